@@ -1,0 +1,214 @@
+// Package atm is the vocabulary of the house: money, account numbers, who is
+// calling, and the status dict that answers every operation.
+//
+// A value of these types has been checked once, at the boundary, and is not
+// checked again inside. Money is a whole number of cents and never passes
+// through a float. The package knows no protocol, no store and no file.
+package atm
+
+import "strings"
+
+// An Operation is the name of a method as clients call it, such as "deposit"
+// or "admin.account.open".
+type Operation string
+
+// The operations a customer's terminal uses.
+const (
+	Inquiry  Operation = "inquiry"
+	Deposit  Operation = "deposit"
+	Withdraw Operation = "withdraw"
+	Whoami   Operation = "whoami"
+)
+
+// The operations of administration, which move no customer's money but for
+// the opening posting of an account.
+const (
+	AccountOpen     Operation = "admin.account.open"
+	AccountShow     Operation = "admin.account.show"
+	AccountList     Operation = "admin.account.list"
+	AccountFreeze   Operation = "admin.account.freeze"
+	AccountUnfreeze Operation = "admin.account.unfreeze"
+	AccountClose    Operation = "admin.account.close"
+	CertIssue       Operation = "admin.cert.issue"
+)
+
+// AuditRead is reading the audit log, by whatever way.
+const AuditRead Operation = "audit.read"
+
+// Administrative reports whether op is an act of administration.
+func (op Operation) Administrative() bool { return strings.HasPrefix(string(op), "admin.") }
+
+// A Code is the machine-readable outcome of an operation. Codes are stable:
+// new ones may come, none changes its meaning.
+type Code string
+
+// The codes this server answers.
+const (
+	OK                    Code = "OK"
+	AccountNotFound       Code = "ACCOUNT_NOT_FOUND"
+	AccountExists         Code = "ACCOUNT_EXISTS"
+	AccountFrozen         Code = "ACCOUNT_FROZEN"
+	AccountClosed         Code = "ACCOUNT_CLOSED"
+	AccountNotEmpty       Code = "ACCOUNT_NOT_EMPTY"
+	InsufficientFunds     Code = "INSUFFICIENT_FUNDS"
+	AmountInvalid         Code = "AMOUNT_INVALID"
+	AmountNotPositive     Code = "AMOUNT_NOT_POSITIVE"
+	AmountPrecision       Code = "AMOUNT_PRECISION"
+	AmountTooLarge        Code = "AMOUNT_TOO_LARGE"
+	BalanceTooLarge       Code = "BALANCE_TOO_LARGE"
+	Fault                 Code = "FAULT"
+	IdempotencyConflict   Code = "IDEMPOTENCY_CONFLICT"
+	IdempotencyKeyExpired Code = "IDEMPOTENCY_KEY_EXPIRED"
+	PermissionDenied      Code = "PERMISSION_DENIED"
+	CursorInvalid         Code = "CURSOR_INVALID"
+	Unavailable           Code = "UNAVAILABLE"
+	OutcomeUnknown        Code = "OUTCOME_UNKNOWN"
+	Internal              Code = "INTERNAL"
+)
+
+// Remembered reports whether an answer with this code is kept for its request
+// id, so that a retry gets the same answer. The others try again.
+func (c Code) Remembered() bool {
+	switch c {
+	case Unavailable, OutcomeUnknown, Internal, PermissionDenied, IdempotencyConflict, Fault:
+		return false
+	}
+	return true
+}
+
+// A Status is the answer to an operation, the status dict of the protocol.
+type Status struct {
+	// Reason says in a sentence why the operation was refused; empty when OK.
+	Reason string
+
+	// Result is what the operation sends back: a string for the operations of
+	// 2013, for others also a Record or a []Record. Nil means the empty string.
+	Result any
+
+	// Code is OK or the machine-readable form of Reason.
+	Code Code
+
+	// Receipt is the audit index and the leaf hash, "INDEX LEAFHASH". It is
+	// empty when the answer could not be stored.
+	Receipt string
+}
+
+// Word is the member "status" of the dict: OK or ERROR.
+func (s Status) Word() string {
+	if s.Code == OK {
+		return "OK"
+	}
+	return "ERROR"
+}
+
+// A Record is a structured result: named fields in the order they are
+// declared. A value is a string, an int64, a bool, a Record, a []Record or a
+// []string.
+type Record []Field
+
+// A Field is one named value of a Record.
+type Field struct {
+	Name  string
+	Value any
+}
+
+// Get returns the value of the field called name, and nil when there is none.
+func (r Record) Get(name string) any {
+	for _, field := range r {
+		if field.Name == name {
+			return field.Value
+		}
+	}
+	return nil
+}
+
+// A Role names what somebody may do. The table of permissions is in auth.
+type Role string
+
+// The roles.
+const (
+	Customer Role = "customer"
+	Teller   Role = "teller"
+	Auditor  Role = "auditor"
+	Operator Role = "operator"
+	Service  Role = "service"
+)
+
+// ParseRole reads the name of a role.
+func ParseRole(s string) (Role, bool) {
+	switch r := Role(s); r {
+	case Customer, Teller, Auditor, Operator, Service:
+		return r, true
+	}
+	return "", false
+}
+
+// A Reach says on which accounts somebody may do an operation.
+type Reach uint8
+
+// The reaches, from none to all.
+const (
+	Nowhere    Reach = iota // not at all
+	Owned                   // on accounts that the caller owns
+	Everywhere              // on every account
+)
+
+// A Principal is a caller who has proved who it is.
+type Principal struct {
+	// Subject is "user:NAME" or "service:NAME", or "system:init" for the
+	// program itself.
+	Subject string
+
+	// Roles are what the caller is today, sorted.
+	Roles []Role
+}
+
+// Has reports whether p holds role r.
+func (p Principal) Has(r Role) bool {
+	for _, have := range p.Roles {
+		if have == r {
+			return true
+		}
+	}
+	return false
+}
+
+// A Credential says how a principal proved who it is. The zero value is a
+// caller inside the program, which has no credential.
+type Credential struct {
+	Method string // "mtls"
+	SHA256 string // base64 of the SHA-256 of the certificate's DER bytes
+	Serial string // hex serial number of the certificate
+}
+
+// A Caller is the principal of one request, its credential, and where the
+// request came from.
+type Caller struct {
+	Principal
+	Credential
+	IP string // without port; empty inside the program
+}
+
+// A Kind is the type an argument had on the wire. It decides how a number is
+// read: "5" dollars as an Int, "5.00" as a String, 5.0 as a Double.
+type Kind uint8
+
+// The kinds an argument can have.
+const (
+	Missing Kind = iota // not given, or nil
+	Int
+	Double
+	String
+)
+
+// An Arg is one argument as the caller wrote it.
+type Arg struct {
+	Kind Kind
+	Text string
+}
+
+// Given reports whether the caller sent a value: an optional parameter is
+// skipped by nothing at all, by nil, or by an empty string.
+func (a Arg) Given() bool {
+	return a.Kind != Missing && (a.Kind != String || a.Text != "")
+}
