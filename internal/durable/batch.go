@@ -1,0 +1,81 @@
+package durable
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+// maxPending bounds the files of a Batch that are written but not synced yet.
+const maxPending = 32
+
+// A Batch is WriteFile for many files: it syncs them side by side, so that the
+// disk can do it in few steps. A file appears under its name when it is whole;
+// after Flush all of them are on stable storage. The zero value is ready.
+type Batch struct {
+	pending []pending
+}
+
+// pending is a file under a temporary name.
+type pending struct{ temporary, path string }
+
+// Add writes one more file. The folder it is in must exist.
+func (b *Batch) Add(path string, data []byte, perm fs.FileMode) error {
+	temporary, err := writeTemporary(path, data, perm, false)
+	if err != nil {
+		return err
+	}
+	b.pending = append(b.pending, pending{temporary, path})
+	if len(b.pending) < maxPending {
+		return nil
+	}
+	return b.Flush()
+}
+
+// Flush puts the files that were added on stable storage. After an error some
+// of them may be there and others not; nothing is left behind.
+func (b *Batch) Flush() error {
+	files := b.pending
+	b.pending = nil
+	if err := sideBySide(files, func(f pending) error { return syncFile(f.temporary) }); err != nil {
+		for _, f := range files {
+			err = errors.Join(err, os.Remove(f.temporary))
+		}
+		return err
+	}
+	var folders []string
+	seen := make(map[string]bool)
+	var errs []error
+	for _, f := range files {
+		if err := os.Rename(f.temporary, f.path); err != nil {
+			errs = append(errs, err, os.Remove(f.temporary))
+			continue
+		}
+		if dir := filepath.Dir(f.path); !seen[dir] {
+			seen[dir] = true
+			folders = append(folders, dir)
+		}
+	}
+	return errors.Join(append(errs, sideBySide(folders, SyncDir))...)
+}
+
+func syncFile(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// sideBySide does something with each of at most maxPending items at once.
+func sideBySide[T any](items []T, do func(T) error) error {
+	errs := make([]error, len(items))
+	var wg sync.WaitGroup
+	for i, item := range items {
+		wg.Go(func() { errs[i] = do(item) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
