@@ -1,0 +1,53 @@
+package xmlrpc
+
+import "errors"
+
+// Limits bound what one request may ask of the server. A zero field means its
+// default.
+//
+// Together they bound the memory of a request. With the defaults: 256 KiB for
+// the body and as much again while its buffer grows, at most 512 KiB for the
+// body as UTF-8, at most that for texts, which are copies of parts of it. An
+// element makes at most one value of 72 bytes or one member of 88. Each
+// stands once on the decoder's stack, which may double while it grows, and
+// once in its place, so 10,000 of them take less than 3 MiB. That is 4 MiB
+// together, and no order of elements makes it more.
+type Limits struct {
+	// BodyBytes bounds the body, before its encoding is undone. 256 KiB.
+	BodyBytes int64
+
+	// Depth bounds the nesting of elements, the root being 1. 32.
+	Depth int
+
+	// Elements bounds the number of elements. 10,000.
+	Elements int
+
+	// StringBytes bounds the text of one element, in bytes of UTF-8. 64 KiB.
+	StringBytes int
+
+	// Calls bounds the calls in one multicall. 100.
+	Calls int
+}
+
+// withDefaults fills in what is zero.
+func (l Limits) withDefaults() (Limits, error) {
+	if l.BodyBytes < 0 || l.Depth < 0 || l.Elements < 0 || l.StringBytes < 0 || l.Calls < 0 {
+		return l, errors.New("xmlrpc: a limit is negative")
+	}
+	if l.BodyBytes == 0 {
+		l.BodyBytes = 256 << 10
+	}
+	if l.Depth == 0 {
+		l.Depth = 32
+	}
+	if l.Elements == 0 {
+		l.Elements = 10_000
+	}
+	if l.StringBytes == 0 {
+		l.StringBytes = 64 << 10
+	}
+	if l.Calls == 0 {
+		l.Calls = 100
+	}
+	return l, nil
+}

@@ -1,0 +1,130 @@
+package xmlrpc
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed" // the page and its style
+	"encoding/base64"
+	"errors"
+	"html"
+	"html/template"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+//go:embed page.html
+var pageSource string
+
+//go:embed page.css
+var pageStyle string
+
+// hostMark stands in the rendered page where the name of the host belongs: a
+// character for private use, which no text about methods has.
+const hostMark = "\ue000"
+
+// A page documents the methods to people. It is rendered once; for a request
+// only the name by which the client knows the server is put in.
+type page struct {
+	parts  [][]byte // between them stands the host
+	policy string   // its Content-Security-Policy
+}
+
+// A pageMethod is a method as the page shows it.
+type pageMethod struct {
+	Name, Help, Call, Returns string
+	Params                    []Param
+	Examples                  []example
+}
+
+func newPage[C any](title string, methods []Method[C]) (page, error) {
+	shown := make([]pageMethod, len(methods))
+	for i := range methods {
+		m := &methods[i]
+		shown[i] = pageMethod{
+			Name: m.Name, Help: m.Help, Call: m.synopsis(), Returns: m.Returns.String(),
+			Params: m.Params, Examples: examples(call{m.Name, m.exampleArgs()}, "https://"+hostMark+"/RPC2"),
+		}
+	}
+	t, err := template.New("page").Parse(pageSource)
+	if err != nil {
+		return page{}, err
+	}
+	var b bytes.Buffer
+	if err := t.Execute(&b, struct {
+		Title, URL string
+		Style      template.CSS
+		Methods    []pageMethod
+	}{title, "https://" + hostMark + "/RPC2", template.CSS(pageStyle), shown}); err != nil {
+		return page{}, err
+	}
+	style, ok := between(b.Bytes(), "<style>", "</style>")
+	if !ok {
+		return page{}, errors.New("xmlrpc: the page has no style")
+	}
+	sum := sha256.Sum256(style)
+	return page{
+		parts: bytes.Split(b.Bytes(), []byte(hostMark)),
+		policy: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+			"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+	}, nil
+}
+
+func between(b []byte, start, end string) ([]byte, bool) {
+	_, b, found := bytes.Cut(b, []byte(start))
+	b, _, closed := bytes.Cut(b, []byte(end))
+	return b, found && closed
+}
+
+// synopsis is the call of m with the names of its parameters.
+func (m *Method[C]) synopsis() string {
+	var b strings.Builder
+	b.WriteString(m.Name + "(")
+	for i := range m.Params {
+		if m.Params[i].Optional {
+			b.WriteString("[")
+		}
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(m.Params[i].Name)
+	}
+	return b.String() + strings.Repeat("]", len(m.Params)-m.required()) + ")"
+}
+
+// ServePage answers GET and HEAD with a page that documents the methods. The
+// page has no data and no script.
+func (s *Server[C]) ServePage(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD, POST")
+		decline(w, http.StatusMethodNotAllowed, "The page is read with GET.")
+		return
+	}
+	if !isHost(r.Host) {
+		decline(w, http.StatusBadRequest, "The Host is no name of a host.")
+		return
+	}
+	content := bytes.Join(s.page.parts, []byte(html.EscapeString(r.Host)))
+	h := w.Header()
+	protect(h)
+	h.Set("Content-Security-Policy", s.page.policy)
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(len(content)))
+	if r.Method == http.MethodGet {
+		w.Write(content)
+	}
+}
+
+// isHost reports whether s can stand in the examples of the page, which people
+// copy into a shell: a name or an address, and perhaps a port. A name has at
+// most 253 characters.
+func isHost(s string) bool {
+	for _, c := range []byte(s) {
+		word := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+		if !word && strings.IndexByte(".-_:[]", c) < 0 {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 260
+}

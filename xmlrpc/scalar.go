@@ -1,0 +1,126 @@
+package xmlrpc
+
+import (
+	"bytes"
+	"strconv"
+	"time"
+)
+
+// isInt reports whether b is an optional sign and decimal digits that fit in
+// so many bits; 0 bits means any number.
+func isInt(b []byte, bits int) bool {
+	rest := b
+	if len(rest) > 0 && (rest[0] == '+' || rest[0] == '-') {
+		rest = rest[1:]
+	}
+	if n := countDigits(rest); n == 0 || n != len(rest) {
+		return false
+	}
+	if bits == 0 || len(rest) < 3 { // two digits fit in 8 bits
+		return true
+	}
+	_, err := strconv.ParseInt(string(b), 10, bits)
+	return err == nil
+}
+
+// isDouble reports whether b is a decimal number: digits, at most one point
+// among or beside them, and an exponent, which the specification lacks but
+// real clients write. Names for infinity, hexadecimal and the like are none.
+func isDouble(b []byte) bool {
+	if len(b) > 0 && (b[0] == '+' || b[0] == '-') {
+		b = b[1:]
+	}
+	whole := countDigits(b)
+	b = b[whole:]
+	places := 0
+	if len(b) > 0 && b[0] == '.' {
+		places = countDigits(b[1:])
+		b = b[1+places:]
+	}
+	if whole+places == 0 {
+		return false
+	}
+	if len(b) > 0 && (b[0] == 'e' || b[0] == 'E') {
+		return isInt(b[1:], 0)
+	}
+	return len(b) == 0
+}
+
+func countDigits(b []byte) int {
+	for i, c := range b {
+		if c < '0' || c > '9' {
+			return i
+		}
+	}
+	return len(b)
+}
+
+// dateTimeLayouts are the form of the specification, those of ISO 8601 that
+// clients write in its stead, and each with a zone. time.Parse takes a
+// fraction of a second with any of them.
+var dateTimeLayouts = [...]string{
+	"20060102T15:04:05",
+	"2006-01-02T15:04:05",
+	"20060102T15:04:05Z07:00",
+	"2006-01-02T15:04:05Z07:00",
+	"20060102T15:04:05Z0700",
+	"2006-01-02T15:04:05Z0700",
+}
+
+// maxDateTime bounds the text of a date. No form has more characters, but for
+// fractions of a second that nobody means.
+const maxDateTime = 64
+
+func isDateTime(b []byte) bool {
+	if len(b) > maxDateTime {
+		return false
+	}
+	for _, layout := range dateTimeLayouts {
+		if _, err := time.Parse(layout, string(b)); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// decodeBase64 decodes b, in which white space may stand anywhere.
+func decodeBase64(b []byte) (string, bool) {
+	packed := b
+	if bytes.ContainsAny(b, " \t\r\n") {
+		packed = make([]byte, 0, len(b))
+		for _, c := range b {
+			if !isSpace(c) {
+				packed = append(packed, c)
+			}
+		}
+	}
+	decoded, err := base64Strict.AppendDecode(nil, packed)
+	return string(decoded), err == nil
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' }
+
+func isBlank(b []byte) bool {
+	for _, c := range b {
+		if !isSpace(c) {
+			return false
+		}
+	}
+	return true
+}
+
+// trimSpace cuts the white space of XML off both ends.
+func trimSpace(b []byte) []byte {
+	b = trimLeft(b)
+	for len(b) > 0 && isSpace(b[len(b)-1]) {
+		b = b[:len(b)-1]
+	}
+	return b
+}
+
+func trimLeft(b []byte) []byte {
+	for len(b) > 0 && isSpace(b[0]) {
+		b = b[1:]
+	}
+	return b
+}
