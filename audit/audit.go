@@ -1,0 +1,347 @@
+// Package audit keeps the trail of everything that was asked of the server.
+//
+// Each entry is one line of canonical JSON and one leaf of an RFC 6962 Merkle
+// tree. The transaction that changes the books also stores the entry and a
+// signed head of the tree, so no operation is missing from the log, and none
+// is in it that did not happen. Publishing to files follows later and never
+// leads. Leaves are bytes: they are hashed as they were stored and are never
+// serialised a second time.
+package audit
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"example.com/atm"
+)
+
+// An Event is what an entry is about.
+type Event string
+
+// The events.
+const (
+	EventOp              Event = "op"
+	EventAdmin           Event = "admin"
+	EventAuditRead       Event = "audit.read"
+	EventAuthFail        Event = "auth.fail"
+	EventAuthFailSummary Event = "auth.fail.summary"
+	EventStart           Event = "start"
+	EventStop            Event = "stop"
+	EventHeartbeat       Event = "heartbeat"
+)
+
+// MaxEntryBytes is the longest entry, in bytes.
+const MaxEntryBytes = 8 << 10
+
+// timeFormat is RFC 3339 with exactly six decimals.
+const timeFormat = "2006-01-02T15:04:05.000000Z"
+
+// An Entry is one line of the log.
+type Entry struct {
+	ID        string // a UUID of version 7
+	Time      time.Time
+	Event     Event
+	Operation atm.Operation
+
+	// Args are the arguments of the operation by name, never a secret.
+	Args []Arg
+
+	// Status is the status dict as it was answered, but for its receipt. A
+	// result that is no string is kept as its hash.
+	Status *atm.Status
+
+	// State is every account that the entry changed.
+	State []Change
+
+	// Caller is who asked; nil for what nobody asked for.
+	Caller *atm.Caller
+
+	// Reason and Source say why and from where a sign-in failed.
+	Reason, Source string
+
+	// Request is the keyed hash of the request id, in hex.
+	Request string
+
+	// ReplayOf is the index of the entry that answered the request first, and
+	// -1 for an entry that is no replay.
+	ReplayOf int64
+
+	// Summary counts failed sign-ins that have no entries of their own.
+	Summary *Summary
+}
+
+// An Arg is one named argument.
+type Arg struct{ Name, Value string }
+
+// A Change is what one entry did to one account.
+type Change struct {
+	Account string
+	Version uint64
+	Before  atm.Amount
+	After   atm.Amount
+}
+
+// A Summary counts failed sign-ins of one reason from one source.
+type Summary struct {
+	Source string // a network such as "192.0.2.0/24", or "other"
+	Reason string
+	N      int64
+	First  time.Time
+	Last   time.Time
+}
+
+// ErrEntryTooLong reports an entry of more than MaxEntryBytes.
+var ErrEntryTooLong = fmt.Errorf("audit entry of more than %d bytes", MaxEntryBytes)
+
+// Written returns args as an entry keeps them: in order of name, long values
+// shortened.
+func Written(args []Arg) []Arg {
+	kept := make([]Arg, len(args))
+	for i, arg := range args {
+		kept[i] = Arg{arg.Name, abbreviate(arg.Value)}
+	}
+	slices.SortFunc(kept, func(a, b Arg) int { return strings.Compare(a.Name, b.Name) })
+	return kept
+}
+
+// Append appends the entry in canonical JSON (RFC 8785): no white space, keys
+// in order, one way to write each value.
+func (e *Entry) Append(b []byte) ([]byte, error) {
+	start := len(b)
+	w := writer{b: b}
+	w.open('{')
+	if e.Operation != "" && e.Event != EventAuditRead {
+		w.key("args")
+		w.open('{')
+		for _, arg := range Written(e.Args) {
+			w.key(arg.Name)
+			w.text(arg.Value)
+		}
+		w.close('}')
+	}
+	if e.Status != nil {
+		w.field("code", string(e.Status.Code))
+	}
+	e.appendCredential(&w)
+	w.field("ev", string(e.Event))
+	if e.Summary != nil {
+		w.field("first", e.Summary.First.UTC().Format(timeFormat))
+	}
+	w.field("id", e.ID)
+	if e.Summary != nil {
+		w.field("last", e.Summary.Last.UTC().Format(timeFormat))
+		w.key("n")
+		w.int(e.Summary.N)
+	}
+	if e.Operation != "" {
+		w.field("op", string(e.Operation))
+	}
+	e.appendReason(&w)
+	if e.ReplayOf >= 0 {
+		w.key("replay_of")
+		w.int(e.ReplayOf)
+	}
+	if e.Request != "" {
+		w.field("request", e.Request)
+	}
+	if e.Status != nil {
+		w.field("result", resultText(e.Status.Result))
+	}
+	e.appendSource(&w)
+	if len(e.State) > 0 {
+		w.key("state")
+		w.open('[')
+		for _, c := range e.State {
+			w.item()
+			w.open('{')
+			w.field("account", c.Account)
+			w.field("after", c.After.String())
+			w.field("before", c.Before.String())
+			w.key("version")
+			w.int(int64(c.Version))
+			w.close('}')
+		}
+		w.close(']')
+	}
+	if e.Status != nil {
+		w.field("status", e.Status.Word())
+	}
+	w.field("t", e.Time.UTC().Format(timeFormat))
+	w.key("v")
+	w.int(1)
+	e.appendWho(&w)
+	w.close('}')
+	if len(w.b)-start > MaxEntryBytes {
+		return b, ErrEntryTooLong
+	}
+	return w.b, nil
+}
+
+func (e *Entry) appendCredential(w *writer) {
+	if e.Caller == nil || e.Caller.Method == "" {
+		return
+	}
+	w.key("cred")
+	w.open('{')
+	w.field("method", e.Caller.Method)
+	w.field("serial", e.Caller.Serial)
+	w.field("sha256", e.Caller.SHA256)
+	w.close('}')
+}
+
+func (e *Entry) appendReason(w *writer) {
+	switch {
+	case e.Status != nil:
+		w.field("reason", e.Status.Reason)
+	case e.Reason != "":
+		w.field("reason", e.Reason)
+	}
+}
+
+func (e *Entry) appendSource(w *writer) {
+	ip := e.Source
+	if e.Caller != nil {
+		ip = e.Caller.IP
+	}
+	if ip == "" {
+		return
+	}
+	w.key("src")
+	w.open('{')
+	w.field("ip", ip)
+	w.close('}')
+}
+
+func (e *Entry) appendWho(w *writer) {
+	if e.Caller == nil {
+		return
+	}
+	w.key("who")
+	w.open('{')
+	if len(e.Caller.Roles) > 0 {
+		w.key("roles")
+		w.open('[')
+		for _, role := range e.Caller.Roles {
+			w.item()
+			w.text(string(role))
+		}
+		w.close(']')
+	}
+	w.field("subject", e.Caller.Subject)
+	w.close('}')
+}
+
+// wire is an entry as JSON has it.
+type wire struct {
+	Args map[string]string `json:"args"`
+	Code *atm.Code         `json:"code"`
+	Cred *struct {
+		Method string `json:"method"`
+		SHA256 string `json:"sha256"`
+		Serial string `json:"serial"`
+	} `json:"cred"`
+	Event     Event         `json:"ev"`
+	First     string        `json:"first"`
+	ID        string        `json:"id"`
+	Last      string        `json:"last"`
+	N         int64         `json:"n"`
+	Operation atm.Operation `json:"op"`
+	Reason    string        `json:"reason"`
+	ReplayOf  *int64        `json:"replay_of"`
+	Request   string        `json:"request"`
+	Result    string        `json:"result"`
+	Source    *struct {
+		IP string `json:"ip"`
+	} `json:"src"`
+	State []struct {
+		Account string `json:"account"`
+		After   string `json:"after"`
+		Before  string `json:"before"`
+		Version uint64 `json:"version"`
+	} `json:"state"`
+	Status  string `json:"status"`
+	Time    string `json:"t"`
+	Version int    `json:"v"`
+	Who     *struct {
+		Roles   []atm.Role `json:"roles"`
+		Subject string     `json:"subject"`
+	} `json:"who"`
+}
+
+// ParseEntry reads an entry of this version. A result that was kept as its
+// hash comes back as that text.
+func ParseEntry(leaf []byte) (*Entry, error) {
+	if len(leaf) > MaxEntryBytes {
+		return nil, ErrEntryTooLong
+	}
+	var in wire
+	d := json.NewDecoder(bytes.NewReader(leaf))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&in); err != nil {
+		return nil, fmt.Errorf("audit entry: %w", err)
+	}
+	if in.Version != 1 {
+		return nil, fmt.Errorf("audit entry of version %d", in.Version)
+	}
+	e := &Entry{
+		ID: in.ID, Event: in.Event, Operation: in.Operation, Request: in.Request, ReplayOf: -1,
+	}
+	if in.ReplayOf != nil {
+		e.ReplayOf = *in.ReplayOf
+	}
+	for name, value := range in.Args {
+		e.Args = append(e.Args, Arg{name, value})
+	}
+	slices.SortFunc(e.Args, func(a, b Arg) int { return strings.Compare(a.Name, b.Name) })
+	if in.Code != nil {
+		e.Status = &atm.Status{Code: *in.Code, Reason: in.Reason, Result: in.Result}
+	} else {
+		e.Reason = in.Reason
+	}
+	if in.Who != nil {
+		e.Caller = &atm.Caller{Principal: atm.Principal{Subject: in.Who.Subject, Roles: in.Who.Roles}}
+		if in.Cred != nil {
+			e.Caller.Credential = atm.Credential{Method: in.Cred.Method, SHA256: in.Cred.SHA256, Serial: in.Cred.Serial}
+		}
+	}
+	if in.Source != nil {
+		if e.Caller != nil {
+			e.Caller.IP = in.Source.IP
+		} else {
+			e.Source = in.Source.IP
+		}
+	}
+	return e, e.parseRest(&in)
+}
+
+// parseRest reads what has a form of its own: times and money.
+func (e *Entry) parseRest(in *wire) error {
+	var err error
+	if e.Time, err = time.Parse(timeFormat, in.Time); err != nil {
+		return fmt.Errorf("audit entry: %w", err)
+	}
+	for _, c := range in.State {
+		before, okBefore := parseMoney(c.Before)
+		after, okAfter := parseMoney(c.After)
+		if !okBefore || !okAfter {
+			return errors.New("audit entry: a balance is no decimal")
+		}
+		e.State = append(e.State, Change{Account: c.Account, Version: c.Version, Before: before, After: after})
+	}
+	if in.N == 0 {
+		return nil
+	}
+	e.Summary = &Summary{Source: e.Source, Reason: e.Reason, N: in.N}
+	if e.Summary.First, err = time.Parse(timeFormat, in.First); err != nil {
+		return fmt.Errorf("audit entry: %w", err)
+	}
+	if e.Summary.Last, err = time.Parse(timeFormat, in.Last); err != nil {
+		return fmt.Errorf("audit entry: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,189 @@
+package audit
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// A Checkpoint is the statement that a log of this origin has this size and
+// root (C2SP tlog-checkpoint).
+type Checkpoint struct {
+	Origin string
+	Size   int64
+	Root   Hash
+}
+
+// text is the body of the note that signs c.
+func (c Checkpoint) text() string {
+	return fmt.Sprintf("%s\n%d\n%s\n", c.Origin, c.Size, c.Root)
+}
+
+var (
+	// ErrNoCheckpoint reports text that is no signed note of a checkpoint.
+	ErrNoCheckpoint = errors.New("no signed checkpoint")
+
+	// ErrKey reports text that is no public key of a log.
+	ErrKey = errors.New("no verifier key")
+
+	// ErrSignature reports a checkpoint that is not signed by the key it was
+	// checked with, or is of another log.
+	ErrSignature = errors.New("checkpoint not signed by this log's key")
+
+	// ErrNotExtending reports a tree that does not extend the last one that
+	// was signed.
+	ErrNotExtending = errors.New("refusing to sign a tree that does not extend the last one that was signed")
+)
+
+// GenerateKey returns a new Ed25519 key for a log of this origin: the secret
+// half, and the public half for those who verify.
+func GenerateKey(origin string) (skey, vkey string, err error) {
+	return note.GenerateKey(rand.Reader, origin)
+}
+
+// A Signer signs the heads of one log.
+type Signer struct {
+	signer note.Signer
+	vkey   string
+
+	mu   sync.Mutex
+	last []byte // guarded by mu; the last checkpoint that was verified or signed here
+}
+
+// NewSigner returns a signer with the secret key that GenerateKey made.
+func NewSigner(skey string) (*Signer, error) {
+	skey = strings.TrimSpace(skey)
+	signer, err := note.NewSigner(skey)
+	if err != nil {
+		return nil, errors.New("this is no secret key of a log") // the cause might quote the key
+	}
+	vkey, err := verifierOf(skey)
+	if err != nil {
+		return nil, err
+	}
+	return &Signer{signer: signer, vkey: vkey}, nil
+}
+
+// Origin is the name of the log.
+func (s *Signer) Origin() string { return s.signer.Name() }
+
+// Verifier is the public key, in the form of a note verifier key.
+func (s *Signer) Verifier() string { return s.vkey }
+
+// Sign signs head. last is the checkpoint that was signed before, nil when
+// there was none, and extends the tree it was of: a tree that nobody signed
+// is not extended.
+func (s *Signer) Sign(last []byte, extends, head Head) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.checkLast(last, extends); err != nil {
+		return nil, err
+	}
+	if head.Size < extends.Size {
+		return nil, fmt.Errorf("%w: size %d after %d", ErrNotExtending, head.Size, extends.Size)
+	}
+	c := Checkpoint{Origin: s.Origin(), Size: head.Size, Root: head.Root()}
+	signed, err := note.Sign(&note.Note{Text: c.text()}, s.signer)
+	if err != nil {
+		return nil, fmt.Errorf("sign the checkpoint: %w", err)
+	}
+	s.last = signed
+	return signed, nil
+}
+
+// checkLast makes sure that last is ours and is of the tree extends. The
+// caller holds s.mu.
+func (s *Signer) checkLast(last []byte, extends Head) error {
+	if extends.Size == 0 && last == nil {
+		return nil
+	}
+	var c Checkpoint
+	var err error
+	if bytes.Equal(last, s.last) { // as in all but the first commit of a process
+		c, err = ParseCheckpoint(last)
+	} else {
+		c, err = OpenCheckpoint(last, s.vkey)
+	}
+	if err != nil {
+		return fmt.Errorf("the last signed checkpoint: %w", err)
+	}
+	if c.Size != extends.Size || c.Root != extends.Root() {
+		return fmt.Errorf("%w: the last one has size %d and root %s, the tree has size %d and root %s",
+			ErrNotExtending, c.Size, c.Root, extends.Size, extends.Root())
+	}
+	return nil
+}
+
+// OpenCheckpoint verifies a signed checkpoint with the public key vkey, whose
+// name must be the origin of the log. It returns an error that is
+// ErrKey, ErrNoCheckpoint or ErrSignature.
+func OpenCheckpoint(signed []byte, vkey string) (Checkpoint, error) {
+	verifier, err := note.NewVerifier(strings.TrimSpace(vkey))
+	if err != nil {
+		return Checkpoint{}, ErrKey
+	}
+	c, err := ParseCheckpoint(signed)
+	if err != nil {
+		return Checkpoint{}, err
+	}
+	if c.Origin != verifier.Name() {
+		return Checkpoint{}, fmt.Errorf("%w: it is of %s, the key of %s", ErrSignature, c.Origin, verifier.Name())
+	}
+	if _, err := note.Open(signed, note.VerifierList(verifier)); err != nil {
+		return Checkpoint{}, ErrSignature
+	}
+	return c, nil
+}
+
+// originOf is the name of the log whose public key is vkey.
+func originOf(vkey string) (string, error) {
+	verifier, err := note.NewVerifier(strings.TrimSpace(vkey))
+	if err != nil {
+		return "", ErrKey
+	}
+	return verifier.Name(), nil
+}
+
+// maxCheckpoint is the largest checkpoint that is read, in bytes.
+const maxCheckpoint = 64 << 10
+
+// ParseCheckpoint reads what a signed checkpoint claims without verifying its
+// signature.
+func ParseCheckpoint(signed []byte) (Checkpoint, error) {
+	text, signatures, ok := strings.Cut(string(signed), "\n\n")
+	if !ok || len(signed) > maxCheckpoint || !strings.HasPrefix(signatures, "— ") || !strings.HasSuffix(signatures, "\n") {
+		return Checkpoint{}, ErrNoCheckpoint
+	}
+	lines := strings.SplitN(text, "\n", 4) // extension lines may follow
+	if len(lines) < 3 || lines[0] == "" {
+		return Checkpoint{}, ErrNoCheckpoint
+	}
+	tree, err := tlog.ParseTree([]byte("go.sum database tree\n" + lines[1] + "\n" + lines[2] + "\n"))
+	if err != nil {
+		return Checkpoint{}, ErrNoCheckpoint
+	}
+	return Checkpoint{Origin: lines[0], Size: tree.N, Root: tree.Hash}, nil
+}
+
+// verifierOf derives the public key from a note's secret key, whose last part
+// is the algorithm (1, Ed25519) and the seed.
+func verifierOf(skey string) (string, error) {
+	parts := strings.SplitN(skey, "+", 5) // base64 may have a plus as well
+	if len(parts) != 5 {
+		return "", errors.New("this is no key of a log")
+	}
+	data, err := base64.StdEncoding.DecodeString(parts[4])
+	if err != nil || len(data) != 1+ed25519.SeedSize {
+		return "", errors.New("this is no Ed25519 key of a log")
+	}
+	public := ed25519.NewKeyFromSeed(data[1:]).Public().(ed25519.PublicKey)
+	return note.NewEd25519VerifierKey(parts[2], public)
+}

@@ -1,0 +1,223 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// Files are the files of a published log.
+type Files interface {
+	// ReadFile returns the content of the file with this slash-separated name.
+	// It returns an error that is fs.ErrNotExist when there is none, and an
+	// error when it has more than limit bytes.
+	ReadFile(ctx context.Context, name string, limit int64) ([]byte, error)
+}
+
+// A FileError says that a file of a log could not be used.
+type FileError struct {
+	Name string
+	Err  error
+}
+
+// Error implements error.
+func (e *FileError) Error() string { return e.Name + ": " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *FileError) Unwrap() error { return e.Err }
+
+var (
+	errNotRegular = errors.New("not a regular file")
+	errTooLarge   = errors.New("larger than such a file can be")
+)
+
+// Dir is a log in a folder. Only regular files count: a link, a pipe or a
+// device in place of one is not followed and not waited for.
+type Dir string
+
+// ReadFile implements Files.
+func (d Dir) ReadFile(_ context.Context, name string, limit int64) ([]byte, error) {
+	data, err := readRegular(filepath.Join(string(d), filepath.FromSlash(name)), limit)
+	if err != nil {
+		return nil, &FileError{name, err}
+	}
+	return data, nil
+}
+
+func readRegular(path string, limit int64) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, syscall.ELOOP) {
+		return nil, errNotRegular
+	}
+	if err != nil {
+		return nil, unwrapPath(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, unwrapPath(err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errNotRegular
+	}
+	if info.Size() > limit {
+		return nil, errTooLarge
+	}
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, unwrapPath(err)
+	}
+	if int64(len(data)) > limit { // it grew since
+		return nil, errTooLarge
+	}
+	return data, nil
+}
+
+// unwrapPath takes the path off an error, because FileError names the file.
+func unwrapPath(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// HTTP is a log that a server serves.
+type HTTP struct {
+	Client *http.Client
+	Base   string // the URL that names are appended to, with a slash at its end
+}
+
+// maxStrangers bounds the warnings about files that do not belong to the log.
+const maxStrangers = 10
+
+// strangers returns warnings about files that a log of this size does not
+// need: tiles beyond it, partial tiles that wider ones have replaced, and
+// what is no file of a log at all.
+func (d Dir) strangers(size int64) []string {
+	var warnings []string
+	more, superseded := 0, 0
+	// What cannot be listed was not needed, or would have been missed.
+	filepath.WalkDir(string(d), func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return nil
+		}
+		name, err := filepath.Rel(string(d), path)
+		if err != nil {
+			return nil
+		}
+		name = filepath.ToSlash(name)
+		why := "is no file of the log"
+		switch t, isTile := parseTilePath(name); {
+		case name == checkpointFile, name == keyFile:
+			return nil
+		case !isTile:
+		case t == tileOf(size, t.level, t.n):
+			return nil
+		case t.width > tileOf(size, t.level, t.n).width:
+			why = "is beyond the signed size"
+		default:
+			superseded++ // a publisher leaves some for a moment
+			return nil
+		}
+		if len(warnings) < maxStrangers {
+			warnings = append(warnings, name+" "+why)
+		} else {
+			more++
+		}
+		return nil
+	})
+	if more > 0 {
+		warnings = append(warnings, fmt.Sprintf("and %d more files that the log does not need", more))
+	}
+	if superseded > 0 {
+		warnings = append(warnings, fmt.Sprintf("%d partial tiles have been superseded and not been deleted yet", superseded))
+	}
+	return warnings
+}
+
+// A RefusedError is the answer of a server that does not give a file out.
+type RefusedError struct {
+	StatusCode int
+	Sentence   string
+}
+
+// Error implements error.
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("the server refuses: %s (%d)", e.Sentence, e.StatusCode)
+}
+
+// ReadFile implements Files.
+func (h HTTP) ReadFile(ctx context.Context, name string, limit int64) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.Base+name, nil)
+	if err != nil {
+		return nil, &FileError{name, err}
+	}
+	resp, err := h.Client.Do(req)
+	if err != nil {
+		return nil, err // says what was asked of whom
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	switch {
+	case err != nil:
+		return nil, &FileError{name, err}
+	case resp.StatusCode == http.StatusNotFound:
+		return nil, &FileError{name, fs.ErrNotExist}
+	case resp.StatusCode != http.StatusOK:
+		sentence, _, _ := strings.Cut(string(data), "\n")
+		return nil, &RefusedError{resp.StatusCode, sentence}
+	case int64(len(data)) > limit:
+		return nil, &FileError{name, errTooLarge}
+	}
+	return data, nil
+}
+
+// readTile reads the hashes of a tile, or the bytes of a bundle. When the
+// partial tile is gone because the log has grown, a wider one has the same
+// beginning.
+func readTile(ctx context.Context, files Files, t tile) ([]byte, error) {
+	limit := int64(tileBytes)
+	if t.level < 0 {
+		limit = bundleBytes
+	}
+	data, err := files.ReadFile(ctx, t.path(), limit)
+	if t.width == tileWidth || !errors.Is(err, fs.ErrNotExist) {
+		return data, err
+	}
+	full := tile{t.level, t.n, tileWidth}
+	if data, fullErr := files.ReadFile(ctx, full.path(), limit); fullErr == nil {
+		return data, nil
+	}
+	dir, listable := files.(Dir)
+	if !listable {
+		return nil, err
+	}
+	for width := t.width + 1; width < tileWidth; width++ {
+		wider := tile{t.level, t.n, width}
+		if data, wideErr := dir.ReadFile(ctx, wider.path(), limit); wideErr == nil {
+			return data, nil
+		}
+	}
+	return nil, err
+}
+
+// readHashes is readTile for a tile of hashes, taken apart.
+func readHashes(ctx context.Context, files Files, t tile) ([]Hash, error) {
+	data, err := readTile(ctx, files, t)
+	if err != nil {
+		return nil, err
+	}
+	hashes, ok := splitHashes(data, t.width)
+	if !ok {
+		return nil, &FileError{t.path(), fmt.Errorf("holds %d bytes, not %d hashes", len(data), t.width)}
+	}
+	return hashes, nil
+}

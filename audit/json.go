@@ -1,0 +1,168 @@
+package audit
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/base64"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"example.com/atm"
+)
+
+// A writer appends canonical JSON (RFC 8785). Whoever uses it writes keys in
+// order; numbers are whole and below 2^53, so their form is their digits.
+type writer struct {
+	b     []byte
+	comma bool // something stands before the next key or item
+}
+
+func (w *writer) open(bracket byte) { w.b, w.comma = append(w.b, bracket), false }
+
+func (w *writer) close(bracket byte) { w.b, w.comma = append(w.b, bracket), true }
+
+// item begins the next item of an array.
+func (w *writer) item() {
+	if w.comma {
+		w.b = append(w.b, ',')
+	}
+	w.comma = true
+}
+
+func (w *writer) key(name string) {
+	w.item()
+	w.text(name)
+	w.b = append(w.b, ':')
+}
+
+func (w *writer) field(name, value string) {
+	w.key(name)
+	w.text(value)
+}
+
+func (w *writer) int(n int64) { w.b = strconv.AppendInt(w.b, n, 10) }
+
+const lowerHex = "0123456789abcdef"
+
+// text appends a string: only quotes, backslashes and control characters are
+// escaped, and what is no UTF-8 becomes U+FFFD.
+func (w *writer) text(s string) {
+	b := append(w.b, '"')
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c >= utf8.RuneSelf {
+			r, size := utf8.DecodeRuneInString(s[i:])
+			b = utf8.AppendRune(b, r)
+			i += size
+			continue
+		}
+		i++
+		switch {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		case c >= ' ':
+			b = append(b, c)
+		case c == '\b':
+			b = append(b, '\\', 'b')
+		case c == '\t':
+			b = append(b, '\\', 't')
+		case c == '\n':
+			b = append(b, '\\', 'n')
+		case c == '\f':
+			b = append(b, '\\', 'f')
+		case c == '\r':
+			b = append(b, '\\', 'r')
+		default:
+			b = append(b, '\\', 'u', '0', '0', lowerHex[c>>4], lowerHex[c&15])
+		}
+	}
+	w.b = append(b, '"')
+}
+
+// value appends a structured result. Fields of a record are put in the order
+// of their names, which are ASCII.
+func (w *writer) value(v any) {
+	switch v := v.(type) {
+	case string:
+		w.text(v)
+	case int64:
+		w.int(v)
+	case bool:
+		w.b = strconv.AppendBool(w.b, v)
+	case []string:
+		writeArray(w, v)
+	case []atm.Record:
+		writeArray(w, v)
+	case atm.Record:
+		w.open('{')
+		for _, field := range slices.SortedFunc(slices.Values(v), func(a, b atm.Field) int { return cmp.Compare(a.Name, b.Name) }) {
+			w.key(field.Name)
+			w.value(field.Value)
+		}
+		w.close('}')
+	default:
+		w.text("")
+	}
+}
+
+func writeArray[T any](w *writer, items []T) {
+	w.open('[')
+	for _, item := range items {
+		w.item()
+		w.value(item)
+	}
+	w.close(']')
+}
+
+// resultText is a result as an entry keeps it: a string as it is, anything
+// else as the hash of its canonical JSON.
+func resultText(result any) string {
+	switch v := result.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	}
+	var w writer
+	w.value(result)
+	return hashText(w.b)
+}
+
+func hashText(data []byte) string {
+	sum := sha256.Sum256(data)
+	return "sha256:" + base64.StdEncoding.EncodeToString(sum[:])
+}
+
+const (
+	maxArgBytes   = 256 // the longest argument that is written whole
+	keptArgLetter = 64  // how many characters of a longer one are kept
+)
+
+// abbreviate shortens a long argument to its beginning and its hash.
+func abbreviate(s string) string {
+	if len(s) <= maxArgBytes {
+		return s
+	}
+	kept := 0
+	for i := range s {
+		if kept++; kept > keptArgLetter {
+			return strings.ToValidUTF8(s[:i], "\ufffd") + "…" + hashText([]byte(s))
+		}
+	}
+	return s
+}
+
+// parseMoney reads what atm.Amount writes.
+func parseMoney(s string) (atm.Amount, bool) {
+	whole, cents, ok := strings.Cut(s, ".")
+	if !ok || len(cents) != 2 {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(whole+cents, 10, 64)
+	if err != nil || atm.Amount(n).String() != s {
+		return 0, false
+	}
+	return atm.Amount(n), true
+}

@@ -1,0 +1,313 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"example.com/atm/internal/durable"
+)
+
+// A Source is the log as the vault holds it.
+type Source interface {
+	// Signed returns the last signed checkpoint and the head that it signs;
+	// nil and an empty head when nothing has been committed.
+	Signed(ctx context.Context) (checkpoint []byte, head Head, err error)
+
+	// Entries calls yield with the leaves of the entries from, from+1, … to-1
+	// in order. A leaf is good only until yield returns. An error of yield
+	// ends it and is returned.
+	Entries(ctx context.Context, from, to int64, yield func(index int64, leaf []byte) error) error
+}
+
+var (
+	// ErrAhead reports a published log that has entries which the vault does
+	// not: somebody restored an old vault.
+	ErrAhead = errors.New("the published audit log is ahead of the vault")
+
+	// ErrForked reports a published log that says something else than the
+	// vault about entries that both have.
+	ErrForked = errors.New("the published audit log and the vault contradict each other")
+
+	// ErrOtherLog reports a folder with the log of another server.
+	ErrOtherLog = errors.New("the audit folder belongs to another log")
+)
+
+const recoverHint = "; nothing was changed: put the right vault back, or start a new log with atmctl audit recover"
+
+const (
+	// Between two rounds the publisher rests nine times as long as the last
+	// one took, so that it takes a tenth of the disk's time at most, but within
+	// these bounds: a commit is published at most longestRest and one round
+	// later.
+	shortestRest = 10 * time.Millisecond
+	longestRest  = 800 * time.Millisecond
+
+	// grace is how long a superseded partial tile is kept.
+	grace = 10 * time.Second
+
+	// inspectEvery is how often a running publisher looks whether files are
+	// missing.
+	inspectEvery = time.Minute
+)
+
+// A Publisher writes the log of a Source to files, and follows it. It never
+// leads: what is published has been committed before.
+type Publisher struct {
+	dir  string
+	vkey string
+	src  Source
+	log  *slog.Logger
+
+	mu        sync.Mutex // held for a round
+	size      int64      // guarded by mu; entries published
+	edge      [][]Hash   // guarded by mu; the hashes of the last, partial tile of each level
+	published []byte     // guarded by mu; the checkpoint on disk, nil when it has to be written
+	current   []string   // guarded by mu; the partial tiles of the last checkpoint
+	retired   []retired  // guarded by mu; those before it, the oldest first
+
+	state sync.Mutex // for who asks how it goes, while a round is under way
+	done  int64      // guarded by state; size
+	err   error      // guarded by state; of the last round
+}
+
+// retired is a partial tile that was superseded.
+type retired struct {
+	path string
+	at   time.Time
+}
+
+// NewPublisher returns a publisher into dir, which must exist, of the log
+// with the public key vkey. Call Recover before anything else.
+func NewPublisher(dir, vkey string, src Source, log *slog.Logger) (*Publisher, error) {
+	if _, err := os.Stat(dir); err != nil {
+		return nil, fmt.Errorf("audit folder: %w", err)
+	}
+	return &Publisher{dir: dir, vkey: vkey, src: src, log: log}, nil
+}
+
+// Published is how many entries are published.
+func (p *Publisher) Published() int64 {
+	p.state.Lock()
+	defer p.state.Unlock()
+	return p.done
+}
+
+// Err is what the last round failed with, nil when it did not.
+func (p *Publisher) Err() error {
+	p.state.Lock()
+	defer p.state.Unlock()
+	return p.err
+}
+
+// Run publishes after each commit that committed tells of, until ctx is done.
+// The caller publishes what comes after that.
+func (p *Publisher) Run(ctx context.Context, committed <-chan struct{}) {
+	inspect := time.NewTicker(inspectEvery)
+	defer inspect.Stop()
+	tidy := time.NewTicker(grace)
+	defer tidy.Stop()
+	for {
+		var again <-chan time.Time // after a round that failed
+		if p.Err() != nil {
+			again = time.After(longestRest)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-inspect.C:
+			p.inspect()
+		case <-tidy.C:
+			p.mu.Lock()
+			p.tidy(time.Now().Add(-grace))
+			p.mu.Unlock()
+			continue
+		case <-again:
+		case <-committed:
+		}
+		begun := time.Now()
+		if err := p.Publish(ctx); err != nil && ctx.Err() == nil {
+			p.log.Error("publishing the audit log", slog.Any("error", err))
+		}
+		rest := min(max(9*time.Since(begun), shortestRest), longestRest)
+		select { // let more come together
+		case <-time.After(rest):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Publish makes the files equal to what the source has signed.
+func (p *Publisher) Publish(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	err := p.round(ctx)
+	p.state.Lock()
+	defer p.state.Unlock()
+	p.err, p.done = err, p.size
+	return err
+}
+
+// inspect notices files that were deleted behind the publisher's back, so that
+// the next round publishes everything again.
+func (p *Publisher) inspect() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if missing := p.missing(p.size); missing != "" && p.published != nil {
+		p.log.Warn("a file of the published audit log is missing; publishing again", slog.String("file", missing))
+		p.restart()
+	}
+}
+
+// restart forgets what is published.
+func (p *Publisher) restart() {
+	p.size, p.edge, p.published = 0, nil, nil
+}
+
+// round is one publication. The caller holds p.mu.
+func (p *Publisher) round(ctx context.Context) error {
+	checkpoint, head, err := p.src.Signed(ctx)
+	if err != nil {
+		return err
+	}
+	if head.Size == 0 {
+		return nil
+	}
+	if p.published != nil {
+		onDisk, err := readRegular(filepath.Join(p.dir, checkpointFile), maxCheckpoint)
+		switch {
+		case err != nil || string(onDisk) != string(p.published):
+			p.log.Warn("the published checkpoint was changed or deleted; publishing again")
+			if p.missing(p.size) != "" {
+				p.restart()
+			}
+			p.published = nil
+		case string(onDisk) == string(checkpoint):
+			return nil
+		}
+	}
+	return p.extend(ctx, checkpoint, head)
+}
+
+// extend writes the entries and tiles from p.size to head, and then the
+// checkpoint. The caller holds p.mu.
+func (p *Publisher) extend(ctx context.Context, checkpoint []byte, head Head) error {
+	// A partial bundle is written again as a whole, so it is read again from
+	// its first entry.
+	var batch durable.Batch
+	b := builder{edge: cloneEdge(p.edge), next: p.size &^ (tileWidth - 1), write: func(name string, data []byte) error {
+		path := filepath.Join(p.dir, filepath.FromSlash(name))
+		if err := durable.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return err
+		}
+		return batch.Add(path, data, 0o600)
+	}}
+	if len(b.edge) > 0 {
+		b.edge[0] = b.edge[0][:0]
+	}
+	err := p.src.Entries(ctx, b.next, head.Size, func(_ int64, leaf []byte) error { return b.add(leaf) })
+	if err != nil {
+		return err
+	}
+	if root := edgeRoot(head.Size, b.edge); root != head.Root() {
+		return fmt.Errorf("%w: extending what is published gives root %s, the vault signed %s", ErrForked, root, head.Root())
+	}
+	partial, err := b.flush(p.edge)
+	if err != nil {
+		return err
+	}
+	// What the checkpoint signs is on the disk before the checkpoint is.
+	if err := batch.Flush(); err != nil {
+		return err
+	}
+	if err := p.writeFile(checkpointFile, checkpoint); err != nil {
+		return err
+	}
+	p.supersede(partial)
+	p.size, p.edge, p.published = head.Size, b.edge, checkpoint
+	return nil
+}
+
+// supersede notes the partial tiles of the new checkpoint. Those before it are
+// kept a moment longer, because somebody may be reading them.
+func (p *Publisher) supersede(now []string) {
+	at := time.Now()
+	for _, path := range p.current {
+		if !slices.Contains(now, path) {
+			p.retired = append(p.retired, retired{path, at})
+		}
+	}
+	p.current = now
+	p.tidy(at.Add(-grace))
+}
+
+// tidy deletes the partial tiles that were superseded before then.
+func (p *Publisher) tidy(then time.Time) {
+	for len(p.retired) > 0 && p.retired[0].at.Before(then) {
+		path := filepath.Join(p.dir, filepath.FromSlash(p.retired[0].path))
+		p.retired = p.retired[1:]
+		if err := os.Remove(path); err == nil {
+			os.Remove(filepath.Dir(path)) // fails while there are others in it
+		}
+	}
+}
+
+// Tidy deletes the partial tiles that nobody needs any more. It is for a clean
+// stop.
+func (p *Publisher) Tidy() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tidy(time.Now().Add(time.Hour))
+}
+
+// writeFile writes one of the files at the top of the log, whole and synced.
+func (p *Publisher) writeFile(name string, data []byte) error {
+	return durable.WriteFile(filepath.Join(p.dir, name), data, 0o600)
+}
+
+// missing returns the first file that a log of this size lacks, or has with
+// another size than it must, and "" when all are there.
+func (p *Publisher) missing(size int64) string {
+	for level := entriesLevel; level < levels(size); level++ {
+		for n := range (tilesAt(size, max(level, 0)) + tileWidth - 1) >> tileHeight {
+			t := tileOf(size, level, n)
+			info, err := os.Lstat(filepath.Join(p.dir, filepath.FromSlash(t.path())))
+			if err != nil || !info.Mode().IsRegular() || level >= 0 && info.Size() != int64(t.width*len(Hash{})) || info.Size() == 0 {
+				return t.path()
+			}
+		}
+	}
+	return ""
+}
+
+// ensureKey puts the public key beside the log, and refuses a folder that has
+// another one.
+func (p *Publisher) ensureKey() error {
+	data, err := readRegular(filepath.Join(p.dir, keyFile), maxCheckpoint)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return p.writeFile(keyFile, []byte(p.vkey+"\n"))
+	case err != nil:
+		return fmt.Errorf("%s: %w", filepath.Join(p.dir, keyFile), err)
+	case strings.TrimSpace(string(data)) != p.vkey:
+		return fmt.Errorf("%w: %s holds another key", ErrOtherLog, filepath.Join(p.dir, keyFile))
+	}
+	return nil
+}
+
+func cloneEdge(edge [][]Hash) [][]Hash {
+	clone := make([][]Hash, len(edge))
+	for i := range edge {
+		clone[i] = append(make([]Hash, 0, tileWidth), edge[i]...)
+	}
+	return clone
+}

@@ -1,0 +1,68 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+)
+
+// A Log is a published log at one checkpoint, open for reading. Nothing comes
+// out of it that does not hash to the signed root.
+type Log struct {
+	Checkpoint
+	files Files
+	edge  [][]Hash
+}
+
+// OpenLog verifies the checkpoint of a log with the public key vkey, and the
+// last tiles under it.
+func OpenLog(ctx context.Context, files Files, vkey string) (*Log, error) {
+	signed, err := files.ReadFile(ctx, checkpointFile, maxCheckpoint)
+	if err != nil {
+		return nil, err
+	}
+	c, err := OpenCheckpoint(signed, vkey)
+	if err != nil {
+		return nil, err
+	}
+	w := walk{ctx: ctx, files: files, size: c.Size, root: c.Root}
+	if _, _, err := w.readEdge(); err != nil {
+		return nil, err
+	}
+	if w.edge == nil && c.Size > 0 {
+		return nil, fmt.Errorf("the last tiles do not hash to the signed root; run atmctl audit verify")
+	}
+	return &Log{Checkpoint: c, files: files, edge: w.edge}, nil
+}
+
+// ReadKey returns the public key beside a log. It proves nothing against
+// somebody who could replace both.
+func ReadKey(ctx context.Context, files Files) (string, error) {
+	key, err := files.ReadFile(ctx, keyFile, maxCheckpoint)
+	return string(key), err
+}
+
+// Entries calls yield with the entries from, from+1, … to-1 in order, each
+// hashed again and found in the signed tree. A leaf is good only until yield
+// returns. An error of yield ends it and is returned.
+func (l *Log) Entries(ctx context.Context, from, to int64, yield func(index int64, leaf []byte, h Hash) error) error {
+	from, to = max(from, 0), min(to, l.Size)
+	var stopped error
+	w := walk{ctx: ctx, files: l.files, size: l.Size, root: l.Root, edge: l.edge}
+	w.entry = func(index int64, leaf []byte, h Hash) {
+		if stopped == nil && index >= from && index < to {
+			stopped = yield(index, leaf, h)
+		}
+	}
+	for n := from >> tileHeight; n<<tileHeight < to && stopped == nil; n++ {
+		bad, err := w.bundle(n)
+		switch {
+		case stopped != nil:
+			return stopped
+		case err != nil:
+			return err
+		case bad != nil && *bad.Index < to:
+			return fmt.Errorf("%s differs from the signed tree at entry %d; run atmctl audit verify", bad.File, *bad.Index)
+		}
+	}
+	return stopped
+}

@@ -1,0 +1,97 @@
+package audit
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"math/bits"
+	"slices"
+	"strconv"
+
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// A Hash is a SHA-256 hash in the tree.
+type Hash = tlog.Hash
+
+// LeafHash is the hash of a leaf (RFC 6962, section 2.1).
+func LeafHash(leaf []byte) Hash { return tlog.RecordHash(leaf) }
+
+// Receipt is what the caller gets to prove later that an entry is in the log:
+// its index and its leaf hash.
+func Receipt(index int64, leaf Hash) string {
+	return strconv.FormatInt(index, 10) + " " + base64.StdEncoding.EncodeToString(leaf[:])
+}
+
+// A Head is a Merkle tree (RFC 6962) reduced to what is needed to extend it:
+// its size and its right edge, the roots of the complete subtrees it is made
+// of, the largest first.
+type Head struct {
+	Size int64
+	Edge []Hash
+}
+
+// Append returns the head of the tree with more leaves at its end. It does
+// not modify h.
+func (h Head) Append(leaves ...Hash) Head {
+	h.Edge = append(make([]Hash, 0, 64), h.Edge...)
+	for _, hash := range leaves {
+		h.push(hash)
+	}
+	return h
+}
+
+// push is Append in place, of one leaf.
+func (h *Head) push(hash Hash) {
+	// Each one-bit at the end of the size is a complete subtree that the new
+	// leaf completes to one of twice the size.
+	for range bits.TrailingZeros64(^uint64(h.Size)) {
+		last := len(h.Edge) - 1
+		hash = tlog.NodeHash(h.Edge[last], hash)
+		h.Edge = h.Edge[:last]
+	}
+	h.Edge = append(h.Edge, hash)
+	h.Size++
+}
+
+// Root is the hash of the whole tree. That of the empty tree is the hash of
+// nothing.
+func (h Head) Root() Hash {
+	if len(h.Edge) == 0 {
+		return sha256.Sum256(nil)
+	}
+	root := h.Edge[len(h.Edge)-1]
+	for _, left := range slices.Backward(h.Edge[:len(h.Edge)-1]) {
+		root = tlog.NodeHash(left, root)
+	}
+	return root
+}
+
+// MarshalBinary returns the size, 8 bytes big-endian, and the edge.
+func (h Head) MarshalBinary() ([]byte, error) {
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, 8+len(h.Edge)*tlog.HashSize), uint64(h.Size))
+	for _, hash := range h.Edge {
+		b = append(b, hash[:]...)
+	}
+	return b, nil
+}
+
+// UnmarshalHead reads what MarshalBinary writes.
+func UnmarshalHead(b []byte) (Head, error) {
+	if len(b) < 8 {
+		return Head{}, errHead
+	}
+	size := binary.BigEndian.Uint64(b)
+	b = b[8:]
+	if int64(size) < 0 || len(b) != bits.OnesCount64(size)*tlog.HashSize {
+		return Head{}, errHead
+	}
+	h := Head{Size: int64(size)}
+	for hash := range slices.Chunk(b, tlog.HashSize) {
+		h.Edge = append(h.Edge, Hash(hash))
+	}
+	return h, nil
+}
+
+var errHead = errors.New("the head of a tree has as many hashes as its size has one-bits")

@@ -1,0 +1,253 @@
+package audit
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+)
+
+// The outcomes of a verification, in the order in which they are looked for.
+const (
+	Verified         = 0
+	CannotVerify     = 10 // no key, no checkpoint, unsigned
+	WrongSignature   = 11 // signature, key or origin
+	ContentDiffers   = 12 // content differs from the signed tree
+	RolledBack       = 13 // rollback or fork against a saved checkpoint
+	TooOld           = 14 // the newest entry is too old
+	BalancesDisagree = 15 // not found here but by reconciling with the vault
+)
+
+// VerifyOptions say what to verify against.
+type VerifyOptions struct {
+	// VKey is the public key of the log. Empty means the one beside the log,
+	// which proves nothing against somebody who could replace both.
+	VKey string
+
+	// Saved is a checkpoint of this log from before; nil for none.
+	Saved []byte
+
+	// MaxAge is how old the newest entry may be at Now; 0 for any age.
+	MaxAge time.Duration
+	Now    time.Time
+
+	// Progress is told how many of the entries have been verified. Optional.
+	Progress func(done, size int64)
+}
+
+// A Report is what a verification found.
+type Report struct {
+	Code     int
+	Sentence string // for people
+	Warnings []string
+
+	Origin string
+	Key    string // the public key that it was verified with
+	Size   int64
+	Root   Hash
+	Newest time.Time // of the last entry
+
+	FirstBad *Bad
+	LastGood int64 // the last entry before the first bad one; -1 for none
+}
+
+// A Bad is the place of the first thing that differs from the signed tree.
+type Bad struct {
+	Index    *int64 `json:"index"` // nil when no entry can be named
+	File     string `json:"file"`
+	Expected string `json:"expected"`
+	Got      string `json:"got"`
+}
+
+// OK reports whether everything was verified.
+func (r *Report) OK() bool { return r.Code == Verified }
+
+// MarshalJSON writes the report for programs.
+func (r *Report) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		OK       bool   `json:"ok"`
+		Code     int    `json:"code"`
+		Size     int64  `json:"size"`
+		Root     string `json:"root"`
+		FirstBad *Bad   `json:"first_bad"`
+		LastGood int64  `json:"last_good"`
+	}{r.OK(), r.Code, r.Size, rootText(r), r.FirstBad, r.LastGood})
+}
+
+func rootText(r *Report) string {
+	if r.Root == (Hash{}) {
+		return "" // there was no checkpoint
+	}
+	return r.Root.String()
+}
+
+// tries bounds how often a verification starts again because the log grew
+// while it was read.
+const tries = 5
+
+// Verify verifies a published log: the signature of its checkpoint, every
+// entry and every tile under it, and that it extends what was saved. It reads
+// each file once and holds one tile of each level. An error means that
+// the verification could not be carried out at all: the caller left, or a
+// server could not be reached or refused.
+func Verify(ctx context.Context, files Files, opts VerifyOptions) (*Report, error) {
+	for try := 1; ; try++ {
+		r, checkpoint, err := verifyOnce(ctx, files, opts)
+		if err != nil || r.Code != ContentDiffers || try == tries {
+			return r, err
+		}
+		// A log that is being written has another checkpoint by now, and the
+		// partial tiles of the old one may be gone.
+		now, err := files.ReadFile(ctx, checkpointFile, maxCheckpoint)
+		if err != nil || string(now) == string(checkpoint) {
+			return r, nil
+		}
+	}
+}
+
+func verifyOnce(ctx context.Context, files Files, opts VerifyOptions) (*Report, []byte, error) {
+	r := &Report{LastGood: -1}
+	signed, err := r.open(ctx, files, &opts)
+	if err != nil || r.Code != Verified {
+		return r, nil, err
+	}
+	var saved Checkpoint
+	if opts.Saved != nil {
+		if saved = r.openSaved(opts.Saved); r.Code != Verified {
+			return r, signed, nil
+		}
+	}
+	var built Head
+	rootThen := built.Root() // every log extends the empty one
+	var newest []byte
+	w := walk{
+		ctx: ctx, files: files, size: r.Size, root: r.Root, progress: opts.Progress,
+		entry: func(_ int64, leaf []byte, h Hash) {
+			newest = append(newest[:0], leaf...)
+			if built.Size < saved.Size {
+				built.push(h)
+				rootThen = built.Root()
+			}
+		},
+	}
+	bad, err := w.run()
+	switch {
+	case err != nil:
+		return r, signed, err
+	case bad != nil:
+		r.FirstBad = bad
+		if bad.Index != nil {
+			r.LastGood = *bad.Index - 1
+			r.fail(ContentDiffers, "%s differs from the signed tree at entry %d", bad.File, *bad.Index)
+		} else {
+			r.fail(ContentDiffers, "the content does not hash to the signed root")
+		}
+		return r, signed, nil
+	}
+	r.LastGood = r.Size - 1
+	if dir, local := files.(Dir); local {
+		r.Warnings = append(r.Warnings, dir.strangers(r.Size)...)
+	}
+	if entry, err := ParseEntry(newest); err == nil {
+		r.Newest = entry.Time
+	}
+	if opts.Saved != nil {
+		r.compareSaved(saved, rootThen)
+	}
+	if r.OK() && opts.MaxAge > 0 && opts.Now.Sub(r.Newest) > opts.MaxAge {
+		r.fail(TooOld, "the newest entry is of %s, more than %s ago", r.Newest.Format(time.RFC3339), opts.MaxAge)
+	}
+	if r.OK() {
+		r.Sentence = fmt.Sprintf("%d entries, root %s, signed by %s", r.Size, r.Root, r.Origin)
+	}
+	return r, signed, nil
+}
+
+// Unverifiable is the report when what to verify with cannot be had.
+func Unverifiable(err error) *Report {
+	return &Report{Code: CannotVerify, Sentence: err.Error(), LastGood: -1}
+}
+
+func (r *Report) fail(code int, format string, args ...any) {
+	r.Code, r.Sentence = code, fmt.Sprintf(format, args...)
+}
+
+// open reads and verifies the checkpoint, and returns it.
+func (r *Report) open(ctx context.Context, files Files, opts *VerifyOptions) ([]byte, error) {
+	r.Key = opts.VKey
+	if r.Key == "" {
+		key, err := files.ReadFile(ctx, keyFile, maxCheckpoint)
+		if err != nil {
+			return nil, r.cannot(err)
+		}
+		r.Key = string(key)
+		r.Warnings = append(r.Warnings,
+			"the key beside the log was used: it proves nothing against somebody who could replace both; name one with --vkey")
+	}
+	signed, err := files.ReadFile(ctx, checkpointFile, maxCheckpoint)
+	if err != nil {
+		return nil, r.cannot(err)
+	}
+	c, err := OpenCheckpoint(signed, r.Key)
+	switch {
+	case errors.Is(err, ErrSignature):
+		r.fail(WrongSignature, "%v", err)
+	case err != nil:
+		r.fail(CannotVerify, "%v", err)
+	default:
+		r.Origin, r.Size, r.Root = c.Origin, c.Size, c.Root
+	}
+	return signed, nil
+}
+
+// cannot makes a missing or unusable file a finding, and passes on what says
+// nothing about the log.
+func (r *Report) cannot(err error) error {
+	var file *FileError
+	if !errors.As(err, &file) {
+		return err
+	}
+	r.fail(CannotVerify, "%v", err)
+	return nil
+}
+
+// openSaved verifies the saved checkpoint.
+func (r *Report) openSaved(signed []byte) Checkpoint {
+	c, err := OpenCheckpoint(signed, r.Key)
+	switch {
+	case errors.Is(err, ErrSignature):
+		r.fail(WrongSignature, "the saved checkpoint: %v", err)
+	case err != nil:
+		r.fail(CannotVerify, "the saved checkpoint: %v", err)
+	}
+	return c
+}
+
+// compareSaved decides whether the log extends the saved checkpoint. root is
+// that of the log at the saved size.
+func (r *Report) compareSaved(saved Checkpoint, root Hash) {
+	switch {
+	case saved.Size > r.Size:
+		r.fail(RolledBack, "the log has %d entries and had %d when the checkpoint was saved", r.Size, saved.Size)
+	case saved.Root != root:
+		r.fail(RolledBack, "the first %d entries are not those of the saved checkpoint", saved.Size)
+	}
+}
+
+// hashWord writes a hash for a report.
+func hashWord(h Hash) string { return base64.StdEncoding.EncodeToString(h[:]) }
+
+// fileWord says in a report what a file is that cannot be used.
+func fileWord(err error) string {
+	if errors.Is(err, fs.ErrNotExist) {
+		return "missing"
+	}
+	var file *FileError
+	if errors.As(err, &file) {
+		return file.Err.Error()
+	}
+	return err.Error()
+}

@@ -1,0 +1,389 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+func TestVerifySizes(t *testing.T) {
+	for _, sizes := range [][]int{{1}, {2, 3}, {255}, {256}, {257}, {100, 256, 300, 511, 512}, {1000}, {65536}, {65537}, {66000, 66100}} {
+		m, dir := publish(t, sizes...)
+		r := verify(t, dir, VerifyOptions{VKey: m.signer.Verifier()})
+		if !r.OK() || r.Size != m.head.Size || r.Root != m.head.Root() || r.LastGood != m.head.Size-1 || len(r.Warnings) > 0 {
+			t.Errorf("sizes %v: %+v", sizes, r)
+		}
+	}
+}
+
+// readTiles lets the client of x/mod read a folder.
+type readTiles string
+
+func (readTiles) Height() int { return tileHeight }
+
+func (readTiles) SaveTiles([]tlog.Tile, [][]byte) {}
+
+func (dir readTiles) ReadTiles(tiles []tlog.Tile) ([][]byte, error) {
+	var all [][]byte
+	for _, t := range tiles {
+		data, err := os.ReadFile(filepath.Join(string(dir), tile{t.L, t.N, t.W}.path()))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, data)
+	}
+	return all, nil
+}
+
+// TestTilesForeignClient reads our tiles with a client that is not ours, and
+// proves entries and an older tree with it.
+func TestTilesForeignClient(t *testing.T) {
+	m, dir := publish(t, 300, 70_000)
+	tree := tlog.Tree{N: m.head.Size, Hash: m.head.Root()}
+	r := tlog.TileHashReader(tree, readTiles(dir))
+	for _, index := range []int64{0, 255, 256, 65535, 65536, 69_999} {
+		proof, err := tlog.ProveRecord(tree.N, index, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tlog.CheckRecord(proof, tree.N, tree.Hash, index, LeafHash(m.leaves[index])); err != nil {
+			t.Errorf("entry %d: %v", index, err)
+		}
+	}
+	old := m.at(t, 300)
+	proof, err := tlog.ProveTree(tree.N, old.head.Size, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tlog.CheckTree(proof, tree.N, tree.Hash, old.head.Size, old.head.Root()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTampering changes a log of 70,000 entries in every way we could think
+// of. Each is found, with its code and the lowest index.
+func TestTampering(t *testing.T) {
+	m, original := publish(t, 70_000)
+	other := newMemory(t)
+	other.grow(t, 70_000)
+	last := int64(69_888) // first entry of the last, partial tile of 112
+	entry := func(dir string, n int, change func([]byte) []byte) {
+		edit(t, dir, tile{entriesLevel, int64(n), tileWidth}.path(), change)
+	}
+	none := int64(-1) // no index
+	for _, tt := range []struct {
+		name   string
+		tamper func(dir string)
+		opts   VerifyOptions
+		code   int
+		index  int64
+		file   string
+	}{
+		{name: "cent in an entry", code: 12, index: 700, file: "tile/entries/002", tamper: func(dir string) {
+			entry(dir, 2, func(b []byte) []byte {
+				return bytes.Replace(b, []byte(`"392.00","id":700,`), []byte(`"392.01","id":700,`), 1)
+			})
+		}},
+		{name: "entry in the last bundle", code: 12, index: last + 2, file: "tile/entries/273.p/112", tamper: func(dir string) {
+			edit(t, dir, "tile/entries/273.p/112", func(b []byte) []byte {
+				return bytes.Replace(b, []byte(`"id":69890,`), []byte(`"id":69891,`), 1)
+			})
+		}},
+		{name: "two entries swapped", code: 12, index: 256, file: "tile/entries/001", tamper: func(dir string) {
+			entry(dir, 1, func(b []byte) []byte {
+				n := 2 + int(b[0])<<8 + int(b[1])
+				return append(append(bytes.Clone(b[n:2*n]), b[:n]...), b[2*n:]...)
+			})
+		}},
+		{name: "length of an entry", code: 12, index: 512, file: "tile/entries/002", tamper: func(dir string) { entry(dir, 2, flip(1)) }},
+		{name: "bundle cut short", code: 12, index: 767, file: "tile/entries/002", tamper: func(dir string) {
+			entry(dir, 2, func(b []byte) []byte { return b[:len(b)-3] })
+		}},
+		{name: "bundle empty", code: 12, index: 512, file: "tile/entries/002", tamper: func(dir string) {
+			entry(dir, 2, func([]byte) []byte { return nil })
+		}},
+		{name: "bundle missing", code: 12, index: 768, file: "tile/entries/003", tamper: func(dir string) { remove(t, dir, "tile/entries/003") }},
+		{name: "bundles swapped", code: 12, index: 256, file: "tile/entries/001", tamper: func(dir string) {
+			one, two := filepath.Join(dir, "tile/entries/001"), filepath.Join(dir, "tile/entries/002")
+			if err := errors.Join(os.Rename(one, one+"x"), os.Rename(two, one), os.Rename(one+"x", two)); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{name: "hash in a tile", code: 12, index: 1024, file: "tile/0/004", tamper: func(dir string) { edit(t, dir, "tile/0/004", flip(5000)) }},
+		{name: "tile cut short", code: 12, index: 1024, file: "tile/0/004", tamper: func(dir string) {
+			edit(t, dir, "tile/0/004", func(b []byte) []byte { return b[:32] })
+		}},
+		{name: "tile too long", code: 12, index: 1024, file: "tile/0/004", tamper: func(dir string) {
+			edit(t, dir, "tile/0/004", func(b []byte) []byte { return append(b, b...) })
+		}},
+		{name: "tile missing", code: 12, index: 1024, file: "tile/0/004", tamper: func(dir string) { remove(t, dir, "tile/0/004") }},
+		{name: "entry and its tile", code: 12, index: 1024, file: "tile/0/004", tamper: func(dir string) {
+			entry(dir, 4, func(b []byte) []byte { return bytes.Replace(b, []byte("392.00"), []byte("392.01"), 1) })
+			edit(t, dir, "tile/0/004", func(b []byte) []byte {
+				h := LeafHash(bytes.Replace(m.leaves[1024], []byte("392.00"), []byte("392.01"), 1))
+				return append(h[:], b[32:]...)
+			})
+		}},
+		{name: "hash in a higher tile", code: 12, index: 0, file: "tile/1/000", tamper: func(dir string) { edit(t, dir, "tile/1/000", flip(-1)) }},
+		{name: "higher tile missing", code: 12, index: 0, file: "tile/1/000", tamper: func(dir string) { remove(t, dir, "tile/1/000") }},
+		{name: "last tile", code: 12, index: last, file: "tile/0/273.p/112", tamper: func(dir string) { edit(t, dir, "tile/0/273.p/112", flip(0)) }},
+		{name: "last tile missing", code: 12, index: last, file: "tile/0/273.p/112", tamper: func(dir string) { remove(t, dir, "tile/0/273.p") }},
+		{name: "last tile of level 1", code: 12, index: 65536, file: "tile/1/001.p/17", tamper: func(dir string) { edit(t, dir, "tile/1/001.p/17", flip(9)) }},
+		{name: "last tile of level 2", code: 12, index: 0, file: "tile/2/000.p/1", tamper: func(dir string) { edit(t, dir, "tile/2/000.p/1", flip(9)) }},
+		{name: "last tile and an early entry", code: 12, index: 0, file: checkpointFile, tamper: func(dir string) {
+			// With a lie in the edge and one in the entries nothing leads to
+			// the root; the entry contradicts its own tile, so it is named.
+			edit(t, dir, "tile/0/273.p/112", flip(0))
+			entry(dir, 0, func(b []byte) []byte { return bytes.Replace(b, []byte(`"id":3,`), []byte(`"id":4,`), 1) })
+		}},
+		{name: "last bundle and its tile", code: 12, index: none, file: checkpointFile, tamper: func(dir string) {
+			changed := bytes.Replace(m.leaves[last], []byte("392.00"), []byte("392.01"), 1)
+			edit(t, dir, "tile/entries/273.p/112", func(b []byte) []byte { return bytes.Replace(b, m.leaves[last], changed, 1) })
+			edit(t, dir, "tile/0/273.p/112", func(b []byte) []byte {
+				h := LeafHash(changed)
+				return append(h[:], b[32:]...)
+			})
+		}},
+		{name: "link in place of a tile", code: 12, index: 1024, file: "tile/0/004", tamper: func(dir string) {
+			path := filepath.Join(dir, "tile/0/004")
+			if err := errors.Join(os.Rename(path, path+".real"), os.Symlink(path+".real", path)); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{name: "pipe in place of a bundle", code: 12, index: 1024, file: "tile/entries/004", tamper: func(dir string) {
+			path := filepath.Join(dir, "tile/entries/004")
+			if err := errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{name: "folder in place of a bundle", code: 12, index: 1024, file: "tile/entries/004", tamper: func(dir string) {
+			path := filepath.Join(dir, "tile/entries/004")
+			if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{name: "enormous bundle", code: 12, index: 1024, file: "tile/entries/004", tamper: func(dir string) {
+			edit(t, dir, "tile/entries/004", func([]byte) []byte { return nil })
+			if err := os.Truncate(filepath.Join(dir, "tile/entries/004"), 1<<40); err != nil {
+				t.Fatal(err)
+			}
+		}},
+
+		{name: "checkpoint missing", code: 10, index: none, tamper: func(dir string) { remove(t, dir, checkpointFile) }},
+		{name: "checkpoint empty", code: 10, index: none, tamper: func(dir string) {
+			edit(t, dir, checkpointFile, func([]byte) []byte { return nil })
+		}},
+		{name: "checkpoint unsigned", code: 10, index: none, tamper: func(dir string) {
+			edit(t, dir, checkpointFile, func(b []byte) []byte { return b[:bytes.Index(b, []byte("\n\n"))+1] })
+		}},
+		{name: "checkpoint is a pipe", code: 10, index: none, tamper: func(dir string) {
+			remove(t, dir, checkpointFile)
+			if err := syscall.Mkfifo(filepath.Join(dir, checkpointFile), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{name: "key missing", code: 10, index: none, tamper: func(dir string) { remove(t, dir, keyFile) }},
+		{name: "key is none", code: 10, index: none, tamper: func(dir string) {
+			edit(t, dir, keyFile, func([]byte) []byte { return []byte("hello\n") })
+		}},
+		{name: "size in the checkpoint", code: 11, index: none, tamper: func(dir string) {
+			edit(t, dir, checkpointFile, func(b []byte) []byte { return bytes.Replace(b, []byte("70000"), []byte("69999"), 1) })
+		}},
+		{name: "root in the checkpoint", code: 11, index: none, tamper: func(dir string) {
+			edit(t, dir, checkpointFile, func(b []byte) []byte {
+				at := bytes.Index(b, []byte("70000\n")) + len("70000\n")
+				b[at] = map[bool]byte{true: 'B', false: 'A'}[b[at] == 'A']
+				return b
+			})
+		}},
+		{name: "signature", code: 11, index: none, tamper: func(dir string) {
+			edit(t, dir, checkpointFile, func(b []byte) []byte {
+				at := len(b) - 10
+				b[at] = map[bool]byte{true: 'B', false: 'A'}[b[at] == 'A']
+				return b
+			})
+		}},
+		{name: "signed by another key", code: 11, index: none, tamper: func(dir string) {
+			edit(t, dir, checkpointFile, func([]byte) []byte { return other.checkpoint })
+		}},
+		{name: "another key beside it", code: 11, index: none, tamper: func(dir string) {
+			edit(t, dir, keyFile, func([]byte) []byte { return []byte(other.signer.Verifier() + "\n") })
+		}},
+		{name: "another key named", code: 11, index: none, opts: VerifyOptions{VKey: other.signer.Verifier()}, tamper: func(string) {}},
+		{name: "log and key replaced, key named", code: 11, index: none, opts: VerifyOptions{VKey: m.signer.Verifier()}, tamper: func(dir string) {
+			edit(t, dir, checkpointFile, func([]byte) []byte { return other.checkpoint })
+			edit(t, dir, keyFile, func([]byte) []byte { return []byte(other.signer.Verifier() + "\n") })
+		}},
+
+		{name: "old checkpoint put back", code: 0, index: none, tamper: func(dir string) {
+			edit(t, dir, checkpointFile, func([]byte) []byte { return m.at(t, 256).checkpoint })
+		}},
+		{name: "old checkpoint put back, newer one saved", code: 13, index: none, opts: VerifyOptions{Saved: m.checkpoint}, tamper: func(dir string) {
+			edit(t, dir, checkpointFile, func([]byte) []byte { return m.at(t, 256).checkpoint })
+		}},
+		{name: "saved one extended", code: 0, index: none, opts: VerifyOptions{Saved: m.at(t, 12_345).checkpoint}, tamper: func(string) {}},
+		{name: "saved one of another key", code: 11, index: none, opts: VerifyOptions{Saved: other.checkpoint}, tamper: func(string) {}},
+		{name: "saved one is nothing", code: 10, index: none, opts: VerifyOptions{Saved: []byte("x")}, tamper: func(string) {}},
+		{name: "too old", code: 14, index: none, opts: VerifyOptions{MaxAge: time.Hour, Now: testTime}, tamper: func(string) {}},
+		{name: "stranger", code: 0, index: none, tamper: func(dir string) {
+			if err := os.WriteFile(filepath.Join(dir, "notes.txt"), []byte("x"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := copyLog(t, original)
+			tt.tamper(dir)
+			r := verify(t, dir, tt.opts)
+			if r.Code != tt.code {
+				t.Fatalf("code %d (%s), want %d", r.Code, r.Sentence, tt.code)
+			}
+			got, file := none, ""
+			if r.FirstBad != nil {
+				file = r.FirstBad.File
+				if r.FirstBad.Index != nil {
+					got = *r.FirstBad.Index
+				}
+			}
+			if tt.name == "last tile and an early entry" {
+				tt.index, tt.file = 3, "tile/entries/000"
+			}
+			if got != tt.index || file != tt.file {
+				t.Errorf("index %d in %q, want %d in %q (%s)", got, file, tt.index, tt.file, r.Sentence)
+			}
+			if tt.code == 12 && r.LastGood != max(tt.index, 0)-1 {
+				t.Errorf("last good is %d", r.LastGood)
+			}
+		})
+	}
+}
+
+// TestForkAgainstSaved rewrites history with the log's own key: undetectable by
+// itself, found by whoever saved a checkpoint.
+func TestForkAgainstSaved(t *testing.T) {
+	m, _ := publish(t, 1000)
+	forged := &memory{signer: m.signer}
+	for i, leaf := range m.leaves {
+		if i == 500 {
+			leaf = bytes.Replace(leaf, []byte("392.00"), []byte("392.01"), 1)
+		}
+		forged.leaves = append(forged.leaves, leaf)
+	}
+	var hashes []Hash
+	for _, leaf := range forged.leaves {
+		hashes = append(hashes, LeafHash(leaf))
+	}
+	forged.sign(t, Head{}.Append(hashes...))
+	dir := t.TempDir()
+	p, _ := newPublisher(t, dir, forged)
+	if err := p.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if r := verify(t, dir, VerifyOptions{}); !r.OK() {
+		t.Fatalf("a log rewritten whole: %s", r.Sentence)
+	}
+	if r := verify(t, dir, VerifyOptions{Saved: m.at(t, 501).checkpoint}); r.Code != RolledBack {
+		t.Errorf("against a checkpoint saved after the entry: %d %s", r.Code, r.Sentence)
+	}
+	if r := verify(t, dir, VerifyOptions{Saved: m.at(t, 500).checkpoint}); !r.OK() {
+		t.Errorf("against a checkpoint saved before the entry: %d %s", r.Code, r.Sentence)
+	}
+}
+
+func TestReportJSON(t *testing.T) {
+	_, dir := publish(t, 300)
+	edit(t, dir, "tile/entries/001.p/44", func(b []byte) []byte {
+		return bytes.Replace(b, []byte(`"id":256,`), []byte(`"id":257,`), 1)
+	})
+	r := verify(t, dir, VerifyOptions{})
+	text, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf(`{"ok":false,"code":12,"size":300,"root":%q,"first_bad":{"index":256,"file":"tile/entries/001.p/44","expected":%q,"got":%q},"last_good":255}`,
+		r.Root.String(), r.FirstBad.Expected, r.FirstBad.Got)
+	if string(text) != want {
+		t.Errorf("got  %s\nwant %s", text, want)
+	}
+	text, err = json.Marshal(Unverifiable(errors.New("no key")))
+	if want := `{"ok":false,"code":10,"size":0,"root":"","first_bad":null,"last_good":-1}`; err != nil || string(text) != want {
+		t.Errorf("got  %s, %v\nwant %s", text, err, want)
+	}
+}
+
+// growing is a log that grows while it is read: a checkpoint later, the partial
+// tiles of the one before are gone.
+type growing struct {
+	Dir
+	t    *testing.T
+	m    *memory
+	p    *Publisher
+	left int
+}
+
+func (g *growing) ReadFile(ctx context.Context, name string, limit int64) ([]byte, error) {
+	if strings.Contains(name, ".p/") && g.left > 0 {
+		g.left--
+		g.m.grow(g.t, 300)
+		if err := g.p.Publish(ctx); err != nil {
+			g.t.Fatal(err)
+		}
+		g.p.Tidy()
+	}
+	return g.Dir.ReadFile(ctx, name, limit)
+}
+
+func TestVerifyWhileItGrows(t *testing.T) {
+	m, dir := publish(t, 1000)
+	p, _ := newPublisher(t, dir, m)
+	if err := p.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	files := &growing{Dir: Dir(dir), t: t, m: m, p: p, left: 3}
+	r, err := Verify(t.Context(), files, VerifyOptions{})
+	if err != nil || !r.OK() {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if files.left != 0 {
+		t.Error("the log did not grow while it was read")
+	}
+}
+
+func TestStrangers(t *testing.T) {
+	_, dir := publish(t, 300)
+	for _, name := range []string{"tile/0/009", "tile/entries/001.p/200", "tile/0/001.p/3", "readme"} {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte("x"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := verify(t, dir, VerifyOptions{})
+	if !r.OK() {
+		t.Fatal(r.Sentence)
+	}
+	all := strings.Join(r.Warnings, "\n")
+	for _, want := range []string{"tile/0/009 is beyond", "tile/entries/001.p/200 is beyond", "1 partial tiles", "readme is no file", "key beside the log"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("no warning %q in:\n%s", want, all)
+		}
+	}
+}
+
+func BenchmarkVerify(b *testing.B) {
+	_, dir := publish(b, 20_000)
+	for b.Loop() {
+		if r := verify(b, dir, VerifyOptions{}); !r.OK() {
+			b.Fatal(r.Sentence)
+		}
+	}
+}
