@@ -1,0 +1,77 @@
+// Package vault keeps accounts and the journal of every change to them.
+//
+// A balance is never stored without the journal entry that explains it: one
+// transaction writes both, or neither, together with the head of the audit
+// tree that the entry extends. Every movement has legs that sum to zero.
+// Vault knows money, not people: who may do what is settled before a command
+// arrives here, and only the owner of an account is compared inside the
+// transaction.
+//
+// The rules are pure functions of the books they are given. They do no input
+// or output and know no store.
+package vault
+
+import (
+	"strings"
+
+	"example.com/atm"
+)
+
+// A Name names an account in the ledger: the number of a customer's account
+// in decimal digits, "cash:SUBJECT" for the cash in a subject's terminal, or
+// Equity.
+type Name string
+
+// Equity is the account that opening balances are posted from.
+const Equity Name = "equity:opening"
+
+// Numbered is the ledger name of a customer's account.
+func Numbered(id atm.AccountID) Name { return Name(id.String()) }
+
+// Cash is the account of the cash that passes through subject's terminal.
+func Cash(subject string) Name { return Name("cash:" + subject) }
+
+// Internal reports whether n is one of the house's own accounts, which may
+// be overdrawn: what customers hold is what the house owes.
+func (n Name) Internal() bool { return strings.Contains(string(n), ":") }
+
+// A Standing is what may be done with an account.
+type Standing uint8
+
+// The standings. A closed account stays closed, and its number is not used
+// again.
+const (
+	Open Standing = iota
+	Frozen
+	Closed
+)
+
+// String is the standing in a word.
+func (s Standing) String() string {
+	switch s {
+	case Frozen:
+		return "frozen"
+	case Closed:
+		return "closed"
+	}
+	return "open"
+}
+
+// An Account is the record of one account.
+type Account struct {
+	Name     Name
+	Owner    string // the subject whose account it is; empty when nobody's
+	Standing Standing
+	Balance  atm.Amount
+
+	// Version counts the changes of this record, from 1. An account of
+	// version 0 does not exist.
+	Version uint64
+}
+
+// A User is what the house knows of a subject.
+type User struct {
+	Subject  string // "user:NAME" or "service:NAME"
+	Roles    []atm.Role
+	Disabled bool
+}

@@ -1,0 +1,123 @@
+package vault
+
+import (
+	"slices"
+
+	"example.com/atm"
+)
+
+// OpenAccount opens an account and posts its opening balance from Equity.
+type OpenAccount struct {
+	Account Name
+	Owner   string
+	Opening atm.Amount // zero for none
+}
+
+// Accounts implements Rule.
+func (r OpenAccount) Accounts() []Name { return []Name{r.Account, Equity} }
+
+// Decide implements Rule.
+func (r OpenAccount) Decide(b *Books) atm.Status {
+	a, equity := b.Account(r.Account), b.Account(Equity)
+	if a.Version > 0 {
+		return refuse(atm.AccountExists, "Account "+string(r.Account)+" exists")
+	}
+	if !room(a, r.Opening) || !depth(equity, r.Opening) {
+		return tooLarge(r.Account)
+	}
+	a.Owner = r.Owner
+	if r.Opening == 0 {
+		b.put(a)
+	} else {
+		b.move(equity, a, r.Opening)
+	}
+	return ok(b.Account(r.Account).Record())
+}
+
+// ShowAccount answers with the record of an account.
+type ShowAccount struct{ Account Name }
+
+// Accounts implements Rule.
+func (r ShowAccount) Accounts() []Name { return []Name{r.Account} }
+
+// Decide implements Rule.
+func (r ShowAccount) Decide(b *Books) atm.Status {
+	a := b.Account(r.Account)
+	if a.Version == 0 {
+		return NotFound(string(r.Account))
+	}
+	return ok(a.Record())
+}
+
+// SetStanding freezes, unfreezes or closes an account. Giving an account the
+// standing that it has changes nothing and is no error.
+type SetStanding struct {
+	Account  Name
+	Standing Standing
+}
+
+// Accounts implements Rule.
+func (r SetStanding) Accounts() []Name { return []Name{r.Account} }
+
+// Decide implements Rule.
+func (r SetStanding) Decide(b *Books) atm.Status {
+	a := b.Account(r.Account)
+	switch {
+	case a.Version == 0:
+		return NotFound(string(r.Account))
+	case a.Standing == r.Standing:
+		return ok(a.Record())
+	case a.Standing == Closed:
+		return refuse(atm.AccountClosed, "Account "+string(r.Account)+" is closed")
+	case r.Standing == Closed && a.Balance != 0:
+		return refuse(atm.AccountNotEmpty, "Account "+string(r.Account)+" is not empty")
+	}
+	a.Standing = r.Standing
+	b.put(a)
+	return ok(b.Account(r.Account).Record())
+}
+
+// Record is the account as administration sees it.
+func (a Account) Record() atm.Record {
+	return atm.Record{
+		{Name: "account", Value: string(a.Name)},
+		{Name: "owner", Value: a.Owner},
+		{Name: "standing", Value: a.Standing.String()},
+		{Name: "balance", Value: a.Balance.String()},
+		{Name: "version", Value: int64(a.Version)},
+	}
+}
+
+// Enrol makes Subject known and gives it Roles. When Roles is empty, somebody
+// who is known keeps their roles and a newcomer gets Default. Result is the
+// answer.
+type Enrol struct {
+	Subject string
+	Roles   []atm.Role
+	Default atm.Role
+	Result  any
+}
+
+// Accounts implements Rule.
+func (Enrol) Accounts() []Name { return nil }
+
+// Users names the subjects the rule needs.
+func (r Enrol) Users() []string { return []string{r.Subject} }
+
+// Decide implements Rule.
+func (r Enrol) Decide(b *Books) atm.Status {
+	u, known := b.User(r.Subject)
+	roles := slices.Clone(r.Roles)
+	if len(roles) == 0 {
+		roles = []atm.Role{r.Default}
+		if known {
+			roles = u.Roles
+		}
+	}
+	slices.Sort(roles)
+	roles = slices.Compact(roles)
+	if !known || !slices.Equal(roles, u.Roles) {
+		b.putUser(User{Subject: r.Subject, Roles: roles, Disabled: u.Disabled})
+	}
+	return ok(r.Result)
+}

@@ -1,0 +1,230 @@
+// Package boltstore keeps the books of one machine in a bbolt file.
+//
+// A commit is one bbolt transaction: when Commit returns nil, the file and
+// everything in it are on stable storage. One process has the file open at a
+// time. The file is never created in place of one that should exist: Create
+// makes it, Open only opens it.
+package boltstore
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"example.com/atm/audit"
+	"example.com/atm/vault"
+	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+)
+
+// The buckets. Keys of accounts are ordered by number; keys of the journal
+// are indexes, so it only grows at its end; keys of requests begin with the
+// day, so the old ones stand together.
+var (
+	bucketMeta     = []byte("meta")     // schema, head, checkpoint
+	bucketAccounts = []byte("accounts") // accountKey → account
+	bucketJournal  = []byte("journal")  // index → leaf
+	bucketRequests = []byte("requests") // day, RequestKey → index
+	bucketUsers    = []byte("users")    // subject → user
+)
+
+var (
+	keySchema     = []byte("schema")
+	keyHead       = []byte("head")
+	keyCheckpoint = []byte("checkpoint")
+)
+
+// schema is the version of the layout of the file.
+const schema = 1
+
+const (
+	lockWait = time.Second // a server that is just stopping lets go within it
+
+	// initialMap is address space, not memory: growing the map within it
+	// never has to wait for readers.
+	initialMap = 1 << 30
+
+	// expirePerCommit bounds how many old request ids one commit sweeps away.
+	expirePerCommit = 256
+)
+
+// A Store is a vault.Store in a bbolt file.
+type Store struct{ db *bolt.DB }
+
+var _ vault.Store = (*Store)(nil)
+
+// ErrMissing reports a file that should exist.
+var ErrMissing = errors.New("the vault is missing")
+
+// Create makes the file at path unless it exists, and opens it. An existing
+// file without a schema is one whose creation was interrupted; it is
+// completed.
+func Create(path string) (*Store, error) {
+	db, err := openDB(path)
+	if err != nil {
+		return nil, err
+	}
+	err = db.Update(func(tx *bolt.Tx) error {
+		for _, name := range [][]byte{bucketMeta, bucketAccounts, bucketJournal, bucketRequests, bucketUsers} {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		meta := tx.Bucket(bucketMeta)
+		if meta.Get(keySchema) != nil {
+			return nil
+		}
+		return meta.Put(keySchema, binary.BigEndian.AppendUint32(nil, schema))
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("create %s: %w", path, err), db.Close())
+	}
+	return checked(db, path)
+}
+
+// Open opens the file at path, which must exist.
+func Open(path string) (*Store, error) {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", path, ErrMissing)
+	}
+	db, err := openDB(path)
+	if err != nil {
+		return nil, err
+	}
+	return checked(db, path)
+}
+
+func openDB(path string) (*bolt.DB, error) {
+	db, err := bolt.Open(path, 0o600, &bolt.Options{
+		Timeout:         lockWait,
+		NoFreelistSync:  true,
+		FreelistType:    bolt.FreelistMapType,
+		InitialMmapSize: initialMap,
+	})
+	if errors.Is(err, berrors.ErrTimeout) {
+		return nil, fmt.Errorf("%s: %w", path, vault.ErrLocked)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	return db, nil
+}
+
+// checked refuses a file of another layout.
+func checked(db *bolt.DB, path string) (*Store, error) {
+	err := db.View(func(tx *bolt.Tx) error {
+		meta := tx.Bucket(bucketMeta)
+		if meta == nil {
+			return errors.New("is no vault")
+		}
+		if v := meta.Get(keySchema); len(v) != 4 || binary.BigEndian.Uint32(v) != schema {
+			return fmt.Errorf("has layout %x; this program knows layout %d", v, schema)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s %w", path, err), db.Close())
+	}
+	return &Store{db: db}, nil
+}
+
+// Close waits for transactions to end and lets go of the file.
+func (s *Store) Close() error { return s.db.Close() }
+
+// Commit implements vault.Store.
+func (s *Store) Commit(_ context.Context, keys vault.Keys, decide func(*vault.Books) error) error {
+	return s.db.Update(func(tx *bolt.Tx) error {
+		books, err := load(tx, keys)
+		if err != nil {
+			return err
+		}
+		if err := decide(books); err != nil {
+			return err
+		}
+		if c := books.Changes(); c != nil {
+			return write(tx, books.Now, c)
+		}
+		return nil
+	})
+}
+
+// Signed implements audit.Source.
+func (s *Store) Signed(context.Context) (checkpoint []byte, head audit.Head, err error) {
+	err = s.db.View(func(tx *bolt.Tx) error {
+		checkpoint, head, err = readHead(tx)
+		return err
+	})
+	return checkpoint, head, err
+}
+
+// entriesPerView bounds how long one read transaction lasts, because pages
+// that it can see are not reused meanwhile.
+const entriesPerView = 4096
+
+// Entries implements audit.Source.
+func (s *Store) Entries(ctx context.Context, from, to int64, yield func(index int64, leaf []byte) error) error {
+	for from < to {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		end := min(to, from+entriesPerView)
+		err := s.db.View(func(tx *bolt.Tx) error {
+			c := tx.Bucket(bucketJournal).Cursor()
+			k, v := c.Seek(journalKey(from))
+			for ; from < end; k, v = c.Next() {
+				if len(k) != 8 || int64(binary.BigEndian.Uint64(k)) != from {
+					return fmt.Errorf("journal entry %d is missing", from)
+				}
+				leaf, err := decodeLeaf(v)
+				if err != nil {
+					return fmt.Errorf("journal entry %d: %w", from, err)
+				}
+				if err := yield(from, leaf); err != nil {
+					return err
+				}
+				from++
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Accounts implements vault.Store.
+func (s *Store) Accounts(_ context.Context, after uint64, limit int) ([]vault.Account, error) {
+	var found []vault.Account
+	err := s.db.View(func(tx *bolt.Tx) error {
+		c := tx.Bucket(bucketAccounts).Cursor()
+		for k, v := c.Seek(numberKey(after + 1)); k != nil && k[0] == prefixNumber && len(found) < limit; k, v = c.Next() {
+			a, err := decodeAccount(k, v)
+			if err != nil {
+				return err
+			}
+			found = append(found, a)
+		}
+		return nil
+	})
+	return found, err
+}
+
+// Users implements vault.Store.
+func (s *Store) Users(context.Context) ([]vault.User, error) {
+	var found []vault.User
+	err := s.db.View(func(tx *bolt.Tx) error {
+		return tx.Bucket(bucketUsers).ForEach(func(k, v []byte) error {
+			u, err := decodeUser(k, v)
+			if err == nil {
+				found = append(found, u)
+			}
+			return err
+		})
+	})
+	return found, err
+}

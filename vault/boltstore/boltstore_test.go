@@ -1,0 +1,140 @@
+package boltstore_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"example.com/atm/vault"
+	"example.com/atm/vault/boltstore"
+	"example.com/atm/vault/vaulttest"
+	bolt "go.etcd.io/bbolt"
+)
+
+// file is a place for one store.
+type file string
+
+func (f file) Open(t *testing.T) vault.Store {
+	t.Helper()
+	s, err := boltstore.Create(string(f))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func TestStore(t *testing.T) {
+	vaulttest.Run(t, func(t *testing.T) vaulttest.Place {
+		return file(filepath.Join(t.TempDir(), "vault.db"))
+	})
+}
+
+func TestOpenCreatesNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "vault.db")
+	if _, err := boltstore.Open(path); !errors.Is(err, boltstore.ErrMissing) {
+		t.Errorf("Open = %v, want ErrMissing", err)
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("Open made a file")
+	}
+}
+
+func TestOpenLocked(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "vault.db")
+	file(path).Open(t)
+	if _, err := boltstore.Open(path); !errors.Is(err, vault.ErrLocked) {
+		t.Errorf("Open of an open store = %v, want ErrLocked", err)
+	}
+}
+
+func TestOpenForeign(t *testing.T) {
+	dir := t.TempDir()
+	text := filepath.Join(dir, "text")
+	if err := os.WriteFile(text, []byte("this is no database, whatever its name says"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := boltstore.Open(text); err == nil {
+		t.Error("a text file was opened")
+	}
+	other := filepath.Join(dir, "other")
+	db, err := bolt.Open(other, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := boltstore.Open(other); err == nil {
+		t.Error("another program's database was opened")
+	}
+	newer := filepath.Join(dir, "newer")
+	if err := file(newer).Open(t).Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err = bolt.Open(newer, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bolt.Tx) error {
+		return tx.Bucket([]byte("meta")).Put([]byte("schema"), []byte{0, 0, 0, 99})
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := boltstore.Open(newer); err == nil {
+		t.Error("a vault of a newer layout was opened")
+	}
+}
+
+// TestDamagedRecord changes records behind the store's back: they are noticed
+// when they are read, not passed on.
+func TestDamagedRecord(t *testing.T) {
+	for bucket, value := range map[string][]byte{
+		"accounts": {1, 9, 1, 2},      // a standing that is none
+		"journal":  {7, 'x'},          // a form that is none
+		"users":    {1, 0, 1, 3, 'a'}, // shorter than it says
+	} {
+		path := filepath.Join(t.TempDir(), "vault.db")
+		db, err := bolt.Open(path, 0o600, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := file(path).Open(t).Close(); err != nil {
+			t.Fatal(err)
+		}
+		db, err = bolt.Open(path, 0o600, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := []byte{1, 0, 0, 0, 0, 0, 0, 0, 100}
+		if bucket == "journal" {
+			key = make([]byte, 8)
+		}
+		err = db.Update(func(tx *bolt.Tx) error { return tx.Bucket([]byte(bucket)).Put(key, value) })
+		if err := errors.Join(err, db.Close()); err != nil {
+			t.Fatal(err)
+		}
+		store, err := boltstore.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close()
+		switch bucket {
+		case "accounts":
+			_, err = store.Accounts(context.Background(), 0, 10)
+		case "users":
+			_, err = store.Users(context.Background())
+		case "journal":
+			err = store.Entries(context.Background(), 0, 1, func(int64, []byte) error { return nil })
+		}
+		if err == nil {
+			t.Errorf("a damaged record in %s was read without a word", bucket)
+		}
+	}
+}

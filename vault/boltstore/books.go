@@ -1,0 +1,178 @@
+package boltstore
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"example.com/atm/audit"
+	"example.com/atm/vault"
+	bolt "go.etcd.io/bbolt"
+)
+
+// load reads the records that keys name. What it returns does not point into
+// the file, because decide changes it.
+func load(tx *bolt.Tx, keys vault.Keys) (*vault.Books, error) {
+	checkpoint, head, err := readHead(tx)
+	if err != nil {
+		return nil, err
+	}
+	accounts := make(map[vault.Name]*vault.Account, len(keys.Accounts))
+	bucket := tx.Bucket(bucketAccounts)
+	for _, name := range keys.Accounts {
+		if accounts[name] != nil {
+			continue
+		}
+		k := accountKey(name)
+		if v := bucket.Get(k); v != nil {
+			a, err := decodeAccount(k, v)
+			if err != nil {
+				return nil, err
+			}
+			accounts[name] = &a
+		}
+	}
+	users := make(map[string]*vault.User, len(keys.Users))
+	for _, subject := range keys.Users {
+		if v := tx.Bucket(bucketUsers).Get([]byte(subject)); v != nil {
+			u, err := decodeUser([]byte(subject), v)
+			if err != nil {
+				return nil, err
+			}
+			users[subject] = &u
+		}
+	}
+	requests, err := loadRequests(tx, keys.Requests)
+	if err != nil {
+		return nil, err
+	}
+	return vault.NewBooks(head, checkpoint, accounts, users, requests), nil
+}
+
+// loadRequests looks each key up in every day that is still kept.
+func loadRequests(tx *bolt.Tx, keys []vault.RequestKey) (map[vault.RequestKey]vault.Remembered, error) {
+	found := make(map[vault.RequestKey]vault.Remembered)
+	if len(keys) == 0 {
+		return found, nil
+	}
+	bucket, journal := tx.Bucket(bucketRequests), tx.Bucket(bucketJournal)
+	days := keptDays(bucket)
+	for _, key := range keys {
+		for _, day := range days {
+			v := bucket.Get(requestKey(day, key))
+			if v == nil {
+				continue
+			}
+			if len(v) != 8 {
+				return nil, fmt.Errorf("request record of day %d has %d bytes", day, len(v))
+			}
+			leaf, err := decodeLeaf(journal.Get(v))
+			if err != nil {
+				return nil, fmt.Errorf("journal entry %x of a request: %w", v, err)
+			}
+			found[key] = vault.Remembered{
+				Index: int64(binary.BigEndian.Uint64(v)),
+				Leaf:  bytes.Clone(leaf),
+			}
+			break
+		}
+	}
+	return found, nil
+}
+
+// keptDays returns the days that the bucket has requests of, the newest first.
+// There are at most as many as requests are kept for, but for days that are
+// being swept away.
+func keptDays(bucket *bolt.Bucket) []uint32 {
+	var days []uint32
+	c := bucket.Cursor()
+	for k, _ := c.Last(); k != nil; k, _ = c.Prev() {
+		day := binary.BigEndian.Uint32(k)
+		days = append(days, day)
+		if k, _ := c.Seek(requestKey(day, vault.RequestKey{})); k == nil {
+			break
+		}
+	}
+	return days
+}
+
+// dayOf numbers the days since 1970, in UTC.
+func dayOf(t time.Time) uint32 { return uint32(t.Unix() / (24 * 60 * 60)) }
+
+// write puts the changes of one commit where they belong. Nothing is written
+// twice: a request id points to its entry, the tree is its right edge.
+func write(tx *bolt.Tx, now time.Time, c *vault.Changes) error {
+	accounts := tx.Bucket(bucketAccounts)
+	for i := range c.Accounts {
+		a := &c.Accounts[i]
+		if err := accounts.Put(accountKey(a.Name), encodeAccount(a)); err != nil {
+			return err
+		}
+	}
+	users := tx.Bucket(bucketUsers)
+	for i := range c.Users {
+		if err := users.Put([]byte(c.Users[i].Subject), encodeUser(&c.Users[i])); err != nil {
+			return err
+		}
+	}
+	journal := tx.Bucket(bucketJournal)
+	journal.FillPercent = 1 // keys only ever come at the end
+	for i, leaf := range c.Leaves {
+		if err := journal.Put(journalKey(c.First+int64(i)), encodeLeaf(leaf)); err != nil {
+			return err
+		}
+	}
+	requests := tx.Bucket(bucketRequests)
+	for key, index := range c.Requests {
+		if err := requests.Put(requestKey(dayOf(now), key), journalKey(index)); err != nil {
+			return err
+		}
+	}
+	if err := expire(requests, now); err != nil {
+		return err
+	}
+	return writeHead(tx, c.Checkpoint, c.Head)
+}
+
+// expire sweeps some of the request ids away that are no longer kept. It
+// takes a few in each commit, so that nobody waits for a whole day's.
+func expire(requests *bolt.Bucket, now time.Time) error {
+	oldest := dayOf(now.Add(-vault.RequestLife))
+	c := requests.Cursor()
+	var old [][]byte
+	for k, _ := c.First(); k != nil && binary.BigEndian.Uint32(k) < oldest && len(old) < expirePerCommit; k, _ = c.Next() {
+		old = append(old, bytes.Clone(k))
+	}
+	for _, k := range old {
+		if err := requests.Delete(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func readHead(tx *bolt.Tx) ([]byte, audit.Head, error) {
+	meta := tx.Bucket(bucketMeta)
+	v := meta.Get(keyHead)
+	if v == nil {
+		return nil, audit.Head{}, nil // nothing has been committed yet
+	}
+	head, err := audit.UnmarshalHead(v)
+	if err != nil {
+		return nil, audit.Head{}, fmt.Errorf("head of the audit tree: %w", err)
+	}
+	return bytes.Clone(meta.Get(keyCheckpoint)), head, nil
+}
+
+func writeHead(tx *bolt.Tx, checkpoint []byte, head audit.Head) error {
+	v, err := head.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	meta := tx.Bucket(bucketMeta)
+	if err := meta.Put(keyHead, v); err != nil {
+		return err
+	}
+	return meta.Put(keyCheckpoint, checkpoint)
+}

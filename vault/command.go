@@ -1,0 +1,161 @@
+package vault
+
+import (
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+)
+
+// A Command is one operation, ready to be decided.
+type Command struct {
+	Event     audit.Event
+	Operation atm.Operation
+	Args      []audit.Arg
+	Caller    *atm.Caller // nil for what the program itself records
+	Request   Request
+	Rule      Rule
+
+	// Note completes the entry of an event that is no operation; optional.
+	Note func(*audit.Entry)
+}
+
+// A Request is the request id of a command in the forms that are stored. The
+// zero value is a command without one.
+type Request struct {
+	Key    RequestKey
+	Digest string    // what the audit entry says
+	Minted time.Time // from a UUIDv7; zero when the id tells no time
+}
+
+// A RequestKey finds what a subject's request id was answered with. It is a
+// keyed hash, so the store does not hold what clients chose.
+type RequestKey [16]byte
+
+// RequestLife is how long an answer is kept for its request id.
+const RequestLife = 7 * 24 * time.Hour
+
+// A RequestHasher makes stored forms of request ids.
+type RequestHasher struct{ key []byte }
+
+// NewRequestHasher derives the key of the hash from the secret of the vault.
+func NewRequestHasher(secret []byte) (*RequestHasher, error) {
+	key, err := hkdf.Key(sha256.New, secret, nil, "atm request id", sha256.Size)
+	if err != nil {
+		return nil, fmt.Errorf("request id key: %w", err)
+	}
+	return &RequestHasher{key: key}, nil
+}
+
+// Request returns the stored forms of the id that subject gave.
+func (h *RequestHasher) Request(subject string, id atm.RequestID) Request {
+	mac := hmac.New(sha256.New, h.key)
+	mac.Write([]byte(id))
+	digest := mac.Sum(nil)
+	mac.Reset()
+	mac.Write([]byte(subject)) // a subject has no NUL, so the parts cannot run together
+	mac.Write([]byte{0})
+	mac.Write([]byte(id))
+	r := Request{Key: RequestKey(mac.Sum(nil)[:16]), Digest: hex.EncodeToString(digest)}
+	r.Minted, _ = id.Time()
+	return r
+}
+
+// idempotent reports whether c is answered by what its request id was
+// answered with before. An answer that is not remembered does not look for
+// one either: whoever lost a permission must not be shown an old success.
+func (c *Command) idempotent() bool {
+	if c.Request.Key == (RequestKey{}) {
+		return false
+	}
+	r, refusal := c.Rule.(Refusal)
+	return !refusal || r.Code.Remembered()
+}
+
+// keys adds what c needs to k.
+func (c *Command) keys(k *Keys) {
+	k.Accounts = append(k.Accounts, c.Rule.Accounts()...)
+	if r, enrols := c.Rule.(interface{ Users() []string }); enrols {
+		k.Users = append(k.Users, r.Users()...)
+	}
+	if c.idempotent() {
+		k.Requests = append(k.Requests, c.Request.Key)
+	}
+}
+
+// decide answers c, and leaves the changes and the entry in the books.
+func (c *Command) decide(b *Books) (atm.Status, error) {
+	b.touched = nil
+	answer, first, err := c.answer(b)
+	if err != nil {
+		return atm.Status{}, err
+	}
+	entry := audit.Entry{
+		ID:        atm.NewUUID(b.Now),
+		Time:      b.Now,
+		Event:     c.Event,
+		Operation: c.Operation,
+		Args:      c.Args,
+		State:     b.touched,
+		Caller:    c.Caller,
+		Request:   c.Request.Digest,
+		ReplayOf:  -1,
+	}
+	if c.Operation != "" {
+		entry.Status = &answer
+	}
+	if first != nil {
+		entry.ReplayOf = first.Index
+	}
+	if c.Note != nil {
+		c.Note(&entry)
+	}
+	leaf, err := entry.Append(nil)
+	if err != nil {
+		return atm.Status{}, fmt.Errorf("entry of %s: %w", c.Event, err)
+	}
+	index := b.append(leaf)
+	if first != nil {
+		return answer, nil // with the receipt of the first time
+	}
+	answer.Receipt = audit.Receipt(index, audit.LeafHash(leaf))
+	if c.idempotent() && answer.Code.Remembered() {
+		b.remember(c.Request.Key, index, leaf)
+	}
+	return answer, nil
+}
+
+// answer finds the status dict for c, and the entry it was first given in
+// when c is a replay.
+func (c *Command) answer(b *Books) (atm.Status, *Remembered, error) {
+	if c.idempotent() {
+		if first, seen := b.requests[c.Request.Key]; seen {
+			return c.replay(first)
+		}
+		if !c.Request.Minted.IsZero() && b.Now.Sub(c.Request.Minted) > RequestLife {
+			return refuse(atm.IdempotencyKeyExpired, "The request id is older than seven days"), nil, nil
+		}
+	}
+	return c.Rule.Decide(b), nil, nil
+}
+
+// replay answers c with the status dict of its first time, unless c means
+// something else.
+func (c *Command) replay(first Remembered) (atm.Status, *Remembered, error) {
+	entry, err := audit.ParseEntry(first.Leaf)
+	if err != nil {
+		return atm.Status{}, nil, fmt.Errorf("entry %d: %w", first.Index, err)
+	}
+	if entry.Status == nil || entry.Operation != c.Operation || !slices.Equal(entry.Args, audit.Written(c.Args)) {
+		return refuse(atm.IdempotencyConflict, "The request id was used for another request"), nil, nil
+	}
+	status := *entry.Status
+	status.Receipt = audit.Receipt(first.Index, audit.LeafHash(first.Leaf))
+	return status, &first, nil
+}

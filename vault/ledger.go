@@ -1,0 +1,247 @@
+package vault
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+)
+
+const (
+	// maxBatch is how many commands share one commit at most.
+	maxBatch = 256
+
+	// maxQueue is how many commands may wait for the committer. Whoever comes
+	// when it is full waits at the door.
+	maxQueue = 4 * maxBatch
+)
+
+// Config is everything a Ledger needs.
+type Config struct {
+	// Store keeps the books. Required. The ledger is its only writer.
+	Store Store
+
+	// Signer signs the head of the audit tree in every commit. Required.
+	Signer *audit.Signer
+
+	// Now is the clock of the commits. Optional; time.Now.
+	Now func() time.Time
+
+	// Admit is asked before each commit whether there is room for it. An
+	// error answers the whole batch UNAVAILABLE. Optional.
+	Admit func() error
+
+	// Committed is told of each commit before its answers leave. Optional; it
+	// must not block.
+	Committed func(Commit)
+
+	// Log receives what stops the ledger. Optional.
+	Log *slog.Logger
+}
+
+// A Commit is what a group of commands did together.
+type Commit struct {
+	Operations int    // how many commands shared it
+	Users      []User // who became known or changed
+}
+
+// A Ledger decides commands one after the other and commits them in groups.
+//
+// One goroutine gathers what has arrived while the last commit was on its way
+// to the disk, decides it in order of arrival, and commits it once. So there
+// are no locks in the rules, no update is lost, and many operations share one
+// pair of fsyncs. It waits for nobody: a command that comes alone is committed
+// alone.
+type Ledger struct {
+	cfg   Config
+	queue chan *pending
+
+	mu     sync.RWMutex // held for reading while a command is put on the queue
+	closed bool         // guarded by mu
+
+	failed chan struct{} // closed when the ledger is poisoned
+	err    error         // why; set before failed is closed
+	done   chan struct{} // closed when the committer has ended
+}
+
+// pending is a command on its way through the committer.
+type pending struct {
+	cmd    Command
+	status atm.Status
+	done   chan struct{} // closed when status is final
+}
+
+func (p *pending) answer(code atm.Code, reason string) {
+	p.status = refuse(code, reason)
+	close(p.done)
+}
+
+// NewLedger returns a ledger that accepts commands. Close ends it.
+func NewLedger(cfg Config) *Ledger {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Admit == nil {
+		cfg.Admit = func() error { return nil }
+	}
+	if cfg.Committed == nil {
+		cfg.Committed = func(Commit) {}
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	l := &Ledger{
+		cfg:    cfg,
+		queue:  make(chan *pending, maxQueue),
+		failed: make(chan struct{}),
+		done:   make(chan struct{}),
+	}
+	go l.commitLoop()
+	return l
+}
+
+// A Reply is the answer to a command that has been put on the queue; calling
+// it waits until the answer is durable.
+type Reply func() atm.Status
+
+// Begin puts cmd on the queue and returns at once when there is room on it.
+// Commands that one goroutine begins are decided in that order. Once begun, a
+// command is carried out even if nobody waits for its answer.
+func (l *Ledger) Begin(ctx context.Context, cmd Command) Reply {
+	p := &pending{cmd: cmd, done: make(chan struct{})}
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.closed {
+		p.answer(atm.Unavailable, reasonStopping)
+		return func() atm.Status { return p.status }
+	}
+	select {
+	case l.queue <- p:
+	case <-ctx.Done():
+		p.answer(atm.Unavailable, "The caller went away before the operation began")
+	}
+	return func() atm.Status {
+		<-p.done
+		return p.status
+	}
+}
+
+// Do carries cmd out and returns its answer when it is durable.
+func (l *Ledger) Do(ctx context.Context, cmd Command) atm.Status { return l.Begin(ctx, cmd)() }
+
+// Failed is closed when a commit failed or its outcome is unknown. The process
+// must end then: the next start finds out what is durable.
+func (l *Ledger) Failed() <-chan struct{} { return l.failed }
+
+// Err returns why the ledger failed, and nil while it works.
+func (l *Ledger) Err() error {
+	select {
+	case <-l.failed:
+		return l.err
+	default:
+		return nil
+	}
+}
+
+// Close carries out what is on the queue, ends the committer and returns why
+// the ledger failed, if it did. It does not close the store.
+func (l *Ledger) Close() error {
+	l.mu.Lock()
+	if !l.closed {
+		l.closed = true
+		close(l.queue)
+	}
+	l.mu.Unlock()
+	<-l.done
+	return l.Err()
+}
+
+// Reasons of answers that no entry holds.
+const (
+	reasonStopping = "The server is stopping"
+	reasonUnknown  = "The outcome is unknown: repeat the request with the same request id"
+)
+
+func (l *Ledger) commitLoop() {
+	defer close(l.done)
+	batch := make([]*pending, 0, maxBatch)
+	for first := range l.queue {
+		batch = l.gather(append(batch[:0], first))
+		if l.Err() != nil {
+			for _, p := range batch {
+				p.answer(atm.Unavailable, reasonStopping)
+			}
+			continue
+		}
+		l.commit(batch)
+	}
+}
+
+// gather adds what has arrived already, up to a full batch.
+func (l *Ledger) gather(batch []*pending) []*pending {
+	for len(batch) < maxBatch {
+		select {
+		case p, open := <-l.queue:
+			if !open {
+				return batch
+			}
+			batch = append(batch, p)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+func (l *Ledger) commit(batch []*pending) {
+	if err := l.cfg.Admit(); err != nil {
+		for _, p := range batch {
+			p.answer(atm.Unavailable, "The server cannot store anything at the moment")
+		}
+		return
+	}
+	var keys Keys
+	for _, p := range batch {
+		p.cmd.keys(&keys)
+	}
+	var users []User
+	err := l.cfg.Store.Commit(context.Background(), keys, func(b *Books) error {
+		b.Now = l.cfg.Now().UTC().Truncate(time.Microsecond)
+		for _, p := range batch {
+			var err error
+			if p.status, err = p.cmd.decide(b); err != nil {
+				return err
+			}
+		}
+		if err := b.seal(l.cfg.Signer); err != nil {
+			return err
+		}
+		users = b.Changes().Users
+		return nil
+	})
+	if err != nil {
+		l.poison(err, batch)
+		return
+	}
+	l.cfg.Committed(Commit{Operations: len(batch), Users: users})
+	// The answers leave only now. Had they left before Commit returned, a power
+	// cut could take back money that somebody already holds in the hand.
+	for _, p := range batch {
+		close(p.done)
+	}
+}
+
+// poison ends the ledger. Even an error that came before the commit ends it:
+// it is a bug or a broken disk, and the ordinary start is the one recovery
+// that is tested every day.
+func (l *Ledger) poison(err error, batch []*pending) {
+	l.err = err
+	close(l.failed)
+	l.cfg.Log.Error("commit failed; the process must end", slog.Any("error", err))
+	for _, p := range batch {
+		p.answer(atm.OutcomeUnknown, reasonUnknown)
+	}
+}

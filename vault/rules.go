@@ -1,0 +1,180 @@
+package vault
+
+import (
+	"math"
+
+	"example.com/atm"
+)
+
+// A Rule decides one operation. Accounts names the accounts it needs, and
+// Decide gives the answer and makes the changes, as a pure function of the
+// books and the rule itself. A refusal is an answer like any other and
+// changes nothing. The ledger adds the receipt.
+type Rule interface {
+	Accounts() []Name
+	Decide(b *Books) atm.Status
+}
+
+func ok(result any) atm.Status {
+	if result == nil {
+		result = "" // as it is read back from an entry
+	}
+	return atm.Status{Code: atm.OK, Result: result}
+}
+
+func refuse(code atm.Code, reason string) atm.Status {
+	return atm.Status{Code: code, Reason: reason, Result: ""}
+}
+
+// NotFound answers an operation on an account that does not exist, or is not
+// the caller's: nobody learns which.
+func NotFound(account string) atm.Status {
+	return refuse(atm.AccountNotFound, "Account "+account+" was not found")
+}
+
+// Unknown is NotFound in the words that inquiry has had since 2013.
+func Unknown(account string) atm.Status {
+	return refuse(atm.AccountNotFound, "Unknown account "+account)
+}
+
+// A Party says whose accounts a rule may use: those of Owner, or every
+// account when Owner is empty.
+type Party struct{ Owner string }
+
+// reaches reports whether a exists and p may use it.
+func (p Party) reaches(a Account) bool {
+	return a.Version > 0 && (p.Owner == "" || p.Owner == a.Owner)
+}
+
+// usable reports why a may not take part in a movement.
+func (p Party) usable(a Account) (atm.Status, bool) {
+	switch {
+	case !p.reaches(a):
+		return NotFound(string(a.Name)), false
+	case a.Standing == Closed:
+		return refuse(atm.AccountClosed, "Account "+string(a.Name)+" is closed"), false
+	case a.Standing == Frozen:
+		return refuse(atm.AccountFrozen, "Account "+string(a.Name)+" is frozen"), false
+	}
+	return atm.Status{}, true
+}
+
+// room reports whether a can take amount more. The house's own accounts are
+// bounded by their type alone, and so is a sum over them: what they lose,
+// customers hold.
+func room(a Account, amount atm.Amount) bool {
+	if a.Name.Internal() {
+		return a.Balance <= math.MaxInt64-amount
+	}
+	return a.Balance <= atm.MaxBalance-amount
+}
+
+// depth reports whether the internal account a can lose amount more.
+func depth(a Account, amount atm.Amount) bool { return a.Balance >= math.MinInt64+amount }
+
+func tooLarge(n Name) atm.Status {
+	return refuse(atm.BalanceTooLarge, "Balance of account "+string(n)+" would be too large")
+}
+
+// Inquiry tells the balance of an account.
+type Inquiry struct {
+	Party
+	Account Name
+}
+
+// Accounts implements Rule.
+func (r Inquiry) Accounts() []Name { return []Name{r.Account} }
+
+// Decide implements Rule.
+func (r Inquiry) Decide(b *Books) atm.Status {
+	a := b.Account(r.Account)
+	switch {
+	case !r.reaches(a):
+		return Unknown(string(r.Account))
+	case a.Standing == Closed:
+		return refuse(atm.AccountClosed, "Account "+string(r.Account)+" is closed")
+	}
+	return ok(a.Balance.String())
+}
+
+// Deposit moves Amount from the cash account Cash to Account.
+type Deposit struct {
+	Party
+	Account Name
+	Cash    Name
+	Amount  atm.Amount
+	Tell    bool // the caller may know the balance
+}
+
+// Accounts implements Rule.
+func (r Deposit) Accounts() []Name { return []Name{r.Account, r.Cash} }
+
+// Decide implements Rule.
+func (r Deposit) Decide(b *Books) atm.Status {
+	a, cash := b.Account(r.Account), b.Account(r.Cash)
+	if no, fine := r.usable(a); !fine {
+		return no
+	}
+	if !room(a, r.Amount) || !depth(cash, r.Amount) {
+		return tooLarge(r.Account)
+	}
+	b.move(cash, a, r.Amount)
+	return tell(b, r.Account, r.Tell)
+}
+
+// Withdraw moves Amount from Account to the cash account Cash.
+type Withdraw struct {
+	Party
+	Account Name
+	Cash    Name
+	Amount  atm.Amount
+	Tell    bool // the caller may know the balance
+}
+
+// Accounts implements Rule.
+func (r Withdraw) Accounts() []Name { return []Name{r.Account, r.Cash} }
+
+// Decide implements Rule.
+func (r Withdraw) Decide(b *Books) atm.Status {
+	a, cash := b.Account(r.Account), b.Account(r.Cash)
+	if no, fine := r.usable(a); !fine {
+		return no
+	}
+	if r.Amount > a.Balance {
+		return refuse(atm.InsufficientFunds, "Insufficient Funds") // the words of 2013
+	}
+	if !room(cash, r.Amount) {
+		return tooLarge(r.Cash)
+	}
+	b.move(a, cash, r.Amount)
+	return tell(b, r.Account, r.Tell)
+}
+
+func tell(b *Books, n Name, may bool) atm.Status {
+	if !may {
+		return ok("")
+	}
+	return ok(b.Account(n).Balance.String())
+}
+
+// A Refusal answers without looking at any account: what was asked is wrong
+// in itself, or not allowed.
+type Refusal atm.Status
+
+// Refuse returns a refusal.
+func Refuse(code atm.Code, reason string) Refusal { return Refusal(refuse(code, reason)) }
+
+// Accounts implements Rule.
+func (Refusal) Accounts() []Name { return nil }
+
+// Decide implements Rule.
+func (r Refusal) Decide(*Books) atm.Status { return atm.Status(r) }
+
+// Report answers OK with a result that was known before.
+type Report struct{ Result any }
+
+// Accounts implements Rule.
+func (Report) Accounts() []Name { return nil }
+
+// Decide implements Rule.
+func (r Report) Decide(*Books) atm.Status { return ok(r.Result) }

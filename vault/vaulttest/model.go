@@ -1,0 +1,198 @@
+package vaulttest
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+	"example.com/atm/vault"
+	"pgregory.net/rapid"
+)
+
+// testManyAtOnce deposits from many callers at once: all are applied, and
+// many share a commit.
+func testManyAtOnce(t *testing.T, p Place) {
+	store := p.Open(t)
+	const callers, each = 64, 20
+	var mu sync.Mutex
+	commits, largest := 0, 0
+	l := NewLedger(t, vault.Config{Store: store, Committed: func(c vault.Commit) {
+		mu.Lock()
+		defer mu.Unlock()
+		commits++
+		largest = max(largest, c.Operations)
+	}})
+	must(t, l, open("1", 0))
+	var wg sync.WaitGroup
+	for range callers {
+		wg.Go(func() {
+			for range each {
+				if s := l.Do(t.Context(), deposit("1", 1)); s.Code != atm.OK {
+					t.Errorf("deposit: %v", s)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if s := must(t, l, inquiry("1")); s.Result != "12.80" {
+		t.Errorf("balance %v after %d deposits of a cent", s.Result, callers*each)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if commits >= callers*each || largest < 2 {
+		t.Errorf("%d commits for %d operations, the largest of %d: nothing shared a commit", commits, callers*each, largest)
+	}
+	t.Logf("%.1f operations per commit, at most %d", float64(callers*each)/float64(commits), largest)
+	leaves(t, store)
+}
+
+// model is the ledger written down as plainly as possible: it shares nothing
+// with the rules but the amounts.
+type model struct {
+	balance map[string]int64
+	frozen  map[string]bool
+	closed  map[string]bool
+	cash    int64
+}
+
+func (m *model) known(n string) bool { _, ok := m.balance[n]; return ok }
+
+func (m *model) usable(n string) atm.Code {
+	switch {
+	case !m.known(n):
+		return atm.AccountNotFound
+	case m.closed[n]:
+		return atm.AccountClosed
+	case m.frozen[n]:
+		return atm.AccountFrozen
+	}
+	return atm.OK
+}
+
+func dollars(cents int64) string { return fmt.Sprintf("%d.%02d", cents/100, cents%100) }
+
+// testModel runs random operations on the ledger and on the model, and
+// compares every answer, and the whole after each run.
+func testModel(t *testing.T, p Place) {
+	store := p.Open(t)
+	signer := NewSigner(t)
+	run := 0
+	rapid.Check(t, func(r *rapid.T) {
+		// One store for all runs, because opening one is slow: each run has
+		// accounts of its own.
+		run++
+		l := vault.NewLedger(vault.Config{Store: store, Signer: signer})
+		defer l.Close()
+		m := &model{balance: map[string]int64{}, frozen: map[string]bool{}, closed: map[string]bool{}}
+		account := rapid.Map(rapid.IntRange(1, 4), func(i int) string { return fmt.Sprint(run*10 + i) })
+		amount := rapid.OneOf(rapid.Int64Range(1, 300), rapid.Int64Range(1, int64(atm.MaxAmount)))
+		for range rapid.IntRange(1, 25).Draw(r, "steps") {
+			n, cents := account.Draw(r, "account"), amount.Draw(r, "cents")
+			name := vault.Name(n)
+			var got atm.Status
+			want, result := m.usable(n), ""
+			switch kind := rapid.SampledFrom([]string{"open", "deposit", "deposit", "withdraw", "withdraw", "inquiry", "freeze", "unfreeze", "close"}).Draw(r, "kind"); kind {
+			case "open":
+				got = l.Do(t.Context(), open(name, atm.Amount(cents)))
+				want = atm.AccountExists
+				if !m.known(n) {
+					want, m.balance[n] = atm.OK, cents
+				}
+			case "deposit":
+				got = l.Do(t.Context(), deposit(name, atm.Amount(cents)))
+				if want == atm.OK && m.balance[n]+cents > int64(atm.MaxBalance) {
+					want = atm.BalanceTooLarge
+				}
+				if want == atm.OK {
+					m.balance[n] += cents
+					m.cash -= cents
+					result = dollars(m.balance[n])
+				}
+			case "withdraw":
+				got = l.Do(t.Context(), withdraw(name, atm.Amount(cents)))
+				if want == atm.OK && m.balance[n] < cents {
+					want = atm.InsufficientFunds
+				}
+				if want == atm.OK {
+					m.balance[n] -= cents
+					m.cash += cents
+					result = dollars(m.balance[n])
+				}
+			case "inquiry":
+				got = l.Do(t.Context(), inquiry(name))
+				if want == atm.OK || want == atm.AccountFrozen {
+					want, result = atm.OK, dollars(m.balance[n])
+				}
+			case "freeze", "unfreeze":
+				standing := map[string]vault.Standing{"freeze": vault.Frozen, "unfreeze": vault.Open}[kind]
+				got = l.Do(t.Context(), op(atm.AccountFreeze, vault.SetStanding{Account: name, Standing: standing}))
+				if want == atm.OK || want == atm.AccountFrozen {
+					want, m.frozen[n] = atm.OK, kind == "freeze"
+				}
+			case "close":
+				got = l.Do(t.Context(), op(atm.AccountClose, vault.SetStanding{Account: name, Standing: vault.Closed}))
+				switch {
+				case want == atm.AccountClosed:
+					want = atm.OK
+				case (want == atm.OK || want == atm.AccountFrozen) && m.balance[n] != 0:
+					want = atm.AccountNotEmpty
+				case want == atm.OK || want == atm.AccountFrozen:
+					want, m.closed[n] = atm.OK, true
+				}
+			}
+			if got.Code != want || result != "" && got.Result != result {
+				r.Fatalf("account %s: got %s %v, the model says %s %s", n, got.Code, got.Result, want, result)
+			}
+		}
+	})
+	checkJournal(t, store)
+}
+
+// checkJournal rebuilds every account from the entries alone: what each entry
+// moved sums to zero, versions have no gap, no customer was ever below zero,
+// and the result equals what the store holds.
+func checkJournal(t *testing.T, store vault.Store) {
+	t.Helper()
+	type record struct {
+		version uint64
+		balance atm.Amount
+	}
+	rebuilt := map[string]record{}
+	for index, leaf := range leaves(t, store) {
+		entry, err := audit.ParseEntry(leaf)
+		if err != nil {
+			t.Fatalf("entry %d: %v", index, err)
+		}
+		var sum atm.Amount
+		for _, c := range entry.State {
+			if was := rebuilt[c.Account]; c.Version != was.version+1 || c.Before != was.balance {
+				t.Fatalf("entry %d changes %+v, before it was %+v", index, c, was)
+			}
+			if c.After < 0 && !vault.Name(c.Account).Internal() {
+				t.Fatalf("entry %d leaves account %s at %s", index, c.Account, c.After)
+			}
+			rebuilt[c.Account] = record{c.Version, c.After}
+			sum += c.After - c.Before
+		}
+		if sum != 0 {
+			t.Fatalf("entry %d makes %s out of nothing", index, sum)
+		}
+		if entry.Status == nil || entry.Status.Code != atm.OK && len(entry.State) > 0 {
+			t.Fatalf("entry %d: a refusal changed %v", index, entry.State)
+		}
+	}
+	accounts, err := store.Accounts(t.Context(), 0, 1_000_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(accounts) == 0 {
+		t.Fatal("there are no accounts to compare")
+	}
+	for _, a := range accounts {
+		if got := rebuilt[string(a.Name)]; got.version != a.Version || got.balance != a.Balance {
+			t.Errorf("account %s: the log says %+v, the store %+v", a.Name, got, a)
+		}
+	}
+}

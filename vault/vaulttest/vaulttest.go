@@ -1,0 +1,293 @@
+// Package vaulttest is the suite that every vault.Store passes: what the
+// contract says of one, and a ledger on top of it against a model.
+package vaulttest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+	"example.com/atm/vault"
+)
+
+// A Place is where one store lives, so that the suite can close it and open
+// it again. Open creates the store the first time.
+type Place interface {
+	Open(t *testing.T) vault.Store
+}
+
+// Run runs the suite. place returns a new, empty place each time.
+func Run(t *testing.T, place func(t *testing.T) Place) {
+	for name, test := range map[string]func(*testing.T, Place){
+		"EmptyStore":          testEmpty,
+		"CommitIsWhole":       testCommitIsWhole,
+		"RefusalChanges":      testDecideError,
+		"EntriesInOrder":      testEntries,
+		"AccountsInOrder":     testAccounts,
+		"RequestOnce":         testRequestOnce,
+		"RequestAcrossReopen": testRequestAcrossReopen,
+		"RequestExpires":      testRequestExpires,
+		"ManyAtOnce":          testManyAtOnce,
+		"Model":               testModel,
+		"SignerRefusesFork":   testSignerRefusesFork,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, place(t)) })
+	}
+}
+
+// NewSigner returns a signer of a new log.
+func NewSigner(t testing.TB) *audit.Signer {
+	t.Helper()
+	skey, _, err := audit.GenerateKey("test.example/log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := audit.NewSigner(skey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signer
+}
+
+// NewLedger returns a ledger on store that is closed with the test.
+func NewLedger(t testing.TB, cfg vault.Config) *vault.Ledger {
+	t.Helper()
+	if cfg.Signer == nil {
+		cfg.Signer = NewSigner(t)
+	}
+	l := vault.NewLedger(cfg)
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
+// hasher makes request keys for the suite.
+func hasher(t testing.TB) *vault.RequestHasher {
+	t.Helper()
+	h, err := vault.NewRequestHasher([]byte("the secret of a test"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// demo is the caller in the suite.
+var demo = &atm.Caller{Principal: atm.Principal{Subject: "user:demo", Roles: []atm.Role{atm.Customer}}}
+
+// op wraps a rule in a command as the teller would.
+func op(name atm.Operation, rule vault.Rule, args ...audit.Arg) vault.Command {
+	return vault.Command{Event: audit.EventOp, Operation: name, Args: args, Caller: demo, Rule: rule}
+}
+
+func open(n vault.Name, opening atm.Amount) vault.Command {
+	return op(atm.AccountOpen, vault.OpenAccount{Account: n, Owner: demo.Subject, Opening: opening},
+		audit.Arg{Name: "account", Value: string(n)})
+}
+
+func deposit(n vault.Name, amount atm.Amount) vault.Command {
+	return op(atm.Deposit, vault.Deposit{Account: n, Cash: vault.Cash(demo.Subject), Amount: amount, Tell: true},
+		audit.Arg{Name: "account", Value: string(n)}, audit.Arg{Name: "amount", Value: amount.String()})
+}
+
+func withdraw(n vault.Name, amount atm.Amount) vault.Command {
+	return op(atm.Withdraw, vault.Withdraw{Account: n, Cash: vault.Cash(demo.Subject), Amount: amount, Tell: true},
+		audit.Arg{Name: "account", Value: string(n)}, audit.Arg{Name: "amount", Value: amount.String()})
+}
+
+func inquiry(n vault.Name) vault.Command {
+	return op(atm.Inquiry, vault.Inquiry{Account: n}, audit.Arg{Name: "account", Value: string(n)})
+}
+
+// must carries cmd out and fails the test unless it is answered OK.
+func must(t testing.TB, l *vault.Ledger, cmd vault.Command) atm.Status {
+	t.Helper()
+	s := l.Do(t.Context(), cmd)
+	if s.Code != atm.OK {
+		t.Fatalf("%s: %s %s", cmd.Operation, s.Code, s.Reason)
+	}
+	return s
+}
+
+// leaves reads the whole journal, checks that the signed checkpoint is of
+// exactly these leaves, and returns them.
+func leaves(t testing.TB, store vault.Store) [][]byte {
+	t.Helper()
+	checkpoint, head, err := store.Signed(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all [][]byte
+	var rebuilt audit.Head
+	err = store.Entries(t.Context(), 0, head.Size, func(index int64, leaf []byte) error {
+		if index != int64(len(all)) {
+			return fmt.Errorf("entry %d where %d should be", index, len(all))
+		}
+		all = append(all, bytes.Clone(leaf))
+		rebuilt = rebuilt.Append(audit.LeafHash(leaf))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rebuilt.Root() != head.Root() || rebuilt.Size != head.Size {
+		t.Fatalf("the journal has root %v at size %d, the head %v at %d", rebuilt.Root(), rebuilt.Size, head.Root(), head.Size)
+	}
+	if head.Size > 0 {
+		signed, err := audit.ParseCheckpoint(checkpoint)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if signed.Size != head.Size || signed.Root != head.Root() {
+			t.Fatalf("the checkpoint signs size %d, root %v", signed.Size, signed.Root)
+		}
+	}
+	return all
+}
+
+func testEmpty(t *testing.T, p Place) {
+	store := p.Open(t)
+	if got := leaves(t, store); len(got) != 0 {
+		t.Errorf("an empty store has %d entries", len(got))
+	}
+	accounts, err := store.Accounts(t.Context(), 0, 10)
+	if len(accounts) != 0 || err != nil {
+		t.Errorf("Accounts = %v, %v", accounts, err)
+	}
+	users, err := store.Users(t.Context())
+	if len(users) != 0 || err != nil {
+		t.Errorf("Users = %v, %v", users, err)
+	}
+}
+
+// testCommitIsWhole looks for everything that one commit changed after the
+// store was closed and opened.
+func testCommitIsWhole(t *testing.T, p Place) {
+	store := p.Open(t)
+	l := vault.NewLedger(vault.Config{Store: store, Signer: NewSigner(t)})
+	must(t, l, open("100", 100000))
+	must(t, l, deposit("100", 100100))
+	must(t, l, op(atm.CertIssue, vault.Enrol{Subject: "user:eve", Roles: []atm.Role{atm.Teller, atm.Auditor}}))
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	store = p.Open(t)
+	if got := len(leaves(t, store)); got != 3 {
+		t.Errorf("%d entries, want 3", got)
+	}
+	accounts, err := store.Accounts(t.Context(), 0, 10)
+	want := vault.Account{Name: "100", Owner: "user:demo", Balance: 200100, Version: 2}
+	if err != nil || len(accounts) != 1 || accounts[0] != want {
+		t.Errorf("Accounts = %v, %v, want %v", accounts, err, want)
+	}
+	users, err := store.Users(t.Context())
+	if err != nil || len(users) != 1 || fmt.Sprint(users[0]) != "{user:eve [auditor teller] false}" {
+		t.Errorf("Users = %v, %v", users, err)
+	}
+}
+
+func testDecideError(t *testing.T, p Place) {
+	store := p.Open(t)
+	mine := errors.New("mine")
+	err := store.Commit(t.Context(), vault.Keys{Accounts: []vault.Name{"100"}}, func(b *vault.Books) error {
+		if a := b.Account("100"); a.Version != 0 {
+			t.Errorf("account 100 exists: %v", a)
+		}
+		return mine
+	})
+	if !errors.Is(err, mine) {
+		t.Errorf("Commit = %v, want decide's error", err)
+	}
+	if got := len(leaves(t, store)); got != 0 {
+		t.Errorf("%d entries after a commit that failed", got)
+	}
+}
+
+func testEntries(t *testing.T, p Place) {
+	store := p.Open(t)
+	l := NewLedger(t, vault.Config{Store: store})
+	must(t, l, open("1", 0))
+	for i := range 20 {
+		s := must(t, l, deposit("1", 1))
+		want := audit.Receipt(int64(i+1), audit.LeafHash(leaves(t, store)[i+1]))
+		if s.Receipt != want {
+			t.Fatalf("receipt %q, want %q", s.Receipt, want)
+		}
+	}
+	var seen []int64
+	err := store.Entries(t.Context(), 5, 9, func(index int64, _ []byte) error {
+		seen = append(seen, index)
+		return nil
+	})
+	if err != nil || fmt.Sprint(seen) != "[5 6 7 8]" {
+		t.Errorf("Entries(5, 9) gave %v, %v", seen, err)
+	}
+	if err := store.Entries(t.Context(), 0, 1000, func(int64, []byte) error { return nil }); err == nil {
+		t.Error("entries that do not exist were read")
+	}
+	mine := errors.New("mine")
+	if err := store.Entries(t.Context(), 0, 5, func(int64, []byte) error { return mine }); !errors.Is(err, mine) {
+		t.Errorf("Entries = %v, want yield's error", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := store.Entries(ctx, 0, 5, func(int64, []byte) error { return nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("Entries of a caller who left = %v", err)
+	}
+}
+
+func testAccounts(t *testing.T, p Place) {
+	store := p.Open(t)
+	l := NewLedger(t, vault.Config{Store: store})
+	for _, n := range []vault.Name{"9", "10", "100", "9007199254740991", "1"} {
+		must(t, l, open(n, 100))
+	}
+	var names []vault.Name
+	for after := uint64(0); ; {
+		page, err := store.Accounts(t.Context(), after, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(page) == 0 {
+			break
+		}
+		for _, a := range page {
+			names = append(names, a.Name)
+		}
+		id, ok := atm.ParseAccountID(string(page[len(page)-1].Name))
+		if !ok {
+			t.Fatalf("%s is no customer's account", page[len(page)-1].Name)
+		}
+		after = uint64(id)
+	}
+	if got := fmt.Sprint(names); got != "[1 9 10 100 9007199254740991]" {
+		t.Errorf("accounts in the order %s", got)
+	}
+}
+
+// testSignerRefusesFork commits on a store with a signer that has signed
+// another tree: what a server does that was given an old vault.
+func testSignerRefusesFork(t *testing.T, p Place) {
+	store := p.Open(t)
+	l := NewLedger(t, vault.Config{Store: store, Signer: NewSigner(t)})
+	must(t, l, open("1", 100))
+	other := vault.NewLedger(vault.Config{Store: store, Signer: NewSigner(t)})
+	if s := other.Do(t.Context(), deposit("1", 1)); s.Code != atm.OutcomeUnknown || s.Receipt != "" {
+		t.Errorf("a signer signed what another one's log should continue: %v", s)
+	}
+	if other.Close() == nil {
+		t.Error("the ledger did not notice that it is poisoned")
+	}
+	if got := len(leaves(t, store)); got != 1 {
+		t.Errorf("%d entries, want 1", got)
+	}
+}
