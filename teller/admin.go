@@ -1,0 +1,230 @@
+package teller
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/vault"
+)
+
+// Issued is a certificate that was signed.
+type Issued struct {
+	Certificate string // PEM
+	Authority   string // PEM: what the holder trusts the server by
+	Serial      string // hex
+	SHA256      string // hex, of the DER bytes
+	NotAfter    time.Time
+}
+
+const (
+	listDefault = 50
+	listMost    = 500
+)
+
+var (
+	paramOwner = Param{
+		Name: "owner", Kinds: []atm.Kind{atm.String}, Optional: true,
+		Help:    "Whose account it is: user:NAME or service:NAME.",
+		Example: text("user:alice"),
+	}
+	paramOpening = Param{
+		Name: "opening", Kinds: paramAmount.Kinds, Optional: true,
+		Help: "Opening balance in dollars, posted from equity:opening; none when left out.",
+	}
+)
+
+var administration = []Operation{
+	{
+		Name:       atm.AccountOpen,
+		Help:       "Opens an account.",
+		Params:     []Param{paramAccount, paramOwner, paramOpening},
+		Structured: true,
+		rule:       openAccount,
+	},
+	{
+		Name:       atm.AccountShow,
+		Help:       "Shows the record of an account.",
+		Params:     []Param{paramAccount},
+		Structured: true,
+		rule:       showAccount,
+	},
+	{
+		Name: atm.AccountList,
+		Help: "Lists accounts in order of number; next is the cursor of the page after it, empty at the end.",
+		Params: []Param{
+			{Name: "cursor", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "Where the page begins: next of the page before."},
+			{Name: "limit", Kinds: []atm.Kind{atm.Int}, Optional: true, Help: "Accounts on the page, 1 to 500; 50 when left out."},
+		},
+		Structured: true,
+		rule:       listAccounts,
+	},
+	{
+		Name:       atm.AccountFreeze,
+		Help:       "Freezes an account: no money moves until it is unfrozen.",
+		Params:     []Param{paramAccount},
+		Structured: true,
+		rule:       standing(vault.Frozen),
+	},
+	{
+		Name:       atm.AccountUnfreeze,
+		Help:       "Lets a frozen account be used again.",
+		Params:     []Param{paramAccount},
+		Structured: true,
+		rule:       standing(vault.Open),
+	},
+	{
+		Name:       atm.AccountClose,
+		Help:       "Closes an empty account for good. Its number is not used again.",
+		Params:     []Param{paramAccount},
+		Structured: true,
+		rule:       standing(vault.Closed),
+	},
+	{
+		Name: atm.CertIssue,
+		Help: "Signs a client certificate for a subject over the key of a PKCS #10 request.",
+		Params: []Param{
+			{Name: "subject", Kinds: []atm.Kind{atm.String}, Help: "user:NAME or service:NAME.", Example: text("service:billing")},
+			{Name: "request", Kinds: []atm.Kind{atm.String}, Help: "The certificate request, PEM. Only its public key is used.", Example: text("-----BEGIN CERTIFICATE REQUEST-----…")},
+			{Name: "roles", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "Roles of the subject from now on, separated by spaces.", Example: text("teller")},
+			{Name: "days", Kinds: []atm.Kind{atm.Int}, Optional: true, Help: "Life of the certificate, 1 to 825 days; 365 when left out."},
+		},
+		Structured: true,
+		rule:       issueCertificate,
+	},
+}
+
+func openAccount(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
+	account, refusal := in.account(0, vault.NotFound)
+	if refusal != nil {
+		return refusal, nil
+	}
+	r := vault.OpenAccount{Account: account}
+	if owner := in.args[1]; owner.Given() {
+		if err := checkSubject(owner.Text); err != nil {
+			return nil, err
+		}
+		r.Owner = owner.Text
+	}
+	if in.args[2].Given() {
+		if r.Opening, refusal = in.amount(2); refusal != nil {
+			return refusal, nil
+		}
+	}
+	return r, nil
+}
+
+func showAccount(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
+	account, refusal := in.account(0, vault.NotFound)
+	if refusal != nil {
+		return refusal, nil
+	}
+	return vault.ShowAccount{Account: account}, nil
+}
+
+func standing(s vault.Standing) func(context.Context, *Teller, *input) (vault.Rule, error) {
+	return func(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
+		account, refusal := in.account(0, vault.NotFound)
+		if refusal != nil {
+			return refusal, nil
+		}
+		return vault.SetStanding{Account: account, Standing: s}, nil
+	}
+}
+
+func listAccounts(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
+	var after uint64
+	if cursor := in.args[0]; cursor.Given() {
+		id, ok := atm.ParseAccountID(cursor.Text)
+		if !ok {
+			return vault.Refuse(atm.CursorInvalid, "The cursor is none of this server's"), nil
+		}
+		after = uint64(id)
+	}
+	limit := listDefault
+	if arg := in.args[1]; arg.Given() {
+		n, err := strconv.Atoi(arg.Text)
+		if err != nil || n < 1 || n > listMost {
+			return nil, malformed("limit is a number from 1 to %d", listMost)
+		}
+		limit = n
+	}
+	found, err := t.cfg.Store.Accounts(ctx, after, limit+1)
+	if err != nil {
+		return nil, err
+	}
+	next := ""
+	if len(found) > limit {
+		found = found[:limit]
+		next = string(found[limit-1].Name)
+	}
+	accounts := make([]atm.Record, len(found))
+	for i, a := range found {
+		accounts[i] = a.Record()
+	}
+	return vault.Report{Result: atm.Record{
+		{Name: "accounts", Value: accounts},
+		{Name: "next", Value: next},
+	}}, nil
+}
+
+const (
+	certificateDays    = 365
+	certificateDaysMax = 825
+)
+
+func issueCertificate(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
+	subject := in.args[0].Text
+	if err := checkSubject(subject); err != nil {
+		return nil, err
+	}
+	roles, err := parseRoles(in.args[2].Text)
+	if err != nil {
+		return nil, err
+	}
+	days := certificateDays
+	if arg := in.args[3]; arg.Given() {
+		days, err = strconv.Atoi(arg.Text)
+		if err != nil || days < 1 || days > certificateDaysMax {
+			return nil, malformed("days is a number from 1 to %d", certificateDaysMax)
+		}
+	}
+	issued, err := t.cfg.IssueClient([]byte(in.args[1].Text), subject, time.Duration(days)*24*time.Hour)
+	if err != nil {
+		return nil, malformed("the certificate request: %w", err)
+	}
+	newcomer := atm.Customer
+	if strings.HasPrefix(subject, "service:") {
+		newcomer = atm.Service
+	}
+	return vault.Enrol{Subject: subject, Roles: roles, Default: newcomer, Result: atm.Record{
+		{Name: "certificate", Value: issued.Certificate},
+		{Name: "authority", Value: issued.Authority},
+		{Name: "serial", Value: issued.Serial},
+		{Name: "sha256", Value: issued.SHA256},
+		{Name: "not_after", Value: issued.NotAfter.UTC().Format(time.RFC3339)},
+	}}, nil
+}
+
+var errSubject = malformed("a subject is user:NAME or service:NAME, NAME of 1 to 64 letters, digits and . _ -")
+
+func checkSubject(s string) error {
+	if _, _, ok := atm.ParseSubject(s); !ok {
+		return errSubject
+	}
+	return nil
+}
+
+func parseRoles(s string) ([]atm.Role, error) {
+	var roles []atm.Role
+	for word := range strings.FieldsSeq(s) {
+		role, known := atm.ParseRole(word)
+		if !known {
+			return nil, malformed("there is no role %q", shorten(word))
+		}
+		roles = append(roles, role)
+	}
+	return roles, nil
+}

@@ -1,0 +1,257 @@
+// Package teller is the one path of every operation: it reads the arguments,
+// asks for permission, builds a command, hands it to the ledger and gives back
+// the status dict.
+//
+// Every operation that a known caller asks for ends in exactly one entry of
+// the audit log, refused or not. The teller knows no protocol: what it is
+// given is already a name and arguments.
+package teller
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+	"example.com/atm/vault"
+)
+
+// Config is everything a Teller needs. All fields are required.
+type Config struct {
+	// Ledger decides and stores.
+	Ledger *vault.Ledger
+
+	// Store is read for lists.
+	Store vault.Store
+
+	// Requests makes the stored forms of request ids.
+	Requests *vault.RequestHasher
+
+	// Permit says on which accounts somebody may do an operation.
+	Permit func(atm.Principal, atm.Operation) atm.Reach
+
+	// IssueClient signs a certificate for subject over the key of a
+	// certificate request.
+	IssueClient func(request []byte, subject string, life time.Duration) (Issued, error)
+}
+
+// A Teller carries out operations.
+type Teller struct {
+	cfg Config
+	ops map[atm.Operation]*Operation
+}
+
+// New returns a teller.
+func New(cfg Config) *Teller {
+	t := &Teller{cfg: cfg, ops: make(map[atm.Operation]*Operation)}
+	for i := range operations {
+		t.ops[operations[i].Name] = &operations[i]
+	}
+	return t
+}
+
+// A Call is an operation and its arguments, in the order of the operation's
+// parameters. Missing ones at the end may be left out.
+type Call struct {
+	Operation atm.Operation
+	Args      []atm.Arg
+
+	// Request is the request id that came beside the arguments, in a header.
+	// Empty means none. An operation without the parameter request_id has no
+	// use for it.
+	Request string
+}
+
+// A Reply is an answer that may still be on its way to the disk; calling it
+// waits.
+type Reply = vault.Reply
+
+// Begin starts a call and returns before its answer is durable. Calls that
+// one goroutine begins happen in that order. After an error nothing was
+// started: a *MalformedError is the caller's fault, to be recorded with
+// Malformed, and any other is the server's.
+func (t *Teller) Begin(ctx context.Context, caller *atm.Caller, call Call) (Reply, error) {
+	op := t.ops[call.Operation]
+	if op == nil {
+		return nil, malformed("there is no operation %q", shorten(string(call.Operation)))
+	}
+	if len(call.Args) > len(op.Params) {
+		return nil, malformed("%s takes at most %d parameters", op.Name, len(op.Params))
+	}
+	in := input{op: op, caller: caller, args: make([]atm.Arg, len(op.Params))}
+	copy(in.args, call.Args)
+
+	cmd := in.command()
+	conflict, err := t.identify(&cmd, &in, call.Request)
+	if err != nil {
+		return nil, err
+	}
+	// Permission comes first, today's: nobody is shown what an old request id
+	// was answered with when they may not ask any more.
+	in.reach = t.cfg.Permit(caller.Principal, op.Name)
+	switch {
+	case in.reach == atm.Nowhere:
+		cmd.Rule = denied
+	case conflict:
+		cmd.Rule = vault.Refuse(atm.IdempotencyConflict, "The request id in the header differs from the one in the call")
+	default:
+		cmd.Rule, err = op.rule(ctx, t, &in)
+		if err != nil {
+			return nil, err
+		}
+		cmd.Args = in.named() // as the rule understood them
+	}
+	return t.cfg.Ledger.Begin(ctx, cmd), nil
+}
+
+var denied = vault.Refuse(atm.PermissionDenied, "You may not do this")
+
+// A MalformedError says what is wrong with a call in a way that no status dict
+// can answer: the number or kind of its parameters, or a value that is no
+// amount and no account. Its text is for the caller.
+type MalformedError struct{ err error }
+
+// Error implements error.
+func (e *MalformedError) Error() string { return e.err.Error() }
+
+// Unwrap returns the cause.
+func (e *MalformedError) Unwrap() error { return e.err }
+
+func malformed(format string, args ...any) error {
+	return &MalformedError{fmt.Errorf(format, args...)}
+}
+
+// identify gives cmd the request id of the call. It reports whether header
+// and parameter contradict each other.
+func (t *Teller) identify(cmd *vault.Command, in *input, header string) (conflict bool, err error) {
+	position := in.op.position(paramRequestID)
+	if position < 0 {
+		return false, nil
+	}
+	text := header
+	if arg := in.args[position]; arg.Given() {
+		text = arg.Text
+	}
+	if text == "" {
+		return false, nil
+	}
+	id, err := atm.ParseRequestID(text)
+	if err != nil {
+		return false, malformed("%w", err)
+	}
+	cmd.Request = t.cfg.Requests.Request(in.caller.Subject, id)
+	return header != "" && header != text, nil
+}
+
+// Malformed records that a known caller called a known operation in a way
+// that got a fault, and waits until that is durable.
+func (t *Teller) Malformed(ctx context.Context, caller *atm.Caller, call Call, fault string) {
+	op := t.ops[call.Operation]
+	if op == nil {
+		return
+	}
+	in := input{op: op, caller: caller, args: make([]atm.Arg, len(op.Params))}
+	copy(in.args, call.Args)
+	cmd := in.command()
+	cmd.Rule = vault.Refuse(atm.Fault, fault)
+	t.cfg.Ledger.Do(ctx, cmd)
+}
+
+// input is a call on its way to its rule.
+type input struct {
+	op     *Operation
+	caller *atm.Caller
+	args   []atm.Arg // one for each parameter
+	read   []string  // the text of each argument as its rule understood it; "" for as written
+	reach  atm.Reach
+}
+
+func (in *input) command() vault.Command {
+	event := audit.EventOp
+	if in.op.Name.Administrative() {
+		event = audit.EventAdmin
+	}
+	return vault.Command{
+		Event:     event,
+		Operation: in.op.Name,
+		Args:      in.named(),
+		Caller:    in.caller,
+	}
+}
+
+// named returns the arguments by name, as the audit log keeps them: all that
+// were given but for the request id and what is secret.
+func (in *input) named() []audit.Arg {
+	args := make([]audit.Arg, 0, len(in.args))
+	for i, arg := range in.args {
+		p := in.op.Params[i]
+		if !arg.Given() || p.Name == paramRequestID {
+			continue
+		}
+		text := arg.Text
+		if in.read != nil && in.read[i] != "" {
+			text = in.read[i]
+		}
+		args = append(args, audit.Arg{Name: p.Name, Value: text})
+	}
+	return args
+}
+
+// understood notes how the argument at position i was read, so that "5", 5
+// and "5.00" are one meaning in the audit log and for the request id.
+func (in *input) understood(i int, text string) {
+	if in.read == nil {
+		in.read = make([]string, len(in.args))
+	}
+	in.read[i] = text
+}
+
+// account reads the argument at position i. When it is no account number the
+// answer is notFound's, the same as for an account that does not exist.
+func (in *input) account(i int, notFound func(string) atm.Status) (vault.Name, vault.Rule) {
+	id, ok := in.args[i].Account()
+	if !ok {
+		return "", vault.Refusal(notFound(shorten(in.args[i].Text)))
+	}
+	in.understood(i, id.String())
+	return vault.Numbered(id), nil
+}
+
+// amount reads the argument at position i.
+func (in *input) amount(i int) (atm.Amount, vault.Rule) {
+	amount, code := in.args[i].Amount()
+	if code != atm.OK {
+		return 0, vault.Refuse(code, amountReasons[code])
+	}
+	in.understood(i, amount.String())
+	return amount, nil
+}
+
+var amountReasons = map[atm.Code]string{
+	atm.AmountInvalid:     "The amount is not a decimal number of dollars",
+	atm.AmountNotPositive: "The amount must be above zero",
+	atm.AmountPrecision:   "The amount has a fraction of a cent",
+	atm.AmountTooLarge:    "The amount is above 1000000000000.00",
+}
+
+// party is whose accounts the caller may use.
+func (in *input) party() vault.Party {
+	if in.reach == atm.Everywhere {
+		return vault.Party{}
+	}
+	return vault.Party{Owner: in.caller.Subject}
+}
+
+// shorten bounds what an answer repeats of an argument.
+func shorten(s string) string {
+	const longest = 64 // characters
+	n := 0
+	for i := range s {
+		if n++; n > longest {
+			return strings.ToValidUTF8(s[:i], "\ufffd") + "…"
+		}
+	}
+	return s
+}
