@@ -1,0 +1,156 @@
+// Package auth decides who is calling and what they may do.
+//
+// A caller is somebody only after they proved it: by a client certificate
+// whose identity is one URI name of this server's trust domain, and who the
+// directory knows today. The proof is checked again on every request, so
+// what is revoked or expired stops working on open connections too. Whoever
+// fails learns that they failed, not why; the reason is for the audit log.
+package auth
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"example.com/atm"
+)
+
+// Config is everything an Authenticator needs.
+type Config struct {
+	// TrustDomain is the name of the server, the host of every identity it
+	// accepts. Required.
+	TrustDomain string
+
+	// Directory knows the subjects and their roles. Required.
+	Directory *Directory
+
+	// VerifyChain checks a client's certificates, the leaf first, at an
+	// instant. Its errors are reasons for the audit log. Required.
+	VerifyChain func(chain []*x509.Certificate, now time.Time) error
+
+	// Now is the clock. Optional; time.Now.
+	Now func() time.Time
+}
+
+// An Authenticator tells who sent a request.
+type Authenticator struct {
+	cfg Config
+
+	mu       sync.RWMutex
+	verified map[[sha256.Size]byte]time.Time // guarded by mu: chains that were good, and when they were checked
+}
+
+const (
+	// maxVerified bounds the certificates whose verification is remembered.
+	maxVerified = 4096
+
+	// verifiedFor bounds how long, so that a clock that was wrong or an
+	// authority that was removed does not matter for long. The dates of the
+	// certificate itself are looked at on every request.
+	verifiedFor = time.Minute
+)
+
+// New returns an authenticator.
+func New(cfg Config) *Authenticator {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Authenticator{cfg: cfg, verified: make(map[[sha256.Size]byte]time.Time)}
+}
+
+// ErrNothing reports a request without any credential. It is no failure: the
+// caller is told how to sign in.
+var ErrNothing = errors.New("no credentials were presented")
+
+// ErrTwoHeaders reports a request with more than one Authorization header.
+var ErrTwoHeaders = errors.New("more than one Authorization header")
+
+// An Error is a failed sign-in. Its reason is for the audit log and the
+// operator; the caller learns nothing of it.
+type Error struct{ Reason string }
+
+// Error implements error.
+func (e *Error) Error() string { return e.Reason }
+
+// Authenticate returns who sent r, or ErrNothing, ErrTwoHeaders or an *Error.
+// It looks at the headers and the connection and does not touch the body.
+func (a *Authenticator) Authenticate(r *http.Request) (*atm.Caller, error) {
+	switch headers := len(r.Header.Values("Authorization")); {
+	case headers > 1:
+		return nil, ErrTwoHeaders
+	case headers == 1:
+		// A header that proves nothing is never outvoted by a certificate: the
+		// sender meant to be somebody, and is not.
+		return nil, &Error{"authorization scheme not offered"}
+	case r.TLS == nil || len(r.TLS.PeerCertificates) == 0:
+		return nil, ErrNothing
+	}
+	return a.certificate(r.TLS.PeerCertificates, r.RemoteAddr)
+}
+
+func (a *Authenticator) certificate(chain []*x509.Certificate, remote string) (*atm.Caller, error) {
+	leaf := chain[0]
+	now := a.cfg.Now()
+	sum := sha256.Sum256(leaf.Raw)
+	if err := a.verify(sum, chain, now); err != nil {
+		return nil, &Error{err.Error()}
+	}
+	subject, err := identity(leaf, a.cfg.TrustDomain)
+	if err != nil {
+		return nil, err
+	}
+	roles, known := a.cfg.Directory.Roles(subject)
+	if !known {
+		return nil, &Error{"certificate of nobody known"}
+	}
+	return &atm.Caller{
+		Principal: atm.Principal{Subject: subject, Roles: roles},
+		Credential: atm.Credential{
+			Method: "mtls",
+			SHA256: base64.StdEncoding.EncodeToString(sum[:]),
+			Serial: leaf.SerialNumber.Text(16),
+		},
+		IP: Address(remote).String(),
+	}, nil
+}
+
+// verify checks the chain, or remembers that it was good a moment ago.
+func (a *Authenticator) verify(sum [sha256.Size]byte, chain []*x509.Certificate, now time.Time) error {
+	a.mu.RLock()
+	at, seen := a.verified[sum]
+	a.mu.RUnlock()
+	leaf := chain[0]
+	if seen && now.Sub(at).Abs() < verifiedFor && !now.Before(leaf.NotBefore) && !now.After(leaf.NotAfter) {
+		return nil
+	}
+	if err := a.cfg.VerifyChain(chain, now); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.verified) >= maxVerified {
+		clear(a.verified) // rare, and costs each of them one verification
+	}
+	a.verified[sum] = now
+	return nil
+}
+
+// Address is the address of a peer without its port, and without the mark of
+// an IPv4 address in IPv6. What is no address gives the zero Addr.
+func Address(remote string) netip.Addr {
+	host, _, err := net.SplitHostPort(remote)
+	if err != nil {
+		host = remote
+	}
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return addr.Unmap().WithZone("")
+}

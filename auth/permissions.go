@@ -1,0 +1,54 @@
+package auth
+
+import "example.com/atm"
+
+// permissions is who may do what, and on which accounts. What is not in the
+// table nobody may do.
+var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
+	atm.Inquiry: {
+		atm.Customer: atm.Owned,
+		atm.Teller:   atm.Everywhere,
+		atm.Auditor:  atm.Everywhere,
+	},
+	atm.Deposit: {
+		atm.Customer: atm.Owned,
+		atm.Teller:   atm.Everywhere,
+	},
+	atm.Withdraw: {
+		atm.Customer: atm.Owned,
+		atm.Teller:   atm.Everywhere,
+	},
+	atm.Whoami: {
+		atm.Customer: atm.Owned,
+		atm.Teller:   atm.Owned,
+		atm.Auditor:  atm.Owned,
+		atm.Operator: atm.Owned,
+		atm.Service:  atm.Owned,
+	},
+
+	atm.AccountOpen:     operator,
+	atm.AccountShow:     operator,
+	atm.AccountList:     operator,
+	atm.AccountFreeze:   operator,
+	atm.AccountUnfreeze: operator,
+	atm.AccountClose:    operator,
+	atm.CertIssue:       operator,
+
+	atm.AuditRead: {atm.Auditor: atm.Everywhere},
+}
+
+var operator = map[atm.Role]atm.Reach{atm.Operator: atm.Everywhere}
+
+// Permit says on which accounts p may do op: the widest reach of all its
+// roles.
+func Permit(p atm.Principal, op atm.Operation) atm.Reach {
+	reach := atm.Nowhere
+	for _, role := range p.Roles {
+		reach = max(reach, permissions[op][role])
+	}
+	return reach
+}
+
+// Covers reports whether the table has a row for op. The server does not
+// start with a method that nobody decided about.
+func Covers(op atm.Operation) bool { return len(permissions[op]) > 0 }
