@@ -1,0 +1,232 @@
+// Package certs keeps private certificate authorities and the TLS settings of
+// the server.
+//
+// There is one authority for servers and another for clients, so that neither
+// can speak for the other. A certificate carries what it is for and nothing
+// that its holder asked for but the public key. Keys are ECDSA P-256 unless a
+// client brings its own.
+package certs
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"example.com/atm/internal/durable"
+)
+
+const (
+	authorityLife = 10 * 365 * 24 * time.Hour
+
+	// backdate forgives clocks that are a little behind.
+	backdate = 5 * time.Minute
+)
+
+// An Authority signs certificates.
+type Authority struct {
+	Certificate *x509.Certificate
+	key         crypto.Signer
+}
+
+// NewAuthority returns an authority that signs itself. It can sign
+// certificates but no further authorities.
+func NewAuthority(name string, now time.Time) (*Authority, error) {
+	key, err := NewKey()
+	if err != nil {
+		return nil, err
+	}
+	template := &x509.Certificate{
+		SerialNumber:          newSerial(),
+		Subject:               pkix.Name{CommonName: name},
+		NotBefore:             now.Add(-backdate),
+		NotAfter:              now.Add(authorityLife),
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		BasicConstraintsValid: true,
+		IsCA:                  true,
+		MaxPathLenZero:        true,
+	}
+	cert, err := sign(template, template, key.Public(), key)
+	if err != nil {
+		return nil, err
+	}
+	return &Authority{Certificate: cert, key: key}, nil
+}
+
+// LoadAuthority reads an authority from its files.
+func LoadAuthority(certFile, keyFile string) (*Authority, error) {
+	text, err := os.ReadFile(certFile)
+	if err != nil {
+		return nil, err
+	}
+	cert, err := ParseCertificate(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", certFile, err)
+	}
+	text, err = durable.ReadSecret(keyFile)
+	if err != nil {
+		return nil, err
+	}
+	key, err := ParseKey(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", keyFile, err)
+	}
+	if !samePublicKey(cert.PublicKey, key.Public()) {
+		return nil, fmt.Errorf("%s is not the key of %s", keyFile, certFile)
+	}
+	return &Authority{Certificate: cert, key: key}, nil
+}
+
+// Save writes the authority to its files, the certificate last: where that is,
+// the key is too.
+func (a *Authority) Save(certFile, keyFile string) error {
+	key, err := EncodeKey(a.key)
+	if err != nil {
+		return err
+	}
+	if err := durable.WriteFile(keyFile, key, 0o600); err != nil {
+		return err
+	}
+	return durable.WriteFile(certFile, EncodeCertificate(a.Certificate), 0o644)
+}
+
+// IssueServer signs a certificate for a server that is reached by these names
+// and addresses.
+func (a *Authority) IssueServer(public crypto.PublicKey, hosts []string, life time.Duration, now time.Time) (*x509.Certificate, error) {
+	template := a.template(life, now, x509.ExtKeyUsageServerAuth)
+	for _, host := range hosts {
+		if ip := net.ParseIP(host); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, host)
+		}
+	}
+	if len(hosts) == 0 {
+		return nil, errors.New("a server certificate needs a name or an address")
+	}
+	return sign(template, a.Certificate, public, a.key)
+}
+
+// IssueClient signs a certificate whose identity is uri.
+func (a *Authority) IssueClient(public crypto.PublicKey, uri *url.URL, life time.Duration, now time.Time) (*x509.Certificate, error) {
+	template := a.template(life, now, x509.ExtKeyUsageClientAuth)
+	template.URIs = []*url.URL{uri}
+	template.Subject = pkix.Name{CommonName: strings.TrimPrefix(uri.Path, "/")} // for people: it never counts
+	return sign(template, a.Certificate, public, a.key)
+}
+
+// SignRequest is IssueClient over the key of a certificate request in PEM
+// (PKCS #10). The request proves that its sender has the private key; nothing
+// else in it is used.
+func (a *Authority) SignRequest(request []byte, uri *url.URL, life time.Duration, now time.Time) (*x509.Certificate, error) {
+	block, rest := pem.Decode(request)
+	if block == nil || block.Type != "CERTIFICATE REQUEST" || len(bytes.TrimSpace(rest)) > 0 {
+		return nil, errors.New("no certificate request in PEM")
+	}
+	csr, err := x509.ParseCertificateRequest(block.Bytes)
+	if err != nil {
+		return nil, errors.New("malformed certificate request")
+	}
+	if err := csr.CheckSignature(); err != nil {
+		return nil, errors.New("the certificate request is not signed by its key")
+	}
+	switch key := csr.PublicKey.(type) {
+	case *ecdsa.PublicKey:
+		if key.Curve != elliptic.P256() && key.Curve != elliptic.P384() {
+			return nil, errWeakKey
+		}
+	case ed25519.PublicKey:
+	case *rsa.PublicKey:
+		if key.Size() < 256 || key.Size() > 1024 {
+			return nil, errWeakKey
+		}
+	default:
+		return nil, errWeakKey
+	}
+	return a.IssueClient(csr.PublicKey, uri, life, now)
+}
+
+var errWeakKey = errors.New("the key is none of ECDSA P-256 or P-384, Ed25519, or RSA of 2048 to 8192 bits")
+
+// template is what all certificates that a signs have in common. None outlives
+// its authority.
+func (a *Authority) template(life time.Duration, now time.Time, usage x509.ExtKeyUsage) *x509.Certificate {
+	end := now.Add(life)
+	if end.After(a.Certificate.NotAfter) {
+		end = a.Certificate.NotAfter
+	}
+	return &x509.Certificate{
+		SerialNumber:          newSerial(),
+		NotBefore:             now.Add(-backdate),
+		NotAfter:              end,
+		KeyUsage:              x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:           []x509.ExtKeyUsage{usage},
+		BasicConstraintsValid: true,
+	}
+}
+
+func sign(template, parent *x509.Certificate, public crypto.PublicKey, key crypto.Signer) (*x509.Certificate, error) {
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, key)
+	if err != nil {
+		return nil, fmt.Errorf("sign a certificate: %w", err)
+	}
+	return x509.ParseCertificate(der)
+}
+
+// newSerial returns a serial number of 126 random bits: positive, and never
+// more than 20 octets (RFC 5280, section 4.1.2.2).
+func newSerial() *big.Int {
+	serial := make([]byte, 16)
+	rand.Read(serial) // never fails
+	serial[0] = serial[0]&0x3f | 0x40
+	return new(big.Int).SetBytes(serial)
+}
+
+// NeedsRenewal reports whether a server certificate lacks one of the hosts, or
+// is in the last third of its life.
+func NeedsRenewal(cert *x509.Certificate, hosts []string, now time.Time) bool {
+	for _, host := range hosts {
+		if ip := net.ParseIP(host); ip != nil {
+			if !slices.ContainsFunc(cert.IPAddresses, ip.Equal) {
+				return true
+			}
+		} else if !slices.Contains(cert.DNSNames, host) {
+			return true
+		}
+	}
+	return cert.NotAfter.Sub(now) < cert.NotAfter.Sub(cert.NotBefore)/3
+}
+
+// Fingerprint is the SHA-256 of a certificate as openssl prints it: upper-case
+// hex pairs with colons between them.
+func Fingerprint(cert *x509.Certificate) string {
+	sum := sha256.Sum256(cert.Raw)
+	pairs := make([]string, len(sum))
+	for i, b := range sum {
+		pairs[i] = fmt.Sprintf("%02X", b)
+	}
+	return strings.Join(pairs, ":")
+}
+
+// SHA256 is the SHA-256 of a certificate in base64, as the audit log has it.
+func SHA256(cert *x509.Certificate) string {
+	sum := sha256.Sum256(cert.Raw)
+	return base64.StdEncoding.EncodeToString(sum[:])
+}

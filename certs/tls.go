@@ -1,0 +1,168 @@
+package certs
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"example.com/atm/internal/durable"
+)
+
+// ServerConfig is the server's side of every connection: TLS 1.3, HTTP/1.1,
+// no tickets, and a client certificate when the client has one.
+//
+// The certificate is asked for here and verified by the ClientVerifier on each
+// request: who has a bad one gets an answer, and one that expires stops working
+// on an open connection. TLS itself proves that the client has the key.
+func ServerConfig(server *Reloader, clients *ClientVerifier) *tls.Config {
+	return &tls.Config{
+		MinVersion:             tls.VersionTLS13,
+		NextProtos:             []string{"http/1.1"},
+		SessionTicketsDisabled: true, // a resumed session would not show its certificate again
+		ClientAuth:             tls.RequestClientCert,
+		ClientCAs:              clients.roots, // tells clients which certificate to choose
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return server.current(time.Now()), nil
+		},
+	}
+}
+
+// reloadEvery is how often a Reloader looks at its files at most.
+const reloadEvery = time.Second
+
+// A Reloader serves a certificate and key from files, and follows when they
+// are replaced. A pair that is bad is reported and not used.
+type Reloader struct {
+	certFile, keyFile string
+	log               *slog.Logger
+
+	mu     sync.Mutex
+	pair   *tls.Certificate // guarded by mu; the last good one
+	looked time.Time        // guarded by mu
+	seen   [2]fileVersion   // guarded by mu; of the files when they were last read
+}
+
+// fileVersion tells one version of a file from another.
+type fileVersion struct {
+	size int64
+	time time.Time
+}
+
+// NewReloader reads the pair for the first time.
+func NewReloader(certFile, keyFile string, log *slog.Logger) (*Reloader, error) {
+	r := &Reloader{certFile: certFile, keyFile: keyFile, log: log, seen: versions(certFile, keyFile), looked: time.Now()}
+	var err error
+	r.pair, err = r.read()
+	return r, err
+}
+
+func (r *Reloader) read() (*tls.Certificate, error) {
+	cert, err := os.ReadFile(r.certFile)
+	if err != nil {
+		return nil, err
+	}
+	key, err := durable.ReadSecret(r.keyFile)
+	if err != nil {
+		return nil, err
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return nil, fmt.Errorf("%s and its key: %w", r.certFile, err)
+	}
+	return &pair, nil
+}
+
+func versions(files ...string) (v [2]fileVersion) {
+	for i, file := range files {
+		if info, err := os.Stat(file); err == nil {
+			v[i] = fileVersion{info.Size(), info.ModTime()}
+		}
+	}
+	return v
+}
+
+// current returns the pair to serve.
+func (r *Reloader) current(now time.Time) *tls.Certificate {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now.Sub(r.looked) < reloadEvery {
+		return r.pair
+	}
+	r.looked = now
+	v := versions(r.certFile, r.keyFile)
+	if v == r.seen {
+		return r.pair
+	}
+	r.seen = v
+	pair, err := r.read()
+	if err != nil {
+		r.log.Error("the new server certificate is not used", slog.Any("error", err))
+		return r.pair
+	}
+	r.log.Info("server certificate replaced", slog.Time("not_after", pair.Leaf.NotAfter))
+	r.pair = pair
+	return pair
+}
+
+// A ClientVerifier verifies the certificates of clients.
+type ClientVerifier struct{ roots *x509.CertPool }
+
+// NewClientVerifier returns a verifier that trusts these authorities.
+func NewClientVerifier(authorities ...*x509.Certificate) *ClientVerifier {
+	v := &ClientVerifier{roots: x509.NewCertPool()}
+	for _, cert := range authorities {
+		v.roots.AddCert(cert)
+	}
+	return v
+}
+
+// Why a client's certificate is refused. The texts stand in the audit log.
+var (
+	ErrExpired          = errors.New("certificate expired or not valid yet")
+	ErrUnknownAuthority = errors.New("certificate of an unknown authority")
+	ErrNotForClients    = errors.New("certificate not for clients")
+	ErrBadChain         = errors.New("certificate chain not acceptable")
+)
+
+// maxChain bounds the certificates that a client may send.
+const maxChain = 4
+
+// Verify checks that the first certificate of chain is for clients, is valid
+// at now, and leads to a trusted authority.
+func (v *ClientVerifier) Verify(chain []*x509.Certificate, now time.Time) error {
+	if len(chain) == 0 || len(chain) > maxChain {
+		return ErrBadChain
+	}
+	leaf := chain[0]
+	if leaf.IsCA {
+		return ErrNotForClients
+	}
+	intermediates := x509.NewCertPool()
+	for _, cert := range chain[1:] {
+		intermediates.AddCert(cert)
+	}
+	_, err := leaf.Verify(x509.VerifyOptions{
+		Roots:         v.roots,
+		Intermediates: intermediates,
+		CurrentTime:   now,
+		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	})
+	var invalid x509.CertificateInvalidError
+	var unknown x509.UnknownAuthorityError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &unknown):
+		return ErrUnknownAuthority
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return ErrExpired
+	case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
+		return ErrNotForClients
+	}
+	return ErrBadChain
+}
