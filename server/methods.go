@@ -1,0 +1,161 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/teller"
+	"example.com/atm/xmlrpc"
+)
+
+// methods makes an XML-RPC method of each operation of the teller.
+func (s *Server) methods() (*xmlrpc.Server[*session], error) {
+	var methods []xmlrpc.Method[*session]
+	for _, op := range teller.Operations() {
+		m := xmlrpc.Method[*session]{
+			Name:    string(op.Name),
+			Help:    op.Help,
+			Returns: xmlrpc.Struct,
+			Handler: s.handler(op.Name),
+		}
+		for _, p := range op.Params {
+			param := xmlrpc.Param{Name: p.Name, Optional: p.Optional, Help: p.Help}
+			for _, k := range p.Kinds {
+				param.Kinds = append(param.Kinds, wireKinds[k])
+			}
+			m.Params = append(m.Params, param)
+			if p.Example.Given() {
+				m.Example = append(m.Example, xmlrpc.Value{Kind: wireKinds[p.Example.Kind], Text: p.Example.Text})
+			}
+		}
+		methods = append(methods, m)
+	}
+	return xmlrpc.New(methods, xmlrpc.Config[*session]{
+		Title:     "ATM",
+		Limits:    s.cfg.Limits,
+		Faulted:   s.faulted,
+		Multicall: noKeyOnMulticall,
+		Log:       s.cfg.Log,
+	})
+}
+
+var wireKinds = map[atm.Kind]xmlrpc.Kind{
+	atm.Int:    xmlrpc.Int,
+	atm.Double: xmlrpc.Double,
+	atm.String: xmlrpc.String,
+}
+
+// noKeyOnMulticall refuses a multicall with a request id in its header: one
+// id cannot name many intentions.
+func noKeyOnMulticall(in *session) *xmlrpc.Fault {
+	if in.key == "" {
+		return nil
+	}
+	return &xmlrpc.Fault{
+		Code: xmlrpc.InvalidParams,
+		Text: "Idempotency-Key does not go with a multicall: give each call a request_id",
+	}
+}
+
+func (s *Server) handler(op atm.Operation) func(context.Context, *session, []xmlrpc.Value) xmlrpc.Reply {
+	return func(ctx context.Context, in *session, args []xmlrpc.Value) xmlrpc.Reply {
+		call := teller.Call{Operation: op, Args: arguments(args), Request: in.key}
+		begun := time.Now()
+		reply, err := s.cfg.Teller.Begin(ctx, in.caller, call)
+		if err != nil {
+			return s.refused(ctx, in, call, err)
+		}
+		return func() (xmlrpc.Value, *xmlrpc.Fault) {
+			status := reply()
+			s.cfg.Metrics.operation(op, status.Code, time.Since(begun))
+			s.cfg.Log.DebugContext(ctx, "operation done", slog.String("op", string(op)),
+				slog.String("code", string(status.Code)), slog.String("subject", in.caller.Subject),
+				slog.Duration("elapsed", time.Since(begun)))
+			return dict(status), nil
+		}
+	}
+}
+
+// refused answers a call that never became an operation.
+func (s *Server) refused(ctx context.Context, in *session, call teller.Call, err error) xmlrpc.Reply {
+	fault := &xmlrpc.Fault{Code: xmlrpc.InternalError, Text: "Internal error"}
+	var bad *teller.MalformedError
+	if errors.As(err, &bad) {
+		fault = &xmlrpc.Fault{Code: xmlrpc.InvalidParams, Text: bad.Error()}
+	} else {
+		s.cfg.Log.ErrorContext(ctx, "operation could not begin",
+			slog.String("op", string(call.Operation)), slog.Any("error", err))
+	}
+	s.cfg.Metrics.operation(call.Operation, atm.Fault, 0)
+	s.cfg.Teller.Malformed(ctx, in.caller, call, fault.Text)
+	return func() (xmlrpc.Value, *xmlrpc.Fault) { return xmlrpc.Value{}, fault }
+}
+
+// faulted records a call that the protocol refused before its handler ran.
+func (s *Server) faulted(ctx context.Context, in *session, m *xmlrpc.Method[*session], args []xmlrpc.Value, f *xmlrpc.Fault) {
+	op := atm.Operation(m.Name)
+	s.cfg.Metrics.operation(op, atm.Fault, 0)
+	s.cfg.Teller.Malformed(ctx, in.caller, teller.Call{Operation: op, Args: arguments(args)}, f.Text)
+}
+
+// arguments hands values to the teller as they were written. What is neither
+// number nor string is left out: no operation takes it.
+func arguments(values []xmlrpc.Value) []atm.Arg {
+	args := make([]atm.Arg, len(values))
+	for i, v := range values {
+		switch v.Kind {
+		case xmlrpc.Int:
+			args[i] = atm.Arg{Kind: atm.Int, Text: v.Text}
+		case xmlrpc.Double:
+			args[i] = atm.Arg{Kind: atm.Double, Text: v.Text}
+		case xmlrpc.String:
+			args[i] = atm.Arg{Kind: atm.String, Text: v.Text}
+		}
+	}
+	return args
+}
+
+// dict is the status dict on the wire.
+func dict(s atm.Status) xmlrpc.Value {
+	return xmlrpc.StructValue(
+		xmlrpc.Member{Name: "status", Value: xmlrpc.StringValue(s.Word())},
+		xmlrpc.Member{Name: "reason", Value: xmlrpc.StringValue(s.Reason)},
+		xmlrpc.Member{Name: "result", Value: value(s.Result)},
+		xmlrpc.Member{Name: "code", Value: xmlrpc.StringValue(string(s.Code))},
+		xmlrpc.Member{Name: "receipt", Value: xmlrpc.StringValue(s.Receipt)},
+	)
+}
+
+// value writes a result in the types of the protocol.
+func value(result any) xmlrpc.Value {
+	switch v := result.(type) {
+	case string:
+		return xmlrpc.StringValue(v)
+	case int64:
+		return xmlrpc.IntValue(v)
+	case bool:
+		return xmlrpc.BoolValue(v)
+	case []string:
+		return array(v)
+	case []atm.Record:
+		return array(v)
+	case atm.Record:
+		members := make([]xmlrpc.Member, len(v))
+		for i, field := range v {
+			members[i] = xmlrpc.Member{Name: field.Name, Value: value(field.Value)}
+		}
+		return xmlrpc.StructValue(members...)
+	}
+	return xmlrpc.StringValue("")
+}
+
+func array[T any](elements []T) xmlrpc.Value {
+	items := make([]xmlrpc.Value, len(elements))
+	for i, e := range elements {
+		items[i] = value(e)
+	}
+	return xmlrpc.ArrayValue(items...)
+}

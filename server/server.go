@@ -1,0 +1,236 @@
+// Package server is the HTTPS surface: routes, limits, sign-in, drain, health
+// and metrics.
+//
+// A request is authenticated before its body is read, and answered only with
+// what the teller says is durable. Everything that arrives is bounded: its
+// headers, its body, its time, and the number of connections.
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/auth"
+	"example.com/atm/teller"
+	"example.com/atm/xmlrpc"
+	"golang.org/x/net/netutil"
+)
+
+// Config is everything a Server needs. The zero value of an optional field
+// means its default.
+type Config struct {
+	// Teller carries out operations. Required.
+	Teller *teller.Teller
+
+	// Authenticator says who is calling. Required.
+	Authenticator *auth.Authenticator
+
+	// TLS is the server's side of every connection. Required.
+	TLS *tls.Config
+
+	// Name is the server's name, the realm of its challenges. Required.
+	Name string
+
+	// Audit is the folder of the published audit log. Required.
+	Audit string
+
+	// Ready reports what keeps an operation from succeeding, part by part.
+	// Required.
+	Ready func() []Part
+
+	// Limits bound one XML-RPC request. Optional.
+	Limits xmlrpc.Limits
+
+	// HeaderBytes bounds the headers of one request. Optional; 16 KiB.
+	HeaderBytes int
+
+	// HeaderTimeout bounds the wait for headers, RequestTimeout that for a
+	// whole request, and IdleTimeout that for the next one. Optional; 5, 15
+	// and 60 seconds.
+	HeaderTimeout, RequestTimeout, IdleTimeout time.Duration
+
+	// Grace bounds how long a stopping server waits for what has begun.
+	// Optional; 15 seconds.
+	Grace time.Duration
+
+	// Metrics counts what happens. Required.
+	Metrics *Metrics
+
+	// Log is for the operator. Required.
+	Log *slog.Logger
+}
+
+// maxConnections bounds the open connections. Whoever comes next waits to be
+// accepted. An idle TLS connection costs about 40 KiB.
+const maxConnections = 4096
+
+// writeTimeout bounds the time from the end of a request's headers to the end
+// of its answer: a multicall on a slow disk, or a slow reader.
+const writeTimeout = 60 * time.Second
+
+// A Server answers requests.
+type Server struct {
+	cfg    Config
+	rpc    *xmlrpc.Server[*session]
+	audit  http.Handler
+	cross  *http.CrossOriginProtection
+	trail  *trail
+	http   *http.Server
+	states connStates
+
+	draining atomic.Bool
+}
+
+// New returns a server. It refuses a table of operations in which somebody
+// forgot to decide who may do one of them.
+func New(cfg Config) (*Server, error) {
+	setDefault(&cfg.HeaderBytes, 16<<10)
+	setDefault(&cfg.HeaderTimeout, 5*time.Second)
+	setDefault(&cfg.RequestTimeout, 15*time.Second)
+	setDefault(&cfg.IdleTimeout, 60*time.Second)
+	setDefault(&cfg.Grace, 15*time.Second)
+	for _, op := range teller.Operations() {
+		if !auth.Covers(op.Name) {
+			return nil, fmt.Errorf("the table of permissions has no row for %s", op.Name)
+		}
+	}
+	s := &Server{
+		cfg:   cfg,
+		audit: http.StripPrefix("/audit", logFiles(cfg.Audit)),
+		cross: http.NewCrossOriginProtection(),
+		trail: newTrail(cfg.Teller, cfg.Log),
+	}
+	var err error
+	if s.rpc, err = s.methods(); err != nil {
+		return nil, err
+	}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	s.http = &http.Server{
+		Handler:           s,
+		TLSConfig:         cfg.TLS,
+		Protocols:         protocols,
+		ReadHeaderTimeout: cfg.HeaderTimeout,
+		ReadTimeout:       cfg.RequestTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       cfg.IdleTimeout,
+		MaxHeaderBytes:    cfg.HeaderBytes,
+		ErrorLog:          slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
+		ConnState:         s.states.note,
+	}
+	return s, nil
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Serve answers what arrives at listener until ctx is done, then drains: what
+// has begun to arrive is answered, within the grace. It returns nil after a
+// clean stop.
+func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
+	tail := &tailListener{Listener: listener}
+	served := make(chan error, 1)
+	go func() { served <- s.http.ServeTLS(netutil.LimitListener(tail, maxConnections), "", "") }()
+
+	var keeping sync.WaitGroup
+	defer keeping.Wait()
+	keep, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	keeping.Go(func() { s.trail.run(keep) })
+
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	s.drain(tail, served)
+	return nil
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if s.draining.Load() {
+		h.Set("Connection", "close")
+	}
+	switch path := r.URL.Path; {
+	case path == "/" || path == "/RPC2":
+		s.serveRPC(w, r)
+	case len(path) > len("/audit/") && path[:len("/audit/")] == "/audit/":
+		s.serveAudit(w, r)
+	default:
+		http.Error(w, "There is nothing here. XML-RPC is at /RPC2.", http.StatusNotFound)
+	}
+}
+
+// A session is one authenticated request.
+type session struct {
+	caller *atm.Caller
+	key    string // the header Idempotency-Key
+}
+
+func (s *Server) serveRPC(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		s.rpc.ServePage(w, r)
+		return
+	}
+	if !s.rpc.Precheck(w, r) {
+		return
+	}
+	// A browser sends its certificate with whatever page asks it to.
+	if err := s.cross.Check(r); err != nil {
+		http.Error(w, "Requests from other sites' pages are refused.", http.StatusForbidden)
+		return
+	}
+	caller := s.signIn(w, r)
+	if caller == nil {
+		return
+	}
+	keys := r.Header.Values("Idempotency-Key")
+	if len(keys) > 1 {
+		http.Error(w, "More than one Idempotency-Key.", http.StatusBadRequest)
+		return
+	}
+	in := &session{caller: caller}
+	if len(keys) == 1 {
+		in.key = keys[0]
+	}
+	s.rpc.ServeCall(w, r, in)
+}
+
+// signIn returns who sent r, or answers and returns nil.
+func (s *Server) signIn(w http.ResponseWriter, r *http.Request) *atm.Caller {
+	caller, err := s.cfg.Authenticator.Authenticate(r)
+	if err == nil {
+		s.cfg.Metrics.signIn("mtls", "ok")
+		return caller
+	}
+	var failure *auth.Error
+	switch {
+	case errors.Is(err, auth.ErrTwoHeaders):
+		s.trail.signInFailed(r, err.Error())
+		http.Error(w, "Send one Authorization header.", http.StatusBadRequest)
+		return nil
+	case errors.As(err, &failure):
+		s.cfg.Metrics.signIn("mtls", "failed")
+		s.trail.signInFailed(r, failure.Reason)
+	}
+	w.Header().Set("WWW-Authenticate", fmt.Sprintf("ClientCertificate realm=%q", s.cfg.Name))
+	http.Error(w, "Sign in with a client certificate of this server's authority.", http.StatusUnauthorized)
+	return nil
+}

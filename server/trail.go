@@ -1,0 +1,103 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+	"example.com/atm/auth"
+	"example.com/atm/teller"
+)
+
+const (
+	heartbeatEvery = 10 * time.Minute
+	summaryEvery   = time.Minute
+	readEntryEvery = time.Minute
+
+	// maxReaders bounds the readers of the log that are remembered.
+	maxReaders = 1024
+)
+
+// trail writes the entries that no operation writes: failed sign-ins, readers
+// of the log, and signs of life.
+type trail struct {
+	teller *teller.Teller
+	log    *slog.Logger
+
+	mu       sync.Mutex
+	failures *audit.Failures      // guarded by mu
+	readers  map[string]time.Time // guarded by mu; when each subject's reading was last recorded
+}
+
+func newTrail(t *teller.Teller, log *slog.Logger) *trail {
+	return &trail{teller: t, log: log, failures: audit.NewFailures(), readers: make(map[string]time.Time)}
+}
+
+// signInFailed records a failed sign-in, or counts it for the summary.
+func (t *trail) signInFailed(r *http.Request, reason string) {
+	from := auth.Address(r.RemoteAddr)
+	t.mu.Lock()
+	single := t.failures.Note(time.Now(), from, reason)
+	t.mu.Unlock()
+	if single {
+		t.stored("failed sign-in", t.teller.SignInFailed(r.Context(), from, reason))
+	}
+}
+
+// auditRead records that caller reads the log, at most once a minute.
+func (t *trail) auditRead(ctx context.Context, caller *atm.Caller) {
+	now := time.Now()
+	t.mu.Lock()
+	last, seen := t.readers[caller.Subject]
+	due := !seen || now.Sub(last) >= readEntryEvery
+	if due {
+		if len(t.readers) >= maxReaders {
+			clear(t.readers)
+		}
+		t.readers[caller.Subject] = now
+	}
+	t.mu.Unlock()
+	if due {
+		t.stored("reading of the audit log", t.teller.AuditRead(ctx, caller))
+	}
+}
+
+// run writes summaries and heartbeats until ctx is done, and the last
+// summaries then.
+func (t *trail) run(ctx context.Context) {
+	summary, heartbeat := time.NewTicker(summaryEvery), time.NewTicker(heartbeatEvery)
+	defer summary.Stop()
+	defer heartbeat.Stop()
+	for {
+		select {
+		case <-summary.C:
+			t.summarise()
+		case <-heartbeat.C:
+			t.stored("heartbeat", t.teller.Heartbeat(ctx))
+		case <-ctx.Done():
+			t.summarise()
+			return
+		}
+	}
+}
+
+func (t *trail) summarise() {
+	t.mu.Lock()
+	summaries := t.failures.Flush()
+	t.mu.Unlock()
+	for _, s := range summaries {
+		t.stored("summary of failed sign-ins", t.teller.SignInsSummarised(context.Background(), s))
+	}
+}
+
+// stored complains when an entry could not be written. Nobody waits for it
+// who could be told otherwise.
+func (t *trail) stored(what string, status atm.Status) {
+	if status.Receipt == "" {
+		t.log.Warn("an audit entry was not stored", slog.String("entry", what), slog.String("reason", status.Reason))
+	}
+}
