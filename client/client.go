@@ -1,0 +1,294 @@
+// Package client calls the server: the Go client, over kolo/xmlrpc.
+//
+// A money call has one request id, however often it is sent, so it is safe to
+// send it again. When no definite answer came and the server may have received
+// the call, the error says so and carries the id: that is not a failure, it is
+// a question that only the same id can answer.
+package client
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"example.com/atm"
+	"github.com/kolo/xmlrpc"
+)
+
+// Config is everything a Client needs.
+type Config struct {
+	// Server is the URL of the server, such as https://localhost:9000.
+	// Required; a path other than / is ignored.
+	Server string
+
+	// TLS is the client's side of the connections: what it trusts the server
+	// by, and the certificate that says who it is. Required.
+	TLS *tls.Config
+
+	// Timeout bounds one try. Optional; 20 seconds.
+	Timeout time.Duration
+
+	// Tries bounds how often one call is sent. Optional; 4.
+	Tries int
+}
+
+// A Client calls one server. It is safe for concurrent use.
+type Client struct {
+	url   string
+	http  *http.Client
+	tries int
+}
+
+// maxAnswer bounds an answer, in bytes.
+const maxAnswer = 4 << 20
+
+// New returns a client.
+func New(cfg Config) (*Client, error) {
+	u, err := url.Parse(cfg.Server)
+	if err != nil || u.Scheme != "https" || u.Host == "" {
+		return nil, fmt.Errorf("%q is no https URL of a server", cfg.Server)
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = 20 * time.Second
+	}
+	if cfg.Tries == 0 {
+		cfg.Tries = 4
+	}
+	base := &http.Transport{
+		TLSClientConfig:       cfg.TLS,
+		MaxIdleConnsPerHost:   64,
+		IdleConnTimeout:       30 * time.Second, // less than the server's, so that it closes first
+		TLSHandshakeTimeout:   cfg.Timeout,
+		ResponseHeaderTimeout: cfg.Timeout,
+	}
+	return &Client{
+		url:   (&url.URL{Scheme: "https", Host: u.Host, Path: "/RPC2"}).String(),
+		tries: cfg.Tries,
+		http: &http.Client{
+			Transport:     limits{base},
+			Timeout:       cfg.Timeout,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}, nil
+}
+
+// limits is a transport for answers of this protocol: it bounds them, and
+// turns what stands below RPC into errors, because kolo/xmlrpc reads whatever
+// comes.
+type limits struct{ base http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (l limits) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := l.base.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode == http.StatusOK {
+		resp.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.LimitReader(resp.Body, maxAnswer+1), resp.Body}
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+	sentence, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
+	after, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
+	return nil, &HTTPError{StatusCode: resp.StatusCode, Sentence: sentence, RetryAfter: time.Duration(after) * time.Second}
+}
+
+// HTTP returns the HTTP client with the credentials of c, for what is not RPC:
+// the audit log under /audit/.
+func (c *Client) HTTP() *http.Client {
+	return &http.Client{
+		Transport:     c.http.Transport.(limits).base,
+		Timeout:       c.http.Timeout,
+		CheckRedirect: c.http.CheckRedirect,
+	}
+}
+
+// Base is the URL of the server, without a path.
+func (c *Client) Base() string { return strings.TrimSuffix(c.url, "/RPC2") }
+
+// Inquiry asks for the balance of an account.
+func (c *Client) Inquiry(ctx context.Context, account atm.AccountID) (*Answer, error) {
+	return c.Call(ctx, string(atm.Inquiry), account.String())
+}
+
+// Deposit puts amount into an account. id names the intention; every call with
+// the same id happens once.
+func (c *Client) Deposit(ctx context.Context, account atm.AccountID, amount atm.Amount, id atm.RequestID) (*Answer, error) {
+	return c.Move(ctx, string(atm.Deposit), id, account.String(), amount.String())
+}
+
+// Withdraw takes amount out of an account. id is as for Deposit.
+func (c *Client) Withdraw(ctx context.Context, account atm.AccountID, amount atm.Amount, id atm.RequestID) (*Answer, error) {
+	return c.Move(ctx, string(atm.Withdraw), id, account.String(), amount.String())
+}
+
+// Call calls a method that may be repeated without harm.
+func (c *Client) Call(ctx context.Context, method string, args ...any) (*Answer, error) {
+	answer, _, err := c.persist(ctx, method, "", args)
+	return answer, err
+}
+
+// Move calls a method whose last parameter is a request id. An error that is
+// an *OutcomeUnknownError means that money may have moved.
+func (c *Client) Move(ctx context.Context, method string, id atm.RequestID, args ...any) (*Answer, error) {
+	answer, received, err := c.persist(ctx, method, id, append(args, string(id)))
+	if err != nil && received {
+		return nil, &OutcomeUnknownError{Request: id, Err: err}
+	}
+	return answer, err
+}
+
+// persist sends a call until there is a definite answer. received reports
+// whether the server may have received it without one.
+func (c *Client) persist(ctx context.Context, method string, id atm.RequestID, args []any) (answer *Answer, received bool, err error) {
+	for try := 1; ; try++ {
+		answer, err = c.send(ctx, method, id, args)
+		var refusal *HTTPError
+		var fault *FaultError
+		switch {
+		case err == nil && !again(answer.Code):
+			return answer, false, nil
+		case errors.As(err, &fault):
+			return nil, false, err
+		case errors.As(err, &refusal):
+			if refusal.StatusCode < 500 && refusal.StatusCode != http.StatusTooManyRequests {
+				return nil, received, err
+			}
+		case errors.Is(err, ErrNotAuthenticated):
+			return nil, received, err
+		case err == nil:
+			received = received || answer.Code != atm.Unavailable
+		case !errors.Is(err, ErrConnect):
+			received = true
+		case !received: // nothing is at stake: say at once what is wrong
+			return nil, false, err
+		}
+		if try == c.tries || !pause(ctx, try, refusal) {
+			break
+		}
+	}
+	if err == nil && received {
+		return answer, true, fmt.Errorf("the server answered: %s", answer.Reason)
+	}
+	return answer, received, err
+}
+
+// again reports whether an answer with this code is to be asked for again.
+func again(code atm.Code) bool {
+	return code == atm.Unavailable || code == atm.OutcomeUnknown || code == atm.Internal
+}
+
+// send sends a call once.
+func (c *Client) send(ctx context.Context, method string, id atm.RequestID, args []any) (*Answer, error) {
+	body, err := xmlrpc.EncodeMethodCall(method, args...)
+	if err != nil {
+		return nil, fmt.Errorf("encode the call: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "text/xml")
+	if id != "" && headerSafe(id) {
+		// The same id as the parameter: it lets the transport send the call
+		// again by itself when a kept connection turns out to be dead.
+		req.Header.Set("Idempotency-Key", string(id))
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, classify(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, classify(err)
+	}
+	if len(text) > maxAnswer {
+		return nil, fmt.Errorf("the answer has more than %d bytes", maxAnswer)
+	}
+	return decode(text)
+}
+
+func headerSafe(id atm.RequestID) bool {
+	for _, c := range []byte(id) {
+		if c < ' ' || c > '~' {
+			return false
+		}
+	}
+	return strings.TrimSpace(string(id)) == string(id)
+}
+
+// decode reads an answer with kolo/xmlrpc.
+func decode(text []byte) (*Answer, error) {
+	reply := xmlrpc.Response(text)
+	if err := reply.Err(); err != nil {
+		var fault xmlrpc.FaultError
+		if errors.As(err, &fault) {
+			return nil, &FaultError{Code: fault.Code, Text: fault.String}
+		}
+		return nil, fmt.Errorf("decode the answer: %w", err)
+	}
+	var dict map[string]any
+	if err := reply.Unmarshal(&dict); err != nil {
+		return nil, fmt.Errorf("decode the answer: %w", err)
+	}
+	// kolo/xmlrpc leaves an empty string out.
+	a := &Answer{Result: dict["result"]}
+	if a.Result == nil {
+		a.Result = ""
+	}
+	var word, code string
+	for name, field := range map[string]*string{"status": &word, "reason": &a.Reason, "code": &code, "receipt": &a.Receipt} {
+		if value := dict[name]; value != nil {
+			s, ok := value.(string)
+			if !ok {
+				return nil, fmt.Errorf("decode the answer: %s is no string", name)
+			}
+			*field = s
+		}
+	}
+	a.Code = atm.Code(code)
+	if code == "" || word != a.Status() {
+		return nil, fmt.Errorf("decode the answer: status %q with code %q", word, code)
+	}
+	return a, nil
+}
+
+// An Answer is the status dict of an operation.
+type Answer struct {
+	Code    atm.Code
+	Reason  string
+	Result  any // a string, or map[string]any and []any of them
+	Receipt string
+}
+
+// OK reports whether the operation was carried out.
+func (a *Answer) OK() bool { return a.Code == atm.OK }
+
+// Status is the word of the answer, OK or ERROR.
+func (a *Answer) Status() string { return atm.Status{Code: a.Code}.Word() }
+
+// Text is the result when it is a string.
+func (a *Answer) Text() string {
+	s, _ := a.Result.(string)
+	return s
+}
+
+// isLoopback reports whether host is this machine.
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

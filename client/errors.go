@@ -1,0 +1,126 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"example.com/atm"
+)
+
+var (
+	// ErrNotAuthenticated reports that the server does not accept who the
+	// client says it is.
+	ErrNotAuthenticated = errors.New("not authenticated")
+
+	// ErrConnect reports that no call was sent: the server cannot be reached,
+	// or one side does not trust the other.
+	ErrConnect = errors.New("cannot connect")
+
+	// ErrLost reports a call that was sent and whose answer did not come.
+	ErrLost = errors.New("no answer came")
+)
+
+// An HTTPError is an answer below RPC.
+type HTTPError struct {
+	StatusCode int
+	Sentence   string
+	RetryAfter time.Duration // 0 when the server did not say
+}
+
+// Error implements error.
+func (e *HTTPError) Error() string {
+	return fmt.Sprintf("the server refuses the request: %s (%d)", e.Sentence, e.StatusCode)
+}
+
+// Is reports that a 401 is ErrNotAuthenticated.
+func (e *HTTPError) Is(target error) bool {
+	return target == ErrNotAuthenticated && e.StatusCode == http.StatusUnauthorized
+}
+
+// A FaultError is an XML-RPC fault: the call was malformed, and nothing
+// happened.
+type FaultError struct {
+	Code int
+	Text string
+}
+
+// Error implements error.
+func (e *FaultError) Error() string { return fmt.Sprintf("%s (fault %d)", e.Text, e.Code) }
+
+// An OutcomeUnknownError reports a call that the server may have carried out.
+// The same call with the same request id tells.
+type OutcomeUnknownError struct {
+	Request atm.RequestID
+	Err     error
+}
+
+// Error implements error.
+func (e *OutcomeUnknownError) Error() string { return "the outcome is unknown: " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *OutcomeUnknownError) Unwrap() error { return e.Err }
+
+// refusedCertificate are the alerts by which a server refuses a client's
+// certificate (RFC 8446, section 6): bad, unsupported, revoked, expired and
+// unknown certificate, unknown authority, access denied, required.
+var refusedCertificate = map[tls.AlertError]bool{42: true, 43: true, 44: true, 45: true, 46: true, 48: true, 49: true, 116: true}
+
+// classify says of an error of the transport whether the call was sent.
+func classify(err error) error {
+	var outer *url.Error
+	if errors.As(err, &outer) {
+		err = outer.Err // the URL says nothing new
+	}
+	var refusal *HTTPError
+	var alert tls.AlertError
+	var dial *net.OpError
+	var untrusted *tls.CertificateVerificationError
+	var noTLS tls.RecordHeaderError
+	var hostname x509.HostnameError
+	switch {
+	case errors.As(err, &refusal):
+		return refusal
+	case errors.As(err, &alert) && refusedCertificate[alert]:
+		return fmt.Errorf("%w: the server refuses the certificate: %w", ErrNotAuthenticated, err)
+	case errors.As(err, &alert), errors.As(err, &untrusted), errors.As(err, &noTLS), errors.As(err, &hostname):
+		return fmt.Errorf("%w: %w", ErrConnect, err)
+	case errors.As(err, &dial) && dial.Op == "dial":
+		return fmt.Errorf("%w: %w", ErrConnect, err)
+	}
+	return fmt.Errorf("%w: %w", ErrLost, err)
+}
+
+const (
+	firstPause   = 200 * time.Millisecond
+	longestPause = 5 * time.Second
+)
+
+// pause waits before another try, longer each time, and as long as the server
+// asked for. It reports false when ctx ends before.
+func pause(ctx context.Context, try int, refusal *HTTPError) bool {
+	d := firstPause << (try - 1)
+	d += rand.N(d) // so that many clients do not come back together
+	if refusal != nil {
+		d = max(d, refusal.RetryAfter)
+	}
+	d = min(d, longestPause)
+	if end, ok := ctx.Deadline(); ok && time.Until(end) < d {
+		return false
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
