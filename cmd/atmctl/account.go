@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"example.com/atm"
+	"example.com/atm/cmd/internal/exit"
+	"github.com/spf13/cobra"
+)
+
+func (p *program) accountCommand() *cobra.Command {
+	var owner, opening string
+	open := &cobra.Command{
+		Use:     "open NUMBER",
+		Short:   "Open an account",
+		Example: "  atmctl account open 200 --owner user:alice --opening 50.00",
+		Args:    exit.Args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if opening != "" {
+				if _, code := atm.ParseAmount(opening); code != atm.OK {
+					return exit.Usagef("%q is no amount", opening)
+				}
+			}
+			return p.account(cmd.Context(), atm.AccountOpen, args[0], owner, opening)
+		},
+	}
+	open.Flags().StringVar(&owner, "owner", "", "`subject` whose account it is: user:NAME or service:NAME")
+	open.Flags().StringVar(&opening, "opening", "", "opening balance in `dollars`")
+	account := &cobra.Command{Use: "account", Short: "Open, show and close accounts"}
+	return group(account, open,
+		p.accountAct("show", "Show the record of an account", atm.AccountShow),
+		&cobra.Command{
+			Use: "list", Short: "List all accounts", Args: exit.Args(cobra.NoArgs),
+			RunE: func(cmd *cobra.Command, _ []string) error { return p.accountList(cmd.Context()) },
+		},
+		p.accountAct("freeze", "Freeze an account: no money moves", atm.AccountFreeze),
+		p.accountAct("unfreeze", "Let a frozen account be used again", atm.AccountUnfreeze),
+		p.accountAct("close", "Close an empty account for good", atm.AccountClose),
+	)
+}
+
+// accountAct is a command that takes the number of an account and nothing
+// else.
+func (p *program) accountAct(name, short string, op atm.Operation) *cobra.Command {
+	return &cobra.Command{
+		Use: name + " NUMBER", Short: short, Args: exit.Args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error { return p.account(cmd.Context(), op, args[0]) },
+	}
+}
+
+func (p *program) account(ctx context.Context, op atm.Operation, number string, more ...any) error {
+	id, ok := atm.ParseAccountID(number)
+	if !ok {
+		return exit.Usagef("%q is no account number", number)
+	}
+	result, err := p.call(ctx, string(op), append([]any{id.String()}, more...)...)
+	if err != nil {
+		return err
+	}
+	return p.print(accountColumns, []any{result})
+}
+
+var accountColumns = []string{"account", "owner", "standing", "balance", "version"}
+
+func (p *program) accountList(ctx context.Context) error {
+	var accounts []any
+	for cursor := ""; ; {
+		result, err := p.call(ctx, string(atm.AccountList), cursor, 500)
+		if err != nil {
+			return err
+		}
+		page, _ := result.(map[string]any)
+		items, _ := page["accounts"].([]any)
+		accounts = append(accounts, items...)
+		if cursor, _ = page["next"].(string); cursor == "" {
+			return p.print(accountColumns, accounts)
+		}
+	}
+}
+
+// print prints records as a table of these columns, or in JSON, one a line.
+func (p *program) print(columns []string, records []any) error {
+	if p.output == "json" {
+		for _, record := range records {
+			if err := json.NewEncoder(p.stdout).Encode(record); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	rows := make([][]string, len(records))
+	for i, record := range records {
+		fields, _ := record.(map[string]any)
+		for _, column := range columns {
+			rows[i] = append(rows[i], fmt.Sprint(fields[column]))
+		}
+	}
+	return table(p.stdout, columns, rows)
+}
+
+func table(w io.Writer, columns []string, rows [][]string) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, strings.ToUpper(strings.Join(columns, "\t")))
+	for _, row := range rows {
+		fmt.Fprintln(t, strings.Join(row, "\t"))
+	}
+	return t.Flush()
+}

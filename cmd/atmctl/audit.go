@@ -1,0 +1,289 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"example.com/atm/audit"
+	"example.com/atm/cmd/internal/exit"
+	"github.com/spf13/cobra"
+)
+
+// defaultLog is where a server publishes.
+const defaultLog = "./atm-data/audit"
+
+func (p *program) auditCommand() *cobra.Command {
+	return group(&cobra.Command{Use: "audit", Short: "Verify and read the audit log"},
+		p.verifyCommand(), p.listCommand(), p.showCommand())
+}
+
+func (p *program) verifyCommand() *cobra.Command {
+	var vkey, saved string
+	var maxAge time.Duration
+	cmd := &cobra.Command{
+		Use:   "verify [DIR|URL]",
+		Short: "Verify the audit log, offline",
+		Long: `Verify every entry of a published audit log against its signed checkpoint.
+
+Exit codes: 0 verified, 10 cannot be verified, 11 signature, key or origin,
+12 content differs from the signed tree, 13 rollback or fork against the saved
+checkpoint, 14 the newest entry is too old.`,
+		Args: exit.Args(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			where := defaultLog
+			if len(args) == 1 {
+				where = args[0]
+			}
+			opts := audit.VerifyOptions{MaxAge: maxAge, Now: time.Now()}
+			if maxAge < 0 {
+				return exit.Usagef("--max-age is not negative")
+			}
+			return p.verify(cmd.Context(), where, vkey, saved, opts)
+		},
+	}
+	cmd.Flags().StringVar(&vkey, "vkey", "", "`file` with the public key of the log (default the one beside it)")
+	cmd.Flags().StringVar(&saved, "checkpoint", "", "`file` with a checkpoint of this log saved before")
+	cmd.Flags().DurationVar(&maxAge, "max-age", 0, "how old the newest entry may be")
+	return cmd
+}
+
+// log returns the files of a log in a folder or at a server.
+func (p *program) log(where string) (audit.Files, error) {
+	if !strings.Contains(where, "://") {
+		return audit.Dir(where), nil
+	}
+	p.server = where
+	c, err := p.connect()
+	if err != nil {
+		return nil, err
+	}
+	return audit.HTTP{Client: c.HTTP(), Base: strings.TrimSuffix(where, "/") + "/"}, nil
+}
+
+func (p *program) verify(ctx context.Context, where, vkey, saved string, opts audit.VerifyOptions) error {
+	files, err := p.log(where)
+	if err != nil {
+		return err
+	}
+	report, err := loadNamed(vkey, saved, &opts)
+	if err == nil && report == nil {
+		report, err = audit.Verify(ctx, files, opts)
+	}
+	if err != nil {
+		return err
+	}
+	for _, warning := range report.Warnings {
+		p.warn(warning)
+	}
+	if p.output == "json" {
+		if err := json.NewEncoder(p.stdout).Encode(report); err != nil {
+			return err
+		}
+		return silent(report.Code)
+	}
+	if report.OK() {
+		_, err := fmt.Fprintf(p.stdout, "verified: %s\n", report.Sentence)
+		return err
+	}
+	fmt.Fprintf(p.stderr, "not verified: %s\n", report.Sentence)
+	if bad := report.FirstBad; bad != nil {
+		fmt.Fprintf(p.stderr, "  expected %s\n  got      %s\n  the entries up to %d are good\n", bad.Expected, bad.Got, report.LastGood)
+	}
+	return silent(report.Code)
+}
+
+func silent(code int) error {
+	if code == exit.Done {
+		return nil
+	}
+	return exit.Silent(code)
+}
+
+// maxNamed bounds a key or a checkpoint that was named.
+const maxNamed = 64 << 10
+
+// loadNamed reads the key and the saved checkpoint. One that cannot be read is
+// a finding of the verification: nothing can be proved.
+func loadNamed(vkey, saved string, opts *audit.VerifyOptions) (*audit.Report, error) {
+	for path, keep := range map[string]func([]byte){
+		vkey:  func(b []byte) { opts.VKey = string(b) },
+		saved: func(b []byte) { opts.Saved = b },
+	} {
+		if path == "" {
+			continue
+		}
+		data, err := readBounded(path)
+		if err != nil {
+			return audit.Unverifiable(err), nil
+		}
+		if len(data) == 0 {
+			return audit.Unverifiable(errors.New(path + " is empty")), nil
+		}
+		keep(data)
+	}
+	return nil, nil
+}
+
+func readBounded(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxNamed+1))
+	if err == nil && len(data) > maxNamed {
+		err = fmt.Errorf("%s has more than %d bytes", path, maxNamed)
+	}
+	return data, err
+}
+
+func (p *program) warn(text string) {
+	if !p.quiet {
+		fmt.Fprintf(p.stderr, "atmctl: warning: %s\n", text)
+	}
+}
+
+// open opens the log for reading: that of the server unless another one is
+// named.
+func (p *program) open(ctx context.Context, where string) (*audit.Log, error) {
+	if where == "" {
+		where = strings.TrimSuffix(p.server, "/") + "/audit"
+	}
+	files, err := p.log(where)
+	if err != nil {
+		return nil, err
+	}
+	vkey, err := audit.ReadKey(ctx, files)
+	if err != nil {
+		return nil, err
+	}
+	return audit.OpenLog(ctx, files, vkey)
+}
+
+func (p *program) listCommand() *cobra.Command {
+	var from, limit int64
+	cmd := &cobra.Command{
+		Use:   "list [DIR|URL]",
+		Short: "List entries of the audit log, each found in the signed tree",
+		Args:  exit.Args(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if limit < 1 || from < -1 {
+				return exit.Usagef("--limit is above zero, --from-index not negative")
+			}
+			log, err := p.open(cmd.Context(), strings.Join(args, ""))
+			if err != nil {
+				return err
+			}
+			if from < 0 {
+				from = max(0, log.Size-limit)
+			}
+			return p.list(cmd.Context(), log, from, from+limit)
+		},
+	}
+	cmd.Flags().Int64Var(&from, "from-index", -1, "`index` of the first entry (default so that the newest is the last)")
+	cmd.Flags().Int64Var(&limit, "limit", 50, "how many entries at most")
+	return cmd
+}
+
+var entryColumns = []string{"index", "time", "event", "operation", "who", "account", "amount", "code"}
+
+func (p *program) list(ctx context.Context, log *audit.Log, from, to int64) error {
+	var rows [][]string
+	err := log.Entries(ctx, from, to, func(index int64, leaf []byte, _ audit.Hash) error {
+		if p.output == "json" {
+			_, err := fmt.Fprintf(p.stdout, "{\"index\":%d,\"entry\":%s}\n", index, leaf)
+			return err
+		}
+		entry, err := audit.ParseEntry(leaf)
+		if err != nil {
+			return fmt.Errorf("entry %d: %w", index, err)
+		}
+		rows = append(rows, row(index, entry))
+		return nil
+	})
+	if err != nil || p.output == "json" {
+		return err
+	}
+	return table(p.stdout, entryColumns, rows)
+}
+
+// row is an entry as a line of the table, with "-" for what it has not.
+func row(index int64, e *audit.Entry) []string {
+	who, code := "", ""
+	if e.Caller != nil {
+		who = e.Caller.Subject
+	}
+	if e.Status != nil {
+		code = string(e.Status.Code)
+	}
+	args := make(map[string]string)
+	for _, arg := range e.Args {
+		args[arg.Name] = arg.Value
+	}
+	cells := []string{
+		strconv.FormatInt(index, 10), e.Time.Format(time.RFC3339), string(e.Event), string(e.Operation),
+		who, args["account"], args["amount"], code,
+	}
+	for i, cell := range cells {
+		if cell == "" {
+			cells[i] = "-"
+		}
+	}
+	return cells
+}
+
+func (p *program) showCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "show INDEX [DIR|URL]",
+		Short: "Show one entry of the audit log, found in the signed tree",
+		Args:  exit.Args(cobra.RangeArgs(1, 2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			index, err := strconv.ParseInt(args[0], 10, 64)
+			if err != nil || index < 0 {
+				return exit.Usagef("%q is no index of an entry", args[0])
+			}
+			log, err := p.open(cmd.Context(), strings.Join(args[1:], ""))
+			if err != nil {
+				return err
+			}
+			if index >= log.Size {
+				return exit.Usagef("the log has no entry %d: its last one is %d", index, log.Size-1)
+			}
+			return p.show(cmd.Context(), log, index)
+		},
+	}
+}
+
+func (p *program) show(ctx context.Context, log *audit.Log, index int64) error {
+	return log.Entries(ctx, index, index+1, func(_ int64, leaf []byte, h audit.Hash) error {
+		if p.output == "json" {
+			_, err := fmt.Fprintf(p.stdout, "%s\n", leaf)
+			return err
+		}
+		var members map[string]any
+		if err := json.Unmarshal(leaf, &members); err != nil {
+			return fmt.Errorf("entry %d: %w", index, err)
+		}
+		text, err := json.MarshalIndent(members, "", "  ")
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(p.stdout, "entry %d, leaf %s, in the tree of %d entries with root %s\n%s\n",
+			index, h, log.Size, log.Root, text)
+		return err
+	})
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"example.com/atm"
+	"example.com/atm/certs"
+	"example.com/atm/client"
+	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/internal/durable"
+	"github.com/spf13/cobra"
+)
+
+func (p *program) certCommand() *cobra.Command {
+	var roles []string
+	var out string
+	var days int
+	issue := &cobra.Command{
+		Use:   "issue KIND:NAME --out DIR",
+		Short: "Issue a client certificate",
+		Long: `Issue a client certificate for user:NAME or service:NAME.
+
+The private key is made here, in DIR, and never travels: the server signs a
+request. With --role the subject has these roles from now on; without it somebody
+known keeps theirs, a new user is a customer and a new service a service.`,
+		Example: "  atmctl cert issue service:billing --role teller --out billing",
+		Args:    exit.Args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if out == "" {
+				return exit.Usagef("--out is missing: a folder for client.crt, client.key and ca.crt")
+			}
+			for _, role := range roles {
+				if _, known := atm.ParseRole(role); !known {
+					return exit.Usagef("there is no role %q", role)
+				}
+			}
+			if _, _, ok := atm.ParseSubject(args[0]); !ok {
+				return exit.Usagef("%q is no subject: user:NAME or service:NAME", args[0])
+			}
+			return p.issue(cmd.Context(), args[0], roles, days, out)
+		},
+	}
+	issue.Flags().StringArrayVar(&roles, "role", nil, "`role` of the subject: customer, teller, auditor, operator or service; repeatable")
+	issue.Flags().StringVar(&out, "out", "", "`folder` for the files")
+	issue.Flags().IntVar(&days, "days", 365, "life of the certificate in `days`, at most 825")
+	return group(&cobra.Command{Use: "cert", Short: "Issue client certificates"}, issue)
+}
+
+func (p *program) issue(ctx context.Context, subject string, roles []string, days int, out string) error {
+	files := client.InFolder(out)
+	if _, err := os.Lstat(files.Key); !errors.Is(err, fs.ErrNotExist) {
+		return exit.Usagef("%s exists; choose another folder", files.Key)
+	}
+	key, err := certs.NewKey()
+	if err != nil {
+		return err
+	}
+	request, err := certs.NewRequest(key)
+	if err != nil {
+		return err
+	}
+	text, err := certs.EncodeKey(key)
+	if err != nil {
+		return err
+	}
+	// The key is on disk before the certificate exists: a certificate whose
+	// key was lost would be of no use, and valid.
+	if err := durable.MkdirAll(out, 0o700); err != nil {
+		return err
+	}
+	if err := durable.CreateFile(files.Key, text, 0o600); err != nil {
+		return err
+	}
+	result, err := p.call(ctx, string(atm.CertIssue), subject, string(request), strings.Join(roles, " "), days)
+	if err != nil {
+		return errors.Join(err, os.Remove(files.Key))
+	}
+	record, _ := result.(map[string]any)
+	for path, field := range map[string]string{files.CA: "authority", files.Cert: "certificate"} {
+		pem, ok := record[field].(string)
+		if !ok {
+			return fmt.Errorf("the server's answer has no %s", field)
+		}
+		if err := durable.WriteFile(path, []byte(pem), 0o644); err != nil {
+			return err
+		}
+	}
+	return p.print([]string{"subject", "serial", "not_after", "folder"}, []any{map[string]any{
+		"subject": subject, "serial": record["serial"], "sha256": record["sha256"], "not_after": record["not_after"], "folder": out,
+	}})
+}

@@ -1,0 +1,144 @@
+// Command atmctl is the operator's and the auditor's command line.
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"example.com/atm/audit"
+	"example.com/atm/client"
+	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/cmd/internal/settings"
+	"example.com/atm/cmd/internal/version"
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	exit.Main(func(ctx context.Context, args []string) int { return run(ctx, args, os.Stdout, os.Stderr) })
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	p := &program{stdout: stdout, stderr: stderr}
+	cmd := p.command()
+	cmd.SetArgs(args)
+	cmd.SetOut(stdout)
+	cmd.SetErr(stderr)
+	err := explain(cmd.ExecuteContext(ctx))
+	return exit.Report(stderr, "atmctl", err, p.output == "json")
+}
+
+// program is what all commands share.
+type program struct {
+	stdout, stderr io.Writer
+
+	server  string
+	files   client.Files
+	output  string
+	timeout time.Duration
+	quiet   bool
+}
+
+func (p *program) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:               "atmctl",
+		Short:             "Operates an ATM server and inspects its audit log",
+		Version:           version.String(),
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return p.prepare(cmd) },
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit.Usagef("%w", err) })
+	root.CompletionOptions.HiddenDefaultCmd = true
+	flags := root.PersistentFlags()
+	settings.AddConfig(flags)
+	flags.StringVar(&p.server, "server", "https://localhost:9000", "`URL` of the server")
+	flags.StringVar(&p.files.CA, "ca", "", "`file` with the authority that the server is trusted by")
+	flags.StringVar(&p.files.Cert, "cert", "", "`file` with your certificate")
+	flags.StringVar(&p.files.Key, "key", "", "`file` with its key")
+	flags.StringVarP(&p.output, "output", "o", "table", "`form` of what is printed: table or json")
+	flags.DurationVar(&p.timeout, "timeout", 30*time.Second, "how long to wait for the server")
+	flags.BoolVarP(&p.quiet, "quiet", "q", false, "print no warnings")
+	group(root, p.accountCommand(), p.certCommand(), p.auditCommand(), p.demoCommand())
+	return root
+}
+
+// group makes parent a command that does nothing without one of the commands
+// below it.
+func group(parent *cobra.Command, below ...*cobra.Command) *cobra.Command {
+	parent.Args = exit.Args(cobra.ArbitraryArgs)
+	parent.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return exit.Usagef("there is no command %q; see %s --help", args[0], cmd.CommandPath())
+		}
+		return exit.Usagef("a command is missing; see %s --help", cmd.CommandPath())
+	}
+	parent.AddCommand(below...)
+	return parent
+}
+
+func (p *program) prepare(cmd *cobra.Command) error {
+	if err := settings.Apply(cmd); err != nil {
+		return err
+	}
+	if p.output != "table" && p.output != "json" {
+		return exit.Usagef("--output is table or json, not %q", p.output)
+	}
+	return nil
+}
+
+// defaultCredentials is where init puts the operator's.
+const defaultCredentials = "./atm-data/clients/operator"
+
+// connect returns a client with the credentials that were given, or those that
+// init made.
+func (p *program) connect() (*client.Client, error) {
+	u, err := url.Parse(p.server)
+	if err != nil || u.Scheme != "https" || u.Host == "" {
+		return nil, exit.Usagef("--server %q is no https URL", p.server)
+	}
+	files, err := p.files.OrDefault(u.Hostname(), filepath.FromSlash(defaultCredentials))
+	if err != nil {
+		return nil, err
+	}
+	tls, err := files.TLS()
+	if err != nil {
+		return nil, &exit.Error{Code: exit.NotAuthenticated, Err: err}
+	}
+	return client.New(client.Config{Server: p.server, TLS: tls, Timeout: p.timeout})
+}
+
+// call calls a method and returns its result, or the refusal as an error.
+func (p *program) call(ctx context.Context, method string, args ...any) (any, error) {
+	c, err := p.connect()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	answer, err := c.Call(ctx, method, args...)
+	if err != nil {
+		return nil, err
+	}
+	if !answer.OK() {
+		return nil, &exit.Error{Code: exit.Refused, Err: errors.New("Error from ATM Server: " + answer.Reason), Plain: true}
+	}
+	return answer.Result, nil
+}
+
+// explain gives errors of a client their exit codes.
+func explain(err error) error {
+	var refusal *audit.RefusedError
+	var transport *url.Error
+	switch {
+	case errors.As(err, &refusal):
+		return &exit.Error{Code: exit.NotAuthenticated, Err: err}
+	case errors.As(err, &transport):
+		return &exit.Error{Code: exit.NoConnection, Err: err}
+	}
+	return exit.FromClient(err)
+}

@@ -1,0 +1,185 @@
+// Command atmserver keeps bank accounts and answers XML-RPC over TLS.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"example.com/atm/client"
+	"example.com/atm/cmd/internal/daemon"
+	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/cmd/internal/settings"
+	"example.com/atm/cmd/internal/version"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+func main() {
+	exit.Main(func(ctx context.Context, args []string) int { return run(ctx, args, os.Stdout, os.Stderr) })
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	cmd := newCommand(stderr)
+	cmd.SetArgs(args)
+	cmd.SetOut(stdout)
+	cmd.SetErr(stderr)
+	err := cmd.ExecuteContext(ctx)
+	if errors.Is(err, daemon.ErrUsage) {
+		err = &exit.Error{Code: exit.Usage, Err: err}
+	}
+	return exit.Report(stderr, "atmserver", err, false)
+}
+
+// options are the values of the flags.
+type options struct {
+	data, listen, admin, name, store, logFormat string
+	hosts                                       []string
+	empty                                       bool
+	grace                                       time.Duration
+	reserve                                     uint64
+}
+
+func newCommand(stderr io.Writer) *cobra.Command {
+	var o options
+	root := &cobra.Command{
+		Use:   "atmserver [serve]",
+		Short: "Keeps bank accounts and answers XML-RPC over TLS, with an audit trail",
+		Long: `atmserver keeps bank accounts and answers XML-RPC over TLS, with an audit trail.
+
+The first start makes everything it needs in the data folder, without a question
+and without a password. SIGTERM or Ctrl-C answers what has begun and ends.`,
+		Args:              exit.Args(cobra.NoArgs),
+		Version:           version.String(),
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return settings.Apply(cmd) },
+		RunE:              func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), &o, stderr) },
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit.Usagef("%w", err) })
+	root.CompletionOptions.HiddenDefaultCmd = true
+	flags := root.PersistentFlags()
+	settings.AddConfig(flags)
+	flags.StringVar(&o.data, "data", "./atm-data", "data `folder`, made when missing")
+	flags.StringVar(&o.listen, "listen", "localhost:9000", "`address` for HTTPS")
+	flags.StringVar(&o.admin, "admin-listen", "localhost:9001", "loopback `address` for health, metrics and profiles over plain HTTP; empty for none")
+	flags.StringArrayVar(&o.hosts, "host", nil, "`name` or address in the server certificate; repeatable (default localhost, 127.0.0.1, ::1 and this machine's name)")
+	flags.StringVar(&o.name, "name", "", "`name` of the server, fixed at init (default atm-<8 hex digits>.local)")
+	flags.StringVar(&o.store, "store", "bolt:", "where accounts are kept; bolt: is the data folder")
+	flags.BoolVar(&o.empty, "empty", false, "at init: no account 100 and no demo credentials")
+	flags.StringVar(&o.logFormat, "log-format", "", "text or json (default text on a terminal, else json)")
+	flags.DurationVar(&o.grace, "shutdown-grace", 15*time.Second, "how long a stop waits for what has begun")
+	flags.Uint64Var(&o.reserve, "disk-reserve", 64<<20, "free `bytes` below which every operation is UNAVAILABLE")
+	root.AddCommand(
+		&cobra.Command{
+			Use:   "serve",
+			Short: "Serve (what atmserver does without a command)",
+			Args:  exit.Args(cobra.NoArgs),
+			RunE:  func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), &o, stderr) },
+		},
+		&cobra.Command{
+			Use:   "init",
+			Short: "Make the data folder and end",
+			Args:  exit.Args(cobra.NoArgs),
+			RunE:  func(cmd *cobra.Command, _ []string) error { return initialise(cmd.Context(), &o, stderr) },
+		},
+	)
+	return root
+}
+
+// daemonOptions checks what was chosen.
+func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
+	if o.store != "bolt:" {
+		return daemon.Options{}, exit.Usagef("--store %s: only bolt: is there yet", o.store)
+	}
+	log, err := newLog(o.logFormat, stderr)
+	if err != nil {
+		return daemon.Options{}, err
+	}
+	return daemon.Options{
+		Data: o.data, Name: o.name, Hosts: o.hosts, Empty: o.empty,
+		DiskReserve: o.reserve, Grace: o.grace, Version: version.String(), Log: log,
+	}, nil
+}
+
+func newLog(format string, w io.Writer) (*slog.Logger, error) {
+	if format == "" {
+		format = "json"
+		if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+			format = "text"
+		}
+	}
+	switch format {
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, nil)), nil
+	case "text":
+		return slog.New(slog.NewTextHandler(w, nil)), nil
+	}
+	return nil, exit.Usagef("--log-format is text or json, not %q", format)
+}
+
+func serve(ctx context.Context, o *options, stderr io.Writer) error {
+	opts, err := o.daemonOptions(stderr)
+	if err != nil {
+		return err
+	}
+	// The addresses come first: who cannot have them has changed nothing.
+	listen, err := daemon.Addresses(o.listen, o.admin)
+	if err != nil {
+		return err
+	}
+	house, err := daemon.Open(ctx, opts)
+	if err != nil {
+		listen.Close()
+		return err
+	}
+	if house.Fresh {
+		banner(stderr, house, o, listen.RPC.Addr())
+	}
+	return house.Serve(ctx, listen)
+}
+
+func initialise(ctx context.Context, o *options, stderr io.Writer) error {
+	opts, err := o.daemonOptions(stderr)
+	if err != nil {
+		return err
+	}
+	house, err := daemon.Open(ctx, opts)
+	if err != nil {
+		return err
+	}
+	if house.Fresh {
+		fmt.Fprintf(stderr, "%s is ready in %s\nCA SHA-256 fingerprint: %s\n", house.Name(), o.data, house.Fingerprint())
+	} else {
+		fmt.Fprintf(stderr, "%s was ready in %s already\n", house.Name(), o.data)
+	}
+	return house.Close()
+}
+
+// banner tells somebody who starts a server for the first time what to do
+// next.
+func banner(w io.Writer, house *daemon.House, o *options, address net.Addr) {
+	host, _, err := net.SplitHostPort(o.listen)
+	if err != nil || host == "" {
+		host = "localhost"
+	}
+	_, port, _ := net.SplitHostPort(address.String())
+	fmt.Fprintf(w, "\n%s is new, in %s.\nCA SHA-256 fingerprint: %s\n", house.Name(), o.data, house.Fingerprint())
+	if o.empty {
+		fmt.Fprint(w, "It is empty. Open an account with: atmctl account open NUMBER --owner user:NAME\n\n")
+		return
+	}
+	credentials := ""
+	if filepath.Clean(o.data) != "atm-data" {
+		files := client.InFolder(filepath.Join(o.data, "clients", "demo"))
+		credentials = fmt.Sprintf(" --ca %s --cert %s --key %s", files.CA, files.Cert, files.Key)
+	}
+	fmt.Fprintf(w, "Account 100 holds $1000.00. In a second terminal:\n\n    go run ./cmd/atmclient%s %s %s inquiry 100\n\n",
+		credentials, host, port)
+}

@@ -1,0 +1,297 @@
+// Package daemon puts the server together from its rooms, in the order in
+// which a request travels through them, and runs it on a data folder.
+//
+// It is the one composition root: cmd/atmserver runs it for good, and atmctl
+// demo runs it for a minute in a temporary folder.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"sync"
+	"syscall"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+	"example.com/atm/auth"
+	"example.com/atm/certs"
+	"example.com/atm/cmd/internal/datadir"
+	"example.com/atm/internal/durable"
+	"example.com/atm/server"
+	"example.com/atm/teller"
+	"example.com/atm/vault"
+	"example.com/atm/vault/boltstore"
+)
+
+// Options are what somebody who starts a server can choose.
+type Options struct {
+	Data        string        // the data folder
+	Name        string        // the server's name; empty for what init chose, or a new one
+	Hosts       []string      // names and addresses in the server certificate; nil for the usual ones
+	Empty       bool          // at init: no account 100 and no demo credentials
+	DiskReserve uint64        // bytes that must stay free
+	Version     string        // of the program
+	Log         *slog.Logger  // for the operator
+	Grace       time.Duration // how long a stop may take
+	Server      server.Config // limits; the rest is filled in
+}
+
+// A House is everything that a server runs on, open and in working order.
+type House struct {
+	opts Options
+	dir  *datadir.Dir
+
+	store     *boltstore.Store
+	signer    *audit.Signer
+	ledger    *vault.Ledger
+	publisher *audit.Publisher
+	directory *auth.Directory
+	teller    *teller.Teller
+	metrics   *server.Metrics
+	committed chan struct{} // holds a token when something has been committed since the publisher looked
+
+	serverCA, clientCA *certs.Authority
+
+	// Fresh reports that this start made the folder, or completed it.
+	Fresh bool
+}
+
+// ErrUsage marks an option that contradicts what init fixed.
+var ErrUsage = errors.New("usage")
+
+// Open opens the data folder, making or completing it when that is what it
+// needs, and brings the published audit log up to date.
+func Open(ctx context.Context, opts Options) (*House, error) {
+	config, err := newConfig(opts)
+	if err != nil {
+		return nil, err
+	}
+	dir, fresh, err := datadir.Open(opts.Data, config)
+	if err != nil {
+		return nil, err
+	}
+	h := &House{opts: opts, dir: dir, Fresh: fresh, committed: make(chan struct{}, 1), directory: auth.NewDirectory()}
+	if err := h.open(ctx); err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	return h, nil
+}
+
+func (h *House) open(ctx context.Context) error {
+	if opts := h.opts; opts.Name != "" && opts.Name != h.dir.Config.Name {
+		return fmt.Errorf("%w: the name of this server is %s; it was fixed at init", ErrUsage, h.dir.Config.Name)
+	}
+	if h.Fresh {
+		if err := h.makeKeys(); err != nil {
+			return err
+		}
+	}
+	if err := h.openKeys(); err != nil {
+		return err
+	}
+	if err := h.openVault(); err != nil {
+		return err
+	}
+	if err := h.openTrail(ctx); err != nil {
+		return err
+	}
+	if h.Fresh {
+		if err := h.populate(ctx); err != nil {
+			return err
+		}
+		if err := h.publisher.Publish(ctx); err != nil {
+			return err
+		}
+		if err := h.dir.Complete(); err != nil {
+			return err
+		}
+	}
+	users, err := h.store.Users(ctx)
+	if err != nil {
+		return err
+	}
+	h.admit(users)
+	return nil
+}
+
+// openKeys reads what signs and what is trusted.
+func (h *House) openKeys() error {
+	secret, err := durable.ReadSecret(h.dir.AuditKey())
+	if err != nil {
+		return err
+	}
+	if h.signer, err = audit.NewSigner(string(secret)); err != nil {
+		return fmt.Errorf("%s: %w", h.dir.AuditKey(), err)
+	}
+	if h.signer.Origin() != h.dir.Config.Origin {
+		return fmt.Errorf("%s signs for %s, but this log is %s", h.dir.AuditKey(), h.signer.Origin(), h.dir.Config.Origin)
+	}
+	if h.serverCA, err = certs.LoadAuthority(h.dir.ServerCA()); err != nil {
+		return err
+	}
+	if h.clientCA, err = certs.LoadAuthority(h.dir.ClientCA()); err != nil {
+		return err
+	}
+	return h.renewServerCertificate()
+}
+
+func (h *House) openVault() error {
+	open := boltstore.Open
+	if h.Fresh {
+		open = boltstore.Create
+	}
+	var err error
+	if h.store, err = open(h.dir.Vault()); err != nil {
+		return err
+	}
+	secret, err := h.dir.ReadVaultKey()
+	if err != nil {
+		return err
+	}
+	requests, err := vault.NewRequestHasher(secret)
+	if err != nil {
+		return err
+	}
+	h.metrics = server.NewMetrics(h.opts.Version, h.treeSize, func() float64 { return float64(h.publisher.Published()) })
+	h.ledger = vault.NewLedger(vault.Config{
+		Store:     h.store,
+		Signer:    h.signer,
+		Admit:     h.room,
+		Committed: h.noteCommit,
+		Log:       h.opts.Log,
+	})
+	h.teller = teller.New(teller.Config{
+		Ledger:      h.ledger,
+		Store:       h.store,
+		Requests:    requests,
+		Permit:      h.permit,
+		IssueClient: h.issueClient,
+	})
+	return nil
+}
+
+// systemInit is the program itself, while it makes a new folder.
+const systemInit = "system:init"
+
+// permit is the table of permissions, and lets init do what it has to.
+func (h *House) permit(p atm.Principal, op atm.Operation) atm.Reach {
+	if p.Subject == systemInit { // no certificate can carry this subject
+		return atm.Everywhere
+	}
+	return auth.Permit(p, op)
+}
+
+// openTrail compares the published log with the vault before anything new is
+// signed, and catches it up.
+func (h *House) openTrail(ctx context.Context) error {
+	if err := durable.MkdirAll(h.dir.Audit(), 0o700); err != nil {
+		return err
+	}
+	var err error
+	h.publisher, err = audit.NewPublisher(h.dir.Audit(), h.signer.Verifier(), h.store, h.opts.Log)
+	if err != nil {
+		return err
+	}
+	return h.publisher.Recover(ctx)
+}
+
+// room reports whether the disk has room for one more commit.
+func (h *House) room() error {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(h.dir.Root, &fs); err != nil {
+		return fmt.Errorf("free space of %s: %w", h.dir.Root, err)
+	}
+	if free := fs.Bavail * uint64(fs.Bsize); free < h.opts.DiskReserve {
+		return fmt.Errorf("%d bytes are free on the disk of %s, fewer than the reserve of %d", free, h.dir.Root, h.opts.DiskReserve)
+	}
+	return nil
+}
+
+func (h *House) noteCommit(c vault.Commit) {
+	h.admit(c.Users)
+	h.metrics.Committed(c.Operations)
+	select {
+	case h.committed <- struct{}{}:
+	default: // the publisher has a token already
+	}
+}
+
+func (h *House) treeSize() float64 {
+	_, head, err := h.store.Signed(context.Background())
+	if err != nil {
+		return 0
+	}
+	return float64(head.Size)
+}
+
+// issueClient signs a client certificate for subject.
+func (h *House) issueClient(request []byte, subject string, life time.Duration) (teller.Issued, error) {
+	cert, err := h.clientCA.SignRequest(request, h.identity(subject), life, time.Now())
+	if err != nil {
+		return teller.Issued{}, err
+	}
+	return teller.Issued{
+		Certificate: string(certs.EncodeCertificate(cert)),
+		Authority:   string(certs.EncodeCertificate(h.serverCA.Certificate)),
+		Serial:      cert.SerialNumber.Text(16),
+		SHA256:      certs.SHA256(cert),
+		NotAfter:    cert.NotAfter,
+	}, nil
+}
+
+func (h *House) identity(subject string) *url.URL {
+	return auth.Identity(h.dir.Config.Name, subject)
+}
+
+// admit makes those who may sign in those whom the vault knows.
+func (h *House) admit(users []vault.User) {
+	if len(users) == 0 {
+		return
+	}
+	changed := make(map[string][]atm.Role, len(users))
+	for _, u := range users {
+		changed[u.Subject] = u.Roles
+		if u.Disabled {
+			changed[u.Subject] = nil
+		}
+	}
+	h.directory.Update(changed)
+}
+
+// Name is the server's name.
+func (h *House) Name() string { return h.dir.Config.Name }
+
+// Fingerprint is the SHA-256 fingerprint of the authority that clients trust
+// the server by.
+func (h *House) Fingerprint() string { return certs.Fingerprint(h.serverCA.Certificate) }
+
+// Close lets go of the folder. It is safe to call more than once.
+func (h *House) Close() error {
+	var errs []error
+	if h.ledger != nil {
+		errs = append(errs, h.ledger.Close())
+	}
+	if h.store != nil {
+		errs = append(errs, h.store.Close())
+	}
+	if h.dir != nil {
+		errs = append(errs, h.dir.Close())
+	}
+	h.ledger, h.store, h.dir = nil, nil, nil
+	return errors.Join(errs...)
+}
+
+// background runs what works beside the requests until stop is called.
+func (h *House) background(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { h.publisher.Run(ctx, h.committed) })
+	return func() {
+		cancel()
+		wg.Wait()
+	}
+}

@@ -1,0 +1,167 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"example.com/atm/auth"
+	"example.com/atm/certs"
+	"example.com/atm/server"
+)
+
+// Listen are the addresses of a server.
+type Listen struct {
+	RPC   net.Listener
+	Admin net.Listener // nil when switched off
+}
+
+// Serve answers requests until ctx is done, and then stops cleanly: what has
+// begun is answered, and the log is published whole. The house is closed when
+// it returns. An error means that the stop was not clean.
+func (h *House) Serve(ctx context.Context, listen Listen) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s, err := h.newServer()
+	if err != nil {
+		return errors.Join(err, h.Close())
+	}
+	stop := h.background(context.WithoutCancel(ctx))
+	admin := h.serveAdmin(listen.Admin, s)
+	if status := h.teller.Started(ctx); status.Receipt == "" {
+		h.opts.Log.Warn("the start is not in the audit log", slog.String("reason", status.Reason))
+	}
+	go func() { // a ledger that cannot commit ends the process
+		select {
+		case <-h.ledger.Failed():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	h.opts.Log.Info("serving", slog.String("name", h.Name()), slog.String("address", listen.RPC.Addr().String()),
+		slog.String("version", h.opts.Version))
+
+	served := s.Serve(ctx, listen.RPC)
+
+	if h.ledger.Err() == nil {
+		h.teller.Stopped(context.WithoutCancel(ctx))
+	}
+	ledger := h.ledger.Close()
+	stop()
+	// What was committed is published even after a failed commit: the files
+	// follow the vault, never the other way.
+	published := h.publisher.Publish(context.WithoutCancel(ctx))
+	h.publisher.Tidy()
+	admin()
+	if err := errors.Join(served, ledger, published, h.Close()); err != nil {
+		return err
+	}
+	h.opts.Log.Info("stopped")
+	return nil
+}
+
+func (h *House) newServer() (*server.Server, error) {
+	certFile, keyFile := h.dir.Server()
+	reloader, err := certs.NewReloader(certFile, keyFile, h.opts.Log)
+	if err != nil {
+		return nil, err
+	}
+	verifier := certs.NewClientVerifier(h.clientCA.Certificate)
+	cfg := h.opts.Server
+	cfg.Teller = h.teller
+	cfg.Authenticator = auth.New(auth.Config{
+		TrustDomain: h.Name(),
+		Directory:   h.directory,
+		VerifyChain: verifier.Verify,
+	})
+	cfg.TLS = certs.ServerConfig(reloader, verifier)
+	cfg.Name = h.Name()
+	cfg.Audit = h.dir.Audit()
+	cfg.Ready = h.parts
+	cfg.Grace = h.opts.Grace
+	cfg.Metrics = h.metrics
+	cfg.Log = h.opts.Log
+	return server.New(cfg)
+}
+
+// parts says what each part of the house thinks of its health.
+func (h *House) parts() []server.Part {
+	return []server.Part{
+		{Name: "vault", Err: h.ledger.Err()},
+		{Name: "audit", Err: h.publisher.Err()},
+		{Name: "disk", Err: h.room()},
+	}
+}
+
+// serveAdmin serves the operator's endpoints until the function it returns is
+// called.
+func (h *House) serveAdmin(listener net.Listener, s *server.Server) (stop func()) {
+	if listener == nil {
+		return func() {}
+	}
+	admin := &http.Server{
+		Handler:           s.Admin(),
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       60 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(h.opts.Log.Handler(), slog.LevelDebug),
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := admin.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			h.opts.Log.Error("admin endpoints ended", slog.Any("error", err))
+		}
+	}()
+	return func() {
+		admin.Close()
+		<-done
+	}
+}
+
+// Close closes the listeners.
+func (l Listen) Close() {
+	l.RPC.Close()
+	if l.Admin != nil {
+		l.Admin.Close()
+	}
+}
+
+// Addresses opens the listeners for both addresses; an empty admin address
+// switches the endpoints off. The admin endpoints have no sign-in, so they
+// stay on loopback.
+func Addresses(rpc, admin string) (Listen, error) {
+	var listen Listen
+	if admin != "" {
+		if err := onLoopback(admin); err != nil {
+			return Listen{}, err
+		}
+	}
+	var err error
+	if listen.RPC, err = net.Listen("tcp", rpc); err != nil {
+		return Listen{}, fmt.Errorf("listen on %s: %w", rpc, err)
+	}
+	if admin == "" {
+		return listen, nil
+	}
+	if listen.Admin, err = net.Listen("tcp", admin); err != nil {
+		listen.RPC.Close()
+		return Listen{}, fmt.Errorf("listen on %s: %w", admin, err)
+	}
+	return listen, nil
+}
+
+func onLoopback(address string) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("%w: %q is no address to listen on: %w", ErrUsage, address, err)
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("%w: the admin endpoints have no sign-in and listen on loopback only, not on %q", ErrUsage, address)
+	}
+	return nil
+}

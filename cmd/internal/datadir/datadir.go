@@ -1,0 +1,190 @@
+// Package datadir is the folder in which a server keeps everything it must
+// not lose: its configuration, keys, authorities, vault and audit log.
+//
+// The folder is complete or it is not used. What init decided is written
+// first, into init.toml; each step after that completes what it finds; and
+// the last one renames init.toml to config.toml. So a crash during init is
+// completed by the next start, while a file that is missing from a complete
+// folder is never made anew: it stops the start.
+package datadir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"example.com/atm/internal/durable"
+	"github.com/BurntSushi/toml"
+)
+
+// A Dir is a data folder that this process has locked.
+type Dir struct {
+	Root   string
+	Config Config
+
+	lock *os.File
+}
+
+// Config is what init fixed.
+type Config struct {
+	Name   string `toml:"name"`   // trust domain and token issuer
+	Realm  string `toml:"realm"`  // of HTTP Digest
+	Origin string `toml:"origin"` // of the audit log
+	Empty  bool   `toml:"empty"`  // made without the demo account
+}
+
+const (
+	configFile = "config.toml"
+	initFile   = "init.toml"
+)
+
+// Path is a file in the folder.
+func (d *Dir) Path(elem ...string) string {
+	return filepath.Join(append([]string{d.Root}, elem...)...)
+}
+
+// The files and folders of a complete data folder.
+func (d *Dir) Vault() string           { return d.Path("vault.db") }
+func (d *Dir) Audit() string           { return d.Path("audit") }
+func (d *Dir) VaultKey() string        { return d.Path("keys", "vault.key") }
+func (d *Dir) AuditKey() string        { return d.Path("keys", "audit.key") }
+func (d *Dir) TokenKey() string        { return d.Path("keys", "token.key") }
+func (d *Dir) ServerCA() (_, _ string) { return d.Path("ca", "ca.crt"), d.Path("ca", "ca.key") }
+func (d *Dir) ClientCA() (_, _ string) {
+	return d.Path("ca", "clients.crt"), d.Path("ca", "clients.key")
+}
+
+func (d *Dir) Server() (_, _ string) { return d.Path("tls", "server.crt"), d.Path("tls", "server.key") }
+
+// Client is the folder of the credentials that init made for a user.
+func (d *Dir) Client(user string) string { return d.Path("clients", user) }
+
+// required returns what a complete folder must have.
+func (d *Dir) required() []string {
+	files := []string{d.Vault(), d.VaultKey(), d.AuditKey(), d.TokenKey()}
+	for _, pair := range []func() (string, string){d.ServerCA, d.ClientCA, d.Server} {
+		cert, key := pair()
+		files = append(files, cert, key)
+	}
+	return files
+}
+
+// Open locks the folder at root. When the folder does not exist, is empty, or
+// is one whose init was interrupted, fresh is true and the caller has to
+// carry out init and then call Complete. wanted is what a new folder is to
+// be; what an interrupted init decided before is kept.
+func Open(root string, wanted Config) (d *Dir, fresh bool, err error) {
+	root = filepath.Clean(root)
+	info, err := os.Stat(root)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if err := durable.MkdirAll(root, 0o700); err != nil {
+			return nil, false, fmt.Errorf("create the data folder: %w", err)
+		}
+	case err != nil:
+		return nil, false, fmt.Errorf("data folder: %w", err)
+	case !info.IsDir():
+		return nil, false, fmt.Errorf("the data folder %s is not a folder", root)
+	case info.Mode().Perm()&0o077 != 0:
+		return nil, false, fmt.Errorf("the data folder %s may be read by others (mode %04o); chmod 700 it",
+			root, info.Mode().Perm())
+	}
+	d = &Dir{Root: root}
+	if err := d.acquire(); err != nil {
+		return nil, false, err
+	}
+	fresh, err = d.read(wanted)
+	if err != nil {
+		return nil, false, errors.Join(err, d.Close())
+	}
+	return d, fresh, nil
+}
+
+// acquire locks the folder itself, so that the lock leaves no file behind and
+// ends with the process however that ends.
+func (d *Dir) acquire() error {
+	f, err := os.Open(d.Root)
+	if err != nil {
+		return fmt.Errorf("data folder: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return fmt.Errorf("the data folder %s is in use by another process", d.Root)
+		}
+		return fmt.Errorf("lock the data folder %s: %w", d.Root, err)
+	}
+	d.lock = f
+	return nil
+}
+
+// Close lets go of the folder.
+func (d *Dir) Close() error { return d.lock.Close() }
+
+func (d *Dir) read(wanted Config) (fresh bool, err error) {
+	if exists(d.Path(configFile)) {
+		if err := d.decode(configFile); err != nil {
+			return false, err
+		}
+		for _, file := range d.required() {
+			if !exists(file) {
+				return false, fmt.Errorf("%s is missing from a complete data folder; restore it, it is not made anew", file)
+			}
+		}
+		return false, nil
+	}
+	if exists(d.Path(initFile)) {
+		return true, d.decode(initFile)
+	}
+	names, err := os.ReadDir(d.Root)
+	if err != nil {
+		return false, fmt.Errorf("data folder: %w", err)
+	}
+	if len(names) > 0 {
+		return false, fmt.Errorf("%s is no data folder: it has no %s and is not empty", d.Root, configFile)
+	}
+	d.Config = wanted
+	text, err := toml.Marshal(d.Config)
+	if err != nil {
+		return false, err
+	}
+	if err := durable.WriteFile(d.Path(initFile), text, 0o600); err != nil {
+		return false, fmt.Errorf("begin the data folder: %w", err)
+	}
+	return true, nil
+}
+
+func (d *Dir) decode(name string) error {
+	meta, err := toml.DecodeFile(d.Path(name), &d.Config)
+	if err != nil {
+		return fmt.Errorf("%s: %w", d.Path(name), err)
+	}
+	if unknown := meta.Undecoded(); len(unknown) > 0 {
+		return fmt.Errorf("%s: unknown key %s", d.Path(name), unknown[0])
+	}
+	if d.Config.Name == "" || d.Config.Realm == "" || d.Config.Origin == "" {
+		return fmt.Errorf("%s: name, realm and origin must be set", d.Path(name))
+	}
+	return nil
+}
+
+// Complete ends init: from now on the folder is complete.
+func (d *Dir) Complete() error {
+	for _, file := range d.required() {
+		if !exists(file) {
+			return fmt.Errorf("init did not make %s", file)
+		}
+	}
+	if err := os.Rename(d.Path(initFile), d.Path(configFile)); err != nil {
+		return fmt.Errorf("complete the data folder: %w", err)
+	}
+	return durable.SyncDir(d.Root)
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}

@@ -1,0 +1,136 @@
+// Package exit is how the three programs end: the meaning of their exit codes
+// and the last line they print.
+package exit
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"example.com/atm"
+	"example.com/atm/client"
+	"github.com/spf13/cobra"
+)
+
+// The exit codes. 10 to 15 are those of audit verification.
+const (
+	Done             = 0
+	Internal         = 1 // internal or input/output error
+	Usage            = 2
+	Refused          = 3 // the server answered ERROR or a fault
+	NotAuthenticated = 4
+	NoConnection     = 5 // cannot connect, or TLS failed
+	OutcomeUnknown   = 6 // money may have moved
+)
+
+// An Error ends a program with a code.
+type Error struct {
+	Code    int
+	Err     error
+	Request atm.RequestID // of an operation whose outcome is unknown
+
+	// Plain marks a message that stands without the program's name before it.
+	Plain bool
+}
+
+// Error implements error.
+func (e *Error) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Usagef returns an error of usage.
+func Usagef(format string, args ...any) error {
+	return &Error{Code: Usage, Err: fmt.Errorf(format, args...)}
+}
+
+// Args makes what check finds wrong with the arguments an error of usage.
+func Args(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return Usagef("%w", err)
+		}
+		return nil
+	}
+}
+
+// Silent ends a program with a code when everything has been said.
+type Silent int
+
+// Error implements error.
+func (s Silent) Error() string { return fmt.Sprintf("exit code %d", int(s)) }
+
+// FromClient gives an error of the client its exit code.
+func FromClient(err error) error {
+	var coded *Error
+	var unknown *client.OutcomeUnknownError
+	var fault *client.FaultError
+	var refusal *client.HTTPError
+	switch {
+	case err == nil || errors.As(err, &coded):
+		return err
+	case errors.As(err, &unknown):
+		return &Error{Code: OutcomeUnknown, Err: err, Request: unknown.Request}
+	case errors.Is(err, client.ErrNotAuthenticated), errors.Is(err, client.ErrNoCredentials):
+		return &Error{Code: NotAuthenticated, Err: err}
+	case errors.As(err, &fault), errors.As(err, &refusal):
+		return &Error{Code: Refused, Err: err}
+	case errors.Is(err, client.ErrConnect), errors.Is(err, client.ErrLost):
+		return &Error{Code: NoConnection, Err: err}
+	}
+	return err
+}
+
+// Code is the exit code for err; 1 when nothing says otherwise.
+func Code(err error) int {
+	var coded *Error
+	var silent Silent
+	switch {
+	case err == nil:
+		return Done
+	case errors.As(err, &silent):
+		return int(silent)
+	case errors.As(err, &coded):
+		return coded.Code
+	}
+	return Internal
+}
+
+// Report prints err, in JSON when asJSON is set, and returns its code.
+func Report(w io.Writer, program string, err error, asJSON bool) int {
+	code := Code(err)
+	var silent Silent
+	if err == nil || errors.As(err, &silent) {
+		return code
+	}
+	var coded *Error
+	if !errors.As(err, &coded) {
+		coded = &Error{}
+	}
+	switch {
+	case asJSON:
+		json.NewEncoder(w).Encode(struct {
+			Error   string        `json:"error"`
+			Code    int           `json:"code"`
+			Request atm.RequestID `json:"request_id,omitempty"`
+		}{err.Error(), code, coded.Request})
+	case coded.Plain:
+		fmt.Fprintln(w, err)
+	default:
+		fmt.Fprintf(w, "%s: %v\n", program, err)
+	}
+	return code
+}
+
+// Main runs a program until it is done, or interrupted, and ends the process.
+func Main(run func(ctx context.Context, args []string) int) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:])
+	stop()
+	os.Exit(code)
+}

@@ -1,0 +1,278 @@
+// Package cmd_test runs the three programs together, as a person would.
+package cmd_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// bin is where TestMain built the programs.
+var bin string
+
+func TestMain(m *testing.M) {
+	code, err := build(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func build(m *testing.M) (code int, err error) {
+	if bin, err = os.MkdirTemp("", "atm-programs-"); err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(bin)) }()
+	args := []string{"build", "-o", bin + string(filepath.Separator)}
+	if raceEnabled {
+		args = append(args, "-race")
+	}
+	cmd := exec.Command("go", append(args, "./atmserver", "./atmclient", "./atmctl")...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return 0, fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return m.Run(), nil
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:   "testdata/script",
+		Setup: func(env *testscript.Env) error { return setUp(env.Setenv, env.Getenv) },
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"ready": ready,
+			"flip":  flipByte,
+			"gone":  gone,
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond == "root" {
+				return os.Geteuid() == 0, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
+		},
+	})
+}
+
+// setUp gives a script the programs and two free ports.
+func setUp(setenv func(key, value string), getenv func(string) string) error {
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	admin, err := freePort()
+	if err != nil {
+		return err
+	}
+	setenv("PORT", port)
+	setenv("ADMIN", admin)
+	setenv("ATM_LISTEN", "localhost:"+port)
+	setenv("ATM_ADMIN_LISTEN", "localhost:"+admin)
+	setenv("ATM_SERVER", "https://localhost:"+port)
+	setenv("PATH", bin+string(os.PathListSeparator)+getenv("PATH"))
+	return nil
+}
+
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "localhost:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return port, err
+}
+
+// ready waits until the server of the script is ready.
+func ready(ts *testscript.TestScript, neg bool, _ []string) {
+	if neg {
+		ts.Fatalf("ready cannot be negated")
+	}
+	if err := waitReady("http://localhost:"+ts.Getenv("ADMIN")+"/readyz", nil); err != nil {
+		ts.Fatalf("%v", err)
+	}
+}
+
+// patience is how long a program may take on a busy machine before a test
+// gives up.
+const patience = time.Minute
+
+// waitReady polls url until it answers 200. ended, when not nil, is closed when
+// there is nobody left to answer.
+func waitReady(url string, ended <-chan struct{}) error {
+	last := errors.New("it was not asked")
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		select {
+		case <-ended:
+			return fmt.Errorf("the server ended instead of becoming ready: %w", last)
+		default:
+		}
+		resp, err := http.Get(url)
+		if err != nil {
+			last = err
+			continue
+		}
+		text, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err == nil && resp.StatusCode == http.StatusOK {
+			return nil
+		}
+		last = fmt.Errorf("%s: %s", resp.Status, text)
+	}
+	return fmt.Errorf("the server is not ready: %w", last)
+}
+
+// flipByte changes a file: flip FILE OLD NEW replaces the first OLD by NEW.
+func flipByte(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: flip FILE OLD NEW")
+	}
+	path := ts.MkAbs(args[0])
+	data := ts.ReadFile(args[0])
+	if !strings.Contains(data, args[1]) {
+		ts.Fatalf("%s does not have %q", args[0], args[1])
+	}
+	ts.Check(os.WriteFile(path, []byte(strings.Replace(data, args[1], args[2], 1)), 0o600))
+}
+
+// gone waits until the server of the script answers no longer.
+func gone(ts *testscript.TestScript, neg bool, _ []string) {
+	if neg {
+		ts.Fatalf("gone cannot be negated")
+	}
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		conn, err := net.Dial("tcp", "localhost:"+ts.Getenv("PORT"))
+		if err != nil {
+			return
+		}
+		conn.Close()
+	}
+	ts.Fatalf("the server still answers")
+}
+
+// A console is one block of the README.
+type step struct {
+	command, output string
+	exit            int
+}
+
+// consoles reads the ```console blocks of a document: lines that begin with $
+// are commands, those below are what they print, and [exit N] is how they end.
+func consoles(t *testing.T, path string) (blocks [][]step) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	inside := false
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		line := lines.Text()
+		var block *[]step
+		if len(blocks) > 0 {
+			block = &blocks[len(blocks)-1]
+		}
+		switch {
+		case line == "```console":
+			inside = true
+			blocks = append(blocks, nil)
+		case strings.HasPrefix(line, "```"):
+			inside = false
+		case !inside:
+		case strings.HasPrefix(line, "$ "):
+			*block = append(*block, step{command: line[2:]})
+		case strings.HasPrefix(line, "[exit "):
+			if _, err := fmt.Sscanf(line, "[exit %d]", &(*block)[len(*block)-1].exit); err != nil {
+				t.Fatalf("%s: %q: %v", path, line, err)
+			}
+		default:
+			(*block)[len(*block)-1].output += line + "\n"
+		}
+	}
+	return blocks
+}
+
+// TestReadme types what the README says into a fresh folder, with the programs
+// in place of "go run", and compares what comes out.
+func TestReadme(t *testing.T) {
+	dir := t.TempDir()
+	env := os.Environ()
+	setenv := func(key, value string) { env = append(env, key+"="+value) }
+	if err := setUp(setenv, os.Getenv); err != nil {
+		t.Fatal(err)
+	}
+	port, admin := lookUp(env, "PORT"), lookUp(env, "ADMIN")
+	server := exec.Command(filepath.Join(bin, "atmserver"))
+	server.Dir, server.Env = dir, env
+	log, err := os.Create(filepath.Join(dir, "server.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	server.Stderr = log
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { server.Wait(); close(ended) }()
+	t.Cleanup(func() { server.Process.Signal(os.Interrupt); <-ended })
+	if err := waitReady("http://localhost:"+admin+"/readyz", ended); err != nil {
+		t.Fatal(err)
+	}
+
+	words := strings.NewReplacer("go run ./cmd/", "", " 9000 ", " "+port+" ")
+	steps := 0
+	for _, block := range consoles(t, "../README.md") {
+		for _, s := range block {
+			steps++
+			cmd := exec.Command("sh", "-c", words.Replace(s.command))
+			cmd.Dir, cmd.Env = dir, env
+			var stdout, stderr strings.Builder
+			cmd.Stdout, cmd.Stderr = &stdout, &stderr
+			var failed *exec.ExitError
+			if err := cmd.Run(); err != nil && !errors.As(err, &failed) {
+				t.Fatal(err)
+			}
+			if got := cmd.ProcessState.ExitCode(); got != s.exit {
+				t.Errorf("$ %s\nexits with %d, not %d: %s%s", s.command, got, s.exit, stdout.String(), stderr.String())
+			}
+			got := stdout.String()
+			if s.exit != 0 {
+				got = stderr.String()
+			}
+			if s.output != "" && !pattern(s.output).MatchString(got) {
+				t.Errorf("$ %s\nprints\n%s\nnot\n%s", s.command, got, s.output)
+			}
+		}
+	}
+	if steps < 10 {
+		t.Errorf("the README has only %d commands", steps)
+	}
+}
+
+// pattern matches text in which N stands for a number and … for anything.
+func pattern(text string) *regexp.Regexp {
+	quoted := regexp.QuoteMeta(text)
+	quoted = regexp.MustCompile(`\bN\b`).ReplaceAllString(quoted, `[0-9]+`)
+	return regexp.MustCompile(`^` + strings.ReplaceAll(quoted, "…", `.*`) + `$`)
+}
+
+func lookUp(env []string, key string) string {
+	for _, entry := range env {
+		if value, ok := strings.CutPrefix(entry, key+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
