@@ -1,0 +1,55 @@
+# make test   everything that must pass before a change lands
+# make lint   vet, gofumpt, staticcheck
+# make fuzz   each fuzz target for FUZZTIME
+# make bench  benchmarks, with a yardstick beside each
+# make build  the three programs, in bin/
+
+GO       ?= go
+TOOLS    := .tools
+FUZZTIME ?= 5m
+DEBIAN   := gcc libc6-dev python3 openssl curl
+
+.PHONY: test lint tools fuzz bench build requirements
+.DEFAULT_GOAL := test
+
+test: requirements lint
+	$(GO) test -race -timeout 12m ./...
+
+lint: tools
+	$(GO) vet ./...
+	@unformatted=$$($(TOOLS)/gofumpt -l .); \
+	if [ -n "$$unformatted" ]; then echo "gofumpt would change:"; echo "$$unformatted"; exit 1; fi
+	$(TOOLS)/staticcheck ./...
+
+# The versions in tools.mod. They are built rather than run by "go tool",
+# because staticcheck would look for our packages in tools.mod then.
+tools:
+	@$(GO) build -modfile=tools.mod -o $(TOOLS)/ mvdan.cc/gofumpt honnef.co/go/tools/cmd/staticcheck
+
+# What the tests need besides Go. Debian packages are installed when root, and
+# named otherwise.
+requirements:
+	@missing=""; for package in $(DEBIAN); do \
+		dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; \
+	done; \
+	test -z "$$missing" && exit 0; \
+	if ! command -v dpkg >/dev/null; then \
+		echo "no Debian package manager: make sure that these are installed: $(DEBIAN)"; exit 0; \
+	fi; \
+	if [ "$$(id -u)" != 0 ]; then echo "missing; install with: apt-get install$$missing"; exit 1; fi; \
+	apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends$$missing
+
+build:
+	$(GO) build -trimpath -o bin/ ./cmd/...
+
+# go test fuzzes one target of one package at a time.
+fuzz:
+	@set -e; for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			echo "== $$package $$target"; \
+			$(GO) test $$package -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME); \
+		done; \
+	done
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./...

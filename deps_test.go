@@ -1,0 +1,201 @@
+package atm_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "example.com/atm"
+
+// rooms says which of our own packages each room may import, tests apart. A
+// folder stands for the packages below it too, and "*" for all. A package in
+// no room fails the test: it has not found its place yet.
+var rooms = map[string][]string{
+	"":                      {},
+	"xmlrpc":                {},
+	"auth":                  {""},
+	"teller":                {"", "vault", "audit"},
+	"vault":                 {"", "audit"},
+	"vault/boltstore":       {"", "vault", "audit"},
+	"vault/vaulttest":       {"", "vault", "audit"},
+	"audit":                 {"", "internal"},
+	"certs":                 {"", "internal"},
+	"server":                {"", "auth", "xmlrpc", "teller", "certs", "audit"},
+	"client":                {""},
+	"cmd/internal/exit":     {"", "client"},
+	"cmd/internal/settings": {"cmd/internal/exit"},
+	"cmd/internal/version":  {},
+	"cmd/internal/datadir":  {"internal"},
+	"cmd/internal/daemon":   {"*"},
+	"cmd/atmserver":         {"*"},
+	"cmd/atmclient":         {"*"},
+	"cmd/atmctl":            {"*"},
+	"internal":              {},
+	"examples":              {},
+}
+
+// outside says which rooms may import a package that is not for all. What is
+// not listed may be imported by every room but the vocabulary, the protocol
+// and internal, which have the standard library.
+var outside = map[string][]string{
+	"net/http":                        {"xmlrpc", "auth", "audit", "server", "client", "cmd", "examples"},
+	"go.etcd.io/bbolt":                {"vault/boltstore"},
+	"github.com/kolo/xmlrpc":          {"client", "examples"},
+	"github.com/golang-jwt/jwt":       {"auth"},
+	"github.com/jackc/pgx":            {"vault/pgstore"},
+	"github.com/spf13":                {"cmd"},
+	"github.com/BurntSushi/toml":      {"cmd"},
+	"github.com/prometheus":           {"server"},
+	"golang.org/x/mod/sumdb":          {"audit", "cmd"},
+	"golang.org/x/net/html/charset":   {"xmlrpc"},
+	"golang.org/x/text":               {"xmlrpc"},
+	"testing":                         {"vault/vaulttest"},
+	"pgregory.net/rapid":              {"vault/vaulttest"},
+	"github.com/google/go-cmp":        {"vault/vaulttest"},
+	"github.com/anishathalye":         {"vault/vaulttest"},
+	"example.com/atm/vault/pgstore":   {"cmd"},
+	"example.com/atm/cmd/atmserver":   {},
+	"example.com/atm/cmd/atmclient":   {},
+	"example.com/atm/cmd/atmctl":      {},
+	"example.com/atm/cmd/internal":    {"cmd"},
+	"example.com/atm/vault/boltstore": {"cmd"},
+}
+
+// TestDeps holds every import clause against the plan of the house. It reads
+// the files itself: a result taken from another command would be cached.
+func TestDeps(t *testing.T) {
+	seen := 0
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == "testdata" || len(path) > 1 && strings.HasPrefix(d.Name(), ".")) {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		seen++
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		folder := filepath.ToSlash(filepath.Dir(path))
+		if folder == "." {
+			folder = ""
+		}
+		room, known := roomOf(folder)
+		if !known {
+			t.Errorf("%s is in no room of the house", path)
+			return nil
+		}
+		for _, clause := range file.Imports {
+			imported, err := strconv.Unquote(clause.Path.Value)
+			if err != nil {
+				return err
+			}
+			if !allowed(room, folder, imported) {
+				t.Errorf("%s: room %q must not import %s", path, room, imported)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seen < 20 {
+		t.Fatalf("saw only %d files: the test looks in the wrong place", seen)
+	}
+}
+
+// roomOf finds the room that folder belongs to, the innermost one.
+func roomOf(folder string) (string, bool) {
+	for room := folder; ; room = room[:max(strings.LastIndexByte(room, '/'), 0)] {
+		if _, known := rooms[room]; known {
+			return room, room != "" || folder == ""
+		}
+		if room == "" {
+			return "", false
+		}
+	}
+}
+
+func allowed(room, folder, imported string) bool {
+	for pkg, who := range outside {
+		if within(imported, pkg) && !anyWithin(folder, who) {
+			return false
+		}
+	}
+	own, isOurs := strings.CutPrefix(imported+"/", module+"/")
+	if own = strings.TrimSuffix(own, "/"); isOurs {
+		if within(own, room) && room != "" {
+			return true // a room may have rooms inside
+		}
+		for _, may := range rooms[room] {
+			if may == "*" || may == own || may != "" && within(own, may) && !isStore(own) {
+				return true
+			}
+		}
+		return false
+	}
+	std := !strings.Contains(strings.SplitN(imported, "/", 2)[0], ".")
+	plain := room == "" || room == "internal"
+	return std || !plain
+}
+
+// isStore reports whether a package is inside the vault's room but not part
+// of what "vault" stands for.
+func isStore(own string) bool { return strings.HasPrefix(own, "vault/") }
+
+func within(path, folder string) bool {
+	return path == folder || strings.HasPrefix(path, folder+"/")
+}
+
+func anyWithin(folder string, rooms []string) bool {
+	for _, room := range rooms {
+		if within(folder, room) {
+			return true
+		}
+	}
+	return false
+}
+
+// TestDepsCatches makes sure that the table can fail.
+func TestDepsCatches(t *testing.T) {
+	for _, tt := range []struct {
+		folder, imported string
+		want             bool
+	}{
+		{"teller", "example.com/atm/vault", true},
+		{"teller", "example.com/atm/auth", false},
+		{"teller", "example.com/atm/vault/boltstore", false},
+		{"teller", "net/http", false},
+		{"vault", "example.com/atm/vault/boltstore", false},
+		{"vault", "go.etcd.io/bbolt", false},
+		{"vault/boltstore", "go.etcd.io/bbolt", true},
+		{"xmlrpc", "example.com/atm", false},
+		{"auth", "example.com/atm/vault", false},
+		{"client", "example.com/atm/server", false},
+		{"server", "example.com/atm/vault", false},
+		{"cmd/atmctl", "example.com/atm/cmd/atmserver", false},
+		{"cmd/atmctl", "example.com/atm/vault/boltstore", true},
+		{"", "golang.org/x/crypto/argon2", false},
+		{"internal/durable", "example.com/atm", false},
+	} {
+		room, known := roomOf(tt.folder)
+		if !known {
+			t.Fatalf("no room for %q", tt.folder)
+		}
+		if got := allowed(room, tt.folder, tt.imported); got != tt.want {
+			t.Errorf("%q may import %s: %v, want %v", tt.folder, tt.imported, got, tt.want)
+		}
+	}
+	if _, known := roomOf("util"); known {
+		t.Error("a folder outside the plan found a room")
+	}
+}
