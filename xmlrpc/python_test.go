@@ -29,6 +29,7 @@ def form(v):
     if v is None: return "nil"
     if v is True or v is False: return "boolean %d" % v
     if isinstance(v, int): return "int %d" % v
+    if v != v: return "double nan"
     if isinstance(v, float): return "double " + struct.pack(">d", v).hex()
     if isinstance(v, str): return "string " + text(v)
     if isinstance(v, xmlrpc.client.DateTime): return "date " + text(v.value)
@@ -111,6 +112,9 @@ func canonicalValue(v Value) string {
 	case Boolean:
 		return "boolean " + v.Text
 	case Double:
+		if strings.EqualFold(strings.TrimLeft(v.Text, "+-"), "nan") {
+			return "double nan"
+		}
 		f, _ := strconv.ParseFloat(v.Text, 64) // infinite when out of range, as in Python
 		return fmt.Sprintf("double %016x", math.Float64bits(f))
 	case DateTime:

@@ -3,6 +3,7 @@ package xmlrpc
 import (
 	"bytes"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -23,13 +24,28 @@ func isInt(b []byte, bits int) bool {
 	return err == nil
 }
 
-// isDouble reports whether b is a decimal number: digits, at most one point
-// among or beside them, and an exponent, which the specification lacks but
-// real clients write. Names for infinity, hexadecimal and the like are none.
+// isDouble reports whether b is a double as clients write one: a decimal
+// number, or a name of what IEEE 754 has besides numbers, which the method has
+// to refuse or take. Hexadecimal and the like are none.
 func isDouble(b []byte) bool {
 	if len(b) > 0 && (b[0] == '+' || b[0] == '-') {
 		b = b[1:]
 	}
+	return isDecimal(b) || isNoNumber(b)
+}
+
+func isNoNumber(b []byte) bool {
+	for _, name := range []string{"nan", "inf", "infinity"} {
+		if len(b) == len(name) && strings.EqualFold(string(b), name) {
+			return true
+		}
+	}
+	return false
+}
+
+// isDecimal reports whether b is digits, at most one point among or beside
+// them, and an exponent, which the specification lacks but real clients write.
+func isDecimal(b []byte) bool {
 	whole := countDigits(b)
 	b = b[whole:]
 	places := 0

@@ -2,6 +2,7 @@ package xmlrpc
 
 import (
 	"encoding/base64"
+	"math"
 	"strconv"
 	"time"
 )
@@ -87,7 +88,7 @@ func BoolValue(b bool) Value {
 // therefore written as strings.
 func DoubleValue(f float64) Value {
 	text := strconv.FormatFloat(f, 'f', -1, 64)
-	if !isDouble([]byte(text)) {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return StringValue(text)
 	}
 	return Value{Kind: Double, Text: text}
