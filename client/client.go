@@ -15,6 +15,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"strings"
@@ -207,14 +208,16 @@ func (c *Client) send(ctx context.Context, method string, id atm.RequestID, args
 		// again by itself when a kept connection turns out to be dead.
 		req.Header.Set("Idempotency-Key", string(id))
 	}
-	resp, err := c.http.Do(req)
+	sent := false
+	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent = true }}
+	resp, err := c.http.Do(req.WithContext(httptrace.WithClientTrace(ctx, trace)))
 	if err != nil {
-		return nil, classify(err)
+		return nil, classify(err, sent)
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return nil, classify(err)
+		return nil, classify(err, true)
 	}
 	if len(text) > maxAnswer {
 		return nil, fmt.Errorf("the answer has more than %d bytes", maxAnswer)

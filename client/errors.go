@@ -3,11 +3,9 @@ package client
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -73,26 +71,21 @@ func (e *OutcomeUnknownError) Unwrap() error { return e.Err }
 // unknown certificate, unknown authority, access denied, required.
 var refusedCertificate = map[tls.AlertError]bool{42: true, 43: true, 44: true, 45: true, 46: true, 48: true, 49: true, 116: true}
 
-// classify says of an error of the transport whether the call was sent.
-func classify(err error) error {
+// classify says what an error of the transport means. sent reports whether
+// there was a connection on which the call may have been sent.
+func classify(err error, sent bool) error {
 	var outer *url.Error
 	if errors.As(err, &outer) {
 		err = outer.Err // the URL says nothing new
 	}
 	var refusal *HTTPError
 	var alert tls.AlertError
-	var dial *net.OpError
-	var untrusted *tls.CertificateVerificationError
-	var noTLS tls.RecordHeaderError
-	var hostname x509.HostnameError
 	switch {
 	case errors.As(err, &refusal):
 		return refusal
 	case errors.As(err, &alert) && refusedCertificate[alert]:
 		return fmt.Errorf("%w: the server refuses the certificate: %w", ErrNotAuthenticated, err)
-	case errors.As(err, &alert), errors.As(err, &untrusted), errors.As(err, &noTLS), errors.As(err, &hostname):
-		return fmt.Errorf("%w: %w", ErrConnect, err)
-	case errors.As(err, &dial) && dial.Op == "dial":
+	case !sent, errors.As(err, &alert):
 		return fmt.Errorf("%w: %w", ErrConnect, err)
 	}
 	return fmt.Errorf("%w: %w", ErrLost, err)

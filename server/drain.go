@@ -35,6 +35,7 @@ func (s *Server) drain(listener *tailListener, served <-chan error) {
 	listener.endSoon(acceptTail)
 	<-served
 	s.states.waitQuiet(ctx, quietBeforeClose)
+	s.states.closeNew()
 	if err := s.http.Shutdown(ctx); err != nil {
 		s.cfg.Log.Warn("closing connections whose requests did not end within the grace",
 			slog.Int("connections", s.states.count()))
@@ -65,46 +66,61 @@ func (l *tailListener) Accept() (net.Conn, error) {
 	return conn, err
 }
 
-// connStates knows which connections are open and since when each has been
-// idle.
+// connStates knows the open connections, and what each is doing since when.
 type connStates struct {
-	mu   sync.Mutex
-	idle map[net.Conn]time.Time // guarded by mu; zero while not idle
+	mu    sync.Mutex
+	conns map[net.Conn]connState // guarded by mu
+}
+
+type connState struct {
+	state http.ConnState
+	since time.Time
 }
 
 // note is an http.Server's ConnState hook.
 func (c *connStates) note(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.idle == nil {
-		c.idle = make(map[net.Conn]time.Time)
+	if c.conns == nil {
+		c.conns = make(map[net.Conn]connState)
 	}
-	switch state {
-	case http.StateIdle:
-		c.idle[conn] = time.Now()
-	case http.StateClosed, http.StateHijacked:
-		delete(c.idle, conn)
-	default:
-		c.idle[conn] = time.Time{}
+	if state == http.StateClosed || state == http.StateHijacked {
+		delete(c.conns, conn)
+		return
 	}
+	c.conns[conn] = connState{state, time.Now()}
 }
 
 func (c *connStates) count() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.idle)
+	return len(c.conns)
 }
 
-// quiet reports whether every open connection has been idle since before.
+// quiet reports whether every open connection has been without a request since
+// before.
 func (c *connStates) quiet(before time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, since := range c.idle {
-		if since.IsZero() || since.After(before) {
+	for _, conn := range c.conns {
+		if conn.state == http.StateActive || conn.since.After(before) {
 			return false
 		}
 	}
 	return true
+}
+
+// closeNew closes the connections that never had a request. Shutdown would
+// wait five seconds for one.
+func (c *connStates) closeNew() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for conn, s := range c.conns {
+		if s.state == http.StateNew {
+			// Not conn.Close: that of a TLS connection waits for its handshake.
+			conn.SetDeadline(time.Now())
+		}
+	}
 }
 
 // waitQuiet waits until no connection is left that was used within d, or ctx
