@@ -1,0 +1,359 @@
+package daemon_test
+
+import (
+	"bufio"
+	"crypto/ecdsa"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/atm/audit"
+	"example.com/atm/auth"
+	"example.com/atm/certs"
+	"example.com/atm/cmd/internal/daemon"
+)
+
+// TestEdge sends what is refused below RPC.
+func TestEdge(t *testing.T) {
+	h := start(t, nil)
+	inquiry := call("inquiry", "100")
+	head := "Host: localhost\r\nContent-Type: text/xml\r\n"
+	length := fmt.Sprintf("Content-Length: %d\r\n", len(inquiry))
+	for _, tt := range []struct {
+		name, request string
+		code          int
+		want          string // in the answer
+		closes        bool
+	}{
+		{"a good call", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Connection: close\r\n\r\n" + inquiry, 200, "<string>1000.00</string>", true},
+		{"a good call to /", "POST / HTTP/1.1\r\n" + head + length + "Connection: close\r\n\r\n" + inquiry, 200, "<string>1000.00</string>", true},
+		{"no length", "POST /RPC2 HTTP/1.1\r\n" + head + "\r\n", 411, "Content-Length", true},
+		{"chunked", "POST /RPC2 HTTP/1.1\r\n" + head + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411, "", true},
+		{"chunked and a length", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411, "", true},
+		{"too long", "POST /RPC2 HTTP/1.1\r\n" + head + "Content-Length: 262145\r\n\r\n", 413, "262144", true},
+		{"10 GiB announced", "POST /RPC2 HTTP/1.1\r\n" + head + "Content-Length: 10737418240\r\n\r\n", 413, "", true},
+		{"wrong media type", "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n" + length + "\r\n" + inquiry, 415, "text/xml", true},
+		{"compressed", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Content-Encoding: gzip\r\n\r\n" + inquiry, 415, "", true},
+		{"PUT", "PUT /RPC2 HTTP/1.1\r\n" + head + length + "\r\n" + inquiry, 405, "Allow: ", true},
+		{"DELETE", "DELETE / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 405, "Allow: ", true},
+		{"another path", "POST /RPC3 HTTP/1.1\r\n" + head + length + "Connection: close\r\n\r\n" + inquiry, 404, "/RPC2", true},
+		{"another site's page", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Sec-Fetch-Site: cross-site\r\nConnection: close\r\n\r\n" + inquiry, 403, "", true},
+		{"two Authorization headers", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Authorization: Bearer a\r\nAuthorization: Bearer b\r\nConnection: close\r\n\r\n" + inquiry, 400, "", true},
+		{"a header beside a good certificate", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Authorization: Bearer a\r\nConnection: close\r\n\r\n" + inquiry, 401, "Www-Authenticate: ", true},
+		{"large headers", "POST /RPC2 HTTP/1.1\r\n" + head + length + "X-Large: " + strings.Repeat("x", 32<<10) + "\r\n\r\n" + inquiry, 431, "", true},
+		{"body cut short", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Connection: close\r\n\r\n" + "<methodCall>", 400, "", true},
+		{"no XML", "POST /RPC2 HTTP/1.1\r\n" + head + "Content-Length: 5\r\nConnection: close\r\n\r\nhello", 200, "-32700", true},
+		{"nonsense", "HELO localhost\r\n\r\n", 400, "", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.name == "body cut short" {
+				conn, err := tls.Dial("tcp", h.addr, h.tls(t, "demo"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				io.WriteString(conn, tt.request)
+				conn.CloseWrite()
+				resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				if err != nil || resp.StatusCode != tt.code {
+					t.Errorf("%v, %v", resp, err)
+				}
+				return
+			}
+			answer := h.raw(t, "demo", tt.request) // returns when the server has closed
+			if !strings.HasPrefix(answer, fmt.Sprintf("HTTP/1.1 %d ", tt.code)) || !strings.Contains(answer, tt.want) {
+				t.Errorf("answer %.600q, want %d and %q", answer, tt.code, tt.want)
+			}
+			if strings.Contains(answer, "\r\nServer:") {
+				t.Error("the answer names the server's program")
+			}
+		})
+	}
+}
+
+func TestGoodAnswersHeaders(t *testing.T) {
+	h := start(t, nil)
+	resp, _ := h.post(t, httpClient(t, h.tls(t, "demo")), call("inquiry", "100"), nil)
+	for name, want := range map[string]string{
+		"Content-Type": "text/xml; charset=utf-8", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
+	} {
+		if got := resp.Header.Get(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	if resp.ContentLength <= 0 || len(resp.TransferEncoding) > 0 {
+		t.Errorf("length %d, transfer encoding %v", resp.ContentLength, resp.TransferEncoding)
+	}
+}
+
+func TestPlainHTTP(t *testing.T) {
+	h := start(t, nil)
+	conn, err := net.Dial("tcp", h.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(30 * time.Second))
+	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	answer, err := io.ReadAll(conn)
+	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.0 400 ") || !strings.Contains(string(answer), "HTTPS") {
+		t.Errorf("%q, %v", answer, err)
+	}
+}
+
+func TestTLSProfile(t *testing.T) {
+	h := start(t, nil)
+	old := h.tls(t, "demo")
+	old.MinVersion, old.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
+	if conn, err := tls.Dial("tcp", h.addr, old); err == nil {
+		conn.Close()
+		t.Error("TLS 1.2 was accepted")
+	}
+	cfg := h.tls(t, "demo")
+	cfg.NextProtos = []string{"h2", "http/1.1"}
+	cfg.ClientSessionCache = tls.NewLRUClientSessionCache(4)
+	for range 2 {
+		conn, err := tls.Dial("tcp", h.addr, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprint(conn, "GET /nowhere HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+		io.ReadAll(conn)
+		state := conn.ConnectionState()
+		conn.Close()
+		if state.NegotiatedProtocol != "http/1.1" || state.DidResume || state.Version != tls.VersionTLS13 || state.CurveID != tls.X25519MLKEM768 {
+			t.Errorf("protocol %q, resumed %v, version %x, key exchange %v", state.NegotiatedProtocol, state.DidResume, state.Version, state.CurveID)
+		}
+	}
+}
+
+func TestPage(t *testing.T) {
+	h := start(t, nil)
+	cfg := h.tls(t, "demo")
+	cfg.GetClientCertificate = nil // nobody needs to sign in to read it
+	for _, path := range []string{"/", "/RPC2"} {
+		resp, err := httpClient(t, cfg).Get("https://" + h.addr + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != 200 || !strings.Contains(string(text), "withdraw") ||
+			!strings.Contains(resp.Header.Get("Content-Security-Policy"), "default-src 'none'") {
+			t.Errorf("%s: %s, %v", path, resp.Status, err)
+		}
+		if strings.Contains(string(text), h.name) || strings.Contains(string(text), "1000.00") {
+			t.Errorf("%s tells data", path)
+		}
+	}
+}
+
+// TestStrangers presents certificates that prove nothing. None moves a cent,
+// each gets 401, and the log says why.
+func TestStrangers(t *testing.T) {
+	h := start(t, nil)
+	ours, err := certs.LoadAuthority(filepath.Join(h.data, "ca", "clients.crt"), filepath.Join(h.data, "ca", "clients.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	servers, err := certs.LoadAuthority(filepath.Join(h.data, "ca", "ca.crt"), filepath.Join(h.data, "ca", "ca.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	namesake, err := certs.NewAuthority(ours.Certificate.Subject.CommonName, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	demo, now := auth.Identity(h.name, "user:demo"), time.Now()
+	issue := func(a *certs.Authority, uri *url.URL, life time.Duration, now time.Time) func(*ecdsa.PrivateKey) (*x509.Certificate, error) {
+		return func(key *ecdsa.PrivateKey) (*x509.Certificate, error) {
+			return a.IssueClient(key.Public(), uri, life, now)
+		}
+	}
+	for _, tt := range []struct {
+		name, reason string
+		issue        func(*ecdsa.PrivateKey) (*x509.Certificate, error)
+	}{
+		{"another authority of the same name", "certificate of an unknown authority", issue(namesake, demo, time.Hour, now)},
+		{"the authority of servers", "certificate of an unknown authority", issue(servers, demo, time.Hour, now)},
+		{"expired", "certificate expired or not valid yet", issue(ours, demo, time.Hour, now.Add(-2*time.Hour))},
+		{"not valid yet", "certificate expired or not valid yet", issue(ours, demo, time.Hour, now.Add(time.Hour))},
+		{"a server's certificate", "certificate of an unknown authority", func(key *ecdsa.PrivateKey) (*x509.Certificate, error) {
+			return servers.IssueServer(key.Public(), []string{"localhost"}, time.Hour, now)
+		}},
+		{"for servers, of our authority", "certificate not for clients", func(key *ecdsa.PrivateKey) (*x509.Certificate, error) {
+			return ours.IssueServer(key.Public(), []string{"localhost"}, time.Hour, now)
+		}},
+		{"another trust domain", "certificate of another trust domain", issue(ours, auth.Identity("other.example", "user:demo"), time.Hour, now)},
+		{"nobody known", "certificate of nobody known", issue(ours, auth.Identity(h.name, "user:mallory"), time.Hour, now)},
+		{"the program itself", "certificate with a malformed identity", issue(ours, auth.Identity(h.name, "system:init"), time.Hour, now)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			key, err := certs.NewKey()
+			if err != nil {
+				t.Fatal(err)
+			}
+			cert, err := tt.issue(key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg := h.tls(t, "demo")
+			cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+				return &tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}, nil
+			}
+			resp, text := h.post(t, httpClient(t, cfg), call("withdraw", "100", "5"), nil)
+			if resp.StatusCode != 401 || resp.Header.Get("WWW-Authenticate") == "" || strings.Contains(text, "unknown") {
+				t.Errorf("%s: %s", resp.Status, text)
+			}
+		})
+	}
+	nobody := h.tls(t, "demo")
+	nobody.GetClientCertificate = nil
+	if resp, _ := h.post(t, httpClient(t, nobody), call("inquiry", "100"), nil); resp.StatusCode != 401 {
+		t.Errorf("without a certificate: %s", resp.Status)
+	}
+	if a := must(t)(h.as(t, "demo").Inquiry(t.Context(), account)); a.Text() != "1000.00" {
+		t.Errorf("balance %s", a.Text())
+	}
+	entries := h.entries(t)
+	for reason, want := range map[string]int{
+		"certificate of an unknown authority":   3,
+		"certificate expired or not valid yet":  2,
+		"certificate not for clients":           1,
+		"certificate of another trust domain":   1,
+		"certificate of nobody known":           1,
+		"certificate with a malformed identity": 1,
+		"no credentials were presented":         0, // a bare challenge is no failure
+	} {
+		if got := count(entries, func(e *audit.Entry) bool { return e.Event == audit.EventAuthFail && e.Reason == reason }); got != want {
+			t.Errorf("%d entries %q, want %d", got, reason, want)
+		}
+	}
+}
+
+// TestFailuresSummarised floods the log with failed sign-ins: five of a reason
+// get entries, the rest is counted and flushed at the stop.
+func TestFailuresSummarised(t *testing.T) {
+	h := start(t, nil)
+	c := httpClient(t, h.tls(t, "demo"))
+	for range 25 {
+		h.post(t, c, call("inquiry", "100"), func(r *http.Request) { r.Header.Set("Authorization", "Basic ZGVtbzpkZW1v") })
+	}
+	entries := h.entries(t)
+	single := count(entries, func(e *audit.Entry) bool { return e.Event == audit.EventAuthFail })
+	var counted int64
+	for _, e := range entries {
+		if e.Event == audit.EventAuthFailSummary {
+			counted += e.Summary.N
+			if e.Source != "127.0.0.0/24" {
+				t.Errorf("summary of %q", e.Source)
+			}
+		}
+	}
+	// A minute may have turned over in between: then there are five more.
+	if single%5 != 0 || single == 0 || int64(single)+counted != 25 {
+		t.Errorf("%d entries, %d counted", single, counted)
+	}
+}
+
+func TestAuditOverHTTP(t *testing.T) {
+	h := start(t, nil)
+	operator, demo := httpClient(t, h.tls(t, "operator")), httpClient(t, h.tls(t, "demo"))
+	get := func(c *http.Client, path string) (*http.Response, string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+h.addr+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.URL.Opaque = "//" + h.addr + path // as it is, without cleaning
+		resp, err := c.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp, string(text)
+	}
+	if resp, text := get(operator, "/audit/checkpoint"); resp.StatusCode != 200 || !strings.HasPrefix(text, h.name+"\n") ||
+		resp.Header.Get("Cache-Control") != "no-store" {
+		t.Errorf("checkpoint: %s %s %q", resp.Status, resp.Header, text)
+	}
+	if resp, _ := get(demo, "/audit/checkpoint"); resp.StatusCode != 403 {
+		t.Errorf("checkpoint for a customer: %s", resp.Status)
+	}
+	for _, path := range []string{
+		"/audit/", "/audit/../vault.db", "/audit/../keys/audit.key", "/audit/%2e%2e/keys/audit.key", "/audit/tile/0/../../../config.toml",
+		"/audit/tile", "/audit/tile/0", "/audit//checkpoint", "/audit/checkpoint/", "/audit/.tmp-x", "/audit/tile/0/000.p/256",
+	} {
+		if resp, text := get(operator, path); resp.StatusCode != 404 || strings.Contains(text, "PRIVATE") {
+			t.Errorf("%s: %s %q", path, resp.Status, text)
+		}
+	}
+	report, err := audit.Verify(t.Context(), audit.HTTP{Client: operator, Base: "https://" + h.addr + "/audit/"}, audit.VerifyOptions{})
+	if err != nil || !report.OK() {
+		t.Errorf("verified over HTTPS: %+v, %v", report, err)
+	}
+	entries := h.entries(t)
+	read := func(e *audit.Entry) bool { return e.Event == audit.EventAuditRead }
+	if got := count(entries, read); got != 2 { // one of the operator's many, one refusal
+		t.Errorf("%d entries about reading the log, want 2", got)
+	}
+}
+
+func TestAdmin(t *testing.T) {
+	h := start(t, nil)
+	must(t)(h.as(t, "demo").Inquiry(t.Context(), account))
+	if code, text := h.get(t, "/healthz"); code != 200 || text != "alive\n" {
+		t.Errorf("healthz: %d %q", code, text)
+	}
+	if code, text := h.get(t, "/readyz"); code != 200 || text != "vault: ok\naudit: ok\ndisk: ok\n" {
+		t.Errorf("readyz: %d %q", code, text)
+	}
+	if code, _ := h.get(t, "/debug/pprof/"); code != 200 {
+		t.Errorf("pprof: %d", code)
+	}
+	_, text := h.get(t, "/metrics")
+	for _, want := range []string{
+		`atm_operations_total{code="OK",operation="inquiry"} 1`, `atm_build_info{version="test"} 1`,
+		"atm_commits_total ", "atm_audit_entries ", "atm_audit_published_entries ", `atm_sign_ins_total{method="mtls",outcome="ok"} 1`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in /metrics", want)
+		}
+	}
+}
+
+// TestDiskReserve asks for more free space than any disk has.
+func TestDiskReserve(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "atm-data")
+	if err := startIn(t, data, nil).stop(); err != nil {
+		t.Fatal(err)
+	}
+	h := startIn(t, data, func(o *daemon.Options) { o.DiskReserve = 1 << 62 })
+	if code, text := h.get(t, "/readyz"); code != 503 || !strings.Contains(text, "disk: ") || !strings.Contains(text, "vault: ok\n") {
+		t.Errorf("readyz: %d %q", code, text)
+	}
+	_, text := h.post(t, httpClient(t, h.tls(t, "demo")), call("deposit", "100", "5"), nil)
+	if !strings.Contains(text, "<name>code</name><value><string>UNAVAILABLE</string>") ||
+		!strings.Contains(text, "<name>receipt</name><value><string></string>") {
+		t.Errorf("a deposit: %s", text)
+	}
+	if err := h.stop(); err != nil {
+		t.Fatal(err)
+	}
+	h = startIn(t, data, nil)
+	if a := must(t)(h.as(t, "demo").Inquiry(t.Context(), account)); a.Text() != "1000.00" {
+		t.Errorf("balance %s", a.Text())
+	}
+}

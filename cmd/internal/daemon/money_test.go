@@ -1,0 +1,343 @@
+package daemon_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+	"example.com/atm/client"
+	"example.com/atm/cmd/internal/daemon"
+)
+
+// TestConcurrentDeposits deposits from 64 connections at once: all are applied
+// exactly, and many share a commit.
+func TestConcurrentDeposits(t *testing.T) {
+	h := start(t, nil)
+	const connections, each = 64, 10
+	commits := h.metric(t, "atm_commits_total")
+	var wg sync.WaitGroup
+	for range connections {
+		c := h.as(t, "demo") // each has connections of its own
+		wg.Go(func() {
+			for range each {
+				id := atm.RequestID(rand36())
+				if a, err := c.Deposit(t.Context(), account, 101, id); err != nil || !a.OK() {
+					t.Errorf("%+v, %v", a, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	commits = h.metric(t, "atm_commits_total") - commits
+	if a := must(t)(h.as(t, "demo").Inquiry(t.Context(), account)); a.Text() != "1646.40" {
+		t.Errorf("balance %s, want 1646.40", a.Text())
+	}
+	if commits >= connections*each {
+		t.Errorf("%v commits for %d deposits: none shared one", commits, connections*each)
+	}
+	t.Logf("%d deposits over %d connections in %v commits: %.1f operations per commit",
+		connections*each, connections, commits, connections*each/commits)
+	deposits := count(h.entries(t), func(e *audit.Entry) bool { return e.Operation == atm.Deposit && e.Status.Code == atm.OK })
+	if deposits != connections*each {
+		t.Errorf("%d deposits in the log", deposits)
+	}
+}
+
+// metric reads a metric without labels.
+func (h *house) metric(t testing.TB, name string) float64 {
+	t.Helper()
+	_, text := h.get(t, "/metrics")
+	for line := range strings.Lines(text) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			var f float64
+			if _, err := fmt.Sscan(value, &f); err != nil {
+				t.Fatal(err)
+			}
+			return f
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
+}
+
+var ids atomic.Int64
+
+// rand36 is a request id that no other one in the test equals.
+func rand36() string { return fmt.Sprintf("test-%d", ids.Add(1)) }
+
+func TestMulticall(t *testing.T) {
+	h := start(t, nil)
+	c := httpClient(t, h.tls(t, "demo"))
+	var calls [][]string
+	for range 100 {
+		calls = append(calls, []string{"deposit", "100", "1"})
+	}
+	commits := h.metric(t, "atm_commits_total")
+	_, text := h.post(t, c, multicall(calls...), nil)
+	for i := 1; i <= 100; i++ { // in order
+		want := fmt.Sprintf("<name>result</name><value><string>%d.00</string>", 1000+i)
+		at := strings.Index(text, want)
+		if at < 0 {
+			t.Fatalf("no result %d", i)
+		}
+		text = text[at+len(want):]
+	}
+	if commits = h.metric(t, "atm_commits_total") - commits; commits > 50 {
+		t.Errorf("100 deposits in one multicall took %v commits", commits)
+	}
+
+	_, text = h.post(t, c, multicall(
+		[]string{"deposit", "100", "5", "one"}, []string{"deposit", "100", "5.00", "one"}, // one, not two
+		[]string{"steal", "100"},
+		[]string{"withdraw", "100"},
+		[]string{"system.multicall"},
+		[]string{"withdraw", "100", "999999"},
+		[]string{"inquiry", "100"},
+	), nil)
+	for _, want := range []string{"-32601", "-32602", "-32600", "Insufficient Funds", "<string>1105.00</string>"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in %s", want, text)
+		}
+	}
+	if got := strings.Count(text, "<string>1105.00</string>"); got != 3 {
+		t.Errorf("%d items tell the balance 1105.00, want 3", got)
+	}
+
+	calls = append(calls, []string{"deposit", "100", "1"})
+	for name, body := range map[string]string{
+		"101 calls":      multicall(calls...),
+		"a broken item":  strings.Replace(multicall([]string{"deposit", "100", "1"}, []string{"deposit", "100", "1"}), "params", "parms", 1),
+		"a request id":   multicall([]string{"deposit", "100", "1"}),
+		"cut off at end": multicall([]string{"deposit", "100", "1"})[:300],
+	} {
+		_, text := h.post(t, c, body, func(r *http.Request) {
+			if name == "a request id" {
+				r.Header.Set("Idempotency-Key", "x")
+			}
+		})
+		if !strings.Contains(text, "<fault>") {
+			t.Errorf("%s: %.300s", name, text)
+		}
+	}
+	if a := must(t)(h.as(t, "demo").Inquiry(t.Context(), account)); a.Text() != "1105.00" {
+		t.Errorf("a refused multicall moved money: %s", a.Text())
+	}
+	faults := count(h.entries(t), func(e *audit.Entry) bool { return e.Status != nil && e.Status.Code == atm.Fault })
+	if faults != 1 { // the withdrawal without an amount; system.* and unknown methods are no operations
+		t.Errorf("%d faults in the log, want 1", faults)
+	}
+}
+
+// TestRequestIDs sends one intention in every way that it can be sent.
+func TestRequestIDs(t *testing.T) {
+	h := start(t, nil)
+	c := httpClient(t, h.tls(t, "demo"))
+	body := func(amount, id string) string {
+		b := "<methodCall><methodName>deposit</methodName><params><param><value><int>100</int></value></param><param><value>" +
+			amount + "</value></param>"
+		if id != "" {
+			b += "<param><value>" + id + "</value></param>"
+		}
+		return b + "</params></methodCall>"
+	}
+	key := func(id string) func(*http.Request) {
+		return func(r *http.Request) { r.Header.Set("Idempotency-Key", id) }
+	}
+	_, first := h.post(t, c, body("<string>5.00</string>", "mine"), nil)
+	if !strings.Contains(first, "<string>1005.00</string>") {
+		t.Fatal(first)
+	}
+	for _, again := range []struct {
+		body string
+		head func(*http.Request)
+	}{
+		{body("<int>5</int>", "mine"), nil},
+		{body("<double>5.0</double>", "mine"), nil},
+		{body("<double>5.000000000000001</double>", "mine"), nil},
+		{body("5", "mine"), nil},
+		{body("<int>5</int>", ""), key("mine")},
+		{body("<int>5</int>", "mine"), key("mine")},
+		{call("deposit", "0100", "5", "mine"), nil},
+	} {
+		if _, text := h.post(t, c, again.body, again.head); text != first {
+			t.Errorf("%s: %s", again.body, text)
+		}
+	}
+	for name, other := range map[string]struct {
+		body string
+		head func(*http.Request)
+		want string
+	}{
+		"another amount":      {body("<int>6</int>", "mine"), nil, "IDEMPOTENCY_CONFLICT"},
+		"another operation":   {call("withdraw", "100", "5", "mine"), nil, "IDEMPOTENCY_CONFLICT"},
+		"another id in front": {body("<int>5</int>", "mine"), key("yours"), "IDEMPOTENCY_CONFLICT"},
+		"no id at all":        {body("<int>5</int>", "<nil/>"), nil, "<string>1010.00</string>"},
+		"an old id":           {body("<int>5</int>", "0185f000-0000-7000-8000-000000000000"), nil, "IDEMPOTENCY_KEY_EXPIRED"},
+		"an id too long":      {body("<int>5</int>", strings.Repeat("x", 129)), nil, "-32602"},
+		"an id of controls":   {body("<int>5</int>", "a&#10;b"), nil, "-32602"},
+	} {
+		if _, text := h.post(t, c, other.body, other.head); !strings.Contains(text, other.want) {
+			t.Errorf("%s: %s", name, text)
+		}
+	}
+	var wg sync.WaitGroup
+	for range 50 {
+		wg.Go(func() {
+			if _, text := h.post(t, c, body("<int>7</int>", "together"), nil); !strings.Contains(text, "<string>1017.00</string>") {
+				t.Errorf("one of fifty: %s", text)
+			}
+		})
+	}
+	wg.Wait()
+	if a := must(t)(h.as(t, "demo").Inquiry(t.Context(), account)); a.Text() != "1017.00" {
+		t.Errorf("balance %s", a.Text())
+	}
+	for _, e := range h.entries(t) {
+		for _, arg := range e.Args {
+			if arg.Name == "request_id" {
+				t.Errorf("an entry has the request id %q", arg.Value)
+			}
+		}
+	}
+}
+
+// TestAmountsOnTheWire sends amounts of every kind; the balance tells what was
+// taken for what.
+func TestAmountsOnTheWire(t *testing.T) {
+	h := start(t, nil)
+	c := httpClient(t, h.tls(t, "demo"))
+	for value, want := range map[string]string{
+		"<double>0.78000000000000009</double>":                "OK",
+		"<string>-5</string>":                                 "AMOUNT_NOT_POSITIVE",
+		"<int>0</int>":                                        "AMOUNT_NOT_POSITIVE",
+		"<string>abc</string>":                                "AMOUNT_INVALID",
+		"<string>1e3</string>":                                "AMOUNT_INVALID",
+		"<string>0.001</string>":                              "AMOUNT_PRECISION",
+		"<double>0.001</double>":                              "AMOUNT_PRECISION",
+		"<double>nan</double>":                                "AMOUNT_INVALID",
+		"<double>-inf</double>":                               "AMOUNT_INVALID",
+		"<string>NaN</string>":                                "AMOUNT_INVALID",
+		"<string>99999999999999</string>":                     "AMOUNT_TOO_LARGE",
+		"<double>1e300</double>":                              "AMOUNT_TOO_LARGE",
+		"<i8>9223372036854775807</i8>":                        "AMOUNT_TOO_LARGE",
+		"<string></string>":                                   "AMOUNT_INVALID",
+		"<boolean>1</boolean>":                                "-32602",
+		"<array><data></data></array>":                        "-32602",
+		"<nil/>":                                              "-32602",
+		"<base64>NQ==</base64>":                               "-32602",
+		"<string>" + strings.Repeat("9", 60000) + "</string>": "AMOUNT_TOO_LARGE",
+	} {
+		body := "<methodCall><methodName>withdraw</methodName><params><param><value><int>100</int></value></param><param><value>" +
+			value + "</value></param></params></methodCall>"
+		if _, text := h.post(t, c, body, nil); !strings.Contains(text, ">"+want+"<") {
+			t.Errorf("%.60s: %.500s, want %s", value, text, want)
+		}
+	}
+	for value, want := range map[string]string{
+		"<string>nobody</string>":                             "Account nobody was not found",
+		"<string>" + strings.Repeat("ü", 30000) + "</string>": "Account " + strings.Repeat("ü", 64) + "… was not found",
+		"<i8>9007199254740992</i8>":                           "Account 9007199254740992 was not found",
+		"<int>4294967296</int>":                               "Account 4294967296 was not found",
+		"<string>cash:user:demo</string>":                     "Account cash:user:demo was not found",
+		"<string>equity:opening</string>":                     "Account equity:opening was not found",
+	} {
+		body := "<methodCall><methodName>withdraw</methodName><params><param><value>" + value +
+			"</value></param><param><value><int>1</int></value></param></params></methodCall>"
+		if _, text := h.post(t, c, body, nil); !strings.Contains(text, ">"+want+"<") || !strings.Contains(text, "ACCOUNT_NOT_FOUND") {
+			t.Errorf("%.60s: %.600s, want %s", value, text, want)
+		}
+	}
+	if a := must(t)(h.as(t, "demo").Inquiry(t.Context(), account)); a.Text() != "999.22" {
+		t.Errorf("balance %s", a.Text())
+	}
+	h.entries(t)
+}
+
+// TestDrain stops the server under load. Every answer that somebody got is
+// true, and who got none knows it.
+func TestDrain(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "atm-data")
+	h := startIn(t, data, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var acknowledged, doubtful atomic.Int64
+	var wg sync.WaitGroup
+	begun := make(chan struct{}, 1024)
+	for range 32 {
+		c, err := client.New(client.Config{Server: "https://" + h.addr, TLS: h.tls(t, "demo"), Tries: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				a, err := c.Deposit(ctx, account, 1, atm.RequestID(rand36()))
+				var unknown *client.OutcomeUnknownError
+				switch {
+				case err == nil && a.OK():
+					acknowledged.Add(1)
+					select {
+					case begun <- struct{}{}:
+					default:
+					}
+				case errors.As(err, &unknown):
+					doubtful.Add(1)
+					return
+				default: // nobody is there any more
+					return
+				}
+			}
+		})
+	}
+	for range 200 {
+		<-begun
+	}
+	if err := h.stop(); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
+	if doubtful.Load() > 0 {
+		t.Errorf("%d requests got no answer from a server that stopped cleanly", doubtful.Load())
+	}
+	h = startIn(t, data, nil)
+	want := atm.Amount(100000 + acknowledged.Load()).String()
+	if a := must(t)(h.as(t, "demo").Inquiry(t.Context(), account)); a.Text() != want {
+		t.Errorf("balance %s, %d acknowledged cents make %s", a.Text(), acknowledged.Load(), want)
+	}
+	h.entries(t)
+}
+
+// TestPython lets Python's standard library do everything that it can.
+func TestPython(t *testing.T) {
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("there is no python3")
+	}
+	h := start(t, nil)
+	cmd := exec.Command(python, "testdata/client.py", "https://"+h.addr+"/RPC2", filepath.Join(h.data, "clients", "demo"))
+	out, err := cmd.CombinedOutput()
+	if err != nil || strings.TrimSpace(string(out)) != "ok" {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if got := count(h.entries(t), func(e *audit.Entry) bool { return e.Event == audit.EventOp }); got != 9 {
+		t.Errorf("%d operations in the log, want 9", got)
+	}
+}
+
+// TestUnavailableInit fills in for a disk without room at the first start.
+func TestInitWithoutRoom(t *testing.T) {
+	_, err := daemon.Open(t.Context(), daemon.Options{
+		Data: filepath.Join(t.TempDir(), "atm-data"), DiskReserve: 1 << 62, Log: discard,
+	})
+	if err == nil || !strings.Contains(err.Error(), "cannot store anything") {
+		t.Errorf("%v", err)
+	}
+}
