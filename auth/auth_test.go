@@ -1,0 +1,266 @@
+package auth_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/auth"
+	"github.com/google/go-cmp/cmp"
+)
+
+const domain = "atm.example"
+
+// certificate signs itself with these URI names: what its chain is worth is not
+// auth's to judge.
+func certificate(t testing.TB, life time.Duration, uris ...string) *x509.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(90), Subject: pkix.Name{CommonName: "user:demo"}, DNSNames: []string{"demo"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(life),
+	}
+	for _, uri := range uris {
+		u, err := url.Parse(uri)
+		if err != nil {
+			t.Fatal(err)
+		}
+		template.URIs = append(template.URIs, u)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert
+}
+
+func request(cert *x509.Certificate, headers ...string) *http.Request {
+	r := httptest.NewRequest(http.MethodPost, "https://localhost/RPC2", nil)
+	r.RemoteAddr = "[::ffff:192.0.2.7]:4711"
+	r.TLS = &tls.ConnectionState{}
+	if cert != nil {
+		r.TLS.PeerCertificates = []*x509.Certificate{cert}
+	}
+	for _, h := range headers {
+		r.Header.Add("Authorization", h)
+	}
+	return r
+}
+
+func directory() *auth.Directory {
+	d := auth.NewDirectory()
+	d.Update(map[string][]atm.Role{
+		"user:demo":      {atm.Customer},
+		"service:till-1": {atm.Service, atm.Teller},
+	})
+	return d
+}
+
+func authenticator(verify func([]*x509.Certificate, time.Time) error) *auth.Authenticator {
+	if verify == nil {
+		verify = func([]*x509.Certificate, time.Time) error { return nil }
+	}
+	return auth.New(auth.Config{TrustDomain: domain, Directory: directory(), VerifyChain: verify})
+}
+
+func TestIdentity(t *testing.T) {
+	for _, tt := range []struct {
+		uris         []string
+		want, reason string
+	}{
+		{uris: []string{"spiffe://atm.example/user/demo"}, want: "user:demo"},
+		{uris: []string{"spiffe://atm.example/service/till-1"}, want: "service:till-1"},
+		{reason: "without an identity"}, // although its common name is user:demo
+		{uris: []string{"spiffe://atm.example/user/demo", "spiffe://atm.example/user/demo"}, reason: "two identities"},
+		{uris: []string{"spiffe://other.example/user/demo"}, reason: "another trust domain"},
+		{uris: []string{"spiffe://atm.example:443/user/demo"}, reason: "another trust domain"},
+		{uris: []string{"spiffe://x@atm.example/user/demo"}, reason: "another trust domain"},
+		{uris: []string{"spiffe://ATM.example/user/demo"}, reason: "another trust domain"},
+		{uris: []string{"https://atm.example/user/demo"}, reason: "another trust domain"},
+		{uris: []string{"spiffe://atm.example.evil/user/demo"}, reason: "another trust domain"},
+		{uris: []string{"spiffe://atm.example/user/demo/"}, reason: "malformed"},
+		{uris: []string{"spiffe://atm.example/user/demo/x"}, reason: "malformed"},
+		{uris: []string{"spiffe://atm.example//user/demo"}, reason: "malformed"},
+		{uris: []string{"spiffe://atm.example/user/%64emo"}, reason: "malformed"},
+		{uris: []string{"spiffe://atm.example/user/demo?x"}, reason: "malformed"},
+		{uris: []string{"spiffe://atm.example/user/demo#x"}, reason: "malformed"},
+		{uris: []string{"spiffe://atm.example/user/.."}, reason: "malformed"},
+		{uris: []string{"spiffe://atm.example/user/"}, reason: "malformed"},
+		{uris: []string{"spiffe://atm.example/system/init"}, reason: "malformed"},
+		{uris: []string{"spiffe://atm.example/USER/demo"}, reason: "malformed"},
+		{uris: []string{"spiffe://atm.example/user/" + strings.Repeat("a", 65)}, reason: "malformed"},
+		{uris: []string{"spiffe://atm.example/user/mallory"}, reason: "nobody known"},
+	} {
+		caller, err := authenticator(nil).Authenticate(request(certificate(t, time.Hour, tt.uris...)))
+		var failure *auth.Error
+		switch {
+		case tt.reason == "":
+			if err != nil || caller.Subject != tt.want || caller.IP != "192.0.2.7" || caller.Method != "mtls" || caller.Serial != "5a" {
+				t.Errorf("%v: %+v, %v", tt.uris, caller, err)
+			}
+		case !errors.As(err, &failure) || !strings.Contains(failure.Reason, tt.reason):
+			t.Errorf("%v: %+v, %v, want %q", tt.uris, caller, err, tt.reason)
+		}
+	}
+	if got := auth.Identity(domain, "user:demo").String(); got != "spiffe://atm.example/user/demo" {
+		t.Errorf("identity %s", got)
+	}
+}
+
+func TestAuthenticate(t *testing.T) {
+	good := certificate(t, time.Hour, "spiffe://atm.example/user/demo")
+	a := authenticator(nil)
+	if _, err := a.Authenticate(request(nil)); !errors.Is(err, auth.ErrNothing) {
+		t.Errorf("nothing: %v", err)
+	}
+	var failure *auth.Error
+	for _, header := range []string{"Bearer x", "Digest x", "", "nonsense"} {
+		if caller, err := a.Authenticate(request(good, header)); !errors.As(err, &failure) {
+			t.Errorf("a good certificate with %q: %+v, %v", header, caller, err)
+		}
+	}
+	if _, err := a.Authenticate(request(good, "Bearer x", "Bearer x")); !errors.Is(err, auth.ErrTwoHeaders) {
+		t.Errorf("two headers: %v", err)
+	}
+	bad := authenticator(func([]*x509.Certificate, time.Time) error { return errors.New("of another authority") })
+	if _, err := bad.Authenticate(request(good)); !errors.As(err, &failure) || failure.Reason != "of another authority" {
+		t.Errorf("a chain that is not trusted: %v", err)
+	}
+}
+
+// TestVerificationRemembered counts how often a chain is verified, and makes
+// sure that remembering it does not outlive the certificate or a minute.
+func TestVerificationRemembered(t *testing.T) {
+	verified := 0
+	now := time.Now()
+	cert := certificate(t, 90*time.Second, "spiffe://atm.example/user/demo")
+	d := directory()
+	a := auth.New(auth.Config{
+		TrustDomain: domain, Directory: d, Now: func() time.Time { return now },
+		VerifyChain: func(chain []*x509.Certificate, now time.Time) error {
+			verified++
+			if now.After(chain[0].NotAfter) {
+				return errors.New("expired")
+			}
+			return nil
+		},
+	})
+	for _, step := range []struct {
+		after time.Duration
+		want  int
+		fails bool
+	}{{0, 1, false}, {30 * time.Second, 1, false}, {31 * time.Second, 2, false}, {30 * time.Second, 3, true}, {0, 4, true}} {
+		now = now.Add(step.after)
+		_, err := a.Authenticate(request(cert))
+		if verified != step.want || (err != nil) != step.fails {
+			t.Errorf("after %s more: verified %d times, want %d; %v", step.after, verified, step.want, err)
+		}
+	}
+	now = now.Add(-time.Minute)
+	if _, err := a.Authenticate(request(cert)); err != nil {
+		t.Error(err)
+	}
+	d.Update(map[string][]atm.Role{"user:demo": nil})
+	if _, err := a.Authenticate(request(cert)); err == nil {
+		t.Error("somebody who is unknown now was let in")
+	}
+}
+
+func TestDirectory(t *testing.T) {
+	d := auth.NewDirectory()
+	var wg sync.WaitGroup
+	for i := range 50 {
+		wg.Go(func() {
+			subject := "user:" + string(rune('a'+i%25)) + string(rune('a'+i/25))
+			d.Update(map[string][]atm.Role{subject: {atm.Customer}})
+			if _, known := d.Roles(subject); !known {
+				t.Errorf("%s was lost", subject)
+			}
+		})
+	}
+	wg.Wait()
+	for i := range 50 {
+		if _, known := d.Roles("user:" + string(rune('a'+i%25)) + string(rune('a'+i/25))); !known {
+			t.Errorf("subject %d was lost", i)
+		}
+	}
+}
+
+// TestPermissions writes the table down once more: a change in one of them has
+// to be meant.
+func TestPermissions(t *testing.T) {
+	const none, own, all = atm.Nowhere, atm.Owned, atm.Everywhere
+	roles := []atm.Role{atm.Customer, atm.Teller, atm.Auditor, atm.Operator, atm.Service}
+	want := map[atm.Operation][]atm.Reach{
+		atm.Inquiry:         {own, all, all, none, none},
+		atm.Deposit:         {own, all, none, none, none},
+		atm.Withdraw:        {own, all, none, none, none},
+		atm.Whoami:          {own, own, own, own, own},
+		atm.AccountOpen:     {none, none, none, all, none},
+		atm.AccountShow:     {none, none, none, all, none},
+		atm.AccountList:     {none, none, none, all, none},
+		atm.AccountFreeze:   {none, none, none, all, none},
+		atm.AccountUnfreeze: {none, none, none, all, none},
+		atm.AccountClose:    {none, none, none, all, none},
+		atm.CertIssue:       {none, none, none, all, none},
+		atm.AuditRead:       {none, none, all, none, none},
+		"nothing":           {none, none, none, none, none},
+	}
+	got := make(map[atm.Operation][]atm.Reach)
+	for op := range want {
+		for _, role := range roles {
+			got[op] = append(got[op], auth.Permit(atm.Principal{Roles: []atm.Role{role}}, op))
+		}
+		if auth.Covers(op) != (op != "nothing") {
+			t.Errorf("Covers(%s) = %v", op, auth.Covers(op))
+		}
+		if reach := auth.Permit(atm.Principal{Subject: "user:demo"}, op); reach != none {
+			t.Errorf("without a role: %s %d", op, reach)
+		}
+		if reach := auth.Permit(atm.Principal{Roles: []atm.Role{"king"}}, op); reach != none {
+			t.Errorf("with a role that is none: %s %d", op, reach)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	// Two roles reach as far as the further one.
+	for op, reaches := range want {
+		both := auth.Permit(atm.Principal{Roles: []atm.Role{atm.Customer, atm.Teller}}, op)
+		if both != slices.Max(reaches[:2]) {
+			t.Errorf("customer and teller: %s %d", op, both)
+		}
+	}
+}
+
+func TestAddress(t *testing.T) {
+	for in, want := range map[string]string{
+		"192.0.2.7:80": "192.0.2.7", "[::ffff:192.0.2.7]:80": "192.0.2.7", "[2001:db8::1]:80": "2001:db8::1",
+		"[fe80::1%eth0]:80": "fe80::1", "192.0.2.7": "192.0.2.7", "@": "invalid IP",
+	} {
+		if got := auth.Address(in).String(); got != want {
+			t.Errorf("Address(%q) = %s, want %s", in, got, want)
+		}
+	}
+}

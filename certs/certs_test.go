@@ -1,0 +1,323 @@
+package certs_test
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/atm/certs"
+)
+
+var demo = &url.URL{Scheme: "spiffe", Host: "atm.example", Path: "/user/demo"}
+
+func authority(t testing.TB, name string) *certs.Authority {
+	t.Helper()
+	a, err := certs.NewAuthority(name, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func key(t testing.TB) *ecdsa.PrivateKey {
+	t.Helper()
+	k, err := certs.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func TestAuthorityFiles(t *testing.T) {
+	dir := t.TempDir()
+	cert, secret := filepath.Join(dir, "ca.crt"), filepath.Join(dir, "ca.key")
+	a := authority(t, "servers")
+	if err := a.Save(cert, secret); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(secret); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("key: %v, %v", info.Mode(), err)
+	}
+	again, err := certs.LoadAuthority(cert, secret)
+	if err != nil || !again.Certificate.Equal(a.Certificate) {
+		t.Errorf("loaded: %v", err)
+	}
+	other := filepath.Join(dir, "other.key")
+	if err := authority(t, "x").Save(filepath.Join(dir, "other.crt"), other); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := certs.LoadAuthority(cert, other); err == nil || !strings.Contains(err.Error(), "is not the key of") {
+		t.Errorf("another's key: %v", err)
+	}
+	if err := os.Chmod(secret, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := certs.LoadAuthority(cert, secret); err == nil || !strings.Contains(err.Error(), "may be read by others") {
+		t.Errorf("a key that others may read: %v", err)
+	}
+}
+
+func TestIssued(t *testing.T) {
+	a, now := authority(t, "x"), time.Now()
+	server, err := a.IssueServer(key(t).Public(), []string{"localhost", "127.0.0.1", "::1"}, time.Hour, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := a.IssueClient(key(t).Public(), demo, 20*365*24*time.Hour, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, host := range []string{"localhost", "127.0.0.1", "::1"} {
+		if err := server.VerifyHostname(host); err != nil {
+			t.Error(err)
+		}
+	}
+	if len(server.ExtKeyUsage) != 1 || server.ExtKeyUsage[0] != x509.ExtKeyUsageServerAuth || server.IsCA {
+		t.Errorf("server certificate: %v, CA %v", server.ExtKeyUsage, server.IsCA)
+	}
+	if len(client.ExtKeyUsage) != 1 || client.ExtKeyUsage[0] != x509.ExtKeyUsageClientAuth || client.IsCA || len(client.URIs) != 1 || *client.URIs[0] != *demo {
+		t.Errorf("client certificate: %v, CA %v, %v", client.ExtKeyUsage, client.IsCA, client.URIs)
+	}
+	if client.NotAfter.After(a.Certificate.NotAfter) {
+		t.Error("a certificate outlives its authority")
+	}
+	if !a.Certificate.IsCA || !a.Certificate.MaxPathLenZero || server.SerialNumber.Cmp(client.SerialNumber) == 0 {
+		t.Error("the authority is none, or repeats a serial number")
+	}
+	if _, err := a.IssueServer(key(t).Public(), nil, time.Hour, now); err == nil {
+		t.Error("a server certificate without a name")
+	}
+}
+
+func TestSignRequest(t *testing.T) {
+	a := authority(t, "x")
+	_, ed, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rsa2048, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p224, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		key  crypto.Signer
+		good bool
+	}{"P-256": {key(t), true}, "Ed25519": {ed, true}, "RSA 2048": {rsa2048, true}, "P-224": {p224, false}} {
+		request, err := certs.NewRequest(tt.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cert, err := a.SignRequest(request, demo, time.Hour, time.Now())
+		if (err == nil) != tt.good {
+			t.Errorf("%s: %v", name, err)
+		}
+		if tt.good && cert.URIs[0].String() != demo.String() {
+			t.Errorf("%s: identity %v", name, cert.URIs)
+		}
+	}
+	request, err := certs.NewRequest(key(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"nothing":           "",
+		"a certificate":     string(certs.EncodeCertificate(a.Certificate)),
+		"two requests":      string(request) + string(request),
+		"damaged signature": strings.Replace(string(request), "\n-----END", "AAAA\n-----END", 1),
+	} {
+		if _, err := a.SignRequest([]byte(text), demo, time.Hour, time.Now()); err == nil {
+			t.Errorf("%s was signed", name)
+		}
+	}
+}
+
+// TestConnection connects both sides over TLS and verifies what the client
+// showed.
+func TestConnection(t *testing.T) {
+	dir := t.TempDir()
+	certFile, keyFile := filepath.Join(dir, "server.crt"), filepath.Join(dir, "server.key")
+	servers, clients := authority(t, "servers"), authority(t, "clients")
+	k := key(t)
+	served, err := servers.IssueServer(k.Public(), []string{"localhost"}, time.Hour, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := certs.EncodeKey(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.WriteFile(certFile, certs.EncodeCertificate(served), 0o600), os.WriteFile(keyFile, secret, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	verifier := certs.NewClientVerifier(clients.Certificate)
+
+	connect := func(cfg *tls.Config, cert *x509.Certificate, k crypto.Signer) (*tls.ConnectionState, error) {
+		t.Helper()
+		l, err := tls.Listen("tcp", "localhost:0", cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		seen := make(chan *tls.ConnectionState, 1)
+		go func() {
+			conn, err := l.Accept()
+			if err != nil {
+				seen <- nil
+				return
+			}
+			defer conn.Close()
+			io.Copy(io.Discard, conn)
+			state := conn.(*tls.Conn).ConnectionState()
+			seen <- &state
+		}()
+		roots := x509.NewCertPool()
+		roots.AddCert(servers.Certificate)
+		side := &tls.Config{RootCAs: roots, ServerName: "localhost"}
+		if cert != nil {
+			side.Certificates = []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: k}}
+		}
+		conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 30 * time.Second}, "tcp", l.Addr().String(), side)
+		if err != nil {
+			return nil, err
+		}
+		conn.Close()
+		return <-seen, nil
+	}
+	reloader, err := certs.NewReloader(certFile, keyFile, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := certs.ServerConfig(reloader, verifier)
+	k = key(t)
+	cert, err := clients.IssueClient(k.Public(), demo, time.Hour, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, err := connect(cfg, cert, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if state.Version != tls.VersionTLS13 {
+		t.Errorf("version %x", state.Version)
+	}
+	if err := verifier.Verify(state.PeerCertificates, time.Now()); err != nil {
+		t.Error(err)
+	}
+	if err := verifier.Verify(state.PeerCertificates, time.Now().Add(2*time.Hour)); !errors.Is(err, certs.ErrExpired) {
+		t.Errorf("in two hours: %v", err)
+	}
+	if state, err = connect(cfg, nil, nil); err != nil || len(state.PeerCertificates) != 0 {
+		t.Errorf("without a certificate: %v", err)
+	}
+}
+
+func TestVerify(t *testing.T) {
+	clients, now := authority(t, "clients"), time.Now()
+	verifier := certs.NewClientVerifier(clients.Certificate)
+	issue := func(a *certs.Authority) *x509.Certificate {
+		t.Helper()
+		cert, err := a.IssueClient(key(t).Public(), demo, time.Hour, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cert
+	}
+	server, err := clients.IssueServer(key(t).Public(), []string{"localhost"}, time.Hour, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	namesake := authority(t, "clients")
+	good := issue(clients)
+	for name, tt := range map[string]struct {
+		chain []*x509.Certificate
+		want  error
+	}{
+		"good":                   {[]*x509.Certificate{good}, nil},
+		"with its authority":     {[]*x509.Certificate{good, clients.Certificate}, nil},
+		"nothing":                {nil, certs.ErrBadChain},
+		"too many":               {[]*x509.Certificate{good, good, good, good, good}, certs.ErrBadChain},
+		"a namesake's":           {[]*x509.Certificate{issue(namesake)}, certs.ErrUnknownAuthority},
+		"a namesake's, complete": {[]*x509.Certificate{issue(namesake), namesake.Certificate}, certs.ErrUnknownAuthority},
+		"the authority itself":   {[]*x509.Certificate{clients.Certificate}, certs.ErrNotForClients},
+		"for servers":            {[]*x509.Certificate{server}, certs.ErrNotForClients},
+	} {
+		if err := verifier.Verify(tt.chain, now); !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v, want %v", name, err, tt.want)
+		}
+	}
+}
+
+func TestNeedsRenewal(t *testing.T) {
+	now := time.Now()
+	cert, err := authority(t, "x").IssueServer(key(t).Public(), []string{"localhost", "127.0.0.1"}, 90*24*time.Hour, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		hosts []string
+		after time.Duration
+		want  bool
+	}{
+		{[]string{"localhost"}, 0, false},
+		{[]string{"127.0.0.1", "localhost"}, 59 * 24 * time.Hour, false},
+		{[]string{"localhost"}, 61 * 24 * time.Hour, true},
+		{[]string{"atm.example"}, 0, true},
+		{[]string{"127.0.0.2"}, 0, true},
+	} {
+		if got := certs.NeedsRenewal(cert, tt.hosts, now.Add(tt.after)); got != tt.want {
+			t.Errorf("%v after %s: %v", tt.hosts, tt.after, got)
+		}
+	}
+}
+
+// TestOpenssl asks the openssl command what it thinks of our certificates.
+func TestOpenssl(t *testing.T) {
+	openssl, err := exec.LookPath("openssl")
+	if err != nil {
+		t.Skip("there is no openssl")
+	}
+	dir, a := t.TempDir(), authority(t, "clients")
+	cert, err := a.IssueClient(key(t).Public(), demo, time.Hour, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]*x509.Certificate{"ca.crt": a.Certificate, "client.crt": cert} {
+		if err := os.WriteFile(filepath.Join(dir, name), certs.EncodeCertificate(c), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := func(args ...string) string {
+		t.Helper()
+		cmd := exec.Command(openssl, args...)
+		cmd.Dir = dir
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %v\n%s", args, err, out)
+		}
+		return string(out)
+	}
+	run("verify", "-x509_strict", "-purpose", "sslclient", "-CAfile", "ca.crt", "client.crt")
+	if got := run("x509", "-in", "ca.crt", "-noout", "-fingerprint", "-sha256"); !strings.Contains(got, certs.Fingerprint(a.Certificate)) {
+		t.Errorf("fingerprint %s, openssl says %s", certs.Fingerprint(a.Certificate), got)
+	}
+}

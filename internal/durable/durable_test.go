@@ -1,0 +1,157 @@
+package durable_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"example.com/atm/internal/durable"
+)
+
+// only fails the test unless dir holds exactly these names.
+func only(t *testing.T, dir string, names ...string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range entries {
+		got = append(got, e.Name())
+	}
+	if strings.Join(got, " ") != strings.Join(names, " ") {
+		t.Errorf("the folder holds %v, want %v", got, names)
+	}
+}
+
+func TestWriteFile(t *testing.T) {
+	old := syscall.Umask(0o077)
+	defer syscall.Umask(old)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "f")
+	for _, text := range []string{"one", "two"} {
+		if err := durable.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if data, err := os.ReadFile(path); err != nil || string(data) != text {
+			t.Errorf("%q, %v", data, err)
+		}
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o644 {
+		t.Errorf("mode %v, whatever the umask; %v", info.Mode(), err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "g"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := durable.WriteFile(filepath.Join(dir, "g"), nil, 0o600); err == nil {
+		t.Error("a folder was replaced")
+	}
+	if err := durable.WriteFile(filepath.Join(dir, "nowhere", "f"), nil, 0o600); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("into no folder: %v", err)
+	}
+	only(t, dir, "f", "g")
+}
+
+func TestCreateFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "f")
+	if err := durable.CreateFile(path, []byte("one"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := durable.CreateFile(path, []byte("two"), 0o600); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a second time: %v", err)
+	}
+	if data, err := os.ReadFile(path); err != nil || string(data) != "one" {
+		t.Errorf("%q, %v", data, err)
+	}
+	only(t, dir, "f")
+}
+
+func TestBatch(t *testing.T) {
+	dir := t.TempDir()
+	var b durable.Batch
+	names := make([]string, 0, 100)
+	for i := range 100 {
+		name := string(rune('a'+i/10)) + string(rune('0'+i%10))
+		names = append(names, name)
+		if err := b.Add(filepath.Join(dir, name), []byte(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	only(t, dir, names...)
+	for _, name := range names {
+		if data, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(data) != name {
+			t.Errorf("%s: %q, %v", name, data, err)
+		}
+	}
+	sub := filepath.Join(dir, "sub")
+	if err := os.MkdirAll(filepath.Join(sub, "taken"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Add(filepath.Join(sub, "taken"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Flush(); err == nil {
+		t.Error("a folder was replaced")
+	}
+	only(t, sub, "taken")
+}
+
+func TestMkdirAll(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "a", "b", "c")
+	for range 2 {
+		if err := durable.MkdirAll(path, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "f"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := durable.MkdirAll(filepath.Join(dir, "f"), 0o700); err == nil {
+		t.Error("a file passed for a folder")
+	}
+}
+
+func TestReadSecret(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string, size int, perm fs.FileMode) string {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.WriteFile(path, make([]byte, size), 0o600), os.Chmod(path, perm)); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		file("good", 10, 0o600):       "",
+		file("stricter", 10, 0o400):   "",
+		file("group", 10, 0o640):      "may be read by others (mode 0640); chmod 600 it",
+		file("world", 10, 0o604):      "may be read by others",
+		file("large", 65<<10, 0o600):  "more than",
+		pipe:                          "not a regular file",
+		dir:                           "not a regular file",
+		filepath.Join(dir, "nothing"): "no such file",
+	} {
+		data, err := durable.ReadSecret(path)
+		switch {
+		case want == "" && (err != nil || len(data) != 10):
+			t.Errorf("%s: %v", path, err)
+		case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+			t.Errorf("%s: %v, want %q", path, err, want)
+		}
+	}
+}
