@@ -109,7 +109,7 @@ func openDB(path string) (*bolt.DB, error) {
 		return nil, fmt.Errorf("%s: %w", path, vault.ErrLocked)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", path, err)
+		return nil, fmt.Errorf("vault: %w", err)
 	}
 	return db, nil
 }
