@@ -35,9 +35,10 @@ func (h *House) Serve(ctx context.Context, listen Listen) error {
 	if status := h.teller.Started(ctx); status.Receipt == "" {
 		h.opts.Log.Warn("the start is not in the audit log", slog.String("reason", status.Reason))
 	}
+	failed := h.ledger.Failed()
 	go func() { // a ledger that cannot commit ends the process
 		select {
-		case <-h.ledger.Failed():
+		case <-failed:
 			cancel()
 		case <-ctx.Done():
 		}
