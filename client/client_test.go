@@ -113,8 +113,12 @@ func TestDefiniteAnswers(t *testing.T) {
 		"413": {refuse(413), func(_ *client.Answer, err error) bool {
 			return errors.As(err, &refusal) && refusal.Sentence == "a sentence"
 		}},
-		"fault":       {text(`<methodResponse><fault><value><struct><member><name>faultCode</name><value><int>-32602</int></value></member><member><name>faultString</name><value><string>no</string></value></member></struct></value></fault></methodResponse>`), func(_ *client.Answer, err error) bool { return errors.As(err, &fault) && fault.Code == -32602 }},
-		"redirection": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://elsewhere.example/", 307) }, func(_ *client.Answer, err error) bool { return errors.As(err, &refusal) && refusal.StatusCode == 307 }},
+		"fault": {text(`<methodResponse><fault><value><struct><member><name>faultCode</name><value><int>-32602</int></value></member><member><name>faultString</name><value><string>no</string></value></member></struct></value></fault></methodResponse>`), func(_ *client.Answer, err error) bool { return errors.As(err, &fault) && fault.Code == -32602 }},
+		"redirection": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://elsewhere.example/", http.StatusTemporaryRedirect)
+		}, func(_ *client.Answer, err error) bool {
+			return errors.As(err, &refusal) && refusal.StatusCode == http.StatusTemporaryRedirect
+		}},
 	} {
 		c, bodies := script(t, tt.step)
 		if a, err := c.Deposit(t.Context(), 100, 500, "mine"); !tt.want(a, err) || len(bodies()) != 1 {
