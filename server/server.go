@@ -117,7 +117,6 @@ func New(cfg Config) (*Server, error) {
 	protocols.SetHTTP1(true)
 	s.http = &http.Server{
 		Handler:           s,
-		TLSConfig:         cfg.TLS,
 		Protocols:         protocols,
 		ReadHeaderTimeout: cfg.HeaderTimeout,
 		ReadTimeout:       cfg.RequestTimeout,
@@ -126,6 +125,7 @@ func New(cfg Config) (*Server, error) {
 		MaxHeaderBytes:    cfg.HeaderBytes,
 		ErrorLog:          slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
 		ConnState:         s.states.note,
+		ConnContext:       withWire,
 	}
 	return s, nil
 }
@@ -143,7 +143,11 @@ func setDefault[T comparable](field *T, value T) {
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	tail := &tailListener{Listener: listener}
 	served := make(chan error, 1)
-	go func() { served <- s.http.ServeTLS(netutil.LimitListener(tail, maxConnections), "", "") }()
+	go func() {
+		served <- s.http.Serve(&wireListener{
+			Listener: netutil.LimitListener(tail, maxConnections), tls: s.cfg.TLS, timeout: s.cfg.HeaderTimeout,
+		})
+	}()
 
 	var keeping sync.WaitGroup
 	defer keeping.Wait()
@@ -168,13 +172,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.draining.Load() {
 		h.Set("Connection", "close")
 	}
+	r.TLS = wireOf(r.Context()).state // net/http sets it for its own kind of connection only
+	if len(r.Header[refusedCoding]) > 0 {
+		xmlrpc.Decline(w, http.StatusLengthRequired, "A request has a Content-Length, and no Transfer-Encoding.")
+		return
+	}
 	switch path := r.URL.Path; {
 	case path == "/" || path == "/RPC2":
 		s.serveRPC(w, r)
 	case len(path) > len("/audit/") && path[:len("/audit/")] == "/audit/":
 		s.serveAudit(w, r)
 	default:
-		http.Error(w, "There is nothing here. XML-RPC is at /RPC2.", http.StatusNotFound)
+		xmlrpc.Decline(w, http.StatusNotFound, "There is nothing here. XML-RPC is at /RPC2.")
 	}
 }
 
@@ -194,7 +203,7 @@ func (s *Server) serveRPC(w http.ResponseWriter, r *http.Request) {
 	}
 	// A browser sends its certificate with whatever page asks it to.
 	if err := s.cross.Check(r); err != nil {
-		http.Error(w, "Requests from other sites' pages are refused.", http.StatusForbidden)
+		xmlrpc.Decline(w, http.StatusForbidden, "Requests from other sites' pages are refused.")
 		return
 	}
 	caller := s.signIn(w, r)
@@ -203,7 +212,7 @@ func (s *Server) serveRPC(w http.ResponseWriter, r *http.Request) {
 	}
 	keys := r.Header.Values("Idempotency-Key")
 	if len(keys) > 1 {
-		http.Error(w, "More than one Idempotency-Key.", http.StatusBadRequest)
+		xmlrpc.Decline(w, http.StatusBadRequest, "More than one Idempotency-Key.")
 		return
 	}
 	in := &session{caller: caller}
@@ -224,7 +233,7 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) *atm.Caller {
 	switch {
 	case errors.Is(err, auth.ErrTwoHeaders):
 		s.trail.signInFailed(r, err.Error())
-		http.Error(w, "Send one Authorization header.", http.StatusBadRequest)
+		xmlrpc.Decline(w, http.StatusBadRequest, "Send one Authorization header.")
 		return nil
 	case errors.As(err, &failure):
 		s.cfg.Metrics.signIn("mtls", "failed")

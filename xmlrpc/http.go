@@ -8,31 +8,31 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"time"
 )
 
 // Precheck answers what can be refused by the head of a request alone, before
 // anybody asks who sent it: another method than POST, another media type than
 // XML, a Content-Encoding, no Content-Length, and too large a body. It reports
 // whether the request may go on to ServeCall. The answer leaves before any of
-// the body is read; net/http then waits for a rest of up to 256 KiB, so that
-// the client sees the answer and not a reset connection.
+// the body is read.
 func (s *Server[C]) Precheck(w http.ResponseWriter, r *http.Request) bool {
 	switch {
 	case r.Method != http.MethodPost:
 		w.Header().Set("Allow", "GET, HEAD, POST")
-		decline(w, http.StatusMethodNotAllowed, "An XML-RPC call is sent with POST.")
+		Decline(w, http.StatusMethodNotAllowed, "An XML-RPC call is sent with POST.")
 	case len(r.TransferEncoding) > 0 || r.ContentLength < 0 || len(r.Header["Content-Length"]) == 0:
-		decline(w, http.StatusLengthRequired, "An XML-RPC call has a Content-Length, and no Transfer-Encoding.")
+		Decline(w, http.StatusLengthRequired, "An XML-RPC call has a Content-Length, and no Transfer-Encoding.")
 	case len(r.Header["Content-Encoding"]) > 0:
-		decline(w, http.StatusUnsupportedMediaType, "An XML-RPC call has no Content-Encoding.")
+		Decline(w, http.StatusUnsupportedMediaType, "An XML-RPC call has no Content-Encoding.")
 	case r.ContentLength > s.cfg.Limits.BodyBytes:
-		decline(w, http.StatusRequestEntityTooLarge,
+		Decline(w, http.StatusRequestEntityTooLarge,
 			fmt.Sprintf("A call has at most %d bytes.", s.cfg.Limits.BodyBytes))
 	default:
 		if _, ok := mediaType(r); ok {
 			return true
 		}
-		decline(w, http.StatusUnsupportedMediaType, "The Content-Type of an XML-RPC call is text/xml or application/xml.")
+		Decline(w, http.StatusUnsupportedMediaType, "The Content-Type of an XML-RPC call is text/xml or application/xml.")
 	}
 	return false
 }
@@ -57,7 +57,7 @@ func mediaType(r *http.Request) (charset string, ok bool) {
 func (s *Server[C]) ServeCall(w http.ResponseWriter, r *http.Request, caller C) {
 	charset, ok := mediaType(r)
 	if !ok {
-		decline(w, http.StatusUnsupportedMediaType, "The Content-Type of an XML-RPC call is text/xml or application/xml.")
+		Decline(w, http.StatusUnsupportedMediaType, "The Content-Type of an XML-RPC call is text/xml or application/xml.")
 		return
 	}
 	body := buffers.Get().(*[]byte)
@@ -103,17 +103,23 @@ func refuseBody(w http.ResponseWriter, err error) {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.Is(err, errTooLarge), errors.As(err, &tooLarge):
-		decline(w, http.StatusRequestEntityTooLarge, "The call is too large.")
+		Decline(w, http.StatusRequestEntityTooLarge, "The call is too large.")
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		decline(w, http.StatusRequestTimeout, "The call took too long to arrive.")
+		Decline(w, http.StatusRequestTimeout, "The call took too long to arrive.")
 	default:
-		decline(w, http.StatusBadRequest, "The call ended before its Content-Length.")
+		Decline(w, http.StatusBadRequest, "The call ended before its Content-Length.")
 	}
 }
 
-// decline answers below RPC, and ends the connection: what is left of the
-// body is not worth reading.
-func decline(w http.ResponseWriter, status int, sentence string) {
+// lingerTime is how long a client may go on sending a body that was declined.
+// If the server closed at once, a client that is still writing would see a
+// reset connection instead of the answer.
+const lingerTime = 500 * time.Millisecond
+
+// Decline answers below RPC with a sentence, and ends the connection: what is
+// left of the body is not worth reading.
+func Decline(w http.ResponseWriter, status int, sentence string) {
+	http.NewResponseController(w).SetReadDeadline(time.Now().Add(lingerTime)) // tests answer into a buffer, which has none
 	h := w.Header()
 	protect(h)
 	h.Set("Connection", "close")

@@ -97,11 +97,11 @@ func (m *Method[C]) synopsis() string {
 func (s *Server[C]) ServePage(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD, POST")
-		decline(w, http.StatusMethodNotAllowed, "The page is read with GET.")
+		Decline(w, http.StatusMethodNotAllowed, "The page is read with GET.")
 		return
 	}
 	if !isHost(r.Host) {
-		decline(w, http.StatusBadRequest, "The Host is no name of a host.")
+		Decline(w, http.StatusBadRequest, "The Host is no name of a host.")
 		return
 	}
 	content := bytes.Join(s.page.parts, []byte(html.EscapeString(r.Host)))

@@ -38,6 +38,15 @@ func TestEdge(t *testing.T) {
 		{"no length", "POST /RPC2 HTTP/1.1\r\n" + head + "\r\n", 411, "Content-Length", true},
 		{"chunked", "POST /RPC2 HTTP/1.1\r\n" + head + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411, "", true},
 		{"chunked and a length", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411, "", true},
+		{"another coding", "POST /RPC2 HTTP/1.1\r\n" + head + "Transfer-Encoding: gzip\r\n\r\n", 411, "Content-Length", true},
+		{"identity and a length", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Transfer-Encoding: identity\r\n\r\n" + inquiry, 411, "", true},
+		{"two codings", "POST /RPC2 HTTP/1.1\r\n" + head + "transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 411, "", true},
+		{"two headers of codings", "POST /RPC2 HTTP/1.1\r\n" + head + "Transfer-Encoding: chunked\r\nTRANSFER-ENCODING: chunked\r\n\r\n0\r\n\r\n", 411, "", true},
+		{"chunked in HTTP/1.0", "POST /RPC2 HTTP/1.0\r\n" + head + length + "Transfer-Encoding: chunked\r\n\r\n" + inquiry, 411, "", true},
+		{"chunked by GET", "GET / HTTP/1.1\r\n" + head + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411, "", true},
+		{"a coding with an odd name", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Transfer-Encoding : chunked\r\n\r\n" + inquiry, 400, "", true},
+		{"a folded coding", "POST /RPC2 HTTP/1.1\r\n" + head + length + "X: y\r\n Transfer-Encoding: chunked\r\n\r\n" + inquiry, 400, "", true},
+		{"two lengths", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Content-Length: 0\r\n\r\n" + inquiry, 400, "", true},
 		{"too long", "POST /RPC2 HTTP/1.1\r\n" + head + "Content-Length: 262145\r\n\r\n", 413, "262144", true},
 		{"10 GiB announced", "POST /RPC2 HTTP/1.1\r\n" + head + "Content-Length: 10737418240\r\n\r\n", 413, "", true},
 		{"wrong media type", "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n" + length + "\r\n" + inquiry, 415, "text/xml", true},
@@ -69,13 +78,31 @@ func TestEdge(t *testing.T) {
 				return
 			}
 			answer := h.raw(t, "demo", tt.request) // returns when the server has closed
-			if !strings.HasPrefix(answer, fmt.Sprintf("HTTP/1.1 %d ", tt.code)) || !strings.Contains(answer, tt.want) {
+			version := "HTTP/1.1"
+			if strings.Contains(tt.request, "HTTP/1.0\r\n") {
+				version = "HTTP/1.0"
+			}
+			if !strings.HasPrefix(answer, fmt.Sprintf("%s %d ", version, tt.code)) || !strings.Contains(answer, tt.want) {
 				t.Errorf("answer %.600q, want %d and %q", answer, tt.code, tt.want)
 			}
 			if strings.Contains(answer, "\r\nServer:") {
 				t.Error("the answer names the server's program")
 			}
 		})
+	}
+}
+
+// TestPipelinedCoding hides a Transfer-Encoding in the second of two requests
+// that arrive together.
+func TestPipelinedCoding(t *testing.T) {
+	h := start(t, nil)
+	inquiry := call("inquiry", "100")
+	head := fmt.Sprintf("Host: localhost\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n", len(inquiry))
+	answers := h.raw(t, "demo", "POST /RPC2 HTTP/1.1\r\n"+head+"\r\n"+inquiry+
+		"POST /RPC2 HTTP/1.1\r\n"+head+"Transfer-Encoding: x\r\n\r\n"+inquiry+
+		"POST /RPC2 HTTP/1.1\r\n"+head+"\r\n"+inquiry)
+	if strings.Count(answers, "HTTP/1.1 200 OK\r\n") != 1 || strings.Count(answers, "HTTP/1.1 411 ") != 1 || strings.Count(answers, "HTTP/1.1 ") != 2 {
+		t.Errorf("%q", answers)
 	}
 }
 
@@ -104,7 +131,7 @@ func TestPlainHTTP(t *testing.T) {
 	conn.SetDeadline(time.Now().Add(30 * time.Second))
 	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	answer, err := io.ReadAll(conn)
-	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.0 400 ") || !strings.Contains(string(answer), "HTTPS") {
+	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 400 ") || !strings.Contains(string(answer), "HTTPS") {
 		t.Errorf("%q, %v", answer, err)
 	}
 }

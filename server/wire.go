@@ -1,0 +1,174 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"strconv"
+	"time"
+)
+
+// A wire is a TLS connection as net/http reads it. It stands between the two
+// because net/http decides about Transfer-Encoding before any handler can: it
+// answers 501 to codings it does not know and ignores the header in HTTP/1.0,
+// where we refuse all of them alike.
+type wire struct {
+	*tls.Conn
+	handshakeTimeout time.Duration
+	state            *tls.ConnectionState // set by the first Read, and so before any request
+	heads            headFilter
+}
+
+// Read implements net.Conn. The first Read shakes hands.
+func (c *wire) Read(p []byte) (int, error) {
+	if c.state == nil {
+		if err := c.greet(); err != nil {
+			return 0, err
+		}
+	}
+	n, err := c.Conn.Read(p)
+	c.heads.filter(p[:n])
+	return n, err
+}
+
+func (c *wire) greet() error {
+	ctx, cancel := context.WithTimeout(context.Background(), c.handshakeTimeout)
+	defer cancel()
+	err := c.HandshakeContext(ctx)
+	var noTLS tls.RecordHeaderError
+	if errors.As(err, &noTLS) && noTLS.Conn != nil && looksLikeHTTP(noTLS.RecordHeader) {
+		noTLS.Conn.SetWriteDeadline(time.Now().Add(c.handshakeTimeout))
+		io.WriteString(noTLS.Conn, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"+
+			"Content-Length: "+strconv.Itoa(len(plainHTTP))+"\r\nConnection: close\r\n\r\n"+plainHTTP)
+	}
+	if err == nil {
+		state := c.ConnectionState()
+		c.state = &state
+	}
+	return err
+}
+
+const plainHTTP = "This port speaks HTTPS: use https:// in the address.\n"
+
+// looksLikeHTTP reports whether the first bytes of a connection begin a
+// request in plain HTTP.
+func looksLikeHTTP(start [5]byte) bool {
+	switch string(start[:]) {
+	case "GET /", "HEAD ", "POST ", "PUT /", "PUT *", "DELET", "PATCH", "OPTIO", "TRACE", "CONNE":
+		return true
+	}
+	return false
+}
+
+// wireKey is the key of a connection in the context of its requests.
+type wireKey struct{}
+
+// withWire is an http.Server's ConnContext hook.
+func withWire(ctx context.Context, conn net.Conn) context.Context {
+	return context.WithValue(ctx, wireKey{}, conn)
+}
+
+// wireOf returns the connection that a request came by.
+func wireOf(ctx context.Context) *wire {
+	return ctx.Value(wireKey{}).(*wire) // Serve accepts nothing else
+}
+
+// wireListener accepts wires.
+type wireListener struct {
+	net.Listener
+	tls     *tls.Config
+	timeout time.Duration // of a handshake
+}
+
+// Accept implements net.Listener.
+func (l *wireListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &wire{Conn: tls.Server(conn, l.tls), handshakeTimeout: l.timeout}, nil
+}
+
+// refusedCoding is the name under which a handler finds a Transfer-Encoding.
+const refusedCoding = "Transfer_encoding"
+
+// A headFilter follows the requests of one connection, and gives the header
+// Transfer-Encoding a name that means nothing to net/http. The length of each
+// body is then what its Content-Length says, for net/http as for the filter,
+// so that both agree where the next request begins; net/http closes the
+// connection where that is unclear.
+//
+// The name is changed as soon as its first part is there, because the rest may
+// come with the next read: other fields that begin with "Transfer-" are
+// renamed too. There are none that we know.
+//
+// A line that continues the one before it (obs-fold) makes the request a bad
+// one, as RFC 9112, section 5.2, has it: a length could hide there.
+type headFilter struct {
+	line    []byte // of the current line what came with earlier reads; net/http reads no more of a head than it takes
+	started bool   // the request line has ended
+	length  uint64 // the Content-Length of the current head, in bytes
+	body    uint64 // bytes of the body that are still to come
+}
+
+var (
+	codingStart = []byte("transfer-")
+	lengthName  = []byte("content-length")
+)
+
+// filter changes p, the next bytes of the connection, in place.
+func (f *headFilter) filter(p []byte) {
+	for len(p) > 0 {
+		if f.body > 0 {
+			n := min(f.body, uint64(len(p)))
+			f.body -= n
+			p = p[n:]
+			continue
+		}
+		end := bytes.IndexByte(p, '\n')
+		part := p
+		if end >= 0 {
+			part = p[:end]
+		}
+		before, line := len(f.line), part
+		if before > 0 || end < 0 {
+			f.line = append(f.line, part...)
+			line = f.line
+		}
+		if f.started {
+			rename(line, part, before)
+		}
+		if end < 0 {
+			return
+		}
+		f.endLine(bytes.TrimSuffix(line, []byte("\r")))
+		f.line = f.line[:0]
+		p = p[end+1:]
+	}
+}
+
+// rename changes in part, the end of a line of which before bytes came
+// earlier, what net/http must not see.
+func rename(line, part []byte, before int) {
+	if before == 0 && len(part) > 0 && (part[0] == ' ' || part[0] == '\t') {
+		part[0] = ':'
+	}
+	last := len(codingStart) - 1
+	if before <= last && len(line) > last && bytes.EqualFold(line[:last+1], codingStart) {
+		part[last-before] = '_'
+	}
+}
+
+func (f *headFilter) endLine(line []byte) {
+	switch {
+	case !f.started: // empty lines may stand before a request
+		f.started = len(line) > 0
+	case len(line) == 0:
+		f.body, f.length, f.started = f.length, 0, false
+	case len(line) > len(lengthName) && line[len(lengthName)] == ':' && bytes.EqualFold(line[:len(lengthName)], lengthName):
+		f.length, _ = strconv.ParseUint(string(bytes.Trim(line[len(lengthName)+1:], " \t")), 10, 63) // net/http refuses what is no number
+	}
+}
