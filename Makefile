@@ -7,9 +7,10 @@
 GO       ?= go
 TOOLS    := .tools
 FUZZTIME ?= 5m
-DEBIAN   := gcc libc6-dev python3 openssl curl
+DEBIAN   := gcc libc6-dev python3 openssl curl ruby ruby-xmlrpc php-cli php-curl php-xmlrpc \
+            librpc-xml-perl liblwp-protocol-https-perl libxmlrpc-core-c3-dev nodejs
 
-.PHONY: test lint tools fuzz bench build requirements
+.PHONY: test lint tools fuzz bench build requirements packages
 .DEFAULT_GOAL := test
 
 test: requirements lint
@@ -27,11 +28,17 @@ tools:
 	@$(GO) build -modfile=tools.mod -o $(TOOLS)/ mvdan.cc/gofumpt honnef.co/go/tools/cmd/staticcheck
 
 # What the tests need besides Go. Debian packages are installed when root, and
-# named otherwise.
-requirements:
+# named otherwise. Node.js comes with npm, but not from Debian.
+requirements: packages examples/node/node_modules/.package-lock.json
+
+examples/node/node_modules/.package-lock.json: examples/node/package-lock.json | packages
+	cd examples/node && npm ci --no-audit --no-fund --loglevel=error
+
+packages:
 	@missing=""; for package in $(DEBIAN); do \
 		dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; \
 	done; \
+	command -v npm >/dev/null || missing="$$missing npm"; \
 	test -z "$$missing" && exit 0; \
 	if ! command -v dpkg >/dev/null; then \
 		echo "no Debian package manager: make sure that these are installed: $(DEBIAN)"; exit 0; \

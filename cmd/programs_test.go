@@ -206,38 +206,14 @@ func consoles(t *testing.T, path string) (blocks [][]step) {
 // TestReadme types what the README says into a fresh folder, with the programs
 // in place of "go run", and compares what comes out.
 func TestReadme(t *testing.T) {
-	dir := t.TempDir()
-	env := os.Environ()
-	setenv := func(key, value string) { env = append(env, key+"="+value) }
-	if err := setUp(setenv, os.Getenv); err != nil {
-		t.Fatal(err)
-	}
-	port, admin := lookUp(env, "PORT"), lookUp(env, "ADMIN")
-	server := exec.Command(filepath.Join(bin, "atmserver"))
-	server.Dir, server.Env = dir, env
-	log, err := os.Create(filepath.Join(dir, "server.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
-	server.Stderr = log
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() { server.Wait(); close(ended) }()
-	t.Cleanup(func() { server.Process.Signal(os.Interrupt); <-ended })
-	if err := waitReady("http://localhost:"+admin+"/readyz", ended); err != nil {
-		t.Fatal(err)
-	}
-
-	words := strings.NewReplacer("go run ./cmd/", "", " 9000 ", " "+port+" ")
+	server := startServer(t)
+	words := strings.NewReplacer("go run ./cmd/", "", " 9000 ", " "+lookUp(server.env, "PORT")+" ")
 	steps := 0
 	for _, block := range consoles(t, "../README.md") {
 		for _, s := range block {
 			steps++
 			cmd := exec.Command("sh", "-c", words.Replace(s.command))
-			cmd.Dir, cmd.Env = dir, env
+			cmd.Dir, cmd.Env = server.dir, server.env
 			var stdout, stderr strings.Builder
 			cmd.Stdout, cmd.Stderr = &stdout, &stderr
 			var failed *exec.ExitError

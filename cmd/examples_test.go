@@ -1,0 +1,58 @@
+package cmd_test
+
+import (
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestExamples runs the programs in examples/ against the server, each in its
+// own language and signed in by client certificate. All say the same.
+func TestExamples(t *testing.T) {
+	s := startServer(t)
+	examples, err := filepath.Abs("../examples")
+	if err != nil {
+		t.Fatal(err)
+	}
+	built := t.TempDir()
+	compile(t, exec.Command("go", "build", "-o", filepath.Join(built, "go"), examples+"/go"))
+	compile(t, exec.Command("cc", "-Wall", "-Wextra", "-Werror", "-o", filepath.Join(built, "c"), examples+"/c/atm.c",
+		"-lxmlrpc_client", "-lxmlrpc", "-lxmlrpc_util"))
+
+	const want = `balance 1000.00
+deposited 12.50, balance 1012.50
+asked again, deposited once
+withdrew 12.50, balance 1000.00
+refused: Insufficient Funds
+fault -32601
+`
+	for language, program := range map[string]string{
+		"Python": examples + "/python/atm.py",
+		"Ruby":   examples + "/ruby/atm.rb",
+		"PHP":    examples + "/php/atm.php",
+		"Perl":   examples + "/perl/atm.pl",
+		"Node":   examples + "/node/atm.mjs",
+		"curl":   examples + "/curl/atm.sh",
+		"C":      built + "/c",
+		"Go":     built + "/go",
+	} {
+		t.Run(language, func(t *testing.T) { // one after the other: each knows the balance
+			cmd := exec.Command(program, s.url+"/RPC2", filepath.Join(s.dir, "atm-data", "clients", "demo"))
+			var stdout, stderr strings.Builder
+			cmd.Stdout, cmd.Stderr = &stdout, &stderr
+			if err := cmd.Run(); err != nil || stdout.String() != want {
+				t.Errorf("%v\n%s%s", err, stdout.String(), stderr.String())
+			}
+		})
+	}
+	s.stop(t)
+	s.verify(t)
+}
+
+func compile(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", cmd, err, out)
+	}
+}

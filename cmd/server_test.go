@@ -1,0 +1,96 @@
+package cmd_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"example.com/atm/client"
+)
+
+// server is the program atmserver on a data folder of its own.
+type server struct {
+	dir   string   // where the programs run; atm-data is in it
+	env   []string // what they find in their environment
+	url   string
+	cmd   *exec.Cmd
+	ended chan struct{} // closed when cmd has ended
+}
+
+// startServer starts a server and waits until it is ready.
+func startServer(t *testing.T) *server {
+	t.Helper()
+	s := &server{dir: t.TempDir(), env: os.Environ()}
+	if err := setUp(func(key, value string) { s.env = append(s.env, key+"="+value) }, os.Getenv); err != nil {
+		t.Fatal(err)
+	}
+	s.url = lookUp(s.env, "ATM_SERVER")
+	s.start(t)
+	t.Cleanup(func() { s.cmd.Process.Kill(); <-s.ended })
+	return s
+}
+
+// start starts the server again, after it has ended.
+func (s *server) start(t *testing.T) {
+	t.Helper()
+	s.cmd = s.command("atmserver")
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	s.ended = make(chan struct{})
+	go func(cmd *exec.Cmd, ended chan struct{}) { cmd.Wait(); close(ended) }(s.cmd, s.ended)
+	if err := waitReady("http://localhost:"+lookUp(s.env, "ADMIN")+"/readyz", s.ended); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// command returns one of the programs, as it is called beside this server.
+func (s *server) command(program string, args ...string) *exec.Cmd {
+	cmd := exec.Command(filepath.Join(bin, program), args...)
+	cmd.Dir, cmd.Env = s.dir, s.env
+	return cmd
+}
+
+// kill ends the server at once, as kill -9 does.
+func (s *server) kill(t *testing.T) {
+	t.Helper()
+	if err := s.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-s.ended
+}
+
+// stop ends the server as Ctrl-C does.
+func (s *server) stop(t *testing.T) {
+	t.Helper()
+	if err := s.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	<-s.ended
+	if code := s.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("the server ended with %d", code)
+	}
+}
+
+// verify runs atmctl audit verify over the log.
+func (s *server) verify(t *testing.T) {
+	t.Helper()
+	if out, err := s.command("atmctl", "audit", "verify").CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// demo returns a client that signs in as user:demo.
+func (s *server) demo(t *testing.T, tries int) *client.Client {
+	t.Helper()
+	tls, err := client.InFolder(filepath.Join(s.dir, "atm-data", "clients", "demo")).TLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.New(client.Config{Server: s.url, TLS: tls, Tries: tries})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
