@@ -19,7 +19,7 @@ type server struct {
 }
 
 // startServer starts a server and waits until it is ready.
-func startServer(t *testing.T) *server {
+func startServer(t testing.TB) *server {
 	t.Helper()
 	s := &server{dir: t.TempDir(), env: os.Environ()}
 	if err := setUp(func(key, value string) { s.env = append(s.env, key+"="+value) }, os.Getenv); err != nil {
@@ -32,7 +32,7 @@ func startServer(t *testing.T) *server {
 }
 
 // start starts the server again, after it has ended.
-func (s *server) start(t *testing.T) {
+func (s *server) start(t testing.TB) {
 	t.Helper()
 	s.cmd = s.command("atmserver")
 	if err := s.cmd.Start(); err != nil {

@@ -90,15 +90,16 @@ func (s *Server) refused(ctx context.Context, in *session, call teller.Call, err
 			slog.String("op", string(call.Operation)), slog.Any("error", err))
 	}
 	s.cfg.Metrics.operation(call.Operation, atm.Fault, 0)
-	s.cfg.Teller.Malformed(ctx, in.caller, call, fault.Text)
-	return func() (xmlrpc.Value, *xmlrpc.Fault) { return xmlrpc.Value{}, fault }
+	recorded := s.cfg.Teller.Malformed(ctx, in.caller, call, fault.Text)
+	return func() (xmlrpc.Value, *xmlrpc.Fault) { recorded(); return xmlrpc.Value{}, fault }
 }
 
 // faulted records a call that the protocol refused before its handler ran.
-func (s *Server) faulted(ctx context.Context, in *session, m *xmlrpc.Method[*session], args []xmlrpc.Value, f *xmlrpc.Fault) {
+func (s *Server) faulted(ctx context.Context, in *session, m *xmlrpc.Method[*session], args []xmlrpc.Value, f *xmlrpc.Fault) func() {
 	op := atm.Operation(m.Name)
 	s.cfg.Metrics.operation(op, atm.Fault, 0)
-	s.cfg.Teller.Malformed(ctx, in.caller, teller.Call{Operation: op, Args: arguments(args)}, f.Text)
+	recorded := s.cfg.Teller.Malformed(ctx, in.caller, teller.Call{Operation: op, Args: arguments(args)}, f.Text)
+	return func() { recorded() }
 }
 
 // arguments hands values to the teller as they were written. What is neither

@@ -145,18 +145,15 @@ func (t *Teller) identify(cmd *vault.Command, in *input, header string) (conflic
 	return header != "" && header != text, nil
 }
 
-// Malformed records that a known caller called a known operation in a way
-// that got a fault, and waits until that is durable.
-func (t *Teller) Malformed(ctx context.Context, caller *atm.Caller, call Call, fault string) {
+// Malformed begins to record that a known caller called a known operation in a
+// way that got a fault. The reply waits until that is durable.
+func (t *Teller) Malformed(ctx context.Context, caller *atm.Caller, call Call, fault string) vault.Reply {
 	op := t.ops[call.Operation]
-	if op == nil {
-		return
-	}
 	in := input{op: op, caller: caller, args: make([]atm.Arg, len(op.Params))}
 	copy(in.args, call.Args)
 	cmd := in.command()
 	cmd.Rule = vault.Refuse(atm.Fault, fault)
-	t.cfg.Ledger.Do(ctx, cmd)
+	return t.cfg.Ledger.Begin(ctx, cmd)
 }
 
 // input is a call on its way to its rule.

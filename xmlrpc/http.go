@@ -51,6 +51,9 @@ func mediaType(r *http.Request) (charset string, ok bool) {
 	return params["charset"], err == nil && (media == "text/xml" || media == "application/xml")
 }
 
+// largeCall is how many bytes of body make a call a large one.
+const largeCall = 16 << 10
+
 // ServeCall answers a request that Precheck let pass and whose caller is
 // known. Faults travel in an answer with status 200. It writes the answer in
 // one piece, after the reply of the method is there.
@@ -66,6 +69,14 @@ func (s *Server[C]) ServeCall(w http.ResponseWriter, r *http.Request, caller C) 
 	if *body, err = readBody((*body)[:0], r.Body, s.cfg.Limits.BodyBytes); err != nil {
 		refuseBody(w, err)
 		return
+	}
+	if len(*body) > largeCall {
+		select {
+		case s.large <- struct{}{}:
+			defer func() { <-s.large }()
+		case <-r.Context().Done():
+			return // the client is gone
+		}
 	}
 	out := buffers.Get().(*[]byte)
 	defer releaseBuffer(out)

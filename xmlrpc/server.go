@@ -15,9 +15,10 @@ type Config[C any] struct {
 
 	// Faulted is told of each call of a method of the table that was answered
 	// with a fault before its handler ran, because the number or the kinds of
-	// its arguments were wrong; args are those that were sent. It returns when
-	// the fact is recorded. Calls of system methods are not told.
-	Faulted func(ctx context.Context, caller C, m *Method[C], args []Value, f *Fault)
+	// its arguments were wrong; args are those that were sent. It begins to
+	// record the fact, and wait returns when it is recorded. Calls of system
+	// methods are not told.
+	Faulted func(ctx context.Context, caller C, m *Method[C], args []Value, f *Fault) (wait func())
 
 	// Multicall is asked before a multicall runs; a fault refuses it whole.
 	Multicall func(caller C) *Fault
@@ -36,6 +37,7 @@ type Server[C any] struct {
 	methods map[string]*Method[C]
 	names   []string // sorted
 	page    page
+	large   chan struct{} // holds a token for each large call on its way
 }
 
 // New returns a server of the methods given and of those that every server
@@ -54,7 +56,7 @@ func New[C any](methods []Method[C], cfg Config[C]) (*Server[C], error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	s := &Server[C]{cfg: cfg, methods: make(map[string]*Method[C])}
+	s := &Server[C]{cfg: cfg, methods: make(map[string]*Method[C]), large: make(chan struct{}, limits.LargeCalls)}
 	for _, m := range methods {
 		if reserved(m.Name) {
 			return nil, fmt.Errorf("xmlrpc: method %s: names in system. are reserved", m.Name)
@@ -107,7 +109,8 @@ func (s *Server[C]) begin(ctx context.Context, caller C, c call) (reply Reply) {
 	args, fault := m.arguments(c.args)
 	if fault != nil {
 		if s.cfg.Faulted != nil && !reserved(m.Name) {
-			s.cfg.Faulted(ctx, caller, m, c.args, fault)
+			wait := s.cfg.Faulted(ctx, caller, m, c.args, fault)
+			return func() (Value, *Fault) { wait(); return Value{}, fault }
 		}
 		return refuse(fault)
 	}

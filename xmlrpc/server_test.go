@@ -123,8 +123,9 @@ func TestArguments(t *testing.T) {
 func TestFaulted(t *testing.T) {
 	var j journal
 	s := newTestServer(t, nil, Config[*caller]{
-		Faulted: func(_ context.Context, c *caller, m *Method[*caller], args []Value, f *Fault) {
+		Faulted: func(_ context.Context, c *caller, m *Method[*caller], args []Value, f *Fault) func() {
 			j.note(c.name + " " + m.Name + " " + args[0].Text + " " + f.Text)
+			return func() { j.note("waited") }
 		},
 	})
 	s.call(alice, "whoami", StringValue("x"))
@@ -133,7 +134,10 @@ func TestFaulted(t *testing.T) {
 	s.call(alice, "nosuch", StringValue("x"))
 	s.call(alice, "system.listMethods", StringValue("x"))
 	s.call(alice, multicallMethod, ArrayValue(packed(call{"whoami", []Value{StringValue("y")}})))
-	want := journal{"alice whoami x whoami takes no parameters, not 1", "alice whoami y whoami takes no parameters, not 1"}
+	want := journal{
+		"alice whoami x whoami takes no parameters, not 1", "waited",
+		"alice whoami y whoami takes no parameters, not 1", "waited",
+	}
 	if diff := cmp.Diff(want, j); diff != "" {
 		t.Error(diff)
 	}
