@@ -18,6 +18,12 @@ const (
 	Deposit  Operation = "deposit"
 	Withdraw Operation = "withdraw"
 	Whoami   Operation = "whoami"
+
+	Transfer  Operation = "transfer"
+	Authorize Operation = "authorize"
+	Capture   Operation = "capture"
+	Release   Operation = "release"
+	Statement Operation = "statement"
 )
 
 // The operations of administration, which move no customer's money but for
@@ -29,6 +35,7 @@ const (
 	AccountFreeze   Operation = "admin.account.freeze"
 	AccountUnfreeze Operation = "admin.account.unfreeze"
 	AccountClose    Operation = "admin.account.close"
+	AccountLimit    Operation = "admin.account.limit"
 	CertIssue       Operation = "admin.cert.issue"
 )
 
@@ -56,6 +63,14 @@ const (
 	AmountPrecision       Code = "AMOUNT_PRECISION"
 	AmountTooLarge        Code = "AMOUNT_TOO_LARGE"
 	BalanceTooLarge       Code = "BALANCE_TOO_LARGE"
+	SameAccount           Code = "SAME_ACCOUNT"
+	LimitPerOperation     Code = "LIMIT_PER_OPERATION"
+	LimitDailyAmount      Code = "LIMIT_DAILY_AMOUNT"
+	LimitDailyCount       Code = "LIMIT_DAILY_COUNT"
+	HoldNotFound          Code = "HOLD_NOT_FOUND"
+	HoldNotPending        Code = "HOLD_NOT_PENDING"
+	HoldExpired           Code = "HOLD_EXPIRED"
+	HoldAmountExceeded    Code = "HOLD_AMOUNT_EXCEEDED"
 	Fault                 Code = "FAULT"
 	IdempotencyConflict   Code = "IDEMPOTENCY_CONFLICT"
 	IdempotencyKeyExpired Code = "IDEMPOTENCY_KEY_EXPIRED"
@@ -190,7 +205,8 @@ type Caller struct {
 }
 
 // A Kind is the type an argument had on the wire. It decides how a number is
-// read: "5" dollars as an Int, "5.00" as a String, 5.0 as a Double.
+// read: "5" dollars as an Int, "5.00" as a String, 5.0 as a Double. A Struct
+// holds named arguments.
 type Kind uint8
 
 // The kinds an argument can have.
@@ -199,12 +215,20 @@ const (
 	Int
 	Double
 	String
+	Struct
 )
 
 // An Arg is one argument as the caller wrote it.
 type Arg struct {
-	Kind Kind
-	Text string
+	Kind    Kind
+	Text    string
+	Members []Member // of a Struct
+}
+
+// A Member is one named argument of a Struct.
+type Member struct {
+	Name string
+	Arg  Arg
 }
 
 // Given reports whether the caller sent a value: an optional parameter is

@@ -38,8 +38,8 @@ const (
 // MaxEntryBytes is the longest entry, in bytes.
 const MaxEntryBytes = 8 << 10
 
-// timeFormat is RFC 3339 with exactly six decimals.
-const timeFormat = "2006-01-02T15:04:05.000000Z"
+// TimeFormat is RFC 3339 with exactly six decimals.
+const TimeFormat = "2006-01-02T15:04:05.000000Z"
 
 // An Entry is one line of the log.
 type Entry struct {
@@ -130,11 +130,11 @@ func (e *Entry) Append(b []byte) ([]byte, error) {
 	e.appendCredential(&w)
 	w.field("ev", string(e.Event))
 	if e.Summary != nil {
-		w.field("first", e.Summary.First.UTC().Format(timeFormat))
+		w.field("first", e.Summary.First.UTC().Format(TimeFormat))
 	}
 	w.field("id", e.ID)
 	if e.Summary != nil {
-		w.field("last", e.Summary.Last.UTC().Format(timeFormat))
+		w.field("last", e.Summary.Last.UTC().Format(TimeFormat))
 		w.key("n")
 		w.int(e.Summary.N)
 	}
@@ -171,7 +171,7 @@ func (e *Entry) Append(b []byte) ([]byte, error) {
 	if e.Status != nil {
 		w.field("status", e.Status.Word())
 	}
-	w.field("t", e.Time.UTC().Format(timeFormat))
+	w.field("t", e.Time.UTC().Format(TimeFormat))
 	w.key("v")
 	w.int(1)
 	e.appendWho(&w)
@@ -322,7 +322,7 @@ func ParseEntry(leaf []byte) (*Entry, error) {
 // parseRest reads what has a form of its own: times and money.
 func (e *Entry) parseRest(in *wire) error {
 	var err error
-	if e.Time, err = time.Parse(timeFormat, in.Time); err != nil {
+	if e.Time, err = time.Parse(TimeFormat, in.Time); err != nil {
 		return fmt.Errorf("audit entry: %w", err)
 	}
 	for _, c := range in.State {
@@ -337,10 +337,10 @@ func (e *Entry) parseRest(in *wire) error {
 		return nil
 	}
 	e.Summary = &Summary{Source: e.Source, Reason: e.Reason, N: in.N}
-	if e.Summary.First, err = time.Parse(timeFormat, in.First); err != nil {
+	if e.Summary.First, err = time.Parse(TimeFormat, in.First); err != nil {
 		return fmt.Errorf("audit entry: %w", err)
 	}
-	if e.Summary.Last, err = time.Parse(timeFormat, in.Last); err != nil {
+	if e.Summary.Last, err = time.Parse(TimeFormat, in.Last); err != nil {
 		return fmt.Errorf("audit entry: %w", err)
 	}
 	return nil

@@ -13,6 +13,7 @@ package vault
 
 import (
 	"strings"
+	"time"
 
 	"example.com/atm"
 )
@@ -67,6 +68,25 @@ type Account struct {
 	// Version counts the changes of this record, from 1. An account of
 	// version 0 does not exist.
 	Version uint64
+
+	// Pending are the holds on the account that may still be captured, in
+	// order of id. Some may have expired since the record was written.
+	Pending []Pending
+
+	Limits Limits
+	Spent  Spent
+}
+
+// Available is what may leave the account: the balance without the holds that
+// are pending at the time.
+func (a Account) Available(now time.Time) atm.Amount {
+	left := a.Balance
+	for _, h := range a.Pending {
+		if h.alive(now) {
+			left -= h.Amount
+		}
+	}
+	return left
 }
 
 // A User is what the house knows of a subject.

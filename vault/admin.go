@@ -77,14 +77,21 @@ func (r SetStanding) Decide(b *Books) atm.Status {
 	return ok(b.Account(r.Account).Record())
 }
 
-// Record is the account as administration sees it.
+// Record is the account as administration sees it. Holds that have expired
+// count as held until the next change of the account.
 func (a Account) Record() atm.Record {
+	var held atm.Amount
+	for _, h := range a.Pending {
+		held += h.Amount
+	}
 	return atm.Record{
 		{Name: "account", Value: string(a.Name)},
 		{Name: "owner", Value: a.Owner},
 		{Name: "standing", Value: a.Standing.String()},
 		{Name: "balance", Value: a.Balance.String()},
+		{Name: "held", Value: held.String()},
 		{Name: "version", Value: int64(a.Version)},
+		{Name: "limits", Value: a.Limits.record()},
 	}
 }
 

@@ -14,6 +14,7 @@ type Keys struct {
 	Accounts []Name
 	Users    []string
 	Requests []RequestKey
+	Holds    []HoldID // each stands for its account, too
 }
 
 // Books are the records that one transaction has loaded, and the changes made
@@ -32,14 +33,29 @@ type Books struct {
 	accounts map[Name]*Account
 	users    map[string]*User
 	requests map[RequestKey]Remembered
+	holds    map[HoldID]*Hold
+	history  History
 
 	touched  []audit.Change // by the command being decided
 	moved    atm.Amount     // sum of all changes of balances since the books were opened
 	changed  map[Name]bool
 	enrolled map[string]bool
 	noted    []RequestKey
-	leaves   [][]byte
+	held     map[HoldID]bool
+	entries  []Entry
+	err      error // what a rule could not read
 	sealed   *Changes
+}
+
+// A History yields the entries that made the versions of an account, from
+// version from, or the newest when that is older, downwards, until yield
+// returns false. An account that does not exist has none.
+type History func(account Name, from uint64, yield func(version uint64, index int64, leaf []byte) bool) error
+
+// An Entry is a new journal entry and the accounts whose records it changes.
+type Entry struct {
+	Leaf    []byte
+	Touched []audit.Change
 }
 
 // Remembered is the entry that first answered a request id.
@@ -53,9 +69,11 @@ type Changes struct {
 	Accounts []Account
 	Users    []User
 
-	// Leaves are the new journal entries; the first has index First.
-	First  int64
-	Leaves [][]byte
+	// Entries are new in the journal; the first has index First.
+	First   int64
+	Entries []Entry
+
+	Holds []Hold
 
 	// Requests point from request ids to the entries that answered them.
 	Requests map[RequestKey]int64
@@ -64,19 +82,31 @@ type Changes struct {
 	Checkpoint []byte
 }
 
-// NewBooks returns books for one transaction: records holds what the store
-// found for the keys, and a key that it found nothing for is absent.
-func NewBooks(head audit.Head, checkpoint []byte,
-	accounts map[Name]*Account, users map[string]*User, requests map[RequestKey]Remembered,
-) *Books {
+// Loaded is what a store found for the keys of a transaction. A key that it
+// found nothing for is absent.
+type Loaded struct {
+	Head       audit.Head
+	Checkpoint []byte
+	Accounts   map[Name]*Account
+	Users      map[string]*User
+	Requests   map[RequestKey]Remembered
+	Holds      map[HoldID]*Hold
+	History    History // of what was committed before
+}
+
+// NewBooks returns books for one transaction.
+func NewBooks(l Loaded) *Books {
 	return &Books{
-		Head:       head,
-		Checkpoint: checkpoint,
-		accounts:   accounts,
-		users:      users,
-		requests:   requests,
+		Head:       l.Head,
+		Checkpoint: l.Checkpoint,
+		accounts:   l.Accounts,
+		users:      l.Users,
+		requests:   l.Requests,
+		holds:      l.Holds,
+		history:    l.History,
 		changed:    make(map[Name]bool),
 		enrolled:   make(map[string]bool),
+		held:       make(map[HoldID]bool),
 	}
 }
 
@@ -118,6 +148,19 @@ func (b *Books) putUser(u User) {
 	b.enrolled[u.Subject] = true
 }
 
+// Hold returns a hold as this transaction sees it.
+func (b *Books) Hold(id HoldID) (Hold, bool) {
+	if h := b.holds[id]; h != nil {
+		return *h, true
+	}
+	return Hold{}, false
+}
+
+func (b *Books) putHold(h Hold) {
+	b.holds[h.ID] = &h
+	b.held[h.ID] = true
+}
+
 // User returns what is known of subject.
 func (b *Books) User(subject string) (User, bool) {
 	if u := b.users[subject]; u != nil {
@@ -126,10 +169,37 @@ func (b *Books) User(subject string) (User, bool) {
 	return User{}, false
 }
 
+// next is the index of the entry of the command being decided.
+func (b *Books) next() int64 { return b.Head.Size + int64(len(b.entries)) }
+
 // append adds a leaf to the journal and returns its index.
 func (b *Books) append(leaf []byte) int64 {
-	b.leaves = append(b.leaves, leaf)
-	return b.Head.Size + int64(len(b.leaves)) - 1
+	index := b.next()
+	b.entries = append(b.entries, Entry{leaf, b.touched})
+	return index
+}
+
+// change returns the entry that made a version of an account, of this
+// transaction or of an earlier one.
+func (b *Books) change(n Name, version uint64) (index int64, leaf []byte, err error) {
+	for i := len(b.entries) - 1; i >= 0; i-- {
+		for _, c := range b.entries[i].Touched {
+			if Name(c.Account) == n && c.Version == version {
+				return b.Head.Size + int64(i), b.entries[i].Leaf, nil
+			}
+		}
+	}
+	found := false
+	err = b.history(n, version, func(v uint64, i int64, l []byte) bool {
+		if v == version {
+			index, leaf, found = i, l, true
+		}
+		return false
+	})
+	if err == nil && !found {
+		err = fmt.Errorf("version %d of account %s is in no entry", version, n)
+	}
+	return index, leaf, err
 }
 
 // remember makes the entry at index the answer to every later call with the
@@ -152,17 +222,20 @@ func (b *Books) seal(signer *audit.Signer) error {
 			return fmt.Errorf("account %s would hold %s", name, a.Balance)
 		}
 	}
-	hashes := make([]audit.Hash, len(b.leaves))
-	for i, leaf := range b.leaves {
-		hashes[i] = audit.LeafHash(leaf)
+	hashes := make([]audit.Hash, len(b.entries))
+	for i := range b.entries {
+		hashes[i] = audit.LeafHash(b.entries[i].Leaf)
 	}
-	c := &Changes{First: b.Head.Size, Leaves: b.leaves, Head: b.Head.Append(hashes...)}
+	c := &Changes{First: b.Head.Size, Entries: b.entries, Head: b.Head.Append(hashes...)}
 	var err error
 	if c.Checkpoint, err = signer.Sign(b.Checkpoint, b.Head, c.Head); err != nil {
 		return err
 	}
 	for name := range b.changed {
 		c.Accounts = append(c.Accounts, *b.accounts[name])
+	}
+	for id := range b.held {
+		c.Holds = append(c.Holds, *b.holds[id])
 	}
 	for subject := range b.enrolled {
 		c.Users = append(c.Users, *b.users[subject])

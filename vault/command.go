@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -84,6 +85,9 @@ func (c *Command) keys(k *Keys) {
 	if r, enrols := c.Rule.(interface{ Users() []string }); enrols {
 		k.Users = append(k.Users, r.Users()...)
 	}
+	if r, holds := c.Rule.(interface{ Holds() []HoldID }); holds {
+		k.Holds = append(k.Holds, r.Holds()...)
+	}
 	if c.idempotent() {
 		k.Requests = append(k.Requests, c.Request.Key)
 	}
@@ -93,7 +97,7 @@ func (c *Command) keys(k *Keys) {
 func (c *Command) decide(b *Books) (atm.Status, error) {
 	b.touched = nil
 	answer, first, err := c.answer(b)
-	if err != nil {
+	if err = errors.Join(err, b.err); err != nil {
 		return atm.Status{}, err
 	}
 	entry := audit.Entry{

@@ -140,14 +140,57 @@ func (r Withdraw) Decide(b *Books) atm.Status {
 	if no, fine := r.usable(a); !fine {
 		return no
 	}
-	if r.Amount > a.Balance {
-		return refuse(atm.InsufficientFunds, "Insufficient Funds") // the words of 2013
+	if no, fine := a.spend(r.Amount, b.Now); !fine {
+		return no
+	}
+	if r.Amount > a.Available(b.Now) {
+		return insufficient
 	}
 	if !room(cash, r.Amount) {
 		return tooLarge(r.Cash)
 	}
 	b.move(a, cash, r.Amount)
 	return tell(b, r.Account, r.Tell)
+}
+
+// insufficient has the words of 2013.
+var insufficient = refuse(atm.InsufficientFunds, "Insufficient Funds")
+
+// Transfer moves Amount from one account to another. The party is whose
+// accounts it may be taken from; it may go to every account.
+type Transfer struct {
+	Party
+	From, To Name
+	Amount   atm.Amount
+	Tell     bool // the caller may know the balance
+}
+
+// Accounts implements Rule.
+func (r Transfer) Accounts() []Name { return []Name{r.From, r.To} }
+
+// Decide implements Rule.
+func (r Transfer) Decide(b *Books) atm.Status {
+	from, to := b.Account(r.From), b.Account(r.To)
+	if no, fine := r.usable(from); !fine {
+		return no
+	}
+	if r.From == r.To {
+		return refuse(atm.SameAccount, "The accounts of a transfer must be two")
+	}
+	if no, fine := (Party{}).usable(to); !fine {
+		return no
+	}
+	if no, fine := from.spend(r.Amount, b.Now); !fine {
+		return no
+	}
+	if r.Amount > from.Available(b.Now) {
+		return insufficient
+	}
+	if !room(to, r.Amount) {
+		return tooLarge(r.To)
+	}
+	b.move(from, to, r.Amount)
+	return tell(b, r.From, r.Tell)
 }
 
 func tell(b *Books, n Name, may bool) atm.Status {

@@ -19,11 +19,14 @@ var ErrLocked = errors.New("in use by another process")
 // After any other error nobody knows whether the changes are durable.
 //
 // Signed and Entries read the journal as an audit.Source: they see only what
-// has been committed.
+// has been committed. History does, too.
 type Store interface {
 	Commit(ctx context.Context, keys Keys, decide func(*Books) error) error
 
 	audit.Source
+
+	// History is a vault.History of what has been committed.
+	History(ctx context.Context, account Name, from uint64, yield func(version uint64, index int64, leaf []byte) bool) error
 
 	// Accounts returns up to limit customers' accounts with numbers above
 	// after, in order of number.

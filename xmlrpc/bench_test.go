@@ -102,20 +102,20 @@ func benchGuardedDecode(b *testing.B, body []byte) {
 }
 
 func BenchmarkDecodeDeposit(b *testing.B) {
-	b.Run("ours", func(b *testing.B) { benchDecode(b, []byte(depositBody)) })
-	b.Run("kolo", func(b *testing.B) { benchKoloDecode(b, []byte(depositAnswer)) })
-	b.Run("encoding-xml", func(b *testing.B) { benchXMLDecode(b, []byte(depositBody)) })
-	b.Run("encoding-xml-guarded", func(b *testing.B) { benchGuardedDecode(b, []byte(depositBody)) })
+	b.Run("codec=ours", func(b *testing.B) { benchDecode(b, []byte(depositBody)) })
+	b.Run("codec=kolo", func(b *testing.B) { benchKoloDecode(b, []byte(depositAnswer)) })
+	b.Run("codec=encoding-xml", func(b *testing.B) { benchXMLDecode(b, []byte(depositBody)) })
+	b.Run("codec=guarded", func(b *testing.B) { benchGuardedDecode(b, []byte(depositBody)) })
 }
 
 func BenchmarkDecodeMulticall100(b *testing.B) {
 	body := multicallBody()
 	answer := bytes.Replace(body, []byte("<methodCall><methodName>system.multicall</methodName>"), []byte("<methodResponse>"), 1)
 	answer = bytes.Replace(answer, []byte("</methodCall>"), []byte("</methodResponse>"), 1)
-	b.Run("ours", func(b *testing.B) { benchDecode(b, body) })
-	b.Run("kolo", func(b *testing.B) { benchKoloDecode(b, answer) })
-	b.Run("encoding-xml", func(b *testing.B) { benchXMLDecode(b, body) })
-	b.Run("encoding-xml-guarded", func(b *testing.B) { benchGuardedDecode(b, body) })
+	b.Run("codec=ours", func(b *testing.B) { benchDecode(b, body) })
+	b.Run("codec=kolo", func(b *testing.B) { benchKoloDecode(b, answer) })
+	b.Run("codec=encoding-xml", func(b *testing.B) { benchXMLDecode(b, body) })
+	b.Run("codec=guarded", func(b *testing.B) { benchGuardedDecode(b, body) })
 }
 
 // statusFields are the members of an answer to a deposit.
@@ -128,7 +128,7 @@ var statusFields = [...][2]string{
 }
 
 func BenchmarkEncodeStatus(b *testing.B) {
-	b.Run("ours", func(b *testing.B) {
+	b.Run("codec=ours", func(b *testing.B) {
 		var buf []byte
 		b.ReportAllocs()
 		for b.Loop() {
@@ -140,7 +140,7 @@ func BenchmarkEncodeStatus(b *testing.B) {
 		}
 	})
 	// The nearest that kolo has to an answer is a call with one argument.
-	b.Run("kolo", func(b *testing.B) {
+	b.Run("codec=kolo", func(b *testing.B) {
 		type status struct {
 			Status  string `xmlrpc:"status"`
 			Reason  string `xmlrpc:"reason"`
@@ -156,7 +156,7 @@ func BenchmarkEncodeStatus(b *testing.B) {
 			}
 		}
 	})
-	b.Run("encoding-xml", func(b *testing.B) {
+	b.Run("codec=encoding-xml", func(b *testing.B) {
 		type member struct {
 			Name  string `xml:"name"`
 			Value string `xml:"value>string"`

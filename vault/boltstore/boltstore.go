@@ -27,7 +27,8 @@ import (
 var (
 	bucketMeta     = []byte("meta")     // schema, head, checkpoint
 	bucketAccounts = []byte("accounts") // accountKey → account
-	bucketJournal  = []byte("journal")  // index → leaf
+	bucketJournal  = []byte("journal")  // index → links, leaf
+	bucketHolds    = []byte("holds")    // HoldID → hold
 	bucketRequests = []byte("requests") // day, RequestKey → index
 	bucketUsers    = []byte("users")    // subject → user
 )
@@ -39,7 +40,7 @@ var (
 )
 
 // schema is the version of the layout of the file.
-const schema = 1
+const schema = 2
 
 const (
 	lockWait = time.Second // a server that is just stopping lets go within it
@@ -69,7 +70,7 @@ func Create(path string) (*Store, error) {
 		return nil, err
 	}
 	err = db.Update(func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{bucketMeta, bucketAccounts, bucketJournal, bucketRequests, bucketUsers} {
+		for _, name := range [][]byte{bucketMeta, bucketAccounts, bucketJournal, bucketRequests, bucketUsers, bucketHolds} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
@@ -138,7 +139,7 @@ func (s *Store) Close() error { return s.db.Close() }
 // Commit implements vault.Store.
 func (s *Store) Commit(_ context.Context, keys vault.Keys, decide func(*vault.Books) error) error {
 	return s.db.Update(func(tx *bolt.Tx) error {
-		books, err := load(tx, keys)
+		books, spines, err := load(tx, keys)
 		if err != nil {
 			return err
 		}
@@ -146,7 +147,7 @@ func (s *Store) Commit(_ context.Context, keys vault.Keys, decide func(*vault.Bo
 			return err
 		}
 		if c := books.Changes(); c != nil {
-			return write(tx, books.Now, c)
+			return write(tx, books.Now, c, spines)
 		}
 		return nil
 	})
@@ -179,7 +180,7 @@ func (s *Store) Entries(ctx context.Context, from, to int64, yield func(index in
 				if len(k) != 8 || int64(binary.BigEndian.Uint64(k)) != from {
 					return fmt.Errorf("journal entry %d is missing", from)
 				}
-				leaf, err := decodeLeaf(v)
+				_, leaf, err := decodeEntry(v)
 				if err != nil {
 					return fmt.Errorf("journal entry %d: %w", from, err)
 				}
@@ -197,13 +198,18 @@ func (s *Store) Entries(ctx context.Context, from, to int64, yield func(index in
 	return nil
 }
 
+// History implements vault.Store.
+func (s *Store) History(_ context.Context, account vault.Name, from uint64, yield func(uint64, int64, []byte) bool) error {
+	return s.db.View(func(tx *bolt.Tx) error { return history(tx, account, from, yield) })
+}
+
 // Accounts implements vault.Store.
 func (s *Store) Accounts(_ context.Context, after uint64, limit int) ([]vault.Account, error) {
 	var found []vault.Account
 	err := s.db.View(func(tx *bolt.Tx) error {
 		c := tx.Bucket(bucketAccounts).Cursor()
 		for k, v := c.Seek(numberKey(after + 1)); k != nil && k[0] == prefixNumber && len(found) < limit; k, v = c.Next() {
-			a, err := decodeAccount(k, v)
+			a, _, err := decodeAccount(k, v)
 			if err != nil {
 				return err
 			}

@@ -13,24 +13,40 @@ import (
 
 // load reads the records that keys name. What it returns does not point into
 // the file, because decide changes it.
-func load(tx *bolt.Tx, keys vault.Keys) (*vault.Books, error) {
+// The spines belong to the accounts that were loaded.
+func load(tx *bolt.Tx, keys vault.Keys) (*vault.Books, map[vault.Name]spine, error) {
 	checkpoint, head, err := readHead(tx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	accounts := make(map[vault.Name]*vault.Account, len(keys.Accounts))
+	holds := make(map[vault.HoldID]*vault.Hold, len(keys.Holds))
+	names := keys.Accounts
+	for _, id := range keys.Holds {
+		v := tx.Bucket(bucketHolds).Get(holdKey(id))
+		if v == nil {
+			continue
+		}
+		h, err := decodeHold(id, v)
+		if err != nil {
+			return nil, nil, err
+		}
+		holds[id] = &h
+		names = append(names, h.Account)
+	}
+	accounts := make(map[vault.Name]*vault.Account, len(names))
+	spines := make(map[vault.Name]spine, len(names))
 	bucket := tx.Bucket(bucketAccounts)
-	for _, name := range keys.Accounts {
+	for _, name := range names {
 		if accounts[name] != nil {
 			continue
 		}
 		k := accountKey(name)
 		if v := bucket.Get(k); v != nil {
-			a, err := decodeAccount(k, v)
+			a, s, err := decodeAccount(k, v)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
-			accounts[name] = &a
+			accounts[name], spines[name] = &a, s
 		}
 	}
 	users := make(map[string]*vault.User, len(keys.Users))
@@ -38,16 +54,22 @@ func load(tx *bolt.Tx, keys vault.Keys) (*vault.Books, error) {
 		if v := tx.Bucket(bucketUsers).Get([]byte(subject)); v != nil {
 			u, err := decodeUser([]byte(subject), v)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			users[subject] = &u
 		}
 	}
 	requests, err := loadRequests(tx, keys.Requests)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return vault.NewBooks(head, checkpoint, accounts, users, requests), nil
+	return vault.NewBooks(vault.Loaded{
+		Head: head, Checkpoint: checkpoint,
+		Accounts: accounts, Users: users, Requests: requests, Holds: holds,
+		History: func(account vault.Name, from uint64, yield func(uint64, int64, []byte) bool) error {
+			return history(tx, account, from, yield)
+		},
+	}), spines, nil
 }
 
 // loadRequests looks each key up in every day that is still kept.
@@ -67,7 +89,7 @@ func loadRequests(tx *bolt.Tx, keys []vault.RequestKey) (map[vault.RequestKey]va
 			if len(v) != 8 {
 				return nil, fmt.Errorf("request record of day %d has %d bytes", day, len(v))
 			}
-			leaf, err := decodeLeaf(journal.Get(v))
+			_, leaf, err := decodeEntry(journal.Get(v))
 			if err != nil {
 				return nil, fmt.Errorf("journal entry %x of a request: %w", v, err)
 			}
@@ -102,24 +124,37 @@ func dayOf(t time.Time) uint32 { return uint32(t.Unix() / (24 * 60 * 60)) }
 
 // write puts the changes of one commit where they belong. Nothing is written
 // twice: a request id points to its entry, the tree is its right edge.
-func write(tx *bolt.Tx, now time.Time, c *vault.Changes) error {
+func write(tx *bolt.Tx, now time.Time, c *vault.Changes, spines map[vault.Name]spine) error {
+	journal := tx.Bucket(bucketJournal)
+	journal.FillPercent = 1 // keys only ever come at the end
+	for i, entry := range c.Entries {
+		index := c.First + int64(i)
+		links := make([]link, len(entry.Touched))
+		for slot, change := range entry.Touched {
+			name := vault.Name(change.Account)
+			s, l := spines[name].grow(change.Version, place{index, slot})
+			spines[name], links[slot] = s, l
+		}
+		if err := journal.Put(journalKey(index), encodeEntry(index, links, entry.Leaf)); err != nil {
+			return err
+		}
+	}
 	accounts := tx.Bucket(bucketAccounts)
 	for i := range c.Accounts {
 		a := &c.Accounts[i]
-		if err := accounts.Put(accountKey(a.Name), encodeAccount(a)); err != nil {
+		if err := accounts.Put(accountKey(a.Name), encodeAccount(a, spines[a.Name])); err != nil {
+			return err
+		}
+	}
+	holds := tx.Bucket(bucketHolds)
+	for i := range c.Holds {
+		if err := holds.Put(holdKey(c.Holds[i].ID), encodeHold(&c.Holds[i])); err != nil {
 			return err
 		}
 	}
 	users := tx.Bucket(bucketUsers)
 	for i := range c.Users {
 		if err := users.Put([]byte(c.Users[i].Subject), encodeUser(&c.Users[i])); err != nil {
-			return err
-		}
-	}
-	journal := tx.Bucket(bucketJournal)
-	journal.FillPercent = 1 // keys only ever come at the end
-	for i, leaf := range c.Leaves {
-		if err := journal.Put(journalKey(c.First+int64(i)), encodeLeaf(leaf)); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"strconv"
+	"time"
 
 	"example.com/atm"
 	"example.com/atm/vault"
@@ -11,9 +12,10 @@ import (
 
 // Every record begins with the version of its form.
 const (
-	formLeaf    = 1
-	formAccount = 1
+	formEntry   = 2
+	formAccount = 2
 	formUser    = 1
+	formHold    = 1
 )
 
 // Keys of customers' accounts come before those of the house's own.
@@ -51,44 +53,181 @@ func requestKey(day uint32, key vault.RequestKey) []byte {
 
 var errRecord = errors.New("record of no known form")
 
-func encodeLeaf(leaf []byte) []byte { return append([]byte{formLeaf}, leaf...) }
-
-func decodeLeaf(v []byte) ([]byte, error) {
-	if len(v) < 2 || v[0] != formLeaf {
-		return nil, errRecord
+// encodeEntry is a journal record: the links of the accounts that the entry
+// touches, and its leaf.
+func encodeEntry(index int64, links []link, leaf []byte) []byte {
+	v := append(make([]byte, 0, len(leaf)+2+8*len(links)), formEntry, byte(len(links)))
+	for _, l := range links {
+		v = appendLink(v, index, l)
 	}
-	return v[1:], nil
+	return append(v, leaf...)
 }
 
-func encodeAccount(a *vault.Account) []byte {
-	v := append(make([]byte, 0, 32+len(a.Owner)), formAccount, byte(a.Standing))
-	v = binary.AppendUvarint(v, a.Version)
-	v = binary.AppendVarint(v, int64(a.Balance))
-	return append(v, a.Owner...)
+func decodeEntry(v []byte) ([]relativeLink, []byte, error) {
+	if len(v) < 3 || v[0] != formEntry {
+		return nil, nil, errRecord
+	}
+	links := make([]relativeLink, v[1])
+	v = v[2:]
+	for i := range links {
+		var whole bool
+		if links[i], v, whole = cutLink(v); !whole {
+			return nil, nil, errRecord
+		}
+	}
+	return links, v, nil
 }
 
-func decodeAccount(k, v []byte) (vault.Account, error) {
+func encodeAccount(a *vault.Account, s spine) []byte {
+	w := fields{append(make([]byte, 0, 64+len(a.Owner)+4*len(s)+12*len(a.Pending)), formAccount, byte(a.Standing))}
+	w.uint(a.Version)
+	w.int(int64(a.Balance))
+	w.text(a.Owner)
+	w.uint(uint64(len(a.Pending)))
+	for _, p := range a.Pending {
+		w.uint(uint64(p.ID))
+		w.int(int64(p.Amount))
+		w.int(p.Expires.Unix())
+	}
+	if a.Limits == (vault.Limits{}) && a.Spent == (vault.Spent{}) {
+		w.uint(0)
+	} else {
+		w.uint(1)
+		w.int(int64(a.Limits.PerOperation))
+		w.int(int64(a.Limits.DailyAmount))
+		w.int(a.Limits.DailyCount)
+		w.text(a.Limits.Zone)
+		w.int(a.Spent.Day)
+		w.int(int64(a.Spent.Amount))
+		w.int(a.Spent.Count)
+	}
+	w.uint(uint64(len(s)))
+	for _, p := range s {
+		w.uint(uint64(p.index))
+		w.uint(uint64(p.slot))
+	}
+	return w.b
+}
+
+func decodeAccount(k, v []byte) (vault.Account, spine, error) {
 	name, err := accountName(k)
 	if err != nil {
-		return vault.Account{}, err
+		return vault.Account{}, nil, err
 	}
 	if len(v) < 2 || v[0] != formAccount || vault.Standing(v[1]) > vault.Closed {
-		return vault.Account{}, errRecord
+		return vault.Account{}, nil, errRecord
 	}
-	a := vault.Account{Name: name, Standing: vault.Standing(v[1])}
-	v = v[2:]
-	version, n := binary.Uvarint(v)
-	if n <= 0 || version == 0 {
-		return vault.Account{}, errRecord
+	r := reader{b: v[2:]}
+	a := vault.Account{Name: name, Standing: vault.Standing(v[1]), Version: r.uint(), Balance: atm.Amount(r.int()), Owner: r.text()}
+	for range r.count() {
+		a.Pending = append(a.Pending, vault.Pending{
+			ID: vault.HoldID(r.uint()), Amount: atm.Amount(r.int()), Expires: time.Unix(r.int(), 0).UTC(),
+		})
 	}
-	v = v[n:]
-	balance, n := binary.Varint(v)
-	if n <= 0 {
-		return vault.Account{}, errRecord
+	switch r.uint() {
+	case 0:
+	case 1:
+		a.Limits = vault.Limits{
+			PerOperation: atm.Amount(r.int()), DailyAmount: atm.Amount(r.int()), DailyCount: r.int(), Zone: r.text(),
+		}
+		a.Spent = vault.Spent{Day: r.int(), Amount: atm.Amount(r.int()), Count: r.int()}
+	default:
+		r.bad = true
 	}
-	a.Version, a.Balance, a.Owner = version, atm.Amount(balance), string(v[n:])
-	return a, nil
+	var s spine
+	for range r.count() {
+		s = append(s, place{int64(r.uint()), int(r.uint())})
+	}
+	if !r.done() || a.Version == 0 {
+		return vault.Account{}, nil, errRecord
+	}
+	return a, s, nil
 }
+
+func holdKey(id vault.HoldID) []byte { return journalKey(int64(id)) }
+
+func encodeHold(h *vault.Hold) []byte {
+	w := fields{[]byte{formHold, byte(h.State)}}
+	w.int(int64(h.Amount))
+	w.text(string(h.Account))
+	return w.b
+}
+
+func decodeHold(id vault.HoldID, v []byte) (vault.Hold, error) {
+	if len(v) < 2 || v[0] != formHold || vault.HoldState(v[1]) > vault.HoldReleased {
+		return vault.Hold{}, errRecord
+	}
+	r := reader{b: v[2:]}
+	h := vault.Hold{ID: id, State: vault.HoldState(v[1]), Amount: atm.Amount(r.int()), Account: vault.Name(r.text())}
+	if !r.done() {
+		return vault.Hold{}, errRecord
+	}
+	return h, nil
+}
+
+// fields appends the fields of a record.
+type fields struct{ b []byte }
+
+func (f *fields) uint(n uint64) { f.b = binary.AppendUvarint(f.b, n) }
+func (f *fields) int(n int64)   { f.b = binary.AppendVarint(f.b, n) }
+
+func (f *fields) text(s string) {
+	f.uint(uint64(len(s)))
+	f.b = append(f.b, s...)
+}
+
+// A reader takes the fields of a record apart. After one that is not there,
+// all others are zero and done reports false.
+type reader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *reader) uint() uint64 {
+	n, size := binary.Uvarint(r.b)
+	r.skip(size)
+	if r.bad {
+		return 0
+	}
+	return n
+}
+
+func (r *reader) int() int64 {
+	n, size := binary.Varint(r.b)
+	r.skip(size)
+	if r.bad {
+		return 0
+	}
+	return n
+}
+
+func (r *reader) skip(size int) {
+	if size <= 0 || size > len(r.b) {
+		r.b, r.bad = nil, true
+		return
+	}
+	r.b = r.b[size:]
+}
+
+// count reads how many elements follow, of at least a byte each.
+func (r *reader) count() int {
+	n := r.uint()
+	if n > uint64(len(r.b)) {
+		r.b, r.bad = nil, true
+		return 0
+	}
+	return int(n)
+}
+
+func (r *reader) text() string {
+	n := r.count()
+	s := string(r.b[:n])
+	r.b = r.b[n:]
+	return s
+}
+
+// done reports whether the record was whole and nothing is left of it.
+func (r *reader) done() bool { return !r.bad && len(r.b) == 0 }
 
 func encodeUser(u *vault.User) []byte {
 	v := []byte{formUser, 0, byte(len(u.Roles))}

@@ -93,7 +93,7 @@ func testModel(t *testing.T, p Place) {
 			name := vault.Name(n)
 			var got atm.Status
 			want, result := m.usable(n), ""
-			switch kind := rapid.SampledFrom([]string{"open", "deposit", "deposit", "withdraw", "withdraw", "inquiry", "freeze", "unfreeze", "close"}).Draw(r, "kind"); kind {
+			switch kind := rapid.SampledFrom([]string{"open", "deposit", "deposit", "withdraw", "withdraw", "transfer", "transfer", "inquiry", "freeze", "unfreeze", "close"}).Draw(r, "kind"); kind {
 			case "open":
 				got = l.Do(t.Context(), open(name, atm.Amount(cents)))
 				want = atm.AccountExists
@@ -118,6 +118,24 @@ func testModel(t *testing.T, p Place) {
 				if want == atm.OK {
 					m.balance[n] -= cents
 					m.cash += cents
+					result = dollars(m.balance[n])
+				}
+			case "transfer":
+				to := account.Draw(r, "to")
+				got = l.Do(t.Context(), transfer(name, vault.Name(to), atm.Amount(cents)))
+				switch {
+				case want != atm.OK:
+				case to == n:
+					want = atm.SameAccount
+				case m.usable(to) != atm.OK:
+					want = m.usable(to)
+				case m.balance[n] < cents:
+					want = atm.InsufficientFunds
+				case m.balance[to]+cents > int64(atm.MaxBalance):
+					want = atm.BalanceTooLarge
+				default:
+					m.balance[n] -= cents
+					m.balance[to] += cents
 					result = dollars(m.balance[n])
 				}
 			case "inquiry":

@@ -8,10 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/vault"
+	"github.com/google/go-cmp/cmp"
 )
 
 // A Place is where one store lives, so that the suite can close it and open
@@ -33,6 +35,13 @@ func Run(t *testing.T, place func(t *testing.T) Place) {
 		"RequestExpires":      testRequestExpires,
 		"ManyAtOnce":          testManyAtOnce,
 		"Model":               testModel,
+		"History":             testHistory,
+		"Statement":           testStatement,
+		"StatementWhileBusy":  testStatementWhileBusy,
+		"Transfer":            testTransfer,
+		"Holds":               testHolds,
+		"HoldsExpire":         testHoldsExpire,
+		"Limits":              testLimits,
 		"SignerRefusesFork":   testSignerRefusesFork,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, place(t)) })
@@ -99,6 +108,32 @@ func deposit(n vault.Name, amount atm.Amount) vault.Command {
 func withdraw(n vault.Name, amount atm.Amount) vault.Command {
 	return op(atm.Withdraw, vault.Withdraw{Account: n, Cash: vault.Cash(demo.Subject), Amount: amount, Tell: true},
 		audit.Arg{Name: "account", Value: string(n)}, audit.Arg{Name: "amount", Value: amount.String()})
+}
+
+func transfer(from, to vault.Name, amount atm.Amount) vault.Command {
+	return op(atm.Transfer, vault.Transfer{From: from, To: to, Amount: amount, Tell: true},
+		audit.Arg{Name: "from", Value: string(from)}, audit.Arg{Name: "to", Value: string(to)}, audit.Arg{Name: "amount", Value: amount.String()})
+}
+
+func authorize(n vault.Name, amount atm.Amount, life time.Duration) vault.Command {
+	return op(atm.Authorize, vault.Authorize{Account: n, Amount: amount, Life: life},
+		audit.Arg{Name: "account", Value: string(n)}, audit.Arg{Name: "amount", Value: amount.String()})
+}
+
+// capture takes amount of a hold; 0 for all of it.
+func capture(hold any, amount atm.Amount) vault.Command {
+	return op(atm.Capture, vault.Capture{Hold: holdID(hold), Amount: amount, Cash: vault.Cash(demo.Subject)})
+}
+
+func release(hold any) vault.Command {
+	return op(atm.Release, vault.Release{Hold: holdID(hold)})
+}
+
+// holdID reads the result of an authorization.
+func holdID(result any) vault.HoldID {
+	text, _ := result.(string)
+	id, _ := vault.ParseHoldID(text)
+	return id
 }
 
 func inquiry(n vault.Name) vault.Command {
@@ -186,8 +221,8 @@ func testCommitIsWhole(t *testing.T, p Place) {
 	}
 	accounts, err := store.Accounts(t.Context(), 0, 10)
 	want := vault.Account{Name: "100", Owner: "user:demo", Balance: 200100, Version: 2}
-	if err != nil || len(accounts) != 1 || accounts[0] != want {
-		t.Errorf("Accounts = %v, %v, want %v", accounts, err, want)
+	if diff := cmp.Diff([]vault.Account{want}, accounts); err != nil || diff != "" {
+		t.Errorf("Accounts: %v %s", err, diff)
 	}
 	users, err := store.Users(t.Context())
 	if err != nil || len(users) != 1 || fmt.Sprint(users[0]) != "{user:eve [auditor teller] false}" {

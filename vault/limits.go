@@ -1,0 +1,126 @@
+package vault
+
+import (
+	"sync"
+	"time"
+	_ "time/tzdata" // so that a zone means the same on every machine
+
+	"example.com/atm"
+)
+
+// Limits bound what may leave an account by withdrawal, transfer and
+// authorization. A field that is zero sets no limit.
+type Limits struct {
+	PerOperation atm.Amount
+	DailyAmount  atm.Amount
+	DailyCount   int64
+
+	// Zone is where a day begins at midnight, by its name in the IANA time
+	// zone database. Empty is UTC.
+	Zone string
+}
+
+// Spent is what has left an account on one day.
+type Spent struct {
+	Day    int64 // days since 1970 by the calendar of the zone
+	Amount atm.Amount
+	Count  int64
+}
+
+// zones keeps the time zones that have been read: rules do no input.
+var zones sync.Map // string → *time.Location
+
+// ParseZone reports whether there is a time zone of this name.
+func ParseZone(name string) bool { return name != "Local" && zone(name) != nil }
+
+// zone returns a time zone, and nil when there is none of this name.
+func zone(name string) *time.Location {
+	if known, ok := zones.Load(name); ok {
+		return known.(*time.Location)
+	}
+	location, err := time.LoadLocation(name)
+	if err != nil {
+		return nil
+	}
+	zones.Store(name, location)
+	return location
+}
+
+// day is the day of t by the calendar of a zone. A zone was checked when it
+// was set.
+func day(t time.Time, name string) int64 {
+	if location := zone(name); location != nil {
+		t = t.In(location)
+	}
+	year, month, date := t.Date()
+	return time.Date(year, month, date, 0, 0, 0, 0, time.UTC).Unix() / (24 * 60 * 60)
+}
+
+// spend counts amount as leaving a, or says which limit forbids it.
+func (a *Account) spend(amount atm.Amount, now time.Time) (atm.Status, bool) {
+	l := a.Limits
+	if l == (Limits{}) {
+		return atm.Status{}, true
+	}
+	spent := a.Spent
+	if today := day(now, l.Zone); spent.Day != today {
+		spent = Spent{Day: today}
+	}
+	switch {
+	case l.PerOperation != 0 && amount > l.PerOperation:
+		return refuse(atm.LimitPerOperation, "At most "+l.PerOperation.String()+" may leave the account at once"), false
+	case l.DailyCount != 0 && spent.Count >= l.DailyCount:
+		return refuse(atm.LimitDailyCount, "The account has reached its number of operations for today"), false
+	case l.DailyAmount != 0 && (amount > l.DailyAmount || spent.Amount > l.DailyAmount-amount):
+		return refuse(atm.LimitDailyAmount, "At most "+l.DailyAmount.String()+" may leave the account in a day"), false
+	}
+	spent.Amount += amount
+	spent.Count++
+	a.Spent = spent
+	return atm.Status{}, true
+}
+
+// SetLimits sets the limits of an account. What was spent today stays spent.
+type SetLimits struct {
+	Account Name
+	Limits  Limits
+}
+
+// Accounts implements Rule.
+func (r SetLimits) Accounts() []Name { return []Name{r.Account} }
+
+// Decide implements Rule.
+func (r SetLimits) Decide(b *Books) atm.Status {
+	a := b.Account(r.Account)
+	switch {
+	case a.Version == 0:
+		return NotFound(string(r.Account))
+	case a.Standing == Closed:
+		return refuse(atm.AccountClosed, "Account "+string(r.Account)+" is closed")
+	}
+	if a.Limits != r.Limits {
+		a.Limits = r.Limits
+		b.put(a)
+	}
+	return ok(b.Account(r.Account).Record())
+}
+
+// record is the limits as administration sees them: empty where there is none.
+func (l Limits) record() atm.Record {
+	text := func(a atm.Amount) string {
+		if a == 0 {
+			return ""
+		}
+		return a.String()
+	}
+	zone := l.Zone
+	if zone == "" {
+		zone = "UTC"
+	}
+	return atm.Record{
+		{Name: "per_operation", Value: text(l.PerOperation)},
+		{Name: "daily_amount", Value: text(l.DailyAmount)},
+		{Name: "daily_count", Value: l.DailyCount},
+		{Name: "zone", Value: zone},
+	}
+}

@@ -1,0 +1,212 @@
+package vault
+
+import (
+	"fmt"
+	"math/bits"
+	"strconv"
+	"strings"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+)
+
+// StatementMost is the largest number of entries on a page of a statement.
+const StatementMost = 500
+
+// passedOver bounds the changes without money that one page looks at.
+const passedOver = 2000
+
+// A Statement lists the movements of an account, newest first.
+type Statement struct {
+	Party
+	Account Name
+
+	// Limit is the number of entries on the page, at least 1.
+	Limit int
+
+	// Cursor is where the page begins: next of the page before, or empty.
+	Cursor string
+
+	// From and To bound the time of the entries, both inclusive. The zero
+	// time sets no bound. Where the clock was set back, a bound stands at one
+	// of the places with its time.
+	From, To time.Time
+
+	// Read are rows that were read before, by version, so that the committer
+	// need not: it reads only those that came later. Prepare fills it.
+	Read map[uint64]StatementRow
+}
+
+// A StatementRow is what one version of an account's record was made by.
+type StatementRow struct {
+	Index        int64
+	Time         time.Time
+	Operation    atm.Operation
+	Amount       atm.Amount // what the balance grew by
+	Balance      atm.Amount // after it
+	Counterparty string     // the other account; empty when no money moved
+}
+
+// Accounts implements Rule.
+func (r Statement) Accounts() []Name { return []Name{r.Account} }
+
+// Decide implements Rule.
+func (r Statement) Decide(b *Books) atm.Status {
+	a := b.Account(r.Account)
+	if !r.reaches(a) {
+		return NotFound(string(r.Account))
+	}
+	return r.page(a, func(version uint64) StatementRow {
+		if row, read := r.Read[version]; read {
+			return row
+		}
+		index, leaf, err := b.change(r.Account, version)
+		var row StatementRow
+		if err == nil {
+			row, err = rowOf(r.Account, version, index, leaf)
+		}
+		if err != nil && b.err == nil {
+			b.err = err
+		}
+		return row
+	})
+}
+
+// Prepare reads ahead what Decide will look at, outside of the committer.
+func (r *Statement) Prepare(history History) error {
+	r.Read = make(map[uint64]StatementRow)
+	var newest uint64
+	var failed error
+	read := func(from uint64, rows int) {
+		err := history(r.Account, from, func(version uint64, index int64, leaf []byte) bool {
+			newest = max(newest, version)
+			if _, known := r.Read[version]; !known {
+				row, err := rowOf(r.Account, version, index, leaf)
+				if err != nil {
+					failed = err
+					return false
+				}
+				r.Read[version] = row
+			}
+			rows--
+			return rows > 0
+		})
+		if err != nil && failed == nil {
+			failed = err
+		}
+	}
+	read(1<<63, 1)
+	a := Account{Name: r.Account, Version: newest, Balance: r.Read[newest].Balance}
+	r.page(a, func(version uint64) StatementRow {
+		if _, known := r.Read[version]; !known && failed == nil {
+			read(version, 1)
+		}
+		return r.Read[version]
+	})
+	return failed
+}
+
+// page makes the answer. row returns the row of a version.
+func (r *Statement) page(a Account, row func(uint64) StatementRow) atm.Status {
+	// The range is of the versions from first to last.
+	first, last := uint64(1), a.Version
+	if !r.To.IsZero() {
+		last = newestVersion(a.Version, func(v uint64) bool { return !row(v).Time.After(r.To) })
+	}
+	if !r.From.IsZero() {
+		first = newestVersion(a.Version, func(v uint64) bool { return row(v).Time.Before(r.From) }) + 1
+	}
+	var opening, closing atm.Amount
+	if first > 1 {
+		opening = row(first - 1).Balance
+	}
+	switch {
+	case last == a.Version:
+		closing = a.Balance
+	case last > 0:
+		closing = row(last).Balance
+	}
+	at := last
+	if r.Cursor != "" {
+		var valid bool
+		if at, valid = r.version(r.Cursor); !valid || at > last || at < first {
+			return BadCursor("The cursor is none of this account and range")
+		}
+	}
+	var entries []atm.Record
+	for looked := 0; at >= first && len(entries) < r.Limit && looked < r.Limit+passedOver; looked++ {
+		if s := row(at); s.Amount != 0 || at == 1 {
+			entries = append(entries, s.record())
+		}
+		at--
+	}
+	next := ""
+	if at >= first && at > 0 {
+		next = string(r.Account) + "." + strconv.FormatUint(at, 10)
+	}
+	return ok(atm.Record{
+		{Name: "opening", Value: opening.String()},
+		{Name: "closing", Value: closing.String()},
+		{Name: "entries", Value: entries},
+		{Name: "next", Value: next},
+	})
+}
+
+// version reads a cursor.
+func (r *Statement) version(cursor string) (uint64, bool) {
+	digits, found := strings.CutPrefix(cursor, string(r.Account)+".")
+	v, err := strconv.ParseUint(digits, 10, 63)
+	return v, found && err == nil
+}
+
+// BadCursor answers a statement whose page or range makes no sense.
+func BadCursor(reason string) atm.Status { return refuse(atm.CursorInvalid, reason) }
+
+// newestVersion returns the largest version up to newest for which before
+// holds, and 0 when there is none. It looks at versions that do not depend on
+// newest, but for a few, so that it finds them read when it looks again.
+func newestVersion(newest uint64, before func(uint64) bool) uint64 {
+	if newest == 0 {
+		return 0
+	}
+	var v uint64
+	for bit := uint64(1) << (bits.Len64(newest) - 1) &^ (1 << 63); bit > 0; bit >>= 1 {
+		if v|bit <= newest && before(v|bit) {
+			v |= bit
+		}
+	}
+	return v
+}
+
+// rowOf reads the row of a version from the entry that made it.
+func rowOf(n Name, version uint64, index int64, leaf []byte) (StatementRow, error) {
+	entry, err := audit.ParseEntry(leaf)
+	if err != nil {
+		return StatementRow{}, fmt.Errorf("entry %d: %w", index, err)
+	}
+	row := StatementRow{Index: index, Time: entry.Time, Operation: entry.Operation}
+	found := false
+	for _, c := range entry.State {
+		if Name(c.Account) != n {
+			row.Counterparty = c.Account
+		} else if c.Version == version {
+			row.Amount, row.Balance, found = c.After-c.Before, c.After, true
+		}
+	}
+	if !found {
+		return StatementRow{}, fmt.Errorf("entry %d does not make version %d of account %s", index, version, n)
+	}
+	return row, nil
+}
+
+func (s StatementRow) record() atm.Record {
+	return atm.Record{
+		{Name: "index", Value: s.Index},
+		{Name: "time", Value: s.Time.UTC().Format(audit.TimeFormat)},
+		{Name: "operation", Value: string(s.Operation)},
+		{Name: "amount", Value: s.Amount.String()},
+		{Name: "balance", Value: s.Balance.String()},
+		{Name: "counterparty", Value: s.Counterparty},
+	}
+}

@@ -1,0 +1,227 @@
+package vaulttest
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+	"example.com/atm/vault"
+)
+
+// testHistory asks for the entries of every version, from every version
+// downwards, of two accounts that share most of their entries.
+func testHistory(t *testing.T, p Place) {
+	store := p.Open(t)
+	l := NewLedger(t, vault.Config{Store: store})
+	must(t, l, open("1", 0))
+	must(t, l, open("2", 100))
+	for i := range 300 {
+		switch i % 3 {
+		case 0:
+			must(t, l, deposit("1", 2))
+		case 1:
+			must(t, l, transfer("1", "2", 1))
+		case 2:
+			must(t, l, inquiry("1"))
+		}
+	}
+	made := map[string][]int64{} // the index of the entry of each version
+	for index, leaf := range leaves(t, store) {
+		entry, err := audit.ParseEntry(leaf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range entry.State {
+			made[c.Account] = append(made[c.Account], int64(index))
+		}
+	}
+	for _, n := range []vault.Name{"1", "2", vault.Cash(demo.Subject), vault.Equity} {
+		want := made[string(n)]
+		for from := range uint64(len(want) + 3) {
+			next := min(from, uint64(len(want)))
+			err := store.History(t.Context(), n, from, func(version uint64, index int64, leaf []byte) bool {
+				if version != next || index != want[next-1] {
+					t.Fatalf("account %s from %d: version %d at %d, want %d at %d", n, from, version, index, next, want[next-1])
+				}
+				if _, err := audit.ParseEntry(leaf); err != nil {
+					t.Fatal(err)
+				}
+				next--
+				return version%7 != 3 || from%2 == 0 // sometimes enough is enough
+			})
+			if err != nil || next > 0 && from%2 == 0 {
+				t.Fatalf("account %s from %d ended before version %d, %v", n, from, next, err)
+			}
+		}
+	}
+	if err := store.History(t.Context(), "3", 1, func(uint64, int64, []byte) bool { t.Error("3 has a history"); return false }); err != nil {
+		t.Error(err)
+	}
+}
+
+// statement asks for a page as the teller does.
+func statement(t testing.TB, store vault.Store, r vault.Statement) vault.Command {
+	t.Helper()
+	if r.Limit == 0 {
+		r.Limit = 50
+	}
+	err := r.Prepare(func(n vault.Name, from uint64, yield func(uint64, int64, []byte) bool) error {
+		return store.History(t.Context(), n, from, yield)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return op(atm.Statement, r)
+}
+
+func field[T any](t testing.TB, r any, name string) T {
+	t.Helper()
+	record, _ := r.(atm.Record)
+	v, ok := record.Get(name).(T)
+	if !ok {
+		t.Fatalf("%v has no %s", r, name)
+	}
+	return v
+}
+
+func testStatement(t *testing.T, p Place) {
+	store := p.Open(t)
+	begin := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	now := begin
+	var mu sync.Mutex
+	l := NewLedger(t, vault.Config{Store: store, Now: func() time.Time { mu.Lock(); defer mu.Unlock(); return now }})
+	must(t, l, open("1", 1000))
+	must(t, l, open("2", 0))
+	want := []string{"0 10.00 10.00 equity:opening"} // minutes since begin, amount, balance, counterparty
+	balance := atm.Amount(1000)
+	for i := 1; i <= 120; i++ {
+		mu.Lock()
+		now = begin.Add(time.Duration(i) * time.Minute)
+		mu.Unlock()
+		switch i % 4 {
+		case 0:
+			must(t, l, transfer("1", "2", 3))
+			balance -= 3
+			want = append(want, fmt.Sprintf("%d -0.03 %s 2", i, balance))
+		case 1:
+			must(t, l, op(atm.AccountFreeze, vault.SetStanding{Account: "1", Standing: vault.Frozen}))
+			must(t, l, op(atm.AccountUnfreeze, vault.SetStanding{Account: "1", Standing: vault.Open}))
+		default:
+			must(t, l, deposit("1", 5))
+			balance += 5
+			want = append(want, fmt.Sprintf("%d 0.05 %s cash:user:demo", i, balance))
+		}
+	}
+	read := func(r vault.Statement) (lines []string, opening, closing string) {
+		t.Helper()
+		for pages := 0; ; pages++ {
+			s := must(t, l, statement(t, store, r))
+			for _, e := range field[[]atm.Record](t, s.Result, "entries") {
+				at, err := time.Parse(time.RFC3339, field[string](t, e, "time"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				lines = append([]string{fmt.Sprintf("%d %s %s %s", int(at.Sub(begin).Minutes()),
+					field[string](t, e, "amount"), field[string](t, e, "balance"), field[string](t, e, "counterparty"))}, lines...)
+			}
+			opening, closing = field[string](t, s.Result, "opening"), field[string](t, s.Result, "closing")
+			if r.Cursor = field[string](t, s.Result, "next"); r.Cursor == "" {
+				return lines, opening, closing
+			}
+			if pages > 200 {
+				t.Fatal("the statement has no end")
+			}
+		}
+	}
+	for _, limit := range []int{1, 7, 50, 500} {
+		lines, opening, closing := read(vault.Statement{Account: "1", Limit: limit})
+		if fmt.Sprint(lines) != fmt.Sprint(want) || opening != "0.00" || closing != balance.String() {
+			t.Fatalf("limit %d: %q from %s to %s\nwant %q to %s", limit, lines, opening, closing, want, balance)
+		}
+	}
+	// Every range, against the plain list.
+	minute := func(i int) time.Time { return begin.Add(time.Duration(i) * time.Minute) }
+	for from := -1; from <= 121; from += 7 {
+		for to := from; to <= 122; to += 9 {
+			var part []string
+			opening, closing := "0.00", "0.00"
+			for _, line := range want {
+				var at int
+				var amount, after string
+				if _, err := fmt.Sscan(line, &at, &amount, &after); err != nil {
+					t.Fatal(err)
+				}
+				if at < from {
+					opening = after
+				}
+				if at <= to {
+					closing = after
+				}
+				if at >= from && at <= to {
+					part = append(part, line)
+				}
+			}
+			lines, gotOpening, gotClosing := read(vault.Statement{Account: "1", Limit: 10, From: minute(from), To: minute(to)})
+			if fmt.Sprint(lines) != fmt.Sprint(part) || gotOpening != opening || gotClosing != closing {
+				t.Fatalf("from %d to %d: %q from %s to %s\nwant %q from %s to %s", from, to, lines, gotOpening, gotClosing, part, opening, closing)
+			}
+		}
+	}
+	for _, cursor := range []string{"x", "1.0", "1.999", "2.1", "1.-1", "1."} {
+		refused(t, l, statement(t, store, vault.Statement{Account: "1", Cursor: cursor}), atm.CursorInvalid)
+	}
+	refused(t, l, statement(t, store, vault.Statement{Account: "3"}), atm.AccountNotFound)
+	refused(t, l, statement(t, store, vault.Statement{Account: "1", Party: vault.Party{Owner: "user:eve"}}), atm.AccountNotFound)
+}
+
+// testStatementWhileBusy reads statements while others deposit. Each adds up,
+// and holds everything that stands before it in the log.
+func testStatementWhileBusy(t *testing.T, p Place) {
+	store := p.Open(t)
+	l := NewLedger(t, vault.Config{Store: store})
+	must(t, l, open("1", 0))
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					l.Do(t.Context(), deposit("1", 1))
+				}
+			}
+		})
+	}
+	for range 50 {
+		s := must(t, l, statement(t, store, vault.Statement{Account: "1", Limit: 20}))
+		var index int64
+		if _, err := fmt.Sscan(s.Receipt, &index); err != nil {
+			t.Fatal(err)
+		}
+		entries := field[[]atm.Record](t, s.Result, "entries")
+		if len(entries) == 0 {
+			t.Fatal("an empty statement")
+		}
+		if first := entries[0]; field[string](t, first, "balance") != field[string](t, s.Result, "closing") {
+			t.Fatalf("closing %v after %v", s.Result, first)
+		}
+		newest := field[int64](t, entries[0], "index")
+		err := store.Entries(t.Context(), newest+1, index, func(i int64, leaf []byte) error {
+			entry, err := audit.ParseEntry(leaf)
+			if err == nil && len(entry.State) > 0 {
+				err = fmt.Errorf("the statement in entry %d lacks entry %d", index, i)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(stop)
+	wg.Wait()
+}
