@@ -154,8 +154,6 @@ func canonicalText(s string) string {
 			b.WriteString(`\t`)
 		case r < 0x7f:
 			b.WriteRune(r)
-		case r == 0x7f:
-			b.WriteByte(0x7f)
 		case r > 0xffff:
 			r -= 0x10000
 			fmt.Fprintf(&b, `\u%04x\u%04x`, 0xd800+r>>10, 0xdc00+r&0x3ff)
