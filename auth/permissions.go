@@ -10,13 +10,16 @@ var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 		atm.Teller:   atm.Everywhere,
 		atm.Auditor:  atm.Everywhere,
 	},
-	atm.Deposit: {
+	atm.Deposit:   movement,
+	atm.Withdraw:  movement,
+	atm.Transfer:  movement,
+	atm.Authorize: movement,
+	atm.Capture:   movement,
+	atm.Release:   movement,
+	atm.Statement: {
 		atm.Customer: atm.Owned,
 		atm.Teller:   atm.Everywhere,
-	},
-	atm.Withdraw: {
-		atm.Customer: atm.Owned,
-		atm.Teller:   atm.Everywhere,
+		atm.Auditor:  atm.Everywhere,
 	},
 	atm.Whoami: {
 		atm.Customer: atm.Owned,
@@ -32,10 +35,14 @@ var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 	atm.AccountFreeze:   operator,
 	atm.AccountUnfreeze: operator,
 	atm.AccountClose:    operator,
+	atm.AccountLimit:    operator,
 	atm.CertIssue:       operator,
 
 	atm.AuditRead: {atm.Auditor: atm.Everywhere},
 }
+
+// movement is who may move money, and in the case of a transfer where from.
+var movement = map[atm.Role]atm.Reach{atm.Customer: atm.Owned, atm.Teller: atm.Everywhere}
 
 var operator = map[atm.Role]atm.Reach{atm.Operator: atm.Everywhere}
 

@@ -136,6 +136,53 @@ func (c *Client) Withdraw(ctx context.Context, account atm.AccountID, amount atm
 	return c.Move(ctx, string(atm.Withdraw), id, account.String(), amount.String())
 }
 
+// Transfer moves amount from one account to another. id is as for Deposit.
+func (c *Client) Transfer(ctx context.Context, from, to atm.AccountID, amount atm.Amount, id atm.RequestID) (*Answer, error) {
+	return c.Move(ctx, string(atm.Transfer), id, from.String(), to.String(), amount.String())
+}
+
+// Authorize sets amount of an account aside for life, or for the server's
+// seven days when life is zero. The text of the answer is the id of the hold.
+// id is as for Deposit.
+func (c *Client) Authorize(ctx context.Context, account atm.AccountID, amount atm.Amount, life time.Duration, id atm.RequestID) (*Answer, error) {
+	seconds := ""
+	if life != 0 {
+		seconds = strconv.FormatInt(int64(life/time.Second), 10)
+	}
+	return c.Move(ctx, string(atm.Authorize), id, account.String(), amount.String(), seconds)
+}
+
+// Capture takes amount of a hold, or all of it when amount is zero. id is as
+// for Deposit.
+func (c *Client) Capture(ctx context.Context, hold string, amount atm.Amount, id atm.RequestID) (*Answer, error) {
+	text := ""
+	if amount != 0 {
+		text = amount.String()
+	}
+	return c.Move(ctx, string(atm.Capture), id, hold, text)
+}
+
+// Release gives a hold up. id is as for Deposit.
+func (c *Client) Release(ctx context.Context, hold string, id atm.RequestID) (*Answer, error) {
+	return c.Move(ctx, string(atm.Release), id, hold)
+}
+
+// A Range is what a statement is to list. The zero value is the newest page.
+type Range struct {
+	Limit    int    // entries on the page, 1 to 500; 50 when zero
+	Cursor   string // next of the page before
+	From, To string // times in RFC 3339, both inclusive
+}
+
+// Statement lists the movements of an account, newest first.
+func (c *Client) Statement(ctx context.Context, account atm.AccountID, r Range) (*Answer, error) {
+	options := map[string]any{"cursor": r.Cursor, "from": r.From, "to": r.To}
+	if r.Limit != 0 {
+		options["limit"] = r.Limit
+	}
+	return c.Call(ctx, string(atm.Statement), account.String(), options)
+}
+
 // Call calls a method that may be repeated without harm.
 func (c *Client) Call(ctx context.Context, method string, args ...any) (*Answer, error) {
 	answer, _, err := c.persist(ctx, method, "", args)

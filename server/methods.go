@@ -28,7 +28,7 @@ func (s *Server) methods() (*xmlrpc.Server[*session], error) {
 			}
 			m.Params = append(m.Params, param)
 			if p.Example.Given() {
-				m.Example = append(m.Example, xmlrpc.Value{Kind: wireKinds[p.Example.Kind], Text: p.Example.Text})
+				m.Example = append(m.Example, wireValue(p.Example))
 			}
 		}
 		methods = append(methods, m)
@@ -46,6 +46,16 @@ var wireKinds = map[atm.Kind]xmlrpc.Kind{
 	atm.Int:    xmlrpc.Int,
 	atm.Double: xmlrpc.Double,
 	atm.String: xmlrpc.String,
+	atm.Struct: xmlrpc.Struct,
+}
+
+// wireValue writes an argument as it would arrive.
+func wireValue(a atm.Arg) xmlrpc.Value {
+	v := xmlrpc.Value{Kind: wireKinds[a.Kind], Text: a.Text}
+	for _, m := range a.Members {
+		v.Members = append(v.Members, xmlrpc.Member{Name: m.Name, Value: wireValue(m.Arg)})
+	}
+	return v
 }
 
 // noKeyOnMulticall refuses a multicall with a request id in its header: one
@@ -102,21 +112,35 @@ func (s *Server) faulted(ctx context.Context, in *session, m *xmlrpc.Method[*ses
 	return func() { recorded() }
 }
 
-// arguments hands values to the teller as they were written. What is neither
-// number nor string is left out: no operation takes it.
+// arguments hands values to the teller as they were written.
 func arguments(values []xmlrpc.Value) []atm.Arg {
 	args := make([]atm.Arg, len(values))
 	for i, v := range values {
-		switch v.Kind {
-		case xmlrpc.Int:
-			args[i] = atm.Arg{Kind: atm.Int, Text: v.Text}
-		case xmlrpc.Double:
-			args[i] = atm.Arg{Kind: atm.Double, Text: v.Text}
-		case xmlrpc.String:
-			args[i] = atm.Arg{Kind: atm.String, Text: v.Text}
+		args[i] = argument(v)
+		if v.Kind == xmlrpc.Struct {
+			args[i] = atm.Arg{Kind: atm.Struct, Members: make([]atm.Member, len(v.Members))}
+			for j, m := range v.Members {
+				args[i].Members[j] = atm.Member{Name: m.Name, Arg: argument(m.Value)}
+			}
 		}
 	}
 	return args
+}
+
+// argument hands a value that is not composed of others to the teller. What no
+// operation takes becomes an empty struct, which none takes there.
+func argument(v xmlrpc.Value) atm.Arg {
+	switch v.Kind {
+	case xmlrpc.Nil:
+		return atm.Arg{}
+	case xmlrpc.Int:
+		return atm.Arg{Kind: atm.Int, Text: v.Text}
+	case xmlrpc.Double:
+		return atm.Arg{Kind: atm.Double, Text: v.Text}
+	case xmlrpc.String:
+		return atm.Arg{Kind: atm.String, Text: v.Text}
+	}
+	return atm.Arg{Kind: atm.Struct}
 }
 
 // dict is the status dict on the wire.

@@ -2,6 +2,9 @@ package teller
 
 import (
 	"context"
+	"math"
+	"strconv"
+	"time"
 
 	"example.com/atm"
 	"example.com/atm/vault"
@@ -68,6 +71,20 @@ var (
 	}
 )
 
+var (
+	paramHold = Param{
+		Name: "hold", Kinds: []atm.Kind{atm.String},
+		Help:    "Id of a hold, as authorize answered it.",
+		Example: text("h4711"),
+	}
+	paramRange = Param{
+		Name: "range", Kinds: []atm.Kind{atm.Struct}, Optional: true,
+		Help: "limit, the entries on the page, 1 to 500, 50 when left out; cursor, next of the page before; " +
+			"from and to, times in RFC 3339, both inclusive.",
+		Example: atm.Arg{Kind: atm.Struct, Members: []atm.Member{{Name: "limit", Arg: atm.Arg{Kind: atm.Int, Text: "10"}}}},
+	}
+)
+
 var operations = append([]Operation{
 	{
 		Name:   atm.Inquiry,
@@ -86,6 +103,49 @@ var operations = append([]Operation{
 		Help:   "Takes money out of an account and tells the balance after it.",
 		Params: []Param{paramAccount, paramAmount, paramRequest},
 		rule:   withdraw,
+	},
+	{
+		Name: atm.Transfer,
+		Help: "Moves money from one account to another and tells the balance of the first after it.",
+		Params: []Param{
+			{Name: "from", Kinds: paramAccount.Kinds, Help: "Number of the account that the money leaves.", Example: paramAccount.Example},
+			{Name: "to", Kinds: paramAccount.Kinds, Help: "Number of the account that it arrives at.", Example: atm.Arg{Kind: atm.Int, Text: "200"}},
+			paramAmount, paramRequest,
+		},
+		rule: transfer,
+	},
+	{
+		Name: atm.Authorize,
+		Help: "Sets money of an account aside for a while and tells the id of the hold.",
+		Params: []Param{
+			paramAccount, paramAmount,
+			{Name: "seconds", Kinds: []atm.Kind{atm.Int, atm.String}, Optional: true, Help: "Life of the hold, 1 to 2592000; seven days when left out."},
+			paramRequest,
+		},
+		rule: authorize,
+	},
+	{
+		Name: atm.Capture,
+		Help: "Takes the money of a hold, or a part of it, and frees the rest. Tells the amount taken.",
+		Params: []Param{
+			paramHold,
+			{Name: "amount", Kinds: paramAmount.Kinds, Optional: true, Help: "Dollars, at most those of the hold; all of them when left out."},
+			paramRequest,
+		},
+		rule: capture,
+	},
+	{
+		Name:   atm.Release,
+		Help:   "Gives a hold up and tells the amount that is free again.",
+		Params: []Param{paramHold, paramRequest},
+		rule:   release,
+	},
+	{
+		Name:       atm.Statement,
+		Help:       "Lists the movements of an account, newest first, with the balances before and after all of the range.",
+		Params:     []Param{paramAccount, paramRange},
+		Structured: true,
+		rule:       statement,
 	},
 	{
 		Name:       atm.Whoami,
@@ -123,6 +183,131 @@ func withdraw(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 		Party: in.party(), Account: account, Cash: vault.Cash(in.caller.Subject), Amount: amount,
 		Tell: t.mayInquire(in),
 	}, nil
+}
+
+func transfer(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
+	from, noFrom := in.account(0, vault.NotFound)
+	to, noTo := in.account(1, vault.NotFound)
+	amount, noAmount := in.amount(2)
+	for _, refusal := range []vault.Rule{noAmount, noFrom, noTo} {
+		if refusal != nil {
+			return refusal, nil
+		}
+	}
+	return vault.Transfer{Party: in.party(), From: from, To: to, Amount: amount, Tell: t.mayInquire(in)}, nil
+}
+
+const (
+	holdDefault = 7 * 24 * time.Hour
+	holdMost    = 30 * 24 * time.Hour
+)
+
+func authorize(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
+	account, amount, refusal := in.movement()
+	if refusal != nil {
+		return refusal, nil
+	}
+	life := holdDefault
+	if arg := in.args[2]; arg.Given() {
+		n, ok := wholeNumber(arg.Text, int64(holdMost/time.Second))
+		if !ok {
+			return vault.Refuse(atm.AmountInvalid, "The seconds of a hold are a number from 1 to 2592000"), nil
+		}
+		life = time.Duration(n) * time.Second
+	}
+	return vault.Authorize{Party: in.party(), Account: account, Amount: amount, Life: life}, nil
+}
+
+// wholeNumber reads a number from 1 to most.
+func wholeNumber(s string, most int64) (int64, bool) {
+	n, err := strconv.ParseInt(s, 10, 64)
+	return n, err == nil && n >= 1 && n <= most
+}
+
+func capture(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
+	hold, refusal := in.hold()
+	r := vault.Capture{Party: in.party(), Hold: hold, Cash: vault.Cash(in.caller.Subject)}
+	if in.args[1].Given() {
+		var noAmount vault.Rule
+		if r.Amount, noAmount = in.amount(1); noAmount != nil {
+			return noAmount, nil
+		}
+	}
+	if refusal != nil {
+		return refusal, nil
+	}
+	return r, nil
+}
+
+func release(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
+	hold, refusal := in.hold()
+	if refusal != nil {
+		return refusal, nil
+	}
+	return vault.Release{Party: in.party(), Hold: hold}, nil
+}
+
+// hold reads the first argument as the id of a hold.
+func (in *input) hold() (vault.HoldID, vault.Rule) {
+	id, ok := vault.ParseHoldID(in.args[0].Text)
+	if !ok {
+		return 0, vault.Refusal(vault.NoHold())
+	}
+	return id, nil
+}
+
+func statement(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
+	account, refusal := in.account(0, vault.NotFound)
+	r := vault.Statement{Party: in.party(), Account: account, Limit: statementDefault}
+	if noRange, err := in.statementRange(&r); noRange != nil || err != nil {
+		return noRange, err
+	}
+	if refusal != nil {
+		return refusal, nil
+	}
+	err := r.Prepare(func(n vault.Name, from uint64, yield func(uint64, int64, []byte) bool) error {
+		return t.cfg.Store.History(ctx, n, from, yield)
+	})
+	return r, err
+}
+
+const statementDefault = 50
+
+// statementRange reads the optional struct of a statement into r.
+func (in *input) statementRange(r *vault.Statement) (vault.Rule, error) {
+	for _, m := range in.args[1].Members {
+		if !m.Arg.Given() {
+			continue
+		}
+		want := atm.String
+		if m.Name == "limit" {
+			want = atm.Int
+		}
+		if m.Arg.Kind != want {
+			return nil, malformed("%s of a statement is of the wrong type", shorten(m.Name))
+		}
+		var err error
+		switch m.Name {
+		case "limit":
+			n, ok := wholeNumber(m.Arg.Text, math.MaxInt64)
+			if !ok {
+				return vault.Refusal(vault.BadCursor("limit is a number from 1 to 500")), nil
+			}
+			r.Limit = int(min(n, vault.StatementMost))
+		case "cursor":
+			r.Cursor = m.Arg.Text
+		case "from":
+			r.From, err = time.Parse(time.RFC3339, m.Arg.Text)
+		case "to":
+			r.To, err = time.Parse(time.RFC3339, m.Arg.Text)
+		default:
+			return nil, malformed("a statement has no %s", shorten(m.Name))
+		}
+		if err != nil {
+			return vault.Refusal(vault.BadCursor(m.Name + " is no time in RFC 3339")), nil
+		}
+	}
+	return nil, nil
 }
 
 // movement reads account and amount. Both are read even if the first is

@@ -10,6 +10,7 @@ package teller
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -188,12 +189,27 @@ func (in *input) named() []audit.Arg {
 			continue
 		}
 		text := arg.Text
+		if arg.Kind == atm.Struct {
+			text = members(arg.Members)
+		}
 		if in.read != nil && in.read[i] != "" {
 			text = in.read[i]
 		}
 		args = append(args, audit.Arg{Name: p.Name, Value: text})
 	}
 	return args
+}
+
+// members writes the members of a struct in one line, for the audit log.
+func members(list []atm.Member) string {
+	var words []string
+	for _, m := range list {
+		if m.Arg.Given() {
+			words = append(words, m.Name+"="+m.Arg.Text)
+		}
+	}
+	slices.Sort(words)
+	return strings.Join(words, " ")
 }
 
 // understood notes how the argument at position i was read, so that "5", 5

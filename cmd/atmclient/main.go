@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"example.com/atm"
@@ -46,15 +47,25 @@ type options struct {
 	timeout   time.Duration
 	output    string
 	quiet     bool
+
+	life             time.Duration // of a hold
+	limit            int           // of a statement
+	cursor, from, to string        // of a statement
 }
 
 func (o *options) command() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "atmclient [flags] SERVER PORT OPERATION ACCOUNT [AMOUNT]",
-		Short: "Asks an ATM server for a balance, deposits, and withdraws",
+		Short: "Asks an ATM server for a balance, deposits, withdraws, and what belongs to it",
 		Example: `  atmclient localhost 9000 inquiry 100
   atmclient localhost 9000 deposit 100 1001
-  atmclient localhost 9000 withdraw 100 392.50`,
+  atmclient localhost 9000 withdraw 100 392.50
+  atmclient localhost 9000 transfer 100 200 12.50
+  atmclient localhost 9000 statement 100 --limit 10
+  atmclient localhost 9000 authorize 100 50 --life 1h
+  atmclient localhost 9000 capture h4711 42.50
+  atmclient localhost 9000 release h4711
+  atmclient localhost 9000 whoami`,
 		Version:       version.String(),
 		Args:          cobra.ArbitraryArgs,
 		SilenceErrors: true,
@@ -79,6 +90,11 @@ func (o *options) command() *cobra.Command {
 	flags.StringVar(&o.files.Key, "key", "", "`file` with its key")
 	flags.StringVar(&o.requestID, "request-id", "", "`id` of a request whose outcome was unknown, to ask again")
 	flags.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long to try")
+	flags.DurationVar(&o.life, "life", 0, "how long authorize holds the money; seven days when left out")
+	flags.IntVar(&o.limit, "limit", 50, "`entries` on a page of a statement, 1 to 500")
+	flags.StringVar(&o.cursor, "cursor", "", "where the page of a statement begins, as the page before it said")
+	flags.StringVar(&o.from, "from", "", "begin of a statement, a `time` such as 2026-05-01T00:00:00Z")
+	flags.StringVar(&o.to, "to", "", "end of a statement, a `time`")
 	flags.StringVarP(&o.output, "output", "o", "text", "`form` of what is printed: text or json")
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "print no result")
 	return cmd
@@ -108,8 +124,34 @@ type request struct {
 	host      string
 	operation atm.Operation
 	account   atm.AccountID
-	amount    atm.Amount
+	to        atm.AccountID // of a transfer
+	hold      string
+	amount    atm.Amount // zero when a capture takes all
 	id        atm.RequestID
+}
+
+// An argument is what stands after the operation.
+type argument uint8
+
+const (
+	account argument = iota
+	toAccount
+	amount
+	amountOrAll
+	hold
+)
+
+// operations are the operations and their arguments.
+var operations = map[atm.Operation][]argument{
+	atm.Inquiry:   {account},
+	atm.Deposit:   {account, amount},
+	atm.Withdraw:  {account, amount},
+	atm.Transfer:  {account, toAccount, amount},
+	atm.Authorize: {account, amount},
+	atm.Capture:   {hold, amountOrAll},
+	atm.Release:   {hold},
+	atm.Statement: {account},
+	atm.Whoami:    {},
 }
 
 // parse checks the arguments. Nothing is sent unless all of them are good.
@@ -120,7 +162,7 @@ func (o *options) parse(args []string) (*request, error) {
 	if o.output != "text" && o.output != "json" {
 		return nil, exit.Usagef("--output is text or json, not %q", o.output)
 	}
-	if len(args) < 4 {
+	if len(args) < 3 {
 		return nil, exit.Usagef("SERVER, PORT, OPERATION and ACCOUNT are needed; see atmclient --help")
 	}
 	r := &request{host: strings.Trim(args[0], "[]"), operation: atm.Operation(args[2])}
@@ -132,34 +174,89 @@ func (o *options) parse(args []string) (*request, error) {
 		return nil, exit.Usagef("%q is no name or address of a server", args[0])
 	}
 	r.server = "https://" + net.JoinHostPort(r.host, args[1])
-	wanted := 5
+	wanted, known := operations[r.operation]
+	if !known {
+		return nil, exit.Usagef("there is no operation %q; see atmclient --help", args[2])
+	}
+	args = args[3:]
+	for _, what := range wanted {
+		if len(args) == 0 {
+			if what == amountOrAll {
+				break
+			}
+			return nil, exit.Usagef("%s needs %s", r.operation, what)
+		}
+		if err := r.take(what, args[0]); err != nil {
+			return nil, err
+		}
+		args = args[1:]
+	}
+	if len(args) > 0 {
+		return nil, exit.Usagef("%s takes no argument %q", r.operation, args[0])
+	}
+	if r.moves() {
+		return r, o.identify(r)
+	}
+	return r, o.checkRange(r)
+}
+
+// String says what is missing.
+func (a argument) String() string {
+	switch a {
+	case amount, amountOrAll:
+		return "an amount"
+	case hold:
+		return "the id of a hold"
+	case toAccount:
+		return "an account that the money goes to"
+	}
+	return "an account"
+}
+
+func (r *request) take(what argument, text string) error {
+	switch what {
+	case account, toAccount:
+		id, ok := atm.ParseAccountID(text)
+		if !ok {
+			return exit.Usagef("the account %q is no number from 1 to %d", text, atm.MaxAccountID)
+		}
+		if what == toAccount {
+			r.to = id
+		} else {
+			r.account = id
+		}
+	case amount, amountOrAll:
+		value, code := atm.ParseAmount(text)
+		if code != atm.OK {
+			return exit.Usagef("the amount %s %s", text, amountFaults[code])
+		}
+		r.amount = value
+	case hold:
+		r.hold = text
+	}
+	return nil
+}
+
+// moves reports whether the operation has a request id.
+func (r *request) moves() bool {
 	switch r.operation {
-	case atm.Inquiry:
-		wanted = 4
-	case atm.Deposit, atm.Withdraw:
-	default:
-		return nil, exit.Usagef("there is no operation %q: it is inquiry, deposit or withdraw", args[2])
+	case atm.Inquiry, atm.Statement, atm.Whoami:
+		return false
 	}
-	switch {
-	case len(args) < wanted:
-		return nil, exit.Usagef("%s needs an amount", r.operation)
-	case len(args) > wanted:
-		return nil, exit.Usagef("%s takes no argument %q", r.operation, args[wanted])
+	return true
+}
+
+// checkRange checks the flags of a statement.
+func (o *options) checkRange(r *request) error {
+	for name, text := range map[string]string{"from": o.from, "to": o.to} {
+		if _, err := time.Parse(time.RFC3339, text); text != "" && err != nil {
+			return exit.Usagef("--%s %q is no time such as 2026-05-01T00:00:00Z", name, text)
+		}
 	}
-	account, ok := atm.ParseAccountID(args[3])
-	if !ok {
-		return nil, exit.Usagef("the account %q is no number from 1 to %d", args[3], atm.MaxAccountID)
+	if o.limit < 1 || o.limit > 500 {
+		return exit.Usagef("--limit is a number from 1 to 500")
 	}
-	r.account = account
-	if wanted == 4 {
-		return r, nil
-	}
-	amount, code := atm.ParseAmount(args[4])
-	if code != atm.OK {
-		return nil, exit.Usagef("the amount %s %s", args[4], amountFaults[code])
-	}
-	r.amount = amount
-	return r, o.identify(r)
+	return nil
 }
 
 var amountFaults = map[atm.Code]string{
@@ -201,15 +298,7 @@ func (o *options) carryOut(ctx context.Context, r *request) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
-	var answer *client.Answer
-	switch r.operation {
-	case atm.Inquiry:
-		answer, err = c.Inquiry(ctx, r.account)
-	case atm.Deposit:
-		answer, err = c.Deposit(ctx, r.account, r.amount, r.id)
-	case atm.Withdraw:
-		answer, err = c.Withdraw(ctx, r.account, r.amount, r.id)
-	}
+	answer, err := o.call(ctx, c, r)
 	var unknown *client.OutcomeUnknownError
 	if errors.As(err, &unknown) {
 		return o.unknown(r, err)
@@ -218,6 +307,28 @@ func (o *options) carryOut(ctx context.Context, r *request) error {
 		return err
 	}
 	return o.print(r, answer)
+}
+
+func (o *options) call(ctx context.Context, c *client.Client, r *request) (*client.Answer, error) {
+	switch r.operation {
+	case atm.Deposit:
+		return c.Deposit(ctx, r.account, r.amount, r.id)
+	case atm.Withdraw:
+		return c.Withdraw(ctx, r.account, r.amount, r.id)
+	case atm.Transfer:
+		return c.Transfer(ctx, r.account, r.to, r.amount, r.id)
+	case atm.Authorize:
+		return c.Authorize(ctx, r.account, r.amount, o.life, r.id)
+	case atm.Capture:
+		return c.Capture(ctx, r.hold, r.amount, r.id)
+	case atm.Release:
+		return c.Release(ctx, r.hold, r.id)
+	case atm.Statement:
+		return c.Statement(ctx, r.account, client.Range{Limit: o.limit, Cursor: o.cursor, From: o.from, To: o.to})
+	case atm.Whoami:
+		return c.Call(ctx, string(atm.Whoami))
+	}
+	return c.Inquiry(ctx, r.account)
 }
 
 // unknown tells how to find out.
@@ -254,10 +365,52 @@ func (o *options) printResult(r *request, a *client.Answer) error {
 			Request atm.RequestID `json:"request_id,omitempty"`
 		}{a.Status(), a.Reason, a.Result, a.Code, a.Receipt, r.id})
 	case !a.OK():
-	case r.operation == atm.Inquiry:
+	default:
+		err = o.printText(r, a)
+	}
+	return err
+}
+
+func (o *options) printText(r *request, a *client.Answer) error {
+	var err error
+	switch r.operation {
+	case atm.Inquiry:
 		_, err = fmt.Fprintf(o.stdout, "Current value of account %s is $%s\n", r.account, a.Text())
+	case atm.Transfer:
+		_, err = fmt.Fprintf(o.stdout, "Successful transfer of $%s from account %s to account %s\n", r.amount, r.account, r.to)
+	case atm.Authorize:
+		_, err = fmt.Fprintf(o.stdout, "Successful authorize of $%s from account %s: hold %s\n", r.amount, r.account, a.Text())
+	case atm.Capture, atm.Release:
+		_, err = fmt.Fprintf(o.stdout, "Successful %s of $%s of hold %s\n", r.operation, a.Text(), r.hold)
+	case atm.Statement:
+		err = o.printStatement(a)
+	case atm.Whoami:
+		me, _ := a.Result.(map[string]any)
+		_, err = fmt.Fprintf(o.stdout, "%v, %v, by %v\n", me["subject"], me["roles"], me["method"])
 	default:
 		_, err = fmt.Fprintf(o.stdout, "Successful %s of $%s to account %s\n", r.operation, r.amount, r.account)
 	}
 	return err
+}
+
+// printStatement prints movements as they are listed, newest first, between
+// the balances of the range.
+func (o *options) printStatement(a *client.Answer) error {
+	page, _ := a.Result.(map[string]any)
+	entries, _ := page["entries"].([]any)
+	t := tabwriter.NewWriter(o.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "closing\t\t\t%v\t\n", page["closing"])
+	for _, entry := range entries {
+		e, _ := entry.(map[string]any)
+		fmt.Fprintf(t, "%v\t%v\t%v\t%v\t%v\n", e["time"], e["operation"], e["amount"], e["balance"], e["counterparty"])
+	}
+	fmt.Fprintf(t, "opening\t\t\t%v\t\n", page["opening"])
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if next, _ := page["next"].(string); next != "" {
+		_, err := fmt.Fprintf(o.stderr, "There are older ones: --cursor %s\n", next)
+		return err
+	}
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -38,10 +39,41 @@ func (p *program) accountCommand() *cobra.Command {
 			Use: "list", Short: "List all accounts", Args: exit.Args(cobra.NoArgs),
 			RunE: func(cmd *cobra.Command, _ []string) error { return p.accountList(cmd.Context()) },
 		},
+		p.accountLimit(),
 		p.accountAct("freeze", "Freeze an account: no money moves", atm.AccountFreeze),
 		p.accountAct("unfreeze", "Let a frozen account be used again", atm.AccountUnfreeze),
 		p.accountAct("close", "Close an empty account for good", atm.AccountClose),
 	)
+}
+
+// accountLimit is the command that limits what may leave an account.
+func (p *program) accountLimit() *cobra.Command {
+	var perOperation, dailyAmount, zone string
+	var dailyCount int
+	cmd := &cobra.Command{
+		Use:   "limit NUMBER",
+		Short: "Limit what may leave an account; without flags, lift the limits",
+		Example: `  atmctl account limit 200 --per-operation 500 --daily-amount 2000 --zone America/New_York
+  atmctl account limit 200`,
+		Args: exit.Args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, amount := range []string{perOperation, dailyAmount} {
+				if _, code := atm.ParseAmount(amount); amount != "" && code != atm.OK {
+					return exit.Usagef("%q is no amount", amount)
+				}
+			}
+			count := ""
+			if dailyCount != 0 {
+				count = strconv.Itoa(dailyCount)
+			}
+			return p.account(cmd.Context(), atm.AccountLimit, args[0], perOperation, dailyAmount, count, zone)
+		},
+	}
+	cmd.Flags().StringVar(&perOperation, "per-operation", "", "`dollars` that may leave at once")
+	cmd.Flags().StringVar(&dailyAmount, "daily-amount", "", "`dollars` that may leave in a day")
+	cmd.Flags().IntVar(&dailyCount, "daily-count", 0, "`how often` money may leave in a day")
+	cmd.Flags().StringVar(&zone, "zone", "", "time `zone` in which a day begins, such as America/New_York; UTC when left out")
+	return cmd
 }
 
 // accountAct is a command that takes the number of an account and nothing
@@ -65,7 +97,7 @@ func (p *program) account(ctx context.Context, op atm.Operation, number string, 
 	return p.print(accountColumns, []any{result})
 }
 
-var accountColumns = []string{"account", "owner", "standing", "balance", "version"}
+var accountColumns = []string{"account", "owner", "standing", "balance", "held", "version"}
 
 func (p *program) accountList(ctx context.Context) error {
 	var accounts []any
