@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"example.com/atm/audit"
@@ -31,7 +33,11 @@ var (
 	bucketHolds    = []byte("holds")    // HoldID → hold
 	bucketRequests = []byte("requests") // day, RequestKey → index
 	bucketUsers    = []byte("users")    // subject → user
+	bucketKeys     = []byte("keys")     // number of a data key, mark of a secret → data key
 )
+
+// sealedBuckets are those whose values are sealed; in meta the schema is not.
+var sealedBuckets = [][]byte{bucketMeta, bucketAccounts, bucketJournal, bucketRequests, bucketUsers, bucketHolds}
 
 var (
 	keySchema     = []byte("schema")
@@ -54,7 +60,12 @@ const (
 )
 
 // A Store is a vault.Store in a bbolt file.
-type Store struct{ db *bolt.DB }
+type Store struct {
+	db   *bolt.DB
+	keys atomic.Pointer[keyring]
+
+	rotating sync.Mutex // held while data keys change
+}
 
 var _ vault.Store = (*Store)(nil)
 
@@ -63,14 +74,14 @@ var ErrMissing = errors.New("the vault is missing")
 
 // Create makes the file at path unless it exists, and opens it. An existing
 // file without a schema is one whose creation was interrupted; it is
-// completed.
-func Create(path string) (*Store, error) {
+// completed. Its values are sealed under secret.
+func Create(path string, secret []byte) (*Store, error) {
 	db, err := openDB(path)
 	if err != nil {
 		return nil, err
 	}
 	err = db.Update(func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{bucketMeta, bucketAccounts, bucketJournal, bucketRequests, bucketUsers, bucketHolds} {
+		for _, name := range append([][]byte{bucketKeys}, sealedBuckets...) {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
@@ -79,16 +90,23 @@ func Create(path string) (*Store, error) {
 		if meta.Get(keySchema) != nil {
 			return nil
 		}
+		first, err := new(keyring).with()
+		if err != nil {
+			return err
+		}
+		if err := first.wrap(tx.Bucket(bucketKeys), secret); err != nil {
+			return err
+		}
 		return meta.Put(keySchema, binary.BigEndian.AppendUint32(nil, schema))
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("create %s: %w", path, err), db.Close())
 	}
-	return checked(db, path)
+	return checked(db, path, secret)
 }
 
-// Open opens the file at path, which must exist.
-func Open(path string) (*Store, error) {
+// Open opens the file at path, which must exist and be sealed under secret.
+func Open(path string, secret []byte) (*Store, error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", path, ErrMissing)
 	}
@@ -96,7 +114,7 @@ func Open(path string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return checked(db, path)
+	return checked(db, path, secret)
 }
 
 func openDB(path string) (*bolt.DB, error) {
@@ -115,22 +133,30 @@ func openDB(path string) (*bolt.DB, error) {
 	return db, nil
 }
 
-// checked refuses a file of another layout.
-func checked(db *bolt.DB, path string) (*Store, error) {
+// checked refuses a file of another layout, or of another secret.
+func checked(db *bolt.DB, path string, secret []byte) (*Store, error) {
+	s := &Store{db: db}
 	err := db.View(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
 		if meta == nil {
-			return errors.New("is no vault")
+			return errors.New("it is no vault")
 		}
 		if v := meta.Get(keySchema); len(v) != 4 || binary.BigEndian.Uint32(v) != schema {
-			return fmt.Errorf("has layout %x; this program knows layout %d", v, schema)
+			return fmt.Errorf("it has layout %x; this program knows layout %d", v, schema)
 		}
-		return nil
+		keys, err := unwrap(tx.Bucket(bucketKeys), secret)
+		s.keys.Store(keys)
+		return err
 	})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s %w", path, err), db.Close())
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
 	}
-	return &Store{db: db}, nil
+	return s, nil
+}
+
+// shelf returns a bucket of sealed values.
+func (s *Store) shelf(tx *bolt.Tx, name []byte) shelf {
+	return shelf{tx.Bucket(name), name, s.keys.Load()}
 }
 
 // Close waits for transactions to end and lets go of the file.
@@ -139,7 +165,7 @@ func (s *Store) Close() error { return s.db.Close() }
 // Commit implements vault.Store.
 func (s *Store) Commit(_ context.Context, keys vault.Keys, decide func(*vault.Books) error) error {
 	return s.db.Update(func(tx *bolt.Tx) error {
-		books, spines, err := load(tx, keys)
+		books, spines, err := s.load(tx, keys)
 		if err != nil {
 			return err
 		}
@@ -147,7 +173,7 @@ func (s *Store) Commit(_ context.Context, keys vault.Keys, decide func(*vault.Bo
 			return err
 		}
 		if c := books.Changes(); c != nil {
-			return write(tx, books.Now, c, spines)
+			return s.write(tx, books.Now, c, spines)
 		}
 		return nil
 	})
@@ -156,7 +182,7 @@ func (s *Store) Commit(_ context.Context, keys vault.Keys, decide func(*vault.Bo
 // Signed implements audit.Source.
 func (s *Store) Signed(context.Context) (checkpoint []byte, head audit.Head, err error) {
 	err = s.db.View(func(tx *bolt.Tx) error {
-		checkpoint, head, err = readHead(tx)
+		checkpoint, head, err = s.readHead(tx)
 		return err
 	})
 	return checkpoint, head, err
@@ -174,13 +200,14 @@ func (s *Store) Entries(ctx context.Context, from, to int64, yield func(index in
 		}
 		end := min(to, from+entriesPerView)
 		err := s.db.View(func(tx *bolt.Tx) error {
-			c := tx.Bucket(bucketJournal).Cursor()
+			journal := s.shelf(tx, bucketJournal)
+			c := journal.bucket.Cursor()
 			k, v := c.Seek(journalKey(from))
 			for ; from < end; k, v = c.Next() {
 				if len(k) != 8 || int64(binary.BigEndian.Uint64(k)) != from {
 					return fmt.Errorf("journal entry %d is missing", from)
 				}
-				_, leaf, err := decodeEntry(v)
+				_, leaf, err := journal.entry(k, v)
 				if err != nil {
 					return fmt.Errorf("journal entry %d: %w", from, err)
 				}
@@ -200,16 +227,17 @@ func (s *Store) Entries(ctx context.Context, from, to int64, yield func(index in
 
 // History implements vault.Store.
 func (s *Store) History(_ context.Context, account vault.Name, from uint64, yield func(uint64, int64, []byte) bool) error {
-	return s.db.View(func(tx *bolt.Tx) error { return history(tx, account, from, yield) })
+	return s.db.View(func(tx *bolt.Tx) error { return s.history(tx, account, from, yield) })
 }
 
 // Accounts implements vault.Store.
 func (s *Store) Accounts(_ context.Context, after uint64, limit int) ([]vault.Account, error) {
 	var found []vault.Account
 	err := s.db.View(func(tx *bolt.Tx) error {
-		c := tx.Bucket(bucketAccounts).Cursor()
+		shelf := s.shelf(tx, bucketAccounts)
+		c := shelf.bucket.Cursor()
 		for k, v := c.Seek(numberKey(after + 1)); k != nil && k[0] == prefixNumber && len(found) < limit; k, v = c.Next() {
-			a, _, err := decodeAccount(k, v)
+			a, _, err := shelf.account(k, v)
 			if err != nil {
 				return err
 			}
@@ -224,8 +252,9 @@ func (s *Store) Accounts(_ context.Context, after uint64, limit int) ([]vault.Ac
 func (s *Store) Users(context.Context) ([]vault.User, error) {
 	var found []vault.User
 	err := s.db.View(func(tx *bolt.Tx) error {
-		return tx.Bucket(bucketUsers).ForEach(func(k, v []byte) error {
-			u, err := decodeUser(k, v)
+		shelf := s.shelf(tx, bucketUsers)
+		return shelf.bucket.ForEach(func(k, v []byte) error {
+			u, err := shelf.user(k, v)
 			if err == nil {
 				found = append(found, u)
 			}

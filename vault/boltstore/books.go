@@ -14,15 +14,18 @@ import (
 // load reads the records that keys name. What it returns does not point into
 // the file, because decide changes it.
 // The spines belong to the accounts that were loaded.
-func load(tx *bolt.Tx, keys vault.Keys) (*vault.Books, map[vault.Name]spine, error) {
-	checkpoint, head, err := readHead(tx)
+func (s *Store) load(tx *bolt.Tx, keys vault.Keys) (*vault.Books, map[vault.Name]spine, error) {
+	checkpoint, head, err := s.readHead(tx)
 	if err != nil {
 		return nil, nil, err
 	}
 	holds := make(map[vault.HoldID]*vault.Hold, len(keys.Holds))
 	names := keys.Accounts
 	for _, id := range keys.Holds {
-		v := tx.Bucket(bucketHolds).Get(holdKey(id))
+		v, err := s.shelf(tx, bucketHolds).get(holdKey(id))
+		if err != nil {
+			return nil, nil, err
+		}
 		if v == nil {
 			continue
 		}
@@ -35,31 +38,32 @@ func load(tx *bolt.Tx, keys vault.Keys) (*vault.Books, map[vault.Name]spine, err
 	}
 	accounts := make(map[vault.Name]*vault.Account, len(names))
 	spines := make(map[vault.Name]spine, len(names))
-	bucket := tx.Bucket(bucketAccounts)
+	shelf := s.shelf(tx, bucketAccounts)
 	for _, name := range names {
 		if accounts[name] != nil {
 			continue
 		}
 		k := accountKey(name)
-		if v := bucket.Get(k); v != nil {
-			a, s, err := decodeAccount(k, v)
+		if v := shelf.bucket.Get(k); v != nil {
+			a, spine, err := shelf.account(k, v)
 			if err != nil {
 				return nil, nil, err
 			}
-			accounts[name], spines[name] = &a, s
+			accounts[name], spines[name] = &a, spine
 		}
 	}
 	users := make(map[string]*vault.User, len(keys.Users))
 	for _, subject := range keys.Users {
-		if v := tx.Bucket(bucketUsers).Get([]byte(subject)); v != nil {
-			u, err := decodeUser([]byte(subject), v)
+		shelf := s.shelf(tx, bucketUsers)
+		if v := shelf.bucket.Get([]byte(subject)); v != nil {
+			u, err := shelf.user([]byte(subject), v)
 			if err != nil {
 				return nil, nil, err
 			}
 			users[subject] = &u
 		}
 	}
-	requests, err := loadRequests(tx, keys.Requests)
+	requests, err := s.loadRequests(tx, keys.Requests)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -67,35 +71,38 @@ func load(tx *bolt.Tx, keys vault.Keys) (*vault.Books, map[vault.Name]spine, err
 		Head: head, Checkpoint: checkpoint,
 		Accounts: accounts, Users: users, Requests: requests, Holds: holds,
 		History: func(account vault.Name, from uint64, yield func(uint64, int64, []byte) bool) error {
-			return history(tx, account, from, yield)
+			return s.history(tx, account, from, yield)
 		},
 	}), spines, nil
 }
 
 // loadRequests looks each key up in every day that is still kept.
-func loadRequests(tx *bolt.Tx, keys []vault.RequestKey) (map[vault.RequestKey]vault.Remembered, error) {
+func (s *Store) loadRequests(tx *bolt.Tx, keys []vault.RequestKey) (map[vault.RequestKey]vault.Remembered, error) {
 	found := make(map[vault.RequestKey]vault.Remembered)
 	if len(keys) == 0 {
 		return found, nil
 	}
-	bucket, journal := tx.Bucket(bucketRequests), tx.Bucket(bucketJournal)
-	days := keptDays(bucket)
+	shelf, journal := s.shelf(tx, bucketRequests), s.shelf(tx, bucketJournal)
+	days := keptDays(shelf.bucket)
 	for _, key := range keys {
 		for _, day := range days {
-			v := bucket.Get(requestKey(day, key))
+			v, err := shelf.get(requestKey(day, key))
+			if err != nil {
+				return nil, err
+			}
 			if v == nil {
 				continue
 			}
 			if len(v) != 8 {
 				return nil, fmt.Errorf("request record of day %d has %d bytes", day, len(v))
 			}
-			_, leaf, err := decodeEntry(journal.Get(v))
+			_, leaf, err := journal.entry(v, journal.bucket.Get(v))
 			if err != nil {
 				return nil, fmt.Errorf("journal entry %x of a request: %w", v, err)
 			}
 			found[key] = vault.Remembered{
 				Index: int64(binary.BigEndian.Uint64(v)),
-				Leaf:  bytes.Clone(leaf),
+				Leaf:  leaf,
 			}
 			break
 		}
@@ -124,50 +131,49 @@ func dayOf(t time.Time) uint32 { return uint32(t.Unix() / (24 * 60 * 60)) }
 
 // write puts the changes of one commit where they belong. Nothing is written
 // twice: a request id points to its entry, the tree is its right edge.
-func write(tx *bolt.Tx, now time.Time, c *vault.Changes, spines map[vault.Name]spine) error {
-	journal := tx.Bucket(bucketJournal)
-	journal.FillPercent = 1 // keys only ever come at the end
+func (s *Store) write(tx *bolt.Tx, now time.Time, c *vault.Changes, spines map[vault.Name]spine) error {
+	journal := s.shelf(tx, bucketJournal)
+	journal.bucket.FillPercent = 1 // keys only ever come at the end
 	for i, entry := range c.Entries {
 		index := c.First + int64(i)
 		links := make([]link, len(entry.Touched))
 		for slot, change := range entry.Touched {
 			name := vault.Name(change.Account)
-			s, l := spines[name].grow(change.Version, place{index, slot})
-			spines[name], links[slot] = s, l
+			spines[name], links[slot] = spines[name].grow(change.Version, place{index, slot})
 		}
-		if err := journal.Put(journalKey(index), encodeEntry(index, links, entry.Leaf)); err != nil {
+		if err := journal.put(journalKey(index), encodeEntry(index, links, entry.Leaf)); err != nil {
 			return err
 		}
 	}
-	accounts := tx.Bucket(bucketAccounts)
+	accounts := s.shelf(tx, bucketAccounts)
 	for i := range c.Accounts {
 		a := &c.Accounts[i]
-		if err := accounts.Put(accountKey(a.Name), encodeAccount(a, spines[a.Name])); err != nil {
+		if err := accounts.put(accountKey(a.Name), encodeAccount(a, spines[a.Name])); err != nil {
 			return err
 		}
 	}
-	holds := tx.Bucket(bucketHolds)
+	holds := s.shelf(tx, bucketHolds)
 	for i := range c.Holds {
-		if err := holds.Put(holdKey(c.Holds[i].ID), encodeHold(&c.Holds[i])); err != nil {
+		if err := holds.put(holdKey(c.Holds[i].ID), encodeHold(&c.Holds[i])); err != nil {
 			return err
 		}
 	}
-	users := tx.Bucket(bucketUsers)
+	users := s.shelf(tx, bucketUsers)
 	for i := range c.Users {
-		if err := users.Put([]byte(c.Users[i].Subject), encodeUser(&c.Users[i])); err != nil {
+		if err := users.put([]byte(c.Users[i].Subject), encodeUser(&c.Users[i])); err != nil {
 			return err
 		}
 	}
-	requests := tx.Bucket(bucketRequests)
+	requests := s.shelf(tx, bucketRequests)
 	for key, index := range c.Requests {
-		if err := requests.Put(requestKey(dayOf(now), key), journalKey(index)); err != nil {
+		if err := requests.put(requestKey(dayOf(now), key), journalKey(index)); err != nil {
 			return err
 		}
 	}
-	if err := expire(requests, now); err != nil {
+	if err := expire(requests.bucket, now); err != nil {
 		return err
 	}
-	return writeHead(tx, c.Checkpoint, c.Head)
+	return s.writeHead(tx, c.Checkpoint, c.Head)
 }
 
 // expire sweeps some of the request ids away that are no longer kept. It
@@ -187,27 +193,28 @@ func expire(requests *bolt.Bucket, now time.Time) error {
 	return nil
 }
 
-func readHead(tx *bolt.Tx) ([]byte, audit.Head, error) {
-	meta := tx.Bucket(bucketMeta)
-	v := meta.Get(keyHead)
-	if v == nil {
-		return nil, audit.Head{}, nil // nothing has been committed yet
+func (s *Store) readHead(tx *bolt.Tx) ([]byte, audit.Head, error) {
+	meta := s.shelf(tx, bucketMeta)
+	v, err := meta.get(keyHead)
+	if v == nil || err != nil {
+		return nil, audit.Head{}, err // without an error nothing has been committed yet
 	}
 	head, err := audit.UnmarshalHead(v)
 	if err != nil {
 		return nil, audit.Head{}, fmt.Errorf("head of the audit tree: %w", err)
 	}
-	return bytes.Clone(meta.Get(keyCheckpoint)), head, nil
+	checkpoint, err := meta.get(keyCheckpoint)
+	return checkpoint, head, err
 }
 
-func writeHead(tx *bolt.Tx, checkpoint []byte, head audit.Head) error {
+func (s *Store) writeHead(tx *bolt.Tx, checkpoint []byte, head audit.Head) error {
 	v, err := head.MarshalBinary()
 	if err != nil {
 		return err
 	}
-	meta := tx.Bucket(bucketMeta)
-	if err := meta.Put(keyHead, v); err != nil {
+	meta := s.shelf(tx, bucketMeta)
+	if err := meta.put(keyHead, v); err != nil {
 		return err
 	}
-	return meta.Put(keyCheckpoint, checkpoint)
+	return meta.put(keyCheckpoint, checkpoint)
 }

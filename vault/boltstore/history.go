@@ -80,23 +80,24 @@ func (s spine) grow(v uint64, at place) (spine, link) {
 }
 
 // history is a vault.History.
-func history(tx *bolt.Tx, account vault.Name, from uint64, yield func(uint64, int64, []byte) bool) error {
+func (s *Store) history(tx *bolt.Tx, account vault.Name, from uint64, yield func(uint64, int64, []byte) bool) error {
 	k := accountKey(account)
-	v := tx.Bucket(bucketAccounts).Get(k)
+	accounts := s.shelf(tx, bucketAccounts)
+	v := accounts.bucket.Get(k)
 	if v == nil || from == 0 {
 		return nil
 	}
-	a, s, err := decodeAccount(k, v)
+	a, spine, err := accounts.account(k, v)
 	if err != nil {
 		return err
 	}
-	if len(s) == 0 {
+	if len(spine) == 0 {
 		return fmt.Errorf("account %s has no history", account)
 	}
-	journal := tx.Bucket(bucketJournal)
-	at, version := s[0], a.Version
+	journal := s.shelf(tx, bucketJournal)
+	at, version := spine[0], a.Version
 	for version > 0 {
-		links, leaf, err := decodeEntry(journal.Get(journalKey(at.index)))
+		links, leaf, err := journal.entryAt(at.index)
 		if err != nil {
 			return fmt.Errorf("journal entry %d: %w", at.index, err)
 		}

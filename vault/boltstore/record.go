@@ -53,6 +53,38 @@ func requestKey(day uint32, key vault.RequestKey) []byte {
 
 var errRecord = errors.New("record of no known form")
 
+// account opens the record of an account.
+func (s shelf) account(k, sealed []byte) (vault.Account, spine, error) {
+	v, err := s.open(k, sealed)
+	if err != nil {
+		return vault.Account{}, nil, err
+	}
+	return decodeAccount(k, v)
+}
+
+// user opens the record of a user.
+func (s shelf) user(k, sealed []byte) (vault.User, error) {
+	v, err := s.open(k, sealed)
+	if err != nil {
+		return vault.User{}, err
+	}
+	return decodeUser(k, v)
+}
+
+// entry opens a record of the journal.
+func (s shelf) entry(k, sealed []byte) ([]relativeLink, []byte, error) {
+	v, err := s.open(k, sealed)
+	if err != nil {
+		return nil, nil, err
+	}
+	return decodeEntry(v)
+}
+
+func (s shelf) entryAt(index int64) ([]relativeLink, []byte, error) {
+	k := journalKey(index)
+	return s.entry(k, s.bucket.Get(k))
+}
+
 // encodeEntry is a journal record: the links of the accounts that the entry
 // touches, and its leaf.
 func encodeEntry(index int64, links []link, leaf []byte) []byte {

@@ -140,16 +140,15 @@ func (h *House) openKeys() error {
 }
 
 func (h *House) openVault() error {
+	secret, err := h.dir.ReadVaultKey()
+	if err != nil {
+		return err
+	}
 	open := boltstore.Open
 	if h.Fresh {
 		open = boltstore.Create
 	}
-	var err error
-	if h.store, err = open(h.dir.Vault()); err != nil {
-		return err
-	}
-	secret, err := h.dir.ReadVaultKey()
-	if err != nil {
+	if h.store, err = open(h.dir.Vault(), secret); err != nil {
 		return err
 	}
 	requests, err := vault.NewRequestHasher(secret)

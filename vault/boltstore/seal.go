@@ -1,0 +1,330 @@
+package boltstore
+
+import (
+	"bytes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	bolt "go.etcd.io/bbolt"
+	"golang.org/x/crypto/chacha20poly1305"
+)
+
+// Values are sealed with XChaCha20-Poly1305. Each bucket has a key of its own,
+// derived by HKDF (RFC 5869) from a data key; the name of the bucket and the
+// key of the value are associated data, so a value that was changed or moved
+// to another place does not open. The data keys lie in the file themselves,
+// sealed with a key that is derived from the secret of the vault. Keys of
+// records are not sealed: they are looked up.
+//
+// A sealed value is the number of its data key (4 bytes), a random nonce (24
+// bytes), and what the cipher made, 16 bytes longer than the value.
+
+// ErrSealed reports a value that does not open: it was changed, or moved, or
+// sealed with a key that is not here.
+var ErrSealed = errors.New("a sealed value does not open")
+
+// ErrWrongSecret reports a vault that was sealed under another secret.
+var ErrWrongSecret = errors.New("the vault is sealed with another vault key")
+
+const dataKeyBytes = chacha20poly1305.KeySize
+
+// A keyring seals and opens values. It does not change; rotation makes
+// another one.
+type keyring struct {
+	newest uint32
+	keys   map[uint32]*dataKey
+	mixed  bool // values are sealed with older keys, too
+}
+
+// A dataKey is one key and the ciphers of the buckets that are derived from
+// it.
+type dataKey struct {
+	secret  []byte
+	buckets map[string]cipher.AEAD
+}
+
+func newDataKey(secret []byte) (*dataKey, error) {
+	k := &dataKey{secret: secret, buckets: make(map[string]cipher.AEAD)}
+	for _, bucket := range sealedBuckets {
+		aead, err := derive(secret, "atm vault bucket "+string(bucket))
+		if err != nil {
+			return nil, err
+		}
+		k.buckets[string(bucket)] = aead
+	}
+	return k, nil
+}
+
+// derive returns a cipher with a key derived from secret for one purpose.
+func derive(secret []byte, purpose string) (cipher.AEAD, error) {
+	key, err := hkdf.Key(sha256.New, secret, nil, purpose, chacha20poly1305.KeySize)
+	if err != nil {
+		return nil, fmt.Errorf("derive the key of %q: %w", purpose, err)
+	}
+	return chacha20poly1305.NewX(key)
+}
+
+const sealedOverhead = 4 + chacha20poly1305.NonceSizeX + chacha20poly1305.Overhead
+
+func associated(bucket, key []byte) []byte {
+	return append(append(append(make([]byte, 0, len(bucket)+1+len(key)), bucket...), 0), key...)
+}
+
+// seal returns value as it is stored under key in bucket.
+func (k *keyring) seal(bucket, key, value []byte) []byte {
+	sealed := binary.BigEndian.AppendUint32(make([]byte, 0, len(value)+sealedOverhead), k.newest)
+	nonce := sealed[4 : 4+chacha20poly1305.NonceSizeX]
+	rand.Read(nonce) // never fails
+	return k.keys[k.newest].buckets[string(bucket)].Seal(sealed[:4+len(nonce)], nonce, value, associated(bucket, key))
+}
+
+// open returns the value that was sealed under key in bucket, in memory of its
+// own.
+func (k *keyring) open(bucket, key, sealed []byte) ([]byte, error) {
+	if len(sealed) < sealedOverhead {
+		return nil, fmt.Errorf("%s, key %x: %w", bucket, key, ErrSealed)
+	}
+	data := k.keys[binary.BigEndian.Uint32(sealed)]
+	if data == nil {
+		return nil, fmt.Errorf("%s, key %x: %w", bucket, key, ErrSealed)
+	}
+	nonce := sealed[4 : 4+chacha20poly1305.NonceSizeX]
+	value, err := data.buckets[string(bucket)].Open(nil, nonce, sealed[4+len(nonce):], associated(bucket, key))
+	if err != nil {
+		return nil, fmt.Errorf("%s, key %x: %w", bucket, key, ErrSealed)
+	}
+	return value, nil
+}
+
+// A shelf is a bucket of sealed values in one transaction.
+type shelf struct {
+	bucket *bolt.Bucket
+	name   []byte
+	keys   *keyring
+}
+
+// get returns the value of key, and nil when there is none.
+func (s shelf) get(key []byte) ([]byte, error) {
+	sealed := s.bucket.Get(key)
+	if sealed == nil {
+		return nil, nil
+	}
+	return s.open(key, sealed)
+}
+
+func (s shelf) open(key, sealed []byte) ([]byte, error) { return s.keys.open(s.name, key, sealed) }
+
+func (s shelf) put(key, value []byte) error {
+	return s.bucket.Put(key, s.keys.seal(s.name, key, value))
+}
+
+// wrapping returns the cipher that data keys are sealed with.
+func wrapping(secret []byte) (cipher.AEAD, error) { return derive(secret, "atm vault wrapping key") }
+
+// In the bucket of data keys a key is the number of a data key and the mark of
+// the secret that it is sealed under, so that there can be two of them while a
+// secret is changed.
+
+func wrappedKey(number uint32, mark [8]byte) []byte {
+	return append(binary.BigEndian.AppendUint32(nil, number), mark[:]...)
+}
+
+// markOf names a secret without telling it.
+func markOf(secret []byte) ([8]byte, error) {
+	mark, err := hkdf.Key(sha256.New, secret, nil, "atm vault key mark", 8)
+	if err != nil {
+		return [8]byte{}, err
+	}
+	return [8]byte(mark), nil
+}
+
+// wrap stores data keys sealed under secret.
+func (k *keyring) wrap(b *bolt.Bucket, secret []byte) error {
+	aead, err := wrapping(secret)
+	if err != nil {
+		return err
+	}
+	mark, err := markOf(secret)
+	if err != nil {
+		return err
+	}
+	for _, number := range slices.Sorted(maps.Keys(k.keys)) {
+		key := wrappedKey(number, mark)
+		nonce := make([]byte, chacha20poly1305.NonceSizeX)
+		rand.Read(nonce) // never fails
+		if err := b.Put(key, aead.Seal(nonce, nonce, k.keys[number].secret, associated(bucketKeys, key))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unwrap reads the data keys that are sealed under secret.
+func unwrap(b *bolt.Bucket, secret []byte) (*keyring, error) {
+	aead, err := wrapping(secret)
+	if err != nil {
+		return nil, err
+	}
+	mark, err := markOf(secret)
+	if err != nil {
+		return nil, err
+	}
+	k := &keyring{keys: make(map[uint32]*dataKey)}
+	err = b.ForEach(func(key, sealed []byte) error {
+		if len(key) != 12 || !bytes.Equal(key[4:], mark[:]) || len(sealed) < chacha20poly1305.NonceSizeX {
+			return nil
+		}
+		plain, err := aead.Open(nil, sealed[:chacha20poly1305.NonceSizeX], sealed[chacha20poly1305.NonceSizeX:], associated(bucketKeys, key))
+		if err != nil {
+			return fmt.Errorf("data key: %w", ErrSealed)
+		}
+		number := binary.BigEndian.Uint32(key)
+		if k.keys[number], err = newDataKey(plain); err != nil {
+			return err
+		}
+		k.newest = max(k.newest, number)
+		return nil
+	})
+	k.mixed = len(k.keys) > 1
+	if err == nil && len(k.keys) == 0 {
+		err = ErrWrongSecret
+	}
+	return k, err
+}
+
+// with returns a keyring that has a new data key as its newest.
+func (k *keyring) with() (*keyring, error) {
+	secret := make([]byte, dataKeyBytes)
+	rand.Read(secret) // never fails
+	data, err := newDataKey(secret)
+	if err != nil {
+		return nil, err
+	}
+	next := &keyring{newest: k.newest + 1, keys: maps.Clone(k.keys), mixed: len(k.keys) > 0}
+	if next.keys == nil {
+		next.keys = make(map[uint32]*dataKey)
+	}
+	next.keys[next.newest] = data
+	return next, nil
+}
+
+// RotateDataKey makes a new data key, with which everything is sealed from now
+// on. What was sealed with older ones is sealed again by Reseal.
+func (s *Store) RotateDataKey(secret []byte) error {
+	s.rotating.Lock()
+	defer s.rotating.Unlock()
+	next, err := s.keys.Load().with()
+	if err != nil {
+		return err
+	}
+	err = s.db.Update(func(tx *bolt.Tx) error { return next.wrap(tx.Bucket(bucketKeys), secret) })
+	if err == nil {
+		s.keys.Store(next)
+	}
+	return err
+}
+
+// Rewrap seals the data keys under another secret as well. After the secret
+// has been replaced where it is kept, Forget drops what the old one opened.
+func (s *Store) Rewrap(secret []byte) error {
+	s.rotating.Lock()
+	defer s.rotating.Unlock()
+	return s.db.Update(func(tx *bolt.Tx) error { return s.keys.Load().wrap(tx.Bucket(bucketKeys), secret) })
+}
+
+// Forget drops the data keys that are sealed under any other secret.
+func (s *Store) Forget(secret []byte) error {
+	mark, err := markOf(secret)
+	if err != nil {
+		return err
+	}
+	return s.deleteKeys(func(number uint32, of [8]byte) bool { return of != mark })
+}
+
+func (s *Store) deleteKeys(which func(number uint32, mark [8]byte) bool) error {
+	return s.db.Update(func(tx *bolt.Tx) error {
+		b := tx.Bucket(bucketKeys)
+		var old [][]byte
+		err := b.ForEach(func(k, _ []byte) error {
+			if len(k) == 12 && which(binary.BigEndian.Uint32(k), [8]byte(k[4:])) {
+				old = append(old, bytes.Clone(k))
+			}
+			return nil
+		})
+		for _, k := range old {
+			err = errors.Join(err, b.Delete(k))
+		}
+		return err
+	})
+}
+
+// resealAtOnce bounds how many values one transaction seals again, and so how
+// long a commit waits for it.
+const resealAtOnce = 512
+
+// Reseal seals again what was sealed with older data keys, a part at a time
+// between the commits, and drops those keys when nothing needs them. It may be
+// ended by stop and begun again.
+func (s *Store) Reseal(stop func() bool) error {
+	s.rotating.Lock()
+	defer s.rotating.Unlock()
+	keys := s.keys.Load()
+	if !keys.mixed {
+		return nil
+	}
+	for _, name := range sealedBuckets {
+		for from := []byte{}; from != nil; {
+			if stop() {
+				return nil
+			}
+			err := s.db.Update(func(tx *bolt.Tx) error {
+				var err error
+				from, err = resealSome(s.shelf(tx, name), from)
+				return err
+			})
+			if err != nil {
+				return fmt.Errorf("seal again: %w", err)
+			}
+		}
+	}
+	if err := s.deleteKeys(func(number uint32, _ [8]byte) bool { return number != keys.newest }); err != nil {
+		return err
+	}
+	// In memory the old keys stay: somebody may be reading what was there
+	// before.
+	s.keys.Store(&keyring{newest: keys.newest, keys: keys.keys})
+	return nil
+}
+
+// resealSome seals values from key from on again, and returns where to go on;
+// nil at the end.
+func resealSome(s shelf, from []byte) ([]byte, error) {
+	type pair struct{ key, value []byte }
+	var old []pair
+	c := s.bucket.Cursor()
+	k, v := c.Seek(from)
+	for looked := 0; k != nil && looked < 16*resealAtOnce && len(old) < resealAtOnce; looked++ {
+		if len(v) >= sealedOverhead && binary.BigEndian.Uint32(v) != s.keys.newest {
+			value, err := s.open(k, v)
+			if err != nil {
+				return nil, err
+			}
+			old = append(old, pair{bytes.Clone(k), value})
+		}
+		k, v = c.Next()
+	}
+	next := bytes.Clone(k)
+	for _, p := range old {
+		if err := s.put(p.key, p.value); err != nil {
+			return nil, err
+		}
+	}
+	return next, nil
+}

@@ -1,0 +1,230 @@
+package boltstore_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+	"example.com/atm/vault"
+	"example.com/atm/vault/boltstore"
+	"example.com/atm/vault/vaulttest"
+	bolt "go.etcd.io/bbolt"
+)
+
+// filled makes a store with a value in each bucket and closes it.
+func filled(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "vault.db")
+	store := file(path).Open(t)
+	l := vault.NewLedger(vault.Config{Store: store, Signer: vaulttest.NewSigner(t)})
+	demo := &atm.Caller{Principal: atm.Principal{Subject: "user:demo"}}
+	hasher, err := vault.NewRequestHasher(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, rule := range []vault.Rule{
+		vault.OpenAccount{Account: "100", Owner: "user:demo", Opening: 100000},
+		vault.OpenAccount{Account: "200", Owner: "user:demo", Opening: 100000},
+		vault.Deposit{Account: "100", Cash: "cash:user:demo", Amount: 5},
+		vault.Authorize{Account: "100", Amount: 7, Life: time.Hour},
+		vault.Authorize{Account: "100", Amount: 7, Life: time.Hour},
+		vault.Enrol{Subject: "user:eve", Default: atm.Customer},
+		vault.Enrol{Subject: "user:eva", Default: atm.Customer},
+	} {
+		cmd := vault.Command{
+			Event: audit.EventOp, Operation: atm.Deposit, Caller: demo, Rule: rule,
+			Request: hasher.Request("user:demo", atm.RequestID(fmt.Sprint(i))),
+		}
+		if s := l.Do(t.Context(), cmd); s.Code != atm.OK {
+			t.Fatalf("%T: %v", rule, s)
+		}
+	}
+	if err := errors.Join(l.Close(), store.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// edit changes the file behind the store's back.
+func edit(t *testing.T, path string, change func(*bolt.Tx) error) {
+	t.Helper()
+	db, err := bolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(db.Update(change), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// read reads everything in the store at path.
+func read(t *testing.T, path string, under []byte) error {
+	t.Helper()
+	store, err := boltstore.Open(path, under)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	return store.Check(t.Context(), func(string) {})
+}
+
+func TestWrongSecret(t *testing.T) {
+	path := filled(t)
+	if err := read(t, path, secret); err != nil {
+		t.Fatal(err)
+	}
+	if err := read(t, path, []byte("another secret of thirty-two byte")); !errors.Is(err, boltstore.ErrWrongSecret) {
+		t.Errorf("opened with another secret: %v", err)
+	}
+}
+
+// TestNothingToRead looks for what clients said in the bytes of the file.
+func TestNothingToRead(t *testing.T) {
+	path := filled(t)
+	db, err := bolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	err = db.View(func(tx *bolt.Tx) error {
+		return tx.ForEach(func(name []byte, b *bolt.Bucket) error {
+			return b.ForEach(func(k, v []byte) error {
+				for _, word := range []string{"deposit", "user:demo", "1000.05"} {
+					if bytes.Contains(v, []byte(word)) {
+						return fmt.Errorf("%s has a readable value", name)
+					}
+				}
+				return nil
+			})
+		})
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestFlippedAndMoved flips every byte of one value of each bucket, and puts
+// it in the place of another one: each is noticed when it is read.
+func TestFlippedAndMoved(t *testing.T) {
+	path := filled(t)
+	type pair struct{ k, v []byte }
+	values := map[string][]pair{}
+	db, err := bolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.View(func(tx *bolt.Tx) error {
+		return tx.ForEach(func(name []byte, b *bolt.Bucket) error {
+			return b.ForEach(func(k, v []byte) error {
+				if string(k) != "schema" {
+					values[string(name)] = append(values[string(name)], pair{bytes.Clone(k), bytes.Clone(v)})
+				}
+				return nil
+			})
+		})
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if len(values) != 7 {
+		t.Fatalf("values in %d buckets, want 7", len(values))
+	}
+	for name, pairs := range values {
+		last := pairs[len(pairs)-1]
+		put := func(v []byte) {
+			edit(t, path, func(tx *bolt.Tx) error { return tx.Bucket([]byte(name)).Put(last.k, v) })
+		}
+		for i := range last.v {
+			flipped := bytes.Clone(last.v)
+			flipped[i] ^= 1
+			put(flipped)
+			if err := read(t, path, secret); err == nil {
+				t.Errorf("%s: byte %d of %d was flipped, and nobody noticed", name, i, len(last.v))
+			}
+		}
+		if name != "keys" { // that has one value only
+			put(pairs[len(pairs)-2].v)
+			if err := read(t, path, secret); err == nil {
+				t.Errorf("%s: a value was moved, and nobody noticed", name)
+			}
+		}
+		put(last.v)
+		if err := read(t, path, secret); err != nil {
+			t.Fatalf("%s, put right: %v", name, err)
+		}
+	}
+}
+
+// TestRotate changes both keys while somebody deposits, and looks for values
+// that are still sealed with old ones.
+func TestRotate(t *testing.T) {
+	path := filled(t)
+	store, err := boltstore.Open(path, secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := []byte("the secret that comes after it..")
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range 50 {
+			keys := vault.Keys{Accounts: []vault.Name{"100"}}
+			err := store.Commit(context.Background(), keys, func(b *vault.Books) error {
+				if a := b.Account("100"); a.Version == 0 {
+					return fmt.Errorf("round %d: account 100 is gone", i)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	if err := store.RotateDataKey(secret); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Rewrap(next); err != nil {
+		t.Fatal(err)
+	}
+	stopped := false
+	if err := store.Reseal(func() bool { defer func() { stopped = true }(); return stopped }); err != nil { // ended after one bucket
+		t.Fatal(err)
+	}
+	<-done
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, under := range [][]byte{secret, next} { // a crash here leaves both usable
+		if err := read(t, path, under); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if store, err = boltstore.Open(path, next); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(store.Reseal(func() bool { return false }), store.Forget(next), store.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := read(t, path, next); err != nil {
+		t.Fatal(err)
+	}
+	if err := read(t, path, secret); !errors.Is(err, boltstore.ErrWrongSecret) {
+		t.Errorf("the old secret still opens it: %v", err)
+	}
+	edit(t, path, func(tx *bolt.Tx) error {
+		return tx.ForEach(func(name []byte, b *bolt.Bucket) error {
+			return b.ForEach(func(k, v []byte) error {
+				if string(name) != "keys" && string(k) != "schema" && !bytes.Equal(v[:4], []byte{0, 0, 0, 2}) {
+					t.Errorf("%s %x is sealed with key %x", name, k, v[:4])
+				}
+				return nil
+			})
+		})
+	})
+}
