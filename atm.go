@@ -37,7 +37,11 @@ const (
 	AccountClose    Operation = "admin.account.close"
 	AccountLimit    Operation = "admin.account.limit"
 	CertIssue       Operation = "admin.cert.issue"
+	VaultRotate     Operation = "admin.vault.rotate"
 )
+
+// Backup is reading everything, keys too. It is no method but a download.
+const Backup Operation = "admin.backup"
 
 // AuditRead is reading the audit log, by whatever way.
 const AuditRead Operation = "audit.read"

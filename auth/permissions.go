@@ -37,6 +37,8 @@ var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 	atm.AccountClose:    operator,
 	atm.AccountLimit:    operator,
 	atm.CertIssue:       operator,
+	atm.VaultRotate:     operator,
+	atm.Backup:          operator,
 
 	atm.AuditRead: {atm.Auditor: atm.Everywhere},
 }

@@ -11,6 +11,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -42,6 +43,9 @@ type Config struct {
 
 	// Audit is the folder of the published audit log. Required.
 	Audit string
+
+	// Backup writes a backup of everything. Required.
+	Backup func(ctx context.Context, w io.Writer) error
 
 	// Ready reports what keeps an operation from succeeding, part by part.
 	// Required.
@@ -182,6 +186,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveRPC(w, r)
 	case len(path) > len("/audit/") && path[:len("/audit/")] == "/audit/":
 		s.serveAudit(w, r)
+	case path == "/admin/backup":
+		s.serveBackup(w, r)
 	default:
 		xmlrpc.Decline(w, http.StatusNotFound, "There is nothing here. XML-RPC is at /RPC2.")
 	}

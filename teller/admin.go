@@ -108,6 +108,11 @@ var administration = []Operation{
 		Structured: true,
 		rule:       issueCertificate,
 	},
+	{
+		Name: atm.VaultRotate,
+		Help: "Replaces the keys that the vault is sealed with. What is there is sealed again in the background.",
+		rule: rotateVault,
+	},
 }
 
 func openAccount(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
@@ -250,6 +255,13 @@ func issueCertificate(_ context.Context, t *Teller, in *input) (vault.Rule, erro
 		{Name: "sha256", Value: issued.SHA256},
 		{Name: "not_after", Value: issued.NotAfter.UTC().Format(time.RFC3339)},
 	}}, nil
+}
+
+func rotateVault(_ context.Context, t *Teller, _ *input) (vault.Rule, error) {
+	if err := t.cfg.RotateVault(); err != nil {
+		return nil, err
+	}
+	return vault.Report{Result: ""}, nil
 }
 
 var errSubject = malformed("a subject is user:NAME or service:NAME, NAME of 1 to 64 letters, digits and . _ -")

@@ -36,6 +36,9 @@ type Config struct {
 	// IssueClient signs a certificate for subject over the key of a
 	// certificate request.
 	IssueClient func(request []byte, subject string, life time.Duration) (Issued, error)
+
+	// RotateVault replaces the keys that the vault is sealed with.
+	RotateVault func() error
 }
 
 // A Teller carries out operations.

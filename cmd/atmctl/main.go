@@ -63,7 +63,7 @@ func (p *program) command() *cobra.Command {
 	flags.StringVarP(&p.output, "output", "o", "table", "`form` of what is printed: table or json")
 	flags.DurationVar(&p.timeout, "timeout", 30*time.Second, "how long to wait for the server")
 	flags.BoolVarP(&p.quiet, "quiet", "q", false, "print no warnings")
-	group(root, p.accountCommand(), p.certCommand(), p.auditCommand(), p.demoCommand())
+	group(root, append([]*cobra.Command{p.accountCommand(), p.certCommand(), p.auditCommand(), p.demoCommand()}, p.vaultCommands()...)...)
 	return root
 }
 

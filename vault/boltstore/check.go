@@ -223,7 +223,7 @@ func (c *checker) holds(tx *bolt.Tx) error {
 			c.problem("hold: key %x", k)
 			return nil
 		}
-		id := vault.HoldID(binary.BigEndian.Uint64(k))
+		id := holdID(k)
 		plain, err := shelf.open(k, v)
 		if err != nil {
 			c.problem("hold %s: %v", id, err)

@@ -178,6 +178,9 @@ func decodeAccount(k, v []byte) (vault.Account, spine, error) {
 
 func holdKey(id vault.HoldID) []byte { return journalKey(int64(id)) }
 
+// holdID reads a key that holdKey wrote.
+func holdID(k []byte) vault.HoldID { return vault.HoldID(binary.BigEndian.Uint64(k)) }
+
 func encodeHold(h *vault.Hold) []byte {
 	w := fields{[]byte{formHold, byte(h.State)}}
 	w.int(int64(h.Amount))

@@ -53,6 +53,9 @@ type House struct {
 	teller    *teller.Teller
 	metrics   *server.Metrics
 	committed chan struct{} // holds a token when something has been committed since the publisher looked
+	rotated   chan struct{} // holds a token when values are to be sealed again
+
+	keys sync.Mutex // held while keys/vault.key is not the key of the vault
 
 	serverCA, clientCA *certs.Authority
 
@@ -74,7 +77,7 @@ func Open(ctx context.Context, opts Options) (*House, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &House{opts: opts, dir: dir, Fresh: fresh, committed: make(chan struct{}, 1), directory: auth.NewDirectory()}
+	h := &House{opts: opts, dir: dir, Fresh: fresh, committed: make(chan struct{}, 1), rotated: make(chan struct{}, 1), directory: auth.NewDirectory()}
 	if err := h.open(ctx); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
@@ -140,7 +143,7 @@ func (h *House) openKeys() error {
 }
 
 func (h *House) openVault() error {
-	secret, err := h.dir.ReadVaultKey()
+	key, err := h.dir.ReadVaultKey()
 	if err != nil {
 		return err
 	}
@@ -148,10 +151,10 @@ func (h *House) openVault() error {
 	if h.Fresh {
 		open = boltstore.Create
 	}
-	if h.store, err = open(h.dir.Vault(), secret); err != nil {
+	if h.store, err = open(h.dir.Vault(), key.Secret); err != nil {
 		return err
 	}
-	requests, err := vault.NewRequestHasher(secret)
+	requests, err := vault.NewRequestHasher(key.Requests)
 	if err != nil {
 		return err
 	}
@@ -169,6 +172,7 @@ func (h *House) openVault() error {
 		Requests:    requests,
 		Permit:      h.permit,
 		IssueClient: h.issueClient,
+		RotateVault: h.rotateVault,
 	})
 	return nil
 }
@@ -289,6 +293,7 @@ func (h *House) background(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { h.publisher.Run(ctx, h.committed) })
+	wg.Go(func() { h.reseal(ctx) })
 	return func() {
 		cancel()
 		wg.Wait()

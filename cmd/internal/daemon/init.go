@@ -61,7 +61,9 @@ func (h *House) makeKeys() error {
 			return err
 		}
 	}
-	if err := datadir.Ensure(h.dir.VaultKey(), datadir.NewVaultKey); err != nil {
+	if err := datadir.Ensure(h.dir.VaultKey(), func() ([]byte, error) {
+		return datadir.NewVaultKey().Encode(), nil
+	}); err != nil {
 		return err
 	}
 	err := datadir.Ensure(h.dir.AuditKey(), func() ([]byte, error) {

@@ -83,6 +83,7 @@ func (h *House) newServer() (*server.Server, error) {
 	cfg.Name = h.Name()
 	cfg.Audit = h.dir.Audit()
 	cfg.Ready = h.parts
+	cfg.Backup = h.Backup
 	cfg.Grace = h.opts.Grace
 	cfg.Metrics = h.metrics
 	cfg.Log = h.opts.Log

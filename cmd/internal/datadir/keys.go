@@ -9,8 +9,9 @@ import (
 )
 
 const (
-	vaultKeyBlock = "ATM VAULT KEY"
-	vaultKeyBytes = 32
+	vaultKeyBlock   = "ATM VAULT KEY"
+	requestKeyBlock = "ATM REQUEST KEY"
+	vaultKeyBytes   = 32
 )
 
 // Ensure makes the file at path with what create returns, readable by its
@@ -26,22 +27,57 @@ func Ensure(path string, create func() ([]byte, error)) error {
 	return durable.WriteFile(path, data, 0o600)
 }
 
-// NewVaultKey returns a new secret for the vault, in PEM.
-func NewVaultKey() ([]byte, error) {
-	key := make([]byte, vaultKeyBytes)
-	rand.Read(key) // never fails
-	return pem.EncodeToMemory(&pem.Block{Type: vaultKeyBlock, Bytes: key}), nil
+// A VaultKey is what keys/vault.key holds.
+type VaultKey struct {
+	// Secret is what the data keys of the vault are sealed under.
+	Secret []byte
+
+	// Requests is what the hashes of request ids are keyed by: the first
+	// secret this vault had. It outlives the secret, because a request id must
+	// find its answer for seven days.
+	Requests []byte
 }
 
-// ReadVaultKey returns the secret of the vault.
-func (d *Dir) ReadVaultKey() ([]byte, error) {
+// NewVaultKey returns the key of a new vault.
+func NewVaultKey() VaultKey {
+	secret := newSecret()
+	return VaultKey{Secret: secret, Requests: secret}
+}
+
+func newSecret() []byte {
+	secret := make([]byte, vaultKeyBytes)
+	rand.Read(secret) // never fails
+	return secret
+}
+
+// Next returns the key that takes the place of k.
+func (k VaultKey) Next() VaultKey { return VaultKey{Secret: newSecret(), Requests: k.Requests} }
+
+// Encode returns k in PEM.
+func (k VaultKey) Encode() []byte {
+	text := pem.EncodeToMemory(&pem.Block{Type: vaultKeyBlock, Bytes: k.Secret})
+	if string(k.Requests) != string(k.Secret) {
+		text = append(text, pem.EncodeToMemory(&pem.Block{Type: requestKeyBlock, Bytes: k.Requests})...)
+	}
+	return text
+}
+
+// ReadVaultKey reads the key of the vault.
+func (d *Dir) ReadVaultKey() (VaultKey, error) {
 	text, err := durable.ReadSecret(d.VaultKey())
 	if err != nil {
-		return nil, err
+		return VaultKey{}, err
 	}
-	block, _ := pem.Decode(text)
-	if block == nil || block.Type != vaultKeyBlock || len(block.Bytes) != vaultKeyBytes {
-		return nil, fmt.Errorf("%s holds no vault key", d.VaultKey())
+	secret, rest := pem.Decode(text)
+	if secret == nil || secret.Type != vaultKeyBlock || len(secret.Bytes) != vaultKeyBytes {
+		return VaultKey{}, fmt.Errorf("%s holds no vault key", d.VaultKey())
 	}
-	return block.Bytes, nil
+	k := VaultKey{Secret: secret.Bytes, Requests: secret.Bytes}
+	if requests, _ := pem.Decode(rest); requests != nil {
+		if requests.Type != requestKeyBlock || len(requests.Bytes) != vaultKeyBytes {
+			return VaultKey{}, fmt.Errorf("%s holds a key of no known kind", d.VaultKey())
+		}
+		k.Requests = requests.Bytes
+	}
+	return k, nil
 }

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"example.com/atm"
+	"example.com/atm/client"
+	"example.com/atm/cmd/internal/daemon"
+	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/internal/durable"
+	"github.com/spf13/cobra"
+)
+
+// vaultCommands are those about the vault and its data folder.
+func (p *program) vaultCommands() []*cobra.Command {
+	var data string
+	offline := func(use, short, long string, args cobra.PositionalArgs, run func(ctx context.Context, args []string) error) *cobra.Command {
+		cmd := &cobra.Command{
+			Use: use, Short: short, Long: long, Args: exit.Args(args),
+			RunE: func(cmd *cobra.Command, args []string) error { return run(cmd.Context(), args) },
+		}
+		cmd.Flags().StringVar(&data, "data", "./atm-data", "the data `folder`; no server may run on it")
+		return cmd
+	}
+	backup := &cobra.Command{
+		Use:   "backup FILE",
+		Short: "Take a backup of a running server",
+		Long: `Take a backup of a running server: its vault, keys, authorities and
+configuration, in one tar archive. It holds every operation that was answered
+before it began. It is unpacked and checked before it gets its name.
+
+FILE holds every key of the server: keep it where you would keep those.`,
+		Example: "  atmctl backup atm-2026-11-25.tar",
+		Args:    exit.Args(cobra.ExactArgs(1)),
+		RunE:    func(cmd *cobra.Command, args []string) error { return p.backup(cmd.Context(), args[0]) },
+	}
+	restore := offline("restore FILE --data DIR", "Make a data folder out of a backup",
+		`Make a data folder out of a backup. DIR must not exist, or be empty. The vault is
+checked and the audit log published again before DIR is there.
+
+What was answered after the backup is not in it. If the published log is known to
+anybody beyond the size that this command prints, the server must not go on with
+it: a log that forgot entries is a fork.`,
+		cobra.ExactArgs(1), func(ctx context.Context, args []string) error { return p.restore(ctx, args[0], data) })
+	fsck := offline("fsck", "Check the vault of a stopped server",
+		`Check everything in the vault: its pages, that every value opens, the chain of
+versions of each account, that all movements sum to zero, the signed tree, holds
+and request ids; and replay the journal by the rules of the ledger.`,
+		cobra.NoArgs, func(ctx context.Context, _ []string) error { return p.fsck(ctx, data) })
+	rebuild := offline("rebuild", "Make the accounts anew from the journal alone", "",
+		cobra.NoArgs, func(ctx context.Context, _ []string) error { return p.rebuild(ctx, data) })
+	compact := offline("compact", "Give free pages of the vault back to the disk", "",
+		cobra.NoArgs, func(ctx context.Context, _ []string) error { return p.compact(ctx, data) })
+	rotate := &cobra.Command{
+		Use:   "rotate",
+		Short: "Replace the keys that the vault is sealed with, on a running server",
+		Long: `Replace keys/vault.key and the data key that the values in the vault are sealed
+with. What is there is sealed again in the background. Backups that were taken
+before hold the old keys.`,
+		Args: exit.Args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := p.call(cmd.Context(), string(atm.VaultRotate))
+			return err
+		},
+	}
+	return []*cobra.Command{
+		backup, restore, fsck, rebuild, compact,
+		group(&cobra.Command{Use: "vault", Short: "Keys of the vault"}, rotate),
+	}
+}
+
+// operatorLog tells of problems on standard error.
+func (p *program) operatorLog() *slog.Logger { return slog.New(slog.NewTextHandler(p.stderr, nil)) }
+
+func (p *program) backup(ctx context.Context, file string) (err error) {
+	if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
+		return exit.Usagef("%s exists", file)
+	}
+	c, err := p.connect()
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // what is left when something goes wrong
+	size, err := download(ctx, c, f)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return explain(err)
+	}
+	found, err := daemon.VerifyBackup(ctx, f.Name(), p.operatorLog())
+	if err != nil {
+		return fmt.Errorf("the backup is not good: %w", err)
+	}
+	if err := errors.Join(os.Rename(f.Name(), file), durable.SyncDir(filepath.Dir(file))); err != nil {
+		return err
+	}
+	return p.tell(struct {
+		*daemon.Checked
+		File  string `json:"file"`
+		Bytes int64  `json:"bytes"`
+	}{found, file, size}, "backup: %d entries, %d accounts, %d bytes in %s\n", found.Entries, found.Accounts, size, file)
+}
+
+// download writes a backup of the server to w.
+func download(ctx context.Context, c *client.Client, w io.Writer) (int64, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.Base()+"/admin/backup", http.NoBody)
+	if err != nil {
+		return 0, err
+	}
+	hc := c.HTTP()
+	hc.Timeout = 0 // it takes as long as it takes
+	resp, err := hc.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		sentence, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
+		return 0, &client.HTTPError{StatusCode: resp.StatusCode, Sentence: strings.TrimSpace(string(sentence))}
+	}
+	return io.Copy(w, resp.Body)
+}
+
+func (p *program) restore(ctx context.Context, file, data string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	found, err := daemon.Restore(ctx, f, data, p.operatorLog())
+	if err != nil {
+		return err
+	}
+	if !p.quiet {
+		fmt.Fprintf(p.stderr, "The log of this vault has %d entries. If anybody has seen more of it, do not start a server on it.\n", found.Entries)
+	}
+	return p.tell(found, "restored: %d entries, %d accounts in %s\n", found.Entries, found.Accounts, data)
+}
+
+func (p *program) fsck(ctx context.Context, data string) error {
+	found, err := daemon.Check(ctx, data, func(problem string) { fmt.Fprintln(p.stderr, "problem:", problem) })
+	if err != nil && !errors.Is(err, daemon.ErrProblems) {
+		return err
+	}
+	if err != nil {
+		if p.output == "json" {
+			if err := p.tell(found, ""); err != nil {
+				return err
+			}
+		}
+		return fmt.Errorf("%w: %d", err, found.Problems)
+	}
+	return p.tell(found, "good: %d entries, %d accounts\n", found.Entries, found.Accounts)
+}
+
+func (p *program) rebuild(ctx context.Context, data string) error {
+	wrong, err := daemon.Rebuild(ctx, data)
+	if err != nil {
+		return err
+	}
+	return p.tell(map[string]int{"wrong": wrong}, "rebuilt: %d records were not what the journal says\n", wrong)
+}
+
+func (p *program) compact(ctx context.Context, data string) error {
+	before, after, err := daemon.Compact(ctx, data)
+	if err != nil {
+		return err
+	}
+	return p.tell(map[string]int64{"before": before, "after": after}, "compacted: %d bytes, before %d\n", after, before)
+}
+
+// tell prints a result as JSON or as a line.
+func (p *program) tell(result any, format string, args ...any) error {
+	if p.output == "json" {
+		return json.NewEncoder(p.stdout).Encode(result)
+	}
+	_, err := fmt.Fprintf(p.stdout, format, args...)
+	return err
+}

@@ -1,0 +1,90 @@
+package daemon_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+	"example.com/atm/cmd/internal/daemon"
+)
+
+// TestBackupUnderLoad takes backups while 32 clients write. Each restored copy
+// passes every check, its log verifies, and it holds whatever was acknowledged
+// before the backup began.
+func TestBackupUnderLoad(t *testing.T) {
+	h := start(t, nil)
+	const clients = 32
+	var acknowledged sync.Map // receipt → true
+	var done atomic.Bool
+	var wg sync.WaitGroup
+	for n := range clients {
+		c := h.as(t, "demo")
+		wg.Go(func() {
+			for i := 0; !done.Load(); i++ {
+				a, err := c.Deposit(t.Context(), account, 1, atm.RequestID(fmt.Sprintf("%d-%d", n, i)))
+				if err != nil || !a.OK() {
+					t.Errorf("%+v, %v", a, err)
+					return
+				}
+				acknowledged.Store(a.Receipt, true)
+			}
+		})
+	}
+	operator := httpClient(t, h.tls(t, "operator"))
+	for round := range 3 {
+		var before []string
+		for len(before) < 100*(round+1) {
+			before = before[:0]
+			acknowledged.Range(func(receipt, _ any) bool {
+				before = append(before, receipt.(string))
+				return true
+			})
+		}
+		resp, err := operator.Post("https://"+h.addr+"/admin/backup", "", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		backup, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatal(resp.Status, err)
+		}
+		data := filepath.Join(t.TempDir(), "restored")
+		found, err := daemon.Restore(t.Context(), bytes.NewReader(backup), data, discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files := audit.Dir(filepath.Join(data, "audit"))
+		report, err := audit.Verify(t.Context(), files, audit.VerifyOptions{})
+		if err != nil || !report.OK() || report.Size != found.Entries {
+			t.Fatalf("%+v, %v, of %d entries", report, err, found.Entries)
+		}
+		log, err := audit.OpenLog(t.Context(), files, report.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		inside := make(map[string]bool)
+		err = log.Entries(t.Context(), 0, log.Size, func(index int64, leaf []byte, hash audit.Hash) error {
+			inside[audit.Receipt(index, hash)] = true
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, receipt := range before {
+			if !inside[receipt] {
+				t.Errorf("%s was acknowledged before the backup, and is not in it", receipt)
+			}
+		}
+		t.Logf("%d acknowledged before, %d entries in the backup, %d bytes", len(before), found.Entries, len(backup))
+	}
+	done.Store(true)
+	wg.Wait()
+}

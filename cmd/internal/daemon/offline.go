@@ -1,0 +1,259 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"example.com/atm/cmd/internal/datadir"
+	"example.com/atm/internal/durable"
+	"example.com/atm/teller"
+	"example.com/atm/vault"
+	"example.com/atm/vault/boltstore"
+)
+
+// What is done to a data folder while no server runs on it.
+
+// ErrProblems reports that a check found something wrong.
+var ErrProblems = errors.New("problems were found")
+
+// A Checked is what a check looked at.
+type Checked struct {
+	Entries  int64 `json:"entries"`
+	Accounts int   `json:"accounts"` // those of the house too
+	Problems int   `json:"problems"`
+}
+
+// Check looks at everything in the vault of a data folder, replays its journal
+// by the rules, and tells report what is wrong.
+func Check(ctx context.Context, data string, report func(problem string)) (*Checked, error) {
+	dir, store, err := openOffline(data)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	defer store.Close()
+	return check(ctx, store, report)
+}
+
+func check(ctx context.Context, store *boltstore.Store, report func(string)) (*Checked, error) {
+	found := &Checked{}
+	tell := func(problem string) {
+		found.Problems++
+		report(problem)
+	}
+	if err := store.Check(ctx, tell); err != nil && !errors.Is(err, boltstore.ErrDamaged) {
+		return nil, err
+	}
+	if found.Problems > 0 {
+		return found, ErrProblems // the journal cannot be trusted to be replayed
+	}
+	_, head, err := store.Signed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found.Entries = head.Size
+	replayed, err := teller.Reconcile(ctx, store)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		tell(err.Error())
+		return found, ErrProblems
+	}
+	accounts, holds, err := store.All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found.Accounts = len(accounts)
+	for _, problem := range differences(replayed, accounts, holds) {
+		tell(problem)
+	}
+	if found.Problems > 0 {
+		return found, ErrProblems
+	}
+	return found, nil
+}
+
+// differences says where the records of a store are not what the journal says.
+func differences(replayed *vault.Replayer, accounts []vault.Account, holds []vault.Hold) (problems []string) {
+	want := make(map[vault.Name]vault.Account)
+	for _, a := range replayed.Accounts() {
+		want[a.Name] = a
+	}
+	for _, a := range accounts {
+		if w, known := want[a.Name]; !known || !w.Equal(a) {
+			problems = append(problems, fmt.Sprintf("account %s is not what the journal says: %+v, not %+v", a.Name, a, w))
+		}
+		delete(want, a.Name)
+	}
+	for name := range want {
+		problems = append(problems, fmt.Sprintf("account %s is in the journal and has no record", name))
+	}
+	if !slices.Equal(replayed.Holds(), holds) {
+		problems = append(problems, "the holds are not what the journal says")
+	}
+	return problems
+}
+
+func openOffline(data string) (*datadir.Dir, *boltstore.Store, error) {
+	if _, err := os.Stat(data); err != nil {
+		return nil, nil, err // Open would make a new one
+	}
+	dir, fresh, err := datadir.Open(data, datadir.Config{})
+	if err != nil {
+		return nil, nil, err
+	}
+	if fresh {
+		return nil, nil, errors.Join(fmt.Errorf("%s is no complete data folder", data), dir.Close())
+	}
+	key, err := dir.ReadVaultKey()
+	if err != nil {
+		return nil, nil, errors.Join(err, dir.Close())
+	}
+	store, err := boltstore.Open(dir.Vault(), key.Secret)
+	if err != nil {
+		return nil, nil, errors.Join(err, dir.Close())
+	}
+	return dir, store, nil
+}
+
+// Rebuild makes the accounts of a data folder anew from its journal alone. It
+// returns how many of them were not what the journal says.
+func Rebuild(ctx context.Context, data string) (wrong int, err error) {
+	dir, store, err := openOffline(data)
+	if err != nil {
+		return 0, err
+	}
+	defer dir.Close()
+	defer func() { err = errors.Join(err, store.Close()) }()
+	replayed, err := teller.Reconcile(ctx, store)
+	if err != nil {
+		return 0, fmt.Errorf("the journal is not to be trusted: %w", err)
+	}
+	accounts, holds, err := store.All(ctx)
+	if err != nil { // records that do not even open are wrong, too
+		accounts, holds = nil, nil
+	}
+	wrong = len(differences(replayed, accounts, holds))
+	return wrong, store.Rebuild(ctx, replayed.Accounts(), replayed.Holds())
+}
+
+// Compact gives the free pages of the vault of a data folder back to the disk.
+// It returns the sizes of the file before and after, in bytes.
+func Compact(ctx context.Context, data string) (before, after int64, err error) {
+	dir, store, err := openOffline(data)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer dir.Close()
+	closed := false
+	defer func() {
+		if !closed {
+			err = errors.Join(err, store.Close())
+		}
+	}()
+	smaller := dir.Vault() + ".compact"
+	if err := os.Remove(smaller); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, 0, err
+	}
+	if err := store.Compact(smaller); err != nil {
+		return 0, 0, err
+	}
+	defer os.Remove(smaller) // what is left when something goes wrong
+	key, err := dir.ReadVaultKey()
+	if err != nil {
+		return 0, 0, err
+	}
+	copied, err := boltstore.Open(smaller, key.Secret)
+	if err != nil {
+		return 0, 0, err
+	}
+	problems := copied.Check(ctx, func(string) {})
+	if err := errors.Join(problems, copied.Close()); err != nil {
+		return 0, 0, fmt.Errorf("the compacted vault: %w", err)
+	}
+	closed = true
+	if err := store.Close(); err != nil {
+		return 0, 0, err
+	}
+	if before, err = size(dir.Vault()); err != nil {
+		return 0, 0, err
+	}
+	if after, err = size(smaller); err != nil {
+		return 0, 0, err
+	}
+	if err := os.Rename(smaller, dir.Vault()); err != nil {
+		return 0, 0, err
+	}
+	return before, after, durable.SyncDir(dir.Root)
+}
+
+func size(path string) (int64, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+// Restore makes a data folder out of a backup. The folder must not exist, or be
+// empty. It is there only when all of it was unpacked, checked and the audit
+// log published again.
+func Restore(ctx context.Context, backup io.Reader, data string, log *slog.Logger) (*Checked, error) {
+	data = filepath.Clean(data)
+	if names, err := os.ReadDir(data); err == nil && len(names) > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, errors.Join(fmt.Errorf("%s exists and is not empty", data), err)
+	}
+	if err := durable.MkdirAll(filepath.Dir(data), 0o700); err != nil {
+		return nil, err
+	}
+	folder, err := os.MkdirTemp(filepath.Dir(data), "."+filepath.Base(data)+"-restoring-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(folder)
+	if err := unpack(ctx, backup, folder); err != nil {
+		return nil, err
+	}
+	found, err := Check(ctx, folder, func(problem string) { log.Error("restored vault", slog.String("problem", problem)) })
+	if err != nil {
+		return nil, err
+	}
+	house, err := Open(ctx, Options{Data: folder, Log: log}) // publishes the log
+	if err != nil {
+		return nil, err
+	}
+	if err := house.Close(); err != nil {
+		return nil, err
+	}
+	if err := os.Remove(data); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if err := os.Rename(folder, data); err != nil {
+		return nil, err
+	}
+	return found, durable.SyncDir(filepath.Dir(data))
+}
+
+// VerifyBackup unpacks a backup beside where it lies, checks it as Restore
+// does, and throws it away.
+func VerifyBackup(ctx context.Context, file string, log *slog.Logger) (*Checked, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	folder, err := os.MkdirTemp(filepath.Dir(file), "."+filepath.Base(file)+"-checking-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(folder)
+	return Restore(ctx, f, filepath.Join(folder, "atm-data"), log)
+}

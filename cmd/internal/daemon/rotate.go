@@ -1,0 +1,54 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"example.com/atm/internal/durable"
+)
+
+// rotateVault replaces keys/vault.key and the data key. At every moment the
+// file on disk opens the vault: the data keys are sealed under the new secret
+// before the file is replaced, and forgotten under the old one after it.
+func (h *House) rotateVault() error {
+	h.keys.Lock()
+	defer h.keys.Unlock()
+	key, err := h.dir.ReadVaultKey()
+	if err != nil {
+		return err
+	}
+	if err := h.store.RotateDataKey(key.Secret); err != nil {
+		return fmt.Errorf("new data key: %w", err)
+	}
+	next := key.Next()
+	if err := h.store.Rewrap(next.Secret); err != nil {
+		return fmt.Errorf("seal the data keys: %w", err)
+	}
+	if err := durable.WriteFile(h.dir.VaultKey(), next.Encode(), 0o600); err != nil {
+		return err
+	}
+	if err := h.store.Forget(next.Secret); err != nil {
+		return fmt.Errorf("forget the old vault key: %w", err)
+	}
+	select {
+	case h.rotated <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// reseal seals values again after each rotation, and at the start what a stop
+// interrupted.
+func (h *House) reseal(ctx context.Context) {
+	for {
+		if err := h.store.Reseal(func() bool { return ctx.Err() != nil }); err != nil {
+			h.opts.Log.Error("values could not be sealed with the new data key", slog.Any("error", err))
+		}
+		select {
+		case <-h.rotated:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

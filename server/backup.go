@@ -1,0 +1,56 @@
+package server
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/xmlrpc"
+)
+
+// serveBackup sends an operator a backup of everything, as a tar archive. One
+// that is broken off has no end and is not taken for a whole one.
+func (s *Server) serveBackup(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", "POST")
+		xmlrpc.Decline(w, http.StatusMethodNotAllowed, "A backup is asked for with POST.")
+		return
+	}
+	if err := s.cross.Check(r); err != nil {
+		xmlrpc.Decline(w, http.StatusForbidden, "Requests from other sites' pages are refused.")
+		return
+	}
+	caller := s.signIn(w, r)
+	if caller == nil {
+		return
+	}
+	switch status := s.cfg.Teller.Backup(r.Context(), caller); status.Code {
+	case atm.OK:
+	case atm.PermissionDenied:
+		xmlrpc.Decline(w, http.StatusForbidden, "Backups are for operators.")
+		return
+	default:
+		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot make a backup at the moment.")
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-tar")
+	if err := s.cfg.Backup(r.Context(), &patient{w, http.NewResponseController(w)}); err != nil {
+		s.cfg.Log.ErrorContext(r.Context(), "a backup was broken off", slog.Any("error", err))
+		panic(http.ErrAbortHandler) // so that the client sees that the end is missing
+	}
+}
+
+// patient is an answer that may take as long as it likes, as long as it moves.
+type patient struct {
+	w          http.ResponseWriter
+	controller *http.ResponseController
+}
+
+// Write implements io.Writer.
+func (p *patient) Write(b []byte) (int, error) {
+	if err := p.controller.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return 0, err
+	}
+	return p.w.Write(b)
+}

@@ -1,0 +1,55 @@
+package teller
+
+import (
+	"context"
+	"fmt"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+	"example.com/atm/vault"
+)
+
+// Reconcile replays the journal of a store by the rules, from nothing, and
+// returns the accounts and holds that it ends with. An error names the first
+// entry that the rules do not confirm.
+func Reconcile(ctx context.Context, store vault.Store) (*vault.Replayer, error) {
+	_, head, err := store.Signed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t := New(Config{Permit: func(atm.Principal, atm.Operation) atm.Reach { return atm.Everywhere }})
+	replayer := vault.NewReplayer()
+	err = store.Entries(ctx, 0, head.Size, func(index int64, leaf []byte) error {
+		entry, err := audit.ParseEntry(leaf)
+		if err != nil {
+			return fmt.Errorf("entry %d: %w", index, err)
+		}
+		if len(entry.State) == 0 {
+			return nil
+		}
+		rule, err := t.ruleOf(ctx, entry)
+		if err != nil {
+			return fmt.Errorf("entry %d: %w", index, err)
+		}
+		return replayer.Replay(index, entry, rule)
+	})
+	return replayer, err
+}
+
+// ruleOf builds the rule of an entry from its arguments, as it was built from
+// those of the call. Whose account it was needs no asking again.
+func (t *Teller) ruleOf(ctx context.Context, entry *audit.Entry) (vault.Rule, error) {
+	op := t.ops[entry.Operation]
+	if op == nil || entry.Caller == nil {
+		return nil, fmt.Errorf("there is no operation %q of somebody", entry.Operation)
+	}
+	in := input{op: op, caller: entry.Caller, args: make([]atm.Arg, len(op.Params)), reach: atm.Everywhere}
+	for _, arg := range entry.Args {
+		position := op.position(arg.Name)
+		if position < 0 {
+			return nil, fmt.Errorf("%s has no parameter %s", op.Name, arg.Name)
+		}
+		in.args[position] = text(arg.Value)
+	}
+	return op.rule(ctx, t, &in)
+}

@@ -1,0 +1,145 @@
+package boltstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"example.com/atm/audit"
+	"example.com/atm/vault"
+	bolt "go.etcd.io/bbolt"
+)
+
+// Snapshot writes the file as it is now to path, which must not exist, while
+// commits go on. What was committed before is in it. The keys of the snapshot
+// are those that the secret opens now.
+func (s *Store) Snapshot(path string) error {
+	s.rotating.Lock()
+	defer s.rotating.Unlock()
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	err = s.db.View(func(tx *bolt.Tx) error {
+		_, err := tx.WriteTo(f)
+		return err
+	})
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return errors.Join(fmt.Errorf("snapshot: %w", err), os.Remove(path))
+	}
+	return nil
+}
+
+// compactAtOnce bounds a transaction of Compact, in bytes.
+const compactAtOnce = 16 << 20
+
+// Compact writes the content of the file to path, which must not exist,
+// without the pages that are free.
+func (s *Store) Compact(path string) error {
+	if _, err := os.Lstat(path); err == nil {
+		return fmt.Errorf("%s exists", path)
+	}
+	dst, err := bolt.Open(path, 0o600, &bolt.Options{NoSync: true, NoFreelistSync: true, FreelistType: bolt.FreelistMapType})
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(bolt.Compact(dst, s.db, compactAtOnce), dst.Sync(), dst.Close()); err != nil {
+		return errors.Join(fmt.Errorf("compact: %w", err), os.Remove(path))
+	}
+	return nil
+}
+
+// All returns every account, those of the house too, and every hold.
+func (s *Store) All(context.Context) (accounts []vault.Account, holds []vault.Hold, err error) {
+	err = s.db.View(func(tx *bolt.Tx) error {
+		shelf := s.shelf(tx, bucketAccounts)
+		err := shelf.bucket.ForEach(func(k, v []byte) error {
+			a, _, err := shelf.account(k, v)
+			accounts = append(accounts, a)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		shelf = s.shelf(tx, bucketHolds)
+		return shelf.bucket.ForEach(func(k, v []byte) error {
+			plain, err := shelf.open(k, v)
+			if err != nil || len(k) != 8 {
+				return errors.Join(err, errRecord)
+			}
+			h, err := decodeHold(holdID(k), plain)
+			holds = append(holds, h)
+			return err
+		})
+	})
+	return accounts, holds, err
+}
+
+// Rebuild puts these accounts and holds in the place of all that are there,
+// and makes the history of each anew from the journal.
+func (s *Store) Rebuild(ctx context.Context, accounts []vault.Account, holds []vault.Hold) error {
+	return s.db.Update(func(tx *bolt.Tx) error {
+		for _, name := range [][]byte{bucketAccounts, bucketHolds} {
+			if err := tx.DeleteBucket(name); err != nil {
+				return err
+			}
+			if _, err := tx.CreateBucket(name); err != nil {
+				return err
+			}
+		}
+		spines, err := s.relink(ctx, tx)
+		if err != nil {
+			return err
+		}
+		shelf := s.shelf(tx, bucketAccounts)
+		for i := range accounts {
+			a := &accounts[i]
+			if err := shelf.put(accountKey(a.Name), encodeAccount(a, spines[a.Name])); err != nil {
+				return err
+			}
+		}
+		shelf = s.shelf(tx, bucketHolds)
+		for i := range holds {
+			if err := shelf.put(holdKey(holds[i].ID), encodeHold(&holds[i])); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// relink makes the links of all journal entries anew.
+func (s *Store) relink(ctx context.Context, tx *bolt.Tx) (map[vault.Name]spine, error) {
+	_, head, err := s.readHead(tx)
+	if err != nil {
+		return nil, err
+	}
+	spines := make(map[vault.Name]spine)
+	journal := s.shelf(tx, bucketJournal)
+	for index := range head.Size {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		_, leaf, err := journal.entryAt(index)
+		if err != nil {
+			return nil, fmt.Errorf("journal entry %d: %w", index, err)
+		}
+		entry, err := audit.ParseEntry(leaf)
+		if err != nil {
+			return nil, fmt.Errorf("journal entry %d: %w", index, err)
+		}
+		links := make([]link, len(entry.State))
+		for slot, change := range entry.State {
+			name := vault.Name(change.Account)
+			spines[name], links[slot] = spines[name].grow(change.Version, place{index, slot})
+		}
+		if len(links) == 0 {
+			continue
+		}
+		if err := journal.put(journalKey(index), encodeEntry(index, links, leaf)); err != nil {
+			return nil, err
+		}
+	}
+	return spines, nil
+}

@@ -1,0 +1,62 @@
+package vault
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"example.com/atm/audit"
+)
+
+// A Replayer decides again what the entries of a journal say was decided, on
+// books of its own that begin empty. It needs nothing but the journal and the
+// rules, so the accounts it ends with show whether those of a store are what
+// the journal says.
+type Replayer struct{ books *Books }
+
+// NewReplayer returns a replayer at the beginning of a journal.
+func NewReplayer() *Replayer {
+	return &Replayer{NewBooks(Loaded{
+		Accounts: make(map[Name]*Account),
+		Users:    make(map[string]*User),
+		Requests: make(map[RequestKey]Remembered),
+		Holds:    make(map[HoldID]*Hold),
+	})}
+}
+
+// Replay decides the rule of an entry that changed records, and reports
+// whether it has the same answer and makes the same changes as the entry says.
+// Entries that changed nothing need not be replayed.
+func (r *Replayer) Replay(index int64, entry *audit.Entry, rule Rule) error {
+	b := r.books
+	b.Now, b.Head.Size, b.touched = entry.Time, index, nil
+	status := rule.Decide(b)
+	switch {
+	case entry.Status == nil || status.Code != entry.Status.Code:
+		return fmt.Errorf("entry %d: the rule of %s answers %s: %s", index, entry.Operation, status.Code, status.Reason)
+	case !slices.Equal(b.touched, entry.State):
+		return fmt.Errorf("entry %d: the rule of %s changes %v, the entry says %v", index, entry.Operation, b.touched, entry.State)
+	}
+	return nil
+}
+
+// Accounts returns all accounts, those of the house too, in order of name.
+func (r *Replayer) Accounts() []Account { return inOrder(r.books.accounts) }
+
+// Holds returns all holds, in order of id.
+func (r *Replayer) Holds() []Hold { return inOrder(r.books.holds) }
+
+func inOrder[K Name | HoldID, V any](records map[K]*V) []V {
+	list := make([]V, 0, len(records))
+	for _, key := range slices.Sorted(maps.Keys(records)) {
+		list = append(list, *records[key])
+	}
+	return list
+}
+
+// Equal reports whether two records of an account say the same.
+func (a Account) Equal(b Account) bool {
+	same := slices.Equal(a.Pending, b.Pending)
+	return same && a.Name == b.Name && a.Owner == b.Owner && a.Standing == b.Standing && a.Balance == b.Balance &&
+		a.Version == b.Version && a.Limits == b.Limits && a.Spent == b.Spent
+}
