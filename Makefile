@@ -1,5 +1,6 @@
 # make test   everything that must pass before a change lands
 # make lint   vet, gofumpt, staticcheck
+# make soak   kills, power cuts and histories, many rounds of each
 # make fuzz   each fuzz target for FUZZTIME
 # make bench  benchmarks, with a yardstick beside each
 # make build  the three programs, in bin/
@@ -8,9 +9,9 @@ GO       ?= go
 TOOLS    := .tools
 FUZZTIME ?= 5m
 DEBIAN   := gcc libc6-dev python3 openssl curl ruby ruby-xmlrpc php-cli php-curl php-xmlrpc \
-            librpc-xml-perl liblwp-protocol-https-perl libxmlrpc-core-c3-dev nodejs
+            librpc-xml-perl liblwp-protocol-https-perl libxmlrpc-core-c3-dev nodejs util-linux e2fsprogs xfsprogs
 
-.PHONY: test lint tools fuzz bench build requirements packages
+.PHONY: test lint tools soak fuzz bench build requirements packages
 .DEFAULT_GOAL := test
 
 test: requirements lint
@@ -48,6 +49,10 @@ packages:
 
 build:
 	$(GO) build -trimpath -o bin/ ./cmd/...
+
+soak: packages
+	ATM_SOAK=1 $(GO) test ./cmd -v -timeout 3h -run 'TestKillUnderLoad|TestPowerCut|TestFullDisk|TestLinearizable'
+	$(GO) test ./vault/... -run TestStore -count 20 -timeout 1h
 
 # go test fuzzes one target of one package at a time.
 fuzz:

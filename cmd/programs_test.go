@@ -32,6 +32,9 @@ func TestMain(m *testing.M) {
 }
 
 func build(m *testing.M) (code int, err error) {
+	if bin = os.Getenv("ATM_TEST_PROGRAMS"); bin != "" {
+		return m.Run(), nil // this is a test that runs itself elsewhere
+	}
 	if bin, err = os.MkdirTemp("", "atm-programs-"); err != nil {
 		return 0, err
 	}

@@ -21,7 +21,13 @@ type server struct {
 // startServer starts a server and waits until it is ready.
 func startServer(t testing.TB) *server {
 	t.Helper()
-	s := &server{dir: t.TempDir(), env: os.Environ()}
+	return startServerIn(t, t.TempDir())
+}
+
+// startServerIn is startServer in a folder.
+func startServerIn(t testing.TB, dir string, env ...string) *server {
+	t.Helper()
+	s := &server{dir: dir, env: append(os.Environ(), env...)}
 	if err := setUp(func(key, value string) { s.env = append(s.env, key+"="+value) }, os.Getenv); err != nil {
 		t.Fatal(err)
 	}

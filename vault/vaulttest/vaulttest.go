@@ -42,10 +42,12 @@ func Run(t *testing.T, place func(t *testing.T) Place) {
 		"Holds":               testHolds,
 		"HoldsExpire":         testHoldsExpire,
 		"Limits":              testLimits,
+		"Linearizable":        testLinearizable,
 		"SignerRefusesFork":   testSignerRefusesFork,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, place(t)) })
 	}
+	t.Run("EarlyAnswersAreNoticed", func(t *testing.T) { testEarlyAnswersAreNoticed(t, place) })
 }
 
 // NewSigner returns a signer of a new log.

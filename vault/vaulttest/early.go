@@ -1,0 +1,170 @@
+package vaulttest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"example.com/atm"
+
+	"example.com/atm/vault"
+)
+
+// A cut is a store that can be cut off, as a process that is killed is: what
+// is on its way then is lost or durable, and nobody is told.
+type cut struct {
+	vault.Store
+	early bool          // the planted flaw: say that it is durable before it is
+	gone  chan struct{} // closed when it is cut off
+}
+
+var errGone = errors.New("the process is gone")
+
+// Commit implements vault.Store.
+func (c *cut) Commit(ctx context.Context, keys vault.Keys, decide func(*vault.Books) error) error {
+	decided, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		ended <- c.Store.Commit(ctx, keys, func(b *vault.Books) error {
+			err := decide(b)
+			close(decided)
+			select { // now it would be written
+			case <-c.gone:
+				return errGone
+			case <-time.After(time.Duration(rand.IntN(int(time.Millisecond)))):
+				return err
+			}
+		})
+	}()
+	if c.early {
+		select {
+		case <-decided:
+			return nil // before it is durable
+		case err := <-ended:
+			return err
+		}
+	}
+	err := <-ended
+	select {
+	case <-c.gone:
+		return errors.Join(err, errGone) // durable or not, nobody hears of it
+	default:
+		return err
+	}
+}
+
+// history lets clients use the accounts of a store, which is cut off a few
+// times, and reports whether what they were told can have happened.
+func history(t *testing.T, p Place, early bool) bool {
+	t.Helper()
+	const clients, each, cuts, opening = 8, 190, 2, 1000
+	signer := NewSigner(t)
+	store := p.Open(t)
+	l := vault.NewLedger(vault.Config{Store: store, Signer: signer})
+	for i := range HistoryAccounts {
+		must(t, l, openHistoryAccount(i, opening))
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r := NewRecorder()
+	done := 0 // operations of each client
+	for round := range cuts + 1 {
+		s := &cut{Store: store, early: early, gone: make(chan struct{})}
+		l := vault.NewLedger(vault.Config{Store: s, Signer: signer})
+		upto := each
+		if round < cuts {
+			upto = done + each/(cuts+1)
+		}
+		var wg sync.WaitGroup
+		for client := range clients {
+			wg.Go(func() {
+				for i := range upto - done {
+					if round < cuts && client == 0 && i == (upto-done)/2 {
+						close(s.gone)
+					}
+					select {
+					case <-s.gone: // there is nobody left to ask
+						return
+					default:
+					}
+					in := RandomIntent()
+					out := r.Do(client, in, func() Outcome { return outcome(l.Do(t.Context(), in.command())) })
+					if out.Unknown {
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		done = upto
+		l.Close() // its error is what the cut was
+		if err := store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		store = p.Open(t)
+	}
+	all, unknown := r.Len()
+	t.Logf("%d operations, %d of unknown outcome", all, unknown)
+	return r.Linearizable(t, opening)
+}
+
+func outcome(s atm.Status) Outcome {
+	if s.Code == atm.OutcomeUnknown || s.Code == atm.Unavailable {
+		return Outcome{Unknown: true}
+	}
+	text, _ := s.Result.(string)
+	return Outcome{Code: s.Code, Result: text}
+}
+
+// RandomIntent returns something to ask for.
+func RandomIntent() Intent {
+	operations := []atm.Operation{atm.Inquiry, atm.Deposit, atm.Withdraw, atm.Transfer}
+	return Intent{
+		Operation: operations[rand.IntN(len(operations))],
+		Account:   rand.IntN(HistoryAccounts),
+		To:        rand.IntN(HistoryAccounts),
+		Amount:    atm.Amount(1 + rand.IntN(500)),
+	}
+}
+
+func historyAccount(i int) vault.Name { return vault.Name(fmt.Sprint(i + 1)) }
+
+func openHistoryAccount(i int, opening atm.Amount) vault.Command {
+	return open(historyAccount(i), opening)
+}
+
+func (in Intent) command() vault.Command {
+	n := historyAccount(in.Account)
+	switch in.Operation {
+	case atm.Deposit:
+		return deposit(n, in.Amount)
+	case atm.Withdraw:
+		return withdraw(n, in.Amount)
+	case atm.Transfer:
+		return transfer(n, historyAccount(in.To), in.Amount)
+	}
+	return inquiry(n)
+}
+
+// testLinearizable looks for an order in which everything can have happened.
+func testLinearizable(t *testing.T, p Place) {
+	if !history(t, p, false) {
+		t.Error("what the clients were told cannot have happened")
+	}
+}
+
+// testEarlyAnswersAreNoticed plants the flaw that matters most: answers that
+// leave before they are durable.
+func testEarlyAnswersAreNoticed(t *testing.T, place func(*testing.T) Place) {
+	const tries = 20 // an early answer has to meet a cut
+	for range tries {
+		if !history(t, place(t), true) {
+			return
+		}
+	}
+	t.Errorf("answers before the commit were not noticed in %d histories", tries)
+}

@@ -1,0 +1,127 @@
+package vaulttest
+
+import (
+	"fmt"
+	"math"
+	"sync"
+	"testing"
+	"time"
+
+	"example.com/atm"
+	"github.com/anishathalye/porcupine"
+)
+
+// An Intent is what a client of a history asks for. Accounts are numbered from
+// 0 to HistoryAccounts-1.
+type Intent struct {
+	Operation atm.Operation // inquiry, deposit, withdraw or transfer
+	Account   int
+	To        int // of a transfer
+	Amount    atm.Amount
+}
+
+// An Outcome is what the client was told. Unknown means that no answer came,
+// so it may have happened, once, at any time from then on, or not at all.
+type Outcome struct {
+	Unknown bool
+	Code    atm.Code
+	Result  string
+}
+
+// HistoryAccounts is the number of accounts in a history.
+const HistoryAccounts = 3
+
+// A Recorder records what many clients asked and were told, and when.
+type Recorder struct {
+	begun time.Time
+
+	mu  sync.Mutex
+	ops []porcupine.Operation // guarded by mu
+}
+
+// NewRecorder begins a history.
+func NewRecorder() *Recorder { return &Recorder{begun: time.Now()} }
+
+// Do records one operation of a client.
+func (r *Recorder) Do(client int, in Intent, do func() Outcome) Outcome {
+	call := time.Since(r.begun)
+	out := do()
+	end := time.Since(r.begun).Nanoseconds()
+	if out.Unknown {
+		end = math.MaxInt64
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ops = append(r.ops, porcupine.Operation{ClientId: client, Input: in, Call: call.Nanoseconds(), Output: out, Return: end})
+	return out
+}
+
+// Len is the number of operations recorded, and unknown how many of them have
+// no outcome.
+func (r *Recorder) Len() (all, unknown int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, op := range r.ops {
+		if op.Output.(Outcome).Unknown {
+			unknown++
+		}
+	}
+	return len(r.ops), unknown
+}
+
+// linearTimeout bounds the search for an order. What it is for takes
+// milliseconds.
+const linearTimeout = 2 * time.Minute
+
+// Linearizable reports whether the operations can have happened one after the
+// other, each between its call and its answer, from accounts that hold opening.
+// (Herlihy and Wing, "Linearizability", 1990.)
+func (r *Recorder) Linearizable(t testing.TB, opening atm.Amount) bool {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	result, _ := porcupine.CheckOperationsVerbose(accountsModel(opening), r.ops, linearTimeout)
+	if result == porcupine.Unknown {
+		t.Fatal("no order was found and none was ruled out")
+	}
+	return result == porcupine.Ok
+}
+
+type balances [HistoryAccounts]atm.Amount
+
+func accountsModel(opening atm.Amount) porcupine.Model {
+	return porcupine.Model{
+		Init: func() any {
+			var b balances
+			for i := range b {
+				b[i] = opening
+			}
+			return b
+		},
+		Step: func(state, input, output any) (bool, any) {
+			b, in, out := state.(balances), input.(Intent), output.(Outcome)
+			code := atm.OK
+			switch in.Operation {
+			case atm.Deposit:
+				b[in.Account] += in.Amount
+			case atm.Withdraw, atm.Transfer:
+				switch {
+				case in.Operation == atm.Transfer && in.To == in.Account:
+					code = atm.SameAccount
+				case b[in.Account] < in.Amount:
+					code = atm.InsufficientFunds
+				default:
+					b[in.Account] -= in.Amount
+					if in.Operation == atm.Transfer {
+						b[in.To] += in.Amount
+					}
+				}
+			}
+			if out.Unknown {
+				return true, b
+			}
+			return out.Code == code && (code != atm.OK || out.Result == b[in.Account].String()), b
+		},
+		DescribeOperation: func(input, output any) string { return fmt.Sprintf("%+v → %+v", input, output) },
+	}
+}
