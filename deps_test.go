@@ -28,7 +28,7 @@ var rooms = map[string][]string{
 	"server":                {"", "auth", "xmlrpc", "teller", "certs", "audit"},
 	"client":                {""},
 	"cmd/internal/exit":     {"", "client"},
-	"cmd/internal/settings": {"cmd/internal/exit"},
+	"cmd/internal/settings": {"cmd/internal/exit", "internal"},
 	"cmd/internal/version":  {},
 	"cmd/internal/datadir":  {"internal"},
 	"cmd/internal/daemon":   {"*"},

@@ -17,19 +17,27 @@ import (
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/daemon"
 	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/cmd/internal/settings"
 	"example.com/atm/internal/durable"
 	"github.com/spf13/cobra"
 )
 
 // vaultCommands are those about the vault and its data folder.
 func (p *program) vaultCommands() []*cobra.Command {
-	var data string
+	var data, passphraseFile string
+	folder := func() daemon.Folder {
+		return daemon.Folder{Data: data, Passphrase: settings.Passphrase(passphraseFile, "Passphrase of keys/vault.key")}
+	}
+	addPassphrase := func(cmd *cobra.Command) {
+		cmd.Flags().StringVar(&passphraseFile, "vault-passphrase-file", "", "`file` with the passphrase of keys/vault.key, when it is sealed with one; - for standard input")
+	}
 	offline := func(use, short, long string, args cobra.PositionalArgs, run func(ctx context.Context, args []string) error) *cobra.Command {
 		cmd := &cobra.Command{
 			Use: use, Short: short, Long: long, Args: exit.Args(args),
 			RunE: func(cmd *cobra.Command, args []string) error { return run(cmd.Context(), args) },
 		}
 		cmd.Flags().StringVar(&data, "data", "./atm-data", "the data `folder`; no server may run on it")
+		addPassphrase(cmd)
 		return cmd
 	}
 	backup := &cobra.Command{
@@ -42,8 +50,9 @@ before it began. It is unpacked and checked before it gets its name.
 FILE holds every key of the server: keep it where you would keep those.`,
 		Example: "  atmctl backup atm-2026-11-25.tar",
 		Args:    exit.Args(cobra.ExactArgs(1)),
-		RunE:    func(cmd *cobra.Command, args []string) error { return p.backup(cmd.Context(), args[0]) },
+		RunE:    func(cmd *cobra.Command, args []string) error { return p.backup(cmd.Context(), args[0], folder()) },
 	}
+	addPassphrase(backup)
 	restore := offline("restore FILE --data DIR", "Make a data folder out of a backup",
 		`Make a data folder out of a backup. DIR must not exist, or be empty. The vault is
 checked and the audit log published again before DIR is there.
@@ -51,16 +60,16 @@ checked and the audit log published again before DIR is there.
 What was answered after the backup is not in it. If the published log is known to
 anybody beyond the size that this command prints, the server must not go on with
 it: a log that forgot entries is a fork.`,
-		cobra.ExactArgs(1), func(ctx context.Context, args []string) error { return p.restore(ctx, args[0], data) })
+		cobra.ExactArgs(1), func(ctx context.Context, args []string) error { return p.restore(ctx, args[0], folder()) })
 	fsck := offline("fsck", "Check the vault of a stopped server",
 		`Check everything in the vault: its pages, that every value opens, the chain of
 versions of each account, that all movements sum to zero, the signed tree, holds
 and request ids; and replay the journal by the rules of the ledger.`,
-		cobra.NoArgs, func(ctx context.Context, _ []string) error { return p.fsck(ctx, data) })
+		cobra.NoArgs, func(ctx context.Context, _ []string) error { return p.fsck(ctx, folder()) })
 	rebuild := offline("rebuild", "Make the accounts anew from the journal alone", "",
-		cobra.NoArgs, func(ctx context.Context, _ []string) error { return p.rebuild(ctx, data) })
+		cobra.NoArgs, func(ctx context.Context, _ []string) error { return p.rebuild(ctx, folder()) })
 	compact := offline("compact", "Give free pages of the vault back to the disk", "",
-		cobra.NoArgs, func(ctx context.Context, _ []string) error { return p.compact(ctx, data) })
+		cobra.NoArgs, func(ctx context.Context, _ []string) error { return p.compact(ctx, folder()) })
 	rotate := &cobra.Command{
 		Use:   "rotate",
 		Short: "Replace the keys that the vault is sealed with, on a running server",
@@ -73,16 +82,39 @@ before hold the old keys.`,
 			return err
 		},
 	}
+	var newFile string
+	var remove bool
+	passphrase := offline("passphrase", "Seal keys/vault.key of a stopped server with a passphrase",
+		`Seal keys/vault.key with a passphrase of at least 15 characters, or with --remove
+take the seal away. The server then needs --vault-passphrase-file, or a terminal
+to ask on.`,
+		cobra.NoArgs, func(context.Context, []string) error { return setPassphrase(folder(), newFile, remove) })
+	passphrase.Flags().StringVar(&newFile, "new-passphrase-file", "", "`file` with the new passphrase; - for standard input")
+	passphrase.Flags().BoolVar(&remove, "remove", false, "seal it with none")
 	return []*cobra.Command{
 		backup, restore, fsck, rebuild, compact,
-		group(&cobra.Command{Use: "vault", Short: "Keys of the vault"}, rotate),
+		group(&cobra.Command{Use: "vault", Short: "Keys of the vault"}, rotate, passphrase),
 	}
 }
 
 // operatorLog tells of problems on standard error.
 func (p *program) operatorLog() *slog.Logger { return slog.New(slog.NewTextHandler(p.stderr, nil)) }
 
-func (p *program) backup(ctx context.Context, file string) (err error) {
+func setPassphrase(folder daemon.Folder, file string, remove bool) error {
+	if remove {
+		return folder.SetPassphrase(nil)
+	}
+	text, err := settings.Passphrase(file, "New passphrase of keys/vault.key")()
+	if err != nil {
+		return err
+	}
+	if err = folder.SetPassphrase(text); errors.Is(err, daemon.ErrUsage) {
+		return exit.Usagef("%w", err)
+	}
+	return err
+}
+
+func (p *program) backup(ctx context.Context, file string, folder daemon.Folder) (err error) {
 	if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
 		return exit.Usagef("%s exists", file)
 	}
@@ -99,7 +131,7 @@ func (p *program) backup(ctx context.Context, file string) (err error) {
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return explain(err)
 	}
-	found, err := daemon.VerifyBackup(ctx, f.Name(), p.operatorLog())
+	found, err := daemon.VerifyBackup(ctx, f.Name(), folder.Passphrase, p.operatorLog())
 	if err != nil {
 		return fmt.Errorf("the backup is not good: %w", err)
 	}
@@ -133,24 +165,24 @@ func download(ctx context.Context, c *client.Client, w io.Writer) (int64, error)
 	return io.Copy(w, resp.Body)
 }
 
-func (p *program) restore(ctx context.Context, file, data string) error {
+func (p *program) restore(ctx context.Context, file string, folder daemon.Folder) error {
 	f, err := os.Open(file)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	found, err := daemon.Restore(ctx, f, data, p.operatorLog())
+	found, err := folder.Restore(ctx, f, p.operatorLog())
 	if err != nil {
 		return err
 	}
 	if !p.quiet {
 		fmt.Fprintf(p.stderr, "The log of this vault has %d entries. If anybody has seen more of it, do not start a server on it.\n", found.Entries)
 	}
-	return p.tell(found, "restored: %d entries, %d accounts in %s\n", found.Entries, found.Accounts, data)
+	return p.tell(found, "restored: %d entries, %d accounts in %s\n", found.Entries, found.Accounts, folder.Data)
 }
 
-func (p *program) fsck(ctx context.Context, data string) error {
-	found, err := daemon.Check(ctx, data, func(problem string) { fmt.Fprintln(p.stderr, "problem:", problem) })
+func (p *program) fsck(ctx context.Context, folder daemon.Folder) error {
+	found, err := folder.Check(ctx, func(problem string) { fmt.Fprintln(p.stderr, "problem:", problem) })
 	if err != nil && !errors.Is(err, daemon.ErrProblems) {
 		return err
 	}
@@ -165,16 +197,16 @@ func (p *program) fsck(ctx context.Context, data string) error {
 	return p.tell(found, "good: %d entries, %d accounts\n", found.Entries, found.Accounts)
 }
 
-func (p *program) rebuild(ctx context.Context, data string) error {
-	wrong, err := daemon.Rebuild(ctx, data)
+func (p *program) rebuild(ctx context.Context, folder daemon.Folder) error {
+	wrong, err := folder.Rebuild(ctx)
 	if err != nil {
 		return err
 	}
 	return p.tell(map[string]int{"wrong": wrong}, "rebuilt: %d records were not what the journal says\n", wrong)
 }
 
-func (p *program) compact(ctx context.Context, data string) error {
-	before, after, err := daemon.Compact(ctx, data)
+func (p *program) compact(ctx context.Context, folder daemon.Folder) error {
+	before, after, err := folder.Compact(ctx)
 	if err != nil {
 		return err
 	}

@@ -39,6 +39,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // options are the values of the flags.
 type options struct {
+	passphrase                                  string
 	data, listen, admin, name, store, logFormat string
 	hosts                                       []string
 	empty                                       bool
@@ -75,6 +76,7 @@ and without a password. SIGTERM or Ctrl-C answers what has begun and ends.`,
 	flags.BoolVar(&o.empty, "empty", false, "at init: no account 100 and no demo credentials")
 	flags.StringVar(&o.logFormat, "log-format", "", "text or json (default text on a terminal, else json)")
 	flags.DurationVar(&o.grace, "shutdown-grace", 15*time.Second, "how long a stop waits for what has begun")
+	flags.StringVar(&o.passphrase, "vault-passphrase-file", "", "`file` with the passphrase of keys/vault.key, when it is sealed with one; - for standard input")
 	flags.Uint64Var(&o.reserve, "disk-reserve", 64<<20, "free `bytes` below which every operation is UNAVAILABLE")
 	root.AddCommand(
 		&cobra.Command{
@@ -103,7 +105,7 @@ func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
 		return daemon.Options{}, err
 	}
 	return daemon.Options{
-		Data: o.data, Name: o.name, Hosts: o.hosts, Empty: o.empty,
+		Data: o.data, Passphrase: settings.Passphrase(o.passphrase, "Passphrase of keys/vault.key"), Name: o.name, Hosts: o.hosts, Empty: o.empty,
 		DiskReserve: o.reserve, Grace: o.grace, Version: version.String(), Log: log,
 	}, nil
 }

@@ -57,7 +57,7 @@ func TestBackupUnderLoad(t *testing.T) {
 			t.Fatal(resp.Status, err)
 		}
 		data := filepath.Join(t.TempDir(), "restored")
-		found, err := daemon.Restore(t.Context(), bytes.NewReader(backup), data, discard)
+		found, err := daemon.Folder{Data: data}.Restore(t.Context(), bytes.NewReader(backup), discard)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -29,15 +29,16 @@ import (
 
 // Options are what somebody who starts a server can choose.
 type Options struct {
-	Data        string        // the data folder
-	Name        string        // the server's name; empty for what init chose, or a new one
-	Hosts       []string      // names and addresses in the server certificate; nil for the usual ones
-	Empty       bool          // at init: no account 100 and no demo credentials
-	DiskReserve uint64        // bytes that must stay free
-	Version     string        // of the program
-	Log         *slog.Logger  // for the operator
-	Grace       time.Duration // how long a stop may take
-	Server      server.Config // limits; the rest is filled in
+	Data        string                 // the data folder
+	Name        string                 // the server's name; empty for what init chose, or a new one
+	Hosts       []string               // names and addresses in the server certificate; nil for the usual ones
+	Passphrase  func() ([]byte, error) // asks for what keys/vault.key is sealed with; nil when nobody can be asked
+	Empty       bool                   // at init: no account 100 and no demo credentials
+	DiskReserve uint64                 // bytes that must stay free
+	Version     string                 // of the program
+	Log         *slog.Logger           // for the operator
+	Grace       time.Duration          // how long a stop may take
+	Server      server.Config          // limits; the rest is filled in
 }
 
 // A House is everything that a server runs on, open and in working order.
@@ -55,7 +56,8 @@ type House struct {
 	committed chan struct{} // holds a token when something has been committed since the publisher looked
 	rotated   chan struct{} // holds a token when values are to be sealed again
 
-	keys sync.Mutex // held while keys/vault.key is not the key of the vault
+	keys sync.Mutex       // held while keys/vault.key is not the key of the vault
+	key  datadir.VaultKey // guarded by keys
 
 	serverCA, clientCA *certs.Authority
 
@@ -143,10 +145,11 @@ func (h *House) openKeys() error {
 }
 
 func (h *House) openVault() error {
-	key, err := h.dir.ReadVaultKey()
+	key, err := h.dir.ReadVaultKey(h.opts.Passphrase)
 	if err != nil {
 		return err
 	}
+	h.key = key
 	open := boltstore.Open
 	if h.Fresh {
 		open = boltstore.Create

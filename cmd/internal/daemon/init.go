@@ -62,7 +62,7 @@ func (h *House) makeKeys() error {
 		}
 	}
 	if err := datadir.Ensure(h.dir.VaultKey(), func() ([]byte, error) {
-		return datadir.NewVaultKey().Encode(), nil
+		return datadir.NewVaultKey().Encode()
 	}); err != nil {
 		return err
 	}

@@ -30,10 +30,16 @@ type Checked struct {
 	Problems int   `json:"problems"`
 }
 
+// A Folder is a data folder that no server runs on.
+type Folder struct {
+	Data       string
+	Passphrase func() ([]byte, error) // as in Options
+}
+
 // Check looks at everything in the vault of a data folder, replays its journal
 // by the rules, and tells report what is wrong.
-func Check(ctx context.Context, data string, report func(problem string)) (*Checked, error) {
-	dir, store, err := openOffline(data)
+func (f Folder) Check(ctx context.Context, report func(problem string)) (*Checked, error) {
+	dir, _, store, err := f.open()
 	if err != nil {
 		return nil, err
 	}
@@ -102,32 +108,59 @@ func differences(replayed *vault.Replayer, accounts []vault.Account, holds []vau
 	return problems
 }
 
-func openOffline(data string) (*datadir.Dir, *boltstore.Store, error) {
-	if _, err := os.Stat(data); err != nil {
-		return nil, nil, err // Open would make a new one
-	}
-	dir, fresh, err := datadir.Open(data, datadir.Config{})
+func (f Folder) open() (*datadir.Dir, datadir.VaultKey, *boltstore.Store, error) {
+	dir, key, err := f.lock()
 	if err != nil {
-		return nil, nil, err
-	}
-	if fresh {
-		return nil, nil, errors.Join(fmt.Errorf("%s is no complete data folder", data), dir.Close())
-	}
-	key, err := dir.ReadVaultKey()
-	if err != nil {
-		return nil, nil, errors.Join(err, dir.Close())
+		return nil, key, nil, err
 	}
 	store, err := boltstore.Open(dir.Vault(), key.Secret)
 	if err != nil {
-		return nil, nil, errors.Join(err, dir.Close())
+		return nil, key, nil, errors.Join(err, dir.Close())
 	}
-	return dir, store, nil
+	return dir, key, store, nil
+}
+
+func (f Folder) lock() (*datadir.Dir, datadir.VaultKey, error) {
+	if _, err := os.Stat(f.Data); err != nil {
+		return nil, datadir.VaultKey{}, err // datadir.Open would make a new one
+	}
+	dir, fresh, err := datadir.Open(f.Data, datadir.Config{})
+	if err != nil {
+		return nil, datadir.VaultKey{}, err
+	}
+	if fresh {
+		return nil, datadir.VaultKey{}, errors.Join(fmt.Errorf("%s is no complete data folder", f.Data), dir.Close())
+	}
+	key, err := dir.ReadVaultKey(f.Passphrase)
+	if err != nil {
+		return nil, key, errors.Join(err, dir.Close())
+	}
+	return dir, key, nil
+}
+
+// SetPassphrase seals keys/vault.key with a passphrase, or takes the seal away
+// when it is empty.
+func (f Folder) SetPassphrase(passphrase []byte) error {
+	if n := len([]rune(string(passphrase))); n > 0 && n < datadir.MinPassphrase {
+		return fmt.Errorf("%w: a passphrase has at least %d characters", ErrUsage, datadir.MinPassphrase)
+	}
+	dir, key, err := f.lock()
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	key.Passphrase = passphrase
+	text, err := key.Encode()
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(dir.VaultKey(), text, 0o600)
 }
 
 // Rebuild makes the accounts of a data folder anew from its journal alone. It
 // returns how many of them were not what the journal says.
-func Rebuild(ctx context.Context, data string) (wrong int, err error) {
-	dir, store, err := openOffline(data)
+func (f Folder) Rebuild(ctx context.Context) (wrong int, err error) {
+	dir, _, store, err := f.open()
 	if err != nil {
 		return 0, err
 	}
@@ -147,8 +180,8 @@ func Rebuild(ctx context.Context, data string) (wrong int, err error) {
 
 // Compact gives the free pages of the vault of a data folder back to the disk.
 // It returns the sizes of the file before and after, in bytes.
-func Compact(ctx context.Context, data string) (before, after int64, err error) {
-	dir, store, err := openOffline(data)
+func (f Folder) Compact(ctx context.Context) (before, after int64, err error) {
+	dir, key, store, err := f.open()
 	if err != nil {
 		return 0, 0, err
 	}
@@ -167,10 +200,6 @@ func Compact(ctx context.Context, data string) (before, after int64, err error) 
 		return 0, 0, err
 	}
 	defer os.Remove(smaller) // what is left when something goes wrong
-	key, err := dir.ReadVaultKey()
-	if err != nil {
-		return 0, 0, err
-	}
 	copied, err := boltstore.Open(smaller, key.Secret)
 	if err != nil {
 		return 0, 0, err
@@ -206,8 +235,8 @@ func size(path string) (int64, error) {
 // Restore makes a data folder out of a backup. The folder must not exist, or be
 // empty. It is there only when all of it was unpacked, checked and the audit
 // log published again.
-func Restore(ctx context.Context, backup io.Reader, data string, log *slog.Logger) (*Checked, error) {
-	data = filepath.Clean(data)
+func (f Folder) Restore(ctx context.Context, backup io.Reader, log *slog.Logger) (*Checked, error) {
+	data := filepath.Clean(f.Data)
 	if names, err := os.ReadDir(data); err == nil && len(names) > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, errors.Join(fmt.Errorf("%s exists and is not empty", data), err)
 	}
@@ -222,11 +251,12 @@ func Restore(ctx context.Context, backup io.Reader, data string, log *slog.Logge
 	if err := unpack(ctx, backup, folder); err != nil {
 		return nil, err
 	}
-	found, err := Check(ctx, folder, func(problem string) { log.Error("restored vault", slog.String("problem", problem)) })
+	unpacked := Folder{Data: folder, Passphrase: f.Passphrase}
+	found, err := unpacked.Check(ctx, func(problem string) { log.Error("restored vault", slog.String("problem", problem)) })
 	if err != nil {
 		return nil, err
 	}
-	house, err := Open(ctx, Options{Data: folder, Log: log}) // publishes the log
+	house, err := Open(ctx, Options{Data: folder, Passphrase: f.Passphrase, Log: log}) // publishes the log
 	if err != nil {
 		return nil, err
 	}
@@ -244,16 +274,16 @@ func Restore(ctx context.Context, backup io.Reader, data string, log *slog.Logge
 
 // VerifyBackup unpacks a backup beside where it lies, checks it as Restore
 // does, and throws it away.
-func VerifyBackup(ctx context.Context, file string, log *slog.Logger) (*Checked, error) {
-	f, err := os.Open(file)
+func VerifyBackup(ctx context.Context, file string, passphrase func() ([]byte, error), log *slog.Logger) (*Checked, error) {
+	backup, err := os.Open(file)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer backup.Close()
 	folder, err := os.MkdirTemp(filepath.Dir(file), "."+filepath.Base(file)+"-checking-")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(folder)
-	return Restore(ctx, f, filepath.Join(folder, "atm-data"), log)
+	return Folder{Data: filepath.Join(folder, "atm-data"), Passphrase: passphrase}.Restore(ctx, backup, log)
 }

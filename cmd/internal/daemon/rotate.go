@@ -14,20 +14,21 @@ import (
 func (h *House) rotateVault() error {
 	h.keys.Lock()
 	defer h.keys.Unlock()
-	key, err := h.dir.ReadVaultKey()
+	next := h.key.Next()
+	text, err := next.Encode()
 	if err != nil {
 		return err
 	}
-	if err := h.store.RotateDataKey(key.Secret); err != nil {
+	if err := h.store.RotateDataKey(h.key.Secret); err != nil {
 		return fmt.Errorf("new data key: %w", err)
 	}
-	next := key.Next()
 	if err := h.store.Rewrap(next.Secret); err != nil {
 		return fmt.Errorf("seal the data keys: %w", err)
 	}
-	if err := durable.WriteFile(h.dir.VaultKey(), next.Encode(), 0o600); err != nil {
+	if err := durable.WriteFile(h.dir.VaultKey(), text, 0o600); err != nil {
 		return err
 	}
+	h.key = next
 	if err := h.store.Forget(next.Secret); err != nil {
 		return fmt.Errorf("forget the old vault key: %w", err)
 	}
