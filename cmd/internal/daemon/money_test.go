@@ -210,6 +210,37 @@ func TestRequestIDs(t *testing.T) {
 	}
 }
 
+// TestRequestIDOnce sends one request id many times in one multicall and again
+// across a restart: one effect, one answer.
+func TestRequestIDOnce(t *testing.T) {
+	h := start(t, nil)
+	calls := make([][]string, 50)
+	for i := range calls {
+		calls[i] = []string{"deposit", "100", "5", "same"}
+	}
+	_, text := h.post(t, httpClient(t, h.tls(t, "demo")), multicall(calls...), nil)
+	if strings.Count(text, "<string>1005.00</string>") != 50 || strings.Contains(text, "<string>1010.00</string>") {
+		t.Fatal(text)
+	}
+	_, first := h.post(t, httpClient(t, h.tls(t, "demo")), call("deposit", "100", "5", "same"), nil)
+	_, refused := h.post(t, httpClient(t, h.tls(t, "demo")), call("withdraw", "100", "5000", "too much"), nil)
+	if err := h.stop(); err != nil {
+		t.Fatal(err)
+	}
+	h = startIn(t, h.data, nil)
+	must(t)(h.as(t, "demo").Deposit(t.Context(), account, 10_000_00, "more"))
+	c := httpClient(t, h.tls(t, "demo"))
+	if _, again := h.post(t, c, call("deposit", "100", "5.00", "same"), nil); again != first {
+		t.Errorf("after the restart: %s\nbefore: %s", again, first)
+	}
+	if _, again := h.post(t, c, call("withdraw", "100", "5000", "too much"), nil); again != refused {
+		t.Errorf("after the restart: %s\nbefore: %s", again, refused)
+	}
+	if a := must(t)(h.as(t, "demo").Inquiry(t.Context(), account)); a.Text() != "11005.00" {
+		t.Errorf("balance %s", a.Text())
+	}
+}
+
 // TestAmountsOnTheWire sends amounts of every kind; the balance tells what was
 // taken for what.
 func TestAmountsOnTheWire(t *testing.T) {

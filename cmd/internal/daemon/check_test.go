@@ -1,0 +1,129 @@
+package daemon_test
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/cmd/internal/daemon"
+	"example.com/atm/cmd/internal/datadir"
+	"example.com/atm/vault"
+	"example.com/atm/vault/boltstore"
+)
+
+// TestCheckAndRebuild changes records of the vault in ways that only somebody
+// with its key can, so that every value opens. The check says what is wrong,
+// and a rebuild puts it right, from the journal alone.
+func TestCheckAndRebuild(t *testing.T) {
+	h := start(t, nil)
+	operator, demo := h.as(t, "operator"), h.as(t, "demo")
+	must(t)(operator.Call(t.Context(), "admin.account.open", "200", "user:demo", "50"))
+	must(t)(operator.Call(t.Context(), "admin.account.limit", "200", "10", "", "", "Europe/Berlin"))
+	must(t)(demo.Transfer(t.Context(), 100, 200, 5, "a"))
+	must(t)(demo.Withdraw(t.Context(), 200, 500, "b"))
+	hold := must(t)(demo.Authorize(t.Context(), 100, 7, time.Hour, "c")).Text()
+	must(t)(demo.Authorize(t.Context(), 100, 8, time.Hour, "d"))
+	must(t)(demo.Capture(t.Context(), hold, 5, "e"))
+	must(t)(operator.Call(t.Context(), "admin.account.freeze", "200"))
+	if err := h.stop(); err != nil {
+		t.Fatal(err)
+	}
+	folder := daemon.Folder{Data: h.data}
+	check := func() (problems []string, err error) {
+		_, err = folder.Check(t.Context(), func(p string) { problems = append(problems, p) })
+		return problems, err
+	}
+	if problems, err := check(); err != nil {
+		t.Fatal(problems, err)
+	}
+	for name, tamper := range map[string]func([]vault.Account, []vault.Hold) ([]vault.Account, []vault.Hold){
+		"a balance": func(a []vault.Account, h []vault.Hold) ([]vault.Account, []vault.Hold) {
+			a[0].Balance++
+			return a, h
+		},
+		"two balances that even out": func(a []vault.Account, h []vault.Hold) ([]vault.Account, []vault.Hold) {
+			a[0].Balance++
+			a[1].Balance--
+			return a, h
+		},
+		"an owner": func(a []vault.Account, h []vault.Hold) ([]vault.Account, []vault.Hold) {
+			a[1].Owner = "user:mallory"
+			return a, h
+		},
+		"a standing": func(a []vault.Account, h []vault.Hold) ([]vault.Account, []vault.Hold) {
+			a[1].Standing = vault.Open
+			return a, h
+		},
+		"a limit": func(a []vault.Account, h []vault.Hold) ([]vault.Account, []vault.Hold) {
+			a[1].Limits.PerOperation = 0
+			return a, h
+		},
+		"what was spent": func(a []vault.Account, h []vault.Hold) ([]vault.Account, []vault.Hold) {
+			a[1].Spent.Amount--
+			return a, h
+		},
+		"a hold dropped from its account": func(a []vault.Account, h []vault.Hold) ([]vault.Account, []vault.Hold) {
+			a[0].Pending = nil
+			return a, h
+		},
+		"a captured hold pending again": func(a []vault.Account, h []vault.Hold) ([]vault.Account, []vault.Hold) {
+			h[0].State = vault.HoldPending
+			return a, h
+		},
+		"an account gone": func(a []vault.Account, h []vault.Hold) ([]vault.Account, []vault.Hold) {
+			return append(a[:1:1], a[2:]...), h
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			change(t, h.data, tamper)
+			problems, err := check()
+			if !errors.Is(err, daemon.ErrProblems) || len(problems) == 0 {
+				t.Fatalf("nothing was found: %v", err)
+			}
+			t.Log(strings.Join(problems, "; "))
+			if wrong, err := folder.Rebuild(t.Context()); err != nil || wrong == 0 {
+				t.Fatal(wrong, err)
+			}
+			if problems, err := check(); err != nil {
+				t.Fatal("after the rebuild:", problems, err)
+			}
+		})
+	}
+	again := startIn(t, h.data, nil)
+	if a := must(t)(again.as(t, "demo").Inquiry(t.Context(), 100)); a.Text() != "999.90" {
+		t.Errorf("balance %s", a.Text())
+	}
+	if a, err := again.as(t, "demo").Capture(t.Context(), hold, 1, "f"); err != nil || a.Code != atm.HoldNotPending {
+		t.Errorf("a captured hold: %+v, %v", a, err)
+	}
+}
+
+// change puts other accounts and holds into the vault of a data folder.
+func change(t *testing.T, data string, tamper func([]vault.Account, []vault.Hold) ([]vault.Account, []vault.Hold)) {
+	t.Helper()
+	dir, _, err := datadir.Open(data, datadir.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	key, err := dir.ReadVaultKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := boltstore.Open(filepath.Join(data, "vault.db"), key.Secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accounts, holds, err := store.All(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	accounts, holds = tamper(accounts, holds)
+	if err := errors.Join(store.Rebuild(context.Background(), accounts, holds), store.Close()); err != nil {
+		t.Fatal(err)
+	}
+}

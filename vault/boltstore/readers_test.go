@@ -1,0 +1,71 @@
+package boltstore_test
+
+import (
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"example.com/atm"
+	"example.com/atm/vault"
+	"example.com/atm/vault/boltstore"
+	"example.com/atm/vault/vaulttest"
+)
+
+// TestSumIsZeroForReaders reads everything while money moves: whoever reads
+// sees balances that sum to zero.
+func TestSumIsZeroForReaders(t *testing.T) {
+	store, err := boltstore.Create(filepath.Join(t.TempDir(), "vault.db"), secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	l := vaulttest.NewLedger(t, vault.Config{Store: store})
+	do := func(op atm.Operation, rule vault.Rule) {
+		if s := l.Do(t.Context(), command(op, rule)); s.Code != atm.OK {
+			t.Error(s)
+		}
+	}
+	do(atm.AccountOpen, vault.OpenAccount{Account: "1", Opening: 1000})
+	do(atm.AccountOpen, vault.OpenAccount{Account: "2", Opening: 1000})
+	done := make(chan struct{})
+	var readers, writers sync.WaitGroup
+	versions := make(map[uint64]bool)
+	var mu sync.Mutex
+	for range 4 {
+		readers.Go(func() {
+			for {
+				accounts, _, err := store.All(t.Context())
+				var sum atm.Amount
+				for _, a := range accounts {
+					sum += a.Balance
+				}
+				if err != nil || sum != 0 || len(accounts) != 3 {
+					t.Errorf("%d accounts sum to %s, %v", len(accounts), sum, err)
+					return
+				}
+				mu.Lock()
+				versions[accounts[0].Version] = true
+				mu.Unlock()
+				select {
+				case <-done:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for range 8 {
+		writers.Go(func() {
+			for range 50 {
+				do(atm.Transfer, vault.Transfer{From: "1", To: "2", Amount: 2})
+				do(atm.Transfer, vault.Transfer{From: "2", To: "1", Amount: 1})
+			}
+		})
+	}
+	writers.Wait()
+	close(done)
+	readers.Wait()
+	if len(versions) < 3 {
+		t.Errorf("the readers saw only %d states", len(versions))
+	}
+}
