@@ -68,7 +68,7 @@ func (s *server) kill(t *testing.T) {
 }
 
 // stop ends the server as Ctrl-C does.
-func (s *server) stop(t *testing.T) {
+func (s *server) stop(t testing.TB) {
 	t.Helper()
 	if err := s.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
@@ -88,7 +88,7 @@ func (s *server) verify(t *testing.T) {
 }
 
 // demo returns a client that signs in as user:demo.
-func (s *server) demo(t *testing.T, tries int) *client.Client {
+func (s *server) demo(t testing.TB, tries int) *client.Client {
 	t.Helper()
 	tls, err := client.InFolder(filepath.Join(s.dir, "atm-data", "clients", "demo")).TLS()
 	if err != nil {
