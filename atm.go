@@ -24,6 +24,7 @@ const (
 	Capture   Operation = "capture"
 	Release   Operation = "release"
 	Statement Operation = "statement"
+	Receipt   Operation = "receipt"
 )
 
 // The operations of administration, which move no customer's money but for

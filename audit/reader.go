@@ -9,8 +9,9 @@ import (
 // out of it that does not hash to the signed root.
 type Log struct {
 	Checkpoint
-	files Files
-	edge  [][]Hash
+	signed []byte
+	files  Files
+	edge   [][]Hash
 }
 
 // OpenLog verifies the checkpoint of a log with the public key vkey, and the
@@ -31,7 +32,7 @@ func OpenLog(ctx context.Context, files Files, vkey string) (*Log, error) {
 	if w.edge == nil && c.Size > 0 {
 		return nil, fmt.Errorf("the last tiles do not hash to the signed root; run atmctl audit verify")
 	}
-	return &Log{Checkpoint: c, files: files, edge: w.edge}, nil
+	return &Log{Checkpoint: c, signed: signed, files: files, edge: w.edge}, nil
 }
 
 // ReadKey returns the public key beside a log. It proves nothing against

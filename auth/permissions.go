@@ -21,6 +21,11 @@ var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 		atm.Teller:   atm.Everywhere,
 		atm.Auditor:  atm.Everywhere,
 	},
+	atm.Receipt: {
+		atm.Customer: atm.Owned,
+		atm.Teller:   atm.Everywhere,
+		atm.Auditor:  atm.Everywhere,
+	},
 	atm.Whoami: {
 		atm.Customer: atm.Owned,
 		atm.Teller:   atm.Owned,

@@ -183,6 +183,12 @@ func (c *Client) Statement(ctx context.Context, account atm.AccountID, r Range) 
 	return c.Call(ctx, string(atm.Statement), account.String(), options)
 }
 
+// Receipt returns the proof that the entry at index is in the audit log, in the
+// form of C2SP tlog-proof, as the text of the answer.
+func (c *Client) Receipt(ctx context.Context, index int64) (*Answer, error) {
+	return c.Call(ctx, string(atm.Receipt), strconv.FormatInt(index, 10))
+}
+
 // Call calls a method that may be repeated without harm.
 func (c *Client) Call(ctx context.Context, method string, args ...any) (*Answer, error) {
 	answer, _, err := c.persist(ctx, method, "", args)

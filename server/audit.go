@@ -22,7 +22,7 @@ func (s *Server) serveAudit(w http.ResponseWriter, r *http.Request) {
 	if caller == nil {
 		return
 	}
-	s.trail.auditRead(r.Context(), caller)
+	s.cfg.Teller.AuditRead(r.Context(), caller)
 	if !s.cfg.Teller.MayReadAudit(caller) {
 		http.Error(w, "The audit log is for auditors.", http.StatusForbidden)
 		return

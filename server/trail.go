@@ -16,25 +16,20 @@ import (
 const (
 	heartbeatEvery = 10 * time.Minute
 	summaryEvery   = time.Minute
-	readEntryEvery = time.Minute
-
-	// maxReaders bounds the readers of the log that are remembered.
-	maxReaders = 1024
 )
 
-// trail writes the entries that no operation writes: failed sign-ins, readers
-// of the log, and signs of life.
+// trail writes the entries that no operation writes: failed sign-ins and signs
+// of life.
 type trail struct {
 	teller *teller.Teller
 	log    *slog.Logger
 
 	mu       sync.Mutex
-	failures *audit.Failures      // guarded by mu
-	readers  map[string]time.Time // guarded by mu; when each subject's reading was last recorded
+	failures *audit.Failures // guarded by mu
 }
 
 func newTrail(t *teller.Teller, log *slog.Logger) *trail {
-	return &trail{teller: t, log: log, failures: audit.NewFailures(), readers: make(map[string]time.Time)}
+	return &trail{teller: t, log: log, failures: audit.NewFailures()}
 }
 
 // signInFailed records a failed sign-in, or counts it for the summary.
@@ -45,24 +40,6 @@ func (t *trail) signInFailed(r *http.Request, reason string) {
 	t.mu.Unlock()
 	if single {
 		t.stored("failed sign-in", t.teller.SignInFailed(r.Context(), from, reason))
-	}
-}
-
-// auditRead records that caller reads the log, at most once a minute.
-func (t *trail) auditRead(ctx context.Context, caller *atm.Caller) {
-	now := time.Now()
-	t.mu.Lock()
-	last, seen := t.readers[caller.Subject]
-	due := !seen || now.Sub(last) >= readEntryEvery
-	if due {
-		if len(t.readers) >= maxReaders {
-			clear(t.readers)
-		}
-		t.readers[caller.Subject] = now
-	}
-	t.mu.Unlock()
-	if due {
-		t.stored("reading of the audit log", t.teller.AuditRead(ctx, caller))
 	}
 }
 

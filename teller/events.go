@@ -39,30 +39,11 @@ func (t *Teller) SignInsSummarised(ctx context.Context, s audit.Summary) atm.Sta
 	})
 }
 
-// MayReadAudit reports whether caller may read the audit log.
-func (t *Teller) MayReadAudit(caller *atm.Caller) bool {
-	return t.cfg.Permit(caller.Principal, atm.AuditRead) == atm.Everywhere
-}
-
 // Backup records that caller takes a backup, or was refused it. A backup is
 // made only when the answer is OK.
 func (t *Teller) Backup(ctx context.Context, caller *atm.Caller) atm.Status {
 	cmd := vault.Command{Event: audit.EventAdmin, Operation: atm.Backup, Caller: caller, Rule: vault.Report{}}
 	if t.cfg.Permit(caller.Principal, atm.Backup) != atm.Everywhere {
-		cmd.Rule = denied
-	}
-	return t.cfg.Ledger.Do(ctx, cmd)
-}
-
-// AuditRead records that caller reads the audit log, or was refused it.
-func (t *Teller) AuditRead(ctx context.Context, caller *atm.Caller) atm.Status {
-	cmd := vault.Command{
-		Event:     audit.EventAuditRead,
-		Operation: atm.AuditRead,
-		Caller:    caller,
-		Rule:      vault.Report{},
-	}
-	if !t.MayReadAudit(caller) {
 		cmd.Rule = denied
 	}
 	return t.cfg.Ledger.Do(ctx, cmd)

@@ -22,6 +22,10 @@ type Operation struct {
 	// rule reads the arguments into a rule. What is wrong with an argument's
 	// value becomes a rule that refuses; an error is a malformed call.
 	rule func(ctx context.Context, t *Teller, in *input) (vault.Rule, error)
+
+	// read carries out an operation that reads the audit log, in place of
+	// rule.
+	read func(ctx context.Context, t *Teller, in *input) (atm.Status, error)
 }
 
 // A Param is one parameter. Optional ones stand last.
@@ -146,6 +150,15 @@ var operations = append([]Operation{
 		Params:     []Param{paramAccount, paramRange},
 		Structured: true,
 		rule:       statement,
+	},
+	{
+		Name: atm.Receipt,
+		Help: "Proves that an entry is in the audit log (C2SP tlog-proof), to whoever keeps its leaf hash.",
+		Params: []Param{{
+			Name: "index", Kinds: []atm.Kind{atm.Int, atm.String},
+			Help: "Index of the entry, the first word of a receipt.", Example: atm.Arg{Kind: atm.Int, Text: "4"},
+		}},
+		read: receipt,
 	},
 	{
 		Name:       atm.Whoami,

@@ -37,14 +37,18 @@ type Config struct {
 	// certificate request.
 	IssueClient func(request []byte, subject string, life time.Duration) (Issued, error)
 
+	// Prove returns the proof that an entry is in the published log.
+	Prove func(ctx context.Context, index int64) ([]byte, error)
+
 	// RotateVault replaces the keys that the vault is sealed with.
 	RotateVault func() error
 }
 
 // A Teller carries out operations.
 type Teller struct {
-	cfg Config
-	ops map[atm.Operation]*Operation
+	cfg     Config
+	ops     map[atm.Operation]*Operation
+	readers readers
 }
 
 // New returns a teller.
@@ -87,6 +91,9 @@ func (t *Teller) Begin(ctx context.Context, caller *atm.Caller, call Call) (Repl
 	in := input{op: op, caller: caller, args: make([]atm.Arg, len(op.Params))}
 	copy(in.args, call.Args)
 
+	if op.read != nil {
+		return t.beginRead(ctx, &in)
+	}
 	cmd := in.command()
 	conflict, err := t.identify(&cmd, &in, call.Request)
 	if err != nil {

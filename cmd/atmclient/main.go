@@ -18,10 +18,12 @@ import (
 	"time"
 
 	"example.com/atm"
+	"example.com/atm/audit"
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/exit"
 	"example.com/atm/cmd/internal/settings"
 	"example.com/atm/cmd/internal/version"
+	"example.com/atm/internal/durable"
 	"github.com/spf13/cobra"
 )
 
@@ -45,6 +47,7 @@ type options struct {
 	files     client.Files
 	requestID string
 	timeout   time.Duration
+	receipt   string
 	output    string
 	quiet     bool
 
@@ -89,6 +92,7 @@ func (o *options) command() *cobra.Command {
 	flags.StringVar(&o.files.Cert, "cert", "", "`file` with your certificate")
 	flags.StringVar(&o.files.Key, "key", "", "`file` with its key")
 	flags.StringVar(&o.requestID, "request-id", "", "`id` of a request whose outcome was unknown, to ask again")
+	flags.StringVar(&o.receipt, "receipt", "", "`file` for the proof that what was done is in the audit log")
 	flags.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long to try")
 	flags.DurationVar(&o.life, "life", 0, "how long authorize holds the money; seven days when left out")
 	flags.IntVar(&o.limit, "limit", 50, "`entries` on a page of a statement, 1 to 500")
@@ -306,7 +310,37 @@ func (o *options) carryOut(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	return o.print(r, answer)
+	if err := o.print(r, answer); err != nil || o.receipt == "" {
+		return err
+	}
+	return o.saveReceipt(ctx, c, answer)
+}
+
+// saveReceipt fetches the proof of what was just done, verifies nothing about
+// it but that it is one, and saves it.
+func (o *options) saveReceipt(ctx context.Context, c *client.Client, done *client.Answer) error {
+	var index int64
+	var leafHash string
+	if _, err := fmt.Sscan(done.Receipt, &index, &leafHash); err != nil {
+		return fmt.Errorf("the answer has no receipt: %w", err)
+	}
+	answer, err := c.Receipt(ctx, index)
+	if err != nil {
+		return err
+	}
+	if !answer.OK() {
+		return &exit.Error{Code: exit.Refused, Err: errors.New("Error from ATM Server: " + answer.Reason), Plain: true}
+	}
+	if _, err := audit.ParseProof([]byte(answer.Text())); err != nil {
+		return err
+	}
+	if err := durable.WriteFile(o.receipt, []byte(answer.Text()), 0o644); err != nil {
+		return err
+	}
+	if !o.quiet {
+		fmt.Fprintf(o.stderr, "Receipt saved. Check it with: atmctl audit check %s --leaf-hash %s --vkey log.vkey\n", o.receipt, leafHash)
+	}
+	return nil
 }
 
 func (o *options) call(ctx context.Context, c *client.Client, r *request) (*client.Answer, error) {

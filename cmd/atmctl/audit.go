@@ -21,7 +21,7 @@ const defaultLog = "./atm-data/audit"
 
 func (p *program) auditCommand() *cobra.Command {
 	return group(&cobra.Command{Use: "audit", Short: "Verify and read the audit log"},
-		p.verifyCommand(), p.listCommand(), p.showCommand())
+		p.verifyCommand(), p.listCommand(), p.showCommand(), p.proveCommand(), p.checkCommand())
 }
 
 func (p *program) verifyCommand() *cobra.Command {

@@ -176,6 +176,7 @@ func (h *House) openVault() error {
 		Permit:      h.permit,
 		IssueClient: h.issueClient,
 		RotateVault: h.rotateVault,
+		Prove:       h.prove,
 	})
 	return nil
 }

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"example.com/atm/audit"
+	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/internal/durable"
+	"github.com/spf13/cobra"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+func (p *program) proveCommand() *cobra.Command {
+	var out, entryOut string
+	cmd := &cobra.Command{
+		Use:   "prove INDEX [DIR|URL]",
+		Short: "Prove that an entry is in the audit log, in the form of C2SP tlog-proof",
+		Example: "  atmctl audit prove 4 --out 4.tlog-proof --entry-out 4.json\n" +
+			"  atmctl audit check 4.tlog-proof --entry 4.json --vkey log.vkey",
+		Args: exit.Args(cobra.RangeArgs(1, 2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			index, err := strconv.ParseInt(args[0], 10, 64)
+			if err != nil || index < 0 {
+				return exit.Usagef("%q is no index of an entry", args[0])
+			}
+			log, err := p.open(cmd.Context(), strings.Join(args[1:], ""))
+			if err != nil {
+				return err
+			}
+			if index >= log.Size {
+				return exit.Usagef("the log has no entry %d: its last one is %d", index, log.Size-1)
+			}
+			return p.prove(cmd.Context(), log, index, out, entryOut)
+		},
+	}
+	cmd.Flags().StringVar(&out, "out", "", "`file` for the proof (default standard output)")
+	cmd.Flags().StringVar(&entryOut, "entry-out", "", "`file` for the entry, byte for byte")
+	return cmd
+}
+
+func (p *program) prove(ctx context.Context, log *audit.Log, index int64, out, entryOut string) error {
+	proof, err := log.Prove(ctx, index)
+	if err != nil {
+		return err
+	}
+	text, err := proof.MarshalText()
+	if err != nil {
+		return err
+	}
+	if entryOut != "" {
+		err := log.Entries(ctx, index, index+1, func(_ int64, leaf []byte, _ audit.Hash) error {
+			return durable.WriteFile(entryOut, leaf, 0o600)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if out == "" {
+		_, err := p.stdout.Write(text)
+		return err
+	}
+	return durable.WriteFile(out, text, 0o644)
+}
+
+func (p *program) checkCommand() *cobra.Command {
+	var entry, leafHash, vkey string
+	cmd := &cobra.Command{
+		Use:   "check FILE.tlog-proof --entry FILE | --leaf-hash HASH",
+		Short: "Check the proof of an entry, offline",
+		Long: `Check that a proof proves an entry, given byte for byte or by the leaf hash in its
+receipt, to be in the log with the public key of --vkey. Without --vkey the file
+log.vkey beside the proof is used.
+
+Exit codes: 0 the entry is in the log, 10 cannot be checked, 11 signature, key or
+origin, 12 it is not this entry of the signed tree.`,
+		Args: exit.Args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if (entry == "") == (leafHash == "") {
+				return exit.Usagef("either --entry or --leaf-hash is needed")
+			}
+			return p.check(args[0], entry, leafHash, vkey)
+		},
+	}
+	cmd.Flags().StringVar(&entry, "entry", "", "`file` with the entry")
+	cmd.Flags().StringVar(&leafHash, "leaf-hash", "", "`hash` of the entry, the second word of its receipt")
+	cmd.Flags().StringVar(&vkey, "vkey", "", "`file` with the public key of the log (default log.vkey beside the proof)")
+	return cmd
+}
+
+func (p *program) check(path, entry, leafHash, vkey string) error {
+	report, err := checkProof(path, entry, leafHash, vkey)
+	if err != nil {
+		return err
+	}
+	if vkey == "" {
+		p.warn("the key beside the proof was used: it proves nothing against somebody who could replace both; name one with --vkey")
+	}
+	if p.output == "json" {
+		if err := json.NewEncoder(p.stdout).Encode(report); err != nil {
+			return err
+		}
+		return silent(report.Code)
+	}
+	if !report.OK() {
+		fmt.Fprintf(p.stderr, "not verified: %s\n", report.Sentence)
+		return silent(report.Code)
+	}
+	_, err = fmt.Fprintf(p.stdout, "verified: %s\n", report.Sentence)
+	return err
+}
+
+// checkProof checks a proof. What cannot be read is a finding: nothing is
+// proved.
+func checkProof(path, entry, leafHash, vkey string) (*audit.Report, error) {
+	text, err := readBounded(path)
+	if err != nil {
+		return audit.Unverifiable(err), nil
+	}
+	proof, err := audit.ParseProof(text)
+	if err != nil {
+		return audit.Unverifiable(fmt.Errorf("%s: %w", path, err)), nil
+	}
+	if vkey == "" {
+		vkey = filepath.Join(filepath.Dir(path), "log.vkey")
+	}
+	key, err := readBounded(vkey)
+	if err != nil {
+		return audit.Unverifiable(err), nil
+	}
+	if leafHash != "" {
+		hash, err := tlog.ParseHash(leafHash)
+		if err != nil {
+			return nil, exit.Usagef("%q is no leaf hash", leafHash)
+		}
+		return proof.CheckHash(hash, string(key)), nil
+	}
+	leaf, err := readBounded(entry)
+	if err != nil {
+		return audit.Unverifiable(err), nil
+	}
+	if len(leaf) == 0 {
+		return audit.Unverifiable(errors.New(entry + " is empty")), nil
+	}
+	return proof.Check(leaf, string(key)), nil
+}

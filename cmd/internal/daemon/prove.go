@@ -1,0 +1,40 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"example.com/atm/audit"
+)
+
+// proveWait bounds how long a proof waits for its entry to be published.
+const proveWait = 5 * time.Second
+
+var errNotPublished = errors.New("the entry has not been published yet")
+
+// prove returns the proof that an entry is in the published log.
+func (h *House) prove(ctx context.Context, index int64) ([]byte, error) {
+	for end := time.Now().Add(proveWait); h.publisher.Published() <= index; {
+		if time.Now().After(end) {
+			return nil, errNotPublished
+		}
+		select {
+		case <-time.After(shortWait):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	log, err := audit.OpenLog(ctx, audit.Dir(h.dir.Audit()), h.signer.Verifier())
+	if err != nil {
+		return nil, err
+	}
+	proof, err := log.Prove(ctx, index)
+	if err != nil {
+		return nil, err
+	}
+	return proof.MarshalText()
+}
+
+// shortWait is between two looks at what is published.
+const shortWait = 5 * time.Millisecond
