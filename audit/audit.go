@@ -33,6 +33,9 @@ const (
 	EventStart           Event = "start"
 	EventStop            Event = "stop"
 	EventHeartbeat       Event = "heartbeat"
+	EventKeyRotate       Event = "key.rotate" // the log is signed with another key from now on
+	EventClockStep       Event = "clock.step" // the clock was set
+	EventRecover         Event = "recover"    // this log goes on where another one was given up
 )
 
 // MaxEntryBytes is the longest entry, in bytes.
@@ -115,7 +118,7 @@ func (e *Entry) Append(b []byte) ([]byte, error) {
 	start := len(b)
 	w := writer{b: b}
 	w.open('{')
-	if e.Operation != "" && e.Event != EventAuditRead {
+	if e.Operation != "" && e.Event != EventAuditRead || len(e.Args) > 0 {
 		w.key("args")
 		w.open('{')
 		for _, arg := range Written(e.Args) {

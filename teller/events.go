@@ -3,6 +3,8 @@ package teller
 import (
 	"context"
 	"net/netip"
+	"strconv"
+	"time"
 
 	"example.com/atm"
 	"example.com/atm/audit"
@@ -23,6 +25,32 @@ func (t *Teller) Stopped(ctx context.Context) atm.Status {
 // means something.
 func (t *Teller) Heartbeat(ctx context.Context) atm.Status {
 	return t.event(ctx, audit.EventHeartbeat, nil)
+}
+
+// Recovered records, as the first entry of a log, that it takes the place of
+// another one whose checkpoint said old, and that the journal had size entries
+// then.
+func (t *Teller) Recovered(ctx context.Context, old audit.Checkpoint, size int64) atm.Status {
+	return t.note(ctx, audit.EventRecover,
+		audit.Arg{Name: "origin", Value: old.Origin},
+		audit.Arg{Name: "size", Value: strconv.FormatInt(old.Size, 10)},
+		audit.Arg{Name: "root", Value: old.Root.String()},
+		audit.Arg{Name: "journal", Value: strconv.FormatInt(size, 10)})
+}
+
+// ClockStepped records that the clock was set by so much.
+func (t *Teller) ClockStepped(ctx context.Context, by time.Duration) atm.Status {
+	return t.note(ctx, audit.EventClockStep, audit.Arg{Name: "by", Value: by.String()})
+}
+
+// KeyRotated records that the log is signed with another key from now on.
+func (t *Teller) KeyRotated(ctx context.Context, old, vkey string) atm.Status {
+	return t.note(ctx, audit.EventKeyRotate, audit.Arg{Name: "old", Value: old}, audit.Arg{Name: "new", Value: vkey})
+}
+
+// note records an event with what is to be known about it.
+func (t *Teller) note(ctx context.Context, event audit.Event, args ...audit.Arg) atm.Status {
+	return t.cfg.Ledger.Do(ctx, vault.Command{Event: event, Args: args, Rule: vault.Report{}})
 }
 
 // SignInFailed records one failed sign-in.

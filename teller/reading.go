@@ -102,7 +102,11 @@ func receipt(ctx context.Context, t *Teller, in *input) (atm.Status, error) {
 	if err != nil || index < 0 {
 		return noEntry, nil
 	}
-	_, head, err := t.cfg.Store.Signed(ctx)
+	log, err := vault.OpenLog(ctx, t.cfg.Store)
+	if err != nil {
+		return atm.Status{}, err
+	}
+	_, head, err := log.Signed(ctx)
 	if err != nil {
 		return atm.Status{}, err
 	}
@@ -111,7 +115,7 @@ func receipt(ctx context.Context, t *Teller, in *input) (atm.Status, error) {
 	}
 	if in.reach != atm.Everywhere {
 		var entry *audit.Entry
-		err := t.cfg.Store.Entries(ctx, index, index+1, func(_ int64, leaf []byte) error {
+		err := log.Entries(ctx, index, index+1, func(_ int64, leaf []byte) error {
 			if entry, err = audit.ParseEntry(leaf); err != nil {
 				return err
 			}

@@ -13,13 +13,13 @@ import (
 // returns the accounts and holds that it ends with. An error names the first
 // entry that the rules do not confirm.
 func Reconcile(ctx context.Context, store vault.Store) (*vault.Replayer, error) {
-	_, head, err := store.Signed(ctx)
+	size, err := vault.JournalSize(ctx, store)
 	if err != nil {
 		return nil, err
 	}
 	t := New(Config{Permit: func(atm.Principal, atm.Operation) atm.Reach { return atm.Everywhere }})
 	replayer := vault.NewReplayer()
-	err = store.Entries(ctx, 0, head.Size, func(index int64, leaf []byte) error {
+	err = store.Entries(ctx, 0, size, func(index int64, leaf []byte) error {
 		entry, err := audit.ParseEntry(leaf)
 		if err != nil {
 			return fmt.Errorf("entry %d: %w", index, err)

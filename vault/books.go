@@ -3,6 +3,7 @@ package vault
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"example.com/atm"
@@ -25,8 +26,9 @@ type Books struct {
 	// sets it before it decides.
 	Now time.Time
 
-	// Head is the audit tree as it was when the transaction began, and
-	// Checkpoint the note that signs it; nil for the empty tree.
+	// Head is the tree of the current audit log as it was when the
+	// transaction began, and Checkpoint the note that signs it; nil for the
+	// empty tree.
 	Head       audit.Head
 	Checkpoint []byte
 
@@ -35,6 +37,7 @@ type Books struct {
 	requests map[RequestKey]Remembered
 	holds    map[HoldID]*Hold
 	history  History
+	logs     []int64
 
 	touched  []audit.Change // by the command being decided
 	moved    atm.Amount     // sum of all changes of balances since the books were opened
@@ -60,7 +63,7 @@ type Entry struct {
 
 // Remembered is the entry that first answered a request id.
 type Remembered struct {
-	Index int64
+	Index int64 // in the journal
 	Leaf  []byte
 }
 
@@ -69,7 +72,7 @@ type Changes struct {
 	Accounts []Account
 	Users    []User
 
-	// Entries are new in the journal; the first has index First.
+	// Entries are new in the journal; the first has index First there.
 	First   int64
 	Entries []Entry
 
@@ -92,6 +95,11 @@ type Loaded struct {
 	Requests   map[RequestKey]Remembered
 	Holds      map[HoldID]*Hold
 	History    History // of what was committed before
+
+	// Logs are the indexes in the journal at which an audit log began, the
+	// oldest first; nil for the one log that began with the journal. A journal
+	// has more than one when an audit log had to be given up (audit recover).
+	Logs []int64
 }
 
 // NewBooks returns books for one transaction.
@@ -104,6 +112,7 @@ func NewBooks(l Loaded) *Books {
 		requests:   l.Requests,
 		holds:      l.Holds,
 		history:    l.History,
+		logs:       l.Logs,
 		changed:    make(map[Name]bool),
 		enrolled:   make(map[string]bool),
 		held:       make(map[HoldID]bool),
@@ -169,10 +178,33 @@ func (b *Books) User(subject string) (User, bool) {
 	return User{}, false
 }
 
-// next is the index of the entry of the command being decided.
-func (b *Books) next() int64 { return b.Head.Size + int64(len(b.entries)) }
+// first is the index in the journal of the first entry of this transaction.
+func (b *Books) first() int64 {
+	if len(b.logs) == 0 {
+		return b.Head.Size
+	}
+	return b.logs[len(b.logs)-1] + b.Head.Size
+}
 
-// append adds a leaf to the journal and returns its index.
+// next is the index in the journal of the entry of the command being decided.
+func (b *Books) next() int64 { return b.first() + int64(len(b.entries)) }
+
+// inLog is the index that an entry of the journal has in the audit log that it
+// is in.
+func (b *Books) inLog(index int64) int64 { return InLog(b.logs, index) }
+
+// InLog turns an index in the journal into the one in the audit log that the
+// entry is in, when logs began at these indexes.
+func InLog(logs []int64, index int64) int64 {
+	for _, begin := range slices.Backward(logs) {
+		if index >= begin {
+			return index - begin
+		}
+	}
+	return index
+}
+
+// append adds a leaf to the journal and returns its index there.
 func (b *Books) append(leaf []byte) int64 {
 	index := b.next()
 	b.entries = append(b.entries, Entry{leaf, b.touched})
@@ -185,7 +217,7 @@ func (b *Books) change(n Name, version uint64) (index int64, leaf []byte, err er
 	for i := len(b.entries) - 1; i >= 0; i-- {
 		for _, c := range b.entries[i].Touched {
 			if Name(c.Account) == n && c.Version == version {
-				return b.Head.Size + int64(i), b.entries[i].Leaf, nil
+				return b.first() + int64(i), b.entries[i].Leaf, nil
 			}
 		}
 	}
@@ -226,7 +258,7 @@ func (b *Books) seal(signer *audit.Signer) error {
 	for i := range b.entries {
 		hashes[i] = audit.LeafHash(b.entries[i].Leaf)
 	}
-	c := &Changes{First: b.Head.Size, Entries: b.entries, Head: b.Head.Append(hashes...)}
+	c := &Changes{First: b.first(), Entries: b.entries, Head: b.Head.Append(hashes...)}
 	var err error
 	if c.Checkpoint, err = signer.Sign(b.Checkpoint, b.Head, c.Head); err != nil {
 		return err

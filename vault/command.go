@@ -115,7 +115,7 @@ func (c *Command) decide(b *Books) (atm.Status, error) {
 		entry.Status = &answer
 	}
 	if first != nil {
-		entry.ReplayOf = first.Index
+		entry.ReplayOf = b.inLog(first.Index)
 	}
 	if c.Note != nil {
 		c.Note(&entry)
@@ -128,7 +128,7 @@ func (c *Command) decide(b *Books) (atm.Status, error) {
 	if first != nil {
 		return answer, nil // with the receipt of the first time
 	}
-	answer.Receipt = audit.Receipt(index, audit.LeafHash(leaf))
+	answer.Receipt = audit.Receipt(b.inLog(index), audit.LeafHash(leaf))
 	if c.idempotent() && answer.Code.Remembered() {
 		b.remember(c.Request.Key, index, leaf)
 	}
@@ -140,7 +140,7 @@ func (c *Command) decide(b *Books) (atm.Status, error) {
 func (c *Command) answer(b *Books) (atm.Status, *Remembered, error) {
 	if c.idempotent() {
 		if first, seen := b.requests[c.Request.Key]; seen {
-			return c.replay(first)
+			return c.replay(b, first)
 		}
 		if !c.Request.Minted.IsZero() && b.Now.Sub(c.Request.Minted) > RequestLife {
 			return refuse(atm.IdempotencyKeyExpired, "The request id is older than seven days"), nil, nil
@@ -151,7 +151,7 @@ func (c *Command) answer(b *Books) (atm.Status, *Remembered, error) {
 
 // replay answers c with the status dict of its first time, unless c means
 // something else.
-func (c *Command) replay(first Remembered) (atm.Status, *Remembered, error) {
+func (c *Command) replay(b *Books, first Remembered) (atm.Status, *Remembered, error) {
 	entry, err := audit.ParseEntry(first.Leaf)
 	if err != nil {
 		return atm.Status{}, nil, fmt.Errorf("entry %d: %w", first.Index, err)
@@ -160,6 +160,6 @@ func (c *Command) replay(first Remembered) (atm.Status, *Remembered, error) {
 		return refuse(atm.IdempotencyConflict, "The request id was used for another request"), nil, nil
 	}
 	status := *entry.Status
-	status.Receipt = audit.Receipt(first.Index, audit.LeafHash(first.Leaf))
+	status.Receipt = audit.Receipt(b.inLog(first.Index), audit.LeafHash(first.Leaf))
 	return status, &first, nil
 }

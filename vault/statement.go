@@ -40,7 +40,7 @@ type Statement struct {
 
 // A StatementRow is what one version of an account's record was made by.
 type StatementRow struct {
-	Index        int64
+	Index        int64 // in the journal
 	Time         time.Time
 	Operation    atm.Operation
 	Amount       atm.Amount // what the balance grew by
@@ -57,7 +57,7 @@ func (r Statement) Decide(b *Books) atm.Status {
 	if !r.reaches(a) {
 		return NotFound(string(r.Account))
 	}
-	return r.page(a, func(version uint64) StatementRow {
+	return r.page(a, b.inLog, func(version uint64) StatementRow {
 		if row, read := r.Read[version]; read {
 			return row
 		}
@@ -98,7 +98,8 @@ func (r *Statement) Prepare(history History) error {
 	}
 	read(1<<63, 1)
 	a := Account{Name: r.Account, Version: newest, Balance: r.Read[newest].Balance}
-	r.page(a, func(version uint64) StatementRow {
+	asItIs := func(index int64) int64 { return index } // nobody sees this page
+	r.page(a, asItIs, func(version uint64) StatementRow {
 		if _, known := r.Read[version]; !known && failed == nil {
 			read(version, 1)
 		}
@@ -107,8 +108,9 @@ func (r *Statement) Prepare(history History) error {
 	return failed
 }
 
-// page makes the answer. row returns the row of a version.
-func (r *Statement) page(a Account, row func(uint64) StatementRow) atm.Status {
+// page makes the answer. row returns the row of a version, and inLog the index
+// to show for one in the journal.
+func (r *Statement) page(a Account, inLog func(int64) int64, row func(uint64) StatementRow) atm.Status {
 	// The range is of the versions from first to last.
 	first, last := uint64(1), a.Version
 	if !r.To.IsZero() {
@@ -137,7 +139,7 @@ func (r *Statement) page(a Account, row func(uint64) StatementRow) atm.Status {
 	var entries []atm.Record
 	for looked := 0; at >= first && len(entries) < r.Limit && looked < r.Limit+passedOver; looked++ {
 		if s := row(at); s.Amount != 0 || at == 1 {
-			entries = append(entries, s.record())
+			entries = append(entries, s.record(inLog(s.Index)))
 		}
 		at--
 	}
@@ -200,9 +202,9 @@ func rowOf(n Name, version uint64, index int64, leaf []byte) (StatementRow, erro
 	return row, nil
 }
 
-func (s StatementRow) record() atm.Record {
+func (s StatementRow) record(index int64) atm.Record {
 	return atm.Record{
-		{Name: "index", Value: s.Index},
+		{Name: "index", Value: index},
 		{Name: "time", Value: s.Time.UTC().Format(audit.TimeFormat)},
 		{Name: "operation", Value: string(s.Operation)},
 		{Name: "amount", Value: s.Amount.String()},

@@ -18,12 +18,22 @@ var ErrLocked = errors.New("in use by another process")
 // If decide returns an error, Commit changes nothing and returns that error.
 // After any other error nobody knows whether the changes are durable.
 //
-// Signed and Entries read the journal as an audit.Source: they see only what
-// has been committed. History does, too.
+// Signed, Logs, Entries and History see only what has been committed. Indexes
+// are those of the journal. The current audit log begins in it where Logs says
+// last; Signed returns its checkpoint and its head, and CurrentLog is it as an
+// audit.Source.
 type Store interface {
 	Commit(ctx context.Context, keys Keys, decide func(*Books) error) error
 
-	audit.Source
+	Signed(ctx context.Context) (checkpoint []byte, head audit.Head, err error)
+
+	// Entries calls yield with the leaves of the journal from, from+1, … to-1
+	// in order. A leaf is good only until yield returns. An error of yield
+	// ends it and is returned.
+	Entries(ctx context.Context, from, to int64, yield func(index int64, leaf []byte) error) error
+
+	// Logs returns where in the journal audit logs began, the oldest first.
+	Logs(ctx context.Context) ([]int64, error)
 
 	// History is a vault.History of what has been committed.
 	History(ctx context.Context, account Name, from uint64, yield func(version uint64, index int64, leaf []byte) bool) error
@@ -36,4 +46,42 @@ type Store interface {
 	Users(ctx context.Context) ([]User, error)
 
 	Close() error
+}
+
+// A CurrentLog is the newest audit log in the journal of a store, as an
+// audit.Source.
+type CurrentLog struct {
+	store Store
+	begin int64 // where it begins in the journal
+}
+
+// OpenLog returns the current audit log of a store.
+func OpenLog(ctx context.Context, store Store) (CurrentLog, error) {
+	logs, err := store.Logs(ctx)
+	if err != nil {
+		return CurrentLog{}, err
+	}
+	return CurrentLog{store, logs[len(logs)-1]}, nil
+}
+
+// Signed implements audit.Source.
+func (l CurrentLog) Signed(ctx context.Context) ([]byte, audit.Head, error) {
+	return l.store.Signed(ctx)
+}
+
+// Entries implements audit.Source.
+func (l CurrentLog) Entries(ctx context.Context, from, to int64, yield func(int64, []byte) error) error {
+	return l.store.Entries(ctx, l.begin+from, l.begin+to, func(index int64, leaf []byte) error {
+		return yield(index-l.begin, leaf)
+	})
+}
+
+// JournalSize is how many entries there are in the journal of a store.
+func JournalSize(ctx context.Context, store Store) (int64, error) {
+	l, err := OpenLog(ctx, store)
+	if err != nil {
+		return 0, err
+	}
+	_, head, err := l.Signed(ctx)
+	return l.begin + head.Size, err
 }

@@ -63,7 +63,8 @@ func (p *program) command() *cobra.Command {
 	flags.StringVarP(&p.output, "output", "o", "table", "`form` of what is printed: table or json")
 	flags.DurationVar(&p.timeout, "timeout", 30*time.Second, "how long to wait for the server")
 	flags.BoolVarP(&p.quiet, "quiet", "q", false, "print no warnings")
-	group(root, append([]*cobra.Command{p.accountCommand(), p.certCommand(), p.auditCommand(), p.demoCommand()}, p.vaultCommands()...)...)
+	audit := p.auditCommand()
+	group(root, append(p.vaultCommands(audit), p.accountCommand(), p.certCommand(), audit, p.demoCommand())...)
 	return root
 }
 

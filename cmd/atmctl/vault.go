@@ -22,8 +22,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// vaultCommands are those about the vault and its data folder.
-func (p *program) vaultCommands() []*cobra.Command {
+// vaultCommands are those about the vault and its data folder. One of them goes
+// to the group about the audit log.
+func (p *program) vaultCommands(auditGroup *cobra.Command) []*cobra.Command {
 	var data, passphraseFile string
 	folder := func() daemon.Folder {
 		return daemon.Folder{Data: data, Passphrase: settings.Passphrase(passphraseFile, "Passphrase of keys/vault.key")}
@@ -91,6 +92,15 @@ to ask on.`,
 		cobra.NoArgs, func(context.Context, []string) error { return setPassphrase(folder(), newFile, remove) })
 	passphrase.Flags().StringVar(&newFile, "new-passphrase-file", "", "`file` with the new passphrase; - for standard input")
 	passphrase.Flags().BoolVar(&remove, "remove", false, "seal it with none")
+	recoverLog := offline("recover", "Give the audit log of a stopped server up and begin another one",
+		`Give the audit log up and begin another one, of another origin, whose first entry
+commits to what the old log said last. The old log is kept in the data folder.
+
+This is for a vault that is older than its published log, as after a restore, or
+contradicts it: operations that only the old log knows have not happened for this
+vault. The accounts are as the vault has them.`,
+		cobra.NoArgs, func(ctx context.Context, _ []string) error { return p.recoverLog(ctx, folder()) })
+	auditGroup.AddCommand(recoverLog)
 	return []*cobra.Command{
 		backup, restore, fsck, rebuild, compact,
 		group(&cobra.Command{Use: "vault", Short: "Keys of the vault"}, rotate, passphrase),
@@ -195,6 +205,14 @@ func (p *program) fsck(ctx context.Context, folder daemon.Folder) error {
 		return fmt.Errorf("%w: %d", err, found.Problems)
 	}
 	return p.tell(found, "good: %d entries, %d accounts\n", found.Entries, found.Accounts)
+}
+
+func (p *program) recoverLog(ctx context.Context, folder daemon.Folder) error {
+	r, err := folder.Recover(ctx, p.operatorLog())
+	if err != nil {
+		return err
+	}
+	return p.tell(r, "recovered: the log is %s now; %s with %d entries is in %s\n", r.Origin, r.OldOrigin, r.OldSize, r.Archive)
 }
 
 func (p *program) rebuild(ctx context.Context, folder daemon.Folder) error {

@@ -43,6 +43,7 @@ var (
 	keySchema     = []byte("schema")
 	keyHead       = []byte("head")
 	keyCheckpoint = []byte("checkpoint")
+	keyLogs       = []byte("logs") // where audit logs began; absent while there is one
 )
 
 // schema is the version of the layout of the file.
@@ -186,6 +187,39 @@ func (s *Store) Signed(context.Context) (checkpoint []byte, head audit.Head, err
 		return err
 	})
 	return checkpoint, head, err
+}
+
+// Logs implements vault.Store.
+func (s *Store) Logs(context.Context) (logs []int64, err error) {
+	err = s.db.View(func(tx *bolt.Tx) error {
+		logs, err = s.readLogs(tx)
+		return err
+	})
+	return logs, err
+}
+
+// BeginLog begins another audit log after the entries that are there: its tree
+// is empty, and nothing of it has been signed.
+func (s *Store) BeginLog(context.Context) error {
+	return s.db.Update(func(tx *bolt.Tx) error {
+		logs, err := s.readLogs(tx)
+		if err != nil {
+			return err
+		}
+		_, head, err := s.readHead(tx)
+		if err != nil {
+			return err
+		}
+		var w fields
+		for _, begin := range append(logs, logs[len(logs)-1]+head.Size) {
+			w.uint(uint64(begin))
+		}
+		if err := s.shelf(tx, bucketMeta).put(keyLogs, w.b); err != nil {
+			return err
+		}
+		meta := tx.Bucket(bucketMeta)
+		return errors.Join(meta.Delete(keyHead), meta.Delete(keyCheckpoint))
+	})
 }
 
 // entriesPerView bounds how long one read transaction lasts, because pages

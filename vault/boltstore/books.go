@@ -19,6 +19,10 @@ func (s *Store) load(tx *bolt.Tx, keys vault.Keys) (*vault.Books, map[vault.Name
 	if err != nil {
 		return nil, nil, err
 	}
+	logs, err := s.readLogs(tx)
+	if err != nil {
+		return nil, nil, err
+	}
 	holds := make(map[vault.HoldID]*vault.Hold, len(keys.Holds))
 	names := keys.Accounts
 	for _, id := range keys.Holds {
@@ -68,7 +72,7 @@ func (s *Store) load(tx *bolt.Tx, keys vault.Keys) (*vault.Books, map[vault.Name
 		return nil, nil, err
 	}
 	return vault.NewBooks(vault.Loaded{
-		Head: head, Checkpoint: checkpoint,
+		Head: head, Checkpoint: checkpoint, Logs: logs,
 		Accounts: accounts, Users: users, Requests: requests, Holds: holds,
 		History: func(account vault.Name, from uint64, yield func(uint64, int64, []byte) bool) error {
 			return s.history(tx, account, from, yield)
@@ -191,6 +195,26 @@ func expire(requests *bolt.Bucket, now time.Time) error {
 		}
 	}
 	return nil
+}
+
+func (s *Store) readLogs(tx *bolt.Tx) ([]int64, error) {
+	v, err := s.shelf(tx, bucketMeta).get(keyLogs)
+	if err != nil {
+		return nil, err
+	}
+	logs := []int64{0}
+	if v == nil {
+		return logs, nil
+	}
+	r := reader{b: v}
+	r.uint() // the first log begins at 0
+	for len(r.b) > 0 {
+		logs = append(logs, int64(r.uint()))
+	}
+	if !r.done() {
+		return nil, errRecord
+	}
+	return logs, nil
 }
 
 func (s *Store) readHead(tx *bolt.Tx) ([]byte, audit.Head, error) {

@@ -115,9 +115,13 @@ func (s *Store) relink(ctx context.Context, tx *bolt.Tx) (map[vault.Name]spine, 
 	if err != nil {
 		return nil, err
 	}
+	logs, err := s.readLogs(tx)
+	if err != nil {
+		return nil, err
+	}
 	spines := make(map[vault.Name]spine)
 	journal := s.shelf(tx, bucketJournal)
-	for index := range head.Size {
+	for index := range logs[len(logs)-1] + head.Size {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}

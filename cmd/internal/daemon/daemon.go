@@ -87,6 +87,12 @@ func Open(ctx context.Context, opts Options) (*House, error) {
 }
 
 func (h *House) open(ctx context.Context) error {
+	switch plan, err := h.dir.ReadPlan(); {
+	case err != nil:
+		return err
+	case plan != nil:
+		return datadir.ErrPlan
+	}
 	if opts := h.opts; opts.Name != "" && opts.Name != h.dir.Config.Name {
 		return fmt.Errorf("%w: the name of this server is %s; it was fixed at init", ErrUsage, h.dir.Config.Name)
 	}
@@ -198,8 +204,11 @@ func (h *House) openTrail(ctx context.Context) error {
 	if err := durable.MkdirAll(h.dir.Audit(), 0o700); err != nil {
 		return err
 	}
-	var err error
-	h.publisher, err = audit.NewPublisher(h.dir.Audit(), h.signer.Verifier(), h.store, h.opts.Log)
+	log, err := vault.OpenLog(ctx, h.store)
+	if err != nil {
+		return err
+	}
+	h.publisher, err = audit.NewPublisher(h.dir.Audit(), h.signer.Verifier(), log, h.opts.Log)
 	if err != nil {
 		return err
 	}

@@ -60,11 +60,10 @@ func check(ctx context.Context, store *boltstore.Store, report func(string)) (*C
 	if found.Problems > 0 {
 		return found, ErrProblems // the journal cannot be trusted to be replayed
 	}
-	_, head, err := store.Signed(ctx)
-	if err != nil {
+	var err error
+	if found.Entries, err = vault.JournalSize(ctx, store); err != nil {
 		return nil, err
 	}
-	found.Entries = head.Size
 	replayed, err := teller.Reconcile(ctx, store)
 	if err != nil {
 		if ctx.Err() != nil {

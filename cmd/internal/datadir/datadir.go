@@ -39,6 +39,7 @@ type Config struct {
 const (
 	configFile = "config.toml"
 	initFile   = "init.toml"
+	planFile   = "recover.toml"
 )
 
 // Path is a file in the folder.
@@ -168,6 +169,61 @@ func (d *Dir) decode(name string) error {
 	if d.Config.Name == "" || d.Config.Realm == "" || d.Config.Origin == "" {
 		return fmt.Errorf("%s: name, realm and origin must be set", d.Path(name))
 	}
+	return nil
+}
+
+// A Plan is what a recovery of the audit log is to do. It is on the disk before
+// the first step and until after the last one, so that a recovery that was
+// interrupted is completed by the next one.
+type Plan struct {
+	Origin string `toml:"origin"` // of the new log
+	Logs   int    `toml:"logs"`   // how many logs the journal had before
+
+	// What the old log said last.
+	OldOrigin string `toml:"old_origin"`
+	OldSize   int64  `toml:"old_size"`
+	OldRoot   string `toml:"old_root"`
+}
+
+// ErrPlan reports a folder whose recovery was interrupted.
+var ErrPlan = errors.New("a recovery of the audit log was interrupted; run atmctl audit recover again")
+
+// ReadPlan returns the plan of an interrupted recovery, or nil.
+func (d *Dir) ReadPlan() (*Plan, error) {
+	if !exists(d.Path(planFile)) {
+		return nil, nil
+	}
+	var p Plan
+	if _, err := toml.DecodeFile(d.Path(planFile), &p); err != nil {
+		return nil, fmt.Errorf("%s: %w", d.Path(planFile), err)
+	}
+	return &p, nil
+}
+
+// WritePlan begins a recovery; nil ends it.
+func (d *Dir) WritePlan(p *Plan) error {
+	if p == nil {
+		return errors.Join(os.Remove(d.Path(planFile)), durable.SyncDir(d.Root))
+	}
+	text, err := toml.Marshal(p)
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(d.Path(planFile), text, 0o600)
+}
+
+// SetOrigin changes the origin of the audit log.
+func (d *Dir) SetOrigin(origin string) error {
+	changed := d.Config
+	changed.Origin = origin
+	text, err := toml.Marshal(changed)
+	if err != nil {
+		return err
+	}
+	if err := durable.WriteFile(d.Path(configFile), text, 0o600); err != nil {
+		return err
+	}
+	d.Config = changed
 	return nil
 }
 

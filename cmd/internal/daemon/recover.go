@@ -1,0 +1,186 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"example.com/atm/audit"
+	"example.com/atm/cmd/internal/datadir"
+	"example.com/atm/internal/durable"
+	"example.com/atm/teller"
+	"example.com/atm/vault"
+	"example.com/atm/vault/boltstore"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// A Recovered is what a recovery of the audit log did.
+type Recovered struct {
+	Origin    string `json:"origin"`     // of the new log
+	OldOrigin string `json:"old_origin"` // of the log that was given up
+	OldSize   int64  `json:"old_size"`
+	OldRoot   string `json:"old_root"`
+	Archive   string `json:"archive"` // the folder that the old log lies in now
+}
+
+// Recover gives the audit log of a data folder up and begins another one, of
+// another origin, whose first entry commits to what the old one said last. The
+// old log is kept beside it. It is for a vault that is older than its
+// published log, or contradicts it; the accounts are as the vault has them.
+func (f Folder) Recover(ctx context.Context, log *slog.Logger) (*Recovered, error) {
+	dir, _, store, err := f.open()
+	if err != nil {
+		return nil, err
+	}
+	closed := false
+	defer func() {
+		if !closed {
+			store.Close()
+			dir.Close()
+		}
+	}()
+	plan, err := dir.ReadPlan()
+	if err != nil {
+		return nil, err
+	}
+	if plan == nil {
+		if plan, err = newPlan(ctx, dir, store); err != nil {
+			return nil, err
+		}
+		if err := dir.WritePlan(plan); err != nil {
+			return nil, err
+		}
+	}
+	r := &Recovered{Origin: plan.Origin, OldOrigin: plan.OldOrigin, OldSize: plan.OldSize, OldRoot: plan.OldRoot}
+	// Each step looks whether it has been done.
+	if err := newAuditKey(dir, plan); err != nil {
+		return nil, err
+	}
+	logs, err := store.Logs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(logs) == plan.Logs {
+		if err := store.BeginLog(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if r.Archive, err = archiveLog(dir, plan); err != nil {
+		return nil, err
+	}
+	if err := dir.SetOrigin(plan.Origin); err != nil {
+		return nil, err
+	}
+	if err := firstEntry(ctx, dir, store, plan, log); err != nil {
+		return nil, err
+	}
+	if err := dir.WritePlan(nil); err != nil {
+		return nil, err
+	}
+	closed = true
+	if err := errors.Join(store.Close(), dir.Close()); err != nil {
+		return nil, err
+	}
+	house, err := Open(ctx, Options{Data: f.Data, Passphrase: f.Passphrase, Log: log}) // publishes the log
+	if err != nil {
+		return nil, err
+	}
+	return r, house.Close()
+}
+
+// newPlan decides what to do. What the published checkpoint claims is
+// committed to as it is; without one, what the vault signed last.
+func newPlan(ctx context.Context, dir *datadir.Dir, store *boltstore.Store) (*datadir.Plan, error) {
+	logs, err := store.Logs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	signed, err := os.ReadFile(filepath.Join(dir.Audit(), "checkpoint"))
+	var old audit.Checkpoint
+	if err == nil {
+		old, err = audit.ParseCheckpoint(signed)
+	}
+	if err != nil {
+		checkpoint, _, err := store.Signed(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if old, err = audit.ParseCheckpoint(checkpoint); err != nil {
+			return nil, fmt.Errorf("neither the published log nor the vault has a checkpoint: %w", err)
+		}
+	}
+	return &datadir.Plan{
+		Origin: fmt.Sprintf("%s/%d", dir.Config.Name, len(logs)+1), Logs: len(logs),
+		OldOrigin: old.Origin, OldSize: old.Size, OldRoot: old.Root.String(),
+	}, nil
+}
+
+// newAuditKey makes a key for the new log. The old one is kept beside it.
+func newAuditKey(dir *datadir.Dir, plan *datadir.Plan) error {
+	secret, err := durable.ReadSecret(dir.AuditKey())
+	if err != nil {
+		return err
+	}
+	if signer, err := audit.NewSigner(string(secret)); err == nil && signer.Origin() == plan.Origin {
+		return nil
+	}
+	old := fmt.Sprintf("%s.%d", dir.AuditKey(), plan.Logs)
+	if err := durable.CreateFile(old, secret, 0o600); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	skey, _, err := audit.GenerateKey(plan.Origin)
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(dir.AuditKey(), []byte(skey+"\n"), 0o600)
+}
+
+// archiveLog moves the published log of before out of the way.
+func archiveLog(dir *datadir.Dir, plan *datadir.Plan) (string, error) {
+	archive := fmt.Sprintf("%s.%d", dir.Audit(), plan.Logs)
+	if _, err := os.Lstat(archive); err == nil {
+		return archive, nil
+	}
+	if err := os.Rename(dir.Audit(), archive); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	return archive, durable.SyncDir(dir.Root)
+}
+
+// firstEntry commits the new log to the old one.
+func firstEntry(ctx context.Context, dir *datadir.Dir, store *boltstore.Store, plan *datadir.Plan, log *slog.Logger) error {
+	_, head, err := store.Signed(ctx)
+	if err != nil || head.Size > 0 {
+		return err
+	}
+	secret, err := durable.ReadSecret(dir.AuditKey())
+	if err != nil {
+		return err
+	}
+	signer, err := audit.NewSigner(string(secret))
+	if err != nil {
+		return err
+	}
+	root, err := tlog.ParseHash(plan.OldRoot)
+	if err != nil {
+		return err
+	}
+	size, err := vault.JournalSize(ctx, store)
+	if err != nil {
+		return err
+	}
+	ledger := vault.NewLedger(vault.Config{Store: store, Signer: signer, Log: log})
+	status := teller.New(teller.Config{Ledger: ledger}).
+		Recovered(ctx, audit.Checkpoint{Origin: plan.OldOrigin, Size: plan.OldSize, Root: root}, size)
+	if err := ledger.Close(); err != nil {
+		return err
+	}
+	if status.Receipt == "" {
+		return fmt.Errorf("the first entry was not stored: %s", status.Reason)
+	}
+	return nil
+}
