@@ -116,7 +116,7 @@ func (d Dir) strangers(size int64) []string {
 		name = filepath.ToSlash(name)
 		why := "is no file of the log"
 		switch t, isTile := parseTilePath(name); {
-		case name == checkpointFile, name == keyFile:
+		case name == checkpointFile, name == keyFile, name == witnessedFile:
 			return nil
 		case !isTile:
 		case t == tileOf(size, t.level, t.n):

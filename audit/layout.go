@@ -20,6 +20,9 @@ const (
 	checkpointFile = "checkpoint"
 	keyFile        = "log.vkey"
 
+	// witnessedFile is the last checkpoint that witnesses cosigned.
+	witnessedFile = "checkpoint.witnessed"
+
 	tileBytes   = tileWidth * tlog.HashSize
 	bundleBytes = tileWidth * (2 + MaxEntryBytes)
 )

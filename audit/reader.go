@@ -35,6 +35,17 @@ func OpenLog(ctx context.Context, files Files, vkey string) (*Log, error) {
 	return &Log{Checkpoint: c, signed: signed, files: files, edge: w.edge}, nil
 }
 
+// ReadCheckpoint returns the checkpoint of a log and what it claims, without
+// verifying it.
+func ReadCheckpoint(ctx context.Context, files Files) ([]byte, Checkpoint, error) {
+	signed, err := files.ReadFile(ctx, checkpointFile, maxCheckpoint)
+	if err != nil {
+		return nil, Checkpoint{}, err
+	}
+	c, err := ParseCheckpoint(signed)
+	return signed, c, err
+}
+
 // ReadKey returns the public key beside a log. It proves nothing against
 // somebody who could replace both.
 func ReadKey(ctx context.Context, files Files) (string, error) {

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -17,7 +19,7 @@ const (
 	WrongSignature   = 11 // signature, key or origin
 	ContentDiffers   = 12 // content differs from the signed tree
 	RolledBack       = 13 // rollback or fork against a saved checkpoint
-	TooOld           = 14 // the newest entry is too old
+	TooOld           = 14 // the newest entry is too old, or too few witnesses
 	BalancesDisagree = 15 // not found here but by reconciling with the vault
 )
 
@@ -29,6 +31,10 @@ type VerifyOptions struct {
 
 	// Saved is a checkpoint of this log from before; nil for none.
 	Saved []byte
+
+	// Policy says which logs are known and which witnesses must have cosigned;
+	// nil for none.
+	Policy *Policy
 
 	// MaxAge is how old the newest entry may be at Now; 0 for any age.
 	MaxAge time.Duration
@@ -120,16 +126,24 @@ func verifyOnce(ctx context.Context, files Files, opts VerifyOptions) (*Report, 
 			return r, signed, nil
 		}
 	}
+	// The roots that the tree had when it was as large as what it must extend.
 	var built Head
-	rootThen := built.Root() // every log extends the empty one
+	roots := map[int64]Hash{0: built.Root()} // every log extends the empty one
+	witnessed, err := r.openWitnessed(ctx, files, opts.Policy)
+	if err != nil {
+		return r, signed, err
+	}
+	largest := max(saved.Size, witnessed.Size)
 	var newest []byte
 	w := walk{
 		ctx: ctx, files: files, size: r.Size, root: r.Root, progress: opts.Progress,
 		entry: func(_ int64, leaf []byte, h Hash) {
 			newest = append(newest[:0], leaf...)
-			if built.Size < saved.Size {
+			if built.Size < largest {
 				built.push(h)
-				rootThen = built.Root()
+				if built.Size == saved.Size || built.Size == witnessed.Size {
+					roots[built.Size] = built.Root()
+				}
 			}
 		},
 	}
@@ -155,10 +169,13 @@ func verifyOnce(ctx context.Context, files Files, opts VerifyOptions) (*Report, 
 		r.Newest = entry.Time
 	}
 	if opts.Saved != nil {
-		r.compareSaved(saved, rootThen)
+		r.compareSaved(saved, roots[saved.Size])
 	}
 	if r.OK() && opts.MaxAge > 0 && opts.Now.Sub(r.Newest) > opts.MaxAge {
 		r.fail(TooOld, "the newest entry is of %s, more than %s ago", r.Newest.Format(time.RFC3339), opts.MaxAge)
+	}
+	if r.OK() && opts.Policy != nil {
+		r.checkPolicy(opts.Policy, signed, witnessed, roots[witnessed.Size])
 	}
 	if r.OK() {
 		r.Sentence = fmt.Sprintf("%d entries, root %s, signed by %s", r.Size, r.Root, r.Origin)
@@ -177,7 +194,11 @@ func (r *Report) fail(code int, format string, args ...any) {
 
 // open reads and verifies the checkpoint, and returns it.
 func (r *Report) open(ctx context.Context, files Files, opts *VerifyOptions) ([]byte, error) {
+	signed, err := files.ReadFile(ctx, checkpointFile, maxCheckpoint)
 	r.Key = opts.VKey
+	if r.Key == "" && opts.Policy != nil {
+		r.Key = opts.Policy.logOf(signed)
+	}
 	if r.Key == "" {
 		key, err := files.ReadFile(ctx, keyFile, maxCheckpoint)
 		if err != nil {
@@ -187,9 +208,12 @@ func (r *Report) open(ctx context.Context, files Files, opts *VerifyOptions) ([]
 		r.Warnings = append(r.Warnings,
 			"the key beside the log was used: it proves nothing against somebody who could replace both; name one with --vkey")
 	}
-	signed, err := files.ReadFile(ctx, checkpointFile, maxCheckpoint)
 	if err != nil {
 		return nil, r.cannot(err)
+	}
+	if opts.Policy != nil && len(opts.Policy.Logs) > 0 && !slices.Contains(opts.Policy.Logs, strings.TrimSpace(r.Key)) {
+		r.fail(WrongSignature, "the policy does not know this log")
+		return signed, nil
 	}
 	c, err := OpenCheckpoint(signed, r.Key)
 	switch {
@@ -224,6 +248,47 @@ func (r *Report) openSaved(signed []byte) Checkpoint {
 		r.fail(CannotVerify, "the saved checkpoint: %v", err)
 	}
 	return c
+}
+
+// openWitnessed reads the last checkpoint that witnesses cosigned, which the
+// log may have outgrown since. Without one, the zero value stands for it.
+func (r *Report) openWitnessed(ctx context.Context, files Files, p *Policy) (witnessed, error) {
+	if p == nil {
+		return witnessed{}, nil
+	}
+	signed, err := files.ReadFile(ctx, witnessedFile, maxCheckpoint)
+	var file *FileError
+	if errors.As(err, &file) {
+		return witnessed{}, nil
+	}
+	if err != nil {
+		return witnessed{}, err
+	}
+	c, err := OpenCheckpoint(signed, r.Key)
+	if err != nil || c.Size > r.Size {
+		return witnessed{}, nil // it proves nothing
+	}
+	return witnessed{c, signed}, nil
+}
+
+// witnessed is a checkpoint with the cosignatures of witnesses.
+type witnessed struct {
+	Checkpoint
+	signed []byte
+}
+
+// checkPolicy decides whether enough witnesses have seen the log, now or at the
+// size of w, when its root was root.
+func (r *Report) checkPolicy(p *Policy, signed []byte, w witnessed, root Hash) {
+	names := p.Cosigned(signed)
+	if p.Satisfied(names) {
+		return
+	}
+	if earlier := p.Cosigned(w.signed); w.signed != nil && w.Root == root && p.Satisfied(earlier) {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("witnesses have seen the first %d of %d entries", w.Size, r.Size))
+		return
+	}
+	r.fail(TooOld, "%d witnesses of the policy have cosigned the log, fewer than it asks for", len(names))
 }
 
 // compareSaved decides whether the log extends the saved checkpoint. root is

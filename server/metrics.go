@@ -17,6 +17,7 @@ type Metrics struct {
 	signIns    *prometheus.CounterVec
 	commits    prometheus.Counter
 	batch      prometheus.Histogram
+	witnessed  prometheus.Gauge
 }
 
 // NewMetrics returns metrics of a program of this version. size and published
@@ -42,11 +43,14 @@ func NewMetrics(version string, size, published func() float64) *Metrics {
 			Buckets: prometheus.ExponentialBuckets(1, 2, 9),
 		}),
 	}
+	m.witnessed = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "atm_audit_witnessed_entries", Help: "Entries in the audit log that enough witnesses have cosigned.",
+	})
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "atm_build_info", Help: "Always 1; the version is a label.", ConstLabels: prometheus.Labels{"version": version},
 	})
 	info.Set(1)
-	m.registry.MustRegister(m.operations, m.durations, m.signIns, m.commits, m.batch, info,
+	m.registry.MustRegister(m.operations, m.durations, m.signIns, m.commits, m.batch, m.witnessed, info,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "atm_audit_entries", Help: "Entries in the audit tree.",
 		}, size),
@@ -58,6 +62,9 @@ func NewMetrics(version string, size, published func() float64) *Metrics {
 	)
 	return m
 }
+
+// Witnessed notes how large the log was that enough witnesses cosigned.
+func (m *Metrics) Witnessed(size int64) { m.witnessed.Set(float64(size)) }
 
 // Committed counts a commit of so many operations.
 func (m *Metrics) Committed(operations int) {

@@ -21,11 +21,11 @@ const defaultLog = "./atm-data/audit"
 
 func (p *program) auditCommand() *cobra.Command {
 	return group(&cobra.Command{Use: "audit", Short: "Verify and read the audit log"},
-		p.verifyCommand(), p.listCommand(), p.showCommand(), p.proveCommand(), p.checkCommand())
+		p.verifyCommand(), p.listCommand(), p.showCommand(), p.proveCommand(), p.checkCommand(), p.checkpointCommand(), p.witnessCommand())
 }
 
 func (p *program) verifyCommand() *cobra.Command {
-	var vkey, saved string
+	var vkey, saved, policy string
 	var maxAge time.Duration
 	cmd := &cobra.Command{
 		Use:   "verify [DIR|URL]",
@@ -34,7 +34,9 @@ func (p *program) verifyCommand() *cobra.Command {
 
 Exit codes: 0 verified, 10 cannot be verified, 11 signature, key or origin,
 12 content differs from the signed tree, 13 rollback or fork against the saved
-checkpoint, 14 the newest entry is too old.`,
+checkpoint, 14 the newest entry is too old, or fewer witnesses cosigned than the
+policy (C2SP tlog-policy) asks for. Without --checkpoint, the one that
+"audit checkpoint save" pinned is used.`,
 		Args: exit.Args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			where := defaultLog
@@ -45,11 +47,12 @@ checkpoint, 14 the newest entry is too old.`,
 			if maxAge < 0 {
 				return exit.Usagef("--max-age is not negative")
 			}
-			return p.verify(cmd.Context(), where, vkey, saved, opts)
+			return p.verify(cmd.Context(), where, vkey, saved, policy, opts)
 		},
 	}
 	cmd.Flags().StringVar(&vkey, "vkey", "", "`file` with the public key of the log (default the one beside it)")
 	cmd.Flags().StringVar(&saved, "checkpoint", "", "`file` with a checkpoint of this log saved before")
+	cmd.Flags().StringVar(&policy, "policy", "", "`file` with a policy: known logs, witnesses, and how many of them")
 	cmd.Flags().DurationVar(&maxAge, "max-age", 0, "how old the newest entry may be")
 	return cmd
 }
@@ -67,12 +70,15 @@ func (p *program) log(where string) (audit.Files, error) {
 	return audit.HTTP{Client: c.HTTP(), Base: strings.TrimSuffix(where, "/") + "/"}, nil
 }
 
-func (p *program) verify(ctx context.Context, where, vkey, saved string, opts audit.VerifyOptions) error {
+func (p *program) verify(ctx context.Context, where, vkey, saved, policy string, opts audit.VerifyOptions) error {
 	files, err := p.log(where)
 	if err != nil {
 		return err
 	}
-	report, err := loadNamed(vkey, saved, &opts)
+	if saved == "" {
+		saved = pinned(ctx, files)
+	}
+	report, err := loadNamed(vkey, saved, policy, &opts)
 	if err == nil && report == nil {
 		report, err = audit.Verify(ctx, files, opts)
 	}
@@ -109,13 +115,18 @@ func silent(code int) error {
 // maxNamed bounds a key or a checkpoint that was named.
 const maxNamed = 64 << 10
 
-// loadNamed reads the key and the saved checkpoint. One that cannot be read is
+// loadNamed reads the key, the saved checkpoint and the policy. One that cannot be read is
 // a finding of the verification: nothing can be proved.
-func loadNamed(vkey, saved string, opts *audit.VerifyOptions) (*audit.Report, error) {
-	for path, keep := range map[string]func([]byte){
-		vkey:  func(b []byte) { opts.VKey = string(b) },
-		saved: func(b []byte) { opts.Saved = b },
+func loadNamed(vkey, saved, policy string, opts *audit.VerifyOptions) (*audit.Report, error) {
+	for _, named := range []struct {
+		path string
+		keep func([]byte) error
+	}{
+		{vkey, func(b []byte) error { opts.VKey = string(b); return nil }},
+		{saved, func(b []byte) error { opts.Saved = b; return nil }},
+		{policy, func(b []byte) (err error) { opts.Policy, err = audit.ParsePolicy(b); return err }},
 	} {
+		path := named.path
 		if path == "" {
 			continue
 		}
@@ -126,7 +137,9 @@ func loadNamed(vkey, saved string, opts *audit.VerifyOptions) (*audit.Report, er
 		if len(data) == 0 {
 			return audit.Unverifiable(errors.New(path + " is empty")), nil
 		}
-		keep(data)
+		if err := named.keep(data); err != nil {
+			return audit.Unverifiable(fmt.Errorf("%s: %w", path, err)), nil
+		}
 	}
 	return nil, nil
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"example.com/atm/audit"
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/daemon"
 	"example.com/atm/cmd/internal/exit"
@@ -39,6 +40,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // options are the values of the flags.
 type options struct {
+	witnesses                                   string
 	passphrase                                  string
 	data, listen, admin, name, store, logFormat string
 	hosts                                       []string
@@ -76,6 +78,7 @@ and without a password. SIGTERM or Ctrl-C answers what has begun and ends.`,
 	flags.BoolVar(&o.empty, "empty", false, "at init: no account 100 and no demo credentials")
 	flags.StringVar(&o.logFormat, "log-format", "", "text or json (default text on a terminal, else json)")
 	flags.DurationVar(&o.grace, "shutdown-grace", 15*time.Second, "how long a stop waits for what has begun")
+	flags.StringVar(&o.witnesses, "witness-policy", "", "`file` with the witnesses (C2SP tlog-policy) that are asked each minute to cosign the audit log")
 	flags.StringVar(&o.passphrase, "vault-passphrase-file", "", "`file` with the passphrase of keys/vault.key, when it is sealed with one; - for standard input")
 	flags.Uint64Var(&o.reserve, "disk-reserve", 64<<20, "free `bytes` below which every operation is UNAVAILABLE")
 	root.AddCommand(
@@ -104,10 +107,31 @@ func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
 	if err != nil {
 		return daemon.Options{}, err
 	}
+	witnesses, err := readPolicy(o.witnesses)
+	if err != nil {
+		return daemon.Options{}, err
+	}
 	return daemon.Options{
-		Data: o.data, Passphrase: settings.Passphrase(o.passphrase, "Passphrase of keys/vault.key"), Name: o.name, Hosts: o.hosts, Empty: o.empty,
+		Witnesses: witnesses,
+		Data:      o.data, Passphrase: settings.Passphrase(o.passphrase, "Passphrase of keys/vault.key"), Name: o.name, Hosts: o.hosts, Empty: o.empty,
 		DiskReserve: o.reserve, Grace: o.grace, Version: version.String(), Log: log,
 	}, nil
+}
+
+// readPolicy reads a policy of witnesses; nil without a file.
+func readPolicy(path string) (*audit.Policy, error) {
+	if path == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	policy, err := audit.ParsePolicy(text)
+	if err != nil {
+		return nil, exit.Usagef("--witness-policy %s: %w", path, err)
+	}
+	return policy, nil
 }
 
 func newLog(format string, w io.Writer) (*slog.Logger, error) {

@@ -33,6 +33,7 @@ type Options struct {
 	Name        string                 // the server's name; empty for what init chose, or a new one
 	Hosts       []string               // names and addresses in the server certificate; nil for the usual ones
 	Passphrase  func() ([]byte, error) // asks for what keys/vault.key is sealed with; nil when nobody can be asked
+	Witnesses   *audit.Policy          // who is asked to cosign the audit log; nil for nobody
 	Empty       bool                   // at init: no account 100 and no demo credentials
 	DiskReserve uint64                 // bytes that must stay free
 	Version     string                 // of the program
@@ -307,6 +308,9 @@ func (h *House) background(ctx context.Context) (stop func()) {
 	var wg sync.WaitGroup
 	wg.Go(func() { h.publisher.Run(ctx, h.committed) })
 	wg.Go(func() { h.reseal(ctx) })
+	if h.opts.Witnesses != nil {
+		wg.Go(func() { h.askWitnesses(ctx) })
+	}
 	return func() {
 		cancel()
 		wg.Wait()

@@ -1,0 +1,196 @@
+package audit
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	cosignature "github.com/transparency-dev/formats/note"
+	"golang.org/x/mod/sumdb/note"
+)
+
+// A Policy says which logs are known, which witnesses are, and how many of the
+// witnesses must have cosigned a checkpoint (C2SP tlog-policy).
+type Policy struct {
+	Logs      []string // public keys; empty when the log is known otherwise
+	Witnesses []Witness
+
+	groups map[string]group
+	quorum string
+}
+
+// A Witness cosigns checkpoints of logs that it has seen grow.
+type Witness struct {
+	Name     string // in the policy
+	URL      string // the prefix for submissions; empty when the policy has none
+	verifier note.Verifier
+}
+
+type group struct {
+	members   []string
+	threshold int
+}
+
+const (
+	noQuorum = "none"
+
+	maxPolicyBytes = 64 << 10
+	maxPolicyNames = 256 // logs, witnesses and groups together
+)
+
+// ErrPolicy reports text that is no policy.
+var ErrPolicy = errors.New("no tlog-policy")
+
+// ParsePolicy reads a policy.
+func ParsePolicy(text []byte) (*Policy, error) {
+	if len(text) > maxPolicyBytes {
+		return nil, fmt.Errorf("%w: more than %d bytes", ErrPolicy, maxPolicyBytes)
+	}
+	p := &Policy{groups: make(map[string]group)}
+	used := make(map[string]bool) // names that are a member of a group
+	number := 0
+	for line := range strings.SplitSeq(string(text), "\n") {
+		number++
+		if strings.ContainsFunc(line, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+			return nil, fmt.Errorf("%w: line %d has a control character", ErrPolicy, number)
+		}
+		words := strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '\t' })
+		if len(words) == 0 || strings.HasPrefix(words[0], "#") {
+			continue
+		}
+		if err := p.line(words, used); err != nil {
+			return nil, fmt.Errorf("%w: line %d: %w", ErrPolicy, number, err)
+		}
+		if len(p.Logs)+len(p.Witnesses)+len(p.groups) > maxPolicyNames {
+			return nil, fmt.Errorf("%w: more than %d names", ErrPolicy, maxPolicyNames)
+		}
+	}
+	if p.quorum == "" {
+		return nil, fmt.Errorf("%w: it has no quorum", ErrPolicy)
+	}
+	return p, nil
+}
+
+func (p *Policy) line(words []string, used map[string]bool) error {
+	switch kind, args := words[0], words[1:]; {
+	case kind == "log" && (len(args) == 1 || len(args) == 2):
+		if _, err := note.NewVerifier(args[0]); err != nil {
+			return ErrKey
+		}
+		if slices.Contains(p.Logs, args[0]) {
+			return errors.New("a log twice")
+		}
+		p.Logs = append(p.Logs, args[0])
+	case kind == "witness" && (len(args) == 2 || len(args) == 3):
+		verifier, err := cosignature.NewVerifierForCosignatureV1(args[1])
+		if err != nil {
+			return ErrKey
+		}
+		w := Witness{Name: args[0], verifier: verifier}
+		if len(args) == 3 {
+			w.URL = args[2]
+		}
+		if p.known(w.Name) || w.Name == noQuorum {
+			return errors.New("a name twice")
+		}
+		for _, other := range p.Witnesses {
+			if other.verifier.KeyHash() == verifier.KeyHash() && other.verifier.Name() == verifier.Name() {
+				return errors.New("a witness twice")
+			}
+		}
+		p.Witnesses = append(p.Witnesses, w)
+	case kind == "group" && len(args) >= 3:
+		return p.group(args[0], args[1], args[2:], used)
+	case kind == "quorum" && len(args) == 1:
+		if p.quorum != "" {
+			return errors.New("a second quorum")
+		}
+		if args[0] != noQuorum && !p.known(args[0]) {
+			return fmt.Errorf("%s is not known", args[0])
+		}
+		p.quorum = args[0]
+	default:
+		return errors.New("it is no log, witness, group or quorum")
+	}
+	return nil
+}
+
+func (p *Policy) group(name, threshold string, members []string, used map[string]bool) error {
+	if p.known(name) || name == noQuorum {
+		return errors.New("a name twice")
+	}
+	for _, member := range members {
+		if !p.known(member) {
+			return fmt.Errorf("%s is not known", member)
+		}
+		if used[member] {
+			return fmt.Errorf("%s is a member twice", member)
+		}
+		used[member] = true
+	}
+	g := group{members: members}
+	switch threshold {
+	case "all":
+		g.threshold = len(members)
+	case "any":
+		g.threshold = 1
+	default:
+		k, err := strconv.Atoi(threshold)
+		if err != nil || k < 1 || k > len(members) || strconv.Itoa(k) != threshold {
+			return fmt.Errorf("a threshold of %q of %d", threshold, len(members))
+		}
+		g.threshold = k
+	}
+	p.groups[name] = g
+	return nil
+}
+
+func (p *Policy) known(name string) bool {
+	if _, isGroup := p.groups[name]; isGroup {
+		return true
+	}
+	return slices.ContainsFunc(p.Witnesses, func(w Witness) bool { return w.Name == name })
+}
+
+// logOf returns the key of the log among those of the policy that signed a
+// checkpoint, and "" when none of them did.
+func (p *Policy) logOf(signed []byte) string {
+	for _, vkey := range p.Logs {
+		if _, err := OpenCheckpoint(signed, vkey); err == nil {
+			return vkey
+		}
+	}
+	return ""
+}
+
+// Cosigned returns the names of the witnesses that cosigned a checkpoint.
+func (p *Policy) Cosigned(signed []byte) []string {
+	var names []string
+	for _, w := range p.Witnesses {
+		if _, err := note.Open(signed, note.VerifierList(w.verifier)); err == nil {
+			names = append(names, w.Name)
+		}
+	}
+	return names
+}
+
+// Satisfied reports whether enough witnesses are among those named.
+func (p *Policy) Satisfied(cosigned []string) bool {
+	return p.quorum == noQuorum || p.witnessed(p.quorum, cosigned)
+}
+
+func (p *Policy) witnessed(name string, cosigned []string) bool {
+	g, isGroup := p.groups[name]
+	if !isGroup {
+		return slices.Contains(cosigned, name)
+	}
+	n := 0
+	for _, member := range g.members {
+		if p.witnessed(member, cosigned) {
+			n++
+		}
+	}
+	return n >= g.threshold
+}

@@ -1,0 +1,155 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"example.com/atm/internal/durable"
+	"golang.org/x/mod/sumdb/note"
+)
+
+// maxCosignatures bounds the answer of a witness, in bytes.
+const maxCosignatures = 16 << 10
+
+// Cosign asks a witness to cosign the checkpoint of the log (C2SP
+// tlog-witness), and returns the lines that it cosigned it with.
+func (l *Log) Cosign(ctx context.Context, c *http.Client, w Witness) ([]byte, error) {
+	if w.URL == "" {
+		return nil, fmt.Errorf("witness %s has no URL in the policy", w.Name)
+	}
+	lines, size, err := l.submit(ctx, c, w, 0)
+	if err == nil && size > 0 { // it has seen this log before
+		lines, size, err = l.submit(ctx, c, w, size)
+		if err == nil && size > 0 {
+			err = errors.New("it was asked by somebody else meanwhile")
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("witness %s: %w", w.Name, err)
+	}
+	return lines, nil
+}
+
+// CosignAll asks all witnesses of a policy that have a URL, and returns the
+// lines that they cosigned the log with, and what went wrong with others.
+func (l *Log) CosignAll(ctx context.Context, c *http.Client, p *Policy) (lines []byte, errs []error) {
+	for _, w := range p.Witnesses {
+		if w.URL == "" {
+			continue
+		}
+		cosigned, err := l.Cosign(ctx, c, w)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		lines = append(lines, cosigned...)
+	}
+	return lines, errs
+}
+
+// submit sends the checkpoint with the proof that it extends one of the old
+// size. A witness that knows another size says so; that is no error.
+func (l *Log) submit(ctx context.Context, c *http.Client, w Witness, old int64) (lines []byte, size int64, err error) {
+	proof, err := l.proveExtends(ctx, old)
+	if err != nil {
+		return nil, 0, err
+	}
+	var body bytes.Buffer
+	fmt.Fprintf(&body, "old %d\n", old)
+	for _, h := range proof {
+		body.WriteString(hashWord(h) + "\n")
+	}
+	body.WriteString("\n")
+	body.Write(l.signed)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(w.URL, "/")+"/add-checkpoint", &body)
+	if err != nil {
+		return nil, 0, err
+	}
+	resp, err := c.Do(req)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxCosignatures))
+	if err != nil {
+		return nil, 0, err
+	}
+	switch resp.StatusCode {
+	case http.StatusOK:
+		lines, err := w.lines(l.signed, answer)
+		return lines, 0, err
+	case http.StatusConflict:
+		if resp.Header.Get("Content-Type") == "text/x.tlog.size" {
+			size, err := strconv.ParseInt(strings.TrimSuffix(string(answer), "\n"), 10, 64)
+			switch {
+			case err != nil || size <= 0:
+				return nil, 0, errors.New("it answers a conflict without a size")
+			case size > l.Size:
+				return nil, 0, fmt.Errorf("it has seen the log with %d entries, it has %d now: a rollback", size, l.Size)
+			}
+			return nil, size, nil
+		}
+		return nil, 0, errors.New("it has seen another tree of this size: a fork")
+	case http.StatusNotFound:
+		return nil, 0, errors.New("it does not know this log")
+	case http.StatusForbidden:
+		return nil, 0, errors.New("it does not know the key of this log")
+	case http.StatusUnprocessableEntity:
+		return nil, 0, errors.New("the log does not extend what it has seen: a fork")
+	}
+	return nil, 0, fmt.Errorf("it answers %s", resp.Status)
+}
+
+// lines returns those lines of an answer that are the witness's cosignatures
+// of the checkpoint.
+func (w Witness) lines(signed, answer []byte) ([]byte, error) {
+	text, _, _ := strings.Cut(string(signed), "\n\n")
+	n, err := note.Open([]byte(text+"\n\n"+string(answer)), note.VerifierList(w.verifier))
+	if err != nil {
+		return nil, errors.New("its answer is no cosignature of its key")
+	}
+	var lines strings.Builder
+	for _, sig := range n.Sigs {
+		fmt.Fprintf(&lines, "— %s %s\n", sig.Name, sig.Base64)
+	}
+	return []byte(lines.String()), nil
+}
+
+// SaveCosigned puts lines of cosignatures to the checkpoint in the folder that
+// the log was opened from: to the one of the log, unless it has grown since,
+// and to a copy that is kept until the next one.
+func (l *Log) SaveCosigned(lines []byte) error {
+	dir, local := l.files.(Dir)
+	if !local {
+		return errors.New("cosignatures are kept in a folder")
+	}
+	merged := l.WithCosignatures(lines)
+	if err := durable.WriteFile(filepath.Join(string(dir), witnessedFile), merged, 0o600); err != nil {
+		return err
+	}
+	path := filepath.Join(string(dir), checkpointFile)
+	// A publisher that writes between these two lines finds its checkpoint
+	// replaced by an older one, and publishes it again.
+	if now, err := readRegular(path, maxCheckpoint); err != nil || !bytes.Equal(now, l.signed) {
+		return err
+	}
+	return durable.WriteFile(path, merged, 0o600)
+}
+
+// WithCosignatures returns the log's signed checkpoint with cosignatures.
+func (l *Log) WithCosignatures(lines []byte) []byte {
+	merged := bytes.Clone(l.signed)
+	for line := range strings.Lines(string(lines)) {
+		if !strings.Contains(string(merged), line) {
+			merged = append(merged, line...)
+		}
+	}
+	return merged
+}

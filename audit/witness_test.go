@@ -1,0 +1,252 @@
+package audit
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	cosignature "github.com/transparency-dev/formats/note"
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// testWitness is a witness as C2SP tlog-witness has it, with the signer of
+// another project.
+type testWitness struct {
+	*httptest.Server
+	vkey   string
+	signer note.Signer
+	log    string // public key of the log it knows
+
+	mu   sync.Mutex
+	size int64
+	root Hash
+}
+
+func newWitness(t *testing.T, name, log string) *testWitness {
+	t.Helper()
+	skey, vkey, err := note.GenerateKey(rand.Reader, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := cosignature.NewSignerForCosignatureV1(skey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if vkey, err = cosignature.VKeyToCosignatureV1(vkey); err != nil {
+		t.Fatal(err)
+	}
+	w := &testWitness{vkey: vkey, signer: signer, log: log}
+	w.Server = httptest.NewServer(http.HandlerFunc(w.serve))
+	t.Cleanup(w.Close)
+	return w
+}
+
+func (w *testWitness) serve(rw http.ResponseWriter, r *http.Request) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	head, signed, found := strings.Cut(string(body), "\n\n")
+	lines := strings.Split(head, "\n")
+	var old int64
+	if _, scan := fmt.Sscanf(lines[0], "old %d", &old); err != nil || scan != nil || !found || r.URL.Path != "/w/add-checkpoint" {
+		rw.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	c, err := OpenCheckpoint([]byte(signed), w.log)
+	if err != nil {
+		rw.WriteHeader(http.StatusForbidden)
+		return
+	}
+	if old != w.size {
+		rw.Header().Set("Content-Type", "text/x.tlog.size")
+		rw.WriteHeader(http.StatusConflict)
+		fmt.Fprintf(rw, "%d\n", w.size)
+		return
+	}
+	var proof tlog.TreeProof
+	for _, line := range lines[1:] {
+		h, err := tlog.ParseHash(line)
+		if err != nil {
+			rw.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		proof = append(proof, h)
+	}
+	switch {
+	case old == c.Size && w.root != c.Root:
+		rw.WriteHeader(http.StatusConflict)
+		return
+	case old > 0 && old < c.Size && tlog.CheckTree(proof, c.Size, c.Root, old, w.root) != nil:
+		rw.WriteHeader(http.StatusUnprocessableEntity)
+		return
+	}
+	text, _, _ := strings.Cut(signed, "\n\n")
+	cosigned, err := w.signer.Sign([]byte(text + "\n"))
+	if err != nil {
+		rw.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	w.size, w.root = c.Size, c.Root
+	line := append(binary.BigEndian.AppendUint32(nil, w.signer.KeyHash()), cosigned...)
+	fmt.Fprintf(rw, "— %s %s\n", w.signer.Name(), base64.StdEncoding.EncodeToString(line))
+}
+
+// TestWitnesses has a log cosigned as it grows, and verifies it by policies.
+func TestWitnesses(t *testing.T) {
+	m, dir := publish(t, 300)
+	vkey := m.signer.Verifier()
+	one, two, three := newWitness(t, "one.example/w", vkey), newWitness(t, "two.example/w", vkey), newWitness(t, "three.example/w", vkey)
+	policy := func(quorum string) *Policy {
+		t.Helper()
+		p, err := ParsePolicy(fmt.Appendf(nil, "# the logs\nlog %s\nwitness one %s %s/w\nwitness two %s %s/w/\nwitness three %s\n%s\n",
+			vkey, one.vkey, one.URL, two.vkey, two.URL, three.vkey, quorum))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	both := policy("group both all one two\nquorum both")
+	all := policy("group all 3 one two three\nquorum all")
+	if r := verify(t, dir, VerifyOptions{Policy: both}); r.Code != TooOld {
+		t.Fatalf("before anybody cosigned: %+v", r)
+	}
+	if r := verify(t, dir, VerifyOptions{Policy: policy("quorum none")}); !r.OK() || r.Key != vkey {
+		t.Fatalf("without a quorum: %+v", r)
+	}
+	cosign := func() {
+		t.Helper()
+		log, err := OpenLog(t.Context(), Dir(dir), vkey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines, errs := log.CosignAll(t.Context(), http.DefaultClient, both)
+		if len(errs) > 0 {
+			t.Fatal(errs)
+		}
+		if err := log.SaveCosigned(lines); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cosign()
+	cosign() // again, at the same size
+	if r := verify(t, dir, VerifyOptions{Policy: both}); !r.OK() {
+		t.Fatalf("cosigned by both: %+v", r)
+	}
+	if r := verify(t, dir, VerifyOptions{Policy: all}); r.Code != TooOld {
+		t.Fatalf("one is missing: %+v", r)
+	}
+	// The log grows, and its publisher keeps the cosigned checkpoint.
+	p, _ := newPublisher(t, dir, m)
+	if err := p.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if before, err := os.ReadFile(filepath.Join(dir, checkpointFile)); err != nil || !strings.Contains(string(before), "— two.example/w ") {
+		t.Fatalf("the publisher dropped cosignatures: %s, %v", before, err)
+	}
+	m.grow(t, 77)
+	if err := p.Publish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r := verify(t, dir, VerifyOptions{Policy: both})
+	if !r.OK() || !strings.Contains(strings.Join(r.Warnings, "\n"), "witnesses have seen the first 300 of 377 entries") {
+		t.Fatalf("grown since: %+v", r)
+	}
+	cosign()
+	if r := verify(t, dir, VerifyOptions{Policy: both}); !r.OK() || strings.Contains(strings.Join(r.Warnings, "\n"), "witnesses have seen") {
+		t.Fatalf("cosigned again: %+v", r)
+	}
+	// A log that forgot, and one that says something else.
+	for name, other := range map[string]*memory{"rollback": m.at(t, 200), "fork": forked(t, m, 400)} {
+		folder := t.TempDir()
+		q, _ := newPublisher(t, folder, other)
+		if err := q.Recover(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		log, err := OpenLog(t.Context(), Dir(folder), vkey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := log.Cosign(t.Context(), http.DefaultClient, both.Witnesses[0]); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("a witness was asked to cosign a %s: %v", name, err)
+		}
+	}
+	_, other, err := GenerateKey("other.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign, err := ParsePolicy([]byte("log " + other + "\nquorum none\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := verify(t, dir, VerifyOptions{Policy: foreign, VKey: vkey}); r.Code != WrongSignature {
+		t.Errorf("a policy that does not know the log: %+v", r)
+	}
+}
+
+func TestParsePolicy(t *testing.T) {
+	_, log, err := GenerateKey("log.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := make([]any, 4)
+	for i := range keys {
+		_, vkey, err := note.GenerateKey(rand.Reader, fmt.Sprintf("w%d.example", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys[i] = vkey
+	}
+	witnesses := fmt.Sprintf("log "+log+" https://log.example\nwitness A %s\n\twitness B %s https://b.example/\nwitness C %s\nwitness D %s\n", keys...)
+	for _, tt := range []struct {
+		rules    string
+		cosigned string
+		want     bool
+	}{
+		{"quorum none", "", true},
+		{"quorum A", "A", true},
+		{"quorum A", "B", false},
+		{"group g any A B\nquorum g", "B", true},
+		{"group g 2 A B C\nquorum g", "A C", true},
+		{"group g 2 A B C\nquorum g", "A", false},
+		{"group x all A B\n# a comment\ngroup y any C D\n\ngroup z all x y\nquorum z", "A B D", true},
+		{"group x all A B\ngroup y any C D\ngroup z all x y\nquorum z", "A C D", false},
+	} {
+		p, err := ParsePolicy([]byte(witnesses + tt.rules))
+		if err != nil {
+			t.Errorf("%s: %v", tt.rules, err)
+			continue
+		}
+		if got := p.Satisfied(strings.Fields(tt.cosigned)); got != tt.want {
+			t.Errorf("%q by %s: %v", tt.rules, tt.cosigned, got)
+		}
+	}
+	for _, bad := range []string{
+		"", "quorum X", "quorum none\nquorum none", "group g 0 A\nquorum g", "group g 3 A B\nquorum g", "group g 02 A B\nquorum g",
+		"group g any A A\nquorum g", "group g any A\ngroup h any A\nquorum g", "group A any B\nquorum A", "group none any A\nquorum none",
+		"group g any none\nquorum g", "witness E nokey\nquorum none", "log nokey\nquorum none", "quorum", "what is this\nquorum none", "quorum none\r",
+		fmt.Sprintf("witness E %s\nquorum none", keys[0]), fmt.Sprintf("witness A %s\nquorum none", keys[1]), "log " + log + "\nquorum none",
+	} {
+		if _, err := ParsePolicy([]byte(witnesses + bad)); err == nil {
+			t.Errorf("%q was taken for a policy", bad)
+		}
+	}
+}
+
+func FuzzParsePolicy(f *testing.F) {
+	f.Add([]byte("# a policy\ngroup g 2 A B\nquorum none\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if p, err := ParsePolicy(text); err == nil {
+			p.Satisfied(nil)
+		}
+	})
+}
