@@ -39,6 +39,9 @@ const (
 	AccountLimit    Operation = "admin.account.limit"
 	CertIssue       Operation = "admin.cert.issue"
 	VaultRotate     Operation = "admin.vault.rotate"
+	AuditList       Operation = "admin.audit.list"
+	AuditBalances   Operation = "admin.audit.balances"
+	AuditRotate     Operation = "admin.audit.rotate"
 )
 
 // Backup is reading everything, keys too. It is no method but a download.

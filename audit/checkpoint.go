@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -51,32 +52,69 @@ func GenerateKey(origin string) (skey, vkey string, err error) {
 
 // A Signer signs the heads of one log.
 type Signer struct {
-	signer note.Signer
-	vkey   string
+	origin string
 
-	mu   sync.Mutex
-	last []byte // guarded by mu; the last checkpoint that was verified or signed here
+	mu      sync.Mutex
+	signers []note.Signer // guarded by mu; the newest first
+	vkeys   []string      // guarded by mu; their public keys
+	last    []byte        // guarded by mu; the last checkpoint that was verified or signed here
 }
 
-// NewSigner returns a signer with the secret key that GenerateKey made.
-func NewSigner(skey string) (*Signer, error) {
-	skey = strings.TrimSpace(skey)
-	signer, err := note.NewSigner(skey)
-	if err != nil {
-		return nil, errors.New("this is no secret key of a log") // the cause might quote the key
+// NewSigner returns a signer with the secret keys that GenerateKey made, one a
+// line, the newest first. All of them sign, so that whoever knows the key
+// before the newest one can verify as well.
+func NewSigner(skeys string) (*Signer, error) {
+	s := &Signer{}
+	for line := range strings.FieldsSeq(skeys) {
+		signer, err := note.NewSigner(line)
+		if err != nil {
+			return nil, errors.New("this is no secret key of a log") // the cause might quote the key
+		}
+		vkey, err := verifierOf(line)
+		if err != nil {
+			return nil, err
+		}
+		if s.origin == "" {
+			s.origin = signer.Name()
+		}
+		if signer.Name() != s.origin || len(s.signers) >= maxSigners {
+			return nil, errors.New("these are keys of more than one log, or too many")
+		}
+		s.signers, s.vkeys = append(s.signers, signer), append(s.vkeys, vkey)
 	}
-	vkey, err := verifierOf(skey)
-	if err != nil {
-		return nil, err
+	if len(s.signers) == 0 {
+		return nil, errors.New("this is no secret key of a log")
 	}
-	return &Signer{signer: signer, vkey: vkey}, nil
+	return s, nil
 }
+
+// maxSigners bounds the keys of one log that sign at the same time.
+const maxSigners = 4
 
 // Origin is the name of the log.
-func (s *Signer) Origin() string { return s.signer.Name() }
+func (s *Signer) Origin() string { return s.origin }
 
-// Verifier is the public key, in the form of a note verifier key.
-func (s *Signer) Verifier() string { return s.vkey }
+// Verifier is the newest public key, in the form of a note verifier key.
+func (s *Signer) Verifier() string { return s.Verifiers()[0] }
+
+// Verifiers are the public keys of all keys that sign, the newest first.
+func (s *Signer) Verifiers() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.vkeys)
+}
+
+// Adopt makes s sign with the keys of another signer of the same log.
+func (s *Signer) Adopt(other *Signer) error {
+	if other.origin != s.origin {
+		return errors.New("these are keys of another log")
+	}
+	signers, vkeys := other.signers, other.Verifiers()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.signers, s.vkeys = signers, vkeys
+	return nil
+}
 
 // Sign signs head. last is the checkpoint that was signed before, nil when
 // there was none, and extends the tree it was of: a tree that nobody signed
@@ -91,7 +129,7 @@ func (s *Signer) Sign(last []byte, extends, head Head) ([]byte, error) {
 		return nil, fmt.Errorf("%w: size %d after %d", ErrNotExtending, head.Size, extends.Size)
 	}
 	c := Checkpoint{Origin: s.Origin(), Size: head.Size, Root: head.Root()}
-	signed, err := note.Sign(&note.Note{Text: c.text()}, s.signer)
+	signed, err := note.Sign(&note.Note{Text: c.text()}, s.signers...)
 	if err != nil {
 		return nil, fmt.Errorf("sign the checkpoint: %w", err)
 	}
@@ -110,7 +148,7 @@ func (s *Signer) checkLast(last []byte, extends Head) error {
 	if bytes.Equal(last, s.last) { // as in all but the first commit of a process
 		c, err = ParseCheckpoint(last)
 	} else {
-		c, err = OpenCheckpoint(last, s.vkey)
+		c, err = openAny(last, s.vkeys)
 	}
 	if err != nil {
 		return fmt.Errorf("the last signed checkpoint: %w", err)
@@ -141,6 +179,16 @@ func OpenCheckpoint(signed []byte, vkey string) (Checkpoint, error) {
 		return Checkpoint{}, ErrSignature
 	}
 	return c, nil
+}
+
+// openAny is OpenCheckpoint with any of several keys.
+func openAny(signed []byte, vkeys []string) (c Checkpoint, err error) {
+	for _, vkey := range vkeys {
+		if c, err = OpenCheckpoint(signed, vkey); err == nil {
+			return c, nil
+		}
+	}
+	return c, err
 }
 
 // originOf is the name of the log whose public key is vkey.

@@ -128,10 +128,32 @@ func (l *Log) proveExtends(ctx context.Context, older int64) ([]Hash, error) {
 	return tlog.ProveTree(l.Size, older, l.hashes(ctx))
 }
 
+// maxTilesKept bounds the tiles that a log keeps for the next proof, of 8 KiB
+// each.
+const maxTilesKept = 1024
+
+// Holds verifies that leaf is entry index of the log.
+func (l *Log) Holds(ctx context.Context, index int64, leaf []byte) error {
+	if index < 0 || index >= l.Size {
+		return fmt.Errorf("the log has no entry %d: it has %d", index, l.Size)
+	}
+	proof, err := tlog.ProveRecord(l.Size, index, l.hashes(ctx))
+	if err == nil {
+		err = tlog.CheckRecord(proof, l.Size, l.Root, index, LeafHash(leaf))
+	}
+	if err != nil {
+		return fmt.Errorf("entry %d is not in the signed tree: %w", index, err)
+	}
+	return nil
+}
+
 // hashes reads single hashes of the tree out of the tiles. A wrong one makes a
 // proof that does not verify.
 func (l *Log) hashes(ctx context.Context) tlog.HashReader {
-	read := make(map[tile][]Hash)
+	if l.read == nil || len(l.read) > maxTilesKept {
+		l.read = make(map[tile][]Hash)
+	}
+	read := l.read
 	return tlog.HashReaderFunc(func(indexes []int64) ([]Hash, error) {
 		found := make([]Hash, len(indexes))
 		for i, index := range indexes {

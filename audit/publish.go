@@ -64,7 +64,7 @@ const (
 // leads: what is published has been committed before.
 type Publisher struct {
 	dir  string
-	vkey string
+	keys func() []string // public keys of the log, the newest first
 	src  Source
 	log  *slog.Logger
 
@@ -87,12 +87,12 @@ type retired struct {
 }
 
 // NewPublisher returns a publisher into dir, which must exist, of the log
-// with the public key vkey. Call Recover before anything else.
-func NewPublisher(dir, vkey string, src Source, log *slog.Logger) (*Publisher, error) {
+// with these public keys, the newest first. Call Recover before anything else.
+func NewPublisher(dir string, keys func() []string, src Source, log *slog.Logger) (*Publisher, error) {
 	if _, err := os.Stat(dir); err != nil {
 		return nil, fmt.Errorf("audit folder: %w", err)
 	}
-	return &Publisher{dir: dir, vkey: vkey, src: src, log: log}, nil
+	return &Publisher{dir: dir, keys: keys, src: src, log: log}, nil
 }
 
 // Published is how many entries are published.
@@ -236,6 +236,9 @@ func (p *Publisher) extend(ctx context.Context, checkpoint []byte, head Head) er
 	if err := p.writeFile(checkpointFile, checkpoint); err != nil {
 		return err
 	}
+	if err := p.EnsureKey(); err != nil { // it may have been rotated
+		return err
+	}
 	p.supersede(partial)
 	p.size, p.edge, p.published = head.Size, b.edge, checkpoint
 	return nil
@@ -293,19 +296,23 @@ func (p *Publisher) missing(size int64) string {
 	return ""
 }
 
-// ensureKey puts the public key beside the log, and refuses a folder that has
-// another one.
-func (p *Publisher) ensureKey() error {
+// EnsureKey puts the newest public key beside the log, and refuses a folder
+// that has one of another log.
+func (p *Publisher) EnsureKey() error {
+	keys := p.keys()
 	data, err := readRegular(filepath.Join(p.dir, keyFile), maxCheckpoint)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return p.writeFile(keyFile, []byte(p.vkey+"\n"))
+		return p.writeFile(keyFile, []byte(keys[0]+"\n"))
 	case err != nil:
 		return fmt.Errorf("%s: %w", filepath.Join(p.dir, keyFile), err)
-	case strings.TrimSpace(string(data)) != p.vkey:
+	case strings.TrimSpace(string(data)) == keys[0]:
+		return nil
+	case slices.Contains(keys, strings.TrimSpace(string(data))):
+		return p.writeFile(keyFile, []byte(keys[0]+"\n"))
+	default:
 		return fmt.Errorf("%w: %s holds another key", ErrOtherLog, filepath.Join(p.dir, keyFile))
 	}
-	return nil
 }
 
 func cloneEdge(edge [][]Hash) [][]Hash {

@@ -12,6 +12,7 @@ type Log struct {
 	signed []byte
 	files  Files
 	edge   [][]Hash
+	read   map[tile][]Hash // tiles that were read for proofs
 }
 
 // OpenLog verifies the checkpoint of a log with the public key vkey, and the
@@ -77,4 +78,9 @@ func (l *Log) Entries(ctx context.Context, from, to int64, yield func(index int6
 		}
 	}
 	return stopped
+}
+
+// Leaves is Entries as an EntryReader.
+func (l *Log) Leaves(ctx context.Context, from, to int64, yield func(index int64, leaf []byte) error) error {
+	return l.Entries(ctx, from, to, func(index int64, leaf []byte, _ Hash) error { return yield(index, leaf) })
 }

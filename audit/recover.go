@@ -15,7 +15,7 @@ import (
 // once, before anything new is committed. An error that is ErrAhead,
 // ErrForked or ErrOtherLog means that the server must not start.
 func (p *Publisher) Recover(ctx context.Context) error {
-	if err := p.ensureKey(); err != nil {
+	if err := p.EnsureKey(); err != nil {
 		return err
 	}
 	p.mu.Lock()
@@ -57,7 +57,7 @@ func (p *Publisher) compare(ctx context.Context) error {
 	}
 	// What a checkpoint claims is taken seriously even when its signature is
 	// bad: whether it is damage or a contradiction, an operator decides.
-	if _, err := OpenCheckpoint(onDisk, p.vkey); err != nil {
+	if _, err := openAny(onDisk, p.keys()); err != nil {
 		p.log.Warn("the published checkpoint is not signed by this log's key", slog.Any("error", err))
 		onDisk = nil
 	}
@@ -110,7 +110,7 @@ func (p *Publisher) adopt() {
 }
 
 func (p *Publisher) origin() string {
-	c, err := originOf(p.vkey)
+	c, err := originOf(p.keys()[0])
 	if err != nil {
 		return ""
 	}

@@ -87,7 +87,7 @@ func (w *warnings) logger() *slog.Logger { return slog.New(slog.NewTextHandler(w
 func newPublisher(t testing.TB, dir string, m *memory) (*Publisher, *warnings) {
 	t.Helper()
 	var w warnings
-	p, err := NewPublisher(dir, m.signer.Verifier(), m, w.logger())
+	p, err := NewPublisher(dir, m.signer.Verifiers, m, w.logger())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,11 +45,17 @@ var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 	atm.VaultRotate:     operator,
 	atm.Backup:          operator,
 
-	atm.AuditRead: {atm.Auditor: atm.Everywhere},
+	atm.AuditRotate: operator,
+
+	atm.AuditRead:     auditor,
+	atm.AuditList:     auditor,
+	atm.AuditBalances: auditor,
 }
 
 // movement is who may move money, and in the case of a transfer where from.
 var movement = map[atm.Role]atm.Reach{atm.Customer: atm.Owned, atm.Teller: atm.Everywhere}
+
+var auditor = map[atm.Role]atm.Reach{atm.Auditor: atm.Everywhere}
 
 var operator = map[atm.Role]atm.Reach{atm.Operator: atm.Everywhere}
 

@@ -109,6 +109,29 @@ var administration = []Operation{
 		rule:       issueCertificate,
 	},
 	{
+		Name: atm.AuditList,
+		Help: "Lists entries of the audit log, newest first; next is the cursor of the page after it, empty at the end.",
+		Params: []Param{{
+			Name: "filter", Kinds: []atm.Kind{atm.Struct}, Optional: true,
+			Help: "account, who, operation, event, status, code: what they must be; since and until: times in RFC 3339; " +
+				"before: an index; limit: 1 to 500, 50 when left out; cursor: next of the page before.",
+			Example: atm.Arg{Kind: atm.Struct, Members: []atm.Member{{Name: "account", Arg: text("100")}}},
+		}},
+		Structured: true,
+		read:       listEntries,
+	},
+	{
+		Name:       atm.AuditBalances,
+		Help:       "Tells a hash of all balances and the size of the audit log that they follow from, in one snapshot.",
+		Structured: true,
+		read:       hashBalances,
+	},
+	{
+		Name: atm.AuditRotate,
+		Help: "Makes another key sign the audit log. The old one signs as well until the next time.",
+		rule: rotateAudit,
+	},
+	{
 		Name: atm.VaultRotate,
 		Help: "Replaces the keys that the vault is sealed with. What is there is sealed again in the background.",
 		rule: rotateVault,
@@ -255,6 +278,15 @@ func issueCertificate(_ context.Context, t *Teller, in *input) (vault.Rule, erro
 		{Name: "sha256", Value: issued.SHA256},
 		{Name: "not_after", Value: issued.NotAfter.UTC().Format(time.RFC3339)},
 	}}, nil
+}
+
+func rotateAudit(ctx context.Context, t *Teller, _ *input) (vault.Rule, error) {
+	old, vkey, err := t.cfg.RotateAudit()
+	if err != nil {
+		return nil, err
+	}
+	t.KeyRotated(ctx, old, vkey)
+	return vault.Report{Result: vkey}, nil
 }
 
 func rotateVault(_ context.Context, t *Teller, _ *input) (vault.Rule, error) {

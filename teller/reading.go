@@ -156,3 +156,98 @@ func (t *Teller) concerns(ctx context.Context, entry *audit.Entry, subject strin
 	}
 	return false, nil
 }
+
+// listEntries carries out AuditList.
+func listEntries(ctx context.Context, t *Teller, in *input) (atm.Status, error) {
+	var f audit.Filter
+	var before int64
+	limit := listDefault
+	for _, m := range in.args[0].Members {
+		if !m.Arg.Given() {
+			continue
+		}
+		var err error
+		switch value := m.Arg.Text; m.Name {
+		case "account":
+			f.Account = value
+		case "who":
+			f.Who = value
+		case "operation":
+			f.Operation = atm.Operation(value)
+		case "event":
+			f.Event = audit.Event(value)
+		case "status":
+			f.Status = value
+		case "code":
+			f.Code = atm.Code(value)
+		case "since":
+			f.Since, err = time.Parse(time.RFC3339, value)
+		case "until":
+			f.Until, err = time.Parse(time.RFC3339, value)
+		case "before", "cursor":
+			before, err = strconv.ParseInt(value, 10, 64)
+		case "limit":
+			limit, err = strconv.Atoi(value)
+			if err == nil && (limit < 1 || limit > listMost) {
+				err = strconv.ErrRange
+			}
+		default:
+			return atm.Status{}, malformed("a filter has no %s", shorten(m.Name))
+		}
+		if err != nil {
+			return atm.Status(vault.BadCursor(m.Name + " of the filter makes no sense")), nil
+		}
+	}
+	log, err := vault.OpenLog(ctx, t.cfg.Store)
+	if err != nil {
+		return atm.Status{}, err
+	}
+	_, head, err := log.Signed(ctx)
+	if err != nil {
+		return atm.Status{}, err
+	}
+	if before <= 0 || before > head.Size {
+		before = head.Size
+	}
+	page, err := audit.Find(ctx, log.Entries, t.cfg.Index, &f, before, limit)
+	if err != nil {
+		return atm.Status{}, err
+	}
+	entries := make([]atm.Record, len(page.Found))
+	for i, found := range page.Found {
+		entries[i] = atm.Record{{Name: "index", Value: found.Index}, {Name: "entry", Value: string(found.Leaf)}}
+	}
+	next := ""
+	if page.Next > 0 {
+		next = strconv.FormatInt(page.Next, 10)
+	}
+	return atm.Status{Code: atm.OK, Result: atm.Record{
+		{Name: "entries", Value: entries},
+		{Name: "next", Value: next},
+		{Name: "read", Value: int64(page.Read)},
+		{Name: "total", Value: int64(page.Total)},
+	}}, nil
+}
+
+// hashBalances carries out AuditBalances.
+func hashBalances(ctx context.Context, t *Teller, _ *input) (atm.Status, error) {
+	logs, err := t.cfg.Store.Logs(ctx)
+	if err != nil {
+		return atm.Status{}, err
+	}
+	h := audit.NewBalances()
+	accounts := int64(0)
+	journal, err := t.cfg.Store.Balances(ctx, func(a vault.Account) {
+		accounts++
+		h.Add(string(a.Name), a.Version, a.Balance)
+	})
+	if err != nil {
+		return atm.Status{}, err
+	}
+	return atm.Status{Code: atm.OK, Result: atm.Record{
+		{Name: "size", Value: vault.InLog(logs, journal)},
+		{Name: "logs", Value: int64(len(logs))},
+		{Name: "accounts", Value: accounts},
+		{Name: "hash", Value: h.Sum()},
+	}}, nil
+}

@@ -40,6 +40,13 @@ type Config struct {
 	// Prove returns the proof that an entry is in the published log.
 	Prove func(ctx context.Context, index int64) ([]byte, error)
 
+	// Index is of the current audit log, so that lists need not read all of it.
+	Index *audit.Index
+
+	// RotateAudit makes another key sign the audit log, and returns the public
+	// keys before and after.
+	RotateAudit func() (old, vkey string, err error)
+
 	// RotateVault replaces the keys that the vault is sealed with.
 	RotateVault func() error
 }

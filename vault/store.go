@@ -38,6 +38,10 @@ type Store interface {
 	// History is a vault.History of what has been committed.
 	History(ctx context.Context, account Name, from uint64, yield func(version uint64, index int64, leaf []byte) bool) error
 
+	// Balances calls yield for every account, those of the house too, in one
+	// snapshot, and returns how many entries the journal had in it.
+	Balances(ctx context.Context, yield func(Account)) (journal int64, err error)
+
 	// Accounts returns up to limit customers' accounts with numbers above
 	// after, in order of number.
 	Accounts(ctx context.Context, after uint64, limit int) ([]Account, error)

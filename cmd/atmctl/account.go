@@ -137,7 +137,9 @@ func (p *program) print(columns []string, records []any) error {
 
 func table(w io.Writer, columns []string, rows [][]string) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, strings.ToUpper(strings.Join(columns, "\t")))
+	if columns != nil {
+		fmt.Fprintln(t, strings.ToUpper(strings.Join(columns, "\t")))
+	}
 	for _, row := range rows {
 		fmt.Fprintln(t, strings.Join(row, "\t"))
 	}

@@ -21,7 +21,7 @@ const defaultLog = "./atm-data/audit"
 
 func (p *program) auditCommand() *cobra.Command {
 	return group(&cobra.Command{Use: "audit", Short: "Verify and read the audit log"},
-		p.verifyCommand(), p.listCommand(), p.showCommand(), p.proveCommand(), p.checkCommand(), p.checkpointCommand(), p.witnessCommand())
+		p.verifyCommand(), p.listCommand(), p.tailCommand(), p.showCommand(), p.exportCommand(), p.reconcileCommand(), p.rotateKeyCommand(), p.proveCommand(), p.checkCommand(), p.checkpointCommand(), p.witnessCommand())
 }
 
 func (p *program) verifyCommand() *cobra.Command {
@@ -62,8 +62,7 @@ func (p *program) log(where string) (audit.Files, error) {
 	if !strings.Contains(where, "://") {
 		return audit.Dir(where), nil
 	}
-	p.server = where
-	c, err := p.connect()
+	c, err := p.connectTo(where)
 	if err != nil {
 		return nil, err
 	}
@@ -185,78 +184,6 @@ func (p *program) open(ctx context.Context, where string) (*audit.Log, error) {
 		return nil, err
 	}
 	return audit.OpenLog(ctx, files, vkey)
-}
-
-func (p *program) listCommand() *cobra.Command {
-	var from, limit int64
-	cmd := &cobra.Command{
-		Use:   "list [DIR|URL]",
-		Short: "List entries of the audit log, each found in the signed tree",
-		Args:  exit.Args(cobra.MaximumNArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if limit < 1 || from < -1 {
-				return exit.Usagef("--limit is above zero, --from-index not negative")
-			}
-			log, err := p.open(cmd.Context(), strings.Join(args, ""))
-			if err != nil {
-				return err
-			}
-			if from < 0 {
-				from = max(0, log.Size-limit)
-			}
-			return p.list(cmd.Context(), log, from, from+limit)
-		},
-	}
-	cmd.Flags().Int64Var(&from, "from-index", -1, "`index` of the first entry (default so that the newest is the last)")
-	cmd.Flags().Int64Var(&limit, "limit", 50, "how many entries at most")
-	return cmd
-}
-
-var entryColumns = []string{"index", "time", "event", "operation", "who", "account", "amount", "code"}
-
-func (p *program) list(ctx context.Context, log *audit.Log, from, to int64) error {
-	var rows [][]string
-	err := log.Entries(ctx, from, to, func(index int64, leaf []byte, _ audit.Hash) error {
-		if p.output == "json" {
-			_, err := fmt.Fprintf(p.stdout, "{\"index\":%d,\"entry\":%s}\n", index, leaf)
-			return err
-		}
-		entry, err := audit.ParseEntry(leaf)
-		if err != nil {
-			return fmt.Errorf("entry %d: %w", index, err)
-		}
-		rows = append(rows, row(index, entry))
-		return nil
-	})
-	if err != nil || p.output == "json" {
-		return err
-	}
-	return table(p.stdout, entryColumns, rows)
-}
-
-// row is an entry as a line of the table, with "-" for what it has not.
-func row(index int64, e *audit.Entry) []string {
-	who, code := "", ""
-	if e.Caller != nil {
-		who = e.Caller.Subject
-	}
-	if e.Status != nil {
-		code = string(e.Status.Code)
-	}
-	args := make(map[string]string)
-	for _, arg := range e.Args {
-		args[arg.Name] = arg.Value
-	}
-	cells := []string{
-		strconv.FormatInt(index, 10), e.Time.Format(time.RFC3339), string(e.Event), string(e.Operation),
-		who, args["account"], args["amount"], code,
-	}
-	for i, cell := range cells {
-		if cell == "" {
-			cells[i] = "-"
-		}
-	}
-	return cells
 }
 
 func (p *program) showCommand() *cobra.Command {

@@ -97,10 +97,12 @@ const defaultCredentials = "./atm-data/clients/operator"
 
 // connect returns a client with the credentials that were given, or those that
 // init made.
-func (p *program) connect() (*client.Client, error) {
-	u, err := url.Parse(p.server)
+func (p *program) connect() (*client.Client, error) { return p.connectTo(p.server) }
+
+func (p *program) connectTo(server string) (*client.Client, error) {
+	u, err := url.Parse(server)
 	if err != nil || u.Scheme != "https" || u.Host == "" {
-		return nil, exit.Usagef("--server %q is no https URL", p.server)
+		return nil, exit.Usagef("--server %q is no https URL", server)
 	}
 	files, err := p.files.OrDefault(u.Hostname(), filepath.FromSlash(defaultCredentials))
 	if err != nil {
@@ -110,7 +112,7 @@ func (p *program) connect() (*client.Client, error) {
 	if err != nil {
 		return nil, &exit.Error{Code: exit.NotAuthenticated, Err: err}
 	}
-	return client.New(client.Config{Server: p.server, TLS: tls, Timeout: p.timeout})
+	return client.New(client.Config{Server: server, TLS: tls, Timeout: p.timeout})
 }
 
 // call calls a method and returns its result, or the refusal as an error.

@@ -264,6 +264,31 @@ func (s *Store) History(_ context.Context, account vault.Name, from uint64, yiel
 	return s.db.View(func(tx *bolt.Tx) error { return s.history(tx, account, from, yield) })
 }
 
+// Balances implements vault.Store.
+func (s *Store) Balances(ctx context.Context, yield func(vault.Account)) (journal int64, err error) {
+	err = s.db.View(func(tx *bolt.Tx) error {
+		_, head, err := s.readHead(tx)
+		if err != nil {
+			return err
+		}
+		logs, err := s.readLogs(tx)
+		if err != nil {
+			return err
+		}
+		journal = logs[len(logs)-1] + head.Size
+		shelf := s.shelf(tx, bucketAccounts)
+		return shelf.bucket.ForEach(func(k, v []byte) error {
+			a, _, err := shelf.account(k, v)
+			if err == nil {
+				yield(a)
+				err = ctx.Err()
+			}
+			return err
+		})
+	})
+	return journal, err
+}
+
 // Accounts implements vault.Store.
 func (s *Store) Accounts(_ context.Context, after uint64, limit int) ([]vault.Account, error) {
 	var found []vault.Account

@@ -51,6 +51,8 @@ type House struct {
 	signer    *audit.Signer
 	ledger    *vault.Ledger
 	publisher *audit.Publisher
+	index     *audit.Index
+	log       vault.CurrentLog
 	directory *auth.Directory
 	teller    *teller.Teller
 	metrics   *server.Metrics
@@ -80,7 +82,7 @@ func Open(ctx context.Context, opts Options) (*House, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &House{opts: opts, dir: dir, Fresh: fresh, committed: make(chan struct{}, 1), rotated: make(chan struct{}, 1), directory: auth.NewDirectory()}
+	h := &House{opts: opts, dir: dir, Fresh: fresh, committed: make(chan struct{}, 1), rotated: make(chan struct{}, 1), directory: auth.NewDirectory(), index: audit.NewIndex()}
 	if err := h.open(ctx); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
@@ -184,6 +186,8 @@ func (h *House) openVault() error {
 		IssueClient: h.issueClient,
 		RotateVault: h.rotateVault,
 		Prove:       h.prove,
+		Index:       h.index,
+		RotateAudit: h.rotateAudit,
 	})
 	return nil
 }
@@ -209,7 +213,8 @@ func (h *House) openTrail(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	h.publisher, err = audit.NewPublisher(h.dir.Audit(), h.signer.Verifier(), log, h.opts.Log)
+	h.log = log
+	h.publisher, err = audit.NewPublisher(h.dir.Audit(), h.signer.Verifiers, log, h.opts.Log)
 	if err != nil {
 		return err
 	}
@@ -308,6 +313,8 @@ func (h *House) background(ctx context.Context) (stop func()) {
 	var wg sync.WaitGroup
 	wg.Go(func() { h.publisher.Run(ctx, h.committed) })
 	wg.Go(func() { h.reseal(ctx) })
+	wg.Go(func() { h.fillIndex(ctx) })
+	wg.Go(func() { h.watchClock(ctx) })
 	if h.opts.Witnesses != nil {
 		wg.Go(func() { h.askWitnesses(ctx) })
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 
+	"example.com/atm/audit"
 	"example.com/atm/internal/durable"
 )
 
@@ -37,6 +39,35 @@ func (h *House) rotateVault() error {
 	default:
 	}
 	return nil
+}
+
+// rotateAudit makes a new key sign the audit log. The one before it signs as
+// well until the next rotation, so that nobody who verifies with it is cut off.
+func (h *House) rotateAudit() (old, vkey string, err error) {
+	h.keys.Lock()
+	defer h.keys.Unlock()
+	secret, err := durable.ReadSecret(h.dir.AuditKey())
+	if err != nil {
+		return "", "", err
+	}
+	before, _, _ := strings.Cut(string(secret), "\n")
+	skey, _, err := audit.GenerateKey(h.signer.Origin())
+	if err != nil {
+		return "", "", err
+	}
+	text := skey + "\n" + before + "\n"
+	next, err := audit.NewSigner(text)
+	if err != nil {
+		return "", "", err
+	}
+	old = h.signer.Verifier()
+	if err := durable.WriteFile(h.dir.AuditKey(), []byte(text), 0o600); err != nil {
+		return "", "", err
+	}
+	if err := h.signer.Adopt(next); err != nil {
+		return "", "", err
+	}
+	return old, h.signer.Verifier(), nil // the publisher puts the key beside a checkpoint that it signed
 }
 
 // reseal seals values again after each rotation, and at the start what a stop

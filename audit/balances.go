@@ -1,0 +1,83 @@
+package audit
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"hash"
+
+	"example.com/atm"
+)
+
+// Balances hashes accounts with their versions and balances, so that two
+// parties can compare what they have. They are added in the order of
+// AccountOrder.
+type Balances struct{ hash hash.Hash }
+
+// NewBalances returns the hash of no accounts.
+func NewBalances() *Balances { return &Balances{sha256.New()} }
+
+// Add adds an account.
+func (b *Balances) Add(account string, version uint64, balance atm.Amount) {
+	fmt.Fprintf(b.hash, "%s %d %s\n", account, version, balance)
+}
+
+// Sum is the hash of what was added.
+func (b *Balances) Sum() string { return hashWord(Hash(b.hash.Sum(nil))) }
+
+// AccountOrder compares the names of accounts: customers by number, and after
+// them those of the house by name.
+func AccountOrder(a, b string) int {
+	na, customerA := atm.ParseAccountID(a)
+	nb, customerB := atm.ParseAccountID(b)
+	switch {
+	case customerA && customerB:
+		return cmp.Compare(na, nb)
+	case customerA:
+		return -1
+	case customerB:
+		return 1
+	}
+	return cmp.Compare(a, b)
+}
+
+// A Balance is what the log says an account holds.
+type Balance struct {
+	Version uint64
+	Amount  atm.Amount
+}
+
+// Balances replays the first size entries of the log, and returns what every
+// account holds then. It returns an error when the entries contradict each
+// other: a version that does not follow, or a movement that does not sum to
+// zero.
+func (l *Log) Balances(ctx context.Context, size int64) (map[string]Balance, error) {
+	accounts := make(map[string]Balance)
+	err := l.Entries(ctx, 0, size, func(index int64, leaf []byte, _ Hash) error {
+		entry, err := ParseEntry(leaf)
+		if err != nil {
+			return fmt.Errorf("entry %d: %w", index, err)
+		}
+		var sum atm.Amount
+		for _, c := range entry.State {
+			if was := accounts[c.Account]; c.Version != was.Version+1 || c.Before != was.Amount {
+				return &ContradictionError{fmt.Sprintf("entry %d makes version %d of account %s out of %s; the log had version %d with %s",
+					index, c.Version, c.Account, c.Before, was.Version, was.Amount)}
+			}
+			accounts[c.Account] = Balance{c.Version, c.After}
+			sum += c.After - c.Before
+		}
+		if sum != 0 {
+			return &ContradictionError{fmt.Sprintf("entry %d makes %s out of nothing", index, sum)}
+		}
+		return nil
+	})
+	return accounts, err
+}
+
+// A ContradictionError reports a log whose entries contradict each other.
+type ContradictionError struct{ sentence string }
+
+// Error implements error.
+func (e *ContradictionError) Error() string { return e.sentence }

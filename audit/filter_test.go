@@ -1,0 +1,146 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"example.com/atm"
+)
+
+// busy is a log of n entries of a thousand accounts, one entry a second. Every
+// 10,000th is a refusal on account 7777777.
+func busy(t testing.TB, n int) (EntryReader, Source) {
+	t.Helper()
+	m := newMemory(t)
+	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	var hashes []Hash
+	for i := range n {
+		e := Entry{
+			ID: atm.NewUUID(begin), Time: begin.Add(time.Duration(i) * time.Second), Event: EventOp, Operation: atm.Deposit,
+			Args:     []Arg{{"account", fmt.Sprint(i % 1000)}, {"amount", "5.00"}},
+			Status:   &atm.Status{Code: atm.OK, Result: "5.00"},
+			Caller:   &atm.Caller{Principal: atm.Principal{Subject: fmt.Sprintf("user:u%d", i%50)}},
+			ReplayOf: -1,
+		}
+		if i%10_000 == 9_999 {
+			e.Operation, e.Args = atm.Withdraw, []Arg{{"account", "7777777"}, {"amount", "5.00"}}
+			e.Status = &atm.Status{Code: atm.InsufficientFunds, Reason: `no "money"`}
+		}
+		leaf, err := e.Append(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.leaves = append(m.leaves, leaf)
+		hashes = append(hashes, LeafHash(leaf))
+	}
+	m.sign(t, m.head.Append(hashes...))
+	return m.Entries, m
+}
+
+// TestFind looks for entries by every field, with an index and without, and
+// compares both with reading everything.
+func TestFind(t *testing.T) {
+	const size = 50_500
+	read, src := busy(t, size)
+	index := NewIndex()
+	if err := index.Fill(t.Context(), src); err != nil {
+		t.Fatal(err)
+	}
+	at := func(i int) time.Time { return time.Date(2026, 1, 1, 0, 0, i, 0, time.UTC) }
+	for name, f := range map[string]Filter{
+		"everything":     {},
+		"an account":     {Account: "123"},
+		"a rare account": {Account: "7777777"},
+		"nobody":         {Account: "999999"},
+		"a caller":       {Who: "user:u7"},
+		"an operation":   {Operation: atm.Withdraw},
+		"an event":       {Event: EventAuthFail},
+		"a status":       {Status: "ERROR"},
+		"a code":         {Code: atm.InsufficientFunds},
+		"two at once":    {Account: "57", Who: "user:u7"},
+		"a time":         {Since: at(20_000), Until: at(20_600)},
+		"a time, rare":   {Since: at(15_000), Until: at(35_000), Status: "ERROR"},
+		"a later time":   {Since: at(size + 5)},
+		"an earlier one": {Until: at(-5)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var want []int64
+			err := read(t.Context(), 0, size, func(i int64, leaf []byte) error {
+				e, err := ParseEntry(leaf)
+				if err == nil && f.Fits(e) {
+					want = append([]int64{i}, want...)
+					if len(want) > 700 {
+						want = want[:700]
+					}
+				}
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, x := range []*Index{nil, index} {
+				var got []int64
+				bundles := 0
+				for before := int64(size); len(got) < len(want); {
+					page, err := Find(t.Context(), read, x, &f, before, 100)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, found := range page.Found {
+						got = append(got, found.Index)
+					}
+					bundles += page.Read
+					if before = page.Next; before == 0 {
+						break
+					}
+				}
+				if len(got) > len(want) {
+					got = got[:len(want)]
+				}
+				if fmt.Sprint(got) != fmt.Sprint(want) {
+					t.Fatalf("index %v: %d found, want %d", x != nil, len(got), len(want))
+				}
+				if x != nil && f.Account == "7777777" && bundles > 10 {
+					t.Errorf("%d of %d bundles were read for 5 entries", bundles, size/tileWidth)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkFind answers pages over a million entries, and reports how many of
+// the 3,907 bundles are read for each.
+func BenchmarkFind(b *testing.B) {
+	const size = 1_000_000
+	read, src := busy(b, size)
+	index := NewIndex()
+	begun := time.Now()
+	if err := index.Fill(context.Background(), src); err != nil {
+		b.Fatal(err)
+	}
+	b.Logf("index of %d entries made in %v", size, time.Since(begun))
+	for name, f := range map[string]Filter{
+		"account":      {Account: "123"},
+		"rare-account": {Account: "7777777"},
+		"nobody":       {Account: "999999"},
+		"errors":       {Status: "ERROR"},
+		"caller":       {Who: "user:u7"},
+		"day":          {Since: time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC), Until: time.Date(2026, 1, 6, 0, 0, 0, 0, time.UTC)},
+	} {
+		for kind, x := range map[string]*Index{"index": index, "scan": nil} {
+			b.Run(name+"/"+kind, func(b *testing.B) {
+				bundles := 0
+				for b.Loop() {
+					page, err := Find(b.Context(), read, x, &f, size, 50)
+					if err != nil {
+						b.Fatal(err)
+					}
+					bundles = page.Read
+				}
+				b.ReportMetric(float64(bundles), "bundles-read")
+			})
+		}
+	}
+}

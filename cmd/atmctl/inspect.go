@@ -1,0 +1,502 @@
+package main
+
+import (
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+	"example.com/atm/cmd/internal/exit"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// A search is what somebody wants to see of the log.
+type search struct {
+	filter       audit.Filter
+	since, until string
+	from, cursor int64
+	limit        int
+	form         string
+}
+
+// addFilter adds the flags of a filter.
+func (s *search) addFilter(flags *pflag.FlagSet) {
+	flags.StringVar(&s.filter.Account, "account", "", "entries about an `account`")
+	flags.StringVar(&s.filter.Who, "who", "", "entries of a `subject`, such as user:alice")
+	flags.StringVar((*string)(&s.filter.Operation), "operation", "", "entries of an `operation`, such as withdraw")
+	flags.StringVar((*string)(&s.filter.Event), "event", "", "entries of an `event`, such as op or auth.fail")
+	flags.StringVar(&s.filter.Status, "status", "", "`OK` or ERROR")
+	flags.StringVar((*string)(&s.filter.Code), "code", "", "entries with a `code`, such as INSUFFICIENT_FUNDS")
+	flags.StringVar(&s.since, "since", "", "entries since a `time` such as 2026-05-01T00:00:00Z, or for a duration such as 24h")
+	flags.StringVar(&s.until, "until", "", "entries until a `time`")
+}
+
+func (s *search) addForm(flags *pflag.FlagSet) {
+	flags.StringVarP(&s.form, "output", "o", "table", "`form` of what is printed: table, json, jsonl or csv")
+}
+
+// check reads what was given as text.
+func (s *search) check(now time.Time) error {
+	var err error
+	if s.filter.Since, err = parseTime("since", s.since, now); err != nil {
+		return err
+	}
+	if s.filter.Until, err = parseTime("until", s.until, now); err != nil {
+		return err
+	}
+	if s.filter.Status != "" && s.filter.Status != "OK" && s.filter.Status != "ERROR" {
+		return exit.Usagef("--status is OK or ERROR, not %q", s.filter.Status)
+	}
+	if !slices.Contains([]string{"", "table", "json", "jsonl", "csv"}, s.form) {
+		return exit.Usagef("--output is table, json, jsonl or csv, not %q", s.form)
+	}
+	return nil
+}
+
+// asJSON makes errors JSON as well when the output is.
+func (p *program) asJSON(s *search) {
+	if strings.HasPrefix(s.form, "json") {
+		p.output = "json"
+	}
+}
+
+func parseTime(flag, text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if d, err := time.ParseDuration(text); err == nil {
+		return now.Add(-d), nil
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return t, exit.Usagef("--%s %q is no time such as 2026-05-01T00:00:00Z and no duration such as 24h", flag, text)
+	}
+	return t, nil
+}
+
+func (p *program) listCommand() *cobra.Command {
+	s := &search{}
+	cmd := &cobra.Command{
+		Use:   "list [DIR|URL]",
+		Short: "List entries of the audit log, each found in the signed tree",
+		Long: `List entries of the audit log. Without DIR or URL the server is asked, which need
+not read the whole log to find them; every row is hashed again here, and found in
+the tree that the log signed, before it is shown.`,
+		Example: `  atmctl audit list --account 100 --since 24h
+  atmctl audit list --status ERROR --limit 500 -o csv`,
+		Args: exit.Args(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := s.check(time.Now()); err != nil {
+				return err
+			}
+			if s.limit < 1 || s.from < -1 || s.cursor < 0 {
+				return exit.Usagef("--limit is above zero, --from-index and --cursor are not negative")
+			}
+			p.asJSON(s)
+			return p.list(cmd.Context(), s, strings.Join(args, ""))
+		},
+	}
+	s.addFilter(cmd.Flags())
+	s.addForm(cmd.Flags())
+	cmd.Flags().Int64Var(&s.from, "from-index", -1, "list from this `index` on (default so that the newest is the last)")
+	cmd.Flags().Int64Var(&s.cursor, "cursor", 0, "list what is before this `index`, as the page before said")
+	cmd.Flags().IntVar(&s.limit, "limit", 50, "how many entries at most")
+	return cmd
+}
+
+func (p *program) list(ctx context.Context, s *search, where string) error {
+	log, err := p.open(ctx, where)
+	if err != nil {
+		return err
+	}
+	rows := newRows(p.stdout, s.form)
+	if s.from >= 0 {
+		if err := p.forwards(ctx, log, s, rows.add); err != nil {
+			return err
+		}
+		return rows.end()
+	}
+	found, next, err := p.backwards(ctx, log, s, where)
+	if err != nil {
+		return err
+	}
+	for _, f := range slices.Backward(found) {
+		if err := rows.add(f.Index, f.Leaf); err != nil {
+			return err
+		}
+	}
+	if err := rows.end(); err != nil {
+		return err
+	}
+	if next > 0 && len(found) > 0 && !p.quiet {
+		fmt.Fprintf(p.stderr, "There are older ones: --cursor %d\n", next)
+	}
+	return nil
+}
+
+// errLimit ends a listing.
+var errLimit = errors.New("limit reached")
+
+// forwards lists entries that fit from an index on.
+func (p *program) forwards(ctx context.Context, log *audit.Log, s *search, show func(int64, []byte) error) error {
+	shown := 0
+	err := log.Entries(ctx, s.from, log.Size, func(index int64, leaf []byte, _ audit.Hash) error {
+		fits, err := fitting(&s.filter, index, leaf)
+		if err != nil || !fits {
+			return err
+		}
+		if err := show(index, leaf); err != nil {
+			return err
+		}
+		if shown++; shown == s.limit {
+			return errLimit
+		}
+		return nil
+	})
+	if errors.Is(err, errLimit) {
+		err = nil
+	}
+	return err
+}
+
+func fitting(f *audit.Filter, index int64, leaf []byte) (bool, error) {
+	if !f.May(leaf) {
+		return false, nil
+	}
+	entry, err := audit.ParseEntry(leaf)
+	if err != nil {
+		return false, fmt.Errorf("entry %d: %w", index, err)
+	}
+	return f.Fits(entry), nil
+}
+
+// backwards finds the newest entries that fit. At a server it is asked for
+// them; in a folder the log is read from its end.
+func (p *program) backwards(ctx context.Context, log *audit.Log, s *search, where string) ([]audit.Found, int64, error) {
+	before := log.Size
+	if s.cursor > 0 {
+		before = min(before, s.cursor)
+	}
+	if where != "" {
+		page, err := audit.Find(ctx, log.Leaves, nil, &s.filter, before, s.limit)
+		if err != nil {
+			return nil, 0, err
+		}
+		return page.Found, page.Next, nil
+	}
+	var found []audit.Found
+	for len(found) < s.limit {
+		result, err := p.call(ctx, string(atm.AuditList), s.wire(before, min(500, s.limit-len(found))))
+		if err != nil {
+			return nil, 0, err
+		}
+		page, _ := result.(map[string]any)
+		items, _ := page["entries"].([]any)
+		for _, item := range items {
+			fields, _ := item.(map[string]any)
+			leaf, _ := fields["entry"].(string)
+			index, _ := fields["index"].(int64)
+			if err := log.Holds(ctx, index, []byte(leaf)); err != nil {
+				return nil, 0, err
+			}
+			found = append(found, audit.Found{Index: index, Leaf: []byte(leaf)})
+		}
+		next, _ := page["next"].(string)
+		if next == "" {
+			return found, 0, nil
+		}
+		if before, err = strconv.ParseInt(next, 10, 64); err != nil {
+			return nil, 0, fmt.Errorf("the server's cursor: %w", err)
+		}
+	}
+	return found, before, nil
+}
+
+// wire is the filter as the server takes it.
+func (s *search) wire(before int64, limit int) map[string]any {
+	filter := map[string]any{
+		"account": s.filter.Account, "who": s.filter.Who, "operation": string(s.filter.Operation), "event": string(s.filter.Event),
+		"status": s.filter.Status, "code": string(s.filter.Code), "before": strconv.FormatInt(before, 10), "limit": limit,
+	}
+	for name, t := range map[string]time.Time{"since": s.filter.Since, "until": s.filter.Until} {
+		if !t.IsZero() {
+			filter[name] = t.UTC().Format(time.RFC3339Nano)
+		}
+	}
+	return filter
+}
+
+func (p *program) tailCommand() *cobra.Command {
+	s := &search{}
+	var follow bool
+	cmd := &cobra.Command{
+		Use:   "tail [DIR|URL]",
+		Short: "Show the newest entries, and with -f those that come",
+		Example: `  atmctl audit tail -f --status ERROR
+  atmctl audit tail -f --from-index 4711 -o jsonl`,
+		Args: exit.Args(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := s.check(time.Now()); err != nil {
+				return err
+			}
+			if s.limit < 0 || s.from < -1 {
+				return exit.Usagef("--lines and --from-index are not negative")
+			}
+			p.asJSON(s)
+			return p.tail(cmd.Context(), s, strings.Join(args, ""), follow)
+		},
+	}
+	s.addFilter(cmd.Flags())
+	s.addForm(cmd.Flags())
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what comes")
+	cmd.Flags().Int64Var(&s.from, "from-index", -1, "begin at this `index`, to resume where another tail ended")
+	cmd.Flags().IntVarP(&s.limit, "lines", "n", 10, "how many entries to begin with")
+	return cmd
+}
+
+// tailEvery is how often a followed log is asked for more.
+const tailEvery = 500 * time.Millisecond
+
+func (p *program) tail(ctx context.Context, s *search, where string, follow bool) error {
+	log, err := p.open(ctx, where)
+	if err != nil {
+		return err
+	}
+	rows := newRows(p.stdout, s.form)
+	next := s.from
+	if next < 0 {
+		next = log.Size
+		if s.limit > 0 {
+			found, _, err := p.backwards(ctx, log, s, where)
+			if err != nil {
+				return err
+			}
+			for _, f := range slices.Backward(found) {
+				if err := rows.add(f.Index, f.Leaf); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	for {
+		all := *s
+		all.from, all.limit = next, 0
+		if err := p.forwards(ctx, log, &all, rows.add); err != nil {
+			return err
+		}
+		next = log.Size
+		if err := rows.flush(); err != nil || !follow {
+			return errors.Join(err, rows.end())
+		}
+		select {
+		case <-ctx.Done():
+			return rows.end()
+		case <-time.After(tailEvery):
+		}
+		if log, err = p.open(ctx, where); err != nil {
+			if ctx.Err() != nil {
+				return rows.end()
+			}
+			return err
+		}
+	}
+}
+
+var entryColumns = []string{"index", "time", "event", "operation", "who", "account", "amount", "code"}
+
+// rows prints entries in one of the forms.
+type rows struct {
+	w       io.Writer
+	form    string
+	csv     *csv.Writer
+	pending [][]string // of a table, whose columns are as wide as their cells
+	headed  bool
+	count   int
+}
+
+func newRows(w io.Writer, form string) *rows { return &rows{w: w, form: form, csv: csv.NewWriter(w)} }
+
+func (r *rows) add(index int64, leaf []byte) error {
+	r.count++
+	switch r.form {
+	case "json":
+		start := ",\n"
+		if r.count == 1 {
+			start = "["
+		}
+		_, err := fmt.Fprintf(r.w, "%s{\"index\":%d,\"entry\":%s}", start, index, leaf)
+		return err
+	case "jsonl":
+		_, err := fmt.Fprintf(r.w, "{\"index\":%d,\"entry\":%s}\n", index, leaf)
+		return err
+	}
+	entry, err := audit.ParseEntry(leaf)
+	if err != nil {
+		return fmt.Errorf("entry %d: %w", index, err)
+	}
+	if r.form == "csv" {
+		if r.count == 1 {
+			if err := r.csv.Write(entryColumns); err != nil {
+				return err
+			}
+		}
+		return r.csv.Write(row(index, entry, ""))
+	}
+	r.pending = append(r.pending, row(index, entry, "-"))
+	return nil
+}
+
+// flush prints what has been added so far.
+func (r *rows) flush() error {
+	r.csv.Flush()
+	if len(r.pending) == 0 {
+		return r.csv.Error()
+	}
+	columns := entryColumns
+	if r.headed {
+		columns = nil
+	}
+	err := table(r.w, columns, r.pending)
+	r.pending, r.headed = nil, true
+	return err
+}
+
+func (r *rows) end() error {
+	if r.form == "json" {
+		end := "]\n"
+		if r.count == 0 {
+			end = "[]\n"
+		}
+		_, err := io.WriteString(r.w, end)
+		return err
+	}
+	if r.form == "table" && !r.headed && len(r.pending) == 0 {
+		return table(r.w, entryColumns, nil)
+	}
+	return r.flush()
+}
+
+// row is an entry as a line of a table, with empty for what it has not.
+func row(index int64, e *audit.Entry, empty string) []string {
+	who, code := "", ""
+	if e.Caller != nil {
+		who = e.Caller.Subject
+	}
+	if e.Status != nil {
+		code = string(e.Status.Code)
+	}
+	args := make(map[string]string)
+	for _, arg := range e.Args {
+		args[arg.Name] = arg.Value
+	}
+	account := args["account"]
+	if account == "" && args["to"] != "" {
+		account = args["from"] + "→" + args["to"]
+	}
+	cells := []string{
+		strconv.FormatInt(index, 10), e.Time.Format(time.RFC3339), string(e.Event), string(e.Operation),
+		who, account, args["amount"], code,
+	}
+	for i, cell := range cells {
+		if cell == "" {
+			cells[i] = empty
+		}
+	}
+	return cells
+}
+
+func (p *program) reconcileCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "reconcile",
+		Short: "Replay the audit log against the balances of a running server",
+		Long: `Replay the audit log, verified, and compare the balances that it ends with to those
+of the server in one snapshot. Exit code 15 says that they disagree.`,
+		Args: exit.Args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return p.reconcile(cmd.Context()) },
+	}
+}
+
+func (p *program) reconcile(ctx context.Context) error {
+	result, err := p.call(ctx, string(atm.AuditBalances))
+	if err != nil {
+		return err
+	}
+	theirs, _ := result.(map[string]any)
+	size, _ := theirs["size"].(int64)
+	logs, _ := theirs["logs"].(int64)
+	hash, _ := theirs["hash"].(string)
+	if logs != 1 {
+		return coded(audit.CannotVerify, errors.New("this log took the place of another one: the balances do not follow from it alone; see atmctl fsck"))
+	}
+	log, err := p.open(ctx, "")
+	for end := time.Now().Add(p.timeout); err == nil && log.Size < size; log, err = p.open(ctx, "") {
+		if time.Now().After(end) {
+			return fmt.Errorf("the log has %d entries, and the balances are of %d", log.Size, size)
+		}
+		time.Sleep(tailEvery)
+	}
+	if err != nil {
+		return explain(err)
+	}
+	balances, err := log.Balances(ctx, size)
+	var contradiction *audit.ContradictionError
+	if errors.As(err, &contradiction) {
+		return coded(audit.BalancesDisagree, err)
+	}
+	if err != nil {
+		return err
+	}
+	ours := audit.NewBalances()
+	names := make([]string, 0, len(balances))
+	for name := range balances {
+		names = append(names, name)
+	}
+	slices.SortFunc(names, audit.AccountOrder)
+	for _, name := range names {
+		ours.Add(name, balances[name].Version, balances[name].Amount)
+	}
+	agree := ours.Sum() == hash
+	if p.output == "json" {
+		err := json.NewEncoder(p.stdout).Encode(map[string]any{"ok": agree, "size": size, "accounts": len(names)})
+		if err != nil || agree {
+			return err
+		}
+		return silent(audit.BalancesDisagree)
+	}
+	if !agree {
+		accounts, _ := theirs["accounts"].(int64)
+		return coded(audit.BalancesDisagree, fmt.Errorf("the balances of %d accounts are not what the first %d entries of the log say of %d", accounts, size, len(names)))
+	}
+	_, err = fmt.Fprintf(p.stdout, "reconciled: %d accounts are what %d entries say\n", len(names), size)
+	return err
+}
+
+// coded is an error that ends the program with a code.
+func coded(code int, err error) error { return &exit.Error{Code: code, Err: err} }
+
+func (p *program) rotateKeyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "rotate-key",
+		Short: "Make another key sign the audit log of a running server",
+		Long: `Make another key sign the audit log. The key before it signs as well until the next
+rotation, so that nobody who verifies with it is cut off. An entry of the log says
+which key follows which.`,
+		Args: exit.Args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			result, err := p.call(cmd.Context(), string(atm.AuditRotate))
+			if err != nil {
+				return err
+			}
+			return p.tell(map[string]any{"vkey": result}, "the log is signed with another key now: %v\n", result)
+		},
+	}
+}
