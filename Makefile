@@ -9,12 +9,14 @@ GO       ?= go
 TOOLS    := .tools
 FUZZTIME ?= 5m
 DEBIAN   := gcc libc6-dev python3 openssl curl ruby ruby-xmlrpc php-cli php-curl php-xmlrpc \
-            librpc-xml-perl liblwp-protocol-https-perl libxmlrpc-core-c3-dev nodejs util-linux e2fsprogs xfsprogs
+            librpc-xml-perl liblwp-protocol-https-perl libxmlrpc-core-c3-dev nodejs util-linux e2fsprogs xfsprogs strace
 
 .PHONY: test lint tools soak fuzz bench build requirements packages
 .DEFAULT_GOAL := test
 
+# Module interop has the programs of others, and their modules, to itself.
 test: requirements lint
+	cd interop && $(GO) vet ./... && $(GO) test -timeout 5m ./...
 	$(GO) test -race -timeout 12m ./...
 
 lint: tools
@@ -52,6 +54,7 @@ build:
 
 soak: packages
 	ATM_SOAK=1 $(GO) test ./cmd -v -timeout 3h -run 'TestKillUnderLoad|TestPowerCut|TestFullDisk|TestLinearizable'
+	ATM_SOAK=1 $(GO) test ./cmd/internal/daemon -v -timeout 1h -run TestFlood
 	$(GO) test ./vault/... -run TestStore -count 20 -timeout 1h
 
 # go test fuzzes one target of one package at a time.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -379,11 +380,29 @@ func TestStrangers(t *testing.T) {
 	}
 }
 
+// BenchmarkVerify verifies 100,000 entries of the size of real ones, beside
+// sha256sum of the same files.
 func BenchmarkVerify(b *testing.B) {
-	_, dir := publish(b, 20_000)
-	for b.Loop() {
-		if r := verify(b, dir, VerifyOptions{}); !r.OK() {
-			b.Fatal(r.Sentence)
-		}
+	_, src := busy(b, 100_000)
+	m, dir := src.(*memory), b.TempDir()
+	p, _ := newPublisher(b, dir, m)
+	if err := p.Recover(b.Context()); err != nil {
+		b.Fatal(err)
 	}
+	p.Tidy()
+	b.Run("ours", func(b *testing.B) {
+		for b.Loop() {
+			if r := verify(b, dir, VerifyOptions{}); !r.OK() {
+				b.Fatal(r.Sentence)
+			}
+		}
+	})
+	b.Run("sha256sum", func(b *testing.B) {
+		for b.Loop() {
+			cmd := exec.Command("sh", "-c", `find "$0" -type f -print0 | xargs -0 sha256sum`, dir)
+			if err := cmd.Run(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"sync"
 )
 
 // A walk compares the files of a log with a signed root, in order of index.
@@ -26,6 +28,10 @@ type walk struct {
 		hashes []Hash // authenticated; nil while there is none
 	}
 
+	// ahead has the bundles that are read and hashed ahead, in order; nil when
+	// none are.
+	ahead <-chan (<-chan hashed)
+
 	// entry is told of each entry that is authenticated, in order of index.
 	entry func(index int64, leaf []byte, h Hash)
 }
@@ -47,6 +53,7 @@ func (w *walk) run() (*Bad, error) {
 		return edgeBad, nil
 	}
 	bundles := (w.size + tileWidth - 1) >> tileHeight
+	defer w.readAhead(bundles)()
 	for n := range bundles {
 		if err := w.ctx.Err(); err != nil {
 			return nil, err
@@ -71,20 +78,79 @@ func (w *walk) badRoot(got Hash) *Bad {
 // isEdge reports whether tile n is the partial last tile of its level.
 func (w *walk) isEdge(level int, n int64) bool { return tileOf(w.size, level, n).width < tileWidth }
 
+// hashed is a bundle, and the hashes of as many of its entries as are whole.
+type hashed struct {
+	data   []byte
+	hashes []Hash
+	err    error
+}
+
+// hash reads bundle n and hashes its entries.
+func (w *walk) hash(ctx context.Context, n int64) (h hashed) {
+	t := tileOf(w.size, entriesLevel, n)
+	if h.data, h.err = readTile(ctx, w.files, t); h.err != nil {
+		return h
+	}
+	h.hashes = make([]Hash, 0, t.width)
+	readBundle(h.data, t.width, func(_ int, leaf []byte) error { // what is malformed is found again
+		h.hashes = append(h.hashes, LeafHash(leaf))
+		return nil
+	})
+	return h
+}
+
+// readAhead reads and hashes bundles on all cores, a few more than there are
+// cores at a time, until the function it returns is called.
+func (w *walk) readAhead(bundles int64) (stop func()) {
+	ctx, cancel := context.WithCancel(w.ctx)
+	queue := make(chan (<-chan hashed), 2*runtime.GOMAXPROCS(0))
+	w.ahead = queue
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		for n := range bundles {
+			one := make(chan hashed, 1)
+			select {
+			case queue <- one:
+			case <-ctx.Done():
+				return
+			}
+			wg.Go(func() { one <- w.hash(ctx, n) })
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+		w.ahead = nil
+	}
+}
+
 // bundle verifies tile n of level 0 and the entries under it.
 func (w *walk) bundle(n int64) (*Bad, error) {
+	var h hashed
+	if w.ahead != nil {
+		select {
+		case one := <-w.ahead:
+			h = <-one
+		case <-w.ctx.Done():
+			return nil, w.ctx.Err()
+		}
+	} else {
+		h = w.hash(w.ctx, n)
+	}
 	hashes, bad, err := w.tile(0, n)
 	if bad != nil || err != nil {
 		return bad, err
 	}
 	t := tileOf(w.size, entriesLevel, n)
-	data, err := readTile(w.ctx, w.files, t)
-	if err != nil {
-		return w.unusable(t, hashWord(hashes[0]), err)
+	if h.err != nil {
+		return w.unusable(t, hashWord(hashes[0]), h.err)
 	}
 	var wrong *Bad
-	at, err := readBundle(data, t.width, func(position int, leaf []byte) error {
-		h := LeafHash(leaf)
+	at, err := readBundle(h.data, t.width, func(position int, leaf []byte) error {
+		h := h.hashes[position]
 		if h != hashes[position] {
 			wrong = w.bad(t, t.first()+int64(position), hashWord(hashes[position]), hashWord(h))
 			return errBundle

@@ -14,6 +14,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/cmd/internal/exit"
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 )
 
 // defaultLog is where a server publishes.
@@ -77,6 +78,7 @@ func (p *program) verify(ctx context.Context, where, vkey, saved, policy string,
 	if saved == "" {
 		saved = pinned(ctx, files)
 	}
+	opts.Progress = p.progress()
 	report, err := loadNamed(vkey, saved, policy, &opts)
 	if err == nil && report == nil {
 		report, err = audit.Verify(ctx, files, opts)
@@ -102,6 +104,30 @@ func (p *program) verify(ctx context.Context, where, vkey, saved, policy string,
 		fmt.Fprintf(p.stderr, "  expected %s\n  got      %s\n  the entries up to %d are good\n", bad.Expected, bad.Got, report.LastGood)
 	}
 	return silent(report.Code)
+}
+
+// progressFrom is how many entries a log must have for its verification to
+// show how it goes.
+const progressFrom = 1_000_000
+
+// progress shows how a long verification goes, on a terminal; nil elsewhere.
+func (p *program) progress() func(done, size int64) {
+	f, isFile := p.stderr.(*os.File)
+	if p.quiet || !isFile || !term.IsTerminal(int(f.Fd())) {
+		return nil
+	}
+	shown := int64(-1)
+	return func(done, size int64) {
+		percent := 100 * done / size
+		if size < progressFrom || percent == shown {
+			return
+		}
+		shown = percent
+		fmt.Fprintf(f, "\rverifying: %3d %% of %d entries", percent, size)
+		if done == size {
+			fmt.Fprint(f, "\r\x1b[K")
+		}
+	}
 }
 
 func silent(code int) error {

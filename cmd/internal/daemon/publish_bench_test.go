@@ -1,0 +1,82 @@
+package daemon_test
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+	"example.com/atm/vault"
+	"example.com/atm/vault/boltstore"
+	"example.com/atm/vault/vaulttest"
+)
+
+// BenchmarkPublishing deposits from 64 callers without the network, with and
+// without a publisher that follows.
+func BenchmarkPublishing(b *testing.B) {
+	for _, publish := range []bool{false, true} {
+		b.Run(fmt.Sprintf("publish=%v", publish), func(b *testing.B) {
+			dir := b.TempDir()
+			store, err := boltstore.Create(filepath.Join(dir, "vault.db"), []byte("the secret of a benchmark......."))
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer store.Close()
+			signer := vaulttest.NewSigner(b)
+			committed := make(chan struct{}, 1)
+			l := vault.NewLedger(vault.Config{Store: store, Signer: signer, Committed: func(vault.Commit) {
+				select {
+				case committed <- struct{}{}:
+				default:
+				}
+			}})
+			caller := &atm.Caller{
+				Principal:  atm.Principal{Subject: "user:demo", Roles: []atm.Role{atm.Customer}},
+				Credential: atm.Credential{Method: "mtls", SHA256: "jT1fJ7bP3qJ1gqv9gTNr4q8cV7Yw2m0m3m3fF3b0b0A=", Serial: "0123456789abcdef"}, IP: "192.0.2.1",
+			}
+			l.Do(b.Context(), vault.Command{Event: audit.EventOp, Operation: atm.AccountOpen, Caller: caller, Rule: vault.OpenAccount{Account: "100"}})
+			ctx, cancel := context.WithCancel(b.Context())
+			var follower sync.WaitGroup
+			if publish {
+				log, err := vault.OpenLog(ctx, store)
+				if err != nil {
+					b.Fatal(err)
+				}
+				p, err := audit.NewPublisher(b.TempDir(), signer.Verifiers, log, discard)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if err := p.Recover(ctx); err != nil {
+					b.Fatal(err)
+				}
+				follower.Go(func() { p.Run(ctx, committed) })
+			}
+			var next atomic.Int64
+			var wg sync.WaitGroup
+			b.ResetTimer()
+			for range 64 {
+				wg.Go(func() {
+					for next.Add(1) <= int64(b.N) {
+						l.Do(ctx, vault.Command{
+							Event: audit.EventOp, Operation: atm.Deposit, Caller: caller,
+							Args: []audit.Arg{{Name: "account", Value: "100"}, {Name: "amount", Value: "0.01"}},
+							Rule: vault.Deposit{Account: "100", Cash: "cash:user:demo", Amount: 1, Tell: true},
+						})
+					}
+				})
+			}
+			wg.Wait()
+			b.StopTimer()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "op/s")
+			cancel()
+			follower.Wait()
+			if err := l.Close(); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}

@@ -1,0 +1,54 @@
+package cmd_test
+
+import (
+	"context"
+	"errors"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"example.com/atm/cmd/internal/datadir"
+	"example.com/atm/vault/boltstore"
+)
+
+// TestReconcileFindsOut changes a balance in the vault, as somebody who holds
+// its key can, so that the log and every seal are in order.
+func TestReconcileFindsOut(t *testing.T) {
+	s := startServer(t)
+	if a, err := s.demo(t, 1).Deposit(t.Context(), 100, 500, "a"); err != nil || !a.OK() {
+		t.Fatal(a, err)
+	}
+	if out, err := s.command("atmctl", "audit", "reconcile").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	s.stop(t)
+	data := filepath.Join(s.dir, "atm-data")
+	dir, _, err := datadir.Open(data, datadir.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := dir.ReadVaultKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := boltstore.Open(dir.Vault(), key.Secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accounts, holds, err := store.All(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	accounts[0].Balance += 100_000_00 // account 100
+	if err := errors.Join(store.Rebuild(context.Background(), accounts, holds), store.Close(), dir.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s.start(t)
+	s.verify(t) // the log itself is good
+	out, err := s.command("atmctl", "audit", "reconcile").CombinedOutput()
+	var failed *exec.ExitError
+	if !errors.As(err, &failed) || failed.ExitCode() != 15 || !strings.Contains(string(out), "are not what the first") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
