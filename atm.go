@@ -38,6 +38,10 @@ const (
 	AccountClose    Operation = "admin.account.close"
 	AccountLimit    Operation = "admin.account.limit"
 	CertIssue       Operation = "admin.cert.issue"
+	UserAdd         Operation = "admin.user.add"
+	UserList        Operation = "admin.user.list"
+	UserDisable     Operation = "admin.user.disable"
+	UserEnable      Operation = "admin.user.enable"
 	VaultRotate     Operation = "admin.vault.rotate"
 	AuditList       Operation = "admin.audit.list"
 	AuditBalances   Operation = "admin.audit.balances"
@@ -199,9 +203,10 @@ func (p Principal) Has(r Role) bool {
 // A Credential says how a principal proved who it is. The zero value is a
 // caller inside the program, which has no credential.
 type Credential struct {
-	Method string // "mtls"
-	SHA256 string // base64 of the SHA-256 of the certificate's DER bytes
-	Serial string // hex serial number of the certificate
+	Method string // "mtls" or "digest"
+	SHA256 string // of mtls: base64 of the SHA-256 of the certificate's DER bytes
+	Serial string // of mtls: hex serial number of the certificate
+	User   string // of digest: the user name
 }
 
 // A Caller is the principal of one request, its credential, and where the

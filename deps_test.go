@@ -47,6 +47,7 @@ var outside = map[string][]string{
 	"go.etcd.io/bbolt":                {"vault/boltstore"},
 	"github.com/kolo/xmlrpc":          {"client", "examples"},
 	"github.com/golang-jwt/jwt":       {"auth"},
+	"github.com/icholy/digest":        {"client"},
 	"github.com/jackc/pgx":            {"vault/pgstore"},
 	"github.com/spf13":                {"cmd"},
 	"github.com/BurntSushi/toml":      {"cmd"},

@@ -192,8 +192,13 @@ func (e *Entry) appendCredential(w *writer) {
 	w.key("cred")
 	w.open('{')
 	w.field("method", e.Caller.Method)
-	w.field("serial", e.Caller.Serial)
-	w.field("sha256", e.Caller.SHA256)
+	switch e.Caller.Method {
+	case "digest":
+		w.field("user", e.Caller.User)
+	default:
+		w.field("serial", e.Caller.Serial)
+		w.field("sha256", e.Caller.SHA256)
+	}
 	w.close('}')
 }
 
@@ -247,6 +252,7 @@ type wire struct {
 		Method string `json:"method"`
 		SHA256 string `json:"sha256"`
 		Serial string `json:"serial"`
+		User   string `json:"user"`
 	} `json:"cred"`
 	Event     Event         `json:"ev"`
 	First     string        `json:"first"`
@@ -309,7 +315,7 @@ func ParseEntry(leaf []byte) (*Entry, error) {
 	if in.Who != nil {
 		e.Caller = &atm.Caller{Principal: atm.Principal{Subject: in.Who.Subject, Roles: in.Who.Roles}}
 		if in.Cred != nil {
-			e.Caller.Credential = atm.Credential{Method: in.Cred.Method, SHA256: in.Cred.SHA256, Serial: in.Cred.Serial}
+			e.Caller.Credential = atm.Credential{Method: in.Cred.Method, SHA256: in.Cred.SHA256, Serial: in.Cred.Serial, User: in.Cred.User}
 		}
 	}
 	if in.Source != nil {

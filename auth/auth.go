@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,13 +35,24 @@ type Config struct {
 	// instant. Its errors are reasons for the audit log. Required.
 	VerifyChain func(chain []*x509.Certificate, now time.Time) error
 
+	// Realm is of HTTP Digest. Required.
+	Realm string
+
+	// NonceTTL is how long a nonce of Digest can be used. Optional; 5 minutes.
+	NonceTTL time.Duration
+
+	// MaxBody bounds the body that Digest with auth-int reads. Optional; 256
+	// KiB.
+	MaxBody int64
+
 	// Now is the clock. Optional; time.Now.
 	Now func() time.Time
 }
 
 // An Authenticator tells who sent a request.
 type Authenticator struct {
-	cfg Config
+	cfg    Config
+	digest *digest
 
 	mu       sync.RWMutex
 	verified map[[sha256.Size]byte]time.Time // guarded by mu: chains that were good, and when they were checked
@@ -61,8 +73,18 @@ func New(cfg Config) *Authenticator {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Authenticator{cfg: cfg, verified: make(map[[sha256.Size]byte]time.Time)}
+	if cfg.NonceTTL == 0 {
+		cfg.NonceTTL = 5 * time.Minute
+	}
+	if cfg.MaxBody == 0 {
+		cfg.MaxBody = 256 << 10
+	}
+	return &Authenticator{cfg: cfg, digest: newDigest(cfg), verified: make(map[[sha256.Size]byte]time.Time)}
 }
+
+// Challenges are the values of WWW-Authenticate that say how to sign in. stale
+// says that only the nonce was at fault.
+func (a *Authenticator) Challenges(stale bool) []string { return []string{a.digest.challenge(stale)} }
 
 // ErrNothing reports a request without any credential. It is no failure: the
 // caller is told how to sign in.
@@ -71,6 +93,10 @@ var ErrNothing = errors.New("no credentials were presented")
 // ErrTwoHeaders reports a request with more than one Authorization header.
 var ErrTwoHeaders = errors.New("more than one Authorization header")
 
+// ErrStale reports a request with good credentials for a challenge that is
+// over. It is no failure: the client answers the new one by itself.
+var ErrStale = errStale
+
 // An Error is a failed sign-in. Its reason is for the audit log and the
 // operator; the caller learns nothing of it.
 type Error struct{ Reason string }
@@ -78,20 +104,62 @@ type Error struct{ Reason string }
 // Error implements error.
 func (e *Error) Error() string { return e.Reason }
 
-// Authenticate returns who sent r, or ErrNothing, ErrTwoHeaders or an *Error.
-// It looks at the headers and the connection and does not touch the body.
-func (a *Authenticator) Authenticate(r *http.Request) (*atm.Caller, error) {
-	switch headers := len(r.Header.Values("Authorization")); {
-	case headers > 1:
-		return nil, ErrTwoHeaders
-	case headers == 1:
-		// A header that proves nothing is never outvoted by a certificate: the
-		// sender meant to be somebody, and is not.
-		return nil, &Error{"authorization scheme not offered"}
-	case r.TLS == nil || len(r.TLS.PeerCertificates) == 0:
-		return nil, ErrNothing
+// Authenticate returns who sent r, and header fields for the answer; or
+// ErrNothing, ErrTwoHeaders, ErrStale or an *Error. It looks at the headers and
+// the connection. The body it touches only when a digest is over it, and puts
+// it back.
+//
+// Certificate and header must be of one subject. A header that proves nothing
+// is never outvoted by a certificate: the sender meant to be somebody, and is
+// not.
+func (a *Authenticator) Authenticate(r *http.Request) (*atm.Caller, http.Header, error) {
+	headers := r.Header.Values("Authorization")
+	if len(headers) > 1 {
+		return nil, nil, ErrTwoHeaders
 	}
-	return a.certificate(r.TLS.PeerCertificates, r.RemoteAddr)
+	var byCertificate *atm.Caller
+	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+		var err error
+		if byCertificate, err = a.certificate(r.TLS.PeerCertificates, r.RemoteAddr); err != nil {
+			return nil, nil, err
+		}
+	}
+	if len(headers) == 0 {
+		if byCertificate == nil {
+			return nil, nil, ErrNothing
+		}
+		return byCertificate, nil, nil
+	}
+	caller, fields, err := a.header(r, headers[0])
+	if err != nil {
+		return nil, nil, err
+	}
+	if byCertificate != nil && byCertificate.Subject != caller.Subject {
+		return nil, nil, &Error{"certificate and header of two subjects"}
+	}
+	return caller, fields, nil
+}
+
+// header returns who an Authorization header says that sent r.
+func (a *Authenticator) header(r *http.Request, header string) (*atm.Caller, http.Header, error) {
+	scheme, _, _ := strings.Cut(header, " ")
+	if !strings.EqualFold(scheme, "Digest") {
+		return nil, nil, &Error{"authorization scheme not offered"}
+	}
+	subject, fields, err := a.digest.authenticate(r, header)
+	if err != nil {
+		return nil, nil, err
+	}
+	member, known := a.cfg.Directory.Member(subject)
+	if !known {
+		return nil, nil, &Error{"digest of a wrong user or password"}
+	}
+	_, name, _ := atm.ParseSubject(subject)
+	return &atm.Caller{
+		Principal:  atm.Principal{Subject: subject, Roles: member.Roles},
+		Credential: atm.Credential{Method: "digest", User: name},
+		IP:         Address(r.RemoteAddr).String(),
+	}, fields, nil
 }
 
 func (a *Authenticator) certificate(chain []*x509.Certificate, remote string) (*atm.Caller, error) {
@@ -105,12 +173,12 @@ func (a *Authenticator) certificate(chain []*x509.Certificate, remote string) (*
 	if err != nil {
 		return nil, err
 	}
-	roles, known := a.cfg.Directory.Roles(subject)
+	member, known := a.cfg.Directory.Member(subject)
 	if !known {
 		return nil, &Error{"certificate of nobody known"}
 	}
 	return &atm.Caller{
-		Principal: atm.Principal{Subject: subject, Roles: roles},
+		Principal: atm.Principal{Subject: subject, Roles: member.Roles},
 		Credential: atm.Credential{
 			Method: "mtls",
 			SHA256: base64.StdEncoding.EncodeToString(sum[:]),

@@ -70,9 +70,9 @@ func request(cert *x509.Certificate, headers ...string) *http.Request {
 
 func directory() *auth.Directory {
 	d := auth.NewDirectory()
-	d.Update(map[string][]atm.Role{
-		"user:demo":      {atm.Customer},
-		"service:till-1": {atm.Service, atm.Teller},
+	d.Update(map[string]auth.Member{
+		"user:demo":      {Roles: []atm.Role{atm.Customer}},
+		"service:till-1": {Roles: []atm.Role{atm.Service, atm.Teller}},
 	})
 	return d
 }
@@ -112,7 +112,7 @@ func TestIdentity(t *testing.T) {
 		{uris: []string{"spiffe://atm.example/user/" + strings.Repeat("a", 65)}, reason: "malformed"},
 		{uris: []string{"spiffe://atm.example/user/mallory"}, reason: "nobody known"},
 	} {
-		caller, err := authenticator(nil).Authenticate(request(certificate(t, time.Hour, tt.uris...)))
+		caller, _, err := authenticator(nil).Authenticate(request(certificate(t, time.Hour, tt.uris...)))
 		var failure *auth.Error
 		switch {
 		case tt.reason == "":
@@ -131,20 +131,20 @@ func TestIdentity(t *testing.T) {
 func TestAuthenticate(t *testing.T) {
 	good := certificate(t, time.Hour, "spiffe://atm.example/user/demo")
 	a := authenticator(nil)
-	if _, err := a.Authenticate(request(nil)); !errors.Is(err, auth.ErrNothing) {
+	if _, _, err := a.Authenticate(request(nil)); !errors.Is(err, auth.ErrNothing) {
 		t.Errorf("nothing: %v", err)
 	}
 	var failure *auth.Error
 	for _, header := range []string{"Bearer x", "Digest x", "", "nonsense"} {
-		if caller, err := a.Authenticate(request(good, header)); !errors.As(err, &failure) {
+		if caller, _, err := a.Authenticate(request(good, header)); !errors.As(err, &failure) {
 			t.Errorf("a good certificate with %q: %+v, %v", header, caller, err)
 		}
 	}
-	if _, err := a.Authenticate(request(good, "Bearer x", "Bearer x")); !errors.Is(err, auth.ErrTwoHeaders) {
+	if _, _, err := a.Authenticate(request(good, "Bearer x", "Bearer x")); !errors.Is(err, auth.ErrTwoHeaders) {
 		t.Errorf("two headers: %v", err)
 	}
 	bad := authenticator(func([]*x509.Certificate, time.Time) error { return errors.New("of another authority") })
-	if _, err := bad.Authenticate(request(good)); !errors.As(err, &failure) || failure.Reason != "of another authority" {
+	if _, _, err := bad.Authenticate(request(good)); !errors.As(err, &failure) || failure.Reason != "of another authority" {
 		t.Errorf("a chain that is not trusted: %v", err)
 	}
 }
@@ -172,17 +172,17 @@ func TestVerificationRemembered(t *testing.T) {
 		fails bool
 	}{{0, 1, false}, {30 * time.Second, 1, false}, {31 * time.Second, 2, false}, {30 * time.Second, 3, true}, {0, 4, true}} {
 		now = now.Add(step.after)
-		_, err := a.Authenticate(request(cert))
+		_, _, err := a.Authenticate(request(cert))
 		if verified != step.want || (err != nil) != step.fails {
 			t.Errorf("after %s more: verified %d times, want %d; %v", step.after, verified, step.want, err)
 		}
 	}
 	now = now.Add(-time.Minute)
-	if _, err := a.Authenticate(request(cert)); err != nil {
+	if _, _, err := a.Authenticate(request(cert)); err != nil {
 		t.Error(err)
 	}
-	d.Update(map[string][]atm.Role{"user:demo": nil})
-	if _, err := a.Authenticate(request(cert)); err == nil {
+	d.Update(map[string]auth.Member{"user:demo": {}})
+	if _, _, err := a.Authenticate(request(cert)); err == nil {
 		t.Error("somebody who is unknown now was let in")
 	}
 }
@@ -193,15 +193,15 @@ func TestDirectory(t *testing.T) {
 	for i := range 50 {
 		wg.Go(func() {
 			subject := "user:" + string(rune('a'+i%25)) + string(rune('a'+i/25))
-			d.Update(map[string][]atm.Role{subject: {atm.Customer}})
-			if _, known := d.Roles(subject); !known {
+			d.Update(map[string]auth.Member{subject: {Roles: []atm.Role{atm.Customer}}})
+			if _, known := d.Member(subject); !known {
 				t.Errorf("%s was lost", subject)
 			}
 		})
 	}
 	wg.Wait()
 	for i := range 50 {
-		if _, known := d.Roles("user:" + string(rune('a'+i%25)) + string(rune('a'+i/25))); !known {
+		if _, known := d.Member("user:" + string(rune('a'+i%25)) + string(rune('a'+i/25))); !known {
 			t.Errorf("subject %d was lost", i)
 		}
 	}

@@ -7,41 +7,49 @@ import (
 	"example.com/atm"
 )
 
-// A Directory knows the subjects that may sign in and their roles. Reading
-// takes no lock, because every request reads it.
+// A Member is somebody who may sign in.
+type Member struct {
+	Roles []atm.Role // sorted
+
+	// HA1 is what Digest checks a password by (RFC 7616, section 3.4.2), in
+	// hexadecimal; empty for who has none.
+	HA1 string
+}
+
+// A Directory knows who may sign in. Reading takes no lock, because every
+// request reads it.
 type Directory struct {
-	roles atomic.Pointer[map[string][]atm.Role]
+	members atomic.Pointer[map[string]Member]
 }
 
 // NewDirectory returns a directory of nobody.
 func NewDirectory() *Directory {
 	d := &Directory{}
-	d.roles.Store(&map[string][]atm.Role{})
+	d.members.Store(&map[string]Member{})
 	return d
 }
 
-// Update makes the subjects in changed known with these roles, and those with
-// nil roles unknown, from the next request on.
-func (d *Directory) Update(changed map[string][]atm.Role) {
+// Update makes the subjects in changed known, and those with nil roles
+// unknown, from the next request on.
+func (d *Directory) Update(changed map[string]Member) {
 	for {
-		old := d.roles.Load()
+		old := d.members.Load()
 		all := maps.Clone(*old)
-		for subject, roles := range changed {
-			if roles == nil {
+		for subject, member := range changed {
+			if member.Roles == nil {
 				delete(all, subject)
 			} else {
-				all[subject] = roles
+				all[subject] = member
 			}
 		}
-		if d.roles.CompareAndSwap(old, &all) {
+		if d.members.CompareAndSwap(old, &all) {
 			return
 		}
 	}
 }
 
-// Roles returns the roles of subject today, sorted, and whether the directory
-// knows the subject.
-func (d *Directory) Roles(subject string) ([]atm.Role, bool) {
-	roles, known := (*d.roles.Load())[subject]
-	return roles, known
+// Member returns what is known of subject today.
+func (d *Directory) Member(subject string) (Member, bool) {
+	m, known := (*d.members.Load())[subject]
+	return m, known
 }

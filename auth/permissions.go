@@ -42,6 +42,10 @@ var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 	atm.AccountClose:    operator,
 	atm.AccountLimit:    operator,
 	atm.CertIssue:       operator,
+	atm.UserAdd:         operator,
+	atm.UserList:        operator,
+	atm.UserDisable:     operator,
+	atm.UserEnable:      operator,
 	atm.VaultRotate:     operator,
 	atm.Backup:          operator,
 

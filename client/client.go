@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"example.com/atm"
+	"github.com/icholy/digest"
 	"github.com/kolo/xmlrpc"
 )
 
@@ -34,6 +35,9 @@ type Config struct {
 	// TLS is the client's side of the connections: what it trusts the server
 	// by, and the certificate that says who it is. Required.
 	TLS *tls.Config
+
+	// User and Password sign in by HTTP Digest. Optional; both or none.
+	User, Password string
 
 	// Timeout bounds one try. Optional; 20 seconds.
 	Timeout time.Duration
@@ -71,11 +75,15 @@ func New(cfg Config) (*Client, error) {
 		TLSHandshakeTimeout:   cfg.Timeout,
 		ResponseHeaderTimeout: cfg.Timeout,
 	}
+	var transport http.RoundTripper = base
+	if cfg.User != "" {
+		transport = &digest.Transport{Username: cfg.User, Password: cfg.Password, Transport: base}
+	}
 	return &Client{
 		url:   (&url.URL{Scheme: "https", Host: u.Host, Path: "/RPC2"}).String(),
 		tries: cfg.Tries,
 		http: &http.Client{
-			Transport:     limits{base},
+			Transport:     limits{transport},
 			Timeout:       cfg.Timeout,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},

@@ -23,15 +23,25 @@ func InFolder(dir string) Files {
 	}
 }
 
-// TLS reads the credentials. A key that others may read is refused.
-func (f Files) TLS() (*tls.Config, error) {
-	authority, err := os.ReadFile(f.CA)
+// Trusting is what a client trusts the server by alone, for who signs in by
+// other means than a certificate.
+func Trusting(ca string) (*tls.Config, error) {
+	authority, err := os.ReadFile(ca)
 	if err != nil {
 		return nil, err
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(authority) {
-		return nil, fmt.Errorf("%s holds no certificate", f.CA)
+		return nil, fmt.Errorf("%s holds no certificate", ca)
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots}, nil
+}
+
+// TLS reads the credentials. A key that others may read is refused.
+func (f Files) TLS() (*tls.Config, error) {
+	trusting, err := Trusting(f.CA)
+	if err != nil {
+		return nil, err
 	}
 	info, err := os.Stat(f.Key)
 	if err != nil {
@@ -44,13 +54,10 @@ func (f Files) TLS() (*tls.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s and its key: %w", f.Cert, err)
 	}
-	return &tls.Config{
-		MinVersion: tls.VersionTLS13,
-		RootCAs:    roots,
-		// The certificate is sent whatever authorities the server names: a
-		// server that does not know it says so better than we could.
-		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil },
-	}, nil
+	// The certificate is sent whatever authorities the server names: a server
+	// that does not know it says so better than we could.
+	trusting.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
+	return trusting, nil
 }
 
 // ErrNoCredentials reports that there is nothing to sign in with.

@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -230,9 +231,12 @@ func (s *Server) serveRPC(w http.ResponseWriter, r *http.Request) {
 
 // signIn returns who sent r, or answers and returns nil.
 func (s *Server) signIn(w http.ResponseWriter, r *http.Request) *atm.Caller {
-	caller, err := s.cfg.Authenticator.Authenticate(r)
+	caller, fields, err := s.cfg.Authenticator.Authenticate(r)
 	if err == nil {
-		s.cfg.Metrics.signIn("mtls", "ok")
+		s.cfg.Metrics.signIn(caller.Method, "ok")
+		for name, values := range fields {
+			w.Header()[name] = values
+		}
 		return caller
 	}
 	var failure *auth.Error
@@ -242,10 +246,21 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) *atm.Caller {
 		xmlrpc.Decline(w, http.StatusBadRequest, "Send one Authorization header.")
 		return nil
 	case errors.As(err, &failure):
-		s.cfg.Metrics.signIn("mtls", "failed")
+		s.cfg.Metrics.signIn(presented(r), "failed")
 		s.trail.signInFailed(r, failure.Reason)
 	}
-	w.Header().Set("WWW-Authenticate", fmt.Sprintf("ClientCertificate realm=%q", s.cfg.Name))
-	http.Error(w, "Sign in with a client certificate of this server's authority.", http.StatusUnauthorized)
+	w.Header()["Www-Authenticate"] = s.cfg.Authenticator.Challenges(errors.Is(err, auth.ErrStale))
+	http.Error(w, "Sign in with a client certificate of this server's authority, or with HTTP Digest.", http.StatusUnauthorized)
 	return nil
+}
+
+// presented says in a word of a closed set by what somebody tried to sign in.
+func presented(r *http.Request) string {
+	switch scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " "); {
+	case scheme == "":
+		return "mtls"
+	case strings.EqualFold(scheme, "Digest"):
+		return "digest"
+	}
+	return "other"
 }

@@ -109,6 +109,40 @@ var administration = []Operation{
 		rule:       issueCertificate,
 	},
 	{
+		Name: atm.UserAdd,
+		Help: "Makes a user known and gives them roles, and a password for HTTP Digest.",
+		Params: []Param{
+			{Name: "subject", Kinds: []atm.Kind{atm.String}, Help: "user:NAME or service:NAME.", Example: text("user:alice")},
+			{Name: "roles", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "Roles from now on, separated by spaces; for somebody new, customer or service when left out.", Example: text("customer")},
+			{Name: "password", Kinds: []atm.Kind{atm.String}, Optional: true, Secret: true, Help: "At least 15 characters. Left out, a password that there is stays.", Example: text("…")},
+		},
+		Structured: true,
+		rule:       addUser,
+	},
+	{
+		Name: atm.UserList,
+		Help: "Lists everybody who is known, in order of subject; next is the cursor of the page after it, empty at the end.",
+		Params: []Param{
+			{Name: "cursor", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "Where the page begins: next of the page before."},
+		},
+		Structured: true,
+		rule:       listUsers,
+	},
+	{
+		Name:       atm.UserDisable,
+		Help:       "Keeps somebody from signing in, in whatever way.",
+		Params:     []Param{{Name: "subject", Kinds: []atm.Kind{atm.String}, Help: "user:NAME or service:NAME.", Example: text("user:alice")}},
+		Structured: true,
+		rule:       disable(true),
+	},
+	{
+		Name:       atm.UserEnable,
+		Help:       "Lets somebody sign in again.",
+		Params:     []Param{{Name: "subject", Kinds: []atm.Kind{atm.String}, Help: "user:NAME or service:NAME.", Example: text("user:alice")}},
+		Structured: true,
+		rule:       disable(false),
+	},
+	{
 		Name: atm.AuditList,
 		Help: "Lists entries of the audit log, newest first; next is the cursor of the page after it, empty at the end.",
 		Params: []Param{{
@@ -267,11 +301,7 @@ func issueCertificate(_ context.Context, t *Teller, in *input) (vault.Rule, erro
 	if err != nil {
 		return nil, malformed("the certificate request: %w", err)
 	}
-	newcomer := atm.Customer
-	if strings.HasPrefix(subject, "service:") {
-		newcomer = atm.Service
-	}
-	return vault.Enrol{Subject: subject, Roles: roles, Default: newcomer, Result: atm.Record{
+	return vault.Enrol{Subject: subject, Roles: roles, Default: newcomer(subject), Result: atm.Record{
 		{Name: "certificate", Value: issued.Certificate},
 		{Name: "authority", Value: issued.Authority},
 		{Name: "serial", Value: issued.Serial},

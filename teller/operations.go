@@ -33,6 +33,7 @@ type Param struct {
 	Name     string
 	Kinds    []atm.Kind
 	Optional bool
+	Secret   bool // never in the audit log
 	Help     string
 
 	// Example is a value for documents. An optional parameter without one is

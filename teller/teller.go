@@ -47,6 +47,9 @@ type Config struct {
 	// keys before and after.
 	RotateAudit func() (old, vkey string, err error)
 
+	// Realm is of the passwords. Required for users with one.
+	Realm string
+
 	// RotateVault replaces the keys that the vault is sealed with.
 	RotateVault func() error
 }
@@ -202,7 +205,7 @@ func (in *input) named() []audit.Arg {
 	args := make([]audit.Arg, 0, len(in.args))
 	for i, arg := range in.args {
 		p := in.op.Params[i]
-		if !arg.Given() || p.Name == paramRequestID {
+		if !arg.Given() || p.Name == paramRequestID || p.Secret {
 			continue
 		}
 		text := arg.Text

@@ -94,4 +94,8 @@ type User struct {
 	Subject  string // "user:NAME" or "service:NAME"
 	Roles    []atm.Role
 	Disabled bool
+
+	// HA1 is what HTTP Digest checks a password by (RFC 7616, section 3.4.2):
+	// SHA-256 of name, realm and password. Empty for who has no password.
+	HA1 []byte
 }

@@ -102,6 +102,7 @@ type Enrol struct {
 	Subject string
 	Roles   []atm.Role
 	Default atm.Role
+	HA1     []byte // in place of the one there is; nil leaves it
 	Result  any
 }
 
@@ -123,8 +124,52 @@ func (r Enrol) Decide(b *Books) atm.Status {
 	}
 	slices.Sort(roles)
 	roles = slices.Compact(roles)
-	if !known || !slices.Equal(roles, u.Roles) {
-		b.putUser(User{Subject: r.Subject, Roles: roles, Disabled: u.Disabled})
+	ha1 := u.HA1
+	if r.HA1 != nil {
+		ha1 = r.HA1
+	}
+	if !known || !slices.Equal(roles, u.Roles) || !slices.Equal(ha1, u.HA1) {
+		b.putUser(User{Subject: r.Subject, Roles: roles, Disabled: u.Disabled, HA1: ha1})
 	}
 	return ok(r.Result)
+}
+
+// SetDisabled keeps somebody from signing in, in whatever way, or lets them
+// again.
+type SetDisabled struct {
+	Subject  string
+	Disabled bool
+}
+
+// Accounts implements Rule.
+func (SetDisabled) Accounts() []Name { return nil }
+
+// Users names the subjects the rule needs.
+func (r SetDisabled) Users() []string { return []string{r.Subject} }
+
+// Decide implements Rule.
+func (r SetDisabled) Decide(b *Books) atm.Status {
+	u, known := b.User(r.Subject)
+	if !known {
+		return refuse(atm.AccountNotFound, "There is no "+r.Subject)
+	}
+	if u.Disabled != r.Disabled {
+		u.Disabled = r.Disabled
+		b.putUser(u)
+	}
+	return ok(u.Record())
+}
+
+// Record is the user as administration sees them.
+func (u User) Record() atm.Record {
+	roles := make([]string, len(u.Roles))
+	for i, role := range u.Roles {
+		roles[i] = string(role)
+	}
+	return atm.Record{
+		{Name: "subject", Value: u.Subject},
+		{Name: "roles", Value: roles},
+		{Name: "disabled", Value: u.Disabled},
+		{Name: "password", Value: len(u.HA1) > 0},
+	}
 }

@@ -48,8 +48,10 @@ type options struct {
 	requestID string
 	timeout   time.Duration
 	receipt   string
-	output    string
-	quiet     bool
+
+	user, passwordFile string
+	output             string
+	quiet              bool
 
 	life             time.Duration // of a hold
 	limit            int           // of a statement
@@ -91,6 +93,8 @@ func (o *options) command() *cobra.Command {
 	flags.StringVar(&o.files.CA, "ca", "", "`file` with the authority that the server is trusted by")
 	flags.StringVar(&o.files.Cert, "cert", "", "`file` with your certificate")
 	flags.StringVar(&o.files.Key, "key", "", "`file` with its key")
+	flags.StringVar(&o.user, "user", "", "`name` to sign in with by HTTP Digest")
+	flags.StringVar(&o.passwordFile, "password-file", "", "`file` with the password; - for standard input")
 	flags.StringVar(&o.requestID, "request-id", "", "`id` of a request whose outcome was unknown, to ask again")
 	flags.StringVar(&o.receipt, "receipt", "", "`file` for the proof that what was done is in the audit log")
 	flags.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long to try")
@@ -287,16 +291,47 @@ func (o *options) identify(r *request) error {
 // defaultCredentials is where init puts the demo customer's.
 const defaultCredentials = "./atm-data/clients/demo"
 
-func (o *options) carryOut(ctx context.Context, r *request) error {
+// credentials are what o says to sign in with.
+func (o *options) credentials(r *request) (client.Config, error) {
+	cfg := client.Config{Server: r.server, Timeout: o.timeout}
+	if o.user != "" {
+		if o.passwordFile == "" || o.files.Cert != "" || o.files.Key != "" {
+			return cfg, exit.Usagef("--user goes with --password-file and --ca, and without --cert and --key")
+		}
+		ca := o.files.CA
+		if ca == "" {
+			files, err := o.files.OrDefault(r.host, filepath.FromSlash(defaultCredentials))
+			if err != nil {
+				return cfg, err
+			}
+			ca = files.CA
+		}
+		password, err := settings.Passphrase(o.passwordFile, "Password of "+o.user)()
+		if err != nil {
+			return cfg, &exit.Error{Code: exit.NotAuthenticated, Err: err}
+		}
+		if cfg.TLS, err = client.Trusting(ca); err != nil {
+			return cfg, err
+		}
+		cfg.User, cfg.Password = o.user, string(password)
+		return cfg, nil
+	}
 	files, err := o.files.OrDefault(r.host, filepath.FromSlash(defaultCredentials))
+	if err != nil {
+		return cfg, err
+	}
+	if cfg.TLS, err = files.TLS(); err != nil {
+		return cfg, &exit.Error{Code: exit.NotAuthenticated, Err: err}
+	}
+	return cfg, nil
+}
+
+func (o *options) carryOut(ctx context.Context, r *request) error {
+	cfg, err := o.credentials(r)
 	if err != nil {
 		return err
 	}
-	tls, err := files.TLS()
-	if err != nil {
-		return &exit.Error{Code: exit.NotAuthenticated, Err: err}
-	}
-	c, err := client.New(client.Config{Server: r.server, TLS: tls, Timeout: o.timeout})
+	c, err := client.New(cfg)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 const (
 	formEntry   = 2
 	formAccount = 2
-	formUser    = 1
+	formUser    = 2
 	formHold    = 1
 )
 
@@ -265,35 +265,35 @@ func (r *reader) text() string {
 func (r *reader) done() bool { return !r.bad && len(r.b) == 0 }
 
 func encodeUser(u *vault.User) []byte {
-	v := []byte{formUser, 0, byte(len(u.Roles))}
+	w := fields{[]byte{formUser, 0}}
 	if u.Disabled {
-		v[1] = 1
+		w.b[1] = 1
 	}
+	w.uint(uint64(len(u.Roles)))
 	for _, role := range u.Roles {
-		v = append(v, byte(len(role)))
-		v = append(v, role...)
+		w.text(string(role))
 	}
-	return v
+	w.text(string(u.HA1))
+	return w.b
 }
 
 func decodeUser(k, v []byte) (vault.User, error) {
-	if len(v) < 3 || v[0] != formUser || v[1] > 1 {
+	if len(v) < 2 || v[0] != formUser || v[1] > 1 {
 		return vault.User{}, errRecord
 	}
 	u := vault.User{Subject: string(k), Disabled: v[1] == 1}
-	count := int(v[2])
-	for v = v[3:]; count > 0; count-- {
-		if len(v) < 1 || len(v) < 1+int(v[0]) {
-			return vault.User{}, errRecord
-		}
-		role, known := atm.ParseRole(string(v[1 : 1+v[0]]))
+	r := reader{b: v[2:]}
+	for range r.count() {
+		role, known := atm.ParseRole(r.text())
 		if !known {
 			return vault.User{}, errRecord
 		}
 		u.Roles = append(u.Roles, role)
-		v = v[1+v[0]:]
 	}
-	if len(v) != 0 {
+	if ha1 := r.text(); ha1 != "" {
+		u.HA1 = []byte(ha1)
+	}
+	if !r.done() {
 		return vault.User{}, errRecord
 	}
 	return u, nil

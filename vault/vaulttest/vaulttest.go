@@ -227,7 +227,7 @@ func testCommitIsWhole(t *testing.T, p Place) {
 		t.Errorf("Accounts: %v %s", err, diff)
 	}
 	users, err := store.Users(t.Context())
-	if err != nil || len(users) != 1 || fmt.Sprint(users[0]) != "{user:eve [auditor teller] false}" {
+	if err != nil || len(users) != 1 || fmt.Sprint(users[0]) != "{user:eve [auditor teller] false []}" {
 		t.Errorf("Users = %v, %v", users, err)
 	}
 }

@@ -187,6 +187,7 @@ func (h *House) openVault() error {
 		RotateVault: h.rotateVault,
 		Prove:       h.prove,
 		Index:       h.index,
+		Realm:       h.dir.Config.Realm,
 		RotateAudit: h.rotateAudit,
 	})
 	return nil
@@ -274,11 +275,11 @@ func (h *House) admit(users []vault.User) {
 	if len(users) == 0 {
 		return
 	}
-	changed := make(map[string][]atm.Role, len(users))
+	changed := make(map[string]auth.Member, len(users))
 	for _, u := range users {
-		changed[u.Subject] = u.Roles
+		changed[u.Subject] = auth.Member{Roles: u.Roles, HA1: string(u.HA1)}
 		if u.Disabled {
-			changed[u.Subject] = nil
+			changed[u.Subject] = auth.Member{}
 		}
 	}
 	h.directory.Update(changed)

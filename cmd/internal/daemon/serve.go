@@ -76,6 +76,7 @@ func (h *House) newServer() (*server.Server, error) {
 	cfg.Teller = h.teller
 	cfg.Authenticator = auth.New(auth.Config{
 		TrustDomain: h.Name(),
+		Realm:       h.dir.Config.Realm,
 		Directory:   h.directory,
 		VerifyChain: verifier.Verify,
 	})

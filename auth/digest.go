@@ -1,0 +1,339 @@
+package auth
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"example.com/atm"
+)
+
+// HTTP Digest (RFC 7616) with SHA-256 and qop auth or auth-int. There is no
+// MD5 and no form of RFC 2069, so there is nothing to be talked down to.
+//
+// A nonce keeps no state until it is used: it is a time and a random part with
+// a MAC over both. From its first use on, each count works once.
+
+const (
+	nonceRandom = 12 // bytes
+	nonceMAC    = 16
+	nonceBytes  = 8 + nonceRandom + nonceMAC
+
+	// maxNonces bounds the nonces whose counts are remembered, of about 200
+	// bytes each. When there are more, all that were issued until then are
+	// stale.
+	maxNonces = 16 << 10
+
+	// nonceWindow is how far a count may lag behind the highest one of its
+	// nonce: what a client sends on many connections at once arrives in any
+	// order.
+	nonceWindow = 1024
+
+	maxDigestHeader = 4 << 10
+)
+
+// digest is the server's side of HTTP Digest.
+type digest struct {
+	realm     string
+	directory *Directory
+	ttl       time.Duration
+	now       func() time.Time
+	maxBody   int64
+
+	key   []byte // of the MACs of nonces
+	dummy string // the HA1 of nobody
+
+	mu     sync.Mutex
+	used   map[string]*counts // guarded by mu; by nonce
+	oldest time.Time          // guarded by mu; nonces of before it are stale
+}
+
+// counts are the counts of a nonce that were used.
+type counts struct {
+	issued  time.Time
+	highest uint64
+	bits    [nonceWindow / 64]uint64 // by count modulo the window
+}
+
+func newDigest(cfg Config) *digest {
+	d := &digest{
+		realm: cfg.Realm, directory: cfg.Directory, ttl: cfg.NonceTTL, now: cfg.Now, maxBody: cfg.MaxBody,
+		key: make([]byte, sha256.Size), used: make(map[string]*counts),
+	}
+	rand.Read(d.key) // never fails
+	nobody := make([]byte, sha256.Size)
+	rand.Read(nobody)
+	d.dummy = hex.EncodeToString(nobody)
+	return d
+}
+
+// challenge is the value of WWW-Authenticate.
+func (d *digest) challenge(stale bool) string {
+	c := fmt.Sprintf(`Digest realm=%q, qop="auth, auth-int", algorithm=SHA-256, nonce=%q, charset=UTF-8`, d.realm, d.nonce())
+	if stale {
+		c += ", stale=true"
+	}
+	return c
+}
+
+func (d *digest) nonce() string {
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, nonceBytes), uint64(d.now().UnixNano()))
+	b = b[:8+nonceRandom]
+	rand.Read(b[8:]) // never fails
+	return base64.RawURLEncoding.EncodeToString(append(b, d.mac(b)...))
+}
+
+func (d *digest) mac(b []byte) []byte {
+	mac := hmac.New(sha256.New, d.key)
+	mac.Write(b)
+	return mac.Sum(nil)[:nonceMAC]
+}
+
+// issued returns when a nonce was issued, and whether it was issued here.
+func (d *digest) issued(nonce string) (time.Time, bool) {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(nonce)
+	if err != nil || len(b) != nonceBytes || !hmac.Equal(d.mac(b[:8+nonceRandom]), b[8+nonceRandom:]) {
+		return time.Time{}, false
+	}
+	return time.Unix(0, int64(binary.BigEndian.Uint64(b))), true
+}
+
+// errStale reports a right response to a nonce that is too old, or of another
+// server. It is no failed sign-in: the client tries again by itself.
+var errStale = errors.New("stale nonce")
+
+// authenticate returns who sent r by its header, and the fields of the answer
+// that prove the server. With auth-int it reads the body and puts it back.
+func (d *digest) authenticate(r *http.Request, header string) (subject string, fields http.Header, err error) {
+	p, err := parseDigest(header)
+	if err != nil {
+		return "", nil, err
+	}
+	if p.realm != d.realm {
+		return "", nil, &Error{"digest of another realm"}
+	}
+	if p.uri != r.RequestURI {
+		return "", nil, &Error{"digest of another uri"}
+	}
+	a2 := r.Method + ":" + p.uri
+	if p.qop == "auth-int" {
+		body, err := d.body(r)
+		if err != nil {
+			return "", nil, err
+		}
+		a2 += ":" + hexHash(body)
+	}
+	// Somebody unknown takes as long as a wrong password.
+	subject, ha1 := "user:"+p.username, d.dummy
+	member, known := d.directory.Member(subject)
+	known = known && member.HA1 != ""
+	if known {
+		ha1 = member.HA1
+	}
+	middle := ":" + p.nonce + ":" + p.count + ":" + p.cnonce + ":" + p.qop + ":"
+	want := hexHash([]byte(ha1 + middle + hexHash([]byte(a2))))
+	if subtle.ConstantTimeCompare([]byte(want), []byte(p.response)) != 1 || !known {
+		return "", nil, &Error{"digest of a wrong user or password"}
+	}
+	if err := d.use(p.nonce, p.number); err != nil {
+		return "", nil, err
+	}
+	fields = http.Header{}
+	if p.qop == "auth" { // with auth-int it would be over an answer that is not there yet
+		rspauth := hexHash([]byte(ha1 + middle + hexHash([]byte(":"+p.uri))))
+		fields.Set("Authentication-Info", fmt.Sprintf(`qop=auth, rspauth=%q, cnonce=%q, nc=%s`, rspauth, p.cnonce, p.count))
+	}
+	return subject, fields, nil
+}
+
+func hexHash(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// body reads the body of r, bounded, and puts it back.
+func (d *digest) body(r *http.Request) ([]byte, error) {
+	if r.ContentLength > d.maxBody {
+		return nil, &Error{"digest over a body that is too large"}
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, d.maxBody+1))
+	if err != nil || int64(len(body)) > d.maxBody {
+		return nil, &Error{"digest over a body that did not arrive"}
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return body, nil
+}
+
+// use makes sure that a nonce is good and that this count of it is used once.
+func (d *digest) use(nonce string, number uint64) error {
+	issued, ours := d.issued(nonce)
+	now := d.now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !ours || issued.Before(d.oldest) || now.Sub(issued) > d.ttl || issued.Sub(now) > d.ttl {
+		return errStale
+	}
+	c := d.used[nonce]
+	if c == nil {
+		if len(d.used) >= maxNonces {
+			d.forget(now)
+		}
+		if issued.Before(d.oldest) {
+			return errStale
+		}
+		c = &counts{issued: issued}
+		d.used[nonce] = c
+	}
+	if number > c.highest {
+		for n := max(c.highest+1, number-min(number, nonceWindow-1)); n <= number; n++ {
+			c.bits[n%nonceWindow/64] &^= 1 << (n % 64)
+		}
+		c.highest = number
+	} else if c.highest-number >= nonceWindow {
+		return errStale // nobody knows any more whether it was used
+	}
+	if c.bits[number%nonceWindow/64]&(1<<(number%64)) != 0 {
+		return &Error{"digest that was used before"}
+	}
+	c.bits[number%nonceWindow/64] |= 1 << (number % 64)
+	return nil
+}
+
+// forget makes room: for nonces that are too old anyway, and when that is not
+// enough, by making all that were issued until now stale. The caller holds
+// d.mu.
+func (d *digest) forget(now time.Time) {
+	for nonce, c := range d.used {
+		if now.Sub(c.issued) > d.ttl {
+			delete(d.used, nonce)
+		}
+	}
+	if len(d.used) >= maxNonces {
+		clear(d.used)
+		d.oldest = now
+	}
+}
+
+// digestParams are the parameters of an Authorization header.
+type digestParams struct {
+	username, realm, nonce, uri, response, qop, count, cnonce string
+
+	number uint64 // count
+}
+
+var errDigest = &Error{"malformed digest"}
+
+// parseDigest reads the credentials of an Authorization header with the scheme
+// Digest. Each parameter stands in it once; those that are needed are there.
+func parseDigest(header string) (*digestParams, error) {
+	_, rest, found := strings.Cut(header, " ")
+	if !found || len(header) > maxDigestHeader {
+		return nil, errDigest
+	}
+	params := make(map[string]string)
+	for rest = strings.TrimLeft(rest, " \t"); rest != ""; {
+		name, value, more, ok := cutParam(rest)
+		if !ok {
+			return nil, errDigest
+		}
+		name = strings.ToLower(name)
+		if _, twice := params[name]; twice {
+			return nil, errDigest
+		}
+		params[name], rest = value, more
+	}
+	p := &digestParams{
+		username: params["username"], realm: params["realm"], nonce: params["nonce"], uri: params["uri"],
+		response: params["response"], qop: params["qop"], count: params["nc"], cnonce: params["cnonce"],
+	}
+	if extended, has := params["username*"]; has {
+		const charset = "UTF-8''" // RFC 8187, without a language
+		if len(extended) < len(charset) || !strings.EqualFold(extended[:len(charset)], charset) || p.username != "" {
+			return nil, errDigest
+		}
+		name, err := url.PathUnescape(extended[len(charset):])
+		if err != nil {
+			return nil, errDigest
+		}
+		p.username = name
+	}
+	if hashed, has := params["userhash"]; has && !strings.EqualFold(hashed, "false") {
+		return nil, &Error{"digest with a hashed user name"}
+	}
+	if !strings.EqualFold(params["algorithm"], "SHA-256") {
+		return nil, &Error{"digest of another algorithm"}
+	}
+	if p.qop != "auth" && p.qop != "auth-int" {
+		return nil, &Error{"digest without qop"}
+	}
+	var err error
+	if p.number, err = strconv.ParseUint(p.count, 16, 32); err != nil || len(p.count) != 8 || p.number == 0 {
+		return nil, errDigest
+	}
+	if p.username == "" || p.nonce == "" || p.uri == "" || p.cnonce == "" || len(p.response) != 2*sha256.Size {
+		return nil, errDigest
+	}
+	if _, _, ok := atm.ParseSubject("user:" + p.username); !ok {
+		return nil, &Error{"digest of a wrong user or password"} // nobody can have this name
+	}
+	p.response = strings.ToLower(p.response)
+	return p, nil
+}
+
+// cutParam reads one parameter, a token or a quoted string, and the comma
+// behind it.
+func cutParam(s string) (name, value, rest string, ok bool) {
+	name, s, found := strings.Cut(s, "=")
+	name = strings.TrimRight(name, " \t")
+	if !found || name == "" || strings.ContainsAny(name, " \t\",;") {
+		return "", "", "", false
+	}
+	s = strings.TrimLeft(s, " \t")
+	if strings.HasPrefix(s, `"`) {
+		var b strings.Builder
+		i := 1
+		for ; i < len(s) && s[i] != '"'; i++ {
+			if s[i] == '\\' {
+				i++
+			}
+			if i >= len(s) || s[i] < ' ' || s[i] == 0x7f {
+				return "", "", "", false
+			}
+			b.WriteByte(s[i])
+		}
+		if i >= len(s) {
+			return "", "", "", false
+		}
+		value, s = b.String(), s[i+1:]
+	} else {
+		end := strings.IndexAny(s, ", \t")
+		if end < 0 {
+			end = len(s)
+		}
+		value, s = s[:end], s[end:]
+		if value == "" || strings.ContainsAny(value, "\"\\;") {
+			return "", "", "", false
+		}
+	}
+	s = strings.TrimLeft(s, " \t")
+	if s == "" {
+		return name, value, "", true
+	}
+	s, found = strings.CutPrefix(s, ",")
+	s = strings.TrimLeft(s, " \t")
+	return name, value, s, found && s != ""
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+
+	"example.com/atm"
+	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/internal/durable"
+	"github.com/spf13/cobra"
+)
+
+func (p *program) userCommand() *cobra.Command {
+	var roles []string
+	var secretOut, secretFile string
+	add := &cobra.Command{
+		Use:   "add NAME",
+		Short: "Make a user known, with roles and a password",
+		Long: `Make a user known and give them roles. With --secret-out a password of 160 bits is
+made here and written to a file; with --secret-file one of at least 15 characters is
+read from it. The server keeps neither, only what it checks them by. With neither,
+somebody who is known keeps their password.`,
+		Example: "  atmctl user add alice --role customer --secret-out alice.secret",
+		Args:    exit.Args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, role := range roles {
+				if _, known := atm.ParseRole(role); !known {
+					return exit.Usagef("there is no role %q", role)
+				}
+			}
+			subject, err := userSubject(args[0])
+			if err != nil {
+				return err
+			}
+			if secretOut != "" && secretFile != "" {
+				return exit.Usagef("--secret-out and --secret-file exclude each other")
+			}
+			return p.addUser(cmd.Context(), subject, roles, secretOut, secretFile)
+		},
+	}
+	add.Flags().StringArrayVar(&roles, "role", nil, "`role` of the user: customer, teller, auditor, operator or service; repeatable")
+	add.Flags().StringVar(&secretOut, "secret-out", "", "`file` for a password that is made")
+	add.Flags().StringVar(&secretFile, "secret-file", "", "`file` with a password that was chosen")
+	return group(&cobra.Command{Use: "user", Short: "Add, list and disable users"}, add,
+		&cobra.Command{
+			Use: "list", Short: "List everybody who is known", Args: exit.Args(cobra.NoArgs),
+			RunE: func(cmd *cobra.Command, _ []string) error { return p.userList(cmd.Context()) },
+		},
+		p.userAct("disable", "Keep a user from signing in, in whatever way", atm.UserDisable),
+		p.userAct("enable", "Let a user sign in again", atm.UserEnable),
+	)
+}
+
+// userSubject is the subject of a name: user:NAME, unless the kind is there.
+func userSubject(name string) (string, error) {
+	subject := name
+	if !strings.Contains(name, ":") {
+		subject = "user:" + name
+	}
+	if _, _, ok := atm.ParseSubject(subject); !ok {
+		return "", exit.Usagef("%q is no name: it has 1 to 64 letters, digits and . _ -", name)
+	}
+	return subject, nil
+}
+
+func (p *program) addUser(ctx context.Context, subject string, roles []string, secretOut, secretFile string) error {
+	var secret []byte
+	switch {
+	case secretOut != "":
+		if _, err := os.Lstat(secretOut); !errors.Is(err, fs.ErrNotExist) {
+			return exit.Usagef("%s exists; choose another file", secretOut)
+		}
+		random := make([]byte, 20)
+		rand.Read(random) // never fails
+		secret = []byte(base32.StdEncoding.EncodeToString(random))
+		// It is on the disk before anybody needs it to sign in.
+		if err := durable.CreateFile(secretOut, append(secret, '\n'), 0o600); err != nil {
+			return err
+		}
+	case secretFile != "":
+		text, err := durable.ReadSecret(secretFile)
+		if err != nil {
+			return exit.Usagef("%w", err)
+		}
+		if secret = bytes.TrimRight(text, "\r\n"); len(secret) == 0 {
+			return exit.Usagef("%s is empty", secretFile)
+		}
+	}
+	_, err := p.call(ctx, string(atm.UserAdd), subject, strings.Join(roles, " "), string(secret))
+	if err != nil && secretOut != "" {
+		return errors.Join(err, os.Remove(secretOut))
+	}
+	if err != nil {
+		return err
+	}
+	return p.tell(map[string]string{"subject": subject}, "%s is known\n", subject)
+}
+
+var userColumns = []string{"subject", "roles", "disabled", "password"}
+
+func (p *program) userList(ctx context.Context) error {
+	var users []any
+	for cursor := ""; ; {
+		result, err := p.call(ctx, string(atm.UserList), cursor)
+		if err != nil {
+			return err
+		}
+		page, _ := result.(map[string]any)
+		items, _ := page["users"].([]any)
+		users = append(users, items...)
+		if cursor, _ = page["next"].(string); cursor == "" {
+			return p.print(userColumns, users)
+		}
+	}
+}
+
+func (p *program) userAct(name, short string, op atm.Operation) *cobra.Command {
+	return &cobra.Command{
+		Use: name + " NAME", Short: short, Args: exit.Args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			subject, err := userSubject(args[0])
+			if err != nil {
+				return err
+			}
+			result, err := p.call(cmd.Context(), string(op), subject)
+			if err != nil {
+				return err
+			}
+			return p.print(userColumns, []any{result})
+		},
+	}
+}

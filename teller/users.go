@@ -1,0 +1,128 @@
+package teller
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"example.com/atm"
+	"example.com/atm/vault"
+)
+
+// newcomer is the role of somebody who is new and was given none.
+func newcomer(subject string) atm.Role {
+	if strings.HasPrefix(subject, "service:") {
+		return atm.Service
+	}
+	return atm.Customer
+}
+
+func addUser(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
+	subject := in.args[0].Text
+	if err := checkSubject(subject); err != nil {
+		return nil, err
+	}
+	roles, err := parseRoles(in.args[1].Text)
+	if err != nil {
+		return nil, err
+	}
+	r := vault.Enrol{Subject: subject, Roles: roles, Default: newcomer(subject), Result: ""}
+	if arg := in.args[2]; arg.Given() {
+		_, name, _ := atm.ParseSubject(subject)
+		if err := checkPassword(arg.Text, name, t.cfg.Realm); err != nil {
+			return nil, err
+		}
+		r.HA1 = ha1(name, t.cfg.Realm, arg.Text)
+	}
+	return r, nil
+}
+
+// ha1 is what Digest checks a password by (RFC 7616, section 3.4.2), in the
+// hexadecimal form in which it is hashed on.
+func ha1(name, realm, password string) []byte {
+	sum := sha256.Sum256([]byte(name + ":" + realm + ":" + password))
+	return []byte(hex.EncodeToString(sum[:]))
+}
+
+const (
+	minPassword = 15  // characters (NIST SP 800-63B, section 3.1.1.2)
+	maxPassword = 256 // bytes
+)
+
+// checkPassword refuses what is easily guessed: what is short, has few
+// different characters, runs through an alphabet, or is made of words that
+// everybody tries.
+func checkPassword(password, name, realm string) error {
+	switch n := utf8.RuneCountInString(password); {
+	case n < minPassword || len(password) > maxPassword:
+		return malformed("a password has %d to %d characters", minPassword, maxPassword)
+	case !utf8.ValidString(password) || strings.ContainsFunc(password, unicode.IsControl):
+		return malformed("a password has no control characters")
+	}
+	distinct := make(map[rune]bool)
+	runs, last := 0, rune(0)
+	for _, r := range password {
+		distinct[r] = true
+		if r-last == 1 || last-r == 1 || r == last {
+			runs++
+		}
+		last = r
+	}
+	rest := strings.ToLower(password)
+	for _, word := range append(slices.Clone(commonWords), strings.ToLower(name), strings.ToLower(realm)) {
+		if len(word) >= 3 {
+			rest = strings.ReplaceAll(rest, word, "")
+		}
+	}
+	if len(distinct) < 6 || runs > len(password)/2 || utf8.RuneCountInString(rest) < minPassword/2 {
+		return malformed("the password is too easily guessed")
+	}
+	return nil
+}
+
+// commonWords are what long passwords are usually made of.
+var commonWords = []string{
+	"password", "passwort", "passw0rd", "qwertyuiop", "asdfghjkl", "zxcvbnm", "qwerty", "qwertz", "letmein", "welcome", "iloveyou",
+	"admin", "secret", "monkey", "dragon", "sunshine", "princess", "football", "baseball", "superman", "master", "shadow",
+	"1234567890", "0987654321", "123456", "654321", "abc123", "login", "changeme", "default",
+}
+
+func listUsers(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
+	all, err := t.cfg.Store.Users(ctx)
+	if err != nil {
+		return nil, err
+	}
+	start, _ := slices.BinarySearchFunc(all, in.args[0].Text, func(u vault.User, after string) int {
+		if u.Subject <= after {
+			return -1
+		}
+		return 1
+	})
+	page := all[start:]
+	next := ""
+	if len(page) > listMost {
+		page = page[:listMost]
+		next = page[listMost-1].Subject
+	}
+	users := make([]atm.Record, len(page))
+	for i, u := range page {
+		users[i] = u.Record()
+	}
+	return vault.Report{Result: atm.Record{
+		{Name: "users", Value: users},
+		{Name: "next", Value: next},
+	}}, nil
+}
+
+func disable(disabled bool) func(context.Context, *Teller, *input) (vault.Rule, error) {
+	return func(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
+		if err := checkSubject(in.args[0].Text); err != nil {
+			return nil, err
+		}
+		return vault.SetDisabled{Subject: in.args[0].Text, Disabled: disabled}, nil
+	}
+}
