@@ -42,6 +42,8 @@ const (
 	UserList        Operation = "admin.user.list"
 	UserDisable     Operation = "admin.user.disable"
 	UserEnable      Operation = "admin.user.enable"
+	UserRevoke      Operation = "admin.user.revoke"
+	CertRevoke      Operation = "admin.cert.revoke"
 	VaultRotate     Operation = "admin.vault.rotate"
 	AuditList       Operation = "admin.audit.list"
 	AuditBalances   Operation = "admin.audit.balances"

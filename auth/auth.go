@@ -35,6 +35,10 @@ type Config struct {
 	// instant. Its errors are reasons for the audit log. Required.
 	VerifyChain func(chain []*x509.Certificate, now time.Time) error
 
+	// Backdate is how long before it was issued a certificate begins to be
+	// valid. Optional.
+	Backdate time.Duration
+
 	// Realm is of HTTP Digest. Required.
 	Realm string
 
@@ -176,6 +180,10 @@ func (a *Authenticator) certificate(chain []*x509.Certificate, remote string) (*
 	member, known := a.cfg.Directory.Member(subject)
 	if !known {
 		return nil, &Error{"certificate of nobody known"}
+	}
+	// Certificates are dated back a little, for clocks that are slow.
+	if a.cfg.Directory.isRevoked("cert:"+leaf.SerialNumber.Text(16), subject, leaf.NotBefore.Add(a.cfg.Backdate)) {
+		return nil, &Error{"certificate revoked"}
 	}
 	return &atm.Caller{
 		Principal: atm.Principal{Subject: subject, Roles: member.Roles},

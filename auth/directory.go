@@ -3,6 +3,7 @@ package auth
 import (
 	"maps"
 	"sync/atomic"
+	"time"
 
 	"example.com/atm"
 )
@@ -20,13 +21,39 @@ type Member struct {
 // request reads it.
 type Directory struct {
 	members atomic.Pointer[map[string]Member]
+	revoked atomic.Pointer[map[string]time.Time]
 }
 
 // NewDirectory returns a directory of nobody.
 func NewDirectory() *Directory {
 	d := &Directory{}
 	d.members.Store(&map[string]Member{})
+	d.revoked.Store(&map[string]time.Time{})
 	return d
+}
+
+// Revoke makes credentials count no longer, from the next request on. The
+// names are those of vault.Revocation.
+func (d *Directory) Revoke(names map[string]time.Time) {
+	for {
+		old := d.revoked.Load()
+		all := maps.Clone(*old)
+		maps.Copy(all, names)
+		if d.revoked.CompareAndSwap(old, &all) {
+			return
+		}
+	}
+}
+
+// isRevoked reports whether a credential of subject with a name of its own,
+// issued at a time, counts no longer.
+func (d *Directory) isRevoked(name, subject string, issued time.Time) bool {
+	revoked := *d.revoked.Load()
+	if _, is := revoked[name]; is {
+		return true
+	}
+	before, is := revoked["subject:"+subject]
+	return is && !issued.After(before)
 }
 
 // Update makes the subjects in changed known, and those with nil roles

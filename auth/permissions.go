@@ -46,6 +46,8 @@ var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 	atm.UserList:        operator,
 	atm.UserDisable:     operator,
 	atm.UserEnable:      operator,
+	atm.UserRevoke:      operator,
+	atm.CertRevoke:      operator,
 	atm.VaultRotate:     operator,
 	atm.Backup:          operator,
 

@@ -36,8 +36,8 @@ import (
 const (
 	authorityLife = 10 * 365 * 24 * time.Hour
 
-	// backdate forgives clocks that are a little behind.
-	backdate = 5 * time.Minute
+	// Backdate forgives clocks that are a little behind.
+	Backdate = 5 * time.Minute
 )
 
 // An Authority signs certificates.
@@ -56,7 +56,7 @@ func NewAuthority(name string, now time.Time) (*Authority, error) {
 	template := &x509.Certificate{
 		SerialNumber:          newSerial(),
 		Subject:               pkix.Name{CommonName: name},
-		NotBefore:             now.Add(-backdate),
+		NotBefore:             now.Add(-Backdate),
 		NotAfter:              now.Add(authorityLife),
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		BasicConstraintsValid: true,
@@ -174,7 +174,7 @@ func (a *Authority) template(life time.Duration, now time.Time, usage x509.ExtKe
 	}
 	return &x509.Certificate{
 		SerialNumber:          newSerial(),
-		NotBefore:             now.Add(-backdate),
+		NotBefore:             now.Add(-Backdate),
 		NotAfter:              end,
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           []x509.ExtKeyUsage{usage},

@@ -143,6 +143,23 @@ var administration = []Operation{
 		rule:       disable(false),
 	},
 	{
+		Name:   atm.UserRevoke,
+		Help:   "Makes every certificate and token of somebody from before now count no longer, on open connections too.",
+		Params: []Param{{Name: "subject", Kinds: []atm.Kind{atm.String}, Help: "user:NAME or service:NAME.", Example: text("user:alice")}},
+		rule: func(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
+			if err := checkSubject(in.args[0].Text); err != nil {
+				return nil, err
+			}
+			return vault.Revoke{Name: "subject:" + in.args[0].Text}, nil
+		},
+	},
+	{
+		Name:   atm.CertRevoke,
+		Help:   "Makes a certificate count no longer, on open connections too.",
+		Params: []Param{{Name: "serial", Kinds: []atm.Kind{atm.String}, Help: "Its serial number in hexadecimal.", Example: text("5f3a9c0e")}},
+		rule:   revokeCertificate,
+	},
+	{
 		Name: atm.AuditList,
 		Help: "Lists entries of the audit log, newest first; next is the cursor of the page after it, empty at the end.",
 		Params: []Param{{

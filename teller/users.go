@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"math/big"
 	"slices"
 	"strings"
 	"unicode"
@@ -125,4 +126,12 @@ func disable(disabled bool) func(context.Context, *Teller, *input) (vault.Rule, 
 		}
 		return vault.SetDisabled{Subject: in.args[0].Text, Disabled: disabled}, nil
 	}
+}
+
+func revokeCertificate(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
+	serial, ok := new(big.Int).SetString(strings.ReplaceAll(in.args[0].Text, ":", ""), 16)
+	if !ok || serial.Sign() <= 0 || serial.BitLen() > 160 {
+		return nil, malformed("a serial number is hexadecimal")
+	}
+	return vault.Revoke{Name: "cert:" + serial.Text(16)}, nil
 }

@@ -89,6 +89,15 @@ func (a Account) Available(now time.Time) atm.Amount {
 	return left
 }
 
+// A Revocation is a credential that no longer counts. Its name is "cert:" and
+// the serial number of a certificate in hexadecimal, "jti:" and the id of a
+// token, or "subject:" and a subject, of whose credentials none from before At
+// counts.
+type Revocation struct {
+	Name string
+	At   time.Time // in UTC, to the microsecond
+}
+
 // A User is what the house knows of a subject.
 type User struct {
 	Subject  string // "user:NAME" or "service:NAME"

@@ -134,6 +134,19 @@ func (r Enrol) Decide(b *Books) atm.Status {
 	return ok(r.Result)
 }
 
+// Revoke makes a credential, or all of a subject from before now, count no
+// longer.
+type Revoke struct{ Name string }
+
+// Accounts implements Rule.
+func (Revoke) Accounts() []Name { return nil }
+
+// Decide implements Rule.
+func (r Revoke) Decide(b *Books) atm.Status {
+	b.revoked = append(b.revoked, Revocation{r.Name, b.Now})
+	return ok("")
+}
+
 // SetDisabled keeps somebody from signing in, in whatever way, or lets them
 // again.
 type SetDisabled struct {

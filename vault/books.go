@@ -45,6 +45,7 @@ type Books struct {
 	enrolled map[string]bool
 	noted    []RequestKey
 	held     map[HoldID]bool
+	revoked  []Revocation
 	entries  []Entry
 	err      error // what a rule could not read
 	sealed   *Changes
@@ -76,7 +77,8 @@ type Changes struct {
 	First   int64
 	Entries []Entry
 
-	Holds []Hold
+	Holds       []Hold
+	Revocations []Revocation
 
 	// Requests point from request ids to the entries that answered them.
 	Requests map[RequestKey]int64
@@ -266,6 +268,7 @@ func (b *Books) seal(signer *audit.Signer) error {
 	for name := range b.changed {
 		c.Accounts = append(c.Accounts, *b.accounts[name])
 	}
+	c.Revocations = b.revoked
 	for id := range b.held {
 		c.Holds = append(c.Holds, *b.holds[id])
 	}

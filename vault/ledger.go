@@ -46,6 +46,8 @@ type Config struct {
 type Commit struct {
 	Operations int    // how many commands shared it
 	Users      []User // who became known or changed
+
+	Revocations []Revocation
 }
 
 // A Ledger decides commands one after the other and commits them in groups.
@@ -208,6 +210,7 @@ func (l *Ledger) commit(batch []*pending) {
 		p.cmd.keys(&keys)
 	}
 	var users []User
+	var revoked []Revocation
 	err := l.cfg.Store.Commit(context.Background(), keys, func(b *Books) error {
 		b.Now = l.cfg.Now().UTC().Truncate(time.Microsecond)
 		for _, p := range batch {
@@ -219,14 +222,14 @@ func (l *Ledger) commit(batch []*pending) {
 		if err := b.seal(l.cfg.Signer); err != nil {
 			return err
 		}
-		users = b.Changes().Users
+		users, revoked = b.Changes().Users, b.Changes().Revocations
 		return nil
 	})
 	if err != nil {
 		l.poison(err, batch)
 		return
 	}
-	l.cfg.Committed(Commit{Operations: len(batch), Users: users})
+	l.cfg.Committed(Commit{Operations: len(batch), Users: users, Revocations: revoked})
 	// The answers leave only now. Had they left before Commit returned, a power
 	// cut could take back money that somebody already holds in the hand.
 	for _, p := range batch {

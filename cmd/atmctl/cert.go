@@ -48,7 +48,16 @@ known keeps theirs, a new user is a customer and a new service a service.`,
 	issue.Flags().StringArrayVar(&roles, "role", nil, "`role` of the subject: customer, teller, auditor, operator or service; repeatable")
 	issue.Flags().StringVar(&out, "out", "", "`folder` for the files")
 	issue.Flags().IntVar(&days, "days", 365, "life of the certificate in `days`, at most 825")
-	return group(&cobra.Command{Use: "cert", Short: "Issue client certificates"}, issue)
+	revoke := &cobra.Command{
+		Use: "revoke SERIAL", Short: "Revoke a client certificate, on open connections too", Args: exit.Args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if _, err := p.call(cmd.Context(), string(atm.CertRevoke), args[0]); err != nil {
+				return err
+			}
+			return p.tell(map[string]string{"serial": args[0]}, "certificate %s is revoked\n", args[0])
+		},
+	}
+	return group(&cobra.Command{Use: "cert", Short: "Issue and revoke client certificates"}, issue, revoke)
 }
 
 func (p *program) issue(ctx context.Context, subject string, roles []string, days int, out string) error {

@@ -54,6 +54,19 @@ somebody who is known keeps their password.`,
 		},
 		p.userAct("disable", "Keep a user from signing in, in whatever way", atm.UserDisable),
 		p.userAct("enable", "Let a user sign in again", atm.UserEnable),
+		&cobra.Command{
+			Use: "revoke NAME", Short: "Revoke every certificate and token of a user from before now", Args: exit.Args(cobra.ExactArgs(1)),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				subject, err := userSubject(args[0])
+				if err != nil {
+					return err
+				}
+				if _, err := p.call(cmd.Context(), string(atm.UserRevoke), subject); err != nil {
+					return err
+				}
+				return p.tell(map[string]string{"subject": subject}, "%s has no certificate and no token from before now\n", subject)
+			},
+		},
 	)
 }
 

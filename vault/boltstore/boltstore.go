@@ -33,11 +33,12 @@ var (
 	bucketHolds    = []byte("holds")    // HoldID → hold
 	bucketRequests = []byte("requests") // day, RequestKey → index
 	bucketUsers    = []byte("users")    // subject → user
+	bucketRevoked  = []byte("revoked")  // name → when
 	bucketKeys     = []byte("keys")     // number of a data key, mark of a secret → data key
 )
 
 // sealedBuckets are those whose values are sealed; in meta the schema is not.
-var sealedBuckets = [][]byte{bucketMeta, bucketAccounts, bucketJournal, bucketRequests, bucketUsers, bucketHolds}
+var sealedBuckets = [][]byte{bucketMeta, bucketAccounts, bucketJournal, bucketRequests, bucketUsers, bucketHolds, bucketRevoked}
 
 var (
 	keySchema     = []byte("schema")
@@ -144,6 +145,11 @@ func checked(db *bolt.DB, path string, secret []byte) (*Store, error) {
 		}
 		if v := meta.Get(keySchema); len(v) != 4 || binary.BigEndian.Uint32(v) != schema {
 			return fmt.Errorf("it has layout %x; this program knows layout %d", v, schema)
+		}
+		for _, name := range append([][]byte{bucketKeys}, sealedBuckets...) {
+			if tx.Bucket(name) == nil {
+				return fmt.Errorf("it lacks the bucket %s", name)
+			}
 		}
 		keys, err := unwrap(tx.Bucket(bucketKeys), secret)
 		s.keys.Store(keys)
@@ -318,6 +324,27 @@ func (s *Store) Users(context.Context) ([]vault.User, error) {
 				found = append(found, u)
 			}
 			return err
+		})
+	})
+	return found, err
+}
+
+// Revocations implements vault.Store.
+func (s *Store) Revocations(context.Context) (found []vault.Revocation, err error) {
+	err = s.db.View(func(tx *bolt.Tx) error {
+		shelf := s.shelf(tx, bucketRevoked)
+		return shelf.bucket.ForEach(func(k, v []byte) error {
+			plain, err := shelf.open(k, v)
+			if err != nil {
+				return err
+			}
+			r := reader{b: plain}
+			at := time.UnixMicro(r.int()).UTC()
+			if !r.done() {
+				return errRecord
+			}
+			found = append(found, vault.Revocation{Name: string(k), At: at})
+			return nil
 		})
 	})
 	return found, err

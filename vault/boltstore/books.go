@@ -162,6 +162,14 @@ func (s *Store) write(tx *bolt.Tx, now time.Time, c *vault.Changes, spines map[v
 			return err
 		}
 	}
+	revoked := s.shelf(tx, bucketRevoked)
+	for _, r := range c.Revocations {
+		var w fields
+		w.int(r.At.UnixMicro())
+		if err := revoked.put([]byte(r.Name), w.b); err != nil {
+			return err
+		}
+	}
 	users := s.shelf(tx, bucketUsers)
 	for i := range c.Users {
 		if err := users.put([]byte(c.Users[i].Subject), encodeUser(&c.Users[i])); err != nil {

@@ -35,7 +35,7 @@ func (s *Store) Check(ctx context.Context, report func(problem string)) error {
 		if c.problems > 0 {
 			return nil // nothing above the pages means anything then
 		}
-		return errors.Join(c.journal(ctx, tx), c.accounts(tx), c.holds(tx), c.requests(tx), c.users(tx))
+		return errors.Join(c.journal(ctx, tx), c.accounts(tx), c.holds(tx), c.requests(tx), c.users(tx), c.revoked(tx))
 	})
 	if err == nil && c.problems > 0 {
 		err = ErrDamaged
@@ -273,6 +273,16 @@ func (c *checker) users(tx *bolt.Tx) error {
 	return shelf.bucket.ForEach(func(k, v []byte) error {
 		if _, err := shelf.user(k, v); err != nil {
 			c.problem("user %s: %v", k, err)
+		}
+		return nil
+	})
+}
+
+func (c *checker) revoked(tx *bolt.Tx) error {
+	shelf := c.store.shelf(tx, bucketRevoked)
+	return shelf.bucket.ForEach(func(k, v []byte) error {
+		if _, err := shelf.open(k, v); err != nil {
+			c.problem("revocation %s: %v", k, err)
 		}
 		return nil
 	})

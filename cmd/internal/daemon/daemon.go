@@ -129,6 +129,11 @@ func (h *House) open(ctx context.Context) error {
 		return err
 	}
 	h.admit(users)
+	revoked, err := h.store.Revocations(ctx)
+	if err != nil {
+		return err
+	}
+	h.revoke(revoked)
 	return nil
 }
 
@@ -236,6 +241,7 @@ func (h *House) room() error {
 
 func (h *House) noteCommit(c vault.Commit) {
 	h.admit(c.Users)
+	h.revoke(c.Revocations)
 	h.metrics.Committed(c.Operations)
 	select {
 	case h.committed <- struct{}{}:
@@ -283,6 +289,18 @@ func (h *House) admit(users []vault.User) {
 		}
 	}
 	h.directory.Update(changed)
+}
+
+// revoke tells the directory which credentials count no longer.
+func (h *House) revoke(list []vault.Revocation) {
+	if len(list) == 0 {
+		return
+	}
+	names := make(map[string]time.Time, len(list))
+	for _, r := range list {
+		names[r.Name] = r.At
+	}
+	h.directory.Revoke(names)
 }
 
 // Name is the server's name.

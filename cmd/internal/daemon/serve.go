@@ -77,6 +77,7 @@ func (h *House) newServer() (*server.Server, error) {
 	cfg.Authenticator = auth.New(auth.Config{
 		TrustDomain: h.Name(),
 		Realm:       h.dir.Config.Realm,
+		Backdate:    certs.Backdate,
 		Directory:   h.directory,
 		VerifyChain: verifier.Verify,
 	})

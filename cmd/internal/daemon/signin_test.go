@@ -2,11 +2,14 @@ package daemon_test
 
 import (
 	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
 
 	"example.com/atm/audit"
+	"example.com/atm/client"
 	"github.com/icholy/digest"
 )
 
@@ -82,6 +85,50 @@ func TestCertificateAndHeader(t *testing.T) {
 	for _, reason := range []string{"certificate and header of two subjects", "digest that was used before"} {
 		if count(entries, func(e *audit.Entry) bool { return e.Reason == reason }) == 0 {
 			t.Errorf("no entry says %q", reason)
+		}
+	}
+}
+
+// TestRevoke revokes certificates while connections with them are open.
+func TestRevoke(t *testing.T) {
+	h := start(t, nil)
+	withAlice(t, h)
+	operator := h.as(t, "operator")
+	demo := httpClient(t, h.tls(t, "demo"))
+	status := func(c *http.Client) int {
+		resp, _ := h.post(t, c, call("inquiry", "100"), nil)
+		return resp.StatusCode
+	}
+	if got := status(demo); got != 200 {
+		t.Fatal(got)
+	}
+	cert, err := h.tls(t, "demo").GetClientCertificate(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(cert.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	must(t)(operator.Call(t.Context(), "admin.cert.revoke", strings.ToUpper(leaf.SerialNumber.Text(16))))
+	if got := status(demo); got != 401 { // on the same connection
+		t.Errorf("a revoked certificate on an open connection: %d", got)
+	}
+	if err := h.stop(); err != nil {
+		t.Fatal(err)
+	}
+	h = startIn(t, h.data, nil)
+	if got := status(httpClient(t, h.tls(t, "demo"))); got != 401 {
+		t.Errorf("a revoked certificate after a restart: %d", got)
+	}
+	operator = h.as(t, "operator")
+	must(t)(operator.Call(t.Context(), "admin.user.revoke", "user:operator"))
+	if _, err := operator.Call(t.Context(), "whoami"); !errors.Is(err, client.ErrNotAuthenticated) {
+		t.Errorf("everything of operator before now: %v", err)
+	}
+	for _, bad := range []string{"xyz", "", "-5", "0"} {
+		if resp, text := h.post(t, demo, call("admin.cert.revoke", bad), nil); resp.StatusCode == 200 && strings.Contains(text, "OK") {
+			t.Errorf("serial %q was revoked", bad)
 		}
 	}
 }
