@@ -44,10 +44,19 @@ const (
 	UserEnable      Operation = "admin.user.enable"
 	UserRevoke      Operation = "admin.user.revoke"
 	CertRevoke      Operation = "admin.cert.revoke"
+	TokenIssue      Operation = "admin.token.issue"
+	TokenRevoke     Operation = "admin.token.revoke"
 	VaultRotate     Operation = "admin.vault.rotate"
 	AuditList       Operation = "admin.audit.list"
 	AuditBalances   Operation = "admin.audit.balances"
 	AuditRotate     Operation = "admin.audit.rotate"
+)
+
+// TokenSelf is somebody getting a token for themselves, at /token, and
+// TokenGiveUp giving one up, at /token/revoke.
+const (
+	TokenSelf   Operation = "token"
+	TokenGiveUp Operation = "token.revoke"
 )
 
 // Backup is reading everything, keys too. It is no method but a download.
@@ -190,6 +199,10 @@ type Principal struct {
 
 	// Roles are what the caller is today, sorted.
 	Roles []Role
+
+	// Scope are the operations that a token is for; nil for all that the roles
+	// may do.
+	Scope []Operation
 }
 
 // Has reports whether p holds role r.
@@ -205,10 +218,13 @@ func (p Principal) Has(r Role) bool {
 // A Credential says how a principal proved who it is. The zero value is a
 // caller inside the program, which has no credential.
 type Credential struct {
-	Method string // "mtls" or "digest"
+	Method string // "mtls", "digest" or "jwt"
 	SHA256 string // of mtls: base64 of the SHA-256 of the certificate's DER bytes
 	Serial string // of mtls: hex serial number of the certificate
 	User   string // of digest: the user name
+	Issuer string // of jwt
+	ID     string // of jwt: its jti
+	Key    string // of jwt: its kid
 }
 
 // A Caller is the principal of one request, its credential, and where the

@@ -191,8 +191,14 @@ func (e *Entry) appendCredential(w *writer) {
 	}
 	w.key("cred")
 	w.open('{')
+	if e.Caller.Method == "jwt" {
+		w.field("iss", e.Caller.Issuer)
+		w.field("jti", e.Caller.ID)
+		w.field("kid", e.Caller.Key)
+	}
 	w.field("method", e.Caller.Method)
 	switch e.Caller.Method {
+	case "jwt":
 	case "digest":
 		w.field("user", e.Caller.User)
 	default:
@@ -253,6 +259,9 @@ type wire struct {
 		SHA256 string `json:"sha256"`
 		Serial string `json:"serial"`
 		User   string `json:"user"`
+		Issuer string `json:"iss"`
+		ID     string `json:"jti"`
+		Key    string `json:"kid"`
 	} `json:"cred"`
 	Event     Event         `json:"ev"`
 	First     string        `json:"first"`
@@ -315,7 +324,10 @@ func ParseEntry(leaf []byte) (*Entry, error) {
 	if in.Who != nil {
 		e.Caller = &atm.Caller{Principal: atm.Principal{Subject: in.Who.Subject, Roles: in.Who.Roles}}
 		if in.Cred != nil {
-			e.Caller.Credential = atm.Credential{Method: in.Cred.Method, SHA256: in.Cred.SHA256, Serial: in.Cred.Serial, User: in.Cred.User}
+			e.Caller.Credential = atm.Credential{
+				Method: in.Cred.Method, SHA256: in.Cred.SHA256, Serial: in.Cred.Serial, User: in.Cred.User,
+				Issuer: in.Cred.Issuer, ID: in.Cred.ID, Key: in.Cred.Key,
+			}
 		}
 	}
 	if in.Source != nil {

@@ -12,6 +12,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -38,6 +39,9 @@ type Config struct {
 	// Backdate is how long before it was issued a certificate begins to be
 	// valid. Optional.
 	Backdate time.Duration
+
+	// Tokens checks bearer tokens. Optional; without it none is good.
+	Tokens *Tokens
 
 	// Realm is of HTTP Digest. Required.
 	Realm string
@@ -88,7 +92,12 @@ func New(cfg Config) *Authenticator {
 
 // Challenges are the values of WWW-Authenticate that say how to sign in. stale
 // says that only the nonce was at fault.
-func (a *Authenticator) Challenges(stale bool) []string { return []string{a.digest.challenge(stale)} }
+//
+// Digest comes first, each in a line of its own: Python's urllib gives up when
+// another scheme stands before it.
+func (a *Authenticator) Challenges(stale bool) []string {
+	return []string{a.digest.challenge(stale), fmt.Sprintf("Bearer realm=%q", a.cfg.Realm)}
+}
 
 // ErrNothing reports a request without any credential. It is no failure: the
 // caller is told how to sign in.
@@ -146,8 +155,12 @@ func (a *Authenticator) Authenticate(r *http.Request) (*atm.Caller, http.Header,
 
 // header returns who an Authorization header says that sent r.
 func (a *Authenticator) header(r *http.Request, header string) (*atm.Caller, http.Header, error) {
-	scheme, _, _ := strings.Cut(header, " ")
-	if !strings.EqualFold(scheme, "Digest") {
+	scheme, rest, _ := strings.Cut(header, " ")
+	switch {
+	case strings.EqualFold(scheme, "Bearer") && a.cfg.Tokens != nil:
+		caller, err := a.token(r, strings.TrimLeft(rest, " "))
+		return caller, nil, err
+	case !strings.EqualFold(scheme, "Digest"):
 		return nil, nil, &Error{"authorization scheme not offered"}
 	}
 	subject, fields, err := a.digest.authenticate(r, header)
@@ -164,6 +177,36 @@ func (a *Authenticator) header(r *http.Request, header string) (*atm.Caller, htt
 		Credential: atm.Credential{Method: "digest", User: name},
 		IP:         Address(r.RemoteAddr).String(),
 	}, fields, nil
+}
+
+// token returns who a bearer token says that sent r.
+func (a *Authenticator) token(r *http.Request, text string) (*atm.Caller, error) {
+	bound := ""
+	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+		sum := sha256.Sum256(r.TLS.PeerCertificates[0].Raw)
+		bound = base64.RawURLEncoding.EncodeToString(sum[:])
+	}
+	c, err := a.cfg.Tokens.verify(text, bound)
+	if err != nil {
+		return nil, err
+	}
+	member, known := a.cfg.Directory.Member(c.subject)
+	if !known {
+		return nil, &Error{"token of nobody known"}
+	}
+	// A token says in whole seconds when it was issued.
+	if a.cfg.Directory.isRevoked("jti:"+c.id, c.subject, c.issued) {
+		return nil, &Error{"token revoked"}
+	}
+	scope := make([]atm.Operation, len(c.scope))
+	for i, method := range c.scope {
+		scope[i] = atm.Operation(method)
+	}
+	return &atm.Caller{
+		Principal:  atm.Principal{Subject: c.subject, Roles: member.Roles, Scope: scope},
+		Credential: atm.Credential{Method: "jwt", Issuer: a.cfg.Tokens.issuer, ID: c.id, Key: a.cfg.Tokens.kid},
+		IP:         Address(r.RemoteAddr).String(),
+	}, nil
 }
 
 func (a *Authenticator) certificate(chain []*x509.Certificate, remote string) (*atm.Caller, error) {

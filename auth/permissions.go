@@ -1,6 +1,10 @@
 package auth
 
-import "example.com/atm"
+import (
+	"slices"
+
+	"example.com/atm"
+)
 
 // permissions is who may do what, and on which accounts. What is not in the
 // table nobody may do.
@@ -48,6 +52,8 @@ var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 	atm.UserEnable:      operator,
 	atm.UserRevoke:      operator,
 	atm.CertRevoke:      operator,
+	atm.TokenIssue:      operator,
+	atm.TokenRevoke:     operator,
 	atm.VaultRotate:     operator,
 	atm.Backup:          operator,
 
@@ -69,6 +75,9 @@ var operator = map[atm.Role]atm.Reach{atm.Operator: atm.Everywhere}
 // roles.
 func Permit(p atm.Principal, op atm.Operation) atm.Reach {
 	reach := atm.Nowhere
+	if p.Scope != nil && !slices.Contains(p.Scope, "*") && !slices.Contains(p.Scope, op) {
+		return reach
+	}
 	for _, role := range p.Roles {
 		reach = max(reach, permissions[op][role])
 	}

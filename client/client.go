@@ -39,6 +39,9 @@ type Config struct {
 	// User and Password sign in by HTTP Digest. Optional; both or none.
 	User, Password string
 
+	// Token signs in as a bearer. Optional.
+	Token string
+
 	// Timeout bounds one try. Optional; 20 seconds.
 	Timeout time.Duration
 
@@ -79,6 +82,9 @@ func New(cfg Config) (*Client, error) {
 	if cfg.User != "" {
 		transport = &digest.Transport{Username: cfg.User, Password: cfg.Password, Transport: base}
 	}
+	if cfg.Token != "" {
+		transport = bearer{base, cfg.Token}
+	}
 	return &Client{
 		url:   (&url.URL{Scheme: "https", Host: u.Host, Path: "/RPC2"}).String(),
 		tries: cfg.Tries,
@@ -113,6 +119,19 @@ func (l limits) RoundTrip(r *http.Request) (*http.Response, error) {
 	sentence, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
 	after, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
 	return nil, &HTTPError{StatusCode: resp.StatusCode, Sentence: sentence, RetryAfter: time.Duration(after) * time.Second}
+}
+
+// bearer is a transport that signs in by a token.
+type bearer struct {
+	base  http.RoundTripper
+	token string
+}
+
+// RoundTrip implements http.RoundTripper.
+func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+b.token)
+	return b.base.RoundTrip(r)
 }
 
 // HTTP returns the HTTP client with the credentials of c, for what is not RPC:

@@ -36,6 +36,9 @@ type Config struct {
 	// Authenticator says who is calling. Required.
 	Authenticator *auth.Authenticator
 
+	// Tokens are those that the server issues. Required.
+	Tokens *auth.Tokens
+
 	// TLS is the server's side of every connection. Required.
 	TLS *tls.Config
 
@@ -189,6 +192,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveAudit(w, r)
 	case path == "/admin/backup":
 		s.serveBackup(w, r)
+	case path == "/token":
+		s.serveToken(w, r)
+	case path == "/token/revoke":
+		s.serveTokenRevoke(w, r)
+	case path == "/.well-known/jwks.json", path == "/.well-known/oauth-authorization-server":
+		s.serveWellKnown(w, r)
 	default:
 		xmlrpc.Decline(w, http.StatusNotFound, "There is nothing here. XML-RPC is at /RPC2.")
 	}
@@ -250,7 +259,7 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) *atm.Caller {
 		s.trail.signInFailed(r, failure.Reason)
 	}
 	w.Header()["Www-Authenticate"] = s.cfg.Authenticator.Challenges(errors.Is(err, auth.ErrStale))
-	http.Error(w, "Sign in with a client certificate of this server's authority, or with HTTP Digest.", http.StatusUnauthorized)
+	http.Error(w, "Sign in with a client certificate of this server's authority, HTTP Digest, or a bearer token.", http.StatusUnauthorized)
 	return nil
 }
 
@@ -261,6 +270,8 @@ func presented(r *http.Request) string {
 		return "mtls"
 	case strings.EqualFold(scheme, "Digest"):
 		return "digest"
+	case strings.EqualFold(scheme, "Bearer"):
+		return "jwt"
 	}
 	return "other"
 }

@@ -160,6 +160,28 @@ var administration = []Operation{
 		rule:   revokeCertificate,
 	},
 	{
+		Name: atm.TokenIssue,
+		Help: "Makes a token for somebody.",
+		Params: []Param{
+			{Name: "subject", Kinds: []atm.Kind{atm.String}, Help: "user:NAME or service:NAME.", Example: text("service:billing")},
+			{Name: "scope", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "Methods that it is for, separated by spaces; * for all, also when left out.", Example: text("inquiry deposit")},
+			{Name: "seconds", Kinds: []atm.Kind{atm.Int, atm.String}, Optional: true, Help: "Its life, 1 to 3600; 900 when left out.", Example: atm.Arg{Kind: atm.Int, Text: "900"}},
+		},
+		Structured: true,
+		rule:       issueToken,
+	},
+	{
+		Name:   atm.TokenRevoke,
+		Help:   "Makes a token count no longer.",
+		Params: []Param{{Name: "jti", Kinds: []atm.Kind{atm.String}, Help: "Its id.", Example: text("R3GZ5X7TQ2")}},
+		rule: func(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
+			if id := in.args[0].Text; len(id) > 128 || id == "" {
+				return nil, malformed("a jti has 1 to 128 characters")
+			}
+			return vault.Revoke{Name: "jti:" + in.args[0].Text}, nil
+		},
+	},
+	{
 		Name: atm.AuditList,
 		Help: "Lists entries of the audit log, newest first; next is the cursor of the page after it, empty at the end.",
 		Params: []Param{{

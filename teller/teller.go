@@ -9,6 +9,7 @@ package teller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,6 +19,13 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/vault"
 )
+
+// A Token is one that was issued.
+type Token struct {
+	Text    string
+	ID      string // jti
+	Expires time.Time
+}
 
 // Config is everything a Teller needs. All fields are required.
 type Config struct {
@@ -46,6 +54,9 @@ type Config struct {
 	// RotateAudit makes another key sign the audit log, and returns the public
 	// keys before and after.
 	RotateAudit func() (old, vkey string, err error)
+
+	// IssueToken makes a token for a subject and the methods in scope.
+	IssueToken func(subject, scope string, life time.Duration) (Token, error)
 
 	// Realm is of the passwords. Required for users with one.
 	Realm string
@@ -176,6 +187,9 @@ func (t *Teller) Malformed(ctx context.Context, caller *atm.Caller, call Call, f
 	cmd.Rule = vault.Refuse(atm.Fault, fault)
 	return t.cfg.Ledger.Begin(ctx, cmd)
 }
+
+// ErrUnavailable reports that nothing can be stored at the moment.
+var ErrUnavailable = errors.New("nothing can be stored at the moment")
 
 // input is a call on its way to its rule.
 type input struct {

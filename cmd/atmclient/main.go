@@ -50,6 +50,7 @@ type options struct {
 	receipt   string
 
 	user, passwordFile string
+	tokenFile          string
 	output             string
 	quiet              bool
 
@@ -93,6 +94,7 @@ func (o *options) command() *cobra.Command {
 	flags.StringVar(&o.files.CA, "ca", "", "`file` with the authority that the server is trusted by")
 	flags.StringVar(&o.files.Cert, "cert", "", "`file` with your certificate")
 	flags.StringVar(&o.files.Key, "key", "", "`file` with its key")
+	flags.StringVar(&o.tokenFile, "token-file", "", "`file` with a token to sign in with; - for standard input")
 	flags.StringVar(&o.user, "user", "", "`name` to sign in with by HTTP Digest")
 	flags.StringVar(&o.passwordFile, "password-file", "", "`file` with the password; - for standard input")
 	flags.StringVar(&o.requestID, "request-id", "", "`id` of a request whose outcome was unknown, to ask again")
@@ -294,6 +296,9 @@ const defaultCredentials = "./atm-data/clients/demo"
 // credentials are what o says to sign in with.
 func (o *options) credentials(r *request) (client.Config, error) {
 	cfg := client.Config{Server: r.server, Timeout: o.timeout}
+	if o.tokenFile != "" {
+		return o.byToken(cfg, r)
+	}
 	if o.user != "" {
 		if o.passwordFile == "" || o.files.Cert != "" || o.files.Key != "" {
 			return cfg, exit.Usagef("--user goes with --password-file and --ca, and without --cert and --key")
@@ -324,6 +329,33 @@ func (o *options) credentials(r *request) (client.Config, error) {
 		return cfg, &exit.Error{Code: exit.NotAuthenticated, Err: err}
 	}
 	return cfg, nil
+}
+
+// byToken is cfg with the token in a file, and with a certificate when one is
+// named, which a token may be bound to.
+func (o *options) byToken(cfg client.Config, r *request) (client.Config, error) {
+	if o.user != "" {
+		return cfg, exit.Usagef("--token-file and --user exclude each other")
+	}
+	token, err := settings.Passphrase(o.tokenFile, "Token")()
+	if err != nil {
+		return cfg, &exit.Error{Code: exit.NotAuthenticated, Err: err}
+	}
+	cfg.Token = string(token)
+	if o.files.Cert != "" || o.files.Key != "" {
+		cfg.TLS, err = o.files.TLS()
+		return cfg, err
+	}
+	ca := o.files.CA
+	if ca == "" {
+		files, err := o.files.OrDefault(r.host, filepath.FromSlash(defaultCredentials))
+		if err != nil {
+			return cfg, err
+		}
+		ca = files.CA
+	}
+	cfg.TLS, err = client.Trusting(ca)
+	return cfg, err
 }
 
 func (o *options) carryOut(ctx context.Context, r *request) error {

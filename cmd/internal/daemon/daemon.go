@@ -52,6 +52,7 @@ type House struct {
 	ledger    *vault.Ledger
 	publisher *audit.Publisher
 	index     *audit.Index
+	tokens    *auth.Tokens
 	log       vault.CurrentLog
 	directory *auth.Directory
 	teller    *teller.Teller
@@ -155,7 +156,23 @@ func (h *House) openKeys() error {
 	if h.clientCA, err = certs.LoadAuthority(h.dir.ClientCA()); err != nil {
 		return err
 	}
+	text, err := durable.ReadSecret(h.dir.TokenKey())
+	if err != nil {
+		return err
+	}
+	key, err := certs.ParseKey(text)
+	if err != nil {
+		return fmt.Errorf("%s: %w", h.dir.TokenKey(), err)
+	}
+	if h.tokens, err = auth.NewTokens(h.Name(), key, time.Now); err != nil {
+		return fmt.Errorf("%s: %w", h.dir.TokenKey(), err)
+	}
 	return h.renewServerCertificate()
+}
+
+func (h *House) issueToken(subject, scope string, life time.Duration) (teller.Token, error) {
+	t, err := h.tokens.Issue(subject, scope, life)
+	return teller.Token(t), err
 }
 
 func (h *House) openVault() error {
@@ -192,6 +209,7 @@ func (h *House) openVault() error {
 		RotateVault: h.rotateVault,
 		Prove:       h.prove,
 		Index:       h.index,
+		IssueToken:  h.issueToken,
 		Realm:       h.dir.Config.Realm,
 		RotateAudit: h.rotateAudit,
 	})

@@ -77,6 +77,7 @@ func (h *House) newServer() (*server.Server, error) {
 	cfg.Authenticator = auth.New(auth.Config{
 		TrustDomain: h.Name(),
 		Realm:       h.dir.Config.Realm,
+		Tokens:      h.tokens,
 		Backdate:    certs.Backdate,
 		Directory:   h.directory,
 		VerifyChain: verifier.Verify,
@@ -84,6 +85,7 @@ func (h *House) newServer() (*server.Server, error) {
 	cfg.TLS = certs.ServerConfig(reloader, verifier)
 	cfg.Name = h.Name()
 	cfg.Audit = h.dir.Audit()
+	cfg.Tokens = h.tokens
 	cfg.Ready = h.parts
 	cfg.Backup = h.Backup
 	cfg.Grace = h.opts.Grace

@@ -1,0 +1,344 @@
+package auth
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"example.com/atm"
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// Tokens are JWT access tokens (RFC 9068): ES256, typ at+jwt, issued by this
+// server for itself. A library checks their signatures; before it sees one,
+// the form is checked more strictly than it would: one header of three known
+// members, no name twice, every claim that must be there, and times that are
+// plain whole numbers.
+
+const (
+	// MaxTokenLife is the longest a token can live.
+	MaxTokenLife = time.Hour
+
+	maxToken      = 4 << 10 // bytes
+	tokenSlack    = time.Minute
+	maxKnownGood  = 4096 // tokens whose signatures are remembered
+	thumbprintKey = "x5t#S256"
+)
+
+// Tokens issues and checks tokens.
+type Tokens struct {
+	issuer, audience string
+	key              *ecdsa.PrivateKey
+	kid              string
+	now              func() time.Time
+
+	mu   sync.RWMutex
+	good map[[sha256.Size]byte]*claims // guarded by mu; whose signature and form were good
+}
+
+// NewTokens returns the tokens of the server with this name and key, which is
+// on the curve P-256. now is the clock.
+func NewTokens(name string, key crypto.Signer, now func() time.Time) (*Tokens, error) {
+	private, ok := key.(*ecdsa.PrivateKey)
+	if !ok || private.Curve != elliptic.P256() {
+		return nil, errors.New("the key of tokens is none on the curve P-256")
+	}
+	t := &Tokens{
+		issuer: "https://" + name, audience: "https://" + name + "/RPC2",
+		key: private, now: now, good: make(map[[sha256.Size]byte]*claims),
+	}
+	x, y, err := t.point()
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, `{"crv":"P-256","kty":"EC","x":%q,"y":%q}`, x, y)) // RFC 7638
+	t.kid = base64.RawURLEncoding.EncodeToString(sum[:])
+	return t, nil
+}
+
+// point is the public key as JWK has it.
+func (t *Tokens) point() (x, y string, err error) {
+	public, err := t.key.PublicKey.Bytes()
+	if err != nil {
+		return "", "", err
+	}
+	const size = 32
+	return base64.RawURLEncoding.EncodeToString(public[1 : 1+size]), base64.RawURLEncoding.EncodeToString(public[1+size:]), nil
+}
+
+// JWKS is the public key (RFC 7517).
+func (t *Tokens) JWKS() ([]byte, error) {
+	x, y, err := t.point()
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(map[string]any{"keys": []any{map[string]string{
+		"kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": t.kid, "alg": "ES256", "use": "sig",
+	}}})
+}
+
+// Metadata describes the endpoints (RFC 8414).
+func (t *Tokens) Metadata() ([]byte, error) {
+	return json.Marshal(map[string]any{
+		"issuer": t.issuer, "token_endpoint": t.issuer + "/token", "revocation_endpoint": t.issuer + "/token/revoke",
+		"jwks_uri": t.issuer + "/.well-known/jwks.json", "grant_types_supported": []string{"client_credentials"},
+		"token_endpoint_auth_methods_supported": []string{"tls_client_auth", "client_secret_digest"},
+		"response_types_supported":              []string{},
+		"scopes_supported":                      []string{"*"},
+	})
+}
+
+// A Token is one that was issued.
+type Token struct {
+	Text    string
+	ID      string // jti
+	Expires time.Time
+}
+
+// Issue makes a token for subject, for the methods in scope, or "*".
+func (t *Tokens) Issue(subject, scope string, life time.Duration) (Token, error) {
+	if life < time.Second || life > MaxTokenLife {
+		return Token{}, fmt.Errorf("a token lives for a second to %v", MaxTokenLife)
+	}
+	now := t.now().Truncate(time.Second)
+	issued := Token{ID: rand.Text(), Expires: now.Add(life)}
+	token := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{
+		"iss": t.issuer, "aud": t.audience, "sub": subject, "client_id": subject,
+		"iat": now.Unix(), "exp": issued.Expires.Unix(), "jti": issued.ID, "scope": scope,
+	})
+	token.Header["typ"], token.Header["kid"] = "at+jwt", t.kid
+	var err error
+	issued.Text, err = token.SignedString(t.key)
+	return issued, err
+}
+
+// claims are what a good token says.
+type claims struct {
+	subject, id string
+	issued      time.Time
+	expires     time.Time
+	scope       []string
+	certificate string // thumbprint that it is bound to; empty when it is not
+}
+
+// verify returns the claims of a token that is good now. certificate is the
+// SHA-256 of the certificate that came with it, base64url, or "".
+func (t *Tokens) verify(text, certificate string) (*claims, error) {
+	if len(text) > maxToken {
+		return nil, &Error{"token too long"}
+	}
+	sum := sha256.Sum256([]byte(text))
+	t.mu.RLock()
+	c := t.good[sum]
+	t.mu.RUnlock()
+	if c == nil {
+		var err error
+		if c, err = t.parse(text); err != nil {
+			return nil, err
+		}
+		t.mu.Lock()
+		if len(t.good) >= maxKnownGood {
+			clear(t.good)
+		}
+		t.good[sum] = c
+		t.mu.Unlock()
+	}
+	switch now := t.now(); {
+	case !now.Before(c.expires):
+		return nil, &Error{"token expired"}
+	case c.issued.After(now.Add(tokenSlack)):
+		return nil, &Error{"token of the future"}
+	case c.certificate != "" && c.certificate != certificate:
+		return nil, &Error{"token bound to another certificate"}
+	}
+	return c, nil
+}
+
+var errToken = &Error{"malformed token"}
+
+// parse checks form and signature of a token, whatever the time.
+func (t *Tokens) parse(text string) (*claims, error) {
+	parts := strings.Split(text, ".")
+	if len(parts) != 3 {
+		return nil, errToken
+	}
+	header, err := object(parts[0])
+	if err != nil {
+		return nil, err
+	}
+	for name := range header {
+		if name != "alg" && name != "typ" && name != "kid" {
+			return nil, &Error{"token with an unknown header"}
+		}
+	}
+	switch {
+	case word(header["alg"]) != "ES256":
+		return nil, &Error{"token of another algorithm"}
+	case word(header["typ"]) != "at+jwt":
+		return nil, &Error{"token of another type"}
+	case word(header["kid"]) != t.kid:
+		return nil, &Error{"token of an unknown key"}
+	}
+	payload, err := object(parts[1])
+	if err != nil {
+		return nil, err
+	}
+	parser := jwt.NewParser(jwt.WithValidMethods([]string{"ES256"}), jwt.WithoutClaimsValidation(), jwt.WithStrictDecoding())
+	if _, err := parser.Parse(text, func(*jwt.Token) (any, error) { return &t.key.PublicKey, nil }); err != nil {
+		return nil, &Error{"token with a wrong signature"}
+	}
+	return t.claims(payload)
+}
+
+func (t *Tokens) claims(payload map[string]json.RawMessage) (*claims, error) {
+	c := &claims{subject: word(payload["sub"]), id: word(payload["jti"])}
+	iat, okIat := seconds(payload["iat"])
+	exp, okExp := seconds(payload["exp"])
+	c.issued, c.expires = iat, exp
+	_, _, okSub := atm.ParseSubject(c.subject)
+	scope, okScope := text(payload["scope"])
+	switch {
+	case word(payload["iss"]) != t.issuer:
+		return nil, &Error{"token of another issuer"}
+	case !t.isAudience(payload["aud"]):
+		return nil, &Error{"token for another audience"}
+	case !okSub || c.id == "" || !okIat || !okExp || !okScope:
+		return nil, &Error{"token without a claim that it needs"}
+	case exp.Sub(iat) > MaxTokenLife || !exp.After(iat):
+		return nil, &Error{"token that lives too long"}
+	}
+	c.scope = strings.Fields(scope)
+	for _, unknown := range []string{"act", "authorization_details"} {
+		if payload[unknown] != nil { // what narrows a token must not be passed over
+			return nil, &Error{"token with a grant, which are not known yet"}
+		}
+	}
+	if nbf := payload["nbf"]; nbf != nil {
+		from, ok := seconds(nbf)
+		if !ok || from.After(iat.Add(tokenSlack)) {
+			return nil, errToken
+		}
+	}
+	if cnf := payload["cnf"]; cnf != nil {
+		var bound map[string]string
+		if json.Unmarshal(cnf, &bound) != nil || len(bound) != 1 || bound[thumbprintKey] == "" {
+			return nil, &Error{"token bound in an unknown way"}
+		}
+		c.certificate = bound[thumbprintKey]
+	}
+	return c, nil
+}
+
+func (t *Tokens) isAudience(raw json.RawMessage) bool {
+	if word(raw) == t.audience {
+		return true
+	}
+	var several []string
+	return json.Unmarshal(raw, &several) == nil && slices.Contains(several, t.audience) && len(several) == 1
+}
+
+// object decodes a part of a token: base64url without padding of a JSON object
+// in which no name stands twice, at any depth.
+func object(part string) (map[string]json.RawMessage, error) {
+	data, err := base64.RawURLEncoding.Strict().DecodeString(part)
+	if err != nil || !bytes.HasPrefix(data, []byte("{")) || !distinct(data) {
+		return nil, errToken
+	}
+	var members map[string]json.RawMessage
+	if json.Unmarshal(data, &members) != nil {
+		return nil, errToken
+	}
+	return members, nil
+}
+
+// distinct reports whether data is one JSON value without a name twice in one
+// object.
+func distinct(data []byte) bool {
+	d := json.NewDecoder(bytes.NewReader(data))
+	var walk func(depth int) bool
+	walk = func(depth int) bool {
+		token, err := d.Token()
+		if err != nil || depth > 8 {
+			return false
+		}
+		switch token {
+		case json.Delim('{'):
+			names := make(map[string]bool)
+			for d.More() {
+				name, err := d.Token()
+				key, isText := name.(string)
+				if err != nil || !isText || names[key] || !walk(depth+1) {
+					return false
+				}
+				names[key] = true
+			}
+		case json.Delim('['):
+			for d.More() {
+				if !walk(depth + 1) {
+					return false
+				}
+			}
+		default:
+			return true
+		}
+		_, err = d.Token()
+		return err == nil
+	}
+	if !walk(0) {
+		return false
+	}
+	_, err := d.Token()
+	return errors.Is(err, io.EOF)
+}
+
+// text is a JSON string.
+func text(raw json.RawMessage) (string, bool) {
+	var s *string
+	if raw == nil || json.Unmarshal(raw, &s) != nil || s == nil {
+		return "", false
+	}
+	return *s, true
+}
+
+func word(raw json.RawMessage) string {
+	s, _ := text(raw)
+	return s
+}
+
+// plainSeconds is how a time is written: no sign, fraction or exponent.
+var plainSeconds = regexp.MustCompile(`^[1-9][0-9]{0,11}$`)
+
+func seconds(raw json.RawMessage) (time.Time, bool) {
+	if !plainSeconds.Match(raw) {
+		return time.Time{}, false
+	}
+	n, err := strconv.ParseInt(string(raw), 10, 64)
+	return time.Unix(n, 0), err == nil
+}
+
+// Read returns subject and id of a token that this server issued, whatever the
+// time.
+func (t *Tokens) Read(text string) (subject, id string, ok bool) {
+	if len(text) > maxToken {
+		return "", "", false
+	}
+	c, err := t.parse(text)
+	if err != nil {
+		return "", "", false
+	}
+	return c.subject, c.id, true
+}

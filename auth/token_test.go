@@ -1,0 +1,283 @@
+package auth_test
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/auth"
+)
+
+// tokenHouse is an authenticator with a clock and a key for tokens.
+type tokenHouse struct {
+	*auth.Authenticator
+	tokens    *auth.Tokens
+	directory *auth.Directory
+	key       *ecdsa.PrivateKey
+	kid       string
+	now       time.Time
+}
+
+func newTokenHouse(t testing.TB) *tokenHouse {
+	t.Helper()
+	h := &tokenHouse{now: time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC), directory: directory()}
+	var err error
+	if h.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+		t.Fatal(err)
+	}
+	clock := func() time.Time { return h.now }
+	if h.tokens, err = auth.NewTokens(domain, h.key, clock); err != nil {
+		t.Fatal(err)
+	}
+	h.Authenticator = auth.New(auth.Config{
+		TrustDomain: domain, Realm: domain, Directory: h.directory, Tokens: h.tokens, Now: clock,
+		VerifyChain: func([]*x509.Certificate, time.Time) error { return nil },
+	})
+	jwks, err := h.tokens.JWKS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var set struct{ Keys []struct{ Kid string } }
+	if err := json.Unmarshal(jwks, &set); err != nil {
+		t.Fatal(err)
+	}
+	h.kid = set.Keys[0].Kid
+	return h
+}
+
+func (h *tokenHouse) try(token string) (*atm.Caller, error) {
+	r := httptest.NewRequest(http.MethodPost, "/RPC2", nil)
+	r.Header.Set("Authorization", "Bearer "+token)
+	caller, _, err := h.Authenticate(r)
+	return caller, err
+}
+
+// sign makes a token of a header and claims, as they are written here.
+func (h *tokenHouse) sign(t testing.TB, header, claims string) string {
+	t.Helper()
+	b64 := base64.RawURLEncoding.EncodeToString
+	signed := b64([]byte(header)) + "." + b64([]byte(claims))
+	sum := sha256.Sum256([]byte(signed))
+	r, s, err := ecdsa.Sign(rand.Reader, h.key, sum[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signed + "." + b64(append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...))
+}
+
+func TestToken(t *testing.T) {
+	h := newTokenHouse(t)
+	token, err := h.tokens.Issue("user:demo", "inquiry deposit", 15*time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time its signature is remembered
+		caller, err := h.try(token.Text)
+		if err != nil || caller.Subject != "user:demo" || caller.Method != "jwt" || caller.ID != token.ID || caller.Key != h.kid ||
+			caller.Issuer != "https://"+domain || fmt.Sprint(caller.Scope) != "[inquiry deposit]" {
+			t.Fatalf("%+v, %v", caller, err)
+		}
+		if auth.Permit(caller.Principal, atm.Inquiry) != atm.Owned || auth.Permit(caller.Principal, atm.Withdraw) != atm.Nowhere {
+			t.Error("the scope is not what the token may do")
+		}
+	}
+	h.now = h.now.Add(15 * time.Minute)
+	if _, err := h.try(token.Text); err == nil {
+		t.Error("an expired token was let in")
+	}
+	if _, err := h.tokens.Issue("user:demo", "*", 61*time.Minute); err == nil {
+		t.Error("a token of more than an hour was issued")
+	}
+	other, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := auth.NewTokens(domain, crypto.Signer(other), time.Now); err == nil {
+		t.Error("a key on another curve was taken")
+	}
+}
+
+func TestTokenRevoked(t *testing.T) {
+	h := newTokenHouse(t)
+	issue := func() auth.Token {
+		token, err := h.tokens.Issue("user:demo", "*", time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token
+	}
+	first, second := issue(), issue()
+	h.directory.Revoke(map[string]time.Time{"jti:" + first.ID: h.now})
+	if _, err := h.try(first.Text); err == nil {
+		t.Error("a revoked token was let in")
+	}
+	if _, err := h.try(second.Text); err != nil {
+		t.Error(err)
+	}
+	h.now = h.now.Add(time.Second)
+	h.directory.Revoke(map[string]time.Time{"subject:user:demo": h.now})
+	if _, err := h.try(second.Text); err == nil {
+		t.Error("a token from before now was let in")
+	}
+	h.now = h.now.Add(time.Second)
+	if _, err := h.try(issue().Text); err != nil {
+		t.Errorf("a token from after it: %v", err)
+	}
+}
+
+func TestTokenBound(t *testing.T) {
+	h := newTokenHouse(t)
+	cert := certificate(t, time.Hour, "spiffe://atm.example/user/demo")
+	sum := sha256.Sum256(cert.Raw)
+	claims := strings.TrimSuffix(h.claims(), "}") + `,"cnf":{"x5t#S256":"` + base64.RawURLEncoding.EncodeToString(sum[:]) + `"}}`
+	token := h.sign(t, h.header(), claims)
+	if _, err := h.try(token); err == nil {
+		t.Error("a bound token was let in without its certificate")
+	}
+	h.now = time.Now()
+	token = h.sign(t, h.header(), strings.Replace(strings.TrimSuffix(h.claims(), "}"), "", "", 1)+`,"cnf":{"x5t#S256":"`+base64.RawURLEncoding.EncodeToString(sum[:])+`"}}`)
+	r := httptest.NewRequest(http.MethodPost, "/RPC2", nil)
+	r.Header.Set("Authorization", "Bearer "+token)
+	r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{cert}}
+	if caller, _, err := h.Authenticate(r); err != nil || caller.Subject != "user:demo" {
+		t.Errorf("with its certificate: %+v, %v", caller, err)
+	}
+}
+
+func (h *tokenHouse) header() string {
+	return fmt.Sprintf(`{"alg":"ES256","typ":"at+jwt","kid":%q}`, h.kid)
+}
+
+func (h *tokenHouse) claims() string {
+	return fmt.Sprintf(`{"iss":"https://%s","aud":"https://%s/RPC2","sub":"user:demo","iat":%d,"exp":%d,"jti":"x","scope":"*"}`,
+		domain, domain, h.now.Unix(), h.now.Unix()+900)
+}
+
+// TestTokenAttacks changes one thing at a time; all of them are signed with the
+// right key unless that is what is changed.
+func TestTokenAttacks(t *testing.T) {
+	h := newTokenHouse(t)
+	if _, err := h.try(h.sign(t, h.header(), h.claims())); err != nil {
+		t.Fatal(err)
+	}
+	header := func(old, by string) string { return h.sign(t, strings.Replace(h.header(), old, by, 1), h.claims()) }
+	claims := func(old, by string) string { return h.sign(t, h.header(), strings.Replace(h.claims(), old, by, 1)) }
+	good := h.sign(t, h.header(), h.claims())
+	parts := strings.Split(good, ".")
+	b64 := base64.RawURLEncoding.EncodeToString
+	public, err := h.key.PublicKey.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	hs256 := func() string {
+		signed := b64([]byte(strings.Replace(h.header(), "ES256", "HS256", 1))) + "." + parts[1]
+		mac := hmac.New(sha256.New, public)
+		mac.Write([]byte(signed))
+		return signed + "." + b64(mac.Sum(nil))
+	}
+	iat, exp := fmt.Sprint(h.now.Unix()), fmt.Sprint(h.now.Unix()+900)
+	for name, token := range map[string]string{
+		"empty":                        "",
+		"no token":                     "abc",
+		"two parts":                    parts[0] + "." + parts[1],
+		"four parts":                   good + ".x",
+		"stripped signature":           parts[0] + "." + parts[1] + ".",
+		"alg none":                     b64([]byte(strings.Replace(h.header(), "ES256", "none", 1))) + "." + parts[1] + ".",
+		"HS256 with the public key":    hs256(),
+		"alg in lower case":            header("ES256", "es256"),
+		"alg ES384":                    header("ES256", "ES384"),
+		"no alg":                       header(`"alg":"ES256",`, ""),
+		"two algs":                     header(`"alg":"ES256",`, `"alg":"none","alg":"ES256",`),
+		"typ JWT":                      header("at+jwt", "JWT"),
+		"no typ":                       header(`"typ":"at+jwt",`, ""),
+		"another kid":                  header(h.kid, "other"),
+		"a kid that is a path":         header(h.kid, "../../keys/token.key"),
+		"a kid that is SQL":            header(h.kid, "x' OR '1'='1"),
+		"no kid":                       header(`,"kid":"`+h.kid+`"`, ""),
+		"jku":                          header(`{`, `{"jku":"https://evil.example/jwks.json",`),
+		"jwk":                          header(`{`, `{"jwk":{"kty":"EC"},`),
+		"x5u":                          header(`{`, `{"x5u":"https://evil.example/c.pem",`),
+		"crit":                         header(`{`, `{"crit":["exp"],`),
+		"b64":                          header(`{`, `{"b64":false,`),
+		"a header that is an array":    h.sign(t, `["ES256"]`, h.claims()),
+		"claims that are an array":     h.sign(t, h.header(), `[]`),
+		"claims that are no JSON":      h.sign(t, h.header(), `{"iss"`),
+		"something after the claims":   h.sign(t, h.header(), h.claims()+`{}`),
+		"another issuer":               claims("https://"+domain+`","aud`, `https://evil.example","aud`),
+		"no issuer":                    claims(`"iss":"https://`+domain+`",`, ""),
+		"another audience":             claims(domain+"/RPC2", domain+"/other"),
+		"no audience":                  claims(`"aud":"https://`+domain+`/RPC2",`, ""),
+		"two audiences":                claims(`"https://`+domain+`/RPC2"`, `["https://`+domain+`/RPC2","https://evil.example"]`),
+		"two subjects":                 claims(`"sub":"user:demo",`, `"sub":"user:demo","sub":"service:till-1",`),
+		"no subject":                   claims(`"sub":"user:demo",`, ""),
+		"nobody":                       claims("user:demo", "user:mallory"),
+		"the program itself":           claims("user:demo", "system:init"),
+		"a subject that is a number":   claims(`"user:demo"`, "7"),
+		"no jti":                       claims(`"jti":"x",`, ""),
+		"an empty jti":                 claims(`"jti":"x"`, `"jti":""`),
+		"no scope":                     claims(`,"scope":"*"`, ""),
+		"a scope that is an array":     claims(`"scope":"*"`, `"scope":["*"]`),
+		"no iat":                       claims(`"iat":`+iat+",", ""),
+		"no exp":                       claims(`"exp":`+exp+",", ""),
+		"exp as text":                  claims(exp, `"`+exp+`"`),
+		"exp with an exponent":         claims(exp, "1e18"),
+		"exp with a fraction":          claims(exp, exp+".5"),
+		"exp negative":                 claims(exp, "-1"),
+		"exp huge":                     claims(exp, "99999999999999999999"),
+		"exp null":                     claims(exp, "null"),
+		"exp before iat":               claims(exp, iat),
+		"more than an hour":            claims(exp, fmt.Sprint(h.now.Unix()+3601)),
+		"expired":                      h.sign(t, h.header(), strings.NewReplacer(iat, fmt.Sprint(h.now.Unix()-1000), exp, fmt.Sprint(h.now.Unix()-1)).Replace(h.claims())),
+		"of the future":                h.sign(t, h.header(), strings.NewReplacer(iat, fmt.Sprint(h.now.Unix()+300), exp, fmt.Sprint(h.now.Unix()+600)).Replace(h.claims())),
+		"not before much later":        claims(`"jti"`, `"nbf":`+fmt.Sprint(h.now.Unix()+300)+`,"jti"`),
+		"bound to a certificate":       claims(`"jti"`, `"cnf":{"x5t#S256":"abc"},"jti"`),
+		"bound in an unknown way":      claims(`"jti"`, `"cnf":{"jkt":"abc"},"jti"`),
+		"bound to nothing":             claims(`"jti"`, `"cnf":{},"jti"`),
+		"a grant":                      claims(`"jti"`, `"authorization_details":[],"jti"`),
+		"an actor":                     claims(`"jti"`, `"act":{"sub":"user:demo"},"jti"`),
+		"padded":                       parts[0] + "=." + parts[1] + "." + parts[2],
+		"a line break inside":          parts[0] + ".\n" + parts[1] + "." + parts[2],
+		"a space at the end":           good + " ",
+		"too long":                     good + strings.Repeat("A", 5000),
+		"a flipped bit of the payload": parts[0] + "." + strings.Replace(parts[1], parts[1][10:11], "_", 1) + "." + parts[2],
+		"deep nesting":                 claims(`"jti"`, `"x":`+strings.Repeat("[", 50)+strings.Repeat("]", 50)+`,"jti"`),
+		"a name twice deep inside":     claims(`"jti"`, `"x":{"a":1,"a":2},"jti"`),
+	} {
+		caller, err := h.try(token)
+		var failure *auth.Error
+		if !errors.As(err, &failure) {
+			t.Errorf("%s: %+v, %v", name, caller, err)
+		}
+	}
+	r := httptest.NewRequest(http.MethodPost, "/RPC2?access_token="+good, nil)
+	if _, _, err := h.Authenticate(r); !errors.Is(err, auth.ErrNothing) {
+		t.Errorf("a token in the query: %v", err)
+	}
+}
+
+func FuzzToken(f *testing.F) {
+	h := newTokenHouse(f)
+	good := h.sign(f, h.header(), h.claims())
+	f.Add(good)
+	f.Add("a.b.c")
+	f.Fuzz(func(t *testing.T, token string) {
+		if caller, err := h.try(token); err == nil && token != good {
+			t.Fatalf("%q is %+v", token, caller)
+		}
+	})
+}

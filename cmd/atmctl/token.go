@@ -1,0 +1,69 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/internal/durable"
+	"github.com/spf13/cobra"
+)
+
+func (p *program) tokenCommand() *cobra.Command {
+	var subject, out string
+	var scope []string
+	var life time.Duration
+	issue := &cobra.Command{
+		Use:     "issue --for KIND:NAME --out FILE",
+		Short:   "Issue a token for somebody",
+		Example: "  atmctl token issue --for service:billing --scope inquiry --scope deposit --ttl 15m --out billing.token",
+		Args:    exit.Args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			who, err := userSubject(subject)
+			if err != nil {
+				return err
+			}
+			if out == "" {
+				return exit.Usagef("--out is missing: a file for the token")
+			}
+			if _, err := os.Lstat(out); !errors.Is(err, fs.ErrNotExist) {
+				return exit.Usagef("%s exists; choose another file", out)
+			}
+			if life < time.Second || life > time.Hour {
+				return exit.Usagef("--ttl is a second to an hour")
+			}
+			result, err := p.call(cmd.Context(), string(atm.TokenIssue), who, strings.Join(scope, " "), strconv.Itoa(int(life/time.Second)))
+			if err != nil {
+				return err
+			}
+			record, _ := result.(map[string]any)
+			token, ok := record["token"].(string)
+			if !ok {
+				return errors.New("the server's answer has no token")
+			}
+			if err := durable.CreateFile(out, []byte(token+"\n"), 0o600); err != nil {
+				return err
+			}
+			return p.print([]string{"jti", "expires", "file"}, []any{map[string]any{"jti": record["jti"], "expires": record["expires"], "file": out}})
+		},
+	}
+	issue.Flags().StringVar(&subject, "for", "", "`subject`: user:NAME or service:NAME")
+	issue.Flags().StringArrayVar(&scope, "scope", nil, "`method` that it is for, or several separated by spaces; repeatable (default all)")
+	issue.Flags().DurationVar(&life, "ttl", 15*time.Minute, "its life, at most an hour")
+	issue.Flags().StringVar(&out, "out", "", "`file` for the token")
+	revoke := &cobra.Command{
+		Use: "revoke JTI", Short: "Make a token count no longer", Args: exit.Args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if _, err := p.call(cmd.Context(), string(atm.TokenRevoke), args[0]); err != nil {
+				return err
+			}
+			return p.tell(map[string]string{"jti": args[0]}, "token %s is revoked\n", args[0])
+		},
+	}
+	return group(&cobra.Command{Use: "token", Short: "Issue and revoke tokens"}, issue, revoke)
+}

@@ -1,0 +1,150 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"example.com/atm"
+	"example.com/atm/teller"
+	"example.com/atm/xmlrpc"
+)
+
+// maxForm bounds the form that is posted to the token endpoints, in bytes.
+const maxForm = 8 << 10
+
+// form reads the form of a request, or answers and returns nil. No parameter
+// stands in it twice (RFC 6749, section 3.2).
+func form(w http.ResponseWriter, r *http.Request) url.Values {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", "POST")
+		xmlrpc.Decline(w, http.StatusMethodNotAllowed, "Tokens are asked for with POST.")
+		return nil
+	}
+	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || media != "application/x-www-form-urlencoded" {
+		xmlrpc.Decline(w, http.StatusUnsupportedMediaType, "The Content-Type is application/x-www-form-urlencoded.")
+		return nil
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxForm+1))
+	if err != nil || len(body) > maxForm {
+		xmlrpc.Decline(w, http.StatusRequestEntityTooLarge, "The form is too large, or did not arrive.")
+		return nil
+	}
+	values, err := url.ParseQuery(string(body))
+	for _, several := range values {
+		if len(several) > 1 {
+			err = errors.New("twice")
+		}
+	}
+	if err != nil {
+		oauthError(w, "invalid_request")
+		return nil
+	}
+	return values
+}
+
+// tokenCaller signs in who asks for a token, by certificate or Digest: a token
+// does not beget tokens.
+func (s *Server) tokenCaller(w http.ResponseWriter, r *http.Request) *atm.Caller {
+	if err := s.cross.Check(r); err != nil {
+		xmlrpc.Decline(w, http.StatusForbidden, "Requests from other sites' pages are refused.")
+		return nil
+	}
+	caller := s.signIn(w, r)
+	if caller != nil && caller.Method == "jwt" {
+		oauthError(w, "unauthorized_client")
+		return nil
+	}
+	return caller
+}
+
+// serveToken gives a caller a token for themselves (RFC 6749, section 4.4).
+func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
+	caller := s.tokenCaller(w, r)
+	if caller == nil {
+		return
+	}
+	values := form(w, r)
+	if values == nil {
+		return
+	}
+	if values.Get("grant_type") != "client_credentials" {
+		oauthError(w, "unsupported_grant_type")
+		return
+	}
+	token, scope, err := s.cfg.Teller.SelfToken(r.Context(), caller, values.Get("scope"))
+	var malformed *teller.MalformedError
+	switch {
+	case errors.As(err, &malformed):
+		oauthError(w, "invalid_scope")
+	case err != nil:
+		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot issue a token at the moment.")
+	default:
+		writeJSON(w, http.StatusOK, map[string]any{
+			"access_token": token.Text, "token_type": "Bearer", "expires_in": tokenSeconds, "scope": scope,
+		})
+	}
+}
+
+// tokenSeconds is how long a token of /token lives.
+const tokenSeconds = 900
+
+// serveTokenRevoke gives a token up (RFC 7009). What is no token of ours is
+// none already.
+func (s *Server) serveTokenRevoke(w http.ResponseWriter, r *http.Request) {
+	caller := s.tokenCaller(w, r)
+	if caller == nil {
+		return
+	}
+	values := form(w, r)
+	if values == nil {
+		return
+	}
+	if values.Get("token") == "" {
+		oauthError(w, "invalid_request")
+		return
+	}
+	if subject, id, ok := s.cfg.Tokens.Read(values.Get("token")); ok {
+		if err := s.cfg.Teller.GiveUpToken(r.Context(), caller, subject, id); err != nil {
+			xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot revoke a token at the moment.")
+			return
+		}
+	}
+	w.WriteHeader(http.StatusOK)
+}
+
+// serveWellKnown describes the tokens to whoever asks.
+func (s *Server) serveWellKnown(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		xmlrpc.Decline(w, http.StatusMethodNotAllowed, "This is only read.")
+		return
+	}
+	describe := s.cfg.Tokens.JWKS
+	if strings.HasSuffix(r.URL.Path, "oauth-authorization-server") {
+		describe = s.cfg.Tokens.Metadata
+	}
+	text, err := describe()
+	if err != nil {
+		xmlrpc.Decline(w, http.StatusInternalServerError, "The server cannot tell.")
+		return
+	}
+	w.Header().Set("Cache-Control", "public, max-age=300")
+	w.Header().Set("Content-Type", "application/json")
+	w.Write(text)
+}
+
+func oauthError(w http.ResponseWriter, code string) {
+	writeJSON(w, http.StatusBadRequest, map[string]any{"error": code})
+}
+
+func writeJSON(w http.ResponseWriter, status int, value any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(value)
+}

@@ -1,0 +1,98 @@
+package teller
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+	"example.com/atm/vault"
+)
+
+const (
+	tokenLife     = 15 * time.Minute
+	tokenLifeMost = time.Hour
+)
+
+// checkScope reads a scope: names of methods, or * for all.
+func (t *Teller) checkScope(scope string) (string, error) {
+	words := strings.Fields(scope)
+	if len(words) == 0 {
+		return "*", nil
+	}
+	for _, word := range words {
+		op := atm.Operation(word)
+		if word != "*" && t.ops[op] == nil && op != atm.AuditRead && op != atm.Backup {
+			return "", malformed("there is no method %q for a scope", shorten(word))
+		}
+	}
+	slices.Sort(words)
+	return strings.Join(slices.Compact(words), " "), nil
+}
+
+func issueToken(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
+	if err := checkSubject(in.args[0].Text); err != nil {
+		return nil, err
+	}
+	scope, err := t.checkScope(in.args[1].Text)
+	if err != nil {
+		return nil, err
+	}
+	life := tokenLife
+	if arg := in.args[2]; arg.Given() {
+		n, ok := wholeNumber(arg.Text, int64(tokenLifeMost/time.Second))
+		if !ok {
+			return nil, malformed("the seconds of a token are a number from 1 to 3600")
+		}
+		life = time.Duration(n) * time.Second
+	}
+	token, err := t.cfg.IssueToken(in.args[0].Text, scope, life)
+	if err != nil {
+		return nil, err
+	}
+	return vault.Report{Result: atm.Record{ // the log keeps its hash
+		{Name: "token", Value: token.Text},
+		{Name: "jti", Value: token.ID},
+		{Name: "expires", Value: token.Expires.UTC().Format(time.RFC3339)},
+	}}, nil
+}
+
+// SelfToken makes a token for caller, and records that. An error is the
+// caller's fault.
+func (t *Teller) SelfToken(ctx context.Context, caller *atm.Caller, scope string) (Token, string, error) {
+	scope, err := t.checkScope(scope)
+	if err != nil {
+		return Token{}, "", err
+	}
+	token, err := t.cfg.IssueToken(caller.Subject, scope, tokenLife)
+	if err != nil {
+		return Token{}, "", err
+	}
+	status := t.cfg.Ledger.Do(ctx, vault.Command{
+		Event: audit.EventAdmin, Operation: atm.TokenSelf, Caller: caller, Rule: vault.Report{},
+		Args: []audit.Arg{{Name: "jti", Value: token.ID}, {Name: "scope", Value: scope}},
+	})
+	if status.Receipt == "" {
+		return Token{}, "", ErrUnavailable
+	}
+	return token, scope, nil
+}
+
+// GiveUpToken revokes a token at the wish of caller: one of their own, or
+// anybody's for who may revoke tokens. Others are left as they are, and
+// nothing is said about them.
+func (t *Teller) GiveUpToken(ctx context.Context, caller *atm.Caller, subject, id string) error {
+	if subject != caller.Subject && t.cfg.Permit(caller.Principal, atm.TokenRevoke) != atm.Everywhere {
+		return nil
+	}
+	status := t.cfg.Ledger.Do(ctx, vault.Command{
+		Event: audit.EventAdmin, Operation: atm.TokenGiveUp, Caller: caller, Rule: vault.Revoke{Name: "jti:" + id},
+		Args: []audit.Arg{{Name: "jti", Value: id}},
+	})
+	if status.Receipt == "" {
+		return ErrUnavailable
+	}
+	return nil
+}
