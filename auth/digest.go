@@ -228,6 +228,15 @@ func (d *digest) forget(now time.Time) {
 	}
 }
 
+// Claimed is the user name that an Authorization header claims, and "" when it
+// claims none. It proves nothing.
+func Claimed(header string) string {
+	if p, err := parseDigest(header); err == nil {
+		return p.username
+	}
+	return ""
+}
+
 // digestParams are the parameters of an Authorization header.
 type digestParams struct {
 	username, realm, nonce, uri, response, qop, count, cnonce string

@@ -13,8 +13,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -87,13 +89,14 @@ const writeTimeout = 60 * time.Second
 
 // A Server answers requests.
 type Server struct {
-	cfg    Config
-	rpc    *xmlrpc.Server[*session]
-	audit  http.Handler
-	cross  *http.CrossOriginProtection
-	trail  *trail
-	http   *http.Server
-	states connStates
+	cfg      Config
+	rpc      *xmlrpc.Server[*session]
+	audit    http.Handler
+	cross    *http.CrossOriginProtection
+	trail    *trail
+	throttle *auth.Throttle
+	http     *http.Server
+	states   connStates
 
 	draining atomic.Bool
 }
@@ -112,10 +115,11 @@ func New(cfg Config) (*Server, error) {
 		}
 	}
 	s := &Server{
-		cfg:   cfg,
-		audit: http.StripPrefix("/audit", logFiles(cfg.Audit)),
-		cross: http.NewCrossOriginProtection(),
-		trail: newTrail(cfg.Teller, cfg.Log),
+		cfg:      cfg,
+		audit:    http.StripPrefix("/audit", logFiles(cfg.Audit)),
+		cross:    http.NewCrossOriginProtection(),
+		trail:    newTrail(cfg.Teller, cfg.Log),
+		throttle: auth.NewThrottle(time.Now),
 	}
 	var err error
 	if s.rpc, err = s.methods(); err != nil {
@@ -240,6 +244,16 @@ func (s *Server) serveRPC(w http.ResponseWriter, r *http.Request) {
 
 // signIn returns who sent r, or answers and returns nil.
 func (s *Server) signIn(w http.ResponseWriter, r *http.Request) *atm.Caller {
+	from, user := auth.Address(r.RemoteAddr), ""
+	if header := r.Header.Get("Authorization"); header != "" {
+		user = auth.Claimed(header)
+		if wait := s.throttle.Wait(from, user); wait > 0 {
+			s.cfg.Metrics.signIn(presented(r), "throttled")
+			w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+			xmlrpc.Decline(w, http.StatusTooManyRequests, "Too many sign-ins from your address have failed.")
+			return nil
+		}
+	}
 	caller, fields, err := s.cfg.Authenticator.Authenticate(r)
 	if err == nil {
 		s.cfg.Metrics.signIn(caller.Method, "ok")
@@ -256,6 +270,7 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) *atm.Caller {
 		return nil
 	case errors.As(err, &failure):
 		s.cfg.Metrics.signIn(presented(r), "failed")
+		s.throttle.Failed(from, user)
 		s.trail.signInFailed(r, failure.Reason)
 	}
 	w.Header()["Www-Authenticate"] = s.cfg.Authenticator.Challenges(errors.Is(err, auth.ErrStale))

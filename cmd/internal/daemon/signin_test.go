@@ -4,7 +4,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"net"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -86,6 +88,43 @@ func TestCertificateAndHeader(t *testing.T) {
 		if count(entries, func(e *audit.Entry) bool { return e.Reason == reason }) == 0 {
 			t.Errorf("no entry says %q", reason)
 		}
+	}
+}
+
+// TestThrottled fails too often: 429 with Retry-After, while a certificate from
+// the same address works, and the user from another one.
+func TestThrottled(t *testing.T) {
+	h := start(t, nil)
+	withAlice(t, h)
+	nobody := h.tls(t, "demo")
+	nobody.GetClientCertificate = nil
+	c := httpClient(t, nobody)
+	resp, _ := h.post(t, c, call("inquiry", "200"), nil)
+	wrong := strings.Replace(digestOf(t, resp, 1), "response=\"", "response=\"0", 1)
+	wrong = regexp.MustCompile(`response="0([0-9a-f]{63})[0-9a-f]`).ReplaceAllString(wrong, `response="0$1`)
+	throttled := 0
+	for range 150 {
+		resp, _ := h.post(t, c, call("inquiry", "200"), func(r *http.Request) { r.Header.Set("Authorization", wrong) })
+		switch resp.StatusCode {
+		case http.StatusTooManyRequests:
+			if throttled++; resp.Header.Get("Retry-After") == "" {
+				t.Error("429 without Retry-After")
+			}
+		case http.StatusUnauthorized:
+		default:
+			t.Fatal(resp.Status)
+		}
+	}
+	if throttled < 20 {
+		t.Errorf("%d of 150 failures were throttled", throttled)
+	}
+	must(t)(h.as(t, "demo").Inquiry(t.Context(), account))
+	resp, _ = h.post(t, c, call("inquiry", "200"), nil)
+	elsewhere := &http.Transport{TLSClientConfig: nobody, DialContext: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}).DialContext}
+	defer elsewhere.CloseIdleConnections()
+	resp, text := h.post(t, &http.Client{Transport: elsewhere}, call("inquiry", "200"), func(r *http.Request) { r.Header.Set("Authorization", digestOf(t, resp, 1)) })
+	if resp.StatusCode != 200 || !strings.Contains(text, "50.00") {
+		t.Errorf("alice from elsewhere: %s %s", resp.Status, text)
 	}
 }
 

@@ -1,0 +1,110 @@
+package auth
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// A Throttle slows down who fails to sign in too often, by address and by
+// address and user name. It locks no account: the user signs in from elsewhere
+// as ever, and with a certificate from everywhere.
+type Throttle struct {
+	now func() time.Time
+
+	mu       sync.Mutex
+	limiters map[string]*rate.Limiter // guarded by mu
+}
+
+const (
+	// An address may fail a thousand times, and ten times a second from then
+	// on; with one user name a hundred times, and once a second.
+	addressBurst, addressRate = 1000, 10
+	userBurst, userRate       = 100, 1
+
+	// maxThrottled bounds the limiters, of about 150 bytes each. When there
+	// are more, some are forgotten.
+	maxThrottled = 64 << 10
+)
+
+// NewThrottle returns a throttle with this clock.
+func NewThrottle(now func() time.Time) *Throttle {
+	return &Throttle{now: now, limiters: make(map[string]*rate.Limiter)}
+}
+
+// Wait returns how long somebody has to wait who has failed too often, and 0
+// for others.
+func (t *Throttle) Wait(from netip.Addr, user string) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.now()
+	wait := time.Duration(0)
+	for _, key := range keys(from, user) {
+		l := t.limiters[key]
+		if l == nil {
+			continue
+		}
+		if missing := 1 - l.TokensAt(now); missing > 0 {
+			wait = max(wait, time.Duration(missing/float64(l.Limit())*float64(time.Second)))
+		}
+	}
+	return wait
+}
+
+// Failed counts a failed sign-in.
+func (t *Throttle) Failed(from netip.Addr, user string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i, key := range keys(from, user) {
+		l := t.limiters[key]
+		if l == nil {
+			t.makeRoom()
+			l = rate.NewLimiter(addressRate, addressBurst)
+			if i > 0 {
+				l = rate.NewLimiter(userRate, userBurst)
+			}
+			t.limiters[key] = l
+		}
+		l.AllowN(t.now(), 1)
+	}
+}
+
+// makeRoom forgets limiters when there are too many: those that are full
+// again, and when that is not enough, any. The caller holds t.mu.
+func (t *Throttle) makeRoom() {
+	if len(t.limiters) < maxThrottled {
+		return
+	}
+	now := t.now()
+	for key, l := range t.limiters {
+		if l.TokensAt(now) >= float64(l.Burst()) {
+			delete(t.limiters, key)
+		}
+	}
+	for key := range t.limiters {
+		if len(t.limiters) < maxThrottled*7/8 {
+			return
+		}
+		delete(t.limiters, key)
+	}
+}
+
+// keys are what failures are counted under: the address, of IPv6 its /64, and
+// the address with the name.
+func keys(from netip.Addr, user string) []string {
+	if from.Is6() {
+		if prefix, err := from.Prefix(64); err == nil {
+			from = prefix.Addr()
+		}
+	}
+	address := from.String()
+	if user == "" {
+		return []string{address}
+	}
+	if len(user) > 64 {
+		user = user[:64]
+	}
+	return []string{address, address + " " + user}
+}
