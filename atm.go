@@ -45,6 +45,7 @@ const (
 	UserRevoke      Operation = "admin.user.revoke"
 	CertRevoke      Operation = "admin.cert.revoke"
 	TokenIssue      Operation = "admin.token.issue"
+	GrantCreate     Operation = "admin.grant.create"
 	TokenRevoke     Operation = "admin.token.revoke"
 	VaultRotate     Operation = "admin.vault.rotate"
 	AuditList       Operation = "admin.audit.list"
@@ -94,6 +95,7 @@ const (
 	HoldNotPending        Code = "HOLD_NOT_PENDING"
 	HoldExpired           Code = "HOLD_EXPIRED"
 	HoldAmountExceeded    Code = "HOLD_AMOUNT_EXCEEDED"
+	GrantExceeded         Code = "GRANT_EXCEEDED"
 	Fault                 Code = "FAULT"
 	IdempotencyConflict   Code = "IDEMPOTENCY_CONFLICT"
 	IdempotencyKeyExpired Code = "IDEMPOTENCY_KEY_EXPIRED"
@@ -203,6 +205,11 @@ type Principal struct {
 	// Scope are the operations that a token is for; nil for all that the roles
 	// may do.
 	Scope []Operation
+
+	// Actor is who acts for the subject under a grant, and Grant is its id;
+	// empty when the subject acts itself.
+	Actor string
+	Grant string
 }
 
 // Has reports whether p holds role r.

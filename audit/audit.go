@@ -237,6 +237,9 @@ func (e *Entry) appendWho(w *writer) {
 	}
 	w.key("who")
 	w.open('{')
+	if e.Caller.Actor != "" {
+		w.field("actor", e.Caller.Actor)
+	}
 	if len(e.Caller.Roles) > 0 {
 		w.key("roles")
 		w.open('[')
@@ -286,6 +289,7 @@ type wire struct {
 	Time    string `json:"t"`
 	Version int    `json:"v"`
 	Who     *struct {
+		Actor   string     `json:"actor"`
 		Roles   []atm.Role `json:"roles"`
 		Subject string     `json:"subject"`
 	} `json:"who"`
@@ -322,7 +326,7 @@ func ParseEntry(leaf []byte) (*Entry, error) {
 		e.Reason = in.Reason
 	}
 	if in.Who != nil {
-		e.Caller = &atm.Caller{Principal: atm.Principal{Subject: in.Who.Subject, Roles: in.Who.Roles}}
+		e.Caller = &atm.Caller{Principal: atm.Principal{Subject: in.Who.Subject, Roles: in.Who.Roles, Actor: in.Who.Actor}}
 		if in.Cred != nil {
 			e.Caller.Credential = atm.Credential{
 				Method: in.Cred.Method, SHA256: in.Cred.SHA256, Serial: in.Cred.Serial, User: in.Cred.User,

@@ -147,7 +147,12 @@ func (a *Authenticator) Authenticate(r *http.Request) (*atm.Caller, http.Header,
 	if err != nil {
 		return nil, nil, err
 	}
-	if byCertificate != nil && byCertificate.Subject != caller.Subject {
+	// Under a grant it is the actor who comes with a certificate.
+	sender := caller.Subject
+	if caller.Actor != "" {
+		sender = caller.Actor
+	}
+	if byCertificate != nil && byCertificate.Subject != sender {
 		return nil, nil, &Error{"certificate and header of two subjects"}
 	}
 	return caller, fields, nil
@@ -198,12 +203,23 @@ func (a *Authenticator) token(r *http.Request, text string) (*atm.Caller, error)
 	if a.cfg.Directory.isRevoked("jti:"+c.id, c.subject, c.issued) {
 		return nil, &Error{"token revoked"}
 	}
+	principal := atm.Principal{Subject: c.subject, Roles: member.Roles}
+	if c.actor != "" {
+		if _, known := a.cfg.Directory.Member(c.actor); !known {
+			return nil, &Error{"token for somebody unknown"}
+		}
+		if a.cfg.Directory.isRevoked("", c.actor, c.issued) {
+			return nil, &Error{"token revoked"}
+		}
+		principal.Actor, principal.Grant = c.actor, c.id
+	}
 	scope := make([]atm.Operation, len(c.scope))
 	for i, method := range c.scope {
 		scope[i] = atm.Operation(method)
 	}
+	principal.Scope = scope
 	return &atm.Caller{
-		Principal:  atm.Principal{Subject: c.subject, Roles: member.Roles, Scope: scope},
+		Principal:  principal,
 		Credential: atm.Credential{Method: "jwt", Issuer: a.cfg.Tokens.issuer, ID: c.id, Key: a.cfg.Tokens.kid},
 		IP:         Address(r.RemoteAddr).String(),
 	}, nil

@@ -52,6 +52,7 @@ var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 	atm.UserEnable:      operator,
 	atm.UserRevoke:      operator,
 	atm.CertRevoke:      operator,
+	atm.GrantCreate:     {atm.Customer: atm.Owned},
 	atm.TokenIssue:      operator,
 	atm.TokenRevoke:     operator,
 	atm.VaultRotate:     operator,

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -111,15 +112,21 @@ type Token struct {
 
 // Issue makes a token for subject, for the methods in scope, or "*".
 func (t *Tokens) Issue(subject, scope string, life time.Duration) (Token, error) {
+	return t.issue(subject, scope, life, nil)
+}
+
+func (t *Tokens) issue(subject, scope string, life time.Duration, more jwt.MapClaims) (Token, error) {
 	if life < time.Second || life > MaxTokenLife {
 		return Token{}, fmt.Errorf("a token lives for a second to %v", MaxTokenLife)
 	}
 	now := t.now().Truncate(time.Second)
 	issued := Token{ID: rand.Text(), Expires: now.Add(life)}
-	token := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{
+	all := jwt.MapClaims{
 		"iss": t.issuer, "aud": t.audience, "sub": subject, "client_id": subject,
 		"iat": now.Unix(), "exp": issued.Expires.Unix(), "jti": issued.ID, "scope": scope,
-	})
+	}
+	maps.Copy(all, more)
+	token := jwt.NewWithClaims(jwt.SigningMethodES256, all)
 	token.Header["typ"], token.Header["kid"] = "at+jwt", t.kid
 	var err error
 	issued.Text, err = token.SignedString(t.key)
@@ -133,6 +140,7 @@ type claims struct {
 	expires     time.Time
 	scope       []string
 	certificate string // thumbprint that it is bound to; empty when it is not
+	actor       string // who acts for the subject under a grant; empty for the subject itself
 }
 
 // verify returns the claims of a token that is good now. certificate is the
@@ -222,10 +230,8 @@ func (t *Tokens) claims(payload map[string]json.RawMessage) (*claims, error) {
 		return nil, &Error{"token that lives too long"}
 	}
 	c.scope = strings.Fields(scope)
-	for _, unknown := range []string{"act", "authorization_details"} {
-		if payload[unknown] != nil { // what narrows a token must not be passed over
-			return nil, &Error{"token with a grant, which are not known yet"}
-		}
+	if c.actor, okSub = grantee(payload); !okSub { // what narrows a token is not passed over
+		return nil, &Error{"token with a malformed grant"}
 	}
 	if nbf := payload["nbf"]; nbf != nil {
 		from, ok := seconds(nbf)
@@ -241,6 +247,44 @@ func (t *Tokens) claims(payload map[string]json.RawMessage) (*claims, error) {
 		c.certificate = bound[thumbprintKey]
 	}
 	return c, nil
+}
+
+// grantee reads who acts under the grant of a token (RFC 8693, section 4.1),
+// and "" when it has no grant. What the grant allows is in the vault; the token
+// must say that it has one (RFC 9396).
+func grantee(payload map[string]json.RawMessage) (string, bool) {
+	act, details := payload["act"], payload["authorization_details"]
+	if act == nil && details == nil {
+		return "", true
+	}
+	var actor map[string]string
+	var grants []struct{ Type string }
+	if json.Unmarshal(act, &actor) != nil || json.Unmarshal(details, &grants) != nil || len(actor) != 1 || len(grants) != 1 || grants[0].Type != grantType {
+		return "", false
+	}
+	_, _, ok := atm.ParseSubject(actor["sub"])
+	return actor["sub"], ok
+}
+
+// grantType is the type of the authorization details of a grant.
+const grantType = "atm_grant"
+
+// A GrantToken is what the token of a grant says beside what every token does.
+type GrantToken struct {
+	Grantee    string
+	Account    string
+	Operations []string
+	Cap        string
+}
+
+// IssueGrant makes the token of a grant that grantor gives.
+func (t *Tokens) IssueGrant(grantor string, g GrantToken, life time.Duration) (Token, error) {
+	return t.issue(grantor, strings.Join(g.Operations, " "), life, jwt.MapClaims{
+		"act": map[string]string{"sub": g.Grantee},
+		"authorization_details": []any{map[string]any{
+			"type": grantType, "accounts": []string{g.Account}, "actions": g.Operations, "cap": g.Cap,
+		}},
+	})
 }
 
 func (t *Tokens) isAudience(raw json.RawMessage) bool {

@@ -58,6 +58,9 @@ type Config struct {
 	// IssueToken makes a token for a subject and the methods in scope.
 	IssueToken func(subject, scope string, life time.Duration) (Token, error)
 
+	// IssueGrant makes the token of a grant.
+	IssueGrant func(grantor, grantee, account string, operations []string, limit string, life time.Duration) (Token, error)
+
 	// Realm is of the passwords. Required for users with one.
 	Realm string
 
@@ -134,6 +137,7 @@ func (t *Teller) Begin(ctx context.Context, caller *atm.Caller, call Call) (Repl
 			return nil, err
 		}
 		cmd.Args = in.named() // as the rule understood them
+		cmd.Rule = in.granted(cmd.Rule)
 	}
 	return t.cfg.Ledger.Begin(ctx, cmd), nil
 }
@@ -155,6 +159,21 @@ func malformed(format string, args ...any) error {
 	return &MalformedError{fmt.Errorf(format, args...)}
 }
 
+// granted puts a rule within the bounds of the grant that the caller acts
+// under.
+func (in *input) granted(rule vault.Rule) vault.Rule {
+	if in.caller.Grant == "" {
+		return rule
+	}
+	switch r := rule.(type) {
+	case vault.Refusal:
+		return r
+	case vault.Spender:
+		return vault.Granted{Spender: r, Grant: in.caller.Grant, Grantee: in.caller.Actor, Operation: in.op.Name}
+	}
+	return denied
+}
+
 // identify gives cmd the request id of the call. It reports whether header
 // and parameter contradict each other.
 func (t *Teller) identify(cmd *vault.Command, in *input, header string) (conflict bool, err error) {
@@ -173,7 +192,11 @@ func (t *Teller) identify(cmd *vault.Command, in *input, header string) (conflic
 	if err != nil {
 		return false, malformed("%w", err)
 	}
-	cmd.Request = t.cfg.Requests.Request(in.caller.Subject, id)
+	subject := in.caller.Subject
+	if in.caller.Actor != "" { // who acts for somebody else has request ids of its own
+		subject += " by " + in.caller.Actor
+	}
+	cmd.Request = t.cfg.Requests.Request(subject, id)
 	return header != "" && header != text, nil
 }
 

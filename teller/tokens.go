@@ -96,3 +96,57 @@ func (t *Teller) GiveUpToken(ctx context.Context, caller *atm.Caller, subject, i
 	}
 	return nil
 }
+
+const grantLife = 5 * time.Minute
+
+// grantable are the operations that a grant can be for.
+var grantable = []string{string(atm.Inquiry), string(atm.Deposit), string(atm.Withdraw), string(atm.Transfer), string(atm.Authorize)}
+
+func createGrant(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
+	account, refusal := in.account(0, vault.NotFound)
+	operations := strings.Fields(in.args[1].Text)
+	slices.Sort(operations)
+	operations = slices.Compact(operations)
+	for _, op := range operations {
+		if !slices.Contains(grantable, op) {
+			return nil, malformed("a grant cannot be for %q", shorten(op))
+		}
+	}
+	grantee := in.args[3].Text
+	if err := checkSubject(grantee); err != nil {
+		return nil, err
+	}
+	if len(operations) == 0 || grantee == in.caller.Subject {
+		return nil, malformed("a grant is for an operation, and for somebody else")
+	}
+	limit, noLimit := in.amount(2)
+	life := grantLife
+	if arg := in.args[4]; arg.Given() {
+		n, ok := wholeNumber(arg.Text, int64(tokenLifeMost/time.Second))
+		if !ok {
+			return nil, malformed("the seconds of a grant are a number from 1 to 3600")
+		}
+		life = time.Duration(n) * time.Second
+	}
+	if noLimit != nil {
+		return noLimit, nil
+	}
+	if refusal != nil {
+		return refusal, nil
+	}
+	token, err := t.cfg.IssueGrant(in.caller.Subject, grantee, string(account), operations, limit.String(), life)
+	if err != nil {
+		return nil, err
+	}
+	g := vault.Grant{
+		ID: token.ID, Grantor: in.caller.Subject, Grantee: grantee, Account: account, Cap: limit, Expires: token.Expires.UTC(),
+	}
+	for _, op := range operations {
+		g.Operations = append(g.Operations, atm.Operation(op))
+	}
+	return vault.CreateGrant{Party: in.party(), Grant: g, Result: atm.Record{ // the log keeps its hash
+		{Name: "token", Value: token.Text},
+		{Name: "jti", Value: token.ID},
+		{Name: "expires", Value: token.Expires.UTC().Format(time.RFC3339)},
+	}}, nil
+}

@@ -16,6 +16,7 @@ type Keys struct {
 	Users    []string
 	Requests []RequestKey
 	Holds    []HoldID // each stands for its account, too
+	Grants   []string
 }
 
 // Books are the records that one transaction has loaded, and the changes made
@@ -36,6 +37,7 @@ type Books struct {
 	users    map[string]*User
 	requests map[RequestKey]Remembered
 	holds    map[HoldID]*Hold
+	grants   map[string]*Grant
 	history  History
 	logs     []int64
 
@@ -46,6 +48,7 @@ type Books struct {
 	noted    []RequestKey
 	held     map[HoldID]bool
 	revoked  []Revocation
+	granted  map[string]bool
 	entries  []Entry
 	err      error // what a rule could not read
 	sealed   *Changes
@@ -79,6 +82,7 @@ type Changes struct {
 
 	Holds       []Hold
 	Revocations []Revocation
+	Grants      []Grant
 
 	// Requests point from request ids to the entries that answered them.
 	Requests map[RequestKey]int64
@@ -96,6 +100,7 @@ type Loaded struct {
 	Users      map[string]*User
 	Requests   map[RequestKey]Remembered
 	Holds      map[HoldID]*Hold
+	Grants     map[string]*Grant
 	History    History // of what was committed before
 
 	// Logs are the indexes in the journal at which an audit log began, the
@@ -113,6 +118,8 @@ func NewBooks(l Loaded) *Books {
 		users:      l.Users,
 		requests:   l.Requests,
 		holds:      l.Holds,
+		grants:     l.Grants,
+		granted:    make(map[string]bool),
 		history:    l.History,
 		logs:       l.Logs,
 		changed:    make(map[Name]bool),
@@ -165,6 +172,19 @@ func (b *Books) Hold(id HoldID) (Hold, bool) {
 		return *h, true
 	}
 	return Hold{}, false
+}
+
+// Grant returns a grant as this transaction sees it.
+func (b *Books) Grant(id string) (Grant, bool) {
+	if g := b.grants[id]; g != nil {
+		return *g, true
+	}
+	return Grant{}, false
+}
+
+func (b *Books) putGrant(g Grant) {
+	b.grants[g.ID] = &g
+	b.granted[g.ID] = true
 }
 
 func (b *Books) putHold(h Hold) {
@@ -269,6 +289,9 @@ func (b *Books) seal(signer *audit.Signer) error {
 		c.Accounts = append(c.Accounts, *b.accounts[name])
 	}
 	c.Revocations = b.revoked
+	for id := range b.granted {
+		c.Grants = append(c.Grants, *b.grants[id])
+	}
 	for id := range b.held {
 		c.Holds = append(c.Holds, *b.holds[id])
 	}

@@ -88,6 +88,9 @@ func (c *Command) keys(k *Keys) {
 	if r, holds := c.Rule.(interface{ Holds() []HoldID }); holds {
 		k.Holds = append(k.Holds, r.Holds()...)
 	}
+	if r, grants := c.Rule.(interface{ Grants() []string }); grants {
+		k.Grants = append(k.Grants, r.Grants()...)
+	}
 	if c.idempotent() {
 		k.Requests = append(k.Requests, c.Request.Key)
 	}

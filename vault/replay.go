@@ -21,6 +21,7 @@ func NewReplayer() *Replayer {
 		Users:    make(map[string]*User),
 		Requests: make(map[RequestKey]Remembered),
 		Holds:    make(map[HoldID]*Hold),
+		Grants:   make(map[string]*Grant),
 	})}
 }
 

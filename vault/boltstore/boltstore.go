@@ -34,11 +34,12 @@ var (
 	bucketRequests = []byte("requests") // day, RequestKey → index
 	bucketUsers    = []byte("users")    // subject → user
 	bucketRevoked  = []byte("revoked")  // name → when
+	bucketGrants   = []byte("grants")   // id → grant
 	bucketKeys     = []byte("keys")     // number of a data key, mark of a secret → data key
 )
 
 // sealedBuckets are those whose values are sealed; in meta the schema is not.
-var sealedBuckets = [][]byte{bucketMeta, bucketAccounts, bucketJournal, bucketRequests, bucketUsers, bucketHolds, bucketRevoked}
+var sealedBuckets = [][]byte{bucketMeta, bucketAccounts, bucketJournal, bucketRequests, bucketUsers, bucketHolds, bucketRevoked, bucketGrants}
 
 var (
 	keySchema     = []byte("schema")

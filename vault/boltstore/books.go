@@ -67,13 +67,28 @@ func (s *Store) load(tx *bolt.Tx, keys vault.Keys) (*vault.Books, map[vault.Name
 			users[subject] = &u
 		}
 	}
+	grants := make(map[string]*vault.Grant, len(keys.Grants))
+	for _, id := range keys.Grants {
+		v, err := s.shelf(tx, bucketGrants).get([]byte(id))
+		if err != nil {
+			return nil, nil, err
+		}
+		if v == nil {
+			continue
+		}
+		g, err := decodeGrant(id, v)
+		if err != nil {
+			return nil, nil, err
+		}
+		grants[id] = &g
+	}
 	requests, err := s.loadRequests(tx, keys.Requests)
 	if err != nil {
 		return nil, nil, err
 	}
 	return vault.NewBooks(vault.Loaded{
 		Head: head, Checkpoint: checkpoint, Logs: logs,
-		Accounts: accounts, Users: users, Requests: requests, Holds: holds,
+		Accounts: accounts, Users: users, Requests: requests, Holds: holds, Grants: grants,
 		History: func(account vault.Name, from uint64, yield func(uint64, int64, []byte) bool) error {
 			return s.history(tx, account, from, yield)
 		},
@@ -167,6 +182,12 @@ func (s *Store) write(tx *bolt.Tx, now time.Time, c *vault.Changes, spines map[v
 		var w fields
 		w.int(r.At.UnixMicro())
 		if err := revoked.put([]byte(r.Name), w.b); err != nil {
+			return err
+		}
+	}
+	grants := s.shelf(tx, bucketGrants)
+	for i := range c.Grants {
+		if err := grants.put([]byte(c.Grants[i].ID), encodeGrant(&c.Grants[i])); err != nil {
 			return err
 		}
 	}

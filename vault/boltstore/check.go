@@ -35,7 +35,7 @@ func (s *Store) Check(ctx context.Context, report func(problem string)) error {
 		if c.problems > 0 {
 			return nil // nothing above the pages means anything then
 		}
-		return errors.Join(c.journal(ctx, tx), c.accounts(tx), c.holds(tx), c.requests(tx), c.users(tx), c.revoked(tx))
+		return errors.Join(c.journal(ctx, tx), c.accounts(tx), c.holds(tx), c.requests(tx), c.users(tx), c.revoked(tx), c.grants(tx))
 	})
 	if err == nil && c.problems > 0 {
 		err = ErrDamaged
@@ -283,6 +283,22 @@ func (c *checker) revoked(tx *bolt.Tx) error {
 	return shelf.bucket.ForEach(func(k, v []byte) error {
 		if _, err := shelf.open(k, v); err != nil {
 			c.problem("revocation %s: %v", k, err)
+		}
+		return nil
+	})
+}
+
+func (c *checker) grants(tx *bolt.Tx) error {
+	shelf := c.store.shelf(tx, bucketGrants)
+	return shelf.bucket.ForEach(func(k, v []byte) error {
+		plain, err := shelf.open(k, v)
+		if err != nil {
+			c.problem("grant %s: %v", k, err)
+			return nil
+		}
+		g, err := decodeGrant(string(k), plain)
+		if err != nil || g.Spent < 0 || g.Spent > g.Cap {
+			c.problem("grant %s has spent %s of %s: %v", k, g.Spent, g.Cap, err)
 		}
 		return nil
 	})

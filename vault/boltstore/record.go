@@ -16,6 +16,7 @@ const (
 	formAccount = 2
 	formUser    = 2
 	formHold    = 1
+	formGrant   = 1
 )
 
 // Keys of customers' accounts come before those of the house's own.
@@ -198,6 +199,37 @@ func decodeHold(id vault.HoldID, v []byte) (vault.Hold, error) {
 		return vault.Hold{}, errRecord
 	}
 	return h, nil
+}
+
+func encodeGrant(g *vault.Grant) []byte {
+	w := fields{[]byte{formGrant}}
+	w.text(g.Grantor)
+	w.text(g.Grantee)
+	w.text(string(g.Account))
+	w.uint(uint64(len(g.Operations)))
+	for _, op := range g.Operations {
+		w.text(string(op))
+	}
+	w.int(int64(g.Cap))
+	w.int(int64(g.Spent))
+	w.int(g.Expires.Unix())
+	return w.b
+}
+
+func decodeGrant(id string, v []byte) (vault.Grant, error) {
+	if len(v) < 1 || v[0] != formGrant {
+		return vault.Grant{}, errRecord
+	}
+	r := reader{b: v[1:]}
+	g := vault.Grant{ID: id, Grantor: r.text(), Grantee: r.text(), Account: vault.Name(r.text())}
+	for range r.count() {
+		g.Operations = append(g.Operations, atm.Operation(r.text()))
+	}
+	g.Cap, g.Spent, g.Expires = atm.Amount(r.int()), atm.Amount(r.int()), time.Unix(r.int(), 0).UTC()
+	if !r.done() {
+		return vault.Grant{}, errRecord
+	}
+	return g, nil
 }
 
 // fields appends the fields of a record.

@@ -36,6 +36,8 @@ func filled(t *testing.T) string {
 		vault.Authorize{Account: "100", Amount: 7, Life: time.Hour},
 		vault.Enrol{Subject: "user:eve", Default: atm.Customer},
 		vault.Enrol{Subject: "user:eva", Default: atm.Customer},
+		vault.CreateGrant{Grant: vault.Grant{ID: "a", Account: "100", Cap: 5}},
+		vault.CreateGrant{Grant: vault.Grant{ID: "b", Account: "100", Cap: 5}},
 		vault.Revoke{Name: "cert:1"},
 		vault.Revoke{Name: "cert:2"},
 	} {
@@ -134,8 +136,8 @@ func TestFlippedAndMoved(t *testing.T) {
 	if err := errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if len(values) != 8 {
-		t.Fatalf("values in %d buckets, want 8", len(values))
+	if len(values) != 9 {
+		t.Fatalf("values in %d buckets, want 9", len(values))
 	}
 	for name, pairs := range values {
 		last := pairs[len(pairs)-1]

@@ -170,6 +170,11 @@ func (h *House) openKeys() error {
 	return h.renewServerCertificate()
 }
 
+func (h *House) issueGrant(grantor, grantee, account string, operations []string, limit string, life time.Duration) (teller.Token, error) {
+	t, err := h.tokens.IssueGrant(grantor, auth.GrantToken{Grantee: grantee, Account: account, Operations: operations, Cap: limit}, life)
+	return teller.Token(t), err
+}
+
 func (h *House) issueToken(subject, scope string, life time.Duration) (teller.Token, error) {
 	t, err := h.tokens.Issue(subject, scope, life)
 	return teller.Token(t), err
@@ -210,6 +215,7 @@ func (h *House) openVault() error {
 		Prove:       h.prove,
 		Index:       h.index,
 		IssueToken:  h.issueToken,
+		IssueGrant:  h.issueGrant,
 		Realm:       h.dir.Config.Realm,
 		RotateAudit: h.rotateAudit,
 	})

@@ -4,14 +4,18 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
+	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/client"
+	"example.com/atm/cmd/internal/daemon"
 	"github.com/icholy/digest"
 )
 
@@ -169,5 +173,91 @@ func TestRevoke(t *testing.T) {
 		if resp, text := h.post(t, demo, call("admin.cert.revoke", bad), nil); resp.StatusCode == 200 && strings.Contains(text, "OK") {
 			t.Errorf("serial %q was revoked", bad)
 		}
+	}
+}
+
+// TestGrant gives a service $50 to withdraw, and has it used for $30 ten times
+// at once: it succeeds once. So it does after a restart.
+func TestGrant(t *testing.T) {
+	h := start(t, nil)
+	operator, demo := h.as(t, "operator"), h.as(t, "demo")
+	must(t)(operator.Call(t.Context(), "admin.user.add", "service:billing", "service"))
+	grant := must(t)(demo.Call(t.Context(), "admin.grant.create", 100, "withdraw inquiry", "50.00", "service:billing", 600))
+	token, _ := grant.Result.(map[string]any)["token"].(string)
+	with := func(h *house) *client.Client {
+		cfg := h.tls(t, "demo")
+		cfg.GetClientCertificate = nil
+		c, err := client.New(client.Config{Server: "https://" + h.addr, TLS: cfg, Token: token})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	billing := with(h)
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	codes := map[atm.Code]int{}
+	for i := range 10 {
+		wg.Go(func() {
+			a, err := billing.Withdraw(t.Context(), 100, 3000, atm.RequestID(fmt.Sprint(i)))
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			codes[a.Code]++
+		})
+	}
+	wg.Wait()
+	if codes[atm.OK] != 1 || codes[atm.GrantExceeded] != 9 {
+		t.Fatalf("ten withdrawals of $30 under a grant of $50: %v", codes)
+	}
+	code := func(a *client.Answer, err error) atm.Code {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.Code
+	}
+	must(t)(operator.Call(t.Context(), "admin.account.open", "300", "user:demo", "100"))
+	for what, got := range map[string]atm.Code{
+		"another account":    code(billing.Withdraw(t.Context(), 300, 100, "x1")),
+		"another operation":  code(billing.Deposit(t.Context(), 100, 100, "x2")),
+		"a statement":        code(billing.Statement(t.Context(), 100, client.Range{})),
+		"a grant of a grant": code(billing.Call(t.Context(), "admin.grant.create", 100, "withdraw", "5", "user:demo")),
+	} {
+		if got != atm.PermissionDenied {
+			t.Errorf("%s: %s", what, got)
+		}
+	}
+	if a := must(t)(billing.Inquiry(t.Context(), account)); a.Text() != "970.00" {
+		t.Errorf("balance %s", a.Text())
+	}
+	if got := code(operator.Call(t.Context(), "admin.grant.create", 100, "withdraw", "5", "service:billing")); got != atm.PermissionDenied {
+		t.Errorf("an operator grants: %s", got)
+	}
+	if err := h.stop(); err != nil {
+		t.Fatal(err)
+	}
+	h = startIn(t, h.data, nil)
+	billing = with(h)
+	if got := code(billing.Withdraw(t.Context(), 100, 2001, "after")); got != atm.GrantExceeded {
+		t.Errorf("after a restart: %s", got)
+	}
+	must(t)(billing.Withdraw(t.Context(), 100, 2000, "the rest"))
+	// The grantor's rights today bound the grant.
+	must(t)(h.as(t, "operator").Call(t.Context(), "admin.user.disable", "user:demo"))
+	if _, err := billing.Inquiry(t.Context(), account); !errors.Is(err, client.ErrNotAuthenticated) {
+		t.Errorf("a grant of somebody disabled: %v", err)
+	}
+	entries := h.entries(t)
+	if got := count(entries, func(e *audit.Entry) bool {
+		return e.Caller != nil && e.Caller.Actor == "service:billing" && e.Caller.Subject == "user:demo" && e.Status.Code == atm.OK
+	}); got != 3 {
+		t.Errorf("%d entries of billing for demo, want 3", got)
+	}
+	if _, err := (daemon.Folder{Data: h.data}).Check(t.Context(), func(p string) { t.Error(p) }); err != nil {
+		t.Error(err)
 	}
 }

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/internal/durable"
+	"github.com/spf13/cobra"
+)
+
+func (p *program) grantCommand() *cobra.Command {
+	var account, limit, to, out string
+	var operations []string
+	var life time.Duration
+	create := &cobra.Command{
+		Use:   "create --account N --operation OPERATION --cap AMOUNT --to KIND:NAME --out FILE",
+		Short: "Let somebody else act on an account of yours, up to a total and for a time",
+		Long: `Let somebody else act on an account of yours. The grant is a token, in FILE, for
+whoever acts; what it spends is counted where the money moves. Operators move no
+money and cannot grant: sign in as the owner, with --cert and --key.`,
+		Example: "  atmctl --ca ca.crt --cert client.crt --key client.key grant create --account 100 --operation withdraw --cap 50 --to service:billing --out billing.grant",
+		Args:    exit.Args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, ok := atm.ParseAccountID(account); !ok {
+				return exit.Usagef("--account %q is no account number", account)
+			}
+			if _, code := atm.ParseAmount(limit); code != atm.OK {
+				return exit.Usagef("--cap %q is no amount", limit)
+			}
+			grantee, err := userSubject(to)
+			if err != nil {
+				return err
+			}
+			if out == "" || len(operations) == 0 {
+				return exit.Usagef("--operation and --out are needed")
+			}
+			if _, err := os.Lstat(out); !errors.Is(err, fs.ErrNotExist) {
+				return exit.Usagef("%s exists; choose another file", out)
+			}
+			if life < time.Second || life > time.Hour {
+				return exit.Usagef("--ttl is a second to an hour")
+			}
+			result, err := p.call(cmd.Context(), string(atm.GrantCreate), account, strings.Join(operations, " "), limit, grantee, strconv.Itoa(int(life/time.Second)))
+			if err != nil {
+				return err
+			}
+			record, _ := result.(map[string]any)
+			token, ok := record["token"].(string)
+			if !ok {
+				return errors.New("the server's answer has no token")
+			}
+			if err := durable.CreateFile(out, []byte(token+"\n"), 0o600); err != nil {
+				return err
+			}
+			return p.print([]string{"jti", "expires", "file"}, []any{map[string]any{"jti": record["jti"], "expires": record["expires"], "file": out}})
+		},
+	}
+	create.Flags().StringVar(&account, "account", "", "`number` of the account")
+	create.Flags().StringArrayVar(&operations, "operation", nil, "`operation`: inquiry, deposit, withdraw, transfer or authorize; repeatable")
+	create.Flags().StringVar(&limit, "cap", "", "`dollars` that may be moved in all")
+	create.Flags().StringVar(&to, "to", "", "`subject` who may act: user:NAME or service:NAME")
+	create.Flags().DurationVar(&life, "ttl", 5*time.Minute, "how long, at most an hour")
+	create.Flags().StringVar(&out, "out", "", "`file` for the token")
+	return group(&cobra.Command{Use: "grant", Short: "Let somebody else act on an account"}, create)
+}

@@ -1,0 +1,93 @@
+package vault
+
+import (
+	"slices"
+	"time"
+
+	"example.com/atm"
+)
+
+// A Grant lets somebody else act on an account of the one who gave it: for some
+// operations, up to a total, for a time. What it has spent is counted in the
+// transaction that moves the money.
+type Grant struct {
+	ID         string // the id of its token
+	Grantor    string // subject whose account it is
+	Grantee    string // subject who may act
+	Account    Name
+	Operations []atm.Operation
+	Cap        atm.Amount
+	Spent      atm.Amount
+	Expires    time.Time // in UTC, to the second
+}
+
+// CreateGrant makes a grant on an account that the party reaches.
+type CreateGrant struct {
+	Party
+	Grant  Grant
+	Result any
+}
+
+// Accounts implements Rule.
+func (r CreateGrant) Accounts() []Name { return []Name{r.Grant.Account} }
+
+// Decide implements Rule.
+func (r CreateGrant) Decide(b *Books) atm.Status {
+	if no, fine := r.usable(b.Account(r.Grant.Account)); !fine {
+		return no
+	}
+	b.putGrant(r.Grant)
+	return ok(r.Result)
+}
+
+// A Spender is a rule that takes Amount out of, or looks at, one account. What
+// it needs from others does not matter to a grant.
+type Spender interface {
+	Rule
+	Spends() (account Name, amount atm.Amount)
+}
+
+// Spends implements Spender.
+func (r Inquiry) Spends() (Name, atm.Amount) { return r.Account, 0 }
+
+// Spends implements Spender. What comes in counts as well: it moves money in
+// the name of the grantor.
+func (r Deposit) Spends() (Name, atm.Amount) { return r.Account, r.Amount }
+
+// Spends implements Spender.
+func (r Withdraw) Spends() (Name, atm.Amount) { return r.Account, r.Amount }
+
+// Spends implements Spender.
+func (r Transfer) Spends() (Name, atm.Amount) { return r.From, r.Amount }
+
+// Spends implements Spender.
+func (r Authorize) Spends() (Name, atm.Amount) { return r.Account, r.Amount }
+
+// Granted decides a rule within the bounds of a grant.
+type Granted struct {
+	Spender
+	Grant     string
+	Grantee   string
+	Operation atm.Operation
+}
+
+// Grants names the grants the rule needs.
+func (r Granted) Grants() []string { return []string{r.Grant} }
+
+// Decide implements Rule.
+func (r Granted) Decide(b *Books) atm.Status {
+	g, known := b.Grant(r.Grant)
+	account, amount := r.Spends()
+	switch {
+	case !known || g.Grantee != r.Grantee || !b.Now.Before(g.Expires) || g.Account != account || !slices.Contains(g.Operations, r.Operation):
+		return refuse(atm.PermissionDenied, "You may not do this")
+	case amount > g.Cap-g.Spent:
+		return refuse(atm.GrantExceeded, "The grant has "+(g.Cap-g.Spent).String()+" left")
+	}
+	status := r.Spender.Decide(b)
+	if status.Code == atm.OK && amount > 0 {
+		g.Spent += amount
+		b.putGrant(g)
+	}
+	return status
+}
