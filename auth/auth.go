@@ -40,6 +40,15 @@ type Config struct {
 	// valid. Optional.
 	Backdate time.Duration
 
+	// VerifyForeign is VerifyChain for the certificates of other authorities,
+	// whose holders Mappings names. What such a certificate calls itself in
+	// this server's trust domain does not count. Optional.
+	VerifyForeign func(chain []*x509.Certificate, now time.Time) error
+
+	// Mappings names holders of certificates that do not name them as ours do.
+	// Optional.
+	Mappings *Mappings
+
 	// Tokens checks bearer tokens. Optional; without it none is good.
 	Tokens *Tokens
 
@@ -229,10 +238,7 @@ func (a *Authenticator) certificate(chain []*x509.Certificate, remote string) (*
 	leaf := chain[0]
 	now := a.cfg.Now()
 	sum := sha256.Sum256(leaf.Raw)
-	if err := a.verify(sum, chain, now); err != nil {
-		return nil, &Error{err.Error()}
-	}
-	subject, err := identity(leaf, a.cfg.TrustDomain)
+	subject, err := a.holder(sum, chain, now)
 	if err != nil {
 		return nil, err
 	}
@@ -253,6 +259,29 @@ func (a *Authenticator) certificate(chain []*x509.Certificate, remote string) (*
 		},
 		IP: Address(remote).String(),
 	}, nil
+}
+
+// holder verifies a certificate and returns who holds it.
+func (a *Authenticator) holder(sum [sha256.Size]byte, chain []*x509.Certificate, now time.Time) (string, error) {
+	own := a.verify(sum, chain, now)
+	if own == nil {
+		subject, err := identity(chain[0], a.cfg.TrustDomain)
+		if err == nil || a.cfg.Mappings == nil {
+			return subject, err
+		}
+		if mapped, other := a.cfg.Mappings.subject(chain[0]); !errors.Is(other, errNoMapping) {
+			return mapped, other
+		}
+		return "", err
+	}
+	if a.cfg.VerifyForeign == nil || a.cfg.Mappings == nil || a.cfg.VerifyForeign(chain, now) != nil {
+		return "", &Error{own.Error()}
+	}
+	subject, err := a.cfg.Mappings.subject(chain[0])
+	if errors.Is(err, errNoMapping) {
+		err = &Error{"certificate of another authority without an identity"}
+	}
+	return subject, err
 }
 
 // verify checks the chain, or remembers that it was good a moment ago.

@@ -53,6 +53,24 @@ func ParseCertificate(text []byte) (*x509.Certificate, error) {
 	return x509.ParseCertificate(block.Bytes)
 }
 
+// ParseCertificates reads all certificates in a PEM file, at least one.
+func ParseCertificates(text []byte) (list []*x509.Certificate, err error) {
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			return nil, errors.New("something else than certificates in PEM")
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, cert)
+	}
+	if len(list) == 0 {
+		return nil, errors.New("no certificate in PEM")
+	}
+	return list, nil
+}
+
 // NewRequest returns a certificate request over key in PEM (PKCS #10). It asks
 // for nothing: the authority decides what the certificate says.
 func NewRequest(key crypto.Signer) ([]byte, error) {

@@ -40,6 +40,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // options are the values of the flags.
 type options struct {
+	identities, clientCA                        string
 	witnesses                                   string
 	passphrase                                  string
 	data, listen, admin, name, store, logFormat string
@@ -78,6 +79,8 @@ and without a password. SIGTERM or Ctrl-C answers what has begun and ends.`,
 	flags.BoolVar(&o.empty, "empty", false, "at init: no account 100 and no demo credentials")
 	flags.StringVar(&o.logFormat, "log-format", "", "text or json (default text on a terminal, else json)")
 	flags.DurationVar(&o.grace, "shutdown-grace", 15*time.Second, "how long a stop waits for what has begun")
+	flags.StringVar(&o.identities, "identities", "", "`file` that maps certificates of others to subjects; see docs/security.md")
+	flags.StringVar(&o.clientCA, "client-ca", "", "`file` with authorities of others, whose certificates need an identity")
 	flags.StringVar(&o.witnesses, "witness-policy", "", "`file` with the witnesses (C2SP tlog-policy) that are asked each minute to cosign the audit log")
 	flags.StringVar(&o.passphrase, "vault-passphrase-file", "", "`file` with the passphrase of keys/vault.key, when it is sealed with one; - for standard input")
 	flags.Uint64Var(&o.reserve, "disk-reserve", 64<<20, "free `bytes` below which every operation is UNAVAILABLE")
@@ -112,8 +115,8 @@ func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
 		return daemon.Options{}, err
 	}
 	return daemon.Options{
-		Witnesses: witnesses,
-		Data:      o.data, Passphrase: settings.Passphrase(o.passphrase, "Passphrase of keys/vault.key"), Name: o.name, Hosts: o.hosts, Empty: o.empty,
+		Witnesses: witnesses, Identities: o.identities, ClientCA: o.clientCA,
+		Data: o.data, Passphrase: settings.Passphrase(o.passphrase, "Passphrase of keys/vault.key"), Name: o.name, Hosts: o.hosts, Empty: o.empty,
 		DiskReserve: o.reserve, Grace: o.grace, Version: version.String(), Log: log,
 	}, nil
 }

@@ -7,10 +7,12 @@ package daemon
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -33,6 +35,8 @@ type Options struct {
 	Name        string                 // the server's name; empty for what init chose, or a new one
 	Hosts       []string               // names and addresses in the server certificate; nil for the usual ones
 	Passphrase  func() ([]byte, error) // asks for what keys/vault.key is sealed with; nil when nobody can be asked
+	Identities  string                 // file that maps other certificates to subjects; empty for none
+	ClientCA    string                 // file with other authorities of client certificates; empty for none
 	Witnesses   *audit.Policy          // who is asked to cosign the audit log; nil for nobody
 	Empty       bool                   // at init: no account 100 and no demo credentials
 	DiskReserve uint64                 // bytes that must stay free
@@ -53,6 +57,8 @@ type House struct {
 	publisher *audit.Publisher
 	index     *audit.Index
 	tokens    *auth.Tokens
+	mappings  auth.Mappings
+	foreign   []*x509.Certificate // authorities of others
 	log       vault.CurrentLog
 	directory *auth.Directory
 	teller    *teller.Teller
@@ -166,6 +172,24 @@ func (h *House) openKeys() error {
 	}
 	if h.tokens, err = auth.NewTokens(h.Name(), key, time.Now); err != nil {
 		return fmt.Errorf("%s: %w", h.dir.TokenKey(), err)
+	}
+	if h.opts.Identities != "" {
+		list, err := readIdentities(h.opts.Identities)
+		if err != nil {
+			return err
+		}
+		if err := h.mappings.Update(list); err != nil {
+			return fmt.Errorf("%s: %w", h.opts.Identities, err)
+		}
+	}
+	if h.opts.ClientCA != "" {
+		pem, err := os.ReadFile(h.opts.ClientCA)
+		if err != nil {
+			return err
+		}
+		if h.foreign, err = certs.ParseCertificates(pem); err != nil {
+			return fmt.Errorf("%s: %w", h.opts.ClientCA, err)
+		}
 	}
 	return h.renewServerCertificate()
 }
@@ -358,6 +382,9 @@ func (h *House) background(ctx context.Context) (stop func()) {
 	wg.Go(func() { h.reseal(ctx) })
 	wg.Go(func() { h.fillIndex(ctx) })
 	wg.Go(func() { h.watchClock(ctx) })
+	if h.opts.Identities != "" {
+		wg.Go(func() { h.followIdentities(ctx) })
+	}
 	if h.opts.Witnesses != nil {
 		wg.Go(func() { h.askWitnesses(ctx) })
 	}

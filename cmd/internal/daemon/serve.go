@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -74,15 +75,21 @@ func (h *House) newServer() (*server.Server, error) {
 	verifier := certs.NewClientVerifier(h.clientCA.Certificate)
 	cfg := h.opts.Server
 	cfg.Teller = h.teller
+	var foreign func([]*x509.Certificate, time.Time) error
+	if len(h.foreign) > 0 {
+		foreign = certs.NewClientVerifier(h.foreign...).Verify
+	}
 	cfg.Authenticator = auth.New(auth.Config{
-		TrustDomain: h.Name(),
-		Realm:       h.dir.Config.Realm,
-		Tokens:      h.tokens,
-		Backdate:    certs.Backdate,
-		Directory:   h.directory,
-		VerifyChain: verifier.Verify,
+		VerifyForeign: foreign,
+		Mappings:      &h.mappings,
+		TrustDomain:   h.Name(),
+		Realm:         h.dir.Config.Realm,
+		Tokens:        h.tokens,
+		Backdate:      certs.Backdate,
+		Directory:     h.directory,
+		VerifyChain:   verifier.Verify,
 	})
-	cfg.TLS = certs.ServerConfig(reloader, verifier)
+	cfg.TLS = certs.ServerConfig(reloader, certs.NewClientVerifier(append([]*x509.Certificate{h.clientCA.Certificate}, h.foreign...)...))
 	cfg.Name = h.Name()
 	cfg.Audit = h.dir.Audit()
 	cfg.Tokens = h.tokens

@@ -1,0 +1,107 @@
+package auth
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"sync/atomic"
+
+	"example.com/atm"
+)
+
+// A Mapping says who holds a certificate that does not name its holder as ours
+// do. It has exactly one of URI, DNS, Email, KeySHA256, or Issuer and Name, and
+// each is compared exactly: names as the bytes of their DER, because different
+// ones can print alike.
+type Mapping struct {
+	Subject string // of this server: "user:NAME" or "service:NAME"
+
+	URI       string // one of the URI names of the certificate
+	DNS       string // one of its DNS names
+	Email     string // one of its email addresses
+	KeySHA256 string // SHA-256 of its SubjectPublicKeyInfo, in lower-case hexadecimal
+	Issuer    []byte // DER of the issuer's distinguished name
+	Name      []byte // DER of its own distinguished name
+}
+
+// check reports what is wrong with a mapping.
+func (m *Mapping) check() error {
+	if _, _, ok := atm.ParseSubject(m.Subject); !ok {
+		return fmt.Errorf("%q is no subject", m.Subject)
+	}
+	ways := 0
+	for _, given := range []bool{m.URI != "", m.DNS != "", m.Email != "", m.KeySHA256 != "", m.Issuer != nil || m.Name != nil} {
+		if given {
+			ways++
+		}
+	}
+	if ways != 1 {
+		return fmt.Errorf("the identity of %s has %d ways to know it, not one", m.Subject, ways)
+	}
+	if (m.Issuer == nil) != (m.Name == nil) {
+		return fmt.Errorf("the identity of %s needs both issuer and dn", m.Subject)
+	}
+	if key, err := hex.DecodeString(m.KeySHA256); err != nil || m.KeySHA256 != "" && (len(key) != sha256.Size || hex.EncodeToString(key) != m.KeySHA256) {
+		return fmt.Errorf("the identity of %s has a key_sha256 that is none", m.Subject)
+	}
+	return nil
+}
+
+func (m *Mapping) fits(leaf *x509.Certificate) bool {
+	switch {
+	case m.URI != "":
+		return slices.ContainsFunc(leaf.URIs, func(u *url.URL) bool { return u.String() == m.URI })
+	case m.DNS != "":
+		return slices.Contains(leaf.DNSNames, m.DNS)
+	case m.Email != "":
+		return slices.Contains(leaf.EmailAddresses, m.Email)
+	case m.KeySHA256 != "":
+		sum := sha256.Sum256(leaf.RawSubjectPublicKeyInfo)
+		return hex.EncodeToString(sum[:]) == m.KeySHA256
+	}
+	return bytes.Equal(leaf.RawIssuer, m.Issuer) && bytes.Equal(leaf.RawSubject, m.Name)
+}
+
+// Mappings are the mappings in force. They are replaced as a whole.
+type Mappings struct{ list atomic.Pointer[[]Mapping] }
+
+// Update puts other mappings in force, unless one of them is wrong.
+func (m *Mappings) Update(list []Mapping) error {
+	for i := range list {
+		if err := list[i].check(); err != nil {
+			return err
+		}
+	}
+	m.list.Store(&list)
+	return nil
+}
+
+var errNoMapping = errors.New("no mapping")
+
+// subject returns who holds a certificate. None, or two that say different
+// things, say nothing.
+func (m *Mappings) subject(leaf *x509.Certificate) (string, error) {
+	list := m.list.Load()
+	if list == nil {
+		return "", errNoMapping
+	}
+	subject, found := "", 0
+	for i := range *list {
+		if (*list)[i].fits(leaf) {
+			subject = (*list)[i].Subject
+			found++
+		}
+	}
+	switch found {
+	case 0:
+		return "", errNoMapping
+	case 1:
+		return subject, nil
+	}
+	return "", &Error{"certificate with two identities in the mapping"}
+}
