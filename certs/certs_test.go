@@ -207,7 +207,7 @@ func TestConnection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := certs.ServerConfig(reloader, verifier)
+	cfg := certs.ServerConfig(reloader, verifier, false)
 	k = key(t)
 	cert, err := clients.IssueClient(k.Public(), demo, time.Hour, time.Now())
 	if err != nil {

@@ -19,9 +19,20 @@ import (
 // The certificate is asked for here and verified by the ClientVerifier on each
 // request: who has a bad one gets an answer, and one that expires stops working
 // on an open connection. TLS itself proves that the client has the key.
-func ServerConfig(server *Reloader, clients *ClientVerifier) *tls.Config {
+//
+// With old, TLS 1.2 is spoken as well, with forward secrecy and AEAD ciphers
+// alone.
+func ServerConfig(server *Reloader, clients *ClientVerifier, old bool) *tls.Config {
+	least := uint16(tls.VersionTLS13)
+	if old {
+		least = tls.VersionTLS12
+	}
 	return &tls.Config{
-		MinVersion:             tls.VersionTLS13,
+		MinVersion: least,
+		CipherSuites: []uint16{ // of TLS 1.2; those of 1.3 are not chosen
+			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+		},
 		NextProtos:             []string{"http/1.1"},
 		SessionTicketsDisabled: true, // a resumed session would not show its certificate again
 		ClientAuth:             tls.RequestClientCert,

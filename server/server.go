@@ -16,6 +16,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,6 +27,7 @@ import (
 	"example.com/atm/auth"
 	"example.com/atm/teller"
 	"example.com/atm/xmlrpc"
+	"github.com/pires/go-proxyproto"
 	"golang.org/x/net/netutil"
 )
 
@@ -67,6 +69,11 @@ type Config struct {
 	// whole request, and IdleTimeout that for the next one. Optional; 5, 15
 	// and 60 seconds.
 	HeaderTimeout, RequestTimeout, IdleTimeout time.Duration
+
+	// ProxyFrom are the networks of load balancers, which say by the PROXY
+	// protocol whom a connection is of. From elsewhere nobody is believed.
+	// Optional.
+	ProxyFrom []netip.Prefix
 
 	// Grace bounds how long a stopping server waits for what has begun.
 	// Optional; 15 seconds.
@@ -157,7 +164,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	served := make(chan error, 1)
 	go func() {
 		served <- s.http.Serve(&wireListener{
-			Listener: netutil.LimitListener(tail, maxConnections), tls: s.cfg.TLS, timeout: s.cfg.HeaderTimeout,
+			Listener: s.proxied(netutil.LimitListener(tail, maxConnections)), tls: s.cfg.TLS, timeout: s.cfg.HeaderTimeout,
 		})
 	}()
 
@@ -174,6 +181,27 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	}
 	s.drain(tail, served)
 	return nil
+}
+
+// proxied is a listener whose connections from load balancers have the address
+// of whom they are of. A load balancer that does not say it is refused.
+func (s *Server) proxied(l net.Listener) net.Listener {
+	if len(s.cfg.ProxyFrom) == 0 {
+		return l
+	}
+	return &proxyproto.Listener{
+		Listener:          l,
+		ReadHeaderTimeout: s.cfg.HeaderTimeout,
+		ConnPolicy: func(o proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) {
+			from := auth.Address(o.Upstream.String())
+			for _, network := range s.cfg.ProxyFrom {
+				if network.Contains(from) {
+					return proxyproto.REQUIRE, nil
+				}
+			}
+			return proxyproto.SKIP, nil // what looks like a header there is nonsense of TLS
+		},
+	}
 }
 
 // ServeHTTP implements http.Handler.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"example.com/atm/cmd/internal/exit"
 	"example.com/atm/cmd/internal/settings"
 	"example.com/atm/cmd/internal/version"
+	"example.com/atm/server"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )
@@ -40,6 +42,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // options are the values of the flags.
 type options struct {
+	tlsMin                                      string
+	proxyFrom                                   []string
 	identities, clientCA                        string
 	witnesses                                   string
 	passphrase                                  string
@@ -79,6 +83,8 @@ and without a password. SIGTERM or Ctrl-C answers what has begun and ends.`,
 	flags.BoolVar(&o.empty, "empty", false, "at init: no account 100 and no demo credentials")
 	flags.StringVar(&o.logFormat, "log-format", "", "text or json (default text on a terminal, else json)")
 	flags.DurationVar(&o.grace, "shutdown-grace", 15*time.Second, "how long a stop waits for what has begun")
+	flags.StringVar(&o.tlsMin, "tls-min", "1.3", "oldest `version` of TLS: 1.3, or 1.2 with AEAD ciphers alone")
+	flags.StringArrayVar(&o.proxyFrom, "proxy-from", nil, "`network` of load balancers that speak the PROXY protocol; repeatable")
 	flags.StringVar(&o.identities, "identities", "", "`file` that maps certificates of others to subjects; see docs/security.md")
 	flags.StringVar(&o.clientCA, "client-ca", "", "`file` with authorities of others, whose certificates need an identity")
 	flags.StringVar(&o.witnesses, "witness-policy", "", "`file` with the witnesses (C2SP tlog-policy) that are asked each minute to cosign the audit log")
@@ -110,11 +116,21 @@ func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
 	if err != nil {
 		return daemon.Options{}, err
 	}
+	if o.tlsMin != "1.2" && o.tlsMin != "1.3" {
+		return daemon.Options{}, exit.Usagef("--tls-min is 1.2 or 1.3, not %q", o.tlsMin)
+	}
+	networks := make([]netip.Prefix, len(o.proxyFrom))
+	for i, text := range o.proxyFrom {
+		if networks[i], err = netip.ParsePrefix(text); err != nil {
+			return daemon.Options{}, exit.Usagef("--proxy-from %q is no network such as 10.0.0.0/8", text)
+		}
+	}
 	witnesses, err := readPolicy(o.witnesses)
 	if err != nil {
 		return daemon.Options{}, err
 	}
 	return daemon.Options{
+		TLS12: o.tlsMin == "1.2", Server: server.Config{ProxyFrom: networks},
 		Witnesses: witnesses, Identities: o.identities, ClientCA: o.clientCA,
 		Data: o.data, Passphrase: settings.Passphrase(o.passphrase, "Passphrase of keys/vault.key"), Name: o.name, Hosts: o.hosts, Empty: o.empty,
 		DiskReserve: o.reserve, Grace: o.grace, Version: version.String(), Log: log,

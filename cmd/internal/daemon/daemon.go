@@ -35,6 +35,7 @@ type Options struct {
 	Name        string                 // the server's name; empty for what init chose, or a new one
 	Hosts       []string               // names and addresses in the server certificate; nil for the usual ones
 	Passphrase  func() ([]byte, error) // asks for what keys/vault.key is sealed with; nil when nobody can be asked
+	TLS12       bool                   // TLS 1.2 is spoken as well
 	Identities  string                 // file that maps other certificates to subjects; empty for none
 	ClientCA    string                 // file with other authorities of client certificates; empty for none
 	Witnesses   *audit.Policy          // who is asked to cosign the audit log; nil for nobody

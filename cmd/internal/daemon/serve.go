@@ -89,7 +89,7 @@ func (h *House) newServer() (*server.Server, error) {
 		Directory:     h.directory,
 		VerifyChain:   verifier.Verify,
 	})
-	cfg.TLS = certs.ServerConfig(reloader, certs.NewClientVerifier(append([]*x509.Certificate{h.clientCA.Certificate}, h.foreign...)...))
+	cfg.TLS = certs.ServerConfig(reloader, certs.NewClientVerifier(append([]*x509.Certificate{h.clientCA.Certificate}, h.foreign...)...), h.opts.TLS12)
 	cfg.Name = h.Name()
 	cfg.Audit = h.dir.Audit()
 	cfg.Tokens = h.tokens

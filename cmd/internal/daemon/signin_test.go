@@ -1,12 +1,15 @@
 package daemon_test
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"regexp"
 	"strings"
 	"sync"
@@ -259,5 +262,77 @@ func TestGrant(t *testing.T) {
 	}
 	if _, err := (daemon.Folder{Data: h.data}).Check(t.Context(), func(p string) { t.Error(p) }); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestProxy is reached through a load balancer that says whom a connection is
+// of, and lied to from elsewhere.
+func TestProxy(t *testing.T) {
+	h := start(t, func(o *daemon.Options) {
+		o.Server.ProxyFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}
+	})
+	from := func(ip net.IP, header string) (*http.Response, error) {
+		t.Helper()
+		transport := &http.Transport{TLSClientConfig: h.tls(t, "demo"), DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: ip}}).DialContext(ctx, network, addr)
+			if err == nil && header != "" {
+				_, err = io.WriteString(conn, header)
+			}
+			return conn, err
+		}}
+		defer transport.CloseIdleConnections()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+h.addr+"/RPC2", strings.NewReader(call("inquiry", "100")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "text/xml")
+		resp, err := (&http.Client{Transport: transport}).Do(req)
+		if err == nil {
+			resp.Body.Close()
+		}
+		return resp, err
+	}
+	v2 := "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + "\xc0\x00\x02\x07" + "\x7f\x00\x00\x01" + "\x30\x39\x23\x28"
+	balancer, elsewhere := net.IPv4(127, 0, 0, 2), net.IPv4(127, 0, 0, 3)
+	if resp, err := from(balancer, v2); err != nil || resp.StatusCode != 200 {
+		t.Errorf("through the load balancer: %v, %v", resp, err)
+	}
+	if resp, err := from(balancer, ""); err == nil {
+		t.Errorf("the load balancer without a header: %s", resp.Status)
+	}
+	if resp, err := from(elsewhere, v2); err == nil {
+		t.Errorf("a header from elsewhere: %s", resp.Status)
+	}
+	if resp, err := from(elsewhere, ""); err != nil || resp.StatusCode != 200 {
+		t.Errorf("from elsewhere: %v, %v", resp, err)
+	}
+	seen := map[string]int{}
+	for _, e := range h.entries(t) {
+		if e.Operation == atm.Inquiry {
+			seen[e.Caller.IP]++
+		}
+	}
+	if fmt.Sprint(seen) != "map[127.0.0.3:1 192.0.2.7:1]" {
+		t.Errorf("inquiries from %v", seen)
+	}
+}
+
+// TestTLS12 speaks the older version when it is told to, with few ciphers.
+func TestTLS12(t *testing.T) {
+	h := start(t, func(o *daemon.Options) { o.TLS12 = true })
+	cfg := h.tls(t, "demo")
+	cfg.MinVersion, cfg.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
+	if resp, text := h.post(t, httpClient(t, cfg), call("inquiry", "100"), nil); resp.StatusCode != 200 || !strings.Contains(text, "1000.00") {
+		t.Errorf("%s %s", resp.Status, text)
+	}
+	cfg.CipherSuites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA}
+	if conn, err := tls.Dial("tcp", h.addr, cfg); err == nil {
+		conn.Close()
+		t.Error("a cipher without AEAD was accepted")
+	}
+	cfg.CipherSuites, cfg.MinVersion, cfg.MaxVersion = nil, tls.VersionTLS11, tls.VersionTLS11
+	if conn, err := tls.Dial("tcp", h.addr, cfg); err == nil {
+		conn.Close()
+		t.Error("TLS 1.1 was accepted")
 	}
 }
