@@ -44,6 +44,8 @@ const (
 	UserEnable      Operation = "admin.user.enable"
 	UserRevoke      Operation = "admin.user.revoke"
 	CertRevoke      Operation = "admin.cert.revoke"
+	CertList        Operation = "admin.cert.list"
+	CertCRL         Operation = "admin.cert.crl"
 	TokenIssue      Operation = "admin.token.issue"
 	GrantCreate     Operation = "admin.grant.create"
 	TokenRevoke     Operation = "admin.token.revoke"

@@ -52,6 +52,8 @@ var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 	atm.UserEnable:      operator,
 	atm.UserRevoke:      operator,
 	atm.CertRevoke:      operator,
+	atm.CertList:        operator,
+	atm.CertCRL:         operator,
 	atm.GrantCreate:     {atm.Customer: atm.Owned},
 	atm.TokenIssue:      operator,
 	atm.TokenRevoke:     operator,

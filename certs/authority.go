@@ -22,6 +22,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"math/big"
 	"net"
 	"net/url"
@@ -229,4 +230,28 @@ func Fingerprint(cert *x509.Certificate) string {
 func SHA256(cert *x509.Certificate) string {
 	sum := sha256.Sum256(cert.Raw)
 	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// revocationListLife is how long a revocation list says that it is current.
+const revocationListLife = 24 * time.Hour
+
+// RevocationList signs the list of certificates with these serial numbers, in
+// hexadecimal, that were revoked then (RFC 5280, section 5), in PEM.
+func (a *Authority) RevocationList(revoked map[string]time.Time, now time.Time) ([]byte, error) {
+	template := &x509.RevocationList{
+		Number: big.NewInt(now.UnixNano()), ThisUpdate: now, NextUpdate: now.Add(revocationListLife),
+	}
+	for _, text := range slices.Sorted(maps.Keys(revoked)) {
+		serial, ok := new(big.Int).SetString(text, 16)
+		if !ok {
+			return nil, fmt.Errorf("%q is no serial number", text)
+		}
+		template.RevokedCertificateEntries = append(template.RevokedCertificateEntries,
+			x509.RevocationListEntry{SerialNumber: serial, RevocationTime: revoked[text]})
+	}
+	der, err := x509.CreateRevocationList(rand.Reader, template, a.Certificate, a.key)
+	if err != nil {
+		return nil, fmt.Errorf("revocation list: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}), nil
 }

@@ -195,6 +195,18 @@ var administration = []Operation{
 		},
 	},
 	{
+		Name:       atm.CertList,
+		Help:       "Lists the client certificates that were issued, and which of them are revoked.",
+		Structured: true,
+		rule:       listCertificates,
+	},
+	{
+		Name:       atm.CertCRL,
+		Help:       "Gives the certificate revocation list of the authority of clients, in PEM.",
+		Structured: true,
+		rule:       revocationList,
+	},
+	{
 		Name: atm.AuditList,
 		Help: "Lists entries of the audit log, newest first; next is the cursor of the page after it, empty at the end.",
 		Params: []Param{{
@@ -353,7 +365,8 @@ func issueCertificate(_ context.Context, t *Teller, in *input) (vault.Rule, erro
 	if err != nil {
 		return nil, malformed("the certificate request: %w", err)
 	}
-	return vault.Enrol{Subject: subject, Roles: roles, Default: newcomer(subject), Result: atm.Record{
+	record := &vault.Certificate{Serial: issued.Serial, Subject: subject, NotAfter: issued.NotAfter.UTC()}
+	return vault.Enrol{Subject: subject, Roles: roles, Default: newcomer(subject), Certificate: record, Result: atm.Record{
 		{Name: "certificate", Value: issued.Certificate},
 		{Name: "authority", Value: issued.Authority},
 		{Name: "serial", Value: issued.Serial},

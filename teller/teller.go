@@ -55,6 +55,9 @@ type Config struct {
 	// keys before and after.
 	RotateAudit func() (old, vkey string, err error)
 
+	// RevocationList signs the list of these certificates (RFC 5280), in PEM.
+	RevocationList func(revoked []vault.Revocation) (string, error)
+
 	// IssueToken makes a token for a subject and the methods in scope.
 	IssueToken func(subject, scope string, life time.Duration) (Token, error)
 

@@ -7,6 +7,7 @@ import (
 	"math/big"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -134,4 +135,54 @@ func revokeCertificate(_ context.Context, _ *Teller, in *input) (vault.Rule, err
 		return nil, malformed("a serial number is hexadecimal")
 	}
 	return vault.Revoke{Name: "cert:" + serial.Text(16)}, nil
+}
+
+func listCertificates(ctx context.Context, t *Teller, _ *input) (vault.Rule, error) {
+	all, err := t.cfg.Store.Certificates(ctx)
+	if err != nil {
+		return nil, err
+	}
+	revoked, err := t.revoked(ctx)
+	if err != nil {
+		return nil, err
+	}
+	certificates := make([]atm.Record, len(all))
+	for i, c := range all {
+		_, is := revoked["cert:"+c.Serial]
+		certificates[i] = atm.Record{
+			{Name: "serial", Value: c.Serial},
+			{Name: "subject", Value: c.Subject},
+			{Name: "not_after", Value: c.NotAfter.Format(time.RFC3339)},
+			{Name: "revoked", Value: is},
+		}
+	}
+	return vault.Report{Result: certificates}, nil
+}
+
+// revoked are the revocations by name.
+func (t *Teller) revoked(ctx context.Context) (map[string]vault.Revocation, error) {
+	all, err := t.cfg.Store.Revocations(ctx)
+	byName := make(map[string]vault.Revocation, len(all))
+	for _, r := range all {
+		byName[r.Name] = r
+	}
+	return byName, err
+}
+
+func revocationList(ctx context.Context, t *Teller, _ *input) (vault.Rule, error) {
+	all, err := t.cfg.Store.Revocations(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var certificates []vault.Revocation
+	for _, r := range all {
+		if serial, is := strings.CutPrefix(r.Name, "cert:"); is {
+			certificates = append(certificates, vault.Revocation{Name: serial, At: r.At})
+		}
+	}
+	list, err := t.cfg.RevocationList(certificates)
+	if err != nil {
+		return nil, err
+	}
+	return vault.Report{Result: atm.Record{{Name: "crl", Value: list}}}, nil
 }

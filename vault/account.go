@@ -98,6 +98,13 @@ type Revocation struct {
 	At   time.Time // in UTC, to the microsecond
 }
 
+// A Certificate is one that was issued to a subject.
+type Certificate struct {
+	Serial   string // hexadecimal
+	Subject  string
+	NotAfter time.Time // in UTC, to the second
+}
+
 // A User is what the house knows of a subject.
 type User struct {
 	Subject  string // "user:NAME" or "service:NAME"

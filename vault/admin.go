@@ -103,7 +103,11 @@ type Enrol struct {
 	Roles   []atm.Role
 	Default atm.Role
 	HA1     []byte // in place of the one there is; nil leaves it
-	Result  any
+
+	// Certificate is one that was issued with it; nil for none.
+	Certificate *Certificate
+
+	Result any
 }
 
 // Accounts implements Rule.
@@ -130,6 +134,9 @@ func (r Enrol) Decide(b *Books) atm.Status {
 	}
 	if !known || !slices.Equal(roles, u.Roles) || !slices.Equal(ha1, u.HA1) {
 		b.putUser(User{Subject: r.Subject, Roles: roles, Disabled: u.Disabled, HA1: ha1})
+	}
+	if r.Certificate != nil {
+		b.issued = append(b.issued, *r.Certificate)
 	}
 	return ok(r.Result)
 }

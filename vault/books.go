@@ -48,6 +48,7 @@ type Books struct {
 	noted    []RequestKey
 	held     map[HoldID]bool
 	revoked  []Revocation
+	issued   []Certificate
 	granted  map[string]bool
 	entries  []Entry
 	err      error // what a rule could not read
@@ -82,6 +83,7 @@ type Changes struct {
 
 	Holds       []Hold
 	Revocations []Revocation
+	Issued      []Certificate
 	Grants      []Grant
 
 	// Requests point from request ids to the entries that answered them.
@@ -288,7 +290,7 @@ func (b *Books) seal(signer *audit.Signer) error {
 	for name := range b.changed {
 		c.Accounts = append(c.Accounts, *b.accounts[name])
 	}
-	c.Revocations = b.revoked
+	c.Revocations, c.Issued = b.revoked, b.issued
 	for id := range b.granted {
 		c.Grants = append(c.Grants, *b.grants[id])
 	}

@@ -57,7 +57,29 @@ known keeps theirs, a new user is a customer and a new service a service.`,
 			return p.tell(map[string]string{"serial": args[0]}, "certificate %s is revoked\n", args[0])
 		},
 	}
-	return group(&cobra.Command{Use: "cert", Short: "Issue and revoke client certificates"}, issue, revoke)
+	return group(&cobra.Command{Use: "cert", Short: "Issue and revoke client certificates"}, issue, revoke,
+		&cobra.Command{
+			Use: "list", Short: "List client certificates that were issued", Args: exit.Args(cobra.NoArgs),
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				result, err := p.call(cmd.Context(), string(atm.CertList))
+				if err != nil {
+					return err
+				}
+				list, _ := result.([]any)
+				return p.print([]string{"serial", "subject", "not_after", "revoked"}, list)
+			},
+		},
+		&cobra.Command{
+			Use: "crl", Short: "Print the certificate revocation list, in PEM", Args: exit.Args(cobra.NoArgs),
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				result, err := p.call(cmd.Context(), string(atm.CertCRL))
+				if err != nil {
+					return err
+				}
+				record, _ := result.(map[string]any)
+				return p.tell(record, "%s", record["crl"])
+			},
+		})
 }
 
 func (p *program) issue(ctx context.Context, subject string, roles []string, days int, out string) error {

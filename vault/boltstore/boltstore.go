@@ -35,11 +35,12 @@ var (
 	bucketUsers    = []byte("users")    // subject → user
 	bucketRevoked  = []byte("revoked")  // name → when
 	bucketGrants   = []byte("grants")   // id → grant
+	bucketIssued   = []byte("issued")   // serial number → certificate
 	bucketKeys     = []byte("keys")     // number of a data key, mark of a secret → data key
 )
 
 // sealedBuckets are those whose values are sealed; in meta the schema is not.
-var sealedBuckets = [][]byte{bucketMeta, bucketAccounts, bucketJournal, bucketRequests, bucketUsers, bucketHolds, bucketRevoked, bucketGrants}
+var sealedBuckets = [][]byte{bucketMeta, bucketAccounts, bucketJournal, bucketRequests, bucketUsers, bucketHolds, bucketRevoked, bucketGrants, bucketIssued}
 
 var (
 	keySchema     = []byte("schema")
@@ -345,6 +346,27 @@ func (s *Store) Revocations(context.Context) (found []vault.Revocation, err erro
 				return errRecord
 			}
 			found = append(found, vault.Revocation{Name: string(k), At: at})
+			return nil
+		})
+	})
+	return found, err
+}
+
+// Certificates implements vault.Store.
+func (s *Store) Certificates(context.Context) (found []vault.Certificate, err error) {
+	err = s.db.View(func(tx *bolt.Tx) error {
+		shelf := s.shelf(tx, bucketIssued)
+		return shelf.bucket.ForEach(func(k, v []byte) error {
+			plain, err := shelf.open(k, v)
+			if err != nil {
+				return err
+			}
+			r := reader{b: plain}
+			c := vault.Certificate{Serial: string(k), Subject: r.text(), NotAfter: time.Unix(r.int(), 0).UTC()}
+			if !r.done() {
+				return errRecord
+			}
+			found = append(found, c)
 			return nil
 		})
 	})

@@ -185,6 +185,15 @@ func (s *Store) write(tx *bolt.Tx, now time.Time, c *vault.Changes, spines map[v
 			return err
 		}
 	}
+	issued := s.shelf(tx, bucketIssued)
+	for _, cert := range c.Issued {
+		var w fields
+		w.text(cert.Subject)
+		w.int(cert.NotAfter.Unix())
+		if err := issued.put([]byte(cert.Serial), w.b); err != nil {
+			return err
+		}
+	}
 	grants := s.shelf(tx, bucketGrants)
 	for i := range c.Grants {
 		if err := grants.put([]byte(c.Grants[i].ID), encodeGrant(&c.Grants[i])); err != nil {

@@ -35,7 +35,7 @@ func (s *Store) Check(ctx context.Context, report func(problem string)) error {
 		if c.problems > 0 {
 			return nil // nothing above the pages means anything then
 		}
-		return errors.Join(c.journal(ctx, tx), c.accounts(tx), c.holds(tx), c.requests(tx), c.users(tx), c.revoked(tx), c.grants(tx))
+		return errors.Join(c.journal(ctx, tx), c.accounts(tx), c.holds(tx), c.requests(tx), c.users(tx), c.opens(tx, bucketRevoked), c.opens(tx, bucketIssued), c.grants(tx))
 	})
 	if err == nil && c.problems > 0 {
 		err = ErrDamaged
@@ -278,11 +278,12 @@ func (c *checker) users(tx *bolt.Tx) error {
 	})
 }
 
-func (c *checker) revoked(tx *bolt.Tx) error {
-	shelf := c.store.shelf(tx, bucketRevoked)
+// opens looks whether every value of a bucket opens.
+func (c *checker) opens(tx *bolt.Tx, name []byte) error {
+	shelf := c.store.shelf(tx, name)
 	return shelf.bucket.ForEach(func(k, v []byte) error {
 		if _, err := shelf.open(k, v); err != nil {
-			c.problem("revocation %s: %v", k, err)
+			c.problem("%s %s: %v", name, k, err)
 		}
 		return nil
 	})

@@ -231,18 +231,19 @@ func (h *House) openVault() error {
 		Log:       h.opts.Log,
 	})
 	h.teller = teller.New(teller.Config{
-		Ledger:      h.ledger,
-		Store:       h.store,
-		Requests:    requests,
-		Permit:      h.permit,
-		IssueClient: h.issueClient,
-		RotateVault: h.rotateVault,
-		Prove:       h.prove,
-		Index:       h.index,
-		IssueToken:  h.issueToken,
-		IssueGrant:  h.issueGrant,
-		Realm:       h.dir.Config.Realm,
-		RotateAudit: h.rotateAudit,
+		Ledger:         h.ledger,
+		Store:          h.store,
+		Requests:       requests,
+		Permit:         h.permit,
+		IssueClient:    h.issueClient,
+		RotateVault:    h.rotateVault,
+		Prove:          h.prove,
+		Index:          h.index,
+		IssueToken:     h.issueToken,
+		RevocationList: h.revocationList,
+		IssueGrant:     h.issueGrant,
+		Realm:          h.dir.Config.Realm,
+		RotateAudit:    h.rotateAudit,
 	})
 	return nil
 }
@@ -350,6 +351,15 @@ func (h *House) revoke(list []vault.Revocation) {
 		names[r.Name] = r.At
 	}
 	h.directory.Revoke(names)
+}
+
+func (h *House) revocationList(revoked []vault.Revocation) (string, error) {
+	serials := make(map[string]time.Time, len(revoked))
+	for _, r := range revoked {
+		serials[r.Name] = r.At
+	}
+	list, err := h.clientCA.RevocationList(serials, time.Now())
+	return string(list), err
 }
 
 // Name is the server's name.
