@@ -13,18 +13,18 @@ import (
 	"slices"
 
 	bolt "go.etcd.io/bbolt"
-	"golang.org/x/crypto/chacha20poly1305"
 )
 
-// Values are sealed with XChaCha20-Poly1305. Each bucket has a key of its own,
-// derived by HKDF (RFC 5869) from a data key; the name of the bucket and the
-// key of the value are associated data, so a value that was changed or moved
-// to another place does not open. The data keys lie in the file themselves,
-// sealed with a key that is derived from the secret of the vault. Keys of
-// records are not sealed: they are looked up.
+// Values are sealed with XChaCha20-Poly1305, or with AES-256-GCM where nothing
+// but FIPS 140 is allowed. Each bucket has a key of its own, derived by HKDF
+// (RFC 5869) from a data key; the name of the bucket and the key of the value
+// are associated data, so a value that was changed or moved to another place
+// does not open. The data keys lie in the file themselves, sealed with a key
+// that is derived from the secret of the vault. Keys of records are not sealed:
+// they are looked up.
 //
-// A sealed value is the number of its data key (4 bytes), a random nonce (24
-// bytes), and what the cipher made, 16 bytes longer than the value.
+// A sealed value is the number of its data key (4 bytes), random bytes and what
+// the cipher made: 40 bytes more than the value, with either cipher.
 
 // ErrSealed reports a value that does not open: it was changed, or moved, or
 // sealed with a key that is not here.
@@ -33,7 +33,7 @@ var ErrSealed = errors.New("a sealed value does not open")
 // ErrWrongSecret reports a vault that was sealed under another secret.
 var ErrWrongSecret = errors.New("the vault is sealed with another vault key")
 
-const dataKeyBytes = chacha20poly1305.KeySize
+const dataKeyBytes = 32
 
 // A keyring seals and opens values. It does not change; rotation makes
 // another one.
@@ -46,14 +46,15 @@ type keyring struct {
 // A dataKey is one key and the ciphers of the buckets that are derived from
 // it.
 type dataKey struct {
+	suite   suite
 	secret  []byte
 	buckets map[string]cipher.AEAD
 }
 
-func newDataKey(secret []byte) (*dataKey, error) {
-	k := &dataKey{secret: secret, buckets: make(map[string]cipher.AEAD)}
+func newDataKey(s suite, secret []byte) (*dataKey, error) {
+	k := &dataKey{suite: s, secret: secret, buckets: make(map[string]cipher.AEAD)}
 	for _, bucket := range sealedBuckets {
-		aead, err := derive(secret, "atm vault bucket "+string(bucket))
+		aead, err := s.derive(secret, "atm vault bucket "+string(bucket))
 		if err != nil {
 			return nil, err
 		}
@@ -62,16 +63,7 @@ func newDataKey(secret []byte) (*dataKey, error) {
 	return k, nil
 }
 
-// derive returns a cipher with a key derived from secret for one purpose.
-func derive(secret []byte, purpose string) (cipher.AEAD, error) {
-	key, err := hkdf.Key(sha256.New, secret, nil, purpose, chacha20poly1305.KeySize)
-	if err != nil {
-		return nil, fmt.Errorf("derive the key of %q: %w", purpose, err)
-	}
-	return chacha20poly1305.NewX(key)
-}
-
-const sealedOverhead = 4 + chacha20poly1305.NonceSizeX + chacha20poly1305.Overhead
+const sealedOverhead = 4 + suiteOverhead
 
 func associated(bucket, key []byte) []byte {
 	return append(append(append(make([]byte, 0, len(bucket)+1+len(key)), bucket...), 0), key...)
@@ -80,9 +72,7 @@ func associated(bucket, key []byte) []byte {
 // seal returns value as it is stored under key in bucket.
 func (k *keyring) seal(bucket, key, value []byte) []byte {
 	sealed := binary.BigEndian.AppendUint32(make([]byte, 0, len(value)+sealedOverhead), k.newest)
-	nonce := sealed[4 : 4+chacha20poly1305.NonceSizeX]
-	rand.Read(nonce) // never fails
-	return k.keys[k.newest].buckets[string(bucket)].Seal(sealed[:4+len(nonce)], nonce, value, associated(bucket, key))
+	return sealTo(sealed, k.keys[k.newest].buckets[string(bucket)], value, associated(bucket, key))
 }
 
 // open returns the value that was sealed under key in bucket, in memory of its
@@ -95,8 +85,7 @@ func (k *keyring) open(bucket, key, sealed []byte) ([]byte, error) {
 	if data == nil {
 		return nil, fmt.Errorf("%s, key %x: %w", bucket, key, ErrSealed)
 	}
-	nonce := sealed[4 : 4+chacha20poly1305.NonceSizeX]
-	value, err := data.buckets[string(bucket)].Open(nil, nonce, sealed[4+len(nonce):], associated(bucket, key))
+	value, err := openSealed(data.buckets[string(bucket)], sealed[4:], associated(bucket, key))
 	if err != nil {
 		return nil, fmt.Errorf("%s, key %x: %w", bucket, key, ErrSealed)
 	}
@@ -126,11 +115,14 @@ func (s shelf) put(key, value []byte) error {
 }
 
 // wrapping returns the cipher that data keys are sealed with.
-func wrapping(secret []byte) (cipher.AEAD, error) { return derive(secret, "atm vault wrapping key") }
+func wrapping(s suite, secret []byte) (cipher.AEAD, error) {
+	return s.derive(secret, "atm vault wrapping key")
+}
 
 // In the bucket of data keys a key is the number of a data key and the mark of
 // the secret that it is sealed under, so that there can be two of them while a
-// secret is changed.
+// secret is changed. The value begins with the suite of the key, by which it is
+// sealed as well.
 
 func wrappedKey(number uint32, mark [8]byte) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, number), mark[:]...)
@@ -147,19 +139,18 @@ func markOf(secret []byte) ([8]byte, error) {
 
 // wrap stores data keys sealed under secret.
 func (k *keyring) wrap(b *bolt.Bucket, secret []byte) error {
-	aead, err := wrapping(secret)
-	if err != nil {
-		return err
-	}
 	mark, err := markOf(secret)
 	if err != nil {
 		return err
 	}
 	for _, number := range slices.Sorted(maps.Keys(k.keys)) {
+		data := k.keys[number]
+		aead, err := wrapping(data.suite, secret)
+		if err != nil {
+			return err
+		}
 		key := wrappedKey(number, mark)
-		nonce := make([]byte, chacha20poly1305.NonceSizeX)
-		rand.Read(nonce) // never fails
-		if err := b.Put(key, aead.Seal(nonce, nonce, k.keys[number].secret, associated(bucketKeys, key))); err != nil {
+		if err := b.Put(key, sealTo([]byte{byte(data.suite)}, aead, data.secret, associated(bucketKeys, key))); err != nil {
 			return err
 		}
 	}
@@ -168,25 +159,26 @@ func (k *keyring) wrap(b *bolt.Bucket, secret []byte) error {
 
 // unwrap reads the data keys that are sealed under secret.
 func unwrap(b *bolt.Bucket, secret []byte) (*keyring, error) {
-	aead, err := wrapping(secret)
-	if err != nil {
-		return nil, err
-	}
 	mark, err := markOf(secret)
 	if err != nil {
 		return nil, err
 	}
 	k := &keyring{keys: make(map[uint32]*dataKey)}
 	err = b.ForEach(func(key, sealed []byte) error {
-		if len(key) != 12 || !bytes.Equal(key[4:], mark[:]) || len(sealed) < chacha20poly1305.NonceSizeX {
+		if len(key) != 12 || !bytes.Equal(key[4:], mark[:]) || len(sealed) < 1+suiteOverhead {
 			return nil
 		}
-		plain, err := aead.Open(nil, sealed[:chacha20poly1305.NonceSizeX], sealed[chacha20poly1305.NonceSizeX:], associated(bucketKeys, key))
+		of := suite(sealed[0])
+		aead, err := wrapping(of, secret)
+		if err != nil {
+			return err
+		}
+		plain, err := openSealed(aead, sealed[1:], associated(bucketKeys, key))
 		if err != nil {
 			return fmt.Errorf("data key: %w", ErrSealed)
 		}
 		number := binary.BigEndian.Uint32(key)
-		if k.keys[number], err = newDataKey(plain); err != nil {
+		if k.keys[number], err = newDataKey(of, plain); err != nil {
 			return err
 		}
 		k.newest = max(k.newest, number)
@@ -203,7 +195,7 @@ func unwrap(b *bolt.Bucket, secret []byte) (*keyring, error) {
 func (k *keyring) with() (*keyring, error) {
 	secret := make([]byte, dataKeyBytes)
 	rand.Read(secret) // never fails
-	data, err := newDataKey(secret)
+	data, err := newDataKey(currentSuite(), secret)
 	if err != nil {
 		return nil, err
 	}

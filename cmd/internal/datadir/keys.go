@@ -2,6 +2,8 @@ package datadir
 
 import (
 	"bytes"
+	"crypto/cipher"
+	"crypto/fips140"
 	"crypto/rand"
 	"encoding/pem"
 	"errors"
@@ -88,7 +90,7 @@ func (k VaultKey) Encode() ([]byte, error) {
 	}
 	salt := make([]byte, saltBytes+chacha20poly1305.NonceSizeX)
 	rand.Read(salt) // never fails
-	aead, err := chacha20poly1305.NewX(stretch(k.Passphrase, salt[:saltBytes]))
+	aead, err := passphraseCipher(k.Passphrase, salt[:saltBytes])
 	if err != nil {
 		return nil, err
 	}
@@ -98,8 +100,15 @@ func (k VaultKey) Encode() ([]byte, error) {
 	}), nil
 }
 
-func stretch(passphrase, salt []byte) []byte {
-	return argon2.IDKey(passphrase, salt, argonPasses, argonKiB, argonThreads, chacha20poly1305.KeySize)
+// errNotFIPS reports a passphrase where nothing but FIPS 140 is allowed.
+var errNotFIPS = errors.New("a passphrase is stretched with argon2id, which is not allowed where nothing but FIPS 140 is")
+
+func passphraseCipher(passphrase, salt []byte) (cipher.AEAD, error) {
+	if fips140.Enforced() {
+		return nil, errNotFIPS
+	}
+	key := argon2.IDKey(passphrase, salt, argonPasses, argonKiB, argonThreads, chacha20poly1305.KeySize)
+	return chacha20poly1305.NewX(key)
 }
 
 // ErrPassphrase reports a sealed vault key that does not open.
@@ -149,7 +158,7 @@ func unsealVaultKey(sealed []byte, ask func() ([]byte, error)) (VaultKey, error)
 	if err != nil {
 		return VaultKey{}, err
 	}
-	aead, err := chacha20poly1305.NewX(stretch(passphrase, sealed[:saltBytes]))
+	aead, err := passphraseCipher(passphrase, sealed[:saltBytes])
 	if err != nil {
 		return VaultKey{}, err
 	}
