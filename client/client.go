@@ -89,7 +89,7 @@ func New(cfg Config) (*Client, error) {
 		url:   (&url.URL{Scheme: "https", Host: u.Host, Path: "/RPC2"}).String(),
 		tries: cfg.Tries,
 		http: &http.Client{
-			Transport:     limits{transport},
+			Transport:     limits{transport, cfg.User == "" && cfg.Token == ""},
 			Timeout:       cfg.Timeout,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
@@ -99,7 +99,10 @@ func New(cfg Config) (*Client, error) {
 // limits is a transport for answers of this protocol: it bounds them, and
 // turns what stands below RPC into errors, because kolo/xmlrpc reads whatever
 // comes.
-type limits struct{ base http.RoundTripper }
+type limits struct {
+	base        http.RoundTripper
+	certificate bool // nothing but a certificate signs in
+}
 
 // RoundTrip implements http.RoundTripper.
 func (l limits) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -117,6 +120,9 @@ func (l limits) RoundTrip(r *http.Request) (*http.Response, error) {
 	defer resp.Body.Close()
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
 	sentence, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
+	if resp.StatusCode == http.StatusUnauthorized && l.certificate {
+		sentence = certificateRefused
+	}
 	after, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
 	return nil, &HTTPError{StatusCode: resp.StatusCode, Sentence: sentence, RetryAfter: time.Duration(after) * time.Second}
 }

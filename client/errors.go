@@ -71,6 +71,10 @@ func (e *OutcomeUnknownError) Unwrap() error { return e.Err }
 // unknown certificate, unknown authority, access denied, required.
 var refusedCertificate = map[tls.AlertError]bool{42: true, 43: true, 44: true, 45: true, 46: true, 48: true, 49: true, 116: true}
 
+// certificateRefused is all that a client can know: a server does not tell a
+// stranger why.
+const certificateRefused = "the certificate is revoked, expired, or not mapped to anybody"
+
 // classify says what an error of the transport means. sent reports whether
 // there was a connection on which the call may have been sent.
 func classify(err error, sent bool) error {
@@ -84,7 +88,7 @@ func classify(err error, sent bool) error {
 	case errors.As(err, &refusal):
 		return refusal
 	case errors.As(err, &alert) && refusedCertificate[alert]:
-		return fmt.Errorf("%w: the server refuses the certificate: %w", ErrNotAuthenticated, err)
+		return fmt.Errorf("%w: %s: %w", ErrNotAuthenticated, certificateRefused, err)
 	case !sent, errors.As(err, &alert):
 		return fmt.Errorf("%w: %w", ErrConnect, err)
 	}

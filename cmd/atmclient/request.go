@@ -1,0 +1,193 @@
+package main
+
+import (
+	"net"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/cmd/internal/exit"
+)
+
+// negative matches arguments that are numbers, not flags.
+var negative = regexp.MustCompile(`^-[.0-9]`)
+
+// numberMark stands before a negative number while flags are parsed.
+const numberMark = "\x00"
+
+// protectNumbers keeps negative numbers from being taken for flags, so that
+// somebody who types -5 is told what is wrong with it.
+func protectNumbers(args []string) []string {
+	args = slices.Clone(args)
+	for i, arg := range args {
+		if negative.MatchString(arg) {
+			args[i] = numberMark + arg
+		}
+	}
+	return args
+}
+
+// A request is a checked command line.
+type request struct {
+	server    string
+	host      string
+	operation atm.Operation
+	account   atm.AccountID
+	to        atm.AccountID // of a transfer
+	hold      string
+	amount    atm.Amount // zero when a capture takes all
+	id        atm.RequestID
+}
+
+// An argument is what stands after the operation.
+type argument uint8
+
+const (
+	account argument = iota
+	toAccount
+	amount
+	amountOrAll
+	hold
+)
+
+// operations are the operations and their arguments.
+var operations = map[atm.Operation][]argument{
+	atm.Inquiry:   {account},
+	atm.Deposit:   {account, amount},
+	atm.Withdraw:  {account, amount},
+	atm.Transfer:  {account, toAccount, amount},
+	atm.Authorize: {account, amount},
+	atm.Capture:   {hold, amountOrAll},
+	atm.Release:   {hold},
+	atm.Statement: {account},
+	atm.Whoami:    {},
+}
+
+// parse checks the arguments. Nothing is sent unless all of them are good.
+func (o *options) parse(args []string) (*request, error) {
+	for i := range args {
+		args[i] = strings.TrimPrefix(args[i], numberMark)
+	}
+	if o.output != "text" && o.output != "json" {
+		return nil, exit.Usagef("--output is text or json, not %q", o.output)
+	}
+	if len(args) < 3 {
+		return nil, exit.Usagef("SERVER, PORT, OPERATION and ACCOUNT are needed; see atmclient --help")
+	}
+	r := &request{host: strings.Trim(args[0], "[]"), operation: atm.Operation(args[2])}
+	port, err := strconv.ParseUint(args[1], 10, 16)
+	if err != nil || port == 0 {
+		return nil, exit.Usagef("the port %q is no number from 1 to 65535", args[1])
+	}
+	if r.host == "" || strings.ContainsAny(r.host, "/?#@ ") {
+		return nil, exit.Usagef("%q is no name or address of a server", args[0])
+	}
+	r.server = "https://" + net.JoinHostPort(r.host, args[1])
+	wanted, known := operations[r.operation]
+	if !known {
+		return nil, exit.Usagef("there is no operation %q; see atmclient --help", args[2])
+	}
+	args = args[3:]
+	for _, what := range wanted {
+		if len(args) == 0 {
+			if what == amountOrAll {
+				break
+			}
+			return nil, exit.Usagef("%s needs %s", r.operation, what)
+		}
+		if err := r.take(what, args[0]); err != nil {
+			return nil, err
+		}
+		args = args[1:]
+	}
+	if len(args) > 0 {
+		return nil, exit.Usagef("%s takes no argument %q", r.operation, args[0])
+	}
+	if r.moves() {
+		return r, o.identify(r)
+	}
+	return r, o.checkRange(r)
+}
+
+// String says what is missing.
+func (a argument) String() string {
+	switch a {
+	case amount, amountOrAll:
+		return "an amount"
+	case hold:
+		return "the id of a hold"
+	case toAccount:
+		return "an account that the money goes to"
+	}
+	return "an account"
+}
+
+func (r *request) take(what argument, text string) error {
+	switch what {
+	case account, toAccount:
+		id, ok := atm.ParseAccountID(text)
+		if !ok {
+			return exit.Usagef("the account %q is no number from 1 to %d", text, atm.MaxAccountID)
+		}
+		if what == toAccount {
+			r.to = id
+		} else {
+			r.account = id
+		}
+	case amount, amountOrAll:
+		value, code := atm.ParseAmount(text)
+		if code != atm.OK {
+			return exit.Usagef("the amount %s %s", text, amountFaults[code])
+		}
+		r.amount = value
+	case hold:
+		r.hold = text
+	}
+	return nil
+}
+
+// moves reports whether the operation has a request id.
+func (r *request) moves() bool {
+	switch r.operation {
+	case atm.Inquiry, atm.Statement, atm.Whoami:
+		return false
+	}
+	return true
+}
+
+// checkRange checks the flags of a statement.
+func (o *options) checkRange(r *request) error {
+	for name, text := range map[string]string{"from": o.from, "to": o.to} {
+		if _, err := time.Parse(time.RFC3339, text); text != "" && err != nil {
+			return exit.Usagef("--%s %q is no time such as 2026-05-01T00:00:00Z", name, text)
+		}
+	}
+	if o.limit < 1 || o.limit > 500 {
+		return exit.Usagef("--limit is a number from 1 to 500")
+	}
+	return nil
+}
+
+var amountFaults = map[atm.Code]string{
+	atm.AmountInvalid:     "is no decimal number of dollars",
+	atm.AmountNotPositive: "is not above zero",
+	atm.AmountPrecision:   "has a fraction of a cent",
+	atm.AmountTooLarge:    "is above 1000000000000.00",
+}
+
+// identify gives a money request its one id.
+func (o *options) identify(r *request) error {
+	if o.requestID == "" {
+		r.id = atm.RequestID(atm.NewUUID(time.Now()))
+		return nil
+	}
+	id, err := atm.ParseRequestID(o.requestID)
+	if err != nil {
+		return exit.Usagef("--request-id: %w", err)
+	}
+	r.id = id
+	return nil
+}
