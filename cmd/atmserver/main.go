@@ -50,8 +50,9 @@ type options struct {
 	data, listen, admin, name, store, logFormat string
 	hosts                                       []string
 	empty                                       bool
-	grace                                       time.Duration
+	grace, nonceTTL                             time.Duration
 	reserve                                     uint64
+	limits                                      server.Config // of a request alone
 }
 
 func newCommand(stderr io.Writer) *cobra.Command {
@@ -83,6 +84,7 @@ and without a password. SIGTERM or Ctrl-C answers what has begun and ends.`,
 	flags.BoolVar(&o.empty, "empty", false, "at init: no account 100 and no demo credentials")
 	flags.StringVar(&o.logFormat, "log-format", "", "text or json (default text on a terminal, else json)")
 	flags.DurationVar(&o.grace, "shutdown-grace", 15*time.Second, "how long a stop waits for what has begun")
+	flags.DurationVar(&o.nonceTTL, "nonce-ttl", 5*time.Minute, "how long a nonce of HTTP Digest can be used")
 	flags.StringVar(&o.tlsMin, "tls-min", "1.3", "oldest `version` of TLS: 1.3, or 1.2 with AEAD ciphers alone")
 	flags.StringArrayVar(&o.proxyFrom, "proxy-from", nil, "`network` of load balancers that speak the PROXY protocol; repeatable")
 	flags.StringVar(&o.identities, "identities", "", "`file` that maps certificates of others to subjects; see docs/security.md")
@@ -90,6 +92,7 @@ and without a password. SIGTERM or Ctrl-C answers what has begun and ends.`,
 	flags.StringVar(&o.witnesses, "witness-policy", "", "`file` with the witnesses (C2SP tlog-policy) that are asked each minute to cosign the audit log")
 	flags.StringVar(&o.passphrase, "vault-passphrase-file", "", "`file` with the passphrase of keys/vault.key, when it is sealed with one; - for standard input")
 	flags.Uint64Var(&o.reserve, "disk-reserve", 64<<20, "free `bytes` below which every operation is UNAVAILABLE")
+	addLimits(flags, &o.limits)
 	root.AddCommand(
 		&cobra.Command{
 			Use:   "serve",
@@ -107,6 +110,13 @@ and without a password. SIGTERM or Ctrl-C answers what has begun and ends.`,
 	return root
 }
 
+// A nonce that lives for less would be stale when it comes back, and the counts
+// of one that lives for more would have to be remembered for that long.
+const (
+	minNonceTTL = time.Second
+	maxNonceTTL = time.Hour
+)
+
 // daemonOptions checks what was chosen.
 func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
 	if o.store != "bolt:" {
@@ -119,9 +129,16 @@ func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
 	if o.tlsMin != "1.2" && o.tlsMin != "1.3" {
 		return daemon.Options{}, exit.Usagef("--tls-min is 1.2 or 1.3, not %q", o.tlsMin)
 	}
-	networks := make([]netip.Prefix, len(o.proxyFrom))
+	if o.nonceTTL < minNonceTTL || o.nonceTTL > maxNonceTTL {
+		return daemon.Options{}, exit.Usagef("--nonce-ttl is %v to %v, not %v", minNonceTTL, maxNonceTTL, o.nonceTTL)
+	}
+	if err := checkLimits(&o.limits); err != nil {
+		return daemon.Options{}, err
+	}
+	cfg := o.limits
+	cfg.ProxyFrom = make([]netip.Prefix, len(o.proxyFrom))
 	for i, text := range o.proxyFrom {
-		if networks[i], err = netip.ParsePrefix(text); err != nil {
+		if cfg.ProxyFrom[i], err = netip.ParsePrefix(text); err != nil {
 			return daemon.Options{}, exit.Usagef("--proxy-from %q is no network such as 10.0.0.0/8", text)
 		}
 	}
@@ -130,10 +147,10 @@ func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
 		return daemon.Options{}, err
 	}
 	return daemon.Options{
-		TLS12: o.tlsMin == "1.2", Server: server.Config{ProxyFrom: networks},
+		TLS12: o.tlsMin == "1.2", Server: cfg,
 		Witnesses: witnesses, Identities: o.identities, ClientCA: o.clientCA,
 		Data: o.data, Passphrase: settings.Passphrase(o.passphrase, "Passphrase of keys/vault.key"), Name: o.name, Hosts: o.hosts, Empty: o.empty,
-		DiskReserve: o.reserve, Grace: o.grace, Version: version.String(), Log: log,
+		NonceTTL: o.nonceTTL, DiskReserve: o.reserve, Grace: o.grace, Version: version.String(), Log: log,
 	}, nil
 }
 

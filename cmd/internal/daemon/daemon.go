@@ -38,6 +38,7 @@ type Options struct {
 	TLS12       bool                   // TLS 1.2 is spoken as well
 	Identities  string                 // file that maps other certificates to subjects; empty for none
 	ClientCA    string                 // file with other authorities of client certificates; empty for none
+	NonceTTL    time.Duration          // how long a nonce of Digest can be used; 5 minutes when zero
 	Witnesses   *audit.Policy          // who is asked to cosign the audit log; nil for nobody
 	Empty       bool                   // at init: no account 100 and no demo credentials
 	DiskReserve uint64                 // bytes that must stay free

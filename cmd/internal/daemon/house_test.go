@@ -49,12 +49,12 @@ func (b *lockedBuffer) String() string {
 }
 
 // start starts a server. change may alter its options.
-func start(t *testing.T, change func(*daemon.Options)) *house {
+func start(t testing.TB, change func(*daemon.Options)) *house {
 	t.Helper()
 	return startIn(t, filepath.Join(t.TempDir(), "atm-data"), change)
 }
 
-func startIn(t *testing.T, data string, change func(*daemon.Options)) *house {
+func startIn(t testing.TB, data string, change func(*daemon.Options)) *house {
 	t.Helper()
 	listen, err := daemon.Addresses("localhost:0", "localhost:0")
 	if err != nil {

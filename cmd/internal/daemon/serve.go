@@ -84,6 +84,8 @@ func (h *House) newServer() (*server.Server, error) {
 		Mappings:      &h.mappings,
 		TrustDomain:   h.Name(),
 		Realm:         h.dir.Config.Realm,
+		NonceTTL:      h.opts.NonceTTL,
+		MaxBody:       h.opts.Server.Limits.BodyBytes,
 		Tokens:        h.tokens,
 		Backdate:      certs.Backdate,
 		Directory:     h.directory,

@@ -25,7 +25,7 @@ import (
 const aliceSecret = "correct horse battery staple"
 
 // withAlice gives user:alice a password and account 200.
-func withAlice(t *testing.T, h *house) {
+func withAlice(t testing.TB, h *house) {
 	t.Helper()
 	operator := h.as(t, "operator")
 	must(t)(operator.Call(t.Context(), "admin.user.add", "user:alice", "customer", aliceSecret))
@@ -33,7 +33,7 @@ func withAlice(t *testing.T, h *house) {
 }
 
 // digestOf answers the challenge of a response for alice.
-func digestOf(t *testing.T, resp *http.Response, count int) string {
+func digestOf(t testing.TB, resp *http.Response, count int) string {
 	t.Helper()
 	challenge, err := digest.FindChallenge(resp.Header)
 	if err != nil {

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"time"
+
+	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/server"
+	"github.com/spf13/pflag"
+)
+
+// addLimits adds the flags of what one request may ask of the server.
+func addLimits(flags *pflag.FlagSet, c *server.Config) {
+	flags.Int64Var(&c.Limits.BodyBytes, "max-body", 256<<10, "`bytes` of the largest body of a request")
+	flags.IntVar(&c.Limits.Depth, "max-depth", 32, "deepest `nesting` of elements of XML")
+	flags.IntVar(&c.Limits.Elements, "max-elements", 10_000, "most `elements` of XML in a request")
+	flags.IntVar(&c.Limits.StringBytes, "max-string", 64<<10, "`bytes` of the longest text of one element")
+	flags.IntVar(&c.Limits.Calls, "max-calls", 100, "most `calls` in one multicall")
+	flags.IntVar(&c.HeaderBytes, "max-header", 16<<10, "`bytes` of the largest header of a request")
+	flags.DurationVar(&c.HeaderTimeout, "header-timeout", 5*time.Second, "how long the header of a request may take to arrive")
+	flags.DurationVar(&c.RequestTimeout, "request-timeout", 15*time.Second, "how long a whole request may take to arrive")
+	flags.DurationVar(&c.IdleTimeout, "idle-timeout", time.Minute, "how long a connection may wait for its next request")
+}
+
+// checkLimits refuses limits with which nothing works, or which bound nothing.
+func checkLimits(c *server.Config) error {
+	for _, l := range []struct {
+		flag             string
+		value, low, high int64
+	}{
+		{"max-body", c.Limits.BodyBytes, 1 << 10, 64 << 20},
+		{"max-depth", int64(c.Limits.Depth), 16, 1 << 10},
+		{"max-elements", int64(c.Limits.Elements), 100, 10_000_000},
+		{"max-string", int64(c.Limits.StringBytes), 256, 64 << 20},
+		{"max-calls", int64(c.Limits.Calls), 1, 10_000},
+		{"max-header", int64(c.HeaderBytes), 2 << 10, 1 << 20},
+	} {
+		if l.value < l.low || l.value > l.high {
+			return exit.Usagef("--%s is %d to %d, not %d", l.flag, l.low, l.high, l.value)
+		}
+	}
+	const shortest, longest = 100 * time.Millisecond, time.Hour
+	for flag, d := range map[string]time.Duration{
+		"header-timeout": c.HeaderTimeout, "request-timeout": c.RequestTimeout, "idle-timeout": c.IdleTimeout,
+	} {
+		if d < shortest || d > longest {
+			return exit.Usagef("--%s is 100ms to 1h0m0s, not %v", flag, d)
+		}
+	}
+	return nil
+}

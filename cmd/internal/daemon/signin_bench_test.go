@@ -1,0 +1,100 @@
+package daemon_test
+
+import (
+	"crypto/tls"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/atm/cmd/internal/daemon"
+)
+
+// BenchmarkSignIn asks the same small question, which touches no account and is
+// no entry in the log, by each way to sign in on a kept connection, and a bare
+// net/http server that answers the same bytes to whoever asks. Each round has
+// one request of each, so that noise meets all of them. The figures are the
+// medians, and how many times the bare request each is.
+func BenchmarkSignIn(b *testing.B) {
+	h := start(b, func(o *daemon.Options) { o.NonceTTL = time.Hour })
+	withAlice(b, h)
+	question := call("system.methodSignature", "inquiry")
+	demo := httpClient(b, h.tls(b, "demo"))
+	resp, answer := h.post(b, demo, question, nil)
+	if resp.StatusCode != http.StatusOK {
+		b.Fatal(resp.Status)
+	}
+	nobody := h.tls(b, "demo")
+	nobody.GetClientCertificate = nil
+	alice := httpClient(b, nobody)
+	challenge, _ := h.post(b, alice, question, nil)
+	token := must(b)(h.as(b, "operator").Call(b.Context(), "admin.token.issue", "user:alice", "*", "3600"))
+	text, _ := token.Result.(map[string]any)["token"].(string)
+
+	bare := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Type", "text/xml")
+		io.WriteString(w, answer)
+	}))
+	bare.TLS = &tls.Config{MinVersion: tls.VersionTLS13}
+	bare.StartTLS()
+	defer bare.Close()
+	anybody := bare.Client()
+
+	ways := []struct {
+		name string
+		ask  func(n int)
+	}{
+		{"bare", func(int) {
+			req, err := http.NewRequestWithContext(b.Context(), http.MethodPost, bare.URL, strings.NewReader(question))
+			if err != nil {
+				b.Fatal(err)
+			}
+			resp, err := anybody.Do(req)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer resp.Body.Close()
+			io.Copy(io.Discard, resp.Body)
+		}},
+		{"certificate", func(int) { h.ask(b, demo, question, "") }},
+		{"digest", func(n int) { h.ask(b, alice, question, digestOf(b, challenge, n)) }},
+		{"token", func(int) { h.ask(b, alice, question, "Bearer "+text) }},
+	}
+	took := make([][]time.Duration, len(ways))
+	round := 0
+	for b.Loop() {
+		round++
+		for i, way := range ways {
+			from := time.Now()
+			way.ask(round)
+			took[i] = append(took[i], time.Since(from))
+		}
+	}
+	medians := make([]float64, len(ways))
+	for i, way := range ways {
+		slices.Sort(took[i])
+		medians[i] = float64(took[i][len(took[i])/2])
+		b.ReportMetric(medians[i]/1e3, way.name+"-µs")
+		if i > 0 {
+			b.ReportMetric(medians[i]/medians[0], way.name+"/bare")
+		}
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+// ask sends a call with this Authorization header, if any, and demands an
+// answer.
+func (h *house) ask(b *testing.B, c *http.Client, question, authorization string) {
+	resp, text := h.post(b, c, question, func(r *http.Request) {
+		if authorization != "" {
+			r.Header.Set("Authorization", authorization)
+		}
+	})
+	if resp.StatusCode != http.StatusOK || strings.Contains(text, "<fault>") {
+		b.Fatalf("%s: %s", resp.Status, text)
+	}
+}
