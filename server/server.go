@@ -275,10 +275,7 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) *atm.Caller {
 	from, user := auth.Address(r.RemoteAddr), ""
 	if header := r.Header.Get("Authorization"); header != "" {
 		user = auth.Claimed(header)
-		if wait := s.throttle.Wait(from, user); wait > 0 {
-			s.cfg.Metrics.signIn(presented(r), "throttled")
-			w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
-			xmlrpc.Decline(w, http.StatusTooManyRequests, "Too many sign-ins from your address have failed.")
+		if s.slowDown(w, r, from, user) {
 			return nil
 		}
 	}
@@ -297,6 +294,10 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) *atm.Caller {
 		xmlrpc.Decline(w, http.StatusBadRequest, "Send one Authorization header.")
 		return nil
 	case errors.As(err, &failure):
+		// A good certificate cannot be guessed, so it is never made to wait.
+		if user == "" && s.slowDown(w, r, from, user) {
+			return nil
+		}
 		s.cfg.Metrics.signIn(presented(r), "failed")
 		s.throttle.Failed(from, user)
 		s.trail.signInFailed(r, failure.Reason)
@@ -304,6 +305,19 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) *atm.Caller {
 	w.Header()["Www-Authenticate"] = s.cfg.Authenticator.Challenges(errors.Is(err, auth.ErrStale))
 	http.Error(w, "Sign in with a client certificate of this server's authority, HTTP Digest, or a bearer token.", http.StatusUnauthorized)
 	return nil
+}
+
+// slowDown answers 429 and returns true when too many sign-ins from this address,
+// or from it as this user, have failed.
+func (s *Server) slowDown(w http.ResponseWriter, r *http.Request, from netip.Addr, user string) bool {
+	wait := s.throttle.Wait(from, user)
+	if wait == 0 {
+		return false
+	}
+	s.cfg.Metrics.signIn(presented(r), "throttled")
+	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+	xmlrpc.Decline(w, http.StatusTooManyRequests, "Too many sign-ins from your address have failed.")
+	return true
 }
 
 // presented says in a word of a closed set by what somebody tried to sign in.

@@ -135,6 +135,25 @@ func TestThrottled(t *testing.T) {
 	}
 }
 
+// TestThrottledCertificates shows bad certificates too often: 429 in the end,
+// and still not for a good one from the same address.
+func TestThrottledCertificates(t *testing.T) {
+	h := start(t, nil)
+	other := start(t, nil)
+	stranger := h.tls(t, "demo")
+	stranger.GetClientCertificate = other.tls(t, "demo").GetClientCertificate
+	c := httpClient(t, stranger)
+	statuses := make(map[int]int)
+	for range 1050 {
+		resp, _ := h.post(t, c, call("inquiry", "100"), nil)
+		statuses[resp.StatusCode]++
+	}
+	if statuses[http.StatusTooManyRequests] == 0 || statuses[http.StatusUnauthorized] < 1000 || len(statuses) != 2 {
+		t.Errorf("answered %v", statuses)
+	}
+	must(t)(h.as(t, "demo").Inquiry(t.Context(), account))
+}
+
 // TestRevoke revokes certificates while connections with them are open.
 func TestRevoke(t *testing.T) {
 	h := start(t, nil)
