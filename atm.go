@@ -227,10 +227,10 @@ func (p Principal) Has(r Role) bool {
 // A Credential says how a principal proved who it is. The zero value is a
 // caller inside the program, which has no credential.
 type Credential struct {
-	Method string // "mtls", "digest" or "jwt"
+	Method string // "mtls", "digest", "jwt", or at the token endpoint "secret"
 	SHA256 string // of mtls: base64 of the SHA-256 of the certificate's DER bytes
 	Serial string // of mtls: hex serial number of the certificate
-	User   string // of digest: the user name
+	User   string // of digest: the user name; of a secret: the subject
 	Issuer string // of jwt
 	ID     string // of jwt: its jti
 	Key    string // of jwt: its kid

@@ -71,6 +71,8 @@ type Authenticator struct {
 	cfg    Config
 	digest *digest
 
+	secrets *secrets
+
 	mu       sync.RWMutex
 	verified map[[sha256.Size]byte]time.Time // guarded by mu: chains that were good, and when they were checked
 }
@@ -96,7 +98,7 @@ func New(cfg Config) *Authenticator {
 	if cfg.MaxBody == 0 {
 		cfg.MaxBody = 256 << 10
 	}
-	return &Authenticator{cfg: cfg, digest: newDigest(cfg), verified: make(map[[sha256.Size]byte]time.Time)}
+	return &Authenticator{cfg: cfg, digest: newDigest(cfg), secrets: newSecrets(), verified: make(map[[sha256.Size]byte]time.Time)}
 }
 
 // Challenges are the values of WWW-Authenticate that say how to sign in. stale

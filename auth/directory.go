@@ -15,6 +15,10 @@ type Member struct {
 	// HA1 is what Digest checks a password by (RFC 7616, section 3.4.2), in
 	// hexadecimal; empty for who has none.
 	HA1 string
+
+	// Slow is what a secret for tokens alone is checked by, as HashSecret made
+	// it; empty for who has none.
+	Slow string
 }
 
 // A Directory knows who may sign in. Reading takes no lock, because every

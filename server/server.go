@@ -275,7 +275,7 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) *atm.Caller {
 	from, user := auth.Address(r.RemoteAddr), ""
 	if header := r.Header.Get("Authorization"); header != "" {
 		user = auth.Claimed(header)
-		if s.slowDown(w, r, from, user) {
+		if s.slowDown(w, presented(r), from, user) {
 			return nil
 		}
 	}
@@ -295,7 +295,7 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) *atm.Caller {
 		return nil
 	case errors.As(err, &failure):
 		// A good certificate cannot be guessed, so it is never made to wait.
-		if user == "" && s.slowDown(w, r, from, user) {
+		if user == "" && s.slowDown(w, presented(r), from, user) {
 			return nil
 		}
 		s.cfg.Metrics.signIn(presented(r), "failed")
@@ -309,12 +309,12 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) *atm.Caller {
 
 // slowDown answers 429 and returns true when too many sign-ins from this address,
 // or from it as this user, have failed.
-func (s *Server) slowDown(w http.ResponseWriter, r *http.Request, from netip.Addr, user string) bool {
+func (s *Server) slowDown(w http.ResponseWriter, method string, from netip.Addr, user string) bool {
 	wait := s.throttle.Wait(from, user)
 	if wait == 0 {
 		return false
 	}
-	s.cfg.Metrics.signIn(presented(r), "throttled")
+	s.cfg.Metrics.signIn(method, "throttled")
 	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
 	xmlrpc.Decline(w, http.StatusTooManyRequests, "Too many sign-ins from your address have failed.")
 	return true

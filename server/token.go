@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"example.com/atm"
+	"example.com/atm/auth"
 	"example.com/atm/teller"
 	"example.com/atm/xmlrpc"
 )
@@ -48,29 +49,71 @@ func form(w http.ResponseWriter, r *http.Request) url.Values {
 	return values
 }
 
-// tokenCaller signs in who asks for a token, by certificate or Digest: a token
+// tokenRequest signs in who asks for a token and returns the form with it, or
+// answers and returns nil. The caller signs in by certificate, by Digest, or by
+// a secret in the form, and in one way alone (RFC 6749, section 2.3). A token
 // does not beget tokens.
-func (s *Server) tokenCaller(w http.ResponseWriter, r *http.Request) *atm.Caller {
+func (s *Server) tokenRequest(w http.ResponseWriter, r *http.Request) (*atm.Caller, url.Values) {
 	if err := s.cross.Check(r); err != nil {
 		xmlrpc.Decline(w, http.StatusForbidden, "Requests from other sites' pages are refused.")
-		return nil
+		return nil, nil
+	}
+	if r.Header.Get("Authorization") == "" && (r.TLS == nil || len(r.TLS.PeerCertificates) == 0) {
+		values := form(w, r)
+		if values == nil {
+			return nil, nil
+		}
+		if values.Has("client_secret") {
+			return s.secretCaller(w, r, values), values
+		}
+		return s.signIn(w, r), values
 	}
 	caller := s.signIn(w, r)
-	if caller != nil && caller.Method == "jwt" {
+	if caller == nil {
+		return nil, nil
+	}
+	if caller.Method == "jwt" {
 		oauthError(w, "unauthorized_client")
+		return nil, nil
+	}
+	values := form(w, r)
+	if values.Has("client_secret") {
+		oauthError(w, "invalid_request")
+		return nil, nil
+	}
+	return caller, values
+}
+
+// secretCaller returns whose secret stands in a form, or answers and returns
+// nil.
+func (s *Server) secretCaller(w http.ResponseWriter, r *http.Request, values url.Values) *atm.Caller {
+	from, id := auth.Address(r.RemoteAddr), auth.Claimant(values.Get("client_id"))
+	if s.slowDown(w, "secret", from, id) {
 		return nil
 	}
-	return caller
+	caller, err := s.cfg.Authenticator.Secret(r, id, values.Get("client_secret"))
+	var failure *auth.Error
+	switch {
+	case err == nil:
+		s.cfg.Metrics.signIn(caller.Method, "ok")
+		return caller
+	case errors.As(err, &failure):
+		s.cfg.Metrics.signIn("secret", "failed")
+		s.throttle.Failed(from, id)
+		s.trail.signInFailed(r, failure.Reason)
+		w.Header()["Www-Authenticate"] = s.cfg.Authenticator.Challenges(false)
+		writeJSON(w, http.StatusUnauthorized, map[string]any{"error": "invalid_client"})
+	default:
+		w.Header().Set("Retry-After", "1")
+		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot check a secret at the moment.")
+	}
+	return nil
 }
 
 // serveToken gives a caller a token for themselves (RFC 6749, section 4.4).
 func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
-	caller := s.tokenCaller(w, r)
-	if caller == nil {
-		return
-	}
-	values := form(w, r)
-	if values == nil {
+	caller, values := s.tokenRequest(w, r)
+	if caller == nil || values == nil {
 		return
 	}
 	if values.Get("grant_type") != "client_credentials" {
@@ -97,12 +140,8 @@ const tokenSeconds = 900
 // serveTokenRevoke gives a token up (RFC 7009). What is no token of ours is
 // none already.
 func (s *Server) serveTokenRevoke(w http.ResponseWriter, r *http.Request) {
-	caller := s.tokenCaller(w, r)
-	if caller == nil {
-		return
-	}
-	values := form(w, r)
-	if values == nil {
+	caller, values := s.tokenRequest(w, r)
+	if caller == nil || values == nil {
 		return
 	}
 	if values.Get("token") == "" {

@@ -115,6 +115,7 @@ var administration = []Operation{
 			{Name: "subject", Kinds: []atm.Kind{atm.String}, Help: "user:NAME or service:NAME.", Example: text("user:alice")},
 			{Name: "roles", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "Roles from now on, separated by spaces; for somebody new, customer or service when left out.", Example: text("customer")},
 			{Name: "password", Kinds: []atm.Kind{atm.String}, Optional: true, Secret: true, Help: "At least 15 characters. Left out, a password that there is stays.", Example: text("…")},
+			{Name: "use", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "What the password is for: digest, or token for one that is stored with argon2id and is good at the token endpoint alone. digest when left out.", Example: text("token")},
 		},
 		Structured: true,
 		rule:       addUser,

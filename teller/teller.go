@@ -67,6 +67,9 @@ type Config struct {
 	// Realm is of the passwords. Required for users with one.
 	Realm string
 
+	// HashSecret returns what a secret for tokens alone is checked by.
+	HashSecret func(secret string) ([]byte, error)
+
 	// RotateVault replaces the keys that the vault is sealed with.
 	RotateVault func() error
 }

@@ -38,7 +38,16 @@ func addUser(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 		if err := checkPassword(arg.Text, name, t.cfg.Realm); err != nil {
 			return nil, err
 		}
-		r.HA1 = ha1(name, t.cfg.Realm, arg.Text)
+		switch use := in.args[3]; {
+		case !use.Given(), use.Text == "digest":
+			r.HA1 = ha1(name, t.cfg.Realm, arg.Text)
+		case use.Text != "token":
+			return nil, malformed("a password is for digest or for token")
+		default:
+			if r.Slow, err = t.cfg.HashSecret(arg.Text); err != nil {
+				return nil, malformed("%v", err)
+			}
+		}
 	}
 	return r, nil
 }

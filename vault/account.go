@@ -114,4 +114,8 @@ type User struct {
 	// HA1 is what HTTP Digest checks a password by (RFC 7616, section 3.4.2):
 	// SHA-256 of name, realm and password. Empty for who has no password.
 	HA1 []byte
+
+	// Slow is what a secret for tokens alone is checked by, an argon2id hash in
+	// the PHC string format. Empty for who has none. Nobody has both.
+	Slow []byte
 }

@@ -102,7 +102,8 @@ type Enrol struct {
 	Subject string
 	Roles   []atm.Role
 	Default atm.Role
-	HA1     []byte // in place of the one there is; nil leaves it
+	HA1     []byte // in place of the password there is; nil leaves it
+	Slow    []byte // as HA1; at most one of them is given
 
 	// Certificate is one that was issued with it; nil for none.
 	Certificate *Certificate
@@ -128,12 +129,12 @@ func (r Enrol) Decide(b *Books) atm.Status {
 	}
 	slices.Sort(roles)
 	roles = slices.Compact(roles)
-	ha1 := u.HA1
-	if r.HA1 != nil {
-		ha1 = r.HA1
+	ha1, slow := u.HA1, u.Slow
+	if r.HA1 != nil || r.Slow != nil {
+		ha1, slow = r.HA1, r.Slow
 	}
-	if !known || !slices.Equal(roles, u.Roles) || !slices.Equal(ha1, u.HA1) {
-		b.putUser(User{Subject: r.Subject, Roles: roles, Disabled: u.Disabled, HA1: ha1})
+	if !known || !slices.Equal(roles, u.Roles) || !slices.Equal(ha1, u.HA1) || !slices.Equal(slow, u.Slow) {
+		b.putUser(User{Subject: r.Subject, Roles: roles, Disabled: u.Disabled, HA1: ha1, Slow: slow})
 	}
 	if r.Certificate != nil {
 		b.issued = append(b.issued, *r.Certificate)
@@ -190,6 +191,6 @@ func (u User) Record() atm.Record {
 		{Name: "subject", Value: u.Subject},
 		{Name: "roles", Value: roles},
 		{Name: "disabled", Value: u.Disabled},
-		{Name: "password", Value: len(u.HA1) > 0},
+		{Name: "password", Value: len(u.HA1) > 0 || len(u.Slow) > 0},
 	}
 }

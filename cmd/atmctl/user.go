@@ -19,13 +19,18 @@ import (
 func (p *program) userCommand() *cobra.Command {
 	var roles []string
 	var secretOut, secretFile string
+	var noDigest bool
 	add := &cobra.Command{
 		Use:   "add NAME",
 		Short: "Make a user known, with roles and a password",
 		Long: `Make a user known and give them roles. With --secret-out a password of 160 bits is
 made here and written to a file; with --secret-file one of at least 15 characters is
 read from it. The server keeps neither, only what it checks them by. With neither,
-somebody who is known keeps their password.`,
+somebody who is known keeps their password.
+
+What Digest is checked by would let whoever reads the vault sign in. With --no-digest
+an argon2id hash is kept instead, and the password is good for one thing: to get a
+token from POST /token, as client_id and client_secret.`,
 		Example: "  atmctl user add alice --role customer --secret-out alice.secret",
 		Args:    exit.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -41,12 +46,16 @@ somebody who is known keeps their password.`,
 			if secretOut != "" && secretFile != "" {
 				return exit.Usagef("--secret-out and --secret-file exclude each other")
 			}
-			return p.addUser(cmd.Context(), subject, roles, secretOut, secretFile)
+			if noDigest && secretOut == "" && secretFile == "" {
+				return exit.Usagef("--no-digest is about a new password: it needs --secret-out or --secret-file")
+			}
+			return p.addUser(cmd.Context(), newUser{subject, roles, secretOut, secretFile, noDigest})
 		},
 	}
 	add.Flags().StringArrayVar(&roles, "role", nil, "`role` of the user: customer, teller, auditor, operator or service; repeatable")
 	add.Flags().StringVar(&secretOut, "secret-out", "", "`file` for a password that is made")
 	add.Flags().StringVar(&secretFile, "secret-file", "", "`file` with a password that was chosen")
+	add.Flags().BoolVar(&noDigest, "no-digest", false, "keep the password as an argon2id hash, good to get tokens alone")
 	return group(&cobra.Command{Use: "user", Short: "Add, list and disable users"}, add,
 		&cobra.Command{
 			Use: "list", Short: "List everybody who is known", Args: exit.Args(cobra.NoArgs),
@@ -82,37 +91,49 @@ func userSubject(name string) (string, error) {
 	return subject, nil
 }
 
-func (p *program) addUser(ctx context.Context, subject string, roles []string, secretOut, secretFile string) error {
+// A newUser is what is said of somebody who is to be known.
+type newUser struct {
+	subject               string
+	roles                 []string
+	secretOut, secretFile string
+	noDigest              bool
+}
+
+func (p *program) addUser(ctx context.Context, u newUser) error {
 	var secret []byte
 	switch {
-	case secretOut != "":
-		if _, err := os.Lstat(secretOut); !errors.Is(err, fs.ErrNotExist) {
-			return exit.Usagef("%s exists; choose another file", secretOut)
+	case u.secretOut != "":
+		if _, err := os.Lstat(u.secretOut); !errors.Is(err, fs.ErrNotExist) {
+			return exit.Usagef("%s exists; choose another file", u.secretOut)
 		}
 		random := make([]byte, 20)
 		rand.Read(random) // never fails
 		secret = []byte(base32.StdEncoding.EncodeToString(random))
 		// It is on the disk before anybody needs it to sign in.
-		if err := durable.CreateFile(secretOut, append(secret, '\n'), 0o600); err != nil {
+		if err := durable.CreateFile(u.secretOut, append(secret, '\n'), 0o600); err != nil {
 			return err
 		}
-	case secretFile != "":
-		text, err := durable.ReadSecret(secretFile)
+	case u.secretFile != "":
+		text, err := durable.ReadSecret(u.secretFile)
 		if err != nil {
 			return exit.Usagef("%w", err)
 		}
 		if secret = bytes.TrimRight(text, "\r\n"); len(secret) == 0 {
-			return exit.Usagef("%s is empty", secretFile)
+			return exit.Usagef("%s is empty", u.secretFile)
 		}
 	}
-	_, err := p.call(ctx, string(atm.UserAdd), subject, strings.Join(roles, " "), string(secret))
-	if err != nil && secretOut != "" {
-		return errors.Join(err, os.Remove(secretOut))
+	use := ""
+	if u.noDigest {
+		use = "token"
+	}
+	_, err := p.call(ctx, string(atm.UserAdd), u.subject, strings.Join(u.roles, " "), string(secret), use)
+	if err != nil && u.secretOut != "" {
+		return errors.Join(err, os.Remove(u.secretOut))
 	}
 	if err != nil {
 		return err
 	}
-	return p.tell(map[string]string{"subject": subject}, "%s is known\n", subject)
+	return p.tell(map[string]string{"subject": u.subject}, "%s is known\n", u.subject)
 }
 
 var userColumns = []string{"subject", "roles", "disabled", "password"}

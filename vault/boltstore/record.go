@@ -306,6 +306,7 @@ func encodeUser(u *vault.User) []byte {
 		w.text(string(role))
 	}
 	w.text(string(u.HA1))
+	w.text(string(u.Slow))
 	return w.b
 }
 
@@ -324,6 +325,9 @@ func decodeUser(k, v []byte) (vault.User, error) {
 	}
 	if ha1 := r.text(); ha1 != "" {
 		u.HA1 = []byte(ha1)
+	}
+	if slow := r.text(); slow != "" {
+		u.Slow = []byte(slow)
 	}
 	if !r.done() {
 		return vault.User{}, errRecord

@@ -210,7 +210,8 @@ func testCommitIsWhole(t *testing.T, p Place) {
 	l := vault.NewLedger(vault.Config{Store: store, Signer: NewSigner(t)})
 	must(t, l, open("100", 100000))
 	must(t, l, deposit("100", 100100))
-	must(t, l, op(atm.CertIssue, vault.Enrol{Subject: "user:eve", Roles: []atm.Role{atm.Teller, atm.Auditor}}))
+	must(t, l, op(atm.CertIssue, vault.Enrol{Subject: "user:eve", Roles: []atm.Role{atm.Teller, atm.Auditor}, HA1: []byte("ha1")}))
+	must(t, l, op(atm.UserAdd, vault.Enrol{Subject: "user:eva", Roles: []atm.Role{atm.Teller}, Slow: []byte("slow")}))
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -218,8 +219,8 @@ func testCommitIsWhole(t *testing.T, p Place) {
 		t.Fatal(err)
 	}
 	store = p.Open(t)
-	if got := len(leaves(t, store)); got != 3 {
-		t.Errorf("%d entries, want 3", got)
+	if got := len(leaves(t, store)); got != 4 {
+		t.Errorf("%d entries, want 4", got)
 	}
 	accounts, err := store.Accounts(t.Context(), 0, 10)
 	want := vault.Account{Name: "100", Owner: "user:demo", Balance: 200100, Version: 2}
@@ -227,8 +228,12 @@ func testCommitIsWhole(t *testing.T, p Place) {
 		t.Errorf("Accounts: %v %s", err, diff)
 	}
 	users, err := store.Users(t.Context())
-	if err != nil || len(users) != 1 || fmt.Sprint(users[0]) != "{user:eve [auditor teller] false []}" {
-		t.Errorf("Users = %v, %v", users, err)
+	wantUsers := []vault.User{
+		{Subject: "user:eva", Roles: []atm.Role{atm.Teller}, Slow: []byte("slow")},
+		{Subject: "user:eve", Roles: []atm.Role{atm.Auditor, atm.Teller}, HA1: []byte("ha1")},
+	}
+	if diff := cmp.Diff(wantUsers, users); err != nil || diff != "" {
+		t.Errorf("Users: %v %s", err, diff)
 	}
 }
 

@@ -236,6 +236,7 @@ func (h *House) openVault() error {
 		Store:          h.store,
 		Requests:       requests,
 		Permit:         h.permit,
+		HashSecret:     auth.HashSecret,
 		IssueClient:    h.issueClient,
 		RotateVault:    h.rotateVault,
 		Prove:          h.prove,
@@ -334,7 +335,7 @@ func (h *House) admit(users []vault.User) {
 	}
 	changed := make(map[string]auth.Member, len(users))
 	for _, u := range users {
-		changed[u.Subject] = auth.Member{Roles: u.Roles, HA1: string(u.HA1)}
+		changed[u.Subject] = auth.Member{Roles: u.Roles, HA1: string(u.HA1), Slow: string(u.Slow)}
 		if u.Disabled {
 			changed[u.Subject] = auth.Member{}
 		}

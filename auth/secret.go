@@ -1,0 +1,156 @@
+package auth
+
+import (
+	"context"
+	"crypto/fips140"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"example.com/atm"
+	"golang.org/x/crypto/argon2"
+)
+
+// A user who is not to sign in by Digest has a secret that is hashed with
+// argon2id (RFC 9106): whoever reads the vault learns nothing that signs in,
+// as the HA1 of Digest would. It is good at the token endpoint alone, because
+// each check takes memory and time; that is why few run at once.
+const (
+	argonKiB    = 19 << 10 // 19 MiB, 2 passes, 1 thread: what OWASP advises
+	argonPasses = 2
+	argonLanes  = 1
+	argonSalt   = 16 // bytes
+	argonHash   = 32 // bytes
+
+	// maxChecks bounds the checks at a time, and with it their memory: 38 MiB.
+	maxChecks = 2
+
+	// maxQueued bounds those who wait for one, about half a second in all.
+	maxQueued = 32
+)
+
+// ErrBusy reports a secret that was not checked, because too many others are.
+var ErrBusy = errors.New("too many secrets are being checked")
+
+// errNotFIPS reports a secret where nothing but FIPS 140 is allowed.
+var errNotFIPS = errors.New("a secret for tokens alone is hashed with argon2id, which is not allowed where nothing but FIPS 140 is")
+
+// HashSecret returns what a secret is checked by, in the PHC string format.
+func HashSecret(secret string) ([]byte, error) {
+	if fips140.Enforced() {
+		return nil, errNotFIPS
+	}
+	salt := make([]byte, argonSalt)
+	rand.Read(salt) // never fails
+	return []byte(phc(salt, slowHash(secret, salt))), nil
+}
+
+func slowHash(secret string, salt []byte) []byte {
+	return argon2.IDKey([]byte(secret), salt, argonPasses, argonKiB, argonLanes, argonHash)
+}
+
+func phc(salt, hash []byte) string {
+	return fmt.Sprintf("%s%s$%s", phcHead, base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(hash))
+}
+
+var phcHead = fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$", argon2.Version, argonKiB, argonPasses, argonLanes)
+
+// parsePHC takes apart what HashSecret made.
+func parsePHC(text string) (salt, hash []byte, ok bool) {
+	rest, ok := strings.CutPrefix(text, phcHead)
+	if !ok {
+		return nil, nil, false
+	}
+	first, second, _ := strings.Cut(rest, "$")
+	salt, err := base64.RawStdEncoding.Strict().DecodeString(first)
+	if err != nil || len(salt) != argonSalt {
+		return nil, nil, false
+	}
+	hash, err = base64.RawStdEncoding.Strict().DecodeString(second)
+	return salt, hash, err == nil && len(hash) == argonHash
+}
+
+// secrets checks secrets, a few at a time.
+type secrets struct {
+	queue   chan struct{} // holds those who wait and those who run
+	running chan struct{}
+	dummy   string // of nobody
+}
+
+func newSecrets() *secrets {
+	var random [argonSalt + argonHash]byte
+	rand.Read(random[:]) // never fails
+	return &secrets{
+		queue:   make(chan struct{}, maxQueued+maxChecks),
+		running: make(chan struct{}, maxChecks),
+		dummy:   phc(random[:argonSalt], random[argonSalt:]),
+	}
+}
+
+// check reports whether secret is the one that was hashed. An empty hash is of
+// nobody, and takes as long.
+func (s *secrets) check(ctx context.Context, hashed, secret string) (bool, error) {
+	if fips140.Enforced() {
+		return false, nil
+	}
+	known := hashed != ""
+	if !known {
+		hashed = s.dummy
+	}
+	salt, want, ok := parsePHC(hashed)
+	if !ok {
+		return false, errors.New("a stored secret has no known form")
+	}
+	select {
+	case s.queue <- struct{}{}:
+		defer func() { <-s.queue }()
+	default:
+		return false, ErrBusy
+	}
+	select {
+	case s.running <- struct{}{}:
+		defer func() { <-s.running }()
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	return subtle.ConstantTimeCompare(slowHash(secret, salt), want) == 1 && known, nil
+}
+
+// maxSecret bounds a secret, in bytes.
+const maxSecret = 256
+
+// Secret returns whose secret came with r, which has no other credential; or an
+// *Error, ErrBusy, or the error of a request that is over. id is a subject, or
+// the name of a user.
+func (a *Authenticator) Secret(r *http.Request, id, secret string) (*atm.Caller, error) {
+	subject := Claimant(id)
+	if _, _, ok := atm.ParseSubject(subject); !ok || len(secret) > maxSecret {
+		subject, secret = "", ""
+	}
+	member, _ := a.cfg.Directory.Member(subject)
+	good, err := a.secrets.check(r.Context(), member.Slow, secret)
+	if err != nil {
+		return nil, err
+	}
+	if !good {
+		return nil, &Error{"wrong user or secret"}
+	}
+	return &atm.Caller{
+		Principal:  atm.Principal{Subject: subject, Roles: member.Roles},
+		Credential: atm.Credential{Method: "secret", User: subject},
+		IP:         Address(r.RemoteAddr).String(),
+	}, nil
+}
+
+// Claimant is the subject that the client_id of a form claims to be: a subject,
+// or the name of a user.
+func Claimant(id string) string {
+	if strings.Contains(id, ":") {
+		return id
+	}
+	return "user:" + id
+}

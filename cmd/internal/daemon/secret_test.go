@@ -1,0 +1,128 @@
+package daemon_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"example.com/atm/audit"
+)
+
+// token posts a form to the token endpoint.
+func (h *house) token(t testing.TB, c *http.Client, form url.Values, change func(*http.Request)) (*http.Response, map[string]any) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+h.addr+"/token", strings.NewReader(form.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if change != nil {
+		change(req)
+	}
+	resp, err := c.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answer map[string]any
+	json.Unmarshal(text, &answer) // what is no JSON has no members
+	return resp, answer
+}
+
+// TestSecretForTokens has a user whose secret gets tokens, and nothing else.
+func TestSecretForTokens(t *testing.T) {
+	const secret = "my mare ate 7 green apples"
+	h := start(t, nil)
+	operator := h.as(t, "operator")
+	must(t)(operator.Call(t.Context(), "admin.user.add", "user:alice", "customer", secret, "token"))
+	must(t)(operator.Call(t.Context(), "admin.account.open", "200", "user:alice", "50"))
+	nobody := h.tls(t, "demo")
+	nobody.GetClientCertificate = nil
+	c := httpClient(t, nobody)
+	form := func(id, secret string) url.Values {
+		return url.Values{"grant_type": {"client_credentials"}, "client_id": {id}, "client_secret": {secret}}
+	}
+
+	resp, answer := h.token(t, c, form("user:alice", secret), nil)
+	text, _ := answer["access_token"].(string)
+	if resp.StatusCode != http.StatusOK || text == "" {
+		t.Fatalf("%s %v", resp.Status, answer)
+	}
+	if resp, text := h.post(t, c, call("inquiry", "200"), func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+text) }); !strings.Contains(text, "50.00") {
+		t.Errorf("with the token: %s %s", resp.Status, text)
+	}
+	if resp, _ := h.token(t, c, form("alice", secret), nil); resp.StatusCode != http.StatusOK {
+		t.Errorf("by name alone: %s", resp.Status)
+	}
+
+	// Wrong in whatever way: the same answer.
+	want := ""
+	for name, f := range map[string]url.Values{
+		"wrong secret":        form("user:alice", "my mare ate 8 green apples"),
+		"empty secret":        form("user:alice", ""),
+		"somebody unknown":    form("user:bob", secret),
+		"a user of Digest":    form("user:operator", secret),
+		"no name":             form("", secret),
+		"no possible name":    form("user:a\x00b", secret),
+		"a very long secret":  form("user:alice", strings.Repeat("x", 5000)),
+		"another's kind":      form("service:alice", secret),
+		"a name with a space": form("user:alice ", secret),
+	} {
+		resp, answer := h.token(t, c, f, nil)
+		if resp.StatusCode != http.StatusUnauthorized || answer["error"] != "invalid_client" {
+			t.Errorf("%s: %s %v", name, resp.Status, answer)
+		}
+		resp.Header.Del("Date")
+		resp.Header.Del("WWW-Authenticate") // has a nonce
+		var b strings.Builder
+		if err := resp.Header.Write(&b); err != nil {
+			t.Fatal(err)
+		}
+		if want == "" {
+			want = b.String()
+		}
+		if b.String() != want {
+			t.Errorf("%s: headers\n%s, not\n%s", name, b.String(), want)
+		}
+	}
+
+	// One way at a time, and the secret is good for no Digest.
+	if resp, answer := h.token(t, httpClient(t, h.tls(t, "demo")), form("user:alice", secret), nil); resp.StatusCode != http.StatusBadRequest || answer["error"] != "invalid_request" {
+		t.Errorf("with a certificate as well: %s %v", resp.Status, answer)
+	}
+	challenge, _ := h.post(t, c, call("inquiry", "200"), nil)
+	if resp, _ := h.post(t, c, call("inquiry", "200"), func(r *http.Request) { r.Header.Set("Authorization", digestOf(t, challenge, 1)) }); resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("by Digest: %s", resp.Status)
+	}
+
+	// Disabled, and with a new password for Digest, it is good no longer.
+	must(t)(operator.Call(t.Context(), "admin.user.disable", "user:alice"))
+	if resp, _ := h.token(t, c, form("alice", secret), nil); resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("disabled: %s", resp.Status)
+	}
+	must(t)(operator.Call(t.Context(), "admin.user.enable", "user:alice"))
+	must(t)(operator.Call(t.Context(), "admin.user.add", "user:alice", "customer", aliceSecret))
+	if resp, _ := h.token(t, c, form("alice", secret), nil); resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("after another password: %s", resp.Status)
+	}
+	challenge, _ = h.post(t, c, call("inquiry", "200"), nil)
+	if resp, _ := h.post(t, c, call("inquiry", "200"), func(r *http.Request) { r.Header.Set("Authorization", digestOf(t, challenge, 1)) }); resp.StatusCode != http.StatusOK {
+		t.Errorf("by Digest with another password: %s", resp.Status)
+	}
+
+	if err := h.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(h.entries(t), func(e *audit.Entry) bool {
+		return e.Caller != nil && e.Caller.Method == "secret" && e.Caller.User == "user:alice"
+	}); n != 2 {
+		t.Errorf("%d entries of tokens by secret, not 2", n)
+	}
+}
