@@ -148,20 +148,29 @@ func (a *Authority) SignRequest(request []byte, uri *url.URL, life time.Duration
 	if err := csr.CheckSignature(); err != nil {
 		return nil, errors.New("the certificate request is not signed by its key")
 	}
-	switch key := csr.PublicKey.(type) {
+	if err := strongKey(csr.PublicKey); err != nil {
+		return nil, err
+	}
+	return a.IssueClient(csr.PublicKey, uri, life, now)
+}
+
+// strongKey refuses keys that are too weak for a client, and of kinds that
+// nobody needs.
+func strongKey(public crypto.PublicKey) error {
+	switch key := public.(type) {
 	case *ecdsa.PublicKey:
 		if key.Curve != elliptic.P256() && key.Curve != elliptic.P384() {
-			return nil, errWeakKey
+			return errWeakKey
 		}
 	case ed25519.PublicKey:
 	case *rsa.PublicKey:
 		if key.Size() < 256 || key.Size() > 1024 {
-			return nil, errWeakKey
+			return errWeakKey
 		}
 	default:
-		return nil, errWeakKey
+		return errWeakKey
 	}
-	return a.IssueClient(csr.PublicKey, uri, life, now)
+	return nil
 }
 
 var errWeakKey = errors.New("the key is none of ECDSA P-256 or P-384, Ed25519, or RSA of 2048 to 8192 bits")

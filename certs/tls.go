@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -137,6 +138,7 @@ var (
 	ErrExpired          = errors.New("certificate expired or not valid yet")
 	ErrUnknownAuthority = errors.New("certificate of an unknown authority")
 	ErrNotForClients    = errors.New("certificate not for clients")
+	ErrWeakKey          = errors.New("certificate with a weak key")
 	ErrBadChain         = errors.New("certificate chain not acceptable")
 )
 
@@ -150,8 +152,12 @@ func (v *ClientVerifier) Verify(chain []*x509.Certificate, now time.Time) error 
 		return ErrBadChain
 	}
 	leaf := chain[0]
-	if leaf.IsCA {
+	// Who may use a certificate for anything did not mean it for this.
+	if leaf.IsCA || !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth) {
 		return ErrNotForClients
+	}
+	if strongKey(leaf.PublicKey) != nil {
+		return ErrWeakKey
 	}
 	intermediates := x509.NewCertPool()
 	for _, cert := range chain[1:] {
