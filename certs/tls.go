@@ -152,12 +152,8 @@ func (v *ClientVerifier) Verify(chain []*x509.Certificate, now time.Time) error 
 		return ErrBadChain
 	}
 	leaf := chain[0]
-	// Who may use a certificate for anything did not mean it for this.
-	if leaf.IsCA || !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth) {
+	if leaf.IsCA {
 		return ErrNotForClients
-	}
-	if strongKey(leaf.PublicKey) != nil {
-		return ErrWeakKey
 	}
 	intermediates := x509.NewCertPool()
 	for _, cert := range chain[1:] {
@@ -172,6 +168,10 @@ func (v *ClientVerifier) Verify(chain []*x509.Certificate, now time.Time) error 
 	var invalid x509.CertificateInvalidError
 	var unknown x509.UnknownAuthorityError
 	switch {
+	case err == nil && !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth):
+		return ErrNotForClients // whoever let it be used for anything did not mean it for this
+	case err == nil && strongKey(leaf.PublicKey) != nil:
+		return ErrWeakKey
 	case err == nil:
 		return nil
 	case errors.As(err, &unknown):

@@ -117,6 +117,7 @@ type headFilter struct {
 var (
 	codingStart = []byte("transfer-")
 	lengthName  = []byte("content-length")
+	version     = []byte(" HTTP/")
 )
 
 // filter changes p, the next bytes of the connection, in place.
@@ -140,6 +141,8 @@ func (f *headFilter) filter(p []byte) {
 		}
 		if f.started {
 			rename(line, part, before)
+		} else {
+			spoilVersion(line, part, before)
 		}
 		if end < 0 {
 			return
@@ -159,6 +162,19 @@ func rename(line, part []byte, before int) {
 	last := len(codingStart) - 1
 	if before <= last && len(line) > last && bytes.EqualFold(line[:last+1], codingStart) {
 		part[last-before] = '_'
+	}
+}
+
+// spoilVersion changes in part, the end of a request line of which before bytes
+// came earlier, the version when it is another than HTTP/1: the request is a bad
+// one then. net/http would answer 505, as if the fault were the server's.
+func spoilVersion(line, part []byte, before int) {
+	i := bytes.Index(line, version)
+	if i < 0 {
+		return
+	}
+	if i += len(version); i >= before && i < len(line) && line[i] != '1' {
+		part[i-before] = 'x'
 	}
 }
 

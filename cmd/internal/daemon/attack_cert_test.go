@@ -1,0 +1,282 @@
+package daemon_test
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/base64"
+	"fmt"
+	"math/big"
+	"net/url"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+var serials int64 = 1000
+
+// goodTemplate is of a certificate for clients with these identities.
+func goodTemplate(t *testing.T, uris ...string) *x509.Certificate {
+	t.Helper()
+	serials++
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(serials), NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, BasicConstraintsValid: true,
+	}
+	for _, uri := range uris {
+		template.URIs = append(template.URIs, parsedURL(t, uri))
+	}
+	return template
+}
+
+func signed(t *testing.T, template, parent *x509.Certificate, public crypto.PublicKey, key crypto.Signer) []byte {
+	t.Helper()
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
+func authorityTemplate(name string, pathLength int) *x509.Certificate {
+	serials++
+	return &x509.Certificate{
+		SerialNumber: big.NewInt(serials), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, MaxPathLen: pathLength, MaxPathLenZero: pathLength == 0,
+	}
+}
+
+func parsed(t *testing.T, der []byte) *x509.Certificate {
+	t.Helper()
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert
+}
+
+// foreignAuthority is somebody else's, whose certificates the server lets in
+// when a file maps them.
+type foreignAuthority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+func newForeignAuthority(t *testing.T) *foreignAuthority {
+	t.Helper()
+	f := &foreignAuthority{key: newKey(t)}
+	template := authorityTemplate("Another house", 1)
+	template.PermittedDNSDomainsCritical, template.PermittedDNSDomains = true, []string{"shop.example"}
+	f.cert = parsed(t, signed(t, template, template, f.key.Public(), f.key))
+	return f
+}
+
+// printable and utf8Name are names that print alike.
+func oneName(t *testing.T, tag int) []byte {
+	t.Helper()
+	der, err := asn1.Marshal([][]struct {
+		Type  asn1.ObjectIdentifier
+		Value asn1.RawValue
+	}{{{asn1.ObjectIdentifier{2, 5, 4, 3}, asn1.RawValue{Tag: tag, Bytes: []byte("till")}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A relative name is a SET.
+	return bytes.Replace(der, []byte{0x30, 0x0d}, []byte{0x31, 0x0d}, 1)
+}
+
+func (f *foreignAuthority) identities(t *testing.T) []byte {
+	b64 := base64.StdEncoding.EncodeToString
+	var b bytes.Buffer
+	for _, how := range []string{
+		`uri = "urn:till:1"`, `dns = "till-2.shop.example"`, `dns = "till-3.shop.example"`, `dns = "till.elsewhere.example"`,
+		fmt.Sprintf("issuer = %q\ndn = %q", b64(f.cert.RawSubject), b64(oneName(t, asn1.TagPrintableString))),
+	} {
+		fmt.Fprintf(&b, "[[identity]]\nsubject = \"user:demo\"\n%s\n", how)
+	}
+	return b.Bytes()
+}
+
+func (f *foreignAuthority) issue(t *testing.T, change func(*x509.Certificate), uris ...string) *tls.Certificate {
+	t.Helper()
+	key := newKey(t)
+	template := goodTemplate(t, uris...)
+	change(template)
+	return &tls.Certificate{Certificate: [][]byte{signed(t, template, f.cert, key.Public(), f.key)}, PrivateKey: key}
+}
+
+// attackCertificates shows certificates that prove nothing.
+func (a *arena) attackCertificates(t *testing.T) {
+	demo := "spiffe://" + a.domain + "/user/demo"
+	as := func(change func(*x509.Certificate), uris ...string) *tls.Certificate {
+		return a.issued(t, change, uris...)
+	}
+	with := func(uris ...string) *tls.Certificate { return a.issued(t, func(*x509.Certificate) {}, uris...) }
+
+	// An authority with the name of the right one, and one that signs itself.
+	namesake := newForeignAuthority(t)
+	named := authorityTemplate("", 0)
+	named.RawSubject, named.SerialNumber, named.SubjectKeyId = a.own.Certificate.RawSubject, a.own.Certificate.SerialNumber, a.own.Certificate.SubjectKeyId
+	namesake.cert = parsed(t, signed(t, named, named, namesake.key.Public(), namesake.key))
+	self := newKey(t)
+	selfSigned := goodTemplate(t, demo)
+	// A leaf that signs, and authorities one too deep.
+	leafKey := readKeyOf(a.demo)
+	leaf := parsed(t, a.demo.Certificate[0])
+	underLeaf := newKey(t)
+	belowKey, deep := newKey(t), newKey(t)
+	below := parsed(t, signed(t, authorityTemplate("below", 0), a.own.Certificate, belowKey.Public(), a.clientsKey(t)))
+	servers := parsed(t, readPEM(t, filepath.Join(a.data, "ca/ca.crt")))
+	serversKey := readKey(t, filepath.Join(a.data, "ca/ca.key"))
+	forged := newKey(t)
+	weak, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dns := func(names ...string) func(*x509.Certificate) {
+		return func(c *x509.Certificate) { c.DNSNames = names }
+	}
+	usage := func(list ...x509.ExtKeyUsage) func(*x509.Certificate) {
+		return func(c *x509.Certificate) { c.ExtKeyUsage = list }
+	}
+	chain := func(key *ecdsa.PrivateKey, ders ...[]byte) *tls.Certificate {
+		return &tls.Certificate{Certificate: ders, PrivateKey: key}
+	}
+	list := []attack{
+		{name: "expired", by: as(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Second) }, demo)},
+		{name: "not valid yet", by: as(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Hour / 2) }, demo)},
+		{name: "another authority of the same name", by: namesake.issue(t, func(*x509.Certificate) {}, demo)},
+		{name: "signed by itself", by: chain(self, signed(t, selfSigned, selfSigned, self.Public(), self))},
+		{name: "signed by a client", by: chain(underLeaf, signed(t, goodTemplate(t, demo), leaf, underLeaf.Public(), leafKey), a.demo.Certificate[0])},
+		{name: "an authority as a client", by: chain(belowKey, below.Raw)},
+		{name: "the authority of clients itself", by: chain(a.clientsKey(t), a.own.Certificate.Raw)},
+		{name: "a chain that is too long for its authority", by: chain(deep, signed(t, goodTemplate(t, demo), below, deep.Public(), belowKey), below.Raw)},
+		{name: "five certificates", by: chain(readKeyOf(a.demo), a.demo.Certificate[0], below.Raw, below.Raw, below.Raw, below.Raw)},
+		{name: "by the authority of servers", by: chain(forged, signed(t, goodTemplate(t, demo), servers, forged.Public(), serversKey))},
+		{name: "the server's own certificate", by: serverPair(t, a)},
+		{name: "a common name alone", by: as(func(c *x509.Certificate) { c.Subject = pkix.Name{CommonName: "user/demo"} })},
+		{name: "an email address alone", by: as(func(c *x509.Certificate) { c.EmailAddresses = []string{"demo@" + a.domain} })},
+		{name: "two identities", by: with(demo, "spiffe://"+a.domain+"/user/alice")},
+		{name: "the same identity twice", by: with(demo, demo)},
+		{name: "another trust domain", by: with("spiffe://atm-00000000.local/user/demo")},
+		{name: "a trust domain with a port", by: with("spiffe://" + a.domain + ":443/user/demo")},
+		{name: "a trust domain with user information", by: with("spiffe://x@" + a.domain + "/user/demo")},
+		{name: "a trust domain as a prefix", by: with("spiffe://" + a.domain + ".evil.example/user/demo")},
+		{name: "a trust domain in upper case", by: with("spiffe://ATM" + a.domain[3:] + "/user/demo")},
+		{name: "another scheme", by: with("https://" + a.domain + "/user/demo")},
+		{name: "an identity with a query", by: with(demo + "?x=1")},
+		{name: "an identity with a fragment", by: with(demo + "#x")},
+		{name: "an identity with an escape", by: as(func(c *x509.Certificate) {
+			c.URIs = []*url.URL{{Scheme: "spiffe", Host: a.domain, Path: "/user/demo", RawPath: "/user/%64emo"}}
+		})},
+		{name: "an identity with dot segments", by: with("spiffe://" + a.domain + "/service/../user/demo")},
+		{name: "an identity with a slash at its end", by: with(demo + "/")},
+		{name: "an identity that goes deeper", by: with(demo + "/admin")},
+		{name: "an identity with two slashes", by: with("spiffe://" + a.domain + "//user/demo")},
+		{name: "an identity of another kind", by: with("spiffe://" + a.domain + "/system/init")},
+		{name: "an identity without a name", by: with("spiffe://" + a.domain + "/user/")},
+		{name: "somebody unknown", by: with("spiffe://" + a.domain + "/user/nobody")},
+		{name: "a user's name as a service", by: with("spiffe://" + a.domain + "/service/demo")},
+		{name: "somebody disabled", by: with("spiffe://" + a.domain + "/user/dave")},
+		{name: "for servers", by: as(usage(x509.ExtKeyUsageServerAuth), demo)},
+		{name: "for anything", by: as(usage(x509.ExtKeyUsageAny), demo)},
+		{name: "for nothing that is said", by: as(usage(), demo)},
+		{name: "for signing code", by: as(usage(x509.ExtKeyUsageCodeSigning), demo)},
+		{name: "a critical extension that nobody knows", by: as(func(c *x509.Certificate) {
+			c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 99999, 1}, Critical: true, Value: []byte{5, 0}}}
+		}, demo)},
+		{name: "another's certificate with one's own key", by: chain(newKey(t), a.demo.Certificate[0]), want: -1},
+		{name: "of another authority without an identity", by: a.foreign.issue(t, dns("till-9.shop.example"))},
+		{name: "of another authority, in our trust domain", by: a.foreign.issue(t, func(*x509.Certificate) {}, demo)},
+		{name: "of another authority, that fits two identities", by: a.foreign.issue(t, dns("till-2.shop.example", "till-3.shop.example"))},
+		{name: "of another authority, outside its names", by: a.foreign.issue(t, dns("till.elsewhere.example"))},
+		{name: "of another authority, a name that prints alike", by: a.foreign.issue(t, func(c *x509.Certificate) { c.RawSubject = oneName(t, asn1.TagUTF8String) })},
+		{name: "of another authority, the right name of another issuer", by: as(func(c *x509.Certificate) { c.RawSubject = oneName(t, asn1.TagPrintableString) })},
+		{name: "of another authority, for servers", by: a.foreign.issue(t, func(c *x509.Certificate) {
+			c.DNSNames, c.ExtKeyUsage = []string{"till-2.shop.example"}, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+		})},
+		{name: "of another authority, expired", by: a.foreign.issue(t, func(c *x509.Certificate) {
+			c.DNSNames, c.NotAfter = []string{"till-2.shop.example"}, time.Now().Add(-time.Second)
+		})},
+		{name: "of another authority, with a weak key", by: &tls.Certificate{PrivateKey: weak, Certificate: [][]byte{func() []byte {
+			template := goodTemplate(t)
+			template.DNSNames = []string{"till-2.shop.example"}
+			return signed(t, template, a.foreign.cert, weak.Public(), a.foreign.key)
+		}()}}},
+	}
+	for i := range list {
+		switch list[i].want {
+		case 0:
+			list[i].want = 401
+		case -1:
+			list[i].want = 0
+		}
+	}
+	a.run(t, list)
+	t.Run("signed with SHA-1", func(t *testing.T) {
+		template := goodTemplate(t, demo)
+		template.SignatureAlgorithm = x509.ECDSAWithSHA1
+		key := newKey(t)
+		der, err := x509.CreateCertificate(rand.Reader, template, a.own.Certificate, key.Public(), a.clientsKey(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code, answer := a.exchange(t, a.address(t.Name()), chain(key, der), (&attack{}).bytes()); code != 401 {
+			t.Errorf("answered %d %s", code, answer)
+		}
+	})
+	t.Run("revoked on an open connection", func(t *testing.T) { a.attackWithRevoked(t, demo) })
+	t.Run("a session that is resumed", a.attackByResumption)
+}
+
+// attackWithRevoked has a certificate revoked while its connection is open.
+func (a *arena) attackWithRevoked(t *testing.T, _ string) {
+	rita := a.of(t, "/user/rita")
+	from := a.address(t.Name())
+	conn, err := a.dial(t, from, rita)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := newKept(conn)
+	if code, answer := kept.ask(t, call("inquiry", "300")); code != 200 || !bytes.Contains(answer, []byte("ACCOUNT_NOT_FOUND")) {
+		t.Fatalf("before: %d %s", code, answer)
+	}
+	must(t)(a.as(t, "operator").Call(t.Context(), "admin.cert.revoke", parsed(t, rita.Certificate[0]).SerialNumber.Text(16)))
+	if code, answer := kept.ask(t, call("inquiry", "300")); code != 401 {
+		t.Errorf("after: %d %s", code, answer)
+	}
+}
+
+// attackByResumption comes back with what an earlier session left behind.
+func (a *arena) attackByResumption(t *testing.T) {
+	cfg := a.config(a.demo)
+	cfg.ClientSessionCache = tls.NewLRUClientSessionCache(8)
+	for range 2 {
+		conn, err := tls.Dial("tcp4", a.addr, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if conn.ConnectionState().DidResume {
+			t.Error("a session was resumed")
+		}
+		newKept(conn).ask(t, call("system.listMethods"))
+		conn.Close()
+	}
+}
+
+func serverPair(t *testing.T, a *arena) *tls.Certificate {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(filepath.Join(a.data, "tls/server.crt"), filepath.Join(a.data, "tls/server.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &pair
+}
+
+func readKeyOf(pair *tls.Certificate) *ecdsa.PrivateKey { return pair.PrivateKey.(*ecdsa.PrivateKey) }

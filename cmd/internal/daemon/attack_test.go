@@ -1,0 +1,346 @@
+package daemon_test
+
+import (
+	"bufio"
+	"crypto/ecdsa"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/certs"
+	"example.com/atm/client"
+	"example.com/atm/cmd/internal/daemon"
+)
+
+// An attack is a request that must not succeed.
+type attack struct {
+	name string
+
+	by      *tls.Certificate // shown to the server; nil for none
+	header  []string         // lines of the header beside the usual ones
+	body    string           // of a POST to path; an inquiry of account 100 when empty
+	path    string           // /RPC2 when empty
+	request string           // everything that is sent, instead of those
+
+	want int    // status of the answer; 0 for none, because the connection ends
+	says string // what stands in the answer
+}
+
+// arena is the server that is attacked, and those who are in it.
+type arena struct {
+	*house
+	roots   *x509.CertPool
+	own     *certs.Authority // of the server's clients, as nobody outside has it
+	foreign *foreignAuthority
+	domain  string
+
+	demo, alice, mallory, auditor, operator, till, billing *tls.Certificate
+
+	mu    sync.Mutex
+	names map[string]string // guarded by mu; attacks by the address that they come from
+}
+
+// account 100 is demo's and holds $1000, 200 is alice's and holds $50, 300 is
+// mallory's and holds $5, and of alice $10 are held.
+func newArena(t *testing.T) *arena {
+	t.Helper()
+	a := &arena{foreign: newForeignAuthority(t), names: make(map[string]string)}
+	folder := t.TempDir()
+	ca, identities := filepath.Join(folder, "ca.crt"), filepath.Join(folder, "identities.toml")
+	for path, text := range map[string][]byte{ca: certs.EncodeCertificate(a.foreign.cert), identities: a.foreign.identities(t)} {
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.house = start(t, func(o *daemon.Options) {
+		o.ClientCA, o.Identities = ca, identities
+		o.Server.HeaderTimeout, o.Server.RequestTimeout = time.Second, 2*time.Second
+	})
+	a.domain = a.name
+	a.roots = a.tls(t, "demo").RootCAs
+	var err error
+	if a.own, err = certs.LoadAuthority(filepath.Join(a.data, "ca/clients.crt"), filepath.Join(a.data, "ca/clients.key")); err != nil {
+		t.Fatal(err)
+	}
+	operator := a.as(t, "operator")
+	for subject, role := range map[string]string{
+		"user:alice": "customer", "user:mallory": "customer", "user:audra": "auditor", "user:dave": "customer", "user:rita": "customer",
+		"service:till": "teller", "service:billing": "service", "user:nina": "customer",
+	} {
+		args := []any{subject, role}
+		if subject != "user:nina" && subject != "service:billing" {
+			args = append(args, aliceSecret)
+		}
+		must(t)(operator.Call(t.Context(), "admin.user.add", args...))
+	}
+	must(t)(operator.Call(t.Context(), "admin.user.disable", "user:dave"))
+	must(t)(operator.Call(t.Context(), "admin.account.open", "200", "user:alice", "60"))
+	must(t)(operator.Call(t.Context(), "admin.account.open", "300", "user:mallory", "5"))
+	a.demo, a.operator = a.shown(t, "demo"), a.shown(t, "operator")
+	a.alice, a.mallory, a.auditor = a.of(t, "/user/alice"), a.of(t, "/user/mallory"), a.of(t, "/user/audra")
+	a.till, a.billing = a.of(t, "/service/till"), a.of(t, "/service/billing")
+	must(t)(a.client(t, a.alice).Authorize(t.Context(), 200, 1000, time.Hour, "a hold"))
+	return a
+}
+
+func (a *arena) shown(t *testing.T, user string) *tls.Certificate {
+	t.Helper()
+	cert, err := a.tls(t, user).GetClientCertificate(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert
+}
+
+func (a *arena) client(t *testing.T, cert *tls.Certificate) *client.Client {
+	t.Helper()
+	c, err := client.New(client.Config{Server: "https://" + a.addr, TLS: a.config(cert)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func (a *arena) config(cert *tls.Certificate) *tls.Config {
+	cfg := &tls.Config{RootCAs: a.roots, ServerName: "localhost", MinVersion: tls.VersionTLS13}
+	if cert != nil {
+		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, nil }
+	}
+	return cfg
+}
+
+// of is a good certificate with this path in its identity.
+func (a *arena) of(t *testing.T, path string) *tls.Certificate {
+	t.Helper()
+	return a.issued(t, func(*x509.Certificate) {}, "spiffe://"+a.domain+path)
+}
+
+// issued is a certificate of the server's own authority for clients, which
+// differs from a good one by change.
+func (a *arena) issued(t *testing.T, change func(*x509.Certificate), uris ...string) *tls.Certificate {
+	t.Helper()
+	key := newKey(t)
+	template := goodTemplate(t, uris...)
+	change(template)
+	return &tls.Certificate{Certificate: [][]byte{signed(t, template, a.own.Certificate, key.Public(), a.clientsKey(t))}, PrivateKey: key}
+}
+
+// clientsKey is the key of the authority, which nobody outside has.
+func (a *arena) clientsKey(t *testing.T) *ecdsa.PrivateKey {
+	t.Helper()
+	return readKey(t, filepath.Join(a.data, "ca/clients.key"))
+}
+
+func readKey(t *testing.T, path string) *ecdsa.PrivateKey {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := certs.ParseKey(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key.(*ecdsa.PrivateKey)
+}
+
+// address is an address of the loopback network that only the attack of this
+// name comes from: one attack's failures do not slow the next one down, and
+// each entry in the log tells whose it is.
+func (a *arena) address(name string) *net.TCPAddr {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n := len(a.names) + 1
+	ip := net.IPv4(127, 1, byte(n>>8), byte(n)).To4()
+	a.names[ip.String()] = name
+	return &net.TCPAddr{IP: ip}
+}
+
+// dial connects from an address, showing a certificate.
+func (a *arena) dial(t *testing.T, from *net.TCPAddr, cert *tls.Certificate) (net.Conn, error) {
+	t.Helper()
+	dialer := &tls.Dialer{NetDialer: &net.Dialer{LocalAddr: from, Timeout: 10 * time.Second}, Config: a.config(cert)}
+	conn, err := dialer.DialContext(t.Context(), "tcp4", a.addr)
+	if err != nil {
+		return nil, err
+	}
+	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	t.Cleanup(func() { conn.Close() })
+	return conn, nil
+}
+
+// exchange sends bytes on a new connection and returns the status and all that
+// comes back until the server closes; 0 when nothing does.
+func (a *arena) exchange(t *testing.T, from *net.TCPAddr, cert *tls.Certificate, request string) (int, string) {
+	t.Helper()
+	conn, err := a.dial(t, from, cert)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, request); err != nil {
+		return 0, err.Error()
+	}
+	answer, err := io.ReadAll(conn)
+	if len(answer) == 0 {
+		return 0, fmt.Sprint(err)
+	}
+	return status(answer), string(answer)
+}
+
+func status(answer []byte) int {
+	fields := strings.Fields(string(answer[:min(len(answer), 64)]))
+	if len(fields) < 2 {
+		return -1
+	}
+	code, err := strconv.Atoi(fields[1])
+	if err != nil {
+		return -1
+	}
+	return code
+}
+
+// bytes is what an attack sends.
+func (at *attack) bytes() string {
+	if at.request != "" {
+		return at.request
+	}
+	body, path := at.body, at.path
+	if body == "" {
+		body = call("inquiry", "100")
+	}
+	if path == "" {
+		path = "/RPC2"
+	}
+	media := "text/xml"
+	if strings.HasPrefix(path, "/token") {
+		media = "application/x-www-form-urlencoded"
+	}
+	lines := append([]string{
+		"POST " + path + " HTTP/1.1", "Host: localhost", "Connection: close", "Content-Type: " + media, fmt.Sprintf("Content-Length: %d", len(body)),
+	}, at.header...)
+	return strings.Join(lines, "\r\n") + "\r\n\r\n" + body
+}
+
+// run attacks, and complains about an answer that was not promised.
+func (a *arena) run(t *testing.T, attacks []attack) {
+	t.Helper()
+	for _, at := range attacks {
+		t.Run(at.name, func(t *testing.T) {
+			code, answer := a.exchange(t, a.address(t.Name()), at.by, at.bytes())
+			if code != at.want || !strings.Contains(answer, at.says) {
+				t.Errorf("answered %d %.700q, not %d %q", code, answer, at.want, at.says)
+			}
+			if code >= 500 || strings.Contains(answer, "HTTP/1.1 5") {
+				t.Errorf("answered %.300q", answer)
+			}
+		})
+	}
+}
+
+// TestAttacks attacks one server in every way that there is a name for. Each is
+// refused as promised, none is answered 5xx, and nothing moves: in the end the
+// balances are what they were, and no operation that was carried out has the
+// address of an attack, but for those that are told apart by name.
+func TestAttacks(t *testing.T) {
+	a := newArena(t)
+	t.Run("certificate", a.attackCertificates)
+	t.Run("digest", a.attackDigest)
+	t.Run("token", a.attackTokens)
+	t.Run("combination", a.attackCombinations)
+	t.Run("http", a.attackHTTP)
+	t.Run("permission", a.attackPermissions)
+
+	till := a.client(t, a.till)
+	for id, want := range map[atm.AccountID]string{100: "1000.00", 200: "60.00", 300: "5.00"} {
+		if got := must(t)(till.Inquiry(t.Context(), id)); got.Text() != want {
+			t.Errorf("account %v holds %s, not %s", id, got.Text(), want)
+		}
+	}
+	for index, e := range a.entries(t) {
+		if e.Caller == nil || e.Status == nil || e.Status.Code != atm.OK {
+			continue
+		}
+		if name := a.names[e.Caller.IP]; name != "" && !strings.Contains(name, harmless) {
+			t.Errorf("%s: %s was carried out: entry %d", name, e.Operation, index)
+		}
+	}
+	if n := len(a.names); n < 120 {
+		t.Errorf("%d attacks", n)
+	}
+}
+
+// harmless stands in the names of attacks in which something is carried out
+// that the caller may do.
+const harmless = "by_right"
+
+// newKey is a key on P-256.
+func newKey(t *testing.T) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := certs.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func parsedURL(t *testing.T, text string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// kept is a connection on which one request follows another.
+type kept struct {
+	conn net.Conn
+	r    *bufio.Reader
+}
+
+func newKept(conn net.Conn) *kept { return &kept{conn, bufio.NewReader(conn)} }
+
+// ask posts a call with these lines in the header.
+func (k *kept) ask(t *testing.T, body string, header ...string) (int, []byte) {
+	t.Helper()
+	lines := append([]string{"POST /RPC2 HTTP/1.1", "Host: localhost", "Content-Type: text/xml", fmt.Sprintf("Content-Length: %d", len(body))}, header...)
+	if _, err := io.WriteString(k.conn, strings.Join(lines, "\r\n")+"\r\n\r\n"+body); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(k.r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, answer
+}
+
+func readPEM(t *testing.T, path string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := certs.ParseCertificate(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert.Raw
+}
