@@ -1,6 +1,7 @@
 # make test   everything that must pass before a change lands
 # make lint   vet, gofumpt, staticcheck
 # make soak   kills, power cuts and histories, many rounds of each
+# make flaws  plants mistakes, and looks whether the attacks find them
 # make fuzz   each fuzz target for FUZZTIME
 # make bench  benchmarks, with a yardstick beside each
 # make build  the three programs, in bin/
@@ -11,7 +12,7 @@ FUZZTIME ?= 5m
 DEBIAN   := gcc libc6-dev python3 openssl curl ruby ruby-xmlrpc php-cli php-curl php-xmlrpc \
             librpc-xml-perl liblwp-protocol-https-perl libxmlrpc-core-c3-dev nodejs util-linux e2fsprogs xfsprogs strace
 
-.PHONY: test lint tools soak fuzz bench build requirements packages
+.PHONY: test lint tools soak flaws fuzz bench build requirements packages
 .DEFAULT_GOAL := test
 
 # Module interop has the programs of others, and their modules, to itself. With
@@ -58,6 +59,9 @@ soak: packages
 	ATM_SOAK=1 $(GO) test ./cmd -v -timeout 3h -run 'TestKillUnderLoad|TestPowerCut|TestFullDisk|TestLinearizable'
 	ATM_SOAK=1 $(GO) test ./cmd/internal/daemon -v -timeout 1h -run TestFlood
 	$(GO) test ./vault/... -run TestStore -count 20 -timeout 1h
+
+flaws:
+	ATM_FLAWS=1 $(GO) test ./cmd/internal/daemon -v -timeout 1h -run 'TestFlaws'
 
 # go test fuzzes one target of one package at a time.
 fuzz:

@@ -136,7 +136,7 @@ func (a *arena) attackTokens(t *testing.T) {
 		"claims that are a list":            forge(t, key, head, `[1]`),
 		"claims and more":                   forge(t, key, head, claims+`{}`),
 		"claims 100 deep":                   more(`"x":` + strings.Repeat("[", 100) + strings.Repeat("]", 100)),
-		"exp past":                          claim(exp, fmt.Sprintf(`"exp":%d`, now-100)),
+		"exp past":                          forge(t, key, head, in(in(claims, iat, fmt.Sprintf(`"iat":%d`, now-700)), exp, fmt.Sprintf(`"exp":%d`, now-100))),
 		"exp in text":                       claim(exp, fmt.Sprintf(`"exp":"%d"`, now+600)),
 		"exp with a fraction":               claim(exp, fmt.Sprintf(`"exp":%d.5`, now+600)),
 		"exp with an exponent":              claim(exp, `"exp":1e12`),

@@ -1,0 +1,90 @@
+package daemon_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A flaw is a mistake that somebody could make, and the attack that is there
+// to find it.
+type flaw struct {
+	name     string
+	file     string // from the root of the module
+	old, new string // a piece of it that stands there once, and what the mistake makes of it
+	attack   string // TestAttacks/attack fails then
+}
+
+var flaws = []flaw{
+	{"a nonce works again", "auth/digest.go", `return &Error{"digest that was used before"}`, `return nil`, "digest/the_same_again"},
+	{"a digest of another uri is good", "auth/digest.go", `if p.uri != r.RequestURI {`, `if false {`, "digest/another_uri"},
+	{"half of a response is compared", "auth/digest.go", `[]byte(want), []byte(p.response)`, `[]byte(want)[32:], []byte(p.response)[32:]`, "digest/a_response_with_one_bit_changed"},
+	{"anybody makes nonces", "auth/digest.go", ` || !hmac.Equal(d.mac(b[:8+nonceRandom]), b[8+nonceRandom:])`, ``, "digest/a_nonce_with_one_bit_changed"},
+	{"the algorithm is not looked at", "auth/digest.go", `if !strings.EqualFold(params["algorithm"], "SHA-256") {`, `if false {`, "digest/MD5$"},
+	{"the key's name is not compared", "auth/token.go", `case word(header["kid"]) != t.kid:`, `case false:`, "token/a_kid_that_is_a_path"},
+	{"the type is not compared", "auth/token.go", `case word(header["typ"]) != "at+jwt":`, `case false:`, "token/typ_JWT"},
+	{"a token never ends", "auth/token.go", `case !now.Before(c.expires):`, `case false:`, "token/exp_past"},
+	{"a bound token works alone", "auth/token.go", `case c.certificate != "" && c.certificate != certificate:`, `case false:`, "token/bound_to_another_certificate"},
+	{"a token works for others", "auth/token.go", `case !t.isAudience(payload["aud"]):`, `case false:`, "token/another_aud"},
+	{"a revoked token works", "auth/auth.go", `if a.cfg.Directory.isRevoked("jti:"+c.id, c.subject, c.issued) {`, `if false {`, "token/revoked,_and_its_twin"},
+	{"the scope is not looked at", "auth/permissions.go", `if p.Scope != nil && `, `if false && `, "token/out_of_scope"},
+	{"a certificate for anything is one for clients", "certs/tls.go", `case err == nil && !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth):`, `case err == nil && len(slices.Clone(leaf.ExtKeyUsage)) > 99:`, "certificate/for_anything"},
+	{"a revoked certificate works", "auth/auth.go", `if a.cfg.Directory.isRevoked("cert:"+leaf.SerialNumber.Text(16), subject, leaf.NotBefore.Add(a.cfg.Backdate)) {`, `if false {`, "certificate/revoked_on_an_open_connection"},
+	{"the common name counts", "auth/identity.go", `return "", &Error{"certificate without an identity"}`, `return strings.Replace(leaf.Subject.CommonName, "/", ":", 1), nil`, "certificate/a_common_name_alone"},
+	{"the first of two identities counts", "auth/identity.go", `return "", &Error{"certificate with two identities"}`, ``, "certificate/two_identities"},
+	{"who is disabled may sign in", "cmd/internal/daemon/daemon.go", `if u.Disabled {`, `if false {`, "certificate/somebody_disabled"},
+	{"the first mapping counts", "auth/mapping.go", `switch found {`, `switch min(found, 1) {`, "certificate/of_another_authority,_that_fits_two_identities"},
+	{"names are compared as they look", "auth/mapping.go", `bytes.Equal(leaf.RawSubject, m.Name)`, `len(leaf.RawSubject) == len(m.Name)`, "certificate/of_another_authority,_a_name_that_prints_alike"},
+	{"a header outvotes a certificate", "auth/auth.go", `if byCertificate != nil && byCertificate.Subject != sender {`, `if byCertificate != nil && sender == "" {`, "combination/of_two_subjects"},
+	{"the first of two headers counts", "auth/auth.go", `if len(headers) > 1 {`, `if len(headers) > 9 {`, "combination/two_headers_beside_a_certificate"},
+	{"codings pass", "server/wire.go", `part[last-before] = '_'`, `part[last-before] = '-'`, "http/an_unknown_coding"},
+	{"other sites' pages call", "server/server.go", `if err := s.cross.Check(r); err != nil {`, `if err := s.cross.Check(r); err != nil && r.Method == "" {`, "http/another_site's_page$"},
+	{"everybody owns everything", "vault/rules.go", `(p.Owner == "" || p.Owner == a.Owner)`, `true`, "permission/another's_money"},
+	{"a grant has no end", "vault/grants.go", `case amount > g.Cap-g.Spent:`, `case amount < 0:`, "permission/another's_grant/more_than_its_cap"},
+}
+
+// module is the root of the module.
+const module = "../../.."
+
+// TestFlaws plants each flaw in a copy of its file, and demands that the attack
+// that is there for it notices. That takes minutes: make flaws does it. That
+// each flaw still has its place is checked always.
+func TestFlaws(t *testing.T) {
+	for _, f := range flaws {
+		t.Run(strings.ReplaceAll(f.name, " ", "_"), func(t *testing.T) {
+			path, err := filepath.Abs(filepath.Join(module, f.file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := bytes.Count(text, []byte(f.old)); n != 1 {
+				t.Fatalf("%s has %d times %s", f.file, n, f.old)
+			}
+			if os.Getenv("ATM_FLAWS") == "" {
+				return
+			}
+			flawed, overlay := filepath.Join(t.TempDir(), "flawed.go"), filepath.Join(t.TempDir(), "overlay.json")
+			list, err := json.Marshal(map[string]map[string]string{"Replace": {path: flawed}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, data := range map[string][]byte{flawed: bytes.Replace(text, []byte(f.old), []byte(f.new), 1), overlay: list} {
+				if err := os.WriteFile(name, data, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			cmd := exec.CommandContext(t.Context(), "go", "test", "-overlay", overlay, "-run", "^TestAttacks$/^"+strings.ReplaceAll(f.attack, "/", "/^"), ".")
+			out, err := cmd.CombinedOutput()
+			if want := "--- FAIL: TestAttacks/" + strings.TrimSuffix(f.attack, "$"); err == nil || !bytes.Contains(out, []byte(want+" ")) {
+				t.Errorf("%s did not notice: %v\n%.2000s", f.attack, err, out)
+			}
+		})
+	}
+}
