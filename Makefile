@@ -57,7 +57,7 @@ build:
 
 soak: packages
 	ATM_SOAK=1 $(GO) test ./cmd -v -timeout 3h -run 'TestKillUnderLoad|TestPowerCut|TestFullDisk|TestLinearizable'
-	ATM_SOAK=1 $(GO) test ./cmd/internal/daemon -v -timeout 1h -run TestFlood
+	ATM_SOAK=1 $(GO) test ./cmd/internal/daemon -v -timeout 1h -run 'TestFlood|TestUnknownUser'
 	$(GO) test ./vault/... -run TestStore -count 20 -timeout 1h
 
 flaws:

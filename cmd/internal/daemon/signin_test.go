@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"example.com/atm"
 	"example.com/atm/audit"
@@ -176,8 +177,38 @@ func TestRevoke(t *testing.T) {
 		t.Fatal(err)
 	}
 	must(t)(operator.Call(t.Context(), "admin.cert.revoke", strings.ToUpper(leaf.SerialNumber.Text(16))))
+	begin := time.Now()
 	if got := status(demo); got != 401 { // on the same connection
 		t.Errorf("a revoked certificate on an open connection: %d", got)
+	}
+	t.Logf("a certificate was refused on an open connection %v after the answer", time.Since(begin))
+
+	// A token, and everything of alice from before now.
+	nobody := h.tls(t, "demo")
+	nobody.GetClientCertificate = nil
+	alice := httpClient(t, nobody)
+	withToken := func(token string) int {
+		resp, _ := h.post(t, alice, call("inquiry", "200"), func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token) })
+		return resp.StatusCode
+	}
+	var texts, ids []string
+	for range 2 {
+		issued, _ := must(t)(operator.Call(t.Context(), "admin.token.issue", "user:alice", "*", "600")).Result.(map[string]any)
+		texts, ids = append(texts, fmt.Sprint(issued["token"])), append(ids, fmt.Sprint(issued["jti"]))
+		if got := withToken(texts[len(texts)-1]); got != 200 {
+			t.Fatal(got)
+		}
+	}
+	for i, revoke := range []func() (*client.Answer, error){
+		func() (*client.Answer, error) { return operator.Call(t.Context(), "admin.token.revoke", ids[0]) },
+		func() (*client.Answer, error) { return operator.Call(t.Context(), "admin.user.revoke", "user:alice") },
+	} {
+		must(t)(revoke())
+		begin := time.Now()
+		if got := withToken(texts[i]); got != 401 {
+			t.Errorf("token %d on an open connection: %d", i, got)
+		}
+		t.Logf("%s was refused on an open connection %v after the answer", []string{"a token", "everything of alice"}[i], time.Since(begin))
 	}
 	if err := h.stop(); err != nil {
 		t.Fatal(err)
