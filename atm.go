@@ -53,6 +53,7 @@ const (
 	AuditList       Operation = "admin.audit.list"
 	AuditBalances   Operation = "admin.audit.balances"
 	AuditRotate     Operation = "admin.audit.rotate"
+	TokenRotate     Operation = "admin.token.rotate"
 )
 
 // TokenSelf is somebody getting a token for themselves, at /token, and

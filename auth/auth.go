@@ -231,7 +231,7 @@ func (a *Authenticator) token(r *http.Request, text string) (*atm.Caller, error)
 	principal.Scope = scope
 	return &atm.Caller{
 		Principal:  principal,
-		Credential: atm.Credential{Method: "jwt", Issuer: a.cfg.Tokens.issuer, ID: c.id, Key: a.cfg.Tokens.kid},
+		Credential: atm.Credential{Method: "jwt", Issuer: a.cfg.Tokens.issuer, ID: c.id, Key: c.key},
 		IP:         Address(r.RemoteAddr).String(),
 	}, nil
 }

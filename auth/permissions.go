@@ -57,6 +57,7 @@ var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 	atm.GrantCreate:     {atm.Customer: atm.Owned},
 	atm.TokenIssue:      operator,
 	atm.TokenRevoke:     operator,
+	atm.TokenRotate:     operator,
 	atm.VaultRotate:     operator,
 	atm.Backup:          operator,
 

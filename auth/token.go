@@ -2,9 +2,6 @@ package auth
 
 import (
 	"bytes"
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -18,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"example.com/atm"
@@ -43,53 +41,32 @@ const (
 // Tokens issues and checks tokens.
 type Tokens struct {
 	issuer, audience string
-	key              *ecdsa.PrivateKey
-	kid              string
+	keys             atomic.Pointer[keySet]
 	now              func() time.Time
 
 	mu   sync.RWMutex
 	good map[[sha256.Size]byte]*claims // guarded by mu; whose signature and form were good
 }
 
-// NewTokens returns the tokens of the server with this name and key, which is
-// on the curve P-256. now is the clock.
-func NewTokens(name string, key crypto.Signer, now func() time.Time) (*Tokens, error) {
-	private, ok := key.(*ecdsa.PrivateKey)
-	if !ok || private.Curve != elliptic.P256() {
-		return nil, errors.New("the key of tokens is none on the curve P-256")
-	}
+// NewTokens returns the tokens of the server with this name and these keys. now
+// is the clock.
+func NewTokens(name string, table KeyTable, now func() time.Time) (*Tokens, error) {
 	t := &Tokens{
 		issuer: "https://" + name, audience: "https://" + name + "/RPC2",
-		key: private, now: now, good: make(map[[sha256.Size]byte]*claims),
+		now: now, good: make(map[[sha256.Size]byte]*claims),
 	}
-	x, y, err := t.point()
-	if err != nil {
-		return nil, err
-	}
-	sum := sha256.Sum256(fmt.Appendf(nil, `{"crv":"P-256","kty":"EC","x":%q,"y":%q}`, x, y)) // RFC 7638
-	t.kid = base64.RawURLEncoding.EncodeToString(sum[:])
-	return t, nil
+	return t, t.Adopt(table)
 }
 
-// point is the public key as JWK has it.
-func (t *Tokens) point() (x, y string, err error) {
-	public, err := t.key.PublicKey.Bytes()
-	if err != nil {
-		return "", "", err
-	}
-	const size = 32
-	return base64.RawURLEncoding.EncodeToString(public[1 : 1+size]), base64.RawURLEncoding.EncodeToString(public[1+size:]), nil
-}
-
-// JWKS is the public key (RFC 7517).
+// JWKS is the public keys (RFC 7517).
 func (t *Tokens) JWKS() ([]byte, error) {
-	x, y, err := t.point()
-	if err != nil {
-		return nil, err
+	var list []any
+	for _, key := range t.keys.Load().keys {
+		list = append(list, map[string]string{
+			"kty": "EC", "crv": "P-256", "x": key.x, "y": key.y, "kid": key.kid, "alg": "ES256", "use": "sig",
+		})
 	}
-	return json.Marshal(map[string]any{"keys": []any{map[string]string{
-		"kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": t.kid, "alg": "ES256", "use": "sig",
-	}}})
+	return json.Marshal(map[string]any{"keys": list})
 }
 
 // Metadata describes the endpoints (RFC 8414).
@@ -97,9 +74,12 @@ func (t *Tokens) Metadata() ([]byte, error) {
 	return json.Marshal(map[string]any{
 		"issuer": t.issuer, "token_endpoint": t.issuer + "/token", "revocation_endpoint": t.issuer + "/token/revoke",
 		"jwks_uri": t.issuer + "/.well-known/jwks.json", "grant_types_supported": []string{"client_credentials"},
-		"token_endpoint_auth_methods_supported": []string{"tls_client_auth", "client_secret_digest"},
+		"token_endpoint_auth_methods_supported": []string{"tls_client_auth", "client_secret_post", "digest"},
 		"response_types_supported":              []string{},
-		"scopes_supported":                      []string{"*"},
+		"authorization_details_types_supported": []string{grantType},
+
+		"tls_client_certificate_bound_access_tokens": true,
+		"scopes_supported":                           []string{"*"},
 	})
 }
 
@@ -126,16 +106,22 @@ func (t *Tokens) issue(subject, scope string, life time.Duration, more jwt.MapCl
 		"iat": now.Unix(), "exp": issued.Expires.Unix(), "jti": issued.ID, "scope": scope,
 	}
 	maps.Copy(all, more)
+	key := t.keys.Load().active()
 	token := jwt.NewWithClaims(jwt.SigningMethodES256, all)
-	token.Header["typ"], token.Header["kid"] = "at+jwt", t.kid
-	var err error
-	issued.Text, err = token.SignedString(t.key)
+	token.Header["typ"], token.Header["kid"] = "at+jwt", key.kid
+	text, err := token.SigningString()
+	if err != nil {
+		return Token{}, err
+	}
+	signature, err := key.sign(text)
+	issued.Text = text + "." + base64.RawURLEncoding.EncodeToString(signature)
 	return issued, err
 }
 
 // claims are what a good token says.
 type claims struct {
 	subject, id string
+	key         string // that signed it
 	issued      time.Time
 	expires     time.Time
 	scope       []string
@@ -166,6 +152,8 @@ func (t *Tokens) verify(text, certificate string) (*claims, error) {
 		t.mu.Unlock()
 	}
 	switch now := t.now(); {
+	case t.keys.Load().named(c.key) == nil: // its signature was remembered from before a rotation
+		return nil, &Error{"token of an unknown key"}
 	case !now.Before(c.expires):
 		return nil, &Error{"token expired"}
 	case c.issued.After(now.Add(tokenSlack)):
@@ -193,12 +181,13 @@ func (t *Tokens) parse(text string) (*claims, error) {
 			return nil, &Error{"token with an unknown header"}
 		}
 	}
+	key := t.keys.Load().named(word(header["kid"]))
 	switch {
 	case word(header["alg"]) != "ES256":
 		return nil, &Error{"token of another algorithm"}
 	case word(header["typ"]) != "at+jwt":
 		return nil, &Error{"token of another type"}
-	case word(header["kid"]) != t.kid:
+	case key == nil:
 		return nil, &Error{"token of an unknown key"}
 	}
 	payload, err := object(parts[1])
@@ -206,10 +195,15 @@ func (t *Tokens) parse(text string) (*claims, error) {
 		return nil, err
 	}
 	parser := jwt.NewParser(jwt.WithValidMethods([]string{"ES256"}), jwt.WithoutClaimsValidation(), jwt.WithStrictDecoding())
-	if _, err := parser.Parse(text, func(*jwt.Token) (any, error) { return &t.key.PublicKey, nil }); err != nil {
+	if _, err := parser.Parse(text, func(*jwt.Token) (any, error) { return key.public, nil }); err != nil {
 		return nil, &Error{"token with a wrong signature"}
 	}
-	return t.claims(payload)
+	c, err := t.claims(payload)
+	if err != nil {
+		return nil, err
+	}
+	c.key = key.kid
+	return c, nil
 }
 
 func (t *Tokens) claims(payload map[string]json.RawMessage) (*claims, error) {

@@ -41,7 +41,7 @@ func newTokenHouse(t testing.TB) *tokenHouse {
 		t.Fatal(err)
 	}
 	clock := func() time.Time { return h.now }
-	if h.tokens, err = auth.NewTokens(domain, h.key, clock); err != nil {
+	if h.tokens, err = auth.NewTokens(domain, auth.KeyTable{Active: h.key}, clock); err != nil {
 		t.Fatal(err)
 	}
 	h.Authenticator = auth.New(auth.Config{
@@ -107,8 +107,79 @@ func TestToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := auth.NewTokens(domain, crypto.Signer(other), time.Now); err == nil {
+	if _, err := auth.NewTokens(domain, auth.KeyTable{Active: other}, time.Now); err == nil {
 		t.Error("a key on another curve was taken")
+	}
+}
+
+// onlySigns hides what kind of key a signer is, as one in a module does.
+type onlySigns struct{ crypto.Signer }
+
+// TestTokenRotation rotates the keys twice: tokens of the key before are good,
+// those of the one before it are not, whether they were seen before or not.
+func TestTokenRotation(t *testing.T) {
+	h := newTokenHouse(t)
+	issue := func() string {
+		t.Helper()
+		token, err := h.tokens.Issue("user:demo", "*", time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token.Text
+	}
+	fresh := func() crypto.Signer {
+		t.Helper()
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return onlySigns{key}
+	}
+	published := func() int {
+		t.Helper()
+		text, err := h.tokens.JWKS()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Count(string(text), `"kid"`)
+	}
+	table := auth.KeyTable{Active: onlySigns{h.key}, Next: fresh()}
+	if !table.Settled().IsZero() {
+		t.Error("a table that was never rotated is not settled")
+	}
+	if err := h.tokens.Adopt(table); err != nil || published() != 2 {
+		t.Fatal(err)
+	}
+	seen, unseen := issue(), issue()
+	if _, err := h.try(seen); err != nil {
+		t.Fatal(err)
+	}
+	first := h.tokens.ActiveKey()
+	if err := h.tokens.Adopt(table.Rotated(fresh(), h.now)); err != nil || published() != 3 {
+		t.Fatal(err)
+	}
+	if h.tokens.ActiveKey() == first {
+		t.Error("the same key signs")
+	}
+	if settled := h.tokens.Keys().Settled(); settled.Before(h.now.Add(auth.MaxTokenLife)) {
+		t.Errorf("settled at %v", settled)
+	}
+	second := issue()
+	for _, token := range []string{seen, unseen, second} {
+		if caller, err := h.try(token); err != nil || (caller.Key == first) != (token != second) {
+			t.Errorf("after a rotation: %+v, %v", caller, err)
+		}
+	}
+	if err := h.tokens.Adopt(h.tokens.Keys().Rotated(fresh(), h.now)); err != nil {
+		t.Fatal(err)
+	}
+	for _, token := range []string{seen, unseen} {
+		if _, err := h.try(token); err == nil {
+			t.Error("a token of a key that is gone was let in")
+		}
+	}
+	if _, err := h.try(second); err != nil {
+		t.Error(err)
 	}
 }
 

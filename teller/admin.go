@@ -231,6 +231,14 @@ var administration = []Operation{
 		rule: rotateAudit,
 	},
 	{
+		Name: atm.TokenRotate,
+		Help: "Makes another key sign tokens, and returns what it is called. Tokens of the key before are good until they end.",
+		Params: []Param{
+			{Name: "force", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "force, to do it although tokens of the key before the last one die of it.", Example: text("force")},
+		},
+		rule: rotateTokens,
+	},
+	{
 		Name: atm.VaultRotate,
 		Help: "Replaces the keys that the vault is sealed with. What is there is sealed again in the background.",
 		rule: rotateVault,
@@ -383,6 +391,22 @@ func rotateAudit(ctx context.Context, t *Teller, _ *input) (vault.Rule, error) {
 	}
 	t.KeyRotated(ctx, old, vkey)
 	return vault.Report{Result: vkey}, nil
+}
+
+func rotateTokens(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
+	force := in.args[0].Given()
+	if force && in.args[0].Text != "force" {
+		return nil, malformed("what can be said is force")
+	}
+	old, kid, wait, err := t.cfg.RotateTokens(force)
+	if err != nil {
+		return nil, err
+	}
+	if wait > 0 {
+		return nil, malformed("tokens of the key before the last one are good for another %v; force makes them die", wait.Round(time.Second))
+	}
+	t.KeyRotated(ctx, old, kid)
+	return vault.Report{Result: kid}, nil
 }
 
 func rotateVault(_ context.Context, t *Teller, _ *input) (vault.Rule, error) {

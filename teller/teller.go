@@ -70,6 +70,11 @@ type Config struct {
 	// HashSecret returns what a secret for tokens alone is checked by.
 	HashSecret func(secret string) ([]byte, error)
 
+	// RotateTokens makes another key sign tokens, and returns what the keys
+	// before and after are called. It refuses, with the time that has to pass,
+	// when tokens of the key before would die of it, unless force is set.
+	RotateTokens func(force bool) (old, kid string, wait time.Duration, err error)
+
 	// RotateVault replaces the keys that the vault is sealed with.
 	RotateVault func() error
 }

@@ -65,5 +65,25 @@ func (p *program) tokenCommand() *cobra.Command {
 			return p.tell(map[string]string{"jti": args[0]}, "token %s is revoked\n", args[0])
 		},
 	}
-	return group(&cobra.Command{Use: "token", Short: "Issue and revoke tokens"}, issue, revoke)
+	force := false
+	rotate := &cobra.Command{
+		Use: "rotate", Short: "Make another key sign tokens",
+		Long: `Make another key sign tokens. Tokens of the key before are good until they end, at
+most an hour; until then another rotation is refused, unless it is forced: tokens of
+the key before the last one die of it.`,
+		Args: exit.Args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var args []any
+			if force {
+				args = append(args, "force")
+			}
+			kid, err := p.call(cmd.Context(), string(atm.TokenRotate), args...)
+			if err != nil {
+				return err
+			}
+			return p.tell(map[string]any{"kid": kid}, "tokens are signed with another key now: %v\n", kid)
+		},
+	}
+	rotate.Flags().BoolVar(&force, "force", false, "although tokens die of it")
+	return group(&cobra.Command{Use: "token", Short: "Issue and revoke tokens"}, issue, revoke, rotate)
 }

@@ -164,15 +164,11 @@ func (h *House) openKeys() error {
 	if h.clientCA, err = certs.LoadAuthority(h.dir.ClientCA()); err != nil {
 		return err
 	}
-	text, err := durable.ReadSecret(h.dir.TokenKey())
+	table, err := readTokenKeys(h.dir.TokenKey())
 	if err != nil {
 		return err
 	}
-	key, err := certs.ParseKey(text)
-	if err != nil {
-		return fmt.Errorf("%s: %w", h.dir.TokenKey(), err)
-	}
-	if h.tokens, err = auth.NewTokens(h.Name(), key, time.Now); err != nil {
+	if h.tokens, err = auth.NewTokens(h.Name(), table, time.Now); err != nil {
 		return fmt.Errorf("%s: %w", h.dir.TokenKey(), err)
 	}
 	if h.opts.Identities != "" {
@@ -237,6 +233,7 @@ func (h *House) openVault() error {
 		Requests:       requests,
 		Permit:         h.permit,
 		HashSecret:     auth.HashSecret,
+		RotateTokens:   h.rotateTokens,
 		IssueClient:    h.issueClient,
 		RotateVault:    h.rotateVault,
 		Prove:          h.prove,

@@ -73,7 +73,7 @@ func (h *House) makeKeys() error {
 	if err != nil {
 		return err
 	}
-	if err := datadir.Ensure(h.dir.TokenKey(), newKey); err != nil {
+	if err := datadir.Ensure(h.dir.TokenKey(), newTokenKeys); err != nil {
 		return err
 	}
 	serverCert, serverKey := h.dir.ServerCA()

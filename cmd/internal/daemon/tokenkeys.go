@@ -1,0 +1,133 @@
+package daemon
+
+import (
+	"crypto"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"time"
+
+	"example.com/atm/auth"
+	"example.com/atm/certs"
+	"example.com/atm/internal/durable"
+)
+
+// keys/token.key holds the keys of tokens in PEM (PKCS #8), each with its state
+// in a header: active, next, retiring. The active one says since when. A key
+// without a state is the active one.
+const (
+	stateHeader, sinceHeader = "State", "Since"
+
+	active, next, retiring = "active", "next", "retiring"
+)
+
+// newTokenKeys is the file of a new server.
+func newTokenKeys() ([]byte, error) {
+	var table auth.KeyTable
+	for _, key := range []*crypto.Signer{&table.Active, &table.Next} {
+		var err error
+		if *key, err = newSigner(); err != nil {
+			return nil, err
+		}
+	}
+	return encodeTokenKeys(table)
+}
+
+func newSigner() (crypto.Signer, error) { return certs.NewKey() }
+
+func encodeTokenKeys(table auth.KeyTable) ([]byte, error) {
+	var text []byte
+	for _, k := range []struct {
+		state string
+		key   crypto.Signer
+	}{{active, table.Active}, {next, table.Next}, {retiring, table.Retiring}} {
+		if k.key == nil {
+			continue
+		}
+		plain, err := certs.EncodeKey(k.key)
+		if err != nil {
+			return nil, err
+		}
+		block, _ := pem.Decode(plain)
+		block.Headers = map[string]string{stateHeader: k.state}
+		if k.state == active && !table.Since.IsZero() {
+			block.Headers[sinceHeader] = table.Since.UTC().Format(time.RFC3339)
+		}
+		text = append(text, pem.EncodeToMemory(block)...)
+	}
+	return text, nil
+}
+
+func readTokenKeys(path string) (auth.KeyTable, error) {
+	text, err := durable.ReadSecret(path)
+	if err != nil {
+		return auth.KeyTable{}, err
+	}
+	table, err := parseTokenKeys(text)
+	if err != nil {
+		return auth.KeyTable{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return table, nil
+}
+
+func parseTokenKeys(text []byte) (auth.KeyTable, error) {
+	var table auth.KeyTable
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		key, err := certs.ParseKey(pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes}))
+		if err != nil {
+			return auth.KeyTable{}, err
+		}
+		state := block.Headers[stateHeader]
+		if state == "" {
+			state = active
+		}
+		place := map[string]*crypto.Signer{active: &table.Active, next: &table.Next, retiring: &table.Retiring}[state]
+		if place == nil || *place != nil {
+			return auth.KeyTable{}, errors.New("a key has no state of its own: active, next or retiring")
+		}
+		*place = key
+		if since := block.Headers[sinceHeader]; since != "" {
+			if table.Since, err = time.Parse(time.RFC3339, since); err != nil {
+				return auth.KeyTable{}, fmt.Errorf("a key is active since %q, which is no time", since)
+			}
+		}
+	}
+	if table.Active == nil {
+		return auth.KeyTable{}, errors.New("it holds no active key")
+	}
+	return table, nil
+}
+
+// rotateTokens makes the next key sign tokens. The table is on the disk before
+// the key signs, so that no token is handed out that a crash makes a bad one.
+func (h *House) rotateTokens(force bool) (old, kid string, wait time.Duration, err error) {
+	h.keys.Lock()
+	defer h.keys.Unlock()
+	table := h.tokens.Keys()
+	now := time.Now()
+	if settled := table.Settled(); !force && now.Before(settled) {
+		return "", "", settled.Sub(now), nil
+	}
+	if table.Next == nil {
+		if table.Next, err = newSigner(); err != nil {
+			return "", "", 0, err
+		}
+	}
+	fresh, err := newSigner()
+	if err != nil {
+		return "", "", 0, err
+	}
+	table = table.Rotated(fresh, now)
+	text, err := encodeTokenKeys(table)
+	if err != nil {
+		return "", "", 0, err
+	}
+	if err := durable.WriteFile(h.dir.TokenKey(), text, 0o600); err != nil {
+		return "", "", 0, err
+	}
+	old = h.tokens.ActiveKey()
+	if err := h.tokens.Adopt(table); err != nil {
+		return "", "", 0, err
+	}
+	return old, h.tokens.ActiveKey(), 0, nil
+}
