@@ -90,9 +90,15 @@ type Token struct {
 	Expires time.Time
 }
 
-// Issue makes a token for subject, for the methods in scope, or "*".
-func (t *Tokens) Issue(subject, scope string, life time.Duration) (Token, error) {
-	return t.issue(subject, scope, life, nil)
+// Issue makes a token for subject, for the methods in scope, or "*". With bound
+// it is good only beside the certificate with this SHA-256, in base64url (RFC
+// 8705, section 3.1).
+func (t *Tokens) Issue(subject, scope, bound string, life time.Duration) (Token, error) {
+	var more jwt.MapClaims
+	if bound != "" {
+		more = jwt.MapClaims{"cnf": map[string]string{thumbprintKey: bound}}
+	}
+	return t.issue(subject, scope, life, more)
 }
 
 func (t *Tokens) issue(subject, scope string, life time.Duration, more jwt.MapClaims) (Token, error) {

@@ -82,7 +82,7 @@ func (h *tokenHouse) sign(t testing.TB, header, claims string) string {
 
 func TestToken(t *testing.T) {
 	h := newTokenHouse(t)
-	token, err := h.tokens.Issue("user:demo", "inquiry deposit", 15*time.Minute)
+	token, err := h.tokens.Issue("user:demo", "inquiry deposit", "", 15*time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestToken(t *testing.T) {
 	if _, err := h.try(token.Text); err == nil {
 		t.Error("an expired token was let in")
 	}
-	if _, err := h.tokens.Issue("user:demo", "*", 61*time.Minute); err == nil {
+	if _, err := h.tokens.Issue("user:demo", "*", "", 61*time.Minute); err == nil {
 		t.Error("a token of more than an hour was issued")
 	}
 	other, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
@@ -121,7 +121,7 @@ func TestTokenRotation(t *testing.T) {
 	h := newTokenHouse(t)
 	issue := func() string {
 		t.Helper()
-		token, err := h.tokens.Issue("user:demo", "*", time.Hour)
+		token, err := h.tokens.Issue("user:demo", "*", "", time.Hour)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -183,10 +183,32 @@ func TestTokenRotation(t *testing.T) {
 	}
 }
 
+// TestTokenIssuedBound issues a token for a certificate, and uses it with another, and
+// with none.
+func TestTokenIssuedBound(t *testing.T) {
+	h := newTokenHouse(t)
+	mine, other := certificate(t, time.Hour, "spiffe://"+domain+"/user/demo"), certificate(t, time.Hour, "spiffe://"+domain+"/user/demo")
+	sum := sha256.Sum256(mine.Raw)
+	token, err := h.tokens.Issue("user:demo", "*", base64.RawURLEncoding.EncodeToString(sum[:]), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name string
+		cert *x509.Certificate
+		good bool
+	}{{"its certificate", mine, true}, {"another one of the same subject", other, false}, {"none", nil, false}} {
+		_, _, err := h.Authenticate(request(tt.cert, "Bearer "+token.Text))
+		if (err == nil) != tt.good {
+			t.Errorf("with %s: %v", tt.name, err)
+		}
+	}
+}
+
 func TestTokenRevoked(t *testing.T) {
 	h := newTokenHouse(t)
 	issue := func() auth.Token {
-		token, err := h.tokens.Issue("user:demo", "*", time.Hour)
+		token, err := h.tokens.Issue("user:demo", "*", "", time.Hour)
 		if err != nil {
 			t.Fatal(err)
 		}

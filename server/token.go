@@ -120,7 +120,13 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 		oauthError(w, "unsupported_grant_type")
 		return
 	}
-	token, scope, err := s.cfg.Teller.SelfToken(r.Context(), caller, values.Get("scope"))
+	// RFC 8705 has no parameter by which a client says what it wants.
+	bind := values.Get("bind") == "certificate"
+	if values.Has("bind") && (!bind || caller.Method != "mtls") {
+		oauthError(w, "invalid_request")
+		return
+	}
+	token, scope, err := s.cfg.Teller.SelfToken(r.Context(), caller, values.Get("scope"), bind)
 	var malformed *teller.MalformedError
 	switch {
 	case errors.As(err, &malformed):

@@ -180,6 +180,7 @@ var administration = []Operation{
 			{Name: "subject", Kinds: []atm.Kind{atm.String}, Help: "user:NAME or service:NAME.", Example: text("service:billing")},
 			{Name: "scope", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "Methods that it is for, separated by spaces; * for all, also when left out.", Example: text("inquiry deposit")},
 			{Name: "seconds", Kinds: []atm.Kind{atm.Int, atm.String}, Optional: true, Help: "Its life, 1 to 3600; 900 when left out.", Example: atm.Arg{Kind: atm.Int, Text: "900"}},
+			{Name: "certificate", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "SHA-256 of a certificate in base64url, beside which alone the token is good."},
 		},
 		Structured: true,
 		rule:       issueToken,

@@ -58,8 +58,9 @@ type Config struct {
 	// RevocationList signs the list of these certificates (RFC 5280), in PEM.
 	RevocationList func(revoked []vault.Revocation) (string, error)
 
-	// IssueToken makes a token for a subject and the methods in scope.
-	IssueToken func(subject, scope string, life time.Duration) (Token, error)
+	// IssueToken makes a token for a subject and the methods in scope, bound to
+	// the certificate with this SHA-256 in base64url unless bound is empty.
+	IssueToken func(subject, scope, bound string, life time.Duration) (Token, error)
 
 	// IssueGrant makes the token of a grant.
 	IssueGrant func(grantor, grantee, account string, operations []string, limit string, life time.Duration) (Token, error)

@@ -2,6 +2,8 @@ package teller
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"slices"
 	"strings"
 	"time"
@@ -48,7 +50,11 @@ func issueToken(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 		}
 		life = time.Duration(n) * time.Second
 	}
-	token, err := t.cfg.IssueToken(in.args[0].Text, scope, life)
+	bound := in.args[3].Text
+	if sum, err := base64.RawURLEncoding.Strict().DecodeString(bound); in.args[3].Given() && (err != nil || len(sum) != sha256.Size) {
+		return nil, malformed("a token is bound to the SHA-256 of a certificate, in base64url")
+	}
+	token, err := t.cfg.IssueToken(in.args[0].Text, scope, bound, life)
 	if err != nil {
 		return nil, err
 	}
@@ -59,14 +65,23 @@ func issueToken(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 	}}, nil
 }
 
-// SelfToken makes a token for caller, and records that. An error is the
+// SelfToken makes a token for caller, and records that. With bind it is good
+// only beside the certificate that caller signed in with. An error is the
 // caller's fault.
-func (t *Teller) SelfToken(ctx context.Context, caller *atm.Caller, scope string) (Token, string, error) {
+func (t *Teller) SelfToken(ctx context.Context, caller *atm.Caller, scope string, bind bool) (Token, string, error) {
 	scope, err := t.checkScope(scope)
 	if err != nil {
 		return Token{}, "", err
 	}
-	token, err := t.cfg.IssueToken(caller.Subject, scope, tokenLife)
+	bound := ""
+	if bind {
+		sum, err := base64.StdEncoding.DecodeString(caller.SHA256)
+		if err != nil {
+			return Token{}, "", err
+		}
+		bound = base64.RawURLEncoding.EncodeToString(sum)
+	}
+	token, err := t.cfg.IssueToken(caller.Subject, scope, bound, tokenLife)
 	if err != nil {
 		return Token{}, "", err
 	}

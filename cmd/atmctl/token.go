@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"io/fs"
 	"os"
@@ -9,13 +11,14 @@ import (
 	"time"
 
 	"example.com/atm"
+	"example.com/atm/certs"
 	"example.com/atm/cmd/internal/exit"
 	"example.com/atm/internal/durable"
 	"github.com/spf13/cobra"
 )
 
 func (p *program) tokenCommand() *cobra.Command {
-	var subject, out string
+	var subject, out, bind string
 	var scope []string
 	var life time.Duration
 	issue := &cobra.Command{
@@ -37,7 +40,15 @@ func (p *program) tokenCommand() *cobra.Command {
 			if life < time.Second || life > time.Hour {
 				return exit.Usagef("--ttl is a second to an hour")
 			}
-			result, err := p.call(cmd.Context(), string(atm.TokenIssue), who, strings.Join(scope, " "), strconv.Itoa(int(life/time.Second)))
+			args := []any{who, strings.Join(scope, " "), strconv.Itoa(int(life / time.Second))}
+			if bind != "" {
+				bound, err := thumbprint(bind)
+				if err != nil {
+					return err
+				}
+				args = append(args, bound)
+			}
+			result, err := p.call(cmd.Context(), string(atm.TokenIssue), args...)
 			if err != nil {
 				return err
 			}
@@ -56,6 +67,7 @@ func (p *program) tokenCommand() *cobra.Command {
 	issue.Flags().StringArrayVar(&scope, "scope", nil, "`method` that it is for, or several separated by spaces; repeatable (default all)")
 	issue.Flags().DurationVar(&life, "ttl", 15*time.Minute, "its life, at most an hour")
 	issue.Flags().StringVar(&out, "out", "", "`file` for the token")
+	issue.Flags().StringVar(&bind, "bind", "", "`file` with a certificate, beside which alone it is good")
 	revoke := &cobra.Command{
 		Use: "revoke JTI", Short: "Make a token count no longer", Args: exit.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -86,4 +98,18 @@ the key before the last one die of it.`,
 	}
 	rotate.Flags().BoolVar(&force, "force", false, "although tokens die of it")
 	return group(&cobra.Command{Use: "token", Short: "Issue and revoke tokens"}, issue, revoke, rotate)
+}
+
+// thumbprint is the SHA-256 of the certificate in a file, as tokens have it.
+func thumbprint(path string) (string, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	cert, err := certs.ParseCertificate(text)
+	if err != nil {
+		return "", exit.Usagef("%s: %w", path, err)
+	}
+	sum := sha256.Sum256(cert.Raw)
+	return base64.RawURLEncoding.EncodeToString(sum[:]), nil
 }

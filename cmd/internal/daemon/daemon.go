@@ -197,8 +197,8 @@ func (h *House) issueGrant(grantor, grantee, account string, operations []string
 	return teller.Token(t), err
 }
 
-func (h *House) issueToken(subject, scope string, life time.Duration) (teller.Token, error) {
-	t, err := h.tokens.Issue(subject, scope, life)
+func (h *House) issueToken(subject, scope, bound string, life time.Duration) (teller.Token, error) {
+	t, err := h.tokens.Issue(subject, scope, bound, life)
 	return teller.Token(t), err
 }
 
