@@ -1,8 +1,8 @@
 // Package certs keeps private certificate authorities and the TLS settings of
 // the server.
 //
-// There is one authority for servers and another for clients, so that neither
-// can speak for the other. A certificate carries what it is for and nothing
+// A root, whose key can be kept elsewhere, signs one authority for servers and
+// another for clients, so that neither can speak for the other. A certificate carries what it is for and nothing
 // that its holder asked for but the public key. Keys are ECDSA P-256 unless a
 // client brings its own.
 package certs
@@ -36,6 +36,7 @@ import (
 
 const (
 	authorityLife = 10 * 365 * 24 * time.Hour
+	issuingLife   = 3 * 365 * 24 * time.Hour
 
 	// Backdate forgives clocks that are a little behind.
 	Backdate = 5 * time.Minute
@@ -47,8 +48,7 @@ type Authority struct {
 	key         crypto.Signer
 }
 
-// NewAuthority returns an authority that signs itself. It can sign
-// certificates but no further authorities.
+// NewAuthority returns an authority that signs itself, the root of others.
 func NewAuthority(name string, now time.Time) (*Authority, error) {
 	key, err := NewKey()
 	if err != nil {
@@ -62,9 +62,27 @@ func NewAuthority(name string, now time.Time) (*Authority, error) {
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		BasicConstraintsValid: true,
 		IsCA:                  true,
-		MaxPathLenZero:        true,
+		MaxPathLen:            1,
 	}
 	cert, err := sign(template, template, key.Public(), key)
+	if err != nil {
+		return nil, err
+	}
+	return &Authority{Certificate: cert, key: key}, nil
+}
+
+// NewIssuing returns an authority under a. It signs certificates for this usage
+// and no further authorities.
+func (a *Authority) NewIssuing(name string, usage x509.ExtKeyUsage, now time.Time) (*Authority, error) {
+	key, err := NewKey()
+	if err != nil {
+		return nil, err
+	}
+	template := a.template(issuingLife, now, usage)
+	template.Subject = pkix.Name{CommonName: name}
+	template.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
+	template.IsCA, template.MaxPathLenZero = true, true
+	cert, err := sign(template, a.Certificate, key.Public(), a.key)
 	if err != nil {
 		return nil, err
 	}

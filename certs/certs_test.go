@@ -97,11 +97,54 @@ func TestIssued(t *testing.T) {
 	if client.NotAfter.After(a.Certificate.NotAfter) {
 		t.Error("a certificate outlives its authority")
 	}
-	if !a.Certificate.IsCA || !a.Certificate.MaxPathLenZero || server.SerialNumber.Cmp(client.SerialNumber) == 0 {
+	if !a.Certificate.IsCA || a.Certificate.MaxPathLen != 1 || server.SerialNumber.Cmp(client.SerialNumber) == 0 {
 		t.Error("the authority is none, or repeats a serial number")
 	}
 	if _, err := a.IssueServer(key(t).Public(), nil, time.Hour, now); err == nil {
 		t.Error("a server certificate without a name")
+	}
+}
+
+// TestIssuing has two authorities under one root: neither can speak for the
+// other, or make another one.
+func TestIssuing(t *testing.T) {
+	root, now := authority(t, "root"), time.Now()
+	servers, err := root.NewIssuing("servers", x509.ExtKeyUsageServerAuth, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clients, err := root.NewIssuing("clients", x509.ExtKeyUsageClientAuth, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deeper, err := clients.NewIssuing("deeper", x509.ExtKeyUsageClientAuth, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trusted := certs.NewClientVerifier(clients.Certificate)
+	for _, tt := range []struct {
+		name   string
+		by     *certs.Authority
+		behind []*x509.Certificate
+		good   bool
+	}{
+		{"clients", clients, nil, true},
+		{"clients, with its certificate", clients, []*x509.Certificate{clients.Certificate}, true},
+		{"servers", servers, nil, false},
+		{"servers, with its certificate", servers, []*x509.Certificate{servers.Certificate, root.Certificate}, false},
+		{"the root", root, []*x509.Certificate{root.Certificate}, false},
+		{"an authority under clients", deeper, []*x509.Certificate{deeper.Certificate, clients.Certificate}, false},
+	} {
+		leaf, err := tt.by.IssueClient(key(t).Public(), demo, time.Hour, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := trusted.Verify(append([]*x509.Certificate{leaf}, tt.behind...), now); (err == nil) != tt.good {
+			t.Errorf("by %s: %v", tt.name, err)
+		}
+	}
+	if servers.Certificate.NotAfter.After(root.Certificate.NotAfter) {
+		t.Error("an authority outlives its root")
 	}
 }
 

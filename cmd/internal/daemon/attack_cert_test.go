@@ -132,8 +132,8 @@ func (a *arena) attackCertificates(t *testing.T) {
 	underLeaf := newKey(t)
 	belowKey, deep := newKey(t), newKey(t)
 	below := parsed(t, signed(t, authorityTemplate("below", 0), a.own.Certificate, belowKey.Public(), a.clientsKey(t)))
-	servers := parsed(t, readPEM(t, filepath.Join(a.data, "ca/ca.crt")))
-	serversKey := readKey(t, filepath.Join(a.data, "ca/ca.key"))
+	servers, root := parsed(t, readPEM(t, filepath.Join(a.data, "ca/servers.crt"))), parsed(t, readPEM(t, filepath.Join(a.data, "ca/ca.crt")))
+	serversKey, rootKey := readKey(t, filepath.Join(a.data, "ca/servers.key")), readKey(t, filepath.Join(a.data, "ca/ca.key"))
 	forged := newKey(t)
 	weak, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
@@ -159,6 +159,8 @@ func (a *arena) attackCertificates(t *testing.T) {
 		{name: "a chain that is too long for its authority", by: chain(deep, signed(t, goodTemplate(t, demo), below, deep.Public(), belowKey), below.Raw)},
 		{name: "five certificates", by: chain(readKeyOf(a.demo), a.demo.Certificate[0], below.Raw, below.Raw, below.Raw, below.Raw)},
 		{name: "by the authority of servers", by: chain(forged, signed(t, goodTemplate(t, demo), servers, forged.Public(), serversKey))},
+		{name: "by the root", by: chain(forged, signed(t, goodTemplate(t, demo), root, forged.Public(), rootKey))},
+		{name: "by the authority of servers, with its own certificate", by: chain(forged, signed(t, goodTemplate(t, demo), servers, forged.Public(), serversKey), servers.Raw)},
 		{name: "the server's own certificate", by: serverPair(t, a)},
 		{name: "a common name alone", by: as(func(c *x509.Certificate) { c.Subject = pkix.Name{CommonName: "user/demo"} })},
 		{name: "an email address alone", by: as(func(c *x509.Certificate) { c.EmailAddresses = []string{"demo@" + a.domain} })},

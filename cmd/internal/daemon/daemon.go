@@ -71,6 +71,7 @@ type House struct {
 	keys sync.Mutex       // held while keys/vault.key is not the key of the vault
 	key  datadir.VaultKey // guarded by keys
 
+	root               *x509.Certificate // its key need not be here
 	serverCA, clientCA *certs.Authority
 
 	// Fresh reports that this start made the folder, or completed it.
@@ -157,6 +158,14 @@ func (h *House) openKeys() error {
 	}
 	if h.signer.Origin() != h.dir.Config.Origin {
 		return fmt.Errorf("%s signs for %s, but this log is %s", h.dir.AuditKey(), h.signer.Origin(), h.dir.Config.Origin)
+	}
+	rootCert, _ := h.dir.RootCA()
+	pem, err := os.ReadFile(rootCert)
+	if err != nil {
+		return err
+	}
+	if h.root, err = certs.ParseCertificate(pem); err != nil {
+		return fmt.Errorf("%s: %w", rootCert, err)
 	}
 	if h.serverCA, err = certs.LoadAuthority(h.dir.ServerCA()); err != nil {
 		return err
@@ -314,7 +323,7 @@ func (h *House) issueClient(request []byte, subject string, life time.Duration) 
 	}
 	return teller.Issued{
 		Certificate: string(certs.EncodeCertificate(cert)),
-		Authority:   string(certs.EncodeCertificate(h.serverCA.Certificate)),
+		Authority:   string(certs.EncodeCertificate(h.root)),
 		Serial:      cert.SerialNumber.Text(16),
 		SHA256:      certs.SHA256(cert),
 		NotAfter:    cert.NotAfter,
@@ -366,7 +375,7 @@ func (h *House) Name() string { return h.dir.Config.Name }
 
 // Fingerprint is the SHA-256 fingerprint of the authority that clients trust
 // the server by.
-func (h *House) Fingerprint() string { return certs.Fingerprint(h.serverCA.Certificate) }
+func (h *House) Fingerprint() string { return certs.Fingerprint(h.root) }
 
 // Close lets go of the folder. It is safe to call more than once.
 func (h *House) Close() error {

@@ -76,12 +76,7 @@ func (h *House) makeKeys() error {
 	if err := datadir.Ensure(h.dir.TokenKey(), newTokenKeys); err != nil {
 		return err
 	}
-	serverCert, serverKey := h.dir.ServerCA()
-	if err := ensureAuthority("ATM servers of "+h.dir.Config.Name, serverCert, serverKey); err != nil {
-		return err
-	}
-	clientCert, clientKey := h.dir.ClientCA()
-	if err := ensureAuthority("ATM clients of "+h.dir.Config.Name, clientCert, clientKey); err != nil {
+	if err := h.ensureAuthorities(); err != nil {
 		return err
 	}
 	_, key := h.dir.Server()
@@ -96,17 +91,50 @@ func newKey() ([]byte, error) {
 	return certs.EncodeKey(key)
 }
 
-// ensureAuthority makes an authority unless its certificate exists, which is
-// written after its key.
-func ensureAuthority(name, cert, key string) error {
-	if _, err := os.Lstat(cert); err == nil {
-		return nil
+// ensureAuthorities makes the authorities that are not there. The certificate
+// of each is written after its key.
+func (h *House) ensureAuthorities() error {
+	name := h.dir.Config.Name
+	rootCert, rootKey := h.dir.RootCA()
+	if !exists(rootCert) {
+		root, err := certs.NewAuthority("ATM "+name, time.Now())
+		if err == nil {
+			err = root.Save(rootCert, rootKey)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	authority, err := certs.NewAuthority(name, time.Now())
-	if err != nil {
-		return err
+	serverCert, serverKey := h.dir.ServerCA()
+	clientCert, clientKey := h.dir.ClientCA()
+	for _, a := range []struct {
+		name, cert, key string
+		usage           x509.ExtKeyUsage
+	}{
+		{"ATM servers of " + name, serverCert, serverKey, x509.ExtKeyUsageServerAuth},
+		{"ATM clients of " + name, clientCert, clientKey, x509.ExtKeyUsageClientAuth},
+	} {
+		if exists(a.cert) {
+			continue
+		}
+		root, err := certs.LoadAuthority(rootCert, rootKey)
+		if err != nil {
+			return err
+		}
+		issuing, err := root.NewIssuing(a.name, a.usage, time.Now())
+		if err != nil {
+			return err
+		}
+		if err := issuing.Save(a.cert, a.key); err != nil {
+			return err
+		}
 	}
-	return authority.Save(cert, key)
+	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // usualHosts are the names and addresses of a server that nobody named.
@@ -155,7 +183,8 @@ func (h *House) renewServerCertificate() error {
 	if err != nil {
 		return fmt.Errorf("server certificate: %w", err)
 	}
-	return durable.WriteFile(certFile, certs.EncodeCertificate(cert), 0o644)
+	chain := append(certs.EncodeCertificate(cert), certs.EncodeCertificate(h.serverCA.Certificate)...)
+	return durable.WriteFile(certFile, chain, 0o644)
 }
 
 func certificateHosts(cert *x509.Certificate) []string {

@@ -48,12 +48,16 @@ func (d *Dir) Path(elem ...string) string {
 }
 
 // The files and folders of a complete data folder.
-func (d *Dir) Vault() string           { return d.Path("vault.db") }
-func (d *Dir) Audit() string           { return d.Path("audit") }
-func (d *Dir) VaultKey() string        { return d.Path("keys", "vault.key") }
-func (d *Dir) AuditKey() string        { return d.Path("keys", "audit.key") }
-func (d *Dir) TokenKey() string        { return d.Path("keys", "token.key") }
-func (d *Dir) ServerCA() (_, _ string) { return d.Path("ca", "ca.crt"), d.Path("ca", "ca.key") }
+func (d *Dir) Vault() string         { return d.Path("vault.db") }
+func (d *Dir) Audit() string         { return d.Path("audit") }
+func (d *Dir) VaultKey() string      { return d.Path("keys", "vault.key") }
+func (d *Dir) AuditKey() string      { return d.Path("keys", "audit.key") }
+func (d *Dir) TokenKey() string      { return d.Path("keys", "token.key") }
+func (d *Dir) RootCA() (_, _ string) { return d.Path("ca", "ca.crt"), d.Path("ca", "ca.key") }
+func (d *Dir) ServerCA() (_, _ string) {
+	return d.Path("ca", "servers.crt"), d.Path("ca", "servers.key")
+}
+
 func (d *Dir) ClientCA() (_, _ string) {
 	return d.Path("ca", "clients.crt"), d.Path("ca", "clients.key")
 }
