@@ -307,6 +307,14 @@ func (a *Authenticator) verify(sum [sha256.Size]byte, chain []*x509.Certificate,
 	return nil
 }
 
+// Forget drops what was remembered of certificates that were good, because other
+// authorities are in force.
+func (a *Authenticator) Forget() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	clear(a.verified)
+}
+
 // Address is the address of a peer without its port, and without the mark of
 // an IPv4 address in IPv6. What is no address gives the zero Addr.
 func Address(remote string) netip.Addr {

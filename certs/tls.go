@@ -56,11 +56,11 @@ type Reloader struct {
 	mu     sync.Mutex
 	pair   *tls.Certificate // guarded by mu; the last good one
 	looked time.Time        // guarded by mu
-	seen   [2]fileVersion   // guarded by mu; of the files when they were last read
+	seen   [2]Version       // guarded by mu; of the files when they were last read
 }
 
-// fileVersion tells one version of a file from another.
-type fileVersion struct {
+// A Version tells one version of a file from another.
+type Version struct {
 	size int64
 	time time.Time
 }
@@ -89,13 +89,16 @@ func (r *Reloader) read() (*tls.Certificate, error) {
 	return &pair, nil
 }
 
-func versions(files ...string) (v [2]fileVersion) {
-	for i, file := range files {
-		if info, err := os.Stat(file); err == nil {
-			v[i] = fileVersion{info.Size(), info.ModTime()}
-		}
+func versions(cert, key string) [2]Version { return [2]Version{VersionOf(cert), VersionOf(key)} }
+
+// VersionOf is the version that a file has, and the zero value when there is no
+// such file.
+func VersionOf(file string) Version {
+	info, err := os.Stat(file)
+	if err != nil {
+		return Version{}
 	}
-	return v
+	return Version{info.Size(), info.ModTime()}
 }
 
 // current returns the pair to serve.

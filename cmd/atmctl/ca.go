@@ -42,8 +42,33 @@ root sign for it.`,
 			return p.print([]string{"name", "not_after", "key", "fingerprint"}, rows)
 		},
 	}
-	for _, cmd := range []*cobra.Command{export, show} {
+	var rootKey string
+	rollover := &cobra.Command{
+		Use: "rollover", Short: "Put other authorities under the root in force",
+		Long: `Make other authorities for servers and clients under the root, and a server
+certificate of the new one. A running server follows within seconds, without a lost
+connection. Certificates of clients that the authority before issued are good until
+it is retired: see that everybody has a new one, and then run atmctl ca retire.`,
+		Args: exit.Args(cobra.NoArgs),
+		RunE: func(*cobra.Command, []string) error {
+			if err := daemon.Rollover(data, rootKey); err != nil {
+				return err
+			}
+			return p.tell(map[string]string{"data": data}, "other authorities are in force; the one for clients before them is trusted until it is retired\n")
+		},
+	}
+	rollover.Flags().StringVar(&rootKey, "root-key", "", "`file` with the key of the root, when it is not in the folder")
+	retire := &cobra.Command{
+		Use: "retire", Short: "Trust the authority of before the last rollover no longer", Args: exit.Args(cobra.NoArgs),
+		RunE: func(*cobra.Command, []string) error {
+			if err := daemon.Retire(data); err != nil {
+				return err
+			}
+			return p.tell(map[string]string{"data": data}, "the authority before the last rollover is trusted no longer\n")
+		},
+	}
+	for _, cmd := range []*cobra.Command{export, show, rollover, retire} {
 		cmd.Flags().StringVar(&data, "data", "./atm-data", "the data `folder`")
 	}
-	return group(&cobra.Command{Use: "ca", Short: "Authorities of the data folder"}, export, show)
+	return group(&cobra.Command{Use: "ca", Short: "Authorities of the data folder"}, export, show, rollover, retire)
 }

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -71,8 +72,9 @@ type House struct {
 	keys sync.Mutex       // held while keys/vault.key is not the key of the vault
 	key  datadir.VaultKey // guarded by keys
 
-	root               *x509.Certificate // its key need not be here
-	serverCA, clientCA *certs.Authority
+	root    *x509.Certificate // its key need not be here
+	signing atomic.Pointer[signing]
+	signIn  *auth.Authenticator
 
 	// Fresh reports that this start made the folder, or completed it.
 	Fresh bool
@@ -167,12 +169,14 @@ func (h *House) openKeys() error {
 	if h.root, err = certs.ParseCertificate(pem); err != nil {
 		return fmt.Errorf("%s: %w", rootCert, err)
 	}
-	if h.serverCA, err = certs.LoadAuthority(h.dir.ServerCA()); err != nil {
+	if err := settleRollover(h.dir); err != nil {
 		return err
 	}
-	if h.clientCA, err = certs.LoadAuthority(h.dir.ClientCA()); err != nil {
+	authorities, err := readSigning(h.dir)
+	if err != nil {
 		return err
 	}
+	h.signing.Store(authorities)
 	table, err := readTokenKeys(h.dir.TokenKey())
 	if err != nil {
 		return err
@@ -317,7 +321,7 @@ func (h *House) treeSize() float64 {
 
 // issueClient signs a client certificate for subject.
 func (h *House) issueClient(request []byte, subject string, life time.Duration) (teller.Issued, error) {
-	cert, err := h.clientCA.SignRequest(request, h.identity(subject), life, time.Now())
+	cert, err := h.signing.Load().client.SignRequest(request, h.identity(subject), life, time.Now())
 	if err != nil {
 		return teller.Issued{}, err
 	}
@@ -366,7 +370,7 @@ func (h *House) revocationList(revoked []vault.Revocation) (string, error) {
 	for _, r := range revoked {
 		serials[r.Name] = r.At
 	}
-	list, err := h.clientCA.RevocationList(serials, time.Now())
+	list, err := h.signing.Load().client.RevocationList(serials, time.Now())
 	return string(list), err
 }
 
@@ -401,6 +405,7 @@ func (h *House) background(ctx context.Context) (stop func()) {
 	wg.Go(func() { h.reseal(ctx) })
 	wg.Go(func() { h.fillIndex(ctx) })
 	wg.Go(func() { h.watchClock(ctx) })
+	wg.Go(func() { h.followAuthorities(ctx) })
 	if h.opts.Identities != "" {
 		wg.Go(func() { h.followIdentities(ctx) })
 	}

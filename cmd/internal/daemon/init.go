@@ -179,11 +179,11 @@ func (h *House) renewServerCertificate() error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", keyFile, err)
 	}
-	cert, err := h.serverCA.IssueServer(key.Public(), hosts, serverCertificateLife, time.Now())
+	cert, err := h.signing.Load().server.IssueServer(key.Public(), hosts, serverCertificateLife, time.Now())
 	if err != nil {
 		return fmt.Errorf("server certificate: %w", err)
 	}
-	chain := append(certs.EncodeCertificate(cert), certs.EncodeCertificate(h.serverCA.Certificate)...)
+	chain := append(certs.EncodeCertificate(cert), certs.EncodeCertificate(h.signing.Load().server.Certificate)...)
 	return durable.WriteFile(certFile, chain, 0o644)
 }
 

@@ -72,14 +72,13 @@ func (h *House) newServer() (*server.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	verifier := certs.NewClientVerifier(h.clientCA.Certificate)
 	cfg := h.opts.Server
 	cfg.Teller = h.teller
 	var foreign func([]*x509.Certificate, time.Time) error
 	if len(h.foreign) > 0 {
 		foreign = certs.NewClientVerifier(h.foreign...).Verify
 	}
-	cfg.Authenticator = auth.New(auth.Config{
+	h.signIn = auth.New(auth.Config{
 		VerifyForeign: foreign,
 		Mappings:      &h.mappings,
 		TrustDomain:   h.Name(),
@@ -89,9 +88,10 @@ func (h *House) newServer() (*server.Server, error) {
 		Tokens:        h.tokens,
 		Backdate:      certs.Backdate,
 		Directory:     h.directory,
-		VerifyChain:   verifier.Verify,
+		VerifyChain:   h.verifyClient,
 	})
-	cfg.TLS = certs.ServerConfig(reloader, certs.NewClientVerifier(append([]*x509.Certificate{h.clientCA.Certificate}, h.foreign...)...), h.opts.TLS12)
+	cfg.Authenticator = h.signIn
+	cfg.TLS = certs.ServerConfig(reloader, certs.NewClientVerifier(append([]*x509.Certificate{h.signing.Load().client.Certificate}, h.foreign...)...), h.opts.TLS12)
 	cfg.Name = h.Name()
 	cfg.Audit = h.dir.Audit()
 	cfg.Tokens = h.tokens

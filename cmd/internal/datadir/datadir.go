@@ -62,6 +62,9 @@ func (d *Dir) ClientCA() (_, _ string) {
 	return d.Path("ca", "clients.crt"), d.Path("ca", "clients.key")
 }
 
+// OldClientCA is the certificate of the authority for clients before a rollover.
+func (d *Dir) OldClientCA() string { return d.Path("ca", "clients.old.crt") }
+
 func (d *Dir) Server() (_, _ string) { return d.Path("tls", "server.crt"), d.Path("tls", "server.key") }
 
 // Client is the folder of the credentials that init made for a user.
