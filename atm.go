@@ -6,7 +6,10 @@
 // through a float. The package knows no protocol, no store and no file.
 package atm
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 // An Operation is the name of a method as clients call it, such as "deposit"
 // or "admin.account.open".
@@ -43,6 +46,7 @@ const (
 	UserDisable     Operation = "admin.user.disable"
 	UserEnable      Operation = "admin.user.enable"
 	UserRevoke      Operation = "admin.user.revoke"
+	CertRenew       Operation = "admin.cert.renew"
 	CertRevoke      Operation = "admin.cert.revoke"
 	CertList        Operation = "admin.cert.list"
 	CertCRL         Operation = "admin.cert.crl"
@@ -231,6 +235,11 @@ type Credential struct {
 	Method string // "mtls", "digest", "jwt", or at the token endpoint "secret"
 	SHA256 string // of mtls: base64 of the SHA-256 of the certificate's DER bytes
 	Serial string // of mtls: hex serial number of the certificate
+
+	// Life is how long a certificate of this server's own authority is good in
+	// all; zero for any other credential. It is not in the log.
+	Life time.Duration
+
 	User   string // of digest: the user name; of a secret: the subject
 	Issuer string // of jwt
 	ID     string // of jwt: its jti

@@ -240,7 +240,7 @@ func (a *Authenticator) certificate(chain []*x509.Certificate, remote string) (*
 	leaf := chain[0]
 	now := a.cfg.Now()
 	sum := sha256.Sum256(leaf.Raw)
-	subject, err := a.holder(sum, chain, now)
+	subject, own, err := a.holder(sum, chain, now)
 	if err != nil {
 		return nil, err
 	}
@@ -249,8 +249,13 @@ func (a *Authenticator) certificate(chain []*x509.Certificate, remote string) (*
 		return nil, &Error{"certificate of nobody known"}
 	}
 	// Certificates are dated back a little, for clocks that are slow.
-	if a.cfg.Directory.isRevoked("cert:"+leaf.SerialNumber.Text(16), subject, leaf.NotBefore.Add(a.cfg.Backdate)) {
+	issued := leaf.NotBefore.Add(a.cfg.Backdate)
+	if a.cfg.Directory.isRevoked("cert:"+leaf.SerialNumber.Text(16), subject, issued) {
 		return nil, &Error{"certificate revoked"}
+	}
+	life := time.Duration(0)
+	if own {
+		life = leaf.NotAfter.Sub(issued)
 	}
 	return &atm.Caller{
 		Principal: atm.Principal{Subject: subject, Roles: member.Roles},
@@ -258,32 +263,34 @@ func (a *Authenticator) certificate(chain []*x509.Certificate, remote string) (*
 			Method: "mtls",
 			SHA256: base64.StdEncoding.EncodeToString(sum[:]),
 			Serial: leaf.SerialNumber.Text(16),
+			Life:   life,
 		},
 		IP: Address(remote).String(),
 	}, nil
 }
 
-// holder verifies a certificate and returns who holds it.
-func (a *Authenticator) holder(sum [sha256.Size]byte, chain []*x509.Certificate, now time.Time) (string, error) {
-	own := a.verify(sum, chain, now)
-	if own == nil {
+// holder verifies a certificate and returns who holds it, and whether this
+// server's own authority says so.
+func (a *Authenticator) holder(sum [sha256.Size]byte, chain []*x509.Certificate, now time.Time) (subject string, own bool, err error) {
+	bad := a.verify(sum, chain, now)
+	if bad == nil {
 		subject, err := identity(chain[0], a.cfg.TrustDomain)
 		if err == nil || a.cfg.Mappings == nil {
-			return subject, err
+			return subject, err == nil, err
 		}
 		if mapped, other := a.cfg.Mappings.subject(chain[0]); !errors.Is(other, errNoMapping) {
-			return mapped, other
+			return mapped, false, other
 		}
-		return "", err
+		return "", false, err
 	}
 	if a.cfg.VerifyForeign == nil || a.cfg.Mappings == nil || a.cfg.VerifyForeign(chain, now) != nil {
-		return "", &Error{own.Error()}
+		return "", false, &Error{bad.Error()}
 	}
-	subject, err := a.cfg.Mappings.subject(chain[0])
+	subject, err = a.cfg.Mappings.subject(chain[0])
 	if errors.Is(err, errNoMapping) {
 		err = &Error{"certificate of another authority without an identity"}
 	}
-	return subject, err
+	return subject, false, err
 }
 
 // verify checks the chain, or remembers that it was good a moment ago.

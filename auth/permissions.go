@@ -30,13 +30,7 @@ var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 		atm.Teller:   atm.Everywhere,
 		atm.Auditor:  atm.Everywhere,
 	},
-	atm.Whoami: {
-		atm.Customer: atm.Owned,
-		atm.Teller:   atm.Owned,
-		atm.Auditor:  atm.Owned,
-		atm.Operator: atm.Owned,
-		atm.Service:  atm.Owned,
-	},
+	atm.Whoami: everybody,
 
 	atm.AccountOpen:     operator,
 	atm.AccountShow:     operator,
@@ -51,6 +45,7 @@ var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 	atm.UserDisable:     operator,
 	atm.UserEnable:      operator,
 	atm.UserRevoke:      operator,
+	atm.CertRenew:       everybody,
 	atm.CertRevoke:      operator,
 	atm.CertList:        operator,
 	atm.CertCRL:         operator,
@@ -70,6 +65,11 @@ var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 
 // movement is who may move money, and in the case of a transfer where from.
 var movement = map[atm.Role]atm.Reach{atm.Customer: atm.Owned, atm.Teller: atm.Everywhere}
+
+// everybody is for what is about the caller alone.
+var everybody = map[atm.Role]atm.Reach{
+	atm.Customer: atm.Owned, atm.Teller: atm.Owned, atm.Auditor: atm.Owned, atm.Operator: atm.Owned, atm.Service: atm.Owned,
+}
 
 var auditor = map[atm.Role]atm.Reach{atm.Auditor: atm.Everywhere}
 

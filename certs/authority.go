@@ -239,6 +239,11 @@ func NeedsRenewal(cert *x509.Certificate, hosts []string, now time.Time) bool {
 			return true
 		}
 	}
+	return InLastThird(cert, now)
+}
+
+// InLastThird reports whether two thirds of the life of a certificate are over.
+func InLastThird(cert *x509.Certificate, now time.Time) bool {
 	return cert.NotAfter.Sub(now) < cert.NotAfter.Sub(cert.NotBefore)/3
 }
 

@@ -103,7 +103,7 @@ var administration = []Operation{
 			{Name: "subject", Kinds: []atm.Kind{atm.String}, Help: "user:NAME or service:NAME.", Example: text("service:billing")},
 			{Name: "request", Kinds: []atm.Kind{atm.String}, Help: "The certificate request, PEM. Only its public key is used.", Example: text("-----BEGIN CERTIFICATE REQUEST-----…")},
 			{Name: "roles", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "Roles of the subject from now on, separated by spaces.", Example: text("teller")},
-			{Name: "days", Kinds: []atm.Kind{atm.Int}, Optional: true, Help: "Life of the certificate, 1 to 825 days; 365 when left out."},
+			{Name: "life", Kinds: []atm.Kind{atm.Int, atm.String}, Optional: true, Help: "Life of the certificate in days, or with a unit, such as 36h or 15m: 5 minutes to 825 days; 365 days when left out."},
 		},
 		Structured: true,
 		rule:       issueCertificate,
@@ -153,6 +153,15 @@ var administration = []Operation{
 			}
 			return vault.Revoke{Name: "subject:" + in.args[0].Text}, nil
 		},
+	},
+	{
+		Name: atm.CertRenew,
+		Help: "Signs another certificate for who signed in by one of this server, over the key of a PKCS #10 request, as long as the one before.",
+		Params: []Param{
+			{Name: "request", Kinds: []atm.Kind{atm.String}, Help: "The certificate request, PEM. Only its public key is used.", Example: text("-----BEGIN CERTIFICATE REQUEST-----…")},
+		},
+		Structured: true,
+		rule:       renewCertificate,
 	},
 	{
 		Name:   atm.CertRevoke,
@@ -351,6 +360,7 @@ func listAccounts(ctx context.Context, t *Teller, in *input) (vault.Rule, error)
 }
 
 const (
+	certificateLifeMin = 5 * time.Minute
 	certificateDays    = 365
 	certificateDaysMax = 825
 )
@@ -364,14 +374,39 @@ func issueCertificate(_ context.Context, t *Teller, in *input) (vault.Rule, erro
 	if err != nil {
 		return nil, err
 	}
-	days := certificateDays
+	life := certificateDays * 24 * time.Hour
 	if arg := in.args[3]; arg.Given() {
-		days, err = strconv.Atoi(arg.Text)
-		if err != nil || days < 1 || days > certificateDaysMax {
-			return nil, malformed("days is a number from 1 to %d", certificateDaysMax)
+		if life, err = certificateLife(arg.Text); err != nil {
+			return nil, err
 		}
 	}
-	issued, err := t.cfg.IssueClient([]byte(in.args[1].Text), subject, time.Duration(days)*24*time.Hour)
+	return t.certificate(in.args[1].Text, subject, roles, life)
+}
+
+// certificateLife reads the life of a certificate, in days or with a unit.
+func certificateLife(text string) (time.Duration, error) {
+	life, err := time.ParseDuration(text)
+	if days, notDays := strconv.Atoi(text); notDays == nil && days <= certificateDaysMax {
+		life, err = time.Duration(days)*24*time.Hour, nil
+	}
+	if err != nil || life < certificateLifeMin || life > certificateDaysMax*24*time.Hour {
+		return 0, malformed("the life of a certificate is %v to %d days", certificateLifeMin, certificateDaysMax)
+	}
+	return life, nil
+}
+
+// renewCertificate gives a caller who came by a certificate of this server's
+// own authority another one, over another key and as long as the one it has.
+func renewCertificate(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
+	if in.caller.Life <= 0 || in.caller.Actor != "" {
+		return vault.Refuse(atm.PermissionDenied, "Only who signs in by a certificate of this server renews it"), nil
+	}
+	return t.certificate(in.args[0].Text, in.caller.Subject, nil, in.caller.Life)
+}
+
+// certificate signs a certificate for subject over the key of a request.
+func (t *Teller) certificate(request, subject string, roles []atm.Role, life time.Duration) (vault.Rule, error) {
+	issued, err := t.cfg.IssueClient([]byte(request), subject, life)
 	if err != nil {
 		return nil, malformed("the certificate request: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"example.com/atm"
 	"example.com/atm/certs"
@@ -20,6 +21,7 @@ func (p *program) certCommand() *cobra.Command {
 	var roles []string
 	var out string
 	var days int
+	var life time.Duration
 	issue := &cobra.Command{
 		Use:   "issue KIND:NAME --out DIR",
 		Short: "Issue a client certificate",
@@ -42,12 +44,20 @@ known keeps theirs, a new user is a customer and a new service a service.`,
 			if _, _, ok := atm.ParseSubject(args[0]); !ok {
 				return exit.Usagef("%q is no subject: user:NAME or service:NAME", args[0])
 			}
-			return p.issue(cmd.Context(), args[0], roles, days, out)
+			var asked any = days
+			if life != 0 {
+				if cmd.Flags().Changed("days") {
+					return exit.Usagef("--ttl and --days exclude each other")
+				}
+				asked = life.String()
+			}
+			return p.issue(cmd.Context(), args[0], roles, asked, out)
 		},
 	}
 	issue.Flags().StringArrayVar(&roles, "role", nil, "`role` of the subject: customer, teller, auditor, operator or service; repeatable")
 	issue.Flags().StringVar(&out, "out", "", "`folder` for the files")
 	issue.Flags().IntVar(&days, "days", 365, "life of the certificate in `days`, at most 825")
+	issue.Flags().DurationVar(&life, "ttl", 0, "its life instead of days, such as 1h, from 5m on; renew it with atmctl cert renew")
 	revoke := &cobra.Command{
 		Use: "revoke SERIAL", Short: "Revoke a client certificate, on open connections too", Args: exit.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -57,7 +67,7 @@ known keeps theirs, a new user is a customer and a new service a service.`,
 			return p.tell(map[string]string{"serial": args[0]}, "certificate %s is revoked\n", args[0])
 		},
 	}
-	return group(&cobra.Command{Use: "cert", Short: "Issue and revoke client certificates"}, issue, revoke,
+	return group(&cobra.Command{Use: "cert", Short: "Issue and revoke client certificates"}, issue, revoke, p.renewCommand(),
 		&cobra.Command{
 			Use: "list", Short: "List client certificates that were issued", Args: exit.Args(cobra.NoArgs),
 			RunE: func(cmd *cobra.Command, _ []string) error {
@@ -82,7 +92,7 @@ known keeps theirs, a new user is a customer and a new service a service.`,
 		})
 }
 
-func (p *program) issue(ctx context.Context, subject string, roles []string, days int, out string) error {
+func (p *program) issue(ctx context.Context, subject string, roles []string, life any, out string) error {
 	files := client.InFolder(out)
 	if _, err := os.Lstat(files.Key); !errors.Is(err, fs.ErrNotExist) {
 		return exit.Usagef("%s exists; choose another folder", files.Key)
@@ -107,7 +117,7 @@ func (p *program) issue(ctx context.Context, subject string, roles []string, day
 	if err := durable.CreateFile(files.Key, text, 0o600); err != nil {
 		return err
 	}
-	result, err := p.call(ctx, string(atm.CertIssue), subject, string(request), strings.Join(roles, " "), days)
+	result, err := p.call(ctx, string(atm.CertIssue), subject, string(request), strings.Join(roles, " "), life)
 	if err != nil {
 		return errors.Join(err, os.Remove(files.Key))
 	}

@@ -1,6 +1,7 @@
 package daemon_test
 
 import (
+	"crypto"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
@@ -114,6 +115,19 @@ func TestIdentities(t *testing.T) {
 		if got := status(tt.cert); got != tt.want {
 			t.Errorf("%s: %d, want %d", name, got, tt.want)
 		}
+	}
+	// Only this server's own certificates renew themselves.
+	request, err := certs.NewRequest(byURI.PrivateKey.(crypto.Signer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := h.tls(t, "demo")
+	if _, text := h.post(t, httpClient(t, cfg), call("admin.cert.renew", string(request)), nil); !strings.Contains(text, "BEGIN CERTIFICATE") {
+		t.Errorf("by one of this server: %s", text)
+	}
+	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &byURI, nil }
+	if _, text := h.post(t, httpClient(t, cfg), call("admin.cert.renew", string(request)), nil); !strings.Contains(text, "PERMISSION_DENIED") {
+		t.Errorf("by one of another authority: %s", text)
 	}
 	// A bad file is not used, a good one within a moment.
 	wait := func(want int) {
