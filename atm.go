@@ -46,6 +46,7 @@ const (
 	UserDisable     Operation = "admin.user.disable"
 	UserEnable      Operation = "admin.user.enable"
 	UserRevoke      Operation = "admin.user.revoke"
+	CertInvite      Operation = "admin.cert.invite"
 	CertRenew       Operation = "admin.cert.renew"
 	CertRevoke      Operation = "admin.cert.revoke"
 	CertList        Operation = "admin.cert.list"
@@ -65,6 +66,9 @@ const (
 const (
 	TokenSelf   Operation = "token"
 	TokenGiveUp Operation = "token.revoke"
+
+	// CertEnroll is somebody following an invitation, at /enroll.
+	CertEnroll Operation = "enroll"
 )
 
 // Backup is reading everything, keys too. It is no method but a download.
@@ -232,7 +236,7 @@ func (p Principal) Has(r Role) bool {
 // A Credential says how a principal proved who it is. The zero value is a
 // caller inside the program, which has no credential.
 type Credential struct {
-	Method string // "mtls", "digest", "jwt", or at the token endpoint "secret"
+	Method string // "mtls", "digest", "jwt", at the token endpoint "secret", at /enroll "invitation"
 	SHA256 string // of mtls: base64 of the SHA-256 of the certificate's DER bytes
 	Serial string // of mtls: hex serial number of the certificate
 
@@ -240,7 +244,7 @@ type Credential struct {
 	// all; zero for any other credential. It is not in the log.
 	Life time.Duration
 
-	User   string // of digest: the user name; of a secret: the subject
+	User   string // of digest: the user name; of a secret: the subject; of an invitation: its id
 	Issuer string // of jwt
 	ID     string // of jwt: its jti
 	Key    string // of jwt: its kid

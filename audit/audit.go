@@ -199,7 +199,7 @@ func (e *Entry) appendCredential(w *writer) {
 	w.field("method", e.Caller.Method)
 	switch e.Caller.Method {
 	case "jwt":
-	case "digest", "secret":
+	case "digest", "secret", "invitation":
 		w.field("user", e.Caller.User)
 	default:
 		w.field("serial", e.Caller.Serial)

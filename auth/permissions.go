@@ -45,6 +45,7 @@ var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 	atm.UserDisable:     operator,
 	atm.UserEnable:      operator,
 	atm.UserRevoke:      operator,
+	atm.CertInvite:      operator,
 	atm.CertRenew:       everybody,
 	atm.CertRevoke:      operator,
 	atm.CertList:        operator,

@@ -174,35 +174,9 @@ var errToken = &Error{"malformed token"}
 
 // parse checks form and signature of a token, whatever the time.
 func (t *Tokens) parse(text string) (*claims, error) {
-	parts := strings.Split(text, ".")
-	if len(parts) != 3 {
-		return nil, errToken
-	}
-	header, err := object(parts[0])
+	key, payload, err := t.signed(text, "at+jwt")
 	if err != nil {
 		return nil, err
-	}
-	for name := range header {
-		if name != "alg" && name != "typ" && name != "kid" {
-			return nil, &Error{"token with an unknown header"}
-		}
-	}
-	key := t.keys.Load().named(word(header["kid"]))
-	switch {
-	case word(header["alg"]) != "ES256":
-		return nil, &Error{"token of another algorithm"}
-	case word(header["typ"]) != "at+jwt":
-		return nil, &Error{"token of another type"}
-	case key == nil:
-		return nil, &Error{"token of an unknown key"}
-	}
-	payload, err := object(parts[1])
-	if err != nil {
-		return nil, err
-	}
-	parser := jwt.NewParser(jwt.WithValidMethods([]string{"ES256"}), jwt.WithoutClaimsValidation(), jwt.WithStrictDecoding())
-	if _, err := parser.Parse(text, func(*jwt.Token) (any, error) { return key.public, nil }); err != nil {
-		return nil, &Error{"token with a wrong signature"}
 	}
 	c, err := t.claims(payload)
 	if err != nil {
@@ -210,6 +184,42 @@ func (t *Tokens) parse(text string) (*claims, error) {
 	}
 	c.key = key.kid
 	return c, nil
+}
+
+// signed checks form and signature of a JWT of this type, and returns the key
+// that signed it and its claims.
+func (t *Tokens) signed(text, typ string) (*tokenKey, map[string]json.RawMessage, error) {
+	parts := strings.Split(text, ".")
+	if len(parts) != 3 {
+		return nil, nil, errToken
+	}
+	header, err := object(parts[0])
+	if err != nil {
+		return nil, nil, err
+	}
+	for name := range header {
+		if name != "alg" && name != "typ" && name != "kid" {
+			return nil, nil, &Error{"token with an unknown header"}
+		}
+	}
+	key := t.keys.Load().named(word(header["kid"]))
+	switch {
+	case word(header["alg"]) != "ES256":
+		return nil, nil, &Error{"token of another algorithm"}
+	case word(header["typ"]) != typ:
+		return nil, nil, &Error{"token of another type"}
+	case key == nil:
+		return nil, nil, &Error{"token of an unknown key"}
+	}
+	payload, err := object(parts[1])
+	if err != nil {
+		return nil, nil, err
+	}
+	parser := jwt.NewParser(jwt.WithValidMethods([]string{"ES256"}), jwt.WithoutClaimsValidation(), jwt.WithStrictDecoding())
+	if _, err := parser.Parse(text, func(*jwt.Token) (any, error) { return key.public, nil }); err != nil {
+		return nil, nil, &Error{"token with a wrong signature"}
+	}
+	return key, payload, nil
 }
 
 func (t *Tokens) claims(payload map[string]json.RawMessage) (*claims, error) {

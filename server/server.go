@@ -52,6 +52,10 @@ type Config struct {
 	// Audit is the folder of the published audit log. Required.
 	Audit string
 
+	// Authority is the certificate in PEM that clients trust the server by.
+	// Required.
+	Authority []byte
+
 	// Backup writes a backup of everything. Required.
 	Backup func(ctx context.Context, w io.Writer) error
 
@@ -224,6 +228,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveAudit(w, r)
 	case path == "/admin/backup":
 		s.serveBackup(w, r)
+	case path == "/enroll":
+		s.serveEnroll(w, r)
+	case path == "/ca.crt":
+		s.serveAuthority(w, r)
 	case path == "/token":
 		s.serveToken(w, r)
 	case path == "/token/revoke":

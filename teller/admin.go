@@ -155,6 +155,18 @@ var administration = []Operation{
 		},
 	},
 	{
+		Name: atm.CertInvite,
+		Help: "Makes a code by which somebody gets one certificate at /enroll, over a key of their own.",
+		Params: []Param{
+			{Name: "subject", Kinds: []atm.Kind{atm.String}, Help: "user:NAME or service:NAME.", Example: text("service:billing")},
+			{Name: "roles", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "Roles of the subject from then on, separated by spaces.", Example: text("teller")},
+			{Name: "wait", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "How long the code can be used, such as 30m; 24h when left out, 144h at most.", Example: text("24h")},
+			{Name: "life", Kinds: []atm.Kind{atm.Int, atm.String}, Optional: true, Help: "Life of the certificate, as for admin.cert.issue."},
+		},
+		Structured: true,
+		rule:       inviteClient,
+	},
+	{
 		Name: atm.CertRenew,
 		Help: "Signs another certificate for who signed in by one of this server, over the key of a PKCS #10 request, as long as the one before.",
 		Params: []Param{

@@ -55,6 +55,9 @@ type Config struct {
 	// keys before and after.
 	RotateAudit func() (old, vkey string, err error)
 
+	// Invite makes the code of an invitation.
+	Invite func(Invitation) (code string, err error)
+
 	// RevocationList signs the list of these certificates (RFC 5280), in PEM.
 	RevocationList func(revoked []vault.Revocation) (string, error)
 

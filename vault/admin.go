@@ -142,6 +142,18 @@ func (r Enrol) Decide(b *Books) atm.Status {
 	return ok(r.Result)
 }
 
+// Invited is Enrol for somebody who follows an invitation: not while they are
+// disabled.
+type Invited struct{ Enrol }
+
+// Decide implements Rule.
+func (r Invited) Decide(b *Books) atm.Status {
+	if u, known := b.User(r.Subject); known && u.Disabled {
+		return refuse(atm.PermissionDenied, "Somebody who is disabled cannot enroll")
+	}
+	return r.Enrol.Decide(b)
+}
+
 // Revoke makes a credential, or all of a subject from before now, count no
 // longer.
 type Revoke struct{ Name string }

@@ -67,7 +67,7 @@ known keeps theirs, a new user is a customer and a new service a service.`,
 			return p.tell(map[string]string{"serial": args[0]}, "certificate %s is revoked\n", args[0])
 		},
 	}
-	return group(&cobra.Command{Use: "cert", Short: "Issue and revoke client certificates"}, issue, revoke, p.renewCommand(),
+	return group(&cobra.Command{Use: "cert", Short: "Issue and revoke client certificates"}, issue, revoke, p.renewCommand(), p.inviteCommand(),
 		&cobra.Command{
 			Use: "list", Short: "List client certificates that were issued", Args: exit.Args(cobra.NoArgs),
 			RunE: func(cmd *cobra.Command, _ []string) error {

@@ -247,6 +247,7 @@ func (h *House) openVault() error {
 		Permit:         h.permit,
 		HashSecret:     auth.HashSecret,
 		RotateTokens:   h.rotateTokens,
+		Invite:         func(i teller.Invitation) (string, error) { return h.tokens.Invite(auth.Invitation(i)) },
 		IssueClient:    h.issueClient,
 		RotateVault:    h.rotateVault,
 		Prove:          h.prove,

@@ -26,7 +26,7 @@ var flaws = []flaw{
 	{"anybody makes nonces", "auth/digest.go", ` || !hmac.Equal(d.mac(b[:8+nonceRandom]), b[8+nonceRandom:])`, ``, "digest/a_nonce_with_one_bit_changed"},
 	{"the algorithm is not looked at", "auth/digest.go", `if !strings.EqualFold(params["algorithm"], "SHA-256") {`, `if false {`, "digest/MD5$"},
 	{"the key's name is not compared", "auth/token.go", `t.keys.Load().named(word(header["kid"]))`, `t.keys.Load().active()`, "token/a_kid_that_is_a_path"},
-	{"the type is not compared", "auth/token.go", `case word(header["typ"]) != "at+jwt":`, `case false:`, "token/typ_JWT"},
+	{"the type is not compared", "auth/token.go", `case word(header["typ"]) != typ:`, `case false:`, "token/typ_JWT"},
 	{"a token never ends", "auth/token.go", `case !now.Before(c.expires):`, `case false:`, "token/exp_past"},
 	{"a bound token works alone", "auth/token.go", `case c.certificate != "" && c.certificate != certificate:`, `case false:`, "token/bound_to_another_certificate"},
 	{"a token works for others", "auth/token.go", `case !t.isAudience(payload["aud"]):`, `case false:`, "token/another_aud"},

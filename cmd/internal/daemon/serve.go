@@ -95,6 +95,7 @@ func (h *House) newServer() (*server.Server, error) {
 	cfg.Name = h.Name()
 	cfg.Audit = h.dir.Audit()
 	cfg.Tokens = h.tokens
+	cfg.Authority = certs.EncodeCertificate(h.root)
 	cfg.Ready = h.parts
 	cfg.Backup = h.Backup
 	cfg.Grace = h.opts.Grace

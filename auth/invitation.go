@@ -1,0 +1,77 @@
+package auth
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"time"
+
+	"example.com/atm"
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// An Invitation lets somebody who cannot sign in yet get one certificate. Its
+// code is a JWT of a type of its own, signed as tokens are. That it is used once
+// is for the vault to see.
+type Invitation struct {
+	Subject string
+	Roles   string        // that the subject gets with it, separated by spaces; empty for those it has
+	Life    time.Duration // of the certificate
+	ID      string
+	Issued  time.Time
+	Expires time.Time
+}
+
+// MaxInvitation is the longest an invitation can wait: the vault remembers for
+// as long as that which ones were used.
+const MaxInvitation = 6 * 24 * time.Hour
+
+const invitationType = "atm-invitation+jwt"
+
+// Invite returns the code of an invitation.
+func (t *Tokens) Invite(i Invitation) (code string, err error) {
+	key := t.keys.Load().active()
+	token := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{
+		"iss": t.issuer, "aud": t.issuer + "/enroll", "sub": i.Subject, "jti": i.ID,
+		"iat": i.Issued.Unix(), "exp": i.Expires.Unix(), "roles": i.Roles, "life": int64(i.Life / time.Second),
+	})
+	token.Header["typ"], token.Header["kid"] = invitationType, key.kid
+	text, err := token.SigningString()
+	if err != nil {
+		return "", err
+	}
+	signature, err := key.sign(text)
+	return text + "." + base64.RawURLEncoding.EncodeToString(signature), err
+}
+
+// Invited returns the invitation of a code that is good now; an *Error
+// otherwise. One from before everything of its subject was revoked is not.
+func (a *Authenticator) Invited(code string) (Invitation, error) {
+	bad := &Error{"invitation that is none, or is over"}
+	t := a.cfg.Tokens
+	if t == nil || len(code) > maxToken {
+		return Invitation{}, bad
+	}
+	_, payload, err := t.signed(code, invitationType)
+	if err != nil {
+		return Invitation{}, bad
+	}
+	i := Invitation{Subject: word(payload["sub"]), ID: word(payload["jti"])}
+	roles, okRoles := text(payload["roles"])
+	var life int64
+	okLife := json.Unmarshal(payload["life"], &life) == nil && life > 0
+	i.Roles, i.Life = roles, time.Duration(life)*time.Second
+	var okIssued, okExpires bool
+	i.Issued, okIssued = seconds(payload["iat"])
+	i.Expires, okExpires = seconds(payload["exp"])
+	_, _, okSubject := atm.ParseSubject(i.Subject)
+	now := t.now()
+	switch {
+	case word(payload["iss"]) != t.issuer, word(payload["aud"]) != t.issuer+"/enroll", !okSubject, i.ID == "", !okIssued, !okExpires, !okRoles, !okLife:
+		return Invitation{}, bad
+	case !now.Before(i.Expires), i.Issued.After(now.Add(tokenSlack)), i.Expires.Sub(i.Issued) > MaxInvitation:
+		return Invitation{}, bad
+	case a.cfg.Directory.isRevoked("jti:"+i.ID, i.Subject, i.Issued):
+		return Invitation{}, &Error{"invitation revoked"}
+	}
+	return i, nil
+}

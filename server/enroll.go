@@ -1,0 +1,72 @@
+package server
+
+import (
+	"errors"
+	"net/http"
+
+	"example.com/atm"
+	"example.com/atm/auth"
+	"example.com/atm/teller"
+	"example.com/atm/xmlrpc"
+)
+
+// serveAuthority hands out what clients trust the server by. Who fetches it
+// compares its fingerprint before they believe it.
+func (s *Server) serveAuthority(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		xmlrpc.Decline(w, http.StatusMethodNotAllowed, "This is only read.")
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-pem-file")
+	w.Write(s.cfg.Authority)
+}
+
+// serveEnroll gives who comes with the code of an invitation one certificate,
+// over the key of their certificate request.
+func (s *Server) serveEnroll(w http.ResponseWriter, r *http.Request) {
+	if err := s.cross.Check(r); err != nil {
+		xmlrpc.Decline(w, http.StatusForbidden, "Requests from other sites' pages are refused.")
+		return
+	}
+	from := auth.Address(r.RemoteAddr)
+	if s.slowDown(w, "invitation", from, "") {
+		return
+	}
+	values := form(w, r)
+	if values == nil {
+		return
+	}
+	refuse := func(reason string) {
+		s.cfg.Metrics.signIn("invitation", "failed")
+		s.throttle.Failed(from, "")
+		s.trail.signInFailed(r, reason)
+		http.Error(w, "The invitation is none, is over, or was used before.", http.StatusUnauthorized)
+	}
+	invitation, err := s.cfg.Authenticator.Invited(values.Get("code"))
+	if err != nil {
+		refuse(err.Error())
+		return
+	}
+	record, err := s.cfg.Teller.Enroll(r.Context(), teller.Invitation(invitation), values.Get("request"), from.String())
+	var malformed *teller.MalformedError
+	switch {
+	case errors.As(err, &malformed):
+		http.Error(w, malformed.Error(), http.StatusBadRequest)
+	case errors.Is(err, teller.ErrUsed):
+		refuse(err.Error())
+	case err != nil:
+		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot sign a certificate at the moment.")
+	default:
+		s.cfg.Metrics.signIn("invitation", "ok")
+		writeJSON(w, http.StatusOK, asMap(record))
+	}
+}
+
+func asMap(record atm.Record) map[string]any {
+	members := make(map[string]any, len(record))
+	for _, m := range record {
+		members[m.Name] = m.Value
+	}
+	return members
+}
