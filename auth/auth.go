@@ -52,6 +52,9 @@ type Config struct {
 	// Tokens checks bearer tokens. Optional; without it none is good.
 	Tokens *Tokens
 
+	// Issuers are others whose tokens are good. Optional.
+	Issuers *Issuers
+
 	// Realm is of HTTP Digest. Required.
 	Realm string
 
@@ -173,7 +176,7 @@ func (a *Authenticator) Authenticate(r *http.Request) (*atm.Caller, http.Header,
 func (a *Authenticator) header(r *http.Request, header string) (*atm.Caller, http.Header, error) {
 	scheme, rest, _ := strings.Cut(header, " ")
 	switch {
-	case strings.EqualFold(scheme, "Bearer") && a.cfg.Tokens != nil:
+	case strings.EqualFold(scheme, "Bearer") && (a.cfg.Tokens != nil || a.cfg.Issuers != nil):
 		caller, err := a.token(r, strings.TrimLeft(rest, " "))
 		return caller, nil, err
 	case !strings.EqualFold(scheme, "Digest"):
@@ -197,6 +200,12 @@ func (a *Authenticator) header(r *http.Request, header string) (*atm.Caller, htt
 
 // token returns who a bearer token says that sent r.
 func (a *Authenticator) token(r *http.Request, text string) (*atm.Caller, error) {
+	if issuer := a.cfg.Issuers.of(text); issuer != nil {
+		return a.foreignToken(r, issuer, text)
+	}
+	if a.cfg.Tokens == nil {
+		return nil, &Error{"token of another issuer"}
+	}
 	bound := ""
 	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
 		sum := sha256.Sum256(r.TLS.PeerCertificates[0].Raw)
@@ -232,6 +241,30 @@ func (a *Authenticator) token(r *http.Request, text string) (*atm.Caller, error)
 	return &atm.Caller{
 		Principal:  principal,
 		Credential: atm.Credential{Method: "jwt", Issuer: a.cfg.Tokens.issuer, ID: c.id, Key: c.key},
+		IP:         Address(r.RemoteAddr).String(),
+	}, nil
+}
+
+// foreignToken returns who a token of another issuer says that sent r.
+func (a *Authenticator) foreignToken(r *http.Request, issuer *issuerKeys, text string) (*atm.Caller, error) {
+	f, err := issuer.verify(r.Context(), text)
+	if err != nil {
+		return nil, err
+	}
+	member, known := a.cfg.Directory.Member(f.subject)
+	if !known {
+		return nil, &Error{"token of nobody known"}
+	}
+	if a.cfg.Directory.isRevoked("jti:"+issuer.Name+" "+f.id, f.subject, f.issued) {
+		return nil, &Error{"token revoked"}
+	}
+	principal := atm.Principal{Subject: f.subject, Roles: member.Roles}
+	for _, method := range issuer.Scope {
+		principal.Scope = append(principal.Scope, atm.Operation(method))
+	}
+	return &atm.Caller{
+		Principal:  principal,
+		Credential: atm.Credential{Method: "jwt", Issuer: issuer.Name, ID: f.id, Key: f.key},
 		IP:         Address(r.RemoteAddr).String(),
 	}, nil
 }

@@ -38,6 +38,7 @@ type Options struct {
 	Passphrase  func() ([]byte, error) // asks for what keys/vault.key is sealed with; nil when nobody can be asked
 	TLS12       bool                   // TLS 1.2 is spoken as well
 	Identities  string                 // file that maps other certificates to subjects; empty for none
+	Issuers     string                 // file of others whose tokens are good; empty for none
 	ClientCA    string                 // file with other authorities of client certificates; empty for none
 	NonceTTL    time.Duration          // how long a nonce of Digest can be used; 5 minutes when zero
 	Witnesses   *audit.Policy          // who is asked to cosign the audit log; nil for nobody
@@ -61,6 +62,7 @@ type House struct {
 	index     *audit.Index
 	tokens    *auth.Tokens
 	mappings  auth.Mappings
+	issuers   *auth.Issuers       // nil for none
 	foreign   []*x509.Certificate // authorities of others
 	log       vault.CurrentLog
 	directory *auth.Directory
@@ -185,12 +187,14 @@ func (h *House) openKeys() error {
 		return fmt.Errorf("%s: %w", h.dir.TokenKey(), err)
 	}
 	if h.opts.Identities != "" {
-		list, err := readIdentities(h.opts.Identities)
-		if err != nil {
+		if err := h.loadIdentities(); err != nil {
 			return err
 		}
-		if err := h.mappings.Update(list); err != nil {
-			return fmt.Errorf("%s: %w", h.opts.Identities, err)
+	}
+	if h.opts.Issuers != "" {
+		h.issuers = auth.NewIssuers(time.Now)
+		if err := h.loadIssuers(); err != nil {
+			return err
 		}
 	}
 	if h.opts.ClientCA != "" {
@@ -408,7 +412,10 @@ func (h *House) background(ctx context.Context) (stop func()) {
 	wg.Go(func() { h.watchClock(ctx) })
 	wg.Go(func() { h.followAuthorities(ctx) })
 	if h.opts.Identities != "" {
-		wg.Go(func() { h.followIdentities(ctx) })
+		wg.Go(func() { h.follow(ctx, h.opts.Identities, "identities", h.loadIdentities) })
+	}
+	if h.opts.Issuers != "" {
+		wg.Go(func() { h.follow(ctx, h.opts.Issuers, "issuers", h.loadIssuers) })
 	}
 	if h.opts.Witnesses != nil {
 		wg.Go(func() { h.askWitnesses(ctx) })

@@ -5,15 +5,15 @@ import (
 	"encoding/base64"
 	"fmt"
 	"log/slog"
-	"os"
 	"time"
 
 	"example.com/atm/auth"
+	"example.com/atm/certs"
 	"github.com/BurntSushi/toml"
 )
 
-// identitiesEvery is how often the file of identities is looked at.
-const identitiesEvery = time.Second
+// followEvery is how often a file that is followed is looked at.
+const followEvery = time.Second
 
 // readIdentities reads a file of identities:
 //
@@ -54,34 +54,39 @@ func readIdentities(path string) ([]auth.Mapping, error) {
 	return list, nil
 }
 
-// followIdentities puts the file of identities in force again when it changes,
-// and keeps the last good one.
-func (h *House) followIdentities(ctx context.Context) {
-	tick := time.NewTicker(identitiesEvery)
+// loadIdentities puts the file of identities in force, unless it is wrong.
+func (h *House) loadIdentities() error {
+	list, err := readIdentities(h.opts.Identities)
+	if err != nil {
+		return err
+	}
+	if err := h.mappings.Update(list); err != nil {
+		return fmt.Errorf("%s: %w", h.opts.Identities, err)
+	}
+	return nil
+}
+
+// follow loads a file again when it changes. When it is wrong, what was loaded
+// before stays in force.
+func (h *House) follow(ctx context.Context, path, what string, load func() error) {
+	tick := time.NewTicker(followEvery)
 	defer tick.Stop()
-	seen, _ := os.Stat(h.opts.Identities)
+	seen := certs.VersionOf(path)
 	for {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
-		now, err := os.Stat(h.opts.Identities)
-		if err == nil && seen != nil && now.ModTime().Equal(seen.ModTime()) && now.Size() == seen.Size() {
+		now := certs.VersionOf(path)
+		if now == seen {
 			continue
-		}
-		if err != nil && seen == nil {
-			continue // it is still gone
 		}
 		seen = now
-		list, err := readIdentities(h.opts.Identities)
-		if err == nil {
-			err = h.mappings.Update(list)
-		}
-		if err != nil {
-			h.opts.Log.Error("the new identities are not used", slog.Any("error", err))
+		if err := load(); err != nil {
+			h.opts.Log.Error("the new "+what+" are not used", slog.Any("error", err))
 			continue
 		}
-		h.opts.Log.Info("identities replaced", slog.Int("identities", len(list)))
+		h.opts.Log.Info(what + " replaced")
 	}
 }

@@ -86,6 +86,7 @@ func (h *House) newServer() (*server.Server, error) {
 		NonceTTL:      h.opts.NonceTTL,
 		MaxBody:       h.opts.Server.Limits.BodyBytes,
 		Tokens:        h.tokens,
+		Issuers:       h.issuers,
 		Backdate:      certs.Backdate,
 		Directory:     h.directory,
 		VerifyChain:   h.verifyClient,

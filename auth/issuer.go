@@ -1,0 +1,337 @@
+package auth
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"example.com/atm"
+	"github.com/go-jose/go-jose/v4"
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// An Issuer is somebody else whose tokens are good here, such as an OpenID
+// provider. What it is trusted for stands here and nowhere else: nothing is
+// fetched, and no algorithm chosen, because a token says so.
+type Issuer struct {
+	Name      string            // iss, compared exactly
+	Audience  string            // aud, compared exactly
+	Algorithm string            // ES256, ES384, RS256, PS256 or EdDSA
+	Type      string            // typ of its tokens, such as "at+jwt"; empty for JWT, or none
+	Claim     string            // that says who it is: "sub", or "email" where email_verified is true
+	Subjects  map[string]string // subjects of this server by what the claim says
+	Scope     []string          // what its tokens are good for; nil for all that roles allow
+
+	// KeysURL is where its keys are (RFC 7517), by https; or KeysFile a copy of
+	// them. One of them.
+	KeysURL, KeysFile string
+
+	// Roots are what KeysURL is trusted by; nil for those of the system.
+	Roots *x509.CertPool
+}
+
+func (i *Issuer) check() error {
+	switch {
+	case i.Name == "" || i.Audience == "":
+		return errors.New("an issuer needs issuer and audience")
+	case !slices.Contains([]string{"ES256", "ES384", "RS256", "PS256", "EdDSA"}, i.Algorithm):
+		return fmt.Errorf("%s: the algorithm is ES256, ES384, RS256, PS256 or EdDSA, not %q", i.Name, i.Algorithm)
+	case i.Claim != "sub" && i.Claim != "email":
+		return fmt.Errorf("%s: the claim is sub or email, not %q", i.Name, i.Claim)
+	case (i.KeysURL == "") == (i.KeysFile == ""):
+		return fmt.Errorf("%s: it needs one of jwks_url and jwks_file", i.Name)
+	case i.KeysURL != "" && !strings.HasPrefix(i.KeysURL, "https://"):
+		return fmt.Errorf("%s: %s is no https URL", i.Name, i.KeysURL)
+	}
+	for value, subject := range i.Subjects {
+		if _, _, ok := atm.ParseSubject(subject); !ok || value == "" {
+			return fmt.Errorf("%s: %q is no subject", i.Name, subject)
+		}
+	}
+	return nil
+}
+
+const (
+	keysEvery   = 5 * time.Minute // how often keys are fetched
+	keysAgain   = time.Minute     // how soon again, for a key that is not known
+	keysStale   = 24 * time.Hour  // how long keys are good that could not be fetched again
+	keysTimeout = 5 * time.Second // of a fetch
+	maxKeys     = 16              // of an issuer
+	maxKeySet   = 64 << 10        // bytes
+	maxForeign  = 24 * time.Hour  // the longest life of somebody else's token
+	minRSA      = 2048            // bits
+	maxRSA      = 8192            // bits
+	maxMapped   = 10_000          // subjects of an issuer
+	maxIssuers  = 16
+)
+
+// Issuers are the issuers in force. They are replaced as a whole.
+type Issuers struct {
+	now  func() time.Time
+	list atomic.Pointer[map[string]*issuerKeys]
+}
+
+// NewIssuers returns no issuers yet. now is the clock.
+func NewIssuers(now func() time.Time) *Issuers { return &Issuers{now: now} }
+
+// Update puts other issuers in force, unless one of them is wrong. Keys are
+// fetched when the first token needs them.
+func (s *Issuers) Update(list []Issuer) error {
+	if len(list) > maxIssuers {
+		return fmt.Errorf("there are more than %d issuers", maxIssuers)
+	}
+	next := make(map[string]*issuerKeys, len(list))
+	for i := range list {
+		if err := list[i].check(); err != nil {
+			return err
+		}
+		if next[list[i].Name] != nil || len(list[i].Subjects) > maxMapped {
+			return fmt.Errorf("%s is there twice, or has more than %d subjects", list[i].Name, maxMapped)
+		}
+		next[list[i].Name] = newIssuerKeys(list[i], s.now)
+	}
+	s.list.Store(&next)
+	return nil
+}
+
+// of returns the issuer that a token claims to be of, and nil for none of them.
+func (s *Issuers) of(token string) *issuerKeys {
+	if s == nil || s.list.Load() == nil || len(token) > maxForeignToken {
+		return nil
+	}
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return nil
+	}
+	payload, err := object(parts[1])
+	if err != nil {
+		return nil
+	}
+	return (*s.list.Load())[word(payload["iss"])]
+}
+
+// maxForeignToken bounds somebody else's token, in bytes: theirs say more.
+const maxForeignToken = 8 << 10
+
+// issuerKeys is an issuer with its keys as they were fetched.
+type issuerKeys struct {
+	Issuer
+	now    func() time.Time
+	client *http.Client
+
+	fetching sync.Mutex // held while keys are fetched
+
+	mu      sync.RWMutex
+	keys    map[string]any // guarded by mu; public keys by kid
+	fetched time.Time      // guarded by mu; when that was good
+	tried   time.Time      // guarded by mu
+}
+
+func newIssuerKeys(i Issuer, now func() time.Time) *issuerKeys {
+	return &issuerKeys{Issuer: i, now: now, client: &http.Client{
+		Timeout:       keysTimeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			TLSClientConfig:   &tls.Config{RootCAs: i.Roots, MinVersion: tls.VersionTLS12},
+			DisableKeepAlives: true,
+		},
+	}}
+}
+
+// foreign is what somebody else's good token says.
+type foreign struct {
+	subject, id, key string
+	issued           time.Time
+}
+
+// verify returns what a token of the issuer says, when it is good now.
+func (k *issuerKeys) verify(ctx context.Context, token string) (*foreign, error) {
+	parts := strings.Split(token, ".")
+	header, err := object(parts[0])
+	if err != nil {
+		return nil, err
+	}
+	for name := range header {
+		if !slices.Contains([]string{"alg", "typ", "kid", "x5t", "x5t#S256"}, name) {
+			return nil, &Error{"token with an unknown header"}
+		}
+	}
+	typ, kid := word(header["typ"]), word(header["kid"])
+	switch {
+	case word(header["alg"]) != k.Algorithm:
+		return nil, &Error{"token of another algorithm"}
+	case k.Type != "" && typ != k.Type, k.Type == "" && typ != "JWT" && header["typ"] != nil:
+		return nil, &Error{"token of another type"}
+	}
+	public := k.key(ctx, kid)
+	if public == nil {
+		return nil, &Error{"token of an unknown key"}
+	}
+	parser := jwt.NewParser(jwt.WithValidMethods([]string{k.Algorithm}), jwt.WithoutClaimsValidation(), jwt.WithStrictDecoding())
+	if _, err := parser.Parse(token, func(*jwt.Token) (any, error) { return public, nil }); err != nil {
+		return nil, &Error{"token with a wrong signature"}
+	}
+	payload, err := object(parts[1])
+	if err != nil {
+		return nil, err
+	}
+	return k.claims(payload, kid)
+}
+
+func (k *issuerKeys) claims(payload map[string]json.RawMessage, kid string) (*foreign, error) {
+	now := k.now()
+	issued, okIssued := seconds(payload["iat"])
+	expires, okExpires := seconds(payload["exp"])
+	switch {
+	case word(payload["iss"]) != k.Name:
+		return nil, &Error{"token of another issuer"}
+	case !onlyAudience(payload["aud"], k.Audience):
+		return nil, &Error{"token for another audience"}
+	case !okIssued || !okExpires || expires.Sub(issued) > maxForeign || !expires.After(issued):
+		return nil, &Error{"token without a claim that it needs"}
+	case !now.Before(expires):
+		return nil, &Error{"token expired"}
+	case issued.After(now.Add(tokenSlack)):
+		return nil, &Error{"token of the future"}
+	case payload["cnf"] != nil:
+		return nil, &Error{"token bound in an unknown way"}
+	}
+	if nbf := payload["nbf"]; nbf != nil {
+		if from, ok := seconds(nbf); !ok || from.After(now.Add(tokenSlack)) {
+			return nil, &Error{"token of the future"}
+		}
+	}
+	if k.Claim == "email" && string(payload["email_verified"]) != "true" {
+		return nil, &Error{"token with an email address that is not verified"}
+	}
+	subject, mapped := k.Subjects[word(payload[k.Claim])]
+	if !mapped {
+		return nil, &Error{"token of another issuer without an identity"}
+	}
+	return &foreign{subject: subject, id: word(payload["jti"]), key: kid, issued: issued}, nil
+}
+
+func onlyAudience(raw json.RawMessage, audience string) bool {
+	var several []string
+	return word(raw) == audience || json.Unmarshal(raw, &several) == nil && len(several) == 1 && several[0] == audience
+}
+
+// key returns the public key that is called kid, and nil when none is. It
+// fetches keys when it is time to, and for a key that is not known.
+func (k *issuerKeys) key(ctx context.Context, kid string) any {
+	public, wait := k.known(kid)
+	if wait {
+		return public
+	}
+	if !k.fetching.TryLock() {
+		if public != nil {
+			return public // somebody fetches them, and these are good still
+		}
+		k.fetching.Lock()
+	}
+	defer k.fetching.Unlock()
+	if public, wait := k.known(kid); wait { // somebody else has fetched them
+		return public
+	}
+	// Who goes away does not stop what all others wait for.
+	keys, err := k.fetch(context.WithoutCancel(ctx))
+	k.mu.Lock()
+	k.tried = k.now()
+	if err == nil {
+		k.keys, k.fetched = keys, k.tried
+	}
+	k.mu.Unlock()
+	public, _ = k.known(kid)
+	return public
+}
+
+// known returns the key that is called kid, if it is known and fresh enough,
+// and whether nothing is to be fetched for it now.
+func (k *issuerKeys) known(kid string) (public any, wait bool) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	now := k.now()
+	age, since := now.Sub(k.fetched), now.Sub(k.tried)
+	if age < keysStale {
+		public = k.keys[kid]
+	}
+	if public != nil {
+		return public, age < keysEvery || since < keysAgain
+	}
+	return nil, since < keysAgain
+}
+
+func (k *issuerKeys) fetch(ctx context.Context) (map[string]any, error) {
+	if k.KeysFile != "" {
+		f, err := os.Open(k.KeysFile)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		return k.read(f)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, k.KeysURL, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := k.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: %s", k.KeysURL, resp.Status)
+	}
+	return k.read(resp.Body)
+}
+
+// read reads a set of keys. Keys that are not for the algorithm are left out.
+func (k *issuerKeys) read(r io.Reader) (map[string]any, error) {
+	text, err := io.ReadAll(io.LimitReader(r, maxKeySet+1))
+	if err != nil {
+		return nil, err
+	}
+	var set jose.JSONWebKeySet
+	if len(text) > maxKeySet || json.Unmarshal(text, &set) != nil || len(set.Keys) > maxKeys {
+		return nil, errors.New("the keys of the issuer are too many, or none")
+	}
+	keys := make(map[string]any)
+	for _, key := range set.Keys {
+		if key.Use != "" && key.Use != "sig" || key.Algorithm != "" && key.Algorithm != k.Algorithm || !fits(k.Algorithm, key.Key) {
+			continue
+		}
+		if keys[key.KeyID] != nil {
+			return nil, errors.New("two keys of the issuer have one name")
+		}
+		keys[key.KeyID] = key.Key
+	}
+	return keys, nil
+}
+
+// fits reports whether a public key is one for the algorithm, and strong.
+func fits(algorithm string, key any) bool {
+	switch key := key.(type) {
+	case *ecdsa.PublicKey:
+		return algorithm == "ES256" && key.Curve == elliptic.P256() || algorithm == "ES384" && key.Curve == elliptic.P384()
+	case *rsa.PublicKey:
+		return (algorithm == "RS256" || algorithm == "PS256") && key.N.BitLen() >= minRSA && key.N.BitLen() <= maxRSA
+	case ed25519.PublicKey:
+		return algorithm == "EdDSA"
+	}
+	return false
+}
