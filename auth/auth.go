@@ -245,6 +245,27 @@ func (a *Authenticator) token(r *http.Request, text string) (*atm.Caller, error)
 	}, nil
 }
 
+// Exchangeable returns who a token is of that was given to somebody else, and
+// when it ends. It is one of this server that is good now, beside what came
+// with r, and not itself of a grant.
+func (a *Authenticator) Exchangeable(r *http.Request, text string) (*atm.Caller, time.Time, error) {
+	if a.cfg.Tokens == nil || a.cfg.Issuers.of(text) != nil {
+		return nil, time.Time{}, &Error{"token of another issuer"}
+	}
+	caller, err := a.token(r, text)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	if caller.Actor != "" {
+		return nil, time.Time{}, &Error{"token of a grant"}
+	}
+	c, err := a.cfg.Tokens.parse(text)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	return caller, c.expires, nil
+}
+
 // foreignToken returns who a token of another issuer says that sent r.
 func (a *Authenticator) foreignToken(r *http.Request, issuer *issuerKeys, text string) (*atm.Caller, error) {
 	f, err := issuer.verify(r.Context(), text)

@@ -73,10 +73,10 @@ func (t *Tokens) JWKS() ([]byte, error) {
 func (t *Tokens) Metadata() ([]byte, error) {
 	return json.Marshal(map[string]any{
 		"issuer": t.issuer, "token_endpoint": t.issuer + "/token", "revocation_endpoint": t.issuer + "/token/revoke",
-		"jwks_uri": t.issuer + "/.well-known/jwks.json", "grant_types_supported": []string{"client_credentials"},
+		"jwks_uri": t.issuer + "/.well-known/jwks.json", "grant_types_supported": []string{"client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"},
 		"token_endpoint_auth_methods_supported": []string{"tls_client_auth", "client_secret_post", "digest"},
 		"response_types_supported":              []string{},
-		"authorization_details_types_supported": []string{grantType},
+		"authorization_details_types_supported": []string{GrantType},
 
 		"tls_client_certificate_bound_access_tokens": true,
 		"scopes_supported":                           []string{"*"},
@@ -269,15 +269,15 @@ func grantee(payload map[string]json.RawMessage) (string, bool) {
 	}
 	var actor map[string]string
 	var grants []struct{ Type string }
-	if json.Unmarshal(act, &actor) != nil || json.Unmarshal(details, &grants) != nil || len(actor) != 1 || len(grants) != 1 || grants[0].Type != grantType {
+	if json.Unmarshal(act, &actor) != nil || json.Unmarshal(details, &grants) != nil || len(actor) != 1 || len(grants) != 1 || grants[0].Type != GrantType {
 		return "", false
 	}
 	_, _, ok := atm.ParseSubject(actor["sub"])
 	return actor["sub"], ok
 }
 
-// grantType is the type of the authorization details of a grant.
-const grantType = "atm_grant"
+// GrantType is the type of the authorization details of a grant (RFC 9396).
+const GrantType = "atm_grant"
 
 // A GrantToken is what the token of a grant says beside what every token does.
 type GrantToken struct {
@@ -292,7 +292,7 @@ func (t *Tokens) IssueGrant(grantor string, g GrantToken, life time.Duration) (T
 	return t.issue(grantor, strings.Join(g.Operations, " "), life, jwt.MapClaims{
 		"act": map[string]string{"sub": g.Grantee},
 		"authorization_details": []any{map[string]any{
-			"type": grantType, "accounts": []string{g.Account}, "actions": g.Operations, "cap": g.Cap,
+			"type": GrantType, "accounts": []string{g.Account}, "actions": g.Operations, "cap": g.Cap,
 		}},
 	})
 }

@@ -116,7 +116,12 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	if caller == nil || values == nil {
 		return
 	}
-	if values.Get("grant_type") != "client_credentials" {
+	switch values.Get("grant_type") {
+	case "client_credentials":
+	case exchangeGrant:
+		s.serveExchange(w, r, caller, values)
+		return
+	default:
 		oauthError(w, "unsupported_grant_type")
 		return
 	}

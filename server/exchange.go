@@ -1,0 +1,115 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/auth"
+	"example.com/atm/teller"
+	"example.com/atm/xmlrpc"
+)
+
+const (
+	exchangeGrant   = "urn:ietf:params:oauth:grant-type:token-exchange"
+	accessTokenType = "urn:ietf:params:oauth:token-type:access_token"
+
+	// exchangeLife is the life of a grant that was not asked for in seconds.
+	exchangeLife = 5 * time.Minute
+)
+
+// details are the authorization details (RFC 9396) of a grant that is asked
+// for.
+type details struct {
+	Type     string   `json:"type"`
+	Accounts []string `json:"accounts"`
+	Actions  []string `json:"actions"`
+	Cap      string   `json:"cap"`
+}
+
+// parseDetails reads the authorization details of exactly one grant, on one
+// account.
+func parseDetails(text string) (*details, bool) {
+	d := json.NewDecoder(strings.NewReader(text))
+	d.DisallowUnknownFields()
+	var list []details
+	if d.Decode(&list) != nil || len(list) != 1 {
+		return nil, false
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, false
+	}
+	one := &list[0]
+	return one, one.Type == auth.GrantType && len(one.Accounts) == 1 && len(one.Actions) > 0 && one.Cap != ""
+}
+
+// serveExchange gives a caller who has somebody's token a grant of that
+// somebody's (RFC 8693): to act on one account of theirs, for no more than the
+// token is for, and no longer than it is good. It is made as any other grant
+// is, in the name of who the token is of.
+func (s *Server) serveExchange(w http.ResponseWriter, r *http.Request, caller *atm.Caller, values url.Values) {
+	asked, ok := parseDetails(values.Get("authorization_details"))
+	switch {
+	case values.Get("subject_token") == "", values.Get("subject_token_type") != accessTokenType,
+		values.Has("requested_token_type") && values.Get("requested_token_type") != accessTokenType,
+		values.Has("actor_token"): // who signs in is the actor
+		oauthError(w, "invalid_request")
+		return
+	case !ok:
+		oauthError(w, "invalid_authorization_details")
+		return
+	}
+	life := exchangeLife
+	if text := values.Get("seconds"); text != "" {
+		n, err := strconv.ParseUint(text, 10, 16)
+		if err != nil || n == 0 {
+			oauthError(w, "invalid_request")
+			return
+		}
+		life = time.Duration(n) * time.Second
+	}
+	grantor, expires, err := s.cfg.Authenticator.Exchangeable(r, values.Get("subject_token"))
+	if err != nil || grantor.Subject == caller.Subject {
+		oauthError(w, "invalid_grant")
+		return
+	}
+	for _, action := range asked.Actions {
+		if !slices.Contains(grantor.Scope, "*") && !slices.Contains(grantor.Scope, atm.Operation(action)) {
+			oauthError(w, "invalid_scope")
+			return
+		}
+	}
+	if life = min(life, time.Until(expires)).Truncate(time.Second); life < time.Second {
+		oauthError(w, "invalid_grant")
+		return
+	}
+	grantor.Scope = nil // what it is for has been looked at
+	text := func(s string) atm.Arg { return atm.Arg{Kind: atm.String, Text: s} }
+	reply, err := s.cfg.Teller.Begin(r.Context(), grantor, teller.Call{Operation: atm.GrantCreate, Args: []atm.Arg{
+		text(asked.Accounts[0]), text(strings.Join(asked.Actions, " ")), text(asked.Cap), text(caller.Subject), text(strconv.Itoa(int(life / time.Second))),
+	}})
+	if err != nil {
+		oauthError(w, "invalid_authorization_details")
+		return
+	}
+	status := reply()
+	record, made := status.Result.(atm.Record)
+	switch {
+	case status.Receipt == "":
+		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot make a grant at the moment.")
+	case status.Code != atm.OK || !made:
+		oauthError(w, "invalid_grant")
+	default:
+		writeJSON(w, http.StatusOK, map[string]any{
+			"access_token": asMap(record)["token"], "issued_token_type": accessTokenType, "token_type": "Bearer",
+			"expires_in": int(life / time.Second), "authorization_details": []any{asked},
+		})
+	}
+}
