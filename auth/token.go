@@ -282,7 +282,7 @@ const GrantType = "atm_grant"
 // A GrantToken is what the token of a grant says beside what every token does.
 type GrantToken struct {
 	Grantee    string
-	Account    string
+	Accounts   []string
 	Operations []string
 	Cap        string
 }
@@ -292,7 +292,7 @@ func (t *Tokens) IssueGrant(grantor string, g GrantToken, life time.Duration) (T
 	return t.issue(grantor, strings.Join(g.Operations, " "), life, jwt.MapClaims{
 		"act": map[string]string{"sub": g.Grantee},
 		"authorization_details": []any{map[string]any{
-			"type": GrantType, "accounts": []string{g.Account}, "actions": g.Operations, "cap": g.Cap,
+			"type": GrantType, "accounts": g.Accounts, "actions": g.Operations, "cap": g.Cap,
 		}},
 	})
 }

@@ -34,8 +34,7 @@ type details struct {
 	Cap      string   `json:"cap"`
 }
 
-// parseDetails reads the authorization details of exactly one grant, on one
-// account.
+// parseDetails reads the authorization details of exactly one grant.
 func parseDetails(text string) (*details, bool) {
 	d := json.NewDecoder(strings.NewReader(text))
 	d.DisallowUnknownFields()
@@ -47,11 +46,11 @@ func parseDetails(text string) (*details, bool) {
 		return nil, false
 	}
 	one := &list[0]
-	return one, one.Type == auth.GrantType && len(one.Accounts) == 1 && len(one.Actions) > 0 && one.Cap != ""
+	return one, one.Type == auth.GrantType && len(one.Accounts) > 0 && len(one.Actions) > 0 && one.Cap != ""
 }
 
 // serveExchange gives a caller who has somebody's token a grant of that
-// somebody's (RFC 8693): to act on one account of theirs, for no more than the
+// somebody's (RFC 8693): to act on accounts of theirs, for no more than the
 // token is for, and no longer than it is good. It is made as any other grant
 // is, in the name of who the token is of.
 func (s *Server) serveExchange(w http.ResponseWriter, r *http.Request, caller *atm.Caller, values url.Values) {
@@ -94,6 +93,7 @@ func (s *Server) serveExchange(w http.ResponseWriter, r *http.Request, caller *a
 	text := func(s string) atm.Arg { return atm.Arg{Kind: atm.String, Text: s} }
 	reply, err := s.cfg.Teller.Begin(r.Context(), grantor, teller.Call{Operation: atm.GrantCreate, Args: []atm.Arg{
 		text(asked.Accounts[0]), text(strings.Join(asked.Actions, " ")), text(asked.Cap), text(caller.Subject), text(strconv.Itoa(int(life / time.Second))),
+		text(strings.Join(asked.Accounts[1:], " ")),
 	}})
 	if err != nil {
 		oauthError(w, "invalid_authorization_details")

@@ -7,8 +7,8 @@ import (
 	"example.com/atm/auth"
 )
 
-// FuzzDetails reads details that a stranger wrote: what is taken is one grant
-// on one account, and means the same when it is written again.
+// FuzzDetails reads details that a stranger wrote: what is taken is one grant,
+// and means the same when it is written again.
 func FuzzDetails(f *testing.F) {
 	f.Add(`[{"type":"atm_grant","accounts":["200"],"actions":["withdraw"],"cap":"20.00"}]`)
 	f.Add(`[{"type":"atm_grant","accounts":["200"],"actions":["withdraw"],"cap":"20.00"}]x`)

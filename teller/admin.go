@@ -183,13 +183,14 @@ var administration = []Operation{
 	},
 	{
 		Name: atm.GrantCreate,
-		Help: "Lets somebody else act on an account of the caller, up to a total and for a time. The grant is a token.",
+		Help: "Lets somebody else act on accounts of the caller, up to a total and for a time. The grant is a token.",
 		Params: []Param{
 			paramAccount,
 			{Name: "operations", Kinds: []atm.Kind{atm.String}, Help: "inquiry, deposit, withdraw, transfer or authorize; several separated by spaces.", Example: text("withdraw")},
 			{Name: "cap", Kinds: paramAmount.Kinds, Help: "Dollars that may be moved under it in all.", Example: text("50.00")},
 			{Name: "to", Kinds: []atm.Kind{atm.String}, Help: "Who may act: user:NAME or service:NAME.", Example: text("service:billing")},
 			{Name: "seconds", Kinds: []atm.Kind{atm.Int, atm.String}, Optional: true, Help: "Its life, 1 to 3600; 300 when left out.", Example: atm.Arg{Kind: atm.Int, Text: "300"}},
+			{Name: "more", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "More accounts that it is for, separated by spaces."},
 		},
 		Structured: true,
 		rule:       createGrant,

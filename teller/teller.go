@@ -66,7 +66,7 @@ type Config struct {
 	IssueToken func(subject, scope, bound string, life time.Duration) (Token, error)
 
 	// IssueGrant makes the token of a grant.
-	IssueGrant func(grantor, grantee, account string, operations []string, limit string, life time.Duration) (Token, error)
+	IssueGrant func(grantor, grantee string, accounts, operations []string, limit string, life time.Duration) (Token, error)
 
 	// Realm is of the passwords. Required for users with one.
 	Realm string

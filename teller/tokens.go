@@ -149,12 +149,20 @@ func createGrant(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 	if refusal != nil {
 		return refusal, nil
 	}
-	token, err := t.cfg.IssueGrant(in.caller.Subject, grantee, string(account), operations, limit.String(), life)
+	accounts, err := grantedAccounts(account, in.args[5].Text)
+	if err != nil {
+		return nil, err
+	}
+	numbers := make([]string, len(accounts))
+	for i, name := range accounts {
+		numbers[i] = string(name)
+	}
+	token, err := t.cfg.IssueGrant(in.caller.Subject, grantee, numbers, operations, limit.String(), life)
 	if err != nil {
 		return nil, err
 	}
 	g := vault.Grant{
-		ID: token.ID, Grantor: in.caller.Subject, Grantee: grantee, Account: account, Cap: limit, Expires: token.Expires.UTC(),
+		ID: token.ID, Grantor: in.caller.Subject, Grantee: grantee, Accounts: accounts, Cap: limit, Expires: token.Expires.UTC(),
 	}
 	for _, op := range operations {
 		g.Operations = append(g.Operations, atm.Operation(op))
@@ -164,4 +172,22 @@ func createGrant(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 		{Name: "jti", Value: token.ID},
 		{Name: "expires", Value: token.Expires.UTC().Format(time.RFC3339)},
 	}}, nil
+}
+
+// maxGranted bounds the accounts of a grant.
+const maxGranted = 16
+
+// grantedAccounts is the account first and those in more, each once.
+func grantedAccounts(first vault.Name, more string) ([]vault.Name, error) {
+	accounts := []vault.Name{first}
+	for word := range strings.FieldsSeq(more) {
+		id, ok := atm.ParseAccountID(word)
+		if !ok || len(accounts) == maxGranted {
+			return nil, malformed("a grant is for %d accounts at most, each a number", maxGranted)
+		}
+		if name := vault.Numbered(id); !slices.Contains(accounts, name) {
+			accounts = append(accounts, name)
+		}
+	}
+	return accounts, nil
 }

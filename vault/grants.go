@@ -7,21 +7,21 @@ import (
 	"example.com/atm"
 )
 
-// A Grant lets somebody else act on an account of the one who gave it: for some
+// A Grant lets somebody else act on accounts of the one who gave it: for some
 // operations, up to a total, for a time. What it has spent is counted in the
 // transaction that moves the money.
 type Grant struct {
 	ID         string // the id of its token
-	Grantor    string // subject whose account it is
+	Grantor    string // subject whose accounts they are
 	Grantee    string // subject who may act
-	Account    Name
+	Accounts   []Name
 	Operations []atm.Operation
 	Cap        atm.Amount
 	Spent      atm.Amount
 	Expires    time.Time // in UTC, to the second
 }
 
-// CreateGrant makes a grant on an account that the party reaches.
+// CreateGrant makes a grant on accounts that the party reaches.
 type CreateGrant struct {
 	Party
 	Grant  Grant
@@ -29,12 +29,14 @@ type CreateGrant struct {
 }
 
 // Accounts implements Rule.
-func (r CreateGrant) Accounts() []Name { return []Name{r.Grant.Account} }
+func (r CreateGrant) Accounts() []Name { return r.Grant.Accounts }
 
 // Decide implements Rule.
 func (r CreateGrant) Decide(b *Books) atm.Status {
-	if no, fine := r.usable(b.Account(r.Grant.Account)); !fine {
-		return no
+	for _, account := range r.Grant.Accounts {
+		if no, fine := r.usable(b.Account(account)); !fine {
+			return no
+		}
 	}
 	b.putGrant(r.Grant)
 	return ok(r.Result)
@@ -79,7 +81,7 @@ func (r Granted) Decide(b *Books) atm.Status {
 	g, known := b.Grant(r.Grant)
 	account, amount := r.Spends()
 	switch {
-	case !known || g.Grantee != r.Grantee || !b.Now.Before(g.Expires) || g.Account != account || !slices.Contains(g.Operations, r.Operation):
+	case !known || g.Grantee != r.Grantee || !b.Now.Before(g.Expires) || !slices.Contains(g.Accounts, account) || !slices.Contains(g.Operations, r.Operation):
 		return refuse(atm.PermissionDenied, "You may not do this")
 	case amount > g.Cap-g.Spent:
 		return refuse(atm.GrantExceeded, "The grant has "+(g.Cap-g.Spent).String()+" left")

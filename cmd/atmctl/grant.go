@@ -15,8 +15,8 @@ import (
 )
 
 func (p *program) grantCommand() *cobra.Command {
-	var account, limit, to, out string
-	var operations []string
+	var limit, to, out string
+	var accounts, operations []string
 	var life time.Duration
 	create := &cobra.Command{
 		Use:   "create --account N --operation OPERATION --cap AMOUNT --to KIND:NAME --out FILE",
@@ -27,8 +27,10 @@ money and cannot grant: sign in as the owner, with --cert and --key.`,
 		Example: "  atmctl --ca ca.crt --cert client.crt --key client.key grant create --account 100 --operation withdraw --cap 50 --to service:billing --out billing.grant",
 		Args:    exit.Args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if _, ok := atm.ParseAccountID(account); !ok {
-				return exit.Usagef("--account %q is no account number", account)
+			for _, account := range accounts {
+				if _, ok := atm.ParseAccountID(account); !ok {
+					return exit.Usagef("--account %q is no account number", account)
+				}
 			}
 			if _, code := atm.ParseAmount(limit); code != atm.OK {
 				return exit.Usagef("--cap %q is no amount", limit)
@@ -37,8 +39,8 @@ money and cannot grant: sign in as the owner, with --cert and --key.`,
 			if err != nil {
 				return err
 			}
-			if out == "" || len(operations) == 0 {
-				return exit.Usagef("--operation and --out are needed")
+			if out == "" || len(operations) == 0 || len(accounts) == 0 {
+				return exit.Usagef("--account, --operation and --out are needed")
 			}
 			if _, err := os.Lstat(out); !errors.Is(err, fs.ErrNotExist) {
 				return exit.Usagef("%s exists; choose another file", out)
@@ -46,7 +48,7 @@ money and cannot grant: sign in as the owner, with --cert and --key.`,
 			if life < time.Second || life > time.Hour {
 				return exit.Usagef("--ttl is a second to an hour")
 			}
-			result, err := p.call(cmd.Context(), string(atm.GrantCreate), account, strings.Join(operations, " "), limit, grantee, strconv.Itoa(int(life/time.Second)))
+			result, err := p.call(cmd.Context(), string(atm.GrantCreate), accounts[0], strings.Join(operations, " "), limit, grantee, strconv.Itoa(int(life/time.Second)), strings.Join(accounts[1:], " "))
 			if err != nil {
 				return err
 			}
@@ -61,7 +63,7 @@ money and cannot grant: sign in as the owner, with --cert and --key.`,
 			return p.print([]string{"jti", "expires", "file"}, []any{map[string]any{"jti": record["jti"], "expires": record["expires"], "file": out}})
 		},
 	}
-	create.Flags().StringVar(&account, "account", "", "`number` of the account")
+	create.Flags().StringArrayVar(&accounts, "account", nil, "`number` of the account; repeatable")
 	create.Flags().StringArrayVar(&operations, "operation", nil, "`operation`: inquiry, deposit, withdraw, transfer or authorize; repeatable")
 	create.Flags().StringVar(&limit, "cap", "", "`dollars` that may be moved in all")
 	create.Flags().StringVar(&to, "to", "", "`subject` who may act: user:NAME or service:NAME")

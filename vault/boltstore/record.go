@@ -205,7 +205,10 @@ func encodeGrant(g *vault.Grant) []byte {
 	w := fields{[]byte{formGrant}}
 	w.text(g.Grantor)
 	w.text(g.Grantee)
-	w.text(string(g.Account))
+	w.uint(uint64(len(g.Accounts)))
+	for _, account := range g.Accounts {
+		w.text(string(account))
+	}
 	w.uint(uint64(len(g.Operations)))
 	for _, op := range g.Operations {
 		w.text(string(op))
@@ -221,7 +224,10 @@ func decodeGrant(id string, v []byte) (vault.Grant, error) {
 		return vault.Grant{}, errRecord
 	}
 	r := reader{b: v[1:]}
-	g := vault.Grant{ID: id, Grantor: r.text(), Grantee: r.text(), Account: vault.Name(r.text())}
+	g := vault.Grant{ID: id, Grantor: r.text(), Grantee: r.text()}
+	for range r.count() {
+		g.Accounts = append(g.Accounts, vault.Name(r.text()))
+	}
 	for range r.count() {
 		g.Operations = append(g.Operations, atm.Operation(r.text()))
 	}

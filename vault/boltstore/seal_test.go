@@ -36,8 +36,8 @@ func filled(t *testing.T) string {
 		vault.Authorize{Account: "100", Amount: 7, Life: time.Hour},
 		vault.Enrol{Subject: "user:eve", Default: atm.Customer, Certificate: &vault.Certificate{Serial: "1", Subject: "user:eve"}},
 		vault.Enrol{Subject: "user:eva", Default: atm.Customer, Certificate: &vault.Certificate{Serial: "2", Subject: "user:eva"}},
-		vault.CreateGrant{Grant: vault.Grant{ID: "a", Account: "100", Cap: 5}},
-		vault.CreateGrant{Grant: vault.Grant{ID: "b", Account: "100", Cap: 5}},
+		vault.CreateGrant{Grant: vault.Grant{ID: "a", Accounts: []vault.Name{"100"}, Cap: 5}},
+		vault.CreateGrant{Grant: vault.Grant{ID: "b", Accounts: []vault.Name{"100"}, Cap: 5}},
 		vault.Revoke{Name: "cert:1"},
 		vault.Revoke{Name: "cert:2"},
 	} {

@@ -209,8 +209,8 @@ func (h *House) openKeys() error {
 	return h.renewServerCertificate()
 }
 
-func (h *House) issueGrant(grantor, grantee, account string, operations []string, limit string, life time.Duration) (teller.Token, error) {
-	t, err := h.tokens.IssueGrant(grantor, auth.GrantToken{Grantee: grantee, Account: account, Operations: operations, Cap: limit}, life)
+func (h *House) issueGrant(grantor, grantee string, accounts, operations []string, limit string, life time.Duration) (teller.Token, error) {
+	t, err := h.tokens.IssueGrant(grantor, auth.GrantToken{Grantee: grantee, Accounts: accounts, Operations: operations, Cap: limit}, life)
 	return teller.Token(t), err
 }
 

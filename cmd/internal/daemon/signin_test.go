@@ -287,6 +287,19 @@ func TestGrant(t *testing.T) {
 	if a := must(t)(billing.Inquiry(t.Context(), account)); a.Text() != "970.00" {
 		t.Errorf("balance %s", a.Text())
 	}
+	// One of two accounts: the sum is over both.
+	both := must(t)(demo.Call(t.Context(), "admin.grant.create", 100, "withdraw", "10.00", "service:billing", 600, "300"))
+	first := token
+	token, _ = both.Result.(map[string]any)["token"].(string)
+	two := with(h)
+	must(t)(two.Withdraw(t.Context(), 300, 600, "y1"))
+	if got := code(two.Withdraw(t.Context(), 100, 500, "y2")); got != atm.GrantExceeded {
+		t.Errorf("more than the cap over two accounts: %s", got)
+	}
+	if got := code(demo.Call(t.Context(), "admin.grant.create", 100, "withdraw", "10.00", "service:billing", 600, "200")); got != atm.AccountNotFound {
+		t.Errorf("a grant on somebody else's account as well: %s", got)
+	}
+	token = first
 	if got := code(operator.Call(t.Context(), "admin.grant.create", 100, "withdraw", "5", "service:billing")); got != atm.PermissionDenied {
 		t.Errorf("an operator grants: %s", got)
 	}
@@ -307,8 +320,8 @@ func TestGrant(t *testing.T) {
 	entries := h.entries(t)
 	if got := count(entries, func(e *audit.Entry) bool {
 		return e.Caller != nil && e.Caller.Actor == "service:billing" && e.Caller.Subject == "user:demo" && e.Status.Code == atm.OK
-	}); got != 3 {
-		t.Errorf("%d entries of billing for demo, want 3", got)
+	}); got != 4 {
+		t.Errorf("%d entries of billing for demo, want 4", got)
 	}
 	if _, err := (daemon.Folder{Data: h.data}).Check(t.Context(), func(p string) { t.Error(p) }); err != nil {
 		t.Error(err)
