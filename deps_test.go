@@ -30,6 +30,7 @@ var rooms = map[string][]string{
 	"cmd/internal/exit":     {"", "client"},
 	"cmd/internal/settings": {"cmd/internal/exit", "internal"},
 	"cmd/internal/version":  {},
+	"cmd/internal/hsm":      {"internal"},
 	"cmd/internal/datadir":  {"internal"},
 	"cmd/internal/daemon":   {"*"},
 	"cmd/atmserver":         {"*"},

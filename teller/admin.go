@@ -2,6 +2,7 @@ package teller
 
 import (
 	"context"
+	"errors"
 	"math"
 	"strconv"
 	"strings"
@@ -442,12 +443,18 @@ func rotateAudit(ctx context.Context, t *Teller, _ *input) (vault.Rule, error) {
 	return vault.Report{Result: vkey}, nil
 }
 
+// ErrKeyElsewhere reports a rotation of a key that the server cannot make.
+var ErrKeyElsewhere = errors.New("the key of tokens is in a module: put another one there, and start the server with its URI")
+
 func rotateTokens(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 	force := in.args[0].Given()
 	if force && in.args[0].Text != "force" {
 		return nil, malformed("what can be said is force")
 	}
 	old, kid, wait, err := t.cfg.RotateTokens(force)
+	if errors.Is(err, ErrKeyElsewhere) {
+		return nil, malformed("%w", err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -44,7 +44,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 type options struct {
 	tlsMin                                      string
 	proxyFrom                                   []string
-	identities, clientCA, issuers               string
+	identities, clientCA, issuers, tokenKey     string
 	witnesses                                   string
 	passphrase                                  string
 	data, listen, admin, name, store, logFormat string
@@ -88,6 +88,7 @@ and without a password. SIGTERM or Ctrl-C answers what has begun and ends.`,
 	flags.StringVar(&o.tlsMin, "tls-min", "1.3", "oldest `version` of TLS: 1.3, or 1.2 with AEAD ciphers alone")
 	flags.StringArrayVar(&o.proxyFrom, "proxy-from", nil, "`network` of load balancers that speak the PROXY protocol; repeatable")
 	flags.StringVar(&o.identities, "identities", "", "`file` that maps certificates of others to subjects; see docs/security.md")
+	flags.StringVar(&o.tokenKey, "token-key", "", "PKCS #11 `URI` of the key of tokens, in place of keys/token.key; see docs/security.md")
 	flags.StringVar(&o.issuers, "issuers", "", "`file` of others, such as OpenID providers, whose tokens are good; see docs/security.md")
 	flags.StringVar(&o.clientCA, "client-ca", "", "`file` with authorities of others, whose certificates need an identity")
 	flags.StringVar(&o.witnesses, "witness-policy", "", "`file` with the witnesses (C2SP tlog-policy) that are asked each minute to cosign the audit log")
@@ -149,7 +150,7 @@ func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
 	}
 	return daemon.Options{
 		TLS12: o.tlsMin == "1.2", Server: cfg,
-		Witnesses: witnesses, Identities: o.identities, Issuers: o.issuers, ClientCA: o.clientCA,
+		Witnesses: witnesses, Identities: o.identities, Issuers: o.issuers, TokenKey: o.tokenKey, ClientCA: o.clientCA,
 		Data: o.data, Passphrase: settings.Passphrase(o.passphrase, "Passphrase of keys/vault.key"), Name: o.name, Hosts: o.hosts, Empty: o.empty,
 		NonceTTL: o.nonceTTL, DiskReserve: o.reserve, Grace: o.grace, Version: version.String(), Log: log,
 	}, nil

@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/url"
 	"os"
@@ -40,6 +41,7 @@ type Options struct {
 	Identities  string                 // file that maps other certificates to subjects; empty for none
 	Issuers     string                 // file of others whose tokens are good; empty for none
 	ClientCA    string                 // file with other authorities of client certificates; empty for none
+	TokenKey    string                 // PKCS #11 URI of the key of tokens; empty for those in the folder
 	NonceTTL    time.Duration          // how long a nonce of Digest can be used; 5 minutes when zero
 	Witnesses   *audit.Policy          // who is asked to cosign the audit log; nil for nobody
 	Empty       bool                   // at init: no account 100 and no demo credentials
@@ -74,6 +76,7 @@ type House struct {
 	keys sync.Mutex       // held while keys/vault.key is not the key of the vault
 	key  datadir.VaultKey // guarded by keys
 
+	module  io.Closer         // that has the key of tokens; nil for none
 	root    *x509.Certificate // its key need not be here
 	signing atomic.Pointer[signing]
 	signIn  *auth.Authenticator
@@ -179,7 +182,7 @@ func (h *House) openKeys() error {
 		return err
 	}
 	h.signing.Store(authorities)
-	table, err := readTokenKeys(h.dir.TokenKey())
+	table, err := h.tokenKeys()
 	if err != nil {
 		return err
 	}
@@ -397,6 +400,10 @@ func (h *House) Close() error {
 	}
 	if h.dir != nil {
 		errs = append(errs, h.dir.Close())
+	}
+	if h.module != nil {
+		errs = append(errs, h.module.Close())
+		h.module = nil
 	}
 	h.ledger, h.store, h.dir = nil, nil, nil
 	return errors.Join(errs...)

@@ -9,7 +9,9 @@ import (
 
 	"example.com/atm/auth"
 	"example.com/atm/certs"
+	"example.com/atm/cmd/internal/hsm"
 	"example.com/atm/internal/durable"
+	"example.com/atm/teller"
 )
 
 // keys/token.key holds the keys of tokens in PEM (PKCS #8), each with its state
@@ -58,6 +60,23 @@ func encodeTokenKeys(table auth.KeyTable) ([]byte, error) {
 	return text, nil
 }
 
+// tokenKeys are the keys of tokens: the one in a module when the options name
+// it, and those of the folder otherwise.
+func (h *House) tokenKeys() (auth.KeyTable, error) {
+	if h.opts.TokenKey == "" {
+		return readTokenKeys(h.dir.TokenKey())
+	}
+	key, module, err := hsm.Open(h.opts.TokenKey)
+	if errors.Is(err, hsm.ErrNone) {
+		err = fmt.Errorf("%w: %w", ErrUsage, err)
+	}
+	if err != nil {
+		return auth.KeyTable{}, err
+	}
+	h.module = module
+	return auth.KeyTable{Active: key}, nil
+}
+
 func readTokenKeys(path string) (auth.KeyTable, error) {
 	text, err := durable.ReadSecret(path)
 	if err != nil {
@@ -101,6 +120,9 @@ func parseTokenKeys(text []byte) (auth.KeyTable, error) {
 // rotateTokens makes the next key sign tokens. The table is on the disk before
 // the key signs, so that no token is handed out that a crash makes a bad one.
 func (h *House) rotateTokens(force bool) (old, kid string, wait time.Duration, err error) {
+	if h.module != nil {
+		return "", "", 0, teller.ErrKeyElsewhere
+	}
 	h.keys.Lock()
 	defer h.keys.Unlock()
 	table := h.tokens.Keys()
