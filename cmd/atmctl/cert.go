@@ -36,10 +36,8 @@ known keeps theirs, a new user is a customer and a new service a service.`,
 			if out == "" {
 				return exit.Usagef("--out is missing: a folder for client.crt, client.key and ca.crt")
 			}
-			for _, role := range roles {
-				if _, known := atm.ParseRole(role); !known {
-					return exit.Usagef("there is no role %q", role)
-				}
+			if err := checkRoles(roles); err != nil {
+				return err
 			}
 			if _, _, ok := atm.ParseSubject(args[0]); !ok {
 				return exit.Usagef("%q is no subject: user:NAME or service:NAME", args[0])

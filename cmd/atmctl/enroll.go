@@ -36,10 +36,8 @@ subject with atmctl enroll, over a key that they make and that never travels.`,
 		Example: "  atmctl cert invite service:billing --role teller --out billing.code",
 		Args:    exit.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			for _, role := range roles {
-				if _, known := atm.ParseRole(role); !known {
-					return exit.Usagef("there is no role %q", role)
-				}
+			if err := checkRoles(roles); err != nil {
+				return err
 			}
 			if _, _, ok := atm.ParseSubject(args[0]); !ok {
 				return exit.Usagef("%q is no subject: user:NAME or service:NAME", args[0])

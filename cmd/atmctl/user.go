@@ -34,10 +34,8 @@ token from POST /token, as client_id and client_secret.`,
 		Example: "  atmctl user add alice --role customer --secret-out alice.secret",
 		Args:    exit.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			for _, role := range roles {
-				if _, known := atm.ParseRole(role); !known {
-					return exit.Usagef("there is no role %q", role)
-				}
+			if err := checkRoles(roles); err != nil {
+				return err
 			}
 			subject, err := userSubject(args[0])
 			if err != nil {
@@ -77,6 +75,15 @@ token from POST /token, as client_id and client_secret.`,
 			},
 		},
 	)
+}
+
+func checkRoles(roles []string) error {
+	for _, role := range roles {
+		if _, known := atm.ParseRole(role); !known {
+			return exit.Usagef("there is no role %q", role)
+		}
+	}
+	return nil
 }
 
 // userSubject is the subject of a name: user:NAME, unless the kind is there.
