@@ -58,6 +58,11 @@ func (i *Issuer) check() error {
 	case i.KeysURL != "" && !strings.HasPrefix(i.KeysURL, "https://"):
 		return fmt.Errorf("%s: %s is no https URL", i.Name, i.KeysURL)
 	}
+	for _, method := range i.Scope {
+		if method != "*" && !Covers(atm.Operation(method)) {
+			return fmt.Errorf("%s: there is no method %q for a scope", i.Name, method)
+		}
+	}
 	for value, subject := range i.Subjects {
 		if _, _, ok := atm.ParseSubject(subject); !ok || value == "" {
 			return fmt.Errorf("%s: %q is no subject", i.Name, subject)
@@ -82,15 +87,20 @@ const (
 
 // Issuers are the issuers in force. They are replaced as a whole.
 type Issuers struct {
-	now  func() time.Time
-	list atomic.Pointer[map[string]*issuerKeys]
+	now    func() time.Time
+	report func(issuer string, err error)
+	list   atomic.Pointer[map[string]*issuerKeys]
 }
 
-// NewIssuers returns no issuers yet. now is the clock.
-func NewIssuers(now func() time.Time) *Issuers { return &Issuers{now: now} }
+// NewIssuers returns no issuers yet. now is the clock; report is told when the
+// keys of an issuer could not be fetched.
+func NewIssuers(now func() time.Time, report func(issuer string, err error)) *Issuers {
+	return &Issuers{now: now, report: report}
+}
 
 // Update puts other issuers in force, unless one of them is wrong. Keys are
-// fetched when the first token needs them.
+// fetched when the first token needs them; those of an issuer that was there
+// before stay.
 func (s *Issuers) Update(list []Issuer) error {
 	if len(list) > maxIssuers {
 		return fmt.Errorf("there are more than %d issuers", maxIssuers)
@@ -103,7 +113,11 @@ func (s *Issuers) Update(list []Issuer) error {
 		if next[list[i].Name] != nil || len(list[i].Subjects) > maxMapped {
 			return fmt.Errorf("%s is there twice, or has more than %d subjects", list[i].Name, maxMapped)
 		}
-		next[list[i].Name] = newIssuerKeys(list[i], s.now)
+		keys := newIssuerKeys(list[i], s.now, s.report)
+		if before := s.list.Load(); before != nil {
+			keys.inherit((*before)[list[i].Name])
+		}
+		next[list[i].Name] = keys
 	}
 	s.list.Store(&next)
 	return nil
@@ -132,6 +146,7 @@ const maxForeignToken = 8 << 10
 type issuerKeys struct {
 	Issuer
 	now    func() time.Time
+	report func(issuer string, err error)
 	client *http.Client
 
 	fetching sync.Mutex // held while keys are fetched
@@ -142,15 +157,27 @@ type issuerKeys struct {
 	tried   time.Time      // guarded by mu
 }
 
-func newIssuerKeys(i Issuer, now func() time.Time) *issuerKeys {
-	return &issuerKeys{Issuer: i, now: now, client: &http.Client{
+func newIssuerKeys(i Issuer, now func() time.Time, report func(string, error)) *issuerKeys {
+	return &issuerKeys{Issuer: i, now: now, report: report, client: &http.Client{
 		Timeout:       keysTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
 			TLSClientConfig:   &tls.Config{RootCAs: i.Roots, MinVersion: tls.VersionTLS12},
 			DisableKeepAlives: true,
+
+			MaxResponseHeaderBytes: maxKeySet,
 		},
 	}}
+}
+
+// inherit takes over the keys of what the issuer was before.
+func (k *issuerKeys) inherit(before *issuerKeys) {
+	if before == nil || before.KeysURL != k.KeysURL || before.KeysFile != k.KeysFile || before.Algorithm != k.Algorithm {
+		return
+	}
+	before.mu.RLock()
+	defer before.mu.RUnlock()
+	k.keys, k.fetched = before.keys, before.fetched // fetched again for the first key that is not known
 }
 
 // foreign is what somebody else's good token says.
@@ -173,6 +200,8 @@ func (k *issuerKeys) verify(ctx context.Context, token string) (*foreign, error)
 	}
 	typ, kid := word(header["typ"]), word(header["kid"])
 	switch {
+	case kid == "":
+		return nil, &Error{"token of an unknown key"}
 	case word(header["alg"]) != k.Algorithm:
 		return nil, &Error{"token of another algorithm"}
 	case k.Type != "" && typ != k.Type, k.Type == "" && typ != "JWT" && header["typ"] != nil:
@@ -208,8 +237,8 @@ func (k *issuerKeys) claims(payload map[string]json.RawMessage, kid string) (*fo
 		return nil, &Error{"token expired"}
 	case issued.After(now.Add(tokenSlack)):
 		return nil, &Error{"token of the future"}
-	case payload["cnf"] != nil:
-		return nil, &Error{"token bound in an unknown way"}
+	case payload["cnf"] != nil || payload["act"] != nil || payload["authorization_details"] != nil:
+		return nil, &Error{"token that is narrowed in an unknown way"} // which is not passed over
 	}
 	if nbf := payload["nbf"]; nbf != nil {
 		if from, ok := seconds(nbf); !ok || from.After(now.Add(tokenSlack)) {
@@ -256,6 +285,9 @@ func (k *issuerKeys) key(ctx context.Context, kid string) any {
 		k.keys, k.fetched = keys, k.tried
 	}
 	k.mu.Unlock()
+	if err != nil {
+		k.report(k.Name, err)
+	}
 	public, _ = k.known(kid)
 	return public
 }
@@ -306,12 +338,18 @@ func (k *issuerKeys) read(r io.Reader) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var set jose.JSONWebKeySet
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
 	if len(text) > maxKeySet || json.Unmarshal(text, &set) != nil || len(set.Keys) > maxKeys {
 		return nil, errors.New("the keys of the issuer are too many, or none")
 	}
 	keys := make(map[string]any)
-	for _, key := range set.Keys {
+	for _, text := range set.Keys {
+		var key jose.JSONWebKey
+		if key.UnmarshalJSON(text) != nil || key.KeyID == "" { // of a kind that nobody here knows
+			continue
+		}
 		if key.Use != "" && key.Use != "sig" || key.Algorithm != "" && key.Algorithm != k.Algorithm || !fits(k.Algorithm, key.Key) {
 			continue
 		}
@@ -319,6 +357,9 @@ func (k *issuerKeys) read(r io.Reader) (map[string]any, error) {
 			return nil, errors.New("two keys of the issuer have one name")
 		}
 		keys[key.KeyID] = key.Key
+	}
+	if len(keys) == 0 {
+		return nil, errors.New("no key of the issuer is for its algorithm")
 	}
 	return keys, nil
 }

@@ -38,6 +38,7 @@ type providerHouse struct {
 	set       atomic.Pointer[[]byte] // what is handed out
 	status    atomic.Int64
 	fetches   atomic.Int64
+	failures  atomic.Int64
 }
 
 func newProviderHouse(t *testing.T) *providerHouse {
@@ -54,7 +55,7 @@ func newProviderHouse(t *testing.T) *providerHouse {
 	h.roots.AddCert(server.Certificate())
 	h.url = server.URL
 	clock := func() time.Time { return h.now }
-	h.issuers = auth.NewIssuers(clock)
+	h.issuers = auth.NewIssuers(clock, func(string, error) { h.failures.Add(1) })
 	h.Authenticator = auth.New(auth.Config{TrustDomain: domain, Realm: domain, Directory: h.directory, Issuers: h.issuers, Now: clock})
 	return h
 }
@@ -151,6 +152,7 @@ func TestIssuer(t *testing.T) {
 		"not yet":             {key, k1, set("nbf", h.now.Unix()+300)},
 		"nobody who is known": {key, k1, set("sub", "1234")},
 		"somebody not here":   {key, k1, set("sub", "4711")},
+		"of an actor":         {key, k1, set("act", map[string]string{"sub": "other"})},
 		"bound":               {key, k1, set("cnf", map[string]string{"x5t#S256": "x"})},
 		"another issuer":      {key, k1, set("iss", provider+"/")},
 	} {
@@ -198,10 +200,11 @@ func TestIssuerKeys(t *testing.T) {
 		t.Error("a key that is published no longer is good")
 	}
 	for name, bad := range map[string]func(){
-		"an error":       func() { h.status.Store(500) },
-		"a redirection":  func() { h.status.Store(302) },
-		"no JSON":        func() { text := []byte("x"); h.set.Store(&text) },
-		"a lot of bytes": func() { text := []byte(`{"keys":[],"x":"` + strings.Repeat("x", 100<<10) + `"}`); h.set.Store(&text) },
+		"an error":         func() { h.status.Store(500) },
+		"a redirection":    func() { h.status.Store(302) },
+		"an error in JSON": func() { text := []byte(`{"error":"x"}`); h.set.Store(&text) },
+		"no JSON":          func() { text := []byte("x"); h.set.Store(&text) },
+		"a lot of bytes":   func() { text := []byte(`{"keys":[],"x":"` + strings.Repeat("x", 100<<10) + `"}`); h.set.Store(&text) },
 	} {
 		bad()
 		h.now = h.now.Add(6 * time.Minute)
@@ -209,6 +212,24 @@ func TestIssuerKeys(t *testing.T) {
 			t.Errorf("after %s the last good keys are gone", name)
 		}
 		h.status.Store(200)
+	}
+	if n := h.failures.Load(); n < 4 {
+		t.Errorf("%d failures were reported", n)
+	}
+	// Others' kinds of keys do not matter, and a reload forgets nothing.
+	h.publish(t, map[string]crypto.Signer{"k2": two})
+	text := []byte(strings.Replace(string(*h.set.Load()), `{"keys":[`, `{"keys":[{"kty":"EC","crv":"secp256k1","kid":"x","x":"AA","y":"AA"},{"kty":"new","kid":"y"},`, 1))
+	h.set.Store(&text)
+	h.now = h.now.Add(6 * time.Minute)
+	if !good("k2", two) {
+		t.Error("a key of another kind makes all of them unreadable")
+	}
+	h.status.Store(500)
+	if err := h.issuers.Update([]auth.Issuer{h.issuer(func(i *auth.Issuer) { i.Audience = "atm" })}); err != nil {
+		t.Fatal(err)
+	}
+	if !good("k2", two) {
+		t.Error("a reload forgot the keys")
 	}
 	h.now = h.now.Add(25 * time.Hour)
 	if good("k2", two) {
@@ -283,6 +304,7 @@ func TestIssuerRefused(t *testing.T) {
 		"plain HTTP":      func(i *auth.Issuer) { i.KeysURL = "http://login.example/keys" },
 		"URL and file":    func(i *auth.Issuer) { i.KeysFile = "x" },
 		"neither":         func(i *auth.Issuer) { i.KeysURL = "" },
+		"a scope of none": func(i *auth.Issuer) { i.Scope = []string{"sudo"} },
 		"no subject":      func(i *auth.Issuer) { i.Subjects = map[string]string{"x": "demo"} },
 		"no claim's text": func(i *auth.Issuer) { i.Subjects = map[string]string{"": "user:demo"} },
 	} {
@@ -296,7 +318,7 @@ func TestIssuerRefused(t *testing.T) {
 }
 
 func FuzzIssuerToken(f *testing.F) {
-	i := auth.NewIssuers(time.Now)
+	i := auth.NewIssuers(time.Now, func(string, error) {})
 	if err := i.Update([]auth.Issuer{{Name: provider, Audience: "atm", Algorithm: "ES256", Claim: "sub", KeysFile: os.DevNull}}); err != nil {
 		f.Fatal(err)
 	}

@@ -195,7 +195,9 @@ func (h *House) openKeys() error {
 		}
 	}
 	if h.opts.Issuers != "" {
-		h.issuers = auth.NewIssuers(time.Now)
+		h.issuers = auth.NewIssuers(time.Now, func(issuer string, err error) {
+			h.opts.Log.Warn("the keys of an issuer could not be fetched", slog.String("issuer", issuer), slog.Any("error", err))
+		})
 		if err := h.loadIssuers(); err != nil {
 			return err
 		}
