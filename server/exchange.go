@@ -1,9 +1,7 @@
 package server
 
 import (
-	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -25,36 +23,12 @@ const (
 	exchangeLife = 5 * time.Minute
 )
 
-// details are the authorization details (RFC 9396) of a grant that is asked
-// for.
-type details struct {
-	Type     string   `json:"type"`
-	Accounts []string `json:"accounts"`
-	Actions  []string `json:"actions"`
-	Cap      string   `json:"cap"`
-}
-
-// parseDetails reads the authorization details of exactly one grant.
-func parseDetails(text string) (*details, bool) {
-	d := json.NewDecoder(strings.NewReader(text))
-	d.DisallowUnknownFields()
-	var list []details
-	if d.Decode(&list) != nil || len(list) != 1 {
-		return nil, false
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, false
-	}
-	one := &list[0]
-	return one, one.Type == auth.GrantType && len(one.Accounts) > 0 && len(one.Actions) > 0 && one.Cap != ""
-}
-
 // serveExchange gives a caller who has somebody's token a grant of that
 // somebody's (RFC 8693): to act on accounts of theirs, for no more than the
 // token is for, and no longer than it is good. It is made as any other grant
 // is, in the name of who the token is of.
 func (s *Server) serveExchange(w http.ResponseWriter, r *http.Request, caller *atm.Caller, values url.Values) {
-	asked, ok := parseDetails(values.Get("authorization_details"))
+	asked, ok := auth.ParseDetails(values.Get("authorization_details"))
 	switch {
 	case values.Get("subject_token") == "", values.Get("subject_token_type") != accessTokenType,
 		values.Has("requested_token_type") && values.Get("requested_token_type") != accessTokenType,
@@ -76,7 +50,7 @@ func (s *Server) serveExchange(w http.ResponseWriter, r *http.Request, caller *a
 	}
 	grantor, expires, err := s.cfg.Authenticator.Exchangeable(r, values.Get("subject_token"))
 	if err != nil || grantor.Subject == caller.Subject {
-		oauthError(w, "invalid_grant")
+		oauthError(w, "invalid_request") // RFC 8693, section 2.2.2
 		return
 	}
 	for _, action := range asked.Actions {
@@ -95,8 +69,13 @@ func (s *Server) serveExchange(w http.ResponseWriter, r *http.Request, caller *a
 		text(asked.Accounts[0]), text(strings.Join(asked.Actions, " ")), text(asked.Cap), text(caller.Subject), text(strconv.Itoa(int(life / time.Second))),
 		text(strings.Join(asked.Accounts[1:], " ")),
 	}})
-	if err != nil {
+	var malformed *teller.MalformedError
+	switch {
+	case errors.As(err, &malformed):
 		oauthError(w, "invalid_authorization_details")
+		return
+	case err != nil:
+		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot make a grant at the moment.")
 		return
 	}
 	status := reply()
