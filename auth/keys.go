@@ -77,7 +77,7 @@ func (k *tokenKey) sign(text string) ([]byte, error) {
 		return nil, err
 	}
 	var signature struct{ R, S *big.Int }
-	if rest, err := asn1.Unmarshal(der, &signature); err != nil || len(rest) > 0 {
+	if rest, err := asn1.Unmarshal(der, &signature); err != nil || len(rest) > 0 || signature.R.BitLen() > 8*coordinate || signature.S.BitLen() > 8*coordinate {
 		return nil, errors.New("the key of tokens makes no signatures of ECDSA")
 	}
 	raw := make([]byte, 2*coordinate)

@@ -7,6 +7,7 @@ package daemon
 
 import (
 	"context"
+	"crypto"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -76,10 +77,12 @@ type House struct {
 	keys sync.Mutex       // held while keys/vault.key is not the key of the vault
 	key  datadir.VaultKey // guarded by keys
 
-	module  io.Closer         // that has the key of tokens; nil for none
-	root    *x509.Certificate // its key need not be here
-	signing atomic.Pointer[signing]
-	signIn  *auth.Authenticator
+	module io.Closer // that has the key of tokens; nil for none
+
+	tokenKey crypto.Signer     // in the module
+	root     *x509.Certificate // its key need not be here
+	signing  atomic.Pointer[signing]
+	signIn   *auth.Authenticator
 
 	// Fresh reports that this start made the folder, or completed it.
 	Fresh bool
@@ -95,11 +98,14 @@ func Open(ctx context.Context, opts Options) (*House, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, fresh, err := datadir.Open(opts.Data, config)
-	if err != nil {
+	h := &House{opts: opts, committed: make(chan struct{}, 1), rotated: make(chan struct{}, 1), directory: auth.NewDirectory(), index: audit.NewIndex()}
+	// The module comes first: who cannot have it has changed nothing.
+	if err := h.openModule(); err != nil {
 		return nil, err
 	}
-	h := &House{opts: opts, dir: dir, Fresh: fresh, committed: make(chan struct{}, 1), rotated: make(chan struct{}, 1), directory: auth.NewDirectory(), index: audit.NewIndex()}
+	if h.dir, h.Fresh, err = datadir.Open(opts.Data, config); err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
 	if err := h.open(ctx); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}

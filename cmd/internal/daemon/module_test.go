@@ -58,7 +58,7 @@ func newKeyPEM() (string, error) {
 
 // TestModule signs tokens with a key that never leaves SoftHSM.
 func TestModule(t *testing.T) {
-	uri := softHSM(t)
+	uri := strings.Replace(softHSM(t), "pin-source=", "pin-source=file:", 1)
 	h := start(t, func(o *daemon.Options) { o.TokenKey = uri })
 	withAlice(t, h)
 	operator := h.as(t, "operator")

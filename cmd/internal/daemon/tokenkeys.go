@@ -14,13 +14,13 @@ import (
 	"example.com/atm/teller"
 )
 
-// keys/token.key holds the keys of tokens in PEM (PKCS #8), each with its state
-// in a header: active, next, retiring. The active one says since when. A key
-// without a state is the active one.
+// keys/token.key holds the active key of tokens in PEM (PKCS #8), as other
+// programs read it, and behind it the next and the retiring key in blocks of
+// their own kinds. The retiring one says since when it is.
 const (
-	stateHeader, sinceHeader = "State", "Since"
+	activeBlock, nextBlock, retiringBlock = "PRIVATE KEY", "ATM NEXT TOKEN KEY", "ATM RETIRING TOKEN KEY"
 
-	active, next, retiring = "active", "next", "retiring"
+	sinceHeader = "Since"
 )
 
 // newTokenKeys is the file of a new server.
@@ -40,9 +40,9 @@ func newSigner() (crypto.Signer, error) { return certs.NewKey() }
 func encodeTokenKeys(table auth.KeyTable) ([]byte, error) {
 	var text []byte
 	for _, k := range []struct {
-		state string
+		block string
 		key   crypto.Signer
-	}{{active, table.Active}, {next, table.Next}, {retiring, table.Retiring}} {
+	}{{activeBlock, table.Active}, {nextBlock, table.Next}, {retiringBlock, table.Retiring}} {
 		if k.key == nil {
 			continue
 		}
@@ -51,9 +51,9 @@ func encodeTokenKeys(table auth.KeyTable) ([]byte, error) {
 			return nil, err
 		}
 		block, _ := pem.Decode(plain)
-		block.Headers = map[string]string{stateHeader: k.state}
-		if k.state == active && !table.Since.IsZero() {
-			block.Headers[sinceHeader] = table.Since.UTC().Format(time.RFC3339)
+		block.Type = k.block
+		if k.block == retiringBlock {
+			block.Headers = map[string]string{sinceHeader: table.Since.UTC().Format(time.RFC3339)}
 		}
 		text = append(text, pem.EncodeToMemory(block)...)
 	}
@@ -66,15 +66,21 @@ func (h *House) tokenKeys() (auth.KeyTable, error) {
 	if h.opts.TokenKey == "" {
 		return readTokenKeys(h.dir.TokenKey())
 	}
-	key, module, err := hsm.Open(h.opts.TokenKey)
+	return auth.KeyTable{Active: h.tokenKey}, nil
+}
+
+// openModule opens the module that has the key of tokens, when the options name
+// one.
+func (h *House) openModule() error {
+	if h.opts.TokenKey == "" {
+		return nil
+	}
+	var err error
+	h.tokenKey, h.module, err = hsm.Open(h.opts.TokenKey)
 	if errors.Is(err, hsm.ErrNone) {
 		err = fmt.Errorf("%w: %w", ErrUsage, err)
 	}
-	if err != nil {
-		return auth.KeyTable{}, err
-	}
-	h.module = module
-	return auth.KeyTable{Active: key}, nil
+	return err
 }
 
 func readTokenKeys(path string) (auth.KeyTable, error) {
@@ -92,22 +98,17 @@ func readTokenKeys(path string) (auth.KeyTable, error) {
 func parseTokenKeys(text []byte) (auth.KeyTable, error) {
 	var table auth.KeyTable
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		key, err := certs.ParseKey(pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes}))
-		if err != nil {
+		place := map[string]*crypto.Signer{activeBlock: &table.Active, nextBlock: &table.Next, retiringBlock: &table.Retiring}[block.Type]
+		if place == nil || *place != nil {
+			return auth.KeyTable{}, fmt.Errorf("it holds a block %q too many", block.Type)
+		}
+		var err error
+		if *place, err = certs.ParseKey(pem.EncodeToMemory(&pem.Block{Type: activeBlock, Bytes: block.Bytes})); err != nil {
 			return auth.KeyTable{}, err
 		}
-		state := block.Headers[stateHeader]
-		if state == "" {
-			state = active
-		}
-		place := map[string]*crypto.Signer{active: &table.Active, next: &table.Next, retiring: &table.Retiring}[state]
-		if place == nil || *place != nil {
-			return auth.KeyTable{}, errors.New("a key has no state of its own: active, next or retiring")
-		}
-		*place = key
-		if since := block.Headers[sinceHeader]; since != "" {
-			if table.Since, err = time.Parse(time.RFC3339, since); err != nil {
-				return auth.KeyTable{}, fmt.Errorf("a key is active since %q, which is no time", since)
+		if block.Type == retiringBlock {
+			if table.Since, err = time.Parse(time.RFC3339, block.Headers[sinceHeader]); err != nil {
+				return auth.KeyTable{}, fmt.Errorf("a key is retiring since %q, which is no time", block.Headers[sinceHeader])
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestTokenKeys(t *testing.T) {
@@ -26,12 +27,24 @@ func TestTokenKeys(t *testing.T) {
 	if table, err := parseTokenKeys(plain); err != nil || table.Active == nil {
 		t.Errorf("a key alone: %v", err)
 	}
+	fresh, err := newSigner()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rotated := table.Rotated(fresh, time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC))
+	whole, err := encodeTokenKeys(rotated)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if back, err := parseTokenKeys(whole); err != nil || back.Retiring == nil || !back.Since.Equal(rotated.Since) {
+		t.Errorf("%+v, %v", back, err)
+	}
 	for name, bad := range map[string]string{
-		"empty":      "",
-		"two active": strings.Replace(string(text), "next", "active", 1),
-		"no state":   strings.ReplaceAll(string(text), "State: ", "Other: "),
-		"a time":     strings.Replace(string(text), "State: active", "Since: noon\nState: active", 1),
-		"no key":     strings.ReplaceAll(string(text), "PRIVATE KEY", "CERTIFICATE"),
+		"empty":         "",
+		"two active":    strings.ReplaceAll(string(text), "ATM NEXT TOKEN KEY", "PRIVATE KEY"),
+		"no active one": strings.ReplaceAll(string(text), "BEGIN PRIVATE KEY", "BEGIN X"),
+		"another block": strings.ReplaceAll(string(text), "ATM NEXT TOKEN KEY", "CERTIFICATE"),
+		"a time":        strings.Replace(string(whole), "2026-11-25T", "noon", 1),
 	} {
 		if _, err := parseTokenKeys([]byte(bad)); err == nil {
 			t.Errorf("%s: read", name)

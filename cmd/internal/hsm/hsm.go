@@ -4,9 +4,13 @@ package hsm
 
 import (
 	"crypto"
+	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
+	"time"
 
 	"example.com/atm/internal/durable"
 	"github.com/ThalesGroup/crypto11"
@@ -27,6 +31,7 @@ func Open(text string) (crypto.Signer, io.Closer, error) {
 	if _, inURI := u.GetQueryAttribute("pin-value", false); inURI {
 		return nil, nil, errors.New("the URI of the key has pin-value: name a file with pin-source")
 	}
+	// RFC 7512 has a URI there, our own configuration a path.
 	module, _ := u.GetQueryAttribute("module-path", false)
 	source, _ := u.GetQueryAttribute("pin-source", false)
 	token, _ := u.GetPathAttribute("token", false)
@@ -35,23 +40,30 @@ func Open(text string) (crypto.Signer, io.Closer, error) {
 	if module == "" || source == "" || token == "" || label == "" && id == "" {
 		return nil, nil, errors.New("the URI of the key needs token, object or id, module-path and pin-source")
 	}
-	pin, err := readPIN(source)
+	pin, err := readPIN(strings.TrimPrefix(strings.TrimPrefix(source, "file://"), "file:"))
 	if err != nil {
 		return nil, nil, err
 	}
-	opened, err := crypto11.Configure(&crypto11.Config{Path: module, TokenLabel: token, Pin: pin})
+	opened, err := crypto11.Configure(&crypto11.Config{Path: module, TokenLabel: token, Pin: pin, PoolWaitTimeout: waitForSession})
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", module, err)
 	}
-	key, err := opened.FindKeyPair(bytesOrNil(id), bytesOrNil(label))
-	switch {
-	case err != nil:
-		return nil, nil, errors.Join(fmt.Errorf("token %s: %w", token, err), opened.Close())
-	case key == nil:
-		return nil, nil, errors.Join(fmt.Errorf("token %s has no key pair of that name", token), opened.Close())
+	keys, err := opened.FindKeyPairs(bytesOrNil(id), bytesOrNil(label))
+	if err == nil && len(keys) != 1 {
+		err = fmt.Errorf("it has %d key pairs of that name, not one", len(keys))
 	}
-	return key, opened, nil
+	if err == nil { // that it is there does not mean that it may sign
+		sum := sha256.Sum256(nil)
+		_, err = keys[0].Sign(rand.Reader, sum[:], crypto.SHA256)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("token %s: %w", token, err), opened.Close())
+	}
+	return keys[0], opened, nil
 }
+
+// waitForSession bounds the wait for a session of the module.
+const waitForSession = 5 * time.Second
 
 func bytesOrNil(s string) []byte {
 	if s == "" {
