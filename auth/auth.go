@@ -78,6 +78,7 @@ type Authenticator struct {
 
 	mu       sync.RWMutex
 	verified map[[sha256.Size]byte]time.Time // guarded by mu: chains that were good, and when they were checked
+	forgot   int                             // guarded by mu: how often Forget was called
 }
 
 const (
@@ -351,6 +352,7 @@ func (a *Authenticator) holder(sum [sha256.Size]byte, chain []*x509.Certificate,
 func (a *Authenticator) verify(sum [sha256.Size]byte, chain []*x509.Certificate, now time.Time) error {
 	a.mu.RLock()
 	at, seen := a.verified[sum]
+	forgot := a.forgot
 	a.mu.RUnlock()
 	leaf := chain[0]
 	if seen && now.Sub(at).Abs() < verifiedFor && !now.Before(leaf.NotBefore) && !now.After(leaf.NotAfter) {
@@ -364,7 +366,9 @@ func (a *Authenticator) verify(sum [sha256.Size]byte, chain []*x509.Certificate,
 	if len(a.verified) >= maxVerified {
 		clear(a.verified) // rare, and costs each of them one verification
 	}
-	a.verified[sum] = now
+	if forgot == a.forgot { // otherwise it may be good by an authority of before
+		a.verified[sum] = now
+	}
 	return nil
 }
 
@@ -374,6 +378,7 @@ func (a *Authenticator) Forget() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	clear(a.verified)
+	a.forgot++
 }
 
 // Address is the address of a peer without its port, and without the mark of

@@ -187,6 +187,30 @@ func TestVerificationRemembered(t *testing.T) {
 	}
 }
 
+// TestForget has other authorities come into force while a chain is verified:
+// that it was good by the old ones is not remembered.
+func TestForget(t *testing.T) {
+	var a *auth.Authenticator
+	verified := 0
+	trusted := true
+	a = authenticator(func([]*x509.Certificate, time.Time) error {
+		verified++
+		if !trusted {
+			return errors.New("of another authority")
+		}
+		trusted = false
+		a.Forget()
+		return nil
+	})
+	cert := certificate(t, time.Hour, "spiffe://atm.example/user/demo")
+	if _, _, err := a.Authenticate(request(cert)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := a.Authenticate(request(cert)); err == nil || verified != 2 {
+		t.Errorf("verified %d times, %v", verified, err)
+	}
+}
+
 func TestDirectory(t *testing.T) {
 	d := auth.NewDirectory()
 	var wg sync.WaitGroup

@@ -75,6 +75,19 @@ func TestRollover(t *testing.T) {
 		t.Errorf("a second rollover: %v", err)
 	}
 	issued := h.issue(t, "user:demo")
+	// Somebody who chooses a certificate by the authorities that the server names
+	// finds the old one and the new one good.
+	for name, cfg := range map[string]*tls.Config{"old": h.tls(t, "demo"), "new": issued} {
+		pair, err := cfg.GetClientCertificate(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		choosing := cfg.Clone()
+		choosing.GetClientCertificate, choosing.Certificates = nil, []tls.Certificate{*pair}
+		if got := ask(httpClient(t, choosing)); got != 200 {
+			t.Errorf("%s certificate, chosen by what the server names: %d", name, got)
+		}
+	}
 	if err := daemon.Retire(h.data); err != nil {
 		t.Fatal(err)
 	}
