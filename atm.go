@@ -240,9 +240,11 @@ type Credential struct {
 	SHA256 string // of mtls: base64 of the SHA-256 of the certificate's DER bytes
 	Serial string // of mtls: hex serial number of the certificate
 
-	// Life is how long a certificate of this server's own authority is good in
-	// all; zero for any other credential. It is not in the log.
-	Life time.Duration
+	// Issued is when a certificate of this server's own authority was issued, and
+	// Life how long it is good in all; zero for any other credential. They are
+	// not in the log.
+	Issued time.Time
+	Life   time.Duration
 
 	User   string // of digest: the user name; of a secret: the subject; of an invitation: its id
 	Issuer string // of jwt

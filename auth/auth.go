@@ -308,19 +308,18 @@ func (a *Authenticator) certificate(chain []*x509.Certificate, remote string) (*
 	if a.cfg.Directory.isRevoked("cert:"+leaf.SerialNumber.Text(16), subject, issued) {
 		return nil, &Error{"certificate revoked"}
 	}
-	life := time.Duration(0)
+	credential := atm.Credential{
+		Method: "mtls",
+		SHA256: base64.StdEncoding.EncodeToString(sum[:]),
+		Serial: leaf.SerialNumber.Text(16),
+	}
 	if own {
-		life = leaf.NotAfter.Sub(issued)
+		credential.Issued, credential.Life = issued, leaf.NotAfter.Sub(issued)
 	}
 	return &atm.Caller{
-		Principal: atm.Principal{Subject: subject, Roles: member.Roles},
-		Credential: atm.Credential{
-			Method: "mtls",
-			SHA256: base64.StdEncoding.EncodeToString(sum[:]),
-			Serial: leaf.SerialNumber.Text(16),
-			Life:   life,
-		},
-		IP: Address(remote).String(),
+		Principal:  atm.Principal{Subject: subject, Roles: member.Roles},
+		Credential: credential,
+		IP:         Address(remote).String(),
 	}, nil
 }
 

@@ -415,14 +415,15 @@ func renewCertificate(_ context.Context, t *Teller, in *input) (vault.Rule, erro
 	if in.caller.Life <= 0 || in.caller.Actor != "" {
 		return vault.Refuse(atm.PermissionDenied, "Only who signs in by a certificate of this server renews it"), nil
 	}
-	return t.certificate(in.args[0].Text, in.caller.Subject, nil, in.caller.Life)
+	enrol, err := t.certificate(in.args[0].Text, in.caller.Subject, nil, in.caller.Life)
+	return vault.Renewed{Enrol: enrol, Serial: in.caller.Serial, Issued: in.caller.Issued}, err
 }
 
 // certificate signs a certificate for subject over the key of a request.
-func (t *Teller) certificate(request, subject string, roles []atm.Role, life time.Duration) (vault.Rule, error) {
+func (t *Teller) certificate(request, subject string, roles []atm.Role, life time.Duration) (vault.Enrol, error) {
 	issued, err := t.cfg.IssueClient([]byte(request), subject, life)
 	if err != nil {
-		return nil, malformed("the certificate request: %w", err)
+		return vault.Enrol{}, malformed("the certificate request: %w", err)
 	}
 	record := &vault.Certificate{Serial: issued.Serial, Subject: subject, NotAfter: issued.NotAfter.UTC()}
 	return vault.Enrol{Subject: subject, Roles: roles, Default: newcomer(subject), Certificate: record, Result: atm.Record{

@@ -75,14 +75,13 @@ func (t *Teller) Enroll(ctx context.Context, i Invitation, request, ip string) (
 	if err != nil {
 		return nil, err
 	}
-	rule, err := t.certificate(request, i.Subject, roles, i.Life)
+	enrol, err := t.certificate(request, i.Subject, roles, i.Life)
 	if err != nil {
 		return nil, err
 	}
-	enrol, _ := rule.(vault.Enrol)
 	sum := sha256.Sum256([]byte(request))
 	status := t.cfg.Ledger.Do(ctx, vault.Command{
-		Event: audit.EventAdmin, Operation: atm.CertEnroll, Rule: vault.Invited{Enrol: enrol},
+		Event: audit.EventAdmin, Operation: atm.CertEnroll, Rule: vault.Invited{Enrol: enrol, Issued: i.Issued},
 		Caller:  &atm.Caller{Principal: atm.Principal{Subject: i.Subject}, Credential: atm.Credential{Method: "invitation", User: i.ID}, IP: ip},
 		Args:    []audit.Arg{{Name: "request", Value: base64.StdEncoding.EncodeToString(sum[:])}},
 		Request: t.cfg.Requests.Request("invitation", atm.RequestID(i.ID)),

@@ -2,6 +2,7 @@ package vault
 
 import (
 	"slices"
+	"time"
 
 	"example.com/atm"
 )
@@ -142,14 +143,50 @@ func (r Enrol) Decide(b *Books) atm.Status {
 	return ok(r.Result)
 }
 
-// Invited is Enrol for somebody who follows an invitation: not while they are
-// disabled.
-type Invited struct{ Enrol }
+// Invited is Enrol for somebody who follows an invitation from an instant: not
+// while they are disabled, and not when all of theirs was revoked since.
+//
+// That was looked at before, but what was revoked in between would live on in
+// the certificate, which is younger than the revocation. So the transaction
+// looks once more.
+type Invited struct {
+	Enrol
+	Issued time.Time
+}
+
+// Revocations names the revocations the rule needs.
+func (r Invited) Revocations() []string { return []string{"subject:" + r.Subject} }
 
 // Decide implements Rule.
 func (r Invited) Decide(b *Books) atm.Status {
 	if u, known := b.User(r.Subject); known && u.Disabled {
 		return refuse(atm.PermissionDenied, "Somebody who is disabled cannot enroll")
+	}
+	if at, is := b.Revoked("subject:" + r.Subject); is && !r.Issued.After(at) {
+		return refuse(atm.PermissionDenied, "The invitation was revoked")
+	}
+	return r.Enrol.Decide(b)
+}
+
+// Renewed is Enrol for somebody who presents a certificate that was issued at
+// an instant: not when that has been revoked, or its holder disabled, as for
+// Invited.
+type Renewed struct {
+	Enrol
+	Serial string // of the certificate, in hexadecimal
+	Issued time.Time
+}
+
+// Revocations names the revocations the rule needs.
+func (r Renewed) Revocations() []string { return []string{"subject:" + r.Subject, "cert:" + r.Serial} }
+
+// Decide implements Rule.
+func (r Renewed) Decide(b *Books) atm.Status {
+	u, known := b.User(r.Subject)
+	_, revoked := b.Revoked("cert:" + r.Serial)
+	at, all := b.Revoked("subject:" + r.Subject)
+	if !known || u.Disabled || revoked || all && !r.Issued.After(at) {
+		return refuse(atm.PermissionDenied, "You may not do this")
 	}
 	return r.Enrol.Decide(b)
 }

@@ -17,6 +17,8 @@ type Keys struct {
 	Requests []RequestKey
 	Holds    []HoldID // each stands for its account, too
 	Grants   []string
+
+	Revocations []string // by name
 }
 
 // Books are the records that one transaction has loaded, and the changes made
@@ -38,6 +40,7 @@ type Books struct {
 	requests map[RequestKey]Remembered
 	holds    map[HoldID]*Hold
 	grants   map[string]*Grant
+	before   map[string]Revocation // of earlier transactions
 	history  History
 	logs     []int64
 
@@ -103,6 +106,7 @@ type Loaded struct {
 	Requests   map[RequestKey]Remembered
 	Holds      map[HoldID]*Hold
 	Grants     map[string]*Grant
+	Revoked    map[string]Revocation
 	History    History // of what was committed before
 
 	// Logs are the indexes in the journal at which an audit log began, the
@@ -121,6 +125,7 @@ func NewBooks(l Loaded) *Books {
 		requests:   l.Requests,
 		holds:      l.Holds,
 		grants:     l.Grants,
+		before:     l.Revoked,
 		granted:    make(map[string]bool),
 		history:    l.History,
 		logs:       l.Logs,
@@ -182,6 +187,18 @@ func (b *Books) Grant(id string) (Grant, bool) {
 		return *g, true
 	}
 	return Grant{}, false
+}
+
+// Revoked returns when the revocation of this name was made last, in this
+// transaction or before.
+func (b *Books) Revoked(name string) (at time.Time, is bool) {
+	for _, r := range slices.Backward(b.revoked) {
+		if r.Name == name {
+			return r.At, true
+		}
+	}
+	r, is := b.before[name]
+	return r.At, is
 }
 
 func (b *Books) putGrant(g Grant) {

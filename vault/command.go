@@ -91,6 +91,9 @@ func (c *Command) keys(k *Keys) {
 	if r, grants := c.Rule.(interface{ Grants() []string }); grants {
 		k.Grants = append(k.Grants, r.Grants()...)
 	}
+	if r, checks := c.Rule.(interface{ Revocations() []string }); checks {
+		k.Revocations = append(k.Revocations, r.Revocations()...)
+	}
 	if c.idempotent() {
 		k.Requests = append(k.Requests, c.Request.Key)
 	}

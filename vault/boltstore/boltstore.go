@@ -340,13 +340,9 @@ func (s *Store) Revocations(context.Context) (found []vault.Revocation, err erro
 			if err != nil {
 				return err
 			}
-			r := reader{b: plain}
-			at := time.UnixMicro(r.int()).UTC()
-			if !r.done() {
-				return errRecord
-			}
-			found = append(found, vault.Revocation{Name: string(k), At: at})
-			return nil
+			r, err := decodeRevocation(string(k), plain)
+			found = append(found, r)
+			return err
 		})
 	})
 	return found, err

@@ -82,13 +82,26 @@ func (s *Store) load(tx *bolt.Tx, keys vault.Keys) (*vault.Books, map[vault.Name
 		}
 		grants[id] = &g
 	}
+	revoked := make(map[string]vault.Revocation, len(keys.Revocations))
+	for _, name := range keys.Revocations {
+		v, err := s.shelf(tx, bucketRevoked).get([]byte(name))
+		if err != nil {
+			return nil, nil, err
+		}
+		if v == nil {
+			continue
+		}
+		if revoked[name], err = decodeRevocation(name, v); err != nil {
+			return nil, nil, err
+		}
+	}
 	requests, err := s.loadRequests(tx, keys.Requests)
 	if err != nil {
 		return nil, nil, err
 	}
 	return vault.NewBooks(vault.Loaded{
 		Head: head, Checkpoint: checkpoint, Logs: logs,
-		Accounts: accounts, Users: users, Requests: requests, Holds: holds, Grants: grants,
+		Accounts: accounts, Users: users, Requests: requests, Holds: holds, Grants: grants, Revoked: revoked,
 		History: func(account vault.Name, from uint64, yield func(uint64, int64, []byte) bool) error {
 			return s.history(tx, account, from, yield)
 		},

@@ -201,6 +201,15 @@ func decodeHold(id vault.HoldID, v []byte) (vault.Hold, error) {
 	return h, nil
 }
 
+func decodeRevocation(name string, v []byte) (vault.Revocation, error) {
+	r := reader{b: v}
+	revocation := vault.Revocation{Name: name, At: time.UnixMicro(r.int()).UTC()}
+	if !r.done() {
+		return vault.Revocation{}, errRecord
+	}
+	return revocation, nil
+}
+
 func encodeGrant(g *vault.Grant) []byte {
 	w := fields{[]byte{formGrant}}
 	w.text(g.Grantor)

@@ -42,6 +42,7 @@ func Run(t *testing.T, place func(t *testing.T) Place) {
 		"Holds":               testHolds,
 		"HoldsExpire":         testHoldsExpire,
 		"Limits":              testLimits,
+		"Certificates":        testCertificates,
 		"Linearizable":        testLinearizable,
 		"SignerRefusesFork":   testSignerRefusesFork,
 	} {
