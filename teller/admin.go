@@ -220,8 +220,12 @@ var administration = []Operation{
 		},
 	},
 	{
-		Name:       atm.CertList,
-		Help:       "Lists the client certificates that were issued, and which of them are revoked.",
+		Name: atm.CertList,
+		Help: "Lists the client certificates that were issued, and which of them are revoked, in order of serial number; " +
+			"next is the cursor of the page after it, empty at the end. Those that ended long ago are not in it.",
+		Params: []Param{
+			{Name: "cursor", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "Where the page begins: next of the page before."},
+		},
 		Structured: true,
 		rule:       listCertificates,
 	},

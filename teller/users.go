@@ -146,7 +146,7 @@ func revokeCertificate(_ context.Context, _ *Teller, in *input) (vault.Rule, err
 	return vault.Revoke{Name: "cert:" + serial.Text(16)}, nil
 }
 
-func listCertificates(ctx context.Context, t *Teller, _ *input) (vault.Rule, error) {
+func listCertificates(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 	all, err := t.cfg.Store.Certificates(ctx)
 	if err != nil {
 		return nil, err
@@ -155,8 +155,19 @@ func listCertificates(ctx context.Context, t *Teller, _ *input) (vault.Rule, err
 	if err != nil {
 		return nil, err
 	}
-	certificates := make([]atm.Record, len(all))
-	for i, c := range all {
+	start, _ := slices.BinarySearchFunc(all, in.args[0].Text, func(c vault.Certificate, after string) int {
+		if c.Serial <= after {
+			return -1
+		}
+		return 1
+	})
+	page, next := all[start:], ""
+	if len(page) > listMost {
+		page = page[:listMost]
+		next = page[listMost-1].Serial
+	}
+	certificates := make([]atm.Record, len(page))
+	for i, c := range page {
 		_, is := revoked["cert:"+c.Serial]
 		certificates[i] = atm.Record{
 			{Name: "serial", Value: c.Serial},
@@ -165,7 +176,10 @@ func listCertificates(ctx context.Context, t *Teller, _ *input) (vault.Rule, err
 			{Name: "revoked", Value: is},
 		}
 	}
-	return vault.Report{Result: certificates}, nil
+	return vault.Report{Result: atm.Record{
+		{Name: "certificates", Value: certificates},
+		{Name: "next", Value: next},
+	}}, nil
 }
 
 // revoked are the revocations by name.

@@ -49,7 +49,9 @@ type Store interface {
 	// Users returns everybody the house knows, in order of subject.
 	Users(ctx context.Context) ([]User, error)
 
-	// Certificates returns those that were issued, in order of serial number.
+	// Certificates returns those that were issued, in order of serial number. Of
+	// those that ended more than a day ago some may be missing, and most are when
+	// there are many.
 	Certificates(ctx context.Context) ([]Certificate, error)
 
 	// Revocations returns everything that was revoked, in order of name.

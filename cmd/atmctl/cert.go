@@ -69,11 +69,10 @@ known keeps theirs, a new user is a customer and a new service a service.`,
 		&cobra.Command{
 			Use: "list", Short: "List client certificates that were issued", Args: exit.Args(cobra.NoArgs),
 			RunE: func(cmd *cobra.Command, _ []string) error {
-				result, err := p.call(cmd.Context(), string(atm.CertList))
+				list, err := p.pages(cmd.Context(), atm.CertList, "certificates")
 				if err != nil {
 					return err
 				}
-				list, _ := result.([]any)
 				return p.print([]string{"serial", "subject", "not_after", "revoked"}, list)
 			},
 		},

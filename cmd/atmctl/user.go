@@ -146,17 +146,25 @@ func (p *program) addUser(ctx context.Context, u newUser) error {
 var userColumns = []string{"subject", "roles", "disabled", "password"}
 
 func (p *program) userList(ctx context.Context) error {
-	var users []any
+	users, err := p.pages(ctx, atm.UserList, "users")
+	if err != nil {
+		return err
+	}
+	return p.print(userColumns, users)
+}
+
+// pages calls a method that lists something page by page, and returns all of it.
+func (p *program) pages(ctx context.Context, op atm.Operation, name string) (all []any, err error) {
 	for cursor := ""; ; {
-		result, err := p.call(ctx, string(atm.UserList), cursor)
+		result, err := p.call(ctx, string(op), cursor)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		page, _ := result.(map[string]any)
-		items, _ := page["users"].([]any)
-		users = append(users, items...)
+		items, _ := page[name].([]any)
+		all = append(all, items...)
 		if cursor, _ = page["next"].(string); cursor == "" {
-			return p.print(userColumns, users)
+			return all, nil
 		}
 	}
 }

@@ -347,24 +347,3 @@ func (s *Store) Revocations(context.Context) (found []vault.Revocation, err erro
 	})
 	return found, err
 }
-
-// Certificates implements vault.Store.
-func (s *Store) Certificates(context.Context) (found []vault.Certificate, err error) {
-	err = s.db.View(func(tx *bolt.Tx) error {
-		shelf := s.shelf(tx, bucketIssued)
-		return shelf.bucket.ForEach(func(k, v []byte) error {
-			plain, err := shelf.open(k, v)
-			if err != nil {
-				return err
-			}
-			r := reader{b: plain}
-			c := vault.Certificate{Serial: string(k), Subject: r.text(), NotAfter: time.Unix(r.int(), 0).UTC()}
-			if !r.done() {
-				return errRecord
-			}
-			found = append(found, c)
-			return nil
-		})
-	})
-	return found, err
-}

@@ -198,14 +198,8 @@ func (s *Store) write(tx *bolt.Tx, now time.Time, c *vault.Changes, spines map[v
 			return err
 		}
 	}
-	issued := s.shelf(tx, bucketIssued)
-	for _, cert := range c.Issued {
-		var w fields
-		w.text(cert.Subject)
-		w.int(cert.NotAfter.Unix())
-		if err := issued.put([]byte(cert.Serial), w.b); err != nil {
-			return err
-		}
+	if err := s.writeIssued(tx, now, c.Issued); err != nil {
+		return err
 	}
 	grants := s.shelf(tx, bucketGrants)
 	for i := range c.Grants {

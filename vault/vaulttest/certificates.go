@@ -1,6 +1,8 @@
 package vaulttest
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"testing"
 	"time"
 
@@ -60,5 +62,46 @@ func testCertificates(t *testing.T, p Place) {
 	issued, err := store.Certificates(t.Context())
 	if err != nil || len(issued) != 8 {
 		t.Errorf("%d were issued, %v", len(issued), err)
+	}
+}
+
+// testCertificatesEnd renews a certificate of five minutes for a month: what is
+// over does not pile up, and nothing that is good is forgotten.
+func testCertificatesEnd(t *testing.T, p Place) {
+	const life, long, at = 5 * time.Minute, 20, 600
+	store := p.Open(t)
+	now := time.Now().UTC()
+	l := NewLedger(t, vault.Config{Store: store, Now: func() time.Time { return now }})
+	issue := func(life time.Duration) {
+		serial := make([]byte, 16)
+		rand.Read(serial)
+		c := vault.Certificate{Serial: hex.EncodeToString(serial), Subject: "service:a", NotAfter: now.Add(life).Truncate(time.Second)}
+		must(t, l, op(atm.CertIssue, vault.Enrol{Subject: c.Subject, Default: atm.Service, Certificate: &c, Result: ""}))
+	}
+	for range long {
+		issue(365 * 24 * time.Hour)
+	}
+	for range at {
+		now = now.Add(30 * 24 * time.Hour / at)
+		issue(life)
+	}
+	issued, err := store.Certificates(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, listed := 0, 0
+	for _, c := range issued {
+		if c.NotAfter.After(now.Add(life)) {
+			good++
+		}
+		if !c.NotAfter.Before(now.Add(-24 * time.Hour)) {
+			listed++
+		}
+	}
+	if good != long {
+		t.Errorf("%d of %d certificates that are good are listed", good, long)
+	}
+	if len(issued) > 2*listed {
+		t.Errorf("%d certificates are kept, of which %d are to be listed", len(issued), listed)
 	}
 }

@@ -43,6 +43,7 @@ func Run(t *testing.T, place func(t *testing.T) Place) {
 		"HoldsExpire":         testHoldsExpire,
 		"Limits":              testLimits,
 		"Certificates":        testCertificates,
+		"CertificatesEnd":     testCertificatesEnd,
 		"Linearizable":        testLinearizable,
 		"SignerRefusesFork":   testSignerRefusesFork,
 	} {

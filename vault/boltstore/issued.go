@@ -1,0 +1,96 @@
+package boltstore
+
+import (
+	"bytes"
+	"context"
+	"time"
+
+	"example.com/atm/vault"
+	bolt "go.etcd.io/bbolt"
+)
+
+const (
+	// issuedKept is how long a certificate is listed after its end.
+	issuedKept = 24 * time.Hour
+
+	// sweptPerIssued is how many certificates are looked at for each new one,
+	// and swept away if they are over. Of those that are stored about one in so
+	// many is then over, however short their lives.
+	sweptPerIssued = 8
+)
+
+// Certificates implements vault.Store.
+func (s *Store) Certificates(context.Context) (found []vault.Certificate, err error) {
+	err = s.db.View(func(tx *bolt.Tx) error {
+		shelf := s.shelf(tx, bucketIssued)
+		return shelf.bucket.ForEach(func(k, v []byte) error {
+			c, err := shelf.certificate(k, v)
+			found = append(found, c)
+			return err
+		})
+	})
+	return found, err
+}
+
+// writeIssued stores certificates, and sweeps others away.
+func (s *Store) writeIssued(tx *bolt.Tx, now time.Time, list []vault.Certificate) error {
+	shelf := s.shelf(tx, bucketIssued)
+	for i := range list {
+		c := &list[i]
+		if err := shelf.put([]byte(c.Serial), encodeCertificate(c)); err != nil {
+			return err
+		}
+		if err := shelf.sweep([]byte(c.Serial), now.Add(-issuedKept)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sweep looks at the certificates after one, whose serial number is random, and
+// removes those that ended before an instant.
+func (s shelf) sweep(after []byte, before time.Time) error {
+	var over [][]byte
+	c := s.bucket.Cursor()
+	c.Seek(after)
+	for range sweptPerIssued {
+		k, v := c.Next()
+		if k == nil {
+			k, v = c.First()
+		}
+		cert, err := s.certificate(k, v)
+		if err != nil {
+			return err
+		}
+		if cert.NotAfter.Before(before) {
+			over = append(over, bytes.Clone(k))
+		}
+	}
+	for _, k := range over { // some twice, when there are few
+		if err := s.bucket.Delete(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// certificate opens the record of a certificate.
+func (s shelf) certificate(k, sealed []byte) (vault.Certificate, error) {
+	v, err := s.open(k, sealed)
+	if err != nil {
+		return vault.Certificate{}, err
+	}
+	r := reader{b: v}
+	c := vault.Certificate{Serial: string(k), Subject: r.text(), NotAfter: time.Unix(r.int(), 0).UTC()}
+	if !r.done() {
+		return vault.Certificate{}, errRecord
+	}
+	return c, nil
+}
+
+func encodeCertificate(c *vault.Certificate) []byte {
+	var w fields
+	w.text(c.Subject)
+	w.int(c.NotAfter.Unix())
+	return w.b
+}
