@@ -23,6 +23,9 @@ func InFolder(dir string) Files {
 	}
 }
 
+// Folder is where the certificate lies.
+func (f Files) Folder() string { return filepath.Dir(f.Cert) }
+
 // Trusting is what a client trusts the server by alone, for who signs in by
 // other means than a certificate.
 func Trusting(ca string) (*tls.Config, error) {
@@ -36,6 +39,10 @@ func Trusting(ca string) (*tls.Config, error) {
 	}
 	return &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots}, nil
 }
+
+// pairTries bounds how often a certificate and a key that do not match are
+// read.
+const pairTries = 3
 
 // TLS reads the credentials. A key that others may read is refused.
 func (f Files) TLS() (*tls.Config, error) {
@@ -51,6 +58,9 @@ func (f Files) TLS() (*tls.Config, error) {
 		return nil, fmt.Errorf("%s may be read by others (mode %04o); chmod 600 it", f.Key, info.Mode().Perm())
 	}
 	cert, err := tls.LoadX509KeyPair(f.Cert, f.Key)
+	for try := 1; err != nil && try < pairTries; try++ { // they may have been replaced just between
+		cert, err = tls.LoadX509KeyPair(f.Cert, f.Key)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s and its key: %w", f.Cert, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"example.com/atm"
@@ -27,8 +28,9 @@ func (p *program) renewCommand() *cobra.Command {
 sign in by it and get another one, as long as it, over a key that is made here. Before
 that nothing is done, so it can be run as often as one likes, by a timer for example.
 
-The key is replaced a moment before the certificate. A service that reads both in
-between finds that they do not belong together, and has to read them again.`,
+client.crt and client.key change at once: they become links into a folder, and which
+one is changed by one rename. A service that reads the one before it and the other
+after it finds that they do not belong together, and has to read them again.`,
 		Args: exit.Args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if dir == "" {
@@ -42,13 +44,7 @@ between finds that they do not belong together, and has to read them again.`,
 	return renew
 }
 
-// nextSuffix marks files that are about to take the place of others.
-const nextSuffix = ".next"
-
 func (p *program) renew(ctx context.Context, files client.Files, force bool) error {
-	if err := settleRenewal(files); err != nil {
-		return err
-	}
 	text, err := os.ReadFile(files.Cert)
 	if err != nil {
 		return &exit.Error{Code: exit.NotAuthenticated, Err: err}
@@ -73,23 +69,10 @@ func (p *program) renew(ctx context.Context, files client.Files, force bool) err
 	if err != nil {
 		return err
 	}
-	for _, file := range []struct {
-		path string
-		text []byte
-		perm fs.FileMode
-	}{
-		{files.Key + nextSuffix, text, 0o600},
-		{files.Cert + nextSuffix, []byte(record.certificate), 0o644},
-		{files.CA, []byte(record.authority), 0o644},
-	} {
-		if err := durable.WriteFile(file.path, file.text, file.perm); err != nil {
-			return err
-		}
-	}
-	if err := os.Rename(files.Key+nextSuffix, files.Key); err != nil {
+	if err := durable.WriteFile(files.CA, []byte(record.authority), 0o644); err != nil {
 		return err
 	}
-	if err := settleRenewal(files); err != nil {
+	if err := replacePair(files, []byte(record.certificate), text); err != nil {
 		return err
 	}
 	return p.tell(map[string]any{"renewed": true, "not_after": record.notAfter}, "renewed: the certificate is good until %s\n", record.notAfter)
@@ -119,26 +102,92 @@ func (p *program) renewed(ctx context.Context, files client.Files, key crypto.Si
 	return r, nil
 }
 
-// settleRenewal completes a renewal that was interrupted after the key had taken
-// its place, and drops one that was interrupted before.
-func settleRenewal(files client.Files) error {
-	cert, key := files.Cert+nextSuffix, files.Key+nextSuffix
-	_, err := os.Lstat(key)
-	switch {
-	case err == nil:
-		err = errors.Join(os.Remove(key), ignoreMissing(os.Remove(cert)))
-	case errors.Is(err, fs.ErrNotExist):
-		err = ignoreMissing(os.Rename(cert, files.Cert))
-	}
+const (
+	currentPair = ".current" // the link to the folder of the pair that is in use
+	pairPrefix  = ".pair-"   // of such folders
+)
+
+// replacePair puts a certificate and its key in the place of those in a folder,
+// both in one step, which a crash finds done or not done. For that the files
+// are links through currentPair, and become so the first time, one after the
+// other, without a change of what they lead to.
+func replacePair(files client.Files, cert, key []byte) error {
+	folder := files.Folder()
+	next, err := writePair(files, cert, key)
 	if err != nil {
 		return err
 	}
-	return durable.SyncDir(filepath.Dir(files.Cert))
+	if !isLink(files.Cert) || !isLink(files.Key) {
+		oldCert, err := os.ReadFile(files.Cert)
+		if err != nil {
+			return err
+		}
+		oldKey, err := durable.ReadSecret(files.Key)
+		if err != nil {
+			return err
+		}
+		now, err := writePair(files, oldCert, oldKey)
+		if err != nil {
+			return err
+		}
+		if err := link(now, filepath.Join(folder, currentPair)); err != nil {
+			return err
+		}
+		for _, file := range []string{files.Cert, files.Key} {
+			if err := link(filepath.Join(currentPair, filepath.Base(file)), file); err != nil {
+				return err
+			}
+		}
+	}
+	if err := link(next, filepath.Join(folder, currentPair)); err != nil {
+		return err
+	}
+	return removePairs(folder, next)
 }
 
-func ignoreMissing(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+// writePair writes a pair into a new folder beside files and returns the name
+// of that.
+func writePair(files client.Files, cert, key []byte) (name string, err error) {
+	folder, err := os.MkdirTemp(files.Folder(), pairPrefix) // mode 0700
+	if err != nil {
+		return "", err
 	}
-	return err
+	err = errors.Join(
+		durable.WriteFile(filepath.Join(folder, filepath.Base(files.Key)), key, 0o600),
+		durable.WriteFile(filepath.Join(folder, filepath.Base(files.Cert)), cert, 0o644),
+		durable.SyncDir(filepath.Dir(folder)))
+	return filepath.Base(folder), err
+}
+
+// link makes path a link to target, in place of what is there.
+func link(target, path string) error {
+	temporary := path + ".new"
+	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Symlink(target, temporary); err != nil {
+		return err
+	}
+	return errors.Join(os.Rename(temporary, path), durable.SyncDir(filepath.Dir(path)))
+}
+
+func isLink(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode()&fs.ModeSymlink != 0
+}
+
+// removePairs removes the folders of all pairs but one: their keys are of no
+// use any more.
+func removePairs(folder, kept string) error {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), pairPrefix) && entry.Name() != kept {
+			errs = append(errs, os.RemoveAll(filepath.Join(folder, entry.Name())))
+		}
+	}
+	return errors.Join(append(errs, durable.SyncDir(folder))...)
 }
