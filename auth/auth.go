@@ -303,8 +303,12 @@ func (a *Authenticator) certificate(chain []*x509.Certificate, remote string) (*
 	if !known {
 		return nil, &Error{"certificate of nobody known"}
 	}
-	// Certificates are dated back a little, for clocks that are slow.
-	issued := leaf.NotBefore.Add(a.cfg.Backdate)
+	// Ours are dated back a little, for clocks that are slow. Of others nobody
+	// knows whether they are.
+	issued := leaf.NotBefore
+	if own {
+		issued = issued.Add(a.cfg.Backdate)
+	}
 	if a.cfg.Directory.isRevoked("cert:"+leaf.SerialNumber.Text(16), subject, issued) {
 		return nil, &Error{"certificate revoked"}
 	}

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"errors"
 	"math/big"
 	"net/http"
@@ -125,6 +126,43 @@ func TestIdentity(t *testing.T) {
 	}
 	if got := auth.Identity(domain, "user:demo").String(); got != "spiffe://atm.example/user/demo" {
 		t.Errorf("identity %s", got)
+	}
+}
+
+// TestIdentityAsWritten has names that url.URL writes as others.
+func TestIdentityAsWritten(t *testing.T) {
+	for _, uri := range []string{"spiffe://atm.example/user/demo#", "SPIFFE://atm.example/user/demo"} {
+		value, err := asn1.Marshal([]asn1.RawValue{{Class: asn1.ClassContextSpecific, Tag: 6, Bytes: []byte(uri)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cert := certificate(t, time.Hour)
+		cert.Extensions = append(cert.Extensions[:0], pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: value})
+		if caller, _, err := authenticator(nil).Authenticate(request(cert)); err == nil {
+			t.Errorf("%s is %s", uri, caller.Subject)
+		}
+	}
+}
+
+// TestForeignRevoked revokes everything of somebody whose certificate another
+// authority issued: that is not dated back as ours are.
+func TestForeignRevoked(t *testing.T) {
+	d, mappings := directory(), &auth.Mappings{}
+	if err := mappings.Update([]auth.Mapping{{Subject: "user:demo", DNS: "demo"}}); err != nil {
+		t.Fatal(err)
+	}
+	unknown := func([]*x509.Certificate, time.Time) error { return errors.New("unknown authority") }
+	known := func([]*x509.Certificate, time.Time) error { return nil }
+	a := auth.New(auth.Config{
+		TrustDomain: domain, Directory: d, VerifyChain: unknown, VerifyForeign: known, Mappings: mappings, Backdate: 2 * time.Hour,
+	})
+	cert := certificate(t, time.Hour)
+	if _, _, err := a.Authenticate(request(cert)); err != nil {
+		t.Fatal(err)
+	}
+	d.Revoke(map[string]time.Time{"subject:user:demo": time.Now()})
+	if caller, _, err := a.Authenticate(request(cert)); err == nil {
+		t.Errorf("a certificate of an hour ago is %s", caller.Subject)
 	}
 }
 

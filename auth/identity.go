@@ -2,6 +2,7 @@ package auth
 
 import (
 	"crypto/x509"
+	"encoding/asn1"
 	"net/url"
 	"strings"
 
@@ -19,7 +20,8 @@ func Identity(domain, subject string) *url.URL {
 // common name and every other kind of name never count, and a certificate
 // with two URIs names nobody (SPIFFE X.509-SVID, section 2).
 func identity(leaf *x509.Certificate, domain string) (string, error) {
-	switch len(leaf.URIs) {
+	names := uris(leaf)
+	switch len(names) {
 	case 0:
 		return "", &Error{"certificate without an identity"}
 	case 1:
@@ -27,8 +29,8 @@ func identity(leaf *x509.Certificate, domain string) (string, error) {
 		return "", &Error{"certificate with two identities"}
 	}
 	// The text is compared, not its parts: an identity has one spelling, and
-	// escapes, ports, user information or a query are not in it.
-	rest, ours := strings.CutPrefix(leaf.URIs[0].String(), "spiffe://"+domain+"/")
+	// escapes, ports, user information, a query or a fragment are not in it.
+	rest, ours := strings.CutPrefix(names[0], "spiffe://"+domain+"/")
 	if !ours {
 		return "", &Error{"certificate of another trust domain"}
 	}
@@ -38,4 +40,32 @@ func identity(leaf *x509.Certificate, domain string) (string, error) {
 		return "", &Error{"certificate with a malformed identity"}
 	}
 	return subject, nil
+}
+
+// uriName is the tag of a URI among the alternative names of a certificate, and
+// alternativeNames is their extension (RFC 5280, section 4.2.1.6).
+const uriName = 6
+
+var alternativeNames = asn1.ObjectIdentifier{2, 5, 29, 17}
+
+// uris are the URI names of a certificate as they are written. crypto/x509
+// gives them as url.URL, which has lost an empty fragment and the case of the
+// scheme.
+func uris(leaf *x509.Certificate) []string {
+	var list []string
+	for _, extension := range leaf.Extensions {
+		if !extension.Id.Equal(alternativeNames) {
+			continue
+		}
+		var names []asn1.RawValue
+		if _, err := asn1.Unmarshal(extension.Value, &names); err != nil {
+			return nil // crypto/x509 has parsed it, so this does not happen
+		}
+		for _, name := range names {
+			if name.Class == asn1.ClassContextSpecific && name.Tag == uriName {
+				list = append(list, string(name.Bytes))
+			}
+		}
+	}
+	return list
 }

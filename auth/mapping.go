@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"sync/atomic"
 
@@ -55,7 +54,7 @@ func (m *Mapping) check() error {
 func (m *Mapping) fits(leaf *x509.Certificate) bool {
 	switch {
 	case m.URI != "":
-		return slices.ContainsFunc(leaf.URIs, func(u *url.URL) bool { return u.String() == m.URI })
+		return slices.Contains(uris(leaf), m.URI)
 	case m.DNS != "":
 		return slices.Contains(leaf.DNSNames, m.DNS)
 	case m.Email != "":

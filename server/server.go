@@ -149,6 +149,9 @@ func New(cfg Config) (*Server, error) {
 		ErrorLog:          slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
 		ConnState:         s.states.note,
 		ConnContext:       withWire,
+
+		// OPTIONS * is answered as any other method that we do not have.
+		DisableGeneralOptionsHandler: true,
 	}
 	return s, nil
 }

@@ -58,7 +58,7 @@ func (s *Server) tokenRequest(w http.ResponseWriter, r *http.Request) (*atm.Call
 		xmlrpc.Decline(w, http.StatusForbidden, "Requests from other sites' pages are refused.")
 		return nil, nil
 	}
-	if r.Header.Get("Authorization") == "" && (r.TLS == nil || len(r.TLS.PeerCertificates) == 0) {
+	if len(r.Header.Values("Authorization")) == 0 && (r.TLS == nil || len(r.TLS.PeerCertificates) == 0) {
 		values := form(w, r)
 		if values == nil {
 			return nil, nil

@@ -144,6 +144,13 @@ func (c *Command) decide(b *Books) (atm.Status, error) {
 // answer finds the status dict for c, and the entry it was first given in
 // when c is a replay.
 func (c *Command) answer(b *Books) (atm.Status, *Remembered, error) {
+	// Whoever acts under a grant has one subject under all grants of the same
+	// grantor, but is not shown under one what was answered under another.
+	if r, granted := c.Rule.(Granted); granted {
+		if _, allowed := r.allowed(b); !allowed {
+			return notGranted, nil, nil
+		}
+	}
 	if c.idempotent() {
 		if first, seen := b.requests[c.Request.Key]; seen {
 			return c.replay(b, first)

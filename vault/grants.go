@@ -76,13 +76,22 @@ type Granted struct {
 // Grants names the grants the rule needs.
 func (r Granted) Grants() []string { return []string{r.Grant} }
 
+// allowed returns the grant, if it is one for what the rule does.
+func (r Granted) allowed(b *Books) (Grant, bool) {
+	g, known := b.Grant(r.Grant)
+	account, _ := r.Spends()
+	return g, known && g.Grantee == r.Grantee && b.Now.Before(g.Expires) && slices.Contains(g.Accounts, account) && slices.Contains(g.Operations, r.Operation)
+}
+
+var notGranted = refuse(atm.PermissionDenied, "You may not do this")
+
 // Decide implements Rule.
 func (r Granted) Decide(b *Books) atm.Status {
-	g, known := b.Grant(r.Grant)
-	account, amount := r.Spends()
+	g, allowed := r.allowed(b)
+	_, amount := r.Spends()
 	switch {
-	case !known || g.Grantee != r.Grantee || !b.Now.Before(g.Expires) || !slices.Contains(g.Accounts, account) || !slices.Contains(g.Operations, r.Operation):
-		return refuse(atm.PermissionDenied, "You may not do this")
+	case !allowed:
+		return notGranted
 	case amount > g.Cap-g.Spent:
 		return refuse(atm.GrantExceeded, "The grant has "+(g.Cap-g.Spent).String()+" left")
 	}

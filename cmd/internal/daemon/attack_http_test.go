@@ -73,6 +73,7 @@ func (a *arena) attackHTTP(t *testing.T) {
 		raw("large headers", head+length+"X: "+strings.Repeat("x", 40<<10)+"\r\n\r\n"+body, 431),
 		raw("5,000 headers", head+length+strings.Repeat("X: x\r\n", 5000)+"\r\n"+body, 431),
 		raw("a long target", "POST /"+strings.Repeat("x", 40<<10)+" HTTP/1.1\r\nHost: localhost\r\n"+length+"\r\n"+body, 431),
+		raw("OPTIONS of everything", "OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 404),
 		raw("TRACE", "TRACE / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 405),
 		raw("CONNECT", "CONNECT localhost:22 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 404),
 		raw("PUT", strings.Replace(head, "POST", "PUT", 1)+length+"\r\n"+body, 405),

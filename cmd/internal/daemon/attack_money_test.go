@@ -149,6 +149,18 @@ func (a *arena) attackGrants(t *testing.T) {
 	grant := must(t)(a.client(t, a.alice).Call(t.Context(), "admin.grant.create", 200, "withdraw inquiry", "20.00", "service:billing", 600))
 	token, _ := grant.Result.(map[string]any)["token"].(string)
 	bearer := []string{"Authorization: Bearer " + token}
+	// What was answered under one grant is not shown under another.
+	must(t)(a.client(t, a.till).Deposit(t.Context(), 200, 1, "for the grant"))
+	first := a.address(t.Name() + " " + harmless)
+	if _, answer := a.exchange(t, first, nil, (&attack{header: bearer, body: call("withdraw", "200", "0.01", "once")}).bytes()); codeIn(answer) != "OK" {
+		t.Fatal(answer)
+	}
+	look := must(t)(a.client(t, a.alice).Call(t.Context(), "admin.grant.create", 200, "inquiry", "1.00", "service:billing", 600))
+	other, _ := look.Result.(map[string]any)["token"].(string)
+	a.run(t, []attack{{
+		name: "the answer of another grant", header: []string{"Authorization: Bearer " + other},
+		body: call("withdraw", "200", "0.01", "once"), want: 200, says: "PERMISSION_DENIED",
+	}})
 	a.run(t, []attack{
 		{name: "more than its cap", header: bearer, body: call("withdraw", "200", "20.01"), want: 200, says: "GRANT_EXCEEDED"},
 		{name: "another account", header: bearer, body: call("withdraw", "100", "1"), want: 200, says: "PERMISSION_DENIED"},
