@@ -279,10 +279,27 @@ func statement(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 	if refusal != nil {
 		return refusal, nil
 	}
+	// What is not the caller's is not read ahead: it would take longer than an
+	// account that does not exist.
+	if in.reach != atm.Everywhere {
+		if owned, err := t.owns(ctx, in.caller.Subject, account); err != nil || !owned {
+			return r, err
+		}
+	}
 	err := r.Prepare(func(n vault.Name, from uint64, yield func(uint64, int64, []byte) bool) error {
 		return t.cfg.Store.History(ctx, n, from, yield)
 	})
 	return r, err
+}
+
+// owns reports whether an account with a number is subject's at the moment.
+func (t *Teller) owns(ctx context.Context, subject string, account vault.Name) (bool, error) {
+	id, customers := atm.ParseAccountID(string(account))
+	if !customers {
+		return false, nil
+	}
+	found, err := t.cfg.Store.Accounts(ctx, uint64(id)-1, 1)
+	return err == nil && len(found) == 1 && found[0].Name == account && found[0].Owner == subject, err
 }
 
 const statementDefault = 50

@@ -142,16 +142,8 @@ func (t *Teller) concerns(ctx context.Context, entry *audit.Entry, subject strin
 		return true, nil
 	}
 	for _, change := range entry.State {
-		id, customers := atm.ParseAccountID(change.Account)
-		if !customers {
-			continue
-		}
-		found, err := t.cfg.Store.Accounts(ctx, uint64(id)-1, 1)
-		if err != nil {
-			return false, err
-		}
-		if len(found) == 1 && string(found[0].Name) == change.Account && found[0].Owner == subject {
-			return true, nil
+		if owned, err := t.owns(ctx, subject, vault.Name(change.Account)); err != nil || owned {
+			return owned, err
 		}
 	}
 	return false, nil
