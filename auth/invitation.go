@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"time"
 
@@ -29,18 +28,10 @@ const invitationType = "atm-invitation+jwt"
 
 // Invite returns the code of an invitation.
 func (t *Tokens) Invite(i Invitation) (code string, err error) {
-	key := t.keys.Load().active()
-	token := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{
+	return t.sign(invitationType, jwt.MapClaims{
 		"iss": t.issuer, "aud": t.issuer + "/enroll", "sub": i.Subject, "jti": i.ID,
 		"iat": i.Issued.Unix(), "exp": i.Expires.Unix(), "roles": i.Roles, "life": int64(i.Life / time.Second),
 	})
-	token.Header["typ"], token.Header["kid"] = invitationType, key.kid
-	text, err := token.SigningString()
-	if err != nil {
-		return "", err
-	}
-	signature, err := key.sign(text)
-	return text + "." + base64.RawURLEncoding.EncodeToString(signature), err
 }
 
 // Invited returns the invitation of a code that is good now; an *Error

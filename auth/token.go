@@ -112,16 +112,25 @@ func (t *Tokens) issue(subject, scope string, life time.Duration, more jwt.MapCl
 		"iat": now.Unix(), "exp": issued.Expires.Unix(), "jti": issued.ID, "scope": scope,
 	}
 	maps.Copy(all, more)
+	var err error
+	issued.Text, err = t.sign(accessType, all)
+	return issued, err
+}
+
+// accessType is the type of access tokens (RFC 9068, section 2.1).
+const accessType = "at+jwt"
+
+// sign makes a JWT of this type, by the active key.
+func (t *Tokens) sign(typ string, all jwt.MapClaims) (string, error) {
 	key := t.keys.Load().active()
 	token := jwt.NewWithClaims(jwt.SigningMethodES256, all)
-	token.Header["typ"], token.Header["kid"] = "at+jwt", key.kid
+	token.Header["typ"], token.Header["kid"] = typ, key.kid
 	text, err := token.SigningString()
 	if err != nil {
-		return Token{}, err
+		return "", err
 	}
 	signature, err := key.sign(text)
-	issued.Text = text + "." + base64.RawURLEncoding.EncodeToString(signature)
-	return issued, err
+	return text + "." + base64.RawURLEncoding.EncodeToString(signature), err
 }
 
 // claims are what a good token says.
@@ -174,7 +183,7 @@ var errToken = &Error{"malformed token"}
 
 // parse checks form and signature of a token, whatever the time.
 func (t *Tokens) parse(text string) (*claims, error) {
-	key, payload, err := t.signed(text, "at+jwt")
+	key, payload, err := t.signed(text, accessType)
 	if err != nil {
 		return nil, err
 	}

@@ -2,9 +2,9 @@
 // the server.
 //
 // A root, whose key can be kept elsewhere, signs one authority for servers and
-// another for clients, so that neither can speak for the other. A certificate carries what it is for and nothing
-// that its holder asked for but the public key. Keys are ECDSA P-256 unless a
-// client brings its own.
+// another for clients, so that neither can speak for the other. A certificate
+// carries what it is for and nothing that its holder asked for but the public
+// key. Keys are ECDSA P-256 unless a client brings its own.
 package certs
 
 import (

@@ -77,7 +77,7 @@ func newForeignAuthority(t *testing.T) *foreignAuthority {
 	return f
 }
 
-// printable and utf8Name are names that print alike.
+// oneName is a distinguished name in a string of this kind: they print alike.
 func oneName(t *testing.T, tag int) []byte {
 	t.Helper()
 	der, err := asn1.Marshal([][]struct {
@@ -233,12 +233,12 @@ func (a *arena) attackCertificates(t *testing.T) {
 			t.Errorf("answered %d %s", code, answer)
 		}
 	})
-	t.Run("revoked on an open connection", func(t *testing.T) { a.attackWithRevoked(t, demo) })
+	t.Run("revoked on an open connection", a.attackWithRevoked)
 	t.Run("a session that is resumed", a.attackByResumption)
 }
 
 // attackWithRevoked has a certificate revoked while its connection is open.
-func (a *arena) attackWithRevoked(t *testing.T, _ string) {
+func (a *arena) attackWithRevoked(t *testing.T) {
 	rita := a.of(t, "/user/rita")
 	from := a.address(t.Name())
 	conn, err := a.dial(t, from, rita)

@@ -53,8 +53,9 @@ type arena struct {
 	names map[string]string // guarded by mu; attacks by the address that they come from
 }
 
-// account 100 is demo's and holds $1000, 200 is alice's and holds $50, 300 is
-// mallory's and holds $5, and of alice $10 are held.
+// newArena starts the server. Account 100 is demo's and holds $1000, 200 is
+// alice's and holds $60, of which $10 are set aside, 300 is mallory's and holds
+// $5.
 func newArena(t *testing.T) *arena {
 	t.Helper()
 	a := &arena{foreign: newForeignAuthority(t), names: make(map[string]string)}

@@ -99,6 +99,21 @@ func TestCertificateAndHeader(t *testing.T) {
 	}
 }
 
+// TestNonceTTL answers a challenge that is over by then: the client is told that
+// only the nonce was at fault.
+func TestNonceTTL(t *testing.T) {
+	h := start(t, func(o *daemon.Options) { o.NonceTTL = time.Nanosecond })
+	withAlice(t, h)
+	nobody := h.tls(t, "demo")
+	nobody.GetClientCertificate = nil
+	c := httpClient(t, nobody)
+	challenge, _ := h.post(t, c, call("inquiry", "200"), nil)
+	resp, _ := h.post(t, c, call("inquiry", "200"), func(r *http.Request) { r.Header.Set("Authorization", digestOf(t, challenge, 1)) })
+	if resp.StatusCode != 401 || !strings.Contains(resp.Header.Get("WWW-Authenticate"), "stale=true") {
+		t.Errorf("%s %s", resp.Status, resp.Header.Get("WWW-Authenticate"))
+	}
+}
+
 // TestThrottled fails too often: 429 with Retry-After, while a certificate from
 // the same address works, and the user from another one.
 func TestThrottled(t *testing.T) {

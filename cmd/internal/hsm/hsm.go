@@ -31,7 +31,6 @@ func Open(text string) (crypto.Signer, io.Closer, error) {
 	if _, inURI := u.GetQueryAttribute("pin-value", false); inURI {
 		return nil, nil, errors.New("the URI of the key has pin-value: name a file with pin-source")
 	}
-	// RFC 7512 has a URI there, our own configuration a path.
 	module, _ := u.GetQueryAttribute("module-path", false)
 	source, _ := u.GetQueryAttribute("pin-source", false)
 	token, _ := u.GetPathAttribute("token", false)
@@ -40,6 +39,7 @@ func Open(text string) (crypto.Signer, io.Closer, error) {
 	if module == "" || source == "" || token == "" || label == "" && id == "" {
 		return nil, nil, errors.New("the URI of the key needs token, object or id, module-path and pin-source")
 	}
+	// RFC 7512 has a URI there, most people write a path.
 	pin, err := readPIN(strings.TrimPrefix(strings.TrimPrefix(source, "file://"), "file:"))
 	if err != nil {
 		return nil, nil, err
@@ -77,10 +77,7 @@ func readPIN(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	pin := string(text)
-	for len(pin) > 0 && (pin[len(pin)-1] == '\n' || pin[len(pin)-1] == '\r') {
-		pin = pin[:len(pin)-1]
-	}
+	pin := strings.TrimRight(string(text), "\r\n")
 	if pin == "" {
 		return "", fmt.Errorf("%s holds no PIN", path)
 	}
