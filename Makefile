@@ -10,7 +10,8 @@ GO       ?= go
 TOOLS    := .tools
 FUZZTIME ?= 5m
 DEBIAN   := gcc libc6-dev python3 openssl curl ruby ruby-xmlrpc php-cli php-curl php-xmlrpc \
-            librpc-xml-perl liblwp-protocol-https-perl libxmlrpc-core-c3-dev nodejs util-linux e2fsprogs xfsprogs strace softhsm2
+            librpc-xml-perl liblwp-protocol-https-perl libxmlrpc-core-c3-dev nodejs util-linux e2fsprogs xfsprogs strace softhsm2 \
+            postgresql pgbouncer haproxy
 
 .PHONY: test lint tools soak flaws fuzz bench build requirements packages
 .DEFAULT_GOAL := test
@@ -21,7 +22,7 @@ DEBIAN   := gcc libc6-dev python3 openssl curl ruby ruby-xmlrpc php-cli php-curl
 test: requirements lint
 	cd interop && $(GO) vet ./... && $(GO) test -timeout 5m ./...
 	$(GO) vet -tags pkcs11 ./cmd/... && $(GO) test -tags pkcs11 -timeout 5m ./cmd/internal/daemon -run TestModule
-	GODEBUG=fips140=only $(GO) test -timeout 5m ./auth ./certs ./audit ./vault/boltstore
+	GODEBUG=fips140=only $(GO) test -timeout 5m ./auth ./certs ./audit ./vault/boltstore ./vault/sealing
 	$(GO) test -race -timeout 12m ./...
 
 lint: tools

@@ -26,7 +26,7 @@ type Keys struct {
 // Changes returns. They belong to one goroutine.
 type Books struct {
 	// Now is the time of the commit, in UTC, to the microsecond. The ledger
-	// sets it before it decides.
+	// sets it before it decides, when the store has no clock.
 	Now time.Time
 
 	// Head is the tree of the current audit log as it was when the
@@ -109,6 +109,10 @@ type Loaded struct {
 	Revoked    map[string]Revocation
 	History    History // of what was committed before
 
+	// Now is the time by the clock that all writers of the store share; zero when
+	// there is none.
+	Now time.Time
+
 	// Logs are the indexes in the journal at which an audit log began, the
 	// oldest first; nil for the one log that began with the journal. A journal
 	// has more than one when an audit log had to be given up (audit recover).
@@ -128,6 +132,7 @@ func NewBooks(l Loaded) *Books {
 		before:     l.Revoked,
 		granted:    make(map[string]bool),
 		history:    l.History,
+		Now:        l.Now,
 		logs:       l.Logs,
 		changed:    make(map[Name]bool),
 		enrolled:   make(map[string]bool),

@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -21,13 +22,14 @@ const (
 
 // Config is everything a Ledger needs.
 type Config struct {
-	// Store keeps the books. Required. The ledger is its only writer.
+	// Store keeps the books. Required.
 	Store Store
 
 	// Signer signs the head of the audit tree in every commit. Required.
 	Signer *audit.Signer
 
-	// Now is the clock of the commits. Optional; time.Now.
+	// Now is the clock of the commits. Optional; that of the store, or else
+	// time.Now.
 	Now func() time.Time
 
 	// Admit is asked before each commit whether there is room for it. An
@@ -83,9 +85,6 @@ func (p *pending) answer(code atm.Code, reason string) {
 
 // NewLedger returns a ledger that accepts commands. Close ends it.
 func NewLedger(cfg Config) *Ledger {
-	if cfg.Now == nil {
-		cfg.Now = time.Now
-	}
 	if cfg.Admit == nil {
 		cfg.Admit = func() error { return nil }
 	}
@@ -164,6 +163,7 @@ func (l *Ledger) Close() error {
 // Reasons of answers that no entry holds.
 const (
 	reasonStopping = "The server is stopping"
+	reasonNoRoom   = "The server cannot store anything at the moment"
 	reasonUnknown  = "The outcome is unknown: repeat the request with the same request id"
 )
 
@@ -201,7 +201,7 @@ func (l *Ledger) gather(batch []*pending) []*pending {
 func (l *Ledger) commit(batch []*pending) {
 	if err := l.cfg.Admit(); err != nil {
 		for _, p := range batch {
-			p.answer(atm.Unavailable, "The server cannot store anything at the moment")
+			p.answer(atm.Unavailable, reasonNoRoom)
 		}
 		return
 	}
@@ -212,7 +212,7 @@ func (l *Ledger) commit(batch []*pending) {
 	var users []User
 	var revoked []Revocation
 	err := l.cfg.Store.Commit(context.Background(), keys, func(b *Books) error {
-		b.Now = l.cfg.Now().UTC().Truncate(time.Microsecond)
+		b.Now = l.now(b.Now).UTC().Truncate(time.Microsecond)
 		for _, p := range batch {
 			var err error
 			if p.status, err = p.cmd.decide(b); err != nil {
@@ -225,6 +225,13 @@ func (l *Ledger) commit(batch []*pending) {
 		users, revoked = b.Changes().Users, b.Changes().Revocations
 		return nil
 	})
+	if errors.Is(err, ErrUnavailable) {
+		l.cfg.Log.Error("nothing can be committed", slog.Any("error", err))
+		for _, p := range batch {
+			p.answer(atm.Unavailable, reasonNoRoom)
+		}
+		return
+	}
 	if err != nil {
 		l.poison(err, batch)
 		return
@@ -235,6 +242,17 @@ func (l *Ledger) commit(batch []*pending) {
 	for _, p := range batch {
 		close(p.done)
 	}
+}
+
+// now is the time of a commit; shared is that by the clock of the store.
+func (l *Ledger) now(shared time.Time) time.Time {
+	switch {
+	case l.cfg.Now != nil:
+		return l.cfg.Now()
+	case !shared.IsZero():
+		return shared
+	}
+	return time.Now()
 }
 
 // poison ends the ledger. Even an error that came before the commit ends it:

@@ -10,13 +10,18 @@ import (
 // ErrLocked reports a store that another process has open.
 var ErrLocked = errors.New("in use by another process")
 
+// ErrUnavailable reports that a store can commit nothing at the moment, and that
+// nothing was changed.
+var ErrUnavailable = errors.New("the store is not available")
+
 // A Store keeps accounts, the journal and the head of the audit tree.
 //
 // Commit loads the books that keys name, calls decide, and makes every change
 // that decide left in them durable in one transaction before it returns nil.
 // It may call decide more than once, so decide must touch nothing but books.
 // If decide returns an error, Commit changes nothing and returns that error.
-// After any other error nobody knows whether the changes are durable.
+// After ErrUnavailable nothing was changed, either. After any other error nobody
+// knows whether the changes are durable.
 //
 // Signed, Logs, Entries and History see only what has been committed. Indexes
 // are those of the journal. The current audit log begins in it where Logs says

@@ -12,6 +12,7 @@ import (
 	"maps"
 	"slices"
 
+	"example.com/atm/vault/sealing"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -33,8 +34,6 @@ var ErrSealed = errors.New("a sealed value does not open")
 // ErrWrongSecret reports a vault that was sealed under another secret.
 var ErrWrongSecret = errors.New("the vault is sealed with another vault key")
 
-const dataKeyBytes = 32
-
 // A keyring seals and opens values. It does not change; rotation makes
 // another one.
 type keyring struct {
@@ -46,15 +45,15 @@ type keyring struct {
 // A dataKey is one key and the ciphers of the buckets that are derived from
 // it.
 type dataKey struct {
-	suite   suite
+	suite   sealing.Suite
 	secret  []byte
 	buckets map[string]cipher.AEAD
 }
 
-func newDataKey(s suite, secret []byte) (*dataKey, error) {
+func newDataKey(s sealing.Suite, secret []byte) (*dataKey, error) {
 	k := &dataKey{suite: s, secret: secret, buckets: make(map[string]cipher.AEAD)}
 	for _, bucket := range sealedBuckets {
-		aead, err := s.derive(secret, "atm vault bucket "+string(bucket))
+		aead, err := s.Derive(secret, "atm vault bucket "+string(bucket))
 		if err != nil {
 			return nil, err
 		}
@@ -63,7 +62,7 @@ func newDataKey(s suite, secret []byte) (*dataKey, error) {
 	return k, nil
 }
 
-const sealedOverhead = 4 + suiteOverhead
+const sealedOverhead = 4 + sealing.Overhead
 
 func associated(bucket, key []byte) []byte {
 	return append(append(append(make([]byte, 0, len(bucket)+1+len(key)), bucket...), 0), key...)
@@ -72,7 +71,7 @@ func associated(bucket, key []byte) []byte {
 // seal returns value as it is stored under key in bucket.
 func (k *keyring) seal(bucket, key, value []byte) []byte {
 	sealed := binary.BigEndian.AppendUint32(make([]byte, 0, len(value)+sealedOverhead), k.newest)
-	return sealTo(sealed, k.keys[k.newest].buckets[string(bucket)], value, associated(bucket, key))
+	return sealing.SealTo(sealed, k.keys[k.newest].buckets[string(bucket)], value, associated(bucket, key))
 }
 
 // open returns the value that was sealed under key in bucket, in memory of its
@@ -85,7 +84,7 @@ func (k *keyring) open(bucket, key, sealed []byte) ([]byte, error) {
 	if data == nil {
 		return nil, fmt.Errorf("%s, key %x: %w", bucket, key, ErrSealed)
 	}
-	value, err := openSealed(data.buckets[string(bucket)], sealed[4:], associated(bucket, key))
+	value, err := sealing.Open(data.buckets[string(bucket)], sealed[4:], associated(bucket, key))
 	if err != nil {
 		return nil, fmt.Errorf("%s, key %x: %w", bucket, key, ErrSealed)
 	}
@@ -115,8 +114,8 @@ func (s shelf) put(key, value []byte) error {
 }
 
 // wrapping returns the cipher that data keys are sealed with.
-func wrapping(s suite, secret []byte) (cipher.AEAD, error) {
-	return s.derive(secret, "atm vault wrapping key")
+func wrapping(s sealing.Suite, secret []byte) (cipher.AEAD, error) {
+	return s.Derive(secret, "atm vault wrapping key")
 }
 
 // In the bucket of data keys a key is the number of a data key and the mark of
@@ -150,7 +149,7 @@ func (k *keyring) wrap(b *bolt.Bucket, secret []byte) error {
 			return err
 		}
 		key := wrappedKey(number, mark)
-		if err := b.Put(key, sealTo([]byte{byte(data.suite)}, aead, data.secret, associated(bucketKeys, key))); err != nil {
+		if err := b.Put(key, sealing.SealTo([]byte{byte(data.suite)}, aead, data.secret, associated(bucketKeys, key))); err != nil {
 			return err
 		}
 	}
@@ -165,15 +164,15 @@ func unwrap(b *bolt.Bucket, secret []byte) (*keyring, error) {
 	}
 	k := &keyring{keys: make(map[uint32]*dataKey)}
 	err = b.ForEach(func(key, sealed []byte) error {
-		if len(key) != 12 || !bytes.Equal(key[4:], mark[:]) || len(sealed) < 1+suiteOverhead {
+		if len(key) != 12 || !bytes.Equal(key[4:], mark[:]) || len(sealed) < 1+sealing.Overhead {
 			return nil
 		}
-		of := suite(sealed[0])
+		of := sealing.Suite(sealed[0])
 		aead, err := wrapping(of, secret)
 		if err != nil {
 			return err
 		}
-		plain, err := openSealed(aead, sealed[1:], associated(bucketKeys, key))
+		plain, err := sealing.Open(aead, sealed[1:], associated(bucketKeys, key))
 		if err != nil {
 			return fmt.Errorf("data key: %w", ErrSealed)
 		}
@@ -193,9 +192,9 @@ func unwrap(b *bolt.Bucket, secret []byte) (*keyring, error) {
 
 // with returns a keyring that has a new data key as its newest.
 func (k *keyring) with() (*keyring, error) {
-	secret := make([]byte, dataKeyBytes)
+	secret := make([]byte, sealing.KeyBytes)
 	rand.Read(secret) // never fails
-	data, err := newDataKey(currentSuite(), secret)
+	data, err := newDataKey(sealing.Current(), secret)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,9 @@
-package boltstore
+// Package sealing seals values with keys that are derived from a secret, so that
+// they can lie where others read and write.
+//
+// A value opens only with the key of the purpose that it was sealed for, beside
+// the associated data that it was sealed with, and as it was.
+package sealing
 
 import (
 	"crypto/aes"
@@ -13,56 +18,66 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
-// A suite is the cipher that a data key seals with. It is stored with the key.
-type suite byte
+// A Suite is the cipher that a data key seals with. It is stored with the key.
+type Suite byte
 
+// The suites.
 const (
-	xchacha suite = 1 // XChaCha20-Poly1305
-	aesGCM  suite = 2 // AES-256-GCM, for FIPS 140
+	XChaCha Suite = 1 // XChaCha20-Poly1305
+	AESGCM  Suite = 2 // AES-256-GCM, for FIPS 140
 )
 
-// suiteOverhead is how much longer a value is when it is sealed, with either
+// Overhead is how much longer a value is when it is sealed, with either
 // suite: what is random, and a tag of 16 bytes.
-const suiteOverhead = chacha20poly1305.NonceSizeX + chacha20poly1305.Overhead
+const Overhead = chacha20poly1305.NonceSizeX + chacha20poly1305.Overhead
 
-// currentSuite is the suite of new data keys.
-func currentSuite() suite {
+// Current is the suite of new data keys.
+func Current() Suite {
 	if fips140.Enforced() {
-		return aesGCM
+		return AESGCM
 	}
-	return xchacha
+	return XChaCha
 }
+
+// KeyBytes is the length of a secret and of each derived key, in bytes.
+const KeyBytes = 32
 
 // ErrSuite reports a vault whose cipher FIPS 140 does not allow.
 var ErrSuite = errors.New("the vault is sealed with XChaCha20-Poly1305, which is not allowed where nothing but FIPS 140 is; it opens with GODEBUG=fips140=on or off")
 
-// derive returns a cipher with a key derived from secret for one purpose.
-func (s suite) derive(secret []byte, purpose string) (cipher.AEAD, error) {
-	if s == xchacha && fips140.Enforced() {
+// Derive returns a cipher with a key derived from secret for one purpose.
+func (s Suite) Derive(secret []byte, purpose string) (cipher.AEAD, error) {
+	if s == XChaCha && fips140.Enforced() {
 		return nil, ErrSuite
 	}
-	key, err := hkdf.Key(sha256.New, secret, nil, purpose, dataKeyBytes)
+	key, err := hkdf.Key(sha256.New, secret, nil, purpose, KeyBytes)
 	if err != nil {
 		return nil, fmt.Errorf("derive the key of %q: %w", purpose, err)
 	}
 	switch s {
-	case xchacha:
+	case XChaCha:
 		return chacha20poly1305.NewX(key)
-	case aesGCM:
+	case AESGCM:
 		return saltedGCM(key), nil
 	}
 	return nil, fmt.Errorf("the vault is sealed with a cipher of no known number, %d", s)
 }
 
-// sealTo appends random bytes and the sealed value to dst.
-func sealTo(dst []byte, aead cipher.AEAD, value, associated []byte) []byte {
+// ErrShort reports a value that is too short to have been sealed.
+var ErrShort = errors.New("too short for a sealed value")
+
+// SealTo appends random bytes and the sealed value to dst.
+func SealTo(dst []byte, aead cipher.AEAD, value, associated []byte) []byte {
 	nonce := make([]byte, aead.NonceSize(), chacha20poly1305.NonceSizeX)
 	rand.Read(nonce) // never fails
 	return aead.Seal(append(dst, nonce...), nonce, value, associated)
 }
 
-// openSealed opens what sealTo appended.
-func openSealed(aead cipher.AEAD, sealed, associated []byte) ([]byte, error) {
+// Open opens what SealTo appended.
+func Open(aead cipher.AEAD, sealed, associated []byte) ([]byte, error) {
+	if len(sealed) < Overhead {
+		return nil, ErrShort
+	}
 	n := aead.NonceSize()
 	return aead.Open(nil, sealed[:n], sealed[n:], associated)
 }
@@ -76,10 +91,10 @@ type saltedGCM []byte
 const saltBytes = 12
 
 func (k saltedGCM) NonceSize() int { return saltBytes }
-func (k saltedGCM) Overhead() int  { return suiteOverhead - saltBytes }
+func (k saltedGCM) Overhead() int  { return Overhead - saltBytes }
 
 func (k saltedGCM) gcm(salt []byte) (cipher.AEAD, error) {
-	key, err := hkdf.Key(sha256.New, k, salt, "atm value", dataKeyBytes)
+	key, err := hkdf.Key(sha256.New, k, salt, "atm value", KeyBytes)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,280 @@
+package pgstore
+
+import (
+	"bytes"
+	"context"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"example.com/atm/vault/sealing"
+	"github.com/jackc/pgx/v5"
+)
+
+// What seals a value depends on what it is for; the record that it belongs to is
+// associated data, so that it does not open in another one.
+const (
+	forHA1  = "atm pgstore ha1"
+	forSlow = "atm pgstore slow"
+	forFile = "atm pgstore file"
+)
+
+// unseal makes the ciphers of a store.
+func (s *Store) unseal(secret []byte) error {
+	s.suite, s.ciphers = sealing.Current(), make(map[string]cipher.AEAD)
+	for _, purpose := range []string{forHA1, forSlow, forFile} {
+		var err error
+		if s.ciphers[purpose], err = s.suite.Derive(secret, purpose); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// seal returns a value as it is stored; nil for none. It begins with the suite.
+func (s *Store) seal(purpose, record string, value []byte) []byte {
+	if len(value) == 0 {
+		return nil
+	}
+	return sealing.SealTo([]byte{byte(s.suite)}, s.ciphers[purpose], value, []byte(record))
+}
+
+// ErrSealed reports a value that does not open: it was changed, or moved.
+var ErrSealed = errors.New("a sealed value does not open")
+
+func (s *Store) open(purpose, record string, sealed []byte) ([]byte, error) {
+	if len(sealed) == 0 {
+		return nil, nil
+	}
+	aead := s.ciphers[purpose]
+	if of := sealing.Suite(sealed[0]); of != s.suite {
+		var err error
+		if aead, err = of.Derive(s.cfg.Secret, purpose); err != nil {
+			return nil, err
+		}
+	}
+	value, err := sealing.Open(aead, sealed[1:], []byte(record))
+	if err != nil {
+		return nil, fmt.Errorf("%s of %q: %w", purpose, record, ErrSealed)
+	}
+	return value, nil
+}
+
+// markOf names a secret without telling it.
+func markOf(secret []byte) ([]byte, error) {
+	return hkdf.Key(sha256.New, secret, nil, "atm vault key mark", 8)
+}
+
+// A File is one that all replicas share.
+type File struct {
+	Name string // relative to the data folder
+	Data []byte
+}
+
+// A House is whose books a database has.
+type House struct {
+	Name     string
+	Complete bool // whether its init came to an end
+}
+
+// Find returns whose books are in a database, and ErrNoHouse when it has none.
+// It needs no secret.
+func Find(ctx context.Context, cfg Config) (*House, error) {
+	s, err := open(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	ctx, cancel := context.WithTimeout(ctx, roundTrip)
+	defer cancel()
+	if err := s.checkSchema(ctx); err != nil {
+		return nil, err
+	}
+	h, _, err := s.house(ctx)
+	return h, err
+}
+
+func (s *Store) house(ctx context.Context) (*House, []byte, error) {
+	var h House
+	var mark []byte
+	err := s.pool.QueryRow(ctx, "SELECT name, complete, mark FROM house").Scan(&h.Name, &h.Complete, &mark)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil, ErrNoHouse
+	}
+	return &h, mark, explain(err)
+}
+
+// Create makes the books of a house in an empty database, or opens those that an
+// init began which was interrupted.
+func Create(ctx context.Context, cfg Config, name string) (*Store, error) {
+	s, err := open(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	err = s.checkSchema(ctx)
+	if errors.Is(err, ErrNoHouse) {
+		err = Migrate(ctx, cfg)
+	}
+	if err == nil {
+		err = s.claim(ctx, name)
+	}
+	if err == nil {
+		err = s.enter(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// claim makes the house, unless there is one.
+func (s *Store) claim(ctx context.Context, name string) error {
+	mark, err := markOf(s.cfg.Secret)
+	if err != nil {
+		return err
+	}
+	_, err = s.pool.Exec(ctx, "INSERT INTO house (id, name, mark, complete) VALUES (1, $1, $2, false) ON CONFLICT DO NOTHING", name, mark)
+	return explain(err)
+}
+
+// Open opens the books of a house.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	s, err := open(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err = s.checkSchema(ctx); err == nil {
+		err = s.enter(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// enter makes sure that the secret is that of the house, and notes the state of
+// the journal.
+func (s *Store) enter(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, roundTrip)
+	defer cancel()
+	h, mark, err := s.house(ctx)
+	if err != nil {
+		return err
+	}
+	mine, err := markOf(s.cfg.Secret)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(mark, mine) {
+		return fmt.Errorf("%w: it holds the books of %s; every replica has the keys/vault.key of the first one", ErrWrongSecret, h.Name)
+	}
+	if err := s.unseal(s.cfg.Secret); err != nil {
+		return err
+	}
+	return pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{}, func(tx pgx.Tx) error {
+		m, err := readMark(ctx, tx, "")
+		if err == nil {
+			s.reached(m)
+		}
+		return err
+	})
+}
+
+// House returns whose books these are.
+func (s *Store) House(ctx context.Context) (*House, error) {
+	ctx, cancel := context.WithTimeout(ctx, roundTrip)
+	defer cancel()
+	h, _, err := s.house(ctx)
+	return h, err
+}
+
+// Complete notes that the init of the house came to its end.
+func (s *Store) Complete(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, roundTrip)
+	defer cancel()
+	_, err := s.pool.Exec(ctx, "UPDATE house SET complete = true")
+	return explain(err)
+}
+
+// PutFiles changes files that all replicas share, together. The others adopt
+// them before they decide anything else.
+func (s *Store) PutFiles(ctx context.Context, files ...File) error {
+	ctx, cancel := context.WithTimeout(ctx, roundTrip)
+	defer cancel()
+	var version int64
+	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{}, func(tx pgx.Tx) error {
+		if err := tx.QueryRow(ctx, "UPDATE log SET files = files + 1 RETURNING files").Scan(&version); err != nil {
+			return err
+		}
+		for _, f := range files {
+			sealed := s.seal(forFile, f.Name, append([]byte{fileThere}, f.Data...))
+			if f.Data == nil {
+				sealed = s.seal(forFile, f.Name, []byte{fileGone})
+			}
+			if _, err := tx.Exec(ctx, `INSERT INTO files (name, sealed, version) VALUES ($1, $2, $3)
+				ON CONFLICT (name) DO UPDATE SET sealed = excluded.sealed, version = excluded.version`, f.Name, sealed, version); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return explain(err)
+}
+
+// A file begins with whether it is there at all.
+const (
+	fileGone  = 0
+	fileThere = 1
+)
+
+// Files returns all files that the replicas share. Data of one that was removed
+// is nil.
+func (s *Store) Files(ctx context.Context) ([]File, error) {
+	files, _, err := s.filesSince(ctx, s.pool, 0)
+	return files, err
+}
+
+func (s *Store) filesSince(ctx context.Context, q querier, version int64) (files []File, newest int64, err error) {
+	newest = version
+	files, err = list(ctx, q, func(row pgx.Row) (f File, err error) {
+		var sealed []byte
+		var version int64
+		if err := row.Scan(&f.Name, &sealed, &version); err != nil {
+			return f, err
+		}
+		newest = max(newest, version)
+		plain, err := s.open(forFile, f.Name, sealed)
+		if err == nil && len(plain) > 0 && plain[0] == fileThere {
+			f.Data = plain[1:]
+		}
+		return f, err
+	}, "SELECT name, sealed, version FROM files WHERE version > $1 ORDER BY version, name", version)
+	return files, newest, err
+}
+
+func (s *Store) adopted() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.files
+}
+
+// adopt tells of files that are new.
+func (s *Store) adopt(ctx context.Context, q querier) error {
+	s.adopting.Lock()
+	defer s.adopting.Unlock()
+	files, newest, err := s.filesSince(ctx, q, s.adopted())
+	if err != nil {
+		return err
+	}
+	if len(files) > 0 {
+		if err := s.cfg.Adopt(files); err != nil {
+			return fmt.Errorf("files of another replica: %w", err)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.files = newest
+	return nil
+}

@@ -1,0 +1,246 @@
+// Package pgtest runs PostgreSQL for tests: clusters of their own, on loopback,
+// in temporary folders, and gone with the test.
+package pgtest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A Cluster is a server of PostgreSQL. Everybody on this machine may sign in to
+// it as anybody; "atm" owns the databases of the tests.
+type Cluster struct {
+	Port int
+
+	dir       string
+	server    *exec.Cmd
+	ended     chan struct{} // closed when server has ended
+	databases int
+}
+
+// Start starts a new cluster. Settings are lines of postgresql.conf. By default
+// nothing is forced to the disk: what a process loses when it is killed does
+// not depend on it, and tests take less time.
+func Start(t testing.TB, settings ...string) *Cluster {
+	t.Helper()
+	c := newCluster(t)
+	c.run(t, "initdb", "-D", c.dir, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale", "C", "--no-sync")
+	c.configure(t, append([]string{"fsync = off"}, settings...))
+	c.Start(t)
+	c.SQL(t, "postgres", "CREATE ROLE atm LOGIN")
+	return c
+}
+
+// Standby starts a cluster that follows c by streaming replication. When its
+// name is among those that c waits for, a commit of c is on both.
+func (c *Cluster) Standby(t testing.TB, name string) *Cluster {
+	t.Helper()
+	s := newCluster(t)
+	s.run(t, "pg_basebackup", "-D", s.dir, "-h", "127.0.0.1", "-p", strconv.Itoa(c.Port), "-U", "postgres", "-R", "--checkpoint=fast", "--no-sync")
+	s.configure(t, []string{fmt.Sprintf("primary_conninfo = 'host=127.0.0.1 port=%d user=postgres application_name=%s'", c.Port, name)})
+	s.Start(t)
+	return s
+}
+
+// Promote makes a standby a server that is written to.
+func (c *Cluster) Promote(t testing.TB) {
+	t.Helper()
+	c.SQL(t, "postgres", "SELECT pg_promote()")
+}
+
+func newCluster(t testing.TB) *Cluster {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "atm-postgres-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if who := account(t); who != nil {
+		if err := os.Chown(dir, int(who.Uid), int(who.Gid)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The port is free now, and others are unlikely to take it in a moment.
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return &Cluster{Port: l.Addr().(*net.TCPAddr).Port, dir: filepath.Join(dir, "data")}
+}
+
+// account is who runs PostgreSQL, which refuses root; nil for whoever runs the
+// test.
+func account(t testing.TB) *syscall.Credential {
+	t.Helper()
+	if os.Getuid() != 0 {
+		return nil
+	}
+	u, err := user.Lookup("postgres")
+	if err != nil {
+		t.Fatal("PostgreSQL does not run as root, and there is no user postgres: make packages installs it")
+	}
+	uid, err := strconv.ParseUint(u.Uid, 10, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gid, err := strconv.ParseUint(u.Gid, 10, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+}
+
+// Program is the path of a program of PostgreSQL. Debian has the newest version
+// in a folder that is in nobody's PATH.
+func Program(name string) string {
+	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name)
+	if len(found) == 0 {
+		return name
+	}
+	return slices.Max(found)
+}
+
+func (c *Cluster) command(t testing.TB, program string, args ...string) *exec.Cmd {
+	cmd := exec.Command(Program(program), args...)
+	cmd.Dir = filepath.Dir(c.dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: account(t)}
+	return cmd
+}
+
+func (c *Cluster) run(t testing.TB, program string, args ...string) string {
+	t.Helper()
+	out, err := c.command(t, program, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", program, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func (c *Cluster) configure(t testing.TB, settings []string) {
+	t.Helper()
+	f, err := os.OpenFile(filepath.Join(c.dir, "postgresql.auto.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings = append([]string{"listen_addresses = '127.0.0.1'", "unix_socket_directories = ''", "max_connections = 200", "port = " + strconv.Itoa(c.Port)}, settings...)
+	_, err = f.WriteString("\n" + strings.Join(settings, "\n") + "\n")
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Start starts the server again, after it has ended.
+func (c *Cluster) Start(t testing.TB) {
+	t.Helper()
+	var log bytes.Buffer
+	c.server = c.command(t, "postgres", "-D", c.dir)
+	c.server.Stdout, c.server.Stderr = &log, &log
+	if err := c.server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended, server := make(chan struct{}), c.server
+	c.ended = ended
+	go func() { server.Wait(); close(ended) }()
+	t.Cleanup(func() { server.Process.Signal(syscall.SIGQUIT); <-ended })
+	for range 600 {
+		if c.command(t, "pg_isready", "-q", "-h", "127.0.0.1", "-p", strconv.Itoa(c.Port)).Run() == nil {
+			return
+		}
+		select {
+		case <-ended:
+			t.Fatalf("PostgreSQL ended\n%s", log.String())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	t.Fatal("PostgreSQL does not start")
+}
+
+// Stop stops the server, in a moment when nobody is signed in any more.
+func (c *Cluster) Stop(t testing.TB) {
+	t.Helper()
+	if err := c.server.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	<-c.ended
+}
+
+// Kill ends all processes of the server at once, as a machine that dies does.
+func (c *Cluster) Kill(t testing.TB) {
+	t.Helper()
+	parent := c.server.Process.Pid
+	if err := syscall.Kill(parent, syscall.SIGSTOP); err != nil { // so that it starts no others
+		t.Fatal(err)
+	}
+	for _, pid := range append(children(parent), parent) {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+			t.Fatal(err)
+		}
+	}
+	<-c.ended
+}
+
+func children(parent int) (pids []int) {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, file := range stats {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended
+		}
+		// PID (COMMAND) STATE PARENT …
+		_, rest, _ := strings.Cut(string(text[bytes.LastIndexByte(text, ')'):]), " ")
+		fields := strings.Fields(rest)
+		if len(fields) > 1 && fields[1] == strconv.Itoa(parent) {
+			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+			if err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
+
+// Pause stops all processes of the server until Resume, as a machine that hangs
+// does.
+func (c *Cluster) Pause() { c.signal(syscall.SIGSTOP) }
+
+// Resume ends Pause.
+func (c *Cluster) Resume() { c.signal(syscall.SIGCONT) }
+
+func (c *Cluster) signal(s syscall.Signal) {
+	for _, pid := range append([]int{c.server.Process.Pid}, children(c.server.Process.Pid)...) {
+		syscall.Kill(pid, s)
+	}
+}
+
+// Database makes a database that belongs to the user atm, and returns its URL.
+func (c *Cluster) Database(t testing.TB) string {
+	t.Helper()
+	c.databases++
+	name := "atm" + strconv.Itoa(c.databases)
+	c.SQL(t, "postgres", "CREATE DATABASE "+name+" OWNER atm")
+	return c.URL("atm", name)
+}
+
+// URL is how a user finds a database.
+func (c *Cluster) URL(user, database string) string {
+	return fmt.Sprintf("postgres://%s@127.0.0.1:%d/%s?sslmode=disable", user, c.Port, database)
+}
+
+// SQL carries statements out as the superuser, and returns what they print.
+func (c *Cluster) SQL(t testing.TB, database, statements string) string {
+	t.Helper()
+	return c.run(t, "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", strconv.Itoa(c.Port), "-U", "postgres", "-d", database, "-c", statements)
+}

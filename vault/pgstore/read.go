@@ -1,0 +1,254 @@
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"example.com/atm/audit"
+	"example.com/atm/vault"
+	"github.com/jackc/pgx/v5"
+)
+
+// A querier is a connection, a pool of them, or a transaction.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// forEach calls scan for every row that a query finds.
+func forEach(ctx context.Context, q querier, scan func(pgx.Rows) error, sql string, args ...any) error {
+	rows, err := q.Query(ctx, sql, args...)
+	if err != nil {
+		return explain(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return explain(rows.Err())
+}
+
+// Signed implements vault.Store.
+func (s *Store) Signed(ctx context.Context) (checkpoint []byte, head audit.Head, err error) {
+	ctx, cancel := context.WithTimeout(ctx, roundTrip)
+	defer cancel()
+	return signed(ctx, s.pool)
+}
+
+func signed(ctx context.Context, q querier) (checkpoint []byte, head audit.Head, err error) {
+	var text []byte
+	if err := q.QueryRow(ctx, "SELECT checkpoint, head FROM log").Scan(&checkpoint, &text); err != nil {
+		return nil, audit.Head{}, explain(err)
+	}
+	head, err = audit.UnmarshalHead(text)
+	return checkpoint, head, err
+}
+
+// Logs implements vault.Store.
+func (s *Store) Logs(ctx context.Context) (logs []int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, roundTrip)
+	defer cancel()
+	return logs, explain(s.pool.QueryRow(ctx, "SELECT logs FROM log").Scan(&logs))
+}
+
+// entriesAtOnce bounds one reading of the journal.
+const entriesAtOnce = 4096
+
+// Entries implements vault.Store.
+func (s *Store) Entries(ctx context.Context, from, to int64, yield func(index int64, leaf []byte) error) error {
+	return entries(ctx, s.pool, from, to, yield)
+}
+
+func entries(ctx context.Context, q querier, from, to int64, yield func(index int64, leaf []byte) error) error {
+	for from < to {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		end := min(to, from+entriesAtOnce)
+		bounded, cancel := context.WithTimeout(ctx, readWithin)
+		err := forEach(bounded, q, func(rows pgx.Rows) error {
+			var index int64
+			var leaf []byte
+			if err := rows.Scan(&index, &leaf); err != nil {
+				return err
+			}
+			if index != from {
+				return fmt.Errorf("journal entry %d is missing", from)
+			}
+			from++
+			return yield(index, leaf)
+		}, "SELECT index, leaf FROM journal WHERE index >= $1 AND index < $2 ORDER BY index", from, end)
+		cancel()
+		if err != nil {
+			return err
+		}
+		if from != end {
+			return fmt.Errorf("journal entry %d is missing", from)
+		}
+	}
+	return nil
+}
+
+// History implements vault.Store.
+func (s *Store) History(ctx context.Context, account vault.Name, from uint64, yield func(version uint64, index int64, leaf []byte) bool) error {
+	return history(ctx, s.pool, account, from, yield)
+}
+
+// A page of a history is short at first: most readers want the newest entries.
+const (
+	historyFirst = 64
+	historyMost  = 1024
+)
+
+func history(ctx context.Context, q querier, account vault.Name, from uint64, yield func(version uint64, index int64, leaf []byte) bool) error {
+	next := int64(min(from, 1<<62))
+	for limit := historyFirst; next > 0; limit = min(2*limit, historyMost) {
+		bounded, cancel := context.WithTimeout(ctx, readWithin)
+		found, more := 0, true
+		err := forEach(bounded, q, func(rows pgx.Rows) error {
+			var version, index int64
+			var leaf []byte
+			if err := rows.Scan(&version, &index, &leaf); err != nil {
+				return err
+			}
+			if found++; found > 1 && version != next {
+				return fmt.Errorf("version %d of account %s is missing", next, account)
+			}
+			next = version - 1
+			if !yield(uint64(version), index, leaf) {
+				more = false
+				return errEnough
+			}
+			return nil
+		}, `SELECT v.version, v.index, j.leaf FROM versions v JOIN journal j ON j.index = v.index
+			WHERE v.account = $1 AND v.version <= $2 ORDER BY v.version DESC LIMIT $3`, string(account), next, limit)
+		cancel()
+		if errors.Is(err, errEnough) {
+			err = nil
+		}
+		if err != nil || !more || found < limit {
+			return err
+		}
+	}
+	return nil
+}
+
+var errEnough = errors.New("enough")
+
+// snapshot runs read on one state of the database.
+func (s *Store) snapshot(ctx context.Context, read func(tx pgx.Tx) error) error {
+	return explainOwn(pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, read))
+}
+
+// explainOwn explains errors of the database, and leaves others as they are.
+func explainOwn(err error) error {
+	if state, _ := stateOf(err); state != "" {
+		return explain(err)
+	}
+	return err
+}
+
+// Balances implements vault.Store.
+func (s *Store) Balances(ctx context.Context, yield func(vault.Account)) (journal int64, err error) {
+	err = s.snapshot(ctx, func(tx pgx.Tx) error {
+		m, err := readMark(ctx, tx, "")
+		if err != nil {
+			return err
+		}
+		journal = m.size
+		return forEach(ctx, tx, func(rows pgx.Rows) error {
+			a, err := scanAccount(rows)
+			if err == nil {
+				yield(a)
+			}
+			return err
+		}, "SELECT "+accountColumns+" FROM accounts ORDER BY number NULLS LAST, name")
+	})
+	return journal, err
+}
+
+// list reads records of one kind.
+func list[T any](ctx context.Context, q querier, scan func(pgx.Row) (T, error), sql string, args ...any) (found []T, err error) {
+	ctx, cancel := context.WithTimeout(ctx, readWithin)
+	defer cancel()
+	err = forEach(ctx, q, func(rows pgx.Rows) error {
+		record, err := scan(rows)
+		found = append(found, record)
+		return err
+	}, sql, args...)
+	return found, err
+}
+
+// Accounts implements vault.Store.
+func (s *Store) Accounts(ctx context.Context, after uint64, limit int) ([]vault.Account, error) {
+	return list(ctx, s.pool, scanAccount, "SELECT "+accountColumns+" FROM accounts WHERE number > $1 ORDER BY number LIMIT $2", int64(min(after, 1<<62)), limit)
+}
+
+const allUsers = "SELECT subject, roles, disabled, ha1, slow FROM users"
+
+// Users implements vault.Store.
+func (s *Store) Users(ctx context.Context) ([]vault.User, error) {
+	return list(ctx, s.pool, s.scanUser, allUsers+" ORDER BY subject")
+}
+
+const allRevocations = "SELECT name, at FROM revocations"
+
+// Revocations implements vault.Store.
+func (s *Store) Revocations(ctx context.Context) ([]vault.Revocation, error) {
+	return list(ctx, s.pool, scanRevocation, allRevocations+" ORDER BY name")
+}
+
+// Certificates implements vault.Store.
+func (s *Store) Certificates(ctx context.Context) ([]vault.Certificate, error) {
+	return list(ctx, s.pool, scanCertificate, "SELECT serial, subject, not_after FROM certificates ORDER BY serial")
+}
+
+func scanCertificate(row pgx.Row) (vault.Certificate, error) {
+	var c vault.Certificate
+	err := row.Scan(&c.Serial, &c.Subject, &c.NotAfter)
+	c.NotAfter = c.NotAfter.UTC()
+	return c, err
+}
+
+// News is what other replicas may have done.
+type News struct {
+	Size        int64 // of the journal
+	Users       []vault.User
+	Revocations []vault.Revocation
+
+	// Ahead is how far the clock of the database is ahead of this machine's.
+	Ahead time.Duration
+}
+
+// Since returns what has been written since the journal had a size, and tells
+// Config.Adopt of files. What was committed while it reads it may tell of twice.
+func (s *Store) Since(ctx context.Context, size int64) (*News, error) {
+	ctx, cancel := context.WithTimeout(ctx, roundTrip)
+	defer cancel()
+	var n News
+	var files int64
+	var now time.Time
+	asked := time.Now()
+	if err := s.pool.QueryRow(ctx, "SELECT size, files, clock_timestamp() FROM log").Scan(&n.Size, &files, &now); err != nil {
+		return nil, explain(err)
+	}
+	n.Ahead = now.Sub(asked.Add(time.Since(asked) / 2))
+	if files > s.adopted() {
+		if err := s.adopt(ctx, s.pool); err != nil {
+			return nil, err
+		}
+	}
+	if n.Size <= size {
+		return &n, nil
+	}
+	var err error
+	if n.Users, err = list(ctx, s.pool, s.scanUser, allUsers+" WHERE changed >= $1", size); err != nil {
+		return nil, err
+	}
+	n.Revocations, err = list(ctx, s.pool, scanRevocation, allRevocations+" WHERE changed >= $1", size)
+	return &n, err
+}
