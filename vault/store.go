@@ -14,6 +14,12 @@ var ErrLocked = errors.New("in use by another process")
 // nothing was changed.
 var ErrUnavailable = errors.New("the store is not available")
 
+// ErrDamaged reports a store in which Check found something wrong.
+var ErrDamaged = errors.New("the vault is damaged")
+
+// ErrNotEmpty reports a store that has something in it already.
+var ErrNotEmpty = errors.New("the store is not empty")
+
 // A Store keeps accounts, the journal and the head of the audit tree.
 //
 // Commit loads the books that keys name, calls decide, and makes every change

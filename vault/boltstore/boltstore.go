@@ -206,8 +206,7 @@ func (s *Store) Logs(context.Context) (logs []int64, err error) {
 	return logs, err
 }
 
-// BeginLog begins another audit log after the entries that are there: its tree
-// is empty, and nothing of it has been signed.
+// BeginLog implements vault.Backend.
 func (s *Store) BeginLog(context.Context) error {
 	return s.db.Update(func(tx *bolt.Tx) error {
 		logs, err := s.readLogs(tx)
@@ -218,11 +217,7 @@ func (s *Store) BeginLog(context.Context) error {
 		if err != nil {
 			return err
 		}
-		var w fields
-		for _, begin := range append(logs, logs[len(logs)-1]+head.Size) {
-			w.uint(uint64(begin))
-		}
-		if err := s.shelf(tx, bucketMeta).put(keyLogs, w.b); err != nil {
+		if err := s.writeLogs(tx, append(logs, logs[len(logs)-1]+head.Size)); err != nil {
 			return err
 		}
 		meta := tx.Bucket(bucketMeta)

@@ -164,6 +164,26 @@ func dayOf(t time.Time) uint32 { return uint32(t.Unix() / (24 * 60 * 60)) }
 // write puts the changes of one commit where they belong. Nothing is written
 // twice: a request id points to its entry, the tree is its right edge.
 func (s *Store) write(tx *bolt.Tx, now time.Time, c *vault.Changes, spines map[vault.Name]spine) error {
+	if err := s.writeRecords(tx, c, spines); err != nil {
+		return err
+	}
+	if err := s.writeIssued(tx, now, c.Issued); err != nil {
+		return err
+	}
+	requests := s.shelf(tx, bucketRequests)
+	for key, index := range c.Requests {
+		if err := requests.put(requestKey(dayOf(now), key), journalKey(index)); err != nil {
+			return err
+		}
+	}
+	if err := expire(requests.bucket, now); err != nil {
+		return err
+	}
+	return s.writeHead(tx, c.Checkpoint, c.Head)
+}
+
+// writeRecords is write without what depends on the time, and without the head.
+func (s *Store) writeRecords(tx *bolt.Tx, c *vault.Changes, spines map[vault.Name]spine) error {
 	journal := s.shelf(tx, bucketJournal)
 	journal.bucket.FillPercent = 1 // keys only ever come at the end
 	for i, entry := range c.Entries {
@@ -198,9 +218,6 @@ func (s *Store) write(tx *bolt.Tx, now time.Time, c *vault.Changes, spines map[v
 			return err
 		}
 	}
-	if err := s.writeIssued(tx, now, c.Issued); err != nil {
-		return err
-	}
 	grants := s.shelf(tx, bucketGrants)
 	for i := range c.Grants {
 		if err := grants.put([]byte(c.Grants[i].ID), encodeGrant(&c.Grants[i])); err != nil {
@@ -213,16 +230,7 @@ func (s *Store) write(tx *bolt.Tx, now time.Time, c *vault.Changes, spines map[v
 			return err
 		}
 	}
-	requests := s.shelf(tx, bucketRequests)
-	for key, index := range c.Requests {
-		if err := requests.put(requestKey(dayOf(now), key), journalKey(index)); err != nil {
-			return err
-		}
-	}
-	if err := expire(requests.bucket, now); err != nil {
-		return err
-	}
-	return s.writeHead(tx, c.Checkpoint, c.Head)
+	return nil
 }
 
 // expire sweeps some of the request ids away that are no longer kept. It
@@ -260,6 +268,14 @@ func (s *Store) readLogs(tx *bolt.Tx) ([]int64, error) {
 		return nil, errRecord
 	}
 	return logs, nil
+}
+
+func (s *Store) writeLogs(tx *bolt.Tx, logs []int64) error {
+	var w fields
+	for _, begin := range logs {
+		w.uint(uint64(begin))
+	}
+	return s.shelf(tx, bucketMeta).put(keyLogs, w.b)
 }
 
 func (s *Store) readHead(tx *bolt.Tx) ([]byte, audit.Head, error) {

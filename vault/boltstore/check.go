@@ -8,14 +8,10 @@ import (
 	"fmt"
 	"slices"
 
-	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/vault"
 	bolt "go.etcd.io/bbolt"
 )
-
-// ErrDamaged reports a file in which Check found something wrong.
-var ErrDamaged = errors.New("the vault is damaged")
 
 // maxProblems bounds what Check tells before it gives up.
 const maxProblems = 100
@@ -24,10 +20,10 @@ const maxProblems = 100
 // has its form, that the journal is whole and the signed tree is of it, that
 // the versions of every account form one chain that ends in its record, that
 // every movement sums to zero, and that holds and request ids point to where
-// they should. It tells report each problem, and returns ErrDamaged when there
-// was one.
+// they should. It implements vault.Backend.
 func (s *Store) Check(ctx context.Context, report func(problem string)) error {
-	c := &checker{store: s, report: report, chains: make(map[vault.Name]*chain)}
+	c := &checker{store: s, report: report, spines: make(map[vault.Name]spine)}
+	c.chains = vault.NewChains(func(text string) { c.problem("%s", text) })
 	err := s.db.View(func(tx *bolt.Tx) error {
 		for err := range tx.Check() {
 			c.problem("pages: %v", err)
@@ -38,7 +34,7 @@ func (s *Store) Check(ctx context.Context, report func(problem string)) error {
 		return errors.Join(c.journal(ctx, tx), c.accounts(tx), c.holds(tx), c.requests(tx), c.users(tx), c.opens(tx, bucketRevoked), c.opens(tx, bucketIssued), c.grants(tx))
 	})
 	if err == nil && c.problems > 0 {
-		err = ErrDamaged
+		err = vault.ErrDamaged
 	}
 	return err
 }
@@ -49,15 +45,8 @@ type checker struct {
 	problems int
 
 	size   int64 // of the journal
-	chains map[vault.Name]*chain
-}
-
-// A chain is the versions of one account, as far as the journal has been read.
-type chain struct {
-	version uint64
-	balance atm.Amount
-	spine   spine
-	seen    bool // its record has been found
+	chains *vault.Chains
+	spines map[vault.Name]spine
 }
 
 func (c *checker) problem(format string, args ...any) {
@@ -136,93 +125,44 @@ func (c *checker) entry(index int64, entry *audit.Entry, links []relativeLink) {
 		c.problem("journal entry %d touches %d accounts and has links for %d", index, len(entry.State), len(links))
 		return
 	}
-	var sum atm.Amount
+	c.chains.Entry(index, entry)
 	for slot, change := range entry.State {
-		sum += change.After - change.Before
 		name := vault.Name(change.Account)
-		have := c.chains[name]
-		if have == nil {
-			have = &chain{}
-			c.chains[name] = have
-		}
-		if change.Version != have.version+1 || change.Before != have.balance {
-			c.problem("journal entry %d makes version %d of account %s out of %s, after version %d with %s",
-				index, change.Version, name, change.Before, have.version, have.balance)
-		}
-		if change.After < 0 && !name.Internal() {
-			c.problem("journal entry %d leaves account %s at %s", index, name, change.After)
-		}
 		var want link
-		if change.Version == 1 || len(have.spine) > 0 {
-			have.spine, want = have.spine.grow(change.Version, place{index, slot})
+		if have := c.spines[name]; change.Version == 1 || len(have) > 0 {
+			c.spines[name], want = have.grow(change.Version, place{index, slot})
 		}
 		if links[slot].from(index) != want {
 			c.problem("journal entry %d: the links of account %s lead astray", index, name)
 		}
-		have.version, have.balance = change.Version, change.After
-	}
-	if sum != 0 {
-		c.problem("journal entry %d makes %s out of nothing", index, sum)
 	}
 }
 
 func (c *checker) accounts(tx *bolt.Tx) error {
 	shelf := c.store.shelf(tx, bucketAccounts)
-	var sum atm.Amount
 	err := shelf.bucket.ForEach(func(k, v []byte) error {
 		a, spine, err := shelf.account(k, v)
 		if err != nil {
 			c.problem("account: %v", err)
 			return nil
 		}
-		sum += a.Balance
-		have := c.chains[a.Name]
-		switch {
-		case have == nil:
-			c.problem("account %s is in no journal entry", a.Name)
+		if !c.chains.Account(&a) {
 			return nil
-		case have.version != a.Version || have.balance != a.Balance:
-			c.problem("account %s has version %d with %s; the journal says version %d with %s",
-				a.Name, a.Version, a.Balance, have.version, have.balance)
-		case !slices.Equal(have.spine, spine):
+		}
+		if !slices.Equal(c.spines[a.Name], spine) {
 			c.problem("account %s: its history leads astray", a.Name)
 		}
-		have.seen = true
-		c.pending(tx, a)
+		c.chains.Pending(&a, func(id vault.HoldID) (vault.Hold, error) {
+			v, err := c.store.shelf(tx, bucketHolds).get(holdKey(id))
+			if err != nil {
+				return vault.Hold{}, err
+			}
+			return decodeHold(id, v)
+		})
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	for name, have := range c.chains {
-		if !have.seen {
-			c.problem("account %s is in the journal and has no record", name)
-		}
-	}
-	if sum != 0 {
-		c.problem("all balances together are %s, not zero", sum)
-	}
-	return nil
-}
-
-// pending looks the pending holds of an account up.
-func (c *checker) pending(tx *bolt.Tx, a vault.Account) {
-	held := atm.Amount(0)
-	for _, p := range a.Pending {
-		held += p.Amount
-		v, err := c.store.shelf(tx, bucketHolds).get(holdKey(p.ID))
-		if err != nil || v == nil {
-			c.problem("account %s: hold %s cannot be read: %v", a.Name, p.ID, err)
-			continue
-		}
-		h, err := decodeHold(p.ID, v)
-		if err != nil || h.State != vault.HoldPending || h.Account != a.Name || h.Amount != p.Amount {
-			c.problem("account %s: hold %s is not as the account has it: %v", a.Name, p.ID, err)
-		}
-	}
-	if held > a.Balance && !a.Name.Internal() {
-		c.problem("account %s holds %s, and %s of it are set aside", a.Name, a.Balance, held)
-	}
+	c.chains.End()
+	return err
 }
 
 func (c *checker) holds(tx *bolt.Tx) error {
@@ -239,7 +179,7 @@ func (c *checker) holds(tx *bolt.Tx) error {
 			return nil
 		}
 		h, err := decodeHold(id, plain)
-		if err != nil || c.chains[h.Account] == nil || int64(id) >= c.size {
+		if err != nil || !c.chains.Has(h.Account) || int64(id) >= c.size {
 			c.problem("hold %s is of nothing: %v", id, err)
 		}
 		return nil

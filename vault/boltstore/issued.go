@@ -80,6 +80,10 @@ func (s shelf) certificate(k, sealed []byte) (vault.Certificate, error) {
 	if err != nil {
 		return vault.Certificate{}, err
 	}
+	return decodeCertificate(k, v)
+}
+
+func decodeCertificate(k, v []byte) (vault.Certificate, error) {
 	r := reader{b: v}
 	c := vault.Certificate{Serial: string(k), Subject: r.text(), NotAfter: time.Unix(r.int(), 0).UTC()}
 	if !r.done() {

@@ -50,7 +50,7 @@ func (s *Store) Compact(path string) error {
 	return nil
 }
 
-// All returns every account, those of the house too, and every hold.
+// All implements vault.Backend.
 func (s *Store) All(context.Context) (accounts []vault.Account, holds []vault.Hold, err error) {
 	err = s.db.View(func(tx *bolt.Tx) error {
 		shelf := s.shelf(tx, bucketAccounts)
@@ -76,8 +76,7 @@ func (s *Store) All(context.Context) (accounts []vault.Account, holds []vault.Ho
 	return accounts, holds, err
 }
 
-// Rebuild puts these accounts and holds in the place of all that are there,
-// and makes the history of each anew from the journal.
+// Rebuild implements vault.Backend.
 func (s *Store) Rebuild(ctx context.Context, accounts []vault.Account, holds []vault.Hold) error {
 	return s.db.Update(func(tx *bolt.Tx) error {
 		for _, name := range [][]byte{bucketAccounts, bucketHolds} {

@@ -63,20 +63,7 @@ func (s *Store) write(ctx context.Context, conn *pgx.Conn, now time.Time, c *vau
 	defer cancel()
 	var b pgx.Batch
 	queueEntries(&b, c)
-	queueAccounts(&b, c, before)
-	for i := range c.Holds {
-		h := &c.Holds[i]
-		b.Queue(putHoldSQL, int64(h.ID), string(h.Account), int64(h.Amount), int64(h.State))
-	}
-	for i := range c.Grants {
-		queueGrant(&b, &c.Grants[i])
-	}
-	for i := range c.Users {
-		s.queueUser(&b, &c.Users[i], c.First)
-	}
-	for _, r := range c.Revocations {
-		b.Queue(putRevocationSQL, r.Name, r.At, c.First)
-	}
+	s.queueRecords(&b, c, before)
 	for i := range c.Issued {
 		b.Queue(putCertificateSQL, c.Issued[i].Serial, c.Issued[i].Subject, c.Issued[i].NotAfter)
 	}
@@ -96,6 +83,24 @@ func (s *Store) write(ctx context.Context, conn *pgx.Conn, now time.Time, c *vau
 	}
 	s.oldest.Store(oldest)
 	return true, nil
+}
+
+// queueRecords writes what is no entry and does not depend on the time.
+func (s *Store) queueRecords(b *pgx.Batch, c *vault.Changes, before map[vault.Name]*vault.Account) {
+	queueAccounts(b, c, before)
+	for i := range c.Holds {
+		h := &c.Holds[i]
+		b.Queue(putHoldSQL, int64(h.ID), string(h.Account), int64(h.Amount), int64(h.State))
+	}
+	for i := range c.Grants {
+		queueGrant(b, &c.Grants[i])
+	}
+	for i := range c.Users {
+		s.queueUser(b, &c.Users[i], c.First)
+	}
+	for _, r := range c.Revocations {
+		b.Queue(putRevocationSQL, r.Name, r.At, c.First)
+	}
 }
 
 func queueEntries(b *pgx.Batch, c *vault.Changes) {

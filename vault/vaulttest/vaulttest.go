@@ -46,9 +46,11 @@ func Run(t *testing.T, place func(t *testing.T) Place) {
 		"CertificatesEnd":     testCertificatesEnd,
 		"Linearizable":        testLinearizable,
 		"SignerRefusesFork":   testSignerRefusesFork,
+		"Rebuild":             testRebuild,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, place(t)) })
 	}
+	t.Run("Move", func(t *testing.T) { testMove(t, place) })
 	t.Run("EarlyAnswersAreNoticed", func(t *testing.T) { testEarlyAnswersAreNoticed(t, place) })
 }
 

@@ -54,7 +54,7 @@ func check(ctx context.Context, store *boltstore.Store, report func(string)) (*C
 		found.Problems++
 		report(problem)
 	}
-	if err := store.Check(ctx, tell); err != nil && !errors.Is(err, boltstore.ErrDamaged) {
+	if err := store.Check(ctx, tell); err != nil && !errors.Is(err, vault.ErrDamaged) {
 		return nil, err
 	}
 	if found.Problems > 0 {

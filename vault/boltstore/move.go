@@ -1,0 +1,208 @@
+package boltstore
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"example.com/atm/audit"
+	"example.com/atm/vault"
+	bolt "go.etcd.io/bbolt"
+)
+
+var _ vault.Backend = (*Store)(nil)
+
+// movedAtOnce bounds the records of a part.
+const movedAtOnce = 1024
+
+// Dump implements vault.Backend.
+func (s *Store) Dump(ctx context.Context, yield func(*vault.Part) error) (*vault.Trail, error) {
+	var t vault.Trail
+	err := s.db.View(func(tx *bolt.Tx) error {
+		var err error
+		if t.Checkpoint, t.Head, err = s.readHead(tx); err != nil {
+			return err
+		}
+		if t.Logs, err = s.readLogs(tx); err != nil {
+			return err
+		}
+		d := dumper{ctx: ctx, store: s, tx: tx, yield: yield}
+		for _, dump := range []func() error{d.journal, d.accounts, d.holds, d.requests, d.users, d.grants, d.revocations, d.certificates} {
+			if err := errors.Join(dump(), d.flush()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return &t, err
+}
+
+// A dumper yields what a transaction sees.
+type dumper struct {
+	ctx   context.Context
+	store *Store
+	tx    *bolt.Tx
+	yield func(*vault.Part) error
+	part  vault.Part
+	count int // records in part
+}
+
+func (d *dumper) flush() error {
+	if d.count == 0 {
+		return nil
+	}
+	err := errors.Join(d.ctx.Err(), d.yield(&d.part))
+	d.part, d.count = vault.Part{}, 0
+	return err
+}
+
+// each opens every value of a bucket, and adds it to the part.
+func (d *dumper) each(name []byte, add func(k, v []byte) error) error {
+	shelf := d.store.shelf(d.tx, name)
+	return shelf.bucket.ForEach(func(k, sealed []byte) error {
+		v, err := shelf.open(k, sealed)
+		if err != nil {
+			return err
+		}
+		if err := add(k, v); err != nil {
+			return fmt.Errorf("%s, key %x: %w", name, k, err)
+		}
+		if d.count++; d.count >= movedAtOnce {
+			return d.flush()
+		}
+		return nil
+	})
+}
+
+func (d *dumper) journal() error {
+	return d.each(bucketJournal, func(k, v []byte) error {
+		_, leaf, err := decodeEntry(v)
+		if err != nil || len(k) != 8 {
+			return errors.Join(err, errRecord)
+		}
+		if len(d.part.Leaves) == 0 {
+			d.part.First = int64(binary.BigEndian.Uint64(k))
+		}
+		d.part.Leaves = append(d.part.Leaves, leaf)
+		return nil
+	})
+}
+
+func (d *dumper) accounts() error {
+	return d.each(bucketAccounts, func(k, v []byte) error {
+		a, _, err := decodeAccount(k, v)
+		d.part.Accounts = append(d.part.Accounts, a)
+		return err
+	})
+}
+
+func (d *dumper) holds() error {
+	return d.each(bucketHolds, func(k, v []byte) error {
+		if len(k) != 8 {
+			return errRecord
+		}
+		h, err := decodeHold(holdID(k), v)
+		d.part.Holds = append(d.part.Holds, h)
+		return err
+	})
+}
+
+func (d *dumper) requests() error {
+	return d.each(bucketRequests, func(k, v []byte) error {
+		if len(k) != 4+len(vault.RequestKey{}) || len(v) != 8 {
+			return errRecord
+		}
+		d.part.Requests = append(d.part.Requests, vault.KeptRequest{
+			Key: vault.RequestKey(k[4:]), Index: int64(binary.BigEndian.Uint64(v)), Day: int64(binary.BigEndian.Uint32(k)),
+		})
+		return nil
+	})
+}
+
+func (d *dumper) users() error {
+	return d.each(bucketUsers, func(k, v []byte) error {
+		u, err := decodeUser(k, v)
+		d.part.Users = append(d.part.Users, u)
+		return err
+	})
+}
+
+func (d *dumper) grants() error {
+	return d.each(bucketGrants, func(k, v []byte) error {
+		g, err := decodeGrant(string(k), v)
+		d.part.Grants = append(d.part.Grants, g)
+		return err
+	})
+}
+
+func (d *dumper) revocations() error {
+	return d.each(bucketRevoked, func(k, v []byte) error {
+		r, err := decodeRevocation(string(k), v)
+		d.part.Revocations = append(d.part.Revocations, r)
+		return err
+	})
+}
+
+func (d *dumper) certificates() error {
+	return d.each(bucketIssued, func(k, v []byte) error {
+		c, err := decodeCertificate(k, v)
+		d.part.Certificates = append(d.part.Certificates, c)
+		return err
+	})
+}
+
+// Fill implements vault.Backend.
+func (s *Store) Fill(ctx context.Context, dump func(context.Context, func(*vault.Part) error) (*vault.Trail, error)) error {
+	if _, head, err := s.Signed(ctx); err != nil || head.Size > 0 {
+		return errors.Join(err, vault.ErrNotEmpty)
+	}
+	spines := make(map[vault.Name]spine)
+	trail, err := dump(ctx, func(part *vault.Part) error {
+		return s.db.Update(func(tx *bolt.Tx) error { return s.fillPart(tx, part, spines) })
+	})
+	if err != nil {
+		return err
+	}
+	return s.db.Update(func(tx *bolt.Tx) error { // what makes it whole comes last
+		if len(trail.Logs) > 1 {
+			if err := s.writeLogs(tx, trail.Logs); err != nil {
+				return err
+			}
+		}
+		if trail.Head.Size == 0 {
+			return nil
+		}
+		return s.writeHead(tx, trail.Checkpoint, trail.Head)
+	})
+}
+
+func (s *Store) fillPart(tx *bolt.Tx, part *vault.Part, spines map[vault.Name]spine) error {
+	c := vault.Changes{
+		First: part.First, Entries: make([]vault.Entry, len(part.Leaves)), Accounts: part.Accounts, Holds: part.Holds,
+		Users: part.Users, Grants: part.Grants, Revocations: part.Revocations,
+	}
+	for i, leaf := range part.Leaves {
+		entry, err := audit.ParseEntry(leaf)
+		if err != nil {
+			return fmt.Errorf("entry %d: %w", part.First+int64(i), err)
+		}
+		c.Entries[i] = vault.Entry{Leaf: leaf, Touched: entry.State}
+	}
+	if err := s.writeRecords(tx, &c, spines); err != nil {
+		return err
+	}
+	issued := s.shelf(tx, bucketIssued)
+	for i := range part.Certificates {
+		if err := issued.put([]byte(part.Certificates[i].Serial), encodeCertificate(&part.Certificates[i])); err != nil {
+			return err
+		}
+	}
+	requests := s.shelf(tx, bucketRequests)
+	for _, r := range part.Requests {
+		if err := requests.put(requestKey(uint32(r.Day), r.Key), journalKey(r.Index)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,104 @@
+package vault
+
+import (
+	"fmt"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+)
+
+// Chains are the versions of every account, as the entries of a journal make
+// them: each begins where the one before it ended, no money appears, and the
+// last one is the account's record. A store that checks itself shows them its
+// entries in order, and then its accounts.
+type Chains struct {
+	report func(problem string)
+	ends   map[Name]*chainEnd
+	sum    atm.Amount // of the balances of the records
+}
+
+type chainEnd struct {
+	version uint64
+	balance atm.Amount
+	seen    bool // its record was shown
+}
+
+// NewChains returns chains that tell report what is wrong.
+func NewChains(report func(problem string)) *Chains {
+	return &Chains{report: report, ends: make(map[Name]*chainEnd)}
+}
+
+func (c *Chains) problem(format string, args ...any) { c.report(fmt.Sprintf(format, args...)) }
+
+// Entry carries the chains on by what an entry changed.
+func (c *Chains) Entry(index int64, entry *audit.Entry) {
+	var sum atm.Amount
+	for _, change := range entry.State {
+		sum += change.After - change.Before
+		name := Name(change.Account)
+		have := c.ends[name]
+		if have == nil {
+			have = &chainEnd{}
+			c.ends[name] = have
+		}
+		if change.Version != have.version+1 || change.Before != have.balance {
+			c.problem("journal entry %d makes version %d of account %s out of %s, after version %d with %s",
+				index, change.Version, name, change.Before, have.version, have.balance)
+		}
+		if change.After < 0 && !name.Internal() {
+			c.problem("journal entry %d leaves account %s at %s", index, name, change.After)
+		}
+		have.version, have.balance = change.Version, change.After
+	}
+	if sum != 0 {
+		c.problem("journal entry %d makes %s out of nothing", index, sum)
+	}
+}
+
+// Has reports whether an entry made the account.
+func (c *Chains) Has(n Name) bool { return c.ends[n] != nil }
+
+// Account holds a record against the end of its chain, and reports whether there
+// is one.
+func (c *Chains) Account(a *Account) bool {
+	c.sum += a.Balance
+	have := c.ends[a.Name]
+	if have == nil {
+		c.problem("account %s is in no journal entry", a.Name)
+		return false
+	}
+	if have.version != a.Version || have.balance != a.Balance {
+		c.problem("account %s has version %d with %s; the journal says version %d with %s",
+			a.Name, a.Version, a.Balance, have.version, have.balance)
+	}
+	have.seen = true
+	return true
+}
+
+// End looks for what was not shown.
+func (c *Chains) End() {
+	for name, have := range c.ends {
+		if !have.seen {
+			c.problem("account %s is in the journal and has no record", name)
+		}
+	}
+	if c.sum != 0 {
+		c.problem("all balances together are %s, not zero", c.sum)
+	}
+}
+
+// Pending holds the pending holds of an account against their own records; hold
+// finds one.
+func (c *Chains) Pending(a *Account, hold func(HoldID) (Hold, error)) {
+	held := atm.Amount(0)
+	for _, p := range a.Pending {
+		held += p.Amount
+		h, err := hold(p.ID)
+		if err != nil || h.State != HoldPending || h.Account != a.Name || h.Amount != p.Amount {
+			c.problem("account %s: hold %s is not as the account has it: %v", a.Name, p.ID, err)
+		}
+	}
+	if held > a.Balance && !a.Name.Internal() {
+		c.problem("account %s holds %s, and %s of it are set aside", a.Name, a.Balance, held)
+	}
+}

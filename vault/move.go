@@ -1,0 +1,68 @@
+package vault
+
+import (
+	"context"
+
+	"example.com/atm/audit"
+)
+
+// A Part is a part of what a store holds. Parts with entries of the journal come
+// first and in order, then those with records.
+type Part struct {
+	First  int64 // index in the journal of the first leaf
+	Leaves [][]byte
+
+	Accounts     []Account
+	Holds        []Hold
+	Requests     []KeptRequest
+	Users        []User
+	Grants       []Grant
+	Revocations  []Revocation
+	Certificates []Certificate
+}
+
+// A KeptRequest is a request id that has its answer.
+type KeptRequest struct {
+	Key   RequestKey
+	Index int64 // of the answer in the journal
+	Day   int64 // of the answer, since 1970 in UTC
+}
+
+// A Trail is the state of the audit log in a journal.
+type Trail struct {
+	Head       audit.Head
+	Checkpoint []byte
+	Logs       []int64 // where audit logs began
+}
+
+// Size is how many entries the journal has.
+func (t *Trail) Size() int64 { return t.Logs[len(t.Logs)-1] + t.Head.Size }
+
+// A Backend is a Store that can be checked, repaired and moved. What a server
+// needs of a store is Store alone.
+type Backend interface {
+	Store
+
+	// Check looks at everything in the store, tells report what is wrong, and
+	// returns ErrDamaged when there was something.
+	Check(ctx context.Context, report func(problem string)) error
+
+	// All returns every account, those of the house too, and every hold.
+	All(ctx context.Context) ([]Account, []Hold, error)
+
+	// Rebuild puts these accounts and holds in the place of all that are there,
+	// and makes the history of each anew from the journal.
+	Rebuild(ctx context.Context, accounts []Account, holds []Hold) error
+
+	// BeginLog begins another audit log after the entries that are there: its
+	// tree is empty, and nothing of it has been signed.
+	BeginLog(ctx context.Context) error
+
+	// Dump calls yield with everything in the store, as it is at one moment. A
+	// part is good only until yield returns.
+	Dump(ctx context.Context, yield func(*Part) error) (*Trail, error)
+
+	// Fill puts everything that dump yields into the store, which must be empty.
+	// If it fails, the store is of no use.
+	Fill(ctx context.Context, dump func(ctx context.Context, yield func(*Part) error) (*Trail, error)) error
+}

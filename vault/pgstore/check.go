@@ -1,0 +1,189 @@
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"example.com/atm/audit"
+	"example.com/atm/vault"
+	"github.com/jackc/pgx/v5"
+)
+
+// maxProblems bounds what Check tells before it gives up telling.
+const maxProblems = 100
+
+// Check implements vault.Backend: every row opens and has its form, the journal
+// is whole and the signed tree is of it, the versions of every account form one
+// chain that ends in its record, and holds and request ids lead where they
+// should. Pages and indexes are the database's own to check (amcheck).
+func (s *Store) Check(ctx context.Context, report func(problem string)) error {
+	c := &checker{store: s, report: report}
+	c.chains = vault.NewChains(func(text string) { c.problem("%s", text) })
+	err := s.snapshot(ctx, func(tx pgx.Tx) error {
+		for _, part := range []func(context.Context, pgx.Tx) error{c.journal, c.accounts, c.versions, c.holds, c.requests, c.secrets} {
+			if err := part(ctx, tx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil && c.problems > 0 {
+		err = vault.ErrDamaged
+	}
+	return err
+}
+
+type checker struct {
+	store    *Store
+	report   func(string)
+	problems int
+
+	size   int64 // of the journal
+	chains *vault.Chains
+}
+
+func (c *checker) problem(format string, args ...any) {
+	c.problems++
+	switch {
+	case c.problems < maxProblems:
+		c.report(fmt.Sprintf(format, args...))
+	case c.problems == maxProblems:
+		c.report("there are more problems")
+	}
+}
+
+// journal reads all entries, and holds the tree that was signed against them.
+func (c *checker) journal(ctx context.Context, tx pgx.Tx) error {
+	checkpoint, head, err := signed(ctx, tx)
+	if err != nil {
+		c.problem("head of the audit tree: %v", err)
+		return nil
+	}
+	var logs []int64
+	var stored int64
+	if err := tx.QueryRow(ctx, "SELECT logs, size, (SELECT count(*) FROM journal) FROM log").Scan(&logs, &c.size, &stored); err != nil {
+		return err
+	}
+	if len(logs) == 0 || logs[len(logs)-1]+head.Size != c.size || stored != c.size {
+		c.problem("the head says %d entries in logs from %v and %d in the last one; the journal has %d", c.size, logs, head.Size, stored)
+		return nil
+	}
+	var rebuilt audit.Head
+	begin := logs[len(logs)-1]
+	err = entries(ctx, tx, 0, c.size, func(index int64, leaf []byte) error {
+		if index >= begin {
+			rebuilt = rebuilt.Append(audit.LeafHash(leaf))
+		}
+		entry, err := audit.ParseEntry(leaf)
+		if err != nil {
+			c.problem("journal entry %d: %v", index, err)
+			return nil
+		}
+		c.chains.Entry(index, entry)
+		return nil
+	})
+	switch {
+	case err != nil:
+		c.problem("journal: %v", err)
+	case !slices.Equal(head.Edge, rebuilt.Edge):
+		c.problem("the signed tree is not that of the journal")
+	}
+	if (len(checkpoint) > 0) != (head.Size > 0) {
+		c.problem("the checkpoint is missing")
+	}
+	return ctx.Err()
+}
+
+func (c *checker) accounts(ctx context.Context, tx pgx.Tx) error {
+	accounts, err := list(ctx, tx, scanAccount, "SELECT "+accountColumns+" FROM accounts")
+	if err != nil {
+		return err
+	}
+	pending := make(map[vault.HoldID]vault.Hold)
+	err = forEach(ctx, tx, func(rows pgx.Rows) error {
+		h, err := scanHold(rows)
+		pending[h.ID] = h
+		return err
+	}, "SELECT id, account, amount, state FROM holds WHERE state = 0")
+	for i := range accounts {
+		if c.chains.Account(&accounts[i]) {
+			c.chains.Pending(&accounts[i], func(id vault.HoldID) (vault.Hold, error) {
+				h, is := pending[id]
+				if !is {
+					return h, errors.New("there is none")
+				}
+				return h, nil
+			})
+		}
+	}
+	c.chains.End()
+	return err
+}
+
+// versions looks for entries that make versions which the index does not know, or
+// knows in another place.
+func (c *checker) versions(ctx context.Context, tx pgx.Tx) error {
+	return c.each(ctx, tx, "account %s: version %d is not where its history says, in entry %d", `
+		WITH made AS (
+			SELECT s->>'account' AS account, (s->>'version')::bigint AS version, index
+			FROM journal, json_array_elements(convert_from(leaf, 'UTF8')::json->'state') s
+		)
+		SELECT coalesce(m.account, v.account), coalesce(m.version, v.version), coalesce(v.index, -1)
+		FROM made m FULL JOIN versions v ON v.account = m.account COLLATE "C" AND v.version = m.version
+		WHERE m.index IS DISTINCT FROM v.index`)
+}
+
+func (c *checker) holds(ctx context.Context, tx pgx.Tx) error {
+	return c.each(ctx, tx, "hold h%d of account %s is of nothing", `
+		SELECT h.id, h.account FROM holds h LEFT JOIN accounts a ON a.name = h.account LEFT JOIN journal j ON j.index = h.id
+		WHERE a.name IS NULL OR j.index IS NULL`)
+}
+
+func (c *checker) requests(ctx context.Context, tx pgx.Tx) error {
+	return c.each(ctx, tx, "request id %x: journal entry %d is not the answer to one", `
+		SELECT r.key, r.index FROM requests r LEFT JOIN journal j ON j.index = r.index
+		WHERE j.index IS NULL OR convert_from(j.leaf, 'UTF8')::json->>'request' IS NULL OR convert_from(j.leaf, 'UTF8')::json->>'replay_of' IS NOT NULL`)
+}
+
+// each reports every row of a query.
+func (c *checker) each(ctx context.Context, tx pgx.Tx, format, sql string) error {
+	return forEach(ctx, tx, func(rows pgx.Rows) error {
+		values, err := rows.Values()
+		if err == nil {
+			c.problem(format, values...)
+		}
+		return err
+	}, sql)
+}
+
+// secrets opens everything that is sealed.
+func (c *checker) secrets(ctx context.Context, tx pgx.Tx) error {
+	for _, table := range []struct {
+		sql  string
+		scan func(pgx.Row) error
+	}{
+		{allUsers, func(row pgx.Row) error { _, err := c.store.scanUser(row); return err }},
+		{"SELECT name, sealed FROM files", func(row pgx.Row) error {
+			var name string
+			var sealed []byte
+			if err := row.Scan(&name, &sealed); err != nil {
+				return err
+			}
+			_, err := c.store.open(forFile, name, sealed)
+			return err
+		}},
+	} {
+		err := forEach(ctx, tx, func(rows pgx.Rows) error {
+			if err := table.scan(rows); err != nil {
+				c.problem("%v", err)
+			}
+			return nil
+		}, table.sql)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,244 @@
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"example.com/atm/audit"
+	"example.com/atm/vault"
+	"github.com/jackc/pgx/v5"
+)
+
+var _ vault.Backend = (*Store)(nil)
+
+// movedAtOnce bounds the records of a part.
+const movedAtOnce = 1024
+
+// Dump implements vault.Backend.
+func (s *Store) Dump(ctx context.Context, yield func(*vault.Part) error) (*vault.Trail, error) {
+	var t vault.Trail
+	err := s.snapshot(ctx, func(tx pgx.Tx) error {
+		var err error
+		if t.Checkpoint, t.Head, err = signed(ctx, tx); err != nil {
+			return err
+		}
+		if err := tx.QueryRow(ctx, "SELECT logs FROM log").Scan(&t.Logs); err != nil {
+			return err
+		}
+		var part vault.Part
+		flush := func() error {
+			defer func() { part = vault.Part{} }()
+			return yield(&part)
+		}
+		err = entries(ctx, tx, 0, t.Size(), func(index int64, leaf []byte) error {
+			if len(part.Leaves) == 0 {
+				part.First = index
+			}
+			if part.Leaves = append(part.Leaves, leaf); len(part.Leaves) < movedAtOnce {
+				return nil
+			}
+			return flush()
+		})
+		if err = errors.Join(err, flush()); err != nil {
+			return err
+		}
+		return errors.Join(
+			dump(ctx, tx, scanAccount, &part.Accounts, flush, "SELECT "+accountColumns+" FROM accounts"),
+			dump(ctx, tx, scanHold, &part.Holds, flush, "SELECT id, account, amount, state FROM holds"),
+			dump(ctx, tx, scanRequest, &part.Requests, flush, "SELECT key, index, day FROM requests"),
+			dump(ctx, tx, s.scanUser, &part.Users, flush, allUsers),
+			dump(ctx, tx, scanGrant, &part.Grants, flush, "SELECT id, grantor, grantee, accounts, operations, cap, spent, expires FROM grants"),
+			dump(ctx, tx, scanRevocation, &part.Revocations, flush, allRevocations),
+			dump(ctx, tx, scanCertificate, &part.Certificates, flush, "SELECT serial, subject, not_after FROM certificates"),
+		)
+	})
+	return &t, err
+}
+
+// dump reads records of one kind into a part, and flushes it whenever it is full
+// and at the end.
+func dump[T any](ctx context.Context, q querier, scan func(pgx.Row) (T, error), into *[]T, flush func() error, sql string) error {
+	err := forEach(ctx, q, func(rows pgx.Rows) error {
+		record, err := scan(rows)
+		if err != nil {
+			return err
+		}
+		if *into = append(*into, record); len(*into) < movedAtOnce {
+			return nil
+		}
+		return flush()
+	}, sql)
+	return errors.Join(err, flush())
+}
+
+func scanRequest(row pgx.Row) (vault.KeptRequest, error) {
+	var r vault.KeptRequest
+	var key []byte
+	if err := row.Scan(&key, &r.Index, &r.Day); err != nil {
+		return r, err
+	}
+	if len(key) != len(r.Key) {
+		return r, errRecord
+	}
+	r.Key = vault.RequestKey(key)
+	return r, nil
+}
+
+// Fill implements vault.Backend. It is one transaction.
+func (s *Store) Fill(ctx context.Context, dump func(context.Context, func(*vault.Part) error) (*vault.Trail, error)) error {
+	var after highWater
+	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{}, func(tx pgx.Tx) error {
+		m, err := readMark(ctx, tx, "FOR UPDATE")
+		if err != nil {
+			return err
+		}
+		if m.size > 0 {
+			return vault.ErrNotEmpty
+		}
+		trail, err := dump(ctx, func(part *vault.Part) error { return s.fillPart(ctx, tx, part) })
+		if err != nil {
+			return err
+		}
+		head, err := trail.Head.MarshalBinary()
+		if err != nil {
+			return err
+		}
+		after = highWater{trail.Size(), trail.Head}
+		_, err = tx.Exec(ctx, "UPDATE log SET size = $1, head = $2, checkpoint = $3, logs = $4", after.size, head, trail.Checkpoint, trail.Logs)
+		return err
+	})
+	if err != nil {
+		return explainOwn(err)
+	}
+	s.reached(after)
+	return nil
+}
+
+func (s *Store) fillPart(ctx context.Context, tx pgx.Tx, part *vault.Part) error {
+	var journal, versions, requests, certificates [][]any
+	for i, leaf := range part.Leaves {
+		index := part.First + int64(i)
+		entry, err := audit.ParseEntry(leaf)
+		if err != nil {
+			return fmt.Errorf("entry %d: %w", index, err)
+		}
+		journal = append(journal, []any{index, leaf})
+		for _, c := range entry.State {
+			versions = append(versions, []any{c.Account, int64(c.Version), index})
+		}
+	}
+	for i := range part.Requests {
+		requests = append(requests, []any{part.Requests[i].Key[:], part.Requests[i].Index, part.Requests[i].Day})
+	}
+	for _, c := range part.Certificates {
+		certificates = append(certificates, []any{c.Serial, c.Subject, c.NotAfter})
+	}
+	for _, t := range []struct {
+		table   string
+		columns []string
+		rows    [][]any
+	}{
+		{"journal", []string{"index", "leaf"}, journal},
+		{"versions", []string{"account", "version", "index"}, versions},
+		{"requests", []string{"key", "index", "day"}, requests},
+		{"certificates", []string{"serial", "subject", "not_after"}, certificates},
+	} {
+		if len(t.rows) == 0 {
+			continue
+		}
+		if _, err := tx.CopyFrom(ctx, pgx.Identifier{t.table}, t.columns, pgx.CopyFromRows(t.rows)); err != nil {
+			return err
+		}
+	}
+	var b pgx.Batch
+	s.queueRecords(&b, &vault.Changes{
+		Accounts: part.Accounts, Holds: part.Holds, Users: part.Users, Grants: part.Grants, Revocations: part.Revocations,
+	}, nil)
+	return tx.SendBatch(ctx, &b).Close()
+}
+
+// BeginLog implements vault.Backend.
+func (s *Store) BeginLog(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, roundTrip)
+	defer cancel()
+	head, err := audit.Head{}.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	_, err = s.pool.Exec(ctx, "UPDATE log SET logs = logs || size, head = $1, checkpoint = NULL", head)
+	return explain(err)
+}
+
+// All implements vault.Backend.
+func (s *Store) All(ctx context.Context) (accounts []vault.Account, holds []vault.Hold, err error) {
+	err = s.snapshot(ctx, func(tx pgx.Tx) error {
+		var err error
+		if accounts, err = list(ctx, tx, scanAccount, "SELECT "+accountColumns+" FROM accounts ORDER BY number NULLS LAST, name"); err != nil {
+			return err
+		}
+		holds, err = list(ctx, tx, scanHold, "SELECT id, account, amount, state FROM holds ORDER BY id")
+		return err
+	})
+	return accounts, holds, err
+}
+
+// Rebuild implements vault.Backend. It needs the owner of the tables.
+func (s *Store) Rebuild(ctx context.Context, accounts []vault.Account, holds []vault.Hold) error {
+	return explainOwn(pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{}, func(tx pgx.Tx) error {
+		m, err := readMark(ctx, tx, "FOR UPDATE")
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "DELETE FROM accounts"); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "DELETE FROM holds"); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "DELETE FROM versions"); err != nil {
+			return err
+		}
+		var part vault.Part
+		flush := func() error {
+			var versions [][]any
+			for i, leaf := range part.Leaves {
+				entry, err := audit.ParseEntry(leaf)
+				if err != nil {
+					return fmt.Errorf("entry %d: %w", part.First+int64(i), err)
+				}
+				for _, c := range entry.State {
+					versions = append(versions, []any{c.Account, int64(c.Version), part.First + int64(i)})
+				}
+			}
+			part = vault.Part{}
+			_, err := tx.CopyFrom(ctx, pgx.Identifier{"versions"}, []string{"account", "version", "index"}, pgx.CopyFromRows(versions))
+			return err
+		}
+		for first := int64(0); first < m.size; first += entriesAtOnce {
+			part.First = first
+			err := entries(ctx, tx, first, min(m.size, first+entriesAtOnce), func(_ int64, leaf []byte) error {
+				part.Leaves = append(part.Leaves, leaf)
+				return nil
+			})
+			if err = errors.Join(err, flush()); err != nil {
+				return err
+			}
+		}
+		for first := 0; first < max(len(accounts), len(holds)); first += movedAtOnce {
+			var b pgx.Batch
+			s.queueRecords(&b, &vault.Changes{Accounts: page(accounts, first), Holds: page(holds, first)}, nil)
+			if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+}
+
+func page[T any](list []T, first int) []T {
+	if first >= len(list) {
+		return nil
+	}
+	return list[first:min(len(list), first+movedAtOnce)]
+}

@@ -1,0 +1,189 @@
+package vaulttest
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+	"example.com/atm/vault"
+	gocmp "github.com/google/go-cmp/cmp"
+)
+
+// Furnish puts some of everything into a store, entries of two audit logs among
+// it, and returns the signer of the newer one.
+func Furnish(t testing.TB, store vault.Backend) *audit.Signer {
+	t.Helper()
+	for range 2 {
+		signer := NewSigner(t)
+		l := vault.NewLedger(vault.Config{Store: store, Signer: signer})
+		furnish(t, l)
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if logs, err := store.Logs(t.Context()); err != nil || len(logs) > 1 {
+			return signer
+		}
+		if err := store.BeginLog(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return nil
+}
+
+func furnish(t testing.TB, l *vault.Ledger) {
+	t.Helper()
+	n := func(i int) vault.Name {
+		return vault.Numbered(atm.AccountID(1 + i + int(time.Now().UnixNano()%1e12)*100))
+	}
+	accounts := []vault.Name{n(1), n(2), n(3)}
+	for _, a := range accounts {
+		must(t, l, open(a, 100000))
+	}
+	for i := range 300 {
+		must(t, l, identified(t, deposit(accounts[i%3], atm.Amount(1+i)), atm.RequestID(fmt.Sprint(accounts[0], " ", i))))
+	}
+	must(t, l, transfer(accounts[0], accounts[1], 77))
+	first := must(t, l, authorize(accounts[0], 10, time.Hour))
+	second := must(t, l, authorize(accounts[0], 20, time.Hour))
+	must(t, l, authorize(accounts[1], 30, time.Hour))
+	must(t, l, capture(first.Result, 5))
+	must(t, l, release(second.Result))
+	must(t, l, op(atm.AccountLimit, vault.SetLimits{Account: accounts[2], Limits: vault.Limits{PerOperation: 5000, DailyCount: 7, Zone: "Europe/Berlin"}}))
+	must(t, l, withdraw(accounts[2], 100))
+	must(t, l, op(atm.AccountFreeze, vault.SetStanding{Account: accounts[1], Standing: vault.Frozen}))
+	must(t, l, op(atm.UserAdd, vault.Enrol{Subject: "user:eva", Roles: []atm.Role{atm.Teller}, Slow: []byte("slow")}))
+	c := &vault.Certificate{Serial: fmt.Sprint(accounts[0]), Subject: "user:eve", NotAfter: time.Now().UTC().Truncate(time.Second).Add(time.Hour)}
+	must(t, l, op(atm.CertIssue, vault.Enrol{Subject: "user:eve", Roles: []atm.Role{atm.Customer}, HA1: []byte("ha1"), Certificate: c}))
+	must(t, l, op(atm.UserDisable, vault.SetDisabled{Subject: "user:eve", Disabled: true}))
+	must(t, l, op(atm.TokenRevoke, vault.Revoke{Name: "jti:" + string(accounts[0])}))
+	must(t, l, op(atm.GrantCreate, vault.CreateGrant{Grant: vault.Grant{
+		ID: string(accounts[0]), Grantor: demo.Subject, Grantee: "service:shop", Accounts: accounts[:1], Operations: []atm.Operation{atm.Withdraw},
+		Cap: 5000, Expires: time.Now().UTC().Truncate(time.Second).Add(time.Hour),
+	}}))
+	spend := op(atm.Withdraw, vault.Granted{
+		Spender: vault.Withdraw{Account: accounts[0], Cash: vault.Cash("service:shop"), Amount: 12}, Grant: string(accounts[0]), Grantee: "service:shop", Operation: atm.Withdraw,
+	})
+	must(t, l, spend)
+}
+
+// Contents is everything in a store, in an order of its own.
+func Contents(t testing.TB, store vault.Backend) (vault.Part, *vault.Trail) {
+	t.Helper()
+	var all vault.Part
+	trail, err := store.Dump(t.Context(), func(p *vault.Part) error {
+		if len(p.Leaves) > 0 && p.First != int64(len(all.Leaves)) {
+			return fmt.Errorf("entries from %d after %d", p.First, len(all.Leaves))
+		}
+		for _, leaf := range p.Leaves {
+			all.Leaves = append(all.Leaves, bytes.Clone(leaf))
+		}
+		all.Accounts, all.Holds, all.Requests = append(all.Accounts, p.Accounts...), append(all.Holds, p.Holds...), append(all.Requests, p.Requests...)
+		all.Users, all.Grants = append(all.Users, p.Users...), append(all.Grants, p.Grants...)
+		all.Revocations, all.Certificates = append(all.Revocations, p.Revocations...), append(all.Certificates, p.Certificates...)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.SortFunc(all.Accounts, func(a, b vault.Account) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(all.Holds, func(a, b vault.Hold) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(all.Requests, func(a, b vault.KeptRequest) int { return cmp.Compare(a.Index, b.Index) })
+	slices.SortFunc(all.Users, func(a, b vault.User) int { return cmp.Compare(a.Subject, b.Subject) })
+	slices.SortFunc(all.Grants, func(a, b vault.Grant) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(all.Revocations, func(a, b vault.Revocation) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(all.Certificates, func(a, b vault.Certificate) int { return cmp.Compare(a.Serial, b.Serial) })
+	return all, trail
+}
+
+// Same reports where two stores differ, and "" when they hold the same.
+func Same(t testing.TB, a, b vault.Backend) string {
+	t.Helper()
+	partA, trailA := Contents(t, a)
+	partB, trailB := Contents(t, b)
+	return gocmp.Diff(partA, partB) + gocmp.Diff(trailA, trailB)
+}
+
+// Sound fails the test when a store says that something in it is wrong.
+func Sound(t testing.TB, store vault.Backend) {
+	t.Helper()
+	if err := store.Check(t.Context(), func(problem string) { t.Error(problem) }); err != nil {
+		t.Error(err)
+	}
+}
+
+// testMove fills a store with what another one dumps.
+func testMove(t *testing.T, place func(*testing.T) Place) {
+	from, to := backend(t, place(t)), backend(t, place(t))
+	signer := Furnish(t, from)
+	Sound(t, from)
+	if err := to.Fill(t.Context(), from.Dump); err != nil {
+		t.Fatal(err)
+	}
+	Sound(t, to)
+	if diff := Same(t, from, to); diff != "" {
+		t.Error(diff)
+	}
+	if err := to.Fill(t.Context(), from.Dump); !errors.Is(err, vault.ErrNotEmpty) {
+		t.Errorf("filled again: %v", err)
+	}
+	broken := errors.New("broken")
+	err := backend(t, place(t)).Fill(t.Context(), func(ctx context.Context, yield func(*vault.Part) error) (*vault.Trail, error) {
+		_, err := from.Dump(ctx, yield)
+		return nil, errors.Join(err, broken)
+	})
+	if !errors.Is(err, broken) {
+		t.Errorf("what breaks off is filled in: %v", err)
+	}
+
+	// It goes on where the other one was: request ids have their answers, and
+	// the journal grows.
+	all, _ := Contents(t, from)
+	l := NewLedger(t, vault.Config{Store: to, Signer: signer})
+	last := all.Accounts[0].Name // not the house's: ':' sorts behind digits
+	must(t, l, deposit(last, 1))
+	Sound(t, to)
+}
+
+// testRebuild throws the accounts away that a store has, and makes them again.
+func testRebuild(t *testing.T, p Place) {
+	store := backend(t, p)
+	Furnish(t, store)
+	before, _ := Contents(t, store)
+	accounts, holds, err := store.All(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong := slices.Clone(accounts)
+	wrong[0].Balance++
+	if err := store.Rebuild(t.Context(), wrong, holds[1:]); err != nil {
+		t.Fatal(err)
+	}
+	problems := 0
+	if err := store.Check(t.Context(), func(string) { problems++ }); !errors.Is(err, vault.ErrDamaged) || problems < 2 {
+		t.Errorf("a check of wrong records tells of %d problems: %v", problems, err)
+	}
+	if err := store.Rebuild(t.Context(), accounts, holds); err != nil {
+		t.Fatal(err)
+	}
+	Sound(t, store)
+	after, _ := Contents(t, store)
+	if diff := gocmp.Diff(before, after); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func backend(t *testing.T, p Place) vault.Backend {
+	t.Helper()
+	b, is := p.Open(t).(vault.Backend)
+	if !is {
+		t.Fatal("the store cannot be moved")
+	}
+	return b
+}
