@@ -6,6 +6,7 @@ import (
 	"net/http/pprof"
 	"strings"
 
+	"example.com/atm/xmlrpc"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
@@ -32,13 +33,33 @@ func (s *Server) Admin() http.Handler {
 	return mux
 }
 
+// serveReady tells a load balancer on another machine in a word what the
+// endpoint for the operator tells whole.
+func (s *Server) serveReady(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		xmlrpc.Decline(w, http.StatusMethodNotAllowed, "GET says whether the server is ready.")
+		return
+	}
+	ready := !s.leaving.Load()
+	for _, part := range s.cfg.Ready() {
+		ready = ready && part.Err == nil
+	}
+	if !ready {
+		xmlrpc.Decline(w, http.StatusServiceUnavailable, "not ready")
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	fmt.Fprintln(w, "ready")
+}
+
 // ready answers 200 only when an operation would succeed, and says which part
 // keeps it from succeeding otherwise.
 func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	var text strings.Builder
-	ready := !s.draining.Load()
+	ready := !s.leaving.Load()
 	if !ready {
 		text.WriteString("server: stopping\n")
 	}

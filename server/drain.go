@@ -20,14 +20,16 @@ const (
 	quietBeforeClose = 500 * time.Millisecond
 )
 
-// drain stops in an order that loses no request: not ready, so that a load
-// balancer looks elsewhere; accept what has connected; answer with
+// drain stops in an order that loses no request: not ready, and as ever otherwise
+// until a load balancer looks elsewhere; accept what has connected; answer with
 // `Connection: close`, so that kept connections end by themselves; wait for
 // what is on its way; and only then close what has long been silent.
 // http.Server.Shutdown alone closes idle connections at once, and with them
 // requests that are on the wire.
 func (s *Server) drain(listener *tailListener, served <-chan error) {
 	s.cfg.Log.Info("stopping", slog.Duration("grace", s.cfg.Grace))
+	s.leaving.Store(true)
+	time.Sleep(s.cfg.DrainDelay)
 	s.draining.Store(true)
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Grace)
 	defer cancel()

@@ -79,6 +79,10 @@ type Config struct {
 	// Optional.
 	ProxyFrom []netip.Prefix
 
+	// DrainDelay is how long a stopping server goes on as ever while it says that
+	// it is not ready. Optional; no time.
+	DrainDelay time.Duration
+
 	// Grace bounds how long a stopping server waits for what has begun.
 	// Optional; 15 seconds.
 	Grace time.Duration
@@ -109,7 +113,8 @@ type Server struct {
 	http     *http.Server
 	states   connStates
 
-	draining atomic.Bool
+	leaving  atomic.Bool // not ready any more
+	draining atomic.Bool // answers end their connections
 }
 
 // New returns a server. It refuses a table of operations in which somebody
@@ -233,6 +238,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveBackup(w, r)
 	case path == "/enroll":
 		s.serveEnroll(w, r)
+	case path == "/readyz":
+		s.serveReady(w, r)
 	case path == "/ca.crt":
 		s.serveAuthority(w, r)
 	case path == "/token":

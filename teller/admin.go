@@ -470,8 +470,15 @@ func rotateTokens(ctx context.Context, t *Teller, in *input) (vault.Rule, error)
 	return vault.Report{Result: kid}, nil
 }
 
+// ErrSharedVault reports a rotation of keys that other servers have as well.
+var ErrSharedVault = errors.New("several servers share this key: rotate it while they are stopped, with atmctl vault rekey")
+
 func rotateVault(_ context.Context, t *Teller, _ *input) (vault.Rule, error) {
-	if err := t.cfg.RotateVault(); err != nil {
+	err := t.cfg.RotateVault()
+	if errors.Is(err, ErrSharedVault) {
+		return nil, malformed("%w", err)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return vault.Report{Result: ""}, nil

@@ -26,19 +26,35 @@ import (
 // to the group about the audit log.
 func (p *program) vaultCommands(auditGroup *cobra.Command) []*cobra.Command {
 	var data, passphraseFile string
-	folder := func() daemon.Folder {
-		return daemon.Folder{Data: data, Passphrase: settings.Passphrase(passphraseFile, "Passphrase of keys/vault.key")}
+	var store settings.Store
+	folder := func() (daemon.Folder, error) {
+		at, err := daemon.StoreOf(&store)
+		if errors.Is(err, daemon.ErrUsage) {
+			err = exit.Usagef("%w", err)
+		}
+		return daemon.Folder{Data: data, Store: at, Passphrase: settings.Passphrase(passphraseFile, "Passphrase of keys/vault.key")}, err
 	}
 	addPassphrase := func(cmd *cobra.Command) {
 		cmd.Flags().StringVar(&passphraseFile, "vault-passphrase-file", "", "`file` with the passphrase of keys/vault.key, when it is sealed with one; - for standard input")
 	}
-	offline := func(use, short, long string, args cobra.PositionalArgs, run func(ctx context.Context, args []string) error) *cobra.Command {
+	offline := func(use, short, long string, args cobra.PositionalArgs, run func(ctx context.Context, on daemon.Folder, args []string) error) *cobra.Command {
 		cmd := &cobra.Command{
 			Use: use, Short: short, Long: long, Args: exit.Args(args),
-			RunE: func(cmd *cobra.Command, args []string) error { return run(cmd.Context(), args) },
+			RunE: func(cmd *cobra.Command, args []string) error {
+				on, err := folder()
+				if err != nil {
+					return err
+				}
+				err = run(cmd.Context(), on, args)
+				if errors.Is(err, daemon.ErrUsage) {
+					err = exit.Usagef("%w", err)
+				}
+				return err
+			},
 		}
 		cmd.Flags().StringVar(&data, "data", "./atm-data", "the data `folder`; no server may run on it")
 		addPassphrase(cmd)
+		store.AddFlags(cmd.Flags())
 		return cmd
 	}
 	backup := &cobra.Command{
@@ -51,7 +67,9 @@ before it began. It is unpacked and checked before it gets its name.
 FILE holds every key of the server: keep it where you would keep those.`,
 		Example: "  atmctl backup atm-2026-11-25.tar",
 		Args:    exit.Args(cobra.ExactArgs(1)),
-		RunE:    func(cmd *cobra.Command, args []string) error { return p.backup(cmd.Context(), args[0], folder()) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return p.backup(cmd.Context(), args[0], settings.Passphrase(passphraseFile, "Passphrase of keys/vault.key"))
+		},
 	}
 	addPassphrase(backup)
 	restore := offline("restore FILE --data DIR", "Make a data folder out of a backup",
@@ -61,16 +79,16 @@ checked and the audit log published again before DIR is there.
 What was answered after the backup is not in it. If the published log is known to
 anybody beyond the size that this command prints, the server must not go on with
 it: a log that forgot entries is a fork.`,
-		cobra.ExactArgs(1), func(ctx context.Context, args []string) error { return p.restore(ctx, args[0], folder()) })
+		cobra.ExactArgs(1), func(ctx context.Context, on daemon.Folder, args []string) error { return p.restore(ctx, args[0], on) })
 	fsck := offline("fsck", "Check the vault of a stopped server",
 		`Check everything in the vault: its pages, that every value opens, the chain of
 versions of each account, that all movements sum to zero, the signed tree, holds
 and request ids; and replay the journal by the rules of the ledger.`,
-		cobra.NoArgs, func(ctx context.Context, _ []string) error { return p.fsck(ctx, folder()) })
+		cobra.NoArgs, func(ctx context.Context, on daemon.Folder, _ []string) error { return p.fsck(ctx, on) })
 	rebuild := offline("rebuild", "Make the accounts anew from the journal alone", "",
-		cobra.NoArgs, func(ctx context.Context, _ []string) error { return p.rebuild(ctx, folder()) })
+		cobra.NoArgs, func(ctx context.Context, on daemon.Folder, _ []string) error { return p.rebuild(ctx, on) })
 	compact := offline("compact", "Give free pages of the vault back to the disk", "",
-		cobra.NoArgs, func(ctx context.Context, _ []string) error { return p.compact(ctx, folder()) })
+		cobra.NoArgs, func(ctx context.Context, on daemon.Folder, _ []string) error { return p.compact(ctx, on) })
 	rotate := &cobra.Command{
 		Use:   "rotate",
 		Short: "Replace the keys that the vault is sealed with, on a running server",
@@ -89,7 +107,7 @@ before hold the old keys.`,
 		`Seal keys/vault.key with a passphrase of at least 15 characters, or with --remove
 take the seal away. The server then needs --vault-passphrase-file, or a terminal
 to ask on.`,
-		cobra.NoArgs, func(context.Context, []string) error { return setPassphrase(folder(), newFile, remove) })
+		cobra.NoArgs, func(_ context.Context, on daemon.Folder, _ []string) error { return setPassphrase(on, newFile, remove) })
 	passphrase.Flags().StringVar(&newFile, "new-passphrase-file", "", "`file` with the new passphrase; - for standard input")
 	passphrase.Flags().BoolVar(&remove, "remove", false, "seal it with none")
 	recoverLog := offline("recover", "Give the audit log of a stopped server up and begin another one",
@@ -99,13 +117,87 @@ commits to what the old log said last. The old log is kept in the data folder.
 This is for a vault that is older than its published log, as after a restore, or
 contradicts it: operations that only the old log knows have not happened for this
 vault. The accounts are as the vault has them.`,
-		cobra.NoArgs, func(ctx context.Context, _ []string) error { return p.recoverLog(ctx, folder()) })
+		cobra.NoArgs, func(ctx context.Context, on daemon.Folder, _ []string) error { return p.recoverLog(ctx, on) })
 	auditGroup.AddCommand(recoverLog)
 	return []*cobra.Command{
-		backup, restore, fsck, rebuild, compact,
-		group(&cobra.Command{Use: "vault", Short: "Keys of the vault"}, rotate, passphrase),
+		backup, restore, fsck, rebuild, compact, p.migrateCommand(),
+		offline("export FILE", "Write the accounts of a stopped server to a file, to import them elsewhere",
+			`Write the accounts, the journal and everything beside them to FILE, a vault that is
+sealed with keys/vault.key, and check it. The keys, the published log and the
+credentials stay in the data folder. With --store it reads a database.`,
+			cobra.ExactArgs(1), func(ctx context.Context, on daemon.Folder, args []string) error { return p.exportTo(ctx, on, args[0]) }),
+		offline("import FILE", "Move the accounts of a stopped server to where --store says",
+			`Put what atmctl export wrote to FILE into an empty database (--store
+postgres://…), or into the data folder (--store bolt:), check it, replay the
+journal, and let the folder have its accounts there from then on. A vault.db that
+is left behind is renamed.
+
+No server may run on the folder, nor on what FILE was exported from.`,
+			cobra.ExactArgs(1), func(ctx context.Context, on daemon.Folder, args []string) error {
+				return p.importFrom(ctx, on, args[0])
+			}),
+		group(&cobra.Command{Use: "vault", Short: "Keys of the vault"}, rotate, passphrase,
+			offline("rekey", "Replace keys/vault.key of servers that share a database, while all are stopped",
+				`Replace keys/vault.key, and seal with it what is sealed in the database. Copy the
+new file to every replica before it is started.`,
+				cobra.NoArgs, func(ctx context.Context, on daemon.Folder, _ []string) error { return on.Rekey(ctx) })),
 	}
 }
+
+// migrateCommand changes the schema of a database. Servers never do.
+func (p *program) migrateCommand() *cobra.Command {
+	var store settings.Store
+	var role string
+	cmd := &cobra.Command{
+		Use:   "migrate --store URL",
+		Short: "Make the schema in a database, or bring it up to date",
+		Long: `Make the schema in an empty database, or bring an older one up to date, as the
+owner of the tables. Stop every server on the database before, and take a backup:
+there is no way back.
+
+With --grant a role that owns nothing may do what a server has to: it adds to the
+journal and cannot change what is there.`,
+		Example: "  atmctl migrate --store postgres://owner@db/atm --grant atm_server",
+		Args:    exit.Args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			at, err := daemon.StoreOf(&store)
+			switch {
+			case errors.Is(err, daemon.ErrUsage):
+				return exit.Usagef("%w", err)
+			case err != nil:
+				return err
+			case !at.InDatabase():
+				return exit.Usagef("--store says which database; a vault in a data folder needs no migration")
+			}
+			if err := daemon.Migrate(cmd.Context(), at, role); err != nil {
+				return err
+			}
+			return p.tell(map[string]bool{"migrated": true}, "the schema is up to date\n")
+		},
+	}
+	store.AddFlags(cmd.Flags())
+	cmd.Flags().StringVar(&role, "grant", "", "`role` of the database that a server signs in as")
+	return cmd
+}
+
+func (p *program) exportTo(ctx context.Context, on daemon.Folder, file string) error {
+	found, err := on.Export(ctx, file, p.problem)
+	if err != nil {
+		return err
+	}
+	return p.tell(found, "exported: %d entries, %d accounts in %s\n", found.Entries, found.Accounts, file)
+}
+
+func (p *program) importFrom(ctx context.Context, on daemon.Folder, file string) error {
+	found, err := on.Import(ctx, file, p.operatorLog(), p.problem)
+	if err != nil {
+		return err
+	}
+	return p.tell(found, "imported: %d entries, %d accounts\n", found.Entries, found.Accounts)
+}
+
+// problem tells of what a check found.
+func (p *program) problem(text string) { fmt.Fprintln(p.stderr, "problem:", text) }
 
 // operatorLog tells of problems on standard error.
 func (p *program) operatorLog() *slog.Logger { return slog.New(slog.NewTextHandler(p.stderr, nil)) }
@@ -124,7 +216,7 @@ func setPassphrase(folder daemon.Folder, file string, remove bool) error {
 	return err
 }
 
-func (p *program) backup(ctx context.Context, file string, folder daemon.Folder) (err error) {
+func (p *program) backup(ctx context.Context, file string, passphrase func() ([]byte, error)) (err error) {
 	if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
 		return exit.Usagef("%s exists", file)
 	}
@@ -141,7 +233,7 @@ func (p *program) backup(ctx context.Context, file string, folder daemon.Folder)
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return explain(err)
 	}
-	found, err := daemon.VerifyBackup(ctx, f.Name(), folder.Passphrase, p.operatorLog())
+	found, err := daemon.VerifyBackup(ctx, f.Name(), passphrase, p.operatorLog())
 	if err != nil {
 		return fmt.Errorf("the backup is not good: %w", err)
 	}
@@ -192,7 +284,7 @@ func (p *program) restore(ctx context.Context, file string, folder daemon.Folder
 }
 
 func (p *program) fsck(ctx context.Context, folder daemon.Folder) error {
-	found, err := folder.Check(ctx, func(problem string) { fmt.Fprintln(p.stderr, "problem:", problem) })
+	found, err := folder.Check(ctx, p.problem)
 	if err != nil && !errors.Is(err, daemon.ErrProblems) {
 		return err
 	}

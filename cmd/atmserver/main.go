@@ -42,17 +42,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // options are the values of the flags.
 type options struct {
-	tlsMin                                      string
-	proxyFrom                                   []string
-	identities, clientCA, issuers, tokenKey     string
-	witnesses                                   string
-	passphrase                                  string
-	data, listen, admin, name, store, logFormat string
-	hosts                                       []string
-	empty                                       bool
-	grace, nonceTTL                             time.Duration
-	reserve                                     uint64
-	limits                                      server.Config // of a request alone
+	tlsMin                                  string
+	proxyFrom                               []string
+	identities, clientCA, issuers, tokenKey string
+	witnesses                               string
+	passphrase                              string
+	data, listen, admin, name, logFormat    string
+	store                                   settings.Store
+	hosts                                   []string
+	empty                                   bool
+	grace, drainDelay, nonceTTL             time.Duration
+	reserve                                 uint64
+	limits                                  server.Config // of a request alone
 }
 
 func newCommand(stderr io.Writer) *cobra.Command {
@@ -80,10 +81,11 @@ and without a password. SIGTERM or Ctrl-C answers what has begun and ends.`,
 	flags.StringVar(&o.admin, "admin-listen", "localhost:9001", "loopback `address` for health, metrics and profiles over plain HTTP; empty for none")
 	flags.StringArrayVar(&o.hosts, "host", nil, "`name` or address in the server certificate; repeatable (default localhost, 127.0.0.1, ::1 and this machine's name)")
 	flags.StringVar(&o.name, "name", "", "`name` of the server, fixed at init (default atm-<8 hex digits>.local)")
-	flags.StringVar(&o.store, "store", "bolt:", "where accounts are kept; bolt: is the data folder")
+	o.store.AddFlags(flags)
 	flags.BoolVar(&o.empty, "empty", false, "at init: no account 100 and no demo credentials")
 	flags.StringVar(&o.logFormat, "log-format", "", "text or json (default text on a terminal, else json)")
 	flags.DurationVar(&o.grace, "shutdown-grace", 15*time.Second, "how long a stop waits for what has begun")
+	flags.DurationVar(&o.drainDelay, "drain-delay", 0, "how long a stop goes on as ever while /readyz says no, so that a load balancer looks elsewhere")
 	flags.DurationVar(&o.nonceTTL, "nonce-ttl", 5*time.Minute, "how long a nonce of HTTP Digest can be used")
 	flags.StringVar(&o.tlsMin, "tls-min", "1.3", "oldest `version` of TLS: 1.3, or 1.2 with AEAD ciphers alone")
 	flags.StringArrayVar(&o.proxyFrom, "proxy-from", nil, "`network` of load balancers that speak the PROXY protocol; repeatable")
@@ -119,10 +121,14 @@ const (
 	maxNonceTTL = time.Hour
 )
 
+// maxDrainDelay bounds how long a stop goes on as ever.
+const maxDrainDelay = 5 * time.Minute
+
 // daemonOptions checks what was chosen.
 func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
-	if o.store != "bolt:" {
-		return daemon.Options{}, exit.Usagef("--store %s: only bolt: is there yet", o.store)
+	store, err := daemon.StoreOf(&o.store)
+	if err != nil {
+		return daemon.Options{}, err
 	}
 	log, err := newLog(o.logFormat, stderr)
 	if err != nil {
@@ -134,10 +140,14 @@ func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
 	if o.nonceTTL < minNonceTTL || o.nonceTTL > maxNonceTTL {
 		return daemon.Options{}, exit.Usagef("--nonce-ttl is %v to %v, not %v", minNonceTTL, maxNonceTTL, o.nonceTTL)
 	}
+	if o.drainDelay < 0 || o.drainDelay > maxDrainDelay {
+		return daemon.Options{}, exit.Usagef("--drain-delay is 0 to %v, not %v", maxDrainDelay, o.drainDelay)
+	}
 	if err := checkLimits(&o.limits); err != nil {
 		return daemon.Options{}, err
 	}
 	cfg := o.limits
+	cfg.DrainDelay = o.drainDelay
 	cfg.ProxyFrom = make([]netip.Prefix, len(o.proxyFrom))
 	for i, text := range o.proxyFrom {
 		if cfg.ProxyFrom[i], err = netip.ParsePrefix(text); err != nil {
@@ -151,7 +161,7 @@ func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
 	return daemon.Options{
 		TLS12: o.tlsMin == "1.2", Server: cfg,
 		Witnesses: witnesses, Identities: o.identities, Issuers: o.issuers, TokenKey: o.tokenKey, ClientCA: o.clientCA,
-		Data: o.data, Passphrase: settings.Passphrase(o.passphrase, "Passphrase of keys/vault.key"), Name: o.name, Hosts: o.hosts, Empty: o.empty,
+		Data: o.data, Store: store, Passphrase: settings.Passphrase(o.passphrase, "Passphrase of keys/vault.key"), Name: o.name, Hosts: o.hosts, Empty: o.empty,
 		NonceTTL: o.nonceTTL, DiskReserve: o.reserve, Grace: o.grace, Version: version.String(), Log: log,
 	}, nil
 }
@@ -203,7 +213,10 @@ func serve(ctx context.Context, o *options, stderr io.Writer) error {
 		listen.Close()
 		return err
 	}
-	if house.Fresh {
+	switch {
+	case house.Joined():
+		fmt.Fprintf(stderr, "\n%s has one more replica, in %s.\n\n", house.Name(), o.data)
+	case house.Fresh:
 		banner(stderr, house, o, listen.RPC.Addr())
 	}
 	return house.Serve(ctx, listen)
@@ -218,9 +231,12 @@ func initialise(ctx context.Context, o *options, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if house.Fresh {
+	switch {
+	case house.Joined():
+		fmt.Fprintf(stderr, "one more replica of %s is ready in %s\n", house.Name(), o.data)
+	case house.Fresh:
 		fmt.Fprintf(stderr, "%s is ready in %s\nCA SHA-256 fingerprint: %s\n", house.Name(), o.data, house.Fingerprint())
-	} else {
+	default:
 		fmt.Fprintf(stderr, "%s was ready in %s already\n", house.Name(), o.data)
 	}
 	return house.Close()

@@ -101,6 +101,14 @@ func SyncDir(path string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
+// Rename gives a file another name in the same folder, durably.
+func Rename(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(to))
+}
+
 // maxSecret is the largest file that is read as a secret, in bytes.
 const maxSecret = 64 << 10
 

@@ -209,12 +209,8 @@ func (s *Store) PutFiles(ctx context.Context, files ...File) error {
 			return err
 		}
 		for _, f := range files {
-			sealed := s.seal(forFile, f.Name, append([]byte{fileThere}, f.Data...))
-			if f.Data == nil {
-				sealed = s.seal(forFile, f.Name, []byte{fileGone})
-			}
 			if _, err := tx.Exec(ctx, `INSERT INTO files (name, sealed, version) VALUES ($1, $2, $3)
-				ON CONFLICT (name) DO UPDATE SET sealed = excluded.sealed, version = excluded.version`, f.Name, sealed, version); err != nil {
+				ON CONFLICT (name) DO UPDATE SET sealed = excluded.sealed, version = excluded.version`, f.Name, s.sealFile(f), version); err != nil {
 				return err
 			}
 		}
@@ -277,4 +273,50 @@ func (s *Store) adopt(ctx context.Context, q querier) error {
 	defer s.mu.Unlock()
 	s.files = newest
 	return nil
+}
+
+// Rekey seals everything under another secret, in one transaction. The store is
+// of no use after it: open another one.
+func (s *Store) Rekey(ctx context.Context, secret []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, readWithin)
+	defer cancel()
+	next := &Store{cfg: Config{Secret: secret}}
+	if err := next.unseal(secret); err != nil {
+		return err
+	}
+	mark, err := markOf(secret)
+	if err != nil {
+		return err
+	}
+	return explainOwn(pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{}, func(tx pgx.Tx) error {
+		if _, err := readMark(ctx, tx, "FOR UPDATE"); err != nil { // nobody else writes now
+			return err
+		}
+		users, err := list(ctx, tx, s.scanUser, allUsers)
+		if err != nil {
+			return err
+		}
+		files, _, err := s.filesSince(ctx, tx, 0)
+		if err != nil {
+			return err
+		}
+		var b pgx.Batch
+		b.Queue("UPDATE house SET mark = $1", mark)
+		for i := range users {
+			u := &users[i]
+			b.Queue("UPDATE users SET ha1 = $2, slow = $3 WHERE subject = $1", u.Subject, next.seal(forHA1, u.Subject, u.HA1), next.seal(forSlow, u.Subject, u.Slow))
+		}
+		for _, f := range files {
+			b.Queue("UPDATE files SET sealed = $2 WHERE name = $1", f.Name, next.sealFile(f))
+		}
+		return tx.SendBatch(ctx, &b).Close()
+	}))
+}
+
+// sealFile is a file as it is stored.
+func (s *Store) sealFile(f File) []byte {
+	if f.Data == nil {
+		return s.seal(forFile, f.Name, []byte{fileGone})
+	}
+	return s.seal(forFile, f.Name, append([]byte{fileThere}, f.Data...))
 }

@@ -88,11 +88,16 @@ func (h *House) followAuthorities(ctx context.Context) {
 			h.opts.Log.Error("the new authorities are not used", slog.Any("error", err))
 			continue // they may be on their way
 		}
+		own, err := h.share(ctx)
+		if err != nil {
+			h.opts.Log.Error("the other replicas do not have the new authorities yet", slog.Any("error", err))
+			continue
+		}
 		seen = now
 		old := h.signing.Swap(next)
 		h.signIn.Forget()
 		h.opts.Log.Info("authorities replaced", slog.String("clients", certs.Fingerprint(next.client.Certificate)))
-		if !old.client.Certificate.Equal(next.client.Certificate) {
+		if own && !old.client.Certificate.Equal(next.client.Certificate) { // otherwise another replica told of it
 			h.teller.KeyRotated(ctx, certs.Fingerprint(old.client.Certificate), certs.Fingerprint(next.client.Certificate))
 		}
 	}

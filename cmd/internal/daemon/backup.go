@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -14,6 +15,9 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"example.com/atm/cmd/internal/datadir"
+	"github.com/BurntSushi/toml"
 )
 
 // A backup is a tar archive of a data folder, the published log apart, which
@@ -25,8 +29,9 @@ const (
 	backupLimit = 1 << 40 // bytes of one file in an archive
 )
 
-// backedUp are the files and folders that a backup has, the vault apart.
-var backedUp = []string{"config.toml", "ca", "tls", "keys", "clients"}
+// backedUp are the folders that a backup has, beside the configuration and the
+// vault.
+var backedUp = []string{"ca", "tls", "keys", "clients"}
 
 // Backup writes a backup of the running house. It holds everything that was
 // answered before it began.
@@ -42,7 +47,7 @@ func (h *House) Backup(ctx context.Context, w io.Writer) error {
 	a := &archive{tar: tar.NewWriter(w)}
 
 	h.keys.Lock() // the key and the snapshot must belong together
-	err = errors.Join(h.store.Snapshot(snapshot), a.addTree(h.dir.Root, backedUp))
+	err = errors.Join(h.snapshot(ctx, snapshot), a.addConfig(h.dir.Config), a.addTree(h.dir.Root, backedUp))
 	h.keys.Unlock()
 	if err != nil {
 		return err
@@ -51,6 +56,25 @@ func (h *House) Backup(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	return errors.Join(a.add(snapshot, "vault.db"), a.close())
+}
+
+// snapshot writes the vault as it is at one moment to a file. What is in a
+// database goes into a vault of the same key: a backup is restored without one.
+func (h *House) snapshot(ctx context.Context, file string) error {
+	if h.file != nil {
+		return h.file.Snapshot(file)
+	}
+	return export(ctx, h.store, file, h.key.Secret)
+}
+
+// addConfig adds the configuration of a folder that has its vault in it.
+func (a *archive) addConfig(c datadir.Config) error {
+	c.Store = ""
+	text, err := toml.Marshal(c)
+	if err != nil {
+		return err
+	}
+	return a.write(&tar.Header{Name: "config.toml", Mode: 0o600, Size: int64(len(text))}, bytes.NewReader(text))
 }
 
 // An archive is a backup that is being written.
@@ -92,14 +116,18 @@ func (a *archive) add(from, name string) error {
 		return err
 	}
 	header := &tar.Header{Name: name, Mode: int64(info.Mode().Perm()), Size: info.Size(), ModTime: info.ModTime().Truncate(time.Second)}
+	return a.write(header, f)
+}
+
+func (a *archive) write(header *tar.Header, content io.Reader) error {
 	if err := a.tar.WriteHeader(header); err != nil {
 		return err
 	}
 	sum := sha256.New()
-	if _, err := io.Copy(io.MultiWriter(a.tar, sum), f); err != nil {
+	if _, err := io.Copy(io.MultiWriter(a.tar, sum), content); err != nil {
 		return err
 	}
-	fmt.Fprintf(&a.sums, "%x  %s\n", sum.Sum(nil), name)
+	fmt.Fprintf(&a.sums, "%x  %s\n", sum.Sum(nil), header.Name)
 	return nil
 }
 
@@ -148,7 +176,7 @@ func belongs(name string) bool {
 	if !fs.ValidPath(name) || path.Clean(name) != name {
 		return false
 	}
-	if name == "vault.db" {
+	if name == "vault.db" || name == "config.toml" {
 		return true
 	}
 	for _, known := range backedUp {

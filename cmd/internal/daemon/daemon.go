@@ -35,6 +35,7 @@ import (
 // Options are what somebody who starts a server can choose.
 type Options struct {
 	Data        string                 // the data folder
+	Store       Store                  // where the accounts are
 	Name        string                 // the server's name; empty for what init chose, or a new one
 	Hosts       []string               // names and addresses in the server certificate; nil for the usual ones
 	Passphrase  func() ([]byte, error) // asks for what keys/vault.key is sealed with; nil when nobody can be asked
@@ -58,7 +59,9 @@ type House struct {
 	opts Options
 	dir  *datadir.Dir
 
-	store     *boltstore.Store
+	store     vault.Backend
+	file      *boltstore.Store // store, when it is in the folder; nil otherwise
+	shared    *shared          // store, when it is in a database; nil otherwise
 	signer    *audit.Signer
 	ledger    *vault.Ledger
 	publisher *audit.Publisher
@@ -122,10 +125,8 @@ func (h *House) open(ctx context.Context) error {
 	if opts := h.opts; opts.Name != "" && opts.Name != h.dir.Config.Name {
 		return fmt.Errorf("%w: the name of this server is %s; it was fixed at init", ErrUsage, h.dir.Config.Name)
 	}
-	if h.Fresh {
-		if err := h.makeKeys(); err != nil {
-			return err
-		}
+	if err := h.openStore(ctx); err != nil {
+		return err
 	}
 	if err := h.openKeys(); err != nil {
 		return err
@@ -136,13 +137,20 @@ func (h *House) open(ctx context.Context) error {
 	if err := h.openTrail(ctx); err != nil {
 		return err
 	}
-	if h.Fresh {
+	if h.Fresh && !h.Joined() {
 		if err := h.populate(ctx); err != nil {
 			return err
 		}
 		if err := h.publisher.Publish(ctx); err != nil {
 			return err
 		}
+		if h.shared != nil {
+			if err := h.shared.store.Complete(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	if h.Fresh {
 		if err := h.dir.Complete(); err != nil {
 			return err
 		}
@@ -192,7 +200,7 @@ func (h *House) openKeys() error {
 	if err != nil {
 		return err
 	}
-	if h.tokens, err = auth.NewTokens(h.Name(), table, time.Now); err != nil {
+	if h.tokens, err = auth.NewTokens(h.Name(), table, h.now); err != nil {
 		return fmt.Errorf("%s: %w", h.dir.TokenKey(), err)
 	}
 	if h.opts.Identities != "" {
@@ -201,7 +209,7 @@ func (h *House) openKeys() error {
 		}
 	}
 	if h.opts.Issuers != "" {
-		h.issuers = auth.NewIssuers(time.Now, func(issuer string, err error) {
+		h.issuers = auth.NewIssuers(h.now, func(issuer string, err error) {
 			h.opts.Log.Warn("the keys of an issuer could not be fetched", slog.String("issuer", issuer), slog.Any("error", err))
 		})
 		if err := h.loadIssuers(); err != nil {
@@ -230,20 +238,42 @@ func (h *House) issueToken(subject, scope, bound string, life time.Duration) (te
 	return teller.Token(t), err
 }
 
-func (h *House) openVault() error {
-	key, err := h.dir.ReadVaultKey(h.opts.Passphrase)
-	if err != nil {
+// openStore opens what keeps the accounts. Before that the keys of a new house
+// are made, and those that replicas share fetched.
+func (h *House) openStore(ctx context.Context) error {
+	if err := h.opts.Store.fits(h.dir); err != nil {
 		return err
 	}
-	h.key = key
+	if h.opts.Store.InDatabase() {
+		return h.openShared(ctx)
+	}
+	if h.Fresh {
+		if err := h.makeKeys(); err != nil {
+			return err
+		}
+	}
+	if err := h.readVaultKey(); err != nil {
+		return err
+	}
 	open := boltstore.Open
 	if h.Fresh {
 		open = boltstore.Create
 	}
-	if h.store, err = open(h.dir.Vault(), key.Secret); err != nil {
+	var err error
+	if h.file, err = open(h.dir.Vault(), h.key.Secret); err != nil {
 		return err
 	}
-	requests, err := vault.NewRequestHasher(key.Requests)
+	h.store = h.file
+	return nil
+}
+
+func (h *House) readVaultKey() (err error) {
+	h.key, err = h.dir.ReadVaultKey(h.opts.Passphrase)
+	return err
+}
+
+func (h *House) openVault() error {
+	requests, err := vault.NewRequestHasher(h.key.Requests)
 	if err != nil {
 		return err
 	}
@@ -321,6 +351,10 @@ func (h *House) noteCommit(c vault.Commit) {
 	h.admit(c.Users)
 	h.revoke(c.Revocations)
 	h.metrics.Committed(c.Operations)
+	h.wakePublisher()
+}
+
+func (h *House) wakePublisher() {
 	select {
 	case h.committed <- struct{}{}:
 	default: // the publisher has a token already
@@ -337,7 +371,7 @@ func (h *House) treeSize() float64 {
 
 // issueClient signs a client certificate for subject.
 func (h *House) issueClient(request []byte, subject string, life time.Duration) (teller.Issued, error) {
-	cert, err := h.signing.Load().client.SignRequest(request, h.identity(subject), life, time.Now())
+	cert, err := h.signing.Load().client.SignRequest(request, h.identity(subject), life, h.now())
 	if err != nil {
 		return teller.Issued{}, err
 	}
@@ -386,7 +420,7 @@ func (h *House) revocationList(revoked []vault.Revocation) (string, error) {
 	for _, r := range revoked {
 		serials[r.Name] = r.At
 	}
-	list, err := h.signing.Load().client.RevocationList(serials, time.Now())
+	list, err := h.signing.Load().client.RevocationList(serials, h.now())
 	return string(list), err
 }
 
@@ -422,7 +456,12 @@ func (h *House) background(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { h.publisher.Run(ctx, h.committed) })
-	wg.Go(func() { h.reseal(ctx) })
+	if h.file != nil {
+		wg.Go(func() { h.reseal(ctx) })
+	}
+	if h.shared != nil {
+		wg.Go(func() { h.followReplicas(ctx) })
+	}
 	wg.Go(func() { h.fillIndex(ctx) })
 	wg.Go(func() { h.watchClock(ctx) })
 	wg.Go(func() { h.followAuthorities(ctx) })

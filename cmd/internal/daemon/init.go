@@ -36,7 +36,11 @@ func newConfig(opts Options) (datadir.Config, error) {
 	if !domainName(name) {
 		return datadir.Config{}, fmt.Errorf("%w: %q is no name for a server: it takes lower-case letters, digits, dots and hyphens", ErrUsage, name)
 	}
-	return datadir.Config{Name: name, Realm: name, Origin: name, Empty: opts.Empty}, nil
+	c := datadir.Config{Name: name, Realm: name, Origin: name, Empty: opts.Empty}
+	if opts.Store.InDatabase() {
+		c.Store = datadir.Postgres
+	}
+	return c, nil
 }
 
 // domainName reports whether s can be a trust domain (SPIFFE ID, section 2.1)
@@ -163,7 +167,7 @@ func (h *House) renewServerCertificate() error {
 		if hosts == nil {
 			hosts = certificateHosts(cert)
 		}
-		if !certs.NeedsRenewal(cert, hosts, time.Now()) {
+		if !certs.NeedsRenewal(cert, hosts, h.now()) {
 			return nil
 		}
 	case !os.IsNotExist(err) || !h.Fresh:
@@ -179,7 +183,7 @@ func (h *House) renewServerCertificate() error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", keyFile, err)
 	}
-	cert, err := h.signing.Load().server.IssueServer(key.Public(), hosts, serverCertificateLife, time.Now())
+	cert, err := h.signing.Load().server.IssueServer(key.Public(), hosts, serverCertificateLife, h.now())
 	if err != nil {
 		return fmt.Errorf("server certificate: %w", err)
 	}

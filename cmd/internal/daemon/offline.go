@@ -16,6 +16,7 @@ import (
 	"example.com/atm/teller"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
+	"example.com/atm/vault/pgstore"
 )
 
 // What is done to a data folder while no server runs on it.
@@ -33,13 +34,14 @@ type Checked struct {
 // A Folder is a data folder that no server runs on.
 type Folder struct {
 	Data       string
+	Store      Store                  // as in Options
 	Passphrase func() ([]byte, error) // as in Options
 }
 
 // Check looks at everything in the vault of a data folder, replays its journal
 // by the rules, and tells report what is wrong.
 func (f Folder) Check(ctx context.Context, report func(problem string)) (*Checked, error) {
-	dir, _, store, err := f.open()
+	dir, _, store, err := f.open(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +50,7 @@ func (f Folder) Check(ctx context.Context, report func(problem string)) (*Checke
 	return check(ctx, store, report)
 }
 
-func check(ctx context.Context, store *boltstore.Store, report func(string)) (*Checked, error) {
+func check(ctx context.Context, store vault.Backend, report func(string)) (*Checked, error) {
 	found := &Checked{}
 	tell := func(problem string) {
 		found.Problems++
@@ -107,16 +109,30 @@ func differences(replayed *vault.Replayer, accounts []vault.Account, holds []vau
 	return problems
 }
 
-func (f Folder) open() (*datadir.Dir, datadir.VaultKey, *boltstore.Store, error) {
+func (f Folder) open(ctx context.Context) (*datadir.Dir, datadir.VaultKey, vault.Backend, error) {
 	dir, key, err := f.lock()
 	if err != nil {
 		return nil, key, nil, err
 	}
-	store, err := boltstore.Open(dir.Vault(), key.Secret)
+	store, err := f.openStore(ctx, dir, key)
 	if err != nil {
 		return nil, key, nil, errors.Join(err, dir.Close())
 	}
 	return dir, key, store, nil
+}
+
+func (f Folder) openStore(ctx context.Context, dir *datadir.Dir, key datadir.VaultKey) (vault.Backend, error) {
+	if err := f.Store.fits(dir); err != nil {
+		return nil, err
+	}
+	if !f.Store.InDatabase() {
+		return boltstore.Open(dir.Vault(), key.Secret)
+	}
+	cfg, err := f.Store.config(key.Secret, nil)
+	if err != nil {
+		return nil, err
+	}
+	return pgstore.Open(ctx, cfg)
 }
 
 func (f Folder) lock() (*datadir.Dir, datadir.VaultKey, error) {
@@ -130,11 +146,26 @@ func (f Folder) lock() (*datadir.Dir, datadir.VaultKey, error) {
 	if fresh {
 		return nil, datadir.VaultKey{}, errors.Join(fmt.Errorf("%s is no complete data folder", f.Data), dir.Close())
 	}
-	key, err := dir.ReadVaultKey(f.Passphrase)
+	var key datadir.VaultKey
+	if err = f.settle(dir); err == nil {
+		key, err = dir.ReadVaultKey(f.Passphrase)
+	}
 	if err != nil {
 		return nil, key, errors.Join(err, dir.Close())
 	}
 	return dir, key, nil
+}
+
+// settle completes a change of the vault key that was interrupted.
+func (f Folder) settle(dir *datadir.Dir) error {
+	if !f.Store.InDatabase() {
+		return nil
+	}
+	cfg, err := f.Store.config(nil, nil)
+	if err != nil {
+		return err
+	}
+	return settleKey(context.Background(), dir, cfg, f.Passphrase)
 }
 
 // SetPassphrase seals keys/vault.key with a passphrase, or takes the seal away
@@ -159,7 +190,7 @@ func (f Folder) SetPassphrase(passphrase []byte) error {
 // Rebuild makes the accounts of a data folder anew from its journal alone. It
 // returns how many of them were not what the journal says.
 func (f Folder) Rebuild(ctx context.Context) (wrong int, err error) {
-	dir, _, store, err := f.open()
+	dir, _, store, err := f.open(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -180,11 +211,15 @@ func (f Folder) Rebuild(ctx context.Context) (wrong int, err error) {
 // Compact gives the free pages of the vault of a data folder back to the disk.
 // It returns the sizes of the file before and after, in bytes.
 func (f Folder) Compact(ctx context.Context) (before, after int64, err error) {
-	dir, key, store, err := f.open()
+	dir, key, err := f.lock()
 	if err != nil {
 		return 0, 0, err
 	}
 	defer dir.Close()
+	store, err := boltstore.Open(dir.Vault(), key.Secret)
+	if err != nil {
+		return 0, 0, err
+	}
 	closed := false
 	defer func() {
 		if !closed {

@@ -14,7 +14,6 @@ import (
 	"example.com/atm/internal/durable"
 	"example.com/atm/teller"
 	"example.com/atm/vault"
-	"example.com/atm/vault/boltstore"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -32,7 +31,7 @@ type Recovered struct {
 // old log is kept beside it. It is for a vault that is older than its
 // published log, or contradicts it; the accounts are as the vault has them.
 func (f Folder) Recover(ctx context.Context, log *slog.Logger) (*Recovered, error) {
-	dir, _, store, err := f.open()
+	dir, _, store, err := f.open(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -60,6 +59,11 @@ func (f Folder) Recover(ctx context.Context, log *slog.Logger) (*Recovered, erro
 	if err := newAuditKey(dir, plan); err != nil {
 		return nil, err
 	}
+	// Other replicas learn of the key before the log begins: one that still runs
+	// ends, because it is the key of another log.
+	if err := shareFolder(ctx, dir, store); err != nil {
+		return nil, err
+	}
 	logs, err := store.Logs(ctx)
 	if err != nil {
 		return nil, err
@@ -75,6 +79,9 @@ func (f Folder) Recover(ctx context.Context, log *slog.Logger) (*Recovered, erro
 	if err := dir.SetOrigin(plan.Origin); err != nil {
 		return nil, err
 	}
+	if err := shareFolder(ctx, dir, store); err != nil {
+		return nil, err
+	}
 	if err := firstEntry(ctx, dir, store, plan, log); err != nil {
 		return nil, err
 	}
@@ -85,7 +92,7 @@ func (f Folder) Recover(ctx context.Context, log *slog.Logger) (*Recovered, erro
 	if err := errors.Join(store.Close(), dir.Close()); err != nil {
 		return nil, err
 	}
-	house, err := Open(ctx, Options{Data: f.Data, Passphrase: f.Passphrase, Log: log}) // publishes the log
+	house, err := Open(ctx, Options{Data: f.Data, Store: f.Store, Passphrase: f.Passphrase, Log: log}) // publishes the log
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +101,7 @@ func (f Folder) Recover(ctx context.Context, log *slog.Logger) (*Recovered, erro
 
 // newPlan decides what to do. What the published checkpoint claims is
 // committed to as it is; without one, what the vault signed last.
-func newPlan(ctx context.Context, dir *datadir.Dir, store *boltstore.Store) (*datadir.Plan, error) {
+func newPlan(ctx context.Context, dir *datadir.Dir, store vault.Backend) (*datadir.Plan, error) {
 	logs, err := store.Logs(ctx)
 	if err != nil {
 		return nil, err
@@ -152,7 +159,7 @@ func archiveLog(dir *datadir.Dir, plan *datadir.Plan) (string, error) {
 }
 
 // firstEntry commits the new log to the old one.
-func firstEntry(ctx context.Context, dir *datadir.Dir, store *boltstore.Store, plan *datadir.Plan, log *slog.Logger) error {
+func firstEntry(ctx context.Context, dir *datadir.Dir, store vault.Backend, plan *datadir.Plan, log *slog.Logger) error {
 	_, head, err := store.Signed(ctx)
 	if err != nil || head.Size > 0 {
 		return err

@@ -8,12 +8,16 @@ import (
 
 	"example.com/atm/audit"
 	"example.com/atm/internal/durable"
+	"example.com/atm/teller"
 )
 
 // rotateVault replaces keys/vault.key and the data key. At every moment the
 // file on disk opens the vault: the data keys are sealed under the new secret
 // before the file is replaced, and forgotten under the old one after it.
 func (h *House) rotateVault() error {
+	if h.file == nil {
+		return teller.ErrSharedVault
+	}
 	h.keys.Lock()
 	defer h.keys.Unlock()
 	next := h.key.Next()
@@ -21,17 +25,17 @@ func (h *House) rotateVault() error {
 	if err != nil {
 		return err
 	}
-	if err := h.store.RotateDataKey(h.key.Secret); err != nil {
+	if err := h.file.RotateDataKey(h.key.Secret); err != nil {
 		return fmt.Errorf("new data key: %w", err)
 	}
-	if err := h.store.Rewrap(next.Secret); err != nil {
+	if err := h.file.Rewrap(next.Secret); err != nil {
 		return fmt.Errorf("seal the data keys: %w", err)
 	}
 	if err := durable.WriteFile(h.dir.VaultKey(), text, 0o600); err != nil {
 		return err
 	}
 	h.key = next
-	if err := h.store.Forget(next.Secret); err != nil {
+	if err := h.file.Forget(next.Secret); err != nil {
 		return fmt.Errorf("forget the old vault key: %w", err)
 	}
 	select {
@@ -64,6 +68,9 @@ func (h *House) rotateAudit() (old, vkey string, err error) {
 	if err := durable.WriteFile(h.dir.AuditKey(), []byte(text), 0o600); err != nil {
 		return "", "", err
 	}
+	if _, err := h.share(context.Background()); err != nil {
+		return "", "", err
+	}
 	if err := h.signer.Adopt(next); err != nil {
 		return "", "", err
 	}
@@ -74,7 +81,7 @@ func (h *House) rotateAudit() (old, vkey string, err error) {
 // interrupted.
 func (h *House) reseal(ctx context.Context) {
 	for {
-		if err := h.store.Reseal(func() bool { return ctx.Err() != nil }); err != nil {
+		if err := h.file.Reseal(func() bool { return ctx.Err() != nil }); err != nil {
 			h.opts.Log.Error("values could not be sealed with the new data key", slog.Any("error", err))
 		}
 		select {

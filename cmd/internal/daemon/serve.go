@@ -84,6 +84,7 @@ func (h *House) newServer() (*server.Server, error) {
 		TrustDomain:   h.Name(),
 		Realm:         h.dir.Config.Realm,
 		NonceTTL:      h.opts.NonceTTL,
+		Now:           h.now,
 		MaxBody:       h.opts.Server.Limits.BodyBytes,
 		Tokens:        h.tokens,
 		Issuers:       h.issuers,
@@ -108,10 +109,17 @@ func (h *House) newServer() (*server.Server, error) {
 // parts says what each part of the house thinks of its health.
 func (h *House) parts() []server.Part {
 	return []server.Part{
-		{Name: "vault", Err: h.ledger.Err()},
+		{Name: "vault", Err: h.vaultState()},
 		{Name: "audit", Err: h.publisher.Err()},
 		{Name: "disk", Err: h.room()},
 	}
+}
+
+func (h *House) vaultState() error {
+	if err := h.ledger.Err(); err != nil || h.shared == nil {
+		return err
+	}
+	return h.shared.ready()
 }
 
 // serveAdmin serves the operator's endpoints until the function it returns is

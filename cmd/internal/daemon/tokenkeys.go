@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"crypto"
 	"encoding/pem"
 	"errors"
@@ -127,7 +128,7 @@ func (h *House) rotateTokens(force bool) (old, kid string, wait time.Duration, e
 	h.keys.Lock()
 	defer h.keys.Unlock()
 	table := h.tokens.Keys()
-	now := time.Now()
+	now := h.now()
 	if settled := table.Settled(); !force && now.Before(settled) {
 		return "", "", settled.Sub(now), nil
 	}
@@ -146,6 +147,9 @@ func (h *House) rotateTokens(force bool) (old, kid string, wait time.Duration, e
 		return "", "", 0, err
 	}
 	if err := durable.WriteFile(h.dir.TokenKey(), text, 0o600); err != nil {
+		return "", "", 0, err
+	}
+	if _, err := h.share(context.Background()); err != nil {
 		return "", "", 0, err
 	}
 	old = h.tokens.ActiveKey()

@@ -34,7 +34,15 @@ type Config struct {
 	Realm  string `toml:"realm"`  // of HTTP Digest
 	Origin string `toml:"origin"` // of the audit log
 	Empty  bool   `toml:"empty"`  // made without the demo account
+
+	// Store is where the accounts are: empty for vault.db in the folder, or
+	// Postgres.
+	Store string `toml:"store,omitempty"`
 }
+
+// Postgres says that the accounts are in a database, which several servers with
+// a folder of their own share.
+const Postgres = "postgres"
 
 const (
 	configFile = "config.toml"
@@ -72,7 +80,10 @@ func (d *Dir) Client(user string) string { return d.Path("clients", user) }
 
 // required returns what a complete folder must have.
 func (d *Dir) required() []string {
-	files := []string{d.Vault(), d.VaultKey(), d.AuditKey(), d.TokenKey()}
+	files := []string{d.VaultKey(), d.AuditKey(), d.TokenKey()}
+	if d.Config.Store == "" {
+		files = append(files, d.Vault())
+	}
 	for _, pair := range []func() (string, string){d.ServerCA, d.ClientCA, d.Server} {
 		cert, key := pair()
 		files = append(files, cert, key)
@@ -83,7 +94,8 @@ func (d *Dir) required() []string {
 // Open locks the folder at root. When the folder does not exist, is empty, or
 // is one whose init was interrupted, fresh is true and the caller has to
 // carry out init and then call Complete. wanted is what a new folder is to
-// be; what an interrupted init decided before is kept.
+// be; what an interrupted init decided before is kept. A folder for accounts in a
+// database may have the keys/vault.key of another server from the start.
 func Open(root string, wanted Config) (d *Dir, fresh bool, err error) {
 	root = filepath.Clean(root)
 	info, err := os.Stat(root)
@@ -151,18 +163,32 @@ func (d *Dir) read(wanted Config) (fresh bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("data folder: %w", err)
 	}
-	if len(names) > 0 {
+	if len(names) > 0 && !(wanted.Store == Postgres && d.onlyVaultKey(names)) {
 		return false, fmt.Errorf("%s is no data folder: it has no %s and is not empty", d.Root, configFile)
 	}
-	d.Config = wanted
-	text, err := toml.Marshal(d.Config)
-	if err != nil {
-		return false, err
-	}
-	if err := durable.WriteFile(d.Path(initFile), text, 0o600); err != nil {
+	if err := d.Begin(wanted); err != nil {
 		return false, fmt.Errorf("begin the data folder: %w", err)
 	}
 	return true, nil
+}
+
+func (d *Dir) onlyVaultKey(names []fs.DirEntry) bool {
+	keys, err := os.ReadDir(d.Path("keys"))
+	return err == nil && len(names) == 1 && len(keys) == 1 && exists(d.VaultKey())
+}
+
+// Begin decides what the folder is to be when init is over.
+func (d *Dir) Begin(wanted Config) error {
+	d.Config = wanted
+	return d.encode(initFile, wanted)
+}
+
+func (d *Dir) encode(name string, c Config) error {
+	text, err := toml.Marshal(c)
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(d.Path(name), text, 0o600)
 }
 
 func (d *Dir) decode(name string) error {
@@ -172,6 +198,9 @@ func (d *Dir) decode(name string) error {
 	}
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
 		return fmt.Errorf("%s: unknown key %s", d.Path(name), unknown[0])
+	}
+	if d.Config.Store != "" && d.Config.Store != Postgres {
+		return fmt.Errorf("%s: there is no store %q", d.Path(name), d.Config.Store)
 	}
 	if d.Config.Name == "" || d.Config.Realm == "" || d.Config.Origin == "" {
 		return fmt.Errorf("%s: name, realm and origin must be set", d.Path(name))
@@ -223,14 +252,21 @@ func (d *Dir) WritePlan(p *Plan) error {
 func (d *Dir) SetOrigin(origin string) error {
 	changed := d.Config
 	changed.Origin = origin
-	text, err := toml.Marshal(changed)
-	if err != nil {
+	return d.change(changed)
+}
+
+// SetStore changes where the accounts are.
+func (d *Dir) SetStore(store string) error {
+	changed := d.Config
+	changed.Store = store
+	return d.change(changed)
+}
+
+func (d *Dir) change(c Config) error {
+	if err := d.encode(configFile, c); err != nil {
 		return err
 	}
-	if err := durable.WriteFile(d.Path(configFile), text, 0o600); err != nil {
-		return err
-	}
-	d.Config = changed
+	d.Config = c
 	return nil
 }
 

@@ -117,13 +117,18 @@ var ErrPassphrase = errors.New("the passphrase does not open it")
 // ReadVaultKey reads the key of the vault. It calls ask only when the file is
 // sealed with a passphrase.
 func (d *Dir) ReadVaultKey(ask func() ([]byte, error)) (VaultKey, error) {
-	text, err := durable.ReadSecret(d.VaultKey())
+	return d.ReadVaultKeyFrom(d.VaultKey(), ask)
+}
+
+// ReadVaultKeyFrom is ReadVaultKey for a file beside it.
+func (d *Dir) ReadVaultKeyFrom(path string, ask func() ([]byte, error)) (VaultKey, error) {
+	text, err := durable.ReadSecret(path)
 	if err != nil {
 		return VaultKey{}, err
 	}
 	k, err := parseVaultKey(text, ask)
 	if err != nil {
-		return VaultKey{}, fmt.Errorf("%s: %w", d.VaultKey(), err)
+		return VaultKey{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return k, nil
 }

@@ -1,0 +1,403 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"example.com/atm/audit"
+	"example.com/atm/cmd/internal/datadir"
+	"example.com/atm/internal/durable"
+	"example.com/atm/vault/pgstore"
+	"github.com/BurntSushi/toml"
+)
+
+// What several servers share when the accounts are in a database. Each has a data
+// folder of its own, with the same keys/vault.key. The other keys are in the
+// database, sealed; the folder has them because everything else reads them there.
+
+// A Store says where accounts are. The zero value is vault.db in the data folder.
+type Store struct {
+	// URL of a database; empty for the data folder.
+	URL string
+
+	// Password for the database; nil for none.
+	Password func() ([]byte, error)
+}
+
+// InDatabase reports whether the accounts are in a database.
+func (s Store) InDatabase() bool { return s.URL != "" }
+
+// fits refuses a folder whose accounts are elsewhere.
+func (s Store) fits(dir *datadir.Dir) error {
+	switch {
+	case s.InDatabase() && dir.Config.Store == "":
+		return fmt.Errorf("%w: the accounts of %s are in its vault.db; atmctl export and atmctl import move them into a database", ErrUsage, dir.Root)
+	case !s.InDatabase() && dir.Config.Store != "":
+		return fmt.Errorf("%w: the accounts of %s are in a database: --store postgres://…", ErrUsage, dir.Root)
+	}
+	return nil
+}
+
+func (s Store) config(secret []byte, log *slog.Logger) (pgstore.Config, error) {
+	c := pgstore.Config{URL: s.URL, Secret: secret, Log: log}
+	if s.Password == nil {
+		return c, nil
+	}
+	password, err := s.Password()
+	c.Password = string(password)
+	return c, err
+}
+
+// shared is what a house has in common with its replicas.
+type shared struct {
+	store  *pgstore.Store
+	joined bool // this start made the folder, for a house that was there
+
+	ahead atomic.Int64 // by how much the clock of the database is ahead of this machine's
+
+	mu    sync.Mutex
+	known map[string][]byte // guarded by mu: what the replicas share, by name
+
+	state sync.Mutex
+	err   error     // guarded by state: of the last look at the database
+	asked time.Time // guarded by state: when that was
+}
+
+const (
+	// replicasEvery is how often the database is asked what others did. Within a
+	// second of its commit a revocation counts everywhere.
+	replicasEvery = 250 * time.Millisecond
+
+	// silence is how long the database may say nothing before the server is not
+	// ready.
+	silence = 3 * time.Second
+
+	// skew is how far a clock may be from that of the database before the
+	// operator is told.
+	skew = 2 * time.Second
+)
+
+// Joined reports that this start made the folder for a house that was there.
+func (h *House) Joined() bool { return h.shared != nil && h.shared.joined }
+
+// now is the time by the clock that all replicas share, or this machine's.
+func (h *House) now() time.Time {
+	if h.shared == nil {
+		return time.Now()
+	}
+	return time.Now().Add(time.Duration(h.shared.ahead.Load()))
+}
+
+// configName is the name under which replicas share what init fixed.
+const configName = "config.toml"
+
+// sharedFiles are the files that replicas share, relative to the folder. The key
+// of the root is not among them: nothing that runs needs it.
+func (h *House) sharedFiles() map[string]string {
+	d := h.dir
+	serverCert, serverKey := d.ServerCA()
+	clientCert, clientKey := d.ClientCA()
+	rootCert, _ := d.RootCA()
+	return map[string]string{
+		"keys/audit.key": d.AuditKey(), "keys/token.key": d.TokenKey(), "ca/ca.crt": rootCert,
+		"ca/servers.crt": serverCert, "ca/servers.key": serverKey,
+		"ca/clients.crt": clientCert, "ca/clients.key": clientKey, "ca/clients.old.crt": d.OldClientCA(),
+	}
+}
+
+// ErrJoin reports a folder without the key of the house that it is to join.
+var ErrJoin = errors.New("copy the keys/vault.key of another replica into the keys folder of this one first")
+
+// openShared opens the database. A new folder either begins a house in an empty
+// one, or joins the house that is there.
+func (h *House) openShared(ctx context.Context) error {
+	h.shared = &shared{known: make(map[string][]byte)}
+	cfg, err := h.opts.Store.config(nil, h.opts.Log)
+	if err != nil {
+		return err
+	}
+	there, err := pgstore.Find(ctx, cfg)
+	open := pgstore.Open
+	switch {
+	case errors.Is(err, pgstore.ErrNoHouse) && h.Fresh:
+		open = func(ctx context.Context, cfg pgstore.Config) (*pgstore.Store, error) {
+			return pgstore.Create(ctx, cfg, h.dir.Config.Name)
+		}
+	case err != nil:
+		return err
+	case h.Fresh && !exists(h.dir.VaultKey()):
+		return fmt.Errorf("the database has the books of %s already; to start one more replica on them, %w", there.Name, ErrJoin)
+	case !h.Fresh && there.Name != h.dir.Config.Name:
+		return fmt.Errorf("the database has the books of %s; this folder is of %s", there.Name, h.dir.Config.Name)
+	}
+	if h.Fresh && there == nil {
+		if err := h.makeKeys(); err != nil {
+			return err
+		}
+	}
+	if err := settleKey(ctx, h.dir, cfg, h.opts.Passphrase); err != nil {
+		return err
+	}
+	if err := h.readVaultKey(); err != nil {
+		return err
+	}
+	cfg.Secret, cfg.Adopt = h.key.Secret, h.adoptFiles
+	if h.shared.store, err = open(ctx, cfg); err != nil {
+		return err
+	}
+	h.store = h.shared.store
+	return h.fetch(ctx)
+}
+
+// fetch makes the folder have what the replicas share, or the database, when it
+// is new.
+func (h *House) fetch(ctx context.Context) error {
+	files, err := h.shared.store.Files(ctx)
+	if err != nil {
+		return err
+	}
+	if len(files) == 0 {
+		if !h.Fresh {
+			return fmt.Errorf("the database of %s has no keys; restore it, they are not made anew", h.Name())
+		}
+		if err := h.makeKeys(); err != nil { // what an interrupted init has not made
+			return err
+		}
+		_, err := h.share(ctx)
+		return err
+	}
+	house, err := h.shared.store.House(ctx)
+	if err != nil {
+		return err
+	}
+	if h.Fresh && !house.Complete && !exists(h.dir.AuditKey()) { // otherwise it is the init of this folder
+		return fmt.Errorf("the init of %s has not come to its end; start its first replica again", house.Name)
+	}
+	h.shared.joined = h.Fresh && house.Complete
+	return h.settle(files)
+}
+
+// settle writes what the replicas share into the folder.
+func (h *House) settle(files []pgstore.File) error {
+	for _, folder := range []string{"ca", "tls", "keys"} {
+		if err := durable.MkdirAll(h.dir.Path(folder), 0o700); err != nil {
+			return err
+		}
+	}
+	for _, f := range files {
+		if f.Name == configName {
+			if err := h.settleConfig(f.Data); err != nil {
+				return err
+			}
+		}
+	}
+	if err := h.adoptFiles(files); err != nil {
+		return err
+	}
+	if !h.Fresh {
+		return nil
+	}
+	_, key := h.dir.Server()
+	return datadir.Ensure(key, newKey)
+}
+
+// settleConfig takes over what init fixed on the first replica, and a recovery of
+// the audit log after it.
+func (h *House) settleConfig(text []byte) error {
+	var c datadir.Config
+	if _, err := toml.Decode(string(text), &c); err != nil {
+		return fmt.Errorf("what replicas share: %w", err)
+	}
+	if h.Fresh {
+		return h.dir.Begin(c)
+	}
+	if c.Origin == h.dir.Config.Origin {
+		return nil
+	}
+	// The log that is published here was given up.
+	old := h.dir.Audit() + "." + time.Now().UTC().Format("20060102T150405")
+	if err := os.Rename(h.dir.Audit(), old); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	h.opts.Log.Warn("the audit log was given up on another replica; the one published here was put aside", slog.String("folder", old))
+	return h.dir.SetOrigin(c.Origin)
+}
+
+// adoptFiles is told of files that another replica changed, by what is about to
+// decide something or by the one who follows.
+func (h *House) adoptFiles(files []pgstore.File) error {
+	s := h.shared
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	paths := h.sharedFiles()
+	for _, f := range files {
+		path, is := paths[f.Name]
+		if !is {
+			continue // the configuration, or of a newer program
+		}
+		if known, is := s.known[f.Name]; is && bytes.Equal(known, f.Data) {
+			continue
+		}
+		if err := h.adoptFile(f, path); err != nil {
+			return fmt.Errorf("%s: %w", f.Name, err)
+		}
+		s.known[f.Name] = bytes.Clone(f.Data)
+	}
+	return nil
+}
+
+func (h *House) adoptFile(f pgstore.File, path string) error {
+	if f.Data == nil {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	have, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err != nil || !bytes.Equal(have, f.Data) {
+		perm := fs.FileMode(0o600)
+		if bytes.HasPrefix(f.Data, []byte("-----BEGIN CERTIFICATE-----")) {
+			perm = 0o644
+		}
+		if err := durable.WriteFile(path, f.Data, perm); err != nil {
+			return err
+		}
+	}
+	switch { // authorities are followed as files are
+	case path == h.dir.AuditKey() && h.signer != nil:
+		next, err := audit.NewSigner(string(f.Data))
+		if err != nil {
+			return err
+		}
+		return h.signer.Adopt(next)
+	case path == h.dir.TokenKey() && h.tokens != nil && h.module == nil:
+		table, err := parseTokenKeys(f.Data)
+		if err != nil {
+			return err
+		}
+		return h.tokens.Adopt(table)
+	}
+	return nil
+}
+
+// share gives the other replicas what has changed in the folder, and reports
+// whether something had. They have it before they decide anything after that.
+func (h *House) share(ctx context.Context) (bool, error) {
+	if h.shared == nil {
+		return true, nil
+	}
+	changed, err := h.unshared()
+	if err != nil || len(changed) == 0 {
+		return false, err
+	}
+	// Not while s.mu is held: the committer may wait for it, and has the head
+	// that this waits for.
+	if err := h.shared.store.PutFiles(ctx, changed...); err != nil {
+		return false, err
+	}
+	h.shared.mu.Lock()
+	defer h.shared.mu.Unlock()
+	for _, f := range changed {
+		h.shared.known[f.Name] = f.Data
+	}
+	return true, nil
+}
+
+// unshared are the files that the others do not have as they are.
+func (h *House) unshared() (changed []pgstore.File, err error) {
+	s := h.shared
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	config, err := toml.Marshal(h.dir.Config)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(s.known[configName], config) {
+		changed = append(changed, pgstore.File{Name: configName, Data: config})
+	}
+	for name, path := range h.sharedFiles() {
+		data, err := os.ReadFile(path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		if known, is := s.known[name]; is && bytes.Equal(known, data) || !is && data == nil {
+			continue
+		}
+		changed = append(changed, pgstore.File{Name: name, Data: data})
+	}
+	return changed, nil
+}
+
+// followReplicas learns what other replicas did: who became known, what was
+// revoked, which keys are in force, and that there is something to publish.
+func (h *House) followReplicas(ctx context.Context) {
+	tick := time.NewTicker(replicasEvery)
+	defer tick.Stop()
+	var size int64
+	var wrong, skewed bool
+	for {
+		news, err := h.shared.store.Since(ctx, size)
+		if ctx.Err() != nil {
+			return
+		}
+		h.shared.heard(err)
+		switch {
+		case err != nil && !wrong:
+			h.opts.Log.Error("following the other replicas", slog.Any("error", err))
+		case err == nil && wrong:
+			h.opts.Log.Info("following the other replicas again")
+		}
+		if wrong = err != nil; !wrong {
+			h.admit(news.Users)
+			h.revoke(news.Revocations)
+			if news.Size != size {
+				h.wakePublisher()
+			}
+			size = news.Size
+			h.shared.ahead.Store(int64(news.Ahead))
+			if away := news.Ahead.Abs() > skew; away != skewed {
+				skewed = away
+				h.opts.Log.Warn("the clock of this machine differs from that of the database, which counts",
+					slog.Duration("ahead", news.Ahead), slog.Bool("too_far", away))
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// heard notes how a look at the database went.
+func (s *shared) heard(err error) {
+	s.state.Lock()
+	defer s.state.Unlock()
+	s.err, s.asked = err, time.Now()
+}
+
+// ready reports what is wrong with the database.
+func (s *shared) ready() error {
+	s.state.Lock()
+	defer s.state.Unlock()
+	switch quiet := time.Since(s.asked); {
+	case s.err != nil:
+		return s.err
+	case s.asked.IsZero():
+		return errors.New("the database has not been asked yet")
+	case quiet > silence:
+		return fmt.Errorf("the database has said nothing for %s", quiet.Round(time.Second))
+	}
+	return nil
+}

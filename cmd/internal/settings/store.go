@@ -1,0 +1,39 @@
+package settings
+
+import (
+	"strings"
+
+	"example.com/atm/cmd/internal/exit"
+	"github.com/spf13/pflag"
+)
+
+// inFolder is the store that is in the data folder.
+const inFolder = "bolt:"
+
+// Store are the flags that say where accounts are.
+type Store struct{ url, passwordFile string }
+
+// AddFlags adds them.
+func (s *Store) AddFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&s.url, "store", inFolder, "`URL` of where accounts are: bolt: is the data folder; postgres://USER@HOST/DATABASE is a database that several servers share")
+	flags.StringVar(&s.passwordFile, "store-password-file", "", "`file` with the password for the database; - for standard input")
+}
+
+// URL is that of a database, and "" for the data folder.
+func (s *Store) URL() (string, error) {
+	switch {
+	case s.url == inFolder:
+		return "", nil
+	case strings.HasPrefix(s.url, "postgres://"), strings.HasPrefix(s.url, "postgresql://"):
+		return s.url, nil
+	}
+	return "", exit.Usagef("--store is bolt: or postgres://USER@HOST/DATABASE, not %q", s.url)
+}
+
+// Password asks for the password of the database; nil without a file.
+func (s *Store) Password() func() ([]byte, error) {
+	if s.passwordFile == "" {
+		return nil
+	}
+	return Passphrase(s.passwordFile, "Password of the database")
+}
