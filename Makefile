@@ -18,11 +18,13 @@ DEBIAN   := gcc libc6-dev python3 openssl curl ruby ruby-xmlrpc php-cli php-curl
 
 # Module interop has the programs of others, and their modules, to itself. With
 # the tag pkcs11 the key of tokens is in SoftHSM. With fips140=only, whatever
-# FIPS 140 does not allow fails.
+# FIPS 140 does not allow fails. With ATM_REPLICAS=2 every server of the tests is
+# two, on one database.
 test: requirements lint
 	cd interop && $(GO) vet ./... && $(GO) test -timeout 5m ./...
 	$(GO) vet -tags pkcs11 ./cmd/... && $(GO) test -tags pkcs11 -timeout 5m ./cmd/internal/daemon -run TestModule
 	GODEBUG=fips140=only $(GO) test -timeout 5m ./auth ./certs ./audit ./vault/boltstore ./vault/sealing
+	ATM_REPLICAS=2 $(GO) test -timeout 10m ./cmd/internal/daemon
 	$(GO) test -race -timeout 12m ./...
 
 lint: tools

@@ -8,6 +8,7 @@
 package auth
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
@@ -67,6 +68,19 @@ type Config struct {
 
 	// Now is the clock. Optional; time.Now.
 	Now func() time.Time
+
+	// NonceKey is what nonces of Digest are known by. Optional; one of this server
+	// alone.
+	NonceKey []byte
+
+	// Spend notes the use of a count of a nonce, and reports whether it is the
+	// first one on any server with the same NonceKey. The nonce is stale from
+	// until on. Optional; without it the server remembers by itself.
+	Spend func(ctx context.Context, nonce string, count uint64, until time.Time) (first bool, err error)
+
+	// Refresh learns what other servers have learned, and reports whether there
+	// was something new. It is asked before anybody is refused. Optional.
+	Refresh func(ctx context.Context) bool
 }
 
 // An Authenticator tells who sent a request.
@@ -141,6 +155,26 @@ func (e *Error) Error() string { return e.Reason }
 // is never outvoted by a certificate: the sender meant to be somebody, and is
 // not.
 func (a *Authenticator) Authenticate(r *http.Request) (*atm.Caller, http.Header, error) {
+	caller, fields, err := a.authenticate(r)
+	if a.refreshed(r.Context(), err) {
+		return a.authenticate(r)
+	}
+	return caller, fields, err
+}
+
+// refreshed reports whether it is worth trying again what failed: this server
+// may have known less than others. A digest that was good is used up.
+func (a *Authenticator) refreshed(ctx context.Context, err error) bool {
+	var failed *Error
+	if !errors.As(err, &failed) || failed == errUsed || failed == errTwoSubjects {
+		return false
+	}
+	return a.cfg.Refresh != nil && a.cfg.Refresh(ctx)
+}
+
+var errTwoSubjects = &Error{"certificate and header of two subjects"}
+
+func (a *Authenticator) authenticate(r *http.Request) (*atm.Caller, http.Header, error) {
 	headers := r.Header.Values("Authorization")
 	if len(headers) > 1 {
 		return nil, nil, ErrTwoHeaders
@@ -168,7 +202,7 @@ func (a *Authenticator) Authenticate(r *http.Request) (*atm.Caller, http.Header,
 		sender = caller.Actor
 	}
 	if byCertificate != nil && byCertificate.Subject != sender {
-		return nil, nil, &Error{"certificate and header of two subjects"}
+		return nil, nil, errTwoSubjects
 	}
 	return caller, fields, nil
 }
@@ -254,6 +288,9 @@ func (a *Authenticator) Exchangeable(r *http.Request, text string) (*atm.Caller,
 		return nil, time.Time{}, &Error{"token of another issuer"}
 	}
 	caller, err := a.token(r, text)
+	if a.refreshed(r.Context(), err) {
+		caller, err = a.token(r, text)
+	}
 	if err != nil {
 		return nil, time.Time{}, err
 	}

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"bytes"
+	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -53,6 +54,7 @@ type digest struct {
 	ttl       time.Duration
 	now       func() time.Time
 	maxBody   int64
+	spend     func(ctx context.Context, nonce string, count uint64, until time.Time) (bool, error) // nil for used
 
 	key   []byte // of the MACs of nonces
 	dummy string // the HA1 of nobody
@@ -72,9 +74,12 @@ type counts struct {
 func newDigest(cfg Config) *digest {
 	d := &digest{
 		realm: cfg.Realm, directory: cfg.Directory, ttl: cfg.NonceTTL, now: cfg.Now, maxBody: cfg.MaxBody,
-		key: make([]byte, sha256.Size), used: make(map[string]*counts),
+		spend: cfg.Spend, key: cfg.NonceKey, used: make(map[string]*counts),
 	}
-	rand.Read(d.key) // never fails
+	if d.key == nil {
+		d.key = make([]byte, sha256.Size)
+		rand.Read(d.key) // never fails
+	}
 	nobody := make([]byte, sha256.Size)
 	rand.Read(nobody)
 	d.dummy = hex.EncodeToString(nobody)
@@ -149,7 +154,7 @@ func (d *digest) authenticate(r *http.Request, header string) (subject string, f
 	if subtle.ConstantTimeCompare([]byte(want), []byte(p.response)) != 1 || !known {
 		return "", nil, &Error{"digest of a wrong user or password"}
 	}
-	if err := d.use(p.nonce, p.number); err != nil {
+	if err := d.use(r.Context(), p.nonce, p.number); err != nil {
 		return "", nil, err
 	}
 	fields = http.Header{}
@@ -179,12 +184,18 @@ func (d *digest) body(r *http.Request) ([]byte, error) {
 }
 
 // use makes sure that a nonce is good and that this count of it is used once.
-func (d *digest) use(nonce string, number uint64) error {
+func (d *digest) use(ctx context.Context, nonce string, number uint64) error {
 	issued, ours := d.issued(nonce)
 	now := d.now()
+	if !ours || now.Sub(issued) > d.ttl || issued.Sub(now) > d.ttl {
+		return errStale
+	}
+	if d.spend != nil {
+		return d.spendOnce(ctx, nonce, number, issued)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !ours || issued.Before(d.oldest) || now.Sub(issued) > d.ttl || issued.Sub(now) > d.ttl {
+	if issued.Before(d.oldest) {
 		return errStale
 	}
 	c := d.used[nonce]
@@ -207,9 +218,23 @@ func (d *digest) use(nonce string, number uint64) error {
 		return errStale // nobody knows any more whether it was used
 	}
 	if c.bits[number%nonceWindow/64]&(1<<(number%64)) != 0 {
-		return &Error{"digest that was used before"}
+		return errUsed
 	}
 	c.bits[number%nonceWindow/64] |= 1 << (number % 64)
+	return nil
+}
+
+var errUsed = &Error{"digest that was used before"}
+
+// spendOnce is use where other servers know of the nonce, too.
+func (d *digest) spendOnce(ctx context.Context, nonce string, number uint64, issued time.Time) error {
+	first, err := d.spend(ctx, nonce, number, issued.Add(2*d.ttl)) // it may be of a clock that is ahead
+	switch {
+	case err != nil:
+		return errStale // nobody knows whether it was used
+	case !first:
+		return errUsed
+	}
 	return nil
 }
 

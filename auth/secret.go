@@ -133,11 +133,17 @@ func (a *Authenticator) Secret(r *http.Request, id, secret string) (*atm.Caller,
 	}
 	member, _ := a.cfg.Directory.Member(subject)
 	good, err := a.secrets.check(r.Context(), member.Slow, secret)
+	if err == nil && !good {
+		err = &Error{"wrong user or secret"}
+	}
+	if a.refreshed(r.Context(), err) {
+		member, _ = a.cfg.Directory.Member(subject)
+		if good, err = a.secrets.check(r.Context(), member.Slow, secret); err == nil && !good {
+			err = &Error{"wrong user or secret"}
+		}
+	}
 	if err != nil {
 		return nil, err
-	}
-	if !good {
-		return nil, &Error{"wrong user or secret"}
 	}
 	return &atm.Caller{
 		Principal:  atm.Principal{Subject: subject, Roles: member.Roles},

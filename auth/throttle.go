@@ -2,6 +2,7 @@ package auth
 
 import (
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,6 +17,7 @@ type Throttle struct {
 
 	mu       sync.Mutex
 	limiters map[string]*rate.Limiter // guarded by mu
+	news     map[string]int64         // guarded by mu: failures that other servers have not been told of; nil when there are none
 }
 
 const (
@@ -57,17 +59,48 @@ func (t *Throttle) Wait(from netip.Addr, user string) time.Duration {
 func (t *Throttle) Failed(from netip.Addr, user string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for i, key := range keys(from, user) {
-		l := t.limiters[key]
-		if l == nil {
-			t.makeRoom()
-			l = rate.NewLimiter(addressRate, addressBurst)
-			if i > 0 {
-				l = rate.NewLimiter(userRate, userBurst)
-			}
-			t.limiters[key] = l
+	for _, key := range keys(from, user) {
+		t.count(key, 1)
+		if t.news != nil && (len(t.news) < maxNews || t.news[key] > 0) {
+			t.news[key]++
 		}
-		l.AllowN(t.now(), 1)
+	}
+}
+
+// count takes n failures from what a key may have. The caller holds t.mu.
+func (t *Throttle) count(key string, n int) {
+	l := t.limiters[key]
+	if l == nil {
+		t.makeRoom()
+		l = rate.NewLimiter(addressRate, addressBurst)
+		if strings.Contains(key, " ") { // with a user name
+			l = rate.NewLimiter(userRate, userBurst)
+		}
+		t.limiters[key] = l
+	}
+	now := t.now()
+	l.AllowN(now, min(n, int(l.TokensAt(now))))
+}
+
+// maxNews bounds the keys that are told of at once.
+const maxNews = 1000
+
+// News returns the failures since it was called last, by key, for the throttles
+// of other servers. The first call begins the count.
+func (t *Throttle) News() map[string]int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	news := t.news
+	t.news = make(map[string]int64)
+	return news
+}
+
+// Heard counts what News of another server told.
+func (t *Throttle) Heard(news map[string]int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for key, n := range news {
+		t.count(key, int(min(max(n, 0), addressBurst)))
 	}
 }
 

@@ -79,6 +79,9 @@ type Config struct {
 	// Optional.
 	ProxyFrom []netip.Prefix
 
+	// Throttle slows down who fails to sign in. Optional; one of this server alone.
+	Throttle *auth.Throttle
+
 	// DrainDelay is how long a stopping server goes on as ever while it says that
 	// it is not ready. Optional; no time.
 	DrainDelay time.Duration
@@ -125,6 +128,9 @@ func New(cfg Config) (*Server, error) {
 	setDefault(&cfg.RequestTimeout, 15*time.Second)
 	setDefault(&cfg.IdleTimeout, 60*time.Second)
 	setDefault(&cfg.Grace, 15*time.Second)
+	if cfg.Throttle == nil {
+		cfg.Throttle = auth.NewThrottle(time.Now)
+	}
 	for _, op := range teller.Operations() {
 		if !auth.Covers(op.Name) {
 			return nil, fmt.Errorf("the table of permissions has no row for %s", op.Name)
@@ -135,7 +141,7 @@ func New(cfg Config) (*Server, error) {
 		audit:    http.StripPrefix("/audit", logFiles(cfg.Audit)),
 		cross:    http.NewCrossOriginProtection(),
 		trail:    newTrail(cfg.Teller, cfg.Log),
-		throttle: auth.NewThrottle(time.Now),
+		throttle: cfg.Throttle,
 	}
 	var err error
 	if s.rpc, err = s.methods(); err != nil {

@@ -1,8 +1,21 @@
 package pgstore_test
 
 import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"example.com/atm"
+	"example.com/atm/audit"
 	"example.com/atm/vault"
 	"example.com/atm/vault/pgstore"
 	"example.com/atm/vault/pgstore/pgtest"
@@ -17,12 +30,12 @@ type database string
 
 func (d database) Open(t *testing.T) vault.Store {
 	t.Helper()
-	return create(t, pgstore.Config{URL: string(d), Secret: secret})
+	return create(t, string(d))
 }
 
-func create(t testing.TB, cfg pgstore.Config) *pgstore.Store {
+func create(t testing.TB, url string) *pgstore.Store {
 	t.Helper()
-	s, err := pgstore.Create(t.Context(), cfg, "test.example")
+	s, err := pgstore.Create(t.Context(), pgstore.Config{URL: url, Secret: secret}, "test.example")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +43,450 @@ func create(t testing.TB, cfg pgstore.Config) *pgstore.Store {
 	return s
 }
 
+// TestStore runs the suite as the database is configured by default, and where
+// every transaction is serializable.
 func TestStore(t *testing.T) {
 	cluster := pgtest.Start(t)
 	vaulttest.Run(t, func(t *testing.T) vaulttest.Place { return database(cluster.Database(t)) })
+}
+
+func TestStoreSerializable(t *testing.T) {
+	cluster := pgtest.Start(t, "default_transaction_isolation = 'serializable'")
+	vaulttest.Run(t, func(t *testing.T) vaulttest.Place { return database(cluster.Database(t)) })
+	t.Run("Together", func(t *testing.T) { together(t, cluster.Database(t)) })
+}
+
+// TestTogether lets several ledgers work on one database.
+func TestTogether(t *testing.T) { together(t, pgtest.Start(t).Database(t)) }
+
+func together(t *testing.T, url string) {
+	signer := vaulttest.NewSigner(t)
+	const ledgers, clients, each = 3, 8, 40
+	var all []*vault.Ledger
+	for range ledgers {
+		all = append(all, vaulttest.NewLedger(t, vault.Config{Store: create(t, url), Signer: signer}))
+	}
+	anywhere := func() *vault.Ledger { return all[rand.IntN(ledgers)] }
+	do := func(l *vault.Ledger, cmd vault.Command) atm.Status {
+		s := l.Do(t.Context(), cmd)
+		if s.Code != atm.OK && s.Code != atm.InsufficientFunds {
+			t.Errorf("%s: %s %s", cmd.Operation, s.Code, s.Reason)
+		}
+		return s
+	}
+	do(anywhere(), openAccount("1", 0))
+	do(anywhere(), openAccount("2", 1000))
+	hasher, err := vault.NewRequestHasher(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	var deposited, taken atomic.Int64
+	for client := range clients {
+		wg.Go(func() {
+			for i := range each {
+				// The same request at once to two of them: it happens once.
+				cmd := deposit("1", 7)
+				cmd.Request = hasher.Request("user:demo", atm.RequestID(fmt.Sprint(client, " ", i)))
+				var twice sync.WaitGroup
+				var answers [2]atm.Status
+				for n := range answers {
+					twice.Go(func() { answers[n] = do(all[(client+n)%ledgers], cmd) })
+				}
+				twice.Wait()
+				if answers[0] != answers[1] {
+					t.Errorf("one request has the answers %v and %v", answers[0], answers[1])
+				}
+				deposited.Add(7)
+				if do(anywhere(), withdraw("2", 9)).Code == atm.OK {
+					taken.Add(9)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if got := do(all[0], inquiry("1")).Result; got != atm.Amount(deposited.Load()).String() {
+		t.Errorf("account 1 has %s after deposits of %s", got, atm.Amount(deposited.Load()))
+	}
+	if got := do(all[1], inquiry("2")).Result; got != atm.Amount(1000-taken.Load()).String() || taken.Load() != 999 {
+		t.Errorf("account 2 has %s after withdrawals of %s", got, atm.Amount(taken.Load()))
+	}
+	vaulttest.Sound(t, create(t, url))
+}
+
+// op wraps a rule in a command as the teller would.
+func op(name atm.Operation, rule vault.Rule, args ...audit.Arg) vault.Command {
+	caller := &atm.Caller{Principal: atm.Principal{Subject: "user:demo", Roles: []atm.Role{atm.Customer}}}
+	return vault.Command{Event: audit.EventOp, Operation: name, Args: args, Caller: caller, Rule: rule}
+}
+
+func openAccount(n vault.Name, opening atm.Amount) vault.Command {
+	return op(atm.AccountOpen, vault.OpenAccount{Account: n, Owner: "user:demo", Opening: opening})
+}
+
+func deposit(n vault.Name, amount atm.Amount) vault.Command {
+	return op(atm.Deposit, vault.Deposit{Account: n, Cash: vault.Cash("user:demo"), Amount: amount, Tell: true}, audit.Arg{Name: "amount", Value: amount.String()})
+}
+
+func withdraw(n vault.Name, amount atm.Amount) vault.Command {
+	return op(atm.Withdraw, vault.Withdraw{Account: n, Cash: vault.Cash("user:demo"), Amount: amount, Tell: true})
+}
+
+func inquiry(n vault.Name) vault.Command { return op(atm.Inquiry, vault.Inquiry{Account: n}) }
+
+// A wire is between a store and its database. It can lose connections over a
+// commit: before the database hears of it, or before the store hears what became
+// of it.
+type wire struct {
+	net.Listener
+	to   string
+	lose atomic.Int64 // one commit of so many; 0 for none
+	lost [2]atomic.Int64
+}
+
+func newWire(t testing.TB, cluster *pgtest.Cluster) *wire {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	w := &wire{Listener: l, to: fmt.Sprintf("127.0.0.1:%d", cluster.Port)}
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go w.serve(conn)
+		}
+	}()
+	return w
+}
+
+// url is that of a database behind the wire.
+func (w *wire) url(direct string) string {
+	return strings.Replace(direct, w.to, w.Addr().String(), 1)
+}
+
+func (w *wire) serve(front net.Conn) {
+	defer front.Close()
+	back, err := net.Dial("tcp", w.to)
+	if err != nil {
+		return
+	}
+	defer back.Close()
+	go func() {
+		defer front.Close()
+		defer back.Close()
+		io.Copy(front, back)
+	}()
+	buf := make([]byte, 1<<20)
+	for {
+		n, err := front.Read(buf)
+		if err != nil {
+			return
+		}
+		every := w.lose.Load()
+		// The statement is prepared: a commit is known by the query it follows.
+		if every > 0 && bytes.Contains(buf[:n], []byte("COMMIT")) && rand.Int64N(every) == 0 {
+			if rand.IntN(2) == 0 {
+				w.lost[0].Add(1)
+				return
+			}
+			w.lost[1].Add(1)
+			front.Close() // nothing comes back
+			back.Write(buf[:n])
+			time.Sleep(20 * time.Millisecond) // it is done, or nearly
+			return
+		}
+		if _, err := back.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// TestLostOverCommit loses connections over commits: everything happens once,
+// and everybody is told what.
+func TestLostOverCommit(t *testing.T) {
+	cluster := pgtest.Start(t)
+	direct := cluster.Database(t)
+	w := newWire(t, cluster)
+	// Not prepared, so that the wire can tell a commit.
+	store := create(t, w.url(direct)+"&default_query_exec_mode=exec")
+	l := vaulttest.NewLedger(t, vault.Config{Store: store})
+	if s := l.Do(t.Context(), openAccount("1", 0)); s.Code != atm.OK {
+		t.Fatal(s)
+	}
+	w.lose.Store(3)
+	const clients, each = 4, 25
+	var wg sync.WaitGroup
+	for range clients {
+		wg.Go(func() {
+			for range each {
+				if s := l.Do(t.Context(), deposit("1", 1)); s.Code != atm.OK {
+					t.Errorf("%s %s", s.Code, s.Reason)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	w.lose.Store(0)
+	if s := l.Do(t.Context(), inquiry("1")); s.Result != "1.00" {
+		t.Errorf("%v after %d deposits", s, clients*each)
+	}
+	if w.lost[0].Load() == 0 || w.lost[1].Load() == 0 {
+		t.Errorf("lost %d and %d: the test tests nothing", w.lost[0].Load(), w.lost[1].Load())
+	}
+	vaulttest.Sound(t, create(t, direct))
+}
+
+// TestGone takes the database away. Nothing is committed meanwhile, the ledger
+// says so, and goes on when it is back.
+func TestGone(t *testing.T) {
+	cluster := pgtest.Start(t)
+	store := create(t, cluster.Database(t))
+	l := vaulttest.NewLedger(t, vault.Config{Store: store})
+	if s := l.Do(t.Context(), openAccount("1", 0)); s.Code != atm.OK {
+		t.Fatal(s)
+	}
+	cluster.Kill(t)
+	if err := store.Ready(t.Context()); err == nil || strings.Contains(err.Error(), "\n") {
+		t.Errorf("ready without a database: %v", err)
+	}
+	if s := l.Do(t.Context(), deposit("1", 1)); s.Code != atm.Unavailable || s.Receipt != "" {
+		t.Errorf("without a database: %v", s)
+	}
+	cluster.Start(t)
+	if s := l.Do(t.Context(), deposit("1", 1)); s.Code != atm.OK || s.Result != "0.01" {
+		t.Errorf("with the database again: %v", s)
+	}
+	if err := store.Ready(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestForgotten lets a transaction hold the head that its client has forgotten.
+func TestForgotten(t *testing.T) {
+	cluster := pgtest.Start(t)
+	url := cluster.Database(t)
+	hanging, store := create(t, url), create(t, url)
+	begun, end := make(chan struct{}), make(chan struct{})
+	done := make(chan error, 1)
+	go func() {
+		done <- hanging.Commit(context.Background(), vault.Keys{}, func(*vault.Books) error {
+			close(begun)
+			<-end
+			return errors.New("too late")
+		})
+	}()
+	<-begun
+	l := vaulttest.NewLedger(t, vault.Config{Store: store})
+	for {
+		s := l.Do(t.Context(), openAccount("1", 0))
+		if s.Code == atm.OK {
+			break
+		}
+		if s.Code != atm.Unavailable {
+			t.Fatal(s)
+		}
+	}
+	close(end)
+	if err := <-done; err == nil {
+		t.Error("a transaction that was ended has come to a good end")
+	}
+}
+
+// TestRolledBack shows a store a database that is older than what it has seen.
+func TestRolledBack(t *testing.T) {
+	cluster := pgtest.Start(t)
+	url := cluster.Database(t)
+	store := create(t, url)
+	signer := vaulttest.NewSigner(t)
+	l := vault.NewLedger(vault.Config{Store: store, Signer: signer})
+	l.Do(t.Context(), openAccount("1", 0))
+	name := url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")]
+	cluster.SQL(t, name, "CREATE TABLE was AS SELECT * FROM log")
+	l.Do(t.Context(), deposit("1", 5))
+	cluster.SQL(t, name, "UPDATE log SET size = was.size, head = was.head, checkpoint = was.checkpoint FROM was")
+	if s := l.Do(t.Context(), deposit("1", 5)); s.Code != atm.OutcomeUnknown {
+		t.Errorf("on an older database: %v", s)
+	}
+	if err := l.Close(); !errors.Is(err, pgstore.ErrRolledBack) {
+		t.Errorf("the ledger ended with %v", err)
+	}
+}
+
+// TestSecondLine goes past the program: the database refuses what it never does.
+func TestSecondLine(t *testing.T) {
+	cluster := pgtest.Start(t)
+	url := cluster.Database(t)
+	store := create(t, url)
+	vaulttest.Furnish(t, store)
+	name := url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")]
+	cluster.SQL(t, name, "CREATE ROLE server LOGIN")
+	if err := pgstore.Grant(t.Context(), pgstore.Config{URL: url}, "server"); err != nil {
+		t.Fatal(err)
+	}
+	for _, role := range []string{"atm", "server"} {
+		as := func(sql string) error { return cluster.As(role, name, sql) }
+		if err := as("SELECT count(*) FROM journal"); err != nil {
+			t.Errorf("%s: %v", role, err)
+		}
+		for _, sql := range []string{
+			"UPDATE journal SET leaf = leaf", "DELETE FROM journal", "TRUNCATE journal",
+			"UPDATE accounts SET balance = -1 WHERE number IS NOT NULL", "UPDATE grants SET spent = cap + 1", "UPDATE grants SET spent = -1",
+			"INSERT INTO accounts SELECT 'x', 5, owner, 0, 0, 1, 0, '{}', 0, 0, 0, '', 0, 0, 0 FROM accounts LIMIT 1",
+			"INSERT INTO journal SELECT 0, leaf FROM journal LIMIT 1", "INSERT INTO log SELECT 2, size, head, checkpoint, logs, files FROM log",
+		} {
+			if err := as(sql); err == nil {
+				t.Errorf("%s may %s", role, sql)
+			}
+		}
+	}
+	for _, sql := range []string{"DELETE FROM accounts", "DELETE FROM users", "DELETE FROM revocations", "DROP TABLE journal", "ALTER TABLE accounts DROP COLUMN balance", "CREATE TABLE mine (x int)"} {
+		if err := cluster.As("server", name, sql); err == nil {
+			t.Errorf("server may %s", sql)
+		}
+	}
+	// And with that it serves.
+	restricted, err := pgstore.Open(t.Context(), pgstore.Config{URL: cluster.URL("server", name), Secret: secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer restricted.Close()
+	logs, err := restricted.Logs(t.Context())
+	if err != nil || len(logs) != 2 {
+		t.Error(logs, err)
+	}
+	if err := restricted.Tidy(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if first, err := restricted.Spend(t.Context(), "nonce", 1, time.Now()); !first || err != nil {
+		t.Error(first, err)
+	}
+	if first, err := restricted.Spend(t.Context(), "nonce", 1, time.Now()); first || err != nil {
+		t.Error(first, err)
+	}
+}
+
+// TestTampered changes rows behind the program's back: a check finds each.
+func TestTampered(t *testing.T) {
+	cluster := pgtest.Start(t)
+	url := cluster.Database(t)
+	store := create(t, url)
+	vaulttest.Furnish(t, store)
+	name := url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")]
+	for _, sql := range []string{
+		"UPDATE journal SET leaf = convert_to(replace(convert_from(leaf, 'UTF8'), 'user:demo', 'user:dema'), 'UTF8') WHERE index = (SELECT max(index) - 5 FROM journal)",
+		"UPDATE journal SET leaf = (SELECT leaf FROM journal WHERE index = (SELECT logs[2] + 9 FROM log)) WHERE index = (SELECT logs[2] + 8 FROM log)",
+		"DELETE FROM journal WHERE index = (SELECT max(index) FROM journal)",
+		"DELETE FROM journal WHERE index = 5",
+		"UPDATE accounts SET balance = balance + 1 WHERE name = (SELECT max(name) FROM accounts WHERE number > 0)",
+		"UPDATE accounts SET version = version + 1 WHERE name = 'equity:opening'",
+		"DELETE FROM accounts WHERE name = (SELECT min(name) FROM accounts)",
+		"UPDATE versions SET index = index + 1 WHERE version = 3",
+		"DELETE FROM versions WHERE version = 4",
+		"INSERT INTO versions VALUES ('77', 1, 1)",
+		"UPDATE holds SET amount = amount + 1 WHERE state = 0",
+		"UPDATE holds SET account = '77'",
+		"UPDATE requests SET index = 0 WHERE index = (SELECT max(index) FROM requests)",
+		"UPDATE users SET ha1 = set_byte(ha1, 30, get_byte(ha1, 30) # 1) WHERE ha1 IS NOT NULL",
+		"UPDATE users SET slow = (SELECT ha1 FROM users WHERE subject = 'user:eve') WHERE subject = 'user:eva'",
+		"UPDATE log SET size = size - 1",
+		"UPDATE log SET checkpoint = NULL",
+		"UPDATE log SET logs = '{0}'",
+	} {
+		copied := name + "_copy"
+		cluster.SQL(t, "postgres", "DROP DATABASE IF EXISTS "+copied+" WITH (FORCE)")
+		store.Close()
+		cluster.SQL(t, "postgres", "CREATE DATABASE "+copied+" OWNER atm TEMPLATE "+name)
+		if changed := cluster.SQL(t, copied, "WITH x AS ("+sql+" RETURNING 1) SELECT count(*) FROM x"); changed == "0" {
+			t.Errorf("%s: nothing was changed", sql)
+			continue
+		}
+		s, err := pgstore.Open(t.Context(), pgstore.Config{URL: cluster.URL("atm", copied), Secret: secret})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var problems []string
+		if err := s.Check(t.Context(), func(p string) { problems = append(problems, p) }); !errors.Is(err, vault.ErrDamaged) {
+			t.Errorf("%s: not found: %v", sql, err)
+		}
+		s.Close()
+	}
+}
+
+// TestRefused opens what is no database to work with: one sentence each.
+func TestRefused(t *testing.T) {
+	cluster := pgtest.Start(t)
+	good := cluster.Database(t)
+	create(t, good)
+	name := func(url string) string { return url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")] }
+	changed := func(sql string) string {
+		url := cluster.Database(t)
+		create(t, url).Close()
+		cluster.SQL(t, name(url), sql)
+		return url
+	}
+	set := func(setting string) string {
+		url := cluster.Database(t)
+		cluster.SQL(t, "postgres", "ALTER DATABASE "+name(url)+" SET "+setting)
+		return url
+	}
+	for _, tt := range []struct {
+		name, url, secret string
+		want              error
+		text              string
+	}{
+		{"no URL", "mysql://localhost/x", "", pgstore.ErrURL, ""},
+		{"nobody there", "postgres://atm@127.0.0.1:1/x", "", nil, "127.0.0.1:1"},
+		{"no such database", cluster.URL("atm", "nowhere"), "", nil, `database "nowhere" does not exist`},
+		{"no such user", cluster.URL("nobody", "atm1"), "", nil, `role "nobody" does not exist`},
+		{"an empty database", cluster.Database(t), "", pgstore.ErrNoHouse, ""},
+		{"another secret", good, "another secret", pgstore.ErrWrongSecret, "test.example"},
+		{"an older schema", changed("UPDATE goose_db_version SET version_id = 0"), "", pgstore.ErrNoHouse, ""},
+		{"a newer schema", changed("INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, true)"), "", pgstore.ErrSchema, "newer"},
+		{"read-only", set("default_transaction_read_only = on"), "", pgstore.ErrReadOnly, ""},
+		{"asynchronous", set("synchronous_commit = off"), "", pgstore.ErrAsync, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := pgstore.Config{URL: tt.url, Secret: secret}
+			if tt.secret != "" {
+				cfg.Secret = []byte(tt.secret)
+			}
+			s, err := pgstore.Open(t.Context(), cfg)
+			if err == nil {
+				s.Close()
+				t.Fatal("opened")
+			}
+			t.Log(err)
+			if tt.want != nil && !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.text) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+	if err := pgstore.CheckURL("postgres://atm:secret@localhost/atm"); err == nil || strings.Contains(err.Error(), ":secret") {
+		t.Errorf("a password in a URL: %v", err)
+	}
+}
+
+// TestTwoBegin starts two on one empty database at once.
+func TestTwoBegin(t *testing.T) {
+	cluster := pgtest.Start(t)
+	for range 5 {
+		url := cluster.Database(t)
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() {
+				s, err := pgstore.Create(t.Context(), pgstore.Config{URL: url, Secret: secret}, "test.example")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				s.Close()
+			})
+		}
+		wg.Wait()
+	}
 }

@@ -110,7 +110,7 @@ func Grant(ctx context.Context, cfg Config, role string) error {
 	for _, g := range []string{
 		"SELECT ON goose_db_version", "SELECT, INSERT ON journal, versions",
 		"SELECT, INSERT, UPDATE ON house, accounts, holds, grants, users, revocations, files",
-		"SELECT, UPDATE ON log", "SELECT, INSERT, DELETE ON requests", "SELECT, INSERT, UPDATE, DELETE ON certificates",
+		"SELECT, UPDATE ON log", "SELECT, INSERT, DELETE ON requests", "SELECT, INSERT, UPDATE, DELETE ON certificates, nonces, failures",
 	} {
 		fmt.Fprintf(&b, "GRANT %s TO %s;\n", g, to)
 	}

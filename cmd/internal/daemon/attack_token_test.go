@@ -224,6 +224,7 @@ func (a *arena) attackTokens(t *testing.T) {
 	t.Run("revoked, and its twin", func(t *testing.T) {
 		revoked := forge(t, key, head, in(claims, "J1", "J4"))
 		must(t)(a.as(t, "operator").Call(t.Context(), "admin.token.revoke", "J4"))
+		settle()
 		p := strings.Split(revoked, ".")
 		raw, err := base64.RawURLEncoding.DecodeString(p[2])
 		if err != nil {

@@ -94,13 +94,30 @@ func (h *House) followAuthorities(ctx context.Context) {
 			continue
 		}
 		seen = now
-		old := h.signing.Swap(next)
-		h.signIn.Forget()
-		h.opts.Log.Info("authorities replaced", slog.String("clients", certs.Fingerprint(next.client.Certificate)))
+		old := h.enforce(next)
 		if own && !old.client.Certificate.Equal(next.client.Certificate) { // otherwise another replica told of it
 			h.teller.KeyRotated(ctx, certs.Fingerprint(old.client.Certificate), certs.Fingerprint(next.client.Certificate))
 		}
 	}
+}
+
+// enforce puts authorities in force, and returns those before them.
+func (h *House) enforce(next *signing) *signing {
+	old := h.signing.Swap(next)
+	if h.signIn != nil {
+		h.signIn.Forget()
+	}
+	h.opts.Log.Info("authorities replaced", slog.String("clients", certs.Fingerprint(next.client.Certificate)))
+	return old
+}
+
+// replaceAuthorities puts those in force that are in the folder now.
+func (h *House) replaceAuthorities() error {
+	next, err := readSigning(h.dir)
+	if err == nil {
+		h.enforce(next)
+	}
+	return err
 }
 
 // authorityFiles tells one version of the files from another.

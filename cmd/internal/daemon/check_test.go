@@ -13,6 +13,7 @@ import (
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
+	"example.com/atm/vault/pgstore"
 )
 
 // TestCheckAndRebuild changes records of the vault in ways that only somebody
@@ -32,7 +33,7 @@ func TestCheckAndRebuild(t *testing.T) {
 	if err := h.stop(); err != nil {
 		t.Fatal(err)
 	}
-	folder := daemon.Folder{Data: h.data}
+	folder := h.folder()
 	check := func() (problems []string, err error) {
 		_, err = folder.Check(t.Context(), func(p string) { problems = append(problems, p) })
 		return problems, err
@@ -79,7 +80,7 @@ func TestCheckAndRebuild(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			change(t, h.data, tamper)
+			change(t, folder, tamper)
 			problems, err := check()
 			if !errors.Is(err, daemon.ErrProblems) || len(problems) == 0 {
 				t.Fatalf("nothing was found: %v", err)
@@ -103,21 +104,9 @@ func TestCheckAndRebuild(t *testing.T) {
 }
 
 // change puts other accounts and holds into the vault of a data folder.
-func change(t *testing.T, data string, tamper func([]vault.Account, []vault.Hold) ([]vault.Account, []vault.Hold)) {
+func change(t *testing.T, folder daemon.Folder, tamper func([]vault.Account, []vault.Hold) ([]vault.Account, []vault.Hold)) {
 	t.Helper()
-	dir, _, err := datadir.Open(data, datadir.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dir.Close()
-	key, err := dir.ReadVaultKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	store, err := boltstore.Open(filepath.Join(data, "vault.db"), key.Secret)
-	if err != nil {
-		t.Fatal(err)
-	}
+	store := openStore(t, folder)
 	accounts, holds, err := store.All(context.Background())
 	if err != nil {
 		t.Fatal(err)
@@ -126,4 +115,28 @@ func change(t *testing.T, data string, tamper func([]vault.Account, []vault.Hold
 	if err := errors.Join(store.Rebuild(context.Background(), accounts, holds), store.Close()); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// openStore opens what keeps the accounts of a data folder.
+func openStore(t testing.TB, folder daemon.Folder) vault.Backend {
+	t.Helper()
+	dir, _, err := datadir.Open(folder.Data, datadir.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	key, err := dir.ReadVaultKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var store vault.Backend
+	if folder.Store.InDatabase() {
+		store, err = pgstore.Open(t.Context(), pgstore.Config{URL: folder.Store.URL, Secret: key.Secret})
+	} else {
+		store, err = boltstore.Open(filepath.Join(folder.Data, "vault.db"), key.Secret)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store
 }

@@ -461,6 +461,7 @@ func (h *House) background(ctx context.Context) (stop func()) {
 	}
 	if h.shared != nil {
 		wg.Go(func() { h.followReplicas(ctx) })
+		wg.Go(func() { h.shareFailures(ctx) })
 	}
 	wg.Go(func() { h.fillIndex(ctx) })
 	wg.Go(func() { h.watchClock(ctx) })

@@ -20,7 +20,11 @@ type flaw struct {
 }
 
 var flaws = []flaw{
-	{"a nonce works again", "auth/digest.go", `return &Error{"digest that was used before"}`, `return nil`, "digest/the_same_again"},
+	{"a nonce works again", "auth/digest.go", `		return errUsed
+	}
+	c.bits`, `		return nil
+	}
+	c.bits`, "digest/the_same_again"},
 	{"a digest of another uri is good", "auth/digest.go", `if p.uri != r.RequestURI {`, `if false {`, "digest/another_uri"},
 	{"half of a response is compared", "auth/digest.go", `[]byte(want), []byte(p.response)`, `[]byte(want)[32:], []byte(p.response)[32:]`, "digest/a_response_with_one_bit_changed"},
 	{"anybody makes nonces", "auth/digest.go", ` || !hmac.Equal(d.mac(b[:8+nonceRandom]), b[8+nonceRandom:])`, ``, "digest/a_nonce_with_one_bit_changed"},

@@ -56,6 +56,14 @@ func start(t testing.TB, change func(*daemon.Options)) *house {
 
 func startIn(t testing.TB, data string, change func(*daemon.Options)) *house {
 	t.Helper()
+	if replicas > 0 {
+		return startReplicas(t, data, change)
+	}
+	return startOne(t, data, change)
+}
+
+func startOne(t testing.TB, data string, change func(*daemon.Options)) *house {
+	t.Helper()
 	listen, err := daemon.Addresses("localhost:0", "localhost:0")
 	if err != nil {
 		t.Fatal(err)

@@ -339,6 +339,7 @@ func TestAuditOverHTTP(t *testing.T) {
 }
 
 func TestAdmin(t *testing.T) {
+	single(t, "each replica counts what it did itself")
 	h := start(t, nil)
 	must(t)(h.as(t, "demo").Inquiry(t.Context(), account))
 	if code, text := h.get(t, "/healthz"); code != 200 || text != "alive\n" {

@@ -89,7 +89,7 @@ scope = "inquiry"
 	}
 	own := t.TempDir() + "/own.toml"
 	write(own, strings.Replace(strings.Replace(good, "https://login.example", "https://"+h.name, 1), "keys.json", filepath.Join(dir, "keys.json"), 1))
-	if _, err := daemon.Open(t.Context(), daemon.Options{Data: h.data, Issuers: own, Log: discard}); err == nil || !strings.Contains(err.Error(), "is this server") {
+	if _, err := daemon.Open(t.Context(), daemon.Options{Data: h.data, Store: h.folder().Store, Issuers: own, Log: discard}); err == nil || !strings.Contains(err.Error(), "is this server") {
 		t.Errorf("this server as another issuer: %v", err)
 	}
 }

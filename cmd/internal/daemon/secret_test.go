@@ -104,11 +104,13 @@ func TestSecretForTokens(t *testing.T) {
 
 	// Disabled, and with a new password for Digest, it is good no longer.
 	must(t)(operator.Call(t.Context(), "admin.user.disable", "user:alice"))
+	settle()
 	if resp, _ := h.token(t, c, form("alice", secret), nil); resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("disabled: %s", resp.Status)
 	}
 	must(t)(operator.Call(t.Context(), "admin.user.enable", "user:alice"))
 	must(t)(operator.Call(t.Context(), "admin.user.add", "user:alice", "customer", aliceSecret))
+	settle()
 	if resp, _ := h.token(t, c, form("alice", secret), nil); resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("after another password: %s", resp.Status)
 	}

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -78,7 +80,7 @@ func (h *House) newServer() (*server.Server, error) {
 	if len(h.foreign) > 0 {
 		foreign = certs.NewClientVerifier(h.foreign...).Verify
 	}
-	h.signIn = auth.New(auth.Config{
+	signIn := auth.Config{
 		VerifyForeign: foreign,
 		Mappings:      &h.mappings,
 		TrustDomain:   h.Name(),
@@ -91,7 +93,15 @@ func (h *House) newServer() (*server.Server, error) {
 		Backdate:      certs.Backdate,
 		Directory:     h.directory,
 		VerifyChain:   h.verifyClient,
-	})
+	}
+	if h.shared != nil {
+		if signIn.NonceKey, err = hkdf.Key(sha256.New, h.key.Requests, nil, "atm digest nonce", sha256.Size); err != nil {
+			return nil, err
+		}
+		signIn.Spend, signIn.Refresh = h.shared.store.Spend, h.refresh
+		cfg.Throttle = h.shared.throttle
+	}
+	h.signIn = auth.New(signIn)
 	cfg.Authenticator = h.signIn
 	cfg.TLS = certs.ServerConfig(reloader, certs.NewClientVerifier(append([]*x509.Certificate{h.signing.Load().client.Certificate}, h.foreign...)...), h.opts.TLS12)
 	cfg.Name = h.Name()

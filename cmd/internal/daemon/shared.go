@@ -3,16 +3,21 @@ package daemon
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"example.com/atm/audit"
+	"example.com/atm/auth"
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/internal/durable"
 	"example.com/atm/vault/pgstore"
@@ -58,13 +63,19 @@ func (s Store) config(secret []byte, log *slog.Logger) (pgstore.Config, error) {
 
 // shared is what a house has in common with its replicas.
 type shared struct {
-	store  *pgstore.Store
-	joined bool // this start made the folder, for a house that was there
+	store    *pgstore.Store
+	throttle *auth.Throttle
+	joined   bool // this start made the folder, for a house that was there
 
 	ahead atomic.Int64 // by how much the clock of the database is ahead of this machine's
 
 	mu    sync.Mutex
 	known map[string][]byte // guarded by mu: what the replicas share, by name
+
+	learning sync.Mutex // held while the database is asked what is new
+	size     int64      // guarded by learning: of the journal, as far as it is known
+	learned  time.Time  // guarded by learning: when it was asked last
+	renewed  time.Time  // guarded by learning: when there was something new
 
 	state sync.Mutex
 	err   error     // guarded by state: of the last look at the database
@@ -119,7 +130,7 @@ var ErrJoin = errors.New("copy the keys/vault.key of another replica into the ke
 // openShared opens the database. A new folder either begins a house in an empty
 // one, or joins the house that is there.
 func (h *House) openShared(ctx context.Context) error {
-	h.shared = &shared{known: make(map[string][]byte)}
+	h.shared = &shared{known: make(map[string][]byte), throttle: auth.NewThrottle(time.Now)}
 	cfg, err := h.opts.Store.config(nil, h.opts.Log)
 	if err != nil {
 		return err
@@ -140,6 +151,11 @@ func (h *House) openShared(ctx context.Context) error {
 	}
 	if h.Fresh && there == nil {
 		if err := h.makeKeys(); err != nil {
+			return err
+		}
+	}
+	if !h.Fresh {
+		if err := settleRollover(h.dir); err != nil {
 			return err
 		}
 	}
@@ -182,11 +198,11 @@ func (h *House) fetch(ctx context.Context) error {
 		return fmt.Errorf("the init of %s has not come to its end; start its first replica again", house.Name)
 	}
 	h.shared.joined = h.Fresh && house.Complete
-	return h.settle(files)
+	return h.settle(ctx, files)
 }
 
 // settle writes what the replicas share into the folder.
-func (h *House) settle(files []pgstore.File) error {
+func (h *House) settle(ctx context.Context, files []pgstore.File) error {
 	for _, folder := range []string{"ca", "tls", "keys"} {
 		if err := durable.MkdirAll(h.dir.Path(folder), 0o700); err != nil {
 			return err
@@ -199,14 +215,69 @@ func (h *House) settle(files []pgstore.File) error {
 			}
 		}
 	}
+	if err := h.keepChanges(files); err != nil {
+		return err
+	}
 	if err := h.adoptFiles(files); err != nil {
 		return err
 	}
 	if !h.Fresh {
-		return nil
+		_, err := h.share(ctx)
+		return err
 	}
 	_, key := h.dir.Server()
 	return datadir.Ensure(key, newKey)
+}
+
+// keepChanges finds files that were changed here while the server did not run,
+// as by atmctl ca rollover, so that they are not overwritten. What another replica
+// has changed meanwhile, too, is put aside here.
+func (h *House) keepChanges(files []pgstore.File) error {
+	had, err := h.dir.ReadShared()
+	if err != nil || had == nil {
+		return err
+	}
+	paths := h.sharedFiles()
+	for _, f := range files {
+		path, is := paths[f.Name]
+		before, was := had[f.Name]
+		if !is || !was {
+			continue
+		}
+		here, err := os.ReadFile(path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		switch {
+		case sum(here) == before:
+		case sum(f.Data) == before:
+			h.shared.known[f.Name] = f.Data // and here it is another one, which share tells of
+		case sum(f.Data) != sum(here):
+			h.opts.Log.Warn("a file was changed here and by another replica, whose change counts", slog.String("file", f.Name))
+			if err := durable.WriteFile(path+".mine", here, 0o600); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// sum tells one content of a file from another, and from none.
+func sum(data []byte) string {
+	if data == nil {
+		return "none"
+	}
+	hash := sha256.Sum256(data)
+	return hex.EncodeToString(hash[:])
+}
+
+// remember notes what the replicas share. The caller holds s.mu.
+func (h *House) remember() error {
+	sums := make(map[string]string, len(h.shared.known))
+	for name, data := range h.shared.known {
+		sums[name] = sum(data)
+	}
+	return h.dir.WriteShared(sums)
 }
 
 // settleConfig takes over what init fixed on the first replica, and a recovery of
@@ -238,8 +309,12 @@ func (h *House) adoptFiles(files []pgstore.File) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	paths := h.sharedFiles()
+	authorities := false
 	for _, f := range files {
 		path, is := paths[f.Name]
+		if f.Name == configName {
+			s.known[f.Name] = bytes.Clone(f.Data)
+		}
 		if !is {
 			continue // the configuration, or of a newer program
 		}
@@ -250,8 +325,14 @@ func (h *House) adoptFiles(files []pgstore.File) error {
 			return fmt.Errorf("%s: %w", f.Name, err)
 		}
 		s.known[f.Name] = bytes.Clone(f.Data)
+		authorities = authorities || strings.HasPrefix(f.Name, "ca/")
 	}
-	return nil
+	if authorities && h.signing.Load() != nil {
+		if err := h.replaceAuthorities(); err != nil { // they may be on their way
+			h.opts.Log.Warn("authorities of another replica are not used yet", slog.Any("error", err))
+		}
+	}
+	return h.remember()
 }
 
 func (h *House) adoptFile(f pgstore.File, path string) error {
@@ -274,7 +355,7 @@ func (h *House) adoptFile(f pgstore.File, path string) error {
 			return err
 		}
 	}
-	switch { // authorities are followed as files are
+	switch {
 	case path == h.dir.AuditKey() && h.signer != nil:
 		next, err := audit.NewSigner(string(f.Data))
 		if err != nil {
@@ -311,7 +392,7 @@ func (h *House) share(ctx context.Context) (bool, error) {
 	for _, f := range changed {
 		h.shared.known[f.Name] = f.Data
 	}
-	return true, nil
+	return true, h.remember()
 }
 
 // unshared are the files that the others do not have as they are.
@@ -344,34 +425,8 @@ func (h *House) unshared() (changed []pgstore.File, err error) {
 func (h *House) followReplicas(ctx context.Context) {
 	tick := time.NewTicker(replicasEvery)
 	defer tick.Stop()
-	var size int64
-	var wrong, skewed bool
 	for {
-		news, err := h.shared.store.Since(ctx, size)
-		if ctx.Err() != nil {
-			return
-		}
-		h.shared.heard(err)
-		switch {
-		case err != nil && !wrong:
-			h.opts.Log.Error("following the other replicas", slog.Any("error", err))
-		case err == nil && wrong:
-			h.opts.Log.Info("following the other replicas again")
-		}
-		if wrong = err != nil; !wrong {
-			h.admit(news.Users)
-			h.revoke(news.Revocations)
-			if news.Size != size {
-				h.wakePublisher()
-			}
-			size = news.Size
-			h.shared.ahead.Store(int64(news.Ahead))
-			if away := news.Ahead.Abs() > skew; away != skewed {
-				skewed = away
-				h.opts.Log.Warn("the clock of this machine differs from that of the database, which counts",
-					slog.Duration("ahead", news.Ahead), slog.Bool("too_far", away))
-			}
-		}
+		h.learn(ctx, time.Now())
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -380,11 +435,121 @@ func (h *House) followReplicas(ctx context.Context) {
 	}
 }
 
-// heard notes how a look at the database went.
-func (s *shared) heard(err error) {
+// shareFailures tells the throttles of the replicas of failed sign-ins, and deletes
+// what none of them needs any more.
+func (h *House) shareFailures(ctx context.Context) {
+	tick, tidy := time.NewTicker(replicasEvery), time.NewTicker(tidyEvery)
+	defer tick.Stop()
+	defer tidy.Stop()
+	var replica [8]byte
+	rand.Read(replica[:])            // never fails
+	total := make(map[string]int64)  // of this replica, by source
+	others := make(map[string]int64) // of the others, by replica and source
+	told := make(map[string]int64)   // what has to be told
+	h.shared.throttle.News()         // begins the count
+	for {
+		select {
+		case <-tick.C:
+		case <-tidy.C:
+			if err := h.shared.store.Tidy(ctx); err != nil && ctx.Err() == nil {
+				h.opts.Log.Warn("tidying the database", slog.Any("error", err))
+			}
+			if len(total)+len(others) > maxSources { // what is forgotten is counted from nothing again
+				rand.Read(replica[:])
+				clear(total)
+				clear(others)
+			}
+			continue
+		case <-ctx.Done():
+			return
+		}
+		for source, n := range h.shared.throttle.News() {
+			total[source] += n
+			told[source] = total[source]
+		}
+		grown, err := h.shared.store.Share(ctx, replica[:], told, others)
+		if err != nil {
+			continue // told again next time; the follower says what is wrong
+		}
+		clear(told)
+		h.shared.throttle.Heard(grown)
+	}
+}
+
+const (
+	// tidyEvery is how often the database is rid of what nobody needs.
+	tidyEvery = 10 * time.Second
+
+	// maxSources bounds the sources of failed sign-ins that a replica keeps count
+	// of, for the others.
+	maxSources = 100_000
+)
+
+// refresh learns what other replicas did until now, and reports whether there was
+// something new. It is asked before somebody is refused, and so by whoever likes
+// to: the database is not asked more often for it than it bears.
+func (h *House) refresh(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, silence)
+	defer cancel()
+	return h.learn(ctx, time.Now())
+}
+
+// refreshRest is how long the database is left alone after it was asked.
+const refreshRest = 20 * time.Millisecond
+
+// learn asks the database for news, unless it was asked since. It reports whether
+// there are any that are newer than since.
+func (h *House) learn(ctx context.Context, since time.Time) bool {
+	s := h.shared
+	s.learning.Lock()
+	defer s.learning.Unlock()
+	if !s.learned.After(since) {
+		select {
+		case <-time.After(refreshRest - time.Since(s.learned)):
+		case <-ctx.Done():
+			return false
+		}
+		h.ask(ctx)
+	}
+	return s.renewed.After(since)
+}
+
+// ask asks the database for news. The caller holds learning.
+func (h *House) ask(ctx context.Context) {
+	s := h.shared
+	begun := time.Now()
+	news, err := s.store.Since(ctx, s.size)
+	if ctx.Err() != nil {
+		return
+	}
+	if failed := s.heard(err); failed != (err != nil) {
+		h.opts.Log.Warn("following the other replicas", slog.Any("error", err))
+	}
+	if err != nil {
+		return
+	}
+	s.learned = begun
+	h.admit(news.Users)
+	h.revoke(news.Revocations)
+	if news.Size != s.size {
+		s.size, s.renewed = news.Size, time.Now()
+		h.wakePublisher()
+	}
+	was := time.Duration(s.ahead.Swap(int64(news.Ahead))).Abs() > skew
+	if is := news.Ahead.Abs() > skew; is != was {
+		h.opts.Log.Warn("the clock of this machine against that of the database, which counts",
+			slog.Duration("behind", news.Ahead), slog.Bool("too_far", is))
+	}
+}
+
+// heard notes how a look at the database went, and returns whether the last one
+// failed.
+func (s *shared) heard(err error) (failed bool) {
 	s.state.Lock()
 	defer s.state.Unlock()
+	failed = s.err != nil
 	s.err, s.asked = err, time.Now()
+	return failed
 }
 
 // ready reports what is wrong with the database.

@@ -154,6 +154,7 @@ func TestThrottled(t *testing.T) {
 // TestThrottledCertificates shows bad certificates too often: 429 in the end,
 // and still not for a good one from the same address.
 func TestThrottledCertificates(t *testing.T) {
+	single(t, "who fails waits for the database, and gets some of the failures back meanwhile")
 	h := start(t, nil)
 	other := start(t, nil)
 	stranger := h.tls(t, "demo")
@@ -192,6 +193,7 @@ func TestRevoke(t *testing.T) {
 		t.Fatal(err)
 	}
 	must(t)(operator.Call(t.Context(), "admin.cert.revoke", strings.ToUpper(leaf.SerialNumber.Text(16))))
+	settle()
 	begin := time.Now()
 	if got := status(demo); got != 401 { // on the same connection
 		t.Errorf("a revoked certificate on an open connection: %d", got)
@@ -219,6 +221,7 @@ func TestRevoke(t *testing.T) {
 		func() (*client.Answer, error) { return operator.Call(t.Context(), "admin.user.revoke", "user:alice") },
 	} {
 		must(t)(revoke())
+		settle()
 		begin := time.Now()
 		if got := withToken(texts[i]); got != 401 {
 			t.Errorf("token %d on an open connection: %d", i, got)
@@ -329,6 +332,7 @@ func TestGrant(t *testing.T) {
 	must(t)(billing.Withdraw(t.Context(), 100, 2000, "the rest"))
 	// The grantor's rights today bound the grant.
 	must(t)(h.as(t, "operator").Call(t.Context(), "admin.user.disable", "user:demo"))
+	settle()
 	if _, err := billing.Inquiry(t.Context(), account); !errors.Is(err, client.ErrNotAuthenticated) {
 		t.Errorf("a grant of somebody disabled: %v", err)
 	}
@@ -338,7 +342,7 @@ func TestGrant(t *testing.T) {
 	}); got != 4 {
 		t.Errorf("%d entries of billing for demo, want 4", got)
 	}
-	if _, err := (daemon.Folder{Data: h.data}).Check(t.Context(), func(p string) { t.Error(p) }); err != nil {
+	if _, err := h.folder().Check(t.Context(), func(p string) { t.Error(p) }); err != nil {
 		t.Error(err)
 	}
 }

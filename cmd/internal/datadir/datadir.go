@@ -48,6 +48,7 @@ const (
 	configFile = "config.toml"
 	initFile   = "init.toml"
 	planFile   = "recover.toml"
+	sharedFile = "shared.toml"
 )
 
 // Path is a file in the folder.
@@ -246,6 +247,27 @@ func (d *Dir) WritePlan(p *Plan) error {
 		return err
 	}
 	return durable.WriteFile(d.Path(planFile), text, 0o600)
+}
+
+// ReadShared returns the hashes of the files that several servers share, as they
+// had them last; nil when that was never noted.
+func (d *Dir) ReadShared() (sums map[string]string, err error) {
+	if !exists(d.Path(sharedFile)) {
+		return nil, nil
+	}
+	if _, err := toml.DecodeFile(d.Path(sharedFile), &sums); err != nil {
+		return nil, fmt.Errorf("%s: %w", d.Path(sharedFile), err)
+	}
+	return sums, nil
+}
+
+// WriteShared notes them.
+func (d *Dir) WriteShared(sums map[string]string) error {
+	text, err := toml.Marshal(sums)
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(d.Path(sharedFile), text, 0o600)
 }
 
 // SetOrigin changes the origin of the audit log.

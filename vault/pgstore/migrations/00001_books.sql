@@ -116,5 +116,24 @@ CREATE TABLE files (
     version bigint NOT NULL
 );
 
+-- Uses of nonces of HTTP Digest: each works once, on whichever replica.
+CREATE TABLE nonces (
+    nonce text COLLATE "C" NOT NULL,
+    count bigint           NOT NULL,
+    until timestamptz      NOT NULL, -- it is stale from then on
+    PRIMARY KEY (nonce, count)
+);
+CREATE INDEX nonces_until ON nonces (until);
+
+-- Failed sign-ins that each replica has counted, for the throttles of the others.
+CREATE TABLE failures (
+    replica bytea       NOT NULL,
+    source  text        NOT NULL,
+    n       bigint      NOT NULL, -- since the start of the replica
+    changed timestamptz NOT NULL,
+    PRIMARY KEY (replica, source)
+);
+CREATE INDEX failures_changed ON failures (changed);
+
 -- What has been written stays, even for the owner of the tables.
 REVOKE UPDATE, DELETE, TRUNCATE ON journal FROM PUBLIC, CURRENT_USER;

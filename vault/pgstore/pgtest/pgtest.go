@@ -244,3 +244,12 @@ func (c *Cluster) SQL(t testing.TB, database, statements string) string {
 	t.Helper()
 	return c.run(t, "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", strconv.Itoa(c.Port), "-U", "postgres", "-d", database, "-c", statements)
 }
+
+// As carries statements out as somebody, and returns what they were refused with.
+func (c *Cluster) As(user, database, statements string) error {
+	out, err := exec.Command(Program("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", c.URL(user, database), "-c", statements).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, bytes.TrimSpace(out))
+	}
+	return nil
+}
