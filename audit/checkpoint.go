@@ -57,6 +57,7 @@ type Signer struct {
 	mu      sync.Mutex
 	signers []note.Signer // guarded by mu; the newest first
 	vkeys   []string      // guarded by mu; their public keys
+	former  []string      // guarded by mu; those that signed before Adopt, the newest first
 	last    []byte        // guarded by mu; the last checkpoint that was verified or signed here
 }
 
@@ -104,6 +105,16 @@ func (s *Signer) Verifiers() []string {
 	return slices.Clone(s.vkeys)
 }
 
+// Keys are the public keys of all that sign or have signed here, the newest first.
+func (s *Signer) Keys() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append(slices.Clone(s.vkeys), s.former...)
+}
+
+// maxFormer bounds the keys that are remembered after they were rotated.
+const maxFormer = 64
+
 // Adopt makes s sign with the keys of another signer of the same log.
 func (s *Signer) Adopt(other *Signer) error {
 	if other.origin != s.origin {
@@ -112,6 +123,12 @@ func (s *Signer) Adopt(other *Signer) error {
 	signers, vkeys := other.signers, other.Verifiers()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for _, vkey := range s.vkeys {
+		if !slices.Contains(vkeys, vkey) {
+			s.former = append([]string{vkey}, s.former...)
+		}
+	}
+	s.former = s.former[:min(len(s.former), maxFormer)]
 	s.signers, s.vkeys = signers, vkeys
 	return nil
 }

@@ -64,7 +64,7 @@ const (
 // leads: what is published has been committed before.
 type Publisher struct {
 	dir  string
-	keys func() []string // public keys of the log, the newest first
+	keys func() []string // public keys of the log, the newest first, those of before it too
 	src  Source
 	log  *slog.Logger
 

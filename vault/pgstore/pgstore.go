@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -254,7 +255,13 @@ type Error struct{ err error }
 
 // Error implements error.
 func (e *Error) Error() string {
-	return "database: " + strings.Join(strings.Fields(e.err.Error()), " ")
+	var said []string // with and without TLS a host says the same
+	for line := range strings.Lines(e.err.Error()) {
+		if line = strings.TrimSpace(line); line != "" && !slices.Contains(said, line) {
+			said = append(said, line)
+		}
+	}
+	return "database: " + strings.Join(said, " ")
 }
 
 // Unwrap returns what the driver said.

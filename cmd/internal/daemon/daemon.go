@@ -328,7 +328,12 @@ func (h *House) openTrail(ctx context.Context) error {
 		return err
 	}
 	h.log = log
-	h.publisher, err = audit.NewPublisher(h.dir.Audit(), h.signer.Verifiers, log, h.opts.Log)
+	if h.shared != nil {
+		if err := h.forgetOldKey(); err != nil {
+			return err
+		}
+	}
+	h.publisher, err = audit.NewPublisher(h.dir.Audit(), h.signer.Keys, log, h.opts.Log)
 	if err != nil {
 		return err
 	}

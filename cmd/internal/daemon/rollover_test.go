@@ -102,7 +102,10 @@ func TestRollover(t *testing.T) {
 
 // issue returns what somebody signs in with whom the operator's certificate, of
 // the authority before, had a new one issued for.
-func (h *house) issue(t *testing.T, subject string) *tls.Config {
+func (h *house) issue(t *testing.T, subject string) *tls.Config { return h.issueBy(t, h, subject) }
+
+// issueBy is issue with the credentials that the init of another replica made.
+func (h *house) issueBy(t *testing.T, made *house, subject string) *tls.Config {
 	t.Helper()
 	key, err := certs.NewKey()
 	if err != nil {
@@ -112,7 +115,7 @@ func (h *house) issue(t *testing.T, subject string) *tls.Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	record, _ := must(t)(h.as(t, "operator").Call(t.Context(), "admin.cert.issue", subject, string(request))).Result.(map[string]any)
+	record, _ := must(t)(at(t, h, made, "operator").Call(t.Context(), "admin.cert.issue", subject, string(request))).Result.(map[string]any)
 	pem, err := certs.EncodeKey(key)
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +125,7 @@ func (h *house) issue(t *testing.T, subject string) *tls.Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := h.tls(t, "demo")
+	cfg := made.tls(t, "demo")
 	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 	return cfg
 }

@@ -11,6 +11,8 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -300,6 +302,23 @@ func (h *House) settleConfig(text []byte) error {
 	}
 	h.opts.Log.Warn("the audit log was given up on another replica; the one published here was put aside", slog.String("folder", old))
 	return h.dir.SetOrigin(c.Origin)
+}
+
+// forgetOldKey drops the public key beside the published log when it is one of
+// this log that signs no more: other replicas have rotated it while this one was
+// away. What is published is compared with the database whoever signed it.
+func (h *House) forgetOldKey() error {
+	file := filepath.Join(h.dir.Audit(), "log.vkey")
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	old := strings.TrimSpace(string(text))
+	if origin, _, _ := strings.Cut(old, "+"); err != nil || origin != h.signer.Origin() || slices.Contains(h.signer.Keys(), old) {
+		return err
+	}
+	h.opts.Log.Warn("the key beside the published audit log was rotated by other replicas", slog.String("was", old))
+	return os.Remove(file)
 }
 
 // adoptFiles is told of files that another replica changed, by what is about to

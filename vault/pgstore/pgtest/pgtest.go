@@ -27,6 +27,7 @@ type Cluster struct {
 	dir       string
 	server    *exec.Cmd
 	ended     chan struct{} // closed when server has ended
+	tidied    bool          // it is stopped at the end of the test
 	databases int
 }
 
@@ -154,7 +155,10 @@ func (c *Cluster) Start(t testing.TB) {
 	ended, server := make(chan struct{}), c.server
 	c.ended = ended
 	go func() { server.Wait(); close(ended) }()
-	t.Cleanup(func() { server.Process.Signal(syscall.SIGQUIT); <-ended })
+	if !c.tidied { // once: what uses the cluster is cleaned up before it
+		c.tidied = true
+		t.Cleanup(func() { c.server.Process.Signal(syscall.SIGQUIT); <-c.ended })
+	}
 	for range 600 {
 		if c.command(t, "pg_isready", "-q", "-h", "127.0.0.1", "-p", strconv.Itoa(c.Port)).Run() == nil {
 			return

@@ -1,0 +1,509 @@
+package daemon_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+	"example.com/atm/client"
+	"example.com/atm/cmd/internal/daemon"
+	"example.com/atm/vault"
+	"example.com/atm/vault/pgstore"
+	"example.com/atm/vault/pgstore/pgtest"
+	"example.com/atm/vault/vaulttest"
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// pair starts two replicas on one database.
+func pair(t testing.TB) (a, b *house, store daemon.Store) {
+	t.Helper()
+	store = database(t)
+	a = startOn(t, filepath.Join(t.TempDir(), "a"), store)
+	folder := filepath.Join(t.TempDir(), "b")
+	join(t, a.data, folder)
+	return a, startOn(t, folder, store), store
+}
+
+func startOn(t testing.TB, folder string, store daemon.Store) *house {
+	t.Helper()
+	return startOne(t, folder, func(o *daemon.Options) { o.Store = store })
+}
+
+// at is a client of one replica with the credentials that another one made.
+func at(t testing.TB, there, made *house, user string) *client.Client {
+	t.Helper()
+	c, err := client.New(client.Config{Server: "https://" + there.addr, TLS: made.tls(t, user), Tries: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestReplicas(t *testing.T) {
+	a, b, store := pair(t)
+	if a.name != b.name {
+		t.Errorf("replicas of %s and %s", a.name, b.name)
+	}
+	operator := at(t, a, a, "operator")
+	onA, onB := at(t, a, a, "demo"), at(t, b, a, "demo")
+	must(t)(onA.Deposit(t.Context(), account, 500, "x"))
+	if got := must(t)(onB.Inquiry(t.Context(), account)); got.Text() != "1005.00" {
+		t.Errorf("b has %s", got.Text())
+	}
+	if first, again := must(t)(onA.Withdraw(t.Context(), account, 5, "y")), must(t)(onB.Withdraw(t.Context(), account, 5, "y")); first.Receipt != again.Receipt {
+		t.Errorf("one request has the receipts %s and %s", first.Receipt, again.Receipt)
+	}
+
+	// A $50 grant, used for $30 on both at once: once.
+	must(t)(operator.Call(t.Context(), "admin.user.add", "service:billing", "service"))
+	grant := must(t)(onA.Call(t.Context(), "admin.grant.create", 100, "withdraw", "50.00", "service:billing", 600))
+	token, _ := grant.Result.(map[string]any)["token"].(string)
+	codes := make(map[atm.Code]int)
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for i := range 10 {
+		h := []*house{a, b}[i%2]
+		cfg := a.tls(t, "demo")
+		cfg.GetClientCertificate = nil
+		c, err := client.New(client.Config{Server: "https://" + h.addr, TLS: cfg, Token: token})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wg.Go(func() {
+			answer, err := c.Withdraw(t.Context(), account, 3000, atm.RequestID(fmt.Sprint(i)))
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			codes[answer.Code]++
+		})
+	}
+	wg.Wait()
+	if codes[atm.OK] != 1 || codes[atm.GrantExceeded] != 9 {
+		t.Errorf("ten withdrawals of $30 on two replicas under a grant of $50: %v", codes)
+	}
+
+	// What a revokes, b refuses on a connection that is open.
+	must(t)(operator.Call(t.Context(), "admin.user.revoke", "user:demo"))
+	begin := time.Now()
+	until(t, func() bool {
+		_, err := onB.Inquiry(t.Context(), account)
+		return errors.Is(err, client.ErrNotAuthenticated)
+	})
+	t.Logf("revoked on one replica, refused on the other %v later", time.Since(begin))
+
+	// Both publish one log.
+	if err := b.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.stop(); err != nil {
+		t.Fatal(err)
+	}
+	var roots []audit.Report
+	for _, h := range []*house{a, b} {
+		report, err := audit.Verify(t.Context(), audit.Dir(filepath.Join(h.data, "audit")), audit.VerifyOptions{})
+		if err != nil || !report.OK() {
+			t.Fatalf("%+v, %v", report, err)
+		}
+		roots = append(roots, *report)
+	}
+	if roots[0].Size <= roots[1].Size {
+		t.Errorf("a was stopped last and has published %d entries, b %d", roots[0].Size, roots[1].Size)
+	}
+	if _, err := (daemon.Folder{Data: a.data, Store: store}).Check(t.Context(), func(p string) { t.Error(p) }); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestReplayOnTheOther sends a request with a digest to both replicas, and to both
+// at once.
+func TestReplayOnTheOther(t *testing.T) {
+	a, b, _ := pair(t)
+	withAlice(t, a)
+	nobody := a.tls(t, "demo")
+	nobody.GetClientCertificate = nil
+	c := httpClient(t, nobody)
+	challenge, _ := a.post(t, c, call("inquiry", "200"), nil)
+	header := func(count int) func(*http.Request) {
+		value := digestOf(t, challenge, count)
+		return func(r *http.Request) { r.Header.Set("Authorization", value) }
+	}
+	if resp, text := b.post(t, c, call("inquiry", "200"), header(1)); resp.StatusCode != 200 || !strings.Contains(text, "50.00") {
+		t.Errorf("a nonce of the other: %s %s", resp.Status, text)
+	}
+	for _, h := range []*house{a, b} {
+		if resp, _ := h.post(t, c, call("inquiry", "200"), header(1)); resp.StatusCode != 401 {
+			t.Errorf("again: %s", resp.Status)
+		}
+	}
+	for count := 2; count < 12; count++ {
+		var wg sync.WaitGroup
+		var statuses [8]int
+		for i := range statuses {
+			h := []*house{a, b}[i%2]
+			wg.Go(func() {
+				resp, _ := h.post(t, c, call("inquiry", "200"), header(count))
+				statuses[i] = resp.StatusCode
+			})
+		}
+		wg.Wait()
+		good := 0
+		for _, s := range statuses {
+			if s == 200 {
+				good++
+			}
+		}
+		if good != 1 {
+			t.Errorf("at once: %v", statuses)
+		}
+	}
+}
+
+// TestThrottledTogether fails on one replica until it is too often for the other.
+func TestThrottledTogether(t *testing.T) {
+	a, b, _ := pair(t)
+	c := httpClient(t, a.tls(t, "demo"))
+	wrong := func(r *http.Request) { r.Header.Set("Authorization", "Bearer x.y.z") }
+	until(t, func() bool {
+		var wg sync.WaitGroup
+		for range 50 { // who fails waits for the database: many at once
+			wg.Go(func() { a.post(t, c, call("inquiry", "100"), wrong) })
+		}
+		wg.Wait()
+		resp, _ := b.post(t, c, call("inquiry", "100"), wrong)
+		return resp.StatusCode == http.StatusTooManyRequests
+	})
+}
+
+// TestRotatedOnTheOther rotates keys on one replica: the other one has them before
+// it decides anything.
+func TestRotatedOnTheOther(t *testing.T) {
+	a, b, store := pair(t)
+	operator, onB := at(t, a, a, "operator"), at(t, b, a, "demo")
+	for i := range 3 {
+		must(t)(operator.Call(t.Context(), "admin.audit.rotate"))
+		must(t)(onB.Deposit(t.Context(), account, 1, atm.RequestID(fmt.Sprint(i))))
+		must(t)(operator.Call(t.Context(), "admin.token.rotate", "force"))
+		issued, _ := must(t)(operator.Call(t.Context(), "admin.token.issue", "user:demo", "*", "600")).Result.(map[string]any)
+		cfg := a.tls(t, "demo")
+		cfg.GetClientCertificate = nil
+		byToken, err := client.New(client.Config{Server: "https://" + b.addr, TLS: cfg, Token: fmt.Sprint(issued["token"]), Tries: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		must(t)(byToken.Inquiry(t.Context(), account))
+	}
+	if err := daemon.Rollover(a.data, ""); err != nil {
+		t.Fatal(err)
+	}
+	until(t, func() bool {
+		old, err := os.ReadFile(filepath.Join(b.data, "ca", "clients.old.crt"))
+		return err == nil && len(old) > 0
+	})
+	fresh := a.issue(t, "user:demo")
+	c, err := client.New(client.Config{Server: "https://" + b.addr, TLS: fresh, Tries: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	must(t)(c.Inquiry(t.Context(), account))
+
+	// Changed while the server is stopped: the other one has it when it is back.
+	if err := a.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := daemon.Retire(a.data); err != nil {
+		t.Fatal(err)
+	}
+	must(t)(onB.Inquiry(t.Context(), account))
+	startOn(t, a.data, store)
+	until(t, func() bool {
+		_, err := onB.Inquiry(t.Context(), account)
+		return errors.Is(err, client.ErrNotAuthenticated)
+	})
+	must(t)(c.Inquiry(t.Context(), account))
+}
+
+// TestNoReplica starts what must not be started: a sentence each, and nothing
+// has changed.
+func TestNoReplica(t *testing.T) {
+	a, _, store := pair(t)
+	folder := func(files ...string) string {
+		to := filepath.Join(t.TempDir(), "atm-data")
+		for _, file := range files {
+			from := filepath.Join(a.data, file)
+			text, err := os.ReadFile(from)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.MkdirAll(filepath.Dir(filepath.Join(to, file)), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(to, file), text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return to
+	}
+	other := start(t, nil) // on its own vault, or with ATM_REPLICAS on another database
+	if err := other.stop(); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := filepath.Join(t.TempDir(), "atm-data")
+	house, err := daemon.Open(t.Context(), daemon.Options{Data: elsewhere, Store: database(t), Log: discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := house.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wrongKey := filepath.Join(t.TempDir(), "atm-data")
+	join(t, elsewhere, wrongKey)
+	for _, tt := range []struct {
+		name, data string
+		store      daemon.Store
+		want       error
+		text       string
+	}{
+		{"a new folder without the key", folder(), store, daemon.ErrJoin, a.name},
+		{"a new folder with another key", wrongKey, store, pgstore.ErrWrongSecret, a.name},
+		{"a folder of another house", elsewhere, store, nil, "this folder is of"},
+		{"a folder of a house, and an empty database", elsewhere, database(t), pgstore.ErrNoHouse, ""},
+		{"a folder of a house, and no database", elsewhere, daemon.Store{}, daemon.ErrUsage, "--store postgres://"},
+		{"a key alone, and no database", folder("keys/vault.key"), daemon.Store{}, nil, "is no data folder"},
+		{"nobody there", folder(), daemon.Store{URL: "postgres://atm@127.0.0.1:1/atm"}, nil, "127.0.0.1:1"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			house, err := daemon.Open(t.Context(), daemon.Options{Data: tt.data, Store: tt.store, Log: discard})
+			if err == nil {
+				house.Close()
+				t.Fatal("opened")
+			}
+			t.Log(err)
+			if tt.want != nil && !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.text) || strings.Contains(err.Error(), "\n") {
+				t.Error(err)
+			}
+		})
+	}
+	must(t)(at(t, a, a, "demo").Inquiry(t.Context(), account))
+}
+
+// TestDatabaseGone takes the database away from under a server, and gives it back.
+func TestDatabaseGone(t *testing.T) {
+	cluster := pgtest.Start(t)
+	h := startOn(t, filepath.Join(t.TempDir(), "atm-data"), daemon.Store{URL: cluster.Database(t)})
+	demo := at(t, h, h, "demo")
+	must(t)(demo.Deposit(t.Context(), account, 100, "x"))
+	cluster.Kill(t)
+	if answer, err := demo.Deposit(t.Context(), account, 100, "y"); err == nil && answer.Code != atm.Unavailable {
+		t.Errorf("without a database: %+v", answer)
+	}
+	until(t, func() bool { code, _ := h.get(t, "/readyz"); return code == http.StatusServiceUnavailable })
+	_, text := h.get(t, "/readyz")
+	t.Log(text)
+	cluster.Start(t)
+	until(t, func() bool { code, _ := h.get(t, "/readyz"); return code == http.StatusOK })
+	must(t)(demo.Deposit(t.Context(), account, 100, "y"))
+	if got := must(t)(demo.Inquiry(t.Context(), account)); got.Text() != "1002.00" {
+		t.Errorf("%s after all", got.Text())
+	}
+}
+
+// TestOlderDatabase restores an old state of the database: no replica goes on
+// from it, and recover begins another log.
+func TestOlderDatabase(t *testing.T) {
+	cluster := pgtest.Start(t)
+	url := cluster.Database(t)
+	store := daemon.Store{URL: url}
+	h := startOn(t, filepath.Join(t.TempDir(), "atm-data"), store)
+	if err := h.stop(); err != nil {
+		t.Fatal(err)
+	}
+	cluster.SQL(t, "postgres", "CREATE DATABASE old OWNER atm TEMPLATE atm1")
+	h = startOn(t, h.data, store)
+	must(t)(at(t, h, h, "demo").Deposit(t.Context(), account, 100, "x"))
+	if err := h.stop(); err != nil {
+		t.Fatal(err)
+	}
+	old := daemon.Store{URL: cluster.URL("atm", "old")}
+	_, err := daemon.Open(t.Context(), daemon.Options{Data: h.data, Store: old, Log: discard})
+	if !errors.Is(err, audit.ErrAhead) {
+		t.Fatalf("on an older database: %v", err)
+	}
+	recovered, err := daemon.Folder{Data: h.data, Store: old}.Recover(t.Context(), discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if recovered.Origin == recovered.OldOrigin {
+		t.Errorf("%+v", recovered)
+	}
+	again := startOn(t, h.data, old)
+	if got := must(t)(at(t, again, h, "demo").Inquiry(t.Context(), account)); got.Text() != "1000.00" {
+		t.Errorf("%s", got.Text())
+	}
+}
+
+// TestSkew lets the clocks of two replicas differ by a minute: the database's
+// counts, for what is written and for who is let in.
+func TestSkew(t *testing.T) {
+	cluster := postgres(t)
+	url := cluster.Database(t)
+	name := url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")]
+	a := startOn(t, filepath.Join(t.TempDir(), "a"), daemon.Store{URL: url})
+	// For one who signs in as late the clock of the database is a minute ahead:
+	// so is a replica whose own is a minute behind.
+	cluster.SQL(t, name, `CREATE SCHEMA skew; GRANT USAGE ON SCHEMA skew TO PUBLIC;
+		CREATE FUNCTION skew.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT pg_catalog.clock_timestamp() + interval '1 min' $$;
+		CREATE ROLE `+name+`late LOGIN; GRANT atm TO `+name+`late; ALTER ROLE `+name+`late SET search_path = skew, pg_catalog, public`)
+	folder := filepath.Join(t.TempDir(), "b")
+	join(t, a.data, folder)
+	b := startOn(t, folder, daemon.Store{URL: cluster.URL(name+"late", name)})
+	until(t, func() bool { return strings.Contains(b.log.String(), "clock of this machine") })
+	for _, from := range []*house{a, b} {
+		must(t)(at(t, from, a, "demo").Deposit(t.Context(), account, 1, atm.RequestID(from.addr)))
+		issued, _ := must(t)(at(t, from, a, "operator").Call(t.Context(), "admin.token.issue", "user:demo", "*", "600")).Result.(map[string]any)
+		fresh := from.issueBy(t, a, "user:demo")
+		for _, to := range []*house{a, b} {
+			cfg := a.tls(t, "demo")
+			cfg.GetClientCertificate = nil
+			c, err := client.New(client.Config{Server: "https://" + to.addr, TLS: cfg, Token: fmt.Sprint(issued["token"]), Tries: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.Inquiry(t.Context(), account); err != nil {
+				t.Errorf("a token: %v", err)
+			}
+			if c, err = client.New(client.Config{Server: "https://" + to.addr, TLS: fresh, Tries: 1}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.Inquiry(t.Context(), account); err != nil {
+				t.Errorf("a certificate: %v", err)
+			}
+		}
+	}
+}
+
+// TestMove moves a house into a database and back: the same balances, the same
+// tree, and receipts of before are good.
+func TestMove(t *testing.T) {
+	operations := 2000
+	if os.Getenv("ATM_SOAK") != "" {
+		operations = 100_000
+	}
+	h := startOne(t, filepath.Join(t.TempDir(), "atm-data"), nil)
+	demo := h.as(t, "demo")
+	calls := make([][]string, 100)
+	for i := range calls {
+		calls[i] = []string{"deposit", "100", "0.01"}
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		c := httpClient(t, h.tls(t, "demo"))
+		wg.Go(func() {
+			for range operations / 4 / len(calls) {
+				if resp, text := h.post(t, c, multicall(calls...), nil); resp.StatusCode != 200 || strings.Count(text, "<string>OK</string>") != 2*len(calls) {
+					t.Errorf("%s %.300s", resp.Status, text)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	must(t)(demo.Authorize(t.Context(), account, 5, time.Hour, "hold"))
+	answer := must(t)(demo.Withdraw(t.Context(), account, 7, "the last one"))
+	var index int64
+	if _, err := fmt.Sscan(answer.Receipt, &index); err != nil {
+		t.Fatal(err)
+	}
+	proof := must(t)(demo.Receipt(t.Context(), index)).Text()
+	if err := h.stop(); err != nil {
+		t.Fatal(err)
+	}
+	root := func() string {
+		report, err := audit.Verify(t.Context(), audit.Dir(filepath.Join(h.data, "audit")), audit.VerifyOptions{})
+		if err != nil || !report.OK() {
+			t.Fatalf("%+v, %v", report, err)
+		}
+		return fmt.Sprint(report.Size, " ", report.Root)
+	}
+	here, there := daemon.Folder{Data: h.data}, daemon.Folder{Data: h.data, Store: database(t)}
+	export, again := filepath.Join(t.TempDir(), "export"), filepath.Join(t.TempDir(), "again")
+	problem := func(p string) { t.Error(p) }
+	begun := root()
+	was, _ := contents(t, here)
+	if found, err := here.Export(t.Context(), export, problem); err != nil || found.Entries < int64(operations) {
+		t.Fatal(found, err)
+	}
+	if _, err := there.Import(t.Context(), export, discard, problem); err != nil {
+		t.Fatal(err)
+	}
+	is, _ := contents(t, there)
+	same(t, was, is)
+	if begun != root() {
+		t.Error("the log is another one")
+	}
+	onDatabase := startOn(t, h.data, there.Store)
+	demo = at(t, onDatabase, onDatabase, "demo")
+	if repeated := must(t)(demo.Withdraw(t.Context(), account, 7, "the last one")); repeated.Receipt != answer.Receipt {
+		t.Errorf("repeated: %s, first %s", repeated.Receipt, answer.Receipt)
+	}
+	must(t)(demo.Deposit(t.Context(), account, 1, "in the database"))
+	if err := onDatabase.stop(); err != nil {
+		t.Fatal(err)
+	}
+	was, _ = contents(t, there)
+	if _, err := there.Export(t.Context(), again, problem); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := here.Import(t.Context(), again, discard, problem); err != nil {
+		t.Fatal(err)
+	}
+	is, _ = contents(t, here)
+	same(t, was, is)
+	back := startOne(t, h.data, nil)
+	demo = at(t, back, back, "demo")
+	must(t)(demo.Inquiry(t.Context(), account))
+	vkey, err := os.ReadFile(filepath.Join(h.data, "audit", "log.vkey"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := audit.ParseProof([]byte(proof))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(answer.Receipt, " ")
+	leaf, err := tlog.ParseHash(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report := old.CheckHash(leaf, string(vkey)); !report.OK() {
+		t.Errorf("a receipt of before: %+v", report)
+	}
+	report, err := audit.Verify(t.Context(), audit.Dir(filepath.Join(h.data, "audit")), audit.VerifyOptions{})
+	if err != nil || !report.OK() {
+		t.Errorf("%+v, %v", report, err)
+	}
+}
+
+func same(t testing.TB, was, is vault.Part) {
+	t.Helper()
+	if diff := cmp.Diff(was, is); diff != "" {
+		t.Errorf("moved, and changed: %.2000s", diff)
+	}
+}
+
+func contents(t testing.TB, f daemon.Folder) (vault.Part, *vault.Trail) {
+	t.Helper()
+	s := openStore(t, f)
+	defer s.Close()
+	return vaulttest.Contents(t, s)
+}
