@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"example.com/atm"
@@ -23,8 +24,9 @@ func soak(short, long int) int {
 // A crasher lets clients move money while the server ends in whatever way, and
 // holds what they were told against what is there afterwards.
 type crasher struct {
-	server *server
-	want   atm.Amount // what account 100 holds
+	server  *server
+	connect func(t testing.TB, tries int) *client.Client // in place of to server; nil for that
+	want    atm.Amount                                   // what account 100 holds
 
 	acknowledged, doubtful int // of all rounds
 }
@@ -39,10 +41,11 @@ func (c *crasher) round(t *testing.T, round int, cutOff, start func()) {
 	answers := make(map[atm.RequestID]client.Answer) // as they were acknowledged
 	var doubtful []atm.RequestID
 	var mu sync.Mutex
+	var over atomic.Bool
 	enough := make(chan struct{}, clients*each)
 	var wg sync.WaitGroup
 	for n := range clients {
-		connection := c.server.demo(t, 1)
+		connection := c.demo(t, 1)
 		wg.Go(func() {
 			defer func() { // whoever gives up must not be waited for
 				for range each {
@@ -52,7 +55,7 @@ func (c *crasher) round(t *testing.T, round int, cutOff, start func()) {
 					}
 				}
 			}()
-			for i := 0; ; i++ {
+			for i := 0; !over.Load(); i++ {
 				id := atm.RequestID(fmt.Sprintf("%d-%d-%d", round, n, i))
 				a, err := connection.Deposit(t.Context(), 100, 1, id)
 				var unknown *client.OutcomeUnknownError
@@ -78,10 +81,16 @@ func (c *crasher) round(t *testing.T, round int, cutOff, start func()) {
 		<-enough
 	}
 	cutOff()
+	if c.connect != nil { // somebody may go on meanwhile, and is not to notice
+		start()
+	}
+	over.Store(true)
 	wg.Wait()
-	start()
+	if c.connect == nil {
+		start()
+	}
 
-	connection := c.server.demo(t, 4)
+	connection := c.demo(t, 4)
 	work := make(chan atm.RequestID)
 	for range clients {
 		wg.Go(func() {
@@ -109,6 +118,13 @@ func (c *crasher) round(t *testing.T, round int, cutOff, start func()) {
 		t.Fatalf("balance %+v, %v, want %s", a, err, c.want)
 	}
 	c.server.verify(t)
+}
+
+func (c *crasher) demo(t testing.TB, tries int) *client.Client {
+	if c.connect != nil {
+		return c.connect(t, tries)
+	}
+	return c.server.demo(t, tries)
 }
 
 // openingBalance is what init puts into account 100.

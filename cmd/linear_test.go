@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -26,16 +25,7 @@ func TestLinearizable(t *testing.T) {
 	histories := soak(1, 20)
 	for history := range histories {
 		s := startServer(t)
-		for i := range vaulttest.HistoryAccounts {
-			cmd := s.command("atmctl", "account", "open", fmt.Sprint(i+1), "--owner", "user:demo", "--opening", atm.Amount(opening).String())
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Fatalf("%v\n%s", err, out)
-			}
-		}
-		tls, err := client.InFolder(filepath.Join(s.dir, "atm-data", "clients", "demo")).TLS()
-		if err != nil {
-			t.Fatal(err)
-		}
+		openAccounts(t, s, opening)
 		r := vaulttest.NewRecorder()
 		var wg sync.WaitGroup
 		var again atomic.Int64
@@ -45,10 +35,7 @@ func TestLinearizable(t *testing.T) {
 			defer up.RUnlock()
 		}
 		for n := range clients {
-			c, err := client.New(client.Config{Server: s.url, TLS: tls, Tries: 1})
-			if err != nil {
-				t.Fatal(err)
-			}
+			c := []*client.Client{s.demo(t, 1)}
 			wg.Go(func() {
 				for range each {
 					in := vaulttest.RandomIntent()
@@ -73,12 +60,25 @@ func TestLinearizable(t *testing.T) {
 	}
 }
 
-// ask carries out an intent, as often as it takes to be told what became of it.
-func ask(t *testing.T, c *client.Client, in vaulttest.Intent, isUp func(), again *atomic.Int64) vaulttest.Outcome {
+// openAccounts opens the accounts of a history.
+func openAccounts(t testing.TB, s *server, opening atm.Amount) {
+	t.Helper()
+	for i := range vaulttest.HistoryAccounts {
+		cmd := s.command("atmctl", "account", "open", fmt.Sprint(i+1), "--owner", "user:demo", "--opening", opening.String())
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+}
+
+// ask carries out an intent, as often as it takes to be told what became of it,
+// on one server and then on the next.
+func ask(t *testing.T, servers []*client.Client, in vaulttest.Intent, isUp func(), again *atomic.Int64) vaulttest.Outcome {
 	account, to := atm.AccountID(in.Account+1), atm.AccountID(in.To+1)
 	id := atm.RequestID(atm.NewUUID(time.Now()))
-	for {
+	for n := 0; ; n++ {
 		isUp()
+		c := servers[n%len(servers)]
 		var a *client.Answer
 		var err error
 		switch in.Operation {

@@ -56,6 +56,15 @@ func TestStoreSerializable(t *testing.T) {
 	t.Run("Together", func(t *testing.T) { together(t, cluster.Database(t)) })
 }
 
+// TestStorePooled runs it behind a pooler that hands each transaction to another
+// connection.
+func TestStorePooled(t *testing.T) {
+	cluster := pgtest.Start(t)
+	pooled := cluster.Pool(t)
+	vaulttest.Run(t, func(t *testing.T) vaulttest.Place { return database(pooled(cluster.Database(t))) })
+	t.Run("Together", func(t *testing.T) { together(t, pooled(cluster.Database(t))) })
+}
+
 // TestTogether lets several ledgers work on one database.
 func TestTogether(t *testing.T) { together(t, pgtest.Start(t).Database(t)) }
 

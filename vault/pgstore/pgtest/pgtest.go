@@ -73,13 +73,19 @@ func newCluster(t testing.TB) *Cluster {
 			t.Fatal(err)
 		}
 	}
-	// The port is free now, and others are unlikely to take it in a moment.
+	return &Cluster{Port: freePort(t), dir: filepath.Join(dir, "data")}
+}
+
+// freePort is a port that is free now, and that others are unlikely to take in a
+// moment.
+func freePort(t testing.TB) int {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	return &Cluster{Port: l.Addr().(*net.TCPAddr).Port, dir: filepath.Join(dir, "data")}
+	return l.Addr().(*net.TCPAddr).Port
 }
 
 // account is who runs PostgreSQL, which refuses root; nil for whoever runs the
@@ -107,6 +113,9 @@ func account(t testing.TB) *syscall.Credential {
 // Program is the path of a program of PostgreSQL. Debian has the newest version
 // in a folder that is in nobody's PATH.
 func Program(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name)
 	if len(found) == 0 {
 		return name
@@ -255,5 +264,49 @@ func (c *Cluster) As(user, database, statements string) error {
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, bytes.TrimSpace(out))
 	}
+	return nil
+}
+
+// Pool starts pgbouncer before the cluster, which hands every transaction to
+// another connection, and returns a function that gives the URL of a database
+// behind it.
+func (c *Cluster) Pool(t testing.TB) func(url string) string {
+	t.Helper()
+	port := freePort(t)
+	file := filepath.Join(filepath.Dir(c.dir), "pgbouncer.ini")
+	text := fmt.Sprintf(`[databases]
+* = host=127.0.0.1 port=%d
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = %d
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = 4
+max_client_conn = 500
+server_round_robin = 1
+`, c.Port, port)
+	text = strings.Replace(text, "* = host=127.0.0.1", "* = host=127.0.0.1 user=atm", 1) // auth_type any needs to be told
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	pool := c.command(t, "/usr/sbin/pgbouncer", file)
+	pool.Stdout, pool.Stderr = &log, &log
+	if err := pool.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pool.Process.Kill(); pool.Wait() })
+	for range 200 {
+		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			conn.Close()
+			return func(url string) string {
+				return strings.Replace(url, ":"+strconv.Itoa(c.Port)+"/", ":"+strconv.Itoa(port)+"/", 1)
+			}
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Fatalf("pgbouncer does not start\n%s", log.String())
 	return nil
 }
