@@ -60,11 +60,15 @@ func clientOf(t testing.TB, first *server, url string) *client.Client {
 
 func credentials(t testing.TB, s *server) *tls.Config {
 	t.Helper()
-	cfg, err := client.InFolder(filepath.Join(s.dir, "atm-data", "clients", "demo")).TLS()
+	cfg, err := clientFiles(s, "demo")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return cfg
+}
+
+func clientFiles(s *server, user string) (*tls.Config, error) {
+	return client.InFolder(filepath.Join(s.dir, "atm-data", "clients", user)).TLS()
 }
 
 // TestLinearizableReplicas is TestLinearizable over two replicas, one of which is
