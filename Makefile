@@ -60,9 +60,10 @@ packages:
 build:
 	$(GO) build -trimpath -o bin/ ./cmd/...
 
+soak: DEBIAN += patroni etcd-server
 soak: packages
-	ATM_SOAK=1 $(GO) test ./cmd -v -timeout 3h -run 'TestKillUnderLoad|TestPowerCut|TestFullDisk|TestLinearizable'
-	ATM_SOAK=1 $(GO) test ./cmd/internal/daemon -v -timeout 1h -run 'TestFlood|TestUnknownUser'
+	ATM_SOAK=1 $(GO) test ./cmd -v -timeout 3h -run 'TestKillUnderLoad|TestPowerCut|TestFullDisk|TestLinearizable|TestPrimaryKilled|TestRolled|TestPatroni'
+	ATM_SOAK=1 $(GO) test ./cmd/internal/daemon -v -timeout 1h -run 'TestFlood|TestUnknownUser|TestMove'
 	$(GO) test ./vault/... -run TestStore -count 20 -timeout 1h
 
 flaws:

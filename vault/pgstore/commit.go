@@ -43,10 +43,12 @@ func (s *Store) Commit(ctx context.Context, keys vault.Keys, decide func(*vault.
 		}
 		switch {
 		case err == nil:
+			s.trouble.Store(nil)
 			return nil
 		case doubt.err == nil && !passes(err):
 			return err
 		case ctx.Err() != nil || time.Now().After(give):
+			s.trouble.Store(&trouble{err, time.Now()})
 			return fmt.Errorf("%w: %w", vault.ErrUnavailable, err)
 		}
 		if state, _ := stateOf(err); state == "" {

@@ -65,6 +65,8 @@ type Store struct {
 
 	adopting sync.Mutex // held while files are adopted
 
+	trouble atomic.Pointer[trouble] // nil when the last commit was made
+
 	oldest atomic.Int64 // a day before which there is no request id
 }
 
@@ -236,18 +238,23 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// Ready reports whether a commit could be made now.
-func (s *Store) Ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, connectWithin)
-	defer cancel()
-	var readOnly string
-	if err := s.pool.QueryRow(ctx, "SELECT current_setting('transaction_read_only') FROM log").Scan(&readOnly); err != nil {
-		return explain(err)
-	}
-	if readOnly == "on" {
-		return ErrReadOnly
+// troubleFor is how long a commit that could not be made says that the next one
+// could not, either, unless it was made.
+const troubleFor = 5 * time.Second
+
+// Trouble is why commits could not be made in the last moment, and nil when they
+// could, as far as is known.
+func (s *Store) Trouble() error {
+	if t := s.trouble.Load(); t != nil && time.Since(t.at) < troubleFor {
+		return t.err
 	}
 	return nil
+}
+
+// trouble is why a commit could not be made.
+type trouble struct {
+	err error
+	at  time.Time
 }
 
 // An Error is what went wrong with the database, in one line.

@@ -573,6 +573,9 @@ func (s *shared) heard(err error) (failed bool) {
 
 // ready reports what is wrong with the database.
 func (s *shared) ready() error {
+	if err := s.store.Trouble(); err != nil {
+		return err
+	}
 	s.state.Lock()
 	defer s.state.Unlock()
 	switch quiet := time.Since(s.asked); {

@@ -63,6 +63,12 @@ func (c *Cluster) Promote(t testing.TB) {
 
 func newCluster(t testing.TB) *Cluster {
 	t.Helper()
+	return &Cluster{Port: freePort(t), dir: filepath.Join(Dir(t), "data")}
+}
+
+// Dir makes a temporary folder that belongs to who runs PostgreSQL.
+func Dir(t testing.TB) string {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "atm-postgres-")
 	if err != nil {
 		t.Fatal(err)
@@ -73,7 +79,7 @@ func newCluster(t testing.TB) *Cluster {
 			t.Fatal(err)
 		}
 	}
-	return &Cluster{Port: freePort(t), dir: filepath.Join(dir, "data")}
+	return dir
 }
 
 // freePort is a port that is free now, and that others are unlikely to take in a
@@ -124,8 +130,13 @@ func Program(name string) string {
 }
 
 func (c *Cluster) command(t testing.TB, program string, args ...string) *exec.Cmd {
+	return Command(t, filepath.Dir(c.dir), program, args...)
+}
+
+// Command is a program as who runs PostgreSQL runs it in a folder.
+func Command(t testing.TB, dir, program string, args ...string) *exec.Cmd {
 	cmd := exec.Command(Program(program), args...)
-	cmd.Dir = filepath.Dir(c.dir)
+	cmd.Dir = dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: account(t)}
 	return cmd
 }
@@ -309,4 +320,23 @@ server_round_robin = 1
 	}
 	t.Fatalf("pgbouncer does not start\n%s", log.String())
 	return nil
+}
+
+// KillAll ends all processes at once that were started in a folder, or work in
+// one below it.
+func KillAll(dir string) {
+	links, _ := filepath.Glob("/proc/[0-9]*/cwd")
+	var pids []int
+	for _, link := range links {
+		at, err := os.Readlink(link)
+		pid, notNumber := strconv.Atoi(filepath.Base(filepath.Dir(link)))
+		if err == nil && notNumber == nil && (at == dir || strings.HasPrefix(at, dir+"/")) {
+			pids = append(pids, pid)
+		}
+	}
+	for _, s := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGKILL} { // the first so that none starts others
+		for _, pid := range pids {
+			syscall.Kill(pid, s)
+		}
+	}
 }
