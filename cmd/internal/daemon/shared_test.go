@@ -1,6 +1,7 @@
 package daemon_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/http"
@@ -340,16 +341,38 @@ func TestOlderDatabase(t *testing.T) {
 	if !errors.Is(err, audit.ErrAhead) {
 		t.Fatalf("on an older database: %v", err)
 	}
+	// Another one has not seen what is gone, and runs on the old state already.
+	folder := filepath.Join(t.TempDir(), "other")
+	join(t, h.data, folder)
+	other := startOn(t, folder, old)
 	recovered, err := daemon.Folder{Data: h.data, Store: old}.Recover(t.Context(), discard)
 	if err != nil {
 		t.Fatal(err)
 	}
+	if answer, err := at(t, other, h, "demo").Deposit(t.Context(), account, 100, "y"); err == nil && answer.Code != atm.OutcomeUnknown {
+		t.Errorf("a replica of the old log: %+v", answer)
+	}
+	if err := other.stop(); err == nil {
+		t.Error("a replica of the old log came to a good end")
+	}
+	other.stop = func() error { return nil }
 	if recovered.Origin == recovered.OldOrigin {
 		t.Errorf("%+v", recovered)
 	}
-	again := startOn(t, h.data, old)
-	if got := must(t)(at(t, again, h, "demo").Inquiry(t.Context(), account)); got.Text() != "1000.00" {
-		t.Errorf("%s", got.Text())
+	again, follower := startOn(t, h.data, old), startOn(t, folder, old)
+	for _, on := range []*house{again, follower} {
+		if got := must(t)(at(t, on, h, "demo").Inquiry(t.Context(), account)); got.Text() != "1000.00" {
+			t.Errorf("%s", got.Text())
+		}
+	}
+	for _, on := range []*house{follower, again} {
+		if err := on.stop(); err != nil {
+			t.Fatal(err)
+		}
+		report, err := audit.Verify(t.Context(), audit.Dir(filepath.Join(on.data, "audit")), audit.VerifyOptions{})
+		if err != nil || !report.OK() {
+			t.Errorf("%+v, %v", report, err)
+		}
 	}
 }
 
@@ -496,7 +519,7 @@ func TestMove(t *testing.T) {
 
 func same(t testing.TB, was, is vault.Part) {
 	t.Helper()
-	if diff := cmp.Diff(was, is); diff != "" {
+	if diff := cmp.Diff(was, is, cmp.Comparer(bytes.Equal)); diff != "" {
 		t.Errorf("moved, and changed: %.2000s", diff)
 	}
 }
