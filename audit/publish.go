@@ -64,6 +64,7 @@ const (
 // leads: what is published has been committed before.
 type Publisher struct {
 	dir  string
+	new  bool            // nothing was published here before
 	keys func() []string // public keys of the log, the newest first, those of before it too
 	src  Source
 	log  *slog.Logger
@@ -94,6 +95,10 @@ func NewPublisher(dir string, keys func() []string, src Source, log *slog.Logger
 	}
 	return &Publisher{dir: dir, keys: keys, src: src, log: log}, nil
 }
+
+// Begin says that nothing has been published into the folder before, so that
+// nothing is missed there.
+func (p *Publisher) Begin() { p.new = true }
 
 // Published is how many entries are published.
 func (p *Publisher) Published() int64 {

@@ -128,7 +128,7 @@ func (p *Publisher) withoutCheckpoint(head Head) error {
 				ErrAhead, t.path(), head.Size)
 		}
 	}
-	if head.Size > 0 {
+	if head.Size > 0 && !p.new {
 		p.log.Warn("the published audit log has no checkpoint; publishing again")
 	}
 	p.restart()

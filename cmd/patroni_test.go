@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"example.com/atm/client"
 	"example.com/atm/vault/pgstore/pgtest"
 )
 
@@ -61,15 +60,7 @@ func TestPatroni(t *testing.T) {
 		hosts = append(hosts, "127.0.0.1:"+n.port)
 	}
 	all := startReplicas(t, 2, "postgres://atm@"+strings.Join(hosts, ",")+"/atm?sslmode=disable&target_session_attrs=read-write", "ATM_STORE_PASSWORD_FILE="+password)
-	next := 0
-	c := &crasher{server: all[0], want: openingBalance, connect: func(t testing.TB, tries int) *client.Client {
-		next++
-		c, err := client.New(client.Config{Server: all[next%2].url, TLS: credentials(t, all[0]), Tries: tries})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c
-	}}
+	c := crashReplicas(all)
 	const rounds = 3
 	for round := range rounds {
 		var begun time.Time

@@ -122,15 +122,7 @@ func TestPrimaryKilled(t *testing.T) {
 		primary.SQL(t, "postgres", "SELECT pg_reload_conf()")
 		url := fmt.Sprintf("postgres://atm@127.0.0.1:%d,127.0.0.1:%d/atm1?sslmode=disable&target_session_attrs=read-write", primary.Port, standby.Port)
 		all := startReplicas(t, 2, url)
-		next := 0
-		c := &crasher{server: all[0], want: openingBalance, connect: func(t testing.TB, tries int) *client.Client {
-			next++
-			c, err := client.New(client.Config{Server: all[next%2].url, TLS: credentials(t, all[0]), Tries: tries})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return c
-		}}
+		c := crashReplicas(all)
 		var begun time.Time
 		c.round(t, round, func() {
 			begun = time.Now()
@@ -148,6 +140,19 @@ func TestPrimaryKilled(t *testing.T) {
 		}
 		all[0].fsck(t)
 	}
+}
+
+// crashReplicas is a crasher whose clients spread over servers.
+func crashReplicas(all []*server) *crasher {
+	next := 0
+	return &crasher{server: all[0], want: openingBalance, connect: func(t testing.TB, tries int) *client.Client {
+		next++
+		c, err := client.New(client.Config{Server: all[next%len(all)].url, TLS: credentials(t, all[0]), Tries: tries})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}}
 }
 
 // backAgain waits until a server is ready, and starts it again if it has ended

@@ -7,14 +7,45 @@ import (
 	"example.com/atm/audit"
 )
 
+// Problems are what a check of a store tells of.
+type Problems struct {
+	report func(problem string)
+	n      int
+}
+
+// maxProblems bounds what is told before a check gives up telling.
+const maxProblems = 100
+
+// NewProblems returns none yet, and tells report of each.
+func NewProblems(report func(problem string)) *Problems { return &Problems{report: report} }
+
+// Add tells of a problem.
+func (p *Problems) Add(format string, args ...any) {
+	p.n++
+	switch {
+	case p.n < maxProblems:
+		p.report(fmt.Sprintf(format, args...))
+	case p.n == maxProblems:
+		p.report("there are more problems")
+	}
+}
+
+// Err is ErrDamaged when there was a problem.
+func (p *Problems) Err() error {
+	if p.n > 0 {
+		return ErrDamaged
+	}
+	return nil
+}
+
 // Chains are the versions of every account, as the entries of a journal make
 // them: each begins where the one before it ended, no money appears, and the
 // last one is the account's record. A store that checks itself shows them its
 // entries in order, and then its accounts.
 type Chains struct {
-	report func(problem string)
-	ends   map[Name]*chainEnd
-	sum    atm.Amount // of the balances of the records
+	problems *Problems
+	ends     map[Name]*chainEnd
+	sum      atm.Amount // of the balances of the records
 }
 
 type chainEnd struct {
@@ -23,12 +54,10 @@ type chainEnd struct {
 	seen    bool // its record was shown
 }
 
-// NewChains returns chains that tell report what is wrong.
-func NewChains(report func(problem string)) *Chains {
-	return &Chains{report: report, ends: make(map[Name]*chainEnd)}
+// NewChains returns chains that tell what is wrong with them.
+func NewChains(problems *Problems) *Chains {
+	return &Chains{problems: problems, ends: make(map[Name]*chainEnd)}
 }
-
-func (c *Chains) problem(format string, args ...any) { c.report(fmt.Sprintf(format, args...)) }
 
 // Entry carries the chains on by what an entry changed.
 func (c *Chains) Entry(index int64, entry *audit.Entry) {
@@ -42,16 +71,16 @@ func (c *Chains) Entry(index int64, entry *audit.Entry) {
 			c.ends[name] = have
 		}
 		if change.Version != have.version+1 || change.Before != have.balance {
-			c.problem("journal entry %d makes version %d of account %s out of %s, after version %d with %s",
+			c.problems.Add("journal entry %d makes version %d of account %s out of %s, after version %d with %s",
 				index, change.Version, name, change.Before, have.version, have.balance)
 		}
 		if change.After < 0 && !name.Internal() {
-			c.problem("journal entry %d leaves account %s at %s", index, name, change.After)
+			c.problems.Add("journal entry %d leaves account %s at %s", index, name, change.After)
 		}
 		have.version, have.balance = change.Version, change.After
 	}
 	if sum != 0 {
-		c.problem("journal entry %d makes %s out of nothing", index, sum)
+		c.problems.Add("journal entry %d makes %s out of nothing", index, sum)
 	}
 }
 
@@ -64,11 +93,11 @@ func (c *Chains) Account(a *Account) bool {
 	c.sum += a.Balance
 	have := c.ends[a.Name]
 	if have == nil {
-		c.problem("account %s is in no journal entry", a.Name)
+		c.problems.Add("account %s is in no journal entry", a.Name)
 		return false
 	}
 	if have.version != a.Version || have.balance != a.Balance {
-		c.problem("account %s has version %d with %s; the journal says version %d with %s",
+		c.problems.Add("account %s has version %d with %s; the journal says version %d with %s",
 			a.Name, a.Version, a.Balance, have.version, have.balance)
 	}
 	have.seen = true
@@ -79,11 +108,11 @@ func (c *Chains) Account(a *Account) bool {
 func (c *Chains) End() {
 	for name, have := range c.ends {
 		if !have.seen {
-			c.problem("account %s is in the journal and has no record", name)
+			c.problems.Add("account %s is in the journal and has no record", name)
 		}
 	}
 	if c.sum != 0 {
-		c.problem("all balances together are %s, not zero", c.sum)
+		c.problems.Add("all balances together are %s, not zero", c.sum)
 	}
 }
 
@@ -95,10 +124,10 @@ func (c *Chains) Pending(a *Account, hold func(HoldID) (Hold, error)) {
 		held += p.Amount
 		h, err := hold(p.ID)
 		if err != nil || h.State != HoldPending || h.Account != a.Name || h.Amount != p.Amount {
-			c.problem("account %s: hold %s is not as the account has it: %v", a.Name, p.ID, err)
+			c.problems.Add("account %s: hold %s is not as the account has it: %v", a.Name, p.ID, err)
 		}
 	}
 	if held > a.Balance && !a.Name.Internal() {
-		c.problem("account %s holds %s, and %s of it are set aside", a.Name, a.Balance, held)
+		c.problems.Add("account %s holds %s, and %s of it are set aside", a.Name, a.Balance, held)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"slices"
 
 	"example.com/atm/audit"
@@ -13,61 +12,47 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// maxProblems bounds what Check tells before it gives up.
-const maxProblems = 100
-
 // Check looks at everything in the file: its pages, that every value opens and
 // has its form, that the journal is whole and the signed tree is of it, that
 // the versions of every account form one chain that ends in its record, that
 // every movement sums to zero, and that holds and request ids point to where
 // they should. It implements vault.Backend.
 func (s *Store) Check(ctx context.Context, report func(problem string)) error {
-	c := &checker{store: s, report: report, spines: make(map[vault.Name]spine)}
-	c.chains = vault.NewChains(func(text string) { c.problem("%s", text) })
+	problems := vault.NewProblems(report)
+	c := &checker{store: s, problems: problems, chains: vault.NewChains(problems), spines: make(map[vault.Name]spine)}
 	err := s.db.View(func(tx *bolt.Tx) error {
 		for err := range tx.Check() {
-			c.problem("pages: %v", err)
+			c.problems.Add("pages: %v", err)
 		}
-		if c.problems > 0 {
+		if problems.Err() != nil {
 			return nil // nothing above the pages means anything then
 		}
 		return errors.Join(c.journal(ctx, tx), c.accounts(tx), c.holds(tx), c.requests(tx), c.users(tx), c.opens(tx, bucketRevoked), c.opens(tx, bucketIssued), c.grants(tx))
 	})
-	if err == nil && c.problems > 0 {
-		err = vault.ErrDamaged
+	if err == nil {
+		err = problems.Err()
 	}
 	return err
 }
 
 type checker struct {
 	store    *Store
-	report   func(string)
-	problems int
+	problems *vault.Problems
 
 	size   int64 // of the journal
 	chains *vault.Chains
 	spines map[vault.Name]spine
 }
 
-func (c *checker) problem(format string, args ...any) {
-	c.problems++
-	switch {
-	case c.problems < maxProblems:
-		c.report(fmt.Sprintf(format, args...))
-	case c.problems == maxProblems:
-		c.report("there are more problems")
-	}
-}
-
 // journal reads all entries, and holds the tree that was signed against them.
 func (c *checker) journal(ctx context.Context, tx *bolt.Tx) error {
 	checkpoint, head, err := c.store.readHead(tx)
 	if err != nil {
-		c.problem("head of the audit tree: %v", err)
+		c.problems.Add("head of the audit tree: %v", err)
 	}
 	logs, err := c.store.readLogs(tx)
 	if err != nil {
-		c.problem("beginnings of audit logs: %v", err)
+		c.problems.Add("beginnings of audit logs: %v", err)
 		logs = []int64{0}
 	}
 	begin := logs[len(logs)-1] // of the current log
@@ -79,14 +64,14 @@ func (c *checker) journal(ctx context.Context, tx *bolt.Tx) error {
 			return ctx.Err()
 		}
 		if !bytes.Equal(k, journalKey(c.size)) {
-			c.problem("journal: key %x where entry %d should be", k, c.size)
+			c.problems.Add("journal: key %x where entry %d should be", k, c.size)
 			return nil
 		}
 		index := c.size
 		c.size++
 		links, leaf, err := journal.entry(k, v)
 		if err != nil {
-			c.problem("journal entry %d: %v", index, err)
+			c.problems.Add("journal entry %d: %v", index, err)
 			return nil
 		}
 		if index >= begin {
@@ -97,7 +82,7 @@ func (c *checker) journal(ctx context.Context, tx *bolt.Tx) error {
 		}
 		entry, err := audit.ParseEntry(leaf)
 		if err != nil {
-			c.problem("journal entry %d: %v", index, err)
+			c.problems.Add("journal entry %d: %v", index, err)
 			return nil
 		}
 		c.entry(index, entry, links)
@@ -109,12 +94,12 @@ func (c *checker) journal(ctx context.Context, tx *bolt.Tx) error {
 	rebuilt = rebuilt.Append(hashes...)
 	switch {
 	case begin+head.Size != c.size:
-		c.problem("the signed tree has %d entries, the journal %d", head.Size, c.size-begin)
+		c.problems.Add("the signed tree has %d entries, the journal %d", head.Size, c.size-begin)
 	case !slices.Equal(head.Edge, rebuilt.Edge):
-		c.problem("the signed tree is not that of the journal")
+		c.problems.Add("the signed tree is not that of the journal")
 	}
 	if (len(checkpoint) > 0) != (head.Size > 0) {
-		c.problem("the checkpoint is missing")
+		c.problems.Add("the checkpoint is missing")
 	}
 	return nil
 }
@@ -122,7 +107,7 @@ func (c *checker) journal(ctx context.Context, tx *bolt.Tx) error {
 // entry carries the chains on by what an entry changed.
 func (c *checker) entry(index int64, entry *audit.Entry, links []relativeLink) {
 	if len(links) != len(entry.State) {
-		c.problem("journal entry %d touches %d accounts and has links for %d", index, len(entry.State), len(links))
+		c.problems.Add("journal entry %d touches %d accounts and has links for %d", index, len(entry.State), len(links))
 		return
 	}
 	c.chains.Entry(index, entry)
@@ -133,7 +118,7 @@ func (c *checker) entry(index int64, entry *audit.Entry, links []relativeLink) {
 			c.spines[name], want = have.grow(change.Version, place{index, slot})
 		}
 		if links[slot].from(index) != want {
-			c.problem("journal entry %d: the links of account %s lead astray", index, name)
+			c.problems.Add("journal entry %d: the links of account %s lead astray", index, name)
 		}
 	}
 }
@@ -143,14 +128,14 @@ func (c *checker) accounts(tx *bolt.Tx) error {
 	err := shelf.bucket.ForEach(func(k, v []byte) error {
 		a, spine, err := shelf.account(k, v)
 		if err != nil {
-			c.problem("account: %v", err)
+			c.problems.Add("account: %v", err)
 			return nil
 		}
 		if !c.chains.Account(&a) {
 			return nil
 		}
 		if !slices.Equal(c.spines[a.Name], spine) {
-			c.problem("account %s: its history leads astray", a.Name)
+			c.problems.Add("account %s: its history leads astray", a.Name)
 		}
 		c.chains.Pending(&a, func(id vault.HoldID) (vault.Hold, error) {
 			v, err := c.store.shelf(tx, bucketHolds).get(holdKey(id))
@@ -169,18 +154,18 @@ func (c *checker) holds(tx *bolt.Tx) error {
 	shelf := c.store.shelf(tx, bucketHolds)
 	return shelf.bucket.ForEach(func(k, v []byte) error {
 		if len(k) != 8 {
-			c.problem("hold: key %x", k)
+			c.problems.Add("hold: key %x", k)
 			return nil
 		}
 		id := holdID(k)
 		plain, err := shelf.open(k, v)
 		if err != nil {
-			c.problem("hold %s: %v", id, err)
+			c.problems.Add("hold %s: %v", id, err)
 			return nil
 		}
 		h, err := decodeHold(id, plain)
 		if err != nil || !c.chains.Has(h.Account) || int64(id) >= c.size {
-			c.problem("hold %s is of nothing: %v", id, err)
+			c.problems.Add("hold %s is of nothing: %v", id, err)
 		}
 		return nil
 	})
@@ -191,18 +176,18 @@ func (c *checker) requests(tx *bolt.Tx) error {
 	return shelf.bucket.ForEach(func(k, v []byte) error {
 		plain, err := shelf.open(k, v)
 		if err != nil || len(k) != 20 || len(plain) != 8 {
-			c.problem("request id %x: %v", k, err)
+			c.problems.Add("request id %x: %v", k, err)
 			return nil
 		}
 		index := int64(binary.BigEndian.Uint64(plain))
 		_, leaf, err := journal.entryAt(index)
 		if err != nil {
-			c.problem("request id %x: journal entry %d: %v", k, index, err)
+			c.problems.Add("request id %x: journal entry %d: %v", k, index, err)
 			return nil
 		}
 		entry, err := audit.ParseEntry(leaf)
 		if err != nil || entry.Request == "" || entry.ReplayOf >= 0 || dayOf(entry.Time) != binary.BigEndian.Uint32(k) {
-			c.problem("request id %x: journal entry %d is not the answer to one of that day: %v", k, index, err)
+			c.problems.Add("request id %x: journal entry %d is not the answer to one of that day: %v", k, index, err)
 		}
 		return nil
 	})
@@ -212,7 +197,7 @@ func (c *checker) users(tx *bolt.Tx) error {
 	shelf := c.store.shelf(tx, bucketUsers)
 	return shelf.bucket.ForEach(func(k, v []byte) error {
 		if _, err := shelf.user(k, v); err != nil {
-			c.problem("user %s: %v", k, err)
+			c.problems.Add("user %s: %v", k, err)
 		}
 		return nil
 	})
@@ -223,7 +208,7 @@ func (c *checker) opens(tx *bolt.Tx, name []byte) error {
 	shelf := c.store.shelf(tx, name)
 	return shelf.bucket.ForEach(func(k, v []byte) error {
 		if _, err := shelf.open(k, v); err != nil {
-			c.problem("%s %s: %v", name, k, err)
+			c.problems.Add("%s %s: %v", name, k, err)
 		}
 		return nil
 	})
@@ -234,12 +219,12 @@ func (c *checker) grants(tx *bolt.Tx) error {
 	return shelf.bucket.ForEach(func(k, v []byte) error {
 		plain, err := shelf.open(k, v)
 		if err != nil {
-			c.problem("grant %s: %v", k, err)
+			c.problems.Add("grant %s: %v", k, err)
 			return nil
 		}
 		g, err := decodeGrant(string(k), plain)
 		if err != nil || g.Spent < 0 || g.Spent > g.Cap {
-			c.problem("grant %s has spent %s of %s: %v", k, g.Spent, g.Cap, err)
+			c.problems.Add("grant %s has spent %s of %s: %v", k, g.Spent, g.Cap, err)
 		}
 		return nil
 	})

@@ -3,7 +3,6 @@ package pgstore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"example.com/atm/audit"
@@ -11,16 +10,13 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// maxProblems bounds what Check tells before it gives up telling.
-const maxProblems = 100
-
 // Check implements vault.Backend: every row opens and has its form, the journal
 // is whole and the signed tree is of it, the versions of every account form one
 // chain that ends in its record, and holds and request ids lead where they
 // should. Pages and indexes are the database's own to check (amcheck).
 func (s *Store) Check(ctx context.Context, report func(problem string)) error {
-	c := &checker{store: s, report: report}
-	c.chains = vault.NewChains(func(text string) { c.problem("%s", text) })
+	problems := vault.NewProblems(report)
+	c := &checker{store: s, problems: problems, chains: vault.NewChains(problems)}
 	err := s.snapshot(ctx, func(tx pgx.Tx) error {
 		for _, part := range []func(context.Context, pgx.Tx) error{c.journal, c.accounts, c.versions, c.holds, c.requests, c.secrets} {
 			if err := part(ctx, tx); err != nil {
@@ -29,36 +25,25 @@ func (s *Store) Check(ctx context.Context, report func(problem string)) error {
 		}
 		return nil
 	})
-	if err == nil && c.problems > 0 {
-		err = vault.ErrDamaged
+	if err == nil {
+		err = problems.Err()
 	}
 	return err
 }
 
 type checker struct {
 	store    *Store
-	report   func(string)
-	problems int
+	problems *vault.Problems
 
 	size   int64 // of the journal
 	chains *vault.Chains
-}
-
-func (c *checker) problem(format string, args ...any) {
-	c.problems++
-	switch {
-	case c.problems < maxProblems:
-		c.report(fmt.Sprintf(format, args...))
-	case c.problems == maxProblems:
-		c.report("there are more problems")
-	}
 }
 
 // journal reads all entries, and holds the tree that was signed against them.
 func (c *checker) journal(ctx context.Context, tx pgx.Tx) error {
 	checkpoint, head, err := signed(ctx, tx)
 	if err != nil {
-		c.problem("head of the audit tree: %v", err)
+		c.problems.Add("head of the audit tree: %v", err)
 		return nil
 	}
 	var logs []int64
@@ -67,7 +52,7 @@ func (c *checker) journal(ctx context.Context, tx pgx.Tx) error {
 		return err
 	}
 	if len(logs) == 0 || logs[len(logs)-1]+head.Size != c.size || stored != c.size {
-		c.problem("the head says %d entries in logs from %v and %d in the last one; the journal has %d", c.size, logs, head.Size, stored)
+		c.problems.Add("the head says %d entries in logs from %v and %d in the last one; the journal has %d", c.size, logs, head.Size, stored)
 		return nil
 	}
 	var rebuilt audit.Head
@@ -78,7 +63,7 @@ func (c *checker) journal(ctx context.Context, tx pgx.Tx) error {
 		}
 		entry, err := audit.ParseEntry(leaf)
 		if err != nil {
-			c.problem("journal entry %d: %v", index, err)
+			c.problems.Add("journal entry %d: %v", index, err)
 			return nil
 		}
 		c.chains.Entry(index, entry)
@@ -86,12 +71,12 @@ func (c *checker) journal(ctx context.Context, tx pgx.Tx) error {
 	})
 	switch {
 	case err != nil:
-		c.problem("journal: %v", err)
+		c.problems.Add("journal: %v", err)
 	case !slices.Equal(head.Edge, rebuilt.Edge):
-		c.problem("the signed tree is not that of the journal")
+		c.problems.Add("the signed tree is not that of the journal")
 	}
 	if (len(checkpoint) > 0) != (head.Size > 0) {
-		c.problem("the checkpoint is missing")
+		c.problems.Add("the checkpoint is missing")
 	}
 	return ctx.Err()
 }
@@ -152,7 +137,7 @@ func (c *checker) each(ctx context.Context, tx pgx.Tx, format, sql string) error
 	return forEach(ctx, tx, func(rows pgx.Rows) error {
 		values, err := rows.Values()
 		if err == nil {
-			c.problem(format, values...)
+			c.problems.Add(format, values...)
 		}
 		return err
 	}, sql)
@@ -177,7 +162,7 @@ func (c *checker) secrets(ctx context.Context, tx pgx.Tx) error {
 	} {
 		err := forEach(ctx, tx, func(rows pgx.Rows) error {
 			if err := table.scan(rows); err != nil {
-				c.problem("%v", err)
+				c.problems.Add("%v", err)
 			}
 			return nil
 		}, table.sql)

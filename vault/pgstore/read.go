@@ -233,8 +233,17 @@ func (s *Store) Since(ctx context.Context, size int64) (*News, error) {
 	var files int64
 	var now time.Time
 	asked := time.Now()
-	if err := s.pool.QueryRow(ctx, "SELECT size, files, clock_timestamp() FROM log").Scan(&n.Size, &files, &now); err != nil {
+	var readOnly string
+	seen := s.size() // before: commits go on meanwhile
+	if err := s.pool.QueryRow(ctx, "SELECT size, files, clock_timestamp(), current_setting('transaction_read_only') FROM log").Scan(&n.Size, &files, &now, &readOnly); err != nil {
 		return nil, explain(err)
+	}
+	switch {
+	case readOnly == "on": // it has become a standby, and may lag behind
+		s.pool.Reset()
+		return nil, ErrReadOnly
+	case n.Size < seen:
+		return nil, fmt.Errorf("%w: the journal has %d entries and had %d", ErrRolledBack, n.Size, seen)
 	}
 	n.Ahead = now.Sub(asked.Add(time.Since(asked) / 2))
 	if files > s.adopted() {

@@ -337,6 +337,9 @@ func (h *House) openTrail(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if h.Joined() {
+		h.publisher.Begin()
+	}
 	return h.publisher.Recover(ctx)
 }
 
