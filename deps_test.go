@@ -41,6 +41,7 @@ var rooms = map[string][]string{
 	"cmd/atmctl":            {"*"},
 	"internal":              {},
 	"examples":              {},
+	"deploy":                {},
 }
 
 // outside says which rooms may import a package that is not for all. What is
@@ -57,6 +58,7 @@ var outside = map[string][]string{
 	"github.com/spf13":                {"cmd"},
 	"github.com/BurntSushi/toml":      {"cmd"},
 	"github.com/prometheus":           {"server"},
+	"github.com/coreos/go-systemd":    {"cmd"},
 	"golang.org/x/mod/sumdb":          {"audit", "cmd"},
 	"golang.org/x/net/html/charset":   {"xmlrpc"},
 	"golang.org/x/text":               {"xmlrpc"},

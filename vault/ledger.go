@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"example.com/atm"
@@ -69,6 +70,8 @@ type Ledger struct {
 	failed chan struct{} // closed when the ledger is poisoned
 	err    error         // why; set before failed is closed
 	done   chan struct{} // closed when the committer has ended
+
+	begun atomic.Pointer[time.Time] // of the commit that is under way; nil for none
 }
 
 // pending is a command on its way through the committer.
@@ -198,7 +201,19 @@ func (l *Ledger) gather(batch []*pending) []*pending {
 	return batch
 }
 
+// Busy is how long the commit that is under way has taken so far, and 0 when none
+// is.
+func (l *Ledger) Busy() time.Duration {
+	if begun := l.begun.Load(); begun != nil {
+		return time.Since(*begun)
+	}
+	return 0
+}
+
 func (l *Ledger) commit(batch []*pending) {
+	begun := time.Now()
+	l.begun.Store(&begun)
+	defer l.begun.Store(nil)
 	if err := l.cfg.Admit(); err != nil {
 		for _, p := range batch {
 			p.answer(atm.Unavailable, reasonNoRoom)

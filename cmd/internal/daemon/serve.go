@@ -15,6 +15,7 @@ import (
 	"example.com/atm/auth"
 	"example.com/atm/certs"
 	"example.com/atm/server"
+	systemd "github.com/coreos/go-systemd/v22/daemon"
 )
 
 // Listen are the addresses of a server.
@@ -45,12 +46,17 @@ func (h *House) Serve(ctx context.Context, listen Listen) error {
 			cancel()
 		case <-ctx.Done():
 		}
+		h.notify(systemd.SdNotifyStopping)
 	}()
+	reporting, quiet := context.WithCancel(context.WithoutCancel(ctx))
+	defer quiet()
+	go h.report(reporting)
 	h.opts.Log.Info("serving", slog.String("name", h.Name()), slog.String("address", listen.RPC.Addr().String()),
 		slog.String("version", h.opts.Version))
 
 	served := s.Serve(ctx, listen.RPC)
 
+	quiet()
 	if h.ledger.Err() == nil {
 		h.teller.Stopped(context.WithoutCancel(ctx))
 	}
@@ -167,8 +173,8 @@ func (l Listen) Close() {
 }
 
 // Addresses opens the listeners for both addresses; an empty admin address
-// switches the endpoints off. The admin endpoints have no sign-in, so they
-// stay on loopback.
+// switches the endpoints off. Sockets that a supervisor hands over come first.
+// The admin endpoints have no sign-in, so they stay on loopback.
 func Addresses(rpc, admin string) (Listen, error) {
 	var listen Listen
 	if admin != "" {
@@ -176,11 +182,16 @@ func Addresses(rpc, admin string) (Listen, error) {
 			return Listen{}, err
 		}
 	}
-	var err error
-	if listen.RPC, err = net.Listen("tcp", rpc); err != nil {
-		return Listen{}, fmt.Errorf("listen on %s: %w", rpc, err)
+	sockets, err := inherited()
+	if err != nil {
+		return Listen{}, err
 	}
-	if admin == "" {
+	if listen.RPC = sockets[rpcSocket]; listen.RPC == nil {
+		if listen.RPC, err = net.Listen("tcp", rpc); err != nil {
+			return Listen{}, fmt.Errorf("listen on %s: %w", rpc, err)
+		}
+	}
+	if listen.Admin = sockets[adminSocket]; listen.Admin != nil || admin == "" {
 		return listen, nil
 	}
 	if listen.Admin, err = net.Listen("tcp", admin); err != nil {

@@ -1,0 +1,223 @@
+// Package deploy_test tries what puts the server on a machine, as far as that goes
+// without one: make deploy-test has the rest.
+package deploy_test
+
+import (
+	"bytes"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func run(t testing.TB, dir string, name string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", name, err, out)
+	}
+	return string(out)
+}
+
+func TestScripts(t *testing.T) {
+	var scripts []string
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && (d.Name() == "node_modules" || d.Name() == ".git" || d.Name() == ".tools") {
+			return fs.SkipDir
+		}
+		if err == nil && strings.HasSuffix(path, ".sh") {
+			scripts = append(scripts, path)
+		}
+		return err
+	})
+	if err != nil || len(scripts) < 5 {
+		t.Fatal(scripts, err)
+	}
+	run(t, ".", "shellcheck", scripts...)
+}
+
+// TestUnits holds the units against systemd: every directive is known, and the
+// service is exposed to little.
+func TestUnits(t *testing.T) {
+	run(t, ".", "systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=15", "systemd/atmserver.service")
+	dir := t.TempDir()
+	for _, unit := range []string{"atmserver.service", "atmserver.socket"} {
+		text, err := os.ReadFile(filepath.Join("systemd", unit))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = bytes.ReplaceAll(text, []byte("/usr/bin/atmserver"), []byte("/bin/true")) // which is there
+		if err := os.WriteFile(filepath.Join(dir, unit), text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out := run(t, dir, "systemd-analyze", "verify", "--man=no", "--recursive-errors=no", "./atmserver.service", "./atmserver.socket"); strings.Contains(out, "atmserver") {
+		t.Error(out)
+	}
+}
+
+const version = "0.9.8"
+
+// release builds a release for this machine out of a copy of the sources, and
+// returns the folder with its files, and the public key of who signed it.
+func release(t *testing.T) (dist, signer string) {
+	t.Helper()
+	dir := t.TempDir()
+	key := filepath.Join(dir, "key")
+	run(t, dir, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", key)
+	source := filepath.Join(dir, "source")
+	run(t, ".", "git", "clone", "-q", "..", source)
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(root, ".tools"), filepath.Join(source, ".tools")); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("deploy/packages/release.sh", version, key, "http://releases.invalid/atm")
+	cmd.Dir = source
+	cmd.Env = append(os.Environ(), "ARCHITECTURES=amd64")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	public, err := os.ReadFile(key + ".pub")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(source, "dist"), strings.TrimSpace(string(public))
+}
+
+// TestRelease builds twice, in different folders, and compares; looks into the
+// packages; and lets ami-run.sh put the release into a throwaway root.
+func TestRelease(t *testing.T) {
+	if _, err := os.Stat("../.tools/nfpm"); err != nil {
+		t.Skip("make release-tools builds what makes packages")
+	}
+	dist, signer := release(t)
+	again, _ := release(t)
+	names, err := os.ReadDir(dist)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if name.Name() == "SHA256SUMS" || name.Name() == "SHA256SUMS.sig" || name.Name() == "ami-run.sh" { // they name the signer
+			continue
+		}
+		one, err := os.ReadFile(filepath.Join(dist, name.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		two, err := os.ReadFile(filepath.Join(again, name.Name()))
+		if err != nil || !bytes.Equal(one, two) {
+			t.Errorf("%s is another one when it is built again: %v", name.Name(), err)
+		}
+	}
+	deb := run(t, dist, "dpkg-deb", "-c", "atm_"+version+"_amd64.deb")
+	for _, file := range []string{"./usr/bin/atmserver", "./usr/bin/atmclient", "./usr/bin/atmctl", "./etc/atm/atmserver.toml", "./usr/lib/systemd/system/atmserver.socket", "./usr/share/doc/atm/README.md"} {
+		if !strings.Contains(deb, " "+file+"\n") {
+			t.Errorf("the deb has no %s", file)
+		}
+	}
+	t.Run("UserData", func(t *testing.T) { testUserData(t, dist, signer) })
+}
+
+// metadata is the metadata service of EC2, version 2 alone unless v1.
+func metadata(t *testing.T, v1 bool) string {
+	t.Helper()
+	tree := map[string]string{"local-hostname": "ip-10-77-0-2.ec2.internal", "local-ipv4": "10.77.0.2", "public-ipv4": "203.0.113.7"}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		const token = "a token"
+		name, is := strings.CutPrefix(r.URL.Path, "/latest/meta-data/")
+		switch {
+		case r.Method == http.MethodPut && r.URL.Path == "/latest/api/token" && !v1 && r.Header.Get("X-Aws-Ec2-Metadata-Token-Ttl-Seconds") != "":
+			w.Write([]byte(token))
+		case r.Method == http.MethodPut:
+			w.WriteHeader(http.StatusMethodNotAllowed)
+		case !v1 && r.Header.Get("X-Aws-Ec2-Metadata-Token") != token:
+			w.WriteHeader(http.StatusUnauthorized)
+		case !is || tree[name] == "":
+			w.WriteHeader(http.StatusNotFound)
+		default:
+			w.Write([]byte(tree[name]))
+		}
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+func testUserData(t *testing.T, dist, signer string) {
+	userData := func(t *testing.T, root string, env ...string) (string, error) {
+		t.Helper()
+		cmd := exec.Command("./ami-run.sh")
+		cmd.Env = append(append(os.Environ(), "ATM_VERSION="+version, "ATM_RELEASES=file://"+dist, "ATM_SIGNER="+signer, "ATM_ROOT="+root), env...)
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	root := t.TempDir()
+	good := "ATM_METADATA=" + metadata(t, false)
+	for range 2 { // the second time nothing is new
+		if out, err := userData(t, root, good); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	if out := run(t, root, "usr/local/bin/atmserver", "--version"); !strings.Contains(out, version) {
+		t.Error(out)
+	}
+	config, err := os.ReadFile(filepath.Join(root, "etc/atm/atmserver.toml"))
+	if err != nil || !strings.Contains(string(config), `host = ["localhost", "127.0.0.1", "::1", "ip-10-77-0-2.ec2.internal", "10.77.0.2", "203.0.113.7"]`) {
+		t.Errorf("%s %v", config, err)
+	}
+	unit, err := os.ReadFile(filepath.Join(root, "etc/systemd/system/atmserver.service"))
+	if err != nil || !strings.Contains(string(unit), "ExecStart=/usr/local/bin/atmserver ") {
+		t.Errorf("%s %v", unit, err)
+	}
+	run(t, root, "usr/local/bin/atmserver", "--config", "etc/atm/atmserver.toml", "--data", "data", "init")
+
+	flipped := func(name string) string {
+		copied := t.TempDir()
+		run(t, ".", "cp", "-r", dist+"/.", copied)
+		file := filepath.Join(copied, name)
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text[len(text)/2] ^= 1
+		if err := os.WriteFile(file, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return "ATM_RELEASES=file://" + copied
+	}
+	for _, tt := range []struct {
+		name, says string
+		env        []string
+	}{
+		{"no metadata service", "no token (IMDSv2)", []string{"ATM_METADATA=http://127.0.0.1:1"}},
+		{"version 1 alone", "no token (IMDSv2)", []string{"ATM_METADATA=" + metadata(t, true)}},
+		{"a byte of the tarball flipped", "is not the one that was signed", []string{good, flipped("atm-" + version + "-linux-amd64.tar.gz")}},
+		{"a byte of the sums flipped", "is not signed by", []string{good, flipped("SHA256SUMS")}},
+		{"a byte of the signature flipped", "is not signed by", []string{good, flipped("SHA256SUMS.sig")}},
+		{"another version than is there", "the release has no", []string{good, "ATM_VERSION=0.9.9"}},
+		{"no release", "cannot fetch", []string{good, "ATM_RELEASES=file:///nowhere"}},
+		{"not filled in", "is no version", []string{good, "ATM_VERSION=@VERSION@"}},
+		{"signed by somebody else", "is not signed by", []string{good, "ATM_SIGNER=ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ7sqQ1Y0Zo3y0cM2G0cZ1f8T6b4cN2m9m3b8yq0Z8aD"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			root := t.TempDir()
+			out, err := userData(t, root, tt.env...)
+			lines := strings.Split(strings.TrimSpace(out), "\n")
+			last := lines[len(lines)-1]
+			if err == nil || !strings.Contains(last, tt.says) || !strings.HasSuffix(last, "nothing was changed") {
+				t.Errorf("%v: %s", err, out)
+			}
+			if names, err := os.ReadDir(root); err != nil || len(names) > 0 {
+				t.Errorf("%v is there, %v", names, err)
+			}
+		})
+	}
+}
