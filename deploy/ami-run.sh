@@ -51,7 +51,7 @@ fetch() {
 }
 
 # The metadata service, version 2 only: a token first, which a confused proxy cannot get.
-token=$(curl -fsS --retry 5 --retry-connrefused --max-time 10 -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 300' "$ATM_METADATA/latest/api/token") ||
+token=$(curl -fsS --retry 3 --retry-connrefused --max-time 10 -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 300' "$ATM_METADATA/latest/api/token") ||
 	fail "the metadata service gives no token (IMDSv2)"
 [ -n "$token" ] || fail "the metadata service gives an empty token (IMDSv2)"
 
