@@ -112,7 +112,11 @@ for unit in atmserver.service atmserver.socket; do
 	place 644 "$work/$unit" "$ATM_ROOT/etc/systemd/system/$unit"
 done
 if [ ! -e "$ATM_ROOT/etc/atm/atmserver.toml" ]; then # afterwards it is the operator's
-	printf '# The names and addresses that this instance had at its first boot.\nhost = [%s]\n' "$list" >"$work/atmserver.toml"
+	cat >"$work/atmserver.toml" <<-END
+		# The names and addresses that this instance had at its first boot.
+		host = [$list]
+		admin-listen = "127.0.0.1:9001"
+	END
 	place 644 "$work/atmserver.toml" "$ATM_ROOT/etc/atm/atmserver.toml"
 fi
 
@@ -123,5 +127,9 @@ fi
 systemctl daemon-reload
 systemctl enable --quiet atmserver.socket atmserver.service
 systemctl start atmserver.socket
-systemctl restart atmserver.service # the socket stays: who connects meanwhile waits
+# The socket stays meanwhile: who connects waits.
+systemctl restart atmserver.service || {
+	say "atmserver $ATM_VERSION is there and does not start: journalctl -u atmserver" >&2
+	exit 1
+}
 say "atmserver $ATM_VERSION serves; the operator's certificate is in /var/lib/atm/clients/operator"
