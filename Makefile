@@ -5,22 +5,24 @@
 # make fuzz   each fuzz target for FUZZTIME
 # make bench  benchmarks, with a yardstick beside each
 # make build  the three programs, in bin/
+# make release VERSION=1.2.3 [KEY=file URL=…]   packages, in dist/
+# make deploy-test  from condor_submit to condor_rm, on this machine
 
 GO       ?= go
 TOOLS    := .tools
 FUZZTIME ?= 5m
 DEBIAN   := gcc libc6-dev python3 openssl curl ruby ruby-xmlrpc php-cli php-curl php-xmlrpc \
             librpc-xml-perl liblwp-protocol-https-perl libxmlrpc-core-c3-dev nodejs util-linux e2fsprogs xfsprogs strace softhsm2 \
-            postgresql pgbouncer haproxy
+            postgresql pgbouncer haproxy shellcheck systemd
 
-.PHONY: test lint tools soak flaws fuzz bench build requirements packages
+.PHONY: test lint tools soak flaws fuzz bench build release release-tools deploy-test requirements packages
 .DEFAULT_GOAL := test
 
 # Module interop has the programs of others, and their modules, to itself. With
 # the tag pkcs11 the key of tokens is in SoftHSM. With fips140=only, whatever
 # FIPS 140 does not allow fails. With ATM_REPLICAS=2 every server of the tests is
 # two, on one database.
-test: requirements lint
+test: requirements lint release-tools
 	cd interop && $(GO) vet ./... && $(GO) test -timeout 5m ./...
 	$(GO) vet -tags pkcs11 ./cmd/... && $(GO) test -tags pkcs11 -timeout 5m ./cmd/internal/daemon -run TestModule
 	GODEBUG=fips140=only $(GO) test -timeout 5m ./auth ./certs ./audit ./vault/boltstore ./vault/sealing
@@ -37,6 +39,18 @@ lint: tools
 # because staticcheck would look for our packages in tools.mod then.
 tools:
 	@$(GO) build -modfile=tools.mod -o $(TOOLS)/ mvdan.cc/gofumpt honnef.co/go/tools/cmd/staticcheck
+
+# Those in release.mod make packages and say what is in them.
+release-tools:
+	@$(GO) build -modfile=release.mod -o $(TOOLS)/ github.com/goreleaser/nfpm/v2/cmd/nfpm github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
+
+release: release-tools
+	deploy/packages/release.sh $(VERSION) $(KEY) $(URL)
+	ls -l dist
+
+deploy-test: DEBIAN += mmdebstrap systemd-container iproute2
+deploy-test: packages release-tools
+	deploy/test/live.sh
 
 # What the tests need besides Go. Debian packages are installed when root, and
 # named otherwise. Node.js comes with npm, but not from Debian.

@@ -39,7 +39,7 @@ func TestLinearizable(t *testing.T) {
 			wg.Go(func() {
 				for range each {
 					in := vaulttest.RandomIntent()
-					r.Do(n, in, func() vaulttest.Outcome { return ask(t, c, in, isUp, &again) })
+					r.Begin(n, in)(ask(t, c, in, isUp, &again))
 				}
 			})
 		}
@@ -97,7 +97,7 @@ func ask(t *testing.T, servers []*client.Client, in vaulttest.Intent, isUp func(
 		var fault *client.FaultError
 		if errors.As(err, &fault) || t.Context().Err() != nil {
 			t.Error(err)
-			return vaulttest.Outcome{Unknown: true}
+			return vaulttest.Outcome{}
 		}
 		again.Add(1)
 	}

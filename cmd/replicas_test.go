@@ -86,7 +86,7 @@ func TestLinearizableReplicas(t *testing.T) {
 			wg.Go(func() {
 				for range each {
 					in := vaulttest.RandomIntent()
-					r.Do(n, in, func() vaulttest.Outcome { return ask(t, two, in, func() {}, &again) })
+					r.Begin(n, in)(ask(t, two, in, func() {}, &again))
 				}
 			})
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -57,7 +58,8 @@ func (c *cut) Commit(ctx context.Context, keys vault.Keys, decide func(*vault.Bo
 }
 
 // history lets clients use the accounts of a store, which is cut off a few
-// times, and reports whether what they were told can have happened.
+// times, and reports whether what they were told can have happened. Who is told
+// nothing asks again with the same request id.
 func history(t *testing.T, p Place, early bool) bool {
 	t.Helper()
 	const clients, each, cuts, opening = 8, 190, 2, 1000
@@ -71,6 +73,12 @@ func history(t *testing.T, p Place, early bool) bool {
 		t.Fatal(err)
 	}
 	r := NewRecorder()
+	type question struct {
+		cmd      vault.Command
+		answered func(Outcome)
+	}
+	asked := make([]*question, clients) // by client; nil when everything was answered
+	var again atomic.Int64
 	done := 0 // operations of each client
 	for round := range cuts + 1 {
 		s := &cut{Store: store, early: early, gone: make(chan struct{})}
@@ -91,11 +99,19 @@ func history(t *testing.T, p Place, early bool) bool {
 						return
 					default:
 					}
-					in := RandomIntent()
-					out := r.Do(client, in, func() Outcome { return outcome(l.Do(t.Context(), in.command())) })
-					if out.Unknown {
+					if asked[client] == nil {
+						in := RandomIntent()
+						asked[client] = &question{identified(t, in.command(), atm.RequestID(atm.NewUUID(time.Now()))), r.Begin(client, in)}
+					} else {
+						again.Add(1)
+					}
+					answer := l.Do(t.Context(), asked[client].cmd)
+					if answer.Code == atm.OutcomeUnknown || answer.Code == atm.Unavailable {
 						return
 					}
+					text, _ := answer.Result.(string)
+					asked[client].answered(Outcome{Code: answer.Code, Result: text})
+					asked[client] = nil
 				}
 			})
 		}
@@ -107,17 +123,8 @@ func history(t *testing.T, p Place, early bool) bool {
 		}
 		store = p.Open(t)
 	}
-	all, unknown := r.Len()
-	t.Logf("%d operations, %d of unknown outcome", all, unknown)
+	t.Logf("%d operations, %d asked again", r.Len(), again.Load())
 	return r.Linearizable(t, opening)
-}
-
-func outcome(s atm.Status) Outcome {
-	if s.Code == atm.OutcomeUnknown || s.Code == atm.Unavailable {
-		return Outcome{Unknown: true}
-	}
-	text, _ := s.Result.(string)
-	return Outcome{Code: s.Code, Result: text}
 }
 
 // RandomIntent returns something to ask for.

@@ -2,7 +2,6 @@ package vaulttest
 
 import (
 	"fmt"
-	"math"
 	"sync"
 	"testing"
 	"time"
@@ -20,20 +19,10 @@ type Intent struct {
 	Amount    atm.Amount
 }
 
-// moves is how much money changes its place at most.
-func (in Intent) moves() atm.Amount {
-	if in.Operation == atm.Inquiry || in.Operation == atm.Transfer && in.To == in.Account {
-		return 0
-	}
-	return in.Amount
-}
-
-// An Outcome is what the client was told. Unknown means that no answer came,
-// so it may have happened, once, at any time from then on, or not at all.
+// An Outcome is what the client was told, after as many tries as it took.
 type Outcome struct {
-	Unknown bool
-	Code    atm.Code
-	Result  string
+	Code   atm.Code
+	Result string
 }
 
 // HistoryAccounts is the number of accounts in a history.
@@ -50,34 +39,23 @@ type Recorder struct {
 // NewRecorder begins a history.
 func NewRecorder() *Recorder { return &Recorder{begun: time.Now()} }
 
-// Do records one operation of a client.
-func (r *Recorder) Do(client int, in Intent, do func() Outcome) Outcome {
+// Begin records the call of an operation of a client. What it returns records the
+// answer. An operation without an answer is none.
+func (r *Recorder) Begin(client int, in Intent) (answered func(Outcome)) {
 	call := time.Since(r.begun)
-	out := do()
-	end := time.Since(r.begun).Nanoseconds()
-	if out.Unknown {
-		if in.moves() == 0 {
-			return out // nobody can tell whether it happened
-		}
-		end = math.MaxInt64
+	return func(out Outcome) {
+		end := time.Since(r.begun)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.ops = append(r.ops, porcupine.Operation{ClientId: client, Input: in, Call: call.Nanoseconds(), Output: out, Return: end.Nanoseconds()})
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.ops = append(r.ops, porcupine.Operation{ClientId: client, Input: in, Call: call.Nanoseconds(), Output: out, Return: end})
-	return out
 }
 
-// Len is the number of operations recorded, and unknown how many of them have
-// no outcome.
-func (r *Recorder) Len() (all, unknown int) {
+// Len is the number of operations recorded.
+func (r *Recorder) Len() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, op := range r.ops {
-		if op.Output.(Outcome).Unknown {
-			unknown++
-		}
-	}
-	return len(r.ops), unknown
+	return len(r.ops)
 }
 
 // linearTimeout bounds the search for an order. What it is for takes
@@ -127,9 +105,6 @@ func accountsModel(opening atm.Amount) porcupine.Model {
 						b[in.To] += in.Amount
 					}
 				}
-			}
-			if out.Unknown {
-				return true, b
 			}
 			return out.Code == code && (code != atm.OK || out.Result == b[in.Account].String()), b
 		},
