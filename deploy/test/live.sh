@@ -22,13 +22,12 @@ cleanup() {
 	set +e
 	[ $status -eq 0 ] || { tail -n 20 "$work"/*.log; grep ami-run "$work/guest/var/log/cloud-init-output.log"; }
 	pkill -f -- "systemd-nspawn -q -D $work/guest"
-	for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null; done
-	pkill -f "$work/condor" 2>/dev/null
+	for pid in "${pids[@]}"; do pkill -KILL -P "$pid"; kill -KILL "$pid" 2>/dev/null; done
 	sleep 1
 	umount -l "$work/condor/proc" "$work/condor/dev" 2>/dev/null
 	ip netns del atm-h 2>/dev/null
 	ip netns del atm-c 2>/dev/null
-	rm -rf "$work"
+	rm -rf --one-file-system "$work"
 	exit $status
 }
 trap cleanup EXIT
