@@ -69,7 +69,7 @@ pids+=($!)
 "${outside[@]}" python3 "$here/fake-imdsv2.py" 10.77.0.1 8001 "$work/user-data" >"$work/imds.log" 2>&1 &
 pids+=($!)
 # In a network namespace /sys is another one, without the control groups.
-boot="nsenter -t 1 -m -n -- bash $here/nspawn-boot.sh $work/guest $work/out/user-data $work/nspawn.log"
+boot="nsenter -t $$ -m -n -- bash $here/nspawn-boot.sh $work/guest $work/out/user-data $work/nspawn.log"
 "${outside[@]}" python3 "$here/fake-ec2.py" 10.77.0.1 8002 "$work/out" "$boot" "pkill -f -- 'systemd-nspawn -q -D $work/guest'" >"$work/ec2.log" 2>&1 &
 pids+=($!)
 
