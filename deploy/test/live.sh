@@ -21,7 +21,7 @@ cleanup() {
 	status=$?
 	set +e
 	[ $status -eq 0 ] || { tail -n 20 "$work"/*.log; grep ami-run "$work/guest/var/log/cloud-init-output.log"; }
-	pkill -f -- "systemd-nspawn -q -D $work/guest"
+	pkill -f -- "^systemd-nspawn -q -D $work/guest"
 	for pid in "${pids[@]}"; do pkill -KILL -P "$pid"; kill -KILL "$pid" 2>/dev/null; done
 	sleep 1
 	umount -l "$work/condor/proc" "$work/condor/dev" 2>/dev/null
@@ -70,7 +70,7 @@ pids+=($!)
 pids+=($!)
 # In a network namespace /sys is another one, without the control groups.
 boot="nsenter -t $$ -m -n -- bash $here/nspawn-boot.sh $work/guest $work/out/user-data $work/nspawn.log"
-"${outside[@]}" python3 "$here/fake-ec2.py" 10.77.0.1 8002 "$work/out" "$boot" "pkill -f -- 'systemd-nspawn -q -D $work/guest'" >"$work/ec2.log" 2>&1 &
+"${outside[@]}" python3 "$here/fake-ec2.py" 10.77.0.1 8002 "$work/out" "$boot" "pkill -f -- '^systemd-nspawn -q -D $work/guest'" >"$work/ec2.log" 2>&1 &
 pids+=($!)
 
 # HTCondor, with a user of its own.
@@ -125,7 +125,7 @@ control audit verify https://10.77.0.2:9000/audit/ --vkey "$work/guest/var/lib/p
 say "the transcript holds"
 
 # Restarts under load: the socket stays.
-guest=$(pgrep -P "$(pgrep -f -- "systemd-nspawn -q -D $work/guest" | head -1)" | head -1)
+guest=$(pgrep -P "$(pgrep -f -- "^systemd-nspawn -q -D $work/guest" | head -1)" | head -1)
 inside() { nsenter -t "$guest" -a "$@"; }
 inside systemd-analyze security atmserver --no-pager | tail -1
 "${outside[@]}" python3 "$here/load.py" 10.77.0.2 9000 "$demo" 5000 >"$work/load.log" &
@@ -140,5 +140,5 @@ say "ten restarts under load"
 
 as_alice condor_rm -all
 until_ok 60 "TerminateInstances" grep -q TerminateInstances "$work/out/calls.log"
-until_ok 60 "the end of the instance" sh -c "! pgrep -f -- 'systemd-nspawn -q -D $work/guest'"
+until_ok 60 "the end of the instance" sh -c "! pgrep -f -- '^systemd-nspawn -q -D $work/guest'"
 say "condor_rm has terminated it"
