@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -60,6 +61,34 @@ func TestUnits(t *testing.T) {
 	if out := run(t, dir, "systemd-analyze", "verify", "--man=no", "--recursive-errors=no", "./atmserver.service", "./atmserver.socket"); strings.Contains(out, "atmserver") {
 		t.Error(out)
 	}
+}
+
+// TestAlerts fires every alert, and none when all is well.
+func TestAlerts(t *testing.T) {
+	rules, err := os.ReadFile("prometheus/alerts.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests, err := os.ReadFile("prometheus/alerts_test.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	operations, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, alert := range regexp.MustCompile(`alert: (\w+)`).FindAllStringSubmatch(string(rules), -1) {
+		if !regexp.MustCompile(`alertname: ` + alert[1] + `\n +exp_alerts`).Match(tests) {
+			t.Errorf("%s fires in no test", alert[1])
+		}
+	}
+	for _, page := range regexp.MustCompile(`runbook: docs/operations.md#([a-z-]+)`).FindAllStringSubmatch(string(rules), -1) {
+		heading := "## " + strings.ReplaceAll(page[1], "-", " ") + "\n"
+		if !strings.Contains(strings.ToLower(string(operations)), heading) {
+			t.Errorf("docs/operations.md has no %q", page[1])
+		}
+	}
+	run(t, "prometheus", "promtool", "test", "rules", "alerts_test.yml")
 }
 
 const version = "0.9.8"

@@ -17,12 +17,52 @@ type Metrics struct {
 	signIns    *prometheus.CounterVec
 	commits    prometheus.Counter
 	batch      prometheus.Histogram
+	replays    prometheus.Counter
 	witnessed  prometheus.Gauge
 }
 
-// NewMetrics returns metrics of a program of this version. size and published
-// are the entries in the audit tree and in its published files.
-func NewMetrics(version string, size, published func() float64) *Metrics {
+// Gauges are what the metrics ask for whenever they are read. All are required.
+type Gauges struct {
+	Entries   func() float64  // in the audit tree
+	Published func() float64  // of them in the published files
+	DiskFree  func() float64  // bytes, where the data folder is
+	Expiry    func() []Expiry // of certificates
+	Ready     func() []Part   // what an operation needs
+}
+
+// An Expiry is when a certificate ends.
+type Expiry struct {
+	Certificate string // "server", "root", "servers" or "clients"
+	At          time.Time
+}
+
+var (
+	readyDesc  = prometheus.NewDesc("atm_ready", "Whether a part of the server is ready: 1 or 0.", []string{"part"}, nil)
+	expiryDesc = prometheus.NewDesc("atm_certificate_expiry_timestamp_seconds", "When a certificate ends.", []string{"certificate"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (g Gauges) Describe(ch chan<- *prometheus.Desc) {
+	ch <- readyDesc
+	ch <- expiryDesc
+}
+
+// Collect implements prometheus.Collector.
+func (g Gauges) Collect(ch chan<- prometheus.Metric) {
+	for _, part := range g.Ready() {
+		ready := 1.0
+		if part.Err != nil {
+			ready = 0
+		}
+		ch <- prometheus.MustNewConstMetric(readyDesc, prometheus.GaugeValue, ready, part.Name)
+	}
+	for _, e := range g.Expiry() {
+		ch <- prometheus.MustNewConstMetric(expiryDesc, prometheus.GaugeValue, float64(e.At.Unix()), e.Certificate)
+	}
+}
+
+// NewMetrics returns metrics of a program of this version.
+func NewMetrics(version string, g Gauges) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		operations: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -43,6 +83,9 @@ func NewMetrics(version string, size, published func() float64) *Metrics {
 			Buckets: prometheus.ExponentialBuckets(1, 2, 9),
 		}),
 	}
+	m.replays = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "atm_replays_total", Help: "Requests that were answered with what their request id was answered with before.",
+	})
 	m.witnessed = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "atm_audit_witnessed_entries", Help: "Entries in the audit log that enough witnesses have cosigned.",
 	})
@@ -50,13 +93,16 @@ func NewMetrics(version string, size, published func() float64) *Metrics {
 		Name: "atm_build_info", Help: "Always 1; the version is a label.", ConstLabels: prometheus.Labels{"version": version},
 	})
 	info.Set(1)
-	m.registry.MustRegister(m.operations, m.durations, m.signIns, m.commits, m.batch, m.witnessed, info,
+	m.registry.MustRegister(m.operations, m.durations, m.signIns, m.commits, m.batch, m.replays, m.witnessed, info, g,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "atm_audit_entries", Help: "Entries in the audit tree.",
-		}, size),
+		}, g.Entries),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "atm_audit_published_entries", Help: "Entries in the published audit log.",
-		}, published),
+		}, g.Published),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "atm_disk_free_bytes", Help: "Free bytes on the disk of the data folder.",
+		}, g.DiskFree),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
@@ -66,9 +112,10 @@ func NewMetrics(version string, size, published func() float64) *Metrics {
 // Witnessed notes how large the log was that enough witnesses cosigned.
 func (m *Metrics) Witnessed(size int64) { m.witnessed.Set(float64(size)) }
 
-// Committed counts a commit of so many operations.
-func (m *Metrics) Committed(operations int) {
+// Committed counts a commit of so many operations, some of them replays.
+func (m *Metrics) Committed(operations, replays int) {
 	m.commits.Inc()
+	m.replays.Add(float64(replays))
 	m.batch.Observe(float64(operations))
 }
 

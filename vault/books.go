@@ -54,6 +54,7 @@ type Books struct {
 	issued   []Certificate
 	granted  map[string]bool
 	entries  []Entry
+	replays  int   // commands that were answered before
 	err      error // what a rule could not read
 	sealed   *Changes
 }

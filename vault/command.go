@@ -122,6 +122,7 @@ func (c *Command) decide(b *Books) (atm.Status, error) {
 	}
 	if first != nil {
 		entry.ReplayOf = b.inLog(first.Index)
+		b.replays++
 	}
 	if c.Note != nil {
 		c.Note(&entry)

@@ -48,6 +48,7 @@ type Config struct {
 // A Commit is what a group of commands did together.
 type Commit struct {
 	Operations int    // how many commands shared it
+	Replays    int    // of them, those that were answered before
 	Users      []User // who became known or changed
 
 	Revocations []Revocation
@@ -226,6 +227,7 @@ func (l *Ledger) commit(batch []*pending) {
 	}
 	var users []User
 	var revoked []Revocation
+	replays := 0
 	err := l.cfg.Store.Commit(context.Background(), keys, func(b *Books) error {
 		b.Now = l.now(b.Now).UTC().Truncate(time.Microsecond)
 		for _, p := range batch {
@@ -237,7 +239,7 @@ func (l *Ledger) commit(batch []*pending) {
 		if err := b.seal(l.cfg.Signer); err != nil {
 			return err
 		}
-		users, revoked = b.Changes().Users, b.Changes().Revocations
+		users, revoked, replays = b.Changes().Users, b.Changes().Revocations, b.replays
 		return nil
 	})
 	if errors.Is(err, ErrUnavailable) {
@@ -251,7 +253,7 @@ func (l *Ledger) commit(batch []*pending) {
 		l.poison(err, batch)
 		return
 	}
-	l.cfg.Committed(Commit{Operations: len(batch), Users: users, Revocations: revoked})
+	l.cfg.Committed(Commit{Operations: len(batch), Replays: replays, Users: users, Revocations: revoked})
 	// The answers leave only now. Had they left before Commit returned, a power
 	// cut could take back money that somebody already holds in the hand.
 	for _, p := range batch {

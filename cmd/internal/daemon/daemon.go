@@ -277,7 +277,13 @@ func (h *House) openVault() error {
 	if err != nil {
 		return err
 	}
-	h.metrics = server.NewMetrics(h.opts.Version, h.treeSize, func() float64 { return float64(h.publisher.Published()) })
+	h.metrics = server.NewMetrics(h.opts.Version, server.Gauges{
+		Entries:   h.treeSize,
+		Published: func() float64 { return float64(h.publisher.Published()) },
+		DiskFree:  h.diskFree,
+		Expiry:    h.expiry,
+		Ready:     h.parts,
+	})
 	h.ledger = vault.NewLedger(vault.Config{
 		Store:     h.store,
 		Signer:    h.signer,
@@ -343,13 +349,45 @@ func (h *House) openTrail(ctx context.Context) error {
 	return h.publisher.Recover(ctx)
 }
 
-// room reports whether the disk has room for one more commit.
-func (h *House) room() error {
+// free is how many bytes are free on the disk of the data folder.
+func (h *House) free() (uint64, error) {
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(h.dir.Root, &fs); err != nil {
-		return fmt.Errorf("free space of %s: %w", h.dir.Root, err)
+		return 0, fmt.Errorf("free space of %s: %w", h.dir.Root, err)
 	}
-	if free := fs.Bavail * uint64(fs.Bsize); free < h.opts.DiskReserve {
+	return fs.Bavail * uint64(fs.Bsize), nil
+}
+
+func (h *House) diskFree() float64 {
+	free, err := h.free()
+	if err != nil {
+		return 0
+	}
+	return float64(free)
+}
+
+// expiry is when the certificates of the house end.
+func (h *House) expiry() []server.Expiry {
+	s := h.signing.Load()
+	list := []server.Expiry{
+		{Certificate: "root", At: h.root.NotAfter}, {Certificate: "servers", At: s.server.Certificate.NotAfter}, {Certificate: "clients", At: s.client.Certificate.NotAfter},
+	}
+	certFile, _ := h.dir.Server()
+	if text, err := os.ReadFile(certFile); err == nil {
+		if cert, err := certs.ParseCertificate(text); err == nil {
+			list = append(list, server.Expiry{Certificate: "server", At: cert.NotAfter})
+		}
+	}
+	return list
+}
+
+// room reports whether the disk has room for one more commit.
+func (h *House) room() error {
+	free, err := h.free()
+	if err != nil {
+		return err
+	}
+	if free < h.opts.DiskReserve {
 		return fmt.Errorf("%d bytes are free on the disk of %s, fewer than the reserve of %d", free, h.dir.Root, h.opts.DiskReserve)
 	}
 	return nil
@@ -358,7 +396,7 @@ func (h *House) room() error {
 func (h *House) noteCommit(c vault.Commit) {
 	h.admit(c.Users)
 	h.revoke(c.Revocations)
-	h.metrics.Committed(c.Operations)
+	h.metrics.Committed(c.Operations, c.Replays)
 	h.wakePublisher()
 }
 

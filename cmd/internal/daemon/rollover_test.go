@@ -74,6 +74,7 @@ func TestRollover(t *testing.T) {
 	if err := daemon.Rollover(h.data, ""); err != daemon.ErrNotRetired {
 		t.Errorf("a second rollover: %v", err)
 	}
+	settle() // another replica may issue by the authority before a moment longer
 	issued := h.issue(t, "user:demo")
 	// Somebody who chooses a certificate by the authorities that the server names
 	// finds the old one and the new one good.
