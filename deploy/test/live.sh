@@ -125,8 +125,7 @@ control audit verify https://10.77.0.2:9000/audit/ --vkey "$work/guest/var/lib/p
 say "the transcript holds"
 
 # Restarts under load: the socket stays.
-guest=$(pgrep -P "$(pgrep -f -- "^systemd-nspawn -q -D $work/guest" | head -1)" | head -1)
-inside() { nsenter -t "$guest" -a "$@"; }
+inside() { nsenter -t "$(pgrep -P "$(pgrep -f -- "^systemd-nspawn -q -D $work/guest" | head -1)" | head -1)" -a "$@"; }
 inside systemd-analyze security atmserver --no-pager | tail -1
 "${outside[@]}" python3 "$here/load.py" 10.77.0.2 9000 "$demo" 5000 >"$work/load.log" &
 load=$!
@@ -142,3 +141,45 @@ as_alice condor_rm -all
 until_ok 60 "TerminateInstances" grep -q TerminateInstances "$work/out/calls.log"
 until_ok 60 "the end of the instance" sh -c "! pgrep -f -- '^systemd-nspawn -q -D $work/guest'"
 say "condor_rm has terminated it"
+
+# The deb, on a machine of its own.
+rm -rf --one-file-system "$work/guest"
+mkdir "$work/guest"
+tar -xf "$trees/guest.tar" -C "$work/guest"
+cp "$work/dist/atm_0.1.0_amd64.deb" "$work/guest/root/"
+ARCHITECTURES=amd64 "$root/deploy/packages/release.sh" 0.2.0 "$work/key" http://10.77.0.1:8000
+cp "$root/dist/atm_0.2.0_amd64.deb" "$work/guest/root/"
+printf '#!/bin/sh\n' >"$work/out/nothing"
+rm -f "$work/nspawn.log"
+bash "$here/nspawn-boot.sh" "$work/guest" "$work/out/nothing" "$work/nspawn.log" &
+pids+=($!)
+until_ok 60 "the second boot" inside systemctl is-active --quiet multi-user.target
+say "a second machine is up"
+version() { inside /usr/bin/atmserver --version; }
+ready() { until_ok 60 "the server" "${outside[@]}" curl -fsk --max-time 2 https://10.77.0.2:9000/readyz; }
+inside dpkg -i /root/atm_0.1.0_amd64.deb >/dev/null
+printf 'admin-listen = "127.0.0.1:9001"\nhost = ["localhost", "10.77.0.2"]\n' >"$work/guest/etc/atm/atmserver.toml"
+inside systemctl enable --quiet --now atmserver.socket atmserver.service
+ready
+version
+"${outside[@]}" python3 "$here/load.py" 10.77.0.2 9000 "$demo" 5000 >"$work/load.log" &
+load=$!
+sleep 3
+inside dpkg -i /root/atm_0.2.0_amd64.deb >/dev/null
+version
+sleep 3
+inside dpkg -i --force-downgrade /root/atm_0.1.0_amd64.deb >/dev/null 2>&1
+version
+wait $load
+tail -1 "$work/load.log"
+say "upgraded and rolled back under load"
+before=$(client inquiry 100)
+inside dpkg -r atm >/dev/null
+[ ! -e "$work/guest/usr/bin/atmserver" ]
+[ -s "$work/guest/var/lib/private/atm/vault.db" ]
+inside dpkg -i /root/atm_0.2.0_amd64.deb >/dev/null
+inside systemctl enable --quiet --now atmserver.socket atmserver.service
+ready
+hold "$before" client inquiry 100
+grep -q '10.77.0.2' "$work/guest/etc/atm/atmserver.toml" # the operator's, still
+say "removed and put back: the data is where it was"
