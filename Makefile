@@ -13,7 +13,7 @@ TOOLS    := .tools
 FUZZTIME ?= 5m
 DEBIAN   := gcc libc6-dev python3 openssl curl ruby ruby-xmlrpc php-cli php-curl php-xmlrpc \
             librpc-xml-perl liblwp-protocol-https-perl libxmlrpc-core-c3-dev nodejs util-linux e2fsprogs xfsprogs strace softhsm2 \
-            postgresql pgbouncer haproxy shellcheck systemd prometheus
+            postgresql pgbouncer haproxy shellcheck systemd prometheus mandoc
 
 .PHONY: test lint tools soak flaws fuzz bench build release release-tools deploy-test requirements packages
 .DEFAULT_GOAL := test

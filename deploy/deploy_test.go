@@ -43,6 +43,15 @@ func TestScripts(t *testing.T) {
 	run(t, ".", "shellcheck", scripts...)
 }
 
+// TestManuals has the man pages read by who is strict about them.
+func TestManuals(t *testing.T) {
+	pages, err := filepath.Glob("../docs/reference/*.1")
+	if err != nil || len(pages) != 3 {
+		t.Fatal(pages, err)
+	}
+	run(t, ".", "mandoc", append([]string{"-T", "lint", "-W", "warning"}, pages...)...)
+}
+
 // TestUnits holds the units against systemd: every directive is known, and the
 // service is exposed to little.
 func TestUnits(t *testing.T) {
@@ -148,7 +157,7 @@ func TestRelease(t *testing.T) {
 		}
 	}
 	deb := run(t, dist, "dpkg-deb", "-c", "atm_"+version+"_amd64.deb")
-	for _, file := range []string{"./usr/bin/atmserver", "./usr/bin/atmclient", "./usr/bin/atmctl", "./etc/atm/atmserver.toml", "./usr/lib/systemd/system/atmserver.socket", "./usr/share/doc/atm/README.md"} {
+	for _, file := range []string{"./usr/bin/atmserver", "./usr/bin/atmclient", "./usr/bin/atmctl", "./etc/atm/atmserver.toml", "./usr/lib/systemd/system/atmserver.socket", "./usr/share/doc/atm/README.md", "./usr/share/man/man1/atmctl.1", "./usr/share/bash-completion/completions/atmctl"} {
 		if !strings.Contains(deb, " "+file+"\n") {
 			t.Errorf("the deb has no %s", file)
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,7 +31,36 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	cmd.SetArgs(protectNumbers(args))
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
+	if len(args) == 2 && args[0] == "completion" { // cobra has it for programs with commands alone
+		return exit.Report(stderr, "atmclient", completion(cmd, args[1], stdout), false)
+	}
 	return exit.Report(stderr, "atmclient", exit.FromClient(cmd.ExecuteContext(ctx)), o.output == "json")
+}
+
+// completion writes a script that completes the command line in a shell.
+func completion(cmd *cobra.Command, shell string, w io.Writer) error {
+	switch shell {
+	case "bash":
+		return cmd.GenBashCompletionV2(w, true)
+	case "zsh":
+		return cmd.GenZshCompletion(w)
+	case "fish":
+		return cmd.GenFishCompletion(w, true)
+	}
+	return exit.Usagef("there is completion for bash, zsh and fish, not for %q", shell)
+}
+
+// complete proposes the operations, where one is due.
+func complete(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) != 2 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var names []string
+	for op := range operations {
+		names = append(names, string(op))
+	}
+	slices.Sort(names)
+	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 // options are the values of the flags, and where to print.
@@ -66,10 +96,12 @@ func (o *options) command() *cobra.Command {
   atmclient localhost 9000 capture h4711 42.50
   atmclient localhost 9000 release h4711
   atmclient localhost 9000 whoami`,
-		Version:       version.String(),
-		Args:          cobra.ArbitraryArgs,
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		Version: version.String(),
+		Args:    cobra.ArbitraryArgs,
+
+		ValidArgsFunction: complete,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := settings.Apply(cmd); err != nil {
 				return err

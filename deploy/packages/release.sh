@@ -28,7 +28,7 @@ stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 for arch in ${ARCHITECTURES:-amd64 arm64}; do
 	dir=$stage/atm-$version-linux-$arch
-	mkdir -p "$dir/bin" "$dir/systemd" "$dir/doc"
+	mkdir -p "$dir/bin" "$dir/systemd" "$dir/doc" "$dir/man" "$dir/completion/bash" "$dir/completion/zsh" "$dir/completion/fish"
 	for program in atmserver atmclient atmctl; do
 		GOOS=linux GOARCH=$arch go build -buildvcs=false -ldflags "-s -w -buildid= -X example.com/atm/cmd/internal/version.released=$version" \
 			-o "$dir/bin/$program" "./cmd/$program"
@@ -36,6 +36,13 @@ for arch in ${ARCHITECTURES:-amd64 arm64}; do
 	install -m 644 deploy/systemd/atmserver.service deploy/systemd/atmserver.socket "$dir/systemd/"
 	install -m 644 deploy/packages/atmserver.toml "$dir/atmserver.toml"
 	install -m 644 README.md CHANGELOG.md LICENSE SECURITY.md docs/*.md deploy/haproxy.cfg "$dir/doc/"
+	install -m 644 docs/reference/*.md "$dir/doc/"
+	install -m 644 docs/reference/*.1 "$dir/man/"
+	for program in atmserver atmclient atmctl; do
+		go run -buildvcs=false "./cmd/$program" completion bash >"$dir/completion/bash/$program"
+		go run -buildvcs=false "./cmd/$program" completion zsh >"$dir/completion/zsh/_$program"
+		go run -buildvcs=false "./cmd/$program" completion fish >"$dir/completion/fish/$program.fish"
+	done
 	find "$stage" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 	tar --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner --mode=u+rw,go=rX -C "$stage" -cf - "atm-$version-linux-$arch" |
 		gzip -n -9 >"dist/atm-$version-linux-$arch.tar.gz"

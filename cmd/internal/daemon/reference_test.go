@@ -1,0 +1,78 @@
+package daemon_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestReference holds the pages about methods and metrics against what a server
+// says of itself; with ATM_UPDATE=1 it writes them anew.
+func TestReference(t *testing.T) {
+	single(t, "each replica counts what it did itself")
+	h := start(t, nil)
+	must(t)(h.as(t, "demo").Deposit(t.Context(), account, 1, "x"))
+	operator := httpClient(t, h.tls(t, "operator"))
+	ask := func(method string, args ...string) string {
+		resp, text := h.post(t, operator, call(method, args...), nil)
+		if resp.StatusCode != 200 || strings.Contains(text, "<fault>") {
+			t.Fatalf("%s: %s %s", method, resp.Status, text)
+		}
+		return text
+	}
+	values := regexp.MustCompile(`<string>([^<]*)</string>`)
+	texts := func(text string) (list []string) {
+		for _, found := range values.FindAllStringSubmatch(text, -1) {
+			list = append(list, unescape.Replace(found[1]))
+		}
+		return list
+	}
+
+	var methods bytes.Buffer
+	methods.WriteString("# Methods\n\nWhat `system.listMethods`, `system.methodSignature` and `system.methodHelp` say. The first type of a signature is that of the\nanswer. [protocol.md](../protocol.md) has the rest.\n")
+	for _, name := range texts(ask("system.listMethods")) {
+		fmt.Fprintf(&methods, "\n## %s\n\n", name)
+		signature := ask("system.methodSignature", name)
+		for one := range strings.SplitSeq(signature, "</array></value>") {
+			if types := texts(one); len(types) > 0 {
+				fmt.Fprintf(&methods, "    %s %s(%s)\n", types[0], name, strings.Join(types[1:], ", "))
+			}
+		}
+		fmt.Fprintf(&methods, "\n%s\n", strings.TrimSpace(strings.Join(texts(ask("system.methodHelp", name)), " ")))
+	}
+	compare(t, "../../../docs/reference/methods.md", methods.Bytes())
+
+	_, text := h.get(t, "/metrics")
+	var metrics bytes.Buffer
+	metrics.WriteString("# Metrics\n\nWhat `/metrics` has, beside those of Go and of the process.\n\n| metric | type | |\n|---|---|---|\n")
+	types := make(map[string]string)
+	for _, found := range regexp.MustCompile(`(?m)^# TYPE (atm_\S+) (\S+)$`).FindAllStringSubmatch(text, -1) {
+		types[found[1]] = found[2]
+	}
+	help := regexp.MustCompile(`(?m)^# HELP (atm_\S+) (.*)$`).FindAllStringSubmatch(text, -1)
+	slices.SortFunc(help, func(a, b []string) int { return strings.Compare(a[1], b[1]) })
+	for _, found := range help {
+		fmt.Fprintf(&metrics, "| `%s` | %s | %s |\n", found[1], types[found[1]], found[2])
+	}
+	compare(t, "../../../docs/reference/metrics.md", metrics.Bytes())
+}
+
+var unescape = strings.NewReplacer("&lt;", "<", "&gt;", ">", "&quot;", `"`, "&#34;", `"`, "&#39;", "'", "&amp;", "&")
+
+// compare holds a file of the documentation against what it should be.
+func compare(t *testing.T, file string, want []byte) {
+	t.Helper()
+	if os.Getenv("ATM_UPDATE") != "" {
+		if err := os.WriteFile(file, want, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	have, err := os.ReadFile(file)
+	if err != nil || !bytes.Equal(have, want) {
+		t.Errorf("%s is old (%v): ATM_UPDATE=1 go test ./cmd/... -run TestReference writes it anew", file, err)
+	}
+}

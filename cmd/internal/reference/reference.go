@@ -1,0 +1,130 @@
+// Package reference writes the reference of a program from the program itself, as a
+// page of the documentation and as a man page. What is in docs/reference is what it
+// wrote: a test of each program compares.
+package reference
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/cpuguy83/go-md2man/v2/md2man"
+	"github.com/spf13/cobra"
+)
+
+// ErrOld reports a page that is not what the program says of itself now.
+var ErrOld = errors.New("the reference is old: ATM_UPDATE=1 go test ./cmd/... -run TestReference writes it anew")
+
+// Compare holds the pages in a folder against what a program says of itself, or
+// writes them anew.
+func Compare(folder string, root *cobra.Command, update bool) error {
+	page := markdown(root)
+	for name, want := range map[string][]byte{
+		root.Name() + ".md": page,
+		root.Name() + ".1":  md2man.Render(append(fmt.Appendf(nil, "%% %s 1 \"2026-11-28\" ATM \"ATM manual\"\n\n", strings.ToUpper(root.Name())), page...)),
+	} {
+		file := filepath.Join(folder, name)
+		if update {
+			if err := os.WriteFile(file, want, 0o644); err != nil {
+				return err
+			}
+			continue
+		}
+		have, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(have, want) {
+			return fmt.Errorf("%s: %w", file, ErrOld)
+		}
+	}
+	return nil
+}
+
+// markdown is the page of a program: itself, and each of its commands.
+func markdown(root *cobra.Command) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "# NAME\n\n%s - %s\n\n", root.Name(), lower(root.Short))
+	command(&b, root, "# SYNOPSIS", "# DESCRIPTION", "# OPTIONS")
+	if root.HasAvailableSubCommands() {
+		b.WriteString("# COMMANDS\n\n")
+		commands(&b, root)
+	}
+	b.WriteString(`# ENVIRONMENT AND FILES
+
+Every option is an environment variable as well, in capitals and with ATM_ before it, and a key in the TOML file that
+--config names: --admin-listen is ATM_ADMIN_LISTEN is admin-listen. An option beats a variable beats the file.
+
+# EXIT STATUS
+
+0 done; 1 internal or input/output error; 2 usage; 3 the server answered ERROR, or a fault; 4 not authenticated; 5 cannot
+connect, or TLS failed; 6 the outcome is unknown: money may have moved, repeat with the printed request id; 10 to 15 what is
+wrong with an audit log, see atmctl audit verify.
+
+# SEE ALSO
+
+atmserver(1), atmclient(1), atmctl(1)
+`)
+	return b.Bytes()
+}
+
+func commands(b *bytes.Buffer, parent *cobra.Command) {
+	for _, c := range parent.Commands() {
+		if !c.IsAvailableCommand() || c.Name() == "help" {
+			continue
+		}
+		if c.HasAvailableSubCommands() {
+			commands(b, c)
+			continue
+		}
+		fmt.Fprintf(b, "## %s\n\n", c.CommandPath())
+		command(b, c, "", "", "")
+	}
+}
+
+// command writes what one command says of itself.
+func command(b *bytes.Buffer, c *cobra.Command, synopsis, description, options string) {
+	heading(b, synopsis)
+	usage := c.UseLine()
+	if c.HasAvailableSubCommands() && !c.HasParent() && !strings.Contains(usage, "[serve]") {
+		usage = c.Name() + " COMMAND [flags]"
+	}
+	fmt.Fprintf(b, "    %s\n\n", usage)
+	heading(b, description)
+	text := c.Long
+	if text == "" {
+		text = c.Short + "."
+	}
+	fmt.Fprintf(b, "%s\n\n", strings.TrimSpace(text))
+	if c.Example != "" {
+		fmt.Fprintf(b, "For example:\n\n%s\n\n", indent(c.Example))
+	}
+	c.InitDefaultHelpFlag()
+	if flags := c.LocalFlags().FlagUsagesWrapped(100); flags != "" {
+		heading(b, options)
+		fmt.Fprintf(b, "%s\n", indent(flags))
+	}
+}
+
+func heading(b *bytes.Buffer, text string) {
+	if text != "" {
+		fmt.Fprintf(b, "%s\n\n", text)
+	}
+}
+
+// indent makes text code.
+func indent(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(strings.TrimRight(text, "\n") + "\n") {
+		if strings.TrimSpace(line) != "" {
+			b.WriteString("    ")
+		}
+		b.WriteString(strings.TrimRight(line, " \n") + "\n")
+	}
+	return b.String()
+}
+
+func lower(s string) string { return strings.ToLower(s[:1]) + s[1:] }
