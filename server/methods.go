@@ -82,8 +82,8 @@ func (s *Server) handler(op atm.Operation) func(context.Context, *session, []xml
 			status := reply()
 			s.cfg.Metrics.operation(op, status.Code, time.Since(begun))
 			s.cfg.Log.DebugContext(ctx, "operation done", slog.String("op", string(op)),
-				slog.String("code", string(status.Code)), slog.String("subject", in.caller.Subject),
-				slog.Duration("elapsed", time.Since(begun)))
+				slog.String("code", string(status.Code)), slog.String("subject", in.caller.Subject), slog.String("receipt", status.Receipt),
+				slog.String("trace", in.trace), slog.Duration("elapsed", time.Since(begun)))
 			return dict(status), nil
 		}
 	}
@@ -97,7 +97,7 @@ func (s *Server) refused(ctx context.Context, in *session, call teller.Call, err
 		fault = &xmlrpc.Fault{Code: xmlrpc.InvalidParams, Text: bad.Error()}
 	} else {
 		s.cfg.Log.ErrorContext(ctx, "operation could not begin",
-			slog.String("op", string(call.Operation)), slog.Any("error", err))
+			slog.String("op", string(call.Operation)), slog.String("trace", in.trace), slog.Any("error", err))
 	}
 	s.cfg.Metrics.operation(call.Operation, atm.Fault, 0)
 	recorded := s.cfg.Teller.Malformed(ctx, in.caller, call, fault.Text)

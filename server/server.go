@@ -263,6 +263,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 type session struct {
 	caller *atm.Caller
 	key    string // the header Idempotency-Key
+	trace  string // the trace that the sender says; empty for none
 }
 
 func (s *Server) serveRPC(w http.ResponseWriter, r *http.Request) {
@@ -287,7 +288,7 @@ func (s *Server) serveRPC(w http.ResponseWriter, r *http.Request) {
 		xmlrpc.Decline(w, http.StatusBadRequest, "More than one Idempotency-Key.")
 		return
 	}
-	in := &session{caller: caller}
+	in := &session{caller: caller, trace: traceOf(r)}
 	if len(keys) == 1 {
 		in.key = keys[0]
 	}

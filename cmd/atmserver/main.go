@@ -42,18 +42,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // options are the values of the flags.
 type options struct {
-	tlsMin                                  string
-	proxyFrom                               []string
-	identities, clientCA, issuers, tokenKey string
-	witnesses                               string
-	passphrase                              string
-	data, listen, admin, name, logFormat    string
-	store                                   settings.Store
-	hosts                                   []string
-	empty                                   bool
-	grace, drainDelay, nonceTTL             time.Duration
-	reserve                                 uint64
-	limits                                  server.Config // of a request alone
+	tlsMin                                         string
+	proxyFrom                                      []string
+	identities, clientCA, issuers, tokenKey        string
+	witnesses                                      string
+	passphrase                                     string
+	data, listen, admin, name, logFormat, logLevel string
+	store                                          settings.Store
+	hosts                                          []string
+	empty                                          bool
+	grace, drainDelay, nonceTTL                    time.Duration
+	reserve                                        uint64
+	limits                                         server.Config // of a request alone
 }
 
 func newCommand(stderr io.Writer) *cobra.Command {
@@ -84,6 +84,7 @@ and without a password. SIGTERM or Ctrl-C answers what has begun and ends.`,
 	o.store.AddFlags(flags)
 	flags.BoolVar(&o.empty, "empty", false, "at init: no account 100 and no demo credentials")
 	flags.StringVar(&o.logFormat, "log-format", "", "text or json (default text on a terminal, else json)")
+	flags.StringVar(&o.logLevel, "log-level", "info", "debug, with a line for each operation, info, warn or error")
 	flags.DurationVar(&o.grace, "shutdown-grace", 15*time.Second, "how long a stop waits for what has begun")
 	flags.DurationVar(&o.drainDelay, "drain-delay", 0, "how long a stop goes on as ever while /readyz says no, so that a load balancer looks elsewhere")
 	flags.DurationVar(&o.nonceTTL, "nonce-ttl", 5*time.Minute, "how long a nonce of HTTP Digest can be used")
@@ -130,7 +131,7 @@ func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
 	if err != nil {
 		return daemon.Options{}, err
 	}
-	log, err := newLog(o.logFormat, stderr)
+	log, err := newLog(o.logFormat, o.logLevel, stderr)
 	if err != nil {
 		return daemon.Options{}, err
 	}
@@ -182,7 +183,13 @@ func readPolicy(path string) (*audit.Policy, error) {
 	return policy, nil
 }
 
-func newLog(format string, w io.Writer) (*slog.Logger, error) {
+func newLog(format, level string, w io.Writer) (*slog.Logger, error) {
+	var opts slog.HandlerOptions
+	var least slog.Level
+	if err := least.UnmarshalText([]byte(level)); err != nil {
+		return nil, exit.Usagef("--log-level is debug, info, warn or error, not %q", level)
+	}
+	opts.Level = least
 	if format == "" {
 		format = "json"
 		if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
@@ -191,9 +198,9 @@ func newLog(format string, w io.Writer) (*slog.Logger, error) {
 	}
 	switch format {
 	case "json":
-		return slog.New(slog.NewJSONHandler(w, nil)), nil
+		return slog.New(slog.NewJSONHandler(w, &opts)), nil
 	case "text":
-		return slog.New(slog.NewTextHandler(w, nil)), nil
+		return slog.New(slog.NewTextHandler(w, &opts)), nil
 	}
 	return nil, exit.Usagef("--log-format is text or json, not %q", format)
 }

@@ -1,0 +1,35 @@
+package server
+
+import (
+	"net/http"
+	"strings"
+)
+
+// traceOf is the id of the trace that a request belongs to, as its sender says
+// (W3C Trace Context, section 3.2); empty for none. It is in the log beside what the
+// request did, so that who follows a request through several services finds it here.
+func traceOf(r *http.Request) string {
+	id, _ := parseTraceparent(r.Header.Values("Traceparent"))
+	return id
+}
+
+// parseTraceparent reads the header VERSION-TRACE-PARENT-FLAGS. What a later version
+// puts behind it is ignored; anything else that is wrong makes it none.
+func parseTraceparent(values []string) (trace string, is bool) {
+	if len(values) != 1 || len(values[0]) > 256 {
+		return "", false
+	}
+	parts := strings.Split(values[0], "-")
+	if len(parts) < 4 || parts[0] == "00" && len(parts) != 4 || parts[0] == "ff" {
+		return "", false
+	}
+	for i, length := range []int{2, 32, 16, 2} {
+		if len(parts[i]) != length || strings.Trim(parts[i], "0123456789abcdef") != "" {
+			return "", false
+		}
+	}
+	if strings.Trim(parts[1], "0") == "" || strings.Trim(parts[2], "0") == "" {
+		return "", false
+	}
+	return parts[1], true
+}
