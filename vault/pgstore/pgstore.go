@@ -167,7 +167,8 @@ func CheckURL(url string) error {
 	if err != nil {
 		return err
 	}
-	if rest, _, found := strings.Cut(strings.TrimPrefix(url, "postgres://"), "@"); found && strings.Contains(rest, ":") || strings.Contains(url, "password=") {
+	_, rest, _ := strings.Cut(url, "://") // several hosts are no URL to package url
+	if user, _, found := strings.Cut(rest, "@"); found && strings.Contains(user, ":") || strings.Contains(url, "password=") {
 		return errors.New("a password does not belong into a URL, where others can read it: give it in a file with --store-password-file, or name a passfile")
 	}
 	if c.ConnConfig.Database == "" {

@@ -475,8 +475,13 @@ func TestRefused(t *testing.T) {
 			}
 		})
 	}
-	if err := pgstore.CheckURL("postgres://atm:secret@localhost/atm"); err == nil || strings.Contains(err.Error(), ":secret") {
-		t.Errorf("a password in a URL: %v", err)
+	for _, url := range []string{"postgres://atm:secret@localhost/atm", "postgresql://atm:secret@a:1,b:2/atm", "postgres://localhost/atm?password=secret"} {
+		if err := pgstore.CheckURL(url); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("a password in a URL: %v", err)
+		}
+	}
+	if err := pgstore.CheckURL("postgres://atm@a:1,b:2/atm?target_session_attrs=read-write&passfile=/etc/atm/pgpass"); err != nil {
+		t.Error(err)
 	}
 }
 
