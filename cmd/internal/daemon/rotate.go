@@ -68,7 +68,7 @@ func (h *House) rotateAudit() (old, vkey string, err error) {
 	if err := durable.WriteFile(h.dir.AuditKey(), []byte(text), 0o600); err != nil {
 		return "", "", err
 	}
-	if _, err := h.share(context.Background()); err != nil {
+	if err := h.shareRotated(); err != nil {
 		return "", "", err
 	}
 	if err := h.signer.Adopt(next); err != nil {

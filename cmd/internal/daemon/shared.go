@@ -414,6 +414,18 @@ func (h *House) share(ctx context.Context) (bool, error) {
 	return true, h.remember()
 }
 
+// errRotatedElsewhere reports a rotation that met one of another replica.
+var errRotatedElsewhere = errors.New("another replica has rotated keys at the same moment; nothing was rotated here")
+
+// shareRotated is share for a key that is about to be used.
+func (h *House) shareRotated() error {
+	own, err := h.share(context.Background())
+	if err == nil && !own {
+		err = errRotatedElsewhere
+	}
+	return err
+}
+
 // unshared are the files that the others do not have as they are.
 func (h *House) unshared() (changed []pgstore.File, err error) {
 	s := h.shared

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"context"
 	"crypto"
 	"encoding/pem"
 	"errors"
@@ -149,7 +148,7 @@ func (h *House) rotateTokens(force bool) (old, kid string, wait time.Duration, e
 	if err := durable.WriteFile(h.dir.TokenKey(), text, 0o600); err != nil {
 		return "", "", 0, err
 	}
-	if _, err := h.share(context.Background()); err != nil {
+	if err := h.shareRotated(); err != nil {
 		return "", "", 0, err
 	}
 	old = h.tokens.ActiveKey()
