@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"example.com/atm/auth"
@@ -50,13 +51,15 @@ func (h *House) Serve(ctx context.Context, listen Listen) error {
 	}()
 	reporting, quiet := context.WithCancel(context.WithoutCancel(ctx))
 	defer quiet()
-	go h.report(reporting)
+	var reports sync.WaitGroup
+	reports.Go(func() { h.report(reporting) })
 	h.opts.Log.Info("serving", slog.String("name", h.Name()), slog.String("address", listen.RPC.Addr().String()),
 		slog.String("version", h.opts.Version))
 
 	served := s.Serve(ctx, listen.RPC)
 
 	quiet()
+	reports.Wait()
 	if h.ledger.Err() == nil {
 		h.teller.Stopped(context.WithoutCancel(ctx))
 	}
@@ -159,10 +162,17 @@ func (h *House) serveAdmin(listener net.Listener, s *server.Server) (stop func()
 		}
 	}()
 	return func() {
-		admin.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), adminGrace) // a profile may take longer
+		defer cancel()
+		if admin.Shutdown(ctx) != nil {
+			admin.Close()
+		}
 		<-done
 	}
 }
+
+// adminGrace is how long a stop waits for who reads the operator's endpoints.
+const adminGrace = time.Second
 
 // Close closes the listeners.
 func (l Listen) Close() {
