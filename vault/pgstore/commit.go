@@ -27,7 +27,8 @@ const (
 // nothing was changed.
 func (s *Store) Commit(ctx context.Context, keys vault.Keys, decide func(*vault.Books) error) error {
 	want := wanted(keys)
-	for give := time.Now().Add(patience); ; {
+	begun := time.Now()
+	for give := begun.Add(patience); ; {
 		err := s.attempt(ctx, want, decide)
 		doubt := new(inDoubt)
 		if errors.As(err, &doubt) {
@@ -39,7 +40,9 @@ func (s *Store) Commit(ctx context.Context, keys vault.Keys, decide func(*vault.
 			if done {
 				return nil
 			}
-			give = time.Now().Add(patience)
+			if time.Since(begun) < doubtWithin { // not for ever: something else may be wrong
+				give = time.Now().Add(patience)
+			}
 		}
 		switch {
 		case err == nil:

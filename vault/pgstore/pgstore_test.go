@@ -379,6 +379,23 @@ func TestSecondLine(t *testing.T) {
 	}
 }
 
+// TestShare tells of failures by names that are no text, as they came.
+func TestShare(t *testing.T) {
+	url := pgtest.Start(t).Database(t)
+	one, other := create(t, url), create(t, url)
+	source := "192.0.2.1 \x00\xff\xc3"
+	seen := make(map[string]int64)
+	for n := int64(1); n < 4; n++ {
+		if _, err := one.Share(t.Context(), []byte("one"), map[string]int64{source: 10 * n}, make(map[string]int64)); err != nil {
+			t.Fatal(err)
+		}
+		grown, err := other.Share(t.Context(), []byte("other"), nil, seen)
+		if err != nil || len(grown) != 1 || grown[source] != 10 {
+			t.Errorf("told of %v, %v", grown, err)
+		}
+	}
+}
+
 // TestTampered changes rows behind the program's back: a check finds each.
 func TestTampered(t *testing.T) {
 	cluster := pgtest.Start(t)

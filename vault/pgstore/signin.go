@@ -28,27 +28,26 @@ func (s *Store) Spend(ctx context.Context, nonce string, count uint64, until tim
 func (s *Store) Share(ctx context.Context, replica []byte, counts map[string]int64, seen map[string]int64) (grown map[string]int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, roundTrip)
 	defer cancel()
-	var sources []string
+	var sources [][]byte
 	var n []int64
 	for source, count := range counts {
-		sources, n = append(sources, source), append(n, count)
+		sources, n = append(sources, []byte(source)), append(n, count)
 	}
 	if len(sources) > 0 {
-		if _, err := s.pool.Exec(ctx, `INSERT INTO failures (replica, source, n, changed) SELECT $1, source, n, clock_timestamp() FROM unnest($2::text[], $3::bigint[]) AS f (source, n)
+		if _, err := s.pool.Exec(ctx, `INSERT INTO failures (replica, source, n, changed) SELECT $1, source, n, clock_timestamp() FROM unnest($2::bytea[], $3::bigint[]) AS f (source, n)
 			ON CONFLICT (replica, source) DO UPDATE SET n = excluded.n, changed = excluded.changed`, replica, sources, n); err != nil {
 			return nil, explain(err)
 		}
 	}
 	grown = make(map[string]int64)
 	err = forEach(ctx, s.pool, func(rows pgx.Rows) error {
-		var other []byte
-		var source string
+		var other, source []byte
 		var n int64
 		if err := rows.Scan(&other, &source, &n); err != nil {
 			return err
 		}
-		key := string(other) + source
-		grown[source] += n - seen[key]
+		key := string(other) + string(source)
+		grown[string(source)] += n - seen[key]
 		seen[key] = n
 		return nil
 	}, "SELECT replica, source, n FROM failures WHERE changed > clock_timestamp() - interval '10 s' AND replica <> $1 LIMIT 10000", replica)

@@ -128,7 +128,7 @@ CREATE INDEX nonces_until ON nonces (until);
 -- Failed sign-ins that each replica has counted, for the throttles of the others.
 CREATE TABLE failures (
     replica bytea       NOT NULL,
-    source  text        NOT NULL,
+    source  bytea       NOT NULL, -- an address, and the name that was claimed, as it came
     n       bigint      NOT NULL, -- since the start of the replica
     changed timestamptz NOT NULL,
     PRIMARY KEY (replica, source)
