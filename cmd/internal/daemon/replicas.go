@@ -77,20 +77,26 @@ const (
 )
 
 // refresh learns what other replicas did until now, and reports whether there was
-// something new. It is asked before somebody is refused, and so by whoever likes
+// something new a moment ago. It is asked before somebody is refused, and so by whoever likes
 // to: the database is not asked more often for it than it bears.
 func (h *House) refresh(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, silence)
 	defer cancel()
-	return h.learn(ctx, time.Now())
+	h.learn(ctx, time.Now())
+	h.shared.learning.Lock()
+	defer h.shared.learning.Unlock()
+	return time.Since(h.shared.renewed) < attempt
 }
+
+// attempt is how long ago somebody who is about to be refused may have been looked
+// up: what was learned since then they have not had the benefit of.
+const attempt = time.Second
 
 // refreshRest is how long the database is left alone after it was asked.
 const refreshRest = 20 * time.Millisecond
 
-// learn asks the database for news, unless it was asked since. It reports whether
-// there are any that are newer than since.
-func (h *House) learn(ctx context.Context, since time.Time) bool {
+// learn asks the database for news, unless it was asked since.
+func (h *House) learn(ctx context.Context, since time.Time) {
 	s := h.shared
 	s.learning.Lock()
 	defer s.learning.Unlock()
@@ -98,11 +104,10 @@ func (h *House) learn(ctx context.Context, since time.Time) bool {
 		select {
 		case <-time.After(refreshRest - time.Since(s.learned)):
 		case <-ctx.Done():
-			return false
+			return
 		}
 		h.ask(ctx)
 	}
-	return s.renewed.After(since)
 }
 
 // ask asks the database for news. The caller holds learning.
