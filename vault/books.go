@@ -67,6 +67,7 @@ type History func(account Name, from uint64, yield func(version uint64, index in
 // An Entry is a new journal entry and the accounts whose records it changes.
 type Entry struct {
 	Leaf    []byte
+	Hash    audit.Hash // of the leaf
 	Touched []audit.Change
 }
 
@@ -251,11 +252,11 @@ func InLog(logs []int64, index int64) int64 {
 	return index
 }
 
-// append adds a leaf to the journal and returns its index there.
-func (b *Books) append(leaf []byte) int64 {
-	index := b.next()
-	b.entries = append(b.entries, Entry{leaf, b.touched})
-	return index
+// append adds a leaf to the journal and returns its index there and its hash.
+func (b *Books) append(leaf []byte) (int64, audit.Hash) {
+	index, hash := b.next(), audit.LeafHash(leaf)
+	b.entries = append(b.entries, Entry{leaf, hash, b.touched})
+	return index, hash
 }
 
 // change returns the entry that made a version of an account, of this
@@ -303,7 +304,7 @@ func (b *Books) seal(signer *audit.Signer) error {
 	}
 	hashes := make([]audit.Hash, len(b.entries))
 	for i := range b.entries {
-		hashes[i] = audit.LeafHash(b.entries[i].Leaf)
+		hashes[i] = b.entries[i].Hash
 	}
 	c := &Changes{First: b.first(), Entries: b.entries, Head: b.Head.Append(hashes...)}
 	var err error

@@ -7,7 +7,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
+	"io"
 	"slices"
+	"sync"
 	"time"
 
 	"example.com/atm"
@@ -36,14 +39,16 @@ type Request struct {
 }
 
 // A RequestKey finds what a subject's request id was answered with. It is a
-// keyed hash, so the store does not hold what clients chose.
+// keyed hash, so the store does not hold what clients chose. That of a UUIDv7
+// begins with the time in it, as the UUID does: ids that come together lie
+// together, and a store need not touch a page for each.
 type RequestKey [16]byte
 
 // RequestLife is how long an answer is kept for its request id.
 const RequestLife = 7 * 24 * time.Hour
 
 // A RequestHasher makes stored forms of request ids.
-type RequestHasher struct{ key []byte }
+type RequestHasher struct{ macs sync.Pool } // of hash.Hash, keyed
 
 // NewRequestHasher derives the key of the hash from the secret of the vault.
 func NewRequestHasher(secret []byte) (*RequestHasher, error) {
@@ -51,20 +56,27 @@ func NewRequestHasher(secret []byte) (*RequestHasher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("request id key: %w", err)
 	}
-	return &RequestHasher{key: key}, nil
+	h := &RequestHasher{}
+	h.macs.New = func() any { return hmac.New(sha256.New, key) }
+	return h, nil
 }
 
 // Request returns the stored forms of the id that subject gave.
 func (h *RequestHasher) Request(subject string, id atm.RequestID) Request {
-	mac := hmac.New(sha256.New, h.key)
-	mac.Write([]byte(id))
-	digest := mac.Sum(nil)
+	mac := h.macs.Get().(hash.Hash)
+	defer h.macs.Put(mac)
+	var sum [sha256.Size]byte
 	mac.Reset()
-	mac.Write([]byte(subject)) // a subject has no NUL, so the parts cannot run together
-	mac.Write([]byte{0})
-	mac.Write([]byte(id))
-	r := Request{Key: RequestKey(mac.Sum(nil)[:16]), Digest: hex.EncodeToString(digest)}
-	r.Minted, _ = id.Time()
+	io.WriteString(mac, string(id))
+	r := Request{Digest: hex.EncodeToString(mac.Sum(sum[:0]))}
+	mac.Reset()
+	io.WriteString(mac, subject+"\x00"+string(id)) // a subject has no NUL, so the parts cannot run together
+	copy(r.Key[:], mac.Sum(sum[:0]))
+	var dated bool
+	if r.Minted, dated = id.Time(); dated {
+		ms := r.Minted.UnixMilli() // of 48 bits
+		copy(r.Key[:], []byte{byte(ms >> 40), byte(ms >> 32), byte(ms >> 24), byte(ms >> 16), byte(ms >> 8), byte(ms)})
+	}
 	return r
 }
 
@@ -99,6 +111,9 @@ func (c *Command) keys(k *Keys) {
 	}
 }
 
+// usualEntry is what most entries fit into, in bytes.
+const usualEntry = 1 << 10
+
 // decide answers c, and leaves the changes and the entry in the books.
 func (c *Command) decide(b *Books) (atm.Status, error) {
 	b.touched = nil
@@ -127,15 +142,15 @@ func (c *Command) decide(b *Books) (atm.Status, error) {
 	if c.Note != nil {
 		c.Note(&entry)
 	}
-	leaf, err := entry.Append(nil)
+	leaf, err := entry.Append(make([]byte, 0, usualEntry))
 	if err != nil {
 		return atm.Status{}, fmt.Errorf("entry of %s: %w", c.Event, err)
 	}
-	index := b.append(leaf)
+	index, sum := b.append(leaf)
 	if first != nil {
 		return answer, nil // with the receipt of the first time
 	}
-	answer.Receipt = audit.Receipt(b.inLog(index), audit.LeafHash(leaf))
+	answer.Receipt = audit.Receipt(b.inLog(index), sum)
 	if c.idempotent() && answer.Code.Remembered() {
 		b.remember(c.Request.Key, index, leaf)
 	}
