@@ -108,9 +108,11 @@ func Written(args []Arg) []Arg {
 	for i, arg := range args {
 		kept[i] = Arg{arg.Name, abbreviate(arg.Value)}
 	}
-	slices.SortFunc(kept, func(a, b Arg) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(kept, byName)
 	return kept
 }
+
+func byName(a, b Arg) int { return strings.Compare(a.Name, b.Name) }
 
 // Append appends the entry in canonical JSON (RFC 8785): no white space, keys
 // in order, one way to write each value.
@@ -121,9 +123,13 @@ func (e *Entry) Append(b []byte) ([]byte, error) {
 	if e.Operation != "" && e.Event != EventAuditRead || len(e.Args) > 0 {
 		w.key("args")
 		w.open('{')
-		for _, arg := range Written(e.Args) {
+		args := e.Args
+		if !slices.IsSortedFunc(args, byName) {
+			args = slices.SortedFunc(slices.Values(args), byName)
+		}
+		for _, arg := range args {
 			w.key(arg.Name)
-			w.text(arg.Value)
+			w.text(abbreviate(arg.Value))
 		}
 		w.close('}')
 	}
@@ -133,11 +139,11 @@ func (e *Entry) Append(b []byte) ([]byte, error) {
 	e.appendCredential(&w)
 	w.field("ev", string(e.Event))
 	if e.Summary != nil {
-		w.field("first", e.Summary.First.UTC().Format(TimeFormat))
+		w.time("first", e.Summary.First)
 	}
 	w.field("id", e.ID)
 	if e.Summary != nil {
-		w.field("last", e.Summary.Last.UTC().Format(TimeFormat))
+		w.time("last", e.Summary.Last)
 		w.key("n")
 		w.int(e.Summary.N)
 	}
@@ -163,8 +169,8 @@ func (e *Entry) Append(b []byte) ([]byte, error) {
 			w.item()
 			w.open('{')
 			w.field("account", c.Account)
-			w.field("after", c.After.String())
-			w.field("before", c.Before.String())
+			w.money("after", c.After)
+			w.money("before", c.Before)
 			w.key("version")
 			w.int(int64(c.Version))
 			w.close('}')
@@ -174,7 +180,7 @@ func (e *Entry) Append(b []byte) ([]byte, error) {
 	if e.Status != nil {
 		w.field("status", e.Status.Word())
 	}
-	w.field("t", e.Time.UTC().Format(TimeFormat))
+	w.time("t", e.Time)
 	w.key("v")
 	w.int(1)
 	e.appendWho(&w)
@@ -319,7 +325,7 @@ func ParseEntry(leaf []byte) (*Entry, error) {
 	for name, value := range in.Args {
 		e.Args = append(e.Args, Arg{name, value})
 	}
-	slices.SortFunc(e.Args, func(a, b Arg) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(e.Args, byName)
 	if in.Code != nil {
 		e.Status = &atm.Status{Code: *in.Code, Reason: in.Reason, Result: in.Result}
 	} else {

@@ -174,35 +174,43 @@ var terms = []struct {
 	kind byte
 	key  []byte
 }{
-	{termAccount, []byte(`"account":"`)},
-	{termAccount, []byte(`"from":"`)},
-	{termAccount, []byte(`"to":"`)},
-	{termWho, []byte(`"subject":"`)},
-	{termOperation, []byte(`"op":"`)},
-	{termEvent, []byte(`"ev":"`)},
-	{termStatus, []byte(`"status":"`)},
-	{termCode, []byte(`"code":"`)},
+	{termAccount, []byte(`"account`)},
+	{termAccount, []byte(`"from`)},
+	{termAccount, []byte(`"to`)},
+	{termWho, []byte(`"subject`)},
+	{termOperation, []byte(`"op`)},
+	{termEvent, []byte(`"ev`)},
+	{termStatus, []byte(`"status`)},
+	{termCode, []byte(`"code`)},
 }
+
+// colon stands between the name of a member and a string.
+var colon = []byte(`":"`)
 
 // eachTerm calls yield with each term of an entry. Values with characters that
 // are escaped are passed on as they are decoded.
 func eachTerm(leaf []byte, yield func(kind byte, value []byte)) {
-	for _, term := range terms {
-		for rest := leaf; ; {
-			_, after, found := bytes.Cut(rest, term.key)
-			if !found {
-				break
+	for rest := leaf; ; {
+		i := bytes.Index(rest, colon)
+		if i < 0 {
+			return
+		}
+		name, after := rest[:i], rest[i+len(colon):]
+		rest = rest[i+1:] // the quotation mark may end an empty string
+		for _, term := range terms {
+			if !bytes.HasSuffix(name, term.key) {
+				continue
 			}
 			end := bytes.IndexByte(after, '"')
 			if end < 0 {
-				break
+				return
 			}
 			value := after[:end]
 			if bytes.IndexByte(value, '\\') >= 0 {
 				value = unescaped(after)
 			}
 			yield(term.kind, value)
-			rest = after
+			break
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"example.com/atm"
@@ -31,10 +32,11 @@ func (w *writer) item() {
 	w.comma = true
 }
 
+// key begins a member. Its name is one of the program's own, which need no
+// escapes.
 func (w *writer) key(name string) {
 	w.item()
-	w.text(name)
-	w.b = append(w.b, ':')
+	w.b = append(append(append(w.b, '"'), name...), '"', ':')
 }
 
 func (w *writer) field(name, value string) {
@@ -44,13 +46,25 @@ func (w *writer) field(name, value string) {
 
 func (w *writer) int(n int64) { w.b = strconv.AppendInt(w.b, n, 10) }
 
+func (w *writer) money(name string, a atm.Amount) {
+	w.key(name)
+	w.b = append(a.AppendText(append(w.b, '"')), '"')
+}
+
+func (w *writer) time(name string, t time.Time) {
+	w.key(name)
+	w.b = append(t.UTC().AppendFormat(append(w.b, '"'), TimeFormat), '"')
+}
+
 const lowerHex = "0123456789abcdef"
 
 // text appends a string: only quotes, backslashes and control characters are
 // escaped, and what is no UTF-8 becomes U+FFFD.
 func (w *writer) text(s string) {
 	b := append(w.b, '"')
-	for i := 0; i < len(s); {
+	i := plainBytes(s)
+	b = append(b, s[:i]...)
+	for i < len(s) {
 		c := s[i]
 		if c >= utf8.RuneSelf {
 			r, size := utf8.DecodeRuneInString(s[i:])
@@ -79,6 +93,16 @@ func (w *writer) text(s string) {
 		}
 	}
 	w.b = append(b, '"')
+}
+
+// plainBytes is how many bytes at the beginning of s are written as they are.
+func plainBytes(s string) int {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			return i
+		}
+	}
+	return len(s)
 }
 
 // value appends a structured result. Fields of a record are put in the order

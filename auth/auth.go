@@ -91,7 +91,7 @@ type Authenticator struct {
 	secrets *secrets
 
 	mu       sync.RWMutex
-	verified map[[sha256.Size]byte]time.Time // guarded by mu: chains that were good, and when they were checked
+	verified map[[sha256.Size]byte]*verified // guarded by mu: certificates whose chains were good, by their hash
 	forgot   int                             // guarded by mu: how often Forget was called
 }
 
@@ -116,7 +116,7 @@ func New(cfg Config) *Authenticator {
 	if cfg.MaxBody == 0 {
 		cfg.MaxBody = 256 << 10
 	}
-	return &Authenticator{cfg: cfg, digest: newDigest(cfg), secrets: newSecrets(), verified: make(map[[sha256.Size]byte]time.Time)}
+	return &Authenticator{cfg: cfg, digest: newDigest(cfg), secrets: newSecrets(), verified: make(map[[sha256.Size]byte]*verified)}
 }
 
 // Challenges are the values of WWW-Authenticate that say how to sign in. stale
@@ -331,8 +331,7 @@ func (a *Authenticator) foreignToken(r *http.Request, issuer *issuerKeys, text s
 func (a *Authenticator) certificate(chain []*x509.Certificate, remote string) (*atm.Caller, error) {
 	leaf := chain[0]
 	now := a.cfg.Now()
-	sum := sha256.Sum256(leaf.Raw)
-	subject, own, err := a.holder(sum, chain, now)
+	subject, own, words, err := a.holder(chain, now)
 	if err != nil {
 		return nil, err
 	}
@@ -346,14 +345,10 @@ func (a *Authenticator) certificate(chain []*x509.Certificate, remote string) (*
 	if own {
 		issued = issued.Add(a.cfg.Backdate)
 	}
-	if a.cfg.Directory.isRevoked("cert:"+leaf.SerialNumber.Text(16), subject, issued) {
+	if a.cfg.Directory.isRevoked(words.revocation, subject, issued) {
 		return nil, &Error{"certificate revoked"}
 	}
-	credential := atm.Credential{
-		Method: "mtls",
-		SHA256: base64.StdEncoding.EncodeToString(sum[:]),
-		Serial: leaf.SerialNumber.Text(16),
-	}
+	credential := atm.Credential{Method: "mtls", SHA256: words.sha256, Serial: words.serial}
 	if own {
 		credential.Issued, credential.Life = issued, leaf.NotAfter.Sub(issued)
 	}
@@ -364,52 +359,74 @@ func (a *Authenticator) certificate(chain []*x509.Certificate, remote string) (*
 	}, nil
 }
 
+// A verified certificate is one of this server's authority, and what every
+// request that comes with it needs of it.
+type verified struct {
+	at      time.Time // when its chain was good
+	subject string    // whom it names
+	unnamed error     // why it names nobody
+	words   words
+}
+
+// words are a certificate in words.
+type words struct {
+	serial, sha256 string // as in the audit log
+	revocation     string // the name of its revocation
+}
+
+func describe(leaf *x509.Certificate, sum [sha256.Size]byte) words {
+	serial := leaf.SerialNumber.Text(16)
+	return words{serial: serial, sha256: base64.StdEncoding.EncodeToString(sum[:]), revocation: "cert:" + serial}
+}
+
 // holder verifies a certificate and returns who holds it, and whether this
 // server's own authority says so.
-func (a *Authenticator) holder(sum [sha256.Size]byte, chain []*x509.Certificate, now time.Time) (subject string, own bool, err error) {
-	bad := a.verify(sum, chain, now)
+func (a *Authenticator) holder(chain []*x509.Certificate, now time.Time) (subject string, own bool, w words, err error) {
+	sum := sha256.Sum256(chain[0].Raw)
+	v, bad := a.verify(sum, chain, now)
 	if bad == nil {
-		subject, err := identity(chain[0], a.cfg.TrustDomain)
-		if err == nil || a.cfg.Mappings == nil {
-			return subject, err == nil, err
+		if v.unnamed == nil || a.cfg.Mappings == nil {
+			return v.subject, v.unnamed == nil, v.words, v.unnamed
 		}
 		if mapped, other := a.cfg.Mappings.subject(chain[0]); !errors.Is(other, errNoMapping) {
-			return mapped, false, other
+			return mapped, false, v.words, other
 		}
-		return "", false, err
+		return "", false, v.words, v.unnamed
 	}
 	if a.cfg.VerifyForeign == nil || a.cfg.Mappings == nil || a.cfg.VerifyForeign(chain, now) != nil {
-		return "", false, &Error{bad.Error()}
+		return "", false, w, &Error{bad.Error()}
 	}
 	subject, err = a.cfg.Mappings.subject(chain[0])
 	if errors.Is(err, errNoMapping) {
 		err = &Error{"certificate of another authority without an identity"}
 	}
-	return subject, false, err
+	return subject, false, describe(chain[0], sum), err
 }
 
 // verify checks the chain, or remembers that it was good a moment ago.
-func (a *Authenticator) verify(sum [sha256.Size]byte, chain []*x509.Certificate, now time.Time) error {
+func (a *Authenticator) verify(sum [sha256.Size]byte, chain []*x509.Certificate, now time.Time) (*verified, error) {
 	a.mu.RLock()
-	at, seen := a.verified[sum]
+	v := a.verified[sum]
 	forgot := a.forgot
 	a.mu.RUnlock()
 	leaf := chain[0]
-	if seen && now.Sub(at).Abs() < verifiedFor && !now.Before(leaf.NotBefore) && !now.After(leaf.NotAfter) {
-		return nil
+	if v != nil && now.Sub(v.at).Abs() < verifiedFor && !now.Before(leaf.NotBefore) && !now.After(leaf.NotAfter) {
+		return v, nil
 	}
 	if err := a.cfg.VerifyChain(chain, now); err != nil {
-		return err
+		return nil, err
 	}
+	v = &verified{at: now, words: describe(leaf, sum)}
+	v.subject, v.unnamed = identity(leaf, a.cfg.TrustDomain)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.verified) >= maxVerified {
 		clear(a.verified) // rare, and costs each of them one verification
 	}
 	if forgot == a.forgot { // otherwise it may be good by an authority of before
-		a.verified[sum] = now
+		a.verified[sum] = v
 	}
-	return nil
+	return v, nil
 }
 
 // Forget drops what was remembered of certificates that were good, because other

@@ -80,10 +80,13 @@ func (s *Server) handler(op atm.Operation) func(context.Context, *session, []xml
 		}
 		return func() (xmlrpc.Value, *xmlrpc.Fault) {
 			status := reply()
-			s.cfg.Metrics.operation(op, status.Code, time.Since(begun))
-			s.cfg.Log.DebugContext(ctx, "operation done", slog.String("op", string(op)),
-				slog.String("code", string(status.Code)), slog.String("subject", in.caller.Subject), slog.String("receipt", status.Receipt),
-				slog.String("trace", in.trace), slog.Duration("elapsed", time.Since(begun)))
+			elapsed := time.Since(begun)
+			s.cfg.Metrics.operation(op, status.Code, elapsed)
+			if s.cfg.Log.Enabled(ctx, slog.LevelDebug) {
+				s.cfg.Log.DebugContext(ctx, "operation done", slog.String("op", string(op)),
+					slog.String("code", string(status.Code)), slog.String("subject", in.caller.Subject), slog.String("receipt", status.Receipt),
+					slog.String("trace", in.trace), slog.Duration("elapsed", elapsed))
+			}
 			return dict(status), nil
 		}
 	}
