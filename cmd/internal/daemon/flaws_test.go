@@ -37,7 +37,7 @@ var flaws = []flaw{
 	{"a revoked token works", "auth/auth.go", `if a.cfg.Directory.isRevoked("jti:"+c.id, c.subject, c.issued) {`, `if false {`, "token/revoked,_and_its_twin"},
 	{"the scope is not looked at", "auth/permissions.go", `if p.Scope != nil && `, `if false && `, "token/out_of_scope"},
 	{"a certificate for anything is one for clients", "certs/tls.go", `case err == nil && !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth):`, `case err == nil && len(slices.Clone(leaf.ExtKeyUsage)) > 99:`, "certificate/for_anything"},
-	{"a revoked certificate works", "auth/auth.go", `if a.cfg.Directory.isRevoked("cert:"+leaf.SerialNumber.Text(16), subject, issued) {`, `if false {`, "certificate/revoked_on_an_open_connection"},
+	{"a revoked certificate works", "auth/auth.go", `if a.cfg.Directory.isRevoked(words.revocation, subject, issued) {`, `if false {`, "certificate/revoked_on_an_open_connection"},
 	{"the common name counts", "auth/identity.go", `return "", &Error{"certificate without an identity"}`, `return strings.Replace(leaf.Subject.CommonName, "/", ":", 1), nil`, "certificate/a_common_name_alone"},
 	{"the first of two identities counts", "auth/identity.go", `return "", &Error{"certificate with two identities"}`, ``, "certificate/two_identities"},
 	{"who is disabled may sign in", "cmd/internal/daemon/daemon.go", `if u.Disabled {`, `if false {`, "certificate/somebody_disabled"},
