@@ -12,6 +12,8 @@ type builder struct {
 	// write receives each file that is complete. Nil means that only the
 	// hashes are wanted.
 	write func(name string, data []byte) error
+
+	index *Index // gets each complete bundle; nil for none
 }
 
 // add adds an entry.
@@ -37,6 +39,11 @@ func (b *builder) addHash(h Hash) error {
 		if level == 0 {
 			if err := b.put(tile{entriesLevel, n, tileWidth}, b.bundle); err != nil {
 				return err
+			}
+			if b.index != nil {
+				b.index.Add(n, func(yield func([]byte)) {
+					readBundle(b.bundle, tileWidth, func(_ int, leaf []byte) error { yield(leaf); return nil }) // which is whole
+				})
 			}
 			b.bundle = b.bundle[:0]
 		}

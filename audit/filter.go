@@ -342,6 +342,10 @@ func timeOf(ctx context.Context, read EntryReader, index int64) (at time.Time, e
 	return at, err
 }
 
+// fillShare is how many times as long as reading a bundle took Fill rests after
+// it: those who are served meanwhile come first.
+const fillShare = 3
+
 // Fill puts the complete bundles of a log that are not there into the index.
 func (x *Index) Fill(ctx context.Context, src Source) error {
 	_, head, err := src.Signed(ctx)
@@ -352,6 +356,7 @@ func (x *Index) Fill(ctx context.Context, src Source) error {
 		if x.Has(n) {
 			continue
 		}
+		begun := time.Now()
 		x.Add(n, func(yield func([]byte)) {
 			err = src.Entries(ctx, n<<tileHeight, (n+1)<<tileHeight, func(_ int64, leaf []byte) error {
 				yield(leaf)
@@ -364,6 +369,7 @@ func (x *Index) Fill(ctx context.Context, src Source) error {
 			x.mu.Unlock()
 			return err
 		}
+		time.Sleep(fillShare * time.Since(begun))
 	}
 	return nil
 }

@@ -69,6 +69,8 @@ type Publisher struct {
 	src  Source
 	log  *slog.Logger
 
+	index *Index // gets every bundle that is completed; nil for none
+
 	mu        sync.Mutex // held for a round
 	size      int64      // guarded by mu; entries published
 	edge      [][]Hash   // guarded by mu; the hashes of the last, partial tile of each level
@@ -95,6 +97,10 @@ func NewPublisher(dir string, keys func() []string, src Source, log *slog.Logger
 	}
 	return &Publisher{dir: dir, keys: keys, src: src, log: log}, nil
 }
+
+// Feed makes the publisher put what it completes into an index. Call it before
+// anything is published.
+func (p *Publisher) Feed(x *Index) { p.index = x }
 
 // Begin says that nothing has been published into the folder before, so that
 // nothing is missed there.
@@ -213,7 +219,7 @@ func (p *Publisher) extend(ctx context.Context, checkpoint []byte, head Head) er
 	// A partial bundle is written again as a whole, so it is read again from
 	// its first entry.
 	var batch durable.Batch
-	b := builder{edge: cloneEdge(p.edge), next: p.size &^ (tileWidth - 1), write: func(name string, data []byte) error {
+	b := builder{edge: cloneEdge(p.edge), next: p.size &^ (tileWidth - 1), index: p.index, write: func(name string, data []byte) error {
 		path := filepath.Join(p.dir, filepath.FromSlash(name))
 		if err := durable.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return err

@@ -343,6 +343,7 @@ func (h *House) openTrail(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	h.publisher.Feed(h.index)
 	if h.Joined() {
 		h.publisher.Begin()
 	}

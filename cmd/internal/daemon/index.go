@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// indexEvery is how often new bundles of entries are put into the index. What
-// is not there yet is read.
-const indexEvery = time.Second
+// indexAgain is how long filling the index rests after an error.
+const indexAgain = time.Second
 
-// fillIndex keeps the index of the audit log up to date.
+// fillIndex puts what was in the audit log before this start into its index; what
+// comes later the publisher puts there. What is not there yet is read.
 func (h *House) fillIndex(ctx context.Context) {
-	tick := time.NewTicker(indexEvery)
-	defer tick.Stop()
 	for {
-		if err := h.index.Fill(ctx, h.log); err != nil && ctx.Err() == nil {
-			h.opts.Log.Error("indexing the audit log", slog.Any("error", err))
+		err := h.index.Fill(ctx, h.log)
+		if err == nil || ctx.Err() != nil {
+			return
 		}
+		h.opts.Log.Error("indexing the audit log", slog.Any("error", err))
 		select {
-		case <-tick.C:
+		case <-time.After(indexAgain):
 		case <-ctx.Done():
 			return
 		}
