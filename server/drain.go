@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -71,26 +72,35 @@ func (l *tailListener) Accept() (net.Conn, error) {
 // connStates knows the open connections, and what each is doing since when.
 type connStates struct {
 	mu    sync.Mutex
-	conns map[net.Conn]connState // guarded by mu
+	conns map[*wire]struct{} // guarded by mu
 }
 
+// connState is what a connection is doing. It is written by the connection alone,
+// twice for each request, and so without a lock.
 type connState struct {
-	state http.ConnState
-	since time.Time
+	state atomic.Int32 // an http.ConnState
+	since atomic.Int64 // Unix time in nanoseconds
 }
 
 // note is an http.Server's ConnState hook.
 func (c *connStates) note(conn net.Conn, state http.ConnState) {
+	w := conn.(*wire) // Serve accepts nothing else
+	w.doing.since.Store(time.Now().UnixNano())
+	w.doing.state.Store(int32(state))
+	switch state {
+	case http.StateActive, http.StateIdle:
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.conns == nil {
-		c.conns = make(map[net.Conn]connState)
+		c.conns = make(map[*wire]struct{})
 	}
-	if state == http.StateClosed || state == http.StateHijacked {
-		delete(c.conns, conn)
-		return
+	if state == http.StateNew {
+		c.conns[w] = struct{}{}
+	} else {
+		delete(c.conns, w)
 	}
-	c.conns[conn] = connState{state, time.Now()}
 }
 
 func (c *connStates) count() int {
@@ -104,8 +114,8 @@ func (c *connStates) count() int {
 func (c *connStates) quiet(before time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, conn := range c.conns {
-		if conn.state == http.StateActive || conn.since.After(before) {
+	for conn := range c.conns {
+		if http.ConnState(conn.doing.state.Load()) == http.StateActive || conn.doing.since.Load() > before.UnixNano() {
 			return false
 		}
 	}
@@ -117,8 +127,8 @@ func (c *connStates) quiet(before time.Time) bool {
 func (c *connStates) closeNew() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for conn, s := range c.conns {
-		if s.state == http.StateNew {
+	for conn := range c.conns {
+		if http.ConnState(conn.doing.state.Load()) == http.StateNew {
 			// Not conn.Close: that of a TLS connection waits for its handshake.
 			conn.SetDeadline(time.Now())
 		}

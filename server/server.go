@@ -225,8 +225,7 @@ func (s *Server) proxied(l net.Listener) net.Listener {
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
+	xmlrpc.Protect(h)
 	if s.draining.Load() {
 		h.Set("Connection", "close")
 	}

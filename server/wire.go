@@ -20,6 +20,7 @@ type wire struct {
 	handshakeTimeout time.Duration
 	state            *tls.ConnectionState // set by the first Read, and so before any request
 	heads            headFilter
+	doing            connState
 }
 
 // Read implements net.Conn. The first Read shakes hands.

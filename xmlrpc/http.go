@@ -82,9 +82,9 @@ func (s *Server[C]) ServeCall(w http.ResponseWriter, r *http.Request, caller C) 
 	defer releaseBuffer(out)
 	*out = s.serve(r.Context(), (*out)[:0], *body, charset, caller)
 	h := w.Header()
-	protect(h)
-	h.Set("Content-Type", "text/xml; charset=utf-8")
-	h.Set("Content-Length", strconv.Itoa(len(*out)))
+	Protect(h)
+	h["Content-Type"] = answerType
+	h["Content-Length"] = []string{strconv.Itoa(len(*out))}
 	w.Write(*out) // a client that is gone may ask again
 }
 
@@ -132,7 +132,7 @@ const lingerTime = 500 * time.Millisecond
 func Decline(w http.ResponseWriter, status int, sentence string) {
 	http.NewResponseController(w).SetReadDeadline(time.Now().Add(lingerTime)) // tests answer into a buffer, which has none
 	h := w.Header()
-	protect(h)
+	Protect(h)
 	h.Set("Connection", "close")
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("Content-Length", strconv.Itoa(len(sentence)+1))
@@ -140,8 +140,15 @@ func Decline(w http.ResponseWriter, status int, sentence string) {
 	io.WriteString(w, sentence+"\n")
 }
 
-// protect sets the headers that every answer has.
-func protect(h http.Header) {
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
+// Values of headers that all answers share. Nobody changes them.
+var (
+	noStore    = []string{"no-store"}
+	noSniff    = []string{"nosniff"}
+	answerType = []string{"text/xml; charset=utf-8"}
+)
+
+// Protect sets the headers that every answer has.
+func Protect(h http.Header) {
+	h["Cache-Control"] = noStore
+	h["X-Content-Type-Options"] = noSniff
 }

@@ -106,7 +106,7 @@ func (s *Server[C]) ServePage(w http.ResponseWriter, r *http.Request) {
 	}
 	content := bytes.Join(s.page.parts, []byte(html.EscapeString(r.Host)))
 	h := w.Header()
-	protect(h)
+	Protect(h)
 	h.Set("Content-Security-Policy", s.page.policy)
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Content-Type", "text/html; charset=utf-8")
