@@ -294,12 +294,8 @@ func statement(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 
 // owns reports whether an account with a number is subject's at the moment.
 func (t *Teller) owns(ctx context.Context, subject string, account vault.Name) (bool, error) {
-	id, customers := atm.ParseAccountID(string(account))
-	if !customers {
-		return false, nil
-	}
-	found, err := t.cfg.Store.Accounts(ctx, uint64(id)-1, 1)
-	return err == nil && len(found) == 1 && found[0].Name == account && found[0].Owner == subject, err
+	found, err := t.cfg.Store.Account(ctx, account)
+	return err == nil && found.Version > 0 && found.Owner == subject, err
 }
 
 const statementDefault = 50

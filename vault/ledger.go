@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -186,8 +187,20 @@ func (l *Ledger) commitLoop() {
 	}
 }
 
-// gather adds what has arrived already, up to a full batch.
+// gather adds what has arrived, and what arrives while others who are ready to run
+// have their turn, up to a full batch. It does not wait: where nobody else runs,
+// it goes on at once.
 func (l *Ledger) gather(batch []*pending) []*pending {
+	for before := 0; before < len(batch) && len(batch) < maxBatch; {
+		before = len(batch)
+		runtime.Gosched()
+		batch = l.drain(batch)
+	}
+	return batch
+}
+
+// drain adds what is on the queue, up to a full batch.
+func (l *Ledger) drain(batch []*pending) []*pending {
 	for len(batch) < maxBatch {
 		select {
 		case p, open := <-l.queue:

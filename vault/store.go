@@ -29,7 +29,7 @@ var ErrNotEmpty = errors.New("the store is not empty")
 // After ErrUnavailable nothing was changed, either. After any other error nobody
 // knows whether the changes are durable.
 //
-// Signed, Logs, Entries and History see only what has been committed. Indexes
+// Signed, Logs, Entries, History and Account see only what has been committed. Indexes
 // are those of the journal. The current audit log begins in it where Logs says
 // last; Signed returns its checkpoint and its head, and CurrentLog is it as an
 // audit.Source.
@@ -52,6 +52,9 @@ type Store interface {
 	// Balances calls yield for every account, those of the house too, in one
 	// snapshot, and returns how many entries the journal had in it.
 	Balances(ctx context.Context, yield func(Account)) (journal int64, err error)
+
+	// Account returns an account; one that does not exist has version 0.
+	Account(ctx context.Context, name Name) (Account, error)
 
 	// Accounts returns up to limit customers' accounts with numbers above
 	// after, in order of number.

@@ -1,9 +1,12 @@
 // Package boltstore keeps the books of one machine in a bbolt file.
 //
-// A commit is one bbolt transaction: when Commit returns nil, the file and
-// everything in it are on stable storage. One process has the file open at a
-// time. The file is never created in place of one that should exist: Create
-// makes it, Open only opens it.
+// A commit is one record in a write-ahead log beside the file: when Commit returns
+// nil, that is on stable storage. What it changed is written to the file a little
+// later, together with what others changed; Open does the same with what a crash
+// has left in the log. After Close there is no log, and the file has everything.
+//
+// One process has the file open at a time. The file is never created in place of
+// one that should exist: Create makes it, Open only opens it.
 package boltstore
 
 import (
@@ -13,6 +16,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,8 +43,11 @@ var (
 	bucketKeys     = []byte("keys")     // number of a data key, mark of a secret → data key
 )
 
-// sealedBuckets are those whose values are sealed; in meta the schema is not.
+// sealedBuckets are those whose values are sealed, but for some in meta. Their
+// places in the list are their numbers in the write-ahead log.
 var sealedBuckets = [][]byte{bucketMeta, bucketAccounts, bucketJournal, bucketRequests, bucketUsers, bucketHolds, bucketRevoked, bucketGrants, bucketIssued}
+
+const numberJournal = 2
 
 var (
 	keySchema     = []byte("schema")
@@ -59,16 +66,34 @@ const (
 	// never has to wait for readers.
 	initialMap = 1 << 30
 
-	// expirePerCommit bounds how many old request ids one commit sweeps away.
-	expirePerCommit = 256
+	// expireAtOnce bounds how many old request ids are swept away whenever a layer
+	// is written.
+	expireAtOnce = 16 << 10
 )
 
 // A Store is a vault.Store in a bbolt file.
 type Store struct {
-	db   *bolt.DB
-	keys atomic.Pointer[keyring]
+	db     *bolt.DB
+	keys   atomic.Pointer[keyring]
+	layers layers
+	signed atomic.Pointer[signed]
 
 	rotating sync.Mutex // held while data keys change
+
+	writing  sync.Mutex // held by a commit, and by who needs that there is none
+	wal      *wal       // guarded by writing; nil while it is not needed
+	broken   error      // guarded by writing; why nothing can be committed any more
+	closed   bool       // guarded by writing
+	ripening bool       // guarded by writing; ripen will be called
+	now      time.Time  // guarded by writing; of the last commit
+	days     []uint32   // guarded by writing; that there are request ids of, the newest first
+}
+
+// signed is what the last commit signed, and where audit logs began.
+type signed struct {
+	checkpoint []byte
+	head       audit.Head
+	logs       []int64
 }
 
 var _ vault.Store = (*Store)(nil)
@@ -139,7 +164,7 @@ func openDB(path string) (*bolt.DB, error) {
 
 // checked refuses a file of another layout, or of another secret.
 func checked(db *bolt.DB, path string, secret []byte) (*Store, error) {
-	s := &Store{db: db}
+	s := &Store{db: db, layers: layers{newer: newLayer()}}
 	err := db.View(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
 		if meta == nil {
@@ -157,77 +182,202 @@ func checked(db *bolt.DB, path string, secret []byte) (*Store, error) {
 		s.keys.Store(keys)
 		return err
 	})
+	if err == nil {
+		err = s.recover()
+	}
+	if err == nil {
+		err = s.refresh()
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
 	}
 	return s, nil
 }
 
-// shelf returns a bucket of sealed values.
-func (s *Store) shelf(tx *bolt.Tx, name []byte) shelf {
-	return shelf{tx.Bucket(name), name, s.keys.Load()}
-}
-
-// Close waits for transactions to end and lets go of the file.
-func (s *Store) Close() error { return s.db.Close() }
-
-// Commit implements vault.Store.
-func (s *Store) Commit(_ context.Context, keys vault.Keys, decide func(*vault.Books) error) error {
-	return s.db.Update(func(tx *bolt.Tx) error {
-		books, spines, err := s.load(tx, keys)
+// refresh reads from the vault what is kept in memory of it.
+func (s *Store) refresh() error {
+	return s.db.View(func(tx *bolt.Tx) error {
+		t := txn{store: s, file: tx}
+		checkpoint, head, err := t.readHead()
 		if err != nil {
 			return err
 		}
-		if err := decide(books); err != nil {
+		logs, err := t.readLogs()
+		if err != nil {
 			return err
 		}
-		if c := books.Changes(); c != nil {
-			return s.write(tx, books.Now, c, spines)
+		s.signed.Store(&signed{checkpoint, head, logs})
+		s.days = keptDays(tx.Bucket(bucketRequests))
+		return nil
+	})
+}
+
+// Close writes what is left to the file, and lets go of it. After a commit that
+// failed it leaves that to the next Open.
+func (s *Store) Close() error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	err := s.quiesce()
+	if s.broken != nil {
+		err = nil // it has been told
+	}
+	if s.wal != nil {
+		err = errors.Join(err, s.wal.f.Close())
+	}
+	return errors.Join(err, s.db.Close())
+}
+
+// quiesce makes the file all there is: it has everything, and needs no write-ahead
+// log until the next commit. The caller holds s.writing.
+func (s *Store) quiesce() error {
+	if err := s.settle(); err != nil || s.wal == nil {
+		return err
+	}
+	err := errors.Join(s.wal.f.Close(), s.endWAL(walPath(s.db.Path())))
+	s.wal = nil
+	return err
+}
+
+var errClosed = errors.New("the store is closed")
+
+// Commit implements vault.Store.
+func (s *Store) Commit(_ context.Context, keys vault.Keys, decide func(*vault.Books) error) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	switch {
+	case s.broken != nil:
+		return s.broken
+	case s.closed:
+		return errClosed
+	}
+	b, books, err := s.prepare(keys, decide)
+	if b == nil || err != nil {
+		return err
+	}
+	if s.broken = s.commit(b); s.broken != nil {
+		return s.broken
+	}
+	c := books.Changes()
+	s.signed.Store(&signed{c.Checkpoint, c.Head, s.signed.Load().logs})
+	s.now = books.Now
+	if day := dayOf(s.now); len(c.Requests) > 0 && !slices.Contains(s.days, day) {
+		s.days = slices.Insert(s.days, 0, day)
+	}
+	return nil
+}
+
+// prepare makes the batch of a commit; nil when decide changed nothing.
+func (s *Store) prepare(keys vault.Keys, decide func(*vault.Books) error) (*batch, *vault.Books, error) {
+	t, end, err := s.begin()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer end() // writing a layer may wait for it
+	books, spines, err := t.load(keys)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := decide(books); err != nil {
+		return nil, nil, err
+	}
+	c := books.Changes()
+	if c == nil {
+		return nil, nil, nil
+	}
+	t.batch = newBatch(len(c.Entries))
+	return t.batch, books, t.write(books.Now, c, spines)
+}
+
+// commit makes a batch durable. After an error nobody knows whether it is.
+func (s *Store) commit(b *batch) error {
+	if s.wal == nil {
+		if err := s.beginWAL(); err != nil {
+			return err
+		}
+	}
+	if !s.wal.fits(b.record) {
+		if err := s.turn(); err != nil {
+			return err
+		}
+	}
+	if !s.wal.fits(b.record) { // such as 256 accounts with thousands of holds each
+		return s.commitWhole(b)
+	}
+	if err := s.wal.append(b.record); err != nil {
+		return fmt.Errorf("write-ahead log: %w", err)
+	}
+	s.layers.add(b, s.wal.last)
+	switch {
+	case s.layers.newer.bytes >= layerBytes:
+		return s.turn()
+	case !s.ripening:
+		s.ripening = true
+		time.AfterFunc(layerAge, s.ripen)
+	}
+	return nil
+}
+
+// commitWhole writes a batch to the vault itself.
+func (s *Store) commitWhole(b *batch) error {
+	if err := s.settle(); err != nil {
+		return err
+	}
+	return s.db.Update(func(tx *bolt.Tx) error {
+		buckets := openBuckets(tx)
+		for _, p := range b.puts {
+			if err := buckets[p.bucket].Put([]byte(p.key), b.sealed(p)); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
 }
 
+// beginWAL begins a write-ahead log.
+func (s *Store) beginWAL() error {
+	w, err := createWAL(walPath(s.db.Path()))
+	if err != nil {
+		return fmt.Errorf("write-ahead log: %w", err)
+	}
+	s.wal = w
+	return s.db.Update(func(tx *bolt.Tx) error { return setMark(tx, w.session, 0) })
+}
+
 // Signed implements audit.Source.
 func (s *Store) Signed(context.Context) (checkpoint []byte, head audit.Head, err error) {
-	err = s.db.View(func(tx *bolt.Tx) error {
-		checkpoint, head, err = s.readHead(tx)
-		return err
-	})
-	return checkpoint, head, err
+	last := s.signed.Load()
+	return last.checkpoint, last.head, nil
 }
 
 // Logs implements vault.Store.
-func (s *Store) Logs(context.Context) (logs []int64, err error) {
-	err = s.db.View(func(tx *bolt.Tx) error {
-		logs, err = s.readLogs(tx)
-		return err
-	})
-	return logs, err
-}
+func (s *Store) Logs(context.Context) ([]int64, error) { return s.signed.Load().logs, nil }
 
 // BeginLog implements vault.Backend.
 func (s *Store) BeginLog(context.Context) error {
-	return s.db.Update(func(tx *bolt.Tx) error {
-		logs, err := s.readLogs(tx)
+	return s.exclusive(func(t txn) error {
+		logs, err := t.readLogs()
 		if err != nil {
 			return err
 		}
-		_, head, err := s.readHead(tx)
+		_, head, err := t.readHead()
 		if err != nil {
 			return err
 		}
-		if err := s.writeLogs(tx, append(logs, logs[len(logs)-1]+head.Size)); err != nil {
+		if err := t.writeLogs(append(logs, logs[len(logs)-1]+head.Size)); err != nil {
 			return err
 		}
-		meta := tx.Bucket(bucketMeta)
+		meta := t.file.Bucket(bucketMeta)
 		return errors.Join(meta.Delete(keyHead), meta.Delete(keyCheckpoint))
 	})
 }
 
 // entriesPerView bounds how long one read transaction lasts, because pages
 // that it can see are not reused meanwhile.
-const entriesPerView = 4096
+const entriesPerView = 1024
 
 // Entries implements audit.Source.
 func (s *Store) Entries(ctx context.Context, from, to int64, yield func(index int64, leaf []byte) error) error {
@@ -236,26 +386,44 @@ func (s *Store) Entries(ctx context.Context, from, to int64, yield func(index in
 			return err
 		}
 		end := min(to, from+entriesPerView)
-		err := s.db.View(func(tx *bolt.Tx) error {
-			journal := s.shelf(tx, bucketJournal)
-			c := journal.bucket.Cursor()
-			k, v := c.Seek(journalKey(from))
-			for ; from < end; k, v = c.Next() {
-				if len(k) != 8 || int64(binary.BigEndian.Uint64(k)) != from {
-					return fmt.Errorf("journal entry %d is missing", from)
-				}
-				_, leaf, err := journal.entry(k, v)
-				if err != nil {
-					return fmt.Errorf("journal entry %d: %w", from, err)
-				}
-				if err := yield(from, leaf); err != nil {
-					return err
-				}
-				from++
-			}
-			return nil
-		})
+		t, done, err := s.begin()
 		if err != nil {
+			return err
+		}
+		err = t.entries(from, end, yield)
+		done()
+		if err != nil {
+			return err
+		}
+		from = end
+	}
+	return nil
+}
+
+// entries yields the leaves of the journal from, … to-1. The vault has those up
+// to some place, and the layers those from there on.
+func (t txn) entries(from, to int64, yield func(index int64, leaf []byte) error) error {
+	journal := t.shelf(bucketJournal)
+	var c *bolt.Cursor
+	for index := from; index < to; index++ {
+		leaf := t.leaf(index)
+		if leaf == nil {
+			var k, v []byte
+			if c == nil {
+				c = journal.bucket.Cursor()
+				k, v = c.Seek(journalKey(index))
+			} else {
+				k, v = c.Next()
+			}
+			if len(k) != 8 || int64(binary.BigEndian.Uint64(k)) != index {
+				return fmt.Errorf("journal entry %d is missing", index)
+			}
+			var err error
+			if _, leaf, err = journal.entry(k, v); err != nil {
+				return fmt.Errorf("journal entry %d: %w", index, err)
+			}
+		}
+		if err := yield(index, leaf); err != nil {
 			return err
 		}
 	}
@@ -264,22 +432,38 @@ func (s *Store) Entries(ctx context.Context, from, to int64, yield func(index in
 
 // History implements vault.Store.
 func (s *Store) History(_ context.Context, account vault.Name, from uint64, yield func(uint64, int64, []byte) bool) error {
-	return s.db.View(func(tx *bolt.Tx) error { return s.history(tx, account, from, yield) })
+	t, end, err := s.begin()
+	if err != nil {
+		return err
+	}
+	defer end()
+	return t.history(account, from, yield)
+}
+
+// Account implements vault.Store.
+func (s *Store) Account(_ context.Context, name vault.Name) (vault.Account, error) {
+	t, end, err := s.begin()
+	if err != nil {
+		return vault.Account{}, err
+	}
+	defer end()
+	a, _, err := t.account(name)
+	return a, err
 }
 
 // Balances implements vault.Store.
 func (s *Store) Balances(ctx context.Context, yield func(vault.Account)) (journal int64, err error) {
-	err = s.db.View(func(tx *bolt.Tx) error {
-		_, head, err := s.readHead(tx)
+	err = s.settled(func(t txn) error {
+		_, head, err := t.readHead()
 		if err != nil {
 			return err
 		}
-		logs, err := s.readLogs(tx)
+		logs, err := t.readLogs()
 		if err != nil {
 			return err
 		}
 		journal = logs[len(logs)-1] + head.Size
-		shelf := s.shelf(tx, bucketAccounts)
+		shelf := t.shelf(bucketAccounts)
 		return shelf.bucket.ForEach(func(k, v []byte) error {
 			a, _, err := shelf.account(k, v)
 			if err == nil {
@@ -295,8 +479,8 @@ func (s *Store) Balances(ctx context.Context, yield func(vault.Account)) (journa
 // Accounts implements vault.Store.
 func (s *Store) Accounts(_ context.Context, after uint64, limit int) ([]vault.Account, error) {
 	var found []vault.Account
-	err := s.db.View(func(tx *bolt.Tx) error {
-		shelf := s.shelf(tx, bucketAccounts)
+	err := s.settled(func(t txn) error {
+		shelf := t.shelf(bucketAccounts)
 		c := shelf.bucket.Cursor()
 		for k, v := c.Seek(numberKey(after + 1)); k != nil && k[0] == prefixNumber && len(found) < limit; k, v = c.Next() {
 			a, _, err := shelf.account(k, v)
@@ -313,8 +497,8 @@ func (s *Store) Accounts(_ context.Context, after uint64, limit int) ([]vault.Ac
 // Users implements vault.Store.
 func (s *Store) Users(context.Context) ([]vault.User, error) {
 	var found []vault.User
-	err := s.db.View(func(tx *bolt.Tx) error {
-		shelf := s.shelf(tx, bucketUsers)
+	err := s.settled(func(t txn) error {
+		shelf := t.shelf(bucketUsers)
 		return shelf.bucket.ForEach(func(k, v []byte) error {
 			u, err := shelf.user(k, v)
 			if err == nil {
@@ -328,8 +512,8 @@ func (s *Store) Users(context.Context) ([]vault.User, error) {
 
 // Revocations implements vault.Store.
 func (s *Store) Revocations(context.Context) (found []vault.Revocation, err error) {
-	err = s.db.View(func(tx *bolt.Tx) error {
-		shelf := s.shelf(tx, bucketRevoked)
+	err = s.settled(func(t txn) error {
+		shelf := t.shelf(bucketRevoked)
 		return shelf.bucket.ForEach(func(k, v []byte) error {
 			plain, err := shelf.open(k, v)
 			if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"example.com/atm/audit"
@@ -14,19 +15,12 @@ import (
 // load reads the records that keys name. What it returns does not point into
 // the file, because decide changes it.
 // The spines belong to the accounts that were loaded.
-func (s *Store) load(tx *bolt.Tx, keys vault.Keys) (*vault.Books, map[vault.Name]spine, error) {
-	checkpoint, head, err := s.readHead(tx)
-	if err != nil {
-		return nil, nil, err
-	}
-	logs, err := s.readLogs(tx)
-	if err != nil {
-		return nil, nil, err
-	}
+func (t txn) load(keys vault.Keys) (*vault.Books, map[vault.Name]spine, error) {
+	last := t.store.signed.Load()
 	holds := make(map[vault.HoldID]*vault.Hold, len(keys.Holds))
 	names := keys.Accounts
 	for _, id := range keys.Holds {
-		v, err := s.shelf(tx, bucketHolds).get(holdKey(id))
+		v, err := t.shelf(bucketHolds).get(holdKey(id))
 		if err != nil {
 			return nil, nil, err
 		}
@@ -42,24 +36,22 @@ func (s *Store) load(tx *bolt.Tx, keys vault.Keys) (*vault.Books, map[vault.Name
 	}
 	accounts := make(map[vault.Name]*vault.Account, len(names))
 	spines := make(map[vault.Name]spine, len(names))
-	shelf := s.shelf(tx, bucketAccounts)
 	for _, name := range names {
 		if accounts[name] != nil {
 			continue
 		}
-		k := accountKey(name)
-		if v := shelf.bucket.Get(k); v != nil {
-			a, spine, err := shelf.account(k, v)
-			if err != nil {
-				return nil, nil, err
-			}
+		a, spine, err := t.account(name)
+		if err != nil {
+			return nil, nil, err
+		}
+		if a.Version > 0 {
 			accounts[name], spines[name] = &a, spine
 		}
 	}
 	users := make(map[string]*vault.User, len(keys.Users))
 	for _, subject := range keys.Users {
-		shelf := s.shelf(tx, bucketUsers)
-		if v := shelf.bucket.Get([]byte(subject)); v != nil {
+		shelf := t.shelf(bucketUsers)
+		if v := shelf.sealed([]byte(subject)); v != nil {
 			u, err := shelf.user([]byte(subject), v)
 			if err != nil {
 				return nil, nil, err
@@ -69,7 +61,7 @@ func (s *Store) load(tx *bolt.Tx, keys vault.Keys) (*vault.Books, map[vault.Name
 	}
 	grants := make(map[string]*vault.Grant, len(keys.Grants))
 	for _, id := range keys.Grants {
-		v, err := s.shelf(tx, bucketGrants).get([]byte(id))
+		v, err := t.shelf(bucketGrants).get([]byte(id))
 		if err != nil {
 			return nil, nil, err
 		}
@@ -84,7 +76,7 @@ func (s *Store) load(tx *bolt.Tx, keys vault.Keys) (*vault.Books, map[vault.Name
 	}
 	revoked := make(map[string]vault.Revocation, len(keys.Revocations))
 	for _, name := range keys.Revocations {
-		v, err := s.shelf(tx, bucketRevoked).get([]byte(name))
+		v, err := t.shelf(bucketRevoked).get([]byte(name))
 		if err != nil {
 			return nil, nil, err
 		}
@@ -95,29 +87,40 @@ func (s *Store) load(tx *bolt.Tx, keys vault.Keys) (*vault.Books, map[vault.Name
 			return nil, nil, err
 		}
 	}
-	requests, err := s.loadRequests(tx, keys.Requests)
+	requests, err := t.loadRequests(keys.Requests)
 	if err != nil {
 		return nil, nil, err
 	}
 	return vault.NewBooks(vault.Loaded{
-		Head: head, Checkpoint: checkpoint, Logs: logs,
+		Head: last.head, Checkpoint: last.checkpoint, Logs: last.logs,
 		Accounts: accounts, Users: users, Requests: requests, Holds: holds, Grants: grants, Revoked: revoked,
-		History: func(account vault.Name, from uint64, yield func(uint64, int64, []byte) bool) error {
-			return s.history(tx, account, from, yield)
-		},
+		History: t.history,
 	}), spines, nil
 }
 
+// account returns an account and its spine. One that does not exist has version 0.
+func (t txn) account(name vault.Name) (vault.Account, spine, error) {
+	k, shelf := accountKey(name), t.shelf(bucketAccounts)
+	v := shelf.sealed(k)
+	if v == nil {
+		return vault.Account{Name: name}, nil, nil
+	}
+	return shelf.account(k, v)
+}
+
 // loadRequests looks each key up in every day that is still kept.
-func (s *Store) loadRequests(tx *bolt.Tx, keys []vault.RequestKey) (map[vault.RequestKey]vault.Remembered, error) {
+func (t txn) loadRequests(keys []vault.RequestKey) (map[vault.RequestKey]vault.Remembered, error) {
 	found := make(map[vault.RequestKey]vault.Remembered)
 	if len(keys) == 0 {
 		return found, nil
 	}
-	shelf, journal := s.shelf(tx, bucketRequests), s.shelf(tx, bucketJournal)
-	days := keptDays(shelf.bucket)
+	shelf, journal := t.shelf(bucketRequests), t.shelf(bucketJournal)
+	oldest := oldestDay(t.store.now)
 	for _, key := range keys {
-		for _, day := range days {
+		for _, day := range t.store.days {
+			if day < oldest {
+				break // about to be swept away
+			}
 			v, err := shelf.get(requestKey(day, key))
 			if err != nil {
 				return nil, err
@@ -128,7 +131,7 @@ func (s *Store) loadRequests(tx *bolt.Tx, keys []vault.RequestKey) (map[vault.Re
 			if len(v) != 8 {
 				return nil, fmt.Errorf("request record of day %d has %d bytes", day, len(v))
 			}
-			_, leaf, err := journal.entry(v, journal.bucket.Get(v))
+			_, leaf, err := journal.entry(v, journal.sealed(v))
 			if err != nil {
 				return nil, fmt.Errorf("journal entry %x of a request: %w", v, err)
 			}
@@ -161,56 +164,67 @@ func keptDays(bucket *bolt.Bucket) []uint32 {
 // dayOf numbers the days since 1970, in UTC.
 func dayOf(t time.Time) uint32 { return uint32(t.Unix() / (24 * 60 * 60)) }
 
+// oldestDay is the oldest day whose request ids are kept.
+func oldestDay(now time.Time) uint32 {
+	if now.IsZero() { // nothing was committed yet since the start
+		return 0
+	}
+	return dayOf(now.Add(-vault.RequestLife))
+}
+
 // write puts the changes of one commit where they belong. Nothing is written
 // twice: a request id points to its entry, the tree is its right edge.
-func (s *Store) write(tx *bolt.Tx, now time.Time, c *vault.Changes, spines map[vault.Name]spine) error {
-	if err := s.writeRecords(tx, c, spines); err != nil {
+func (t txn) write(now time.Time, c *vault.Changes, spines map[vault.Name]spine) error {
+	if err := t.writeRecords(c, spines); err != nil {
 		return err
 	}
-	if err := s.writeIssued(tx, now, c.Issued); err != nil {
+	if err := t.writeIssued(c.Issued); err != nil {
 		return err
 	}
-	requests := s.shelf(tx, bucketRequests)
+	requests := t.shelf(bucketRequests)
 	for key, index := range c.Requests {
 		if err := requests.put(requestKey(dayOf(now), key), journalKey(index)); err != nil {
 			return err
 		}
 	}
-	if err := expire(requests.bucket, now); err != nil {
-		return err
-	}
-	return s.writeHead(tx, c.Checkpoint, c.Head)
+	return t.writeHead(c.Checkpoint, c.Head)
 }
 
 // writeRecords is write without what depends on the time, and without the head.
-func (s *Store) writeRecords(tx *bolt.Tx, c *vault.Changes, spines map[vault.Name]spine) error {
-	journal := s.shelf(tx, bucketJournal)
+func (t txn) writeRecords(c *vault.Changes, spines map[vault.Name]spine) error {
+	journal := t.shelf(bucketJournal)
 	journal.bucket.FillPercent = 1 // keys only ever come at the end
+	var links []link
+	var record []byte
 	for i, entry := range c.Entries {
 		index := c.First + int64(i)
-		links := make([]link, len(entry.Touched))
+		links = slices.Grow(links[:0], len(entry.Touched))[:len(entry.Touched)]
 		for slot, change := range entry.Touched {
 			name := vault.Name(change.Account)
 			spines[name], links[slot] = spines[name].grow(change.Version, place{index, slot})
 		}
-		if err := journal.put(journalKey(index), encodeEntry(index, links, entry.Leaf)); err != nil {
+		record = appendEntry(record[:0], index, links, entry.Leaf)
+		if err := journal.put(journalKey(index), record); err != nil {
 			return err
 		}
+		if t.batch != nil {
+			t.batch.leaves = append(t.batch.leaves, leaf{index, entry.Leaf})
+		}
 	}
-	accounts := s.shelf(tx, bucketAccounts)
+	accounts := t.shelf(bucketAccounts)
 	for i := range c.Accounts {
 		a := &c.Accounts[i]
 		if err := accounts.put(accountKey(a.Name), encodeAccount(a, spines[a.Name])); err != nil {
 			return err
 		}
 	}
-	holds := s.shelf(tx, bucketHolds)
+	holds := t.shelf(bucketHolds)
 	for i := range c.Holds {
 		if err := holds.put(holdKey(c.Holds[i].ID), encodeHold(&c.Holds[i])); err != nil {
 			return err
 		}
 	}
-	revoked := s.shelf(tx, bucketRevoked)
+	revoked := t.shelf(bucketRevoked)
 	for _, r := range c.Revocations {
 		var w fields
 		w.int(r.At.UnixMicro())
@@ -218,13 +232,13 @@ func (s *Store) writeRecords(tx *bolt.Tx, c *vault.Changes, spines map[vault.Nam
 			return err
 		}
 	}
-	grants := s.shelf(tx, bucketGrants)
+	grants := t.shelf(bucketGrants)
 	for i := range c.Grants {
 		if err := grants.put([]byte(c.Grants[i].ID), encodeGrant(&c.Grants[i])); err != nil {
 			return err
 		}
 	}
-	users := s.shelf(tx, bucketUsers)
+	users := t.shelf(bucketUsers)
 	for i := range c.Users {
 		if err := users.put([]byte(c.Users[i].Subject), encodeUser(&c.Users[i])); err != nil {
 			return err
@@ -233,13 +247,13 @@ func (s *Store) writeRecords(tx *bolt.Tx, c *vault.Changes, spines map[vault.Nam
 	return nil
 }
 
-// expire sweeps some of the request ids away that are no longer kept. It
-// takes a few in each commit, so that nobody waits for a whole day's.
+// expire sweeps some of the request ids away that are no longer kept: not all at
+// once, so that nobody waits for a whole day's.
 func expire(requests *bolt.Bucket, now time.Time) error {
-	oldest := dayOf(now.Add(-vault.RequestLife))
+	oldest := oldestDay(now)
 	c := requests.Cursor()
 	var old [][]byte
-	for k, _ := c.First(); k != nil && binary.BigEndian.Uint32(k) < oldest && len(old) < expirePerCommit; k, _ = c.Next() {
+	for k, _ := c.First(); k != nil && binary.BigEndian.Uint32(k) < oldest && len(old) < expireAtOnce; k, _ = c.Next() {
 		old = append(old, bytes.Clone(k))
 	}
 	for _, k := range old {
@@ -250,8 +264,8 @@ func expire(requests *bolt.Bucket, now time.Time) error {
 	return nil
 }
 
-func (s *Store) readLogs(tx *bolt.Tx) ([]int64, error) {
-	v, err := s.shelf(tx, bucketMeta).get(keyLogs)
+func (t txn) readLogs() ([]int64, error) {
+	v, err := t.shelf(bucketMeta).get(keyLogs)
 	if err != nil {
 		return nil, err
 	}
@@ -270,16 +284,16 @@ func (s *Store) readLogs(tx *bolt.Tx) ([]int64, error) {
 	return logs, nil
 }
 
-func (s *Store) writeLogs(tx *bolt.Tx, logs []int64) error {
+func (t txn) writeLogs(logs []int64) error {
 	var w fields
 	for _, begin := range logs {
 		w.uint(uint64(begin))
 	}
-	return s.shelf(tx, bucketMeta).put(keyLogs, w.b)
+	return t.shelf(bucketMeta).put(keyLogs, w.b)
 }
 
-func (s *Store) readHead(tx *bolt.Tx) ([]byte, audit.Head, error) {
-	meta := s.shelf(tx, bucketMeta)
+func (t txn) readHead() ([]byte, audit.Head, error) {
+	meta := t.shelf(bucketMeta)
 	v, err := meta.get(keyHead)
 	if v == nil || err != nil {
 		return nil, audit.Head{}, err // without an error nothing has been committed yet
@@ -292,12 +306,12 @@ func (s *Store) readHead(tx *bolt.Tx) ([]byte, audit.Head, error) {
 	return checkpoint, head, err
 }
 
-func (s *Store) writeHead(tx *bolt.Tx, checkpoint []byte, head audit.Head) error {
+func (t txn) writeHead(checkpoint []byte, head audit.Head) error {
 	v, err := head.MarshalBinary()
 	if err != nil {
 		return err
 	}
-	meta := s.shelf(tx, bucketMeta)
+	meta := t.shelf(bucketMeta)
 	if err := meta.put(keyHead, v); err != nil {
 		return err
 	}

@@ -9,7 +9,6 @@ import (
 
 	"example.com/atm/audit"
 	"example.com/atm/vault"
-	bolt "go.etcd.io/bbolt"
 )
 
 // Check looks at everything in the file: its pages, that every value opens and
@@ -19,15 +18,15 @@ import (
 // they should. It implements vault.Backend.
 func (s *Store) Check(ctx context.Context, report func(problem string)) error {
 	problems := vault.NewProblems(report)
-	c := &checker{store: s, problems: problems, chains: vault.NewChains(problems), spines: make(map[vault.Name]spine)}
-	err := s.db.View(func(tx *bolt.Tx) error {
-		for err := range tx.Check() {
+	c := &checker{problems: problems, chains: vault.NewChains(problems), spines: make(map[vault.Name]spine)}
+	err := s.settled(func(t txn) error {
+		for err := range t.file.Check() {
 			c.problems.Add("pages: %v", err)
 		}
 		if problems.Err() != nil {
 			return nil // nothing above the pages means anything then
 		}
-		return errors.Join(c.journal(ctx, tx), c.accounts(tx), c.holds(tx), c.requests(tx), c.users(tx), c.opens(tx, bucketRevoked), c.opens(tx, bucketIssued), c.grants(tx))
+		return errors.Join(c.journal(ctx, t), c.accounts(t), c.holds(t), c.requests(t), c.users(t), c.opens(t, bucketRevoked), c.opens(t, bucketIssued), c.grants(t))
 	})
 	if err == nil {
 		err = problems.Err()
@@ -36,7 +35,6 @@ func (s *Store) Check(ctx context.Context, report func(problem string)) error {
 }
 
 type checker struct {
-	store    *Store
 	problems *vault.Problems
 
 	size   int64 // of the journal
@@ -45,12 +43,12 @@ type checker struct {
 }
 
 // journal reads all entries, and holds the tree that was signed against them.
-func (c *checker) journal(ctx context.Context, tx *bolt.Tx) error {
-	checkpoint, head, err := c.store.readHead(tx)
+func (c *checker) journal(ctx context.Context, t txn) error {
+	checkpoint, head, err := t.readHead()
 	if err != nil {
 		c.problems.Add("head of the audit tree: %v", err)
 	}
-	logs, err := c.store.readLogs(tx)
+	logs, err := t.readLogs()
 	if err != nil {
 		c.problems.Add("beginnings of audit logs: %v", err)
 		logs = []int64{0}
@@ -58,7 +56,7 @@ func (c *checker) journal(ctx context.Context, tx *bolt.Tx) error {
 	begin := logs[len(logs)-1] // of the current log
 	var rebuilt audit.Head
 	var hashes []audit.Hash // of the entries since rebuilt
-	journal := c.store.shelf(tx, bucketJournal)
+	journal := t.shelf(bucketJournal)
 	err = journal.bucket.ForEach(func(k, v []byte) error {
 		if c.size%4096 == 0 && ctx.Err() != nil {
 			return ctx.Err()
@@ -123,8 +121,8 @@ func (c *checker) entry(index int64, entry *audit.Entry, links []relativeLink) {
 	}
 }
 
-func (c *checker) accounts(tx *bolt.Tx) error {
-	shelf := c.store.shelf(tx, bucketAccounts)
+func (c *checker) accounts(t txn) error {
+	shelf := t.shelf(bucketAccounts)
 	err := shelf.bucket.ForEach(func(k, v []byte) error {
 		a, spine, err := shelf.account(k, v)
 		if err != nil {
@@ -138,7 +136,7 @@ func (c *checker) accounts(tx *bolt.Tx) error {
 			c.problems.Add("account %s: its history leads astray", a.Name)
 		}
 		c.chains.Pending(&a, func(id vault.HoldID) (vault.Hold, error) {
-			v, err := c.store.shelf(tx, bucketHolds).get(holdKey(id))
+			v, err := t.shelf(bucketHolds).get(holdKey(id))
 			if err != nil {
 				return vault.Hold{}, err
 			}
@@ -150,8 +148,8 @@ func (c *checker) accounts(tx *bolt.Tx) error {
 	return err
 }
 
-func (c *checker) holds(tx *bolt.Tx) error {
-	shelf := c.store.shelf(tx, bucketHolds)
+func (c *checker) holds(t txn) error {
+	shelf := t.shelf(bucketHolds)
 	return shelf.bucket.ForEach(func(k, v []byte) error {
 		if len(k) != 8 {
 			c.problems.Add("hold: key %x", k)
@@ -171,8 +169,8 @@ func (c *checker) holds(tx *bolt.Tx) error {
 	})
 }
 
-func (c *checker) requests(tx *bolt.Tx) error {
-	shelf, journal := c.store.shelf(tx, bucketRequests), c.store.shelf(tx, bucketJournal)
+func (c *checker) requests(t txn) error {
+	shelf, journal := t.shelf(bucketRequests), t.shelf(bucketJournal)
 	return shelf.bucket.ForEach(func(k, v []byte) error {
 		plain, err := shelf.open(k, v)
 		if err != nil || len(k) != 20 || len(plain) != 8 {
@@ -193,8 +191,8 @@ func (c *checker) requests(tx *bolt.Tx) error {
 	})
 }
 
-func (c *checker) users(tx *bolt.Tx) error {
-	shelf := c.store.shelf(tx, bucketUsers)
+func (c *checker) users(t txn) error {
+	shelf := t.shelf(bucketUsers)
 	return shelf.bucket.ForEach(func(k, v []byte) error {
 		if _, err := shelf.user(k, v); err != nil {
 			c.problems.Add("user %s: %v", k, err)
@@ -204,8 +202,8 @@ func (c *checker) users(tx *bolt.Tx) error {
 }
 
 // opens looks whether every value of a bucket opens.
-func (c *checker) opens(tx *bolt.Tx, name []byte) error {
-	shelf := c.store.shelf(tx, name)
+func (c *checker) opens(t txn, name []byte) error {
+	shelf := t.shelf(name)
 	return shelf.bucket.ForEach(func(k, v []byte) error {
 		if _, err := shelf.open(k, v); err != nil {
 			c.problems.Add("%s %s: %v", name, k, err)
@@ -214,8 +212,8 @@ func (c *checker) opens(tx *bolt.Tx, name []byte) error {
 	})
 }
 
-func (c *checker) grants(tx *bolt.Tx) error {
-	shelf := c.store.shelf(tx, bucketGrants)
+func (c *checker) grants(t txn) error {
+	shelf := t.shelf(bucketGrants)
 	return shelf.bucket.ForEach(func(k, v []byte) error {
 		plain, err := shelf.open(k, v)
 		if err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"example.com/atm/vault"
-	bolt "go.etcd.io/bbolt"
 )
 
 // The history of an account is a list through the journal: the entry that
@@ -80,21 +79,15 @@ func (s spine) grow(v uint64, at place) (spine, link) {
 }
 
 // history is a vault.History.
-func (s *Store) history(tx *bolt.Tx, account vault.Name, from uint64, yield func(uint64, int64, []byte) bool) error {
-	k := accountKey(account)
-	accounts := s.shelf(tx, bucketAccounts)
-	v := accounts.bucket.Get(k)
-	if v == nil || from == 0 {
-		return nil
-	}
-	a, spine, err := accounts.account(k, v)
-	if err != nil {
+func (t txn) history(account vault.Name, from uint64, yield func(uint64, int64, []byte) bool) error {
+	a, spine, err := t.account(account)
+	if err != nil || a.Version == 0 || from == 0 {
 		return err
 	}
 	if len(spine) == 0 {
 		return fmt.Errorf("account %s has no history", account)
 	}
-	journal := s.shelf(tx, bucketJournal)
+	journal := t.shelf(bucketJournal)
 	at, version := spine[0], a.Version
 	for version > 0 {
 		links, leaf, err := journal.entryAt(at.index)

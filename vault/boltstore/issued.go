@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"example.com/atm/vault"
-	bolt "go.etcd.io/bbolt"
 )
 
 const (
@@ -21,8 +20,8 @@ const (
 
 // Certificates implements vault.Store.
 func (s *Store) Certificates(context.Context) (found []vault.Certificate, err error) {
-	err = s.db.View(func(tx *bolt.Tx) error {
-		shelf := s.shelf(tx, bucketIssued)
+	err = s.settled(func(t txn) error {
+		shelf := t.shelf(bucketIssued)
 		return shelf.bucket.ForEach(func(k, v []byte) error {
 			c, err := shelf.certificate(k, v)
 			found = append(found, c)
@@ -32,15 +31,11 @@ func (s *Store) Certificates(context.Context) (found []vault.Certificate, err er
 	return found, err
 }
 
-// writeIssued stores certificates, and sweeps others away.
-func (s *Store) writeIssued(tx *bolt.Tx, now time.Time, list []vault.Certificate) error {
-	shelf := s.shelf(tx, bucketIssued)
+// writeIssued stores certificates.
+func (t txn) writeIssued(list []vault.Certificate) error {
+	shelf := t.shelf(bucketIssued)
 	for i := range list {
-		c := &list[i]
-		if err := shelf.put([]byte(c.Serial), encodeCertificate(c)); err != nil {
-			return err
-		}
-		if err := shelf.sweep([]byte(c.Serial), now.Add(-issuedKept)); err != nil {
+		if err := shelf.put([]byte(list[i].Serial), encodeCertificate(&list[i])); err != nil {
 			return err
 		}
 	}

@@ -21,14 +21,26 @@ func (s *Store) Snapshot(path string) error {
 	if err != nil {
 		return err
 	}
-	err = s.db.View(func(tx *bolt.Tx) error {
-		_, err := tx.WriteTo(f)
-		return err
-	})
+	tx, err := s.whole()
+	if err == nil {
+		_, err = tx.WriteTo(f)
+		err = errors.Join(err, tx.Rollback())
+	}
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return errors.Join(fmt.Errorf("snapshot: %w", err), os.Remove(path))
 	}
 	return nil
+}
+
+// whole returns a snapshot of the file in which it has everything, and needs no
+// write-ahead log.
+func (s *Store) whole() (*bolt.Tx, error) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if err := s.quiesce(); err != nil {
+		return nil, err
+	}
+	return s.db.Begin(false)
 }
 
 // compactAtOnce bounds a transaction of Compact, in bytes.
@@ -39,6 +51,11 @@ const compactAtOnce = 16 << 20
 func (s *Store) Compact(path string) error {
 	if _, err := os.Lstat(path); err == nil {
 		return fmt.Errorf("%s exists", path)
+	}
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if err := s.quiesce(); err != nil {
+		return err
 	}
 	dst, err := bolt.Open(path, 0o600, &bolt.Options{NoSync: true, NoFreelistSync: true, FreelistType: bolt.FreelistMapType})
 	if err != nil {
@@ -52,8 +69,8 @@ func (s *Store) Compact(path string) error {
 
 // All implements vault.Backend.
 func (s *Store) All(context.Context) (accounts []vault.Account, holds []vault.Hold, err error) {
-	err = s.db.View(func(tx *bolt.Tx) error {
-		shelf := s.shelf(tx, bucketAccounts)
+	err = s.settled(func(t txn) error {
+		shelf := t.shelf(bucketAccounts)
 		err := shelf.bucket.ForEach(func(k, v []byte) error {
 			a, _, err := shelf.account(k, v)
 			accounts = append(accounts, a)
@@ -62,7 +79,7 @@ func (s *Store) All(context.Context) (accounts []vault.Account, holds []vault.Ho
 		if err != nil {
 			return err
 		}
-		shelf = s.shelf(tx, bucketHolds)
+		shelf = t.shelf(bucketHolds)
 		return shelf.bucket.ForEach(func(k, v []byte) error {
 			plain, err := shelf.open(k, v)
 			if err != nil || len(k) != 8 {
@@ -78,7 +95,8 @@ func (s *Store) All(context.Context) (accounts []vault.Account, holds []vault.Ho
 
 // Rebuild implements vault.Backend.
 func (s *Store) Rebuild(ctx context.Context, accounts []vault.Account, holds []vault.Hold) error {
-	return s.db.Update(func(tx *bolt.Tx) error {
+	return s.exclusive(func(t txn) error {
+		tx := t.file
 		for _, name := range [][]byte{bucketAccounts, bucketHolds} {
 			if err := tx.DeleteBucket(name); err != nil {
 				return err
@@ -87,18 +105,18 @@ func (s *Store) Rebuild(ctx context.Context, accounts []vault.Account, holds []v
 				return err
 			}
 		}
-		spines, err := s.relink(ctx, tx)
+		spines, err := t.relink(ctx)
 		if err != nil {
 			return err
 		}
-		shelf := s.shelf(tx, bucketAccounts)
+		shelf := t.shelf(bucketAccounts)
 		for i := range accounts {
 			a := &accounts[i]
 			if err := shelf.put(accountKey(a.Name), encodeAccount(a, spines[a.Name])); err != nil {
 				return err
 			}
 		}
-		shelf = s.shelf(tx, bucketHolds)
+		shelf = t.shelf(bucketHolds)
 		for i := range holds {
 			if err := shelf.put(holdKey(holds[i].ID), encodeHold(&holds[i])); err != nil {
 				return err
@@ -109,17 +127,17 @@ func (s *Store) Rebuild(ctx context.Context, accounts []vault.Account, holds []v
 }
 
 // relink makes the links of all journal entries anew.
-func (s *Store) relink(ctx context.Context, tx *bolt.Tx) (map[vault.Name]spine, error) {
-	_, head, err := s.readHead(tx)
+func (t txn) relink(ctx context.Context) (map[vault.Name]spine, error) {
+	_, head, err := t.readHead()
 	if err != nil {
 		return nil, err
 	}
-	logs, err := s.readLogs(tx)
+	logs, err := t.readLogs()
 	if err != nil {
 		return nil, err
 	}
 	spines := make(map[vault.Name]spine)
-	journal := s.shelf(tx, bucketJournal)
+	journal := t.shelf(bucketJournal)
 	for index := range logs[len(logs)-1] + head.Size {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -140,7 +158,7 @@ func (s *Store) relink(ctx context.Context, tx *bolt.Tx) (map[vault.Name]spine, 
 		if len(links) == 0 {
 			continue
 		}
-		if err := journal.put(journalKey(index), encodeEntry(index, links, leaf)); err != nil {
+		if err := journal.put(journalKey(index), appendEntry(nil, index, links, leaf)); err != nil {
 			return nil, err
 		}
 	}

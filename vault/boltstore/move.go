@@ -8,7 +8,6 @@ import (
 
 	"example.com/atm/audit"
 	"example.com/atm/vault"
-	bolt "go.etcd.io/bbolt"
 )
 
 var _ vault.Backend = (*Store)(nil)
@@ -19,15 +18,15 @@ const movedAtOnce = 1024
 // Dump implements vault.Backend.
 func (s *Store) Dump(ctx context.Context, yield func(*vault.Part) error) (*vault.Trail, error) {
 	var t vault.Trail
-	err := s.db.View(func(tx *bolt.Tx) error {
+	err := s.settled(func(now txn) error {
 		var err error
-		if t.Checkpoint, t.Head, err = s.readHead(tx); err != nil {
+		if t.Checkpoint, t.Head, err = now.readHead(); err != nil {
 			return err
 		}
-		if t.Logs, err = s.readLogs(tx); err != nil {
+		if t.Logs, err = now.readLogs(); err != nil {
 			return err
 		}
-		d := dumper{ctx: ctx, store: s, tx: tx, yield: yield}
+		d := dumper{ctx: ctx, txn: now, yield: yield}
 		for _, dump := range []func() error{d.journal, d.accounts, d.holds, d.requests, d.users, d.grants, d.revocations, d.certificates} {
 			if err := errors.Join(dump(), d.flush()); err != nil {
 				return err
@@ -41,8 +40,7 @@ func (s *Store) Dump(ctx context.Context, yield func(*vault.Part) error) (*vault
 // A dumper yields what a transaction sees.
 type dumper struct {
 	ctx   context.Context
-	store *Store
-	tx    *bolt.Tx
+	txn   txn
 	yield func(*vault.Part) error
 	part  vault.Part
 	count int // records in part
@@ -59,7 +57,7 @@ func (d *dumper) flush() error {
 
 // each opens every value of a bucket, and adds it to the part.
 func (d *dumper) each(name []byte, add func(k, v []byte) error) error {
-	shelf := d.store.shelf(d.tx, name)
+	shelf := d.txn.shelf(name)
 	return shelf.bucket.ForEach(func(k, sealed []byte) error {
 		v, err := shelf.open(k, sealed)
 		if err != nil {
@@ -159,25 +157,25 @@ func (s *Store) Fill(ctx context.Context, dump func(context.Context, func(*vault
 	}
 	spines := make(map[vault.Name]spine)
 	trail, err := dump(ctx, func(part *vault.Part) error {
-		return s.db.Update(func(tx *bolt.Tx) error { return s.fillPart(tx, part, spines) })
+		return s.exclusive(func(t txn) error { return t.fillPart(part, spines) })
 	})
 	if err != nil {
 		return err
 	}
-	return s.db.Update(func(tx *bolt.Tx) error { // what makes it whole comes last
+	return s.exclusive(func(t txn) error { // what makes it whole comes last
 		if len(trail.Logs) > 1 {
-			if err := s.writeLogs(tx, trail.Logs); err != nil {
+			if err := t.writeLogs(trail.Logs); err != nil {
 				return err
 			}
 		}
 		if trail.Head.Size == 0 {
 			return nil
 		}
-		return s.writeHead(tx, trail.Checkpoint, trail.Head)
+		return t.writeHead(trail.Checkpoint, trail.Head)
 	})
 }
 
-func (s *Store) fillPart(tx *bolt.Tx, part *vault.Part, spines map[vault.Name]spine) error {
+func (t txn) fillPart(part *vault.Part, spines map[vault.Name]spine) error {
 	c := vault.Changes{
 		First: part.First, Entries: make([]vault.Entry, len(part.Leaves)), Accounts: part.Accounts, Holds: part.Holds,
 		Users: part.Users, Grants: part.Grants, Revocations: part.Revocations,
@@ -189,16 +187,16 @@ func (s *Store) fillPart(tx *bolt.Tx, part *vault.Part, spines map[vault.Name]sp
 		}
 		c.Entries[i] = vault.Entry{Leaf: leaf, Touched: entry.State}
 	}
-	if err := s.writeRecords(tx, &c, spines); err != nil {
+	if err := t.writeRecords(&c, spines); err != nil {
 		return err
 	}
-	issued := s.shelf(tx, bucketIssued)
+	issued := t.shelf(bucketIssued)
 	for i := range part.Certificates {
 		if err := issued.put([]byte(part.Certificates[i].Serial), encodeCertificate(&part.Certificates[i])); err != nil {
 			return err
 		}
 	}
-	requests := s.shelf(tx, bucketRequests)
+	requests := t.shelf(bucketRequests)
 	for _, r := range part.Requests {
 		if err := requests.put(requestKey(uint32(r.Day), r.Key), journalKey(r.Index)); err != nil {
 			return err

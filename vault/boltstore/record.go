@@ -83,13 +83,13 @@ func (s shelf) entry(k, sealed []byte) ([]relativeLink, []byte, error) {
 
 func (s shelf) entryAt(index int64) ([]relativeLink, []byte, error) {
 	k := journalKey(index)
-	return s.entry(k, s.bucket.Get(k))
+	return s.entry(k, s.sealed(k))
 }
 
-// encodeEntry is a journal record: the links of the accounts that the entry
+// appendEntry appends a journal record: the links of the accounts that the entry
 // touches, and its leaf.
-func encodeEntry(index int64, links []link, leaf []byte) []byte {
-	v := append(make([]byte, 0, len(leaf)+2+8*len(links)), formEntry, byte(len(links)))
+func appendEntry(v []byte, index int64, links []link, leaf []byte) []byte {
+	v = append(v, formEntry, byte(len(links)))
 	for _, l := range links {
 		v = appendLink(v, index, l)
 	}

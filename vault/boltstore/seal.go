@@ -65,13 +65,23 @@ func newDataKey(s sealing.Suite, secret []byte) (*dataKey, error) {
 const sealedOverhead = 4 + sealing.Overhead
 
 func associated(bucket, key []byte) []byte {
-	return append(append(append(make([]byte, 0, len(bucket)+1+len(key)), bucket...), 0), key...)
+	return appendAssociated(make([]byte, 0, len(bucket)+1+len(key)), bucket, key)
+}
+
+func appendAssociated(b, bucket, key []byte) []byte {
+	return append(append(append(b, bucket...), 0), key...)
 }
 
 // seal returns value as it is stored under key in bucket.
 func (k *keyring) seal(bucket, key, value []byte) []byte {
-	sealed := binary.BigEndian.AppendUint32(make([]byte, 0, len(value)+sealedOverhead), k.newest)
-	return sealing.SealTo(sealed, k.keys[k.newest].buckets[string(bucket)], value, associated(bucket, key))
+	return k.sealTo(make([]byte, 0, len(value)+sealedOverhead), bucket, value, associated(bucket, key))
+}
+
+// sealTo appends value as it is stored in bucket, where it is sealed beside
+// associated.
+func (k *keyring) sealTo(b, bucket, value, associated []byte) []byte {
+	b = binary.BigEndian.AppendUint32(b, k.newest)
+	return sealing.SealTo(b, k.keys[k.newest].buckets[string(bucket)], value, associated)
 }
 
 // open returns the value that was sealed under key in bucket, in memory of its
@@ -91,16 +101,32 @@ func (k *keyring) open(bucket, key, sealed []byte) ([]byte, error) {
 	return value, nil
 }
 
-// A shelf is a bucket of sealed values in one transaction.
+// A shelf is a bucket of sealed values in one transaction. Its bucket has what is
+// in the vault.
 type shelf struct {
+	txn    txn
 	bucket *bolt.Bucket
+	number int
 	name   []byte
 	keys   *keyring
 }
 
+func (t txn) shelf(name []byte) shelf {
+	number := slices.IndexFunc(sealedBuckets, func(n []byte) bool { return bytes.Equal(n, name) })
+	return shelf{t, t.file.Bucket(name), number, name, t.store.keys.Load()}
+}
+
+// sealed returns the value of key as it is stored, and nil when there is none.
+func (s shelf) sealed(key []byte) []byte {
+	if sealed, has := s.txn.get(s.number, key); has {
+		return sealed
+	}
+	return s.bucket.Get(key)
+}
+
 // get returns the value of key, and nil when there is none.
 func (s shelf) get(key []byte) ([]byte, error) {
-	sealed := s.bucket.Get(key)
+	sealed := s.sealed(key)
 	if sealed == nil {
 		return nil, nil
 	}
@@ -110,7 +136,11 @@ func (s shelf) get(key []byte) ([]byte, error) {
 func (s shelf) open(key, sealed []byte) ([]byte, error) { return s.keys.open(s.name, key, sealed) }
 
 func (s shelf) put(key, value []byte) error {
-	return s.bucket.Put(key, s.keys.seal(s.name, key, value))
+	if s.txn.batch == nil {
+		return s.bucket.Put(key, s.keys.seal(s.name, key, value))
+	}
+	s.txn.batch.put(s, key, value)
+	return nil
 }
 
 // wrapping returns the cipher that data keys are sealed with.
@@ -270,6 +300,11 @@ func (s *Store) Reseal(stop func() bool) error {
 	if !keys.mixed {
 		return nil
 	}
+	// What is sealed with older keys is in the vault now, and stays there: a commit
+	// seals with the newest.
+	if err := s.settled(func(txn) error { return nil }); err != nil {
+		return err
+	}
 	for _, name := range sealedBuckets {
 		for from := []byte{}; from != nil; {
 			if stop() {
@@ -277,7 +312,7 @@ func (s *Store) Reseal(stop func() bool) error {
 			}
 			err := s.db.Update(func(tx *bolt.Tx) error {
 				var err error
-				from, err = resealSome(s.shelf(tx, name), from)
+				from, err = resealSome(txn{store: s, file: tx}.shelf(name), from)
 				return err
 			})
 			if err != nil {

@@ -183,6 +183,15 @@ func list[T any](ctx context.Context, q querier, scan func(pgx.Row) (T, error), 
 	return found, err
 }
 
+// Account implements vault.Store.
+func (s *Store) Account(ctx context.Context, name vault.Name) (vault.Account, error) {
+	found, err := list(ctx, s.pool, scanAccount, "SELECT "+accountColumns+" FROM accounts WHERE name = $1", string(name))
+	if err != nil || len(found) == 0 {
+		return vault.Account{Name: name}, err
+	}
+	return found[0], nil
+}
+
 // Accounts implements vault.Store.
 func (s *Store) Accounts(ctx context.Context, after uint64, limit int) ([]vault.Account, error) {
 	return list(ctx, s.pool, scanAccount, "SELECT "+accountColumns+" FROM accounts WHERE number > $1 ORDER BY number LIMIT $2", int64(min(after, 1<<62)), limit)

@@ -318,6 +318,12 @@ func testAccounts(t *testing.T, p Place) {
 	if got := fmt.Sprint(names); got != "[1 9 10 100 9007199254740991]" {
 		t.Errorf("accounts in the order %s", got)
 	}
+	for name, balance := range map[vault.Name]atm.Amount{"10": 100, vault.Equity: -500, "11": 0, "cash:user:x": 0} {
+		a, err := store.Account(t.Context(), name)
+		if err != nil || a.Name != name || a.Balance != balance || (a.Version > 0) != (balance != 0) {
+			t.Errorf("account %s: %+v, %v", name, a, err)
+		}
+	}
 }
 
 // testSignerRefusesFork commits on a store with a signer that has signed

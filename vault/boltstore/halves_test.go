@@ -1,0 +1,101 @@
+package boltstore
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// TestHalves fills the halves of a log in turn, with records of many sizes, and
+// reads after each turn what is in them: whatever is not in the vault yet.
+func TestHalves(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	w, err := createWAL(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.f.Close()
+	random := rand.New(rand.NewPCG(1, 2))
+	payload := func(number uint64) []byte {
+		return bytes.Repeat([]byte{byte(number)}, recordHead+1+int(number*7919%(300<<10)))
+	}
+	var before, half uint64 // numbers of the last records of the halves before the current one
+	for turn := 0; turn < 6; {
+		record := payload(w.last + 1)
+		if !w.fits(record) || random.IntN(80) == 0 {
+			before, half = half, w.last
+			turn++
+			w.turn()
+		}
+		if err := w.append(bytes.Clone(record)); err != nil {
+			t.Fatal(err)
+		}
+		if w.last%16 != 0 && w.at > walBlock {
+			continue
+		}
+		of, halves, err := readWAL(path)
+		if err != nil || of != w.session {
+			t.Fatal(err)
+		}
+		for _, applied := range []uint64{before, half, w.last} {
+			list, err := after(halves, applied)
+			if err != nil || uint64(len(list)) != w.last-applied {
+				t.Fatalf("turn %d: %d records after %d of %d, %v", turn, len(list), applied, w.last, err)
+			}
+			for i, r := range list {
+				if r.number != applied+uint64(i)+1 || !bytes.Equal(r.payload, payload(r.number)[recordHead:]) {
+					t.Fatalf("record %d is not what was written", r.number)
+				}
+			}
+		}
+		if before > 0 {
+			first := halves[w.half] // of the half that is being filled, torn by a crash
+			if len(first) > 0 {
+				damaged := filepath.Join(t.TempDir(), "torn")
+				tear(t, path, damaged, int64(walBlock+w.half*walHalf))
+				if _, _, err := readWAL(damaged); (err != nil) != (len(first) > 1) {
+					t.Fatalf("the first of %d records of a half is torn: %v", len(first), err)
+				}
+			}
+			if _, err := after(halves, before-1); err == nil {
+				t.Fatalf("a log that begins after record %d goes with a vault that has %d", before, before-1)
+			}
+		}
+	}
+}
+
+// tear copies a log, but for one byte of the record at a place.
+func tear(t *testing.T, log, to string, at int64) {
+	t.Helper()
+	data, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[at+recordHead] ^= 1
+	if err := os.WriteFile(to, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// FuzzRecords reads what is no log, and what is in no record.
+func FuzzRecords(f *testing.F) {
+	f.Add([]byte{1, 1, 'k', 1, 'v'})
+	f.Add([]byte{9, 0, 0})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if list, _ := (session{}).records(data); len(list)*recordHead > len(data) {
+			t.Errorf("%d records in %d bytes", len(list), len(data))
+		}
+		var again []byte
+		err := record{1, data}.each(func(bucket int, key, value []byte) error {
+			again = append(binary.AppendUvarint(append(again, byte(bucket)), uint64(len(key))), key...)
+			again = append(binary.AppendUvarint(again, uint64(len(value))), value...)
+			return nil
+		})
+		if err == nil && len(again) > len(data) {
+			t.Errorf("%x was read as %x", data, again)
+		}
+	})
+}

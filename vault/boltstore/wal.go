@@ -1,0 +1,337 @@
+package boltstore
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"example.com/atm/internal/durable"
+	bolt "go.etcd.io/bbolt"
+)
+
+// The write-ahead log, vault.db-wal, holds what was committed since the vault was
+// written last. A commit is one record in it, and so one write and one fdatasync,
+// into blocks that are there already; a commit of bbolt is many writes and two.
+//
+// The file is a header and two halves. Records fill one half; when what it holds
+// is to be written to the vault, the other half is filled from its beginning. A
+// record begins at a block of its own, so that no block is written again that
+// holds something which is needed. Each record has the number that follows that
+// of the one before, which tells it from what an earlier use of the half left
+// behind; its checksum covers the session, which tells it from what another file
+// had there.
+//
+// Values in records are sealed as they are in the vault; keys are readable there
+// as well.
+
+const (
+	walBlock  = 4 << 10
+	walHalf   = 16 << 20
+	walGrowth = 1 << 20 // blocks are made in steps of so many bytes
+
+	walMagic    = "atm vault write-ahead log, form 1\n"
+	recordMagic = 0x61746d77
+	recordHead  = 4 + 4 + 8 + 4 // magic, length of the payload, number, checksum
+)
+
+// ErrWAL reports a write-ahead log that does not go with the vault.
+var ErrWAL = errors.New("the write-ahead log does not belong to the vault as it is")
+
+// A session is the life of one write-ahead log. Its name is in the vault too, as
+// long as the log is needed.
+type session [16]byte
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func (s session) checksum(record []byte) uint32 {
+	sum := crc32.Update(crc32.Checksum(s[:], castagnoli), castagnoli, record[:recordHead-4])
+	return crc32.Update(sum, castagnoli, record[recordHead:])
+}
+
+// A wal is an open write-ahead log.
+type wal struct {
+	f       *os.File
+	session session
+	last    uint64   // number of the newest record
+	half    int      // that is being filled
+	at      int64    // where in it the next record goes, in bytes
+	made    [2]int64 // bytes of each half whose blocks are there
+}
+
+func walPath(vault string) string { return vault + "-wal" }
+
+// createWAL makes an empty log in place of what is there.
+func createWAL(path string) (*wal, error) {
+	w := &wal{}
+	rand.Read(w.session[:]) // never fails
+	header := make([]byte, walBlock)
+	copy(header[copy(header, walMagic):], w.session[:])
+	if err := durable.WriteFile(path, header, 0o600); err != nil {
+		return nil, err
+	}
+	var err error
+	w.f, err = os.OpenFile(path, os.O_RDWR, 0)
+	return w, err
+}
+
+// fits reports whether there is room for a record in the half.
+func (w *wal) fits(record []byte) bool { return int64(len(record)) <= walHalf-w.at }
+
+// turn begins to fill the other half, whose records nobody needs any more.
+func (w *wal) turn() { w.half, w.at = 1-w.half, 0 }
+
+// append puts a record on stable storage. It begins with recordHead bytes for
+// what the log has to say of it, and fits. After an error nobody knows whether it
+// is there.
+func (w *wal) append(record []byte) error {
+	binary.BigEndian.PutUint32(record, recordMagic)
+	binary.BigEndian.PutUint32(record[4:], uint32(len(record)-recordHead))
+	binary.BigEndian.PutUint64(record[8:], w.last+1)
+	binary.BigEndian.PutUint32(record[16:], w.session.checksum(record))
+	begin := int64(walBlock + w.half*walHalf)
+	end := (w.at + int64(len(record)) + walBlock - 1) &^ (walBlock - 1)
+	if grown := min((end+walGrowth-1)&^(walGrowth-1), walHalf); grown > w.made[w.half] {
+		if _, err := w.f.WriteAt(make([]byte, grown-w.made[w.half]), begin+w.made[w.half]); err != nil {
+			return err
+		}
+		w.made[w.half] = grown
+	}
+	if _, err := w.f.WriteAt(record, begin+w.at); err != nil {
+		return err
+	}
+	if err := durable.SyncData(w.f); err != nil {
+		return err
+	}
+	w.last++
+	w.at = end
+	return nil
+}
+
+// readWAL returns the session of the log at path and what is in its two halves.
+// It returns fs.ErrNotExist when there is none.
+func readWAL(path string) (s session, halves [2][]record, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return s, halves, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, walBlock+2*walHalf))
+	if err != nil {
+		return s, halves, err
+	}
+	rest, ours := bytes.CutPrefix(data, []byte(walMagic))
+	if !ours || len(rest) < len(s) {
+		return s, halves, fmt.Errorf("%s: %w: it is of no known form", path, ErrWAL)
+	}
+	copy(s[:], rest)
+	var last, beyond uint64
+	for i := range halves {
+		begin := min(walBlock+i*walHalf, len(data))
+		var further uint64
+		halves[i], further = s.records(data[begin:min(begin+walHalf, len(data))])
+		if n := len(halves[i]); n > 0 {
+			last = max(last, halves[i][n-1].number)
+		}
+		beyond = max(beyond, further)
+	}
+	// The last record may not be whole. When a later one is, it was whole once.
+	if beyond > last {
+		return s, halves, fmt.Errorf("%s: %w: it is damaged before record %d", path, ErrWAL, beyond)
+	}
+	return s, halves, nil
+}
+
+// A record is what one commit wrote.
+type record struct {
+	number  uint64
+	payload []byte
+}
+
+// records reads records up to the first that is none, or not the next one: it
+// was never whole, or is of an earlier use of the half. Beyond is the highest
+// number of the whole ones that stand behind it.
+func (s session) records(data []byte) (list []record, beyond uint64) {
+	for {
+		r, size, is := s.record(data)
+		if !is || len(list) > 0 && r.number != list[len(list)-1].number+1 {
+			break
+		}
+		list = append(list, r)
+		data = data[size:]
+	}
+	for ; len(data) > 0; data = data[min(walBlock, len(data)):] {
+		if r, _, is := s.record(data); is {
+			beyond = max(beyond, r.number)
+		}
+	}
+	return list, beyond
+}
+
+// record reads the record at the beginning of data, if there is a whole one, and
+// says how many bytes it takes up.
+func (s session) record(data []byte) (r record, size int, is bool) {
+	if len(data) < recordHead || binary.BigEndian.Uint32(data) != recordMagic {
+		return r, 0, false
+	}
+	length := uint64(binary.BigEndian.Uint32(data[4:]))
+	if length > uint64(len(data)-recordHead) {
+		return r, 0, false
+	}
+	whole := data[:recordHead+length]
+	if binary.BigEndian.Uint32(data[16:]) != s.checksum(whole) {
+		return r, 0, false
+	}
+	return record{binary.BigEndian.Uint64(data[8:]), whole[recordHead:]}, min((len(whole)+walBlock-1)&^(walBlock-1), len(data)), true
+}
+
+// after returns the records that follow the one with a number, in order. It
+// refuses a log that goes on later than with the next.
+func after(halves [2][]record, applied uint64) ([]record, error) {
+	if a, b := halves[0], halves[1]; len(a) > 0 && len(b) > 0 && b[0].number < a[0].number {
+		halves[0], halves[1] = b, a
+	}
+	var list []record
+	for _, half := range halves {
+		for _, r := range half {
+			switch {
+			case r.number <= applied+uint64(len(list)): // it is in the vault
+			case r.number == applied+uint64(len(list))+1:
+				list = append(list, r)
+			default:
+				return nil, fmt.Errorf("%w: after record %d of it comes record %d", ErrWAL, applied+uint64(len(list)), r.number)
+			}
+		}
+	}
+	return list, nil
+}
+
+// each calls put with everything in a record.
+func (r record) each(put func(bucket int, key, value []byte) error) error {
+	for rest := r.payload; len(rest) > 0; {
+		number := int(rest[0])
+		key, after, whole := cutBytes(rest[1:])
+		if !whole || number >= len(sealedBuckets) {
+			return errRecord
+		}
+		var value []byte
+		if value, rest, whole = cutBytes(after); !whole {
+			return errRecord
+		}
+		if err := put(number, key, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func cutBytes(b []byte) (first, rest []byte, whole bool) {
+	size, n := binary.Uvarint(b)
+	if n <= 0 || size > uint64(len(b)-n) {
+		return nil, nil, false
+	}
+	return b[n : n+int(size)], b[n+int(size):], true
+}
+
+// recover brings the vault up to what its write-ahead log says, and removes the
+// log.
+func (s *Store) recover() error {
+	path := walPath(s.db.Path())
+	marked, used, applied, err := s.mark()
+	if err != nil {
+		return err
+	}
+	of, halves, err := readWAL(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !marked:
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s is missing; it holds what was committed last", path)
+	case err != nil:
+		return err
+	case !marked && len(halves[0])+len(halves[1]) == 0: // it was about to begin, or to end
+		return remove(path)
+	case !marked || of != used:
+		return fmt.Errorf("%s: %w", path, ErrWAL)
+	}
+	records, err := after(halves, applied)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if err := s.replay(used, records); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return s.endWAL(path)
+}
+
+// endWAL removes the log, everything in it being in the vault. The order matters:
+// a vault that needs no log has none with records in it, and one that needs a log
+// has one.
+func (s *Store) endWAL(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Truncate(walBlock), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	err = s.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Delete(keyWAL) })
+	if err != nil {
+		return err
+	}
+	return remove(path)
+}
+
+func remove(path string) error {
+	return errors.Join(os.Remove(path), durable.SyncDir(filepath.Dir(path)))
+}
+
+// keyWAL has the session of the log that the vault needs and the number of the
+// last record of it that is in the vault; it is absent when there is no log.
+var keyWAL = []byte("wal")
+
+// mark returns the log that the vault needs, if any, and how far it is in the
+// vault.
+func (s *Store) mark() (marked bool, used session, applied uint64, err error) {
+	err = s.db.View(func(tx *bolt.Tx) error {
+		v := tx.Bucket(bucketMeta).Get(keyWAL)
+		if v == nil {
+			return nil
+		}
+		if len(v) != len(used)+8 {
+			return errRecord
+		}
+		marked, applied = true, binary.BigEndian.Uint64(v[copy(used[:], v):])
+		return nil
+	})
+	return marked, used, applied, err
+}
+
+// setMark notes in the vault that it needs the log from the record after the one
+// with this number.
+func setMark(tx *bolt.Tx, used session, applied uint64) error {
+	return tx.Bucket(bucketMeta).Put(keyWAL, binary.BigEndian.AppendUint64(used[:len(used):len(used)], applied))
+}
+
+// replay writes records to the vault.
+func (s *Store) replay(used session, records []record) error {
+	if len(records) == 0 {
+		return nil
+	}
+	return s.db.Update(func(tx *bolt.Tx) error {
+		buckets := openBuckets(tx)
+		for _, r := range records {
+			err := r.each(func(bucket int, key, value []byte) error { return buckets[bucket].Put(key, value) })
+			if err != nil {
+				return fmt.Errorf("record %d: %w", r.number, err)
+			}
+		}
+		return setMark(tx, used, records[len(records)-1].number)
+	})
+}
