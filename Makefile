@@ -72,7 +72,7 @@ packages:
 	apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends$$missing
 
 build:
-	$(GO) build -trimpath -o bin/ ./cmd/...
+	$(GO) build -trimpath -ldflags="-s -w" -o bin/ ./cmd/...
 
 soak: DEBIAN += patroni etcd-server
 soak: packages

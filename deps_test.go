@@ -22,7 +22,7 @@ var rooms = map[string][]string{
 	"teller":                 {"", "vault", "audit"},
 	"vault":                  {"", "audit"},
 	"vault/sealing":          {},
-	"vault/boltstore":        {"", "vault", "audit", "vault/sealing"},
+	"vault/boltstore":        {"", "vault", "audit", "vault/sealing", "internal"},
 	"vault/pgstore":          {"", "vault", "audit", "vault/sealing"},
 	"vault/pgstore/pgtest":   {},
 	"vault/vaulttest":        {"", "vault", "audit"},
@@ -41,6 +41,7 @@ var rooms = map[string][]string{
 	"cmd/atmclient":          {"*"},
 	"cmd/atmctl":             {"*"},
 	"internal":               {},
+	"bench":                  {},
 	"examples":               {},
 	"deploy":                 {},
 }
@@ -49,7 +50,7 @@ var rooms = map[string][]string{
 // not listed may be imported by every room but the vocabulary, the protocol
 // and internal, which have the standard library.
 var outside = map[string][]string{
-	"net/http":                        {"xmlrpc", "auth", "audit", "server", "client", "cmd", "examples"},
+	"net/http":                        {"xmlrpc", "auth", "audit", "server", "client", "cmd", "bench", "examples"},
 	"go.etcd.io/bbolt":                {"vault/boltstore"},
 	"github.com/kolo/xmlrpc":          {"client", "examples"},
 	"github.com/golang-jwt/jwt":       {"auth"},

@@ -84,8 +84,8 @@ func (f *Filter) terms() map[byte]string {
 
 // An Index tells bundles of entries apart that cannot hold what a filter wants,
 // so that they need not be read. It keeps a Bloom filter of 1 KiB for each
-// complete bundle, 4 MiB for a million entries, in memory alone: it is made
-// again from the log after a start.
+// complete bundle that it has seen, 4 MiB for a million entries, in memory alone.
+// It sees what is published, and of what was there before it what is searched.
 type Index struct {
 	seed maphash.Seed
 
@@ -110,13 +110,20 @@ func (x *Index) Has(n int64) bool {
 // Add puts a complete bundle into the index.
 func (x *Index) Add(n int64, leaves func(yield func(leaf []byte))) {
 	m := new(mark)
-	leaves(func(leaf []byte) {
-		eachTerm(leaf, func(kind byte, value []byte) {
-			for _, bit := range x.bits(kind, value) {
-				m[bit/64] |= 1 << (bit % 64)
-			}
-		})
+	leaves(func(leaf []byte) { x.mark(m, leaf) })
+	x.keep(n, m)
+}
+
+// mark puts an entry into the mark of its bundle.
+func (x *Index) mark(m *mark, leaf []byte) {
+	eachTerm(leaf, func(kind byte, value []byte) {
+		for _, bit := range x.bits(kind, value) {
+			m[bit/64] |= 1 << (bit % 64)
+		}
 	})
+}
+
+func (x *Index) keep(n int64, m *mark) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.marks[n] = m
@@ -187,6 +194,14 @@ var terms = []struct {
 // colon stands between the name of a member and a string.
 var colon = []byte(`":"`)
 
+// termEnds are the last letters of the names of terms.
+var termEnds = func() (is [256]bool) {
+	for _, term := range terms {
+		is[term.key[len(term.key)-1]] = true
+	}
+	return is
+}()
+
 // eachTerm calls yield with each term of an entry. Values with characters that
 // are escaped are passed on as they are decoded.
 func eachTerm(leaf []byte, yield func(kind byte, value []byte)) {
@@ -196,7 +211,10 @@ func eachTerm(leaf []byte, yield func(kind byte, value []byte)) {
 			return
 		}
 		name, after := rest[:i], rest[i+len(colon):]
-		rest = rest[i+1:] // the quotation mark may end an empty string
+		rest = after
+		if i == 0 || !termEnds[name[i-1]] {
+			continue
+		}
 		for _, term := range terms {
 			if !bytes.HasSuffix(name, term.key) {
 				continue
@@ -248,7 +266,7 @@ type EntryReader func(ctx context.Context, from, to int64, yield func(index int6
 
 // Find searches a log backwards from the entry before index before for up to
 // limit entries that fit. With an index it reads no bundle that cannot hold
-// one.
+// one, and puts there what it reads whole.
 func Find(ctx context.Context, read EntryReader, index *Index, f *Filter, before int64, limit int) (*Page, error) {
 	first, before, err := timeRange(ctx, read, f, before)
 	if err != nil {
@@ -268,7 +286,14 @@ func Find(ctx context.Context, read EntryReader, index *Index, f *Filter, before
 			break
 		}
 		var found []Found
+		var unseen *mark // of a complete bundle that is not in the index
+		if index != nil && begin == n<<tileHeight && before == (n+1)<<tileHeight && !index.Has(n) {
+			unseen = new(mark)
+		}
 		err := read(ctx, begin, before, func(i int64, leaf []byte) error {
+			if unseen != nil {
+				index.mark(unseen, leaf)
+			}
 			if !f.May(leaf) {
 				return nil
 			}
@@ -280,6 +305,9 @@ func Find(ctx context.Context, read EntryReader, index *Index, f *Filter, before
 		})
 		if err != nil {
 			return nil, err
+		}
+		if unseen != nil {
+			index.keep(n, unseen)
 		}
 		before = begin
 		for _, entry := range slices.Backward(found) {
@@ -340,36 +368,4 @@ func timeOf(ctx context.Context, read EntryReader, index int64) (at time.Time, e
 		err = nil
 	}
 	return at, err
-}
-
-// fillShare is how many times as long as reading a bundle took Fill rests after
-// it: those who are served meanwhile come first.
-const fillShare = 3
-
-// Fill puts the complete bundles of a log that are not there into the index.
-func (x *Index) Fill(ctx context.Context, src Source) error {
-	_, head, err := src.Signed(ctx)
-	if err != nil {
-		return err
-	}
-	for n := range head.Size >> tileHeight {
-		if x.Has(n) {
-			continue
-		}
-		begun := time.Now()
-		x.Add(n, func(yield func([]byte)) {
-			err = src.Entries(ctx, n<<tileHeight, (n+1)<<tileHeight, func(_ int64, leaf []byte) error {
-				yield(leaf)
-				return nil
-			})
-		})
-		if err != nil {
-			x.mu.Lock()
-			delete(x.marks, n) // it was not read to its end
-			x.mu.Unlock()
-			return err
-		}
-		time.Sleep(fillShare * time.Since(begun))
-	}
-	return nil
 }

@@ -54,8 +54,9 @@ type Books struct {
 	issued   []Certificate
 	granted  map[string]bool
 	entries  []Entry
-	replays  int   // commands that were answered before
-	err      error // what a rule could not read
+	leaf     []byte // memory for a leaf that is being written
+	replays  int    // commands that were answered before
+	err      error  // what a rule could not read
 	sealed   *Changes
 }
 

@@ -111,9 +111,6 @@ func (c *Command) keys(k *Keys) {
 	}
 }
 
-// usualEntry is what most entries fit into, in bytes.
-const usualEntry = 1 << 10
-
 // decide answers c, and leaves the changes and the entry in the books.
 func (c *Command) decide(b *Books) (atm.Status, error) {
 	b.touched = nil
@@ -142,10 +139,10 @@ func (c *Command) decide(b *Books) (atm.Status, error) {
 	if c.Note != nil {
 		c.Note(&entry)
 	}
-	leaf, err := entry.Append(make([]byte, 0, usualEntry))
-	if err != nil {
+	if b.leaf, err = entry.Append(b.leaf[:0]); err != nil {
 		return atm.Status{}, fmt.Errorf("entry of %s: %w", c.Event, err)
 	}
+	leaf := slices.Clone(b.leaf)
 	index, sum := b.append(leaf)
 	if first != nil {
 		return answer, nil // with the receipt of the first time

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"example.com/atm/audit"
@@ -226,8 +227,16 @@ func serve(ctx context.Context, o *options, stderr io.Writer) error {
 	case house.Fresh:
 		banner(stderr, house, o, listen.RPC.Addr())
 	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(garbagePercent)
+	}
 	return house.Serve(ctx, listen)
 }
+
+// garbagePercent is how much garbage may lie beside what is in use. What is in use
+// is little, and requests leave much: the usual 100 would be reached many times a
+// second.
+const garbagePercent = 200
 
 func initialise(ctx context.Context, o *options, stderr io.Writer) error {
 	opts, err := o.daemonOptions(stderr)

@@ -147,9 +147,10 @@ func Open(path string, secret []byte) (*Store, error) {
 }
 
 func openDB(path string) (*bolt.DB, error) {
+	// The list of free pages is in the file, so that opening it reads no page of the
+	// others: it is written with a layer, and not with each commit.
 	db, err := bolt.Open(path, 0o600, &bolt.Options{
 		Timeout:         lockWait,
-		NoFreelistSync:  true,
 		FreelistType:    bolt.FreelistMapType,
 		InitialMmapSize: initialMap,
 	})

@@ -510,7 +510,6 @@ func (h *House) background(ctx context.Context) (stop func()) {
 		wg.Go(func() { h.followReplicas(ctx) })
 		wg.Go(func() { h.shareFailures(ctx) })
 	}
-	wg.Go(func() { h.fillIndex(ctx) })
 	wg.Go(func() { h.watchClock(ctx) })
 	wg.Go(func() { h.followAuthorities(ctx) })
 	if h.opts.Identities != "" {
