@@ -60,8 +60,11 @@ type Commit struct {
 // One goroutine gathers what has arrived while the last commit was on its way
 // to the disk, decides it in order of arrival, and commits it once. So there
 // are no locks in the rules, no update is lost, and many operations share one
-// pair of fsyncs. It waits for nobody: a command that comes alone is committed
-// alone.
+// fsync. It waits for nobody: a command that comes alone is committed alone.
+//
+// Where the store is a Pipeline and commands are waiting already, another goroutine
+// waits for the disk, and the next group is decided meanwhile. Answers leave in
+// order, and only when everything before them is durable.
 type Ledger struct {
 	cfg   Config
 	queue chan *pending
@@ -70,10 +73,32 @@ type Ledger struct {
 	closed bool         // guarded by mu
 
 	failed chan struct{} // closed when the ledger is poisoned
+	fail   sync.Once
 	err    error         // why; set before failed is closed
-	done   chan struct{} // closed when the committer has ended
+	done   chan struct{} // closed when the last answer has left
 
-	begun atomic.Pointer[time.Time] // of the commit that is under way; nil for none
+	deciding, ending stage
+	passed           atomic.Int32 // groups that the other goroutine has to end
+
+	last  int          // size of the last group; of the committer
+	flush atomic.Int64 // about how long it takes until a group is durable, in nanoseconds
+}
+
+// A stage of a commit knows since when one is in it; nil for none.
+type stage struct{ since atomic.Pointer[time.Time] }
+
+func (s *stage) enter() {
+	now := time.Now()
+	s.since.Store(&now)
+}
+
+func (s *stage) leave() { s.since.Store(nil) }
+
+func (s *stage) elapsed() time.Duration {
+	if since := s.since.Load(); since != nil {
+		return time.Since(*since)
+	}
+	return 0
 }
 
 // pending is a command on its way through the committer.
@@ -172,31 +197,94 @@ const (
 	reasonUnknown  = "The outcome is unknown: repeat the request with the same request id"
 )
 
+// A group is commands that are committed together.
+type group struct {
+	batch   []*pending
+	outcome Commit
+	durable func() error
+}
+
 func (l *Ledger) commitLoop() {
-	defer close(l.done)
-	batch := make([]*pending, 0, maxBatch)
+	groups := make(chan *group)
+	go l.endLoop(groups)
+	defer close(groups)
 	for first := range l.queue {
-		batch = l.gather(append(batch[:0], first))
+		g := &group{batch: l.gather([]*pending{first})}
 		if l.Err() != nil {
-			for _, p := range batch {
-				p.answer(atm.Unavailable, reasonStopping)
-			}
+			g.refuse(reasonStopping)
 			continue
 		}
-		l.commit(batch)
+		l.deciding.enter()
+		switch {
+		case !l.commit(g):
+		case len(l.queue) > 0 || l.passed.Load() > 0:
+			l.passed.Add(1)
+			groups <- g
+		default: // there is nothing to do meanwhile
+			l.end(g)
+		}
+		l.deciding.leave()
 	}
 }
 
-// gather adds what has arrived, and what arrives while others who are ready to run
-// have their turn, up to a full batch. It does not wait: where nobody else runs,
-// it goes on at once.
-func (l *Ledger) gather(batch []*pending) []*pending {
-	for before := 0; before < len(batch) && len(batch) < maxBatch; {
-		before = len(batch)
-		runtime.Gosched()
-		batch = l.drain(batch)
+// endLoop lets answers leave when they are durable.
+func (l *Ledger) endLoop(groups <-chan *group) {
+	defer close(l.done)
+	for g := range groups {
+		l.ending.enter()
+		l.end(g)
+		l.ending.leave()
+		l.passed.Add(-1)
 	}
+}
+
+func (g *group) refuse(reason string) {
+	for _, p := range g.batch {
+		p.answer(atm.Unavailable, reason)
+	}
+}
+
+// smallGroup is the size from which on it does not pay to wait for more: what a
+// commit costs beside its commands is shared by enough of them.
+const smallGroup = 16
+
+// gather adds what has arrived, and what arrives while others who are ready to run
+// have their turn, up to a full batch.
+//
+// Callers that were answered together come back together. So a small group waits
+// for as many as the last one had, for at most half as long as it takes to make it
+// durable. A caller that is alone finds a last group of one, and waits for nobody.
+func (l *Ledger) gather(batch []*pending) []*pending {
+	for before := 0; len(batch) != before && len(batch) < maxBatch; {
+		before = len(batch)
+		batch = l.drain(batch)
+		if len(batch) < maxBatch {
+			runtime.Gosched()
+		}
+	}
+	if want := min(l.last, smallGroup); len(batch) < want {
+		batch = l.await(batch, want, time.Duration(l.flush.Load()/2))
+	}
+	l.last = len(batch)
 	return batch
+}
+
+// await adds what arrives until there are so many, for a while.
+func (l *Ledger) await(batch []*pending, want int, most time.Duration) []*pending {
+	enough := time.NewTimer(most)
+	defer enough.Stop()
+	for len(batch) < want {
+		select {
+		case p, open := <-l.queue:
+			if !open {
+				return batch
+			}
+			batch = append(batch, p)
+		case <-enough.C:
+			return batch
+		}
+	}
+	return l.drain(batch)
 }
 
 // drain adds what is on the queue, up to a full batch.
@@ -217,33 +305,22 @@ func (l *Ledger) drain(batch []*pending) []*pending {
 
 // Busy is how long the commit that is under way has taken so far, and 0 when none
 // is.
-func (l *Ledger) Busy() time.Duration {
-	if begun := l.begun.Load(); begun != nil {
-		return time.Since(*begun)
-	}
-	return 0
-}
+func (l *Ledger) Busy() time.Duration { return max(l.deciding.elapsed(), l.ending.elapsed()) }
 
-func (l *Ledger) commit(batch []*pending) {
-	begun := time.Now()
-	l.begun.Store(&begun)
-	defer l.begun.Store(nil)
+// commit decides a group and begins to make it durable. It reports whether there
+// are answers that have to wait for that.
+func (l *Ledger) commit(g *group) bool {
 	if err := l.cfg.Admit(); err != nil {
-		for _, p := range batch {
-			p.answer(atm.Unavailable, reasonNoRoom)
-		}
-		return
+		g.refuse(reasonNoRoom)
+		return false
 	}
 	var keys Keys
-	for _, p := range batch {
+	for _, p := range g.batch {
 		p.cmd.keys(&keys)
 	}
-	var users []User
-	var revoked []Revocation
-	replays := 0
-	err := l.cfg.Store.Commit(context.Background(), keys, func(b *Books) error {
+	decide := func(b *Books) error {
 		b.Now = l.now(b.Now).UTC().Truncate(time.Microsecond)
-		for _, p := range batch {
+		for _, p := range g.batch {
 			var err error
 			if p.status, err = p.cmd.decide(b); err != nil {
 				return err
@@ -252,24 +329,39 @@ func (l *Ledger) commit(batch []*pending) {
 		if err := b.seal(l.cfg.Signer); err != nil {
 			return err
 		}
-		users, revoked, replays = b.Changes().Users, b.Changes().Revocations, b.replays
+		c := b.Changes()
+		g.outcome = Commit{Operations: len(g.batch), Replays: b.replays, Users: c.Users, Revocations: c.Revocations}
 		return nil
-	})
-	if errors.Is(err, ErrUnavailable) {
+	}
+	var err error
+	if pipeline, is := l.cfg.Store.(Pipeline); is {
+		g.durable, err = pipeline.Begin(keys, decide)
+	} else {
+		err = l.cfg.Store.Commit(context.Background(), keys, decide)
+		g.durable = func() error { return nil }
+	}
+	switch {
+	case errors.Is(err, ErrUnavailable):
 		l.cfg.Log.Error("nothing can be committed", slog.Any("error", err))
-		for _, p := range batch {
-			p.answer(atm.Unavailable, reasonNoRoom)
-		}
+		g.refuse(reasonNoRoom)
+	case err != nil:
+		l.poison(err, g.batch)
+	}
+	return err == nil
+}
+
+// end waits until a group is durable, and answers it.
+func (l *Ledger) end(g *group) {
+	begun := time.Now()
+	if err := g.durable(); err != nil {
+		l.poison(err, g.batch)
 		return
 	}
-	if err != nil {
-		l.poison(err, batch)
-		return
-	}
-	l.cfg.Committed(Commit{Operations: len(batch), Replays: replays, Users: users, Revocations: revoked})
-	// The answers leave only now. Had they left before Commit returned, a power
-	// cut could take back money that somebody already holds in the hand.
-	for _, p := range batch {
+	l.flush.Store((7*l.flush.Load() + int64(time.Since(begun))) / 8)
+	l.cfg.Committed(g.outcome)
+	// The answers leave only now. Had they left before the commit was durable, a
+	// power cut could take back money that somebody already holds in the hand.
+	for _, p := range g.batch {
 		close(p.done)
 	}
 }
@@ -289,9 +381,11 @@ func (l *Ledger) now(shared time.Time) time.Time {
 // it is a bug or a broken disk, and the ordinary start is the one recovery
 // that is tested every day.
 func (l *Ledger) poison(err error, batch []*pending) {
-	l.err = err
-	close(l.failed)
-	l.cfg.Log.Error("commit failed; the process must end", slog.Any("error", err))
+	l.fail.Do(func() {
+		l.err = err
+		close(l.failed)
+		l.cfg.Log.Error("commit failed; the process must end", slog.Any("error", err))
+	})
 	for _, p := range batch {
 		p.answer(atm.OutcomeUnknown, reasonUnknown)
 	}

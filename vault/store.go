@@ -74,6 +74,17 @@ type Store interface {
 	Close() error
 }
 
+// A Pipeline is a Store that can begin a commit while the one before it is on its
+// way to the disk.
+//
+// Begin does what Commit does, but returns when decide has run: what the next
+// commit sees has the changes in it, what Signed returns has not. Durable waits
+// until they are on stable storage, those of the commits before too. After an error
+// of one, all commits after it fail as well.
+type Pipeline interface {
+	Begin(keys Keys, decide func(*Books) error) (durable func() error, err error)
+}
+
 // A CurrentLog is the newest audit log in the journal of a store, as an
 // audit.Source.
 type CurrentLog struct {

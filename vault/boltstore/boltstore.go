@@ -76,11 +76,14 @@ type Store struct {
 	db     *bolt.DB
 	keys   atomic.Pointer[keyring]
 	layers layers
-	signed atomic.Pointer[signed]
+	signed atomic.Pointer[signed] // what is durable
+
+	flusher flusher
 
 	rotating sync.Mutex // held while data keys change
 
 	writing  sync.Mutex // held by a commit, and by who needs that there is none
+	newest   *signed    // guarded by writing; of the last commit, which may not be durable yet
 	wal      *wal       // guarded by writing; nil while it is not needed
 	broken   error      // guarded by writing; why nothing can be committed any more
 	closed   bool       // guarded by writing
@@ -166,6 +169,7 @@ func openDB(path string) (*bolt.DB, error) {
 // checked refuses a file of another layout, or of another secret.
 func checked(db *bolt.DB, path string, secret []byte) (*Store, error) {
 	s := &Store{db: db, layers: layers{newer: newLayer()}}
+	s.flusher.changed.L = &s.flusher.mu
 	err := db.View(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
 		if meta == nil {
@@ -207,7 +211,8 @@ func (s *Store) refresh() error {
 		if err != nil {
 			return err
 		}
-		s.signed.Store(&signed{checkpoint, head, logs})
+		s.newest = &signed{checkpoint, head, logs}
+		s.signed.Store(s.newest)
 		s.days = keptDays(tx.Bucket(bucketRequests))
 		return nil
 	})
@@ -247,28 +252,58 @@ var errClosed = errors.New("the store is closed")
 
 // Commit implements vault.Store.
 func (s *Store) Commit(_ context.Context, keys vault.Keys, decide func(*vault.Books) error) error {
+	durable, err := s.Begin(keys, decide)
+	if err != nil {
+		return err
+	}
+	return durable()
+}
+
+// Begin implements vault.Pipeline.
+func (s *Store) Begin(keys vault.Keys, decide func(*vault.Books) error) (durable func() error, err error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	switch {
 	case s.broken != nil:
-		return s.broken
+		return nil, s.broken
 	case s.closed:
-		return errClosed
+		return nil, errClosed
 	}
 	b, books, err := s.prepare(keys, decide)
-	if b == nil || err != nil {
-		return err
+	if err != nil {
+		return nil, err
+	}
+	if b == nil {
+		return func() error { return nil }, nil
 	}
 	if s.broken = s.commit(b); s.broken != nil {
-		return s.broken
+		return nil, s.broken
 	}
 	c := books.Changes()
-	s.signed.Store(&signed{c.Checkpoint, c.Head, s.signed.Load().logs})
-	s.now = books.Now
+	now := &signed{c.Checkpoint, c.Head, s.newest.logs}
+	s.newest, s.now = now, books.Now
 	if day := dayOf(s.now); len(c.Requests) > 0 && !slices.Contains(s.days, day) {
 		s.days = slices.Insert(s.days, 0, day)
 	}
-	return nil
+	w := s.wal
+	return func() error {
+		err := s.flusher.wait(w, b)
+		if err == nil {
+			s.advance(now)
+		}
+		return err
+	}, nil
+}
+
+// advance lets readers see what is durable. Who commits may learn of it in another
+// order.
+func (s *Store) advance(now *signed) {
+	for {
+		before := s.signed.Load()
+		if len(before.logs) != len(now.logs) || before.head.Size >= now.head.Size || s.signed.CompareAndSwap(before, now) {
+			return
+		}
+	}
 }
 
 // prepare makes the batch of a commit; nil when decide changed nothing.
@@ -293,7 +328,8 @@ func (s *Store) prepare(keys vault.Keys, decide func(*vault.Books) error) (*batc
 	return t.batch, books, t.write(books.Now, c, spines)
 }
 
-// commit makes a batch durable. After an error nobody knows whether it is.
+// commit begins to make a batch durable. After an error nobody knows whether it
+// is.
 func (s *Store) commit(b *batch) error {
 	if s.wal == nil {
 		if err := s.beginWAL(); err != nil {
@@ -308,10 +344,9 @@ func (s *Store) commit(b *batch) error {
 	if !s.wal.fits(b.record) { // such as 256 accounts with thousands of holds each
 		return s.commitWhole(b)
 	}
-	if err := s.wal.append(b.record); err != nil {
-		return fmt.Errorf("write-ahead log: %w", err)
-	}
-	s.layers.add(b, s.wal.last)
+	s.wal.place(b)
+	s.flusher.add(b)
+	s.layers.add(b)
 	switch {
 	case s.layers.newer.bytes >= layerBytes:
 		return s.turn()
@@ -327,6 +362,7 @@ func (s *Store) commitWhole(b *batch) error {
 	if err := s.settle(); err != nil {
 		return err
 	}
+	b.durable = true
 	return s.db.Update(func(tx *bolt.Tx) error {
 		buckets := openBuckets(tx)
 		for _, p := range b.puts {

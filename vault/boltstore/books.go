@@ -16,7 +16,7 @@ import (
 // the file, because decide changes it.
 // The spines belong to the accounts that were loaded.
 func (t txn) load(keys vault.Keys) (*vault.Books, map[vault.Name]spine, error) {
-	last := t.store.signed.Load()
+	last := t.store.newest
 	holds := make(map[vault.HoldID]*vault.Hold, len(keys.Holds))
 	names := keys.Accounts
 	for _, id := range keys.Holds {

@@ -30,7 +30,9 @@ func TestHalves(t *testing.T) {
 			turn++
 			w.turn()
 		}
-		if err := w.append(bytes.Clone(record)); err != nil {
+		b := &batch{record: bytes.Clone(record)}
+		w.place(b)
+		if err := w.store([]*batch{b}); err != nil {
 			t.Fatal(err)
 		}
 		if w.last%16 != 0 && w.at > walBlock {

@@ -2,6 +2,7 @@ package boltstore
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -51,6 +52,14 @@ type batch struct {
 	bound  []byte // memory for what a value is sealed beside
 	puts   []put
 	leaves []leaf
+
+	// Where the record goes in the write-ahead log.
+	number uint64
+	half   int
+	at     int64 // in the file, in bytes
+	grown  int64 // bytes of the half whose blocks must be there
+
+	durable bool // guarded by flusher.mu
 }
 
 type put struct {
@@ -86,8 +95,8 @@ func (b *batch) put(s shelf, key, value []byte) {
 // sealed is the value of a put.
 func (b *batch) sealed(p put) []byte { return b.record[p.begin:p.end:p.end] }
 
-// add puts a batch that is durable on top of the layers.
-func (l *layers) add(b *batch, number uint64) {
+// add puts a batch on top of the layers.
+func (l *layers) add(b *batch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, p := range b.puts {
@@ -97,7 +106,7 @@ func (l *layers) add(b *batch, number uint64) {
 		l.newer.leaves[e.index] = e.bytes
 	}
 	l.newer.bytes += len(b.record)
-	l.newer.last = number
+	l.newer.last = b.number
 }
 
 // openBuckets are the sealed buckets in the order of their numbers.
@@ -197,9 +206,9 @@ func (s *Store) exclusive(change func(t txn) error) error {
 }
 
 // turn lets the newer layer become the older one, whose turn it is to be written,
-// when the one before it has been. The caller holds s.writing.
+// when it is durable and the one before it has been. The caller holds s.writing.
 func (s *Store) turn() error {
-	if err := s.awaitWritten(); err != nil {
+	if err := errors.Join(s.flusher.settle(s.wal), s.awaitWritten()); err != nil {
 		return err
 	}
 	s.wal.turn()
@@ -221,7 +230,7 @@ func (s *Store) settle() error {
 			return err
 		}
 	}
-	return s.awaitWritten()
+	return errors.Join(s.flusher.settle(s.wal), s.awaitWritten())
 }
 
 // ripen lets the newer layer be written when it has waited for long enough.

@@ -62,7 +62,7 @@ type wal struct {
 	last    uint64   // number of the newest record
 	half    int      // that is being filled
 	at      int64    // where in it the next record goes, in bytes
-	made    [2]int64 // bytes of each half whose blocks are there
+	made    [2]int64 // bytes of each half whose blocks are there; of the flusher
 }
 
 func walPath(vault string) string { return vault + "-wal" }
@@ -87,31 +87,18 @@ func (w *wal) fits(record []byte) bool { return int64(len(record)) <= walHalf-w.
 // turn begins to fill the other half, whose records nobody needs any more.
 func (w *wal) turn() { w.half, w.at = 1-w.half, 0 }
 
-// append puts a record on stable storage. It begins with recordHead bytes for
-// what the log has to say of it, and fits. After an error nobody knows whether it
-// is there.
-func (w *wal) append(record []byte) error {
-	binary.BigEndian.PutUint32(record, recordMagic)
-	binary.BigEndian.PutUint32(record[4:], uint32(len(record)-recordHead))
-	binary.BigEndian.PutUint64(record[8:], w.last+1)
-	binary.BigEndian.PutUint32(record[16:], w.session.checksum(record))
-	begin := int64(walBlock + w.half*walHalf)
-	end := (w.at + int64(len(record)) + walBlock - 1) &^ (walBlock - 1)
-	if grown := min((end+walGrowth-1)&^(walGrowth-1), walHalf); grown > w.made[w.half] {
-		if _, err := w.f.WriteAt(make([]byte, grown-w.made[w.half]), begin+w.made[w.half]); err != nil {
-			return err
-		}
-		w.made[w.half] = grown
-	}
-	if _, err := w.f.WriteAt(record, begin+w.at); err != nil {
-		return err
-	}
-	if err := durable.SyncData(w.f); err != nil {
-		return err
-	}
+// place gives a batch the next number and its place in the log, into which it
+// fits. Its record begins with recordHead bytes for what the log has to say of it.
+func (w *wal) place(b *batch) {
 	w.last++
-	w.at = end
-	return nil
+	b.number = w.last
+	binary.BigEndian.PutUint32(b.record, recordMagic)
+	binary.BigEndian.PutUint32(b.record[4:], uint32(len(b.record)-recordHead))
+	binary.BigEndian.PutUint64(b.record[8:], b.number)
+	binary.BigEndian.PutUint32(b.record[16:], w.session.checksum(b.record))
+	b.half, b.at = w.half, int64(walBlock+w.half*walHalf)+w.at
+	w.at = (w.at + int64(len(b.record)) + walBlock - 1) &^ (walBlock - 1)
+	b.grown = min((w.at+walGrowth-1)&^(walGrowth-1), walHalf)
 }
 
 // readWAL returns the session of the log at path and what is in its two halves.
