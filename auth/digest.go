@@ -12,6 +12,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"net/http"
 	"net/url"
@@ -56,8 +57,9 @@ type digest struct {
 	maxBody   int64
 	spend     func(ctx context.Context, nonce string, count uint64, until time.Time) (bool, error) // nil for used
 
-	key   []byte // of the MACs of nonces
-	dummy string // the HA1 of nobody
+	key   []byte    // of the MACs of nonces
+	macs  sync.Pool // of hash.Hash, keyed with it
+	dummy string    // the HA1 of nobody
 
 	mu     sync.Mutex
 	used   map[string]*counts // guarded by mu; by nonce
@@ -80,6 +82,7 @@ func newDigest(cfg Config) *digest {
 		d.key = make([]byte, sha256.Size)
 		rand.Read(d.key) // never fails
 	}
+	d.macs.New = func() any { return hmac.New(sha256.New, d.key) }
 	nobody := make([]byte, sha256.Size)
 	rand.Read(nobody)
 	d.dummy = hex.EncodeToString(nobody)
@@ -103,7 +106,9 @@ func (d *digest) nonce() string {
 }
 
 func (d *digest) mac(b []byte) []byte {
-	mac := hmac.New(sha256.New, d.key)
+	mac := d.macs.Get().(hash.Hash)
+	defer d.macs.Put(mac)
+	mac.Reset()
 	mac.Write(b)
 	return mac.Sum(nil)[:nonceMAC]
 }
@@ -160,7 +165,7 @@ func (d *digest) authenticate(r *http.Request, header string) (subject string, f
 	fields = http.Header{}
 	if p.qop == "auth" { // with auth-int it would be over an answer that is not there yet
 		rspauth := hexHash([]byte(ha1 + middle + hexHash([]byte(":"+p.uri))))
-		fields.Set("Authentication-Info", fmt.Sprintf(`qop=auth, rspauth=%q, cnonce=%q, nc=%s`, rspauth, p.cnonce, p.count))
+		fields["Authentication-Info"] = []string{`qop=auth, rspauth="` + rspauth + `", cnonce=` + strconv.Quote(p.cnonce) + `, nc=` + p.count}
 	}
 	return subject, fields, nil
 }
@@ -278,23 +283,19 @@ func parseDigest(header string) (*digestParams, error) {
 	if !found || len(header) > maxDigestHeader {
 		return nil, errDigest
 	}
-	params := make(map[string]string)
+	var params params
 	for rest = strings.TrimLeft(rest, " \t"); rest != ""; {
 		name, value, more, ok := cutParam(rest)
-		if !ok {
+		if !ok || !params.add(strings.ToLower(name), value) {
 			return nil, errDigest
 		}
-		name = strings.ToLower(name)
-		if _, twice := params[name]; twice {
-			return nil, errDigest
-		}
-		params[name], rest = value, more
+		rest = more
 	}
 	p := &digestParams{
-		username: params["username"], realm: params["realm"], nonce: params["nonce"], uri: params["uri"],
-		response: params["response"], qop: params["qop"], count: params["nc"], cnonce: params["cnonce"],
+		username: params.get("username"), realm: params.get("realm"), nonce: params.get("nonce"), uri: params.get("uri"),
+		response: params.get("response"), qop: params.get("qop"), count: params.get("nc"), cnonce: params.get("cnonce"),
 	}
-	if extended, has := params["username*"]; has {
+	if extended, has := params.find("username*"); has {
 		const charset = "UTF-8''" // RFC 8187, without a language
 		if len(extended) < len(charset) || !strings.EqualFold(extended[:len(charset)], charset) || p.username != "" {
 			return nil, errDigest
@@ -305,10 +306,10 @@ func parseDigest(header string) (*digestParams, error) {
 		}
 		p.username = name
 	}
-	if hashed, has := params["userhash"]; has && !strings.EqualFold(hashed, "false") {
+	if hashed, has := params.find("userhash"); has && !strings.EqualFold(hashed, "false") {
 		return nil, &Error{"digest with a hashed user name"}
 	}
-	if !strings.EqualFold(params["algorithm"], "SHA-256") {
+	if !strings.EqualFold(params.get("algorithm"), "SHA-256") {
 		return nil, &Error{"digest of another algorithm"}
 	}
 	if p.qop != "auth" && p.qop != "auth-int" {
@@ -328,6 +329,56 @@ func parseDigest(header string) (*digestParams, error) {
 	return p, nil
 }
 
+// plainQuoted is the length of the quoted string at the beginning of s when it has no
+// backslash and nothing that may not stand there, and 0 otherwise.
+func plainQuoted(s string) int {
+	if s == "" || s[0] != '"' {
+		return 0
+	}
+	for i := 1; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '"':
+			return i + 1
+		case c == '\\' || c < ' ' || c == 0x7f:
+			return 0
+		}
+	}
+	return 0
+}
+
+// maxParams bounds the parameters of a header; twelve are known.
+const maxParams = 32
+
+// params are the parameters of a header.
+type params struct {
+	list [maxParams]struct{ name, value string }
+	n    int
+}
+
+// add adds a parameter, unless it is there already or there are too many.
+func (p *params) add(name, value string) bool {
+	if _, twice := p.find(name); twice || p.n == maxParams {
+		return false
+	}
+	p.list[p.n].name, p.list[p.n].value = name, value
+	p.n++
+	return true
+}
+
+func (p *params) find(name string) (value string, has bool) {
+	for i := range p.n {
+		if p.list[i].name == name {
+			return p.list[i].value, true
+		}
+	}
+	return "", false
+}
+
+func (p *params) get(name string) string {
+	value, _ := p.find(name)
+	return value
+}
+
 // cutParam reads one parameter, a token or a quoted string, and the comma
 // behind it.
 func cutParam(s string) (name, value, rest string, ok bool) {
@@ -337,7 +388,9 @@ func cutParam(s string) (name, value, rest string, ok bool) {
 		return "", "", "", false
 	}
 	s = strings.TrimLeft(s, " \t")
-	if strings.HasPrefix(s, `"`) {
+	if end := plainQuoted(s); end > 0 {
+		value, s = s[1:end-1], s[end:]
+	} else if strings.HasPrefix(s, `"`) {
 		var b strings.Builder
 		i := 1
 		for ; i < len(s) && s[i] != '"'; i++ {

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -229,6 +230,11 @@ func serve(ctx context.Context, o *options, stderr io.Writer) error {
 	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(garbagePercent)
+	}
+	if os.Getenv("GOMAXPROCS") == "" {
+		// One thread nearly always waits for the disk. It need not wait for a turn of
+		// the others as well when it comes back.
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
 	}
 	return house.Serve(ctx, listen)
 }
