@@ -293,6 +293,9 @@ func (b *Books) remember(key RequestKey, index int64, leaf []byte) {
 // errUnbalanced reports a bug: money appeared or vanished.
 var errUnbalanced = errors.New("the changes of this commit do not sum to zero")
 
+// expect makes room for the entries of so many commands.
+func (b *Books) expect(commands int) { b.entries = slices.Grow(b.entries, commands) }
+
 // seal checks the whole, extends the tree by the new leaves and signs it.
 func (b *Books) seal(signer *audit.Signer) error {
 	if b.moved != 0 {

@@ -69,9 +69,8 @@ func (h *RequestHasher) Request(subject string, id atm.RequestID) Request {
 	mac.Reset()
 	io.WriteString(mac, string(id))
 	r := Request{Digest: hex.EncodeToString(mac.Sum(sum[:0]))}
-	mac.Reset()
-	io.WriteString(mac, subject+"\x00"+string(id)) // a subject has no NUL, so the parts cannot run together
-	copy(r.Key[:], mac.Sum(sum[:0]))
+	of := sha256.Sum256(append(sum[:], subject...)) // the sum has one length, so the parts cannot run together
+	copy(r.Key[:], of[:])
 	var dated bool
 	if r.Minted, dated = id.Time(); dated {
 		ms := r.Minted.UnixMilli() // of 48 bits

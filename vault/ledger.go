@@ -105,12 +105,12 @@ func (s *stage) elapsed() time.Duration {
 type pending struct {
 	cmd    Command
 	status atm.Status
-	done   chan struct{} // closed when status is final
+	done   sync.WaitGroup // at zero when status is final
 }
 
 func (p *pending) answer(code atm.Code, reason string) {
 	p.status = refuse(code, reason)
-	close(p.done)
+	p.done.Done()
 }
 
 // NewLedger returns a ledger that accepts commands. Close ends it.
@@ -142,7 +142,8 @@ type Reply func() atm.Status
 // Commands that one goroutine begins are decided in that order. Once begun, a
 // command is carried out even if nobody waits for its answer.
 func (l *Ledger) Begin(ctx context.Context, cmd Command) Reply {
-	p := &pending{cmd: cmd, done: make(chan struct{})}
+	p := &pending{cmd: cmd}
+	p.done.Add(1)
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	if l.closed {
@@ -155,7 +156,7 @@ func (l *Ledger) Begin(ctx context.Context, cmd Command) Reply {
 		p.answer(atm.Unavailable, "The caller went away before the operation began")
 	}
 	return func() atm.Status {
-		<-p.done
+		p.done.Wait()
 		return p.status
 	}
 }
@@ -320,6 +321,7 @@ func (l *Ledger) commit(g *group) bool {
 	}
 	decide := func(b *Books) error {
 		b.Now = l.now(b.Now).UTC().Truncate(time.Microsecond)
+		b.expect(len(g.batch))
 		for _, p := range g.batch {
 			var err error
 			if p.status, err = p.cmd.decide(b); err != nil {
@@ -362,7 +364,7 @@ func (l *Ledger) end(g *group) {
 	// The answers leave only now. Had they left before the commit was durable, a
 	// power cut could take back money that somebody already holds in the hand.
 	for _, p := range g.batch {
-		close(p.done)
+		p.done.Done()
 	}
 }
 

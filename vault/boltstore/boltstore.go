@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -89,7 +88,7 @@ type Store struct {
 	closed   bool       // guarded by writing
 	ripening bool       // guarded by writing; ripen will be called
 	now      time.Time  // guarded by writing; of the last commit
-	days     []uint32   // guarded by writing; that there are request ids of, the newest first
+	days     []day      // guarded by writing; that there are request ids of, the newest first
 }
 
 // signed is what the last commit signed, and where audit logs began.
@@ -282,9 +281,7 @@ func (s *Store) Begin(keys vault.Keys, decide func(*vault.Books) error) (durable
 	c := books.Changes()
 	now := &signed{c.Checkpoint, c.Head, s.newest.logs}
 	s.newest, s.now = now, books.Now
-	if day := dayOf(s.now); len(c.Requests) > 0 && !slices.Contains(s.days, day) {
-		s.days = slices.Insert(s.days, 0, day)
-	}
+	s.noteDay(s.now, c.Requests)
 	w := s.wal
 	return func() error {
 		err := s.flusher.wait(w, b)

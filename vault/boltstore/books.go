@@ -118,10 +118,13 @@ func (t txn) loadRequests(keys []vault.RequestKey) (map[vault.RequestKey]vault.R
 	oldest := oldestDay(t.store.now)
 	for _, key := range keys {
 		for _, day := range t.store.days {
-			if day < oldest {
+			if day.number < oldest {
 				break // about to be swept away
 			}
-			v, err := shelf.get(requestKey(day, key))
+			if bytes.Compare(key[:], day.last[:]) > 0 {
+				continue // as most ids that are new, and tell their time
+			}
+			v, err := shelf.get(requestKey(day.number, key))
 			if err != nil {
 				return nil, err
 			}
@@ -129,7 +132,7 @@ func (t txn) loadRequests(keys []vault.RequestKey) (map[vault.RequestKey]vault.R
 				continue
 			}
 			if len(v) != 8 {
-				return nil, fmt.Errorf("request record of day %d has %d bytes", day, len(v))
+				return nil, fmt.Errorf("request record of day %d has %d bytes", day.number, len(v))
 			}
 			_, leaf, err := journal.entry(v, journal.sealed(v))
 			if err != nil {
@@ -145,20 +148,46 @@ func (t txn) loadRequests(keys []vault.RequestKey) (map[vault.RequestKey]vault.R
 	return found, nil
 }
 
+// A day is one that there are request ids of.
+type day struct {
+	number uint32 // since 1970, in UTC
+	last   vault.RequestKey
+}
+
 // keptDays returns the days that the bucket has requests of, the newest first.
 // There are at most as many as requests are kept for, but for days that are
 // being swept away.
-func keptDays(bucket *bolt.Bucket) []uint32 {
-	var days []uint32
+func keptDays(bucket *bolt.Bucket) []day {
+	var days []day
 	c := bucket.Cursor()
-	for k, _ := c.Last(); k != nil; k, _ = c.Prev() {
-		day := binary.BigEndian.Uint32(k)
-		days = append(days, day)
-		if k, _ := c.Seek(requestKey(day, vault.RequestKey{})); k == nil {
+	for k, _ := c.Last(); len(k) == 4+len(vault.RequestKey{}); k, _ = c.Prev() {
+		d := day{binary.BigEndian.Uint32(k), vault.RequestKey(k[4:])}
+		days = append(days, d)
+		if k, _ := c.Seek(requestKey(d.number, vault.RequestKey{})); k == nil {
 			break
 		}
 	}
 	return days
+}
+
+// noteDay notes that there are these request ids of the day of now.
+func (s *Store) noteDay(now time.Time, requests map[vault.RequestKey]int64) {
+	if len(requests) == 0 {
+		return
+	}
+	number := dayOf(now)
+	i := slices.IndexFunc(s.days, func(d day) bool { return d.number <= number })
+	if i < 0 {
+		i = len(s.days)
+	}
+	if i == len(s.days) || s.days[i].number != number {
+		s.days = slices.Insert(s.days, i, day{number: number})
+	}
+	for key := range requests {
+		if d := &s.days[i]; bytes.Compare(key[:], d.last[:]) > 0 {
+			d.last = key
+		}
+	}
 }
 
 // dayOf numbers the days since 1970, in UTC.
