@@ -11,6 +11,7 @@
 GO       ?= go
 TOOLS    := .tools
 FUZZTIME ?= 5m
+ROUNDS   ?= 5
 DEBIAN   := gcc libc6-dev python3 openssl curl ruby ruby-xmlrpc php-cli php-curl php-xmlrpc \
             librpc-xml-perl liblwp-protocol-https-perl libxmlrpc-core-c3-dev nodejs util-linux e2fsprogs xfsprogs strace softhsm2 \
             postgresql pgbouncer haproxy shellcheck systemd prometheus mandoc
@@ -92,5 +93,10 @@ fuzz:
 		done; \
 	done
 
-bench:
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+# Ratios over the wire, of medians of ROUNDS interleaved rounds, in bench.json: two of
+# them are compared by "go run ./bench/compare OLD NEW". The small benchmarks are
+# in the form that benchstat reads.
+bench: packages
+	$(GO) test ./bench -run '^$$' -bench . -benchtime $(ROUNDS)x -timeout 2h -args -json $(CURDIR)/bench.json
+	$(GO) run ./bench/compare bench.json
+	$(GO) test -run '^$$' -bench . -benchmem $$($(GO) list ./... | grep -v /bench)

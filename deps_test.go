@@ -51,7 +51,7 @@ var rooms = map[string][]string{
 // and internal, which have the standard library.
 var outside = map[string][]string{
 	"net/http":                        {"xmlrpc", "auth", "audit", "server", "client", "cmd", "bench", "examples"},
-	"go.etcd.io/bbolt":                {"vault/boltstore"},
+	"go.etcd.io/bbolt":                {"vault/boltstore", "bench"},
 	"github.com/kolo/xmlrpc":          {"client", "examples"},
 	"github.com/golang-jwt/jwt":       {"auth"},
 	"github.com/icholy/digest":        {"client"},

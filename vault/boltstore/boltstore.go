@@ -56,7 +56,7 @@ var (
 )
 
 // schema is the version of the layout of the file.
-const schema = 2
+const schema = 3
 
 const (
 	lockWait = time.Second // a server that is just stopping lets go within it

@@ -28,7 +28,7 @@ var flaws = []flaw{
 	{"a digest of another uri is good", "auth/digest.go", `if p.uri != r.RequestURI {`, `if false {`, "digest/another_uri"},
 	{"half of a response is compared", "auth/digest.go", `[]byte(want), []byte(p.response)`, `[]byte(want)[32:], []byte(p.response)[32:]`, "digest/a_response_with_one_bit_changed"},
 	{"anybody makes nonces", "auth/digest.go", ` || !hmac.Equal(d.mac(b[:8+nonceRandom]), b[8+nonceRandom:])`, ``, "digest/a_nonce_with_one_bit_changed"},
-	{"the algorithm is not looked at", "auth/digest.go", `if !strings.EqualFold(params["algorithm"], "SHA-256") {`, `if false {`, "digest/MD5$"},
+	{"the algorithm is not looked at", "auth/digest.go", `if !strings.EqualFold(params.get("algorithm"), "SHA-256") {`, `if false {`, "digest/MD5$"},
 	{"the key's name is not compared", "auth/token.go", `t.keys.Load().named(word(header["kid"]))`, `t.keys.Load().active()`, "token/a_kid_that_is_a_path"},
 	{"the type is not compared", "auth/token.go", `case word(header["typ"]) != typ:`, `case false:`, "token/typ_JWT"},
 	{"a token never ends", "auth/token.go", `case !now.Before(c.expires):`, `case false:`, "token/exp_past"},

@@ -1,0 +1,366 @@
+package bench_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"example.com/atm/vault/pgstore/pgtest"
+)
+
+// A hall is where everything that is measured runs, each in a process of its own.
+type hall struct {
+	dir, bin     string
+	small, large *house // of a hundred accounts, and of many
+	bare, python *target
+	cluster      *pgtest.Cluster
+	database     string
+}
+
+// firstAccount is the number of the first account everywhere.
+const (
+	firstAccount  = 100
+	smallAccounts = 100
+)
+
+func newHall(b testing.TB) *hall {
+	b.Helper()
+	h := &hall{dir: b.TempDir()}
+	h.bin = filepath.Join(h.dir, "bin")
+	command(b, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", h.bin+"/", "./load", "./bare", "./group", "../cmd/atmserver", "../cmd/atmctl")
+	h.small = h.newHouse(b, "small", smallAccounts)
+	return h
+}
+
+// furnish adds what ours is held against.
+func (h *hall) furnish(b testing.TB) {
+	b.Helper()
+	h.large = h.newHouse(b, "large", *many)
+	answer := filepath.Join(h.dir, "answer.xml")
+	if err := os.WriteFile(answer, []byte(canned), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	h.bare = &target{hall: h, address: freeAddress(b), of: h.small}
+	data := h.small.data
+	background(b, h.program("bare"), "-listen", h.bare.address, "-cert", data+"/tls/server.crt", "-key", data+"/tls/server.key", "-ca", data+"/ca/ca.crt", "-answer", answer)
+	h.python = &target{hall: h, address: freeAddress(b)}
+	_, port, _ := net.SplitHostPort(h.python.address)
+	background(b, "python3", "seed/server.py", port)
+	h.cluster = pgtest.Start(b, "fsync = on", "synchronous_commit = on", "shared_buffers = 256MB", "max_wal_size = 4GB", "max_connections = 300")
+	h.database = h.cluster.Database(b)
+	h.cluster.SQL(b, filepath.Base(strings.Split(h.database, "?")[0]), yardstick)
+}
+
+// canned is the answer to a deposit, as the server gives it.
+const canned = `<?xml version="1.0"?><methodResponse><params><param><value><struct><member><name>status</name><value><string>OK</string></value></member>` +
+	`<member><name>reason</name><value><string></string></value></member><member><name>result</name><value><string>1609.00</string></value></member>` +
+	`<member><name>code</name><value><string>OK</string></value></member><member><name>receipt</name><value><string>4711 47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=</string></value></member>` +
+	`</struct></value></param></params></methodResponse>`
+
+func (h *hall) program(name string) string { return filepath.Join(h.bin, name) }
+
+// A target is a server that the load is sent to.
+type target struct {
+	hall    *hall
+	address string
+	of      *house // whose credentials are used; nil for plain HTTP without any
+}
+
+// load sends the load and returns what it measured.
+func (t *target) load(b testing.TB, args ...string) result {
+	b.Helper()
+	all := []string{"-server", t.address, "-for", seconds.String(), "-first", fmt.Sprint(firstAccount)}
+	if !slices.Contains(args, "-accounts") {
+		all = append(all, "-accounts", fmt.Sprint(smallAccounts))
+	}
+	if t.of == nil {
+		all = append(all, "-plain")
+	}
+	signIn := "certificate"
+	if i := slices.Index(args, "-sign-in"); i >= 0 {
+		signIn = args[i+1]
+		args = slices.Delete(slices.Clone(args), i, i+2)
+	}
+	if t.of != nil {
+		all = append(all, t.of.credentials(signIn)...)
+	}
+	var r result
+	if err := json.Unmarshal([]byte(command(b, t.hall.program("load"), append(all, args...)...)), &r); err != nil {
+		b.Fatal(err)
+	}
+	return r
+}
+
+// A house is a server of ours on a data folder of its own.
+type house struct {
+	target
+	dir, data, admin string
+	accounts         uint64
+	server           *exec.Cmd
+}
+
+func (h *hall) newHouse(b testing.TB, name string, accounts uint64) *house {
+	b.Helper()
+	s := &house{target: target{hall: h, address: freeAddress(b)}, dir: filepath.Join(h.dir, name), admin: freeAddress(b), accounts: accounts}
+	s.of, s.data = s, filepath.Join(s.dir, "atm-data")
+	if err := os.Mkdir(s.dir, 0o700); err != nil {
+		b.Fatal(err)
+	}
+	s.start(b)
+	ctl := func(args ...string) {
+		cmd := exec.Command(h.program("atmctl"), append([]string{"--server", "https://" + s.address}, args...)...)
+		cmd.Dir = s.dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			b.Fatalf("%v: %v\n%s", args, err, out)
+		}
+	}
+	ctl("user", "add", "bench", "--role", "teller", "--secret-out", "secret")
+	ctl("cert", "issue", "user:bench", "--out", "teller")
+	ctl("token", "issue", "--for", "user:bench", "--ttl", "1h", "--out", "token")
+	operator := filepath.Join(s.data, "clients", "operator")
+	const each = 100 // accounts in a call
+	command(b, h.program("load"), "-server", s.address, "-op", "open", "-ca", operator+"/ca.crt", "-cert", operator+"/client.crt", "-key", operator+"/client.key",
+		"-clients", "4", "-first", fmt.Sprint(firstAccount+1), "-accounts", fmt.Sprint(accounts-1), "-calls", fmt.Sprint((accounts+each-1)/each), "-any")
+	return s
+}
+
+// credentials are the flags by which the load signs in.
+func (s *house) credentials(signIn string) []string {
+	flags := []string{"-ca", s.dir + "/teller/ca.crt"}
+	switch signIn {
+	case "digest":
+		return append(flags, "-user", "bench", "-secret-file", s.dir+"/secret")
+	case "token":
+		return append(flags, "-token-file", s.dir+"/token")
+	}
+	return append(flags, "-cert", s.dir+"/teller/client.crt", "-key", s.dir+"/teller/client.key")
+}
+
+func (s *house) load(b testing.TB, args ...string) result {
+	b.Helper()
+	if !slices.Contains(args, "-accounts") {
+		args = append([]string{"-accounts", fmt.Sprint(s.accounts)}, args...)
+	}
+	return s.target.load(b, args...)
+}
+
+// start starts the server and returns how long it took until it was ready.
+func (s *house) start(b testing.TB) time.Duration {
+	b.Helper()
+	s.server = exec.Command(s.hall.program("atmserver"), "--data", s.data, "--listen", s.address, "--admin-listen", s.admin)
+	begun := time.Now()
+	if err := s.server.Start(); err != nil {
+		b.Fatal(err)
+	}
+	server := s.server
+	b.Cleanup(func() { server.Process.Kill() })
+	for time.Since(begun) < time.Minute {
+		if resp, err := http.Get("http://" + s.admin + "/readyz"); err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return time.Since(begun)
+			}
+		}
+		time.Sleep(time.Millisecond)
+	}
+	b.Fatal("the server is not ready after a minute")
+	return 0
+}
+
+func (s *house) stop(b testing.TB) {
+	b.Helper()
+	if err := s.server.Process.Signal(syscall.SIGTERM); err != nil {
+		b.Fatal(err)
+	}
+	if err := s.server.Wait(); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// resident is how much memory the server takes, in MB.
+func (s *house) resident(b testing.TB) float64 {
+	b.Helper()
+	f, err := os.Open(fmt.Sprintf("/proc/%d/status", s.server.Process.Pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if fields := strings.Fields(lines.Text()); fields[0] == "VmRSS:" {
+			kib, err := strconv.ParseFloat(fields[1], 64)
+			if err != nil {
+				b.Fatal(err)
+			}
+			return kib / 1000
+		}
+	}
+	b.Fatal("no VmRSS")
+	return 0
+}
+
+// growth is how many bytes an operation leaves on the disk.
+func (h *hall) growth(b testing.TB) map[string]float64 {
+	const deposits = 100_000
+	vault, log := filepath.Join(h.small.data, "vault.db"), filepath.Join(h.small.data, "audit")
+	h.small.stop(b)
+	vaultBefore, logBefore := size(b, vault), size(b, log)
+	h.small.start(b)
+	h.small.load(b, "-calls", fmt.Sprint(deposits))
+	h.small.stop(b)
+	figures := map[string]float64{
+		"vault-B/op": float64(size(b, vault)-vaultBefore) / deposits,
+		"log-B/op":   float64(size(b, log)-logBefore) / deposits,
+	}
+	h.small.start(b)
+	return figures
+}
+
+// size is the number of bytes in a file, or in all files of a folder.
+func size(b testing.TB, root string) (sum int64) {
+	b.Helper()
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			sum += info.Size()
+		}
+		return err
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return sum
+}
+
+// ends measures what needs a server that has just started.
+func (h *hall) ends(b testing.TB, figures map[string]float64) {
+	figures["loaded-MB"] = h.small.resident(b)
+	for name, s := range map[string]*house{"small": h.small, "large": h.large} {
+		var took []float64
+		for range 5 {
+			s.stop(b)
+			took = append(took, float64(s.start(b).Microseconds())/1e3)
+		}
+		slices.Sort(took)
+		figures["start-"+name+"-ms"] = took[len(took)/2]
+		time.Sleep(3 * time.Second)
+		figures["idle-"+name+"-MB"] = s.resident(b)
+	}
+	info, err := os.Stat(h.program("atmserver"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	figures["binary-MB"] = float64(info.Size()) / 1e6
+}
+
+// group commits the same records to bbolt without a network.
+func (h *hall) group(b testing.TB, clients int) (r result) {
+	b.Helper()
+	out := command(b, h.program("group"), "-dir", h.dir, "-clients", fmt.Sprint(clients), "-for", seconds.String())
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
+		b.Fatal(err)
+	}
+	return r
+}
+
+// yardstick is a deposit as a function of the database: the balance, the entry of
+// the journal and the request id, in one commit. It knows no callers, keeps no
+// second leg, and its journal is no tree.
+const yardstick = `
+CREATE TABLE accounts (number bigint PRIMARY KEY, balance bigint NOT NULL, version bigint NOT NULL);
+CREATE TABLE journal (index bigint PRIMARY KEY, leaf bytea NOT NULL);
+CREATE TABLE requests (id uuid PRIMARY KEY, index bigint NOT NULL);
+CREATE SEQUENCE place;
+CREATE FUNCTION deposit(a bigint, cents bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+	i bigint := nextval('place');
+	v bigint;
+	after bigint;
+BEGIN
+	UPDATE accounts SET balance = balance + cents, version = version + 1 WHERE number = a RETURNING version, balance INTO v, after;
+	IF after IS NULL THEN RAISE EXCEPTION 'Account % was not found', a; END IF;
+	INSERT INTO journal (index, leaf) VALUES (i, convert_to(format('{"args":{"account":"%s","amount":"0.01"},"code":"OK","cred":{"method":"mtls","serial":"5f7c0a8e33d1c9b2","sha256":"47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="},"ev":"op","id":"%s","op":"deposit","reason":"","request":"%s","result":"%s","src":{"ip":"127.0.0.1"},"state":[{"account":"cash:user:bench","after":"-1000.00","before":"-999.99","version":%s},{"account":"%s","after":"1000.02","before":"1000.01","version":%s}],"status":"OK","t":"%s","v":1,"who":{"roles":["teller"],"subject":"user:bench"}}',
+		a, gen_random_uuid(), encode(sha256(i::text::bytea), 'hex'), after, i, a, v, clock_timestamp()), 'UTF8'));
+	INSERT INTO requests (id, index) VALUES (gen_random_uuid(), i);
+	RETURN after;
+END $$;
+INSERT INTO accounts SELECT i, 100000, 1 FROM generate_series(100, 199) i;
+GRANT ALL ON ALL TABLES IN SCHEMA public TO PUBLIC;
+GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO PUBLIC;
+GRANT ALL ON SCHEMA public TO PUBLIC;`
+
+var transactions = regexp.MustCompile(`tps = ([0-9.]+)`)
+
+func (h *hall) pgbench(b testing.TB, clients int) result {
+	b.Helper()
+	script := filepath.Join(h.dir, "deposit.sql")
+	if err := os.WriteFile(script, []byte("\\set a random(100, 199)\nSELECT deposit(:a, 1);\n"), 0o644); err != nil {
+		b.Fatal(err)
+	}
+	out := command(b, pgtest.Program("pgbench"), "-n", "-M", "prepared", "-c", fmt.Sprint(clients), "-j", "2", "-T", fmt.Sprint(max(1, int(seconds.Seconds()))), "-f", script, h.database)
+	found := transactions.FindStringSubmatch(out)
+	if found == nil {
+		b.Fatalf("pgbench says: %s", out)
+	}
+	rate, err := strconv.ParseFloat(found[1], 64)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return result{Op: "pgbench", Clients: clients, Rate: rate}
+}
+
+// command runs a program to its end and returns what it prints.
+func command(b testing.TB, program string, args ...string) string {
+	b.Helper()
+	cmd := exec.Command(program, args...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		b.Fatalf("%s %v: %v\n%s", filepath.Base(program), args, err, out)
+	}
+	return string(out)
+}
+
+// background runs a program until the end of the benchmark, and waits until it says
+// that it is ready.
+func background(b testing.TB, program string, args ...string) {
+	b.Helper()
+	cmd := exec.Command(program, args...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	if lines := bufio.NewScanner(out); !lines.Scan() {
+		b.Fatalf("%s did not begin", filepath.Base(program))
+	}
+}
+
+func freeAddress(b testing.TB) string {
+	b.Helper()
+	l, err := net.Listen("tcp", "localhost:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	return "localhost:" + strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+}

@@ -1,0 +1,201 @@
+// Load calls an XML-RPC server of bank accounts from many connections at once,
+// as fast as it answers, and says how many calls were answered and how long they
+// took. It knows nothing of the packages that it measures: the requests are made
+// by hand, so what it costs itself is little, and it says how much.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "load:", err)
+		os.Exit(1)
+	}
+}
+
+// settings are the flags.
+type settings struct {
+	server   string
+	plain    bool
+	ca, cert string
+	key      string
+	user     string
+	secret   string
+	token    string
+	op       string
+	clients  int
+	accounts uint64
+	first    uint64
+	fresh    bool
+	noIDs    bool
+	any      bool
+	opened   atomic.Uint64 // accounts that are being opened
+	warm     time.Duration
+	measured time.Duration
+	calls    int64
+}
+
+// A Result is what a run measured. Times are in microseconds.
+type Result struct {
+	Op      string  `json:"op"`
+	Clients int     `json:"clients"`
+	Seconds float64 `json:"seconds"`
+	Calls   int     `json:"calls"`
+	Rate    float64 `json:"rate"` // operations in a second; a multicall has many
+	P50     float64 `json:"p50"`
+	P99     float64 `json:"p99"`
+	P999    float64 `json:"p999"`
+	Cores   float64 `json:"cores"` // of processor time that the load itself took
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	var s settings
+	flags := flag.NewFlagSet("load", flag.ContinueOnError)
+	flags.StringVar(&s.server, "server", "localhost:9000", "`address` to call")
+	flags.BoolVar(&s.plain, "plain", false, "without TLS")
+	flags.StringVar(&s.ca, "ca", "", "`file` of the authority of the server")
+	flags.StringVar(&s.cert, "cert", "", "`file` of the client certificate; none without it")
+	flags.StringVar(&s.key, "key", "", "`file` of its key")
+	flags.StringVar(&s.user, "user", "", "`name` to sign in with by HTTP Digest")
+	flags.StringVar(&s.secret, "secret-file", "", "`file` of the user's secret")
+	flags.StringVar(&s.token, "token-file", "", "`file` of a bearer token")
+	flags.StringVar(&s.op, "op", "deposit", "inquiry, deposit, mix (four inquiries for a deposit), multicall (100 deposits) or open (100 accounts)")
+	flags.IntVar(&s.clients, "clients", 64, "`number` of connections")
+	flags.Uint64Var(&s.first, "first", 100, "first account")
+	flags.Uint64Var(&s.accounts, "accounts", 1, "`number` of accounts from the first one on")
+	flags.BoolVar(&s.fresh, "fresh", false, "a new connection for each call")
+	flags.BoolVar(&s.noIDs, "no-ids", false, "deposits without request ids")
+	flags.BoolVar(&s.any, "any", false, "answers need not be OK")
+	flags.DurationVar(&s.warm, "warm", 500*time.Millisecond, "time before it counts")
+	flags.DurationVar(&s.measured, "for", 3*time.Second, "time that it counts")
+	flags.Int64Var(&s.calls, "calls", 0, "end after `number` calls, and count from the first one on")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 || s.clients < 1 || s.accounts < 1 {
+		return errors.New("usage: load [flags]")
+	}
+	debug.SetGCPercent(400) // what the load costs is no figure of the server's
+	result, err := measure(ctx, &s)
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(out).Encode(result)
+}
+
+// measure runs the load. Calls count that were answered within the time that
+// counts; the first error ends it.
+func measure(ctx context.Context, s *settings) (*Result, error) {
+	tls, err := s.tls()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	callers := make([]*caller, s.clients)
+	for i := range callers {
+		if callers[i], err = newCaller(s, tls, i); err != nil {
+			return nil, err
+		}
+		if s.fresh || s.plain {
+			continue
+		}
+		if err := callers[i].connect(ctx); err != nil {
+			return nil, err
+		}
+	}
+	var left atomic.Int64
+	left.Store(s.calls)
+	var counting atomic.Bool
+	counting.Store(s.calls > 0)
+	var wg sync.WaitGroup
+	begun, used := time.Now(), processorTime()
+	for _, c := range callers {
+		wg.Go(func() {
+			defer c.close()
+			for ctx.Err() == nil {
+				if s.calls > 0 && left.Add(-1) < 0 {
+					return
+				}
+				from := time.Now()
+				err := c.call(ctx)
+				if ctx.Err() != nil {
+					return
+				}
+				if err != nil {
+					cancel(err)
+					return
+				}
+				if counting.Load() {
+					c.took = append(c.took, time.Since(from))
+				}
+			}
+		})
+	}
+	if s.calls == 0 {
+		rest(ctx, s.warm)
+		counting.Store(true)
+		begun, used = time.Now(), processorTime()
+		rest(ctx, s.measured)
+		counting.Store(false)
+	} else {
+		wg.Wait()
+	}
+	elapsed, spent := time.Since(begun), processorTime()-used
+	err = context.Cause(ctx)
+	cancel(nil)
+	wg.Wait()
+	if err != nil {
+		return nil, err
+	}
+	var took []time.Duration
+	for _, c := range callers {
+		took = append(took, c.took...)
+	}
+	if len(took) == 0 {
+		return nil, errors.New("no call was answered in time")
+	}
+	slices.Sort(took)
+	at := func(share float64) float64 {
+		return float64(took[int(share*float64(len(took)-1))].Nanoseconds()) / 1e3
+	}
+	return &Result{
+		Op: s.op, Clients: s.clients, Seconds: elapsed.Seconds(), Calls: len(took),
+		Rate: float64(len(took)*callers[0].each) / elapsed.Seconds(),
+		P50:  at(0.5), P99: at(0.99), P999: at(0.999),
+		Cores: spent.Seconds() / elapsed.Seconds(),
+	}, nil
+}
+
+func rest(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// processorTime is how much this process has used of all cores.
+func processorTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
