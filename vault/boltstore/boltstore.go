@@ -227,11 +227,15 @@ func (s *Store) Close() error {
 	}
 	s.closed = true
 	err := s.quiesce()
+	written := s.awaitWritten()
 	if s.broken != nil {
 		err = nil // it has been told
 	}
 	if s.wal != nil {
 		err = errors.Join(err, s.wal.f.Close())
+	}
+	if errors.Is(errors.Join(s.broken, written), ErrUnreadable) {
+		return err // bbolt may have been interrupted with its locks held; the process ends
 	}
 	return errors.Join(err, s.db.Close())
 }
@@ -268,7 +272,12 @@ func (s *Store) Begin(keys vault.Keys, decide func(*vault.Books) error) (durable
 	case s.closed:
 		return nil, errClosed
 	}
-	b, books, err := s.prepare(keys, decide)
+	var b *batch
+	var books *vault.Books
+	err = guarded(func() (err error) {
+		b, books, err = s.prepare(keys, decide)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -424,7 +433,7 @@ func (s *Store) Entries(ctx context.Context, from, to int64, yield func(index in
 		if err != nil {
 			return err
 		}
-		err = t.entries(from, end, yield)
+		err = guarded(func() error { return t.entries(from, end, yield) })
 		done()
 		if err != nil {
 			return err
@@ -471,17 +480,20 @@ func (s *Store) History(_ context.Context, account vault.Name, from uint64, yiel
 		return err
 	}
 	defer end()
-	return t.history(account, from, yield)
+	return guarded(func() error { return t.history(account, from, yield) })
 }
 
 // Account implements vault.Store.
-func (s *Store) Account(_ context.Context, name vault.Name) (vault.Account, error) {
+func (s *Store) Account(_ context.Context, name vault.Name) (a vault.Account, err error) {
 	t, end, err := s.begin()
 	if err != nil {
 		return vault.Account{}, err
 	}
 	defer end()
-	a, _, err := t.account(name)
+	err = guarded(func() error {
+		a, _, err = t.account(name)
+		return err
+	})
 	return a, err
 }
 

@@ -188,7 +188,7 @@ func (s *Store) settled(read func(t txn) error) error {
 		return err
 	}
 	defer tx.Rollback()
-	return read(txn{store: s, file: tx})
+	return guarded(func() error { return read(txn{store: s, file: tx}) })
 }
 
 // exclusive lets change work on the vault itself, while nothing is committed.
@@ -198,11 +198,13 @@ func (s *Store) exclusive(change func(t txn) error) error {
 	if err := s.settle(); err != nil {
 		return err
 	}
-	err := s.db.Update(func(tx *bolt.Tx) error { return change(txn{store: s, file: tx}) })
-	if err == nil {
-		err = s.refresh()
-	}
-	return err
+	return guarded(func() error {
+		err := s.db.Update(func(tx *bolt.Tx) error { return change(txn{store: s, file: tx}) })
+		if err == nil {
+			err = s.refresh()
+		}
+		return err
+	})
 }
 
 // turn lets the newer layer become the older one, whose turn it is to be written,
@@ -255,25 +257,8 @@ func (s *Store) awaitWritten() error {
 // writeOlder writes the older layer to the vault in one transaction.
 func (s *Store) writeOlder(l *layer, written chan struct{}, used session, now time.Time) {
 	defer close(written)
-	err := s.db.Update(func(tx *bolt.Tx) error {
-		buckets := openBuckets(tx)
-		for i, values := range l.values {
-			for _, key := range slices.Sorted(maps.Keys(values)) {
-				if err := buckets[i].Put([]byte(key), values[key]); err != nil {
-					return err
-				}
-			}
-		}
-		issued := txn{store: s, file: tx}.shelf(bucketIssued)
-		for serial := range l.values[issued.number] {
-			if err := issued.sweep([]byte(serial), now.Add(-issuedKept)); err != nil {
-				return err
-			}
-		}
-		if err := expire(tx.Bucket(bucketRequests), now); err != nil {
-			return err
-		}
-		return setMark(tx, used, l.last)
+	err := guarded(func() error {
+		return s.db.Update(func(tx *bolt.Tx) error { return s.writeLayer(tx, l, used, now) })
 	})
 	if err != nil {
 		s.layers.failed = fmt.Errorf("write the vault: %w", err)
@@ -282,4 +267,25 @@ func (s *Store) writeOlder(l *layer, written chan struct{}, used session, now ti
 	s.layers.mu.Lock()
 	defer s.layers.mu.Unlock()
 	s.layers.older = nil
+}
+
+func (s *Store) writeLayer(tx *bolt.Tx, l *layer, used session, now time.Time) error {
+	buckets := openBuckets(tx)
+	for i, values := range l.values {
+		for _, key := range slices.Sorted(maps.Keys(values)) {
+			if err := buckets[i].Put([]byte(key), values[key]); err != nil {
+				return err
+			}
+		}
+	}
+	issued := txn{store: s, file: tx}.shelf(bucketIssued)
+	for serial := range l.values[issued.number] {
+		if err := issued.sweep([]byte(serial), now.Add(-issuedKept)); err != nil {
+			return err
+		}
+	}
+	if err := expire(tx.Bucket(bucketRequests), now); err != nil {
+		return err
+	}
+	return setMark(tx, used, l.last)
 }
