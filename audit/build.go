@@ -1,6 +1,9 @@
 package audit
 
-import "slices"
+import (
+	"runtime"
+	"slices"
+)
 
 // A builder makes bundles and tiles of entries, in order. It holds one bundle
 // and the last tile of each level, whatever the size of the log.
@@ -46,6 +49,7 @@ func (b *builder) addHash(h Hash) error {
 				})
 			}
 			b.bundle = b.bundle[:0]
+			runtime.Gosched() // nobody waits for a bundle, and many for what comes between
 		}
 		if err := b.put(tile{level, n, tileWidth}, joinHashes(b.edge[level])); err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"os"
@@ -53,6 +54,7 @@ func run(args []string) error {
 	protocols.SetHTTP1(true)
 	s := &http.Server{
 		Protocols: protocols,
+		ErrorLog:  log.New(io.Discard, "", 0), // of connections that the load has given up
 		TLSConfig: &tls.Config{
 			Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true,
 			ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: clients,

@@ -354,7 +354,7 @@ func (s *Store) commit(b *batch) error {
 	s.flusher.add(b)
 	s.layers.add(b)
 	switch {
-	case s.layers.newer.bytes >= layerBytes:
+	case s.layers.newer.bytes >= layerBytes && s.layers.idle():
 		return s.turn()
 	case !s.ripening:
 		s.ripening = true

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -29,8 +30,13 @@ func newLayer() *layer {
 }
 
 const (
-	// layerBytes is the size of a layer at which it is written to the vault.
+	// layerBytes is the size of a layer at which it is written to the vault, when the
+	// one before it has been. It grows until the half of the log is full otherwise.
 	layerBytes = 8 << 20
+
+	// putsAtOnce is how many values are put before others have their turn, whom
+	// somebody waits for.
+	putsAtOnce = 64
 
 	// layerAge is how long a layer waits for more at most.
 	layerAge = time.Second
@@ -245,6 +251,19 @@ func (s *Store) ripen() {
 	}
 }
 
+// idle reports whether no layer is being written. The caller holds Store.writing.
+func (l *layers) idle() bool {
+	if l.written == nil {
+		return true
+	}
+	select {
+	case <-l.written:
+		return true
+	default:
+		return false
+	}
+}
+
 // awaitWritten waits until there is no older layer. The caller holds s.writing.
 func (s *Store) awaitWritten() error {
 	if s.layers.written != nil {
@@ -271,8 +290,12 @@ func (s *Store) writeOlder(l *layer, written chan struct{}, used session, now ti
 
 func (s *Store) writeLayer(tx *bolt.Tx, l *layer, used session, now time.Time) error {
 	buckets := openBuckets(tx)
+	puts := 0
 	for i, values := range l.values {
 		for _, key := range slices.Sorted(maps.Keys(values)) {
+			if puts++; puts%putsAtOnce == 0 {
+				runtime.Gosched()
+			}
 			if err := buckets[i].Put([]byte(key), values[key]); err != nil {
 				return err
 			}
