@@ -245,7 +245,7 @@ func (s *Store) recover() error {
 	case !marked && len(halves[0])+len(halves[1]) == 0: // it was about to begin, or to end
 		return remove(path)
 	case !marked || of != used:
-		return fmt.Errorf("%s: %w", path, ErrWAL)
+		return fmt.Errorf("%s: %w; nothing was changed: put the two files of one moment together, or restore a backup", path, ErrWAL)
 	}
 	records, err := after(halves, applied)
 	if err != nil {
