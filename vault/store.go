@@ -78,7 +78,8 @@ type Store interface {
 // way to the disk.
 //
 // Begin does what Commit does, but returns when decide has run: what the next
-// commit sees has the changes in it, what Signed returns has not. Durable waits
+// commit sees has the changes in it, and so may Account and History; what Signed
+// returns has not, and nothing is published or answered before. Durable waits
 // until they are on stable storage, those of the commits before too. After an error
 // of one, all commits after it fail as well.
 type Pipeline interface {

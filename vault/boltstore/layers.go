@@ -81,7 +81,7 @@ type leaf struct {
 }
 
 // perCommand is about what the record of a commit has for each of its commands.
-const perCommand = 2 << 10
+const perCommand = 3 << 9
 
 func newBatch(commands int) *batch {
 	return &batch{record: make([]byte, recordHead, recordHead+commands*perCommand), puts: make([]put, 0, 4*commands)}
