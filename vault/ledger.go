@@ -60,7 +60,7 @@ type Commit struct {
 // One goroutine gathers what has arrived while the last commit was on its way
 // to the disk, decides it in order of arrival, and commits it once. So there
 // are no locks in the rules, no update is lost, and many operations share one
-// fsync. It waits for nobody: a command that comes alone is committed alone.
+// fsync. A caller who is alone waits for nobody; see gather.
 //
 // Where the store is a Pipeline and commands are waiting already, another goroutine
 // waits for the disk, and the next group is decided meanwhile. Answers leave in

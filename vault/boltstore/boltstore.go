@@ -58,12 +58,12 @@ var (
 // schema is the version of the layout of the file.
 const schema = 3
 
+// initialMap is address space, not memory: growing the map within it never has to
+// wait for readers. Tests make it smaller.
+var initialMap = 1 << 30
+
 const (
 	lockWait = time.Second // a server that is just stopping lets go within it
-
-	// initialMap is address space, not memory: growing the map within it
-	// never has to wait for readers.
-	initialMap = 1 << 30
 
 	// expireAtOnce bounds how many old request ids are swept away whenever a layer
 	// is written.
@@ -98,7 +98,7 @@ type signed struct {
 	logs       []int64
 }
 
-var _ vault.Store = (*Store)(nil)
+var _ vault.Pipeline = (*Store)(nil)
 
 // ErrMissing reports a file that should exist.
 var ErrMissing = errors.New("the vault is missing")
@@ -284,7 +284,7 @@ func (s *Store) Begin(keys vault.Keys, decide func(*vault.Books) error) (durable
 	if b == nil {
 		return func() error { return nil }, nil
 	}
-	if s.broken = s.commit(b); s.broken != nil {
+	if s.broken = guarded(func() error { return s.commit(b) }); s.broken != nil {
 		return nil, s.broken
 	}
 	c := books.Changes()

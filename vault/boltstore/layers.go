@@ -164,15 +164,24 @@ func (t txn) leaf(index int64) []byte {
 	return nil
 }
 
+// now returns the layers, the newest first.
+func (l *layers) now() []*layer {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.older == nil {
+		return []*layer{l.newer}
+	}
+	return []*layer{l.newer, l.older}
+}
+
 // begin returns the store as it is now, and later for what is changed later. end
 // lets go of it.
+//
+// The layers come first: what is in them is not lost when it reaches the file
+// meanwhile. Their lock is not held while the file is opened for reading, which
+// waits for a memory map that grows, which waits for readers, who need the lock.
 func (s *Store) begin() (t txn, end func(), err error) {
-	s.layers.mu.RLock()
-	defer s.layers.mu.RUnlock()
-	t = txn{store: s, layers: []*layer{s.layers.newer}}
-	if s.layers.older != nil {
-		t.layers = append(t.layers, s.layers.older)
-	}
+	t = txn{store: s, layers: s.layers.now()}
 	if t.file, err = s.db.Begin(false); err != nil {
 		return txn{}, nil, err
 	}

@@ -1,0 +1,146 @@
+package boltstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+	"example.com/atm/vault"
+	"example.com/atm/vault/vaulttest"
+)
+
+var secret = bytes.Repeat([]byte("s"), 32)
+
+// begins is a store that a ledger commits to, and that tells each commit before it
+// is durable.
+type begins struct {
+	*Store
+	begun func(durable func() error) func() error
+}
+
+func (b begins) Begin(keys vault.Keys, decide func(*vault.Books) error) (func() error, error) {
+	durable, err := b.Store.Begin(keys, decide)
+	if err != nil {
+		return nil, err
+	}
+	return b.begun(durable), nil
+}
+
+func deposit(account vault.Name) vault.Command {
+	return vault.Command{
+		Event: audit.EventOp, Operation: atm.Deposit, Caller: &atm.Caller{Principal: atm.Principal{Subject: "user:teller"}},
+		Rule: vault.Deposit{Account: account, Cash: "cash:user:teller", Amount: 1},
+	}
+}
+
+func open(account vault.Name) vault.Command {
+	c := deposit(account)
+	c.Operation, c.Rule = atm.AccountOpen, vault.OpenAccount{Account: account}
+	return c
+}
+
+// TestSignedIsDurable looks at what readers may publish while a commit is on its
+// way to the disk, and after the disk has failed: nothing that is not there.
+func TestSignedIsDurable(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "vault.db")
+	store, err := Create(path, secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := func() int64 {
+		_, head, err := store.Signed(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return head.Size
+	}
+	var before, after []int64
+	l := vault.NewLedger(vault.Config{Signer: vaulttest.NewSigner(t), Store: begins{store, func(durable func() error) func() error {
+		before = append(before, size())
+		return func() error {
+			err := durable()
+			after = append(after, size())
+			return err
+		}
+	}}})
+	for i, cmd := range []vault.Command{open("1"), deposit("1")} {
+		if s := l.Do(t.Context(), cmd); s.Code != atm.OK {
+			t.Fatal(s)
+		}
+		if before[i] != int64(i) || after[i] != int64(i+1) {
+			t.Errorf("commit %d: readers saw %d entries before it was durable and %d after", i, before[i], after[i])
+		}
+	}
+	store.wal.f.Close() // the disk fails
+	if s := l.Do(t.Context(), deposit("1")); s.Code != atm.OutcomeUnknown {
+		t.Errorf("a commit without a disk was answered %v", s)
+	}
+	if size() != 2 || l.Err() == nil {
+		t.Errorf("after it readers see %d entries, and the ledger says %v", size(), l.Err())
+	}
+	l.Close()
+	if store.Close() == nil {
+		t.Error("nobody told of the failed log when the store was closed")
+	}
+	again, err := Open(path, secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if a, err := again.Account(t.Context(), "1"); err != nil || a.Balance != 1 {
+		t.Errorf("the next start finds %s, %v; want what was answered", a.Balance, err)
+	}
+}
+
+// TestGrowing commits while many read and the memory map of the file grows many
+// times, which waits for readers: everybody gets to the end.
+func TestGrowing(t *testing.T) {
+	usual := initialMap
+	initialMap = 64 << 10
+	defer func() { initialMap = usual }()
+	store, err := Create(filepath.Join(t.TempDir(), "vault.db"), secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	l := vault.NewLedger(vault.Config{Store: store, Signer: vaulttest.NewSigner(t)})
+	if s := l.Do(t.Context(), open("1")); s.Code != atm.OK {
+		t.Fatal(s)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var readers, writers sync.WaitGroup
+	for range 4 {
+		readers.Go(func() {
+			for ctx.Err() == nil {
+				_, head, _ := store.Signed(ctx)
+				err := store.Entries(ctx, max(0, head.Size-2000), head.Size, func(int64, []byte) error { return nil })
+				_, accountErr := store.Account(ctx, "1")
+				if err := errors.Join(err, accountErr); err != nil && ctx.Err() == nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for range 32 {
+		writers.Go(func() {
+			for range 250 {
+				if s := l.Do(t.Context(), deposit("1")); s.Code != atm.OK {
+					t.Error(s)
+					return
+				}
+			}
+		})
+	}
+	writers.Wait()
+	stop()
+	readers.Wait()
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}
