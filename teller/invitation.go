@@ -80,11 +80,12 @@ func (t *Teller) Enroll(ctx context.Context, i Invitation, request, ip string) (
 		return nil, err
 	}
 	sum := sha256.Sum256([]byte(request))
+	caller := &atm.Caller{Principal: atm.Principal{Subject: i.Subject}, Credential: atm.Credential{Method: "invitation", User: i.ID}, IP: ip}
 	status := t.cfg.Ledger.Do(ctx, vault.Command{
 		Event: audit.EventAdmin, Operation: atm.CertEnroll, Rule: vault.Invited{Enrol: enrol, Issued: i.Issued},
-		Caller:  &atm.Caller{Principal: atm.Principal{Subject: i.Subject}, Credential: atm.Credential{Method: "invitation", User: i.ID}, IP: ip},
+		Caller:  caller,
 		Args:    []audit.Arg{{Name: "request", Value: base64.StdEncoding.EncodeToString(sum[:])}},
-		Request: t.cfg.Requests.Request("invitation", atm.RequestID(i.ID)),
+		Request: t.cfg.Requests.Request(caller, atm.RequestID(i.ID)),
 	})
 	record, first := status.Result.(atm.Record)
 	switch {

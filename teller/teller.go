@@ -207,11 +207,7 @@ func (t *Teller) identify(cmd *vault.Command, in *input, header string) (conflic
 	if err != nil {
 		return false, malformed("%w", err)
 	}
-	subject := in.caller.Subject
-	if in.caller.Actor != "" { // who acts for somebody else has request ids of its own
-		subject += " by " + in.caller.Actor
-	}
-	cmd.Request = t.cfg.Requests.Request(subject, id)
+	cmd.Request = t.cfg.Requests.Request(in.caller, id)
 	return header != "" && header != text, nil
 }
 

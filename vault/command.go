@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"bytes"
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -61,22 +62,51 @@ func NewRequestHasher(secret []byte) (*RequestHasher, error) {
 	return h, nil
 }
 
-// Request returns the stored forms of the id that subject gave.
-func (h *RequestHasher) Request(subject string, id atm.RequestID) Request {
+// Request returns the stored forms of the id that a caller gave.
+func (h *RequestHasher) Request(caller *atm.Caller, id atm.RequestID) Request {
 	mac := h.macs.Get().(hash.Hash)
 	defer h.macs.Put(mac)
 	var sum [sha256.Size]byte
 	mac.Reset()
 	io.WriteString(mac, string(id))
 	r := Request{Digest: hex.EncodeToString(mac.Sum(sum[:0]))}
-	of := sha256.Sum256(append(sum[:], subject...)) // the sum has one length, so the parts cannot run together
-	copy(r.Key[:], of[:])
+	r.Key = keyOf(sum, caller)
 	var dated bool
 	if r.Minted, dated = id.Time(); dated {
 		ms := r.Minted.UnixMilli() // of 48 bits
 		copy(r.Key[:], []byte{byte(ms >> 40), byte(ms >> 32), byte(ms >> 24), byte(ms >> 16), byte(ms >> 8), byte(ms)})
 	}
 	return r
+}
+
+// keyOf is the key of a request id with this keyed hash; the hash has one length, so
+// that it cannot run together with the rest. Who acts for somebody else has
+// request ids of its own.
+func keyOf(sum [sha256.Size]byte, caller *atm.Caller) (key RequestKey) {
+	of := sha256.New()
+	of.Write(sum[:])
+	switch {
+	case caller.Method == "invitation":
+		io.WriteString(of, caller.Method)
+	case caller.Actor != "":
+		io.WriteString(of, caller.Subject+" by "+caller.Actor)
+	default:
+		io.WriteString(of, caller.Subject)
+	}
+	copy(key[:], of.Sum(make([]byte, 0, sha256.Size)))
+	return key
+}
+
+// Answered reports whether k is the key of the request id that an entry answered
+// first.
+func (k RequestKey) Answered(entry *audit.Entry) bool {
+	sum, err := hex.DecodeString(entry.Request)
+	if err != nil || len(sum) != sha256.Size || entry.Caller == nil || entry.ReplayOf >= 0 {
+		return false
+	}
+	const dated = 6 // bytes that a time may stand in
+	of := keyOf([sha256.Size]byte(sum), entry.Caller)
+	return bytes.Equal(k[dated:], of[dated:])
 }
 
 // idempotent reports whether c is answered by what its request id was
@@ -180,6 +210,9 @@ func (c *Command) replay(b *Books, first Remembered) (atm.Status, *Remembered, e
 	entry, err := audit.ParseEntry(first.Leaf)
 	if err != nil {
 		return atm.Status{}, nil, fmt.Errorf("entry %d: %w", first.Index, err)
+	}
+	if !c.Request.Key.Answered(entry) || entry.Request != c.Request.Digest {
+		return atm.Status{}, nil, fmt.Errorf("entry %d is not the answer to request id %x", first.Index, c.Request.Key)
 	}
 	if entry.Status == nil || entry.Operation != c.Operation || !slices.Equal(entry.Args, audit.Written(c.Args)) {
 		return refuse(atm.IdempotencyConflict, "The request id was used for another request"), nil, nil

@@ -32,7 +32,7 @@ import (
 var (
 	bucketMeta     = []byte("meta")     // schema, head, checkpoint
 	bucketAccounts = []byte("accounts") // accountKey → account
-	bucketJournal  = []byte("journal")  // index → links, leaf
+	bucketJournal  = []byte("journal")  // index of the first → entries: links, leaf
 	bucketHolds    = []byte("holds")    // HoldID → hold
 	bucketRequests = []byte("requests") // day, RequestKey → index
 	bucketUsers    = []byte("users")    // subject → user
@@ -42,11 +42,16 @@ var (
 	bucketKeys     = []byte("keys")     // number of a data key, mark of a secret → data key
 )
 
-// sealedBuckets are those whose values are sealed, but for some in meta. Their
-// places in the list are their numbers in the write-ahead log.
-var sealedBuckets = [][]byte{bucketMeta, bucketAccounts, bucketJournal, bucketRequests, bucketUsers, bucketHolds, bucketRevoked, bucketGrants, bucketIssued}
+// buckets are those of everything but keys. Their places in the list are their
+// numbers in the write-ahead log. Values are sealed, but for some in meta, and for
+// those of requests, which say nothing but where an entry is that says the rest.
+var buckets = [][]byte{bucketMeta, bucketAccounts, bucketJournal, bucketRequests, bucketUsers, bucketHolds, bucketRevoked, bucketGrants, bucketIssued}
 
-const numberJournal = 2
+// Numbers that the program knows.
+const (
+	numberJournal  = 2
+	numberRequests = 3
+)
 
 var (
 	keySchema     = []byte("schema")
@@ -56,7 +61,7 @@ var (
 )
 
 // schema is the version of the layout of the file.
-const schema = 3
+const schema = 4
 
 // initialMap is address space, not memory: growing the map within it never has to
 // wait for readers. Tests make it smaller.
@@ -112,7 +117,7 @@ func Create(path string, secret []byte) (*Store, error) {
 		return nil, err
 	}
 	err = db.Update(func(tx *bolt.Tx) error {
-		for _, name := range append([][]byte{bucketKeys}, sealedBuckets...) {
+		for _, name := range append([][]byte{bucketKeys}, buckets...) {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
@@ -167,7 +172,7 @@ func openDB(path string) (*bolt.DB, error) {
 
 // checked refuses a file of another layout, or of another secret.
 func checked(db *bolt.DB, path string, secret []byte) (*Store, error) {
-	s := &Store{db: db, layers: layers{newer: newLayer()}}
+	s := &Store{db: db, layers: layers{newer: newLayer(nil)}}
 	s.flusher.changed.L = &s.flusher.mu
 	err := db.View(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
@@ -177,7 +182,7 @@ func checked(db *bolt.DB, path string, secret []byte) (*Store, error) {
 		if v := meta.Get(keySchema); len(v) != 4 || binary.BigEndian.Uint32(v) != schema {
 			return fmt.Errorf("it has layout %x; this program knows layout %d", v, schema)
 		}
-		for _, name := range append([][]byte{bucketKeys}, sealedBuckets...) {
+		for _, name := range append([][]byte{bucketKeys}, buckets...) {
 			if tx.Bucket(name) == nil {
 				return fmt.Errorf("it lacks the bucket %s", name)
 			}
@@ -331,7 +336,11 @@ func (s *Store) prepare(keys vault.Keys, decide func(*vault.Books) error) (*batc
 		return nil, nil, nil
 	}
 	t.batch = newBatch(len(c.Entries))
-	return t.batch, books, t.write(books.Now, c, spines)
+	if err := t.write(books.Now, c, spines); err != nil {
+		return nil, nil, err
+	}
+	t.batch.seal(s.keys.Load(), numberRest, nameRest, nil, t.batch.rest)
+	return t.batch, books, nil
 }
 
 // commit begins to make a batch durable. After an error nobody knows whether it
@@ -370,13 +379,7 @@ func (s *Store) commitWhole(b *batch) error {
 	}
 	b.durable = true
 	return s.db.Update(func(tx *bolt.Tx) error {
-		buckets := openBuckets(tx)
-		for _, p := range b.puts {
-			if err := buckets[p.bucket].Put([]byte(p.key), b.sealed(p)); err != nil {
-				return err
-			}
-		}
-		return nil
+		return txn{store: s, file: tx}.replay(record{payload: b.record[recordHead:]})
 	})
 }
 
@@ -418,61 +421,6 @@ func (s *Store) BeginLog(context.Context) error {
 	})
 }
 
-// entriesPerView bounds how long one read transaction lasts, because pages
-// that it can see are not reused meanwhile.
-const entriesPerView = 1024
-
-// Entries implements audit.Source.
-func (s *Store) Entries(ctx context.Context, from, to int64, yield func(index int64, leaf []byte) error) error {
-	for from < to {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		end := min(to, from+entriesPerView)
-		t, done, err := s.begin()
-		if err != nil {
-			return err
-		}
-		err = guarded(func() error { return t.entries(from, end, yield) })
-		done()
-		if err != nil {
-			return err
-		}
-		from = end
-	}
-	return nil
-}
-
-// entries yields the leaves of the journal from, … to-1. The vault has those up
-// to some place, and the layers those from there on.
-func (t txn) entries(from, to int64, yield func(index int64, leaf []byte) error) error {
-	journal := t.shelf(bucketJournal)
-	var c *bolt.Cursor
-	for index := from; index < to; index++ {
-		leaf := t.leaf(index)
-		if leaf == nil {
-			var k, v []byte
-			if c == nil {
-				c = journal.bucket.Cursor()
-				k, v = c.Seek(journalKey(index))
-			} else {
-				k, v = c.Next()
-			}
-			if len(k) != 8 || int64(binary.BigEndian.Uint64(k)) != index {
-				return fmt.Errorf("journal entry %d is missing", index)
-			}
-			var err error
-			if _, leaf, err = journal.entry(k, v); err != nil {
-				return fmt.Errorf("journal entry %d: %w", index, err)
-			}
-		}
-		if err := yield(index, leaf); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // History implements vault.Store.
 func (s *Store) History(_ context.Context, account vault.Name, from uint64, yield func(uint64, int64, []byte) bool) error {
 	t, end, err := s.begin()
@@ -509,14 +457,9 @@ func (s *Store) Balances(ctx context.Context, yield func(vault.Account)) (journa
 			return err
 		}
 		journal = logs[len(logs)-1] + head.Size
-		shelf := t.shelf(bucketAccounts)
-		return shelf.bucket.ForEach(func(k, v []byte) error {
-			a, _, err := shelf.account(k, v)
-			if err == nil {
-				yield(a)
-				err = ctx.Err()
-			}
-			return err
+		return t.eachAccount(func(a *vault.Account, _ spine) error {
+			yield(*a)
+			return ctx.Err()
 		})
 	})
 	return journal, err

@@ -15,7 +15,7 @@ import (
 // load reads the records that keys name. What it returns does not point into
 // the file, because decide changes it.
 // The spines belong to the accounts that were loaded.
-func (t txn) load(keys vault.Keys) (*vault.Books, map[vault.Name]spine, error) {
+func (t txn) load(keys vault.Keys) (*vault.Books, spines, error) {
 	last := t.store.newest
 	holds := make(map[vault.HoldID]*vault.Hold, len(keys.Holds))
 	names := keys.Accounts
@@ -35,7 +35,7 @@ func (t txn) load(keys vault.Keys) (*vault.Books, map[vault.Name]spine, error) {
 		names = append(names, h.Account)
 	}
 	accounts := make(map[vault.Name]*vault.Account, len(names))
-	spines := make(map[vault.Name]spine, len(names))
+	spines := make(spines, len(names))
 	for _, name := range names {
 		if accounts[name] != nil {
 			continue
@@ -50,14 +50,18 @@ func (t txn) load(keys vault.Keys) (*vault.Books, map[vault.Name]spine, error) {
 	}
 	users := make(map[string]*vault.User, len(keys.Users))
 	for _, subject := range keys.Users {
-		shelf := t.shelf(bucketUsers)
-		if v := shelf.sealed([]byte(subject)); v != nil {
-			u, err := shelf.user([]byte(subject), v)
-			if err != nil {
-				return nil, nil, err
-			}
-			users[subject] = &u
+		v, err := t.shelf(bucketUsers).get([]byte(subject))
+		if err != nil {
+			return nil, nil, err
 		}
+		if v == nil {
+			continue
+		}
+		u, err := decodeUser([]byte(subject), v)
+		if err != nil {
+			return nil, nil, err
+		}
+		users[subject] = &u
 	}
 	grants := make(map[string]*vault.Grant, len(keys.Grants))
 	for _, id := range keys.Grants {
@@ -100,12 +104,43 @@ func (t txn) load(keys vault.Keys) (*vault.Books, map[vault.Name]spine, error) {
 
 // account returns an account and its spine. One that does not exist has version 0.
 func (t txn) account(name vault.Name) (vault.Account, spine, error) {
-	k, shelf := accountKey(name), t.shelf(bucketAccounts)
-	v := shelf.sealed(k)
+	k := accountKey(name)
+	v, err := t.shelf(bucketAccounts).get(k)
 	if v == nil {
-		return vault.Account{Name: name}, nil, nil
+		return vault.Account{Name: name}, nil, err
 	}
-	return shelf.account(k, v)
+	return decodeAccount(k, v)
+}
+
+// eachAccount calls yield with the accounts of the vault itself, when there are no
+// layers.
+func (t txn) eachAccount(yield func(*vault.Account, spine) error) error {
+	shelf := t.shelf(bucketAccounts)
+	return shelf.bucket.ForEach(func(k, v []byte) error {
+		a, spine, err := shelf.account(k, v)
+		if err != nil {
+			return err
+		}
+		return yield(&a, spine)
+	})
+}
+
+// account opens the record of an account.
+func (s shelf) account(k, sealed []byte) (vault.Account, spine, error) {
+	v, err := s.open(k, sealed)
+	if err != nil {
+		return vault.Account{}, nil, err
+	}
+	return decodeAccount(k, v)
+}
+
+// user opens the record of a user.
+func (s shelf) user(k, sealed []byte) (vault.User, error) {
+	v, err := s.open(k, sealed)
+	if err != nil {
+		return vault.User{}, err
+	}
+	return decodeUser(k, v)
 }
 
 // loadRequests looks each key up in every day that is still kept.
@@ -114,7 +149,7 @@ func (t txn) loadRequests(keys []vault.RequestKey) (map[vault.RequestKey]vault.R
 	if len(keys) == 0 {
 		return found, nil
 	}
-	shelf, journal := t.shelf(bucketRequests), t.shelf(bucketJournal)
+	journal := t.journal()
 	oldest := oldestDay(t.store.now)
 	for _, key := range keys {
 		for _, day := range t.store.days {
@@ -124,24 +159,18 @@ func (t txn) loadRequests(keys []vault.RequestKey) (map[vault.RequestKey]vault.R
 			if bytes.Compare(key[:], day.last[:]) > 0 {
 				continue // as most ids that are new, and tell their time
 			}
-			v, err := shelf.get(requestKey(day.number, key))
+			index, kept, err := t.request(requestOf(day.number, key))
 			if err != nil {
-				return nil, err
+				return nil, fmt.Errorf("request id %x of day %d: %w", key, day.number, err)
 			}
-			if v == nil {
+			if !kept {
 				continue
 			}
-			if len(v) != 8 {
-				return nil, fmt.Errorf("request record of day %d has %d bytes", day.number, len(v))
-			}
-			_, leaf, err := journal.entry(v, journal.sealed(v))
+			e, err := journal.at(index)
 			if err != nil {
-				return nil, fmt.Errorf("journal entry %x of a request: %w", v, err)
+				return nil, fmt.Errorf("request id %x of day %d: %w", key, day.number, err)
 			}
-			found[key] = vault.Remembered{
-				Index: int64(binary.BigEndian.Uint64(v)),
-				Leaf:  leaf,
-			}
+			found[key] = vault.Remembered{Index: index, Leaf: bytes.Clone(e.leaf)}
 			break
 		}
 	}
@@ -160,10 +189,11 @@ type day struct {
 func keptDays(bucket *bolt.Bucket) []day {
 	var days []day
 	c := bucket.Cursor()
-	for k, _ := c.Last(); len(k) == 4+len(vault.RequestKey{}); k, _ = c.Prev() {
+	for k, _ := c.Last(); len(k) == len(request{}); k, _ = c.Prev() {
 		d := day{binary.BigEndian.Uint32(k), vault.RequestKey(k[4:])}
 		days = append(days, d)
-		if k, _ := c.Seek(requestKey(d.number, vault.RequestKey{})); k == nil {
+		first := requestOf(d.number, vault.RequestKey{})
+		if k, _ := c.Seek(first[:]); k == nil {
 			break
 		}
 	}
@@ -203,42 +233,45 @@ func oldestDay(now time.Time) uint32 {
 
 // write puts the changes of one commit where they belong. Nothing is written
 // twice: a request id points to its entry, the tree is its right edge.
-func (t txn) write(now time.Time, c *vault.Changes, spines map[vault.Name]spine) error {
+func (t txn) write(now time.Time, c *vault.Changes, spines spines) error {
 	if err := t.writeRecords(c, spines); err != nil {
 		return err
 	}
 	if err := t.writeIssued(c.Issued); err != nil {
 		return err
 	}
-	requests := t.shelf(bucketRequests)
+	today := dayOf(now)
 	for key, index := range c.Requests {
-		if err := requests.put(requestKey(dayOf(now), key), journalKey(index)); err != nil {
+		if err := t.putRequest(requestOf(today, key), index); err != nil {
 			return err
 		}
 	}
 	return t.writeHead(c.Checkpoint, c.Head)
 }
 
+// putRequest notes which entry answered a request id.
+func (t txn) putRequest(key request, index int64) error {
+	if t.batch == nil {
+		return t.file.Bucket(bucketRequests).Put(key[:], journalKey(index))
+	}
+	t.batch.putRequest(key, index)
+	return nil
+}
+
 // writeRecords is write without what depends on the time, and without the head.
-func (t txn) writeRecords(c *vault.Changes, spines map[vault.Name]spine) error {
-	journal := t.shelf(bucketJournal)
-	journal.bucket.FillPercent = 1 // keys only ever come at the end
-	var links []link
-	var record []byte
+func (t txn) writeRecords(c *vault.Changes, spines spines) error {
+	journal := t.journalWriter()
 	for i, entry := range c.Entries {
 		index := c.First + int64(i)
-		links = slices.Grow(links[:0], len(entry.Touched))[:len(entry.Touched)]
-		for slot, change := range entry.Touched {
-			name := vault.Name(change.Account)
-			spines[name], links[slot] = spines[name].grow(change.Version, place{index, slot})
-		}
-		record = appendEntry(record[:0], index, links, entry.Leaf)
-		if err := journal.put(journalKey(index), record); err != nil {
+		if err := journal.add(index, spines.grow(index, entry.Touched), entry.Leaf); err != nil {
 			return err
 		}
 		if t.batch != nil {
-			t.batch.leaves = append(t.batch.leaves, leaf{index, entry.Leaf})
+			t.batch.leaves = append(t.batch.leaves, entry.Leaf)
 		}
+	}
+	if err := journal.flush(); err != nil {
+		return err
 	}
 	accounts := t.shelf(bucketAccounts)
 	for i := range c.Accounts {

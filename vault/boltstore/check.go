@@ -1,9 +1,7 @@
 package boltstore
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"slices"
 
@@ -18,7 +16,7 @@ import (
 // they should. It implements vault.Backend.
 func (s *Store) Check(ctx context.Context, report func(problem string)) error {
 	problems := vault.NewProblems(report)
-	c := &checker{problems: problems, chains: vault.NewChains(problems), spines: make(map[vault.Name]spine)}
+	c := &checker{problems: problems, chains: vault.NewChains(problems), spines: make(spines)}
 	err := s.settled(func(t txn) error {
 		for err := range t.file.Check() {
 			c.problems.Add("pages: %v", err)
@@ -39,7 +37,7 @@ type checker struct {
 
 	size   int64 // of the journal
 	chains *vault.Chains
-	spines map[vault.Name]spine
+	spines spines
 }
 
 // journal reads all entries, and holds the tree that was signed against them.
@@ -56,36 +54,30 @@ func (c *checker) journal(ctx context.Context, t txn) error {
 	begin := logs[len(logs)-1] // of the current log
 	var rebuilt audit.Head
 	var hashes []audit.Hash // of the entries since rebuilt
-	journal := t.shelf(bucketJournal)
-	err = journal.bucket.ForEach(func(k, v []byte) error {
-		if c.size%4096 == 0 && ctx.Err() != nil {
-			return ctx.Err()
+	journal := t.journal()
+	err = journal.each(ctx, func(first int64, entries []entry) error {
+		if first != c.size {
+			c.problems.Add("journal: entry %d where entry %d should be", first, c.size)
+			c.size = first
 		}
-		if !bytes.Equal(k, journalKey(c.size)) {
-			c.problems.Add("journal: key %x where entry %d should be", k, c.size)
-			return nil
+		for _, e := range entries {
+			index := c.size
+			c.size++
+			if index >= begin {
+				hashes = append(hashes, audit.LeafHash(e.leaf))
+			}
+			if len(hashes) == 4096 {
+				rebuilt, hashes = rebuilt.Append(hashes...), hashes[:0]
+			}
+			entry, err := audit.ParseEntry(e.leaf)
+			if err != nil {
+				c.problems.Add("journal entry %d: %v", index, err)
+				continue
+			}
+			c.entry(index, entry, e)
 		}
-		index := c.size
-		c.size++
-		links, leaf, err := journal.entry(k, v)
-		if err != nil {
-			c.problems.Add("journal entry %d: %v", index, err)
-			return nil
-		}
-		if index >= begin {
-			hashes = append(hashes, audit.LeafHash(leaf))
-		}
-		if len(hashes) == 4096 {
-			rebuilt, hashes = rebuilt.Append(hashes...), hashes[:0]
-		}
-		entry, err := audit.ParseEntry(leaf)
-		if err != nil {
-			c.problems.Add("journal entry %d: %v", index, err)
-			return nil
-		}
-		c.entry(index, entry, links)
 		return nil
-	})
+	}, func(k []byte, err error) { c.problems.Add("journal, key %x: %v", k, err) })
 	if err != nil {
 		return err
 	}
@@ -103,9 +95,9 @@ func (c *checker) journal(ctx context.Context, t txn) error {
 }
 
 // entry carries the chains on by what an entry changed.
-func (c *checker) entry(index int64, entry *audit.Entry, links []relativeLink) {
-	if len(links) != len(entry.State) {
-		c.problems.Add("journal entry %d touches %d accounts and has links for %d", index, len(entry.State), len(links))
+func (c *checker) entry(index int64, entry *audit.Entry, stored entry) {
+	if stored.count != len(entry.State) {
+		c.problems.Add("journal entry %d touches %d accounts and has links for %d", index, len(entry.State), stored.count)
 		return
 	}
 	c.chains.Entry(index, entry)
@@ -115,7 +107,7 @@ func (c *checker) entry(index int64, entry *audit.Entry, links []relativeLink) {
 		if have := c.spines[name]; change.Version == 1 || len(have) > 0 {
 			c.spines[name], want = have.grow(change.Version, place{index, slot})
 		}
-		if links[slot].from(index) != want {
+		if stored.link(index, slot) != want {
 			c.problems.Add("journal entry %d: the links of account %s lead astray", index, name)
 		}
 	}
@@ -170,22 +162,22 @@ func (c *checker) holds(t txn) error {
 }
 
 func (c *checker) requests(t txn) error {
-	shelf, journal := t.shelf(bucketRequests), t.shelf(bucketJournal)
-	return shelf.bucket.ForEach(func(k, v []byte) error {
-		plain, err := shelf.open(k, v)
-		if err != nil || len(k) != 20 || len(plain) != 8 {
+	journal := t.journal()
+	return t.file.Bucket(bucketRequests).ForEach(func(k, v []byte) error {
+		day, key, err := parseRequest(k)
+		index, errIndex := journalIndex(v)
+		if err = errors.Join(err, errIndex); err != nil {
 			c.problems.Add("request id %x: %v", k, err)
 			return nil
 		}
-		index := int64(binary.BigEndian.Uint64(plain))
-		_, leaf, err := journal.entryAt(index)
+		e, err := journal.at(index)
 		if err != nil {
-			c.problems.Add("request id %x: journal entry %d: %v", k, index, err)
+			c.problems.Add("request id %x: %v", k, err)
 			return nil
 		}
-		entry, err := audit.ParseEntry(leaf)
-		if err != nil || entry.Request == "" || entry.ReplayOf >= 0 || dayOf(entry.Time) != binary.BigEndian.Uint32(k) {
-			c.problems.Add("request id %x: journal entry %d is not the answer to one of that day: %v", k, index, err)
+		entry, err := audit.ParseEntry(e.leaf)
+		if err != nil || !key.Answered(entry) || dayOf(entry.Time) != day {
+			c.problems.Add("request id %x: journal entry %d is not the answer to it: %v", k, index, err)
 		}
 		return nil
 	})

@@ -2,7 +2,6 @@ package boltstore
 
 import (
 	"bytes"
-	"encoding/binary"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -82,22 +81,31 @@ func tear(t *testing.T, log, to string, at int64) {
 	}
 }
 
-// FuzzRecords reads what is no log, and what is in no record.
+// FuzzRecords reads what is no log, and what is in no record, and no chunk.
 func FuzzRecords(f *testing.F) {
 	f.Add([]byte{1, 1, 'k', 1, 'v'})
 	f.Add([]byte{9, 0, 0})
+	f.Add([]byte{formEntries, 1, 2, 0, 0, 1, '{'})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if list, _ := (session{}).records(data); len(list)*recordHead > len(data) {
 			t.Errorf("%d records in %d bytes", len(list), len(data))
 		}
 		var again []byte
-		err := record{1, data}.each(func(bucket int, key, value []byte) error {
-			again = append(binary.AppendUvarint(append(again, byte(bucket)), uint64(len(key))), key...)
-			again = append(binary.AppendUvarint(again, uint64(len(value))), value...)
+		err := eachValue(data, func(bucket int, key, value []byte) error {
+			again = appendValue(again, bucket, key, value)
 			return nil
 		})
 		if err == nil && len(again) > len(data) {
 			t.Errorf("%x was read as %x", data, again)
+		}
+		entries, err := decodeChunk(data, nil)
+		for _, e := range entries {
+			for slot := range e.count {
+				e.link(1, slot)
+			}
+		}
+		if err == nil && len(entries) == 0 {
+			t.Errorf("%x was read as a chunk of nothing", data)
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"example.com/atm/audit"
 	"example.com/atm/vault"
 )
 
@@ -60,6 +61,20 @@ func jumpOf(v uint64) uint64 {
 	return v - 1
 }
 
+// spines are those of the accounts that a transaction is about.
+type spines map[vault.Name]spine
+
+// grow returns the links of an entry, and adds its place to the spines of the
+// accounts that it touches.
+func (s spines) grow(index int64, touched []audit.Change) []link {
+	links := make([]link, len(touched))
+	for slot, change := range touched {
+		name := vault.Name(change.Account)
+		s[name], links[slot] = s[name].grow(change.Version, place{index, slot})
+	}
+	return links
+}
+
 // grow adds the place of version v to the spine of an account that had v-1 of
 // them.
 func (s spine) grow(v uint64, at place) (spine, link) {
@@ -87,20 +102,20 @@ func (t txn) history(account vault.Name, from uint64, yield func(uint64, int64, 
 	if len(spine) == 0 {
 		return fmt.Errorf("account %s has no history", account)
 	}
-	journal := t.shelf(bucketJournal)
+	journal := t.journal()
 	at, version := spine[0], a.Version
 	for version > 0 {
-		links, leaf, err := journal.entryAt(at.index)
+		e, err := journal.at(at.index)
 		if err != nil {
-			return fmt.Errorf("journal entry %d: %w", at.index, err)
+			return err
 		}
-		if at.slot >= len(links) {
+		if at.slot >= e.count {
 			return fmt.Errorf("journal entry %d does not touch account %s", at.index, account)
 		}
-		if version <= from && !yield(version, at.index, leaf) {
+		if version <= from && !yield(version, at.index, e.leaf) {
 			return nil
 		}
-		l := links[at.slot].from(at.index)
+		l := e.link(at.index, at.slot)
 		if jump := jumpOf(version); jump >= from && jump > 0 {
 			at, version = l.jump, jump
 		} else {
@@ -113,6 +128,9 @@ func (t txn) history(account vault.Name, from uint64, yield func(uint64, int64, 
 // In a record a link is two distances from the entry itself, each with a slot,
 // because distances are small. As the newest entry never points to itself, the
 // distance 0 is no place.
+
+// maxLink is how long a link is at most, in bytes.
+const maxLink = 2 * (binary.MaxVarintLen64 + 1)
 
 func appendLink(v []byte, index int64, l link) []byte {
 	for _, p := range []place{l.previous, l.jump} {

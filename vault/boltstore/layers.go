@@ -1,6 +1,8 @@
 package boltstore
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -13,19 +15,29 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// A layer is what was committed and is not in the vault yet.
+// A layer is what was committed and is not in the vault yet, as it was before it
+// was sealed, but for the journal.
 type layer struct {
-	values []map[string][]byte // sealed, by number of the bucket
-	leaves map[int64][]byte    // of the entries of the journal among them, as they were before they were sealed
-	bytes  int
-	last   uint64 // number of the newest record in it
+	values   []map[string][]byte // by number of the bucket; none of the journal, and none of requests
+	requests map[request]int64
+	journal  []chunk  // in order
+	leaves   [][]byte // of all entries of the journal
+	bytes    int
+	last     uint64 // number of the newest record in it
 }
 
-func newLayer() *layer {
-	l := &layer{values: make([]map[string][]byte, len(sealedBuckets)), leaves: make(map[int64][]byte)}
-	for i := range l.values {
-		l.values[i] = make(map[string][]byte)
+// newLayer returns a layer with room for as much as another has.
+func newLayer(like *layer) *layer {
+	l := &layer{values: make([]map[string][]byte, len(buckets))}
+	if like == nil {
+		like = l
 	}
+	for i := range l.values {
+		l.values[i] = make(map[string][]byte, len(like.values[i]))
+	}
+	l.requests = make(map[request]int64, len(like.requests))
+	l.journal = make([]chunk, 0, len(like.journal))
+	l.leaves = make([][]byte, 0, len(like.leaves))
 	return l
 }
 
@@ -52,12 +64,15 @@ type layers struct {
 	failed  error         // why it is not; set before written is closed
 }
 
-// A batch is what one commit writes. Its values are parts of the record.
+// A batch is what one commit writes: chunks of the journal, which are sealed as the
+// vault has them, and everything else, which is sealed as one value.
 type batch struct {
-	record []byte // for the write-ahead log
-	bound  []byte // memory for what a value is sealed beside
-	puts   []put
-	leaves []leaf
+	record   []byte // for the write-ahead log
+	journal  []chunk
+	leaves   [][]byte
+	puts     []put
+	requests []keptRequest
+	rest     []byte // the puts and requests, as replay reads them
 
 	// Where the record goes in the write-ahead log.
 	number uint64
@@ -69,60 +84,73 @@ type batch struct {
 }
 
 type put struct {
-	bucket int
-	key    string
-	begin  int // of the sealed value in the record
-	end    int
+	bucket     int
+	key, value []byte
 }
 
-type leaf struct {
+type keptRequest struct {
+	key   request
 	index int64
-	bytes []byte
 }
 
-// perCommand is about what the record of a commit has for each of its commands.
-const perCommand = 3 << 9
+// About what the record of a commit has for each of its commands, and how much of
+// that is not the journal.
+const (
+	perCommand = 3 << 9
+	perRest    = 1 << 8
+)
 
 func newBatch(commands int) *batch {
-	return &batch{record: make([]byte, recordHead, recordHead+commands*perCommand), puts: make([]put, 0, 4*commands)}
+	return &batch{
+		record: make([]byte, recordHead, recordHead+(commands+1)*perCommand),
+		rest:   make([]byte, 0, (commands+4)*perRest),
+		leaves: make([][]byte, 0, commands), puts: make([]put, 0, 2*commands+2), requests: make([]keptRequest, 0, commands),
+	}
 }
 
-// put seals a value.
-func (b *batch) put(s shelf, key, value []byte) {
-	b.record = append(b.record, byte(s.number))
+// put adds a value.
+func (b *batch) put(bucket int, key, value []byte) {
+	b.rest = appendValue(b.rest, bucket, key, value)
+	b.puts = append(b.puts, put{bucket, key, value})
+}
+
+// putRequest adds a request id.
+func (b *batch) putRequest(key request, index int64) {
+	b.rest = appendValue(b.rest, numberRequests, key[:], journalKey(index))
+	b.requests = append(b.requests, keptRequest{key, index})
+}
+
+// appendValue appends what replay reads a value from.
+func appendValue(to []byte, bucket int, key, value []byte) []byte {
+	to = append(to, byte(bucket))
+	to = append(binary.AppendUvarint(to, uint64(len(key))), key...)
+	return append(binary.AppendUvarint(to, uint64(len(value))), value...)
+}
+
+// seal seals a value into the record, and returns it as it is sealed.
+func (b *batch) seal(keys *keyring, number int, name, key, value []byte) []byte {
+	b.record = append(b.record, byte(number))
 	b.record = append(binary.AppendUvarint(b.record, uint64(len(key))), key...)
 	b.record = binary.AppendUvarint(b.record, uint64(len(value)+sealedOverhead))
 	begin := len(b.record)
-	b.bound = appendAssociated(b.bound[:0], s.name, key)
-	b.record = s.keys.sealTo(b.record, s.name, value, b.bound)
-	b.puts = append(b.puts, put{s.number, string(key), begin, len(b.record)})
+	b.record = keys.sealTo(b.record, name, value, associated(name, key))
+	return b.record[begin:len(b.record):len(b.record)]
 }
-
-// sealed is the value of a put.
-func (b *batch) sealed(p put) []byte { return b.record[p.begin:p.end:p.end] }
 
 // add puts a batch on top of the layers.
 func (l *layers) add(b *batch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, p := range b.puts {
-		l.newer.values[p.bucket][p.key] = b.sealed(p)
+		l.newer.values[p.bucket][string(p.key)] = p.value
 	}
-	for _, e := range b.leaves {
-		l.newer.leaves[e.index] = e.bytes
+	for _, r := range b.requests {
+		l.newer.requests[r.key] = r.index
 	}
+	l.newer.journal = append(l.newer.journal, b.journal...)
+	l.newer.leaves = append(l.newer.leaves, b.leaves...)
 	l.newer.bytes += len(b.record)
 	l.newer.last = b.number
-}
-
-// openBuckets are the sealed buckets in the order of their numbers.
-func openBuckets(tx *bolt.Tx) []*bolt.Bucket {
-	buckets := make([]*bolt.Bucket, len(sealedBuckets))
-	for i, name := range sealedBuckets {
-		buckets[i] = tx.Bucket(name)
-	}
-	buckets[numberJournal].FillPercent = 1 // keys only ever come at the end
-	return buckets
 }
 
 // A txn is the store as one transaction sees it: the vault, under what the
@@ -134,34 +162,84 @@ type txn struct {
 	batch  *batch   // takes the changes; nil when the vault itself does
 }
 
-// get returns a sealed value that the layers have. Has reports whether they do.
-func (t txn) get(bucket int, key []byte) (sealed []byte, has bool) {
+// get returns a value that the layers have. Has reports whether they do.
+func (t txn) get(bucket int, key []byte) (value []byte, has bool) {
 	if t.layers == nil {
 		return nil, false
 	}
 	t.store.layers.mu.RLock()
 	defer t.store.layers.mu.RUnlock()
 	for _, l := range t.layers {
-		if sealed, has = l.values[bucket][string(key)]; has {
-			return sealed, true
+		if value, has = l.values[bucket][string(key)]; has {
+			return value, true
 		}
 	}
 	return nil, false
 }
 
-// leaf returns the leaf of an entry of the journal that a layer has.
-func (t txn) leaf(index int64) []byte {
+// newRequest is request of the layers.
+func (t txn) newRequest(key request) (index int64, kept bool) {
+	if t.layers == nil {
+		return 0, false
+	}
+	t.store.layers.mu.RLock()
+	defer t.store.layers.mu.RUnlock()
+	for _, l := range t.layers {
+		if index, kept = l.requests[key]; kept {
+			return index, true
+		}
+	}
+	return 0, false
+}
+
+// request returns the entry that answered a request id, if it is kept.
+func (t txn) request(key request) (index int64, kept bool, err error) {
+	if index, kept = t.newRequest(key); kept {
+		return index, true, nil
+	}
+	v := t.file.Bucket(bucketRequests).Get(key[:])
+	if v == nil {
+		return 0, false, nil
+	}
+	index, err = journalIndex(v)
+	return index, err == nil, err
+}
+
+// leaves returns leaves of the journal that the layers have, from an index on to
+// another at most; none when they do not have the first one.
+func (t txn) leaves(from, to int64) [][]byte {
 	if t.layers == nil {
 		return nil
 	}
 	t.store.layers.mu.RLock()
 	defer t.store.layers.mu.RUnlock()
 	for _, l := range t.layers {
-		if leaf := l.leaves[index]; leaf != nil {
-			return leaf
+		if len(l.journal) > 0 && l.journal[0].first <= from && from < l.journal[0].first+int64(len(l.leaves)) {
+			begin := from - l.journal[0].first
+			return l.leaves[begin:min(begin+to-from, int64(len(l.leaves)))]
 		}
 	}
 	return nil
+}
+
+// chunk returns the sealed chunk of the journal that the layers have an entry in,
+// if any.
+func (t txn) chunk(index int64) (c chunk, has bool) {
+	if t.layers == nil {
+		return c, false
+	}
+	t.store.layers.mu.RLock()
+	defer t.store.layers.mu.RUnlock()
+	for _, l := range t.layers {
+		i, exact := slices.BinarySearchFunc(l.journal, index, func(c chunk, index int64) int { return cmp.Compare(c.first, index) })
+		if !exact {
+			i-- // the one that begins before it
+		}
+		if i >= 0 && index < l.journal[0].first+int64(len(l.leaves)) {
+			return l.journal[i], true
+		}
+	}
+	return c, false
 }
 
 // now returns the layers, the newest first.
@@ -230,7 +308,7 @@ func (s *Store) turn() error {
 	}
 	s.wal.turn()
 	s.layers.mu.Lock()
-	s.layers.older, s.layers.newer = s.layers.newer, newLayer()
+	s.layers.older, s.layers.newer = s.layers.newer, newLayer(s.layers.newer)
 	s.layers.mu.Unlock()
 	s.layers.written = make(chan struct{})
 	go s.writeOlder(s.layers.older, s.layers.written, s.wal.session, s.now)
@@ -298,25 +376,43 @@ func (s *Store) writeOlder(l *layer, written chan struct{}, used session, now ti
 }
 
 func (s *Store) writeLayer(tx *bolt.Tx, l *layer, used session, now time.Time) error {
-	buckets := openBuckets(tx)
+	t := txn{store: s, file: tx}
 	puts := 0
+	turn := func() {
+		if puts++; puts%putsAtOnce == 0 {
+			runtime.Gosched()
+		}
+	}
+	journal := t.shelf(bucketJournal)
+	for _, c := range l.journal {
+		turn()
+		if err := journal.bucket.Put(journalKey(c.first), c.sealed); err != nil {
+			return err
+		}
+	}
 	for i, values := range l.values {
+		shelf := t.shelf(buckets[i])
 		for _, key := range slices.Sorted(maps.Keys(values)) {
-			if puts++; puts%putsAtOnce == 0 {
-				runtime.Gosched()
-			}
-			if err := buckets[i].Put([]byte(key), values[key]); err != nil {
+			turn()
+			if err := shelf.put([]byte(key), values[key]); err != nil {
 				return err
 			}
 		}
 	}
-	issued := txn{store: s, file: tx}.shelf(bucketIssued)
+	requests := tx.Bucket(bucketRequests)
+	for _, key := range slices.SortedFunc(maps.Keys(l.requests), func(a, b request) int { return bytes.Compare(a[:], b[:]) }) {
+		turn()
+		if err := requests.Put(key[:], journalKey(l.requests[key])); err != nil {
+			return err
+		}
+	}
+	issued := t.shelf(bucketIssued)
 	for serial := range l.values[issued.number] {
 		if err := issued.sweep([]byte(serial), now.Add(-issuedKept)); err != nil {
 			return err
 		}
 	}
-	if err := expire(tx.Bucket(bucketRequests), now); err != nil {
+	if err := expire(requests, now); err != nil {
 		return err
 	}
 	return setMark(tx, used, l.last)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 
-	"example.com/atm/audit"
 	"example.com/atm/vault"
 	bolt "go.etcd.io/bbolt"
 )
@@ -70,16 +69,14 @@ func (s *Store) Compact(path string) error {
 // All implements vault.Backend.
 func (s *Store) All(context.Context) (accounts []vault.Account, holds []vault.Hold, err error) {
 	err = s.settled(func(t txn) error {
-		shelf := t.shelf(bucketAccounts)
-		err := shelf.bucket.ForEach(func(k, v []byte) error {
-			a, _, err := shelf.account(k, v)
-			accounts = append(accounts, a)
-			return err
+		err := t.eachAccount(func(a *vault.Account, _ spine) error {
+			accounts = append(accounts, *a)
+			return nil
 		})
 		if err != nil {
 			return err
 		}
-		shelf = t.shelf(bucketHolds)
+		shelf := t.shelf(bucketHolds)
 		return shelf.bucket.ForEach(func(k, v []byte) error {
 			plain, err := shelf.open(k, v)
 			if err != nil || len(k) != 8 {
@@ -124,43 +121,4 @@ func (s *Store) Rebuild(ctx context.Context, accounts []vault.Account, holds []v
 		}
 		return nil
 	})
-}
-
-// relink makes the links of all journal entries anew.
-func (t txn) relink(ctx context.Context) (map[vault.Name]spine, error) {
-	_, head, err := t.readHead()
-	if err != nil {
-		return nil, err
-	}
-	logs, err := t.readLogs()
-	if err != nil {
-		return nil, err
-	}
-	spines := make(map[vault.Name]spine)
-	journal := t.shelf(bucketJournal)
-	for index := range logs[len(logs)-1] + head.Size {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		_, leaf, err := journal.entryAt(index)
-		if err != nil {
-			return nil, fmt.Errorf("journal entry %d: %w", index, err)
-		}
-		entry, err := audit.ParseEntry(leaf)
-		if err != nil {
-			return nil, fmt.Errorf("journal entry %d: %w", index, err)
-		}
-		links := make([]link, len(entry.State))
-		for slot, change := range entry.State {
-			name := vault.Name(change.Account)
-			spines[name], links[slot] = spines[name].grow(change.Version, place{index, slot})
-		}
-		if len(links) == 0 {
-			continue
-		}
-		if err := journal.put(journalKey(index), appendEntry(nil, index, links, leaf)); err != nil {
-			return nil, err
-		}
-	}
-	return spines, nil
 }

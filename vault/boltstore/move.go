@@ -2,7 +2,6 @@ package boltstore
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -75,14 +74,21 @@ func (d *dumper) each(name []byte, add func(k, v []byte) error) error {
 
 func (d *dumper) journal() error {
 	return d.each(bucketJournal, func(k, v []byte) error {
-		_, leaf, err := decodeEntry(v)
-		if err != nil || len(k) != 8 {
-			return errors.Join(err, errRecord)
+		first, err := journalIndex(k)
+		if err != nil {
+			return err
+		}
+		entries, err := decodeChunk(v, nil)
+		if err != nil {
+			return err
 		}
 		if len(d.part.Leaves) == 0 {
-			d.part.First = int64(binary.BigEndian.Uint64(k))
+			d.part.First = first
 		}
-		d.part.Leaves = append(d.part.Leaves, leaf)
+		for _, e := range entries {
+			d.part.Leaves = append(d.part.Leaves, e.leaf)
+		}
+		d.count += len(entries) - 1
 		return nil
 	})
 }
@@ -108,13 +114,10 @@ func (d *dumper) holds() error {
 
 func (d *dumper) requests() error {
 	return d.each(bucketRequests, func(k, v []byte) error {
-		if len(k) != 4+len(vault.RequestKey{}) || len(v) != 8 {
-			return errRecord
-		}
-		d.part.Requests = append(d.part.Requests, vault.KeptRequest{
-			Key: vault.RequestKey(k[4:]), Index: int64(binary.BigEndian.Uint64(v)), Day: int64(binary.BigEndian.Uint32(k)),
-		})
-		return nil
+		day, key, err := parseRequest(k)
+		index, errIndex := journalIndex(v)
+		d.part.Requests = append(d.part.Requests, vault.KeptRequest{Key: key, Index: index, Day: int64(day)})
+		return errors.Join(err, errIndex)
 	})
 }
 
@@ -155,7 +158,7 @@ func (s *Store) Fill(ctx context.Context, dump func(context.Context, func(*vault
 	if _, head, err := s.Signed(ctx); err != nil || head.Size > 0 {
 		return errors.Join(err, vault.ErrNotEmpty)
 	}
-	spines := make(map[vault.Name]spine)
+	spines := make(spines)
 	trail, err := dump(ctx, func(part *vault.Part) error {
 		return s.exclusive(func(t txn) error { return t.fillPart(part, spines) })
 	})
@@ -175,7 +178,7 @@ func (s *Store) Fill(ctx context.Context, dump func(context.Context, func(*vault
 	})
 }
 
-func (t txn) fillPart(part *vault.Part, spines map[vault.Name]spine) error {
+func (t txn) fillPart(part *vault.Part, spines spines) error {
 	c := vault.Changes{
 		First: part.First, Entries: make([]vault.Entry, len(part.Leaves)), Accounts: part.Accounts, Holds: part.Holds,
 		Users: part.Users, Grants: part.Grants, Revocations: part.Revocations,
@@ -196,9 +199,8 @@ func (t txn) fillPart(part *vault.Part, spines map[vault.Name]spine) error {
 			return err
 		}
 	}
-	requests := t.shelf(bucketRequests)
 	for _, r := range part.Requests {
-		if err := requests.put(requestKey(uint32(r.Day), r.Key), journalKey(r.Index)); err != nil {
+		if err := t.putRequest(requestOf(uint32(r.Day), r.Key), r.Index); err != nil {
 			return err
 		}
 	}

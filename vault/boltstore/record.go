@@ -12,7 +12,7 @@ import (
 
 // Every record begins with the version of its form.
 const (
-	formEntry   = 2
+	formEntries = 3
 	formAccount = 2
 	formUser    = 2
 	formHold    = 1
@@ -46,70 +46,28 @@ func accountName(key []byte) (vault.Name, error) {
 	return "", errors.New("key of an account of no known form")
 }
 
-func journalKey(index int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(index)) }
+// A request is the key of a request id: the day that it was answered on, and what
+// finds it there.
+type request [4 + len(vault.RequestKey{})]byte
 
-func requestKey(day uint32, key vault.RequestKey) []byte {
-	return append(binary.BigEndian.AppendUint32(nil, day), key[:]...)
+func requestOf(day uint32, key vault.RequestKey) (r request) {
+	binary.BigEndian.PutUint32(r[:], day)
+	copy(r[4:], key[:])
+	return r
 }
 
-var errRecord = errors.New("record of no known form")
-
-// account opens the record of an account.
-func (s shelf) account(k, sealed []byte) (vault.Account, spine, error) {
-	v, err := s.open(k, sealed)
-	if err != nil {
-		return vault.Account{}, nil, err
+// parseRequest reads the key of a request id.
+func parseRequest(k []byte) (day uint32, key vault.RequestKey, err error) {
+	if len(k) != len(request{}) {
+		return 0, key, errRecord
 	}
-	return decodeAccount(k, v)
+	return binary.BigEndian.Uint32(k), vault.RequestKey(k[4:]), nil
 }
 
-// user opens the record of a user.
-func (s shelf) user(k, sealed []byte) (vault.User, error) {
-	v, err := s.open(k, sealed)
-	if err != nil {
-		return vault.User{}, err
-	}
-	return decodeUser(k, v)
-}
-
-// entry opens a record of the journal.
-func (s shelf) entry(k, sealed []byte) ([]relativeLink, []byte, error) {
-	v, err := s.open(k, sealed)
-	if err != nil {
-		return nil, nil, err
-	}
-	return decodeEntry(v)
-}
-
-func (s shelf) entryAt(index int64) ([]relativeLink, []byte, error) {
-	k := journalKey(index)
-	return s.entry(k, s.sealed(k))
-}
-
-// appendEntry appends a journal record: the links of the accounts that the entry
-// touches, and its leaf.
-func appendEntry(v []byte, index int64, links []link, leaf []byte) []byte {
-	v = append(v, formEntry, byte(len(links)))
-	for _, l := range links {
-		v = appendLink(v, index, l)
-	}
-	return append(v, leaf...)
-}
-
-func decodeEntry(v []byte) ([]relativeLink, []byte, error) {
-	if len(v) < 3 || v[0] != formEntry {
-		return nil, nil, errRecord
-	}
-	links := make([]relativeLink, v[1])
-	v = v[2:]
-	for i := range links {
-		var whole bool
-		if links[i], v, whole = cutLink(v); !whole {
-			return nil, nil, errRecord
-		}
-	}
-	return links, v, nil
-}
+var (
+	errRecord  = errors.New("record of no known form")
+	errNoEntry = errors.New("it is missing")
+)
 
 func encodeAccount(a *vault.Account, s spine) []byte {
 	w := fields{append(make([]byte, 0, 64+len(a.Owner)+4*len(s)+12*len(a.Pending)), formAccount, byte(a.Standing))}

@@ -52,7 +52,7 @@ type dataKey struct {
 
 func newDataKey(s sealing.Suite, secret []byte) (*dataKey, error) {
 	k := &dataKey{suite: s, secret: secret, buckets: make(map[string]cipher.AEAD)}
-	for _, bucket := range sealedBuckets {
+	for _, bucket := range append(slices.Clone(buckets), nameRest) {
 		aead, err := s.Derive(secret, "atm vault bucket "+string(bucket))
 		if err != nil {
 			return nil, err
@@ -112,34 +112,39 @@ type shelf struct {
 }
 
 func (t txn) shelf(name []byte) shelf {
-	number := slices.IndexFunc(sealedBuckets, func(n []byte) bool { return bytes.Equal(n, name) })
-	return shelf{t, t.file.Bucket(name), number, name, t.store.keys.Load()}
-}
-
-// sealed returns the value of key as it is stored, and nil when there is none.
-func (s shelf) sealed(key []byte) []byte {
-	if sealed, has := s.txn.get(s.number, key); has {
-		return sealed
+	number := slices.IndexFunc(buckets, func(n []byte) bool { return bytes.Equal(n, name) })
+	s := shelf{t, t.file.Bucket(name), number, name, t.store.keys.Load()}
+	if number == numberJournal {
+		s.bucket.FillPercent = 1 // keys only ever come at the end
 	}
-	return s.bucket.Get(key)
+	return s
 }
 
 // get returns the value of key, and nil when there is none.
 func (s shelf) get(key []byte) ([]byte, error) {
-	sealed := s.sealed(key)
+	if value, has := s.txn.get(s.number, key); has {
+		return value, nil
+	}
+	sealed := s.bucket.Get(key)
 	if sealed == nil {
 		return nil, nil
 	}
 	return s.open(key, sealed)
 }
 
-func (s shelf) open(key, sealed []byte) ([]byte, error) { return s.keys.open(s.name, key, sealed) }
+func (s shelf) open(key, sealed []byte) ([]byte, error) {
+	if s.number == numberRequests {
+		return sealed, nil // which they are not
+	}
+	return s.keys.open(s.name, key, sealed)
+}
 
+// put stores a value. A batch keeps key and value.
 func (s shelf) put(key, value []byte) error {
 	if s.txn.batch == nil {
 		return s.bucket.Put(key, s.keys.seal(s.name, key, value))
 	}
-	s.txn.batch.put(s, key, value)
+	s.txn.batch.put(s.number, key, value)
 	return nil
 }
 
@@ -305,7 +310,10 @@ func (s *Store) Reseal(stop func() bool) error {
 	if err := s.settled(func(txn) error { return nil }); err != nil {
 		return err
 	}
-	for _, name := range sealedBuckets {
+	for _, name := range buckets {
+		if bytes.Equal(name, bucketRequests) {
+			continue // which is not sealed
+		}
 		for from := []byte{}; from != nil; {
 			if stop() {
 				return nil

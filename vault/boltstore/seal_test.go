@@ -43,7 +43,7 @@ func filled(t *testing.T) string {
 	} {
 		cmd := vault.Command{
 			Event: audit.EventOp, Operation: atm.Deposit, Caller: demo, Rule: rule,
-			Request: hasher.Request("user:demo", atm.RequestID(fmt.Sprint(i))),
+			Request: hasher.Request(demo, atm.RequestID(fmt.Sprint(i))),
 		}
 		if s := l.Do(t.Context(), cmd); s.Code != atm.OK {
 			t.Fatalf("%T: %v", rule, s)
@@ -224,7 +224,7 @@ func TestRotate(t *testing.T) {
 	edit(t, path, func(tx *bolt.Tx) error {
 		return tx.ForEach(func(name []byte, b *bolt.Bucket) error {
 			return b.ForEach(func(k, v []byte) error {
-				if string(name) != "keys" && string(k) != "schema" && !bytes.Equal(v[:4], []byte{0, 0, 0, 2}) {
+				if string(name) != "keys" && string(name) != "requests" && string(k) != "schema" && !bytes.Equal(v[:4], []byte{0, 0, 0, 2}) {
 					t.Errorf("%s %x is sealed with key %x", name, k, v[:4])
 				}
 				return nil

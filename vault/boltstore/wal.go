@@ -28,15 +28,15 @@ import (
 // behind; its checksum covers the session, which tells it from what another file
 // had there.
 //
-// Values in records are sealed as they are in the vault; keys are readable there
-// as well.
+// A record has the chunks of the journal, sealed as the vault has them, and one value
+// with everything else that changed, which is sealed as a whole.
 
 const (
 	walBlock  = 4 << 10
 	walHalf   = 16 << 20
 	walGrowth = 1 << 20 // blocks are made in steps of so many bytes
 
-	walMagic    = "atm vault write-ahead log, form 1\n"
+	walMagic    = "atm vault write-ahead log, form 2\n"
 	recordMagic = 0x61746d77
 	recordHead  = 4 + 4 + 8 + 4 // magic, length of the payload, number, checksum
 )
@@ -199,12 +199,18 @@ func after(halves [2][]record, applied uint64) ([]record, error) {
 	return list, nil
 }
 
-// each calls put with everything in a record.
-func (r record) each(put func(bucket int, key, value []byte) error) error {
-	for rest := r.payload; len(rest) > 0; {
+// In a record stands, in place of the number of a bucket, beside what is sealed
+// together; and the name under which it is.
+const numberRest = 0xff
+
+var nameRest = []byte("write-ahead log")
+
+// eachValue calls put with everything that appendValue appended.
+func eachValue(values []byte, put func(bucket int, key, value []byte) error) error {
+	for rest := values; len(rest) > 0; {
 		number := int(rest[0])
 		key, after, whole := cutBytes(rest[1:])
-		if !whole || number >= len(sealedBuckets) {
+		if !whole {
 			return errRecord
 		}
 		var value []byte
@@ -312,13 +318,40 @@ func (s *Store) replay(used session, records []record) error {
 		return nil
 	}
 	return s.db.Update(func(tx *bolt.Tx) error {
-		buckets := openBuckets(tx)
 		for _, r := range records {
-			err := r.each(func(bucket int, key, value []byte) error { return buckets[bucket].Put(key, value) })
-			if err != nil {
+			if err := (txn{store: s, file: tx}).replay(r); err != nil {
 				return fmt.Errorf("record %d: %w", r.number, err)
 			}
 		}
 		return setMark(tx, used, records[len(records)-1].number)
 	})
+}
+
+// replay writes a record to the vault.
+func (t txn) replay(r record) error {
+	journal, keys := t.shelf(bucketJournal), t.store.keys.Load()
+	return eachValue(r.payload, func(number int, key, sealed []byte) error {
+		switch number {
+		case numberJournal:
+			return journal.bucket.Put(key, sealed)
+		case numberRest:
+			rest, err := keys.open(nameRest, key, sealed)
+			if err != nil {
+				return err
+			}
+			return eachValue(rest, t.replayValue)
+		}
+		return errRecord
+	})
+}
+
+// replayValue writes a value to the vault that a record has among the rest.
+func (t txn) replayValue(number int, key, value []byte) error {
+	switch {
+	case number == numberRequests:
+		return t.file.Bucket(bucketRequests).Put(key, value)
+	case number < len(buckets) && number != numberJournal:
+		return t.shelf(buckets[number]).put(key, value)
+	}
+	return errRecord
 }

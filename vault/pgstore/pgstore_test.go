@@ -96,7 +96,7 @@ func together(t *testing.T, url string) {
 			for i := range each {
 				// The same request at once to two of them: it happens once.
 				cmd := deposit("1", 7)
-				cmd.Request = hasher.Request("user:demo", atm.RequestID(fmt.Sprint(client, " ", i)))
+				cmd.Request = hasher.Request(cmd.Caller, atm.RequestID(fmt.Sprint(client, " ", i)))
 				var twice sync.WaitGroup
 				var answers [2]atm.Status
 				for n := range answers {

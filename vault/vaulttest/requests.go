@@ -14,7 +14,7 @@ import (
 
 // identified gives cmd a request id.
 func identified(t testing.TB, cmd vault.Command, id atm.RequestID) vault.Command {
-	cmd.Request = hasher(t).Request(cmd.Caller.Subject, id)
+	cmd.Request = hasher(t).Request(cmd.Caller, id)
 	return cmd
 }
 
@@ -64,7 +64,8 @@ func testRequestOnce(t *testing.T, p Place) {
 	refused(t, l, identified(t, deposit("2", 500), "same"), atm.IdempotencyConflict)
 
 	other := identified(t, deposit("1", 500), "same")
-	other.Request = hasher(t).Request("user:other", "same")
+	other.Caller = &atm.Caller{Principal: atm.Principal{Subject: "user:other"}}
+	other.Request = hasher(t).Request(other.Caller, "same")
 	if s := must(t, l, other); s.Result != "110.00" {
 		t.Errorf("another subject's request id was taken for this one's: %v", s)
 	}

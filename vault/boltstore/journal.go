@@ -1,0 +1,299 @@
+package boltstore
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+
+	"example.com/atm/audit"
+	bolt "go.etcd.io/bbolt"
+)
+
+// The journal is kept in chunks: entries that were committed together are sealed as
+// one value, as many as fit, under the index of the first. Sealing and storing a
+// value costs the same for one entry as for ten.
+
+// chunkBytes is the size of a chunk that more than one entry is in. bbolt keeps two
+// values of that size in four pages, with little that is empty.
+const chunkBytes = 8<<10 - 88
+
+// A chunk is one of them, sealed.
+type chunk struct {
+	first  int64 // index of its first entry
+	sealed []byte
+}
+
+func journalKey(index int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(index)) }
+
+// journalIndex reads a key that journalKey wrote.
+func journalIndex(k []byte) (int64, error) {
+	if len(k) != 8 {
+		return 0, errRecord
+	}
+	return int64(binary.BigEndian.Uint64(k)), nil
+}
+
+// An entry is one of a chunk.
+type entry struct {
+	links []byte
+	leaf  []byte
+	count int // of links
+}
+
+// appendEntry appends the links of the accounts that an entry touches, and its leaf,
+// to a chunk, which begins with formEntries.
+func appendEntry(chunk []byte, index int64, links []link, leaf []byte) []byte {
+	chunk = append(chunk, byte(len(links)))
+	for _, l := range links {
+		chunk = appendLink(chunk, index, l)
+	}
+	return append(binary.AppendUvarint(chunk, uint64(len(leaf))), leaf...)
+}
+
+// decodeChunk takes a chunk apart, into memory that to may have.
+func decodeChunk(v []byte, to []entry) ([]entry, error) {
+	if len(v) < 2 || v[0] != formEntries {
+		return nil, errRecord
+	}
+	for v = v[1:]; len(v) > 0; {
+		e := entry{count: int(v[0])}
+		rest := v[1:]
+		for range e.count {
+			var whole bool
+			if _, rest, whole = cutLink(rest); !whole {
+				return nil, errRecord
+			}
+		}
+		e.links = v[1 : len(v)-len(rest)]
+		var whole bool
+		if e.leaf, v, whole = cutBytes(rest); !whole || len(e.leaf) == 0 {
+			return nil, errRecord
+		}
+		to = append(to, e)
+	}
+	return to, nil
+}
+
+// link returns the link at slot.
+func (e entry) link(index int64, slot int) link {
+	rest := e.links
+	for range slot {
+		_, rest, _ = cutLink(rest)
+	}
+	l, _, _ := cutLink(rest)
+	return l.from(index)
+}
+
+// A journal reads the journal as a transaction sees it. It keeps the chunk that it
+// read last.
+type journal struct {
+	shelf   shelf
+	cursor  *bolt.Cursor
+	begin   int64 // index of the first of entries
+	entries []entry
+}
+
+func (t txn) journal() *journal {
+	s := t.shelf(bucketJournal)
+	return &journal{shelf: s, cursor: s.bucket.Cursor()}
+}
+
+// at returns an entry, which is good until the next call.
+func (j *journal) at(index int64) (entry, error) {
+	if index < j.begin || index >= j.begin+int64(len(j.entries)) {
+		if err := j.read(index); err != nil {
+			return entry{}, fmt.Errorf("journal entry %d: %w", index, err)
+		}
+	}
+	return j.entries[index-j.begin], nil
+}
+
+// read reads the chunk that has an entry.
+func (j *journal) read(index int64) error {
+	c, has := j.shelf.txn.chunk(index)
+	if !has {
+		key := journalKey(index)
+		k, v := j.cursor.Seek(key)
+		switch {
+		case k == nil:
+			k, v = j.cursor.Last()
+		case string(k) != string(key):
+			k, v = j.cursor.Prev()
+		}
+		if k == nil {
+			return errNoEntry
+		}
+		first, err := journalIndex(k)
+		if err != nil {
+			return err
+		}
+		c = chunk{first, v}
+	}
+	if err := j.open(c); err != nil {
+		return err
+	}
+	if index >= j.begin+int64(len(j.entries)) {
+		return errNoEntry
+	}
+	return nil
+}
+
+// open takes a chunk apart.
+func (j *journal) open(c chunk) error {
+	j.begin, j.entries = c.first, j.entries[:0]
+	plain, err := j.shelf.open(journalKey(c.first), c.sealed)
+	if err != nil {
+		return err
+	}
+	entries, err := decodeChunk(plain, j.entries)
+	if err == nil {
+		j.entries = entries
+	}
+	return err
+}
+
+// each calls yield with all chunks of the vault itself, when there are no layers, and
+// bad with the keys of those that cannot be read.
+func (j *journal) each(ctx context.Context, yield func(first int64, entries []entry) error, bad func(k []byte, err error)) error {
+	return j.shelf.bucket.ForEach(func(k, v []byte) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		first, err := journalIndex(k)
+		if err == nil {
+			err = j.open(chunk{first, v})
+		}
+		if err != nil {
+			bad(k, err)
+			return nil
+		}
+		return yield(j.begin, j.entries)
+	})
+}
+
+// Entries implements audit.Source.
+func (s *Store) Entries(ctx context.Context, from, to int64, yield func(index int64, leaf []byte) error) error {
+	for from < to {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		end := min(to, from+entriesPerView)
+		t, done, err := s.begin()
+		if err != nil {
+			return err
+		}
+		err = guarded(func() error { return t.entries(from, end, yield) })
+		done()
+		if err != nil {
+			return err
+		}
+		from = end
+	}
+	return nil
+}
+
+// entriesPerView bounds how long one read transaction lasts, because pages
+// that it can see are not reused meanwhile.
+const entriesPerView = 1024
+
+// entries yields the leaves of the journal from, … to-1. The vault has those up
+// to some place, and the layers those from there on.
+func (t txn) entries(from, to int64, yield func(index int64, leaf []byte) error) error {
+	journal := t.journal()
+	for from < to {
+		leaves := t.leaves(from, to)
+		if leaves == nil {
+			e, err := journal.at(from)
+			if err != nil {
+				return err
+			}
+			leaves = [][]byte{e.leaf}
+		}
+		for _, leaf := range leaves {
+			if err := yield(from, leaf); err != nil {
+				return err
+			}
+			from++
+		}
+	}
+	return nil
+}
+
+// A journalWriter puts entries into chunks.
+type journalWriter struct {
+	txn   txn
+	shelf shelf
+	first int64  // index of the first entry of the chunk
+	plain []byte // the chunk, as it is so far
+}
+
+func (t txn) journalWriter() *journalWriter {
+	return &journalWriter{txn: t, shelf: t.shelf(bucketJournal), plain: make([]byte, 0, chunkBytes)}
+}
+
+// add adds the entry with this index, which follows the one before.
+func (w *journalWriter) add(index int64, links []link, leaf []byte) error {
+	if len(w.plain)+len(links)*maxLink+len(leaf)+8 > chunkBytes-sealedOverhead {
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
+	if len(w.plain) == 0 {
+		w.first = index
+		w.plain = append(w.plain, formEntries)
+	}
+	w.plain = appendEntry(w.plain, index, links, leaf)
+	return nil
+}
+
+// flush puts the chunk where it belongs.
+func (w *journalWriter) flush() error {
+	if len(w.plain) == 0 {
+		return nil
+	}
+	key, b := journalKey(w.first), w.txn.batch
+	if b == nil {
+		if err := w.shelf.put(key, w.plain); err != nil {
+			return err
+		}
+	} else {
+		b.journal = append(b.journal, chunk{w.first, b.seal(w.shelf.keys, numberJournal, bucketJournal, key, w.plain)})
+	}
+	w.plain = w.plain[:0]
+	return nil
+}
+
+// relink makes the links of all journal entries anew.
+func (t txn) relink(ctx context.Context) (spines, error) {
+	_, head, err := t.readHead()
+	if err != nil {
+		return nil, err
+	}
+	logs, err := t.readLogs()
+	if err != nil {
+		return nil, err
+	}
+	spines := make(spines)
+	journal := t.journal()
+	for index, end := int64(0), logs[len(logs)-1]+head.Size; index < end; index += int64(len(journal.entries)) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if _, err := journal.at(index); err != nil {
+			return nil, err
+		}
+		again := []byte{formEntries}
+		for i, e := range journal.entries {
+			index := index + int64(i)
+			parsed, err := audit.ParseEntry(e.leaf)
+			if err != nil {
+				return nil, fmt.Errorf("journal entry %d: %w", index, err)
+			}
+			again = appendEntry(again, index, spines.grow(index, parsed.State), e.leaf)
+		}
+		if err := journal.shelf.put(journalKey(index), again); err != nil {
+			return nil, err
+		}
+	}
+	return spines, nil
+}
