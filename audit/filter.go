@@ -109,24 +109,37 @@ func (x *Index) Has(n int64) bool {
 
 // Add puts a complete bundle into the index.
 func (x *Index) Add(n int64, leaves func(yield func(leaf []byte))) {
-	m := new(mark)
-	leaves(func(leaf []byte) { x.mark(m, leaf) })
+	m := x.marker()
+	leaves(m.mark)
 	x.keep(n, m)
 }
 
-// mark puts an entry into the mark of its bundle.
-func (x *Index) mark(m *mark, leaf []byte) {
+// A marker makes the mark of a bundle.
+type marker struct {
+	index *Index
+	made  *mark
+	last  [256][]byte // term of each kind that was marked last
+}
+
+func (x *Index) marker() *marker { return &marker{index: x, made: new(mark)} }
+
+// mark puts an entry into the mark.
+func (m *marker) mark(leaf []byte) {
 	eachTerm(leaf, func(kind byte, value []byte) {
-		for _, bit := range x.bits(kind, value) {
-			m[bit/64] |= 1 << (bit % 64)
+		if m.last[kind] != nil && bytes.Equal(value, m.last[kind]) {
+			return // as most entries have what the one before them has
+		}
+		m.last[kind] = append(m.last[kind][:0], value...)
+		for _, bit := range m.index.bits(kind, value) {
+			m.made[bit/64] |= 1 << (bit % 64)
 		}
 	})
 }
 
-func (x *Index) keep(n int64, m *mark) {
+func (x *Index) keep(n int64, m *marker) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.marks[n] = m
+	x.marks[n] = m.made
 }
 
 // May reports whether bundle n may hold an entry that fits. It says so of
@@ -174,61 +187,67 @@ const (
 	termCode      = 'c'
 )
 
-// terms are the members of an entry that are looked for. In canonical JSON a
-// quotation mark inside of a string has a backslash before it, so none of
-// these can stand in the middle of one.
-var terms = []struct {
-	kind byte
-	key  []byte
-}{
-	{termAccount, []byte(`"account`)},
-	{termAccount, []byte(`"from`)},
-	{termAccount, []byte(`"to`)},
-	{termWho, []byte(`"subject`)},
-	{termOperation, []byte(`"op`)},
-	{termEvent, []byte(`"ev`)},
-	{termStatus, []byte(`"status`)},
-	{termCode, []byte(`"code`)},
+// termOf is the kind of the member of an entry with this name, and 0 for one that is
+// not looked for.
+func termOf(name []byte) byte {
+	switch string(name) {
+	case "account", "from", "to":
+		return termAccount
+	case "subject":
+		return termWho
+	case "op":
+		return termOperation
+	case "ev":
+		return termEvent
+	case "status":
+		return termStatus
+	case "code":
+		return termCode
+	}
+	return 0
 }
 
-// colon stands between the name of a member and a string.
-var colon = []byte(`":"`)
-
-// termEnds are the last letters of the names of terms.
-var termEnds = func() (is [256]bool) {
-	for _, term := range terms {
-		is[term.key[len(term.key)-1]] = true
-	}
-	return is
-}()
-
-// eachTerm calls yield with each term of an entry. Values with characters that
-// are escaped are passed on as they are decoded.
+// eachTerm calls yield with each term of an entry, which is canonical JSON. Values
+// with characters that are escaped are passed on as they are decoded.
 func eachTerm(leaf []byte, yield func(kind byte, value []byte)) {
 	for rest := leaf; ; {
-		i := bytes.Index(rest, colon)
-		if i < 0 {
+		begin := bytes.IndexByte(rest, '"')
+		if begin < 0 {
 			return
 		}
-		name, after := rest[:i], rest[i+len(colon):]
+		name, after := cutString(rest[begin+1:])
+		if rest = after; len(rest) < 2 || rest[0] != ':' || rest[1] != '"' {
+			continue // it was no name, or not that of a string
+		}
+		of := rest[2:]
+		value, after := cutString(of)
 		rest = after
-		if i == 0 || !termEnds[name[i-1]] {
+		kind := termOf(name)
+		if kind == 0 {
 			continue
 		}
-		for _, term := range terms {
-			if !bytes.HasSuffix(name, term.key) {
-				continue
-			}
-			end := bytes.IndexByte(after, '"')
-			if end < 0 {
-				return
-			}
-			value := after[:end]
-			if bytes.IndexByte(value, '\\') >= 0 {
-				value = unescaped(after)
-			}
-			yield(term.kind, value)
-			break
+		if bytes.IndexByte(value, '\\') >= 0 {
+			value = unescaped(of)
+		}
+		yield(kind, value)
+	}
+}
+
+// cutString cuts b at the end of the JSON string whose opening quotation mark stood
+// before it.
+func cutString(b []byte) (inside, after []byte) {
+	for end := 0; ; end++ {
+		i := bytes.IndexByte(b[end:], '"')
+		if i < 0 {
+			return b, nil
+		}
+		end += i
+		slashes := 0
+		for slashes < end && b[end-1-slashes] == '\\' {
+			slashes++
+		}
+		if slashes%2 == 0 {
+			return b[:end], b[end+1:]
 		}
 	}
 }
@@ -286,13 +305,13 @@ func Find(ctx context.Context, read EntryReader, index *Index, f *Filter, before
 			break
 		}
 		var found []Found
-		var unseen *mark // of a complete bundle that is not in the index
+		var unseen *marker // of a complete bundle that is not in the index
 		if index != nil && begin == n<<tileHeight && before == (n+1)<<tileHeight && !index.Has(n) {
-			unseen = new(mark)
+			unseen = index.marker()
 		}
 		err := read(ctx, begin, before, func(i int64, leaf []byte) error {
 			if unseen != nil {
-				index.mark(unseen, leaf)
+				unseen.mark(leaf)
 			}
 			if !f.May(leaf) {
 				return nil

@@ -2,11 +2,15 @@ package audit
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"example.com/atm"
+	"pgregory.net/rapid"
 )
 
 // busy is a log of n entries of a thousand accounts, one entry a second. Every
@@ -164,6 +168,55 @@ func BenchmarkFind(b *testing.B) {
 				}
 				b.ReportMetric(float64(bundles), "bundles-read")
 			})
+		}
+	}
+}
+
+// TestTerms compares the terms that are found in the bytes of an entry with what
+// encoding/json finds there, whatever stands in the strings around them.
+func TestTerms(t *testing.T) {
+	words := rapid.SampledFrom([]string{`"`, `\`, `\"`, `":"`, `"op":"x"`, "\n", "é", "account", "user:eve", ",", "{", "1"})
+	text := rapid.Map(rapid.SliceOfN(words, 0, 6), func(list []string) string { return strings.Join(list, "") })
+	rapid.Check(t, func(t *rapid.T) {
+		e := Entry{
+			ID: "1", Time: testTime, Event: EventOp, Operation: atm.Operation(text.Draw(t, "op")),
+			Args:     []Arg{{"account", text.Draw(t, "account")}, {"memo", text.Draw(t, "memo")}},
+			Status:   &atm.Status{Code: atm.Code(text.Draw(t, "code")), Reason: text.Draw(t, "reason"), Result: text.Draw(t, "result")},
+			State:    []Change{{Account: text.Draw(t, "changed")}},
+			Caller:   &atm.Caller{Principal: atm.Principal{Subject: text.Draw(t, "subject"), Roles: []atm.Role{atm.Role(text.Draw(t, "role"))}}},
+			ReplayOf: -1,
+		}
+		leaf, err := e.Append(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		eachTerm(leaf, func(kind byte, value []byte) { got = append(got, string(kind)+string(value)) })
+		var in wire
+		if err := json.Unmarshal(leaf, &in); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{
+			"a" + in.Args["account"], "c" + string(*in.Code), "e" + string(in.Event), "o" + string(in.Operation),
+			"a" + in.State[0].Account, "s" + in.Status, "w" + in.Who.Subject,
+		}
+		if e.Operation == "" {
+			want = slices.Delete(want, 3, 4)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s\nterms %q\nwant  %q", leaf, got, want)
+		}
+	})
+}
+
+// TestTime compares how an entry writes a time with how package time does.
+func TestTime(t *testing.T) {
+	for _, at := range []time.Time{
+		testTime, time.Unix(0, 0), time.Unix(0, 1999), time.Date(999, 12, 31, 23, 59, 59, 999_999_999, time.UTC),
+		time.Date(9999, 1, 2, 3, 4, 5, 6_000, time.UTC), time.Date(12345, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(-1, 1, 1, 0, 0, 0, 0, time.UTC),
+	} {
+		if got, want := string(appendTime(nil, at.UTC())), at.UTC().Format(TimeFormat); got != want {
+			t.Errorf("%s, want %s", got, want)
 		}
 	}
 }

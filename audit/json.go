@@ -53,7 +53,33 @@ func (w *writer) money(name string, a atm.Amount) {
 
 func (w *writer) time(name string, t time.Time) {
 	w.key(name)
-	w.b = append(t.UTC().AppendFormat(append(w.b, '"'), TimeFormat), '"')
+	w.b = append(appendTime(append(w.b, '"'), t.UTC()), '"')
+}
+
+// appendTime is AppendFormat with TimeFormat, which is in each entry.
+func appendTime(b []byte, t time.Time) []byte {
+	year, month, day := t.Date()
+	hour, minute, second := t.Clock()
+	if year < 0 || year > 9999 {
+		return t.AppendFormat(b, TimeFormat)
+	}
+	b = append(appendDigits(b, year, 4), '-')
+	b = append(appendDigits(b, int(month), 2), '-')
+	b = append(appendDigits(b, day, 2), 'T')
+	b = append(appendDigits(b, hour, 2), ':')
+	b = append(appendDigits(b, minute, 2), ':')
+	b = append(appendDigits(b, second, 2), '.')
+	return append(appendDigits(b, t.Nanosecond()/1000, 6), 'Z')
+}
+
+// appendDigits appends the last digits of n.
+func appendDigits(b []byte, n, digits int) []byte {
+	b = append(b, "000000"[:digits]...)
+	for i := len(b) - 1; n > 0 && digits > 0; i, digits = i-1, digits-1 {
+		b[i] = byte('0' + n%10)
+		n /= 10
+	}
+	return b
 }
 
 const lowerHex = "0123456789abcdef"

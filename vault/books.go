@@ -54,9 +54,10 @@ type Books struct {
 	issued   []Certificate
 	granted  map[string]bool
 	entries  []Entry
-	leaf     []byte // memory for a leaf that is being written
-	replays  int    // commands that were answered before
-	err      error  // what a rule could not read
+	leaves   []byte         // memory for leaves
+	changes  []audit.Change // memory for touched
+	replays  int            // commands that were answered before
+	err      error          // what a rule could not read
 	sealed   *Changes
 }
 
@@ -155,13 +156,18 @@ func (b *Books) Account(n Name) Account {
 // put stores a as the next version of its account. A rule that moves money
 // uses move instead.
 func (b *Books) put(a Account) {
-	before := b.Account(a.Name)
-	a.Version = before.Version + 1
-	b.accounts[a.Name] = &a
+	kept := b.accounts[a.Name]
+	if kept == nil {
+		kept = new(Account)
+		b.accounts[a.Name] = kept
+	}
+	before := kept.Balance
+	a.Version = kept.Version + 1
+	*kept = a
 	b.changed[a.Name] = true
-	b.moved += a.Balance - before.Balance
+	b.moved += a.Balance - before
 	b.touched = append(b.touched, audit.Change{
-		Account: string(a.Name), Version: a.Version, Before: before.Balance, After: a.Balance,
+		Account: string(a.Name), Version: a.Version, Before: before, After: a.Balance,
 	})
 }
 
@@ -294,7 +300,17 @@ func (b *Books) remember(key RequestKey, index int64, leaf []byte) {
 var errUnbalanced = errors.New("the changes of this commit do not sum to zero")
 
 // expect makes room for the entries of so many commands.
-func (b *Books) expect(commands int) { b.entries = slices.Grow(b.entries, commands) }
+func (b *Books) expect(commands int) {
+	b.entries = slices.Grow(b.entries, commands)
+	b.leaves = make([]byte, 0, (commands+1)*usualLeaf)
+	b.changes = make([]audit.Change, 0, commands*usualTouched)
+}
+
+// What most entries need at most. There is more where one needs more.
+const (
+	usualLeaf    = 768 // bytes
+	usualTouched = 2   // accounts
+)
 
 // seal checks the whole, extends the tree by the new leaves and signs it.
 func (b *Books) seal(signer *audit.Signer) error {

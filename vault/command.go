@@ -83,17 +83,17 @@ func (h *RequestHasher) Request(caller *atm.Caller, id atm.RequestID) Request {
 // that it cannot run together with the rest. Who acts for somebody else has
 // request ids of its own.
 func keyOf(sum [sha256.Size]byte, caller *atm.Caller) (key RequestKey) {
-	of := sha256.New()
-	of.Write(sum[:])
+	asks := append(make([]byte, 0, 128), sum[:]...)
 	switch {
 	case caller.Method == "invitation":
-		io.WriteString(of, caller.Method)
+		asks = append(asks, caller.Method...)
 	case caller.Actor != "":
-		io.WriteString(of, caller.Subject+" by "+caller.Actor)
+		asks = append(append(append(asks, caller.Subject...), " by "...), caller.Actor...)
 	default:
-		io.WriteString(of, caller.Subject)
+		asks = append(asks, caller.Subject...)
 	}
-	copy(key[:], of.Sum(make([]byte, 0, sha256.Size)))
+	of := sha256.Sum256(asks)
+	copy(key[:], of[:])
 	return key
 }
 
@@ -142,7 +142,7 @@ func (c *Command) keys(k *Keys) {
 
 // decide answers c, and leaves the changes and the entry in the books.
 func (c *Command) decide(b *Books) (atm.Status, error) {
-	b.touched = nil
+	b.touched = b.changes[len(b.changes):]
 	answer, first, err := c.answer(b)
 	if err = errors.Join(err, b.err); err != nil {
 		return atm.Status{}, err
@@ -168,10 +168,14 @@ func (c *Command) decide(b *Books) (atm.Status, error) {
 	if c.Note != nil {
 		c.Note(&entry)
 	}
-	if b.leaf, err = entry.Append(b.leaf[:0]); err != nil {
+	begin := len(b.leaves)
+	if b.leaves, err = entry.Append(b.leaves); err != nil {
 		return atm.Status{}, fmt.Errorf("entry of %s: %w", c.Event, err)
 	}
-	leaf := slices.Clone(b.leaf)
+	leaf := b.leaves[begin:len(b.leaves):len(b.leaves)]
+	if n := len(b.touched); n > 0 && cap(b.changes) >= len(b.changes)+n { // they are in there
+		b.changes = b.changes[:len(b.changes)+n]
+	}
 	index, sum := b.append(leaf)
 	if first != nil {
 		return answer, nil // with the receipt of the first time

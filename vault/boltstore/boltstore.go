@@ -94,6 +94,7 @@ type Store struct {
 	ripening bool       // guarded by writing; ripen will be called
 	now      time.Time  // guarded by writing; of the last commit
 	days     []day      // guarded by writing; that there are request ids of, the newest first
+	chunk    []byte     // guarded by writing; memory for a chunk of the journal
 }
 
 // signed is what the last commit signed, and where audit logs began.
@@ -335,7 +336,7 @@ func (s *Store) prepare(keys vault.Keys, decide func(*vault.Books) error) (*batc
 	if c == nil {
 		return nil, nil, nil
 	}
-	t.batch = newBatch(len(c.Entries))
+	t.batch = newBatch(c)
 	if err := t.write(books.Now, c, spines); err != nil {
 		return nil, nil, err
 	}

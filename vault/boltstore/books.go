@@ -260,10 +260,12 @@ func (t txn) putRequest(key request, index int64) error {
 
 // writeRecords is write without what depends on the time, and without the head.
 func (t txn) writeRecords(c *vault.Changes, spines spines) error {
-	journal := t.journalWriter()
-	for i, entry := range c.Entries {
-		index := c.First + int64(i)
-		if err := journal.add(index, spines.grow(index, entry.Touched), entry.Leaf); err != nil {
+	journal := t.journalWriter(t.store.chunk)
+	var links []link
+	for i := range c.Entries {
+		entry, index := &c.Entries[i], c.First+int64(i)
+		links = spines.grow(index, entry.Touched, links)
+		if err := journal.add(index, links, entry.Leaf); err != nil {
 			return err
 		}
 		if t.batch != nil {
@@ -273,6 +275,7 @@ func (t txn) writeRecords(c *vault.Changes, spines spines) error {
 	if err := journal.flush(); err != nil {
 		return err
 	}
+	t.store.chunk = journal.plain
 	accounts := t.shelf(bucketAccounts)
 	for i := range c.Accounts {
 		a := &c.Accounts[i]

@@ -3,6 +3,7 @@ package boltstore
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"example.com/atm/audit"
 	"example.com/atm/vault"
@@ -64,10 +65,10 @@ func jumpOf(v uint64) uint64 {
 // spines are those of the accounts that a transaction is about.
 type spines map[vault.Name]spine
 
-// grow returns the links of an entry, and adds its place to the spines of the
-// accounts that it touches.
-func (s spines) grow(index int64, touched []audit.Change) []link {
-	links := make([]link, len(touched))
+// grow returns the links of an entry, in memory that links may have, and adds its
+// place to the spines of the accounts that it touches.
+func (s spines) grow(index int64, touched []audit.Change, links []link) []link {
+	links = slices.Grow(links[:0], len(touched))[:len(touched)]
 	for slot, change := range touched {
 		name := vault.Name(change.Account)
 		s[name], links[slot] = s[name].grow(change.Version, place{index, slot})
@@ -76,21 +77,24 @@ func (s spines) grow(index int64, touched []audit.Change) []link {
 }
 
 // grow adds the place of version v to the spine of an account that had v-1 of
-// them.
+// them. It uses the memory of s.
 func (s spine) grow(v uint64, at place) (spine, link) {
 	if v == 1 {
 		return spine{at}, link{}
 	}
 	l := link{previous: s[0], jump: s[0]}
-	rest := s
-	if jumpOf(v) != v-1 { // two trees become one
-		rest = s[2:]
+	if jumpOf(v) == v-1 {
+		s = append(s, place{})
+		copy(s[1:], s)
+	} else { // two trees become one
 		l.jump = place{}
-		if len(rest) > 0 {
-			l.jump = rest[0]
+		if len(s) > 2 {
+			l.jump = s[2]
 		}
+		s = s[1:]
 	}
-	return append(spine{at}, rest...), l
+	s[0] = at
+	return s, l
 }
 
 // history is a vault.History.

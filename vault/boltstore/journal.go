@@ -227,8 +227,9 @@ type journalWriter struct {
 	plain []byte // the chunk, as it is so far
 }
 
-func (t txn) journalWriter() *journalWriter {
-	return &journalWriter{txn: t, shelf: t.shelf(bucketJournal), plain: make([]byte, 0, chunkBytes)}
+// journalWriter returns one that uses memory for its chunks.
+func (t txn) journalWriter(memory []byte) *journalWriter {
+	return &journalWriter{txn: t, shelf: t.shelf(bucketJournal), plain: memory[:0]}
 }
 
 // add adds the entry with this index, which follows the one before.
@@ -289,7 +290,7 @@ func (t txn) relink(ctx context.Context) (spines, error) {
 			if err != nil {
 				return nil, fmt.Errorf("journal entry %d: %w", index, err)
 			}
-			again = appendEntry(again, index, spines.grow(index, parsed.State), e.leaf)
+			again = appendEntry(again, index, spines.grow(index, parsed.State, nil), e.leaf)
 		}
 		if err := journal.shelf.put(journalKey(index), again); err != nil {
 			return nil, err

@@ -1,7 +1,6 @@
 package boltstore
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/binary"
 	"errors"
@@ -12,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"example.com/atm/vault"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -20,8 +20,9 @@ import (
 type layer struct {
 	values   []map[string][]byte // by number of the bucket; none of the journal, and none of requests
 	requests map[request]int64
-	journal  []chunk  // in order
-	leaves   [][]byte // of all entries of the journal
+	answered []request // the keys of requests, in order
+	journal  []chunk   // in order
+	leaves   [][]byte  // of all entries of the journal
 	bytes    int
 	last     uint64 // number of the newest record in it
 }
@@ -36,6 +37,7 @@ func newLayer(like *layer) *layer {
 		l.values[i] = make(map[string][]byte, len(like.values[i]))
 	}
 	l.requests = make(map[request]int64, len(like.requests))
+	l.answered = make([]request, 0, len(like.answered))
 	l.journal = make([]chunk, 0, len(like.journal))
 	l.leaves = make([][]byte, 0, len(like.leaves))
 	return l
@@ -93,18 +95,19 @@ type keptRequest struct {
 	index int64
 }
 
-// About what the record of a commit has for each of its commands, and how much of
-// that is not the journal.
-const (
-	perCommand = 3 << 9
-	perRest    = 1 << 8
-)
-
-func newBatch(commands int) *batch {
+// newBatch returns a batch with room for what most commits like this one write.
+func newBatch(c *vault.Changes) *batch {
+	const head, perEntry, perAccount, perRequest = 1 << 10, 16, 128, 40 // bytes
+	rest := head + len(c.Accounts)*perAccount + len(c.Requests)*perRequest
+	record := recordHead + rest + sealedOverhead
+	for i := range c.Entries {
+		record += len(c.Entries[i].Leaf) + perEntry
+	}
+	record += (record/chunkBytes + 2) * (sealedOverhead + perEntry)
 	return &batch{
-		record: make([]byte, recordHead, recordHead+(commands+1)*perCommand),
-		rest:   make([]byte, 0, (commands+4)*perRest),
-		leaves: make([][]byte, 0, commands), puts: make([]put, 0, 2*commands+2), requests: make([]keptRequest, 0, commands),
+		record: make([]byte, recordHead, record),
+		rest:   make([]byte, 0, rest),
+		leaves: make([][]byte, 0, len(c.Entries)), puts: make([]put, 0, len(c.Accounts)+2), requests: make([]keptRequest, 0, len(c.Requests)),
 	}
 }
 
@@ -146,6 +149,7 @@ func (l *layers) add(b *batch) {
 	}
 	for _, r := range b.requests {
 		l.newer.requests[r.key] = r.index
+		l.newer.answered = append(l.newer.answered, r.key)
 	}
 	l.newer.journal = append(l.newer.journal, b.journal...)
 	l.newer.leaves = append(l.newer.leaves, b.leaves...)
@@ -400,7 +404,7 @@ func (s *Store) writeLayer(tx *bolt.Tx, l *layer, used session, now time.Time) e
 		}
 	}
 	requests := tx.Bucket(bucketRequests)
-	for _, key := range slices.SortedFunc(maps.Keys(l.requests), func(a, b request) int { return bytes.Compare(a[:], b[:]) }) {
+	for _, key := range l.answered { // those that tell their time are nearly in order
 		turn()
 		if err := requests.Put(key[:], journalKey(l.requests[key])); err != nil {
 			return err
