@@ -55,6 +55,14 @@ func (t *Throttle) Wait(from netip.Addr, user string) time.Duration {
 	return wait
 }
 
+// Failing reports whether sign-ins have failed from an address. From others nobody
+// has to wait, whatever the name.
+func (t *Throttle) Failing(from netip.Addr) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.limiters) > 0 && t.limiters[keys(from, "")[0]] != nil
+}
+
 // Failed counts a failed sign-in.
 func (t *Throttle) Failed(from netip.Addr, user string) {
 	t.mu.Lock()

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"sync"
 	"time"
 
 	"example.com/atm"
@@ -18,6 +19,7 @@ type Metrics struct {
 	commits    prometheus.Counter
 	batch      prometheus.Histogram
 	replays    prometheus.Counter
+	outcomes   sync.Map // of counted, by outcome
 	witnessed  prometheus.Gauge
 }
 
@@ -120,11 +122,32 @@ func (m *Metrics) Committed(operations, replays int) {
 }
 
 func (m *Metrics) operation(op atm.Operation, code atm.Code, elapsed time.Duration) {
-	m.operations.WithLabelValues(string(op), string(code)).Inc()
+	key := outcome{op, code}
+	kept, has := m.outcomes.Load(key)
+	if !has {
+		kept, _ = m.outcomes.LoadOrStore(key, counted{
+			m.operations.WithLabelValues(string(op), string(code)), m.durations.WithLabelValues(string(op)),
+		})
+	}
+	c := kept.(counted)
+	c.count.Inc()
 	if elapsed > 0 {
-		m.durations.WithLabelValues(string(op)).Observe(elapsed.Seconds())
+		c.duration.Observe(elapsed.Seconds())
 	}
 }
+
+// An outcome of an operation, and where it is counted: looking for that takes longer
+// than counting.
+type (
+	outcome struct {
+		op   atm.Operation
+		code atm.Code
+	}
+	counted struct {
+		count    prometheus.Counter
+		duration prometheus.Observer
+	}
+)
 
 func (m *Metrics) signIn(method, outcome string) {
 	m.signIns.WithLabelValues(method, outcome).Inc()

@@ -296,12 +296,10 @@ func (s *Server) serveRPC(w http.ResponseWriter, r *http.Request) {
 
 // signIn returns who sent r, or answers and returns nil.
 func (s *Server) signIn(w http.ResponseWriter, r *http.Request) *atm.Caller {
-	from, user := auth.Address(r.RemoteAddr), ""
-	if header := r.Header.Get("Authorization"); header != "" {
-		user = auth.Claimed(header)
-		if s.slowDown(w, presented(r), from, user) {
-			return nil
-		}
+	header := r.Header.Get("Authorization")
+	from := auth.Address(r.RemoteAddr)
+	if header != "" && s.throttle.Failing(from) && s.slowDown(w, presented(r), from, auth.Claimed(header)) {
+		return nil
 	}
 	caller, fields, err := s.cfg.Authenticator.Authenticate(r)
 	if err == nil {
@@ -319,6 +317,7 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) *atm.Caller {
 		return nil
 	case errors.As(err, &failure):
 		// A good certificate cannot be guessed, so it is never made to wait.
+		user := auth.Claimed(header)
 		if user == "" && s.slowDown(w, presented(r), from, user) {
 			return nil
 		}

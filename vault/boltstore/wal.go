@@ -33,7 +33,7 @@ import (
 
 const (
 	walBlock  = 4 << 10
-	walHalf   = 16 << 20
+	walHalf   = 32 << 20
 	walGrowth = 1 << 20 // blocks are made in steps of so many bytes
 
 	walMagic    = "atm vault write-ahead log, form 2\n"
