@@ -49,6 +49,7 @@ var buckets = [][]byte{bucketMeta, bucketAccounts, bucketJournal, bucketRequests
 
 // Numbers that the program knows.
 const (
+	numberAccounts = 1
 	numberJournal  = 2
 	numberRequests = 3
 )
@@ -364,11 +365,10 @@ func (s *Store) commit(b *batch) error {
 	s.flusher.add(b)
 	s.layers.add(b)
 	switch {
-	case s.layers.newer.bytes >= layerBytes && s.layers.idle():
+	case s.layers.newer.ripe() && s.layers.idle():
 		return s.turn()
 	case !s.ripening:
-		s.ripening = true
-		time.AfterFunc(layerAge, s.ripen)
+		s.ripenLater()
 	}
 	return nil
 }

@@ -5,7 +5,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
+	"os"
 	"runtime"
 	"slices"
 	"sync"
@@ -45,19 +47,31 @@ func newLayer(like *layer) *layer {
 
 const (
 	// layerBytes is the size of a layer at which it is written to the vault, when the
-	// one before it has been. It grows until the half of the log is full otherwise, as
-	// it does when each operation is on another account: the more there is, the less
-	// there is to write for each. Small ones take the processor and the disk from
-	// others for a shorter time.
+	// one before it has been. Small ones take the processor and the disk from others
+	// for a shorter time.
 	layerBytes = 2 << 20
+
+	// perAccount is how many entries there are for each account in a layer that is
+	// worth writing. Where each operation is on another account, each costs a page of
+	// the vault; it is shared by more of them the more there are, up to what half of
+	// the log has room for.
+	perAccount = 4
+
+	// bytesAtOnce is about how much one transaction writes to the vault.
+	bytesAtOnce = 32 << 20
 
 	// putsAtOnce is how many values are put before others have their turn, whom
 	// somebody waits for.
 	putsAtOnce = 64
 
 	// layerAge is how long a layer waits for more at most.
-	layerAge = time.Second
+	layerAge = 4 * time.Second
 )
+
+// ripe reports whether a layer is worth writing.
+func (l *layer) ripe() bool {
+	return l.bytes >= layerBytes && len(l.leaves) >= perAccount*len(l.values[numberAccounts])
+}
 
 // layers are those of a store. The older one is there only while it is being
 // written to the vault.
@@ -340,9 +354,20 @@ func (s *Store) ripen() {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	s.ripening = false
-	if s.broken == nil && !s.closed && s.layers.newer.last > 0 {
+	switch {
+	case s.broken != nil || s.closed || s.layers.newer.last == 0:
+	case s.layers.idle():
 		s.broken = s.turn()
+	default: // nobody is to wait for what is being written
+		s.ripenLater()
 	}
+}
+
+// ripenLater calls ripen when the newer layer has waited for long enough. The caller
+// holds s.writing.
+func (s *Store) ripenLater() {
+	s.ripening = true
+	time.AfterFunc(layerAge, s.ripen)
 }
 
 // idle reports whether no layer is being written. The caller holds Store.writing.
@@ -367,12 +392,10 @@ func (s *Store) awaitWritten() error {
 	return s.layers.failed
 }
 
-// writeOlder writes the older layer to the vault in one transaction.
+// writeOlder writes the older layer to the vault.
 func (s *Store) writeOlder(l *layer, written chan struct{}, used session, now time.Time) {
 	defer close(written)
-	err := guarded(func() error {
-		return s.db.Update(func(tx *bolt.Tx) error { return s.writeLayer(tx, l, used, now) })
-	})
+	err := guarded(func() error { return s.writeLayer(l, used, now) })
 	if err != nil {
 		s.layers.failed = fmt.Errorf("write the vault: %w", err)
 		return
@@ -382,45 +405,93 @@ func (s *Store) writeOlder(l *layer, written chan struct{}, used session, now ti
 	s.layers.older = nil
 }
 
-func (s *Store) writeLayer(tx *bolt.Tx, l *layer, used session, now time.Time) error {
-	t := txn{store: s, file: tx}
-	puts := 0
-	turn := func() {
-		if puts++; puts%putsAtOnce == 0 {
-			runtime.Gosched()
-		}
-	}
-	journal := t.shelf(bucketJournal)
-	for _, c := range l.journal {
-		turn()
-		if err := journal.bucket.Put(journalKey(c.first), c.sealed); err != nil {
+// writeLayer writes a layer in one transaction, or in several when it is large. Until
+// the last one notes that the layer is in the vault, the write-ahead log has all of
+// it, and it will be written again.
+func (s *Store) writeLayer(l *layer, used session, now time.Time) error {
+	next, stop := iter.Pull(l.all())
+	defer stop()
+	for more := true; more; {
+		err := s.db.Update(func(tx *bolt.Tx) error {
+			t := txn{store: s, file: tx}
+			var err error
+			if more, err = t.putSome(next); err != nil || more {
+				return err
+			}
+			issued := t.shelf(bucketIssued)
+			for serial := range l.values[issued.number] {
+				if err := issued.sweep([]byte(serial), now.Add(-issuedKept)); err != nil {
+					return err
+				}
+			}
+			if err := expire(tx.Bucket(bucketRequests), now); err != nil {
+				return err
+			}
+			return setMark(tx, used, l.last)
+		})
+		if err != nil {
 			return err
 		}
 	}
-	for i, values := range l.values {
-		shelf := t.shelf(buckets[i])
-		for _, key := range slices.Sorted(maps.Keys(values)) {
-			turn()
-			if err := shelf.put([]byte(key), values[key]); err != nil {
-				return err
+	return nil
+}
+
+// A filed value is one as the vault stores it, but for the seal that it needs if it is
+// plain.
+type filed struct {
+	put
+	plain bool
+}
+
+// all yields what is in a layer, each bucket in order.
+func (l *layer) all() iter.Seq[filed] {
+	return func(yield func(filed) bool) {
+		for _, c := range l.journal {
+			if !yield(filed{put{numberJournal, journalKey(c.first), c.sealed}, false}) {
+				return
+			}
+		}
+		for bucket, values := range l.values {
+			for _, key := range slices.Sorted(maps.Keys(values)) {
+				if !yield(filed{put{bucket, []byte(key), values[key]}, true}) {
+					return
+				}
+			}
+		}
+		for _, key := range l.answered { // those that tell their time are nearly in order
+			if !yield(filed{put{numberRequests, key[:], journalKey(l.requests[key])}, false}) {
+				return
 			}
 		}
 	}
-	requests := tx.Bucket(bucketRequests)
-	for _, key := range l.answered { // those that tell their time are nearly in order
-		turn()
-		if err := requests.Put(key[:], journalKey(l.requests[key])); err != nil {
-			return err
+}
+
+// putSome puts values into the vault until there are no more, or enough of them for
+// one transaction.
+func (t txn) putSome(next func() (filed, bool)) (more bool, err error) {
+	shelves := make([]shelf, len(buckets))
+	for i, name := range buckets {
+		shelves[i] = t.shelf(name)
+	}
+	for puts, bytes := 1, 0; bytes < bytesAtOnce; puts++ {
+		v, more := next()
+		if !more {
+			return false, nil
+		}
+		if puts%putsAtOnce == 0 {
+			runtime.Gosched()
+		}
+		shelf := shelves[v.bucket]
+		if v.plain {
+			bytes += os.Getpagesize() // each is about in a page of its own
+			err = shelf.put(v.key, v.value)
+		} else {
+			bytes += len(v.value)
+			err = shelf.bucket.Put(v.key, v.value)
+		}
+		if err != nil {
+			return false, err
 		}
 	}
-	issued := t.shelf(bucketIssued)
-	for serial := range l.values[issued.number] {
-		if err := issued.sweep([]byte(serial), now.Add(-issuedKept)); err != nil {
-			return err
-		}
-	}
-	if err := expire(requests, now); err != nil {
-		return err
-	}
-	return setMark(tx, used, l.last)
+	return true, nil
 }

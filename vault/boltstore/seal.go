@@ -114,7 +114,10 @@ type shelf struct {
 func (t txn) shelf(name []byte) shelf {
 	number := slices.IndexFunc(buckets, func(n []byte) bool { return bytes.Equal(n, name) })
 	s := shelf{t, t.file.Bucket(name), number, name, t.store.keys.Load()}
-	if number == numberJournal {
+	switch number {
+	case numberAccounts:
+		s.bucket.FillPercent = 0.75 // they mostly come in order, and grow a little later
+	case numberJournal:
 		s.bucket.FillPercent = 1 // keys only ever come at the end
 	}
 	return s
