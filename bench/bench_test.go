@@ -1,6 +1,6 @@
 // Package bench_test measures the server against what is possible and against what
 // others do, in interleaved rounds of one run: this machine is noisy, so only
-// ratios of medians mean something. make bench runs it; docs/performance.md has
+// ratios mean something. make bench runs it; docs/performance.md has
 // what it found.
 package bench_test
 
@@ -103,76 +103,95 @@ func keys(m map[string]float64) func(func(string) bool) {
 	}
 }
 
-// cases are all of a round, those that are held against each other close together.
+// Loaded is what a load can be sent to.
+type loaded interface {
+	load(b testing.TB, args ...string) result
+}
+
+// cases are all of a round. Those that are held against each other stand close
+// together, because the machine is not as fast in one minute as in the next.
 func (h *hall) cases() []bench {
 	var all []bench
 	add := func(name string, run func(b *testing.B) result) { all = append(all, bench{name, run}) }
-	for _, clients := range []int{1, 16, 64, 256} {
-		add(fmt.Sprintf("bare/%d", clients), func(b *testing.B) result { return h.bare.load(b, "-op", "deposit", "-clients", fmt.Sprint(clients)) })
-		for _, op := range []string{"deposit", "inquiry"} {
-			add(fmt.Sprintf("%s/%d", op, clients), func(b *testing.B) result { return h.small.load(b, "-op", op, "-clients", fmt.Sprint(clients)) })
-		}
-		add(fmt.Sprintf("group/%d", clients), func(b *testing.B) result { return h.group(b, clients) })
-		if clients != 16 && clients != 64 {
-			continue
-		}
+	load := func(t loaded, name, args string) {
+		_, clients, _ := strings.Cut(name, "/")
+		add(name, func(b *testing.B) result { return t.load(b, append(strings.Fields(args), "-clients", clients)...) })
+	}
+	others := func(clients int) {
 		add(fmt.Sprintf("python/%d", clients), func(b *testing.B) result { return h.python.load(b, "-no-ids", "-clients", fmt.Sprint(clients)) })
 		add(fmt.Sprintf("pgbench/%d", clients), func(b *testing.B) result { return h.pgbench(b, clients) })
 	}
-	for name, args := range map[string]string{
-		"mix/64":       "-op mix",
-		"multicall/64": "-op multicall",
-		"digest/64":    "-sign-in digest",
-		"token/64":     "-sign-in token",
-		"hot/64":       "-accounts 1",
-		"fresh/16":     "-fresh -clients 16",
-	} {
-		add(name, func(b *testing.B) result { return h.small.load(b, strings.Fields(args)...) })
+	plain := func(clients int) {
+		add(fmt.Sprintf("group/%d", clients), func(b *testing.B) result { return h.group(b, clients) })
+		load(h.small, fmt.Sprintf("inquiry/%d", clients), "-op inquiry")
+		load(h.bare, fmt.Sprintf("bare/%d", clients), "-op deposit")
+		load(h.small, fmt.Sprintf("deposit/%d", clients), "-op deposit")
 	}
-	add("bare-fresh/16", func(b *testing.B) result { return h.bare.load(b, "-fresh", "-clients", "16") })
-	for _, op := range []string{"deposit", "inquiry"} {
-		add("million-"+op+"/64", func(b *testing.B) result { return h.large.load(b, "-op", op) })
-	}
-	slices.SortStableFunc(all[len(all)-9:], func(a, b bench) int { return strings.Compare(a.name, b.name) })
+	plain(1)
+	plain(256)
+	plain(16)
+	others(16)
+	load(h.bare, "bare-fresh/16", "-fresh")
+	load(h.small, "fresh/16", "-fresh")
+	others(64)
+	load(h.large, "million-inquiry/64", "-op inquiry")
+	plain(64)
+	load(h.small, "token/64", "-sign-in token")
+	load(h.small, "digest/64", "-sign-in digest")
+	load(h.small, "multicall/64", "-op multicall")
+	load(h.large, "million-deposit/64", "-op deposit")
+	load(h.small, "hot/64", "-accounts 1")
+	load(h.small, "mix/64", "-op mix")
 	return all
 }
 
-// conclude holds the medians against each other.
+// conclude holds the cases against each other: each round by itself, and of those
+// ratios the median counts.
 func (m *measurements) conclude() {
-	rate := func(name string) float64 { return median(m.Rounds[name], func(r result) float64 { return r.Rate }) }
-	at := func(of func(result) float64) func(string) float64 {
-		return func(name string) float64 { return median(m.Rounds[name], of) }
+	rate := func(r result) float64 { return r.Rate }
+	p50 := func(r result) float64 { return r.P50 }
+	p99 := func(r result) float64 { return r.P99 }
+	of := func(name string, column func(result) float64) []float64 {
+		var list []float64
+		for _, r := range m.Rounds[name] {
+			list = append(list, column(r))
+		}
+		return list
 	}
-	p50, p99 := at(func(r result) float64 { return r.P50 }), at(func(r result) float64 { return r.P99 })
-	for name, figure := range map[string]float64{
-		"deposit/bare-64":         rate("deposit/64") / rate("bare/64"),
-		"inquiry/bare-64":         rate("inquiry/64") / rate("bare/64"),
-		"deposit/bare-16":         rate("deposit/16") / rate("bare/16"),
-		"deposit/bare-256":        rate("deposit/256") / rate("bare/256"),
-		"deposit/group-64":        rate("deposit/64") / rate("group/64"),
-		"deposit/python-64":       rate("deposit/64") / rate("python/64"),
-		"deposit/python-16":       rate("deposit/16") / rate("python/16"),
-		"deposit/pgbench-64":      rate("deposit/64") / rate("pgbench/64"),
-		"deposit/pgbench-16":      rate("deposit/16") / rate("pgbench/16"),
-		"multicall/deposit-64":    rate("multicall/64") / rate("deposit/64"),
-		"alone/(commit+bare)":     p50("deposit/1") / (p50("group/1") + p50("bare/1")),
-		"p99-256/p99-16":          p99("deposit/256") / p99("deposit/16"),
-		"million/hundred-deposit": rate("million-deposit/64") / rate("deposit/64"),
-		"million/hundred-inquiry": rate("million-inquiry/64") / rate("inquiry/64"),
-		"digest/certificate":      rate("digest/64") / rate("deposit/64"),
-		"token/certificate":       rate("token/64") / rate("deposit/64"),
-		"hot/spread":              rate("hot/64") / rate("deposit/64"),
-		"fresh/bare-16":           rate("fresh/16") / rate("bare-fresh/16"),
+	ratio := func(a, b []float64) float64 {
+		ratios := make([]float64, len(a))
+		for i := range a {
+			ratios[i] = a[i] / b[i]
+		}
+		slices.Sort(ratios)
+		return ratios[len(ratios)/2]
+	}
+	sum := func(a, b []float64) []float64 {
+		for i := range a {
+			a[i] += b[i]
+		}
+		return a
+	}
+	for figure, names := range map[string][2]string{
+		"deposit/bare-64":         {"deposit/64", "bare/64"},
+		"inquiry/bare-64":         {"inquiry/64", "bare/64"},
+		"deposit/bare-16":         {"deposit/16", "bare/16"},
+		"deposit/bare-256":        {"deposit/256", "bare/256"},
+		"deposit/group-64":        {"deposit/64", "group/64"},
+		"deposit/python-64":       {"deposit/64", "python/64"},
+		"deposit/python-16":       {"deposit/16", "python/16"},
+		"deposit/pgbench-64":      {"deposit/64", "pgbench/64"},
+		"deposit/pgbench-16":      {"deposit/16", "pgbench/16"},
+		"multicall/deposit-64":    {"multicall/64", "deposit/64"},
+		"million/hundred-deposit": {"million-deposit/64", "deposit/64"},
+		"million/hundred-inquiry": {"million-inquiry/64", "inquiry/64"},
+		"digest/certificate":      {"digest/64", "deposit/64"},
+		"token/certificate":       {"token/64", "deposit/64"},
+		"hot/spread":              {"hot/64", "deposit/64"},
+		"fresh/bare-16":           {"fresh/16", "bare-fresh/16"},
 	} {
-		m.Figures[name] = figure
+		m.Figures[figure] = ratio(of(names[0], rate), of(names[1], rate))
 	}
-}
-
-func median(rounds []result, of func(result) float64) float64 {
-	var figures []float64
-	for _, r := range rounds {
-		figures = append(figures, of(r))
-	}
-	slices.Sort(figures)
-	return figures[len(figures)/2]
+	m.Figures["alone/(commit+bare)"] = ratio(of("deposit/1", p50), sum(of("group/1", p50), of("bare/1", p50)))
+	m.Figures["p99-256/p99-16"] = ratio(of("deposit/256", p99), of("deposit/16", p99))
 }

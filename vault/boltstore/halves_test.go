@@ -2,10 +2,17 @@ package boltstore
 
 import (
 	"bytes"
+	"errors"
+	"iter"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"example.com/atm"
+	"example.com/atm/vault"
+	"example.com/atm/vault/vaulttest"
+	bolt "go.etcd.io/bbolt"
 )
 
 // TestHalves fills the halves of a log in turn, with records of many sizes, and
@@ -78,6 +85,100 @@ func tear(t *testing.T, log, to string, at int64) {
 	data[at+recordHead] ^= 1
 	if err := os.WriteFile(to, data, 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestParts opens what is on the disk when a crash comes between two of the
+// transactions that a layer is written in.
+func TestParts(t *testing.T) {
+	before := bytesAtOnce
+	bytesAtOnce = 1 // a value in each
+	t.Cleanup(func() { bytesAtOnce = before })
+	path := filepath.Join(t.TempDir(), "vault.db")
+	store, err := Create(path, secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := vault.NewLedger(vault.Config{Store: store, Signer: vaulttest.NewSigner(t)})
+	hasher, err := vault.NewRequestHasher(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accounts := []vault.Name{"1", "2", "3"}
+	for _, account := range accounts {
+		if s := l.Do(t.Context(), open(account)); s.Code != atm.OK {
+			t.Fatal(s)
+		}
+		cmd := deposit(account)
+		cmd.Request = hasher.Request(cmd.Caller, atm.RequestID(account))
+		if s := l.Do(t.Context(), cmd); s.Code != atm.OK {
+			t.Fatal(s)
+		}
+	}
+	next, stop := iter.Pull(store.layers.newer.all())
+	defer stop()
+	parts := 0
+	for more := true; more; parts++ {
+		err := store.db.Update(func(tx *bolt.Tx) (err error) {
+			more, err = txn{store: store, file: tx}.putSome(next)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		copied := filepath.Join(t.TempDir(), "vault.db")
+		for _, suffix := range []string{"", "-wal"} {
+			data, err := os.ReadFile(path + suffix)
+			if err == nil {
+				err = os.WriteFile(copied+suffix, data, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		crashed, err := Open(copied, secret)
+		if err != nil {
+			t.Fatalf("after %d parts: %v", parts+1, err)
+		}
+		if err := crashed.Check(t.Context(), func(problem string) { t.Errorf("after %d parts: %s", parts+1, problem) }); err != nil {
+			t.Error(err)
+		}
+		for _, account := range accounts {
+			if a, err := crashed.Account(t.Context(), account); err != nil || a.Balance != 1 {
+				t.Errorf("after %d parts account %s has %s: %v", parts+1, account, a.Balance, err)
+			}
+		}
+		if err := crashed.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if parts < 2*len(accounts) {
+		t.Errorf("%d values of the layer were seen", parts)
+	}
+	if err := errors.Join(l.Close(), store.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestRipe looks at which layers are worth writing: those that many entries share.
+func TestRipe(t *testing.T) {
+	layer := func(entries, accounts int) *layer {
+		l := newLayer(nil)
+		l.bytes = entries << 10
+		l.leaves = make([][]byte, entries)
+		for i := range accounts {
+			l.values[numberAccounts][string(numberKey(uint64(i)))] = nil
+		}
+		return l
+	}
+	if layer(100, 1).ripe() {
+		t.Error("a layer of 100 KiB is to be written")
+	}
+	if !layer(4096, 100).ripe() {
+		t.Error("4,096 entries of 100 accounts are not to be written")
+	}
+	if layer(4096, 4096).ripe() {
+		t.Error("4,096 entries of as many accounts are to be written, a page for each")
 	}
 }
 

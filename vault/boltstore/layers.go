@@ -57,9 +57,6 @@ const (
 	// the log has room for.
 	perAccount = 4
 
-	// bytesAtOnce is about how much one transaction writes to the vault.
-	bytesAtOnce = 32 << 20
-
 	// putsAtOnce is how many values are put before others have their turn, whom
 	// somebody waits for.
 	putsAtOnce = 64
@@ -67,6 +64,10 @@ const (
 	// layerAge is how long a layer waits for more at most.
 	layerAge = 4 * time.Second
 )
+
+// bytesAtOnce is about how much one transaction writes to the vault. Tests make it
+// smaller.
+var bytesAtOnce = 32 << 20
 
 // ripe reports whether a layer is worth writing.
 func (l *layer) ripe() bool {
