@@ -19,7 +19,7 @@ const MaxBalance Amount = 1<<53 - 1
 
 // String is the amount in dollars with two decimals, such as "1609.00" or
 // "-0.05".
-func (a Amount) String() string { return string(a.AppendText(nil)) }
+func (a Amount) String() string { return string(a.AppendText(make([]byte, 0, 24))) }
 
 // AppendText appends what String returns.
 func (a Amount) AppendText(b []byte) []byte {

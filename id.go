@@ -19,14 +19,14 @@ func NewUUID(t time.Time) string {
 	binary.BigEndian.PutUint16(u[4:6], uint16(t.UnixMilli()))
 	u[6] = 0x70 | u[6]&0x0f
 	u[8] = 0x80 | u[8]&0x3f
-	text := make([]byte, 36)
-	hex.Encode(text, u[:4])
+	var text [36]byte
+	hex.Encode(text[:], u[:4])
 	hex.Encode(text[9:], u[4:6])
 	hex.Encode(text[14:], u[6:8])
 	hex.Encode(text[19:], u[8:10])
 	hex.Encode(text[24:], u[10:])
 	text[8], text[13], text[18], text[23] = '-', '-', '-', '-'
-	return string(text)
+	return string(text[:])
 }
 
 // A RequestID names one intention of a client, however often the request that
@@ -59,8 +59,12 @@ func (id RequestID) Time() (time.Time, bool) {
 	if len(id) != 36 || id[8] != '-' || id[13] != '-' || id[18] != '-' || id[23] != '-' || id[14] != '7' {
 		return time.Time{}, false
 	}
-	raw, err := hex.DecodeString(string(id[:8] + id[9:13] + id[14:18] + id[19:23] + id[24:]))
-	if err != nil || raw[8]&0xc0 != 0x80 {
+	digits := append(make([]byte, 0, 32), id[:8]...)
+	for _, part := range []RequestID{id[9:13], id[14:18], id[19:23], id[24:]} {
+		digits = append(digits, part...)
+	}
+	var raw [16]byte
+	if _, err := hex.Decode(raw[:], digits); err != nil || raw[8]&0xc0 != 0x80 {
 		return time.Time{}, false
 	}
 	return time.UnixMilli(int64(binary.BigEndian.Uint64(raw[:8]) >> 16)), true

@@ -27,7 +27,8 @@ func LeafHash(leaf []byte) Hash {
 // Receipt is what the caller gets to prove later that an entry is in the log:
 // its index and its leaf hash.
 func Receipt(index int64, leaf Hash) string {
-	return strconv.FormatInt(index, 10) + " " + base64.StdEncoding.EncodeToString(leaf[:])
+	text := append(strconv.AppendInt(make([]byte, 0, 64), index, 10), ' ')
+	return string(base64.StdEncoding.AppendEncode(text, leaf[:]))
 }
 
 // A Head is a Merkle tree (RFC 6962) reduced to what is needed to extend it:

@@ -127,8 +127,11 @@ func (t *Teller) Begin(ctx context.Context, caller *atm.Caller, call Call) (Repl
 	if len(call.Args) > len(op.Params) {
 		return nil, malformed("%s takes at most %d parameters", op.Name, len(op.Params))
 	}
-	in := input{op: op, caller: caller, args: make([]atm.Arg, len(op.Params))}
-	copy(in.args, call.Args)
+	in := input{op: op, caller: caller, args: call.Args}
+	if len(in.args) < len(op.Params) {
+		in.args = make([]atm.Arg, len(op.Params))
+		copy(in.args, call.Args)
+	}
 
 	if op.read != nil {
 		return t.beginRead(ctx, &in)
@@ -151,9 +154,9 @@ func (t *Teller) Begin(ctx context.Context, caller *atm.Caller, call Call) (Repl
 		if err != nil {
 			return nil, err
 		}
-		cmd.Args = in.named() // as the rule understood them
 		cmd.Rule = in.granted(cmd.Rule)
 	}
+	cmd.Args = in.named() // as the rule understood them
 	return t.cfg.Ledger.Begin(ctx, cmd), nil
 }
 
@@ -218,7 +221,7 @@ func (t *Teller) Malformed(ctx context.Context, caller *atm.Caller, call Call, f
 	in := input{op: op, caller: caller, args: make([]atm.Arg, len(op.Params))}
 	copy(in.args, call.Args)
 	cmd := in.command()
-	cmd.Rule = vault.Refuse(atm.Fault, fault)
+	cmd.Args, cmd.Rule = in.named(), vault.Refuse(atm.Fault, fault)
 	return t.cfg.Ledger.Begin(ctx, cmd)
 }
 
@@ -239,12 +242,7 @@ func (in *input) command() vault.Command {
 	if in.op.Name.Administrative() {
 		event = audit.EventAdmin
 	}
-	return vault.Command{
-		Event:     event,
-		Operation: in.op.Name,
-		Args:      in.named(),
-		Caller:    in.caller,
-	}
+	return vault.Command{Event: event, Operation: in.op.Name, Caller: in.caller}
 }
 
 // named returns the arguments by name, as the audit log keeps them: all that

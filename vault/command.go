@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"io"
 	"slices"
 	"sync"
 	"time"
@@ -49,7 +48,12 @@ type RequestKey [16]byte
 const RequestLife = 7 * 24 * time.Hour
 
 // A RequestHasher makes stored forms of request ids.
-type RequestHasher struct{ macs sync.Pool } // of hash.Hash, keyed
+type RequestHasher struct{ macs sync.Pool } // of *keyedHash
+
+type keyedHash struct {
+	hash.Hash
+	memory []byte // for what it reads and what it makes
+}
 
 // NewRequestHasher derives the key of the hash from the secret of the vault.
 func NewRequestHasher(secret []byte) (*RequestHasher, error) {
@@ -58,19 +62,22 @@ func NewRequestHasher(secret []byte) (*RequestHasher, error) {
 		return nil, fmt.Errorf("request id key: %w", err)
 	}
 	h := &RequestHasher{}
-	h.macs.New = func() any { return hmac.New(sha256.New, key) }
+	h.macs.New = func() any { return &keyedHash{Hash: hmac.New(sha256.New, key)} }
 	return h, nil
 }
 
 // Request returns the stored forms of the id that a caller gave.
 func (h *RequestHasher) Request(caller *atm.Caller, id atm.RequestID) Request {
-	mac := h.macs.Get().(hash.Hash)
+	mac := h.macs.Get().(*keyedHash)
 	defer h.macs.Put(mac)
-	var sum [sha256.Size]byte
 	mac.Reset()
-	io.WriteString(mac, string(id))
-	r := Request{Digest: hex.EncodeToString(mac.Sum(sum[:0]))}
-	r.Key = keyOf(sum, caller)
+	mac.memory = append(mac.memory[:0], id...)
+	mac.Write(mac.memory)
+	mac.memory = mac.Sum(mac.memory[:0])
+	sum := [sha256.Size]byte(mac.memory)
+	var text [2 * sha256.Size]byte
+	hex.Encode(text[:], sum[:])
+	r := Request{Digest: string(text[:]), Key: keyOf(sum, caller)}
 	var dated bool
 	if r.Minted, dated = id.Time(); dated {
 		ms := r.Minted.UnixMilli() // of 48 bits

@@ -34,8 +34,9 @@ func (t txn) load(keys vault.Keys) (*vault.Books, spines, error) {
 		holds[id] = &h
 		names = append(names, h.Account)
 	}
-	accounts := make(map[vault.Name]*vault.Account, len(names))
-	spines := make(spines, len(names))
+	most := len(names)/2 + 1 // of a movement one account is that of the cash, nearly always
+	accounts := make(map[vault.Name]*vault.Account, most)
+	spines := make(spines, most)
 	for _, name := range names {
 		if accounts[name] != nil {
 			continue
@@ -145,7 +146,7 @@ func (s shelf) user(k, sealed []byte) (vault.User, error) {
 
 // loadRequests looks each key up in every day that is still kept.
 func (t txn) loadRequests(keys []vault.RequestKey) (map[vault.RequestKey]vault.Remembered, error) {
-	found := make(map[vault.RequestKey]vault.Remembered)
+	found := make(map[vault.RequestKey]vault.Remembered, len(keys)) // with room for the new ones
 	if len(keys) == 0 {
 		return found, nil
 	}
@@ -251,11 +252,11 @@ func (t txn) write(now time.Time, c *vault.Changes, spines spines) error {
 
 // putRequest notes which entry answered a request id.
 func (t txn) putRequest(key request, index int64) error {
-	if t.batch == nil {
-		return t.file.Bucket(bucketRequests).Put(key[:], journalKey(index))
+	if t.batch != nil {
+		t.batch.putRequest(key, index)
+		return nil
 	}
-	t.batch.putRequest(key, index)
-	return nil
+	return t.file.Bucket(bucketRequests).Put(bytes.Clone(key[:]), journalKey(index))
 }
 
 // writeRecords is write without what depends on the time, and without the head.

@@ -91,6 +91,7 @@ type journal struct {
 	cursor  *bolt.Cursor
 	begin   int64 // index of the first of entries
 	entries []entry
+	memory  []byte // for one chunk after the other; nil when each gets its own
 }
 
 func (t txn) journal() *journal {
@@ -98,7 +99,7 @@ func (t txn) journal() *journal {
 	return &journal{shelf: s, cursor: s.bucket.Cursor()}
 }
 
-// at returns an entry, which is good until the next call.
+// at returns an entry. Where chunks share memory, it is good until the next call.
 func (j *journal) at(index int64) (entry, error) {
 	if index < j.begin || index >= j.begin+int64(len(j.entries)) {
 		if err := j.read(index); err != nil {
@@ -141,9 +142,12 @@ func (j *journal) read(index int64) error {
 // open takes a chunk apart.
 func (j *journal) open(c chunk) error {
 	j.begin, j.entries = c.first, j.entries[:0]
-	plain, err := j.shelf.open(journalKey(c.first), c.sealed)
+	plain, err := j.shelf.openTo(j.memory[:0], journalKey(c.first), c.sealed)
 	if err != nil {
 		return err
+	}
+	if j.memory != nil {
+		j.memory = plain
 	}
 	entries, err := decodeChunk(plain, j.entries)
 	if err == nil {
@@ -200,6 +204,7 @@ const entriesPerView = 1024
 // to some place, and the layers those from there on.
 func (t txn) entries(from, to int64, yield func(index int64, leaf []byte) error) error {
 	journal := t.journal()
+	journal.memory = make([]byte, 0, chunkBytes)
 	for from < to {
 		leaves := t.leaves(from, to)
 		if leaves == nil {

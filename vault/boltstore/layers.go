@@ -137,7 +137,9 @@ func (b *batch) put(bucket int, key, value []byte) {
 
 // putRequest adds a request id.
 func (b *batch) putRequest(key request, index int64) {
-	b.rest = appendValue(b.rest, numberRequests, key[:], journalKey(index))
+	var value [8]byte
+	binary.BigEndian.PutUint64(value[:], uint64(index))
+	b.rest = appendValue(b.rest, numberRequests, key[:], value[:])
 	b.requests = append(b.requests, keptRequest{key, index})
 }
 

@@ -87,6 +87,11 @@ func (k *keyring) sealTo(b, bucket, value, associated []byte) []byte {
 // open returns the value that was sealed under key in bucket, in memory of its
 // own.
 func (k *keyring) open(bucket, key, sealed []byte) ([]byte, error) {
+	return k.openTo(nil, bucket, key, sealed)
+}
+
+// openTo is open, and appends to memory that to may have.
+func (k *keyring) openTo(to, bucket, key, sealed []byte) ([]byte, error) {
 	if len(sealed) < sealedOverhead {
 		return nil, fmt.Errorf("%s, key %x: %w", bucket, key, ErrSealed)
 	}
@@ -94,7 +99,7 @@ func (k *keyring) open(bucket, key, sealed []byte) ([]byte, error) {
 	if data == nil {
 		return nil, fmt.Errorf("%s, key %x: %w", bucket, key, ErrSealed)
 	}
-	value, err := sealing.Open(data.buckets[string(bucket)], sealed[4:], associated(bucket, key))
+	value, err := sealing.OpenTo(to, data.buckets[string(bucket)], sealed[4:], associated(bucket, key))
 	if err != nil {
 		return nil, fmt.Errorf("%s, key %x: %w", bucket, key, ErrSealed)
 	}
@@ -139,7 +144,12 @@ func (s shelf) open(key, sealed []byte) ([]byte, error) {
 	if s.number == numberRequests {
 		return sealed, nil // which they are not
 	}
-	return s.keys.open(s.name, key, sealed)
+	return s.openTo(nil, key, sealed)
+}
+
+// openTo is open into memory that to may have.
+func (s shelf) openTo(to, key, sealed []byte) ([]byte, error) {
+	return s.keys.openTo(to, s.name, key, sealed)
 }
 
 // put stores a value. A batch keeps key and value.

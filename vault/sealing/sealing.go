@@ -75,11 +75,16 @@ func SealTo(dst []byte, aead cipher.AEAD, value, associated []byte) []byte {
 
 // Open opens what SealTo appended.
 func Open(aead cipher.AEAD, sealed, associated []byte) ([]byte, error) {
+	return OpenTo(nil, aead, sealed, associated)
+}
+
+// OpenTo is Open, and appends the value to dst.
+func OpenTo(dst []byte, aead cipher.AEAD, sealed, associated []byte) ([]byte, error) {
 	if len(sealed) < Overhead {
 		return nil, ErrShort
 	}
 	n := aead.NonceSize()
-	return aead.Open(nil, sealed[:n], sealed[n:], associated)
+	return aead.Open(dst, sealed[:n], sealed[n:], associated)
 }
 
 // saltedGCM is a key of which each value gets one of its own, derived with a
