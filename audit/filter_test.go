@@ -220,3 +220,20 @@ func TestTime(t *testing.T) {
 		}
 	}
 }
+
+// TestPlainBytes puts each byte at each of 20 places.
+func TestPlainBytes(t *testing.T) {
+	for c := range 256 {
+		want := 20
+		for at := range 20 {
+			s := []byte(strings.Repeat("x", 20))
+			s[at] = byte(c)
+			if c < ' ' || c == '"' || c == '\\' || c >= 0x80 {
+				want = at
+			}
+			if got := plainBytes(string(s)); got != want {
+				t.Fatalf("%q: %d bytes, want %d", s, got, want)
+			}
+		}
+	}
+}

@@ -56,6 +56,8 @@ type Books struct {
 	entries  []Entry
 	leaves   []byte         // memory for leaves
 	changes  []audit.Change // memory for touched
+	entry    audit.Entry    // memory for the one that is being written
+	answer   atm.Status     // that it has
 	replays  int            // commands that were answered before
 	err      error          // what a rule could not read
 	sealed   *Changes

@@ -154,7 +154,8 @@ func (c *Command) decide(b *Books) (atm.Status, error) {
 	if err = errors.Join(err, b.err); err != nil {
 		return atm.Status{}, err
 	}
-	entry := audit.Entry{
+	entry := &b.entry
+	*entry = audit.Entry{
 		ID:        atm.NewUUID(b.Now),
 		Time:      b.Now,
 		Event:     c.Event,
@@ -166,14 +167,15 @@ func (c *Command) decide(b *Books) (atm.Status, error) {
 		ReplayOf:  -1,
 	}
 	if c.Operation != "" {
-		entry.Status = &answer
+		b.answer = answer
+		entry.Status = &b.answer
 	}
 	if first != nil {
 		entry.ReplayOf = b.inLog(first.Index)
 		b.replays++
 	}
 	if c.Note != nil {
-		c.Note(&entry)
+		c.Note(entry)
 	}
 	begin := len(b.leaves)
 	if b.leaves, err = entry.Append(b.leaves); err != nil {

@@ -315,7 +315,7 @@ func (l *Ledger) commit(g *group) bool {
 		g.refuse(reasonNoRoom)
 		return false
 	}
-	var keys Keys
+	keys := Keys{Accounts: make([]Name, 0, 2*len(g.batch)), Requests: make([]RequestKey, 0, len(g.batch))}
 	for _, p := range g.batch {
 		p.cmd.keys(&keys)
 	}
