@@ -3,6 +3,7 @@ package audit
 import (
 	"runtime"
 	"slices"
+	"time"
 )
 
 // A builder makes bundles and tiles of entries, in order. It holds one bundle
@@ -17,6 +18,8 @@ type builder struct {
 	write func(name string, data []byte) error
 
 	index *Index // gets each complete bundle; nil for none
+
+	polite time.Time // until when others have their turn between two bundles
 }
 
 // add adds an entry.
@@ -49,7 +52,9 @@ func (b *builder) addHash(h Hash) error {
 				})
 			}
 			b.bundle = b.bundle[:0]
-			runtime.Gosched() // nobody waits for a bundle, and many for what comes between
+			if time.Now().Before(b.polite) {
+				runtime.Gosched()
+			}
 		}
 		if err := b.put(tile{level, n, tileWidth}, joinHashes(b.edge[level])); err != nil {
 			return err

@@ -45,12 +45,19 @@ var (
 const recoverHint = "; nothing was changed: put the right vault back, or start a new log with atmctl audit recover"
 
 const (
-	// Between two rounds the publisher rests nine times as long as the last
-	// one took, so that it takes a tenth of the disk's time at most, but within
-	// these bounds: a commit is published at most longestRest and one round
-	// later.
+	// Between two rounds the publisher rests nine times as long as the last one
+	// took, so that it takes a tenth of the disk's time. A commit is published at most
+	// a rest and two rounds later: within latest, if no round takes longer than the
+	// one before it. With what a round may take more, that is less than a second.
 	shortestRest = 10 * time.Millisecond
-	longestRest  = 800 * time.Millisecond
+	latest       = 700 * time.Millisecond
+
+	// againAfter is how long it waits after a round that failed.
+	againAfter = 800 * time.Millisecond
+
+	// politeFor is for how long a round lets others have their turn before it goes on,
+	// of whom there can be enough to keep it from ever ending.
+	politeFor = 50 * time.Millisecond
 
 	// grace is how long a superseded partial tile is kept.
 	grace = 10 * time.Second
@@ -130,7 +137,7 @@ func (p *Publisher) Run(ctx context.Context, committed <-chan struct{}) {
 	for {
 		var again <-chan time.Time // after a round that failed
 		if p.Err() != nil {
-			again = time.After(longestRest)
+			again = time.After(againAfter)
 		}
 		select {
 		case <-ctx.Done():
@@ -149,7 +156,8 @@ func (p *Publisher) Run(ctx context.Context, committed <-chan struct{}) {
 		if err := p.Publish(ctx); err != nil && ctx.Err() == nil {
 			p.log.Error("publishing the audit log", slog.Any("error", err))
 		}
-		rest := min(max(9*time.Since(begun), shortestRest), longestRest)
+		took := time.Since(begun)
+		rest := max(min(9*took, latest-3*took), shortestRest)
 		select { // let more come together
 		case <-time.After(rest):
 		case <-ctx.Done():
@@ -219,7 +227,8 @@ func (p *Publisher) extend(ctx context.Context, checkpoint []byte, head Head) er
 	// A partial bundle is written again as a whole, so it is read again from
 	// its first entry.
 	var batch durable.Batch
-	b := builder{edge: cloneEdge(p.edge), next: p.size &^ (tileWidth - 1), index: p.index, write: func(name string, data []byte) error {
+	defer batch.Abandon() // after an error
+	b := builder{polite: time.Now().Add(politeFor), edge: cloneEdge(p.edge), next: p.size &^ (tileWidth - 1), index: p.index, write: func(name string, data []byte) error {
 		path := filepath.Join(p.dir, filepath.FromSlash(name))
 		if err := durable.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return err

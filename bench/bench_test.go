@@ -59,6 +59,8 @@ func BenchmarkAll(b *testing.B) {
 	for b.Loop() {
 		for _, c := range cases {
 			m.Rounds[c.name] = append(m.Rounds[c.name], c.run(b))
+			h.small.settle(b)
+			h.large.settle(b)
 		}
 	}
 	h.ends(b, m.Figures)
@@ -138,8 +140,8 @@ func (h *hall) cases() []bench {
 	plain(64)
 	load(h.small, "token/64", "-sign-in token")
 	load(h.small, "digest/64", "-sign-in digest")
-	load(h.small, "multicall/64", "-op multicall")
 	load(h.large, "million-deposit/64", "-op deposit")
+	load(h.small, "multicall/64", "-op multicall")
 	load(h.small, "hot/64", "-accounts 1")
 	load(h.small, "mix/64", "-op mix")
 	return all

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -189,6 +190,34 @@ func (s *house) stop(b testing.TB) {
 		b.Fatal(err)
 	}
 }
+
+// settle waits until the server has published what it committed: the next case is
+// not to pay for the one before.
+func (s *house) settle(b testing.TB) {
+	b.Helper()
+	for range 300 {
+		resp, err := http.Get("http://" + s.admin + "/metrics")
+		if err != nil {
+			b.Fatal(err)
+		}
+		text, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil {
+			b.Fatal(err)
+		}
+		entries, published := entriesMetric.FindSubmatch(text), publishedMetric.FindSubmatch(text)
+		if entries != nil && published != nil && string(entries[1]) == string(published[1]) {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	b.Fatal("the audit log is not published half a minute after the load")
+}
+
+var (
+	entriesMetric   = regexp.MustCompile(`(?m)^atm_audit_entries (.*)$`)
+	publishedMetric = regexp.MustCompile(`(?m)^atm_audit_published_entries (.*)$`)
+)
 
 // resident is how much memory the server takes, in MB.
 func (s *house) resident(b testing.TB) float64 {

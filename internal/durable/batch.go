@@ -12,10 +12,12 @@ import (
 const maxPending = 32
 
 // A Batch is WriteFile for many files: it syncs them side by side, so that the
-// disk can do it in few steps. A file appears under its name when it is whole;
-// after Flush all of them are on stable storage. The zero value is ready.
+// disk can do it in few steps, and while the next ones are written. A file appears
+// under its name when it is whole; after Flush all of them are on stable storage. The
+// zero value is ready. End it with Flush or Abandon.
 type Batch struct {
 	pending []pending
+	syncing chan error // tells how it went with those before them; nil when there are none
 }
 
 // pending is a file under a temporary name.
@@ -31,19 +33,59 @@ func (b *Batch) Add(path string, data []byte, perm fs.FileMode) error {
 	if len(b.pending) < maxPending {
 		return nil
 	}
-	return b.Flush()
+	return b.sync()
+}
+
+// sync begins to put the pending files on stable storage, when those before them are.
+func (b *Batch) sync() error {
+	if err := b.wait(); err != nil {
+		return err
+	}
+	files, done := b.pending, make(chan error, 1)
+	b.pending, b.syncing = nil, done
+	go func() { done <- place(files) }()
+	return nil
+}
+
+// wait waits for the files that are on their way.
+func (b *Batch) wait() error {
+	if b.syncing == nil {
+		return nil
+	}
+	err := <-b.syncing
+	b.syncing = nil
+	return err
 }
 
 // Flush puts the files that were added on stable storage. After an error some
-// of them may be there and others not; nothing is left behind.
+// of them may be there and others not; nothing else is left behind.
 func (b *Batch) Flush() error {
-	files := b.pending
+	if err := b.sync(); err != nil {
+		return errors.Join(err, b.Abandon())
+	}
+	return b.wait()
+}
+
+// Abandon gives up what is not on its way yet, and leaves nothing behind of it. After
+// Flush there is nothing to give up.
+func (b *Batch) Abandon() error {
+	err := errors.Join(b.wait(), removeAll(b.pending))
 	b.pending = nil
+	return err
+}
+
+func removeAll(files []pending) error {
+	var errs []error
+	for _, f := range files {
+		errs = append(errs, os.Remove(f.temporary))
+	}
+	return errors.Join(errs...)
+}
+
+// place syncs files and gives them their names, durably.
+func place(files []pending) error {
 	if err := sideBySide(files, func(f pending) error { return syncFile(f.temporary) }); err != nil {
-		for _, f := range files {
-			err = errors.Join(err, os.Remove(f.temporary))
-		}
-		return err
+		return errors.Join(err, removeAll(files))
 	}
 	var folders []string
 	seen := make(map[string]bool)

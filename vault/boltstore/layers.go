@@ -65,9 +65,9 @@ const (
 	layerAge = 4 * time.Second
 )
 
-// bytesAtOnce is about how much one transaction writes to the vault. Tests make it
-// smaller.
-var bytesAtOnce = 32 << 20
+// bytesAtOnce is about how much one transaction writes to the vault, whose pages of
+// before are free for the next one only. Tests make it smaller.
+var bytesAtOnce = 16 << 20
 
 // ripe reports whether a layer is worth writing.
 func (l *layer) ripe() bool {

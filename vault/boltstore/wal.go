@@ -312,20 +312,31 @@ func setMark(tx *bolt.Tx, used session, applied uint64) error {
 	return tx.Bucket(bucketMeta).Put(keyWAL, binary.BigEndian.AppendUint64(used[:len(used):len(used)], applied))
 }
 
-// replay writes records to the vault.
+// replay writes records to the vault, some in one transaction. Each is a commit, and
+// so is each number of them.
 func (s *Store) replay(used session, records []record) error {
-	if len(records) == 0 {
-		return nil
-	}
-	return s.db.Update(func(tx *bolt.Tx) error {
-		for _, r := range records {
-			if err := (txn{store: s, file: tx}).replay(r); err != nil {
-				return fmt.Errorf("record %d: %w", r.number, err)
+	for len(records) > 0 {
+		err := s.db.Update(func(tx *bolt.Tx) error {
+			var last uint64
+			for written := 0; len(records) > 0 && written < replayedAtOnce; records = records[1:] {
+				r := records[0]
+				if err := (txn{store: s, file: tx}).replay(r); err != nil {
+					return fmt.Errorf("record %d: %w", r.number, err)
+				}
+				last, written = r.number, written+len(r.payload)
 			}
+			return setMark(tx, used, last)
+		})
+		if err != nil {
+			return err
 		}
-		return setMark(tx, used, records[len(records)-1].number)
-	})
+	}
+	return nil
 }
+
+// replayedAtOnce bounds the records that are replayed in one transaction, in bytes. It
+// may write several times as much.
+const replayedAtOnce = 4 << 20
 
 // replay writes a record to the vault.
 func (t txn) replay(r record) error {
