@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -196,17 +195,7 @@ func (s *house) stop(b testing.TB) {
 func (s *house) settle(b testing.TB) {
 	b.Helper()
 	for range 300 {
-		resp, err := http.Get("http://" + s.admin + "/metrics")
-		if err != nil {
-			b.Fatal(err)
-		}
-		text, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if err != nil {
-			b.Fatal(err)
-		}
-		entries, published := entriesMetric.FindSubmatch(text), publishedMetric.FindSubmatch(text)
-		if entries != nil && published != nil && string(entries[1]) == string(published[1]) {
+		if entries, published := s.log(b); entries == published {
 			return
 		}
 		time.Sleep(100 * time.Millisecond)
@@ -214,10 +203,61 @@ func (s *house) settle(b testing.TB) {
 	b.Fatal("the audit log is not published half a minute after the load")
 }
 
-var (
-	entriesMetric   = regexp.MustCompile(`(?m)^atm_audit_entries (.*)$`)
-	publishedMetric = regexp.MustCompile(`(?m)^atm_audit_published_entries (.*)$`)
-)
+// log is how many entries the server has committed, and how many of them are
+// published.
+func (s *house) log(b testing.TB) (entries, published float64) {
+	b.Helper()
+	resp, err := http.Get("http://" + s.admin + "/metrics")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for metric, to := range map[string]*float64{"atm_audit_entries": &entries, "atm_audit_published_entries": &published} {
+		_, line, _ := strings.Cut(string(text), "\n"+metric+" ")
+		line, _, _ = strings.Cut(line, "\n")
+		if *to, err = strconv.ParseFloat(line, 64); err != nil {
+			b.Fatalf("%s: %v", metric, err)
+		}
+	}
+	return entries, published
+}
+
+// late is for how long at most an entry had been committed before it was published,
+// under a load, in milliseconds.
+func (s *house) late(b testing.TB, args ...string) float64 {
+	b.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.load(b, append(args, "-for", "5s")...)
+	}()
+	type moment struct {
+		at      time.Time
+		entries float64
+	}
+	var open []moment // with entries that are not published yet, the oldest first
+	var most time.Duration
+	for {
+		select {
+		case <-done:
+			return float64(most.Microseconds()) / 1e3
+		case <-time.After(20 * time.Millisecond):
+		}
+		now := time.Now()
+		entries, published := s.log(b)
+		open = append(open, moment{now, entries})
+		for len(open) > 0 && open[0].entries <= published {
+			open = open[1:]
+		}
+		if len(open) > 0 {
+			most = max(most, now.Sub(open[0].at))
+		}
+	}
+}
 
 // resident is how much memory the server takes, in MB.
 func (s *house) resident(b testing.TB) float64 {
@@ -279,6 +319,8 @@ func size(b testing.TB, root string) (sum int64) {
 // ends measures what needs a server that has just started.
 func (h *hall) ends(b testing.TB, figures map[string]float64) {
 	figures["loaded-MB"] = h.small.resident(b)
+	figures["late-deposit-ms"] = h.small.late(b)
+	figures["late-multicall-ms"] = h.small.late(b, "-op", "multicall")
 	for name, s := range map[string]*house{"small": h.small, "large": h.large} {
 		var took []float64
 		for range 5 {
@@ -333,23 +375,9 @@ GRANT ALL ON ALL TABLES IN SCHEMA public TO PUBLIC;
 GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO PUBLIC;
 GRANT ALL ON SCHEMA public TO PUBLIC;`
 
-var transactions = regexp.MustCompile(`tps = ([0-9.]+)`)
-
 func (h *hall) pgbench(b testing.TB, clients int) result {
 	b.Helper()
-	script := filepath.Join(h.dir, "deposit.sql")
-	if err := os.WriteFile(script, []byte("\\set a random(100, 199)\nSELECT deposit(:a, 1);\n"), 0o644); err != nil {
-		b.Fatal(err)
-	}
-	out := command(b, pgtest.Program("pgbench"), "-n", "-M", "prepared", "-c", fmt.Sprint(clients), "-j", "2", "-T", fmt.Sprint(max(1, int(seconds.Seconds()))), "-f", script, h.database)
-	found := transactions.FindStringSubmatch(out)
-	if found == nil {
-		b.Fatalf("pgbench says: %s", out)
-	}
-	rate, err := strconv.ParseFloat(found[1], 64)
-	if err != nil {
-		b.Fatal(err)
-	}
+	rate := pgtest.Bench(b, h.database, "\\set a random(100, 199)\nSELECT deposit(:a, 1);\n", clients, *seconds)
 	return result{Op: "pgbench", Clients: clients, Rate: rate}
 }
 

@@ -1,21 +1,14 @@
 package cmd_test
 
 import (
-	"bufio"
-	"crypto/tls"
-	"fmt"
-	"io"
-	"math/rand/v2"
-	"net/http"
+	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -74,17 +67,20 @@ func BenchmarkReplicas(b *testing.B) {
 	if out, err := exec.Command(pgtest.Program("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", theirs, "-f", script).CombinedOutput(); err != nil {
 		b.Fatalf("%v\n%s", err, out)
 	}
-	all := startReplicas(b, 2, ours)
-	openMany(b, all[0])
+	l := newLoader(b, startReplicas(b, 2, ours))
+	l.run(b, "operator", "-op", "open", "-owner", "user:demo", "-opening", "1000000.00", "-clients", "1", "-calls", strconv.Itoa(benchAccounts/100), "-any")
+	transfers := func(args ...string) float64 {
+		return l.run(b, "demo", append(args, "-op", "transfer", "-clients", strconv.Itoa(clients), "-for", benchFor.String())...)
+	}
 
 	cases := []struct {
 		name string
 		run  func() float64 // operations per second
 	}{
 		{"pgbench-spread", func() float64 { return pgbench(b, theirs, clients, "random(1, 5000)") }},
-		{"spread", func() float64 { return load(b, all, clients, func() int { return 1 + rand.IntN(benchAccounts) }) }},
+		{"spread", func() float64 { return transfers() }},
 		{"pgbench-hot", func() float64 { return pgbench(b, theirs, clients, "1") }},
-		{"hot", func() float64 { return load(b, all, clients, func() int { return 1 }) }},
+		{"hot", func() float64 { return transfers("-from", "1") }},
 	}
 	rates := make([][]float64, len(cases))
 	for b.Loop() {
@@ -104,123 +100,49 @@ func BenchmarkReplicas(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-const benchSeconds = 4
+const benchFor = 4 * time.Second
 
+// pgbench moves money in the database itself, from an account that pgbench writes so.
 func pgbench(b *testing.B, url string, clients int, from string) float64 {
 	b.Helper()
-	script := filepath.Join(b.TempDir(), "transfer.sql")
-	text := "\\set a " + from + "\n\\set b random(2, " + strconv.Itoa(benchAccounts-1) + ")\n" +
-		"\\if :a = :b\n\\set b " + strconv.Itoa(benchAccounts) + "\n\\endif\nSELECT transfer(:a::text, :b::text, 1);\n"
-	if err := os.WriteFile(script, []byte(text), 0o644); err != nil {
-		b.Fatal(err)
-	}
-	out, err := exec.Command(pgtest.Program("pgbench"), "-n", "-M", "prepared", "-c", strconv.Itoa(clients), "-j", "2", "-T", strconv.Itoa(benchSeconds), "-f", script, url).CombinedOutput()
-	found := regexp.MustCompile(`tps = ([0-9.]+)`).FindSubmatch(out)
-	if err != nil || found == nil {
+	accounts := strconv.Itoa(benchAccounts)
+	return pgtest.Bench(b, url, "\\set a "+from+"\n\\set b random(2, "+strconv.Itoa(benchAccounts-1)+")\n"+
+		"\\if :a = :b\n\\set b "+accounts+"\n\\endif\nSELECT transfer(:a::text, :b::text, 1);\n", clients, benchFor)
+}
+
+// A loader sends loads to replicas.
+type loader struct {
+	program string
+	all     []*server
+}
+
+func newLoader(b *testing.B, all []*server) *loader {
+	b.Helper()
+	l := &loader{program: filepath.Join(b.TempDir(), "load"), all: all}
+	if out, err := exec.Command("go", "build", "-o", l.program, "example.com/atm/bench/load").CombinedOutput(); err != nil {
 		b.Fatalf("%v\n%s", err, out)
 	}
-	rate, err := strconv.ParseFloat(string(found[1]), 64)
-	if err != nil {
+	return l
+}
+
+// run sends a load, signed in with the certificate of a user, and returns how many
+// operations were answered OK in a second.
+func (l *loader) run(b *testing.B, user string, args ...string) float64 {
+	b.Helper()
+	var addresses []string
+	for _, s := range l.all {
+		addresses = append(addresses, lookUp(s.env, "ATM_LISTEN"))
+	}
+	folder := filepath.Join(l.all[0].dir, "atm-data", "clients", user)
+	cmd := exec.Command(l.program, append([]string{
+		"-server", strings.Join(addresses, ","), "-ca", folder + "/ca.crt", "-cert", folder + "/client.crt", "-key", folder + "/client.key",
+		"-first", "1", "-accounts", strconv.Itoa(benchAccounts),
+	}, args...)...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	var result struct{ Rate float64 }
+	if err = errors.Join(err, json.Unmarshal(out, &result)); err != nil {
 		b.Fatal(err)
 	}
-	return rate
-}
-
-// openMany opens the accounts through multicalls.
-func openMany(b *testing.B, s *server) {
-	b.Helper()
-	operator, err := clientFiles(s, "operator")
-	if err != nil {
-		b.Fatal(err)
-	}
-	c := &http.Client{Transport: &http.Transport{TLSClientConfig: operator}}
-	defer c.CloseIdleConnections()
-	for first := 1; first <= benchAccounts; first += 100 {
-		var m strings.Builder
-		m.WriteString("<methodCall><methodName>system.multicall</methodName><params><param><value><array><data>")
-		for n := first; n < first+100; n++ {
-			fmt.Fprintf(&m, "<value><struct><member><name>methodName</name><value>admin.account.open</value></member><member><name>params</name><value><array><data><value>%d</value><value>user:demo</value><value>1000000.00</value></data></array></value></member></struct></value>", n)
-		}
-		m.WriteString("</data></array></value></param></params></methodCall>")
-		resp, err := c.Post(s.url+"/RPC2", "text/xml", strings.NewReader(m.String()))
-		if err != nil {
-			b.Fatal(err)
-		}
-		text, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if err != nil || resp.StatusCode != http.StatusOK || strings.Count(string(text), "<string>OK</string>") < 99 {
-			b.Fatalf("%s %v %.500s", resp.Status, err, text)
-		}
-	}
-}
-
-// load moves money on kept connections with client certificates to all servers,
-// for a while, and returns how many transfers were answered OK in a second.
-func load(b *testing.B, all []*server, clients int, from func() int) float64 {
-	b.Helper()
-	cfg := credentials(b, all[0])
-	cfg.ServerName = "localhost"
-	var conns []*tls.Conn
-	for i := range clients {
-		conn, err := tls.Dial("tcp", lookUp(all[i%len(all)].env, "ATM_LISTEN"), cfg)
-		if err != nil {
-			b.Fatal(err)
-		}
-		defer conn.Close()
-		conns = append(conns, conn)
-	}
-	var done atomic.Bool
-	var count atomic.Int64
-	var wg sync.WaitGroup
-	begun := time.Now()
-	for i, conn := range conns {
-		wg.Go(func() {
-			r := bufio.NewReaderSize(conn, 4<<10)
-			for n := 0; !done.Load(); n++ {
-				a, to := from(), 1+rand.IntN(benchAccounts)
-				if a == to {
-					to = 1 + to%benchAccounts
-				}
-				body := fmt.Sprintf("<?xml version='1.0'?><methodCall><methodName>transfer</methodName><params><param><value><int>%d</int></value></param><param><value><int>%d</int></value></param><param><value><string>0.01</string></value></param><param><value><string>%d-%d-%d</string></value></param></params></methodCall>",
-					a, to, begun.UnixNano(), i, n)
-				if _, err := fmt.Fprintf(conn, "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n\r\n%s", len(body), body); err != nil {
-					b.Error(err)
-					return
-				}
-				answer, err := readAnswer(r)
-				if err != nil || !strings.Contains(answer, "<string>OK</string>") {
-					b.Errorf("%v %.500s", err, answer)
-					return
-				}
-				count.Add(1)
-			}
-		})
-	}
-	time.Sleep(benchSeconds * time.Second)
-	rate := float64(count.Load()) / time.Since(begun).Seconds()
-	done.Store(true)
-	wg.Wait()
-	return rate
-}
-
-// readAnswer reads an HTTP response of a known length.
-func readAnswer(r *bufio.Reader) (string, error) {
-	length := 0
-	for {
-		line, err := r.ReadString('\n')
-		if err != nil {
-			return "", err
-		}
-		if line == "\r\n" {
-			break
-		}
-		if value, is := strings.CutPrefix(line, "Content-Length: "); is {
-			if length, err = strconv.Atoi(strings.TrimSpace(value)); err != nil {
-				return "", err
-			}
-		}
-	}
-	body := make([]byte, length)
-	_, err := io.ReadFull(r, body)
-	return string(body), err
+	return result.Rate
 }

@@ -52,6 +52,7 @@ const answerTimeout = 30 * time.Second
 // A caller is one connection and what it asks on it.
 type caller struct {
 	*settings
+	server string
 	tls    *tls.Config
 	each   int // operations in a call
 	random *rand.Rand
@@ -69,9 +70,9 @@ type caller struct {
 }
 
 func newCaller(s *settings, config *tls.Config, number int) (*caller, error) {
-	c := &caller{settings: s, tls: config, each: 1, random: rand.New(rand.NewPCG(uint64(os.Getpid()), uint64(number)))}
+	c := &caller{settings: s, server: s.servers[number%len(s.servers)], tls: config, each: 1, random: rand.New(rand.NewPCG(uint64(os.Getpid()), uint64(number)))}
 	switch s.op {
-	case "inquiry", "deposit", "mix":
+	case "inquiry", "deposit", "transfer", "mix":
 	case "multicall", "open":
 		c.each = perMulticall
 	default:
@@ -193,10 +194,17 @@ func (c *caller) appendCall(b []byte) []byte {
 	case c.op == "deposit", c.op == "mix":
 		b = append(append(append(b, callStart...), "deposit"...), argsStart...)
 		b = appendText(c.appendInt(b, c.account()), "0.01")
-		if !c.noIDs {
-			b = append(b, "<param>\n<value><string>"...)
-			b = append(c.appendID(b), "</string></value>\n</param>\n"...)
+		b = c.appendIDParam(b)
+	case c.op == "transfer":
+		b = append(append(append(b, callStart...), "transfer"...), argsStart...)
+		from, to := c.from, c.account()
+		if from == 0 {
+			from = c.account()
 		}
+		if from == to { // what happens once in as many calls as there are accounts
+			to = c.first + (to-c.first+1)%c.accounts
+		}
+		b = c.appendIDParam(appendText(c.appendInt(c.appendInt(b, from), to), "0.01"))
 	default:
 		b = append(append(append(b, callStart...), "system.multicall"...), argsStart...)
 		b = append(b, "<param><value><array><data>\n"...)
@@ -222,7 +230,7 @@ func (c *caller) appendItem(b []byte) []byte {
 	b = append(b, "</value></member><member><name>params</name><value><array><data><value><int>"...)
 	b = append(strconv.AppendUint(b, account, 10), "</int></value><value>"...)
 	if c.op == "open" {
-		b = append(b, "user:bench</value><value>1000.00"...)
+		b = append(append(append(b, c.owner...), "</value><value>"...), c.opening...)
 	} else {
 		b = append(b, "0.01"...)
 		if !c.noIDs {
@@ -242,6 +250,13 @@ func (c *caller) appendInt(b []byte, n uint64) []byte {
 func appendText(b []byte, text string) []byte {
 	b = append(b, "<param>\n<value><string>"...)
 	return append(append(b, text...), "</string></value>\n</param>\n"...)
+}
+
+func (c *caller) appendIDParam(b []byte) []byte {
+	if c.noIDs {
+		return b
+	}
+	return append(c.appendID(append(b, "<param>\n<value><string>"...)), "</string></value>\n</param>\n"...)
 }
 
 // appendID appends a new request id, a UUID of version 7 (RFC 9562).

@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -32,7 +33,7 @@ func main() {
 
 // settings are the flags.
 type settings struct {
-	server   string
+	servers  []string
 	plain    bool
 	ca, cert string
 	key      string
@@ -43,6 +44,9 @@ type settings struct {
 	clients  int
 	accounts uint64
 	first    uint64
+	from     uint64
+	owner    string
+	opening  string
 	fresh    bool
 	noIDs    bool
 	any      bool
@@ -68,7 +72,7 @@ type Result struct {
 func run(ctx context.Context, args []string, out io.Writer) error {
 	var s settings
 	flags := flag.NewFlagSet("load", flag.ContinueOnError)
-	flags.StringVar(&s.server, "server", "localhost:9000", "`address` to call")
+	servers := flags.String("server", "localhost:9000", "`address` to call; several, with commas, take turns")
 	flags.BoolVar(&s.plain, "plain", false, "without TLS")
 	flags.StringVar(&s.ca, "ca", "", "`file` of the authority of the server")
 	flags.StringVar(&s.cert, "cert", "", "`file` of the client certificate; none without it")
@@ -76,10 +80,13 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.StringVar(&s.user, "user", "", "`name` to sign in with by HTTP Digest")
 	flags.StringVar(&s.secret, "secret-file", "", "`file` of the user's secret")
 	flags.StringVar(&s.token, "token-file", "", "`file` of a bearer token")
-	flags.StringVar(&s.op, "op", "deposit", "inquiry, deposit, mix (four inquiries for a deposit), multicall (100 deposits) or open (100 accounts)")
+	flags.StringVar(&s.op, "op", "deposit", "inquiry, deposit, transfer, mix (four inquiries for a deposit), multicall (100 deposits) or open (100 accounts)")
 	flags.IntVar(&s.clients, "clients", 64, "`number` of connections")
 	flags.Uint64Var(&s.first, "first", 100, "first account")
 	flags.Uint64Var(&s.accounts, "accounts", 1, "`number` of accounts from the first one on")
+	flags.Uint64Var(&s.from, "from", 0, "`account` that transfers leave; 0 for any")
+	flags.StringVar(&s.owner, "owner", "user:bench", "whose accounts are opened")
+	flags.StringVar(&s.opening, "opening", "1000.00", "what is in accounts that are opened, in `dollars`")
 	flags.BoolVar(&s.fresh, "fresh", false, "a new connection for each call")
 	flags.BoolVar(&s.noIDs, "no-ids", false, "deposits without request ids")
 	flags.BoolVar(&s.any, "any", false, "answers need not be OK")
@@ -89,6 +96,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	s.servers = strings.Split(*servers, ",")
 	if flags.NArg() > 0 || s.clients < 1 || s.accounts < 1 {
 		return errors.New("usage: load [flags]")
 	}

@@ -104,6 +104,30 @@ func TestBatch(t *testing.T) {
 	only(t, sub, "taken")
 }
 
+// TestAbandon gives up a batch of which some files are on their way: those that are
+// there are whole, and there is nothing else.
+func TestAbandon(t *testing.T) {
+	dir := t.TempDir()
+	var b durable.Batch
+	for i := range 50 {
+		if err := b.Add(filepath.Join(dir, string(rune('0'+i))), []byte("whole"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Abandon(); err != nil {
+		t.Fatal(err)
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil || len(files) >= 50 {
+		t.Errorf("%d files are there, %v", len(files), err)
+	}
+	for _, f := range files {
+		if data, err := os.ReadFile(filepath.Join(dir, f.Name())); err != nil || string(data) != "whole" || f.Name()[0] == '.' {
+			t.Errorf("%s: %q, %v", f.Name(), data, err)
+		}
+	}
+}
+
 func TestMkdirAll(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "a", "b", "c")

@@ -126,37 +126,100 @@ func TestParts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		copied := filepath.Join(t.TempDir(), "vault.db")
-		for _, suffix := range []string{"", "-wal"} {
-			data, err := os.ReadFile(path + suffix)
-			if err == nil {
-				err = os.WriteFile(copied+suffix, data, 0o600)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-		crashed, err := Open(copied, secret)
-		if err != nil {
-			t.Fatalf("after %d parts: %v", parts+1, err)
-		}
-		if err := crashed.Check(t.Context(), func(problem string) { t.Errorf("after %d parts: %s", parts+1, problem) }); err != nil {
-			t.Error(err)
-		}
-		for _, account := range accounts {
-			if a, err := crashed.Account(t.Context(), account); err != nil || a.Balance != 1 {
-				t.Errorf("after %d parts account %s has %s: %v", parts+1, account, a.Balance, err)
-			}
-		}
-		if err := crashed.Close(); err != nil {
-			t.Error(err)
-		}
+		whole(t, crashed(t, path), accounts...)
 	}
 	if parts < 2*len(accounts) {
 		t.Errorf("%d values of the layer were seen", parts)
 	}
 	if err := errors.Join(l.Close(), store.Close()); err != nil {
 		t.Error(err)
+	}
+}
+
+// crashed copies a vault and its log, as they are on the disk.
+func crashed(t *testing.T, path string) string {
+	t.Helper()
+	copied := filepath.Join(t.TempDir(), "vault.db")
+	for _, suffix := range []string{"", "-wal"} {
+		data, err := os.ReadFile(path + suffix)
+		if err == nil {
+			err = os.WriteFile(copied+suffix, data, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return copied
+}
+
+// whole opens a vault, in which each account has a cent, and looks at all of it.
+func whole(t *testing.T, path string, accounts ...vault.Name) {
+	t.Helper()
+	s, err := Open(path, secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Check(t.Context(), func(problem string) { t.Error(problem) }); err != nil {
+		t.Error(err)
+	}
+	for _, account := range accounts {
+		if a, err := s.Account(t.Context(), account); err != nil || a.Balance != 1 {
+			t.Errorf("account %s has %s: %v", account, a.Balance, err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestReplayInParts opens a vault after a crash while what an earlier one had left in
+// the log was being replayed, a record in each transaction.
+func TestReplayInParts(t *testing.T) {
+	before := replayedAtOnce
+	replayedAtOnce = 1
+	t.Cleanup(func() { replayedAtOnce = before })
+	path := filepath.Join(t.TempDir(), "vault.db")
+	store, err := Create(path, secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := vault.NewLedger(vault.Config{Store: store, Signer: vaulttest.NewSigner(t)})
+	accounts := []vault.Name{"1", "2", "3"}
+	for _, account := range accounts {
+		for _, cmd := range []vault.Command{open(account), deposit(account)} {
+			if s := l.Do(t.Context(), cmd); s.Code != atm.OK {
+				t.Fatal(s)
+			}
+		}
+	}
+	first := crashed(t, path)
+	if err := errors.Join(l.Close(), store.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for replayed := range 2*len(accounts) + 1 {
+		copied := crashed(t, first)
+		db, err := openDB(copied)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &Store{db: db}
+		s.keys.Store(store.keys.Load())
+		_, used, applied, err := s.mark()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, halves, err := readWAL(walPath(copied))
+		if err != nil {
+			t.Fatal(err)
+		}
+		records, err := after(halves, applied)
+		if err != nil || len(records) != 2*len(accounts) {
+			t.Fatalf("%d records are to be replayed: %v", len(records), err)
+		}
+		if err := errors.Join(s.replay(used, records[:replayed]), db.Close()); err != nil {
+			t.Fatal(err)
+		}
+		whole(t, copied, accounts...)
 	}
 }
 
