@@ -82,6 +82,7 @@ type Store struct {
 	keys   atomic.Pointer[keyring]
 	layers layers
 	signed atomic.Pointer[signed] // what is durable
+	opened openChunks
 
 	flusher flusher
 
@@ -207,6 +208,7 @@ func checked(db *bolt.DB, path string, secret []byte) (*Store, error) {
 
 // refresh reads from the vault what is kept in memory of it.
 func (s *Store) refresh() error {
+	s.opened.forget()
 	return s.db.View(func(tx *bolt.Tx) error {
 		t := txn{store: s, file: tx}
 		checkpoint, head, err := t.readHead()
