@@ -158,18 +158,16 @@ func (b *Books) Account(n Name) Account {
 // put stores a as the next version of its account. A rule that moves money
 // uses move instead.
 func (b *Books) put(a Account) {
-	kept := b.accounts[a.Name]
-	if kept == nil {
-		kept = new(Account)
-		b.accounts[a.Name] = kept
+	before := b.Account(a.Name)
+	a.Version = before.Version + 1
+	if !b.changed[a.Name] { // what was loaded stays as it was: the store may compare
+		b.accounts[a.Name] = new(Account)
+		b.changed[a.Name] = true
 	}
-	before := kept.Balance
-	a.Version = kept.Version + 1
-	*kept = a
-	b.changed[a.Name] = true
-	b.moved += a.Balance - before
+	*b.accounts[a.Name] = a
+	b.moved += a.Balance - before.Balance
 	b.touched = append(b.touched, audit.Change{
-		Account: string(a.Name), Version: a.Version, Before: before, After: a.Balance,
+		Account: string(a.Name), Version: a.Version, Before: before.Balance, After: a.Balance,
 	})
 }
 

@@ -115,13 +115,13 @@ type keptRequest struct {
 
 // newBatch returns a batch with room for what most commits like this one write.
 func newBatch(c *vault.Changes) *batch {
-	const head, perEntry, perAccount, perRequest = 1 << 10, 16, 128, 40 // bytes
-	rest := head + len(c.Accounts)*perAccount + len(c.Requests)*perRequest
+	const head, account, request, around = 1 << 10, 128, 40, 16 // bytes
+	rest := head + len(c.Accounts)*account + len(c.Requests)*request
 	record := recordHead + rest + sealedOverhead
 	for i := range c.Entries {
-		record += len(c.Entries[i].Leaf) + perEntry
+		record += len(c.Entries[i].Leaf) + around
 	}
-	record += (record/chunkBytes + 2) * (sealedOverhead + perEntry)
+	record += (record/chunkBytes + 2) * (sealedOverhead + around)
 	return &batch{
 		record: make([]byte, recordHead, record),
 		rest:   make([]byte, 0, rest),

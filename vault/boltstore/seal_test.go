@@ -165,6 +165,49 @@ func TestFlippedAndMoved(t *testing.T) {
 	}
 }
 
+// TestRequestOfAnother makes a request id point to an entry that answered another one.
+// It is not answered with that.
+func TestRequestOfAnother(t *testing.T) {
+	path := filled(t)
+	edit(t, path, func(tx *bolt.Tx) error {
+		requests := tx.Bucket([]byte("requests"))
+		var first []byte
+		keys := make(map[string]bool)
+		err := requests.ForEach(func(k, v []byte) error {
+			if first == nil {
+				first = bytes.Clone(v)
+			}
+			keys[string(k)] = true
+			return nil
+		})
+		for k := range keys {
+			err = errors.Join(err, requests.Put([]byte(k), first))
+		}
+		return err
+	})
+	store := file(path).Open(t)
+	l := vault.NewLedger(vault.Config{Store: store, Signer: vaulttest.NewSigner(t)})
+	hasher, err := vault.NewRequestHasher(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	demo := &atm.Caller{Principal: atm.Principal{Subject: "user:demo"}}
+	right := 0
+	for i := range 11 { // as filled has them
+		s := l.Do(t.Context(), vault.Command{
+			Event: audit.EventOp, Operation: atm.Deposit, Caller: demo, Rule: vault.Deposit{Account: "100", Cash: "cash:user:demo", Amount: 5},
+			Request: hasher.Request(demo, atm.RequestID(fmt.Sprint(i))),
+		})
+		if s.Code == atm.OK {
+			right++
+		}
+	}
+	if right > 1 || l.Err() == nil {
+		t.Errorf("%d request ids were answered with one entry; the ledger says %v", right, l.Err())
+	}
+	l.Close() // tells the error again
+}
+
 // TestRotate changes both keys while somebody deposits, and looks for values
 // that are still sealed with old ones.
 func TestRotate(t *testing.T) {
