@@ -93,7 +93,7 @@ fuzz:
 		done; \
 	done
 
-# Ratios over the wire, of medians of ROUNDS interleaved rounds, in bench.json: two of
+# Ratios over the wire, medians over ROUNDS interleaved rounds, in bench.json: two of
 # them are compared by "go run ./bench/compare OLD NEW". The small benchmarks are
 # in the form that benchstat reads.
 bench: packages

@@ -229,7 +229,7 @@ func (a *Authenticator) header(r *http.Request, header string) (*atm.Caller, htt
 	return &atm.Caller{
 		Principal:  atm.Principal{Subject: subject, Roles: member.Roles},
 		Credential: atm.Credential{Method: "digest", User: name},
-		IP:         addressText(r.RemoteAddr),
+		IP:         Address(r.RemoteAddr).String(),
 	}, fields, nil
 }
 
@@ -276,7 +276,7 @@ func (a *Authenticator) token(r *http.Request, text string) (*atm.Caller, error)
 	return &atm.Caller{
 		Principal:  principal,
 		Credential: atm.Credential{Method: "jwt", Issuer: a.cfg.Tokens.issuer, ID: c.id, Key: c.key},
-		IP:         addressText(r.RemoteAddr),
+		IP:         Address(r.RemoteAddr).String(),
 	}, nil
 }
 
@@ -324,7 +324,7 @@ func (a *Authenticator) foreignToken(r *http.Request, issuer *issuerKeys, text s
 	return &atm.Caller{
 		Principal:  principal,
 		Credential: atm.Credential{Method: "jwt", Issuer: issuer.Name, ID: f.id, Key: f.key},
-		IP:         addressText(r.RemoteAddr),
+		IP:         Address(r.RemoteAddr).String(),
 	}, nil
 }
 
@@ -355,7 +355,7 @@ func (a *Authenticator) certificate(chain []*x509.Certificate, remote string) (*
 	return &atm.Caller{
 		Principal:  atm.Principal{Subject: subject, Roles: member.Roles},
 		Credential: credential,
-		IP:         addressText(remote),
+		IP:         Address(remote).String(),
 	}, nil
 }
 
@@ -450,12 +450,4 @@ func Address(remote string) netip.Addr {
 		return netip.Addr{}
 	}
 	return addr.Unmap().WithZone("")
-}
-
-// addressText is Address as text.
-func addressText(remote string) string {
-	if host, _, _ := strings.Cut(remote, ":"); strings.Trim(host, "0123456789.") == "" && strings.Count(host, ".") == 3 {
-		return host // an IPv4 address as package net writes it
-	}
-	return Address(remote).String()
 }

@@ -13,11 +13,17 @@ func TestThrottle(t *testing.T) {
 	now := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 	throttle := auth.NewThrottle(func() time.Time { return now })
 	here, there := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	if throttle.Failing(here) {
+		t.Error("an address fails before anybody has failed")
+	}
 	for range 100 {
 		if wait := throttle.Wait(here, "alice"); wait != 0 {
 			t.Fatalf("throttled too early: %v", wait)
 		}
 		throttle.Failed(here, "alice")
+	}
+	if !throttle.Failing(here) || throttle.Failing(there) {
+		t.Error("who has failed is looked for elsewhere")
 	}
 	if wait := throttle.Wait(here, "alice"); wait <= 0 || wait > time.Second {
 		t.Errorf("after a hundred failures: %v", wait)
@@ -40,7 +46,7 @@ func TestThrottle(t *testing.T) {
 	for i := range 1000 {
 		throttle.Failed(six, fmt.Sprint(i))
 	}
-	if throttle.Wait(neighbour, "") == 0 {
+	if throttle.Wait(neighbour, "") == 0 || !throttle.Failing(neighbour) {
 		t.Error("the neighbour in the same /64 is not throttled")
 	}
 }

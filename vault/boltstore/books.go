@@ -256,7 +256,7 @@ func (t txn) putRequest(key request, index int64) error {
 		t.batch.putRequest(key, index)
 		return nil
 	}
-	return t.file.Bucket(bucketRequests).Put(bytes.Clone(key[:]), journalKey(index))
+	return t.shelf(bucketRequests).put(key[:], journalKey(index))
 }
 
 // writeRecords is write without what depends on the time, and without the head.

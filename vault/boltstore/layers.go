@@ -186,39 +186,36 @@ type txn struct {
 	batch  *batch   // takes the changes; nil when the vault itself does
 }
 
-// get returns a value that the layers have. Has reports whether they do.
-func (t txn) get(bucket int, key []byte) (value []byte, has bool) {
+// look calls found with the layers, the newest first, until it returns true.
+func (t txn) look(found func(l *layer) bool) {
 	if t.layers == nil {
-		return nil, false
+		return
 	}
 	t.store.layers.mu.RLock()
 	defer t.store.layers.mu.RUnlock()
 	for _, l := range t.layers {
-		if value, has = l.values[bucket][string(key)]; has {
-			return value, true
+		if found(l) {
+			return
 		}
 	}
-	return nil, false
 }
 
-// newRequest is request of the layers.
-func (t txn) newRequest(key request) (index int64, kept bool) {
-	if t.layers == nil {
-		return 0, false
-	}
-	t.store.layers.mu.RLock()
-	defer t.store.layers.mu.RUnlock()
-	for _, l := range t.layers {
-		if index, kept = l.requests[key]; kept {
-			return index, true
-		}
-	}
-	return 0, false
+// get returns a value that the layers have. Has reports whether they do.
+func (t txn) get(bucket int, key []byte) (value []byte, has bool) {
+	t.look(func(l *layer) bool {
+		value, has = l.values[bucket][string(key)]
+		return has
+	})
+	return value, has
 }
 
 // request returns the entry that answered a request id, if it is kept.
 func (t txn) request(key request) (index int64, kept bool, err error) {
-	if index, kept = t.newRequest(key); kept {
+	t.look(func(l *layer) bool {
+		index, kept = l.requests[key]
+		return kept
+	})
+	if kept {
 		return index, true, nil
 	}
 	v := t.file.Bucket(bucketRequests).Get(key[:])
@@ -231,39 +228,38 @@ func (t txn) request(key request) (index int64, kept bool, err error) {
 
 // leaves returns leaves of the journal that the layers have, from an index on to
 // another at most; none when they do not have the first one.
-func (t txn) leaves(from, to int64) [][]byte {
-	if t.layers == nil {
-		return nil
-	}
-	t.store.layers.mu.RLock()
-	defer t.store.layers.mu.RUnlock()
-	for _, l := range t.layers {
-		if len(l.journal) > 0 && l.journal[0].first <= from && from < l.journal[0].first+int64(len(l.leaves)) {
-			begin := from - l.journal[0].first
-			return l.leaves[begin:min(begin+to-from, int64(len(l.leaves)))]
+func (t txn) leaves(from, to int64) (found [][]byte) {
+	t.look(func(l *layer) bool {
+		if !l.has(from) {
+			return false
 		}
-	}
-	return nil
+		begin := from - l.journal[0].first
+		found = l.leaves[begin:min(begin+to-from, int64(len(l.leaves)))]
+		return true
+	})
+	return found
 }
 
 // chunk returns the sealed chunk of the journal that the layers have an entry in,
 // if any.
 func (t txn) chunk(index int64) (c chunk, has bool) {
-	if t.layers == nil {
-		return c, false
-	}
-	t.store.layers.mu.RLock()
-	defer t.store.layers.mu.RUnlock()
-	for _, l := range t.layers {
+	t.look(func(l *layer) bool {
+		if has = l.has(index); !has {
+			return false
+		}
 		i, exact := slices.BinarySearchFunc(l.journal, index, func(c chunk, index int64) int { return cmp.Compare(c.first, index) })
 		if !exact {
 			i-- // the one that begins before it
 		}
-		if i >= 0 && index < l.journal[0].first+int64(len(l.leaves)) {
-			return l.journal[i], true
-		}
-	}
-	return c, false
+		c = l.journal[i]
+		return true
+	})
+	return c, has
+}
+
+// has reports whether an entry of the journal is in the layer.
+func (l *layer) has(index int64) bool {
+	return len(l.journal) > 0 && l.journal[0].first <= index && index < l.journal[0].first+int64(len(l.leaves))
 }
 
 // now returns the layers, the newest first.

@@ -142,7 +142,7 @@ func (s shelf) get(key []byte) ([]byte, error) {
 
 func (s shelf) open(key, sealed []byte) ([]byte, error) {
 	if s.number == numberRequests {
-		return sealed, nil // which they are not
+		return sealed, nil // which its values are not
 	}
 	return s.openTo(nil, key, sealed)
 }
@@ -154,11 +154,14 @@ func (s shelf) openTo(to, key, sealed []byte) ([]byte, error) {
 
 // put stores a value. A batch keeps key and value.
 func (s shelf) put(key, value []byte) error {
-	if s.txn.batch == nil {
-		return s.bucket.Put(key, s.keys.seal(s.name, key, value))
+	switch {
+	case s.txn.batch != nil:
+		s.txn.batch.put(s.number, key, value)
+		return nil
+	case s.number == numberRequests:
+		return s.bucket.Put(key, value)
 	}
-	s.txn.batch.put(s.number, key, value)
-	return nil
+	return s.bucket.Put(key, s.keys.seal(s.name, key, value))
 }
 
 // wrapping returns the cipher that data keys are sealed with.

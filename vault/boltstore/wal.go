@@ -358,11 +358,8 @@ func (t txn) replay(r record) error {
 
 // replayValue writes a value to the vault that a record has among the rest.
 func (t txn) replayValue(number int, key, value []byte) error {
-	switch {
-	case number == numberRequests:
-		return t.file.Bucket(bucketRequests).Put(key, value)
-	case number < len(buckets) && number != numberJournal:
-		return t.shelf(buckets[number]).put(key, value)
+	if number >= len(buckets) || number == numberJournal {
+		return errRecord
 	}
-	return errRecord
+	return t.shelf(buckets[number]).put(key, value)
 }
