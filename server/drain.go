@@ -85,7 +85,7 @@ type connState struct {
 // note is an http.Server's ConnState hook.
 func (c *connStates) note(conn net.Conn, state http.ConnState) {
 	w := conn.(*wire) // Serve accepts nothing else
-	w.doing.since.Store(time.Now().UnixNano())
+	w.doing.since.Store(w.watch.now.Load())
 	w.doing.state.Store(int32(state))
 	switch state {
 	case http.StateActive, http.StateIdle:
@@ -100,6 +100,15 @@ func (c *connStates) note(conn net.Conn, state http.ConnState) {
 		c.conns[w] = struct{}{}
 	} else {
 		delete(c.conns, w)
+	}
+}
+
+// each calls do with every open connection.
+func (c *connStates) each(do func(*wire)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for conn := range c.conns {
+		do(conn)
 	}
 }
 
@@ -125,14 +134,12 @@ func (c *connStates) quiet(before time.Time) bool {
 // closeNew closes the connections that never had a request. Shutdown would
 // wait five seconds for one.
 func (c *connStates) closeNew() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for conn := range c.conns {
+	c.each(func(conn *wire) {
 		if http.ConnState(conn.doing.state.Load()) == http.StateNew {
 			// Not conn.Close: that of a TLS connection waits for its handshake.
 			conn.SetDeadline(time.Now())
 		}
-	}
+	})
 }
 
 // waitQuiet waits until no connection is left that was used within d, or ctx

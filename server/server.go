@@ -115,6 +115,7 @@ type Server struct {
 	throttle *auth.Throttle
 	http     *http.Server
 	states   connStates
+	watch    watch
 
 	leaving  atomic.Bool // not ready any more
 	draining atomic.Bool // answers end their connections
@@ -180,9 +181,11 @@ func setDefault[T comparable](field *T, value T) {
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	tail := &tailListener{Listener: listener}
 	served := make(chan error, 1)
+	s.watch.now.Store(time.Now().UnixNano())
 	go func() {
 		served <- s.http.Serve(&wireListener{
 			Listener: s.proxied(netutil.LimitListener(tail, maxConnections)), tls: s.cfg.TLS, timeout: s.cfg.HeaderTimeout,
+			watch: &s.watch,
 		})
 	}()
 
@@ -191,6 +194,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	keep, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	keeping.Go(func() { s.trail.run(keep) })
+	keeping.Go(func() { s.watch.run(keep, &s.states) })
 
 	select {
 	case err := <-served:
@@ -229,7 +233,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.draining.Load() {
 		h.Set("Connection", "close")
 	}
-	r.TLS = wireOf(r.Context()).state // net/http sets it for its own kind of connection only
+	wire := wireOf(r.Context())
+	wire.answering.Store(true)
+	defer wire.answering.Store(false)
+	r.TLS = wire.state // net/http sets it for its own kind of connection only
 	if len(r.Header[refusedCoding]) > 0 {
 		xmlrpc.Decline(w, http.StatusLengthRequired, "A request has a Content-Length, and no Transfer-Encoding.")
 		return

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,15 +21,43 @@ type wire struct {
 	handshakeTimeout time.Duration
 	state            *tls.ConnectionState // set by the first Read, and so before any request
 	heads            headFilter
+	answering        atomic.Bool // a request is being answered
 	doing            connState
+	watch            *watch
+	read, write      deadline
+}
+
+func newWire(conn net.Conn, config *tls.Config, handshake time.Duration, w *watch) *wire {
+	return &wire{
+		Conn: tls.Server(conn, config), handshakeTimeout: handshake, watch: w,
+		read: deadline{set: (*tls.Conn).SetReadDeadline}, write: deadline{set: (*tls.Conn).SetWriteDeadline},
+	}
+}
+
+// SetReadDeadline implements net.Conn.
+func (c *wire) SetReadDeadline(t time.Time) error { return c.read.move(c.Conn, t, c.watch.now.Load()) }
+
+// SetWriteDeadline implements net.Conn.
+func (c *wire) SetWriteDeadline(t time.Time) error { return c.write.move(c.Conn, t, c.watch.now.Load()) }
+
+// SetDeadline implements net.Conn.
+func (c *wire) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
 // Read implements net.Conn. The first Read shakes hands.
+//
+// While a request is being answered, net/http goes on reading so that a handler
+// can learn that its client has gone. None of ours asks: what has arrived is carried
+// out. Such a read finds nothing, without asking the kernel for it.
 func (c *wire) Read(p []byte) (int, error) {
 	if c.state == nil {
 		if err := c.greet(); err != nil {
 			return 0, err
 		}
+	}
+	if c.answering.Load() && c.heads.between() {
+		return 0, nil
 	}
 	n, err := c.Conn.Read(p)
 	c.heads.filter(p[:n])
@@ -82,6 +111,7 @@ type wireListener struct {
 	net.Listener
 	tls     *tls.Config
 	timeout time.Duration // of a handshake
+	watch   *watch
 }
 
 // Accept implements net.Listener.
@@ -90,7 +120,7 @@ func (l *wireListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &wire{Conn: tls.Server(conn, l.tls), handshakeTimeout: l.timeout}, nil
+	return newWire(conn, l.tls, l.timeout, l.watch), nil
 }
 
 // refusedCoding is the name under which a handler finds a Transfer-Encoding.
@@ -120,6 +150,9 @@ var (
 	lengthName  = []byte("content-length")
 	version     = []byte(" HTTP/")
 )
+
+// between reports whether what has been read ends with the end of a request.
+func (f *headFilter) between() bool { return f.body == 0 && !f.started && len(f.line) == 0 }
 
 // filter changes p, the next bytes of the connection, in place.
 func (f *headFilter) filter(p []byte) {
