@@ -175,7 +175,7 @@ func (a *Authenticator) refreshed(ctx context.Context, err error) bool {
 var errTwoSubjects = &Error{"certificate and header of two subjects"}
 
 func (a *Authenticator) authenticate(r *http.Request) (*atm.Caller, http.Header, error) {
-	headers := r.Header.Values("Authorization")
+	headers := r.Header["Authorization"]
 	if len(headers) > 1 {
 		return nil, nil, ErrTwoHeaders
 	}

@@ -289,7 +289,7 @@ func (s *Server) serveRPC(w http.ResponseWriter, r *http.Request) {
 	if caller == nil {
 		return
 	}
-	keys := r.Header.Values("Idempotency-Key")
+	keys := r.Header["Idempotency-Key"]
 	if len(keys) > 1 {
 		xmlrpc.Decline(w, http.StatusBadRequest, "More than one Idempotency-Key.")
 		return

@@ -9,7 +9,7 @@ import (
 // (W3C Trace Context, section 3.2); empty for none. It is in the log beside what the
 // request did, so that who follows a request through several services finds it here.
 func traceOf(r *http.Request) string {
-	id, _ := parseTraceparent(r.Header.Values("Traceparent"))
+	id, _ := parseTraceparent(r.Header["Traceparent"])
 	return id
 }
 

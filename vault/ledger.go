@@ -152,8 +152,12 @@ func (l *Ledger) Begin(ctx context.Context, cmd Command) Reply {
 	}
 	select {
 	case l.queue <- p:
-	case <-ctx.Done():
-		p.answer(atm.Unavailable, "The caller went away before the operation began")
+	default:
+		select {
+		case l.queue <- p:
+		case <-ctx.Done():
+			p.answer(atm.Unavailable, "The caller went away before the operation began")
+		}
 	}
 	return func() atm.Status {
 		p.done.Wait()

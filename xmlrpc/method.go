@@ -61,24 +61,28 @@ func (m *Method[C]) required() int {
 	return n
 }
 
-// arguments checks the number and kinds of what was sent, and returns a value
-// for each parameter.
+// arguments checks the number and kinds of what was sent, and makes of it a value for
+// each parameter.
 func (m *Method[C]) arguments(sent []Value) ([]Value, *Fault) {
 	if len(sent) < m.required() || len(sent) > len(m.Params) {
 		return nil, faultf(InvalidParams, "%s takes %s, not %d", m.Name, m.arity(), len(sent))
 	}
-	args := make([]Value, len(m.Params))
-	for i, v := range sent {
-		p := &m.Params[i]
-		if p.Optional && (v.Kind == Nil || v.Kind == String && v.Text == "") {
-			continue
+	for i := range sent {
+		if p := &m.Params[i]; !p.skipped(&sent[i]) && !p.takes(sent[i].Kind) {
+			return nil, faultf(InvalidParams, "Parameter %s of %s must be %s, not %s", p.Name, m.Name, p.Type(), sent[i].Kind)
 		}
-		if !p.takes(v.Kind) {
-			return nil, faultf(InvalidParams, "Parameter %s of %s must be %s, not %s", p.Name, m.Name, p.Type(), v.Kind)
-		}
-		args[i] = v
 	}
-	return args, nil
+	for i := range sent {
+		if m.Params[i].skipped(&sent[i]) {
+			sent[i] = Value{}
+		}
+	}
+	return append(sent, make([]Value, len(m.Params)-len(sent))...), nil
+}
+
+// skipped reports whether v says that the parameter is left out.
+func (p *Param) skipped(v *Value) bool {
+	return p.Optional && (v.Kind == Nil || v.Kind == String && v.Text == "")
 }
 
 // arity says in words how many parameters m takes.
