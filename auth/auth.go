@@ -156,7 +156,7 @@ func (e *Error) Error() string { return e.Reason }
 // not.
 func (a *Authenticator) Authenticate(r *http.Request) (*atm.Caller, http.Header, error) {
 	caller, fields, err := a.authenticate(r)
-	if a.refreshed(r.Context(), err) {
+	if err != nil && a.refreshed(r.Context(), err) {
 		return a.authenticate(r)
 	}
 	return caller, fields, err
@@ -288,7 +288,7 @@ func (a *Authenticator) Exchangeable(r *http.Request, text string) (*atm.Caller,
 		return nil, time.Time{}, &Error{"token of another issuer"}
 	}
 	caller, err := a.token(r, text)
-	if a.refreshed(r.Context(), err) {
+	if err != nil && a.refreshed(r.Context(), err) {
 		caller, err = a.token(r, text)
 	}
 	if err != nil {

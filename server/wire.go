@@ -38,7 +38,9 @@ func newWire(conn net.Conn, config *tls.Config, handshake time.Duration, w *watc
 func (c *wire) SetReadDeadline(t time.Time) error { return c.read.move(c.Conn, t, c.watch.now.Load()) }
 
 // SetWriteDeadline implements net.Conn.
-func (c *wire) SetWriteDeadline(t time.Time) error { return c.write.move(c.Conn, t, c.watch.now.Load()) }
+func (c *wire) SetWriteDeadline(t time.Time) error {
+	return c.write.move(c.Conn, t, c.watch.now.Load())
+}
 
 // SetDeadline implements net.Conn.
 func (c *wire) SetDeadline(t time.Time) error {

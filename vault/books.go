@@ -48,7 +48,7 @@ type Books struct {
 	moved    atm.Amount     // sum of all changes of balances since the books were opened
 	changed  map[Name]bool
 	enrolled map[string]bool
-	noted    []RequestKey
+	noted    []AnsweredRequest
 	held     map[HoldID]bool
 	revoked  []Revocation
 	issued   []Certificate
@@ -81,6 +81,13 @@ type Remembered struct {
 	Leaf  []byte
 }
 
+// An AnsweredRequest is a request id and the index in the journal of the entry that
+// answered it.
+type AnsweredRequest struct {
+	Key   RequestKey
+	Index int64
+}
+
 // Changes are what a transaction writes.
 type Changes struct {
 	Accounts []Account
@@ -95,8 +102,9 @@ type Changes struct {
 	Issued      []Certificate
 	Grants      []Grant
 
-	// Requests point from request ids to the entries that answered them.
-	Requests map[RequestKey]int64
+	// Requests are the request ids that were answered first, in the order of the
+	// entries that answered them.
+	Requests []AnsweredRequest
 
 	Head       audit.Head
 	Checkpoint []byte
@@ -293,7 +301,7 @@ func (b *Books) change(n Name, version uint64) (index int64, leaf []byte, err er
 // same request id.
 func (b *Books) remember(key RequestKey, index int64, leaf []byte) {
 	b.requests[key] = Remembered{Index: index, Leaf: leaf}
-	b.noted = append(b.noted, key)
+	b.noted = append(b.noted, AnsweredRequest{key, index})
 }
 
 // errUnbalanced reports a bug: money appeared or vanished.
@@ -344,10 +352,7 @@ func (b *Books) seal(signer *audit.Signer) error {
 	for subject := range b.enrolled {
 		c.Users = append(c.Users, *b.users[subject])
 	}
-	c.Requests = make(map[RequestKey]int64, len(b.noted))
-	for _, key := range b.noted {
-		c.Requests[key] = b.requests[key].Index
-	}
+	c.Requests = b.noted
 	b.sealed = c
 	return nil
 }

@@ -202,7 +202,7 @@ func keptDays(bucket *bolt.Bucket) []day {
 }
 
 // noteDay notes that there are these request ids of the day of now.
-func (s *Store) noteDay(now time.Time, requests map[vault.RequestKey]int64) {
+func (s *Store) noteDay(now time.Time, requests []vault.AnsweredRequest) {
 	if len(requests) == 0 {
 		return
 	}
@@ -214,9 +214,10 @@ func (s *Store) noteDay(now time.Time, requests map[vault.RequestKey]int64) {
 	if i == len(s.days) || s.days[i].number != number {
 		s.days = slices.Insert(s.days, i, day{number: number})
 	}
-	for key := range requests {
-		if d := &s.days[i]; bytes.Compare(key[:], d.last[:]) > 0 {
-			d.last = key
+	d := &s.days[i]
+	for _, r := range requests {
+		if bytes.Compare(r.Key[:], d.last[:]) > 0 {
+			d.last = r.Key
 		}
 	}
 }
@@ -242,8 +243,8 @@ func (t txn) write(now time.Time, c *vault.Changes, spines spines) error {
 		return err
 	}
 	today := dayOf(now)
-	for key, index := range c.Requests {
-		if err := t.putRequest(requestOf(today, key), index); err != nil {
+	for _, r := range c.Requests {
+		if err := t.putRequest(requestOf(today, r.Key), r.Index); err != nil {
 			return err
 		}
 	}

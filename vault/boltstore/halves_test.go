@@ -3,7 +3,6 @@ package boltstore
 import (
 	"bytes"
 	"errors"
-	"iter"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -12,7 +11,6 @@ import (
 	"example.com/atm"
 	"example.com/atm/vault"
 	"example.com/atm/vault/vaulttest"
-	bolt "go.etcd.io/bbolt"
 )
 
 // TestHalves fills the halves of a log in turn, with records of many sizes, and
@@ -115,18 +113,15 @@ func TestParts(t *testing.T) {
 			t.Fatal(s)
 		}
 	}
-	next, stop := iter.Pull(store.layers.newer.all())
-	defer stop()
+	w := layerWriter{store: store}
+	defer w.end()
 	parts := 0
-	for more := true; more; parts++ {
-		err := store.db.Update(func(tx *bolt.Tx) (err error) {
-			more, err = txn{store: store, file: tx}.putSome(next)
-			return err
-		})
-		if err != nil {
+	for v := range store.layers.newer.all() {
+		if err := w.put(v); err != nil {
 			t.Fatal(err)
 		}
 		whole(t, crashed(t, path), accounts...)
+		parts++
 	}
 	if parts < 2*len(accounts) {
 		t.Errorf("%d values of the layer were seen", parts)

@@ -22,9 +22,9 @@ import (
 type layer struct {
 	values   []map[string][]byte // by number of the bucket; none of the journal, and none of requests
 	requests map[request]int64
-	answered []request // the keys of requests, in order
-	journal  []chunk   // in order
-	leaves   [][]byte  // of all entries of the journal
+	answered []keptRequest // what requests has, in order
+	journal  []chunk       // in order
+	leaves   [][]byte      // of all entries of the journal
 	bytes    int
 	last     uint64 // number of the newest record in it
 }
@@ -39,7 +39,7 @@ func newLayer(like *layer) *layer {
 		l.values[i] = make(map[string][]byte, len(like.values[i]))
 	}
 	l.requests = make(map[request]int64, len(like.requests))
-	l.answered = make([]request, 0, len(like.answered))
+	l.answered = make([]keptRequest, 0, len(like.answered))
 	l.journal = make([]chunk, 0, len(like.journal))
 	l.leaves = make([][]byte, 0, len(like.leaves))
 	return l
@@ -169,8 +169,8 @@ func (l *layers) add(b *batch) {
 	}
 	for _, r := range b.requests {
 		l.newer.requests[r.key] = r.index
-		l.newer.answered = append(l.newer.answered, r.key)
 	}
+	l.newer.answered = append(l.newer.answered, b.requests...)
 	l.newer.journal = append(l.newer.journal, b.journal...)
 	l.newer.leaves = append(l.newer.leaves, b.leaves...)
 	l.newer.bytes += len(b.record)
@@ -408,31 +408,29 @@ func (s *Store) writeOlder(l *layer, written chan struct{}, used session, now ti
 // the last one notes that the layer is in the vault, the write-ahead log has all of
 // it, and it will be written again.
 func (s *Store) writeLayer(l *layer, used session, now time.Time) error {
-	next, stop := iter.Pull(l.all())
-	defer stop()
-	for more := true; more; {
-		err := s.db.Update(func(tx *bolt.Tx) error {
-			t := txn{store: s, file: tx}
-			var err error
-			if more, err = t.putSome(next); err != nil || more {
-				return err
-			}
-			issued := t.shelf(bucketIssued)
-			for serial := range l.values[issued.number] {
-				if err := issued.sweep([]byte(serial), now.Add(-issuedKept)); err != nil {
-					return err
-				}
-			}
-			if err := expire(tx.Bucket(bucketRequests), now); err != nil {
-				return err
-			}
-			return setMark(tx, used, l.last)
-		})
-		if err != nil {
+	w := layerWriter{store: s}
+	defer w.end()
+	for v := range l.all() {
+		if err := w.put(v); err != nil {
 			return err
 		}
 	}
-	return nil
+	if err := w.begin(); err != nil {
+		return err
+	}
+	issued := w.txn.shelf(bucketIssued)
+	for serial := range l.values[issued.number] {
+		if err := issued.sweep([]byte(serial), now.Add(-issuedKept)); err != nil {
+			return err
+		}
+	}
+	if err := expire(w.txn.file.Bucket(bucketRequests), now); err != nil {
+		return err
+	}
+	if err := setMark(w.txn.file, used, l.last); err != nil {
+		return err
+	}
+	return w.commit()
 }
 
 // A filed value is one as the vault stores it, but for the seal that it needs if it is
@@ -457,40 +455,75 @@ func (l *layer) all() iter.Seq[filed] {
 				}
 			}
 		}
-		for _, key := range l.answered { // those that tell their time are nearly in order
-			if !yield(filed{put{numberRequests, key[:], journalKey(l.requests[key])}, false}) {
+		memory := make([]byte, 8*len(l.answered))
+		for i := range l.answered { // those that tell their time are nearly in order
+			r, index := &l.answered[i], memory[8*i:8*i+8]
+			binary.BigEndian.PutUint64(index, uint64(r.index))
+			if !yield(filed{put{numberRequests, r.key[:], index}, false}) {
 				return
 			}
 		}
 	}
 }
 
-// putSome puts values into the vault until there are no more, or enough of them for
-// one transaction.
-func (t txn) putSome(next func() (filed, bool)) (more bool, err error) {
-	shelves := make([]shelf, len(buckets))
-	for i, name := range buckets {
-		shelves[i] = t.shelf(name)
+// A layerWriter puts values into the vault, so many in one transaction.
+type layerWriter struct {
+	store   *Store
+	txn     txn // its file is nil between two
+	shelves []shelf
+	puts    int
+	bytes   int // of the transaction
+}
+
+// begin begins a transaction, when there is none.
+func (w *layerWriter) begin() error {
+	if w.txn.file != nil {
+		return nil
 	}
-	for puts, bytes := 1, 0; bytes < bytesAtOnce; puts++ {
-		v, more := next()
-		if !more {
-			return false, nil
-		}
-		if puts%putsAtOnce == 0 {
-			runtime.Gosched()
-		}
-		shelf := shelves[v.bucket]
-		if v.plain {
-			bytes += os.Getpagesize() // each is about in a page of its own
-			err = shelf.put(v.key, v.value)
-		} else {
-			bytes += len(v.value)
-			err = shelf.bucket.Put(v.key, v.value)
-		}
-		if err != nil {
-			return false, err
-		}
+	tx, err := w.store.db.Begin(true)
+	if err != nil {
+		return err
 	}
-	return true, nil
+	w.txn, w.bytes = txn{store: w.store, file: tx}, 0
+	w.shelves = w.shelves[:0]
+	for _, name := range buckets {
+		w.shelves = append(w.shelves, w.txn.shelf(name))
+	}
+	return nil
+}
+
+// put puts a value, and commits when that is enough for one transaction.
+func (w *layerWriter) put(v filed) error {
+	if err := w.begin(); err != nil {
+		return err
+	}
+	if w.puts++; w.puts%putsAtOnce == 0 {
+		runtime.Gosched()
+	}
+	var err error
+	shelf := w.shelves[v.bucket]
+	if v.plain {
+		w.bytes += os.Getpagesize() // each is about in a page of its own
+		err = shelf.put(v.key, v.value)
+	} else {
+		w.bytes += len(v.value)
+		err = shelf.bucket.Put(v.key, v.value)
+	}
+	if err != nil || w.bytes < bytesAtOnce {
+		return err
+	}
+	return w.commit()
+}
+
+func (w *layerWriter) commit() error {
+	err := w.txn.file.Commit()
+	w.txn.file = nil
+	return err
+}
+
+// end takes back what was not committed.
+func (w *layerWriter) end() {
+	if w.txn.file != nil {
+		w.txn.file.Rollback() // fails only when it has ended
+	}
 }

@@ -209,8 +209,8 @@ func (s *Store) queueRequests(b *pgx.Batch, c *vault.Changes, now time.Time, old
 		return
 	}
 	keys, indexes := make([][]byte, 0, len(c.Requests)), make([]int64, 0, len(c.Requests))
-	for key, index := range c.Requests {
-		keys, indexes = append(keys, key[:]), append(indexes, index)
+	for i := range c.Requests {
+		keys, indexes = append(keys, c.Requests[i].Key[:]), append(indexes, c.Requests[i].Index)
 	}
 	b.Queue(putRequestsSQL, keys, indexes, dayOf(now))
 }
