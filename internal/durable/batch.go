@@ -13,8 +13,9 @@ const maxPending = 32
 
 // A Batch is WriteFile for many files: it syncs them side by side, so that the
 // disk can do it in few steps, and while the next ones are written. A file appears
-// under its name when it is whole; after Flush all of them are on stable storage. The
-// zero value is ready. End it with Flush or Abandon.
+// under its name when it is whole; after Flush all of them are on stable storage, and
+// not in memory any more: the next ones get its pages. The zero value is ready. End it
+// with Flush or Abandon.
 type Batch struct {
 	pending []pending
 	syncing chan error // tells how it went with those before them; nil when there are none
@@ -108,7 +109,9 @@ func syncFile(path string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Sync(), f.Close())
+	err = f.Sync()
+	forget(f)
+	return errors.Join(err, f.Close())
 }
 
 // sideBySide does something with each of at most maxPending items at once.
