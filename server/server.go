@@ -233,10 +233,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.draining.Load() {
 		h.Set("Connection", "close")
 	}
-	wire := wireOf(r.Context())
-	wire.answering.Store(true)
-	defer wire.answering.Store(false)
-	r.TLS = wire.state // net/http sets it for its own kind of connection only
+	r.TLS = wireOf(r.Context()).state // net/http sets it for its own kind of connection only
 	if len(r.Header[refusedCoding]) > 0 {
 		xmlrpc.Decline(w, http.StatusLengthRequired, "A request has a Content-Length, and no Transfer-Encoding.")
 		return
@@ -294,6 +291,9 @@ func (s *Server) serveRPC(w http.ResponseWriter, r *http.Request) {
 		xmlrpc.Decline(w, http.StatusBadRequest, "More than one Idempotency-Key.")
 		return
 	}
+	wire := wireOf(r.Context())
+	wire.calling.Store(true)
+	defer wire.calling.Store(false)
 	in := &session{caller: caller, trace: traceOf(r)}
 	if len(keys) == 1 {
 		in.key = keys[0]

@@ -21,7 +21,7 @@ type wire struct {
 	handshakeTimeout time.Duration
 	state            *tls.ConnectionState // set by the first Read, and so before any request
 	heads            headFilter
-	answering        atomic.Bool // a request is being answered
+	calling          atomic.Bool // a call is being carried out
 	doing            connState
 	watch            *watch
 	read, write      deadline
@@ -49,16 +49,16 @@ func (c *wire) SetDeadline(t time.Time) error {
 
 // Read implements net.Conn. The first Read shakes hands.
 //
-// While a request is being answered, net/http goes on reading so that a handler
-// can learn that its client has gone. None of ours asks: what has arrived is carried
-// out. Such a read finds nothing, without asking the kernel for it.
+// While a request is being answered, net/http goes on reading so that its handler
+// can learn that the client has gone. A call does not ask: what has arrived is carried
+// out. Such a read finds nothing then, without asking the kernel for it.
 func (c *wire) Read(p []byte) (int, error) {
 	if c.state == nil {
 		if err := c.greet(); err != nil {
 			return 0, err
 		}
 	}
-	if c.answering.Load() && c.heads.between() {
+	if c.calling.Load() && c.heads.between() {
 		return 0, nil
 	}
 	n, err := c.Conn.Read(p)

@@ -106,6 +106,53 @@ func TestPipelinedCoding(t *testing.T) {
 	}
 }
 
+// TestPipelinedCalls sends a call before the one before it is answered, cut wherever
+// the network may cut it.
+func TestPipelinedCalls(t *testing.T) {
+	h := start(t, nil)
+	inquiry := call("inquiry", "100")
+	one := fmt.Sprintf("POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n\r\n%s", len(inquiry), inquiry)
+	last := strings.Replace(one, "Host:", "Connection: close\r\nHost:", 1)
+	stream := one + one + last
+	for cut := 0; cut < len(stream); cut += 37 {
+		conn, err := tls.Dial("tcp", h.addr, h.tls(t, "demo"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.SetDeadline(time.Now().Add(30 * time.Second))
+		io.WriteString(conn, stream[:cut])
+		time.Sleep(time.Millisecond) // the first ones may be on their way, or not
+		io.WriteString(conn, stream[cut:])
+		answers, err := io.ReadAll(conn)
+		if got := strings.Count(string(answers), "<string>1000.00</string>"); got != 3 {
+			t.Errorf("cut at %d: %d answers, %v", cut, got, err)
+		}
+		conn.Close()
+	}
+}
+
+// TestCallerGone hangs up as soon as a deposit is sent: it is carried out.
+func TestCallerGone(t *testing.T) {
+	h := start(t, nil)
+	deposit := call("deposit", "100", "1.00")
+	conn, err := tls.Dial("tcp", h.addr, h.tls(t, "demo"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(conn, "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n\r\n%s", len(deposit), deposit)
+	conn.NetConn().Close()
+	client := httpClient(t, h.tls(t, "demo"))
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		_, answer := h.post(t, client, call("inquiry", "100"), nil)
+		if strings.Contains(answer, "<string>1001.00</string>") {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the deposit is not there: %s", answer)
+		}
+	}
+}
+
 func TestGoodAnswersHeaders(t *testing.T) {
 	h := start(t, nil)
 	resp, _ := h.post(t, httpClient(t, h.tls(t, "demo")), call("inquiry", "100"), nil)
