@@ -161,6 +161,12 @@ func firstNotASCII(b []byte) int {
 // b is UTF-8, and each character matches Char of XML 1.0, section 2.2.
 func checkCharacters(b []byte) *Fault {
 	for i := 0; i < len(b); {
+		for len(b)-i >= 8 && plainASCII(binary.LittleEndian.Uint64(b[i:])) {
+			i += 8
+		}
+		if i == len(b) {
+			break
+		}
 		c := b[i]
 		if c < utf8.RuneSelf {
 			if c < ' ' && !isSpace(c) {
@@ -179,6 +185,13 @@ func checkCharacters(b []byte) *Fault {
 		i += size
 	}
 	return nil
+}
+
+// plainASCII reports whether eight bytes are all ASCII characters and none of them
+// is a control character: of the sum, the highest bit of a byte says that it is not.
+func plainASCII(eight uint64) bool {
+	const each, highest = 0x0101010101010101, 0x8080808080808080
+	return (eight|(eight-each*' '))&highest == 0
 }
 
 // isXMLChar reports whether r matches Char of XML 1.0, section 2.2.

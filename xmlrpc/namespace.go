@@ -132,6 +132,11 @@ const (
 
 // resolveName finds the element that a name stands for where it is written.
 func (s *scanner) resolveName(name []byte) (element, *Fault) {
+	if len(s.spaces) == 0 { // as nearly always
+		if e := elementNamed(name); e != foreignElement {
+			return e, nil
+		}
+	}
 	prefix, local, prefixed := bytes.Cut(name, []byte(":"))
 	if !prefixed {
 		prefix, local = nil, name

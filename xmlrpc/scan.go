@@ -60,11 +60,11 @@ func (s *scanner) next() *Fault {
 	s.buf = s.buf[:0]
 	for {
 		rest := s.data[s.pos:]
-		n := bytes.IndexByte(rest, '<')
-		if n < 0 {
-			return s.finish(rest)
-		}
-		if n > 0 {
+		if len(rest) == 0 || rest[0] != '<' {
+			n := bytes.IndexByte(rest, '<')
+			if n < 0 {
+				return s.finish(rest)
+			}
 			if fault := s.characters(rest[:n]); fault != nil {
 				return fault
 			}
@@ -173,15 +173,14 @@ func (s *scanner) readMarkup(rest []byte) *Fault {
 func (s *scanner) readCloseTag() *Fault {
 	inner := s.data[s.pos+2:]
 	n := bytes.IndexByte(inner, '>')
-	if n < 0 {
+	switch {
+	case n < 0:
 		return s.malformed("the document ends inside a tag")
-	}
-	if len(s.open) == 0 {
+	case len(s.open) == 0:
 		return s.malformed("an end tag without its start tag")
 	}
-	innermost := &s.open[len(s.open)-1]
-	name, ok := bytes.CutPrefix(inner[:n], innermost.name)
-	if !ok || !isBlank(name) {
+	name := s.open[len(s.open)-1].name
+	if rest, ok := bytes.CutPrefix(inner[:n], name); !ok || !isBlank(rest) {
 		return s.malformed("an end tag that does not match its start tag")
 	}
 	s.pos += 2 + n + 1
