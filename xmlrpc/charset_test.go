@@ -1,6 +1,7 @@
 package xmlrpc
 
 import (
+	"bytes"
 	"encoding/binary"
 	"slices"
 	"testing"
@@ -115,6 +116,20 @@ func TestBodyIsNotKept(t *testing.T) {
 		clear(body)
 		if diff := diffCalls(wantCaptured(t, file), got); diff != "" {
 			t.Errorf("%s: %s", file, diff)
+		}
+	}
+}
+
+// TestCharactersAnywhere puts each ASCII character wherever eight are looked at together.
+func TestCharactersAnywhere(t *testing.T) {
+	for c := range byte(0x80) {
+		want := c < ' ' && !isSpace(c)
+		for at := range 17 {
+			text := bytes.Repeat([]byte{' ', '~'}, 9)[:17]
+			text[at] = c
+			if fault := checkCharacters(text); (fault != nil) != want {
+				t.Errorf("U+%04X at %d: %v", c, at, fault)
+			}
 		}
 	}
 }
