@@ -80,8 +80,7 @@ type Ledger struct {
 	deciding, ending stage
 	passed           atomic.Int32 // groups that the other goroutine has to end
 
-	last  int          // size of the last group; of the committer
-	flush atomic.Int64 // about how long it takes until a group is durable, in nanoseconds
+	last int // size of the last group; of the committer
 }
 
 // A stage of a commit knows since when one is in it; nil for none.
@@ -251,14 +250,18 @@ func (g *group) refuse(reason string) {
 
 // smallGroup is the size from which on it does not pay to wait for more: what a
 // commit costs beside its commands is shared by enough of them.
-const smallGroup = 16
+const smallGroup = 32
+
+// comeBack is about how long each of the callers that were answered together takes
+// until it is back, on a machine that is busy.
+const comeBack = 30 * time.Microsecond
 
 // gather adds what has arrived, and what arrives while others who are ready to run
 // have their turn, up to a full batch.
 //
 // Callers that were answered together come back together. So a small group waits
-// for as many as the last one had, for at most half as long as it takes to make it
-// durable. A caller that is alone finds a last group of one, and waits for nobody.
+// for as many as the last one had, for at most as long as they take. A caller that is
+// alone finds a last group of one, and waits for nobody.
 func (l *Ledger) gather(batch []*pending) []*pending {
 	for before := 0; len(batch) != before && len(batch) < maxBatch; {
 		before = len(batch)
@@ -268,7 +271,7 @@ func (l *Ledger) gather(batch []*pending) []*pending {
 		}
 	}
 	if want := min(l.last, smallGroup); len(batch) < want {
-		batch = l.await(batch, want, time.Duration(l.flush.Load()/2))
+		batch = l.await(batch, want, time.Duration(want)*comeBack)
 	}
 	l.last = len(batch)
 	return batch
@@ -358,12 +361,10 @@ func (l *Ledger) commit(g *group) bool {
 
 // end waits until a group is durable, and answers it.
 func (l *Ledger) end(g *group) {
-	begun := time.Now()
 	if err := g.durable(); err != nil {
 		l.poison(err, g.batch)
 		return
 	}
-	l.flush.Store((7*l.flush.Load() + int64(time.Since(begun))) / 8)
 	l.cfg.Committed(g.outcome)
 	// The answers leave only now. Had they left before the commit was durable, a
 	// power cut could take back money that somebody already holds in the hand.
