@@ -242,7 +242,7 @@ func serve(ctx context.Context, o *options, stderr io.Writer) error {
 // garbagePercent is how much garbage may lie beside what is in use. What is in use
 // is little, and requests leave much: the usual 100 would be reached many times a
 // second.
-const garbagePercent = 200
+const garbagePercent = 300
 
 func initialise(ctx context.Context, o *options, stderr io.Writer) error {
 	opts, err := o.daemonOptions(stderr)
