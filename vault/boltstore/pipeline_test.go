@@ -5,8 +5,11 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"example.com/atm"
 	"example.com/atm/audit"
@@ -143,4 +146,63 @@ func TestGrowing(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestGather has a clock that moves while everybody waits, and at no other time. Who
+// is alone waits for nobody; who comes after a group waits for its callers, but not
+// for ever, and only once when they stay away.
+func TestGather(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, err := Create(filepath.Join(t.TempDir(), "vault.db"), secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var groups []int
+		full := make(chan struct{}) // closed when the first group need not wait any more
+		l := vault.NewLedger(vault.Config{
+			Store: store, Signer: vaulttest.NewSigner(t),
+			Admit:     func() error { <-full; return nil },
+			Committed: func(c vault.Commit) { groups = append(groups, c.Operations) },
+		})
+		begin := func(commands ...vault.Command) (wait func()) {
+			var replies []vault.Reply
+			for _, cmd := range commands {
+				replies = append(replies, l.Begin(t.Context(), cmd))
+			}
+			return func() {
+				for _, reply := range replies {
+					if s := reply(); s.Code != atm.OK {
+						t.Error(s)
+					}
+				}
+			}
+		}
+		first := begin(open("1"))
+		synctest.Wait()
+		eight := slices.Repeat([]vault.Command{deposit("1")}, 8)
+		second := begin(eight...)
+		close(full)
+		first()
+		second()
+		begun := time.Now()
+		begin(eight...)()
+		if waited := time.Since(begun); waited != 0 {
+			t.Errorf("a group that was whole waited for %s", waited)
+		}
+		begin(eight[0])()
+		if waited := time.Since(begun); waited == 0 || waited > time.Millisecond {
+			t.Errorf("the one that came back of eight waited for %s", waited)
+		}
+		begun = time.Now()
+		begin(eight[0])()
+		if waited := time.Since(begun); waited != 0 {
+			t.Errorf("the one that was alone waited for %s", waited)
+		}
+		if want := []int{1, 8, 8, 1, 1}; !slices.Equal(groups, want) {
+			t.Errorf("groups of %d, want %d", groups, want)
+		}
+		if err := errors.Join(l.Close(), store.Close()); err != nil {
+			t.Error(err)
+		}
+	})
 }
