@@ -12,7 +12,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -87,14 +89,21 @@ func setUp(setenv func(key, value string), getenv func(string) string) error {
 	return nil
 }
 
+// Ports that freePort looks at. They lie below those that the system gives to
+// whoever connects, so that a server that is started again finds its own still free.
+const firstPort, ports = 20_000, 12_000
+
+var portsTaken atomic.Int64
+
 func freePort() (string, error) {
-	l, err := net.Listen("tcp", "localhost:0")
-	if err != nil {
-		return "", err
+	for range ports {
+		begin := int64(os.Getpid()) // other tests look elsewhere
+		port := strconv.FormatInt(firstPort+(begin+portsTaken.Add(1))%ports, 10)
+		if l, err := net.Listen("tcp", "localhost:"+port); err == nil {
+			return port, l.Close()
+		}
 	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, err
+	return "", errors.New("there is no free port")
 }
 
 // ready waits until the server of the script is ready.
