@@ -15,10 +15,11 @@ func TestDeadline(t *testing.T) {
 	defer ours.Close()
 	defer theirs.Close()
 	conn := tls.Server(ours, &tls.Config{})
-	d := deadline{set: (*tls.Conn).SetReadDeadline}
 	now := time.Now()
-	at := func(after time.Duration) int64 { return now.Add(after).UnixNano() }
-	move := func(after time.Duration) { d.move(conn, now.Add(after), at(0)) }
+	w := watch{begun: now}
+	at := func(after time.Duration) int64 { return w.of(now.Add(after)) }
+	d := deadline{set: (*tls.Conn).SetReadDeadline, at: never}
+	move := func(after time.Duration) { d.move(conn, now.Add(after), at(after), at(0)) }
 	reached := func() bool {
 		read := make(chan error, 1)
 		go func() { _, err := ours.Read(make([]byte, 1)); read <- err }()
@@ -40,7 +41,7 @@ func TestDeadline(t *testing.T) {
 	if move(-time.Minute); !reached() {
 		t.Error("one in the past did not count at once")
 	}
-	d.move(conn, time.Time{}, at(0))
+	d.move(conn, time.Time{}, w.of(time.Time{}), at(0))
 	if d.look(conn, at(time.Hour)); reached() {
 		t.Error("ended without one")
 	}

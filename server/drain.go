@@ -37,7 +37,7 @@ func (s *Server) drain(listener *tailListener, served <-chan error) {
 
 	listener.endSoon(acceptTail)
 	<-served
-	s.states.waitQuiet(ctx, quietBeforeClose)
+	s.states.waitQuiet(ctx, &s.watch, quietBeforeClose)
 	s.states.closeNew()
 	if err := s.http.Shutdown(ctx); err != nil {
 		s.cfg.Log.Warn("closing connections whose requests did not end within the grace",
@@ -79,7 +79,7 @@ type connStates struct {
 // twice for each request, and so without a lock.
 type connState struct {
 	state atomic.Int32 // an http.ConnState
-	since atomic.Int64 // Unix time in nanoseconds
+	since atomic.Int64 // by the watch
 }
 
 // note is an http.Server's ConnState hook.
@@ -119,12 +119,12 @@ func (c *connStates) count() int {
 }
 
 // quiet reports whether every open connection has been without a request since
-// before.
-func (c *connStates) quiet(before time.Time) bool {
+// before, by the watch.
+func (c *connStates) quiet(before int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for conn := range c.conns {
-		if http.ConnState(conn.doing.state.Load()) == http.StateActive || conn.doing.since.Load() > before.UnixNano() {
+		if http.ConnState(conn.doing.state.Load()) == http.StateActive || conn.doing.since.Load() > before {
 			return false
 		}
 	}
@@ -145,12 +145,12 @@ func (c *connStates) closeNew() {
 // waitQuiet waits until no connection is left that was used within d, or ctx
 // is done. A kept connection counts as used now, because its owner may have
 // sent a request that is still on the wire.
-func (c *connStates) waitQuiet(ctx context.Context, d time.Duration) {
+func (c *connStates) waitQuiet(ctx context.Context, w *watch, d time.Duration) {
 	begun := time.Now()
 	tick := time.NewTicker(d / 20)
 	defer tick.Stop()
 	for c.count() > 0 {
-		if now := time.Now(); now.Sub(begun) >= d && c.quiet(now.Add(-d)) {
+		if now := time.Now(); now.Sub(begun) >= d && c.quiet(w.of(now.Add(-d))) {
 			return
 		}
 		select {

@@ -115,7 +115,7 @@ type Server struct {
 	throttle *auth.Throttle
 	http     *http.Server
 	states   connStates
-	watch    watch
+	watch    watch // that states go by
 
 	leaving  atomic.Bool // not ready any more
 	draining atomic.Bool // answers end their connections
@@ -142,6 +142,7 @@ func New(cfg Config) (*Server, error) {
 		audit:    http.StripPrefix("/audit", logFiles(cfg.Audit)),
 		cross:    http.NewCrossOriginProtection(),
 		trail:    newTrail(cfg.Teller, cfg.Log),
+		watch:    watch{begun: time.Now()},
 		throttle: cfg.Throttle,
 	}
 	var err error
@@ -181,7 +182,6 @@ func setDefault[T comparable](field *T, value T) {
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	tail := &tailListener{Listener: listener}
 	served := make(chan error, 1)
-	s.watch.now.Store(time.Now().UnixNano())
 	go func() {
 		served <- s.http.Serve(&wireListener{
 			Listener: s.proxied(netutil.LimitListener(tail, maxConnections)), tls: s.cfg.TLS, timeout: s.cfg.HeaderTimeout,

@@ -30,16 +30,19 @@ type wire struct {
 func newWire(conn net.Conn, config *tls.Config, handshake time.Duration, w *watch) *wire {
 	return &wire{
 		Conn: tls.Server(conn, config), handshakeTimeout: handshake, watch: w,
-		read: deadline{set: (*tls.Conn).SetReadDeadline}, write: deadline{set: (*tls.Conn).SetWriteDeadline},
+		read:  deadline{set: (*tls.Conn).SetReadDeadline, at: never},
+		write: deadline{set: (*tls.Conn).SetWriteDeadline, at: never},
 	}
 }
 
 // SetReadDeadline implements net.Conn.
-func (c *wire) SetReadDeadline(t time.Time) error { return c.read.move(c.Conn, t, c.watch.now.Load()) }
+func (c *wire) SetReadDeadline(t time.Time) error {
+	return c.read.move(c.Conn, t, c.watch.of(t), c.watch.now.Load())
+}
 
 // SetWriteDeadline implements net.Conn.
 func (c *wire) SetWriteDeadline(t time.Time) error {
-	return c.write.move(c.Conn, t, c.watch.now.Load())
+	return c.write.move(c.Conn, t, c.watch.of(t), c.watch.now.Load())
 }
 
 // SetDeadline implements net.Conn.
