@@ -202,6 +202,9 @@ func TestDepsCatches(t *testing.T) {
 		{"cmd/atmctl", "example.com/atm/vault/boltstore", true},
 		{"", "golang.org/x/crypto/argon2", false},
 		{"internal/durable", "example.com/atm", false},
+		{"internal/durable", "golang.org/x/sys/unix", true},
+		{"internal/durable", "golang.org/x/crypto/argon2", false},
+		{"vault", "golang.org/x/sys/unix", false},
 	} {
 		room, known := roomOf(tt.folder)
 		if !known {

@@ -58,16 +58,15 @@ type deadline struct {
 	below bool  // the connection below has one, because this one was reached
 }
 
-// move makes t the deadline, which is at by the watch. One that has been reached
-// already counts at once.
-func (d *deadline) move(conn *tls.Conn, t time.Time, at, now int64) error {
+// move makes t the deadline. One that has been reached already counts at once.
+func (d *deadline) move(conn *tls.Conn, t time.Time, w *watch) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.at = at
-	if !d.below && at > now {
+	d.at = w.of(t)
+	if !d.below && d.at > w.now.Load() {
 		return nil
 	}
-	d.below = at != never
+	d.below = d.at != never
 	return d.set(conn, t)
 }
 

@@ -15,11 +15,11 @@ func TestDeadline(t *testing.T) {
 	defer ours.Close()
 	defer theirs.Close()
 	conn := tls.Server(ours, &tls.Config{})
-	now := time.Now()
+	now, never := time.Now(), time.Time{}
 	w := watch{begun: now}
 	at := func(after time.Duration) int64 { return w.of(now.Add(after)) }
-	d := deadline{set: (*tls.Conn).SetReadDeadline, at: never}
-	move := func(after time.Duration) { d.move(conn, now.Add(after), at(after), at(0)) }
+	d := deadline{set: (*tls.Conn).SetReadDeadline, at: w.of(never)}
+	move := func(after time.Duration) { d.move(conn, now.Add(after), &w) }
 	reached := func() bool {
 		read := make(chan error, 1)
 		go func() { _, err := ours.Read(make([]byte, 1)); read <- err }()
@@ -41,7 +41,7 @@ func TestDeadline(t *testing.T) {
 	if move(-time.Minute); !reached() {
 		t.Error("one in the past did not count at once")
 	}
-	d.move(conn, time.Time{}, w.of(time.Time{}), at(0))
+	d.move(conn, never, &w)
 	if d.look(conn, at(time.Hour)); reached() {
 		t.Error("ended without one")
 	}

@@ -137,7 +137,7 @@ func (c *connStates) closeNew() {
 	c.each(func(conn *wire) {
 		if http.ConnState(conn.doing.state.Load()) == http.StateNew {
 			// Not conn.Close: that of a TLS connection waits for its handshake.
-			conn.SetDeadline(time.Now())
+			conn.SetDeadline(longAgo)
 		}
 	})
 }

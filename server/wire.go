@@ -27,22 +27,14 @@ type wire struct {
 	read, write      deadline
 }
 
-func newWire(conn net.Conn, config *tls.Config, handshake time.Duration, w *watch) *wire {
-	return &wire{
-		Conn: tls.Server(conn, config), handshakeTimeout: handshake, watch: w,
-		read:  deadline{set: (*tls.Conn).SetReadDeadline, at: never},
-		write: deadline{set: (*tls.Conn).SetWriteDeadline, at: never},
-	}
-}
-
 // SetReadDeadline implements net.Conn.
 func (c *wire) SetReadDeadline(t time.Time) error {
-	return c.read.move(c.Conn, t, c.watch.of(t), c.watch.now.Load())
+	return c.read.move(c.Conn, t, c.watch)
 }
 
 // SetWriteDeadline implements net.Conn.
 func (c *wire) SetWriteDeadline(t time.Time) error {
-	return c.write.move(c.Conn, t, c.watch.of(t), c.watch.now.Load())
+	return c.write.move(c.Conn, t, c.watch)
 }
 
 // SetDeadline implements net.Conn.
@@ -125,7 +117,11 @@ func (l *wireListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newWire(conn, l.tls, l.timeout, l.watch), nil
+	return &wire{
+		Conn: tls.Server(conn, l.tls), handshakeTimeout: l.timeout, watch: l.watch,
+		read:  deadline{set: (*tls.Conn).SetReadDeadline, at: never},
+		write: deadline{set: (*tls.Conn).SetWriteDeadline, at: never},
+	}, nil
 }
 
 // refusedCoding is the name under which a handler finds a Transfer-Encoding.

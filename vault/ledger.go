@@ -151,7 +151,7 @@ func (l *Ledger) Begin(ctx context.Context, cmd Command) Reply {
 	}
 	select {
 	case l.queue <- p:
-	default:
+	default: // only now is it worth asking for the channel of ctx, which is made then
 		select {
 		case l.queue <- p:
 		case <-ctx.Done():

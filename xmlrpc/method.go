@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -61,8 +62,8 @@ func (m *Method[C]) required() int {
 	return n
 }
 
-// arguments checks the number and kinds of what was sent, and makes of it a value for
-// each parameter.
+// arguments checks the number and kinds of what was sent, and makes of it, in its own
+// memory, a value for each parameter.
 func (m *Method[C]) arguments(sent []Value) ([]Value, *Fault) {
 	if len(sent) < m.required() || len(sent) > len(m.Params) {
 		return nil, faultf(InvalidParams, "%s takes %s, not %d", m.Name, m.arity(), len(sent))
@@ -172,7 +173,7 @@ func (m *Method[C]) check() error {
 		}
 	}
 	if m.Example != nil {
-		if _, fault := m.arguments(m.Example); fault != nil {
+		if _, fault := m.arguments(slices.Clone(m.Example)); fault != nil {
 			return fmt.Errorf("its example does not fit: %s", fault.Text)
 		}
 	}

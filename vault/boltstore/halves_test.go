@@ -113,7 +113,7 @@ func TestParts(t *testing.T) {
 			t.Fatal(s)
 		}
 	}
-	w := layerWriter{store: store}
+	w := layerWriter{txn: txn{store: store}}
 	defer w.end()
 	parts := 0
 	for v := range store.layers.newer.all() {

@@ -408,7 +408,7 @@ func (s *Store) writeOlder(l *layer, written chan struct{}, used session, now ti
 // the last one notes that the layer is in the vault, the write-ahead log has all of
 // it, and it will be written again.
 func (s *Store) writeLayer(l *layer, used session, now time.Time) error {
-	w := layerWriter{store: s}
+	w := layerWriter{txn: txn{store: s}}
 	defer w.end()
 	for v := range l.all() {
 		if err := w.put(v); err != nil {
@@ -468,7 +468,6 @@ func (l *layer) all() iter.Seq[filed] {
 
 // A layerWriter puts values into the vault, so many in one transaction.
 type layerWriter struct {
-	store   *Store
 	txn     txn // its file is nil between two
 	shelves []shelf
 	puts    int
@@ -480,12 +479,11 @@ func (w *layerWriter) begin() error {
 	if w.txn.file != nil {
 		return nil
 	}
-	tx, err := w.store.db.Begin(true)
-	if err != nil {
+	var err error
+	if w.txn.file, err = w.txn.store.db.Begin(true); err != nil {
 		return err
 	}
-	w.txn, w.bytes = txn{store: w.store, file: tx}, 0
-	w.shelves = w.shelves[:0]
+	w.bytes, w.shelves = 0, w.shelves[:0]
 	for _, name := range buckets {
 		w.shelves = append(w.shelves, w.txn.shelf(name))
 	}
