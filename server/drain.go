@@ -82,11 +82,20 @@ type connState struct {
 	since atomic.Int64 // by the watch
 }
 
+func (s *connState) set(state http.ConnState, w *watch) {
+	s.since.Store(w.now.Load())
+	s.state.Store(int32(state))
+}
+
+func (s *connState) is(state http.ConnState) bool { return http.ConnState(s.state.Load()) == state }
+
 // note is an http.Server's ConnState hook.
 func (c *connStates) note(conn net.Conn, state http.ConnState) {
 	w := conn.(*wire) // Serve accepts nothing else
-	w.doing.since.Store(w.watch.now.Load())
-	w.doing.state.Store(int32(state))
+	w.doing.set(state, &w.server.watch)
+	if state == http.StateIdle {
+		w.handed, w.head = false, nil
+	}
 	switch state {
 	case http.StateActive, http.StateIdle:
 		return
@@ -124,7 +133,7 @@ func (c *connStates) quiet(before int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for conn := range c.conns {
-		if http.ConnState(conn.doing.state.Load()) == http.StateActive || conn.doing.since.Load() > before {
+		if conn.doing.is(http.StateActive) || conn.doing.since.Load() > before {
 			return false
 		}
 	}
@@ -135,7 +144,7 @@ func (c *connStates) quiet(before int64) bool {
 // wait five seconds for one.
 func (c *connStates) closeNew() {
 	c.each(func(conn *wire) {
-		if http.ConnState(conn.doing.state.Load()) == http.StateNew {
+		if conn.doing.is(http.StateNew) {
 			// Not conn.Close: that of a TLS connection waits for its handshake.
 			conn.SetDeadline(longAgo)
 		}

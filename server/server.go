@@ -183,10 +183,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	tail := &tailListener{Listener: listener}
 	served := make(chan error, 1)
 	go func() {
-		served <- s.http.Serve(&wireListener{
-			Listener: s.proxied(netutil.LimitListener(tail, maxConnections)), tls: s.cfg.TLS, timeout: s.cfg.HeaderTimeout,
-			watch: &s.watch,
-		})
+		served <- s.http.Serve(&wireListener{s.proxied(netutil.LimitListener(tail, maxConnections)), s})
 	}()
 
 	var keeping sync.WaitGroup
@@ -292,6 +289,7 @@ func (s *Server) serveRPC(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	wire := wireOf(r.Context())
+	wire.learn(r)
 	wire.calling.Store(true)
 	defer wire.calling.Store(false)
 	in := &session{caller: caller, trace: traceOf(r)}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -15,26 +16,32 @@ import (
 // A wire is a TLS connection as net/http reads it. It stands between the two
 // because net/http decides about Transfer-Encoding before any handler can: it
 // answers 501 to codings it does not know and ignores the header in HTTP/1.0,
-// where we refuse all of them alike.
+// where we refuse all of them alike. And it answers by itself the calls that repeat
+// the head of one before.
 type wire struct {
 	*tls.Conn
-	handshakeTimeout time.Duration
-	state            *tls.ConnectionState // set by the first Read, and so before any request
-	heads            headFilter
-	calling          atomic.Bool // a call is being carried out
-	doing            connState
-	watch            *watch
-	read, write      deadline
+	server      *Server
+	state       *tls.ConnectionState // set by the first Read, and so before any request
+	heads       headFilter
+	calling     atomic.Bool // a call is being carried out
+	doing       connState
+	read, write deadline
+
+	context context.Context // of the connection
+	handed  bool            // net/http has been given something since its last answer
+	ended   bool            // an answer said that it is the last one
+	head    []byte          // of the call that net/http has been given, if it is one that others may repeat
+	repeat  *repeat         // nil while there is none
 }
 
 // SetReadDeadline implements net.Conn.
 func (c *wire) SetReadDeadline(t time.Time) error {
-	return c.read.move(c.Conn, t, c.watch)
+	return c.read.move(c.Conn, t, &c.server.watch)
 }
 
 // SetWriteDeadline implements net.Conn.
 func (c *wire) SetWriteDeadline(t time.Time) error {
-	return c.write.move(c.Conn, t, c.watch)
+	return c.write.move(c.Conn, t, &c.server.watch)
 }
 
 // SetDeadline implements net.Conn.
@@ -56,18 +63,86 @@ func (c *wire) Read(p []byte) (int, error) {
 	if c.calling.Load() && c.heads.between() {
 		return 0, nil
 	}
-	n, err := c.Conn.Read(p)
-	c.heads.filter(p[:n])
-	return n, err
+	for !c.ended {
+		n, err := c.Conn.Read(p)
+		if n > 0 && c.waits() {
+			if n = copy(p, c.answerRepeats(p[:n])); n == 0 && err == nil {
+				continue
+			}
+			c.keepHead(p[:n])
+		}
+		c.handed = c.handed || n > 0
+		c.heads.filter(p[:n])
+		return n, err
+	}
+	return 0, io.EOF
 }
 
+// waits reports whether net/http waits for another request and has nothing of it.
+func (c *wire) waits() bool {
+	return c.doing.is(http.StateIdle) && !c.handed && c.heads.between()
+}
+
+// answerRepeats answers the calls that p begins with, as far as they are repeats,
+// and returns what is left for net/http. A server that stops leaves all of them to
+// it, because net/http lets the calls end that it knows of.
+func (c *wire) answerRepeats(p []byte) (rest []byte) {
+	for c.repeat != nil && len(p) > 0 && !c.server.draining.Load() {
+		r, behind := c.repeat.next(p)
+		if r == nil {
+			break
+		}
+		if p = behind; c.answer(r) {
+			c.ended = true
+			return nil
+		}
+	}
+	return p
+}
+
+// answer answers a whole request, and reports whether it was the last one of the
+// connection.
+func (c *wire) answer(r *http.Request) (last bool) {
+	c.doing.set(http.StateActive, &c.server.watch)
+	defer c.doing.set(http.StateIdle, &c.server.watch)
+	c.SetWriteDeadline(time.Now().Add(writeTimeout))
+	a := answers.Get().(*answer)
+	defer a.release()
+	c.server.ServeHTTP(a, r)
+	now := time.Now()
+	c.Conn.Write(a.bytes(now)) // a client that is gone may ask again
+	c.SetReadDeadline(now.Add(c.server.cfg.IdleTimeout))
+	return a.header.Get("Connection") == "close"
+}
+
+// keepHead keeps the head of the call that p begins with, until it is known to be a
+// good one.
+func (c *wire) keepHead(p []byte) {
+	if end := bytes.Index(p, headEnd); end > 0 && bytes.HasPrefix(p, postStart) {
+		c.head = bytes.Clone(p[:end+len(headEnd)])
+	}
+}
+
+// learn makes the head of r, whose sender is known, one that can be repeated.
+func (c *wire) learn(r *http.Request) {
+	if c.head != nil {
+		c.repeat = newRepeat(c.head, r.WithContext(c.context))
+		c.head = nil
+	}
+}
+
+var (
+	headEnd   = []byte("\r\n\r\n")
+	postStart = []byte("POST ")
+)
+
 func (c *wire) greet() error {
-	ctx, cancel := context.WithTimeout(context.Background(), c.handshakeTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), c.server.cfg.HeaderTimeout)
 	defer cancel()
 	err := c.HandshakeContext(ctx)
 	var noTLS tls.RecordHeaderError
 	if errors.As(err, &noTLS) && noTLS.Conn != nil && looksLikeHTTP(noTLS.RecordHeader) {
-		noTLS.Conn.SetWriteDeadline(time.Now().Add(c.handshakeTimeout))
+		noTLS.Conn.SetWriteDeadline(time.Now().Add(c.server.cfg.HeaderTimeout))
 		io.WriteString(noTLS.Conn, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"+
 			"Content-Length: "+strconv.Itoa(len(plainHTTP))+"\r\nConnection: close\r\n\r\n"+plainHTTP)
 	}
@@ -95,7 +170,9 @@ type wireKey struct{}
 
 // withWire is an http.Server's ConnContext hook.
 func withWire(ctx context.Context, conn net.Conn) context.Context {
-	return context.WithValue(ctx, wireKey{}, conn)
+	w := conn.(*wire) // Serve accepts nothing else
+	w.context = context.WithValue(ctx, wireKey{}, w)
+	return w.context
 }
 
 // wireOf returns the connection that a request came by.
@@ -106,9 +183,7 @@ func wireOf(ctx context.Context) *wire {
 // wireListener accepts wires.
 type wireListener struct {
 	net.Listener
-	tls     *tls.Config
-	timeout time.Duration // of a handshake
-	watch   *watch
+	server *Server
 }
 
 // Accept implements net.Listener.
@@ -118,7 +193,7 @@ func (l *wireListener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	return &wire{
-		Conn: tls.Server(conn, l.tls), handshakeTimeout: l.timeout, watch: l.watch,
+		Conn: tls.Server(conn, l.server.cfg.TLS), server: l.server,
 		read:  deadline{set: (*tls.Conn).SetReadDeadline, at: never},
 		write: deadline{set: (*tls.Conn).SetWriteDeadline, at: never},
 	}, nil

@@ -7,10 +7,13 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -128,6 +131,96 @@ func TestPipelinedCalls(t *testing.T) {
 			t.Errorf("cut at %d: %d answers, %v", cut, got, err)
 		}
 		conn.Close()
+	}
+}
+
+// TestKeptConnection sends each call on a connection of its own, and all of them on
+// one whose calls repeat the same head: the answers are the same.
+func TestKeptConnection(t *testing.T) {
+	h := start(t, nil)
+	receipt := regexp.MustCompile(`<string>\d+ [^<]{44}</string>`) // each call has another
+	open := func() (*tls.Conn, *bufio.Reader) {
+		conn, err := tls.Dial("tcp", h.addr, h.tls(t, "demo"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		conn.SetDeadline(time.Now().Add(30 * time.Second))
+		return conn, bufio.NewReader(conn)
+	}
+	answer := func(r *bufio.Reader) (*http.Response, string) {
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if date, err := http.ParseTime(resp.Header.Get("Date")); err != nil || time.Since(date) > time.Hour {
+			t.Errorf("Date: %s", resp.Header.Get("Date"))
+		}
+		for _, name := range []string{"Date", "Content-Length", "Www-Authenticate"} {
+			resp.Header.Del(name)
+		}
+		return resp, receipt.ReplaceAllString(string(body), "")
+	}
+	request := func(header, body string) string {
+		return fmt.Sprintf("POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\n%sContent-Length: %d\r\n\r\n%s", header, len(body), body)
+	}
+	inquiry, bad := call("inquiry", "100"), "Authorization: Bearer no.such.token\r\n"
+	keyed := func(key, amount string) string {
+		return request("Idempotency-Key: \""+key+"\"\r\n", call("deposit", "100", amount))
+	}
+	for _, group := range [][]string{
+		{
+			request("", inquiry), request("", inquiry), request("", call("inquiry", "101")), request("", "hello"), request("", ""),
+			request("", call("withdraw", "100", "-1")), request("", call("noSuchMethod")), request("", call("system.listMethods")), request("", inquiry),
+		},
+		{keyed("a", "1.00"), keyed("a", "1.00"), keyed("a", "2.00"), keyed("a", "1.00"), keyed("", "1.00")},
+		{request("", inquiry), request("", inquiry), request(bad, inquiry), request("", inquiry), request("X: y\r\n", inquiry), request("", inquiry)},
+		{request("", inquiry), request("", inquiry), request("", inquiry), request("Connection: close\r\n", inquiry)},
+	} {
+		kept, answers := open()
+		for i, request := range group {
+			alone, its := open()
+			io.WriteString(alone, request)
+			want, wantBody := answer(its)
+			io.WriteString(kept, request)
+			got, gotBody := answer(answers)
+			if got.Status != want.Status || got.Proto != want.Proto || gotBody != wantBody || got.Close != want.Close ||
+				!maps.EqualFunc(got.Header, want.Header, slices.Equal) {
+				t.Errorf("%d: %s %v\n%s\nalone: %s %v\n%s", i, got.Status, got.Header, gotBody, want.Status, want.Header, wantBody)
+			}
+			alone.Close()
+		}
+	}
+
+	// A caller whose token is not good any more is slowed down in the end, which
+	// ends the connection.
+	issued, _ := must(t)(h.as(t, "operator").Call(t.Context(), "admin.token.issue", "user:demo", "inquiry", "600")).Result.(map[string]any)
+	kept, answers := open()
+	call := func(token string) *http.Response {
+		io.WriteString(kept, request("Authorization: Bearer "+token+"\r\n", inquiry))
+		resp, _ := answer(answers)
+		return resp
+	}
+	for range 4 {
+		if resp := call(fmt.Sprint(issued["token"])); resp.StatusCode != http.StatusOK {
+			t.Fatal(resp.Status)
+		}
+	}
+	for i := 0; ; i++ {
+		resp := call("no.such.token")
+		if resp.StatusCode == http.StatusTooManyRequests && resp.Close {
+			break
+		}
+		if resp.StatusCode != http.StatusUnauthorized || resp.Close || i == 2000 {
+			t.Fatalf("%d: %s %v", i, resp.Status, resp.Header)
+		}
+	}
+	if _, err := answers.ReadByte(); err != io.EOF {
+		t.Errorf("after the last answer: %v", err)
 	}
 }
 
