@@ -110,9 +110,10 @@ func (c *wire) answer(r *http.Request) (last bool) {
 	defer a.release()
 	c.server.ServeHTTP(a, r)
 	now := time.Now()
-	c.Conn.Write(a.bytes(now)) // a client that is gone may ask again
+	_, err := c.Conn.Write(a.bytes(now))
+	c.SetWriteDeadline(time.Time{})
 	c.SetReadDeadline(now.Add(c.server.cfg.IdleTimeout))
-	return a.header.Get("Connection") == "close"
+	return err != nil || a.header.Get("Connection") == "close"
 }
 
 // keepHead keeps the head of the call that p begins with, until it is known to be a
