@@ -52,6 +52,7 @@ var rooms = map[string][]string{
 var outside = map[string][]string{
 	"net/http":                        {"xmlrpc", "auth", "audit", "server", "client", "cmd", "bench", "examples"},
 	"go.etcd.io/bbolt":                {"vault/boltstore", "bench"},
+	"github.com/klauspost/compress":   {"vault/boltstore"},
 	"github.com/kolo/xmlrpc":          {"client", "examples"},
 	"github.com/golang-jwt/jwt":       {"auth"},
 	"github.com/icholy/digest":        {"client"},

@@ -88,15 +88,15 @@ type Store struct {
 
 	rotating sync.Mutex // held while data keys change
 
-	writing  sync.Mutex // held by a commit, and by who needs that there is none
-	newest   *signed    // guarded by writing; of the last commit, which may not be durable yet
-	wal      *wal       // guarded by writing; nil while it is not needed
-	broken   error      // guarded by writing; why nothing can be committed any more
-	closed   bool       // guarded by writing
-	ripening bool       // guarded by writing; ripen will be called
-	now      time.Time  // guarded by writing; of the last commit
-	days     []day      // guarded by writing; that there are request ids of, the newest first
-	chunk    []byte     // guarded by writing; memory for a chunk of the journal
+	writing  sync.Mutex  // held by a commit, and by who needs that there is none
+	newest   *signed     // guarded by writing; of the last commit, which may not be durable yet
+	wal      *wal        // guarded by writing; nil while it is not needed
+	broken   error       // guarded by writing; why nothing can be committed any more
+	closed   bool        // guarded by writing
+	ripening bool        // guarded by writing; ripen will be called
+	now      time.Time   // guarded by writing; of the last commit
+	days     []day       // guarded by writing; that there are request ids of, the newest first
+	chunk    chunkMemory // guarded by writing
 }
 
 // signed is what the last commit signed, and where audit logs began.
@@ -355,7 +355,7 @@ func (s *Store) commit(b *batch) error {
 			return err
 		}
 	}
-	if !s.wal.fits(b.record) {
+	if !s.wal.fits(b.record) || s.layers.newer.bytes >= layerMost {
 		if err := s.turn(); err != nil {
 			return err
 		}

@@ -277,7 +277,7 @@ func (t txn) writeRecords(c *vault.Changes, spines spines) error {
 	if err := journal.flush(); err != nil {
 		return err
 	}
-	t.store.chunk = journal.plain
+	t.store.chunk = journal.chunkMemory
 	accounts := t.shelf(bucketAccounts)
 	for i := range c.Accounts {
 		a := &c.Accounts[i]

@@ -7,16 +7,27 @@ import (
 	"sync/atomic"
 
 	"example.com/atm/audit"
+	"github.com/klauspost/compress/s2"
 	bolt "go.etcd.io/bbolt"
 )
 
-// The journal is kept in chunks: entries that were committed together are sealed as
-// one value, as many as fit, under the index of the first. Sealing and storing a
-// value costs the same for one entry as for ten.
+// The journal is kept in chunks: entries that were committed together are compressed
+// and sealed as one value, as many as fit, under the index of the first. Sealing and
+// storing a value costs the same for one entry as for ten, and entries are much alike:
+// ten of them take the place of three.
+//
+// How long a sealed chunk is says how much alike they are. The published log, which
+// is not sealed, says all of it.
 
-// chunkBytes is the size of a chunk that more than one entry is in. bbolt keeps two
-// values of that size in four pages, with little that is empty.
-const chunkBytes = 8<<10 - 88
+const (
+	// chunkBytes is the size of a chunk, before it is compressed, that more than one
+	// entry is in. Who looks for one of them opens all.
+	chunkBytes = 16 << 10
+
+	// mostUnpacked bounds what is made of a value that says that it is a chunk. The
+	// largest entry is far below.
+	mostUnpacked = 16 << 20
+)
 
 // A chunk is one of them, sealed.
 type chunk struct {
@@ -51,12 +62,43 @@ func appendEntry(chunk []byte, index int64, links []link, leaf []byte) []byte {
 	return append(binary.AppendUvarint(chunk, uint64(len(leaf))), leaf...)
 }
 
-// decodeChunk takes a chunk apart, into memory that to may have.
+// packChunk returns a chunk as it is sealed, in memory that to may have; the chunk
+// itself where it does not become smaller.
+func packChunk(to, chunk []byte) []byte {
+	if most := 1 + s2.MaxEncodedLen(len(chunk)); cap(to) < most {
+		to = make([]byte, most)
+	}
+	to = to[:cap(to)]
+	to[0] = formPacked
+	if packed := s2.Encode(to[1:], chunk[1:]); 1+len(packed) < len(chunk) {
+		return to[:1+len(packed)]
+	}
+	return chunk
+}
+
+// unpackChunk undoes packChunk, and returns what comes behind the form.
+func unpackChunk(to, v []byte) ([]byte, error) {
+	switch {
+	case len(v) < 2:
+	case v[0] == formEntries:
+		return v[1:], nil
+	case v[0] == formPacked:
+		if n, err := s2.DecodedLen(v[1:]); err != nil || n > mostUnpacked {
+			return nil, errRecord
+		}
+		if plain, err := s2.Decode(to[:cap(to)], v[1:]); err == nil {
+			return plain, nil
+		}
+	}
+	return nil, errRecord
+}
+
+// decodeChunk takes what unpackChunk returns apart, into memory that to may have.
 func decodeChunk(v []byte, to []entry) ([]entry, error) {
-	if len(v) < 2 || v[0] != formEntries {
+	if len(v) == 0 {
 		return nil, errRecord
 	}
-	for v = v[1:]; len(v) > 0; {
+	for len(v) > 0 {
 		e := entry{count: int(v[0])}
 		rest := v[1:]
 		for range e.count {
@@ -93,6 +135,7 @@ type journal struct {
 	begin   int64 // index of the first of entries
 	entries []entry
 	memory  []byte // for one chunk after the other; nil when each gets its own
+	plain   []byte // the same, for what is unpacked
 }
 
 func (t txn) journal() *journal {
@@ -148,7 +191,11 @@ func (j *journal) open(c chunk) error {
 	kept := j.shelf.txn.store.opened.of(c.first)
 	o := kept.Load()
 	if o == nil || o.first != c.first {
-		plain, err := j.shelf.open(journalKey(c.first), c.sealed)
+		packed, err := j.shelf.open(journalKey(c.first), c.sealed)
+		if err != nil {
+			return err
+		}
+		plain, err := unpackChunk(nil, packed)
 		if err != nil {
 			return err
 		}
@@ -165,11 +212,18 @@ func (j *journal) open(c chunk) error {
 // openShared is open into memory that chunks share.
 func (j *journal) openShared(c chunk) error {
 	j.begin, j.entries = c.first, j.entries[:0]
-	plain, err := j.shelf.openTo(j.memory[:0], journalKey(c.first), c.sealed)
+	packed, err := j.shelf.openTo(j.memory[:0], journalKey(c.first), c.sealed)
 	if err != nil {
 		return err
 	}
-	j.memory = plain
+	j.memory = packed
+	plain, err := unpackChunk(j.plain, packed)
+	if err != nil {
+		return err
+	}
+	if packed[0] == formPacked {
+		j.plain = plain
+	}
 	entries, err := decodeChunk(plain, j.entries)
 	if err == nil {
 		j.entries = entries
@@ -183,7 +237,7 @@ type openChunk struct {
 	entries []entry
 }
 
-// openChunks keeps some of those that were read last, about half a megabyte, each in
+// openChunks keeps some of those that were read last, about a megabyte, each in
 // the place that its first index gives it. A page of a statement goes the same way
 // through the journal many times.
 type openChunks [64]atomic.Pointer[openChunk]
@@ -203,7 +257,7 @@ func (o *openChunks) forget() {
 // each calls yield with all chunks of the vault itself, when there are no layers, and
 // bad with the keys of those that cannot be read. It reads each anew.
 func (j *journal) each(ctx context.Context, yield func(first int64, entries []entry) error, bad func(k []byte, err error)) error {
-	j.memory = make([]byte, 0, chunkBytes)
+	j.memory = make([]byte, 0, chunkBytes/2)
 	return j.shelf.bucket.ForEach(func(k, v []byte) error {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -249,7 +303,7 @@ const entriesPerView = 1024
 // to some place, and the layers those from there on.
 func (t txn) entries(from, to int64, yield func(index int64, leaf []byte) error) error {
 	journal := t.journal()
-	journal.memory = make([]byte, 0, chunkBytes)
+	journal.memory = make([]byte, 0, chunkBytes/2)
 	for from < to {
 		leaves := t.leaves(from, to)
 		if leaves == nil {
@@ -273,18 +327,24 @@ func (t txn) entries(from, to int64, yield func(index int64, leaf []byte) error)
 type journalWriter struct {
 	txn   txn
 	shelf shelf
-	first int64  // index of the first entry of the chunk
-	plain []byte // the chunk, as it is so far
+	first int64 // index of the first entry of the chunk
+	chunkMemory
+}
+
+// A chunkMemory is for one chunk after the other.
+type chunkMemory struct {
+	plain  []byte // the chunk, as it is so far
+	packed []byte // one that was packed
 }
 
 // journalWriter returns one that uses memory for its chunks.
-func (t txn) journalWriter(memory []byte) *journalWriter {
-	return &journalWriter{txn: t, shelf: t.shelf(bucketJournal), plain: memory[:0]}
+func (t txn) journalWriter(memory chunkMemory) *journalWriter {
+	return &journalWriter{txn: t, shelf: t.shelf(bucketJournal), chunkMemory: memory}
 }
 
 // add adds the entry with this index, which follows the one before.
 func (w *journalWriter) add(index int64, links []link, leaf []byte) error {
-	if len(w.plain)+len(links)*maxLink+len(leaf)+8 > chunkBytes-sealedOverhead {
+	if len(w.plain)+len(links)*maxLink+len(leaf)+8 > chunkBytes {
 		if err := w.flush(); err != nil {
 			return err
 		}
@@ -302,13 +362,18 @@ func (w *journalWriter) flush() error {
 	if len(w.plain) == 0 {
 		return nil
 	}
+	value := packChunk(w.packed, w.plain)
+	if value[0] == formPacked {
+		w.packed = value
+	}
 	key, b := journalKey(w.first), w.txn.batch
 	if b == nil {
-		if err := w.shelf.put(key, w.plain); err != nil {
+		if err := w.shelf.put(key, value); err != nil {
 			return err
 		}
 	} else {
-		b.journal = append(b.journal, chunk{w.first, b.seal(w.shelf.keys, numberJournal, bucketJournal, key, w.plain)})
+		b.journal = append(b.journal, chunk{w.first, b.seal(w.shelf.keys, numberJournal, bucketJournal, key, value)})
+		b.bytes += len(w.plain)
 	}
 	w.plain = w.plain[:0]
 	return nil
@@ -342,7 +407,7 @@ func (t txn) relink(ctx context.Context) (spines, error) {
 			}
 			again = appendEntry(again, index, spines.grow(index, parsed.State, nil), e.leaf)
 		}
-		if err := journal.shelf.put(journalKey(index), again); err != nil {
+		if err := journal.shelf.put(journalKey(index), packChunk(nil, again)); err != nil {
 			return nil, err
 		}
 	}

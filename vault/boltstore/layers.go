@@ -25,8 +25,8 @@ type layer struct {
 	answered []keptRequest // what requests has, in order
 	journal  []chunk       // in order
 	leaves   [][]byte      // of all entries of the journal
-	bytes    int
-	last     uint64 // number of the newest record in it
+	bytes    int           // about what it holds
+	last     uint64        // number of the newest record in it
 }
 
 // newLayer returns a layer with room for as much as another has.
@@ -53,9 +53,12 @@ const (
 
 	// perAccount is how many entries there are for each account in a layer that is
 	// worth writing. Where each operation is on another account, each costs a page of
-	// the vault; it is shared by more of them the more there are, up to what half of
-	// the log has room for.
+	// the vault; it is shared by more of them the more there are, up to layerMost.
 	perAccount = 4
+
+	// layerMost is the size at which a layer is written in any case: what the memory has
+	// of it, and less than what half of the log has room for.
+	layerMost = 64 << 20
 
 	// putsAtOnce is how many values are put before others have their turn, whom
 	// somebody waits for.
@@ -93,6 +96,7 @@ type batch struct {
 	puts     []put
 	requests []keptRequest
 	rest     []byte // the puts and requests, as replay reads them
+	bytes    int    // of the chunks, before they were packed
 
 	// Where the record goes in the write-ahead log.
 	number uint64
@@ -117,11 +121,12 @@ type keptRequest struct {
 func newBatch(c *vault.Changes) *batch {
 	const head, account, request, around = 1 << 10, 128, 40, 16 // bytes
 	rest := head + len(c.Accounts)*account + len(c.Requests)*request
-	record := recordHead + rest + sealedOverhead
+	plain := 0
 	for i := range c.Entries {
-		record += len(c.Entries[i].Leaf) + around
+		plain += len(c.Entries[i].Leaf) + around
 	}
-	record += (record/chunkBytes + 2) * (sealedOverhead + around)
+	chunks := min(plain, 1<<10+plain/3) // nearly always
+	record := recordHead + chunks + rest + (plain/chunkBytes+2)*(sealedOverhead+around)
 	return &batch{
 		record: make([]byte, recordHead, record),
 		rest:   make([]byte, 0, rest),
@@ -173,7 +178,7 @@ func (l *layers) add(b *batch) {
 	l.newer.answered = append(l.newer.answered, b.requests...)
 	l.newer.journal = append(l.newer.journal, b.journal...)
 	l.newer.leaves = append(l.newer.leaves, b.leaves...)
-	l.newer.bytes += len(b.record)
+	l.newer.bytes += b.bytes + len(b.rest)
 	l.newer.last = b.number
 }
 

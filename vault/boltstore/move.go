@@ -78,7 +78,11 @@ func (d *dumper) journal() error {
 		if err != nil {
 			return err
 		}
-		entries, err := decodeChunk(v, nil)
+		plain, err := unpackChunk(nil, v)
+		if err != nil {
+			return err
+		}
+		entries, err := decodeChunk(plain, nil)
 		if err != nil {
 			return err
 		}

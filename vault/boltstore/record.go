@@ -13,6 +13,7 @@ import (
 // Every record begins with the version of its form.
 const (
 	formEntries = 3
+	formPacked  = 4 // formEntries, compressed
 	formAccount = 2
 	formUser    = 2
 	formHold    = 1
