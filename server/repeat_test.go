@@ -3,12 +3,16 @@ package server
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"io"
 	"maps"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 // readCall reads a request as net/http does. It has nil for what net/http refuses.
@@ -77,6 +81,67 @@ func TestRepeat(t *testing.T) {
 			got, rest := c.next([]byte(tt.second))
 			if (got != nil) != tt.is || string(rest) != tt.rest {
 				t.Errorf("%v, %q", got, rest)
+			}
+		})
+	}
+}
+
+// TestWhoAnswers has the calls of a connection answered by one handler where net/http
+// gets them and by another, which knows no such path, where they are repeats.
+func TestWhoAnswers(t *testing.T) {
+	certified := httptest.NewTLSServer(nil)
+	defer certified.Close()
+	s := &Server{cfg: Config{TLS: certified.TLS, HeaderTimeout: time.Minute, IdleTimeout: time.Minute}}
+	listener, err := net.Listen("tcp", "localhost:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	standard := http.Server{ConnContext: withWire, ConnState: s.states.note, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		c := wireOf(r.Context())
+		c.learn(r)
+		c.calling.Store(true)
+		defer c.calling.Store(false)
+		io.Copy(io.Discard, r.Body)
+		time.Sleep(time.Millisecond) // as long as a commit
+	})}
+	defer standard.Close()
+	go standard.Serve(&wireListener{listener, s})
+	trusted := certified.Client().Transport.(*http.Transport).TLSClientConfig
+	for _, tt := range []struct {
+		name   string
+		header func(call int) string
+		is     bool // answered as repeats in the end, when net/http has one without having begun with the next
+	}{
+		{"all alike", func(int) string { return "" }, true},
+		{"alike from the second one on", func(call int) string { return strings.Repeat("X: y\r\n", min(call, 1)) }, true},
+		{"each another", func(call int) string { return strings.Repeat("X: y\r\n", call) }, false},
+		{"with an expectation", func(int) string { return "Expect: 100-continue\r\n" }, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			conn, err := tls.Dial("tcp", listener.Addr().String(), &tls.Config{RootCAs: trusted.RootCAs, ServerName: "example.com"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			conn.SetDeadline(time.Now().Add(30 * time.Second))
+			answers := bufio.NewReader(conn)
+			is := false
+			for call := 0; call < 50 && !is; call++ {
+				io.WriteString(conn, "POST /nothing HTTP/1.1\r\nHost: a\r\n"+tt.header(call)+"Content-Length: 5\r\n\r\nhello")
+				resp, err := http.ReadResponse(answers, nil)
+				if err == nil && resp.StatusCode == http.StatusContinue {
+					resp, err = http.ReadResponse(answers, nil)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				io.Copy(io.Discard, resp.Body)
+				if is = resp.StatusCode == http.StatusNotFound; is && call < 2 {
+					t.Errorf("call %d is none", call)
+				}
+			}
+			if is != tt.is {
+				t.Errorf("a call was taken for a repeat: %t", is)
 			}
 		})
 	}

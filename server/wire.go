@@ -54,6 +54,9 @@ func (c *wire) SetDeadline(t time.Time) error {
 // While a request is being answered, net/http goes on reading so that its handler
 // can learn that the client has gone. A call does not ask: what has arrived is carried
 // out. Such a read finds nothing then, without asking the kernel for it.
+//
+// While net/http waits for another request, calls that repeat the head of one before
+// are answered here, and net/http goes on waiting.
 func (c *wire) Read(p []byte) (int, error) {
 	if c.state == nil {
 		if err := c.greet(); err != nil {
