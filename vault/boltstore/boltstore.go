@@ -10,6 +10,7 @@
 package boltstore
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -61,8 +62,12 @@ var (
 	keyLogs       = []byte("logs") // where audit logs began; absent while there is one
 )
 
-// schema is the version of the layout of the file.
-const schema = 4
+// schema is the version of the layout of the file. Chunks of schema 4 were never
+// packed; such a file is read, and is one of this schema from then on.
+const (
+	schema  = 5
+	schema4 = 4
+)
 
 // initialMap is address space, not memory: growing the map within it never has to
 // wait for readers. Tests make it smaller.
@@ -136,7 +141,7 @@ func Create(path string, secret []byte) (*Store, error) {
 		if err := first.wrap(tx.Bucket(bucketKeys), secret); err != nil {
 			return err
 		}
-		return meta.Put(keySchema, binary.BigEndian.AppendUint32(nil, schema))
+		return meta.Put(keySchema, layout(schema))
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("create %s: %w", path, err), db.Close())
@@ -173,16 +178,21 @@ func openDB(path string) (*bolt.DB, error) {
 	return db, nil
 }
 
+// layout is the version of a file.
+func layout(schema uint32) []byte { return binary.BigEndian.AppendUint32(nil, schema) }
+
 // checked refuses a file of another layout, or of another secret.
 func checked(db *bolt.DB, path string, secret []byte) (*Store, error) {
 	s := &Store{db: db, layers: layers{newer: newLayer(nil)}}
 	s.flusher.changed.L = &s.flusher.mu
+	older := false
 	err := db.View(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
 		if meta == nil {
 			return errors.New("it is no vault")
 		}
-		if v := meta.Get(keySchema); len(v) != 4 || binary.BigEndian.Uint32(v) != schema {
+		v := meta.Get(keySchema)
+		if older = bytes.Equal(v, layout(schema4)); !older && !bytes.Equal(v, layout(schema)) {
 			return fmt.Errorf("it has layout %x; this program knows layout %d", v, schema)
 		}
 		for _, name := range append([][]byte{bucketKeys}, buckets...) {
@@ -194,6 +204,9 @@ func checked(db *bolt.DB, path string, secret []byte) (*Store, error) {
 		s.keys.Store(keys)
 		return err
 	})
+	if err == nil && older {
+		err = db.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Put(keySchema, layout(schema)) })
+	}
 	if err == nil {
 		err = s.recover()
 	}

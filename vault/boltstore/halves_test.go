@@ -12,6 +12,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/vault"
 	"example.com/atm/vault/vaulttest"
+	bolt "go.etcd.io/bbolt"
 )
 
 // TestHalves fills the halves of a log in turn, with records of many sizes, and
@@ -165,6 +166,64 @@ func whole(t *testing.T, path string, accounts ...vault.Name) {
 	}
 	if err := s.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestOlderLayout opens a vault of before chunks were packed: what it has can be read,
+// and from then on programs of that time refuse it.
+func TestOlderLayout(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "vault.db")
+	store, err := Create(path, secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := vault.NewLedger(vault.Config{Store: store, Signer: vaulttest.NewSigner(t)})
+	accounts := []vault.Name{"1", "2", "3"}
+	for _, account := range accounts {
+		for _, cmd := range []vault.Command{open(account), deposit(account)} {
+			if s := l.Do(t.Context(), cmd); s.Code != atm.OK {
+				t.Fatal(s)
+			}
+		}
+	}
+	schemaOf := func() []byte {
+		var v []byte
+		if err := store.db.View(func(tx *bolt.Tx) error { v = bytes.Clone(tx.Bucket(bucketMeta).Get(keySchema)); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	unpacked := 0
+	err = errors.Join(l.Close(), store.exclusive(func(now txn) error {
+		journal := now.shelf(bucketJournal)
+		chunks := make(map[string][]byte)
+		err := journal.bucket.ForEach(func(k, sealed []byte) error {
+			v, err := journal.open(k, sealed)
+			if err != nil {
+				return err
+			}
+			plain, err := unpackChunk(nil, v)
+			if v[0] == formPacked {
+				unpacked++
+			}
+			chunks[string(k)] = append([]byte{formEntries}, plain...)
+			return err
+		})
+		for k, v := range chunks {
+			err = errors.Join(err, journal.put([]byte(k), v))
+		}
+		return errors.Join(err, now.file.Bucket(bucketMeta).Put(keySchema, layout(schema4)))
+	}), store.Close())
+	if err != nil || unpacked == 0 {
+		t.Fatal(unpacked, err)
+	}
+	whole(t, path, accounts...)
+	if store, err = Open(path, secret); err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if v := schemaOf(); !bytes.Equal(v, layout(schema)) {
+		t.Errorf("its layout is %x", v)
 	}
 }
 
