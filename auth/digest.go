@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"example.com/atm"
@@ -60,6 +61,8 @@ type digest struct {
 	key   []byte    // of the MACs of nonces
 	macs  sync.Pool // of hash.Hash, keyed with it
 	dummy string    // the HA1 of nobody
+
+	last atomic.Pointer[target]
 
 	mu     sync.Mutex
 	used   map[string]*counts // guarded by mu; by nonce
@@ -139,13 +142,14 @@ func (d *digest) authenticate(r *http.Request, header string) (subject string, f
 	if p.uri != r.RequestURI {
 		return "", nil, &Error{"digest of another uri"}
 	}
-	a2 := r.Method + ":" + p.uri
+	of := d.targetOf(r.Method, p.uri)
+	ha2 := of.ha2
 	if p.qop == "auth-int" {
 		body, err := d.body(r)
 		if err != nil {
 			return "", nil, err
 		}
-		a2 += ":" + hexHash(body)
+		ha2 = hexHash([]byte(r.Method + ":" + p.uri + ":" + hexHash(body)))
 	}
 	// Somebody unknown takes as long as a wrong password.
 	subject, ha1 := "user:"+p.username, d.dummy
@@ -154,8 +158,7 @@ func (d *digest) authenticate(r *http.Request, header string) (subject string, f
 	if known {
 		ha1 = member.HA1
 	}
-	middle := ":" + p.nonce + ":" + p.count + ":" + p.cnonce + ":" + p.qop + ":"
-	want := hexHash([]byte(ha1 + middle + hexHash([]byte(a2))))
+	want := p.hash(ha1, ha2)
 	if subtle.ConstantTimeCompare([]byte(want), []byte(p.response)) != 1 || !known {
 		return "", nil, &Error{"digest of a wrong user or password"}
 	}
@@ -164,15 +167,44 @@ func (d *digest) authenticate(r *http.Request, header string) (subject string, f
 	}
 	fields = http.Header{}
 	if p.qop == "auth" { // with auth-int it would be over an answer that is not there yet
-		rspauth := hexHash([]byte(ha1 + middle + hexHash([]byte(":"+p.uri))))
-		fields["Authentication-Info"] = []string{`qop=auth, rspauth="` + rspauth + `", cnonce=` + strconv.Quote(p.cnonce) + `, nc=` + p.count}
+		fields["Authentication-Info"] = []string{`qop=auth, rspauth="` + p.hash(ha1, of.answer) + `", cnonce=` + strconv.Quote(p.cnonce) + `, nc=` + p.count}
 	}
 	return subject, fields, nil
 }
 
+// A target is what a request is for, hashed as a response to a challenge has it (A2 of
+// RFC 7616, section 3.4.3).
+type target struct {
+	method, uri string
+	ha2         string // for qop auth
+	answer      string // as the server's own response has it (section 3.5)
+}
+
+// targetOf returns the hashes of a target. Nearly always it is the one of before.
+func (d *digest) targetOf(method, uri string) *target {
+	last := d.last.Load()
+	if last == nil || last.method != method || last.uri != uri {
+		last = &target{method, strings.Clone(uri), hexHash([]byte(method + ":" + uri)), hexHash([]byte(":" + uri))}
+		d.last.Store(last)
+	}
+	return last
+}
+
+// hash is the response that goes with these credentials (RFC 7616, section 3.4.1).
+func (p *digestParams) hash(ha1, ha2 string) string {
+	var room [512]byte
+	b := append(room[:0], ha1...)
+	for _, part := range [...]string{p.nonce, p.count, p.cnonce, p.qop, ha2} {
+		b = append(append(b, ':'), part...)
+	}
+	return hexHash(b)
+}
+
 func hexHash(b []byte) string {
 	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:])
+	var text [2 * sha256.Size]byte
+	hex.Encode(text[:], sum[:])
+	return string(text[:])
 }
 
 // body reads the body of r, bounded, and puts it back.
@@ -284,7 +316,7 @@ func parseDigest(header string) (*digestParams, error) {
 		return nil, errDigest
 	}
 	var params params
-	for rest = strings.TrimLeft(rest, " \t"); rest != ""; {
+	for rest = afterSpace(rest); rest != ""; {
 		name, value, more, ok := cutParam(rest)
 		if !ok || !params.add(strings.ToLower(name), value) {
 			return nil, errDigest
@@ -384,10 +416,10 @@ func (p *params) get(name string) string {
 func cutParam(s string) (name, value, rest string, ok bool) {
 	name, s, found := strings.Cut(s, "=")
 	name = strings.TrimRight(name, " \t")
-	if !found || name == "" || strings.ContainsAny(name, " \t\",;") {
+	if !found || name == "" || indexAny(name, " \t\",;") >= 0 {
 		return "", "", "", false
 	}
-	s = strings.TrimLeft(s, " \t")
+	s = afterSpace(s)
 	if end := plainQuoted(s); end > 0 {
 		value, s = s[1:end-1], s[end:]
 	} else if strings.HasPrefix(s, `"`) {
@@ -407,20 +439,38 @@ func cutParam(s string) (name, value, rest string, ok bool) {
 		}
 		value, s = b.String(), s[i+1:]
 	} else {
-		end := strings.IndexAny(s, ", \t")
+		end := indexAny(s, ", \t")
 		if end < 0 {
 			end = len(s)
 		}
 		value, s = s[:end], s[end:]
-		if value == "" || strings.ContainsAny(value, "\"\\;") {
+		if value == "" || indexAny(value, "\"\\;") >= 0 {
 			return "", "", "", false
 		}
 	}
-	s = strings.TrimLeft(s, " \t")
+	s = afterSpace(s)
 	if s == "" {
 		return name, value, "", true
 	}
 	s, found = strings.CutPrefix(s, ",")
-	s = strings.TrimLeft(s, " \t")
+	s = afterSpace(s)
 	return name, value, s, found && s != ""
+}
+
+// afterSpace is strings.TrimLeft(s, " \t"), which prepares for more than two bytes.
+func afterSpace(s string) string {
+	for s != "" && (s[0] == ' ' || s[0] == '\t') {
+		s = s[1:]
+	}
+	return s
+}
+
+// indexAny is strings.IndexAny, which prepares for longer strings.
+func indexAny(s, chars string) int {
+	for i := range len(s) {
+		if strings.IndexByte(chars, s[i]) >= 0 {
+			return i
+		}
+	}
+	return -1
 }
