@@ -62,7 +62,7 @@ type digest struct {
 	macs  sync.Pool // of hash.Hash, keyed with it
 	dummy string    // the HA1 of nobody
 
-	last atomic.Pointer[target]
+	last atomic.Pointer[target] // of the request before
 
 	mu     sync.Mutex
 	used   map[string]*counts // guarded by mu; by nonce
@@ -202,9 +202,7 @@ func (p *digestParams) hash(ha1, ha2 string) string {
 
 func hexHash(b []byte) string {
 	sum := sha256.Sum256(b)
-	var text [2 * sha256.Size]byte
-	hex.Encode(text[:], sum[:])
-	return string(text[:])
+	return hex.EncodeToString(sum[:])
 }
 
 // body reads the body of r, bounded, and puts it back.
@@ -316,7 +314,7 @@ func parseDigest(header string) (*digestParams, error) {
 		return nil, errDigest
 	}
 	var params params
-	for rest = afterSpace(rest); rest != ""; {
+	for rest = strings.TrimLeft(rest, " \t"); rest != ""; {
 		name, value, more, ok := cutParam(rest)
 		if !ok || !params.add(strings.ToLower(name), value) {
 			return nil, errDigest
@@ -416,10 +414,10 @@ func (p *params) get(name string) string {
 func cutParam(s string) (name, value, rest string, ok bool) {
 	name, s, found := strings.Cut(s, "=")
 	name = strings.TrimRight(name, " \t")
-	if !found || name == "" || indexAny(name, " \t\",;") >= 0 {
+	if !found || name == "" || strings.ContainsAny(name, " \t\",;") {
 		return "", "", "", false
 	}
-	s = afterSpace(s)
+	s = strings.TrimLeft(s, " \t")
 	if end := plainQuoted(s); end > 0 {
 		value, s = s[1:end-1], s[end:]
 	} else if strings.HasPrefix(s, `"`) {
@@ -439,38 +437,20 @@ func cutParam(s string) (name, value, rest string, ok bool) {
 		}
 		value, s = b.String(), s[i+1:]
 	} else {
-		end := indexAny(s, ", \t")
+		end := strings.IndexAny(s, ", \t")
 		if end < 0 {
 			end = len(s)
 		}
 		value, s = s[:end], s[end:]
-		if value == "" || indexAny(value, "\"\\;") >= 0 {
+		if value == "" || strings.ContainsAny(value, "\"\\;") {
 			return "", "", "", false
 		}
 	}
-	s = afterSpace(s)
+	s = strings.TrimLeft(s, " \t")
 	if s == "" {
 		return name, value, "", true
 	}
 	s, found = strings.CutPrefix(s, ",")
-	s = afterSpace(s)
+	s = strings.TrimLeft(s, " \t")
 	return name, value, s, found && s != ""
-}
-
-// afterSpace is strings.TrimLeft(s, " \t"), which prepares for more than two bytes.
-func afterSpace(s string) string {
-	for s != "" && (s[0] == ' ' || s[0] == '\t') {
-		s = s[1:]
-	}
-	return s
-}
-
-// indexAny is strings.IndexAny, which prepares for longer strings.
-func indexAny(s, chars string) int {
-	for i := range len(s) {
-		if strings.IndexByte(chars, s[i]) >= 0 {
-			return i
-		}
-	}
-	return -1
 }

@@ -51,7 +51,7 @@ func newRepeat(head []byte, r *http.Request) *repeat {
 		name, _, _ := strings.Cut(string(line), ":")
 		if i := slices.IndexFunc(changing[:], func(field string) bool { return strings.EqualFold(field, name) }); i >= 0 {
 			if has[i] {
-				return nil // a second one that differs is no better than a second one that does not
+				return nil // which of two counts is not decided here
 			}
 			has[i] = true
 			c.pieces = append(c.pieces, piece{head[begin : at+len(name)+len(":")], i})

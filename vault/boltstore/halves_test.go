@@ -169,16 +169,14 @@ func whole(t *testing.T, path string, accounts ...vault.Name) {
 	}
 }
 
-// TestOlderLayout opens a vault of before chunks were packed: what it has can be read,
-// and from then on programs of that time refuse it.
-func TestOlderLayout(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "vault.db")
+// filled makes a vault with a cent in each account.
+func filled(t *testing.T, path string, accounts ...vault.Name) (*Store, *vault.Ledger) {
+	t.Helper()
 	store, err := Create(path, secret)
 	if err != nil {
 		t.Fatal(err)
 	}
 	l := vault.NewLedger(vault.Config{Store: store, Signer: vaulttest.NewSigner(t)})
-	accounts := []vault.Name{"1", "2", "3"}
 	for _, account := range accounts {
 		for _, cmd := range []vault.Command{open(account), deposit(account)} {
 			if s := l.Do(t.Context(), cmd); s.Code != atm.OK {
@@ -186,15 +184,17 @@ func TestOlderLayout(t *testing.T) {
 			}
 		}
 	}
-	schemaOf := func() []byte {
-		var v []byte
-		if err := store.db.View(func(tx *bolt.Tx) error { v = bytes.Clone(tx.Bucket(bucketMeta).Get(keySchema)); return nil }); err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
-	unpacked := 0
-	err = errors.Join(l.Close(), store.exclusive(func(now txn) error {
+	return store, l
+}
+
+// TestOlderLayout opens a vault of before chunks were packed: what it has can be read,
+// and from then on programs of that time refuse it.
+func TestOlderLayout(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "vault.db")
+	accounts := []vault.Name{"1", "2", "3"}
+	store, l := filled(t, path, accounts...)
+	packed := 0
+	err := errors.Join(l.Close(), store.exclusive(func(now txn) error {
 		journal := now.shelf(bucketJournal)
 		chunks := make(map[string][]byte)
 		err := journal.bucket.ForEach(func(k, sealed []byte) error {
@@ -204,7 +204,7 @@ func TestOlderLayout(t *testing.T) {
 			}
 			plain, err := unpackChunk(nil, v)
 			if v[0] == formPacked {
-				unpacked++
+				packed++
 			}
 			chunks[string(k)] = append([]byte{formEntries}, plain...)
 			return err
@@ -214,16 +214,22 @@ func TestOlderLayout(t *testing.T) {
 		}
 		return errors.Join(err, now.file.Bucket(bucketMeta).Put(keySchema, layout(schema4)))
 	}), store.Close())
-	if err != nil || unpacked == 0 {
-		t.Fatal(unpacked, err)
+	if err != nil || packed == 0 {
+		t.Fatal(packed, err)
 	}
 	whole(t, path, accounts...)
 	if store, err = Open(path, secret); err != nil {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	if v := schemaOf(); !bytes.Equal(v, layout(schema)) {
-		t.Errorf("its layout is %x", v)
+	err = store.db.View(func(tx *bolt.Tx) error {
+		if v := tx.Bucket(bucketMeta).Get(keySchema); !bytes.Equal(v, layout(schema)) {
+			t.Errorf("its layout is %x", v)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 
@@ -234,19 +240,8 @@ func TestReplayInParts(t *testing.T) {
 	replayedAtOnce = 1
 	t.Cleanup(func() { replayedAtOnce = before })
 	path := filepath.Join(t.TempDir(), "vault.db")
-	store, err := Create(path, secret)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := vault.NewLedger(vault.Config{Store: store, Signer: vaulttest.NewSigner(t)})
 	accounts := []vault.Name{"1", "2", "3"}
-	for _, account := range accounts {
-		for _, cmd := range []vault.Command{open(account), deposit(account)} {
-			if s := l.Do(t.Context(), cmd); s.Code != atm.OK {
-				t.Fatal(s)
-			}
-		}
-	}
+	store, l := filled(t, path, accounts...)
 	first := crashed(t, path)
 	if err := errors.Join(l.Close(), store.Close()); err != nil {
 		t.Fatal(err)

@@ -56,8 +56,8 @@ const (
 	// the vault; it is shared by more of them the more there are, up to layerMost.
 	perAccount = 4
 
-	// layerMost is the size at which a layer is written in any case: what the memory has
-	// of it, and less than what half of the log has room for.
+	// layerMost is the size at which a layer is written in any case. It bounds the
+	// memory; half of the log has room for more, unless its entries are not alike.
 	layerMost = 64 << 20
 
 	// putsAtOnce is how many values are put before others have their turn, whom

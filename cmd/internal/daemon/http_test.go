@@ -226,6 +226,31 @@ func TestKeptConnection(t *testing.T) {
 	}
 }
 
+// TestIdleTimeout uses a connection for longer than it may be idle, never idle for that
+// long, and then leaves it to the server.
+func TestIdleTimeout(t *testing.T) {
+	h := start(t, func(o *daemon.Options) { o.Server.IdleTimeout = 3 * time.Second })
+	conn, err := tls.Dial("tcp", h.addr, h.tls(t, "demo"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(time.Minute))
+	inquiry, answers := call("inquiry", "100"), bufio.NewReader(conn)
+	for range 20 {
+		fmt.Fprintf(conn, "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n\r\n%s", len(inquiry), inquiry)
+		resp, err := http.ReadResponse(answers, nil)
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatal(resp, err)
+		}
+		io.Copy(io.Discard, resp.Body)
+		time.Sleep(200 * time.Millisecond)
+	}
+	if _, err := answers.ReadByte(); err != io.EOF {
+		t.Errorf("the idle connection: %v", err)
+	}
+}
+
 // TestCallerGone hangs up as soon as a deposit is sent: it is carried out.
 func TestCallerGone(t *testing.T) {
 	h := start(t, nil)
