@@ -68,9 +68,10 @@ func (f *flusher) settle(w *wal) error {
 	return f.err
 }
 
-// store writes records and syncs them together.
+// store writes records, when all before them are durable, and syncs them together.
 func (w *wal) store(group []*batch) error {
 	for _, b := range group {
+		w.finish(b, group[0].number-1)
 		if b.grown > w.made[b.half] {
 			begin := int64(walBlock + b.half*walHalf)
 			if _, err := w.f.WriteAt(make([]byte, b.grown-w.made[b.half]), begin+w.made[b.half]); err != nil {

@@ -2,6 +2,7 @@ package boltstore
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"example.com/atm/internal/durable"
 	bolt "go.etcd.io/bbolt"
@@ -28,6 +30,10 @@ import (
 // behind; its checksum covers the session, which tells it from what another file
 // had there.
 //
+// Records that wait are written together, and a power cut may leave any of them. So
+// each says up to which one all were durable when it was written: one of those that is
+// missing is damage, any other was never answered.
+//
 // A record has the chunks of the journal, sealed as the vault has them, and one value
 // with everything else that changed, which is sealed as a whole.
 
@@ -36,9 +42,13 @@ const (
 	walHalf   = 32 << 20
 	walGrowth = 1 << 20 // blocks are made in steps of so many bytes
 
-	walMagic    = "atm vault write-ahead log, form 2\n"
+	walMagic    = "atm vault write-ahead log, form 3\n"
 	recordMagic = 0x61746d77
-	recordHead  = 4 + 4 + 8 + 4 // magic, length of the payload, number, checksum
+	recordHead  = 4 + 4 + 8 + 8 + 4 // magic, length of the payload, number, what was durable, checksum
+
+	// In the form before, a record did not say what was durable.
+	walMagic2   = "atm vault write-ahead log, form 2\n"
+	recordHead2 = recordHead - 8
 )
 
 // ErrWAL reports a write-ahead log that does not go with the vault.
@@ -50,9 +60,10 @@ type session [16]byte
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func (s session) checksum(record []byte) uint32 {
-	sum := crc32.Update(crc32.Checksum(s[:], castagnoli), castagnoli, record[:recordHead-4])
-	return crc32.Update(sum, castagnoli, record[recordHead:])
+// checksum is that of a record with a head of so many bytes, of which it has the last.
+func (s session) checksum(record []byte, head int) uint32 {
+	sum := crc32.Update(crc32.Checksum(s[:], castagnoli), castagnoli, record[:head-4])
+	return crc32.Update(sum, castagnoli, record[head:])
 }
 
 // A wal is an open write-ahead log.
@@ -88,113 +99,111 @@ func (w *wal) fits(record []byte) bool { return int64(len(record)) <= walHalf-w.
 func (w *wal) turn() { w.half, w.at = 1-w.half, 0 }
 
 // place gives a batch the next number and its place in the log, into which it
-// fits. Its record begins with recordHead bytes for what the log has to say of it.
+// fits.
 func (w *wal) place(b *batch) {
 	w.last++
 	b.number = w.last
-	binary.BigEndian.PutUint32(b.record, recordMagic)
-	binary.BigEndian.PutUint32(b.record[4:], uint32(len(b.record)-recordHead))
-	binary.BigEndian.PutUint64(b.record[8:], b.number)
-	binary.BigEndian.PutUint32(b.record[16:], w.session.checksum(b.record))
 	b.half, b.at = w.half, int64(walBlock+w.half*walHalf)+w.at
 	w.at = (w.at + int64(len(b.record)) + walBlock - 1) &^ (walBlock - 1)
 	b.grown = min((w.at+walGrowth-1)&^(walGrowth-1), walHalf)
 }
 
-// readWAL returns the session of the log at path and what is in its two halves.
+// finish completes the record of a batch, which begins with recordHead bytes for what
+// the log has to say of it: up to which one all records are durable, for one thing.
+func (w *wal) finish(b *batch, durable uint64) {
+	head := b.record[:recordHead]
+	binary.BigEndian.PutUint32(head, recordMagic)
+	binary.BigEndian.PutUint32(head[4:], uint32(len(b.record)-recordHead))
+	binary.BigEndian.PutUint64(head[8:], b.number)
+	binary.BigEndian.PutUint64(head[16:], durable)
+	binary.BigEndian.PutUint32(head[24:], w.session.checksum(b.record, recordHead))
+}
+
+// readWAL returns the session of the log at path and the records in it that are whole.
 // It returns fs.ErrNotExist when there is none.
-func readWAL(path string) (s session, halves [2][]record, err error) {
+func readWAL(path string) (s session, list []record, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return s, halves, err
+		return s, nil, err
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, walBlock+2*walHalf))
 	if err != nil {
-		return s, halves, err
+		return s, nil, err
 	}
+	head := recordHead
 	rest, ours := bytes.CutPrefix(data, []byte(walMagic))
+	if !ours {
+		head = recordHead2
+		rest, ours = bytes.CutPrefix(data, []byte(walMagic2))
+	}
 	if !ours || len(rest) < len(s) {
-		return s, halves, fmt.Errorf("%s: %w: it is of no known form", path, ErrWAL)
+		return s, nil, fmt.Errorf("%s: %w: it is of no known form", path, ErrWAL)
 	}
 	copy(s[:], rest)
-	var last, beyond uint64
-	for i := range halves {
+	for i := range 2 {
 		begin := min(walBlock+i*walHalf, len(data))
-		var further uint64
-		halves[i], further = s.records(data[begin:min(begin+walHalf, len(data))])
-		if n := len(halves[i]); n > 0 {
-			last = max(last, halves[i][n-1].number)
-		}
-		beyond = max(beyond, further)
+		list = append(list, s.records(data[begin:min(begin+walHalf, len(data))], head)...)
 	}
-	// The last record may not be whole. When a later one is, it was whole once.
-	if beyond > last {
-		return s, halves, fmt.Errorf("%s: %w: it is damaged before record %d", path, ErrWAL, beyond)
-	}
-	return s, halves, nil
+	return s, list, nil
 }
 
 // A record is what one commit wrote.
 type record struct {
 	number  uint64
+	durable uint64 // number of the last one that was durable when it was written
 	payload []byte
 }
 
-// records reads records up to the first that is none, or not the next one: it
-// was never whole, or is of an earlier use of the half. Beyond is the highest
-// number of the whole ones that stand behind it.
-func (s session) records(data []byte) (list []record, beyond uint64) {
-	for {
-		r, size, is := s.record(data)
-		if !is || len(list) > 0 && r.number != list[len(list)-1].number+1 {
-			break
+// records returns those of a half that are whole, and what earlier uses of it left
+// behind among them. Their heads have so many bytes.
+func (s session) records(half []byte, head int) (list []record) {
+	for len(half) > 0 {
+		size := walBlock
+		if r, n, is := s.record(half, head); is {
+			list, size = append(list, r), n
 		}
-		list = append(list, r)
-		data = data[size:]
+		half = half[min((size+walBlock-1)&^(walBlock-1), len(half)):]
 	}
-	for ; len(data) > 0; data = data[min(walBlock, len(data)):] {
-		if r, _, is := s.record(data); is {
-			beyond = max(beyond, r.number)
-		}
-	}
-	return list, beyond
+	return list
 }
 
 // record reads the record at the beginning of data, if there is a whole one, and
-// says how many bytes it takes up.
-func (s session) record(data []byte) (r record, size int, is bool) {
-	if len(data) < recordHead || binary.BigEndian.Uint32(data) != recordMagic {
+// says how many bytes it has.
+func (s session) record(data []byte, head int) (r record, size int, is bool) {
+	if len(data) < head || binary.BigEndian.Uint32(data) != recordMagic {
 		return r, 0, false
 	}
 	length := uint64(binary.BigEndian.Uint32(data[4:]))
-	if length > uint64(len(data)-recordHead) {
+	if length > uint64(len(data)-head) {
 		return r, 0, false
 	}
-	whole := data[:recordHead+length]
-	if binary.BigEndian.Uint32(data[16:]) != s.checksum(whole) {
+	whole := data[:uint64(head)+length]
+	if binary.BigEndian.Uint32(data[head-4:]) != s.checksum(whole, head) {
 		return r, 0, false
 	}
-	return record{binary.BigEndian.Uint64(data[8:]), whole[recordHead:]}, min((len(whole)+walBlock-1)&^(walBlock-1), len(data)), true
+	r = record{number: binary.BigEndian.Uint64(data[8:]), payload: whole[head:]}
+	if head == recordHead {
+		r.durable = binary.BigEndian.Uint64(data[16:])
+	} else {
+		r.durable = r.number - 1 // nearly always
+	}
+	return r, len(whole), true
 }
 
-// after returns the records that follow the one with a number, in order. It
-// refuses a log that goes on later than with the next.
-func after(halves [2][]record, applied uint64) ([]record, error) {
-	if a, b := halves[0], halves[1]; len(a) > 0 && len(b) > 0 && b[0].number < a[0].number {
-		halves[0], halves[1] = b, a
-	}
-	var list []record
-	for _, half := range halves {
-		for _, r := range half {
-			switch {
-			case r.number <= applied+uint64(len(list)): // it is in the vault
-			case r.number == applied+uint64(len(list))+1:
-				list = append(list, r)
-			default:
-				return nil, fmt.Errorf("%w: after record %d of it comes record %d", ErrWAL, applied+uint64(len(list)), r.number)
-			}
+// after returns the records that follow the one with a number, in order, up to the
+// first that is missing. It refuses a log that lacks one that was durable.
+func after(records []record, applied uint64) (list []record, err error) {
+	slices.SortFunc(records, func(a, b record) int { return cmp.Compare(a.number, b.number) })
+	last, durable := applied, applied
+	for _, r := range records {
+		if r.number == last+1 {
+			list, last = append(list, r), r.number
 		}
+		durable = max(durable, r.durable)
+	}
+	if durable > last {
+		return nil, fmt.Errorf("%w: it lacks record %d of %d", ErrWAL, last+1, durable)
 	}
 	return list, nil
 }
@@ -240,7 +249,7 @@ func (s *Store) recover() error {
 	if err != nil {
 		return err
 	}
-	of, halves, err := readWAL(path)
+	of, whole, err := readWAL(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !marked:
 		return nil
@@ -248,12 +257,12 @@ func (s *Store) recover() error {
 		return fmt.Errorf("%s is missing; it holds what was committed last", path)
 	case err != nil:
 		return err
-	case !marked && len(halves[0])+len(halves[1]) == 0: // it was about to begin, or to end
+	case !marked && len(whole) == 0: // it was about to begin, or to end
 		return remove(path)
 	case !marked || of != used:
 		return fmt.Errorf("%s: %w; nothing was changed: put the two files of one moment together, or restore a backup", path, ErrWAL)
 	}
-	records, err := after(halves, applied)
+	records, err := after(whole, applied)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
