@@ -2,9 +2,9 @@ package boltstore_test
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"example.com/atm"
@@ -167,7 +167,7 @@ func TestOtherLog(t *testing.T) {
 func TestHugeCommit(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "vault.db")
 	r := run(t, path, vaulttest.NewSigner(t))
-	r.do(t, atm.AccountOpen, vault.OpenAccount{Account: "1", Owner: fmt.Sprintf("user:%0*d", 33<<20, 0)})
+	r.do(t, atm.AccountOpen, vault.OpenAccount{Account: "1", Owner: "user:" + strings.Repeat("x", 33<<20)})
 	for range 3 {
 		r.do(t, atm.Deposit, vault.Deposit{Account: "1", Cash: "cash:user:teller", Amount: 1})
 	}
