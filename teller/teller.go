@@ -235,6 +235,8 @@ type input struct {
 	args   []atm.Arg // one for each parameter
 	read   []string  // the text of each argument as its rule understood it; "" for as written
 	reach  atm.Reach
+
+	memory [4]string // for read, which most need no more of
 }
 
 func (in *input) command() vault.Command {
@@ -282,7 +284,7 @@ func members(list []atm.Member) string {
 // and "5.00" are one meaning in the audit log and for the request id.
 func (in *input) understood(i int, text string) {
 	if in.read == nil {
-		in.read = make([]string, len(in.args))
+		in.read = append(in.memory[:0], make([]string, len(in.args))...)
 	}
 	in.read[i] = text
 }

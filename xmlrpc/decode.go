@@ -210,7 +210,7 @@ func (d *decoder) structure() (Value, *Fault) {
 		if fault != nil {
 			return Value{}, fault
 		}
-		m := Member{Name: string(name)}
+		m := Member{Name: memberName(name)}
 		if fault := d.expectOpen(valueElement); fault != nil {
 			return Value{}, fault
 		}
@@ -227,6 +227,18 @@ func (d *decoder) structure() (Value, *Fault) {
 		return Value{}, d.invalid("a struct with two members of one name")
 	}
 	return v, nil
+}
+
+// memberName makes a string of the name of a member. Those of the items of a multicall
+// need no memory.
+func memberName(b []byte) string {
+	switch string(b) {
+	case "methodName":
+		return "methodName"
+	case "params":
+		return "params"
+	}
+	return string(b)
 }
 
 // fewMembers is up to where comparing each with each is cheaper than a map.

@@ -33,13 +33,13 @@ func (s *Server[C]) multicall(ctx context.Context, caller C, args []Value) Reply
 		replies[i] = s.begin(ctx, caller, c)
 	}
 	return func() (Value, *Fault) {
-		results := make([]Value, len(replies))
+		results, values := make([]Value, len(replies)), make([]Value, len(replies))
 		for i, reply := range replies {
-			v, fault := reply()
-			if fault != nil {
+			var fault *Fault
+			if values[i], fault = reply(); fault != nil {
 				results[i] = fault.value()
 			} else {
-				results[i] = ArrayValue(v)
+				results[i] = ArrayValue(values[i : i+1 : i+1]...)
 			}
 		}
 		return ArrayValue(results...), nil

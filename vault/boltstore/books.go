@@ -150,7 +150,7 @@ func (t txn) loadRequests(keys []vault.RequestKey) (map[vault.RequestKey]vault.R
 	if len(keys) == 0 {
 		return found, nil
 	}
-	journal := t.journal()
+	journal, filed := t.journal(), t.file.Bucket(bucketRequests).Cursor()
 	oldest := oldestDay(t.store.now)
 	for _, key := range keys {
 		for _, day := range t.store.days {
@@ -160,7 +160,7 @@ func (t txn) loadRequests(keys []vault.RequestKey) (map[vault.RequestKey]vault.R
 			if bytes.Compare(key[:], day.last[:]) > 0 {
 				continue // as most ids that are new, and tell their time
 			}
-			index, kept, err := t.request(requestOf(day.number, key))
+			index, kept, err := t.request(filed, requestOf(day.number, key))
 			if err != nil {
 				return nil, fmt.Errorf("request id %x of day %d: %w", key, day.number, err)
 			}
@@ -257,7 +257,8 @@ func (t txn) putRequest(key request, index int64) error {
 		t.batch.putRequest(key, index)
 		return nil
 	}
-	return t.shelf(bucketRequests).put(key[:], journalKey(index))
+	kept := key // which the vault keeps
+	return t.shelf(bucketRequests).put(kept[:], journalKey(index))
 }
 
 // writeRecords is write without what depends on the time, and without the head.

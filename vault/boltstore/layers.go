@@ -214,8 +214,9 @@ func (t txn) get(bucket int, key []byte) (value []byte, has bool) {
 	return value, has
 }
 
-// request returns the entry that answered a request id, if it is kept.
-func (t txn) request(key request) (index int64, kept bool, err error) {
+// request returns the entry that answered a request id, if it is kept: in the layers,
+// or filed in the vault.
+func (t txn) request(filed *bolt.Cursor, key request) (index int64, kept bool, err error) {
 	t.look(func(l *layer) bool {
 		index, kept = l.requests[key]
 		return kept
@@ -223,8 +224,8 @@ func (t txn) request(key request) (index int64, kept bool, err error) {
 	if kept {
 		return index, true, nil
 	}
-	v := t.file.Bucket(bucketRequests).Get(key[:])
-	if v == nil {
+	k, v := filed.Seek(key[:])
+	if string(k) != string(key[:]) {
 		return 0, false, nil
 	}
 	index, err = journalIndex(v)
