@@ -155,7 +155,7 @@ func (c *caller) call(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if head.status != 200 || !c.any && bytes.Count(c.answer, success) < c.each {
+	if head.status != 200 || !c.any && !c.succeeded() {
 		return fmt.Errorf("answered %d: %.600s", head.status, c.answer)
 	}
 	if head.last || c.fresh {
@@ -164,7 +164,13 @@ func (c *caller) call(ctx context.Context) error {
 	return nil
 }
 
-var success = []byte("<string>OK</string>")
+// What tells how an operation went. Each begins with a letter that is rare in an answer.
+var ok, failed, fault = []byte("OK</string>"), []byte("ERROR</string>"), []byte("faultCode<")
+
+// succeeded reports whether each operation of the answer did.
+func (c *caller) succeeded() bool {
+	return bytes.Count(c.answer, ok) >= c.each && !bytes.Contains(c.answer, failed) && !bytes.Contains(c.answer, fault)
+}
 
 // compose writes the next request.
 func (c *caller) compose(authorization string) {
