@@ -17,6 +17,9 @@ const (
 	// maxBatch is how many commands share one commit at most.
 	maxBatch = 256
 
+	// maxAhead is how many full groups are decided while others wait for the disk.
+	maxAhead = 3
+
 	// maxQueue is how many commands may wait for the committer. Whoever comes
 	// when it is full waits at the door.
 	maxQueue = 4 * maxBatch
@@ -206,10 +209,11 @@ type group struct {
 	batch   []*pending
 	outcome Commit
 	durable func() error
+	next    chan struct{} // closed when it is its turn to end
 }
 
 func (l *Ledger) commitLoop() {
-	groups := make(chan *group)
+	groups := make(chan *group, maxAhead)
 	go l.endLoop(groups)
 	defer close(groups)
 	for first := range l.queue {
@@ -223,7 +227,11 @@ func (l *Ledger) commitLoop() {
 		case !l.commit(g):
 		case len(l.queue) > 0 || l.passed.Load() > 0:
 			l.passed.Add(1)
+			g.next = make(chan struct{})
 			groups <- g
+			if len(g.batch) < maxBatch { // more can come together meanwhile
+				<-g.next
+			}
 		default: // there is nothing to do meanwhile
 			l.end(g)
 		}
@@ -235,6 +243,7 @@ func (l *Ledger) commitLoop() {
 func (l *Ledger) endLoop(groups <-chan *group) {
 	defer close(l.done)
 	for g := range groups {
+		close(g.next)
 		l.ending.enter()
 		l.end(g)
 		l.ending.leave()

@@ -27,6 +27,7 @@ type layer struct {
 	leaves   [][]byte      // of all entries of the journal
 	bytes    int           // about what it holds
 	last     uint64        // number of the newest record in it
+	newest   *batch        // that the record is of
 }
 
 // newLayer returns a layer with room for as much as another has.
@@ -179,7 +180,7 @@ func (l *layers) add(b *batch) {
 	l.newer.journal = append(l.newer.journal, b.journal...)
 	l.newer.leaves = append(l.newer.leaves, b.leaves...)
 	l.newer.bytes += b.bytes + len(b.rest)
-	l.newer.last = b.number
+	l.newer.last, l.newer.newest = b.number, b
 }
 
 // A txn is the store as one transaction sees it: the vault, under what the
@@ -326,10 +327,10 @@ func (s *Store) exclusive(change func(t txn) error) error {
 	})
 }
 
-// turn lets the newer layer become the older one, whose turn it is to be written,
-// when it is durable and the one before it has been. The caller holds s.writing.
+// turn lets the newer layer become the older one, whose turn it is to be written, when
+// the one before it has been. The caller holds s.writing.
 func (s *Store) turn() error {
-	if err := errors.Join(s.flusher.settle(s.wal), s.awaitWritten()); err != nil {
+	if err := s.awaitWritten(); err != nil {
 		return err
 	}
 	s.wal.turn()
@@ -337,7 +338,7 @@ func (s *Store) turn() error {
 	s.layers.older, s.layers.newer = s.layers.newer, newLayer(s.layers.newer)
 	s.layers.mu.Unlock()
 	s.layers.written = make(chan struct{})
-	go s.writeOlder(s.layers.older, s.layers.written, s.wal.session, s.now)
+	go s.writeOlder(s.layers.older, s.layers.written, s.wal, s.now)
 	return nil
 }
 
@@ -397,10 +398,13 @@ func (s *Store) awaitWritten() error {
 	return s.layers.failed
 }
 
-// writeOlder writes the older layer to the vault.
-func (s *Store) writeOlder(l *layer, written chan struct{}, used session, now time.Time) {
+// writeOlder writes the older layer to the vault, when it is durable.
+func (s *Store) writeOlder(l *layer, written chan struct{}, w *wal, now time.Time) {
 	defer close(written)
-	err := guarded(func() error { return s.writeLayer(l, used, now) })
+	err := s.flusher.wait(w, l.newest)
+	if err == nil {
+		err = guarded(func() error { return s.writeLayer(l, w.session, now) })
+	}
 	if err != nil {
 		s.layers.failed = fmt.Errorf("write the vault: %w", err)
 		return

@@ -148,6 +148,68 @@ func TestGrowing(t *testing.T) {
 	}
 }
 
+// TestAhead holds the disk up behind a command that is alone, and looks at how many
+// groups are decided meanwhile: some, when they are full, and one, when more commands
+// could join it.
+func TestAhead(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		first, then int // commands
+		begun       int // groups, before the one that was alone is durable
+		groups      []int
+	}{
+		{"full groups", 1024, 256, 5, []int{1, 256, 256, 256, 256, 256}},
+		{"small groups", 3, 12, 2, []int{1, 3, 12}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store, err := Create(filepath.Join(t.TempDir(), "vault.db"), secret)
+				if err != nil {
+					t.Fatal(err)
+				}
+				begun, decided, works := 0, make(chan struct{}), make(chan struct{}) // closed when it may be, and when the disk does
+				var groups []int
+				l := vault.NewLedger(vault.Config{
+					Signer:    vaulttest.NewSigner(t),
+					Admit:     func() error { <-decided; return nil },
+					Committed: func(c vault.Commit) { groups = append(groups, c.Operations) },
+					Store: begins{store, func(durable func() error) func() error {
+						begun++
+						return func() error { <-works; return durable() }
+					}},
+				})
+				var replies []vault.Reply
+				begin := func(commands int) {
+					for range commands {
+						replies = append(replies, l.Begin(t.Context(), deposit("1")))
+					}
+					synctest.Wait()
+				}
+				begin(1)
+				begin(tt.first)
+				close(decided)
+				synctest.Wait()
+				begin(tt.then)
+				if begun != tt.begun {
+					t.Errorf("%d groups were decided, want %d", begun, tt.begun)
+				}
+				close(works)
+				for _, reply := range replies {
+					if s := reply(); s.Code != atm.AccountNotFound {
+						t.Error(s)
+					}
+				}
+				if err := errors.Join(l.Close(), store.Close()); err != nil {
+					t.Error(err)
+				}
+				if !slices.Equal(groups, tt.groups) {
+					t.Errorf("groups of %d, want %d", groups, tt.groups)
+				}
+			})
+		})
+	}
+}
+
 // TestGather has a clock that moves while everybody waits, and at no other time. Who
 // is alone waits for nobody; who comes after a group waits for its callers, but not
 // for ever, and only once when they stay away.
