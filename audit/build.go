@@ -1,10 +1,6 @@
 package audit
 
-import (
-	"runtime"
-	"slices"
-	"time"
-)
+import "slices"
 
 // A builder makes bundles and tiles of entries, in order. It holds one bundle
 // and the last tile of each level, whatever the size of the log.
@@ -19,7 +15,7 @@ type builder struct {
 
 	index *Index // gets each complete bundle; nil for none
 
-	polite time.Time // until when others have their turn between two bundles
+	pause func() // lets others have their turn between two bundles; nil for none
 }
 
 // add adds an entry.
@@ -52,8 +48,8 @@ func (b *builder) addHash(h Hash) error {
 				})
 			}
 			b.bundle = b.bundle[:0]
-			if time.Now().Before(b.polite) {
-				runtime.Gosched()
+			if b.pause != nil {
+				b.pause()
 			}
 		}
 		if err := b.put(tile{level, n, tileWidth}, joinHashes(b.edge[level])); err != nil {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -55,9 +56,20 @@ const (
 	// againAfter is how long it waits after a round that failed.
 	againAfter = 800 * time.Millisecond
 
-	// politeFor is for how long a round lets others have their turn before it goes on,
-	// of whom there can be enough to keep it from ever ending.
+	// spread is how long a round of many entries takes at least. It does a little of
+	// its work at a time: done at once, it would take half of two cores from everybody
+	// for as long.
+	spread = 200 * time.Millisecond
+
+	// politeFor is for how long a round that is late lets others have their turn
+	// before it goes on, of whom there can be enough to keep it from ever ending.
 	politeFor = 50 * time.Millisecond
+
+	// patience is how old what is not published yet may be before commits wait for the
+	// publisher: for a twentieth of what it is older than that, each, and for mostYield
+	// at most. It is somewhat longer than it gets where both keep up.
+	patience  = 600 * time.Millisecond
+	mostYield = 20 * time.Millisecond
 
 	// grace is how long a superseded partial tile is kept.
 	grace = 10 * time.Second
@@ -85,9 +97,13 @@ type Publisher struct {
 	current   []string   // guarded by mu; the partial tiles of the last checkpoint
 	retired   []retired  // guarded by mu; those before it, the oldest first
 
-	state sync.Mutex // for who asks how it goes, while a round is under way
-	done  int64      // guarded by state; size
-	err   error      // guarded by state; of the last round
+	committed chan struct{} // holds a token when something has been committed since a round began
+
+	state   sync.Mutex // for who asks how it goes, while a round is under way
+	done    int64      // guarded by state; size
+	err     error      // guarded by state; of the last round
+	waiting time.Time  // guarded by state; when the oldest entry was committed that no round has begun with, zero for none
+	taken   time.Time  // guarded by state; the same of the entries that the round under way, or one that failed, has begun with
 }
 
 // retired is a partial tile that was superseded.
@@ -102,7 +118,7 @@ func NewPublisher(dir string, keys func() []string, src Source, log *slog.Logger
 	if _, err := os.Stat(dir); err != nil {
 		return nil, fmt.Errorf("audit folder: %w", err)
 	}
-	return &Publisher{dir: dir, keys: keys, src: src, log: log}, nil
+	return &Publisher{dir: dir, keys: keys, src: src, log: log, committed: make(chan struct{}, 1)}, nil
 }
 
 // Feed makes the publisher put what it completes into an index. Call it before
@@ -127,9 +143,40 @@ func (p *Publisher) Err() error {
 	return p.err
 }
 
-// Run publishes after each commit that committed tells of, until ctx is done.
+// Committed says that there is more to publish. It does not wait for that.
+func (p *Publisher) Committed() {
+	p.state.Lock()
+	if p.waiting.IsZero() {
+		p.waiting = time.Now()
+	}
+	p.state.Unlock()
+	select {
+	case p.committed <- struct{}{}:
+	default: // it knows already
+	}
+}
+
+// Yield is called before each commit. It waits a little when what was committed before
+// is not published for long: the publisher could be left behind further and further by
+// callers who take all of the processor. Nobody waits for one that fails.
+func (p *Publisher) Yield() {
+	p.state.Lock()
+	oldest, err := p.taken, p.err
+	if oldest.IsZero() {
+		oldest = p.waiting
+	}
+	p.state.Unlock()
+	if oldest.IsZero() || err != nil {
+		return
+	}
+	if late := time.Since(oldest) - patience; late > 0 {
+		time.Sleep(min(late/20, mostYield))
+	}
+}
+
+// Run publishes after each commit that Committed tells of, until ctx is done.
 // The caller publishes what comes after that.
-func (p *Publisher) Run(ctx context.Context, committed <-chan struct{}) {
+func (p *Publisher) Run(ctx context.Context) {
 	inspect := time.NewTicker(inspectEvery)
 	defer inspect.Stop()
 	tidy := time.NewTicker(grace)
@@ -150,30 +197,37 @@ func (p *Publisher) Run(ctx context.Context, committed <-chan struct{}) {
 			p.mu.Unlock()
 			continue
 		case <-again:
-		case <-committed:
+		case <-p.committed:
 		}
 		begun := time.Now()
-		if err := p.Publish(ctx); err != nil && ctx.Err() == nil {
+		if err := p.publish(ctx, spread); err != nil && ctx.Err() == nil {
 			p.log.Error("publishing the audit log", slog.Any("error", err))
 		}
 		took := time.Since(begun)
-		rest := max(min(9*took, latest-3*took), shortestRest)
-		select { // let more come together
-		case <-time.After(rest):
-		case <-ctx.Done():
-			return
-		}
+		rest(ctx, max(min(9*took, latest-3*took), shortestRest)) // let more come together
 	}
 }
 
-// Publish makes the files equal to what the source has signed.
-func (p *Publisher) Publish(ctx context.Context) error {
+// Publish makes the files equal to what the source has signed, as fast as it can.
+func (p *Publisher) Publish(ctx context.Context) error { return p.publish(ctx, 0) }
+
+// publish is Publish, with the work spread over a while.
+func (p *Publisher) publish(ctx context.Context, over time.Duration) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	err := p.round(ctx)
+	p.state.Lock()
+	if p.taken.IsZero() {
+		p.taken = p.waiting
+	}
+	p.waiting = time.Time{}
+	p.state.Unlock()
+	err := p.round(ctx, over)
 	p.state.Lock()
 	defer p.state.Unlock()
 	p.err, p.done = err, p.size
+	if err == nil {
+		p.taken = time.Time{}
+	}
 	return err
 }
 
@@ -194,7 +248,7 @@ func (p *Publisher) restart() {
 }
 
 // round is one publication. The caller holds p.mu.
-func (p *Publisher) round(ctx context.Context) error {
+func (p *Publisher) round(ctx context.Context, over time.Duration) error {
 	checkpoint, head, err := p.src.Signed(ctx)
 	if err != nil {
 		return err
@@ -218,17 +272,17 @@ func (p *Publisher) round(ctx context.Context) error {
 			return nil
 		}
 	}
-	return p.extend(ctx, checkpoint, head)
+	return p.extend(ctx, over, checkpoint, head)
 }
 
 // extend writes the entries and tiles from p.size to head, and then the
 // checkpoint. The caller holds p.mu.
-func (p *Publisher) extend(ctx context.Context, checkpoint []byte, head Head) error {
+func (p *Publisher) extend(ctx context.Context, over time.Duration, checkpoint []byte, head Head) error {
 	// A partial bundle is written again as a whole, so it is read again from
 	// its first entry.
 	var batch durable.Batch
 	defer batch.Abandon() // after an error
-	b := builder{polite: time.Now().Add(politeFor), edge: cloneEdge(p.edge), next: p.size &^ (tileWidth - 1), index: p.index, write: func(name string, data []byte) error {
+	b := builder{edge: cloneEdge(p.edge), next: p.size &^ (tileWidth - 1), index: p.index, write: func(name string, data []byte) error {
 		path := filepath.Join(p.dir, filepath.FromSlash(name))
 		if err := durable.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return err
@@ -238,6 +292,7 @@ func (p *Publisher) extend(ctx context.Context, checkpoint []byte, head Head) er
 	if len(b.edge) > 0 {
 		b.edge[0] = b.edge[0][:0]
 	}
+	b.pause = pace(ctx, over, (head.Size-b.next)/tileWidth+1) // the partial tiles too
 	err := p.src.Entries(ctx, b.next, head.Size, func(_ int64, leaf []byte) error { return b.add(leaf) })
 	if err != nil {
 		return err
@@ -262,6 +317,28 @@ func (p *Publisher) extend(ctx context.Context, checkpoint []byte, head Head) er
 	p.supersede(partial)
 	p.size, p.edge, p.published = head.Size, b.edge, checkpoint
 	return nil
+}
+
+// pace returns what is called after each of so many pieces of work, to spread them
+// over a while.
+func pace(ctx context.Context, over time.Duration, pieces int64) func() {
+	begun, done := time.Now(), time.Duration(0)
+	return func() {
+		done++
+		elapsed := time.Since(begun)
+		if early := over*done/time.Duration(pieces) - elapsed; early > 0 {
+			rest(ctx, early)
+		} else if elapsed < politeFor {
+			runtime.Gosched()
+		}
+	}
+}
+
+func rest(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
 }
 
 // supersede notes the partial tiles of the new checkpoint. Those before it are

@@ -2,12 +2,16 @@ package audit
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // restart is what a server does with an existing folder.
@@ -249,4 +253,91 @@ func TestLogEntries(t *testing.T) {
 	if _, err := OpenLog(t.Context(), Dir(dir), m.signer.Verifier()); err == nil {
 		t.Error("a log without its last tiles was opened")
 	}
+}
+
+// TestPace has a clock that moves while everybody waits: work that takes no time is
+// spread evenly, work that is late waits for nothing, and nobody waits who is to stop.
+func TestPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const over, pieces = 250 * time.Millisecond, 5
+		ctx, stop := context.WithCancel(t.Context())
+		begun, pause := time.Now(), pace(ctx, over, pieces)
+		after := func(want time.Duration) {
+			t.Helper()
+			pause()
+			if elapsed := time.Since(begun); elapsed != want {
+				t.Errorf("%v have passed, want %v", elapsed, want)
+			}
+		}
+		after(50 * time.Millisecond)
+		time.Sleep(70 * time.Millisecond) // as long as the second and a part of the third may take
+		after(120 * time.Millisecond)
+		after(150 * time.Millisecond)
+		stop()
+		after(150 * time.Millisecond)
+		after(150 * time.Millisecond)
+	})
+}
+
+// slow is a log whose last checkpoint takes a while to be read.
+type slow struct {
+	*memory
+	takes time.Duration
+	err   error
+}
+
+func (s *slow) Signed(ctx context.Context) ([]byte, Head, error) {
+	time.Sleep(s.takes)
+	if s.err != nil {
+		return nil, Head{}, s.err
+	}
+	return s.memory.Signed(ctx)
+}
+
+// TestYield has a clock that moves while everybody waits, and a publisher that is too
+// slow: commits wait for it, the longer the later it is, but not when it keeps up or fails.
+func TestYield(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &slow{memory: newMemory(t), takes: 2 * time.Second}
+		m.grow(t, 300)
+		p, err := NewPublisher(t.TempDir(), m.signer.Verifiers, m, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		yields := func(want time.Duration) {
+			t.Helper()
+			begun := time.Now()
+			p.Yield()
+			if took := time.Since(begun); took != want {
+				t.Errorf("a commit waited for %v, want %v", took, want)
+			}
+		}
+		round := func() {
+			t.Helper()
+			go p.Publish(t.Context())
+			synctest.Wait()
+		}
+		yields(0) // nothing was committed
+		p.Committed()
+		time.Sleep(patience)
+		yields(0)
+		round()
+		time.Sleep(100 * time.Millisecond) // it is under way
+		yields(5 * time.Millisecond)
+		p.Committed() // after it has begun
+		time.Sleep(time.Second)
+		yields(mostYield)
+		time.Sleep(time.Second) // it has ended
+		synctest.Wait()
+		if p.Published() != 300 {
+			t.Fatalf("%d entries are published", p.Published())
+		}
+		yields(mostYield) // for what was committed meanwhile
+		m.takes, m.err = 0, errors.New("a broken disk")
+		round()
+		yields(0)
+		m.err = nil
+		round()
+		yields(0)
+	})
 }

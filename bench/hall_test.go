@@ -233,7 +233,7 @@ func (s *house) late(b testing.TB, args ...string) float64 {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		s.load(b, append(args, "-for", "5s")...)
+		s.load(b, append(args, "-for", "10s")...)
 	}()
 	type moment struct {
 		at      time.Time

@@ -9,7 +9,7 @@ import (
 )
 
 // maxPending bounds the files of a Batch that are written but not synced yet.
-const maxPending = 32
+const maxPending = 16
 
 // A Batch is WriteFile for many files: it syncs them side by side, so that the
 // disk can do it in few steps, and while the next ones are written. A file appears

@@ -74,7 +74,6 @@ type House struct {
 	directory *auth.Directory
 	teller    *teller.Teller
 	metrics   *server.Metrics
-	committed chan struct{} // holds a token when something has been committed since the publisher looked
 	rotated   chan struct{} // holds a token when values are to be sealed again
 
 	keys sync.Mutex       // held while keys/vault.key is not the key of the vault
@@ -101,7 +100,7 @@ func Open(ctx context.Context, opts Options) (*House, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &House{opts: opts, committed: make(chan struct{}, 1), rotated: make(chan struct{}, 1), directory: auth.NewDirectory(), index: audit.NewIndex()}
+	h := &House{opts: opts, rotated: make(chan struct{}, 1), directory: auth.NewDirectory(), index: audit.NewIndex()}
 	// The module comes first: who cannot have it has changed nothing.
 	if err := h.openModule(); err != nil {
 		return nil, err
@@ -287,7 +286,7 @@ func (h *House) openVault() error {
 	h.ledger = vault.NewLedger(vault.Config{
 		Store:     h.store,
 		Signer:    h.signer,
-		Admit:     h.room,
+		Admit:     h.admitCommit,
 		Committed: h.noteCommit,
 		Log:       h.opts.Log,
 	})
@@ -382,6 +381,12 @@ func (h *House) expiry() []server.Expiry {
 	return list
 }
 
+// admitCommit is asked before each commit.
+func (h *House) admitCommit() error {
+	h.publisher.Yield()
+	return h.room()
+}
+
 // room reports whether the disk has room for one more commit.
 func (h *House) room() error {
 	free, err := h.free()
@@ -398,14 +403,7 @@ func (h *House) noteCommit(c vault.Commit) {
 	h.admit(c.Users)
 	h.revoke(c.Revocations)
 	h.metrics.Committed(c.Operations, c.Replays)
-	h.wakePublisher()
-}
-
-func (h *House) wakePublisher() {
-	select {
-	case h.committed <- struct{}{}:
-	default: // the publisher has a token already
-	}
+	h.publisher.Committed()
 }
 
 func (h *House) treeSize() float64 {
@@ -502,7 +500,7 @@ func (h *House) Close() error {
 func (h *House) background(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
-	wg.Go(func() { h.publisher.Run(ctx, h.committed) })
+	wg.Go(func() { h.publisher.Run(ctx) })
 	if h.file != nil {
 		wg.Go(func() { h.reseal(ctx) })
 	}

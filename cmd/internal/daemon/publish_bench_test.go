@@ -27,13 +27,23 @@ func BenchmarkPublishing(b *testing.B) {
 			}
 			defer store.Close()
 			signer := vaulttest.NewSigner(b)
-			committed := make(chan struct{}, 1)
-			l := vault.NewLedger(vault.Config{Store: store, Signer: signer, Committed: func(vault.Commit) {
-				select {
-				case committed <- struct{}{}:
-				default:
-				}
-			}})
+			log, err := vault.OpenLog(b.Context(), store)
+			if err != nil {
+				b.Fatal(err)
+			}
+			p, err := audit.NewPublisher(b.TempDir(), signer.Verifiers, log, discard)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if err := p.Recover(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			cfg := vault.Config{Store: store, Signer: signer}
+			if publish {
+				cfg.Admit = func() error { p.Yield(); return nil }
+				cfg.Committed = func(vault.Commit) { p.Committed() }
+			}
+			l := vault.NewLedger(cfg)
 			caller := &atm.Caller{
 				Principal:  atm.Principal{Subject: "user:demo", Roles: []atm.Role{atm.Customer}},
 				Credential: atm.Credential{Method: "mtls", SHA256: "jT1fJ7bP3qJ1gqv9gTNr4q8cV7Yw2m0m3m3fF3b0b0A=", Serial: "0123456789abcdef"}, IP: "192.0.2.1",
@@ -42,18 +52,7 @@ func BenchmarkPublishing(b *testing.B) {
 			ctx, cancel := context.WithCancel(b.Context())
 			var follower sync.WaitGroup
 			if publish {
-				log, err := vault.OpenLog(ctx, store)
-				if err != nil {
-					b.Fatal(err)
-				}
-				p, err := audit.NewPublisher(b.TempDir(), signer.Verifiers, log, discard)
-				if err != nil {
-					b.Fatal(err)
-				}
-				if err := p.Recover(ctx); err != nil {
-					b.Fatal(err)
-				}
-				follower.Go(func() { p.Run(ctx, committed) })
+				follower.Go(func() { p.Run(ctx) })
 			}
 			var next atomic.Int64
 			var wg sync.WaitGroup

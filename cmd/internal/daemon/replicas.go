@@ -129,7 +129,7 @@ func (h *House) ask(ctx context.Context) {
 	h.revoke(news.Revocations)
 	if news.Size != s.size {
 		s.size, s.renewed = news.Size, time.Now()
-		h.wakePublisher()
+		h.publisher.Committed()
 	}
 	was := time.Duration(s.ahead.Swap(int64(news.Ahead))).Abs() > skew
 	if is := news.Ahead.Abs() > skew; is != was {
