@@ -84,14 +84,18 @@ func (f *Filter) terms() map[byte]string {
 
 // An Index tells bundles of entries apart that cannot hold what a filter wants,
 // so that they need not be read. It keeps a Bloom filter of 1 KiB for each
-// complete bundle that it has seen, 4 MiB for a million entries, in memory alone.
+// complete bundle that it has seen, 4 MiB for a million entries, in memory alone, up to
+// 32 MiB: of what is older than the last eight million, nothing.
 // It sees what is published, and of what was there before it what is searched.
 type Index struct {
 	seed maphash.Seed
 
 	mu    sync.RWMutex
 	marks map[int64]*mark // guarded by mu; by number of the bundle
+	first int64           // guarded by mu; those of bundles before it are not kept
 }
+
+const maxMarks = 32 << 10
 
 const markBits = 8 << 10
 
@@ -139,7 +143,12 @@ func (m *marker) mark(leaf []byte) {
 func (x *Index) keep(n int64, m *marker) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.marks[n] = m.made
+	if n >= x.first {
+		x.marks[n] = m.made
+	}
+	for ; len(x.marks) > maxMarks; x.first++ {
+		delete(x.marks, x.first)
+	}
 }
 
 // May reports whether bundle n may hold an entry that fits. It says so of

@@ -137,6 +137,25 @@ func fill(ctx context.Context, index *Index, src Source) error {
 	return nil
 }
 
+// TestIndexIsBounded puts more into an index than it keeps: the oldest is forgotten, and
+// what is forgotten may hold anything.
+func TestIndexIsBounded(t *testing.T) {
+	x, f := NewIndex(), Filter{Account: "1"}
+	const begin = 1000 // the index was made when there were so many bundles
+	for n := int64(begin); n < begin+maxMarks+2; n++ {
+		x.Add(n, func(func([]byte)) {})
+	}
+	x.Add(0, func(func([]byte)) {}) // by a search
+	if len(x.marks) != maxMarks {
+		t.Errorf("it keeps %d bundles, not %d", len(x.marks), maxMarks)
+	}
+	for n, may := range map[int64]bool{0: true, begin: true, begin + 1: true, begin + 2: false, begin + maxMarks + 1: false} {
+		if x.May(n, &f) != may || x.Has(n) == may {
+			t.Errorf("bundle %d: may %v, has %v", n, x.May(n, &f), x.Has(n))
+		}
+	}
+}
+
 // BenchmarkFind answers pages over a million entries, and reports how many of
 // the 3,907 bundles are read for each.
 func BenchmarkFind(b *testing.B) {
