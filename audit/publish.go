@@ -56,17 +56,18 @@ const (
 	// againAfter is how long it waits after a round that failed.
 	againAfter = 800 * time.Millisecond
 
-	// spread is how long a round of many entries takes at least. It does a little of
+	// spread is how long a round of many bundles takes at least. It does a little of
 	// its work at a time: done at once, it would take half of two cores from everybody
 	// for as long.
-	spread = 200 * time.Millisecond
+	spread         = 200 * time.Millisecond
+	worthSpreading = 8 // bundles
 
 	// politeFor is for how long a round that is late lets others have their turn
 	// before it goes on, of whom there can be enough to keep it from ever ending.
 	politeFor = 50 * time.Millisecond
 
 	// patience is how old what is not published yet may be before commits wait for the
-	// publisher: for a twentieth of what it is older than that, each, and for mostYield
+	// publisher: for a tenth of what it is older than that, each, and for mostYield
 	// at most. It is somewhat longer than it gets where both keep up.
 	patience  = 600 * time.Millisecond
 	mostYield = 20 * time.Millisecond
@@ -170,7 +171,7 @@ func (p *Publisher) Yield() {
 		return
 	}
 	if late := time.Since(oldest) - patience; late > 0 {
-		time.Sleep(min(late/20, mostYield))
+		time.Sleep(min(late/10, mostYield))
 	}
 }
 
@@ -292,7 +293,9 @@ func (p *Publisher) extend(ctx context.Context, over time.Duration, checkpoint [
 	if len(b.edge) > 0 {
 		b.edge[0] = b.edge[0][:0]
 	}
-	b.pause = pace(ctx, over, (head.Size-b.next)/tileWidth+1) // the partial tiles too
+	if bundles := (head.Size - b.next) / tileWidth; bundles >= worthSpreading {
+		b.pause = pace(ctx, over, bundles+1) // the partial tiles too
+	}
 	err := p.src.Entries(ctx, b.next, head.Size, func(_ int64, leaf []byte) error { return b.add(leaf) })
 	if err != nil {
 		return err

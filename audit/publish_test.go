@@ -323,7 +323,7 @@ func TestYield(t *testing.T) {
 		yields(0)
 		round()
 		time.Sleep(100 * time.Millisecond) // it is under way
-		yields(5 * time.Millisecond)
+		yields(10 * time.Millisecond)
 		p.Committed() // after it has begun
 		time.Sleep(time.Second)
 		yields(mostYield)
