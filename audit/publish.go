@@ -47,9 +47,10 @@ const recoverHint = "; nothing was changed: put the right vault back, or start a
 
 const (
 	// Between two rounds the publisher rests nine times as long as the last one
-	// took, so that it takes a tenth of the disk's time. A commit is published at most
-	// a rest and two rounds later: within latest, if no round takes longer than the
-	// one before it. With what a round may take more, that is less than a second.
+	// took, so that it takes a tenth of the disk's time, or as long as latest leaves: a
+	// commit is published at most a rest and two rounds later, and that is within
+	// latest, if no round takes longer than the one before it. With what a round may
+	// take more, it is less than a second.
 	shortestRest = 10 * time.Millisecond
 	latest       = 700 * time.Millisecond
 

@@ -368,7 +368,7 @@ func (s *Store) commit(b *batch) error {
 			return err
 		}
 	}
-	if s.layers.newer.last > 0 && (!s.wal.fits(b.record) || s.layers.newer.bytes >= layerMost) {
+	if s.layers.newer.newest != nil && (!s.wal.fits(b.record) || s.layers.newer.bytes >= layerMost) {
 		if err := s.turn(); err != nil {
 			return err
 		}

@@ -158,21 +158,25 @@ func crashed(t *testing.T, path string) string {
 // whole opens a vault, in which each account has a cent, and looks at all of it.
 func whole(t *testing.T, path string, accounts ...vault.Name) {
 	t.Helper()
+	for _, account := range accounts {
+		if have, err := balance(t, path, account); err != nil || have != 1 {
+			t.Errorf("account %s has %s: %v", account, have, err)
+		}
+	}
+}
+
+// balance opens a vault, looks at all of it, and returns the balance of an account.
+func balance(t *testing.T, path string, account vault.Name) (atm.Amount, error) {
+	t.Helper()
 	s, err := Open(path, secret)
 	if err != nil {
-		t.Fatal(err)
+		return 0, err
 	}
 	if err := s.Check(t.Context(), func(problem string) { t.Error(problem) }); err != nil {
 		t.Error(err)
 	}
-	for _, account := range accounts {
-		if a, err := s.Account(t.Context(), account); err != nil || a.Balance != 1 {
-			t.Errorf("account %s has %s: %v", account, a.Balance, err)
-		}
-	}
-	if err := s.Close(); err != nil {
-		t.Error(err)
-	}
+	a, err := s.Account(t.Context(), account)
+	return a.Balance, errors.Join(err, s.Close())
 }
 
 // filled makes a vault with a cent in each account.
@@ -336,16 +340,7 @@ func TestReordered(t *testing.T) {
 		if err := os.WriteFile(walPath(copied), log, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		s, err := Open(copied, secret)
-		if err != nil {
-			return 0, err
-		}
-		defer s.Close()
-		if err := s.Check(t.Context(), func(problem string) { t.Error(problem) }); err != nil {
-			t.Error(err)
-		}
-		a, err := s.Account(t.Context(), "1")
-		return a.Balance, err
+		return balance(t, copied, "1")
 	}
 	for subset := range 8 {
 		want := atm.Amount(bits.TrailingZeros8(^uint8(subset)))

@@ -26,8 +26,7 @@ type layer struct {
 	journal  []chunk       // in order
 	leaves   [][]byte      // of all entries of the journal
 	bytes    int           // about what it holds
-	last     uint64        // number of the newest record in it
-	newest   *batch        // that the record is of
+	newest   *batch        // that is in it; nil while it is empty
 }
 
 // newLayer returns a layer with room for as much as another has.
@@ -180,7 +179,7 @@ func (l *layers) add(b *batch) {
 	l.newer.journal = append(l.newer.journal, b.journal...)
 	l.newer.leaves = append(l.newer.leaves, b.leaves...)
 	l.newer.bytes += b.bytes + len(b.rest)
-	l.newer.last, l.newer.newest = b.number, b
+	l.newer.newest = b
 }
 
 // A txn is the store as one transaction sees it: the vault, under what the
@@ -347,7 +346,7 @@ func (s *Store) settle() error {
 	if s.broken != nil {
 		return s.broken
 	}
-	if s.layers.newer.last > 0 {
+	if s.layers.newer.newest != nil {
 		if err := s.turn(); err != nil {
 			return err
 		}
@@ -361,7 +360,7 @@ func (s *Store) ripen() {
 	defer s.writing.Unlock()
 	s.ripening = false
 	switch {
-	case s.broken != nil || s.closed || s.layers.newer.last == 0:
+	case s.broken != nil || s.closed || s.layers.newer.newest == nil:
 	case s.layers.idle():
 		s.broken = s.turn()
 	default: // nobody is to wait for what is being written
@@ -437,7 +436,7 @@ func (s *Store) writeLayer(l *layer, used session, now time.Time) error {
 	if err := expire(w.txn.file.Bucket(bucketRequests), now); err != nil {
 		return err
 	}
-	if err := setMark(w.txn.file, used, l.last); err != nil {
+	if err := setMark(w.txn.file, used, l.newest.number); err != nil {
 		return err
 	}
 	return w.commit()

@@ -1,0 +1,40 @@
+package daemon
+
+import (
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/atm/audit"
+	"example.com/atm/cmd/internal/datadir"
+)
+
+// TestCommitsWaitForThePublisher has a clock that moves while everybody waits: a commit
+// waits when what was committed before is not published for long.
+func TestCommitsWaitForThePublisher(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		p, err := audit.NewPublisher(dir, nil, nil, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := &House{dir: &datadir.Dir{Root: dir}, publisher: p}
+		waited := func() time.Duration {
+			t.Helper()
+			begun := time.Now()
+			if err := h.admitCommit(); err != nil {
+				t.Fatal(err)
+			}
+			return time.Since(begun)
+		}
+		p.Committed()
+		if took := waited(); took != 0 {
+			t.Errorf("a commit waited for %v, though the one before it was just now", took)
+		}
+		time.Sleep(time.Second)
+		if waited() == 0 {
+			t.Error("a commit did not wait for a publisher that is a second late")
+		}
+	})
+}
