@@ -146,11 +146,18 @@ func Create(path string, secret []byte) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("create %s: %w", path, err), db.Close())
 	}
-	return checked(db, path, secret)
+	return checked(db, path, secret, false)
 }
 
 // Open opens the file at path, which must exist and be sealed under secret.
-func Open(path string, secret []byte) (*Store, error) {
+func Open(path string, secret []byte) (*Store, error) { return openFile(path, secret, false) }
+
+// OpenOlder is Open for a file whose write-ahead log is missing, damaged or that of
+// another moment. It has what is in the file and what can be read in the log: what was
+// committed after that is given up. The log is kept under another name.
+func OpenOlder(path string, secret []byte) (*Store, error) { return openFile(path, secret, true) }
+
+func openFile(path string, secret []byte, mayBeOlder bool) (*Store, error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", path, ErrMissing)
 	}
@@ -158,7 +165,7 @@ func Open(path string, secret []byte) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return checked(db, path, secret)
+	return checked(db, path, secret, mayBeOlder)
 }
 
 func openDB(path string) (*bolt.DB, error) {
@@ -182,7 +189,7 @@ func openDB(path string) (*bolt.DB, error) {
 func layout(schema uint32) []byte { return binary.BigEndian.AppendUint32(nil, schema) }
 
 // checked refuses a file of another layout, or of another secret.
-func checked(db *bolt.DB, path string, secret []byte) (*Store, error) {
+func checked(db *bolt.DB, path string, secret []byte, mayBeOlder bool) (*Store, error) {
 	s := &Store{db: db, layers: layers{newer: newLayer(nil)}}
 	s.flusher.changed.L = &s.flusher.mu
 	older := false
@@ -208,7 +215,7 @@ func checked(db *bolt.DB, path string, secret []byte) (*Store, error) {
 		err = db.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Put(keySchema, layout(schema)) })
 	}
 	if err == nil {
-		err = s.recover()
+		err = s.recover(mayBeOlder)
 	}
 	if err == nil {
 		err = s.refresh()

@@ -182,6 +182,7 @@ func balance(t *testing.T, path string, account vault.Name) (atm.Amount, error) 
 // filled makes a vault with a cent in each account.
 func filled(t *testing.T, path string, accounts ...vault.Name) (*Store, *vault.Ledger) {
 	t.Helper()
+	KeepInLog(t)
 	store, err := Create(path, secret)
 	if err != nil {
 		t.Fatal(err)
@@ -288,6 +289,7 @@ func TestReplayInParts(t *testing.T) {
 // with those before the first that is missing. It does not when a record is missing
 // that was durable before another one was written.
 func TestReordered(t *testing.T) {
+	KeepInLog(t)
 	path := filepath.Join(t.TempDir(), "vault.db")
 	store, err := Create(path, secret)
 	if err != nil {

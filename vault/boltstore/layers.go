@@ -63,10 +63,10 @@ const (
 	// putsAtOnce is how many values are put before others have their turn, whom
 	// somebody waits for.
 	putsAtOnce = 64
-
-	// layerAge is how long a layer waits for more at most.
-	layerAge = 4 * time.Second
 )
+
+// layerAge is how long a layer waits for more at most. Tests make it longer.
+var layerAge = time.Second
 
 // bytesAtOnce is about how much one transaction writes to the vault, whose pages of
 // before are free for the next one only. Tests make it smaller.

@@ -52,7 +52,7 @@ const (
 )
 
 // ErrWAL reports a write-ahead log that does not go with the vault.
-var ErrWAL = errors.New("the write-ahead log does not belong to the vault as it is")
+var ErrWAL = errors.New("the write-ahead log does not go with the vault")
 
 // A session is the life of one write-ahead log. Its name is in the vault too, as
 // long as the log is needed.
@@ -192,7 +192,7 @@ func (s session) record(data []byte, head int) (r record, size int, is bool) {
 }
 
 // after returns the records that follow the one with a number, in order, up to the
-// first that is missing. It refuses a log that lacks one that was durable.
+// first that is missing. Where that was durable the error is ErrWAL.
 func after(records []record, applied uint64) (list []record, err error) {
 	slices.SortFunc(records, func(a, b record) int { return cmp.Compare(a.number, b.number) })
 	last, durable := applied, applied
@@ -203,7 +203,7 @@ func after(records []record, applied uint64) (list []record, err error) {
 		durable = max(durable, r.durable)
 	}
 	if durable > last {
-		return nil, fmt.Errorf("%w: it lacks record %d of %d", ErrWAL, last+1, durable)
+		return list, fmt.Errorf("%w: it lacks record %d of %d", ErrWAL, last+1, durable)
 	}
 	return list, nil
 }
@@ -242,34 +242,75 @@ func cutBytes(b []byte) (first, rest []byte, whole bool) {
 }
 
 // recover brings the vault up to what its write-ahead log says, and removes the
-// log.
-func (s *Store) recover() error {
+// log. When the log cannot say all of it, a vault that may be older has what it can
+// say, and the log is put aside.
+func (s *Store) recover(mayBeOlder bool) error {
 	path := walPath(s.db.Path())
 	marked, used, applied, err := s.mark()
 	if err != nil {
 		return err
 	}
-	of, whole, err := readWAL(path)
+	records, err := unwritten(path, marked, used, applied)
+	older := mayBeOlder && errors.Is(err, ErrWAL)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && !marked:
+	case !marked && errors.Is(err, fs.ErrNotExist):
 		return nil
-	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%s is missing; it holds what was committed last", path)
-	case err != nil:
+	case err != nil && !older:
 		return err
-	case !marked && len(whole) == 0: // it was about to begin, or to end
-		return remove(path)
-	case !marked || of != used:
-		return fmt.Errorf("%s: %w; nothing was changed: put the two files of one moment together, or restore a backup", path, ErrWAL)
-	}
-	records, err := after(whole, applied)
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
 	}
 	if err := s.replay(used, records); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
+	if older {
+		return s.putAside(path)
+	}
 	return s.endWAL(path)
+}
+
+// putAside takes from the vault that it needs a log, and leaves the one at path, if
+// any, under another name.
+func (s *Store) putAside(path string) error {
+	to, err := aside(path)
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(path, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return errors.Join(durable.SyncDir(filepath.Dir(path)), s.unmark())
+}
+
+// aside is a name beside path that nothing has.
+func aside(path string) (string, error) {
+	for n := 1; ; n++ {
+		name := fmt.Sprintf("%s.%d", path, n)
+		if _, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+			return name, nil
+		} else if err != nil {
+			return "", err
+		}
+	}
+}
+
+// unwritten returns the records of the log at path that the vault does not have. With
+// ErrWAL it returns those before what is missing.
+func unwritten(path string, marked bool, used session, applied uint64) ([]record, error) {
+	of, whole, err := readWAL(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && marked:
+		return nil, fmt.Errorf("%s: %w: it is missing, and holds what was committed last", path, ErrWAL)
+	case err != nil:
+		return nil, err
+	case !marked && len(whole) == 0: // it was about to begin, or to end
+		return nil, nil
+	case !marked || of != used:
+		return nil, fmt.Errorf("%s: %w", path, ErrWAL)
+	}
+	records, err := after(whole, applied)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", path, err)
+	}
+	return records, err
 }
 
 // endWAL removes the log, everything in it being in the vault. The order matters:
@@ -283,11 +324,15 @@ func (s *Store) endWAL(path string) error {
 	if err := errors.Join(f.Truncate(walBlock), f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	err = s.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Delete(keyWAL) })
-	if err != nil {
+	if err := s.unmark(); err != nil {
 		return err
 	}
 	return remove(path)
+}
+
+// unmark notes in the vault that it needs no log.
+func (s *Store) unmark() error {
+	return s.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Delete(keyWAL) })
 }
 
 func remove(path string) error {

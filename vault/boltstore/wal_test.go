@@ -23,6 +23,7 @@ type running struct {
 
 func run(t *testing.T, path string, signer *audit.Signer) *running {
 	t.Helper()
+	boltstore.KeepInLog(t)
 	store, err := boltstore.Create(path, secret)
 	if err != nil {
 		t.Fatal(err)
@@ -155,11 +156,53 @@ func TestOtherLog(t *testing.T) {
 			t.Errorf("%s: %s, %v; want ErrWAL", name, have, err)
 		}
 	}
-	if err := os.Remove(later + "-wal"); err != nil {
-		t.Fatal(err)
+	if have, err := balance(t, together(t, later)); !errors.Is(err, boltstore.ErrWAL) {
+		t.Errorf("a vault whose log is missing: %s, %v; want ErrWAL", have, err)
 	}
-	if have, err := balance(t, later); err == nil {
-		t.Errorf("a vault whose log is missing was opened: %s", have)
+}
+
+// TestOpenOlder goes on with what a vault and the wrong log have.
+func TestOpenOlder(t *testing.T) {
+	signer := vaulttest.NewSigner(t)
+	path := filepath.Join(t.TempDir(), "vault.db")
+	r := run(t, path, signer)
+	r.do(t, atm.AccountOpen, vault.OpenAccount{Account: "1"})
+	r.do(t, atm.Deposit, vault.Deposit{Account: "1", Cash: "cash:user:teller", Amount: 1})
+	r.stop(t)
+	stopped := together(t, path)
+	r = run(t, path, signer)
+	for range 4 {
+		r.do(t, atm.Deposit, vault.Deposit{Account: "1", Cash: "cash:user:teller", Amount: 1})
+	}
+	later := r.crash(t)
+	damaged := r.crash(t)
+	const thirdRecord = (1 + 2) * 4096
+	damage(t, damaged, thirdRecord)
+
+	for name, tt := range map[string]struct {
+		vault string
+		kept  bool // a log under another name
+		want  atm.Amount
+	}{
+		"a vault and its log":         {later, false, 5},
+		"no log":                      {together(t, later), false, 1},
+		"the log of a later session":  {together(t, stopped, later+"-wal"), true, 1},
+		"a log with a damaged record": {damaged, true, 3},
+	} {
+		store, err := boltstore.OpenOlder(tt.vault, secret)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+		if have, err := balance(t, tt.vault); err != nil || have != tt.want {
+			t.Errorf("%s: %s, %v, want %s", name, have, err, tt.want)
+		}
+		if _, err := os.Stat(tt.vault + "-wal.1"); (err == nil) != tt.kept {
+			t.Errorf("%s: the log under another name: %v, want %v", name, err, tt.kept)
+		}
 	}
 }
 

@@ -254,7 +254,7 @@ func (h *House) openStore(ctx context.Context) error {
 	if err := h.readVaultKey(); err != nil {
 		return err
 	}
-	open := boltstore.Open
+	open := openBolt
 	if h.Fresh {
 		open = boltstore.Create
 	}

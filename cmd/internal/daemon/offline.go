@@ -110,23 +110,42 @@ func differences(replayed *vault.Replayer, accounts []vault.Account, holds []vau
 }
 
 func (f Folder) open(ctx context.Context) (*datadir.Dir, datadir.VaultKey, vault.Backend, error) {
+	return f.openWith(ctx, openBolt)
+}
+
+// openWith is open with a way of opening a vault in the folder.
+func (f Folder) openWith(ctx context.Context, file openFile) (*datadir.Dir, datadir.VaultKey, vault.Backend, error) {
 	dir, key, err := f.lock()
 	if err != nil {
 		return nil, key, nil, err
 	}
-	store, err := f.openStore(ctx, dir, key)
+	store, err := f.openStore(ctx, dir, key, file)
 	if err != nil {
 		return nil, key, nil, errors.Join(err, dir.Close())
 	}
 	return dir, key, store, nil
 }
 
-func (f Folder) openStore(ctx context.Context, dir *datadir.Dir, key datadir.VaultKey) (vault.Backend, error) {
+// An openFile opens a vault that is a file.
+type openFile func(path string, secret []byte) (*boltstore.Store, error)
+
+// openBolt is boltstore.Open, and says what to do about a write-ahead log that does
+// not go with the file.
+func openBolt(path string, secret []byte) (*boltstore.Store, error) {
+	store, err := boltstore.Open(path, secret)
+	if errors.Is(err, boltstore.ErrWAL) {
+		return nil, fmt.Errorf("%w; nothing was changed: put the two files of one moment together, restore a backup, "+
+			"or go on without what was committed last, and with a new log, with atmctl audit recover", err)
+	}
+	return store, err
+}
+
+func (f Folder) openStore(ctx context.Context, dir *datadir.Dir, key datadir.VaultKey, file openFile) (vault.Backend, error) {
 	if err := f.Store.fits(dir); err != nil {
 		return nil, err
 	}
 	if !f.Store.InDatabase() {
-		return boltstore.Open(dir.Vault(), key.Secret)
+		return file(dir.Vault(), key.Secret)
 	}
 	cfg, err := f.Store.config(key.Secret, nil)
 	if err != nil {

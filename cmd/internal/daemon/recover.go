@@ -14,6 +14,7 @@ import (
 	"example.com/atm/internal/durable"
 	"example.com/atm/teller"
 	"example.com/atm/vault"
+	"example.com/atm/vault/boltstore"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -29,9 +30,14 @@ type Recovered struct {
 // Recover gives the audit log of a data folder up and begins another one, of
 // another origin, whose first entry commits to what the old one said last. The
 // old log is kept beside it. It is for a vault that is older than its
-// published log, or contradicts it; the accounts are as the vault has them.
+// published log, or contradicts it; the accounts are as the vault has them. A
+// write-ahead log that does not go with the vault is kept beside it too.
 func (f Folder) Recover(ctx context.Context, log *slog.Logger) (*Recovered, error) {
 	dir, _, store, err := f.open(ctx)
+	if errors.Is(err, boltstore.ErrWAL) {
+		log.WarnContext(ctx, "what was committed last is given up; the write-ahead log is kept under another name")
+		dir, _, store, err = f.openWith(ctx, boltstore.OpenOlder)
+	}
 	if err != nil {
 		return nil, err
 	}
