@@ -91,7 +91,7 @@ func TestRepeat(t *testing.T) {
 func TestWhoAnswers(t *testing.T) {
 	certified := httptest.NewTLSServer(nil)
 	defer certified.Close()
-	s := &Server{cfg: Config{TLS: certified.TLS, HeaderTimeout: time.Minute, IdleTimeout: time.Minute}}
+	s := &Server{cfg: Config{TLS: certified.TLS, HeaderBytes: 16 << 10, HeaderTimeout: time.Minute, IdleTimeout: time.Minute}}
 	listener, err := net.Listen("tcp", "localhost:0")
 	if err != nil {
 		t.Fatal(err)

@@ -230,7 +230,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.draining.Load() {
 		h.Set("Connection", "close")
 	}
-	r.TLS = wireOf(r.Context()).state // net/http sets it for its own kind of connection only
+	wire := wireOf(r.Context())
+	r.TLS = wire.state // net/http sets it for its own kind of connection only
+	if wire.heads.largest.Load() > int64(s.cfg.HeaderBytes) {
+		xmlrpc.Decline(w, http.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("The header of a request has at most %d bytes.", s.cfg.HeaderBytes))
+		return
+	}
 	if len(r.Header[refusedCoding]) > 0 {
 		xmlrpc.Decline(w, http.StatusLengthRequired, "A request has a Content-Length, and no Transfer-Encoding.")
 		return

@@ -221,8 +221,11 @@ const refusedCoding = "Transfer_encoding"
 type headFilter struct {
 	line    []byte // of the current line what came with earlier reads; net/http reads no more of a head than it takes
 	started bool   // the request line has ended
+	size    int64  // of the current head, as far as it has come, in bytes
 	length  uint64 // the Content-Length of the current head, in bytes
 	body    uint64 // bytes of the body that are still to come
+
+	largest atomic.Int64 // bytes of the largest head so far; net/http lets 4 KiB more pass than it is told
 }
 
 var (
@@ -247,7 +250,9 @@ func (f *headFilter) filter(p []byte) {
 		part := p
 		if end >= 0 {
 			part = p[:end]
+			f.size++
 		}
+		f.size += int64(len(part))
 		before, line := len(f.line), part
 		if before > 0 || end < 0 {
 			f.line = append(f.line, part...)
@@ -297,7 +302,8 @@ func (f *headFilter) endLine(line []byte) {
 	case !f.started: // empty lines may stand before a request
 		f.started = len(line) > 0
 	case len(line) == 0:
-		f.body, f.length, f.started = f.length, 0, false
+		f.largest.Store(max(f.largest.Load(), f.size))
+		f.body, f.length, f.size, f.started = f.length, 0, 0, false
 	case len(line) > len(lengthName) && line[len(lengthName)] == ':' && bytes.EqualFold(line[:len(lengthName)], lengthName):
 		f.length, _ = strconv.ParseUint(string(bytes.Trim(line[len(lengthName)+1:], " \t")), 10, 63) // net/http refuses what is no number
 	}

@@ -306,9 +306,14 @@ func (in *input) statementRange(r *vault.Statement) (vault.Rule, error) {
 		if !m.Arg.Given() {
 			continue
 		}
-		want := atm.String
-		if m.Name == "limit" {
+		var want atm.Kind
+		switch m.Name {
+		case "limit":
 			want = atm.Int
+		case "cursor", "from", "to":
+			want = atm.String
+		default:
+			return nil, malformed("a statement has no %s", shorten(m.Name))
 		}
 		if m.Arg.Kind != want {
 			return nil, malformed("%s of a statement is of the wrong type", shorten(m.Name))
@@ -327,8 +332,6 @@ func (in *input) statementRange(r *vault.Statement) (vault.Rule, error) {
 			r.From, err = time.Parse(time.RFC3339, m.Arg.Text)
 		case "to":
 			r.To, err = time.Parse(time.RFC3339, m.Arg.Text)
-		default:
-			return nil, malformed("a statement has no %s", shorten(m.Name))
 		}
 		if err != nil {
 			return vault.Refusal(vault.BadCursor(m.Name + " is no time in RFC 3339")), nil

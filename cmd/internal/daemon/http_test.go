@@ -61,6 +61,8 @@ func TestEdge(t *testing.T) {
 		{"two Authorization headers", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Authorization: Bearer a\r\nAuthorization: Bearer b\r\nConnection: close\r\n\r\n" + inquiry, 400, "", true},
 		{"a header beside a good certificate", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Authorization: Bearer a\r\nConnection: close\r\n\r\n" + inquiry, 401, "Www-Authenticate: ", true},
 		{"large headers", "POST /RPC2 HTTP/1.1\r\n" + head + length + "X-Large: " + strings.Repeat("x", 32<<10) + "\r\n\r\n" + inquiry, 431, "", true},
+		{"headers a little too large", "POST /RPC2 HTTP/1.1\r\n" + head + length + "X-Large: " + strings.Repeat("x", 16<<10) + "\r\n\r\n" + inquiry, 431, "16384", true},
+		{"headers as large as they may be", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Connection: close\r\nX-Large: " + strings.Repeat("x", 16<<10-len(head+length)-len("POST /RPC2 HTTP/1.1\r\nConnection: close\r\nX-Large: \r\n\r\n")) + "\r\n\r\n" + inquiry, 200, "<string>1000.00</string>", true},
 		{"body cut short", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Connection: close\r\n\r\n" + "<methodCall>", 400, "", true},
 		{"no XML", "POST /RPC2 HTTP/1.1\r\n" + head + "Content-Length: 5\r\nConnection: close\r\n\r\nhello", 200, "-32700", true},
 		{"nonsense", "HELO localhost\r\n\r\n", 400, "", true},
