@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"runtime/debug"
 	"time"
@@ -124,8 +125,15 @@ const (
 	maxNonceTTL = time.Hour
 )
 
-// maxDrainDelay bounds how long a stop goes on as ever.
-const maxDrainDelay = 5 * time.Minute
+// maxDrainDelay bounds how long a stop goes on as ever, and maxGrace how long it waits.
+const (
+	maxDrainDelay = 5 * time.Minute
+	maxGrace      = time.Hour
+)
+
+// hostName matches names of machines, such as stand in certificates; one that others
+// stand for begins with "*.".
+var hostName = regexp.MustCompile(`^(\*\.)?\w[\w-]{0,62}(\.\w[\w-]{0,62})*\.?$`)
 
 // daemonOptions checks what was chosen.
 func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
@@ -146,6 +154,17 @@ func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
 	if o.drainDelay < 0 || o.drainDelay > maxDrainDelay {
 		return daemon.Options{}, exit.Usagef("--drain-delay is 0 to %v, not %v", maxDrainDelay, o.drainDelay)
 	}
+	if o.grace < 0 || o.grace > maxGrace {
+		return daemon.Options{}, exit.Usagef("--shutdown-grace is 0 to %v, not %v", maxGrace, o.grace)
+	}
+	if o.data == "" {
+		return daemon.Options{}, exit.Usagef("--data is the name of a folder")
+	}
+	for _, host := range o.hosts {
+		if !hostName.MatchString(host) && net.ParseIP(host) == nil {
+			return daemon.Options{}, exit.Usagef("--host %q is no name or address of a machine", host)
+		}
+	}
 	if err := checkLimits(&o.limits); err != nil {
 		return daemon.Options{}, err
 	}
@@ -165,7 +184,7 @@ func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
 		TLS12: o.tlsMin == "1.2", Server: cfg,
 		Witnesses: witnesses, Identities: o.identities, Issuers: o.issuers, TokenKey: o.tokenKey, ClientCA: o.clientCA,
 		Data: o.data, Store: store, Passphrase: settings.Passphrase(o.passphrase, "Passphrase of keys/vault.key"), Name: o.name, Hosts: o.hosts, Empty: o.empty,
-		NonceTTL: o.nonceTTL, DiskReserve: o.reserve, Grace: o.grace, Version: version.String(), Log: log,
+		NonceTTL: o.nonceTTL, DiskReserve: o.reserve, Grace: max(o.grace, time.Nanosecond), Version: version.String(), Log: log,
 	}, nil
 }
 

@@ -187,6 +187,9 @@ func (l Listen) Close() {
 // The admin endpoints have no sign-in, so they stay on loopback.
 func Addresses(rpc, admin string) (Listen, error) {
 	var listen Listen
+	if _, _, err := net.SplitHostPort(rpc); err != nil {
+		return Listen{}, fmt.Errorf("%w: %q is no address to listen on: %w", ErrUsage, rpc, err)
+	}
 	if admin != "" {
 		if err := onLoopback(admin); err != nil {
 			return Listen{}, err
