@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -75,7 +76,7 @@ func (p *program) checkCommand() *cobra.Command {
 		Short: "Check the proof of an entry, offline",
 		Long: `Check that a proof proves an entry, given byte for byte or by the leaf hash in its
 receipt, to be in the log with the public key of --vkey. Without --vkey the file
-log.vkey beside the proof is used.
+log.vkey beside the proof is used, or else the one in ./atm-data/audit.
 
 Exit codes: 0 the entry is in the log, 10 cannot be checked, 11 signature, key or
 origin, 12 it is not this entry of the signed tree.`,
@@ -89,17 +90,18 @@ origin, 12 it is not this entry of the signed tree.`,
 	}
 	cmd.Flags().StringVar(&entry, "entry", "", "`file` with the entry")
 	cmd.Flags().StringVar(&leafHash, "leaf-hash", "", "`hash` of the entry, the second word of its receipt")
-	cmd.Flags().StringVar(&vkey, "vkey", "", "`file` with the public key of the log (default log.vkey beside the proof)")
+	cmd.Flags().StringVar(&vkey, "vkey", "", "`file` with the public key of the log (default log.vkey beside the proof, or in ./atm-data/audit)")
 	return cmd
 }
 
 func (p *program) check(path, entry, leafHash, vkey string) error {
+	if vkey == "" {
+		vkey = keyBeside(path)
+		p.warn("the key " + vkey + " was used: it proves nothing against somebody who could replace it and the proof; name one with --vkey")
+	}
 	report, err := checkProof(path, entry, leafHash, vkey)
 	if err != nil {
 		return err
-	}
-	if vkey == "" {
-		p.warn("the key beside the proof was used: it proves nothing against somebody who could replace both; name one with --vkey")
 	}
 	if p.output == "json" {
 		if err := json.NewEncoder(p.stdout).Encode(report); err != nil {
@@ -115,6 +117,17 @@ func (p *program) check(path, entry, leafHash, vkey string) error {
 	return err
 }
 
+// keyBeside is the key that a proof is checked by when none is named.
+func keyBeside(proof string) string {
+	beside, ours := filepath.Join(filepath.Dir(proof), "log.vkey"), filepath.Join(defaultLog, "log.vkey")
+	if _, err := os.Stat(beside); err != nil {
+		if _, err := os.Stat(ours); err == nil {
+			return ours
+		}
+	}
+	return beside
+}
+
 // checkProof checks a proof. What cannot be read is a finding: nothing is
 // proved.
 func checkProof(path, entry, leafHash, vkey string) (*audit.Report, error) {
@@ -125,9 +138,6 @@ func checkProof(path, entry, leafHash, vkey string) (*audit.Report, error) {
 	proof, err := audit.ParseProof(text)
 	if err != nil {
 		return audit.Unverifiable(fmt.Errorf("%s: %w", path, err)), nil
-	}
-	if vkey == "" {
-		vkey = filepath.Join(filepath.Dir(path), "log.vkey")
 	}
 	key, err := readBounded(vkey)
 	if err != nil {

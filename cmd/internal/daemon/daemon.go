@@ -52,6 +52,8 @@ type Options struct {
 	Log         *slog.Logger           // for the operator
 	Grace       time.Duration          // how long a stop may take
 	Server      server.Config          // limits; the rest is filled in
+
+	unpublished bool // nothing of the audit log is in the folder, and nothing should be
 }
 
 // A House is everything that a server runs on, open and in working order.
@@ -343,7 +345,7 @@ func (h *House) openTrail(ctx context.Context) error {
 		return err
 	}
 	h.publisher.Feed(h.index)
-	if h.Joined() {
+	if h.Joined() || h.opts.unpublished {
 		h.publisher.Begin()
 	}
 	return h.publisher.Recover(ctx)

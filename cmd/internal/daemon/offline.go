@@ -309,7 +309,7 @@ func (f Folder) Restore(ctx context.Context, backup io.Reader, log *slog.Logger)
 	if err != nil {
 		return nil, err
 	}
-	house, err := Open(ctx, Options{Data: folder, Passphrase: f.Passphrase, Log: log}) // publishes the log
+	house, err := Open(ctx, Options{Data: folder, Passphrase: f.Passphrase, Log: log, unpublished: true}) // publishes the log
 	if err != nil {
 		return nil, err
 	}

@@ -98,7 +98,7 @@ func (f Folder) Recover(ctx context.Context, log *slog.Logger) (*Recovered, erro
 	if err := errors.Join(store.Close(), dir.Close()); err != nil {
 		return nil, err
 	}
-	house, err := Open(ctx, Options{Data: f.Data, Store: f.Store, Passphrase: f.Passphrase, Log: log}) // publishes the log
+	house, err := Open(ctx, Options{Data: f.Data, Store: f.Store, Passphrase: f.Passphrase, Log: log, unpublished: true}) // publishes the log
 	if err != nil {
 		return nil, err
 	}
