@@ -86,11 +86,9 @@ func (c *repeat) next(p []byte) (r *http.Request, rest []byte) {
 	if !ok || length > len(p) {
 		return nil, nil
 	}
-	for i, value := range values {
-		if value == nil {
-			continue
-		}
-		if known := c.request.Header[changing[i]]; known[0] != string(value) {
+	for _, piece := range c.pieces[:len(c.pieces)-1] {
+		value := values[piece.field] // which may be empty
+		if known := c.request.Header[changing[piece.field]]; known[0] != string(value) {
 			known[0] = string(value)
 		}
 	}

@@ -82,6 +82,9 @@ func TestRepeat(t *testing.T) {
 			if (got != nil) != tt.is || string(rest) != tt.rest {
 				t.Errorf("%v, %q", got, rest)
 			}
+			if want, _ := readCall(tt.second); got != nil && !reflect.DeepEqual(got.Header, want.Header) {
+				t.Errorf("header %q, want %q", got.Header, want.Header)
+			}
 		})
 	}
 }
