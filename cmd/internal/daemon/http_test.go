@@ -253,6 +253,39 @@ func TestIdleTimeout(t *testing.T) {
 	}
 }
 
+// TestEmptyFields repeats the head of a call on a kept connection, but for a field
+// that is empty then: it means nothing any more.
+func TestEmptyFields(t *testing.T) {
+	h := start(t, nil)
+	_, answer := h.token(t, httpClient(t, h.tls(t, "demo")), url.Values{"grant_type": {"client_credentials"}}, nil)
+	token, _ := answer["access_token"].(string)
+	for _, tt := range []struct {
+		field, value string
+		code         int
+		want         string // in the answer to a deposit that has the field empty
+	}{
+		{"Idempotency-Key", "mine", 200, "<string>1002.00</string>"},
+		{"Authorization", "Bearer " + token, 401, "Sign in"},
+	} {
+		conn, err := tls.Dial("tcp", h.addr, h.tls(t, "demo"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(30 * time.Second))
+		k := newKept(conn)
+		for range 3 { // the second and third are of the head that is known
+			if code, answer := k.ask(t, call("deposit", "100", "1"), tt.field+": "+tt.value); code != 200 {
+				t.Fatalf("%s: %d %s", tt.field, code, answer)
+			}
+		}
+		code, answer := k.ask(t, call("deposit", "100", "1"), tt.field+": ")
+		if code != tt.code || !strings.Contains(string(answer), tt.want) {
+			t.Errorf("an empty %s after one with a value: %d %s, want %d %s", tt.field, code, answer, tt.code, tt.want)
+		}
+	}
+}
+
 // TestCallerGone hangs up as soon as a deposit is sent: it is carried out.
 func TestCallerGone(t *testing.T) {
 	h := start(t, nil)
