@@ -91,8 +91,8 @@ type Authenticator struct {
 	secrets *secrets
 
 	mu       sync.RWMutex
-	verified map[[sha256.Size]byte]*verified // guarded by mu: certificates whose chains were good, by their hash
-	forgot   int                             // guarded by mu: how often Forget was called
+	verified map[string]*verified // guarded by mu: certificates whose chains were good, by their DER form
+	forgot   int                  // guarded by mu: how often Forget was called
 }
 
 const (
@@ -116,7 +116,7 @@ func New(cfg Config) *Authenticator {
 	if cfg.MaxBody == 0 {
 		cfg.MaxBody = 256 << 10
 	}
-	return &Authenticator{cfg: cfg, digest: newDigest(cfg), secrets: newSecrets(), verified: make(map[[sha256.Size]byte]*verified)}
+	return &Authenticator{cfg: cfg, digest: newDigest(cfg), secrets: newSecrets(), verified: make(map[string]*verified)}
 }
 
 // Challenges are the values of WWW-Authenticate that say how to sign in. stale
@@ -374,16 +374,15 @@ type words struct {
 	revocation     string // the name of its revocation
 }
 
-func describe(leaf *x509.Certificate, sum [sha256.Size]byte) words {
-	serial := leaf.SerialNumber.Text(16)
+func describe(leaf *x509.Certificate) words {
+	serial, sum := leaf.SerialNumber.Text(16), sha256.Sum256(leaf.Raw)
 	return words{serial: serial, sha256: base64.StdEncoding.EncodeToString(sum[:]), revocation: "cert:" + serial}
 }
 
 // holder verifies a certificate and returns who holds it, and whether this
 // server's own authority says so.
 func (a *Authenticator) holder(chain []*x509.Certificate, now time.Time) (subject string, own bool, w words, err error) {
-	sum := sha256.Sum256(chain[0].Raw) // each connection has a certificate of its own in memory
-	v, bad := a.verify(sum, chain, now)
+	v, bad := a.verify(chain, now)
 	if bad == nil {
 		if v.unnamed == nil || a.cfg.Mappings == nil {
 			return v.subject, v.unnamed == nil, v.words, v.unnamed
@@ -400,14 +399,14 @@ func (a *Authenticator) holder(chain []*x509.Certificate, now time.Time) (subjec
 	if errors.Is(err, errNoMapping) {
 		err = &Error{"certificate of another authority without an identity"}
 	}
-	return subject, false, describe(chain[0], sum), err
+	return subject, false, describe(chain[0]), err
 }
 
 // verify checks the chain, or remembers that it was good a moment ago.
-func (a *Authenticator) verify(sum [sha256.Size]byte, chain []*x509.Certificate, now time.Time) (*verified, error) {
-	leaf := chain[0]
+func (a *Authenticator) verify(chain []*x509.Certificate, now time.Time) (*verified, error) {
+	leaf := chain[0] // each connection has one of its own in memory
 	a.mu.RLock()
-	v := a.verified[sum]
+	v := a.verified[string(leaf.Raw)]
 	forgot := a.forgot
 	a.mu.RUnlock()
 	if v != nil && now.Sub(v.at).Abs() < verifiedFor && !now.Before(leaf.NotBefore) && !now.After(leaf.NotAfter) {
@@ -416,7 +415,7 @@ func (a *Authenticator) verify(sum [sha256.Size]byte, chain []*x509.Certificate,
 	if err := a.cfg.VerifyChain(chain, now); err != nil {
 		return nil, err
 	}
-	v = &verified{at: now, words: describe(leaf, sum)}
+	v = &verified{at: now, words: describe(leaf)}
 	v.subject, v.unnamed = identity(leaf, a.cfg.TrustDomain)
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -424,7 +423,7 @@ func (a *Authenticator) verify(sum [sha256.Size]byte, chain []*x509.Certificate,
 		clear(a.verified) // rare, and costs each of them one verification
 	}
 	if forgot == a.forgot { // otherwise it may be good by an authority of before
-		a.verified[sum] = v
+		a.verified[string(leaf.Raw)] = v
 	}
 	return v, nil
 }
