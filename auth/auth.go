@@ -241,12 +241,7 @@ func (a *Authenticator) token(r *http.Request, text string) (*atm.Caller, error)
 	if a.cfg.Tokens == nil {
 		return nil, &Error{"token of another issuer"}
 	}
-	bound := ""
-	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
-		sum := sha256.Sum256(r.TLS.PeerCertificates[0].Raw)
-		bound = base64.RawURLEncoding.EncodeToString(sum[:])
-	}
-	c, err := a.cfg.Tokens.verify(text, bound)
+	c, err := a.cfg.Tokens.verify(text, thumbprint(r))
 	if err != nil {
 		return nil, err
 	}
@@ -280,6 +275,16 @@ func (a *Authenticator) token(r *http.Request, text string) (*atm.Caller, error)
 	}, nil
 }
 
+// thumbprint is that of the certificate that came with r (RFC 8705, section 3.1); empty
+// when none did.
+func thumbprint(r *http.Request) string {
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		return ""
+	}
+	sum := sha256.Sum256(r.TLS.PeerCertificates[0].Raw)
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
 // Exchangeable returns who a token is of that was given to somebody else, and
 // when it ends. It is one of this server that is good now, beside what came
 // with r, and not itself of a grant.
@@ -297,7 +302,7 @@ func (a *Authenticator) Exchangeable(r *http.Request, text string) (*atm.Caller,
 	if caller.Actor != "" {
 		return nil, time.Time{}, &Error{"token of a grant"}
 	}
-	c, err := a.cfg.Tokens.parse(text)
+	c, err := a.cfg.Tokens.verify(text, thumbprint(r)) // which remembers it
 	if err != nil {
 		return nil, time.Time{}, err
 	}
