@@ -27,6 +27,8 @@ type layer struct {
 	leaves   [][]byte      // of all entries of the journal
 	bytes    int           // about what it holds
 	newest   *batch        // that is in it; nil while it is empty
+
+	begun, touched time.Time // when the first batch came, and the newest; guarded by Store.writing
 }
 
 // newLayer returns a layer with room for as much as another has.
@@ -65,8 +67,9 @@ const (
 	putsAtOnce = 64
 )
 
-// layerAge is how long a layer waits for more at most. Tests make it longer.
-var layerAge = time.Second
+// layerAge is how long a layer waits for more at most, and layerQuiet how long where
+// nothing comes. Tests make them longer.
+var layerAge, layerQuiet = 4 * time.Second, time.Second
 
 // bytesAtOnce is about how much one transaction writes to the vault, whose pages of
 // before are free for the next one only. Tests make it smaller.
@@ -179,6 +182,10 @@ func (l *layers) add(b *batch) {
 	l.newer.journal = append(l.newer.journal, b.journal...)
 	l.newer.leaves = append(l.newer.leaves, b.leaves...)
 	l.newer.bytes += b.bytes + len(b.rest)
+	l.newer.touched = time.Now()
+	if l.newer.newest == nil {
+		l.newer.begun = l.newer.touched
+	}
 	l.newer.newest = b
 }
 
@@ -359,20 +366,25 @@ func (s *Store) ripen() {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	s.ripening = false
-	switch {
-	case s.broken != nil || s.closed || s.layers.newer.newest == nil:
-	case s.layers.idle():
+	switch newer := s.layers.newer; {
+	case s.broken != nil || s.closed || newer.newest == nil:
+	case newer.waited() && s.layers.idle():
 		s.broken = s.turn()
 	default: // nobody is to wait for what is being written
 		s.ripenLater()
 	}
 }
 
-// ripenLater calls ripen when the newer layer has waited for long enough. The caller
-// holds s.writing.
+// waited reports whether a layer need not wait for more any longer.
+func (l *layer) waited() bool {
+	return time.Since(l.touched) >= layerQuiet || time.Since(l.begun) >= layerAge
+}
+
+// ripenLater calls ripen when the newer layer may have waited for long enough. The
+// caller holds s.writing.
 func (s *Store) ripenLater() {
 	s.ripening = true
-	time.AfterFunc(layerAge, s.ripen)
+	time.AfterFunc(layerQuiet, s.ripen)
 }
 
 // idle reports whether no layer is being written. The caller holds Store.writing.
