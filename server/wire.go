@@ -92,7 +92,7 @@ func (c *wire) waits() bool {
 func (c *wire) answerRepeats(p []byte) (rest []byte) {
 	for c.repeat != nil && len(p) > 0 && !c.server.draining.Load() {
 		r, behind := c.repeat.next(p)
-		if r == nil {
+		if r == nil || len(p)-len(behind)-int(r.ContentLength) > c.server.cfg.HeaderBytes {
 			break
 		}
 		if p = behind; c.answer(r) {

@@ -96,7 +96,7 @@ origin, 12 it is not this entry of the signed tree.`,
 
 func (p *program) check(path, entry, leafHash, vkey string) error {
 	if vkey == "" {
-		vkey = keyBeside(path)
+		vkey = keyFor(path)
 		p.warn("the key " + vkey + " was used: it proves nothing against somebody who could replace it and the proof; name one with --vkey")
 	}
 	report, err := checkProof(path, entry, leafHash, vkey)
@@ -117,8 +117,8 @@ func (p *program) check(path, entry, leafHash, vkey string) error {
 	return err
 }
 
-// keyBeside is the key that a proof is checked by when none is named.
-func keyBeside(proof string) string {
+// keyFor names the key that a proof is checked by when none was named.
+func keyFor(proof string) string {
 	beside, ours := filepath.Join(filepath.Dir(proof), "log.vkey"), filepath.Join(defaultLog, "log.vkey")
 	if _, err := os.Stat(beside); err != nil {
 		if _, err := os.Stat(ours); err == nil {

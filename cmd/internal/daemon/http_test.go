@@ -286,6 +286,27 @@ func TestEmptyFields(t *testing.T) {
 	}
 }
 
+// TestLargeRepeat repeats the head of a call on a kept connection, but for a value that
+// makes it larger than it may be.
+func TestLargeRepeat(t *testing.T) {
+	h := start(t, func(o *daemon.Options) { o.Server.HeaderBytes = 2 << 10 })
+	conn, err := tls.Dial("tcp", h.addr, h.tls(t, "demo"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(30 * time.Second))
+	k := newKept(conn)
+	for range 3 {
+		if code, answer := k.ask(t, call("whoami"), "Traceparent: none"); code != 200 {
+			t.Fatalf("%d %s", code, answer)
+		}
+	}
+	if code, answer := k.ask(t, call("whoami"), "Traceparent: "+strings.Repeat("x", 2<<10)); code != 431 {
+		t.Errorf("a large one: %d %s", code, answer)
+	}
+}
+
 // TestCallerGone hangs up as soon as a deposit is sent: it is carried out.
 func TestCallerGone(t *testing.T) {
 	h := start(t, nil)

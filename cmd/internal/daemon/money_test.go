@@ -293,6 +293,28 @@ func TestAmountsOnTheWire(t *testing.T) {
 	h.entries(t)
 }
 
+// TestStatementMembers asks for statements with members that are none, or of a wrong type.
+func TestStatementMembers(t *testing.T) {
+	h := start(t, nil)
+	c := httpClient(t, h.tls(t, "demo"))
+	for member, want := range map[string]string{
+		"<name>limit</name><value><int>1</int></value>":     ">OK<",
+		"<name>limit</name><value>1</value>":                "limit of a statement is of the wrong type",
+		"<name>from</name><value><int>1</int></value>":      "from of a statement is of the wrong type",
+		"<name>most</name><value>1</value>":                 "a statement has no most",
+		"<name>most</name><value><int>1</int></value>":      "a statement has no most",
+		"<name>from</name><value>yesterday</value>":         "from is no time in RFC 3339",
+		"<name>limit</name><value><int>0</int></value>":     "limit is a number from 1 to 500",
+		"<name>cursor</name><value>nothing of ours</value>": "CURSOR_INVALID",
+	} {
+		body := "<methodCall><methodName>statement</methodName><params><param><value>100</value></param><param><value><struct><member>" +
+			member + "</member></struct></value></param></params></methodCall>"
+		if _, text := h.post(t, c, body, nil); !strings.Contains(text, want) {
+			t.Errorf("%s: %.600s, want %s", member, text, want)
+		}
+	}
+}
+
 // TestDrain stops the server under load. Every answer that somebody got is
 // true, and who got none knows it.
 func TestDrain(t *testing.T) {

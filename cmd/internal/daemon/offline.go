@@ -135,7 +135,7 @@ func openBolt(path string, secret []byte) (*boltstore.Store, error) {
 	store, err := boltstore.Open(path, secret)
 	if errors.Is(err, boltstore.ErrWAL) {
 		return nil, fmt.Errorf("%w; nothing was changed: put the two files of one moment together, restore a backup, "+
-			"or go on without what was committed last, and with a new log, with atmctl audit recover", err)
+			"or let atmctl audit recover go on without what was committed last, and with a new log", err)
 	}
 	return store, err
 }
