@@ -180,9 +180,10 @@ func (h HTTP) ReadFile(ctx context.Context, name string, limit int64) ([]byte, e
 	return data, nil
 }
 
-// readTile reads the hashes of a tile, or the bytes of a bundle. When the
-// partial tile is gone because the log has grown, a wider one has the same
-// beginning.
+// readTile reads the hashes of a tile, or the bytes of a bundle. A publisher deletes a
+// partial tile some time after the log has grown: a wider one, which has the same
+// beginning, then stands in for it. So a log is read at one size to the end, however
+// long that takes and however much the log grows meanwhile.
 func readTile(ctx context.Context, files Files, t tile) ([]byte, error) {
 	limit := int64(tileBytes)
 	if t.level < 0 {
@@ -192,21 +193,56 @@ func readTile(ctx context.Context, files Files, t tile) ([]byte, error) {
 	if t.width == tileWidth || !errors.Is(err, fs.ErrNotExist) {
 		return data, err
 	}
-	full := tile{t.level, t.n, tileWidth}
-	if data, fullErr := files.ReadFile(ctx, full.path(), limit); fullErr == nil {
-		return data, nil
+	gone := err
+	for width := t.width; ; {
+		full := tile{t.level, t.n, tileWidth}
+		if data, err := files.ReadFile(ctx, full.path(), limit); !errors.Is(err, fs.ErrNotExist) {
+			return data, err
+		}
+		// Today's checkpoint names today's tile. It need not be verified for that: what
+		// is read there is held against the signed root, like every tile. The width only
+		// grows, so this ends.
+		now, err := publishedSize(ctx, files)
+		if err != nil {
+			return nil, err
+		}
+		wider := tileOf(now, t.level, t.n)
+		if wider.width <= width {
+			return widerInDir(ctx, files, t, limit, gone)
+		}
+		data, err := files.ReadFile(ctx, wider.path(), limit)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return data, err
+		}
+		width = wider.width
 	}
+}
+
+// widerInDir looks for any wider tile in a folder, whose checkpoint may be an older one
+// than its tiles. It returns gone when there is none.
+func widerInDir(ctx context.Context, files Files, t tile, limit int64, gone error) ([]byte, error) {
 	dir, listable := files.(Dir)
 	if !listable {
-		return nil, err
+		return nil, gone
 	}
 	for width := t.width + 1; width < tileWidth; width++ {
 		wider := tile{t.level, t.n, width}
-		if data, wideErr := dir.ReadFile(ctx, wider.path(), limit); wideErr == nil {
+		if data, err := dir.ReadFile(ctx, wider.path(), limit); err == nil {
 			return data, nil
 		}
 	}
-	return nil, err
+	return nil, gone
+}
+
+// publishedSize is the size that the published checkpoint claims, and 0 when there is
+// none that can be read.
+func publishedSize(ctx context.Context, files Files) (int64, error) {
+	_, c, err := ReadCheckpoint(ctx, files)
+	var file *FileError
+	if errors.As(err, &file) || errors.Is(err, ErrNoCheckpoint) {
+		return 0, nil
+	}
+	return c.Size, err
 }
 
 // readHashes is readTile for a tile of hashes, taken apart.

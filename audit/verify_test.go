@@ -6,6 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -358,6 +361,115 @@ func TestVerifyWhileItGrows(t *testing.T) {
 	if files.left != 0 {
 		t.Error("the log did not grow while it was read")
 	}
+}
+
+// overtaken is a log at a server whose publisher adds one entry, and deletes what that
+// supersedes, before every file that is asked for: each partial tile is gone when it is
+// read, and the wider one is not yet a whole one.
+type overtaken struct {
+	t    *testing.T
+	dir  Dir
+	m    *memory
+	p    *Publisher
+	most int // entries
+}
+
+func (o *overtaken) ReadFile(ctx context.Context, name string, limit int64) ([]byte, error) {
+	if name != checkpointFile && len(o.m.leaves) < o.most {
+		o.m.grow(o.t, 1)
+		if err := o.p.Publish(ctx); err != nil {
+			o.t.Fatal(err)
+		}
+		o.p.Tidy()
+	}
+	return o.dir.ReadFile(ctx, name, limit)
+}
+
+func newOvertaken(t *testing.T, size, most int) *overtaken {
+	m, dir := publish(t, size)
+	p, _ := newPublisher(t, dir, m)
+	if err := p.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return &overtaken{t: t, dir: Dir(dir), m: m, p: p, most: most}
+}
+
+// TestGrowingLogIsReadAtOneSize reads logs whose partial tiles are superseded and deleted
+// while they are read. A log of 70,000 entries has partial tiles on three levels.
+func TestGrowingLogIsReadAtOneSize(t *testing.T) {
+	for _, size := range []int{5, 300, 70_000} {
+		o := newOvertaken(t, size, size+100)
+		log, err := OpenLog(t.Context(), o, o.m.signer.Verifier())
+		if err != nil {
+			t.Fatalf("size %d: open: %v", size, err)
+		}
+		// All that a signed size promised is read long after the log has outgrown it.
+		o.m.grow(t, o.most+5-len(o.m.leaves))
+		if err := o.p.Publish(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		o.p.Tidy()
+		n := int64(0)
+		err = log.Entries(t.Context(), 0, log.Size, func(index int64, leaf []byte, _ Hash) error {
+			if index != n || !bytes.Equal(leaf, o.m.leaves[index]) {
+				t.Errorf("size %d: entry %d is %s", size, index, leaf)
+			}
+			n++
+			return nil
+		})
+		if err != nil || n != log.Size {
+			t.Errorf("size %d: %d of %d entries, %v", size, n, log.Size, err)
+		}
+		last := log.Size - 1
+		proof, err := log.Prove(t.Context(), last)
+		if err != nil {
+			t.Fatalf("size %d: prove: %v", size, err)
+		}
+		if r := proof.Check(o.m.leaves[last], o.m.signer.Verifier()); !r.OK() || r.Size != log.Size {
+			t.Errorf("size %d: the proof: %+v", size, r)
+		}
+		o = newOvertaken(t, size, size+100)
+		r, err := Verify(t.Context(), o, VerifyOptions{VKey: o.m.signer.Verifier()})
+		if err != nil || !r.OK() || r.Size >= o.m.head.Size {
+			t.Errorf("size %d: verify: %+v, %v", size, r, err)
+		}
+	}
+}
+
+// TestForgedWiderTileIsFound makes sure that a wider tile in the place of a partial one
+// is held against the signed root.
+func TestForgedWiderTileIsFound(t *testing.T) {
+	m, dir := publish(t, 300)
+	log, err := OpenLog(t.Context(), HTTP{Client: serveLog(t, dir), Base: "http://log/"}, m.signer.Verifier())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, _ := newPublisher(t, dir, m)
+	if err := p.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	m.grow(t, 10)
+	if err := p.Publish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.Tidy()
+	edit(t, dir, "tile/entries/001.p/54", func(b []byte) []byte {
+		return bytes.Replace(b, []byte(`"id":299,`), []byte(`"id":298,`), 1)
+	})
+	err = log.Entries(t.Context(), 0, log.Size, func(int64, []byte, Hash) error { return nil })
+	if err == nil || !strings.Contains(err.Error(), "entry 299") {
+		t.Errorf("a forged entry in a wider tile: %v", err)
+	}
+}
+
+// serveLog returns a client of a server that serves the files of a folder.
+func serveLog(t *testing.T, dir string) *http.Client {
+	t.Helper()
+	s := httptest.NewServer(http.FileServer(http.Dir(dir)))
+	t.Cleanup(s.Close)
+	return &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "tcp", s.Listener.Addr().String())
+	}}}
 }
 
 func TestStrangers(t *testing.T) {
