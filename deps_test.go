@@ -36,6 +36,7 @@ var rooms = map[string][]string{
 	"cmd/internal/reference": {},
 	"cmd/internal/hsm":       {"internal"},
 	"cmd/internal/datadir":   {"internal"},
+	"cmd/internal/output":    {"cmd/internal/exit", "internal"},
 	"cmd/internal/daemon":    {"*"},
 	"cmd/atmserver":          {"*"},
 	"cmd/atmclient":          {"*"},

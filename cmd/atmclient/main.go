@@ -15,9 +15,9 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/cmd/internal/output"
 	"example.com/atm/cmd/internal/settings"
 	"example.com/atm/cmd/internal/version"
-	"example.com/atm/internal/durable"
 	"github.com/spf13/cobra"
 )
 
@@ -139,6 +139,11 @@ func (o *options) command() *cobra.Command {
 }
 
 func (o *options) carryOut(ctx context.Context, r *request) error {
+	if o.receipt != "" {
+		if err := output.Check(o.receipt); err != nil {
+			return err // before money moves
+		}
+	}
 	s, err := o.signIn()
 	if err != nil {
 		return err
@@ -186,7 +191,7 @@ func (o *options) saveReceipt(ctx context.Context, c *client.Client, done *clien
 	if _, err := audit.ParseProof([]byte(answer.Text())); err != nil {
 		return err
 	}
-	if err := durable.WriteFile(o.receipt, []byte(answer.Text()), 0o644); err != nil {
+	if err := output.Write(ctx, o.receipt, []byte(answer.Text()), 0o644); err != nil {
 		return err
 	}
 	if !o.quiet {

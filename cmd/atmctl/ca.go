@@ -1,6 +1,9 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
+	"os"
 	"time"
 
 	"example.com/atm/cmd/internal/daemon"
@@ -20,6 +23,10 @@ root sign for it.`,
 		RunE: func(*cobra.Command, []string) error {
 			if out == "" {
 				return exit.Usagef("--out is missing: a new file for the key")
+			}
+			// It is read back before the key is removed here: so it is always a file.
+			if _, err := os.Lstat(out); !errors.Is(err, fs.ErrNotExist) {
+				return exit.Usagef("%s exists; choose another file", out)
 			}
 			if err := daemon.ExportRoot(data, out); err != nil {
 				return err

@@ -13,6 +13,7 @@ import (
 	"example.com/atm/certs"
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/cmd/internal/output"
 	"example.com/atm/internal/durable"
 	"github.com/spf13/cobra"
 )
@@ -94,6 +95,11 @@ func (p *program) issue(ctx context.Context, subject string, roles []string, lif
 	if _, err := os.Lstat(files.Key); !errors.Is(err, fs.ErrNotExist) {
 		return exit.Usagef("%s exists; choose another folder", files.Key)
 	}
+	for _, file := range []string{files.CA, files.Cert} {
+		if err := output.Check(file); err != nil {
+			return err
+		}
+	}
 	key, err := certs.NewKey()
 	if err != nil {
 		return err
@@ -124,7 +130,7 @@ func (p *program) issue(ctx context.Context, subject string, roles []string, lif
 		if !ok {
 			return fmt.Errorf("the server's answer has no %s", field)
 		}
-		if err := durable.WriteFile(path, []byte(pem), 0o644); err != nil {
+		if err := output.Write(ctx, path, []byte(pem), 0o644); err != nil {
 			return err
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	"example.com/atm/certs"
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/cmd/internal/output"
 	"example.com/atm/cmd/internal/settings"
 	"example.com/atm/internal/durable"
 	"github.com/spf13/cobra"
@@ -45,8 +46,8 @@ subject with atmctl enroll, over a key that they make and that never travels.`,
 			if out == "" {
 				return exit.Usagef("--out is missing: a file for the code")
 			}
-			if _, err := os.Lstat(out); !errors.Is(err, fs.ErrNotExist) {
-				return exit.Usagef("%s exists; choose another file", out)
+			if err := output.CheckNew(out); err != nil {
+				return err
 			}
 			asked := []any{args[0], strings.Join(roles, " "), wait.String()}
 			if life != 0 {
@@ -61,7 +62,7 @@ subject with atmctl enroll, over a key that they make and that never travels.`,
 			if !ok {
 				return errors.New("the server's answer has no code")
 			}
-			if err := durable.CreateFile(out, []byte(code+"\n"), 0o600); err != nil {
+			if err := output.WriteNew(cmd.Context(), out, []byte(code+"\n"), 0o600); err != nil {
 				return err
 			}
 			return p.print([]string{"jti", "expires", "file"}, []any{map[string]any{"jti": record["jti"], "expires": record["expires"], "file": out}})
@@ -116,6 +117,9 @@ func (p *program) enroll(ctx context.Context, e enrolment) error {
 	if _, err := os.Lstat(files.Cert); !errors.Is(err, fs.ErrNotExist) {
 		return exit.Usagef("%s exists; choose another folder", files.Cert)
 	}
+	if err := output.Check(files.CA); err != nil {
+		return err
+	}
 	code, err := settings.Passphrase(e.code, "Code")()
 	if err != nil {
 		return &exit.Error{Code: exit.NotAuthenticated, Err: err}
@@ -144,10 +148,10 @@ func (p *program) enroll(ctx context.Context, e enrolment) error {
 	if err := json.Unmarshal(text, &answer); err != nil || answer.Certificate == "" || answer.Authority == "" {
 		return errors.New("the server's answer has no certificate")
 	}
-	if err := durable.WriteFile(files.CA, []byte(answer.Authority), 0o644); err != nil {
+	if err := output.Write(ctx, files.CA, []byte(answer.Authority), 0o644); err != nil {
 		return err
 	}
-	if err := durable.WriteFile(files.Cert, []byte(answer.Certificate), 0o644); err != nil {
+	if err := output.Write(ctx, files.Cert, []byte(answer.Certificate), 0o644); err != nil {
 		return err
 	}
 	return p.print([]string{"serial", "not_after", "folder"}, []any{map[string]any{"serial": answer.Serial, "not_after": answer.NotAfter, "folder": e.out}})

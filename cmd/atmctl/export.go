@@ -4,9 +4,9 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +14,7 @@ import (
 
 	"example.com/atm/audit"
 	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/cmd/internal/output"
 	"example.com/atm/cmd/internal/version"
 	"github.com/spf13/cobra"
 )
@@ -56,14 +57,15 @@ func (p *program) export(ctx context.Context, s *search, where, format, out stri
 	}
 	to := p.stdout
 	if out != "" {
-		f, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+		f, err := output.Create(ctx, out, 0o600)
 		if err != nil {
 			return err
 		}
 		defer func() {
-			if closed := f.Close(); err == nil {
-				err = closed
+			if err == nil {
+				err = f.Commit()
 			}
+			err = errors.Join(err, f.Close())
 		}()
 		to = f
 	}

@@ -2,15 +2,13 @@ package main
 
 import (
 	"errors"
-	"io/fs"
-	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	"example.com/atm"
 	"example.com/atm/cmd/internal/exit"
-	"example.com/atm/internal/durable"
+	"example.com/atm/cmd/internal/output"
 	"github.com/spf13/cobra"
 )
 
@@ -42,8 +40,8 @@ money and cannot grant: sign in as the owner, with --cert and --key.`,
 			if out == "" || len(operations) == 0 || len(accounts) == 0 {
 				return exit.Usagef("--account, --operation and --out are needed")
 			}
-			if _, err := os.Lstat(out); !errors.Is(err, fs.ErrNotExist) {
-				return exit.Usagef("%s exists; choose another file", out)
+			if err := output.CheckNew(out); err != nil {
+				return err
 			}
 			if life < time.Second || life > time.Hour {
 				return exit.Usagef("--ttl is a second to an hour")
@@ -57,7 +55,7 @@ money and cannot grant: sign in as the owner, with --cert and --key.`,
 			if !ok {
 				return errors.New("the server's answer has no token")
 			}
-			if err := durable.CreateFile(out, []byte(token+"\n"), 0o600); err != nil {
+			if err := output.WriteNew(cmd.Context(), out, []byte(token+"\n"), 0o600); err != nil {
 				return err
 			}
 			return p.print([]string{"jti", "expires", "file"}, []any{map[string]any{"jti": record["jti"], "expires": record["expires"], "file": out}})

@@ -12,7 +12,7 @@ import (
 
 	"example.com/atm/audit"
 	"example.com/atm/cmd/internal/exit"
-	"example.com/atm/internal/durable"
+	"example.com/atm/cmd/internal/output"
 	"github.com/spf13/cobra"
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -37,6 +37,14 @@ func (p *program) proveCommand() *cobra.Command {
 			if index >= log.Size {
 				return exit.Usagef("the log has no entry %d: its last one is %d", index, log.Size-1)
 			}
+			for _, file := range []string{out, entryOut} {
+				if file == "" {
+					continue
+				}
+				if err := output.Check(file); err != nil {
+					return err
+				}
+			}
 			return p.prove(cmd.Context(), log, index, out, entryOut)
 		},
 	}
@@ -56,7 +64,7 @@ func (p *program) prove(ctx context.Context, log *audit.Log, index int64, out, e
 	}
 	if entryOut != "" {
 		err := log.Entries(ctx, index, index+1, func(_ int64, leaf []byte, _ audit.Hash) error {
-			return durable.WriteFile(entryOut, leaf, 0o600)
+			return output.Write(ctx, entryOut, leaf, 0o600)
 		})
 		if err != nil {
 			return err
@@ -66,7 +74,7 @@ func (p *program) prove(ctx context.Context, log *audit.Log, index int64, out, e
 		_, err := p.stdout.Write(text)
 		return err
 	}
-	return durable.WriteFile(out, text, 0o644)
+	return output.Write(ctx, out, text, 0o644)
 }
 
 func (p *program) checkCommand() *cobra.Command {

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
-	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -13,7 +12,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/certs"
 	"example.com/atm/cmd/internal/exit"
-	"example.com/atm/internal/durable"
+	"example.com/atm/cmd/internal/output"
 	"github.com/spf13/cobra"
 )
 
@@ -34,8 +33,8 @@ func (p *program) tokenCommand() *cobra.Command {
 			if out == "" {
 				return exit.Usagef("--out is missing: a file for the token")
 			}
-			if _, err := os.Lstat(out); !errors.Is(err, fs.ErrNotExist) {
-				return exit.Usagef("%s exists; choose another file", out)
+			if err := output.CheckNew(out); err != nil {
+				return err
 			}
 			if life < time.Second || life > time.Hour {
 				return exit.Usagef("--ttl is a second to an hour")
@@ -57,7 +56,7 @@ func (p *program) tokenCommand() *cobra.Command {
 			if !ok {
 				return errors.New("the server's answer has no token")
 			}
-			if err := durable.CreateFile(out, []byte(token+"\n"), 0o600); err != nil {
+			if err := output.WriteNew(cmd.Context(), out, []byte(token+"\n"), 0o600); err != nil {
 				return err
 			}
 			return p.print([]string{"jti", "expires", "file"}, []any{map[string]any{"jti": record["jti"], "expires": record["expires"], "file": out}})

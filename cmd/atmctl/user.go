@@ -6,12 +6,11 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"errors"
-	"io/fs"
-	"os"
 	"strings"
 
 	"example.com/atm"
 	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/cmd/internal/output"
 	"example.com/atm/internal/durable"
 	"github.com/spf13/cobra"
 )
@@ -108,18 +107,25 @@ type newUser struct {
 
 func (p *program) addUser(ctx context.Context, u newUser) error {
 	var secret []byte
+	takeBack := func() error { return nil }
 	switch {
 	case u.secretOut != "":
-		if _, err := os.Lstat(u.secretOut); !errors.Is(err, fs.ErrNotExist) {
-			return exit.Usagef("%s exists; choose another file", u.secretOut)
-		}
 		random := make([]byte, 20)
 		rand.Read(random) // never fails
 		secret = []byte(base32.StdEncoding.EncodeToString(random))
 		// It is on the disk before anybody needs it to sign in.
-		if err := durable.CreateFile(u.secretOut, append(secret, '\n'), 0o600); err != nil {
+		out, err := output.CreateNew(ctx, u.secretOut, 0o600)
+		if err != nil {
 			return err
 		}
+		_, err = out.Write(append(secret, '\n'))
+		if err == nil {
+			err = out.Commit()
+		}
+		if err = errors.Join(err, out.Close()); err != nil {
+			return err
+		}
+		takeBack = out.Remove
 	case u.secretFile != "":
 		text, err := durable.ReadSecret(u.secretFile)
 		if err != nil {
@@ -134,11 +140,8 @@ func (p *program) addUser(ctx context.Context, u newUser) error {
 		use = "token"
 	}
 	_, err := p.call(ctx, string(atm.UserAdd), u.subject, strings.Join(u.roles, " "), string(secret), use)
-	if err != nil && u.secretOut != "" {
-		return errors.Join(err, os.Remove(u.secretOut))
-	}
 	if err != nil {
-		return err
+		return errors.Join(err, takeBack())
 	}
 	return p.tell(map[string]string{"subject": u.subject}, "%s is known\n", u.subject)
 }

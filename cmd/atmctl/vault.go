@@ -10,15 +10,14 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"example.com/atm"
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/daemon"
 	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/cmd/internal/output"
 	"example.com/atm/cmd/internal/settings"
-	"example.com/atm/internal/durable"
 	"github.com/spf13/cobra"
 )
 
@@ -224,20 +223,20 @@ func (p *program) backup(ctx context.Context, file string, passphrase func() ([]
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*") // mode 0600
+	f, err := output.CreateNew(ctx, file, 0o600)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // what is left when something goes wrong
+	defer func() { err = errors.Join(err, f.Close()) }()
 	size, err := download(ctx, c, f)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err != nil {
 		return explain(err)
 	}
 	found, err := daemon.VerifyBackup(ctx, f.Name(), passphrase, p.operatorLog())
 	if err != nil {
 		return fmt.Errorf("the backup is not good: %w", err)
 	}
-	if err := errors.Join(os.Rename(f.Name(), file), durable.SyncDir(filepath.Dir(file))); err != nil {
+	if err := f.Commit(); err != nil {
 		return err
 	}
 	return p.tell(struct {

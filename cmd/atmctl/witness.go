@@ -13,6 +13,7 @@ import (
 
 	"example.com/atm/audit"
 	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/cmd/internal/output"
 	"example.com/atm/internal/durable"
 	"github.com/spf13/cobra"
 )
@@ -56,7 +57,7 @@ func (p *program) pin(ctx context.Context, where, vkey string) error {
 	if err := durable.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	if err := durable.WriteFile(path, signed, 0o600); err != nil {
+	if err := output.Write(ctx, path, signed, 0o600); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(p.stdout, "pinned: %d entries of %s in %s\n", c.Size, c.Origin, path)

@@ -33,16 +33,27 @@ func CreateFile(path string, data []byte, perm fs.FileMode) error {
 	if err != nil {
 		return err
 	}
-	// A link, unlike a rename, replaces nothing.
-	if err := errors.Join(os.Link(temporary, path), os.Remove(temporary)); err != nil {
-		return err
+	if err := RenameNew(temporary, path); err != nil {
+		return errors.Join(err, os.Remove(temporary))
 	}
-	return SyncDir(filepath.Dir(path))
+	return nil
+}
+
+// Temporary makes an empty file beside path, with exactly the permissions perm.
+func Temporary(path string, perm fs.FileMode) (*os.File, error) {
+	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-"+filepath.Base(path)+"-*")
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Chmod(perm); err != nil {
+		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
+	}
+	return f, nil
 }
 
 // writeTemporary writes a file beside path and returns its name.
 func writeTemporary(path string, data []byte, perm fs.FileMode, sync bool) (name string, err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-"+filepath.Base(path)+"-*")
+	f, err := Temporary(path, perm)
 	if err != nil {
 		return "", err
 	}
@@ -52,9 +63,6 @@ func writeTemporary(path string, data []byte, perm fs.FileMode, sync bool) (name
 			err = errors.Join(err, os.Remove(f.Name()))
 		}
 	}()
-	if err := f.Chmod(perm); err != nil {
-		return "", err
-	}
 	if _, err := f.Write(data); err != nil {
 		return "", err
 	}
@@ -107,6 +115,16 @@ func Rename(from, to string) error {
 		return err
 	}
 	return SyncDir(filepath.Dir(to))
+}
+
+// RenameNew is Rename to a name that must not be taken. It returns an error that is
+// fs.ErrExist when it is.
+func RenameNew(from, to string) error {
+	// A link, unlike a rename, replaces nothing.
+	if err := os.Link(from, to); err != nil {
+		return err
+	}
+	return errors.Join(os.Remove(from), SyncDir(filepath.Dir(to)))
 }
 
 // maxSecret is the largest file that is read as a secret, in bytes.

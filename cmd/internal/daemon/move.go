@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/cmd/internal/settings"
@@ -47,14 +48,15 @@ func (f Folder) Export(ctx context.Context, file string, report func(problem str
 	}
 	defer dir.Close()
 	defer store.Close()
-	part := file + exportSuffix
-	if err := os.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	folder, err := os.MkdirTemp(filepath.Dir(file), "."+filepath.Base(file)+"-exporting-")
+	if err != nil {
 		return nil, err
 	}
+	defer os.RemoveAll(folder)
+	part := filepath.Join(folder, "vault.db")
 	if err := export(ctx, store, part, key.Secret); err != nil {
 		return nil, err
 	}
-	defer os.Remove(part) // what is left when something goes wrong
 	copied, err := boltstore.Open(part, key.Secret)
 	if err != nil {
 		return nil, err
@@ -63,7 +65,7 @@ func (f Folder) Export(ctx context.Context, file string, report func(problem str
 	if err = errors.Join(err, copied.Close()); err != nil {
 		return found, err
 	}
-	return found, durable.Rename(part, file)
+	return found, durable.RenameNew(part, file)
 }
 
 // Import puts what Export wrote to file where f.Store says, and lets the folder
