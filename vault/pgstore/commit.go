@@ -55,7 +55,7 @@ func (s *Store) Commit(ctx context.Context, keys vault.Keys, decide func(*vault.
 			return fmt.Errorf("%w: %w", vault.ErrUnavailable, err)
 		}
 		if state, _ := stateOf(err); state == "" || state == readOnlyTransaction {
-			s.pool.Reset() // the others are of the same server
+			s.pool.Reset() // the others are of the same server, and have its settings
 		}
 		time.Sleep(time.Duration(1+rand.IntN(20)) * time.Millisecond)
 	}
@@ -89,8 +89,15 @@ func (s *Store) attempt(ctx context.Context, want *request, decide func(*vault.B
 		}
 	}()
 	books, trail, err := s.load(bounded, conn.Conn(), want)
+	if state, _ := stateOf(err); state == lockNotAvailable { // the connection is good
+		_, undone := conn.Exec(bounded, "ROLLBACK")
+		whole = undone == nil
+	}
 	if err != nil {
 		return err
+	}
+	if trail.synchronous == "off" {
+		return ErrAsync
 	}
 	if err := s.notBefore(trail.mark); err != nil {
 		return err

@@ -51,6 +51,8 @@ type trail struct {
 	mark     highWater
 	files    int64
 	accounts map[vault.Name]*vault.Account
+
+	synchronous string // synchronous_commit, as the commit will have it
 }
 
 const (
@@ -59,7 +61,9 @@ const (
 
 	// A transaction that its replica has forgotten must not hold the others up:
 	// the server ends it.
-	beginSQL = `SELECT set_config('idle_in_transaction_session_timeout', '10s', true), set_config('lock_timeout', '10s', true)`
+	// What a commit waits for stays as it is until the commit, whatever is set meanwhile.
+	beginSQL = `SELECT set_config('idle_in_transaction_session_timeout', '10s', true), set_config('lock_timeout', '10s', true),
+		set_config('synchronous_commit', current_setting('synchronous_commit'), true)`
 
 	// The rows are held in the order of their names, so that nobody waits for
 	// who waits for them.
@@ -69,8 +73,10 @@ const (
 
 	headSQL = `SELECT size, head, checkpoint, logs, files, clock_timestamp() FROM log FOR UPDATE`
 
-	// Accounts that others opened while this transaction waited for the head.
-	bornSQL = `SELECT ` + accountColumns + ` FROM accounts WHERE name = ANY ($1) AND born >= $2`
+	// Accounts that others opened while this transaction waited for the head. It must not
+	// wait for them, since whoever holds one of them waits for the head: it fails at once,
+	// and the next attempt finds them in their place in the order.
+	bornSQL = `SELECT ` + accountColumns + ` FROM accounts WHERE name = ANY ($1) AND born >= $2 ORDER BY name FOR UPDATE NOWAIT`
 
 	holdsSQL       = `SELECT id, account, amount, state FROM holds WHERE id = ANY ($1)`
 	usersSQL       = `SELECT subject, roles, disabled, ha1, slow FROM users WHERE subject = ANY ($1)`
@@ -104,7 +110,10 @@ func (s *Store) load(ctx context.Context, conn *pgx.Conn, want *request) (*vault
 	}
 	var b pgx.Batch
 	b.Queue("BEGIN")
-	b.Queue(beginSQL)
+	b.Queue(beginSQL).QueryRow(func(row pgx.Row) error {
+		var idle, lock string
+		return row.Scan(&idle, &lock, &t.synchronous)
+	})
 	switch {
 	case len(want.holds) > 0:
 		b.Queue(accountsHoldsSQL, want.accounts, want.holds).Query(each(noteAccount))

@@ -63,6 +63,8 @@ type Store struct {
 	seen  highWater // guarded by mu; the newest that was read or written here
 	files int64     // guarded by mu; version of the newest file that was adopted
 
+	settings *string // guarded by mu; of the database, for sessions that begin; nil at first
+
 	adopting sync.Mutex // held while files are adopted
 
 	trouble atomic.Pointer[trouble] // nil when the last commit was made
@@ -308,7 +310,7 @@ func passes(err error) bool {
 		// Nothing from the database: a connection that failed or was too slow.
 		// What is wrong in itself, such as a record of no known form, is no Error.
 		known := new(Error)
-		return errors.As(err, &known) || errors.Is(err, ErrReadOnly)
+		return errors.As(err, &known) || errors.Is(err, ErrReadOnly) || errors.Is(err, ErrAsync)
 	case serializationFailure, deadlockDetected, lockNotAvailable, readOnlyTransaction, idleTransaction, tooManyConnections:
 		return true
 	}

@@ -233,6 +233,13 @@ type News struct {
 	Ahead time.Duration
 }
 
+// newsSQL reads the head, and what decides whether a commit would be durable: the session's
+// own setting, and those that sessions get when they begin (ALTER DATABASE, ALTER ROLE).
+const newsSQL = `SELECT size, files, clock_timestamp(), current_setting('transaction_read_only'), current_setting('synchronous_commit'),
+	(SELECT coalesce(string_agg(setdatabase || ' ' || setrole || ' ' || setconfig::text, ' ' ORDER BY setdatabase, setrole), '')
+		FROM pg_db_role_setting WHERE setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())))
+	FROM log`
+
 // Since returns what has been written since the journal had a size, and tells
 // Config.Adopt of files. What was committed while it reads it may tell of twice.
 func (s *Store) Since(ctx context.Context, size int64) (*News, error) {
@@ -242,12 +249,18 @@ func (s *Store) Since(ctx context.Context, size int64) (*News, error) {
 	var files int64
 	var now time.Time
 	asked := time.Now()
-	var readOnly string
+	var readOnly, synchronous, settings string
 	seen := s.size() // before: commits go on meanwhile
-	if err := s.pool.QueryRow(ctx, "SELECT size, files, clock_timestamp(), current_setting('transaction_read_only') FROM log").Scan(&n.Size, &files, &now, &readOnly); err != nil {
+	if err := s.pool.QueryRow(ctx, newsSQL).Scan(&n.Size, &files, &now, &readOnly, &synchronous, &settings); err != nil {
 		return nil, explain(err)
 	}
+	if s.resettled(settings) {
+		s.pool.Reset() // the sessions there are began with the old ones; the new ones decide
+	}
 	switch {
+	case synchronous == "off":
+		s.pool.Reset()
+		return nil, ErrAsync
 	case readOnly == "on": // it has become a standby, and may lag behind
 		s.pool.Reset()
 		return nil, ErrReadOnly
@@ -269,4 +282,14 @@ func (s *Store) Since(ctx context.Context, size int64) (*News, error) {
 	}
 	n.Revocations, err = list(ctx, s.pool, scanRevocation, allRevocations+" WHERE changed >= $1", size)
 	return &n, err
+}
+
+// resettled notes the settings that sessions begin with, and reports whether they are
+// others than before.
+func (s *Store) resettled(settings string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := s.settings
+	s.settings = &settings
+	return was != nil && *was != settings
 }

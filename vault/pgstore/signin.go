@@ -59,8 +59,8 @@ func (s *Store) Tidy(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, roundTrip)
 	defer cancel()
 	for _, sql := range []string{
-		"DELETE FROM nonces WHERE (nonce, count) IN (SELECT nonce, count FROM nonces WHERE until < clock_timestamp() ORDER BY until LIMIT 20000)",
-		"DELETE FROM failures WHERE (replica, source) IN (SELECT replica, source FROM failures WHERE changed < clock_timestamp() - interval '10 min' LIMIT 20000)",
+		"DELETE FROM nonces WHERE (nonce, count) IN (SELECT nonce, count FROM nonces WHERE until < clock_timestamp() ORDER BY until LIMIT 20000 FOR UPDATE SKIP LOCKED)",
+		"DELETE FROM failures WHERE (replica, source) IN (SELECT replica, source FROM failures WHERE changed < clock_timestamp() - interval '10 min' ORDER BY changed LIMIT 20000 FOR UPDATE SKIP LOCKED)",
 	} {
 		if _, err := s.pool.Exec(ctx, sql); err != nil {
 			return explain(err)

@@ -3,6 +3,7 @@ package pgstore
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"example.com/atm/vault"
@@ -125,8 +126,11 @@ func queueAccounts(b *pgx.Batch, c *vault.Changes, before map[vault.Name]*vault.
 	var opened, changed accountRows
 	var names []string
 	var balances, versions []int64
-	for i := range c.Accounts {
-		a := &c.Accounts[i]
+	inOrder := slices.SortedFunc(slices.Values(c.Accounts), func(a, b vault.Account) int {
+		return strings.Compare(string(a.Name), string(b.Name))
+	})
+	for i := range inOrder {
+		a := &inOrder[i]
 		switch first := before[a.Name]; {
 		case first == nil:
 			opened.add(a, c.First)

@@ -1,0 +1,165 @@
+package pgstore_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/vault"
+	"example.com/atm/vault/pgstore"
+	"example.com/atm/vault/pgstore/pgtest"
+	"example.com/atm/vault/vaulttest"
+)
+
+// nameOf is the database that a URL names.
+func nameOf(url string) string { return url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")] }
+
+// until waits for something that is about to happen.
+func until(t *testing.T, is func() bool) {
+	t.Helper()
+	for range 600 {
+		if is() {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Fatal("it does not happen")
+}
+
+// TestBirthsNeverDeadlock lets one replica open an account, a second one find it only after
+// it waited for the head, and a third one hold it and wait for the head in turn.
+func TestBirthsNeverDeadlock(t *testing.T) {
+	cluster := pgtest.Start(t)
+	url := cluster.Database(t)
+	signer := vaulttest.NewSigner(t)
+	var stores []*pgstore.Store
+	// within is called in each transaction, while it holds the head.
+	ledger := func(within func()) *vault.Ledger {
+		stores = append(stores, create(t, url))
+		return vaulttest.NewLedger(t, vault.Config{Store: stores[len(stores)-1], Signer: signer, Now: func() time.Time {
+			within()
+			return time.Now()
+		}})
+	}
+	waiting := func() string {
+		return cluster.SQL(t, nameOf(url), "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+	}
+	var second, third *vault.Ledger
+	var wg sync.WaitGroup
+	begin := func(l *vault.Ledger, waits string) { // returns when it waits in the database
+		wg.Go(func() {
+			if s := l.Do(t.Context(), deposit("1", 1)); s.Code != atm.OK {
+				t.Errorf("%s %s", s.Code, s.Reason)
+			}
+		})
+		until(t, func() bool { return waiting() == waits })
+	}
+	decided, third := 0, ledger(func() {})
+	second = ledger(func() {
+		if decided++; decided == 1 {
+			begin(third, "1") // for the row of the account, or for the head while it holds the row
+		}
+	})
+	var once sync.Once
+	first := ledger(func() { once.Do(func() { begin(second, "1") }) }) // for the head
+	if s := first.Do(t.Context(), openAccount("1", 0)); s.Code != atm.OK {
+		t.Fatal(s)
+	}
+	wg.Wait()
+	noDeadlocks(t, cluster, url, stores)
+}
+
+// noDeadlocks closes stores, and looks whether there were any. What a session counted is
+// told when it ends.
+func noDeadlocks(t *testing.T, cluster *pgtest.Cluster, url string, stores []*pgstore.Store) {
+	t.Helper()
+	for _, s := range stores {
+		s.Close()
+	}
+	until(t, func() bool {
+		return cluster.SQL(t, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE datname = '"+nameOf(url)+"'") == "0"
+	})
+	if n := cluster.SQL(t, "postgres", "SELECT deadlocks FROM pg_stat_database WHERE datname = '"+nameOf(url)+"'"); n != "0" {
+		t.Errorf("%s deadlocks", n)
+	}
+}
+
+// TestReplicasOpenAccountsTogether lets accounts be born on several replicas at once.
+func TestReplicasOpenAccountsTogether(t *testing.T) {
+	cluster := pgtest.Start(t)
+	url := cluster.Database(t)
+	signer := vaulttest.NewSigner(t)
+	var ledgers []*vault.Ledger
+	var stores []*pgstore.Store
+	for range 3 {
+		stores = append(stores, create(t, url))
+		ledgers = append(ledgers, vaulttest.NewLedger(t, vault.Config{Store: stores[len(stores)-1], Signer: signer}))
+	}
+	var wg sync.WaitGroup
+	for n := range 40 {
+		for i := range 12 { // all of them open it, and one does
+			l, name := ledgers[(n+i)%len(ledgers)], vault.Name(fmt.Sprint(1000+n))
+			wg.Go(func() {
+				if s := l.Do(t.Context(), openAccount(name, 0)); s.Code != atm.OK && s.Code != atm.AccountExists {
+					t.Errorf("%s %s", s.Code, s.Reason)
+				}
+				if s := l.Do(t.Context(), deposit(name, 1)); s.Code != atm.OK {
+					t.Errorf("%s %s", s.Code, s.Reason)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	noDeadlocks(t, cluster, url, stores)
+	vaulttest.Sound(t, create(t, url))
+}
+
+// TestAsynchronousCommitIsRefused sets synchronous_commit under a running store, in each way
+// that an administrator has.
+func TestAsynchronousCommitIsRefused(t *testing.T) {
+	cluster := pgtest.Start(t)
+	url := cluster.Database(t)
+	store := create(t, url)
+	l := vaulttest.NewLedger(t, vault.Config{Store: store})
+	if s := l.Do(t.Context(), openAccount("1", 0)); s.Code != atm.OK {
+		t.Fatal(s)
+	}
+	if _, err := store.Since(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, way := range [][2]string{
+		{"ALTER SYSTEM SET synchronous_commit = off", "ALTER SYSTEM RESET synchronous_commit"},
+		{"ALTER DATABASE " + nameOf(url) + " SET synchronous_commit = off", "ALTER DATABASE " + nameOf(url) + " RESET synchronous_commit"},
+		{"ALTER ROLE atm SET synchronous_commit = off", "ALTER ROLE atm RESET synchronous_commit"},
+	} {
+		cluster.SQL(t, "postgres", way[0])
+		cluster.SQL(t, "postgres", "SELECT pg_reload_conf()")
+		until(t, func() bool {
+			_, err := store.Since(t.Context(), 0)
+			return errors.Is(err, pgstore.ErrAsync)
+		})
+		size := cluster.SQL(t, nameOf(url), "SELECT size FROM log")
+		if s := l.Do(t.Context(), deposit("1", 1)); s.Code != atm.Unavailable {
+			t.Errorf("after %s: %v", way[0], s)
+		}
+		if err := store.Trouble(); !errors.Is(err, pgstore.ErrAsync) {
+			t.Errorf("after %s: trouble %v", way[0], err)
+		}
+		if now := cluster.SQL(t, nameOf(url), "SELECT size FROM log"); now != size {
+			t.Errorf("after %s: %s entries, and %s before", way[0], now, size)
+		}
+		cluster.SQL(t, "postgres", way[1])
+		cluster.SQL(t, "postgres", "SELECT pg_reload_conf()")
+		until(t, func() bool {
+			_, err := store.Since(t.Context(), 0)
+			return err == nil
+		})
+		if s := l.Do(t.Context(), deposit("1", 1)); s.Code != atm.OK {
+			t.Errorf("after %s: %v", way[1], s)
+		}
+	}
+}
