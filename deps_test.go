@@ -30,7 +30,7 @@ var rooms = map[string][]string{
 	"certs":                  {"", "internal"},
 	"server":                 {"", "auth", "xmlrpc", "teller", "certs", "audit"},
 	"client":                 {""},
-	"cmd/internal/exit":      {"", "client"},
+	"cmd/internal/exit":      {"", "client", "internal"},
 	"cmd/internal/settings":  {"cmd/internal/exit", "internal"},
 	"cmd/internal/version":   {},
 	"cmd/internal/reference": {},

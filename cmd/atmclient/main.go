@@ -18,6 +18,7 @@ import (
 	"example.com/atm/cmd/internal/output"
 	"example.com/atm/cmd/internal/settings"
 	"example.com/atm/cmd/internal/version"
+	"example.com/atm/internal/printable"
 	"github.com/spf13/cobra"
 )
 
@@ -26,7 +27,7 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	o := &options{stdout: stdout, stderr: stderr}
+	o := &options{stdout: printable.NewWriter(stdout), stderr: printable.NewWriter(stderr)}
 	cmd := o.command()
 	cmd.SetArgs(protectNumbers(args))
 	cmd.SetOut(stdout)
@@ -195,7 +196,7 @@ func (o *options) saveReceipt(ctx context.Context, c *client.Client, done *clien
 		return err
 	}
 	if !o.quiet {
-		fmt.Fprintf(o.stderr, "Receipt saved. Check it with: atmctl audit check %s --leaf-hash %s --vkey log.vkey\n", o.receipt, leafHash)
+		printable.Linef(o.stderr, "Receipt saved. Check it with: atmctl audit check %s --leaf-hash %s --vkey log.vkey", o.receipt, leafHash)
 	}
 	return nil
 }
@@ -227,7 +228,8 @@ func (o *options) unknown(r *request, err error) error {
 	return &exit.Error{
 		Code:    exit.OutcomeUnknown,
 		Request: r.id,
-		Err: fmt.Errorf("%w\nMoney may have moved. Repeat the command with --request-id '%s': it happens once, however often you ask",
-			err, strings.ReplaceAll(string(r.id), "'", `'\''`)),
+		Err:     err,
+		Advice: []string{fmt.Sprintf("Money may have moved. Repeat the command with --request-id '%s': it happens once, however often you ask",
+			strings.ReplaceAll(string(r.id), "'", `'\''`))},
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/internal/printable"
 )
 
 func (o *options) print(r *request, a *client.Answer) error {
@@ -45,20 +46,20 @@ func (o *options) printText(r *request, a *client.Answer) error {
 	var err error
 	switch r.operation {
 	case atm.Inquiry:
-		_, err = fmt.Fprintf(o.stdout, "Current value of account %s is $%s\n", r.account, a.Text())
+		err = printable.Linef(o.stdout, "Current value of account %s is $%s", r.account, a.Text())
 	case atm.Transfer:
-		_, err = fmt.Fprintf(o.stdout, "Successful transfer of $%s from account %s to account %s\n", r.amount, r.account, r.to)
+		err = printable.Linef(o.stdout, "Successful transfer of $%s from account %s to account %s", r.amount, r.account, r.to)
 	case atm.Authorize:
-		_, err = fmt.Fprintf(o.stdout, "Successful authorize of $%s from account %s: hold %s\n", r.amount, r.account, a.Text())
+		err = printable.Linef(o.stdout, "Successful authorize of $%s from account %s: hold %s", r.amount, r.account, a.Text())
 	case atm.Capture, atm.Release:
-		_, err = fmt.Fprintf(o.stdout, "Successful %s of $%s of hold %s\n", r.operation, a.Text(), r.hold)
+		err = printable.Linef(o.stdout, "Successful %s of $%s of hold %s", r.operation, a.Text(), r.hold)
 	case atm.Statement:
 		err = o.printStatement(a)
 	case atm.Whoami:
 		me, _ := a.Result.(map[string]any)
-		_, err = fmt.Fprintf(o.stdout, "%v, %v, by %v\n", me["subject"], me["roles"], me["method"])
+		err = printable.Linef(o.stdout, "%v, %v, by %v", me["subject"], me["roles"], me["method"])
 	default:
-		_, err = fmt.Fprintf(o.stdout, "Successful %s of $%s to account %s\n", r.operation, r.amount, r.account)
+		err = printable.Linef(o.stdout, "Successful %s of $%s to account %s", r.operation, r.amount, r.account)
 	}
 	return err
 }
@@ -69,18 +70,23 @@ func (o *options) printStatement(a *client.Answer) error {
 	page, _ := a.Result.(map[string]any)
 	entries, _ := page["entries"].([]any)
 	t := tabwriter.NewWriter(o.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "closing\t\t\t%v\t\n", page["closing"])
+	row := func(cells ...any) {
+		for i, cell := range cells {
+			cells[i] = printable.Cell(fmt.Sprint(cell))
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", cells...)
+	}
+	row("closing", "", "", page["closing"], "")
 	for _, entry := range entries {
 		e, _ := entry.(map[string]any)
-		fmt.Fprintf(t, "%v\t%v\t%v\t%v\t%v\n", e["time"], e["operation"], e["amount"], e["balance"], e["counterparty"])
+		row(e["time"], e["operation"], e["amount"], e["balance"], e["counterparty"])
 	}
-	fmt.Fprintf(t, "opening\t\t\t%v\t\n", page["opening"])
+	row("opening", "", "", page["opening"], "")
 	if err := t.Flush(); err != nil {
 		return err
 	}
 	if next, _ := page["next"].(string); next != "" {
-		_, err := fmt.Fprintf(o.stderr, "There are older ones: --cursor %s\n", next)
-		return err
+		return printable.Linef(o.stderr, "There are older ones: --cursor %s", next)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/internal/printable"
 	"github.com/spf13/cobra"
 )
 
@@ -135,13 +136,18 @@ func (p *program) print(columns []string, records []any) error {
 	return table(p.stdout, columns, rows)
 }
 
+// table prints rows. Whatever is in a cell stays in it.
 func table(w io.Writer, columns []string, rows [][]string) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	if columns != nil {
 		fmt.Fprintln(t, strings.ToUpper(strings.Join(columns, "\t")))
 	}
 	for _, row := range rows {
-		fmt.Fprintln(t, strings.Join(row, "\t"))
+		cells := make([]string, len(row))
+		for i, text := range row {
+			cells[i] = printable.Cell(text)
+		}
+		fmt.Fprintln(t, strings.Join(cells, "\t"))
 	}
 	return t.Flush()
 }

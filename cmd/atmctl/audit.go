@@ -13,8 +13,8 @@ import (
 
 	"example.com/atm/audit"
 	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/internal/printable"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 )
 
 // defaultLog is where a server publishes.
@@ -96,12 +96,13 @@ func (p *program) verify(ctx context.Context, where, vkey, saved, policy string,
 		return silent(report.Code)
 	}
 	if report.OK() {
-		_, err := fmt.Fprintf(p.stdout, "verified: %s\n", report.Sentence)
-		return err
+		return printable.Linef(p.stdout, "verified: %s", report.Sentence)
 	}
-	fmt.Fprintf(p.stderr, "not verified: %s\n", report.Sentence)
+	printable.Linef(p.stderr, "not verified: %s", report.Sentence)
 	if bad := report.FirstBad; bad != nil {
-		fmt.Fprintf(p.stderr, "  expected %s\n  got      %s\n  the entries up to %d are good\n", bad.Expected, bad.Got, report.LastGood)
+		printable.Linef(p.stderr, "  expected %s", bad.Expected)
+		printable.Linef(p.stderr, "  got      %s", bad.Got)
+		printable.Linef(p.stderr, "  the entries up to %d are good", report.LastGood)
 	}
 	return silent(report.Code)
 }
@@ -112,8 +113,8 @@ const progressFrom = 1_000_000
 
 // progress shows how a long verification goes, on a terminal; nil elsewhere.
 func (p *program) progress() func(done, size int64) {
-	f, isFile := p.stderr.(*os.File)
-	if p.quiet || !isFile || !term.IsTerminal(int(f.Fd())) {
+	f := exit.Terminal(p.stderr)
+	if p.quiet || f == nil {
 		return nil
 	}
 	shown := int64(-1)
@@ -191,7 +192,7 @@ func readBounded(path string) ([]byte, error) {
 
 func (p *program) warn(text string) {
 	if !p.quiet {
-		fmt.Fprintf(p.stderr, "atmctl: warning: %s\n", text)
+		printable.Linef(p.stderr, "atmctl: warning: %s", text)
 	}
 }
 
@@ -234,10 +235,19 @@ func (p *program) showCommand() *cobra.Command {
 	}
 }
 
+// verbatim is where to print what another program reads byte for byte: an entry, whose
+// hash is that of its bytes, or a proof. On a terminal it is made printable all the same.
+func (p *program) verbatim() io.Writer {
+	if exit.Terminal(p.exact) != nil {
+		return p.stdout
+	}
+	return p.exact
+}
+
 func (p *program) show(ctx context.Context, log *audit.Log, index int64) error {
 	return log.Entries(ctx, index, index+1, func(_ int64, leaf []byte, h audit.Hash) error {
 		if p.output == "json" {
-			_, err := fmt.Fprintf(p.stdout, "%s\n", leaf)
+			_, err := fmt.Fprintf(p.verbatim(), "%s\n", leaf)
 			return err
 		}
 		var members map[string]any

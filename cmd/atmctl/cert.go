@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strings"
@@ -85,7 +87,12 @@ known keeps theirs, a new user is a customer and a new service a service.`,
 					return err
 				}
 				record, _ := result.(map[string]any)
-				return p.tell(record, "%s", record["crl"])
+				if p.output == "json" {
+					return json.NewEncoder(p.stdout).Encode(record)
+				}
+				list, _ := record["crl"].(string)
+				_, err = io.WriteString(p.stdout, list)
+				return err
 			},
 		})
 }

@@ -16,6 +16,7 @@ import (
 	"example.com/atm/cmd/internal/exit"
 	"example.com/atm/cmd/internal/output"
 	"example.com/atm/cmd/internal/version"
+	"example.com/atm/internal/printable"
 	"github.com/spf13/cobra"
 )
 
@@ -69,7 +70,7 @@ func (p *program) export(ctx context.Context, s *search, where, format, out stri
 		}()
 		to = f
 	}
-	w := bufio.NewWriter(to)
+	w := bufio.NewWriter(printable.NewWriter(to)) // each entry is one line to every reader
 	if format == "jsonl" || format == "csv" {
 		rows := newRows(w, format)
 		if err := p.forwards(ctx, log, s, rows.add); err != nil {
@@ -159,8 +160,8 @@ func source(e *audit.Entry) string {
 }
 
 var (
-	cefHeader = strings.NewReplacer(`\`, `\\`, `|`, `\|`, "\n", " ", "\r", " ")
-	cefValue  = strings.NewReplacer(`\`, `\\`, `=`, `\=`, "\n", `\n`, "\r", `\r`)
+	cefHeader = strings.NewReplacer(`\`, `\\`, `|`, `\|`)
+	cefValue  = strings.NewReplacer(`\`, `\\`, `=`, `\=`) // of what is printable
 )
 
 // writeCEF writes an event in the Common Event Format, version 0.
@@ -186,12 +187,13 @@ func writeCEF(w io.Writer, index int64, e *audit.Entry, origin string) error {
 		}
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "CEF:0|atm|atmserver|%s|%s|%s|%d|", cefHeader.Replace(version.String()), cefHeader.Replace(name(e)), cefHeader.Replace(name(e)), id*3)
+	what := cefHeader.Replace(printable.Text(name(e)))
+	fmt.Fprintf(&b, "CEF:0|atm|atmserver|%s|%s|%s|%d|", cefHeader.Replace(version.String()), what, what, id*3)
 	for i := 0; i < len(fields); i += 2 {
 		if i > 0 {
 			b.WriteByte(' ')
 		}
-		b.WriteString(fields[i] + "=" + cefValue.Replace(fields[i+1]))
+		b.WriteString(fields[i] + "=" + cefValue.Replace(printable.Text(fields[i+1])))
 	}
 	_, err := fmt.Fprintln(w, b.String())
 	return err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/internal/printable"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -317,13 +317,12 @@ var entryColumns = []string{"index", "time", "event", "operation", "who", "accou
 type rows struct {
 	w       io.Writer
 	form    string
-	csv     *csv.Writer
 	pending [][]string // of a table, whose columns are as wide as their cells
 	headed  bool
 	count   int
 }
 
-func newRows(w io.Writer, form string) *rows { return &rows{w: w, form: form, csv: csv.NewWriter(w)} }
+func newRows(w io.Writer, form string) *rows { return &rows{w: w, form: form} }
 
 func (r *rows) add(index int64, leaf []byte) error {
 	r.count++
@@ -345,11 +344,12 @@ func (r *rows) add(index int64, leaf []byte) error {
 	}
 	if r.form == "csv" {
 		if r.count == 1 {
-			if err := r.csv.Write(entryColumns); err != nil {
+			if _, err := io.WriteString(r.w, printable.CSV(entryColumns...)); err != nil {
 				return err
 			}
 		}
-		return r.csv.Write(row(index, entry, ""))
+		_, err := io.WriteString(r.w, printable.CSV(row(index, entry, "")...))
+		return err
 	}
 	r.pending = append(r.pending, row(index, entry, "-"))
 	return nil
@@ -357,9 +357,8 @@ func (r *rows) add(index int64, leaf []byte) error {
 
 // flush prints what has been added so far.
 func (r *rows) flush() error {
-	r.csv.Flush()
 	if len(r.pending) == 0 {
-		return r.csv.Error()
+		return nil
 	}
 	columns := entryColumns
 	if r.headed {

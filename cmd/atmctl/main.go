@@ -15,6 +15,7 @@ import (
 	"example.com/atm/cmd/internal/exit"
 	"example.com/atm/cmd/internal/settings"
 	"example.com/atm/cmd/internal/version"
+	"example.com/atm/internal/printable"
 	"github.com/spf13/cobra"
 )
 
@@ -23,7 +24,9 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	p := &program{stdout: stdout, stderr: stderr}
+	p := &program{
+		stdout: printable.NewWriter(stdout), stderr: printable.NewWriter(stderr), exact: stdout,
+	}
 	cmd := p.command()
 	cmd.SetArgs(args)
 	cmd.SetOut(stdout)
@@ -34,7 +37,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // program is what all commands share.
 type program struct {
-	stdout, stderr io.Writer
+	stdout, stderr io.Writer // what is printed is made printable
+	exact          io.Writer // stdout, for what is kept byte for byte
 
 	server  string
 	files   client.Files

@@ -13,6 +13,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/cmd/internal/exit"
 	"example.com/atm/cmd/internal/output"
+	"example.com/atm/internal/printable"
 	"github.com/spf13/cobra"
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -71,7 +72,7 @@ func (p *program) prove(ctx context.Context, log *audit.Log, index int64, out, e
 		}
 	}
 	if out == "" {
-		_, err := p.stdout.Write(text)
+		_, err := p.verbatim().Write(text)
 		return err
 	}
 	return output.Write(ctx, out, text, 0o644)
@@ -118,11 +119,10 @@ func (p *program) check(path, entry, leafHash, vkey string) error {
 		return silent(report.Code)
 	}
 	if !report.OK() {
-		fmt.Fprintf(p.stderr, "not verified: %s\n", report.Sentence)
+		printable.Linef(p.stderr, "not verified: %s", report.Sentence)
 		return silent(report.Code)
 	}
-	_, err = fmt.Fprintf(p.stdout, "verified: %s\n", report.Sentence)
-	return err
+	return printable.Linef(p.stdout, "verified: %s", report.Sentence)
 }
 
 // keyFor names the key that a proof is checked by when none was named.

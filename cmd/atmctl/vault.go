@@ -18,6 +18,7 @@ import (
 	"example.com/atm/cmd/internal/exit"
 	"example.com/atm/cmd/internal/output"
 	"example.com/atm/cmd/internal/settings"
+	"example.com/atm/internal/printable"
 	"github.com/spf13/cobra"
 )
 
@@ -196,7 +197,7 @@ func (p *program) importFrom(ctx context.Context, on daemon.Folder, file string)
 }
 
 // problem tells of what a check found.
-func (p *program) problem(text string) { fmt.Fprintln(p.stderr, "problem:", text) }
+func (p *program) problem(text string) { printable.Linef(p.stderr, "problem: %s", text) }
 
 // operatorLog tells of problems on standard error.
 func (p *program) operatorLog() *slog.Logger { return slog.New(slog.NewTextHandler(p.stderr, nil)) }
@@ -327,6 +328,5 @@ func (p *program) tell(result any, format string, args ...any) error {
 	if p.output == "json" {
 		return json.NewEncoder(p.stdout).Encode(result)
 	}
-	_, err := fmt.Fprintf(p.stdout, format, args...)
-	return err
+	return printable.Linef(p.stdout, strings.TrimSuffix(format, "\n"), args...)
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"os"
@@ -15,6 +14,7 @@ import (
 	"example.com/atm/cmd/internal/exit"
 	"example.com/atm/cmd/internal/output"
 	"example.com/atm/internal/durable"
+	"example.com/atm/internal/printable"
 	"github.com/spf13/cobra"
 )
 
@@ -60,8 +60,7 @@ func (p *program) pin(ctx context.Context, where, vkey string) error {
 	if err := output.Write(ctx, path, signed, 0o600); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "pinned: %d entries of %s in %s\n", c.Size, c.Origin, path)
-	return err
+	return printable.Linef(p.stdout, "pinned: %d entries of %s in %s", c.Size, c.Origin, path)
 }
 
 // pinPath is where the checkpoint of a log that somebody has seen is kept.
@@ -146,7 +145,7 @@ func (p *program) pushWitnesses(ctx context.Context, dir, policyFile string) err
 		return err
 	}
 	names := policy.Cosigned(log.WithCosignatures(lines))
-	if _, err := fmt.Fprintf(p.stdout, "cosigned: %d entries by %s\n", log.Size, strings.Join(names, ", ")); err != nil {
+	if err := printable.Linef(p.stdout, "cosigned: %d entries by %s", log.Size, strings.Join(names, ", ")); err != nil {
 		return err
 	}
 	if !policy.Satisfied(names) {

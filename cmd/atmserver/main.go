@@ -22,9 +22,9 @@ import (
 	"example.com/atm/cmd/internal/exit"
 	"example.com/atm/cmd/internal/settings"
 	"example.com/atm/cmd/internal/version"
+	"example.com/atm/internal/printable"
 	"example.com/atm/server"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 )
 
 func main() {
@@ -213,10 +213,11 @@ func newLog(format, level string, w io.Writer) (*slog.Logger, error) {
 	opts.Level = least
 	if format == "" {
 		format = "json"
-		if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		if exit.Terminal(w) != nil {
 			format = "text"
 		}
 	}
+	w = printable.NewWriter(w) // whatever a stranger made it write, a line is a line
 	switch format {
 	case "json":
 		return slog.New(slog.NewJSONHandler(w, &opts)), nil

@@ -10,11 +10,14 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"example.com/atm"
 	"example.com/atm/client"
+	"example.com/atm/internal/printable"
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 )
 
 // The exit codes. 10 to 15 are those of audit verification.
@@ -33,6 +36,7 @@ type Error struct {
 	Code    int
 	Err     error
 	Request atm.RequestID // of an operation whose outcome is unknown
+	Advice  []string      // lines that tell what to do
 
 	// Plain marks a message that stands without the program's name before it.
 	Plain bool
@@ -112,19 +116,40 @@ func Report(w io.Writer, program string, err error, asJSON bool) int {
 	if !errors.As(err, &coded) {
 		coded = &Error{}
 	}
+	// What others said is in err, so it is one line, which a terminal does not obey.
 	switch {
 	case asJSON:
-		json.NewEncoder(w).Encode(struct {
+		json.NewEncoder(printable.NewWriter(w)).Encode(struct {
 			Error   string        `json:"error"`
 			Code    int           `json:"code"`
 			Request atm.RequestID `json:"request_id,omitempty"`
-		}{err.Error(), code, coded.Request})
+		}{strings.Join(append([]string{err.Error()}, coded.Advice...), "\n"), code, coded.Request})
+		return code
 	case coded.Plain:
-		fmt.Fprintln(w, err)
+		printable.Linef(w, "%s", oneLine(err))
 	default:
-		fmt.Fprintf(w, "%s: %v\n", program, err)
+		printable.Linef(w, "%s: %s", program, oneLine(err))
+	}
+	for _, line := range coded.Advice {
+		printable.Linef(w, "%s", line)
 	}
 	return code
+}
+
+// oneLine is what err says; several that were joined stand side by side.
+func oneLine(err error) string {
+	return strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
+}
+
+// Terminal returns the terminal that a program writes to by w, and nil when it is none.
+func Terminal(w io.Writer) *os.File {
+	if p, is := w.(*printable.Writer); is {
+		w = p.Unwrap()
+	}
+	if f, is := w.(*os.File); is && term.IsTerminal(int(f.Fd())) {
+		return f
+	}
+	return nil
 }
 
 // Main runs a program until it is done, or interrupted, and ends the process.

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"unicode"
+
+	"example.com/atm"
+	"example.com/atm/client"
+	"example.com/atm/internal/printable"
+)
+
+// TestStatementRowsCannotBeForged: a server, or whoever is named in its answer, writes no
+// row of its own and nothing that a terminal obeys.
+func TestStatementRowsCannotBeForged(t *testing.T) {
+	const evil = "user:a\n2026-05-01T00:00:00Z  deposit  90000.00\t\x1b[2J\u009b2J\u202e\r"
+	var out, problems bytes.Buffer
+	o := &options{stdout: printable.NewWriter(&out), stderr: printable.NewWriter(&problems)}
+	page := map[string]any{"opening": "0.00", "closing": evil, "next": evil, "entries": []any{
+		map[string]any{"time": evil, "operation": "deposit", "amount": "1.00", "balance": "1.00", "counterparty": evil},
+	}}
+	for r, result := range map[*request]any{
+		{operation: atm.Statement, account: 100}: page,
+		{operation: atm.Whoami}:                  map[string]any{"subject": evil, "roles": []any{evil}, "method": "mtls"},
+		{operation: atm.Inquiry, account: 100}:   evil,
+	} {
+		if err := o.print(r, &client.Answer{Code: atm.OK, Result: result}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text := out.String() + problems.String()
+	if n := strings.Count(text, "\n"); n != 3+1+1+1 {
+		t.Errorf("%d lines: %q", n, text)
+	}
+	if strings.ContainsFunc(text, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) {
+		t.Errorf("a terminal obeys %q", text)
+	}
+}
