@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -53,19 +54,34 @@ func ParseRequestID(s string) (RequestID, error) {
 	return RequestID(s), nil
 }
 
-// Time returns the instant in the request id when it is a UUID of version 7,
-// in lower or upper case.
+// Time returns the instant in the request id when it is a UUID of version 7, in
+// any form that programs write one in: with or without dashes, in braces or quotes,
+// as a URN, in lower or upper case.
 func (id RequestID) Time() (time.Time, bool) {
-	if len(id) != 36 || id[8] != '-' || id[13] != '-' || id[18] != '-' || id[23] != '-' || id[14] != '7' {
-		return time.Time{}, false
-	}
-	digits := append(make([]byte, 0, 32), id[:8]...)
-	for _, part := range []RequestID{id[9:13], id[14:18], id[19:23], id[24:]} {
-		digits = append(digits, part...)
-	}
-	var raw [16]byte
-	if _, err := hex.Decode(raw[:], digits); err != nil || raw[8]&0xc0 != 0x80 {
+	raw, ok := parseUUID(string(id))
+	if !ok || raw[6]>>4 != 7 || raw[8]>>6 != 0b10 {
 		return time.Time{}, false
 	}
 	return time.UnixMilli(int64(binary.BigEndian.Uint64(raw[:8]) >> 16)), true
+}
+
+// parseUUID reads a UUID (RFC 9562, section 4).
+func parseUUID(s string) (raw [16]byte, ok bool) {
+	const urn = "urn:uuid:"
+	for _, around := range [...]string{`""`, "{}"} {
+		if n := len(s); n > 2 && s[0] == around[0] && s[n-1] == around[1] {
+			s = s[1 : n-1]
+		}
+	}
+	if len(s) > len(urn) && strings.EqualFold(s[:len(urn)], urn) {
+		s = s[len(urn):]
+	}
+	if len(s) == 36 && s[8] == '-' && s[13] == '-' && s[18] == '-' && s[23] == '-' {
+		s = s[:8] + s[9:13] + s[14:18] + s[19:23] + s[24:]
+	}
+	if len(s) != hex.EncodedLen(len(raw)) {
+		return raw, false
+	}
+	_, err := hex.Decode(raw[:], []byte(s))
+	return raw, err == nil
 }

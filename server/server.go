@@ -288,20 +288,33 @@ func (s *Server) serveRPC(w http.ResponseWriter, r *http.Request) {
 	if caller == nil {
 		return
 	}
-	keys := r.Header["Idempotency-Key"]
-	if len(keys) > 1 {
-		xmlrpc.Decline(w, http.StatusBadRequest, "More than one Idempotency-Key.")
+	key, ok := requestKey(w, r)
+	if !ok {
 		return
 	}
 	wire := wireOf(r.Context())
 	wire.learn(r)
 	wire.calling.Store(true)
 	defer wire.calling.Store(false)
-	in := &session{caller: caller, trace: traceOf(r)}
-	if len(keys) == 1 {
-		in.key = keys[0]
+	s.rpc.ServeCall(w, r, &session{caller: caller, key: key, trace: traceOf(r)})
+}
+
+// requestKey returns the header Idempotency-Key, "" without one; or it answers 400
+// and returns false. An empty header is a mistake of the client: taken for none, the
+// client's next try would move money a second time.
+func requestKey(w http.ResponseWriter, r *http.Request) (key string, ok bool) {
+	switch keys := r.Header["Idempotency-Key"]; {
+	case len(keys) == 0:
+		return "", true
+	case len(keys) > 1:
+		xmlrpc.Decline(w, http.StatusBadRequest, "More than one Idempotency-Key.")
+		return "", false
+	case keys[0] == "":
+		xmlrpc.Decline(w, http.StatusBadRequest, "The Idempotency-Key is empty.")
+		return "", false
+	default:
+		return keys[0], true
 	}
-	s.rpc.ServeCall(w, r, in)
 }
 
 // signIn returns who sent r, or answers and returns nil.

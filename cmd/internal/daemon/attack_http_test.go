@@ -91,6 +91,8 @@ func (a *arena) attackHTTP(t *testing.T) {
 		{name: "lower case", by: a.demo, path: "/rpc2", want: 404},
 		{name: "dot segments", by: a.demo, path: "/x/../RPC2", want: 404},
 		{name: "two Idempotency-Keys", by: a.demo, header: []string{"Idempotency-Key: a", "Idempotency-Key: b"}, want: 400},
+		{name: "an empty Idempotency-Key", by: a.demo, body: call("deposit", "100", "1"), header: []string{"Idempotency-Key:"}, want: 400},
+		{name: "an Idempotency-Key of spaces", by: a.demo, body: call("deposit", "100", "1"), header: []string{"Idempotency-Key:   "}, want: 400},
 		raw("the audit log, as nobody", "GET /audit/checkpoint HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 401),
 		{name: "the audit log, as a customer", by: a.demo, request: "GET /audit/checkpoint HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", want: 403},
 		{name: "above the audit log, " + harmless, by: a.auditor, request: "GET /audit/../keys/audit.key HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", want: 404},

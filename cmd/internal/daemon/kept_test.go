@@ -64,7 +64,7 @@ func (d *drawer) next() string {
 		case "Traceparent":
 			value = d.of("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "none", "")
 		case "Idempotency-Key":
-			value = d.of("", " ", strings.Repeat("k", 129))
+			value = d.of("", " ", "k", "k", strings.Repeat("k", 129))
 		case "X":
 			value = strings.Repeat("x", []int{1, 3000, 12 << 10, 18 << 10}[d.random.IntN(4)]) // the last is too much
 		}
