@@ -151,10 +151,17 @@ func (a *Authority) IssueClient(public crypto.PublicKey, uri *url.URL, life time
 	return sign(template, a.Certificate, public, a.key)
 }
 
+// maxRequest bounds a certificate request in PEM, in bytes. One over RSA of 8192
+// bits that asks for a lot has 4 KiB.
+const maxRequest = 16 << 10
+
 // SignRequest is IssueClient over the key of a certificate request in PEM
 // (PKCS #10). The request proves that its sender has the private key; nothing
 // else in it is used.
 func (a *Authority) SignRequest(request []byte, uri *url.URL, life time.Duration, now time.Time) (*x509.Certificate, error) {
+	if len(request) > maxRequest {
+		return nil, fmt.Errorf("the certificate request has more than %d bytes", maxRequest)
+	}
 	block, rest := pem.Decode(request)
 	if block == nil || block.Type != "CERTIFICATE REQUEST" || len(bytes.TrimSpace(rest)) > 0 {
 		return nil, errors.New("no certificate request in PEM")
@@ -163,14 +170,21 @@ func (a *Authority) SignRequest(request []byte, uri *url.URL, life time.Duration
 	if err != nil {
 		return nil, errors.New("malformed certificate request")
 	}
-	if err := csr.CheckSignature(); err != nil {
-		return nil, errors.New("the certificate request is not signed by its key")
-	}
+	// The key's size comes first: the time that a signature takes to verify grows with
+	// the third power of it.
 	if err := strongKey(csr.PublicKey); err != nil {
 		return nil, err
 	}
+	if err := csr.CheckSignature(); err != nil {
+		return nil, errors.New("the certificate request is not signed by its key")
+	}
 	return a.IssueClient(csr.PublicKey, uri, life, now)
 }
+
+const (
+	minRSA, maxRSA = 2048, 8192 // bits
+	maxExponent    = 1 << 20    // everybody has 65537; verifying takes as long as it has bits
+)
 
 // strongKey refuses keys that are too weak for a client, and of kinds that
 // nobody needs.
@@ -182,7 +196,7 @@ func strongKey(public crypto.PublicKey) error {
 		}
 	case ed25519.PublicKey:
 	case *rsa.PublicKey:
-		if key.Size() < 256 || key.Size() > 1024 {
+		if bits := key.N.BitLen(); bits < minRSA || bits > maxRSA || key.E > maxExponent {
 			return errWeakKey
 		}
 	default:

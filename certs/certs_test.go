@@ -9,9 +9,13 @@ import (
 	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/pem"
 	"errors"
 	"io"
 	"log/slog"
+	"math/big"
 	"net"
 	"net/url"
 	"os"
@@ -190,6 +194,82 @@ func TestSignRequest(t *testing.T) {
 	} {
 		if _, err := a.SignRequest([]byte(text), demo, time.Hour, time.Now()); err == nil {
 			t.Errorf("%s was signed", name)
+		}
+	}
+}
+
+// hugeRequest is a certificate request over an RSA key of so many bits, which nobody
+// has signed.
+func hugeRequest(t testing.TB, bits int) []byte {
+	t.Helper()
+	n := new(big.Int).SetBit(big.NewInt(1), bits-1, 1)
+	public, err := x509.MarshalPKIXPublicKey(&rsa.PublicKey{N: n, E: 65537})
+	if err != nil {
+		t.Fatal(err)
+	}
+	type info struct {
+		Version    int
+		Subject    asn1.RawValue
+		Key        asn1.RawValue
+		Attributes []asn1.RawValue `asn1:"tag:0,set"`
+	}
+	sha256WithRSA := pkix.AlgorithmIdentifier{
+		Algorithm: asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 11}, Parameters: asn1.NullRawValue,
+	}
+	der, err := asn1.Marshal(struct {
+		Info      info
+		Algorithm pkix.AlgorithmIdentifier
+		Signature asn1.BitString
+	}{
+		info{Subject: asn1.RawValue{FullBytes: []byte{0x30, 0}}, Key: asn1.RawValue{FullBytes: public}},
+		sha256WithRSA,
+		asn1.BitString{Bytes: make([]byte, bits/8), BitLength: bits},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})
+}
+
+// TestSizesComeBeforeSignatures has each of what a stranger sends refused for its
+// size, and not for the signature, which is wrong as well: it was not looked at.
+func TestSizesComeBeforeSignatures(t *testing.T) {
+	a := authority(t, "x")
+	for bits, want := range map[int]string{
+		4096:    "not signed by its key",
+		8192:    "not signed by its key",
+		8200:    "RSA of 2048 to 8192 bits",
+		16384:   "RSA of 2048 to 8192 bits",
+		184_000: "bytes",
+	} {
+		_, err := a.SignRequest(hugeRequest(t, bits), demo, time.Hour, time.Now())
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("a certificate request over %d bits: %v, want %q", bits, err, want)
+		}
+	}
+	huge := &rsa.PublicKey{N: new(big.Int).SetBit(big.NewInt(1), 16383, 1), E: 65537}
+	slow := &rsa.PublicKey{N: new(big.Int).SetBit(big.NewInt(1), 8191, 1), E: 1<<31 - 1}
+	stranger, good := authority(t, "stranger"), key(t).Public()
+	leaf := func(public crypto.PublicKey) *x509.Certificate {
+		cert, err := stranger.IssueClient(public, demo, time.Hour, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cert
+	}
+	verifier := certs.NewClientVerifier(a.Certificate)
+	for name, tt := range map[string]struct {
+		chain []*x509.Certificate
+		want  error
+	}{
+		"good keys":                    {[]*x509.Certificate{leaf(good), stranger.Certificate}, certs.ErrUnknownAuthority},
+		"a large key":                  {[]*x509.Certificate{leaf(huge)}, certs.ErrWeakKey},
+		"a large exponent":             {[]*x509.Certificate{leaf(slow)}, certs.ErrWeakKey},
+		"a large key of an authority":  {[]*x509.Certificate{leaf(good), leaf(huge)}, certs.ErrWeakKey},
+		"a slow one of the second one": {[]*x509.Certificate{leaf(good), stranger.Certificate, leaf(slow)}, certs.ErrWeakKey},
+	} {
+		if err := verifier.Verify(tt.chain, time.Now()); !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v, want %v", name, err, tt.want)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -155,6 +156,16 @@ func (v *ClientVerifier) Verify(chain []*x509.Certificate, now time.Time) error 
 		return ErrBadChain
 	}
 	leaf := chain[0]
+	// Sizes come before anything is verified with one of the keys. Of authorities more
+	// kinds are good than of clients.
+	if strongKey(leaf.PublicKey) != nil {
+		return ErrWeakKey
+	}
+	for _, cert := range chain[1:] {
+		if key, ok := cert.PublicKey.(*rsa.PublicKey); ok && strongKey(key) != nil {
+			return ErrWeakKey
+		}
+	}
 	if leaf.IsCA {
 		return ErrNotForClients
 	}
@@ -173,8 +184,6 @@ func (v *ClientVerifier) Verify(chain []*x509.Certificate, now time.Time) error 
 	switch {
 	case err == nil && !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth):
 		return ErrNotForClients // whoever let it be used for anything did not mean it for this
-	case err == nil && strongKey(leaf.PublicKey) != nil:
-		return ErrWeakKey
 	case err == nil:
 		return nil
 	case errors.As(err, &unknown):

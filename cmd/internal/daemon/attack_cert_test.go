@@ -11,6 +11,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/base64"
+	"encoding/pem"
 	"fmt"
 	"math/big"
 	"net/url"
@@ -109,6 +110,35 @@ func (f *foreignAuthority) issue(t *testing.T, change func(*x509.Certificate), u
 	template := goodTemplate(t, uris...)
 	change(template)
 	return &tls.Certificate{Certificate: [][]byte{signed(t, template, f.cert, key.Public(), f.key)}, PrivateKey: key}
+}
+
+// hugeRequest is a certificate request over an RSA key of 16,384 bits, which nobody
+// has signed: what it is refused for tells what was looked at first.
+func hugeRequest(t *testing.T) string {
+	t.Helper()
+	const bits = 16384
+	public, err := x509.MarshalPKIXPublicKey(&rsa.PublicKey{N: new(big.Int).SetBit(big.NewInt(1), bits-1, 1), E: 65537})
+	if err != nil {
+		t.Fatal(err)
+	}
+	type info struct {
+		Version      int
+		Subject, Key asn1.RawValue
+		Attributes   []asn1.RawValue `asn1:"tag:0,set"`
+	}
+	der, err := asn1.Marshal(struct {
+		Info      info
+		Algorithm pkix.AlgorithmIdentifier
+		Signature asn1.BitString
+	}{
+		info{Subject: asn1.RawValue{FullBytes: []byte{0x30, 0}}, Key: asn1.RawValue{FullBytes: public}},
+		pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 11}, Parameters: asn1.NullRawValue},
+		asn1.BitString{Bytes: make([]byte, bits/8), BitLength: bits},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
 }
 
 // attackCertificates shows certificates that prove nothing.
@@ -220,6 +250,9 @@ func (a *arena) attackCertificates(t *testing.T) {
 			list[i].want = 0
 		}
 	}
+	list = append(list, attack{
+		name: "renewed over a huge key", by: a.mallory, body: call("admin.cert.renew", hugeRequest(t)), want: 200, says: "RSA of 2048 to 8192 bits",
+	})
 	a.run(t, list)
 	t.Run("signed with SHA-1", func(t *testing.T) {
 		template := goodTemplate(t, demo)
