@@ -2,10 +2,13 @@ package server
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/pprof"
+	"net/netip"
 	"strings"
 
+	"example.com/atm/auth"
 	"example.com/atm/xmlrpc"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
@@ -17,7 +20,8 @@ type Part struct {
 }
 
 // Admin returns the endpoints for the operator's machine: health, readiness,
-// metrics and profiles. They have no sign-in and belong on loopback.
+// metrics and profiles. They have no sign-in and belong on loopback, where browsers
+// run as well: what a page could make one of them ask for is refused.
 func (s *Server) Admin() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -30,7 +34,46 @@ func (s *Server) Admin() http.Handler {
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if reason := fromPage(r); reason != "" {
+			xmlrpc.Decline(w, http.StatusForbidden, reason)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// fromPage says why a request may be one that a page of another site made a browser
+// send, and "" when it is none. Such a page reads the answer once its own name leads
+// to this address (DNS rebinding), and then the name stands in Host. Programs that
+// scrape the endpoints send the address that they connect to, and no Origin.
+func fromPage(r *http.Request) (reason string) {
+	if len(r.Header["Origin"]) > 0 {
+		return "Requests from pages are refused here."
+	}
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "", "none", "same-origin":
+	default:
+		return "Requests from pages are refused here."
+	}
+	host := r.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	} else {
+		host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	}
+	switch host = strings.TrimSuffix(strings.ToLower(host), "."); host {
+	case "localhost", "127.0.0.1", "::1":
+		return ""
+	}
+	// A supervisor may have handed over a socket on another address. An address in
+	// Host is no name that somebody could lead elsewhere.
+	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
+		if ip, err := netip.ParseAddr(host); err == nil && ip.Unmap() == auth.Address(local.String()) {
+			return ""
+		}
+	}
+	return "The Host is localhost, 127.0.0.1, [::1], or the address that is listened on."
 }
 
 // serveReady tells a load balancer on another machine in a word what the

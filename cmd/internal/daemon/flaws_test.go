@@ -47,6 +47,21 @@ var flaws = []flaw{
 	{"the first of two headers counts", "auth/auth.go", `if len(headers) > 1 {`, `if len(headers) > 9 {`, "combination/two_headers_beside_a_certificate"},
 	{"codings pass", "server/wire.go", `part[last-before] = '_'`, `part[last-before] = '-'`, "http/an_unknown_coding"},
 	{"other sites' pages call", "server/server.go", `if err := s.cross.Check(r); err != nil {`, `if err := s.cross.Check(r); err != nil && r.Method == "" {`, "http/another_site's_page$"},
+	{"an empty Idempotency-Key is none", "server/server.go", `case keys[0] == "":`, `case false:`, "http/an_empty_Idempotency-Key"},
+	{"the admin port answers any Host", "server/admin.go", `return "The Host is localhost, 127.0.0.1, [::1], or the address that is listened on."`, `return ""`, "admin/another_Host$"},
+	{"a signature is verified whatever its size", "certs/authority.go", `	if err := strongKey(csr.PublicKey); err != nil {
+		return nil, err
+	}
+	if err := csr.CheckSignature(); err != nil {
+		return nil, errors.New("the certificate request is not signed by its key")
+	}
+`, `	if err := csr.CheckSignature(); err != nil {
+		return nil, errors.New("the certificate request is not signed by its key")
+	}
+	if err := strongKey(csr.PublicKey); err != nil {
+		return nil, err
+	}
+`, "certificate/renewed_over_a_huge_key"},
 	{"everybody owns everything", "vault/rules.go", `(p.Owner == "" || p.Owner == a.Owner)`, `true`, "permission/another's_money"},
 	{"a grant has no end", "vault/grants.go", `case amount > g.Cap-g.Spent:`, `case amount < 0:`, "permission/another's_grant/more_than_its_cap"},
 }
