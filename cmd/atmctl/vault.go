@@ -74,7 +74,8 @@ FILE holds every key of the server: keep it where you would keep those.`,
 	addPassphrase(backup)
 	restore := offline("restore FILE --data DIR", "Make a data folder out of a backup",
 		`Make a data folder out of a backup. DIR must not exist, or be empty. The vault is
-checked and the audit log published again before DIR is there.
+checked and the audit log published again before DIR is there. An empty folder that
+is there, such as a mount point or what a link leads to, is filled and stays.
 
 What was answered after the backup is not in it. If the published log is known to
 anybody beyond the size that this command prints, the server must not go on with

@@ -265,6 +265,7 @@ func TestAttacks(t *testing.T) {
 	t.Run("http", a.attackHTTP)
 	t.Run("permission", a.attackPermissions)
 	t.Run("admin", a.attackAdmin)
+	t.Run("file", a.attackFiles)
 
 	till := a.client(t, a.till)
 	for id, want := range map[atm.AccountID]string{100: "1000.00", 200: "60.00", 300: "5.00"} {

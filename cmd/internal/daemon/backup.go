@@ -148,7 +148,10 @@ var ErrBackup = errors.New("this is no whole backup")
 // unpack puts the files of a backup into folder, which is empty.
 func unpack(ctx context.Context, backup io.Reader, folder string) error {
 	sums := make(map[string]string) // name → hash, of what was unpacked
-	for t := tar.NewReader(backup); ; {
+	archive := &counted{r: backup}
+	t := tar.NewReader(archive)
+	content := &content{t: t, archive: archive}
+	for {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -157,17 +160,46 @@ func unpack(ctx context.Context, backup io.Reader, folder string) error {
 			return fmt.Errorf("%w: %w", ErrBackup, err)
 		}
 		if header.Name == sumsFile {
-			return checkSums(io.LimitReader(t, 1<<20), sums)
+			return checkSums(io.LimitReader(content, 1<<20), sums)
 		}
 		if header.Typeflag != tar.TypeReg || !belongs(header.Name) || header.Size > backupLimit || len(sums) >= 1000 {
 			return fmt.Errorf("%w: %q does not belong into it", ErrBackup, header.Name)
 		}
-		sum, err := extract(t, filepath.Join(folder, filepath.FromSlash(header.Name)), fs.FileMode(header.Mode).Perm()&0o644)
+		sum, err := extract(content, filepath.Join(folder, filepath.FromSlash(header.Name)), fs.FileMode(header.Mode).Perm()&0o644)
 		if err != nil {
 			return err
 		}
 		sums[header.Name] = sum
 	}
+}
+
+// counted counts the bytes that are read.
+type counted struct {
+	r io.Reader
+	n int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// content reads the files in an archive. They are never more than what was read of the
+// archive: a sparse file, which says in a few bytes how large its holes are, is refused
+// before it fills the disk.
+type content struct {
+	t       *tar.Reader
+	archive *counted
+	n       int64
+}
+
+func (c *content) Read(p []byte) (int, error) {
+	n, err := c.t.Read(p)
+	if c.n += int64(n); c.n > c.archive.n {
+		return 0, errors.New("its files are larger than it is itself")
+	}
+	return n, err
 }
 
 // belongs reports whether a backup has files of this name.

@@ -287,11 +287,26 @@ func size(path string) (int64, error) {
 
 // Restore makes a data folder out of a backup. The folder must not exist, or be
 // empty. It is there only when all of it was unpacked, checked and the audit
-// log published again.
-func (f Folder) Restore(ctx context.Context, backup io.Reader, log *slog.Logger) (*Checked, error) {
+// log published again. An empty folder that is there, such as a mount point or what a
+// link leads to, is filled and stays the one that it is.
+func (f Folder) Restore(ctx context.Context, backup io.Reader, log *slog.Logger) (found *Checked, err error) {
 	data := filepath.Clean(f.Data)
-	if names, err := os.ReadDir(data); err == nil && len(names) > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, errors.Join(fmt.Errorf("%s exists and is not empty", data), err)
+	if _, err := os.Lstat(data); err == nil {
+		if data, err = filepath.EvalSymlinks(data); err != nil {
+			return nil, err
+		}
+		dir, staging, err := datadir.Claim(data)
+		if err != nil {
+			return nil, err
+		}
+		defer dir.Close()
+		defer os.RemoveAll(staging)
+		if found, err = f.restoreInto(ctx, staging, backup, log); err != nil {
+			return nil, err
+		}
+		return found, dir.Place(staging)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
 	}
 	if err := durable.MkdirAll(filepath.Dir(data), 0o700); err != nil {
 		return nil, err
@@ -301,6 +316,14 @@ func (f Folder) Restore(ctx context.Context, backup io.Reader, log *slog.Logger)
 		return nil, err
 	}
 	defer os.RemoveAll(folder)
+	if found, err = f.restoreInto(ctx, folder, backup, log); err != nil {
+		return nil, err
+	}
+	return found, durable.Rename(folder, data)
+}
+
+// restoreInto makes a complete data folder in an empty folder.
+func (f Folder) restoreInto(ctx context.Context, folder string, backup io.Reader, log *slog.Logger) (*Checked, error) {
 	if err := unpack(ctx, backup, folder); err != nil {
 		return nil, err
 	}
@@ -313,16 +336,7 @@ func (f Folder) Restore(ctx context.Context, backup io.Reader, log *slog.Logger)
 	if err != nil {
 		return nil, err
 	}
-	if err := house.Close(); err != nil {
-		return nil, err
-	}
-	if err := os.Remove(data); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	if err := os.Rename(folder, data); err != nil {
-		return nil, err
-	}
-	return found, durable.SyncDir(filepath.Dir(data))
+	return found, house.Close()
 }
 
 // VerifyBackup unpacks a backup beside where it lies, checks it as Restore

@@ -14,6 +14,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 
 	"example.com/atm/internal/durable"
@@ -124,6 +126,75 @@ func Open(root string, wanted Config) (d *Dir, fresh bool, err error) {
 	return d, fresh, nil
 }
 
+// stagingPrefix is of the folder in which a claimed folder is prepared.
+const stagingPrefix = ".restoring-"
+
+// Claim locks the folder at root, which is there and holds nothing, and returns a
+// folder in it to prepare what is to be in it. Place ends that. What another process
+// prepared and never placed is removed.
+func Claim(root string) (claimed *Dir, staging string, err error) {
+	d := &Dir{Root: root}
+	if err := d.acquire(); err != nil {
+		return nil, "", err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.Close())
+		}
+	}()
+	names, err := d.contents()
+	if err != nil {
+		return nil, "", err
+	}
+	for _, e := range names {
+		if !strings.HasPrefix(e.Name(), stagingPrefix) {
+			return nil, "", fmt.Errorf("%s exists and is not empty", root)
+		}
+	}
+	for _, e := range names {
+		if err := os.RemoveAll(d.Path(e.Name())); err != nil {
+			return nil, "", err
+		}
+	}
+	staging, err = os.MkdirTemp(root, stagingPrefix)
+	return d, staging, err
+}
+
+// Place moves the complete data folder at staging, which Claim made, to where it
+// belongs. What marks a folder as complete comes last.
+func (d *Dir) Place(staging string) (err error) {
+	var moved []string
+	defer func() {
+		for _, path := range moved {
+			err = errors.Join(err, os.RemoveAll(path))
+		}
+	}()
+	if err := os.Chmod(d.Root, 0o700); err != nil {
+		return err
+	}
+	names, err := os.ReadDir(staging)
+	if err != nil {
+		return err
+	}
+	for _, e := range names {
+		if e.Name() == configFile {
+			continue
+		}
+		if err := os.Rename(filepath.Join(staging, e.Name()), d.Path(e.Name())); err != nil {
+			return err
+		}
+		moved = append(moved, d.Path(e.Name()))
+	}
+	if err := durable.SyncDir(d.Root); err != nil {
+		return err
+	}
+	if err := os.Rename(filepath.Join(staging, configFile), d.Path(configFile)); err != nil {
+		return err
+	}
+	moved = nil
+	return errors.Join(os.Remove(staging), durable.SyncDir(d.Root))
+}
+
 // acquire locks the folder itself, so that the lock leaves no file behind and
 // ends with the process however that ends.
 func (d *Dir) acquire() error {
@@ -160,9 +231,9 @@ func (d *Dir) read(wanted Config) (fresh bool, err error) {
 	if exists(d.Path(initFile)) {
 		return true, d.decode(initFile)
 	}
-	names, err := os.ReadDir(d.Root)
+	names, err := d.contents()
 	if err != nil {
-		return false, fmt.Errorf("data folder: %w", err)
+		return false, err
 	}
 	if len(names) > 0 && !(wanted.Store == Postgres && d.onlyVaultKey(names)) {
 		return false, fmt.Errorf("%s is no data folder: it has no %s and is not empty", d.Root, configFile)
@@ -171,6 +242,15 @@ func (d *Dir) read(wanted Config) (fresh bool, err error) {
 		return false, fmt.Errorf("begin the data folder: %w", err)
 	}
 	return true, nil
+}
+
+// contents lists what is in the folder, but for what a new file system has in its root.
+func (d *Dir) contents() ([]fs.DirEntry, error) {
+	names, err := os.ReadDir(d.Root)
+	if err != nil {
+		return nil, fmt.Errorf("data folder: %w", err)
+	}
+	return slices.DeleteFunc(names, func(e fs.DirEntry) bool { return e.Name() == "lost+found" }), nil
 }
 
 func (d *Dir) onlyVaultKey(names []fs.DirEntry) bool {
