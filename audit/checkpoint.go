@@ -220,6 +220,10 @@ func originOf(vkey string) (string, error) {
 // maxCheckpoint is the largest checkpoint that is read, in bytes.
 const maxCheckpoint = 64 << 10
 
+// maxEntries bounds the size of a log: what counts its tiles and hashes stays far
+// from an overflow, and each index is exact in JSON.
+const maxEntries = 1 << 53
+
 // ParseCheckpoint reads what a signed checkpoint claims without verifying its
 // signature.
 func ParseCheckpoint(signed []byte) (Checkpoint, error) {
@@ -234,6 +238,9 @@ func ParseCheckpoint(signed []byte) (Checkpoint, error) {
 	tree, err := tlog.ParseTree([]byte("go.sum database tree\n" + lines[1] + "\n" + lines[2] + "\n"))
 	if err != nil {
 		return Checkpoint{}, ErrNoCheckpoint
+	}
+	if tree.N > maxEntries {
+		return Checkpoint{}, fmt.Errorf("%w: no log has %d entries", ErrNoCheckpoint, tree.N)
 	}
 	return Checkpoint{Origin: lines[0], Size: tree.N, Root: tree.Hash}, nil
 }

@@ -107,25 +107,68 @@ func (p *Proof) CheckHash(leaf Hash, vkey string) *Report {
 	return r
 }
 
-// Prove builds the proof of an entry in the tree of the log's checkpoint.
+// ErrDiffers reports files of a log that are not what was signed.
+var ErrDiffers = errors.New("differs from the signed tree; run atmctl audit verify")
+
+// Prove builds the proof of an entry in the tree of the log's checkpoint, and
+// checks it. It returns an error that is ErrDiffers when the files prove nothing.
 func (l *Log) Prove(ctx context.Context, index int64) (*Proof, error) {
 	if index < 0 || index >= l.Size {
 		return nil, fmt.Errorf("the log has no entry %d: it has %d", index, l.Size)
 	}
-	hashes, err := tlog.ProveRecord(l.Size, index, l.hashes(ctx))
+	leaf, err := l.hashes(ctx).ReadHashes([]int64{tlog.StoredHashIndex(0, index)})
+	if err != nil {
+		return nil, differs(err)
+	}
+	hashes, err := l.proveHash(ctx, index, leaf[0])
 	if err != nil {
 		return nil, err
 	}
 	return &Proof{Index: index, Hashes: hashes, Checkpoint: l.signed}, nil
 }
 
+// proveHash proves that the hash of entry index is leaf.
+func (l *Log) proveHash(ctx context.Context, index int64, leaf Hash) ([]Hash, error) {
+	proof, err := tlog.ProveRecord(l.Size, index, l.hashes(ctx))
+	if err != nil {
+		return nil, differs(err)
+	}
+	if err := tlog.CheckRecord(proof, l.Size, l.Root, index, leaf); err != nil {
+		l.read = nil // the tiles may be put right
+		return nil, fmt.Errorf("the proof of entry %d: %w", index, ErrDiffers)
+	}
+	return proof, nil
+}
+
+// differs makes ErrDiffers of a file that cannot be used, and passes on what says
+// nothing about the log.
+func differs(err error) error {
+	var file *FileError
+	if errors.As(err, &file) {
+		return fmt.Errorf("%w (%s: %s)", ErrDiffers, file.Name, fileWord(err))
+	}
+	return err
+}
+
 // proveExtends builds the consistency proof (RFC 6962, section 2.1.2) from an
-// older size to the log's.
+// older size to the log's, and checks it.
 func (l *Log) proveExtends(ctx context.Context, older int64) ([]Hash, error) {
 	if older == 0 || older == l.Size {
 		return nil, nil
 	}
-	return tlog.ProveTree(l.Size, older, l.hashes(ctx))
+	root, err := tlog.TreeHash(older, l.hashes(ctx))
+	if err != nil {
+		return nil, differs(err)
+	}
+	proof, err := tlog.ProveTree(l.Size, older, l.hashes(ctx))
+	if err != nil {
+		return nil, differs(err)
+	}
+	if err := tlog.CheckTree(proof, l.Size, l.Root, older, root); err != nil {
+		l.read = nil
+		return nil, fmt.Errorf("the proof that the first %d entries were extended: %w", older, ErrDiffers)
+	}
+	return proof, nil
 }
 
 // maxTilesKept bounds the tiles that a log keeps for the next proof, of 8 KiB
@@ -137,18 +180,12 @@ func (l *Log) Holds(ctx context.Context, index int64, leaf []byte) error {
 	if index < 0 || index >= l.Size {
 		return fmt.Errorf("the log has no entry %d: it has %d", index, l.Size)
 	}
-	proof, err := tlog.ProveRecord(l.Size, index, l.hashes(ctx))
-	if err == nil {
-		err = tlog.CheckRecord(proof, l.Size, l.Root, index, LeafHash(leaf))
-	}
-	if err != nil {
-		return fmt.Errorf("entry %d is not in the signed tree: %w", index, err)
-	}
-	return nil
+	_, err := l.proveHash(ctx, index, LeafHash(leaf))
+	return err
 }
 
-// hashes reads single hashes of the tree out of the tiles. A wrong one makes a
-// proof that does not verify.
+// hashes reads single hashes of the tree out of the tiles. Nothing authenticates
+// them: a wrong one makes a proof that does not verify.
 func (l *Log) hashes(ctx context.Context) tlog.HashReader {
 	if l.read == nil || len(l.read) > maxTilesKept {
 		l.read = make(map[tile][]Hash)

@@ -2,9 +2,11 @@ package audit
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 
 	"github.com/transparency-dev/formats/proof"
+	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -109,6 +111,67 @@ func TestProofCodes(t *testing.T) {
 	}
 	if _, err := ParseProof(bytes.Repeat(text, 1000)); err == nil {
 		t.Error("a huge file was taken for a proof")
+	}
+}
+
+// TestProofsAreCheckedBeforeTheyLeave takes proofs out of a log whose tiles were
+// changed.
+func TestProofsAreCheckedBeforeTheyLeave(t *testing.T) {
+	m, original := publish(t, 3000)
+	open := func(change func(dir string)) *Log {
+		dir := copyLog(t, original)
+		log, err := OpenLog(t.Context(), Dir(dir), m.signer.Verifier())
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(dir)
+		return log
+	}
+	const index = 2*256 + 44
+	for name, change := range map[string]func(string){
+		"its own hash": func(dir string) { edit(t, dir, "tile/0/002", flip(32*44)) },
+		"its sibling":  func(dir string) { edit(t, dir, "tile/0/002", flip(32*45)) },
+		"the one above": func(dir string) {
+			edit(t, dir, "tile/0/002", flip(32*60))
+			edit(t, dir, "tile/1/000.p/11", flip(0))
+		},
+		"a tile cut short": func(dir string) { edit(t, dir, "tile/0/002", func(b []byte) []byte { return b[1:] }) },
+		"no tile":          func(dir string) { remove(t, dir, "tile/0/002") },
+	} {
+		if _, err := open(change).Prove(t.Context(), index); !errors.Is(err, ErrDiffers) {
+			t.Errorf("%s was changed: %v", name, err)
+		}
+	}
+	sibling := func(dir string) { edit(t, dir, "tile/0/002", flip(32*45)) }
+	if err := open(sibling).Holds(t.Context(), index, m.leaves[index]); !errors.Is(err, ErrDiffers) {
+		t.Errorf("an entry is held by a tile that was changed: %v", err)
+	}
+	if _, err := open(sibling).proveExtends(t.Context(), index+1); !errors.Is(err, ErrDiffers) {
+		t.Errorf("a proof that the log grew: %v", err)
+	}
+}
+
+// TestSizesHaveABound signs trees of more entries than a log can have, with the
+// real key.
+func TestSizesHaveABound(t *testing.T) {
+	m, original := publish(t, 300)
+	for _, size := range []int64{1<<53 + 1, 1<<62 + 1, 1<<63 - 1} {
+		dir := copyLog(t, original)
+		text := Checkpoint{Origin: "log.example", Size: size, Root: m.head.Root()}.text()
+		signed, err := note.Sign(&note.Note{Text: text}, m.signer.signers...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		edit(t, dir, checkpointFile, func([]byte) []byte { return signed })
+		if r := verify(t, dir, VerifyOptions{}); r.Code != CannotVerify {
+			t.Errorf("%d entries: %d %s", size, r.Code, r.Sentence)
+		}
+		if _, err := OpenLog(t.Context(), Dir(dir), m.signer.Verifier()); !errors.Is(err, ErrNoCheckpoint) {
+			t.Errorf("%d entries are open for reading: %v", size, err)
+		}
+		if r := (&Proof{Index: 1, Checkpoint: signed}).Check(m.leaves[1], m.signer.Verifier()); r.Code != CannotVerify {
+			t.Errorf("a proof of %d entries: %d %s", size, r.Code, r.Sentence)
+		}
 	}
 }
 

@@ -31,7 +31,7 @@ func OpenLog(ctx context.Context, files Files, vkey string) (*Log, error) {
 		return nil, err
 	}
 	if w.edge == nil && c.Size > 0 {
-		return nil, fmt.Errorf("the last tiles do not hash to the signed root; run atmctl audit verify")
+		return nil, fmt.Errorf("the edge of the tree: %w", ErrDiffers)
 	}
 	return &Log{Checkpoint: c, signed: signed, files: files, edge: w.edge}, nil
 }
@@ -74,7 +74,7 @@ func (l *Log) Entries(ctx context.Context, from, to int64, yield func(index int6
 		case err != nil:
 			return err
 		case bad != nil && *bad.Index < to:
-			return fmt.Errorf("%s differs from the signed tree at entry %d; run atmctl audit verify", bad.File, *bad.Index)
+			return fmt.Errorf("%s at entry %d: %w", bad.File, *bad.Index, ErrDiffers)
 		}
 	}
 	return stopped
