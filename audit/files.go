@@ -183,28 +183,29 @@ func (h HTTP) ReadFile(ctx context.Context, name string, limit int64) ([]byte, e
 // readTile reads the hashes of a tile, or the bytes of a bundle. A publisher deletes a
 // partial tile some time after the log has grown: a wider one, which has the same
 // beginning, then stands in for it. So a log is read at one size to the end, however
-// long that takes and however much the log grows meanwhile.
-func readTile(ctx context.Context, files Files, t tile) ([]byte, error) {
+// long that takes and however much the log grows meanwhile. held is how many hashes or
+// entries the file that was read is to hold.
+func readTile(ctx context.Context, files Files, t tile) (data []byte, held int, err error) {
 	limit := int64(tileBytes)
 	if t.level < 0 {
 		limit = bundleBytes
 	}
-	data, err := files.ReadFile(ctx, t.path(), limit)
+	data, err = files.ReadFile(ctx, t.path(), limit)
 	if t.width == tileWidth || !errors.Is(err, fs.ErrNotExist) {
-		return data, err
+		return data, t.width, err
 	}
 	gone := err
 	for width := t.width; ; {
 		full := tile{t.level, t.n, tileWidth}
 		if data, err := files.ReadFile(ctx, full.path(), limit); !errors.Is(err, fs.ErrNotExist) {
-			return data, err
+			return data, tileWidth, err
 		}
 		// Today's checkpoint names today's tile. It need not be verified for that: what
 		// is read there is held against the signed root, like every tile. The width only
 		// grows, so this ends.
 		now, err := publishedSize(ctx, files)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		wider := tileOf(now, t.level, t.n)
 		if wider.width <= width {
@@ -212,7 +213,7 @@ func readTile(ctx context.Context, files Files, t tile) ([]byte, error) {
 		}
 		data, err := files.ReadFile(ctx, wider.path(), limit)
 		if !errors.Is(err, fs.ErrNotExist) {
-			return data, err
+			return data, wider.width, err
 		}
 		width = wider.width
 	}
@@ -220,18 +221,20 @@ func readTile(ctx context.Context, files Files, t tile) ([]byte, error) {
 
 // widerInDir looks for any wider tile in a folder, whose checkpoint may be an older one
 // than its tiles. It returns gone when there is none.
-func widerInDir(ctx context.Context, files Files, t tile, limit int64, gone error) ([]byte, error) {
+func widerInDir(
+	ctx context.Context, files Files, t tile, limit int64, gone error,
+) (data []byte, held int, err error) {
 	dir, listable := files.(Dir)
 	if !listable {
-		return nil, gone
+		return nil, 0, gone
 	}
 	for width := t.width + 1; width < tileWidth; width++ {
 		wider := tile{t.level, t.n, width}
 		if data, err := dir.ReadFile(ctx, wider.path(), limit); err == nil {
-			return data, nil
+			return data, width, nil
 		}
 	}
-	return nil, gone
+	return nil, 0, gone
 }
 
 // publishedSize is the size that the published checkpoint claims, and 0 when there is
@@ -247,13 +250,13 @@ func publishedSize(ctx context.Context, files Files) (int64, error) {
 
 // readHashes is readTile for a tile of hashes, taken apart.
 func readHashes(ctx context.Context, files Files, t tile) ([]Hash, error) {
-	data, err := readTile(ctx, files, t)
+	data, held, err := readTile(ctx, files, t)
 	if err != nil {
 		return nil, err
 	}
-	hashes, ok := splitHashes(data, t.width)
+	hashes, ok := splitHashes(data, t.width, held)
 	if !ok {
-		return nil, &FileError{t.path(), fmt.Errorf("holds %d bytes, not %d hashes", len(data), t.width)}
+		return nil, &FileError{t.path(), fmt.Errorf("holds %d bytes, not %d hashes", len(data), held)}
 	}
 	return hashes, nil
 }

@@ -99,28 +99,36 @@ func appendBundle(b, leaf []byte) []byte {
 	return append(binary.BigEndian.AppendUint16(b, uint16(len(leaf))), leaf...)
 }
 
-var errBundle = errors.New("entries do not fill their bundle")
+var (
+	errBundle = errors.New("entries do not fill their bundle")
+	errBeyond = errors.New("has more than that in it")
+)
 
-// readBundle calls yield with each of the first width entries of a bundle, and
-// the position at which a malformed one stands with an error. A bundle may
-// hold more than width entries.
-func readBundle(b []byte, width int, yield func(position int, leaf []byte) error) (bad int, err error) {
-	for position := range width {
+// readBundle calls yield with each of the first width entries of a bundle that
+// holds so many in all, and nothing else. It returns the position at which a
+// malformed one stands, or width when that is beyond them, with an error.
+func readBundle(b []byte, width, held int, yield func(position int, leaf []byte) error) (bad int, err error) {
+	for position := range held {
 		if len(b) < 2 || len(b) < 2+int(binary.BigEndian.Uint16(b)) {
-			return position, errBundle
+			return min(position, width), errBundle
 		}
 		n := 2 + int(binary.BigEndian.Uint16(b))
-		if err := yield(position, b[2:n]); err != nil {
-			return position, err
+		if position < width {
+			if err := yield(position, b[2:n]); err != nil {
+				return position, err
+			}
 		}
 		b = b[n:]
+	}
+	if len(b) > 0 {
+		return width, errBeyond
 	}
 	return 0, nil
 }
 
-// splitHashes reads the first width hashes of a tile.
-func splitHashes(b []byte, width int) ([]Hash, bool) {
-	if len(b)%tlog.HashSize != 0 || len(b) < width*tlog.HashSize || len(b) > tileBytes {
+// splitHashes reads the first width hashes of a tile that holds so many in all.
+func splitHashes(b []byte, width, held int) ([]Hash, bool) {
+	if len(b) != held*tlog.HashSize || held < width {
 		return nil, false
 	}
 	hashes := make([]Hash, width)

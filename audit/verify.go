@@ -58,6 +58,10 @@ type Report struct {
 
 	FirstBad *Bad
 	LastGood int64 // the last entry before the first bad one; -1 for none
+
+	// Unproven says that nothing leads from the files to the signed root, so that
+	// FirstBad and LastGood are what the files say of each other.
+	Unproven bool
 }
 
 // A Bad is the place of the first thing that differs from the signed tree.
@@ -152,7 +156,7 @@ func verifyOnce(ctx context.Context, files Files, opts VerifyOptions) (*Report, 
 	case err != nil:
 		return r, signed, err
 	case bad != nil:
-		r.FirstBad = bad
+		r.FirstBad, r.Unproven = bad, w.loose
 		if bad.Index != nil {
 			r.LastGood = *bad.Index - 1
 			r.fail(ContentDiffers, "%s differs from the signed tree at entry %d", bad.File, *bad.Index)

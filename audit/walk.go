@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 )
 
@@ -22,11 +23,13 @@ type walk struct {
 	root     Hash
 	progress func(done, size int64)
 
-	edge  [][]Hash               // authenticated hashes of the last tile of each level
+	edge  [][]Hash               // hashes of the last tile of each level
+	loose bool                   // nothing leads to the root, so edge is not authenticated
 	above [maxLevel + 1]struct { // the current tile of each level from 1
 		n      int64
 		hashes []Hash // authenticated; nil while there is none
 	}
+	vouched [maxLevel + 1]bool // levels whose last tile was compared with what is below it
 
 	// ahead has the bundles that are read and hashed ahead, in order; nil when
 	// none are.
@@ -49,9 +52,6 @@ func (w *walk) run() (*Bad, error) {
 	if err != nil {
 		return nil, err
 	}
-	if edgeBad != nil && edgeBad.Index == nil {
-		return edgeBad, nil
-	}
 	bundles := (w.size + tileWidth - 1) >> tileHeight
 	defer w.readAhead(bundles)()
 	for n := range bundles {
@@ -68,6 +68,9 @@ func (w *walk) run() (*Bad, error) {
 			w.progress(min((n+1)<<tileHeight, w.size), w.size)
 		}
 	}
+	if edgeBad == nil && w.loose { // the files agree with each other, but not with the root
+		return w.badRoot(edgeRoot(w.size, w.edge)), nil
+	}
 	return edgeBad, nil
 }
 
@@ -81,6 +84,7 @@ func (w *walk) isEdge(level int, n int64) bool { return tileOf(w.size, level, n)
 // hashed is a bundle, and the hashes of as many of its entries as are whole.
 type hashed struct {
 	data   []byte
+	held   int // how many entries the file is to hold
 	hashes []Hash
 	err    error
 }
@@ -88,11 +92,11 @@ type hashed struct {
 // hash reads bundle n and hashes its entries.
 func (w *walk) hash(ctx context.Context, n int64) (h hashed) {
 	t := tileOf(w.size, entriesLevel, n)
-	if h.data, h.err = readTile(ctx, w.files, t); h.err != nil {
+	if h.data, h.held, h.err = readTile(ctx, w.files, t); h.err != nil {
 		return h
 	}
-	h.hashes = make([]Hash, 0, t.width)
-	readBundle(h.data, t.width, func(_ int, leaf []byte) error { // what is malformed is found again
+	h.hashes = make([]Hash, 0, t.width) // what is malformed is found again when it is compared
+	readBundle(h.data, t.width, h.held, func(_ int, leaf []byte) error {
 		h.hashes = append(h.hashes, LeafHash(leaf))
 		return nil
 	})
@@ -149,7 +153,7 @@ func (w *walk) bundle(n int64) (*Bad, error) {
 		return w.unusable(t, hashWord(hashes[0]), h.err)
 	}
 	var wrong *Bad
-	at, err := readBundle(h.data, t.width, func(position int, leaf []byte) error {
+	at, err := readBundle(h.data, t.width, h.held, func(position int, leaf []byte) error {
 		h := h.hashes[position]
 		if h != hashes[position] {
 			wrong = w.bad(t, t.first()+int64(position), hashWord(hashes[position]), hashWord(h))
@@ -163,6 +167,8 @@ func (w *walk) bundle(n int64) (*Bad, error) {
 	switch {
 	case wrong != nil:
 		return wrong, nil
+	case at == t.width && err != nil:
+		return w.bad(t, t.first()+int64(at), fmt.Sprintf("%d entries", h.held), err.Error()), nil
 	case err != nil:
 		return w.bad(t, t.first()+int64(at), hashWord(hashes[at]), "cut short"), nil
 	}
@@ -172,7 +178,8 @@ func (w *walk) bundle(n int64) (*Bad, error) {
 // tile returns the authenticated hashes of a tile.
 func (w *walk) tile(level int, n int64) ([]Hash, *Bad, error) {
 	if w.isEdge(level, n) {
-		return w.edge[level], nil, nil
+		bad, err := w.vouch(level)
+		return w.edge[level], bad, err
 	}
 	if current := w.above[level]; current.hashes != nil && current.n == n {
 		return current.hashes, nil, nil
@@ -206,21 +213,41 @@ func (w *walk) bad(t tile, index int64, expected, got string) *Bad {
 func (w *walk) unusable(t tile, expected string, err error) (*Bad, error) {
 	var file *FileError
 	if !errors.As(err, &file) {
-		return nil, err
+		return nil, err // or none
 	}
 	return w.bad(t, t.first(), expected, fileWord(err)), nil
 }
 
-// authenticateEdge finds the hashes of the last tiles. When the files do not
-// give the root, it computes the tiles from the entries, and looks for a choice
-// of one or the other on each level that does: what was not chosen is the bad
-// file. It returns the lowest of those, or a bad root when nothing fits.
+// authenticateEdge finds the hashes of the last tiles. When the files do not give
+// the root, it looks for hashes that do among those of the files, of the tiles
+// below them and of the entries, and returns the lowest file that has others. When
+// nothing leads to the root, the files stand in for it, w.loose is set, and the
+// lowest file that cannot be read is returned.
 func (w *walk) authenticateEdge() (*Bad, error) {
 	fromFiles, unusable, err := w.readEdge()
 	if err != nil || w.edge != nil {
 		return nil, err
 	}
-	return w.repairEdge(fromFiles, unusable)
+	edge, err := w.guessEdge(fromFiles)
+	if err != nil {
+		return nil, err
+	}
+	if w.loose = edge == nil; w.loose {
+		w.edge = fromFiles
+		for _, bad := range slices.Backward(unusable) { // the highest level covers the lowest index
+			if bad != nil {
+				return bad, nil
+			}
+		}
+		return nil, nil
+	}
+	w.edge = edge
+	for level, hashes := range slices.Backward(edge) {
+		if unusable[level] != nil || !slices.Equal(fromFiles[level], hashes) {
+			return w.edgeBad(level, hashes, fromFiles[level], unusable[level]), nil
+		}
+	}
+	return nil, nil
 }
 
 // readEdge reads the last tile of each level, and sets w.edge when they hash
@@ -256,45 +283,189 @@ func (w *walk) edgeTile(level int) tile {
 	return tileOf(w.size, level, tilesAt(w.size, level)>>tileHeight)
 }
 
-// repairEdge is the search of authenticateEdge.
-func (w *walk) repairEdge(fromFiles [][]Hash, unusable []*Bad) (*Bad, error) {
-	fromEntries, torn, err := w.computeEdge()
+const (
+	// maxGuesses bounds what is tried as the hashes of one tile, maxTries what is
+	// tried for all of them together.
+	maxGuesses = 64
+	maxTries   = 1 << 16
+)
+
+// guessEdge looks for hashes of the last tiles that give the root. Each hash is
+// what the file says, what the tile below it hashes to, or what the entries
+// below it hash to. It returns nil when none of that fits.
+func (w *walk) guessEdge(fromFiles [][]Hash) ([][]Hash, error) {
+	guesses, tries := make([][][]Hash, len(fromFiles)), 1
+	for level := range fromFiles {
+		t := w.edgeTile(level)
+		if t.width == 0 {
+			guesses[level] = [][]Hash{nil}
+			continue
+		}
+		below, err := w.fromTiles(t)
+		if err != nil {
+			return nil, err
+		}
+		entries, err := w.fromEntries(t)
+		if err != nil {
+			return nil, err
+		}
+		guesses[level] = guess(t.width, fromFiles[level], below, entries)
+		if tries *= len(guesses[level]); tries == 0 || tries > maxTries {
+			return nil, nil
+		}
+	}
+	peaks := make([][][]Hash, len(guesses)) // of each guess
+	for level, all := range guesses {
+		for _, hashes := range all {
+			peaks[level] = append(peaks[level], Head{}.Append(hashes...).Edge)
+		}
+	}
+	for try := range tries {
+		head, edge := Head{Size: w.size}, make([][]Hash, len(guesses))
+		for level := range guesses {
+			at := try % len(guesses[level])
+			try /= len(guesses[level])
+			edge[level] = guesses[level][at]
+			head.Edge = slices.Concat(peaks[level][at], head.Edge)
+		}
+		if head.Root() == w.root {
+			return edge, nil
+		}
+	}
+	return nil, nil
+}
+
+// guess returns every choice of width hashes, each out of one of the sources. A
+// source may be shorter, and the zero hash in it says nothing. When there are too
+// many choices, it returns the sources that are whole.
+func guess(width int, sources ...[]Hash) [][]Hash {
+	choices, n := make([][]Hash, width), 1
+	for i := range choices {
+		for _, source := range sources {
+			known := i < len(source) && source[i] != Hash{}
+			if known && !slices.Contains(choices[i], source[i]) {
+				choices[i] = append(choices[i], source[i])
+			}
+		}
+		n = min(n*len(choices[i]), maxGuesses+1)
+	}
+	var all [][]Hash
+	if n > maxGuesses {
+		for _, source := range sources {
+			if len(source) == width && !slices.Contains(source, Hash{}) {
+				all = append(all, source)
+			}
+		}
+		return all
+	}
+	for i := range n {
+		hashes := make([]Hash, width)
+		for position, choice := range choices {
+			hashes[position] = choice[i%len(choice)]
+			i /= len(choice)
+		}
+		all = append(all, hashes)
+	}
+	return all
+}
+
+// fromTiles computes the hashes of a tile from the tiles below it. The hash over
+// one that cannot be read is zero.
+func (w *walk) fromTiles(t tile) ([]Hash, error) {
+	if t.level == 0 {
+		return nil, nil
+	}
+	hashes := make([]Hash, t.width)
+	for i := range hashes {
+		below, err := readHashes(w.ctx, w.files, w.below(t, i))
+		if _, err := w.unusable(t, "", err); err != nil {
+			return nil, err
+		}
+		if below != nil {
+			hashes[i] = subtree(below)
+		}
+	}
+	return hashes, nil
+}
+
+// below is the tile that the hash at a position of t is over.
+func (w *walk) below(t tile, position int) tile {
+	return tileOf(w.size, t.level-1, t.n<<tileHeight+int64(position))
+}
+
+// fromEntries computes the hashes of the last tile of a level from the entries
+// below it, up to the first bundle that cannot be read.
+func (w *walk) fromEntries(t tile) ([]Hash, error) {
+	var b builder
+	first := t.first() >> tileHeight
+	bundles := (int64(t.width)<<(tileHeight*t.level) + tileWidth - 1) >> tileHeight
+	for n := first; n < first+bundles; n++ {
+		if err := w.ctx.Err(); err != nil {
+			return nil, err
+		}
+		h := w.hash(w.ctx, n)
+		if h.err != nil {
+			if _, err := w.unusable(t, "", h.err); err != nil {
+				return nil, err
+			}
+			break
+		}
+		for _, hash := range h.hashes {
+			if err := b.addHash(hash); err != nil {
+				return nil, err
+			}
+		}
+		if len(h.hashes) < tileOf(w.size, entriesLevel, n).width {
+			break
+		}
+	}
+	if len(b.edge) <= t.level {
+		return nil, nil
+	}
+	return b.edge[t.level], nil
+}
+
+// vouch compares the last tile of a level with the tiles below it when nothing
+// authenticates it. Where they differ and the one below is what is below that, two
+// speak against one.
+func (w *walk) vouch(level int) (*Bad, error) {
+	if !w.loose || level == 0 || w.vouched[level] {
+		return nil, nil
+	}
+	w.vouched[level] = true
+	t := w.edgeTile(level)
+	hashes, err := w.fromTiles(t)
 	if err != nil {
 		return nil, err
 	}
-	n := len(fromFiles)
-	for choice := range 1 << n { // n is at most 8
-		edge, lowest := make([][]Hash, n), (*Bad)(nil)
-		usable := true
-		for level := range n {
-			edge[level] = fromFiles[level]
-			if choice&(1<<level) == 0 {
-				usable = usable && unusable[level] == nil
-				continue
-			}
-			if edge[level] = fromEntries[level]; edge[level] == nil {
-				usable = usable && w.edgeTile(level).width == 0
-				continue
-			}
-			bad := w.edgeBad(level, edge[level], fromFiles[level], unusable[level])
-			if lowest == nil || *bad.Index <= *lowest.Index {
-				lowest = bad
-			}
+	for i, hash := range hashes {
+		if hash == (Hash{}) || hash == w.edge[level][i] {
+			continue // what cannot be read is found in its turn
 		}
-		if usable && edgeRoot(w.size, edge) == w.root {
-			w.edge = edge
-			return lowest, nil
+		if agrees, err := w.agrees(w.below(t, i)); err != nil {
+			return nil, err
+		} else if agrees {
+			return w.bad(t, t.first(), hashWord(hash), hashWord(w.edge[level][i])), nil
 		}
 	}
-	if torn != nil {
-		return torn, nil
+	return nil, nil
+}
+
+// agrees reports whether a tile is what the tiles, or the entries, below it hash
+// to.
+func (w *walk) agrees(t tile) (bool, error) {
+	hashes, err := readHashes(w.ctx, w.files, t)
+	if err != nil {
+		_, err := w.unusable(t, "", err)
+		return false, err
 	}
-	for _, bad := range unusable { // the highest level covers the lowest index
-		if bad != nil {
-			return bad, nil
-		}
+	if t.level > 0 {
+		below, err := w.fromTiles(t)
+		return slices.Equal(hashes, below), err
 	}
-	return w.lowestDifference(fromFiles, fromEntries)
+	h := w.hash(w.ctx, t.n)
+	_, err = w.unusable(t, "", h.err)
+	return slices.Equal(hashes, h.hashes), err
 }
 
 func (w *walk) edgeBad(level int, expected, got []Hash, unusable *Bad) *Bad {
@@ -305,62 +476,4 @@ func (w *walk) edgeBad(level int, expected, got []Hash, unusable *Bad) *Bad {
 	}
 	return w.bad(t, t.first(), hashWord(edgeRoot(int64(len(expected)), [][]Hash{expected})),
 		hashWord(edgeRoot(int64(len(got)), [][]Hash{got})))
-}
-
-// computeEdge makes the last tile of each level from the entries. torn is the
-// first bundle that cannot be read; the edge is nil then.
-func (w *walk) computeEdge() (edge [][]Hash, torn *Bad, err error) {
-	var b builder
-	for n := range (w.size + tileWidth - 1) >> tileHeight {
-		if err := w.ctx.Err(); err != nil {
-			return nil, nil, err
-		}
-		t := tileOf(w.size, entriesLevel, n)
-		data, err := readTile(w.ctx, w.files, t)
-		if err != nil {
-			bad, err := w.unusable(t, "", err)
-			return make([][]Hash, levels(w.size)), bad, err
-		}
-		at, err := readBundle(data, t.width, func(_ int, leaf []byte) error { return b.addHash(LeafHash(leaf)) })
-		if err != nil {
-			return make([][]Hash, levels(w.size)), w.bad(t, t.first()+int64(at), "", "cut short"), nil
-		}
-	}
-	for len(b.edge) < levels(w.size) {
-		b.edge = append(b.edge, nil)
-	}
-	return b.edge[:levels(w.size)], nil, nil
-}
-
-// lowestDifference is the last resort: nothing gives the signed root. The
-// lowest entry that contradicts its own tile is named; when there is none,
-// files agree with each other and the root alone is to blame.
-func (w *walk) lowestDifference(fromFiles, fromEntries [][]Hash) (*Bad, error) {
-	for n := range (w.size + tileWidth - 1) >> tileHeight {
-		t := tileOf(w.size, 0, n)
-		hashes, err := readHashes(w.ctx, w.files, t)
-		if err != nil {
-			return w.unusable(t, "", err)
-		}
-		bundle := tileOf(w.size, entriesLevel, n)
-		data, err := readTile(w.ctx, w.files, bundle)
-		if err != nil {
-			return w.unusable(bundle, "", err)
-		}
-		var wrong *Bad
-		_, err = readBundle(data, t.width, func(position int, leaf []byte) error {
-			if h := LeafHash(leaf); h != hashes[position] {
-				wrong = w.bad(bundle, t.first()+int64(position), hashWord(hashes[position]), hashWord(h))
-				return errBundle
-			}
-			return nil
-		})
-		if wrong != nil {
-			return wrong, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s changed while it was read", bundle.path())
-		}
-	}
-	return w.badRoot(edgeRoot(w.size, fromEntries)), nil
 }
