@@ -139,6 +139,10 @@ var ErrTwoHeaders = errors.New("more than one Authorization header")
 // over. It is no failure: the client answers the new one by itself.
 var ErrStale = errStale
 
+// ErrUnavailable reports a request that cannot be told from a repetition at the moment. It
+// is no failure, and a new challenge would not help: the client has to wait.
+var ErrUnavailable = errors.New("sign-ins cannot be checked at the moment")
+
 // An Error is a failed sign-in. Its reason is for the audit log and the
 // operator; the caller learns nothing of it.
 type Error struct{ Reason string }
@@ -147,7 +151,7 @@ type Error struct{ Reason string }
 func (e *Error) Error() string { return e.Reason }
 
 // Authenticate returns who sent r, and header fields for the answer; or
-// ErrNothing, ErrTwoHeaders, ErrStale or an *Error. It looks at the headers and
+// ErrNothing, ErrTwoHeaders, ErrStale, ErrUnavailable or an *Error. It looks at the headers and
 // the connection. The body it touches only when a digest is over it, and puts
 // it back.
 //

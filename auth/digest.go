@@ -266,7 +266,7 @@ func (d *digest) spendOnce(ctx context.Context, nonce string, number uint64, iss
 	first, err := d.spend(ctx, nonce, number, issued.Add(2*d.ttl)) // it may be of a clock that is ahead
 	switch {
 	case err != nil:
-		return errStale // nobody knows whether it was used
+		return fmt.Errorf("%w: %w", ErrUnavailable, err) // nobody knows whether it was used
 	case !first:
 		return errUsed
 	}

@@ -75,6 +75,10 @@ func (s *Server) handler(op atm.Operation) func(context.Context, *session, []xml
 		call := teller.Call{Operation: op, Args: arguments(args), Request: in.key}
 		begun := time.Now()
 		reply, err := s.cfg.Teller.Begin(ctx, in.caller, call)
+		if errors.Is(err, teller.ErrUnavailable) {
+			s.cfg.Log.WarnContext(ctx, "operation could not read", slog.String("op", string(op)), slog.String("trace", in.trace), slog.Any("error", err))
+			reply, err = func() atm.Status { return teller.Unavailable }, nil
+		}
 		if err != nil {
 			return s.refused(ctx, in, call, err)
 		}

@@ -338,6 +338,11 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) *atm.Caller {
 		s.trail.signInFailed(r, err.Error())
 		xmlrpc.Decline(w, http.StatusBadRequest, "Send one Authorization header.")
 		return nil
+	case errors.Is(err, auth.ErrUnavailable):
+		s.cfg.Metrics.signIn(presented(r), "unavailable")
+		w.Header().Set("Retry-After", "1")
+		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot check a sign-in at the moment.")
+		return nil
 	case errors.As(err, &failure):
 		// A good certificate cannot be guessed, so it is never made to wait.
 		user := auth.Claimed(header)

@@ -9,7 +9,6 @@ package teller
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -225,8 +224,11 @@ func (t *Teller) Malformed(ctx context.Context, caller *atm.Caller, call Call, f
 	return t.cfg.Ledger.Begin(ctx, cmd)
 }
 
-// ErrUnavailable reports that nothing can be stored at the moment.
-var ErrUnavailable = errors.New("nothing can be stored at the moment")
+// ErrUnavailable reports that nothing can be stored or read at the moment.
+var ErrUnavailable = vault.ErrUnavailable
+
+// Unavailable answers what could not be read at the moment. No entry holds it.
+var Unavailable = atm.Status{Code: atm.Unavailable, Reason: "The server cannot read its records at the moment", Result: ""}
 
 // input is a call on its way to its rule.
 type input struct {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -54,10 +53,7 @@ func (s *Store) Commit(ctx context.Context, keys vault.Keys, decide func(*vault.
 			s.trouble.Store(&trouble{err, time.Now()})
 			return fmt.Errorf("%w: %w", vault.ErrUnavailable, err)
 		}
-		if state, _ := stateOf(err); state == "" || state == readOnlyTransaction {
-			s.pool.Reset() // the others are of the same server, and have its settings
-		}
-		time.Sleep(time.Duration(1+rand.IntN(20)) * time.Millisecond)
+		s.rest(err)
 	}
 }
 

@@ -163,3 +163,54 @@ func TestAsynchronousCommitIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestReadsWaitForTheDatabase takes the database away for less than a commit waits, and then
+// for longer: reads come back with what is there, or say that nothing can be read.
+func TestReadsWaitForTheDatabase(t *testing.T) {
+	cluster := pgtest.Start(t)
+	url := cluster.Database(t)
+	store := create(t, url)
+	l := vaulttest.NewLedger(t, vault.Config{Store: store})
+	if s := l.Do(t.Context(), openAccount("1", 7)); s.Code != atm.OK {
+		t.Fatal(s)
+	}
+	reads := map[string]func() error{
+		"Signed":  func() error { _, _, err := store.Signed(t.Context()); return err },
+		"Logs":    func() error { _, err := store.Logs(t.Context()); return err },
+		"Entries": func() error { return store.Entries(t.Context(), 0, 1, func(int64, []byte) error { return nil }) },
+		"History": func() error {
+			return store.History(t.Context(), "1", 1, func(uint64, int64, []byte) bool { return true })
+		},
+		"Balances":     func() error { _, err := store.Balances(t.Context(), func(vault.Account) {}); return err },
+		"Account":      func() error { _, err := store.Account(t.Context(), "1"); return err },
+		"Accounts":     func() error { _, err := store.Accounts(t.Context(), 0, 10); return err },
+		"Users":        func() error { _, err := store.Users(t.Context()); return err },
+		"Revocations":  func() error { _, err := store.Revocations(t.Context()); return err },
+		"Certificates": func() error { _, err := store.Certificates(t.Context()); return err },
+	}
+	each := func(want error) {
+		t.Helper()
+		var wg sync.WaitGroup
+		for name, read := range reads {
+			wg.Go(func() {
+				if err := read(); !errors.Is(err, want) {
+					t.Errorf("%s: %v", name, err)
+				}
+			})
+		}
+		wg.Wait()
+	}
+	each(nil)
+	cluster.Kill(t)
+	back := make(chan struct{})
+	go func() { defer close(back); cluster.Start(t) }()
+	each(nil)
+	<-back
+	cluster.SQL(t, "postgres", "ALTER ROLE atm CONNECTION LIMIT 0")
+	cluster.SQL(t, "postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'atm'")
+	each(vault.ErrUnavailable) // 53300, as with max_connections
+	cluster.SQL(t, "postgres", "ALTER ROLE atm CONNECTION LIMIT -1")
+	each(nil)
+	cluster.Kill(t)
+	each(vault.ErrUnavailable)
+}

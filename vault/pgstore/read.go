@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"example.com/atm/audit"
@@ -32,11 +33,39 @@ func forEach(ctx context.Context, q querier, scan func(pgx.Rows) error, sql stri
 	return explain(rows.Err())
 }
 
+// patiently reads, and tries again what failed, for as long as a commit does. What it calls
+// begins anew or goes on where it was. What could not be read then is an error that is
+// vault.ErrUnavailable.
+func (s *Store) patiently(ctx context.Context, read func() error) error {
+	for give := time.Now().Add(patience); ; {
+		err := read()
+		if err == nil || !passes(err) {
+			return err
+		}
+		if ctx.Err() != nil || time.Now().After(give) {
+			return fmt.Errorf("%w: %w", vault.ErrUnavailable, err)
+		}
+		s.rest(err)
+	}
+}
+
+// rest lets a moment pass before something is tried again.
+func (s *Store) rest(failed error) {
+	if state, _ := stateOf(failed); state == "" || state == readOnlyTransaction {
+		s.pool.Reset() // the others are of the same server, and have its settings
+	}
+	time.Sleep(time.Duration(1+rand.IntN(20)) * time.Millisecond)
+}
+
 // Signed implements vault.Store.
 func (s *Store) Signed(ctx context.Context) (checkpoint []byte, head audit.Head, err error) {
-	ctx, cancel := context.WithTimeout(ctx, roundTrip)
-	defer cancel()
-	return signed(ctx, s.pool)
+	err = s.patiently(ctx, func() error {
+		bounded, cancel := context.WithTimeout(ctx, roundTrip)
+		defer cancel()
+		checkpoint, head, err = signed(bounded, s.pool)
+		return err
+	})
+	return checkpoint, head, err
 }
 
 func signed(ctx context.Context, q querier) (checkpoint []byte, head audit.Head, err error) {
@@ -50,9 +79,12 @@ func signed(ctx context.Context, q querier) (checkpoint []byte, head audit.Head,
 
 // Logs implements vault.Store.
 func (s *Store) Logs(ctx context.Context) (logs []int64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, roundTrip)
-	defer cancel()
-	return logs, explain(s.pool.QueryRow(ctx, "SELECT logs FROM log").Scan(&logs))
+	err = s.patiently(ctx, func() error {
+		bounded, cancel := context.WithTimeout(ctx, roundTrip)
+		defer cancel()
+		return explain(s.pool.QueryRow(bounded, "SELECT logs FROM log").Scan(&logs))
+	})
+	return logs, err
 }
 
 // entriesAtOnce bounds one reading of the journal.
@@ -60,7 +92,12 @@ const entriesAtOnce = 4096
 
 // Entries implements vault.Store.
 func (s *Store) Entries(ctx context.Context, from, to int64, yield func(index int64, leaf []byte) error) error {
-	return entries(ctx, s.pool, from, to, yield)
+	return s.patiently(ctx, func() error {
+		return entries(ctx, s.pool, from, to, func(index int64, leaf []byte) error {
+			from = index + 1
+			return yield(index, leaf)
+		})
+	})
 }
 
 func entries(ctx context.Context, q querier, from, to int64, yield func(index int64, leaf []byte) error) error {
@@ -95,7 +132,16 @@ func entries(ctx context.Context, q querier, from, to int64, yield func(index in
 
 // History implements vault.Store.
 func (s *Store) History(ctx context.Context, account vault.Name, from uint64, yield func(version uint64, index int64, leaf []byte) bool) error {
-	return history(ctx, s.pool, account, from, yield)
+	below := from // what is left to read
+	return s.patiently(ctx, func() error {
+		if below == 0 {
+			return nil
+		}
+		return history(ctx, s.pool, account, below, func(version uint64, index int64, leaf []byte) bool {
+			below = version - 1
+			return yield(version, index, leaf)
+		})
+	})
 }
 
 // A page of a history is short at first: most readers want the newest entries.
@@ -141,7 +187,16 @@ var errEnough = errors.New("enough")
 
 // snapshot runs read on one state of the database.
 func (s *Store) snapshot(ctx context.Context, read func(tx pgx.Tx) error) error {
-	return explainOwn(pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, read))
+	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return explain(err)
+	}
+	defer func() { // there is nothing to commit
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), roundTrip)
+		defer cancel()
+		tx.Rollback(bounded) // a connection that does not bear it is closed
+	}()
+	return explainOwn(read(tx))
 }
 
 // explainOwn explains errors of the database, and leaves others as they are.
@@ -154,21 +209,40 @@ func explainOwn(err error) error {
 
 // Balances implements vault.Store.
 func (s *Store) Balances(ctx context.Context, yield func(vault.Account)) (journal int64, err error) {
-	err = s.snapshot(ctx, func(tx pgx.Tx) error {
-		m, err := readMark(ctx, tx, "")
-		if err != nil {
-			return err
-		}
-		journal = m.size
-		return forEach(ctx, tx, func(rows pgx.Rows) error {
-			a, err := scanAccount(rows)
-			if err == nil {
-				yield(a)
+	begun := false
+	var broken error // once somebody was told of an account, there is no beginning anew
+	err = s.patiently(ctx, func() error {
+		failed := s.snapshot(ctx, func(tx pgx.Tx) error {
+			m, err := readMark(ctx, tx, "")
+			if err != nil {
+				return explain(err)
 			}
-			return err
-		}, "SELECT "+accountColumns+" FROM accounts ORDER BY number NULLS LAST, name")
+			journal = m.size
+			return forEach(ctx, tx, func(rows pgx.Rows) error {
+				a, err := scanAccount(rows)
+				if err == nil {
+					begun = true
+					yield(a)
+				}
+				return err
+			}, "SELECT "+accountColumns+" FROM accounts ORDER BY number NULLS LAST, name")
+		})
+		if begun && failed != nil && passes(failed) {
+			broken = fmt.Errorf("%w: %w", vault.ErrUnavailable, failed)
+			return nil
+		}
+		return failed
 	})
-	return journal, err
+	return journal, errors.Join(broken, err)
+}
+
+// listed is list with patience.
+func listed[T any](ctx context.Context, s *Store, scan func(pgx.Row) (T, error), sql string, args ...any) (found []T, err error) {
+	err = s.patiently(ctx, func() error {
+		found, err = list(ctx, s.pool, scan, sql, args...)
+		return err
+	})
+	return found, err
 }
 
 // list reads records of one kind.
@@ -185,7 +259,7 @@ func list[T any](ctx context.Context, q querier, scan func(pgx.Row) (T, error), 
 
 // Account implements vault.Store.
 func (s *Store) Account(ctx context.Context, name vault.Name) (vault.Account, error) {
-	found, err := list(ctx, s.pool, scanAccount, "SELECT "+accountColumns+" FROM accounts WHERE name = $1", string(name))
+	found, err := listed(ctx, s, scanAccount, "SELECT "+accountColumns+" FROM accounts WHERE name = $1", string(name))
 	if err != nil || len(found) == 0 {
 		return vault.Account{Name: name}, err
 	}
@@ -194,26 +268,26 @@ func (s *Store) Account(ctx context.Context, name vault.Name) (vault.Account, er
 
 // Accounts implements vault.Store.
 func (s *Store) Accounts(ctx context.Context, after uint64, limit int) ([]vault.Account, error) {
-	return list(ctx, s.pool, scanAccount, "SELECT "+accountColumns+" FROM accounts WHERE number > $1 ORDER BY number LIMIT $2", int64(min(after, 1<<62)), limit)
+	return listed(ctx, s, scanAccount, "SELECT "+accountColumns+" FROM accounts WHERE number > $1 ORDER BY number LIMIT $2", int64(min(after, 1<<62)), limit)
 }
 
 const allUsers = "SELECT subject, roles, disabled, ha1, slow FROM users"
 
 // Users implements vault.Store.
 func (s *Store) Users(ctx context.Context) ([]vault.User, error) {
-	return list(ctx, s.pool, s.scanUser, allUsers+" ORDER BY subject")
+	return listed(ctx, s, s.scanUser, allUsers+" ORDER BY subject")
 }
 
 const allRevocations = "SELECT name, at FROM revocations"
 
 // Revocations implements vault.Store.
 func (s *Store) Revocations(ctx context.Context) ([]vault.Revocation, error) {
-	return list(ctx, s.pool, scanRevocation, allRevocations+" ORDER BY name")
+	return listed(ctx, s, scanRevocation, allRevocations+" ORDER BY name")
 }
 
 // Certificates implements vault.Store.
 func (s *Store) Certificates(ctx context.Context) ([]vault.Certificate, error) {
-	return list(ctx, s.pool, scanCertificate, "SELECT serial, subject, not_after FROM certificates ORDER BY serial")
+	return listed(ctx, s, scanCertificate, "SELECT serial, subject, not_after FROM certificates ORDER BY serial")
 }
 
 func scanCertificate(row pgx.Row) (vault.Certificate, error) {

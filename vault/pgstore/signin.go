@@ -2,9 +2,11 @@ package pgstore
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // What replicas share of signing in that is no part of the books.
@@ -13,13 +15,28 @@ import (
 // one on any replica. The nonce is stale from until on.
 //
 // The commit does not wait for the disk. What the request changes is committed
-// behind it in the same log of the database, and is never there without it.
+// behind it in the same log of the database, and is never there without it. After an error
+// nobody knows whether the use was noted.
 func (s *Store) Spend(ctx context.Context, nonce string, count uint64, until time.Time) (first bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, roundTrip)
-	defer cancel()
-	done, err := s.pool.Exec(ctx, `INSERT INTO nonces (nonce, count, until)
-		SELECT $1, $2, $3 FROM (SELECT set_config('synchronous_commit', 'off', true)) AS s ON CONFLICT DO NOTHING`, nonce, int64(count), until)
-	return done.RowsAffected() == 1, explain(err)
+	var doubt error
+	err = s.patiently(ctx, func() error {
+		bounded, cancel := context.WithTimeout(ctx, roundTrip)
+		defer cancel()
+		conn, err := s.pool.Acquire(bounded)
+		if err != nil {
+			return explain(err)
+		}
+		defer conn.Release()
+		done, err := conn.Exec(bounded, `INSERT INTO nonces (nonce, count, until)
+			SELECT $1, $2, $3 FROM (SELECT set_config('synchronous_commit', 'off', true)) AS s ON CONFLICT DO NOTHING`, nonce, int64(count), until)
+		first = done.RowsAffected() == 1
+		if state, fatal := stateOf(err); err != nil && (fatal || state == "" && !pgconn.SafeToRetry(err)) {
+			doubt = explain(err) // it may be noted, and would be taken for a repetition
+			return nil
+		}
+		return explain(err)
+	})
+	return first, errors.Join(doubt, err)
 }
 
 // Share tells the other replicas how often sign-ins have failed here, by source,

@@ -320,6 +320,48 @@ func TestDatabaseGone(t *testing.T) {
 	}
 }
 
+// TestDigestWaitsForTheDatabase signs in with a good digest while there is no database. A new
+// challenge would not help: the client is told to wait, as readers are.
+func TestDigestWaitsForTheDatabase(t *testing.T) {
+	cluster := pgtest.Start(t)
+	h := startOn(t, filepath.Join(t.TempDir(), "atm-data"), daemon.Store{URL: cluster.Database(t)})
+	withAlice(t, h)
+	nobody := h.tls(t, "demo")
+	nobody.GetClientCertificate = nil
+	c := httpClient(t, nobody)
+	challenge, _ := h.post(t, c, call("inquiry", "200"), nil)
+	with := func(count int) func(*http.Request) {
+		value := digestOf(t, challenge, count)
+		return func(r *http.Request) { r.Header.Set("Authorization", value) }
+	}
+	if resp, text := h.post(t, c, call("inquiry", "200"), with(1)); resp.StatusCode != 200 || !strings.Contains(text, "50.00") {
+		t.Fatalf("%s %s", resp.Status, text)
+	}
+	cluster.Kill(t)
+	resp, text := h.post(t, c, call("inquiry", "200"), with(2))
+	if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" || resp.Header["Www-Authenticate"] != nil {
+		t.Errorf("a good digest without a database: %s %v %s", resp.Status, resp.Header, text)
+	}
+	for _, read := range []string{"statement", "admin.audit.list", "admin.user.list", "admin.account.list", "receipt"} {
+		user, args := "operator", []string{}
+		switch read {
+		case "statement":
+			user, args = "demo", []string{"100"}
+		case "receipt":
+			args = []string{"0"}
+		}
+		resp, text := h.post(t, httpClient(t, h.tls(t, user)), call(read, args...), nil)
+		if resp.StatusCode != 200 || !strings.Contains(text, "UNAVAILABLE") || strings.Contains(text, "<fault>") {
+			t.Errorf("%s without a database: %s %s", read, resp.Status, text)
+		}
+	}
+	cluster.Start(t)
+	until(t, func() bool { code, _ := h.get(t, "/readyz"); return code == http.StatusOK })
+	if resp, text := h.post(t, c, call("inquiry", "200"), with(3)); resp.StatusCode != 200 || !strings.Contains(text, "50.00") {
+		t.Errorf("a good digest with the database again: %s %s", resp.Status, text)
+	}
+}
+
 // TestOlderDatabase restores an old state of the database: no replica goes on
 // from it, and recover begins another log.
 func TestOlderDatabase(t *testing.T) {
