@@ -37,7 +37,7 @@ func (s *Server) drain(listener *tailListener, served <-chan error) {
 
 	listener.endSoon(acceptTail)
 	<-served
-	s.states.waitQuiet(ctx, &s.watch, quietBeforeClose)
+	s.states.waitQuiet(ctx, quietBeforeClose)
 	s.states.closeNew()
 	if err := s.http.Shutdown(ctx); err != nil {
 		s.cfg.Log.Warn("closing connections whose requests did not end within the grace",
@@ -72,30 +72,32 @@ func (l *tailListener) Accept() (net.Conn, error) {
 // connStates knows the open connections, and what each is doing since when.
 type connStates struct {
 	mu    sync.Mutex
-	conns map[*wire]struct{} // guarded by mu
+	conns map[*conn]struct{} // guarded by mu
 }
 
 // connState is what a connection is doing. It is written by the connection alone,
 // twice for each request, and so without a lock.
 type connState struct {
 	state atomic.Int32 // an http.ConnState
-	since atomic.Int64 // by the watch
+	since atomic.Int64 // by sinceStart
 }
 
-func (s *connState) set(state http.ConnState, w *watch) {
-	s.since.Store(w.now.Load())
+var start = time.Now()
+
+// sinceStart is a clock that does not jump when the time of day is set.
+func sinceStart() time.Duration { return time.Since(start) }
+
+func (s *connState) set(state http.ConnState) {
+	s.since.Store(int64(sinceStart()))
 	s.state.Store(int32(state))
 }
 
 func (s *connState) is(state http.ConnState) bool { return http.ConnState(s.state.Load()) == state }
 
 // note is an http.Server's ConnState hook.
-func (c *connStates) note(conn net.Conn, state http.ConnState) {
-	w := conn.(*wire) // Serve accepts nothing else
-	w.doing.set(state, &w.server.watch)
-	if state == http.StateIdle {
-		w.handed, w.head = false, nil
-	}
+func (c *connStates) note(served net.Conn, state http.ConnState) {
+	noted := connOf(served)
+	noted.doing.set(state)
 	switch state {
 	case http.StateActive, http.StateIdle:
 		return
@@ -103,21 +105,21 @@ func (c *connStates) note(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.conns == nil {
-		c.conns = make(map[*wire]struct{})
+		c.conns = make(map[*conn]struct{})
 	}
 	if state == http.StateNew {
-		c.conns[w] = struct{}{}
+		c.conns[noted] = struct{}{}
 	} else {
-		delete(c.conns, w)
+		delete(c.conns, noted)
 	}
 }
 
 // each calls do with every open connection.
-func (c *connStates) each(do func(*wire)) {
+func (c *connStates) each(do func(*conn)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for conn := range c.conns {
-		do(conn)
+	for open := range c.conns {
+		do(open)
 	}
 }
 
@@ -127,13 +129,13 @@ func (c *connStates) count() int {
 	return len(c.conns)
 }
 
-// quiet reports whether every open connection has been without a request since
-// before, by the watch.
-func (c *connStates) quiet(before int64) bool {
+// quiet reports whether every open connection has been without a request for d.
+func (c *connStates) quiet(d time.Duration) bool {
+	before := int64(sinceStart() - d)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for conn := range c.conns {
-		if conn.doing.is(http.StateActive) || conn.doing.since.Load() > before {
+	for open := range c.conns {
+		if open.doing.is(http.StateActive) || open.doing.since.Load() > before {
 			return false
 		}
 	}
@@ -143,10 +145,9 @@ func (c *connStates) quiet(before int64) bool {
 // closeNew closes the connections that never had a request. Shutdown would
 // wait five seconds for one.
 func (c *connStates) closeNew() {
-	c.each(func(conn *wire) {
-		if conn.doing.is(http.StateNew) {
-			// Not conn.Close: that of a TLS connection waits for its handshake.
-			conn.SetDeadline(longAgo)
+	c.each(func(open *conn) {
+		if open.doing.is(http.StateNew) {
+			open.SetDeadline(time.Unix(1, 0)) // long ago; fails on a connection that has ended
 		}
 	})
 }
@@ -154,12 +155,12 @@ func (c *connStates) closeNew() {
 // waitQuiet waits until no connection is left that was used within d, or ctx
 // is done. A kept connection counts as used now, because its owner may have
 // sent a request that is still on the wire.
-func (c *connStates) waitQuiet(ctx context.Context, w *watch, d time.Duration) {
+func (c *connStates) waitQuiet(ctx context.Context, d time.Duration) {
 	begun := time.Now()
 	tick := time.NewTicker(d / 20)
 	defer tick.Stop()
 	for c.count() > 0 {
-		if now := time.Now(); now.Sub(begun) >= d && c.quiet(w.of(now.Add(-d))) {
+		if time.Since(begun) >= d && c.quiet(d) {
 			return
 		}
 		select {

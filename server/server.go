@@ -66,7 +66,8 @@ type Config struct {
 	// Limits bound one XML-RPC request. Optional.
 	Limits xmlrpc.Limits
 
-	// HeaderBytes bounds the headers of one request. Optional; 16 KiB.
+	// HeaderBytes bounds the headers of one request, as net/http counts: it reads up to
+	// 4 KiB more. Optional; 16 KiB.
 	HeaderBytes int
 
 	// HeaderTimeout bounds the wait for headers, RequestTimeout that for a
@@ -115,7 +116,6 @@ type Server struct {
 	throttle *auth.Throttle
 	http     *http.Server
 	states   connStates
-	watch    watch // that states go by
 
 	leaving  atomic.Bool // not ready any more
 	draining atomic.Bool // answers end their connections
@@ -142,7 +142,6 @@ func New(cfg Config) (*Server, error) {
 		audit:    http.StripPrefix("/audit", logFiles(cfg.Audit)),
 		cross:    http.NewCrossOriginProtection(),
 		trail:    newTrail(cfg.Teller, cfg.Log),
-		watch:    watch{begun: time.Now()},
 		throttle: cfg.Throttle,
 	}
 	var err error
@@ -161,7 +160,6 @@ func New(cfg Config) (*Server, error) {
 		MaxHeaderBytes:    cfg.HeaderBytes,
 		ErrorLog:          slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
 		ConnState:         s.states.note,
-		ConnContext:       withWire,
 
 		// OPTIONS * is answered as any other method that we do not have.
 		DisableGeneralOptionsHandler: true,
@@ -183,7 +181,8 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	tail := &tailListener{Listener: listener}
 	served := make(chan error, 1)
 	go func() {
-		served <- s.http.Serve(&wireListener{s.proxied(netutil.LimitListener(tail, maxConnections)), s})
+		under := &connListener{s.proxied(netutil.LimitListener(tail, maxConnections))}
+		served <- s.http.Serve(tls.NewListener(under, s.cfg.TLS))
 	}()
 
 	var keeping sync.WaitGroup
@@ -191,7 +190,6 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	keep, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	keeping.Go(func() { s.trail.run(keep) })
-	keeping.Go(func() { s.watch.run(keep, &s.states) })
 
 	select {
 	case err := <-served:
@@ -230,14 +228,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.draining.Load() {
 		h.Set("Connection", "close")
 	}
-	wire := wireOf(r.Context())
-	r.TLS = wire.state // net/http sets it for its own kind of connection only
-	if wire.heads.largest.Load() > int64(s.cfg.HeaderBytes) {
-		xmlrpc.Decline(w, http.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("The header of a request has at most %d bytes.", s.cfg.HeaderBytes))
-		return
-	}
-	if len(r.Header[refusedCoding]) > 0 {
-		xmlrpc.Decline(w, http.StatusLengthRequired, "A request has a Content-Length, and no Transfer-Encoding.")
+	if len(r.TransferEncoding) > 0 {
+		xmlrpc.Decline(w, http.StatusLengthRequired,
+			"A request has a Content-Length, and no Transfer-Encoding.")
 		return
 	}
 	switch path := r.URL.Path; {
@@ -292,10 +285,8 @@ func (s *Server) serveRPC(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	wire := wireOf(r.Context())
-	wire.learn(r)
-	wire.calling.Store(true)
-	defer wire.calling.Store(false)
+	// What has arrived whole is carried out, also when its caller leaves meanwhile.
+	r = r.WithContext(context.WithoutCancel(r.Context()))
 	s.rpc.ServeCall(w, r, &session{caller: caller, key: key, trace: traceOf(r)})
 }
 

@@ -245,7 +245,7 @@ func (a *arena) run(t *testing.T, attacks []attack) {
 			if code != at.want || !strings.Contains(answer, at.says) {
 				t.Errorf("answered %d %.700q, not %d %q", code, answer, at.want, at.says)
 			}
-			if code >= 500 || strings.Contains(answer, "HTTP/1.1 5") {
+			if at.want < 500 && strings.Contains(answer, "HTTP/1.1 5") {
 				t.Errorf("answered %.300q", answer)
 			}
 		})
@@ -253,7 +253,7 @@ func (a *arena) run(t *testing.T, attacks []attack) {
 }
 
 // TestAttacks attacks one server in every way that there is a name for. Each is
-// refused as promised, none is answered 5xx, and nothing moves: in the end the
+// refused as promised, none is answered 5xx but by net/http for what it does not know, and nothing moves: in the end the
 // balances are what they were, and no operation that was carried out has the
 // address of an attack, but for those that are told apart by name.
 func TestAttacks(t *testing.T) {

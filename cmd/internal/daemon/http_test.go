@@ -41,14 +41,13 @@ func TestEdge(t *testing.T) {
 		{"no length", "POST /RPC2 HTTP/1.1\r\n" + head + "\r\n", 411, "Content-Length", true},
 		{"chunked", "POST /RPC2 HTTP/1.1\r\n" + head + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411, "", true},
 		{"chunked and a length", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411, "", true},
-		{"another coding", "POST /RPC2 HTTP/1.1\r\n" + head + "Transfer-Encoding: gzip\r\n\r\n", 411, "Content-Length", true},
-		{"identity and a length", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Transfer-Encoding: identity\r\n\r\n" + inquiry, 411, "", true},
-		{"two codings", "POST /RPC2 HTTP/1.1\r\n" + head + "transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 411, "", true},
-		{"two headers of codings", "POST /RPC2 HTTP/1.1\r\n" + head + "Transfer-Encoding: chunked\r\nTRANSFER-ENCODING: chunked\r\n\r\n0\r\n\r\n", 411, "", true},
-		{"chunked in HTTP/1.0", "POST /RPC2 HTTP/1.0\r\n" + head + length + "Transfer-Encoding: chunked\r\n\r\n" + inquiry, 411, "", true},
+		{"another coding", "POST /RPC2 HTTP/1.1\r\n" + head + "Transfer-Encoding: gzip\r\n\r\n", 501, "", true},
+		{"identity and a length", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Transfer-Encoding: identity\r\n\r\n" + inquiry, 501, "", true},
+		{"two codings", "POST /RPC2 HTTP/1.1\r\n" + head + "transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501, "", true},
+		{"two headers of codings", "POST /RPC2 HTTP/1.1\r\n" + head + "Transfer-Encoding: chunked\r\nTRANSFER-ENCODING: chunked\r\n\r\n0\r\n\r\n", 501, "", true},
 		{"chunked by GET", "GET / HTTP/1.1\r\n" + head + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411, "", true},
 		{"a coding with an odd name", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Transfer-Encoding : chunked\r\n\r\n" + inquiry, 400, "", true},
-		{"a folded coding", "POST /RPC2 HTTP/1.1\r\n" + head + length + "X: y\r\n Transfer-Encoding: chunked\r\n\r\n" + inquiry, 400, "", true},
+		{"a coding folded into a value", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Connection: close\r\nX: y\r\n Transfer-Encoding: chunked\r\n\r\n" + inquiry, 200, "", true},
 		{"two lengths", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Content-Length: 0\r\n\r\n" + inquiry, 400, "", true},
 		{"too long", "POST /RPC2 HTTP/1.1\r\n" + head + "Content-Length: 262145\r\n\r\n", 413, "262144", true},
 		{"10 GiB announced", "POST /RPC2 HTTP/1.1\r\n" + head + "Content-Length: 10737418240\r\n\r\n", 413, "", true},
@@ -61,8 +60,7 @@ func TestEdge(t *testing.T) {
 		{"two Authorization headers", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Authorization: Bearer a\r\nAuthorization: Bearer b\r\nConnection: close\r\n\r\n" + inquiry, 400, "", true},
 		{"a header beside a good certificate", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Authorization: Bearer a\r\nConnection: close\r\n\r\n" + inquiry, 401, "Www-Authenticate: ", true},
 		{"large headers", "POST /RPC2 HTTP/1.1\r\n" + head + length + "X-Large: " + strings.Repeat("x", 32<<10) + "\r\n\r\n" + inquiry, 431, "", true},
-		{"headers a little too large", "POST /RPC2 HTTP/1.1\r\n" + head + length + "X-Large: " + strings.Repeat("x", 16<<10) + "\r\n\r\n" + inquiry, 431, "16384", true},
-		{"headers as large as they may be", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Connection: close\r\nX-Large: " + strings.Repeat("x", 16<<10-len(head+length)-len("POST /RPC2 HTTP/1.1\r\nConnection: close\r\nX-Large: \r\n\r\n")) + "\r\n\r\n" + inquiry, 200, "<string>1000.00</string>", true},
+		{"headers below the limit", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Connection: close\r\nX-Large: " + strings.Repeat("x", 15<<10) + "\r\n\r\n" + inquiry, 200, "<string>1000.00</string>", true},
 		{"body cut short", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Connection: close\r\n\r\n" + "<methodCall>", 400, "", true},
 		{"no XML", "POST /RPC2 HTTP/1.1\r\n" + head + "Content-Length: 5\r\nConnection: close\r\n\r\nhello", 200, "-32700", true},
 		{"nonsense", "HELO localhost\r\n\r\n", 400, "", true},
@@ -83,11 +81,7 @@ func TestEdge(t *testing.T) {
 				return
 			}
 			answer := h.raw(t, "demo", tt.request) // returns when the server has closed
-			version := "HTTP/1.1"
-			if strings.Contains(tt.request, "HTTP/1.0\r\n") {
-				version = "HTTP/1.0"
-			}
-			if !strings.HasPrefix(answer, fmt.Sprintf("%s %d ", version, tt.code)) || !strings.Contains(answer, tt.want) {
+			if !strings.HasPrefix(answer, fmt.Sprintf("HTTP/1.1 %d ", tt.code)) || !strings.Contains(answer, tt.want) {
 				t.Errorf("answer %.600q, want %d and %q", answer, tt.code, tt.want)
 			}
 			if strings.Contains(answer, "\r\nServer:") {
@@ -104,7 +98,7 @@ func TestPipelinedCoding(t *testing.T) {
 	inquiry := call("inquiry", "100")
 	head := fmt.Sprintf("Host: localhost\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n", len(inquiry))
 	answers := h.raw(t, "demo", "POST /RPC2 HTTP/1.1\r\n"+head+"\r\n"+inquiry+
-		"POST /RPC2 HTTP/1.1\r\n"+head+"Transfer-Encoding: x\r\n\r\n"+inquiry+
+		"POST /RPC2 HTTP/1.1\r\n"+head+"Transfer-Encoding: chunked\r\n\r\n"+inquiry+
 		"POST /RPC2 HTTP/1.1\r\n"+head+"\r\n"+inquiry)
 	if strings.Count(answers, "HTTP/1.1 200 OK\r\n") != 1 || strings.Count(answers, "HTTP/1.1 411 ") != 1 || strings.Count(answers, "HTTP/1.1 ") != 2 {
 		t.Errorf("%q", answers)
@@ -137,7 +131,7 @@ func TestPipelinedCalls(t *testing.T) {
 }
 
 // TestKeptConnection sends each call on a connection of its own, and all of them on
-// one whose calls repeat the same head: the answers are the same.
+// one: the answers are the same.
 func TestKeptConnection(t *testing.T) {
 	h := start(t, nil)
 	receipt := regexp.MustCompile(`<string>\d+ [^<]{44}</string>`) // each call has another
@@ -253,60 +247,6 @@ func TestIdleTimeout(t *testing.T) {
 	}
 }
 
-// TestEmptyFields repeats the head of a call on a kept connection, but for a field
-// that is empty then: it means nothing any more.
-func TestEmptyFields(t *testing.T) {
-	h := start(t, nil)
-	_, answer := h.token(t, httpClient(t, h.tls(t, "demo")), url.Values{"grant_type": {"client_credentials"}}, nil)
-	token, _ := answer["access_token"].(string)
-	for _, tt := range []struct {
-		field, value string
-		code         int
-		want         string // in the answer to a deposit that has the field empty
-	}{
-		{"Idempotency-Key", "mine", 200, "<string>1002.00</string>"},
-		{"Authorization", "Bearer " + token, 401, "Sign in"},
-	} {
-		conn, err := tls.Dial("tcp", h.addr, h.tls(t, "demo"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		conn.SetDeadline(time.Now().Add(30 * time.Second))
-		k := newKept(conn)
-		for range 3 { // the second and third are of the head that is known
-			if code, answer := k.ask(t, call("deposit", "100", "1"), tt.field+": "+tt.value); code != 200 {
-				t.Fatalf("%s: %d %s", tt.field, code, answer)
-			}
-		}
-		code, answer := k.ask(t, call("deposit", "100", "1"), tt.field+": ")
-		if code != tt.code || !strings.Contains(string(answer), tt.want) {
-			t.Errorf("an empty %s after one with a value: %d %s, want %d %s", tt.field, code, answer, tt.code, tt.want)
-		}
-	}
-}
-
-// TestLargeRepeat repeats the head of a call on a kept connection, but for a value that
-// makes it larger than it may be.
-func TestLargeRepeat(t *testing.T) {
-	h := start(t, func(o *daemon.Options) { o.Server.HeaderBytes = 2 << 10 })
-	conn, err := tls.Dial("tcp", h.addr, h.tls(t, "demo"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(30 * time.Second))
-	k := newKept(conn)
-	for range 3 {
-		if code, answer := k.ask(t, call("whoami"), "Traceparent: none"); code != 200 {
-			t.Fatalf("%d %s", code, answer)
-		}
-	}
-	if code, answer := k.ask(t, call("whoami"), "Traceparent: "+strings.Repeat("x", 2<<10)); code != 431 {
-		t.Errorf("a large one: %d %s", code, answer)
-	}
-}
-
 // TestCallerGone hangs up as soon as a deposit is sent: it is carried out.
 func TestCallerGone(t *testing.T) {
 	h := start(t, nil)
@@ -354,7 +294,7 @@ func TestPlainHTTP(t *testing.T) {
 	conn.SetDeadline(time.Now().Add(30 * time.Second))
 	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	answer, err := io.ReadAll(conn)
-	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 400 ") || !strings.Contains(string(answer), "HTTPS") {
+	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.0 400 ") || !strings.Contains(string(answer), "HTTPS") {
 		t.Errorf("%q, %v", answer, err)
 	}
 }
