@@ -30,6 +30,7 @@ const (
 	EventAuditRead       Event = "audit.read"
 	EventAuthFail        Event = "auth.fail"
 	EventAuthFailSummary Event = "auth.fail.summary"
+	EventDeniedSummary   Event = "denied.summary"
 	EventStart           Event = "start"
 	EventStop            Event = "stop"
 	EventHeartbeat       Event = "heartbeat"
@@ -74,7 +75,7 @@ type Entry struct {
 	// -1 for an entry that is no replay.
 	ReplayOf int64
 
-	// Summary counts failed sign-ins that have no entries of their own.
+	// Summary counts failed sign-ins, or denials, that have no entries of their own.
 	Summary *Summary
 }
 
@@ -89,9 +90,11 @@ type Change struct {
 	After   atm.Amount
 }
 
-// A Summary counts failed sign-ins of one reason from one source.
+// A Summary counts failed sign-ins of one reason from one source, or denied operations of
+// one caller.
 type Summary struct {
-	Source string // a network such as "192.0.2.0/24", or "other"
+	Denied *atm.Principal // the caller; nil for failed sign-ins, and for all other callers
+	Source string         // a network such as "192.0.2.0/24", or "other"
 	Reason string
 	N      int64
 	First  time.Time
@@ -368,6 +371,9 @@ func (e *Entry) parseRest(in *wire) error {
 		return nil
 	}
 	e.Summary = &Summary{Source: e.Source, Reason: e.Reason, N: in.N}
+	if e.Caller != nil {
+		e.Summary.Denied = &e.Caller.Principal
+	}
 	if e.Summary.First, err = time.Parse(TimeFormat, in.First); err != nil {
 		return fmt.Errorf("audit entry: %w", err)
 	}

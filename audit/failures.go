@@ -58,12 +58,17 @@ func (f *Failures) Note(now time.Time, from netip.Addr, reason string) (whole bo
 		c.whole++
 		return true
 	}
+	c.count(now)
+	return false
+}
+
+// count counts one more that has no entry of its own.
+func (c *failureCount) count(now time.Time) {
 	if c.n == 0 {
 		c.first = now
 	}
 	c.n++
 	c.last = now
-	return false
 }
 
 // Flush returns what was counted since the last flush, in order of network,

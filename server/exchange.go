@@ -81,7 +81,7 @@ func (s *Server) serveExchange(w http.ResponseWriter, r *http.Request, caller *a
 	status := reply()
 	record, made := status.Result.(atm.Record)
 	switch {
-	case status.Receipt == "":
+	case status.Receipt == "" && status.Code != atm.PermissionDenied:
 		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot make a grant at the moment.")
 	case status.Code != atm.OK || !made:
 		oauthError(w, "invalid_grant")

@@ -18,8 +18,8 @@ const (
 	summaryEvery   = time.Minute
 )
 
-// trail writes the entries that no operation writes: failed sign-ins and signs
-// of life.
+// trail writes the entries that no operation writes: failed sign-ins, summaries of what was
+// denied, and signs of life.
 type trail struct {
 	teller *teller.Teller
 	log    *slog.Logger
@@ -68,6 +68,9 @@ func (t *trail) summarise() {
 	t.mu.Unlock()
 	for _, s := range summaries {
 		t.stored("summary of failed sign-ins", t.teller.SignInsSummarised(context.Background(), s))
+	}
+	for _, status := range t.teller.Denied(context.Background()) {
+		t.stored("summary of denials", status)
 	}
 }
 

@@ -67,6 +67,21 @@ func (t *Teller) SignInsSummarised(ctx context.Context, s audit.Summary) atm.Sta
 	})
 }
 
+// Denied records what was counted of denied operations since the last call, and returns
+// what became of each record. It is to be called each minute.
+func (t *Teller) Denied(ctx context.Context) []atm.Status {
+	var stored []atm.Status
+	for _, s := range t.cfg.Ledger.Denied() {
+		stored = append(stored, t.event(ctx, audit.EventDeniedSummary, func(e *audit.Entry) {
+			e.Reason, e.Summary = s.Reason, &s
+			if s.Denied != nil {
+				e.Caller = &atm.Caller{Principal: *s.Denied}
+			}
+		}))
+	}
+	return stored
+}
+
 // Backup records that caller takes a backup, or was refused it. A backup is
 // made only when the answer is OK.
 func (t *Teller) Backup(ctx context.Context, caller *atm.Caller) atm.Status {

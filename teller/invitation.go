@@ -89,6 +89,8 @@ func (t *Teller) Enroll(ctx context.Context, i Invitation, request, ip string) (
 	})
 	record, first := status.Result.(atm.Record)
 	switch {
+	case status.Code == atm.PermissionDenied:
+		return nil, ErrUsed
 	case status.Receipt == "":
 		return nil, ErrUnavailable
 	case status.Code != atm.OK || !first:

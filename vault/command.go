@@ -147,12 +147,16 @@ func (c *Command) keys(k *Keys) {
 	}
 }
 
-// decide answers c, and leaves the changes and the entry in the books.
-func (c *Command) decide(b *Books) (atm.Status, error) {
+// decide answers c, and leaves the changes and the entry in the books. A denial has no entry
+// when denials says so, and no receipt then.
+func (c *Command) decide(b *Books, denials *audit.DenialBatch) (atm.Status, error) {
 	b.touched = b.changes[len(b.changes):]
 	answer, first, err := c.answer(b)
 	if err = errors.Join(err, b.err); err != nil {
 		return atm.Status{}, err
+	}
+	if answer.Code == atm.PermissionDenied && c.Caller != nil && !denials.Note(b.Now, c.Caller) {
+		return answer, nil
 	}
 	entry := &b.entry
 	*entry = audit.Entry{

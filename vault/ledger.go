@@ -84,6 +84,8 @@ type Ledger struct {
 	passed           atomic.Int32 // groups that the other goroutine has to end
 
 	last int // size of the last group; of the committer
+
+	denials *audit.Denials
 }
 
 // A stage of a commit knows since when one is in it; nil for none.
@@ -131,6 +133,8 @@ func NewLedger(cfg Config) *Ledger {
 		queue:  make(chan *pending, maxQueue),
 		failed: make(chan struct{}),
 		done:   make(chan struct{}),
+
+		denials: audit.NewDenials(),
 	}
 	go l.commitLoop()
 	return l
@@ -169,6 +173,10 @@ func (l *Ledger) Begin(ctx context.Context, cmd Command) Reply {
 
 // Do carries cmd out and returns its answer when it is durable.
 func (l *Ledger) Do(ctx context.Context, cmd Command) atm.Status { return l.Begin(ctx, cmd)() }
+
+// Denied returns what was counted of denied operations since the last call: what has no
+// entries of its own. It is to be called each minute, and recorded.
+func (l *Ledger) Denied() []audit.Summary { return l.denials.Flush() }
 
 // Failed is closed when a commit failed or its outcome is unknown. The process
 // must end then: the next start finds out what is durable.
@@ -335,20 +343,26 @@ func (l *Ledger) commit(g *group) bool {
 	for _, p := range g.batch {
 		p.cmd.keys(&keys)
 	}
+	var denials *audit.DenialBatch
 	decide := func(b *Books) error {
+		denials = l.denials.Batch()
 		b.Now = l.now(b.Now).UTC().Truncate(time.Microsecond)
 		b.expect(len(g.batch))
 		for _, p := range g.batch {
 			var err error
-			if p.status, err = p.cmd.decide(b); err != nil {
+			if p.status, err = p.cmd.decide(b, denials); err != nil {
 				return err
 			}
+		}
+		g.outcome = Commit{Operations: len(g.batch), Replays: b.replays}
+		if len(b.entries) == 0 {
+			return nil // all of them were denied, and are counted
 		}
 		if err := b.seal(l.cfg.Signer); err != nil {
 			return err
 		}
 		c := b.Changes()
-		g.outcome = Commit{Operations: len(g.batch), Replays: b.replays, Users: c.Users, Revocations: c.Revocations}
+		g.outcome.Users, g.outcome.Revocations = c.Users, c.Revocations
 		return nil
 	}
 	var err error
@@ -364,6 +378,8 @@ func (l *Ledger) commit(g *group) bool {
 		g.refuse(reasonNoRoom)
 	case err != nil:
 		l.poison(err, g.batch)
+	default:
+		denials.Keep()
 	}
 	return err == nil
 }

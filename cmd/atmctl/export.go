@@ -101,7 +101,8 @@ func (p *program) export(ctx context.Context, s *search, where, format, out stri
 // severity is how much an entry matters, in words and numbers of OCSF.
 func severity(e *audit.Entry) (id int, word string) {
 	switch {
-	case e.Event == audit.EventAuthFail, e.Event == audit.EventAuthFailSummary, e.Event == audit.EventRecover:
+	case e.Event == audit.EventAuthFail, e.Event == audit.EventAuthFailSummary,
+		e.Event == audit.EventDeniedSummary, e.Event == audit.EventRecover:
 		return 3, "Medium"
 	case e.Status != nil && e.Status.Word() == "ERROR":
 		return 2, "Low"

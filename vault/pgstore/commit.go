@@ -107,7 +107,9 @@ func (s *Store) attempt(ctx context.Context, want *request, decide func(*vault.B
 		return err
 	}
 	c := books.Changes()
-	if c == nil {
+	if c == nil { // and the connection is good
+		_, undone := conn.Exec(bounded, "ROLLBACK")
+		whole = undone == nil
 		return nil
 	}
 	after := highWater{c.First + int64(len(c.Entries)), c.Head}

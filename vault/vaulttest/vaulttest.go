@@ -47,6 +47,7 @@ func Run(t *testing.T, place func(t *testing.T) Place) {
 		"Linearizable":        testLinearizable,
 		"SignerRefusesFork":   testSignerRefusesFork,
 		"Rebuild":             testRebuild,
+		"DenialsAreBounded":   testDenialsAreBounded,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, place(t)) })
 	}

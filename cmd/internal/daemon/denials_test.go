@@ -1,0 +1,40 @@
+package daemon_test
+
+import (
+	"slices"
+	"testing"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+)
+
+// TestDenialsAreBounded: a known caller, an operator too, does not fill the log by asking for
+// what they may not do. What is not written one by one is counted when the server stops.
+func TestDenialsAreBounded(t *testing.T) {
+	const calls, each = 4, 50
+	h := start(t, nil)
+	c := httpClient(t, h.tls(t, "operator"))
+	items := slices.Repeat([][]string{{"deposit", "100", "1"}}, each)
+	for range calls {
+		h.post(t, c, multicall(items...), nil)
+	}
+	if a, err := h.as(t, "demo").Deposit(t.Context(), account, 1, "one"); err != nil || !a.OK() {
+		t.Errorf("%+v, %v", a, err)
+	}
+	entries := h.entries(t)
+	single := count(entries, func(e *audit.Entry) bool { return e.Status != nil && e.Status.Code == atm.PermissionDenied })
+	summaries, counted := 0, int64(0)
+	for _, e := range entries {
+		if e.Event == audit.EventDeniedSummary {
+			summaries++
+			counted += e.Summary.N
+			if e.Caller == nil || e.Caller.Subject != "user:operator" {
+				t.Errorf("the summary is of %+v", e.Caller)
+			}
+		}
+	}
+	// A minute may end in between.
+	if single > 2*audit.DenialsWhole || summaries == 0 || single+int(counted) != calls*each {
+		t.Errorf("%d denials have entries, and %d summaries count %d, of %d", single, summaries, counted, calls*each)
+	}
+}
