@@ -7,6 +7,7 @@
 package atm
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -233,6 +234,15 @@ func (p Principal) Has(r Role) bool {
 	return false
 }
 
+// InScope reports whether what p signed in by is for all of these operations. What p's
+// roles allow is another question.
+func (p Principal) InScope(ops ...Operation) bool {
+	if p.Scope == nil || slices.Contains(p.Scope, "*") {
+		return true
+	}
+	return !slices.ContainsFunc(ops, func(op Operation) bool { return !slices.Contains(p.Scope, op) })
+}
+
 // A Credential says how a principal proved who it is. The zero value is a
 // caller inside the program, which has no credential.
 type Credential struct {
@@ -246,6 +256,10 @@ type Credential struct {
 	Issued time.Time
 	Life   time.Duration
 
+	// Expires is when a token or a certificate ends; zero for a credential that does
+	// not. It is not in the log.
+	Expires time.Time
+
 	User   string // of digest: the user name; of a secret: the subject; of an invitation: its id
 	Issuer string // of jwt
 	ID     string // of jwt: its jti
@@ -258,6 +272,20 @@ type Caller struct {
 	Principal
 	Credential
 	IP string // without port; empty inside the program
+}
+
+// Derived reports whether the caller signed in by a token. A token stands for less
+// than its subject: for a scope, and for a while.
+func (c *Caller) Derived() bool { return c.Method == "jwt" }
+
+// Left is the life, in whole seconds, of a credential that the caller asks for and
+// that is not to outlive the caller's own: at most life. ok is false when nothing is
+// left.
+func (c *Caller) Left(life time.Duration, now time.Time) (left time.Duration, ok bool) {
+	if !c.Expires.IsZero() {
+		life = min(life, c.Expires.Sub(now).Truncate(time.Second))
+	}
+	return life, life >= time.Second
 }
 
 // A Kind is the type an argument had on the wire. It decides how a number is

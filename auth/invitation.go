@@ -18,6 +18,7 @@ type Invitation struct {
 	ID      string
 	Issued  time.Time
 	Expires time.Time
+	Until   time.Time // when the certificate ends at the latest; zero for no bound
 }
 
 // MaxInvitation is the longest an invitation can wait: the vault remembers for
@@ -28,10 +29,14 @@ const invitationType = "atm-invitation+jwt"
 
 // Invite returns the code of an invitation.
 func (t *Tokens) Invite(i Invitation) (code string, err error) {
-	return t.sign(invitationType, jwt.MapClaims{
+	all := jwt.MapClaims{
 		"iss": t.issuer, "aud": t.issuer + "/enroll", "sub": i.Subject, "jti": i.ID,
 		"iat": i.Issued.Unix(), "exp": i.Expires.Unix(), "roles": i.Roles, "life": int64(i.Life / time.Second),
-	})
+	}
+	if !i.Until.IsZero() {
+		all["until"] = i.Until.Unix()
+	}
+	return t.sign(invitationType, all)
 }
 
 // Invited returns the invitation of a code that is good now; an *Error
@@ -54,10 +59,14 @@ func (a *Authenticator) Invited(code string) (Invitation, error) {
 	var okIssued, okExpires bool
 	i.Issued, okIssued = seconds(payload["iat"])
 	i.Expires, okExpires = seconds(payload["exp"])
+	okUntil := true
+	if until := payload["until"]; until != nil {
+		i.Until, okUntil = seconds(until)
+	}
 	_, _, okSubject := atm.ParseSubject(i.Subject)
 	now := t.now()
 	switch {
-	case word(payload["iss"]) != t.issuer, word(payload["aud"]) != t.issuer+"/enroll", !okSubject, i.ID == "", !okIssued, !okExpires, !okRoles, !okLife:
+	case word(payload["iss"]) != t.issuer, word(payload["aud"]) != t.issuer+"/enroll", !okSubject, i.ID == "", !okIssued, !okExpires, !okRoles, !okLife, !okUntil:
 		return Invitation{}, bad
 	case !now.Before(i.Expires), i.Issued.After(now.Add(tokenSlack)), i.Expires.Sub(i.Issued) > MaxInvitation:
 		return Invitation{}, bad

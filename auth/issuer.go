@@ -183,7 +183,7 @@ func (k *issuerKeys) inherit(before *issuerKeys) {
 // foreign is what somebody else's good token says.
 type foreign struct {
 	subject, id, key string
-	issued           time.Time
+	issued, expires  time.Time
 }
 
 // verify returns what a token of the issuer says, when it is good now.
@@ -252,7 +252,7 @@ func (k *issuerKeys) claims(payload map[string]json.RawMessage, kid string) (*fo
 	if !mapped {
 		return nil, &Error{"token of another issuer without an identity"}
 	}
-	return &foreign{subject: subject, id: word(payload["jti"]), key: kid, issued: issued}, nil
+	return &foreign{subject: subject, id: word(payload["jti"]), key: kid, issued: issued, expires: expires}, nil
 }
 
 func onlyAudience(raw json.RawMessage, audience string) bool {

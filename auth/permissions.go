@@ -1,10 +1,6 @@
 package auth
 
-import (
-	"slices"
-
-	"example.com/atm"
-)
+import "example.com/atm"
 
 // permissions is who may do what, and on which accounts. What is not in the
 // table nobody may do.
@@ -80,7 +76,7 @@ var operator = map[atm.Role]atm.Reach{atm.Operator: atm.Everywhere}
 // roles.
 func Permit(p atm.Principal, op atm.Operation) atm.Reach {
 	reach := atm.Nowhere
-	if p.Scope != nil && !slices.Contains(p.Scope, "*") && !slices.Contains(p.Scope, op) {
+	if !p.InScope(op) {
 		return reach
 	}
 	for _, role := range p.Roles {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -48,22 +47,22 @@ func (s *Server) serveExchange(w http.ResponseWriter, r *http.Request, caller *a
 		}
 		life = time.Duration(n) * time.Second
 	}
-	grantor, expires, err := s.cfg.Authenticator.Exchangeable(r, values.Get("subject_token"))
+	grantor, err := s.cfg.Authenticator.Exchangeable(r, values.Get("subject_token"))
 	if err != nil || grantor.Subject == caller.Subject {
 		oauthError(w, "invalid_request") // RFC 8693, section 2.2.2
 		return
 	}
 	for _, action := range asked.Actions {
-		if !slices.Contains(grantor.Scope, "*") && !slices.Contains(grantor.Scope, atm.Operation(action)) {
+		if !grantor.InScope(atm.Operation(action)) {
 			oauthError(w, "invalid_scope")
 			return
 		}
 	}
-	if life = min(life, time.Until(expires)).Truncate(time.Second); life < time.Second {
+	if life, ok = grantor.Left(life, time.Now()); !ok {
 		oauthError(w, "invalid_grant")
 		return
 	}
-	grantor.Scope = nil // what it is for has been looked at
+	grantor.Scope = nil // it covers the actions, and need not cover the making of grants
 	text := func(s string) atm.Arg { return atm.Arg{Kind: atm.String, Text: s} }
 	reply, err := s.cfg.Teller.Begin(r.Context(), grantor, teller.Call{Operation: atm.GrantCreate, Args: []atm.Arg{
 		text(asked.Accounts[0]), text(strings.Join(asked.Actions, " ")), text(asked.Cap), text(caller.Subject), text(strconv.Itoa(int(life / time.Second))),

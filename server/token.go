@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"example.com/atm"
 	"example.com/atm/auth"
@@ -131,22 +132,21 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 		oauthError(w, "invalid_request")
 		return
 	}
-	token, scope, err := s.cfg.Teller.SelfToken(r.Context(), caller, values.Get("scope"), bind)
+	token, err := s.cfg.Teller.SelfToken(r.Context(), caller, values.Get("scope"), bind)
 	var malformed *teller.MalformedError
 	switch {
 	case errors.As(err, &malformed):
 		oauthError(w, "invalid_scope")
+	case errors.Is(err, teller.ErrEnds):
+		oauthError(w, "invalid_grant")
 	case err != nil:
 		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot issue a token at the moment.")
 	default:
 		writeJSON(w, http.StatusOK, map[string]any{
-			"access_token": token.Text, "token_type": "Bearer", "expires_in": tokenSeconds, "scope": scope,
+			"access_token": token.Text, "token_type": "Bearer", "expires_in": int(token.Life / time.Second), "scope": token.Scope,
 		})
 	}
 }
-
-// tokenSeconds is how long a token of /token lives.
-const tokenSeconds = 900
 
 // serveTokenRevoke gives a token up (RFC 7009). What is no token of ours is
 // none already.

@@ -398,7 +398,20 @@ func issueCertificate(_ context.Context, t *Teller, in *input) (vault.Rule, erro
 			return nil, err
 		}
 	}
+	if in.caller.Derived() {
+		var ok bool
+		if life, ok = in.whole(life); !ok {
+			return tooMuch, nil
+		}
+	}
 	return t.certificate(in.args[1].Text, subject, roles, life)
+}
+
+// whole bounds the life of a certificate that is asked for by a token. A certificate
+// has no scope, so a token that is for some operations alone makes none.
+func (in *input) whole(life time.Duration) (time.Duration, bool) {
+	left, ok := in.caller.Left(life, time.Now())
+	return left, ok && in.caller.InScope("*")
 }
 
 // certificateLife reads the life of a certificate, in days or with a unit.

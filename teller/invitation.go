@@ -21,6 +21,9 @@ type Invitation struct {
 	ID      string
 	Issued  time.Time
 	Expires time.Time
+
+	// Until bounds the certificate, however long its life would be; zero for no bound.
+	Until time.Time
 }
 
 const (
@@ -50,6 +53,13 @@ func inviteClient(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 			return nil, err
 		}
 	}
+	if in.caller.Derived() {
+		var ok bool
+		if wait, ok = in.whole(wait); !ok {
+			return tooMuch, nil
+		}
+		i.Until = in.caller.Expires
+	}
 	i.Expires = i.Issued.Add(wait)
 	code, err := t.cfg.Invite(i)
 	if err != nil {
@@ -75,7 +85,11 @@ func (t *Teller) Enroll(ctx context.Context, i Invitation, request, ip string) (
 	if err != nil {
 		return nil, err
 	}
-	enrol, err := t.certificate(request, i.Subject, roles, i.Life)
+	life := i.Life
+	if !i.Until.IsZero() {
+		life = min(life, time.Until(i.Until))
+	}
+	enrol, err := t.certificate(request, i.Subject, roles, life)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +18,10 @@ const (
 	tokenLife     = 15 * time.Minute
 	tokenLifeMost = time.Hour
 )
+
+// tooMuch answers who asks, by a token, for a credential that could do more than the
+// token can.
+var tooMuch = vault.Refuse(atm.PermissionDenied, "A token makes nothing that can do more, or lives longer, than itself")
 
 // checkScope reads a scope: names of methods, or * for all.
 func (t *Teller) checkScope(scope string) (string, error) {
@@ -42,6 +47,12 @@ func issueToken(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !in.args[1].Given() && !in.caller.InScope("*") {
+		scope = joined(in.caller.Scope)
+	}
+	if !in.caller.InScope(operationsOf(scope)...) {
+		return tooMuch, nil
+	}
 	life := tokenLife
 	if arg := in.args[2]; arg.Given() {
 		n, ok := wholeNumber(arg.Text, int64(tokenLifeMost/time.Second))
@@ -49,6 +60,10 @@ func issueToken(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 			return nil, malformed("the seconds of a token are a number from 1 to 3600")
 		}
 		life = time.Duration(n) * time.Second
+	}
+	life, ok := in.caller.Left(life, time.Now())
+	if !ok {
+		return tooMuch, nil
 	}
 	bound := in.args[3].Text
 	if sum, err := base64.RawURLEncoding.Strict().DecodeString(bound); in.args[3].Given() && (err != nil || len(sum) != sha256.Size) {
@@ -65,34 +80,66 @@ func issueToken(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 	}}, nil
 }
 
+// joined is a scope in words.
+func joined(scope []atm.Operation) string {
+	words := make([]string, len(scope))
+	for i, op := range scope {
+		words[i] = string(op)
+	}
+	return strings.Join(words, " ")
+}
+
+// operationsOf are the words of a scope.
+func operationsOf(scope string) []atm.Operation {
+	var ops []atm.Operation
+	for word := range strings.FieldsSeq(scope) {
+		ops = append(ops, atm.Operation(word))
+	}
+	return ops
+}
+
+// A SelfToken is one that a caller got for itself.
+type SelfToken struct {
+	Token
+	Scope string
+	Life  time.Duration
+}
+
+// ErrEnds reports a token for a caller whose own credential ends at once.
+var ErrEnds = errors.New("what the caller signed in by ends at once")
+
 // SelfToken makes a token for caller, and records that. With bind it is good
-// only beside the certificate that caller signed in with. An error is the
-// caller's fault.
-func (t *Teller) SelfToken(ctx context.Context, caller *atm.Caller, scope string, bind bool) (Token, string, error) {
+// only beside the certificate that caller signed in with. It does not outlive what
+// caller signed in by. A *MalformedError and ErrEnds are the caller's fault.
+func (t *Teller) SelfToken(ctx context.Context, caller *atm.Caller, scope string, bind bool) (SelfToken, error) {
 	scope, err := t.checkScope(scope)
 	if err != nil {
-		return Token{}, "", err
+		return SelfToken{}, err
+	}
+	life, ok := caller.Left(tokenLife, time.Now())
+	if !ok {
+		return SelfToken{}, ErrEnds
 	}
 	bound := ""
 	if bind {
 		sum, err := base64.StdEncoding.DecodeString(caller.SHA256)
 		if err != nil {
-			return Token{}, "", err
+			return SelfToken{}, err
 		}
 		bound = base64.RawURLEncoding.EncodeToString(sum)
 	}
-	token, err := t.cfg.IssueToken(caller.Subject, scope, bound, tokenLife)
+	token, err := t.cfg.IssueToken(caller.Subject, scope, bound, life)
 	if err != nil {
-		return Token{}, "", err
+		return SelfToken{}, err
 	}
 	status := t.cfg.Ledger.Do(ctx, vault.Command{
 		Event: audit.EventAdmin, Operation: atm.TokenSelf, Caller: caller, Rule: vault.Report{},
 		Args: []audit.Arg{{Name: "jti", Value: token.ID}, {Name: "scope", Value: scope}},
 	})
 	if status.Receipt == "" {
-		return Token{}, "", ErrUnavailable
+		return SelfToken{}, ErrUnavailable
 	}
-	return token, scope, nil
+	return SelfToken{token, scope, life}, nil
 }
 
 // GiveUpToken revokes a token at the wish of caller: one of their own, or
@@ -142,6 +189,10 @@ func createGrant(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 			return nil, malformed("the seconds of a grant are a number from 1 to 3600")
 		}
 		life = time.Duration(n) * time.Second
+	}
+	life, ok := in.caller.Left(life, time.Now())
+	if !ok || !in.caller.InScope(operationsOf(strings.Join(operations, " "))...) {
+		return tooMuch, nil
 	}
 	if noLimit != nil {
 		return noLimit, nil

@@ -34,6 +34,9 @@ func addUser(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 	}
 	r := vault.Enrol{Subject: subject, Roles: roles, Default: newcomer(subject), Result: ""}
 	if arg := in.args[2]; arg.Given() {
+		if !in.caller.InScope("*") { // a password has no scope
+			return tooMuch, nil
+		}
 		_, name, _ := atm.ParseSubject(subject)
 		if err := checkPassword(arg.Text, name, t.cfg.Realm); err != nil {
 			return nil, err

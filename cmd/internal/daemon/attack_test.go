@@ -266,6 +266,7 @@ func TestAttacks(t *testing.T) {
 	t.Run("permission", a.attackPermissions)
 	t.Run("admin", a.attackAdmin)
 	t.Run("file", a.attackFiles)
+	t.Run("derived", a.attackDerived)
 
 	till := a.client(t, a.till)
 	for id, want := range map[atm.AccountID]string{100: "1000.00", 200: "60.00", 300: "5.00"} {

@@ -35,7 +35,7 @@ var flaws = []flaw{
 	{"a bound token works alone", "auth/token.go", `case c.certificate != "" && c.certificate != certificate:`, `case false:`, "token/bound_to_another_certificate"},
 	{"a token works for others", "auth/token.go", `case !t.isAudience(payload["aud"]):`, `case false:`, "token/another_aud"},
 	{"a revoked token works", "auth/auth.go", `if a.cfg.Directory.isRevoked("jti:"+c.id, c.subject, c.issued) {`, `if false {`, "token/revoked,_and_its_twin"},
-	{"the scope is not looked at", "auth/permissions.go", `if p.Scope != nil && `, `if false && `, "token/out_of_scope"},
+	{"the scope is not looked at", "auth/permissions.go", `if !p.InScope(op) {`, `if false {`, "token/out_of_scope"},
 	{"a certificate for anything is one for clients", "certs/tls.go", `case err == nil && !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth):`, `case err == nil && len(slices.Clone(leaf.ExtKeyUsage)) > 99:`, "certificate/for_anything"},
 	{"a revoked certificate works", "auth/auth.go", `if a.cfg.Directory.isRevoked(words.revocation, subject, issued) {`, `if false {`, "certificate/revoked_on_an_open_connection"},
 	{"the common name counts", "auth/identity.go", `return "", &Error{"certificate without an identity"}`, `return strings.Replace(leaf.Subject.CommonName, "/", ":", 1), nil`, "certificate/a_common_name_alone"},
@@ -48,6 +48,9 @@ var flaws = []flaw{
 	{"codings pass at the token endpoint", "server/server.go", `if len(r.TransferEncoding) > 0 {`, `if false {`, "http/a_coding_at_the_token_endpoint"},
 	{"other sites' pages call", "server/server.go", `if err := s.cross.Check(r); err != nil {`, `if err := s.cross.Check(r); err != nil && r.Method == "" {`, "http/another_site's_page$"},
 	{"an empty Idempotency-Key is none", "server/server.go", `case keys[0] == "":`, `case false:`, "http/an_empty_Idempotency-Key"},
+	{"a grant is for more than the token that made it", "teller/tokens.go", `if !ok || !in.caller.InScope(operationsOf(strings.Join(operations, " "))...) {`, `if !ok {`, "derived/a_grant_for_what_the_token_is_not_for"},
+	{"a grant outlives the token that made it", "atm.go", `life = min(life, c.Expires.Sub(now).Truncate(time.Second))`, ``, "derived/a_grant_within_the_scope"},
+	{"a certificate has the scope of a token", "teller/admin.go", `return left, ok && in.caller.InScope("*")`, `return left, ok`, "derived/a_certificate$"},
 	{"the admin port answers any Host", "server/admin.go", `return "The Host is localhost, 127.0.0.1, [::1], or the address that is listened on."`, `return ""`, "admin/another_Host$"},
 	{"a signature is verified whatever its size", "certs/authority.go", `	if err := strongKey(csr.PublicKey); err != nil {
 		return nil, err
