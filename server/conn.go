@@ -1,15 +1,34 @@
 package server
 
 import (
+	"context"
 	"crypto/tls"
+	"errors"
 	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"example.com/atm/auth"
 )
 
+// sendBuffer bounds what the kernel takes of an answer before the peer has read it, so
+// that a peer that reads nothing is noticed, and one that reads slowly is not mistaken
+// for one that reads nothing.
+const sendBuffer = 128 << 10
+
 // A conn is a connection below TLS. HTTP is read by net/http and TLS by crypto/tls:
-// a conn only knows what net/http is doing with it.
+// a conn only knows what net/http is doing with it, and where it comes from.
 type conn struct {
 	net.Conn
-	doing connState
+	open    *connections
+	doing   connState
+	writing atomic.Int64 // when the write began that is not done, by sinceStart; 0 for none
+
+	asked bool         // whether room for its address was asked for; by its reader alone
+	from  netip.Prefix // guarded by open.mu; valid once it counts there
 }
 
 // connOf returns the connection below one that net/http serves.
@@ -17,9 +36,201 @@ func connOf(c net.Conn) *conn {
 	return c.(*tls.Conn).NetConn().(*conn) // Serve accepts nothing else
 }
 
+var errTooMany = errors.New("too many connections from one address")
+
+// Read implements net.Conn. The first one asks whether the address may have one more
+// connection: only now does a load balancer have to have said whose it is.
+func (c *conn) Read(p []byte) (int, error) {
+	if !c.asked {
+		c.asked = true
+		if !c.open.locate(c, auth.Address(c.RemoteAddr().String())) {
+			return 0, errTooMany
+		}
+	}
+	return c.Conn.Read(p)
+}
+
+// Write implements net.Conn. TLS writes at most 16 KiB at once.
+func (c *conn) Write(p []byte) (int, error) {
+	c.writing.Store(int64(sinceStart()))
+	defer c.writing.Store(0)
+	return c.Conn.Write(p)
+}
+
+// Close implements net.Conn.
+func (c *conn) Close() error {
+	c.open.remove(c)
+	return c.Conn.Close()
+}
+
+// cut closes the connection and forgets what waits to be sent.
+func (c *conn) cut() {
+	if tcp, ok := c.Conn.(interface{ SetLinger(int) error }); ok {
+		tcp.SetLinger(0)
+	}
+	c.Close()
+}
+
+// connections are the open ones.
+type connections struct {
+	most, perAddress int
+
+	mu      sync.Mutex
+	conns   map[*conn]struct{}   // guarded by mu
+	from    map[netip.Prefix]int // guarded by mu; how many there are of each address
+	removed chan struct{}        // holds a token after one was removed
+}
+
+func newConnections(most, perAddress int) *connections {
+	return &connections{
+		most: most, perAddress: perAddress,
+		conns: make(map[*conn]struct{}), from: make(map[netip.Prefix]int), removed: make(chan struct{}, 1),
+	}
+}
+
+// add adds an accepted connection. When there are too many it drops a silent one,
+// and otherwise waits until one ends or ctx is done.
+func (o *connections) add(ctx context.Context, c *conn) {
+	tick := time.NewTicker(quietBeforeClose / 5) // others fall silent meanwhile
+	defer tick.Stop()
+	for !o.tryAdd(c) {
+		select {
+		case <-o.removed:
+		case <-tick.C:
+		case <-ctx.Done():
+			c.Conn.Close() // nobody waits for an answer on it: the server stops
+			return
+		}
+	}
+}
+
+func (o *connections) tryAdd(c *conn) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.conns) >= o.most {
+		silent := o.mostSilent()
+		if silent == nil {
+			return false
+		}
+		o.forget(silent)
+		silent.Conn.Close()
+	}
+	o.conns[c] = struct{}{}
+	return true
+}
+
+// mostSilent returns the connection to drop for another one: the oldest of those that
+// never had a request, or else the one that has waited longest for its next request.
+// It returns nil if all are in use. The caller holds o.mu.
+func (o *connections) mostSilent() *conn {
+	var silent *conn
+	before := int64(sinceStart() - quietBeforeClose)
+	for c := range o.conns {
+		isNew := c.doing.is(http.StateNew)
+		if !isNew && !(c.doing.is(http.StateIdle) && c.doing.since.Load() < before) {
+			continue
+		}
+		if silent == nil || isNew && !silent.doing.is(http.StateNew) ||
+			isNew == silent.doing.is(http.StateNew) && c.doing.since.Load() < silent.doing.since.Load() {
+			silent = c
+		}
+	}
+	return silent
+}
+
+// locate notes where a connection comes from, and reports whether there may be one
+// more from there. Of IPv6 all addresses of a network of 64 bits are one. Where a load
+// balancer knows no address, there is nothing to count.
+func (o *connections) locate(c *conn, address netip.Addr) bool {
+	bits := address.BitLen()
+	if address.Is6() {
+		bits = 64
+	}
+	from, err := address.Prefix(bits)
+	if err != nil {
+		return true
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if _, open := o.conns[c]; !open || o.from[from] >= o.perAddress {
+		return false
+	}
+	o.from[from]++
+	c.from = from
+	return true
+}
+
+func (o *connections) remove(c *conn) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.forget(c)
+}
+
+// forget is remove for a caller that holds o.mu.
+func (o *connections) forget(c *conn) {
+	if _, open := o.conns[c]; !open {
+		return
+	}
+	delete(o.conns, c)
+	if c.from.IsValid() {
+		if o.from[c.from]--; o.from[c.from] == 0 {
+			delete(o.from, c.from)
+		}
+	}
+	select {
+	case o.removed <- struct{}{}:
+	default:
+	}
+}
+
+// each calls do with every open connection.
+func (o *connections) each(do func(*conn)) {
+	for _, c := range o.list() {
+		do(c)
+	}
+}
+
+func (o *connections) list() []*conn {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	all := make([]*conn, 0, len(o.conns))
+	for c := range o.conns {
+		all = append(all, c)
+	}
+	return all
+}
+
+func (o *connections) count() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.conns)
+}
+
+// cutStalled cuts, until ctx is done, each connection whose peer has taken nothing of
+// what is sent to it for d.
+func (o *connections) cutStalled(ctx context.Context, d time.Duration) {
+	tick := time.NewTicker(d / 20)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			before := int64(sinceStart() - d)
+			o.each(func(c *conn) {
+				if began := c.writing.Load(); began != 0 && began < before {
+					c.cut()
+				}
+			})
+		}
+	}
+}
+
 // A connListener accepts conns.
 type connListener struct {
 	net.Listener
+	open *connections
+	ctx  context.Context // done when the server stops
 }
 
 // Accept implements net.Listener.
@@ -28,5 +239,20 @@ func (l *connListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &conn{Conn: accepted}, nil
+	c := &conn{Conn: accepted, open: l.open}
+	c.doing.set(http.StateNew)
+	l.open.add(l.ctx, c)
+	return c, nil
+}
+
+// buffered is a listener whose connections have send buffers of sendBuffer.
+type buffered struct{ net.Listener }
+
+// Accept implements net.Listener.
+func (l buffered) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if tcp, ok := c.(*net.TCPConn); ok && err == nil {
+		tcp.SetWriteBuffer(sendBuffer) // without it, what the kernel has set holds
+	}
+	return c, err
 }

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -37,11 +36,11 @@ func (s *Server) drain(listener *tailListener, served <-chan error) {
 
 	listener.endSoon(acceptTail)
 	<-served
-	s.states.waitQuiet(ctx, quietBeforeClose)
-	s.states.closeNew()
+	s.open.waitQuiet(ctx, quietBeforeClose)
+	s.open.closeNew()
 	if err := s.http.Shutdown(ctx); err != nil {
 		s.cfg.Log.Warn("closing connections whose requests did not end within the grace",
-			slog.Int("connections", s.states.count()))
+			slog.Int("connections", s.open.count()))
 		s.http.Close()
 	}
 }
@@ -69,12 +68,6 @@ func (l *tailListener) Accept() (net.Conn, error) {
 	return conn, err
 }
 
-// connStates knows the open connections, and what each is doing since when.
-type connStates struct {
-	mu    sync.Mutex
-	conns map[*conn]struct{} // guarded by mu
-}
-
 // connState is what a connection is doing. It is written by the connection alone,
 // twice for each request, and so without a lock.
 type connState struct {
@@ -94,48 +87,14 @@ func (s *connState) set(state http.ConnState) {
 
 func (s *connState) is(state http.ConnState) bool { return http.ConnState(s.state.Load()) == state }
 
-// note is an http.Server's ConnState hook.
-func (c *connStates) note(served net.Conn, state http.ConnState) {
-	noted := connOf(served)
-	noted.doing.set(state)
-	switch state {
-	case http.StateActive, http.StateIdle:
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.conns == nil {
-		c.conns = make(map[*conn]struct{})
-	}
-	if state == http.StateNew {
-		c.conns[noted] = struct{}{}
-	} else {
-		delete(c.conns, noted)
-	}
-}
-
-// each calls do with every open connection.
-func (c *connStates) each(do func(*conn)) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for open := range c.conns {
-		do(open)
-	}
-}
-
-func (c *connStates) count() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.conns)
-}
+// noteState is an http.Server's ConnState hook.
+func noteState(served net.Conn, state http.ConnState) { connOf(served).doing.set(state) }
 
 // quiet reports whether every open connection has been without a request for d.
-func (c *connStates) quiet(d time.Duration) bool {
+func (o *connections) quiet(d time.Duration) bool {
 	before := int64(sinceStart() - d)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for open := range c.conns {
-		if open.doing.is(http.StateActive) || open.doing.since.Load() > before {
+	for _, c := range o.list() {
+		if c.doing.is(http.StateActive) || c.doing.since.Load() > before {
 			return false
 		}
 	}
@@ -144,10 +103,10 @@ func (c *connStates) quiet(d time.Duration) bool {
 
 // closeNew closes the connections that never had a request. Shutdown would
 // wait five seconds for one.
-func (c *connStates) closeNew() {
-	c.each(func(open *conn) {
-		if open.doing.is(http.StateNew) {
-			open.SetDeadline(time.Unix(1, 0)) // long ago; fails on a connection that has ended
+func (o *connections) closeNew() {
+	o.each(func(c *conn) {
+		if c.doing.is(http.StateNew) {
+			c.SetDeadline(time.Unix(1, 0)) // long ago; fails on a connection that has ended
 		}
 	})
 }
@@ -155,12 +114,12 @@ func (c *connStates) closeNew() {
 // waitQuiet waits until no connection is left that was used within d, or ctx
 // is done. A kept connection counts as used now, because its owner may have
 // sent a request that is still on the wire.
-func (c *connStates) waitQuiet(ctx context.Context, d time.Duration) {
+func (o *connections) waitQuiet(ctx context.Context, d time.Duration) {
 	begun := time.Now()
 	tick := time.NewTicker(d / 20)
 	defer tick.Stop()
-	for c.count() > 0 {
-		if time.Since(begun) >= d && c.quiet(d) {
+	for o.count() > 0 {
+		if time.Since(begun) >= d && o.quiet(d) {
 			return
 		}
 		select {

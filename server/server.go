@@ -28,7 +28,6 @@ import (
 	"example.com/atm/teller"
 	"example.com/atm/xmlrpc"
 	"github.com/pires/go-proxyproto"
-	"golang.org/x/net/netutil"
 )
 
 // Config is everything a Server needs. The zero value of an optional field
@@ -75,6 +74,14 @@ type Config struct {
 	// and 60 seconds.
 	HeaderTimeout, RequestTimeout, IdleTimeout time.Duration
 
+	// MaxConnections bounds the open connections, and MaxPerAddress those from one
+	// address (from one network of 64 bits of IPv6). For another one, the connection
+	// that has been silent longest is dropped. Optional; 4,096 and 1,024.
+	MaxConnections, MaxPerAddress int
+
+	// StallTimeout is how long a peer may read nothing of an answer. Optional; 10 seconds.
+	StallTimeout time.Duration
+
 	// ProxyFrom are the networks of load balancers, which say by the PROXY
 	// protocol whom a connection is of. From elsewhere nobody is believed.
 	// Optional.
@@ -98,10 +105,6 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// maxConnections bounds the open connections. Whoever comes next waits to be
-// accepted. An idle TLS connection costs about 40 KiB.
-const maxConnections = 4096
-
 // writeTimeout bounds the time from the end of a request's headers to the end
 // of its answer: a multicall on a slow disk, or a slow reader.
 const writeTimeout = 60 * time.Second
@@ -115,7 +118,7 @@ type Server struct {
 	trail    *trail
 	throttle *auth.Throttle
 	http     *http.Server
-	states   connStates
+	open     *connections
 
 	leaving  atomic.Bool // not ready any more
 	draining atomic.Bool // answers end their connections
@@ -128,6 +131,9 @@ func New(cfg Config) (*Server, error) {
 	setDefault(&cfg.HeaderTimeout, 5*time.Second)
 	setDefault(&cfg.RequestTimeout, 15*time.Second)
 	setDefault(&cfg.IdleTimeout, 60*time.Second)
+	setDefault(&cfg.StallTimeout, 10*time.Second)
+	setDefault(&cfg.MaxConnections, 4096)
+	setDefault(&cfg.MaxPerAddress, 1024)
 	setDefault(&cfg.Grace, 15*time.Second)
 	if cfg.Throttle == nil {
 		cfg.Throttle = auth.NewThrottle(time.Now)
@@ -143,6 +149,7 @@ func New(cfg Config) (*Server, error) {
 		cross:    http.NewCrossOriginProtection(),
 		trail:    newTrail(cfg.Teller, cfg.Log),
 		throttle: cfg.Throttle,
+		open:     newConnections(cfg.MaxConnections, cfg.MaxPerAddress),
 	}
 	var err error
 	if s.rpc, err = s.methods(); err != nil {
@@ -159,7 +166,7 @@ func New(cfg Config) (*Server, error) {
 		IdleTimeout:       cfg.IdleTimeout,
 		MaxHeaderBytes:    cfg.HeaderBytes,
 		ErrorLog:          slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
-		ConnState:         s.states.note,
+		ConnState:         noteState,
 
 		// OPTIONS * is answered as any other method that we do not have.
 		DisableGeneralOptionsHandler: true,
@@ -181,7 +188,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	tail := &tailListener{Listener: listener}
 	served := make(chan error, 1)
 	go func() {
-		under := &connListener{s.proxied(netutil.LimitListener(tail, maxConnections))}
+		under := &connListener{s.proxied(buffered{tail}), s.open, ctx}
 		served <- s.http.Serve(tls.NewListener(under, s.cfg.TLS))
 	}()
 
@@ -190,6 +197,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	keep, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	keeping.Go(func() { s.trail.run(keep) })
+	keeping.Go(func() { s.open.cutStalled(keep, s.cfg.StallTimeout) })
 
 	select {
 	case err := <-served:

@@ -16,6 +16,8 @@ func addLimits(flags *pflag.FlagSet, c *server.Config) {
 	flags.IntVar(&c.Limits.StringBytes, "max-string", 64<<10, "`bytes` of the longest text of one element")
 	flags.IntVar(&c.Limits.Calls, "max-calls", 100, "most `calls` in one multicall")
 	flags.IntVar(&c.HeaderBytes, "max-header", 16<<10, "`bytes` of the largest header of a request")
+	flags.IntVar(&c.MaxConnections, "max-connections", 4096, "most open `connections`; for another one a silent one is dropped")
+	flags.IntVar(&c.MaxPerAddress, "max-connections-per-address", 1024, "most open `connections` from one address, which is the client's behind a balancer of --proxy-from")
 	flags.DurationVar(&c.HeaderTimeout, "header-timeout", 5*time.Second, "how long the header of a request may take to arrive")
 	flags.DurationVar(&c.RequestTimeout, "request-timeout", 15*time.Second, "how long a whole request may take to arrive")
 	flags.DurationVar(&c.IdleTimeout, "idle-timeout", time.Minute, "how long a connection may wait for its next request")
@@ -32,6 +34,8 @@ func checkLimits(c *server.Config) error {
 		{"max-elements", int64(c.Limits.Elements), 100, 10_000_000},
 		{"max-string", int64(c.Limits.StringBytes), 256, 64 << 20},
 		{"max-calls", int64(c.Limits.Calls), 1, 10_000},
+		{"max-connections", int64(c.MaxConnections), 16, 1 << 20},
+		{"max-connections-per-address", int64(c.MaxPerAddress), 1, 1 << 20},
 		{"max-header", int64(c.HeaderBytes), 2 << 10, 1 << 20},
 	} {
 		if l.value < l.low || l.value > l.high {

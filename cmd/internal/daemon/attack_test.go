@@ -69,6 +69,7 @@ func newArena(t *testing.T) *arena {
 	a.house = start(t, func(o *daemon.Options) {
 		o.ClientCA, o.Identities = ca, identities
 		o.Server.HeaderTimeout, o.Server.RequestTimeout = time.Second, 2*time.Second
+		o.Server.MaxPerAddress = arenaPerAddress
 	})
 	a.domain = a.name
 	a.roots = a.tls(t, "demo").RootCAs
@@ -264,6 +265,7 @@ func TestAttacks(t *testing.T) {
 	t.Run("combination", a.attackCombinations)
 	t.Run("http", a.attackHTTP)
 	t.Run("permission", a.attackPermissions)
+	t.Run("memory", a.attackMemory)
 	t.Run("admin", a.attackAdmin)
 	t.Run("file", a.attackFiles)
 	t.Run("derived", a.attackDerived)

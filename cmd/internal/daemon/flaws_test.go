@@ -66,6 +66,7 @@ var flaws = []flaw{
 	}
 `, "certificate/renewed_over_a_huge_key"},
 	{"everybody owns everything", "vault/rules.go", `(p.Owner == "" || p.Owner == a.Owner)`, `true`, "permission/another's_money"},
+	{"one address has all connections", "server/conn.go", `|| o.from[from] >= o.perAddress {`, `{`, "memory/connections_of_one_address"},
 	{"a grant has no end", "vault/grants.go", `case amount > g.Cap-g.Spent:`, `case amount < 0:`, "permission/another's_grant/more_than_its_cap"},
 	{"holes of an archive are written", "cmd/internal/daemon/backup.go", `c.n > c.archive.n {`, `c.n < 0 {`, "file/a_sparse_archive"},
 	{"a link is followed", "cmd/internal/output/output.go", `case isLink:`, `case false:`, "file/a_link"},

@@ -1,0 +1,129 @@
+package daemon_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"testing"
+	"time"
+
+	"example.com/atm/cmd/internal/daemon"
+)
+
+// dialFrom connects from an address of the loopback network, and sends header before TLS.
+func (h *house) dialFrom(t testing.TB, ip, header string) (*tls.Conn, error) {
+	t.Helper()
+	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}, Timeout: 20 * time.Second}
+	raw, err := dialer.DialContext(t.Context(), "tcp", h.addr)
+	if err != nil {
+		return nil, err
+	}
+	t.Cleanup(func() { raw.Close() })
+	raw.SetDeadline(time.Now().Add(30 * time.Second))
+	if _, err := io.WriteString(raw, header); err != nil {
+		return nil, err
+	}
+	conn := tls.Client(raw, h.tls(t, "demo"))
+	return conn, conn.Handshake()
+}
+
+// asks reports whether an inquiry on conn is answered.
+func asks(t testing.TB, conn net.Conn) bool {
+	t.Helper()
+	inquiry := call("inquiry", "100")
+	if _, err := fmt.Fprintf(conn, "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\n"+
+		"Content-Length: %d\r\n\r\n%s", len(inquiry), inquiry); err != nil {
+		return false
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return false
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err == nil && resp.StatusCode == http.StatusOK
+}
+
+// TestSilentConnectionsMakeRoom opens more silent connections than there may be at
+// all. Others are served nevertheless, and a connection that is in use stays open.
+func TestSilentConnectionsMakeRoom(t *testing.T) {
+	single(t, "the bound is that of one server")
+	h := start(t, func(o *daemon.Options) { o.Server.MaxConnections, o.Server.MaxPerAddress = 32, 16 })
+	used, err := h.dialFrom(t, "127.0.0.1", "")
+	if err != nil || !asks(t, used) {
+		t.Fatal(err)
+	}
+	for i := range 64 {
+		conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+i/16))}}).
+			DialContext(context.Background(), "tcp", h.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+	}
+	for range 20 {
+		fresh, err := h.dialFrom(t, "127.0.0.9", "")
+		if err != nil || !asks(t, fresh) {
+			t.Fatalf("beside silent connections: %v", err)
+		}
+		fresh.Close()
+	}
+	if !asks(t, used) {
+		t.Error("the connection that was in use was dropped")
+	}
+}
+
+// TestOneAddressHasSoManyConnections opens one more from an address than it may have.
+func TestOneAddressHasSoManyConnections(t *testing.T) {
+	single(t, "the bound is that of one server")
+	h := start(t, func(o *daemon.Options) { o.Server.MaxPerAddress = 4 })
+	var first *tls.Conn
+	for i := range 4 {
+		conn, err := h.dialFrom(t, "127.0.0.2", "")
+		if err != nil || !asks(t, conn) {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+		if i == 0 {
+			first = conn
+		}
+	}
+	if conn, err := h.dialFrom(t, "127.0.0.2", ""); err == nil && asks(t, conn) {
+		t.Error("a fifth connection from the same address")
+	}
+	if conn, err := h.dialFrom(t, "127.0.0.3", ""); err != nil || !asks(t, conn) {
+		t.Errorf("from another address: %v", err)
+	}
+	first.Close()
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if conn, err := h.dialFrom(t, "127.0.0.2", ""); err == nil && asks(t, conn) {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("there is no room after one has ended")
+		}
+	}
+}
+
+// TestBalancerMayHaveMoreConnections comes through a load balancer: the addresses that
+// count are those of its clients.
+func TestBalancerMayHaveMoreConnections(t *testing.T) {
+	single(t, "the bound is that of one server")
+	h := start(t, func(o *daemon.Options) {
+		o.Server.ProxyFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}
+		o.Server.MaxPerAddress = 2
+	})
+	header := func(client string) string { return "PROXY TCP4 " + client + " 127.0.0.1 12345 9000\r\n" }
+	for i := range 6 {
+		conn, err := h.dialFrom(t, "127.0.0.2", header(fmt.Sprintf("192.0.2.%d", i/2)))
+		if err != nil || !asks(t, conn) {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+	}
+	if conn, err := h.dialFrom(t, "127.0.0.2", header("192.0.2.1")); err == nil && asks(t, conn) {
+		t.Error("a third connection of one client")
+	}
+}
