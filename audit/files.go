@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -154,26 +155,46 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("the server refuses: %s (%d)", e.Sentence, e.StatusCode)
 }
 
-// ReadFile implements Files.
+// maxSentence bounds what is read of an answer that is no file, in bytes.
+const maxSentence = 512
+
+// ReadFile implements Files. A connection that breaks or stalls, and a server that
+// fails, say nothing about the log: it asks once more, and returns a *url.Error then.
 func (h HTTP) ReadFile(ctx context.Context, name string, limit int64) ([]byte, error) {
+	data, err := h.ask(ctx, name, limit)
+	var lost *url.Error
+	if errors.As(err, &lost) && ctx.Err() == nil {
+		data, err = h.ask(ctx, name, limit)
+	}
+	return data, err
+}
+
+func (h HTTP) ask(ctx context.Context, name string, limit int64) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.Base+name, nil)
 	if err != nil {
-		return nil, &FileError{name, err}
+		return nil, err
 	}
 	resp, err := h.Client.Do(req)
 	if err != nil {
 		return nil, err // says what was asked of whom
 	}
 	defer resp.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	switch {
-	case err != nil:
-		return nil, &FileError{name, err}
 	case resp.StatusCode == http.StatusNotFound:
 		return nil, &FileError{name, fs.ErrNotExist}
 	case resp.StatusCode != http.StatusOK:
+		data, _ := io.ReadAll(io.LimitReader(resp.Body, maxSentence)) // as far as it goes
 		sentence, _, _ := strings.Cut(string(data), "\n")
-		return nil, &RefusedError{resp.StatusCode, sentence}
+		refused := &RefusedError{resp.StatusCode, sentence}
+		if resp.StatusCode >= http.StatusInternalServerError {
+			return nil, &url.Error{Op: "Get", URL: h.Base + name, Err: errors.New(refused.Error())}
+		}
+		return nil, refused
+	}
+	data, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	switch {
+	case err != nil:
+		return nil, &url.Error{Op: "Get", URL: h.Base + name, Err: err}
 	case int64(len(data)) > limit:
 		return nil, &FileError{name, errTooLarge}
 	}

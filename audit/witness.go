@@ -20,10 +20,14 @@ const maxCosignatures = 16 << 10
 
 // Cosign asks a witness to cosign the checkpoint of the log (C2SP
 // tlog-witness), and returns the lines that it cosigned it with.
+// A redirect is never followed: where the witness is, the policy says.
 func (l *Log) Cosign(ctx context.Context, c *http.Client, w Witness) ([]byte, error) {
 	if w.URL == "" {
 		return nil, fmt.Errorf("witness %s has no URL in the policy", w.Name)
 	}
+	direct := *c
+	direct.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	c = &direct
 	lines, size, err := l.submit(ctx, c, w, 0)
 	if err == nil && size > 0 { // it has seen this log before
 		lines, size, err = l.submit(ctx, c, w, size)
@@ -103,6 +107,9 @@ func (l *Log) submit(ctx context.Context, c *http.Client, w Witness, old int64) 
 		return nil, 0, errors.New("it does not know the key of this log")
 	case http.StatusUnprocessableEntity:
 		return nil, 0, errors.New("the log does not extend what it has seen: a fork")
+	}
+	if resp.StatusCode/100 == 3 {
+		return nil, 0, fmt.Errorf("it answers %d, and redirects are not followed", resp.StatusCode)
 	}
 	return nil, 0, fmt.Errorf("it answers %s", resp.Status)
 }

@@ -250,3 +250,29 @@ func FuzzParsePolicy(f *testing.F) {
 		}
 	})
 }
+
+// TestWitnessRedirectsAreNotFollowed has a witness send the checkpoint on to another
+// address.
+func TestWitnessRedirectsAreNotFollowed(t *testing.T) {
+	m, dir := publish(t, 300)
+	log, err := OpenLog(t.Context(), Dir(dir), m.signer.Verifier())
+	if err != nil {
+		t.Fatal(err)
+	}
+	real := newWitness(t, "w1.example", m.signer.Verifier())
+	for _, code := range []int{301, 302, 303, 307, 308} {
+		elsewhere := httptest.NewServer(http.RedirectHandler(real.URL+"/w/add-checkpoint", code))
+		t.Cleanup(elsewhere.Close)
+		policy, err := ParsePolicy(fmt.Appendf(nil, "witness w1 %s %s/w\nquorum w1\n", real.vkey, elsewhere.URL))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines, errs := log.CosignAll(t.Context(), &http.Client{}, policy)
+		if len(lines) > 0 || len(errs) != 1 || !strings.Contains(errs[0].Error(), "redirects are not followed") {
+			t.Errorf("%d: %q, %v", code, lines, errs)
+		}
+	}
+	if real.size != 0 {
+		t.Error("the witness at the other address was asked")
+	}
+}

@@ -1,0 +1,132 @@
+package audit
+
+import (
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// breaking serves the files of a folder, and breaks what it says about some.
+type breaking struct {
+	http.Handler
+	how   string // "cut", "stall" or a status
+	name  string // of the file
+	times int    // how often
+
+	mu    sync.Mutex
+	asked int // guarded by mu; how often for that file
+}
+
+// serveTLS is a server whose complaints about clients that leave nobody reads.
+func serveTLS(h http.Handler) *httptest.Server {
+	s := httptest.NewUnstartedServer(h)
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	return s
+}
+
+func (b *breaking) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	b.mu.Lock()
+	its := strings.HasSuffix(r.URL.Path, b.name)
+	if its {
+		b.asked++
+	}
+	breaks := its && b.asked <= b.times
+	b.mu.Unlock()
+	if !breaks {
+		b.Handler.ServeHTTP(w, r)
+		return
+	}
+	switch b.how {
+	case "cut", "stall":
+		recorded := httptest.NewRecorder()
+		b.Handler.ServeHTTP(recorded, r)
+		w.Header().Set("Content-Length", recorded.Header().Get("Content-Length"))
+		w.Write(recorded.Body.Bytes()[:recorded.Body.Len()/2])
+		w.(http.Flusher).Flush()
+		if b.how == "stall" {
+			<-r.Context().Done()
+		}
+		panic(http.ErrAbortHandler)
+	case "503":
+		http.Error(w, "Not now", http.StatusServiceUnavailable)
+	case "403":
+		http.Error(w, "Not you\nnor anybody"+strings.Repeat("!", 1<<20), http.StatusForbidden)
+	}
+}
+
+// TestBrokenConnectionIsNoTampering verifies a log whose server says half of a file, or
+// nothing, once or always. Only what a file holds is said of it.
+func TestBrokenConnectionIsNoTampering(t *testing.T) {
+	m, dir := publish(t, 1000)
+	for _, how := range []string{"cut", "stall", "503"} {
+		for _, name := range []string{
+			"tile/entries/001", "tile/0/001", "tile/0/003.p/232", "tile/entries/003.p/232", "checkpoint",
+		} {
+			if how == "stall" && name != "tile/entries/001" && name != "checkpoint" {
+				continue // each takes as long as the client waits
+			}
+			for _, times := range []int{1, 1 << 30} {
+				b := &breaking{Handler: http.FileServer(http.Dir(dir)), how: how, name: name, times: times}
+				s := serveTLS(b)
+				client := s.Client()
+				client.Timeout = 10 * time.Second
+				if how == "stall" {
+					client.Timeout = time.Second
+				}
+				files := HTTP{Client: client, Base: s.URL + "/"}
+				r, err := Verify(t.Context(), files, VerifyOptions{VKey: m.signer.Verifier()})
+				var lost *url.Error
+				switch {
+				case times == 1 && how == "stall" && errors.As(err, &lost) && lost.Timeout():
+					// A busy machine may take more than a second for a file.
+				case times == 1 && (err != nil || !r.OK()):
+					t.Errorf("%s of %s once: %+v, %v", how, name, r, err)
+				case times > 1 && !errors.As(err, &lost):
+					t.Errorf("%s of %s: %+v, %v", how, name, r, err)
+				}
+				s.Close()
+				if times > 1 && how != "stall" && b.asked < 2 {
+					t.Errorf("%s of %s: it was asked for %d times", how, name, b.asked)
+				}
+			}
+		}
+	}
+}
+
+// TestRefusalIsOneShortSentence reads what a server that refuses says.
+func TestRefusalIsOneShortSentence(t *testing.T) {
+	_, dir := publish(t, 300)
+	b := &breaking{Handler: http.FileServer(http.Dir(dir)), how: "403", name: "tile/0/000", times: 1 << 30}
+	s := serveTLS(b)
+	defer s.Close()
+	_, err := Verify(t.Context(), HTTP{Client: s.Client(), Base: s.URL + "/"}, VerifyOptions{})
+	var refused *RefusedError
+	if !errors.As(err, &refused) || refused.Sentence != "Not you" {
+		t.Errorf("%v", err)
+	}
+	s.Close()
+	if b.asked != 1 {
+		t.Errorf("a refusal was asked for %d times", b.asked)
+	}
+	// What nobody listens at is no finding either.
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	nowhere := HTTP{Client: http.DefaultClient, Base: "https://" + l.Addr().String() + "/"}
+	_, err = Verify(t.Context(), nowhere, VerifyOptions{})
+	var lost *url.Error
+	if !errors.As(err, &lost) {
+		t.Errorf("%v", err)
+	}
+}
