@@ -105,7 +105,8 @@ func TestBrokenConnectionIsNoTampering(t *testing.T) {
 // TestRefusalIsOneShortSentence reads what a server that refuses says.
 func TestRefusalIsOneShortSentence(t *testing.T) {
 	_, dir := publish(t, 300)
-	b := &breaking{Handler: http.FileServer(http.Dir(dir)), how: "403", name: "tile/0/000", times: 1 << 30}
+	whole := http.FileServer(http.Dir(dir))
+	b := &breaking{Handler: whole, how: "403", name: "tile/0/000", times: 1 << 30}
 	s := serveTLS(b)
 	defer s.Close()
 	_, err := Verify(t.Context(), HTTP{Client: s.Client(), Base: s.URL + "/"}, VerifyOptions{})

@@ -27,7 +27,7 @@ func (p *program) auditCommand() *cobra.Command {
 
 func (p *program) verifyCommand() *cobra.Command {
 	var vkey, saved, policy string
-	var maxAge time.Duration
+	var maxAge, within time.Duration
 	cmd := &cobra.Command{
 		Use:   "verify [DIR|URL]",
 		Short: "Verify the audit log, offline",
@@ -48,19 +48,49 @@ policy (C2SP tlog-policy) asks for. Without --checkpoint, the one that
 			if maxAge < 0 {
 				return exit.Usagef("--max-age is not negative")
 			}
-			return p.verify(cmd.Context(), where, vkey, saved, policy, opts)
+			if within <= 0 {
+				return exit.Usagef("--within is more than zero")
+			}
+			return p.bounded(cmd.Context(), where, within, func(ctx context.Context) error {
+				return p.verify(ctx, where, vkey, saved, policy, opts)
+			})
 		},
 	}
 	cmd.Flags().StringVar(&vkey, "vkey", "", "`file` with the public key of the log (default the one beside it)")
 	cmd.Flags().StringVar(&saved, "checkpoint", "", "`file` with a checkpoint of this log saved before")
 	cmd.Flags().StringVar(&policy, "policy", "", "`file` with a policy: known logs, witnesses, and how many of them")
 	cmd.Flags().DurationVar(&maxAge, "max-age", 0, "how old the newest entry may be")
+	cmd.Flags().DurationVar(&within, "within", verifyWithin, "how long all of it may take at a URL")
 	return cmd
 }
 
+// verifyWithin is how long the verification of a log at a URL may take unless --within
+// says otherwise.
+const verifyWithin = time.Hour
+
+// bounded carries out the verification of a log. One at a URL has so much time, however
+// slowly a server answers and whatever size it claims.
+func (p *program) bounded(
+	ctx context.Context, where string, within time.Duration, verify func(context.Context) error,
+) error {
+	if !isURL(where) {
+		return verify(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	err := verify(ctx)
+	var silent exit.Silent
+	if err != nil && !errors.As(err, &silent) && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = coded(exit.NoConnection, fmt.Errorf("the log was not verified within %s", within))
+	}
+	return err
+}
+
+func isURL(where string) bool { return strings.Contains(where, "://") }
+
 // log returns the files of a log in a folder or at a server.
 func (p *program) log(where string) (audit.Files, error) {
-	if !strings.Contains(where, "://") {
+	if !isURL(where) {
 		return audit.Dir(where), nil
 	}
 	c, err := p.connectTo(where)
@@ -102,9 +132,21 @@ func (p *program) verify(ctx context.Context, where, vkey, saved, policy string,
 	if bad := report.FirstBad; bad != nil {
 		printable.Linef(p.stderr, "  expected %s", bad.Expected)
 		printable.Linef(p.stderr, "  got      %s", bad.Got)
-		printable.Linef(p.stderr, "  the entries up to %d are good", report.LastGood)
+		p.sayGood(report)
 	}
 	return silent(report.Code)
+}
+
+// sayGood says how much of a log that is not verified can be relied on.
+func (p *program) sayGood(report *audit.Report) {
+	switch {
+	case report.LastGood < 0:
+	case report.Unproven:
+		printable.Linef(p.stderr, "  the entries up to %d agree with each other; nothing ties them to the signed root",
+			report.LastGood)
+	default:
+		printable.Linef(p.stderr, "  the entries up to %d are good", report.LastGood)
+	}
 }
 
 // progressFrom is how many entries a log must have for its verification to

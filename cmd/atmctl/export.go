@@ -58,11 +58,11 @@ func (p *program) export(ctx context.Context, s *search, where, format, out stri
 	}
 	to := p.stdout
 	if out != "" {
-		f, err := output.Create(ctx, out, 0o600)
-		if err != nil {
-			return err
+		f, cannot := output.Create(ctx, out, 0o600)
+		if cannot != nil {
+			return cannot
 		}
-		defer func() {
+		defer func() { // err is what export returns: half an export gets no name
 			if err == nil {
 				err = f.Commit()
 			}

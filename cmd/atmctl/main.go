@@ -146,6 +146,8 @@ func explain(err error) error {
 		return &exit.Error{Code: exit.NotAuthenticated, Err: err}
 	case errors.As(err, &transport):
 		return &exit.Error{Code: exit.NoConnection, Err: err}
+	case errors.Is(err, audit.ErrDiffers):
+		return &exit.Error{Code: audit.ContentDiffers, Err: err}
 	}
 	return exit.FromClient(err)
 }

@@ -31,7 +31,9 @@ verify notices when the log forgets or rewrites what you have seen.`,
 			if len(args) == 1 {
 				where = args[0]
 			}
-			return p.pin(cmd.Context(), where, vkey)
+			return p.bounded(cmd.Context(), where, verifyWithin, func(ctx context.Context) error {
+				return p.pin(ctx, where, vkey)
+			})
 		},
 	}
 	save.Flags().StringVar(&vkey, "vkey", "", "`file` with the public key of the log (default the one beside it)")
