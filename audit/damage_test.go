@@ -279,6 +279,11 @@ func TestDamage(t *testing.T) {
 		dir := copyLog(t, original)
 		d := &damaged{t: t, dir: dir, names: names, other: other}
 		d.rng = rand.New(rand.NewPCG(seed, uint64(round)))
+		if d.rng.IntN(4) == 0 { // nothing leads to the root then
+			remove(t, dir, filepath.Dir(edge[0]))
+			remove(t, dir, filepath.Dir(edge[3]))
+			d.done = append(d.done, "delete the last bundle and the last tile")
+		}
 		for range 1 + min(d.rng.IntN(8)*d.rng.IntN(3), 1+d.rng.IntN(40)) {
 			d.change()
 		}

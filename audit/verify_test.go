@@ -518,3 +518,36 @@ func BenchmarkVerify(b *testing.B) {
 		}
 	})
 }
+
+// FuzzReadTile reads bundles and tiles as somebody may have left them.
+func FuzzReadTile(f *testing.F) {
+	f.Add(appendBundle(appendBundle(nil, []byte("{}")), []byte(`{"v":1}`)), uint8(2), uint8(2))
+	f.Add([]byte{0, 2, '{', '}', 0}, uint8(1), uint8(1))
+	f.Add(make([]byte, 96), uint8(2), uint8(3))
+	f.Fuzz(func(t *testing.T, data []byte, width, held uint8) {
+		if width > held {
+			width, held = held, width
+		}
+		var again []byte
+		n := 0
+		at, err := readBundle(data, int(width), int(held), func(position int, leaf []byte) error {
+			if position != n {
+				t.Fatalf("position %d after %d entries", position, n)
+			}
+			again, n = appendBundle(again, leaf), n+1
+			return nil
+		})
+		switch {
+		case !bytes.HasPrefix(data, again):
+			t.Fatal("an entry is not what the bundle holds")
+		case err == nil && width == held && (n != int(width) || !bytes.Equal(data, again)):
+			t.Fatalf("%d of %d entries, and something else", n, width)
+		case err != nil && (at != n || at > int(width)):
+			t.Fatalf("malformed at %d after %d entries", at, n)
+		}
+		hashes, ok := splitHashes(data, int(width), int(held))
+		if ok != (len(data) == int(held)*len(Hash{})) || ok && !bytes.HasPrefix(data, joinHashes(hashes)) {
+			t.Fatal("hashes are not what the tile holds")
+		}
+	})
+}
