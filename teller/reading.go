@@ -129,6 +129,9 @@ func receipt(ctx context.Context, t *Teller, in *input) (atm.Status, error) {
 		}
 	}
 	proof, err := t.cfg.Prove(ctx, index)
+	if errors.Is(err, audit.ErrDiffers) {
+		return atm.Status{Code: atm.Unavailable, Reason: "The published log does not prove the entry", Result: ""}, nil
+	}
 	if err != nil {
 		return atm.Status{Code: atm.Unavailable, Reason: "The entry has not been published yet", Result: ""}, nil
 	}
