@@ -18,13 +18,21 @@ import sys
 import tempfile
 
 
+def printable(text):
+    """What others wrote moves no cursor, and begins no line of its own."""
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+
+
 def fail(sentence):
-    sys.exit(f"not verified: {sentence}")
+    sys.exit(f"not verified: {printable(sentence)}")
 
 
 def read(path, limit=1 << 24):
-    with open(path, "rb") as file:
-        return file.read(limit)
+    try:
+        with open(path, "rb") as file:
+            return file.read(limit)
+    except OSError as error:
+        fail(f"{path}: {error.strerror}")
 
 
 def check_signature(checkpoint, vkey):
@@ -78,6 +86,8 @@ def entries(folder, size):
                 fail(f"{path} is cut short")
             yield data[2:2 + length]
             data = data[2 + length:]
+        if data:
+            fail(f"{path} has more in it than was signed")
 
 
 def main(folder, vkey_file):
@@ -85,6 +95,8 @@ def main(folder, vkey_file):
     text = check_signature(checkpoint, read(vkey_file).decode())
     origin, size, root = text.split("\n")[:3]
     size = int(size)
+    if not 0 <= size <= 1 << 53:
+        fail(f"no log has {size} entries")
 
     # The right edge of the tree: roots of complete subtrees, the largest first.
     edge = []
@@ -99,7 +111,7 @@ def main(folder, vkey_file):
         node = hashlib.sha256(b"\1" + edge.pop() + node).digest()
     if base64.b64encode(node).decode() != root:
         fail(f"the {size} entries do not hash to the signed root")
-    print(f"verified: {size} entries, root {root}, signed by {origin}")
+    print(f"verified: {size} entries, root {root}, signed by {printable(origin)}")
 
 
 if __name__ == "__main__":

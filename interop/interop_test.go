@@ -141,6 +141,23 @@ func TestPython(t *testing.T) {
 	if err := os.WriteFile(key, []byte(vkey+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	bundle := filepath.Join(dir, "tile", "entries", "100")
+	whole, err := os.ReadFile(bundle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, more := range []string{"\x00\x0f{\"forged\":true}", "\n"} {
+		if err := os.WriteFile(bundle, append(whole[:len(whole):len(whole)], more...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Command("python3", "../examples/verify.py", dir, key).CombinedOutput()
+		if err == nil || !strings.Contains(string(out), "more in it than was signed") {
+			t.Errorf("one more entry: %v %s", err, out)
+		}
+	}
+	if err := os.WriteFile(bundle, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	flip(t, filepath.Join(dir, "tile", "entries", "200"))
 	if out, err := exec.Command("python3", "../examples/verify.py", dir, key).CombinedOutput(); err == nil || !strings.Contains(string(out), "do not hash to the signed root") {
 		t.Errorf("a changed entry: %v %s", err, out)
