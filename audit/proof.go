@@ -107,6 +107,20 @@ func (p *Proof) CheckHash(leaf Hash, vkey string) *Report {
 	return r
 }
 
+// Proves verifies that the proof proves leaf to be entry index of the tree that its
+// checkpoint claims, whoever signed that. It is for somebody who keeps the proof and
+// checks the signature later. It returns an error that is ErrNoProof.
+func (p *Proof) Proves(index int64, leaf Hash) error {
+	c, err := ParseCheckpoint(p.Checkpoint)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNoProof, err)
+	}
+	if p.Index != index || index >= c.Size || tlog.CheckRecord(p.Hashes, c.Size, c.Root, index, leaf) != nil {
+		return fmt.Errorf("%w of entry %d with the leaf hash %s", ErrNoProof, index, leaf)
+	}
+	return nil
+}
+
 // ErrDiffers reports files of a log that are not what was signed.
 var ErrDiffers = errors.New("differs from the signed tree; run atmctl audit verify")
 

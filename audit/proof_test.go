@@ -54,6 +54,12 @@ func TestProofs(t *testing.T) {
 				t.Errorf("another project writes it as\n%s\nnot\n%s", theirs.Marshal(), text)
 			}
 
+			if err := read.Proves(int64(index), LeafHash(leaf)); err != nil {
+				t.Errorf("entry %d of %d: %v", index, size, err)
+			}
+			if err := read.Proves(int64(index), LeafHash([]byte("another"))); !errors.Is(err, ErrNoProof) {
+				t.Errorf("another entry %d of %d: %v", index, size, err)
+			}
 			changed := bytes.Clone(leaf)
 			changed[len(changed)/2] ^= 1
 			if r := read.Check(changed, s.signer.Verifier()); r.Code != ContentDiffers {

@@ -20,6 +20,7 @@ import (
 	"example.com/atm/cmd/internal/version"
 	"example.com/atm/internal/printable"
 	"github.com/spf13/cobra"
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 func main() {
@@ -174,12 +175,16 @@ func (o *options) carryOut(ctx context.Context, r *request) error {
 	return o.saveReceipt(ctx, c, answer)
 }
 
-// saveReceipt fetches the proof of what was just done, verifies nothing about
-// it but that it is one, and saves it.
+// saveReceipt fetches the proof of what was just done, and saves it when it proves
+// that. The signature is for whoever has the public key of the log.
 func (o *options) saveReceipt(ctx context.Context, c *client.Client, done *client.Answer) error {
 	var index int64
 	var leafHash string
 	if _, err := fmt.Sscan(done.Receipt, &index, &leafHash); err != nil {
+		return fmt.Errorf("the answer has no receipt: %w", err)
+	}
+	leaf, err := tlog.ParseHash(leafHash)
+	if err != nil {
 		return fmt.Errorf("the answer has no receipt: %w", err)
 	}
 	answer, err := c.Receipt(ctx, index)
@@ -189,8 +194,12 @@ func (o *options) saveReceipt(ctx context.Context, c *client.Client, done *clien
 	if !answer.OK() {
 		return &exit.Error{Code: exit.Refused, Err: errors.New("Error from ATM Server: " + answer.Reason), Plain: true}
 	}
-	if _, err := audit.ParseProof([]byte(answer.Text())); err != nil {
-		return err
+	proof, err := audit.ParseProof([]byte(answer.Text()))
+	if err == nil {
+		err = proof.Proves(index, leaf)
+	}
+	if err != nil {
+		return &exit.Error{Code: audit.ContentDiffers, Err: fmt.Errorf("the receipt was not saved: %w", err)}
 	}
 	if err := output.Write(ctx, o.receipt, []byte(answer.Text()), 0o644); err != nil {
 		return err
