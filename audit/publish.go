@@ -73,6 +73,10 @@ const (
 	patience  = 600 * time.Millisecond
 	mostYield = 20 * time.Millisecond
 
+	// A key that another replica rotated to is known here a moment after it signed.
+	learnKeyWait  = 300 * time.Millisecond
+	learnKeyTries = 3
+
 	// grace is how long a superseded partial tile is kept.
 	grace = 10 * time.Second
 
@@ -96,6 +100,8 @@ type Publisher struct {
 	size      int64      // guarded by mu; entries published
 	edge      [][]Hash   // guarded by mu; the hashes of the last, partial tile of each level
 	published []byte     // guarded by mu; the checkpoint on disk, nil when it has to be written
+	newest    Checkpoint // guarded by mu; the largest that was published here, whatever became of the files
+	diverged  error      // guarded by mu; why the source does not extend newest; set for good
 	current   []string   // guarded by mu; the partial tiles of the last checkpoint
 	retired   []retired  // guarded by mu; those before it, the oldest first
 
@@ -177,8 +183,10 @@ func (p *Publisher) Yield() {
 }
 
 // Run publishes after each commit that Committed tells of, until ctx is done.
-// The caller publishes what comes after that.
-func (p *Publisher) Run(ctx context.Context) {
+// The caller publishes what comes after that. It returns an error that is ErrAhead or
+// ErrForked when the source no longer extends what was published: nothing is published
+// after that, and nothing must be committed.
+func (p *Publisher) Run(ctx context.Context) error {
 	inspect := time.NewTicker(inspectEvery)
 	defer inspect.Stop()
 	tidy := time.NewTicker(grace)
@@ -190,7 +198,7 @@ func (p *Publisher) Run(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-inspect.C:
 			p.inspect()
 		case <-tidy.C:
@@ -202,8 +210,12 @@ func (p *Publisher) Run(ctx context.Context) {
 		case <-p.committed:
 		}
 		begun := time.Now()
-		if err := p.publish(ctx, spread); err != nil && ctx.Err() == nil {
+		err := p.publish(ctx, spread)
+		if err != nil && ctx.Err() == nil {
 			p.log.Error("publishing the audit log", slog.Any("error", err))
+		}
+		if errors.Is(err, ErrAhead) || errors.Is(err, ErrForked) {
+			return err
 		}
 		took := time.Since(begun)
 		rest(ctx, max(min(9*took, latest-3*took), shortestRest)) // let more come together
@@ -223,7 +235,13 @@ func (p *Publisher) publish(ctx context.Context, over time.Duration) error {
 	}
 	p.waiting = time.Time{}
 	p.state.Unlock()
-	err := p.round(ctx, over)
+	err := p.diverged
+	if err == nil {
+		err = p.round(ctx, over)
+	}
+	if errors.Is(err, ErrAhead) || errors.Is(err, ErrForked) {
+		p.diverged = err
+	}
 	p.state.Lock()
 	defer p.state.Unlock()
 	p.err, p.done = err, p.size
@@ -255,6 +273,9 @@ func (p *Publisher) round(ctx context.Context, over time.Duration) error {
 	if err != nil {
 		return err
 	}
+	if err := p.extends(ctx, checkpoint, head); err != nil {
+		return err
+	}
 	if head.Size == 0 {
 		return nil
 	}
@@ -277,6 +298,35 @@ func (p *Publisher) round(ctx context.Context, over time.Duration) error {
 	return p.extend(ctx, over, checkpoint, head)
 }
 
+// extends refuses a head that is older than what was published, and a checkpoint that does
+// not sign it: a log is never shortened, and never says two things. The caller holds p.mu.
+func (p *Publisher) extends(ctx context.Context, checkpoint []byte, head Head) error {
+	switch {
+	case head.Size < p.newest.Size:
+		return fmt.Errorf("%w: it has %d entries, the vault %d"+recoverHint, ErrAhead, p.newest.Size, head.Size)
+	case head.Size == p.newest.Size && head.Size > 0 && head.Root() != p.newest.Root:
+		return contradiction(p.newest, head.Root())
+	case head.Size == 0:
+		return nil
+	}
+	signed, err := openAny(checkpoint, p.keys())
+	for range learnKeyTries {
+		if !errors.Is(err, ErrSignature) {
+			break
+		}
+		rest(ctx, learnKeyWait)
+		signed, err = openAny(checkpoint, p.keys())
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("the checkpoint in the vault: %w", err)
+	case signed.Size != head.Size || signed.Root != head.Root():
+		return fmt.Errorf("the checkpoint in the vault signs %d entries with root %s, its head is %d with %s",
+			signed.Size, signed.Root, head.Size, head.Root())
+	}
+	return nil
+}
+
 // extend writes the entries and tiles from p.size to head, and then the
 // checkpoint. The caller holds p.mu.
 func (p *Publisher) extend(ctx context.Context, over time.Duration, checkpoint []byte, head Head) error {
@@ -297,7 +347,15 @@ func (p *Publisher) extend(ctx context.Context, over time.Duration, checkpoint [
 	if bundles := (head.Size - b.next) / tileWidth; bundles >= worthSpreading {
 		b.pause = pace(ctx, over, bundles+1) // the partial tiles too
 	}
-	err := p.src.Entries(ctx, b.next, head.Size, func(_ int64, leaf []byte) error { return b.add(leaf) })
+	err := p.src.Entries(ctx, b.next, head.Size, func(_ int64, leaf []byte) error {
+		if err := b.add(leaf); err != nil || b.next != p.newest.Size {
+			return err
+		}
+		if root := edgeRoot(b.next, b.edge); root != p.newest.Root {
+			return contradiction(p.newest, root)
+		}
+		return nil
+	})
 	if err != nil {
 		return err
 	}
@@ -320,6 +378,7 @@ func (p *Publisher) extend(ctx context.Context, over time.Duration, checkpoint [
 	}
 	p.supersede(partial)
 	p.size, p.edge, p.published = head.Size, b.edge, checkpoint
+	p.newest = Checkpoint{Origin: p.origin(), Size: head.Size, Root: head.Root()}
 	return nil
 }
 

@@ -26,9 +26,9 @@ func (p *Publisher) Recover(ctx context.Context) error {
 	}
 	err = p.Publish(ctx)
 	switch {
-	case errors.Is(err, ErrForked):
+	case errors.Is(err, ErrForked), errors.Is(err, ErrAhead):
 		// What is published hashes to its checkpoint, yet the vault does not
-		// extend it.
+		// extend it, or what was seen of it.
 		return err
 	case err != nil: // a full disk, perhaps: the next round tries again
 		p.log.Error("publishing the audit log", slog.Any("error", err))
@@ -80,14 +80,24 @@ func (p *Publisher) compare(ctx context.Context) error {
 		}
 		p.log.Warn("the published audit log is damaged; publishing again", slog.Any("error", err))
 		p.restart()
+		p.Saw(claim)
 		return nil
 	}
 	if err := p.checkExtends(ctx, claim, edge, head); err != nil {
 		return err
 	}
 	p.size, p.edge, p.published = claim.Size, edge, onDisk
+	p.Saw(claim)
 	p.adopt()
 	return nil
+}
+
+// Saw tells the publisher of a state of the log that somebody relies on, though it need not
+// be published here: nothing is published that does not extend it. Call it before Recover.
+func (p *Publisher) Saw(c Checkpoint) {
+	if c.Size > p.newest.Size {
+		p.newest = c
+	}
 }
 
 // adopt finds the partial tiles that an earlier run left behind: those of the

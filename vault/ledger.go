@@ -192,6 +192,10 @@ func (l *Ledger) Err() error {
 	}
 }
 
+// Fail ends the ledger because of err, which was found outside of a commit: the store is not
+// what it was. Nothing more is committed, and Failed is closed.
+func (l *Ledger) Fail(err error) { l.poison(err, nil) }
+
 // Close carries out what is on the queue, ends the committer and returns why
 // the ledger failed, if it did. It does not close the store.
 func (l *Ledger) Close() error {
@@ -416,7 +420,7 @@ func (l *Ledger) poison(err error, batch []*pending) {
 	l.fail.Do(func() {
 		l.err = err
 		close(l.failed)
-		l.cfg.Log.Error("commit failed; the process must end", slog.Any("error", err))
+		l.cfg.Log.Error("nothing can be committed any more; the process must end", slog.Any("error", err))
 	})
 	for _, p := range batch {
 		p.answer(atm.OutcomeUnknown, reasonUnknown)

@@ -95,7 +95,7 @@ func (s *Store) attempt(ctx context.Context, want *request, decide func(*vault.B
 	if trail.synchronous == "off" {
 		return ErrAsync
 	}
-	if err := s.notBefore(trail.mark); err != nil {
+	if err := s.observe(trail.seen, trail.found); err != nil {
 		return err
 	}
 	if trail.files > s.adopted() {
@@ -112,7 +112,7 @@ func (s *Store) attempt(ctx context.Context, want *request, decide func(*vault.B
 		whole = undone == nil
 		return nil
 	}
-	after := highWater{c.First + int64(len(c.Entries)), c.Head}
+	after := highWater{c.First + int64(len(c.Entries)), c.Head, audit.LeafHash(c.Entries[len(c.Entries)-1].Leaf)}
 	ended, err := s.write(ctx, conn.Conn(), books.Now, c, after.size, trail.accounts)
 	whole = ended
 	switch state, fatal := stateOf(err); {
@@ -149,11 +149,12 @@ func (s *Store) settle(ctx context.Context, doubt *inDoubt) (done bool, err erro
 
 func (s *Store) happened(ctx context.Context, doubt *inDoubt) (done bool, err error) {
 	err = pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{}, func(tx pgx.Tx) error {
-		mark, err := readMark(ctx, tx, "FOR UPDATE")
+		seen := s.newest()
+		now, err := sight(ctx, tx, seen, "FOR UPDATE")
 		if err != nil {
 			return err
 		}
-		if err := s.notBefore(mark); err != nil {
+		if err := s.observe(seen, now); err != nil {
 			return err
 		}
 		var leaf []byte
@@ -170,17 +171,94 @@ func (s *Store) happened(ctx context.Context, doubt *inDoubt) (done bool, err er
 	return done, explain(err)
 }
 
-// notBefore refuses a journal that is behind what was seen of it.
-func (s *Store) notBefore(now highWater) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch seen := s.seen; {
+// A sighting is a state of the journal as it was read, beside the entry that stands where
+// the newest one stood that had been seen before.
+type sighting struct {
+	highWater
+	past audit.Hash // zero when there is no entry in that place
+}
+
+// sightColumns reads a sightingRow. $1 is the size of the journal that was seen before.
+const sightColumns = `size, head, (SELECT leaf FROM journal WHERE index = log.size - 1),
+	(SELECT leaf FROM journal WHERE index = $1 - 1)`
+
+type sightingRow struct {
+	size               int64
+	head, newest, past []byte
+}
+
+func (r *sightingRow) columns(more ...any) []any {
+	return append([]any{&r.size, &r.head, &r.newest, &r.past}, more...)
+}
+
+func (r *sightingRow) sighting() (s sighting, err error) {
+	s.size = r.size
+	// A statement that waited for the row of the head may not see the newest entry yet.
+	if r.newest != nil {
+		s.last = audit.LeafHash(r.newest)
+	}
+	if r.past != nil {
+		s.past = audit.LeafHash(r.past)
+	}
+	s.head, err = audit.UnmarshalHead(r.head)
+	return s, err
+}
+
+// sight reads the state of the journal. seen is what newest said before; how is a locking
+// clause.
+func sight(ctx context.Context, q querier, seen highWater, how string) (sighting, error) {
+	var row sightingRow
+	if err := q.QueryRow(ctx, "SELECT "+sightColumns+" FROM log "+how, seen.size).Scan(row.columns()...); err != nil {
+		return sighting{}, err
+	}
+	return row.sighting()
+}
+
+// observe notes a state of the journal that was read after seen was the newest one, and
+// refuses it for good when it does not extend that: entries are gone, or others stand in
+// their place. An entry has an id that no other has, so the same entry in the same place
+// has the same entries before it.
+func (s *Store) observe(seen highWater, now sighting) error {
+	if err := s.RolledBack(); err != nil {
+		return err
+	}
+	var err error
+	switch {
 	case now.size < seen.size:
-		return fmt.Errorf("%w: the journal has %d entries and had %d", ErrRolledBack, now.size, seen.size)
+		err = fmt.Errorf("%w: the journal has %d entries and had %d", ErrRolledBack, now.size, seen.size)
+	case seen.size > 0 && now.past != seen.last:
+		err = fmt.Errorf("%w: entry %d of the journal is another one than before", ErrRolledBack, seen.size-1)
 	case now.size == seen.size && now.head.Size == seen.head.Size && !slices.Equal(now.head.Edge, seen.head.Edge):
-		return fmt.Errorf("%w: the journal with %d entries is another one", ErrRolledBack, now.size)
+		err = fmt.Errorf("%w: the journal with %d entries has another head", ErrRolledBack, now.size)
+	}
+	if err != nil {
+		s.rolledBack.CompareAndSwap(nil, &err)
+		return err
+	}
+	if now.last != (audit.Hash{}) {
+		s.reached(now.highWater)
 	}
 	return nil
+}
+
+// RolledBack is the error that is ErrRolledBack when the journal was found to have gone
+// back. From then on the store neither commits nor says what is signed.
+func (s *Store) RolledBack() error {
+	if err := s.rolledBack.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// Newest is the head of the audit log in the newest state of the journal that was read or
+// written here.
+func (s *Store) Newest() audit.Head { return s.newest().head }
+
+// newest is the newest state of the journal that was read or written here.
+func (s *Store) newest() highWater {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seen
 }
 
 // reached notes a state of the journal that is durable.
@@ -192,13 +270,8 @@ func (s *Store) reached(now highWater) {
 	}
 }
 
-// readMark reads the state of the journal; how is a locking clause.
-func readMark(ctx context.Context, tx pgx.Tx, how string) (highWater, error) {
-	var m highWater
-	var head []byte
-	err := tx.QueryRow(ctx, "SELECT size, head FROM log "+how).Scan(&m.size, &head)
-	if err == nil {
-		m.head, err = audit.UnmarshalHead(head)
-	}
-	return m, err
+// readSize reads the size of the journal; how is a locking clause.
+func readSize(ctx context.Context, tx pgx.Tx, how string) (size int64, err error) {
+	err = tx.QueryRow(ctx, "SELECT size FROM log "+how).Scan(&size)
+	return size, err
 }

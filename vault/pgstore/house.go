@@ -173,13 +173,11 @@ func (s *Store) enter(ctx context.Context) error {
 	if err := s.unseal(s.cfg.Secret); err != nil {
 		return err
 	}
-	return pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{}, func(tx pgx.Tx) error {
-		m, err := readMark(ctx, tx, "")
-		if err == nil {
-			s.reached(m)
-		}
-		return err
-	})
+	now, err := sight(ctx, s.pool, highWater{}, "")
+	if err != nil {
+		return explain(err)
+	}
+	return s.observe(highWater{}, now)
 }
 
 // House returns whose books these are.
@@ -289,7 +287,7 @@ func (s *Store) Rekey(ctx context.Context, secret []byte) error {
 		return err
 	}
 	return explainOwn(pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{}, func(tx pgx.Tx) error {
-		if _, err := readMark(ctx, tx, "FOR UPDATE"); err != nil { // nobody else writes now
+		if _, err := readSize(ctx, tx, "FOR UPDATE"); err != nil { // nobody else writes now
 			return err
 		}
 		users, err := list(ctx, tx, s.scanUser, allUsers)

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"example.com/atm"
-	"example.com/atm/audit"
 	"example.com/atm/vault"
 	"github.com/jackc/pgx/v5"
 )
@@ -48,7 +47,8 @@ func once[S ~string](list []S) []string {
 
 // A trail is what a transaction has to know of the state that it found.
 type trail struct {
-	mark     highWater
+	seen     highWater // before it began
+	found    sighting
 	files    int64
 	accounts map[vault.Name]*vault.Account
 
@@ -71,7 +71,7 @@ const (
 	accountsHoldsSQL = `SELECT ` + accountColumns + ` FROM accounts
 		WHERE name IN (SELECT unnest($1::text[]) UNION SELECT account FROM holds WHERE id = ANY ($2)) ORDER BY name FOR UPDATE`
 
-	headSQL = `SELECT size, head, checkpoint, logs, files, clock_timestamp() FROM log FOR UPDATE`
+	headSQL = `SELECT ` + sightColumns + `, checkpoint, logs, files, clock_timestamp() FROM log FOR UPDATE`
 
 	// Accounts that others opened while this transaction waited for the head. It must not
 	// wait for them, since whoever holds one of them waits for the head: it fails at once,
@@ -102,7 +102,7 @@ func (s *Store) load(ctx context.Context, conn *pgx.Conn, want *request) (*vault
 			return history(ctx, conn, account, from, yield)
 		},
 	}
-	t := &trail{}
+	t := &trail{seen: s.newest()}
 	noteAccount := func(rows pgx.Rows) error {
 		a, err := scanAccount(rows)
 		l.Accounts[a.Name] = &a
@@ -120,18 +120,18 @@ func (s *Store) load(ctx context.Context, conn *pgx.Conn, want *request) (*vault
 	case len(want.accounts) > 0:
 		b.Queue(accountsSQL, want.accounts).Query(each(noteAccount))
 	}
-	b.Queue(headSQL).QueryRow(func(row pgx.Row) error {
-		var head []byte
-		if err := row.Scan(&t.mark.size, &head, &l.Checkpoint, &l.Logs, &t.files, &l.Now); err != nil {
+	b.Queue(headSQL, t.seen.size).QueryRow(func(row pgx.Row) error {
+		var r sightingRow
+		if err := row.Scan(r.columns(&l.Checkpoint, &l.Logs, &t.files, &l.Now)...); err != nil {
 			return err
 		}
 		var err error
-		l.Head, err = audit.UnmarshalHead(head)
-		t.mark.head = l.Head
+		t.found, err = r.sighting()
+		l.Head = t.found.head
 		return err
 	})
 	if len(want.accounts) > 0 {
-		b.Queue(bornSQL, want.accounts, s.size()).Query(each(noteAccount))
+		b.Queue(bornSQL, want.accounts, t.seen.size).Query(each(noteAccount))
 	}
 	if len(want.holds) > 0 {
 		b.Queue(holdsSQL, want.holds).Query(each(func(rows pgx.Rows) error {
@@ -195,13 +195,6 @@ func each(scan func(pgx.Rows) error) func(pgx.Rows) error {
 		}
 		return rows.Err()
 	}
-}
-
-// size is the size of the journal that was seen last.
-func (s *Store) size() int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.seen.size
 }
 
 // errRecord reports a row that no version of this program wrote.

@@ -87,13 +87,13 @@ func scanRequest(row pgx.Row) (vault.KeptRequest, error) {
 
 // Fill implements vault.Backend. It is one transaction.
 func (s *Store) Fill(ctx context.Context, dump func(context.Context, func(*vault.Part) error) (*vault.Trail, error)) error {
-	var after highWater
+	var after int64
 	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{}, func(tx pgx.Tx) error {
-		m, err := readMark(ctx, tx, "FOR UPDATE")
+		size, err := readSize(ctx, tx, "FOR UPDATE")
 		if err != nil {
 			return err
 		}
-		if m.size > 0 {
+		if size > 0 {
 			return vault.ErrNotEmpty
 		}
 		trail, err := dump(ctx, func(part *vault.Part) error { return s.fillPart(ctx, tx, part) })
@@ -104,15 +104,18 @@ func (s *Store) Fill(ctx context.Context, dump func(context.Context, func(*vault
 		if err != nil {
 			return err
 		}
-		after = highWater{trail.Size(), trail.Head}
-		_, err = tx.Exec(ctx, "UPDATE log SET size = $1, head = $2, checkpoint = $3, logs = $4", after.size, head, trail.Checkpoint, trail.Logs)
+		after = trail.Size()
+		_, err = tx.Exec(ctx, "UPDATE log SET size = $1, head = $2, checkpoint = $3, logs = $4", after, head, trail.Checkpoint, trail.Logs)
 		return err
 	})
 	if err != nil {
 		return explainOwn(err)
 	}
-	s.reached(after)
-	return nil
+	now, err := sight(ctx, s.pool, highWater{}, "")
+	if err != nil {
+		return explain(err)
+	}
+	return s.observe(highWater{}, now)
 }
 
 func (s *Store) fillPart(ctx context.Context, tx pgx.Tx, part *vault.Part) error {
@@ -186,7 +189,7 @@ func (s *Store) All(ctx context.Context) (accounts []vault.Account, holds []vaul
 // Rebuild implements vault.Backend. It needs the owner of the tables.
 func (s *Store) Rebuild(ctx context.Context, accounts []vault.Account, holds []vault.Hold) error {
 	return explainOwn(pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{}, func(tx pgx.Tx) error {
-		m, err := readMark(ctx, tx, "FOR UPDATE")
+		size, err := readSize(ctx, tx, "FOR UPDATE")
 		if err != nil {
 			return err
 		}
@@ -215,9 +218,9 @@ func (s *Store) Rebuild(ctx context.Context, accounts []vault.Account, holds []v
 			_, err := tx.CopyFrom(ctx, pgx.Identifier{"versions"}, []string{"account", "version", "index"}, pgx.CopyFromRows(versions))
 			return err
 		}
-		for first := int64(0); first < m.size; first += entriesAtOnce {
+		for first := int64(0); first < size; first += entriesAtOnce {
 			part.First = first
-			err := entries(ctx, tx, first, min(m.size, first+entriesAtOnce), func(_ int64, leaf []byte) error {
+			err := entries(ctx, tx, first, min(size, first+entriesAtOnce), func(_ int64, leaf []byte) error {
 				part.Leaves = append(part.Leaves, leaf)
 				return nil
 			})

@@ -67,6 +67,8 @@ type Store struct {
 
 	adopting sync.Mutex // held while files are adopted
 
+	rolledBack atomic.Pointer[error] // set for good when the journal was found to have gone back
+
 	trouble atomic.Pointer[trouble] // nil when the last commit was made
 
 	oldest atomic.Int64 // a day before which there is no request id
@@ -76,6 +78,7 @@ type Store struct {
 type highWater struct {
 	size int64 // of the journal
 	head audit.Head
+	last audit.Hash // leaf hash of the newest entry
 }
 
 var _ vault.Store = (*Store)(nil)

@@ -62,10 +62,24 @@ func (s *Store) Signed(ctx context.Context) (checkpoint []byte, head audit.Head,
 	err = s.patiently(ctx, func() error {
 		bounded, cancel := context.WithTimeout(ctx, roundTrip)
 		defer cancel()
-		checkpoint, head, err = signed(bounded, s.pool)
+		checkpoint, head, err = s.signed(bounded)
 		return err
 	})
 	return checkpoint, head, err
+}
+
+func (s *Store) signed(ctx context.Context) (checkpoint []byte, head audit.Head, err error) {
+	seen := s.newest() // before: commits go on meanwhile
+	var row sightingRow
+	if err := s.pool.QueryRow(ctx, "SELECT "+sightColumns+", checkpoint FROM log", seen.size).
+		Scan(row.columns(&checkpoint)...); err != nil {
+		return nil, audit.Head{}, explain(err)
+	}
+	now, err := row.sighting()
+	if err != nil {
+		return nil, audit.Head{}, err
+	}
+	return checkpoint, now.head, s.observe(seen, now)
 }
 
 func signed(ctx context.Context, q querier) (checkpoint []byte, head audit.Head, err error) {
@@ -213,11 +227,9 @@ func (s *Store) Balances(ctx context.Context, yield func(vault.Account)) (journa
 	var broken error // once somebody was told of an account, there is no beginning anew
 	err = s.patiently(ctx, func() error {
 		failed := s.snapshot(ctx, func(tx pgx.Tx) error {
-			m, err := readMark(ctx, tx, "")
-			if err != nil {
+			if journal, err = readSize(ctx, tx, ""); err != nil {
 				return explain(err)
 			}
-			journal = m.size
 			return forEach(ctx, tx, func(rows pgx.Rows) error {
 				a, err := scanAccount(rows)
 				if err == nil {
@@ -309,14 +321,14 @@ type News struct {
 
 // newsSQL reads the head, and what decides whether a commit would be durable: the session's
 // own setting, and those that sessions get when they begin (ALTER DATABASE, ALTER ROLE).
-const newsSQL = `SELECT size, files, clock_timestamp(), current_setting('transaction_read_only'), current_setting('synchronous_commit'),
+const newsSQL = `SELECT ` + sightColumns + `, files, clock_timestamp(), current_setting('transaction_read_only'), current_setting('synchronous_commit'),
 	(SELECT coalesce(string_agg(setdatabase || ' ' || setrole || ' ' || setconfig::text, ' ' ORDER BY setdatabase, setrole), '')
 		FROM pg_db_role_setting WHERE setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())))
 	FROM log`
 
 // Since returns what has been written since the journal had a size, and tells
 // Config.Adopt of files. What was committed while it reads it may tell of twice.
-func (s *Store) Since(ctx context.Context, size int64) (*News, error) {
+func (s *Store) Since(ctx context.Context, size int64) (_ *News, err error) {
 	ctx, cancel := context.WithTimeout(ctx, roundTrip)
 	defer cancel()
 	var n News
@@ -324,8 +336,9 @@ func (s *Store) Since(ctx context.Context, size int64) (*News, error) {
 	var now time.Time
 	asked := time.Now()
 	var readOnly, synchronous, settings string
-	seen := s.size() // before: commits go on meanwhile
-	if err := s.pool.QueryRow(ctx, newsSQL).Scan(&n.Size, &files, &now, &readOnly, &synchronous, &settings); err != nil {
+	seen := s.newest() // before: commits go on meanwhile
+	var row sightingRow
+	if err := s.pool.QueryRow(ctx, newsSQL, seen.size).Scan(row.columns(&files, &now, &readOnly, &synchronous, &settings)...); err != nil {
 		return nil, explain(err)
 	}
 	if s.resettled(settings) {
@@ -338,9 +351,15 @@ func (s *Store) Since(ctx context.Context, size int64) (*News, error) {
 	case readOnly == "on": // it has become a standby, and may lag behind
 		s.pool.Reset()
 		return nil, ErrReadOnly
-	case n.Size < seen:
-		return nil, fmt.Errorf("%w: the journal has %d entries and had %d", ErrRolledBack, n.Size, seen)
 	}
+	found, err := row.sighting()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.observe(seen, found); err != nil {
+		return nil, err
+	}
+	n.Size = found.size
 	n.Ahead = now.Sub(asked.Add(time.Since(asked) / 2))
 	if files > s.adopted() {
 		if err := s.adopt(ctx, s.pool); err != nil {
@@ -350,7 +369,6 @@ func (s *Store) Since(ctx context.Context, size int64) (*News, error) {
 	if n.Size <= size {
 		return &n, nil
 	}
-	var err error
 	if n.Users, err = list(ctx, s.pool, s.scanUser, allUsers+" WHERE changed >= $1", size); err != nil {
 		return nil, err
 	}

@@ -348,7 +348,7 @@ func (h *House) openTrail(ctx context.Context) error {
 	if h.Joined() || h.opts.unpublished {
 		h.publisher.Begin()
 	}
-	return h.publisher.Recover(ctx)
+	return h.recoverTrail(ctx)
 }
 
 // free is how many bytes are free on the disk of the data folder.
@@ -502,7 +502,11 @@ func (h *House) Close() error {
 func (h *House) background(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
-	wg.Go(func() { h.publisher.Run(ctx) })
+	wg.Go(func() {
+		if err := h.publisher.Run(ctx); err != nil {
+			h.ledger.Fail(err)
+		}
+	})
 	if h.file != nil {
 		wg.Go(func() { h.reseal(ctx) })
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"example.com/atm/vault/pgstore"
 )
 
 // How a replica learns what the others did, and tells them what they have to know.
@@ -120,6 +122,9 @@ func (h *House) ask(ctx context.Context) {
 	}
 	if failed := s.heard(err); failed != (err != nil) {
 		h.opts.Log.Warn("following the other replicas", slog.Any("error", err))
+	}
+	if errors.Is(err, pgstore.ErrRolledBack) {
+		h.ledger.Fail(err)
 	}
 	if err != nil {
 		return

@@ -44,6 +44,7 @@ func (h *House) Serve(ctx context.Context, listen Listen) error {
 	go func() { // a ledger that cannot commit ends the process
 		select {
 		case <-failed:
+			h.noteRollback()
 			cancel()
 		case <-ctx.Done():
 		}

@@ -51,6 +51,7 @@ const (
 	initFile   = "init.toml"
 	planFile   = "recover.toml"
 	sharedFile = "shared.toml"
+	seenFile   = "seen.toml"
 )
 
 // Path is a file in the folder.
@@ -348,6 +349,41 @@ func (d *Dir) WriteShared(sums map[string]string) error {
 		return err
 	}
 	return durable.WriteFile(d.Path(sharedFile), text, 0o600)
+}
+
+// Seen is a state of the audit log that was acknowledged to somebody, kept because the
+// database was found to have gone back behind it. No start goes on from less.
+type Seen struct {
+	Origin string `toml:"origin"`
+	Size   int64  `toml:"size"`
+	Root   string `toml:"root"` // base64
+}
+
+// ReadSeen returns what WriteSeen noted; nil for nothing.
+func (d *Dir) ReadSeen() (*Seen, error) {
+	if !exists(d.Path(seenFile)) {
+		return nil, nil
+	}
+	var seen Seen
+	if _, err := toml.DecodeFile(d.Path(seenFile), &seen); err != nil {
+		return nil, fmt.Errorf("%s: %w", d.Path(seenFile), err)
+	}
+	return &seen, nil
+}
+
+// WriteSeen notes what was seen; nil forgets it.
+func (d *Dir) WriteSeen(seen *Seen) error {
+	if seen == nil {
+		if err := os.Remove(d.Path(seenFile)); !errors.Is(err, fs.ErrNotExist) {
+			return errors.Join(err, durable.SyncDir(d.Root))
+		}
+		return nil
+	}
+	text, err := toml.Marshal(seen)
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(d.Path(seenFile), text, 0o600)
 }
 
 // SetOrigin changes the origin of the audit log.

@@ -1,0 +1,121 @@
+package cmd_test
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/atm/vault/pgstore/pgtest"
+)
+
+// TestStandbyThatLagsIsRefused promotes a standby that has not received the last operations,
+// which were acknowledged: one replica carried them out, the other one only read that they
+// are there. Both end, and neither starts again on that database.
+func TestStandbyThatLagsIsRefused(t *testing.T) {
+	lags := []int{1, 6, 300}
+	if soak(0, 1) == 1 {
+		lags = []int{1, 2, 3, 5, 6, 10, 20, 50, 100, 200, 254, 255, 256, 257, 300, 512, 700, 1000, 1500, 2000}
+	}
+	for _, lag := range lags {
+		t.Run(fmt.Sprint(lag), func(t *testing.T) {
+			primary := pgtest.Start(t)
+			primary.Database(t)
+			standby := primary.Standby(t, "s1")
+			url := fmt.Sprintf("postgres://atm@127.0.0.1:%d,127.0.0.1:%d/atm1?sslmode=disable&target_session_attrs=read-write", primary.Port, standby.Port)
+			all := startReplicas(t, 2, url)
+			deposits(t, all[0], 3)
+			size := primary.SQL(t, "atm1", "SELECT size FROM log")
+			eventually(t, "the standby has what came before", func() bool {
+				return standby.SQL(t, "atm1", "SELECT size FROM log") == size
+			})
+			standby.SQL(t, "postgres", "ALTER SYSTEM SET primary_conninfo = ''")
+			standby.SQL(t, "postgres", "SELECT pg_reload_conf()")
+			eventually(t, "the standby receives nothing any more", func() bool {
+				return standby.SQL(t, "postgres", "SELECT count(*) FROM pg_stat_wal_receiver") == "0"
+			})
+			deposits(t, all[0], lag)
+			acknowledged := primary.SQL(t, "atm1", "SELECT size FROM log")
+			eventually(t, "the idle replica knows of all", func() bool {
+				return metric(t, all[1], "atm_audit_published_entries") == acknowledged
+			})
+
+			primary.Kill(t)
+			standby.Promote(t)
+			begun := time.Now()
+			for i, s := range all {
+				select {
+				case <-s.ended:
+				case <-time.After(patience):
+					t.Fatalf("replica %d goes on", i)
+				}
+				if code := s.cmd.ProcessState.ExitCode(); code != 1 {
+					t.Errorf("replica %d ended with %d, not 1", i, code)
+				}
+			}
+			t.Logf("both had ended %v after the promotion", time.Since(begun).Round(time.Millisecond))
+			for i, s := range all {
+				var said bytes.Buffer
+				again := s.command("atmserver")
+				again.Stderr = &said
+				var exit *exec.ExitError
+				if err := again.Run(); !errors.As(err, &exit) || exit.ExitCode() != 1 {
+					t.Errorf("replica %d starts again: %v\n%s", i, err, &said)
+				}
+				if !strings.Contains(said.String(), "ahead of the vault") {
+					t.Errorf("replica %d does not say why:\n%s", i, &said)
+				}
+				verify := s.command("atmctl", "audit", "verify", filepath.Join("atm-data", "audit"))
+				if out, err := verify.CombinedOutput(); err != nil {
+					t.Errorf("what replica %d published: %v\n%s", i, err, out)
+				}
+			}
+		})
+	}
+}
+
+// deposits makes n deposits of a cent by name of the demo customer.
+func deposits(t *testing.T, s *server, n int) {
+	t.Helper()
+	transport := &http.Transport{TLSClientConfig: credentials(t, s)}
+	defer transport.CloseIdleConnections()
+	c := &http.Client{Transport: transport}
+	for range n {
+		if err := depositCent(c, s.url+"/RPC2"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// metric is the value of a metric of a server.
+func metric(t *testing.T, s *server, name string) string {
+	t.Helper()
+	resp, err := http.Get("http://localhost:" + lookUp(s.env, "ADMIN") + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		if value, is := strings.CutPrefix(lines.Text(), name+" "); is {
+			return value
+		}
+	}
+	t.Fatalf("there is no metric %s", name)
+	return ""
+}
+
+// eventually waits until something is so.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !is(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("this does not come to be: %s", what)
+		}
+	}
+}
