@@ -165,7 +165,7 @@ func (s *Signer) checkLast(last []byte, extends Head) error {
 	if bytes.Equal(last, s.last) { // as in all but the first commit of a process
 		c, err = ParseCheckpoint(last)
 	} else {
-		c, err = openAny(last, s.vkeys)
+		c, _, err = openAny(last, s.vkeys)
 	}
 	if err != nil {
 		return fmt.Errorf("the last signed checkpoint: %w", err)
@@ -178,34 +178,39 @@ func (s *Signer) checkLast(last []byte, extends Head) error {
 }
 
 // OpenCheckpoint verifies a signed checkpoint with the public key vkey, whose
-// name must be the origin of the log. It returns an error that is
-// ErrKey, ErrNoCheckpoint or ErrSignature.
+// name must be the origin of the log, or with any of several keys, one a line. It
+// returns an error that is ErrKey, ErrNoCheckpoint or ErrSignature.
 func OpenCheckpoint(signed []byte, vkey string) (Checkpoint, error) {
-	verifier, err := note.NewVerifier(strings.TrimSpace(vkey))
-	if err != nil {
-		return Checkpoint{}, ErrKey
-	}
-	c, err := ParseCheckpoint(signed)
-	if err != nil {
-		return Checkpoint{}, err
-	}
-	if c.Origin != verifier.Name() {
-		return Checkpoint{}, fmt.Errorf("%w: it is of %s, the key of %s", ErrSignature, c.Origin, verifier.Name())
-	}
-	if _, err := note.Open(signed, note.VerifierList(verifier)); err != nil {
-		return Checkpoint{}, ErrSignature
-	}
-	return c, nil
+	c, _, err := openAny(signed, strings.Fields(vkey))
+	return c, err
 }
 
-// openAny is OpenCheckpoint with any of several keys.
-func openAny(signed []byte, vkeys []string) (c Checkpoint, err error) {
-	for _, vkey := range vkeys {
-		if c, err = OpenCheckpoint(signed, vkey); err == nil {
-			return c, nil
+// openAny is OpenCheckpoint with any of several keys, and returns the first of them that
+// signed it.
+func openAny(signed []byte, vkeys []string) (c Checkpoint, key string, err error) {
+	verifiers := make([]note.Verifier, len(vkeys))
+	for i, vkey := range vkeys {
+		if verifiers[i], err = note.NewVerifier(vkey); err != nil {
+			return Checkpoint{}, "", ErrKey
 		}
 	}
-	return c, err
+	if len(vkeys) == 0 {
+		return Checkpoint{}, "", ErrKey
+	}
+	if c, err = ParseCheckpoint(signed); err != nil {
+		return Checkpoint{}, "", err
+	}
+	err = fmt.Errorf("%w: it is of %s, the key of %s", ErrSignature, c.Origin, verifiers[0].Name())
+	for i, verifier := range verifiers {
+		if verifier.Name() != c.Origin {
+			continue
+		}
+		if _, err = note.Open(signed, note.VerifierList(verifier)); err == nil {
+			return c, vkeys[i], nil
+		}
+		err = ErrSignature
+	}
+	return Checkpoint{}, "", err
 }
 
 // originOf is the name of the log whose public key is vkey.

@@ -154,17 +154,6 @@ func (p *Policy) known(name string) bool {
 	return slices.ContainsFunc(p.Witnesses, func(w Witness) bool { return w.Name == name })
 }
 
-// logOf returns the key of the log among those of the policy that signed a
-// checkpoint, and "" when none of them did.
-func (p *Policy) logOf(signed []byte) string {
-	for _, vkey := range p.Logs {
-		if _, err := OpenCheckpoint(signed, vkey); err == nil {
-			return vkey
-		}
-	}
-	return ""
-}
-
 // Cosigned returns the names of the witnesses that cosigned a checkpoint.
 func (p *Policy) Cosigned(signed []byte) []string {
 	var names []string

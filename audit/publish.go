@@ -109,6 +109,7 @@ type Publisher struct {
 
 	state   sync.Mutex // for who asks how it goes, while a round is under way
 	done    int64      // guarded by state; size
+	beside  string     // guarded by state; the public key beside the log
 	err     error      // guarded by state; of the last round
 	waiting time.Time  // guarded by state; when the oldest entry was committed that no round has begun with, zero for none
 	taken   time.Time  // guarded by state; the same of the entries that the round under way, or one that failed, has begun with
@@ -309,13 +310,13 @@ func (p *Publisher) extends(ctx context.Context, checkpoint []byte, head Head) e
 	case head.Size == 0:
 		return nil
 	}
-	signed, err := openAny(checkpoint, p.keys())
+	signed, _, err := openAny(checkpoint, p.keys())
 	for range learnKeyTries {
 		if !errors.Is(err, ErrSignature) {
 			break
 		}
 		rest(ctx, learnKeyWait)
-		signed, err = openAny(checkpoint, p.keys())
+		signed, _, err = openAny(checkpoint, p.keys())
 	}
 	switch {
 	case err != nil:
@@ -366,7 +367,8 @@ func (p *Publisher) extend(ctx context.Context, over time.Duration, checkpoint [
 	if err != nil {
 		return err
 	}
-	// What the checkpoint signs is on the disk before the checkpoint is.
+	// What the checkpoint signs is on the disk before the checkpoint is, and that before
+	// the key that signed it for the first time.
 	if err := batch.Flush(); err != nil {
 		return err
 	}
@@ -456,23 +458,45 @@ func (p *Publisher) missing(size int64) string {
 	return ""
 }
 
-// EnsureKey puts the newest public key beside the log, and refuses a folder
-// that has one of another log.
+// EnsureKey puts beside the log the newest public key that signed the checkpoint there:
+// after a rotation that is the old one until a checkpoint is published that the new one
+// signed. It refuses a folder that has a key of another log.
 func (p *Publisher) EnsureKey() error {
-	keys := p.keys()
-	data, err := readRegular(filepath.Join(p.dir, keyFile), maxCheckpoint)
+	keys, path := p.keys(), filepath.Join(p.dir, keyFile)
+	data, err := readRegular(path, maxCheckpoint)
+	beside := strings.TrimSpace(string(data))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return p.writeFile(keyFile, []byte(keys[0]+"\n"))
 	case err != nil:
-		return fmt.Errorf("%s: %w", filepath.Join(p.dir, keyFile), err)
-	case strings.TrimSpace(string(data)) == keys[0]:
-		return nil
-	case slices.Contains(keys, strings.TrimSpace(string(data))):
-		return p.writeFile(keyFile, []byte(keys[0]+"\n"))
-	default:
-		return fmt.Errorf("%w: %s holds another key", ErrOtherLog, filepath.Join(p.dir, keyFile))
+		return fmt.Errorf("%s: %w", path, err)
+	case !slices.Contains(keys, beside):
+		return fmt.Errorf("%w: %s holds another key", ErrOtherLog, path)
 	}
+	want := beside
+	if checkpoint, err := readRegular(filepath.Join(p.dir, checkpointFile), maxCheckpoint); err == nil {
+		if _, key, err := openAny(checkpoint, keys); err == nil {
+			want = key
+		}
+	}
+	if want == "" {
+		want = keys[0]
+	}
+	if want != beside {
+		if err := p.writeFile(keyFile, []byte(want+"\n")); err != nil {
+			return err
+		}
+	}
+	p.state.Lock()
+	defer p.state.Unlock()
+	p.beside = want
+	return nil
+}
+
+// Key is the public key that was last put beside the log.
+func (p *Publisher) Key() string {
+	p.state.Lock()
+	defer p.state.Unlock()
+	return p.beside
 }
 
 func cloneEdge(edge [][]Hash) [][]Hash {

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -15,8 +16,8 @@ type Log struct {
 	read   map[tile][]Hash // tiles that were read for proofs
 }
 
-// OpenLog verifies the checkpoint of a log with the public key vkey, and the
-// last tiles under it.
+// OpenLog verifies the checkpoint of a log with the public key vkey, or any of several,
+// one a line, and the last tiles under it.
 func OpenLog(ctx context.Context, files Files, vkey string) (*Log, error) {
 	signed, err := files.ReadFile(ctx, checkpointFile, maxCheckpoint)
 	if err != nil {
@@ -34,6 +35,25 @@ func OpenLog(ctx context.Context, files Files, vkey string) (*Log, error) {
 		return nil, fmt.Errorf("the edge of the tree: %w", ErrDiffers)
 	}
 	return &Log{Checkpoint: c, signed: signed, files: files, edge: w.edge}, nil
+}
+
+// OpenLogBeside is OpenLog with the key beside the log. It proves nothing against
+// somebody who could replace both.
+func OpenLogBeside(ctx context.Context, files Files) (*Log, error) {
+	vkey, err := ReadKey(ctx, files)
+	for try := 1; err == nil; try++ {
+		var l *Log
+		if l, err = OpenLog(ctx, files, vkey); !errors.Is(err, ErrSignature) || try == tries {
+			return l, err
+		}
+		// Keys may have been rotated between the two.
+		now, failed := ReadKey(ctx, files)
+		if failed != nil || now == vkey {
+			return nil, err
+		}
+		vkey, err = now, nil
+	}
+	return nil, err
 }
 
 // ReadCheckpoint returns the checkpoint of a log and what it claims, without

@@ -57,7 +57,7 @@ func (p *Publisher) compare(ctx context.Context) error {
 	}
 	// What a checkpoint claims is taken seriously even when its signature is
 	// bad: whether it is damage or a contradiction, an operator decides.
-	if _, err := openAny(onDisk, p.keys()); err != nil {
+	if _, _, err := openAny(onDisk, p.keys()); err != nil {
 		p.log.Warn("the published checkpoint is not signed by this log's key", slog.Any("error", err))
 		onDisk = nil
 	}

@@ -16,6 +16,7 @@ import (
 // memory is a log as a vault would hold it.
 type memory struct {
 	signer     *Signer
+	skey       string // the newest secret key of signer
 	leaves     [][]byte
 	head       Head
 	checkpoint []byte
@@ -31,7 +32,7 @@ func newMemory(t testing.TB) *memory {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &memory{signer: signer}
+	return &memory{signer: signer, skey: skey}
 }
 
 // grow adds n entries of about the size of real ones and signs once.

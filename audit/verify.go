@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
-	"strings"
 	"time"
 )
 
@@ -25,11 +23,13 @@ const (
 
 // VerifyOptions say what to verify against.
 type VerifyOptions struct {
-	// VKey is the public key of the log. Empty means the one beside the log,
-	// which proves nothing against somebody who could replace both.
+	// VKey is the public key of the log, or several, one a line. The log may be
+	// signed by one of them, or by one that follows from them by entries
+	// key.rotate. Empty means that of Saved, of Policy, or else the one beside the
+	// log, which proves nothing against somebody who could replace both.
 	VKey string
 
-	// Saved is a checkpoint of this log from before; nil for none.
+	// Saved is a checkpoint of this log from before, or a Pin; nil for none.
 	Saved []byte
 
 	// Policy says which logs are known and which witnesses must have cosigned;
@@ -52,6 +52,7 @@ type Report struct {
 
 	Origin string
 	Key    string // the public key that it was verified with
+	Signed []byte // the checkpoint, once it is known to be signed by Key
 	Size   int64
 	Root   Hash
 	Newest time.Time // of the last entry
@@ -62,6 +63,9 @@ type Report struct {
 	// Unproven says that nothing leads from the files to the signed root, so that
 	// FirstBad and LastGood are what the files say of each other.
 	Unproven bool
+
+	trusted []string // public keys of the log that are trusted
+	said    *said    // nil until it is asked for
 }
 
 // A Bad is the place of the first thing that differs from the signed tree.
@@ -106,11 +110,11 @@ const tries = 5
 func Verify(ctx context.Context, files Files, opts VerifyOptions) (*Report, error) {
 	for try := 1; ; try++ {
 		r, checkpoint, err := verifyOnce(ctx, files, opts)
-		if err != nil || r.Code != ContentDiffers || try == tries {
+		if err != nil || r.Code != ContentDiffers && r.Code != WrongSignature || try == tries {
 			return r, err
 		}
-		// A log that is being written has another checkpoint by now, and the
-		// partial tiles of the old one may be gone.
+		// A log that is being written has another checkpoint by now: its files may
+		// have been published again, or its key rotated, while they were read.
 		now, err := files.ReadFile(ctx, checkpointFile, maxCheckpoint)
 		if err != nil || string(now) == string(checkpoint) {
 			return r, nil
@@ -122,12 +126,12 @@ func verifyOnce(ctx context.Context, files Files, opts VerifyOptions) (*Report, 
 	r := &Report{LastGood: -1}
 	signed, err := r.open(ctx, files, &opts)
 	if err != nil || r.Code != Verified {
-		return r, nil, err
+		return r, signed, err
 	}
 	var saved Checkpoint
 	if opts.Saved != nil {
-		if saved = r.openSaved(opts.Saved); r.Code != Verified {
-			return r, signed, nil
+		if saved, err = r.openSaved(ctx, files, opts.Saved); err != nil || r.Code != Verified {
+			return r, signed, err
 		}
 	}
 	// The roots that the tree had when it was as large as what it must extend.
@@ -196,41 +200,6 @@ func (r *Report) fail(code int, format string, args ...any) {
 	r.Code, r.Sentence = code, fmt.Sprintf(format, args...)
 }
 
-// open reads and verifies the checkpoint, and returns it.
-func (r *Report) open(ctx context.Context, files Files, opts *VerifyOptions) ([]byte, error) {
-	signed, err := files.ReadFile(ctx, checkpointFile, maxCheckpoint)
-	r.Key = opts.VKey
-	if r.Key == "" && opts.Policy != nil {
-		r.Key = opts.Policy.logOf(signed)
-	}
-	if r.Key == "" {
-		key, err := files.ReadFile(ctx, keyFile, maxCheckpoint)
-		if err != nil {
-			return nil, r.cannot(err)
-		}
-		r.Key = string(key)
-		r.Warnings = append(r.Warnings,
-			"the key beside the log was used: it proves nothing against somebody who could replace both; name one with --vkey")
-	}
-	if err != nil {
-		return nil, r.cannot(err)
-	}
-	if opts.Policy != nil && len(opts.Policy.Logs) > 0 && !slices.Contains(opts.Policy.Logs, strings.TrimSpace(r.Key)) {
-		r.fail(WrongSignature, "the policy does not know this log")
-		return signed, nil
-	}
-	c, err := OpenCheckpoint(signed, r.Key)
-	switch {
-	case errors.Is(err, ErrSignature):
-		r.fail(WrongSignature, "%v", err)
-	case err != nil:
-		r.fail(CannotVerify, "%v", err)
-	default:
-		r.Origin, r.Size, r.Root = c.Origin, c.Size, c.Root
-	}
-	return signed, nil
-}
-
 // cannot makes a missing or unusable file a finding, and passes on what says
 // nothing about the log.
 func (r *Report) cannot(err error) error {
@@ -240,18 +209,6 @@ func (r *Report) cannot(err error) error {
 	}
 	r.fail(CannotVerify, "%v", err)
 	return nil
-}
-
-// openSaved verifies the saved checkpoint.
-func (r *Report) openSaved(signed []byte) Checkpoint {
-	c, err := OpenCheckpoint(signed, r.Key)
-	switch {
-	case errors.Is(err, ErrSignature):
-		r.fail(WrongSignature, "the saved checkpoint: %v", err)
-	case err != nil:
-		r.fail(CannotVerify, "the saved checkpoint: %v", err)
-	}
-	return c
 }
 
 // openWitnessed reads the last checkpoint that witnesses cosigned, which the
@@ -268,7 +225,7 @@ func (r *Report) openWitnessed(ctx context.Context, files Files, p *Policy) (wit
 	if err != nil {
 		return witnessed{}, err
 	}
-	c, err := OpenCheckpoint(signed, r.Key)
+	c, _, err := openAny(signed, append([]string{r.Key}, r.trusted...))
 	if err != nil || c.Size > r.Size {
 		return witnessed{}, nil // it proves nothing
 	}

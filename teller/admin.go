@@ -453,13 +453,19 @@ func (t *Teller) certificate(request, subject string, roles []atm.Role, life tim
 }
 
 func rotateAudit(ctx context.Context, t *Teller, _ *input) (vault.Rule, error) {
-	old, vkey, err := t.cfg.RotateAudit()
+	r, err := t.cfg.RotateAudit(ctx)
+	if errors.Is(err, ErrNotPublished) {
+		return nil, malformed("%w", err)
+	}
 	if err != nil {
 		return nil, err
 	}
-	t.KeyRotated(ctx, old, vkey)
-	return vault.Report{Result: vkey}, nil
+	return vault.Report{Result: r.New}, nil
 }
+
+// ErrNotPublished reports a rotation of the key of the log before a checkpoint is
+// published that the last key signed.
+var ErrNotPublished = errors.New("the log is not published with the key of the last rotation yet: try again")
 
 // ErrKeyElsewhere reports a rotation of a key that the server cannot make.
 var ErrKeyElsewhere = errors.New("the key of tokens is in a module: put another one there, and start the server with its URI")

@@ -43,7 +43,12 @@ func (t *Teller) ClockStepped(ctx context.Context, by time.Duration) atm.Status 
 	return t.note(ctx, audit.EventClockStep, audit.Arg{Name: "by", Value: by.String()})
 }
 
-// KeyRotated records that the log is signed with another key from now on.
+// LogKeyRotated records that the log is signed with another key from now on.
+func (t *Teller) LogKeyRotated(ctx context.Context, r audit.Rotation) atm.Status {
+	return t.note(ctx, audit.EventKeyRotate, r.Args()...)
+}
+
+// KeyRotated records that another key, not of the log, took the place of an old one.
 func (t *Teller) KeyRotated(ctx context.Context, old, vkey string) atm.Status {
 	return t.note(ctx, audit.EventKeyRotate, audit.Arg{Name: "old", Value: old}, audit.Arg{Name: "new", Value: vkey})
 }

@@ -50,9 +50,8 @@ type Config struct {
 	// Index is of the current audit log, so that lists need not read all of it.
 	Index *audit.Index
 
-	// RotateAudit makes another key sign the audit log, and returns the public
-	// keys before and after.
-	RotateAudit func() (old, vkey string, err error)
+	// RotateAudit makes another key sign the audit log, with its entry.
+	RotateAudit func(context.Context) (audit.Rotation, error)
 
 	// Invite makes the code of an invitation.
 	Invite func(Invitation) (code string, err error)

@@ -37,7 +37,9 @@ Exit codes: 0 verified, 10 cannot be verified, 11 signature, key or origin,
 12 content differs from the signed tree, 13 rollback or fork against the saved
 checkpoint, 14 the newest entry is too old, or fewer witnesses cosigned than the
 policy (C2SP tlog-policy) asks for. Without --checkpoint, the one that
-"audit checkpoint save" pinned is used.`,
+"audit checkpoint save" pinned is used, with the key that it was pinned with. From a
+key that is trusted, in --vkey or a pin, entries key.rotate are followed to the one
+that signs the log today.`,
 		Args: exit.Args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			where := defaultLog
@@ -56,7 +58,7 @@ policy (C2SP tlog-policy) asks for. Without --checkpoint, the one that
 			})
 		},
 	}
-	cmd.Flags().StringVar(&vkey, "vkey", "", "`file` with the public key of the log (default the one beside it)")
+	cmd.Flags().StringVar(&vkey, "vkey", "", vkeyHelp)
 	cmd.Flags().StringVar(&saved, "checkpoint", "", "`file` with a checkpoint of this log saved before")
 	cmd.Flags().StringVar(&policy, "policy", "", "`file` with a policy: known logs, witnesses, and how many of them")
 	cmd.Flags().DurationVar(&maxAge, "max-age", 0, "how old the newest entry may be")
@@ -88,6 +90,10 @@ func (p *program) bounded(
 
 func isURL(where string) bool { return strings.Contains(where, "://") }
 
+// vkeyHelp is what the flag --vkey of a verification says.
+const vkeyHelp = "`file` with public keys of the log, one a line " +
+	"(default that of the pin, or the one beside the log)"
+
 // log returns the files of a log in a folder or at a server.
 func (p *program) log(where string) (audit.Files, error) {
 	if !isURL(where) {
@@ -100,13 +106,15 @@ func (p *program) log(where string) (audit.Files, error) {
 	return audit.HTTP{Client: c.HTTP(), Base: strings.TrimSuffix(where, "/") + "/"}, nil
 }
 
-func (p *program) verify(ctx context.Context, where, vkey, saved, policy string, opts audit.VerifyOptions) error {
-	files, err := p.log(where)
-	if err != nil {
-		return err
-	}
+// report verifies a log against the files that are named, and gives the warnings out. With
+// no saved checkpoint named, a pinned one is used.
+func (p *program) report(
+	ctx context.Context, files audit.Files, vkey, saved, policy string, opts audit.VerifyOptions,
+) (*audit.Report, error) {
+	pin := ""
 	if saved == "" {
-		saved = pinned(ctx, files)
+		pin = pinned(ctx, files)
+		saved = pin
 	}
 	opts.Progress = p.progress()
 	report, err := loadNamed(vkey, saved, policy, &opts)
@@ -114,10 +122,26 @@ func (p *program) verify(ctx context.Context, where, vkey, saved, policy string,
 		report, err = audit.Verify(ctx, files, opts)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, warning := range report.Warnings {
 		p.warn(warning)
+	}
+	if pin != "" && (report.Code == audit.WrongSignature || report.Code == audit.RolledBack) {
+		p.warn("the pin " + pin + " was used; \"atmctl audit checkpoint forget\" deletes it, " +
+			"if you know why the log is another one")
+	}
+	return report, nil
+}
+
+func (p *program) verify(ctx context.Context, where, vkey, saved, policy string, opts audit.VerifyOptions) error {
+	files, err := p.log(where)
+	if err != nil {
+		return err
+	}
+	report, err := p.report(ctx, files, vkey, saved, policy, opts)
+	if err != nil {
+		return err
 	}
 	if p.output == "json" {
 		if err := json.NewEncoder(p.stdout).Encode(report); err != nil {
@@ -125,6 +149,11 @@ func (p *program) verify(ctx context.Context, where, vkey, saved, policy string,
 		}
 		return silent(report.Code)
 	}
+	return p.say(report)
+}
+
+// say tells a person what a verification found.
+func (p *program) say(report *audit.Report) error {
 	if report.OK() {
 		return printable.Linef(p.stdout, "verified: %s", report.Sentence)
 	}
@@ -248,11 +277,7 @@ func (p *program) open(ctx context.Context, where string) (*audit.Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	vkey, err := audit.ReadKey(ctx, files)
-	if err != nil {
-		return nil, err
-	}
-	return audit.OpenLog(ctx, files, vkey)
+	return audit.OpenLogBeside(ctx, files)
 }
 
 func (p *program) showCommand() *cobra.Command {

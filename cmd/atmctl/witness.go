@@ -4,92 +4,14 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"example.com/atm/audit"
 	"example.com/atm/cmd/internal/exit"
-	"example.com/atm/cmd/internal/output"
-	"example.com/atm/internal/durable"
 	"example.com/atm/internal/printable"
 	"github.com/spf13/cobra"
 )
-
-func (p *program) checkpointCommand() *cobra.Command {
-	var vkey string
-	save := &cobra.Command{
-		Use:   "save [DIR|URL]",
-		Short: "Verify the audit log, and remember how far it went",
-		Long: `Verify the audit log and pin its checkpoint in your own configuration. From then on
-verify notices when the log forgets or rewrites what you have seen.`,
-		Args: exit.Args(cobra.MaximumNArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			where := defaultLog
-			if len(args) == 1 {
-				where = args[0]
-			}
-			return p.bounded(cmd.Context(), where, verifyWithin, func(ctx context.Context) error {
-				return p.pin(ctx, where, vkey)
-			})
-		},
-	}
-	save.Flags().StringVar(&vkey, "vkey", "", "`file` with the public key of the log (default the one beside it)")
-	return group(&cobra.Command{Use: "checkpoint", Short: "Checkpoints that you have seen"}, save)
-}
-
-func (p *program) pin(ctx context.Context, where, vkey string) error {
-	if err := p.verify(ctx, where, vkey, "", "", audit.VerifyOptions{}); err != nil {
-		return err
-	}
-	files, err := p.log(where)
-	if err != nil {
-		return err
-	}
-	signed, c, err := audit.ReadCheckpoint(ctx, files)
-	if err != nil {
-		return err
-	}
-	path, err := pinPath(c.Origin)
-	if err != nil {
-		return err
-	}
-	if err := durable.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	if err := output.Write(ctx, path, signed, 0o600); err != nil {
-		return err
-	}
-	return printable.Linef(p.stdout, "pinned: %d entries of %s in %s", c.Size, c.Origin, path)
-}
-
-// pinPath is where the checkpoint of a log that somebody has seen is kept.
-func pinPath(origin string) (string, error) {
-	config, err := os.UserConfigDir()
-	if err != nil {
-		return "", err
-	}
-	return filepath.Join(config, "atm", "checkpoints", url.PathEscape(origin)), nil
-}
-
-// pinned returns the file with the pinned checkpoint of a log, and "" when
-// there is none.
-func pinned(ctx context.Context, files audit.Files) string {
-	_, c, err := audit.ReadCheckpoint(ctx, files)
-	if err != nil {
-		return ""
-	}
-	path, err := pinPath(c.Origin)
-	if err != nil {
-		return ""
-	}
-	if _, err := os.Stat(path); err != nil {
-		return ""
-	}
-	return path
-}
 
 func (p *program) witnessCommand() *cobra.Command {
 	var policy string
@@ -128,11 +50,7 @@ func (p *program) pushWitnesses(ctx context.Context, dir, policyFile string) err
 	if strings.Contains(dir, "://") {
 		return exit.Usagef("cosignatures are kept in a folder, not at %s", dir)
 	}
-	vkey, err := audit.ReadKey(ctx, audit.Dir(dir))
-	if err != nil {
-		return err
-	}
-	log, err := audit.OpenLog(ctx, audit.Dir(dir), vkey)
+	log, err := audit.OpenLogBeside(ctx, audit.Dir(dir))
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"example.com/atm/audit"
@@ -35,7 +36,7 @@ func (h *House) prove(ctx context.Context, index int64) ([]byte, error) {
 }
 
 func (h *House) proof(ctx context.Context, index int64) ([]byte, error) {
-	log, err := audit.OpenLog(ctx, audit.Dir(h.dir.Audit()), h.signer.Verifier())
+	log, err := audit.OpenLog(ctx, audit.Dir(h.dir.Audit()), strings.Join(h.signer.Keys(), "\n"))
 	if err != nil {
 		return nil, err
 	}

@@ -40,6 +40,9 @@ func (h *House) Serve(ctx context.Context, listen Listen) error {
 	if status := h.teller.Started(ctx); status.Receipt == "" {
 		h.opts.Log.Warn("the start is not in the audit log", slog.String("reason", status.Reason))
 	}
+	if err := h.completeRotation(ctx); err != nil {
+		h.opts.Log.Warn("the rotation of a key is not in the audit log yet", slog.Any("error", err))
+	}
 	failed := h.ledger.Failed()
 	go func() { // a ledger that cannot commit ends the process
 		select {

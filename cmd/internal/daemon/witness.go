@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"example.com/atm/audit"
@@ -54,7 +55,7 @@ func (h *House) askOnce(ctx context.Context, client *http.Client) (int64, error)
 	if h.publisher.Published() == 0 {
 		return 0, nil
 	}
-	log, err := audit.OpenLog(ctx, audit.Dir(h.dir.Audit()), h.signer.Verifier())
+	log, err := audit.OpenLog(ctx, audit.Dir(h.dir.Audit()), strings.Join(h.signer.Keys(), "\n"))
 	if err != nil {
 		return 0, err
 	}

@@ -74,6 +74,10 @@ func (d *Dir) ClientCA() (_, _ string) {
 	return d.Path("ca", "clients.crt"), d.Path("ca", "clients.key")
 }
 
+// AuditRotation is where a rotation of the key of the log is kept until its entry is
+// made.
+func (d *Dir) AuditRotation() string { return d.Path("keys", "audit.rotation") }
+
 // OldClientCA is the certificate of the authority for clients before a rollover.
 func (d *Dir) OldClientCA() string { return d.Path("ca", "clients.old.crt") }
 
