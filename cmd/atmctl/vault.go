@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"example.com/atm"
 	"example.com/atm/client"
@@ -45,7 +46,7 @@ func (p *program) vaultCommands(auditGroup *cobra.Command) []*cobra.Command {
 				if err != nil {
 					return err
 				}
-				err = run(cmd.Context(), on, args)
+				err = heed(cmd.Context(), func() error { return run(cmd.Context(), on, args) })
 				if errors.Is(err, daemon.ErrUsage) {
 					err = exit.Usagef("%w", err)
 				}
@@ -68,7 +69,9 @@ FILE holds every key of the server: keep it where you would keep those.`,
 		Example: "  atmctl backup atm-2026-11-25.tar",
 		Args:    exit.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return p.backup(cmd.Context(), args[0], settings.Passphrase(passphraseFile, "Passphrase of keys/vault.key"))
+			return heed(cmd.Context(), func() error {
+				return p.backup(cmd.Context(), args[0], settings.Passphrase(passphraseFile, "Passphrase of keys/vault.key"))
+			})
 		},
 	}
 	addPassphrase(backup)
@@ -142,6 +145,24 @@ No server may run on the folder, nor on what FILE was exported from.`,
 				`Replace keys/vault.key, and seal with it what is sealed in the database. Copy the
 new file to every replica before it is started.`,
 				cobra.NoArgs, func(ctx context.Context, on daemon.Folder, _ []string) error { return on.Rekey(ctx) })),
+	}
+}
+
+// heed calls do. When the program is told to end, do has a moment to end by itself: what
+// it has done so far is left as a crash would leave it.
+func heed(ctx context.Context, do func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- do() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(time.Second):
+		return errors.New("interrupted")
 	}
 }
 

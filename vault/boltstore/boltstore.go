@@ -24,7 +24,6 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/vault"
 	bolt "go.etcd.io/bbolt"
-	berrors "go.etcd.io/bbolt/errors"
 )
 
 // The buckets. Keys of accounts are ordered by number; keys of the journal
@@ -50,6 +49,7 @@ var buckets = [][]byte{bucketMeta, bucketAccounts, bucketJournal, bucketRequests
 
 // Numbers that the program knows.
 const (
+	numberMeta     = 0
 	numberAccounts = 1
 	numberJournal  = 2
 	numberRequests = 3
@@ -83,7 +83,9 @@ const (
 
 // A Store is a vault.Store in a bbolt file.
 type Store struct {
-	db     *bolt.DB
+	path   string
+	log    atomic.Pointer[fs.FileInfo] // of the write-ahead log; nil while there is none
+	db     *guardedDB
 	keys   atomic.Pointer[keyring]
 	layers layers
 	signed atomic.Pointer[signed] // what is durable
@@ -120,7 +122,7 @@ var ErrMissing = errors.New("the vault is missing")
 // file without a schema is one whose creation was interrupted; it is
 // completed. Its values are sealed under secret.
 func Create(path string, secret []byte) (*Store, error) {
-	db, err := openDB(path)
+	db, err := openDB(path, openFlags{})
 	if err != nil {
 		return nil, err
 	}
@@ -146,51 +148,52 @@ func Create(path string, secret []byte) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("create %s: %w", path, err), db.Close())
 	}
-	return checked(db, path, secret, false)
+	return checked(db, path, secret, openFlags{}, false)
 }
 
 // Open opens the file at path, which must exist and be sealed under secret.
-func Open(path string, secret []byte) (*Store, error) { return openFile(path, secret, false) }
+//
+// It checks all pages of a small file, and the branch pages of a large one: a server is
+// there at once.
+func Open(path string, secret []byte) (*Store, error) {
+	return openFile(path, secret, openFlags{}, false)
+}
+
+// OpenChecked is Open for who does not serve: all pages are checked before.
+func OpenChecked(path string, secret []byte) (*Store, error) {
+	return openFile(path, secret, openFlags{deep: true}, false)
+}
+
+// OpenReadOnly is OpenChecked for a file that is not written to, which must need no
+// write-ahead log.
+func OpenReadOnly(path string, secret []byte) (*Store, error) {
+	return openFile(path, secret, openFlags{deep: true, readOnly: true}, false)
+}
 
 // OpenOlder is Open for a file whose write-ahead log is missing, damaged or that of
 // another moment. It has what is in the file and what can be read in the log: what was
 // committed after that is given up. The log is kept under another name.
-func OpenOlder(path string, secret []byte) (*Store, error) { return openFile(path, secret, true) }
+func OpenOlder(path string, secret []byte) (*Store, error) {
+	return openFile(path, secret, openFlags{deep: true}, true)
+}
 
-func openFile(path string, secret []byte, mayBeOlder bool) (*Store, error) {
+func openFile(path string, secret []byte, flags openFlags, mayBeOlder bool) (*Store, error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", path, ErrMissing)
 	}
-	db, err := openDB(path)
+	db, err := openDB(path, flags)
 	if err != nil {
 		return nil, err
 	}
-	return checked(db, path, secret, mayBeOlder)
-}
-
-func openDB(path string) (*bolt.DB, error) {
-	// The list of free pages is in the file, so that opening it reads no page of the
-	// others: it is written with a layer, and not with each commit.
-	db, err := bolt.Open(path, 0o600, &bolt.Options{
-		Timeout:         lockWait,
-		FreelistType:    bolt.FreelistMapType,
-		InitialMmapSize: initialMap,
-	})
-	if errors.Is(err, berrors.ErrTimeout) {
-		return nil, fmt.Errorf("%s: %w", path, vault.ErrLocked)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("vault: %w", err)
-	}
-	return db, nil
+	return checked(db, path, secret, flags, mayBeOlder)
 }
 
 // layout is the version of a file.
 func layout(schema uint32) []byte { return binary.BigEndian.AppendUint32(nil, schema) }
 
 // checked refuses a file of another layout, or of another secret.
-func checked(db *bolt.DB, path string, secret []byte, mayBeOlder bool) (*Store, error) {
-	s := &Store{db: db, layers: layers{newer: newLayer(nil)}}
+func checked(db *guardedDB, path string, secret []byte, flags openFlags, mayBeOlder bool) (*Store, error) {
+	s := &Store{path: path, db: db, layers: layers{newer: newLayer(nil)}}
 	s.flusher.changed.L = &s.flusher.mu
 	older := false
 	err := db.View(func(tx *bolt.Tx) error {
@@ -209,16 +212,22 @@ func checked(db *bolt.DB, path string, secret []byte, mayBeOlder bool) (*Store, 
 		}
 		keys, err := unwrap(tx.Bucket(bucketKeys), secret)
 		s.keys.Store(keys)
-		return err
+		if err != nil {
+			return err
+		}
+		return txn{store: s, file: tx}.checkMeta()
 	})
-	if err == nil && older {
+	if err == nil && older && !flags.readOnly {
 		err = db.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Put(keySchema, layout(schema)) })
 	}
 	if err == nil {
-		err = s.recover(mayBeOlder)
+		err = s.recover(mayBeOlder, flags.readOnly)
 	}
 	if err == nil {
 		err = s.refresh()
+	}
+	if err == nil && !flags.deep {
+		err = s.checkNewest()
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
@@ -256,15 +265,12 @@ func (s *Store) Close() error {
 	}
 	s.closed = true
 	err := s.quiesce()
-	written := s.awaitWritten()
+	s.awaitWritten() // its error is told where it matters
 	if s.broken != nil {
 		err = nil // it has been told
 	}
 	if s.wal != nil {
 		err = errors.Join(err, s.wal.f.Close())
-	}
-	if errors.Is(errors.Join(s.broken, written), ErrUnreadable) {
-		return err // bbolt may have been interrupted with its locks held; the process ends
 	}
 	return errors.Join(err, s.db.Close())
 }
@@ -275,6 +281,7 @@ func (s *Store) quiesce() error {
 	if err := s.settle(); err != nil || s.wal == nil {
 		return err
 	}
+	s.log.Store(nil)
 	err := errors.Join(s.wal.f.Close(), s.endWAL(walPath(s.db.Path())))
 	s.wal = nil
 	return err
@@ -303,7 +310,7 @@ func (s *Store) Begin(keys vault.Keys, decide func(*vault.Books) error) (durable
 	}
 	var b *batch
 	var books *vault.Books
-	err = guarded(func() (err error) {
+	err = s.db.use(func() (err error) {
 		b, books, err = s.prepare(keys, decide)
 		return err
 	})
@@ -313,7 +320,7 @@ func (s *Store) Begin(keys vault.Keys, decide func(*vault.Books) error) (durable
 	if b == nil {
 		return func() error { return nil }, nil
 	}
-	if s.broken = guarded(func() error { return s.commit(b) }); s.broken != nil {
+	if s.broken = s.db.use(func() error { return s.commit(b) }); s.broken != nil {
 		return nil, s.broken
 	}
 	c := books.Changes()
@@ -413,6 +420,11 @@ func (s *Store) beginWAL() error {
 		return fmt.Errorf("write-ahead log: %w", err)
 	}
 	s.wal = w
+	log, err := w.f.Stat()
+	if err != nil {
+		return fmt.Errorf("write-ahead log: %w", err)
+	}
+	s.log.Store(&log)
 	return s.db.Update(func(tx *bolt.Tx) error { return setMark(tx, w.session, 0) })
 }
 
@@ -451,7 +463,7 @@ func (s *Store) History(_ context.Context, account vault.Name, from uint64, yiel
 		return err
 	}
 	defer end()
-	return guarded(func() error { return t.history(account, from, yield) })
+	return s.db.use(func() error { return t.history(account, from, yield) })
 }
 
 // Account implements vault.Store.
@@ -461,7 +473,7 @@ func (s *Store) Account(_ context.Context, name vault.Name) (a vault.Account, er
 		return vault.Account{}, err
 	}
 	defer end()
-	err = guarded(func() error {
+	err = s.db.use(func() error {
 		a, _, err = t.account(name)
 		return err
 	})

@@ -17,13 +17,17 @@ import (
 func (s *Store) Check(ctx context.Context, report func(problem string)) error {
 	problems := vault.NewProblems(report)
 	c := &checker{problems: problems, chains: vault.NewChains(problems), spines: make(spines)}
-	err := s.settled(func(t txn) error {
-		for err := range t.file.Check() {
-			c.problems.Add("pages: %v", err)
-		}
-		if problems.Err() != nil {
-			return nil // nothing above the pages means anything then
-		}
+	pages, err := s.checkPages(nil)
+	switch {
+	case errors.Is(err, vault.ErrDamaged):
+		problems.Add("%v", err)
+		return problems.Err() // nothing above the pages means anything then
+	case err != nil:
+		return err
+	case pages.lost() > 0:
+		problems.Add("%d pages are neither in use nor free", pages.lost())
+	}
+	err = s.settled(func(t txn) error {
 		return errors.Join(c.journal(ctx, t), c.accounts(t), c.holds(t), c.requests(t), c.users(t), c.opens(t, bucketRevoked), c.opens(t, bucketIssued), c.grants(t))
 	})
 	if err == nil {

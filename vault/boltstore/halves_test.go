@@ -259,7 +259,7 @@ func TestReplayInParts(t *testing.T) {
 	}
 	for replayed := range 2*len(accounts) + 1 {
 		copied := crashed(t, first)
-		db, err := openDB(copied)
+		db, err := openDB(copied, openFlags{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -77,9 +77,11 @@ func (s spines) grow(index int64, touched []audit.Change, links []link) []link {
 }
 
 // grow adds the place of version v to the spine of an account that had v-1 of
-// them. It uses the memory of s.
+// them. It uses the memory of s. Where s is not the spine of v-1 versions, because
+// entries are missing, nor is what it returns that of v.
 func (s spine) grow(v uint64, at place) (spine, link) {
-	if v == 1 {
+	whole := len(s) > 0 && (len(s) > 1 || jumpOf(v) == v-1)
+	if v == 1 || !whole {
 		return spine{at}, link{}
 	}
 	l := link{previous: s[0], jump: s[0]}

@@ -285,7 +285,7 @@ func (s *Store) Entries(ctx context.Context, from, to int64, yield func(index in
 		if err != nil {
 			return err
 		}
-		err = guarded(func() error { return t.entries(from, end, yield) })
+		err = s.db.use(func() error { return t.entries(from, end, yield) })
 		done()
 		if err != nil {
 			return err

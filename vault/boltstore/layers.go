@@ -314,7 +314,7 @@ func (s *Store) settled(read func(t txn) error) error {
 		return err
 	}
 	defer tx.Rollback()
-	return guarded(func() error { return read(txn{store: s, file: tx}) })
+	return s.db.use(func() error { return read(txn{store: s, file: tx}) })
 }
 
 // exclusive lets change work on the vault itself, while nothing is committed.
@@ -324,7 +324,7 @@ func (s *Store) exclusive(change func(t txn) error) error {
 	if err := s.settle(); err != nil {
 		return err
 	}
-	return guarded(func() error {
+	return s.db.use(func() error {
 		err := s.db.Update(func(tx *bolt.Tx) error { return change(txn{store: s, file: tx}) })
 		if err == nil {
 			err = s.refresh()
@@ -414,7 +414,7 @@ func (s *Store) writeOlder(l *layer, written chan struct{}, w *wal, now time.Tim
 	defer close(written)
 	err := s.flusher.wait(w, l.newest)
 	if err == nil {
-		err = guarded(func() error { return s.writeLayer(l, w.session, now) })
+		err = s.db.use(func() error { return s.writeLayer(l, w.session, now) })
 	}
 	if err != nil {
 		s.layers.failed = fmt.Errorf("write the vault: %w", err)

@@ -56,11 +56,14 @@ func (s *Store) Compact(path string) error {
 	if err := s.quiesce(); err != nil {
 		return err
 	}
-	dst, err := bolt.Open(path, 0o600, &bolt.Options{NoSync: true, NoFreelistSync: true, FreelistType: bolt.FreelistMapType})
+	err := s.db.use(func() error {
+		dst, err := bolt.Open(path, 0o600, &bolt.Options{NoSync: true, NoFreelistSync: true, FreelistType: bolt.FreelistMapType})
+		if err != nil {
+			return err
+		}
+		return errors.Join(bolt.Compact(dst, s.db.bolt, compactAtOnce), dst.Sync(), dst.Close())
+	})
 	if err != nil {
-		return err
-	}
-	if err := errors.Join(bolt.Compact(dst, s.db, compactAtOnce), dst.Sync(), dst.Close()); err != nil {
 		return errors.Join(fmt.Errorf("compact: %w", err), os.Remove(path))
 	}
 	return nil

@@ -92,7 +92,7 @@ func (k *keyring) open(bucket, key, sealed []byte) ([]byte, error) {
 
 // openTo is open, and appends to memory that to may have.
 func (k *keyring) openTo(to, bucket, key, sealed []byte) ([]byte, error) {
-	if len(sealed) < sealedOverhead {
+	if len(sealed) < sealedOverhead || len(sealed) > longestRun {
 		return nil, fmt.Errorf("%s, key %x: %w", bucket, key, ErrSealed)
 	}
 	data := k.keys[binary.BigEndian.Uint32(sealed)]
@@ -135,7 +135,7 @@ func (s shelf) get(key []byte) ([]byte, error) {
 	}
 	sealed := s.bucket.Get(key)
 	if sealed == nil {
-		return nil, nil
+		return nil, s.absent(key)
 	}
 	return s.open(key, sealed)
 }

@@ -15,6 +15,7 @@ import (
 	"slices"
 
 	"example.com/atm/internal/durable"
+	"example.com/atm/vault"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -244,7 +245,9 @@ func cutBytes(b []byte) (first, rest []byte, whole bool) {
 // recover brings the vault up to what its write-ahead log says, and removes the
 // log. When the log cannot say all of it, a vault that may be older has what it can
 // say, and the log is put aside.
-func (s *Store) recover(mayBeOlder bool) error {
+//
+// A file that is only read must need no log.
+func (s *Store) recover(mayBeOlder, readOnly bool) error {
 	path := walPath(s.db.Path())
 	marked, used, applied, err := s.mark()
 	if err != nil {
@@ -257,6 +260,10 @@ func (s *Store) recover(mayBeOlder bool) error {
 		return nil
 	case err != nil && !older:
 		return err
+	case readOnly && marked:
+		return fmt.Errorf("%s: %w: it holds what was committed last, and the vault is only read", path, ErrWAL)
+	case readOnly:
+		return nil
 	}
 	if err := s.replay(used, records); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
@@ -340,8 +347,12 @@ func remove(path string) error {
 }
 
 // keyWAL has the session of the log that the vault needs and the number of the
-// last record of it that is in the vault; it is absent when there is no log.
+// last record of it that is in the vault, and a checksum over both: records that were
+// left out because of a wrong number would be missing in silence. It is absent when
+// there is no log.
 var keyWAL = []byte("wal")
+
+const markBytes = len(session{}) + 8
 
 // mark returns the log that the vault needs, if any, and how far it is in the
 // vault.
@@ -351,7 +362,13 @@ func (s *Store) mark() (marked bool, used session, applied uint64, err error) {
 		if v == nil {
 			return nil
 		}
-		if len(v) != len(used)+8 {
+		switch len(v) {
+		case markBytes: // as it was before it had a checksum
+		case markBytes + 4:
+			if crc32.Checksum(v[:markBytes], castagnoli) != binary.BigEndian.Uint32(v[markBytes:]) {
+				return fmt.Errorf("%w: what it says of its write-ahead log was changed", vault.ErrDamaged)
+			}
+		default:
 			return errRecord
 		}
 		marked, applied = true, binary.BigEndian.Uint64(v[copy(used[:], v):])
@@ -363,7 +380,8 @@ func (s *Store) mark() (marked bool, used session, applied uint64, err error) {
 // setMark notes in the vault that it needs the log from the record after the one
 // with this number.
 func setMark(tx *bolt.Tx, used session, applied uint64) error {
-	return tx.Bucket(bucketMeta).Put(keyWAL, binary.BigEndian.AppendUint64(used[:len(used):len(used)], applied))
+	v := binary.BigEndian.AppendUint64(used[:len(used):len(used)], applied)
+	return tx.Bucket(bucketMeta).Put(keyWAL, binary.BigEndian.AppendUint32(v, crc32.Checksum(v, castagnoli)))
 }
 
 // replay writes records to the vault, some in one transaction. Each is a commit, and

@@ -10,12 +10,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"example.com/atm/certs"
 	"example.com/atm/cmd/internal/datadir"
 	"github.com/BurntSushi/toml"
 )
@@ -250,6 +252,16 @@ func checkSums(r io.Reader, have map[string]string) error {
 	}
 	if listed != len(have) || have["vault.db"] == "" {
 		return fmt.Errorf("%w: %d files are listed and %d are there", ErrBackup, listed, len(have))
+	}
+	return nil
+}
+
+// checkServerKey makes sure that a server can serve with the key in a folder: no client
+// would trust it with another one than that of its certificate.
+func checkServerKey(folder string, log *slog.Logger) error {
+	certFile, keyFile := (&datadir.Dir{Root: folder}).Server()
+	if _, err := certs.NewReloader(certFile, keyFile, log); err != nil {
+		return fmt.Errorf("%w: tls/server.key is not the key of tls/server.crt: %w", ErrBackup, err)
 	}
 	return nil
 }

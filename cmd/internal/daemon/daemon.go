@@ -256,7 +256,7 @@ func (h *House) openStore(ctx context.Context) error {
 	if err := h.readVaultKey(); err != nil {
 		return err
 	}
-	open := openBolt
+	open := explained(boltstore.Open)
 	if h.Fresh {
 		open = boltstore.Create
 	}
@@ -386,6 +386,11 @@ func (h *House) expiry() []server.Expiry {
 // admitCommit is asked before each commit.
 func (h *House) admitCommit() error {
 	h.publisher.Yield()
+	if h.file != nil {
+		if err := h.file.Look(); err != nil {
+			return err
+		}
+	}
 	return h.room()
 }
 

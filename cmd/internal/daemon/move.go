@@ -48,6 +48,9 @@ func (f Folder) Export(ctx context.Context, file string, report func(problem str
 	}
 	defer dir.Close()
 	defer store.Close()
+	if err := notBehind(ctx, dir, store); err != nil {
+		return nil, err
+	}
 	folder, err := os.MkdirTemp(filepath.Dir(file), "."+filepath.Base(file)+"-exporting-")
 	if err != nil {
 		return nil, err
@@ -57,7 +60,7 @@ func (f Folder) Export(ctx context.Context, file string, report func(problem str
 	if err := export(ctx, store, part, key.Secret); err != nil {
 		return nil, err
 	}
-	copied, err := boltstore.Open(part, key.Secret)
+	copied, err := boltstore.OpenChecked(part, key.Secret)
 	if err != nil {
 		return nil, err
 	}
@@ -76,11 +79,14 @@ func (f Folder) Import(ctx context.Context, file string, log *slog.Logger, repor
 		return nil, err
 	}
 	defer dir.Close()
-	from, err := boltstore.Open(file, key.Secret)
+	from, err := explained(boltstore.OpenReadOnly)(file, key.Secret)
 	if err != nil {
 		return nil, err
 	}
 	defer from.Close()
+	if err := notBehind(ctx, dir, from); err != nil {
+		return nil, err
+	}
 	if f.Store.InDatabase() {
 		return f.importShared(ctx, dir, key, from, log, report)
 	}
@@ -95,7 +101,7 @@ func (f Folder) Import(ctx context.Context, file string, log *slog.Logger, repor
 		return nil, err
 	}
 	defer os.Remove(part)
-	to, err := boltstore.Open(part, key.Secret)
+	to, err := boltstore.OpenChecked(part, key.Secret)
 	if err != nil {
 		return nil, err
 	}

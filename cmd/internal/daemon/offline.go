@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"example.com/atm/audit"
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/internal/durable"
 	"example.com/atm/teller"
@@ -47,7 +48,39 @@ func (f Folder) Check(ctx context.Context, report func(problem string)) (*Checke
 	}
 	defer dir.Close()
 	defer store.Close()
-	return check(ctx, store, report)
+	found, err := check(ctx, store, report)
+	if behind := notBehind(ctx, dir, store); behind != nil && (err == nil || errors.Is(err, ErrProblems)) {
+		found.Problems++
+		report(behind.Error())
+		return found, ErrProblems
+	}
+	return found, err
+}
+
+// notBehind refuses a store that lacks what the folder has published of it, or says something
+// else: an older one was put back, or its write-ahead log was cut.
+func notBehind(ctx context.Context, dir *datadir.Dir, store vault.Backend) error {
+	signed, err := os.ReadFile(filepath.Join(dir.Audit(), "checkpoint"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var published audit.Checkpoint
+	if err == nil {
+		published, err = audit.ParseCheckpoint(signed)
+	}
+	if err != nil || published.Origin != dir.Config.Origin {
+		return nil // what is wrong with it is for audit verify to say
+	}
+	_, head, err := store.Signed(ctx)
+	switch {
+	case err != nil:
+		return err
+	case published.Size > head.Size:
+		return fmt.Errorf("%w: it has %d entries, the vault %d", audit.ErrAhead, published.Size, head.Size)
+	case published.Size == head.Size && published.Root != head.Root():
+		return fmt.Errorf("%w: with %d entries its root is %s, the vault's %s", audit.ErrForked, head.Size, published.Root, head.Root())
+	}
+	return nil
 }
 
 func check(ctx context.Context, store vault.Backend, report func(string)) (*Checked, error) {
@@ -110,7 +143,7 @@ func differences(replayed *vault.Replayer, accounts []vault.Account, holds []vau
 }
 
 func (f Folder) open(ctx context.Context) (*datadir.Dir, datadir.VaultKey, vault.Backend, error) {
-	return f.openWith(ctx, openBolt)
+	return f.openWith(ctx, explained(boltstore.OpenChecked))
 }
 
 // openWith is open with a way of opening a vault in the folder.
@@ -129,15 +162,20 @@ func (f Folder) openWith(ctx context.Context, file openFile) (*datadir.Dir, data
 // An openFile opens a vault that is a file.
 type openFile func(path string, secret []byte) (*boltstore.Store, error)
 
-// openBolt is boltstore.Open, and says what to do about a write-ahead log that does
-// not go with the file.
-func openBolt(path string, secret []byte) (*boltstore.Store, error) {
-	store, err := boltstore.Open(path, secret)
-	if errors.Is(err, boltstore.ErrWAL) {
-		return nil, fmt.Errorf("%w; nothing was changed: put the two files of one moment together, restore a backup, "+
-			"or let atmctl audit recover go on without what was committed last, and with a new log", err)
+// explained is open, and says what to do about a file that is damaged, and about a
+// write-ahead log that does not go with it.
+func explained(open openFile) openFile {
+	return func(path string, secret []byte) (*boltstore.Store, error) {
+		store, err := open(path, secret)
+		switch {
+		case errors.Is(err, boltstore.ErrWAL):
+			return nil, fmt.Errorf("%w; nothing was changed: put the two files of one moment together, restore a backup, "+
+				"or let atmctl audit recover go on without what was committed last, and with a new log", err)
+		case errors.Is(err, vault.ErrDamaged), errors.Is(err, boltstore.ErrUnreadable):
+			return nil, fmt.Errorf("%w; nothing was changed: restore a backup", err)
+		}
+		return store, err
 	}
-	return store, err
 }
 
 func (f Folder) openStore(ctx context.Context, dir *datadir.Dir, key datadir.VaultKey, file openFile) (vault.Backend, error) {
@@ -215,6 +253,9 @@ func (f Folder) Rebuild(ctx context.Context) (wrong int, err error) {
 	}
 	defer dir.Close()
 	defer func() { err = errors.Join(err, store.Close()) }()
+	if err := notBehind(ctx, dir, store); err != nil {
+		return 0, err
+	}
 	replayed, err := teller.Reconcile(ctx, store)
 	if err != nil {
 		return 0, fmt.Errorf("the journal is not to be trusted: %w", err)
@@ -235,7 +276,7 @@ func (f Folder) Compact(ctx context.Context) (before, after int64, err error) {
 		return 0, 0, err
 	}
 	defer dir.Close()
-	store, err := boltstore.Open(dir.Vault(), key.Secret)
+	store, err := explained(boltstore.OpenChecked)(dir.Vault(), key.Secret)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -245,6 +286,9 @@ func (f Folder) Compact(ctx context.Context) (before, after int64, err error) {
 			err = errors.Join(err, store.Close())
 		}
 	}()
+	if err := notBehind(ctx, dir, store); err != nil {
+		return 0, 0, err
+	}
 	smaller := dir.Vault() + ".compact"
 	if err := os.Remove(smaller); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, 0, err
@@ -253,7 +297,7 @@ func (f Folder) Compact(ctx context.Context) (before, after int64, err error) {
 		return 0, 0, err
 	}
 	defer os.Remove(smaller) // what is left when something goes wrong
-	copied, err := boltstore.Open(smaller, key.Secret)
+	copied, err := boltstore.OpenChecked(smaller, key.Secret)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -325,6 +369,9 @@ func (f Folder) Restore(ctx context.Context, backup io.Reader, log *slog.Logger)
 // restoreInto makes a complete data folder in an empty folder.
 func (f Folder) restoreInto(ctx context.Context, folder string, backup io.Reader, log *slog.Logger) (*Checked, error) {
 	if err := unpack(ctx, backup, folder); err != nil {
+		return nil, err
+	}
+	if err := checkServerKey(folder, log); err != nil {
 		return nil, err
 	}
 	unpacked := Folder{Data: folder, Passphrase: f.Passphrase}

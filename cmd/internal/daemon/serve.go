@@ -43,16 +43,12 @@ func (h *House) Serve(ctx context.Context, listen Listen) error {
 	if err := h.completeRotation(ctx); err != nil {
 		h.opts.Log.Warn("the rotation of a key is not in the audit log yet", slog.Any("error", err))
 	}
-	failed := h.ledger.Failed()
-	go func() { // a ledger that cannot commit ends the process
-		select {
-		case <-failed:
-			h.noteRollback()
-			cancel()
-		case <-ctx.Done():
-		}
+	go func() {
+		<-ctx.Done()
 		h.notify(systemd.SdNotifyStopping)
 	}()
+	unwatched := h.watch(cancel)
+	defer unwatched()
 	reporting, quiet := context.WithCancel(context.WithoutCancel(ctx))
 	defer quiet()
 	var reports sync.WaitGroup
@@ -74,7 +70,8 @@ func (h *House) Serve(ctx context.Context, listen Listen) error {
 	published := h.publisher.Publish(context.WithoutCancel(ctx))
 	h.publisher.Tidy()
 	admin()
-	if err := errors.Join(served, ledger, published, h.Close()); err != nil {
+	lost := h.lost()
+	if err := errors.Join(served, ledger, published, h.Close(), lost); err != nil {
 		return err
 	}
 	h.opts.Log.Info("stopped")
@@ -139,7 +136,7 @@ func (h *House) parts() []server.Part {
 }
 
 func (h *House) vaultState() error {
-	if err := h.ledger.Err(); err != nil || h.shared == nil {
+	if err := errors.Join(h.ledger.Err(), h.lost()); err != nil || h.shared == nil {
 		return err
 	}
 	return h.shared.ready()

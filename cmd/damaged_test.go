@@ -1,0 +1,599 @@
+package cmd_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/client"
+	"example.com/atm/cmd/internal/datadir"
+	"example.com/atm/vault"
+	"example.com/atm/vault/boltstore"
+)
+
+// The pages of a vault, as bbolt lays them out.
+const (
+	pageSize   = 4096
+	pageHeader = 16
+	metaLength = 64
+)
+
+// A damage changes a vault, and its write-ahead log where there is one.
+type damage struct {
+	name string
+	do   func(r *rand.Rand, vault, log []byte) (damaged, damagedLog []byte)
+}
+
+// damages are what a disk, an interrupted copy and somebody with an editor do.
+var damages = []damage{
+	{"a bit", onVault(func(r *rand.Rand, b []byte) []byte {
+		b[r.IntN(len(b))] ^= 1 << r.IntN(8)
+		return b
+	})},
+	{"bits of the beginning of a page", onVault(func(r *rand.Rand, b []byte) []byte {
+		p := anyPage(r, b)
+		for range 1 + r.IntN(4) {
+			p[r.IntN(256)] ^= 1 << r.IntN(8)
+		}
+		return b
+	})},
+	{"two pages swapped", onVault(func(r *rand.Rand, b []byte) []byte {
+		p, q := anyPage(r, b), anyPage(r, b)
+		swap(p, q)
+		return b
+	})},
+	{"two pages swapped, with their numbers right", onVault(func(r *rand.Rand, b []byte) []byte {
+		p, q := anyPage(r, b), anyPage(r, b)
+		swap(p[8:], q[8:])
+		return b
+	})},
+	{"cut", onVault(func(r *rand.Rand, b []byte) []byte {
+		switch r.IntN(3) {
+		case 0:
+			return b[:r.IntN(len(b))]
+		case 1:
+			return b[:pageSize*r.IntN(len(b)/pageSize)]
+		}
+		return b[:r.IntN(4*pageSize)]
+	})},
+	{"a meta page, with its checksum right", onVault(func(r *rand.Rand, b []byte) []byte {
+		for which := range 2 {
+			if r.IntN(2) == 0 && which == 0 {
+				continue
+			}
+			m := b[which*pageSize+pageHeader:][:metaLength]
+			field := []int{8, 12, 16, 24, 32, 40, 48}[r.IntN(7)]
+			value := []uint64{0, 1, 2, 3, 4, uint64(r.IntN(len(b) / pageSize)), uint64(len(b) / pageSize), r.Uint64(), ^uint64(0)}[r.IntN(9)]
+			if field < 16 {
+				binary.NativeEndian.PutUint32(m[field:], uint32(value))
+			} else {
+				binary.NativeEndian.PutUint64(m[field:], value)
+			}
+			sign(m)
+		}
+		return b
+	})},
+	{"a meta page", onVault(func(r *rand.Rand, b []byte) []byte {
+		b[r.IntN(2)*pageSize+r.IntN(pageHeader+metaLength)] ^= 1 << r.IntN(8)
+		return b
+	})},
+	{"the older meta page made the newest", onVault(func(_ *rand.Rand, b []byte) []byte {
+		first, second := b[pageHeader:][:metaLength], b[pageSize+pageHeader:][:metaLength]
+		if binary.NativeEndian.Uint64(first[48:]) > binary.NativeEndian.Uint64(second[48:]) {
+			first, second = second, first
+		}
+		binary.NativeEndian.PutUint64(first[48:], binary.NativeEndian.Uint64(second[48:])+1)
+		sign(first)
+		return b
+	})},
+	{"a page of zeros or of noise", onVault(func(r *rand.Rand, b []byte) []byte {
+		p := anyPage(r, b)[r.IntN(2)*pageHeader:]
+		noise := r.IntN(2) == 0
+		for i := range p {
+			p[i] = 0
+			if noise {
+				p[i] = byte(r.Uint32())
+			}
+		}
+		return b
+	})},
+	{"a branch that leads to itself or up", onVault(func(r *rand.Rand, b []byte) []byte {
+		branches := pagesOf(b, 1)
+		p := branches[r.IntN(len(branches))]
+		to := branches[r.IntN(len(branches))]
+		if r.IntN(2) == 0 {
+			to = p
+		}
+		element := pageHeader + 16*r.IntN(int(binary.NativeEndian.Uint16(p[10:])))
+		copy(p[element+8:], to[:8])
+		return b
+	})},
+	{"a leaf that is a branch to itself", onVault(func(r *rand.Rand, b []byte) []byte {
+		leaves, branches := pagesOf(b, 2), pagesOf(b, 1)
+		p := leaves[r.IntN(len(leaves))]
+		copy(p[8:], branches[r.IntN(len(branches))][8:])
+		for i := range int(binary.NativeEndian.Uint16(p[10:])) {
+			copy(p[pageHeader+16*i+8:], p[:8])
+		}
+		return b
+	})},
+	{"a number in an element", onVault(func(r *rand.Rand, b []byte) []byte {
+		pages := pagesOf(b, uint16(1+r.IntN(2)))
+		p := pages[r.IntN(len(pages))]
+		elements := max(1, int(binary.NativeEndian.Uint16(p[10:])))
+		value := []uint32{0, 1, 0xFFFF, 1 << 20, 1 << 31, ^uint32(0), r.Uint32()}[r.IntN(7)]
+		binary.NativeEndian.PutUint32(p[pageHeader+16*r.IntN(elements)+4*r.IntN(4):], value)
+		return b
+	})},
+	{"a number in a header", onVault(func(r *rand.Rand, b []byte) []byte {
+		p := anyPage(r, b)
+		value := []uint32{0, 1, 0xFFFF, 1 << 20, 1 << 31, ^uint32(0), r.Uint32()}[r.IntN(7)]
+		binary.NativeEndian.PutUint32(p[8+4*r.IntN(2):], value)
+		return b
+	})},
+	{"the list of free pages", onVault(func(r *rand.Rand, b []byte) []byte {
+		for _, p := range pagesOf(b, 0x10) {
+			switch r.IntN(3) {
+			case 0:
+				binary.NativeEndian.PutUint16(p[10:], 0xFFFF)
+				binary.NativeEndian.PutUint64(p[pageHeader:], []uint64{0, 1 << 20, 1 << 33, 1 << 62, r.Uint64()}[r.IntN(5)])
+			case 1:
+				binary.NativeEndian.PutUint64(p[pageHeader+8*r.IntN(8):], r.Uint64N(uint64(len(b)/pageSize)))
+			case 2:
+				binary.NativeEndian.PutUint16(p[10:], uint16(r.Uint32()))
+			}
+		}
+		return b
+	})},
+	{"the write-ahead log", func(r *rand.Rand, vault, log []byte) ([]byte, []byte) {
+		if len(log) == 0 {
+			vault[r.IntN(len(vault))] ^= 0xff
+			return vault, log
+		}
+		switch r.IntN(3) {
+		case 0:
+			return vault, log[:r.IntN(len(log))]
+		case 1:
+			for range 1 + r.IntN(3) {
+				log[r.IntN(len(log))] ^= 1 << r.IntN(8)
+			}
+			return vault, log
+		}
+		p := log[r.IntN(len(log)/pageSize)*pageSize:]
+		clear(p[:pageSize])
+		return vault, log
+	}},
+}
+
+func onVault(do func(r *rand.Rand, b []byte) []byte) func(*rand.Rand, []byte, []byte) ([]byte, []byte) {
+	return func(r *rand.Rand, vault, log []byte) ([]byte, []byte) { return do(r, vault), log }
+}
+
+func anyPage(r *rand.Rand, b []byte) []byte {
+	n := r.IntN(len(b) / pageSize)
+	return b[n*pageSize:][:pageSize]
+}
+
+func swap(p, q []byte) {
+	kept := bytes.Clone(p)
+	copy(p, q)
+	copy(q, kept)
+}
+
+// pagesOf returns the pages with these flags.
+func pagesOf(b []byte, flags uint16) (pages [][]byte) {
+	for at := 0; at+pageSize <= len(b); at += pageSize {
+		p := b[at:][:pageSize]
+		if binary.NativeEndian.Uint16(p[8:]) == flags && binary.NativeEndian.Uint64(p) == uint64(at/pageSize) {
+			pages = append(pages, p)
+		}
+	}
+	return pages
+}
+
+// pages is how many pages a vault has.
+func pages(b []byte) uint64 {
+	first, second := b[pageHeader:], b[pageSize+pageHeader:]
+	return max(binary.NativeEndian.Uint64(first[40:]), binary.NativeEndian.Uint64(second[40:]))
+}
+
+// sign makes the checksum of a meta page right.
+func sign(m []byte) {
+	sum := fnv.New64a()
+	sum.Write(m[:56])
+	binary.NativeEndian.PutUint64(m[56:], sum.Sum64())
+}
+
+// A sound vault is one before it is damaged, and what is in it.
+type sound struct {
+	folder     string // with all beside the vault
+	vault, log []byte
+	accounts   map[vault.Name]vault.Account
+}
+
+// TestDamagedVaults damages vaults in many ways and uses every command on each that reads
+// one. Each command ends, by itself, with an answer that is right or with one sentence
+// and 1; none crashes, none hangs, and none takes a balance that is not the one that was
+// acknowledged.
+func TestDamagedVaults(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the programs do the same without")
+	}
+	bases := soundVaults(t)
+	n := soak(24, 1000)
+	var next, refused, good atomic.Int64
+	var mu sync.Mutex
+	ends := make(map[string]int)
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for !t.Failed() {
+				seed := next.Add(1) - 1
+				if seed >= int64(n) {
+					return
+				}
+				r := rand.New(rand.NewPCG(uint64(seed), 21))
+				d := damages[int(seed)%len(damages)]
+				base := bases[r.IntN(len(bases))]
+				damaged, log := d.do(r, bytes.Clone(base.vault), bytes.Clone(base.log))
+				c := &damagedCase{t: t, name: fmt.Sprintf("%d, %s", seed, d.name), base: base, vault: damaged, log: log}
+				c.all()
+				refused.Add(int64(c.refused))
+				good.Add(int64(c.good))
+				mu.Lock()
+				for k, v := range c.ends {
+					ends[k] += v
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("%d damaged vaults: %d commands refused, %d were right", n, refused.Load(), good.Load())
+	for _, k := range slices.Sorted(maps.Keys(ends)) {
+		t.Logf("%s: %d", k, ends[k])
+	}
+}
+
+// soundVaults returns a vault that was closed, and one that a crash left behind.
+func soundVaults(t *testing.T) []sound {
+	s := startServer(t)
+	for i := range 80 {
+		if out, err := s.command("atmctl", "account", "open", fmt.Sprint(1000+i), "--owner", "user:demo").CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	c := s.demo(t, 1)
+	moved := 0
+	move := func(n int) {
+		for range n {
+			moved++
+			if a, err := c.Deposit(t.Context(), atm.AccountID(1000+moved%80), atm.Amount(moved), atm.RequestID(fmt.Sprint("d", moved))); err != nil || !a.OK() {
+				t.Fatal(a, err)
+			}
+		}
+	}
+	move(400)
+	s.stop(t)
+	data := filepath.Join(s.dir, "atm-data")
+	closed := takeVault(t, data)
+	s.start(t)
+	move(150)
+	time.Sleep(2 * time.Second) // so that it is in the vault, and in the log as well
+	move(50)
+	eventually(t, "everything is published", func() bool {
+		return metric(t, s, "atm_audit_published_entries") == metric(t, s, "atm_audit_entries")
+	})
+	s.kill(t)
+	return []sound{closed, takeVault(t, data)}
+}
+
+func takeVault(t *testing.T, data string) sound {
+	b := sound{folder: filepath.Join(t.TempDir(), "sound")}
+	copyTree(t, data, b.folder)
+	b.vault, _ = os.ReadFile(filepath.Join(b.folder, "vault.db"))
+	b.vault = b.vault[:pageSize*pages(b.vault)] // the rest is room
+	b.log, _ = os.ReadFile(filepath.Join(b.folder, "vault.db-wal"))
+	os.Remove(filepath.Join(b.folder, "vault.db"))
+	os.Remove(filepath.Join(b.folder, "vault.db-wal"))
+	copied := filepath.Join(t.TempDir(), "copied")
+	b.lay(t, copied, b.vault, b.log)
+	b.accounts = accountsIn(t, copied, filepath.Join(copied, "vault.db"))
+	return b
+}
+
+// lay makes a data folder with a vault in it.
+func (b *sound) lay(t testing.TB, folder string, vault, log []byte) {
+	copyTree(t, b.folder, folder)
+	err := os.WriteFile(filepath.Join(folder, "vault.db"), vault, 0o600)
+	if len(log) > 0 {
+		err = errors.Join(err, os.WriteFile(filepath.Join(folder, "vault.db-wal"), log, 0o600))
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func copyTree(t testing.TB, from, to string) {
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		t.Error(err)
+	}
+	filepath.WalkDir(to, func(path string, d os.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			return os.Chmod(path, 0o700)
+		}
+		if err == nil && (strings.HasSuffix(path, ".key") || strings.Contains(path, ".db")) {
+			return os.Chmod(path, 0o600)
+		}
+		return err
+	})
+}
+
+// accountsIn are the accounts of a vault, by the key of a data folder.
+func accountsIn(t testing.TB, data, file string) map[vault.Name]vault.Account {
+	dir := &datadir.Dir{Root: data}
+	key, err := dir.ReadVaultKey(nil)
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	store, err := boltstore.OpenChecked(file, key.Secret)
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	defer store.Close()
+	list, _, err := store.All(context.Background())
+	if err != nil {
+		t.Error(err)
+	}
+	accounts := make(map[vault.Name]vault.Account)
+	for _, a := range list {
+		accounts[a.Name] = a
+	}
+	return accounts
+}
+
+// A damagedCase is a damaged vault and what the commands did with it.
+type damagedCase struct {
+	t          *testing.T
+	name       string
+	base       sound
+	vault, log []byte
+
+	refused, good int
+	ends          map[string]int
+}
+
+// endsWithin is far more than any command takes; one that takes longer hangs.
+const endsWithin = 60 * time.Second
+
+func (c *damagedCase) all() {
+	c.ends = make(map[string]int)
+	for _, use := range []func(folder string){c.fsck, c.compact, c.rebuild, c.export, c.importFile, c.start} {
+		folder, err := os.MkdirTemp("", "atm-damaged-")
+		if err != nil {
+			c.t.Error(err)
+			return
+		}
+		use(filepath.Join(folder, "atm-data"))
+		os.RemoveAll(folder)
+	}
+}
+
+// run runs a command to its end, and reports whether it ended with 0.
+func (c *damagedCase) run(what string, cmd *exec.Cmd) bool {
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.WaitDelay = time.Second
+	if err := cmd.Start(); err != nil {
+		c.t.Error(err)
+		return false
+	}
+	hung := time.AfterFunc(endsWithin, func() { cmd.Process.Signal(syscall.SIGQUIT) })
+	cmd.Wait()
+	if !hung.Stop() {
+		c.t.Errorf("%s: %s hung:\n%s", c.name, what, out.Bytes())
+	}
+	return c.ended(what, cmd.ProcessState.ExitCode(), out.String())
+}
+
+// ended looks at how a program ended.
+func (c *damagedCase) ended(what string, code int, out string) bool {
+	crashed := false
+	for _, trace := range []string{"panic", "fatal error", "goroutine ", "SIG", "unexpected fault"} {
+		crashed = crashed || strings.Contains(out, trace)
+	}
+	said := 0
+	for line := range strings.Lines(out) {
+		if strings.HasPrefix(line, "atmctl: ") || strings.HasPrefix(line, "atmserver: ") {
+			said++
+		}
+	}
+	c.ends[fmt.Sprintf("%s exit %d", what, code)]++
+	switch {
+	case crashed || code != 0 && code != 1:
+		c.t.Errorf("%s: %s ended with %d:\n%s", c.name, what, code, out)
+	case code == 1 && said != 1:
+		c.t.Errorf("%s: %s says %d sentences:\n%s", c.name, what, said, out)
+	case code == 1:
+		c.refused++
+	default:
+		c.good++
+		return true
+	}
+	return false
+}
+
+func (c *damagedCase) ctl(args ...string) *exec.Cmd {
+	return exec.Command(filepath.Join(bin, "atmctl"), args...)
+}
+
+// same holds the accounts of a vault that a command called good against those before.
+func (c *damagedCase) same(what, data, file string) {
+	have := accountsIn(c.t, data, file)
+	for name, want := range c.base.accounts {
+		if !want.Equal(have[name]) {
+			c.t.Errorf("%s: after %s account %s is %+v, not %+v", c.name, what, name, have[name], want)
+		}
+	}
+	if len(have) != len(c.base.accounts) {
+		c.t.Errorf("%s: after %s there are %d accounts, not %d", c.name, what, len(have), len(c.base.accounts))
+	}
+}
+
+func (c *damagedCase) fsck(data string) {
+	c.base.lay(c.t, data, c.vault, c.log)
+	if c.run("fsck", c.ctl("fsck", "--data", data)) {
+		c.same("fsck", data, filepath.Join(data, "vault.db"))
+	}
+}
+
+func (c *damagedCase) compact(data string) {
+	c.base.lay(c.t, data, c.vault, c.log)
+	if c.run("compact", c.ctl("compact", "--data", data)) {
+		c.same("compact", data, filepath.Join(data, "vault.db"))
+	}
+}
+
+func (c *damagedCase) rebuild(data string) {
+	c.base.lay(c.t, data, c.vault, c.log)
+	if c.run("rebuild", c.ctl("rebuild", "--data", data)) {
+		c.same("rebuild", data, filepath.Join(data, "vault.db"))
+	}
+}
+
+func (c *damagedCase) export(data string) {
+	c.base.lay(c.t, data, c.vault, c.log)
+	file := data + ".exported"
+	if c.run("export", c.ctl("export", file, "--data", data)) {
+		c.same("export", data, file)
+	}
+}
+
+func (c *damagedCase) importFile(data string) {
+	file := data + ".file"
+	c.base.lay(c.t, data, nil, nil)
+	os.Remove(filepath.Join(data, "vault.db"))
+	config, err := os.OpenFile(filepath.Join(data, "config.toml"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		c.t.Error(err)
+		return
+	}
+	fmt.Fprintln(config, `store = "postgres"`) // as if it had been moved there
+	config.Close()
+	if err := os.WriteFile(file, c.vault, 0o400); err != nil {
+		c.t.Error(err)
+	}
+	if len(c.log) > 0 {
+		if err := os.WriteFile(file+"-wal", c.log, 0o400); err != nil {
+			c.t.Error(err)
+		}
+	}
+	if c.run("import", c.ctl("import", file, "--data", data, "--store", "bolt:")) {
+		c.same("import", data, filepath.Join(data, "vault.db"))
+	}
+	if now, err := os.ReadFile(file); err != nil || !bytes.Equal(now, c.vault) {
+		c.t.Errorf("%s: import changed the file: %v", c.name, err)
+	}
+}
+
+// start starts a server, and where it starts, has it tell balances, back itself up and
+// rotate its keys.
+func (c *damagedCase) start(data string) {
+	c.base.lay(c.t, data, c.vault, c.log)
+	listen, errListen := freePort()
+	admin, errAdmin := freePort()
+	if err := errors.Join(errListen, errAdmin); err != nil {
+		c.t.Error(err)
+		return
+	}
+	cmd := exec.Command(filepath.Join(bin, "atmserver"), "--data", data, "--listen", "localhost:"+listen, "--admin-listen", "localhost:"+admin)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.WaitDelay = time.Second
+	if err := cmd.Start(); err != nil {
+		c.t.Error(err)
+		return
+	}
+	ended := make(chan struct{})
+	go func() { cmd.Wait(); close(ended) }()
+	if waitReady("http://localhost:"+admin+"/readyz", ended) == nil {
+		c.ask(data, "https://localhost:"+listen)
+		cmd.Process.Signal(syscall.SIGTERM)
+	}
+	select {
+	case <-ended:
+	case <-time.After(endsWithin):
+		cmd.Process.Signal(syscall.SIGQUIT)
+		<-ended
+		c.t.Errorf("%s: the server hung:\n%s", c.name, out.Bytes())
+	}
+	c.ended("start", cmd.ProcessState.ExitCode(), out.String())
+}
+
+func (c *damagedCase) ask(data, url string) {
+	tls, err := client.InFolder(filepath.Join(data, "clients", "demo")).TLS()
+	if err != nil {
+		c.t.Error(err)
+		return
+	}
+	demo, err := client.New(client.Config{Server: url, TLS: tls, Tries: 1})
+	if err != nil {
+		c.t.Error(err)
+		return
+	}
+	told := 0
+	for i := range 81 {
+		id := atm.AccountID(999 + i)
+		if i == 0 {
+			id = 100
+		}
+		a, err := demo.Inquiry(c.t.Context(), id)
+		if err != nil || !a.OK() {
+			continue // it says so
+		}
+		told++
+		if want := c.base.accounts[vault.Numbered(id)].Balance; a.Text() != want.String() {
+			c.t.Errorf("%s: the server says that account %d has %s, not %s", c.name, id, a.Text(), want)
+		}
+	}
+	c.ends[fmt.Sprintf("balances told %t", told == 81)]++
+	want := c.base.accounts["100"].Balance + 1
+	if a, err := demo.Deposit(c.t.Context(), 100, 1, "after the damage"); err == nil && a.OK() && a.Text() != want.String() {
+		c.t.Errorf("%s: after a deposit of a cent account 100 has %s, not %s", c.name, a.Text(), want)
+	}
+	operator := []string{"--server", url}
+	files := client.InFolder(filepath.Join(data, "clients", "operator"))
+	operator = append(operator, "--ca", files.CA, "--cert", files.Cert, "--key", files.Key)
+	for _, args := range [][]string{{"backup", data + ".tar"}, {"vault", "rotate"}} {
+		cmd := c.ctl(append(args, operator...)...)
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
+		hung := time.AfterFunc(endsWithin, func() { cmd.Process.Signal(syscall.SIGQUIT) })
+		err := cmd.Run()
+		code := cmd.ProcessState.ExitCode()
+		c.ends[fmt.Sprintf("%s exit %d", args[0], code)]++
+		if !hung.Stop() || code < 0 || code == 2 || strings.Contains(out.String(), "goroutine ") {
+			c.t.Errorf("%s: %s: %v\n%s", c.name, args[0], err, out.Bytes())
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
