@@ -75,6 +75,10 @@ type Entry struct {
 	// -1 for an entry that is no replay.
 	ReplayOf int64
 
+	// Expires is when the hold that the entry makes ends, to the second. It is zero for
+	// other entries, and for holds that were made before entries said it.
+	Expires time.Time
+
 	// Summary counts failed sign-ins, or denials, that have no entries of their own.
 	Summary *Summary
 }
@@ -141,6 +145,9 @@ func (e *Entry) Append(b []byte) ([]byte, error) {
 	}
 	e.appendCredential(&w)
 	w.field("ev", string(e.Event))
+	if !e.Expires.IsZero() {
+		w.time("expires", e.Expires)
+	}
 	if e.Summary != nil {
 		w.time("first", e.Summary.First)
 	}
@@ -276,6 +283,7 @@ type wire struct {
 		Key    string `json:"kid"`
 	} `json:"cred"`
 	Event     Event         `json:"ev"`
+	Expires   string        `json:"expires"`
 	First     string        `json:"first"`
 	ID        string        `json:"id"`
 	Last      string        `json:"last"`
@@ -358,6 +366,11 @@ func (e *Entry) parseRest(in *wire) error {
 	var err error
 	if e.Time, err = time.Parse(TimeFormat, in.Time); err != nil {
 		return fmt.Errorf("audit entry: %w", err)
+	}
+	if in.Expires != "" {
+		if e.Expires, err = time.Parse(TimeFormat, in.Expires); err != nil {
+			return fmt.Errorf("audit entry: %w", err)
+		}
 	}
 	for _, c := range in.State {
 		before, okBefore := parseMoney(c.Before)

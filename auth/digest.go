@@ -21,6 +21,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"example.com/atm"
 )
@@ -167,7 +168,7 @@ func (d *digest) authenticate(r *http.Request, header string) (subject string, f
 	}
 	fields = http.Header{}
 	if p.qop == "auth" { // with auth-int it would be over an answer that is not there yet
-		fields["Authentication-Info"] = []string{`qop=auth, rspauth="` + p.hash(ha1, of.answer) + `", cnonce=` + strconv.Quote(p.cnonce) + `, nc=` + p.count}
+		fields["Authentication-Info"] = []string{`qop=auth, rspauth="` + p.hash(ha1, of.answer) + `", cnonce=` + quoted(p.cnonce) + `, nc=` + p.count}
 	}
 	return subject, fields, nil
 }
@@ -314,24 +315,22 @@ func parseDigest(header string) (*digestParams, error) {
 		return nil, errDigest
 	}
 	var params params
-	for rest = strings.TrimLeft(rest, " \t"); rest != ""; {
+	// A list may have empty elements (RFC 9110, section 5.6.1.2).
+	const between = " \t,"
+	for rest = strings.TrimLeft(rest, between); rest != ""; {
 		name, value, more, ok := cutParam(rest)
 		if !ok || !params.add(strings.ToLower(name), value) {
 			return nil, errDigest
 		}
-		rest = more
+		rest = strings.TrimLeft(more, between)
 	}
 	p := &digestParams{
 		username: params.get("username"), realm: params.get("realm"), nonce: params.get("nonce"), uri: params.get("uri"),
 		response: params.get("response"), qop: params.get("qop"), count: params.get("nc"), cnonce: params.get("cnonce"),
 	}
 	if extended, has := params.find("username*"); has {
-		const charset = "UTF-8''" // RFC 8187, without a language
-		if len(extended) < len(charset) || !strings.EqualFold(extended[:len(charset)], charset) || p.username != "" {
-			return nil, errDigest
-		}
-		name, err := url.PathUnescape(extended[len(charset):])
-		if err != nil {
+		name, ok := decodeExtended(extended)
+		if !ok || p.username != "" {
 			return nil, errDigest
 		}
 		p.username = name
@@ -358,6 +357,23 @@ func parseDigest(header string) (*digestParams, error) {
 	p.response = strings.ToLower(p.response)
 	return p, nil
 }
+
+// decodeExtended reads an extended value of RFC 8187, such as UTF-8'en'J%C3%BCrgen. The
+// language, which may be left out, says nothing of a name.
+func decodeExtended(value string) (name string, ok bool) {
+	charset, value, found := strings.Cut(value, "'")
+	_, value, foundAgain := strings.Cut(value, "'")
+	if !found || !foundAgain || !strings.EqualFold(charset, "UTF-8") {
+		return "", false
+	}
+	name, err := url.PathUnescape(value)
+	return name, err == nil && utf8.ValidString(name)
+}
+
+// quoted is s as a quoted string, byte for byte but for what has to be escaped.
+func quoted(s string) string { return `"` + quoting.Replace(s) + `"` }
+
+var quoting = strings.NewReplacer(`"`, `\"`, `\`, `\\`)
 
 // plainQuoted is the length of the quoted string at the beginning of s when it has no
 // backslash and nothing that may not stand there, and 0 otherwise.
@@ -451,6 +467,5 @@ func cutParam(s string) (name, value, rest string, ok bool) {
 		return name, value, "", true
 	}
 	s, found = strings.CutPrefix(s, ",")
-	s = strings.TrimLeft(s, " \t")
-	return name, value, s, found && s != ""
+	return name, value, s, found
 }

@@ -158,7 +158,6 @@ func TestDigestAttacks(t *testing.T) {
 		"a short count":             func(c *digestCall) { c.nc = "1" },
 		"a count that is no number": func(c *digestCall) { c.nc = "0000000g" },
 		"an open string":            func(c *digestCall) { c.alter = func(h string) string { return h + `, x="` } },
-		"a comma at the end":        func(c *digestCall) { c.alter = func(h string) string { return h + "," } },
 		"semicolons":                func(c *digestCall) { c.alter = func(h string) string { return strings.ReplaceAll(h, ",", ";") } },
 		"a control character":       func(c *digestCall) { c.alter = func(h string) string { return h + ", x=\"\x01\"" } },
 		"a header without end": func(c *digestCall) {
@@ -173,6 +172,60 @@ func TestDigestAttacks(t *testing.T) {
 		var failure *auth.Error
 		if !errors.As(err, &failure) {
 			t.Errorf("%s: %+v, %v", name, caller, err)
+		}
+	}
+}
+
+// TestDigestFormsThatClientsMaySendAreRead writes the same credentials in the forms of
+// RFC 9110, section 5.6.1.2, and RFC 8187.
+func TestDigestFormsThatClientsMaySendAreRead(t *testing.T) {
+	name := func(as string) func(string) string {
+		return func(h string) string { return strings.Replace(h, `username="alice"`, as, 1) }
+	}
+	for what, alter := range map[string]func(string) string{
+		"an empty element":          func(h string) string { return strings.Replace(h, ", ", ", , ", 1) },
+		"empty elements everywhere": func(h string) string { return strings.ReplaceAll(h, ", ", ",,\t, ,") },
+		"an empty first element":    func(h string) string { return strings.Replace(h, "Digest ", "Digest ,", 1) },
+		"an empty last element":     func(h string) string { return h + ", ,," },
+		"an extended name":          name(`username*=UTF-8''%61lice`),
+		"one with a language":       name(`username*=UTF-8'en'alice`),
+		"one in small letters":      name(`username*=utf-8'de-CH'%61%6Cice`),
+		"one that is quoted":        name(`username*="UTF-8''alice"`),
+	} {
+		h := newDigestHouse()
+		c := h.call(t)
+		c.alter = alter
+		if caller, _, err := h.Authenticate(c.request()); err != nil || caller.Subject != "user:alice" {
+			t.Errorf("%s: %+v, %v", what, caller, err)
+		}
+	}
+	for what, as := range map[string]string{
+		"another charset": `username*=ISO-8859-1''alice`, "no charset": `username*=''alice`, "no quotes": `username*=alice`,
+		"one quote": `username*=UTF-8'alice`, "no hexadecimal digits": `username*=UTF-8''%6lice`,
+		"bytes that are no UTF-8": `username*=UTF-8''alice%ff`,
+	} {
+		h := newDigestHouse()
+		c := h.call(t)
+		c.alter = name(as)
+		if caller, _, err := h.Authenticate(c.request()); err == nil {
+			t.Errorf("%s: %+v", what, caller)
+		}
+	}
+}
+
+// TestDigestEchoesTheCnonceByteForByte sends what a quoted string may hold, as RFC
+// 7616, section 3.5, has it sent back.
+func TestDigestEchoesTheCnonceByteForByte(t *testing.T) {
+	for _, cnonce := range []string{"c", `a\"b\\c`, "J\u00e4s\u00f8n", "\xe9\xff", "\u202e\u00ad\u2028", "%00'{}"} {
+		h := newDigestHouse()
+		c := h.call(t)
+		c.cnonce = strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(cnonce) // what is hashed
+		c.alter = func(header string) string {
+			return strings.Replace(header, `cnonce="`+c.cnonce+`"`, `cnonce="`+cnonce+`"`, 1)
+		}
+		_, fields, err := h.Authenticate(c.request())
+		if got := fields.Get("Authentication-Info"); err != nil || !strings.Contains(got, `, cnonce="`+cnonce+`", `) {
+			t.Errorf("%q: %s, %v", cnonce, got, err)
 		}
 	}
 }

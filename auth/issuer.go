@@ -229,7 +229,7 @@ func (k *issuerKeys) claims(payload map[string]json.RawMessage, kid string) (*fo
 	switch {
 	case word(payload["iss"]) != k.Name:
 		return nil, &Error{"token of another issuer"}
-	case !onlyAudience(payload["aud"], k.Audience):
+	case !hasAudience(payload["aud"], k.Audience):
 		return nil, &Error{"token for another audience"}
 	case !okIssued || !okExpires || expires.Sub(issued) > maxForeign || !expires.After(issued):
 		return nil, &Error{"token without a claim that it needs"}
@@ -255,9 +255,11 @@ func (k *issuerKeys) claims(payload map[string]json.RawMessage, kid string) (*fo
 	return &foreign{subject: subject, id: word(payload["jti"]), key: kid, issued: issued, expires: expires}, nil
 }
 
-func onlyAudience(raw json.RawMessage, audience string) bool {
+// hasAudience reports whether a token is for audience, alone or among others (RFC 7519,
+// section 4.1.3).
+func hasAudience(raw json.RawMessage, audience string) bool {
 	var several []string
-	return word(raw) == audience || json.Unmarshal(raw, &several) == nil && len(several) == 1 && several[0] == audience
+	return word(raw) == audience || json.Unmarshal(raw, &several) == nil && slices.Contains(several, audience)
 }
 
 // key returns the public key that is called kid, and nil when none is. It

@@ -65,6 +65,9 @@ func New(cfg Config) (*Client, error) {
 	if err != nil || u.Scheme != "https" || u.Host == "" {
 		return nil, fmt.Errorf("%q is no https URL of a server", cfg.Server)
 	}
+	if isLocalhost(u.Hostname()) { // in any form (RFC 6761, section 6.3); resolvers know one
+		u.Host = strings.Replace(u.Host, u.Hostname(), "localhost", 1)
+	}
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 20 * time.Second
 	}
@@ -376,8 +379,12 @@ func (a *Answer) Text() string {
 	return s
 }
 
+func isLocalhost(host string) bool {
+	return strings.EqualFold(strings.TrimSuffix(host, "."), "localhost")
+}
+
 // isLoopback reports whether host is this machine.
 func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+	return isLocalhost(host) || ip != nil && ip.IsLoopback()
 }

@@ -226,6 +226,14 @@ func (s *Server) proxied(l net.Listener) net.Listener {
 			}
 			return proxyproto.SKIP, nil // what looks like a header there is nonsense of TLS
 		},
+		ValidateHeader: func(h *proxyproto.Header) error {
+			if h.SourceAddr != nil && !auth.Address(h.SourceAddr.String()).IsValid() {
+				// A peer without an address, such as one on a Unix socket, has that of the
+				// load balancer.
+				h.SourceAddr = nil
+			}
+			return nil
+		},
 	}
 }
 

@@ -329,13 +329,16 @@ func (in *input) statementRange(r *vault.Statement) (vault.Rule, error) {
 		case "cursor":
 			r.Cursor = m.Arg.Text
 		case "from":
-			r.From, err = time.Parse(time.RFC3339, m.Arg.Text)
+			r.From, err = atm.ParseTime(m.Arg.Text)
 		case "to":
-			r.To, err = time.Parse(time.RFC3339, m.Arg.Text)
+			r.To, err = atm.ParseTime(m.Arg.Text)
 		}
 		if err != nil {
 			return vault.Refusal(vault.BadCursor(m.Name + " is no time in RFC 3339")), nil
 		}
+	}
+	if !r.From.IsZero() && !r.To.IsZero() && r.From.After(r.To) {
+		return vault.Refusal(vault.BadCursor("from is after to")), nil
 	}
 	return nil, nil
 }

@@ -176,9 +176,9 @@ func listEntries(ctx context.Context, t *Teller, in *input) (atm.Status, error) 
 		case "code":
 			f.Code = atm.Code(value)
 		case "since":
-			f.Since, err = time.Parse(time.RFC3339, value)
+			f.Since, err = atm.ParseTime(value)
 		case "until":
-			f.Until, err = time.Parse(time.RFC3339, value)
+			f.Until, err = atm.ParseTime(value)
 		case "before", "cursor":
 			before, err = strconv.ParseInt(value, 10, 64)
 		case "limit":
@@ -192,6 +192,9 @@ func listEntries(ctx context.Context, t *Teller, in *input) (atm.Status, error) 
 		if err != nil {
 			return atm.Status(vault.BadCursor(m.Name + " of the filter makes no sense")), nil
 		}
+	}
+	if !f.Since.IsZero() && !f.Until.IsZero() && f.Since.After(f.Until) {
+		return atm.Status(vault.BadCursor("since of the filter is after until")), nil
 	}
 	log, err := vault.OpenLog(ctx, t.cfg.Store)
 	if err != nil {

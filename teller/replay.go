@@ -3,6 +3,7 @@ package teller
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"example.com/atm"
 	"example.com/atm/audit"
@@ -51,5 +52,10 @@ func (t *Teller) ruleOf(ctx context.Context, entry *audit.Entry) (vault.Rule, er
 		}
 		in.args[position] = text(arg.Value)
 	}
-	return op.rule(ctx, t, &in)
+	rule, err := op.rule(ctx, t, &in)
+	if hold, is := rule.(vault.Authorize); is && entry.Expires.IsZero() { // from before entries said it
+		hold.Expires = entry.Time.Add(hold.Life).Truncate(time.Second)
+		rule = hold
+	}
+	return rule, err
 }

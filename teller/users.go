@@ -74,6 +74,8 @@ func checkPassword(password, name, realm string) error {
 	switch n := utf8.RuneCountInString(password); {
 	case n < minPassword || len(password) > maxPassword:
 		return malformed("a password has %d to %d characters", minPassword, maxPassword)
+	case strings.HasPrefix(password, "\ufeff"):
+		return malformed("a password does not begin with a byte order mark")
 	case !utf8.ValidString(password) || strings.ContainsFunc(password, unicode.IsControl):
 		return malformed("a password has no control characters")
 	}

@@ -45,6 +45,7 @@ type Books struct {
 	logs     []int64
 
 	touched  []audit.Change // by the command being decided
+	expires  time.Time      // of the hold that the command being decided makes
 	moved    atm.Amount     // sum of all changes of balances since the books were opened
 	changed  map[Name]bool
 	enrolled map[string]bool

@@ -150,7 +150,7 @@ func (c *Command) keys(k *Keys) {
 // decide answers c, and leaves the changes and the entry in the books. A denial has no entry
 // when denials says so, and no receipt then.
 func (c *Command) decide(b *Books, denials *audit.DenialBatch) (atm.Status, error) {
-	b.touched = b.changes[len(b.changes):]
+	b.touched, b.expires = b.changes[len(b.changes):], time.Time{}
 	answer, first, err := c.answer(b)
 	if err = errors.Join(err, b.err); err != nil {
 		return atm.Status{}, err
@@ -166,6 +166,7 @@ func (c *Command) decide(b *Books, denials *audit.DenialBatch) (atm.Status, erro
 		Operation: c.Operation,
 		Args:      c.Args,
 		State:     b.touched,
+		Expires:   b.expires,
 		Caller:    c.Caller,
 		Request:   c.Request.Digest,
 		ReplayOf:  -1,

@@ -74,6 +74,10 @@ type Authorize struct {
 	Account Name
 	Amount  atm.Amount
 	Life    time.Duration
+
+	// Expires is when the hold ends, to the second. Optional: when Life has passed, in
+	// full. Holds that were made before entries said so ended with the second before.
+	Expires time.Time
 }
 
 // Accounts implements Rule.
@@ -95,8 +99,13 @@ func (r Authorize) Decide(b *Books) atm.Status {
 	if len(a.Pending) >= maxPending {
 		return refuse(atm.LimitDailyCount, "The account has "+strconv.Itoa(maxPending)+" pending holds")
 	}
+	until := r.Expires
+	if until.IsZero() {
+		until = b.Now.Add(r.Life + time.Second - 1).Truncate(time.Second)
+		b.expires = until
+	}
 	h := Hold{ID: HoldID(b.next()), Account: r.Account, Amount: r.Amount}
-	a.Pending = append(a.Pending, Pending{ID: h.ID, Amount: h.Amount, Expires: b.Now.Add(r.Life).Truncate(time.Second)})
+	a.Pending = append(a.Pending, Pending{ID: h.ID, Amount: h.Amount, Expires: until})
 	b.put(a)
 	b.putHold(h)
 	return ok(h.ID.String())

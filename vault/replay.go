@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"example.com/atm/audit"
 )
@@ -31,12 +32,15 @@ func NewReplayer() *Replayer {
 func (r *Replayer) Replay(index int64, entry *audit.Entry, rule Rule) error {
 	b := r.books
 	b.Now, b.Head.Size, b.touched = entry.Time, index, nil
+	b.expires = time.Time{}
 	status := rule.Decide(b)
 	switch {
 	case entry.Status == nil || status.Code != entry.Status.Code:
 		return fmt.Errorf("entry %d: the rule of %s answers %s: %s", index, entry.Operation, status.Code, status.Reason)
 	case !slices.Equal(b.touched, entry.State):
 		return fmt.Errorf("entry %d: the rule of %s changes %v, the entry says %v", index, entry.Operation, b.touched, entry.State)
+	case !b.expires.Equal(entry.Expires):
+		return fmt.Errorf("entry %d: the hold ends at %v, the entry says %v", index, b.expires, entry.Expires)
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	o := &options{stdout: printable.NewWriter(stdout), stderr: printable.NewWriter(stderr)}
 	cmd := o.command()
-	cmd.SetArgs(protectNumbers(args))
+	cmd.SetArgs(protectNumbers(cmd.Flags(), args))
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
 	if len(args) == 2 && args[0] == "completion" { // cobra has it for programs with commands alone
@@ -107,6 +107,9 @@ func (o *options) command() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := settings.Apply(cmd); err != nil {
 				return err
+			}
+			if cmd.Flags().Changed("life") && o.life < time.Second {
+				return exit.Usagef("--life is at least 1s")
 			}
 			r, err := o.parse(args)
 			if err != nil {

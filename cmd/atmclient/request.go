@@ -10,6 +10,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/cmd/internal/exit"
+	"github.com/spf13/pflag"
 )
 
 // negative matches arguments that are numbers, not flags.
@@ -19,15 +20,28 @@ var negative = regexp.MustCompile(`^-[.0-9]`)
 const numberMark = "\x00"
 
 // protectNumbers keeps negative numbers from being taken for flags, so that
-// somebody who types -5 is told what is wrong with it.
-func protectNumbers(args []string) []string {
+// somebody who types -5 is told what is wrong with it. The value of a flag is
+// none, whatever it begins with.
+func protectNumbers(flags *pflag.FlagSet, args []string) []string {
 	args = slices.Clone(args)
 	for i, arg := range args {
-		if negative.MatchString(arg) {
+		if negative.MatchString(arg) && (i == 0 || !wantsValue(flags, args[i-1])) {
 			args[i] = numberMark + arg
 		}
 	}
 	return args
+}
+
+// wantsValue reports whether what stands after arg is its value.
+func wantsValue(flags *pflag.FlagSet, arg string) bool {
+	var flag *pflag.Flag
+	switch name, long := strings.CutPrefix(arg, "--"); {
+	case long:
+		flag = flags.Lookup(name)
+	case len(arg) > 1 && arg[0] == '-':
+		flag = flags.ShorthandLookup(arg[len(arg)-1:])
+	}
+	return flag != nil && flag.NoOptDefVal == ""
 }
 
 // A request is a checked command line.
@@ -160,10 +174,15 @@ func (r *request) moves() bool {
 
 // checkRange checks the flags of a statement.
 func (o *options) checkRange(r *request) error {
-	for name, text := range map[string]string{"from": o.from, "to": o.to} {
-		if _, err := time.Parse(time.RFC3339, text); text != "" && err != nil {
-			return exit.Usagef("--%s %q is no time such as 2026-05-01T00:00:00Z", name, text)
+	var bounds [2]time.Time
+	for i, bound := range []struct{ name, text string }{{"from", o.from}, {"to", o.to}} {
+		var err error
+		if bounds[i], err = atm.ParseTime(bound.text); bound.text != "" && err != nil {
+			return exit.Usagef("--%s %q is %w", bound.name, bound.text, err)
 		}
+	}
+	if o.from != "" && o.to != "" && bounds[0].After(bounds[1]) {
+		return exit.Usagef("--from is after --to")
 	}
 	if o.limit < 1 || o.limit > 500 {
 		return exit.Usagef("--limit is a number from 1 to 500")

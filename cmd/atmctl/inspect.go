@@ -76,7 +76,7 @@ func parseTime(flag, text string, now time.Time) (time.Time, error) {
 	if d, err := time.ParseDuration(text); err == nil {
 		return now.Add(-d), nil
 	}
-	t, err := time.Parse(time.RFC3339, text)
+	t, err := atm.ParseTime(text)
 	if err != nil {
 		return t, exit.Usagef("--%s %q is no time such as 2026-05-01T00:00:00Z and no duration such as 24h", flag, text)
 	}

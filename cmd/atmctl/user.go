@@ -7,6 +7,7 @@ import (
 	"encoding/base32"
 	"errors"
 	"strings"
+	"unicode/utf8"
 
 	"example.com/atm"
 	"example.com/atm/cmd/internal/exit"
@@ -133,6 +134,9 @@ func (p *program) addUser(ctx context.Context, u newUser) error {
 		}
 		if secret = bytes.TrimRight(text, "\r\n"); len(secret) == 0 {
 			return exit.Usagef("%s is empty", u.secretFile)
+		}
+		if !utf8.Valid(secret) || bytes.ContainsRune(secret, 0) || bytes.HasPrefix(secret, []byte("\ufeff")) {
+			return exit.Usagef("%s is not plain UTF-8 text: nobody could sign in with it", u.secretFile)
 		}
 	}
 	use := ""

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"example.com/atm"
+	"example.com/atm/audit"
 	"example.com/atm/vault"
 )
 
@@ -88,6 +89,34 @@ func testHolds(t *testing.T, p Place) {
 	others.Rule = r
 	refused(t, l, others, atm.HoldNotFound)
 	refused(t, l, op(atm.AccountClose, vault.SetStanding{Account: "1", Standing: vault.Closed}), atm.AccountNotEmpty)
+	checkJournal(t, store)
+}
+
+// testHoldLivesInFull makes a hold of one second just before the clock strikes.
+func testHoldLivesInFull(t *testing.T, p Place) {
+	begin := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	var elapsed atomic.Int64
+	now := func() time.Time { return begin.Add(time.Duration(elapsed.Load())) }
+	store := p.Open(t)
+	l := NewLedger(t, vault.Config{Store: store, Signer: NewSigner(t), Now: now})
+	must(t, l, open("1", 1000))
+	for _, at := range []time.Duration{0, time.Microsecond, 950 * time.Millisecond, 10 * time.Second} {
+		begins := time.Duration(elapsed.Load()).Truncate(time.Minute) + time.Minute + at
+		elapsed.Store(int64(begins))
+		hold := must(t, l, authorize("1", 1000, time.Second)).Result
+		elapsed.Store(int64(begins + time.Second - time.Microsecond))
+		refused(t, l, withdraw("1", 1), atm.InsufficientFunds)
+		elapsed.Store(int64(begins + 2*time.Second))
+		refused(t, l, capture(hold, 1), atm.HoldExpired)
+		leaf := leaves(t, store)
+		entry, err := audit.ParseEntry(leaf[len(leaf)-3])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if end := entry.Expires.Sub(begin); end < begins+time.Second || end >= begins+2*time.Second {
+			t.Errorf("a hold of %v ends at %v, as its entry says", begins, end)
+		}
+	}
 	checkJournal(t, store)
 }
 

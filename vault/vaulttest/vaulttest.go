@@ -41,6 +41,7 @@ func Run(t *testing.T, place func(t *testing.T) Place) {
 		"Transfer":            testTransfer,
 		"Holds":               testHolds,
 		"HoldsExpire":         testHoldsExpire,
+		"HoldLivesInFull":     testHoldLivesInFull,
 		"Limits":              testLimits,
 		"Certificates":        testCertificates,
 		"CertificatesEnd":     testCertificatesEnd,

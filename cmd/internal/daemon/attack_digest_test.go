@@ -136,7 +136,7 @@ func (a *arena) attackDigest(t *testing.T) {
 		"a hashed user":                         {change: func(s string) string { return s + ", userhash=true" }},
 		"two spellings of the user":             {change: func(s string) string { return s + ", username*=UTF-8''demo" }},
 		"an unfinished string":                  {change: func(s string) string { return s + `, opaque="` }},
-		"nothing behind a comma":                {change: func(s string) string { return s + ", " }},
+		"two users behind empty elements":       {change: replaced(`username=`, `, ,username="demo",,username=`)},
 		"no parameters":                         {change: func(string) string { return "Digest" }},
 		"another scheme's parameters":           {change: func(string) string { return "Digest YWxpY2U6c2VjcmV0" }},
 		"what is stored in place of a password": {password: sha("alice:" + a.domain + ":" + aliceSecret)},

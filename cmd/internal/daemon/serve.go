@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -220,7 +221,8 @@ func onLoopback(address string) error {
 	if err != nil {
 		return fmt.Errorf("%w: %q is no address to listen on: %w", ErrUsage, address, err)
 	}
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+	local := strings.EqualFold(strings.TrimSuffix(host, "."), "localhost")
+	if ip := net.ParseIP(host); !local && (ip == nil || !ip.IsLoopback()) {
 		return fmt.Errorf("%w: the admin endpoints have no sign-in and listen on loopback only, not on %q", ErrUsage, address)
 	}
 	return nil

@@ -388,13 +388,30 @@ func TestProxy(t *testing.T) {
 	if resp, err := from(elsewhere, ""); err != nil || resp.StatusCode != 200 {
 		t.Errorf("from elsewhere: %v, %v", resp, err)
 	}
+	// Who has no address has that of the load balancer.
+	const signature = "\r\n\r\n\x00\r\nQUIT\n"
+	unix := strings.Repeat("/run/app.sock\x00\x00\x00", 13) + "/run/app"
+	nameless := []string{
+		"PROXY UNKNOWN\r\n", "PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n",
+		signature + "\x20\x00\x00\x00", // LOCAL, as for a check of health
+		signature + "\x21\x31\x00\xd8" + unix[:108] + unix[:108], signature + "\x21\x32\x00\xd8" + unix[:108] + unix[:108],
+		signature + "\x21\x31\x00\xd8" + strings.Repeat("\x00", 216),
+	}
+	for _, header := range nameless {
+		if resp, err := from(balancer, header); err != nil || resp.StatusCode != 200 {
+			t.Errorf("%q: %v, %v", header, resp, err)
+		}
+	}
+	if resp, err := from(balancer, signature+"\x21\x00\x00\x00"); err == nil {
+		t.Errorf("a peer of an unknown kind: %s", resp.Status)
+	}
 	seen := map[string]int{}
 	for _, e := range h.entries(t) {
 		if e.Operation == atm.Inquiry {
 			seen[e.Caller.IP]++
 		}
 	}
-	if fmt.Sprint(seen) != "map[127.0.0.3:1 192.0.2.7:1]" {
+	if fmt.Sprint(seen) != fmt.Sprintf("map[127.0.0.2:%d 127.0.0.3:1 192.0.2.7:1]", len(nameless)) {
 		t.Errorf("inquiries from %v", seen)
 	}
 }

@@ -1,0 +1,70 @@
+package teller_test
+
+import (
+	"bytes"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+	"example.com/atm/teller"
+	"example.com/atm/vault"
+	"example.com/atm/vault/boltstore"
+	"example.com/atm/vault/vaulttest"
+)
+
+// TestHoldOfBeforeItsEntrySaidItsEndIsReplayed replays a journal from when a hold ended
+// with the second before its life was over, and somebody took what was free again.
+func TestHoldOfBeforeItsEntrySaidItsEndIsReplayed(t *testing.T) {
+	store, err := boltstore.Create(filepath.Join(t.TempDir(), "vault.db"), bytes.Repeat([]byte{1}, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	begin := time.Date(2026, 3, 1, 12, 0, 0, 500_000_000, time.UTC)
+	var elapsed atomic.Int64
+	l := vaulttest.NewLedger(t, vault.Config{
+		Store: store, Signer: vaulttest.NewSigner(t),
+		Now: func() time.Time { return begin.Add(time.Duration(elapsed.Load())) },
+	})
+	demo := &atm.Caller{Principal: atm.Principal{Subject: "user:demo", Roles: []atm.Role{atm.Customer}}}
+	do := func(op atm.Operation, rule vault.Rule, args ...audit.Arg) {
+		t.Helper()
+		s := l.Do(t.Context(), vault.Command{Event: audit.EventOp, Operation: op, Args: args, Caller: demo, Rule: rule})
+		if s.Code != atm.OK {
+			t.Fatalf("%s: %+v", op, s)
+		}
+	}
+	account, five := audit.Arg{Name: "account", Value: "100"}, audit.Arg{Name: "amount", Value: "5.00"}
+	second := audit.Arg{Name: "seconds", Value: "1"}
+	do(atm.AccountOpen, vault.OpenAccount{Account: "100", Owner: demo.Subject, Opening: 1000},
+		account, audit.Arg{Name: "owner", Value: demo.Subject}, audit.Arg{Name: "opening", Value: "10.00"})
+	old := vault.Authorize{Account: "100", Amount: 500, Life: time.Second}
+	old.Expires = begin.Add(old.Life).Truncate(time.Second)
+	do(atm.Authorize, old, account, five, second)
+	elapsed.Store(int64(600 * time.Millisecond)) // it has ended, as it was then
+	do(atm.Withdraw, vault.Withdraw{Account: "100", Cash: vault.Cash(demo.Subject), Amount: 800},
+		account, audit.Arg{Name: "amount", Value: "8.00"})
+	do(atm.Authorize, vault.Authorize{Account: "100", Amount: 100, Life: time.Second}, account,
+		audit.Arg{Name: "amount", Value: "1.00"}, second)
+
+	replayed, err := teller.Reconcile(t.Context(), store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accounts, _, err := store.All(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := make(map[vault.Name]vault.Account)
+	for _, a := range accounts {
+		want[a.Name] = a
+	}
+	for _, a := range replayed.Accounts() {
+		if !a.Equal(want[a.Name]) {
+			t.Errorf("%+v is replayed as %+v", want[a.Name], a)
+		}
+	}
+}
