@@ -25,12 +25,6 @@ const (
 	argonLanes  = 1
 	argonSalt   = 16 // bytes
 	argonHash   = 32 // bytes
-
-	// maxChecks bounds the checks at a time, and with it their memory: 38 MiB.
-	maxChecks = 2
-
-	// maxQueued bounds those who wait for one, about half a second in all.
-	maxQueued = 32
 )
 
 // ErrBusy reports a secret that was not checked, because too many others are.
@@ -76,24 +70,20 @@ func parsePHC(text string) (salt, hash []byte, ok bool) {
 
 // secrets checks secrets, a few at a time.
 type secrets struct {
-	queue   chan struct{} // holds those who wait and those who run
-	running chan struct{}
-	dummy   string // of nobody
+	slots *slots
+	dummy string // of nobody
 }
 
 func newSecrets() *secrets {
 	var random [argonSalt + argonHash]byte
 	rand.Read(random[:]) // never fails
-	return &secrets{
-		queue:   make(chan struct{}, maxQueued+maxChecks),
-		running: make(chan struct{}, maxChecks),
-		dummy:   phc(random[:argonSalt], random[argonSalt:]),
-	}
+	return &secrets{slots: newSlots(), dummy: phc(random[:argonSalt], random[argonSalt:])}
 }
 
 // check reports whether secret is the one that was hashed. An empty hash is of
-// nobody, and takes as long.
-func (s *secrets) check(ctx context.Context, hashed, secret string) (bool, error) {
+// nobody, and takes as long. The check waits for its turn among those from the same
+// address and for the same user.
+func (s *secrets) check(ctx context.Context, hashed, secret, address, user string) (bool, error) {
 	if fips140.Enforced() {
 		return false, nil
 	}
@@ -105,18 +95,10 @@ func (s *secrets) check(ctx context.Context, hashed, secret string) (bool, error
 	if !ok {
 		return false, errors.New("a stored secret has no known form")
 	}
-	select {
-	case s.queue <- struct{}{}:
-		defer func() { <-s.queue }()
-	default:
-		return false, ErrBusy
+	if err := s.slots.enter(ctx, address, user); err != nil {
+		return false, err
 	}
-	select {
-	case s.running <- struct{}{}:
-		defer func() { <-s.running }()
-	case <-ctx.Done():
-		return false, ctx.Err()
-	}
+	defer s.slots.leave()
 	return subtle.ConstantTimeCompare(slowHash(secret, salt), want) == 1 && known, nil
 }
 
@@ -131,14 +113,15 @@ func (a *Authenticator) Secret(r *http.Request, id, secret string) (*atm.Caller,
 	if _, _, ok := atm.ParseSubject(subject); !ok || len(secret) > maxSecret {
 		subject, secret = "", ""
 	}
+	address := keys(Address(r.RemoteAddr), "")[0]
 	member, _ := a.cfg.Directory.Member(subject)
-	good, err := a.secrets.check(r.Context(), member.Slow, secret)
+	good, err := a.secrets.check(r.Context(), member.Slow, secret, address, subject)
 	if err == nil && !good {
 		err = &Error{"wrong user or secret"}
 	}
 	if a.refreshed(r.Context(), err) {
 		member, _ = a.cfg.Directory.Member(subject)
-		if good, err = a.secrets.check(r.Context(), member.Slow, secret); err == nil && !good {
+		if good, err = a.secrets.check(r.Context(), member.Slow, secret, address, subject); err == nil && !good {
 			err = &Error{"wrong user or secret"}
 		}
 	}

@@ -14,8 +14,12 @@ import (
 // StatementMost is the largest number of entries on a page of a statement.
 const StatementMost = 500
 
-// passedOver bounds the changes without money that one page looks at.
-const passedOver = 2000
+// passedOver bounds the changes without money that one page looks at: a page of an account
+// with many holds ends early, and its cursor goes on from there.
+const passedOver = 100
+
+// readTogether is how many rows that follow each other are read at once.
+const readTogether = 32
 
 // A Statement lists the movements of an account, newest first.
 type Statement struct {
@@ -99,10 +103,16 @@ func (r *Statement) Prepare(history History) error {
 	read(1<<63, 1)
 	a := Account{Name: r.Account, Version: newest, Balance: r.Read[newest].Balance}
 	asItIs := func(index int64) int64 { return index } // nobody sees this page
+	var before uint64                                  // the version that was looked at before
 	r.page(a, asItIs, func(version uint64) StatementRow {
 		if _, known := r.Read[version]; !known && failed == nil {
-			read(version, 1)
+			rows := 1
+			if version+1 == before { // row by row, not in search of a time
+				rows = readTogether
+			}
+			read(version, rows)
 		}
+		before = version
 		return r.Read[version]
 	})
 	return failed

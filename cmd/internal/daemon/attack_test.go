@@ -266,6 +266,7 @@ func TestAttacks(t *testing.T) {
 	t.Run("http", a.attackHTTP)
 	t.Run("permission", a.attackPermissions)
 	t.Run("memory", a.attackMemory)
+	t.Run("secret", a.attackSecrets)
 	t.Run("admin", a.attackAdmin)
 	t.Run("file", a.attackFiles)
 	t.Run("derived", a.attackDerived)

@@ -1,0 +1,77 @@
+package vault
+
+import (
+	"testing"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+)
+
+// TestStatementPageReadsABoundedNumberOfRows asks for the movements of an account on which
+// thousands of holds were made and released since its opening. However few entries a page may
+// have, it looks at few rows, and its cursor leads on to the opening.
+func TestStatementPageReadsABoundedNumberOfRows(t *testing.T) {
+	const changes = 3000
+	read := 0
+	history := func(account Name, from uint64, yield func(uint64, int64, []byte) bool) error {
+		for version := min(from, changes); version > 0; version-- {
+			read++
+			change := audit.Change{Account: string(account), Version: version, Before: 500, After: 500}
+			if version == 1 {
+				change.Before = 0
+			}
+			entry := audit.Entry{
+				Event: audit.EventOp, Time: time.Unix(int64(version), 0).UTC(), Operation: atm.Authorize,
+				Status: &atm.Status{Code: atm.OK, Result: ""}, State: []audit.Change{change}, ReplayOf: -1,
+			}
+			leaf, err := entry.Append(nil)
+			if err != nil {
+				return err
+			}
+			if !yield(version, int64(version), leaf) {
+				return nil
+			}
+		}
+		return nil
+	}
+	for _, limit := range []int{1, 50, StatementMost} {
+		pages, entries, cursor := 0, 0, ""
+		for {
+			r := Statement{Account: "100", Limit: limit, Cursor: cursor}
+			read = 0
+			if err := r.Prepare(history); err != nil {
+				t.Fatal(err)
+			}
+			if most := 1 + limit + passedOver + readTogether; read > most {
+				t.Fatalf("a page of %d reads %d rows, more than %d", limit, read, most)
+			}
+			status := r.page(Account{Name: "100", Version: changes, Balance: 500}, func(i int64) int64 { return i },
+				func(version uint64) StatementRow {
+					row, known := r.Read[version]
+					if !known {
+						t.Fatalf("version %d was not read ahead", version)
+					}
+					return row
+				})
+			page, _ := status.Result.(atm.Record)
+			pages++
+			entries += len(field(page, "entries").([]atm.Record))
+			if cursor = field(page, "next").(string); cursor == "" {
+				break
+			}
+		}
+		if entries != 1 || pages > changes/passedOver+1 {
+			t.Errorf("%d entries on %d pages of %d, not the opening alone", entries, pages, limit)
+		}
+	}
+}
+
+func field(r atm.Record, name string) any {
+	for _, f := range r {
+		if f.Name == name {
+			return f.Value
+		}
+	}
+	return nil
+}
