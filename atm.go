@@ -250,11 +250,18 @@ type Credential struct {
 	SHA256 string // of mtls: base64 of the SHA-256 of the certificate's DER bytes
 	Serial string // of mtls: hex serial number of the certificate
 
-	// Issued is when a certificate of this server's own authority was issued, and
-	// Life how long it is good in all; zero for any other credential. They are
-	// not in the log.
-	Issued time.Time
-	Life   time.Duration
+	// Life is how long a certificate of this server's own authority is good in all; zero
+	// for any other credential. It is not in the log.
+	Life time.Duration
+
+	// Issued is the earliest that a certificate or a token can have been issued, by all
+	// clocks that it is good by; zero for a credential that says nothing of that. What
+	// was revoked of its subject since then revokes it. Revocation is the name of its
+	// own revocation, and Verifier the SHA-256 of what a password is checked by: it is
+	// good as long as that is so. They are not in the log.
+	Issued     time.Time
+	Revocation string
+	Verifier   string
 
 	// Expires is when a token or a certificate ends; zero for a credential that does
 	// not. It is not in the log.

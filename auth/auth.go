@@ -232,7 +232,7 @@ func (a *Authenticator) header(r *http.Request, header string) (*atm.Caller, htt
 	_, name, _ := atm.ParseSubject(subject)
 	return &atm.Caller{
 		Principal:  atm.Principal{Subject: subject, Roles: member.Roles},
-		Credential: atm.Credential{Method: "digest", User: name},
+		Credential: atm.Credential{Method: "digest", User: name, Verifier: verifierOf(member.HA1)},
 		IP:         Address(r.RemoteAddr).String(),
 	}, fields, nil
 }
@@ -253,8 +253,9 @@ func (a *Authenticator) token(r *http.Request, text string) (*atm.Caller, error)
 	if !known {
 		return nil, &Error{"token of nobody known"}
 	}
-	// A token says in whole seconds when it was issued.
-	if a.cfg.Directory.isRevoked("jti:"+c.id, c.subject, c.issued) {
+	// A token says in whole seconds when it was issued, by a clock that may be ahead.
+	issued := c.issued.Add(-ownSlack)
+	if a.cfg.Directory.isRevoked("jti:"+c.id, c.subject, issued) {
 		return nil, &Error{"token revoked"}
 	}
 	principal := atm.Principal{Subject: c.subject, Roles: member.Roles}
@@ -262,7 +263,7 @@ func (a *Authenticator) token(r *http.Request, text string) (*atm.Caller, error)
 		if _, known := a.cfg.Directory.Member(c.actor); !known {
 			return nil, &Error{"token for somebody unknown"}
 		}
-		if a.cfg.Directory.isRevoked("", c.actor, c.issued) {
+		if a.cfg.Directory.isRevoked("", c.actor, issued) {
 			return nil, &Error{"token revoked"}
 		}
 		principal.Actor, principal.Grant = c.actor, c.id
@@ -273,9 +274,12 @@ func (a *Authenticator) token(r *http.Request, text string) (*atm.Caller, error)
 	}
 	principal.Scope = scope
 	return &atm.Caller{
-		Principal:  principal,
-		Credential: atm.Credential{Method: "jwt", Issuer: a.cfg.Tokens.issuer, ID: c.id, Key: c.key, Expires: c.expires},
-		IP:         Address(r.RemoteAddr).String(),
+		Principal: principal,
+		Credential: atm.Credential{
+			Method: "jwt", Issuer: a.cfg.Tokens.issuer, ID: c.id, Key: c.key,
+			Issued: issued, Expires: c.expires, Revocation: "jti:" + c.id,
+		},
+		IP: Address(r.RemoteAddr).String(),
 	}, nil
 }
 
@@ -318,7 +322,8 @@ func (a *Authenticator) foreignToken(r *http.Request, issuer *issuerKeys, text s
 	if !known {
 		return nil, &Error{"token of nobody known"}
 	}
-	if a.cfg.Directory.isRevoked("jti:"+issuer.Name+" "+f.id, f.subject, f.issued) {
+	issued, revocation := f.issued.Add(-tokenSlack), "jti:"+issuer.Name+" "+f.id
+	if a.cfg.Directory.isRevoked(revocation, f.subject, issued) {
 		return nil, &Error{"token revoked"}
 	}
 	principal := atm.Principal{Subject: f.subject, Roles: member.Roles}
@@ -326,9 +331,12 @@ func (a *Authenticator) foreignToken(r *http.Request, issuer *issuerKeys, text s
 		principal.Scope = append(principal.Scope, atm.Operation(method))
 	}
 	return &atm.Caller{
-		Principal:  principal,
-		Credential: atm.Credential{Method: "jwt", Issuer: issuer.Name, ID: f.id, Key: f.key, Expires: f.expires},
-		IP:         Address(r.RemoteAddr).String(),
+		Principal: principal,
+		Credential: atm.Credential{
+			Method: "jwt", Issuer: issuer.Name, ID: f.id, Key: f.key,
+			Issued: issued, Expires: f.expires, Revocation: revocation,
+		},
+		IP: Address(r.RemoteAddr).String(),
 	}, nil
 }
 
@@ -352,9 +360,12 @@ func (a *Authenticator) certificate(chain []*x509.Certificate, remote string) (*
 	if a.cfg.Directory.isRevoked(words.revocation, subject, issued) {
 		return nil, &Error{"certificate revoked"}
 	}
-	credential := atm.Credential{Method: "mtls", SHA256: words.sha256, Serial: words.serial, Expires: leaf.NotAfter}
+	credential := atm.Credential{
+		Method: "mtls", SHA256: words.sha256, Serial: words.serial,
+		Issued: issued, Expires: leaf.NotAfter, Revocation: words.revocation,
+	}
 	if own {
-		credential.Issued, credential.Life = issued, leaf.NotAfter.Sub(issued)
+		credential.Life = leaf.NotAfter.Sub(issued)
 	}
 	return &atm.Caller{
 		Principal:  atm.Principal{Subject: subject, Roles: member.Roles},

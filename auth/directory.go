@@ -2,6 +2,7 @@ package auth
 
 import (
 	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -77,6 +78,17 @@ func (d *Directory) Update(changed map[string]Member) {
 			return
 		}
 	}
+}
+
+// With returns who may sign in and has a role, in no order.
+func (d *Directory) With(role atm.Role) []string {
+	var found []string
+	for subject, m := range *d.members.Load() {
+		if slices.Contains(m.Roles, role) {
+			found = append(found, subject)
+		}
+	}
+	return found
 }
 
 // Member returns what is known of subject today.

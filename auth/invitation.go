@@ -19,6 +19,12 @@ type Invitation struct {
 	Issued  time.Time
 	Expires time.Time
 	Until   time.Time // when the certificate ends at the latest; zero for no bound
+
+	// Known is whether the subject was known then. By is who invited, and Via the name of
+	// the revocation of what they signed in by, "" for none: the invitation is good as
+	// long as they may invite.
+	Known   bool
+	By, Via string
 }
 
 // MaxInvitation is the longest an invitation can wait: the vault remembers for
@@ -33,6 +39,7 @@ func (t *Tokens) Invite(i Invitation) (code string, err error) {
 		"iss": t.issuer, "aud": t.issuer + "/enroll", "sub": i.Subject, "jti": i.ID,
 		"iat": i.Issued.Unix(), "exp": i.Expires.Unix(), "roles": i.Roles, "life": int64(i.Life / time.Second),
 	}
+	all["known"], all["by"], all["via"] = i.Known, i.By, i.Via
 	if !i.Until.IsZero() {
 		all["until"] = i.Until.Unix()
 	}
@@ -59,18 +66,24 @@ func (a *Authenticator) Invited(code string) (Invitation, error) {
 	var okIssued, okExpires bool
 	i.Issued, okIssued = seconds(payload["iat"])
 	i.Expires, okExpires = seconds(payload["exp"])
-	okUntil := true
+	i.By, i.Via = word(payload["by"]), word(payload["via"])
+	okUntil, okKnown := true, true
+	if known := payload["known"]; known != nil { // those of older servers do not say it
+		okKnown = json.Unmarshal(known, &i.Known) == nil
+	}
 	if until := payload["until"]; until != nil {
 		i.Until, okUntil = seconds(until)
 	}
 	_, _, okSubject := atm.ParseSubject(i.Subject)
 	now := t.now()
 	switch {
-	case word(payload["iss"]) != t.issuer, word(payload["aud"]) != t.issuer+"/enroll", !okSubject, i.ID == "", !okIssued, !okExpires, !okRoles, !okLife, !okUntil:
+	case word(payload["iss"]) != t.issuer, word(payload["aud"]) != t.issuer+"/enroll", !okSubject, i.ID == "", !okIssued, !okExpires, !okRoles, !okLife, !okUntil, !okKnown:
 		return Invitation{}, bad
-	case !now.Before(i.Expires), i.Issued.After(now.Add(tokenSlack)), i.Expires.Sub(i.Issued) > MaxInvitation:
+	case !now.Before(i.Expires), i.Issued.After(now.Add(ownSlack)), i.Expires.Sub(i.Issued) > MaxInvitation:
 		return Invitation{}, bad
-	case a.cfg.Directory.isRevoked("jti:"+i.ID, i.Subject, i.Issued):
+	}
+	i.Issued = i.Issued.Add(-ownSlack)
+	if a.cfg.Directory.isRevoked("jti:"+i.ID, i.Subject, i.Issued) {
 		return Invitation{}, &Error{"invitation revoked"}
 	}
 	return i, nil

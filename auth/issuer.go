@@ -98,6 +98,15 @@ func NewIssuers(now func() time.Time, report func(issuer string, err error)) *Is
 	return &Issuers{now: now, report: report}
 }
 
+// Trusts reports whether tokens of an issuer are good here.
+func (s *Issuers) Trusts(issuer string) bool {
+	if s == nil {
+		return false
+	}
+	list := s.list.Load()
+	return list != nil && (*list)[issuer] != nil
+}
+
 // Update puts other issuers in force, unless one of them is wrong. Keys are
 // fetched when the first token needs them; those of an issuer that was there
 // before stay.

@@ -168,7 +168,11 @@ func TestIssuer(t *testing.T) {
 	if _, err := h.try(t, jwt.SigningMethodES256, key, k1, h.claims(nil)); err == nil {
 		t.Error("a token from before it was let in")
 	}
-	h.now = h.now.Add(time.Minute)
+	ahead := set("iat", h.now.Unix()+60)
+	if _, err := h.try(t, jwt.SigningMethodES256, key, k1, ahead); err == nil {
+		t.Error("a token from before it, by a clock that is ahead, was let in")
+	}
+	h.now = h.now.Add(66 * time.Second)
 	if _, err := h.try(t, jwt.SigningMethodES256, key, k1, h.claims(nil)); err != nil {
 		t.Error(err)
 	}

@@ -130,7 +130,7 @@ func (a *Authenticator) Secret(r *http.Request, id, secret string) (*atm.Caller,
 	}
 	return &atm.Caller{
 		Principal:  atm.Principal{Subject: subject, Roles: member.Roles},
-		Credential: atm.Credential{Method: "secret", User: subject},
+		Credential: atm.Credential{Method: "secret", User: subject, Verifier: verifierOf(member.Slow)},
 		IP:         Address(r.RemoteAddr).String(),
 	}, nil
 }

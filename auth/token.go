@@ -32,11 +32,22 @@ const (
 	// MaxTokenLife is the longest a token can live.
 	MaxTokenLife = time.Hour
 
-	maxToken      = 4 << 10 // bytes
-	tokenSlack    = time.Minute
-	maxKnownGood  = 4096 // tokens whose signatures are remembered
+	maxToken      = 4 << 10     // bytes
+	tokenSlack    = time.Minute // how far the clocks of other issuers may be ahead
+	maxKnownGood  = 4096        // tokens whose signatures are remembered
 	thumbprintKey = "x5t#S256"
 )
+
+// ownSlack is how far the clock of another server with the same keys may be ahead. A token
+// that says to be issued later than that is not good yet. So what is revoked reaches, of its
+// subject, what was issued up to so much after it: everything that can have been good.
+const ownSlack = 5 * time.Second
+
+// Slack is how far the clocks of servers with the same keys may differ.
+func (t *Tokens) Slack() time.Duration { return ownSlack }
+
+// Issuer is what tokens say who issued them.
+func (t *Tokens) Issuer() string { return t.issuer }
 
 // Tokens issues and checks tokens.
 type Tokens struct {
@@ -86,7 +97,8 @@ func (t *Tokens) Metadata() ([]byte, error) {
 // A Token is one that was issued.
 type Token struct {
 	Text    string
-	ID      string // jti
+	ID      string    // jti
+	Issued  time.Time // as in atm.Credential
 	Expires time.Time
 }
 
@@ -106,7 +118,7 @@ func (t *Tokens) issue(subject, scope string, life time.Duration, more jwt.MapCl
 		return Token{}, fmt.Errorf("a token lives for a second to %v", MaxTokenLife)
 	}
 	now := t.now().Truncate(time.Second)
-	issued := Token{ID: rand.Text(), Expires: now.Add(life)}
+	issued := Token{ID: rand.Text(), Issued: now.Add(-ownSlack), Expires: now.Add(life)}
 	all := jwt.MapClaims{
 		"iss": t.issuer, "aud": t.audience, "sub": subject, "client_id": subject,
 		"iat": now.Unix(), "exp": issued.Expires.Unix(), "jti": issued.ID, "scope": scope,
@@ -171,7 +183,7 @@ func (t *Tokens) verify(text, certificate string) (*claims, error) {
 		return nil, &Error{"token of an unknown key"}
 	case !now.Before(c.expires):
 		return nil, &Error{"token expired"}
-	case c.issued.After(now.Add(tokenSlack)):
+	case c.issued.After(now.Add(ownSlack)):
 		return nil, &Error{"token of the future"}
 	case c.certificate != "" && c.certificate != certificate:
 		return nil, &Error{"token bound to another certificate"}

@@ -227,6 +227,11 @@ func TestTokenRevoked(t *testing.T) {
 	if _, err := h.try(second.Text); err == nil {
 		t.Error("a token from before now was let in")
 	}
+	h.now = h.now.Add(5 * time.Second)
+	ahead := issue() // by a server whose clock was ahead, as much as it may be
+	if _, err := h.try(ahead.Text); err == nil {
+		t.Error("a token from before now, of a clock that is ahead, was let in")
+	}
 	h.now = h.now.Add(time.Second)
 	if _, err := h.try(issue().Text); err != nil {
 		t.Errorf("a token from after it: %v", err)

@@ -64,7 +64,7 @@ func (s *Server) serveExchange(w http.ResponseWriter, r *http.Request, caller *a
 	}
 	grantor.Scope = nil // it covers the actions, and need not cover the making of grants
 	text := func(s string) atm.Arg { return atm.Arg{Kind: atm.String, Text: s} }
-	reply, err := s.cfg.Teller.Begin(r.Context(), grantor, teller.Call{Operation: atm.GrantCreate, Args: []atm.Arg{
+	reply, err := s.cfg.Teller.Begin(r.Context(), grantor, teller.Call{Operation: atm.GrantCreate, Beside: []*atm.Caller{caller}, Args: []atm.Arg{
 		text(asked.Accounts[0]), text(strings.Join(asked.Actions, " ")), text(asked.Cap), text(caller.Subject), text(strconv.Itoa(int(life / time.Second))),
 		text(strings.Join(asked.Accounts[1:], " ")),
 	}})

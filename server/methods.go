@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"example.com/atm"
@@ -37,6 +38,7 @@ func (s *Server) methods() (*xmlrpc.Server[*session], error) {
 		Title:     "ATM",
 		Limits:    s.cfg.Limits,
 		Faulted:   s.faulted,
+		Arrived:   s.arrived,
 		Multicall: noKeyOnMulticall,
 		Log:       s.cfg.Log,
 	})
@@ -47,6 +49,12 @@ var wireKinds = map[atm.Kind]xmlrpc.Kind{
 	atm.Double: xmlrpc.Double,
 	atm.String: xmlrpc.String,
 	atm.Struct: xmlrpc.Struct,
+}
+
+// arrived looks again at who sent a call when its body is there.
+func (s *Server) arrived(w http.ResponseWriter, r *http.Request, in *session) (*session, bool) {
+	in.caller = s.again(w, r, in.caller)
+	return in, in.caller != nil
 }
 
 // wireValue writes an argument as it would arrive.

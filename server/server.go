@@ -339,22 +339,40 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) *atm.Caller {
 		}
 		return caller
 	}
+	s.turnAway(w, r, err)
+	return nil
+}
+
+// again returns who sent r, whom signIn knew as caller before its body had arrived, as of
+// now; or it answers and returns nil. What was taken back meanwhile counts no longer.
+func (s *Server) again(w http.ResponseWriter, r *http.Request, caller *atm.Caller) *atm.Caller {
+	now, err := s.cfg.Authenticator.Again(r, caller)
+	if err != nil {
+		s.turnAway(w, r, err)
+		return nil
+	}
+	return now
+}
+
+// turnAway answers who did not sign in, because of err.
+func (s *Server) turnAway(w http.ResponseWriter, r *http.Request, err error) {
+	header, from := r.Header.Get("Authorization"), auth.Address(r.RemoteAddr)
 	var failure *auth.Error
 	switch {
 	case errors.Is(err, auth.ErrTwoHeaders):
 		s.trail.signInFailed(r, err.Error())
 		xmlrpc.Decline(w, http.StatusBadRequest, "Send one Authorization header.")
-		return nil
+		return
 	case errors.Is(err, auth.ErrUnavailable):
 		s.cfg.Metrics.signIn(presented(r), "unavailable")
 		w.Header().Set("Retry-After", "1")
 		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot check a sign-in at the moment.")
-		return nil
+		return
 	case errors.As(err, &failure):
 		// A good certificate cannot be guessed, so it is never made to wait.
 		user := auth.Claimed(header)
 		if user == "" && s.slowDown(w, presented(r), from, user) {
-			return nil
+			return
 		}
 		s.cfg.Metrics.signIn(presented(r), "failed")
 		s.throttle.Failed(from, user)
@@ -362,7 +380,6 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) *atm.Caller {
 	}
 	w.Header()["Www-Authenticate"] = s.cfg.Authenticator.Challenges(errors.Is(err, auth.ErrStale))
 	http.Error(w, "Sign in with a client certificate of this server's authority, HTTP Digest, or a bearer token.", http.StatusUnauthorized)
-	return nil
 }
 
 // slowDown answers 429 and returns true when too many sign-ins from this address,

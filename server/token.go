@@ -65,7 +65,7 @@ func (s *Server) tokenRequest(w http.ResponseWriter, r *http.Request) (*atm.Call
 			return nil, nil
 		}
 		if values.Has("client_secret") {
-			return s.secretCaller(w, r, values), values
+			return s.secretCaller(w, r, values), values // checked when the body was there
 		}
 		return s.signIn(w, r), values
 	}
@@ -78,11 +78,14 @@ func (s *Server) tokenRequest(w http.ResponseWriter, r *http.Request) (*atm.Call
 		return nil, nil
 	}
 	values := form(w, r)
+	if values == nil {
+		return nil, nil
+	}
 	if values.Has("client_secret") {
 		oauthError(w, "invalid_request")
 		return nil, nil
 	}
-	return caller, values
+	return s.again(w, r, caller), values
 }
 
 // secretCaller returns whose secret stands in a form, or answers and returns
@@ -137,7 +140,7 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case errors.As(err, &malformed):
 		oauthError(w, "invalid_scope")
-	case errors.Is(err, teller.ErrEnds):
+	case errors.Is(err, teller.ErrEnds), errors.Is(err, teller.ErrTakenBack):
 		oauthError(w, "invalid_grant")
 	case err != nil:
 		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot issue a token at the moment.")
@@ -160,7 +163,12 @@ func (s *Server) serveTokenRevoke(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if subject, id, ok := s.cfg.Tokens.Read(values.Get("token")); ok {
-		if err := s.cfg.Teller.GiveUpToken(r.Context(), caller, subject, id); err != nil {
+		err := s.cfg.Teller.GiveUpToken(r.Context(), caller, subject, id)
+		if errors.Is(err, teller.ErrTakenBack) {
+			oauthError(w, "unauthorized_client")
+			return
+		}
+		if err != nil {
 			xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot revoke a token at the moment.")
 			return
 		}

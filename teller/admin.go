@@ -209,15 +209,13 @@ var administration = []Operation{
 		rule:       issueToken,
 	},
 	{
-		Name:   atm.TokenRevoke,
-		Help:   "Makes a token count no longer.",
-		Params: []Param{{Name: "jti", Kinds: []atm.Kind{atm.String}, Help: "Its id.", Example: text("R3GZ5X7TQ2")}},
-		rule: func(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
-			if id := in.args[0].Text; len(id) > 128 || id == "" {
-				return nil, malformed("a jti has 1 to 128 characters")
-			}
-			return vault.Revoke{Name: "jti:" + in.args[0].Text}, nil
+		Name: atm.TokenRevoke,
+		Help: "Makes a token count no longer.",
+		Params: []Param{
+			{Name: "jti", Kinds: []atm.Kind{atm.String}, Help: "Its id.", Example: text("R3GZ5X7TQ2")},
+			{Name: "issuer", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "Who issued it; this server when left out."},
 		},
+		rule: revokeToken,
 	},
 	{
 		Name: atm.CertList,
@@ -404,6 +402,7 @@ func issueCertificate(_ context.Context, t *Teller, in *input) (vault.Rule, erro
 			return tooMuch, nil
 		}
 	}
+	in.about = append(in.about, vault.Warrant{Subject: subject, Named: true, Stranger: true})
 	return t.certificate(in.args[1].Text, subject, roles, life)
 }
 

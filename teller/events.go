@@ -94,6 +94,7 @@ func (t *Teller) Backup(ctx context.Context, caller *atm.Caller) atm.Status {
 	if t.cfg.Permit(caller.Principal, atm.Backup) != atm.Everywhere {
 		cmd.Rule = denied
 	}
+	cmd.Warrants = t.warrants(caller, atm.Backup)
 	return t.cfg.Ledger.Do(ctx, cmd)
 }
 

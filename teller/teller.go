@@ -22,7 +22,8 @@ import (
 // A Token is one that was issued.
 type Token struct {
 	Text    string
-	ID      string // jti
+	ID      string    // jti
+	Issued  time.Time // by the clock that is furthest behind of those it is good by
 	Expires time.Time
 }
 
@@ -77,6 +78,17 @@ type Config struct {
 	// when tokens of the key before would die of it, unless force is set.
 	RotateTokens func(force bool) (old, kid string, wait time.Duration, err error)
 
+	// Issuer is who this server's tokens say that issued them. Trusts reports whether
+	// tokens of another issuer are good here.
+	Issuer string
+	Trusts func(issuer string) bool
+
+	// Slack is how far the clocks of servers may differ that accept each other's tokens.
+	Slack time.Duration
+
+	// Operators are some who may sign in as operators at the moment.
+	Operators func() []string
+
 	// RotateVault replaces the keys that the vault is sealed with.
 	RotateVault func() error
 }
@@ -107,6 +119,9 @@ type Call struct {
 	// Empty means none. An operation without the parameter request_id has no
 	// use for it.
 	Request string
+
+	// Beside are others who take part in the call, and signed in as well.
+	Beside []*atm.Caller
 }
 
 // A Reply is an answer that may still be on its way to the disk; calling it
@@ -152,7 +167,10 @@ func (t *Teller) Begin(ctx context.Context, caller *atm.Caller, call Call) (Repl
 		if err != nil {
 			return nil, err
 		}
-		cmd.Rule = in.granted(cmd.Rule)
+		cmd.Rule = in.granted(t.keepOperator(cmd.Rule))
+	}
+	if cmd.Event == audit.EventAdmin {
+		cmd.Warrants = slices.Concat(t.warrants(caller, op.Name), present(call.Beside...), in.about)
 	}
 	cmd.Args = in.named() // as the rule understood them
 	return t.cfg.Ledger.Begin(ctx, cmd), nil
@@ -236,6 +254,7 @@ type input struct {
 	args   []atm.Arg // one for each parameter
 	read   []string  // the text of each argument as its rule understood it; "" for as written
 	reach  atm.Reach
+	about  []vault.Warrant // whom the call names, and what must be true of them
 
 	memory [4]string // for read, which most need no more of
 }

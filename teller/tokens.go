@@ -73,11 +73,36 @@ func issueToken(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 	if err != nil {
 		return nil, err
 	}
-	return vault.Report{Result: atm.Record{ // the log keeps its hash
+	in.about = append(in.about, vault.Warrant{Subject: in.args[0].Text, Issued: token.Issued, Named: true})
+	return vault.IssueToken{For: in.args[0].Text, ID: token.ID, Ends: token.Expires, Result: atm.Record{ // the log keeps its hash
 		{Name: "token", Value: token.Text},
 		{Name: "jti", Value: token.ID},
 		{Name: "expires", Value: token.Expires.UTC().Format(time.RFC3339)},
 	}}, nil
+}
+
+// revokeToken revokes one token. Those of this server are known; of another issuer nobody
+// here knows which there are, so it is enough that its tokens are good here.
+func revokeToken(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
+	id, issuer := in.args[0].Text, in.args[1].Text
+	if len(id) > 128 || id == "" {
+		return nil, malformed("a jti has 1 to 128 characters")
+	}
+	if issuer != "" && issuer != t.cfg.Issuer {
+		if !t.cfg.Trusts(issuer) {
+			return vault.Refuse(atm.AccountNotFound, "There is no issuer "+shorten(issuer)), nil
+		}
+		return vault.Revoke{Name: vault.TokenRevocation(issuer, id)}, nil
+	}
+	name := vault.TokenRevocation("", id)
+	all, err := t.cfg.Store.Certificates(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, found := slices.BinarySearchFunc(all, name, func(c vault.Certificate, s string) int { return strings.Compare(c.Serial, s) }); !found {
+		return vault.Refuse(atm.AccountNotFound, "There is no token "+shorten(id)+" of this server that is good; one of another issuer is revoked by issuer and id"), nil
+	}
+	return vault.Revoke{Name: name}, nil
 }
 
 // joined is a scope in words.
@@ -108,9 +133,13 @@ type SelfToken struct {
 // ErrEnds reports a token for a caller whose own credential ends at once.
 var ErrEnds = errors.New("what the caller signed in by ends at once")
 
+// ErrTakenBack reports a caller whose credential was taken back after they had signed in.
+var ErrTakenBack = errors.New("what the caller signed in by was taken back")
+
 // SelfToken makes a token for caller, and records that. With bind it is good
 // only beside the certificate that caller signed in with. It does not outlive what
-// caller signed in by. A *MalformedError and ErrEnds are the caller's fault.
+// caller signed in by. A *MalformedError, ErrEnds and
+// ErrTakenBack are the caller's fault.
 func (t *Teller) SelfToken(ctx context.Context, caller *atm.Caller, scope string, bind bool) (SelfToken, error) {
 	scope, err := t.checkScope(scope)
 	if err != nil {
@@ -133,10 +162,15 @@ func (t *Teller) SelfToken(ctx context.Context, caller *atm.Caller, scope string
 		return SelfToken{}, err
 	}
 	status := t.cfg.Ledger.Do(ctx, vault.Command{
-		Event: audit.EventAdmin, Operation: atm.TokenSelf, Caller: caller, Rule: vault.Report{},
-		Args: []audit.Arg{{Name: "jti", Value: token.ID}, {Name: "scope", Value: scope}},
+		Event: audit.EventAdmin, Operation: atm.TokenSelf, Caller: caller,
+		Warrants: append(t.warrants(caller, atm.TokenSelf), vault.Warrant{Subject: caller.Subject, Issued: token.Issued}),
+		Rule:     vault.IssueToken{For: caller.Subject, ID: token.ID, Ends: token.Expires, Result: ""},
+		Args:     []audit.Arg{{Name: "jti", Value: token.ID}, {Name: "scope", Value: scope}},
 	})
-	if status.Receipt == "" {
+	switch {
+	case status.Code == atm.PermissionDenied:
+		return SelfToken{}, ErrTakenBack
+	case status.Receipt == "":
 		return SelfToken{}, ErrUnavailable
 	}
 	return SelfToken{token, scope, life}, nil
@@ -149,11 +183,18 @@ func (t *Teller) GiveUpToken(ctx context.Context, caller *atm.Caller, subject, i
 	if subject != caller.Subject && t.cfg.Permit(caller.Principal, atm.TokenRevoke) != atm.Everywhere {
 		return nil
 	}
+	may := atm.TokenGiveUp
+	if subject != caller.Subject {
+		may = atm.TokenRevoke
+	}
 	status := t.cfg.Ledger.Do(ctx, vault.Command{
-		Event: audit.EventAdmin, Operation: atm.TokenGiveUp, Caller: caller, Rule: vault.Revoke{Name: "jti:" + id},
-		Args: []audit.Arg{{Name: "jti", Value: id}},
+		Event: audit.EventAdmin, Operation: atm.TokenGiveUp, Caller: caller, Rule: vault.Revoke{Name: vault.TokenRevocation("", id)},
+		Args: []audit.Arg{{Name: "jti", Value: id}}, Warrants: t.warrants(caller, may),
 	})
-	if status.Receipt == "" {
+	switch {
+	case status.Code == atm.PermissionDenied:
+		return ErrTakenBack
+	case status.Receipt == "":
 		return ErrUnavailable
 	}
 	return nil
@@ -212,6 +253,7 @@ func createGrant(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 	if err != nil {
 		return nil, err
 	}
+	in.about = append(in.about, vault.Warrant{Subject: in.caller.Subject, Issued: token.Issued}, vault.Warrant{Subject: grantee, Issued: token.Issued, Named: true})
 	g := vault.Grant{
 		ID: token.ID, Grantor: in.caller.Subject, Grantee: grantee, Accounts: accounts, Cap: limit, Expires: token.Expires.UTC(),
 	}

@@ -160,6 +160,7 @@ func listCertificates(ctx context.Context, t *Teller, in *input) (vault.Rule, er
 	if err != nil {
 		return nil, err
 	}
+	all = slices.DeleteFunc(all, func(c vault.Certificate) bool { return strings.HasPrefix(c.Serial, vault.TokenRevocation("", "")) })
 	start, _ := slices.BinarySearchFunc(all, in.args[0].Text, func(c vault.Certificate, after string) int {
 		if c.Serial <= after {
 			return -1

@@ -137,33 +137,52 @@ func (r Enrol) Decide(b *Books) atm.Status {
 	if !known || !slices.Equal(roles, u.Roles) || !slices.Equal(ha1, u.HA1) || !slices.Equal(slow, u.Slow) {
 		b.putUser(User{Subject: r.Subject, Roles: roles, Disabled: u.Disabled, HA1: ha1, Slow: slow})
 	}
+	if len(r.Roles) > 0 && known { // what was promised before counts no longer
+		b.revoked = append(b.revoked, Revocation{rolesOf(r.Subject), b.Now})
+	}
 	if r.Certificate != nil {
 		b.issued = append(b.issued, *r.Certificate)
 	}
 	return ok(r.Result)
 }
 
-// Invited is Enrol for somebody who follows an invitation from an instant: not
-// while they are disabled, and not when all of theirs was revoked since.
+// rolesOf is the name of the revocation of all invitations of before that would give a
+// subject a role: it is made whenever somebody sets the roles of who is known.
+func rolesOf(subject string) string { return "roles:" + subject }
+
+// Invited is Enrol for somebody who follows an invitation from an instant. It compares the
+// invitation with what is true now: it is of no use while its subject is disabled, when it
+// or all of its subject's was revoked since, and when it would give a role that somebody
+// has decided otherwise about since.
 //
 // That was looked at before, but what was revoked in between would live on in
 // the certificate, which is younger than the revocation. So the transaction
 // looks once more.
 type Invited struct {
 	Enrol
+	ID     string // of the invitation
 	Issued time.Time
+	Known  bool // whether the subject was known then
 }
 
 // Revocations names the revocations the rule needs.
-func (r Invited) Revocations() []string { return []string{"subject:" + r.Subject} }
+func (r Invited) Revocations() []string {
+	return []string{ofSubject(r.Subject), rolesOf(r.Subject), TokenRevocation("", r.ID)}
+}
 
 // Decide implements Rule.
 func (r Invited) Decide(b *Books) atm.Status {
-	if u, known := b.User(r.Subject); known && u.Disabled {
+	u, known := b.User(r.Subject)
+	if known && u.Disabled {
 		return refuse(atm.PermissionDenied, "Somebody who is disabled cannot enroll")
 	}
-	if at, is := b.Revoked("subject:" + r.Subject); is && !r.Issued.After(at) {
+	_, revoked := b.Revoked(TokenRevocation("", r.ID))
+	if at, all := b.Revoked(ofSubject(r.Subject)); revoked || all && !r.Issued.After(at) {
 		return refuse(atm.PermissionDenied, "The invitation was revoked")
+	}
+	gives := slices.ContainsFunc(r.Roles, func(role atm.Role) bool { return !slices.Contains(u.Roles, role) })
+	if at, set := b.Revoked(rolesOf(r.Subject)); gives && known && (!r.Known || set && !r.Issued.After(at)) {
+		return refuse(atm.PermissionDenied, "The roles of "+r.Subject+" were set after the invitation")
 	}
 	return r.Enrol.Decide(b)
 }
@@ -178,17 +197,53 @@ type Renewed struct {
 }
 
 // Revocations names the revocations the rule needs.
-func (r Renewed) Revocations() []string { return []string{"subject:" + r.Subject, "cert:" + r.Serial} }
+func (r Renewed) Revocations() []string { return []string{ofSubject(r.Subject), "cert:" + r.Serial} }
 
 // Decide implements Rule.
 func (r Renewed) Decide(b *Books) atm.Status {
 	u, known := b.User(r.Subject)
 	_, revoked := b.Revoked("cert:" + r.Serial)
-	at, all := b.Revoked("subject:" + r.Subject)
+	at, all := b.Revoked(ofSubject(r.Subject))
 	if !known || u.Disabled || revoked || all && !r.Issued.After(at) {
 		return refuse(atm.PermissionDenied, "You may not do this")
 	}
 	return r.Enrol.Decide(b)
+}
+
+// TokenRevocation is the name of the revocation of the token with this id of an issuer; ""
+// is this server.
+func TokenRevocation(issuer, id string) string {
+	if issuer == "" {
+		return "jti:" + id
+	}
+	return "jti:" + issuer + " " + id
+}
+
+// noSubject answers who names somebody unknown.
+func noSubject(subject string) atm.Status {
+	return refuse(atm.AccountNotFound, "There is no "+subject)
+}
+
+// IssueToken answers with a token or an invitation for somebody that was made before.
+type IssueToken struct {
+	For    string
+	ID     string
+	Ends   time.Time
+	Result any
+}
+
+// Accounts implements Rule.
+func (IssueToken) Accounts() []Name { return nil }
+
+// Decide implements Rule.
+func (r IssueToken) Decide(b *Books) atm.Status {
+	b.issueToken(r.ID, r.For, r.Ends)
+	return ok(r.Result)
+}
+
+// issueToken notes that a token exists, so that who revokes it can be told when it does not.
+func (b *Books) issueToken(id, subject string, ends time.Time) {
+	b.issued = append(b.issued, Certificate{Serial: TokenRevocation("", id), Subject: subject, NotAfter: ends.UTC()})
 }
 
 // Revoke makes a credential, or all of a subject from before now, count no
@@ -221,7 +276,7 @@ func (r SetDisabled) Users() []string { return []string{r.Subject} }
 func (r SetDisabled) Decide(b *Books) atm.Status {
 	u, known := b.User(r.Subject)
 	if !known {
-		return refuse(atm.AccountNotFound, "There is no "+r.Subject)
+		return noSubject(r.Subject)
 	}
 	if u.Disabled != r.Disabled {
 		u.Disabled = r.Disabled

@@ -25,6 +25,7 @@ type Command struct {
 	Caller    *atm.Caller // nil for what the program itself records
 	Request   Request
 	Rule      Rule
+	Warrants  []Warrant // all of them must be true
 
 	// Note completes the entry of an event that is no operation; optional.
 	Note func(*audit.Entry)
@@ -142,6 +143,9 @@ func (c *Command) keys(k *Keys) {
 	if r, checks := c.Rule.(interface{ Revocations() []string }); checks {
 		k.Revocations = append(k.Revocations, r.Revocations()...)
 	}
+	for i := range c.Warrants {
+		c.Warrants[i].keys(k)
+	}
 	if c.idempotent() {
 		k.Requests = append(k.Requests, c.Request.Key)
 	}
@@ -204,6 +208,11 @@ func (c *Command) decide(b *Books, denials *audit.DenialBatch) (atm.Status, erro
 // answer finds the status dict for c, and the entry it was first given in
 // when c is a replay.
 func (c *Command) answer(b *Books) (atm.Status, *Remembered, error) {
+	for i := range c.Warrants {
+		if no, refused := c.Warrants[i].refused(b); refused {
+			return no, nil, nil
+		}
+	}
 	// Whoever acts under a grant has one subject under all grants of the same
 	// grantor, but is not shown under one what was answered under another.
 	if r, granted := c.Rule.(Granted); granted {

@@ -39,6 +39,7 @@ func (r CreateGrant) Decide(b *Books) atm.Status {
 		}
 	}
 	b.putGrant(r.Grant)
+	b.issueToken(r.Grant.ID, r.Grant.Grantor, r.Grant.Expires)
 	return ok(r.Result)
 }
 

@@ -70,6 +70,11 @@ func (s *Server[C]) ServeCall(w http.ResponseWriter, r *http.Request, caller C) 
 		refuseBody(w, err)
 		return
 	}
+	if s.cfg.Arrived != nil {
+		if caller, ok = s.cfg.Arrived(w, r, caller); !ok {
+			return
+		}
+	}
 	if len(*body) > largeCall {
 		select {
 		case s.large <- struct{}{}:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"runtime/debug"
 	"slices"
 )
@@ -19,6 +20,11 @@ type Config[C any] struct {
 	// record the fact, and wait returns when it is recorded. Calls of system
 	// methods are not told.
 	Faulted func(ctx context.Context, caller C, m *Method[C], args []Value, f *Fault) (wait func())
+
+	// Arrived is asked when the body of a call has arrived, which may be long after
+	// its head: whether caller is still who sent it, as whom the call goes on. Or it
+	// answers, and returns false. The default takes everybody for who they were.
+	Arrived func(w http.ResponseWriter, r *http.Request, caller C) (now C, ok bool)
 
 	// Multicall is asked before a multicall runs; a fault refuses it whole.
 	Multicall func(caller C) *Fault

@@ -67,15 +67,22 @@ func (p *program) tokenCommand() *cobra.Command {
 	issue.Flags().DurationVar(&life, "ttl", 15*time.Minute, "its life, at most an hour")
 	issue.Flags().StringVar(&out, "out", "", "`file` for the token")
 	issue.Flags().StringVar(&bind, "bind", "", "`file` with a certificate, beside which alone it is good")
+	issuer := ""
 	revoke := &cobra.Command{
-		Use: "revoke JTI", Short: "Make a token count no longer", Args: exit.Args(cobra.ExactArgs(1)),
+		Use: "revoke JTI", Short: "Make a token count no longer",
+		Long: `Make a token count no longer, by its id: a token, a grant or an invitation of this
+server, or with --issuer a token of another issuer whose tokens are good here. What this
+server did not issue, or what ended long ago, is exit 3. Which tokens another issuer
+made nobody here knows: any id of it is revoked.`,
+		Args: exit.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if _, err := p.call(cmd.Context(), string(atm.TokenRevoke), args[0]); err != nil {
+			if _, err := p.call(cmd.Context(), string(atm.TokenRevoke), args[0], issuer); err != nil {
 				return err
 			}
 			return p.tell(map[string]string{"jti": args[0]}, "token %s is revoked\n", args[0])
 		},
 	}
+	revoke.Flags().StringVar(&issuer, "issuer", "", "`issuer` of the token, when it is not this server")
 	force := false
 	rotate := &cobra.Command{
 		Use: "rotate", Short: "Make another key sign tokens",

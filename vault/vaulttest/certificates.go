@@ -3,6 +3,8 @@ package vaulttest
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -63,6 +65,89 @@ func testCertificates(t *testing.T, p Place) {
 	if err != nil || len(issued) != 8 {
 		t.Errorf("%d were issued, %v", len(issued), err)
 	}
+}
+
+// testWarrants has acts decided behind, in the same group, what takes away what they rest
+// on: none of them happens.
+func testWarrants(t *testing.T, p Place) {
+	l := NewLedger(t, vault.Config{Store: p.Open(t)})
+	known := func(subject string, roles ...atm.Role) {
+		must(t, l, op(atm.UserAdd, vault.Enrol{Subject: subject, Roles: roles, HA1: []byte("password of " + subject), Result: ""}))
+	}
+	operates := func(roles []atm.Role) bool { return slices.Contains(roles, atm.Operator) }
+	issued := time.Now().Add(-time.Minute)
+	for i, take := range []func(subject string) vault.Rule{
+		func(s string) vault.Rule { return vault.SetDisabled{Subject: s, Disabled: true} },
+		func(s string) vault.Rule { return vault.Revoke{Name: "subject:" + s} },
+		func(s string) vault.Rule { return vault.Revoke{Name: "cert:" + s} },
+		func(s string) vault.Rule {
+			return vault.Enrol{Subject: s, Roles: []atm.Role{atm.Customer}, Result: ""}
+		},
+		func(s string) vault.Rule { return vault.Enrol{Subject: s, HA1: []byte("another"), Result: ""} },
+	} {
+		subject := fmt.Sprintf("user:w%d", i)
+		known(subject, atm.Operator)
+		act := func(made string) vault.Command {
+			c := op(atm.UserAdd, vault.Enrol{Subject: made, Default: atm.Customer, Result: ""})
+			c.Warrants = []vault.Warrant{{
+				Subject: subject, Permits: operates, Revocation: "cert:" + subject, Issued: issued, Verifier: vault.VerifierOf([]byte("password of " + subject)),
+			}}
+			return c
+		}
+		replies := []vault.Reply{
+			l.Begin(t.Context(), act("user:x")), l.Begin(t.Context(), op(atm.UserAdd, take(subject))), l.Begin(t.Context(), act("user:y")),
+		}
+		for j, want := range []atm.Code{atm.OK, atm.OK, atm.PermissionDenied} {
+			if s := replies[j](); s.Code != want {
+				t.Errorf("way %d, command %d: %v, want %s", i, j, s, want)
+			}
+		}
+	}
+
+	// Who is named, and need not have shown anything.
+	known("user:n", atm.Customer)
+	must(t, l, op(atm.UserDisable, vault.SetDisabled{Subject: "user:n", Disabled: true}))
+	for _, tt := range []struct {
+		w    vault.Warrant
+		want atm.Code
+	}{
+		{vault.Warrant{Subject: "user:n", Named: true}, atm.PermissionDenied},
+		{vault.Warrant{Subject: "user:nobody", Named: true}, atm.AccountNotFound},
+		{vault.Warrant{Subject: "user:nobody", Named: true, Stranger: true}, atm.OK},
+	} {
+		c := op(atm.TokenIssue, vault.IssueToken{For: tt.w.Subject, ID: "T", Ends: time.Now().UTC().Truncate(time.Second), Result: ""})
+		c.Warrants = []vault.Warrant{tt.w}
+		if s := l.Do(t.Context(), c); s.Code != tt.want {
+			t.Errorf("%+v: %v, want %s", tt.w, s, tt.want)
+		}
+	}
+}
+
+// testLastOperator disables and demotes operators until there is one, who stays.
+func testLastOperator(t *testing.T, p Place) {
+	l := NewLedger(t, vault.Config{Store: p.Open(t)})
+	for _, s := range []string{"user:a", "user:b", "user:c"} {
+		must(t, l, op(atm.UserAdd, vault.Enrol{Subject: s, Roles: []atm.Role{atm.Operator, atm.Auditor}, Result: ""}))
+	}
+	others := []string{"user:a", "user:b", "user:c"}
+	demote := func(s string) vault.Command {
+		return op(atm.UserAdd, vault.KeepsOperator{Demoting: vault.Enrol{Subject: s, Roles: []atm.Role{atm.Auditor}, Result: ""}, Others: others})
+	}
+	disable := func(s string) vault.Command {
+		return op(atm.UserDisable, vault.KeepsOperator{Demoting: vault.SetDisabled{Subject: s, Disabled: true}, Others: others})
+	}
+	// Each would leave one of the other two, were it alone.
+	replies := []vault.Reply{l.Begin(t.Context(), demote("user:a")), l.Begin(t.Context(), disable("user:b")), l.Begin(t.Context(), disable("user:c"))}
+	for i, want := range []atm.Code{atm.OK, atm.OK, atm.PermissionDenied} {
+		if s := replies[i](); s.Code != want {
+			t.Errorf("command %d: %v, want %s", i, s, want)
+		}
+	}
+	refused(t, l, demote("user:c"), atm.PermissionDenied)
+	must(t, l, demote("user:a")) // who is none
+	must(t, l, op(atm.UserEnable, vault.SetDisabled{Subject: "user:b"}))
+	must(t, l, demote("user:c"))
+	refused(t, l, disable("user:b"), atm.PermissionDenied)
 }
 
 // testCertificatesEnd renews a certificate of five minutes for a month: what is

@@ -44,6 +44,8 @@ func Run(t *testing.T, place func(t *testing.T) Place) {
 		"HoldLivesInFull":     testHoldLivesInFull,
 		"Limits":              testLimits,
 		"Certificates":        testCertificates,
+		"Warrants":            testWarrants,
+		"LastOperator":        testLastOperator,
 		"CertificatesEnd":     testCertificatesEnd,
 		"Linearizable":        testLinearizable,
 		"SignerRefusesFork":   testSignerRefusesFork,

@@ -309,9 +309,18 @@ func (h *House) openVault() error {
 		IssueGrant:     h.issueGrant,
 		Realm:          h.dir.Config.Realm,
 		RotateAudit:    h.rotateAudit,
+		Operators:      func() []string { return first(h.directory.With(atm.Operator), maxOperators) },
+		Slack:          h.tokens.Slack(),
+		Issuer:         h.tokens.Issuer(),
+		Trusts:         h.issuers.Trusts,
 	})
 	return nil
 }
+
+// maxOperators is among how many operators another one is looked for, before one is disabled.
+const maxOperators = 64
+
+func first(list []string, most int) []string { return list[:min(len(list), most)] }
 
 // systemInit is the program itself, while it makes a new folder.
 const systemInit = "system:init"

@@ -34,7 +34,7 @@ var flaws = []flaw{
 	{"a token never ends", "auth/token.go", `case !now.Before(c.expires):`, `case false:`, "token/exp_past"},
 	{"a bound token works alone", "auth/token.go", `case c.certificate != "" && c.certificate != certificate:`, `case false:`, "token/bound_to_another_certificate"},
 	{"a token works for others", "auth/token.go", `case !t.isAudience(payload["aud"]):`, `case false:`, "token/another_aud"},
-	{"a revoked token works", "auth/auth.go", `if a.cfg.Directory.isRevoked("jti:"+c.id, c.subject, c.issued) {`, `if false {`, "token/revoked,_and_its_twin"},
+	{"a revoked token works", "auth/auth.go", `if a.cfg.Directory.isRevoked("jti:"+c.id, c.subject, issued) {`, `if false {`, "token/revoked,_and_its_twin"},
 	{"the scope is not looked at", "auth/permissions.go", `if !p.InScope(op) {`, `if false {`, "token/out_of_scope"},
 	{"a certificate for anything is one for clients", "certs/tls.go", `case err == nil && !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth):`, `case err == nil && len(slices.Clone(leaf.ExtKeyUsage)) > 99:`, "certificate/for_anything"},
 	{"a revoked certificate works", "auth/auth.go", `if a.cfg.Directory.isRevoked(words.revocation, subject, issued) {`, `if false {`, "certificate/revoked_on_an_open_connection"},

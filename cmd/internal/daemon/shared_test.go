@@ -418,17 +418,17 @@ func TestOlderDatabase(t *testing.T) {
 	}
 }
 
-// TestSkew lets the clocks of two replicas differ by a minute: the database's
+// TestSkew lets the clocks of two replicas differ by seconds: the database's
 // counts, for what is written and for who is let in.
 func TestSkew(t *testing.T) {
 	cluster := postgres(t)
 	url := cluster.Database(t)
 	name := url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")]
 	a := startOn(t, filepath.Join(t.TempDir(), "a"), daemon.Store{URL: url})
-	// For one who signs in as late the clock of the database is a minute ahead:
-	// so is a replica whose own is a minute behind.
+	// For one who signs in as late the clock of the database is ahead: so is
+	// a replica whose own is behind.
 	cluster.SQL(t, name, `CREATE SCHEMA skew; GRANT USAGE ON SCHEMA skew TO PUBLIC;
-		CREATE FUNCTION skew.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT pg_catalog.clock_timestamp() + interval '1 min' $$;
+		CREATE FUNCTION skew.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT pg_catalog.clock_timestamp() + interval '4 s' $$;
 		CREATE ROLE `+name+`late LOGIN; GRANT atm TO `+name+`late; ALTER ROLE `+name+`late SET search_path = skew, pg_catalog, public`)
 	folder := filepath.Join(t.TempDir(), "b")
 	join(t, a.data, folder)

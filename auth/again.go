@@ -1,0 +1,49 @@
+package auth
+
+import (
+	"crypto/sha256"
+	"net/http"
+
+	"example.com/atm"
+)
+
+// Again returns who sent r as of now. caller is what Authenticate or Secret returned for r a
+// while ago, before its body had arrived; since then what they signed in by may have ended or
+// have been taken back, and their roles may be others. The errors are those of Authenticate.
+func (a *Authenticator) Again(r *http.Request, caller *atm.Caller) (*atm.Caller, error) {
+	again, err := a.again(r, caller)
+	if err != nil && a.refreshed(r.Context(), err) {
+		return a.again(r, caller)
+	}
+	return again, err
+}
+
+func (a *Authenticator) again(r *http.Request, caller *atm.Caller) (*atm.Caller, error) {
+	if caller.Verifier == "" {
+		now, _, err := a.authenticate(r)
+		return now, err
+	}
+	// What was answered to a challenge, or cost much to check, is not checked again. It is
+	// good as long as the password is the same, and the certificate beside it good.
+	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+		if _, err := a.certificate(r.TLS.PeerCertificates, r.RemoteAddr); err != nil {
+			return nil, err
+		}
+	}
+	member, known := a.cfg.Directory.Member(caller.Subject)
+	if !known || caller.Verifier != verifierOf(member.HA1) && caller.Verifier != verifierOf(member.Slow) {
+		return nil, &Error{"password that was taken back"}
+	}
+	now := *caller
+	now.Roles = member.Roles
+	return &now, nil
+}
+
+// verifierOf is atm.Credential.Verifier of what a password is checked by.
+func verifierOf(stored string) string {
+	if stored == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(stored))
+	return string(sum[:])
+}

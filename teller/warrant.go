@@ -1,0 +1,49 @@
+package teller
+
+import (
+	"example.com/atm"
+	"example.com/atm/vault"
+)
+
+// warrants are what an act of caller rests on. The transaction that carries it out looks
+// whether they hold still. The program itself needs none.
+func (t *Teller) warrants(caller *atm.Caller, op atm.Operation) []vault.Warrant {
+	if caller.Method == "" {
+		return nil
+	}
+	// The operations of the token endpoint are open to all who may sign in there.
+	permits := func(roles []atm.Role) bool {
+		p := caller.Principal
+		p.Roles = roles
+		return t.cfg.Permit(p, op) != atm.Nowhere
+	}
+	if op == atm.TokenSelf || op == atm.TokenGiveUp {
+		permits = nil
+	}
+	w := []vault.Warrant{{
+		Subject: caller.Subject, Permits: permits,
+		Revocation: caller.Revocation, Issued: caller.Issued, Verifier: caller.Verifier,
+	}}
+	if caller.Actor != "" {
+		w = append(w, vault.Warrant{Subject: caller.Actor, Issued: caller.Issued})
+	}
+	return w
+}
+
+// present are the warrants of somebody who takes part in an act of somebody else: they may
+// sign in still.
+func present(callers ...*atm.Caller) []vault.Warrant {
+	w := make([]vault.Warrant, len(callers))
+	for i, c := range callers {
+		w[i] = vault.Warrant{Subject: c.Subject, Revocation: c.Revocation, Issued: c.Issued, Verifier: c.Verifier}
+	}
+	return w
+}
+
+// keepOperator puts rule within the bound that somebody is left who administers.
+func (t *Teller) keepOperator(rule vault.Rule) vault.Rule {
+	if r, is := rule.(vault.Demoting); is {
+		return vault.KeepsOperator{Demoting: r, Others: t.cfg.Operators()}
+	}
+	return rule
+}
