@@ -93,6 +93,12 @@ func TestParseRequestID(t *testing.T) {
 		"a\nb":                   false,
 		"a\x00b":                 false,
 		"\xff":                   false,
+		"a\ufe0f":                false, // a selector of a variant
+		"a\U000e0100":            false,
+		"a\u3164":                false, // the filler of Hangul
+		"\u2800":                 false, // the blank of Braille
+		"a\u034fb":               false, // the joiner of graphemes
+		"a\u200db":               false,
 	} {
 		if _, err := atm.ParseRequestID(in); (err == nil) != want {
 			t.Errorf("ParseRequestID(%q): %v", in, err)

@@ -40,11 +40,12 @@ const maxRequestID = 128
 // ErrRequestID reports a request id that is not 1 to 128 printable characters.
 var ErrRequestID = errors.New("a request id is 1 to 128 printable characters")
 
-// ParseRequestID checks a request id.
+// ParseRequestID checks a request id. Each character of one can be seen: two ids that look
+// alike must not be two intentions.
 func ParseRequestID(s string) (RequestID, error) {
 	n := 0
 	for _, c := range s {
-		if n++; n > maxRequestID || !unicode.IsPrint(c) || c == utf8.RuneError {
+		if n++; n > maxRequestID || !unicode.IsPrint(c) || c == utf8.RuneError || invisible(c) {
 			return "", ErrRequestID
 		}
 	}
@@ -52,6 +53,13 @@ func ParseRequestID(s string) (RequestID, error) {
 		return "", ErrRequestID
 	}
 	return RequestID(s), nil
+}
+
+// invisible reports whether a character that is printable by its category leaves no mark:
+// fillers, joiners, selectors of variants, and the blank of Braille.
+func invisible(c rune) bool {
+	const brailleBlank = 0x2800
+	return c == brailleBlank || unicode.In(c, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
 
 // Time returns the instant in the request id when it is a UUID of version 7, in

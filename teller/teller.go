@@ -17,6 +17,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/vault"
+	"golang.org/x/text/unicode/norm"
 )
 
 // A Token is one that was issued.
@@ -225,6 +226,10 @@ func (t *Teller) identify(cmd *vault.Command, in *input, header string) (conflic
 	id, err := atm.ParseRequestID(text)
 	if err != nil {
 		return false, malformed("%w", err)
+	}
+	// Composed and decomposed forms look alike, and clients change one into the other.
+	if !norm.NFC.IsNormalString(text) {
+		return false, malformed("a request id is in the composed form of Unicode, NFC")
 	}
 	cmd.Request = t.cfg.Requests.Request(in.caller, id)
 	return header != "" && header != text, nil
