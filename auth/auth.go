@@ -374,6 +374,16 @@ func (a *Authenticator) certificate(chain []*x509.Certificate, remote string) (*
 	}, nil
 }
 
+// HasCertificate reports whether r comes with a certificate that is good, whatever comes
+// with it.
+func (a *Authenticator) HasCertificate(r *http.Request) bool {
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		return false
+	}
+	_, err := a.certificate(r.TLS.PeerCertificates, r.RemoteAddr)
+	return err == nil
+}
+
 // A verified certificate is one of this server's authority, and what every
 // request that comes with it needs of it.
 type verified struct {

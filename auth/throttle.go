@@ -41,9 +41,14 @@ func NewThrottle(now func() time.Time) *Throttle {
 func (t *Throttle) Wait(from netip.Addr, user string) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.wait(keys(from, user))
+}
+
+// wait is how long the one of keys that has failed most has to wait. The caller holds t.mu.
+func (t *Throttle) wait(keys []string) time.Duration {
 	now := t.now()
 	wait := time.Duration(0)
-	for _, key := range keys(from, user) {
+	for _, key := range keys {
 		l := t.limiters[key]
 		if l == nil {
 			continue
@@ -53,6 +58,14 @@ func (t *Throttle) Wait(from netip.Addr, user string) time.Duration {
 		}
 	}
 	return wait
+}
+
+// WaitAs is Wait for the failures under a user name alone, whoever else has failed from the
+// address.
+func (t *Throttle) WaitAs(from netip.Addr, user string) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.wait(keys(from, user)[1:])
 }
 
 // Failing reports whether sign-ins have failed from an address. From others nobody

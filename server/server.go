@@ -328,8 +328,14 @@ func requestKey(w http.ResponseWriter, r *http.Request) (key string, ok bool) {
 func (s *Server) signIn(w http.ResponseWriter, r *http.Request) *atm.Caller {
 	header := r.Header.Get("Authorization")
 	from := auth.Address(r.RemoteAddr)
-	if header != "" && s.throttle.Failing(from) && s.slowDown(w, presented(r), from, auth.Claimed(header)) {
-		return nil
+	if header != "" && s.throttle.Failing(from) {
+		wait, user := s.throttle.Wait, auth.Claimed(header)
+		if s.cfg.Authenticator.HasCertificate(r) { // then only passwords can be guessed
+			wait = s.throttle.WaitAs
+		}
+		if s.slowedBy(w, presented(r), wait(from, user)) {
+			return nil
+		}
 	}
 	caller, fields, err := s.cfg.Authenticator.Authenticate(r)
 	if err == nil {
@@ -385,7 +391,11 @@ func (s *Server) turnAway(w http.ResponseWriter, r *http.Request, err error) {
 // slowDown answers 429 and returns true when too many sign-ins from this address,
 // or from it as this user, have failed.
 func (s *Server) slowDown(w http.ResponseWriter, method string, from netip.Addr, user string) bool {
-	wait := s.throttle.Wait(from, user)
+	return s.slowedBy(w, method, s.throttle.Wait(from, user))
+}
+
+// slowedBy answers 429 and returns true when there is something to wait for.
+func (s *Server) slowedBy(w http.ResponseWriter, method string, wait time.Duration) bool {
 	if wait == 0 {
 		return false
 	}

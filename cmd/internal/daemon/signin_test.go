@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"regexp"
 	"strings"
 	"sync"
@@ -169,6 +170,50 @@ func TestThrottledCertificates(t *testing.T) {
 		t.Errorf("answered %v", statuses)
 	}
 	must(t)(h.as(t, "demo").Inquiry(t.Context(), account))
+}
+
+// TestRevokedInALoopKeepsNobodyWaiting shows a revoked certificate until its address has to wait,
+// alone and with a token. A good certificate of the same address never has to, alone, with a
+// token, and with a token that is bound to it.
+func TestRevokedInALoopKeepsNobodyWaiting(t *testing.T) {
+	h := start(t, nil)
+	withAlice(t, h)
+	revoked := h.issue(t, "user:alice")
+	good := httpClient(t, h.issue(t, "user:alice"))
+	pair, err := revoked.GetClientCertificate(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(pair.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	must(t)(h.as(t, "operator").Call(t.Context(), "admin.cert.revoke", leaf.SerialNumber.Text(16)))
+	settle()
+	_, answer := h.token(t, good, url.Values{"grant_type": {"client_credentials"}}, nil)
+	_, bound := h.token(t, good, url.Values{"grant_type": {"client_credentials"}, "bind": {"certificate"}}, nil)
+	with := func(token any) func(*http.Request) {
+		return func(r *http.Request) { r.Header.Set("Authorization", fmt.Sprint("Bearer ", token)) }
+	}
+	bad := httpClient(t, revoked)
+	slowed := false
+	for i := 0; i < 5000 && !slowed; i++ {
+		resp, _ := h.post(t, bad, call("inquiry", "200"), nil)
+		slowed = resp.StatusCode == http.StatusTooManyRequests
+	}
+	if !slowed {
+		t.Fatal("5000 failures of one address, and it has not to wait")
+	}
+	for name, change := range map[string]func(*http.Request){"alone": nil, "with a token": with(answer["access_token"]), "with a bound token": with(bound["access_token"])} {
+		if resp, text := h.post(t, good, call("inquiry", "200"), change); resp.StatusCode != http.StatusOK {
+			t.Errorf("a good certificate %s: %s %s", name, resp.Status, text)
+		}
+	}
+	for _, bind := range []url.Values{{"grant_type": {"client_credentials"}}, {"grant_type": {"client_credentials"}, "bind": {"certificate"}}} {
+		if resp, answer := h.token(t, good, bind, nil); resp.StatusCode != http.StatusOK {
+			t.Errorf("at the token endpoint: %s %v", resp.Status, answer)
+		}
+	}
 }
 
 // TestRevoke revokes certificates while connections with them are open.
