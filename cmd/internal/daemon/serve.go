@@ -206,7 +206,18 @@ func Addresses(rpc, admin string) (Listen, error) {
 			return Listen{}, fmt.Errorf("listen on %s: %w", rpc, err)
 		}
 	}
-	if listen.Admin = sockets[adminSocket]; listen.Admin != nil || admin == "" {
+	switch listen.Admin = sockets[adminSocket]; {
+	case admin == "":
+		if listen.Admin != nil { // switched off, whoever made the socket
+			listen.Admin.Close()
+			listen.Admin = nil
+		}
+		return listen, nil
+	case listen.Admin != nil:
+		if err := onLoopback(listen.Admin.Addr().String()); err != nil && listen.Admin.Addr().Network() != "unix" {
+			listen.Close()
+			return Listen{}, fmt.Errorf("the socket %s that was handed over: %w", adminSocket, err)
+		}
 		return listen, nil
 	}
 	if listen.Admin, err = net.Listen("tcp", admin); err != nil {
