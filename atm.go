@@ -113,6 +113,7 @@ const (
 	IdempotencyKeyExpired Code = "IDEMPOTENCY_KEY_EXPIRED"
 	PermissionDenied      Code = "PERMISSION_DENIED"
 	CursorInvalid         Code = "CURSOR_INVALID"
+	AnswerTooLarge        Code = "ANSWER_TOO_LARGE"
 	Unavailable           Code = "UNAVAILABLE"
 	OutcomeUnknown        Code = "OUTCOME_UNKNOWN"
 	Internal              Code = "INTERNAL"

@@ -18,7 +18,7 @@ const module = "example.com/atm"
 var rooms = map[string][]string{
 	"":                       {},
 	"xmlrpc":                 {},
-	"auth":                   {""},
+	"auth":                   {"", "internal"},
 	"teller":                 {"", "vault", "audit"},
 	"vault":                  {"", "audit"},
 	"vault/sealing":          {},
@@ -28,7 +28,7 @@ var rooms = map[string][]string{
 	"vault/vaulttest":        {"", "vault", "audit"},
 	"audit":                  {"", "internal"},
 	"certs":                  {"", "internal"},
-	"server":                 {"", "auth", "xmlrpc", "teller", "certs", "audit"},
+	"server":                 {"", "auth", "xmlrpc", "teller", "certs", "audit", "internal"},
 	"client":                 {""},
 	"cmd/internal/exit":      {"", "client", "internal"},
 	"cmd/internal/settings":  {"cmd/internal/exit", "internal"},

@@ -24,6 +24,7 @@ import (
 	"unicode/utf8"
 
 	"example.com/atm"
+	"example.com/atm/internal/budget"
 )
 
 // HTTP Digest (RFC 7616) with SHA-256 and qop auth or auth-int. There is no
@@ -48,6 +49,15 @@ const (
 	nonceWindow = 1024
 
 	maxDigestHeader = 4 << 10
+
+	// maxBodies bounds how many bodies of people who are not known yet are on their
+	// way at the same time, because a digest is over them, and maxBodiesFrom how many
+	// from one address. Each takes MaxBody of memory at most: 32 MiB together.
+	maxBodies     = 128
+	maxBodiesFrom = 32
+
+	// bodyWait is how long one more body waits for its turn.
+	bodyWait = time.Second
 )
 
 // digest is the server's side of HTTP Digest.
@@ -62,6 +72,8 @@ type digest struct {
 	key   []byte    // of the MACs of nonces
 	macs  sync.Pool // of hash.Hash, keyed with it
 	dummy string    // the HA1 of nobody
+
+	bodies *budget.Budget // of maxBodies
 
 	last atomic.Pointer[target] // of the request before
 
@@ -81,6 +93,7 @@ func newDigest(cfg Config) *digest {
 	d := &digest{
 		realm: cfg.Realm, directory: cfg.Directory, ttl: cfg.NonceTTL, now: cfg.Now, maxBody: cfg.MaxBody,
 		spend: cfg.Spend, key: cfg.NonceKey, used: make(map[string]*counts),
+		bodies: budget.New(maxBodies, maxBodiesFrom),
 	}
 	if d.key == nil {
 		d.key = make([]byte, sha256.Size)
@@ -132,6 +145,10 @@ var errStale = errors.New("stale nonce")
 
 // authenticate returns who sent r by its header, and the fields of the answer
 // that prove the server. With auth-int it reads the body and puts it back.
+//
+// User, nonce and count are looked at before the body. If one of them is bad, the
+// answer is settled; but the body is hashed nevertheless, without being kept, so
+// that nobody learns from the time which users there are.
 func (d *digest) authenticate(r *http.Request, header string) (subject string, fields http.Header, err error) {
 	p, err := parseDigest(header)
 	if err != nil {
@@ -143,15 +160,6 @@ func (d *digest) authenticate(r *http.Request, header string) (subject string, f
 	if p.uri != r.RequestURI {
 		return "", nil, &Error{"digest of another uri"}
 	}
-	of := d.targetOf(r.Method, p.uri)
-	ha2 := of.ha2
-	if p.qop == "auth-int" {
-		body, err := d.body(r)
-		if err != nil {
-			return "", nil, err
-		}
-		ha2 = hexHash([]byte(r.Method + ":" + p.uri + ":" + hexHash(body)))
-	}
 	// Somebody unknown takes as long as a wrong password.
 	subject, ha1 := "user:"+p.username, d.dummy
 	member, known := d.directory.Member(subject)
@@ -159,12 +167,24 @@ func (d *digest) authenticate(r *http.Request, header string) (subject string, f
 	if known {
 		ha1 = member.HA1
 	}
+	of := d.targetOf(r.Method, p.uri)
+	ha2, kept := of.ha2, true
+	if p.qop == "auth-int" {
+		body, err := d.body(r, known && d.unused(p.nonce, p.number))
+		if err != nil {
+			return "", nil, err
+		}
+		ha2, kept = hexHash([]byte(r.Method+":"+p.uri+":"+body.hash)), body.kept
+	}
 	want := p.hash(ha1, ha2)
 	if subtle.ConstantTimeCompare([]byte(want), []byte(p.response)) != 1 || !known {
 		return "", nil, &Error{"digest of a wrong user or password"}
 	}
 	if err := d.use(r.Context(), p.nonce, p.number); err != nil {
 		return "", nil, err
+	}
+	if !kept {
+		return "", nil, errStale // the user became known just now: the client sends the body again
 	}
 	fields = http.Header{}
 	if p.qop == "auth" { // with auth-int it would be over an answer that is not there yet
@@ -206,17 +226,62 @@ func hexHash(b []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// body reads the body of r, bounded, and puts it back.
-func (d *digest) body(r *http.Request) ([]byte, error) {
+// A hashedBody is a body that was read because a digest is over it.
+type hashedBody struct {
+	io.Reader
+	hash string
+	kept bool
+}
+
+// Close implements io.Closer.
+func (*hashedBody) Close() error { return nil }
+
+// body hashes the body of r as it comes, bounded, and puts it back if it is to be kept.
+func (d *digest) body(r *http.Request, keep bool) (*hashedBody, error) {
+	if before, hashed := r.Body.(*hashedBody); hashed {
+		return before, nil // Authenticate tries again what failed
+	}
 	if r.ContentLength > d.maxBody {
 		return nil, &Error{"digest over a body that is too large"}
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, d.maxBody+1))
-	if err != nil || int64(len(body)) > d.maxBody {
+	release, ok := d.bodies.Take(Address(r.RemoteAddr).String(), 1, bodyWait)
+	if !ok {
+		return nil, ErrBusy
+	}
+	defer release()
+	hash, body := sha256.New(), new(bytes.Buffer)
+	to := io.Writer(hash)
+	if keep {
+		to = io.MultiWriter(hash, body)
+	}
+	n, err := io.Copy(to, io.LimitReader(r.Body, d.maxBody+1))
+	if err != nil || n > d.maxBody {
 		return nil, &Error{"digest over a body that did not arrive"}
 	}
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	return body, nil
+	hashed := &hashedBody{Reader: body, hash: hex.EncodeToString(hash.Sum(nil)), kept: keep}
+	r.Body = hashed
+	return hashed, nil
+}
+
+// unused reports whether a nonce is good and this count of it was not used, as far as
+// this server knows. It uses nothing.
+func (d *digest) unused(nonce string, number uint64) bool {
+	issued, ours := d.issued(nonce)
+	now := d.now()
+	if !ours || now.Sub(issued) > d.ttl || issued.Sub(now) > d.ttl {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if issued.Before(d.oldest) {
+		return false
+	}
+	c := d.used[nonce]
+	return c == nil || number > c.highest || c.highest-number < nonceWindow && !c.has(number)
+}
+
+func (c *counts) has(number uint64) bool {
+	return c.bits[number%nonceWindow/64]&(1<<(number%64)) != 0
 }
 
 // use makes sure that a nonce is good and that this count of it is used once.
@@ -253,7 +318,7 @@ func (d *digest) use(ctx context.Context, nonce string, number uint64) error {
 	} else if c.highest-number >= nonceWindow {
 		return errStale // nobody knows any more whether it was used
 	}
-	if c.bits[number%nonceWindow/64]&(1<<(number%64)) != 0 {
+	if c.has(number) {
 		return errUsed
 	}
 	c.bits[number%nonceWindow/64] |= 1 << (number % 64)

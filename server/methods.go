@@ -22,6 +22,9 @@ func (s *Server) methods() (*xmlrpc.Server[*session], error) {
 			Returns: xmlrpc.Struct,
 			Handler: s.handler(op.Name),
 		}
+		if !op.HasShortAnswers() {
+			m.Largest = func(args []xmlrpc.Value) int64 { return op.AnswerBytes(arguments(args)) }
+		}
 		for _, p := range op.Params {
 			param := xmlrpc.Param{Name: p.Name, Optional: p.Optional, Help: p.Help}
 			for _, k := range p.Kinds {
@@ -40,6 +43,8 @@ func (s *Server) methods() (*xmlrpc.Server[*session], error) {
 		Faulted:   s.faulted,
 		Arrived:   s.arrived,
 		Multicall: noKeyOnMulticall,
+		Hold:      s.holdAnswer,
+		TooLarge:  s.tooLarge,
 		Log:       s.cfg.Log,
 	})
 }
@@ -101,6 +106,30 @@ func (s *Server) handler(op atm.Operation) func(context.Context, *session, []xml
 			}
 			return dict(status), nil
 		}
+	}
+}
+
+// Memory of answers that wait until their callers have read them, without short ones. A
+// caller who reads nothing of one is cut off after StallTimeout.
+const (
+	answersBytes = 32 << 20 // of all callers
+	answersShare = 4 << 20  // of one, on all their connections: two of the largest
+	answersWait  = 2 * time.Second
+)
+
+// holdAnswer asks for memory of an answer.
+func (s *Server) holdAnswer(in *session, bytes int64) (release func(), ok bool) {
+	return s.answers.Take(in.caller.Subject, bytes, answersWait)
+}
+
+// tooLarge answers a call whose answer does not fit into that of its multicall.
+func (s *Server) tooLarge(ctx context.Context, in *session, m *xmlrpc.Method[*session], args []xmlrpc.Value) xmlrpc.Reply {
+	op := atm.Operation(m.Name)
+	recorded := s.cfg.Teller.TooLarge(ctx, in.caller, teller.Call{Operation: op, Args: arguments(args)})
+	return func() (xmlrpc.Value, *xmlrpc.Fault) {
+		status := recorded()
+		s.cfg.Metrics.operation(op, status.Code, 0)
+		return dict(status), nil
 	}
 }
 

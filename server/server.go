@@ -25,6 +25,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/auth"
+	"example.com/atm/internal/budget"
 	"example.com/atm/teller"
 	"example.com/atm/xmlrpc"
 	"github.com/pires/go-proxyproto"
@@ -119,6 +120,7 @@ type Server struct {
 	throttle *auth.Throttle
 	http     *http.Server
 	open     *connections
+	answers  *budget.Budget // bytes of answers that are on their way
 
 	leaving  atomic.Bool // not ready any more
 	draining atomic.Bool // answers end their connections
@@ -150,6 +152,7 @@ func New(cfg Config) (*Server, error) {
 		trail:    newTrail(cfg.Teller, cfg.Log),
 		throttle: cfg.Throttle,
 		open:     newConnections(cfg.MaxConnections, cfg.MaxPerAddress),
+		answers:  budget.New(max(answersBytes, 2*cfg.Limits.AnswerBytes), max(answersShare, cfg.Limits.AnswerBytes)),
 	}
 	var err error
 	if s.rpc, err = s.methods(); err != nil {
@@ -373,6 +376,11 @@ func (s *Server) turnAway(w http.ResponseWriter, r *http.Request, err error) {
 		s.cfg.Metrics.signIn(presented(r), "unavailable")
 		w.Header().Set("Retry-After", "1")
 		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot check a sign-in at the moment.")
+		return
+	case errors.Is(err, auth.ErrBusy):
+		s.cfg.Metrics.signIn(presented(r), "busy")
+		w.Header().Set("Retry-After", "1")
+		xmlrpc.Decline(w, http.StatusServiceUnavailable, "Too many others are signing in at the moment.")
 		return
 	case errors.As(err, &failure):
 		// A good certificate cannot be guessed, so it is never made to wait.

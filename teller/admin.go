@@ -62,6 +62,7 @@ var administration = []Operation{
 		},
 		Structured: true,
 		rule:       listAccounts,
+		answer:     rows(recordBytes, 1),
 	},
 	{
 		Name:       atm.AccountFreeze,
@@ -108,6 +109,7 @@ var administration = []Operation{
 		},
 		Structured: true,
 		rule:       issueCertificate,
+		answer:     atMost(issueBytes),
 	},
 	{
 		Name: atm.UserAdd,
@@ -129,6 +131,7 @@ var administration = []Operation{
 		},
 		Structured: true,
 		rule:       listUsers,
+		answer:     atMost(listMost * rowBytes),
 	},
 	{
 		Name:       atm.UserDisable,
@@ -226,12 +229,14 @@ var administration = []Operation{
 		},
 		Structured: true,
 		rule:       listCertificates,
+		answer:     atMost(listMost * rowBytes),
 	},
 	{
 		Name:       atm.CertCRL,
 		Help:       "Gives the certificate revocation list of the authority of clients, in PEM.",
 		Structured: true,
 		rule:       revocationList,
+		answer:     atMost(crlBytes),
 	},
 	{
 		Name: atm.AuditList,
@@ -244,6 +249,7 @@ var administration = []Operation{
 		}},
 		Structured: true,
 		read:       listEntries,
+		answer:     atMost(entryBytes + listMost*256),
 	},
 	{
 		Name:       atm.AuditBalances,

@@ -19,6 +19,9 @@ type Operation struct {
 	Params     []Param
 	Structured bool // the result may be a struct or an array
 
+	// answer bounds the bytes of an answer that is not short; nil for short ones.
+	answer func(args []atm.Arg) int64
+
 	// rule reads the arguments into a rule. What is wrong with an argument's
 	// value becomes a rule that refuses; an error is a malformed call.
 	rule func(ctx context.Context, t *Teller, in *input) (vault.Rule, error)
@@ -151,6 +154,7 @@ var operations = append([]Operation{
 		Params:     []Param{paramAccount, paramRange},
 		Structured: true,
 		rule:       statement,
+		answer:     rows(rowBytes, 1),
 	},
 	{
 		Name: atm.Receipt,
@@ -159,7 +163,8 @@ var operations = append([]Operation{
 			Name: "index", Kinds: []atm.Kind{atm.Int, atm.String},
 			Help: "Index of the entry, the first word of a receipt.", Example: atm.Arg{Kind: atm.Int, Text: "4"},
 		}},
-		read: receipt,
+		read:   receipt,
+		answer: atMost(proofBytes),
 	},
 	{
 		Name:       atm.Whoami,

@@ -211,8 +211,12 @@ func listEntries(ctx context.Context, t *Teller, in *input) (atm.Status, error) 
 	if err != nil {
 		return atm.Status{}, err
 	}
-	entries := make([]atm.Record, len(page.Found))
+	entries, size := make([]atm.Record, len(page.Found)), 0
 	for i, found := range page.Found {
+		if size += wireBytes(string(found.Leaf)); size > entryBytes {
+			entries, page.Next = entries[:i], page.Found[i].Index+1
+			break
+		}
 		entries[i] = atm.Record{{Name: "index", Value: found.Index}, {Name: "entry", Value: string(found.Leaf)}}
 	}
 	next := ""

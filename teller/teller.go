@@ -246,6 +246,25 @@ func (t *Teller) Malformed(ctx context.Context, caller *atm.Caller, call Call, f
 	return t.cfg.Ledger.Begin(ctx, cmd)
 }
 
+// TooLarge begins to record that a call was not carried out because its answer would have
+// been too large, and answers so.
+func (t *Teller) TooLarge(ctx context.Context, caller *atm.Caller, call Call) vault.Reply {
+	op := t.ops[call.Operation]
+	in := input{op: op, caller: caller, args: make([]atm.Arg, len(op.Params))}
+	copy(in.args, call.Args)
+	if op.read != nil {
+		return t.recordRead(ctx, caller, op.Name, atm.Status(tooLarge))
+	}
+	cmd := in.command()
+	cmd.Args, cmd.Rule = in.named(), tooLarge
+	if t.cfg.Permit(caller.Principal, op.Name) == atm.Nowhere {
+		cmd.Rule = denied
+	}
+	return t.cfg.Ledger.Begin(ctx, cmd)
+}
+
+var tooLarge = vault.Refuse(atm.AnswerTooLarge, "The answer would be too large together with those before it; ask for it alone")
+
 // ErrUnavailable reports that nothing can be stored or read at the moment.
 var ErrUnavailable = vault.ErrUnavailable
 

@@ -85,7 +85,13 @@ func (s *Server[C]) ServeCall(w http.ResponseWriter, r *http.Request, caller C) 
 	}
 	out := buffers.Get().(*[]byte)
 	defer releaseBuffer(out)
-	*out = s.serve(r.Context(), (*out)[:0], *body, charset, caller)
+	var release func()
+	if *out, release, ok = s.serve(r.Context(), (*out)[:0], *body, charset, caller); !ok {
+		w.Header().Set("Retry-After", "1")
+		Decline(w, http.StatusServiceUnavailable, "Too many large answers are on their way. Ask again in a moment.")
+		return
+	}
+	defer release()
 	h := w.Header()
 	Protect(h)
 	h["Content-Type"] = answerType

@@ -32,14 +32,22 @@ type Limits struct {
 	// Calls bounds the calls in one multicall. 100.
 	Calls int
 
+	// AnswerBytes bounds one answer. Calls of a multicall that ask for more than what is
+	// left of it are refused before they run; short answers always fit. 2 MiB.
+	AnswerBytes int64
+
 	// LargeCalls bounds how many calls of more than 16 KiB are carried out at
 	// the same time; others wait with their bodies read. 16.
 	LargeCalls int
 }
 
+// ShortAnswer is how many bytes on the wire a short answer has at most. So many are set
+// aside for each call of a multicall.
+const ShortAnswer = 4 << 10
+
 // withDefaults fills in what is zero.
 func (l Limits) withDefaults() (Limits, error) {
-	if l.BodyBytes < 0 || l.Depth < 0 || l.Elements < 0 || l.StringBytes < 0 || l.Calls < 0 || l.LargeCalls < 0 {
+	if l.BodyBytes < 0 || l.Depth < 0 || l.Elements < 0 || l.StringBytes < 0 || l.Calls < 0 || l.LargeCalls < 0 || l.AnswerBytes < 0 {
 		return l, errors.New("xmlrpc: a limit is negative")
 	}
 	if l.BodyBytes == 0 {
@@ -56,6 +64,9 @@ func (l Limits) withDefaults() (Limits, error) {
 	}
 	if l.Calls == 0 {
 		l.Calls = 100
+	}
+	if l.AnswerBytes == 0 {
+		l.AnswerBytes = 2 << 20
 	}
 	if l.LargeCalls == 0 {
 		l.LargeCalls = 16

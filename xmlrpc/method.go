@@ -46,6 +46,10 @@ type Method[C any] struct {
 	// the page makes some up.
 	Example []Value
 
+	// Largest returns how many bytes the answer to a call may have on the wire. Nil means
+	// that no answer has more than ShortAnswer. args are as they were sent, unchecked.
+	Largest func(args []Value) int64
+
 	// Handler starts a call. args has one value for each of Params, with Nil
 	// for an optional one that was skipped. The context is that of the HTTP
 	// request: it ends when the client goes away, which is no reason to leave

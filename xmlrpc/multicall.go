@@ -1,6 +1,9 @@
 package xmlrpc
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // multicall carries out many calls, as Eric Kidd's proposal has it
 // (http://www.xmlrpc.com/discuss/msgReader$1208). It looks at all of them
@@ -24,26 +27,78 @@ func (s *Server[C]) multicall(ctx context.Context, caller C, args []Value) Reply
 				"Call %d of the multicall is no struct of methodName, a string, and params, an array", i+1))
 		}
 	}
-	replies := make([]Reply, len(calls))
-	for i, c := range calls {
+	g := group[C]{s: s, replies: make([]Reply, 0, len(calls)), values: make([]Value, len(calls)), left: s.cfg.Limits.AnswerBytes - ShortAnswer*int64(len(calls))}
+	for _, c := range calls {
 		if c.method == multicallMethod {
-			replies[i] = refuse(&Fault{InvalidRequest, "A multicall cannot contain a multicall"})
+			g.add(refuse(&Fault{InvalidRequest, "A multicall cannot contain a multicall"}), 0)
 			continue
 		}
-		replies[i] = s.begin(ctx, caller, c)
+		g.begin(ctx, caller, c)
 	}
-	return func() (Value, *Fault) {
-		results, values := make([]Value, len(replies)), make([]Value, len(replies))
-		for i, reply := range replies {
-			var fault *Fault
-			if values[i], fault = reply(); fault != nil {
-				results[i] = fault.value()
-			} else {
-				results[i] = ArrayValue(values[i : i+1 : i+1]...)
-			}
+	return g.results
+}
+
+// A group is the calls of a multicall that have begun.
+type group[C any] struct {
+	s       *Server[C]
+	replies []Reply
+	asked   []int64 // what each may take of left; 0 for a short answer
+	settled []Value // the results of the first replies
+	values  []Value // those of them that are no faults, as the one element of an array each
+	left    int64   // bytes that answers which are not short may still have, all of asked taken off
+}
+
+// begin starts a call, unless its answer would not fit.
+func (g *group[C]) begin(ctx context.Context, caller C, c call) {
+	need := g.s.need(c)
+	if need <= ShortAnswer {
+		g.add(g.s.begin(ctx, caller, c), 0)
+		return
+	}
+	if need > g.left {
+		g.settle() // most answers are smaller than they may be
+	}
+	if need > g.left {
+		m := g.s.methods[c.method]
+		args, fault := m.arguments(c.args)
+		if fault == nil {
+			g.add(g.s.cfg.TooLarge(ctx, caller, m, args), 0)
+			return
 		}
-		return ArrayValue(results...), nil
+		need = 0 // and so is the answer to it
 	}
+	g.left -= need
+	g.add(g.s.begin(ctx, caller, c), need)
+}
+
+func (g *group[C]) add(r Reply, need int64) {
+	g.replies, g.asked = append(g.replies, r), append(g.asked, need)
+}
+
+// settle waits for all replies, and takes no more off for them than they have.
+func (g *group[C]) settle() {
+	g.settled = slices.Grow(g.settled, len(g.replies)-len(g.settled))
+	for i := len(g.settled); i < len(g.replies); i++ {
+		v, fault := g.replies[i]()
+		if fault != nil {
+			g.settled = append(g.settled, fault.value())
+		} else {
+			g.values[i] = v
+			g.settled = append(g.settled, ArrayValue(g.values[i:i+1:i+1]...))
+		}
+		if g.asked[i] > 0 {
+			scratch := buffers.Get().(*[]byte)
+			*scratch = appendValue((*scratch)[:0], g.settled[i])
+			g.left += g.asked[i] - int64(len(*scratch))
+			releaseBuffer(scratch)
+		}
+	}
+}
+
+// results waits for all replies.
+func (g *group[C]) results() (Value, *Fault) {
+	g.settle()
+	return ArrayValue(g.settled...), nil
 }
 
 // unpacked reads one call of a multicall.

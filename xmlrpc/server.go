@@ -29,6 +29,15 @@ type Config[C any] struct {
 	// Multicall is asked before a multicall runs; a fault refuses it whole.
 	Multicall func(caller C) *Fault
 
+	// Hold is asked for the memory of an answer that is not short, of at most so many
+	// bytes, before its call runs. It may wait. release is called when the answer was
+	// sent; without ok the call is not carried out, and the client is told to come back.
+	Hold func(caller C, bytes int64) (release func(), ok bool)
+
+	// TooLarge answers a call of a multicall that is not carried out, because its answer
+	// would not fit. The default is a fault.
+	TooLarge func(ctx context.Context, caller C, m *Method[C], args []Value) Reply
+
 	// Title is the heading of the page. The default is "XML-RPC".
 	Title string
 
@@ -62,6 +71,14 @@ func New[C any](methods []Method[C], cfg Config[C]) (*Server[C], error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
+	if cfg.Hold == nil {
+		cfg.Hold = func(C, int64) (func(), bool) { return func() {}, true }
+	}
+	if cfg.TooLarge == nil {
+		cfg.TooLarge = func(context.Context, C, *Method[C], []Value) Reply {
+			return refuse(faultf(InvalidRequest, "The answer would be larger than the limit of %d bytes", limits.AnswerBytes))
+		}
+	}
 	s := &Server[C]{cfg: cfg, methods: make(map[string]*Method[C]), large: make(chan struct{}, limits.LargeCalls)}
 	for _, m := range methods {
 		if reserved(m.Name) {
@@ -87,17 +104,67 @@ func New[C any](methods []Method[C], cfg Config[C]) (*Server[C], error) {
 	return s, nil
 }
 
-// serve carries out the call in body and appends the answer to dst.
-func (s *Server[C]) serve(ctx context.Context, dst, body []byte, charset string, caller C) []byte {
+// serve carries out the call in body and appends the answer to dst. When it was sent,
+// release gives its memory back. Without ok nothing was carried out: there is no memory.
+func (s *Server[C]) serve(
+	ctx context.Context, dst, body []byte, charset string, caller C,
+) (answer []byte, release func(), ok bool) {
+	release = func() {}
 	c, fault := decodeCall(body, charset, s.cfg.Limits)
 	if fault != nil {
-		return appendFault(dst, fault)
+		return appendFault(dst, fault), release, true
+	}
+	if need := s.largest(c); need > heldAnswer {
+		if release, ok = s.cfg.Hold(caller, need); !ok {
+			return dst, nil, false
+		}
 	}
 	v, fault := s.begin(ctx, caller, c)()
 	if fault != nil {
-		return appendFault(dst, fault)
+		return appendFault(dst, fault), release, true
 	}
-	return appendResponse(dst, v)
+	begin := len(dst)
+	if dst = appendResponse(dst, v); int64(len(dst)-begin) > s.cfg.Limits.AnswerBytes {
+		s.cfg.Log.ErrorContext(ctx, "an answer was larger than its method said", slog.String("method", c.method))
+		dst = appendFault(dst[:begin], faultf(InternalError, "The answer is larger than the limit of %d bytes", s.cfg.Limits.AnswerBytes))
+	}
+	return dst, release, true
+}
+
+// largest is how many bytes the answer to a call may have.
+func (s *Server[C]) largest(c call) int64 {
+	if c.method != multicallMethod {
+		return s.need(c)
+	}
+	sum := int64(0)
+	if len(c.args) > 0 {
+		for _, item := range c.args[0].Items {
+			one, _ := unpacked(item)
+			if need := s.need(one); need > ShortAnswer {
+				sum += need
+			} else {
+				sum += usualAnswer
+			}
+		}
+	}
+	return min(sum, s.cfg.Limits.AnswerBytes)
+}
+
+const (
+	// heldAnswer is the size up to which memory for an answer is not asked for: the kernel
+	// takes so much at once, also when the client reads nothing.
+	heldAnswer = 128 << 10
+
+	// usualAnswer is what most short answers are below.
+	usualAnswer = 1 << 10
+)
+
+// need is how many bytes the answer to a call may have that is no multicall.
+func (s *Server[C]) need(c call) int64 {
+	if m := s.methods[c.method]; m != nil && m.Largest != nil {
+		return m.Largest(c.args)
+	}
+	return ShortAnswer
 }
 
 // begin starts a call. The reply of a method that panics, now or later, is a

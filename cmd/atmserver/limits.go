@@ -15,6 +15,7 @@ func addLimits(flags *pflag.FlagSet, c *server.Config) {
 	flags.IntVar(&c.Limits.Elements, "max-elements", 10_000, "most `elements` of XML in a request")
 	flags.IntVar(&c.Limits.StringBytes, "max-string", 64<<10, "`bytes` of the longest text of one element")
 	flags.IntVar(&c.Limits.Calls, "max-calls", 100, "most `calls` in one multicall")
+	flags.Int64Var(&c.Limits.AnswerBytes, "max-answer", 2<<20, "`bytes` of the largest answer; what no longer fits into that of a multicall is not carried out")
 	flags.IntVar(&c.HeaderBytes, "max-header", 16<<10, "`bytes` of the largest header of a request")
 	flags.IntVar(&c.MaxConnections, "max-connections", 4096, "most open `connections`; for another one a silent one is dropped")
 	flags.IntVar(&c.MaxPerAddress, "max-connections-per-address", 1024, "most open `connections` from one address, which is the client's behind a balancer of --proxy-from")
@@ -36,6 +37,7 @@ func checkLimits(c *server.Config) error {
 		{"max-calls", int64(c.Limits.Calls), 1, 10_000},
 		{"max-connections", int64(c.MaxConnections), 16, 1 << 20},
 		{"max-connections-per-address", int64(c.MaxPerAddress), 1, 1 << 20},
+		{"max-answer", c.Limits.AnswerBytes, 2 << 20, 256 << 20},
 		{"max-header", int64(c.HeaderBytes), 2 << 10, 1 << 20},
 	} {
 		if l.value < l.low || l.value > l.high {

@@ -1,6 +1,10 @@
 package daemon_test
 
 import (
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,6 +24,48 @@ func (a *arena) attackMemory(t *testing.T) {
 			}
 		}
 		t.Errorf("more than %d connections", most)
+	})
+	t.Run("statements larger than an answer", func(t *testing.T) {
+		mallory := httpClient(t, a.config(a.mallory))
+		for range 5 {
+			calls := make([][]string, 100)
+			for i := range calls {
+				calls[i] = []string{[]string{"deposit", "withdraw"}[i%2], "300", "0.01"}
+			}
+			if resp, text := a.post(t, mallory, multicall(calls...), nil); strings.Contains(text, "ERROR") {
+				t.Fatalf("%s %.300s", resp.Status, text)
+			}
+		}
+		resp, text := a.post(t, mallory, strings.Replace(statements("300", 54), ">deposit<", ">inquiry<", 1), nil)
+		if len(text) > 2<<20 || !strings.Contains(text, "ANSWER_TOO_LARGE") {
+			t.Errorf("%s, an answer of %d bytes", resp.Status, len(text))
+		}
+	})
+	t.Run("bodies before their sender is known", func(t *testing.T) {
+		const most = 32 // from one address
+		from := a.address(t.Name())
+		request := func() string {
+			at := attack{header: []string{a.digestHeader(digestFields{user: "nobody", qop: "auth-int"}, a.nonce(t, a.address(t.Name())))}}
+			return at.bytes()
+		}
+		for end := time.Now().Add(time.Minute); ; {
+			text := request()
+			var open sync.WaitGroup
+			var refused atomic.Bool
+			for range most + 4 { // all of them without their last byte
+				open.Go(func() {
+					if code, _ := a.exchange(t, from, nil, text[:len(text)-1]); code == http.StatusServiceUnavailable {
+						refused.Store(true)
+					}
+				})
+			}
+			if open.Wait(); refused.Load() {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatal("one address may have any number of bodies on their way")
+			}
+		}
 	})
 	t.Run("a page of an account with many holds", func(t *testing.T) {
 		mallory := a.client(t, a.mallory)

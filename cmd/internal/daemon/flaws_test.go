@@ -68,6 +68,10 @@ var flaws = []flaw{
 	{"everybody owns everything", "vault/rules.go", `(p.Owner == "" || p.Owner == a.Owner)`, `true`, "permission/another's_money"},
 	{"one address has all connections", "server/conn.go", `|| o.from[from] >= o.perAddress {`, `{`, "memory/connections_of_one_address"},
 	{"a page of a statement looks at everything", "vault/statement.go", `const passedOver = 100`, `const passedOver = 100_000`, "memory/a_page_of_an_account_with_many_holds"},
+	{"an answer has any size", "xmlrpc/multicall.go", `	if need > g.left {
+		m :=`, `	if need > g.left && false {
+		m :=`, "memory/statements_larger_than_an_answer"},
+	{"any number of bodies of nobody are kept", "auth/digest.go", `release, ok := d.bodies.Take(Address(r.RemoteAddr).String(), 1, bodyWait)`, `release, ok := func() {}, d.bodies != nil && bodyWait > 0`, "memory/bodies_before_their_sender_is_known"},
 	{"secrets are checked in order of arrival", "auth/slots.go", `if s.earlier(s.waiting[i], s.waiting[next]) {`, `if s.earlier(s.waiting[i], s.waiting[next]) && false {`, "secret/a_flood_for_one_user"},
 	{"a grant has no end", "vault/grants.go", `case amount > g.Cap-g.Spent:`, `case amount < 0:`, "permission/another's_grant/more_than_its_cap"},
 	{"holes of an archive are written", "cmd/internal/daemon/backup.go", `c.n > c.archive.n {`, `c.n < 0 {`, "file/a_sparse_archive"},

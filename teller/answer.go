@@ -1,0 +1,62 @@
+package teller
+
+import (
+	"strconv"
+	"strings"
+
+	"example.com/atm"
+)
+
+// How large answers can be on the wire, as XML has them, where they are not short.
+const (
+	rowBytes    = 1 << 10 // a row of a statement, of users, or of certificates
+	recordBytes = 2 << 10 // a row of accounts, which has their limits
+	proofBytes  = 16 << 10
+	issueBytes  = 16 << 10 // a certificate and its authority
+	crlBytes    = 1 << 20  // 15,000 revoked certificates
+
+	// entryBytes bounds the entries on one page of the audit log: a page of long entries
+	// is short, and its cursor goes on.
+	entryBytes = 1 << 20
+)
+
+// AnswerBytes is how many bytes the answer to a call may have on the wire; 0 for a short
+// one, as every answer is by which money moved. args are unchecked.
+func (op *Operation) AnswerBytes(args []atm.Arg) int64 {
+	if op.answer == nil {
+		return 0
+	}
+	return op.answer(args)
+}
+
+// HasShortAnswers reports whether no answer of the operation needs AnswerBytes.
+func (op *Operation) HasShortAnswers() bool { return op.answer == nil }
+
+// atMost bounds answers that do not depend on the arguments.
+func atMost(n int64) func([]atm.Arg) int64 { return func([]atm.Arg) int64 { return n } }
+
+// rows bounds a list of rows of so many bytes. How many there are is the argument at
+// position, or its member limit.
+func rows(each int64, position int) func([]atm.Arg) int64 {
+	return func(args []atm.Arg) int64 {
+		n := int64(listDefault)
+		if position < len(args) {
+			limit := args[position]
+			for _, m := range limit.Members {
+				if m.Name == "limit" {
+					limit = m.Arg
+				}
+			}
+			if given, err := strconv.ParseInt(limit.Text, 10, 64); err == nil {
+				n = max(0, min(given, listMost))
+			}
+		}
+		return (n + 1) * each
+	}
+}
+
+// wireBytes is how many bytes a text has in XML.
+func wireBytes(text string) int {
+	const longer = len("&amp;") - 1
+	return len(text) + longer*(strings.Count(text, "&")+strings.Count(text, "<")+strings.Count(text, ">"))
+}
