@@ -408,7 +408,8 @@ func issueCertificate(_ context.Context, t *Teller, in *input) (vault.Rule, erro
 			return tooMuch, nil
 		}
 	}
-	in.about = append(in.about, vault.Warrant{Subject: subject, Named: true, Stranger: true})
+	// A certificate says in whole seconds when it was issued.
+	in.about = append(in.about, vault.Warrant{Subject: subject, Issued: time.Now().Truncate(time.Second), Named: true, Stranger: true})
 	return t.certificate(in.args[1].Text, subject, roles, life)
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"strings"
 	"time"
@@ -14,8 +15,10 @@ import (
 	"example.com/atm"
 	"example.com/atm/certs"
 	"example.com/atm/client"
+	"example.com/atm/cmd/internal/daemon"
 	"example.com/atm/cmd/internal/exit"
 	"example.com/atm/cmd/internal/output"
+	"example.com/atm/cmd/internal/settings"
 	"example.com/atm/internal/durable"
 	"github.com/spf13/cobra"
 )
@@ -25,6 +28,7 @@ func (p *program) certCommand() *cobra.Command {
 	var out string
 	var days int
 	var life time.Duration
+	var owned ownedFolder
 	issue := &cobra.Command{
 		Use:   "issue KIND:NAME --out DIR",
 		Short: "Issue a client certificate",
@@ -32,9 +36,14 @@ func (p *program) certCommand() *cobra.Command {
 
 The private key is made here, in DIR, and never travels: the server signs a
 request. With --role the subject has these roles from now on; without it somebody
-known keeps theirs, a new user is a customer and a new service a service.`,
-		Example: "  atmctl cert issue service:billing --role teller --out billing",
-		Args:    exit.Args(cobra.ExactArgs(1)),
+known keeps theirs, a new user is a customer and a new service a service.
+
+With --data no credential is needed but that of owning the disk: it works on the folder
+of a stopped server, and of one that runs on it, and enables who is disabled. It is the
+way back when no operator has a certificate that is good.`,
+		Example: `  atmctl cert issue service:billing --role teller --out billing
+  atmctl cert issue user:operator --role operator --role auditor --out back --data atm-data`,
+		Args: exit.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if out == "" {
 				return exit.Usagef("--out is missing: a folder for client.crt, client.key and ca.crt")
@@ -52,13 +61,23 @@ known keeps theirs, a new user is a customer and a new service a service.`,
 				}
 				asked = life.String()
 			}
-			return p.issue(cmd.Context(), args[0], roles, asked, out)
+			return p.issue(cmd.Context(), args[0], out, func(request string) (map[string]any, error) {
+				if owned.data == "" {
+					result, err := p.call(cmd.Context(), string(atm.CertIssue), args[0], request, strings.Join(roles, " "), asked)
+					record, _ := result.(map[string]any)
+					return record, err
+				}
+				return owned.issue(cmd.Context(), daemon.Issuing{
+					Subject: args[0], Roles: strings.Join(roles, " "), Life: fmt.Sprint(asked), Request: request,
+				})
+			})
 		},
 	}
 	issue.Flags().StringArrayVar(&roles, "role", nil, "`role` of the subject: customer, teller, auditor, operator or service; repeatable")
 	issue.Flags().StringVar(&out, "out", "", "`folder` for the files")
 	issue.Flags().IntVar(&days, "days", 365, "life of the certificate in `days`, at most 825")
 	issue.Flags().DurationVar(&life, "ttl", 0, "its life instead of days, such as 1h, from 5m on; renew it with atmctl cert renew")
+	owned.addFlags(issue)
 	revoke := &cobra.Command{
 		Use: "revoke SERIAL", Short: "Revoke a client certificate, on open connections too", Args: exit.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -97,7 +116,8 @@ known keeps theirs, a new user is a customer and a new service a service.`,
 		})
 }
 
-func (p *program) issue(ctx context.Context, subject string, roles []string, life any, out string) error {
+// issue makes a certificate by ask, which gets the certificate request.
+func (p *program) issue(ctx context.Context, subject, out string, ask func(request string) (map[string]any, error)) error {
 	files := client.InFolder(out)
 	if _, err := os.Lstat(files.Key); !errors.Is(err, fs.ErrNotExist) {
 		return exit.Usagef("%s exists; choose another folder", files.Key)
@@ -127,11 +147,10 @@ func (p *program) issue(ctx context.Context, subject string, roles []string, lif
 	if err := durable.CreateFile(files.Key, text, 0o600); err != nil {
 		return err
 	}
-	result, err := p.call(ctx, string(atm.CertIssue), subject, string(request), strings.Join(roles, " "), life)
+	record, err := ask(string(request))
 	if err != nil {
 		return errors.Join(err, os.Remove(files.Key))
 	}
-	record, _ := result.(map[string]any)
 	for path, field := range map[string]string{files.CA: "authority", files.Cert: "certificate"} {
 		pem, ok := record[field].(string)
 		if !ok {
@@ -144,4 +163,32 @@ func (p *program) issue(ctx context.Context, subject string, roles []string, lif
 	return p.print([]string{"subject", "serial", "not_after", "folder"}, []any{map[string]any{
 		"subject": subject, "serial": record["serial"], "sha256": record["sha256"], "not_after": record["not_after"], "folder": out,
 	}})
+}
+
+// An ownedFolder is a data folder of whoever runs the program.
+type ownedFolder struct {
+	data, passphraseFile string
+	store                settings.Store
+}
+
+func (f *ownedFolder) addFlags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.data, "data", "", "data `folder` in which it is issued, by whoever owns the disk")
+	cmd.Flags().StringVar(&f.passphraseFile, "vault-passphrase-file", "", "with --data of a stopped server: `file` with the passphrase of keys/vault.key; - for standard input")
+	f.store.AddFlags(cmd.Flags())
+}
+
+// issue issues a certificate in the folder.
+func (f *ownedFolder) issue(ctx context.Context, asked daemon.Issuing) (map[string]any, error) {
+	at, err := daemon.StoreOf(&f.store)
+	if errors.Is(err, daemon.ErrUsage) {
+		err = exit.Usagef("%w", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	folder := daemon.Folder{Data: f.data, Store: at, Passphrase: settings.Passphrase(f.passphraseFile, "Passphrase of keys/vault.key")}
+	answer, err := folder.Issue(ctx, asked, slog.New(slog.DiscardHandler))
+	return map[string]any{
+		"certificate": answer.Certificate, "authority": answer.Authority, "serial": answer.Serial, "sha256": answer.SHA256, "not_after": answer.NotAfter,
+	}, err
 }

@@ -71,6 +71,7 @@ func (h *House) followAuthorities(ctx context.Context) {
 	for {
 		select {
 		case <-look.C:
+			h.answerAsked(ctx)
 		case <-renew.C:
 			if err := h.renewServerCertificate(); err != nil {
 				h.opts.Log.Error("the server certificate is not renewed", slog.Any("error", err))

@@ -234,14 +234,19 @@ func text(s string) atm.Arg { return atm.Arg{Kind: atm.String, Text: s} }
 
 // asInit carries out an operation in the name of init.
 func (h *House) asInit(ctx context.Context, op atm.Operation, args ...atm.Arg) (atm.Record, error) {
-	caller := &atm.Caller{Principal: atm.Principal{Subject: systemInit}}
-	reply, err := h.teller.Begin(ctx, caller, teller.Call{Operation: op, Args: args})
+	return h.within(ctx, systemInit, teller.Call{Operation: op, Args: args})
+}
+
+// within carries out an operation in the name of a subject within the program, which no
+// credential can carry.
+func (h *House) within(ctx context.Context, subject string, call teller.Call) (atm.Record, error) {
+	reply, err := h.teller.Begin(ctx, &atm.Caller{Principal: atm.Principal{Subject: subject}}, call)
 	if err != nil {
 		return nil, err
 	}
 	status := reply()
 	if status.Code != atm.OK {
-		return nil, fmt.Errorf("%s: %s", op, status.Reason)
+		return nil, fmt.Errorf("%s: %s", call.Operation, status.Reason)
 	}
 	record, _ := status.Result.(atm.Record)
 	return record, nil

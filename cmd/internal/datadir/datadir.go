@@ -54,6 +54,12 @@ const (
 	seenFile   = "seen.toml"
 )
 
+// ErrInUse reports a data folder that another process has.
+var ErrInUse = errors.New("in use by another process")
+
+// Requests is where whoever owns the disk leaves requests for a running server.
+func (d *Dir) Requests() string { return d.Path("requests") }
+
 // Path is a file in the folder.
 func (d *Dir) Path(elem ...string) string {
 	return filepath.Join(append([]string{d.Root}, elem...)...)
@@ -210,7 +216,7 @@ func (d *Dir) acquire() error {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return fmt.Errorf("the data folder %s is in use by another process", d.Root)
+			return fmt.Errorf("the data folder %s is %w", d.Root, ErrInUse)
 		}
 		return fmt.Errorf("lock the data folder %s: %w", d.Root, err)
 	}
