@@ -37,6 +37,7 @@ const (
 	EventKeyRotate       Event = "key.rotate" // the log is signed with another key from now on
 	EventClockStep       Event = "clock.step" // the clock was set
 	EventRecover         Event = "recover"    // this log goes on where another one was given up
+	EventSettings        Event = "settings"   // a file that the settings name was read again
 )
 
 // MaxEntryBytes is the longest entry, in bytes.
@@ -81,6 +82,27 @@ type Entry struct {
 
 	// Summary counts failed sign-ins, or denials, that have no entries of their own.
 	Summary *Summary
+
+	// Program is what a start, a stop and a heartbeat say of the program.
+	Program *Program
+}
+
+// A Program is one that keeps a log: which one it is, by what settings, on which machine. An
+// empty field is left out of an entry.
+type Program struct {
+	Version string
+	Build   string // what it was built from, and the hash of what runs
+	Boot    string // id of the machine's boot
+	Clock   *Clock // nil when the kernel does not say
+
+	// Settings are hashes of the settings and of each file that they name, by name.
+	Settings []Arg
+}
+
+// A Clock is the state of the kernel's clock.
+type Clock struct {
+	Synchronised bool
+	MaxError     time.Duration // at most; kept in microseconds
 }
 
 // An Arg is one named argument.
@@ -140,6 +162,7 @@ func (e *Entry) Append(b []byte) ([]byte, error) {
 		}
 		w.close('}')
 	}
+	e.appendMachine(&w)
 	if e.Status != nil {
 		w.field("code", string(e.Status.Code))
 	}
@@ -171,6 +194,7 @@ func (e *Entry) Append(b []byte) ([]byte, error) {
 	if e.Status != nil {
 		w.field("result", resultText(e.Status.Result))
 	}
+	e.appendSettings(&w)
 	e.appendSource(&w)
 	if len(e.State) > 0 {
 		w.key("state")
@@ -193,12 +217,50 @@ func (e *Entry) Append(b []byte) ([]byte, error) {
 	w.time("t", e.Time)
 	w.key("v")
 	w.int(1)
+	if e.Program != nil && e.Program.Version != "" {
+		w.field("version", e.Program.Version)
+	}
 	e.appendWho(&w)
 	w.close('}')
 	if len(w.b)-start > MaxEntryBytes {
 		return b, ErrEntryTooLong
 	}
 	return w.b, nil
+}
+
+// appendMachine appends what stands between "args" and "code".
+func (e *Entry) appendMachine(w *writer) {
+	p := e.Program
+	if p == nil {
+		return
+	}
+	if p.Boot != "" {
+		w.field("boot", p.Boot)
+	}
+	if p.Build != "" {
+		w.field("build", p.Build)
+	}
+	if p.Clock != nil {
+		w.key("clock")
+		w.open('{')
+		w.key("max_error_us")
+		w.int(p.Clock.MaxError.Microseconds())
+		w.key("synchronised")
+		w.value(p.Clock.Synchronised)
+		w.close('}')
+	}
+}
+
+func (e *Entry) appendSettings(w *writer) {
+	if e.Program == nil || len(e.Program.Settings) == 0 {
+		return
+	}
+	w.key("settings")
+	w.open('{')
+	for _, hash := range slices.SortedFunc(slices.Values(e.Program.Settings), byName) {
+		w.field(hash.Name, hash.Value)
+	}
+	w.close('}')
 }
 
 func (e *Entry) appendCredential(w *writer) {
@@ -271,8 +333,14 @@ func (e *Entry) appendWho(w *writer) {
 
 // wire is an entry as JSON has it.
 type wire struct {
-	Args map[string]string `json:"args"`
-	Code *atm.Code         `json:"code"`
+	Args  map[string]string `json:"args"`
+	Boot  string            `json:"boot"`
+	Build string            `json:"build"`
+	Clock *struct {
+		MaxError     int64 `json:"max_error_us"`
+		Synchronised bool  `json:"synchronised"`
+	} `json:"clock"`
+	Code *atm.Code `json:"code"`
 	Cred *struct {
 		Method string `json:"method"`
 		SHA256 string `json:"sha256"`
@@ -282,17 +350,18 @@ type wire struct {
 		ID     string `json:"jti"`
 		Key    string `json:"kid"`
 	} `json:"cred"`
-	Event     Event         `json:"ev"`
-	Expires   string        `json:"expires"`
-	First     string        `json:"first"`
-	ID        string        `json:"id"`
-	Last      string        `json:"last"`
-	N         int64         `json:"n"`
-	Operation atm.Operation `json:"op"`
-	Reason    string        `json:"reason"`
-	ReplayOf  *int64        `json:"replay_of"`
-	Request   string        `json:"request"`
-	Result    string        `json:"result"`
+	Event     Event             `json:"ev"`
+	Expires   string            `json:"expires"`
+	First     string            `json:"first"`
+	ID        string            `json:"id"`
+	Last      string            `json:"last"`
+	N         int64             `json:"n"`
+	Operation atm.Operation     `json:"op"`
+	Reason    string            `json:"reason"`
+	ReplayOf  *int64            `json:"replay_of"`
+	Request   string            `json:"request"`
+	Result    string            `json:"result"`
+	Settings  map[string]string `json:"settings"`
 	Source    *struct {
 		IP string `json:"ip"`
 	} `json:"src"`
@@ -305,6 +374,7 @@ type wire struct {
 	Status  string `json:"status"`
 	Time    string `json:"t"`
 	Version int    `json:"v"`
+	Program string `json:"version"`
 	Who     *struct {
 		Actor   string     `json:"actor"`
 		Roles   []atm.Role `json:"roles"`
@@ -358,7 +428,24 @@ func ParseEntry(leaf []byte) (*Entry, error) {
 			e.Source = in.Source.IP
 		}
 	}
+	e.Program = in.program()
 	return e, e.parseRest(&in)
+}
+
+// program is what the entry says of the program; nil for nothing.
+func (in *wire) program() *Program {
+	if in.Program == "" && in.Build == "" && in.Boot == "" && in.Clock == nil && in.Settings == nil {
+		return nil
+	}
+	p := &Program{Version: in.Program, Build: in.Build, Boot: in.Boot}
+	if in.Clock != nil {
+		p.Clock = &Clock{in.Clock.Synchronised, time.Duration(in.Clock.MaxError) * time.Microsecond}
+	}
+	for name, hash := range in.Settings {
+		p.Settings = append(p.Settings, Arg{name, hash})
+	}
+	slices.SortFunc(p.Settings, byName)
+	return p
 }
 
 // parseRest reads what has a form of its own: times and money.

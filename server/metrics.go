@@ -30,6 +30,10 @@ type Gauges struct {
 	DiskFree  func() float64  // bytes, where the data folder is
 	Expiry    func() []Expiry // of certificates
 	Ready     func() []Part   // what an operation needs
+
+	// Synchronised is 1 when something such as NTP keeps the machine's clock right, 0 when
+	// nothing does, and not a number where the kernel does not say.
+	Synchronised func() float64
 }
 
 // An Expiry is when a certificate ends.
@@ -105,6 +109,9 @@ func NewMetrics(version string, g Gauges) *Metrics {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "atm_disk_free_bytes", Help: "Free bytes on the disk of the data folder.",
 		}, g.DiskFree),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "atm_clock_synchronised", Help: "Whether the machine's clock is synchronised: 1 or 0.",
+		}, g.Synchronised),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)

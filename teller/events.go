@@ -13,18 +13,32 @@ import (
 
 // Started records that the server has begun to serve.
 func (t *Teller) Started(ctx context.Context) atm.Status {
-	return t.event(ctx, audit.EventStart, nil)
+	return t.program(ctx, audit.EventStart)
 }
 
 // Stopped records that the server has answered everybody and ends.
 func (t *Teller) Stopped(ctx context.Context) atm.Status {
-	return t.event(ctx, audit.EventStop, nil)
+	return t.program(ctx, audit.EventStop)
 }
 
 // Heartbeat records that the server was alive, so that silence in the log
 // means something.
 func (t *Teller) Heartbeat(ctx context.Context) atm.Status {
-	return t.event(ctx, audit.EventHeartbeat, nil)
+	return t.program(ctx, audit.EventHeartbeat)
+}
+
+// program records an event with all that is to be known of the program.
+func (t *Teller) program(ctx context.Context, event audit.Event) atm.Status {
+	p := t.cfg.Program()
+	return t.event(ctx, event, func(e *audit.Entry) { e.Program = &p })
+}
+
+// Reloaded records that the file of a setting was read again, and is in force.
+func (t *Teller) Reloaded(ctx context.Context, setting string) atm.Status {
+	p := audit.Program{Settings: t.cfg.Program().Settings}
+	return t.event(ctx, audit.EventSettings, func(e *audit.Entry) {
+		e.Args, e.Program = []audit.Arg{{Name: "setting", Value: setting}}, &p
+	})
 }
 
 // Recovered records, as the first entry of a log, that it takes the place of

@@ -49,6 +49,9 @@ type Config struct {
 	// Prove returns the proof that an entry is in the published log.
 	Prove func(ctx context.Context, index int64) ([]byte, error)
 
+	// Program says which program this is, for what it records of itself.
+	Program func() audit.Program
+
 	// Index is of the current audit log, so that lists need not read all of it.
 	Index *audit.Index
 

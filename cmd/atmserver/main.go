@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"example.com/atm/audit"
@@ -25,6 +26,7 @@ import (
 	"example.com/atm/internal/printable"
 	"example.com/atm/server"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func main() {
@@ -45,6 +47,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // options are the values of the flags.
 type options struct {
+	flags *pflag.FlagSet // all of them
+
 	tlsMin                                         string
 	proxyFrom                                      []string
 	identities, clientCA, issuers, tokenKey        string
@@ -101,6 +105,7 @@ and without a password. SIGTERM or Ctrl-C answers what has begun and ends.`,
 	flags.StringVar(&o.passphrase, "vault-passphrase-file", "", "`file` with the passphrase of keys/vault.key, when it is sealed with one; - for standard input")
 	flags.Uint64Var(&o.reserve, "disk-reserve", 64<<20, "free `bytes` below which every operation is UNAVAILABLE")
 	addLimits(flags, &o.limits)
+	o.flags = flags
 	root.AddCommand(
 		&cobra.Command{
 			Use:   "serve",
@@ -182,10 +187,21 @@ func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
 	}
 	return daemon.Options{
 		TLS12: o.tlsMin == "1.2", Server: cfg,
+		Settings: o.effective(), WitnessFile: o.witnesses,
 		Witnesses: witnesses, Identities: o.identities, Issuers: o.issuers, TokenKey: o.tokenKey, ClientCA: o.clientCA,
 		Data: o.data, Store: store, Passphrase: settings.Passphrase(o.passphrase, "Passphrase of keys/vault.key"), Name: o.name, Hosts: o.hosts, Empty: o.empty,
 		NonceTTL: o.nonceTTL, DiskReserve: o.reserve, Grace: max(o.grace, time.Nanosecond), Version: version.String(), Log: log,
 	}, nil
+}
+
+// effective are the settings in force, a line each in order of their names. None of them is
+// a secret.
+func (o *options) effective() string {
+	var text strings.Builder
+	o.flags.VisitAll(func(f *pflag.Flag) { // in order
+		fmt.Fprintf(&text, "%s=%q\n", f.Name, f.Value.String())
+	})
+	return text.String()
 }
 
 // readPolicy reads a policy of witnesses; nil without a file.

@@ -48,7 +48,9 @@ type Options struct {
 	Witnesses   *audit.Policy          // who is asked to cosign the audit log; nil for nobody
 	Empty       bool                   // at init: no account 100 and no demo credentials
 	DiskReserve uint64                 // bytes that must stay free
+	WitnessFile string                 // where Witnesses is from; empty for none
 	Version     string                 // of the program
+	Settings    string                 // all settings in force, a line each; its hash is in the log
 	Log         *slog.Logger           // for the operator
 	Grace       time.Duration          // how long a stop may take
 	Server      server.Config          // limits; the rest is filled in
@@ -88,6 +90,10 @@ type House struct {
 	signing  atomic.Pointer[signing]
 	signIn   *auth.Authenticator
 
+	opened time.Time // when the folder was locked
+
+	loaded struct{ identities, issuers certs.Version } // files that are followed, before they were read
+
 	// Fresh reports that this start made the folder, or completed it.
 	Fresh bool
 }
@@ -109,6 +115,14 @@ func Open(ctx context.Context, opts Options) (*House, error) {
 	}
 	if h.dir, h.Fresh, err = datadir.Open(opts.Data, config); err != nil {
 		return nil, errors.Join(err, h.Close())
+	}
+	h.opened = time.Now()
+	removed, err := h.dir.Sweep()
+	if err != nil {
+		opts.Log.Warn("removing what an earlier process left unfinished", slog.Any("error", err))
+	}
+	if len(removed) > 0 {
+		opts.Log.Info("removed what an earlier process left unfinished", slog.Any("files", removed))
 	}
 	if err := h.open(ctx); err != nil {
 		return nil, errors.Join(err, h.Close())
@@ -204,6 +218,7 @@ func (h *House) openKeys() error {
 	if h.tokens, err = auth.NewTokens(h.Name(), table, h.now); err != nil {
 		return fmt.Errorf("%s: %w", h.dir.TokenKey(), err)
 	}
+	h.loaded.identities, h.loaded.issuers = certs.VersionOf(h.opts.Identities), certs.VersionOf(h.opts.Issuers)
 	if h.opts.Identities != "" {
 		if err := h.loadIdentities(); err != nil {
 			return err
@@ -282,8 +297,10 @@ func (h *House) openVault() error {
 		Entries:   h.treeSize,
 		Published: func() float64 { return float64(h.publisher.Published()) },
 		DiskFree:  h.diskFree,
-		Expiry:    h.expiry,
-		Ready:     h.parts,
+
+		Synchronised: synchronised,
+		Expiry:       h.expiry,
+		Ready:        h.parts,
 	})
 	h.ledger = vault.NewLedger(vault.Config{
 		Store:     h.store,
@@ -303,6 +320,7 @@ func (h *House) openVault() error {
 		IssueClient:    h.issueClient,
 		RotateVault:    h.rotateVault,
 		Prove:          h.prove,
+		Program:        h.program,
 		Index:          h.index,
 		IssueToken:     h.issueToken,
 		RevocationList: h.revocationList,
@@ -529,12 +547,13 @@ func (h *House) background(ctx context.Context) (stop func()) {
 		wg.Go(func() { h.shareFailures(ctx) })
 	}
 	wg.Go(func() { h.watchClock(ctx) })
+	wg.Go(func() { h.sweepTiles(ctx) })
 	wg.Go(func() { h.followAuthorities(ctx) })
 	if h.opts.Identities != "" {
-		wg.Go(func() { h.follow(ctx, h.opts.Identities, "identities", h.loadIdentities) })
+		wg.Go(func() { h.follow(ctx, h.opts.Identities, "identities", h.loaded.identities, h.loadIdentities) })
 	}
 	if h.opts.Issuers != "" {
-		wg.Go(func() { h.follow(ctx, h.opts.Issuers, "issuers", h.loadIssuers) })
+		wg.Go(func() { h.follow(ctx, h.opts.Issuers, "issuers", h.loaded.issuers, h.loadIssuers) })
 	}
 	if h.opts.Witnesses != nil {
 		wg.Go(func() { h.askWitnesses(ctx) })
@@ -542,5 +561,18 @@ func (h *House) background(ctx context.Context) (stop func()) {
 	return func() {
 		cancel()
 		wg.Wait()
+	}
+}
+
+// sweepTiles removes what an earlier process left unfinished among the tiles of the log.
+func (h *House) sweepTiles(ctx context.Context) {
+	const coarse = time.Second // times of files may be behind by a little
+	removed, err := h.dir.SweepTiles(ctx, h.opened.Add(-coarse))
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		h.opts.Log.Warn("removing unfinished files of the audit log", slog.Any("error", err))
+	case removed > 0:
+		h.opts.Log.Info("removed unfinished files of the audit log", slog.Int("files", removed))
 	}
 }

@@ -66,12 +66,11 @@ func (h *House) loadIdentities() error {
 	return nil
 }
 
-// follow loads a file again when it changes. When it is wrong, what was loaded
-// before stays in force.
-func (h *House) follow(ctx context.Context, path, what string, load func() error) {
+// follow loads a file again when it is not the one any more that was seen when it was
+// loaded. When it is wrong, what was loaded before stays in force.
+func (h *House) follow(ctx context.Context, path, what string, seen certs.Version, load func() error) {
 	tick := time.NewTicker(followEvery)
 	defer tick.Stop()
-	seen := certs.VersionOf(path)
 	for {
 		select {
 		case <-tick.C:
@@ -88,5 +87,8 @@ func (h *House) follow(ctx context.Context, path, what string, load func() error
 			continue
 		}
 		h.opts.Log.Info(what + " replaced")
+		if status := h.teller.Reloaded(ctx, what); status.Receipt == "" {
+			h.opts.Log.Warn("that a file was read again is not in the audit log", slog.String("file", what), slog.String("reason", status.Reason))
+		}
 	}
 }

@@ -1,0 +1,88 @@
+package daemon
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"io/fs"
+	"math"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"sync"
+
+	"example.com/atm/audit"
+	"example.com/atm/internal/machine"
+)
+
+// What a start, a stop and a heartbeat say of the program, its settings and its machine.
+
+// program says which program this is, now.
+func (h *House) program() audit.Program {
+	p := audit.Program{Version: h.opts.Version, Build: build(), Boot: machine.Boot(), Settings: h.settings()}
+	if clock, ok := machine.ReadClock(); ok {
+		p.Clock = &audit.Clock{Synchronised: clock.Synchronised, MaxError: clock.MaxError}
+	}
+	return p
+}
+
+// settings are hashes of the effective settings and of the files that they name. Files with
+// secrets are not among them: a hash tells who guesses right.
+func (h *House) settings() []audit.Arg {
+	list := []audit.Arg{{Name: "effective", Value: hashOf([]byte(h.opts.Settings))}}
+	for _, f := range []struct{ name, path string }{
+		{"client-ca", h.opts.ClientCA}, {"identities", h.opts.Identities}, {"issuers", h.opts.Issuers},
+		{"witness-policy", h.opts.WitnessFile}, {"config.toml", h.dir.Path("config.toml")},
+	} {
+		if f.path == "" {
+			continue
+		}
+		text, err := os.ReadFile(f.path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			list = append(list, audit.Arg{Name: f.name, Value: "missing"})
+		case err != nil:
+			list = append(list, audit.Arg{Name: f.name, Value: "unreadable"})
+		default:
+			list = append(list, audit.Arg{Name: f.name, Value: hashOf(text)})
+		}
+	}
+	return list
+}
+
+func hashOf(text []byte) string {
+	sum := sha256.Sum256(text)
+	return "sha256:" + base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// build says what the program was built by and from, and the hash of what runs.
+var build = sync.OnceValue(func() string {
+	text := runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" || s.Key == "vcs.modified" && s.Value == "true" {
+				text += " " + s.Key + "=" + s.Value
+			}
+		}
+	}
+	path, err := os.Executable()
+	if err != nil {
+		return text
+	}
+	program, err := os.ReadFile(path)
+	if err != nil {
+		return text
+	}
+	return text + " " + hashOf(program)
+})
+
+// synchronised is the metric of the machine's clock.
+func synchronised() float64 {
+	switch clock, ok := machine.ReadClock(); {
+	case !ok:
+		return math.NaN()
+	case clock.Synchronised:
+		return 1
+	}
+	return 0
+}

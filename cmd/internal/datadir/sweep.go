@@ -1,0 +1,75 @@
+package datadir
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// What a process that was killed leaves behind: files on their way to another name, and
+// copies of the vault that a backup, a compaction or an import had begun. Whoever holds the
+// lock of the folder is the only one that makes them, so those that are there when it is
+// taken are of nobody any more. Links are never followed.
+
+// temporary is how package durable begins the name of a file on its way to another one.
+const temporary = ".tmp-"
+
+// Sweep removes what an earlier process left unfinished, but for the tiles of the audit log,
+// and returns the names. Call it before anything is begun.
+func (d *Dir) Sweep() (removed []string, err error) {
+	for _, folder := range []string{"", "keys", "ca", "tls", "audit"} {
+		names, failed := os.ReadDir(d.Path(folder))
+		if errors.Is(failed, fs.ErrNotExist) {
+			continue
+		}
+		err = errors.Join(err, failed)
+		for _, e := range names {
+			path := filepath.Join(folder, e.Name())
+			switch {
+			case e.Type().IsRegular() && (strings.HasPrefix(e.Name(), temporary) || folder == "" && unfinished(e.Name())):
+				failed = os.Remove(d.Path(path))
+			case e.IsDir() && folder == "" && strings.HasPrefix(e.Name(), ".backup-"):
+				failed = os.RemoveAll(d.Path(path)) // which follows no links
+			default:
+				continue
+			}
+			if err = errors.Join(err, failed); failed == nil {
+				removed = append(removed, path)
+			}
+		}
+	}
+	return removed, err
+}
+
+// unfinished reports whether a file in the root of the folder is a vault on its way.
+func unfinished(name string) bool { return name == "vault.db.compact" || name == "vault.db.part" }
+
+// SweepTiles removes files of the published log that were on their way before a moment. The
+// folders of a long log are many, so it is done while the server runs.
+func (d *Dir) SweepTiles(ctx context.Context, before time.Time) (removed int, err error) {
+	err = filepath.WalkDir(d.Path("audit", "tile"), func(path string, e fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // a partial tile that was superseded meanwhile
+			return nil
+		case err != nil:
+			return err
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case !e.Type().IsRegular() || !strings.HasPrefix(e.Name(), temporary):
+			return nil
+		}
+		if info, err := e.Info(); err != nil || !info.ModTime().Before(before) {
+			return nil
+		}
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		removed++
+		return nil
+	})
+	return removed, err
+}
