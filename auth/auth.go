@@ -374,6 +374,16 @@ func (a *Authenticator) certificate(chain []*x509.Certificate, remote string) (*
 	}, nil
 }
 
+// Holder returns who holds a certificate that is good, the first of chain; an *Error
+// otherwise. That somebody has its key is for the caller to know.
+func (a *Authenticator) Holder(chain []*x509.Certificate) (*atm.Caller, error) {
+	caller, err := a.certificate(chain, "")
+	if err == nil {
+		caller.IP = ""
+	}
+	return caller, err
+}
+
 // HasCertificate reports whether r comes with a certificate that is good, whatever comes
 // with it.
 func (a *Authenticator) HasCertificate(r *http.Request) bool {

@@ -215,7 +215,7 @@ func (a *Authority) template(life time.Duration, now time.Time, usage x509.ExtKe
 		end = a.Certificate.NotAfter
 	}
 	return &x509.Certificate{
-		SerialNumber:          newSerial(),
+		SerialNumber:          a.newSerial(),
 		NotBefore:             now.Add(-Backdate),
 		NotAfter:              end,
 		KeyUsage:              x509.KeyUsageDigitalSignature,
@@ -239,6 +239,27 @@ func newSerial() *big.Int {
 	rand.Read(serial) // never fails
 	serial[0] = serial[0]&0x3f | 0x40
 	return new(big.Int).SetBytes(serial)
+}
+
+// newSerial is a serial number that ends with the mark of the authority: 20 octets.
+func (a *Authority) newSerial() *big.Int {
+	serial := new(big.Int).Lsh(newSerial(), 8*markBytes)
+	return serial.Or(serial, a.mark())
+}
+
+const markBytes = 4
+
+// mark is what the serial numbers of an authority end with.
+func (a *Authority) mark() *big.Int {
+	sum := sha256.Sum256(a.Certificate.RawSubjectPublicKeyInfo)
+	return new(big.Int).SetBytes(sum[:markBytes])
+}
+
+// Numbered reports whether a serial number ends as those do that a gave. Older versions gave
+// others.
+func (a *Authority) Numbered(serial *big.Int) bool {
+	low := new(big.Int).And(serial, big.NewInt(1<<(8*markBytes)-1))
+	return low.Cmp(a.mark()) == 0
 }
 
 // NeedsRenewal reports whether a server certificate lacks one of the hosts, or

@@ -92,7 +92,7 @@ func New(cfg Config) (*Client, error) {
 		url:   (&url.URL{Scheme: "https", Host: u.Host, Path: "/RPC2"}).String(),
 		tries: cfg.Tries,
 		http: &http.Client{
-			Transport:     limits{transport, cfg.User == "" && cfg.Token == ""},
+			Transport:     limits{transport, cfg.User == "" && cfg.Token == "", cfg.TLS},
 			Timeout:       cfg.Timeout,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
@@ -105,6 +105,7 @@ func New(cfg Config) (*Client, error) {
 type limits struct {
 	base        http.RoundTripper
 	certificate bool // nothing but a certificate signs in
+	tls         *tls.Config
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -124,7 +125,7 @@ func (l limits) RoundTrip(r *http.Request) (*http.Response, error) {
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
 	sentence, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
 	if resp.StatusCode == http.StatusUnauthorized && l.certificate {
-		sentence = certificateRefused
+		sentence = certificateRefused + advice(l.tls, time.Now())
 	}
 	after, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
 	return nil, &HTTPError{StatusCode: resp.StatusCode, Sentence: sentence, RetryAfter: time.Duration(after) * time.Second}

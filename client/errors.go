@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -74,6 +75,30 @@ var refusedCertificate = map[tls.AlertError]bool{42: true, 43: true, 44: true, 4
 // certificateRefused is all that a client can know: a server does not tell a
 // stranger why.
 const certificateRefused = "the certificate is revoked, expired, or not mapped to anybody"
+
+// advice is what can be known here of why the certificate in cfg was refused, and what to do.
+func advice(cfg *tls.Config, now time.Time) string {
+	var pair *tls.Certificate
+	switch {
+	case cfg == nil:
+	case cfg.GetClientCertificate != nil:
+		pair, _ = cfg.GetClientCertificate(&tls.CertificateRequestInfo{Version: tls.VersionTLS13}) // it was shown
+	case len(cfg.Certificates) > 0:
+		pair = &cfg.Certificates[0]
+	}
+	if pair == nil || len(pair.Certificate) == 0 {
+		return ""
+	}
+	cert, err := x509.ParseCertificate(pair.Certificate[0])
+	if err != nil {
+		return ""
+	}
+	reason := "; by its dates it is good, so it was revoked, its authority retired, or its holder disabled"
+	if now.After(cert.NotAfter) {
+		reason = "; it ended on " + cert.NotAfter.UTC().Format(time.RFC3339)
+	}
+	return reason + ". An operator issues another one, or whoever owns the server's disk: atmctl cert issue KIND:NAME --out DIR --data DIR"
+}
 
 // classify says what an error of the transport means. sent reports whether
 // there was a connection on which the call may have been sent.

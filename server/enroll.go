@@ -11,15 +11,16 @@ import (
 )
 
 // serveAuthority hands out what clients trust the server by. Who fetches it
-// compares its fingerprint before they believe it.
-func (s *Server) serveAuthority(w http.ResponseWriter, r *http.Request) {
+// compares its fingerprint before they believe it. Of the authority of clients it says
+// whether a certificate is still of the one in force.
+func (s *Server) serveAuthority(w http.ResponseWriter, r *http.Request, authority []byte) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
 		xmlrpc.Decline(w, http.StatusMethodNotAllowed, "This is only read.")
 		return
 	}
 	w.Header().Set("Content-Type", "application/x-pem-file")
-	w.Write(s.cfg.Authority)
+	w.Write(authority)
 }
 
 // serveEnroll gives who comes with the code of an invitation one certificate,

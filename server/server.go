@@ -56,6 +56,10 @@ type Config struct {
 	// Required.
 	Authority []byte
 
+	// ClientAuthority returns the certificate in PEM of the authority that signs those of
+	// clients at the moment. Required.
+	ClientAuthority func() []byte
+
 	// Backup writes a backup of everything. Required.
 	Backup func(ctx context.Context, w io.Writer) error
 
@@ -264,7 +268,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "/readyz":
 		s.serveReady(w, r)
 	case path == "/ca.crt":
-		s.serveAuthority(w, r)
+		s.serveAuthority(w, r, s.cfg.Authority)
+	case path == "/clients.crt":
+		s.serveAuthority(w, r, s.cfg.ClientAuthority())
 	case path == "/token":
 		s.serveToken(w, r)
 	case path == "/token/revoke":

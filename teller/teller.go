@@ -61,6 +61,10 @@ type Config struct {
 	// Invite makes the code of an invitation.
 	Invite func(Invitation) (code string, err error)
 
+	// InForce reports whether a serial number in hexadecimal is of the authority that signs
+	// the certificates of clients at the moment.
+	InForce func(serial string) bool
+
 	// RevocationList signs the list of these certificates (RFC 5280), in PEM.
 	RevocationList func(revoked []vault.Revocation) (string, error)
 

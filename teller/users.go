@@ -175,11 +175,16 @@ func listCertificates(ctx context.Context, t *Teller, in *input) (vault.Rule, er
 	certificates := make([]atm.Record, len(page))
 	for i, c := range page {
 		_, is := revoked["cert:"+c.Serial]
+		authority := "before"
+		if t.cfg.InForce(c.Serial) {
+			authority = "in force"
+		}
 		certificates[i] = atm.Record{
 			{Name: "serial", Value: c.Serial},
 			{Name: "subject", Value: c.Subject},
 			{Name: "not_after", Value: c.NotAfter.Format(time.RFC3339)},
 			{Name: "revoked", Value: is},
+			{Name: "authority", Value: authority},
 		}
 	}
 	return vault.Report{Result: atm.Record{

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"time"
 
+	"example.com/atm"
 	"example.com/atm/cmd/internal/daemon"
 	"example.com/atm/cmd/internal/exit"
 	"github.com/spf13/cobra"
@@ -65,17 +68,67 @@ it is retired: see that everybody has a new one, and then run atmctl ca retire.`
 		},
 	}
 	rollover.Flags().StringVar(&rootKey, "root-key", "", "`file` with the key of the root, when it is not in the folder")
+	var force bool
 	retire := &cobra.Command{
-		Use: "retire", Short: "Trust the authority of before the last rollover no longer", Args: exit.Args(cobra.NoArgs),
-		RunE: func(*cobra.Command, []string) error {
+		Use: "retire", Short: "Trust the authority of before the last rollover no longer",
+		Long: `Trust the authority of before the last rollover no longer. The certificates that it
+issued and that are good otherwise end with it: they are listed, and without --force
+nothing is done as long as there are some. Their holders run atmctl cert renew; the
+server does it for those in its own folder. The server that has the folder is asked for
+the list; a certificate counts as renewed when its subject has another one that is good.`,
+		Args: exit.Args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !force {
+				if err := p.checkRetired(cmd.Context()); err != nil {
+					return err
+				}
+			}
 			if err := daemon.Retire(data); err != nil {
 				return err
 			}
 			return p.tell(map[string]string{"data": data}, "the authority before the last rollover is trusted no longer\n")
 		},
 	}
+	retire.Flags().BoolVar(&force, "force", false, "although certificates end by it, or the server cannot be asked")
 	for _, cmd := range []*cobra.Command{export, show, rollover, retire} {
 		cmd.Flags().StringVar(&data, "data", "./atm-data", "the data `folder`")
 	}
 	return group(&cobra.Command{Use: "ca", Short: "Authorities of the data folder"}, export, show, rollover, retire)
+}
+
+// checkRetired refuses to retire an authority while certificates of it are good.
+func (p *program) checkRetired(ctx context.Context) error {
+	list, err := p.pages(ctx, atm.CertList, "certificates")
+	if err != nil {
+		return fmt.Errorf("which certificates end with the authority, the server does not say; --force retires it all the same: %w", err)
+	}
+	// A certificate of before stays good when it is renewed. So each of its subject's that is of
+	// the authority in force stands for one of before.
+	var good []map[string]any
+	renewed := make(map[any]int)
+	for _, item := range list {
+		record, _ := item.(map[string]any)
+		text, _ := record["not_after"].(string)
+		if end, err := time.Parse(time.RFC3339, text); record["revoked"] == true || err == nil && end.Before(time.Now()) {
+			continue
+		}
+		if record["authority"] == "in force" {
+			renewed[record["subject"]]++
+		} else {
+			good = append(good, record)
+		}
+	}
+	var live []any
+	for _, record := range good {
+		if renewed[record["subject"]]--; renewed[record["subject"]] < 0 {
+			live = append(live, record)
+		}
+	}
+	if len(live) == 0 {
+		return nil
+	}
+	if err := p.print([]string{"serial", "subject", "not_after"}, live); err != nil {
+		return err
+	}
+	return &exit.Error{Code: exit.Refused, Err: fmt.Errorf("%d certificates of the authority before are good, and would end: have their holders run atmctl cert renew, revoke them, or use --force", len(live))}
 }

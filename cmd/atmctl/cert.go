@@ -95,7 +95,7 @@ way back when no operator has a certificate that is good.`,
 				if err != nil {
 					return err
 				}
-				return p.print([]string{"serial", "subject", "not_after", "revoked"}, list)
+				return p.print([]string{"serial", "subject", "not_after", "revoked", "authority"}, list)
 			},
 		},
 		&cobra.Command{

@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"crypto"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,9 +26,10 @@ func (p *program) renewCommand() *cobra.Command {
 	var force bool
 	renew := &cobra.Command{
 		Use: "renew --dir DIR", Short: "Renew the certificate in a folder with itself",
-		Long: `Renew the certificate in DIR, which cert issue wrote, in the last third of its life:
-sign in by it and get another one, as long as it, over a key that is made here. Before
-that nothing is done, so it can be run as often as one likes, by a timer for example.
+		Long: `Renew the certificate in DIR, which cert issue wrote, in the last third of its life, or
+when other authorities are in force since: sign in by it and get another one, as long
+as it, over a key that is made here. Before that nothing is done, so it can be run as
+often as one likes, by a timer for example.
 
 client.crt and client.key change at once: they become links into a folder, and which
 one is changed by one rename. A service that reads the one before it and the other
@@ -54,7 +57,13 @@ func (p *program) renew(ctx context.Context, files client.Files, force bool) err
 		return &exit.Error{Code: exit.NotAuthenticated, Err: fmt.Errorf("%s: %w", files.Cert, err)}
 	}
 	until := cert.NotAfter.UTC().Format(time.RFC3339)
-	if !force && !certs.InLastThird(cert, time.Now()) {
+	due := force || certs.InLastThird(cert, time.Now())
+	if !due {
+		if due, err = p.ofBefore(ctx, files, cert); err != nil {
+			return err
+		}
+	}
+	if !due {
 		return p.tell(map[string]any{"renewed": false, "not_after": until}, "not renewed: the certificate is good until %s\n", until)
 	}
 	key, err := certs.NewKey()
@@ -76,6 +85,26 @@ func (p *program) renew(ctx context.Context, files client.Files, force bool) err
 		return err
 	}
 	return p.tell(map[string]any{"renewed": true, "not_after": record.notAfter}, "renewed: the certificate is good until %s\n", record.notAfter)
+}
+
+// ofBefore reports whether a certificate is of an authority that is not in force any more, and
+// ends when that is retired.
+func (p *program) ofBefore(ctx context.Context, files client.Files, cert *x509.Certificate) (bool, error) {
+	trusting, err := client.Trusting(files.CA)
+	if err != nil {
+		return false, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	text, err := exchange(ctx, trusting, http.MethodGet, p.server+"/clients.crt", nil)
+	if err != nil {
+		return false, err
+	}
+	authority, err := certs.ParseCertificate(text)
+	if err != nil {
+		return false, fmt.Errorf("the authority of clients: %w", err)
+	}
+	return cert.CheckSignatureFrom(authority) != nil, nil
 }
 
 // A renewal is what the server answers.

@@ -68,6 +68,7 @@ func (h *House) followAuthorities(ctx context.Context) {
 	defer look.Stop()
 	defer renew.Stop()
 	seen := h.authorityFiles()
+	h.renewOwnClients(ctx)
 	for {
 		select {
 		case <-look.C:
@@ -76,6 +77,7 @@ func (h *House) followAuthorities(ctx context.Context) {
 			if err := h.renewServerCertificate(); err != nil {
 				h.opts.Log.Error("the server certificate is not renewed", slog.Any("error", err))
 			}
+			h.renewOwnClients(ctx)
 			continue
 		case <-ctx.Done():
 			return
@@ -99,6 +101,7 @@ func (h *House) followAuthorities(ctx context.Context) {
 		if own && !old.client.Certificate.Equal(next.client.Certificate) { // otherwise another replica told of it
 			h.teller.KeyRotated(ctx, certs.Fingerprint(old.client.Certificate), certs.Fingerprint(next.client.Certificate))
 		}
+		h.renewOwnClients(ctx)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"net/url"
 	"os"
 	"sync"
@@ -324,6 +325,7 @@ func (h *House) openVault() error {
 		Index:          h.index,
 		IssueToken:     h.issueToken,
 		RevocationList: h.revocationList,
+		InForce:        h.inForce,
 		IssueGrant:     h.issueGrant,
 		Realm:          h.dir.Config.Realm,
 		RotateAudit:    h.rotateAudit,
@@ -501,6 +503,12 @@ func (h *House) revocationList(revoked []vault.Revocation) (string, error) {
 	}
 	list, err := h.signing.Load().client.RevocationList(serials, h.now())
 	return string(list), err
+}
+
+// inForce reports whether a serial number is of the authority for clients in force.
+func (h *House) inForce(serial string) bool {
+	n, ok := new(big.Int).SetString(serial, 16)
+	return ok && h.signing.Load().client.Numbered(n)
 }
 
 // Name is the server's name.

@@ -119,6 +119,7 @@ func (h *House) newServer() (*server.Server, error) {
 	cfg.Audit = h.dir.Audit()
 	cfg.Tokens = h.tokens
 	cfg.Authority = certs.EncodeCertificate(h.root)
+	cfg.ClientAuthority = func() []byte { return certs.EncodeCertificate(h.signing.Load().client.Certificate) }
 	cfg.Ready = h.parts
 	cfg.Backup = h.Backup
 	cfg.Grace = h.opts.Grace

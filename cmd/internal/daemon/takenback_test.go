@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -523,4 +524,60 @@ func TestLostEnrolmentGivesTheSameCertificate(t *testing.T) {
 	if n := len(issued); n != 3 { // demo's, operator's and this one
 		t.Errorf("%d certificates: %v", n, issued)
 	}
+}
+
+// TestExpiredCertificateIsToldWhatToDo signs in by a certificate that has ended.
+func TestExpiredCertificateIsToldWhatToDo(t *testing.T) {
+	a := newArena(t)
+	ended := a.issued(t, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }, "spiffe://"+a.domain+"/user/alice")
+	_, err := a.client(t, ended).Inquiry(t.Context(), 200)
+	if !errors.Is(err, client.ErrNotAuthenticated) || !strings.Contains(err.Error(), "it ended on ") || !strings.Contains(err.Error(), "atmctl cert issue") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestServerRenewsItsOwnClients has a server find a certificate in its folder in the last third of
+// its life: another one takes its place, over the same key, and it is no renewal of who was
+// revoked.
+func TestServerRenewsItsOwnClients(t *testing.T) {
+	h := start(t, nil)
+	must(t)(h.as(t, "operator").Call(t.Context(), "admin.user.revoke", "user:demo"))
+	if err := h.stop(); err != nil {
+		t.Fatal(err)
+	}
+	own, err := certs.LoadAuthority(filepath.Join(h.data, "ca/clients.crt"), filepath.Join(h.data, "ca/clients.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := func(name string) string { return filepath.Join(h.data, "clients", name, "client.crt") }
+	before := make(map[string]*x509.Certificate)
+	for _, name := range []string{"operator", "demo"} {
+		template := parsed(t, h.shownBy(t, name).Certificate[0])
+		template.NotBefore, template.NotAfter = time.Now().Add(-20*24*time.Hour), time.Now().Add(24*time.Hour)
+		der := signed(t, template, own.Certificate, template.PublicKey, readKey(t, filepath.Join(h.data, "ca/clients.key")))
+		before[name] = parsed(t, der)
+		if err := os.WriteFile(file(name), certs.EncodeCertificate(before[name]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h = startIn(t, h.data, nil)
+	until(t, func() bool { return !parsed(t, h.shownBy(t, "operator").Certificate[0]).Equal(before["operator"]) })
+	after := parsed(t, h.shownBy(t, "operator").Certificate[0])
+	if left := time.Until(after.NotAfter); left < 19*24*time.Hour {
+		t.Errorf("it ends in %v", left)
+	}
+	must(t)(h.as(t, "operator").Call(t.Context(), "whoami"))
+	until(t, func() bool { return strings.Contains(h.log.String(), "client=demo") })
+	if !parsed(t, h.shownBy(t, "demo").Certificate[0]).Equal(before["demo"]) {
+		t.Error("a revoked certificate was renewed")
+	}
+}
+
+func (h *house) shownBy(t *testing.T, user string) *tls.Certificate {
+	t.Helper()
+	cert, err := h.tls(t, user).GetClientCertificate(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert
 }

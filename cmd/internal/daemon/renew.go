@@ -1,0 +1,80 @@
+package daemon
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"example.com/atm"
+	"example.com/atm/certs"
+	"example.com/atm/internal/durable"
+	"example.com/atm/teller"
+)
+
+// ownClients are the folders below clients/ that init made. The server renews what is in them.
+var ownClients = [...]string{"operator", "demo"}
+
+// renewOwnClients renews the certificates in the data folder in the last third of their lives, and
+// when they are of an authority that is not in force any more.
+func (h *House) renewOwnClients(ctx context.Context) {
+	for _, name := range ownClients {
+		switch err := h.renewOwnClient(ctx, h.dir.Client(name)); {
+		case err == nil, errors.Is(err, fs.ErrNotExist): // whoever wants it out of the folder moves it
+		default:
+			h.opts.Log.Error("a certificate in the data folder is not renewed", slog.String("client", name), slog.Any("error", err))
+		}
+	}
+}
+
+// renewOwnClient renews one, over its key, as its holder would: what was revoked is not renewed,
+// and what has ended is not either.
+func (h *House) renewOwnClient(ctx context.Context, folder string) error {
+	certFile := filepath.Join(folder, "client.crt")
+	pem, err := os.ReadFile(certFile)
+	if err != nil {
+		return err
+	}
+	cert, err := certs.ParseCertificate(pem)
+	if err != nil {
+		return fmt.Errorf("%s: %w", certFile, err)
+	}
+	ofBefore := cert.CheckSignatureFrom(h.signing.Load().client.Certificate) != nil
+	if !ofBefore && !certs.InLastThird(cert, h.now()) {
+		return nil
+	}
+	caller, err := h.signIn.Holder([]*x509.Certificate{cert})
+	if err != nil {
+		return err
+	}
+	if pem, err = durable.ReadSecret(filepath.Join(folder, "client.key")); err != nil {
+		return err
+	}
+	key, err := certs.ParseKey(pem)
+	if err != nil {
+		return err
+	}
+	request, err := certs.NewRequest(key)
+	if err != nil {
+		return err
+	}
+	reply, err := h.teller.Begin(ctx, caller, teller.Call{Operation: atm.CertRenew, Args: []atm.Arg{text(string(request))}})
+	if err != nil {
+		return err
+	}
+	status := reply()
+	record, _ := status.Result.(atm.Record)
+	next, _ := record.Get("certificate").(string)
+	if status.Code != atm.OK || next == "" {
+		return errors.New(status.Reason)
+	}
+	if err := durable.WriteFile(certFile, []byte(next), 0o644); err != nil {
+		return err
+	}
+	h.opts.Log.InfoContext(ctx, "a certificate in the data folder was renewed", slog.String("subject", caller.Subject))
+	return nil
+}
