@@ -31,8 +31,11 @@ func (h *House) program() audit.Program {
 func (h *House) settings() []audit.Arg {
 	list := []audit.Arg{{Name: "effective", Value: hashOf([]byte(h.opts.Settings))}}
 	for _, f := range []struct{ name, path string }{
-		{"client-ca", h.opts.ClientCA}, {"identities", h.opts.Identities}, {"issuers", h.opts.Issuers},
-		{"witness-policy", h.opts.WitnessFile}, {"config.toml", h.dir.Path("config.toml")},
+		{"client-ca", h.opts.ClientCA},
+		{"identities", h.opts.Identities},
+		{"issuers", h.opts.Issuers},
+		{"witness-policy", h.opts.WitnessFile},
+		{"config.toml", h.dir.Path("config.toml")},
 	} {
 		if f.path == "" {
 			continue

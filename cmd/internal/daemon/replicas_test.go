@@ -92,7 +92,7 @@ func join(t testing.TB, first, folder string) {
 // settle waits until every replica knows what one of them was told.
 func settle() {
 	if replicas > 1 {
-		time.Sleep(time.Second) // the contract gives as much
+		time.Sleep(2 * time.Second) // the contract gives one
 	}
 }
 
