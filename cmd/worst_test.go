@@ -14,11 +14,18 @@ import (
 )
 
 // worstMemory is how much memory the server may have with 4,096 connections that each send
-// the worst request, in MiB. A connection of net/http and TLS takes 50 to 70 KiB, with its
-// body of 16 KiB and the kernel's part not counted: 290 MiB. Answers that wait to be sent
-// take 32 MiB, with the values that they are made from four times as much, bodies of nobody
-// 32 MiB. A collector that lets the heap double makes 2 × (290 + 128 + 32) of it.
-const worstMemory = 900
+// the worst request, in MiB. The worst is the largest of these, on top of 40 MiB of a server
+// without connections; a collector that lets the heap double makes twice as much of each.
+//
+//   - small heads that never end: 40 KiB for TLS and net/http, and 4 KiB of a head, of which
+//     net/http makes up to twenty times as much: 4,096 × 120 KiB = 480 MiB
+//   - large heads: 256 of 16 KiB, twenty times as much, and the rest as above: 480 + 80 MiB
+//   - bodies of nobody: 4,096 × 70 KiB and 128 × 256 KiB: 280 + 32 MiB
+//   - bodies of customers: 4,096 × (70 + 16) KiB and 64 MiB, which may double as they
+//     grow: 344 + 128 MiB
+//   - answers that nobody reads: 4,096 × (70 + 16) KiB, 32 MiB of answers, and the values
+//     that they are made from, four times as much: 344 + 160 MiB
+const worstMemory = 40 + 2*(480+80)
 
 // TestMemoryUnderWorstRequests has many connections from four addresses each send what takes
 // the most memory, or nothing at all. The server's memory stays below its bound, and an honest
@@ -45,7 +52,12 @@ func TestMemoryUnderWorstRequests(t *testing.T) {
 			realm, nonce := challengeOf(t, s)
 			return fmt.Sprintf(head, len(body), fmt.Sprintf(digest, realm, nonce)) + body[1:]
 		},
-		"silence": func(*server) string { return "" },
+		"bodies of a customer that never end": func(*server) string {
+			return fmt.Sprintf(head, len(body), "") + body[1:]
+		},
+		"large heads that never end": func(*server) string { return endless(16 << 10) },
+		"small heads that never end": func(*server) string { return endless(3900) },
+		"silence":                    func(*server) string { return "" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := startServer(t)
@@ -53,7 +65,7 @@ func TestMemoryUnderWorstRequests(t *testing.T) {
 			before := s.peakMemory(t)
 			text := request(s)
 			config := credentials(t, s)
-			if strings.HasPrefix(name, "bodies") {
+			if strings.HasPrefix(name, "bodies that a digest") || strings.Contains(name, "heads") {
 				config.GetClientCertificate, config.Certificates = nil, nil
 			}
 			var opened sync.WaitGroup
@@ -109,6 +121,15 @@ func TestMemoryUnderWorstRequests(t *testing.T) {
 			}
 		})
 	}
+}
+
+// endless is the begin of a head of so many bytes, with as many fields as there can be.
+func endless(bytes int) string {
+	head := []byte("POST /RPC2 HTTP/1.1\nHost: localhost\n")
+	for i := 0; len(head) < bytes; i++ {
+		head = fmt.Appendf(head, "%x:\n", i)
+	}
+	return string(head)
 }
 
 // silentFrom connects from an address of the loopback network, sends a text and reads nothing.

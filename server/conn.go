@@ -12,12 +12,28 @@ import (
 	"time"
 
 	"example.com/atm/auth"
+	"example.com/atm/internal/budget"
 )
 
 // sendBuffer bounds what the kernel takes of an answer before the peer has read it, so
 // that a peer that reads nothing is noticed, and one that reads slowly is not mistaken
 // for one that reads nothing.
 const sendBuffer = 128 << 10
+
+const (
+	// strangerBytes is how much a peer may send, after it greeted, before somebody signs
+	// in: a certificate and the head of a request. net/http takes up to twenty times as
+	// much memory for a head of many short fields, for as long as it arrives.
+	strangerBytes = 4 << 10
+
+	// largeStrangers bounds the connections on which more was sent although nobody has
+	// signed in, and largeStrangersFrom those from one address.
+	largeStrangers     = 256
+	largeStrangersFrom = 64
+
+	// largeWait is how long one more waits for its turn.
+	largeWait = time.Second
+)
 
 // A conn is a connection below TLS. HTTP is read by net/http and TLS by crypto/tls:
 // a conn only knows what net/http is doing with it, and where it comes from.
@@ -27,8 +43,13 @@ type conn struct {
 	doing   connState
 	writing atomic.Int64 // when the write began that is not done, by sinceStart; 0 for none
 
-	asked bool         // whether room for its address was asked for; by its reader alone
+	asked    bool        // whether room for its address was asked for; by its reader alone
+	greeted  atomic.Bool // TLS has answered
+	known    atomic.Bool // somebody has signed in
+	received int         // bytes since the greeting; by its reader alone
+
 	from  netip.Prefix // guarded by open.mu; valid once it counts there
+	large func()       // guarded by open.mu; gives back a part of open.large; nil without one
 }
 
 // connOf returns the connection below one that net/http serves.
@@ -36,7 +57,18 @@ func connOf(c net.Conn) *conn {
 	return c.(*tls.Conn).NetConn().(*conn) // Serve accepts nothing else
 }
 
-var errTooMany = errors.New("too many connections from one address")
+// connKey is the key of a connection in the context of its requests.
+type connKey struct{}
+
+// withConn is an http.Server's ConnContext hook.
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, connOf(c))
+}
+
+var (
+	errTooMany  = errors.New("too many connections from one address")
+	errTooLarge = errors.New("too many large requests of people who have not signed in")
+)
 
 // Read implements net.Conn. The first one asks whether the address may have one more
 // connection: only now does a load balancer have to have said whose it is.
@@ -47,11 +79,26 @@ func (c *conn) Read(p []byte) (int, error) {
 			return 0, errTooMany
 		}
 	}
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	if c.greeted.Load() && !c.known.Load() {
+		before := c.received
+		if c.received += n; before <= strangerBytes && c.received > strangerBytes && !c.open.enlarge(c) {
+			return 0, errTooLarge
+		}
+	}
+	return n, err
+}
+
+// signedIn notes that somebody has signed in on the connection of r.
+func signedIn(r *http.Request) {
+	if c, ok := r.Context().Value(connKey{}).(*conn); ok && !c.known.Swap(true) {
+		c.open.shrink(c)
+	}
 }
 
 // Write implements net.Conn. TLS writes at most 16 KiB at once.
 func (c *conn) Write(p []byte) (int, error) {
+	c.greeted.Store(true)
 	c.writing.Store(int64(sinceStart()))
 	defer c.writing.Store(0)
 	return c.Conn.Write(p)
@@ -74,6 +121,7 @@ func (c *conn) cut() {
 // connections are the open ones.
 type connections struct {
 	most, perAddress int
+	large            *budget.Budget // of largeStrangers
 
 	mu      sync.Mutex
 	conns   map[*conn]struct{}   // guarded by mu
@@ -83,7 +131,7 @@ type connections struct {
 
 func newConnections(most, perAddress int) *connections {
 	return &connections{
-		most: most, perAddress: perAddress,
+		most: most, perAddress: perAddress, large: budget.New(largeStrangers, largeStrangersFrom),
 		conns: make(map[*conn]struct{}), from: make(map[netip.Prefix]int), removed: make(chan struct{}, 1),
 	}
 }
@@ -160,6 +208,40 @@ func (o *connections) locate(c *conn, address netip.Addr) bool {
 	return true
 }
 
+// enlarge reports whether one more stranger may send a large request. It may wait.
+func (o *connections) enlarge(c *conn) bool {
+	o.mu.Lock()
+	from := c.from
+	o.mu.Unlock()
+	release, ok := o.large.Take(from.String(), 1, largeWait)
+	if !ok {
+		return false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if _, open := o.conns[c]; !open {
+		release()
+		return false
+	}
+	c.large = release
+	return true
+}
+
+// shrink gives back what enlarge took.
+func (o *connections) shrink(c *conn) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.giveBack(c)
+}
+
+// giveBack is shrink for a caller that holds o.mu.
+func (o *connections) giveBack(c *conn) {
+	if c.large != nil {
+		c.large()
+		c.large = nil
+	}
+}
+
 func (o *connections) remove(c *conn) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -172,6 +254,7 @@ func (o *connections) forget(c *conn) {
 		return
 	}
 	delete(o.conns, c)
+	o.giveBack(c)
 	if c.from.IsValid() {
 		if o.from[c.from]--; o.from[c.from] == 0 {
 			delete(o.from, c.from)

@@ -122,6 +122,21 @@ func (s *Server) holdAnswer(in *session, bytes int64) (release func(), ok bool) 
 	return s.answers.Take(in.caller.Subject, bytes, answersWait)
 }
 
+// Memory of bodies that are on their way or wait to be carried out, without small ones.
+const (
+	smallBody   = 16 << 10
+	bodiesBytes = 64 << 20 // of all callers
+	bodiesShare = 16 << 20 // of one, on all their connections
+)
+
+// holdBody asks for memory of the body of a call.
+func (s *Server) holdBody(caller *atm.Caller, bytes int64) (release func(), ok bool) {
+	if bytes <= smallBody {
+		return func() {}, true
+	}
+	return s.bodies.Take(caller.Subject, bytes, answersWait)
+}
+
 // tooLarge answers a call whose answer does not fit into that of its multicall.
 func (s *Server) tooLarge(ctx context.Context, in *session, m *xmlrpc.Method[*session], args []xmlrpc.Value) xmlrpc.Reply {
 	op := atm.Operation(m.Name)

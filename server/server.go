@@ -125,6 +125,7 @@ type Server struct {
 	http     *http.Server
 	open     *connections
 	answers  *budget.Budget // bytes of answers that are on their way
+	bodies   *budget.Budget // bytes of large bodies of callers
 
 	leaving  atomic.Bool // not ready any more
 	draining atomic.Bool // answers end their connections
@@ -156,6 +157,7 @@ func New(cfg Config) (*Server, error) {
 		trail:    newTrail(cfg.Teller, cfg.Log),
 		throttle: cfg.Throttle,
 		open:     newConnections(cfg.MaxConnections, cfg.MaxPerAddress),
+		bodies:   budget.New(max(bodiesBytes, 2*cfg.Limits.BodyBytes), max(bodiesShare, cfg.Limits.BodyBytes)),
 		answers:  budget.New(max(answersBytes, 2*cfg.Limits.AnswerBytes), max(answersShare, cfg.Limits.AnswerBytes)),
 	}
 	var err error
@@ -174,6 +176,7 @@ func New(cfg Config) (*Server, error) {
 		MaxHeaderBytes:    cfg.HeaderBytes,
 		ErrorLog:          slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
 		ConnState:         noteState,
+		ConnContext:       withConn,
 
 		// OPTIONS * is answered as any other method that we do not have.
 		DisableGeneralOptionsHandler: true,
@@ -310,6 +313,13 @@ func (s *Server) serveRPC(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	release, ok := s.holdBody(caller, r.ContentLength)
+	if !ok {
+		w.Header().Set("Retry-After", "1")
+		xmlrpc.Decline(w, http.StatusServiceUnavailable, "Too many large calls are on their way. Ask again in a moment.")
+		return
+	}
+	defer release()
 	// What has arrived whole is carried out, also when its caller leaves meanwhile.
 	r = r.WithContext(context.WithoutCancel(r.Context()))
 	s.rpc.ServeCall(w, r, &session{caller: caller, key: key, trace: traceOf(r)})
@@ -349,6 +359,7 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) *atm.Caller {
 	caller, fields, err := s.cfg.Authenticator.Authenticate(r)
 	if err == nil {
 		s.cfg.Metrics.signIn(caller.Method, "ok")
+		signedIn(r)
 		for name, values := range fields {
 			w.Header()[name] = values
 		}

@@ -100,6 +100,7 @@ func (s *Server) secretCaller(w http.ResponseWriter, r *http.Request, values url
 	switch {
 	case err == nil:
 		s.cfg.Metrics.signIn(caller.Method, "ok")
+		signedIn(r)
 		return caller
 	case errors.As(err, &failure):
 		s.cfg.Metrics.signIn("secret", "failed")

@@ -4,11 +4,14 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -125,5 +128,81 @@ func TestBalancerMayHaveMoreConnections(t *testing.T) {
 	}
 	if conn, err := h.dialFrom(t, "127.0.0.2", header("192.0.2.1")); err == nil && asks(t, conn) {
 		t.Error("a third connection of one client")
+	}
+}
+
+// TestStrangersLargeHeadsAreBounded begins large heads that never end, on more connections
+// than may be so, from one address: the last ones are closed. Somebody who has signed in
+// is not among those that count.
+func TestStrangersLargeHeadsAreBounded(t *testing.T) {
+	single(t, "the bound is that of one server")
+	h := start(t, func(o *daemon.Options) { o.Server.HeaderTimeout = time.Minute })
+	head := "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\n" + strings.Repeat("X: y\r\n", 1200)
+	known, err := h.dialFrom(t, "127.0.0.2", "")
+	if err != nil || !asks(t, known) {
+		t.Fatal(err)
+	}
+	const most = 64
+	for range most {
+		conn, err := h.dialFrom(t, "127.0.0.2", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(conn, head)
+	}
+	closed := func() bool {
+		conn, err := h.dialFrom(t, "127.0.0.2", "")
+		if err != nil {
+			return true
+		}
+		io.WriteString(conn, head)
+		conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+		_, err = conn.Read(make([]byte, 1))
+		return !errors.Is(err, os.ErrDeadlineExceeded)
+	}
+	for end := time.Now().Add(30 * time.Second); !closed(); {
+		if time.Now().After(end) {
+			t.Fatal("there is no bound")
+		}
+	}
+	for range 20 {
+		if !asks(t, known) {
+			t.Fatal("who has signed in is not served")
+		}
+	}
+	if conn, err := h.dialFrom(t, "127.0.0.2", ""); err != nil || !asks(t, conn) {
+		t.Errorf("a small request from the same address: %v", err)
+	}
+}
+
+// TestBodiesOfOneCallerAreBounded begins more large calls than one caller may have on their
+// way, without their last bytes. One more is refused; small ones and those of others are not.
+func TestBodiesOfOneCallerAreBounded(t *testing.T) {
+	single(t, "the bound is that of one server")
+	h := start(t, func(o *daemon.Options) { o.Server.RequestTimeout = time.Minute })
+	large := strings.Replace(call("inquiry", "100"), "<params>", strings.Repeat(" ", 255<<10)+"<params>", 1)
+	const most = 16 << 20 / (255 << 10)
+	for range most {
+		conn, err := h.dialFrom(t, "127.0.0.2", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(conn, "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n\r\n%s",
+			len(large), large[:len(large)-1])
+	}
+	demo := httpClient(t, h.tls(t, "demo"))
+	for end := time.Now().Add(30 * time.Second); ; { // the last ones may be on their way still
+		if resp, _ := h.post(t, demo, large, nil); resp.StatusCode == http.StatusServiceUnavailable {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("there is no bound")
+		}
+	}
+	if resp, text := h.post(t, demo, call("inquiry", "100"), nil); resp.StatusCode != http.StatusOK {
+		t.Errorf("a small call: %s %s", resp.Status, text)
+	}
+	if resp, text := h.post(t, httpClient(t, h.tls(t, "operator")), large, nil); resp.StatusCode != http.StatusOK {
+		t.Errorf("a large call of somebody else: %s %s", resp.Status, text)
 	}
 }
