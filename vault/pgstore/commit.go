@@ -47,6 +47,9 @@ func (s *Store) Commit(ctx context.Context, keys vault.Keys, decide func(*vault.
 		case err == nil:
 			s.trouble.Store(nil)
 			return nil
+		case doubt.err == nil && dropped(err): // nothing was changed, and trying again changes nothing
+			s.trouble.Store(&trouble{err, time.Now()})
+			return fmt.Errorf("%w: %w", vault.ErrUnavailable, err)
 		case doubt.err == nil && !passes(err):
 			return err
 		case ctx.Err() != nil || time.Now().After(give):

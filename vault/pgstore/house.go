@@ -192,7 +192,7 @@ func (s *Store) House(ctx context.Context) (*House, error) {
 func (s *Store) Complete(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, roundTrip)
 	defer cancel()
-	_, err := s.pool.Exec(ctx, "UPDATE house SET complete = true")
+	_, err := s.pool.Exec(ctx, written+"UPDATE house SET complete = true"+one)
 	return explain(err)
 }
 
@@ -207,8 +207,8 @@ func (s *Store) PutFiles(ctx context.Context, files ...File) error {
 			return err
 		}
 		for _, f := range files {
-			if _, err := tx.Exec(ctx, `INSERT INTO files (name, sealed, version) VALUES ($1, $2, $3)
-				ON CONFLICT (name) DO UPDATE SET sealed = excluded.sealed, version = excluded.version`, f.Name, s.sealFile(f), version); err != nil {
+			if _, err := tx.Exec(ctx, written+`INSERT INTO files (name, sealed, version) VALUES ($1, $2, $3)
+				ON CONFLICT (name) DO UPDATE SET sealed = excluded.sealed, version = excluded.version`+one, f.Name, s.sealFile(f), version); err != nil {
 				return err
 			}
 		}
@@ -299,13 +299,13 @@ func (s *Store) Rekey(ctx context.Context, secret []byte) error {
 			return err
 		}
 		var b pgx.Batch
-		b.Queue("UPDATE house SET mark = $1", mark)
+		b.Queue(written+"UPDATE house SET mark = $1"+one, mark)
 		for i := range users {
 			u := &users[i]
-			b.Queue("UPDATE users SET ha1 = $2, slow = $3 WHERE subject = $1", u.Subject, next.seal(forHA1, u.Subject, u.HA1), next.seal(forSlow, u.Subject, u.Slow))
+			b.Queue(written+"UPDATE users SET ha1 = $2, slow = $3 WHERE subject = $1"+one, u.Subject, next.seal(forHA1, u.Subject, u.HA1), next.seal(forSlow, u.Subject, u.Slow))
 		}
 		for _, f := range files {
-			b.Queue("UPDATE files SET sealed = $2 WHERE name = $1", f.Name, next.sealFile(f))
+			b.Queue(written+"UPDATE files SET sealed = $2 WHERE name = $1"+one, f.Name, next.sealFile(f))
 		}
 		return tx.SendBatch(ctx, &b).Close()
 	}))

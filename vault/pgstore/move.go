@@ -105,7 +105,7 @@ func (s *Store) Fill(ctx context.Context, dump func(context.Context, func(*vault
 			return err
 		}
 		after = trail.Size()
-		_, err = tx.Exec(ctx, "UPDATE log SET size = $1, head = $2, checkpoint = $3, logs = $4", after, head, trail.Checkpoint, trail.Logs)
+		_, err = tx.Exec(ctx, written+"UPDATE log SET size = $1, head = $2, checkpoint = $3, logs = $4"+one, after, head, trail.Checkpoint, trail.Logs)
 		return err
 	})
 	if err != nil {
@@ -169,7 +169,7 @@ func (s *Store) BeginLog(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.pool.Exec(ctx, "UPDATE log SET logs = logs || size, head = $1, checkpoint = NULL", head)
+	_, err = s.pool.Exec(ctx, written+"UPDATE log SET logs = logs || size, head = $1, checkpoint = NULL"+one, head)
 	return explain(err)
 }
 

@@ -288,6 +288,9 @@ func explain(err error) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		err = fmt.Errorf("no answer in time: %w", err)
 	}
+	if dropped(err) {
+		err = fmt.Errorf("%s: %w", dropping, err)
+	}
 	if c := new(pgconn.ConnectError); errors.As(err, &c) && strings.Contains(err.Error(), "read only") {
 		return ErrReadOnly // from target_session_attrs
 	}
@@ -326,6 +329,7 @@ func passes(err error) bool {
 
 // SQLSTATE codes and classes (PostgreSQL, appendix A).
 const (
+	divisionByZero       = "22012" // see written
 	serializationFailure = "40001"
 	deadlockDetected     = "40P01"
 	lockNotAvailable     = "55P03"

@@ -419,6 +419,17 @@ func TestSecondLine(t *testing.T) {
 			t.Errorf("server may %s", sql)
 		}
 	}
+	for _, column := range []string{
+		"grants SET cap = cap", "grants SET accounts = accounts", "grants SET grantee = grantee", "grants SET grantor = grantor",
+		"grants SET operations = operations", "grants SET expires = expires", "grants SET id = id", "holds SET amount = amount",
+		"holds SET account = account", "accounts SET name = name", "accounts SET number = number", "accounts SET born = born",
+		"users SET subject = subject", "revocations SET name = name", "requests SET index = index", "house SET name = name",
+		"log SET id = id", "versions SET index = index",
+	} {
+		if err := cluster.As("server", name, "UPDATE "+column); err == nil {
+			t.Errorf("server may UPDATE %s", column)
+		}
+	}
 	// And with that it serves.
 	restricted, err := pgstore.Open(t.Context(), pgstore.Config{URL: cluster.URL("server", name), Secret: secret})
 	if err != nil {

@@ -98,19 +98,31 @@ func checkMigrated(ctx context.Context, cfg Config) error {
 }
 
 // Grant lets a role of the database do what a server has to, and no more: it
-// reads and writes records, adds to the journal, and owns nothing.
+// reads and adds records, changes those columns of them that operations change, adds to the
+// journal, and owns nothing. What it was allowed before and need not do is taken back.
 func Grant(ctx context.Context, cfg Config, role string) error {
 	s, err := open(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
+	var owns bool // and may do everything
+	err = s.pool.QueryRow(ctx, "SELECT pg_get_userbyid(relowner) = $1 FROM pg_class WHERE oid = 'journal'::regclass", role).Scan(&owns)
+	if err != nil || owns {
+		return explain(err)
+	}
 	to := pgx.Identifier{role}.Sanitize()
 	var b strings.Builder
+	fmt.Fprintf(&b, "REVOKE ALL ON journal, versions, house, log, accounts, holds, grants, users, revocations, certificates, requests, files FROM %s;\n", to)
 	for _, g := range []string{
 		"SELECT ON goose_db_version", "SELECT, INSERT ON journal, versions",
-		"SELECT, INSERT, UPDATE ON house, accounts, holds, grants, users, revocations, files",
-		"SELECT, UPDATE ON log", "SELECT, INSERT, DELETE ON requests", "SELECT, INSERT, UPDATE, DELETE ON certificates, nonces, failures",
+		"SELECT, INSERT, UPDATE (mark, complete) ON house",
+		"SELECT, UPDATE (size, head, checkpoint, logs, files) ON log",
+		"SELECT, INSERT, UPDATE (owner, standing, balance, version, pending, limit_operation, limit_amount, limit_count, limit_zone, spent_day, spent_amount, spent_count) ON accounts",
+		"SELECT, INSERT, UPDATE (state) ON holds", "SELECT, INSERT, UPDATE (spent) ON grants",
+		"SELECT, INSERT, UPDATE (roles, disabled, ha1, slow, changed) ON users", "SELECT, INSERT, UPDATE (at, changed) ON revocations",
+		"SELECT, INSERT, UPDATE (sealed, version) ON files", "SELECT, INSERT, DELETE, UPDATE (subject, not_after) ON certificates",
+		"SELECT, INSERT, DELETE ON requests", "SELECT, INSERT, UPDATE, DELETE ON nonces, failures",
 	} {
 		fmt.Fprintf(&b, "GRANT %s TO %s;\n", g, to)
 	}

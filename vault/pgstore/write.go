@@ -10,47 +10,63 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// A trigger, a rule or a policy can drop what a statement writes, and the database calls it
+// done. So each statement of a commit counts the rows that it wrote, between written and one
+// of the others, and fails, with divisionByZero, before the commit when it lacks one.
 const (
-	journalSQL  = `INSERT INTO journal (index, leaf) SELECT * FROM unnest($1::bigint[], $2::bytea[])`
-	versionsSQL = `INSERT INTO versions (account, version, index) SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[])`
+	written  = `WITH written AS (`
+	eachOf1  = ` RETURNING 1) SELECT 1 / (count(*) = cardinality($1))::int FROM written` // as many as $1 has elements
+	one      = ` RETURNING 1) SELECT 1 / (count(*) = 1)::int FROM written`
+	dropping = "the database drops what is written: a trigger, a rule or a policy that is none of this program's"
+)
 
-	openSQL = `INSERT INTO accounts (name, number, owner, standing, balance, version, born, pending,
+// dropped reports whether a commit failed because not all of it was written.
+func dropped(err error) bool {
+	state, _ := stateOf(err)
+	return state == divisionByZero
+}
+
+const (
+	journalSQL  = written + `INSERT INTO journal (index, leaf) SELECT * FROM unnest($1::bigint[], $2::bytea[])` + eachOf1
+	versionsSQL = written + `INSERT INTO versions (account, version, index) SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[])` + eachOf1
+
+	openSQL = written + `INSERT INTO accounts (name, number, owner, standing, balance, version, born, pending,
 			limit_operation, limit_amount, limit_count, limit_zone, spent_day, spent_amount, spent_count)
 		SELECT name, CASE WHEN name LIKE '%:%' THEN NULL ELSE name::bigint END, owner, standing, balance, version, born, pending::bigint[],
 			limit_operation, limit_amount, limit_count, limit_zone, spent_day, spent_amount, spent_count
-		FROM ` + accountArrays
-	changeSQL = `UPDATE accounts a SET owner = n.owner, standing = n.standing, balance = n.balance, version = n.version, pending = n.pending::bigint[],
+		FROM ` + accountArrays + eachOf1
+	changeSQL = written + `UPDATE accounts a SET owner = n.owner, standing = n.standing, balance = n.balance, version = n.version, pending = n.pending::bigint[],
 			limit_operation = n.limit_operation, limit_amount = n.limit_amount, limit_count = n.limit_count, limit_zone = n.limit_zone,
 			spent_day = n.spent_day, spent_amount = n.spent_amount, spent_count = n.spent_count
 		FROM ` + accountArrays + `
-		WHERE a.name = n.name`
+		WHERE a.name = n.name` + eachOf1
 	accountArrays = `unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[],
 			$7::bigint[], $8::bigint[], $9::bigint[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[])
 		AS n (name, owner, standing, balance, version, pending, limit_operation, limit_amount, limit_count, limit_zone,
 			spent_day, spent_amount, spent_count, born)`
 
 	// A movement of money changes nothing but these.
-	moveSQL = `UPDATE accounts a SET balance = n.balance, version = n.version
-		FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS n (name, balance, version) WHERE a.name = n.name`
+	moveSQL = written + `UPDATE accounts a SET balance = n.balance, version = n.version
+		FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS n (name, balance, version) WHERE a.name = n.name` + eachOf1
 
-	putRequestsSQL = `INSERT INTO requests (key, index, day) SELECT key, index, $3 FROM unnest($1::bytea[], $2::bigint[]) AS n (key, index)`
+	putRequestsSQL = written + `INSERT INTO requests (key, index, day) SELECT key, index, $3 FROM unnest($1::bytea[], $2::bigint[]) AS n (key, index)` + eachOf1
 
 	// What is over is swept away by ordinary commits, a part at a time.
 	sweepRequestsSQL = `DELETE FROM requests WHERE key IN (SELECT key FROM requests WHERE day < $1 ORDER BY day LIMIT 1000)`
 	oldestSQL        = `SELECT coalesce(min(day), 0) FROM requests`
 
-	putHoldSQL = `INSERT INTO holds (id, account, amount, state) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (id) DO UPDATE SET state = excluded.state`
-	putGrantSQL = `INSERT INTO grants (id, grantor, grantee, accounts, operations, cap, spent, expires) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-		ON CONFLICT (id) DO UPDATE SET spent = excluded.spent`
-	putUserSQL = `INSERT INTO users (subject, roles, disabled, ha1, slow, changed) VALUES ($1, $2, $3, $4, $5, $6)
-		ON CONFLICT (subject) DO UPDATE SET roles = excluded.roles, disabled = excluded.disabled, ha1 = excluded.ha1, slow = excluded.slow, changed = excluded.changed`
-	putRevocationSQL = `INSERT INTO revocations (name, at, changed) VALUES ($1, $2, $3)
-		ON CONFLICT (name) DO UPDATE SET at = excluded.at, changed = excluded.changed`
-	putCertificateSQL    = `INSERT INTO certificates (serial, subject, not_after) VALUES ($1, $2, $3) ON CONFLICT (serial) DO UPDATE SET subject = excluded.subject, not_after = excluded.not_after`
+	putHoldSQL = written + `INSERT INTO holds (id, account, amount, state) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (id) DO UPDATE SET state = excluded.state` + one
+	putGrantSQL = written + `INSERT INTO grants (id, grantor, grantee, accounts, operations, cap, spent, expires) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+		ON CONFLICT (id) DO UPDATE SET spent = excluded.spent` + one
+	putUserSQL = written + `INSERT INTO users (subject, roles, disabled, ha1, slow, changed) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (subject) DO UPDATE SET roles = excluded.roles, disabled = excluded.disabled, ha1 = excluded.ha1, slow = excluded.slow, changed = excluded.changed` + one
+	putRevocationSQL = written + `INSERT INTO revocations (name, at, changed) VALUES ($1, $2, $3)
+		ON CONFLICT (name) DO UPDATE SET at = excluded.at, changed = excluded.changed` + one
+	putCertificateSQL    = written + `INSERT INTO certificates (serial, subject, not_after) VALUES ($1, $2, $3) ON CONFLICT (serial) DO UPDATE SET subject = excluded.subject, not_after = excluded.not_after` + one
 	sweepCertificatesSQL = `DELETE FROM certificates WHERE serial IN (SELECT serial FROM certificates WHERE not_after < $1 ORDER BY not_after LIMIT 100)`
 	certificateKept      = 24 * time.Hour
-	putHeadSQL           = `UPDATE log SET size = $1, head = $2, checkpoint = $3 WHERE size = $4`
+	putHeadSQL           = written + `UPDATE log SET size = $1, head = $2, checkpoint = $3 WHERE size = $4` + one
 	secondsOfDay         = 24 * 60 * 60
 )
 
