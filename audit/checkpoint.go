@@ -213,6 +213,26 @@ func openAny(signed []byte, vkeys []string) (c Checkpoint, key string, err error
 	return Checkpoint{}, "", err
 }
 
+// OpenWhole verifies every signature of a checkpoint: each is of one of these public keys.
+// Its errors are those of OpenCheckpoint.
+func OpenWhole(signed []byte, vkeys []string) (Checkpoint, error) {
+	c, _, err := openAny(signed, vkeys)
+	if err != nil {
+		return c, err
+	}
+	verifiers := make([]note.Verifier, len(vkeys))
+	for i, vkey := range vkeys {
+		if verifiers[i], err = note.NewVerifier(vkey); err != nil {
+			return Checkpoint{}, ErrKey
+		}
+	}
+	n, err := note.Open(signed, note.VerifierList(verifiers...))
+	if err != nil || len(n.UnverifiedSigs) > 0 {
+		return Checkpoint{}, fmt.Errorf("%w: one of its signatures is of no key that is known", ErrSignature)
+	}
+	return c, nil
+}
+
 // originOf is the name of the log whose public key is vkey.
 func originOf(vkey string) (string, error) {
 	verifier, err := note.NewVerifier(strings.TrimSpace(vkey))

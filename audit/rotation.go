@@ -39,9 +39,9 @@ func (r Rotation) Args() []Arg {
 	}
 }
 
-// rotationOf reads a rotation of the key of the log out of an entry. Keys of tokens and
+// RotationOf reads a rotation of the key of the log out of an entry. Keys of tokens and
 // of authorities, whose rotations are entries as well, are no keys of a log.
-func rotationOf(e *Entry) (Rotation, bool) {
+func RotationOf(e *Entry) (Rotation, bool) {
 	var r Rotation
 	for _, arg := range e.Args {
 		switch arg.Name {
@@ -142,7 +142,7 @@ func rotations(ctx context.Context, files Files, size int64) ([]Rotation, error)
 			if err != nil {
 				return nil // it says nothing
 			}
-			if r, is := rotationOf(entry); is {
+			if r, is := RotationOf(entry); is {
 				mu.Lock()
 				defer mu.Unlock()
 				if len(found) < maxRotations {
@@ -174,6 +174,9 @@ func rotations(ctx context.Context, files Files, size int64) ([]Rotation, error)
 	}
 	return slices.Collect(maps.Keys(found)), failed
 }
+
+// Followers returns trusted keys and those that follow from them.
+func Followers(trusted []string, rotations []Rotation) []string { return followers(trusted, rotations) }
 
 // followers returns trusted and the keys that follow from it, by rotations that a key
 // among them signed.

@@ -49,6 +49,9 @@ func (t *Tokens) Slack() time.Duration { return ownSlack }
 // Issuer is what tokens say who issued them.
 func (t *Tokens) Issuer() string { return t.issuer }
 
+// IssuerOf is who the tokens of the server with this name say that issued them.
+func IssuerOf(name string) string { return "https://" + name }
+
 // Tokens issues and checks tokens.
 type Tokens struct {
 	issuer, audience string
@@ -63,7 +66,7 @@ type Tokens struct {
 // is the clock.
 func NewTokens(name string, table KeyTable, now func() time.Time) (*Tokens, error) {
 	t := &Tokens{
-		issuer: "https://" + name, audience: "https://" + name + "/RPC2",
+		issuer: IssuerOf(name), audience: "https://" + name + "/RPC2",
 		now: now, good: make(map[[sha256.Size]byte]*claims),
 	}
 	return t, t.Adopt(table)

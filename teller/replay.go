@@ -18,23 +18,28 @@ func Reconcile(ctx context.Context, store vault.Store) (*vault.Replayer, error) 
 	if err != nil {
 		return nil, err
 	}
-	t := New(Config{Permit: func(atm.Principal, atm.Operation) atm.Reach { return atm.Everywhere }})
+	t := New(Config{Permit: everywhere})
 	replayer := vault.NewReplayer()
 	err = store.Entries(ctx, 0, size, func(index int64, leaf []byte) error {
 		entry, err := audit.ParseEntry(leaf)
 		if err != nil {
 			return fmt.Errorf("entry %d: %w", index, err)
 		}
-		if len(entry.State) == 0 {
-			return nil
-		}
-		rule, err := t.ruleOf(ctx, entry)
-		if err != nil {
-			return fmt.Errorf("entry %d: %w", index, err)
-		}
-		return replayer.Replay(index, entry, rule)
+		return t.replay(ctx, replayer, index, entry)
 	})
 	return replayer, err
+}
+
+// replay replays an entry, if it changed accounts.
+func (t *Teller) replay(ctx context.Context, replayer *vault.Replayer, index int64, entry *audit.Entry) error {
+	if len(entry.State) == 0 {
+		return nil
+	}
+	rule, err := t.ruleOf(ctx, entry)
+	if err != nil {
+		return fmt.Errorf("entry %d: %w", index, err)
+	}
+	return replayer.Replay(index, entry, rule)
 }
 
 // ruleOf builds the rule of an entry from its arguments, as it was built from

@@ -144,11 +144,20 @@ func disable(disabled bool) func(context.Context, *Teller, *input) (vault.Rule, 
 }
 
 func revokeCertificate(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
-	serial, ok := new(big.Int).SetString(strings.ReplaceAll(in.args[0].Text, ":", ""), 16)
-	if !ok || serial.Sign() <= 0 || serial.BitLen() > 160 {
+	serial, ok := serialNumber(in.args[0].Text)
+	if !ok {
 		return nil, malformed("a serial number is hexadecimal")
 	}
-	return vault.Revoke{Name: "cert:" + serial.Text(16)}, nil
+	return vault.Revoke{Name: "cert:" + serial}, nil
+}
+
+// serialNumber reads a serial number in hexadecimal, with or without colons.
+func serialNumber(text string) (string, bool) {
+	serial, ok := new(big.Int).SetString(strings.ReplaceAll(text, ":", ""), 16)
+	if !ok || serial.Sign() <= 0 || serial.BitLen() > 160 {
+		return "", false
+	}
+	return serial.Text(16), true
 }
 
 func listCertificates(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {

@@ -138,7 +138,7 @@ func (r Enrol) Decide(b *Books) atm.Status {
 		b.putUser(User{Subject: r.Subject, Roles: roles, Disabled: u.Disabled, HA1: ha1, Slow: slow})
 	}
 	if len(r.Roles) > 0 && known { // what was promised before counts no longer
-		b.revoked = append(b.revoked, Revocation{rolesOf(r.Subject), b.Now})
+		b.revoked = append(b.revoked, Revocation{RolesRevocation(r.Subject), b.Now})
 	}
 	if r.Certificate != nil {
 		b.issued = append(b.issued, *r.Certificate)
@@ -146,9 +146,9 @@ func (r Enrol) Decide(b *Books) atm.Status {
 	return ok(r.Result)
 }
 
-// rolesOf is the name of the revocation of all invitations of before that would give a
+// RolesRevocation is the name of the revocation of all invitations of before that would give a
 // subject a role: it is made whenever somebody sets the roles of who is known.
-func rolesOf(subject string) string { return "roles:" + subject }
+func RolesRevocation(subject string) string { return "roles:" + subject }
 
 // Invited is Enrol for somebody who follows an invitation from an instant. It compares the
 // invitation with what is true now: it is of no use while its subject is disabled, when it
@@ -167,7 +167,7 @@ type Invited struct {
 
 // Revocations names the revocations the rule needs.
 func (r Invited) Revocations() []string {
-	return []string{ofSubject(r.Subject), rolesOf(r.Subject), TokenRevocation("", r.ID)}
+	return []string{ofSubject(r.Subject), RolesRevocation(r.Subject), TokenRevocation("", r.ID)}
 }
 
 // Decide implements Rule.
@@ -181,7 +181,7 @@ func (r Invited) Decide(b *Books) atm.Status {
 		return refuse(atm.PermissionDenied, "The invitation was revoked")
 	}
 	gives := slices.ContainsFunc(r.Roles, func(role atm.Role) bool { return !slices.Contains(u.Roles, role) })
-	if at, set := b.Revoked(rolesOf(r.Subject)); gives && known && (!r.Known || set && !r.Issued.After(at)) {
+	if at, set := b.Revoked(RolesRevocation(r.Subject)); gives && known && (!r.Known || set && !r.Issued.After(at)) {
 		return refuse(atm.PermissionDenied, "The roles of "+r.Subject+" were set after the invitation")
 	}
 	return r.Enrol.Decide(b)

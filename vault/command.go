@@ -1,7 +1,6 @@
 package vault
 
 import (
-	"bytes"
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -105,17 +104,34 @@ func keyOf(sum [sha256.Size]byte, caller *atm.Caller) (key RequestKey) {
 	return key
 }
 
+// dated is how many bytes of a RequestKey a time may stand in.
+const dated = 6
+
+// A RequestTail is the part of a RequestKey that follows from the entry that answered it.
+type RequestTail [len(RequestKey{}) - dated]byte
+
+// Tail is the part of k that follows from its entry.
+func (k RequestKey) Tail() RequestTail { return RequestTail(k[dated:]) }
+
+// TailOf is of the request id that an entry answered first. There is none when the request
+// had no id, and when it had been answered before.
+func TailOf(entry *audit.Entry) (tail RequestTail, is bool) {
+	sum, err := hex.DecodeString(entry.Request)
+	if err != nil || len(sum) != sha256.Size || entry.Caller == nil || entry.ReplayOf >= 0 {
+		return tail, false
+	}
+	return keyOf([sha256.Size]byte(sum), entry.Caller).Tail(), true
+}
+
 // Answered reports whether k is the key of the request id that an entry answered
 // first.
 func (k RequestKey) Answered(entry *audit.Entry) bool {
-	sum, err := hex.DecodeString(entry.Request)
-	if err != nil || len(sum) != sha256.Size || entry.Caller == nil || entry.ReplayOf >= 0 {
-		return false
-	}
-	const dated = 6 // bytes that a time may stand in
-	of := keyOf([sha256.Size]byte(sum), entry.Caller)
-	return bytes.Equal(k[dated:], of[dated:])
+	tail, is := TailOf(entry)
+	return is && k.Tail() == tail
 }
+
+// RequestDay is the day of an answer as it is kept with its request id, since 1970 in UTC.
+func RequestDay(t time.Time) int64 { return t.Unix() / (24 * 60 * 60) }
 
 // idempotent reports whether c is answered by what its request id was
 // answered with before. An answer that is not remembered does not look for

@@ -45,6 +45,13 @@ func (r *Replayer) Replay(index int64, entry *audit.Entry, rule Rule) error {
 	return nil
 }
 
+// Account returns an account as it is after the entries that were replayed; one that does not
+// exist has version 0.
+func (r *Replayer) Account(n Name) Account { return r.books.Account(n) }
+
+// Hold returns a hold as it is after the entries that were replayed.
+func (r *Replayer) Hold(id HoldID) (Hold, bool) { return r.books.Hold(id) }
+
 // Accounts returns all accounts, those of the house too, in order of name.
 func (r *Replayer) Accounts() []Account { return inOrder(r.books.accounts) }
 

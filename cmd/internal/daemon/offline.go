@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"example.com/atm/audit"
+	"example.com/atm/auth"
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/internal/durable"
 	"example.com/atm/teller"
@@ -48,7 +49,7 @@ func (f Folder) Check(ctx context.Context, report func(problem string)) (*Checke
 	}
 	defer dir.Close()
 	defer store.Close()
-	found, err := check(ctx, store, report)
+	found, err := check(ctx, dir, store, report)
 	if behind := notBehind(ctx, dir, store); behind != nil && (err == nil || errors.Is(err, ErrProblems)) {
 		found.Problems++
 		report(behind.Error())
@@ -83,7 +84,7 @@ func notBehind(ctx context.Context, dir *datadir.Dir, store vault.Backend) error
 	return nil
 }
 
-func check(ctx context.Context, store vault.Backend, report func(string)) (*Checked, error) {
+func check(ctx context.Context, dir *datadir.Dir, store vault.Backend, report func(string)) (*Checked, error) {
 	found := &Checked{}
 	tell := func(problem string) {
 		found.Problems++
@@ -95,11 +96,8 @@ func check(ctx context.Context, store vault.Backend, report func(string)) (*Chec
 	if found.Problems > 0 {
 		return found, ErrProblems // the journal cannot be trusted to be replayed
 	}
-	var err error
-	if found.Entries, err = vault.JournalSize(ctx, store); err != nil {
-		return nil, err
-	}
-	replayed, err := teller.Reconcile(ctx, store)
+	rules := teller.Rules{Permit: permit, Issuer: auth.IssuerOf(dir.Config.Name)}
+	compared, err := teller.Compare(ctx, store, rules, tell)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, err
@@ -107,18 +105,43 @@ func check(ctx context.Context, store vault.Backend, report func(string)) (*Chec
 		tell(err.Error())
 		return found, ErrProblems
 	}
-	accounts, holds, err := store.All(ctx)
-	if err != nil {
-		return nil, err
-	}
-	found.Accounts = len(accounts)
-	for _, problem := range differences(replayed, accounts, holds) {
+	found.Entries, found.Accounts = compared.Trail.Size(), len(compared.Accounts)
+	for _, problem := range differences(compared.Replayer, compared.Accounts, compared.Holds) {
 		tell(problem)
+	}
+	if err := checkCheckpoint(dir, compared); err != nil {
+		tell(err.Error())
 	}
 	if found.Problems > 0 {
 		return found, ErrProblems
 	}
 	return found, nil
+}
+
+// checkCheckpoint verifies the checkpoint in a store with the keys that the folder has, and
+// with those that follow from them in the log: another replica may have rotated the key.
+func checkCheckpoint(dir *datadir.Dir, compared *teller.Compared) error {
+	if compared.Trail.Head.Size == 0 {
+		return nil
+	}
+	secret, err := durable.ReadSecret(dir.AuditKey())
+	if err != nil {
+		return err
+	}
+	signer, err := audit.NewSigner(string(secret))
+	if err != nil {
+		return fmt.Errorf("%s: %w", dir.AuditKey(), err)
+	}
+	c, err := audit.OpenWhole(compared.Trail.Checkpoint, audit.Followers(signer.Verifiers(), compared.Rotations))
+	head := compared.Trail.Head
+	switch {
+	case err != nil:
+		return fmt.Errorf("the checkpoint in the vault: %w", err)
+	case c.Origin != dir.Config.Origin || c.Size != head.Size || c.Root != head.Root():
+		return fmt.Errorf("the checkpoint in the vault is of %s with %d entries and root %s; the log is %s with %d and %s",
+			c.Origin, c.Size, c.Root, dir.Config.Origin, head.Size, head.Root())
+	}
+	return nil
 }
 
 // differences says where the records of a store are not what the journal says.
