@@ -20,11 +20,11 @@ const (
 // that was not enough, the process ends without it. It goes on until the function that it
 // returns is called.
 func (h *House) watch(stop func()) (end func()) {
-	ended := make(chan struct{})
+	ended, failed := make(chan struct{}), h.ledger.Failed() // which Close puts away
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		select {
-		case <-h.ledger.Failed(): // which has told why
+		case <-failed: // which has told why
 			h.noteRollback()
 		case <-h.gone(ended):
 			h.opts.Log.Error("the vault is lost; the process must end", slog.Any("error", h.lost()))
