@@ -79,8 +79,9 @@ type records struct {
 	newest   time.Time // of an entry
 
 	users   map[string]*person
-	invited map[string][]invited // by subject
-	revoked map[string]time.Time // by name
+	invited map[string][]invited   // by subject
+	revoked map[string]time.Time   // by name
+	maybe   map[string][]time.Time // when a revocation of this name may have been made as well
 	grants  []*given
 	used    map[string][]use // by the id of the grant
 	asked   map[vault.RequestTail]answered
@@ -131,7 +132,8 @@ func newRecords(rules Rules, books *vault.Replayer, problems *vault.Problems) *r
 	return &records{
 		rules: rules, books: books, problems: problems,
 		users: make(map[string]*person), invited: make(map[string][]invited), revoked: make(map[string]time.Time),
-		used: make(map[string][]use), asked: make(map[vault.RequestTail]answered),
+		maybe: make(map[string][]time.Time),
+		used:  make(map[string][]use), asked: make(map[vault.RequestTail]answered),
 	}
 }
 
@@ -246,25 +248,36 @@ func (r *records) enrol(subject, words string, at time.Time) {
 	}
 }
 
-// enrolled is what vault.Invited does, by any of the invitations that there are.
+// enrolled is what vault.Invited does, by any of the invitations that are good then.
 func (r *records) enrolled(subject string, at time.Time) {
 	known := r.users[subject] != nil
 	p := r.user(subject)
-	sets := p.roles
-	if !known {
-		sets = nil
+	kept := [][]atm.Role{{newcomer(subject)}}
+	if known {
+		kept = p.roles
 	}
+	var sets [][]atm.Role
+	var giving, keeping int
 	for _, i := range r.invited[subject] {
 		switch {
 		case i.until.Before(at):
 		case len(i.roles) > 0:
+			giving++
 			sets = append(sets, i.roles)
-			if known {
-				r.revoked[vault.RolesRevocation(subject)] = at
-			}
-		case !known:
-			sets = append(sets, []atm.Role{newcomer(subject)})
+		default:
+			keeping++
+			sets = append(sets, kept...)
 		}
+	}
+	switch name := vault.RolesRevocation(subject); {
+	case len(sets) == 0: // an older version had invitations of another life
+		p.unclear = true
+		r.maybe[name] = append(r.maybe[name], at)
+		return
+	case known && giving > 0 && keeping == 0:
+		r.revoked[name] = at
+	case known && giving > 0:
+		r.maybe[name] = append(r.maybe[name], at)
 	}
 	p.give(sets...)
 }
@@ -378,6 +391,7 @@ func (r *records) part(p *vault.Part) {
 	for _, row := range p.Revocations {
 		at, is := r.revoked[row.Name]
 		switch {
+		case slices.ContainsFunc(r.maybe[row.Name], row.At.Equal):
 		case !is:
 			r.problems.Add("revocation %s is in no journal entry", row.Name)
 		case !at.Equal(row.At):

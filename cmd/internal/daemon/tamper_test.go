@@ -3,6 +3,8 @@ package daemon_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -139,6 +141,27 @@ func TestFsckNamesWhatASuperuserChanged(t *testing.T) {
 		})
 	}
 	t.Logf("%d of %d changes are named", found, len(tampers))
+	t.Run("many at once", func(t *testing.T) {
+		together := map[string]bool{
+			"somebody's roles": true, "somebody kept out": true, "a user gone": true, "the cap of a grant": true,
+			"the revocation of a token gone": true, "a request id gone": true, "a limit": true,
+			"a captured hold that is pending": true, "money between accounts": true, "a byte of the signature": true,
+		}
+		for _, tt := range tampers {
+			if together[tt.name] {
+				sql(tt.sql)
+			}
+		}
+		problems := strings.Join(checked(t, folder), "\n")
+		for _, tt := range tampers {
+			if together[tt.name] && !strings.Contains(problems, tt.says) {
+				t.Errorf("nothing says %q: %s", tt.says, problems)
+			}
+		}
+		for _, table := range tables {
+			sql("TRUNCATE " + table + "; INSERT INTO " + table + " SELECT * FROM kept_" + table)
+		}
+	})
 	if problems := checked(t, folder); len(problems) > 0 {
 		t.Errorf("after everything was changed back: %q", problems)
 	}
@@ -266,6 +289,59 @@ func TestFsckNamesWhatTheHolderOfTheKeyChanged(t *testing.T) {
 	if problems := checked(t, folder); len(problems) > 0 {
 		t.Errorf("after everything was changed back: %q", problems)
 	}
+}
+
+// TestFsckKnowsWhoFollowedAnInvitation enrols somebody by each of several invitations that wait
+// at the same time: whichever it was, what came of it is right, and what did not is not.
+func TestFsckKnowsWhoFollowedAnInvitation(t *testing.T) {
+	store := database(t)
+	h := startOn(t, filepath.Join(t.TempDir(), "atm-data"), store)
+	operator, nobody := h.as(t, "operator"), h.tls(t, "demo")
+	nobody.GetClientCertificate = nil
+	invite := func(roles ...any) string {
+		args := append([]any{"user:bob"}, roles...)
+		record, _ := must(t)(operator.Call(t.Context(), "admin.cert.invite", args...)).Result.(map[string]any)
+		return fmt.Sprint(record["code"])
+	}
+	enrol := func(code string) {
+		t.Helper()
+		resp, err := httpClient(t, nobody).PostForm("https://"+h.addr+"/enroll", url.Values{"code": {code}, "request": {newRequest(t)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Fatal(resp.Status)
+		}
+	}
+	check := func(want string) {
+		t.Helper()
+		if err := h.stop(); err != nil {
+			t.Fatal(err)
+		}
+		problems := strings.Join(checked(t, daemon.Folder{Data: h.data, Store: store}), "\n")
+		if want == "" && problems != "" || !strings.Contains(problems, want) {
+			t.Errorf("%q, want %q", problems, want)
+		}
+		h = startOn(t, h.data, store)
+		operator = h.as(t, "operator")
+	}
+	enrol(invite())
+	check("")
+	keeping, giving := invite(), invite("teller")
+	enrol(keeping)
+	check("")
+	enrol(giving)
+	check("")
+	must(t)(operator.Call(t.Context(), "admin.user.add", "user:bob", "auditor"))
+	check("")
+	sql := func(roles string) {
+		postgres(t).SQL(t, databaseName(t, store), "UPDATE users SET roles = '{"+roles+"}' WHERE subject = 'user:bob'")
+	}
+	sql("operator")
+	check("user user:bob has the roles")
+	sql("auditor")
+	check("")
 }
 
 // refill puts a vault with these contents in the place of that of a folder.
