@@ -86,8 +86,10 @@ it: a log that forgot entries is a fork.`,
 		cobra.ExactArgs(1), func(ctx context.Context, on daemon.Folder, args []string) error { return p.restore(ctx, args[0], on) })
 	fsck := offline("fsck", "Check the vault of a stopped server",
 		`Check everything in the vault: its pages, that every value opens, the chain of
-versions of each account, that all movements sum to zero, the signed tree, holds
-and request ids; and replay the journal by the rules of the ledger.`,
+versions of each account, that all movements sum to zero, the signed tree and its
+signature; and replay the journal by the rules of the ledger. Accounts, holds, users,
+grants, revocations and request ids are compared with what follows from it, and what
+each caller did with the accounts and roles that they had at that time.`,
 		cobra.NoArgs, func(ctx context.Context, on daemon.Folder, _ []string) error { return p.fsck(ctx, on) })
 	rebuild := offline("rebuild", "Make the accounts anew from the journal alone", "",
 		cobra.NoArgs, func(ctx context.Context, on daemon.Folder, _ []string) error { return p.rebuild(ctx, on) })
