@@ -126,6 +126,16 @@ type use struct {
 type answered struct {
 	index int64
 	at    time.Time
+	key   vault.RequestKey // without a time in it
+}
+
+// fits reports whether k can be the key of the id. Whether there is a time in it, and which, is
+// not in the entry; but no id is answered that is older than RequestLife, and none is made up
+// by a clock that is years ahead.
+func (a *answered) fits(k vault.RequestKey) bool {
+	const day = 24 * time.Hour
+	after := k.Minted().Sub(a.at)
+	return k == a.key || after >= -vault.RequestLife-day && after <= 5*365*day
 }
 
 func newRecords(rules Rules, books *vault.Replayer, problems *vault.Problems) *records {
@@ -346,15 +356,16 @@ func (r *records) request(index int64, e *audit.Entry) {
 	if e.Status == nil || !e.Status.Code.Remembered() {
 		return
 	}
-	tail, asked := vault.TailOf(e)
+	key, asked := vault.KeyOf(e)
 	if !asked {
 		return
 	}
+	tail := key.Tail()
 	if first, twice := r.asked[tail]; twice && vault.RequestDay(first.at) >= kept {
 		r.problems.Add("entry %d: %s of %s was carried out again: entry %d answered its request id already",
 			index, e.Operation, e.Caller.Subject, first.index)
 	}
-	r.asked[tail] = answered{index, e.Time}
+	r.asked[tail] = answered{index, e.Time, key}
 }
 
 func (r *records) grant(index int64, e *audit.Entry, args map[string]string) {
@@ -467,6 +478,8 @@ func (r *records) checkRequest(row *vault.KeptRequest) {
 	case !is:
 		r.problems.Add("request id %x is that of no journal entry", row.Key)
 		return
+	case !first.fits(row.Key):
+		r.problems.Add("request id %x is not that of journal entry %d", row.Key, first.index)
 	case first.index != row.Index:
 		r.problems.Add("request id %x leads to journal entry %d; it was answered in %d", row.Key, row.Index, first.index)
 	case row.Day != vault.RequestDay(first.at):

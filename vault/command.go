@@ -4,6 +4,7 @@ import (
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -113,21 +114,26 @@ type RequestTail [len(RequestKey{}) - dated]byte
 // Tail is the part of k that follows from its entry.
 func (k RequestKey) Tail() RequestTail { return RequestTail(k[dated:]) }
 
-// TailOf is of the request id that an entry answered first. There is none when the request
-// had no id, and when it had been answered before.
-func TailOf(entry *audit.Entry) (tail RequestTail, is bool) {
+// Minted is the time in k, if it is that of a UUIDv7.
+func (k RequestKey) Minted() time.Time {
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(append([]byte{0, 0}, k[:dated]...))))
+}
+
+// KeyOf is of the request id that an entry answered first, as if there was no time in it.
+// There is none when the request had no id, and when it had been answered before.
+func KeyOf(entry *audit.Entry) (key RequestKey, is bool) {
 	sum, err := hex.DecodeString(entry.Request)
 	if err != nil || len(sum) != sha256.Size || entry.Caller == nil || entry.ReplayOf >= 0 {
-		return tail, false
+		return key, false
 	}
-	return keyOf([sha256.Size]byte(sum), entry.Caller).Tail(), true
+	return keyOf([sha256.Size]byte(sum), entry.Caller), true
 }
 
 // Answered reports whether k is the key of the request id that an entry answered
 // first.
 func (k RequestKey) Answered(entry *audit.Entry) bool {
-	tail, is := TailOf(entry)
-	return is && k.Tail() == tail
+	key, is := KeyOf(entry)
+	return is && k.Tail() == key.Tail()
 }
 
 // RequestDay is the day of an answer as it is kept with its request id, since 1970 in UTC.

@@ -94,6 +94,7 @@ var tampers = []struct{ name, sql, says string }{
 	{"roles that count as never set", `DELETE FROM revocations WHERE name = 'roles:user:alice'`, "revocation roles:user:alice"},
 	{"a request id gone", `DELETE FROM requests WHERE index = (SELECT max(index) FROM requests)`, "has no record"},
 	{"a request id that leads elsewhere", `UPDATE requests SET index = (SELECT min(index) FROM requests) WHERE index = (SELECT max(index) FROM requests)`, "it was answered in"},
+	{"a byte of a request id", `UPDATE requests SET key = set_byte(key, 0, CASE get_byte(key, 0) WHEN 255 THEN 254 ELSE 255 END) WHERE index = (SELECT max(index) FROM requests)`, "is not that of journal entry"},
 	{"a request id of another day", `UPDATE requests SET day = day - 7 WHERE index = (SELECT max(index) FROM requests)`, "is recorded as answered on day"},
 	{"the owner of an account", `UPDATE accounts SET owner = 'user:mallory' WHERE name = '200'`, "account 200 is not what the journal says"},
 	{"a limit", `UPDATE accounts SET limit_operation = 0 WHERE name = '200'`, "account 200 is not what the journal says"},
