@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"example.com/atm/cmd/internal/datadir"
+	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
 )
 
@@ -41,7 +42,7 @@ func TestReconcileFindsOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	accounts[0].Balance += 100_000_00 // account 100
-	if err := errors.Join(store.Rebuild(context.Background(), accounts, holds), store.Close(), dir.Close()); err != nil {
+	if err := errors.Join(store.Rebuild(context.Background(), func(vault.Store) ([]vault.Account, []vault.Hold, error) { return accounts, holds, nil }), store.Close(), dir.Close()); err != nil {
 		t.Fatal(err)
 	}
 	s.start(t)

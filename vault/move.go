@@ -50,9 +50,10 @@ type Backend interface {
 	// All returns every account, those of the house too, and every hold.
 	All(ctx context.Context) ([]Account, []Hold, error)
 
-	// Rebuild puts these accounts and holds in the place of all that are there,
-	// and makes the history of each anew from the journal.
-	Rebuild(ctx context.Context, accounts []Account, holds []Hold) error
+	// Rebuild puts the accounts and holds that replay returns in the place of all that
+	// are there, and makes the history of each anew from the journal. What replay reads
+	// of the journal it is given is what the same transaction then writes over.
+	Rebuild(ctx context.Context, replay func(journal Store) ([]Account, []Hold, error)) error
 
 	// BeginLog begins another audit log after the entries that are there: its
 	// tree is empty, and nothing of it has been signed.

@@ -13,11 +13,14 @@ import (
 // books of its own that begin empty. It needs nothing but the journal and the
 // rules, so the accounts it ends with show whether those of a store are what
 // the journal says.
-type Replayer struct{ books *Books }
+type Replayer struct {
+	books *Books
+	made  map[HoldID]time.Time // when each hold was authorized
+}
 
 // NewReplayer returns a replayer at the beginning of a journal.
 func NewReplayer() *Replayer {
-	return &Replayer{NewBooks(Loaded{
+	return &Replayer{made: make(map[HoldID]time.Time), books: NewBooks(Loaded{
 		Accounts: make(map[Name]*Account),
 		Users:    make(map[string]*User),
 		Requests: make(map[RequestKey]Remembered),
@@ -34,6 +37,9 @@ func (r *Replayer) Replay(index int64, entry *audit.Entry, rule Rule) error {
 	b.Now, b.Head.Size, b.touched = entry.Time, index, nil
 	b.expires = time.Time{}
 	status := rule.Decide(b)
+	if id := HoldID(index); b.holds[id] != nil { // a hold has the index of its entry
+		r.made[id] = entry.Time
+	}
 	switch {
 	case entry.Status == nil || status.Code != entry.Status.Code:
 		return fmt.Errorf("entry %d: the rule of %s answers %s: %s", index, entry.Operation, status.Code, status.Reason)
@@ -57,6 +63,27 @@ func (r *Replayer) Accounts() []Account { return inOrder(r.books.accounts) }
 
 // Holds returns all holds, in order of id.
 func (r *Replayer) Holds() []Hold { return inOrder(r.books.holds) }
+
+// HoldKept is how long a hold is kept at least after it was authorized: longer than it can
+// be pending. A store may forget it then, unless its account still has it as pending.
+const HoldKept = 36 * 24 * time.Hour
+
+// HoldsOf returns all holds but those that a store, which has these accounts and holds,
+// may have forgotten and has, in order of id.
+func (r *Replayer) HoldsOf(accounts []Account, holds []Hold, now time.Time) []Hold {
+	needed := make(map[HoldID]bool, len(holds))
+	for i := range accounts {
+		for _, p := range accounts[i].Pending {
+			needed[p.ID] = true
+		}
+	}
+	for i := range holds {
+		needed[holds[i].ID] = true
+	}
+	return slices.DeleteFunc(r.Holds(), func(h Hold) bool {
+		return !needed[h.ID] && now.Sub(r.made[h.ID]) > HoldKept
+	})
+}
 
 func inOrder[K Name | HoldID, V any](records map[K]*V) []V {
 	list := make([]V, 0, len(records))

@@ -94,7 +94,11 @@ func (s *Store) All(context.Context) (accounts []vault.Account, holds []vault.Ho
 }
 
 // Rebuild implements vault.Backend.
-func (s *Store) Rebuild(ctx context.Context, accounts []vault.Account, holds []vault.Hold) error {
+func (s *Store) Rebuild(ctx context.Context, replay func(vault.Store) ([]vault.Account, []vault.Hold, error)) error {
+	accounts, holds, err := replay(s) // nobody else has the file open
+	if err != nil {
+		return err
+	}
 	return s.exclusive(func(t txn) error {
 		tx := t.file
 		for _, name := range [][]byte{bucketAccounts, bucketHolds} {

@@ -98,6 +98,9 @@ func (s *Store) attempt(ctx context.Context, want *request, decide func(*vault.B
 	if trail.synchronous == "off" {
 		return ErrAsync
 	}
+	if s.lease != nil && trail.leases == 0 {
+		return ErrFenced
+	}
 	if err := s.observe(trail.seen, trail.found); err != nil {
 		return err
 	}

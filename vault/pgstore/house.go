@@ -8,7 +8,9 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"reflect"
 
+	"example.com/atm/vault"
 	"example.com/atm/vault/sealing"
 	"github.com/jackc/pgx/v5"
 )
@@ -177,7 +179,10 @@ func (s *Store) enter(ctx context.Context) error {
 	if err != nil {
 		return explain(err)
 	}
-	return s.observe(highWater{}, now)
+	if err := s.observe(highWater{}, now); err != nil || s.cfg.Replica == "" {
+		return err
+	}
+	return s.join(ctx)
 }
 
 // House returns whose books these are.
@@ -273,12 +278,13 @@ func (s *Store) adopt(ctx context.Context, q querier) error {
 	return nil
 }
 
-// Rekey seals everything under another secret, in one transaction. The store is
-// of no use after it: open another one.
+// Rekey seals everything under another secret, in one transaction with what it read, and
+// reads it back in there. No replica may run. The store is of no use after it: open another
+// one.
 func (s *Store) Rekey(ctx context.Context, secret []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, readWithin)
 	defer cancel()
-	next := &Store{cfg: Config{Secret: secret}}
+	next := &Store{cfg: Config{Secret: secret}, pool: s.pool}
 	if err := next.unseal(secret); err != nil {
 		return err
 	}
@@ -286,15 +292,8 @@ func (s *Store) Rekey(ctx context.Context, secret []byte) error {
 	if err != nil {
 		return err
 	}
-	return explainOwn(pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{}, func(tx pgx.Tx) error {
-		if _, err := readSize(ctx, tx, "FOR UPDATE"); err != nil { // nobody else writes now
-			return err
-		}
-		users, err := list(ctx, tx, s.scanUser, allUsers)
-		if err != nil {
-			return err
-		}
-		files, _, err := s.filesSince(ctx, tx, 0)
+	return s.alone(ctx, func(tx pgx.Tx, _ int64) error {
+		users, files, err := s.secrets(ctx, tx)
 		if err != nil {
 			return err
 		}
@@ -307,8 +306,47 @@ func (s *Store) Rekey(ctx context.Context, secret []byte) error {
 		for _, f := range files {
 			b.Queue(written+"UPDATE files SET sealed = $2 WHERE name = $1"+one, f.Name, next.sealFile(f))
 		}
-		return tx.SendBatch(ctx, &b).Close()
-	}))
+		if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+			return err
+		}
+		// Before anybody relies on it, all of it is read back as what it was.
+		nowUsers, nowFiles, err := next.secrets(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if !reflect.DeepEqual(users, nowUsers) || !reflect.DeepEqual(files, nowFiles) {
+			return fmt.Errorf("%w: what was sealed anew is not what it was", ErrSealed)
+		}
+		return nil
+	})
+}
+
+// secrets reads everything that is sealed.
+func (s *Store) secrets(ctx context.Context, q querier) ([]vault.User, []File, error) {
+	users, err := list(ctx, q, s.scanUser, allUsers+" ORDER BY subject")
+	if err != nil {
+		return nil, nil, err
+	}
+	files, err := list(ctx, q, func(row pgx.Row) (f File, err error) {
+		var sealed []byte
+		if err := row.Scan(&f.Name, &sealed); err != nil {
+			return f, err
+		}
+		plain, err := s.open(forFile, f.Name, sealed)
+		if err == nil && len(plain) > 0 && plain[0] == fileThere {
+			f.Data = plain[1:]
+		}
+		return f, err
+	}, "SELECT name, sealed FROM files ORDER BY name")
+	return users, files, err
+}
+
+// ReadSealed opens everything that is sealed, and returns the first error.
+func (s *Store) ReadSealed(ctx context.Context) error {
+	return s.snapshot(ctx, func(tx pgx.Tx) error {
+		_, _, err := s.secrets(ctx, tx)
+		return err
+	})
 }
 
 // sealFile is a file as it is stored.

@@ -53,6 +53,7 @@ type trail struct {
 	accounts map[vault.Name]*vault.Account
 
 	synchronous string // synchronous_commit, as the commit will have it
+	leases      int    // of this replica
 }
 
 const (
@@ -130,6 +131,9 @@ func (s *Store) load(ctx context.Context, conn *pgx.Conn, want *request) (*vault
 		l.Head = t.found.head
 		return err
 	})
+	if s.lease != nil {
+		b.Queue(leaseSQL, s.lease).QueryRow(func(row pgx.Row) error { return row.Scan(&t.leases) })
+	}
 	if len(want.accounts) > 0 {
 		b.Queue(bornSQL, want.accounts, t.seen.size).Query(each(noteAccount))
 	}

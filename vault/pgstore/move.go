@@ -88,11 +88,7 @@ func scanRequest(row pgx.Row) (vault.KeptRequest, error) {
 // Fill implements vault.Backend. It is one transaction.
 func (s *Store) Fill(ctx context.Context, dump func(context.Context, func(*vault.Part) error) (*vault.Trail, error)) error {
 	var after int64
-	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{}, func(tx pgx.Tx) error {
-		size, err := readSize(ctx, tx, "FOR UPDATE")
-		if err != nil {
-			return err
-		}
+	err := s.alone(ctx, func(tx pgx.Tx, size int64) error {
 		if size > 0 {
 			return vault.ErrNotEmpty
 		}
@@ -109,7 +105,7 @@ func (s *Store) Fill(ctx context.Context, dump func(context.Context, func(*vault
 		return err
 	})
 	if err != nil {
-		return explainOwn(err)
+		return err
 	}
 	now, err := sight(ctx, s.pool, highWater{}, "")
 	if err != nil {
@@ -169,8 +165,10 @@ func (s *Store) BeginLog(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.pool.Exec(ctx, written+"UPDATE log SET logs = logs || size, head = $1, checkpoint = NULL"+one, head)
-	return explain(err)
+	return s.alone(ctx, func(tx pgx.Tx, _ int64) error {
+		_, err := tx.Exec(ctx, written+"UPDATE log SET logs = logs || size, head = $1, checkpoint = NULL"+one, head)
+		return err
+	})
 }
 
 // All implements vault.Backend.
@@ -186,10 +184,10 @@ func (s *Store) All(ctx context.Context) (accounts []vault.Account, holds []vaul
 	return accounts, holds, err
 }
 
-// Rebuild implements vault.Backend. It needs the owner of the tables.
-func (s *Store) Rebuild(ctx context.Context, accounts []vault.Account, holds []vault.Hold) error {
-	return explainOwn(pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{}, func(tx pgx.Tx) error {
-		size, err := readSize(ctx, tx, "FOR UPDATE")
+// Rebuild implements vault.Backend. It needs the owner of the tables, and no replica may run.
+func (s *Store) Rebuild(ctx context.Context, replay func(vault.Store) ([]vault.Account, []vault.Hold, error)) error {
+	return s.alone(ctx, func(tx pgx.Tx, size int64) error {
+		accounts, holds, err := replay(&within{s, tx})
 		if err != nil {
 			return err
 		}
@@ -236,7 +234,26 @@ func (s *Store) Rebuild(ctx context.Context, accounts []vault.Account, holds []v
 			}
 		}
 		return nil
-	}))
+	})
+}
+
+// within is a store as a transaction sees it, for what reads the journal.
+type within struct {
+	*Store
+	tx pgx.Tx
+}
+
+// Signed implements vault.Store.
+func (w *within) Signed(ctx context.Context) ([]byte, audit.Head, error) { return signed(ctx, w.tx) }
+
+// Logs implements vault.Store.
+func (w *within) Logs(ctx context.Context) (logs []int64, err error) {
+	return logs, explain(w.tx.QueryRow(ctx, "SELECT logs FROM log").Scan(&logs))
+}
+
+// Entries implements vault.Store.
+func (w *within) Entries(ctx context.Context, from, to int64, yield func(int64, []byte) error) error {
+	return entries(ctx, w.tx, from, to, yield)
 }
 
 func page[T any](list []T, first int) []T {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"example.com/atm/vault/pgstore"
 	"example.com/atm/vault/pgstore/pgtest"
 	"example.com/atm/vault/vaulttest"
+	gocmp "github.com/google/go-cmp/cmp"
 )
 
 // nameOf is the database that a URL names.
@@ -174,6 +176,7 @@ func TestReadsWaitForTheDatabase(t *testing.T) {
 	if s := l.Do(t.Context(), openAccount("1", 7)); s.Code != atm.OK {
 		t.Fatal(s)
 	}
+	var uses atomic.Int64
 	reads := map[string]func() error{
 		"Signed":  func() error { _, _, err := store.Signed(t.Context()); return err },
 		"Logs":    func() error { _, err := store.Logs(t.Context()); return err },
@@ -187,6 +190,13 @@ func TestReadsWaitForTheDatabase(t *testing.T) {
 		"Users":        func() error { _, err := store.Users(t.Context()); return err },
 		"Revocations":  func() error { _, err := store.Revocations(t.Context()); return err },
 		"Certificates": func() error { _, err := store.Certificates(t.Context()); return err },
+		"Spend": func() error {
+			first, err := store.Spend(t.Context(), fmt.Sprint("nonce ", uses.Add(1)), 1, time.Now())
+			if err == nil && !first {
+				t.Error("the first use of a nonce is taken for a repetition")
+			}
+			return err
+		},
 	}
 	each := func(want error) {
 		t.Helper()
@@ -213,4 +223,151 @@ func TestReadsWaitForTheDatabase(t *testing.T) {
 	each(nil)
 	cluster.Kill(t)
 	each(vault.ErrUnavailable)
+}
+
+// replica opens a store as a running server does.
+func replica(t *testing.T, url, name string) *pgstore.Store {
+	t.Helper()
+	s, err := pgstore.Create(t.Context(), pgstore.Config{URL: url, Secret: secret, Replica: name}, "test.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// TestExclusiveWorkNamesRunningReplicas tries what needs all replicas stopped while one runs.
+func TestExclusiveWorkNamesRunningReplicas(t *testing.T) {
+	cluster := pgtest.Start(t)
+	url := cluster.Database(t)
+	running, offline := replica(t, url, "/var/lib/atm on alpha"), create(t, url)
+	l := vaulttest.NewLedger(t, vault.Config{Store: running})
+	if s := l.Do(t.Context(), openAccount("1", 7)); s.Code != atm.OK {
+		t.Fatal(s)
+	}
+	work := map[string]func() error{
+		"Rebuild": func() error {
+			return offline.Rebuild(t.Context(), func(vault.Store) ([]vault.Account, []vault.Hold, error) {
+				return offline.All(t.Context())
+			})
+		},
+		"Alone":    func() error { return offline.Alone(t.Context()) },
+		"Fill":     func() error { return offline.Fill(t.Context(), running.Dump) },
+		"BeginLog": func() error { return offline.BeginLog(t.Context()) },
+		"Rekey":    func() error { return offline.Rekey(t.Context(), []byte("another secret of a vault, in it")) },
+	}
+	for name, do := range work {
+		if err := do(); !errors.Is(err, pgstore.ErrRunning) || !strings.Contains(err.Error(), "/var/lib/atm on alpha") {
+			t.Errorf("%s while a replica runs: %v", name, err)
+		}
+	}
+	if s := l.Do(t.Context(), deposit("1", 1)); s.Result != "0.08" {
+		t.Errorf("the replica goes on with %v", s)
+	}
+	running.Close()
+	delete(work, "Fill") // which wants an empty store
+	delete(work, "Rekey")
+	delete(work, "BeginLog")
+	for name, do := range work {
+		if err := do(); err != nil {
+			t.Errorf("%s when no replica runs: %v", name, err)
+		}
+	}
+	vaulttest.Sound(t, offline)
+}
+
+// TestSilentReplicaCommitsNothing takes a replica for dead that only hangs. When it is back, it
+// commits nothing over what was done meanwhile.
+func TestSilentReplicaCommitsNothing(t *testing.T) {
+	cluster := pgtest.Start(t)
+	url := cluster.Database(t)
+	silent, offline := replica(t, url, "silent"), create(t, url)
+	l := vault.NewLedger(vault.Config{Store: silent, Signer: vaulttest.NewSigner(t)})
+	if s := l.Do(t.Context(), openAccount("1", 7)); s.Code != atm.OK {
+		t.Fatal(s)
+	}
+	until(t, func() bool { // it renews its lease meanwhile
+		cluster.SQL(t, nameOf(url), "UPDATE replicas SET renewed = '-infinity'")
+		return offline.Alone(t.Context()) == nil
+	})
+	if s := l.Do(t.Context(), deposit("1", 1)); s.Code != atm.OutcomeUnknown {
+		t.Errorf("a replica that was taken for dead answers %v", s)
+	}
+	if err := l.Close(); !errors.Is(err, pgstore.ErrFenced) {
+		t.Errorf("its ledger ended with %v", err)
+	}
+	until(t, func() bool {
+		_, err := silent.Since(t.Context(), 0)
+		return errors.Is(err, pgstore.ErrFenced)
+	})
+	vaulttest.Sound(t, offline)
+}
+
+// TestOlderSchemaIsMigrated opens a database as the first version of the schema has it.
+func TestOlderSchemaIsMigrated(t *testing.T) {
+	cluster := pgtest.Start(t)
+	url := cluster.Database(t)
+	store := create(t, url)
+	vaulttest.Furnish(t, store)
+	before, _ := vaulttest.Contents(t, store)
+	store.Close()
+	cluster.SQL(t, nameOf(url), `DROP TABLE replicas; DROP FUNCTION sweep; ALTER TABLE nonces DROP COLUMN use;
+		ALTER TABLE holds DROP COLUMN made; DROP INDEX grants_expires, revocations_at;
+		DELETE FROM goose_db_version WHERE version_id > 1;
+		CREATE ROLE served LOGIN; GRANT SELECT, INSERT, UPDATE, DELETE ON nonces TO served`)
+	cfg := pgstore.Config{URL: url, Secret: secret}
+	if _, err := pgstore.Open(t.Context(), cfg); !errors.Is(err, pgstore.ErrSchema) || !strings.Contains(err.Error(), "atmctl migrate") {
+		t.Fatalf("an older schema: %v", err)
+	}
+	if err := pgstore.Migrate(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	store = create(t, url)
+	after, _ := vaulttest.Contents(t, store)
+	if diff := gocmp.Diff(before, after); diff != "" {
+		t.Error(diff)
+	}
+	vaulttest.Sound(t, store)
+	if err := cluster.As("served", nameOf(url), "UPDATE replicas SET renewed = now(); SELECT sweep()"); err != nil {
+		t.Errorf("a role that served before: %v", err)
+	}
+}
+
+// TestSweptIsWhatIsOver ages records, and sweeps: what is over goes, what counts stays, and
+// the journal still explains what is there.
+func TestSweptIsWhatIsOver(t *testing.T) {
+	cluster := pgtest.Start(t)
+	url := cluster.Database(t)
+	store := create(t, url)
+	vaulttest.Furnish(t, store)
+	as := func(sql string) string { return cluster.SQL(t, nameOf(url), sql) }
+	as(`INSERT INTO grants SELECT 'g' || i, 'user:a', 'service:b', '{1}', '{withdraw}', 5, 0, now() - i * interval '1 day' FROM generate_series(0, 2999) i;
+		INSERT INTO revocations SELECT 'jti:' || i, now() - i * interval '1 day', 0 FROM generate_series(0, 2999) i;
+		INSERT INTO revocations SELECT 'subject:user:' || i, now() - i * interval '1 day', 0 FROM generate_series(0, 99) i;
+		INSERT INTO revocations SELECT 'cert:' || i, now() - i * interval '1 day', 0 FROM generate_series(0, 99) i;
+		INSERT INTO certificates SELECT 'c' || i, 'user:a', now() - i * interval '1 day' + interval '1 hour' FROM generate_series(0, 49) i`)
+	was := as("SELECT count(*) FROM holds")
+	as(`UPDATE holds SET made = now() - interval '38 days'`)
+	pending := as("SELECT count(*) FROM holds h WHERE EXISTS (SELECT FROM accounts WHERE h.id = ANY (pending))")
+	if pending == "0" || pending == was {
+		t.Fatalf("%s of %s holds are pending: the test tests nothing", pending, was)
+	}
+	for range 4 {
+		if err := store.Tidy(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct{ sql, want string }{
+		{"SELECT count(*) FROM grants WHERE id LIKE 'g%' AND grantor = 'user:a'", "7"}, // less than 7 days
+		{"SELECT count(*) FROM revocations WHERE name LIKE 'jti:%' AND changed = 0", "14"},
+		{"SELECT count(*) FROM revocations WHERE name LIKE 'subject:user:%' AND changed = 0", "100"},
+		{"SELECT count(*) FROM certificates WHERE subject = 'user:a' AND not_after < now() - interval '1 day'", "0"},
+		{"SELECT count(*) FROM revocations WHERE name LIKE 'cert:%' AND changed = 0", "100"},
+		{"SELECT count(*) FROM holds", pending},
+	} {
+		if got := as(tt.sql); got != tt.want {
+			t.Errorf("%s: %s, not %s", tt.sql, got, tt.want)
+		}
+	}
+	vaulttest.Sound(t, store)
 }

@@ -47,6 +47,10 @@ type Config struct {
 	// anything is decided after that. Optional.
 	Adopt func([]File) error
 
+	// Replica names the server that commits here, for people: its machine and its data
+	// folder. Empty for what works on a database without being a replica.
+	Replica string
+
 	// Log is for the operator. Optional.
 	Log *slog.Logger
 }
@@ -72,6 +76,10 @@ type Store struct {
 	trouble atomic.Pointer[trouble] // nil when the last commit was made
 
 	oldest atomic.Int64 // a day before which there is no request id
+
+	lease  []byte      // of a replica; nil for none
+	leave  func()      // gives the lease up; nil without one
+	fenced atomic.Bool // the lease is gone
 }
 
 // highWater is a state of the journal.
@@ -240,6 +248,10 @@ func (s *Store) checkServer(ctx context.Context) error {
 
 // Close lets go of the database.
 func (s *Store) Close() error {
+	if s.leave != nil {
+		s.leave()
+		s.leave = nil
+	}
 	s.pool.Close()
 	return nil
 }

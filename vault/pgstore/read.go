@@ -341,6 +341,9 @@ func (s *Store) Since(ctx context.Context, size int64) (_ *News, err error) {
 	if err := s.pool.QueryRow(ctx, newsSQL, seen.size).Scan(row.columns(&files, &now, &readOnly, &synchronous, &settings)...); err != nil {
 		return nil, explain(err)
 	}
+	if s.fenced.Load() {
+		return nil, ErrFenced
+	}
 	if s.resettled(settings) {
 		s.pool.Reset() // the sessions there are began with the old ones; the new ones decide
 	}

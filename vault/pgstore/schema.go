@@ -21,7 +21,7 @@ import (
 var migrations embed.FS
 
 // schemaVersion is the version of the schema that this program knows.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // migrateWithin bounds a migration.
 const migrateWithin = 10 * time.Minute
@@ -74,6 +74,11 @@ func Migrate(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	if pending, err := provider.HasPending(ctx); err == nil && pending {
+		if err := checkStopped(ctx, cfg); err != nil {
+			return err
+		}
+	}
 	if _, err := provider.Up(ctx); err != nil {
 		// Two that start at once on an empty database are in each other's way;
 		// the one that made it has made it for both.
@@ -86,6 +91,23 @@ func Migrate(ctx context.Context, cfg Config) error {
 		return fmt.Errorf("migrate: %w", explain(err))
 	}
 	return nil
+}
+
+// checkStopped refuses a migration under replicas that run, where the schema knows of them.
+func checkStopped(ctx context.Context, cfg Config) error {
+	s, err := open(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	var known bool
+	if err := s.pool.QueryRow(ctx, "SELECT to_regclass('replicas') IS NOT NULL").Scan(&known); err != nil {
+		return explain(err)
+	}
+	if !known {
+		return nil
+	}
+	return s.Alone(ctx)
 }
 
 func checkMigrated(ctx context.Context, cfg Config) error {
@@ -122,7 +144,7 @@ func Grant(ctx context.Context, cfg Config, role string) error {
 		"SELECT, INSERT, UPDATE (state) ON holds", "SELECT, INSERT, UPDATE (spent) ON grants",
 		"SELECT, INSERT, UPDATE (roles, disabled, ha1, slow, changed) ON users", "SELECT, INSERT, UPDATE (at, changed) ON revocations",
 		"SELECT, INSERT, UPDATE (sealed, version) ON files", "SELECT, INSERT, DELETE, UPDATE (subject, not_after) ON certificates",
-		"SELECT, INSERT, DELETE ON requests", "SELECT, INSERT, UPDATE, DELETE ON nonces, failures",
+		"SELECT, INSERT, DELETE ON requests", "SELECT, INSERT, UPDATE, DELETE ON nonces, failures, replicas",
 	} {
 		fmt.Fprintf(&b, "GRANT %s TO %s;\n", g, to)
 	}

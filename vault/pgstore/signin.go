@@ -2,11 +2,10 @@ package pgstore
 
 import (
 	"context"
-	"errors"
+	"crypto/rand"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // What replicas share of signing in that is no part of the books.
@@ -15,28 +14,20 @@ import (
 // one on any replica. The nonce is stale from until on.
 //
 // The commit does not wait for the disk. What the request changes is committed
-// behind it in the same log of the database, and is never there without it. After an error
-// nobody knows whether the use was noted.
+// behind it in the same log of the database, and is never there without it.
 func (s *Store) Spend(ctx context.Context, nonce string, count uint64, until time.Time) (first bool, err error) {
-	var doubt error
+	var use [16]byte // what a try that was lost is known by, when it was noted all the same
+	rand.Read(use[:])
 	err = s.patiently(ctx, func() error {
 		bounded, cancel := context.WithTimeout(ctx, roundTrip)
 		defer cancel()
-		conn, err := s.pool.Acquire(bounded)
-		if err != nil {
-			return explain(err)
-		}
-		defer conn.Release()
-		done, err := conn.Exec(bounded, `INSERT INTO nonces (nonce, count, until)
-			SELECT $1, $2, $3 FROM (SELECT set_config('synchronous_commit', 'off', true)) AS s ON CONFLICT DO NOTHING`, nonce, int64(count), until)
+		done, err := s.pool.Exec(bounded, `INSERT INTO nonces (nonce, count, until, use)
+			SELECT $1, $2, $3, $4 FROM (SELECT set_config('synchronous_commit', 'off', true)) AS s
+			ON CONFLICT (nonce, count) DO UPDATE SET use = excluded.use WHERE nonces.use = excluded.use`, nonce, int64(count), until, use[:])
 		first = done.RowsAffected() == 1
-		if state, fatal := stateOf(err); err != nil && (fatal || state == "" && !pgconn.SafeToRetry(err)) {
-			doubt = explain(err) // it may be noted, and would be taken for a repetition
-			return nil
-		}
 		return explain(err)
 	})
-	return first, errors.Join(doubt, err)
+	return first, err
 }
 
 // Share tells the other replicas how often sign-ins have failed here, by source,
@@ -78,6 +69,7 @@ func (s *Store) Tidy(ctx context.Context) error {
 	for _, sql := range []string{
 		"DELETE FROM nonces WHERE (nonce, count) IN (SELECT nonce, count FROM nonces WHERE until < clock_timestamp() ORDER BY until LIMIT 20000 FOR UPDATE SKIP LOCKED)",
 		"DELETE FROM failures WHERE (replica, source) IN (SELECT replica, source FROM failures WHERE changed < clock_timestamp() - interval '10 min' ORDER BY changed LIMIT 20000 FOR UPDATE SKIP LOCKED)",
+		"SELECT sweep()",
 	} {
 		if _, err := s.pool.Exec(ctx, sql); err != nil {
 			return explain(err)

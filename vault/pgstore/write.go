@@ -64,10 +64,11 @@ const (
 	putRevocationSQL = written + `INSERT INTO revocations (name, at, changed) VALUES ($1, $2, $3)
 		ON CONFLICT (name) DO UPDATE SET at = excluded.at, changed = excluded.changed` + one
 	putCertificateSQL    = written + `INSERT INTO certificates (serial, subject, not_after) VALUES ($1, $2, $3) ON CONFLICT (serial) DO UPDATE SET subject = excluded.subject, not_after = excluded.not_after` + one
-	sweepCertificatesSQL = `DELETE FROM certificates WHERE serial IN (SELECT serial FROM certificates WHERE not_after < $1 ORDER BY not_after LIMIT 100)`
-	certificateKept      = 24 * time.Hour
-	putHeadSQL           = written + `UPDATE log SET size = $1, head = $2, checkpoint = $3 WHERE size = $4` + one
-	secondsOfDay         = 24 * 60 * 60
+	sweepCertificatesSQL = `DELETE FROM certificates WHERE serial IN (SELECT serial FROM certificates c WHERE not_after < $1
+		AND NOT EXISTS (SELECT FROM revocations WHERE name = 'cert:' || c.serial) ORDER BY not_after LIMIT 100)`
+	certificateKept = 24 * time.Hour
+	putHeadSQL      = written + `UPDATE log SET size = $1, head = $2, checkpoint = $3 WHERE size = $4` + one
+	secondsOfDay    = 24 * 60 * 60
 )
 
 // dayOf numbers the days since 1970, in UTC.

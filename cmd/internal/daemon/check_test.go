@@ -112,7 +112,7 @@ func change(t *testing.T, folder daemon.Folder, tamper func([]vault.Account, []v
 		t.Fatal(err)
 	}
 	accounts, holds = tamper(accounts, holds)
-	if err := errors.Join(store.Rebuild(context.Background(), accounts, holds), store.Close()); err != nil {
+	if err := errors.Join(store.Rebuild(context.Background(), func(vault.Store) ([]vault.Account, []vault.Hold, error) { return accounts, holds, nil }), store.Close()); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -124,6 +124,9 @@ func (f Folder) importShared(ctx context.Context, dir *datadir.Dir, key datadir.
 		return nil, err
 	}
 	defer to.Close()
+	if err := to.Alone(ctx); err != nil {
+		return nil, err
+	}
 	err = to.Fill(ctx, from.Dump)
 	if errors.Is(err, vault.ErrNotEmpty) {
 		err = sameJournal(ctx, from, to)
@@ -234,6 +237,9 @@ func (f Folder) Rekey(ctx context.Context) error {
 		return err
 	}
 	defer store.Close()
+	if err := store.Alone(ctx); err != nil {
+		return err
+	}
 	next := key.Next()
 	text, err := next.Encode()
 	if err != nil {
@@ -243,16 +249,58 @@ func (f Folder) Rekey(ctx context.Context) error {
 		return err
 	}
 	if err := store.Rekey(ctx, next.Secret); err != nil {
+		if errors.Is(err, pgstore.ErrRunning) { // nothing has begun
+			err = errors.Join(err, os.Remove(nextKey(dir)))
+		}
 		return err
 	}
-	return durable.Rename(nextKey(dir), dir.VaultKey())
+	return placeKey(ctx, dir, cfg, f.Passphrase)
+}
+
+// oldKey is where the vault key of before stays until everything was read back with the one
+// that took its place.
+func oldKey(dir *datadir.Dir) string { return dir.VaultKey() + ".old" }
+
+// placeKey puts the next vault key in the place of the one of before, which stays beside it.
+func placeKey(ctx context.Context, dir *datadir.Dir, cfg pgstore.Config, ask func() ([]byte, error)) error {
+	text, err := durable.ReadSecret(dir.VaultKey())
+	if err != nil {
+		return err
+	}
+	if err := durable.WriteFile(oldKey(dir), text, 0o600); err != nil {
+		return err
+	}
+	if err := durable.Rename(nextKey(dir), dir.VaultKey()); err != nil {
+		return err
+	}
+	return forgetKey(ctx, dir, cfg, ask)
+}
+
+// forgetKey removes the vault key of before, when every sealed value opens with the new one.
+func forgetKey(ctx context.Context, dir *datadir.Dir, cfg pgstore.Config, ask func() ([]byte, error)) error {
+	if !exists(oldKey(dir)) {
+		return nil
+	}
+	key, err := dir.ReadVaultKey(ask)
+	if err != nil {
+		return err
+	}
+	cfg.Secret, cfg.Adopt = key.Secret, nil
+	store, err := pgstore.Open(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(store.ReadSealed(ctx), store.Close()); err != nil {
+		return fmt.Errorf("the vault key of before is kept as %s, because not everything opens with the new one: %w", oldKey(dir), err)
+	}
+	return os.Remove(oldKey(dir))
 }
 
 // settleKey puts the next vault key in its place when an interrupted Rekey has
 // sealed the database with it.
 func settleKey(ctx context.Context, dir *datadir.Dir, cfg pgstore.Config, ask func() ([]byte, error)) error {
 	if !exists(nextKey(dir)) {
-		return nil
+		return forgetKey(ctx, dir, cfg, ask)
 	}
 	next, err := dir.ReadVaultKeyFrom(nextKey(dir), ask)
 	if err != nil {
@@ -266,5 +314,8 @@ func settleKey(ctx context.Context, dir *datadir.Dir, cfg pgstore.Config, ask fu
 	if err != nil {
 		return err
 	}
-	return errors.Join(store.Close(), durable.Rename(nextKey(dir), dir.VaultKey()))
+	if err := store.Close(); err != nil {
+		return err
+	}
+	return placeKey(ctx, dir, cfg, ask)
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"example.com/atm/audit"
 	"example.com/atm/auth"
@@ -159,7 +160,7 @@ func differences(replayed *vault.Replayer, accounts []vault.Account, holds []vau
 	for name := range want {
 		problems = append(problems, fmt.Sprintf("account %s is in the journal and has no record", name))
 	}
-	if !slices.Equal(replayed.Holds(), holds) {
+	if !slices.Equal(replayed.HoldsOf(accounts, holds, time.Now()), holds) {
 		problems = append(problems, "the holds are not what the journal says")
 	}
 	return problems
@@ -279,16 +280,19 @@ func (f Folder) Rebuild(ctx context.Context) (wrong int, err error) {
 	if err := notBehind(ctx, dir, store); err != nil {
 		return 0, err
 	}
-	replayed, err := teller.Reconcile(ctx, store)
-	if err != nil {
-		return 0, fmt.Errorf("the journal is not to be trusted: %w", err)
-	}
-	accounts, holds, err := store.All(ctx)
-	if err != nil { // records that do not even open are wrong, too
-		accounts, holds = nil, nil
-	}
-	wrong = len(differences(replayed, accounts, holds))
-	return wrong, store.Rebuild(ctx, replayed.Accounts(), replayed.Holds())
+	err = store.Rebuild(ctx, func(journal vault.Store) ([]vault.Account, []vault.Hold, error) {
+		replayed, err := teller.Reconcile(ctx, journal)
+		if err != nil {
+			return nil, nil, fmt.Errorf("the journal is not to be trusted: %w", err)
+		}
+		accounts, holds, err := store.All(ctx)
+		if err != nil { // records that do not even open are wrong, too
+			accounts, holds = nil, nil
+		}
+		wrong = len(differences(replayed, accounts, holds))
+		return replayed.Accounts(), replayed.Holds(), nil
+	})
+	return wrong, err
 }
 
 // Compact gives the free pages of the vault of a data folder back to the disk.

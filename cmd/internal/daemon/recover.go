@@ -15,6 +15,7 @@ import (
 	"example.com/atm/teller"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
+	"example.com/atm/vault/pgstore"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -48,6 +49,11 @@ func (f Folder) Recover(ctx context.Context, log *slog.Logger) (*Recovered, erro
 			dir.Close()
 		}
 	}()
+	if database, is := store.(*pgstore.Store); is {
+		if err := database.Alone(ctx); err != nil {
+			return nil, err
+		}
+	}
 	plan, err := dir.ReadPlan()
 	if err != nil {
 		return nil, err

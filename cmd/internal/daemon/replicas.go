@@ -123,7 +123,7 @@ func (h *House) ask(ctx context.Context) {
 	if failed := s.heard(err); failed != (err != nil) {
 		h.opts.Log.Warn("following the other replicas", slog.Any("error", err))
 	}
-	if errors.Is(err, pgstore.ErrRolledBack) {
+	if errors.Is(err, pgstore.ErrRolledBack) || errors.Is(err, pgstore.ErrFenced) {
 		h.ledger.Fail(err)
 	}
 	if err != nil {

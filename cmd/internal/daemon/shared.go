@@ -167,11 +167,24 @@ func (h *House) openShared(ctx context.Context) error {
 		return err
 	}
 	cfg.Secret, cfg.Adopt = h.key.Secret, h.adoptFiles
+	if cfg.Replica, err = replicaName(h.dir.Root); err != nil {
+		return err
+	}
 	if h.shared.store, err = open(ctx, cfg); err != nil {
 		return err
 	}
 	h.store = h.shared.store
 	return h.fetch(ctx)
+}
+
+// replicaName is what people find a running replica by.
+func replicaName(folder string) (string, error) {
+	folder, err := filepath.Abs(folder)
+	if err != nil {
+		return "", err
+	}
+	machine, err := os.Hostname()
+	return fmt.Sprintf("%s on %s (process %d)", folder, machine, os.Getpid()), err
 }
 
 // fetch makes the folder have what the replicas share, or the database, when it

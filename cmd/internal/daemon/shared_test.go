@@ -387,17 +387,17 @@ func TestOlderDatabase(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "other")
 	join(t, h.data, folder)
 	other := startOn(t, folder, old)
+	if _, err := (daemon.Folder{Data: h.data, Store: old}).Recover(t.Context(), discard); !errors.Is(err, pgstore.ErrRunning) ||
+		!strings.Contains(err.Error(), folder) {
+		t.Errorf("while another replica runs: %v", err)
+	}
+	if err := other.stop(); err != nil {
+		t.Fatal(err)
+	}
 	recovered, err := daemon.Folder{Data: h.data, Store: old}.Recover(t.Context(), discard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if answer, err := at(t, other, h, "demo").Deposit(t.Context(), account, 100, "y"); err == nil && answer.OK() {
-		t.Errorf("a replica of the old log: %+v", answer)
-	}
-	if err := other.stop(); err == nil {
-		t.Error("a replica of the old log came to a good end")
-	}
-	other.stop = func() error { return nil }
 	if recovered.Origin == recovered.OldOrigin {
 		t.Errorf("%+v", recovered)
 	}
