@@ -42,7 +42,7 @@ func (a *arena) attackMemory(t *testing.T) {
 		}
 	})
 	t.Run("bodies before their sender is known", func(t *testing.T) {
-		const most = 32 // from one address
+		most := 32 * max(1, replicas) // from one address
 		from := a.address(t.Name())
 		request := func() string {
 			at := attack{header: []string{a.digestHeader(digestFields{user: "nobody", qop: "auth-int"}, a.nonce(t, a.address(t.Name())))}}
