@@ -9,9 +9,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"example.com/atm"
+	"example.com/atm/client"
 	"example.com/atm/vault/pgstore/pgtest"
 )
 
@@ -31,9 +34,8 @@ func TestStandbyThatLagsIsRefused(t *testing.T) {
 			url := fmt.Sprintf("postgres://atm@127.0.0.1:%d,127.0.0.1:%d/atm1?sslmode=disable&target_session_attrs=read-write", primary.Port, standby.Port)
 			all := startReplicas(t, 2, url)
 			deposits(t, all[0], 3)
-			size := primary.SQL(t, "atm1", "SELECT size FROM log")
 			eventually(t, "the standby has what came before", func() bool {
-				return standby.SQL(t, "atm1", "SELECT size FROM log") == size
+				return standby.SQL(t, "atm1", "SELECT size FROM log") == primary.SQL(t, "atm1", "SELECT size FROM log")
 			})
 			standby.SQL(t, "postgres", "ALTER SYSTEM SET primary_conninfo = ''")
 			standby.SQL(t, "postgres", "SELECT pg_reload_conf()")
@@ -118,4 +120,102 @@ func eventually(t *testing.T, what string, is func() bool) {
 			t.Fatalf("this does not come to be: %s", what)
 		}
 	}
+}
+
+// TestLaggingStandbyUnderLoadLosesNothingInSilence promotes an asynchronous standby five
+// times, with ATM_SOAK, while eight clients deposit on two replicas. Whatever was acknowledged
+// is there, to the letter, or no replica serves and none starts.
+func TestLaggingStandbyUnderLoadLosesNothingInSilence(t *testing.T) {
+	const clients = 8
+	for round := range soak(1, 5) {
+		primary := pgtest.Start(t)
+		primary.Database(t)
+		standby := primary.Standby(t, "s1")
+		url := fmt.Sprintf("postgres://atm@127.0.0.1:%d,127.0.0.1:%d/atm1?sslmode=disable&target_session_attrs=read-write", primary.Port, standby.Port)
+		all := startReplicas(t, 2, url)
+		var mu sync.Mutex
+		answers := make(map[atm.RequestID]client.Answer) // as they were acknowledged
+		var wg sync.WaitGroup
+		enough := make(chan struct{}, clients)
+		for n := range clients {
+			c := clientOf(t, all[0], all[n%2].url)
+			wg.Go(func() {
+				for i := 0; ; i++ {
+					id := atm.RequestID(fmt.Sprintf("%d-%d-%d", round, n, i))
+					a, err := c.Deposit(t.Context(), 100, 1, id)
+					if err != nil || !a.OK() {
+						return
+					}
+					mu.Lock()
+					answers[id] = *a
+					mu.Unlock()
+					if i == 100 {
+						enough <- struct{}{}
+					}
+				}
+			})
+		}
+		for range clients {
+			<-enough
+		}
+		if round%2 == 0 { // it falls behind by what follows; otherwise by what is on its way
+			standby.SQL(t, "postgres", "ALTER SYSTEM SET primary_conninfo = ''")
+			standby.SQL(t, "postgres", "SELECT pg_reload_conf()")
+			eventually(t, "the standby receives nothing any more", func() bool {
+				return standby.SQL(t, "postgres", "SELECT count(*) FROM pg_stat_wal_receiver") == "0"
+			})
+		}
+		mu.Lock()
+		behind := len(answers) + 50*clients
+		mu.Unlock()
+		eventually(t, "clients go on", func() bool { mu.Lock(); defer mu.Unlock(); return len(answers) >= behind })
+		primary.Kill(t)
+		standby.Promote(t)
+		wg.Wait() // each ends with the first call that is not answered OK
+		serving := 0
+		for _, s := range all {
+			if !s.recovered(t, all[0]) {
+				continue
+			}
+			serving++
+			c := clientOf(t, all[0], s.url)
+			for id, first := range answers {
+				if again, err := c.Deposit(t.Context(), 100, 1, id); err != nil || *again != first {
+					t.Fatalf("%s was answered %+v, and is now %+v, %v", id, first, again, err)
+				}
+			}
+		}
+		t.Logf("round %d: %d acknowledged, %d of 2 replicas serve", round, len(answers), serving)
+		if serving > 0 {
+			continue
+		}
+		for i, s := range all {
+			if err := s.command("atmserver").Run(); err == nil {
+				t.Errorf("replica %d starts on what lost something", i)
+			}
+		}
+	}
+}
+
+// recovered waits until a server answers again, or has ended.
+func (s *server) recovered(t *testing.T, first *server) bool {
+	t.Helper()
+	c := clientOf(t, first, s.url)
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		select {
+		case <-s.ended:
+			return false
+		default:
+		}
+		if a, err := c.Inquiry(t.Context(), 100); err == nil && a.OK() {
+			select { // it may have noticed just now
+			case <-s.ended:
+				return false
+			case <-time.After(2 * time.Second):
+				return true
+			}
+		}
+	}
+	t.Fatal("the server neither answers nor ends")
+	return false
 }
