@@ -61,6 +61,8 @@ type Books struct {
 	answer   atm.Status     // that it has
 	replays  int            // commands that were answered before
 	err      error          // what a rule could not read
+	damaged  Damaged        // records that cannot be read
+	broken   []error        // why commands were answered INTERNAL
 	sealed   *Changes
 }
 
@@ -124,6 +126,10 @@ type Loaded struct {
 	Revoked    map[string]Revocation
 	History    History // of what was committed before
 
+	// Damaged are records among the keys that are there and cannot be read. What needs
+	// one of them is answered INTERNAL.
+	Damaged Damaged
+
 	// Now is the time by the clock that all writers of the store share; zero when
 	// there is none.
 	Now time.Time
@@ -147,6 +153,7 @@ func NewBooks(l Loaded) *Books {
 		before:     l.Revoked,
 		granted:    make(map[string]bool),
 		history:    l.History,
+		damaged:    l.Damaged,
 		Now:        l.Now,
 		logs:       l.Logs,
 		changed:    make(map[Name]bool),

@@ -177,9 +177,20 @@ func (c *Command) keys(k *Keys) {
 // when denials says so, and no receipt then.
 func (c *Command) decide(b *Books, denials *audit.DenialBatch) (atm.Status, error) {
 	b.touched, b.expires = b.changes[len(b.changes):], time.Time{}
+	if len(b.damaged) > 0 {
+		var k Keys
+		c.keys(&k)
+		if err := b.damaged.of(b, &k); err != nil {
+			return b.unreadable(err), nil
+		}
+	}
 	answer, first, err := c.answer(b)
 	if err = errors.Join(err, b.err); err != nil {
-		return atm.Status{}, err
+		if len(b.touched) > 0 {
+			return atm.Status{}, err // it has changed something: it must not go on
+		}
+		b.err = nil
+		return b.unreadable(err), nil
 	}
 	if answer.Code == atm.PermissionDenied && c.Caller != nil && !denials.Note(b.Now, c.Caller) {
 		return answer, nil

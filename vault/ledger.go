@@ -213,6 +213,7 @@ func (l *Ledger) Close() error {
 const (
 	reasonStopping = "The server is stopping"
 	reasonNoRoom   = "The server cannot store anything at the moment"
+	reasonDamaged  = "A record that this needs cannot be read; the operator has been told"
 	reasonUnknown  = "The outcome is unknown: repeat the request with the same request id"
 )
 
@@ -348,6 +349,7 @@ func (l *Ledger) commit(g *group) bool {
 		p.cmd.keys(&keys)
 	}
 	var denials *audit.DenialBatch
+	var broken []error
 	decide := func(b *Books) error {
 		denials = l.denials.Batch()
 		b.Now = l.now(b.Now).UTC().Truncate(time.Microsecond)
@@ -358,6 +360,7 @@ func (l *Ledger) commit(g *group) bool {
 				return err
 			}
 		}
+		broken = b.broken
 		g.outcome = Commit{Operations: len(g.batch), Replays: b.replays}
 		if len(b.entries) == 0 {
 			return nil // all of them were denied, and are counted
@@ -377,15 +380,34 @@ func (l *Ledger) commit(g *group) bool {
 		g.durable = func() error { return nil }
 	}
 	switch {
+	case errors.Is(err, ErrRefused) && len(g.batch) > 1:
+		l.commitApart(g.batch)
 	case errors.Is(err, ErrUnavailable):
 		l.cfg.Log.Error("nothing can be committed", slog.Any("error", err))
 		g.refuse(reasonNoRoom)
+	case errors.Is(err, ErrRefused):
+		l.cfg.Log.Error("a record of the vault is damaged; what needs it is answered INTERNAL", slog.Any("error", err))
+		g.batch[0].answer(atm.Internal, reasonDamaged)
 	case err != nil:
 		l.poison(err, g.batch)
 	default:
 		denials.Keep()
+		for _, err := range broken {
+			l.cfg.Log.Error("a record of the vault cannot be read; what needs it is answered INTERNAL", slog.Any("error", err))
+		}
 	}
 	return err == nil
+}
+
+// commitApart commits each command by itself, after the store refused them together because
+// of one of them.
+func (l *Ledger) commitApart(batch []*pending) {
+	for _, p := range batch {
+		alone := &group{batch: []*pending{p}}
+		if l.commit(alone) {
+			l.end(alone)
+		}
+	}
 }
 
 // end waits until a group is durable, and answers it.

@@ -14,6 +14,10 @@ var ErrLocked = errors.New("in use by another process")
 // nothing was changed.
 var ErrUnavailable = errors.New("the store is not available")
 
+// ErrRefused reports a commit that a store refused as a whole, because of one of its changes,
+// and that changed nothing: a record that it builds on is not what it must be.
+var ErrRefused = errors.New("the store refused the commit")
+
 // ErrDamaged reports a store in which Check found something wrong.
 var ErrDamaged = errors.New("the vault is damaged")
 
@@ -26,8 +30,8 @@ var ErrNotEmpty = errors.New("the store is not empty")
 // that decide left in them durable in one transaction before it returns nil.
 // It may call decide more than once, so decide must touch nothing but books.
 // If decide returns an error, Commit changes nothing and returns that error.
-// After ErrUnavailable nothing was changed, either. After any other error nobody
-// knows whether the changes are durable.
+// After ErrUnavailable and ErrRefused nothing was changed, either. After any other error
+// nobody knows whether the changes are durable.
 //
 // Signed, Logs, Entries, History and Account see only what has been committed. Indexes
 // are those of the journal. The current audit log begins in it where Logs says

@@ -355,10 +355,7 @@ func (s *Store) prepare(keys vault.Keys, decide func(*vault.Books) error) (*batc
 		return nil, nil, err
 	}
 	defer end() // writing a layer may wait for it
-	books, spines, err := t.load(keys)
-	if err != nil {
-		return nil, nil, err
-	}
+	books, spines := t.load(keys)
 	if err := decide(books); err != nil {
 		return nil, nil, err
 	}

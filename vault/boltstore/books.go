@@ -12,24 +12,26 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// load reads the records that keys name. What it returns does not point into
-// the file, because decide changes it.
+// load reads the records that keys name; one that cannot be read concerns nobody but those
+// that need it. What it returns does not point into the file, because decide changes it.
 // The spines belong to the accounts that were loaded.
-func (t txn) load(keys vault.Keys) (*vault.Books, spines, error) {
+func (t txn) load(keys vault.Keys) (*vault.Books, spines) {
 	last := t.store.newest
+	var damaged vault.Damaged
 	holds := make(map[vault.HoldID]*vault.Hold, len(keys.Holds))
 	names := keys.Accounts
 	for _, id := range keys.Holds {
 		v, err := t.shelf(bucketHolds).get(holdKey(id))
-		if err != nil {
-			return nil, nil, err
-		}
-		if v == nil {
+		if v == nil && err == nil {
 			continue
 		}
-		h, err := decodeHold(id, v)
+		var h vault.Hold
+		if err == nil {
+			h, err = decodeHold(id, v)
+		}
 		if err != nil {
-			return nil, nil, err
+			damaged.Note(vault.HoldRecord(id), err)
+			continue
 		}
 		holds[id] = &h
 		names = append(names, h.Account)
@@ -43,7 +45,8 @@ func (t txn) load(keys vault.Keys) (*vault.Books, spines, error) {
 		}
 		a, spine, err := t.account(name)
 		if err != nil {
-			return nil, nil, err
+			damaged.Note(vault.AccountRecord(name), err)
+			continue
 		}
 		if a.Version > 0 {
 			accounts[name], spines[name] = &a, spine
@@ -52,55 +55,57 @@ func (t txn) load(keys vault.Keys) (*vault.Books, spines, error) {
 	users := make(map[string]*vault.User, len(keys.Users))
 	for _, subject := range keys.Users {
 		v, err := t.shelf(bucketUsers).get([]byte(subject))
-		if err != nil {
-			return nil, nil, err
-		}
-		if v == nil {
+		if v == nil && err == nil {
 			continue
 		}
-		u, err := decodeUser([]byte(subject), v)
+		var u vault.User
+		if err == nil {
+			u, err = decodeUser([]byte(subject), v)
+		}
 		if err != nil {
-			return nil, nil, err
+			damaged.Note(vault.UserRecord(subject), err)
+			continue
 		}
 		users[subject] = &u
 	}
 	grants := make(map[string]*vault.Grant, len(keys.Grants))
 	for _, id := range keys.Grants {
 		v, err := t.shelf(bucketGrants).get([]byte(id))
-		if err != nil {
-			return nil, nil, err
-		}
-		if v == nil {
+		if v == nil && err == nil {
 			continue
 		}
-		g, err := decodeGrant(id, v)
+		var g vault.Grant
+		if err == nil {
+			g, err = decodeGrant(id, v)
+		}
 		if err != nil {
-			return nil, nil, err
+			damaged.Note(vault.GrantRecord(id), err)
+			continue
 		}
 		grants[id] = &g
 	}
 	revoked := make(map[string]vault.Revocation, len(keys.Revocations))
 	for _, name := range keys.Revocations {
 		v, err := t.shelf(bucketRevoked).get([]byte(name))
-		if err != nil {
-			return nil, nil, err
-		}
-		if v == nil {
+		if v == nil && err == nil {
 			continue
 		}
-		if revoked[name], err = decodeRevocation(name, v); err != nil {
-			return nil, nil, err
+		var r vault.Revocation
+		if err == nil {
+			r, err = decodeRevocation(name, v)
 		}
+		if err != nil {
+			damaged.Note(vault.RevocationRecord(name), err)
+			continue
+		}
+		revoked[name] = r
 	}
-	requests, err := t.loadRequests(keys.Requests)
-	if err != nil {
-		return nil, nil, err
-	}
+	requests := t.loadRequests(keys.Requests, &damaged)
 	return vault.NewBooks(vault.Loaded{
 		Head: last.head, Checkpoint: last.checkpoint, Logs: last.logs,
 		Accounts: accounts, Users: users, Requests: requests, Holds: holds, Grants: grants, Revoked: revoked,
-		History: t.history,
-	}), spines, nil
+		History: t.history, Damaged: damaged,
+	}), spines
 }
 
 // account returns an account and its spine. One that does not exist has version 0.
@@ -145,10 +150,10 @@ func (s shelf) user(k, sealed []byte) (vault.User, error) {
 }
 
 // loadRequests looks each key up in every day that is still kept.
-func (t txn) loadRequests(keys []vault.RequestKey) (map[vault.RequestKey]vault.Remembered, error) {
+func (t txn) loadRequests(keys []vault.RequestKey, damaged *vault.Damaged) map[vault.RequestKey]vault.Remembered {
 	found := make(map[vault.RequestKey]vault.Remembered, len(keys)) // with room for the new ones
 	if len(keys) == 0 {
-		return found, nil
+		return found
 	}
 	journal, filed := t.journal(), t.file.Bucket(bucketRequests).Cursor()
 	oldest := oldestDay(t.store.now)
@@ -161,21 +166,22 @@ func (t txn) loadRequests(keys []vault.RequestKey) (map[vault.RequestKey]vault.R
 				continue // as most ids that are new, and tell their time
 			}
 			index, kept, err := t.request(filed, requestOf(day.number, key))
-			if err != nil {
-				return nil, fmt.Errorf("request id %x of day %d: %w", key, day.number, err)
-			}
-			if !kept {
+			if !kept && err == nil {
 				continue
 			}
-			e, err := journal.at(index)
+			var e entry
+			if err == nil {
+				e, err = journal.at(index)
+			}
 			if err != nil {
-				return nil, fmt.Errorf("request id %x of day %d: %w", key, day.number, err)
+				damaged.Note(vault.RequestRecord(key), fmt.Errorf("of day %d: %w", day.number, err))
+				break
 			}
 			found[key] = vault.Remembered{Index: index, Leaf: bytes.Clone(e.leaf)}
 			break
 		}
 	}
-	return found, nil
+	return found
 }
 
 // A day is one that there are request ids of.

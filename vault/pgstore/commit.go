@@ -49,7 +49,9 @@ func (s *Store) Commit(ctx context.Context, keys vault.Keys, decide func(*vault.
 			return nil
 		case doubt.err == nil && dropped(err): // nothing was changed, and trying again changes nothing
 			s.trouble.Store(&trouble{err, time.Now()})
-			return fmt.Errorf("%w: %w", vault.ErrUnavailable, err)
+			return fmt.Errorf("%w: %w: %w", vault.ErrUnavailable, vault.ErrRefused, err)
+		case doubt.err == nil && refused(err):
+			return fmt.Errorf("%w: %w", vault.ErrRefused, err)
 		case doubt.err == nil && !passes(err):
 			return err
 		case ctx.Err() != nil || time.Now().After(give):
@@ -58,6 +60,13 @@ func (s *Store) Commit(ctx context.Context, keys vault.Keys, decide func(*vault.
 		}
 		s.rest(err)
 	}
+}
+
+// refused reports whether the database refused a statement for what it says, and with it the
+// whole transaction.
+func refused(err error) bool {
+	state, fatal := stateOf(err)
+	return state != "" && !fatal && !passes(err)
 }
 
 // An inDoubt is a commit that may have happened.

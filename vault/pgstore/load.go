@@ -104,10 +104,22 @@ func (s *Store) load(ctx context.Context, conn *pgx.Conn, want *request) (*vault
 		},
 	}
 	t := &trail{seen: s.newest()}
+	// What the driver could read and makes no sense, or does not open, concerns nobody but
+	// those that need the record.
+	damaged := func(r vault.Record, err error) error {
+		if r.Key == "" {
+			return err
+		}
+		l.Damaged.Note(r, err)
+		return nil
+	}
 	noteAccount := func(rows pgx.Rows) error {
 		a, err := scanAccount(rows)
+		if err != nil {
+			return damaged(vault.AccountRecord(a.Name), err)
+		}
 		l.Accounts[a.Name] = &a
-		return err
+		return nil
 	}
 	var b pgx.Batch
 	b.Queue("BEGIN")
@@ -147,8 +159,11 @@ func (s *Store) load(ctx context.Context, conn *pgx.Conn, want *request) (*vault
 	if len(want.users) > 0 {
 		b.Queue(usersSQL, want.users).Query(each(func(rows pgx.Rows) error {
 			u, err := s.scanUser(rows)
+			if err != nil {
+				return damaged(vault.UserRecord(u.Subject), err)
+			}
 			l.Users[u.Subject] = &u
-			return err
+			return nil
 		}))
 	}
 	if len(want.grants) > 0 {
