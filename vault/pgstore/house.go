@@ -117,7 +117,9 @@ func Create(ctx context.Context, cfg Config, name string) (*Store, error) {
 	}
 	err = s.checkSchema(ctx)
 	if errors.Is(err, ErrNoHouse) {
-		err = Migrate(ctx, cfg)
+		if err = s.checkEncoding(ctx); err == nil {
+			err = Migrate(ctx, cfg)
+		}
 	}
 	if err == nil {
 		err = s.claim(ctx, name)
@@ -129,6 +131,20 @@ func Create(ctx context.Context, cfg Config, name string) (*Store, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// checkEncoding refuses to begin in a database that cannot keep every text.
+func (s *Store) checkEncoding(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, roundTrip)
+	defer cancel()
+	var encoding string
+	if err := s.pool.QueryRow(ctx, "SELECT current_setting('server_encoding')").Scan(&encoding); err != nil {
+		return explain(err)
+	}
+	if encoding != "UTF8" {
+		return fmt.Errorf("%w: this one is %s; CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0", ErrEncoding, encoding)
+	}
+	return nil
 }
 
 // claim makes the house, unless there is one.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"example.com/atm"
+	"example.com/atm/audit"
 	"example.com/atm/vault"
 	"example.com/atm/vault/pgstore"
 	"example.com/atm/vault/pgstore/pgtest"
@@ -367,6 +368,61 @@ func TestSweptIsWhatIsOver(t *testing.T) {
 	} {
 		if got := as(tt.sql); got != tt.want {
 			t.Errorf("%s: %s, not %s", tt.sql, got, tt.want)
+		}
+	}
+	vaulttest.Sound(t, store)
+}
+
+// TestSchemaCalledLikeItsOwnerIsFoundByOtherRoles makes the books in a schema that only their
+// owner looks at first, in a database with settings that change what SQL means.
+func TestSchemaCalledLikeItsOwnerIsFoundByOtherRoles(t *testing.T) {
+	cluster := pgtest.Start(t)
+	url := cluster.Database(t)
+	cluster.SQL(t, nameOf(url), "CREATE SCHEMA atm AUTHORIZATION atm; CREATE ROLE server LOGIN; "+
+		"ALTER DATABASE "+nameOf(url)+" SET standard_conforming_strings = off")
+	owner := create(t, url)
+	if err := pgstore.Grant(t.Context(), pgstore.Config{URL: url}, "server"); err != nil {
+		t.Fatal(err)
+	}
+	if got := cluster.SQL(t, nameOf(url), "SELECT schemaname FROM pg_tables WHERE tablename = 'journal'"); got != "atm" {
+		t.Fatalf("the tables are in the schema %s", got)
+	}
+	server, err := pgstore.Open(t.Context(), pgstore.Config{URL: cluster.URL("server", nameOf(url)), Secret: secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	l := vaulttest.NewLedger(t, vault.Config{Store: server})
+	for _, c := range []vault.Command{openAccount("1", 7), deposit("1", 1)} {
+		if s := l.Do(t.Context(), c); s.Code != atm.OK {
+			t.Fatal(s)
+		}
+	}
+	vaulttest.Sound(t, owner)
+}
+
+// TestDatabaseOfAnotherEncoding begins nothing in a database that lacks characters, and checks
+// one of before, which has entries with such characters all the same: they are bytes there.
+func TestDatabaseOfAnotherEncoding(t *testing.T) {
+	cluster := pgtest.Start(t)
+	cluster.SQL(t, "postgres", "CREATE DATABASE latin OWNER atm ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+	url := cluster.URL("atm", "latin")
+	if _, err := pgstore.Create(t.Context(), pgstore.Config{URL: url, Secret: secret}, "test.example"); !errors.Is(err, pgstore.ErrEncoding) {
+		t.Fatalf("in LATIN1: %v", err)
+	}
+	if err := pgstore.Migrate(t.Context(), pgstore.Config{URL: url}); err != nil { // as a program of before did
+		t.Fatal(err)
+	}
+	store, err := pgstore.Create(t.Context(), pgstore.Config{URL: url, Secret: secret}, "test.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	l := vaulttest.NewLedger(t, vault.Config{Store: store})
+	refused := op(atm.Inquiry, vault.Inquiry{Account: "1"}, audit.Arg{Name: "account", Value: "\u4e00\U0001f600"})
+	for _, c := range []vault.Command{openAccount("1", 7), refused, deposit("1", 1)} {
+		if s := l.Do(t.Context(), c); s.Code != atm.OK {
+			t.Fatal(s)
 		}
 	}
 	vaulttest.Sound(t, store)

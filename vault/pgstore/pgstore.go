@@ -101,6 +101,9 @@ var (
 	// ErrReadOnly reports a standby.
 	ErrReadOnly = errors.New("the database takes no changes: it is a standby, or read-only; name all hosts and target_session_attrs=read-write")
 
+	// ErrEncoding reports a database that lacks characters that customers may send.
+	ErrEncoding = errors.New("the encoding of the database must be UTF8")
+
 	// ErrAsync reports a database that acknowledges what is not durable.
 	ErrAsync = errors.New("synchronous_commit is off: the database would acknowledge what a crash takes back; set it to on")
 
@@ -156,9 +159,12 @@ func connect(ctx context.Context, cfg Config) (*pgxpool.Pool, error) {
 	// of its own. What was prepared on another one would not be there.
 	ctx, cancel := context.WithTimeout(ctx, roundTrip)
 	defer cancel()
-	direct, err := isDirect(ctx, c.ConnConfig)
+	direct, schema, err := look(ctx, c.ConnConfig)
 	if err != nil {
 		return nil, explain(err)
+	}
+	if schema != "" {
+		c.ConnConfig.RuntimeParams["search_path"] = pgx.Identifier{schema}.Sanitize()
 	}
 	if !direct && c.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
 		c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
@@ -207,23 +213,31 @@ func parse(cfg Config) (*pgxpool.Config, error) {
 	if cfg.Password != "" {
 		c.ConnConfig.Password = cfg.Password
 	}
+	// Whatever is set for the database or the role: the SQL here is written for this.
+	c.ConnConfig.RuntimeParams["standard_conforming_strings"] = "on"
 	if _, named := c.ConnConfig.RuntimeParams["application_name"]; !named {
 		c.ConnConfig.RuntimeParams["application_name"] = "atmserver"
 	}
 	return c, nil
 }
 
-// isDirect reports whether the process that a connection is said to be of is
-// the one that answers.
-func isDirect(ctx context.Context, cfg *pgx.ConnConfig) (bool, error) {
+// look reports whether the process that a connection is said to be of is the one that
+// answers, and where the books are when they are not where the role looks first: a schema that
+// is called like its owner is such a place, for every other role. Without it, books that are
+// there would be taken for none.
+func look(ctx context.Context, cfg *pgx.ConnConfig) (direct bool, schema string, err error) {
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
-		return false, err
+		return false, "", err
 	}
 	defer conn.Close(ctx)
 	var pid uint32
-	err = conn.QueryRow(ctx, "SELECT pg_backend_pid()", pgx.QueryExecModeExec).Scan(&pid)
-	return pid == conn.PgConn().PID(), err
+	err = conn.QueryRow(ctx, `SELECT pg_backend_pid(), coalesce((
+		SELECT CASE WHEN count(*) = 1 THEN min(n.nspname) END FROM pg_class j JOIN pg_namespace n ON n.oid = j.relnamespace
+		WHERE j.relname = 'journal' AND j.relkind = 'r' AND to_regclass('house') IS NULL
+			AND EXISTS (SELECT FROM pg_class h WHERE h.relnamespace = n.oid AND h.relname = 'house')), '')`,
+		pgx.QueryExecModeExec).Scan(&pid, &schema)
+	return pid == conn.PgConn().PID(), schema, err
 }
 
 // checkServer refuses a server that would not keep what it acknowledges.

@@ -133,8 +133,13 @@ func Grant(ctx context.Context, cfg Config, role string) error {
 	if err != nil || owns {
 		return explain(err)
 	}
+	var schema string
+	if err := s.pool.QueryRow(ctx, "SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = 'journal'::regclass").Scan(&schema); err != nil {
+		return explain(err)
+	}
 	to := pgx.Identifier{role}.Sanitize()
 	var b strings.Builder
+	fmt.Fprintf(&b, "GRANT USAGE ON SCHEMA %s TO %s;\n", schema, to) // which is quoted where it has to be
 	fmt.Fprintf(&b, "REVOKE ALL ON journal, versions, house, log, accounts, holds, grants, users, revocations, certificates, requests, files FROM %s;\n", to)
 	for _, g := range []string{
 		"SELECT ON goose_db_version", "SELECT, INSERT ON journal, versions",

@@ -27,7 +27,7 @@ func (s *Store) URL() (string, error) {
 	case strings.HasPrefix(s.url, "postgres://"), strings.HasPrefix(s.url, "postgresql://"):
 		return s.url, nil
 	}
-	return "", exit.Usagef("--store is bolt: or postgres://USER@HOST/DATABASE, not %q", s.url)
+	return "", exit.Usagef("--store is bolt: or postgres://USER@HOST/DATABASE; what was given is neither, and is not repeated, because it may have a password in it")
 }
 
 // Password asks for the password of the database; nil without a file.
