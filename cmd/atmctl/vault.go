@@ -116,14 +116,23 @@ to ask on.`,
 		cobra.NoArgs, func(_ context.Context, on daemon.Folder, _ []string) error { return setPassphrase(on, newFile, remove) })
 	passphrase.Flags().StringVar(&newFile, "new-passphrase-file", "", "`file` with the new passphrase; - for standard input")
 	passphrase.Flags().BoolVar(&remove, "remove", false, "seal it with none")
+	var logs []string
 	recoverLog := offline("recover", "Give the audit log of a stopped server up and begin another one",
 		`Give the audit log up and begin another one, of another origin, whose first entry
 commits to what the old log said last. The old log is kept in the data folder.
 
+The longest copy of the old log that is known counts: that of the folder, what it saw
+of a database that went back, what the vault has, and what --log names. Name those of
+all replicas: what only they published is given up otherwise without being said.
+
 This is for a vault that is older than its published log, as after a restore, or
 contradicts it: operations that only the old log knows have not happened for this
 vault. The accounts are as the vault has them.`,
-		cobra.NoArgs, func(ctx context.Context, on daemon.Folder, _ []string) error { return p.recoverLog(ctx, on) })
+		cobra.NoArgs, func(ctx context.Context, on daemon.Folder, _ []string) error {
+			on.Logs = logs
+			return p.recoverLog(ctx, on)
+		})
+	recoverLog.Flags().StringArrayVar(&logs, "log", nil, "`folder` or checkpoint of another copy of the log, such as another replica's; repeatable")
 	auditGroup.AddCommand(recoverLog)
 	return []*cobra.Command{
 		backup, restore, fsck, rebuild, compact, p.migrateCommand(),
@@ -327,6 +336,14 @@ func (p *program) recoverLog(ctx context.Context, folder daemon.Folder) error {
 	r, err := folder.Recover(ctx, p.operatorLog())
 	if err != nil {
 		return err
+	}
+	if p.output != "json" {
+		for _, where := range r.Looked {
+			printable.Linef(p.stderr, "looked at %s", where)
+		}
+		if r.Behind > 0 {
+			printable.Linef(p.stderr, "given up: the last %d entries of the old log, which the vault does not have", r.Behind)
+		}
 	}
 	return p.tell(r, "recovered: the log is %s now; %s with %d entries is in %s\n", r.Origin, r.OldOrigin, r.OldSize, r.Archive)
 }

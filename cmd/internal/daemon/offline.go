@@ -39,6 +39,7 @@ type Folder struct {
 	Data       string
 	Store      Store                  // as in Options
 	Passphrase func() ([]byte, error) // as in Options
+	Logs       []string               // other copies of the audit log, for Recover
 }
 
 // Check looks at everything in the vault of a data folder, replays its journal

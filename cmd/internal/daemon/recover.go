@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"example.com/atm/audit"
 	"example.com/atm/cmd/internal/datadir"
@@ -26,6 +27,13 @@ type Recovered struct {
 	OldSize   int64  `json:"old_size"`
 	OldRoot   string `json:"old_root"`
 	Archive   string `json:"archive"` // the folder that the old log lies in now
+
+	// Behind is how many entries of the old log the vault does not have: what they did has
+	// not happened.
+	Behind int64 `json:"behind"`
+
+	// Looked are the copies of the old log that were looked at.
+	Looked []string `json:"looked"`
 }
 
 // Recover gives the audit log of a data folder up and begins another one, of
@@ -59,14 +67,17 @@ func (f Folder) Recover(ctx context.Context, log *slog.Logger) (*Recovered, erro
 		return nil, err
 	}
 	if plan == nil {
-		if plan, err = newPlan(ctx, dir, store); err != nil {
+		if plan, err = newPlan(ctx, dir, store, f.Logs); err != nil {
 			return nil, err
 		}
 		if err := dir.WritePlan(plan); err != nil {
 			return nil, err
 		}
 	}
-	r := &Recovered{Origin: plan.Origin, OldOrigin: plan.OldOrigin, OldSize: plan.OldSize, OldRoot: plan.OldRoot}
+	r := &Recovered{
+		Origin: plan.Origin, OldOrigin: plan.OldOrigin, OldSize: plan.OldSize, OldRoot: plan.OldRoot,
+		Behind: plan.Behind, Looked: plan.Looked,
+	}
 	// Each step looks whether it has been done.
 	if err := newAuditKey(dir, plan); err != nil {
 		return nil, err
@@ -111,31 +122,84 @@ func (f Folder) Recover(ctx context.Context, log *slog.Logger) (*Recovered, erro
 	return r, house.Close()
 }
 
-// newPlan decides what to do. What the published checkpoint claims is
-// committed to as it is; without one, what the vault signed last.
-func newPlan(ctx context.Context, dir *datadir.Dir, store vault.Backend) (*datadir.Plan, error) {
+// newPlan decides what to do. The new log commits to the longest state of the old one that is
+// known: what this folder published, as it is; what it saw of a database that went back; what
+// others published, where this log's key signed it; and what the vault signed last.
+func newPlan(ctx context.Context, dir *datadir.Dir, store vault.Backend, others []string) (*datadir.Plan, error) {
 	logs, err := store.Logs(ctx)
 	if err != nil {
 		return nil, err
 	}
-	signed, err := os.ReadFile(filepath.Join(dir.Audit(), "checkpoint"))
 	var old audit.Checkpoint
-	if err == nil {
-		old, err = audit.ParseCheckpoint(signed)
+	var looked []string
+	take := func(where string, c audit.Checkpoint) {
+		looked = append(looked, fmt.Sprintf("%s: %d entries", where, c.Size))
+		if len(looked) == 1 || c.Size > old.Size {
+			old = c
+		}
 	}
-	if err != nil {
-		checkpoint, _, err := store.Signed(ctx)
+	published := filepath.Join(dir.Audit(), "checkpoint")
+	if signed, err := os.ReadFile(published); err == nil {
+		if c, err := audit.ParseCheckpoint(signed); err == nil {
+			take(published, c)
+		}
+	}
+	switch seen, err := dir.ReadSeen(); {
+	case err != nil:
+		return nil, err
+	case seen != nil && seen.Origin == dir.Config.Origin:
+		root, err := tlog.ParseHash(seen.Root)
 		if err != nil {
 			return nil, err
 		}
-		if old, err = audit.ParseCheckpoint(checkpoint); err != nil {
-			return nil, fmt.Errorf("neither the published log nor the vault has a checkpoint: %w", err)
+		take("what was seen of the database", audit.Checkpoint{Origin: seen.Origin, Size: seen.Size, Root: root})
+	}
+	for _, path := range others {
+		c, err := otherLog(dir, path)
+		if err != nil {
+			return nil, err
 		}
+		take(path, c)
+	}
+	signed, head, err := store.Signed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if c, err := audit.ParseCheckpoint(signed); err == nil {
+		take("the vault", c)
+	}
+	if len(looked) == 0 {
+		return nil, errors.New("neither the published log nor the vault has a checkpoint")
 	}
 	return &datadir.Plan{
 		Origin: fmt.Sprintf("%s/%d", dir.Config.Name, len(logs)+1), Logs: len(logs),
 		OldOrigin: old.Origin, OldSize: old.Size, OldRoot: old.Root.String(),
+		Behind: max(0, old.Size-head.Size), Looked: looked,
 	}, nil
+}
+
+// otherLog is the checkpoint of another copy of the log, a folder or a file.
+func otherLog(dir *datadir.Dir, path string) (audit.Checkpoint, error) {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		path = filepath.Join(path, "checkpoint")
+	}
+	signed, err := os.ReadFile(path)
+	if err != nil {
+		return audit.Checkpoint{}, err
+	}
+	secret, err := durable.ReadSecret(dir.AuditKey())
+	if err != nil {
+		return audit.Checkpoint{}, err
+	}
+	signer, err := audit.NewSigner(string(secret))
+	if err != nil {
+		return audit.Checkpoint{}, err
+	}
+	c, err := audit.OpenCheckpoint(signed, strings.Join(signer.Keys(), "\n"))
+	if err != nil {
+		return c, fmt.Errorf("%w: --log %s: %w", ErrUsage, path, err)
+	}
+	return c, nil
 }
 
 // newAuditKey makes a key for the new log. The old one is kept beside it.

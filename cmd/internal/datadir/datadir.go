@@ -311,6 +311,9 @@ type Plan struct {
 	OldOrigin string `toml:"old_origin"`
 	OldSize   int64  `toml:"old_size"`
 	OldRoot   string `toml:"old_root"`
+
+	Behind int64    `toml:"behind"` // entries that the vault lacks
+	Looked []string `toml:"looked"` // copies of the old log
 }
 
 // ErrPlan reports a folder whose recovery was interrupted.
