@@ -9,9 +9,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"example.com/atm"
 	"example.com/atm/vault/pgstore"
 	"example.com/atm/vault/pgstore/pgtest"
 )
@@ -145,4 +147,57 @@ func (l *loader) run(b *testing.B, user string, args ...string) float64 {
 		b.Fatal(err)
 	}
 	return result.Rate
+}
+
+// BenchmarkReplicaBytes reports what a deposit leaves behind: in the database, in its
+// write-ahead log, and in the audit log that each replica publishes.
+func BenchmarkReplicaBytes(b *testing.B) {
+	const clients, each = 16, 500
+	cluster := pgtest.Start(b, "autovacuum = on")
+	all := startReplicas(b, 2, cluster.Database(b))
+	number := func(sql string) float64 {
+		n, err := strconv.ParseFloat(cluster.SQL(b, "atm1", sql), 64)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return n
+	}
+	const size, wal = "SELECT pg_database_size('atm1')", "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')"
+	published := func() (bytes float64) {
+		filepath.WalkDir(filepath.Join(all[0].dir, "atm-data", "audit"), func(_ string, e os.DirEntry, err error) error {
+			if err == nil && e.Type().IsRegular() {
+				if info, err := e.Info(); err == nil {
+					bytes += float64(info.Size())
+				}
+			}
+			return nil
+		})
+		return bytes
+	}
+	var database, log, files float64
+	operations := 0
+	for b.Loop() {
+		sizeBefore, walBefore, filesBefore := number(size), number(wal), published()
+		var wg sync.WaitGroup
+		for n := range clients {
+			c := clientOf(b, all[0], all[n%2].url)
+			wg.Go(func() {
+				for range each {
+					if a, err := c.Deposit(b.Context(), 100, 1, atm.RequestID(atm.NewUUID(time.Now()))); err != nil || !a.OK() {
+						b.Error(a, err)
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		time.Sleep(2 * time.Second) // published
+		cluster.SQL(b, "atm1", "VACUUM")
+		database, log, files = database+number(size)-sizeBefore, log+number(wal)-walBefore, files+published()-filesBefore
+		operations += clients * each
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(database/float64(operations), "database-B/deposit")
+	b.ReportMetric(log/float64(operations), "WAL-B/deposit")
+	b.ReportMetric(files/float64(operations), "log-B/deposit")
 }

@@ -21,6 +21,7 @@ type Metrics struct {
 	replays    prometheus.Counter
 	outcomes   sync.Map // of counted, by outcome
 	witnessed  prometheus.Gauge
+	scrubbed   prometheus.Counter
 }
 
 // Gauges are what the metrics ask for whenever they are read. All are required.
@@ -95,11 +96,14 @@ func NewMetrics(version string, g Gauges) *Metrics {
 	m.witnessed = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "atm_audit_witnessed_entries", Help: "Entries in the audit log that enough witnesses have cosigned.",
 	})
+	m.scrubbed = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "atm_scrub_problems_total", Help: "Records that a running server found not to be what the journal says.",
+	})
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "atm_build_info", Help: "Always 1; the version is a label.", ConstLabels: prometheus.Labels{"version": version},
 	})
 	info.Set(1)
-	m.registry.MustRegister(m.operations, m.durations, m.signIns, m.commits, m.batch, m.replays, m.witnessed, info, g,
+	m.registry.MustRegister(m.operations, m.durations, m.signIns, m.commits, m.batch, m.replays, m.witnessed, m.scrubbed, info, g,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "atm_audit_entries", Help: "Entries in the audit tree.",
 		}, g.Entries),
@@ -117,6 +121,9 @@ func NewMetrics(version string, g Gauges) *Metrics {
 	)
 	return m
 }
+
+// Scrubbed counts records that are not what the journal says.
+func (m *Metrics) Scrubbed(problems int) { m.scrubbed.Add(float64(problems)) }
 
 // Witnessed notes how large the log was that enough witnesses cosigned.
 func (m *Metrics) Witnessed(size int64) { m.witnessed.Set(float64(size)) }

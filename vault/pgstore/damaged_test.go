@@ -32,14 +32,22 @@ func TestDamagedRowFailsItsOwnOperationsAlone(t *testing.T) {
 		name, breaks string
 		affected     func() vault.Command
 	}{
-		{"a version of an account is gone", "ALTER TABLE versions DISABLE TRIGGER ALL; DELETE FROM versions WHERE account = '1' AND version = 3",
-			func() vault.Command { return command(statement("1"), atm.Statement) }},
-		{"an account makes no sense", "UPDATE accounts SET pending = '{7}' WHERE name = '1'",
-			func() vault.Command { return deposit("1", 1) }},
-		{"a request id leads to another entry", "UPDATE requests SET index = 1",
-			func() vault.Command { return identified(deposit("1", 1)) }},
-		{"an account has the version of before", "ALTER TABLE accounts DISABLE TRIGGER ALL; UPDATE accounts SET version = version - 1 WHERE name = '1'",
-			func() vault.Command { return deposit("1", 1) }},
+		{
+			"a version of an account is gone", "ALTER TABLE versions DISABLE TRIGGER ALL; DELETE FROM versions WHERE account = '1' AND version = 3",
+			func() vault.Command { return command(statement("1"), atm.Statement) },
+		},
+		{
+			"an account makes no sense", "UPDATE accounts SET pending = '{7}' WHERE name = '1'",
+			func() vault.Command { return deposit("1", 1) },
+		},
+		{
+			"a request id leads to another entry", "UPDATE requests SET index = 1",
+			func() vault.Command { return identified(deposit("1", 1)) },
+		},
+		{
+			"an account has the version of before", "ALTER TABLE accounts DISABLE TRIGGER ALL; UPDATE accounts SET version = version - 1 WHERE name = '1'",
+			func() vault.Command { return deposit("1", 1) },
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			url := cluster.Database(t)

@@ -556,6 +556,7 @@ func (h *House) background(ctx context.Context) (stop func()) {
 	}
 	wg.Go(func() { h.watchClock(ctx) })
 	wg.Go(func() { h.sweepTiles(ctx) })
+	wg.Go(func() { h.scrub(ctx) })
 	wg.Go(func() { h.followAuthorities(ctx) })
 	if h.opts.Identities != "" {
 		wg.Go(func() { h.follow(ctx, h.opts.Identities, "identities", h.loaded.identities, h.loadIdentities) })
