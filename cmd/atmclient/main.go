@@ -97,7 +97,8 @@ func (o *options) command() *cobra.Command {
   atmclient localhost 9000 authorize 100 50 --life 1h
   atmclient localhost 9000 capture h4711 42.50
   atmclient localhost 9000 release h4711
-  atmclient localhost 9000 whoami`,
+  atmclient localhost 9000 whoami
+  atmclient version`,
 		Version: version.String(),
 		Args:    cobra.ArbitraryArgs,
 
@@ -107,6 +108,9 @@ func (o *options) command() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := settings.Apply(cmd); err != nil {
 				return err
+			}
+			if slices.Equal(args, []string{"version"}) {
+				return o.version()
 			}
 			if cmd.Flags().Changed("life") && o.life < time.Second {
 				return exit.Usagef("--life is at least 1s")
@@ -141,6 +145,14 @@ func (o *options) command() *cobra.Command {
 	flags.StringVarP(&o.output, "output", "o", "text", "`form` of what is printed: text or json")
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "print no result")
 	return cmd
+}
+
+// version says which program this is.
+func (o *options) version() error {
+	if err := o.checkForm(); err != nil {
+		return err
+	}
+	return version.Print(o.stdout, "atmclient", o.output == "json")
 }
 
 func (o *options) carryOut(ctx context.Context, r *request) error {

@@ -85,8 +85,8 @@ func (o *options) parse(args []string) (*request, error) {
 	for i := range args {
 		args[i] = strings.TrimPrefix(args[i], numberMark)
 	}
-	if o.output != "text" && o.output != "json" {
-		return nil, exit.Usagef("--output is text or json, not %q", o.output)
+	if err := o.checkForm(); err != nil {
+		return nil, err
 	}
 	if len(args) < 3 {
 		return nil, exit.Usagef("SERVER, PORT, OPERATION and ACCOUNT are needed; see atmclient --help")
@@ -124,6 +124,13 @@ func (o *options) parse(args []string) (*request, error) {
 		return r, o.identify(r)
 	}
 	return r, o.checkRange(r)
+}
+
+func (o *options) checkForm() error {
+	if o.output != "text" && o.output != "json" {
+		return exit.Usagef("--output is text or json, not %q", o.output)
+	}
+	return nil
 }
 
 // String says what is missing.

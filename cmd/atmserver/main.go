@@ -119,8 +119,26 @@ and without a password. SIGTERM or Ctrl-C answers what has begun and ends.`,
 			Args:  exit.Args(cobra.NoArgs),
 			RunE:  func(cmd *cobra.Command, _ []string) error { return initialise(cmd.Context(), &o, stderr) },
 		},
+		versionCommand(),
 	)
 	return root
+}
+
+func versionCommand() *cobra.Command {
+	var form string
+	cmd := &cobra.Command{
+		Use:   "version",
+		Short: "Say which program this is, and what it was built from",
+		Args:  exit.Args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if form != "text" && form != "json" {
+				return exit.Usagef("--output is text or json, not %q", form)
+			}
+			return version.Print(cmd.OutOrStdout(), "atmserver", form == "json")
+		},
+	}
+	cmd.Flags().StringVarP(&form, "output", "o", "text", "`form` of what is printed: text or json")
+	return cmd
 }
 
 // A nonce that lives for less would be stale when it comes back, and the counts

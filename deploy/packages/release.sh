@@ -20,6 +20,8 @@ esac
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 mtime=$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)
 export SOURCE_DATE_EPOCH
+revision=$(git describe --always --dirty --abbrev=40 --exclude '*')
+of=example.com/atm/cmd/internal/version
 export CGO_ENABLED=0 GOFLAGS=-trimpath GOTOOLCHAIN=local
 
 rm -rf dist
@@ -30,7 +32,7 @@ for arch in ${ARCHITECTURES:-amd64 arm64}; do
 	dir=$stage/atm-$version-linux-$arch
 	mkdir -p "$dir/bin" "$dir/systemd" "$dir/doc" "$dir/man" "$dir/completion/bash" "$dir/completion/zsh" "$dir/completion/fish"
 	for program in atmserver atmclient atmctl; do
-		GOOS=linux GOARCH=$arch go build -buildvcs=false -ldflags "-s -w -buildid= -X example.com/atm/cmd/internal/version.released=$version" \
+		GOOS=linux GOARCH=$arch go build -buildvcs=false -ldflags "-s -w -buildid= -X $of.released=$version -X $of.revision=$revision" \
 			-o "$dir/bin/$program" "./cmd/$program"
 	done
 	install -m 644 deploy/systemd/atmserver.service deploy/systemd/atmserver.socket "$dir/systemd/"

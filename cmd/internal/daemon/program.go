@@ -7,11 +7,10 @@ import (
 	"io/fs"
 	"math"
 	"os"
-	"runtime"
-	"runtime/debug"
 	"sync"
 
 	"example.com/atm/audit"
+	"example.com/atm/cmd/internal/version"
 	"example.com/atm/internal/machine"
 )
 
@@ -60,13 +59,10 @@ func hashOf(text []byte) string {
 
 // build says what the program was built by and from, and the hash of what runs.
 var build = sync.OnceValue(func() string {
-	text := runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" || s.Key == "vcs.modified" && s.Value == "true" {
-				text += " " + s.Key + "=" + s.Value
-			}
-		}
+	i := version.Read()
+	text := i.Go + " " + i.Platform + " vcs.revision=" + i.Revision
+	if i.Modified {
+		text += " vcs.modified=true"
 	}
 	path, err := os.Executable()
 	if err != nil {

@@ -1,10 +1,17 @@
-// Package version is the version of the programs.
+// Package version says which program this is.
 package version
 
-import "runtime/debug"
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+)
 
-// released is set by the linker in a release.
-var released string
+// These are set by the linker in a release.
+var released, revision string
 
 // String is the version of the release, or of the module that the program was
 // built from, or "devel" for a checkout.
@@ -17,4 +24,50 @@ func String() string {
 		return "devel"
 	}
 	return info.Main.Version
+}
+
+// An Info is what a program knows of what it was built from and by.
+type Info struct {
+	Version  string `json:"version"`
+	Revision string `json:"revision"` // of the sources; "unknown" when the build did not say
+	Modified bool   `json:"modified"` // the sources were not those of Revision
+	Go       string `json:"go"`
+	Platform string `json:"platform"` // such as linux/amd64
+}
+
+// Read returns what the running program was built from and by.
+func Read() Info {
+	i := Info{
+		Version: String(), Revision: revision,
+		Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
+	}
+	if build, ok := debug.ReadBuildInfo(); ok && i.Revision == "" {
+		for _, s := range build.Settings {
+			switch s.Key {
+			case "vcs.revision":
+				i.Revision = s.Value
+			case "vcs.modified":
+				i.Modified, _ = strconv.ParseBool(s.Value)
+			}
+		}
+	}
+	if i.Revision == "" {
+		i.Revision = "unknown"
+	}
+	return i
+}
+
+// Print writes what is known of a program, in lines or as JSON.
+func Print(w io.Writer, program string, asJSON bool) error {
+	i := Read()
+	if asJSON {
+		return json.NewEncoder(w).Encode(i)
+	}
+	note := ""
+	if i.Modified {
+		note = " modified"
+	}
+	_, err := fmt.Fprintf(w, "%s %s\nrevision %s%s\ngo %s\nplatform %s\n",
+		program, i.Version, i.Revision, note, i.Go, i.Platform)
+	return err
 }
