@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"path/filepath"
 
 	"example.com/atm/client"
+	"example.com/atm/cmd/internal/ask"
 	"example.com/atm/cmd/internal/exit"
 	"example.com/atm/cmd/internal/settings"
 )
@@ -31,23 +33,37 @@ func (o *options) signIn() (signIn, error) {
 		return readProfile(o.profiles, o.profile)
 	}
 	if o.passwordFile != "" {
-		s.password = settings.Passphrase(o.passwordFile, "Password of "+o.user)
+		s.password = password(o.passwordFile, o.user)
 	}
 	if o.tokenFile != "" {
-		s.token = settings.Passphrase(o.tokenFile, "Token")
+		s.token = settings.Secret(o.tokenFile, "Token", "")
 	}
-	return s, s.check()
+	err := s.check()
+	return s, err
+}
+
+// password reads the password of a user from a file, or asks for it on a terminal when
+// no file is named.
+func password(file, user string) func() ([]byte, error) {
+	return settings.Secret(file, "Password of "+user,
+		"there is no terminal to ask for the password of "+user+
+			": name a file with --password-file, or in the profile; - is standard input")
 }
 
 // check reports ways to sign in that exclude each other.
-func (s signIn) check() error {
+//
+// A user for whom no password is named is asked for it.
+func (s *signIn) check() error {
 	switch certificate := s.files.Cert != "" || s.files.Key != ""; {
 	case s.user != "" && s.token != nil:
 		return exit.Usagef("a user and a token exclude each other")
-	case s.user != "" && (s.password == nil || certificate):
-		return exit.Usagef("a user signs in with a password, such as one in --password-file, and without --cert and --key")
+	case s.user != "" && certificate:
+		return exit.Usagef("a user signs in with a password, and without --cert and --key")
 	case s.user == "" && s.password != nil:
 		return exit.Usagef("a password is a user's: --user is missing")
+	}
+	if s.user != "" && s.password == nil {
+		s.password = password("", s.user)
 	}
 	return nil
 }
@@ -69,6 +85,9 @@ func (s signIn) config(host string) (client.Config, error) {
 	}
 	if secret != nil {
 		text, err := secret()
+		if usage := (*exit.Error)(nil); errors.As(err, &usage) || errors.Is(err, ask.ErrInterrupted) {
+			return cfg, err
+		}
 		if err != nil {
 			return cfg, &exit.Error{Code: exit.NotAuthenticated, Err: err}
 		}

@@ -131,7 +131,7 @@ func (o *options) command() *cobra.Command {
 	flags.StringVar(&o.files.Key, "key", "", "`file` with its key")
 	flags.StringVar(&o.tokenFile, "token-file", "", "`file` with a token to sign in with; - for standard input")
 	flags.StringVar(&o.user, "user", "", "`name` to sign in with by HTTP Digest")
-	flags.StringVar(&o.passwordFile, "password-file", "", "`file` with the password; - for standard input")
+	flags.StringVar(&o.passwordFile, "password-file", "", "`file` with the password; - for standard input; asked for on a terminal when left out")
 	flags.StringVar(&o.profile, "profile", "", "`name` of a profile to sign in with")
 	flags.StringVar(&o.profiles, "profiles", "", "TOML `file` of profiles; atm/profiles.toml in the folder of your settings when left out")
 	flags.StringVar(&o.requestID, "request-id", "", "`id` of a request whose outcome was unknown, to ask again")

@@ -110,10 +110,10 @@ func (p *profile) signIn(dir string) (signIn, error) {
 	s := signIn{user: p.User}
 	s.files.CA, s.files.Cert, s.files.Key = within(p.CA), within(p.Cert), within(p.Key)
 	if p.PasswordFile != "" {
-		s.password = settings.Passphrase(within(p.PasswordFile), "")
+		s.password = password(within(p.PasswordFile), p.User)
 	}
 	if p.TokenFile != "" {
-		s.token = settings.Passphrase(within(p.TokenFile), "")
+		s.token = settings.Secret(within(p.TokenFile), "Token", "")
 	}
 	if len(p.CredentialCommand) > 0 {
 		if s.password != nil || s.token != nil {
@@ -126,7 +126,8 @@ func (p *profile) signIn(dir string) (signIn, error) {
 			s.token = printed
 		}
 	}
-	return s, s.check()
+	err := s.check()
+	return s, err
 }
 
 const (

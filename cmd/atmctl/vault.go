@@ -239,7 +239,7 @@ func setPassphrase(folder daemon.Folder, file string, remove bool) error {
 	if remove {
 		return folder.SetPassphrase(nil)
 	}
-	text, err := settings.Passphrase(file, "New passphrase of keys/vault.key")()
+	text, err := settings.NewPassphrase(file, "New passphrase of keys/vault.key")
 	if err != nil {
 		return err
 	}

@@ -2,44 +2,63 @@ package settings
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 
+	"example.com/atm/cmd/internal/ask"
+	"example.com/atm/cmd/internal/exit"
 	"example.com/atm/internal/durable"
-	"golang.org/x/term"
 )
 
-// maxPassphrase is the longest passphrase that is read, in bytes.
-const maxPassphrase = 4 << 10
+// maxSecret is the longest secret that is read, in bytes.
+const maxSecret = 4 << 10
 
-// Passphrase returns a function that reads a passphrase from file, which
-// nobody else may read, or from standard input when file is "-". Without a
-// file it asks on a terminal. It asks once, however often it is called.
+// Passphrase is Secret for the passphrase of the vault's key.
 func Passphrase(file, prompt string) func() ([]byte, error) {
+	return Secret(file, prompt, "a passphrase is needed: see --vault-passphrase-file")
+}
+
+// Secret returns a function that reads a secret from file, which nobody else may
+// read, or from standard input when file is "-". Without a file it asks on a
+// terminal; where there is none, the error is usage and says missing. On a terminal
+// nothing is echoed. It asks once, however often it is called.
+func Secret(file, prompt, missing string) func() ([]byte, error) {
 	return sync.OnceValues(func() ([]byte, error) {
 		var text []byte
 		var err error
-		switch stdin := int(os.Stdin.Fd()); {
-		case file == "-":
-			text, err = io.ReadAll(io.LimitReader(os.Stdin, maxPassphrase))
-		case file != "":
+		switch terminal := ask.Possible(); {
+		case file != "" && file != "-":
 			text, err = durable.ReadSecret(file)
-		case term.IsTerminal(stdin):
-			fmt.Fprint(os.Stderr, prompt+": ")
-			text, err = term.ReadPassword(stdin)
-			fmt.Fprintln(os.Stderr)
+		case terminal:
+			text, err = ask.Secret(prompt)
+		case file == "-":
+			text, err = io.ReadAll(io.LimitReader(os.Stdin, maxSecret))
 		default:
-			err = errors.New("a passphrase is needed: see --vault-passphrase-file")
+			err = exit.Usagef("%s", missing)
 		}
 		if err != nil {
 			return nil, err
 		}
 		if text = bytes.TrimRight(text, "\r\n"); len(text) == 0 {
-			return nil, errors.New("the passphrase is empty")
+			return nil, fmt.Errorf("the %s is empty", strings.ToLower(prompt[:1])+prompt[1:])
 		}
 		return text, nil
 	})
+}
+
+// NewPassphrase is Passphrase for one that is chosen: on a terminal it is asked for
+// twice, because nobody sees what they type.
+func NewPassphrase(file, prompt string) ([]byte, error) {
+	text, err := Passphrase(file, prompt)()
+	if err != nil || file != "" && file != "-" || !ask.Possible() {
+		return text, err
+	}
+	again, err := ask.Secret("The same again")
+	if err == nil && !bytes.Equal(text, again) {
+		err = exit.Usagef("the two differ: nothing is changed")
+	}
+	return text, err
 }

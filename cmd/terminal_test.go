@@ -1,0 +1,178 @@
+package cmd_test
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+)
+
+// A terminal is a program on a pseudo-terminal, and what a person sees of it.
+type terminal struct {
+	t      *testing.T
+	pty    *os.File
+	cmd    *exec.Cmd
+	screen strings.Builder
+	seen   int // how much of the screen was expected so far
+}
+
+// onTerminal starts a program on a terminal of its own.
+func onTerminal(t *testing.T, cmd *exec.Cmd) *terminal {
+	t.Helper()
+	f, err := pty.Start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); f.Close() })
+	return &terminal{t: t, pty: f, cmd: cmd}
+}
+
+// read waits for more on the screen. The end of the program is io.EOF.
+func (x *terminal) read() error {
+	if err := x.pty.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
+	buffer := make([]byte, 4<<10)
+	n, err := x.pty.Read(buffer)
+	x.screen.Write(buffer[:n])
+	var path *fs.PathError
+	if errors.As(err, &path) && path.Err == syscall.EIO { // nobody has the other side open
+		err = io.EOF
+	}
+	return err
+}
+
+// expect waits until text is on the screen, after what was expected before.
+func (x *terminal) expect(text string) {
+	x.t.Helper()
+	for {
+		if at := strings.Index(x.screen.String()[x.seen:], text); at >= 0 {
+			x.seen += at + len(text)
+			return
+		}
+		if err := x.read(); err != nil {
+			x.t.Fatalf("%v, and no %q on the screen: %q", err, text, x.screen.String())
+		}
+	}
+}
+
+// send types keys.
+func (x *terminal) send(keys string) {
+	x.t.Helper()
+	if _, err := io.WriteString(x.pty, keys); err != nil {
+		x.t.Fatal(err)
+	}
+}
+
+// end waits until the program has ended, and returns all that it showed.
+func (x *terminal) end(code int) string {
+	x.t.Helper()
+	var err error
+	for err == nil {
+		err = x.read()
+	}
+	if !errors.Is(err, io.EOF) {
+		x.t.Fatalf("%v: %q", err, x.screen.String())
+	}
+	x.cmd.Wait()
+	if got := x.cmd.ProcessState.ExitCode(); got != code {
+		x.t.Errorf("%v: exit code %d, not %d: %q", x.cmd.Args, got, code, x.screen.String())
+	}
+	return x.screen.String()
+}
+
+const ctrlC = "\x03"
+
+// TestPasswordIsAskedForUnseen signs in with a password that is typed, and looks for it on
+// the screen.
+func TestPasswordIsAskedForUnseen(t *testing.T) {
+	server := startServer(t)
+	port := lookUp(server.env, "PORT")
+	if out, err := server.command("atmctl", "user", "add", "alice", "--role", "customer", "--secret-out", "alice.secret").
+		CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	text, err := os.ReadFile(filepath.Join(server.dir, "alice.secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := strings.TrimSpace(string(text))
+	whoami := []string{"localhost", port, "whoami", "--user", "alice"}
+	for _, args := range [][]string{whoami, append(slices.Clone(whoami), "--password-file", "-")} {
+		x := onTerminal(t, server.command("atmclient", args...))
+		x.expect("Password of alice: ")
+		x.send(secret + "\r")
+		x.expect("user:alice, [customer], by digest")
+		if screen := x.end(0); strings.Contains(screen, secret) {
+			t.Errorf("%v shows the password: %q", args, screen)
+		}
+	}
+
+	// One that is given up, or of a program that is told to end, leaves the terminal as it was.
+	const afterwards = `; echo "exit $?"; stty -a`
+	for name, giveUp := range map[string]func(*terminal){
+		"Ctrl-C": func(x *terminal) { x.send("half" + ctrlC) },
+		"SIGTERM": func(x *terminal) {
+			if err := exec.Command("pkill", "-TERM", "-P", strconv.Itoa(x.cmd.Process.Pid)).Run(); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		sh := server.command("atmclient")
+		sh.Path, sh.Args = "/bin/sh", []string{"sh", "-c", "atmclient " + strings.Join(whoami, " ") + afterwards}
+		x := onTerminal(t, sh)
+		x.expect("Password of alice: ")
+		giveUp(x)
+		x.expect("atmclient: interrupted")
+		x.expect("exit 1")
+		if screen := x.end(0); strings.Contains(screen, "half") || strings.Contains(screen, "-echo ") {
+			t.Errorf("%s: %q", name, screen)
+		}
+	}
+
+	// What is no terminal is not asked.
+	cmd := server.command("atmclient", whoami...)
+	out, _ := cmd.CombinedOutput()
+	const sentence = "atmclient: there is no terminal to ask for the password of alice: name a file"
+	if code := cmd.ProcessState.ExitCode(); code != 2 || !strings.HasPrefix(string(out), sentence) {
+		t.Errorf("without a terminal: exit %d, %s", code, out)
+	}
+}
+
+// TestNewPassphraseIsAskedForTwice seals a key with a passphrase that is typed.
+func TestNewPassphraseIsAskedForTwice(t *testing.T) {
+	server := startServer(t)
+	server.stop(t)
+	for _, tt := range []struct {
+		again, says string
+		code        int
+	}{
+		{"correct horse battery stable", "the two differ: nothing is changed", 2},
+		{"correct horse battery staple", "", 0},
+	} {
+		x := onTerminal(t, server.command("atmctl", "vault", "passphrase"))
+		x.expect("New passphrase of keys/vault.key: ")
+		x.send("correct horse battery staple\r")
+		x.expect("The same again: ")
+		x.send(tt.again + "\r")
+		x.expect(tt.says)
+		if screen := x.end(tt.code); strings.Contains(screen, "horse") {
+			t.Errorf("the passphrase is shown: %q", screen)
+		}
+	}
+	x := onTerminal(t, server.command("atmctl", "fsck"))
+	x.expect("Passphrase of keys/vault.key: ")
+	x.send("correct horse battery staple\r")
+	x.expect("good: ")
+	x.end(0)
+}
