@@ -191,23 +191,25 @@ func (s *Store) happened(ctx context.Context, doubt *inDoubt) (done bool, err er
 type sighting struct {
 	highWater
 	past audit.Hash // zero when there is no entry in that place
+	told bool       // that a replica has seen more than there is
 }
 
 // sightColumns reads a sightingRow. $1 is the size of the journal that was seen before.
 const sightColumns = `size, head, (SELECT leaf FROM journal WHERE index = log.size - 1),
-	(SELECT leaf FROM journal WHERE index = $1 - 1)`
+	(SELECT leaf FROM journal WHERE index = $1 - 1), EXISTS (SELECT FROM rollbacks)`
 
 type sightingRow struct {
 	size               int64
 	head, newest, past []byte
+	told               bool
 }
 
 func (r *sightingRow) columns(more ...any) []any {
-	return append([]any{&r.size, &r.head, &r.newest, &r.past}, more...)
+	return append([]any{&r.size, &r.head, &r.newest, &r.past, &r.told}, more...)
 }
 
 func (r *sightingRow) sighting() (s sighting, err error) {
-	s.size = r.size
+	s.size, s.told = r.size, r.told
 	// A statement that waited for the row of the head may not see the newest entry yet.
 	if r.newest != nil {
 		s.last = audit.LeafHash(r.newest)
@@ -246,14 +248,37 @@ func (s *Store) observe(seen highWater, now sighting) error {
 	case now.size == seen.size && now.head.Size == seen.head.Size && !slices.Equal(now.head.Edge, seen.head.Edge):
 		err = fmt.Errorf("%w: the journal with %d entries has another head", ErrRolledBack, now.size)
 	}
-	if err != nil {
+	if err == nil && now.told && s.cfg.Replica != "" {
+		err = fmt.Errorf("%w: another replica has seen more of it (see atmctl audit recover)", ErrRolledBack)
 		s.rolledBack.CompareAndSwap(nil, &err)
+		return err
+	}
+	if err != nil {
+		if s.rolledBack.CompareAndSwap(nil, &err) && s.cfg.Replica != "" {
+			s.telling.Go(func() { s.TellRollback(context.Background(), seen.size) })
+		}
 		return err
 	}
 	if now.last != (audit.Hash{}) {
 		s.reached(now.highWater)
 	}
 	return nil
+}
+
+// tellWithin bounds how long a replica tries to tell the others of a rollback. It ends then.
+const tellWithin = 2 * time.Second
+
+// TellRollback tells all replicas on this database that it went back: this one has seen size
+// entries of it. None of them serves on it from then on, and none starts, also one that saw
+// nothing of what is gone; BeginLog ends that.
+func (s *Store) TellRollback(ctx context.Context, size int64) {
+	ctx, cancel := context.WithTimeout(ctx, tellWithin)
+	defer cancel()
+	_, err := s.pool.Exec(ctx, "INSERT INTO rollbacks (replica, size) VALUES ($1, $2) ON CONFLICT DO NOTHING", s.cfg.Replica, size)
+	if err != nil {
+		s.cfg.Log.Error("the other replicas could not be told that the database went back; stop them",
+			slog.Any("error", explain(err)))
+	}
 }
 
 // RolledBack is the error that is ErrRolledBack when the journal was found to have gone

@@ -166,6 +166,9 @@ func (s *Store) BeginLog(ctx context.Context) error {
 		return err
 	}
 	return s.alone(ctx, func(tx pgx.Tx, _ int64) error {
+		if _, err := tx.Exec(ctx, "DELETE FROM rollbacks"); err != nil {
+			return err
+		}
 		_, err := tx.Exec(ctx, written+"UPDATE log SET logs = logs || size, head = $1, checkpoint = NULL"+one, head)
 		return err
 	})

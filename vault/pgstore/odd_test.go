@@ -312,7 +312,7 @@ func TestOlderSchemaIsMigrated(t *testing.T) {
 	vaulttest.Furnish(t, store)
 	before, _ := vaulttest.Contents(t, store)
 	store.Close()
-	cluster.SQL(t, nameOf(url), `DROP TABLE replicas; DROP FUNCTION sweep; ALTER TABLE nonces DROP COLUMN use;
+	cluster.SQL(t, nameOf(url), `DROP TABLE replicas, rollbacks; DROP FUNCTION sweep; ALTER TABLE nonces DROP COLUMN use;
 		ALTER TABLE holds DROP COLUMN made; DROP INDEX grants_expires, revocations_at;
 		DELETE FROM goose_db_version WHERE version_id > 1;
 		CREATE ROLE served LOGIN; GRANT SELECT, INSERT, UPDATE, DELETE ON nonces TO served`)

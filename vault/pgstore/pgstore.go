@@ -72,6 +72,7 @@ type Store struct {
 	adopting sync.Mutex // held while files are adopted
 
 	rolledBack atomic.Pointer[error] // set for good when the journal was found to have gone back
+	telling    sync.WaitGroup        // the other replicas of it
 
 	trouble atomic.Pointer[trouble] // nil when the last commit was made
 
@@ -266,6 +267,7 @@ func (s *Store) Close() error {
 		s.leave()
 		s.leave = nil
 	}
+	s.telling.Wait()
 	s.pool.Close()
 	return nil
 }

@@ -377,6 +377,52 @@ func TestRolledBack(t *testing.T) {
 	}
 }
 
+// TestRollbackEndsReplicasThatSawNothingOfIt lets one replica notice that the database went
+// back. Another one, which began on what is there now, commits no more, and a third one does
+// not begin, until a new log does.
+func TestRollbackEndsReplicasThatSawNothingOfIt(t *testing.T) {
+	cluster := pgtest.Start(t)
+	signer := vaulttest.NewSigner(t)
+	url := cluster.Database(t)
+	saw := replica(t, url, "saw")
+	l := vaulttest.NewLedger(t, vault.Config{Store: saw, Signer: signer})
+	l.Do(t.Context(), openAccount("1", 0))
+	name := url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")]
+	cluster.SQL(t, name, "CREATE TABLE was AS SELECT * FROM log; CREATE TABLE were AS SELECT * FROM accounts")
+	l.Do(t.Context(), deposit("1", 5))
+	goBack(t, cluster, name)
+	nothing := replica(t, url, "saw nothing")
+	other := vault.NewLedger(vault.Config{Store: nothing, Signer: signer})
+	if s := other.Do(t.Context(), deposit("1", 7)); s.Code != atm.OK {
+		t.Fatal(s)
+	}
+	if _, err := saw.Since(t.Context(), 0); !errors.Is(err, pgstore.ErrRolledBack) {
+		t.Fatalf("the replica that saw it: %v", err)
+	}
+	saw.Close() // which tells
+	if s := other.Do(t.Context(), deposit("1", 7)); s.Code != atm.OutcomeUnknown {
+		t.Errorf("the replica that saw nothing commits: %v", s)
+	}
+	if err := other.Close(); !errors.Is(err, pgstore.ErrRolledBack) {
+		t.Errorf("its ledger ended with %v", err)
+	}
+	nothing.Close()
+	cfg := pgstore.Config{URL: url, Secret: secret, Replica: "third"}
+	if s, err := pgstore.Open(t.Context(), cfg); !errors.Is(err, pgstore.ErrRolledBack) {
+		t.Errorf("a third one begins: %v", err)
+		s.Close()
+	}
+	offline, err := pgstore.Open(t.Context(), pgstore.Config{URL: url, Secret: secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer offline.Close()
+	if err := offline.BeginLog(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	replica(t, url, "third").Close()
+}
+
 // goBack makes a database what it was when it was copied into the tables was and were.
 func goBack(t *testing.T, cluster *pgtest.Cluster, name string) {
 	t.Helper()

@@ -140,7 +140,7 @@ func Grant(ctx context.Context, cfg Config, role string) error {
 	to := pgx.Identifier{role}.Sanitize()
 	var b strings.Builder
 	fmt.Fprintf(&b, "GRANT USAGE ON SCHEMA %s TO %s;\n", schema, to) // which is quoted where it has to be
-	fmt.Fprintf(&b, "REVOKE ALL ON journal, versions, house, log, accounts, holds, grants, users, revocations, certificates, requests, files FROM %s;\n", to)
+	fmt.Fprintf(&b, "REVOKE ALL ON journal, versions, house, log, accounts, holds, grants, users, revocations, certificates, requests, rollbacks, files FROM %s;\n", to)
 	for _, g := range []string{
 		"SELECT ON goose_db_version", "SELECT, INSERT ON journal, versions",
 		"SELECT, INSERT, UPDATE (mark, complete) ON house",
@@ -149,7 +149,7 @@ func Grant(ctx context.Context, cfg Config, role string) error {
 		"SELECT, INSERT, UPDATE (state) ON holds", "SELECT, INSERT, UPDATE (spent) ON grants",
 		"SELECT, INSERT, UPDATE (roles, disabled, ha1, slow, changed) ON users", "SELECT, INSERT, UPDATE (at, changed) ON revocations",
 		"SELECT, INSERT, UPDATE (sealed, version) ON files", "SELECT, INSERT, DELETE, UPDATE (subject, not_after) ON certificates",
-		"SELECT, INSERT, DELETE ON requests", "SELECT, INSERT, UPDATE, DELETE ON nonces, failures, replicas",
+		"SELECT, INSERT, DELETE ON requests, rollbacks", "SELECT, INSERT, UPDATE, DELETE ON nonces, failures, replicas",
 	} {
 		fmt.Fprintf(&b, "GRANT %s TO %s;\n", g, to)
 	}

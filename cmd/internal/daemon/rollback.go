@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"example.com/atm/audit"
@@ -25,7 +26,12 @@ func (h *House) recoverTrail(ctx context.Context) error {
 		}
 		h.publisher.Saw(audit.Checkpoint{Origin: seen.Origin, Size: seen.Size, Root: root})
 	}
-	if err := h.publisher.Recover(ctx); err != nil || seen == nil {
+	err = h.publisher.Recover(ctx)
+	if errors.Is(err, audit.ErrAhead) && h.shared != nil {
+		// Replicas that run on it already saw less of it than this folder.
+		h.shared.store.TellRollback(ctx, h.publisher.Published())
+	}
+	if err != nil || seen == nil {
 		return err
 	}
 	if h.publisher.Published() < seen.Size && seen.Origin == h.dir.Config.Origin {

@@ -379,20 +379,33 @@ func TestOlderDatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	old := daemon.Store{URL: cluster.URL("atm", "old")}
-	_, err := daemon.Open(t.Context(), daemon.Options{Data: h.data, Store: old, Log: discard})
-	if !errors.Is(err, audit.ErrAhead) {
-		t.Fatalf("on an older database: %v", err)
-	}
 	// Another one has not seen what is gone, and runs on the old state already.
 	folder := filepath.Join(t.TempDir(), "other")
 	join(t, h.data, folder)
-	other := startOn(t, folder, old)
+	other := daemon.Options{Data: folder, Store: old, Log: discard, Grace: time.Second}
+	running, err := daemon.Open(t.Context(), other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listen, err := daemon.Addresses("localhost:0", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- running.Serve(t.Context(), listen) }()
 	if _, err := (daemon.Folder{Data: h.data, Store: old}).Recover(t.Context(), discard); !errors.Is(err, pgstore.ErrRunning) ||
 		!strings.Contains(err.Error(), folder) {
 		t.Errorf("while another replica runs: %v", err)
 	}
-	if err := other.stop(); err != nil {
-		t.Fatal(err)
+	_, err = daemon.Open(t.Context(), daemon.Options{Data: h.data, Store: old, Log: discard})
+	if !errors.Is(err, audit.ErrAhead) {
+		t.Fatalf("on an older database: %v", err)
+	}
+	if err := <-ended; !errors.Is(err, pgstore.ErrRolledBack) {
+		t.Errorf("the other replica, when this one is refused: %v", err)
+	}
+	if _, err := daemon.Open(t.Context(), other); !errors.Is(err, pgstore.ErrRolledBack) {
+		t.Errorf("a start of the other replica: %v", err)
 	}
 	recovered, err := daemon.Folder{Data: h.data, Store: old}.Recover(t.Context(), discard)
 	if err != nil {

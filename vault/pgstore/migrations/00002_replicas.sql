@@ -9,6 +9,15 @@ CREATE TABLE replicas (
     renewed timestamptz NOT NULL
 );
 
+-- What a replica saw of this database before it went back. Those that saw nothing of it
+-- serve on it no more either, until a new log begins (atmctl audit recover).
+CREATE TABLE rollbacks (
+    replica text        NOT NULL, -- that noticed it, for people
+    size    bigint      NOT NULL, -- entries of the journal that it had seen
+    at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (replica, size)
+);
+
 -- Of two uses of a nonce, one whose connection was lost knows itself again.
 ALTER TABLE nonces ADD COLUMN use bytea;
 
@@ -53,6 +62,7 @@ BEGIN
         WHERE table_schema = current_schema() AND table_name = 'nonces' AND privilege_type = 'INSERT' AND grantee <> current_user
     LOOP
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON replicas TO %I', role);
+        EXECUTE format('GRANT SELECT, INSERT, DELETE ON rollbacks TO %I', role);
     END LOOP;
 END $$;
 -- +goose StatementEnd
