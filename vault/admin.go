@@ -14,8 +14,8 @@ type OpenAccount struct {
 	Opening atm.Amount // zero for none
 }
 
-// Accounts implements Rule.
-func (r OpenAccount) Accounts() []Name { return []Name{r.Account, Equity} }
+// Keys implements Rule.
+func (r OpenAccount) Keys(k *Keys) { k.accounts(r.Account, Equity) }
 
 // Decide implements Rule.
 func (r OpenAccount) Decide(b *Books) atm.Status {
@@ -38,8 +38,8 @@ func (r OpenAccount) Decide(b *Books) atm.Status {
 // ShowAccount answers with the record of an account.
 type ShowAccount struct{ Account Name }
 
-// Accounts implements Rule.
-func (r ShowAccount) Accounts() []Name { return []Name{r.Account} }
+// Keys implements Rule.
+func (r ShowAccount) Keys(k *Keys) { k.accounts(r.Account) }
 
 // Decide implements Rule.
 func (r ShowAccount) Decide(b *Books) atm.Status {
@@ -57,8 +57,8 @@ type SetStanding struct {
 	Standing Standing
 }
 
-// Accounts implements Rule.
-func (r SetStanding) Accounts() []Name { return []Name{r.Account} }
+// Keys implements Rule.
+func (r SetStanding) Keys(k *Keys) { k.accounts(r.Account) }
 
 // Decide implements Rule.
 func (r SetStanding) Decide(b *Books) atm.Status {
@@ -112,11 +112,8 @@ type Enrol struct {
 	Result any
 }
 
-// Accounts implements Rule.
-func (Enrol) Accounts() []Name { return nil }
-
-// Users names the subjects the rule needs.
-func (r Enrol) Users() []string { return []string{r.Subject} }
+// Keys implements Rule.
+func (r Enrol) Keys(k *Keys) { k.users(r.Subject) }
 
 // Decide implements Rule.
 func (r Enrol) Decide(b *Books) atm.Status {
@@ -165,9 +162,10 @@ type Invited struct {
 	Known  bool // whether the subject was known then
 }
 
-// Revocations names the revocations the rule needs.
-func (r Invited) Revocations() []string {
-	return []string{ofSubject(r.Subject), RolesRevocation(r.Subject), TokenRevocation("", r.ID)}
+// Keys implements Rule.
+func (r Invited) Keys(k *Keys) {
+	r.Enrol.Keys(k)
+	k.revocations(ofSubject(r.Subject), RolesRevocation(r.Subject), TokenRevocation("", r.ID))
 }
 
 // Decide implements Rule.
@@ -196,8 +194,11 @@ type Renewed struct {
 	Issued time.Time
 }
 
-// Revocations names the revocations the rule needs.
-func (r Renewed) Revocations() []string { return []string{ofSubject(r.Subject), "cert:" + r.Serial} }
+// Keys implements Rule.
+func (r Renewed) Keys(k *Keys) {
+	r.Enrol.Keys(k)
+	k.revocations(ofSubject(r.Subject), "cert:"+r.Serial)
+}
 
 // Decide implements Rule.
 func (r Renewed) Decide(b *Books) atm.Status {
@@ -232,8 +233,8 @@ type IssueToken struct {
 	Result any
 }
 
-// Accounts implements Rule.
-func (IssueToken) Accounts() []Name { return nil }
+// Keys implements Rule.
+func (IssueToken) Keys(*Keys) {}
 
 // Decide implements Rule.
 func (r IssueToken) Decide(b *Books) atm.Status {
@@ -250,8 +251,8 @@ func (b *Books) issueToken(id, subject string, ends time.Time) {
 // longer.
 type Revoke struct{ Name string }
 
-// Accounts implements Rule.
-func (Revoke) Accounts() []Name { return nil }
+// Keys implements Rule.
+func (Revoke) Keys(*Keys) {}
 
 // Decide implements Rule.
 func (r Revoke) Decide(b *Books) atm.Status {
@@ -266,11 +267,8 @@ type SetDisabled struct {
 	Disabled bool
 }
 
-// Accounts implements Rule.
-func (SetDisabled) Accounts() []Name { return nil }
-
-// Users names the subjects the rule needs.
-func (r SetDisabled) Users() []string { return []string{r.Subject} }
+// Keys implements Rule.
+func (r SetDisabled) Keys(k *Keys) { k.users(r.Subject) }
 
 // Decide implements Rule.
 func (r SetDisabled) Decide(b *Books) atm.Status {

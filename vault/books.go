@@ -21,6 +21,10 @@ type Keys struct {
 	Revocations []string // by name
 }
 
+func (k *Keys) accounts(names ...Name)     { k.Accounts = append(k.Accounts, names...) }
+func (k *Keys) users(subjects ...string)   { k.Users = append(k.Users, subjects...) }
+func (k *Keys) revocations(name ...string) { k.Revocations = append(k.Revocations, name...) }
+
 // Books are the records that one transaction has loaded, and the changes made
 // to them. A Store fills them, hands them to decide, and then writes what
 // Changes returns. They belong to one goroutine.

@@ -152,19 +152,7 @@ func (c *Command) idempotent() bool {
 
 // keys adds what c needs to k.
 func (c *Command) keys(k *Keys) {
-	k.Accounts = append(k.Accounts, c.Rule.Accounts()...)
-	if r, enrols := c.Rule.(interface{ Users() []string }); enrols {
-		k.Users = append(k.Users, r.Users()...)
-	}
-	if r, holds := c.Rule.(interface{ Holds() []HoldID }); holds {
-		k.Holds = append(k.Holds, r.Holds()...)
-	}
-	if r, grants := c.Rule.(interface{ Grants() []string }); grants {
-		k.Grants = append(k.Grants, r.Grants()...)
-	}
-	if r, checks := c.Rule.(interface{ Revocations() []string }); checks {
-		k.Revocations = append(k.Revocations, r.Revocations()...)
-	}
+	c.Rule.Keys(k)
 	for i := range c.Warrants {
 		c.Warrants[i].keys(k)
 	}

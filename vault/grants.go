@@ -28,8 +28,11 @@ type CreateGrant struct {
 	Result any
 }
 
-// Accounts implements Rule.
-func (r CreateGrant) Accounts() []Name { return r.Grant.Accounts }
+// Keys implements Rule.
+func (r CreateGrant) Keys(k *Keys) {
+	k.accounts(r.Grant.Accounts...)
+	k.Grants = append(k.Grants, r.Grant.ID)
+}
 
 // Decide implements Rule.
 func (r CreateGrant) Decide(b *Books) atm.Status {
@@ -74,8 +77,11 @@ type Granted struct {
 	Operation atm.Operation
 }
 
-// Grants names the grants the rule needs.
-func (r Granted) Grants() []string { return []string{r.Grant} }
+// Keys implements Rule.
+func (r Granted) Keys(k *Keys) {
+	r.Spender.Keys(k)
+	k.Grants = append(k.Grants, r.Grant)
+}
 
 // allowed returns the grant, if it is one for what the rule does.
 func (r Granted) allowed(b *Books) (Grant, bool) {

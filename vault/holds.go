@@ -80,8 +80,8 @@ type Authorize struct {
 	Expires time.Time
 }
 
-// Accounts implements Rule.
-func (r Authorize) Accounts() []Name { return []Name{r.Account} }
+// Keys implements Rule.
+func (r Authorize) Keys(k *Keys) { k.accounts(r.Account) }
 
 // Decide implements Rule.
 func (r Authorize) Decide(b *Books) atm.Status {
@@ -121,11 +121,11 @@ type Capture struct {
 	Cash   Name
 }
 
-// Accounts implements Rule.
-func (r Capture) Accounts() []Name { return []Name{r.Cash} }
-
-// Holds names the holds the rule needs.
-func (r Capture) Holds() []HoldID { return []HoldID{r.Hold} }
+// Keys implements Rule.
+func (r Capture) Keys(k *Keys) {
+	k.accounts(r.Cash)
+	k.Holds = append(k.Holds, r.Hold)
+}
 
 // Decide implements Rule.
 func (r Capture) Decide(b *Books) atm.Status {
@@ -159,11 +159,8 @@ type Release struct {
 	Hold HoldID
 }
 
-// Accounts implements Rule.
-func (Release) Accounts() []Name { return nil }
-
-// Holds names the holds the rule needs.
-func (r Release) Holds() []HoldID { return []HoldID{r.Hold} }
+// Keys implements Rule.
+func (r Release) Keys(k *Keys) { k.Holds = append(k.Holds, r.Hold) }
 
 // Decide implements Rule.
 func (r Release) Decide(b *Books) atm.Status {

@@ -65,9 +65,9 @@ type Commit struct {
 // are no locks in the rules, no update is lost, and many operations share one
 // fsync. A caller who is alone waits for nobody; see gather.
 //
-// Where the store is a Pipeline and commands are waiting already, another goroutine
-// waits for the disk, and the next group is decided meanwhile. Answers leave in
-// order, and only when everything before them is durable.
+// Where commands are waiting already, another goroutine waits until a group is
+// durable, and the next group is decided meanwhile. Answers leave in order, and only
+// when everything before them is durable.
 type Ledger struct {
 	cfg   Config
 	queue chan *pending
@@ -373,12 +373,7 @@ func (l *Ledger) commit(g *group) bool {
 		return nil
 	}
 	var err error
-	if pipeline, is := l.cfg.Store.(Pipeline); is {
-		g.durable, err = pipeline.Begin(keys, decide)
-	} else {
-		err = l.cfg.Store.Commit(context.Background(), keys, decide)
-		g.durable = func() error { return nil }
-	}
+	g.durable, err = l.cfg.Store.Commit(context.Background(), keys, decide)
 	switch {
 	case errors.Is(err, ErrRefused) && len(g.batch) > 1:
 		l.commitApart(g.batch)

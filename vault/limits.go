@@ -86,8 +86,8 @@ type SetLimits struct {
 	Limits  Limits
 }
 
-// Accounts implements Rule.
-func (r SetLimits) Accounts() []Name { return []Name{r.Account} }
+// Keys implements Rule.
+func (r SetLimits) Keys(k *Keys) { k.accounts(r.Account) }
 
 // Decide implements Rule.
 func (r SetLimits) Decide(b *Books) atm.Status {

@@ -9,7 +9,6 @@ import (
 // A Demoting rule may take the role of operator from its subject, or keep it from signing in.
 type Demoting interface {
 	Rule
-	Users() []string
 
 	// demotes returns whom it is about, and whether they are no operator after it.
 	demotes() (subject string, is bool)
@@ -29,15 +28,10 @@ type KeepsOperator struct {
 	Others []string
 }
 
-// Users names the subjects the rule needs.
-func (r KeepsOperator) Users() []string { return append(r.Demoting.Users(), r.Others...) }
-
-// Revocations names the revocations the rule needs.
-func (r KeepsOperator) Revocations() []string {
-	if of, checks := r.Demoting.(interface{ Revocations() []string }); checks {
-		return of.Revocations()
-	}
-	return nil
+// Keys implements Rule.
+func (r KeepsOperator) Keys(k *Keys) {
+	r.Demoting.Keys(k)
+	k.users(r.Others...)
 }
 
 // Decide implements Rule.

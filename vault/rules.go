@@ -6,12 +6,12 @@ import (
 	"example.com/atm"
 )
 
-// A Rule decides one operation. Accounts names the accounts it needs, and
-// Decide gives the answer and makes the changes, as a pure function of the
-// books and the rule itself. A refusal is an answer like any other and
-// changes nothing. The ledger adds the receipt.
+// A Rule decides one operation. Keys adds the records that the rule needs to k.
+// Decide gives the answer and makes the changes, as a pure function of the books
+// and the rule itself. A refusal is an answer like any other and changes nothing.
+// The ledger adds the receipt.
 type Rule interface {
-	Accounts() []Name
+	Keys(k *Keys)
 	Decide(b *Books) atm.Status
 }
 
@@ -82,8 +82,8 @@ type Inquiry struct {
 	Account Name
 }
 
-// Accounts implements Rule.
-func (r Inquiry) Accounts() []Name { return []Name{r.Account} }
+// Keys implements Rule.
+func (r Inquiry) Keys(k *Keys) { k.accounts(r.Account) }
 
 // Decide implements Rule.
 func (r Inquiry) Decide(b *Books) atm.Status {
@@ -106,8 +106,8 @@ type Deposit struct {
 	Tell    bool // the caller may know the balance
 }
 
-// Accounts implements Rule.
-func (r Deposit) Accounts() []Name { return []Name{r.Account, r.Cash} }
+// Keys implements Rule.
+func (r Deposit) Keys(k *Keys) { k.accounts(r.Account, r.Cash) }
 
 // Decide implements Rule.
 func (r Deposit) Decide(b *Books) atm.Status {
@@ -131,8 +131,8 @@ type Withdraw struct {
 	Tell    bool // the caller may know the balance
 }
 
-// Accounts implements Rule.
-func (r Withdraw) Accounts() []Name { return []Name{r.Account, r.Cash} }
+// Keys implements Rule.
+func (r Withdraw) Keys(k *Keys) { k.accounts(r.Account, r.Cash) }
 
 // Decide implements Rule.
 func (r Withdraw) Decide(b *Books) atm.Status {
@@ -165,8 +165,8 @@ type Transfer struct {
 	Tell     bool // the caller may know the balance
 }
 
-// Accounts implements Rule.
-func (r Transfer) Accounts() []Name { return []Name{r.From, r.To} }
+// Keys implements Rule.
+func (r Transfer) Keys(k *Keys) { k.accounts(r.From, r.To) }
 
 // Decide implements Rule.
 func (r Transfer) Decide(b *Books) atm.Status {
@@ -207,8 +207,8 @@ type Refusal atm.Status
 // Refuse returns a refusal.
 func Refuse(code atm.Code, reason string) Refusal { return Refusal(refuse(code, reason)) }
 
-// Accounts implements Rule.
-func (Refusal) Accounts() []Name { return nil }
+// Keys implements Rule.
+func (Refusal) Keys(*Keys) {}
 
 // Decide implements Rule.
 func (r Refusal) Decide(*Books) atm.Status { return atm.Status(r) }
@@ -216,8 +216,8 @@ func (r Refusal) Decide(*Books) atm.Status { return atm.Status(r) }
 // Report answers OK with a result that was known before.
 type Report struct{ Result any }
 
-// Accounts implements Rule.
-func (Report) Accounts() []Name { return nil }
+// Keys implements Rule.
+func (Report) Keys(*Keys) {}
 
 // Decide implements Rule.
 func (r Report) Decide(*Books) atm.Status { return ok(r.Result) }

@@ -52,8 +52,8 @@ type StatementRow struct {
 	Counterparty string     // the other account; empty when no money moved
 }
 
-// Accounts implements Rule.
-func (r Statement) Accounts() []Name { return []Name{r.Account} }
+// Keys implements Rule.
+func (r Statement) Keys(k *Keys) { k.accounts(r.Account) }
 
 // Decide implements Rule.
 func (r Statement) Decide(b *Books) atm.Status {

@@ -26,19 +26,25 @@ var ErrNotEmpty = errors.New("the store is not empty")
 
 // A Store keeps accounts, the journal and the head of the audit tree.
 //
-// Commit loads the books that keys name, calls decide, and makes every change
-// that decide left in them durable in one transaction before it returns nil.
-// It may call decide more than once, so decide must touch nothing but books.
+// Commit loads the books that keys name, calls decide, and commits every change
+// that decide left in them in one transaction. When it returns, the next commit sees
+// the changes, and Account and History may; they are on stable storage, those of all
+// commits before too, once durable has returned nil. Only then may anything be
+// answered or published. A store that waits for stable storage in Commit returns a
+// durable that returns nil at once.
+//
+// Commit may call decide more than once, so decide must touch nothing but books.
 // If decide returns an error, Commit changes nothing and returns that error.
 // After ErrUnavailable and ErrRefused nothing was changed, either. After any other error
-// nobody knows whether the changes are durable.
+// of Commit, and after any error of durable, nobody knows whether the changes are
+// durable, and all later commits fail.
 //
-// Signed, Logs, Entries, History and Account see only what has been committed. Indexes
+// What Signed, Logs and Entries return is durable, and the rest is committed. Indexes
 // are those of the journal. The current audit log begins in it where Logs says
 // last; Signed returns its checkpoint and its head, and CurrentLog is it as an
 // audit.Source.
 type Store interface {
-	Commit(ctx context.Context, keys Keys, decide func(*Books) error) error
+	Commit(ctx context.Context, keys Keys, decide func(*Books) error) (durable func() error, err error)
 
 	Signed(ctx context.Context) (checkpoint []byte, head audit.Head, err error)
 
@@ -76,18 +82,6 @@ type Store interface {
 	Revocations(ctx context.Context) ([]Revocation, error)
 
 	Close() error
-}
-
-// A Pipeline is a Store that can begin a commit while the one before it is on its
-// way to the disk.
-//
-// Begin does what Commit does, but returns when decide has run: what the next
-// commit sees has the changes in it, and so may Account and History; what Signed
-// returns has not, and nothing is published or answered before. Durable waits
-// until they are on stable storage, those of the commits before too. After an error
-// of one, all commits after it fail as well.
-type Pipeline interface {
-	Begin(keys Keys, decide func(*Books) error) (durable func() error, err error)
 }
 
 // A CurrentLog is the newest audit log in the journal of a store, as an

@@ -45,10 +45,10 @@ func ofSubject(subject string) string { return "subject:" + subject }
 
 // keys adds what w needs to k.
 func (w *Warrant) keys(k *Keys) {
-	k.Users = append(k.Users, w.Subject)
-	k.Revocations = append(k.Revocations, ofSubject(w.Subject))
+	k.users(w.Subject)
+	k.revocations(ofSubject(w.Subject))
 	if w.Revocation != "" {
-		k.Revocations = append(k.Revocations, w.Revocation)
+		k.revocations(w.Revocation)
 	}
 }
 

@@ -113,8 +113,6 @@ type signed struct {
 	logs       []int64
 }
 
-var _ vault.Pipeline = (*Store)(nil)
-
 // ErrMissing reports a file that should exist.
 var ErrMissing = errors.New("the vault is missing")
 
@@ -290,16 +288,7 @@ func (s *Store) quiesce() error {
 var errClosed = errors.New("the store is closed")
 
 // Commit implements vault.Store.
-func (s *Store) Commit(_ context.Context, keys vault.Keys, decide func(*vault.Books) error) error {
-	durable, err := s.Begin(keys, decide)
-	if err != nil {
-		return err
-	}
-	return durable()
-}
-
-// Begin implements vault.Pipeline.
-func (s *Store) Begin(keys vault.Keys, decide func(*vault.Books) error) (durable func() error, err error) {
+func (s *Store) Commit(_ context.Context, keys vault.Keys, decide func(*vault.Books) error) (durable func() error, err error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	switch {

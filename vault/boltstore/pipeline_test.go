@@ -26,8 +26,8 @@ type begins struct {
 	begun func(durable func() error) func() error
 }
 
-func (b begins) Begin(keys vault.Keys, decide func(*vault.Books) error) (func() error, error) {
-	durable, err := b.Store.Begin(keys, decide)
+func (b begins) Commit(ctx context.Context, keys vault.Keys, decide func(*vault.Books) error) (func() error, error) {
+	durable, err := b.Store.Commit(ctx, keys, decide)
 	if err != nil {
 		return nil, err
 	}

@@ -304,7 +304,7 @@ func TestRotate(t *testing.T) {
 		defer close(done)
 		for i := range 50 {
 			keys := vault.Keys{Accounts: []vault.Name{"100"}}
-			err := store.Commit(context.Background(), keys, func(b *vault.Books) error {
+			_, err := store.Commit(context.Background(), keys, func(b *vault.Books) error {
 				if a := b.Account("100"); a.Version == 0 {
 					return fmt.Errorf("round %d: account 100 is gone", i)
 				}

@@ -22,9 +22,16 @@ const (
 	doubtWithin = 30 * time.Second
 )
 
-// Commit implements vault.Store. An error that is vault.ErrUnavailable means that
-// nothing was changed.
-func (s *Store) Commit(ctx context.Context, keys vault.Keys, decide func(*vault.Books) error) error {
+// Commit implements vault.Store. The changes are durable when it returns nil.
+func (s *Store) Commit(ctx context.Context, keys vault.Keys, decide func(*vault.Books) error) (durable func() error, err error) {
+	if err := s.commit(ctx, keys, decide); err != nil {
+		return nil, err
+	}
+	return func() error { return nil }, nil
+}
+
+// commit is Commit. An error that is vault.ErrUnavailable means that nothing was changed.
+func (s *Store) commit(ctx context.Context, keys vault.Keys, decide func(*vault.Books) error) error {
 	want := wanted(keys)
 	begun := time.Now()
 	for give := begun.Add(patience); ; {

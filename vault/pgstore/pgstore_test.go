@@ -283,11 +283,12 @@ func TestForgotten(t *testing.T) {
 	begun, end := make(chan struct{}), make(chan struct{})
 	done := make(chan error, 1)
 	go func() {
-		done <- hanging.Commit(context.Background(), vault.Keys{}, func(*vault.Books) error {
+		_, err := hanging.Commit(context.Background(), vault.Keys{}, func(*vault.Books) error {
 			close(begun)
 			<-end
 			return errors.New("too late")
 		})
+		done <- err
 	}()
 	<-begun
 	l := vaulttest.NewLedger(t, vault.Config{Store: store})

@@ -26,10 +26,14 @@ type cut struct {
 var errGone = errors.New("the process is gone")
 
 // Commit implements vault.Store.
-func (c *cut) Commit(ctx context.Context, keys vault.Keys, decide func(*vault.Books) error) error {
-	decided, ended := make(chan struct{}), make(chan error, 1)
+func (c *cut) Commit(ctx context.Context, keys vault.Keys, decide func(*vault.Books) error) (func() error, error) {
+	type result struct {
+		durable func() error
+		err     error
+	}
+	decided, ended := make(chan struct{}), make(chan result, 1)
 	go func() {
-		ended <- c.Store.Commit(ctx, keys, func(b *vault.Books) error {
+		durable, err := c.Store.Commit(ctx, keys, func(b *vault.Books) error {
 			err := decide(b)
 			close(decided)
 			select { // now it would be written
@@ -39,19 +43,29 @@ func (c *cut) Commit(ctx context.Context, keys vault.Keys, decide func(*vault.Bo
 				return err
 			}
 		})
+		ended <- result{durable, err}
 	}()
 	if c.early {
 		select {
 		case <-decided:
-			return nil // before it is durable
-		case err := <-ended:
-			return err
+			return func() error { return nil }, nil // before it is durable
+		case r := <-ended:
+			return r.durable, r.err
 		}
 	}
-	err := <-ended
+	r := <-ended
+	if err := c.heard(r.err); err != nil {
+		return nil, err
+	}
+	return func() error { return c.heard(r.durable()) }, nil
+}
+
+// heard is the outcome of a commit as its caller hears it: after the cut, durable or not,
+// nobody does.
+func (c *cut) heard(err error) error {
 	select {
 	case <-c.gone:
-		return errors.Join(err, errGone) // durable or not, nobody hears of it
+		return errors.Join(err, errGone)
 	default:
 		return err
 	}

@@ -248,7 +248,7 @@ func testCommitIsWhole(t *testing.T, p Place) {
 func testDecideError(t *testing.T, p Place) {
 	store := p.Open(t)
 	mine := errors.New("mine")
-	err := store.Commit(t.Context(), vault.Keys{Accounts: []vault.Name{"100"}}, func(b *vault.Books) error {
+	_, err := store.Commit(t.Context(), vault.Keys{Accounts: []vault.Name{"100"}}, func(b *vault.Books) error {
 		if a := b.Account("100"); a.Version != 0 {
 			t.Errorf("account 100 exists: %v", a)
 		}
