@@ -2,7 +2,6 @@
 package cmd_test
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -171,89 +169,6 @@ func gone(ts *testscript.TestScript, neg bool, _ []string) {
 		conn.Close()
 	}
 	ts.Fatalf("the server still answers")
-}
-
-// A console is one block of the README.
-type step struct {
-	command, output string
-	exit            int
-}
-
-// consoles reads the ```console blocks of a document: lines that begin with $
-// are commands, those below are what they print, and [exit N] is how they end.
-func consoles(t *testing.T, path string) (blocks [][]step) {
-	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	inside := false
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		line := lines.Text()
-		var block *[]step
-		if len(blocks) > 0 {
-			block = &blocks[len(blocks)-1]
-		}
-		switch {
-		case line == "```console":
-			inside = true
-			blocks = append(blocks, nil)
-		case strings.HasPrefix(line, "```"):
-			inside = false
-		case !inside:
-		case strings.HasPrefix(line, "$ "):
-			*block = append(*block, step{command: line[2:]})
-		case strings.HasPrefix(line, "[exit "):
-			if _, err := fmt.Sscanf(line, "[exit %d]", &(*block)[len(*block)-1].exit); err != nil {
-				t.Fatalf("%s: %q: %v", path, line, err)
-			}
-		default:
-			(*block)[len(*block)-1].output += line + "\n"
-		}
-	}
-	return blocks
-}
-
-// TestReadme types what the README says into a fresh folder, with the programs
-// in place of "go run", and compares what comes out.
-func TestReadme(t *testing.T) {
-	server := startServer(t)
-	words := strings.NewReplacer("go run ./cmd/", "", " 9000 ", " "+lookUp(server.env, "PORT")+" ")
-	steps := 0
-	for _, block := range consoles(t, "../README.md") {
-		for _, s := range block {
-			steps++
-			cmd := exec.Command("sh", "-c", words.Replace(s.command))
-			cmd.Dir, cmd.Env = server.dir, server.env
-			var stdout, stderr strings.Builder
-			cmd.Stdout, cmd.Stderr = &stdout, &stderr
-			var failed *exec.ExitError
-			if err := cmd.Run(); err != nil && !errors.As(err, &failed) {
-				t.Fatal(err)
-			}
-			if got := cmd.ProcessState.ExitCode(); got != s.exit {
-				t.Errorf("$ %s\nexits with %d, not %d: %s%s", s.command, got, s.exit, stdout.String(), stderr.String())
-			}
-			got := stdout.String()
-			if s.exit != 0 {
-				got = stderr.String()
-			}
-			if s.output != "" && !pattern(s.output).MatchString(got) {
-				t.Errorf("$ %s\nprints\n%s\nnot\n%s", s.command, got, s.output)
-			}
-		}
-	}
-	if steps < 10 {
-		t.Errorf("the README has only %d commands", steps)
-	}
-}
-
-// pattern matches text in which N stands for a number and … for anything.
-func pattern(text string) *regexp.Regexp {
-	quoted := regexp.QuoteMeta(text)
-	quoted = regexp.MustCompile(`\bN\b`).ReplaceAllString(quoted, `[0-9]+`)
-	return regexp.MustCompile(`^` + strings.ReplaceAll(quoted, "…", `.*`) + `$`)
 }
 
 func lookUp(env []string, key string) string {
