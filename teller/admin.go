@@ -3,7 +3,6 @@ package teller
 import (
 	"context"
 	"errors"
-	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -87,13 +86,14 @@ var administration = []Operation{
 	},
 	{
 		Name: atm.AccountLimit,
-		Help: "Limits what may leave an account by withdrawal, transfer and authorization. What is left out is not limited.",
+		Help: "Limits what may leave an account by withdrawal, transfer and authorization. What is left out is not limited, or, when only changes are made, as before.",
 		Params: []Param{
 			paramAccount,
-			{Name: "per_operation", Kinds: paramAmount.Kinds, Optional: true, Help: "Dollars that may leave at once.", Example: text("500.00")},
-			{Name: "daily_amount", Kinds: paramAmount.Kinds, Optional: true, Help: "Dollars that may leave in a day.", Example: text("2000.00")},
-			{Name: "daily_count", Kinds: []atm.Kind{atm.Int, atm.String}, Optional: true, Help: "How often money may leave in a day.", Example: atm.Arg{Kind: atm.Int, Text: "20"}},
-			{Name: "zone", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "Time zone in which a day begins; UTC when left out.", Example: text("America/New_York")},
+			{Name: "per_operation", Kinds: paramAmount.Kinds, Optional: true, Help: "Dollars that may leave at once, or none for no limit.", Example: text("500.00")},
+			{Name: "daily_amount", Kinds: paramAmount.Kinds, Optional: true, Help: "Dollars that may leave in a day, or none for no limit.", Example: text("2000.00")},
+			{Name: "daily_count", Kinds: []atm.Kind{atm.Int, atm.String}, Optional: true, Help: "How often money may leave in a day: 0 for never, or none for no limit.", Example: atm.Arg{Kind: atm.Int, Text: "20"}},
+			{Name: "zone", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "Time zone in which a day begins; UTC when left out, or none.", Example: text("America/New_York")},
+			{Name: "mode", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "change for the limits that are given alone, set for all of them; set when left out.", Example: text("change")},
 		},
 		Structured: true,
 		rule:       limitAccount,
@@ -313,36 +313,6 @@ func standing(s vault.Standing) func(context.Context, *Teller, *input) (vault.Ru
 		}
 		return vault.SetStanding{Account: account, Standing: s}, nil
 	}
-}
-
-func limitAccount(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
-	account, refusal := in.account(0, vault.NotFound)
-	r := vault.SetLimits{Account: account}
-	for i, field := range map[int]*atm.Amount{1: &r.Limits.PerOperation, 2: &r.Limits.DailyAmount} {
-		if !in.args[i].Given() {
-			continue
-		}
-		var noAmount vault.Rule
-		if *field, noAmount = in.amount(i); noAmount != nil {
-			return noAmount, nil
-		}
-	}
-	if arg := in.args[3]; arg.Given() {
-		var ok bool
-		if r.Limits.DailyCount, ok = wholeNumber(arg.Text, math.MaxInt64); !ok {
-			return vault.Refuse(atm.AmountInvalid, "daily_count is a number above zero"), nil
-		}
-	}
-	if arg := in.args[4]; arg.Given() {
-		if !vault.ParseZone(arg.Text) {
-			return nil, malformed("there is no time zone %q", shorten(arg.Text))
-		}
-		r.Limits.Zone = arg.Text
-	}
-	if refusal != nil {
-		return refusal, nil
-	}
-	return r, nil
 }
 
 func listAccounts(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {

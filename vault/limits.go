@@ -13,11 +13,19 @@ import (
 type Limits struct {
 	PerOperation atm.Amount
 	DailyAmount  atm.Amount
-	DailyCount   int64
+	DailyCount   int64 // or NoneMay
 
 	// Zone is where a day begins at midnight, by its name in the IANA time
 	// zone database. Empty is UTC.
 	Zone string
+}
+
+// NoneMay is the DailyCount of an account that nothing may leave.
+const NoneMay = -1
+
+// valid reports whether every limit is one that an account can have.
+func (l Limits) valid() bool {
+	return l.PerOperation >= 0 && l.DailyAmount >= 0 && l.DailyCount >= NoneMay && ParseZone(l.Zone)
 }
 
 // Spent is what has left an account on one day.
@@ -67,6 +75,8 @@ func (a *Account) spend(amount atm.Amount, now time.Time) (atm.Status, bool) {
 		spent = Spent{Day: today}
 	}
 	switch {
+	case l.DailyCount == NoneMay:
+		return refuse(atm.LimitDailyCount, "Nothing may leave the account"), false
 	case l.PerOperation != 0 && amount > l.PerOperation:
 		return refuse(atm.LimitPerOperation, "At most "+l.PerOperation.String()+" may leave the account at once"), false
 	case l.DailyCount != 0 && spent.Count >= l.DailyCount:
@@ -80,10 +90,32 @@ func (a *Account) spend(amount atm.Amount, now time.Time) (atm.Status, bool) {
 	return atm.Status{}, true
 }
 
-// SetLimits sets the limits of an account. What was spent today stays spent.
+// SetLimits sets the limits of an account, but for those to keep. What was spent
+// today stays spent.
 type SetLimits struct {
 	Account Name
 	Limits  Limits
+	Keep    KeptLimits
+}
+
+// KeptLimits names limits that stay as they are, whatever is set.
+type KeptLimits struct{ PerOperation, DailyAmount, DailyCount, Zone bool }
+
+// over returns l, with the limits to keep as they are in current.
+func (k KeptLimits) over(l, current Limits) Limits {
+	if k.PerOperation {
+		l.PerOperation = current.PerOperation
+	}
+	if k.DailyAmount {
+		l.DailyAmount = current.DailyAmount
+	}
+	if k.DailyCount {
+		l.DailyCount = current.DailyCount
+	}
+	if k.Zone {
+		l.Zone = current.Zone
+	}
+	return l
 }
 
 // Keys implements Rule.
@@ -98,20 +130,32 @@ func (r SetLimits) Decide(b *Books) atm.Status {
 	case a.Standing == Closed:
 		return refuse(atm.AccountClosed, "Account "+string(r.Account)+" is closed")
 	}
-	if a.Limits != r.Limits {
-		a.Limits = r.Limits
+	limits := r.Keep.over(r.Limits, a.Limits)
+	if !limits.valid() {
+		return refuse(atm.AmountInvalid, "There are no such limits")
+	}
+	if a.Limits != limits {
+		a.Limits = limits
 		b.put(a)
 	}
 	return ok(b.Account(r.Account).Record())
 }
 
-// record is the limits as administration sees them: empty where there is none.
+// record is the limits as administration sees them: empty where there is none, and a
+// daily_count of 0 where nothing may leave.
 func (l Limits) record() atm.Record {
 	text := func(a atm.Amount) string {
 		if a == 0 {
 			return ""
 		}
 		return a.String()
+	}
+	var count any = ""
+	switch {
+	case l.DailyCount == NoneMay:
+		count = int64(0)
+	case l.DailyCount != 0:
+		count = l.DailyCount
 	}
 	zone := l.Zone
 	if zone == "" {
@@ -120,7 +164,7 @@ func (l Limits) record() atm.Record {
 	return atm.Record{
 		{Name: "per_operation", Value: text(l.PerOperation)},
 		{Name: "daily_amount", Value: text(l.DailyAmount)},
-		{Name: "daily_count", Value: l.DailyCount},
+		{Name: "daily_count", Value: count},
 		{Name: "zone", Value: zone},
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -47,36 +46,6 @@ func (p *program) accountCommand() *cobra.Command {
 	)
 }
 
-// accountLimit is the command that limits what may leave an account.
-func (p *program) accountLimit() *cobra.Command {
-	var perOperation, dailyAmount, zone string
-	var dailyCount int
-	cmd := &cobra.Command{
-		Use:   "limit NUMBER",
-		Short: "Limit what may leave an account; without flags, lift the limits",
-		Example: `  atmctl account limit 200 --per-operation 500 --daily-amount 2000 --zone America/New_York
-  atmctl account limit 200`,
-		Args: exit.Args(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			for _, amount := range []string{perOperation, dailyAmount} {
-				if _, code := atm.ParseAmount(amount); amount != "" && code != atm.OK {
-					return exit.Usagef("%q is no amount", amount)
-				}
-			}
-			count := ""
-			if dailyCount != 0 {
-				count = strconv.Itoa(dailyCount)
-			}
-			return p.account(cmd.Context(), atm.AccountLimit, args[0], perOperation, dailyAmount, count, zone)
-		},
-	}
-	cmd.Flags().StringVar(&perOperation, "per-operation", "", "`dollars` that may leave at once")
-	cmd.Flags().StringVar(&dailyAmount, "daily-amount", "", "`dollars` that may leave in a day")
-	cmd.Flags().IntVar(&dailyCount, "daily-count", 0, "`how often` money may leave in a day")
-	cmd.Flags().StringVar(&zone, "zone", "", "time `zone` in which a day begins, such as America/New_York; UTC when left out")
-	return cmd
-}
-
 // accountAct is a command that takes the number of an account and nothing
 // else.
 func (p *program) accountAct(name, short string, op atm.Operation) *cobra.Command {
@@ -95,10 +64,19 @@ func (p *program) account(ctx context.Context, op atm.Operation, number string, 
 	if err != nil {
 		return err
 	}
-	return p.print(accountColumns, []any{result})
+	return p.printAccounts([]any{result})
 }
 
-var accountColumns = []string{"account", "owner", "standing", "balance", "held", "version"}
+// printAccounts prints the records of accounts.
+func (p *program) printAccounts(accounts []any) error {
+	if p.output == "table" {
+		for _, account := range accounts {
+			fields, _ := account.(map[string]any)
+			fields["limits"] = limitsInWords(fields["limits"])
+		}
+	}
+	return p.print([]string{"account", "owner", "standing", "balance", "held", "version", "limits"}, accounts)
+}
 
 func (p *program) accountList(ctx context.Context) error {
 	var accounts []any
@@ -111,7 +89,7 @@ func (p *program) accountList(ctx context.Context) error {
 		items, _ := page["accounts"].([]any)
 		accounts = append(accounts, items...)
 		if cursor, _ = page["next"].(string); cursor == "" {
-			return p.print(accountColumns, accounts)
+			return p.printAccounts(accounts)
 		}
 	}
 }

@@ -187,6 +187,30 @@ func testLimits(t *testing.T, p Place) {
 
 	must(t, l, op(atm.AccountLimit, vault.SetLimits{Account: "1"}))
 	must(t, l, withdraw("1", 5000))
+
+	// One limit changes, and the others stay.
+	must(t, l, op(atm.AccountLimit, vault.SetLimits{Account: "1", Limits: limits}))
+	must(t, l, op(atm.AccountLimit, vault.SetLimits{
+		Account: "1", Limits: vault.Limits{DailyCount: vault.NoneMay},
+		Keep: vault.KeptLimits{PerOperation: true, DailyAmount: true, Zone: true},
+	}))
+	refused(t, l, withdraw("1", 1), atm.LimitDailyCount)
+	refused(t, l, authorize("1", 1, time.Hour), atm.LimitDailyCount)
+	must(t, l, deposit("1", 1))
+	kept, err := store.Account(t.Context(), "1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := limits
+	if want.DailyCount = vault.NoneMay; kept.Limits != want {
+		t.Errorf("limits: %+v, want %+v", kept.Limits, want)
+	}
+	must(t, l, op(atm.AccountLimit, vault.SetLimits{Account: "1", Keep: vault.KeptLimits{PerOperation: true}}))
+	refused(t, l, withdraw("1", 501), atm.LimitPerOperation)
+	must(t, l, withdraw("1", 500))
+	for _, none := range []vault.Limits{{PerOperation: -1}, {DailyAmount: -1}, {DailyCount: vault.NoneMay - 1}, {Zone: "Nowhere"}} {
+		refused(t, l, op(atm.AccountLimit, vault.SetLimits{Account: "1", Limits: none}), atm.AmountInvalid)
+	}
 	refused(t, l, op(atm.AccountLimit, vault.SetLimits{Account: "9"}), atm.AccountNotFound)
 	checkJournal(t, store)
 }
