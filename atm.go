@@ -60,6 +60,7 @@ const (
 	AuditBalances   Operation = "admin.audit.balances"
 	AuditRotate     Operation = "admin.audit.rotate"
 	TokenRotate     Operation = "admin.token.rotate"
+	ServerStatus    Operation = "admin.status"
 )
 
 // TokenSelf is somebody getting a token for themselves, at /token, and

@@ -291,6 +291,7 @@ func TestPermissions(t *testing.T) {
 		atm.AccountClose:    {none, none, none, all, none},
 		atm.CertIssue:       {none, none, none, all, none},
 		atm.AuditRead:       {none, none, all, none, none},
+		atm.ServerStatus:    {none, none, all, all, none},
 		"nothing":           {none, none, none, none, none},
 	}
 	got := make(map[atm.Operation][]atm.Reach)

@@ -55,6 +55,8 @@ var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 
 	atm.AuditRotate: operator,
 
+	atm.ServerStatus: {atm.Operator: atm.Everywhere, atm.Auditor: atm.Everywhere},
+
 	atm.AuditRead:     auditor,
 	atm.AuditList:     auditor,
 	atm.AuditBalances: auditor,

@@ -275,6 +275,14 @@ var administration = []Operation{
 		Help: "Replaces the keys that the vault is sealed with. What is there is sealed again in the background.",
 		rule: rotateVault,
 	},
+	{
+		Name: atm.ServerStatus,
+		Help: "Tells how the server is: what it runs, what it has published, when its certificates end, " +
+			"and when a backup was taken.",
+		Structured: true,
+		rule:       showStatus,
+		answer:     atMost(statusBytes),
+	},
 }
 
 func openAccount(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {

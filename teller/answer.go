@@ -12,8 +12,9 @@ const (
 	rowBytes    = 1 << 10 // a row of a statement, of users, or of certificates
 	recordBytes = 2 << 10 // a row of accounts, which has their limits
 	proofBytes  = 16 << 10
-	issueBytes  = 16 << 10 // a certificate and its authority
-	crlBytes    = 1 << 20  // 15,000 revoked certificates
+	issueBytes  = 16 << 10  // a certificate and its authority
+	crlBytes    = 1 << 20   // 15,000 revoked certificates
+	statusBytes = 256 << 10 // replicas are called by their folders, which are long paths
 
 	// entryBytes bounds the entries on one page of the audit log: a page of long entries
 	// is short, and its cursor goes on.

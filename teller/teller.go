@@ -97,6 +97,9 @@ type Config struct {
 	// Operators are some who may sign in as operators at the moment.
 	Operators func() []string
 
+	// Status says how the server is, as far as the teller does not know it.
+	Status func(context.Context) (atm.Record, error)
+
 	// RotateVault replaces the keys that the vault is sealed with.
 	RotateVault func() error
 }

@@ -97,6 +97,13 @@ func (s *Store) renew(ctx context.Context) {
 // leaseSQL finds the lease of whoever commits. It comes after the head.
 const leaseSQL = `SELECT count(*) FROM replicas WHERE id = $1`
 
+// Running returns the names of the replicas that run, this one too, of many the first hundred.
+func (s *Store) Running(ctx context.Context) ([]string, error) {
+	return listed(ctx, s, func(row pgx.Row) (name string, err error) { return name, row.Scan(&name) },
+		"SELECT name FROM replicas WHERE renewed > clock_timestamp() - make_interval(secs => $1) ORDER BY name LIMIT 100",
+		leaseFor.Seconds())
+}
+
 // Alone reports ErrRunning, and which replicas run, when there are any.
 func (s *Store) Alone(ctx context.Context) error {
 	return s.alone(ctx, func(pgx.Tx, int64) error { return nil })

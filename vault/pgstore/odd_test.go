@@ -3,6 +3,7 @@ package pgstore_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -265,7 +266,13 @@ func TestExclusiveWorkNamesRunningReplicas(t *testing.T) {
 	if s := l.Do(t.Context(), deposit("1", 1)); s.Result != "0.08" {
 		t.Errorf("the replica goes on with %v", s)
 	}
+	if names, err := running.Running(t.Context()); err != nil || !slices.Equal(names, []string{"/var/lib/atm on alpha"}) {
+		t.Errorf("the replicas that run are %q, %v", names, err)
+	}
 	running.Close()
+	if names, err := offline.Running(t.Context()); err != nil || len(names) > 0 {
+		t.Errorf("after it was closed the replicas that run are %q, %v", names, err)
+	}
 	delete(work, "Fill") // which wants an empty store
 	delete(work, "Rekey")
 	delete(work, "BeginLog")

@@ -91,7 +91,8 @@ type House struct {
 	signing  atomic.Pointer[signing]
 	signIn   *auth.Authenticator
 
-	opened time.Time // when the folder was locked
+	opened    time.Time    // when the folder was locked
+	witnessed atomic.Int64 // entries of the log that enough witnesses have cosigned, since opened
 
 	loaded struct{ identities, issuers certs.Version } // files that are followed, before they were read
 
@@ -320,6 +321,7 @@ func (h *House) openVault() error {
 		Invite:         func(i teller.Invitation) (string, error) { return h.tokens.Invite(auth.Invitation(i)) },
 		IssueClient:    h.issueClient,
 		RotateVault:    h.rotateVault,
+		Status:         h.status,
 		Prove:          h.prove,
 		Program:        h.program,
 		Index:          h.index,

@@ -37,6 +37,7 @@ func (h *House) askWitnesses(ctx context.Context) {
 		case size > 0:
 			satisfied = time.Now()
 			h.metrics.Witnessed(size)
+			h.witnessed.Store(size)
 		}
 		if lag := time.Since(satisfied); lag > witnessLag {
 			h.opts.Log.Error("too few witnesses have cosigned the audit log", slog.Duration("for", lag))

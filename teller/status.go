@@ -1,0 +1,95 @@
+package teller
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+	"example.com/atm/vault"
+)
+
+// countWithin bounds how long pending holds are counted. In a vault so large that it takes
+// longer, they are not counted.
+const countWithin = 2 * time.Second
+
+// showStatus carries out ServerStatus.
+func showStatus(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
+	status, err := t.cfg.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	holds, err := t.countHolds(ctx)
+	if err != nil {
+		return nil, err
+	}
+	backup, err := t.lastBackup(ctx)
+	if err != nil {
+		return nil, err
+	}
+	roles := make([]string, len(in.caller.Roles))
+	for i, role := range in.caller.Roles {
+		roles[i] = string(role)
+	}
+	return vault.Report{Result: append(status,
+		atm.Field{Name: "caller", Value: atm.Record{
+			{Name: "subject", Value: in.caller.Subject},
+			{Name: "roles", Value: roles},
+			{Name: "method", Value: in.caller.Method},
+		}},
+		atm.Field{Name: "holds", Value: holds},
+		atm.Field{Name: "backup", Value: backup},
+	)}, nil
+}
+
+// countHolds counts the holds that are pending now.
+func (t *Teller) countHolds(ctx context.Context) (atm.Record, error) {
+	bounded, cancel := context.WithTimeout(ctx, countWithin)
+	defer cancel()
+	pending, now := int64(0), time.Now()
+	_, err := t.cfg.Store.Balances(bounded, func(a vault.Account) {
+		for _, h := range a.Pending {
+			if h.Expires.After(now) {
+				pending++
+			}
+		}
+	})
+	counted := true
+	if errors.Is(bounded.Err(), context.DeadlineExceeded) && ctx.Err() == nil {
+		counted, pending, err = false, 0, nil
+	}
+	return atm.Record{{Name: "counted", Value: counted}, {Name: "pending", Value: pending}}, err
+}
+
+// lastBackup is the newest entry of a backup. It says that one was sent; whether it arrived
+// whole, only whoever asked for it knows.
+func (t *Teller) lastBackup(ctx context.Context) (atm.Record, error) {
+	log, err := vault.OpenLog(ctx, t.cfg.Store)
+	if err != nil {
+		return nil, err
+	}
+	_, head, err := log.Signed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	wanted := &audit.Filter{Operation: atm.Backup, Code: atm.OK}
+	page, err := audit.Find(ctx, log.Entries, t.cfg.Index, wanted, head.Size, 1)
+	if err != nil {
+		return nil, err
+	}
+	if len(page.Found) == 0 {
+		// Next is where the search gave up, in a log that is long.
+		return atm.Record{{Name: "known", Value: false}, {Name: "searched_from", Value: page.Next}}, nil
+	}
+	entry, err := audit.ParseEntry(page.Found[0].Leaf)
+	if err != nil {
+		return nil, err
+	}
+	return atm.Record{
+		{Name: "known", Value: true},
+		{Name: "index", Value: page.Found[0].Index},
+		{Name: "time", Value: entry.Time.UTC().Format(time.RFC3339)},
+		{Name: "subject", Value: entry.Caller.Subject},
+	}, nil
+}
