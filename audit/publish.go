@@ -145,6 +145,14 @@ func (p *Publisher) Published() int64 {
 	return p.done
 }
 
+// Newest is the largest state of the log that its key signed and that was published in this
+// folder, or that Saw was told of, whatever the vault has now.
+func (p *Publisher) Newest() Checkpoint {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.newest
+}
+
 // Err is what the last round failed with, nil when it did not.
 func (p *Publisher) Err() error {
 	p.state.Lock()

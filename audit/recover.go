@@ -65,6 +65,9 @@ func (p *Publisher) compare(ctx context.Context) error {
 	case onDisk == nil && claim.Origin != p.origin():
 		return fmt.Errorf("%w: its checkpoint is of %s"+recoverHint, ErrOtherLog, claim.Origin)
 	case claim.Size > head.Size:
+		if onDisk != nil {
+			p.Saw(claim) // the key of this log signed it
+		}
 		return fmt.Errorf("%w: it has %d entries, the vault %d"+recoverHint, ErrAhead, claim.Size, head.Size)
 	}
 	edge, err := p.readEdge(ctx, claim)

@@ -341,6 +341,9 @@ func (p *program) recoverLog(ctx context.Context, folder daemon.Folder) error {
 		for _, where := range r.Looked {
 			printable.Linef(p.stderr, "looked at %s", where)
 		}
+		for _, replica := range r.Missed {
+			printable.Linef(p.stderr, "not looked at, though it has seen more: the log of %s", replica)
+		}
 		if r.Behind > 0 {
 			printable.Linef(p.stderr, "given up: the last %d entries of the old log, which the vault does not have", r.Behind)
 		}

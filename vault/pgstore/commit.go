@@ -262,7 +262,7 @@ func (s *Store) observe(seen highWater, now sighting) error {
 	}
 	if err != nil {
 		if s.rolledBack.CompareAndSwap(nil, &err) && s.cfg.Replica != "" {
-			s.telling.Go(func() { s.TellRollback(context.Background(), seen.size) })
+			s.telling.Go(func() { s.TellRollback(context.Background(), seen.head.Size) })
 		}
 		return err
 	}
@@ -276,7 +276,7 @@ func (s *Store) observe(seen highWater, now sighting) error {
 const tellWithin = 2 * time.Second
 
 // TellRollback tells all replicas on this database that it went back: this one has seen size
-// entries of it. None of them serves on it from then on, and none starts, also one that saw
+// entries of its audit log. None of them serves on it from then on, and none starts, also one that saw
 // nothing of what is gone; BeginLog ends that.
 func (s *Store) TellRollback(ctx context.Context, size int64) {
 	ctx, cancel := context.WithTimeout(ctx, tellWithin)
@@ -286,6 +286,21 @@ func (s *Store) TellRollback(ctx context.Context, size int64) {
 		s.cfg.Log.Error("the other replicas could not be told that the database went back; stop them",
 			slog.Any("error", explain(err)))
 	}
+}
+
+// A Rollback is what a replica told of a database that went back.
+type Rollback struct {
+	Replica string // its machine and data folder
+	Size    int64  // entries of the audit log that it has seen
+}
+
+// Rollbacks are what replicas told since the audit log began, the largest first.
+func (s *Store) Rollbacks(ctx context.Context) ([]Rollback, error) {
+	ctx, cancel := context.WithTimeout(ctx, roundTrip)
+	defer cancel()
+	told, err := list(ctx, s.pool, func(row pgx.Row) (r Rollback, err error) { return r, row.Scan(&r.Replica, &r.Size) },
+		"SELECT replica, size FROM rollbacks ORDER BY size DESC, replica LIMIT 100")
+	return told, explain(err)
 }
 
 // RolledBack is the error that is ErrRolledBack when the journal was found to have gone

@@ -45,6 +45,10 @@ func TestDamagedRowFailsItsOwnOperationsAlone(t *testing.T) {
 			func() vault.Command { return identified(deposit("1", 1)) },
 		},
 		{
+			"a request id leads to no entry", "UPDATE requests SET index = 1000",
+			func() vault.Command { return identified(deposit("1", 1)) },
+		},
+		{
 			"an account has the version of before", "ALTER TABLE accounts DISABLE TRIGGER ALL; UPDATE accounts SET version = version - 1 WHERE name = '1'",
 			func() vault.Command { return deposit("1", 1) },
 		},

@@ -83,7 +83,7 @@ const (
 	usersSQL       = `SELECT subject, roles, disabled, ha1, slow FROM users WHERE subject = ANY ($1)`
 	grantsSQL      = `SELECT id, grantor, grantee, accounts, operations, cap, spent, expires FROM grants WHERE id = ANY ($1)`
 	revocationsSQL = `SELECT name, at FROM revocations WHERE name = ANY ($1)`
-	requestsSQL    = `SELECT r.key, r.index, j.leaf FROM requests r JOIN journal j ON j.index = r.index WHERE r.key = ANY ($1)`
+	requestsSQL    = `SELECT r.key, r.index, j.leaf FROM requests r LEFT JOIN journal j ON j.index = r.index WHERE r.key = ANY ($1)`
 )
 
 // load begins a transaction and reads what it needs. The accounts come first, and
@@ -189,6 +189,9 @@ func (s *Store) load(ctx context.Context, conn *pgx.Conn, want *request) (*vault
 			}
 			if len(key) != len(vault.RequestKey{}) {
 				return errRecord
+			}
+			if first.Leaf == nil {
+				return damaged(vault.RequestRecord(vault.RequestKey(key)), fmt.Errorf("there is no entry %d", first.Index))
 			}
 			l.Requests[vault.RequestKey(key)] = first
 			return nil

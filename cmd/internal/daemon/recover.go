@@ -34,6 +34,9 @@ type Recovered struct {
 
 	// Looked are the copies of the old log that were looked at.
 	Looked []string `json:"looked"`
+
+	// Missed are replicas that have seen more of the old log than any copy that was looked at.
+	Missed []string `json:"missed,omitempty"`
 }
 
 // Recover gives the audit log of a data folder up and begins another one, of
@@ -76,7 +79,7 @@ func (f Folder) Recover(ctx context.Context, log *slog.Logger) (*Recovered, erro
 	}
 	r := &Recovered{
 		Origin: plan.Origin, OldOrigin: plan.OldOrigin, OldSize: plan.OldSize, OldRoot: plan.OldRoot,
-		Behind: plan.Behind, Looked: plan.Looked,
+		Behind: plan.Behind, Looked: plan.Looked, Missed: plan.Missed,
 	}
 	// Each step looks whether it has been done.
 	if err := newAuditKey(dir, plan); err != nil {
@@ -171,10 +174,22 @@ func newPlan(ctx context.Context, dir *datadir.Dir, store vault.Backend, others 
 	if len(looked) == 0 {
 		return nil, errors.New("neither the published log nor the vault has a checkpoint")
 	}
+	var missed []string
+	if database, is := store.(*pgstore.Store); is {
+		told, err := database.Rollbacks(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range told {
+			if r.Size > old.Size {
+				missed = append(missed, fmt.Sprintf("%s: %d entries", r.Replica, r.Size))
+			}
+		}
+	}
 	return &datadir.Plan{
 		Origin: fmt.Sprintf("%s/%d", dir.Config.Name, len(logs)+1), Logs: len(logs),
 		OldOrigin: old.Origin, OldSize: old.Size, OldRoot: old.Root.String(),
-		Behind: max(0, old.Size-head.Size), Looked: looked,
+		Behind: max(0, old.Size-head.Size), Looked: looked, Missed: missed,
 	}, nil
 }
 

@@ -27,9 +27,10 @@ func (h *House) recoverTrail(ctx context.Context) error {
 		h.publisher.Saw(audit.Checkpoint{Origin: seen.Origin, Size: seen.Size, Root: root})
 	}
 	err = h.publisher.Recover(ctx)
-	if errors.Is(err, audit.ErrAhead) && h.shared != nil {
-		// Replicas that run on it already saw less of it than this folder.
-		h.shared.store.TellRollback(ctx, h.publisher.Published())
+	if newest := h.publisher.Newest(); errors.Is(err, audit.ErrAhead) && h.shared != nil && newest.Size > 0 {
+		// Replicas that run on it already saw less of it than this folder. A checkpoint
+		// that is not signed would be damage here, and no concern of theirs.
+		h.shared.store.TellRollback(ctx, newest.Size)
 	}
 	if err != nil || seen == nil {
 		return err

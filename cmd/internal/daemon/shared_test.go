@@ -374,7 +374,9 @@ func TestOlderDatabase(t *testing.T) {
 	}
 	cluster.SQL(t, "postgres", "CREATE DATABASE old OWNER atm TEMPLATE atm1")
 	h = startOn(t, h.data, store)
-	must(t)(at(t, h, h, "demo").Deposit(t.Context(), account, 100, "x"))
+	for n := range 9 {
+		must(t)(at(t, h, h, "demo").Deposit(t.Context(), account, 100, atm.RequestID(fmt.Sprint(n))))
+	}
 	if err := h.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -407,11 +409,12 @@ func TestOlderDatabase(t *testing.T) {
 	if _, err := daemon.Open(t.Context(), other); !errors.Is(err, pgstore.ErrRolledBack) {
 		t.Errorf("a start of the other replica: %v", err)
 	}
-	recovered, err := daemon.Folder{Data: h.data, Store: old}.Recover(t.Context(), discard)
+	// On the folder that saw less, it says which replica's log it did not look at.
+	recovered, err := daemon.Folder{Data: folder, Store: old}.Recover(t.Context(), discard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if recovered.Origin == recovered.OldOrigin {
+	if recovered.Origin == recovered.OldOrigin || len(recovered.Missed) != 1 || !strings.Contains(recovered.Missed[0], h.data) {
 		t.Errorf("%+v", recovered)
 	}
 	again, follower := startOn(t, h.data, old), startOn(t, folder, old)

@@ -314,6 +314,7 @@ type Plan struct {
 
 	Behind int64    `toml:"behind"` // entries that the vault lacks
 	Looked []string `toml:"looked"` // copies of the old log
+	Missed []string `toml:"missed"` // replicas that have seen more of it
 }
 
 // ErrPlan reports a folder whose recovery was interrupted.

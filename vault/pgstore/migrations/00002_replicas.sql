@@ -13,7 +13,7 @@ CREATE TABLE replicas (
 -- serve on it no more either, until a new log begins (atmctl audit recover).
 CREATE TABLE rollbacks (
     replica text        NOT NULL, -- that noticed it, for people
-    size    bigint      NOT NULL, -- entries of the journal that it had seen
+    size    bigint      NOT NULL, -- entries of the audit log that it had seen
     at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (replica, size)
 );
