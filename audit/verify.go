@@ -88,7 +88,16 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 		Root     string `json:"root"`
 		FirstBad *Bad   `json:"first_bad"`
 		LastGood int64  `json:"last_good"`
-	}{r.OK(), r.Code, r.Size, rootText(r), r.FirstBad, r.LastGood})
+		Reason   string `json:"reason,omitempty"`
+	}{r.OK(), r.Code, r.Size, rootText(r), r.FirstBad, r.LastGood, r.reason()})
+}
+
+// reason says why the log is not verified.
+func (r *Report) reason() string {
+	if r.OK() {
+		return ""
+	}
+	return r.Sentence
 }
 
 func rootText(r *Report) string {

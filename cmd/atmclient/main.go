@@ -30,13 +30,15 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	o := &options{stdout: printable.NewWriter(stdout), stderr: printable.NewWriter(stderr)}
 	cmd := o.command()
-	cmd.SetArgs(protectNumbers(cmd.Flags(), args))
+	args = protectNumbers(cmd.Flags(), args)
+	cmd.SetArgs(args)
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
 	if len(args) == 2 && args[0] == "completion" { // cobra has it for programs with commands alone
 		return exit.Report(stderr, "atmclient", completion(cmd, args[1], stdout), false)
 	}
-	return exit.Report(stderr, "atmclient", exit.FromClient(cmd.ExecuteContext(ctx)), o.output == "json")
+	err := exit.FromClient(cmd.ExecuteContext(ctx))
+	return exit.Report(stderr, "atmclient", err, err != nil && output.IsJSON(settings.Form(cmd, args)))
 }
 
 // completion writes a script that completes the command line in a shell.
@@ -142,17 +144,17 @@ func (o *options) command() *cobra.Command {
 	flags.StringVar(&o.cursor, "cursor", "", "where the page of a statement begins, as the page before it said")
 	flags.StringVar(&o.from, "from", "", "begin of a statement, a `time` such as 2026-05-01T00:00:00Z")
 	flags.StringVar(&o.to, "to", "", "end of a statement, a `time`")
-	flags.StringVarP(&o.output, "output", "o", "text", "`form` of what is printed: text or json")
+	flags.StringVarP(&o.output, "output", "o", output.Text, "`form` of what is printed: text, json or jsonl")
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "print no result")
 	return cmd
 }
 
 // version says which program this is.
 func (o *options) version() error {
-	if err := o.checkForm(); err != nil {
+	if err := output.CheckForm(o.output, output.Text); err != nil {
 		return err
 	}
-	return version.Print(o.stdout, "atmclient", o.output == "json")
+	return version.Print(o.stdout, "atmclient", output.IsJSON(o.output))
 }
 
 func (o *options) carryOut(ctx context.Context, r *request) error {
@@ -206,8 +208,8 @@ func (o *options) saveReceipt(ctx context.Context, c *client.Client, done *clien
 	if err != nil {
 		return err
 	}
-	if !answer.OK() {
-		return &exit.Error{Code: exit.Refused, Err: errors.New("Error from ATM Server: " + answer.Reason), Plain: true}
+	if err := exit.FromAnswer(answer); err != nil {
+		return err
 	}
 	proof, err := audit.ParseProof([]byte(answer.Text()))
 	if err == nil {

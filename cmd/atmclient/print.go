@@ -2,13 +2,13 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"text/tabwriter"
 
 	"example.com/atm"
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/cmd/internal/output"
 	"example.com/atm/internal/printable"
 )
 
@@ -16,17 +16,14 @@ func (o *options) print(r *request, a *client.Answer) error {
 	if err := o.printResult(r, a); err != nil {
 		return err
 	}
-	if !a.OK() {
-		return &exit.Error{Code: exit.Refused, Err: errors.New("Error from ATM Server: " + a.Reason), Plain: true}
-	}
-	return nil
+	return exit.FromAnswer(a)
 }
 
 func (o *options) printResult(r *request, a *client.Answer) error {
 	var err error
 	switch {
 	case o.quiet:
-	case o.output == "json":
+	case output.IsJSON(o.output):
 		err = json.NewEncoder(o.stdout).Encode(struct {
 			Status  string        `json:"status"`
 			Reason  string        `json:"reason"`

@@ -10,6 +10,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/cmd/internal/output"
 	"github.com/spf13/pflag"
 )
 
@@ -85,7 +86,7 @@ func (o *options) parse(args []string) (*request, error) {
 	for i := range args {
 		args[i] = strings.TrimPrefix(args[i], numberMark)
 	}
-	if err := o.checkForm(); err != nil {
+	if err := output.CheckForm(o.output, output.Text); err != nil {
 		return nil, err
 	}
 	if len(args) < 3 {
@@ -124,13 +125,6 @@ func (o *options) parse(args []string) (*request, error) {
 		return r, o.identify(r)
 	}
 	return r, o.checkRange(r)
-}
-
-func (o *options) checkForm() error {
-	if o.output != "text" && o.output != "json" {
-		return exit.Usagef("--output is text or json, not %q", o.output)
-	}
-	return nil
 }
 
 // String says what is missing.

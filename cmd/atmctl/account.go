@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -10,6 +9,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/cmd/internal/output"
 	"example.com/atm/internal/printable"
 	"github.com/spf13/cobra"
 )
@@ -64,19 +64,10 @@ func (p *program) account(ctx context.Context, op atm.Operation, number string, 
 	if err != nil {
 		return err
 	}
-	return p.printAccounts([]any{result})
+	return p.printOne(accountColumns, result)
 }
 
-// printAccounts prints the records of accounts.
-func (p *program) printAccounts(accounts []any) error {
-	if p.output == "table" {
-		for _, account := range accounts {
-			fields, _ := account.(map[string]any)
-			fields["limits"] = limitsInWords(fields["limits"])
-		}
-	}
-	return p.print([]string{"account", "owner", "standing", "balance", "held", "version", "limits"}, accounts)
-}
+var accountColumns = []string{"account", "owner", "standing", "balance", "held", "version", "limits"}
 
 func (p *program) accountList(ctx context.Context) error {
 	var accounts []any
@@ -89,29 +80,62 @@ func (p *program) accountList(ctx context.Context) error {
 		items, _ := page["accounts"].([]any)
 		accounts = append(accounts, items...)
 		if cursor, _ = page["next"].(string); cursor == "" {
-			return p.printAccounts(accounts)
+			return p.print(accountColumns, accounts)
 		}
 	}
 }
 
-// print prints records as a table of these columns, or in JSON, one a line.
+// print prints a list of records as a table of these columns, or for programs.
 func (p *program) print(columns []string, records []any) error {
-	if p.output == "json" {
+	if p.isJSON() {
+		array := output.NewArray(p.stdout, p.output)
 		for _, record := range records {
-			if err := json.NewEncoder(p.stdout).Encode(record); err != nil {
+			if err := array.AddValue(record); err != nil {
 				return err
 			}
 		}
-		return nil
+		return array.End()
 	}
 	rows := make([][]string, len(records))
 	for i, record := range records {
 		fields, _ := record.(map[string]any)
 		for _, column := range columns {
-			rows[i] = append(rows[i], fmt.Sprint(fields[column]))
+			rows[i] = append(rows[i], words(fields[column]))
 		}
 	}
 	return table(p.stdout, columns, rows)
+}
+
+// words is what a table shows of a value: a dash for nothing.
+func words(value any) string {
+	text := ""
+	switch v := value.(type) {
+	case nil:
+	case bool:
+		text = map[bool]string{true: "yes", false: "no"}[v]
+	case []any:
+		var items []string
+		for _, item := range v {
+			items = append(items, words(item))
+		}
+		text = strings.Join(items, ", ")
+	case map[string]any: // the limits of an account
+		text = limitsInWords(v)
+	default:
+		text = fmt.Sprint(v)
+	}
+	if text == "" {
+		return "-"
+	}
+	return text
+}
+
+// printOne prints one record, which is no list for programs.
+func (p *program) printOne(columns []string, record any) error {
+	if p.isJSON() {
+		return p.writeJSON(record)
+	}
+	return p.print(columns, []any{record})
 }
 
 // table prints rows. Whatever is in a cell stays in it.

@@ -143,8 +143,8 @@ func (p *program) verify(ctx context.Context, where, vkey, saved, policy string,
 	if err != nil {
 		return err
 	}
-	if p.output == "json" {
-		if err := json.NewEncoder(p.stdout).Encode(report); err != nil {
+	if p.isJSON() {
+		if err := p.writeJSON(report); err != nil {
 			return err
 		}
 		return silent(report.Code)
@@ -313,7 +313,7 @@ func (p *program) verbatim() io.Writer {
 
 func (p *program) show(ctx context.Context, log *audit.Log, index int64) error {
 	return log.Entries(ctx, index, index+1, func(_ int64, leaf []byte, h audit.Hash) error {
-		if p.output == "json" {
+		if p.isJSON() {
 			_, err := fmt.Fprintf(p.verbatim(), "%s\n", leaf)
 			return err
 		}

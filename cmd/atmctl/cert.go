@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -106,8 +105,8 @@ way back when no operator has a certificate that is good.`,
 					return err
 				}
 				record, _ := result.(map[string]any)
-				if p.output == "json" {
-					return json.NewEncoder(p.stdout).Encode(record)
+				if p.isJSON() {
+					return p.writeJSON(record)
 				}
 				list, _ := record["crl"].(string)
 				_, err = io.WriteString(p.stdout, list)
@@ -160,9 +159,9 @@ func (p *program) issue(ctx context.Context, subject, out string, ask func(reque
 			return err
 		}
 	}
-	return p.print([]string{"subject", "serial", "not_after", "folder"}, []any{map[string]any{
+	return p.printOne([]string{"subject", "serial", "not_after", "folder"}, map[string]any{
 		"subject": subject, "serial": record["serial"], "sha256": record["sha256"], "not_after": record["not_after"], "folder": out,
-	}})
+	})
 }
 
 // An ownedFolder is a data folder of whoever runs the program.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -75,10 +74,10 @@ func (p *program) pin(ctx context.Context, where, vkey string) error {
 		return err
 	}
 	if !report.OK() {
-		if p.output != "json" {
+		if !p.isJSON() {
 			return p.say(report)
 		}
-		if err := json.NewEncoder(p.stdout).Encode(report); err != nil {
+		if err := p.writeJSON(report); err != nil {
 			return err
 		}
 		return silent(report.Code)
@@ -97,12 +96,12 @@ func (p *program) pin(ctx context.Context, where, vkey string) error {
 	if err := output.Write(ctx, path, text, 0o600); err != nil {
 		return err
 	}
-	if p.output == "json" {
+	if p.isJSON() {
 		shown, err := readPin(path)
 		if err != nil {
 			return err
 		}
-		return json.NewEncoder(p.stdout).Encode(shown)
+		return p.writeJSON(shown)
 	}
 	if err := p.say(report); err != nil {
 		return err
@@ -198,8 +197,14 @@ func (p *program) listPins() error {
 		}
 		rows = append(rows, []string{pin.Origin, strconv.FormatInt(pin.Size, 10), pin.Saved, key})
 	}
-	if p.output == "json" {
-		return json.NewEncoder(p.stdout).Encode(list)
+	if p.isJSON() {
+		array := output.NewArray(p.stdout, p.output)
+		for _, pin := range list {
+			if err := array.AddValue(pin); err != nil {
+				return err
+			}
+		}
+		return array.End()
 	}
 	return table(p.stdout, []string{"origin", "entries", "saved", "key"}, rows)
 }
@@ -223,8 +228,8 @@ func (p *program) showPin(origin string) error {
 	if err != nil {
 		return err
 	}
-	if p.output == "json" {
-		return json.NewEncoder(p.stdout).Encode(pin)
+	if p.isJSON() {
+		return p.writeJSON(pin)
 	}
 	for line := range strings.Lines(pin.text) {
 		if err := printable.Linef(p.stdout, "%s", strings.TrimSuffix(line, "\n")); err != nil {

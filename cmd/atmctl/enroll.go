@@ -65,7 +65,7 @@ subject with atmctl enroll, over a key that they make and that never travels.`,
 			if err := output.WriteNew(cmd.Context(), out, []byte(code+"\n"), 0o600); err != nil {
 				return err
 			}
-			return p.print([]string{"jti", "expires", "file"}, []any{map[string]any{"jti": record["jti"], "expires": record["expires"], "file": out}})
+			return p.printOne([]string{"jti", "expires", "file"}, map[string]any{"jti": record["jti"], "expires": record["expires"], "file": out})
 		},
 	}
 	invite.Flags().StringArrayVar(&roles, "role", nil, "`role` of the subject: customer, teller, auditor, operator or service; repeatable")
@@ -154,7 +154,7 @@ func (p *program) enroll(ctx context.Context, e enrolment) error {
 	if err := output.Write(ctx, files.Cert, []byte(answer.Certificate), 0o644); err != nil {
 		return err
 	}
-	return p.print([]string{"serial", "not_after", "folder"}, []any{map[string]any{"serial": answer.Serial, "not_after": answer.NotAfter, "folder": e.out}})
+	return p.printOne([]string{"serial", "not_after", "folder"}, map[string]any{"serial": answer.Serial, "not_after": answer.NotAfter, "folder": e.out})
 }
 
 // enrolmentRequest is a request over the key in files, which is made unless one

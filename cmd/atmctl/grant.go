@@ -58,7 +58,7 @@ money and cannot grant: sign in as the owner, with --cert and --key.`,
 			if err := output.WriteNew(cmd.Context(), out, []byte(token+"\n"), 0o600); err != nil {
 				return err
 			}
-			return p.print([]string{"jti", "expires", "file"}, []any{map[string]any{"jti": record["jti"], "expires": record["expires"], "file": out}})
+			return p.printOne([]string{"jti", "expires", "file"}, map[string]any{"jti": record["jti"], "expires": record["expires"], "file": out})
 		},
 	}
 	create.Flags().StringArrayVar(&accounts, "account", nil, "`number` of the account; repeatable")

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/cmd/internal/output"
 	"example.com/atm/internal/printable"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -62,13 +62,6 @@ func (s *search) check(now time.Time) error {
 	return nil
 }
 
-// asJSON makes errors JSON as well when the output is.
-func (p *program) asJSON(s *search) {
-	if strings.HasPrefix(s.form, "json") {
-		p.output = "json"
-	}
-}
-
 func parseTime(flag, text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
@@ -101,7 +94,6 @@ the tree that the log signed, before it is shown.`,
 			if s.limit < 1 || s.from < -1 || s.cursor < 0 {
 				return exit.Usagef("--limit is above zero, --from-index and --cursor are not negative")
 			}
-			p.asJSON(s)
 			return p.list(cmd.Context(), s, strings.Join(args, ""))
 		},
 	}
@@ -251,7 +243,6 @@ func (p *program) tailCommand() *cobra.Command {
 			if s.limit < 0 || s.from < -1 {
 				return exit.Usagef("--lines and --from-index are not negative")
 			}
-			p.asJSON(s)
 			return p.tail(cmd.Context(), s, strings.Join(args, ""), follow)
 		},
 	}
@@ -317,26 +308,20 @@ var entryColumns = []string{"index", "time", "event", "operation", "who", "accou
 type rows struct {
 	w       io.Writer
 	form    string
+	array   *output.Array
 	pending [][]string // of a table, whose columns are as wide as their cells
 	headed  bool
 	count   int
 }
 
-func newRows(w io.Writer, form string) *rows { return &rows{w: w, form: form} }
+func newRows(w io.Writer, form string) *rows {
+	return &rows{w: w, form: form, array: output.NewArray(w, form)}
+}
 
 func (r *rows) add(index int64, leaf []byte) error {
 	r.count++
-	switch r.form {
-	case "json":
-		start := ",\n"
-		if r.count == 1 {
-			start = "["
-		}
-		_, err := fmt.Fprintf(r.w, "%s{\"index\":%d,\"entry\":%s}", start, index, leaf)
-		return err
-	case "jsonl":
-		_, err := fmt.Fprintf(r.w, "{\"index\":%d,\"entry\":%s}\n", index, leaf)
-		return err
+	if output.IsJSON(r.form) {
+		return r.array.Add(fmt.Appendf(nil, `{"index":%d,"entry":%s}`, index, leaf))
 	}
 	entry, err := audit.ParseEntry(leaf)
 	if err != nil {
@@ -370,13 +355,8 @@ func (r *rows) flush() error {
 }
 
 func (r *rows) end() error {
-	if r.form == "json" {
-		end := "]\n"
-		if r.count == 0 {
-			end = "[]\n"
-		}
-		_, err := io.WriteString(r.w, end)
-		return err
+	if output.IsJSON(r.form) {
+		return r.array.End()
 	}
 	if r.form == "table" && !r.headed && len(r.pending) == 0 {
 		return table(r.w, entryColumns, nil)
@@ -464,16 +444,25 @@ func (p *program) reconcile(ctx context.Context) error {
 		ours.Add(name, balances[name].Version, balances[name].Amount)
 	}
 	agree := ours.Sum() == hash
-	if p.output == "json" {
-		err := json.NewEncoder(p.stdout).Encode(map[string]any{"ok": agree, "size": size, "accounts": len(names)})
+	reason := ""
+	if !agree {
+		accounts, _ := theirs["accounts"].(int64)
+		reason = fmt.Sprintf("the balances of %d accounts are not what the first %d entries of the log say of %d", accounts, size, len(names))
+	}
+	if p.isJSON() {
+		err := p.writeJSON(struct {
+			OK       bool   `json:"ok"`
+			Size     int64  `json:"size"`
+			Accounts int    `json:"accounts"`
+			Reason   string `json:"reason,omitempty"`
+		}{agree, size, len(names), reason})
 		if err != nil || agree {
 			return err
 		}
 		return silent(audit.BalancesDisagree)
 	}
 	if !agree {
-		accounts, _ := theirs["accounts"].(int64)
-		return coded(audit.BalancesDisagree, fmt.Errorf("the balances of %d accounts are not what the first %d entries of the log say of %d", accounts, size, len(names)))
+		return coded(audit.BalancesDisagree, errors.New(reason))
 	}
 	_, err = fmt.Fprintf(p.stdout, "reconciled: %d accounts are what %d entries say\n", len(names), size)
 	return err

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 
@@ -120,45 +121,35 @@ func (p *program) limit(ctx context.Context, number string, limits []any) error 
 	if err != nil {
 		return err
 	}
-	record, _ := result.(map[string]any)
-	if p.output == "table" {
-		row := map[string]any{"account": record["account"]}
-		of, _ := record["limits"].(map[string]any)
-		for _, column := range limitColumns[1:] {
-			row[column] = dash(of[column])
-		}
-		record = row
+	if p.isJSON() {
+		return p.writeJSON(result)
 	}
-	return p.print(limitColumns, []any{record})
+	record, _ := result.(map[string]any)
+	row := map[string]any{"account": record["account"]}
+	if of, _ := record["limits"].(map[string]any); of != nil {
+		maps.Copy(row, of)
+	}
+	return p.printOne(limitColumns, row)
 }
 
 var limitColumns = []string{"account", "per_operation", "daily_amount", "daily_count", "zone"}
 
-// dash is what a table shows for value: a dash for nothing.
-func dash(value any) string {
-	if text := fmt.Sprint(value); value != nil && text != "" {
-		return text
-	}
-	return "-"
-}
-
 // limitsInWords is what a table of accounts shows of the limits of one.
-func limitsInWords(limits any) string {
-	of, _ := limits.(map[string]any)
-	var words []string
+func limitsInWords(of map[string]any) string {
+	var parts []string
 	add := func(name, format string) {
-		if text := dash(of[name]); text != "-" {
-			words = append(words, fmt.Sprintf(format, text))
+		if text := words(of[name]); text != "-" {
+			parts = append(parts, fmt.Sprintf(format, text))
 		}
 	}
 	add("per_operation", "%s at once")
 	add("daily_amount", "%s a day")
 	add("daily_count", "%s times a day")
-	if len(words) == 0 {
-		return "-"
+	if len(parts) == 0 {
+		return ""
 	}
-	if zone := dash(of["zone"]); zone != "UTC" {
-		words = append(words, zone)
+	if zone := words(of["zone"]); zone != "UTC" {
+		parts = append(parts, zone)
 	}
-	return strings.Join(words, ", ")
+	return strings.Join(parts, ", ")
 }

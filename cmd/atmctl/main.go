@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/url"
@@ -13,6 +14,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/cmd/internal/output"
 	"example.com/atm/cmd/internal/settings"
 	"example.com/atm/cmd/internal/version"
 	"example.com/atm/internal/printable"
@@ -32,7 +34,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
 	err := explain(cmd.ExecuteContext(ctx))
-	return exit.Report(stderr, "atmctl", err, p.output == "json")
+	return exit.Report(stderr, "atmctl", err, err != nil && output.IsJSON(settings.Form(cmd, args)))
 }
 
 // program is what all commands share.
@@ -64,7 +66,7 @@ func (p *program) command() *cobra.Command {
 	flags.StringVar(&p.files.CA, "ca", "", "`file` with the authority that the server is trusted by")
 	flags.StringVar(&p.files.Cert, "cert", "", "`file` with your certificate")
 	flags.StringVar(&p.files.Key, "key", "", "`file` with its key")
-	flags.StringVarP(&p.output, "output", "o", "table", "`form` of what is printed: table or json")
+	flags.StringVarP(&p.output, "output", "o", output.Table, "`form` of what is printed: table, json or jsonl")
 	flags.DurationVar(&p.timeout, "timeout", 30*time.Second, "how long to wait for the server")
 	flags.BoolVarP(&p.quiet, "quiet", "q", false, "print no warnings")
 	audit := p.auditCommand()
@@ -90,10 +92,7 @@ func (p *program) prepare(cmd *cobra.Command) error {
 	if err := settings.Apply(cmd); err != nil {
 		return err
 	}
-	if p.output != "table" && p.output != "json" {
-		return exit.Usagef("--output is table or json, not %q", p.output)
-	}
-	return nil
+	return output.CheckForm(p.output, output.Table)
 }
 
 // defaultCredentials is where init puts the operator's.
@@ -131,11 +130,14 @@ func (p *program) call(ctx context.Context, method string, args ...any) (any, er
 	if err != nil {
 		return nil, err
 	}
-	if !answer.OK() {
-		return nil, &exit.Error{Code: exit.Refused, Err: errors.New("Error from ATM Server: " + answer.Reason), Plain: true}
-	}
-	return answer.Result, nil
+	return answer.Result, exit.FromAnswer(answer)
 }
+
+// isJSON reports whether results are for programs.
+func (p *program) isJSON() bool { return output.IsJSON(p.output) }
+
+// writeJSON prints a result for programs.
+func (p *program) writeJSON(result any) error { return json.NewEncoder(p.stdout).Encode(result) }
 
 // explain gives errors of a client their exit codes.
 func explain(err error) error {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -112,8 +111,8 @@ func (p *program) check(path, entry, leafHash, vkey string) error {
 	if err != nil {
 		return err
 	}
-	if p.output == "json" {
-		if err := json.NewEncoder(p.stdout).Encode(report); err != nil {
+	if p.isJSON() {
+		if err := p.writeJSON(report); err != nil {
 			return err
 		}
 		return silent(report.Code)

@@ -59,7 +59,7 @@ func (p *program) tokenCommand() *cobra.Command {
 			if err := output.WriteNew(cmd.Context(), out, []byte(token+"\n"), 0o600); err != nil {
 				return err
 			}
-			return p.print([]string{"jti", "expires", "file"}, []any{map[string]any{"jti": record["jti"], "expires": record["expires"], "file": out}})
+			return p.printOne([]string{"jti", "expires", "file"}, map[string]any{"jti": record["jti"], "expires": record["expires"], "file": out})
 		},
 	}
 	issue.Flags().StringVar(&subject, "for", "", "`subject`: user:NAME or service:NAME")

@@ -188,7 +188,7 @@ func (p *program) userAct(name, short string, op atm.Operation) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.print(userColumns, []any{result})
+			return p.printOne(userColumns, result)
 		},
 	}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -322,7 +321,7 @@ func (p *program) fsck(ctx context.Context, folder daemon.Folder) error {
 		return err
 	}
 	if err != nil {
-		if p.output == "json" {
+		if p.isJSON() {
 			if err := p.tell(found, ""); err != nil {
 				return err
 			}
@@ -337,7 +336,7 @@ func (p *program) recoverLog(ctx context.Context, folder daemon.Folder) error {
 	if err != nil {
 		return err
 	}
-	if p.output != "json" {
+	if !p.isJSON() {
 		for _, where := range r.Looked {
 			printable.Linef(p.stderr, "looked at %s", where)
 		}
@@ -369,8 +368,8 @@ func (p *program) compact(ctx context.Context, folder daemon.Folder) error {
 
 // tell prints a result as JSON or as a line.
 func (p *program) tell(result any, format string, args ...any) error {
-	if p.output == "json" {
-		return json.NewEncoder(p.stdout).Encode(result)
+	if p.isJSON() {
+		return p.writeJSON(result)
 	}
 	return printable.Linef(p.stdout, strings.TrimSuffix(format, "\n"), args...)
 }

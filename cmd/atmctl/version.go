@@ -12,7 +12,7 @@ func (p *program) versionCommand() *cobra.Command {
 		Short: "Say which program this is, and what it was built from",
 		Args:  exit.Args(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
-			return version.Print(p.stdout, "atmctl", p.output == "json")
+			return version.Print(p.stdout, "atmctl", p.isJSON())
 		},
 	}
 }

@@ -9,7 +9,6 @@ import (
 
 	"example.com/atm/audit"
 	"example.com/atm/cmd/internal/exit"
-	"example.com/atm/internal/printable"
 	"github.com/spf13/cobra"
 )
 
@@ -65,7 +64,8 @@ func (p *program) pushWitnesses(ctx context.Context, dir, policyFile string) err
 		return err
 	}
 	names := policy.Cosigned(log.WithCosignatures(lines))
-	if err := printable.Linef(p.stdout, "cosigned: %d entries by %s", log.Size, strings.Join(names, ", ")); err != nil {
+	result := map[string]any{"size": log.Size, "witnesses": names}
+	if err := p.tell(result, "cosigned: %d entries by %s", log.Size, strings.Join(names, ", ")); err != nil {
 		return err
 	}
 	if !policy.Satisfied(names) {

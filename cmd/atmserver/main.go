@@ -21,6 +21,7 @@ import (
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/daemon"
 	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/cmd/internal/output"
 	"example.com/atm/cmd/internal/settings"
 	"example.com/atm/cmd/internal/version"
 	"example.com/atm/internal/printable"
@@ -42,7 +43,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if errors.Is(err, daemon.ErrUsage) {
 		err = &exit.Error{Code: exit.Usage, Err: err}
 	}
-	return exit.Report(stderr, "atmserver", err, false)
+	return exit.Report(stderr, "atmserver", err, err != nil && output.IsJSON(settings.Form(cmd, args)))
 }
 
 // options are the values of the flags.
@@ -55,6 +56,7 @@ type options struct {
 	witnesses                                      string
 	passphrase                                     string
 	data, listen, admin, name, logFormat, logLevel string
+	output                                         string // form of an error
 	store                                          settings.Store
 	hosts                                          []string
 	empty                                          bool
@@ -72,12 +74,14 @@ func newCommand(stderr io.Writer) *cobra.Command {
 
 The first start makes everything it needs in the data folder, without a question
 and without a password. SIGTERM or Ctrl-C answers what has begun and ends.`,
-		Args:              exit.Args(cobra.NoArgs),
-		Version:           version.String(),
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return settings.Apply(cmd) },
-		RunE:              func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), &o, stderr) },
+		Args:          exit.Args(cobra.NoArgs),
+		Version:       version.String(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			return errors.Join(settings.Apply(cmd), output.CheckForm(o.output, output.Text))
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), &o, stderr) },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit.Usagef("%w", err) })
 	root.CompletionOptions.HiddenDefaultCmd = true
@@ -91,6 +95,7 @@ and without a password. SIGTERM or Ctrl-C answers what has begun and ends.`,
 	o.store.AddFlags(flags)
 	flags.BoolVar(&o.empty, "empty", false, "at init: no account 100 and no demo credentials")
 	flags.StringVar(&o.logFormat, "log-format", "", "text or json (default text on a terminal, else json)")
+	flags.StringVarP(&o.output, "output", "o", output.Text, "`form` of what is printed, and of an error that ends the program: text, json or jsonl")
 	flags.StringVar(&o.logLevel, "log-level", "info", "debug, with a line for each operation, info, warn or error")
 	flags.DurationVar(&o.grace, "shutdown-grace", 15*time.Second, "how long a stop waits for what has begun")
 	flags.DurationVar(&o.drainDelay, "drain-delay", 0, "how long a stop goes on as ever while /readyz says no, so that a load balancer looks elsewhere")
@@ -119,26 +124,20 @@ and without a password. SIGTERM or Ctrl-C answers what has begun and ends.`,
 			Args:  exit.Args(cobra.NoArgs),
 			RunE:  func(cmd *cobra.Command, _ []string) error { return initialise(cmd.Context(), &o, stderr) },
 		},
-		versionCommand(),
+		versionCommand(&o.output),
 	)
 	return root
 }
 
-func versionCommand() *cobra.Command {
-	var form string
-	cmd := &cobra.Command{
+func versionCommand(form *string) *cobra.Command {
+	return &cobra.Command{
 		Use:   "version",
 		Short: "Say which program this is, and what it was built from",
 		Args:  exit.Args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if form != "text" && form != "json" {
-				return exit.Usagef("--output is text or json, not %q", form)
-			}
-			return version.Print(cmd.OutOrStdout(), "atmserver", form == "json")
+			return version.Print(cmd.OutOrStdout(), "atmserver", output.IsJSON(*form))
 		},
 	}
-	cmd.Flags().StringVarP(&form, "output", "o", "text", "`form` of what is printed: text or json")
-	return cmd
 }
 
 // A nonce that lives for less would be stale when it comes back, and the counts

@@ -31,15 +31,23 @@ const (
 	OutcomeUnknown   = 6 // money may have moved
 )
 
+// words are what programs are told of an error that has no code of the server, by exit code.
+var words = map[int]atm.Code{
+	Internal: "FAILED", Usage: "USAGE", Refused: "REFUSED", NotAuthenticated: "NOT_AUTHENTICATED",
+	NoConnection: "NO_CONNECTION", OutcomeUnknown: atm.OutcomeUnknown,
+	10: "CANNOT_VERIFY", 11: "WRONG_SIGNATURE", 12: "CONTENT_DIFFERS", 13: "ROLLED_BACK", 14: "TOO_OLD", 15: "BALANCES_DISAGREE",
+}
+
 // An Error ends a program with a code.
 type Error struct {
 	Code    int
+	Word    atm.Code // for programs: the server's code; when empty, that of words
 	Err     error
 	Request atm.RequestID // of an operation whose outcome is unknown
 	Advice  []string      // lines that tell what to do
 
-	// Plain marks a message that stands without the program's name before it.
-	Plain bool
+	// By says who speaks: it stands before Err, where the program's name is otherwise.
+	By string
 }
 
 // Error implements error.
@@ -69,6 +77,14 @@ type Silent int
 // Error implements error.
 func (s Silent) Error() string { return fmt.Sprintf("exit code %d", int(s)) }
 
+// FromAnswer is the refusal in an answer as an error; nil when there is none.
+func FromAnswer(a *client.Answer) error {
+	if a.OK() {
+		return nil
+	}
+	return &Error{Code: Refused, Word: a.Code, Err: errors.New(a.Reason), By: "Error from ATM Server"}
+}
+
 // FromClient gives an error of the client its exit code.
 func FromClient(err error) error {
 	var coded *Error
@@ -82,7 +98,9 @@ func FromClient(err error) error {
 		return &Error{Code: OutcomeUnknown, Err: err, Request: unknown.Request}
 	case errors.Is(err, client.ErrNotAuthenticated), errors.Is(err, client.ErrNoCredentials):
 		return &Error{Code: NotAuthenticated, Err: err}
-	case errors.As(err, &fault), errors.As(err, &refusal):
+	case errors.As(err, &fault):
+		return &Error{Code: Refused, Word: atm.Fault, Err: err}
+	case errors.As(err, &refusal):
 		return &Error{Code: Refused, Err: err}
 	case errors.Is(err, client.ErrConnect), errors.Is(err, client.ErrLost):
 		return &Error{Code: NoConnection, Err: err}
@@ -105,7 +123,11 @@ func Code(err error) int {
 	return Internal
 }
 
-// Report prints err, in JSON when asJSON is set, and returns its code.
+// Report prints err and returns its code. In JSON it is an object of one member:
+//
+//	{"error": {"code": "ACCOUNT_NOT_FOUND", "reason": "Unknown account 7", "exit": 3}}
+//
+// with advice and request_id beside them where there are some.
 func Report(w io.Writer, program string, err error, asJSON bool) int {
 	code := Code(err)
 	var silent Silent
@@ -114,26 +136,42 @@ func Report(w io.Writer, program string, err error, asJSON bool) int {
 	}
 	var coded *Error
 	if !errors.As(err, &coded) {
-		coded = &Error{}
+		coded = &Error{Code: code}
 	}
 	// What others said is in err, so it is one line, which a terminal does not obey.
-	switch {
-	case asJSON:
-		json.NewEncoder(printable.NewWriter(w)).Encode(struct {
-			Error   string        `json:"error"`
-			Code    int           `json:"code"`
-			Request atm.RequestID `json:"request_id,omitempty"`
-		}{strings.Join(append([]string{err.Error()}, coded.Advice...), "\n"), code, coded.Request})
+	if asJSON {
+		reportJSON(w, err, coded)
 		return code
-	case coded.Plain:
-		printable.Linef(w, "%s", oneLine(err))
-	default:
-		printable.Linef(w, "%s: %s", program, oneLine(err))
 	}
+	if coded.By != "" && err == error(coded) {
+		program = coded.By
+	}
+	printable.Linef(w, "%s: %s", program, oneLine(err))
 	for _, line := range coded.Advice {
 		printable.Linef(w, "%s", line)
 	}
 	return code
+}
+
+func reportJSON(w io.Writer, err error, coded *Error) {
+	var object struct {
+		Error struct {
+			Code    atm.Code      `json:"code"`
+			Reason  string        `json:"reason"`
+			Exit    int           `json:"exit"`
+			Advice  string        `json:"advice,omitempty"`
+			Request atm.RequestID `json:"request_id,omitempty"`
+		} `json:"error"`
+	}
+	e := &object.Error
+	e.Code, e.Reason, e.Exit = coded.Word, err.Error(), coded.Code
+	if e.Code == "" {
+		e.Code = words[e.Exit]
+	}
+	e.Advice, e.Request = strings.Join(coded.Advice, "\n"), coded.Request
+	out := json.NewEncoder(printable.NewWriter(w))
+	out.SetEscapeHTML(false)
+	out.Encode(object)
 }
 
 // oneLine is what err says; several that were joined stand side by side.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"example.com/atm"
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/exit"
 )
@@ -18,7 +19,7 @@ func TestSentencesOfAServerStayOneLine(t *testing.T) {
 	for _, err := range []error{
 		&client.FaultError{Code: -32602, Text: evil},
 		&client.HTTPError{StatusCode: 503, Sentence: evil},
-		&exit.Error{Code: exit.Refused, Err: errors.New("Error from ATM Server: " + evil), Plain: true},
+		exit.FromAnswer(&client.Answer{Code: atm.AccountNotFound, Reason: evil}),
 		errors.Join(errors.New(evil), errors.New("and this")),
 	} {
 		var b bytes.Buffer
@@ -30,6 +31,35 @@ func TestSentencesOfAServerStayOneLine(t *testing.T) {
 		exit.Report(&b, "atmctl", exit.FromClient(err), true)
 		if got := b.String(); !isOneLine(got) || !json.Valid(b.Bytes()) {
 			t.Errorf("%T is printed as %q in JSON", err, got)
+		}
+	}
+}
+
+// TestErrorsInJSONHaveOneShape: a code of the server, or the word of the exit code.
+func TestErrorsInJSONHaveOneShape(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{
+			exit.FromAnswer(&client.Answer{Code: atm.AccountNotFound, Reason: "Unknown account 7"}),
+			`{"error":{"code":"ACCOUNT_NOT_FOUND","reason":"Unknown account 7","exit":3}}`,
+		},
+		{exit.Usagef("<%s>", "no"), `{"error":{"code":"USAGE","reason":"<no>","exit":2}}`},
+		{errors.New("disk full"), `{"error":{"code":"FAILED","reason":"disk full","exit":1}}`},
+		{client.ErrNoCredentials, `{"error":{"code":"NOT_AUTHENTICATED","reason":"there are no credentials","exit":4}}`},
+		{client.ErrConnect, `{"error":{"code":"NO_CONNECTION","reason":"cannot connect","exit":5}}`},
+		{&client.FaultError{Code: -32601, Text: "no"}, `{"error":{"code":"FAULT","reason":"no (fault -32601)","exit":3}}`},
+		{
+			&exit.Error{Code: exit.OutcomeUnknown, Err: errors.New("no answer"), Request: "r-1", Advice: []string{"Ask again."}},
+			`{"error":{"code":"OUTCOME_UNKNOWN","reason":"no answer","exit":6,"advice":"Ask again.","request_id":"r-1"}}`,
+		},
+		{&exit.Error{Code: 12, Err: errors.New("differs")}, `{"error":{"code":"CONTENT_DIFFERS","reason":"differs","exit":12}}`},
+	} {
+		var b bytes.Buffer
+		exit.Report(&b, "atmctl", exit.FromClient(tt.err), true)
+		if got := strings.TrimSpace(b.String()); got != tt.want {
+			t.Errorf("%v is printed as %s, want %s", tt.err, got, tt.want)
 		}
 	}
 }

@@ -64,6 +64,16 @@ Every option is an environment variable as well, in capitals and with ATM_ befor
 connect, or TLS failed; 6 the outcome is unknown: money may have moved, repeat with the printed request id; 10 to 15 what is
 wrong with an audit log, see atmctl audit verify.
 
+With --output json, or jsonl, an error is the last line on standard error, an object such as
+
+    {"error":{"code":"ACCOUNT_NOT_FOUND","reason":"Unknown account 7","exit":3}}
+
+where code is that of the server's answer, FAULT for a fault, and otherwise the word of the exit code: 1 FAILED, 2 USAGE,
+3 REFUSED (what the server refuses below its operations, or what does not exist here), 4 NOT_AUTHENTICATED, 5 NO_CONNECTION,
+6 OUTCOME_UNKNOWN, 10 CANNOT_VERIFY, 11 WRONG_SIGNATURE, 12 CONTENT_DIFFERS, 13 ROLLED_BACK, 14 TOO_OLD, 15 BALANCES_DISAGREE.
+It may have advice, what to do next, and request_id. A list is one array, or with jsonl an object a line; everything else is
+an object.
+
 # SEE ALSO
 
 atmserver(1), atmclient(1), atmctl(1)

@@ -54,6 +54,15 @@ func Apply(cmd *cobra.Command) error {
 	return failed
 }
 
+// Form is the form that a command line asks for with --output, also when it is no good: the
+// error is to be in that form as well.
+func Form(root *cobra.Command, args []string) string {
+	root.FParseErrWhitelist.UnknownFlags = true
+	root.ParseFlags(args) // what is wrong with it is said already
+	Apply(root)
+	return root.Flags().Lookup("output").Value.String()
+}
+
 func readFile(cmd *cobra.Command) (map[string]any, error) {
 	path, err := cmd.Flags().GetString(configFlag)
 	if err != nil {

@@ -1,0 +1,77 @@
+package output
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"example.com/atm/cmd/internal/exit"
+)
+
+// The forms in which programs print. Text and Table are the same: what people read.
+const (
+	Text  = "text"
+	Table = "table"
+	JSON  = "json"  // one object, or one array of them
+	JSONL = "jsonl" // an object a line
+)
+
+// IsJSON reports whether a form is for programs.
+func IsJSON(form string) bool { return form == JSON || form == JSONL }
+
+// CheckForm refuses what is no form. own is what the program calls that for people.
+func CheckForm(form, own string) error {
+	switch form {
+	case Text, Table, JSON, JSONL:
+		return nil
+	}
+	return exit.Usagef("--output is %s, json or jsonl, not %q", own, form)
+}
+
+// An Array writes objects for programs: as one JSON array with an object a line, or in the
+// form JSONL as the lines alone. End it with End.
+type Array struct {
+	w     io.Writer
+	lines bool
+	count int
+}
+
+// NewArray begins an array.
+func NewArray(w io.Writer, form string) *Array { return &Array{w: w, lines: form == JSONL} }
+
+// Add writes an object, which is JSON.
+func (a *Array) Add(object []byte) error {
+	a.count++
+	before, after := "", "\n"
+	switch {
+	case a.lines:
+	case a.count == 1:
+		before, after = "[", ""
+	default:
+		before, after = ",\n", ""
+	}
+	_, err := fmt.Fprintf(a.w, "%s%s%s", before, object, after)
+	return err
+}
+
+// AddValue writes a value as an object.
+func (a *Array) AddValue(v any) error {
+	object, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return a.Add(object)
+}
+
+// End ends the array.
+func (a *Array) End() error {
+	end := "]\n"
+	switch {
+	case a.lines:
+		return nil
+	case a.count == 0:
+		end = "[]\n"
+	}
+	_, err := io.WriteString(a.w, end)
+	return err
+}
