@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -36,8 +35,8 @@ It is for operators and auditors, and an entry of the audit log like whatever th
 			if err != nil {
 				return err
 			}
-			if p.output == "json" {
-				return json.NewEncoder(p.stdout).Encode(s)
+			if p.isJSON() {
+				return p.writeJSON(s)
 			}
 			return table(p.stdout, []string{"what", "state"}, s.rows(time.Now()))
 		},
