@@ -46,6 +46,7 @@ const (
 	UserList        Operation = "admin.user.list"
 	UserDisable     Operation = "admin.user.disable"
 	UserEnable      Operation = "admin.user.enable"
+	UserShow        Operation = "admin.user.show"
 	UserRevoke      Operation = "admin.user.revoke"
 	CertInvite      Operation = "admin.cert.invite"
 	CertRenew       Operation = "admin.cert.renew"

@@ -40,6 +40,7 @@ var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 	atm.UserList:        operator,
 	atm.UserDisable:     operator,
 	atm.UserEnable:      operator,
+	atm.UserShow:        operator,
 	atm.UserRevoke:      operator,
 	atm.CertInvite:      operator,
 	atm.CertRenew:       everybody,

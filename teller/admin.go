@@ -119,6 +119,7 @@ var administration = []Operation{
 			{Name: "roles", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "Roles from now on, separated by spaces; for somebody new, customer or service when left out.", Example: text("customer")},
 			{Name: "password", Kinds: []atm.Kind{atm.String}, Optional: true, Secret: true, Help: "At least 15 characters. Left out, a password that there is stays.", Example: text("…")},
 			{Name: "use", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "What the password is for: digest, or token for one that is stored with argon2id and is good at the token endpoint alone. digest when left out.", Example: text("token")},
+			{Name: "expect", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "new to refuse somebody who is known, known to refuse somebody who is not.", Example: text("new")},
 		},
 		Structured: true,
 		rule:       addUser,
@@ -148,15 +149,19 @@ var administration = []Operation{
 		rule:       disable(false),
 	},
 	{
+		Name:       atm.UserShow,
+		Help:       "Shows what is known of somebody.",
+		Params:     []Param{{Name: "subject", Kinds: []atm.Kind{atm.String}, Help: "user:NAME or service:NAME.", Example: text("user:alice")}},
+		Structured: true,
+		rule: func(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
+			return vault.ShowUser{Subject: in.args[0].Text}, checkSubject(in.args[0].Text)
+		},
+	},
+	{
 		Name:   atm.UserRevoke,
 		Help:   "Makes every certificate and token of somebody from before now count no longer, on open connections too.",
 		Params: []Param{{Name: "subject", Kinds: []atm.Kind{atm.String}, Help: "user:NAME or service:NAME.", Example: text("user:alice")}},
-		rule: func(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
-			if err := checkSubject(in.args[0].Text); err != nil {
-				return nil, err
-			}
-			return vault.Revoke{Name: "subject:" + in.args[0].Text}, nil
-		},
+		rule:   revokeSubject,
 	},
 	{
 		Name: atm.CertInvite,
@@ -180,10 +185,13 @@ var administration = []Operation{
 		rule:       renewCertificate,
 	},
 	{
-		Name:   atm.CertRevoke,
-		Help:   "Makes a certificate count no longer, on open connections too.",
-		Params: []Param{{Name: "serial", Kinds: []atm.Kind{atm.String}, Help: "Its serial number in hexadecimal.", Example: text("5f3a9c0e")}},
-		rule:   revokeCertificate,
+		Name: atm.CertRevoke,
+		Help: "Makes a certificate count no longer, on open connections too.",
+		Params: []Param{
+			{Name: "serial", Kinds: []atm.Kind{atm.String}, Help: "Its serial number in hexadecimal.", Example: text("5f3a9c0e")},
+			{Name: "foreign", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "foreign for a certificate that this server did not issue.", Example: text("foreign")},
+		},
+		rule: revokeCertificate,
 	},
 	{
 		Name: atm.GrantCreate,

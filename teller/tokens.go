@@ -95,11 +95,11 @@ func revokeToken(ctx context.Context, t *Teller, in *input) (vault.Rule, error) 
 		return vault.Revoke{Name: vault.TokenRevocation(issuer, id)}, nil
 	}
 	name := vault.TokenRevocation("", id)
-	all, err := t.cfg.Store.Certificates(ctx)
+	issued, err := t.issued(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	if _, found := slices.BinarySearchFunc(all, name, func(c vault.Certificate, s string) int { return strings.Compare(c.Serial, s) }); !found {
+	if !issued {
 		return vault.Refuse(atm.AccountNotFound, "There is no token "+shorten(id)+" of this server that is good; one of another issuer is revoked by issuer and id"), nil
 	}
 	return vault.Revoke{Name: name}, nil

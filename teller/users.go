@@ -32,7 +32,10 @@ func addUser(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := vault.Enrol{Subject: subject, Roles: roles, Default: newcomer(subject), Result: ""}
+	r := vault.Enrol{Subject: subject, Roles: roles, Default: newcomer(subject), Result: "", Expect: vault.Expected(in.args[4].Text)}
+	if r.Expect != vault.ExpectAny && r.Expect != vault.ExpectNew && r.Expect != vault.ExpectKnown {
+		return nil, malformed("somebody is expected to be new or known")
+	}
 	if arg := in.args[2]; arg.Given() {
 		if !in.caller.InScope("*") { // a password has no scope
 			return tooMuch, nil
@@ -143,12 +146,49 @@ func disable(disabled bool) func(context.Context, *Teller, *input) (vault.Rule, 
 	}
 }
 
-func revokeCertificate(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
+// revokeSubject revokes everything of somebody who is known, or was invited to be.
+func revokeSubject(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
+	subject := in.args[0].Text
+	if err := checkSubject(subject); err != nil {
+		return nil, err
+	}
+	issued, err := t.cfg.Store.Certificates(ctx)
+	if err != nil {
+		return nil, err
+	}
+	invited := slices.ContainsFunc(issued, func(c vault.Certificate) bool { return c.Subject == subject })
+	return vault.RevokeSubject{Subject: subject, Invited: invited}, nil
+}
+
+// revokeCertificate revokes a certificate. Those of this server are known; a foreign one,
+// which an identity may name, is not.
+func revokeCertificate(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 	serial, ok := serialNumber(in.args[0].Text)
 	if !ok {
 		return nil, malformed("a serial number is hexadecimal")
 	}
+	if foreign := in.args[1]; foreign.Given() {
+		if foreign.Text != "foreign" {
+			return nil, malformed("what can be said of a certificate is foreign")
+		}
+		return vault.Revoke{Name: "cert:" + serial}, nil
+	}
+	issued, err := t.issued(ctx, serial)
+	if err != nil {
+		return nil, err
+	}
+	if !issued {
+		return vault.Refuse(atm.AccountNotFound, "There is no certificate "+serial+" of this server that is good"), nil
+	}
 	return vault.Revoke{Name: "cert:" + serial}, nil
+}
+
+// issued reports whether a store knows a certificate, or a token or an invitation by its
+// revocation, as issued here.
+func (t *Teller) issued(ctx context.Context, name string) (bool, error) {
+	all, err := t.cfg.Store.Certificates(ctx)
+	_, found := slices.BinarySearchFunc(all, name, func(c vault.Certificate, s string) int { return strings.Compare(c.Serial, s) })
+	return found, err
 }
 
 // serialNumber reads a serial number in hexadecimal, with or without colons.

@@ -96,6 +96,15 @@ func (a Account) Record() atm.Record {
 	}
 }
 
+// Expected is what must be true of the subject of Enrol.
+type Expected string
+
+const (
+	ExpectAny   Expected = "" // known or not
+	ExpectNew   Expected = "new"
+	ExpectKnown Expected = "known"
+)
+
 // Enrol makes Subject known and gives it Roles. When Roles is empty, somebody
 // who is known keeps their roles and a newcomer gets Default. Result is the
 // answer.
@@ -105,6 +114,7 @@ type Enrol struct {
 	Default atm.Role
 	HA1     []byte // in place of the password there is; nil leaves it
 	Slow    []byte // as HA1; at most one of them is given
+	Expect  Expected
 
 	// Certificate is one that was issued with it; nil for none.
 	Certificate *Certificate
@@ -118,6 +128,12 @@ func (r Enrol) Keys(k *Keys) { k.users(r.Subject) }
 // Decide implements Rule.
 func (r Enrol) Decide(b *Books) atm.Status {
 	u, known := b.User(r.Subject)
+	switch {
+	case r.Expect == ExpectNew && known:
+		return refuse(atm.AccountExists, "There is "+r.Subject+" already: roles and passwords are changed one by one")
+	case r.Expect == ExpectKnown && !known:
+		return noSubject(r.Subject)
+	}
 	roles := slices.Clone(r.Roles)
 	if len(roles) == 0 {
 		roles = []atm.Role{r.Default}
@@ -247,6 +263,24 @@ func (b *Books) issueToken(id, subject string, ends time.Time) {
 	b.issued = append(b.issued, Certificate{Serial: TokenRevocation("", id), Subject: subject, NotAfter: ends.UTC()})
 }
 
+// RevokeSubject makes everything of a subject from before now count no longer. Invited is
+// set when something was issued for them, although they may not be known yet.
+type RevokeSubject struct {
+	Subject string
+	Invited bool
+}
+
+// Keys implements Rule.
+func (r RevokeSubject) Keys(k *Keys) { k.users(r.Subject) }
+
+// Decide implements Rule.
+func (r RevokeSubject) Decide(b *Books) atm.Status {
+	if _, known := b.User(r.Subject); !known && !r.Invited {
+		return noSubject(r.Subject)
+	}
+	return Revoke{Name: ofSubject(r.Subject)}.Decide(b)
+}
+
 // Revoke makes a credential, or all of a subject from before now, count no
 // longer.
 type Revoke struct{ Name string }
@@ -279,6 +313,21 @@ func (r SetDisabled) Decide(b *Books) atm.Status {
 	if u.Disabled != r.Disabled {
 		u.Disabled = r.Disabled
 		b.putUser(u)
+	}
+	return ok(u.Record())
+}
+
+// ShowUser answers with the record of a user.
+type ShowUser struct{ Subject string }
+
+// Keys implements Rule.
+func (r ShowUser) Keys(k *Keys) { k.users(r.Subject) }
+
+// Decide implements Rule.
+func (r ShowUser) Decide(b *Books) atm.Status {
+	u, known := b.User(r.Subject)
+	if !known {
+		return noSubject(r.Subject)
 	}
 	return ok(u.Record())
 }

@@ -77,16 +77,7 @@ way back when no operator has a certificate that is good.`,
 	issue.Flags().IntVar(&days, "days", 365, "life of the certificate in `days`, at most 825")
 	issue.Flags().DurationVar(&life, "ttl", 0, "its life instead of days, such as 1h, from 5m on; renew it with atmctl cert renew")
 	owned.addFlags(issue)
-	revoke := &cobra.Command{
-		Use: "revoke SERIAL", Short: "Revoke a client certificate, on open connections too", Args: exit.Args(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if _, err := p.call(cmd.Context(), string(atm.CertRevoke), args[0]); err != nil {
-				return err
-			}
-			return p.tell(map[string]string{"serial": args[0]}, "certificate %s is revoked\n", args[0])
-		},
-	}
-	return group(&cobra.Command{Use: "cert", Short: "Issue and revoke client certificates"}, issue, revoke, p.renewCommand(), p.inviteCommand(),
+	return group(&cobra.Command{Use: "cert", Short: "Issue and revoke client certificates"}, issue, p.revokeCertificateCommand(), p.renewCommand(), p.inviteCommand(),
 		&cobra.Command{
 			Use: "list", Short: "List client certificates that were issued", Args: exit.Args(cobra.NoArgs),
 			RunE: func(cmd *cobra.Command, _ []string) error {

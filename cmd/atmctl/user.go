@@ -17,44 +17,9 @@ import (
 )
 
 func (p *program) userCommand() *cobra.Command {
-	var roles []string
-	var secretOut, secretFile string
-	var noDigest bool
-	add := &cobra.Command{
-		Use:   "add NAME",
-		Short: "Make a user known, with roles and a password",
-		Long: `Make a user known and give them roles. With --secret-out a password of 160 bits is
-made here and written to a file; with --secret-file one of at least 15 characters is
-read from it. The server keeps neither, only what it checks them by. With neither,
-somebody who is known keeps their password.
-
-What Digest is checked by would let whoever reads the vault sign in. With --no-digest
-an argon2id hash is kept instead, and the password is good for one thing: to get a
-token from POST /token, as client_id and client_secret.`,
-		Example: "  atmctl user add alice --role customer --secret-out alice.secret",
-		Args:    exit.Args(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkRoles(roles); err != nil {
-				return err
-			}
-			subject, err := userSubject(args[0])
-			if err != nil {
-				return err
-			}
-			if secretOut != "" && secretFile != "" {
-				return exit.Usagef("--secret-out and --secret-file exclude each other")
-			}
-			if noDigest && secretOut == "" && secretFile == "" {
-				return exit.Usagef("--no-digest is about a new password: it needs --secret-out or --secret-file")
-			}
-			return p.addUser(cmd.Context(), newUser{subject, roles, secretOut, secretFile, noDigest})
-		},
-	}
-	add.Flags().StringArrayVar(&roles, "role", nil, "`role` of the user: customer, teller, auditor, operator or service; repeatable")
-	add.Flags().StringVar(&secretOut, "secret-out", "", "`file` for a password that is made")
-	add.Flags().StringVar(&secretFile, "secret-file", "", "`file` with a password that was chosen")
-	add.Flags().BoolVar(&noDigest, "no-digest", false, "keep the password as an argon2id hash, good to get tokens alone")
-	return group(&cobra.Command{Use: "user", Short: "Add, list and disable users"}, add,
+	return group(&cobra.Command{Use: "user", Short: "Add, list and disable users"},
+		p.userAdd(), p.userRole(), p.userPassword(),
+		p.userAct("show", "Show what is known of a user", atm.UserShow),
 		&cobra.Command{
 			Use: "list", Short: "List everybody who is known", Args: exit.Args(cobra.NoArgs),
 			RunE: func(cmd *cobra.Command, _ []string) error { return p.userList(cmd.Context()) },
@@ -75,6 +40,95 @@ token from POST /token, as client_id and client_secret.`,
 			},
 		},
 	)
+}
+
+func (p *program) userAdd() *cobra.Command {
+	u := newUser{expect: "new"}
+	add := &cobra.Command{
+		Use:   "add NAME",
+		Short: "Make a user known, with roles and a password",
+		Long: `Make a new user known, with roles and a password. Without --role a user is a customer
+and a service a service. Of somebody who is known already atmctl user role changes the
+roles, and atmctl user passwd the password.
+
+With --secret-out a password of 160 bits is made here and written to a file; with
+--secret-file one of at least 15 characters is read from it. The server keeps neither,
+only what it checks them by.
+
+What Digest is checked by would let whoever reads the vault sign in. With --no-digest
+an argon2id hash is kept instead, and the password is good for one thing: to get a
+token from POST /token, as client_id and client_secret.`,
+		Example: "  atmctl user add alice --role customer --secret-out alice.secret",
+		Args:    exit.Args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := u.check(args[0]); err != nil {
+				return err
+			}
+			if u.noDigest && !u.hasSecret() {
+				return exit.Usagef("--no-digest is about a new password: it needs --secret-out or --secret-file")
+			}
+			if err := p.addUser(cmd.Context(), u); err != nil {
+				return err
+			}
+			return p.tell(map[string]string{"subject": u.subject}, "%s is known\n", u.subject)
+		},
+	}
+	u.addRoles(add)
+	u.addSecret(add)
+	return add
+}
+
+func (p *program) userRole() *cobra.Command {
+	u := newUser{expect: "known"}
+	role := &cobra.Command{
+		Use:   "role NAME --role ROLE",
+		Short: "Set the roles of a user",
+		Long: `Set the roles of a user: those that are named, and no others, from now on. Invitations
+of before give no role any more.`,
+		Example: "  atmctl user role alice --role customer --role teller",
+		Args:    exit.Args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := u.check(args[0]); err != nil {
+				return err
+			}
+			if len(u.roles) == 0 {
+				return exit.Usagef("--role is missing: what they are from now on; atmctl user disable %s keeps somebody out", args[0])
+			}
+			if err := p.addUser(cmd.Context(), u); err != nil {
+				return err
+			}
+			return p.tell(map[string]any{"subject": u.subject, "roles": u.roles}, "roles of %s: %s\n", u.subject, strings.Join(u.roles, ", "))
+		},
+	}
+	u.addRoles(role)
+	return role
+}
+
+func (p *program) userPassword() *cobra.Command {
+	u := newUser{expect: "known"}
+	passwd := &cobra.Command{
+		Use:   "passwd NAME --secret-out FILE",
+		Short: "Give a user another password",
+		Long: `Give a user another password: with --secret-out one that is made here and written to a
+file, with --secret-file one that was chosen. The one before is good no longer. What
+--no-digest is, atmctl user add says.`,
+		Example: "  atmctl user passwd alice --secret-out alice-2.secret",
+		Args:    exit.Args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := u.check(args[0]); err != nil {
+				return err
+			}
+			if !u.hasSecret() {
+				return exit.Usagef("--secret-out or --secret-file is missing: a file for the new password, or with it")
+			}
+			if err := p.addUser(cmd.Context(), u); err != nil {
+				return err
+			}
+			return p.tell(map[string]string{"subject": u.subject}, "%s has another password\n", u.subject)
+		},
+	}
+	u.addSecret(passwd)
+	return passwd
 }
 
 func checkRoles(roles []string) error {
@@ -98,14 +152,41 @@ func userSubject(name string) (string, error) {
 	return subject, nil
 }
 
-// A newUser is what is said of somebody who is to be known.
+// A newUser is what is said of a user who is to be known, or changed.
 type newUser struct {
 	subject               string
+	expect                string // new or known
 	roles                 []string
 	secretOut, secretFile string
 	noDigest              bool
 }
 
+func (u *newUser) addRoles(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&u.roles, "role", nil, "`role` of the user: customer, teller, auditor, operator or service; repeatable")
+}
+
+func (u *newUser) addSecret(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&u.secretOut, "secret-out", "", "`file` for a password that is made")
+	cmd.Flags().StringVar(&u.secretFile, "secret-file", "", "`file` with a password that was chosen")
+	cmd.Flags().BoolVar(&u.noDigest, "no-digest", false, "keep the password as an argon2id hash, good to get tokens alone")
+}
+
+func (u *newUser) hasSecret() bool { return u.secretOut != "" || u.secretFile != "" }
+
+// check reads the name, and refuses what makes no sense.
+func (u *newUser) check(name string) error {
+	if err := checkRoles(u.roles); err != nil {
+		return err
+	}
+	if u.secretOut != "" && u.secretFile != "" {
+		return exit.Usagef("--secret-out and --secret-file exclude each other")
+	}
+	var err error
+	u.subject, err = userSubject(name)
+	return err
+}
+
+// addUser makes u known or changes it, as the server expects it of them.
 func (p *program) addUser(ctx context.Context, u newUser) error {
 	var secret []byte
 	takeBack := func() error { return nil }
@@ -143,11 +224,11 @@ func (p *program) addUser(ctx context.Context, u newUser) error {
 	if u.noDigest {
 		use = "token"
 	}
-	_, err := p.call(ctx, string(atm.UserAdd), u.subject, strings.Join(u.roles, " "), string(secret), use)
+	_, err := p.call(ctx, string(atm.UserAdd), u.subject, strings.Join(u.roles, " "), string(secret), use, u.expect)
 	if err != nil {
 		return errors.Join(err, takeBack())
 	}
-	return p.tell(map[string]string{"subject": u.subject}, "%s is known\n", u.subject)
+	return nil
 }
 
 var userColumns = []string{"subject", "roles", "disabled", "password"}

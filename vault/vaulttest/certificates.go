@@ -67,6 +67,33 @@ func testCertificates(t *testing.T, p Place) {
 	}
 }
 
+// testSomebody has rules that are about somebody who is known, or not yet, decided for the
+// opposite too: in the order of the commits, not of what was looked up before.
+func testSomebody(t *testing.T, p Place) {
+	l := NewLedger(t, vault.Config{Store: p.Open(t)})
+	enrol := func(expect vault.Expected, role atm.Role) vault.Command {
+		return op(atm.UserAdd, vault.Enrol{Subject: "user:a", Roles: []atm.Role{role}, Expect: expect, Result: ""})
+	}
+	refused(t, l, enrol(vault.ExpectKnown, atm.Teller), atm.AccountNotFound)
+	refused(t, l, op(atm.UserShow, vault.ShowUser{Subject: "user:a"}), atm.AccountNotFound)
+	refused(t, l, op(atm.UserRevoke, vault.RevokeSubject{Subject: "user:a"}), atm.AccountNotFound)
+	must(t, l, op(atm.UserRevoke, vault.RevokeSubject{Subject: "user:a", Invited: true}))
+	replies := []vault.Reply{
+		l.Begin(t.Context(), enrol(vault.ExpectNew, atm.Customer)), l.Begin(t.Context(), enrol(vault.ExpectNew, atm.Operator)),
+		l.Begin(t.Context(), enrol(vault.ExpectKnown, atm.Teller)),
+	}
+	for i, want := range []atm.Code{atm.OK, atm.AccountExists, atm.OK} {
+		if s := replies[i](); s.Code != want {
+			t.Errorf("enrolment %d: %v, want %s", i, s, want)
+		}
+	}
+	must(t, l, op(atm.UserRevoke, vault.RevokeSubject{Subject: "user:a"}))
+	shown, _ := must(t, l, op(atm.UserShow, vault.ShowUser{Subject: "user:a"})).Result.(atm.Record)
+	if roles, _ := shown.Get("roles").([]string); !slices.Equal(roles, []string{"teller"}) {
+		t.Errorf("roles: %v", shown)
+	}
+}
+
 // testWarrants has acts decided behind, in the same group, what takes away what they rest
 // on: none of them happens.
 func testWarrants(t *testing.T, p Place) {

@@ -45,6 +45,7 @@ func Run(t *testing.T, place func(t *testing.T) Place) {
 		"Limits":              testLimits,
 		"Certificates":        testCertificates,
 		"Warrants":            testWarrants,
+		"Somebody":            testSomebody,
 		"LastOperator":        testLastOperator,
 		"CertificatesEnd":     testCertificatesEnd,
 		"Linearizable":        testLinearizable,
