@@ -48,8 +48,13 @@ var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 	atm.CertList:        operator,
 	atm.CertCRL:         operator,
 	atm.GrantCreate:     {atm.Customer: atm.Owned},
+	atm.GrantList:       grants,
+	atm.GrantRevoke:     grants,
 	atm.TokenIssue:      operator,
 	atm.TokenRevoke:     operator,
+	atm.TokenList:       operator,
+	atm.HoldList:        holds,
+	atm.HoldShow:        holds,
 	atm.TokenRotate:     operator,
 	atm.VaultRotate:     operator,
 	atm.Backup:          operator,
@@ -70,6 +75,12 @@ var movement = map[atm.Role]atm.Reach{atm.Customer: atm.Owned, atm.Teller: atm.E
 var everybody = map[atm.Role]atm.Reach{
 	atm.Customer: atm.Owned, atm.Teller: atm.Owned, atm.Auditor: atm.Owned, atm.Operator: atm.Owned, atm.Service: atm.Owned,
 }
+
+// holds is who may see the holds that others made: whoever sees every account.
+var holds = map[atm.Role]atm.Reach{atm.Teller: atm.Everywhere, atm.Auditor: atm.Everywhere, atm.Operator: atm.Everywhere}
+
+// grants is who may see and revoke grants: customers those that they gave.
+var grants = map[atm.Role]atm.Reach{atm.Customer: atm.Owned, atm.Operator: atm.Everywhere}
 
 var auditor = map[atm.Role]atm.Reach{atm.Auditor: atm.Everywhere}
 

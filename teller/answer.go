@@ -10,7 +10,8 @@ import (
 // How large answers can be on the wire, as XML has them, where they are not short.
 const (
 	rowBytes    = 1 << 10 // a row of a statement, of users, or of certificates
-	recordBytes = 2 << 10 // a row of accounts, which has their limits
+	recordBytes = 2 << 10 // a row of accounts, which has their limits, or of tokens, which has their scope
+	grantBytes  = 3 << 10 // a row of grants, which has their accounts
 	proofBytes  = 16 << 10
 	issueBytes  = 16 << 10  // a certificate and its authority
 	crlBytes    = 1 << 20   // 15,000 revoked certificates

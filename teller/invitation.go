@@ -81,7 +81,7 @@ func inviteClient(ctx context.Context, t *Teller, in *input) (vault.Rule, error)
 		return nil, err
 	}
 	in.about = append(in.about, vault.Warrant{Subject: i.Subject, Issued: i.Issued.Add(-t.cfg.Slack), Named: true, Stranger: true})
-	return vault.IssueToken{For: i.Subject, ID: i.ID, Ends: i.Expires, Result: atm.Record{ // the log keeps its hash
+	return vault.IssueToken{For: i.Subject, ID: i.ID, Scope: string(atm.CertEnroll), Ends: i.Expires, Result: atm.Record{ // the log keeps its hash
 		{Name: "code", Value: code},
 		{Name: "jti", Value: i.ID},
 		{Name: "expires", Value: i.Expires.UTC().Format(time.RFC3339)},

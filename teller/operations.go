@@ -3,6 +3,7 @@ package teller
 import (
 	"context"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -172,7 +173,7 @@ var operations = append([]Operation{
 		Structured: true,
 		rule:       whoami,
 	},
-}, administration...)
+}, slices.Concat(administration, lists)...)
 
 func inquiry(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
 	account, refusal := in.account(0, vault.Unknown)

@@ -207,6 +207,8 @@ func (r *records) administration(index int64, e *audit.Entry, args map[string]st
 			issuer = ""
 		}
 		r.revoked[vault.TokenRevocation(issuer, args["jti"])] = e.Time
+	case atm.GrantRevoke:
+		r.revoked[vault.TokenRevocation("", args["grant"])] = e.Time
 	case atm.TokenGiveUp:
 		r.revoked[vault.TokenRevocation("", args["jti"])] = e.Time
 	case atm.GrantCreate:

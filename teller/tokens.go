@@ -74,7 +74,7 @@ func issueToken(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 		return nil, err
 	}
 	in.about = append(in.about, vault.Warrant{Subject: in.args[0].Text, Issued: token.Issued, Named: true})
-	return vault.IssueToken{For: in.args[0].Text, ID: token.ID, Ends: token.Expires, Result: atm.Record{ // the log keeps its hash
+	return vault.IssueToken{For: in.args[0].Text, ID: token.ID, Scope: scope, Ends: token.Expires, Result: atm.Record{ // the log keeps its hash
 		{Name: "token", Value: token.Text},
 		{Name: "jti", Value: token.ID},
 		{Name: "expires", Value: token.Expires.UTC().Format(time.RFC3339)},
@@ -164,7 +164,7 @@ func (t *Teller) SelfToken(ctx context.Context, caller *atm.Caller, scope string
 	status := t.cfg.Ledger.Do(ctx, vault.Command{
 		Event: audit.EventAdmin, Operation: atm.TokenSelf, Caller: caller,
 		Warrants: append(t.warrants(caller, atm.TokenSelf), vault.Warrant{Subject: caller.Subject, Issued: token.Issued}),
-		Rule:     vault.IssueToken{For: caller.Subject, ID: token.ID, Ends: token.Expires, Result: ""},
+		Rule:     vault.IssueToken{For: caller.Subject, ID: token.ID, Scope: scope, Ends: token.Expires, Result: ""},
 		Args:     []audit.Arg{{Name: "jti", Value: token.ID}, {Name: "scope", Value: scope}},
 	})
 	switch {

@@ -98,11 +98,19 @@ type Revocation struct {
 	At   time.Time // in UTC, to the microsecond
 }
 
-// A Certificate is one that was issued to a subject.
+// A Certificate is one that was issued to a subject, or a token or an invitation: the
+// TokenRevocation of its id stands in the place of a serial number then.
 type Certificate struct {
 	Serial   string // hexadecimal
 	Subject  string
 	NotAfter time.Time // in UTC, to the second
+
+	// Issued is when, in UTC, to the second; zero when that was not recorded.
+	Issued time.Time
+
+	// Scope is what a token is for, names of methods separated by spaces. Actor is who
+	// acts by the token of a grant; empty for any other.
+	Scope, Actor string
 }
 
 // A User is what the house knows of a subject.

@@ -154,7 +154,7 @@ func (r Enrol) Decide(b *Books) atm.Status {
 		b.revoked = append(b.revoked, Revocation{RolesRevocation(r.Subject), b.Now})
 	}
 	if r.Certificate != nil {
-		b.issued = append(b.issued, *r.Certificate)
+		b.issue(*r.Certificate)
 	}
 	return ok(r.Result)
 }
@@ -245,6 +245,7 @@ func noSubject(subject string) atm.Status {
 type IssueToken struct {
 	For    string
 	ID     string
+	Scope  string // names of methods, separated by spaces
 	Ends   time.Time
 	Result any
 }
@@ -254,13 +255,15 @@ func (IssueToken) Keys(*Keys) {}
 
 // Decide implements Rule.
 func (r IssueToken) Decide(b *Books) atm.Status {
-	b.issueToken(r.ID, r.For, r.Ends)
+	b.issue(Certificate{Serial: TokenRevocation("", r.ID), Subject: r.For, NotAfter: r.Ends.UTC(), Scope: r.Scope})
 	return ok(r.Result)
 }
 
-// issueToken notes that a token exists, so that who revokes it can be told when it does not.
-func (b *Books) issueToken(id, subject string, ends time.Time) {
-	b.issued = append(b.issued, Certificate{Serial: TokenRevocation("", id), Subject: subject, NotAfter: ends.UTC()})
+// issue notes that a certificate or a token exists: it can be listed, and whoever revokes one
+// that does not exist can be told.
+func (b *Books) issue(c Certificate) {
+	c.Issued = b.Now.UTC().Truncate(time.Second)
+	b.issued = append(b.issued, c)
 }
 
 // RevokeSubject makes everything of a subject from before now count no longer. Invited is

@@ -2,6 +2,7 @@ package vault
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"example.com/atm"
@@ -42,7 +43,14 @@ func (r CreateGrant) Decide(b *Books) atm.Status {
 		}
 	}
 	b.putGrant(r.Grant)
-	b.issueToken(r.Grant.ID, r.Grant.Grantor, r.Grant.Expires)
+	words := make([]string, len(r.Grant.Operations))
+	for i, op := range r.Grant.Operations {
+		words[i] = string(op)
+	}
+	b.issue(Certificate{
+		Serial: TokenRevocation("", r.Grant.ID), Subject: r.Grant.Grantor, NotAfter: r.Grant.Expires.UTC(),
+		Scope: strings.Join(words, " "), Actor: r.Grant.Grantee,
+	})
 	return ok(r.Result)
 }
 

@@ -67,5 +67,5 @@ money and cannot grant: sign in as the owner, with --cert and --key.`,
 	create.Flags().StringVar(&to, "to", "", "`subject` who may act: user:NAME or service:NAME")
 	create.Flags().DurationVar(&life, "ttl", 5*time.Minute, "how long, at most an hour")
 	create.Flags().StringVar(&out, "out", "", "`file` for the token")
-	return group(&cobra.Command{Use: "grant", Short: "Let somebody else act on an account"}, create)
+	return group(&cobra.Command{Use: "grant", Short: "Let somebody else act on an account"}, create, p.grantList(), p.grantRevoke())
 }

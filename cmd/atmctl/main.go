@@ -71,6 +71,7 @@ func (p *program) command() *cobra.Command {
 	flags.BoolVarP(&p.quiet, "quiet", "q", false, "print no warnings")
 	audit := p.auditCommand()
 	group(root, append(p.vaultCommands(audit), p.accountCommand(), p.userCommand(), p.tokenCommand(), p.grantCommand(), p.certCommand(), p.enrollCommand(), p.caCommand(), audit, p.demoCommand(), p.statusCommand(), p.versionCommand())...)
+	root.AddCommand(p.holdCommand())
 	return root
 }
 

@@ -103,7 +103,7 @@ the key before the last one die of it.`,
 		},
 	}
 	rotate.Flags().BoolVar(&force, "force", false, "although tokens die of it")
-	return group(&cobra.Command{Use: "token", Short: "Issue and revoke tokens"}, issue, revoke, rotate)
+	return group(&cobra.Command{Use: "token", Short: "Issue, list and revoke tokens"}, issue, p.tokenList(), revoke, rotate)
 }
 
 // thumbprint is the SHA-256 of the certificate in a file, as tokens have it.

@@ -81,6 +81,9 @@ func (s shelf) certificate(k, sealed []byte) (vault.Certificate, error) {
 func decodeCertificate(k, v []byte) (vault.Certificate, error) {
 	r := reader{b: v}
 	c := vault.Certificate{Serial: string(k), Subject: r.text(), NotAfter: time.Unix(r.int(), 0).UTC()}
+	if len(r.b) > 0 { // one from before has no more
+		c.Issued, c.Scope, c.Actor = time.Unix(r.int(), 0).UTC(), r.text(), r.text()
+	}
 	if !r.done() {
 		return vault.Certificate{}, errRecord
 	}
@@ -91,5 +94,10 @@ func encodeCertificate(c *vault.Certificate) []byte {
 	var w fields
 	w.text(c.Subject)
 	w.int(c.NotAfter.Unix())
+	if !c.Issued.IsZero() {
+		w.int(c.Issued.Unix())
+		w.text(c.Scope)
+		w.text(c.Actor)
+	}
 	return w.b
 }

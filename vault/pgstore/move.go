@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"example.com/atm/audit"
 	"example.com/atm/vault"
@@ -50,7 +51,7 @@ func (s *Store) Dump(ctx context.Context, yield func(*vault.Part) error) (*vault
 			dump(ctx, tx, s.scanUser, &part.Users, flush, allUsers),
 			dump(ctx, tx, scanGrant, &part.Grants, flush, "SELECT id, grantor, grantee, accounts, operations, cap, spent, expires FROM grants"),
 			dump(ctx, tx, scanRevocation, &part.Revocations, flush, allRevocations),
-			dump(ctx, tx, scanCertificate, &part.Certificates, flush, "SELECT serial, subject, not_after FROM certificates"),
+			dump(ctx, tx, scanCertificate, &part.Certificates, flush, "SELECT "+certificateColumns+" FROM certificates"),
 		)
 	})
 	return &t, err
@@ -130,8 +131,8 @@ func (s *Store) fillPart(ctx context.Context, tx pgx.Tx, part *vault.Part) error
 	for i := range part.Requests {
 		requests = append(requests, []any{part.Requests[i].Key[:], part.Requests[i].Index, part.Requests[i].Day})
 	}
-	for _, c := range part.Certificates {
-		certificates = append(certificates, []any{c.Serial, c.Subject, c.NotAfter})
+	for i := range part.Certificates {
+		certificates = append(certificates, certificateRow(&part.Certificates[i]))
 	}
 	for _, t := range []struct {
 		table   string
@@ -141,7 +142,7 @@ func (s *Store) fillPart(ctx context.Context, tx pgx.Tx, part *vault.Part) error
 		{"journal", []string{"index", "leaf"}, journal},
 		{"versions", []string{"account", "version", "index"}, versions},
 		{"requests", []string{"key", "index", "day"}, requests},
-		{"certificates", []string{"serial", "subject", "not_after"}, certificates},
+		{"certificates", strings.Split(certificateColumns, ", "), certificates},
 	} {
 		if len(t.rows) == 0 {
 			continue

@@ -299,14 +299,29 @@ func (s *Store) Revocations(ctx context.Context) ([]vault.Revocation, error) {
 
 // Certificates implements vault.Store.
 func (s *Store) Certificates(ctx context.Context) ([]vault.Certificate, error) {
-	return listed(ctx, s, scanCertificate, "SELECT serial, subject, not_after FROM certificates ORDER BY serial")
+	return listed(ctx, s, scanCertificate, "SELECT "+certificateColumns+" FROM certificates ORDER BY serial")
 }
+
+const certificateColumns = "serial, subject, not_after, issued, scope, actor"
 
 func scanCertificate(row pgx.Row) (vault.Certificate, error) {
 	var c vault.Certificate
-	err := row.Scan(&c.Serial, &c.Subject, &c.NotAfter)
+	var issued *time.Time
+	err := row.Scan(&c.Serial, &c.Subject, &c.NotAfter, &issued, &c.Scope, &c.Actor)
 	c.NotAfter = c.NotAfter.UTC()
+	if issued != nil {
+		c.Issued = issued.UTC()
+	}
 	return c, err
+}
+
+// certificateRow is a certificate as certificateColumns have it.
+func certificateRow(c *vault.Certificate) []any {
+	var issued *time.Time
+	if !c.Issued.IsZero() {
+		issued = &c.Issued
+	}
+	return []any{c.Serial, c.Subject, c.NotAfter, issued, c.Scope, c.Actor}
 }
 
 // News is what other replicas may have done.

@@ -21,7 +21,7 @@ import (
 var migrations embed.FS
 
 // schemaVersion is the version of the schema that this program knows.
-const schemaVersion = 2
+const schemaVersion = 3
 
 // migrateWithin bounds a migration.
 const migrateWithin = 10 * time.Minute
@@ -148,7 +148,7 @@ func Grant(ctx context.Context, cfg Config, role string) error {
 		"SELECT, INSERT, UPDATE (owner, standing, balance, version, pending, limit_operation, limit_amount, limit_count, limit_zone, spent_day, spent_amount, spent_count) ON accounts",
 		"SELECT, INSERT, UPDATE (state) ON holds", "SELECT, INSERT, UPDATE (spent) ON grants",
 		"SELECT, INSERT, UPDATE (roles, disabled, ha1, slow, changed) ON users", "SELECT, INSERT, UPDATE (at, changed) ON revocations",
-		"SELECT, INSERT, UPDATE (sealed, version) ON files", "SELECT, INSERT, DELETE, UPDATE (subject, not_after) ON certificates",
+		"SELECT, INSERT, UPDATE (sealed, version) ON files", "SELECT, INSERT, DELETE, UPDATE (subject, not_after, issued, scope, actor) ON certificates",
 		"SELECT, INSERT, DELETE ON requests, rollbacks", "SELECT, INSERT, UPDATE, DELETE ON nonces, failures, replicas",
 	} {
 		fmt.Fprintf(&b, "GRANT %s TO %s;\n", g, to)

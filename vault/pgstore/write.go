@@ -63,7 +63,8 @@ const (
 		ON CONFLICT (subject) DO UPDATE SET roles = excluded.roles, disabled = excluded.disabled, ha1 = excluded.ha1, slow = excluded.slow, changed = excluded.changed` + one
 	putRevocationSQL = written + `INSERT INTO revocations (name, at, changed) VALUES ($1, $2, $3)
 		ON CONFLICT (name) DO UPDATE SET at = excluded.at, changed = excluded.changed` + one
-	putCertificateSQL    = written + `INSERT INTO certificates (serial, subject, not_after) VALUES ($1, $2, $3) ON CONFLICT (serial) DO UPDATE SET subject = excluded.subject, not_after = excluded.not_after` + one
+	putCertificateSQL = written + `INSERT INTO certificates (` + certificateColumns + `) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (serial) DO UPDATE SET
+		subject = excluded.subject, not_after = excluded.not_after, issued = excluded.issued, scope = excluded.scope, actor = excluded.actor` + one
 	sweepCertificatesSQL = `DELETE FROM certificates WHERE serial IN (SELECT serial FROM certificates c WHERE not_after < $1
 		AND NOT EXISTS (SELECT FROM revocations WHERE name = 'cert:' || c.serial) ORDER BY not_after LIMIT 100)`
 	certificateKept = 24 * time.Hour
@@ -83,7 +84,7 @@ func (s *Store) write(ctx context.Context, conn *pgx.Conn, now time.Time, c *vau
 	queueEntries(&b, c)
 	s.queueRecords(&b, c, before)
 	for i := range c.Issued {
-		b.Queue(putCertificateSQL, c.Issued[i].Serial, c.Issued[i].Subject, c.Issued[i].NotAfter)
+		b.Queue(putCertificateSQL, certificateRow(&c.Issued[i])...)
 	}
 	if len(c.Issued) > 0 {
 		b.Queue(sweepCertificatesSQL, now.Add(-certificateKept))

@@ -44,6 +44,7 @@ func Run(t *testing.T, place func(t *testing.T) Place) {
 		"HoldLivesInFull":     testHoldLivesInFull,
 		"Limits":              testLimits,
 		"Certificates":        testCertificates,
+		"IssuedTokens":        testIssuedTokens,
 		"Warrants":            testWarrants,
 		"Somebody":            testSomebody,
 		"LastOperator":        testLastOperator,

@@ -1,0 +1,53 @@
+package daemon_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"example.com/atm"
+)
+
+// TestHoldsAreListedPageByPage lists holds of several accounts by pages that end within an
+// account, and between two.
+func TestHoldsAreListedPageByPage(t *testing.T) {
+	h := start(t, nil)
+	operator, demo := h.as(t, "operator"), h.as(t, "demo")
+	var made []string
+	for _, number := range []string{"100", "101", "7000"} {
+		if number != "100" {
+			must(t)(operator.Call(t.Context(), string(atm.AccountOpen), number, "user:demo", "50"))
+		}
+		for i := range 3 {
+			a := must(t)(demo.Call(t.Context(), string(atm.Authorize), number, fmt.Sprint(i+1)))
+			made = append(made, a.Result.(string))
+		}
+	}
+	must(t)(demo.Call(t.Context(), string(atm.Release), made[4]))
+	made = slices.Delete(made, 4, 5)
+	for limit := 1; limit <= len(made)+1; limit++ {
+		var listed []string
+		pages := 0
+		for cursor := ""; ; pages++ {
+			page := must(t)(operator.Call(t.Context(), string(atm.HoldList), cursor, limit)).Result.(map[string]any)
+			items, _ := page["holds"].([]any)
+			if len(items) > limit {
+				t.Errorf("a page of %d has %d holds", limit, len(items))
+			}
+			for _, item := range items {
+				listed = append(listed, item.(map[string]any)["hold"].(string))
+			}
+			if cursor, _ = page["next"].(string); cursor == "" || pages > 2*len(made) {
+				break
+			}
+		}
+		if !slices.Equal(listed, made) {
+			t.Errorf("pages of %d list %v, not %v", limit, listed, made)
+		}
+	}
+	for _, cursor := range []string{"x", "100 h", "h4", "100 4"} {
+		if a, err := operator.Call(t.Context(), string(atm.HoldList), cursor); err != nil || a.Code != atm.CursorInvalid {
+			t.Errorf("cursor %q: %+v, %v", cursor, a, err)
+		}
+	}
+}

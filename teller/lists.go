@@ -1,0 +1,303 @@
+package teller
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/vault"
+)
+
+// scanMost bounds the accounts that one call looks at to find those it lists. A page may
+// have few of them, or none, and its cursor goes on.
+const scanMost = 5000
+
+var (
+	paramCursor = Param{
+		Name: "cursor", Kinds: []atm.Kind{atm.String}, Optional: true,
+		Help: "Where the page begins: next of the page before.",
+	}
+	paramLimit = Param{
+		Name: "limit", Kinds: []atm.Kind{atm.Int, atm.String}, Optional: true,
+		Help: "How many are on the page, 1 to 500; 50 when left out.",
+	}
+	paramOfAccount = Param{
+		Name: "account", Kinds: paramAccount.Kinds, Optional: true,
+		Help: "Number of the account that they are on; all accounts when left out.",
+	}
+	paramGrant = Param{
+		Name: "grant", Kinds: []atm.Kind{atm.String},
+		Help: "Id of a grant, the jti of its token.", Example: text("R3GZ5X7TQ2"),
+	}
+)
+
+// lists are operations of administration that show what others have made, and take it back.
+var lists = []Operation{
+	{
+		Name: atm.HoldList,
+		Help: "Lists the holds that may be captured, in order of account and hold; next is the cursor of the page after it, " +
+			"empty at the end. A page may be short, or empty, and not the last.",
+		Params:     []Param{paramCursor, paramLimit, paramOfAccount},
+		Structured: true,
+		rule:       listHolds,
+		answer:     rows(rowBytes, 1),
+	},
+	{
+		Name:       atm.HoldShow,
+		Help:       "Shows a hold and what became of it: pending, captured, released or expired.",
+		Params:     []Param{paramHold},
+		Structured: true,
+		rule: func(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
+			hold, refusal := in.hold()
+			if refusal != nil {
+				return refusal, nil
+			}
+			return vault.ShowHold{Party: in.party(), Hold: hold}, nil
+		},
+	},
+	{
+		Name: atm.GrantList,
+		Help: "Lists the grants that have not ended, to customers those that they gave; next is the cursor of the page after it, " +
+			"empty at the end. A page may be short, or empty, and not the last.",
+		Params:     []Param{paramCursor, paramLimit, paramOfAccount},
+		Structured: true,
+		rule:       listGrants,
+		answer:     rows(grantBytes, 1),
+	},
+	{
+		Name:   atm.GrantRevoke,
+		Help:   "Makes a grant count no longer. Customers revoke those that they gave.",
+		Params: []Param{paramGrant},
+		rule: func(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
+			id := in.args[0].Text
+			if len(id) > 128 || id == "" {
+				return nil, malformed("the id of a grant has 1 to 128 characters")
+			}
+			return vault.RevokeGrant{Party: in.party(), Grant: id}, nil
+		},
+	},
+	{
+		Name: atm.TokenList,
+		Help: "Lists the tokens of this server that have not ended, those of grants and invitations (scope enroll) among them, " +
+			"in order of their ids; next is the cursor of the page after it, empty at the end.",
+		Params:     []Param{paramCursor, paramLimit},
+		Structured: true,
+		rule:       listTokens,
+		answer:     rows(recordBytes, 1),
+	},
+}
+
+// pageLimit reads the argument at position i: how many rows a page has.
+func (in *input) pageLimit(i int) (int, error) {
+	arg := in.args[i]
+	if !arg.Given() {
+		return listDefault, nil
+	}
+	n, ok := wholeNumber(arg.Text, listMost)
+	if !ok {
+		return 0, malformed("limit is a number from 1 to %d", listMost)
+	}
+	return int(n), nil
+}
+
+var foreignCursor = vault.Refuse(atm.CursorInvalid, "The cursor is none of this server's")
+
+// scan calls look with customers' accounts with numbers above after, in order of number,
+// until it returns false, or scanMost were looked at. It returns the number of the last one
+// that look was content with, and whether there may be others above it.
+func (t *Teller) scan(ctx context.Context, after uint64, look func(*vault.Account) (bool, error)) (last uint64, more bool, err error) {
+	last = after
+	for range scanMost / listMost {
+		accounts, err := t.cfg.Store.Accounts(ctx, last, listMost)
+		if err != nil {
+			return last, false, err
+		}
+		for i := range accounts {
+			goOn, err := look(&accounts[i])
+			if err != nil || !goOn {
+				return last, true, err
+			}
+			if last, err = strconv.ParseUint(string(accounts[i].Name), 10, 64); err != nil {
+				return last, false, err
+			}
+		}
+		if len(accounts) < listMost {
+			return last, false, nil
+		}
+	}
+	return last, true, nil
+}
+
+// A holdCursor says where a page of holds begins: with holds above hold of the account
+// within, unless there is none, and then with accounts above one.
+type holdCursor struct {
+	above  uint64
+	within vault.Name
+	hold   vault.HoldID
+}
+
+// parseHoldCursor reads the number of an account, all of whose holds were listed, or that
+// number, a space, and the last hold of it that was.
+func parseHoldCursor(text string) (c holdCursor, ok bool) {
+	number, last, within := strings.Cut(text, " ")
+	id, ok := atm.ParseAccountID(number)
+	c.above = uint64(id)
+	if within && ok {
+		c.above, c.within = c.above-1, vault.Numbered(id)
+		c.hold, ok = vault.ParseHoldID(last)
+	}
+	return c, ok
+}
+
+func listHolds(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
+	limit, err := in.pageLimit(1)
+	if err != nil {
+		return nil, err
+	}
+	var cursor holdCursor
+	if arg := in.args[0]; arg.Given() {
+		var ok bool
+		if cursor, ok = parseHoldCursor(arg.Text); !ok {
+			return foreignCursor, nil
+		}
+	}
+	holds, next, now := []atm.Record{}, "", time.Now()
+	// list adds the holds of an account, and reports whether all of them are on the page.
+	list := func(a *vault.Account) bool {
+		from := vault.HoldID(0)
+		if a.Name == cursor.within {
+			from = cursor.hold
+		}
+		found, last, more := a.PendingAfter(from, limit-len(holds), now)
+		holds = append(holds, found...)
+		if more {
+			next = string(a.Name) + " " + max(last, from).String()
+		}
+		return !more
+	}
+	if in.args[2].Given() {
+		name, refusal := in.account(2, vault.NotFound)
+		if refusal != nil {
+			return refusal, nil
+		}
+		a, err := t.cfg.Store.Account(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if a.Version == 0 {
+			return vault.Refusal(vault.NotFound(string(name))), nil
+		}
+		list(&a)
+	} else {
+		last, more, err := t.scan(ctx, cursor.above, func(a *vault.Account) (bool, error) { return list(a), nil })
+		if err != nil {
+			return nil, err
+		}
+		if more && next == "" {
+			next = strconv.FormatUint(last, 10)
+		}
+	}
+	return vault.Report{Result: atm.Record{{Name: "holds", Value: holds}, {Name: "next", Value: next}}}, nil
+}
+
+// tokens returns up to limit of the tokens that have not ended, that fit, and whose ids are
+// above after, in order of id; next is the cursor to go on with.
+func (t *Teller) tokens(ctx context.Context, after string, limit int, fits func(*vault.Certificate) bool) (page []vault.Certificate, next string, err error) {
+	all, err := t.cfg.Store.Certificates(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	now, first := time.Now(), vault.TokenRevocation("", after)
+	for _, c := range all {
+		if c.Serial <= first || !strings.HasPrefix(c.Serial, vault.TokenRevocation("", "")) || !now.Before(c.NotAfter) || !fits(&c) {
+			continue
+		}
+		if len(page) == limit {
+			return page, tokenID(&page[limit-1]), nil
+		}
+		page = append(page, c)
+	}
+	return page, "", nil
+}
+
+// tokenID is the id of a token that is recorded as c.
+func tokenID(c *vault.Certificate) string {
+	return strings.TrimPrefix(c.Serial, vault.TokenRevocation("", ""))
+}
+
+// takenBack reports whether a token was revoked, by itself or with everything of its subject
+// or of whoever acts by it.
+func takenBack(c *vault.Certificate, revoked map[string]vault.Revocation) bool {
+	_, itself := revoked[c.Serial]
+	return itself || slices.ContainsFunc([]string{c.Subject, c.Actor}, func(subject string) bool {
+		all, is := revoked["subject:"+subject]
+		return is && !c.Issued.IsZero() && !c.Issued.After(all.At)
+	})
+}
+
+func listTokens(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
+	limit, err := in.pageLimit(1)
+	if err != nil {
+		return nil, err
+	}
+	page, next, err := t.tokens(ctx, in.args[0].Text, limit, func(*vault.Certificate) bool { return true })
+	if err != nil {
+		return nil, err
+	}
+	revoked, err := t.revoked(ctx)
+	if err != nil {
+		return nil, err
+	}
+	tokens := make([]atm.Record, len(page))
+	for i := range page {
+		c := &page[i]
+		issued := ""
+		if !c.Issued.IsZero() {
+			issued = c.Issued.Format(time.RFC3339)
+		}
+		tokens[i] = atm.Record{
+			{Name: "jti", Value: tokenID(c)},
+			{Name: "subject", Value: c.Subject},
+			{Name: "actor", Value: c.Actor},
+			{Name: "scope", Value: c.Scope},
+			{Name: "issued", Value: issued},
+			{Name: "expires", Value: c.NotAfter.Format(time.RFC3339)},
+			{Name: "revoked", Value: takenBack(c, revoked)},
+		}
+	}
+	return vault.Report{Result: atm.Record{{Name: "tokens", Value: tokens}, {Name: "next", Value: next}}}, nil
+}
+
+func listGrants(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
+	limit, err := in.pageLimit(1)
+	if err != nil {
+		return nil, err
+	}
+	r := vault.ListGrants{Party: in.party(), Revoked: make(map[string]bool)}
+	if in.args[2].Given() {
+		var refusal vault.Rule
+		if r.Account, refusal = in.account(2, vault.NotFound); refusal != nil {
+			return refusal, nil
+		}
+	}
+	var page []vault.Certificate
+	page, r.Next, err = t.tokens(ctx, in.args[0].Text, limit, func(c *vault.Certificate) bool {
+		return c.Actor != "" && (in.reach == atm.Everywhere || c.Subject == in.caller.Subject)
+	})
+	if err != nil {
+		return nil, err
+	}
+	revoked, err := t.revoked(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range page {
+		id := tokenID(&page[i])
+		r.IDs = append(r.IDs, id)
+		r.Revoked[id] = takenBack(&page[i], revoked)
+	}
+	return r, nil
+}

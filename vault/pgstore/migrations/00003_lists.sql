@@ -1,0 +1,22 @@
+-- +goose Up
+
+-- What a token is for, by whom it is used under a grant, and when it was issued. It is not
+-- known of rows from before.
+ALTER TABLE certificates
+    ADD COLUMN issued timestamptz,
+    ADD COLUMN scope  text NOT NULL DEFAULT '',
+    ADD COLUMN actor  text NOT NULL DEFAULT '';
+
+-- Roles that serve already may go on.
+-- +goose StatementBegin
+DO $$
+DECLARE role name;
+BEGIN
+    FOR role IN SELECT DISTINCT grantee FROM information_schema.column_privileges
+        WHERE table_schema = current_schema() AND table_name = 'certificates' AND column_name = 'not_after'
+            AND privilege_type = 'UPDATE' AND grantee <> current_user
+    LOOP
+        EXECUTE format('GRANT UPDATE (issued, scope, actor) ON certificates TO %I', role);
+    END LOOP;
+END $$;
+-- +goose StatementEnd
