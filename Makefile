@@ -24,11 +24,11 @@ DEBIAN   := gcc libc6-dev python3 openssl curl ruby ruby-xmlrpc php-cli php-curl
 # FIPS 140 does not allow fails. With ATM_REPLICAS=2 every server of the tests is
 # two, on one database.
 test: requirements lint release-tools
-	cd interop && $(GO) vet ./... && $(GO) test -timeout 5m ./...
-	$(GO) vet -tags pkcs11 ./cmd/... && $(GO) test -tags pkcs11 -timeout 5m ./cmd/internal/daemon -run TestModule
-	GODEBUG=fips140=only $(GO) test -timeout 5m ./auth ./certs ./audit ./vault/boltstore ./vault/sealing
-	ATM_REPLICAS=2 $(GO) test -timeout 10m ./cmd/internal/daemon
-	$(GO) test -race -timeout 12m ./...
+	cd interop && $(GO) vet ./... && $(GO) test -timeout 10m ./...
+	$(GO) vet -tags pkcs11 ./cmd/... && $(GO) test -tags pkcs11 -timeout 10m ./cmd/internal/daemon -run TestModule
+	GODEBUG=fips140=only $(GO) test -timeout 10m ./auth ./certs ./audit ./vault/boltstore ./vault/sealing
+	ATM_REPLICAS=2 $(GO) test -timeout 15m ./cmd/internal/daemon
+	$(GO) test -race -timeout 25m ./...
 
 lint: tools
 	$(GO) vet ./...
