@@ -44,7 +44,7 @@ type Books struct {
 	requests map[RequestKey]Remembered
 	holds    map[HoldID]*Hold
 	grants   map[string]*Grant
-	before   map[string]Revocation // of earlier transactions
+	before   map[string]*Revocation // of earlier transactions
 	history  History
 	logs     []int64
 
@@ -127,7 +127,7 @@ type Loaded struct {
 	Requests   map[RequestKey]Remembered
 	Holds      map[HoldID]*Hold
 	Grants     map[string]*Grant
-	Revoked    map[string]Revocation
+	Revoked    map[string]*Revocation
 	History    History // of what was committed before
 
 	// Damaged are records among the keys that are there and cannot be read. What needs
@@ -231,8 +231,10 @@ func (b *Books) Revoked(name string) (at time.Time, is bool) {
 			return r.At, true
 		}
 	}
-	r, is := b.before[name]
-	return r.At, is
+	if r := b.before[name]; r != nil {
+		return r.At, true
+	}
+	return time.Time{}, false
 }
 
 func (b *Books) putGrant(g Grant) {

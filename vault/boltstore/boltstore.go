@@ -1,9 +1,17 @@
 // Package boltstore keeps the books of one machine in a bbolt file.
 //
-// A commit is one record in a write-ahead log beside the file: when Commit returns
-// nil, that is on stable storage. What it changed is written to the file a little
-// later, together with what others changed; Open does the same with what a crash
-// has left in the log. After Close there is no log, and the file has everything.
+// A commit is one record, appended to a write-ahead log of two 32 MiB segments beside
+// the file, and one fdatasync, which commits that come together share. Its changes go to
+// a memtable. When the memtable is due (at 2 MiB where entries share accounts, at up to
+// 64 MiB where they do not, or after one to four seconds), log and memtable rotate: new
+// commits go to the other segment and to a new memtable, while the old memtable is flushed
+// to bbolt, together with the LSN of its newest record. Then its segment is free. A reader
+// looks in the active memtable, then in the one that is being flushed, then in bbolt. Open
+// replays the records above the LSN that bbolt has. Each record says up to which LSN
+// everything was durable when it was written: a gap below that is damage, and a gap above
+// is where a power cut tore what nobody had been told of. What needs a snapshot of
+// everything flushes first. Close flushes, and removes the log: at rest the file is all
+// there is.
 //
 // One process has the file open at a time. The file is never created in place of
 // one that should exist: Create makes it, Open only opens it.
@@ -23,6 +31,7 @@ import (
 
 	"example.com/atm/audit"
 	"example.com/atm/vault"
+	"example.com/atm/vault/boltstore/wal"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -39,13 +48,16 @@ var (
 	bucketRevoked  = []byte("revoked")  // name → when
 	bucketGrants   = []byte("grants")   // id → grant
 	bucketIssued   = []byte("issued")   // serial number → certificate
-	bucketKeys     = []byte("keys")     // number of a data key, mark of a secret → data key
+	bucketKeys     = []byte("keys")     // number of a data key, tag of a secret → data key
 )
 
-// buckets are those of everything but keys. Their places in the list are their
-// numbers in the write-ahead log. Values are sealed, but for some in meta, and for
-// those of requests, which say nothing but where an entry is that says the rest.
-var buckets = [][]byte{bucketMeta, bucketAccounts, bucketJournal, bucketRequests, bucketUsers, bucketHolds, bucketRevoked, bucketGrants, bucketIssued}
+// buckets are all buckets but that of the keys. Their places in the list are their numbers
+// in the records of the write-ahead log. Values are sealed, except some of meta, and those
+// of requests, which are only indexes of entries.
+var buckets = [][]byte{
+	bucketMeta, bucketAccounts, bucketJournal, bucketRequests, bucketUsers,
+	bucketHolds, bucketRevoked, bucketGrants, bucketIssued,
+}
 
 // Numbers that the program knows.
 const (
@@ -62,48 +74,42 @@ var (
 	keyLogs       = []byte("logs") // where audit logs began; absent while there is one
 )
 
-// schema is the version of the layout of the file. Chunks of schema 4 were never
-// packed; such a file is read, and is one of this schema from then on.
-const (
-	schema  = 5
-	schema4 = 4
-)
+// schema is the version of the layout of the file.
+const schema = 5
 
 // initialMap is address space, not memory: growing the map within it never has to
 // wait for readers. Tests make it smaller.
 var initialMap = 1 << 30
 
-const (
-	lockWait = time.Second // a server that is just stopping lets go within it
-
-	// expireAtOnce bounds how many old request ids are swept away whenever a layer
-	// is written.
-	expireAtOnce = 16 << 10
-)
+// lockWait is how long Open waits for the lock on a file: a server that is just stopping
+// lets go of it within that time.
+const lockWait = time.Second
 
 // A Store is a vault.Store in a bbolt file.
 type Store struct {
-	path   string
-	log    atomic.Pointer[fs.FileInfo] // of the write-ahead log; nil while there is none
-	db     *guardedDB
-	keys   atomic.Pointer[keyring]
-	layers layers
-	signed atomic.Pointer[signed] // what is durable
-	opened openChunks
+	path      string
+	db        *guardedDB
+	memtables memtables
+	keys      atomic.Pointer[keyring]
+	keyChange sync.Mutex                  // held while data keys change
+	signed    atomic.Pointer[signed]      // the newest that is durable
+	opened    openChunks                  // of the journal
+	logFile   atomic.Pointer[fs.FileInfo] // of the write-ahead log; nil while there is none
 
-	flusher flusher
+	writing sync.Mutex // held by a commit, and by what must run between commits
+	writer             // guarded by writing
+}
 
-	rotating sync.Mutex // held while data keys change
-
-	writing  sync.Mutex  // held by a commit, and by who needs that there is none
-	newest   *signed     // guarded by writing; of the last commit, which may not be durable yet
-	wal      *wal        // guarded by writing; nil while it is not needed
-	broken   error       // guarded by writing; why nothing can be committed any more
-	closed   bool        // guarded by writing
-	ripening bool        // guarded by writing; ripen will be called
-	now      time.Time   // guarded by writing; of the last commit
-	days     []day       // guarded by writing; that there are request ids of, the newest first
-	chunk    chunkMemory // guarded by writing
+// A writer is what commits know of the store.
+type writer struct {
+	newest    *signed     // of the last commit, which may not be durable yet
+	now       time.Time   // of the last commit
+	log       *wal.Log    // nil while there is none
+	days      []day       // that there are request ids of, the newest first
+	chunk     chunkMemory // for the next commit
+	scheduled bool        // flushAged will be called
+	broken    error       // why nothing can be committed any more
+	closed    bool
 }
 
 // signed is what the last commit signed, and where audit logs began.
@@ -141,7 +147,7 @@ func Create(path string, secret []byte) (*Store, error) {
 		if err := first.wrap(tx.Bucket(bucketKeys), secret); err != nil {
 			return err
 		}
-		return meta.Put(keySchema, layout(schema))
+		return meta.Put(keySchema, layout)
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("create %s: %w", path, err), db.Close())
@@ -157,20 +163,20 @@ func Open(path string, secret []byte) (*Store, error) {
 	return openFile(path, secret, openFlags{}, false)
 }
 
-// OpenChecked is Open for who does not serve: all pages are checked before.
+// OpenChecked is Open for programs that do not serve: it checks all pages.
 func OpenChecked(path string, secret []byte) (*Store, error) {
 	return openFile(path, secret, openFlags{deep: true}, false)
 }
 
-// OpenReadOnly is OpenChecked for a file that is not written to, which must need no
+// OpenReadOnly is OpenChecked for a file that must not be written to. It must need no
 // write-ahead log.
 func OpenReadOnly(path string, secret []byte) (*Store, error) {
 	return openFile(path, secret, openFlags{deep: true, readOnly: true}, false)
 }
 
 // OpenOlder is Open for a file whose write-ahead log is missing, damaged or that of
-// another moment. It has what is in the file and what can be read in the log: what was
-// committed after that is given up. The log is kept under another name.
+// another time. The store has what is in the file, and what the log has before its first
+// gap. What was committed after that is given up. The log is kept under another name.
 func OpenOlder(path string, secret []byte) (*Store, error) {
 	return openFile(path, secret, openFlags{deep: true}, true)
 }
@@ -186,21 +192,18 @@ func openFile(path string, secret []byte, flags openFlags, mayBeOlder bool) (*St
 	return checked(db, path, secret, flags, mayBeOlder)
 }
 
-// layout is the version of a file.
-func layout(schema uint32) []byte { return binary.BigEndian.AppendUint32(nil, schema) }
+// layout is how the file says what its schema is.
+var layout = binary.BigEndian.AppendUint32(nil, schema)
 
 // checked refuses a file of another layout, or of another secret.
 func checked(db *guardedDB, path string, secret []byte, flags openFlags, mayBeOlder bool) (*Store, error) {
-	s := &Store{path: path, db: db, layers: layers{newer: newLayer(nil)}}
-	s.flusher.changed.L = &s.flusher.mu
-	older := false
+	s := &Store{path: path, db: db, memtables: memtables{active: newMemtable(nil)}}
 	err := db.View(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
 		if meta == nil {
 			return errors.New("it is no vault")
 		}
-		v := meta.Get(keySchema)
-		if older = bytes.Equal(v, layout(schema4)); !older && !bytes.Equal(v, layout(schema)) {
+		if v := meta.Get(keySchema); !bytes.Equal(v, layout) {
 			return fmt.Errorf("it has layout %x; this program knows layout %d", v, schema)
 		}
 		for _, name := range append([][]byte{bucketKeys}, buckets...) {
@@ -213,11 +216,8 @@ func checked(db *guardedDB, path string, secret []byte, flags openFlags, mayBeOl
 		if err != nil {
 			return err
 		}
-		return txn{store: s, file: tx}.checkMeta()
+		return view{store: s, file: tx}.checkMeta()
 	})
-	if err == nil && older && !flags.readOnly {
-		err = db.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Put(keySchema, layout(schema)) })
-	}
 	if err == nil {
 		err = s.recover(mayBeOlder, flags.readOnly)
 	}
@@ -237,12 +237,12 @@ func checked(db *guardedDB, path string, secret []byte, flags openFlags, mayBeOl
 func (s *Store) refresh() error {
 	s.opened.forget()
 	return s.db.View(func(tx *bolt.Tx) error {
-		t := txn{store: s, file: tx}
-		checkpoint, head, err := t.readHead()
+		v := view{store: s, file: tx}
+		checkpoint, head, err := v.readHead()
 		if err != nil {
 			return err
 		}
-		logs, err := t.readLogs()
+		logs, err := v.readLogs()
 		if err != nil {
 			return err
 		}
@@ -253,8 +253,8 @@ func (s *Store) refresh() error {
 	})
 }
 
-// Close writes what is left to the file, and lets go of it. After a commit that
-// failed it leaves that to the next Open.
+// Close flushes everything, removes the log and lets go of the file. After a commit that
+// failed, it leaves both to the next Open.
 func (s *Store) Close() error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -262,27 +262,15 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
-	err := s.quiesce()
-	s.awaitWritten() // its error is told where it matters
+	err := s.checkpoint()
+	s.memtables.await() // its error is in err, or was returned by the commit that failed
 	if s.broken != nil {
-		err = nil // it has been told
+		err = nil // already returned by the commit that failed
 	}
-	if s.wal != nil {
-		err = errors.Join(err, s.wal.f.Close())
+	if s.log != nil {
+		err = errors.Join(err, s.log.Close())
 	}
 	return errors.Join(err, s.db.Close())
-}
-
-// quiesce makes the file all there is: it has everything, and needs no write-ahead
-// log until the next commit. The caller holds s.writing.
-func (s *Store) quiesce() error {
-	if err := s.settle(); err != nil || s.wal == nil {
-		return err
-	}
-	s.log.Store(nil)
-	err := errors.Join(s.wal.f.Close(), s.endWAL(walPath(s.db.Path())))
-	s.wal = nil
-	return err
 }
 
 var errClosed = errors.New("the store is closed")
@@ -309,16 +297,20 @@ func (s *Store) Commit(_ context.Context, keys vault.Keys, decide func(*vault.Bo
 	if b == nil {
 		return func() error { return nil }, nil
 	}
-	if s.broken = s.db.use(func() error { return s.commit(b) }); s.broken != nil {
+	var ticket wal.Ticket
+	s.broken = s.db.use(func() (err error) {
+		ticket, err = s.append(b)
+		return err
+	})
+	if s.broken != nil {
 		return nil, s.broken
 	}
 	c := books.Changes()
 	now := &signed{c.Checkpoint, c.Head, s.newest.logs}
 	s.newest, s.now = now, books.Now
 	s.noteDay(s.now, c.Requests)
-	w := s.wal
 	return func() error {
-		err := s.flusher.wait(w, b)
+		err := ticket.Wait()
 		if err == nil {
 			s.advance(now)
 		}
@@ -326,12 +318,13 @@ func (s *Store) Commit(_ context.Context, keys vault.Keys, decide func(*vault.Bo
 	}, nil
 }
 
-// advance lets readers see what is durable. Who commits may learn of it in another
-// order.
+// advance lets readers see what is durable. Waiters may wake out of order, so only ever
+// move forward.
 func (s *Store) advance(now *signed) {
 	for {
 		before := s.signed.Load()
-		if len(before.logs) != len(now.logs) || before.head.Size >= now.head.Size || s.signed.CompareAndSwap(before, now) {
+		older := len(before.logs) != len(now.logs) || before.head.Size >= now.head.Size
+		if older || s.signed.CompareAndSwap(before, now) {
 			return
 		}
 	}
@@ -339,12 +332,12 @@ func (s *Store) advance(now *signed) {
 
 // prepare makes the batch of a commit; nil when decide changed nothing.
 func (s *Store) prepare(keys vault.Keys, decide func(*vault.Books) error) (*batch, *vault.Books, error) {
-	t, end, err := s.begin()
+	v, end, err := s.view()
 	if err != nil {
 		return nil, nil, err
 	}
-	defer end() // writing a layer may wait for it
-	books, spines := t.load(keys)
+	defer end() // a flush may wait for it
+	books, spines := v.load(keys)
 	if err := decide(books); err != nil {
 		return nil, nil, err
 	}
@@ -352,66 +345,12 @@ func (s *Store) prepare(keys vault.Keys, decide func(*vault.Books) error) (*batc
 	if c == nil {
 		return nil, nil, nil
 	}
-	t.batch = newBatch(c)
-	if err := t.write(books.Now, c, spines); err != nil {
+	v.batch = newBatch(c)
+	if err := v.write(books.Now, c, spines); err != nil {
 		return nil, nil, err
 	}
-	t.batch.seal(s.keys.Load(), numberRest, nameRest, nil, t.batch.rest)
-	return t.batch, books, nil
-}
-
-// commit begins to make a batch durable. After an error nobody knows whether it
-// is.
-func (s *Store) commit(b *batch) error {
-	if s.wal == nil {
-		if err := s.beginWAL(); err != nil {
-			return err
-		}
-	}
-	if s.layers.newer.newest != nil && (!s.wal.fits(b.record) || s.layers.newer.bytes >= layerMost) {
-		if err := s.turn(); err != nil {
-			return err
-		}
-	}
-	if !s.wal.fits(b.record) { // such as 256 accounts with thousands of holds each
-		return s.commitWhole(b)
-	}
-	s.wal.place(b)
-	s.flusher.add(b)
-	s.layers.add(b)
-	switch {
-	case s.layers.newer.ripe() && s.layers.idle():
-		return s.turn()
-	case !s.ripening:
-		s.ripenLater()
-	}
-	return nil
-}
-
-// commitWhole writes a batch to the vault itself.
-func (s *Store) commitWhole(b *batch) error {
-	if err := s.settle(); err != nil {
-		return err
-	}
-	b.durable = true
-	return s.db.Update(func(tx *bolt.Tx) error {
-		return txn{store: s, file: tx}.replay(record{payload: b.record[recordHead:]})
-	})
-}
-
-// beginWAL begins a write-ahead log.
-func (s *Store) beginWAL() error {
-	w, err := createWAL(walPath(s.db.Path()))
-	if err != nil {
-		return fmt.Errorf("write-ahead log: %w", err)
-	}
-	s.wal = w
-	log, err := w.f.Stat()
-	if err != nil {
-		return fmt.Errorf("write-ahead log: %w", err)
-	}
-	s.log.Store(&log)
-	return s.db.Update(func(tx *bolt.Tx) error { return setMark(tx, w.session, 0) })
+	v.batch.seal(s.keys.Load(), numberRest, nameRest, nil, v.batch.rest)
+	return v.batch, books, nil
 }
 
 // Signed implements audit.Source.
@@ -425,42 +364,42 @@ func (s *Store) Logs(context.Context) ([]int64, error) { return s.signed.Load().
 
 // BeginLog implements vault.Backend.
 func (s *Store) BeginLog(context.Context) error {
-	return s.exclusive(func(t txn) error {
-		logs, err := t.readLogs()
+	return s.exclusive(func(v view) error {
+		logs, err := v.readLogs()
 		if err != nil {
 			return err
 		}
-		_, head, err := t.readHead()
+		_, head, err := v.readHead()
 		if err != nil {
 			return err
 		}
-		if err := t.writeLogs(append(logs, logs[len(logs)-1]+head.Size)); err != nil {
+		if err := v.writeLogs(append(logs, logs[len(logs)-1]+head.Size)); err != nil {
 			return err
 		}
-		meta := t.file.Bucket(bucketMeta)
+		meta := v.file.Bucket(bucketMeta)
 		return errors.Join(meta.Delete(keyHead), meta.Delete(keyCheckpoint))
 	})
 }
 
 // History implements vault.Store.
 func (s *Store) History(_ context.Context, account vault.Name, from uint64, yield func(uint64, int64, []byte) bool) error {
-	t, end, err := s.begin()
+	v, end, err := s.view()
 	if err != nil {
 		return err
 	}
 	defer end()
-	return s.db.use(func() error { return t.history(account, from, yield) })
+	return s.db.use(func() error { return v.history(account, from, yield) })
 }
 
 // Account implements vault.Store.
 func (s *Store) Account(_ context.Context, name vault.Name) (a vault.Account, err error) {
-	t, end, err := s.begin()
+	v, end, err := s.view()
 	if err != nil {
 		return vault.Account{}, err
 	}
 	defer end()
 	err = s.db.use(func() error {
-		a, _, err = t.account(name)
+		a, _, err = v.account(name)
 		return err
 	})
 	return a, err
@@ -468,17 +407,17 @@ func (s *Store) Account(_ context.Context, name vault.Name) (a vault.Account, er
 
 // Balances implements vault.Store.
 func (s *Store) Balances(ctx context.Context, yield func(vault.Account)) (journal int64, err error) {
-	err = s.settled(func(t txn) error {
-		_, head, err := t.readHead()
+	err = s.snapshot(func(v view) error {
+		_, head, err := v.readHead()
 		if err != nil {
 			return err
 		}
-		logs, err := t.readLogs()
+		logs, err := v.readLogs()
 		if err != nil {
 			return err
 		}
 		journal = logs[len(logs)-1] + head.Size
-		return t.eachAccount(func(a *vault.Account, _ spine) error {
+		return v.eachAccount(func(a *vault.Account, _ spine) error {
 			yield(*a)
 			return ctx.Err()
 		})
@@ -489,11 +428,12 @@ func (s *Store) Balances(ctx context.Context, yield func(vault.Account)) (journa
 // Accounts implements vault.Store.
 func (s *Store) Accounts(_ context.Context, after uint64, limit int) ([]vault.Account, error) {
 	var found []vault.Account
-	err := s.settled(func(t txn) error {
-		shelf := t.shelf(bucketAccounts)
+	err := s.snapshot(func(v view) error {
+		shelf := v.shelf(bucketAccounts)
 		c := shelf.bucket.Cursor()
-		for k, v := c.Seek(numberKey(after + 1)); k != nil && k[0] == prefixNumber && len(found) < limit; k, v = c.Next() {
-			a, _, err := shelf.account(k, v)
+		k, sealed := c.Seek(numberKey(after + 1))
+		for ; k != nil && k[0] == prefixNumber && len(found) < limit; k, sealed = c.Next() {
+			a, _, err := shelf.account(k, sealed)
 			if err != nil {
 				return err
 			}
@@ -507,10 +447,10 @@ func (s *Store) Accounts(_ context.Context, after uint64, limit int) ([]vault.Ac
 // Users implements vault.Store.
 func (s *Store) Users(context.Context) ([]vault.User, error) {
 	var found []vault.User
-	err := s.settled(func(t txn) error {
-		shelf := t.shelf(bucketUsers)
-		return shelf.bucket.ForEach(func(k, v []byte) error {
-			u, err := shelf.user(k, v)
+	err := s.snapshot(func(v view) error {
+		shelf := v.shelf(bucketUsers)
+		return shelf.bucket.ForEach(func(k, sealed []byte) error {
+			u, err := shelf.user(k, sealed)
 			if err == nil {
 				found = append(found, u)
 			}
@@ -522,10 +462,10 @@ func (s *Store) Users(context.Context) ([]vault.User, error) {
 
 // Revocations implements vault.Store.
 func (s *Store) Revocations(context.Context) (found []vault.Revocation, err error) {
-	err = s.settled(func(t txn) error {
-		shelf := t.shelf(bucketRevoked)
-		return shelf.bucket.ForEach(func(k, v []byte) error {
-			plain, err := shelf.open(k, v)
+	err = s.snapshot(func(v view) error {
+		shelf := v.shelf(bucketRevoked)
+		return shelf.bucket.ForEach(func(k, sealed []byte) error {
+			plain, err := shelf.open(k, sealed)
 			if err != nil {
 				return err
 			}

@@ -12,29 +12,20 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// load reads the records that keys name; one that cannot be read concerns nobody but those
-// that need it. What it returns does not point into the file, because decide changes it.
-// The spines belong to the accounts that were loaded.
-func (t txn) load(keys vault.Keys) (*vault.Books, spines) {
-	last := t.store.newest
+// load reads the records that keys name. One that cannot be read concerns nothing but the
+// commands that need it. What load returns does not point into the file, because decide
+// changes it. The spines belong to the accounts that were loaded.
+func (v view) load(keys vault.Keys) (*vault.Books, spines) {
+	last := v.store.newest
 	var damaged vault.Damaged
-	holds := make(map[vault.HoldID]*vault.Hold, len(keys.Holds))
+	holds := loadEach(v, bucketHolds, keys.Holds, holdKey, decodeHold, func(id vault.HoldID, err error) {
+		damaged.Note(vault.HoldRecord(id), err)
+	})
 	names := keys.Accounts
 	for _, id := range keys.Holds {
-		v, err := t.shelf(bucketHolds).get(holdKey(id))
-		if v == nil && err == nil {
-			continue
+		if h := holds[id]; h != nil {
+			names = append(names, h.Account)
 		}
-		var h vault.Hold
-		if err == nil {
-			h, err = decodeHold(id, v)
-		}
-		if err != nil {
-			damaged.Note(vault.HoldRecord(id), err)
-			continue
-		}
-		holds[id] = &h
-		names = append(names, h.Account)
 	}
 	most := len(names)/2 + 1 // of a movement one account is that of the cash, nearly always
 	accounts := make(map[vault.Name]*vault.Account, most)
@@ -43,7 +34,7 @@ func (t txn) load(keys vault.Keys) (*vault.Books, spines) {
 		if accounts[name] != nil {
 			continue
 		}
-		a, spine, err := t.account(name)
+		a, spine, err := v.account(name)
 		if err != nil {
 			damaged.Note(vault.AccountRecord(name), err)
 			continue
@@ -52,78 +43,68 @@ func (t txn) load(keys vault.Keys) (*vault.Books, spines) {
 			accounts[name], spines[name] = &a, spine
 		}
 	}
-	users := make(map[string]*vault.User, len(keys.Users))
-	for _, subject := range keys.Users {
-		v, err := t.shelf(bucketUsers).get([]byte(subject))
-		if v == nil && err == nil {
-			continue
-		}
-		var u vault.User
-		if err == nil {
-			u, err = decodeUser([]byte(subject), v)
-		}
-		if err != nil {
-			damaged.Note(vault.UserRecord(subject), err)
-			continue
-		}
-		users[subject] = &u
-	}
-	grants := make(map[string]*vault.Grant, len(keys.Grants))
-	for _, id := range keys.Grants {
-		v, err := t.shelf(bucketGrants).get([]byte(id))
-		if v == nil && err == nil {
-			continue
-		}
-		var g vault.Grant
-		if err == nil {
-			g, err = decodeGrant(id, v)
-		}
-		if err != nil {
-			damaged.Note(vault.GrantRecord(id), err)
-			continue
-		}
-		grants[id] = &g
-	}
-	revoked := make(map[string]vault.Revocation, len(keys.Revocations))
-	for _, name := range keys.Revocations {
-		v, err := t.shelf(bucketRevoked).get([]byte(name))
-		if v == nil && err == nil {
-			continue
-		}
-		var r vault.Revocation
-		if err == nil {
-			r, err = decodeRevocation(name, v)
-		}
-		if err != nil {
-			damaged.Note(vault.RevocationRecord(name), err)
-			continue
-		}
-		revoked[name] = r
-	}
-	requests := t.loadRequests(keys.Requests, &damaged)
+	text := func(s string) []byte { return []byte(s) }
+	users := loadEach(v, bucketUsers, keys.Users, text, decodeUser, func(subject string, err error) {
+		damaged.Note(vault.UserRecord(subject), err)
+	})
+	grants := loadEach(v, bucketGrants, keys.Grants, text, decodeGrant, func(id string, err error) {
+		damaged.Note(vault.GrantRecord(id), err)
+	})
+	revoked := loadEach(v, bucketRevoked, keys.Revocations, text, decodeRevocation, func(name string, err error) {
+		damaged.Note(vault.RevocationRecord(name), err)
+	})
+	requests := v.loadRequests(keys.Requests, &damaged)
 	return vault.NewBooks(vault.Loaded{
 		Head: last.head, Checkpoint: last.checkpoint, Logs: last.logs,
 		Accounts: accounts, Users: users, Requests: requests, Holds: holds, Grants: grants, Revoked: revoked,
-		History: t.history, Damaged: damaged,
+		History: v.history, Damaged: damaged,
 	}), spines
 }
 
-// account returns an account and its spine. One that does not exist has version 0.
-func (t txn) account(name vault.Name) (vault.Account, spine, error) {
-	k := accountKey(name)
-	v, err := t.shelf(bucketAccounts).get(k)
-	if v == nil {
-		return vault.Account{Name: name}, nil, err
+// loadEach reads the records of a bucket that keys name, and tells damaged which of them
+// cannot be read.
+func loadEach[K comparable, R any](
+	v view, bucket []byte, keys []K, keyOf func(K) []byte, decode func(K, []byte) (R, error), damaged func(K, error),
+) map[K]*R {
+	found := make(map[K]*R, len(keys))
+	if len(keys) == 0 {
+		return found
 	}
-	return decodeAccount(k, v)
+	s := v.shelf(bucket)
+	for _, key := range keys {
+		value, err := s.get(keyOf(key))
+		if value == nil && err == nil {
+			continue
+		}
+		var r R
+		if err == nil {
+			r, err = decode(key, value)
+		}
+		if err != nil {
+			damaged(key, err)
+			continue
+		}
+		found[key] = &r
+	}
+	return found
 }
 
-// eachAccount calls yield with the accounts of the vault itself, when there are no
-// layers.
-func (t txn) eachAccount(yield func(*vault.Account, spine) error) error {
-	shelf := t.shelf(bucketAccounts)
-	return shelf.bucket.ForEach(func(k, v []byte) error {
-		a, spine, err := shelf.account(k, v)
+// account returns an account and its spine. One that does not exist has version 0.
+func (v view) account(name vault.Name) (vault.Account, spine, error) {
+	k := accountKey(name)
+	value, err := v.shelf(bucketAccounts).get(k)
+	if value == nil {
+		return vault.Account{Name: name}, nil, err
+	}
+	return decodeAccount(k, value)
+}
+
+// eachAccount calls yield with the accounts of bbolt itself, when there are no
+// memtables.
+func (v view) eachAccount(yield func(*vault.Account, spine) error) error {
+	shelf := v.shelf(bucketAccounts)
+	return shelf.bucket.ForEach(func(k, sealed []byte) error {
+		a, spine, err := shelf.account(k, sealed)
 		if err != nil {
 			return err
 		}
@@ -146,26 +127,26 @@ func (s shelf) user(k, sealed []byte) (vault.User, error) {
 	if err != nil {
 		return vault.User{}, err
 	}
-	return decodeUser(k, v)
+	return decodeUser(string(k), v)
 }
 
 // loadRequests looks each key up in every day that is still kept.
-func (t txn) loadRequests(keys []vault.RequestKey, damaged *vault.Damaged) map[vault.RequestKey]vault.Remembered {
+func (v view) loadRequests(keys []vault.RequestKey, damaged *vault.Damaged) map[vault.RequestKey]vault.Remembered {
 	found := make(map[vault.RequestKey]vault.Remembered, len(keys)) // with room for the new ones
 	if len(keys) == 0 {
 		return found
 	}
-	journal, filed := t.journal(), t.file.Bucket(bucketRequests).Cursor()
-	oldest := oldestDay(t.store.now)
+	journal, filed := v.journal(), v.file.Bucket(bucketRequests).Cursor()
+	oldest := oldestDay(v.store.now)
 	for _, key := range keys {
-		for _, day := range t.store.days {
+		for _, day := range v.store.days {
 			if day.number < oldest {
 				break // about to be swept away
 			}
 			if bytes.Compare(key[:], day.last[:]) > 0 {
 				continue // as most ids that are new, and tell their time
 			}
-			index, kept, err := t.request(filed, requestOf(day.number, key))
+			index, kept, err := v.request(filed, requestOf(day.number, key))
 			if !kept && err == nil {
 				continue
 			}
@@ -241,35 +222,35 @@ func oldestDay(now time.Time) uint32 {
 
 // write puts the changes of one commit where they belong. Nothing is written
 // twice: a request id points to its entry, the tree is its right edge.
-func (t txn) write(now time.Time, c *vault.Changes, spines spines) error {
-	if err := t.writeRecords(c, spines); err != nil {
+func (v view) write(now time.Time, c *vault.Changes, spines spines) error {
+	if err := v.writeRecords(c, spines); err != nil {
 		return err
 	}
-	if err := t.writeIssued(c.Issued); err != nil {
+	if err := v.writeIssued(c.Issued); err != nil {
 		return err
 	}
 	today := dayOf(now)
 	for _, r := range c.Requests {
-		if err := t.putRequest(requestOf(today, r.Key), r.Index); err != nil {
+		if err := v.putRequest(requestOf(today, r.Key), r.Index); err != nil {
 			return err
 		}
 	}
-	return t.writeHead(c.Checkpoint, c.Head)
+	return v.writeHead(c.Checkpoint, c.Head)
 }
 
 // putRequest notes which entry answered a request id.
-func (t txn) putRequest(key request, index int64) error {
-	if t.batch != nil {
-		t.batch.putRequest(key, index)
+func (v view) putRequest(key request, index int64) error {
+	if v.batch != nil {
+		v.batch.putRequest(key, index)
 		return nil
 	}
 	kept := key // which the vault keeps
-	return t.shelf(bucketRequests).put(kept[:], journalKey(index))
+	return v.shelf(bucketRequests).put(kept[:], journalKey(index))
 }
 
 // writeRecords is write without what depends on the time, and without the head.
-func (t txn) writeRecords(c *vault.Changes, spines spines) error {
-	journal := t.journalWriter(t.store.chunk)
+func (v view) writeRecords(c *vault.Changes, spines spines) error {
+	journal := v.journalWriter(v.store.chunk)
 	var links []link
 	for i := range c.Entries {
 		entry, index := &c.Entries[i], c.First+int64(i)
@@ -277,28 +258,28 @@ func (t txn) writeRecords(c *vault.Changes, spines spines) error {
 		if err := journal.add(index, links, entry.Leaf); err != nil {
 			return err
 		}
-		if t.batch != nil {
-			t.batch.leaves = append(t.batch.leaves, entry.Leaf)
+		if v.batch != nil {
+			v.batch.leaves = append(v.batch.leaves, entry.Leaf)
 		}
 	}
 	if err := journal.flush(); err != nil {
 		return err
 	}
-	t.store.chunk = journal.chunkMemory
-	accounts := t.shelf(bucketAccounts)
+	v.store.chunk = journal.chunkMemory
+	accounts := v.shelf(bucketAccounts)
 	for i := range c.Accounts {
 		a := &c.Accounts[i]
 		if err := accounts.put(accountKey(a.Name), encodeAccount(a, spines[a.Name])); err != nil {
 			return err
 		}
 	}
-	holds := t.shelf(bucketHolds)
+	holds := v.shelf(bucketHolds)
 	for i := range c.Holds {
 		if err := holds.put(holdKey(c.Holds[i].ID), encodeHold(&c.Holds[i])); err != nil {
 			return err
 		}
 	}
-	revoked := t.shelf(bucketRevoked)
+	revoked := v.shelf(bucketRevoked)
 	for _, r := range c.Revocations {
 		var w fields
 		w.int(r.At.UnixMicro())
@@ -306,13 +287,13 @@ func (t txn) writeRecords(c *vault.Changes, spines spines) error {
 			return err
 		}
 	}
-	grants := t.shelf(bucketGrants)
+	grants := v.shelf(bucketGrants)
 	for i := range c.Grants {
 		if err := grants.put([]byte(c.Grants[i].ID), encodeGrant(&c.Grants[i])); err != nil {
 			return err
 		}
 	}
-	users := t.shelf(bucketUsers)
+	users := v.shelf(bucketUsers)
 	for i := range c.Users {
 		if err := users.put([]byte(c.Users[i].Subject), encodeUser(&c.Users[i])); err != nil {
 			return err
@@ -338,16 +319,16 @@ func expire(requests *bolt.Bucket, now time.Time) error {
 	return nil
 }
 
-func (t txn) readLogs() ([]int64, error) {
-	v, err := t.shelf(bucketMeta).get(keyLogs)
+func (v view) readLogs() ([]int64, error) {
+	value, err := v.shelf(bucketMeta).get(keyLogs)
 	if err != nil {
 		return nil, err
 	}
 	logs := []int64{0}
-	if v == nil {
+	if value == nil {
 		return logs, nil
 	}
-	r := reader{b: v}
+	r := reader{b: value}
 	r.uint() // the first log begins at 0
 	for len(r.b) > 0 {
 		logs = append(logs, int64(r.uint()))
@@ -358,21 +339,21 @@ func (t txn) readLogs() ([]int64, error) {
 	return logs, nil
 }
 
-func (t txn) writeLogs(logs []int64) error {
+func (v view) writeLogs(logs []int64) error {
 	var w fields
 	for _, begin := range logs {
 		w.uint(uint64(begin))
 	}
-	return t.shelf(bucketMeta).put(keyLogs, w.b)
+	return v.shelf(bucketMeta).put(keyLogs, w.b)
 }
 
-func (t txn) readHead() ([]byte, audit.Head, error) {
-	meta := t.shelf(bucketMeta)
-	v, err := meta.get(keyHead)
-	if v == nil || err != nil {
+func (v view) readHead() ([]byte, audit.Head, error) {
+	meta := v.shelf(bucketMeta)
+	value, err := meta.get(keyHead)
+	if value == nil || err != nil {
 		return nil, audit.Head{}, err // without an error nothing has been committed yet
 	}
-	head, err := audit.UnmarshalHead(v)
+	head, err := audit.UnmarshalHead(value)
 	if err != nil {
 		return nil, audit.Head{}, fmt.Errorf("head of the audit tree: %w", err)
 	}
@@ -380,13 +361,13 @@ func (t txn) readHead() ([]byte, audit.Head, error) {
 	return checkpoint, head, err
 }
 
-func (t txn) writeHead(checkpoint []byte, head audit.Head) error {
-	v, err := head.MarshalBinary()
+func (v view) writeHead(checkpoint []byte, head audit.Head) error {
+	value, err := head.MarshalBinary()
 	if err != nil {
 		return err
 	}
-	meta := t.shelf(bucketMeta)
-	if err := meta.put(keyHead, v); err != nil {
+	meta := v.shelf(bucketMeta)
+	if err := meta.put(keyHead, value); err != nil {
 		return err
 	}
 	return meta.put(keyCheckpoint, checkpoint)

@@ -27,8 +27,9 @@ func (s *Store) Check(ctx context.Context, report func(problem string)) error {
 	case pages.lost() > 0:
 		problems.Add("%d pages are neither in use nor free", pages.lost())
 	}
-	err = s.settled(func(t txn) error {
-		return errors.Join(c.journal(ctx, t), c.accounts(t), c.holds(t), c.requests(t), c.users(t), c.opens(t, bucketRevoked), c.opens(t, bucketIssued), c.grants(t))
+	err = s.snapshot(func(v view) error {
+		return errors.Join(c.journal(ctx, v), c.accounts(v), c.holds(v), c.requests(v),
+			c.users(v), c.opens(v, bucketRevoked), c.opens(v, bucketIssued), c.grants(v))
 	})
 	if err == nil {
 		err = problems.Err()
@@ -45,12 +46,12 @@ type checker struct {
 }
 
 // journal reads all entries, and holds the tree that was signed against them.
-func (c *checker) journal(ctx context.Context, t txn) error {
-	checkpoint, head, err := t.readHead()
+func (c *checker) journal(ctx context.Context, v view) error {
+	checkpoint, head, err := v.readHead()
 	if err != nil {
 		c.problems.Add("head of the audit tree: %v", err)
 	}
-	logs, err := t.readLogs()
+	logs, err := v.readLogs()
 	if err != nil {
 		c.problems.Add("beginnings of audit logs: %v", err)
 		logs = []int64{0}
@@ -58,7 +59,7 @@ func (c *checker) journal(ctx context.Context, t txn) error {
 	begin := logs[len(logs)-1] // of the current log
 	var rebuilt audit.Head
 	var hashes []audit.Hash // of the entries since rebuilt
-	journal := t.journal()
+	journal := v.journal()
 	err = journal.each(ctx, func(first int64, entries []entry) error {
 		if first != c.size {
 			c.problems.Add("journal: entry %d where entry %d should be", first, c.size)
@@ -117,10 +118,10 @@ func (c *checker) entry(index int64, entry *audit.Entry, stored entry) {
 	}
 }
 
-func (c *checker) accounts(t txn) error {
-	shelf := t.shelf(bucketAccounts)
-	err := shelf.bucket.ForEach(func(k, v []byte) error {
-		a, spine, err := shelf.account(k, v)
+func (c *checker) accounts(v view) error {
+	shelf := v.shelf(bucketAccounts)
+	err := shelf.bucket.ForEach(func(k, sealed []byte) error {
+		a, spine, err := shelf.account(k, sealed)
 		if err != nil {
 			c.problems.Add("account: %v", err)
 			return nil
@@ -132,11 +133,11 @@ func (c *checker) accounts(t txn) error {
 			c.problems.Add("account %s: its history leads astray", a.Name)
 		}
 		c.chains.Pending(&a, func(id vault.HoldID) (vault.Hold, error) {
-			v, err := t.shelf(bucketHolds).get(holdKey(id))
+			value, err := v.shelf(bucketHolds).get(holdKey(id))
 			if err != nil {
 				return vault.Hold{}, err
 			}
-			return decodeHold(id, v)
+			return decodeHold(id, value)
 		})
 		return nil
 	})
@@ -144,8 +145,8 @@ func (c *checker) accounts(t txn) error {
 	return err
 }
 
-func (c *checker) holds(t txn) error {
-	shelf := t.shelf(bucketHolds)
+func (c *checker) holds(v view) error {
+	shelf := v.shelf(bucketHolds)
 	return shelf.bucket.ForEach(func(k, v []byte) error {
 		if len(k) != 8 {
 			c.problems.Add("hold: key %x", k)
@@ -165,9 +166,9 @@ func (c *checker) holds(t txn) error {
 	})
 }
 
-func (c *checker) requests(t txn) error {
-	journal := t.journal()
-	return t.file.Bucket(bucketRequests).ForEach(func(k, v []byte) error {
+func (c *checker) requests(v view) error {
+	journal := v.journal()
+	return v.file.Bucket(bucketRequests).ForEach(func(k, v []byte) error {
 		day, key, err := parseRequest(k)
 		index, errIndex := journalIndex(v)
 		if err = errors.Join(err, errIndex); err != nil {
@@ -187,8 +188,8 @@ func (c *checker) requests(t txn) error {
 	})
 }
 
-func (c *checker) users(t txn) error {
-	shelf := t.shelf(bucketUsers)
+func (c *checker) users(v view) error {
+	shelf := v.shelf(bucketUsers)
 	return shelf.bucket.ForEach(func(k, v []byte) error {
 		if _, err := shelf.user(k, v); err != nil {
 			c.problems.Add("user %s: %v", k, err)
@@ -198,8 +199,8 @@ func (c *checker) users(t txn) error {
 }
 
 // opens looks whether every value of a bucket opens.
-func (c *checker) opens(t txn, name []byte) error {
-	shelf := t.shelf(name)
+func (c *checker) opens(v view, name []byte) error {
+	shelf := v.shelf(name)
 	return shelf.bucket.ForEach(func(k, v []byte) error {
 		if _, err := shelf.open(k, v); err != nil {
 			c.problems.Add("%s %s: %v", name, k, err)
@@ -208,8 +209,8 @@ func (c *checker) opens(t txn, name []byte) error {
 	})
 }
 
-func (c *checker) grants(t txn) error {
-	shelf := t.shelf(bucketGrants)
+func (c *checker) grants(v view) error {
+	shelf := v.shelf(bucketGrants)
 	return shelf.bucket.ForEach(func(k, v []byte) error {
 		plain, err := shelf.open(k, v)
 		if err != nil {

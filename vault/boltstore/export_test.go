@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// KeepInLog leaves what is committed in the write-ahead log alone until the end of a
-// test, unless it fills a layer.
+// KeepInLog leaves what is committed in the write-ahead log and the memtable until the end
+// of a test, unless it fills them.
 func KeepInLog(t testing.TB) {
-	age, quiet := layerAge, layerQuiet
-	layerAge, layerQuiet = time.Hour, time.Hour
-	t.Cleanup(func() { layerAge, layerQuiet = age, quiet })
+	age, quiet := flushAge, flushQuiet
+	flushAge, flushQuiet = time.Hour, time.Hour
+	t.Cleanup(func() { flushAge, flushQuiet = age, quiet })
 }

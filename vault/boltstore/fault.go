@@ -101,8 +101,8 @@ func openDB(path string, flags openFlags) (*guardedDB, error) {
 	db := &guardedDB{failed: make(chan struct{})}
 	var file *os.File
 	err := guarded(func() (err error) {
-		// The list of free pages is in the file, so that opening it reads no page of the
-		// others: it is written with a layer, and not with each commit.
+		// The list of free pages is in the file, so that opening it reads no other pages. It
+		// is written with each flush, and not with each commit.
 		db.bolt, err = bolt.Open(path, 0o600, &bolt.Options{
 			Timeout:         lockWait,
 			FreelistType:    bolt.FreelistMapType,
@@ -225,16 +225,16 @@ func (s *Store) look() error {
 		return errors.Join(fmt.Errorf("%s: %w", s.path, ErrReplaced), err)
 	}
 	s.db.size.CompareAndSwap(size, now.Size())
-	log := s.log.Load()
+	log := s.logFile.Load()
 	if log == nil {
 		return nil
 	}
-	now, err = os.Stat(walPath(s.path))
+	now, err = os.Stat(logPath(s.path))
 	if err == nil && os.SameFile(now, *log) {
 		return nil
 	}
-	if s.log.Load() != log { // it has ended meanwhile
+	if s.logFile.Load() != log { // it has ended meanwhile
 		return nil
 	}
-	return errors.Join(fmt.Errorf("%s: %w", walPath(s.path), ErrReplaced), err)
+	return errors.Join(fmt.Errorf("%s: %w", logPath(s.path), ErrReplaced), err)
 }

@@ -1,87 +1,231 @@
 package boltstore
 
 import (
+	"errors"
 	"fmt"
-	"sync"
+	"os"
+	"runtime"
+	"time"
 
-	"example.com/atm/internal/durable"
+	"example.com/atm/vault/boltstore/wal"
+	bolt "go.etcd.io/bbolt"
 )
 
-// A flusher puts records on stable storage, in order. Whoever waits for one and
-// finds nobody writing writes all that are there.
-type flusher struct {
-	mu      sync.Mutex
-	changed sync.Cond // busy or err have changed
-	waiting []*batch  // guarded by mu
-	busy    bool      // guarded by mu; somebody is writing
-	err     error     // guarded by mu; why nothing can be written any more
-}
+const (
+	// putsAtOnce is how many values a flush puts before it lets other goroutines run,
+	// which callers wait for.
+	putsAtOnce = 64
 
-// add hands a batch over, whose place in the log is known.
-func (f *flusher) add(b *batch) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.waiting = append(f.waiting, b)
-}
+	// expireAtOnce bounds how many request ids that are no longer kept a flush deletes.
+	expireAtOnce = 16 << 10
+)
 
-// wait waits until a batch is durable. After an error nobody knows whether it is.
-func (f *flusher) wait(w *wal, b *batch) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for !b.durable && f.err == nil {
-		f.step(w)
-	}
-	if b.durable {
-		return nil
-	}
-	return f.err
-}
+// bytesAtOnce is about how much one transaction of a flush writes. bbolt reuses the
+// pages that it replaces in the next one at the earliest. Tests make it smaller.
+var bytesAtOnce = 16 << 20
 
-// step writes what waits, or waits for who is writing. The caller holds f.mu.
-func (f *flusher) step(w *wal) {
-	if f.busy {
-		f.changed.Wait()
-		return
-	}
-	group := f.waiting
-	f.waiting, f.busy = nil, true
-	f.mu.Unlock()
-	err := w.store(group)
-	f.mu.Lock()
-	f.busy = false
-	if err != nil {
-		f.err = fmt.Errorf("write-ahead log: %w", err)
-	}
-	for _, b := range group {
-		b.durable = err == nil
-	}
-	f.changed.Broadcast()
-}
-
-// settle waits until everything that was handed over is durable.
-func (f *flusher) settle(w *wal) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for (f.busy || len(f.waiting) > 0) && f.err == nil {
-		f.step(w)
-	}
-	return f.err
-}
-
-// store writes records, when all before them are durable, and syncs them together.
-func (w *wal) store(group []*batch) error {
-	for _, b := range group {
-		w.finish(b, group[0].number-1)
-		if b.grown > w.made[b.half] {
-			begin := int64(walBlock + b.half*walHalf)
-			if _, err := w.f.WriteAt(make([]byte, b.grown-w.made[b.half]), begin+w.made[b.half]); err != nil {
-				return err
-			}
-			w.made[b.half] = b.grown
+// append appends the record of a batch to the log, and adds the batch to the active
+// memtable. After an error nobody knows whether it will be durable. The caller holds
+// s.writing.
+func (s *Store) append(b *batch) (wal.Ticket, error) {
+	if s.log == nil {
+		if err := s.beginLog(); err != nil {
+			return wal.Ticket{}, err
 		}
-		if _, err := w.f.WriteAt(b.record, b.at); err != nil {
+	}
+	active := s.memtables.active
+	if !active.empty() && (!s.log.Fits(len(b.record)) || active.bytes >= fullBytes) {
+		if err := s.rotate(); err != nil {
+			return wal.Ticket{}, err
+		}
+	}
+	if !s.log.Fits(len(b.record)) { // such as 256 accounts with thousands of holds each
+		return wal.Ticket{}, s.commitToBolt(b)
+	}
+	ticket := s.log.Append(b.record)
+	s.memtables.add(b, ticket)
+	switch {
+	case s.memtables.active.due() && s.memtables.idle():
+		return ticket, s.rotate()
+	case !s.scheduled:
+		s.schedule()
+	}
+	return ticket, nil
+}
+
+// commitToBolt commits a batch that has no room in the log to bbolt itself.
+func (s *Store) commitToBolt(b *batch) error {
+	if err := s.flushAll(); err != nil {
+		return err
+	}
+	return s.db.Update(func(tx *bolt.Tx) error {
+		return view{store: s, file: tx}.replay(b.record[wal.HeadBytes:])
+	})
+}
+
+// rotate makes the other segment of the log and a new memtable the current ones, and
+// begins to flush what the old memtable holds. It waits for the flush before. The
+// caller holds s.writing.
+func (s *Store) rotate() error {
+	if err := s.memtables.await(); err != nil {
+		return err
+	}
+	s.log.Rotate()
+	m, flushed := s.memtables.rotate(), make(chan struct{})
+	s.memtables.flushed = flushed
+	go s.flush(m, flushed, s.log.ID(), s.now)
+	return nil
+}
+
+// flushAll waits until bbolt has everything. The caller holds s.writing.
+func (s *Store) flushAll() error {
+	if s.broken != nil {
+		return s.broken
+	}
+	if !s.memtables.active.empty() {
+		if err := s.rotate(); err != nil {
 			return err
 		}
 	}
-	return durable.SyncData(w.f)
+	var err error
+	if s.log != nil {
+		err = s.log.Sync()
+	}
+	return errors.Join(err, s.memtables.await())
+}
+
+// checkpoint flushes everything and ends the log: bbolt is all there is, and needs no
+// log until the next commit. The caller holds s.writing.
+func (s *Store) checkpoint() error {
+	if err := s.flushAll(); err != nil || s.log == nil {
+		return err
+	}
+	s.logFile.Store(nil)
+	err := errors.Join(s.log.Close(), s.endLog(logPath(s.db.Path())))
+	s.log = nil
+	return err
+}
+
+// flushAged rotates when the active memtable is due because of its age.
+func (s *Store) flushAged() {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.scheduled = false
+	switch active := s.memtables.active; {
+	case s.broken != nil || s.closed || active.empty():
+	case active.aged() && s.memtables.idle():
+		s.broken = s.rotate()
+	default: // while a flush is running, the next one waits, and no commit does
+		s.schedule()
+	}
+}
+
+// schedule calls flushAged when the active memtable may be due. The caller holds
+// s.writing.
+func (s *Store) schedule() {
+	s.scheduled = true
+	time.AfterFunc(flushQuiet, s.flushAged)
+}
+
+// flush puts a memtable into bbolt, once all of it is durable in the log.
+func (s *Store) flush(m *memtable, flushed chan struct{}, log wal.ID, now time.Time) {
+	defer close(flushed)
+	err := m.newest.Wait()
+	if err == nil {
+		err = s.db.use(func() error { return s.writeMemtable(m, log, now) })
+	}
+	if err != nil {
+		s.memtables.failed = fmt.Errorf("write the vault: %w", err)
+		return
+	}
+	s.memtables.drop()
+}
+
+// writeMemtable writes a memtable in one transaction, or in several when it is large.
+// Until the last one notes the LSN that bbolt has, the log has all of it, and it would be
+// written again after a crash.
+func (s *Store) writeMemtable(m *memtable, log wal.ID, now time.Time) error {
+	w := flushWriter{view: view{store: s}}
+	defer w.end()
+	for v := range m.all() {
+		if err := w.put(v); err != nil {
+			return err
+		}
+	}
+	if err := w.begin(); err != nil {
+		return err
+	}
+	issued := w.view.shelf(bucketIssued)
+	for serial := range m.values[issued.number] {
+		if err := issued.sweep([]byte(serial), now.Add(-issuedKept)); err != nil {
+			return err
+		}
+	}
+	if err := expire(w.view.file.Bucket(bucketRequests), now); err != nil {
+		return err
+	}
+	if err := putNeeded(w.view.file, needed{log, m.newest.LSN()}); err != nil {
+		return err
+	}
+	return w.commit()
+}
+
+// A flushWriter puts values into bbolt, about bytesAtOnce in one transaction.
+type flushWriter struct {
+	view    view // its file is nil between two transactions
+	shelves []shelf
+	puts    int
+	bytes   int // of the transaction
+}
+
+// begin begins a transaction, when there is none.
+func (w *flushWriter) begin() error {
+	if w.view.file != nil {
+		return nil
+	}
+	var err error
+	if w.view.file, err = w.view.store.db.Begin(true); err != nil {
+		return err
+	}
+	w.bytes, w.shelves = 0, w.shelves[:0]
+	for _, name := range buckets {
+		w.shelves = append(w.shelves, w.view.shelf(name))
+	}
+	return nil
+}
+
+// put puts a value, and commits when that is enough for one transaction.
+func (w *flushWriter) put(v stored) error {
+	if err := w.begin(); err != nil {
+		return err
+	}
+	if w.puts++; w.puts%putsAtOnce == 0 {
+		runtime.Gosched()
+	}
+	var err error
+	shelf := w.shelves[v.bucket]
+	if v.plain {
+		w.bytes += os.Getpagesize() // each is about in a page of its own
+		err = shelf.put(v.key, v.value)
+	} else {
+		w.bytes += len(v.value)
+		err = shelf.bucket.Put(v.key, v.value)
+	}
+	if err != nil || w.bytes < bytesAtOnce {
+		return err
+	}
+	return w.commit()
+}
+
+func (w *flushWriter) commit() error {
+	err := w.view.file.Commit()
+	w.view.file = nil
+	return err
+}
+
+// end takes back what was not committed.
+func (w *flushWriter) end() {
+	if w.view.file != nil {
+		w.view.file.Rollback() // fails only when it has ended
+	}
 }

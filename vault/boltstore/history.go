@@ -100,15 +100,15 @@ func (s spine) grow(v uint64, at place) (spine, link) {
 }
 
 // history is a vault.History.
-func (t txn) history(account vault.Name, from uint64, yield func(uint64, int64, []byte) bool) error {
-	a, spine, err := t.account(account)
+func (v view) history(account vault.Name, from uint64, yield func(uint64, int64, []byte) bool) error {
+	a, spine, err := v.account(account)
 	if err != nil || a.Version == 0 || from == 0 {
 		return err
 	}
 	if len(spine) == 0 {
 		return fmt.Errorf("account %s has no history", account)
 	}
-	journal := t.journal()
+	journal := v.journal()
 	at, version := spine[0], a.Version
 	for version > 0 {
 		e, err := journal.at(at.index)

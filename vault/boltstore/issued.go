@@ -20,10 +20,10 @@ const (
 
 // Certificates implements vault.Store.
 func (s *Store) Certificates(context.Context) (found []vault.Certificate, err error) {
-	err = s.settled(func(t txn) error {
-		shelf := t.shelf(bucketIssued)
-		return shelf.bucket.ForEach(func(k, v []byte) error {
-			c, err := shelf.certificate(k, v)
+	err = s.snapshot(func(v view) error {
+		shelf := v.shelf(bucketIssued)
+		return shelf.bucket.ForEach(func(k, sealed []byte) error {
+			c, err := shelf.certificate(k, sealed)
 			found = append(found, c)
 			return err
 		})
@@ -32,8 +32,8 @@ func (s *Store) Certificates(context.Context) (found []vault.Certificate, err er
 }
 
 // writeIssued stores certificates.
-func (t txn) writeIssued(list []vault.Certificate) error {
-	shelf := t.shelf(bucketIssued)
+func (v view) writeIssued(list []vault.Certificate) error {
+	shelf := v.shelf(bucketIssued)
 	for i := range list {
 		if err := shelf.put([]byte(list[i].Serial), encodeCertificate(&list[i])); err != nil {
 			return err

@@ -127,8 +127,7 @@ func (e entry) link(index int64, slot int) link {
 	return l.from(index)
 }
 
-// A journal reads the journal as a transaction sees it. It keeps the chunk that it
-// read last.
+// A journal reads the journal as a view sees it. It keeps the chunk that it read last.
 type journal struct {
 	shelf   shelf
 	cursor  *bolt.Cursor
@@ -138,8 +137,8 @@ type journal struct {
 	plain   []byte // the same, for what is unpacked
 }
 
-func (t txn) journal() *journal {
-	s := t.shelf(bucketJournal)
+func (v view) journal() *journal {
+	s := v.shelf(bucketJournal)
 	return &journal{shelf: s, cursor: s.bucket.Cursor()}
 }
 
@@ -155,7 +154,7 @@ func (j *journal) at(index int64) (entry, error) {
 
 // read reads the chunk that has an entry.
 func (j *journal) read(index int64) error {
-	c, has := j.shelf.txn.chunk(index)
+	c, has := j.shelf.view.chunk(index)
 	if !has {
 		key := journalKey(index)
 		k, v := j.cursor.Seek(key)
@@ -188,7 +187,7 @@ func (j *journal) open(c chunk) error {
 	if j.memory != nil {
 		return j.openShared(c)
 	}
-	kept := j.shelf.txn.store.opened.of(c.first)
+	kept := j.shelf.view.store.opened.of(c.first)
 	o := kept.Load()
 	if o == nil || o.first != c.first {
 		packed, err := j.shelf.open(journalKey(c.first), c.sealed)
@@ -254,7 +253,7 @@ func (o *openChunks) forget() {
 	}
 }
 
-// each calls yield with all chunks of the vault itself, when there are no layers, and
+// each calls yield with all chunks of bbolt itself, when there are no memtables, and
 // bad with the keys of those that cannot be read. It reads each anew.
 func (j *journal) each(ctx context.Context, yield func(first int64, entries []entry) error, bad func(k []byte, err error)) error {
 	j.memory = make([]byte, 0, chunkBytes/2)
@@ -281,13 +280,7 @@ func (s *Store) Entries(ctx context.Context, from, to int64, yield func(index in
 			return err
 		}
 		end := min(to, from+entriesPerView)
-		t, done, err := s.begin()
-		if err != nil {
-			return err
-		}
-		err = s.db.use(func() error { return t.entries(from, end, yield) })
-		done()
-		if err != nil {
+		if err := s.entries(from, end, yield); err != nil {
 			return err
 		}
 		from = end
@@ -295,17 +288,28 @@ func (s *Store) Entries(ctx context.Context, from, to int64, yield func(index in
 	return nil
 }
 
+// entries is Entries in one view, which ends even if yield panics: what closes the store
+// would wait for it for good.
+func (s *Store) entries(from, to int64, yield func(index int64, leaf []byte) error) error {
+	v, end, err := s.view()
+	if err != nil {
+		return err
+	}
+	defer end()
+	return s.db.use(func() error { return v.entries(from, to, yield) })
+}
+
 // entriesPerView bounds how long one read transaction lasts, because pages
 // that it can see are not reused meanwhile.
 const entriesPerView = 1024
 
-// entries yields the leaves of the journal from, … to-1. The vault has those up
-// to some place, and the layers those from there on.
-func (t txn) entries(from, to int64, yield func(index int64, leaf []byte) error) error {
-	journal := t.journal()
+// entries yields the leaves of the journal from, … to-1. bbolt has those up
+// to some place, and the memtables those from there on.
+func (v view) entries(from, to int64, yield func(index int64, leaf []byte) error) error {
+	journal := v.journal()
 	journal.memory = make([]byte, 0, chunkBytes/2)
 	for from < to {
-		leaves := t.leaves(from, to)
+		leaves := v.leaves(from, to)
 		if leaves == nil {
 			e, err := journal.at(from)
 			if err != nil {
@@ -325,7 +329,7 @@ func (t txn) entries(from, to int64, yield func(index int64, leaf []byte) error)
 
 // A journalWriter puts entries into chunks.
 type journalWriter struct {
-	txn   txn
+	view  view
 	shelf shelf
 	first int64 // index of the first entry of the chunk
 	chunkMemory
@@ -338,8 +342,8 @@ type chunkMemory struct {
 }
 
 // journalWriter returns one that uses memory for its chunks.
-func (t txn) journalWriter(memory chunkMemory) *journalWriter {
-	return &journalWriter{txn: t, shelf: t.shelf(bucketJournal), chunkMemory: memory}
+func (v view) journalWriter(memory chunkMemory) *journalWriter {
+	return &journalWriter{view: v, shelf: v.shelf(bucketJournal), chunkMemory: memory}
 }
 
 // add adds the entry with this index, which follows the one before.
@@ -366,7 +370,7 @@ func (w *journalWriter) flush() error {
 	if value[0] == formPacked {
 		w.packed = value
 	}
-	key, b := journalKey(w.first), w.txn.batch
+	key, b := journalKey(w.first), w.view.batch
 	if b == nil {
 		if err := w.shelf.put(key, value); err != nil {
 			return err
@@ -380,17 +384,17 @@ func (w *journalWriter) flush() error {
 }
 
 // relink makes the links of all journal entries anew.
-func (t txn) relink(ctx context.Context) (spines, error) {
-	_, head, err := t.readHead()
+func (v view) relink(ctx context.Context) (spines, error) {
+	_, head, err := v.readHead()
 	if err != nil {
 		return nil, err
 	}
-	logs, err := t.readLogs()
+	logs, err := v.readLogs()
 	if err != nil {
 		return nil, err
 	}
 	spines := make(spines)
-	journal := t.journal()
+	journal := v.journal()
 	for index, end := int64(0), logs[len(logs)-1]+head.Size; index < end; index += int64(len(journal.entries)) {
 		if err := ctx.Err(); err != nil {
 			return nil, err

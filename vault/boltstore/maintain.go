@@ -14,8 +14,8 @@ import (
 // commits go on. What was committed before is in it. The keys of the snapshot
 // are those that the secret opens now.
 func (s *Store) Snapshot(path string) error {
-	s.rotating.Lock()
-	defer s.rotating.Unlock()
+	s.keyChange.Lock()
+	defer s.keyChange.Unlock()
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
@@ -36,7 +36,7 @@ func (s *Store) Snapshot(path string) error {
 func (s *Store) whole() (*bolt.Tx, error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	if err := s.quiesce(); err != nil {
+	if err := s.checkpoint(); err != nil {
 		return nil, err
 	}
 	return s.db.Begin(false)
@@ -53,7 +53,7 @@ func (s *Store) Compact(path string) error {
 	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	if err := s.quiesce(); err != nil {
+	if err := s.checkpoint(); err != nil {
 		return err
 	}
 	err := s.db.use(func() error {
@@ -71,15 +71,15 @@ func (s *Store) Compact(path string) error {
 
 // All implements vault.Backend.
 func (s *Store) All(context.Context) (accounts []vault.Account, holds []vault.Hold, err error) {
-	err = s.settled(func(t txn) error {
-		err := t.eachAccount(func(a *vault.Account, _ spine) error {
+	err = s.snapshot(func(v view) error {
+		err := v.eachAccount(func(a *vault.Account, _ spine) error {
 			accounts = append(accounts, *a)
 			return nil
 		})
 		if err != nil {
 			return err
 		}
-		shelf := t.shelf(bucketHolds)
+		shelf := v.shelf(bucketHolds)
 		return shelf.bucket.ForEach(func(k, v []byte) error {
 			plain, err := shelf.open(k, v)
 			if err != nil || len(k) != 8 {
@@ -99,8 +99,8 @@ func (s *Store) Rebuild(ctx context.Context, replay func(vault.Store) ([]vault.A
 	if err != nil {
 		return err
 	}
-	return s.exclusive(func(t txn) error {
-		tx := t.file
+	return s.exclusive(func(v view) error {
+		tx := v.file
 		for _, name := range [][]byte{bucketAccounts, bucketHolds} {
 			if err := tx.DeleteBucket(name); err != nil {
 				return err
@@ -109,18 +109,18 @@ func (s *Store) Rebuild(ctx context.Context, replay func(vault.Store) ([]vault.A
 				return err
 			}
 		}
-		spines, err := t.relink(ctx)
+		spines, err := v.relink(ctx)
 		if err != nil {
 			return err
 		}
-		shelf := t.shelf(bucketAccounts)
+		shelf := v.shelf(bucketAccounts)
 		for i := range accounts {
 			a := &accounts[i]
 			if err := shelf.put(accountKey(a.Name), encodeAccount(a, spines[a.Name])); err != nil {
 				return err
 			}
 		}
-		shelf = t.shelf(bucketHolds)
+		shelf = v.shelf(bucketHolds)
 		for i := range holds {
 			if err := shelf.put(holdKey(holds[i].ID), encodeHold(&holds[i])); err != nil {
 				return err

@@ -16,16 +16,16 @@ const movedAtOnce = 1024
 
 // Dump implements vault.Backend.
 func (s *Store) Dump(ctx context.Context, yield func(*vault.Part) error) (*vault.Trail, error) {
-	var t vault.Trail
-	err := s.settled(func(now txn) error {
+	var trail vault.Trail
+	err := s.snapshot(func(now view) error {
 		var err error
-		if t.Checkpoint, t.Head, err = now.readHead(); err != nil {
+		if trail.Checkpoint, trail.Head, err = now.readHead(); err != nil {
 			return err
 		}
-		if t.Logs, err = now.readLogs(); err != nil {
+		if trail.Logs, err = now.readLogs(); err != nil {
 			return err
 		}
-		d := dumper{ctx: ctx, txn: now, yield: yield}
+		d := dumper{ctx: ctx, view: now, yield: yield}
 		for _, dump := range []func() error{d.journal, d.accounts, d.holds, d.requests, d.users, d.grants, d.revocations, d.certificates} {
 			if err := errors.Join(dump(), d.flush()); err != nil {
 				return err
@@ -33,13 +33,13 @@ func (s *Store) Dump(ctx context.Context, yield func(*vault.Part) error) (*vault
 		}
 		return nil
 	})
-	return &t, err
+	return &trail, err
 }
 
-// A dumper yields what a transaction sees.
+// A dumper yields what a view sees.
 type dumper struct {
 	ctx   context.Context
-	txn   txn
+	view  view
 	yield func(*vault.Part) error
 	part  vault.Part
 	count int // records in part
@@ -56,7 +56,7 @@ func (d *dumper) flush() error {
 
 // each opens every value of a bucket, and adds it to the part.
 func (d *dumper) each(name []byte, add func(k, v []byte) error) error {
-	shelf := d.txn.shelf(name)
+	shelf := d.view.shelf(name)
 	return shelf.bucket.ForEach(func(k, sealed []byte) error {
 		v, err := shelf.open(k, sealed)
 		if err != nil {
@@ -127,7 +127,7 @@ func (d *dumper) requests() error {
 
 func (d *dumper) users() error {
 	return d.each(bucketUsers, func(k, v []byte) error {
-		u, err := decodeUser(k, v)
+		u, err := decodeUser(string(k), v)
 		d.part.Users = append(d.part.Users, u)
 		return err
 	})
@@ -164,25 +164,25 @@ func (s *Store) Fill(ctx context.Context, dump func(context.Context, func(*vault
 	}
 	spines := make(spines)
 	trail, err := dump(ctx, func(part *vault.Part) error {
-		return s.exclusive(func(t txn) error { return t.fillPart(part, spines) })
+		return s.exclusive(func(v view) error { return v.fillPart(part, spines) })
 	})
 	if err != nil {
 		return err
 	}
-	return s.exclusive(func(t txn) error { // what makes it whole comes last
+	return s.exclusive(func(v view) error { // what makes it whole comes last
 		if len(trail.Logs) > 1 {
-			if err := t.writeLogs(trail.Logs); err != nil {
+			if err := v.writeLogs(trail.Logs); err != nil {
 				return err
 			}
 		}
 		if trail.Head.Size == 0 {
 			return nil
 		}
-		return t.writeHead(trail.Checkpoint, trail.Head)
+		return v.writeHead(trail.Checkpoint, trail.Head)
 	})
 }
 
-func (t txn) fillPart(part *vault.Part, spines spines) error {
+func (v view) fillPart(part *vault.Part, spines spines) error {
 	c := vault.Changes{
 		First: part.First, Entries: make([]vault.Entry, len(part.Leaves)), Accounts: part.Accounts, Holds: part.Holds,
 		Users: part.Users, Grants: part.Grants, Revocations: part.Revocations,
@@ -194,17 +194,17 @@ func (t txn) fillPart(part *vault.Part, spines spines) error {
 		}
 		c.Entries[i] = vault.Entry{Leaf: leaf, Touched: entry.State}
 	}
-	if err := t.writeRecords(&c, spines); err != nil {
+	if err := v.writeRecords(&c, spines); err != nil {
 		return err
 	}
-	issued := t.shelf(bucketIssued)
+	issued := v.shelf(bucketIssued)
 	for i := range part.Certificates {
 		if err := issued.put([]byte(part.Certificates[i].Serial), encodeCertificate(&part.Certificates[i])); err != nil {
 			return err
 		}
 	}
 	for _, r := range part.Requests {
-		if err := t.putRequest(requestOf(uint32(r.Day), r.Key), r.Index); err != nil {
+		if err := v.putRequest(requestOf(uint32(r.Day), r.Key), r.Index); err != nil {
 			return err
 		}
 	}

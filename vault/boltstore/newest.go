@@ -21,8 +21,8 @@ func (s *Store) checkNewest() error {
 	last := s.signed.Load()
 	begin := last.logs[len(last.logs)-1]
 	size := begin + last.head.Size
-	return s.settled(func(t txn) error {
-		journal, seen := t.journal(), make(map[vault.Name]bool)
+	return s.snapshot(func(v view) error {
+		journal, seen := v.journal(), make(map[vault.Name]bool)
 		if _, err := journal.at(size); err == nil {
 			return fmt.Errorf("%w: journal entry %d comes after the signed tree", vault.ErrDamaged, size)
 		}
@@ -44,7 +44,7 @@ func (s *Store) checkNewest() error {
 					continue
 				}
 				seen[name] = true
-				a, _, err := t.account(name)
+				a, _, err := v.account(name)
 				if err != nil {
 					continue
 				}

@@ -641,23 +641,23 @@ func (s shelf) beside(key, beside, sealed []byte, side int) error {
 }
 
 // plainMeta reports whether a value of the bucket meta is not sealed.
-func plainMeta(key []byte) bool { return bytes.Equal(key, keySchema) || bytes.Equal(key, keyWAL) }
+func plainMeta(key []byte) bool { return bytes.Equal(key, keySchema) || bytes.Equal(key, keyNeeded) }
 
 // checkMeta makes sure that nothing is missing in the bucket meta: every value there is
 // what its key says, and where there are entries there is a signed tree.
-func (t txn) checkMeta() error {
-	meta := t.shelf(bucketMeta)
-	err := meta.bucket.ForEach(func(k, v []byte) error {
+func (v view) checkMeta() error {
+	meta := v.shelf(bucketMeta)
+	err := meta.bucket.ForEach(func(k, value []byte) error {
 		if plainMeta(k) {
 			return nil
 		}
-		_, err := meta.open(k, v)
+		_, err := meta.open(k, value)
 		return err
 	})
-	if err != nil || meta.bucket.Get(keyHead) != nil || meta.bucket.Get(keyLogs) != nil || meta.bucket.Get(keyWAL) != nil {
+	if err != nil || meta.bucket.Get(keyHead) != nil || meta.bucket.Get(keyLogs) != nil || meta.bucket.Get(keyNeeded) != nil {
 		return err
 	}
-	if first, _ := t.file.Bucket(bucketJournal).Cursor().First(); first != nil {
+	if first, _ := v.file.Bucket(bucketJournal).Cursor().First(); first != nil {
 		return fmt.Errorf("%w: bucket %s: the head of the audit tree is missing", vault.ErrDamaged, bucketMeta)
 	}
 	return nil

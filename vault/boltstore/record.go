@@ -20,7 +20,7 @@ const (
 	formGrant   = 1
 )
 
-// Keys of customers' accounts come before those of the house's own.
+// Keys of customers' accounts come before those of internal ones.
 const (
 	prefixNumber = 1
 	prefixName   = 2
@@ -284,11 +284,11 @@ func encodeUser(u *vault.User) []byte {
 	return w.b
 }
 
-func decodeUser(k, v []byte) (vault.User, error) {
+func decodeUser(subject string, v []byte) (vault.User, error) {
 	if len(v) < 2 || v[0] != formUser || v[1] > 1 {
 		return vault.User{}, errRecord
 	}
-	u := vault.User{Subject: string(k), Disabled: v[1] == 1}
+	u := vault.User{Subject: subject, Disabled: v[1] == 1}
 	r := reader{b: v[2:]}
 	for range r.count() {
 		role, known := atm.ParseRole(r.text())

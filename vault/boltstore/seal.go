@@ -106,19 +106,19 @@ func (k *keyring) openTo(to, bucket, key, sealed []byte) ([]byte, error) {
 	return value, nil
 }
 
-// A shelf is a bucket of sealed values in one transaction. Its bucket has what is
-// in the vault.
+// A shelf is a bucket of sealed values in one view. Its bucket has what is
+// in bbolt.
 type shelf struct {
-	txn    txn
+	view   view
 	bucket *bolt.Bucket
 	number int
 	name   []byte
 	keys   *keyring
 }
 
-func (t txn) shelf(name []byte) shelf {
+func (v view) shelf(name []byte) shelf {
 	number := slices.IndexFunc(buckets, func(n []byte) bool { return bytes.Equal(n, name) })
-	s := shelf{t, t.file.Bucket(name), number, name, t.store.keys.Load()}
+	s := shelf{v, v.file.Bucket(name), number, name, v.store.keys.Load()}
 	switch number {
 	case numberAccounts:
 		s.bucket.FillPercent = 0.75 // they mostly come in order, and grow a little later
@@ -130,7 +130,7 @@ func (t txn) shelf(name []byte) shelf {
 
 // get returns the value of key, and nil when there is none.
 func (s shelf) get(key []byte) ([]byte, error) {
-	if value, has := s.txn.get(s.number, key); has {
+	if value, has := s.view.get(s.number, key); has {
 		return value, nil
 	}
 	sealed := s.bucket.Get(key)
@@ -155,8 +155,8 @@ func (s shelf) openTo(to, key, sealed []byte) ([]byte, error) {
 // put stores a value. A batch keeps key and value.
 func (s shelf) put(key, value []byte) error {
 	switch {
-	case s.txn.batch != nil:
-		s.txn.batch.put(s.number, key, value)
+	case s.view.batch != nil:
+		s.view.batch.put(s.number, key, value)
 		return nil
 	case s.number == numberRequests:
 		return s.bucket.Put(key, value)
@@ -169,27 +169,27 @@ func wrapping(s sealing.Suite, secret []byte) (cipher.AEAD, error) {
 	return s.Derive(secret, "atm vault wrapping key")
 }
 
-// In the bucket of data keys a key is the number of a data key and the mark of
+// In the bucket of data keys a key is the number of a data key and the tag of
 // the secret that it is sealed under, so that there can be two of them while a
 // secret is changed. The value begins with the suite of the key, by which it is
 // sealed as well.
 
-func wrappedKey(number uint32, mark [8]byte) []byte {
-	return append(binary.BigEndian.AppendUint32(nil, number), mark[:]...)
+func wrappedKey(number uint32, tag [8]byte) []byte {
+	return append(binary.BigEndian.AppendUint32(nil, number), tag[:]...)
 }
 
-// markOf names a secret without telling it.
-func markOf(secret []byte) ([8]byte, error) {
-	mark, err := hkdf.Key(sha256.New, secret, nil, "atm vault key mark", 8)
+// tagOf names a secret without telling it.
+func tagOf(secret []byte) ([8]byte, error) {
+	tag, err := hkdf.Key(sha256.New, secret, nil, "atm vault key mark", 8)
 	if err != nil {
 		return [8]byte{}, err
 	}
-	return [8]byte(mark), nil
+	return [8]byte(tag), nil
 }
 
 // wrap stores data keys sealed under secret.
 func (k *keyring) wrap(b *bolt.Bucket, secret []byte) error {
-	mark, err := markOf(secret)
+	tag, err := tagOf(secret)
 	if err != nil {
 		return err
 	}
@@ -199,7 +199,7 @@ func (k *keyring) wrap(b *bolt.Bucket, secret []byte) error {
 		if err != nil {
 			return err
 		}
-		key := wrappedKey(number, mark)
+		key := wrappedKey(number, tag)
 		if err := b.Put(key, sealing.SealTo([]byte{byte(data.suite)}, aead, data.secret, associated(bucketKeys, key))); err != nil {
 			return err
 		}
@@ -209,13 +209,13 @@ func (k *keyring) wrap(b *bolt.Bucket, secret []byte) error {
 
 // unwrap reads the data keys that are sealed under secret.
 func unwrap(b *bolt.Bucket, secret []byte) (*keyring, error) {
-	mark, err := markOf(secret)
+	tag, err := tagOf(secret)
 	if err != nil {
 		return nil, err
 	}
 	k := &keyring{keys: make(map[uint32]*dataKey)}
 	err = b.ForEach(func(key, sealed []byte) error {
-		if len(key) != 12 || !bytes.Equal(key[4:], mark[:]) || len(sealed) < 1+sealing.Overhead {
+		if len(key) != 12 || !bytes.Equal(key[4:], tag[:]) || len(sealed) < 1+sealing.Overhead {
 			return nil
 		}
 		of := sealing.Suite(sealed[0])
@@ -260,8 +260,8 @@ func (k *keyring) with() (*keyring, error) {
 // RotateDataKey makes a new data key, with which everything is sealed from now
 // on. What was sealed with older ones is sealed again by Reseal.
 func (s *Store) RotateDataKey(secret []byte) error {
-	s.rotating.Lock()
-	defer s.rotating.Unlock()
+	s.keyChange.Lock()
+	defer s.keyChange.Unlock()
 	next, err := s.keys.Load().with()
 	if err != nil {
 		return err
@@ -276,21 +276,21 @@ func (s *Store) RotateDataKey(secret []byte) error {
 // Rewrap seals the data keys under another secret as well. After the secret
 // has been replaced where it is kept, Forget drops what the old one opened.
 func (s *Store) Rewrap(secret []byte) error {
-	s.rotating.Lock()
-	defer s.rotating.Unlock()
+	s.keyChange.Lock()
+	defer s.keyChange.Unlock()
 	return s.db.Update(func(tx *bolt.Tx) error { return s.keys.Load().wrap(tx.Bucket(bucketKeys), secret) })
 }
 
 // Forget drops the data keys that are sealed under any other secret.
 func (s *Store) Forget(secret []byte) error {
-	mark, err := markOf(secret)
+	tag, err := tagOf(secret)
 	if err != nil {
 		return err
 	}
-	return s.deleteKeys(func(number uint32, of [8]byte) bool { return of != mark })
+	return s.deleteKeys(func(number uint32, of [8]byte) bool { return of != tag })
 }
 
-func (s *Store) deleteKeys(which func(number uint32, mark [8]byte) bool) error {
+func (s *Store) deleteKeys(which func(number uint32, tag [8]byte) bool) error {
 	return s.db.Update(func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketKeys)
 		var old [][]byte
@@ -315,15 +315,15 @@ const resealAtOnce = 512
 // between the commits, and drops those keys when nothing needs them. It may be
 // ended by stop and begun again.
 func (s *Store) Reseal(stop func() bool) error {
-	s.rotating.Lock()
-	defer s.rotating.Unlock()
+	s.keyChange.Lock()
+	defer s.keyChange.Unlock()
 	keys := s.keys.Load()
 	if !keys.mixed {
 		return nil
 	}
-	// What is sealed with older keys is in the vault now, and stays there: a commit
-	// seals with the newest.
-	if err := s.settled(func(txn) error { return nil }); err != nil {
+	// What is sealed with older keys is in bbolt now, and stays there: a commit seals
+	// with the newest.
+	if err := s.snapshot(func(view) error { return nil }); err != nil {
 		return err
 	}
 	for _, name := range buckets {
@@ -336,7 +336,7 @@ func (s *Store) Reseal(stop func() bool) error {
 			}
 			err := s.db.Update(func(tx *bolt.Tx) error {
 				var err error
-				from, err = resealSome(txn{store: s, file: tx}.shelf(name), from)
+				from, err = resealSome(view{store: s, file: tx}.shelf(name), from)
 				return err
 			})
 			if err != nil {

@@ -98,7 +98,7 @@ func (s *Store) load(ctx context.Context, conn *pgx.Conn, want *request) (*vault
 		Requests: make(map[vault.RequestKey]vault.Remembered),
 		Holds:    make(map[vault.HoldID]*vault.Hold, len(want.holds)),
 		Grants:   make(map[string]*vault.Grant, len(want.grants)),
-		Revoked:  make(map[string]vault.Revocation, len(want.revocations)),
+		Revoked:  make(map[string]*vault.Revocation, len(want.revocations)),
 		History: func(account vault.Name, from uint64, yield func(uint64, int64, []byte) bool) error {
 			return history(ctx, conn, account, from, yield)
 		},
@@ -176,7 +176,7 @@ func (s *Store) load(ctx context.Context, conn *pgx.Conn, want *request) (*vault
 	if len(want.revocations) > 0 {
 		b.Queue(revocationsSQL, want.revocations).Query(each(func(rows pgx.Rows) error {
 			r, err := scanRevocation(rows)
-			l.Revoked[r.Name] = r
+			l.Revoked[r.Name] = &r
 			return err
 		}))
 	}

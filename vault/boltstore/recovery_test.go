@@ -86,9 +86,9 @@ func balance(t *testing.T, path string) (atm.Amount, error) {
 	return a.Balance, err
 }
 
-// TestCrash opens what is on the disk after each commit: it is all there. And when
+// TestCrashLosesNothing opens what is on the disk after each commit: it is all there. And when
 // the last record is not whole, everything before it is.
-func TestCrash(t *testing.T) {
+func TestCrashLosesNothing(t *testing.T) {
 	r := run(t, filepath.Join(t.TempDir(), "vault.db"), vaulttest.NewSigner(t))
 	r.do(t, atm.AccountOpen, vault.OpenAccount{Account: "1"})
 	for i := range 5 {
@@ -134,8 +134,8 @@ func damage(t *testing.T, vault string, n int) {
 	}
 }
 
-// TestOtherLog puts vaults and logs together that do not belong together.
-func TestOtherLog(t *testing.T) {
+// TestLogOfAnotherVaultIsRefused puts vaults and logs together that do not belong together.
+func TestLogOfAnotherVaultIsRefused(t *testing.T) {
 	signer := vaulttest.NewSigner(t)
 	path := filepath.Join(t.TempDir(), "vault.db")
 	r := run(t, path, signer)
@@ -161,8 +161,8 @@ func TestOtherLog(t *testing.T) {
 	}
 }
 
-// TestOpenOlder goes on with what a vault and the wrong log have.
-func TestOpenOlder(t *testing.T) {
+// TestOpenOlderKeepsWhatIsThere goes on with what a vault and the wrong log have.
+func TestOpenOlderKeepsWhatIsThere(t *testing.T) {
 	signer := vaulttest.NewSigner(t)
 	path := filepath.Join(t.TempDir(), "vault.db")
 	r := run(t, path, signer)
@@ -206,8 +206,8 @@ func TestOpenOlder(t *testing.T) {
 	}
 }
 
-// TestHugeCommit commits more at once than the log has room for.
-func TestHugeCommit(t *testing.T) {
+// TestCommitLargerThanTheLogIsKept commits more at once than the log has room for.
+func TestCommitLargerThanTheLogIsKept(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "vault.db")
 	r := run(t, path, vaulttest.NewSigner(t))
 	r.do(t, atm.AccountOpen, vault.OpenAccount{Account: "1", Owner: "user:" + strings.Repeat("x", 33<<20)})

@@ -19,8 +19,7 @@ import (
 
 var secret = bytes.Repeat([]byte("s"), 32)
 
-// begins is a store that a ledger commits to, and that tells each commit before it
-// is durable.
+// begins is a store that tells of each commit before it is durable.
 type begins struct {
 	*Store
 	begun func(durable func() error) func() error
@@ -79,7 +78,7 @@ func TestSignedIsDurable(t *testing.T) {
 			t.Errorf("commit %d: readers saw %d entries before it was durable and %d after", i, before[i], after[i])
 		}
 	}
-	store.wal.f.Close() // the disk fails
+	store.log.Close() // the disk fails
 	if s := l.Do(t.Context(), deposit("1")); s.Code != atm.OutcomeUnknown {
 		t.Errorf("a commit without a disk was answered %v", s)
 	}
@@ -88,7 +87,7 @@ func TestSignedIsDurable(t *testing.T) {
 	}
 	l.Close()
 	if store.Close() == nil {
-		t.Error("nobody told of the failed log when the store was closed")
+		t.Error("the failed log was not reported when the store was closed")
 	}
 	again, err := Open(path, secret)
 	if err != nil {
@@ -100,9 +99,9 @@ func TestSignedIsDurable(t *testing.T) {
 	}
 }
 
-// TestGrowing commits while many read and the memory map of the file grows many
+// TestGrowingFileStopsNobody commits while many read and the memory map of the file grows many
 // times, which waits for readers: everybody gets to the end.
-func TestGrowing(t *testing.T) {
+func TestGrowingFileStopsNobody(t *testing.T) {
 	usual := initialMap
 	initialMap = 64 << 10
 	defer func() { initialMap = usual }()
@@ -148,10 +147,10 @@ func TestGrowing(t *testing.T) {
 	}
 }
 
-// TestAhead holds the disk up behind a command that is alone, and looks at how many
+// TestGroupsAreDecidedAheadOfTheDisk holds the disk up behind a command that is alone, and looks at how many
 // groups are decided meanwhile: some, when they are full, and one, when more commands
 // could join it.
-func TestAhead(t *testing.T) {
+func TestGroupsAreDecidedAheadOfTheDisk(t *testing.T) {
 	for _, tt := range []struct {
 		name        string
 		first, then int // commands
@@ -210,10 +209,10 @@ func TestAhead(t *testing.T) {
 	}
 }
 
-// TestGather has a clock that moves while everybody waits, and at no other time. Who
-// is alone waits for nobody; who comes after a group waits for its callers, but not
-// for ever, and only once when they stay away.
-func TestGather(t *testing.T) {
+// TestSingleCallerNeverWaits has a clock that moves while everything waits, and at no other
+// time. A single caller never waits for a group to fill. The first that comes back of a
+// group waits for the others, not for ever, and only once when they stay away.
+func TestSingleCallerNeverWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, err := Create(filepath.Join(t.TempDir(), "vault.db"), secret)
 		if err != nil {
