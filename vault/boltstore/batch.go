@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"example.com/atm/vault"
+	"example.com/atm/vault/boltstore/chunk"
 	"example.com/atm/vault/boltstore/wal"
 )
 
@@ -12,7 +13,7 @@ import (
 // with everything else that changed: the rest.
 type batch struct {
 	record   []byte // begins with room for the head that the log writes
-	journal  []chunk
+	journal  []sealedChunk
 	leaves   [][]byte
 	puts     []put
 	requests []keptRequest
@@ -45,7 +46,7 @@ func newBatch(c *vault.Changes) *batch {
 		plain += len(c.Entries[i].Leaf) + around
 	}
 	chunks := min(plain, 1<<10+plain/3) // nearly always
-	record := wal.HeadBytes + chunks + rest + (plain/chunkBytes+2)*(sealedOverhead+around)
+	record := wal.HeadBytes + chunks + rest + (plain/chunk.Bytes+2)*(sealedOverhead+around)
 	return &batch{
 		record:   make([]byte, wal.HeadBytes, record),
 		rest:     make([]byte, 0, rest),

@@ -31,6 +31,7 @@ import (
 
 	"example.com/atm/audit"
 	"example.com/atm/vault"
+	"example.com/atm/vault/boltstore/chunk"
 	"example.com/atm/vault/boltstore/wal"
 	bolt "go.etcd.io/bbolt"
 )
@@ -102,13 +103,13 @@ type Store struct {
 
 // A writer is what commits know of the store.
 type writer struct {
-	newest    *signed     // of the last commit, which may not be durable yet
-	now       time.Time   // of the last commit
-	log       *wal.Log    // nil while there is none
-	days      []day       // that there are request ids of, the newest first
-	chunk     chunkMemory // for the next commit
-	scheduled bool        // flushAged will be called
-	broken    error       // why nothing can be committed any more
+	newest    *signed       // of the last commit, which may not be durable yet
+	now       time.Time     // of the last commit
+	log       *wal.Log      // nil while there is none
+	days      []day         // that there are request ids of, the newest first
+	chunks    chunk.Builder // empty; its memory is for the next commit
+	scheduled bool          // flushAged will be called
+	broken    error         // why nothing can be committed any more
 	closed    bool
 }
 
@@ -417,7 +418,7 @@ func (s *Store) Balances(ctx context.Context, yield func(vault.Account)) (journa
 			return err
 		}
 		journal = logs[len(logs)-1] + head.Size
-		return v.eachAccount(func(a *vault.Account, _ spine) error {
+		return v.eachAccount(func(a *vault.Account, _ chunk.Spine) error {
 			yield(*a)
 			return ctx.Err()
 		})

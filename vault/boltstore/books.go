@@ -9,6 +9,7 @@ import (
 
 	"example.com/atm/audit"
 	"example.com/atm/vault"
+	"example.com/atm/vault/boltstore/chunk"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -90,7 +91,7 @@ func loadEach[K comparable, R any](
 }
 
 // account returns an account and its spine. One that does not exist has version 0.
-func (v view) account(name vault.Name) (vault.Account, spine, error) {
+func (v view) account(name vault.Name) (vault.Account, chunk.Spine, error) {
 	k := accountKey(name)
 	value, err := v.shelf(bucketAccounts).get(k)
 	if value == nil {
@@ -101,7 +102,7 @@ func (v view) account(name vault.Name) (vault.Account, spine, error) {
 
 // eachAccount calls yield with the accounts of bbolt itself, when there are no
 // memtables.
-func (v view) eachAccount(yield func(*vault.Account, spine) error) error {
+func (v view) eachAccount(yield func(*vault.Account, chunk.Spine) error) error {
 	shelf := v.shelf(bucketAccounts)
 	return shelf.bucket.ForEach(func(k, sealed []byte) error {
 		a, spine, err := shelf.account(k, sealed)
@@ -113,7 +114,7 @@ func (v view) eachAccount(yield func(*vault.Account, spine) error) error {
 }
 
 // account opens the record of an account.
-func (s shelf) account(k, sealed []byte) (vault.Account, spine, error) {
+func (s shelf) account(k, sealed []byte) (vault.Account, chunk.Spine, error) {
 	v, err := s.open(k, sealed)
 	if err != nil {
 		return vault.Account{}, nil, err
@@ -150,7 +151,7 @@ func (v view) loadRequests(keys []vault.RequestKey, damaged *vault.Damaged) map[
 			if !kept && err == nil {
 				continue
 			}
-			var e entry
+			var e chunk.Entry
 			if err == nil {
 				e, err = journal.at(index)
 			}
@@ -158,7 +159,7 @@ func (v view) loadRequests(keys []vault.RequestKey, damaged *vault.Damaged) map[
 				damaged.Note(vault.RequestRecord(key), fmt.Errorf("of day %d: %w", day.number, err))
 				break
 			}
-			found[key] = vault.Remembered{Index: index, Leaf: bytes.Clone(e.leaf)}
+			found[key] = vault.Remembered{Index: index, Leaf: bytes.Clone(e.Leaf)}
 			break
 		}
 	}
@@ -250,8 +251,8 @@ func (v view) putRequest(key request, index int64) error {
 
 // writeRecords is write without what depends on the time, and without the head.
 func (v view) writeRecords(c *vault.Changes, spines spines) error {
-	journal := v.journalWriter(v.store.chunk)
-	var links []link
+	journal := v.journalWriter(v.store.chunks)
+	var links []chunk.Link
 	for i := range c.Entries {
 		entry, index := &c.Entries[i], c.First+int64(i)
 		links = spines.grow(index, entry.Touched, links)
@@ -265,7 +266,7 @@ func (v view) writeRecords(c *vault.Changes, spines spines) error {
 	if err := journal.flush(); err != nil {
 		return err
 	}
-	v.store.chunk = journal.chunkMemory
+	v.store.chunks = journal.Builder
 	accounts := v.shelf(bucketAccounts)
 	for i := range c.Accounts {
 		a := &c.Accounts[i]

@@ -7,6 +7,7 @@ import (
 
 	"example.com/atm/audit"
 	"example.com/atm/vault"
+	"example.com/atm/vault/boltstore/chunk"
 )
 
 // Check looks at everything in the file: its pages, that every value opens and
@@ -60,7 +61,7 @@ func (c *checker) journal(ctx context.Context, v view) error {
 	var rebuilt audit.Head
 	var hashes []audit.Hash // of the entries since rebuilt
 	journal := v.journal()
-	err = journal.each(ctx, func(first int64, entries []entry) error {
+	err = journal.each(ctx, func(first int64, entries []chunk.Entry) error {
 		if first != c.size {
 			c.problems.Add("journal: entry %d where entry %d should be", first, c.size)
 			c.size = first
@@ -69,12 +70,12 @@ func (c *checker) journal(ctx context.Context, v view) error {
 			index := c.size
 			c.size++
 			if index >= begin {
-				hashes = append(hashes, audit.LeafHash(e.leaf))
+				hashes = append(hashes, audit.LeafHash(e.Leaf))
 			}
 			if len(hashes) == 4096 {
 				rebuilt, hashes = rebuilt.Append(hashes...), hashes[:0]
 			}
-			entry, err := audit.ParseEntry(e.leaf)
+			entry, err := audit.ParseEntry(e.Leaf)
 			if err != nil {
 				c.problems.Add("journal entry %d: %v", index, err)
 				continue
@@ -100,19 +101,19 @@ func (c *checker) journal(ctx context.Context, v view) error {
 }
 
 // entry carries the chains on by what an entry changed.
-func (c *checker) entry(index int64, entry *audit.Entry, stored entry) {
-	if stored.count != len(entry.State) {
-		c.problems.Add("journal entry %d touches %d accounts and has links for %d", index, len(entry.State), stored.count)
+func (c *checker) entry(index int64, entry *audit.Entry, stored chunk.Entry) {
+	if stored.Links != len(entry.State) {
+		c.problems.Add("journal entry %d touches %d accounts and has links for %d", index, len(entry.State), stored.Links)
 		return
 	}
 	c.chains.Entry(index, entry)
 	for slot, change := range entry.State {
 		name := vault.Name(change.Account)
-		var want link
+		var want chunk.Link
 		if have := c.spines[name]; change.Version == 1 || len(have) > 0 {
-			c.spines[name], want = have.grow(change.Version, place{index, slot})
+			c.spines[name], want = have.Grow(change.Version, chunk.Place{Index: index, Slot: slot})
 		}
-		if stored.link(index, slot) != want {
+		if stored.Link(index, slot) != want {
 			c.problems.Add("journal entry %d: the links of account %s lead astray", index, name)
 		}
 	}
@@ -180,7 +181,7 @@ func (c *checker) requests(v view) error {
 			c.problems.Add("request id %x: %v", k, err)
 			return nil
 		}
-		entry, err := audit.ParseEntry(e.leaf)
+		entry, err := audit.ParseEntry(e.Leaf)
 		if err != nil || !key.Answered(entry) || dayOf(entry.Time) != day {
 			c.problems.Add("request id %x: journal entry %d is not the answer to it: %v", k, index, err)
 		}

@@ -1,11 +1,8 @@
 package boltstore
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
 	"math/bits"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -257,47 +254,10 @@ func TestMemtableIsDueWhenEntriesShareAccounts(t *testing.T) {
 	}
 }
 
-// TestPackedChunk packs what is alike and what is not, in memory that is used again.
-func TestPackedChunk(t *testing.T) {
-	noise := make([]byte, 20<<10)
-	for i := range noise {
-		noise[i] = byte(rand.Uint32())
-	}
-	alike := bytes.Repeat([]byte(`{"operation":"deposit"}`), 700)
-	packedInto, plainInto := make([]byte, 0, 64), make([]byte, 0, 64)
-	for _, tt := range []struct {
-		name  string
-		plain []byte
-		form  byte
-	}{
-		{"one byte", noise[:1], formEntries},
-		{"noise", noise, formEntries},
-		{"much alike", alike, formPacked},
-		{"less of it", alike[:2000], formPacked},
-		{"longer than a chunk", bytes.Repeat(alike, 9), formPacked},
-	} {
-		v := packChunk(packedInto, append([]byte{formEntries}, tt.plain...))
-		plain, err := unpackChunk(plainInto, v)
-		if err != nil || v[0] != tt.form || len(v) > 1+len(tt.plain) || !bytes.Equal(plain, tt.plain) {
-			t.Errorf("%s: form %d, %d bytes become %d and %d, %v", tt.name, v[0], len(tt.plain), len(v), len(plain), err)
-		}
-		if v[0] == formPacked {
-			packedInto, plainInto = v, plain
-		}
-	}
-	for _, bad := range [][]byte{nil, {formPacked}, {formEntries}, {9, 1}, append([]byte{formPacked}, binary.AppendUvarint(nil, 1<<31)...)} {
-		if plain, err := unpackChunk(nil, bad); err == nil {
-			t.Errorf("%x was unpacked to %x", bad, plain)
-		}
-	}
-}
-
-// FuzzRecords reads what is in no record, and no chunk.
+// FuzzRecords reads what is in no record.
 func FuzzRecords(f *testing.F) {
 	f.Add([]byte{1, 1, 'k', 1, 'v'})
 	f.Add([]byte{9, 0, 0})
-	f.Add([]byte{formEntries, 1, 2, 0, 0, 1, '{'})
-	f.Add(packChunk(nil, append([]byte{formEntries}, bytes.Repeat([]byte{1, 2, 0, 0, 1, '{'}, 100)...)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var again []byte
 		err := eachValue(data, func(bucket int, key, value []byte) error {
@@ -306,19 +266,6 @@ func FuzzRecords(f *testing.F) {
 		})
 		if err == nil && len(again) > len(data) {
 			t.Errorf("%x was read as %x", data, again)
-		}
-		var entries []entry
-		plain, err := unpackChunk(nil, data)
-		if err == nil {
-			entries, err = decodeChunk(plain, nil)
-		}
-		for _, e := range entries {
-			for slot := range e.count {
-				e.link(1, slot)
-			}
-		}
-		if err == nil && len(entries) == 0 {
-			t.Errorf("%x was read as a chunk of nothing", data)
 		}
 	})
 }

@@ -7,30 +7,18 @@ import (
 	"sync/atomic"
 
 	"example.com/atm/audit"
-	"github.com/klauspost/compress/s2"
+	"example.com/atm/vault/boltstore/chunk"
 	bolt "go.etcd.io/bbolt"
 )
 
-// The journal is kept in chunks: entries that were committed together are compressed
-// and sealed as one value, as many as fit, under the index of the first. Sealing and
-// storing a value costs the same for one entry as for ten, and entries are much alike:
-// ten of them take the place of three.
+// The journal is stored in chunks: entries that were committed together are compressed
+// and sealed as one value, under the index of the first.
 //
-// How long a sealed chunk is says how much alike they are. The published log, which
-// is not sealed, says all of it.
+// The length of a sealed chunk says how much alike its entries are. The published log,
+// which is not sealed, says everything that they say.
 
-const (
-	// chunkBytes is the size of a chunk, before it is compressed, that more than one
-	// entry is in. Who looks for one of them opens all.
-	chunkBytes = 16 << 10
-
-	// mostUnpacked bounds what is made of a value that says that it is a chunk. The
-	// largest entry is far below.
-	mostUnpacked = 16 << 20
-)
-
-// A chunk is one of them, sealed.
-type chunk struct {
+// A sealedChunk is a chunk as bbolt has it.
+type sealedChunk struct {
 	first  int64 // index of its first entry
 	sealed []byte
 }
@@ -45,97 +33,22 @@ func journalIndex(k []byte) (int64, error) {
 	return int64(binary.BigEndian.Uint64(k)), nil
 }
 
-// An entry is one of a chunk.
-type entry struct {
-	links []byte
-	leaf  []byte
-	count int // of links
-}
-
-// appendEntry appends the links of the accounts that an entry touches, and its leaf,
-// to a chunk, which begins with formEntries.
-func appendEntry(chunk []byte, index int64, links []link, leaf []byte) []byte {
-	chunk = append(chunk, byte(len(links)))
-	for _, l := range links {
-		chunk = appendLink(chunk, index, l)
-	}
-	return append(binary.AppendUvarint(chunk, uint64(len(leaf))), leaf...)
-}
-
-// packChunk returns a chunk as it is sealed, in memory that to may have; the chunk
-// itself where it does not become smaller.
-func packChunk(to, chunk []byte) []byte {
-	if most := 1 + s2.MaxEncodedLen(len(chunk)); cap(to) < most {
-		to = make([]byte, most)
-	}
-	to = to[:cap(to)]
-	to[0] = formPacked
-	if packed := s2.Encode(to[1:], chunk[1:]); 1+len(packed) < len(chunk) {
-		return to[:1+len(packed)]
-	}
-	return chunk
-}
-
-// unpackChunk undoes packChunk, and returns what comes behind the form.
-func unpackChunk(to, v []byte) ([]byte, error) {
-	switch {
-	case len(v) < 2:
-	case v[0] == formEntries:
-		return v[1:], nil
-	case v[0] == formPacked:
-		if n, err := s2.DecodedLen(v[1:]); err != nil || n > mostUnpacked {
-			return nil, errRecord
-		}
-		if plain, err := s2.Decode(to[:cap(to)], v[1:]); err == nil {
-			return plain, nil
-		}
-	}
-	return nil, errRecord
-}
-
-// decodeChunk takes what unpackChunk returns apart, into memory that to may have.
-func decodeChunk(v []byte, to []entry) ([]entry, error) {
-	if len(v) == 0 {
-		return nil, errRecord
-	}
-	for len(v) > 0 {
-		e := entry{count: int(v[0])}
-		rest := v[1:]
-		for range e.count {
-			var whole bool
-			if _, rest, whole = cutLink(rest); !whole {
-				return nil, errRecord
-			}
-		}
-		e.links = v[1 : len(v)-len(rest)]
-		var whole bool
-		if e.leaf, v, whole = cutBytes(rest); !whole || len(e.leaf) == 0 {
-			return nil, errRecord
-		}
-		to = append(to, e)
-	}
-	return to, nil
-}
-
-// link returns the link at slot.
-func (e entry) link(index int64, slot int) link {
-	rest := e.links
-	for range slot {
-		_, rest, _ = cutLink(rest)
-	}
-	l, _, _ := cutLink(rest)
-	return l.from(index)
-}
-
 // A journal reads the journal as a view sees it. It keeps the chunk that it read last.
 type journal struct {
 	shelf   shelf
 	cursor  *bolt.Cursor
 	begin   int64 // index of the first of entries
-	entries []entry
-	memory  []byte // for one chunk after the other; nil when each gets its own
-	plain   []byte // the same, for what is unpacked
+	entries []chunk.Entry
+	shared  *chunkMemory // for one chunk after the other; nil when each gets its own
 }
+
+// A chunkMemory is memory to open and decode chunks in.
+type chunkMemory struct {
+	opened  []byte
+	decoder chunk.Decoder
+}
+
+func newChunkMemory() *chunkMemory { return &chunkMemory{opened: make([]byte, 0, chunk.Bytes/2)} }
 
 func (v view) journal() *journal {
 	s := v.shelf(bucketJournal)
@@ -143,10 +56,10 @@ func (v view) journal() *journal {
 }
 
 // at returns an entry. Where chunks share memory, it is good until the next call.
-func (j *journal) at(index int64) (entry, error) {
+func (j *journal) at(index int64) (chunk.Entry, error) {
 	if index < j.begin || index >= j.begin+int64(len(j.entries)) {
 		if err := j.read(index); err != nil {
-			return entry{}, fmt.Errorf("journal entry %d: %w", index, err)
+			return chunk.Entry{}, fmt.Errorf("journal entry %d: %w", index, err)
 		}
 	}
 	return j.entries[index-j.begin], nil
@@ -171,7 +84,7 @@ func (j *journal) read(index int64) error {
 		if err != nil {
 			return err
 		}
-		c = chunk{first, v}
+		c = sealedChunk{first, v}
 	}
 	if err := j.open(c); err != nil {
 		return err
@@ -182,24 +95,20 @@ func (j *journal) read(index int64) error {
 	return nil
 }
 
-// open takes a chunk apart, or finds it where it was kept.
-func (j *journal) open(c chunk) error {
-	if j.memory != nil {
+// open opens and decodes a chunk, or finds it where it was kept.
+func (j *journal) open(c sealedChunk) error {
+	if j.shared != nil {
 		return j.openShared(c)
 	}
 	kept := j.shelf.view.store.opened.of(c.first)
 	o := kept.Load()
 	if o == nil || o.first != c.first {
-		packed, err := j.shelf.open(journalKey(c.first), c.sealed)
-		if err != nil {
-			return err
-		}
-		plain, err := unpackChunk(nil, packed)
+		value, err := j.shelf.open(journalKey(c.first), c.sealed)
 		if err != nil {
 			return err
 		}
 		o = &openChunk{first: c.first}
-		if o.entries, err = decodeChunk(plain, nil); err != nil {
+		if o.entries, err = chunk.Decode(value); err != nil {
 			return err
 		}
 		kept.Store(o)
@@ -209,36 +118,26 @@ func (j *journal) open(c chunk) error {
 }
 
 // openShared is open into memory that chunks share.
-func (j *journal) openShared(c chunk) error {
-	j.begin, j.entries = c.first, j.entries[:0]
-	packed, err := j.shelf.openTo(j.memory[:0], journalKey(c.first), c.sealed)
+func (j *journal) openShared(c sealedChunk) error {
+	j.begin, j.entries = c.first, nil
+	value, err := j.shelf.openTo(j.shared.opened[:0], journalKey(c.first), c.sealed)
 	if err != nil {
 		return err
 	}
-	j.memory = packed
-	plain, err := unpackChunk(j.plain, packed)
-	if err != nil {
-		return err
-	}
-	if packed[0] == formPacked {
-		j.plain = plain
-	}
-	entries, err := decodeChunk(plain, j.entries)
-	if err == nil {
-		j.entries = entries
-	}
+	j.shared.opened = value
+	j.entries, err = j.shared.decoder.Decode(value)
 	return err
 }
 
-// An openChunk is a chunk that was taken apart. It does not change.
+// An openChunk is a chunk that was opened and decoded. It does not change.
 type openChunk struct {
 	first   int64
-	entries []entry
+	entries []chunk.Entry
 }
 
-// openChunks keeps some of those that were read last, about a megabyte, each in
-// the place that its first index gives it. A page of a statement goes the same way
-// through the journal many times.
+// openChunks keeps some of the chunks that were read last, about a megabyte, each in the
+// place that its first index gives it. A page of a statement goes the same way through
+// the journal many times.
 type openChunks [64]atomic.Pointer[openChunk]
 
 func (o *openChunks) of(first int64) *atomic.Pointer[openChunk] {
@@ -255,15 +154,15 @@ func (o *openChunks) forget() {
 
 // each calls yield with all chunks of bbolt itself, when there are no memtables, and
 // bad with the keys of those that cannot be read. It reads each anew.
-func (j *journal) each(ctx context.Context, yield func(first int64, entries []entry) error, bad func(k []byte, err error)) error {
-	j.memory = make([]byte, 0, chunkBytes/2)
+func (j *journal) each(ctx context.Context, yield func(first int64, entries []chunk.Entry) error, bad func(k []byte, err error)) error {
+	j.shared = newChunkMemory()
 	return j.shelf.bucket.ForEach(func(k, v []byte) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		first, err := journalIndex(k)
 		if err == nil {
-			err = j.open(chunk{first, v})
+			err = j.open(sealedChunk{first, v})
 		}
 		if err != nil {
 			bad(k, err)
@@ -307,7 +206,7 @@ const entriesPerView = 1024
 // to some place, and the memtables those from there on.
 func (v view) entries(from, to int64, yield func(index int64, leaf []byte) error) error {
 	journal := v.journal()
-	journal.memory = make([]byte, 0, chunkBytes/2)
+	journal.shared = newChunkMemory()
 	for from < to {
 		leaves := v.leaves(from, to)
 		if leaves == nil {
@@ -315,7 +214,7 @@ func (v view) entries(from, to int64, yield func(index int64, leaf []byte) error
 			if err != nil {
 				return err
 			}
-			leaves = [][]byte{e.leaf}
+			leaves = [][]byte{e.Leaf}
 		}
 		for _, leaf := range leaves {
 			if err := yield(from, leaf); err != nil {
@@ -327,59 +226,42 @@ func (v view) entries(from, to int64, yield func(index int64, leaf []byte) error
 	return nil
 }
 
-// A journalWriter puts entries into chunks.
+// A journalWriter puts entries into chunks, and chunks where they belong.
 type journalWriter struct {
 	view  view
 	shelf shelf
-	first int64 // index of the first entry of the chunk
-	chunkMemory
+	chunk.Builder
 }
 
-// A chunkMemory is for one chunk after the other.
-type chunkMemory struct {
-	plain  []byte // the chunk, as it is so far
-	packed []byte // one that was packed
-}
-
-// journalWriter returns one that uses memory for its chunks.
-func (v view) journalWriter(memory chunkMemory) *journalWriter {
-	return &journalWriter{view: v, shelf: v.shelf(bucketJournal), chunkMemory: memory}
+// journalWriter returns a writer that uses the memory of an empty builder.
+func (v view) journalWriter(memory chunk.Builder) *journalWriter {
+	return &journalWriter{view: v, shelf: v.shelf(bucketJournal), Builder: memory}
 }
 
 // add adds the entry with this index, which follows the one before.
-func (w *journalWriter) add(index int64, links []link, leaf []byte) error {
-	if len(w.plain)+len(links)*maxLink+len(leaf)+8 > chunkBytes {
+func (w *journalWriter) add(index int64, links []chunk.Link, leaf []byte) error {
+	if !w.Fits(len(links), len(leaf)) {
 		if err := w.flush(); err != nil {
 			return err
 		}
 	}
-	if len(w.plain) == 0 {
-		w.first = index
-		w.plain = append(w.plain, formEntries)
-	}
-	w.plain = appendEntry(w.plain, index, links, leaf)
+	w.Add(index, links, leaf)
 	return nil
 }
 
 // flush puts the chunk where it belongs.
 func (w *journalWriter) flush() error {
-	if len(w.plain) == 0 {
+	if w.Len() == 0 {
 		return nil
 	}
-	value := packChunk(w.packed, w.plain)
-	if value[0] == formPacked {
-		w.packed = value
-	}
-	key, b := journalKey(w.first), w.view.batch
+	plainBytes := w.Len()
+	first, value := w.Take()
+	key, b := journalKey(first), w.view.batch
 	if b == nil {
-		if err := w.shelf.put(key, value); err != nil {
-			return err
-		}
-	} else {
-		b.journal = append(b.journal, chunk{w.first, b.seal(w.shelf.keys, numberJournal, bucketJournal, key, value)})
-		b.bytes += len(w.plain)
+		return w.shelf.put(key, value)
 	}
-	w.plain = w.plain[:0]
+	b.journal = append(b.journal, sealedChunk{first, b.seal(w.shelf.keys, numberJournal, bucketJournal, key, value)})
+	b.bytes += plainBytes
 	return nil
 }
 
@@ -402,16 +284,17 @@ func (v view) relink(ctx context.Context) (spines, error) {
 		if _, err := journal.at(index); err != nil {
 			return nil, err
 		}
-		again := []byte{formEntries}
+		var again chunk.Builder
 		for i, e := range journal.entries {
 			index := index + int64(i)
-			parsed, err := audit.ParseEntry(e.leaf)
+			parsed, err := audit.ParseEntry(e.Leaf)
 			if err != nil {
 				return nil, fmt.Errorf("journal entry %d: %w", index, err)
 			}
-			again = appendEntry(again, index, spines.grow(index, parsed.State, nil), e.leaf)
+			again.Add(index, spines.grow(index, parsed.State, nil), e.Leaf)
 		}
-		if err := journal.shelf.put(journalKey(index), packChunk(nil, again)); err != nil {
+		first, value := again.Take()
+		if err := journal.shelf.put(journalKey(first), value); err != nil {
 			return nil, err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"example.com/atm/vault"
+	"example.com/atm/vault/boltstore/chunk"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -72,7 +73,7 @@ func (s *Store) Compact(path string) error {
 // All implements vault.Backend.
 func (s *Store) All(context.Context) (accounts []vault.Account, holds []vault.Hold, err error) {
 	err = s.snapshot(func(v view) error {
-		err := v.eachAccount(func(a *vault.Account, _ spine) error {
+		err := v.eachAccount(func(a *vault.Account, _ chunk.Spine) error {
 			accounts = append(accounts, *a)
 			return nil
 		})

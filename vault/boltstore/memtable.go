@@ -18,7 +18,7 @@ type memtable struct {
 	values   []map[string][]byte // by number of the bucket; none of the journal, and none of requests
 	requests map[request]int64
 	answered []keptRequest // what requests has, in order
-	journal  []chunk       // in order
+	journal  []sealedChunk // in order
 	leaves   [][]byte      // of all entries of the journal
 	bytes    int           // about what it holds
 	newest   wal.Ticket    // of its newest record; zero while it is empty
@@ -37,7 +37,7 @@ func newMemtable(like *memtable) *memtable {
 	}
 	m.requests = make(map[request]int64, len(like.requests))
 	m.answered = make([]keptRequest, 0, len(like.answered))
-	m.journal = make([]chunk, 0, len(like.journal))
+	m.journal = make([]sealedChunk, 0, len(like.journal))
 	m.leaves = make([][]byte, 0, len(like.leaves))
 	return m
 }
@@ -82,8 +82,8 @@ func (m *memtable) has(index int64) bool {
 }
 
 // chunk returns the chunk that has an entry which the memtable has.
-func (m *memtable) chunk(index int64) chunk {
-	i, exact := slices.BinarySearchFunc(m.journal, index, func(c chunk, index int64) int { return cmp.Compare(c.first, index) })
+func (m *memtable) chunk(index int64) sealedChunk {
+	i, exact := slices.BinarySearchFunc(m.journal, index, func(c sealedChunk, index int64) int { return cmp.Compare(c.first, index) })
 	if !exact {
 		i-- // the one that begins before it
 	}

@@ -7,6 +7,7 @@ import (
 
 	"example.com/atm/audit"
 	"example.com/atm/vault"
+	"example.com/atm/vault/boltstore/chunk"
 )
 
 var _ vault.Backend = (*Store)(nil)
@@ -78,11 +79,7 @@ func (d *dumper) journal() error {
 		if err != nil {
 			return err
 		}
-		plain, err := unpackChunk(nil, v)
-		if err != nil {
-			return err
-		}
-		entries, err := decodeChunk(plain, nil)
+		entries, err := chunk.Decode(v)
 		if err != nil {
 			return err
 		}
@@ -90,7 +87,7 @@ func (d *dumper) journal() error {
 			d.part.First = first
 		}
 		for _, e := range entries {
-			d.part.Leaves = append(d.part.Leaves, e.leaf)
+			d.part.Leaves = append(d.part.Leaves, e.Leaf)
 		}
 		d.count += len(entries) - 1
 		return nil

@@ -34,7 +34,7 @@ func (s *Store) checkNewest() error {
 			if err != nil {
 				continue
 			}
-			entry, err := audit.ParseEntry(e.leaf)
+			entry, err := audit.ParseEntry(e.Leaf)
 			if err != nil {
 				continue
 			}

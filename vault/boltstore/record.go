@@ -8,12 +8,11 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/vault"
+	"example.com/atm/vault/boltstore/chunk"
 )
 
-// Every record begins with the version of its form.
+// A record begins with the version of its form.
 const (
-	formEntries = 3
-	formPacked  = 4 // formEntries, compressed
 	formAccount = 2
 	formUser    = 2
 	formHold    = 1
@@ -70,7 +69,7 @@ var (
 	errNoEntry = errors.New("it is missing")
 )
 
-func encodeAccount(a *vault.Account, s spine) []byte {
+func encodeAccount(a *vault.Account, s chunk.Spine) []byte {
 	w := fields{append(make([]byte, 0, 64+len(a.Owner)+4*len(s)+12*len(a.Pending)), formAccount, byte(a.Standing))}
 	w.uint(a.Version)
 	w.int(int64(a.Balance))
@@ -95,13 +94,13 @@ func encodeAccount(a *vault.Account, s spine) []byte {
 	}
 	w.uint(uint64(len(s)))
 	for _, p := range s {
-		w.uint(uint64(p.index))
-		w.uint(uint64(p.slot))
+		w.uint(uint64(p.Index))
+		w.uint(uint64(p.Slot))
 	}
 	return w.b
 }
 
-func decodeAccount(k, v []byte) (vault.Account, spine, error) {
+func decodeAccount(k, v []byte) (vault.Account, chunk.Spine, error) {
 	name, err := accountName(k)
 	if err != nil {
 		return vault.Account{}, nil, err
@@ -126,9 +125,9 @@ func decodeAccount(k, v []byte) (vault.Account, spine, error) {
 	default:
 		r.bad = true
 	}
-	var s spine
+	var s chunk.Spine
 	for range r.count() {
-		s = append(s, place{int64(r.uint()), int(r.uint())})
+		s = append(s, chunk.Place{Index: int64(r.uint()), Slot: int(r.uint())})
 	}
 	if !r.done() || a.Version == 0 {
 		return vault.Account{}, nil, errRecord

@@ -116,7 +116,7 @@ func (v view) leaves(from, to int64) (found [][]byte) {
 }
 
 // chunk returns the chunk of the journal in which a memtable has an entry, if one has.
-func (v view) chunk(index int64) (c chunk, has bool) {
+func (v view) chunk(index int64) (c sealedChunk, has bool) {
 	v.look(func(m *memtable) bool {
 		if has = m.has(index); has {
 			c = m.chunk(index)
