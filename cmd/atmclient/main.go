@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -222,9 +223,21 @@ func (o *options) saveReceipt(ctx context.Context, c *client.Client, done *clien
 		return err
 	}
 	if !o.quiet {
-		printable.Linef(o.stderr, "Receipt saved. Check it with: atmctl audit check %s --leaf-hash %s --vkey log.vkey", o.receipt, leafHash)
+		printable.Linef(o.stderr, "Receipt saved. Check it with: atmctl audit check %s --leaf-hash %s%s",
+			o.receipt, leafHash, keyOption(o.receipt))
 	}
 	return nil
+}
+
+// keyOption is what "atmctl audit check" needs to be told about the log's key:
+// nothing where it finds one by itself.
+func keyOption(receipt string) string {
+	for _, folder := range []string{filepath.Dir(receipt), "atm-data/audit"} {
+		if _, err := os.Stat(filepath.Join(folder, "log.vkey")); err == nil {
+			return ""
+		}
+	}
+	return " --vkey FILE, with the public key of the log in FILE"
 }
 
 func (o *options) call(ctx context.Context, c *client.Client, r *request) (*client.Answer, error) {
