@@ -36,6 +36,8 @@ var rooms = map[string][]string{
 	"cmd/internal/exit":      {"", "client", "internal"},
 	"cmd/internal/settings":  {"cmd/internal/exit", "cmd/internal/ask", "internal"},
 	"cmd/internal/ask":       {},
+	"cmd/internal/when":      {""},
+	"cmd/internal/signin":    {"client", "cmd/internal/exit", "cmd/internal/settings", "cmd/internal/ask", "internal"},
 	"cmd/internal/version":   {},
 	"cmd/internal/reference": {},
 	"cmd/internal/hsm":       {"internal"},

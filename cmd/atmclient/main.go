@@ -18,7 +18,9 @@ import (
 	"example.com/atm/cmd/internal/exit"
 	"example.com/atm/cmd/internal/output"
 	"example.com/atm/cmd/internal/settings"
+	"example.com/atm/cmd/internal/signin"
 	"example.com/atm/cmd/internal/version"
+	"example.com/atm/cmd/internal/when"
 	"example.com/atm/internal/printable"
 	"github.com/spf13/cobra"
 	"golang.org/x/mod/sumdb/tlog"
@@ -68,20 +70,20 @@ func complete(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellC
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
+// defaultCredentials is where init puts the demo customer's.
+const defaultCredentials = "./atm-data/clients/demo"
+
 // options are the values of the flags, and where to print.
 type options struct {
 	stdout, stderr io.Writer
 
-	files     client.Files
+	sign      signin.Flags
 	requestID string
 	timeout   time.Duration
 	receipt   string
 
-	user, passwordFile string
-	tokenFile          string
-	profile, profiles  string
-	output             string
-	quiet              bool
+	output string
+	quiet  bool
 
 	life             time.Duration // of a hold
 	limit            int           // of a statement
@@ -118,33 +120,27 @@ func (o *options) command() *cobra.Command {
 			if cmd.Flags().Changed("life") && o.life < time.Second {
 				return exit.Usagef("--life is at least 1s")
 			}
-			r, err := o.parse(args)
+			to, r, err := o.parse(args)
 			if err != nil {
 				return err
 			}
-			return o.carryOut(cmd.Context(), r)
+			return o.carryOut(cmd.Context(), to, r)
 		},
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit.Usagef("%w", err) })
 	cmd.CompletionOptions.DisableDefaultCmd = true
 	flags := cmd.Flags()
 	settings.AddConfig(flags)
-	flags.StringVar(&o.files.CA, "ca", "", "`file` with the authority that the server is trusted by")
-	flags.StringVar(&o.files.Cert, "cert", "", "`file` with your certificate")
-	flags.StringVar(&o.files.Key, "key", "", "`file` with its key")
-	flags.StringVar(&o.tokenFile, "token-file", "", "`file` with a token to sign in with; - for standard input")
-	flags.StringVar(&o.user, "user", "", "`name` to sign in with by HTTP Digest")
-	flags.StringVar(&o.passwordFile, "password-file", "", "`file` with the password; - for standard input; asked for on a terminal when left out")
-	flags.StringVar(&o.profile, "profile", "", "`name` of a profile to sign in with")
-	flags.StringVar(&o.profiles, "profiles", "", "TOML `file` of profiles; atm/profiles.toml in the folder of your settings when left out")
+	o.sign.Add(flags)
+	o.sign.AddSecrets(flags)
 	flags.StringVar(&o.requestID, "request-id", "", "`id` of a request whose outcome was unknown, to ask again")
 	flags.StringVar(&o.receipt, "receipt", "", "`file` for the proof that what was done is in the audit log")
 	flags.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long to try")
 	flags.DurationVar(&o.life, "life", 0, "how long authorize holds the money; seven days when left out")
 	flags.IntVar(&o.limit, "limit", 50, "`entries` on a page of a statement, 1 to 500")
 	flags.StringVar(&o.cursor, "cursor", "", "where the page of a statement begins, as the page before it said")
-	flags.StringVar(&o.from, "from", "", "begin of a statement, a `time` such as 2026-05-01T00:00:00Z")
-	flags.StringVar(&o.to, "to", "", "end of a statement, a `time`")
+	flags.StringVar(&o.from, "from", "", "begin of a statement, a `time`: "+when.Forms)
+	flags.StringVar(&o.to, "to", "", "end of a statement, a `time`; a day counts to its end")
 	flags.StringVarP(&o.output, "output", "o", output.Text, "`form` of what is printed: text, json or jsonl")
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "print no result")
 	return cmd
@@ -158,22 +154,13 @@ func (o *options) version() error {
 	return version.Print(o.stdout, "atmclient", output.IsJSON(o.output))
 }
 
-func (o *options) carryOut(ctx context.Context, r *request) error {
+func (o *options) carryOut(ctx context.Context, to *target, r *request) error {
 	if o.receipt != "" {
 		if err := output.Check(o.receipt); err != nil {
 			return err // before money moves
 		}
 	}
-	s, err := o.signIn()
-	if err != nil {
-		return err
-	}
-	cfg, err := s.config(r.host)
-	if err != nil {
-		return err
-	}
-	cfg.Server, cfg.Timeout = r.server, o.timeout
-	c, err := client.New(cfg)
+	c, err := o.connect(to)
 	if err != nil {
 		return err
 	}
@@ -191,6 +178,16 @@ func (o *options) carryOut(ctx context.Context, r *request) error {
 		return err
 	}
 	return o.saveReceipt(ctx, c, answer)
+}
+
+// connect returns a client that has signed in, as far as that is done before a call.
+func (o *options) connect(to *target) (*client.Client, error) {
+	cfg, err := to.way.Config(to.host, defaultCredentials)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Server, cfg.Timeout = to.url, o.timeout
+	return client.New(cfg)
 }
 
 // saveReceipt fetches the proof of what was just done, and saves it when it proves
@@ -255,7 +252,7 @@ func (o *options) call(ctx context.Context, c *client.Client, r *request) (*clie
 	case atm.Release:
 		return c.Release(ctx, r.hold, r.id)
 	case atm.Statement:
-		return c.Statement(ctx, r.account, client.Range{Limit: o.limit, Cursor: o.cursor, From: o.from, To: o.to})
+		return c.Statement(ctx, r.account, r.page)
 	case atm.Whoami:
 		return c.Call(ctx, string(atm.Whoami))
 	}

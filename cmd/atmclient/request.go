@@ -2,6 +2,7 @@ package main
 
 import (
 	"net"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -9,8 +10,11 @@ import (
 	"time"
 
 	"example.com/atm"
+	"example.com/atm/client"
 	"example.com/atm/cmd/internal/exit"
 	"example.com/atm/cmd/internal/output"
+	"example.com/atm/cmd/internal/signin"
+	"example.com/atm/cmd/internal/when"
 	"github.com/spf13/pflag"
 )
 
@@ -45,16 +49,22 @@ func wantsValue(flags *pflag.FlagSet, arg string) bool {
 	return flag != nil && flag.NoOptDefVal == ""
 }
 
-// A request is a checked command line.
+// A target is the server that is asked, and how the caller signs in there.
+type target struct {
+	url  string
+	host string
+	way  *signin.Way
+}
+
+// A request is a checked operation.
 type request struct {
-	server    string
-	host      string
 	operation atm.Operation
 	account   atm.AccountID
 	to        atm.AccountID // of a transfer
 	hold      string
 	amount    atm.Amount // zero when a capture takes all
 	id        atm.RequestID
+	page      client.Range // of a statement
 }
 
 // An argument is what stands after the operation.
@@ -82,30 +92,59 @@ var operations = map[atm.Operation][]argument{
 }
 
 // parse checks the arguments. Nothing is sent unless all of them are good.
-func (o *options) parse(args []string) (*request, error) {
+func (o *options) parse(args []string) (*target, *request, error) {
 	for i := range args {
 		args[i] = strings.TrimPrefix(args[i], numberMark)
 	}
 	if err := output.CheckForm(o.output, output.Text); err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	to, words, err := o.target(args)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := o.request(words)
+	return to, r, err
+}
+
+// target finds the server in the arguments, or in the profile when they begin with an
+// operation, and returns the arguments behind it.
+func (o *options) target(args []string) (*target, []string, error) {
+	way, err := o.sign.Way()
+	if err != nil {
+		return nil, nil, err
+	}
+	if way.Server != "" && len(args) > 0 {
+		if _, known := operations[atm.Operation(args[0])]; known {
+			u, err := url.Parse(way.Server)
+			if err != nil {
+				return nil, nil, err
+			}
+			return &target{url: way.Server, host: u.Hostname(), way: way}, args, nil
+		}
 	}
 	if len(args) < 3 {
-		return nil, exit.Usagef("SERVER, PORT, OPERATION and ACCOUNT are needed; see atmclient --help")
+		return nil, nil, exit.Usagef("SERVER, PORT, OPERATION and ACCOUNT are needed; see atmclient --help")
 	}
-	r := &request{host: strings.Trim(args[0], "[]"), operation: atm.Operation(args[2])}
+	host := strings.Trim(args[0], "[]")
 	port, err := strconv.ParseUint(args[1], 10, 16)
 	if err != nil || port == 0 {
-		return nil, exit.Usagef("the port %q is no number from 1 to 65535", args[1])
+		return nil, nil, exit.Usagef("the port %q is no number from 1 to 65535", args[1])
 	}
-	if r.host == "" || strings.ContainsAny(r.host, "/?#@ ") {
-		return nil, exit.Usagef("%q is no name or address of a server", args[0])
+	if host == "" || strings.ContainsAny(host, "/?#@ ") {
+		return nil, nil, exit.Usagef("%q is no name or address of a server", args[0])
 	}
-	r.server = "https://" + net.JoinHostPort(r.host, args[1])
+	return &target{url: "https://" + net.JoinHostPort(host, args[1]), host: host, way: way}, args[2:], nil
+}
+
+// request checks an operation and its arguments.
+func (o *options) request(words []string) (*request, error) {
+	r := &request{operation: atm.Operation(words[0])}
 	wanted, known := operations[r.operation]
 	if !known {
-		return nil, exit.Usagef("there is no operation %q; see atmclient --help", args[2])
+		return nil, exit.Usagef("there is no operation %q; see atmclient --help", words[0])
 	}
-	args = args[3:]
+	args := words[1:]
 	for _, what := range wanted {
 		if len(args) == 0 {
 			if what == amountOrAll {
@@ -124,7 +163,9 @@ func (o *options) parse(args []string) (*request, error) {
 	if r.moves() {
 		return r, o.identify(r)
 	}
-	return r, o.checkRange(r)
+	var err error
+	r.page, err = o.statementRange(time.Now())
+	return r, err
 }
 
 // String says what is missing.
@@ -173,22 +214,30 @@ func (r *request) moves() bool {
 	return true
 }
 
-// checkRange checks the flags of a statement.
-func (o *options) checkRange(r *request) error {
-	var bounds [2]time.Time
-	for i, bound := range []struct{ name, text string }{{"from", o.from}, {"to", o.to}} {
-		var err error
-		if bounds[i], err = atm.ParseTime(bound.text); bound.text != "" && err != nil {
-			return exit.Usagef("--%s %q is %w", bound.name, bound.text, err)
-		}
-	}
-	if o.from != "" && o.to != "" && bounds[0].After(bounds[1]) {
-		return exit.Usagef("--from is after --to")
-	}
+// statementRange is what the flags of a statement say.
+func (o *options) statementRange(now time.Time) (client.Range, error) {
 	if o.limit < 1 || o.limit > 500 {
-		return exit.Usagef("--limit is a number from 1 to 500")
+		return client.Range{}, exit.Usagef("--limit is a number from 1 to 500")
 	}
-	return nil
+	r := client.Range{Limit: o.limit, Cursor: o.cursor}
+	var from, to time.Time
+	var err error
+	if o.from != "" {
+		if from, err = when.Since(o.from, now); err != nil {
+			return r, exit.Usagef("--from %w", err)
+		}
+		r.From = from.Format(time.RFC3339Nano)
+	}
+	if o.to != "" {
+		if to, err = when.Until(o.to, now); err != nil {
+			return r, exit.Usagef("--to %w", err)
+		}
+		r.To = to.Format(time.RFC3339Nano)
+	}
+	if o.from != "" && o.to != "" && from.After(to) {
+		return r, exit.Usagef("--from is after --to")
+	}
+	return r, nil
 }
 
 var amountFaults = map[atm.Code]string{

@@ -14,6 +14,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/cmd/internal/exit"
 	"example.com/atm/cmd/internal/output"
+	"example.com/atm/cmd/internal/when"
 	"example.com/atm/internal/printable"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -36,8 +37,8 @@ func (s *search) addFilter(flags *pflag.FlagSet) {
 	flags.StringVar((*string)(&s.filter.Event), "event", "", "entries of an `event`, such as op or auth.fail")
 	flags.StringVar(&s.filter.Status, "status", "", "`OK` or ERROR")
 	flags.StringVar((*string)(&s.filter.Code), "code", "", "entries with a `code`, such as INSUFFICIENT_FUNDS")
-	flags.StringVar(&s.since, "since", "", "entries since a `time` such as 2026-05-01T00:00:00Z, or for a duration such as 24h")
-	flags.StringVar(&s.until, "until", "", "entries until a `time`")
+	flags.StringVar(&s.since, "since", "", "entries since a `time`: "+when.Forms)
+	flags.StringVar(&s.until, "until", "", "entries until a `time`; a day counts to its end")
 }
 
 func (s *search) addForm(flags *pflag.FlagSet) {
@@ -47,11 +48,15 @@ func (s *search) addForm(flags *pflag.FlagSet) {
 // check reads what was given as text.
 func (s *search) check(now time.Time) error {
 	var err error
-	if s.filter.Since, err = parseTime("since", s.since, now); err != nil {
-		return err
+	if s.since != "" {
+		if s.filter.Since, err = when.Since(s.since, now); err != nil {
+			return exit.Usagef("--since %w", err)
+		}
 	}
-	if s.filter.Until, err = parseTime("until", s.until, now); err != nil {
-		return err
+	if s.until != "" {
+		if s.filter.Until, err = when.Until(s.until, now); err != nil {
+			return exit.Usagef("--until %w", err)
+		}
 	}
 	if s.filter.Status != "" && s.filter.Status != "OK" && s.filter.Status != "ERROR" {
 		return exit.Usagef("--status is OK or ERROR, not %q", s.filter.Status)
@@ -60,20 +65,6 @@ func (s *search) check(now time.Time) error {
 		return exit.Usagef("--output is table, json, jsonl or csv, not %q", s.form)
 	}
 	return nil
-}
-
-func parseTime(flag, text string, now time.Time) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
-	}
-	if d, err := time.ParseDuration(text); err == nil {
-		return now.Add(-d), nil
-	}
-	t, err := atm.ParseTime(text)
-	if err != nil {
-		return t, exit.Usagef("--%s %q is no time such as 2026-05-01T00:00:00Z and no duration such as 24h", flag, text)
-	}
-	return t, nil
 }
 
 func (p *program) listCommand() *cobra.Command {

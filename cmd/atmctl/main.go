@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/url"
 	"os"
-	"path/filepath"
 	"time"
 
 	"example.com/atm/audit"
@@ -16,6 +15,7 @@ import (
 	"example.com/atm/cmd/internal/exit"
 	"example.com/atm/cmd/internal/output"
 	"example.com/atm/cmd/internal/settings"
+	"example.com/atm/cmd/internal/signin"
 	"example.com/atm/cmd/internal/version"
 	"example.com/atm/internal/printable"
 	"github.com/spf13/cobra"
@@ -43,7 +43,8 @@ type program struct {
 	exact          io.Writer // stdout, for what is kept byte for byte
 
 	server  string
-	files   client.Files
+	sign    signin.Flags
+	way     *signin.Way // that the flags say
 	output  string
 	timeout time.Duration
 	quiet   bool
@@ -63,9 +64,7 @@ func (p *program) command() *cobra.Command {
 	flags := root.PersistentFlags()
 	settings.AddConfig(flags)
 	flags.StringVar(&p.server, "server", "https://localhost:9000", "`URL` of the server")
-	flags.StringVar(&p.files.CA, "ca", "", "`file` with the authority that the server is trusted by")
-	flags.StringVar(&p.files.Cert, "cert", "", "`file` with your certificate")
-	flags.StringVar(&p.files.Key, "key", "", "`file` with its key")
+	p.sign.Add(flags)
 	flags.StringVarP(&p.output, "output", "o", output.Table, "`form` of what is printed: table, json or jsonl")
 	flags.DurationVar(&p.timeout, "timeout", 30*time.Second, "how long to wait for the server")
 	flags.BoolVarP(&p.quiet, "quiet", "q", false, "print no warnings")
@@ -93,7 +92,17 @@ func (p *program) prepare(cmd *cobra.Command) error {
 	if err := settings.Apply(cmd); err != nil {
 		return err
 	}
-	return output.CheckForm(p.output, output.Table)
+	if err := output.CheckForm(p.output, output.Table); err != nil {
+		return err
+	}
+	var err error
+	if p.way, err = p.sign.Way(); err != nil {
+		return err
+	}
+	if p.way.Server != "" && !cmd.Flags().Changed("server") {
+		p.server = p.way.Server
+	}
+	return nil
 }
 
 // defaultCredentials is where init puts the operator's.
@@ -108,15 +117,12 @@ func (p *program) connectTo(server string) (*client.Client, error) {
 	if err != nil || u.Scheme != "https" || u.Host == "" {
 		return nil, exit.Usagef("--server %q is no https URL", server)
 	}
-	files, err := p.files.OrDefault(u.Hostname(), filepath.FromSlash(defaultCredentials))
+	cfg, err := p.way.Config(u.Hostname(), defaultCredentials)
 	if err != nil {
 		return nil, err
 	}
-	tls, err := files.TLS()
-	if err != nil {
-		return nil, &exit.Error{Code: exit.NotAuthenticated, Err: err}
-	}
-	return client.New(client.Config{Server: server, TLS: tls, Timeout: p.timeout})
+	cfg.Server, cfg.Timeout = server, p.timeout
+	return client.New(cfg)
 }
 
 // call calls a method and returns its result, or the refusal as an error.

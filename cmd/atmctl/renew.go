@@ -17,6 +17,7 @@ import (
 	"example.com/atm/certs"
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/cmd/internal/signin"
 	"example.com/atm/internal/durable"
 	"github.com/spf13/cobra"
 )
@@ -116,7 +117,7 @@ func (p *program) renewed(ctx context.Context, files client.Files, key crypto.Si
 	if err != nil {
 		return renewal{}, err
 	}
-	p.files = files
+	p.way = signin.ByCertificate(files)
 	result, err := p.call(ctx, string(atm.CertRenew), string(request))
 	if err != nil {
 		return renewal{}, err

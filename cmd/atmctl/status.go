@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -178,8 +177,8 @@ func (p *program) ownCertificate(now time.Time) (statusCert, bool) {
 	if err != nil {
 		return statusCert{}, false
 	}
-	files, err := p.files.OrDefault(u.Hostname(), filepath.FromSlash(defaultCredentials))
-	if err != nil {
+	files, ok := p.way.Certificate(u.Hostname(), defaultCredentials)
+	if !ok {
 		return statusCert{}, false
 	}
 	text, err := os.ReadFile(files.Cert)

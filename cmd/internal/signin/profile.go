@@ -1,4 +1,4 @@
-package main
+package signin
 
 import (
 	"bytes"
@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -20,6 +22,9 @@ import (
 // A profile is a named way to sign in. Names of files are relative to the
 // folder of the file of profiles.
 type profile struct {
+	// Server is the URL of the server that it is for. Optional.
+	Server string `toml:"server"`
+
 	CA           string `toml:"ca"`
 	Cert         string `toml:"cert"`
 	Key          string `toml:"key"`
@@ -39,38 +44,48 @@ const maxProfiles = 64 << 10
 // user's folder of settings when path is empty:
 //
 //	[work]
+//	server = "https://atm.example:9000"
 //	ca = "ca.crt"
 //	user = "alice"
 //	credential_command = ["pass", "show", "atm/alice"]
-func readProfile(path, name string) (signIn, error) {
+func readProfile(path, name string) (*Way, error) {
+	path, file, err := readProfiles(path)
+	if err != nil {
+		return nil, err
+	}
+	p, known := file[name]
+	if !known {
+		return nil, exit.Usagef("%s has no profile %q", path, name)
+	}
+	w, err := p.way(filepath.Dir(path))
+	if err != nil {
+		return nil, exit.Usagef("%s: profile %s: %w", path, name, err)
+	}
+	return w, nil
+}
+
+// readProfiles reads all profiles, and says where they are.
+func readProfiles(path string) (string, map[string]profile, error) {
 	if path == "" {
 		dir, err := os.UserConfigDir()
 		if err != nil {
-			return signIn{}, exit.Usagef("name a file with --profiles: %w", err)
+			return "", nil, exit.Usagef("name a file with --profiles: %w", err)
 		}
 		path = filepath.Join(dir, "atm", "profiles.toml")
 	}
 	text, err := readOwn(path)
 	if err != nil {
-		return signIn{}, exit.Usagef("profiles: %w", err)
+		return path, nil, exit.Usagef("profiles: %w", err)
 	}
 	var file map[string]profile
 	meta, err := toml.Decode(string(text), &file)
 	if err != nil {
-		return signIn{}, exit.Usagef("%s: %w", path, err)
+		return path, nil, exit.Usagef("%s: %w", path, err)
 	}
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
-		return signIn{}, exit.Usagef("%s: unknown key %s", path, unknown[0])
+		return path, nil, exit.Usagef("%s: unknown key %s", path, unknown[0])
 	}
-	p, known := file[name]
-	if !known {
-		return signIn{}, exit.Usagef("%s has no profile %q", path, name)
-	}
-	s, err := p.signIn(filepath.Dir(path))
-	if err != nil {
-		return signIn{}, exit.Usagef("%s: profile %s: %w", path, name, err)
-	}
-	return s, nil
+	return path, file, nil
 }
 
 // readOwn reads a file that can name a program to run: nobody but the caller
@@ -99,35 +114,37 @@ func readOwn(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxProfiles))
 }
 
-// signIn is p with its files in dir.
-func (p *profile) signIn(dir string) (signIn, error) {
+// way is p with its files in dir.
+func (p *profile) way(dir string) (*Way, error) {
 	within := func(path string) string {
 		if path == "" || filepath.IsAbs(path) {
 			return path
 		}
 		return filepath.Join(dir, path)
 	}
-	s := signIn{user: p.User}
-	s.files.CA, s.files.Cert, s.files.Key = within(p.CA), within(p.Cert), within(p.Key)
+	w := &Way{Server: p.Server, user: p.User}
+	if u, err := url.Parse(p.Server); p.Server != "" && (err != nil || u.Scheme != "https" || u.Host == "") {
+		return nil, fmt.Errorf("server %q is no https URL", p.Server)
+	}
+	w.files.CA, w.files.Cert, w.files.Key = within(p.CA), within(p.Cert), within(p.Key)
 	if p.PasswordFile != "" {
-		s.password = password(within(p.PasswordFile), p.User)
+		w.password = password(within(p.PasswordFile), p.User)
 	}
 	if p.TokenFile != "" {
-		s.token = settings.Secret(within(p.TokenFile), "Token", "")
+		w.token = settings.Secret(within(p.TokenFile), "Token", "")
 	}
 	if len(p.CredentialCommand) > 0 {
-		if s.password != nil || s.token != nil {
-			return s, errors.New("credential_command goes without password_file and token_file")
+		if w.password != nil || w.token != nil {
+			return nil, errors.New("credential_command goes without password_file and token_file")
 		}
-		printed := func() ([]byte, error) { return firstLine(p.CredentialCommand) }
+		printed := sync.OnceValues(func() ([]byte, error) { return firstLine(p.CredentialCommand) })
 		if p.User != "" {
-			s.password = printed
+			w.password = printed
 		} else {
-			s.token = printed
+			w.token = printed
 		}
 	}
-	err := s.check()
-	return s, err
+	return w, w.check()
 }
 
 const (

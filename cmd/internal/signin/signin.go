@@ -1,0 +1,163 @@
+// Package signin is how a person or a script tells the programs who it is: by a
+// certificate, a password or a token, named by flags or by a profile.
+package signin
+
+import (
+	"errors"
+	"path/filepath"
+
+	"example.com/atm/client"
+	"example.com/atm/cmd/internal/ask"
+	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/cmd/internal/settings"
+	"github.com/spf13/pflag"
+)
+
+// Flags are the flags that say how to sign in.
+type Flags struct {
+	Files   client.Files
+	Profile string // a name; empty for none
+
+	profiles           string
+	user, passwordFile string
+	tokenFile          string
+}
+
+// Add adds the flags for a certificate and for a profile.
+func (f *Flags) Add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.Files.CA, "ca", "", "`file` with the authority that the server is trusted by")
+	flags.StringVar(&f.Files.Cert, "cert", "", "`file` with your certificate")
+	flags.StringVar(&f.Files.Key, "key", "", "`file` with its key")
+	flags.StringVar(&f.Profile, "profile", "", "`name` of a profile to sign in with")
+	flags.StringVar(&f.profiles, "profiles", "",
+		"TOML `file` of profiles; atm/profiles.toml in the folder of your settings when left out")
+}
+
+// AddSecrets adds the flags for a password and for a token.
+func (f *Flags) AddSecrets(flags *pflag.FlagSet) {
+	flags.StringVar(&f.tokenFile, "token-file", "", "`file` with a token to sign in with; - for standard input")
+	flags.StringVar(&f.user, "user", "", "`name` to sign in with by HTTP Digest")
+	flags.StringVar(&f.passwordFile, "password-file", "",
+		"`file` with the password; - for standard input; asked for on a terminal when left out")
+}
+
+// Way returns what the flags say, or the profile that they name.
+func (f *Flags) Way() (*Way, error) {
+	if f.Profile != "" {
+		if f.user != "" || f.Files != (client.Files{}) || f.passwordFile != "" || f.tokenFile != "" {
+			return nil, exit.Usagef("--profile goes without --ca, --cert, --key, --user, --password-file and --token-file")
+		}
+		return readProfile(f.profiles, f.Profile)
+	}
+	w := &Way{files: f.Files, user: f.user}
+	if f.passwordFile != "" {
+		w.password = password(f.passwordFile, f.user)
+	}
+	if f.tokenFile != "" {
+		w.token = settings.Secret(f.tokenFile, "Token", "")
+	}
+	return w, w.check()
+}
+
+// A Way is how a caller proves who it is: by the certificate in its files, by a
+// password, or by a token. The files name what the server is trusted by in any case.
+type Way struct {
+	// Server is the URL of the server that a profile names; empty when it names none.
+	Server string
+
+	files    client.Files
+	user     string
+	password func() ([]byte, error)
+	token    func() ([]byte, error)
+}
+
+// ByCertificate is the way of whoever has a certificate and its key in files.
+func ByCertificate(files client.Files) *Way { return &Way{files: files} }
+
+// password reads the password of a user from a file, or asks for it on a terminal when
+// no file is named.
+func password(file, user string) func() ([]byte, error) {
+	return settings.Secret(file, "Password of "+user,
+		"there is no terminal to ask for the password of "+user+
+			": name a file with --password-file, or in the profile; - is standard input")
+}
+
+// check reports ways to sign in that exclude each other. A user for whom no password is
+// named is asked for it.
+func (w *Way) check() error {
+	switch certificate := w.files.Cert != "" || w.files.Key != ""; {
+	case w.user != "" && w.token != nil:
+		return exit.Usagef("a user and a token exclude each other")
+	case w.user != "" && certificate:
+		return exit.Usagef("a user signs in with a password, and without --cert and --key")
+	case w.user == "" && w.password != nil:
+		return exit.Usagef("a password is a user's: --user is missing")
+	}
+	if w.user != "" && w.password == nil {
+		w.password = password("", w.user)
+	}
+	return nil
+}
+
+// Config is w for the client, for calls to host. Where w names no files, those in folder
+// are used if the server is on this machine.
+func (w *Way) Config(host, folder string) (client.Config, error) {
+	var cfg client.Config
+	files := w.files
+	withCertificate := w.user == "" && w.token == nil
+	if withCertificate || files.CA == "" {
+		var err error
+		if files, err = w.filesOrDefault(host, folder, withCertificate); err != nil {
+			return cfg, err
+		}
+	}
+	secret, to := w.password, &cfg.Password
+	if w.token != nil {
+		secret, to = w.token, &cfg.Token
+	}
+	if secret != nil {
+		text, err := secret()
+		if usage := (*exit.Error)(nil); errors.As(err, &usage) || errors.Is(err, ask.ErrInterrupted) {
+			return cfg, err
+		}
+		if err != nil {
+			return cfg, &exit.Error{Code: exit.NotAuthenticated, Err: err}
+		}
+		cfg.User, *to = w.user, string(text)
+	}
+	var err error
+	if withCertificate || files.Cert != "" || files.Key != "" { // a token may be bound to one
+		cfg.TLS, err = files.TLS()
+	} else {
+		cfg.TLS, err = client.Trusting(files.CA)
+	}
+	if err != nil {
+		return cfg, &exit.Error{Code: exit.NotAuthenticated, Err: err}
+	}
+	return cfg, nil
+}
+
+// Certificate returns the files of the certificate that w signs in by, as Config does. ok is
+// false when there is none.
+func (w *Way) Certificate(host, folder string) (files client.Files, ok bool) {
+	if w.user != "" || w.token != nil {
+		return files, false
+	}
+	files, err := w.filesOrDefault(host, folder, true)
+	return files, err == nil
+}
+
+// filesOrDefault is the files of w, with those in folder where w names none.
+func (w *Way) filesOrDefault(host, folder string, withCertificate bool) (client.Files, error) {
+	named := w.files
+	if !withCertificate {
+		named = client.Files{}
+	}
+	files, err := named.OrDefault(host, filepath.FromSlash(folder))
+	if err != nil || withCertificate {
+		return files, err
+	}
+	with := w.files
+	with.CA = files.CA
+	return with, nil
+}

@@ -1,0 +1,87 @@
+// Package when reads times as people type them.
+//
+// A day is one of the zone of now, which for the programs is the local one. What has a
+// zone of its own keeps it.
+package when
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"example.com/atm"
+)
+
+// Forms says in a line what can be given.
+const Forms = "2026-11-29, 2026-11-29T14:30, 2026-11-29T14:30:00Z, today, yesterday, now, or how long ago: 15m, 12h, 1d, 2w"
+
+// maxAgo bounds how long ago something is: about a century.
+const maxAgo = 36_500 * 24 * time.Hour
+
+// Since reads a time from which on something counts: of a day, its begin.
+func Since(text string, now time.Time) (time.Time, error) {
+	t, _, err := parse(text, now)
+	return t, err
+}
+
+// Until reads a time up to which something counts: of a day, its last nanosecond.
+func Until(text string, now time.Time) (time.Time, error) {
+	t, day, err := parse(text, now)
+	if day {
+		y, m, d := t.Date()
+		t = time.Date(y, m, d+1, 0, 0, 0, 0, t.Location()).Add(-time.Nanosecond)
+	}
+	return t, err
+}
+
+// parse reads a time, and reports whether it is the begin of a day that was given as a
+// whole. It never returns the zero time without an error.
+func parse(text string, now time.Time) (t time.Time, day bool, err error) {
+	y, m, d := now.Date()
+	switch strings.ToLower(text) {
+	case "now":
+		return now, false, nil
+	case "today":
+		return time.Date(y, m, d, 0, 0, 0, 0, now.Location()), true, nil
+	case "yesterday":
+		return time.Date(y, m, d-1, 0, 0, 0, 0, now.Location()), true, nil
+	}
+	if ago, ok := parseAgo(text); ok {
+		return now.Add(-ago), false, nil
+	}
+	if t, err := atm.ParseTime(text); err == nil {
+		return t, false, nil
+	}
+	for _, form := range []string{time.DateOnly, "2006-01-02T15:04", "2006-01-02T15:04:05"} {
+		written := strings.Replace(strings.ToUpper(text), " ", "T", 1)
+		if t, err := time.ParseInLocation(form, written, now.Location()); err == nil && !strings.Contains(text, ",") {
+			if t.IsZero() {
+				t = t.Add(1) // the zero time stands for none
+			}
+			return t, form == time.DateOnly, nil
+		}
+	}
+	return t, false, fmt.Errorf("%q is no time; it is one of: %s", text, Forms)
+}
+
+var daysAgo = regexp.MustCompile(`(?s)^(?:(\d{1,5})w)?(?:(\d{1,5})d)?(.*)$`)
+
+// parseAgo reads a duration, which may begin with weeks and days of 24 hours.
+func parseAgo(text string) (ago time.Duration, ok bool) {
+	part := daysAgo.FindStringSubmatch(text)
+	weeks, _ := strconv.Atoi(part[1])
+	days, _ := strconv.Atoi(part[2])
+	if days += 7 * weeks; text == "" || days > int(maxAgo/(24*time.Hour)) {
+		return 0, false
+	}
+	var rest time.Duration
+	if part[3] != "" {
+		var err error
+		if rest, err = time.ParseDuration(part[3]); err != nil || rest < 0 || rest > maxAgo {
+			return 0, false
+		}
+	}
+	return time.Duration(days)*24*time.Hour + rest, true
+}
