@@ -54,11 +54,9 @@ var administration = []Operation{
 	},
 	{
 		Name: atm.AccountList,
-		Help: "Lists accounts in order of number; next is the cursor of the page after it, empty at the end.",
-		Params: []Param{
-			{Name: "cursor", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "Where the page begins: next of the page before."},
-			{Name: "limit", Kinds: []atm.Kind{atm.Int}, Optional: true, Help: "Accounts on the page, 1 to 500; 50 when left out."},
-		},
+		Help: "Lists accounts in order of number; next is the cursor of the page after it, empty at the end. With a filter a page " +
+			"may be short, or empty, and not the last.",
+		Params:     []Param{paramCursor, paramLimit, paramAccountFilter},
 		Structured: true,
 		rule:       listAccounts,
 		answer:     rows(recordBytes, 1),
@@ -329,42 +327,6 @@ func standing(s vault.Standing) func(context.Context, *Teller, *input) (vault.Ru
 		}
 		return vault.SetStanding{Account: account, Standing: s}, nil
 	}
-}
-
-func listAccounts(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
-	var after uint64
-	if cursor := in.args[0]; cursor.Given() {
-		id, ok := atm.ParseAccountID(cursor.Text)
-		if !ok {
-			return vault.Refuse(atm.CursorInvalid, "The cursor is none of this server's"), nil
-		}
-		after = uint64(id)
-	}
-	limit := listDefault
-	if arg := in.args[1]; arg.Given() {
-		n, err := strconv.Atoi(arg.Text)
-		if err != nil || n < 1 || n > listMost {
-			return nil, malformed("limit is a number from 1 to %d", listMost)
-		}
-		limit = n
-	}
-	found, err := t.cfg.Store.Accounts(ctx, after, limit+1)
-	if err != nil {
-		return nil, err
-	}
-	next := ""
-	if len(found) > limit {
-		found = found[:limit]
-		next = string(found[limit-1].Name)
-	}
-	accounts := make([]atm.Record, len(found))
-	for i, a := range found {
-		accounts[i] = a.Record()
-	}
-	return vault.Report{Result: atm.Record{
-		{Name: "accounts", Value: accounts},
-		{Name: "next", Value: next},
-	}}, nil
 }
 
 const (

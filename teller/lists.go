@@ -105,13 +105,14 @@ func (in *input) pageLimit(i int) (int, error) {
 
 var foreignCursor = vault.Refuse(atm.CursorInvalid, "The cursor is none of this server's")
 
-// scan calls look with customers' accounts with numbers above after, in order of number,
-// until it returns false, or scanMost were looked at. It returns the number of the last one
-// that look was content with, and whether there may be others above it.
-func (t *Teller) scan(ctx context.Context, after uint64, look func(*vault.Account) (bool, error)) (last uint64, more bool, err error) {
+// scan calls look with customers' accounts with numbers above after, in order of number, of
+// which it reads so many at once, until it returns false, or scanMost were looked at. It
+// returns the number of the last one that look was content with, and whether there may be
+// others above it.
+func (t *Teller) scan(ctx context.Context, after uint64, atOnce int, look func(*vault.Account) (bool, error)) (last uint64, more bool, err error) {
 	last = after
-	for range scanMost / listMost {
-		accounts, err := t.cfg.Store.Accounts(ctx, last, listMost)
+	for range scanMost / atOnce {
+		accounts, err := t.cfg.Store.Accounts(ctx, last, atOnce)
 		if err != nil {
 			return last, false, err
 		}
@@ -124,7 +125,7 @@ func (t *Teller) scan(ctx context.Context, after uint64, look func(*vault.Accoun
 				return last, false, err
 			}
 		}
-		if len(accounts) < listMost {
+		if len(accounts) < atOnce {
 			return last, false, nil
 		}
 	}
@@ -192,7 +193,7 @@ func listHolds(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 		}
 		list(&a)
 	} else {
-		last, more, err := t.scan(ctx, cursor.above, func(a *vault.Account) (bool, error) { return list(a), nil })
+		last, more, err := t.scan(ctx, cursor.above, listMost, func(a *vault.Account) (bool, error) { return list(a), nil })
 		if err != nil {
 			return nil, err
 		}

@@ -35,10 +35,7 @@ func (p *program) accountCommand() *cobra.Command {
 	account := &cobra.Command{Use: "account", Short: "Open, show and close accounts"}
 	return group(account, open,
 		p.accountAct("show", "Show the record of an account", atm.AccountShow),
-		&cobra.Command{
-			Use: "list", Short: "List all accounts", Args: exit.Args(cobra.NoArgs),
-			RunE: func(cmd *cobra.Command, _ []string) error { return p.accountList(cmd.Context()) },
-		},
+		p.accountList(),
 		p.accountLimit(),
 		p.accountAct("freeze", "Freeze an account: no money moves", atm.AccountFreeze),
 		p.accountAct("unfreeze", "Let a frozen account be used again", atm.AccountUnfreeze),
@@ -68,22 +65,6 @@ func (p *program) account(ctx context.Context, op atm.Operation, number string, 
 }
 
 var accountColumns = []string{"account", "owner", "standing", "balance", "held", "version", "limits"}
-
-func (p *program) accountList(ctx context.Context) error {
-	var accounts []any
-	for cursor := ""; ; {
-		result, err := p.call(ctx, string(atm.AccountList), cursor, 500)
-		if err != nil {
-			return err
-		}
-		page, _ := result.(map[string]any)
-		items, _ := page["accounts"].([]any)
-		accounts = append(accounts, items...)
-		if cursor, _ = page["next"].(string); cursor == "" {
-			return p.print(accountColumns, accounts)
-		}
-	}
-}
 
 // print prints a list of records as a table of these columns, or for programs.
 func (p *program) print(columns []string, records []any) error {

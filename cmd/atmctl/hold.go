@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"math"
 
 	"example.com/atm"
 	"example.com/atm/cmd/internal/exit"
@@ -45,22 +46,29 @@ func (p *program) listCommandOf(l listing, byAccount bool) *cobra.Command {
 	return cmd
 }
 
-// pageSize is how many rows a page has that the server is asked for.
-const pageSize = 500
+// pageMost is how many rows a page has at most that the server is asked for.
+const pageMost = 500
 
 // listed calls a method with a cursor, the size of a page and more, page by page, and returns
 // all that it lists.
-func (p *program) listed(ctx context.Context, op atm.Operation, name string, more ...any) (all []any, err error) {
-	for cursor := ""; ; {
-		result, err := p.call(ctx, string(op), append([]any{cursor, pageSize}, more...)...)
+func (p *program) listed(ctx context.Context, op atm.Operation, name string, more ...any) ([]any, error) {
+	all, _, err := p.listedUpTo(ctx, op, name, "", math.MaxInt, more...)
+	return all, err
+}
+
+// listedUpTo is listed from a cursor on, for so many rows at most. next is the cursor of what
+// comes after them, "" at the end.
+func (p *program) listedUpTo(ctx context.Context, op atm.Operation, name, cursor string, most int, more ...any) (all []any, next string, err error) {
+	for next = cursor; ; {
+		result, err := p.call(ctx, string(op), append([]any{next, min(pageMost, most-len(all))}, more...)...)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		page, _ := result.(map[string]any)
 		items, _ := page[name].([]any)
 		all = append(all, items...)
-		if cursor, _ = page["next"].(string); cursor == "" {
-			return all, nil
+		if next, _ = page["next"].(string); next == "" || len(all) >= most {
+			return all, next, nil
 		}
 	}
 }

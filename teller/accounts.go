@@ -1,0 +1,147 @@
+package teller
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+	"example.com/atm/vault"
+)
+
+var paramAccountFilter = Param{
+	Name: "filter", Kinds: []atm.Kind{atm.Struct}, Optional: true,
+	Help: "owner, a subject; standing, open (or active), frozen or closed; limits, any for those that have some; " +
+		"inactive_since, a time in RFC 3339, for those without an operation since then, which are told with the time of the last one.",
+}
+
+// An accountFilter says which accounts somebody wants to see. The zero value fits all.
+type accountFilter struct {
+	owner    string
+	standing *vault.Standing
+	limited  bool
+	inactive time.Time // since when; zero for those that are in use as well
+}
+
+// accountFilter reads the members of the argument at position i.
+func (in *input) accountFilter(i int) (f accountFilter, err error) {
+	for _, m := range in.args[i].Members {
+		if !m.Arg.Given() {
+			continue
+		}
+		switch value := m.Arg.Text; m.Name {
+		case "owner":
+			f.owner, err = value, checkSubject(value)
+		case "standing":
+			s, known := map[string]vault.Standing{"open": vault.Open, "active": vault.Open, "frozen": vault.Frozen, "closed": vault.Closed}[value]
+			if f.standing = &s; !known {
+				err = malformed("a standing is open, frozen or closed, not %q", shorten(value))
+			}
+		case "limits":
+			if f.limited = value == "any"; !f.limited {
+				err = malformed("limits of the filter is any, for accounts that have some")
+			}
+		case "inactive_since":
+			if f.inactive, err = atm.ParseTime(value); err != nil {
+				err = malformed("inactive_since of the filter is %w", err)
+			}
+		default:
+			err = malformed("a filter of accounts has no %s", shorten(m.Name))
+		}
+		if err != nil {
+			return f, err
+		}
+	}
+	return f, nil
+}
+
+// fits reports whether the record of an account is one that f asks for, whenever it was used.
+func (f *accountFilter) fits(a *vault.Account) bool {
+	zone := vault.Limits{Zone: a.Limits.Zone} // which limits nothing by itself
+	return (f.owner == "" || a.Owner == f.owner) && (f.standing == nil || a.Standing == *f.standing) && (!f.limited || a.Limits != zone)
+}
+
+const (
+	// historiesMost bounds the accounts whose last use one call looks for.
+	historiesMost = 500
+
+	// actsMost bounds the acts of administration that are passed over to find the last use of
+	// an account. It was used before the oldest of them then, at the latest.
+	actsMost = 100
+)
+
+// lastUse is when somebody last did something with an account but administer it, or else when
+// it was opened.
+func (t *Teller) lastUse(ctx context.Context, a *vault.Account) (last time.Time, err error) {
+	passed := 0
+	failed := t.cfg.Store.History(ctx, a.Name, a.Version, func(version uint64, _ int64, leaf []byte) bool {
+		entry, broken := audit.ParseEntry(leaf)
+		if broken != nil {
+			err = broken
+			return false
+		}
+		last, passed = entry.Time, passed+1
+		return version > 1 && entry.Operation.Administrative() && passed < actsMost
+	})
+	if err == nil {
+		err = failed
+	}
+	return last, err
+}
+
+func listAccounts(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
+	var after uint64
+	if cursor := in.args[0]; cursor.Given() {
+		id, ok := atm.ParseAccountID(cursor.Text)
+		if !ok {
+			return foreignCursor, nil
+		}
+		after = uint64(id)
+	}
+	limit, err := in.pageLimit(1)
+	if err != nil {
+		return nil, err
+	}
+	filter, err := in.accountFilter(2)
+	if err != nil {
+		return nil, err
+	}
+	atOnce := listMost
+	if filter == (accountFilter{}) {
+		atOnce = limit + 1
+	}
+	accounts, histories := []atm.Record{}, 0
+	last, more, err := t.scan(ctx, after, atOnce, func(a *vault.Account) (bool, error) {
+		switch {
+		case !filter.fits(a):
+			return true, nil
+		case len(accounts) == limit || histories == historiesMost:
+			return false, nil
+		}
+		record := a.Record()
+		if !filter.inactive.IsZero() {
+			histories++
+			used, err := t.lastUse(ctx, a)
+			if err != nil || !used.Before(filter.inactive) {
+				return true, err
+			}
+			record = append(record, atm.Field{Name: "last_use", Value: used.UTC().Format(time.RFC3339)})
+		}
+		accounts = append(accounts, record)
+		return true, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	next := ""
+	if more {
+		next = strconv.FormatUint(last, 10)
+	}
+	if filter.owner != "" && len(accounts) == 0 && !more && after == 0 {
+		if known, err := t.knows(ctx, filter.owner); err != nil || !known {
+			return vault.Refuse(atm.AccountNotFound, "There is no "+filter.owner), err
+		}
+	}
+	return vault.Report{Result: atm.Record{{Name: "accounts", Value: accounts}, {Name: "next", Value: next}}}, nil
+}
