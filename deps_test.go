@@ -44,6 +44,7 @@ var rooms = map[string][]string{
 	"cmd/internal/datadir":   {"internal"},
 	"cmd/internal/output":    {"cmd/internal/exit", "internal"},
 	"cmd/internal/daemon":    {"*"},
+	"cmd/internal/doctor":    {"*"},
 	"cmd/atmserver":          {"*"},
 	"cmd/atmclient":          {"*"},
 	"cmd/atmctl":             {"*"},

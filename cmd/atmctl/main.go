@@ -69,7 +69,7 @@ func (p *program) command() *cobra.Command {
 	flags.DurationVar(&p.timeout, "timeout", 30*time.Second, "how long to wait for the server")
 	flags.BoolVarP(&p.quiet, "quiet", "q", false, "print no warnings")
 	audit := p.auditCommand()
-	group(root, append(p.vaultCommands(audit), p.accountCommand(), p.userCommand(), p.tokenCommand(), p.grantCommand(), p.certCommand(), p.enrollCommand(), p.caCommand(), audit, p.demoCommand(), p.statusCommand(), p.versionCommand())...)
+	group(root, append(p.vaultCommands(audit), p.accountCommand(), p.userCommand(), p.tokenCommand(), p.grantCommand(), p.certCommand(), p.enrollCommand(), p.caCommand(), audit, p.demoCommand(), p.statusCommand(), p.doctorCommand(), p.versionCommand())...)
 	root.AddCommand(p.holdCommand())
 	return root
 }

@@ -124,7 +124,7 @@ func (p *program) status(ctx context.Context) (*status, error) {
 		s.Parts = append(s.Parts, statusPart{part.text("part"), part.truth("ready"), part.text("reason")})
 	}
 	caller := r.in("caller")
-	s.You = statusCaller{Subject: caller.text("subject"), Roles: caller.texts("roles"), Method: caller.text("method")}
+	s.You = statusCaller{caller.text("subject"), caller.texts("roles"), caller.text("method")}
 	if mine, ok := p.ownCertificate(now); ok {
 		s.Certificates = append(s.Certificates, mine)
 	}
@@ -151,7 +151,9 @@ func (p *program) status(ctx context.Context) (*status, error) {
 }
 
 func logStatus(r field) (statusLog, error) {
-	l := statusLog{Origin: r.text("origin"), Entries: r.number("entries"), Published: r.number("published")}
+	l := statusLog{
+		Origin: r.text("origin"), Entries: r.number("entries"), Published: r.number("published"),
+	}
 	if r.truth("witnesses") {
 		witnessed := r.number("witnessed")
 		l.Witnessed = &witnessed
@@ -214,7 +216,8 @@ func (s *status) rows(now time.Time) [][]string {
 		}
 		rows = append(rows, []string{part.Part, state})
 	}
-	rows = append(rows, []string{"you", s.You.Subject + ", " + strings.Join(s.You.Roles, " ") + ", by " + s.You.Method})
+	you := s.You.Subject + ", " + strings.Join(s.You.Roles, " ") + ", by " + s.You.Method
+	rows = append(rows, []string{"you", you})
 	for _, c := range s.Certificates {
 		name := "certificate " + c.Certificate
 		switch c.Certificate {
@@ -226,7 +229,8 @@ func (s *status) rows(now time.Time) [][]string {
 		rows = append(rows, []string{name, days(c.Days) + " left, until " + c.NotAfter})
 	}
 	rows = append(rows,
-		[]string{"log", fmt.Sprintf("%d entries, %d published, %s", s.Log.Entries, s.Log.Published, s.Log.Origin)},
+		[]string{"log", fmt.Sprintf("%d entries, %d published, %s",
+			s.Log.Entries, s.Log.Published, s.Log.Origin)},
 		[]string{"witnessed", s.Log.witnessed()},
 		[]string{"pinned here", s.Log.pinned(now)},
 		[]string{"disk free", bytesText(s.Disk.Free) + ", " + bytesText(s.Disk.Reserve) + " in reserve"},
@@ -262,7 +266,8 @@ func (s *status) store() string {
 	case n == 1:
 		return s.Store.Kind + ", 1 replica runs: " + s.Store.Replicas[0]
 	default:
-		return fmt.Sprintf("%s, %d replicas run: %s", s.Store.Kind, n, strings.Join(s.Store.Replicas, ", "))
+		names := strings.Join(s.Store.Replicas, ", ")
+		return fmt.Sprintf("%s, %d replicas run: %s", s.Store.Kind, n, names)
 	}
 }
 
@@ -277,7 +282,8 @@ func (s *status) backup(now time.Time) string {
 	if s.Backup == nil {
 		return "none is in the log"
 	}
-	return fmt.Sprintf("sent to %s, %s, entry %d", s.Backup.Subject, ago(s.Backup.Time, now), s.Backup.Index)
+	when := ago(s.Backup.Time, now)
+	return fmt.Sprintf("sent to %s, %s, entry %d", s.Backup.Subject, when, s.Backup.Index)
 }
 
 func days(n int) string {

@@ -30,13 +30,16 @@ func (h *House) status(ctx context.Context) (atm.Record, error) {
 			reason = part.Err.Error()
 		}
 		parts = append(parts, atm.Record{
-			{Name: "part", Value: part.Name}, {Name: "ready", Value: part.Err == nil}, {Name: "reason", Value: reason},
+			{Name: "part", Value: part.Name},
+			{Name: "ready", Value: part.Err == nil},
+			{Name: "reason", Value: reason},
 		})
 	}
 	var certificates []atm.Record
 	for _, e := range h.expiry() {
 		certificates = append(certificates, atm.Record{
-			{Name: "certificate", Value: e.Certificate}, {Name: "not_after", Value: e.At.UTC().Format(time.RFC3339)},
+			{Name: "certificate", Value: e.Certificate},
+			{Name: "not_after", Value: e.At.UTC().Format(time.RFC3339)},
 		})
 	}
 	program := version.Read()

@@ -95,6 +95,12 @@ func readTokenKeys(path string) (auth.KeyTable, error) {
 	return table, nil
 }
 
+// CheckTokenKeys says what is wrong with a file of keys of tokens.
+func CheckTokenKeys(path string) error {
+	_, err := readTokenKeys(path)
+	return err
+}
+
 func parseTokenKeys(text []byte) (auth.KeyTable, error) {
 	var table auth.KeyTable
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {

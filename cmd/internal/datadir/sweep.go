@@ -21,6 +21,18 @@ const temporary = ".tmp-"
 // Sweep removes what an earlier process left unfinished, but for the tiles of the audit log,
 // and returns the names. Call it before anything is begun.
 func (d *Dir) Sweep() (removed []string, err error) {
+	left, err := d.Leftovers()
+	for _, path := range left {
+		failed := os.RemoveAll(d.Path(path)) // which follows no links
+		if err = errors.Join(err, failed); failed == nil {
+			removed = append(removed, path)
+		}
+	}
+	return removed, err
+}
+
+// Leftovers names what Sweep removes, if no process has the folder.
+func (d *Dir) Leftovers() (left []string, err error) {
 	for _, folder := range []string{"", "keys", "ca", "tls", "audit"} {
 		names, failed := os.ReadDir(d.Path(folder))
 		if errors.Is(failed, fs.ErrNotExist) {
@@ -31,18 +43,13 @@ func (d *Dir) Sweep() (removed []string, err error) {
 			path := filepath.Join(folder, e.Name())
 			switch {
 			case e.Type().IsRegular() && (strings.HasPrefix(e.Name(), temporary) || folder == "" && unfinished(e.Name())):
-				failed = os.Remove(d.Path(path))
+				left = append(left, path)
 			case e.IsDir() && folder == "" && strings.HasPrefix(e.Name(), ".backup-"):
-				failed = os.RemoveAll(d.Path(path)) // which follows no links
-			default:
-				continue
-			}
-			if err = errors.Join(err, failed); failed == nil {
-				removed = append(removed, path)
+				left = append(left, path)
 			}
 		}
 	}
-	return removed, err
+	return left, err
 }
 
 // unfinished reports whether a file in the root of the folder is a vault on its way.
@@ -51,17 +58,7 @@ func unfinished(name string) bool { return name == "vault.db.compact" || name ==
 // SweepTiles removes files of the published log that were on their way before a moment. The
 // folders of a long log are many, so it is done while the server runs.
 func (d *Dir) SweepTiles(ctx context.Context, before time.Time) (removed int, err error) {
-	err = filepath.WalkDir(d.Path("audit", "tile"), func(path string, e fs.DirEntry, err error) error {
-		switch {
-		case errors.Is(err, fs.ErrNotExist): // a partial tile that was superseded meanwhile
-			return nil
-		case err != nil:
-			return err
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case !e.Type().IsRegular() || !strings.HasPrefix(e.Name(), temporary):
-			return nil
-		}
+	err = d.eachLeftTile(ctx, func(path string, e fs.DirEntry) error {
 		if info, err := e.Info(); err != nil || !info.ModTime().Before(before) {
 			return nil
 		}
@@ -72,4 +69,26 @@ func (d *Dir) SweepTiles(ctx context.Context, before time.Time) (removed int, er
 		return nil
 	})
 	return removed, err
+}
+
+// LeftTiles counts what SweepTiles removes, if no process has the folder.
+func (d *Dir) LeftTiles(ctx context.Context) (left int, err error) {
+	err = d.eachLeftTile(ctx, func(string, fs.DirEntry) error { left++; return nil })
+	return left, err
+}
+
+func (d *Dir) eachLeftTile(ctx context.Context, visit func(path string, e fs.DirEntry) error) error {
+	return filepath.WalkDir(d.Path("audit", "tile"), func(path string, e fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // a partial tile that was superseded meanwhile
+			return nil
+		case err != nil:
+			return err
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case !e.Type().IsRegular() || !strings.HasPrefix(e.Name(), temporary):
+			return nil
+		}
+		return visit(path, e)
+	})
 }

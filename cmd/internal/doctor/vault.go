@@ -1,0 +1,124 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"example.com/atm/audit"
+	"example.com/atm/cmd/internal/datadir"
+	"example.com/atm/vault/boltstore"
+)
+
+// restore makes a data folder of a backup, in a new place.
+const restore = "atmctl restore BACKUP --data NEW"
+
+// vault opens the vault, reading alone, and compares the published log with it.
+func (e *exam) vault(ctx context.Context) {
+	switch {
+	case e.dir.Config.Store == datadir.Postgres:
+		e.tell(Note, "atmctl status", "the accounts are in a database, which is not looked at: "+
+			"\"atmctl fsck --store …\" checks it, while every server is stopped")
+		return
+	case e.running:
+		e.tell(Note, "atmctl status",
+			"the process that has the folder has the vault: its layout, its key and its head "+
+				"are not looked at; stop the server, or ask it")
+		return
+	case !present(e.dir.Vault()):
+		return // it is among the missing files
+	}
+	key, ok := e.vaultKey()
+	if !ok {
+		return
+	}
+	if wal := e.dir.Vault() + "-wal"; present(wal) {
+		e.tell(Warning, e.start(),
+			"the last stop was no clean one: what was committed last is in %s, and the next start takes it from there", wal)
+		e.tell(Note, "", "the vault is not looked at before that")
+		return
+	}
+	store, err := boltstore.OpenReadOnly(e.dir.Vault(), key.Secret)
+	switch {
+	case errors.Is(err, boltstore.ErrWrongSecret):
+		e.tell(Critical, e.putBack("keys/vault.key"),
+			"keys/vault.key is not the key of vault.db: %v", err)
+		return
+	case errors.Is(err, boltstore.ErrWAL):
+		e.tell(Critical, restore,
+			"%v: the file beside it is missing; put the two files of one moment together, or restore a backup", err)
+		return
+	case err != nil:
+		e.tell(Critical, restore, "%v", err)
+		return
+	}
+	defer store.Close()
+	_, head, err := store.Signed(ctx)
+	if err != nil {
+		e.tell(Critical, restore, "%v", err)
+		return
+	}
+	e.tell(OK, "",
+		"it opens with keys/vault.key, its layout is known and its pages are whole; the log in it has %d entries", head.Size)
+	e.published(head)
+}
+
+// vaultKey reads the key of the vault, if it can be read.
+func (e *exam) vaultKey() (key datadir.VaultKey, ok bool) {
+	var unasked error
+	key, err := e.dir.ReadVaultKey(func() ([]byte, error) {
+		if e.opts.Passphrase == nil {
+			unasked = errors.New("nobody can be asked for it")
+			return nil, unasked
+		}
+		text, err := e.opts.Passphrase()
+		unasked = err
+		return text, err
+	})
+	withFile := "atmctl doctor --data " + quoted(e.opts.Data) + " --vault-passphrase-file FILE"
+	switch {
+	case unasked != nil:
+		e.tell(Note, withFile,
+			"keys/vault.key is sealed with a passphrase (%v): the vault is not looked at", unasked)
+	case errors.Is(err, datadir.ErrPassphrase):
+		e.tell(Critical, withFile, "keys/vault.key: %v", err)
+	case err != nil && !errors.Is(err, fs.ErrNotExist): // a missing one has been told of
+		e.tell(Critical, e.putBack("keys/vault.key"), "keys/vault.key: %v", err)
+	}
+	return key, err == nil
+}
+
+// published compares the published log with the head in the vault.
+func (e *exam) published(head audit.Head) {
+	e.check = "log"
+	signed, err := os.ReadFile(filepath.Join(e.dir.Audit(), "checkpoint"))
+	if err != nil {
+		return // the key of the log has been looked for there
+	}
+	recover := "atmctl audit recover --data " + quoted(e.opts.Data)
+	c, err := audit.ParseCheckpoint(signed)
+	switch {
+	case err != nil:
+		e.tell(Critical, "atmctl audit verify "+quoted(e.dir.Audit()), "audit/checkpoint: %v", err)
+	case c.Origin != e.dir.Config.Origin:
+		e.tell(Critical, recover,
+			"the published log is of %s; this server's is %s", c.Origin, e.dir.Config.Origin)
+	case c.Size > head.Size:
+		e.tell(Critical, recover,
+			"the published log has %d entries and the vault %d: the vault is older; "+
+				"put the newer one back, or find out what happened and recover", c.Size, head.Size).Alert = "AtmLogWentBack"
+	case c.Size == head.Size && c.Root != head.Root():
+		e.tell(Critical, recover,
+			"the published log and the vault differ at %d entries: one of them was changed; "+
+				"find out what happened first", c.Size)
+	case c.Size < head.Size:
+		e.tell(Warning, e.start(),
+			"the last %d entries are not published; the next start publishes them",
+			head.Size-c.Size).Alert = "AtmLogNotPublished"
+	default:
+		e.tell(OK, "", "all %d entries are published, with the root that the vault has; "+
+			"\"atmctl audit verify\" reads every one of them", c.Size)
+	}
+}
