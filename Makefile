@@ -1,5 +1,5 @@
 # make test   everything that must pass before a change lands
-# make lint   vet, gofumpt, staticcheck
+# make lint   vet, gofumpt, staticcheck; for macOS and Windows too
 # make soak   kills, power cuts and histories, many rounds of each
 # make flaws  plants mistakes, and looks whether the attacks find them
 # make fuzz   each fuzz target for FUZZTIME
@@ -35,6 +35,8 @@ lint: tools
 	@unformatted=$$($(TOOLS)/gofumpt -l .); \
 	if [ -n "$$unformatted" ]; then echo "gofumpt would change:"; echo "$$unformatted"; exit 1; fi
 	$(TOOLS)/staticcheck ./...
+	GOOS=darwin $(GO) vet ./... && GOOS=darwin $(GO) build ./cmd/atmserver ./cmd/atmclient ./cmd/atmctl
+	GOOS=windows $(GO) vet ./cmd/atmclient/... ./cmd/atmctl/... && GOOS=windows $(GO) build ./cmd/atmserver ./cmd/atmclient ./cmd/atmctl
 
 # The versions in tools.mod. They are built rather than run by "go tool",
 # because staticcheck would look for our packages in tools.mod then.

@@ -32,7 +32,7 @@ var rooms = map[string][]string{
 	"audit":                  {"", "internal"},
 	"certs":                  {"", "internal"},
 	"server":                 {"", "auth", "xmlrpc", "teller", "certs", "audit", "internal"},
-	"client":                 {""},
+	"client":                 {"", "internal"},
 	"cmd/internal/exit":      {"", "client", "internal"},
 	"cmd/internal/settings":  {"cmd/internal/exit", "cmd/internal/ask", "internal"},
 	"cmd/internal/ask":       {},
@@ -60,6 +60,7 @@ var rooms = map[string][]string{
 var outside = map[string][]string{
 	"net/http":                        {"xmlrpc", "auth", "audit", "server", "client", "cmd", "bench", "examples"},
 	"go.etcd.io/bbolt":                {"vault/boltstore", "bench"},
+	"github.com/gofrs/flock":          {"vault/boltstore", "cmd"},
 	"github.com/klauspost/compress":   {"vault/boltstore/chunk"},
 	"github.com/kolo/xmlrpc":          {"client", "examples"},
 	"github.com/golang-jwt/jwt":       {"auth"},

@@ -8,10 +8,10 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
+
+	"example.com/atm/internal/durable"
 )
 
 // Files are the files of a published log.
@@ -34,10 +34,7 @@ func (e *FileError) Error() string { return e.Name + ": " + e.Err.Error() }
 // Unwrap returns the cause.
 func (e *FileError) Unwrap() error { return e.Err }
 
-var (
-	errNotRegular = errors.New("not a regular file")
-	errTooLarge   = errors.New("larger than such a file can be")
-)
+var errTooLarge = errors.New("larger than such a file can be")
 
 // Dir is a log in a folder. Only regular files count: a link, a pipe or a
 // device in place of one is not followed and not waited for.
@@ -53,21 +50,11 @@ func (d Dir) ReadFile(_ context.Context, name string, limit int64) ([]byte, erro
 }
 
 func readRegular(path string, limit int64) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	if errors.Is(err, syscall.ELOOP) {
-		return nil, errNotRegular
-	}
+	f, info, err := durable.OpenRegular(path)
 	if err != nil {
 		return nil, unwrapPath(err)
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, unwrapPath(err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, errNotRegular
-	}
 	if info.Size() > limit {
 		return nil, errTooLarge
 	}

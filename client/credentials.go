@@ -7,7 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
+
+	"example.com/atm/internal/owner"
 )
 
 // Files are the credentials of a client: what it trusts the server by, and the
@@ -44,7 +45,8 @@ func Trusting(ca string) (*tls.Config, error) {
 // read.
 const pairTries = 3
 
-// TLS reads the credentials. A key that others may read is refused.
+// TLS reads the credentials. A key that others may read is refused, where the system has
+// permission bits.
 func (f Files) TLS() (*tls.Config, error) {
 	trusting, err := Trusting(f.CA)
 	if err != nil {
@@ -54,7 +56,7 @@ func (f Files) TLS() (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if info.Mode().Perm()&0o077 != 0 {
+	if owner.OthersMayUse(info) {
 		return nil, fmt.Errorf("%s may be read by others (mode %04o); chmod 600 it", f.Key, info.Mode().Perm())
 	}
 	cert, err := tls.LoadX509KeyPair(f.Cert, f.Key)
@@ -75,7 +77,8 @@ var ErrNoCredentials = errors.New("there are no credentials")
 
 // OrDefault returns f when it names all three files. When it names none and
 // the server is on this machine, it returns those in dir, if the folder is the
-// caller's own: nobody else can have put them there.
+// caller's own: nobody else can have put them there. Where the system does not tell
+// whose a folder is, as on Windows, there is no default.
 func (f Files) OrDefault(host, dir string) (Files, error) {
 	if f != (Files{}) {
 		if f.CA == "" || f.Cert == "" || f.Key == "" {
@@ -91,7 +94,10 @@ func (f Files) OrDefault(host, dir string) (Files, error) {
 	if err != nil {
 		return Files{}, fmt.Errorf("%w: there is no %s"+name, ErrNoCredentials, dir)
 	}
-	if owner, ok := info.Sys().(*syscall.Stat_t); !ok || int(owner.Uid) != os.Geteuid() {
+	switch {
+	case !owner.Known:
+		return Files{}, fmt.Errorf("%w: %s is not used, because %w"+name, ErrNoCredentials, dir, owner.ErrUnknown)
+	case !owner.IsCaller(info):
 		return Files{}, fmt.Errorf("%w: %s is somebody else's"+name, ErrNoCredentials, dir)
 	}
 	return InFolder(dir), nil

@@ -24,6 +24,7 @@ import (
 	"example.com/atm/cmd/internal/output"
 	"example.com/atm/cmd/internal/settings"
 	"example.com/atm/cmd/internal/version"
+	"example.com/atm/internal/machine"
 	"example.com/atm/internal/printable"
 	"example.com/atm/server"
 	"github.com/spf13/cobra"
@@ -79,6 +80,9 @@ and without a password. SIGTERM or Ctrl-C answers what has begun and ends.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := machine.Serves(runtime.GOOS); err != nil {
+				return err
+			}
 			return errors.Join(settings.Apply(cmd), output.CheckForm(o.output, output.Text))
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), &o, stderr) },

@@ -9,7 +9,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"syscall"
+
+	"example.com/atm/internal/owner"
 )
 
 // WriteFile makes data the content of the file at path, in place of what is
@@ -100,8 +103,12 @@ func MkdirAll(path string, perm fs.FileMode) error {
 	return SyncDir(parent)
 }
 
-// SyncDir puts the names in the folder at path on stable storage.
+// SyncDir puts the names in the folder at path on stable storage. Windows cannot be
+// asked for that: there its file system keeps names safe by itself, a little later.
 func SyncDir(path string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -127,11 +134,52 @@ func RenameNew(from, to string) error {
 	return errors.Join(os.Remove(from), SyncDir(filepath.Dir(to)))
 }
 
+// ErrNotRegular reports a link, a pipe, a device or a folder in place of a file.
+var ErrNotRegular = errors.New("not a regular file")
+
+// openTries bounds how often a file is opened that is replaced again and again.
+const openTries = 16
+
+// OpenRegular opens the file at path for reading. In place of a file it refuses all
+// else, with ErrNotRegular: a link is not followed, a pipe is not waited for.
+func OpenRegular(path string) (*os.File, fs.FileInfo, error) {
+	folder, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return nil, nil, err
+	}
+	defer folder.Close()
+	name := filepath.Base(path)
+	for range openTries {
+		named, err := folder.Lstat(name)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !named.Mode().IsRegular() {
+			return nil, nil, ErrNotRegular
+		}
+		// By now another file, a link or a pipe may have the name. A pipe would be
+		// waited for without O_NONBLOCK.
+		f, err := folder.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+		if err != nil {
+			return nil, nil, err
+		}
+		opened, err := f.Stat()
+		if err == nil && os.SameFile(named, opened) {
+			return f, opened, nil
+		}
+		if err = errors.Join(err, f.Close()); err != nil {
+			return nil, nil, err
+		}
+	}
+	return nil, nil, ErrNotRegular
+}
+
 // maxSecret is the largest file that is read as a secret, in bytes.
 const maxSecret = 64 << 10
 
 // ReadSecret reads a file that nobody but its owner may read. It refuses
-// other permissions, what is no regular file, and more than 64 KiB.
+// other permissions, where the system has them, what is no regular file, and more
+// than 64 KiB.
 func ReadSecret(path string) ([]byte, error) {
 	// Without O_NONBLOCK, opening a pipe would wait for its other end.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -146,7 +194,7 @@ func ReadSecret(path string) ([]byte, error) {
 	switch mode := info.Mode(); {
 	case !mode.IsRegular():
 		return nil, fmt.Errorf("%s is not a regular file", path)
-	case mode.Perm()&0o077 != 0:
+	case owner.OthersMayUse(info):
 		return nil, fmt.Errorf("%s may be read by others (mode %04o); chmod 600 it", path, mode.Perm())
 	case info.Size() > maxSecret:
 		return nil, fmt.Errorf("%s has more than %d bytes", path, maxSecret)

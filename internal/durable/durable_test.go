@@ -2,6 +2,7 @@ package durable_test
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -144,6 +145,89 @@ func TestMkdirAll(t *testing.T) {
 	}
 	if err := durable.MkdirAll(filepath.Join(dir, "f"), 0o700); err == nil {
 		t.Error("a file passed for a folder")
+	}
+}
+
+func TestOpenRegularOpensFilesAlone(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	err := errors.Join(
+		os.WriteFile(at("file"), []byte("text"), 0o600), os.Mkdir(at("folder"), 0o700),
+		os.WriteFile(at("folder/inner"), []byte("text"), 0o600),
+		os.Symlink("file", at("link")), os.Symlink("nothing", at("dangling")),
+		os.Symlink("folder", at("linked")), syscall.Mkfifo(at("pipe"), 0o600),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]error{
+		"file": nil, "folder/inner": nil, "linked/inner": nil, "link": durable.ErrNotRegular,
+		"dangling": durable.ErrNotRegular, "pipe": durable.ErrNotRegular, "folder": durable.ErrNotRegular,
+		"nothing": fs.ErrNotExist, "nowhere/file": fs.ErrNotExist,
+	} {
+		f, info, err := durable.OpenRegular(at(name))
+		if !errors.Is(err, want) || want == nil && err != nil {
+			t.Errorf("%s: %v, want %v", name, err, want)
+			continue
+		}
+		if want != nil {
+			continue
+		}
+		text, err := io.ReadAll(f)
+		if err = errors.Join(err, f.Close()); err != nil || string(text) != "text" || info.Size() != 4 {
+			t.Errorf("%s: %q, %v", name, text, err)
+		}
+	}
+}
+
+// TestOpenRegularOfAFileThatIsReplaced: a checkpoint is replaced each second, and whoever
+// reads it meanwhile has the old one or the new one. A link that takes turns with it is
+// never followed.
+func TestOpenRegularOfAFileThatIsReplaced(t *testing.T) {
+	dir := t.TempDir()
+	path, secret := filepath.Join(dir, "checkpoint"), filepath.Join(dir, "secret")
+	if err := errors.Join(os.WriteFile(path, []byte("good"), 0o600), os.WriteFile(secret, []byte("evil"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for _, links := range []bool{false, true} {
+		stop, stopped := make(chan struct{}), make(chan error, 1)
+		go func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					stopped <- nil
+					return
+				default:
+				}
+				err := os.WriteFile(path+".new", []byte("good"), 0o600)
+				if links && i%2 == 0 {
+					err = errors.Join(os.Remove(path+".new"), os.Symlink("secret", path+".new"))
+				}
+				if err = errors.Join(err, os.Rename(path+".new", path)); err != nil {
+					stopped <- err
+					return
+				}
+			}
+		}()
+		for range 2000 {
+			f, _, err := durable.OpenRegular(path)
+			if links && errors.Is(err, durable.ErrNotRegular) {
+				continue
+			}
+			if err != nil {
+				t.Errorf("links %v: %v", links, err)
+				break
+			}
+			text, err := io.ReadAll(f)
+			if err = errors.Join(err, f.Close()); err != nil || string(text) != "good" {
+				t.Errorf("links %v: %q, %v", links, text, err)
+				break
+			}
+		}
+		close(stop)
+		if err := <-stopped; err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

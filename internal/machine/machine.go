@@ -1,12 +1,26 @@
 // Package machine says what an operator, and later an auditor, has to know of the machine
-// that a program runs on: which boot of it this is, and how well its clock is kept.
+// that a program runs on: whether a server can run on it, which boot of it this is, how
+// well its clock is kept, and how much of a disk is free.
 package machine
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"time"
 )
+
+// ErrNoServer reports a system that the server has not been made for.
+var ErrNoServer = errors.New("a server and its data folder need Linux or macOS; " +
+	"from here, atmclient and atmctl work with a server elsewhere")
+
+// Serves returns nil when a server runs on this system, a GOOS.
+func Serves(system string) error {
+	if system == "linux" || system == "darwin" {
+		return nil
+	}
+	return ErrNoServer
+}
 
 // bootFile has the id that Linux makes anew at each boot.
 const bootFile = "/proc/sys/kernel/random/boot_id"

@@ -1,12 +1,36 @@
 package machine_test
 
 import (
+	"errors"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"regexp"
 	"testing"
 
 	"example.com/atm/internal/machine"
 )
+
+func TestServerRunsOnLinuxAndMacOSAlone(t *testing.T) {
+	for system, want := range map[string]error{
+		"linux": nil, "darwin": nil, "windows": machine.ErrNoServer, "freebsd": machine.ErrNoServer,
+	} {
+		if got := machine.Serves(system); !errors.Is(got, want) {
+			t.Errorf("%s: %v, want %v", system, got, want)
+		}
+	}
+}
+
+func TestFreeIsOfTheDiskThatThePathIsOn(t *testing.T) {
+	dir := t.TempDir()
+	free, err := machine.Free(dir)
+	if err != nil || free == 0 {
+		t.Fatalf("%d bytes are free, %v", free, err)
+	}
+	if _, err := machine.Free(filepath.Join(dir, "nothing")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a folder that is not there: %v", err)
+	}
+}
 
 func TestBootIsTheKernels(t *testing.T) {
 	const file = "/proc/sys/kernel/random/boot_id"

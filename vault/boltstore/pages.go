@@ -2,6 +2,7 @@ package boltstore
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -9,10 +10,9 @@ import (
 	"io"
 	"math/bits"
 	"os"
-	"syscall"
-	"time"
 
 	"example.com/atm/vault"
+	"github.com/gofrs/flock"
 )
 
 // bbolt trusts its pages. A reference that leads back up makes it recurse until the
@@ -562,9 +562,11 @@ func checkFile(path string, deep bool) error {
 	case info.Size() == 0:
 		return nil
 	}
-	if err := lockShared(f); err != nil {
+	lock, err := lockShared(path)
+	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
+	defer lock.Unlock()
 	if _, err := checkPages(f, deep || info.Size() <= wholeAtStart, nil); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
@@ -576,19 +578,17 @@ func checkFile(path string, deep bool) error {
 // pages, and the leaf pages while it runs.
 const wholeAtStart = 32 << 20
 
-// lockShared makes sure that nobody writes to a file until it is closed.
-func lockShared(f *os.File) error {
-	for begun := time.Now(); ; time.Sleep(lockWait / 20) {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
-		switch {
-		case err == nil:
-			return nil
-		case !errors.Is(err, syscall.EWOULDBLOCK):
-			return err
-		case time.Since(begun) >= lockWait:
-			return vault.ErrLocked
-		}
+// lockShared makes sure that nobody writes to a file until it is unlocked. It waits for
+// a server that is just stopping.
+func lockShared(path string) (*flock.Flock, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), lockWait)
+	defer cancel()
+	lock := flock.New(path, flock.SetFlag(os.O_RDONLY))
+	_, err := lock.TryRLockContext(ctx, lockWait/20)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = vault.ErrLocked
 	}
+	return lock, err
 }
 
 // checkPages checks all pages of the store, while nothing is written.

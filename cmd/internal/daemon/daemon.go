@@ -18,7 +18,6 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"example.com/atm"
@@ -27,6 +26,7 @@ import (
 	"example.com/atm/certs"
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/internal/durable"
+	"example.com/atm/internal/machine"
 	"example.com/atm/server"
 	"example.com/atm/teller"
 	"example.com/atm/vault"
@@ -384,11 +384,11 @@ func (h *House) openTrail(ctx context.Context) error {
 
 // free is how many bytes are free on the disk of the data folder.
 func (h *House) free() (uint64, error) {
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(h.dir.Root, &fs); err != nil {
+	free, err := machine.Free(h.dir.Root)
+	if err != nil {
 		return 0, fmt.Errorf("free space of %s: %w", h.dir.Root, err)
 	}
-	return fs.Bavail * uint64(fs.Bsize), nil
+	return free, nil
 }
 
 func (h *House) diskFree() float64 {

@@ -13,12 +13,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"example.com/atm"
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/internal/durable"
+	"example.com/atm/internal/owner"
 	"example.com/atm/teller"
 	"example.com/atm/vault"
 )
@@ -122,17 +122,12 @@ func (f Folder) ask(ctx context.Context, asked Issuing) (IssuedFile, error) {
 // readAsked reads a file in the folder of requests: a regular one of whom the server runs as, and
 // not too long. Nobody else can write there; it is looked at all the same.
 func readAsked(name string) ([]byte, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	f, info, err := durable.OpenRegular(name)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	stat, known := info.Sys().(*syscall.Stat_t)
-	if owner := os.Geteuid(); !info.Mode().IsRegular() || !known || owner != 0 && int(stat.Uid) != owner && stat.Uid != 0 {
+	if os.Geteuid() != 0 && !owner.IsCallerOrRoot(info) {
 		return nil, fmt.Errorf("%s is no file of this user", name)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxAsked+1))

@@ -14,12 +14,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 
 	"example.com/atm/internal/durable"
+	"example.com/atm/internal/machine"
+	"example.com/atm/internal/owner"
 	"github.com/BurntSushi/toml"
+	"github.com/gofrs/flock"
 )
 
 // A Dir is a data folder that this process has locked.
@@ -27,7 +30,7 @@ type Dir struct {
 	Root   string
 	Config Config
 
-	lock *os.File
+	lock *flock.Flock
 }
 
 // Config is what init fixed.
@@ -111,6 +114,9 @@ func (d *Dir) required() []string {
 // be; what an interrupted init decided before is kept. A folder for accounts in a
 // database may have the keys/vault.key of another server from the start.
 func Open(root string, wanted Config) (d *Dir, fresh bool, err error) {
+	if err := machine.Serves(runtime.GOOS); err != nil {
+		return nil, false, err
+	}
 	root = filepath.Clean(root)
 	info, err := os.Stat(root)
 	switch {
@@ -122,7 +128,7 @@ func Open(root string, wanted Config) (d *Dir, fresh bool, err error) {
 		return nil, false, fmt.Errorf("data folder: %w", err)
 	case !info.IsDir():
 		return nil, false, fmt.Errorf("the data folder %s is not a folder", root)
-	case info.Mode().Perm()&0o077 != 0:
+	case owner.OthersMayUse(info):
 		return nil, false, fmt.Errorf("the data folder %s may be read by others (mode %04o); chmod 700 it",
 			root, info.Mode().Perm())
 	}
@@ -144,6 +150,9 @@ const stagingPrefix = ".restoring-"
 // folder in it to prepare what is to be in it. Place ends that. What another process
 // prepared and never placed is removed.
 func Claim(root string) (claimed *Dir, staging string, err error) {
+	if err := machine.Serves(runtime.GOOS); err != nil {
+		return nil, "", err
+	}
 	d := &Dir{Root: root}
 	if err := d.acquire(); err != nil {
 		return nil, "", err
@@ -209,18 +218,14 @@ func (d *Dir) Place(staging string) (err error) {
 // acquire locks the folder itself, so that the lock leaves no file behind and
 // ends with the process however that ends.
 func (d *Dir) acquire() error {
-	f, err := os.Open(d.Root)
-	if err != nil {
-		return fmt.Errorf("data folder: %w", err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return fmt.Errorf("the data folder %s is %w", d.Root, ErrInUse)
-		}
+	lock := flock.New(d.Root, flock.SetFlag(os.O_RDONLY))
+	switch locked, err := lock.TryLock(); {
+	case err != nil:
 		return fmt.Errorf("lock the data folder %s: %w", d.Root, err)
+	case !locked:
+		return fmt.Errorf("the data folder %s is %w", d.Root, ErrInUse)
 	}
-	d.lock = f
+	d.lock = lock
 	return nil
 }
 

@@ -14,10 +14,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 
 	"example.com/atm/cmd/internal/exit"
@@ -129,38 +125,11 @@ func isStraight(path string, fresh bool) (bool, error) {
 	return false, nil
 }
 
-// inherited returns the descriptor that path stands for, such as 1 for /dev/stdout. It
-// is not opened by its name: a file would be written from its beginning then, over what
-// others have written, and a socket cannot be opened at all.
-func inherited(name string) (fd int, ok bool) {
-	name = path.Clean(filepath.ToSlash(name))
-	switch name {
-	case "/dev/stdout":
-		return 1, true
-	case "/dev/stderr":
-		return 2, true
-	}
-	for _, folder := range []string{"/dev/fd/", "/proc/self/fd/"} {
-		if number, found := strings.CutPrefix(name, folder); found {
-			fd, err := strconv.ParseUint(number, 10, 16)
-			return int(fd), err == nil
-		}
-	}
-	return 0, false
-}
-
 // open opens what is there and is no regular file. A pipe waits for its other end, as
 // long as ctx allows.
 func open(ctx context.Context, path string) (*os.File, error) {
 	if fd, ok := inherited(path); ok {
-		syscall.ForkLock.RLock()
-		defer syscall.ForkLock.RUnlock()
-		own, err := syscall.Dup(fd)
-		if err != nil {
-			return nil, &fs.PathError{Op: "open", Path: path, Err: err}
-		}
-		syscall.CloseOnExec(own)
-		return os.NewFile(uintptr(own), path), nil
+		return duplicate(fd, path)
 	}
 	type opened struct {
 		f   *os.File
@@ -207,6 +176,9 @@ func (o *File) Commit() error {
 	err := o.f.Sync()
 	if o.straight && (errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP)) {
 		err = nil // pipes and terminals have no stable storage
+	}
+	if !o.straight { // Windows renames no file that is open
+		err = errors.Join(err, o.f.Close())
 	}
 	if err != nil || o.straight {
 		o.committed = err == nil

@@ -16,6 +16,7 @@ import (
 
 	"example.com/atm/cmd/internal/exit"
 	"example.com/atm/cmd/internal/settings"
+	"example.com/atm/internal/owner"
 	"github.com/BurntSushi/toml"
 )
 
@@ -89,7 +90,7 @@ func readProfiles(path string) (string, map[string]profile, error) {
 }
 
 // readOwn reads a file that can name a program to run: nobody but the caller
-// and root may have written it.
+// and root may have written it. Windows does not tell, so there it is read as it is.
 func readOwn(path string) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe is refused, not waited for
 	if err != nil {
@@ -100,13 +101,12 @@ func readOwn(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	owner, ok := info.Sys().(*syscall.Stat_t)
 	switch mode := info.Mode(); {
 	case !mode.IsRegular():
 		return nil, fmt.Errorf("%s is not a regular file", path)
-	case !ok || owner.Uid != 0 && int(owner.Uid) != os.Geteuid():
+	case owner.Known && !owner.IsCallerOrRoot(info):
 		return nil, fmt.Errorf("%s is somebody else's", path)
-	case mode.Perm()&0o022 != 0:
+	case owner.OthersMayWrite(info):
 		return nil, fmt.Errorf("%s may be written by others (mode %04o); chmod go-w it", path, mode.Perm())
 	case info.Size() > maxProfiles:
 		return nil, fmt.Errorf("%s has more than %d bytes", path, maxProfiles)
