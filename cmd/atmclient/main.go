@@ -54,20 +54,19 @@ func completion(cmd *cobra.Command, shell string, w io.Writer) error {
 	case "fish":
 		return cmd.GenFishCompletion(w, true)
 	}
-	return exit.Usagef("there is completion for bash, zsh and fish, not for %q", shell)
+	return exit.Usagef("there is completion for bash, zsh and fish, not for %q%s", shell,
+		exit.DidYouMean(shell, "bash", "zsh", "fish"))
 }
 
 // complete proposes the operations, where one is due.
-func complete(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) != 2 {
+func (o *options) complete(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if err := settings.Apply(cmd); err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	var names []string
-	for op := range operations {
-		names = append(names, string(op))
+	if way, err := o.sign.Way(); len(args) == 2 || len(args) == 0 && err == nil && way.Server != "" {
+		return operationNames(), cobra.ShellCompDirectiveNoFileComp
 	}
-	slices.Sort(names)
-	return names, cobra.ShellCompDirectiveNoFileComp
+	return nil, cobra.ShellCompDirectiveNoFileComp
 }
 
 // defaultCredentials is where init puts the demo customer's.
@@ -104,10 +103,14 @@ func (o *options) command() *cobra.Command {
   atmclient localhost 9000 release h4711
   atmclient localhost 9000 whoami
   atmclient version`,
+		Long: `Asks an ATM server for a balance, deposits, withdraws, and what belongs to it.
+
+With a profile that names a server, SERVER and PORT are left out. "atmclient completion
+bash", zsh or fish writes a script that completes the command line.`,
 		Version: version.String(),
 		Args:    cobra.ArbitraryArgs,
 
-		ValidArgsFunction: complete,
+		ValidArgsFunction: o.complete,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -127,7 +130,7 @@ func (o *options) command() *cobra.Command {
 			return o.carryOut(cmd.Context(), to, r)
 		},
 	}
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit.Usagef("%w", err) })
+	exit.OnFlags(cmd)
 	cmd.CompletionOptions.DisableDefaultCmd = true
 	flags := cmd.Flags()
 	settings.AddConfig(flags)
@@ -143,6 +146,16 @@ func (o *options) command() *cobra.Command {
 	flags.StringVar(&o.to, "to", "", "end of a statement, a `time`; a day counts to its end")
 	flags.StringVarP(&o.output, "output", "o", output.Text, "`form` of what is printed: text, json or jsonl")
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "print no result")
+	const noFile = cobra.ShellCompDirectiveNoFileComp
+	forms := []string{output.Text, output.JSON, output.JSONL}
+	cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(forms, noFile))
+	profiles := func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if err := settings.Apply(cmd); err != nil {
+			return nil, noFile
+		}
+		return o.sign.Names(), noFile
+	}
+	cmd.RegisterFlagCompletionFunc("profile", profiles)
 	return cmd
 }
 

@@ -91,6 +91,16 @@ var operations = map[atm.Operation][]argument{
 	atm.Whoami:    {},
 }
 
+// operationNames are the names of the operations, sorted.
+func operationNames() []string {
+	var names []string
+	for op := range operations {
+		names = append(names, string(op))
+	}
+	slices.Sort(names)
+	return names
+}
+
 // parse checks the arguments. Nothing is sent unless all of them are good.
 func (o *options) parse(args []string) (*target, *request, error) {
 	for i := range args {
@@ -142,6 +152,9 @@ func (o *options) request(words []string) (*request, error) {
 	r := &request{operation: atm.Operation(words[0])}
 	wanted, known := operations[r.operation]
 	if !known {
+		if meant := exit.DidYouMean(words[0], operationNames()...); meant != "" {
+			return nil, exit.Usagef("there is no operation %q%s", words[0], meant)
+		}
 		return nil, exit.Usagef("there is no operation %q; see atmclient --help", words[0])
 	}
 	args := words[1:]

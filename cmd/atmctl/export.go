@@ -20,6 +20,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// exportForms are those of an export.
+var exportForms = []string{"jsonl", "csv", "ocsf", "cef"}
+
 func (p *program) exportCommand() *cobra.Command {
 	s := &search{}
 	var format, out string
@@ -35,8 +38,8 @@ Event Format of ArcSight.`,
 			if err := s.check(time.Now()); err != nil {
 				return err
 			}
-			if !slices.Contains([]string{"jsonl", "csv", "ocsf", "cef"}, format) {
-				return exit.Usagef("--format is jsonl, csv, ocsf or cef, not %q", format)
+			if !slices.Contains(exportForms, format) {
+				return exit.Usagef("--format is jsonl, csv, ocsf or cef, not %q%s", format, exit.DidYouMean(format, exportForms...))
 			}
 			if s.from < 0 {
 				return exit.Usagef("--from-index is not negative")

@@ -45,6 +45,9 @@ func (s *search) addForm(flags *pflag.FlagSet) {
 	flags.StringVarP(&s.form, "output", "o", "table", "`form` of what is printed: table, json, jsonl or csv")
 }
 
+// listForms are those of a list of entries.
+var listForms = []string{"table", "json", "jsonl", "csv"}
+
 // check reads what was given as text.
 func (s *search) check(now time.Time) error {
 	var err error
@@ -59,10 +62,10 @@ func (s *search) check(now time.Time) error {
 		}
 	}
 	if s.filter.Status != "" && s.filter.Status != "OK" && s.filter.Status != "ERROR" {
-		return exit.Usagef("--status is OK or ERROR, not %q", s.filter.Status)
+		return exit.Usagef("--status is OK or ERROR, not %q%s", s.filter.Status, exit.DidYouMean(s.filter.Status, "OK", "ERROR"))
 	}
-	if !slices.Contains([]string{"", "table", "json", "jsonl", "csv"}, s.form) {
-		return exit.Usagef("--output is table, json, jsonl or csv, not %q", s.form)
+	if s.form != "" && !slices.Contains(listForms, s.form) {
+		return exit.Usagef("--output is table, json, jsonl or csv, not %q%s", s.form, exit.DidYouMean(s.form, listForms...))
 	}
 	return nil
 }

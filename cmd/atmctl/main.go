@@ -59,8 +59,7 @@ func (p *program) command() *cobra.Command {
 		SilenceUsage:      true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return p.prepare(cmd) },
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit.Usagef("%w", err) })
-	root.CompletionOptions.HiddenDefaultCmd = true
+	exit.OnFlags(root)
 	flags := root.PersistentFlags()
 	settings.AddConfig(flags)
 	flags.StringVar(&p.server, "server", "https://localhost:9000", "`URL` of the server")
@@ -71,6 +70,7 @@ func (p *program) command() *cobra.Command {
 	audit := p.auditCommand()
 	group(root, append(p.vaultCommands(audit), p.accountCommand(), p.userCommand(), p.tokenCommand(), p.grantCommand(), p.certCommand(), p.enrollCommand(), p.caCommand(), audit, p.demoCommand(), p.statusCommand(), p.doctorCommand(), p.versionCommand())...)
 	root.AddCommand(p.holdCommand())
+	p.completeValues(root)
 	return root
 }
 
@@ -80,7 +80,7 @@ func group(parent *cobra.Command, below ...*cobra.Command) *cobra.Command {
 	parent.Args = exit.Args(cobra.ArbitraryArgs)
 	parent.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
-			return exit.Usagef("there is no command %q; see %s --help", args[0], cmd.CommandPath())
+			return exit.NoCommand(cmd, args[0])
 		}
 		return exit.Usagef("a command is missing; see %s --help", cmd.CommandPath())
 	}

@@ -131,10 +131,14 @@ file, with --secret-file one that was chosen. The one before is good no longer. 
 	return passwd
 }
 
+var roleNames = []string{
+	string(atm.Auditor), string(atm.Customer), string(atm.Operator), string(atm.Service), string(atm.Teller),
+}
+
 func checkRoles(roles []string) error {
 	for _, role := range roles {
 		if _, known := atm.ParseRole(role); !known {
-			return exit.Usagef("there is no role %q", role)
+			return exit.Usagef("there is no role %q%s", role, exit.DidYouMean(role, roleNames...))
 		}
 	}
 	return nil

@@ -75,7 +75,7 @@ func newCommand(stderr io.Writer) *cobra.Command {
 
 The first start makes everything it needs in the data folder, without a question
 and without a password. SIGTERM or Ctrl-C answers what has begun and ends.`,
-		Args:          exit.Args(cobra.NoArgs),
+		Args:          noCommand,
 		Version:       version.String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -87,8 +87,7 @@ and without a password. SIGTERM or Ctrl-C answers what has begun and ends.`,
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), &o, stderr) },
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit.Usagef("%w", err) })
-	root.CompletionOptions.HiddenDefaultCmd = true
+	exit.OnFlags(root)
 	flags := root.PersistentFlags()
 	settings.AddConfig(flags)
 	flags.StringVar(&o.data, "data", "./atm-data", "data `folder`, made when missing")
@@ -142,6 +141,14 @@ func versionCommand(form *string) *cobra.Command {
 			return version.Print(cmd.OutOrStdout(), "atmserver", output.IsJSON(*form))
 		},
 	}
+}
+
+// noCommand refuses words where there is none to expect: they are no command.
+func noCommand(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return exit.NoCommand(cmd, args[0])
+	}
+	return nil
 }
 
 // A nonce that lives for less would be stale when it comes back, and the counts

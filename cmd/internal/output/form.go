@@ -25,7 +25,7 @@ func CheckForm(form, own string) error {
 	case Text, Table, JSON, JSONL:
 		return nil
 	}
-	return exit.Usagef("--output is %s, json or jsonl, not %q", own, form)
+	return exit.Usagef("--output is %s, json or jsonl, not %q%s", own, form, exit.DidYouMean(form, own, JSON, JSONL))
 }
 
 // An Array writes objects for programs: as one JSON array with an object a line, or in the

@@ -138,6 +138,7 @@ func (p *profile) way(dir string) (*Way, error) {
 			return nil, errors.New("credential_command goes without password_file and token_file")
 		}
 		printed := sync.OnceValues(func() ([]byte, error) { return firstLine(p.CredentialCommand) })
+		w.asks = true
 		if p.User != "" {
 			w.password = printed
 		} else {

@@ -4,7 +4,9 @@ package signin
 
 import (
 	"errors"
+	"maps"
 	"path/filepath"
+	"slices"
 
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/ask"
@@ -56,7 +58,17 @@ func (f *Flags) Way() (*Way, error) {
 	if f.tokenFile != "" {
 		w.token = settings.Secret(f.tokenFile, "Token", "")
 	}
+	w.asks = f.passwordFile == "-" || f.tokenFile == "-"
 	return w, w.check()
+}
+
+// Names returns the names of the profiles that there are, sorted.
+func (f *Flags) Names() []string {
+	_, file, err := readProfiles(f.profiles)
+	if err != nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(file))
 }
 
 // A Way is how a caller proves who it is: by the certificate in its files, by a
@@ -69,7 +81,11 @@ type Way struct {
 	user     string
 	password func() ([]byte, error)
 	token    func() ([]byte, error)
+	asks     bool // for the secret, or runs a program that may
 }
+
+// Asks reports whether a call may ask somebody for a secret.
+func (w *Way) Asks() bool { return w.asks }
 
 // ByCertificate is the way of whoever has a certificate and its key in files.
 func ByCertificate(files client.Files) *Way { return &Way{files: files} }
@@ -94,7 +110,7 @@ func (w *Way) check() error {
 		return exit.Usagef("a password is a user's: --user is missing")
 	}
 	if w.user != "" && w.password == nil {
-		w.password = password("", w.user)
+		w.password, w.asks = password("", w.user), true
 	}
 	return nil
 }

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+	"example.com/atm/cmd/internal/output"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// completeWithin is how long a completion waits for the server: for longer, a person
+// would rather type.
+const completeWithin = time.Second
+
+// completeValues makes root and the commands below it complete values: of flags by their
+// names, and of arguments by the word that stands for them in the usage.
+func (p *program) completeValues(root *cobra.Command) {
+	events := []string{
+		string(audit.EventOp), string(audit.EventAdmin), string(audit.EventAuditRead), string(audit.EventAuthFail),
+		string(audit.EventAuthFailSummary), string(audit.EventDeniedSummary), string(audit.EventStart),
+		string(audit.EventStop), string(audit.EventHeartbeat), string(audit.EventKeyRotate),
+		string(audit.EventClockStep), string(audit.EventRecover), string(audit.EventSettings),
+	}
+	operations := []string{
+		string(atm.Inquiry), string(atm.Deposit), string(atm.Withdraw), string(atm.Transfer), string(atm.Authorize),
+	}
+	accounts := p.known(func(ctx context.Context) ([]any, error) { return p.page(ctx, atm.AccountList, "accounts") }, "account")
+	subjects := p.known(func(ctx context.Context) ([]any, error) { return p.page(ctx, atm.UserList, "users") }, "subject")
+	serials := p.known(func(ctx context.Context) ([]any, error) { return p.page(ctx, atm.CertList, "certificates") }, "serial", "subject")
+	flags := map[string]cobra.CompletionFunc{
+		"role":      oneOf(roleNames...),
+		"event":     oneOf(events...),
+		"operation": oneOf(operations...),
+		"status":    oneOf("OK", "ERROR"),
+		"format":    oneOf(exportForms...),
+		"profile": func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return p.sign.Names(), noFile
+		},
+		"account": accounts,
+		"owner":   subjects, "for": subjects, "to": subjects, "who": subjects,
+	}
+	arguments := map[string]cobra.CompletionFunc{
+		"NUMBER": accounts, "NAME": subjects, "KIND:NAME": subjects, "SERIAL": serials,
+	}
+	root.RegisterFlagCompletionFunc("output", oneOf(output.Table, output.JSON, output.JSONL))
+	each(root, func(cmd *cobra.Command) {
+		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+			complete := flags[f.Name]
+			if f.Name == "output" && cmd != root {
+				complete = oneOf(listForms...)
+			}
+			if complete != nil { // a command that has a completion of its own keeps it
+				cmd.RegisterFlagCompletionFunc(f.Name, complete)
+			}
+		})
+		usage := append(strings.Fields(cmd.Use), "")
+		if complete := arguments[usage[1]]; complete != nil && cmd.ValidArgsFunction == nil && usage[0] != "open" && usage[0] != "add" {
+			cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+				if len(args) > 0 {
+					return nil, noFile
+				}
+				return complete(cmd, args, typed)
+			}
+		}
+	})
+}
+
+const noFile = cobra.ShellCompDirectiveNoFileComp
+
+// each calls do for cmd and the commands below it.
+func each(cmd *cobra.Command, do func(*cobra.Command)) {
+	do(cmd)
+	for _, below := range cmd.Commands() {
+		each(below, do)
+	}
+}
+
+func oneOf(words ...string) cobra.CompletionFunc { return cobra.FixedCompletions(words, noFile) }
+
+// known completes from what the server lists: the word of a record, and beside it what
+// describes it. It proposes nothing when the server does not answer at once, or somebody
+// would have to be asked for a secret.
+func (p *program) known(list func(context.Context) ([]any, error), word string, about ...string) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, _ []string, typed string) (found []string, _ cobra.ShellCompDirective) {
+		if p.prepare(cmd) != nil || p.way.Asks() {
+			return nil, noFile
+		}
+		p.timeout = min(p.timeout, completeWithin)
+		records, err := list(cmd.Context())
+		if err != nil {
+			return nil, noFile
+		}
+		for _, item := range records {
+			record, _ := item.(map[string]any)
+			text, _ := record[word].(string)
+			if word == "subject" && !strings.Contains(typed, ":") {
+				text = strings.TrimPrefix(text, "user:")
+			}
+			if !strings.HasPrefix(text, typed) {
+				continue
+			}
+			for _, field := range about {
+				if more, is := record[field].(string); is {
+					text += "\t" + more
+				}
+			}
+			found = append(found, text)
+		}
+		slices.Sort(found)
+		return found, noFile
+	}
+}
+
+// page is the first page of a list.
+func (p *program) page(ctx context.Context, op atm.Operation, name string) ([]any, error) {
+	result, err := p.call(ctx, string(op), "")
+	record, _ := result.(map[string]any)
+	items, _ := record[name].([]any)
+	return items, err
+}
