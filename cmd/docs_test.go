@@ -576,3 +576,62 @@ func pattern(text, end string) *regexp.Regexp {
 	quoted = strings.ReplaceAll(strings.TrimSuffix(quoted, "\n"), "…", `.*`)
 	return regexp.MustCompile(`^` + quoted + `\n?` + end)
 }
+
+var (
+	named     = regexp.MustCompile("`(atm(?:ctl|client|server)) ([^`]+)`")
+	word      = regexp.MustCompile(`^[a-z][a-z-]*$`)
+	namedFlag = regexp.MustCompile(`--[a-z][a-z-]*`)
+)
+
+// TestNamedCommandsExist looks up the commands and options that stand in the
+// sentences of the documentation.
+func TestNamedCommandsExist(t *testing.T) {
+	helps := map[string]string{}
+	help := func(command []string) string {
+		key := strings.Join(command, " ")
+		if _, ok := helps[key]; !ok {
+			program := filepath.Join(bin, command[0])
+			out, err := exec.Command(program, append(command[1:], "--help")...).Output()
+			if err != nil {
+				t.Fatalf("%s --help: %v", key, err)
+			}
+			helps[key] = string(out)
+		}
+		return helps[key]
+	}
+	found := 0
+	for _, path := range documents(t) {
+		if path == "CHANGELOG.md" { // names what is gone, too
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join("..", path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range named.FindAllStringSubmatch(string(text), -1) {
+			found++
+			command := m[1:2]
+			for w := range strings.FieldsSeq(m[2]) {
+				if !strings.Contains(help(command), "Available Commands:") {
+					break // what follows are arguments
+				}
+				if !word.MatchString(w) {
+					break
+				}
+				command = append(slices.Clone(command), w)
+				if usage := "\n  " + strings.Join(command, " "); !strings.Contains(help(command), usage) {
+					t.Errorf("%s: %s: there is no %q", path, m[0], command)
+					break
+				}
+			}
+			for _, flag := range namedFlag.FindAllString(m[2], -1) {
+				if !regexp.MustCompile(flag + `\b`).MatchString(help(command)) {
+					t.Errorf("%s: %s: %q has no %s", path, m[0], command, flag)
+				}
+			}
+		}
+	}
+	if found < 50 {
+		t.Errorf("only %d commands were found", found)
+	}
+}
