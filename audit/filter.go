@@ -21,7 +21,7 @@ type Filter struct {
 	Who       string // subject of the caller
 	Operation atm.Operation
 	Event     Event
-	Status    string // OK or ERROR
+	Status    string // OK or ERROR, which failed sign-ins and summaries of failures are too
 	Code      atm.Code
 
 	Since, Until time.Time // both inclusive
@@ -33,13 +33,35 @@ func (f *Filter) Fits(e *Entry) bool {
 	case f.Event != "" && e.Event != f.Event,
 		f.Operation != "" && e.Operation != f.Operation,
 		f.Who != "" && (e.Caller == nil || e.Caller.Subject != f.Who),
-		f.Status != "" && (e.Status == nil || e.Status.Word() != f.Status),
+		f.Status != "" && outcome(e) != f.Status,
 		f.Code != "" && (e.Status == nil || e.Status.Code != f.Code),
 		!f.Since.IsZero() && e.Time.Before(f.Since),
 		!f.Until.IsZero() && e.Time.After(f.Until):
 		return false
 	}
 	return f.Account == "" || f.about(e)
+}
+
+// outcome is OK or ERROR, and empty for an entry of which there is nothing to say.
+func outcome(e *Entry) string {
+	switch {
+	case e.Status != nil:
+		return e.Status.Word()
+	case isFailure(string(e.Event)):
+		return wordError
+	}
+	return ""
+}
+
+const wordError = "ERROR" // of atm.Status.Word
+
+// isFailure reports whether an event is a failure although its entries have no status.
+func isFailure(event string) bool {
+	switch Event(event) {
+	case EventAuthFail, EventAuthFailSummary, EventDeniedSummary:
+		return true
+	}
+	return false
 }
 
 func (f *Filter) about(e *Entry) bool {
@@ -213,8 +235,9 @@ func termOf(name []byte) byte {
 	return 0
 }
 
-// eachTerm calls yield with each term of an entry, which is canonical JSON. Values
-// with characters that are escaped are passed on as they are decoded.
+// eachTerm calls yield with each term of an entry, which is canonical JSON, and with a
+// status for a failure that has none. Values with characters that are escaped are passed on
+// as they are decoded.
 func eachTerm(leaf []byte, yield func(kind byte, value []byte)) {
 	for rest := leaf; ; {
 		begin := bytes.IndexByte(rest, '"')
@@ -236,6 +259,9 @@ func eachTerm(leaf []byte, yield func(kind byte, value []byte)) {
 			value = unescaped(of)
 		}
 		yield(kind, value)
+		if kind == termEvent && isFailure(string(value)) {
+			yield(termStatus, []byte(wordError))
+		}
 	}
 }
 

@@ -114,6 +114,59 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// TestFailuresWithoutStatusAreErrors looks for what failed: that there were failed sign-ins
+// is found by the status of the rest.
+func TestFailuresWithoutStatusAreErrors(t *testing.T) {
+	m := newMemory(t)
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	demo := &atm.Caller{Principal: atm.Principal{Subject: "user:demo", Roles: []atm.Role{atm.Customer}}}
+	counted := Summary{N: 3, First: at, Last: at}
+	denied := counted
+	denied.Denied = &demo.Principal
+	var hashes []Hash
+	for i := range tileWidth {
+		e := Entry{ID: atm.NewUUID(at), Time: at, Event: EventHeartbeat, ReplayOf: -1}
+		switch i {
+		case 10:
+			e.Event, e.Reason, e.Source = EventAuthFail, "wrong password", "192.0.2.1"
+		case 20:
+			e.Event, e.Reason, e.Source, e.Summary = EventAuthFailSummary, "wrong password", "192.0.2.0/24", &counted
+		case 30:
+			e.Event, e.Caller, e.Summary = EventDeniedSummary, demo, &denied
+		case 40:
+			e.Event, e.Operation, e.Caller, e.Status = EventOp, atm.Whoami, demo, &atm.Status{Code: atm.PermissionDenied}
+		case 50:
+			e.Event, e.Operation, e.Caller, e.Status = EventOp, atm.Whoami, demo, &atm.Status{Code: atm.OK, Result: ""}
+		}
+		leaf, err := e.Append(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.leaves = append(m.leaves, leaf)
+		hashes = append(hashes, LeafHash(leaf))
+	}
+	m.sign(t, m.head.Append(hashes...))
+	index := NewIndex()
+	if err := fill(t.Context(), index, m); err != nil {
+		t.Fatal(err)
+	}
+	for status, want := range map[string][]int64{"ERROR": {40, 30, 20, 10}, "OK": {50}} {
+		for _, x := range []*Index{nil, index} {
+			page, err := Find(t.Context(), m.Entries, x, &Filter{Status: status}, tileWidth, 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []int64
+			for _, found := range page.Found {
+				got = append(got, found.Index)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%s, index %v: %v, want %v", status, x != nil, got, want)
+			}
+		}
+	}
+}
+
 // fill puts the complete bundles of a log into an index, as searching all of it
 // does.
 func fill(ctx context.Context, index *Index, src Source) error {

@@ -130,7 +130,7 @@ func (r Enrol) Decide(b *Books) atm.Status {
 	u, known := b.User(r.Subject)
 	switch {
 	case r.Expect == ExpectNew && known:
-		return refuse(atm.AccountExists, "There is "+r.Subject+" already: roles and passwords are changed one by one")
+		return refuse(atm.AccountExists, "There is "+r.Subject+" already")
 	case r.Expect == ExpectKnown && !known:
 		return noSubject(r.Subject)
 	}

@@ -139,7 +139,7 @@ func (p *program) issue(ctx context.Context, subject, out string, ask func(reque
 	}
 	record, err := ask(string(request))
 	if err != nil {
-		return errors.Join(err, os.Remove(files.Key))
+		return with(err, os.Remove(files.Key))
 	}
 	for path, field := range map[string]string{files.CA: "authority", files.Cert: "certificate"} {
 		pem, ok := record[field].(string)

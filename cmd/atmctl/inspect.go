@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,7 +36,7 @@ func (s *search) addFilter(flags *pflag.FlagSet) {
 	flags.StringVar(&s.filter.Who, "who", "", "entries of a `subject`, such as user:alice")
 	flags.StringVar((*string)(&s.filter.Operation), "operation", "", "entries of an `operation`, such as withdraw")
 	flags.StringVar((*string)(&s.filter.Event), "event", "", "entries of an `event`, such as op or auth.fail")
-	flags.StringVar(&s.filter.Status, "status", "", "`OK` or ERROR")
+	flags.StringVar(&s.filter.Status, "status", "", "`OK` or ERROR, which failed sign-ins are too")
 	flags.StringVar((*string)(&s.filter.Code), "code", "", "entries with a `code`, such as INSUFFICIENT_FUNDS")
 	flags.StringVar(&s.since, "since", "", "entries since a `time`: "+when.Forms)
 	flags.StringVar(&s.until, "until", "", "entries until a `time`; a day counts to its end")
@@ -298,6 +299,21 @@ func (p *program) tail(ctx context.Context, s *search, where string, follow bool
 
 var entryColumns = []string{"index", "time", "event", "operation", "who", "account", "amount", "code"}
 
+// tableColumns are those of a table: what is told apart by eye as well.
+var tableColumns = append(slices.Clone(entryColumns), "address", "reason")
+
+// tableRow is an entry as a line of a table for people.
+func tableRow(index int64, e *audit.Entry) []string {
+	why := e.Reason
+	if e.Status != nil {
+		why = e.Status.Reason
+	}
+	if s := e.Summary; s != nil {
+		why = strings.TrimPrefix(fmt.Sprintf("%s, %d times", why, s.N), ", ")
+	}
+	return append(row(index, e, "-"), cmp.Or(source(e), "-"), cmp.Or(why, "-"))
+}
+
 // rows prints entries in one of the forms.
 type rows struct {
 	w       io.Writer
@@ -330,7 +346,7 @@ func (r *rows) add(index int64, leaf []byte) error {
 		_, err := io.WriteString(r.w, printable.CSV(row(index, entry, "")...))
 		return err
 	}
-	r.pending = append(r.pending, row(index, entry, "-"))
+	r.pending = append(r.pending, tableRow(index, entry))
 	return nil
 }
 
@@ -339,7 +355,7 @@ func (r *rows) flush() error {
 	if len(r.pending) == 0 {
 		return nil
 	}
-	columns := entryColumns
+	columns := tableColumns
 	if r.headed {
 		columns = nil
 	}
@@ -353,7 +369,7 @@ func (r *rows) end() error {
 		return r.array.End()
 	}
 	if r.form == "table" && !r.headed && len(r.pending) == 0 {
-		return table(r.w, entryColumns, nil)
+		return table(r.w, tableColumns, nil)
 	}
 	return r.flush()
 }

@@ -46,7 +46,7 @@ const (
 // like it.
 func (p *program) withNearest(ctx context.Context, refusal error, serial string) error {
 	var coded *exit.Error
-	if !errors.As(refusal, &coded) || coded.Code != exit.Refused {
+	if !errors.As(refusal, &coded) || coded.Word != atm.AccountNotFound {
 		return refusal
 	}
 	list, err := p.pages(ctx, atm.CertList, "certificates")
@@ -63,9 +63,6 @@ func (p *program) withNearest(ctx context.Context, refusal error, serial string)
 		record, _ := item.(map[string]any)
 		other, _ := record["serial"].(string)
 		subject, _ := record["subject"].(string)
-		if other == serial {
-			return refusal // that is not what is wrong
-		}
 		if like := likeness(serial, other); like >= min(likeLeast, len(serial)) {
 			near = append(near, certificate{like, other, subject})
 		}

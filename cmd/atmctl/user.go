@@ -65,9 +65,15 @@ token from POST /token, as client_id and client_secret.`,
 				return err
 			}
 			if u.noDigest && !u.hasSecret() {
-				return exit.Usagef("--no-digest is about a new password: it needs --secret-out or --secret-file")
+				return exit.Usagef("--no-digest is about a new password: " +
+					"it needs --secret-out or --secret-file")
 			}
-			if err := p.addUser(cmd.Context(), u); err != nil {
+			err := p.addUser(cmd.Context(), u)
+			var coded *exit.Error
+			if errors.As(err, &coded) && coded.Word == atm.AccountExists {
+				coded.Advice = []string{"atmctl user role changes their roles, and atmctl user passwd their password"}
+			}
+			if err != nil {
 				return err
 			}
 			return p.tell(map[string]string{"subject": u.subject}, "%s is known\n", u.subject)
@@ -92,12 +98,14 @@ of before give no role any more.`,
 				return err
 			}
 			if len(u.roles) == 0 {
-				return exit.Usagef("--role is missing: what they are from now on; atmctl user disable %s keeps somebody out", args[0])
+				return exit.Usagef("--role is missing: what they are from now on; " +
+					"atmctl user disable keeps somebody out")
 			}
 			if err := p.addUser(cmd.Context(), u); err != nil {
 				return err
 			}
-			return p.tell(map[string]any{"subject": u.subject, "roles": u.roles}, "roles of %s: %s\n", u.subject, strings.Join(u.roles, ", "))
+			return p.tell(map[string]any{"subject": u.subject, "roles": u.roles},
+				"roles of %s: %s\n", u.subject, strings.Join(u.roles, ", "))
 		},
 	}
 	u.addRoles(role)
@@ -119,7 +127,8 @@ file, with --secret-file one that was chosen. The one before is good no longer. 
 				return err
 			}
 			if !u.hasSecret() {
-				return exit.Usagef("--secret-out or --secret-file is missing: a file for the new password, or with it")
+				return exit.Usagef("--secret-out or --secret-file is missing: a file for the new " +
+					"password, or with it")
 			}
 			if err := p.addUser(cmd.Context(), u); err != nil {
 				return err
@@ -230,9 +239,17 @@ func (p *program) addUser(ctx context.Context, u newUser) error {
 	}
 	_, err := p.call(ctx, string(atm.UserAdd), u.subject, strings.Join(u.roles, " "), string(secret), use, u.expect)
 	if err != nil {
-		return errors.Join(err, takeBack())
+		return with(err, takeBack())
 	}
 	return nil
+}
+
+// with is err, and what failed after it when something did.
+func with(err, after error) error {
+	if after == nil {
+		return err
+	}
+	return errors.Join(err, after)
 }
 
 var userColumns = []string{"subject", "roles", "disabled", "password"}
