@@ -41,6 +41,7 @@ const (
 	AccountUnfreeze Operation = "admin.account.unfreeze"
 	AccountClose    Operation = "admin.account.close"
 	AccountLimit    Operation = "admin.account.limit"
+	AccountSet      Operation = "admin.account.set"
 	CertIssue       Operation = "admin.cert.issue"
 	UserAdd         Operation = "admin.user.add"
 	UserList        Operation = "admin.user.list"

@@ -35,6 +35,7 @@ var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 	atm.AccountUnfreeze: operator,
 	atm.AccountClose:    operator,
 	atm.AccountLimit:    operator,
+	atm.AccountSet:      operator,
 	atm.CertIssue:       operator,
 	atm.UserAdd:         operator,
 	atm.UserList:        operator,

@@ -16,6 +16,45 @@ var paramAccountFilter = Param{
 		"inactive_since, a time in RFC 3339, for those without an operation since then, which are told with the time of the last one.",
 }
 
+var paramHolder = Param{
+	Name: "name", Kinds: []atm.Kind{atm.String}, Optional: true,
+	Help: "Name of the holder, for people, of at most 140 characters.",
+}
+
+// holder reads the argument at position i, the name of a holder; "" when it was left out.
+func (in *input) holder(i int) (string, error) {
+	arg := in.args[i]
+	if !arg.Given() {
+		return "", nil
+	}
+	if err := atm.CheckText(arg.Text); err != nil {
+		return "", malformed("the name of a holder has %w", err)
+	}
+	return arg.Text, nil
+}
+
+func setAccount(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
+	account, refusal := in.account(0, vault.NotFound)
+	r := vault.SetAccount{Account: account, Owner: in.args[1].Text}
+	if in.args[1].Given() {
+		if err := checkSubject(r.Owner); err != nil {
+			return nil, err
+		}
+		in.about = append(in.about, vault.Warrant{Subject: r.Owner, Named: true})
+	}
+	var err error
+	if r.Holder, err = in.holder(2); err != nil {
+		return nil, err
+	}
+	if r.Owner == "" && r.Holder == "" {
+		return nil, malformed("there is nothing to set: give an owner or the name of the holder")
+	}
+	if refusal != nil {
+		return refusal, nil
+	}
+	return r, nil
+}
+
 // An accountFilter says which accounts somebody wants to see. The zero value fits all.
 type accountFilter struct {
 	owner    string

@@ -41,7 +41,7 @@ var administration = []Operation{
 	{
 		Name:       atm.AccountOpen,
 		Help:       "Opens an account.",
-		Params:     []Param{paramAccount, paramOwner, paramOpening},
+		Params:     []Param{paramAccount, paramOwner, paramOpening, paramHolder},
 		Structured: true,
 		rule:       openAccount,
 	},
@@ -308,7 +308,9 @@ func openAccount(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
 			return refusal, nil
 		}
 	}
-	return r, nil
+	var err error
+	r.Holder, err = in.holder(3)
+	return r, err
 }
 
 func showAccount(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {

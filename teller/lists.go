@@ -34,8 +34,16 @@ var (
 	}
 )
 
-// lists are operations of administration that show what others have made, and take it back.
+// lists are operations of administration that show what others have made, and take it back or
+// change it.
 var lists = []Operation{
+	{
+		Name:       atm.AccountSet,
+		Help:       "Gives an account another owner, another name of its holder, or both. What is left out stays.",
+		Params:     []Param{paramAccount, paramOwner, paramHolder},
+		Structured: true,
+		rule:       setAccount,
+	},
 	{
 		Name: atm.HoldList,
 		Help: "Lists the holds that may be captured, in order of account and hold; next is the cursor of the page after it, " +

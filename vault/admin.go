@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 type OpenAccount struct {
 	Account Name
 	Owner   string
+	Holder  string
 	Opening atm.Amount // zero for none
 }
 
@@ -26,7 +28,7 @@ func (r OpenAccount) Decide(b *Books) atm.Status {
 	if !room(a, r.Opening) || !depth(equity, r.Opening) {
 		return tooLarge(r.Account)
 	}
-	a.Owner = r.Owner
+	a.Owner, a.Holder = r.Owner, r.Holder
 	if r.Opening == 0 {
 		b.put(a)
 	} else {
@@ -48,6 +50,33 @@ func (r ShowAccount) Decide(b *Books) atm.Status {
 		return NotFound(string(r.Account))
 	}
 	return ok(a.Record())
+}
+
+// SetAccount gives an account another owner, and another name of its holder. What is empty
+// stays as it is.
+type SetAccount struct {
+	Account       Name
+	Owner, Holder string
+}
+
+// Keys implements Rule.
+func (r SetAccount) Keys(k *Keys) { k.accounts(r.Account) }
+
+// Decide implements Rule.
+func (r SetAccount) Decide(b *Books) atm.Status {
+	a := b.Account(r.Account)
+	switch {
+	case a.Version == 0:
+		return NotFound(string(r.Account))
+	case a.Standing == Closed:
+		return refuse(atm.AccountClosed, "Account "+string(r.Account)+" is closed")
+	}
+	before := a
+	a.Owner, a.Holder = cmp.Or(r.Owner, a.Owner), cmp.Or(r.Holder, a.Holder)
+	if a.Owner != before.Owner || a.Holder != before.Holder {
+		b.put(a)
+	}
+	return ok(b.Account(r.Account).Record())
 }
 
 // SetStanding freezes, unfreezes or closes an account. Giving an account the
@@ -88,6 +117,7 @@ func (a Account) Record() atm.Record {
 	return atm.Record{
 		{Name: "account", Value: string(a.Name)},
 		{Name: "owner", Value: a.Owner},
+		{Name: "name", Value: a.Holder},
 		{Name: "standing", Value: a.Standing.String()},
 		{Name: "balance", Value: a.Balance.String()},
 		{Name: "held", Value: held.String()},

@@ -96,6 +96,6 @@ func inOrder[K Name | HoldID, V any](records map[K]*V) []V {
 // Equal reports whether two records of an account say the same.
 func (a Account) Equal(b Account) bool {
 	same := slices.Equal(a.Pending, b.Pending)
-	return same && a.Name == b.Name && a.Owner == b.Owner && a.Standing == b.Standing && a.Balance == b.Balance &&
+	return same && a.Name == b.Name && a.Owner == b.Owner && a.Holder == b.Holder && a.Standing == b.Standing && a.Balance == b.Balance &&
 		a.Version == b.Version && a.Limits == b.Limits && a.Spent == b.Spent
 }

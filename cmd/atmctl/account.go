@@ -15,11 +15,11 @@ import (
 )
 
 func (p *program) accountCommand() *cobra.Command {
-	var owner, opening string
+	var owner, opening, holder string
 	open := &cobra.Command{
 		Use:     "open NUMBER",
 		Short:   "Open an account",
-		Example: "  atmctl account open 200 --owner user:alice --opening 50.00",
+		Example: "  atmctl account open 200 --owner user:alice --name \"Alice Smith\" --opening 50.00",
 		Args:    exit.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if opening != "" {
@@ -27,15 +27,20 @@ func (p *program) accountCommand() *cobra.Command {
 					return exit.Usagef("%q is no amount", opening)
 				}
 			}
-			return p.account(cmd.Context(), atm.AccountOpen, args[0], owner, opening)
+			if err := checkHolder(holder); err != nil {
+				return err
+			}
+			return p.account(cmd.Context(), atm.AccountOpen, args[0], owner, opening, holder)
 		},
 	}
 	open.Flags().StringVar(&owner, "owner", "", "`subject` whose account it is: user:NAME or service:NAME")
+	open.Flags().StringVar(&holder, "name", "", "`name` of the holder, for people")
 	open.Flags().StringVar(&opening, "opening", "", "opening balance in `dollars`")
 	account := &cobra.Command{Use: "account", Short: "Open, show and close accounts"}
 	return group(account, open,
 		p.accountAct("show", "Show the record of an account", atm.AccountShow),
 		p.accountList(),
+		p.accountSet(),
 		p.accountLimit(),
 		p.accountAct("freeze", "Freeze an account: no money moves", atm.AccountFreeze),
 		p.accountAct("unfreeze", "Let a frozen account be used again", atm.AccountUnfreeze),
@@ -64,7 +69,7 @@ func (p *program) account(ctx context.Context, op atm.Operation, number string, 
 	return p.printOne(accountColumns, result)
 }
 
-var accountColumns = []string{"account", "owner", "standing", "balance", "held", "version", "limits"}
+var accountColumns = []string{"account", "owner", "name", "standing", "balance", "held", "version", "limits"}
 
 // print prints a list of records as a table of these columns, or for programs.
 func (p *program) print(columns []string, records []any) error {

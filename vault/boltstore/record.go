@@ -69,6 +69,12 @@ var (
 	errNoEntry = errors.New("it is missing")
 )
 
+// What there is in the record of an account beside what all of them have, as bits of a number.
+const (
+	moreLimits = 1 << iota
+	moreHolder
+)
+
 func encodeAccount(a *vault.Account, s chunk.Spine) []byte {
 	w := fields{append(make([]byte, 0, 64+len(a.Owner)+4*len(s)+12*len(a.Pending)), formAccount, byte(a.Standing))}
 	w.uint(a.Version)
@@ -80,10 +86,15 @@ func encodeAccount(a *vault.Account, s chunk.Spine) []byte {
 		w.int(int64(p.Amount))
 		w.int(p.Expires.Unix())
 	}
-	if a.Limits == (vault.Limits{}) && a.Spent == (vault.Spent{}) {
-		w.uint(0)
-	} else {
-		w.uint(1)
+	var more uint64
+	if a.Limits != (vault.Limits{}) || a.Spent != (vault.Spent{}) {
+		more |= moreLimits
+	}
+	if a.Holder != "" {
+		more |= moreHolder
+	}
+	w.uint(more)
+	if more&moreLimits != 0 {
 		w.int(int64(a.Limits.PerOperation))
 		w.int(int64(a.Limits.DailyAmount))
 		w.int(a.Limits.DailyCount)
@@ -91,6 +102,9 @@ func encodeAccount(a *vault.Account, s chunk.Spine) []byte {
 		w.int(a.Spent.Day)
 		w.int(int64(a.Spent.Amount))
 		w.int(a.Spent.Count)
+	}
+	if more&moreHolder != 0 {
+		w.text(a.Holder)
 	}
 	w.uint(uint64(len(s)))
 	for _, p := range s {
@@ -115,14 +129,17 @@ func decodeAccount(k, v []byte) (vault.Account, chunk.Spine, error) {
 			ID: vault.HoldID(r.uint()), Amount: atm.Amount(r.int()), Expires: time.Unix(r.int(), 0).UTC(),
 		})
 	}
-	switch r.uint() {
-	case 0:
-	case 1:
+	more := r.uint()
+	if more&moreLimits != 0 {
 		a.Limits = vault.Limits{
 			PerOperation: atm.Amount(r.int()), DailyAmount: atm.Amount(r.int()), DailyCount: r.int(), Zone: r.text(),
 		}
 		a.Spent = vault.Spent{Day: r.int(), Amount: atm.Amount(r.int()), Count: r.int()}
-	default:
+	}
+	if more&moreHolder != 0 {
+		a.Holder = r.text()
+	}
+	if more > moreLimits|moreHolder {
 		r.bad = true
 	}
 	var s chunk.Spine

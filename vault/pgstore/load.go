@@ -57,7 +57,7 @@ type trail struct {
 }
 
 const (
-	accountColumns = `name, owner, standing, balance, version, pending,
+	accountColumns = `name, owner, holder, standing, balance, version, pending,
 		limit_operation, limit_amount, limit_count, limit_zone, spent_day, spent_amount, spent_count`
 
 	// A transaction that its replica has forgotten must not hold the others up:
@@ -227,7 +227,7 @@ func scanAccount(row pgx.Row) (vault.Account, error) {
 	var name string
 	var standing, version int64
 	var pending []int64
-	err := row.Scan(&name, &a.Owner, &standing, &a.Balance, &version, &pending,
+	err := row.Scan(&name, &a.Owner, &a.Holder, &standing, &a.Balance, &version, &pending,
 		&a.Limits.PerOperation, &a.Limits.DailyAmount, &a.Limits.DailyCount, &a.Limits.Zone, &a.Spent.Day, &a.Spent.Amount, &a.Spent.Count)
 	if err != nil {
 		return a, err

@@ -145,7 +145,7 @@ func Grant(ctx context.Context, cfg Config, role string) error {
 		"SELECT ON goose_db_version", "SELECT, INSERT ON journal, versions",
 		"SELECT, INSERT, UPDATE (mark, complete) ON house",
 		"SELECT, UPDATE (size, head, checkpoint, logs, files) ON log",
-		"SELECT, INSERT, UPDATE (owner, standing, balance, version, pending, limit_operation, limit_amount, limit_count, limit_zone, spent_day, spent_amount, spent_count) ON accounts",
+		"SELECT, INSERT, UPDATE (owner, holder, standing, balance, version, pending, limit_operation, limit_amount, limit_count, limit_zone, spent_day, spent_amount, spent_count) ON accounts",
 		"SELECT, INSERT, UPDATE (state) ON holds", "SELECT, INSERT, UPDATE (spent) ON grants",
 		"SELECT, INSERT, UPDATE (roles, disabled, ha1, slow, changed) ON users", "SELECT, INSERT, UPDATE (at, changed) ON revocations",
 		"SELECT, INSERT, UPDATE (sealed, version) ON files", "SELECT, INSERT, DELETE, UPDATE (subject, not_after, issued, scope, actor) ON certificates",

@@ -31,19 +31,19 @@ const (
 	versionsSQL = written + `INSERT INTO versions (account, version, index) SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[])` + eachOf1
 
 	openSQL = written + `INSERT INTO accounts (name, number, owner, standing, balance, version, born, pending,
-			limit_operation, limit_amount, limit_count, limit_zone, spent_day, spent_amount, spent_count)
+			limit_operation, limit_amount, limit_count, limit_zone, spent_day, spent_amount, spent_count, holder)
 		SELECT name, CASE WHEN name LIKE '%:%' THEN NULL ELSE name::bigint END, owner, standing, balance, version, born, pending::bigint[],
-			limit_operation, limit_amount, limit_count, limit_zone, spent_day, spent_amount, spent_count
+			limit_operation, limit_amount, limit_count, limit_zone, spent_day, spent_amount, spent_count, holder
 		FROM ` + accountArrays + eachOf1
 	changeSQL = written + `UPDATE accounts a SET owner = n.owner, standing = n.standing, balance = n.balance, version = n.version, pending = n.pending::bigint[],
 			limit_operation = n.limit_operation, limit_amount = n.limit_amount, limit_count = n.limit_count, limit_zone = n.limit_zone,
-			spent_day = n.spent_day, spent_amount = n.spent_amount, spent_count = n.spent_count
+			spent_day = n.spent_day, spent_amount = n.spent_amount, spent_count = n.spent_count, holder = n.holder
 		FROM ` + accountArrays + `
 		WHERE a.name = n.name` + eachOf1
 	accountArrays = `unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[],
-			$7::bigint[], $8::bigint[], $9::bigint[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[])
+			$7::bigint[], $8::bigint[], $9::bigint[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::text[])
 		AS n (name, owner, standing, balance, version, pending, limit_operation, limit_amount, limit_count, limit_zone,
-			spent_day, spent_amount, spent_count, born)`
+			spent_day, spent_amount, spent_count, born, holder)`
 
 	// A movement of money changes nothing but these.
 	moveSQL = written + `UPDATE accounts a SET balance = n.balance, version = n.version
@@ -152,7 +152,7 @@ func queueAccounts(b *pgx.Batch, c *vault.Changes, before map[vault.Name]*vault.
 		switch first := before[a.Name]; {
 		case first == nil:
 			opened.add(a, c.First)
-		case first.Standing == a.Standing && first.Owner == a.Owner && first.Limits == a.Limits && first.Spent == a.Spent && slices.Equal(first.Pending, a.Pending):
+		case first.Standing == a.Standing && first.Owner == a.Owner && first.Holder == a.Holder && first.Limits == a.Limits && first.Spent == a.Spent && slices.Equal(first.Pending, a.Pending):
 			names, balances, versions = append(names, string(a.Name)), append(balances, int64(a.Balance)), append(versions, int64(a.Version))
 		default:
 			changed.add(a, c.First)
@@ -171,7 +171,7 @@ func queueAccounts(b *pgx.Batch, c *vault.Changes, before map[vault.Name]*vault.
 
 // accountRows are accounts by columns.
 type accountRows struct {
-	names, owners, pending, zones           []string
+	names, owners, holders, pending, zones  []string
 	standings, balances, versions           []int64
 	perOperation, dailyAmount, dailyCount   []int64
 	spentDay, spentAmount, spentCount, born []int64
@@ -183,13 +183,13 @@ func (r *accountRows) add(a *vault.Account, born int64) {
 	r.pending, r.zones = append(r.pending, pendingText(a.Pending)), append(r.zones, a.Limits.Zone)
 	r.perOperation, r.dailyAmount, r.dailyCount = append(r.perOperation, int64(a.Limits.PerOperation)), append(r.dailyAmount, int64(a.Limits.DailyAmount)), append(r.dailyCount, a.Limits.DailyCount)
 	r.spentDay, r.spentAmount, r.spentCount = append(r.spentDay, a.Spent.Day), append(r.spentAmount, int64(a.Spent.Amount)), append(r.spentCount, a.Spent.Count)
-	r.born = append(r.born, born)
+	r.born, r.holders = append(r.born, born), append(r.holders, a.Holder)
 }
 
 func (r *accountRows) columns() []any {
 	return []any{
 		r.names, r.owners, r.standings, r.balances, r.versions, r.pending,
-		r.perOperation, r.dailyAmount, r.dailyCount, r.zones, r.spentDay, r.spentAmount, r.spentCount, r.born,
+		r.perOperation, r.dailyAmount, r.dailyCount, r.zones, r.spentDay, r.spentAmount, r.spentCount, r.born, r.holders,
 	}
 }
 

@@ -57,6 +57,8 @@ func furnish(t testing.TB, l *vault.Ledger) {
 	must(t, l, release(second.Result))
 	must(t, l, op(atm.AccountLimit, vault.SetLimits{Account: accounts[2], Limits: vault.Limits{PerOperation: 5000, DailyCount: 7, Zone: "Europe/Berlin"}}))
 	must(t, l, withdraw(accounts[2], 100))
+	must(t, l, op(atm.AccountSet, vault.SetAccount{Account: accounts[2], Holder: "Zoë Ångström"}))
+	must(t, l, op(atm.AccountOpen, vault.OpenAccount{Account: n(4), Holder: "Bob Jones"}))
 	must(t, l, op(atm.AccountFreeze, vault.SetStanding{Account: accounts[1], Standing: vault.Frozen}))
 	must(t, l, op(atm.UserAdd, vault.Enrol{Subject: "user:eva", Roles: []atm.Role{atm.Teller}, Slow: []byte("slow")}))
 	c := &vault.Certificate{Serial: fmt.Sprint(accounts[0]), Subject: "user:eve", NotAfter: time.Now().UTC().Truncate(time.Second).Add(time.Hour)}

@@ -7,6 +7,9 @@ ALTER TABLE certificates
     ADD COLUMN scope  text NOT NULL DEFAULT '',
     ADD COLUMN actor  text NOT NULL DEFAULT '';
 
+-- The name of whoever holds an account, for people.
+ALTER TABLE accounts ADD COLUMN holder text NOT NULL DEFAULT '';
+
 -- Roles that serve already may go on.
 -- +goose StatementBegin
 DO $$
@@ -17,6 +20,12 @@ BEGIN
             AND privilege_type = 'UPDATE' AND grantee <> current_user
     LOOP
         EXECUTE format('GRANT UPDATE (issued, scope, actor) ON certificates TO %I', role);
+    END LOOP;
+    FOR role IN SELECT DISTINCT grantee FROM information_schema.column_privileges
+        WHERE table_schema = current_schema() AND table_name = 'accounts' AND column_name = 'owner'
+            AND privilege_type = 'UPDATE' AND grantee <> current_user
+    LOOP
+        EXECUTE format('GRANT UPDATE (holder) ON accounts TO %I', role);
     END LOOP;
 END $$;
 -- +goose StatementEnd
