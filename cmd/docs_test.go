@@ -460,7 +460,7 @@ const endOfCommand = '\036'
 // shellRun gives a command to the shell and returns what it prints, with the
 // documented ports and folders, and its exit code.
 func (s *session) shellRun(command string) (output string, exit int, err error) {
-	hung := time.AfterFunc(patience, func() { s.shell.Process.Kill() })
+	hung := time.AfterFunc(5*patience, func() { s.shell.Process.Kill() }) // go install may compile
 	defer hung.Stop()
 	fmt.Fprintf(s.in, "{ %s\n} </dev/null; printf '\\036%%d\\n' $?\n", command)
 	output, err = s.out.ReadString(endOfCommand)
