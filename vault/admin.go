@@ -181,7 +181,7 @@ func (r Enrol) Decide(b *Books) atm.Status {
 		b.putUser(User{Subject: r.Subject, Roles: roles, Disabled: u.Disabled, HA1: ha1, Slow: slow})
 	}
 	if len(r.Roles) > 0 && known { // what was promised before counts no longer
-		b.revoked = append(b.revoked, Revocation{RolesRevocation(r.Subject), b.Now})
+		b.revoke(RolesRevocation(r.Subject))
 	}
 	if r.Certificate != nil {
 		b.issue(*r.Certificate)
@@ -293,7 +293,9 @@ func (r IssueToken) Decide(b *Books) atm.Status {
 // that does not exist can be told.
 func (b *Books) issue(c Certificate) {
 	c.Issued = b.Now.UTC().Truncate(time.Second)
-	b.issued = append(b.issued, c)
+	if b.writes(true) {
+		b.issued = append(b.issued, c)
+	}
 }
 
 // RevokeSubject makes everything of a subject from before now count no longer. Invited is
@@ -323,7 +325,7 @@ func (Revoke) Keys(*Keys) {}
 
 // Decide implements Rule.
 func (r Revoke) Decide(b *Books) atm.Status {
-	b.revoked = append(b.revoked, Revocation{r.Name, b.Now})
+	b.revoke(r.Name)
 	return ok("")
 }
 

@@ -28,6 +28,10 @@ func (k *Keys) revocations(name ...string) { k.Revocations = append(k.Revocation
 // Books are the records that one transaction has loaded, and the changes made
 // to them. A Store fills them, hands them to decide, and then writes what
 // Changes returns. They belong to one goroutine.
+//
+// Books refuse every record that was not asked for: what was not loaded would look as if
+// it did not exist, and a change would overwrite what is there. While a command is decided
+// only its own keys count, whatever others in the transaction need.
 type Books struct {
 	// Now is the time of the commit, in UTC, to the microsecond. The ledger
 	// sets it before it decides, when the store has no clock.
@@ -48,10 +52,13 @@ type Books struct {
 	history  History
 	logs     []int64
 
-	touched  []audit.Change // by the command being decided
-	expires  time.Time      // of the hold that the command being decided makes
-	moved    atm.Amount     // sum of all changes of balances since the books were opened
-	changed  map[Name]bool
+	asked    *Keys           // of the command being decided, or else of the transaction
+	command  Keys            // memory for asked
+	wrote    bool            // the command being decided has changed something
+	touched  []audit.Change  // by the command being decided
+	expires  time.Time       // of the hold that the command being decided makes
+	moved    atm.Amount      // sum of all changes of balances since the books were opened
+	changed  map[Name]uint64 // the versions that were loaded
 	enrolled map[string]bool
 	noted    []AnsweredRequest
 	held     map[HoldID]bool
@@ -64,7 +71,7 @@ type Books struct {
 	entry    audit.Entry    // memory for the one that is being written
 	answer   atm.Status     // that it has
 	replays  int            // commands that were answered before
-	err      error          // what a rule could not read
+	err      error          // why the command being decided cannot be
 	damaged  Damaged        // records that cannot be read
 	broken   []error        // why commands were answered INTERNAL
 	sealed   *Changes
@@ -98,6 +105,7 @@ type AnsweredRequest struct {
 // Changes are what a transaction writes.
 type Changes struct {
 	Accounts []Account
+	Before   []uint64 // the versions that Accounts were changed from, in their order
 	Users    []User
 
 	// Entries are new in the journal; the first has index First there.
@@ -144,9 +152,10 @@ type Loaded struct {
 	Logs []int64
 }
 
-// NewBooks returns books for one transaction.
-func NewBooks(l Loaded) *Books {
+// NewBooks returns books for one transaction, with what was loaded for its keys.
+func NewBooks(keys Keys, l Loaded) *Books {
 	return &Books{
+		asked:      &keys,
 		Head:       l.Head,
 		Checkpoint: l.Checkpoint,
 		accounts:   l.Accounts,
@@ -160,16 +169,76 @@ func NewBooks(l Loaded) *Books {
 		damaged:    l.Damaged,
 		Now:        l.Now,
 		logs:       l.Logs,
-		changed:    make(map[Name]bool),
+		changed:    make(map[Name]uint64),
 		enrolled:   make(map[string]bool),
 		held:       make(map[HoldID]bool),
 	}
 }
 
+// ErrNotAsked reports a record that a rule uses and does not name in its Keys: a mistake in
+// the rule.
+var ErrNotAsked = errors.New("a rule uses a record that it did not ask for")
+
+// errAmount reports a movement of nothing, or of less: a mistake in a rule.
+var errAmount = errors.New("a rule moves an amount that is not positive")
+
+// begin begins to decide a command, whose keys it may use.
+func (b *Books) begin(keys func(*Keys)) {
+	k := &b.command
+	k.Accounts, k.Users, k.Requests, k.Holds = k.Accounts[:0], k.Users[:0], k.Requests[:0], k.Holds[:0]
+	k.Grants, k.Revocations = k.Grants[:0], k.Revocations[:0]
+	keys(k)
+	b.asked, b.wrote = k, false
+	b.touched, b.expires = b.changes[len(b.changes):], time.Time{}
+}
+
+// fail keeps the command being decided from being carried out. Nothing is written after it.
+func (b *Books) fail(err error) {
+	if b.err == nil {
+		b.err = err
+	}
+}
+
+// ask reports whether a record was asked for, and otherwise fails.
+func (b *Books) ask(asked bool, r func() Record) bool {
+	if !asked {
+		name := r()
+		b.fail(fmt.Errorf("%w: %s %s", ErrNotAsked, name.Kind, name.Key))
+	}
+	return asked
+}
+
+func (b *Books) askAccount(n Name) bool {
+	asked := slices.Contains(b.asked.Accounts, n) || slices.ContainsFunc(b.asked.Holds, func(id HoldID) bool {
+		h := b.holds[id]
+		return h != nil && h.Account == n
+	})
+	return b.ask(asked, func() Record { return AccountRecord(n) })
+}
+
+func (b *Books) askUser(subject string) bool {
+	return b.ask(slices.Contains(b.asked.Users, subject), func() Record { return UserRecord(subject) })
+}
+
+func (b *Books) askHold(id HoldID) bool {
+	return b.ask(slices.Contains(b.asked.Holds, id), func() Record { return HoldRecord(id) })
+}
+
+func (b *Books) askGrant(id string) bool {
+	return b.ask(slices.Contains(b.asked.Grants, id), func() Record { return GrantRecord(id) })
+}
+
+// writes reports whether the command being decided may write a record that it has asked
+// for.
+func (b *Books) writes(asked bool) bool {
+	b.wrote = b.wrote || asked && b.err == nil
+	return asked && b.err == nil
+}
+
 // Account returns the account as this transaction sees it. One that does not
 // exist has version 0.
 func (b *Books) Account(n Name) Account {
-	if a := b.accounts[n]; a != nil {
+	if a := b.accounts[n]; b.askAccount(n) && a != nil {
 		return *a
 	}
 	return Account{Name: n}
@@ -179,10 +248,13 @@ func (b *Books) Account(n Name) Account {
 // uses move instead.
 func (b *Books) put(a Account) {
 	before := b.Account(a.Name)
+	if !b.writes(b.askAccount(a.Name)) {
+		return
+	}
 	a.Version = before.Version + 1
-	if !b.changed[a.Name] { // what was loaded stays as it was: the store may compare
+	if _, is := b.changed[a.Name]; !is { // what was loaded stays as it was: the store may compare
 		b.accounts[a.Name] = new(Account)
-		b.changed[a.Name] = true
+		b.changed[a.Name] = before.Version
 	}
 	*b.accounts[a.Name] = a
 	b.moved += a.Balance - before.Balance
@@ -191,41 +263,74 @@ func (b *Books) put(a Account) {
 	})
 }
 
-// move takes amount from one account and gives it to the other. The caller
-// has checked that both may take part and that neither balance leaves its
+// move takes amount, which must be positive, from one account and gives it to the other.
+// The caller has checked that both may take part and that neither balance leaves its
 // bounds.
 func (b *Books) move(from, to Account, amount atm.Amount) {
+	if amount <= 0 {
+		b.fail(fmt.Errorf("%w: %s from %s to %s", errAmount, amount, from.Name, to.Name))
+		return
+	}
 	from.Balance -= amount
 	to.Balance += amount
 	b.put(from)
 	b.put(to)
 }
 
+// User returns what is known of subject.
+func (b *Books) User(subject string) (User, bool) {
+	if u := b.users[subject]; b.askUser(subject) && u != nil {
+		return *u, true
+	}
+	return User{}, false
+}
+
 // putUser stores u in place of what is known of its subject.
 func (b *Books) putUser(u User) {
-	b.users[u.Subject] = &u
-	b.enrolled[u.Subject] = true
+	if b.writes(b.askUser(u.Subject)) {
+		b.users[u.Subject] = &u
+		b.enrolled[u.Subject] = true
+	}
 }
 
 // Hold returns a hold as this transaction sees it.
 func (b *Books) Hold(id HoldID) (Hold, bool) {
-	if h := b.holds[id]; h != nil {
+	if h := b.holds[id]; b.askHold(id) && h != nil {
 		return *h, true
 	}
 	return Hold{}, false
 }
 
+// putHold stores a hold: one that was asked for, or the new one of the entry that the
+// command being decided will have.
+func (b *Books) putHold(h Hold) {
+	if b.writes(h.ID == HoldID(b.next()) || b.askHold(h.ID)) {
+		b.holds[h.ID] = &h
+		b.held[h.ID] = true
+	}
+}
+
 // Grant returns a grant as this transaction sees it.
 func (b *Books) Grant(id string) (Grant, bool) {
-	if g := b.grants[id]; g != nil {
+	if g := b.grants[id]; b.askGrant(id) && g != nil {
 		return *g, true
 	}
 	return Grant{}, false
 }
 
+func (b *Books) putGrant(g Grant) {
+	if b.writes(b.askGrant(g.ID)) {
+		b.grants[g.ID] = &g
+		b.granted[g.ID] = true
+	}
+}
+
 // Revoked returns when the revocation of this name was made last, in this
 // transaction or before.
 func (b *Books) Revoked(name string) (at time.Time, is bool) {
+	if !b.ask(slices.Contains(b.asked.Revocations, name), func() Record { return RevocationRecord(name) }) {
+		return time.Time{}, false
+	}
 	for _, r := range slices.Backward(b.revoked) {
 		if r.Name == name {
 			return r.At, true
@@ -237,22 +342,12 @@ func (b *Books) Revoked(name string) (at time.Time, is bool) {
 	return time.Time{}, false
 }
 
-func (b *Books) putGrant(g Grant) {
-	b.grants[g.ID] = &g
-	b.granted[g.ID] = true
-}
-
-func (b *Books) putHold(h Hold) {
-	b.holds[h.ID] = &h
-	b.held[h.ID] = true
-}
-
-// User returns what is known of subject.
-func (b *Books) User(subject string) (User, bool) {
-	if u := b.users[subject]; u != nil {
-		return *u, true
+// revoke makes a revocation now. It needs no asking: the new one counts whatever there was
+// before, even where that cannot be read.
+func (b *Books) revoke(name string) {
+	if b.writes(true) {
+		b.revoked = append(b.revoked, Revocation{name, b.Now})
 	}
-	return User{}, false
 }
 
 // first is the index in the journal of the first entry of this transaction.
@@ -291,6 +386,9 @@ func (b *Books) append(leaf []byte) (int64, audit.Hash) {
 // change returns the entry that made a version of an account, of this
 // transaction or of an earlier one.
 func (b *Books) change(n Name, version uint64) (index int64, leaf []byte, err error) {
+	if !b.askAccount(n) {
+		return 0, nil, b.err
+	}
 	for i := len(b.entries) - 1; i >= 0; i-- {
 		for _, c := range b.entries[i].Touched {
 			if Name(c.Account) == n && c.Version == version {
@@ -353,8 +451,8 @@ func (b *Books) seal(signer *audit.Signer) error {
 	if c.Checkpoint, err = signer.Sign(b.Checkpoint, b.Head, c.Head); err != nil {
 		return err
 	}
-	for name := range b.changed {
-		c.Accounts = append(c.Accounts, *b.accounts[name])
+	for name, before := range b.changed {
+		c.Accounts, c.Before = append(c.Accounts, *b.accounts[name]), append(c.Before, before)
 	}
 	c.Revocations, c.Issued = b.revoked, b.issued
 	for id := range b.granted {
@@ -368,6 +466,22 @@ func (b *Books) seal(signer *audit.Signer) error {
 	}
 	c.Requests = b.noted
 	b.sealed = c
+	return nil
+}
+
+// Follow returns ErrRefused unless every account was changed from the version that the store
+// has of it. A store calls it before it writes; version says false for an account that was
+// not loaded.
+func (c *Changes) Follow(version func(Name) (v uint64, loaded bool)) error {
+	for i := range c.Accounts {
+		name := c.Accounts[i].Name
+		switch v, loaded := version(name); {
+		case !loaded:
+			return fmt.Errorf("%w: account %s was not loaded", ErrRefused, name)
+		case v != c.Before[i]:
+			return fmt.Errorf("%w: account %s has version %d, and is changed from version %d", ErrRefused, name, v, c.Before[i])
+		}
+	}
 	return nil
 }
 

@@ -164,18 +164,16 @@ func (c *Command) keys(k *Keys) {
 // decide answers c, and leaves the changes and the entry in the books. A denial has no entry
 // when denials says so, and no receipt then.
 func (c *Command) decide(b *Books, denials *audit.DenialBatch) (atm.Status, error) {
-	b.touched, b.expires = b.changes[len(b.changes):], time.Time{}
+	b.begin(c.keys)
 	if len(b.damaged) > 0 {
-		var k Keys
-		c.keys(&k)
-		if err := b.damaged.of(b, &k); err != nil {
+		if err := b.damaged.of(b, b.asked); err != nil {
 			return b.unreadable(err), nil
 		}
 	}
 	answer, first, err := c.answer(b)
 	if err = errors.Join(err, b.err); err != nil {
-		if len(b.touched) > 0 {
-			return atm.Status{}, err // it has changed something: it must not go on
+		if b.wrote { // the whole transaction must not be, and the others are decided again
+			return atm.Status{}, fmt.Errorf("%w: %w", ErrRefused, err)
 		}
 		b.err = nil
 		return b.unreadable(err), nil

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"errors"
 	"fmt"
 
 	"example.com/atm"
@@ -49,7 +50,7 @@ func (d Damaged) of(b *Books, k *Keys) error {
 		if err := d[HoldRecord(id)]; err != nil {
 			return err
 		}
-		if h, is := b.Hold(id); is && d[AccountRecord(h.Account)] != nil {
+		if h := b.holds[id]; h != nil && d[AccountRecord(h.Account)] != nil {
 			return d[AccountRecord(h.Account)]
 		}
 	}
@@ -76,9 +77,20 @@ func (d Damaged) of(b *Books, k *Keys) error {
 	return nil
 }
 
-// unreadable answers a command that needs a record which is damaged. No entry holds it, and
-// nothing was changed: other commands go on, and the operator has something to mend.
+// unreadable answers a command that needs a record which is damaged, or whose rule has a
+// mistake. No entry holds it, and nothing was changed: other commands go on, and the operator
+// has something to mend.
 func (b *Books) unreadable(err error) atm.Status {
 	b.broken = append(b.broken, err)
-	return refuse(atm.Internal, reasonDamaged)
+	return refuse(atm.Internal, reasonOf(err))
+}
+
+// mistaken reports whether an operation failed because of a mistake in its rule.
+func mistaken(err error) bool { return errors.Is(err, ErrNotAsked) || errors.Is(err, errAmount) }
+
+func reasonOf(err error) string {
+	if mistaken(err) {
+		return reasonMistake
+	}
+	return reasonDamaged
 }

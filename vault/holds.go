@@ -183,8 +183,11 @@ func NoHold() atm.Status { return refuse(atm.HoldNotFound, "There is no such hol
 // it says why not.
 func (p Party) pending(b *Books, id HoldID) (Hold, Account, atm.Status, bool) {
 	h, known := b.Hold(id)
+	if !known {
+		return h, Account{}, NoHold(), false
+	}
 	a := b.Account(h.Account)
-	if !known || !p.reaches(a) {
+	if !p.reaches(a) {
 		return h, a, NoHold(), false
 	}
 	if h.State != HoldPending {

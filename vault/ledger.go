@@ -214,6 +214,7 @@ const (
 	reasonStopping = "The server is stopping"
 	reasonNoRoom   = "The server cannot store anything at the moment"
 	reasonDamaged  = "A record that this needs cannot be read; the operator has been told"
+	reasonMistake  = "The server has a mistake in this operation; nothing was done, and the operator has been told"
 	reasonUnknown  = "The outcome is unknown: repeat the request with the same request id"
 )
 
@@ -381,17 +382,26 @@ func (l *Ledger) commit(g *group) bool {
 		l.cfg.Log.Error("nothing can be committed", slog.Any("error", err))
 		g.refuse(reasonNoRoom)
 	case errors.Is(err, ErrRefused):
-		l.cfg.Log.Error("a record of the vault is damaged; what needs it is answered INTERNAL", slog.Any("error", err))
-		g.batch[0].answer(atm.Internal, reasonDamaged)
+		l.tellBroken(err)
+		g.batch[0].answer(atm.Internal, reasonOf(err))
 	case err != nil:
 		l.poison(err, g.batch)
 	default:
 		denials.Keep()
 		for _, err := range broken {
-			l.cfg.Log.Error("a record of the vault cannot be read; what needs it is answered INTERNAL", slog.Any("error", err))
+			l.tellBroken(err)
 		}
 	}
 	return err == nil
+}
+
+// tellBroken tells the operator why an operation is answered INTERNAL.
+func (l *Ledger) tellBroken(err error) {
+	message := "a record of the vault is damaged; what needs it is answered INTERNAL"
+	if mistaken(err) {
+		message = "a rule has a mistake; its operation is answered INTERNAL"
+	}
+	l.cfg.Log.Error(message, slog.Any("error", err))
 }
 
 // commitApart commits each command by itself, after the store refused them together because

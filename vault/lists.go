@@ -19,8 +19,11 @@ func (r ShowHold) Keys(k *Keys) { k.Holds = append(k.Holds, r.Hold) }
 // Decide implements Rule.
 func (r ShowHold) Decide(b *Books) atm.Status {
 	h, known := b.Hold(r.Hold)
+	if !known {
+		return NoHold()
+	}
 	a := b.Account(h.Account)
-	if !known || !r.reaches(a) {
+	if !r.reaches(a) {
 		return NoHold()
 	}
 	state, expires := "expired", "" // when one ended that has left its account is not kept

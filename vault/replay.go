@@ -20,7 +20,7 @@ type Replayer struct {
 
 // NewReplayer returns a replayer at the beginning of a journal.
 func NewReplayer() *Replayer {
-	return &Replayer{made: make(map[HoldID]time.Time), books: NewBooks(Loaded{
+	return &Replayer{made: make(map[HoldID]time.Time), books: NewBooks(Keys{}, Loaded{
 		Accounts: make(map[Name]*Account),
 		Users:    make(map[string]*User),
 		Requests: make(map[RequestKey]Remembered),
@@ -34,13 +34,15 @@ func NewReplayer() *Replayer {
 // Entries that changed nothing need not be replayed.
 func (r *Replayer) Replay(index int64, entry *audit.Entry, rule Rule) error {
 	b := r.books
-	b.Now, b.Head.Size, b.touched = entry.Time, index, nil
-	b.expires = time.Time{}
+	b.Now, b.Head.Size = entry.Time, index
+	b.begin(rule.Keys)
 	status := rule.Decide(b)
 	if id := HoldID(index); b.holds[id] != nil { // a hold has the index of its entry
 		r.made[id] = entry.Time
 	}
 	switch {
+	case b.err != nil:
+		return fmt.Errorf("entry %d: the rule of %s: %w", index, entry.Operation, b.err)
 	case entry.Status == nil || status.Code != entry.Status.Code:
 		return fmt.Errorf("entry %d: the rule of %s answers %s: %s", index, entry.Operation, status.Code, status.Reason)
 	case !slices.Equal(b.touched, entry.State):
@@ -53,10 +55,20 @@ func (r *Replayer) Replay(index int64, entry *audit.Entry, rule Rule) error {
 
 // Account returns an account as it is after the entries that were replayed; one that does not
 // exist has version 0.
-func (r *Replayer) Account(n Name) Account { return r.books.Account(n) }
+func (r *Replayer) Account(n Name) Account {
+	if a := r.books.accounts[n]; a != nil {
+		return *a
+	}
+	return Account{Name: n}
+}
 
 // Hold returns a hold as it is after the entries that were replayed.
-func (r *Replayer) Hold(id HoldID) (Hold, bool) { return r.books.Hold(id) }
+func (r *Replayer) Hold(id HoldID) (Hold, bool) {
+	if h := r.books.holds[id]; h != nil {
+		return *h, true
+	}
+	return Hold{}, false
+}
 
 // Accounts returns all accounts, those of the house too, in order of name.
 func (r *Replayer) Accounts() []Account { return inOrder(r.books.accounts) }

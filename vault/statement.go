@@ -70,8 +70,8 @@ func (r Statement) Decide(b *Books) atm.Status {
 		if err == nil {
 			row, err = rowOf(r.Account, version, index, leaf)
 		}
-		if err != nil && b.err == nil {
-			b.err = err
+		if err != nil {
+			b.fail(err)
 		}
 		return row
 	})

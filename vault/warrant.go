@@ -57,8 +57,10 @@ func (w *Warrant) refused(b *Books) (atm.Status, bool) {
 	u, known := b.User(w.Subject)
 	at, all := b.Revoked(ofSubject(w.Subject))
 	all = all && !w.Issued.IsZero() && !w.Issued.After(at)
-	_, revoked := b.Revoked(w.Revocation)
-	revoked = revoked && w.Revocation != ""
+	revoked := false
+	if w.Revocation != "" {
+		_, revoked = b.Revoked(w.Revocation)
+	}
 	changed := w.Verifier != "" && w.Verifier != VerifierOf(u.HA1) && w.Verifier != VerifierOf(u.Slow)
 	switch {
 	case w.Stranger && !known:

@@ -32,16 +32,17 @@ func (v view) load(keys vault.Keys) (*vault.Books, spines) {
 	accounts := make(map[vault.Name]*vault.Account, most)
 	spines := make(spines, most)
 	for _, name := range names {
-		if accounts[name] != nil {
+		if _, loaded := spines[name]; loaded {
 			continue
 		}
-		a, spine, err := v.account(name)
+		a, places, err := v.account(name)
 		if err != nil {
 			damaged.Note(vault.AccountRecord(name), err)
 			continue
 		}
+		spines[name] = spine{a.Version, places}
 		if a.Version > 0 {
-			accounts[name], spines[name] = &a, spine
+			accounts[name] = &a
 		}
 	}
 	text := func(s string) []byte { return []byte(s) }
@@ -55,7 +56,7 @@ func (v view) load(keys vault.Keys) (*vault.Books, spines) {
 		damaged.Note(vault.RevocationRecord(name), err)
 	})
 	requests := v.loadRequests(keys.Requests, &damaged)
-	return vault.NewBooks(vault.Loaded{
+	return vault.NewBooks(keys, vault.Loaded{
 		Head: last.head, Checkpoint: last.checkpoint, Logs: last.logs,
 		Accounts: accounts, Users: users, Requests: requests, Holds: holds, Grants: grants, Revoked: revoked,
 		History: v.history, Damaged: damaged,
@@ -224,6 +225,13 @@ func oldestDay(now time.Time) uint32 {
 // write puts the changes of one commit where they belong. Nothing is written
 // twice: a request id points to its entry, the tree is its right edge.
 func (v view) write(now time.Time, c *vault.Changes, spines spines) error {
+	err := c.Follow(func(n vault.Name) (uint64, bool) {
+		s, loaded := spines[n]
+		return s.version, loaded
+	})
+	if err != nil {
+		return err
+	}
 	if err := v.writeRecords(c, spines); err != nil {
 		return err
 	}
@@ -270,7 +278,7 @@ func (v view) writeRecords(c *vault.Changes, spines spines) error {
 	accounts := v.shelf(bucketAccounts)
 	for i := range c.Accounts {
 		a := &c.Accounts[i]
-		if err := accounts.put(accountKey(a.Name), encodeAccount(a, spines[a.Name])); err != nil {
+		if err := accounts.put(accountKey(a.Name), encodeAccount(a, spines[a.Name].places)); err != nil {
 			return err
 		}
 	}

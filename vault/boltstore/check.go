@@ -110,8 +110,8 @@ func (c *checker) entry(index int64, entry *audit.Entry, stored chunk.Entry) {
 	for slot, change := range entry.State {
 		name := vault.Name(change.Account)
 		var want chunk.Link
-		if have := c.spines[name]; change.Version == 1 || len(have) > 0 {
-			c.spines[name], want = have.Grow(change.Version, chunk.Place{Index: index, Slot: slot})
+		if have := c.spines[name]; change.Version == 1 || len(have.places) > 0 {
+			c.spines[name], want = have.grow(change.Version, chunk.Place{Index: index, Slot: slot})
 		}
 		if stored.Link(index, slot) != want {
 			c.problems.Add("journal entry %d: the links of account %s lead astray", index, name)
@@ -130,7 +130,7 @@ func (c *checker) accounts(v view) error {
 		if !c.chains.Account(&a) {
 			return nil
 		}
-		if !slices.Equal(c.spines[a.Name], spine) {
+		if !slices.Equal(c.spines[a.Name].places, spine) {
 			c.problems.Add("account %s: its history leads astray", a.Name)
 		}
 		c.chains.Pending(&a, func(id vault.HoldID) (vault.Hold, error) {

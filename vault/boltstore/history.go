@@ -9,8 +9,20 @@ import (
 	"example.com/atm/vault/boltstore/chunk"
 )
 
+// A spine is where the next version of an account leads to.
+type spine struct {
+	version uint64 // the newest; 0 for an account that does not exist
+	places  chunk.Spine
+}
+
+// grow makes the next version, and returns its link.
+func (s spine) grow(version uint64, at chunk.Place) (spine, chunk.Link) {
+	places, link := s.places.Grow(version, at)
+	return spine{version, places}, link
+}
+
 // spines are those of the accounts that a transaction is about.
-type spines map[vault.Name]chunk.Spine
+type spines map[vault.Name]spine
 
 // grow returns the links of an entry, reusing the memory of links, and adds its place to
 // the spines of the accounts that it changes.
@@ -18,7 +30,7 @@ func (s spines) grow(index int64, touched []audit.Change, links []chunk.Link) []
 	links = slices.Grow(links[:0], len(touched))[:len(touched)]
 	for slot, change := range touched {
 		name := vault.Name(change.Account)
-		s[name], links[slot] = s[name].Grow(change.Version, chunk.Place{Index: index, Slot: slot})
+		s[name], links[slot] = s[name].grow(change.Version, chunk.Place{Index: index, Slot: slot})
 	}
 	return links
 }

@@ -117,7 +117,7 @@ func (s *Store) Rebuild(ctx context.Context, replay func(vault.Store) ([]vault.A
 		shelf := v.shelf(bucketAccounts)
 		for i := range accounts {
 			a := &accounts[i]
-			if err := shelf.put(accountKey(a.Name), encodeAccount(a, spines[a.Name])); err != nil {
+			if err := shelf.put(accountKey(a.Name), encodeAccount(a, spines[a.Name].places)); err != nil {
 				return err
 			}
 		}

@@ -134,6 +134,16 @@ func (s *Store) attempt(ctx context.Context, want *request, decide func(*vault.B
 		whole = undone == nil
 		return nil
 	}
+	err = c.Follow(func(n vault.Name) (uint64, bool) {
+		if a := trail.accounts[n]; a != nil {
+			return a.Version, true
+		}
+		_, asked := slices.BinarySearch(want.accounts, string(n))
+		return 0, asked
+	})
+	if err != nil {
+		return err
+	}
 	after := highWater{c.First + int64(len(c.Entries)), c.Head, audit.LeafHash(c.Entries[len(c.Entries)-1].Leaf)}
 	ended, err := s.write(ctx, conn.Conn(), books.Now, c, after.size, trail.accounts)
 	whole = ended

@@ -16,6 +16,7 @@ import (
 
 // A request is what a transaction asks for, in the form in which it is sent.
 type request struct {
+	keys        vault.Keys
 	accounts    []string // in order, each once
 	users       []string
 	requests    [][]byte
@@ -25,7 +26,7 @@ type request struct {
 }
 
 func wanted(keys vault.Keys) *request {
-	w := &request{accounts: once(keys.Accounts), users: once(keys.Users), grants: once(keys.Grants), revocations: once(keys.Revocations)}
+	w := &request{keys: keys, accounts: once(keys.Accounts), users: once(keys.Users), grants: once(keys.Grants), revocations: once(keys.Revocations)}
 	for _, key := range keys.Requests {
 		w.requests = append(w.requests, key[:])
 	}
@@ -204,7 +205,7 @@ func (s *Store) load(ctx context.Context, conn *pgx.Conn, want *request) (*vault
 		return nil, nil, explain(err)
 	}
 	t.accounts = maps.Clone(l.Accounts) // the books will change theirs
-	return vault.NewBooks(l), t, nil
+	return vault.NewBooks(want.keys, l), t, nil
 }
 
 // each calls scan for every row.

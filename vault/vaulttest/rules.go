@@ -54,6 +54,8 @@ func testHolds(t *testing.T, p Place) {
 	refused(t, l, withdraw("1", 401), atm.InsufficientFunds)
 	refused(t, l, authorize("1", 401, time.Hour), atm.InsufficientFunds)
 	must(t, l, withdraw("1", 100))
+	refused(t, l, op(atm.Release, vault.ShowHold{Hold: 9999}), atm.HoldNotFound)
+	refused(t, l, release("h9999"), atm.HoldNotFound)
 	refused(t, l, capture(hold, 601), atm.HoldAmountExceeded)
 
 	must(t, l, op(atm.AccountFreeze, vault.SetStanding{Account: "1", Standing: vault.Frozen}))

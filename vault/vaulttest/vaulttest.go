@@ -53,6 +53,11 @@ func Run(t *testing.T, place func(t *testing.T) Place) {
 		"SignerRefusesFork":   testSignerRefusesFork,
 		"Rebuild":             testRebuild,
 		"DenialsAreBounded":   testDenialsAreBounded,
+
+		"ForgottenKeyFailsAlone":  testForgottenKey,
+		"AmountsArePositive":      testAmountsArePositive,
+		"StoreComparesVersions":   testStoreComparesVersions,
+		"PanicInReaderNoDeadlock": testPanicInReaderIsNoDeadlock,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, place(t)) })
 	}
