@@ -7,6 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"math"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,9 +33,10 @@ func (p *program) exportCommand() *cobra.Command {
 		Use:   "export [DIR|URL] --format FORMAT",
 		Short: "Write entries of the audit log for other programs",
 		Long: `Write entries of the audit log, each found in the signed tree, for other programs:
-jsonl, one object with index and entry a line; csv; ocsf, the class API Activity of
-the Open Cybersecurity Schema Framework 1.3, one event a line; or cef, the Common
-Event Format of ArcSight.`,
+jsonl, one object with index, hash of the leaf and entry a line; csv, with a column for
+all that an auditor looks for; ocsf, events of the Open Cybersecurity Schema Framework
+1.3, of the class Authentication for failed sign-ins and API Activity for the rest; or
+cef, the Common Event Format of ArcSight. Each row has the index and the hash of the leaf.`,
 		Args: exit.Args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := s.check(time.Now()); err != nil {
@@ -74,26 +78,20 @@ func (p *program) export(ctx context.Context, s *search, where, format, out stri
 		to = f
 	}
 	w := bufio.NewWriter(printable.NewWriter(to)) // each entry is one line to every reader
-	if format == "jsonl" || format == "csv" {
-		rows := newRows(w, format)
-		if err := p.forwards(ctx, log, s, rows.add); err != nil {
+	if format == "csv" {
+		if _, err := io.WriteString(w, printable.CSV(exportColumns...)); err != nil {
 			return err
 		}
-		if err := rows.end(); err != nil {
-			return err
-		}
-		return w.Flush()
 	}
-	write := writeOCSF
-	if format == "cef" {
-		write = writeCEF
-	}
+	write := map[string]func(io.Writer, *record) error{
+		"jsonl": writeJSONL, "csv": writeCSV, "ocsf": writeOCSF, "cef": writeCEF,
+	}[format]
 	err = p.forwards(ctx, log, s, func(index int64, leaf []byte) error {
-		entry, err := audit.ParseEntry(leaf)
+		r, err := newRecord(index, leaf, log.Origin)
 		if err != nil {
-			return fmt.Errorf("entry %d: %w", index, err)
+			return err
 		}
-		return write(w, index, entry, log.Origin)
+		return write(w, r)
 	})
 	if err != nil {
 		return err
@@ -113,54 +111,108 @@ func severity(e *audit.Entry) (id int, word string) {
 	return 1, "Informational"
 }
 
-// writeOCSF writes an event of the class API Activity (6003).
-func writeOCSF(w io.Writer, index int64, e *audit.Entry, origin string) error {
-	id, word := severity(e)
-	const class, activity = 6003, 99 // API Activity: Other
+// exportColumns are what a line of CSV has of a record. A receipt is the index and the
+// hash of the leaf, as the caller got them.
+var exportColumns = []string{
+	"index", "receipt", "time", "event", "operation", "who", "address", "account", "from", "to", "amount", "target",
+	"status", "code", "reason", "count",
+}
+
+func writeCSV(w io.Writer, r *record) error {
+	count := ""
+	if r.count > 0 {
+		count = strconv.FormatInt(r.count, 10)
+	}
+	index := strconv.FormatInt(r.index, 10)
+	_, err := io.WriteString(w, printable.CSV(
+		index, index+" "+r.hash.String(), r.Time.Format(time.RFC3339), string(r.Event), string(r.Operation),
+		r.who, r.address, r.account, r.from, r.to, r.amount, r.target, r.outcome, r.code, r.reason, count))
+	return err
+}
+
+// writeJSONL writes the entry as it is in the log.
+func writeJSONL(w io.Writer, r *record) error {
+	_, err := fmt.Fprintf(w, "{\"index\":%d,\"leaf_hash\":\"%s\",\"entry\":%s}\n", r.index, r.hash, r.leaf)
+	return err
+}
+
+// Classes of OCSF, and what is said in them.
+const (
+	ocsfVersion        = "1.3.0"
+	ocsfAuthentication = 3002
+	ocsfAPIActivity    = 6003
+	ocsfLogon          = 1 // activity of Authentication
+	ocsfOther          = 99
+)
+
+// writeOCSF writes an event: of the class Authentication for sign-ins that failed, and of
+// the class API Activity for all else.
+func writeOCSF(w io.Writer, r *record) error {
+	id, word := severity(r.Entry)
+	class, activity, activityName := ocsfAPIActivity, ocsfOther, string(r.Event)
+	service := map[string]any{"name": "atm"}
 	event := map[string]any{
-		"activity_id": activity, "activity_name": string(e.Event), "category_uid": 6, "class_uid": class, "type_uid": class*100 + activity,
-		"severity_id": id, "severity": word, "time": e.Time.UnixMilli(),
+		"severity_id": id, "severity": word, "time": r.Time.UnixMilli(),
 		"metadata": map[string]any{
-			"version": "1.3.0", "uid": e.ID, "sequence": index, "log_name": origin,
+			"version": ocsfVersion, "uid": r.ID, "sequence": r.index, "log_name": r.origin,
 			"product": map[string]any{"name": "atmserver", "vendor_name": "atm", "version": version.String()},
 		},
-		"api":      map[string]any{"operation": name(e), "service": map[string]any{"name": "atm"}},
-		"unmapped": map[string]any{"index": index, "event": string(e.Event), "args": arguments(e)},
+		"src_endpoint": ocsfEndpoint(r),
+		"unmapped": withoutEmpty(map[string]any{
+			"index": r.index, "leaf_hash": r.hash.String(), "event": string(r.Event), "args": r.args,
+			"account": r.account, "from": r.from, "to": r.to, "amount": r.amount, "target": r.target,
+		}),
 	}
-	if e.Status != nil {
-		event["status"] = map[string]string{"OK": "Success", "ERROR": "Failure"}[e.Status.Word()]
-		event["status_id"] = map[string]int{"OK": 1, "ERROR": 2}[e.Status.Word()]
-		event["status_code"], event["status_detail"] = string(e.Status.Code), e.Status.Reason
+	if r.isSignIn() {
+		class, activity, activityName = ocsfAuthentication, ocsfLogon, "Logon"
+		event["service"] = service
+		// The log keeps no name that somebody only claimed.
+		event["user"] = map[string]any{"name": "Unknown", "type_id": 0, "type": "Unknown"}
+	} else {
+		event["actor"] = map[string]any{"app_name": "atmserver"}
+		if r.who != "" {
+			event["actor"] = map[string]any{"user": map[string]any{"name": r.who}}
+		}
+		event["api"] = map[string]any{"operation": r.name(), "service": service}
+		if resources := r.resources(); len(resources) > 0 {
+			event["resources"] = resources
+		}
 	}
-	if e.Caller != nil {
-		event["actor"] = map[string]any{"user": map[string]any{"name": e.Caller.Subject}}
+	event["class_uid"], event["category_uid"], event["type_uid"] = class, class/1000, class*100+activity
+	event["activity_id"], event["activity_name"] = activity, activityName
+	switch r.outcome {
+	case "OK":
+		event["status_id"], event["status"] = 1, "Success"
+	case "ERROR":
+		event["status_id"], event["status"] = 2, "Failure"
 	}
-	if ip := source(e); ip != "" {
-		event["src_endpoint"] = map[string]any{"ip": ip}
+	if r.code != "" {
+		event["status_code"] = r.code
+	}
+	if r.reason != "" {
+		event["status_detail"] = r.reason
+	}
+	if r.Summary != nil {
+		event["count"] = min(r.count, math.MaxInt32)
+		event["start_time"], event["end_time"] = r.Summary.First.UnixMilli(), r.Summary.Last.UnixMilli()
 	}
 	return json.NewEncoder(w).Encode(event)
 }
 
-func name(e *audit.Entry) string {
-	if e.Operation != "" {
-		return string(e.Operation)
+// ocsfEndpoint is where an event came from: an address, a network, or the server itself.
+func ocsfEndpoint(r *record) map[string]any {
+	if _, err := netip.ParseAddr(r.address); err == nil {
+		return map[string]any{"ip": r.address}
 	}
-	return string(e.Event)
+	if r.address != "" {
+		return map[string]any{"name": r.address}
+	}
+	return map[string]any{"svc_name": "atmserver"}
 }
 
-func arguments(e *audit.Entry) map[string]string {
-	args := make(map[string]string, len(e.Args))
-	for _, arg := range e.Args {
-		args[arg.Name] = arg.Value
-	}
-	return args
-}
-
-func source(e *audit.Entry) string {
-	if e.Caller != nil {
-		return e.Caller.IP
-	}
-	return e.Source
+func withoutEmpty(m map[string]any) map[string]any {
+	maps.DeleteFunc(m, func(_ string, v any) bool { return v == "" })
+	return m
 }
 
 var (
@@ -169,35 +221,50 @@ var (
 )
 
 // writeCEF writes an event in the Common Event Format, version 0.
-func writeCEF(w io.Writer, index int64, e *audit.Entry, origin string) error {
-	id, _ := severity(e)
+func writeCEF(w io.Writer, r *record) error {
+	id, _ := severity(r.Entry)
 	fields := []string{
-		"externalId", strconv.FormatInt(index, 10), "rt", strconv.FormatInt(e.Time.UnixMilli(), 10), "dvchost", origin,
-		"cat", string(e.Event),
+		"externalId", strconv.FormatInt(r.index, 10), "rt", strconv.FormatInt(r.Time.UnixMilli(), 10), "dvchost", r.origin,
+		"cat", string(r.Event), "suser", r.who,
 	}
-	if e.Caller != nil {
-		fields = append(fields, "suser", e.Caller.Subject)
+	switch addr, err := netip.ParseAddr(r.address); {
+	case err == nil && addr.Unmap().Is4():
+		fields = append(fields, "src", addr.Unmap().String())
+	case err == nil:
+		fields = append(fields, "c6a2Label", "Source IPv6 Address", "c6a2", addr.String())
+	case r.address != "":
+		fields = append(fields, "flexString1Label", "network", "flexString1", r.address)
 	}
-	if ip := source(e); ip != "" {
-		fields = append(fields, "src", ip)
+	reason := r.code
+	if reason == "" {
+		reason = r.reason
 	}
-	if e.Status != nil {
-		fields = append(fields, "outcome", e.Status.Word(), "reason", string(e.Status.Code))
+	fields = append(fields, "outcome", r.outcome, "reason", reason, "duser", r.subject)
+	if r.count > 0 {
+		fields = append(fields, "cnt", strconv.FormatInt(min(r.count, math.MaxInt32), 10))
 	}
-	for i, arg := range []string{"account", "amount"} {
-		if value := arguments(e)[arg]; value != "" {
-			n := strconv.Itoa(i + 1)
-			fields = append(fields, "cs"+n+"Label", arg, "cs"+n, value)
+	for i, custom := range []struct{ label, value string }{
+		{"account", r.account},
+		{"amount", r.amount},
+		{"from", r.from},
+		{"to", r.to},
+		{"leafHash", r.hash.String()},
+		{"target", r.target},
+	} {
+		if custom.value != "" {
+			key := "cs" + strconv.Itoa(i+1)
+			fields = append(fields, key+"Label", custom.label, key, custom.value)
 		}
 	}
 	var b strings.Builder
-	what := cefHeader.Replace(printable.Text(name(e)))
+	what := cefHeader.Replace(printable.Text(r.name()))
 	fmt.Fprintf(&b, "CEF:0|atm|atmserver|%s|%s|%s|%d|", cefHeader.Replace(version.String()), what, what, id*3)
-	for i := 0; i < len(fields); i += 2 {
-		if i > 0 {
-			b.WriteByte(' ')
+	before := ""
+	for pair := range slices.Chunk(fields, 2) {
+		if pair[1] != "" {
+			b.WriteString(before + pair[0] + "=" + cefValue.Replace(printable.Text(pair[1])))
+			before = " "
 		}
-		b.WriteString(fields[i] + "=" + cefValue.Replace(printable.Text(fields[i+1])))
 	}
 	_, err := fmt.Fprintln(w, b.String())
 	return err
