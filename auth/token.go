@@ -83,12 +83,13 @@ func (t *Tokens) JWKS() ([]byte, error) {
 	return json.Marshal(map[string]any{"keys": list})
 }
 
-// Metadata describes the endpoints (RFC 8414).
-func (t *Tokens) Metadata() ([]byte, error) {
+// Metadata describes the endpoints (RFC 8414), which are at a URL that callers reach. The
+// issuer is a name, as in every token.
+func (t *Tokens) Metadata(at string) ([]byte, error) {
 	return json.Marshal(map[string]any{
-		"issuer": t.issuer, "token_endpoint": t.issuer + "/token", "revocation_endpoint": t.issuer + "/token/revoke",
-		"jwks_uri": t.issuer + "/.well-known/jwks.json", "grant_types_supported": []string{"client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"},
-		"token_endpoint_auth_methods_supported": []string{"tls_client_auth", "client_secret_post", "digest"},
+		"issuer": t.issuer, "token_endpoint": at + "/token", "revocation_endpoint": at + "/token/revoke",
+		"jwks_uri": at + "/.well-known/jwks.json", "grant_types_supported": []string{"client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"},
+		"token_endpoint_auth_methods_supported": []string{"tls_client_auth", "client_secret_post"},
 		"response_types_supported":              []string{},
 		"authorization_details_types_supported": []string{GrantType},
 

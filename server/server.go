@@ -92,6 +92,10 @@ type Config struct {
 	// Optional.
 	ProxyFrom []netip.Prefix
 
+	// PublicURL is the URL that callers reach the server at, without a slash at its end.
+	// Optional; with the host that they ask for.
+	PublicURL string
+
 	// Throttle slows down who fails to sign in. Optional; one of this server alone.
 	Throttle *auth.Throttle
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -95,7 +96,7 @@ func (s *Server) secretCaller(w http.ResponseWriter, r *http.Request, values url
 	if s.slowDown(w, "secret", from, id) {
 		return nil
 	}
-	caller, err := s.cfg.Authenticator.Secret(r, id, values.Get("client_secret"))
+	caller, err := s.cfg.Authenticator.Secret(r, id, cutNewline(values.Get("client_secret")))
 	var failure *auth.Error
 	switch {
 	case err == nil:
@@ -113,6 +114,12 @@ func (s *Server) secretCaller(w http.ResponseWriter, r *http.Request, values url
 		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot check a secret at the moment.")
 	}
 	return nil
+}
+
+// cutNewline cuts the newline that a file ends with, which curl sends with the rest of it.
+// No secret ends with one.
+func cutNewline(secret string) string {
+	return strings.TrimSuffix(strings.TrimSuffix(secret, "\n"), "\r")
 }
 
 // serveToken gives a caller a token for themselves (RFC 6749, section 4.4).
@@ -184,11 +191,10 @@ func (s *Server) serveWellKnown(w http.ResponseWriter, r *http.Request) {
 		xmlrpc.Decline(w, http.StatusMethodNotAllowed, "This is only read.")
 		return
 	}
-	describe := s.cfg.Tokens.JWKS
+	text, err := s.cfg.Tokens.JWKS()
 	if strings.HasSuffix(r.URL.Path, "oauth-authorization-server") {
-		describe = s.cfg.Tokens.Metadata
+		text, err = s.cfg.Tokens.Metadata(cmp.Or(s.cfg.PublicURL, "https://"+r.Host))
 	}
-	text, err := describe()
 	if err != nil {
 		xmlrpc.Decline(w, http.StatusInternalServerError, "The server cannot tell.")
 		return

@@ -61,7 +61,11 @@ connection. Certificates of clients that the authority before issued are good un
 it is retired: see that everybody has a new one, and then run atmctl ca retire.`,
 		Args: exit.Args(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
-			if err := daemon.Rollover(data, rootKey); err != nil {
+			err := daemon.Rollover(data, rootKey)
+			if errors.Is(err, daemon.ErrNoRootKey) {
+				return exit.Usagef("%w: name the file that has it with --root-key", err)
+			}
+			if err != nil {
 				return err
 			}
 			return p.tell(map[string]string{"data": data}, "other authorities are in force; the one for clients before them is trusted until it is retired\n")

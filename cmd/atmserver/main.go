@@ -57,6 +57,7 @@ type options struct {
 	witnesses                                      string
 	passphrase                                     string
 	data, listen, admin, name, logFormat, logLevel string
+	publicURL                                      string
 	output                                         string // form of an error
 	store                                          settings.Store
 	hosts                                          []string
@@ -103,8 +104,9 @@ and without a password. SIGTERM or Ctrl-C answers what has begun and ends.`,
 	flags.DurationVar(&o.grace, "shutdown-grace", 15*time.Second, "how long a stop waits for what has begun")
 	flags.DurationVar(&o.drainDelay, "drain-delay", 0, "how long a stop goes on as ever while /readyz says no, so that a load balancer looks elsewhere")
 	flags.DurationVar(&o.nonceTTL, "nonce-ttl", 5*time.Minute, "how long a nonce of HTTP Digest can be used")
+	flags.StringVar(&o.publicURL, "public-url", "", "`URL` that callers reach the server at, such as behind a load balancer, for the description of its tokens (default https, the first --host and the port of --listen)")
 	flags.StringVar(&o.tlsMin, "tls-min", "1.3", "oldest `version` of TLS: 1.3, or 1.2 with AEAD ciphers alone")
-	flags.StringArrayVar(&o.proxyFrom, "proxy-from", nil, "`network` of load balancers that speak the PROXY protocol; repeatable")
+	flags.StringArrayVar(&o.proxyFrom, "proxy-from", nil, "`network` or address of load balancers that speak the PROXY protocol; repeatable")
 	flags.StringVar(&o.identities, "identities", "", "`file` that maps certificates of others to subjects; see docs/security.md")
 	flags.StringVar(&o.tokenKey, "token-key", "", "PKCS #11 `URI` of the key of tokens, in place of keys/token.key; see docs/security.md")
 	flags.StringVar(&o.issuers, "issuers", "", "`file` of others, such as OpenID providers, whose tokens are good; see docs/security.md")
@@ -205,9 +207,12 @@ func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
 	cfg.DrainDelay = o.drainDelay
 	cfg.ProxyFrom = make([]netip.Prefix, len(o.proxyFrom))
 	for i, text := range o.proxyFrom {
-		if cfg.ProxyFrom[i], err = netip.ParsePrefix(text); err != nil {
-			return daemon.Options{}, exit.Usagef("--proxy-from %q is no network such as 10.0.0.0/8", text)
+		if cfg.ProxyFrom[i], err = network(text); err != nil {
+			return daemon.Options{}, err
 		}
+	}
+	if err := checkPublicURL(o.publicURL); err != nil {
+		return daemon.Options{}, err
 	}
 	witnesses, err := readPolicy(o.witnesses)
 	if err != nil {
@@ -248,8 +253,16 @@ func readPolicy(path string) (*audit.Policy, error) {
 	return policy, nil
 }
 
+// readable writes a duration with its unit.
+func readable(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
+}
+
 func newLog(format, level string, w io.Writer) (*slog.Logger, error) {
-	var opts slog.HandlerOptions
+	opts := slog.HandlerOptions{ReplaceAttr: readable}
 	var least slog.Level
 	if err := least.UnmarshalText([]byte(level)); err != nil {
 		return nil, exit.Usagef("--log-level is debug, info, warn or error, not %q", level)
@@ -281,6 +294,7 @@ func serve(ctx context.Context, o *options, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	opts.Server.PublicURL = o.callersURL(listen.RPC.Addr())
 	house, err := daemon.Open(ctx, opts)
 	if err != nil {
 		listen.Close()
@@ -331,10 +345,7 @@ func initialise(ctx context.Context, o *options, stderr io.Writer) error {
 // banner tells somebody who starts a server for the first time what to do
 // next.
 func banner(w io.Writer, house *daemon.House, o *options, address net.Addr) {
-	host, _, err := net.SplitHostPort(o.listen)
-	if err != nil || host == "" {
-		host = "localhost"
-	}
+	host := o.callersHost()
 	_, port, _ := net.SplitHostPort(address.String())
 	fmt.Fprintf(w, "\n%s is new, in %s.\nCA SHA-256 fingerprint: %s\n", house.Name(), o.data, house.Fingerprint())
 	if o.empty {

@@ -169,6 +169,9 @@ func settleRollover(dir *datadir.Dir) error {
 // still trusted.
 var ErrNotRetired = errors.New("the authority before the last rollover is still trusted: retire it first")
 
+// ErrNoRootKey reports that the key of the root is not in the folder any more.
+var ErrNoRootKey = errors.New("the key of the root is not in the folder, as after ca export")
+
 // Rollover makes other authorities under the root, whose key is in keyFile, or
 // in the folder when that is empty, and a server certificate of the new one.
 // Certificates of the authority for clients before it are good until Retire.
@@ -185,6 +188,9 @@ func Rollover(data, keyFile string) error {
 		keyFile = rootKey
 	}
 	root, err := certs.LoadAuthority(rootCert, keyFile)
+	if keyFile == rootKey && exists(rootCert) && !exists(rootKey) {
+		return ErrNoRootKey
+	}
 	if err != nil {
 		return err
 	}

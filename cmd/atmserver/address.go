@@ -1,0 +1,75 @@
+package main
+
+import (
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"example.com/atm/cmd/internal/exit"
+)
+
+// network reads a network of load balancers, or the address of one.
+func network(text string) (netip.Prefix, error) {
+	if address, err := netip.ParseAddr(text); err == nil && address.Zone() == "" {
+		return netip.PrefixFrom(address, address.BitLen()), nil
+	}
+	prefix, err := netip.ParsePrefix(text)
+	if err != nil {
+		return prefix, exit.Usagef("--proxy-from %q is no network such as 10.0.0.0/8, and no address", text)
+	}
+	return prefix, nil
+}
+
+// checkPublicURL refuses a URL that endpoints cannot be at.
+func checkPublicURL(text string) error {
+	if text == "" {
+		return nil
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "https" || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" ||
+		u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return exit.Usagef("--public-url %q is no URL such as https://atm.example:9000, without a path", text)
+	}
+	return nil
+}
+
+// callersURL is the URL that callers reach the server at when it listens at address.
+func (o *options) callersURL(address net.Addr) string {
+	if o.publicURL != "" {
+		return strings.TrimRight(o.publicURL, "/")
+	}
+	host := o.callersHost()
+	if named := firstName(o.hosts); named != "" {
+		host = named
+	}
+	_, port, err := net.SplitHostPort(address.String())
+	if err != nil || port == "443" {
+		return (&url.URL{Scheme: "https", Host: strings.TrimSuffix(net.JoinHostPort(host, ""), ":")}).String()
+	}
+	return (&url.URL{Scheme: "https", Host: net.JoinHostPort(host, port)}).String()
+}
+
+// callersHost is a name or address for callers on this machine, one that the certificate of
+// the server has if it listens there.
+func (o *options) callersHost() string {
+	host, _, err := net.SplitHostPort(o.listen)
+	if address, notAddress := netip.ParseAddr(host); err != nil || host == "" || notAddress == nil && address.IsUnspecified() {
+		host = "localhost"
+	}
+	if named := firstName(o.hosts); named != "" && !slices.Contains(o.hosts, host) {
+		return named
+	}
+	return host
+}
+
+// firstName is the first of hosts that is one name or address; "" when there is none.
+func firstName(hosts []string) string {
+	for _, host := range hosts {
+		if !strings.HasPrefix(host, "*.") {
+			return host
+		}
+	}
+	return ""
+}
