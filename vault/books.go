@@ -74,7 +74,7 @@ type Books struct {
 	err      error          // why the command being decided cannot be
 	damaged  Damaged        // records that cannot be read
 	broken   []error        // why commands were answered INTERNAL
-	sealed   *Changes
+	finished *Changes
 }
 
 // A History yields the entries that made the versions of an account, from
@@ -432,8 +432,8 @@ const (
 	usualTouched = 2   // accounts
 )
 
-// seal checks the whole, extends the tree by the new leaves and signs it.
-func (b *Books) seal(signer *audit.Signer) error {
+// finish checks the whole, extends the tree by the new leaves and signs it.
+func (b *Books) finish(signer *audit.Signer) error {
 	if b.moved != 0 {
 		return errUnbalanced
 	}
@@ -465,7 +465,7 @@ func (b *Books) seal(signer *audit.Signer) error {
 		c.Users = append(c.Users, *b.users[subject])
 	}
 	c.Requests = b.noted
-	b.sealed = c
+	b.finished = c
 	return nil
 }
 
@@ -487,4 +487,4 @@ func (c *Changes) Follow(version func(Name) (v uint64, loaded bool)) error {
 
 // Changes returns what the transaction has to write; nil when decide changed
 // nothing.
-func (b *Books) Changes() *Changes { return b.sealed }
+func (b *Books) Changes() *Changes { return b.finished }

@@ -20,8 +20,8 @@ const (
 	// maxAhead is how many full groups are decided while others wait for the disk.
 	maxAhead = 3
 
-	// maxQueue is how many commands may wait for the committer. Whoever comes
-	// when it is full waits at the door.
+	// maxQueue is how many commands may wait for the committer. Callers that come
+	// when the queue is full wait for room on it.
 	maxQueue = 4 * maxBatch
 )
 
@@ -63,7 +63,7 @@ type Commit struct {
 // One goroutine gathers what has arrived while the last commit was on its way
 // to the disk, decides it in order of arrival, and commits it once. So there
 // are no locks in the rules, no update is lost, and many operations share one
-// fsync. A caller who is alone waits for nobody; see gather.
+// fsync. A single caller never waits for a group to fill; see gather.
 //
 // Where commands are waiting already, another goroutine waits until a group is
 // durable, and the next group is decided meanwhile. Answers leave in order, and only
@@ -81,14 +81,14 @@ type Ledger struct {
 	done   chan struct{} // closed when the last answer has left
 
 	deciding, ending stage
-	passed           atomic.Int32 // groups that the other goroutine has to end
+	ahead            atomic.Int32 // groups that endLoop has not ended yet
 
 	last int // size of the last group; of the committer
 
 	denials *audit.Denials
 }
 
-// A stage of a commit knows since when one is in it; nil for none.
+// A stage of a commit knows since when a commit is in it; nil for none.
 type stage struct{ since atomic.Pointer[time.Time] }
 
 func (s *stage) enter() {
@@ -223,7 +223,7 @@ type group struct {
 	batch   []*pending
 	outcome Commit
 	durable func() error
-	next    chan struct{} // closed when it is its turn to end
+	taken   chan struct{} // closed when endLoop waits for it
 }
 
 func (l *Ledger) commitLoop() {
@@ -239,12 +239,12 @@ func (l *Ledger) commitLoop() {
 		l.deciding.enter()
 		switch {
 		case !l.commit(g):
-		case len(l.queue) > 0 || l.passed.Load() > 0:
-			l.passed.Add(1)
-			g.next = make(chan struct{})
+		case len(l.queue) > 0 || l.ahead.Load() > 0:
+			l.ahead.Add(1)
+			g.taken = make(chan struct{})
 			groups <- g
-			if len(g.batch) < maxBatch { // more can come together meanwhile
-				<-g.next
+			if len(g.batch) < maxBatch { // until endLoop takes it, more can come together
+				<-g.taken
 			}
 		default: // there is nothing to do meanwhile
 			l.end(g)
@@ -257,11 +257,11 @@ func (l *Ledger) commitLoop() {
 func (l *Ledger) endLoop(groups <-chan *group) {
 	defer close(l.done)
 	for g := range groups {
-		close(g.next)
+		close(g.taken)
 		l.ending.enter()
 		l.end(g)
 		l.ending.leave()
-		l.passed.Add(-1)
+		l.ahead.Add(-1)
 	}
 }
 
@@ -279,12 +279,12 @@ const smallGroup = 32
 // until it is back, on a machine that is busy.
 const comeBack = 30 * time.Microsecond
 
-// gather adds what has arrived, and what arrives while others who are ready to run
-// have their turn, up to a full batch.
+// gather adds what has arrived, and what arrives while it yields the processor to other
+// goroutines that are ready to run, up to a full batch.
 //
 // Callers that were answered together come back together. So a small group waits
-// for as many as the last one had, for at most as long as they take. A caller that is
-// alone finds a last group of one, and waits for nobody.
+// for as many as the last one had, for at most as long as they take. After a group of
+// one, it does not wait.
 func (l *Ledger) gather(batch []*pending) []*pending {
 	for before := 0; len(batch) != before && len(batch) < maxBatch; {
 		before = len(batch)
@@ -366,7 +366,7 @@ func (l *Ledger) commit(g *group) bool {
 		if len(b.entries) == 0 {
 			return nil // all of them were denied, and are counted
 		}
-		if err := b.seal(l.cfg.Signer); err != nil {
+		if err := b.finish(l.cfg.Signer); err != nil {
 			return err
 		}
 		c := b.Changes()
