@@ -176,3 +176,35 @@ func TestNewPassphraseIsAskedForTwice(t *testing.T) {
 	x.expect("good: ")
 	x.end(0)
 }
+
+// TestWhatNothingTakesBackIsAskedForOnATerminal closes accounts.
+func TestWhatNothingTakesBackIsAskedForOnATerminal(t *testing.T) {
+	server := startServer(t)
+	atmctl := func(args ...string) *exec.Cmd { return server.command("atmctl", args...) }
+	for _, number := range []string{"200", "201", "202"} {
+		if out, err := atmctl("account", "open", number).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	const question = "Close account 200 for good? [y/N] "
+	for keys, says := range map[string]string{
+		"n\r": "nothing was done", "\r": "nothing was done", "yeah\r": "nothing was done", ctrlC: "interrupted",
+	} {
+		x := onTerminal(t, atmctl("account", "close", "200"))
+		x.expect(question)
+		x.send(keys)
+		x.expect("atmctl: " + says)
+		x.end(1)
+	}
+	x := onTerminal(t, atmctl("account", "close", "200"))
+	x.expect(question)
+	x.send("y\r")
+	x.expect("closed")
+	x.end(0)
+	if screen := onTerminal(t, atmctl("account", "close", "201", "--yes")).end(0); strings.Contains(screen, "[y/N]") {
+		t.Errorf("--yes is asked: %q", screen)
+	}
+	if out, err := atmctl("account", "close", "202").CombinedOutput(); err != nil || strings.Contains(string(out), "[y/N]") {
+		t.Errorf("without a terminal: %v, %s", err, out)
+	}
+}

@@ -71,6 +71,7 @@ func (p *program) command() *cobra.Command {
 	group(root, append(p.vaultCommands(audit), p.accountCommand(), p.userCommand(), p.tokenCommand(), p.grantCommand(), p.certCommand(), p.enrollCommand(), p.caCommand(), audit, p.demoCommand(), p.statusCommand(), p.doctorCommand(), p.versionCommand())...)
 	root.AddCommand(p.holdCommand())
 	p.completeValues(root)
+	confirmIrrevocable(root)
 	return root
 }
 

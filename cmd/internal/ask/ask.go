@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"golang.org/x/term"
@@ -66,4 +67,14 @@ func answer(read func(*term.Terminal) (string, error)) (string, error) {
 		io.WriteString(os.Stderr, "\r\n")
 		return "", ErrInterrupted
 	}
+}
+
+// Confirm asks a question that is answered with yes or no. Anything but y and yes is no.
+func Confirm(question string) (bool, error) {
+	line, err := answer(func(t *term.Terminal) (string, error) {
+		t.SetPrompt(question + " [y/N] ")
+		return t.ReadLine()
+	})
+	line = strings.ToLower(strings.TrimSpace(line))
+	return err == nil && (line == "y" || line == "yes"), err
 }

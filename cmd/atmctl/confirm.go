@@ -1,0 +1,55 @@
+package main
+
+import (
+	"errors"
+	"strings"
+
+	"example.com/atm/cmd/internal/ask"
+	"github.com/spf13/cobra"
+)
+
+// irrevocable are the commands that nothing takes back, and what is asked before them. ARG
+// stands for the argument.
+var irrevocable = map[string]string{
+	"atmctl account close": "Close account ARG for good?",
+	"atmctl audit recover": "Give the audit log up and begin another one?",
+	"atmctl ca retire":     "Trust the authority before the last rollover no longer?",
+	"atmctl cert revoke":   "Revoke certificate ARG for good?",
+	"atmctl grant revoke":  "Revoke grant ARG for good?",
+	"atmctl rebuild":       "Write the accounts anew from the journal?",
+	"atmctl token revoke":  "Revoke token ARG for good?",
+	"atmctl user revoke":   "Revoke every certificate and token of ARG?",
+	"atmctl vault rekey":   "Replace keys/vault.key? Every replica then needs the new one.",
+}
+
+// errDeclined reports a question that was answered with no.
+var errDeclined = errors.New("nothing was done")
+
+// confirmIrrevocable makes the commands that nothing takes back ask before, where there is
+// a terminal. Scripts have none, and go on as they always did.
+func confirmIrrevocable(root *cobra.Command) {
+	each(root, func(cmd *cobra.Command) {
+		question, asks := irrevocable[cmd.CommandPath()]
+		if !asks {
+			return
+		}
+		if cmd.Long == "" {
+			cmd.Long = cmd.Short + "."
+		}
+		cmd.Long += "\n\nOn a terminal it asks before. Without one, as in a script, it does not; nor with --yes."
+		yes := cmd.Flags().BoolP("yes", "y", false, "do not ask")
+		run := cmd.RunE
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			if !*yes && ask.Possible() {
+				sure, err := ask.Confirm(strings.ReplaceAll(question, "ARG", strings.Join(args, " ")))
+				if err != nil {
+					return err
+				}
+				if !sure {
+					return errDeclined
+				}
+			}
+			return run(cmd, args)
+		}
+	})
+}
