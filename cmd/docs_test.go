@@ -340,9 +340,13 @@ func newSession(t *testing.T) *session {
 	if err != nil {
 		t.Fatal(err)
 	}
-	settings, err := exec.Command("go", "env", "GOENV").Output() // of Go are in ~/.config
+	goSettings, err := exec.Command("go", "env", "GOENV", "GOFLAGS").Output()
 	if err != nil {
 		t.Fatal(err)
+	}
+	goEnv, goFlags, _ := strings.Cut(strings.TrimSuffix(string(goSettings), "\n"), "\n")
+	if raceEnabled {
+		goFlags += " -race" // go install finds what TestMain built
 	}
 	for _, dir := range []string{"here", "home", "root/etc", "root/tmp", "root/var/lib"} {
 		if err := os.MkdirAll(filepath.Join(s.dir, dir), 0o700); err != nil {
@@ -353,10 +357,7 @@ func newSession(t *testing.T) *session {
 	s.env = append(os.Environ(), "LC_ALL=C.UTF-8", "TZ=UTC", "NO_COLOR=1", "ATM_LOG_FORMAT=text",
 		"XDG_CONFIG_HOME="+home+"/.config", "XDG_STATE_HOME="+home+"/.local/state",
 		"XDG_DATA_HOME="+home+"/.local/share", "REPOSITORY="+repository, "GOBIN="+bin,
-		"GOENV="+strings.TrimSpace(string(settings)))
-	if raceEnabled {
-		s.env = append(s.env, "GOFLAGS=-race") // go install finds what TestMain built
-	}
+		"GOENV="+goEnv, "GOFLAGS="+strings.TrimSpace(goFlags))
 	set := func(key, value string) { s.env = append(s.env, key+"="+value) }
 	if err := setUp(set, os.Getenv); err != nil {
 		t.Fatal(err)
