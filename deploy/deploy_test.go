@@ -27,7 +27,7 @@ func run(t testing.TB, dir string, name string, args ...string) string {
 }
 
 func TestScripts(t *testing.T) {
-	var scripts []string
+	scripts := []string{"systemd/atm-backup"}
 	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() && (d.Name() == "node_modules" || d.Name() == ".git" || d.Name() == ".tools") {
 			return fs.SkipDir
@@ -55,21 +55,41 @@ func TestManuals(t *testing.T) {
 // TestUnits holds the units against systemd: every directive is known, and the
 // service is exposed to little.
 func TestUnits(t *testing.T) {
-	run(t, ".", "systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=15", "systemd/atmserver.service")
 	dir := t.TempDir()
-	for _, unit := range []string{"atmserver.service", "atmserver.socket"} {
+	verify := []string{"verify", "--man=no", "--recursive-errors=no"}
+	there := regexp.MustCompile(`/usr/(bin/atmserver|bin/atmctl|lib/atm/atm-backup)\b`)
+	for _, unit := range units(t) {
+		if strings.HasSuffix(unit, ".service") {
+			run(t, ".", "systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=15", "systemd/"+unit)
+		}
 		text, err := os.ReadFile(filepath.Join("systemd", unit))
 		if err != nil {
 			t.Fatal(err)
 		}
-		text = bytes.ReplaceAll(text, []byte("/usr/bin/atmserver"), []byte("/bin/true")) // which is there
+		text = there.ReplaceAll(text, []byte("/bin/true")) // which is there
 		if err := os.WriteFile(filepath.Join(dir, unit), text, 0o644); err != nil {
 			t.Fatal(err)
 		}
+		verify = append(verify, "./"+unit)
 	}
-	if out := run(t, dir, "systemd-analyze", "verify", "--man=no", "--recursive-errors=no", "./atmserver.service", "./atmserver.socket"); strings.Contains(out, "atmserver") {
+	if out := run(t, dir, "systemd-analyze", verify...); strings.Contains(out, "atm") {
 		t.Error(out)
 	}
+}
+
+// units are the names of all units.
+func units(t *testing.T) (names []string) {
+	t.Helper()
+	for _, kind := range []string{"service", "socket", "timer"} {
+		found, err := filepath.Glob("systemd/*." + kind)
+		if err != nil || len(found) == 0 {
+			t.Fatal(found, err)
+		}
+		for _, path := range found {
+			names = append(names, filepath.Base(path))
+		}
+	}
+	return names
 }
 
 // TestAlerts fires every alert, and none when all is well.
@@ -157,7 +177,7 @@ func TestRelease(t *testing.T) {
 		}
 	}
 	deb := run(t, dist, "dpkg-deb", "-c", "atm_"+version+"_amd64.deb")
-	for _, file := range []string{"./usr/bin/atmserver", "./usr/bin/atmclient", "./usr/bin/atmctl", "./etc/atm/atmserver.toml", "./usr/lib/systemd/system/atmserver.socket", "./usr/share/doc/atm/README.md", "./usr/share/man/man1/atmctl.1", "./usr/share/bash-completion/completions/atmctl"} {
+	for _, file := range []string{"./usr/bin/atmserver", "./usr/bin/atmclient", "./usr/bin/atmctl", "./etc/atm/atmserver.toml", "./usr/lib/systemd/system/atmserver.socket", "./usr/share/doc/atm/README.md", "./usr/share/doc/atm/copyright", "./usr/share/doc/atm/examples/verify.py", "./usr/share/doc/atm/deploy/prometheus/alerts.yml", "./usr/share/man/man1/atmctl.1.gz", "./usr/share/bash-completion/completions/atmctl", "./etc/atm/timers.env", "./usr/lib/atm/atm-backup", "./usr/lib/systemd/system/atm-backup.timer"} {
 		if !strings.Contains(deb, " "+file+"\n") {
 			t.Errorf("the deb has no %s", file)
 		}

@@ -30,16 +30,18 @@ stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 for arch in ${ARCHITECTURES:-amd64 arm64}; do
 	dir=$stage/atm-$version-linux-$arch
-	mkdir -p "$dir/bin" "$dir/systemd" "$dir/doc" "$dir/man" "$dir/completion/bash" "$dir/completion/zsh" "$dir/completion/fish"
+	mkdir -p "$dir/bin" "$dir/systemd" "$dir/lib" "$dir/doc" "$dir/man" "$dir/completion/bash" "$dir/completion/zsh" "$dir/completion/fish"
 	for program in atmserver atmclient atmctl; do
 		GOOS=linux GOARCH=$arch go build -buildvcs=false -ldflags "-s -w -buildid= -X $of.released=$version -X $of.revision=$revision" \
 			-o "$dir/bin/$program" "./cmd/$program"
 	done
-	install -m 644 deploy/systemd/atmserver.service deploy/systemd/atmserver.socket "$dir/systemd/"
-	install -m 644 deploy/packages/atmserver.toml "$dir/atmserver.toml"
-	install -m 644 README.md CHANGELOG.md LICENSE SECURITY.md docs/*.md deploy/haproxy.cfg "$dir/doc/"
-	install -m 644 docs/reference/*.md "$dir/doc/"
-	install -m 644 docs/reference/*.1 "$dir/man/"
+	install -m 644 deploy/systemd/*.service deploy/systemd/*.socket deploy/systemd/*.timer "$dir/systemd/"
+	install -m 755 deploy/systemd/atm-backup "$dir/lib/"
+	install -m 644 deploy/packages/atmserver.toml deploy/packages/timers.env "$dir/"
+	GOOS=linux GOARCH=$arch deploy/packages/stage-doc.sh "$dir/doc"
+	for page in docs/reference/*.1; do
+		gzip -n -9 <"$page" >"$dir/man/${page##*/}.gz"
+	done
 	for program in atmserver atmclient atmctl; do
 		go run -buildvcs=false "./cmd/$program" completion bash >"$dir/completion/bash/$program"
 		go run -buildvcs=false "./cmd/$program" completion zsh >"$dir/completion/zsh/_$program"
