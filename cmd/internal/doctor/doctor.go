@@ -204,8 +204,8 @@ func (e *exam) folder(complete bool) {
 // disk says how much room there is.
 func (e *exam) disk() {
 	const mend = "df -h "
-	switch free, err := freeBytes(e.dir.Root); {
-	case errors.Is(err, errors.ErrUnsupported):
+	switch free, err := machine.Free(e.dir.Root); {
+	case errors.Is(err, machine.ErrNoServer):
 		e.tell(Note, "", "how much is free cannot be told on this system")
 	case err != nil:
 		e.tell(Critical, mend+quoted(e.dir.Root), "%v", err)
