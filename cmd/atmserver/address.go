@@ -17,7 +17,8 @@ func network(text string) (netip.Prefix, error) {
 	}
 	prefix, err := netip.ParsePrefix(text)
 	if err != nil {
-		return prefix, exit.Usagef("--proxy-from %q is no network such as 10.0.0.0/8, and no address", text)
+		return prefix, exit.Usagef("--proxy-from %q is no network such as 10.0.0.0/8, "+
+			"and no address", text)
 	}
 	return prefix, nil
 }
@@ -30,7 +31,8 @@ func checkPublicURL(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "https" || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" ||
 		u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return exit.Usagef("--public-url %q is no URL such as https://atm.example:9000, without a path", text)
+		return exit.Usagef("--public-url %q is no URL such as https://atm.example:9000, "+
+			"without a path", text)
 	}
 	return nil
 }
@@ -46,16 +48,17 @@ func (o *options) callersURL(address net.Addr) string {
 	}
 	_, port, err := net.SplitHostPort(address.String())
 	if err != nil || port == "443" {
-		return (&url.URL{Scheme: "https", Host: strings.TrimSuffix(net.JoinHostPort(host, ""), ":")}).String()
+		return "https://" + strings.TrimSuffix(net.JoinHostPort(host, ""), ":")
 	}
-	return (&url.URL{Scheme: "https", Host: net.JoinHostPort(host, port)}).String()
+	return "https://" + net.JoinHostPort(host, port)
 }
 
 // callersHost is a name or address for callers on this machine, one that the certificate of
 // the server has if it listens there.
 func (o *options) callersHost() string {
 	host, _, err := net.SplitHostPort(o.listen)
-	if address, notAddress := netip.ParseAddr(host); err != nil || host == "" || notAddress == nil && address.IsUnspecified() {
+	address, notAddress := netip.ParseAddr(host)
+	if err != nil || host == "" || notAddress == nil && address.IsUnspecified() {
 		host = "localhost"
 	}
 	if named := firstName(o.hosts); named != "" && !slices.Contains(o.hosts, host) {
