@@ -98,7 +98,7 @@ func TestNobodyForgesARow(t *testing.T) {
 			t.Errorf("audit %s prints %d lines for %d entries and a heading", args[0], len(lines), entries)
 		}
 		for _, line := range lines {
-			if cells := strings.FieldsFunc(strings.ReplaceAll(line, "  ", "\x00"), func(r rune) bool { return r == 0 }); len(cells) != len(entryColumns) {
+			if cells := strings.FieldsFunc(strings.ReplaceAll(line, "  ", "\x00"), func(r rune) bool { return r == 0 }); len(cells) != len(tableColumns) {
 				t.Errorf("audit %s: a row of %d cells: %q", args[0], len(cells), line)
 			}
 		}
