@@ -282,7 +282,7 @@ func (a *arena) attackWithRevoked(t *testing.T) {
 	if code, answer := kept.ask(t, call("inquiry", "300")); code != 200 || !bytes.Contains(answer, []byte("ACCOUNT_NOT_FOUND")) {
 		t.Fatalf("before: %d %s", code, answer)
 	}
-	must(t)(a.as(t, "operator").Call(t.Context(), "admin.cert.revoke", parsed(t, rita.Certificate[0]).SerialNumber.Text(16)))
+	must(t)(a.as(t, "operator").Call(t.Context(), "admin.cert.revoke", parsed(t, rita.Certificate[0]).SerialNumber.Text(16), "foreign"))
 	settle()
 	if code, answer := kept.ask(t, call("inquiry", "300")); code != 401 {
 		t.Errorf("after: %d %s", code, answer)

@@ -38,7 +38,7 @@ func lived(t *testing.T, h *house) {
 	admin("admin.account.open", "300", "user:mallory", "50")
 	admin("admin.account.limit", "200", "40", "100", "7", "Europe/Berlin")
 	admin("admin.user.revoke", "user:eve")
-	admin("admin.cert.revoke", "5f3a9c0e")
+	admin("admin.cert.revoke", "5f3a9c0e", "foreign")
 	token := admin("admin.token.issue", "user:alice")
 	jti, _ := token.Result.(map[string]any)["jti"].(string)
 	admin("admin.token.revoke", jti)
