@@ -23,6 +23,7 @@ import (
 	"example.com/atm/cmd/internal/when"
 	"example.com/atm/internal/printable"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -78,6 +79,7 @@ type options struct {
 
 	sign      signin.Flags
 	requestID string
+	state     string // the file of a batch's request ids
 	timeout   time.Duration
 	receipt   string
 
@@ -105,6 +107,11 @@ func (o *options) command() *cobra.Command {
   atmclient version`,
 		Long: `Asks an ATM server for a balance, deposits, withdraws, and what belongs to it.
 
+"atmclient SERVER PORT batch FILE" carries out the operations of a file, one a line, in
+the words of the command line; # begins a comment. Request ids are kept in FILE.ids
+before the first is sent, so that the same batch again repeats nothing. It goes on after
+a refusal (exit 3 at the end), and stops where an outcome is unknown (exit 6).
+
 With a profile that names a server, SERVER and PORT are left out. "atmclient completion
 bash", zsh or fish writes a script that completes the command line.`,
 		Version: version.String(),
@@ -123,7 +130,18 @@ bash", zsh or fish writes a script that completes the command line.`,
 			if cmd.Flags().Changed("life") && o.life < time.Second {
 				return exit.Usagef("--life is at least 1s")
 			}
-			to, r, err := o.parse(args)
+			to, words, err := o.parse(args)
+			if err != nil {
+				return err
+			}
+			switch words[0] {
+			case "batch":
+				if len(words) != 2 {
+					return exit.Usagef("batch needs one FILE")
+				}
+				return o.batch(cmd.Context(), to, words[1])
+			}
+			r, err := o.request(words)
 			if err != nil {
 				return err
 			}
@@ -139,11 +157,8 @@ bash", zsh or fish writes a script that completes the command line.`,
 	flags.StringVar(&o.requestID, "request-id", "", "`id` of a request whose outcome was unknown, to ask again")
 	flags.StringVar(&o.receipt, "receipt", "", "`file` for the proof that what was done is in the audit log")
 	flags.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long to try")
-	flags.DurationVar(&o.life, "life", 0, "how long authorize holds the money; seven days when left out")
-	flags.IntVar(&o.limit, "limit", 50, "`entries` on a page of a statement, 1 to 500")
-	flags.StringVar(&o.cursor, "cursor", "", "where the page of a statement begins, as the page before it said")
-	flags.StringVar(&o.from, "from", "", "begin of a statement, a `time`: "+when.Forms)
-	flags.StringVar(&o.to, "to", "", "end of a statement, a `time`; a day counts to its end")
+	flags.StringVar(&o.state, "state", "", "`file` in which a batch keeps its request ids; FILE.ids when left out")
+	o.addOperationFlags(flags)
 	flags.StringVarP(&o.output, "output", "o", output.Text, "`form` of what is printed: text, json or jsonl")
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "print no result")
 	const noFile = cobra.ShellCompDirectiveNoFileComp
@@ -157,6 +172,15 @@ bash", zsh or fish writes a script that completes the command line.`,
 	}
 	cmd.RegisterFlagCompletionFunc("profile", profiles)
 	return cmd
+}
+
+// addOperationFlags adds the flags that belong to one operation.
+func (o *options) addOperationFlags(flags *pflag.FlagSet) {
+	flags.DurationVar(&o.life, "life", 0, "how long authorize holds the money; seven days when left out")
+	flags.IntVar(&o.limit, "limit", 50, "`entries` on a page of a statement, 1 to 500")
+	flags.StringVar(&o.cursor, "cursor", "", "where the page of a statement begins, as the page before it said")
+	flags.StringVar(&o.from, "from", "", "begin of a statement, a `time`: "+when.Forms)
+	flags.StringVar(&o.to, "to", "", "end of a statement, a `time`; a day counts to its end")
 }
 
 // version says which program this is.
@@ -177,9 +201,7 @@ func (o *options) carryOut(ctx context.Context, to *target, r *request) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, o.timeout)
-	defer cancel()
-	answer, err := o.call(ctx, c, r)
+	answer, err := o.within(ctx, c, r)
 	var unknown *client.OutcomeUnknownError
 	if errors.As(err, &unknown) {
 		return o.unknown(r, err)
@@ -190,6 +212,8 @@ func (o *options) carryOut(ctx context.Context, to *target, r *request) error {
 	if err := o.print(r, answer); err != nil || o.receipt == "" {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
 	return o.saveReceipt(ctx, c, answer)
 }
 

@@ -24,19 +24,28 @@ func (o *options) printResult(r *request, a *client.Answer) error {
 	switch {
 	case o.quiet:
 	case output.IsJSON(o.output):
-		err = json.NewEncoder(o.stdout).Encode(struct {
-			Status  string        `json:"status"`
-			Reason  string        `json:"reason"`
-			Result  any           `json:"result"`
-			Code    atm.Code      `json:"code"`
-			Receipt string        `json:"receipt"`
-			Request atm.RequestID `json:"request_id,omitempty"`
-		}{a.Status(), a.Reason, a.Result, a.Code, a.Receipt, r.id})
+		var object []byte
+		if object, err = answerJSON(r, a); err == nil {
+			_, err = o.stdout.Write(append(object, '\n'))
+		}
 	case !a.OK():
 	default:
 		err = o.printText(r, a)
 	}
 	return err
+}
+
+// answerJSON is an answer as programs read it.
+func answerJSON(r *request, a *client.Answer) ([]byte, error) {
+	return json.Marshal(struct {
+		Line    int           `json:"line,omitempty"` // of a batch
+		Status  string        `json:"status"`
+		Reason  string        `json:"reason"`
+		Result  any           `json:"result"`
+		Code    atm.Code      `json:"code"`
+		Receipt string        `json:"receipt"`
+		Request atm.RequestID `json:"request_id,omitempty"`
+	}{r.line, a.Status(), a.Reason, a.Result, a.Code, a.Receipt, r.id})
 }
 
 func (o *options) printText(r *request, a *client.Answer) error {

@@ -65,6 +65,7 @@ type request struct {
 	amount    atm.Amount // zero when a capture takes all
 	id        atm.RequestID
 	page      client.Range // of a statement
+	line      int          // of a batch
 }
 
 // An argument is what stands after the operation.
@@ -101,20 +102,18 @@ func operationNames() []string {
 	return names
 }
 
-// parse checks the arguments. Nothing is sent unless all of them are good.
-func (o *options) parse(args []string) (*target, *request, error) {
+// parse checks the arguments that say where to, and returns the words behind them.
+func (o *options) parse(args []string) (*target, []string, error) {
 	for i := range args {
 		args[i] = strings.TrimPrefix(args[i], numberMark)
 	}
 	if err := output.CheckForm(o.output, output.Text); err != nil {
 		return nil, nil, err
 	}
-	to, words, err := o.target(args)
-	if err != nil {
-		return nil, nil, err
+	if len(args) == 4 && args[0] == "batch" {
+		args = []string{args[2], args[3], args[0], args[1]}
 	}
-	r, err := o.request(words)
-	return to, r, err
+	return o.target(args)
 }
 
 // target finds the server in the arguments, or in the profile when they begin with an
@@ -125,7 +124,7 @@ func (o *options) target(args []string) (*target, []string, error) {
 		return nil, nil, err
 	}
 	if way.Server != "" && len(args) > 0 {
-		if _, known := operations[atm.Operation(args[0])]; known {
+		if _, known := operations[atm.Operation(args[0])]; known || args[0] == "batch" {
 			u, err := url.Parse(way.Server)
 			if err != nil {
 				return nil, nil, err

@@ -1,0 +1,282 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/client"
+	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/cmd/internal/output"
+	"example.com/atm/internal/durable"
+	"example.com/atm/internal/printable"
+	"github.com/spf13/pflag"
+)
+
+// Bounds of a batch.
+const (
+	maxBatchLines = 10_000
+	maxBatch      = 2 << 20 // bytes of the file, and of its request ids
+)
+
+// words are the words of a line. One that begins with # begins a comment.
+func words(line string) []string {
+	all := strings.Fields(line)
+	for i, word := range all {
+		if strings.HasPrefix(word, "#") {
+			return all[:i]
+		}
+	}
+	return all
+}
+
+// line checks an operation with its options, as it stands on a command line behind SERVER
+// and PORT.
+func (o *options) line(typed []string) (*options, *request, error) {
+	own := *o
+	own.requestID = ""
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	own.addOperationFlags(flags)
+	if err := flags.Parse(protectNumbers(flags, typed)); err != nil {
+		return nil, nil, exit.Usagef("%w", err)
+	}
+	args := flags.Args()
+	for i := range args {
+		args[i] = strings.TrimPrefix(args[i], numberMark)
+	}
+	if len(args) == 0 {
+		return nil, nil, exit.Usagef("there is no operation")
+	}
+	if flags.Changed("life") && own.life < time.Second {
+		return nil, nil, exit.Usagef("--life is at least 1s")
+	}
+	r, err := own.request(args)
+	return &own, r, err
+}
+
+// A batchLine is one operation of a batch.
+type batchLine struct {
+	number  int
+	text    string // its words
+	options *options
+	request *request
+}
+
+// batch carries out the operations of a file, one a line. All lines are checked, and the
+// request ids of those that move money are on the disk, before the first is sent. So
+// whatever ends it, the same batch again repeats nothing.
+func (o *options) batch(ctx context.Context, to *target, file string) error {
+	state := o.state
+	switch {
+	case o.requestID != "" || o.receipt != "":
+		return exit.Usagef("a batch goes without --request-id and --receipt")
+	case file == "-" && state == "":
+		return exit.Usagef("a batch from standard input needs --state FILE: request ids are kept there, so that nothing happens twice")
+	case state == "":
+		state = file + ".ids"
+	}
+	lines, err := o.readBatch(file)
+	if err != nil {
+		return err
+	}
+	c, err := o.connect(to)
+	if err != nil {
+		return err
+	}
+	if err := identifyBatch(state, to.url, lines); err != nil {
+		return err
+	}
+	return o.runBatch(ctx, c, lines)
+}
+
+func (o *options) readBatch(file string) ([]batchLine, error) {
+	in := os.Stdin
+	if file != "-" {
+		var err error
+		if in, _, err = durable.OpenRegular(file); err != nil {
+			return nil, err
+		}
+		defer in.Close()
+	}
+	text, err := io.ReadAll(io.LimitReader(in, maxBatch+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(text) > maxBatch:
+		return nil, exit.Usagef("%s has more than %d bytes", file, maxBatch)
+	}
+	var lines []batchLine
+	var wrong []error
+	for i, line := range strings.Split(string(text), "\n") {
+		typed := words(line)
+		if len(typed) == 0 {
+			continue
+		}
+		own, r, err := o.line(typed)
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("line %d: %w", i+1, err))
+			continue
+		}
+		r.line = i + 1
+		lines = append(lines, batchLine{i + 1, strings.Join(typed, " "), own, r})
+	}
+	if len(lines) > maxBatchLines {
+		return nil, exit.Usagef("%s has more than %d operations", file, maxBatchLines)
+	}
+	if len(wrong) > 0 {
+		const shown = 10
+		more := ""
+		if len(wrong) > shown {
+			more = fmt.Sprintf("; and %d more", len(wrong)-shown)
+			wrong = wrong[:shown]
+		}
+		return nil, exit.Usagef("nothing was sent: %w%s", errors.Join(wrong...), more)
+	}
+	return lines, nil
+}
+
+// identifyBatch gives the lines the request ids that a file has for them, and keeps those
+// that it has not. The first line of the file is the server; then the lines follow, as
+// number, id and words.
+func identifyBatch(state, server string, lines []batchLine) error {
+	kept, err := readIDs(state, server)
+	first := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !first {
+		return err
+	}
+	fresh := false
+	var text bytes.Buffer
+	fmt.Fprintln(&text, server)
+	for _, l := range lines {
+		if !l.request.moves() {
+			continue
+		}
+		was, known := kept[l.number]
+		switch {
+		case !known:
+			fresh = true
+		case was.text != l.text:
+			return exit.Usagef("line %d was %q when this batch began, by %s: add lines at its end, and change none", l.number, was.text, state)
+		default:
+			l.request.id = was.id
+		}
+		delete(kept, l.number)
+		fmt.Fprintf(&text, "%d %s %s\n", l.number, l.request.id, l.text)
+	}
+	for number, was := range kept {
+		return exit.Usagef("line %d was %q when this batch began, by %s: add lines at its end, and change none", number, was.text, state)
+	}
+	switch {
+	case text.Len() > maxBatch:
+		return exit.Usagef("the request ids of the batch have more than %d bytes", maxBatch)
+	case first: // no other run has made it meanwhile
+		return durable.CreateFile(state, text.Bytes(), 0o600)
+	case fresh:
+		return durable.WriteFile(state, text.Bytes(), 0o600)
+	}
+	return nil
+}
+
+type keptID struct {
+	id   atm.RequestID
+	text string
+}
+
+func readIDs(state, server string) (map[int]keptID, error) {
+	f, _, err := durable.OpenRegular(state)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxBatch+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > maxBatch {
+		return nil, exit.Usagef("%s has more than %d bytes", state, maxBatch)
+	}
+	first, rest, _ := strings.Cut(string(text), "\n")
+	if first != server {
+		return nil, exit.Usagef("%s is of a batch for %q, and not for %s", state, first, server)
+	}
+	kept := make(map[int]keptID)
+	for line := range strings.Lines(rest) {
+		var number int
+		var id string
+		if _, err := fmt.Sscan(line, &number, &id); err != nil {
+			return nil, exit.Usagef("%s is no file of request ids: %w", state, err)
+		}
+		checked, err := atm.ParseRequestID(id)
+		if err != nil {
+			return nil, exit.Usagef("%s: line %d: %w", state, number, err)
+		}
+		kept[number] = keptID{checked, strings.Join(strings.Fields(line)[2:], " ")}
+	}
+	return kept, nil
+}
+
+// runBatch sends the lines in their order. A refusal is an answer, and the next line
+// follows; whatever else goes wrong ends the batch.
+func (o *options) runBatch(ctx context.Context, c *client.Client, lines []batchLine) error {
+	list := output.NewArray(o.stdout, o.output)
+	refused := 0
+	for _, l := range lines {
+		answer, err := l.options.within(ctx, c, l.request)
+		var unknown *client.OutcomeUnknownError
+		switch {
+		case errors.As(err, &unknown):
+			return errors.Join(o.endList(list), &exit.Error{
+				Code: exit.OutcomeUnknown, Request: l.request.id, Err: fmt.Errorf("line %d: %w", l.number, err),
+				Advice: []string{"Money may have moved. Run the same batch again: each line happens once, however often you run it"},
+			})
+		case err != nil:
+			return errors.Join(o.endList(list), fmt.Errorf("line %d: %w", l.number, exit.FromClient(err)))
+		}
+		if output.IsJSON(o.output) && !o.quiet {
+			object, err := answerJSON(l.request, answer)
+			if err == nil {
+				err = list.Add(object)
+			}
+			if err != nil {
+				return err
+			}
+		} else if err := l.options.printResult(l.request, answer); err != nil {
+			return err
+		}
+		if !answer.OK() {
+			refused++
+			if !output.IsJSON(o.output) {
+				printable.Linef(o.stderr, "line %d: Error from ATM Server: %s", l.number, answer.Reason)
+			}
+		}
+	}
+	if err := o.endList(list); err != nil {
+		return err
+	}
+	if refused > 0 {
+		return &exit.Error{Code: exit.Refused, Err: fmt.Errorf("%d of %d operations were refused", refused, len(lines))}
+	}
+	return nil
+}
+
+func (o *options) endList(list *output.Array) error {
+	if !output.IsJSON(o.output) || o.quiet {
+		return nil
+	}
+	return list.End()
+}
+
+// within calls the operation in the time that it has.
+func (o *options) within(ctx context.Context, c *client.Client, r *request) (*client.Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	return o.call(ctx, c, r)
+}
