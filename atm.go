@@ -42,6 +42,7 @@ const (
 	AccountClose    Operation = "admin.account.close"
 	AccountLimit    Operation = "admin.account.limit"
 	AccountSet      Operation = "admin.account.set"
+	AccountImport   Operation = "admin.account.import"
 	CertIssue       Operation = "admin.cert.issue"
 	UserAdd         Operation = "admin.user.add"
 	UserList        Operation = "admin.user.list"

@@ -36,6 +36,7 @@ var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 	atm.AccountClose:    operator,
 	atm.AccountLimit:    operator,
 	atm.AccountSet:      operator,
+	atm.AccountImport:   operator,
 	atm.CertIssue:       operator,
 	atm.UserAdd:         operator,
 	atm.UserList:        operator,

@@ -45,6 +45,21 @@ var lists = []Operation{
 		rule:       setAccount,
 	},
 	{
+		Name: atm.AccountImport,
+		Help: "Opens many accounts, all of them or none. Without apply it changes nothing, and tells what would be refused: " +
+			"rows, how many there are, and problems, structs of row, code and reason.",
+		Params: []Param{
+			{
+				Name: "rows", Kinds: []atm.Kind{atm.String}, Example: text("200,user:alice,Alice Smith,50.00"),
+				Help: "Lines of comma-separated values (RFC 4180), at most 500: number, owner, name of the holder, opening balance.",
+			},
+			{Name: "apply", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "apply, to do it."},
+		},
+		Structured: true,
+		rule:       importAccounts,
+		answer:     atMost(importMost * rowBytes),
+	},
+	{
 		Name: atm.HoldList,
 		Help: "Lists the holds that may be captured, in order of account and hold; next is the cursor of the page after it, " +
 			"empty at the end. A page may be short, or empty, and not the last.",

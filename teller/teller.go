@@ -183,7 +183,7 @@ func (t *Teller) Begin(ctx context.Context, caller *atm.Caller, call Call) (Repl
 	if cmd.Event == audit.EventAdmin {
 		cmd.Warrants = slices.Concat(t.warrants(caller, op.Name), present(call.Beside...), in.about)
 	}
-	cmd.Args = in.named() // as the rule understood them
+	cmd.Args, cmd.Then = in.named(), in.then // as the rule understood them
 	return t.cfg.Ledger.Begin(ctx, cmd), nil
 }
 
@@ -288,6 +288,7 @@ type input struct {
 	args   []atm.Arg // one for each parameter
 	read   []string  // the text of each argument as its rule understood it; "" for as written
 	reach  atm.Reach
+	then   []vault.Command // that follow it, or all are refused
 	about  []vault.Warrant // whom the call names, and what must be true of them
 
 	memory [4]string // for read, which most need no more of

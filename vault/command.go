@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -26,6 +27,11 @@ type Command struct {
 	Request   Request
 	Rule      Rule
 	Warrants  []Warrant // all of them must be true
+
+	// Then are decided right after it, in the same transaction, if it is OK, each with an
+	// entry of its own and none with a request id. When one of them is refused none of all
+	// that happens, and the command is refused with its answer.
+	Then []Command
 
 	// Note completes the entry of an event that is no operation; optional.
 	Note func(*audit.Entry)
@@ -156,9 +162,45 @@ func (c *Command) keys(k *Keys) {
 	for i := range c.Warrants {
 		c.Warrants[i].keys(k)
 	}
+	for i := range c.Then {
+		c.Then[i].keys(k)
+	}
 	if c.idempotent() {
 		k.Requests = append(k.Requests, c.Request.Key)
 	}
+}
+
+// An undoneError reports a command of which one that was to follow it was refused.
+type undoneError struct {
+	index  int // among those that were to follow
+	status atm.Status
+}
+
+// Error implements error.
+func (e *undoneError) Error() string { return "refused as a whole: " + e.status.Reason }
+
+// decideAll decides c and what follows it. After an *undoneError the books are of no use.
+func (c *Command) decideAll(b *Books, denials *audit.DenialBatch) (atm.Status, error) {
+	status, err := c.decide(b, denials)
+	if err != nil || status.Code != atm.OK {
+		return status, err
+	}
+	for i := range c.Then {
+		next, err := c.Then[i].decide(b, denials)
+		if err != nil {
+			return status, err
+		}
+		if next.Code != atm.OK {
+			return status, &undoneError{i, next}
+		}
+	}
+	return status, nil
+}
+
+// undo makes c a command that is refused because of one that was to follow it.
+func (c *Command) undo(e *undoneError) {
+	c.Rule = Refuse(e.status.Code, "Row "+strconv.Itoa(e.index+1)+": "+e.status.Reason)
+	c.Then = nil
 }
 
 // decide answers c, and leaves the changes and the entry in the books. A denial has no entry

@@ -357,7 +357,7 @@ func (l *Ledger) commit(g *group) bool {
 		b.expect(len(g.batch))
 		for _, p := range g.batch {
 			var err error
-			if p.status, err = p.cmd.decide(b, denials); err != nil {
+			if p.status, err = p.cmd.decideAll(b, denials); err != nil {
 				return err
 			}
 		}
@@ -375,8 +375,12 @@ func (l *Ledger) commit(g *group) bool {
 	}
 	var err error
 	g.durable, err = l.cfg.Store.Commit(context.Background(), keys, decide)
+	var undone *undoneError
 	switch {
-	case errors.Is(err, ErrRefused) && len(g.batch) > 1:
+	case errors.As(err, &undone) && len(g.batch) == 1:
+		g.batch[0].cmd.undo(undone)
+		return l.commit(g)
+	case (errors.Is(err, ErrRefused) || undone != nil) && len(g.batch) > 1:
 		l.commitApart(g.batch)
 	case errors.Is(err, ErrUnavailable):
 		l.cfg.Log.Error("nothing can be committed", slog.Any("error", err))

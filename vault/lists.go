@@ -142,3 +142,51 @@ func (r RevokeGrant) Decide(b *Books) atm.Status {
 	}
 	return Revoke{Name: TokenRevocation("", r.Grant)}.Decide(b)
 }
+
+// CheckAccounts tells which of the accounts could not be opened, and changes nothing.
+type CheckAccounts struct{ Rows []OpenAccount }
+
+// Keys implements Rule.
+func (r CheckAccounts) Keys(k *Keys) {
+	for i := range r.Rows {
+		k.accounts(r.Rows[i].Account)
+		if owner := r.Rows[i].Owner; owner != "" {
+			k.users(owner)
+		}
+	}
+}
+
+// Decide implements Rule.
+func (r CheckAccounts) Decide(b *Books) atm.Status {
+	problems := []atm.Record{}
+	seen := make(map[Name]bool, len(r.Rows))
+	for i := range r.Rows {
+		row := &r.Rows[i]
+		no := ok("")
+		known, disabled := true, false
+		if row.Owner != "" {
+			var u User
+			u, known = b.User(row.Owner)
+			disabled = u.Disabled
+		}
+		switch a := b.Account(row.Account); {
+		case a.Version > 0:
+			no = refuse(atm.AccountExists, "Account "+string(row.Account)+" exists")
+		case seen[row.Account]:
+			no = refuse(atm.AccountExists, "Account "+string(row.Account)+" is in two rows")
+		case !known:
+			no = noSubject(row.Owner)
+		case disabled:
+			no = refuse(atm.PermissionDenied, row.Owner+" is disabled")
+		case !room(a, row.Opening):
+			no = tooLarge(row.Account)
+		}
+		seen[row.Account] = true
+		if no.Code != atm.OK {
+			problems = append(problems, atm.Record{
+				{Name: "row", Value: int64(i + 1)}, {Name: "code", Value: string(no.Code)}, {Name: "reason", Value: no.Reason},
+			})
+		}
+	}
+	return ok(atm.Record{{Name: "rows", Value: int64(len(r.Rows))}, {Name: "problems", Value: problems}})
+}

@@ -41,6 +41,7 @@ func (p *program) accountCommand() *cobra.Command {
 		p.accountAct("show", "Show the record of an account", atm.AccountShow),
 		p.accountList(),
 		p.accountSet(),
+		p.accountImport(),
 		p.accountLimit(),
 		p.accountAct("freeze", "Freeze an account: no money moves", atm.AccountFreeze),
 		p.accountAct("unfreeze", "Let a frozen account be used again", atm.AccountUnfreeze),

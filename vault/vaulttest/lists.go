@@ -52,3 +52,40 @@ func testIssuedTokens(t *testing.T, p Place) {
 		t.Errorf("revoked are %v, %v", revoked, err)
 	}
 }
+
+// testAllOrNone begins commands with others that follow them, in one group with commands of
+// their own: where one that follows is refused nothing of it happens, and the rest does.
+func testAllOrNone(t *testing.T, p Place) {
+	store := p.Open(t)
+	l := NewLedger(t, vault.Config{Store: store})
+	must(t, l, open("100", 1000))
+	whole := func(then ...vault.Command) vault.Command {
+		c := op(atm.AccountImport, vault.Report{Result: "done"})
+		c.Then = then
+		return c
+	}
+	replies := []vault.Reply{
+		l.Begin(t.Context(), deposit("100", 1)),
+		l.Begin(t.Context(), whole(open("1", 0), open("100", 0), open("2", 0))),
+		l.Begin(t.Context(), whole(open("3", 0), open("4", 500))),
+		l.Begin(t.Context(), deposit("100", 1)),
+	}
+	for i, want := range []atm.Code{atm.OK, atm.AccountExists, atm.OK, atm.OK} {
+		if s := replies[i](); s.Code != want || s.Receipt == "" || i == 1 && s.Reason != "Row 2: Account 100 exists" {
+			t.Errorf("command %d of several: %+v, want %s", i, s, want)
+		}
+	}
+	for name, exists := range map[vault.Name]bool{"1": false, "2": false, "3": true, "4": true} {
+		a, err := store.Account(t.Context(), name)
+		if err != nil || (a.Version > 0) != exists {
+			t.Errorf("account %s: %+v, %v", name, a, err)
+		}
+	}
+	size, err := vault.JournalSize(t.Context(), store)
+	if err != nil || size != 7 { // the opening, two deposits, a refusal, and three of an import
+		t.Errorf("the journal has %d entries, %v", size, err)
+	}
+	if backend, is := store.(vault.Backend); is {
+		Sound(t, backend)
+	}
+}

@@ -45,6 +45,7 @@ func Run(t *testing.T, place func(t *testing.T) Place) {
 		"Limits":              testLimits,
 		"Certificates":        testCertificates,
 		"IssuedTokens":        testIssuedTokens,
+		"AllOrNone":           testAllOrNone,
 		"Warrants":            testWarrants,
 		"Somebody":            testSomebody,
 		"LastOperator":        testLastOperator,
