@@ -74,7 +74,7 @@ var outside = map[string][]string{
 	"golang.org/x/mod/sumdb":          {"audit", "cmd"},
 	"golang.org/x/net/html/charset":   {"xmlrpc"},
 	"golang.org/x/sys/unix":           {"internal"},
-	"golang.org/x/text":               {"xmlrpc", "teller"},
+	"golang.org/x/text":               {"xmlrpc", "teller", "cmd"},
 	"testing":                         {"vault/vaulttest", "vault/pgstore/pgtest"},
 	"pgregory.net/rapid":              {"vault/vaulttest"},
 	"github.com/google/go-cmp":        {"vault/vaulttest"},

@@ -29,7 +29,13 @@ type terminal struct {
 // onTerminal starts a program on a terminal of its own.
 func onTerminal(t *testing.T, cmd *exec.Cmd) *terminal {
 	t.Helper()
-	f, err := pty.Start(cmd)
+	return onTerminalOf(t, 40, 200, cmd)
+}
+
+// onTerminalOf is onTerminal with so many rows and columns.
+func onTerminalOf(t *testing.T, rows, columns uint16, cmd *exec.Cmd) *terminal {
+	t.Helper()
+	f, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: rows, Cols: columns})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +118,7 @@ func TestPasswordIsAskedForUnseen(t *testing.T) {
 		x := onTerminal(t, server.command("atmclient", args...))
 		x.expect("Password of alice: ")
 		x.send(secret + "\r")
-		x.expect("user:alice, [customer], by digest")
+		x.expect("user:alice, customer, by digest")
 		if screen := x.end(0); strings.Contains(screen, secret) {
 			t.Errorf("%v shows the password: %q", args, screen)
 		}

@@ -83,8 +83,8 @@ type options struct {
 	timeout   time.Duration
 	receipt   string
 
-	output string
-	quiet  bool
+	output         string
+	quiet, noPager bool
 
 	life             time.Duration // of a hold
 	limit            int           // of a statement
@@ -159,10 +159,11 @@ bash", zsh or fish writes a script that completes the command line.`,
 	flags.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long to try")
 	flags.StringVar(&o.state, "state", "", "`file` in which a batch keeps its request ids; FILE.ids when left out")
 	o.addOperationFlags(flags)
-	flags.StringVarP(&o.output, "output", "o", output.Text, "`form` of what is printed: text, json or jsonl")
+	flags.StringVarP(&o.output, "output", "o", output.FormText, "`form` of what is printed: text, json or jsonl")
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "print no result")
+	flags.BoolVar(&o.noPager, "no-pager", false, "print a long statement straight, and not through ATM_PAGER, PAGER or less")
 	const noFile = cobra.ShellCompDirectiveNoFileComp
-	forms := []string{output.Text, output.JSON, output.JSONL}
+	forms := []string{output.FormText, output.FormJSON, output.FormJSONL}
 	cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(forms, noFile))
 	profiles := func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if err := settings.Apply(cmd); err != nil {
@@ -185,7 +186,7 @@ func (o *options) addOperationFlags(flags *pflag.FlagSet) {
 
 // version says which program this is.
 func (o *options) version() error {
-	if err := output.CheckForm(o.output, output.Text); err != nil {
+	if err := output.CheckForm(o.output, output.FormText); err != nil {
 		return err
 	}
 	return version.Print(o.stdout, "atmclient", output.IsJSON(o.output))

@@ -2,8 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
-	"text/tabwriter"
 
 	"example.com/atm"
 	"example.com/atm/client"
@@ -63,7 +61,7 @@ func (o *options) printText(r *request, a *client.Answer) error {
 		err = o.printStatement(a)
 	case atm.Whoami:
 		me, _ := a.Result.(map[string]any)
-		err = printable.Linef(o.stdout, "%v, %v, by %v", me["subject"], me["roles"], me["method"])
+		err = printable.Linef(o.stdout, "%v, %s, by %v", me["subject"], output.Words(me["roles"]), me["method"])
 	default:
 		err = printable.Linef(o.stdout, "Successful %s of $%s to account %s", r.operation, r.amount, r.account)
 	}
@@ -75,19 +73,20 @@ func (o *options) printText(r *request, a *client.Answer) error {
 func (o *options) printStatement(a *client.Answer) error {
 	page, _ := a.Result.(map[string]any)
 	entries, _ := page["entries"].([]any)
-	t := tabwriter.NewWriter(o.stdout, 0, 0, 2, ' ', 0)
+	t := output.NewTable(o.stdout, !o.noPager, "time", "operation", "amount", "balance", "counterparty")
 	row := func(cells ...any) {
+		texts := make([]string, len(cells))
 		for i, cell := range cells {
-			cells[i] = printable.Cell(fmt.Sprint(cell))
+			texts[i] = output.Words(cell)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", cells...)
+		t.Row(texts...)
 	}
-	row("closing", "", "", page["closing"], "")
+	row("", "closing", "", page["closing"], "")
 	for _, entry := range entries {
 		e, _ := entry.(map[string]any)
 		row(e["time"], e["operation"], e["amount"], e["balance"], e["counterparty"])
 	}
-	row("opening", "", "", page["opening"], "")
+	row("", "opening", "", page["opening"], "")
 	if err := t.Flush(); err != nil {
 		return err
 	}

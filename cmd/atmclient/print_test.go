@@ -30,7 +30,7 @@ func TestStatementRowsCannotBeForged(t *testing.T) {
 		}
 	}
 	text := out.String() + problems.String()
-	if n := strings.Count(text, "\n"); n != 3+1+1+1 {
+	if n := strings.Count(text, "\n"); n != 4+1+1+1 {
 		t.Errorf("%d lines: %q", n, text)
 	}
 	if strings.ContainsFunc(text, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) {

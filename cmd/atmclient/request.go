@@ -107,7 +107,7 @@ func (o *options) parse(args []string) (*target, []string, error) {
 	for i := range args {
 		args[i] = strings.TrimPrefix(args[i], numberMark)
 	}
-	if err := output.CheckForm(o.output, output.Text); err != nil {
+	if err := output.CheckForm(o.output, output.FormText); err != nil {
 		return nil, nil, err
 	}
 	if len(args) == 4 && args[0] == "batch" {

@@ -2,15 +2,10 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"io"
-	"strings"
-	"text/tabwriter"
 
 	"example.com/atm"
 	"example.com/atm/cmd/internal/exit"
 	"example.com/atm/cmd/internal/output"
-	"example.com/atm/internal/printable"
 	"github.com/spf13/cobra"
 )
 
@@ -87,34 +82,14 @@ func (p *program) print(columns []string, records []any) error {
 	for i, record := range records {
 		fields, _ := record.(map[string]any)
 		for _, column := range columns {
-			rows[i] = append(rows[i], words(fields[column]))
+			text := output.Words(fields[column])
+			if limits, is := fields[column].(map[string]any); is {
+				text = limitsInWords(limits)
+			}
+			rows[i] = append(rows[i], text)
 		}
 	}
-	return table(p.stdout, columns, rows)
-}
-
-// words is what a table shows of a value: a dash for nothing.
-func words(value any) string {
-	text := ""
-	switch v := value.(type) {
-	case nil:
-	case bool:
-		text = map[bool]string{true: "yes", false: "no"}[v]
-	case []any:
-		var items []string
-		for _, item := range v {
-			items = append(items, words(item))
-		}
-		text = strings.Join(items, ", ")
-	case map[string]any: // the limits of an account
-		text = limitsInWords(v)
-	default:
-		text = fmt.Sprint(v)
-	}
-	if text == "" {
-		return "-"
-	}
-	return text
+	return p.table(columns, rows)
 }
 
 // printOne prints one record, which is no list for programs.
@@ -125,18 +100,11 @@ func (p *program) printOne(columns []string, record any) error {
 	return p.print(columns, []any{record})
 }
 
-// table prints rows. Whatever is in a cell stays in it.
-func table(w io.Writer, columns []string, rows [][]string) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	if columns != nil {
-		fmt.Fprintln(t, strings.ToUpper(strings.Join(columns, "\t")))
-	}
+// table prints rows.
+func (p *program) table(columns []string, rows [][]string) error {
+	t := output.NewTable(p.stdout, !p.noPager, columns...)
 	for _, row := range rows {
-		cells := make([]string, len(row))
-		for i, text := range row {
-			cells[i] = printable.Cell(text)
-		}
-		fmt.Fprintln(t, strings.Join(cells, "\t"))
+		t.Row(row...)
 	}
 	return t.Flush()
 }

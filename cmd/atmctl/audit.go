@@ -13,6 +13,7 @@ import (
 
 	"example.com/atm/audit"
 	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/cmd/internal/output"
 	"example.com/atm/internal/printable"
 	"github.com/spf13/cobra"
 )
@@ -155,9 +156,9 @@ func (p *program) verify(ctx context.Context, where, vkey, saved, policy string,
 // say tells a person what a verification found.
 func (p *program) say(report *audit.Report) error {
 	if report.OK() {
-		return printable.Linef(p.stdout, "verified: %s", report.Sentence)
+		return output.Verdict(p.stdout, true, "verified", report.Sentence)
 	}
-	printable.Linef(p.stderr, "not verified: %s", report.Sentence)
+	output.Verdict(p.stderr, false, "not verified", report.Sentence)
 	if bad := report.FirstBad; bad != nil {
 		printable.Linef(p.stderr, "  expected %s", bad.Expected)
 		printable.Linef(p.stderr, "  got      %s", bad.Got)

@@ -191,11 +191,8 @@ func (p *program) listPins() error {
 			continue
 		}
 		list = append(list, pin)
-		key := "-" // in a pin of before
-		if len(pin.Keys) > 0 {
-			key = strings.Join(pin.Keys, " ")
-		}
-		rows = append(rows, []string{pin.Origin, strconv.FormatInt(pin.Size, 10), pin.Saved, key})
+		keys := strings.Join(pin.Keys, " ") // none in a pin of before
+		rows = append(rows, []string{pin.Origin, strconv.FormatInt(pin.Size, 10), pin.Saved, keys})
 	}
 	if p.isJSON() {
 		array := output.NewArray(p.stdout, p.output)
@@ -206,7 +203,7 @@ func (p *program) listPins() error {
 		}
 		return array.End()
 	}
-	return table(p.stdout, []string{"origin", "entries", "saved", "key"}, rows)
+	return p.table([]string{"origin", "entries", "saved", "key"}, rows)
 }
 
 // found returns the pin of a log, or an error that says that there is none.

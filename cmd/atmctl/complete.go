@@ -47,7 +47,7 @@ func (p *program) completeValues(root *cobra.Command) {
 	arguments := map[string]cobra.CompletionFunc{
 		"NUMBER": accounts, "NAME": subjects, "KIND:NAME": subjects, "SERIAL": serials,
 	}
-	root.RegisterFlagCompletionFunc("output", oneOf(output.Table, output.JSON, output.JSONL))
+	root.RegisterFlagCompletionFunc("output", oneOf(output.FormTable, output.FormJSON, output.FormJSONL))
 	each(root, func(cmd *cobra.Command) {
 		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
 			complete := flags[f.Name]

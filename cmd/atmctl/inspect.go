@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,7 +46,7 @@ func (s *search) addForm(flags *pflag.FlagSet) {
 }
 
 // listForms are those of a list of entries.
-var listForms = []string{"table", "json", "jsonl", "csv"}
+var listForms = []string{output.FormTable, output.FormJSON, output.FormJSONL, "csv"}
 
 // check reads what was given as text.
 func (s *search) check(now time.Time) error {
@@ -105,7 +104,7 @@ func (p *program) list(ctx context.Context, s *search, where string) error {
 	if err != nil {
 		return err
 	}
-	rows := newRows(p.stdout, s.form)
+	rows := newRows(p.stdout, s.form, !p.noPager)
 	if s.from >= 0 {
 		if err := p.forwards(ctx, log, s, rows.add); err != nil {
 			return err
@@ -257,7 +256,10 @@ func (p *program) tail(ctx context.Context, s *search, where string, follow bool
 	if err != nil {
 		return err
 	}
-	rows := newRows(p.stdout, s.form)
+	rows := newRows(p.stdout, s.form, !p.noPager && !follow)
+	if follow {
+		rows.table.Reserve(wideRow...)
+	}
 	next := s.from
 	if next < 0 {
 		next = log.Size
@@ -311,21 +313,29 @@ func tableRow(index int64, e *audit.Entry) []string {
 	if s := e.Summary; s != nil {
 		why = strings.TrimPrefix(fmt.Sprintf("%s, %d times", why, s.N), ", ")
 	}
-	return append(row(index, e, "-"), cmp.Or(source(e), "-"), cmp.Or(why, "-"))
+	return append(row(index, e), source(e), why)
+}
+
+// wideRow is a row as wide as most: those of a log that is followed line up with it.
+var wideRow = []string{
+	"1000000", "2026-05-01T00:00:00Z", string(audit.EventAuthFailSummary), string(atm.AccountUnfreeze),
+	"service:billing", "1000→1000", "1000000.00", string(atm.InsufficientFunds),
+	"192.168.100.100", "Account 1000 was not found",
 }
 
 // rows prints entries in one of the forms.
 type rows struct {
-	w       io.Writer
-	form    string
-	array   *output.Array
-	pending [][]string // of a table, whose columns are as wide as their cells
-	headed  bool
-	count   int
+	w     io.Writer
+	form  string
+	array *output.Array
+	table *output.Table
+	count int
 }
 
-func newRows(w io.Writer, form string) *rows {
-	return &rows{w: w, form: form, array: output.NewArray(w, form)}
+func newRows(w io.Writer, form string, paged bool) *rows {
+	return &rows{
+		w: w, form: form, array: output.NewArray(w, form), table: output.NewTable(w, paged, tableColumns...),
+	}
 }
 
 func (r *rows) add(index int64, leaf []byte) error {
@@ -343,39 +353,30 @@ func (r *rows) add(index int64, leaf []byte) error {
 				return err
 			}
 		}
-		_, err := io.WriteString(r.w, printable.CSV(row(index, entry, "")...))
+		_, err := io.WriteString(r.w, printable.CSV(row(index, entry)...))
 		return err
 	}
-	r.pending = append(r.pending, tableRow(index, entry))
+	r.table.Row(tableRow(index, entry)...)
 	return nil
 }
 
 // flush prints what has been added so far.
 func (r *rows) flush() error {
-	if len(r.pending) == 0 {
+	if r.form == "csv" || output.IsJSON(r.form) {
 		return nil
 	}
-	columns := tableColumns
-	if r.headed {
-		columns = nil
-	}
-	err := table(r.w, columns, r.pending)
-	r.pending, r.headed = nil, true
-	return err
+	return r.table.Flush()
 }
 
 func (r *rows) end() error {
 	if output.IsJSON(r.form) {
 		return r.array.End()
 	}
-	if r.form == "table" && !r.headed && len(r.pending) == 0 {
-		return table(r.w, tableColumns, nil)
-	}
 	return r.flush()
 }
 
-// row is an entry as a line of a table, with empty for what it has not.
-func row(index int64, e *audit.Entry, empty string) []string {
+// row is an entry as a line of a table.
+func row(index int64, e *audit.Entry) []string {
 	who, code := "", ""
 	if e.Caller != nil {
 		who = e.Caller.Subject
@@ -391,16 +392,10 @@ func row(index int64, e *audit.Entry, empty string) []string {
 	if account == "" && args["to"] != "" {
 		account = args["from"] + "→" + args["to"]
 	}
-	cells := []string{
+	return []string{
 		strconv.FormatInt(index, 10), e.Time.Format(time.RFC3339), string(e.Event), string(e.Operation),
 		who, account, args["amount"], code,
 	}
-	for i, cell := range cells {
-		if cell == "" {
-			cells[i] = empty
-		}
-	}
-	return cells
 }
 
 func (p *program) reconcileCommand() *cobra.Command {

@@ -9,6 +9,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/cmd/internal/output"
 	"github.com/spf13/cobra"
 )
 
@@ -138,7 +139,7 @@ var limitColumns = []string{"account", "per_operation", "daily_amount", "daily_c
 func limitsInWords(of map[string]any) string {
 	var parts []string
 	add := func(name, format string) {
-		if text := words(of[name]); text != "-" {
+		if text := output.Words(of[name]); text != "" {
 			parts = append(parts, fmt.Sprintf(format, text))
 		}
 	}
@@ -148,7 +149,7 @@ func limitsInWords(of map[string]any) string {
 	if len(parts) == 0 {
 		return ""
 	}
-	if zone := words(of["zone"]); zone != "UTC" {
+	if zone := output.Words(of["zone"]); zone != "UTC" {
 		parts = append(parts, zone)
 	}
 	return strings.Join(parts, ", ")

@@ -48,6 +48,7 @@ type program struct {
 	output  string
 	timeout time.Duration
 	quiet   bool
+	noPager bool
 }
 
 func (p *program) command() *cobra.Command {
@@ -64,9 +65,10 @@ func (p *program) command() *cobra.Command {
 	settings.AddConfig(flags)
 	flags.StringVar(&p.server, "server", "https://localhost:9000", "`URL` of the server")
 	p.sign.Add(flags)
-	flags.StringVarP(&p.output, "output", "o", output.Table, "`form` of what is printed: table, json or jsonl")
+	flags.StringVarP(&p.output, "output", "o", output.FormTable, "`form` of what is printed: table, json or jsonl")
 	flags.DurationVar(&p.timeout, "timeout", 30*time.Second, "how long to wait for the server")
 	flags.BoolVarP(&p.quiet, "quiet", "q", false, "print no warnings")
+	flags.BoolVar(&p.noPager, "no-pager", false, "print long tables straight, and not through ATM_PAGER, PAGER or less")
 	audit := p.auditCommand()
 	group(root, append(p.vaultCommands(audit), p.accountCommand(), p.userCommand(), p.tokenCommand(), p.grantCommand(), p.certCommand(), p.enrollCommand(), p.caCommand(), audit, p.demoCommand(), p.statusCommand(), p.doctorCommand(), p.versionCommand())...)
 	root.AddCommand(p.holdCommand())
@@ -93,7 +95,7 @@ func (p *program) prepare(cmd *cobra.Command) error {
 	if err := settings.Apply(cmd); err != nil {
 		return err
 	}
-	if err := output.CheckForm(p.output, output.Table); err != nil {
+	if err := output.CheckForm(p.output, output.FormTable); err != nil {
 		return err
 	}
 	var err error

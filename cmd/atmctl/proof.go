@@ -12,7 +12,6 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/cmd/internal/exit"
 	"example.com/atm/cmd/internal/output"
-	"example.com/atm/internal/printable"
 	"github.com/spf13/cobra"
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -118,10 +117,10 @@ func (p *program) check(path, entry, leafHash, vkey string) error {
 		return silent(report.Code)
 	}
 	if !report.OK() {
-		printable.Linef(p.stderr, "not verified: %s", report.Sentence)
+		output.Verdict(p.stderr, false, "not verified", report.Sentence)
 		return silent(report.Code)
 	}
-	return printable.Linef(p.stdout, "verified: %s", report.Sentence)
+	return output.Verdict(p.stdout, true, "verified", report.Sentence)
 }
 
 // keyFor names the key that a proof is checked by when none was named.

@@ -37,7 +37,7 @@ It is for operators and auditors, and an entry of the audit log like whatever th
 			if p.isJSON() {
 				return p.writeJSON(s)
 			}
-			return table(p.stdout, []string{"what", "state"}, s.rows(time.Now()))
+			return p.table([]string{"what", "state"}, s.rows(time.Now()))
 		},
 	}
 }

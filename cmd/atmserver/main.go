@@ -84,7 +84,7 @@ and without a password. SIGTERM or Ctrl-C answers what has begun and ends.`,
 			if err := machine.Serves(runtime.GOOS); err != nil {
 				return err
 			}
-			return errors.Join(settings.Apply(cmd), output.CheckForm(o.output, output.Text))
+			return errors.Join(settings.Apply(cmd), output.CheckForm(o.output, output.FormText))
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), &o, stderr) },
 	}
@@ -99,7 +99,7 @@ and without a password. SIGTERM or Ctrl-C answers what has begun and ends.`,
 	o.store.AddFlags(flags)
 	flags.BoolVar(&o.empty, "empty", false, "at init: no account 100 and no demo credentials")
 	flags.StringVar(&o.logFormat, "log-format", "", "text or json (default text on a terminal, else json)")
-	flags.StringVarP(&o.output, "output", "o", output.Text, "`form` of what is printed, and of an error that ends the program: text, json or jsonl")
+	flags.StringVarP(&o.output, "output", "o", output.FormText, "`form` of what is printed, and of an error that ends the program: text, json or jsonl")
 	flags.StringVar(&o.logLevel, "log-level", "info", "debug, with a line for each operation, info, warn or error")
 	flags.DurationVar(&o.grace, "shutdown-grace", 15*time.Second, "how long a stop waits for what has begun")
 	flags.DurationVar(&o.drainDelay, "drain-delay", 0, "how long a stop goes on as ever while /readyz says no, so that a load balancer looks elsewhere")

@@ -8,28 +8,28 @@ import (
 	"example.com/atm/cmd/internal/exit"
 )
 
-// The forms in which programs print. Text and Table are the same: what people read.
+// The forms in which programs print. FormText and FormTable are the same: what people read.
 const (
-	Text  = "text"
-	Table = "table"
-	JSON  = "json"  // one object, or one array of them
-	JSONL = "jsonl" // an object a line
+	FormText  = "text"
+	FormTable = "table"
+	FormJSON  = "json"  // one object, or one array of them
+	FormJSONL = "jsonl" // an object a line
 )
 
 // IsJSON reports whether a form is for programs.
-func IsJSON(form string) bool { return form == JSON || form == JSONL }
+func IsJSON(form string) bool { return form == FormJSON || form == FormJSONL }
 
 // CheckForm refuses what is no form. own is what the program calls that for people.
 func CheckForm(form, own string) error {
 	switch form {
-	case Text, Table, JSON, JSONL:
+	case FormText, FormTable, FormJSON, FormJSONL:
 		return nil
 	}
-	return exit.Usagef("--output is %s, json or jsonl, not %q%s", own, form, exit.DidYouMean(form, own, JSON, JSONL))
+	return exit.Usagef("--output is %s, json or jsonl, not %q%s", own, form, exit.DidYouMean(form, own, FormJSON, FormJSONL))
 }
 
 // An Array writes objects for programs: as one JSON array with an object a line, or in the
-// form JSONL as the lines alone. End it with End.
+// form FormJSONL as the lines alone. End it with End.
 type Array struct {
 	w     io.Writer
 	lines bool
@@ -37,7 +37,7 @@ type Array struct {
 }
 
 // NewArray begins an array.
-func NewArray(w io.Writer, form string) *Array { return &Array{w: w, lines: form == JSONL} }
+func NewArray(w io.Writer, form string) *Array { return &Array{w: w, lines: form == FormJSONL} }
 
 // Add writes an object, which is JSON.
 func (a *Array) Add(object []byte) error {

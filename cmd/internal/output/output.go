@@ -1,4 +1,8 @@
-// Package output writes the files that somebody names on a command line.
+// Package output is what commands give: tables for people, JSON for programs, and the files
+// that somebody names on a command line.
+//
+// What people read is printable, whoever wrote it, and on a terminal alone it has colours,
+// is cut to the width, and goes through a pager when it is long.
 //
 // A regular file is written whole and synced under a temporary name, and gets its own
 // name last: a command that fails or is killed leaves what was there. It is always a

@@ -1,0 +1,217 @@
+package output
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+	"unicode"
+
+	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/internal/printable"
+	"golang.org/x/term"
+	"golang.org/x/text/width"
+)
+
+// A Table is a list for people. Its columns stand in the order of their importance: where a
+// terminal is too narrow, the cells of the last ones are cut first, and a number never is.
+// Elsewhere than on a terminal every cell is whole.
+type Table struct {
+	to       io.Writer
+	terminal *os.File // nil for none
+	paged    bool
+	heading  []string
+	rows     [][]string
+	columns  []column // none before the first Flush
+}
+
+// A column is how wide its cells are, in columns of a terminal.
+type column struct {
+	width  int
+	number bool // all its cells are: they stand on the right, and are never cut
+}
+
+// gap is what stands between two cells.
+const gap = "  "
+
+// NewTable begins a table. What is longer than the terminal goes through the pager when
+// paged is set.
+func NewTable(w io.Writer, paged bool, names ...string) *Table {
+	t := &Table{to: w, terminal: exit.Terminal(w), paged: paged}
+	for _, name := range names {
+		t.heading = append(t.heading, strings.ToUpper(name))
+	}
+	return t
+}
+
+// Row adds a row. Whatever is in a cell stays in it; an empty one is a dash.
+func (t *Table) Row(cells ...string) {
+	row := make([]string, len(cells))
+	for i, text := range cells {
+		if row[i] = printable.Cell(text); text == "" {
+			row[i] = "-"
+		}
+	}
+	t.rows = append(t.rows, row)
+}
+
+// Reserve makes the columns wide enough for these cells, which are not printed, for a table
+// whose rows come one after the other.
+func (t *Table) Reserve(cells ...string) { t.layOut([][]string{cells}) }
+
+// Flush prints the rows that were added since the last Flush, below those of before.
+func (t *Table) Flush() error {
+	var b strings.Builder
+	if t.heading != nil {
+		if t.columns == nil {
+			t.layOut(t.rows)
+		}
+		bold := make([]string, len(t.heading))
+		for i := range bold {
+			bold[i] = "1"
+		}
+		t.line(&b, t.heading, bold)
+	}
+	styles := make([]string, len(t.columns))
+	for _, row := range t.rows {
+		for i, cell := range row {
+			styles[i] = style(cell)
+		}
+		t.line(&b, row, styles)
+	}
+	t.heading, t.rows = nil, nil
+	return show(t.to, b.String(), t.paged)
+}
+
+// layOut decides how wide the columns are.
+func (t *Table) layOut(rows [][]string) {
+	t.columns = make([]column, len(t.heading))
+	for i, name := range t.heading {
+		c := column{width: columns(name)}
+		others := false
+		for _, row := range rows {
+			c.width = max(c.width, columns(row[i]))
+			c.number = c.number || row[i] != "-"
+			others = others || !number.MatchString(row[i])
+		}
+		c.number = c.number && !others
+		t.columns[i] = c
+	}
+	if t.terminal == nil {
+		return
+	}
+	room, _, err := term.GetSize(int(t.terminal.Fd()))
+	if err != nil || room <= 0 {
+		return
+	}
+	excess := (len(t.columns)-1)*len(gap) - room
+	for _, c := range t.columns {
+		excess += c.width
+	}
+	// Whoever has to be cut keeps a few letters, and loses them when that is not enough.
+	for _, least := range []int{8, 1} {
+		for i := len(t.columns) - 1; i >= 0 && excess > 0; i-- {
+			c := &t.columns[i]
+			if less := min(excess, c.width-least); less > 0 && !c.number {
+				c.width -= less
+				excess -= less
+			}
+		}
+	}
+}
+
+// number matches a cell that is a number, or nothing.
+var number = regexp.MustCompile(`^(-|-?[0-9]+(\.[0-9]+)?)$`)
+
+// line prints a row.
+func (t *Table) line(b *strings.Builder, row, styles []string) {
+	for i, text := range row {
+		c := &t.columns[i]
+		if t.terminal != nil && !c.number {
+			text = cut(text, c.width)
+		}
+		c.width = max(c.width, columns(text)) // of a row that came later
+		space := strings.Repeat(" ", c.width-columns(text))
+		if colours(t.terminal) && styles[i] != "" {
+			text = sgr(styles[i], text)
+		}
+		if i > 0 {
+			b.WriteString(gap)
+		}
+		switch {
+		case c.number && i > 0: // the first one is a name, even if it is a number
+			b.WriteString(space + text)
+		case i == len(row)-1:
+			b.WriteString(text)
+		default:
+			b.WriteString(text + space)
+		}
+	}
+	b.WriteByte('\n')
+}
+
+// cut shortens text to a width.
+func cut(text string, to int) string {
+	if columns(text) <= to {
+		return text
+	}
+	used := 0
+	for i, r := range text {
+		if used += runeColumns(r); used > to-1 {
+			return text[:i] + "…"
+		}
+	}
+	return text
+}
+
+// columns is how many columns of a terminal text takes.
+func columns(text string) (n int) {
+	for _, r := range text {
+		n += runeColumns(r)
+	}
+	return n
+}
+
+func runeColumns(r rune) int {
+	if unicode.In(r, unicode.Mn, unicode.Me) {
+		return 0
+	}
+	switch width.LookupRune(r).Kind() {
+	case width.EastAsianWide, width.EastAsianFullwidth:
+		return 2
+	}
+	return 1
+}
+
+// style is the colour of a cell that somebody should notice.
+func style(cell string) string {
+	switch cell {
+	case "frozen", "disabled":
+		return "33" // yellow
+	case "closed", "-":
+		return "2" // dim
+	case "ERROR", "revoked":
+		return "31" // red
+	}
+	return ""
+}
+
+func sgr(style, text string) string { return fmt.Sprintf("\x1b[%sm%s\x1b[0m", style, text) }
+
+// Words are a value of a record for people.
+func Words(value any) string {
+	switch v := value.(type) {
+	case nil:
+		return ""
+	case bool:
+		return map[bool]string{true: "yes", false: "no"}[v]
+	case []any:
+		items := make([]string, len(v))
+		for i, item := range v {
+			items[i] = Words(item)
+		}
+		return strings.Join(items, ", ")
+	}
+	return fmt.Sprint(value)
+}
