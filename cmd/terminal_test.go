@@ -4,12 +4,14 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -181,6 +183,86 @@ func TestNewPassphraseIsAskedForTwice(t *testing.T) {
 	x.send("correct horse battery staple\r")
 	x.expect("good: ")
 	x.end(0)
+}
+
+// TestShellKeepsToOneDepositWhoseAnswerIsLost types a day's work: what the tabulator and the
+// arrow keys give, a refusal, and a deposit whose answer does not come, which is retried.
+func TestShellKeepsToOneDepositWhoseAnswerIsLost(t *testing.T) {
+	server := startServer(t)
+	wire := tap(t, "localhost:"+lookUp(server.env, "PORT"))
+	x := onTerminal(t, server.command("atmclient", "localhost", wire.port, "shell", "--timeout", "2s"))
+	x.expect("atm> ")
+	x.send("inq\t100\r")
+	x.expect("Current value of account 100 is $1000.00")
+	x.expect("atm> ")
+	x.send("withdraw 100 5000\r")
+	x.expect("Error from ATM Server: Insufficient Funds")
+	x.send("depsoit 100 1\r")
+	x.expect("did you mean deposit")
+	x.expect("atm> ")
+	wire.deaf.Store(true)
+	x.send("deposit 100 1\r")
+	x.expect("Type retry: it happens once")
+	x.expect("atm> ")
+	x.send("deposit 100 2\r")
+	x.expect("retry it, or forget it")
+	x.expect("atm> ")
+	wire.deaf.Store(false)
+	x.send("retry\r")
+	x.expect("Successful deposit of $1.00 to account 100")
+	x.expect("atm> ")
+	x.send("inquiry 100\r")
+	x.expect("is $1001.00")
+	x.expect("atm> ")
+	x.send("\x1b[A\r") // the arrow up
+	x.expect("is $1001.00")
+	x.expect("atm> ")
+	x.send("quit\r")
+	x.end(0)
+}
+
+// A wiretap passes connections on to a server. While it is deaf, nothing comes back.
+type wiretap struct {
+	port string
+	deaf atomic.Bool
+}
+
+func tap(t *testing.T, server string) *wiretap {
+	t.Helper()
+	l, err := net.Listen("tcp", "localhost:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	w := &wiretap{}
+	_, w.port, _ = net.SplitHostPort(l.Addr().String())
+	go func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", server)
+			if err != nil {
+				in.Close()
+				continue
+			}
+			go func() { io.Copy(out, in); out.Close() }()
+			go func() {
+				defer in.Close()
+				for buffer := make([]byte, 16<<10); ; {
+					n, err := out.Read(buffer)
+					if w.deaf.Load() {
+						n = 0
+					}
+					if _, failed := in.Write(buffer[:n]); err != nil || failed != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	return w
 }
 
 // TestWhatNothingTakesBackIsAskedForOnATerminal closes accounts.

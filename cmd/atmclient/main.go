@@ -104,6 +104,7 @@ func (o *options) command() *cobra.Command {
   atmclient localhost 9000 capture h4711 42.50
   atmclient localhost 9000 release h4711
   atmclient localhost 9000 whoami
+  atmclient localhost 9000 shell
   atmclient version`,
 		Long: `Asks an ATM server for a balance, deposits, withdraws, and what belongs to it.
 
@@ -111,6 +112,9 @@ func (o *options) command() *cobra.Command {
 the words of the command line; # begins a comment. Request ids are kept in FILE.ids
 before the first is sent, so that the same batch again repeats nothing. It goes on after
 a refusal (exit 3 at the end), and stops where an outcome is unknown (exit 6).
+
+"atmclient SERVER PORT shell" asks for one operation after the other, with history and
+completion; help says which. From a pipe it takes one a line.
 
 With a profile that names a server, SERVER and PORT are left out. "atmclient completion
 bash", zsh or fish writes a script that completes the command line.`,
@@ -140,6 +144,11 @@ bash", zsh or fish writes a script that completes the command line.`,
 					return exit.Usagef("batch needs one FILE")
 				}
 				return o.batch(cmd.Context(), to, words[1])
+			case "shell":
+				if len(words) != 1 {
+					return exit.Usagef("shell takes no argument %q", words[1])
+				}
+				return o.shell(cmd.Context(), to)
 			}
 			r, err := o.request(words)
 			if err != nil {

@@ -124,7 +124,7 @@ func (o *options) target(args []string) (*target, []string, error) {
 		return nil, nil, err
 	}
 	if way.Server != "" && len(args) > 0 {
-		if _, known := operations[atm.Operation(args[0])]; known || args[0] == "batch" {
+		if _, known := operations[atm.Operation(args[0])]; known || args[0] == "batch" || args[0] == "shell" {
 			u, err := url.Parse(way.Server)
 			if err != nil {
 				return nil, nil, err

@@ -24,13 +24,21 @@ func Possible() bool { return term.IsTerminal(int(os.Stdin.Fd())) }
 
 // Secret asks for a line that is not shown while it is typed.
 func Secret(prompt string) ([]byte, error) {
-	line, err := answer(func(t *term.Terminal) (string, error) { return t.ReadPassword(prompt + ": ") })
+	t := newTerminal()
+	line, err := answer(func() (string, error) { return t.ReadPassword(prompt + ": ") })
 	return []byte(line), err
+}
+
+func newTerminal() *term.Terminal {
+	return term.NewTerminal(struct {
+		io.Reader
+		io.Writer
+	}{os.Stdin, os.Stderr}, "")
 }
 
 // answer lets read use the terminal in raw mode. The mode changes before the prompt is
 // printed, so nothing that is typed in answer to it is ever echoed.
-func answer(read func(*term.Terminal) (string, error)) (string, error) {
+func answer(read func() (string, error)) (string, error) {
 	stdin := int(os.Stdin.Fd())
 	state, err := term.MakeRaw(stdin)
 	if err != nil {
@@ -47,11 +55,7 @@ func answer(read func(*term.Terminal) (string, error)) (string, error) {
 	}
 	done := make(chan result, 1)
 	go func() {
-		t := term.NewTerminal(struct {
-			io.Reader
-			io.Writer
-		}{os.Stdin, os.Stderr}, "")
-		line, err := read(t)
+		line, err := read()
 		done <- result{line, err}
 	}()
 	select {
@@ -71,10 +75,60 @@ func answer(read func(*term.Terminal) (string, error)) (string, error) {
 
 // Confirm asks a question that is answered with yes or no. Anything but y and yes is no.
 func Confirm(question string) (bool, error) {
-	line, err := answer(func(t *term.Terminal) (string, error) {
-		t.SetPrompt(question + " [y/N] ")
-		return t.ReadLine()
-	})
+	t := newTerminal()
+	t.SetPrompt(question + " [y/N] ")
+	line, err := answer(t.ReadLine)
 	line = strings.ToLower(strings.TrimSpace(line))
 	return err == nil && (line == "y" || line == "yes"), err
+}
+
+// A Prompt asks for line after line. It keeps those that were typed, in memory alone, for
+// the arrow keys.
+type Prompt struct{ terminal *term.Terminal }
+
+// NewPrompt returns a prompt. When the tabulator is pressed behind the first word of a
+// line, or in it, that is completed to the one of words that it begins.
+func NewPrompt(prompt string, words []string) *Prompt {
+	t := newTerminal()
+	t.SetPrompt(prompt)
+	t.AutoCompleteCallback = func(line string, pos int, key rune) (string, int, bool) {
+		if key != '\t' || pos != len(line) || strings.Contains(line, " ") {
+			return "", 0, false
+		}
+		completed := complete(line, words)
+		return completed, len(completed), true
+	}
+	return &Prompt{t}
+}
+
+// complete returns what all the words that begin with start have in common, and a space
+// behind it when there is just one.
+func complete(start string, words []string) string {
+	common, count := "", 0
+	for _, word := range words {
+		if !strings.HasPrefix(word, start) {
+			continue
+		}
+		if count++; count == 1 {
+			common = word
+		}
+		for !strings.HasPrefix(word, common) {
+			common = common[:len(common)-1]
+		}
+	}
+	switch count {
+	case 0:
+		return start
+	case 1:
+		return common + " "
+	}
+	return common
+}
+
+// Line asks for a line. Ctrl-C and Ctrl-D are ErrInterrupted.
+func (p *Prompt) Line() (string, error) {
+	if width, height, err := term.GetSize(int(os.Stderr.Fd())); err == nil && width > 0 {
+		p.terminal.SetSize(width, height)
+	}
+	return answer(p.terminal.ReadLine)
 }

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"example.com/atm/client"
+	"example.com/atm/cmd/internal/ask"
+	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/cmd/internal/output"
+)
+
+const shellHelp = `inquiry ACCOUNT                    the balance
+deposit ACCOUNT AMOUNT             withdraw ACCOUNT AMOUNT
+transfer FROM TO AMOUNT            statement ACCOUNT [--limit N] [--from T] [--to T]
+authorize ACCOUNT AMOUNT [--life D]
+capture HOLD [AMOUNT]              release HOLD
+whoami                             who is signed in
+retry                              the operation whose outcome is unknown, once more
+forget                             do without the outcome of that operation
+help                               quit
+`
+
+// A shell carries out operations as somebody types them.
+type shell struct {
+	*options
+	c *client.Client
+
+	// doubtful is the operation whose outcome is unknown. Money moves in no other one
+	// before somebody has said what becomes of it.
+	doubtful *doubtful
+	refused  int
+}
+
+type doubtful struct {
+	options *options
+	request *request
+}
+
+// shell asks for operations on a terminal, in the words of the command line. From a file or
+// a pipe it takes one a line, and ends with the first that is none or whose outcome is
+// unknown.
+func (o *options) shell(ctx context.Context, to *target) error {
+	if o.requestID != "" || o.receipt != "" {
+		return exit.Usagef("a shell goes without --request-id and --receipt")
+	}
+	c, err := o.connect(to)
+	if err != nil {
+		return err
+	}
+	s := &shell{options: o, c: c}
+	if !ask.Possible() {
+		return s.script(ctx, os.Stdin)
+	}
+	prompt := ask.NewPrompt("atm> ", append(operationNames(), "retry", "forget", "help", "quit"))
+	for ctx.Err() == nil {
+		line, err := prompt.Line()
+		if errors.Is(err, ask.ErrInterrupted) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		typed := words(line)
+		if len(typed) == 1 && (typed[0] == "quit" || typed[0] == "exit") {
+			break
+		}
+		if err := s.carryOut(ctx, typed); err != nil {
+			exit.Report(o.stderr, "atmclient", exit.FromClient(err), output.IsJSON(o.output))
+		}
+	}
+	if s.doubtful != nil {
+		return s.unknown(s.doubtful.request, errors.New("the outcome of an operation is still unknown"))
+	}
+	return nil
+}
+
+// script carries out the lines of a file or a pipe.
+func (s *shell) script(ctx context.Context, in io.Reader) error {
+	lines := bufio.NewScanner(in)
+	for number := 1; lines.Scan(); number++ {
+		var refusal *exit.Error
+		err := s.carryOut(ctx, words(lines.Text()))
+		switch {
+		case err == nil:
+		case s.doubtful != nil:
+			return s.unknown(s.doubtful.request, fmt.Errorf("line %d: %w", number, err))
+		case errors.As(err, &refusal) && refusal.Code == exit.Refused:
+			s.refused++
+			exit.Report(s.stderr, "atmclient", err, output.IsJSON(s.output))
+		default:
+			return fmt.Errorf("line %d: %w", number, exit.FromClient(err))
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return err
+	}
+	if s.refused > 0 {
+		return &exit.Error{Code: exit.Refused, Err: fmt.Errorf("%d operations were refused", s.refused)}
+	}
+	return nil
+}
+
+// carryOut does what was typed.
+func (s *shell) carryOut(ctx context.Context, typed []string) error {
+	if len(typed) == 0 {
+		return nil
+	}
+	if len(typed) == 1 {
+		switch typed[0] {
+		case "help":
+			_, err := io.WriteString(s.stderr, shellHelp)
+			return err
+		case "retry", "forget":
+			last := s.doubtful
+			if last == nil {
+				return exit.Usagef("there is no operation whose outcome is unknown")
+			}
+			s.doubtful = nil
+			if typed[0] == "forget" {
+				return nil
+			}
+			return s.send(ctx, last.options, last.request)
+		}
+	}
+	own, r, err := s.line(typed)
+	if err != nil {
+		return err
+	}
+	if s.doubtful != nil && r.moves() {
+		return exit.Usagef("the outcome of the %s before is unknown: retry it, or forget it", s.doubtful.request.operation)
+	}
+	return s.send(ctx, own, r)
+}
+
+func (s *shell) send(ctx context.Context, own *options, r *request) error {
+	answer, err := own.within(ctx, s.c, r)
+	var unknown *client.OutcomeUnknownError
+	if errors.As(err, &unknown) {
+		s.doubtful = &doubtful{own, r}
+		return &exit.Error{
+			Code: exit.OutcomeUnknown, Request: r.id, Err: err,
+			Advice: []string{"Money may have moved. Type retry: it happens once, however often you do"},
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return own.print(r, answer)
+}
