@@ -4,12 +4,15 @@ package exit
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -61,13 +64,29 @@ func Usagef(format string, args ...any) error {
 	return &Error{Code: Usage, Err: fmt.Errorf(format, args...)}
 }
 
-// Args makes what check finds wrong with the arguments an error of usage.
+// Args makes what check finds wrong with the arguments an error of usage. It names the
+// argument that is missing, by the line that the help of the command begins with, or the
+// first one too many.
 func Args(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return Usagef("%w", err)
+		if check(cmd, args) == nil {
+			return nil
 		}
-		return nil
+		called := strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" ")
+		wanted := strings.Fields(cmd.Use)[1:]
+		isFlag := func(word string) bool { return strings.HasPrefix(word, "--") }
+		if i := slices.IndexFunc(wanted, isFlag); i >= 0 {
+			wanted = wanted[:i]
+		}
+		for i, name := range wanted {
+			if optional := strings.HasPrefix(name, "["); i == len(args) && !optional {
+				return Usagef("%s needs %s; see %s --help", called, name, cmd.CommandPath())
+			}
+		}
+		if len(args) > len(wanted) {
+			return Usagef("%s takes no argument %q; see %s --help", called, args[len(wanted)], cmd.CommandPath())
+		}
+		return Usagef("the arguments of %s are wrong; see %s --help", called, cmd.CommandPath())
 	}
 }
 
@@ -103,9 +122,27 @@ func FromClient(err error) error {
 	case errors.As(err, &refusal):
 		return &Error{Code: Refused, Err: err}
 	case errors.Is(err, client.ErrConnect), errors.Is(err, client.ErrLost):
-		return &Error{Code: NoConnection, Err: err}
+		return &Error{Code: NoConnection, Err: err, Advice: nextStep(err)}
 	}
 	return err
+}
+
+// nextStep is what to do about a connection that was not made, where the error tells.
+func nextStep(err error) []string {
+	var authority x509.UnknownAuthorityError
+	var host x509.HostnameError
+	var name *net.DNSError
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return []string{"Nothing listens there. Is atmserver running?"}
+	case errors.As(err, &authority):
+		return []string{"The certificate of the server is of another authority. Name the ca.crt of this server with --ca"}
+	case errors.As(err, &host):
+		return []string{"Connect by a name that the certificate has, or start atmserver with this one as --host"}
+	case errors.As(err, &name):
+		return []string{"No machine of that name is known here"}
+	}
+	return nil
 }
 
 // Code is the exit code for err; 1 when nothing says otherwise.
