@@ -314,13 +314,14 @@ func TestReportJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := fmt.Sprintf(`{"ok":false,"code":12,"size":300,"root":%q,"first_bad":{"index":256,"file":"tile/entries/001.p/44","expected":%q,"got":%q},"last_good":255}`,
+	want := fmt.Sprintf(`{"ok":false,"code":12,"size":300,"root":%q,"first_bad":{"index":256,"file":"tile/entries/001.p/44","expected":%q,"got":%q},"last_good":255,`+
+		`"reason":"tile/entries/001.p/44 differs from the signed tree at entry 256"}`,
 		r.Root.String(), r.FirstBad.Expected, r.FirstBad.Got)
 	if string(text) != want {
 		t.Errorf("got  %s\nwant %s", text, want)
 	}
 	text, err = json.Marshal(Unverifiable(errors.New("no key")))
-	if want := `{"ok":false,"code":10,"size":0,"root":"","first_bad":null,"last_good":-1}`; err != nil || string(text) != want {
+	if want := `{"ok":false,"code":10,"size":0,"root":"","first_bad":null,"last_good":-1,"reason":"no key"}`; err != nil || string(text) != want {
 		t.Errorf("got  %s, %v\nwant %s", text, err, want)
 	}
 }
