@@ -14,6 +14,10 @@ type Log struct {
 	files  Files
 	edge   [][]Hash
 	read   map[tile][]Hash // tiles that were read for proofs
+
+	// Progress is told how many of the entries that Entries was asked for have been read.
+	// Optional.
+	Progress func(done, total int64)
 }
 
 // OpenLog verifies the checkpoint of a log with the public key vkey, or any of several,
@@ -95,6 +99,9 @@ func (l *Log) Entries(ctx context.Context, from, to int64, yield func(index int6
 			return err
 		case bad != nil && *bad.Index < to:
 			return fmt.Errorf("%s at entry %d: %w", bad.File, *bad.Index, ErrDiffers)
+		}
+		if l.Progress != nil {
+			l.Progress(min((n+1)<<tileHeight, to)-from, to-from)
 		}
 	}
 	return stopped

@@ -20,6 +20,9 @@ type Rules struct {
 
 	// Issuer is who this server's tokens say that issued them.
 	Issuer string
+
+	// Progress is told how many entries of the journal have been replayed. Optional.
+	Progress func(done, total int64)
 }
 
 // Compared are the accounts and holds of a store, and those that its journal makes.
@@ -42,7 +45,10 @@ func Compare(ctx context.Context, store vault.Backend, rules Rules, report func(
 	c := &Compared{Replayer: vault.NewReplayer()}
 	t := New(Config{Permit: everywhere})
 	r := newRecords(rules, c.Replayer, vault.NewProblems(report))
-	var err error
+	size, err := vault.JournalSize(ctx, store)
+	if err != nil {
+		return nil, err
+	}
 	c.Trail, err = store.Dump(ctx, func(p *vault.Part) error {
 		for i, leaf := range p.Leaves {
 			entry, err := audit.ParseEntry(leaf)
@@ -59,6 +65,9 @@ func Compare(ctx context.Context, store vault.Backend, rules Rules, report func(
 		}
 		c.Accounts, c.Holds = append(c.Accounts, p.Accounts...), append(c.Holds, p.Holds...)
 		r.part(p)
+		if rules.Progress != nil && len(p.Leaves) > 0 {
+			rules.Progress(p.First+int64(len(p.Leaves)), size)
+		}
 		return ctx.Err()
 	})
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 
 // Reconcile replays the journal of a store by the rules, from nothing, and
 // returns the accounts and holds that it ends with. An error names the first
-// entry that the rules do not confirm.
-func Reconcile(ctx context.Context, store vault.Store) (*vault.Replayer, error) {
+// entry that the rules do not confirm. Progress is told how many have been replayed.
+func Reconcile(ctx context.Context, store vault.Store, progress func(done, total int64)) (*vault.Replayer, error) {
 	size, err := vault.JournalSize(ctx, store)
 	if err != nil {
 		return nil, err
@@ -25,6 +25,7 @@ func Reconcile(ctx context.Context, store vault.Store) (*vault.Replayer, error) 
 		if err != nil {
 			return fmt.Errorf("entry %d: %w", index, err)
 		}
+		progress(index+1, size)
 		return t.replay(ctx, replayer, index, entry)
 	})
 	return replayer, err

@@ -117,7 +117,7 @@ func (p *program) report(
 		pin = pinned(ctx, files)
 		saved = pin
 	}
-	opts.Progress = p.progress()
+	opts.Progress = p.progress("verifying")
 	report, err := loadNamed(vkey, saved, policy, &opts)
 	if err == nil && report == nil {
 		report, err = audit.Verify(ctx, files, opts)
@@ -179,28 +179,12 @@ func (p *program) sayGood(report *audit.Report) {
 	}
 }
 
-// progressFrom is how many entries a log must have for its verification to
-// show how it goes.
-const progressFrom = 1_000_000
-
-// progress shows how a long verification goes, on a terminal; nil elsewhere.
-func (p *program) progress() func(done, size int64) {
-	f := exit.Terminal(p.stderr)
-	if p.quiet || f == nil {
-		return nil
+// progress shows how far something long has come, on a terminal.
+func (p *program) progress(what string) func(done, total int64) {
+	if p.quiet || p.isJSON() {
+		return func(int64, int64) {}
 	}
-	shown := int64(-1)
-	return func(done, size int64) {
-		percent := 100 * done / size
-		if size < progressFrom || percent == shown {
-			return
-		}
-		shown = percent
-		fmt.Fprintf(f, "\rverifying: %3d %% of %d entries", percent, size)
-		if done == size {
-			fmt.Fprint(f, "\r\x1b[K")
-		}
-	}
+	return output.NewProgress(p.stderr, what)
 }
 
 func silent(code int) error {

@@ -77,6 +77,9 @@ func (p *program) export(ctx context.Context, s *search, where, format, out stri
 		}()
 		to = f
 	}
+	if exit.Terminal(to) == nil {
+		log.Progress = p.progress("exporting")
+	}
 	w := bufio.NewWriter(printable.NewWriter(to)) // each entry is one line to every reader
 	if format == "csv" {
 		if _, err := io.WriteString(w, printable.CSV(exportColumns...)); err != nil {

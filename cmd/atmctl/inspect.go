@@ -431,6 +431,7 @@ func (p *program) reconcile(ctx context.Context) error {
 	if err != nil {
 		return explain(err)
 	}
+	log.Progress = p.progress("reconciling")
 	balances, err := log.Balances(ctx, size)
 	var contradiction *audit.ContradictionError
 	if errors.As(err, &contradiction) {

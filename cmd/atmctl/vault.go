@@ -45,6 +45,7 @@ func (p *program) vaultCommands(auditGroup *cobra.Command) []*cobra.Command {
 				if err != nil {
 					return err
 				}
+				on.Progress = p.progress(cmd.Name())
 				err = heed(cmd.Context(), func() error { return run(cmd.Context(), on, args) })
 				if errors.Is(err, daemon.ErrUsage) {
 					err = exit.Usagef("%w", err)
@@ -265,7 +266,7 @@ func (p *program) backup(ctx context.Context, file string, passphrase func() ([]
 	if err != nil {
 		return explain(err)
 	}
-	found, err := daemon.VerifyBackup(ctx, f.Name(), passphrase, p.operatorLog())
+	found, err := daemon.VerifyBackup(ctx, f.Name(), passphrase, p.progress("checking"), p.operatorLog())
 	if err != nil {
 		return fmt.Errorf("the backup is not good: %w", err)
 	}

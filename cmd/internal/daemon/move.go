@@ -64,7 +64,7 @@ func (f Folder) Export(ctx context.Context, file string, report func(problem str
 	if err != nil {
 		return nil, err
 	}
-	found, err := check(ctx, dir, copied, report)
+	found, err := f.check(ctx, dir, copied, report)
 	if err = errors.Join(err, copied.Close()); err != nil {
 		return found, err
 	}
@@ -105,7 +105,7 @@ func (f Folder) Import(ctx context.Context, file string, log *slog.Logger, repor
 	if err != nil {
 		return nil, err
 	}
-	found, err := check(ctx, dir, to, report)
+	found, err := f.check(ctx, dir, to, report)
 	if err = errors.Join(err, to.Close()); err != nil {
 		return found, err
 	}
@@ -134,7 +134,7 @@ func (f Folder) importShared(ctx context.Context, dir *datadir.Dir, key datadir.
 	if err != nil {
 		return nil, err
 	}
-	found, err := check(ctx, dir, to, report)
+	found, err := f.check(ctx, dir, to, report)
 	if err != nil {
 		return found, err
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"example.com/atm/audit"
@@ -40,6 +41,16 @@ type Folder struct {
 	Store      Store                  // as in Options
 	Passphrase func() ([]byte, error) // as in Options
 	Logs       []string               // other copies of the audit log, for Recover
+
+	// Progress is told how many entries of the journal have been replayed, by what replays
+	// it. Optional.
+	Progress func(done, total int64)
+}
+
+func (f Folder) progress(done, total int64) {
+	if f.Progress != nil {
+		f.Progress(done, total)
+	}
 }
 
 // Check looks at everything in the vault of a data folder, replays its journal
@@ -51,7 +62,7 @@ func (f Folder) Check(ctx context.Context, report func(problem string)) (*Checke
 	}
 	defer dir.Close()
 	defer store.Close()
-	found, err := check(ctx, dir, store, report)
+	found, err := f.check(ctx, dir, store, report)
 	if behind := notBehind(ctx, dir, store); behind != nil && (err == nil || errors.Is(err, ErrProblems)) {
 		found.Problems++
 		report(behind.Error())
@@ -86,7 +97,7 @@ func notBehind(ctx context.Context, dir *datadir.Dir, store vault.Backend) error
 	return nil
 }
 
-func check(ctx context.Context, dir *datadir.Dir, store vault.Backend, report func(string)) (*Checked, error) {
+func (f Folder) check(ctx context.Context, dir *datadir.Dir, store vault.Backend, report func(string)) (*Checked, error) {
 	found := &Checked{}
 	tell := func(problem string) {
 		found.Problems++
@@ -98,7 +109,7 @@ func check(ctx context.Context, dir *datadir.Dir, store vault.Backend, report fu
 	if _, inFile := store.(*boltstore.Store); inFile && found.Problems > 0 {
 		return found, ErrProblems // what follows would read pages that may be damaged
 	}
-	rules := teller.Rules{Permit: permit, Issuer: auth.IssuerOf(dir.Config.Name)}
+	rules := teller.Rules{Permit: permit, Issuer: auth.IssuerOf(dir.Config.Name), Progress: f.progress}
 	compared, err := teller.Compare(ctx, store, rules, tell)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -282,7 +293,7 @@ func (f Folder) Rebuild(ctx context.Context) (wrong int, err error) {
 		return 0, err
 	}
 	err = store.Rebuild(ctx, func(journal vault.Store) ([]vault.Account, []vault.Hold, error) {
-		replayed, err := teller.Reconcile(ctx, journal)
+		replayed, err := teller.Reconcile(ctx, journal, f.progress)
 		if err != nil {
 			return nil, nil, fmt.Errorf("the journal is not to be trusted: %w", err)
 		}
@@ -295,6 +306,34 @@ func (f Folder) Rebuild(ctx context.Context) (wrong int, err error) {
 	})
 	return wrong, err
 }
+
+// growing tells of the size of a file that becomes as large as another one at most, until
+// end is called.
+func (f Folder) growing(path, like string) (end func()) {
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(growingEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+			case <-done:
+				f.progress(1, 1)
+				return
+			}
+			whole, err := os.Stat(like)
+			part, missing := os.Stat(path)
+			if err == nil && missing == nil && part.Size() < whole.Size() {
+				f.progress(part.Size(), whole.Size())
+			}
+		}
+	})
+	return func() { close(done); wg.Wait() }
+}
+
+// growingEvery is how often growing looks at the file.
+const growingEvery = 200 * time.Millisecond
 
 // Compact gives the free pages of the vault of a data folder back to the disk.
 // It returns the sizes of the file before and after, in bytes.
@@ -321,7 +360,10 @@ func (f Folder) Compact(ctx context.Context) (before, after int64, err error) {
 	if err := os.Remove(smaller); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, 0, err
 	}
-	if err := store.Compact(smaller); err != nil {
+	end := f.growing(smaller, dir.Vault())
+	err = store.Compact(smaller)
+	end()
+	if err != nil {
 		return 0, 0, err
 	}
 	defer os.Remove(smaller) // what is left when something goes wrong
@@ -402,7 +444,7 @@ func (f Folder) restoreInto(ctx context.Context, folder string, backup io.Reader
 	if err := checkServerKey(folder, log); err != nil {
 		return nil, err
 	}
-	unpacked := Folder{Data: folder, Passphrase: f.Passphrase}
+	unpacked := Folder{Data: folder, Passphrase: f.Passphrase, Progress: f.Progress}
 	found, err := unpacked.Check(ctx, func(problem string) { log.Error("restored vault", slog.String("problem", problem)) })
 	if err != nil {
 		return nil, err
@@ -416,7 +458,7 @@ func (f Folder) restoreInto(ctx context.Context, folder string, backup io.Reader
 
 // VerifyBackup unpacks a backup beside where it lies, checks it as Restore
 // does, and throws it away.
-func VerifyBackup(ctx context.Context, file string, passphrase func() ([]byte, error), log *slog.Logger) (*Checked, error) {
+func VerifyBackup(ctx context.Context, file string, passphrase func() ([]byte, error), progress func(done, total int64), log *slog.Logger) (*Checked, error) {
 	backup, err := os.Open(file)
 	if err != nil {
 		return nil, err
@@ -427,5 +469,5 @@ func VerifyBackup(ctx context.Context, file string, passphrase func() ([]byte, e
 		return nil, err
 	}
 	defer os.RemoveAll(folder)
-	return Folder{Data: filepath.Join(folder, "atm-data"), Passphrase: passphrase}.Restore(ctx, backup, log)
+	return Folder{Data: filepath.Join(folder, "atm-data"), Passphrase: passphrase, Progress: progress}.Restore(ctx, backup, log)
 }
