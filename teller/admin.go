@@ -229,7 +229,8 @@ var administration = []Operation{
 	{
 		Name: atm.CertList,
 		Help: "Lists the client certificates that were issued, and which of them are revoked, in order of serial number; " +
-			"next is the cursor of the page after it, empty at the end. Those that ended long ago are not in it.",
+			"next is the cursor of the page after it, empty at the end. Those that ended long ago are not in it; " +
+			"last_use is empty for those that the newest 10,000 entries of the log do not name.",
 		Params: []Param{
 			{Name: "cursor", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "Where the page begins: next of the page before."},
 		},

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"example.com/atm"
+	"example.com/atm/audit"
 	"example.com/atm/vault"
 )
 
@@ -221,6 +222,10 @@ func listCertificates(ctx context.Context, t *Teller, in *input) (vault.Rule, er
 		page = page[:listMost]
 		next = page[listMost-1].Serial
 	}
+	used, err := t.lastUses(ctx)
+	if err != nil {
+		return nil, err
+	}
 	certificates := make([]atm.Record, len(page))
 	for i, c := range page {
 		_, is := revoked["cert:"+c.Serial]
@@ -234,12 +239,40 @@ func listCertificates(ctx context.Context, t *Teller, in *input) (vault.Rule, er
 			{Name: "not_after", Value: c.NotAfter.Format(time.RFC3339)},
 			{Name: "revoked", Value: is},
 			{Name: "authority", Value: authority},
+			{Name: "last_use", Value: used[c.Serial]},
 		}
 	}
 	return vault.Report{Result: atm.Record{
 		{Name: "certificates", Value: certificates},
 		{Name: "next", Value: next},
 	}}, nil
+}
+
+// usesWithin is how many of the newest entries of the log are searched for uses of
+// certificates.
+const usesWithin = 10_000
+
+// lastUses are the times at which certificates signed somebody in last, by serial number,
+// as far as the newest entries of the log say. So they are the same on every replica, and
+// after a restart.
+func (t *Teller) lastUses(ctx context.Context) (map[string]string, error) {
+	log, err := vault.OpenLog(ctx, t.cfg.Store)
+	if err != nil {
+		return nil, err
+	}
+	_, head, err := log.Signed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	used := make(map[string]string)
+	err = log.Entries(ctx, max(0, head.Size-usesWithin), head.Size, func(_ int64, leaf []byte) error {
+		entry, err := audit.ParseEntry(leaf)
+		if err == nil && entry.Caller != nil && entry.Caller.Serial != "" {
+			used[entry.Caller.Serial] = entry.Time.UTC().Format(time.RFC3339)
+		}
+		return err
+	})
+	return used, err
 }
 
 // revoked are the revocations by name.

@@ -80,12 +80,14 @@ way back when no operator has a certificate that is good.`,
 	return group(&cobra.Command{Use: "cert", Short: "Issue and revoke client certificates"}, issue, p.revokeCertificateCommand(), p.renewCommand(), p.inviteCommand(),
 		&cobra.Command{
 			Use: "list", Short: "List client certificates that were issued", Args: exit.Args(cobra.NoArgs),
+			Long: `List client certificates that were issued, the authority that each is of, and when it signed
+somebody in last, as far as the newest 10,000 entries of the audit log say.`,
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				list, err := p.pages(cmd.Context(), atm.CertList, "certificates")
 				if err != nil {
 					return err
 				}
-				return p.print([]string{"serial", "subject", "not_after", "revoked", "authority"}, list)
+				return p.print([]string{"serial", "subject", "not_after", "revoked", "authority", "last_use"}, list)
 			},
 		},
 		&cobra.Command{
