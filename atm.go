@@ -45,6 +45,7 @@ const (
 	AccountImport   Operation = "admin.account.import"
 	CertIssue       Operation = "admin.cert.issue"
 	UserAdd         Operation = "admin.user.add"
+	UserImport      Operation = "admin.user.import"
 	UserList        Operation = "admin.user.list"
 	UserDisable     Operation = "admin.user.disable"
 	UserEnable      Operation = "admin.user.enable"

@@ -39,6 +39,7 @@ var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 	atm.AccountImport:   operator,
 	atm.CertIssue:       operator,
 	atm.UserAdd:         operator,
+	atm.UserImport:      operator,
 	atm.UserList:        operator,
 	atm.UserDisable:     operator,
 	atm.UserEnable:      operator,

@@ -16,14 +16,9 @@ const importMost = 500
 // importAccounts checks rows of accounts, or has them opened by commands that follow: each is
 // an entry as if it had been opened by itself.
 func importAccounts(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
-	r := csv.NewReader(strings.NewReader(in.args[0].Text))
-	r.FieldsPerRecord = 4
-	lines, err := r.ReadAll()
+	lines, err := importRows(in.args[0].Text, 4)
 	if err != nil {
-		return nil, malformed("the rows: %w", err)
-	}
-	if len(lines) == 0 || len(lines) > importMost {
-		return nil, malformed("an import has 1 to %d rows", importMost)
+		return nil, err
 	}
 	check := vault.CheckAccounts{Rows: make([]vault.OpenAccount, len(lines))}
 	for i, line := range lines {
@@ -46,7 +41,28 @@ func importAccounts(_ context.Context, _ *Teller, in *input) (vault.Rule, error)
 	if apply.Text != "apply" {
 		return nil, malformed("what can be said is apply")
 	}
-	return vault.Report{Result: atm.Record{{Name: "rows", Value: int64(len(lines))}, {Name: "problems", Value: []atm.Record{}}}}, nil
+	return imported(len(lines)), nil
+}
+
+// importRows reads the rows of an import, of so many fields each.
+func importRows(text string, fields int) ([][]string, error) {
+	r := csv.NewReader(strings.NewReader(text))
+	r.FieldsPerRecord = fields
+	rows, err := r.ReadAll()
+	if err != nil {
+		return nil, malformed("the rows: %w", err)
+	}
+	if len(rows) == 0 || len(rows) > importMost {
+		return nil, malformed("an import has 1 to %d rows", importMost)
+	}
+	return rows, nil
+}
+
+// imported is the answer to an import of so many rows that is done.
+func imported(rows int) vault.Rule {
+	return vault.Report{Result: atm.Record{
+		{Name: "rows", Value: int64(rows)}, {Name: "problems", Value: []atm.Record{}},
+	}}
 }
 
 // importedAccount reads a row: number, owner, name of the holder, opening balance. All but
@@ -79,4 +95,56 @@ func importedAccount(row []string) (r vault.OpenAccount, args []audit.Arg, err e
 		args = append(args, audit.Arg{Name: "name", Value: r.Holder})
 	}
 	return r, args, nil
+}
+
+// importUsers checks rows of users, or has them made known by commands that follow: each is
+// an entry as if the user had been added alone. The passwords are in none of them.
+func importUsers(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
+	lines, err := importRows(in.args[0].Text, 2)
+	if err != nil {
+		return nil, err
+	}
+	rows := make([]vault.Enrol, len(lines))
+	for i, line := range lines {
+		if err := checkSubject(line[0]); err != nil {
+			return nil, malformed("row %d: %w", i+1, err)
+		}
+		roles, err := parseRoles(line[1])
+		if err != nil {
+			return nil, malformed("row %d: %w", i+1, err)
+		}
+		rows[i] = vault.Enrol{
+			Subject: line[0], Roles: roles, Default: newcomer(line[0]), Result: "", Expect: vault.ExpectNew,
+		}
+	}
+	if !in.args[1].Given() {
+		return vault.CheckUsers{Rows: rows}, nil
+	}
+	if !in.caller.InScope("*") { // a password has no scope
+		return tooMuch, nil
+	}
+	passwords := strings.Split(strings.TrimSuffix(in.args[1].Text, "\n"), "\n")
+	if len(passwords) != len(rows) {
+		return nil, malformed("each row has one password: there are %d for %d", len(passwords), len(rows))
+	}
+	then := make([]vault.Command, len(rows))
+	for i := range rows {
+		_, name, _ := atm.ParseSubject(rows[i].Subject)
+		if err := checkPassword(passwords[i], name, t.cfg.Realm); err != nil {
+			return nil, malformed("row %d: %w", i+1, err)
+		}
+		rows[i].HA1 = ha1(name, t.cfg.Realm, passwords[i])
+		args := []audit.Arg{
+			{Name: "subject", Value: rows[i].Subject},
+			{Name: "expect", Value: string(vault.ExpectNew)},
+		}
+		if roles := lines[i][1]; roles != "" {
+			args = append(args, audit.Arg{Name: "roles", Value: roles})
+		}
+		then[i] = vault.Command{
+			Event: audit.EventAdmin, Operation: atm.UserAdd, Caller: in.caller, Args: args, Rule: rows[i],
+		}
+	}
+	in.then = then
+	return imported(len(rows)), nil
 }

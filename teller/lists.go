@@ -60,6 +60,24 @@ var lists = []Operation{
 		answer:     atMost(importMost * rowBytes),
 	},
 	{
+		Name: atm.UserImport,
+		Help: "Makes many users known, with passwords for HTTP Digest, all of them or none. Without passwords it changes nothing, " +
+			"and tells what would be refused: rows, how many there are, and problems, structs of row, code and reason.",
+		Params: []Param{
+			{
+				Name: "rows", Kinds: []atm.Kind{atm.String}, Example: text("user:alice,customer teller"),
+				Help: "Lines of comma-separated values (RFC 4180), at most 500: subject, and roles separated by spaces.",
+			},
+			{
+				Name: "passwords", Kinds: []atm.Kind{atm.String}, Optional: true, Secret: true, Example: text("…"),
+				Help: "One for each row, a line each, of at least 15 characters.",
+			},
+		},
+		Structured: true,
+		rule:       importUsers,
+		answer:     atMost(importMost * rowBytes),
+	},
+	{
 		Name: atm.HoldList,
 		Help: "Lists the holds that may be captured, in order of account and hold; next is the cursor of the page after it, " +
 			"empty at the end. A page may be short, or empty, and not the last.",

@@ -183,10 +183,45 @@ func (r CheckAccounts) Decide(b *Books) atm.Status {
 		}
 		seen[row.Account] = true
 		if no.Code != atm.OK {
-			problems = append(problems, atm.Record{
-				{Name: "row", Value: int64(i + 1)}, {Name: "code", Value: string(no.Code)}, {Name: "reason", Value: no.Reason},
-			})
+			problems = append(problems, problem(i, no))
 		}
 	}
 	return ok(atm.Record{{Name: "rows", Value: int64(len(r.Rows))}, {Name: "problems", Value: problems}})
+}
+
+// CheckUsers tells which of the users could not be made known because they are already, and
+// changes nothing.
+type CheckUsers struct{ Rows []Enrol }
+
+// Keys implements Rule.
+func (r CheckUsers) Keys(k *Keys) {
+	for i := range r.Rows {
+		k.users(r.Rows[i].Subject)
+	}
+}
+
+// Decide implements Rule.
+func (r CheckUsers) Decide(b *Books) atm.Status {
+	problems := []atm.Record{}
+	seen := make(map[string]bool, len(r.Rows))
+	for i := range r.Rows {
+		subject, reason := r.Rows[i].Subject, ""
+		if _, known := b.User(subject); known {
+			reason = "There is " + subject + " already"
+		} else if seen[subject] {
+			reason = subject + " is in two rows"
+		}
+		seen[subject] = true
+		if reason != "" {
+			problems = append(problems, problem(i, refuse(atm.AccountExists, reason)))
+		}
+	}
+	return ok(atm.Record{{Name: "rows", Value: int64(len(r.Rows))}, {Name: "problems", Value: problems}})
+}
+
+// problem tells why the row of an import with this index would be refused.
+func problem(index int, no atm.Status) atm.Record {
+	return atm.Record{
+		{Name: "row", Value: int64(index + 1)}, {Name: "code", Value: string(no.Code)}, {Name: "reason", Value: no.Reason},
+	}
 }

@@ -15,13 +15,12 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// importMost is how many rows an import has at most: the server opens all of them in one
-// transaction.
+// importMost is how many rows an import has at most: the server carries out all of them in
+// one transaction.
 const importMost = 500
 
-// importHeader is the first line of a file of accounts. The first column is needed, the others
-// may be missing, and they may stand in any order.
-var importHeader = []string{"number", "owner", "name", "opening"}
+// accountFileColumns are the columns of a file of accounts.
+var accountFileColumns = []string{"number", "owner", "name", "opening"}
 
 func (p *program) accountImport() *cobra.Command {
 	var apply bool
@@ -39,14 +38,9 @@ an entry of its own, or none.`,
   atmctl account import accounts.csv --apply`,
 		Args: exit.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			f, err := os.Open(args[0])
+			rows, err := readImport(args[0], accountFileColumns, checkAccountRow)
 			if err != nil {
-				return exit.Usagef("%w", err)
-			}
-			defer f.Close()
-			rows, err := readAccounts(f)
-			if err != nil {
-				return exit.Usagef("%s: %w", args[0], err)
+				return err
 			}
 			return p.importAccounts(cmd.Context(), rows, apply)
 		},
@@ -55,14 +49,30 @@ an entry of its own, or none.`,
 	return cmd
 }
 
-// An accountRow is a row of a file, in the order of importHeader, and its line.
-type accountRow struct {
+// An importRow is a row of a file, in the order of its columns, and its line.
+type importRow struct {
 	line   int
 	fields []string
 }
 
-// readAccounts reads and checks a file of accounts.
-func readAccounts(from io.Reader) (rows []accountRow, err error) {
+// readImport reads the file of an import, and has each row checked, and completed. The first
+// of the columns is needed, the others may be missing, and they may stand in any order.
+func readImport(path string, columns []string, check func([]string) error) ([]importRow, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, exit.Usagef("%w", err)
+	}
+	defer f.Close()
+	rows, err := readRows(f, columns, check)
+	if err != nil {
+		return nil, exit.Usagef("%s: %w", path, err)
+	}
+	return rows, nil
+}
+
+func readRows(
+	from io.Reader, columns []string, check func([]string) error,
+) (rows []importRow, err error) {
 	r := csv.NewReader(from)
 	header, err := r.Read()
 	if err != nil {
@@ -71,13 +81,13 @@ func readAccounts(from io.Reader) (rows []accountRow, err error) {
 	place := make(map[string]int)
 	for i, name := range header {
 		name = strings.ToLower(strings.TrimSpace(strings.TrimPrefix(name, "\ufeff")))
-		if _, twice := place[name]; twice || !slices.Contains(importHeader, name) {
-			return nil, fmt.Errorf("line 1: %q is no column, or there twice; columns are %s", name, strings.Join(importHeader, ", "))
+		if _, twice := place[name]; twice || !slices.Contains(columns, name) {
+			return nil, fmt.Errorf("line 1: %q is no column, or there twice; columns are %s", name, strings.Join(columns, ", "))
 		}
 		place[name] = i
 	}
-	if _, is := place["number"]; !is {
-		return nil, errors.New("line 1: there is no column number")
+	if _, is := place[columns[0]]; !is {
+		return nil, fmt.Errorf("line 1: there is no column %s", columns[0])
 	}
 	var problems []error
 	for {
@@ -89,13 +99,13 @@ func readAccounts(from io.Reader) (rows []accountRow, err error) {
 			return nil, err // which names the line
 		}
 		line, _ := r.FieldPos(0)
-		row := accountRow{line: line, fields: make([]string, len(importHeader))}
-		for i, name := range importHeader {
+		row := importRow{line: line, fields: make([]string, len(columns))}
+		for i, name := range columns {
 			if at, is := place[name]; is {
 				row.fields[i] = strings.TrimSpace(record[at])
 			}
 		}
-		if problem := row.check(); problem != nil {
+		if problem := check(row.fields); problem != nil {
 			problems = append(problems, fmt.Errorf("line %d: %w", line, problem))
 		}
 		if rows = append(rows, row); len(rows) > importMost {
@@ -108,9 +118,9 @@ func readAccounts(from io.Reader) (rows []accountRow, err error) {
 	return rows, errors.Join(problems...)
 }
 
-// check finds what is wrong with a row by itself.
-func (r *accountRow) check() error {
-	number, owner, holder, opening := r.fields[0], r.fields[1], r.fields[2], r.fields[3]
+// checkAccountRow finds what is wrong with a row of a file of accounts by itself.
+func checkAccountRow(fields []string) error {
+	number, owner, holder, opening := fields[0], fields[1], fields[2], fields[3]
 	if _, ok := atm.ParseAccountID(number); !ok {
 		return fmt.Errorf("%q is no account number", number)
 	}
@@ -119,7 +129,7 @@ func (r *accountRow) check() error {
 		if err != nil {
 			return err
 		}
-		r.fields[1] = subject
+		fields[1] = subject
 	}
 	if holder != "" {
 		if err := atm.CheckText(holder); err != nil {
@@ -134,18 +144,38 @@ func (r *accountRow) check() error {
 	return nil
 }
 
-func (p *program) importAccounts(ctx context.Context, rows []accountRow, apply bool) error {
+func (p *program) importAccounts(ctx context.Context, rows []importRow, apply bool) error {
+	text, err := p.checkImport(ctx, atm.AccountImport, rows, "opened")
+	if err != nil {
+		return err
+	}
+	if !apply {
+		return p.tell(map[string]any{"rows": len(rows), "opened": 0},
+			"%d accounts can be opened; --apply opens them\n", len(rows))
+	}
+	if _, err := p.call(ctx, string(atm.AccountImport), text, "apply"); err != nil {
+		return err
+	}
+	return p.tell(map[string]any{"rows": len(rows), "opened": len(rows)},
+		"%d accounts are open\n", len(rows))
+}
+
+// checkImport has the server check the rows, and returns them as the text that it takes. What
+// would be refused is printed with its line, and is an error: nothing was done.
+func (p *program) checkImport(
+	ctx context.Context, op atm.Operation, rows []importRow, done string,
+) (string, error) {
 	var text strings.Builder
 	w := csv.NewWriter(&text)
 	for _, row := range rows {
 		if err := w.Write(row.fields); err != nil {
-			return err
+			return "", err
 		}
 	}
 	w.Flush()
-	result, err := p.call(ctx, string(atm.AccountImport), text.String())
+	result, err := p.call(ctx, string(op), text.String())
 	if err != nil {
-		return err
+		return "", err
 	}
 	report, _ := result.(map[string]any)
 	found, _ := report["problems"].([]any)
@@ -156,17 +186,14 @@ func (p *program) importAccounts(ctx context.Context, rows []accountRow, apply b
 		}
 		delete(fields, "row")
 	}
-	if len(found) > 0 {
-		if err := p.print([]string{"line", "code", "reason"}, found); err != nil {
-			return err
-		}
-		return &exit.Error{Code: exit.Refused, Err: fmt.Errorf("nothing was opened: %d of %d rows would be refused", len(found), len(rows))}
+	if len(found) == 0 {
+		return text.String(), nil
 	}
-	if !apply {
-		return p.tell(map[string]any{"rows": len(rows), "opened": 0}, "%d accounts can be opened; --apply opens them\n", len(rows))
+	if err := p.print([]string{"line", "code", "reason"}, found); err != nil {
+		return "", err
 	}
-	if _, err := p.call(ctx, string(atm.AccountImport), text.String(), "apply"); err != nil {
-		return err
+	return "", &exit.Error{
+		Code: exit.Refused,
+		Err:  fmt.Errorf("nothing was %s: %d of %d rows would be refused", done, len(found), len(rows)),
 	}
-	return p.tell(map[string]any{"rows": len(rows), "opened": len(rows)}, "%d accounts are open\n", len(rows))
 }

@@ -18,7 +18,7 @@ import (
 
 func (p *program) userCommand() *cobra.Command {
 	return group(&cobra.Command{Use: "user", Short: "Add, list and disable users"},
-		p.userAdd(), p.userRole(), p.userPassword(),
+		p.userAdd(), p.userImport(), p.userRole(), p.userPassword(),
 		p.userAct("show", "Show what is known of a user", atm.UserShow),
 		&cobra.Command{
 			Use: "list", Short: "List everybody who is known", Args: exit.Args(cobra.NoArgs),
@@ -199,15 +199,20 @@ func (u *newUser) check(name string) error {
 	return err
 }
 
+// newSecret makes a password of 160 bits.
+func newSecret() string {
+	random := make([]byte, 20)
+	rand.Read(random) // never fails
+	return base32.StdEncoding.EncodeToString(random)
+}
+
 // addUser makes u known or changes it, as the server expects it of them.
 func (p *program) addUser(ctx context.Context, u newUser) error {
 	var secret []byte
 	takeBack := func() error { return nil }
 	switch {
 	case u.secretOut != "":
-		random := make([]byte, 20)
-		rand.Read(random) // never fails
-		secret = []byte(base32.StdEncoding.EncodeToString(random))
+		secret = []byte(newSecret())
 		// It is on the disk before anybody needs it to sign in.
 		out, err := output.CreateNew(ctx, u.secretOut, 0o600)
 		if err != nil {

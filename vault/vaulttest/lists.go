@@ -89,3 +89,31 @@ func testAllOrNone(t *testing.T, p Place) {
 		Sound(t, backend)
 	}
 }
+
+// testCheckUsers checks users who are to be known: those who are already, and those who are
+// in two rows, are told by their rows, and nothing is changed.
+func testCheckUsers(t *testing.T, p Place) {
+	store := p.Open(t)
+	l := NewLedger(t, vault.Config{Store: store})
+	enrol := func(subject string) vault.Enrol {
+		return vault.Enrol{Subject: subject, Default: atm.Customer, Result: "", Expect: vault.ExpectNew}
+	}
+	must(t, l, op(atm.UserAdd, enrol("user:a")))
+	checked := must(t, l, op(atm.UserImport, vault.CheckUsers{
+		Rows: []vault.Enrol{enrol("user:b"), enrol("user:a"), enrol("user:b")},
+	}))
+	problems := checked.Result.(atm.Record).Get("problems").([]atm.Record)
+	want := []string{"There is user:a already", "user:b is in two rows"}
+	if len(problems) != len(want) {
+		t.Fatalf("the problems are %v", problems)
+	}
+	for i, problem := range problems {
+		if problem.Get("row") != int64(i+2) || problem.Get("code") != string(atm.AccountExists) || problem.Get("reason") != want[i] {
+			t.Errorf("a problem is %v, want row %d: %s", problem, i+2, want[i])
+		}
+	}
+	users, err := store.Users(t.Context())
+	if known := slices.ContainsFunc(users, func(u vault.User) bool { return u.Subject == "user:b" }); known || err != nil {
+		t.Errorf("a check made user:b known, %v", err)
+	}
+}

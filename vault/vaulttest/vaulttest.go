@@ -46,6 +46,7 @@ func Run(t *testing.T, place func(t *testing.T) Place) {
 		"Certificates":        testCertificates,
 		"IssuedTokens":        testIssuedTokens,
 		"AllOrNone":           testAllOrNone,
+		"CheckUsers":          testCheckUsers,
 		"Warrants":            testWarrants,
 		"Somebody":            testSomebody,
 		"LastOperator":        testLastOperator,
