@@ -175,7 +175,7 @@ func (p *Publisher) Committed() {
 
 // Yield is called before each commit. It waits a little when what was committed before
 // is not published for long: the publisher could be left behind further and further by
-// callers who take all of the processor. Nobody waits for one that fails.
+// callers who take all of the processor. A failing publisher never delays commits (ADR 6).
 func (p *Publisher) Yield() {
 	p.state.Lock()
 	oldest, err := p.taken, p.err
