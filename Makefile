@@ -36,7 +36,7 @@ lint: tools
 	if [ -n "$$unformatted" ]; then echo "gofumpt would change:"; echo "$$unformatted"; exit 1; fi
 	$(TOOLS)/staticcheck ./...
 	GOOS=darwin $(GO) vet ./... && GOOS=darwin $(GO) build ./cmd/atmserver ./cmd/atmclient ./cmd/atmctl
-	GOOS=windows $(GO) vet ./cmd/atmclient/... ./cmd/atmctl/... && GOOS=windows $(GO) build ./cmd/atmserver ./cmd/atmclient ./cmd/atmctl
+	GOOS=windows $(GO) vet ./... && GOOS=windows $(GO) build ./cmd/atmserver ./cmd/atmclient ./cmd/atmctl
 
 # The versions in tools.mod. They are built rather than run by "go tool",
 # because staticcheck would look for our packages in tools.mod then.

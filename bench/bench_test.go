@@ -1,3 +1,5 @@
+//go:build unix
+
 // Package bench_test measures the server against what is possible and against what
 // others do, in interleaved rounds of one run: this machine is noisy, so only
 // ratios mean something. make bench runs it; docs/performance.md has

@@ -1,3 +1,5 @@
+//go:build unix
+
 // Package cmd_test runs the three programs together, as a person would.
 package cmd_test
 

@@ -1,3 +1,5 @@
+//go:build unix
+
 // Load calls an XML-RPC server of bank accounts from many connections at once,
 // as fast as it answers, and says how many calls were answered and how long they
 // took. It knows nothing of the packages that it measures: the requests are made

@@ -1,3 +1,5 @@
+//go:build unix
+
 // Package pgtest runs PostgreSQL for tests: clusters of their own, on loopback,
 // in temporary folders, and gone with the test.
 package pgtest
