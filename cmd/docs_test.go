@@ -347,9 +347,6 @@ func newSession(t *testing.T) *session {
 		t.Fatal(err)
 	}
 	goEnv, goFlags, _ := strings.Cut(strings.TrimSuffix(string(goSettings), "\n"), "\n")
-	if raceEnabled {
-		goFlags += " -race" // go install finds what TestMain built
-	}
 	for _, dir := range []string{"here", "home", "root/etc", "root/tmp", "root/var/lib"} {
 		if err := os.MkdirAll(filepath.Join(s.dir, dir), 0o700); err != nil {
 			t.Fatal(err)
