@@ -116,7 +116,7 @@ func Create(ctx context.Context, cfg Config, name string) (*Store, error) {
 		return nil, err
 	}
 	err = s.checkSchema(ctx)
-	if errors.Is(err, ErrNoHouse) {
+	if errors.Is(err, ErrNoHouse) || errors.Is(err, ErrSchema) && s.empty(ctx) {
 		if err = s.checkEncoding(ctx); err == nil {
 			err = Migrate(ctx, cfg)
 		}
@@ -131,6 +131,15 @@ func Create(ctx context.Context, cfg Config, name string) (*Store, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// empty reports whether nobody's books are in the database. A schema that is older, and has
+// none, is one that another replica is making at this moment, or began to.
+func (s *Store) empty(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, roundTrip)
+	defer cancel()
+	_, _, err := s.house(ctx)
+	return errors.Is(err, ErrNoHouse)
 }
 
 // checkEncoding refuses to begin in a database that cannot keep every text.

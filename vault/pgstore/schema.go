@@ -76,6 +76,9 @@ func Migrate(ctx context.Context, cfg Config) error {
 	}
 	if pending, err := provider.HasPending(ctx); err == nil && pending {
 		if err := checkStopped(ctx, cfg); err != nil {
+			if checkMigrated(ctx, cfg) == nil { // by the one that runs, meanwhile
+				return nil
+			}
 			return err
 		}
 	}
