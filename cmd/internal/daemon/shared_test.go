@@ -4,6 +4,7 @@ package daemon_test
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/certs"
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/daemon"
 	"example.com/atm/vault"
@@ -214,7 +216,17 @@ func TestRotatedOnTheOther(t *testing.T) {
 		old, err := os.ReadFile(filepath.Join(b.data, "ca", "clients.old.crt"))
 		return err == nil && len(old) > 0
 	})
-	fresh := a.issue(t, "user:demo")
+	// The other replica may have the authorities before this one issues under them.
+	inForce, err := certs.LoadAuthority(filepath.Join(a.data, "ca", "clients.crt"), filepath.Join(a.data, "ca", "clients.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fresh *tls.Config
+	until(t, func() bool {
+		fresh = a.issue(t, "user:demo")
+		pair, _ := fresh.GetClientCertificate(nil)
+		return parsed(t, pair.Certificate[0]).CheckSignatureFrom(inForce.Certificate) == nil
+	})
 	c, err := client.New(client.Config{Server: "https://" + b.addr, TLS: fresh, Tries: 1})
 	if err != nil {
 		t.Fatal(err)
