@@ -15,10 +15,10 @@ import (
 
 const module = "example.com/atm"
 
-// rooms says which of our own packages each room may import, tests apart. A
+// places says which of our own packages each place may import, tests apart. A
 // folder stands for the packages below it too, and "*" for all. A package in
-// no room fails the test: it has not found its place yet.
-var rooms = map[string][]string{
+// no place fails the test: it has not found its place yet.
+var places = map[string][]string{
 	"":                       {},
 	"xmlrpc":                 {},
 	"auth":                   {"", "internal"},
@@ -56,8 +56,8 @@ var rooms = map[string][]string{
 	"deploy":                 {},
 }
 
-// outside says which rooms may import a package that is not for all. What is not
-// listed may be imported by every room but the plain ones, which have the standard
+// outside says which places may import a package that is not for all. What is not
+// listed may be imported by every place but the plain ones, which have the standard
 // library and what is listed for them by name.
 var outside = map[string][]string{
 	"net/http":                        {"xmlrpc", "auth", "audit", "server", "client", "cmd", "bench", "examples"},
@@ -89,10 +89,10 @@ var outside = map[string][]string{
 	"example.com/atm/vault/boltstore": {"cmd", "vault/boltstore"},
 }
 
-// plain are the rooms whose code must be easy to judge by itself.
+// plain are the places whose code must be easy to judge by itself.
 var plain = []string{"", "internal", "vault/boltstore/wal", "vault/boltstore/chunk"}
 
-// TestDeps holds every import clause against the plan of the house. It reads
+// TestDeps holds every import clause against the plan. It reads
 // the files itself: a result taken from another command would be cached.
 func TestDeps(t *testing.T) {
 	seen := 0
@@ -115,9 +115,9 @@ func TestDeps(t *testing.T) {
 		if folder == "." {
 			folder = ""
 		}
-		room, known := roomOf(folder)
+		place, known := placeOf(folder)
 		if !known {
-			t.Errorf("%s is in no room of the house", path)
+			t.Errorf("%s is in no folder of the table", path)
 			return nil
 		}
 		for _, clause := range file.Imports {
@@ -125,8 +125,8 @@ func TestDeps(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			if !allowed(room, folder, imported) {
-				t.Errorf("%s: room %q must not import %s", path, room, imported)
+			if !allowed(place, folder, imported) {
+				t.Errorf("%s: place %q must not import %s", path, place, imported)
 			}
 		}
 		return nil
@@ -139,35 +139,35 @@ func TestDeps(t *testing.T) {
 	}
 }
 
-// roomOf finds the room that folder belongs to, the innermost one.
-func roomOf(folder string) (string, bool) {
-	for room := folder; ; room = room[:max(strings.LastIndexByte(room, '/'), 0)] {
-		if _, known := rooms[room]; known {
-			return room, room != "" || folder == ""
+// placeOf finds the place that folder belongs to, the innermost one.
+func placeOf(folder string) (string, bool) {
+	for place := folder; ; place = place[:max(strings.LastIndexByte(place, '/'), 0)] {
+		if _, known := places[place]; known {
+			return place, place != "" || folder == ""
 		}
-		if room == "" {
+		if place == "" {
 			return "", false
 		}
 	}
 }
 
-func allowed(room, folder, imported string) bool {
+func allowed(place, folder, imported string) bool {
 	listed := false
 	for pkg, who := range outside {
 		if !within(imported, pkg) {
 			continue
 		}
-		if !anyWithin(folder, who) || slices.Contains(plain, room) && !slices.Contains(who, room) {
+		if !anyWithin(folder, who) || slices.Contains(plain, place) && !slices.Contains(who, place) {
 			return false
 		}
 		listed = true
 	}
 	own, isOurs := strings.CutPrefix(imported+"/", module+"/")
 	if own = strings.TrimSuffix(own, "/"); isOurs {
-		if within(own, room) && room != "" {
-			return true // a room may have rooms inside
+		if within(own, place) && place != "" {
+			return true // a place may have places inside
 		}
-		for _, may := range rooms[room] {
+		for _, may := range places[place] {
 			if may == "*" || may == own || may != "" && within(own, may) && !isStore(own) {
 				return true
 			}
@@ -175,10 +175,10 @@ func allowed(room, folder, imported string) bool {
 		return false
 	}
 	std := !strings.Contains(strings.SplitN(imported, "/", 2)[0], ".")
-	return std || listed || !slices.Contains(plain, room)
+	return std || listed || !slices.Contains(plain, place)
 }
 
-// isStore reports whether a package is inside the vault's room but not part
+// isStore reports whether a package is inside the vault's place but not part
 // of what "vault" stands for.
 func isStore(own string) bool { return strings.HasPrefix(own, "vault/") }
 
@@ -186,9 +186,9 @@ func within(path, folder string) bool {
 	return path == folder || strings.HasPrefix(path, folder+"/")
 }
 
-func anyWithin(folder string, rooms []string) bool {
-	for _, room := range rooms {
-		if within(folder, room) {
+func anyWithin(folder string, places []string) bool {
+	for _, place := range places {
+		if within(folder, place) {
 			return true
 		}
 	}
@@ -230,15 +230,15 @@ func TestDepsCatches(t *testing.T) {
 		{"internal/durable", "golang.org/x/crypto/argon2", false},
 		{"vault", "golang.org/x/sys/unix", false},
 	} {
-		room, known := roomOf(tt.folder)
+		place, known := placeOf(tt.folder)
 		if !known {
-			t.Fatalf("no room for %q", tt.folder)
+			t.Fatalf("no place for %q", tt.folder)
 		}
-		if got := allowed(room, tt.folder, tt.imported); got != tt.want {
+		if got := allowed(place, tt.folder, tt.imported); got != tt.want {
 			t.Errorf("%q may import %s: %v, want %v", tt.folder, tt.imported, got, tt.want)
 		}
 	}
-	if _, known := roomOf("util"); known {
-		t.Error("a folder outside the plan found a room")
+	if _, known := placeOf("util"); known {
+		t.Error("a folder outside the plan found a place")
 	}
 }

@@ -2,7 +2,7 @@ package auth
 
 import "example.com/atm"
 
-// permissions is who may do what, and on which accounts. What is not in the
+// permissions says which caller may do what, and on which accounts. What is not in the
 // table nobody may do.
 var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 	atm.Inquiry: {
@@ -71,7 +71,7 @@ var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 	atm.AuditBalances: auditor,
 }
 
-// movement is who may move money, and in the case of a transfer where from.
+// movement says which caller may move money, and in the case of a transfer where from.
 var movement = map[atm.Role]atm.Reach{atm.Customer: atm.Owned, atm.Teller: atm.Everywhere}
 
 // everybody is for what is about the caller alone.
@@ -79,10 +79,10 @@ var everybody = map[atm.Role]atm.Reach{
 	atm.Customer: atm.Owned, atm.Teller: atm.Owned, atm.Auditor: atm.Owned, atm.Operator: atm.Owned, atm.Service: atm.Owned,
 }
 
-// holds is who may see the holds that others made: whoever sees every account.
+// holds says which caller may see the holds that others made: one that sees every account.
 var holds = map[atm.Role]atm.Reach{atm.Teller: atm.Everywhere, atm.Auditor: atm.Everywhere, atm.Operator: atm.Everywhere}
 
-// grants is who may see and revoke grants: customers those that they gave.
+// grants says which caller may see and revoke grants: customers those that they gave.
 var grants = map[atm.Role]atm.Reach{atm.Customer: atm.Owned, atm.Operator: atm.Everywhere}
 
 var auditor = map[atm.Role]atm.Reach{atm.Auditor: atm.Everywhere}

@@ -155,7 +155,7 @@ func TestPackagedDocumentationHasNoBrokenLink(t *testing.T) {
 	run(t, ".", "packages/stage-doc.sh", to)
 	for _, name := range []string{
 		"README.md", "LICENSE", "copyright", "licenses/go/LICENSE", "licenses/go.etcd.io/bbolt/LICENSE",
-		"docs/operations.md", "docs/adr/0001-the-house.md", "docs/reference/atmctl.md", "examples/verify.py",
+		"docs/operations.md", "docs/adr/0001-packages.md", "docs/reference/atmctl.md", "examples/verify.py",
 		"deploy/prometheus/alerts.yml", "deploy/grafana/atm.json", "deploy/lvs/keepalived.conf",
 		"deploy/patroni/patroni.yml", "deploy/haproxy.cfg", "deploy/witness-policy.example",
 	} {

@@ -23,7 +23,7 @@ func (p *program) statusCommand() *cobra.Command {
 		Short: "Say how a running server is",
 		Long: `Say how a running server is: its version, how long it has run, when its certificates
 and yours end, how long its audit log is and how far that is published, cosigned by
-witnesses and pinned here, how much room its disk has, where the accounts are and how
+witnesses and pinned here, how much of its disk is free, where the accounts are and how
 many servers have them, how many holds are pending, and when a backup was sent.
 
 It is for operators and auditors, and an entry of the audit log like whatever they do.

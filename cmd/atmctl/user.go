@@ -76,7 +76,7 @@ token from POST /token, as client_id and client_secret.`,
 			if err != nil {
 				return err
 			}
-			return p.tell(map[string]string{"subject": u.subject}, "%s is known\n", u.subject)
+			return p.tell(map[string]string{"subject": u.subject}, "%s is added\n", u.subject)
 		},
 	}
 	u.addRoles(add)
@@ -243,10 +243,16 @@ func (p *program) addUser(ctx context.Context, u newUser) error {
 		use = "token"
 	}
 	_, err := p.call(ctx, string(atm.UserAdd), u.subject, strings.Join(u.roles, " "), string(secret), use, u.expect)
-	if err != nil {
+	switch {
+	case err == nil:
+		return nil
+	case u.secretOut == "" || refusedForSure(err):
 		return with(err, takeBack())
 	}
-	return nil
+	// The server may have the password by now, and nobody else would.
+	return &exit.Error{Code: exit.Code(exit.FromClient(err)), Err: err, Advice: []string{
+		"The password is kept in " + u.secretOut + ": atmctl user show " + u.subject + " says whether the user is known.",
+	}}
 }
 
 // with is err, and what failed after it when something did.

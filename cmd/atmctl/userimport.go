@@ -166,7 +166,7 @@ func (p *program) importUsers(
 	switch {
 	case err == nil:
 		return p.tell(map[string]any{"rows": len(rows), "added": len(rows), "folder": secrets.dir},
-			"%d users are known; their passwords are in %s\n", len(rows), secrets.dir)
+			"%d users are added; their passwords are in %s\n", len(rows), secrets.dir)
 	case refusedForSure(err):
 		return with(err, secrets.remove())
 	}

@@ -47,7 +47,7 @@ type Options struct {
 	Data       string                 // the folder
 	Passphrase func() ([]byte, error) // as in daemon.Options
 	Reserve    uint64                 // bytes that the server keeps free; 64 MiB when zero
-	Room       uint64                 // bytes below which the disk fills up; 1 GB when zero
+	LowDisk    uint64                 // bytes below which the disk fills up; 1 GB when zero
 
 	Now   func() time.Time             // time.Now when nil
 	Clock func() (machine.Clock, bool) // machine.ReadClock when nil
@@ -104,8 +104,8 @@ func (o Options) withDefaults() Options {
 	if o.Reserve == 0 {
 		o.Reserve = 64 << 20
 	}
-	if o.Room == 0 {
-		o.Room = 1e9
+	if o.LowDisk == 0 {
+		o.LowDisk = 1e9
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -201,7 +201,7 @@ func (e *exam) folder(complete bool) {
 	}
 }
 
-// disk says how much room there is.
+// disk says how much of the disk is free.
 func (e *exam) disk() {
 	const mend = "df -h "
 	switch free, err := machine.Free(e.dir.Root); {
@@ -211,11 +211,11 @@ func (e *exam) disk() {
 		e.tell(Critical, mend+quoted(e.dir.Root), "%v", err)
 	case free < e.opts.Reserve:
 		e.tell(Critical, mend+quoted(e.dir.Root),
-			"%d bytes are free, fewer than the %d in reserve: every operation is UNAVAILABLE; make room",
+			"%d bytes are free, fewer than the %d in reserve: every operation is UNAVAILABLE; free some",
 			free, e.opts.Reserve).Alert = "AtmNotReady"
-	case free < e.opts.Room:
+	case free < e.opts.LowDisk:
 		e.tell(Warning, mend+quoted(e.dir.Root),
-			"%d bytes are free; make room", free).Alert = "AtmDiskFillsUp"
+			"%d bytes are free; free some", free).Alert = "AtmDiskFillsUp"
 	default:
 		e.tell(OK, "", "%d bytes are free", free)
 	}

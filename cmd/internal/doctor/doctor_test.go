@@ -257,7 +257,7 @@ func TestEachFaultIsNamed(t *testing.T) {
 		{name: "write-ahead log", plant: file("vault.db-wal"), check: "vault", severity: doctor.Warning, says: "no clean one", mend: "atmserver --data "},
 
 		{name: "disk full", opts: doctor.Options{Reserve: 1 << 62}, check: "disk", severity: doctor.Critical, says: "UNAVAILABLE", mend: "df -h ", alert: "AtmNotReady"},
-		{name: "disk fills up", opts: doctor.Options{Room: 1 << 62}, check: "disk", severity: doctor.Warning, says: "make room", mend: "df -h ", alert: "AtmDiskFillsUp"},
+		{name: "disk fills up", opts: doctor.Options{LowDisk: 1 << 62}, check: "disk", severity: doctor.Warning, says: "free some", mend: "df -h ", alert: "AtmDiskFillsUp"},
 		{
 			name: "clock", opts: doctor.Options{Clock: func() (machine.Clock, bool) { return machine.Clock{}, true }},
 			check: "clock", severity: doctor.Warning, says: "nothing keeps the clock", mend: "timedatectl", alert: "AtmClockNotSynchronised",

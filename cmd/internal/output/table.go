@@ -15,7 +15,8 @@ import (
 )
 
 // A Table is a list for people. Its columns stand in the order of their importance: where a
-// terminal is too narrow, the cells of the last ones are cut first, and a number never is.
+// terminal is too narrow, the cells of the last ones are cut first and then left out, and a
+// number never is.
 // Elsewhere than on a terminal every cell is whole.
 type Table struct {
 	to       io.Writer
@@ -30,6 +31,7 @@ type Table struct {
 type column struct {
 	width  int
 	number bool // all its cells are: they stand on the right, and are never cut
+	hidden bool // the terminal is too narrow for it
 }
 
 // gap is what stands between two cells.
@@ -101,22 +103,41 @@ func (t *Table) layOut(rows [][]string) {
 	if t.terminal == nil {
 		return
 	}
-	room, _, err := term.GetSize(int(t.terminal.Fd()))
-	if err != nil || room <= 0 {
+	screen, _, err := term.GetSize(int(t.terminal.Fd()))
+	if err != nil || screen <= 0 {
 		return
 	}
-	excess := (len(t.columns)-1)*len(gap) - room
+	excess := (len(t.columns)-1)*len(gap) - screen
 	for _, c := range t.columns {
 		excess += c.width
 	}
-	// Whoever has to be cut keeps a few letters, and loses them when that is not enough.
-	for _, least := range []int{8, 1} {
-		for i := len(t.columns) - 1; i >= 0 && excess > 0; i-- {
-			c := &t.columns[i]
-			if less := min(excess, c.width-least); less > 0 && !c.number {
-				c.width -= less
-				excess -= less
-			}
+	t.fit(excess)
+}
+
+// fit makes a table narrower. Cells that are cut keep a few letters; where that is not
+// enough, the last columns are left out, and what that frees goes to the first ones.
+func (t *Table) fit(excess int) {
+	const least = 8
+	whole := make([]int, len(t.columns))
+	for i := len(t.columns) - 1; i >= 0; i-- {
+		c := &t.columns[i]
+		whole[i] = c.width
+		if less := min(excess, c.width-least); less > 0 && !c.number {
+			c.width -= less
+			excess -= less
+		}
+	}
+	for i := len(t.columns) - 1; i > 0 && excess > 0; i-- {
+		if c := &t.columns[i]; !c.number {
+			c.hidden = true
+			excess -= len(gap) + c.width
+		}
+	}
+	for i := range t.columns {
+		c := &t.columns[i]
+		if more := min(-excess, whole[i]-c.width); more > 0 && !c.hidden {
+			c.width += more
+			excess += more
 		}
 	}
 }
@@ -128,6 +149,9 @@ var number = regexp.MustCompile(`^(-|-?[0-9]+(\.[0-9]+)?)$`)
 func (t *Table) line(b *strings.Builder, row, styles []string) {
 	for i, text := range row {
 		c := &t.columns[i]
+		if c.hidden {
+			continue
+		}
 		if t.terminal != nil && !c.number {
 			text = cut(text, c.width)
 		}
