@@ -101,7 +101,8 @@ func parseDouble(s string) (Amount, Code) {
 	if len(s) > maxDoubleText {
 		return 0, AmountInvalid
 	}
-	f, err := strconv.ParseFloat(s, 64) // refuses what is no number; its value is used for magnitude alone
+	// refuses what is no number; its value is used for magnitude alone
+	f, err := strconv.ParseFloat(s, 64)
 	if (err != nil && !math.IsInf(f, 0)) || math.IsNaN(f) || strings.ContainsAny(s, "xXpP_nN") {
 		return 0, AmountInvalid
 	}
@@ -110,7 +111,8 @@ func parseDouble(s string) (Amount, Code) {
 		return 0, AmountNotPositive
 	case f > 1e12+1:
 		return 0, AmountTooLarge
-	case f < 1e-9: // within the tolerance of zero; spares exact arithmetic an exponent like 1e-999999999
+	// within the tolerance of zero; spares exact arithmetic an exponent like 1e-999999999
+	case f < 1e-9:
 		return 0, AmountNotPositive
 	}
 	exact, ok := new(big.Rat).SetString(s)

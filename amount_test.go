@@ -88,7 +88,8 @@ func TestAmountOfArgument(t *testing.T) {
 	} {
 		got, code := atm.Arg{Kind: tt.kind, Text: tt.in}.Amount()
 		if got != tt.want || code != tt.code {
-			t.Errorf("amount of %d %.40q = %v, %v, want %v, %v", tt.kind, tt.in, got, code, tt.want, tt.code)
+			t.Errorf("amount of %d %.40q = %v, %v, want %v, %v", tt.kind, tt.in, got, code, tt.want,
+				tt.code)
 		}
 	}
 }
@@ -105,7 +106,8 @@ func TestAmountAgainstRationals(t *testing.T) {
 		if code != atm.OK {
 			// Whatever is refused is no positive sum of whole cents in bounds.
 			_, places, _ := strings.Cut(text, ".")
-			if cents.IsInt() && cents.Sign() > 0 && exact.Cmp(big.NewRat(1e12, 1)) <= 0 && len(places) <= 2 {
+			if cents.IsInt() && cents.Sign() > 0 && exact.Cmp(big.NewRat(1e12, 1)) <= 0 &&
+				len(places) <= 2 {
 				t.Fatalf("%s refused: %s", text, code)
 			}
 			return
@@ -121,7 +123,10 @@ func TestAmountAgainstRationals(t *testing.T) {
 }
 
 func FuzzAmount(f *testing.F) {
-	for _, seed := range []string{"5", "0.78000000000000009", "1e3", "-0", "1e-400", "NaN", "0x1p-2", "99999999999999"} {
+	for _, seed := range []string{
+		"5", "0.78000000000000009", "1e3", "-0", "1e-400", "NaN",
+		"0x1p-2", "99999999999999",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -251,13 +251,16 @@ func (p Principal) InScope(ops ...Operation) bool {
 	if p.Scope == nil || slices.Contains(p.Scope, "*") {
 		return true
 	}
-	return !slices.ContainsFunc(ops, func(op Operation) bool { return !slices.Contains(p.Scope, op) })
+	return !slices.ContainsFunc(ops, func(op Operation) bool {
+		return !slices.Contains(p.Scope, op)
+	})
 }
 
 // A Credential says how a principal proved who it is. The zero value is a
 // caller inside the program, which has no credential.
 type Credential struct {
-	Method string // "mtls", "digest", "jwt", at the token endpoint "secret", at /enroll "invitation"
+	// "mtls", "digest", "jwt", at the token endpoint "secret", at /enroll "invitation"
+	Method string
 	SHA256 string // of mtls: base64 of the SHA-256 of the certificate's DER bytes
 	Serial string // of mtls: hex serial number of the certificate
 

@@ -61,8 +61,10 @@ func TestEveryFormOfAUUIDTellsItsTime(t *testing.T) {
 	}
 	plain := strings.ReplaceAll(string(id), "-", "")
 	for _, form := range []string{
-		strings.ToUpper(string(id)), plain, strings.ToUpper(plain), "{" + string(id) + "}", "{" + plain + "}",
-		"urn:uuid:" + string(id), "URN:UUID:" + strings.ToUpper(string(id)), `"` + string(id) + `"`, `"{` + plain + `}"`,
+		strings.ToUpper(string(id)), plain, strings.ToUpper(plain), "{" + string(id) + "}",
+		"{" + plain + "}",
+		"urn:uuid:" + string(id), "URN:UUID:" + strings.ToUpper(string(id)), `"` + string(id) + `"`,
+		`"{` + plain + `}"`,
 	} {
 		if got, ok := atm.RequestID(form).Time(); !ok || !got.Equal(now) {
 			t.Errorf("the time of %s is %v, %v, want %v", form, got, ok, now)
@@ -72,9 +74,12 @@ func TestEveryFormOfAUUIDTellsItsTime(t *testing.T) {
 		"", "my-request", "550e8400-e29b-41d4-a716-446655440000", // version 4
 		"0197e400-e29b-71d4-0716-446655440000", // no variant of RFC 9562
 		"0197e400-e29b-71d4-z716-446655440000",
-		"0197e400e29b-71d4-8716-446655440000",                                        // one dash is missing
-		"0197e400-e29b-71d4-8716-4466554400001", "0197e400e29b71d487164466554400001", // a digit more
-		"{0197e400-e29b-71d4-8716-446655440000", "0197e400-e29b-71d4-8716-446655440000}", "{}", `""`, "{", "urn:uuid:",
+		// one dash is missing
+		"0197e400e29b-71d4-8716-446655440000",
+		// a digit more
+		"0197e400-e29b-71d4-8716-4466554400001", "0197e400e29b71d487164466554400001",
+		"{0197e400-e29b-71d4-8716-446655440000", "0197e400-e29b-71d4-8716-446655440000}", "{}",
+		`""`, "{", "urn:uuid:",
 		"550e8400e29b41d4a716446655440000", "{550e8400e29b41d4a716446655440000}",
 	} {
 		if got, ok := in.Time(); ok {

@@ -17,27 +17,30 @@ const module = "example.com/atm"
 // folder stands for the packages below it too, and "*" for all. A package in
 // no place fails the test: it has not found its place yet.
 var places = map[string][]string{
-	"":                       {},
-	"xmlrpc":                 {},
-	"auth":                   {"", "internal"},
-	"teller":                 {"", "vault", "audit"},
-	"vault":                  {"", "audit"},
-	"vault/sealing":          {},
-	"vault/boltstore":        {"", "vault", "audit", "vault/sealing", "internal"},
-	"vault/boltstore/wal":    {"internal"},
-	"vault/boltstore/chunk":  {},
-	"vault/pgstore":          {"", "vault", "audit", "vault/sealing"},
-	"vault/pgstore/pgtest":   {},
-	"vault/vaulttest":        {"", "vault", "audit"},
-	"audit":                  {"", "internal"},
-	"certs":                  {"", "internal"},
-	"server":                 {"", "auth", "xmlrpc", "teller", "certs", "audit", "internal"},
-	"client":                 {"", "internal"},
-	"cmd/internal/exit":      {"", "client", "internal"},
-	"cmd/internal/settings":  {"cmd/internal/exit", "cmd/internal/ask", "internal"},
-	"cmd/internal/ask":       {},
-	"cmd/internal/when":      {""},
-	"cmd/internal/signin":    {"client", "cmd/internal/exit", "cmd/internal/settings", "cmd/internal/ask", "internal"},
+	"":                      {},
+	"xmlrpc":                {},
+	"auth":                  {"", "internal"},
+	"teller":                {"", "vault", "audit"},
+	"vault":                 {"", "audit"},
+	"vault/sealing":         {},
+	"vault/boltstore":       {"", "vault", "audit", "vault/sealing", "internal"},
+	"vault/boltstore/wal":   {"internal"},
+	"vault/boltstore/chunk": {},
+	"vault/pgstore":         {"", "vault", "audit", "vault/sealing"},
+	"vault/pgstore/pgtest":  {},
+	"vault/vaulttest":       {"", "vault", "audit"},
+	"audit":                 {"", "internal"},
+	"certs":                 {"", "internal"},
+	"server":                {"", "auth", "xmlrpc", "teller", "certs", "audit", "internal"},
+	"client":                {"", "internal"},
+	"cmd/internal/exit":     {"", "client", "internal"},
+	"cmd/internal/settings": {"cmd/internal/exit", "cmd/internal/ask", "internal"},
+	"cmd/internal/ask":      {},
+	"cmd/internal/when":     {""},
+	"cmd/internal/signin": {
+		"client", "cmd/internal/exit", "cmd/internal/settings",
+		"cmd/internal/ask", "internal",
+	},
 	"cmd/internal/version":   {},
 	"cmd/internal/reference": {},
 	"cmd/internal/hsm":       {"internal"},
@@ -58,7 +61,10 @@ var places = map[string][]string{
 // listed may be imported by every place but the plain ones, which have the standard
 // library and what is listed for them by name.
 var outside = map[string][]string{
-	"net/http":                        {"xmlrpc", "auth", "audit", "server", "client", "cmd", "bench", "examples"},
+	"net/http": {
+		"xmlrpc", "auth", "audit", "server", "client", "cmd",
+		"bench", "examples",
+	},
 	"go.etcd.io/bbolt":                {"vault/boltstore", "bench"},
 	"github.com/gofrs/flock":          {"vault/boltstore", "cmd"},
 	"github.com/klauspost/compress":   {"vault/boltstore/chunk"},
@@ -97,7 +103,8 @@ func TestDeps(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if d.IsDir() && (d.Name() == "testdata" || len(path) > 1 && strings.HasPrefix(d.Name(), ".")) {
+		if d.IsDir() && (d.Name() == "testdata" || len(path) > 1 &&
+			strings.HasPrefix(d.Name(), ".")) {
 			return filepath.SkipDir
 		}
 		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
@@ -154,7 +161,8 @@ func allowed(place, folder, imported string) bool {
 		if !within(imported, pkg) {
 			continue
 		}
-		if !anyWithin(folder, who) || slices.Contains(plain, place) && !slices.Contains(who, place) {
+		if !anyWithin(folder, who) || slices.Contains(plain, place) && !slices.Contains(who,
+			place) {
 			return false
 		}
 		listed = true

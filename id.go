@@ -59,7 +59,8 @@ func ParseRequestID(s string) (RequestID, error) {
 // fillers, joiners, selectors of variants, and the blank of Braille.
 func invisible(c rune) bool {
 	const brailleBlank = 0x2800
-	return c == brailleBlank || unicode.In(c, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+	return c == brailleBlank || unicode.In(c, unicode.Other_Default_Ignorable_Code_Point,
+		unicode.Variation_Selector)
 }
 
 // Time returns the instant in the request id when it is a UUID of version 7, in

@@ -10,12 +10,14 @@ const maxSubjectName = 64
 // escapes; names of dots alone are refused, because they are steps in a path.
 func ParseSubject(s string) (kind, name string, ok bool) {
 	kind, name, _ = strings.Cut(s, ":")
-	if kind != "user" && kind != "service" || len(name) > maxSubjectName || strings.Trim(name, ".") == "" {
+	if kind != "user" && kind != "service" || len(name) > maxSubjectName ||
+		strings.Trim(name, ".") == "" {
 		return "", "", false
 	}
 	for _, c := range []byte(name) {
 		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_',
+			c == '-':
 		default:
 			return "", "", false
 		}

@@ -14,12 +14,14 @@ const (
 )
 
 // ErrText reports text for people that is too long, or has characters that cannot be seen.
-var ErrText = errors.New("1 to 140 characters, at most 256 bytes, none of which is a control or direction character or invisible, and no space at either end")
+var ErrText = errors.New("1 to 140 characters, at most 256 bytes, none of which is a control or " +
+	"direction character or invisible, and no space at either end")
 
 // CheckText checks text for people, such as the name of a holder: it must look the same
 // wherever it is shown, and move nothing around it.
 func CheckText(s string) error {
-	if s == "" || len(s) > maxTextBytes || utf8.RuneCountInString(s) > maxTextCharacters || s[0] == ' ' || s[len(s)-1] == ' ' {
+	if s == "" || len(s) > maxTextBytes || utf8.RuneCountInString(s) > maxTextCharacters ||
+		s[0] == ' ' || s[len(s)-1] == ' ' {
 		return ErrText
 	}
 	for _, c := range s {

@@ -32,7 +32,8 @@ func TestParseTimeReadsTheFormsOfRFC3339(t *testing.T) {
 		switch {
 		case tt.want == "" && err == nil:
 			t.Errorf("%q is read as %v", tt.in, got)
-		case tt.want != "" && (err != nil || got.UTC().Format(time.RFC3339Nano) != tt.want || got.IsZero()):
+		case tt.want != "" && (err != nil || got.UTC().Format(time.RFC3339Nano) != tt.want ||
+			got.IsZero()):
 			t.Errorf("%q is %v, %v, not %s", tt.in, got, err, tt.want)
 		}
 	}

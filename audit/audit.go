@@ -413,10 +413,14 @@ func ParseEntry(leaf []byte) (*Entry, error) {
 		e.Reason = in.Reason
 	}
 	if in.Who != nil {
-		e.Caller = &atm.Caller{Principal: atm.Principal{Subject: in.Who.Subject, Roles: in.Who.Roles, Actor: in.Who.Actor}}
+		e.Caller = &atm.Caller{Principal: atm.Principal{
+			Subject: in.Who.Subject,
+			Roles:   in.Who.Roles, Actor: in.Who.Actor,
+		}}
 		if in.Cred != nil {
 			e.Caller.Credential = atm.Credential{
-				Method: in.Cred.Method, SHA256: in.Cred.SHA256, Serial: in.Cred.Serial, User: in.Cred.User,
+				Method: in.Cred.Method, SHA256: in.Cred.SHA256, Serial: in.Cred.Serial,
+				User:   in.Cred.User,
 				Issuer: in.Cred.Issuer, ID: in.Cred.ID, Key: in.Cred.Key,
 			}
 		}
@@ -434,7 +438,8 @@ func ParseEntry(leaf []byte) (*Entry, error) {
 
 // program is what the entry says of the program; nil for nothing.
 func (in *wire) program() *Program {
-	if in.Program == "" && in.Build == "" && in.Boot == "" && in.Clock == nil && in.Settings == nil {
+	if in.Program == "" && in.Build == "" && in.Boot == "" && in.Clock == nil &&
+		in.Settings == nil {
 		return nil
 	}
 	p := &Program{Version: in.Program, Build: in.Build, Boot: in.Boot}
@@ -465,7 +470,10 @@ func (e *Entry) parseRest(in *wire) error {
 		if !okBefore || !okAfter {
 			return errors.New("audit entry: a balance is no decimal")
 		}
-		e.State = append(e.State, Change{Account: c.Account, Version: c.Version, Before: before, After: after})
+		e.State = append(e.State, Change{
+			Account: c.Account, Version: c.Version, Before: before,
+			After: after,
+		})
 	}
 	if in.N == 0 {
 		return nil

@@ -62,7 +62,8 @@ func (l *Log) Balances(ctx context.Context, size int64) (map[string]Balance, err
 		var sum atm.Amount
 		for _, c := range entry.State {
 			if was := accounts[c.Account]; c.Version != was.Version+1 || c.Before != was.Amount {
-				return &ContradictionError{fmt.Sprintf("entry %d makes version %d of account %s out of %s; the log had version %d with %s",
+				return &ContradictionError{fmt.Sprintf("entry %d makes version %d of account %s "+
+					"out of %s; the log had version %d with %s",
 					index, c.Version, c.Account, c.Before, was.Version, was.Amount)}
 			}
 			accounts[c.Account] = Balance{c.Version, c.After}

@@ -44,7 +44,11 @@ func (b *builder) addHash(h Hash) error {
 			}
 			if b.index != nil {
 				b.index.Add(n, func(yield func([]byte)) {
-					readBundle(b.bundle, tileWidth, tileWidth, func(_ int, leaf []byte) error { yield(leaf); return nil }) // which is whole
+					// which is whole
+					readBundle(b.bundle, tileWidth, tileWidth, func(_ int, leaf []byte) error {
+						yield(leaf)
+						return nil
+					})
 				})
 			}
 			b.bundle = b.bundle[:0]

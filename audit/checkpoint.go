@@ -41,7 +41,8 @@ var (
 
 	// ErrNotExtending reports a tree that does not extend the last one that
 	// was signed.
-	ErrNotExtending = errors.New("refusing to sign a tree that does not extend the last one that was signed")
+	ErrNotExtending = errors.New("refusing to sign a tree that does not extend the last one that " +
+		"was signed")
 )
 
 // GenerateKey returns a new Ed25519 key for a log of this origin: the secret
@@ -69,7 +70,8 @@ func NewSigner(skeys string) (*Signer, error) {
 	for line := range strings.FieldsSeq(skeys) {
 		signer, err := note.NewSigner(line)
 		if err != nil {
-			return nil, errors.New("this is no secret key of a log") // the cause might quote the key
+			// the cause might quote the key
+			return nil, errors.New("this is no secret key of a log")
 		}
 		vkey, err := verifierOf(line)
 		if err != nil {
@@ -171,7 +173,8 @@ func (s *Signer) checkLast(last []byte, extends Head) error {
 		return fmt.Errorf("the last signed checkpoint: %w", err)
 	}
 	if c.Size != extends.Size || c.Root != extends.Root() {
-		return fmt.Errorf("%w: the last one has size %d and root %s, the tree has size %d and root %s",
+		return fmt.Errorf("%w: the last one has size %d and root %s, the tree has size %d and "+
+			"root %s",
 			ErrNotExtending, c.Size, c.Root, extends.Size, extends.Root())
 	}
 	return nil
@@ -228,7 +231,8 @@ func OpenWhole(signed []byte, vkeys []string) (Checkpoint, error) {
 	}
 	n, err := note.Open(signed, note.VerifierList(verifiers...))
 	if err != nil || len(n.UnverifiedSigs) > 0 {
-		return Checkpoint{}, fmt.Errorf("%w: one of its signatures is of no key that is known", ErrSignature)
+		return Checkpoint{}, fmt.Errorf("%w: one of its signatures is of no key that is known",
+			ErrSignature)
 	}
 	return c, nil
 }
@@ -253,14 +257,16 @@ const maxEntries = 1 << 53
 // signature.
 func ParseCheckpoint(signed []byte) (Checkpoint, error) {
 	text, signatures, ok := strings.Cut(string(signed), "\n\n")
-	if !ok || len(signed) > maxCheckpoint || !strings.HasPrefix(signatures, "— ") || !strings.HasSuffix(signatures, "\n") {
+	if !ok || len(signed) > maxCheckpoint || !strings.HasPrefix(signatures, "— ") ||
+		!strings.HasSuffix(signatures, "\n") {
 		return Checkpoint{}, ErrNoCheckpoint
 	}
 	lines := strings.SplitN(text, "\n", 4) // extension lines may follow
 	if len(lines) < 3 || lines[0] == "" {
 		return Checkpoint{}, ErrNoCheckpoint
 	}
-	tree, err := tlog.ParseTree([]byte("go.sum database tree\n" + lines[1] + "\n" + lines[2] + "\n"))
+	tree, err := tlog.ParseTree([]byte("go.sum database tree\n" + lines[1] + "\n" +
+		lines[2] + "\n"))
 	if err != nil {
 		return Checkpoint{}, ErrNoCheckpoint
 	}

@@ -81,12 +81,14 @@ func (d *damaged) change() {
 	}
 	otherPath := filepath.Join(d.dir, filepath.FromSlash(another))
 	ways := []string{
-		"delete", "truncate", "swap", "duplicate", "extend", "flip", "replace", "empty", "link", "folder",
+		"delete", "truncate", "swap", "duplicate", "extend", "flip", "replace", "empty", "link",
+		"folder",
 	}
 	what := ways[d.rng.IntN(len(ways))]
 	d.done = append(d.done, what+" "+name)
 	write := func(path string, b []byte) {
-		d.must(os.RemoveAll(path), os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, b, 0o600))
+		d.must(os.RemoveAll(path), os.MkdirAll(filepath.Dir(path), 0o700),
+			os.WriteFile(path, b, 0o600))
 	}
 	switch what {
 	case "delete":
@@ -371,7 +373,8 @@ func (d *damaged) read(m *memory) {
 		for _, leaf := range m.leaves[:older] {
 			root.push(LeafHash(leaf))
 		}
-		if err := tlog.CheckTree(proof, m.head.Size, m.head.Root(), older, root.Root()); err != nil {
+		if err := tlog.CheckTree(proof, m.head.Size, m.head.Root(), older,
+			root.Root()); err != nil {
 			t.Errorf("a proof that %d entries were extended: %v", older, err)
 		}
 	}
@@ -389,7 +392,8 @@ func TestLowestIndexWithoutEdge(t *testing.T) {
 	m, original := publish(t, 3000)
 	forge := func(t *testing.T, dir, name string, leaf []byte) {
 		edit(t, dir, name, func(b []byte) []byte {
-			return bytes.Replace(b, leaf, bytes.Replace(leaf, []byte("392.00"), []byte("392.01"), 1), 1)
+			return bytes.Replace(b, leaf, bytes.Replace(leaf, []byte("392.00"),
+				[]byte("392.01"), 1), 1)
 		})
 	}
 	_, smallDir := publish(t, 255)
@@ -440,8 +444,10 @@ func TestLowestIndexWithoutEdge(t *testing.T) {
 				t.Fatalf("%d %s", r.Code, r.Sentence)
 			}
 			found := r.FirstBad
-			if *found.Index != tt.index || found.File != tt.file || r.LastGood != tt.index-1 || !r.Unproven {
-				t.Errorf("%d in %s, want %d in %s", *r.FirstBad.Index, r.FirstBad.File, tt.index, tt.file)
+			if *found.Index != tt.index || found.File != tt.file || r.LastGood != tt.index-1 ||
+				!r.Unproven {
+				t.Errorf("%d in %s, want %d in %s", *r.FirstBad.Index, r.FirstBad.File, tt.index,
+					tt.file)
 			}
 		})
 	}
@@ -449,7 +455,8 @@ func TestLowestIndexWithoutEdge(t *testing.T) {
 		_, dir := publish(t, 1000)
 		edit(t, dir, checkpointFile, func([]byte) []byte { return m.checkpoint })
 		r := verify(t, dir, VerifyOptions{VKey: m.signer.Verifier()})
-		if r.Code != ContentDiffers || *r.FirstBad.Index != 0 || r.FirstBad.File != "tile/1/000.p/11" {
+		if r.Code != ContentDiffers || *r.FirstBad.Index != 0 ||
+			r.FirstBad.File != "tile/1/000.p/11" {
 			t.Errorf("%d %s", r.Code, r.Sentence)
 		}
 	})
@@ -475,7 +482,8 @@ func TestFilesHoldWhatIsSigned(t *testing.T) {
 			dir := copyLog(t, original)
 			edit(t, dir, tt.file, func(b []byte) []byte { return append(b, tt.more...) })
 			r := verify(t, dir, VerifyOptions{})
-			if r.Code != ContentDiffers || *r.FirstBad.Index != tt.index || r.FirstBad.File != tt.file ||
+			if r.Code != ContentDiffers || *r.FirstBad.Index != tt.index ||
+				r.FirstBad.File != tt.file ||
 				r.LastGood != tt.index-1 {
 				t.Errorf("%d %s, last good %d", r.Code, r.Sentence, r.LastGood)
 			}
@@ -489,7 +497,8 @@ func TestFilesHoldWhatIsSigned(t *testing.T) {
 			t.Fatalf("%d %s", r.Code, r.Sentence)
 		}
 		edit(t, dir, "tile/entries/001", func(b []byte) []byte { return append(b, 0) })
-		if r := verify(t, dir, VerifyOptions{}); r.Code != ContentDiffers || *r.FirstBad.Index != 300 {
+		if r := verify(t, dir, VerifyOptions{}); r.Code != ContentDiffers ||
+			*r.FirstBad.Index != 300 {
 			t.Fatalf("%d %s", r.Code, r.Sentence)
 		}
 	})

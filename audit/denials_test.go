@@ -38,9 +38,11 @@ func TestDenialsHaveABound(t *testing.T) {
 		counted += s.N
 	}
 	if len(summaries) != 1025 || counted != int64(callers*each-whole) {
-		t.Errorf("%d summaries of %d denials, want 1025 of %d", len(summaries), counted, callers*each-whole)
+		t.Errorf("%d summaries of %d denials, want 1025 of %d", len(summaries), counted,
+			callers*each-whole)
 	}
-	if first := summaries[0]; first.Denied != nil || first.Reason == "" || first.N != (callers-1024)*each {
+	if first := summaries[0]; first.Denied != nil || first.Reason == "" ||
+		first.N != (callers-1024)*each {
 		t.Errorf("all others are %+v", first)
 	}
 }
@@ -53,8 +55,14 @@ func TestDeniedSummaryIsAnEntry(t *testing.T) {
 		want    string
 	}{
 		{
-			audit.Summary{N: 41, First: at, Last: at.Add(time.Second), Denied: &atm.Principal{Subject: "service:x", Roles: []atm.Role{atm.Service}}},
-			&atm.Caller{Principal: atm.Principal{Subject: "service:x", Roles: []atm.Role{atm.Service}}},
+			audit.Summary{
+				N: 41, First: at, Last: at.Add(time.Second),
+				Denied: &atm.Principal{Subject: "service:x", Roles: []atm.Role{atm.Service}},
+			},
+			&atm.Caller{Principal: atm.Principal{
+				Subject: "service:x",
+				Roles:   []atm.Role{atm.Service},
+			}},
 			`{"ev":"denied.summary","first":"2026-05-01T00:00:00.000000Z","id":"i","last":"2026-05-01T00:00:01.000000Z",` +
 				`"n":41,"t":"2026-05-01T00:01:00.000000Z","v":1,"who":{"roles":["service"],"subject":"service:x"}}`,
 		},

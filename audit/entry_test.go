@@ -28,25 +28,36 @@ func TestEntryForm(t *testing.T) {
 		entry Entry
 		want  string
 	}{
-		{"deposit", Entry{
-			ID: "0197", Time: testTime, Event: EventOp, Operation: atm.Deposit,
-			Args:   []Arg{{"amount", "5.00"}, {"account", "100"}},
-			Status: &atm.Status{Code: atm.OK, Result: "15.00", Receipt: "9 x"},
-			State: []Change{
-				{Account: "cash:user:demo", Version: 1, Before: 0, After: -500},
-				{Account: "100", Version: 2, Before: 1000, After: 1500},
+		{
+			"deposit",
+			Entry{
+				ID: "0197", Time: testTime, Event: EventOp, Operation: atm.Deposit,
+				Args:   []Arg{{"amount", "5.00"}, {"account", "100"}},
+				Status: &atm.Status{Code: atm.OK, Result: "15.00", Receipt: "9 x"},
+				State: []Change{
+					{Account: "cash:user:demo", Version: 1, Before: 0, After: -500},
+					{Account: "100", Version: 2, Before: 1000, After: 1500},
+				},
+				Caller: demoCaller, Request: "abcd", ReplayOf: -1,
 			},
-			Caller: demoCaller, Request: "abcd", ReplayOf: -1,
-		}, `{"args":{"account":"100","amount":"5.00"},"code":"OK","cred":{"method":"mtls","serial":"5a","sha256":"c2hh"},` +
-			`"ev":"op","id":"0197","op":"deposit","reason":"","request":"abcd","result":"15.00","src":{"ip":"192.0.2.7"},` +
-			`"state":[{"account":"cash:user:demo","after":"-5.00","before":"0.00","version":1},{"account":"100","after":"15.00","before":"10.00","version":2}],` +
-			`"status":"OK","t":"2026-11-25T12:00:00.000000Z","v":1,"who":{"roles":["customer"],"subject":"user:demo"}}`},
-		{"replay", Entry{
-			ID: "0197", Time: testTime, Event: EventOp, Operation: atm.Deposit,
-			Status: &atm.Status{Code: atm.InsufficientFunds, Reason: "Insufficient Funds", Result: ""},
-			Caller: &atm.Caller{Principal: atm.Principal{Subject: "system:init"}}, ReplayOf: 3,
-		}, `{"args":{},"code":"INSUFFICIENT_FUNDS","ev":"op","id":"0197","op":"deposit","reason":"Insufficient Funds","replay_of":3,` +
-			`"result":"","status":"ERROR","t":"2026-11-25T12:00:00.000000Z","v":1,"who":{"subject":"system:init"}}`},
+			`{"args":{"account":"100","amount":"5.00"},"code":"OK","cred":{"method":"mtls","serial":"5a","sha256":"c2hh"},` +
+				`"ev":"op","id":"0197","op":"deposit","reason":"","request":"abcd","result":"15.00","src":{"ip":"192.0.2.7"},` +
+				`"state":[{"account":"cash:user:demo","after":"-5.00","before":"0.00","version":1},{"account":"100","after":"15.00","before":"10.00","version":2}],` +
+				`"status":"OK","t":"2026-11-25T12:00:00.000000Z","v":1,"who":{"roles":["customer"],"subject":"user:demo"}}`,
+		},
+		{
+			"replay",
+			Entry{
+				ID: "0197", Time: testTime, Event: EventOp, Operation: atm.Deposit,
+				Status: &atm.Status{
+					Code: atm.InsufficientFunds, Reason: "Insufficient Funds",
+					Result: "",
+				},
+				Caller: &atm.Caller{Principal: atm.Principal{Subject: "system:init"}}, ReplayOf: 3,
+			},
+			`{"args":{},"code":"INSUFFICIENT_FUNDS","ev":"op","id":"0197","op":"deposit","reason":"Insufficient Funds","replay_of":3,` +
+				`"result":"","status":"ERROR","t":"2026-11-25T12:00:00.000000Z","v":1,"who":{"subject":"system:init"}}`,
+		},
 		{
 			"start",
 			Entry{ID: "0197", Time: testTime, Event: EventStart, ReplayOf: -1},
@@ -54,14 +65,25 @@ func TestEntryForm(t *testing.T) {
 		},
 		{
 			"failed sign-in",
-			Entry{ID: "0197", Time: testTime, Event: EventAuthFail, Reason: "certificate expired", Source: "192.0.2.7", ReplayOf: -1},
+			Entry{
+				ID: "0197", Time: testTime, Event: EventAuthFail, Reason: "certificate expired",
+				Source: "192.0.2.7", ReplayOf: -1,
+			},
 			`{"ev":"auth.fail","id":"0197","reason":"certificate expired","src":{"ip":"192.0.2.7"},"t":"2026-11-25T12:00:00.000000Z","v":1}`,
 		},
-		{"summary", Entry{
-			ID: "0197", Time: testTime, Event: EventAuthFailSummary, Reason: "x", Source: "192.0.2.0/24", ReplayOf: -1,
-			Summary: &Summary{Source: "192.0.2.0/24", Reason: "x", N: 7, First: testTime, Last: testTime},
-		}, `{"ev":"auth.fail.summary","first":"2026-11-25T12:00:00.000000Z","id":"0197","last":"2026-11-25T12:00:00.000000Z","n":7,` +
-			`"reason":"x","src":{"ip":"192.0.2.0/24"},"t":"2026-11-25T12:00:00.000000Z","v":1}`},
+		{
+			"summary",
+			Entry{
+				ID: "0197", Time: testTime, Event: EventAuthFailSummary, Reason: "x",
+				Source: "192.0.2.0/24", ReplayOf: -1,
+				Summary: &Summary{
+					Source: "192.0.2.0/24", Reason: "x", N: 7, First: testTime,
+					Last: testTime,
+				},
+			},
+			`{"ev":"auth.fail.summary","first":"2026-11-25T12:00:00.000000Z","id":"0197","last":"2026-11-25T12:00:00.000000Z","n":7,` +
+				`"reason":"x","src":{"ip":"192.0.2.0/24"},"t":"2026-11-25T12:00:00.000000Z","v":1}`,
+		},
 	} {
 		leaf, err := tt.entry.Append(nil)
 		if err != nil || string(leaf) != tt.want {
@@ -121,7 +143,10 @@ func canonical(v any) string {
 		var s strings.Builder
 		s.WriteByte('"')
 		for _, r := range v {
-			switch short := map[rune]string{'"': `\"`, '\\': `\\`, '\b': `\b`, '\f': `\f`, '\n': `\n`, '\r': `\r`, '\t': `\t`}[r]; {
+			switch short := map[rune]string{
+				'"': `\"`, '\\': `\\`, '\b': `\b`, '\f': `\f`,
+				'\n': `\n`, '\r': `\r`, '\t': `\t`,
+			}[r]; {
 			case short != "":
 				s.WriteString(short)
 			case r < 0x20:
@@ -137,16 +162,22 @@ func canonical(v any) string {
 }
 
 func TestEntryIsCanonical(t *testing.T) {
-	text := rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{"\x00\x1f\b\f\n\r\t\"\\/<>&", "\u2028é\U0001f600", strings.Repeat("ä", 200)}))
+	text := rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{
+		"\x00\x1f\b\f\n\r\t\"\\/<>&",
+		"\u2028é\U0001f600", strings.Repeat("ä", 200),
+	}))
 	rapid.Check(t, func(t *rapid.T) {
 		e := Entry{
 			ID: text.Draw(t, "id"), Time: testTime, Event: EventOp, Operation: atm.Withdraw,
 			Args: []Arg{{"b", text.Draw(t, "b")}, {"a", text.Draw(t, "a")}},
 			Status: &atm.Status{
 				Code: atm.OK, Reason: text.Draw(t, "reason"),
-				Result: rapid.OneOf(rapid.Map(text, func(s string) any { return s }), rapid.Just[any](atm.Record{{Name: "x", Value: int64(5)}})).Draw(t, "result"),
+				Result: rapid.OneOf(rapid.Map(text, func(s string) any {
+					return s
+				}), rapid.Just[any](atm.Record{{Name: "x", Value: int64(5)}})).Draw(t, "result"),
 			},
-			State:  []Change{{Account: "100", Version: rapid.Uint64Range(1, 1<<53-1).Draw(t, "version"), Before: atm.Amount(rapid.Int64().Draw(t, "before"))}},
+			State: []Change{{Account: "100", Version: rapid.Uint64Range(1, 1<<53-1).Draw(t,
+				"version"), Before: atm.Amount(rapid.Int64().Draw(t, "before"))}},
 			Caller: demoCaller, ReplayOf: rapid.Int64Range(-1, 1<<53-1).Draw(t, "replay"),
 		}
 		leaf, err := e.Append(nil)
@@ -174,12 +205,16 @@ func TestEntryIsCanonical(t *testing.T) {
 }
 
 func TestEntryBounds(t *testing.T) {
-	e := Entry{Event: EventOp, Operation: atm.Deposit, Args: []Arg{{"account", strings.Repeat("ü", 60_000)}}, ReplayOf: -1}
+	e := Entry{
+		Event: EventOp, Operation: atm.Deposit,
+		Args: []Arg{{"account", strings.Repeat("ü", 60_000)}}, ReplayOf: -1,
+	}
 	leaf, err := e.Append(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := `"account":"` + strings.Repeat("ü", 64) + "…sha256:"; !strings.Contains(string(leaf), want) {
+	if want := `"account":"` + strings.Repeat("ü", 64) +
+		"…sha256:"; !strings.Contains(string(leaf), want) {
 		t.Errorf("a long argument is written as %s", leaf)
 	}
 	e.Status = &atm.Status{Reason: strings.Repeat("x", MaxEntryBytes)}
@@ -189,7 +224,11 @@ func TestEntryBounds(t *testing.T) {
 }
 
 func TestResultHash(t *testing.T) {
-	record := atm.Record{{Name: "b", Value: []string{"x"}}, {Name: "a", Value: []atm.Record{{{Name: "n", Value: int64(1)}}}}, {Name: "c", Value: true}}
+	record := atm.Record{
+		{Name: "b", Value: []string{"x"}},
+		{Name: "a", Value: []atm.Record{{{Name: "n", Value: int64(1)}}}},
+		{Name: "c", Value: true},
+	}
 	var w writer
 	w.value(record)
 	const want = `{"a":[{"n":1}],"b":["x"],"c":true}`
@@ -203,7 +242,8 @@ func TestResultHash(t *testing.T) {
 
 func TestParseEntryRefuses(t *testing.T) {
 	for _, leaf := range []string{
-		"", "{}", "[]", `{"v":2}`, `{"v":1,"t":"yesterday"}`, `{"v":1,"t":"2026-11-25T12:00:00.000000Z","surprise":1}`,
+		"", "{}", "[]", `{"v":2}`, `{"v":1,"t":"yesterday"}`,
+		`{"v":1,"t":"2026-11-25T12:00:00.000000Z","surprise":1}`,
 		`{"v":1,"t":"2026-11-25T12:00:00.000000Z","state":[{"account":"1","after":"1","before":"0.00","version":1}]}`,
 		strings.Repeat(" ", MaxEntryBytes+1),
 	} {
@@ -214,7 +254,10 @@ func TestParseEntryRefuses(t *testing.T) {
 }
 
 func FuzzParseEntry(f *testing.F) {
-	e := Entry{ID: "x", Time: testTime, Event: EventOp, Operation: atm.Deposit, Caller: demoCaller, Status: &atm.Status{Code: atm.OK}, ReplayOf: -1}
+	e := Entry{
+		ID: "x", Time: testTime, Event: EventOp, Operation: atm.Deposit, Caller: demoCaller,
+		Status: &atm.Status{Code: atm.OK}, ReplayOf: -1,
+	}
 	leaf, err := e.Append(nil)
 	if err != nil {
 		f.Fatal(err)
@@ -243,10 +286,14 @@ func FuzzParseEntry(f *testing.F) {
 
 func BenchmarkEntryAppend(b *testing.B) {
 	e := Entry{
-		ID: "01a21269-aa1a-7fd6-ae6a-9dc704a114f0", Time: testTime, Event: EventOp, Operation: atm.Deposit,
-		Args:   []Arg{{"account", "100"}, {"amount", "5.00"}},
-		Status: &atm.Status{Code: atm.OK, Result: "15.00"}, Caller: demoCaller, ReplayOf: -1,
-		State: []Change{{Account: "cash:user:demo", Version: 1, After: -500}, {Account: "100", Version: 2, Before: 1000, After: 1500}},
+		ID: "01a21269-aa1a-7fd6-ae6a-9dc704a114f0", Time: testTime, Event: EventOp,
+		Operation: atm.Deposit,
+		Args:      []Arg{{"account", "100"}, {"amount", "5.00"}},
+		Status:    &atm.Status{Code: atm.OK, Result: "15.00"}, Caller: demoCaller, ReplayOf: -1,
+		State: []Change{
+			{Account: "cash:user:demo", Version: 1, After: -500},
+			{Account: "100", Version: 2, Before: 1000, After: 1500},
+		},
 	}
 	buf := make([]byte, 0, 1024)
 	for b.Loop() {

@@ -77,7 +77,10 @@ func (f *Failures) Flush() []Summary {
 	var all []Summary
 	for kind, c := range f.kinds {
 		if c.n > 0 {
-			all = append(all, Summary{Source: kind.source, Reason: kind.reason, N: c.n, First: c.first, Last: c.last})
+			all = append(all, Summary{
+				Source: kind.source, Reason: kind.reason, N: c.n,
+				First: c.first, Last: c.last,
+			})
 		}
 	}
 	clear(f.kinds)

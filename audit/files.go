@@ -123,10 +123,12 @@ func (d Dir) strangers(size int64) []string {
 		return nil
 	})
 	if more > 0 {
-		warnings = append(warnings, fmt.Sprintf("and %d more files that the log does not need", more))
+		warnings = append(warnings,
+			fmt.Sprintf("and %d more files that the log does not need", more))
 	}
 	if superseded > 0 {
-		warnings = append(warnings, fmt.Sprintf("%d partial tiles have been superseded and not been deleted yet", superseded))
+		warnings = append(warnings, fmt.Sprintf("%d partial tiles have been superseded and not "+
+			"been deleted yet", superseded))
 	}
 	return warnings
 }
@@ -264,7 +266,8 @@ func readHashes(ctx context.Context, files Files, t tile) ([]Hash, error) {
 	}
 	hashes, ok := splitHashes(data, t.width, held)
 	if !ok {
-		return nil, &FileError{t.path(), fmt.Errorf("holds %d bytes, not %d hashes", len(data), held)}
+		return nil, &FileError{t.path(), fmt.Errorf("holds %d bytes, not %d hashes",
+			len(data), held)}
 	}
 	return hashes, nil
 }

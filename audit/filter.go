@@ -308,12 +308,15 @@ const maxRead = 2048
 // An EntryReader calls yield with the leaves of the entries from, from+1, …
 // to-1 of a log in order. A leaf is good only until yield returns. An error of
 // yield ends it and is returned.
-type EntryReader func(ctx context.Context, from, to int64, yield func(index int64, leaf []byte) error) error
+type EntryReader func(ctx context.Context, from, to int64,
+	yield func(index int64, leaf []byte) error) error
 
 // Find searches a log backwards from the entry before index before for up to
 // limit entries that fit. With an index it reads no bundle that cannot hold
 // one, and puts there what it reads whole.
-func Find(ctx context.Context, read EntryReader, index *Index, f *Filter, before int64, limit int) (*Page, error) {
+func Find(ctx context.Context, read EntryReader, index *Index, f *Filter, before int64,
+	limit int,
+) (*Page, error) {
 	first, before, err := timeRange(ctx, read, f, before)
 	if err != nil {
 		return nil, err
@@ -376,7 +379,9 @@ func Find(ctx context.Context, read EntryReader, index *Index, f *Filter, before
 // timeRange narrows the range of entries to those between the times of a
 // filter. Where the clock was set back, it ends at one of the places with the
 // time.
-func timeRange(ctx context.Context, read EntryReader, f *Filter, before int64) (from, to int64, err error) {
+func timeRange(ctx context.Context, read EntryReader, f *Filter, before int64) (from, to int64,
+	err error,
+) {
 	after := func(t time.Time, inclusive bool) int64 {
 		return int64(sort.Search(int(before), func(i int) bool {
 			if err != nil {

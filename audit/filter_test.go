@@ -22,10 +22,12 @@ func busy(t testing.TB, n int) (EntryReader, Source) {
 	var hashes []Hash
 	for i := range n {
 		e := Entry{
-			ID: atm.NewUUID(begin), Time: begin.Add(time.Duration(i) * time.Second), Event: EventOp, Operation: atm.Deposit,
-			Args:     []Arg{{"account", fmt.Sprint(i % 1000)}, {"amount", "5.00"}},
-			Status:   &atm.Status{Code: atm.OK, Result: "5.00"},
-			Caller:   &atm.Caller{Principal: atm.Principal{Subject: fmt.Sprintf("user:u%d", i%50)}},
+			ID: atm.NewUUID(begin), Time: begin.Add(time.Duration(i) * time.Second), Event: EventOp,
+			Operation: atm.Deposit,
+			Args:      []Arg{{"account", fmt.Sprint(i % 1000)}, {"amount", "5.00"}},
+			Status:    &atm.Status{Code: atm.OK, Result: "5.00"},
+			Caller: &atm.Caller{Principal: atm.Principal{Subject: fmt.Sprintf("user:u%d",
+				i%50)}},
 			ReplayOf: -1,
 		}
 		if i%10_000 == 9_999 {
@@ -119,7 +121,10 @@ func TestFind(t *testing.T) {
 func TestFailuresWithoutStatusAreErrors(t *testing.T) {
 	m := newMemory(t)
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	demo := &atm.Caller{Principal: atm.Principal{Subject: "user:demo", Roles: []atm.Role{atm.Customer}}}
+	demo := &atm.Caller{Principal: atm.Principal{
+		Subject: "user:demo",
+		Roles:   []atm.Role{atm.Customer},
+	}}
 	counted := Summary{N: 3, First: at, Last: at}
 	denied := counted
 	denied.Denied = &demo.Principal
@@ -130,13 +135,16 @@ func TestFailuresWithoutStatusAreErrors(t *testing.T) {
 		case 10:
 			e.Event, e.Reason, e.Source = EventAuthFail, "wrong password", "192.0.2.1"
 		case 20:
-			e.Event, e.Reason, e.Source, e.Summary = EventAuthFailSummary, "wrong password", "192.0.2.0/24", &counted
+			e.Event, e.Reason, e.Source, e.Summary = EventAuthFailSummary, "wrong password",
+				"192.0.2.0/24", &counted
 		case 30:
 			e.Event, e.Caller, e.Summary = EventDeniedSummary, demo, &denied
 		case 40:
-			e.Event, e.Operation, e.Caller, e.Status = EventOp, atm.Whoami, demo, &atm.Status{Code: atm.PermissionDenied}
+			e.Event, e.Operation, e.Caller, e.Status = EventOp, atm.Whoami, demo,
+				&atm.Status{Code: atm.PermissionDenied}
 		case 50:
-			e.Event, e.Operation, e.Caller, e.Status = EventOp, atm.Whoami, demo, &atm.Status{Code: atm.OK, Result: ""}
+			e.Event, e.Operation, e.Caller, e.Status = EventOp, atm.Whoami, demo,
+				&atm.Status{Code: atm.OK, Result: ""}
 		}
 		leaf, err := e.Append(nil)
 		if err != nil {
@@ -202,7 +210,10 @@ func TestIndexIsBounded(t *testing.T) {
 	if len(x.marks) != maxMarks {
 		t.Errorf("it keeps %d bundles, not %d", len(x.marks), maxMarks)
 	}
-	for n, may := range map[int64]bool{0: true, begin: true, begin + 1: true, begin + 2: false, begin + maxMarks + 1: false} {
+	for n, may := range map[int64]bool{
+		0: true, begin: true, begin + 1: true, begin + 2: false,
+		begin + maxMarks + 1: false,
+	} {
 		if x.May(n, &f) != may || x.Has(n) == may {
 			t.Errorf("bundle %d: may %v, has %v", n, x.May(n, &f), x.Has(n))
 		}
@@ -226,7 +237,10 @@ func BenchmarkFind(b *testing.B) {
 		"nobody":       {Account: "999999"},
 		"errors":       {Status: "ERROR"},
 		"caller":       {Who: "user:u7"},
-		"day":          {Since: time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC), Until: time.Date(2026, 1, 6, 0, 0, 0, 0, time.UTC)},
+		"day": {
+			Since: time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC),
+			Until: time.Date(2026, 1, 6, 0, 0, 0, 0, time.UTC),
+		},
 	} {
 		for kind, x := range map[string]*Index{"index": index, "scan": nil} {
 			b.Run(name+"/"+kind, func(b *testing.B) {
@@ -247,15 +261,26 @@ func BenchmarkFind(b *testing.B) {
 // TestTerms compares the terms that are found in the bytes of an entry with what
 // encoding/json finds there, whatever stands in the strings around them.
 func TestTerms(t *testing.T) {
-	words := rapid.SampledFrom([]string{`"`, `\`, `\"`, `":"`, `"op":"x"`, "\n", "é", "account", "user:eve", ",", "{", "1"})
-	text := rapid.Map(rapid.SliceOfN(words, 0, 6), func(list []string) string { return strings.Join(list, "") })
+	words := rapid.SampledFrom([]string{
+		`"`, `\`, `\"`, `":"`, `"op":"x"`, "\n", "é", "account",
+		"user:eve", ",", "{", "1",
+	})
+	text := rapid.Map(rapid.SliceOfN(words, 0, 6), func(list []string) string {
+		return strings.Join(list, "")
+	})
 	rapid.Check(t, func(t *rapid.T) {
 		e := Entry{
 			ID: "1", Time: testTime, Event: EventOp, Operation: atm.Operation(text.Draw(t, "op")),
-			Args:     []Arg{{"account", text.Draw(t, "account")}, {"memo", text.Draw(t, "memo")}},
-			Status:   &atm.Status{Code: atm.Code(text.Draw(t, "code")), Reason: text.Draw(t, "reason"), Result: text.Draw(t, "result")},
-			State:    []Change{{Account: text.Draw(t, "changed")}},
-			Caller:   &atm.Caller{Principal: atm.Principal{Subject: text.Draw(t, "subject"), Roles: []atm.Role{atm.Role(text.Draw(t, "role"))}}},
+			Args: []Arg{{"account", text.Draw(t, "account")}, {"memo", text.Draw(t, "memo")}},
+			Status: &atm.Status{
+				Code:   atm.Code(text.Draw(t, "code")),
+				Reason: text.Draw(t, "reason"), Result: text.Draw(t, "result"),
+			},
+			State: []Change{{Account: text.Draw(t, "changed")}},
+			Caller: &atm.Caller{Principal: atm.Principal{
+				Subject: text.Draw(t, "subject"),
+				Roles:   []atm.Role{atm.Role(text.Draw(t, "role"))},
+			}},
 			ReplayOf: -1,
 		}
 		leaf, err := e.Append(nil)
@@ -263,13 +288,16 @@ func TestTerms(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got []string
-		eachTerm(leaf, func(kind byte, value []byte) { got = append(got, string(kind)+string(value)) })
+		eachTerm(leaf, func(kind byte, value []byte) {
+			got = append(got, string(kind)+string(value))
+		})
 		var in wire
 		if err := json.Unmarshal(leaf, &in); err != nil {
 			t.Fatal(err)
 		}
 		want := []string{
-			"a" + in.Args["account"], "c" + string(*in.Code), "e" + string(in.Event), "o" + string(in.Operation),
+			"a" + in.Args["account"], "c" + string(*in.Code), "e" + string(in.Event),
+			"o" + string(in.Operation),
 			"a" + in.State[0].Account, "s" + in.Status, "w" + in.Who.Subject,
 		}
 		if e.Operation == "" {
@@ -284,10 +312,13 @@ func TestTerms(t *testing.T) {
 // TestTime compares how an entry writes a time with how package time does.
 func TestTime(t *testing.T) {
 	for _, at := range []time.Time{
-		testTime, time.Unix(0, 0), time.Unix(0, 1999), time.Date(999, 12, 31, 23, 59, 59, 999_999_999, time.UTC),
-		time.Date(9999, 1, 2, 3, 4, 5, 6_000, time.UTC), time.Date(12345, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(-1, 1, 1, 0, 0, 0, 0, time.UTC),
+		testTime, time.Unix(0, 0), time.Unix(0, 1999), time.Date(999, 12, 31, 23, 59, 59,
+			999_999_999, time.UTC),
+		time.Date(9999, 1, 2, 3, 4, 5, 6_000, time.UTC), time.Date(12345, 1, 1, 0, 0, 0, 0,
+			time.UTC), time.Date(-1, 1, 1, 0, 0, 0, 0, time.UTC),
 	} {
-		if got, want := string(appendTime(nil, at.UTC())), at.UTC().Format(TimeFormat); got != want {
+		if got, want := string(appendTime(nil, at.UTC())),
+			at.UTC().Format(TimeFormat); got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
 	}

@@ -69,13 +69,17 @@ func TestBrokenConnectionIsNoTampering(t *testing.T) {
 	m, dir := publish(t, 1000)
 	for _, how := range []string{"cut", "stall", "503"} {
 		for _, name := range []string{
-			"tile/entries/001", "tile/0/001", "tile/0/003.p/232", "tile/entries/003.p/232", "checkpoint",
+			"tile/entries/001", "tile/0/001", "tile/0/003.p/232", "tile/entries/003.p/232",
+			"checkpoint",
 		} {
 			if how == "stall" && name != "tile/entries/001" && name != "checkpoint" {
 				continue // each takes as long as the client waits
 			}
 			for _, times := range []int{1, 1 << 30} {
-				b := &breaking{Handler: http.FileServer(http.Dir(dir)), how: how, name: name, times: times}
+				b := &breaking{
+					Handler: http.FileServer(http.Dir(dir)), how: how, name: name,
+					times: times,
+				}
 				s := serveTLS(b)
 				client := s.Client()
 				client.Timeout = 10 * time.Second

@@ -160,7 +160,9 @@ func (w *writer) value(v any) {
 		writeArray(w, v)
 	case atm.Record:
 		w.open('{')
-		for _, field := range slices.SortedFunc(slices.Values(v), func(a, b atm.Field) int { return cmp.Compare(a.Name, b.Name) }) {
+		for _, field := range slices.SortedFunc(slices.Values(v), func(a, b atm.Field) int {
+			return cmp.Compare(a.Name, b.Name)
+		}) {
 			w.key(field.Name)
 			w.value(field.Value)
 		}

@@ -81,7 +81,8 @@ func TestPublishKilled(t *testing.T) {
 			m.grow(t, sizes[len(sizes)-1]+5)
 			dir := filepath.Join(folder, "log")
 			var warnings bytes.Buffer
-			p, err := NewPublisher(dir, m.signer.Verifiers, m, slog.New(slog.NewTextHandler(&warnings, nil)))
+			p, err := NewPublisher(dir, m.signer.Verifiers, m,
+				slog.New(slog.NewTextHandler(&warnings, nil)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -89,7 +90,8 @@ func TestPublishKilled(t *testing.T) {
 				t.Fatalf("killed at %s %d: %v", call, when, err)
 			}
 			p.Tidy()
-			if r := verify(t, dir, VerifyOptions{VKey: m.signer.Verifier()}); !r.OK() || r.Size != m.head.Size {
+			if r := verify(t, dir, VerifyOptions{VKey: m.signer.Verifier()}); !r.OK() ||
+				r.Size != m.head.Size {
 				t.Fatalf("killed at %s %d: %+v\n%s", call, when, r, warnings.String())
 			}
 			if err == nil && died == nil { // it came to its end
@@ -111,7 +113,8 @@ func TestPublishKilled(t *testing.T) {
 // publishAndDie publishes a log as it grows.
 func publishAndDie(t *testing.T, folder string) {
 	m := logOf(t, folder)
-	p, err := NewPublisher(filepath.Join(folder, "log"), m.signer.Verifiers, m, slog.New(slog.DiscardHandler))
+	p, err := NewPublisher(filepath.Join(folder, "log"), m.signer.Verifiers, m,
+		slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -107,7 +107,9 @@ var (
 // readBundle calls yield with each of the first width entries of a bundle that
 // holds so many in all, and nothing else. It returns the position at which a
 // malformed one stands, or width when that is beyond them, with an error.
-func readBundle(b []byte, width, held int, yield func(position int, leaf []byte) error) (bad int, err error) {
+func readBundle(b []byte, width, held int, yield func(position int, leaf []byte) error) (bad int,
+	err error,
+) {
 	for position := range held {
 		if len(b) < 2 || len(b) < 2+int(binary.BigEndian.Uint16(b)) {
 			return min(position, width), errBundle

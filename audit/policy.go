@@ -53,7 +53,9 @@ func ParsePolicy(text []byte) (*Policy, error) {
 	number := 0
 	for line := range strings.SplitSeq(string(text), "\n") {
 		number++
-		if strings.ContainsFunc(line, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+		if strings.ContainsFunc(line, func(r rune) bool {
+			return r < ' ' && r != '\t' || r == 0x7f
+		}) {
 			return nil, fmt.Errorf("%w: line %d has a control character", ErrPolicy, number)
 		}
 		words := strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '\t' })
@@ -96,7 +98,8 @@ func (p *Policy) line(words []string, used map[string]bool) error {
 			return errors.New("a name twice")
 		}
 		for _, other := range p.Witnesses {
-			if other.verifier.KeyHash() == verifier.KeyHash() && other.verifier.Name() == verifier.Name() {
+			if other.verifier.KeyHash() == verifier.KeyHash() &&
+				other.verifier.Name() == verifier.Name() {
 				return errors.New("a witness twice")
 			}
 		}

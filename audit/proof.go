@@ -59,7 +59,8 @@ func ParseProof(text []byte) (*Proof, error) {
 	}
 	digits, has := strings.CutPrefix(lines[0], "index ")
 	index, err := strconv.ParseInt(digits, 10, 64)
-	if !has || err != nil || index < 0 || strconv.FormatInt(index, 10) != digits || len(lines) > 64 {
+	if !has || err != nil || index < 0 || strconv.FormatInt(index, 10) != digits ||
+		len(lines) > 64 {
 		return nil, ErrNoProof
 	}
 	p := &Proof{Index: index, Checkpoint: []byte(checkpoint)}
@@ -98,12 +99,16 @@ func (p *Proof) CheckHash(leaf Hash, vkey string) *Report {
 	}
 	if err := tlog.CheckRecord(p.Hashes, c.Size, c.Root, p.Index, leaf); err != nil {
 		index := p.Index
-		r.FirstBad = &Bad{Index: &index, File: "proof", Expected: hashWord(c.Root), Got: hashWord(leaf)}
+		r.FirstBad = &Bad{
+			Index: &index, File: "proof", Expected: hashWord(c.Root),
+			Got: hashWord(leaf),
+		}
 		r.fail(ContentDiffers, "the entry is not entry %d of the signed tree", p.Index)
 		return r
 	}
 	r.LastGood = p.Index
-	r.Sentence = fmt.Sprintf("entry %d is in the log of %s with %d entries, root %s", p.Index, c.Origin, c.Size, c.Root)
+	r.Sentence = fmt.Sprintf("entry %d is in the log of %s with %d entries, root %s", p.Index,
+		c.Origin, c.Size, c.Root)
 	return r
 }
 
@@ -115,7 +120,8 @@ func (p *Proof) Proves(index int64, leaf Hash) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNoProof, err)
 	}
-	if p.Index != index || index >= c.Size || tlog.CheckRecord(p.Hashes, c.Size, c.Root, index, leaf) != nil {
+	if p.Index != index || index >= c.Size || tlog.CheckRecord(p.Hashes, c.Size, c.Root, index,
+		leaf) != nil {
 		return fmt.Errorf("%w of entry %d with the leaf hash %s", ErrNoProof, index, leaf)
 	}
 	return nil
@@ -180,7 +186,8 @@ func (l *Log) proveExtends(ctx context.Context, older int64) ([]Hash, error) {
 	}
 	if err := tlog.CheckTree(proof, l.Size, l.Root, older, root); err != nil {
 		l.read = nil
-		return nil, fmt.Errorf("the proof that the first %d entries were extended: %w", older, ErrDiffers)
+		return nil, fmt.Errorf("the proof that the first %d entries were extended: %w", older,
+			ErrDiffers)
 	}
 	return proof, nil
 }

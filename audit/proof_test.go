@@ -47,7 +47,8 @@ func TestProofs(t *testing.T) {
 			for i := range hashes {
 				hashes[i] = theirs.Hashes[i]
 			}
-			if err := tlog.CheckRecord(hashes, log.Size, log.Root, int64(theirs.Index), tlog.RecordHash(leaf)); err != nil {
+			if err := tlog.CheckRecord(hashes, log.Size, log.Root, int64(theirs.Index),
+				tlog.RecordHash(leaf)); err != nil {
 				t.Errorf("entry %d of %d, as another project reads it: %v", index, size, err)
 			}
 			if !bytes.Equal(theirs.Marshal(), text) {
@@ -57,7 +58,8 @@ func TestProofs(t *testing.T) {
 			if err := read.Proves(int64(index), LeafHash(leaf)); err != nil {
 				t.Errorf("entry %d of %d: %v", index, size, err)
 			}
-			if err := read.Proves(int64(index), LeafHash([]byte("another"))); !errors.Is(err, ErrNoProof) {
+			if err := read.Proves(int64(index), LeafHash([]byte("another"))); !errors.Is(err,
+				ErrNoProof) {
 				t.Errorf("another entry %d of %d: %v", index, size, err)
 			}
 			changed := bytes.Clone(leaf)
@@ -108,8 +110,10 @@ func TestProofCodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, bad := range []string{
-		"", "c2sp.org/tlog-proof@v1", "c2sp.org/tlog-proof@v1\n\nx", "c2sp.org/tlog-proof@v2\nindex 1\n\nx", "c2sp.org/tlog-proof@v1\nindex 01\n\nx",
-		"c2sp.org/tlog-proof@v1\nindex -1\n\nx", "c2sp.org/tlog-proof@v1\nextra !\nindex 1\n\nx", "c2sp.org/tlog-proof@v1\nindex 1\nAAAA\n\nx",
+		"", "c2sp.org/tlog-proof@v1", "c2sp.org/tlog-proof@v1\n\nx",
+		"c2sp.org/tlog-proof@v2\nindex 1\n\nx", "c2sp.org/tlog-proof@v1\nindex 01\n\nx",
+		"c2sp.org/tlog-proof@v1\nindex -1\n\nx", "c2sp.org/tlog-proof@v1\nextra !\nindex 1\n\nx",
+		"c2sp.org/tlog-proof@v1\nindex 1\nAAAA\n\nx",
 	} {
 		if _, err := ParseProof([]byte(bad)); err == nil {
 			t.Errorf("%q was taken for a proof", bad)
@@ -141,15 +145,18 @@ func TestProofsAreCheckedBeforeTheyLeave(t *testing.T) {
 			edit(t, dir, "tile/0/002", flip(32*60))
 			edit(t, dir, "tile/1/000.p/11", flip(0))
 		},
-		"a tile cut short": func(dir string) { edit(t, dir, "tile/0/002", func(b []byte) []byte { return b[1:] }) },
-		"no tile":          func(dir string) { remove(t, dir, "tile/0/002") },
+		"a tile cut short": func(dir string) {
+			edit(t, dir, "tile/0/002", func(b []byte) []byte { return b[1:] })
+		},
+		"no tile": func(dir string) { remove(t, dir, "tile/0/002") },
 	} {
 		if _, err := open(change).Prove(t.Context(), index); !errors.Is(err, ErrDiffers) {
 			t.Errorf("%s was changed: %v", name, err)
 		}
 	}
 	sibling := func(dir string) { edit(t, dir, "tile/0/002", flip(32*45)) }
-	if err := open(sibling).Holds(t.Context(), index, m.leaves[index]); !errors.Is(err, ErrDiffers) {
+	if err := open(sibling).Holds(t.Context(), index, m.leaves[index]); !errors.Is(err,
+		ErrDiffers) {
 		t.Errorf("an entry is held by a tile that was changed: %v", err)
 	}
 	if _, err := open(sibling).proveExtends(t.Context(), index+1); !errors.Is(err, ErrDiffers) {
@@ -172,17 +179,20 @@ func TestSizesHaveABound(t *testing.T) {
 		if r := verify(t, dir, VerifyOptions{}); r.Code != CannotVerify {
 			t.Errorf("%d entries: %d %s", size, r.Code, r.Sentence)
 		}
-		if _, err := OpenLog(t.Context(), Dir(dir), m.signer.Verifier()); !errors.Is(err, ErrNoCheckpoint) {
+		if _, err := OpenLog(t.Context(), Dir(dir), m.signer.Verifier()); !errors.Is(err,
+			ErrNoCheckpoint) {
 			t.Errorf("%d entries are open for reading: %v", size, err)
 		}
-		if r := (&Proof{Index: 1, Checkpoint: signed}).Check(m.leaves[1], m.signer.Verifier()); r.Code != CannotVerify {
+		if r := (&Proof{Index: 1, Checkpoint: signed}).Check(m.leaves[1],
+			m.signer.Verifier()); r.Code != CannotVerify {
 			t.Errorf("a proof of %d entries: %d %s", size, r.Code, r.Sentence)
 		}
 	}
 }
 
 func FuzzParseProof(f *testing.F) {
-	f.Add([]byte("c2sp.org/tlog-proof@v1\nextra YQ==\nindex 1\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n\na\n2\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n\n— a AAAA\n"))
+	f.Add([]byte("c2sp.org/tlog-proof@v1\nextra YQ==\nindex " +
+		"1\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n\na\n2\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n\n— a AAAA\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		p, err := ParseProof(text)
 		if err != nil {
@@ -192,7 +202,8 @@ func FuzzParseProof(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if q, err := ParseProof(again); err != nil || q.Index != p.Index || len(q.Hashes) != len(p.Hashes) || !bytes.Equal(q.Checkpoint, p.Checkpoint) {
+		if q, err := ParseProof(again); err != nil || q.Index != p.Index ||
+			len(q.Hashes) != len(p.Hashes) || !bytes.Equal(q.Checkpoint, p.Checkpoint) {
 			t.Fatalf("%q is read as %+v, and that as %+v, %v", text, p, q, err)
 		}
 		p.Check([]byte("{}"), "log+00000000+AAAA")

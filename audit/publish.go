@@ -43,7 +43,8 @@ var (
 	ErrOtherLog = errors.New("the audit folder belongs to another log")
 )
 
-const recoverHint = "; nothing was changed: put the right vault back, or start a new log with atmctl audit recover"
+const recoverHint = "; nothing was changed: put the right vault back, or start a new log with " +
+	"atmctl audit recover"
 
 const (
 	// Between two rounds the publisher rests nine times as long as the last one
@@ -100,19 +101,24 @@ type Publisher struct {
 	size      int64      // guarded by mu; entries published
 	edge      [][]Hash   // guarded by mu; the hashes of the last, partial tile of each level
 	published []byte     // guarded by mu; the checkpoint on disk, nil when it has to be written
-	newest    Checkpoint // guarded by mu; the largest that was published here, whatever became of the files
-	diverged  error      // guarded by mu; why the source does not extend newest; set for good
-	current   []string   // guarded by mu; the partial tiles of the last checkpoint
-	retired   []retired  // guarded by mu; those before it, the oldest first
+	// guarded by mu; the largest that was published here, whatever became of the files
+	newest   Checkpoint
+	diverged error     // guarded by mu; why the source does not extend newest; set for good
+	current  []string  // guarded by mu; the partial tiles of the last checkpoint
+	retired  []retired // guarded by mu; those before it, the oldest first
 
 	committed chan struct{} // holds a token when something has been committed since a round began
 
-	state   sync.Mutex // for who asks how it goes, while a round is under way
-	done    int64      // guarded by state; size
-	beside  string     // guarded by state; the public key beside the log
-	err     error      // guarded by state; of the last round
-	waiting time.Time  // guarded by state; when the oldest entry was committed that no round has begun with, zero for none
-	taken   time.Time  // guarded by state; the same of the entries that the round under way, or one that failed, has begun with
+	state  sync.Mutex // for who asks how it goes, while a round is under way
+	done   int64      // guarded by state; size
+	beside string     // guarded by state; the public key beside the log
+	err    error      // guarded by state; of the last round
+	// guarded by state; when the oldest entry was committed that no round has begun with, zero for
+	// none
+	waiting time.Time
+	// guarded by state; the same of the entries that the round under way, or one that failed, has
+	// begun with
+	taken time.Time
 }
 
 // retired is a partial tile that was superseded.
@@ -123,11 +129,14 @@ type retired struct {
 
 // NewPublisher returns a publisher into dir, which must exist, of the log
 // with these public keys, the newest first. Call Recover before anything else.
-func NewPublisher(dir string, keys func() []string, src Source, log *slog.Logger) (*Publisher, error) {
+func NewPublisher(dir string, keys func() []string, src Source, log *slog.Logger) (*Publisher,
+	error,
+) {
 	if _, err := os.Stat(dir); err != nil {
 		return nil, fmt.Errorf("audit folder: %w", err)
 	}
-	return &Publisher{dir: dir, keys: keys, src: src, log: log, committed: make(chan struct{}, 1)}, nil
+	return &Publisher{dir: dir, keys: keys, src: src, log: log, committed: make(chan struct{}, 1)},
+		nil
 }
 
 // Feed makes the publisher put what it completes into an index. Call it before
@@ -266,7 +275,8 @@ func (p *Publisher) inspect() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if missing := p.missing(p.size); missing != "" && p.published != nil {
-		p.log.Warn("a file of the published audit log is missing; publishing again", slog.String("file", missing))
+		p.log.Warn("a file of the published audit log is missing; publishing again",
+			slog.String("file", missing))
 		p.restart()
 	}
 }
@@ -312,7 +322,8 @@ func (p *Publisher) round(ctx context.Context, over time.Duration) error {
 func (p *Publisher) extends(ctx context.Context, checkpoint []byte, head Head) error {
 	switch {
 	case head.Size < p.newest.Size:
-		return fmt.Errorf("%w: it has %d entries, the vault %d"+recoverHint, ErrAhead, p.newest.Size, head.Size)
+		return fmt.Errorf("%w: it has %d entries, the vault %d"+recoverHint, ErrAhead,
+			p.newest.Size, head.Size)
 	case head.Size == p.newest.Size && head.Size > 0 && head.Root() != p.newest.Root:
 		return contradiction(p.newest, head.Root())
 	case head.Size == 0:
@@ -330,7 +341,8 @@ func (p *Publisher) extends(ctx context.Context, checkpoint []byte, head Head) e
 	case err != nil:
 		return fmt.Errorf("the checkpoint in the vault: %w", err)
 	case signed.Size != head.Size || signed.Root != head.Root():
-		return fmt.Errorf("the checkpoint in the vault signs %d entries with root %s, its head is %d with %s",
+		return fmt.Errorf("the checkpoint in the vault signs %d entries with root %s, its head "+
+			"is %d with %s",
 			signed.Size, signed.Root, head.Size, head.Root())
 	}
 	return nil
@@ -338,18 +350,23 @@ func (p *Publisher) extends(ctx context.Context, checkpoint []byte, head Head) e
 
 // extend writes the entries and tiles from p.size to head, and then the
 // checkpoint. The caller holds p.mu.
-func (p *Publisher) extend(ctx context.Context, over time.Duration, checkpoint []byte, head Head) error {
+func (p *Publisher) extend(ctx context.Context, over time.Duration, checkpoint []byte,
+	head Head,
+) error {
 	// A partial bundle is written again as a whole, so it is read again from
 	// its first entry.
 	var batch durable.Batch
 	defer batch.Abandon() // after an error
-	b := builder{edge: cloneEdge(p.edge), next: p.size &^ (tileWidth - 1), index: p.index, write: func(name string, data []byte) error {
-		path := filepath.Join(p.dir, filepath.FromSlash(name))
-		if err := durable.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return err
-		}
-		return batch.Add(path, data, 0o600)
-	}}
+	b := builder{
+		edge: cloneEdge(p.edge), next: p.size &^ (tileWidth - 1), index: p.index,
+		write: func(name string, data []byte) error {
+			path := filepath.Join(p.dir, filepath.FromSlash(name))
+			if err := durable.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+				return err
+			}
+			return batch.Add(path, data, 0o600)
+		},
+	}
 	if len(b.edge) > 0 {
 		b.edge[0] = b.edge[0][:0]
 	}
@@ -369,7 +386,8 @@ func (p *Publisher) extend(ctx context.Context, over time.Duration, checkpoint [
 		return err
 	}
 	if root := edgeRoot(head.Size, b.edge); root != head.Root() {
-		return fmt.Errorf("%w: extending what is published gives root %s, the vault signed %s", ErrForked, root, head.Root())
+		return fmt.Errorf("%w: extending what is published gives root %s, the vault signed %s",
+			ErrForked, root, head.Root())
 	}
 	partial, err := b.flush(p.edge)
 	if err != nil {
@@ -458,7 +476,8 @@ func (p *Publisher) missing(size int64) string {
 		for n := range (tilesAt(size, max(level, 0)) + tileWidth - 1) >> tileHeight {
 			t := tileOf(size, level, n)
 			info, err := os.Lstat(filepath.Join(p.dir, filepath.FromSlash(t.path())))
-			if err != nil || !info.Mode().IsRegular() || level >= 0 && info.Size() != int64(t.width*len(Hash{})) || info.Size() == 0 {
+			if err != nil || !info.Mode().IsRegular() || level >= 0 &&
+				info.Size() != int64(t.width*len(Hash{})) || info.Size() == 0 {
 				return t.path()
 			}
 		}
@@ -481,7 +500,8 @@ func (p *Publisher) EnsureKey() error {
 		return fmt.Errorf("%w: %s holds another key", ErrOtherLog, path)
 	}
 	want := beside
-	if checkpoint, err := readRegular(filepath.Join(p.dir, checkpointFile), maxCheckpoint); err == nil {
+	if checkpoint, err := readRegular(filepath.Join(p.dir, checkpointFile),
+		maxCheckpoint); err == nil {
 		if _, key, err := openAny(checkpoint, keys); err == nil {
 			want = key
 		}

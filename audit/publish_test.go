@@ -23,15 +23,24 @@ func restart(t *testing.T, dir string, m *memory) (*Publisher, *warnings, error)
 
 func TestRecover(t *testing.T) {
 	for _, tt := range []struct {
-		name    string
-		change  func(t *testing.T, m *memory, dir string) *memory // returns the vault at the restart
+		name string
+		// returns the vault at the restart
+		change  func(t *testing.T, m *memory, dir string) *memory
 		want    error
 		warning string
 	}{
 		{name: "nothing new", change: func(_ *testing.T, m *memory, _ string) *memory { return m }},
-		{name: "behind by a few", change: func(t *testing.T, m *memory, _ string) *memory { m.grow(t, 3); return m }},
-		{name: "behind by many", change: func(t *testing.T, m *memory, _ string) *memory { m.grow(t, 2000); return m }},
-		{name: "crash before the checkpoint", change: func(t *testing.T, m *memory, dir string) *memory {
+		{name: "behind by a few", change: func(t *testing.T, m *memory, _ string) *memory {
+			m.grow(t, 3)
+			return m
+		}},
+		{name: "behind by many", change: func(t *testing.T, m *memory, _ string) *memory {
+			m.grow(t, 2000)
+			return m
+		}},
+		{name: "crash before the checkpoint", change: func(t *testing.T, m *memory,
+			dir string,
+		) *memory {
 			// The tiles of the next round are there, the checkpoint is not.
 			old, err := os.ReadFile(filepath.Join(dir, checkpointFile))
 			if err != nil {
@@ -46,23 +55,41 @@ func TestRecover(t *testing.T) {
 			edit(t, dir, checkpointFile, func([]byte) []byte { return old })
 			return m
 		}, warning: "damaged"}, // the partial tiles of the old one are gone
-		{name: "checkpoint deleted", warning: "no checkpoint", change: func(t *testing.T, m *memory, dir string) *memory { remove(t, dir, checkpointFile); return m }},
-		{name: "tiles deleted", warning: "damaged", change: func(t *testing.T, m *memory, dir string) *memory { remove(t, dir, "tile/0/001"); return m }},
-		{name: "all deleted", warning: "no checkpoint", change: func(t *testing.T, m *memory, dir string) *memory {
+		{name: "checkpoint deleted", warning: "no checkpoint", change: func(t *testing.T, m *memory,
+			dir string,
+		) *memory {
+			remove(t, dir, checkpointFile)
+			return m
+		}},
+		{name: "tiles deleted", warning: "damaged", change: func(t *testing.T, m *memory,
+			dir string,
+		) *memory {
+			remove(t, dir, "tile/0/001")
+			return m
+		}},
+		{name: "all deleted", warning: "no checkpoint", change: func(t *testing.T, m *memory,
+			dir string,
+		) *memory {
 			remove(t, dir, "tile")
 			remove(t, dir, checkpointFile)
 			remove(t, dir, keyFile)
 			return m
 		}},
-		{name: "last tile damaged", warning: "damaged", change: func(t *testing.T, m *memory, dir string) *memory {
+		{name: "last tile damaged", warning: "damaged", change: func(t *testing.T, m *memory,
+			dir string,
+		) *memory {
 			edit(t, dir, "tile/0/003.p/232", flip(7))
 			return m
 		}},
-		{name: "checkpoint unreadable", warning: "cannot be read", change: func(t *testing.T, m *memory, dir string) *memory {
+		{name: "checkpoint unreadable", warning: "cannot be read", change: func(t *testing.T,
+			m *memory, dir string,
+		) *memory {
 			edit(t, dir, checkpointFile, func([]byte) []byte { return []byte("x") })
 			return m
 		}},
-		{name: "signature damaged", warning: "not signed", change: func(t *testing.T, m *memory, dir string) *memory {
+		{name: "signature damaged", warning: "not signed", change: func(t *testing.T, m *memory,
+			dir string,
+		) *memory {
 			edit(t, dir, checkpointFile, func(b []byte) []byte {
 				at := len(b) - 10
 				b[at] = map[bool]byte{true: 'B', false: 'A'}[b[at] == 'A']
@@ -71,19 +98,43 @@ func TestRecover(t *testing.T) {
 			return m
 		}},
 
-		{name: "old vault", want: ErrAhead, change: func(t *testing.T, m *memory, _ string) *memory { return m.at(t, 700) }},
-		{name: "empty vault", want: ErrAhead, change: func(t *testing.T, m *memory, _ string) *memory { return &memory{signer: m.signer} }},
-		{name: "old vault, checkpoint deleted", want: ErrAhead, change: func(t *testing.T, m *memory, dir string) *memory {
+		{name: "old vault", want: ErrAhead, change: func(t *testing.T, m *memory,
+			_ string,
+		) *memory {
+			return m.at(t, 700)
+		}},
+		{name: "empty vault", want: ErrAhead, change: func(t *testing.T, m *memory,
+			_ string,
+		) *memory {
+			return &memory{signer: m.signer}
+		}},
+		{name: "old vault, checkpoint deleted", want: ErrAhead, change: func(t *testing.T,
+			m *memory, dir string,
+		) *memory {
 			remove(t, dir, checkpointFile)
 			return m.at(t, 700)
 		}},
-		{name: "forked vault, same size", want: ErrForked, change: func(t *testing.T, m *memory, _ string) *memory { return forked(t, m, 1000) }},
-		{name: "forked vault, longer", want: ErrForked, change: func(t *testing.T, m *memory, _ string) *memory { return forked(t, m, 1500) }},
-		{name: "forked vault, files damaged", want: ErrForked, change: func(t *testing.T, m *memory, dir string) *memory {
+		{name: "forked vault, same size", want: ErrForked, change: func(t *testing.T, m *memory,
+			_ string,
+		) *memory {
+			return forked(t, m, 1000)
+		}},
+		{name: "forked vault, longer", want: ErrForked, change: func(t *testing.T, m *memory,
+			_ string,
+		) *memory {
+			return forked(t, m, 1500)
+		}},
+		{name: "forked vault, files damaged", want: ErrForked, change: func(t *testing.T, m *memory,
+			dir string,
+		) *memory {
 			remove(t, dir, "tile/0/001")
 			return forked(t, m, 1500)
 		}},
-		{name: "another log", want: ErrOtherLog, change: func(t *testing.T, _ *memory, _ string) *memory { return newMemoryOf(t, 2000) }},
+		{name: "another log", want: ErrOtherLog, change: func(t *testing.T, _ *memory,
+			_ string,
+		) *memory {
+			return newMemoryOf(t, 2000)
+		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m, dir := publish(t, 400, 1000)
@@ -97,17 +148,20 @@ func TestRecover(t *testing.T) {
 				if after := snapshot(t, dir); after != before {
 					t.Error("a refusal changed files")
 				}
-				if !strings.Contains(err.Error(), "atmctl audit recover") && tt.want != ErrOtherLog {
+				if !strings.Contains(err.Error(), "atmctl audit recover") &&
+					tt.want != ErrOtherLog {
 					t.Errorf("the refusal does not say what to do: %v", err)
 				}
 				return
 			}
-			if got := w.String(); (got != "") != (tt.warning != "") || !strings.Contains(got, tt.warning) {
+			if got := w.String(); (got != "") != (tt.warning != "") ||
+				!strings.Contains(got, tt.warning) {
 				t.Errorf("warnings %q, want %q", got, tt.warning)
 			}
 			p.Tidy()
 			r := verify(t, dir, VerifyOptions{VKey: m.signer.Verifier()})
-			if !r.OK() || r.Size != m.head.Size || p.Published() != m.head.Size || len(r.Warnings) > 0 {
+			if !r.OK() || r.Size != m.head.Size || p.Published() != m.head.Size ||
+				len(r.Warnings) > 0 {
 				t.Errorf("afterwards: %+v", r)
 			}
 		})
@@ -239,14 +293,19 @@ func TestLogEntries(t *testing.T) {
 		t.Errorf("entries beyond the end: %v, %v", got, err)
 	}
 	mine := errors.New("mine")
-	if err := log.Entries(t.Context(), 0, 1000, func(int64, []byte, Hash) error { return mine }); !errors.Is(err, mine) {
+	if err := log.Entries(t.Context(), 0, 1000, func(int64, []byte, Hash) error {
+		return mine
+	}); !errors.Is(err, mine) {
 		t.Errorf("Entries = %v, want yield's error", err)
 	}
-	edit(t, dir, "tile/entries/001", func(b []byte) []byte { return bytes.Replace(b, []byte("392.00"), []byte("392.01"), 1) })
+	edit(t, dir, "tile/entries/001", func(b []byte) []byte {
+		return bytes.Replace(b, []byte("392.00"), []byte("392.01"), 1)
+	})
 	if got, err := read(250, 260); err == nil || len(got) != 6 {
 		t.Errorf("a changed entry was read: %v, %v", got, err)
 	}
-	if _, err := OpenLog(t.Context(), Dir(dir), newMemory(t).signer.Verifier()); !errors.Is(err, ErrSignature) {
+	if _, err := OpenLog(t.Context(), Dir(dir), newMemory(t).signer.Verifier()); !errors.Is(err,
+		ErrSignature) {
 		t.Errorf("another key: %v", err)
 	}
 	remove(t, dir, "tile/1")

@@ -81,7 +81,9 @@ func ReadKey(ctx context.Context, files Files) (string, error) {
 // Entries calls yield with the entries from, from+1, … to-1 in order, each
 // hashed again and found in the signed tree. A leaf is good only until yield
 // returns. An error of yield ends it and is returned.
-func (l *Log) Entries(ctx context.Context, from, to int64, yield func(index int64, leaf []byte, h Hash) error) error {
+func (l *Log) Entries(ctx context.Context, from, to int64, yield func(index int64, leaf []byte,
+	h Hash) error,
+) error {
 	from, to = max(from, 0), min(to, l.Size)
 	var stopped error
 	w := walk{ctx: ctx, files: l.files, size: l.Size, root: l.Root, edge: l.edge}
@@ -108,6 +110,10 @@ func (l *Log) Entries(ctx context.Context, from, to int64, yield func(index int6
 }
 
 // Leaves is Entries as an EntryReader.
-func (l *Log) Leaves(ctx context.Context, from, to int64, yield func(index int64, leaf []byte) error) error {
-	return l.Entries(ctx, from, to, func(index int64, leaf []byte, _ Hash) error { return yield(index, leaf) })
+func (l *Log) Leaves(ctx context.Context, from, to int64,
+	yield func(index int64, leaf []byte) error,
+) error {
+	return l.Entries(ctx, from, to, func(index int64, leaf []byte, _ Hash) error {
+		return yield(index, leaf)
+	})
 }

@@ -52,13 +52,15 @@ func (p *Publisher) compare(ctx context.Context) error {
 		claim, err = ParseCheckpoint(onDisk)
 	}
 	if err != nil {
-		p.log.Warn("the published checkpoint cannot be read; publishing again", slog.Any("error", err))
+		p.log.Warn("the published checkpoint cannot be read; publishing again",
+			slog.Any("error", err))
 		return p.withoutCheckpoint(head)
 	}
 	// What a checkpoint claims is taken seriously even when its signature is
 	// bad: whether it is damage or a contradiction, an operator decides.
 	if _, _, err := openAny(onDisk, p.keys()); err != nil {
-		p.log.Warn("the published checkpoint is not signed by this log's key", slog.Any("error", err))
+		p.log.Warn("the published checkpoint is not signed by this log's key",
+			slog.Any("error", err))
 		onDisk = nil
 	}
 	switch {
@@ -68,7 +70,8 @@ func (p *Publisher) compare(ctx context.Context) error {
 		if onDisk != nil {
 			p.Saw(claim) // the key of this log signed it
 		}
-		return fmt.Errorf("%w: it has %d entries, the vault %d"+recoverHint, ErrAhead, claim.Size, head.Size)
+		return fmt.Errorf("%w: it has %d entries, the vault %d"+recoverHint, ErrAhead, claim.Size,
+			head.Size)
 	}
 	edge, err := p.readEdge(ctx, claim)
 	if err == nil {
@@ -113,7 +116,8 @@ func (p *Publisher) adopt() {
 				t := tile{level, n, width}
 				if t == last {
 					p.current = append(p.current, t.path())
-				} else if _, err := os.Lstat(filepath.Join(p.dir, filepath.FromSlash(t.path()))); err == nil {
+				} else if _, err := os.Lstat(filepath.Join(p.dir,
+					filepath.FromSlash(t.path()))); err == nil {
 					p.retired = append(p.retired, retired{path: t.path()})
 				}
 			}
@@ -137,7 +141,8 @@ func (p *Publisher) withoutCheckpoint(head Head) error {
 	for width := beyond.width + 1; width <= tileWidth; width++ {
 		t := tile{entriesLevel, beyond.n, width}
 		if _, err := os.Lstat(filepath.Join(p.dir, filepath.FromSlash(t.path()))); err == nil {
-			return fmt.Errorf("%w: its checkpoint is missing, and %s has entries that the vault with %d does not"+recoverHint,
+			return fmt.Errorf("%w: its checkpoint is missing, and %s has entries that the vault "+
+				"with %d does not"+recoverHint,
 				ErrAhead, t.path(), head.Size)
 		}
 	}
@@ -172,7 +177,9 @@ func (p *Publisher) readEdge(ctx context.Context, claim Checkpoint) ([][]Hash, e
 
 // checkExtends makes sure that the source goes on where the published log
 // ends, before a file is touched.
-func (p *Publisher) checkExtends(ctx context.Context, claim Checkpoint, edge [][]Hash, head Head) error {
+func (p *Publisher) checkExtends(ctx context.Context, claim Checkpoint, edge [][]Hash,
+	head Head,
+) error {
 	if claim.Size == head.Size {
 		if claim.Root != head.Root() {
 			return contradiction(claim, head.Root())
@@ -180,7 +187,9 @@ func (p *Publisher) checkExtends(ctx context.Context, claim Checkpoint, edge [][
 		return nil
 	}
 	b := builder{edge: cloneEdge(edge), next: claim.Size}
-	err := p.src.Entries(ctx, claim.Size, head.Size, func(_ int64, leaf []byte) error { return b.addHash(LeafHash(leaf)) })
+	err := p.src.Entries(ctx, claim.Size, head.Size, func(_ int64, leaf []byte) error {
+		return b.addHash(LeafHash(leaf))
+	})
 	if err != nil {
 		return err
 	}
@@ -190,13 +199,16 @@ func (p *Publisher) checkExtends(ctx context.Context, claim Checkpoint, edge [][
 	if err := p.checkClaim(ctx, claim); err != nil {
 		return err
 	}
-	return errors.New("the vault's entries do not hash to the head that it signed; run a check of the vault")
+	return errors.New("the vault's entries do not hash to the head that it signed; run a check " +
+		"of the vault")
 }
 
 // checkClaim computes the root that the source had at the claimed size.
 func (p *Publisher) checkClaim(ctx context.Context, claim Checkpoint) error {
 	var b builder
-	err := p.src.Entries(ctx, 0, claim.Size, func(_ int64, leaf []byte) error { return b.addHash(LeafHash(leaf)) })
+	err := p.src.Entries(ctx, 0, claim.Size, func(_ int64, leaf []byte) error {
+		return b.addHash(LeafHash(leaf))
+	})
 	if err != nil {
 		return err
 	}
@@ -207,5 +219,6 @@ func (p *Publisher) checkClaim(ctx context.Context, claim Checkpoint) error {
 }
 
 func contradiction(claim Checkpoint, root Hash) error {
-	return fmt.Errorf("%w: at %d entries its root is %s, the vault's %s"+recoverHint, ErrForked, claim.Size, claim.Root, root)
+	return fmt.Errorf("%w: at %d entries its root is %s, the vault's %s"+recoverHint, ErrForked,
+		claim.Size, claim.Root, root)
 }

@@ -16,12 +16,24 @@ func TestPublisherNeverShortensALog(t *testing.T) {
 		then func(t *testing.T, m *memory) *memory
 		want error
 	}{
-		{"one entry less", func(t *testing.T, m *memory) *memory { return m.at(t, published-1) }, ErrAhead},
-		{"a tile less", func(t *testing.T, m *memory) *memory { return m.at(t, published-256) }, ErrAhead},
-		{"nothing left", func(_ *testing.T, m *memory) *memory { return &memory{signer: m.signer} }, ErrAhead},
-		{"as many, others", func(t *testing.T, m *memory) *memory { return forked(t, m, published) }, ErrForked},
-		{"more, others within the tile", func(t *testing.T, m *memory) *memory { return forked(t, m, published+7) }, ErrForked},
-		{"many more, others within the tile", func(t *testing.T, m *memory) *memory { return forked(t, m, published+700) }, ErrForked},
+		{"one entry less", func(t *testing.T, m *memory) *memory {
+			return m.at(t, published-1)
+		}, ErrAhead},
+		{"a tile less", func(t *testing.T, m *memory) *memory {
+			return m.at(t, published-256)
+		}, ErrAhead},
+		{"nothing left", func(_ *testing.T, m *memory) *memory {
+			return &memory{signer: m.signer}
+		}, ErrAhead},
+		{"as many, others", func(t *testing.T, m *memory) *memory {
+			return forked(t, m, published)
+		}, ErrForked},
+		{"more, others within the tile", func(t *testing.T, m *memory) *memory {
+			return forked(t, m, published+7)
+		}, ErrForked},
+		{"many more, others within the tile", func(t *testing.T, m *memory) *memory {
+			return forked(t, m, published+700)
+		}, ErrForked},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir, m := t.TempDir(), newMemory(t)
@@ -45,7 +57,8 @@ func TestPublisherNeverShortensALog(t *testing.T) {
 			if err := p.Publish(t.Context()); !errors.Is(err, tt.want) {
 				t.Errorf("publishing again gives %v, want %v", err, tt.want)
 			}
-			if after, err := os.ReadFile(filepath.Join(dir, checkpointFile)); err != nil || string(after) != string(before) {
+			if after, err := os.ReadFile(filepath.Join(dir, checkpointFile)); err != nil ||
+				string(after) != string(before) {
 				t.Errorf("the checkpoint was replaced: %v\n%s", err, after)
 			}
 		})
@@ -63,8 +76,12 @@ func TestPublisherRefusesWhatWasSeen(t *testing.T) {
 		{"the same", func(_ *testing.T, m *memory) *memory { return m }, nil},
 		{"more", func(t *testing.T, m *memory) *memory { m.grow(t, 400); return m }, nil},
 		{"less", func(t *testing.T, m *memory) *memory { return m.at(t, 1005) }, ErrAhead},
-		{"others", func(t *testing.T, m *memory) *memory { return forked(t, m.at(t, 1005), 1010) }, ErrForked},
-		{"more, others", func(t *testing.T, m *memory) *memory { return forked(t, m.at(t, 1005), 1700) }, ErrForked},
+		{"others", func(t *testing.T, m *memory) *memory {
+			return forked(t, m.at(t, 1005), 1010)
+		}, ErrForked},
+		{"more, others", func(t *testing.T, m *memory) *memory {
+			return forked(t, m.at(t, 1005), 1700)
+		}, ErrForked},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir, m := t.TempDir(), newMemory(t)
@@ -90,7 +107,9 @@ func TestPublisherVerifiesTheCheckpoint(t *testing.T) {
 		name   string
 		change func(t *testing.T, m *memory)
 	}{
-		{"of an older head", func(t *testing.T, m *memory) { m.checkpoint = m.at(t, 990).checkpoint }},
+		{"of an older head", func(t *testing.T, m *memory) {
+			m.checkpoint = m.at(t, 990).checkpoint
+		}},
 		{"of another log", func(t *testing.T, m *memory) {
 			other := newMemory(t)
 			other.grow(t, len(m.leaves))
@@ -117,7 +136,8 @@ func TestPublisherVerifiesTheCheckpoint(t *testing.T) {
 			if err := p.Publish(t.Context()); err == nil {
 				t.Error("it was published")
 			}
-			if after, err := os.ReadFile(filepath.Join(dir, checkpointFile)); err != nil || string(after) != string(before) {
+			if after, err := os.ReadFile(filepath.Join(dir, checkpointFile)); err != nil ||
+				string(after) != string(before) {
 				t.Errorf("the checkpoint was replaced: %v\n%s", err, after)
 			}
 		})

@@ -158,7 +158,8 @@ func rotations(ctx context.Context, files Files, size int64) ([]Rotation, error)
 	}
 	for range 2 * runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
-			for n := next.Add(1) - 1; n<<tileHeight < size && ctx.Err() == nil; n = next.Add(1) - 1 {
+			for n := next.Add(1) - 1; n<<tileHeight < size &&
+				ctx.Err() == nil; n = next.Add(1) - 1 {
 				if err := bundle(n); err != nil && ctx.Err() == nil {
 					mu.Lock()
 					failed = err
@@ -176,7 +177,9 @@ func rotations(ctx context.Context, files Files, size int64) ([]Rotation, error)
 }
 
 // Followers returns trusted keys and those that follow from them.
-func Followers(trusted []string, rotations []Rotation) []string { return followers(trusted, rotations) }
+func Followers(trusted []string, rotations []Rotation) []string {
+	return followers(trusted, rotations)
+}
 
 // followers returns trusted and the keys that follow from it, by rotations that a key
 // among them signed.
@@ -201,7 +204,9 @@ func forerunners(keys []string, rotations []Rotation) []string {
 }
 
 // closure adds to keys what more returns of each rotation, until that is nothing new.
-func closure(keys []string, rotations []Rotation, more func(Rotation, map[string]bool) string) []string {
+func closure(keys []string, rotations []Rotation,
+	more func(Rotation, map[string]bool) string,
+) []string {
 	keys = slices.Clone(keys)
 	known := make(map[string]bool)
 	for _, key := range keys {

@@ -61,7 +61,9 @@ type midway struct {
 	then func()
 }
 
-func (m *midway) Entries(ctx context.Context, from, to int64, yield func(int64, []byte) error) error {
+func (m *midway) Entries(ctx context.Context, from, to int64,
+	yield func(int64, []byte) error,
+) error {
 	if m.then != nil {
 		m.then()
 		m.then = nil
@@ -149,7 +151,8 @@ func TestTrustedKeyIsFollowedThroughRotations(t *testing.T) {
 		if !r.OK() {
 			t.Errorf("key %d: %d %s", i, r.Code, r.Sentence)
 		}
-		told := slices.Contains(r.Warnings, "the key of the log was rotated: keep the one that signs it now, "+keys[3])
+		told := slices.Contains(r.Warnings, "the key of the log was rotated: keep the one that "+
+			"signs it now, "+keys[3])
 		if told != (i < 2) {
 			t.Errorf("key %d: %q", i, r.Warnings)
 		}
@@ -158,14 +161,21 @@ func TestTrustedKeyIsFollowedThroughRotations(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name, opts := range map[string]VerifyOptions{
-			"a pin":                                {Saved: pin},
-			"a pin and today's key":                {Saved: pin, VKey: keys[3]},
-			"a pin of before":                      {Saved: saved[i]},
-			"a pin of before and the first key":    {Saved: saved[i], VKey: keys[0]},
-			"a pin of before and today's key":      {Saved: saved[i], VKey: keys[3]},
-			"a policy":                             {Policy: &Policy{Logs: []string{key}, quorum: noQuorum}},
-			"a policy and the first key":           {Policy: &Policy{Logs: []string{key}, quorum: noQuorum}, VKey: keys[0]},
-			"a file with a strange key and a good": {VKey: newMemory(t).signer.Verifier() + "\n" + key + "\n"},
+			"a pin":                             {Saved: pin},
+			"a pin and today's key":             {Saved: pin, VKey: keys[3]},
+			"a pin of before":                   {Saved: saved[i]},
+			"a pin of before and the first key": {Saved: saved[i], VKey: keys[0]},
+			"a pin of before and today's key":   {Saved: saved[i], VKey: keys[3]},
+			"a policy": {Policy: &Policy{
+				Logs:   []string{key},
+				quorum: noQuorum,
+			}},
+			"a policy and the first key": {Policy: &Policy{
+				Logs:   []string{key},
+				quorum: noQuorum,
+			}, VKey: keys[0]},
+			"a file with a strange key and a good": {VKey: newMemory(t).signer.Verifier() + "\n" +
+				key + "\n"},
 		} {
 			if r := verify(t, dir, opts); !r.OK() {
 				t.Errorf("key %d, %s: %d %s", i, name, r.Code, r.Sentence)
@@ -179,7 +189,8 @@ func TestTrustedKeyIsFollowedThroughRotations(t *testing.T) {
 	edit(t, dir, "tile/entries/000", func(b []byte) []byte {
 		return bytes.Replace(b, []byte("392.00"), []byte("392.01"), 1)
 	})
-	if r := verify(t, dir, VerifyOptions{VKey: keys[0]}); r.Code != ContentDiffers || *r.FirstBad.Index != 0 {
+	if r := verify(t, dir, VerifyOptions{VKey: keys[0]}); r.Code != ContentDiffers ||
+		*r.FirstBad.Index != 0 {
 		t.Errorf("a changed entry: %d %s", r.Code, r.Sentence)
 	}
 }
@@ -202,7 +213,8 @@ func TestForgedRotationIsNotFollowed(t *testing.T) {
 		"signed by the new key":  {Old: trusted, Signature: real.Signature},
 		"signed for another key": another,
 		"no signature":           {Old: trusted, Signature: "AAAA\n"},
-		"a signature too many":   {Old: trusted, Signature: real.Signature + "\n— log.example " + real.Signature},
+		"a signature too many": {Old: trusted, Signature: real.Signature + "\n— log.example " +
+			real.Signature},
 	} {
 		mine := newMemory(t)
 		mine.leaves = slices.Clone(m.leaves[:300])
@@ -240,7 +252,8 @@ func TestPinIsReadAsItWasWritten(t *testing.T) {
 			text = m.checkpoint
 		}
 		pin, err := ParsePin(text)
-		if err != nil || !bytes.Equal(pin.Signed, m.checkpoint) || !slices.Equal(pin.Keys, keys) || pin.Size != 3 {
+		if err != nil || !bytes.Equal(pin.Signed, m.checkpoint) || !slices.Equal(pin.Keys, keys) ||
+			pin.Size != 3 {
 			t.Errorf("%q is %+v, %v", text, pin, err)
 		}
 	}
@@ -296,7 +309,8 @@ func TestKeysOfOldRotationsAreFollowedBackwards(t *testing.T) {
 	if r := verify(t, dir, VerifyOptions{VKey: first}); r.Code != WrongSignature {
 		t.Errorf("%d %s", r.Code, r.Sentence)
 	}
-	if data, err := os.ReadFile(filepath.Join(dir, keyFile)); err != nil || strings.TrimSpace(string(data)) == first {
+	if data, err := os.ReadFile(filepath.Join(dir, keyFile)); err != nil ||
+		strings.TrimSpace(string(data)) == first {
 		t.Error(fmt.Sprint(err), string(data))
 	}
 }

@@ -40,7 +40,8 @@ func (m *memory) grow(t testing.TB, n int) {
 	t.Helper()
 	var hashes []Hash
 	for range n {
-		leaf := fmt.Appendf(nil, `{"amount":"392.00","id":%d,"t":"2026-11-25T00:00:00.000000Z","v":1}`, len(m.leaves))
+		leaf := fmt.Appendf(nil,
+			`{"amount":"392.00","id":%d,"t":"2026-11-25T00:00:00.000000Z","v":1}`, len(m.leaves))
 		m.leaves = append(m.leaves, leaf)
 		hashes = append(hashes, LeafHash(leaf))
 	}

@@ -14,7 +14,10 @@ import (
 // TestRootVectors uses the inputs and roots of the test vectors that Certificate
 // Transparency's implementations share (RFC 6962).
 func TestRootVectors(t *testing.T) {
-	inputs := []string{"", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"}
+	inputs := []string{
+		"", "00", "10", "2021", "3031", "40414243", "5051525354555657",
+		"606162636465666768696a6b6c6d6e6f",
+	}
 	roots := []string{
 		"6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
 		"fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
@@ -26,7 +29,8 @@ func TestRootVectors(t *testing.T) {
 		"5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
 	}
 	var h Head
-	if got := hex.EncodeToString(rootBytes(h)); got != "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" {
+	if got := hex.EncodeToString(
+		rootBytes(h)); got != "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" {
 		t.Errorf("root of the empty tree is %s", got)
 	}
 	for i, input := range inputs {
@@ -139,14 +143,16 @@ func TestOpenCheckpoint(t *testing.T) {
 		"another origin":  {strings.Replace(text, "log.example\n", "log.other\n", 1), ErrSignature},
 		"another key":     {string(newMemoryOf(t, 10).checkpoint), ErrSignature},
 	} {
-		if _, err := OpenCheckpoint([]byte(tt.text), m.signer.Verifier()); !errors.Is(err, tt.want) {
+		if _, err := OpenCheckpoint([]byte(tt.text), m.signer.Verifier()); !errors.Is(err,
+			tt.want) {
 			t.Errorf("%s: %v, want %v", name, err, tt.want)
 		}
 	}
 	if _, err := OpenCheckpoint(m.checkpoint, "nonsense"); !errors.Is(err, ErrKey) {
 		t.Errorf("a key that is none: %v", err)
 	}
-	if _, err := NewSigner("PRIVATE+KEY+x"); err == nil || strings.Contains(err.Error(), "PRIVATE") {
+	if _, err := NewSigner("PRIVATE+KEY+x"); err == nil || strings.Contains(err.Error(),
+		"PRIVATE") {
 		t.Errorf("a secret key that is none: %v", err)
 	}
 }
@@ -154,7 +160,8 @@ func TestOpenCheckpoint(t *testing.T) {
 func FuzzOpenCheckpoint(f *testing.F) {
 	m := newMemoryOf(f, 10)
 	f.Add(m.checkpoint)
-	f.Add([]byte("log.example\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n\n— log.example AAAA\n"))
+	f.Add([]byte("log.example\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n\n— log.example " +
+		"AAAA\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c, err := OpenCheckpoint(text, m.signer.Verifier())
 		if err == nil && (c.Size != 10 || c.Root != m.head.Root()) {
@@ -181,7 +188,10 @@ func TestTilePath(t *testing.T) {
 			t.Errorf("%s was read as %+v, %v", tt.want, got, ok)
 		}
 	}
-	for _, path := range []string{"", "tile", "tile/0/1", "tile/0/0000", "tile/0/x001/x002", "tile/8/000", "tile/0/000.p/0", "tile/0/000.p/256", "tile/0/-01", "tile/a/000"} {
+	for _, path := range []string{
+		"", "tile", "tile/0/1", "tile/0/0000", "tile/0/x001/x002",
+		"tile/8/000", "tile/0/000.p/0", "tile/0/000.p/256", "tile/0/-01", "tile/a/000",
+	} {
 		if got, ok := parseTilePath(path); ok {
 			t.Errorf("%q was read as %+v", path, got)
 		}
@@ -193,16 +203,19 @@ func TestFailures(t *testing.T) {
 	now := testTime
 	whole := 0
 	for i := range 100 {
-		if f.Note(now.Add(time.Duration(i)*time.Second), netip.MustParseAddr("192.0.2.200"), "expired") {
+		if f.Note(now.Add(time.Duration(i)*time.Second), netip.MustParseAddr("192.0.2.200"),
+			"expired") {
 			whole++
 		}
 	}
-	if !f.Note(now, netip.MustParseAddr("192.0.2.1"), "unknown") || !f.Note(now, netip.MustParseAddr("198.51.100.1"), "expired") ||
+	if !f.Note(now, netip.MustParseAddr("192.0.2.1"), "unknown") ||
+		!f.Note(now, netip.MustParseAddr("198.51.100.1"), "expired") ||
 		!f.Note(now, netip.MustParseAddr("2001:db8:1::1"), "expired") {
 		t.Error("another reason or network counts for itself")
 	}
 	got := f.Flush()
-	if whole != failuresWhole || len(got) != 1 || got[0].N != 95 || got[0].Source != "192.0.2.0/24" ||
+	if whole != failuresWhole || len(got) != 1 || got[0].N != 95 ||
+		got[0].Source != "192.0.2.0/24" ||
 		!got[0].First.Equal(now.Add(5*time.Second)) || !got[0].Last.Equal(now.Add(99*time.Second)) {
 		t.Errorf("%d entries and %+v", whole, got)
 	}
@@ -219,7 +232,8 @@ func TestFailuresBounded(t *testing.T) {
 	f := NewFailures()
 	entries := 0
 	for i := range 200_000 {
-		if f.Note(testTime, netip.AddrFrom4([4]byte{byte(i >> 16), byte(i >> 8), byte(i), 1}), "x") {
+		if f.Note(testTime, netip.AddrFrom4([4]byte{byte(i >> 16), byte(i >> 8), byte(i), 1}),
+			"x") {
 			entries++
 		}
 	}

@@ -56,7 +56,9 @@ func (r *Report) open(ctx context.Context, files Files, opts *VerifyOptions) ([]
 
 // trust decides which keys are trusted, and reports whether it is the one beside the
 // log for want of a better one.
-func (r *Report) trust(ctx context.Context, files Files, opts *VerifyOptions) (beside bool, err error) {
+func (r *Report) trust(ctx context.Context, files Files, opts *VerifyOptions) (beside bool,
+	err error,
+) {
 	pin, _ := ParsePin(opts.Saved)
 	switch {
 	case opts.VKey != "":
@@ -80,7 +82,9 @@ func (r *Report) trust(ctx context.Context, files Files, opts *VerifyOptions) (b
 }
 
 // knownToPolicy reports whether a log that a policy names signed the checkpoint.
-func (r *Report) knownToPolicy(ctx context.Context, files Files, signed []byte, p *Policy) (bool, error) {
+func (r *Report) knownToPolicy(ctx context.Context, files Files, signed []byte, p *Policy) (bool,
+	error,
+) {
 	if p == nil || len(p.Logs) == 0 {
 		return true, nil
 	}
@@ -97,14 +101,18 @@ func (r *Report) knownToPolicy(ctx context.Context, files Files, signed []byte, 
 
 // followers returns keys and those that follow from them by entries of the log that
 // they signed.
-func (r *Report) followers(ctx context.Context, files Files, signed []byte, keys []string) ([]string, error) {
+func (r *Report) followers(ctx context.Context, files Files, signed []byte,
+	keys []string,
+) ([]string, error) {
 	said, err := r.rotations(ctx, files, signed, keys)
 	return followers(keys, said), err
 }
 
 // rotations reads what the log says about its keys, once. A log of another origin than
 // all of the keys has nothing to say.
-func (r *Report) rotations(ctx context.Context, files Files, signed []byte, keys []string) ([]Rotation, error) {
+func (r *Report) rotations(ctx context.Context, files Files, signed []byte,
+	keys []string,
+) ([]Rotation, error) {
 	c, err := ParseCheckpoint(signed)
 	of := func(key string) bool {
 		origin, err := originOf(key)

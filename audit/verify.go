@@ -172,7 +172,8 @@ func verifyOnce(ctx context.Context, files Files, opts VerifyOptions) (*Report, 
 		r.FirstBad, r.Unproven = bad, w.loose
 		if bad.Index != nil {
 			r.LastGood = *bad.Index - 1
-			r.fail(ContentDiffers, "%s differs from the signed tree at entry %d", bad.File, *bad.Index)
+			r.fail(ContentDiffers, "%s differs from the signed tree at entry %d", bad.File,
+				*bad.Index)
 		} else {
 			r.fail(ContentDiffers, "the content does not hash to the signed root")
 		}
@@ -189,7 +190,8 @@ func verifyOnce(ctx context.Context, files Files, opts VerifyOptions) (*Report, 
 		r.compareSaved(saved, roots[saved.Size])
 	}
 	if r.OK() && opts.MaxAge > 0 && opts.Now.Sub(r.Newest) > opts.MaxAge {
-		r.fail(TooOld, "the newest entry is of %s, more than %s ago", r.Newest.Format(time.RFC3339), opts.MaxAge)
+		r.fail(TooOld, "the newest entry is of %s, more than %s ago", r.Newest.Format(time.RFC3339),
+			opts.MaxAge)
 	}
 	if r.OK() && opts.Policy != nil {
 		r.checkPolicy(opts.Policy, signed, witnessed, roots[witnessed.Size])
@@ -255,10 +257,12 @@ func (r *Report) checkPolicy(p *Policy, signed []byte, w witnessed, root Hash) {
 		return
 	}
 	if earlier := p.Cosigned(w.signed); w.signed != nil && w.Root == root && p.Satisfied(earlier) {
-		r.Warnings = append(r.Warnings, fmt.Sprintf("witnesses have seen the first %d of %d entries", w.Size, r.Size))
+		r.Warnings = append(r.Warnings,
+			fmt.Sprintf("witnesses have seen the first %d of %d entries", w.Size, r.Size))
 		return
 	}
-	r.fail(TooOld, "%d witnesses of the policy have cosigned the log, fewer than it asks for", len(names))
+	r.fail(TooOld, "%d witnesses of the policy have cosigned the log, fewer than it asks for",
+		len(names))
 }
 
 // compareSaved decides whether the log extends the saved checkpoint. root is
@@ -266,7 +270,8 @@ func (r *Report) checkPolicy(p *Policy, signed []byte, w witnessed, root Hash) {
 func (r *Report) compareSaved(saved Checkpoint, root Hash) {
 	switch {
 	case saved.Size > r.Size:
-		r.fail(RolledBack, "the log has %d entries and had %d when the checkpoint was saved", r.Size, saved.Size)
+		r.fail(RolledBack, "the log has %d entries and had %d when the checkpoint was saved",
+			r.Size, saved.Size)
 	case saved.Root != root:
 		r.fail(RolledBack, "the first %d entries are not those of the saved checkpoint", saved.Size)
 	}

@@ -23,10 +23,22 @@ import (
 )
 
 func TestVerifySizes(t *testing.T) {
-	for _, sizes := range [][]int{{1}, {2, 3}, {255}, {256}, {257}, {100, 256, 300, 511, 512}, {1000}, {65536}, {65537}, {66000, 66100}} {
+	for _, sizes := range [][]int{
+		{1},
+		{2, 3},
+		{255},
+		{256},
+		{257},
+		{100, 256, 300, 511, 512},
+		{1000},
+		{65536},
+		{65537},
+		{66000, 66100},
+	} {
 		m, dir := publish(t, sizes...)
 		r := verify(t, dir, VerifyOptions{VKey: m.signer.Verifier()})
-		if !r.OK() || r.Size != m.head.Size || r.Root != m.head.Root() || r.LastGood != m.head.Size-1 || len(r.Warnings) > 0 {
+		if !r.OK() || r.Size != m.head.Size || r.Root != m.head.Root() ||
+			r.LastGood != m.head.Size-1 || len(r.Warnings) > 0 {
 			t.Errorf("sizes %v: %+v", sizes, r)
 		}
 	}
@@ -62,7 +74,8 @@ func TestTilesForeignClient(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := tlog.CheckRecord(proof, tree.N, tree.Hash, index, LeafHash(m.leaves[index])); err != nil {
+		if err := tlog.CheckRecord(proof, tree.N, tree.Hash, index,
+			LeafHash(m.leaves[index])); err != nil {
 			t.Errorf("entry %d: %v", index, err)
 		}
 	}
@@ -95,102 +108,209 @@ func TestTampering(t *testing.T) {
 		index  int64
 		file   string
 	}{
-		{name: "cent in an entry", code: 12, index: 700, file: "tile/entries/002", tamper: func(dir string) {
-			entry(dir, 2, func(b []byte) []byte {
-				return bytes.Replace(b, []byte(`"392.00","id":700,`), []byte(`"392.01","id":700,`), 1)
-			})
+		{
+			name: "cent in an entry", code: 12, index: 700, file: "tile/entries/002",
+			tamper: func(dir string) {
+				entry(dir, 2, func(b []byte) []byte {
+					return bytes.Replace(b, []byte(`"392.00","id":700,`),
+						[]byte(`"392.01","id":700,`), 1)
+				})
+			},
+		},
+		{
+			name: "entry in the last bundle", code: 12, index: last + 2,
+			file: "tile/entries/273.p/112", tamper: func(dir string) {
+				edit(t, dir, "tile/entries/273.p/112", func(b []byte) []byte {
+					return bytes.Replace(b, []byte(`"id":69890,`), []byte(`"id":69891,`), 1)
+				})
+			},
+		},
+		{
+			name: "two entries swapped", code: 12, index: 256, file: "tile/entries/001",
+			tamper: func(dir string) {
+				entry(dir, 1, func(b []byte) []byte {
+					n := 2 + int(b[0])<<8 + int(b[1])
+					return append(append(bytes.Clone(b[n:2*n]), b[:n]...), b[2*n:]...)
+				})
+			},
+		},
+		{
+			name: "length of an entry", code: 12, index: 512, file: "tile/entries/002",
+			tamper: func(dir string) {
+				entry(dir, 2, flip(1))
+			},
+		},
+		{
+			name: "bundle cut short", code: 12, index: 767, file: "tile/entries/002",
+			tamper: func(dir string) {
+				entry(dir, 2, func(b []byte) []byte { return b[:len(b)-3] })
+			},
+		},
+		{
+			name: "bundle empty", code: 12, index: 512, file: "tile/entries/002",
+			tamper: func(dir string) {
+				entry(dir, 2, func([]byte) []byte { return nil })
+			},
+		},
+		{
+			name: "bundle missing", code: 12, index: 768, file: "tile/entries/003",
+			tamper: func(dir string) {
+				remove(t, dir, "tile/entries/003")
+			},
+		},
+		{
+			name: "bundles swapped", code: 12, index: 256, file: "tile/entries/001",
+			tamper: func(dir string) {
+				one, two := filepath.Join(dir, "tile/entries/001"),
+					filepath.Join(dir, "tile/entries/002")
+				if err := errors.Join(os.Rename(one, one+"x"), os.Rename(two, one),
+					os.Rename(one+"x", two)); err != nil {
+					t.Fatal(err)
+				}
+			},
+		},
+		{
+			name: "hash in a tile", code: 12, index: 1024, file: "tile/0/004",
+			tamper: func(dir string) {
+				edit(t, dir, "tile/0/004", flip(5000))
+			},
+		},
+		{
+			name: "tile cut short", code: 12, index: 1024, file: "tile/0/004",
+			tamper: func(dir string) {
+				edit(t, dir, "tile/0/004", func(b []byte) []byte { return b[:32] })
+			},
+		},
+		{
+			name: "tile too long", code: 12, index: 1024, file: "tile/0/004",
+			tamper: func(dir string) {
+				edit(t, dir, "tile/0/004", func(b []byte) []byte { return append(b, b...) })
+			},
+		},
+		{name: "tile missing", code: 12, index: 1024, file: "tile/0/004", tamper: func(dir string) {
+			remove(t, dir, "tile/0/004")
 		}},
-		{name: "entry in the last bundle", code: 12, index: last + 2, file: "tile/entries/273.p/112", tamper: func(dir string) {
-			edit(t, dir, "tile/entries/273.p/112", func(b []byte) []byte {
-				return bytes.Replace(b, []byte(`"id":69890,`), []byte(`"id":69891,`), 1)
-			})
-		}},
-		{name: "two entries swapped", code: 12, index: 256, file: "tile/entries/001", tamper: func(dir string) {
-			entry(dir, 1, func(b []byte) []byte {
-				n := 2 + int(b[0])<<8 + int(b[1])
-				return append(append(bytes.Clone(b[n:2*n]), b[:n]...), b[2*n:]...)
-			})
-		}},
-		{name: "length of an entry", code: 12, index: 512, file: "tile/entries/002", tamper: func(dir string) { entry(dir, 2, flip(1)) }},
-		{name: "bundle cut short", code: 12, index: 767, file: "tile/entries/002", tamper: func(dir string) {
-			entry(dir, 2, func(b []byte) []byte { return b[:len(b)-3] })
-		}},
-		{name: "bundle empty", code: 12, index: 512, file: "tile/entries/002", tamper: func(dir string) {
-			entry(dir, 2, func([]byte) []byte { return nil })
-		}},
-		{name: "bundle missing", code: 12, index: 768, file: "tile/entries/003", tamper: func(dir string) { remove(t, dir, "tile/entries/003") }},
-		{name: "bundles swapped", code: 12, index: 256, file: "tile/entries/001", tamper: func(dir string) {
-			one, two := filepath.Join(dir, "tile/entries/001"), filepath.Join(dir, "tile/entries/002")
-			if err := errors.Join(os.Rename(one, one+"x"), os.Rename(two, one), os.Rename(one+"x", two)); err != nil {
-				t.Fatal(err)
-			}
-		}},
-		{name: "hash in a tile", code: 12, index: 1024, file: "tile/0/004", tamper: func(dir string) { edit(t, dir, "tile/0/004", flip(5000)) }},
-		{name: "tile cut short", code: 12, index: 1024, file: "tile/0/004", tamper: func(dir string) {
-			edit(t, dir, "tile/0/004", func(b []byte) []byte { return b[:32] })
-		}},
-		{name: "tile too long", code: 12, index: 1024, file: "tile/0/004", tamper: func(dir string) {
-			edit(t, dir, "tile/0/004", func(b []byte) []byte { return append(b, b...) })
-		}},
-		{name: "tile missing", code: 12, index: 1024, file: "tile/0/004", tamper: func(dir string) { remove(t, dir, "tile/0/004") }},
-		{name: "entry and its tile", code: 12, index: 1024, file: "tile/0/004", tamper: func(dir string) {
-			entry(dir, 4, func(b []byte) []byte { return bytes.Replace(b, []byte("392.00"), []byte("392.01"), 1) })
-			edit(t, dir, "tile/0/004", func(b []byte) []byte {
-				h := LeafHash(bytes.Replace(m.leaves[1024], []byte("392.00"), []byte("392.01"), 1))
-				return append(h[:], b[32:]...)
-			})
-		}},
-		{name: "hash in a higher tile", code: 12, index: 0, file: "tile/1/000", tamper: func(dir string) { edit(t, dir, "tile/1/000", flip(-1)) }},
-		{name: "higher tile missing", code: 12, index: 0, file: "tile/1/000", tamper: func(dir string) { remove(t, dir, "tile/1/000") }},
-		{name: "last tile", code: 12, index: last, file: "tile/0/273.p/112", tamper: func(dir string) { edit(t, dir, "tile/0/273.p/112", flip(0)) }},
-		{name: "last tile missing", code: 12, index: last, file: "tile/0/273.p/112", tamper: func(dir string) { remove(t, dir, "tile/0/273.p") }},
-		{name: "last tile of level 1", code: 12, index: 65536, file: "tile/1/001.p/17", tamper: func(dir string) { edit(t, dir, "tile/1/001.p/17", flip(9)) }},
-		{name: "last tile of level 2", code: 12, index: 0, file: "tile/2/000.p/1", tamper: func(dir string) { edit(t, dir, "tile/2/000.p/1", flip(9)) }},
-		{name: "last tile and an early entry", code: 12, index: 0, file: checkpointFile, tamper: func(dir string) {
-			// With a lie in the edge and one in the entries nothing leads to
-			// the root; the entry contradicts its own tile, so it is named.
-			edit(t, dir, "tile/0/273.p/112", flip(0))
-			entry(dir, 0, func(b []byte) []byte { return bytes.Replace(b, []byte(`"id":3,`), []byte(`"id":4,`), 1) })
-		}},
-		{name: "last bundle and its tile", code: 12, index: none, file: checkpointFile, tamper: func(dir string) {
-			changed := bytes.Replace(m.leaves[last], []byte("392.00"), []byte("392.01"), 1)
-			edit(t, dir, "tile/entries/273.p/112", func(b []byte) []byte { return bytes.Replace(b, m.leaves[last], changed, 1) })
-			edit(t, dir, "tile/0/273.p/112", func(b []byte) []byte {
-				h := LeafHash(changed)
-				return append(h[:], b[32:]...)
-			})
-		}},
-		{name: "link in place of a tile", code: 12, index: 1024, file: "tile/0/004", tamper: func(dir string) {
-			path := filepath.Join(dir, "tile/0/004")
-			if err := errors.Join(os.Rename(path, path+".real"), os.Symlink(path+".real", path)); err != nil {
-				t.Fatal(err)
-			}
-		}},
-		{name: "pipe in place of a bundle", code: 12, index: 1024, file: "tile/entries/004", tamper: func(dir string) {
-			path := filepath.Join(dir, "tile/entries/004")
-			if err := errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600)); err != nil {
-				t.Fatal(err)
-			}
-		}},
-		{name: "folder in place of a bundle", code: 12, index: 1024, file: "tile/entries/004", tamper: func(dir string) {
-			path := filepath.Join(dir, "tile/entries/004")
-			if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil {
-				t.Fatal(err)
-			}
-		}},
-		{name: "enormous bundle", code: 12, index: 1024, file: "tile/entries/004", tamper: func(dir string) {
-			edit(t, dir, "tile/entries/004", func([]byte) []byte { return nil })
-			if err := os.Truncate(filepath.Join(dir, "tile/entries/004"), 1<<40); err != nil {
-				t.Fatal(err)
-			}
-		}},
+		{
+			name: "entry and its tile", code: 12, index: 1024, file: "tile/0/004",
+			tamper: func(dir string) {
+				entry(dir, 4, func(b []byte) []byte {
+					return bytes.Replace(b, []byte("392.00"), []byte("392.01"), 1)
+				})
+				edit(t, dir, "tile/0/004", func(b []byte) []byte {
+					h := LeafHash(bytes.Replace(m.leaves[1024], []byte("392.00"),
+						[]byte("392.01"), 1))
+					return append(h[:], b[32:]...)
+				})
+			},
+		},
+		{
+			name: "hash in a higher tile", code: 12, index: 0, file: "tile/1/000",
+			tamper: func(dir string) {
+				edit(t, dir, "tile/1/000", flip(-1))
+			},
+		},
+		{
+			name: "higher tile missing", code: 12, index: 0, file: "tile/1/000",
+			tamper: func(dir string) {
+				remove(t, dir, "tile/1/000")
+			},
+		},
+		{
+			name: "last tile", code: 12, index: last, file: "tile/0/273.p/112",
+			tamper: func(dir string) {
+				edit(t, dir, "tile/0/273.p/112", flip(0))
+			},
+		},
+		{
+			name: "last tile missing", code: 12, index: last, file: "tile/0/273.p/112",
+			tamper: func(dir string) {
+				remove(t, dir, "tile/0/273.p")
+			},
+		},
+		{
+			name: "last tile of level 1", code: 12, index: 65536, file: "tile/1/001.p/17",
+			tamper: func(dir string) {
+				edit(t, dir, "tile/1/001.p/17", flip(9))
+			},
+		},
+		{
+			name: "last tile of level 2", code: 12, index: 0, file: "tile/2/000.p/1",
+			tamper: func(dir string) {
+				edit(t, dir, "tile/2/000.p/1", flip(9))
+			},
+		},
+		{
+			name: "last tile and an early entry", code: 12, index: 0, file: checkpointFile,
+			tamper: func(dir string) {
+				// With a lie in the edge and one in the entries nothing leads to
+				// the root; the entry contradicts its own tile, so it is named.
+				edit(t, dir, "tile/0/273.p/112", flip(0))
+				entry(dir, 0, func(b []byte) []byte {
+					return bytes.Replace(b, []byte(`"id":3,`), []byte(`"id":4,`), 1)
+				})
+			},
+		},
+		{
+			name: "last bundle and its tile", code: 12, index: none, file: checkpointFile,
+			tamper: func(dir string) {
+				changed := bytes.Replace(m.leaves[last], []byte("392.00"), []byte("392.01"), 1)
+				edit(t, dir, "tile/entries/273.p/112", func(b []byte) []byte {
+					return bytes.Replace(b, m.leaves[last], changed, 1)
+				})
+				edit(t, dir, "tile/0/273.p/112", func(b []byte) []byte {
+					h := LeafHash(changed)
+					return append(h[:], b[32:]...)
+				})
+			},
+		},
+		{
+			name: "link in place of a tile", code: 12, index: 1024, file: "tile/0/004",
+			tamper: func(dir string) {
+				path := filepath.Join(dir, "tile/0/004")
+				if err := errors.Join(os.Rename(path, path+".real"),
+					os.Symlink(path+".real", path)); err != nil {
+					t.Fatal(err)
+				}
+			},
+		},
+		{
+			name: "pipe in place of a bundle", code: 12, index: 1024, file: "tile/entries/004",
+			tamper: func(dir string) {
+				path := filepath.Join(dir, "tile/entries/004")
+				if err := errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600)); err != nil {
+					t.Fatal(err)
+				}
+			},
+		},
+		{
+			name: "folder in place of a bundle", code: 12, index: 1024, file: "tile/entries/004",
+			tamper: func(dir string) {
+				path := filepath.Join(dir, "tile/entries/004")
+				if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil {
+					t.Fatal(err)
+				}
+			},
+		},
+		{
+			name: "enormous bundle", code: 12, index: 1024, file: "tile/entries/004",
+			tamper: func(dir string) {
+				edit(t, dir, "tile/entries/004", func([]byte) []byte { return nil })
+				if err := os.Truncate(filepath.Join(dir, "tile/entries/004"), 1<<40); err != nil {
+					t.Fatal(err)
+				}
+			},
+		},
 
-		{name: "checkpoint missing", code: 10, index: none, tamper: func(dir string) { remove(t, dir, checkpointFile) }},
+		{name: "checkpoint missing", code: 10, index: none, tamper: func(dir string) {
+			remove(t, dir, checkpointFile)
+		}},
 		{name: "checkpoint empty", code: 10, index: none, tamper: func(dir string) {
 			edit(t, dir, checkpointFile, func([]byte) []byte { return nil })
 		}},
 		{name: "checkpoint unsigned", code: 10, index: none, tamper: func(dir string) {
-			edit(t, dir, checkpointFile, func(b []byte) []byte { return b[:bytes.Index(b, []byte("\n\n"))+1] })
+			edit(t, dir, checkpointFile, func(b []byte) []byte {
+				return b[:bytes.Index(b, []byte("\n\n"))+1]
+			})
 		}},
 		{name: "checkpoint is a pipe", code: 10, index: none, tamper: func(dir string) {
 			remove(t, dir, checkpointFile)
@@ -198,12 +318,16 @@ func TestTampering(t *testing.T) {
 				t.Fatal(err)
 			}
 		}},
-		{name: "key missing", code: 10, index: none, tamper: func(dir string) { remove(t, dir, keyFile) }},
+		{name: "key missing", code: 10, index: none, tamper: func(dir string) {
+			remove(t, dir, keyFile)
+		}},
 		{name: "key is none", code: 10, index: none, tamper: func(dir string) {
 			edit(t, dir, keyFile, func([]byte) []byte { return []byte("hello\n") })
 		}},
 		{name: "size in the checkpoint", code: 11, index: none, tamper: func(dir string) {
-			edit(t, dir, checkpointFile, func(b []byte) []byte { return bytes.Replace(b, []byte("70000"), []byte("69999"), 1) })
+			edit(t, dir, checkpointFile, func(b []byte) []byte {
+				return bytes.Replace(b, []byte("70000"), []byte("69999"), 1)
+			})
 		}},
 		{name: "root in the checkpoint", code: 11, index: none, tamper: func(dir string) {
 			edit(t, dir, checkpointFile, func(b []byte) []byte {
@@ -223,26 +347,52 @@ func TestTampering(t *testing.T) {
 			edit(t, dir, checkpointFile, func([]byte) []byte { return other.checkpoint })
 		}},
 		{name: "another key beside it", code: 11, index: none, tamper: func(dir string) {
-			edit(t, dir, keyFile, func([]byte) []byte { return []byte(other.signer.Verifier() + "\n") })
+			edit(t, dir, keyFile, func([]byte) []byte {
+				return []byte(other.signer.Verifier() + "\n")
+			})
 		}},
-		{name: "another key named", code: 11, index: none, opts: VerifyOptions{VKey: other.signer.Verifier()}, tamper: func(string) {}},
-		{name: "log and key replaced, key named", code: 11, index: none, opts: VerifyOptions{VKey: m.signer.Verifier()}, tamper: func(dir string) {
-			edit(t, dir, checkpointFile, func([]byte) []byte { return other.checkpoint })
-			edit(t, dir, keyFile, func([]byte) []byte { return []byte(other.signer.Verifier() + "\n") })
-		}},
+		{
+			name: "another key named", code: 11, index: none,
+			opts: VerifyOptions{VKey: other.signer.Verifier()}, tamper: func(string) {},
+		},
+		{
+			name: "log and key replaced, key named", code: 11, index: none,
+			opts: VerifyOptions{VKey: m.signer.Verifier()}, tamper: func(dir string) {
+				edit(t, dir, checkpointFile, func([]byte) []byte { return other.checkpoint })
+				edit(t, dir, keyFile, func([]byte) []byte {
+					return []byte(other.signer.Verifier() + "\n")
+				})
+			},
+		},
 
 		{name: "old checkpoint put back", code: 0, index: none, tamper: func(dir string) {
 			edit(t, dir, checkpointFile, func([]byte) []byte { return m.at(t, 256).checkpoint })
 		}},
-		{name: "old checkpoint put back, newer one saved", code: 13, index: none, opts: VerifyOptions{Saved: m.checkpoint}, tamper: func(dir string) {
-			edit(t, dir, checkpointFile, func([]byte) []byte { return m.at(t, 256).checkpoint })
-		}},
-		{name: "saved one extended", code: 0, index: none, opts: VerifyOptions{Saved: m.at(t, 12_345).checkpoint}, tamper: func(string) {}},
-		{name: "saved one of another key", code: 11, index: none, opts: VerifyOptions{Saved: other.checkpoint}, tamper: func(string) {}},
-		{name: "saved one is nothing", code: 10, index: none, opts: VerifyOptions{Saved: []byte("x")}, tamper: func(string) {}},
-		{name: "too old", code: 14, index: none, opts: VerifyOptions{MaxAge: time.Hour, Now: testTime}, tamper: func(string) {}},
+		{
+			name: "old checkpoint put back, newer one saved", code: 13, index: none,
+			opts: VerifyOptions{Saved: m.checkpoint}, tamper: func(dir string) {
+				edit(t, dir, checkpointFile, func([]byte) []byte { return m.at(t, 256).checkpoint })
+			},
+		},
+		{
+			name: "saved one extended", code: 0, index: none,
+			opts: VerifyOptions{Saved: m.at(t, 12_345).checkpoint}, tamper: func(string) {},
+		},
+		{
+			name: "saved one of another key", code: 11, index: none,
+			opts: VerifyOptions{Saved: other.checkpoint}, tamper: func(string) {},
+		},
+		{
+			name: "saved one is nothing", code: 10, index: none,
+			opts: VerifyOptions{Saved: []byte("x")}, tamper: func(string) {},
+		},
+		{name: "too old", code: 14, index: none, opts: VerifyOptions{
+			MaxAge: time.Hour,
+			Now:    testTime,
+		}, tamper: func(string) {}},
 		{name: "stranger", code: 0, index: none, tamper: func(dir string) {
-			if err := os.WriteFile(filepath.Join(dir, "notes.txt"), []byte("x"), 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, "notes.txt"), []byte("x"),
+				0o600); err != nil {
 				t.Fatal(err)
 			}
 		}},
@@ -265,7 +415,8 @@ func TestTampering(t *testing.T) {
 				tt.index, tt.file = 3, "tile/entries/000"
 			}
 			if got != tt.index || file != tt.file {
-				t.Errorf("index %d in %q, want %d in %q (%s)", got, file, tt.index, tt.file, r.Sentence)
+				t.Errorf("index %d in %q, want %d in %q (%s)", got, file, tt.index, tt.file,
+					r.Sentence)
 			}
 			if tt.code == 12 && r.LastGood != max(tt.index, 0)-1 {
 				t.Errorf("last good is %d", r.LastGood)
@@ -316,8 +467,9 @@ func TestReportJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := fmt.Sprintf(`{"ok":false,"code":12,"size":300,"root":%q,"first_bad":{"index":256,"file":"tile/entries/001.p/44","expected":%q,"got":%q},"last_good":255,`+
-		`"reason":"tile/entries/001.p/44 differs from the signed tree at entry 256"}`,
+	want := fmt.Sprintf(
+		`{"ok":false,"code":12,"size":300,"root":%q,"first_bad":{"index":256,"file":"tile/entries/001.p/44","expected":%q,"got":%q},"last_good":255,`+
+			`"reason":"tile/entries/001.p/44 differs from the signed tree at entry 256"}`,
 		r.Root.String(), r.FirstBad.Expected, r.FirstBad.Got)
 	if string(text) != want {
 		t.Errorf("got  %s\nwant %s", text, want)
@@ -428,7 +580,8 @@ func TestGrowingLogIsReadAtOneSize(t *testing.T) {
 		if err != nil {
 			t.Fatalf("size %d: prove: %v", size, err)
 		}
-		if r := proof.Check(o.m.leaves[last], o.m.signer.Verifier()); !r.OK() || r.Size != log.Size {
+		if r := proof.Check(o.m.leaves[last], o.m.signer.Verifier()); !r.OK() ||
+			r.Size != log.Size {
 			t.Errorf("size %d: the proof: %+v", size, r)
 		}
 		o = newOvertaken(t, size, size+100)
@@ -443,7 +596,8 @@ func TestGrowingLogIsReadAtOneSize(t *testing.T) {
 // is held against the signed root.
 func TestForgedWiderTileIsFound(t *testing.T) {
 	m, dir := publish(t, 300)
-	log, err := OpenLog(t.Context(), HTTP{Client: serveLog(t, dir), Base: "http://log/"}, m.signer.Verifier())
+	log, err := OpenLog(t.Context(), HTTP{Client: serveLog(t, dir), Base: "http://log/"},
+		m.signer.Verifier())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -470,16 +624,22 @@ func serveLog(t *testing.T, dir string) *http.Client {
 	t.Helper()
 	s := httptest.NewServer(http.FileServer(http.Dir(dir)))
 	t.Cleanup(s.Close)
-	return &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	return &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _,
+		_ string,
+	) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "tcp", s.Listener.Addr().String())
 	}}}
 }
 
 func TestStrangers(t *testing.T) {
 	_, dir := publish(t, 300)
-	for _, name := range []string{"tile/0/009", "tile/entries/001.p/200", "tile/0/001.p/3", "readme"} {
+	for _, name := range []string{
+		"tile/0/009", "tile/entries/001.p/200", "tile/0/001.p/3",
+		"readme",
+	} {
 		path := filepath.Join(dir, filepath.FromSlash(name))
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte("x"), 0o600)); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700),
+			os.WriteFile(path, []byte("x"), 0o600)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -488,7 +648,10 @@ func TestStrangers(t *testing.T) {
 		t.Fatal(r.Sentence)
 	}
 	all := strings.Join(r.Warnings, "\n")
-	for _, want := range []string{"tile/0/009 is beyond", "tile/entries/001.p/200 is beyond", "1 partial tiles", "readme is no file", "key beside the log"} {
+	for _, want := range []string{
+		"tile/0/009 is beyond", "tile/entries/001.p/200 is beyond",
+		"1 partial tiles", "readme is no file", "key beside the log",
+	} {
 		if !strings.Contains(all, want) {
 			t.Errorf("no warning %q in:\n%s", want, all)
 		}
@@ -549,7 +712,8 @@ func FuzzReadTile(f *testing.F) {
 			t.Fatalf("malformed at %d after %d entries", at, n)
 		}
 		hashes, ok := splitHashes(data, int(width), int(held))
-		if ok != (len(data) == int(held)*len(Hash{})) || ok && !bytes.HasPrefix(data, joinHashes(hashes)) {
+		if ok != (len(data) == int(held)*len(Hash{})) || ok && !bytes.HasPrefix(data,
+			joinHashes(hashes)) {
 			t.Fatal("hashes are not what the tile holds")
 		}
 	})

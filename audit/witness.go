@@ -26,7 +26,9 @@ func (l *Log) Cosign(ctx context.Context, c *http.Client, w Witness) ([]byte, er
 		return nil, fmt.Errorf("witness %s has no URL in the policy", w.Name)
 	}
 	direct := *c
-	direct.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	direct.CheckRedirect = func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse
+	}
 	c = &direct
 	lines, size, err := l.submit(ctx, c, w, 0)
 	if err == nil && size > 0 { // it has seen this log before
@@ -43,7 +45,9 @@ func (l *Log) Cosign(ctx context.Context, c *http.Client, w Witness) ([]byte, er
 
 // CosignAll asks all witnesses of a policy that have a URL, and returns the
 // lines that they cosigned the log with, and what went wrong with others.
-func (l *Log) CosignAll(ctx context.Context, c *http.Client, p *Policy) (lines []byte, errs []error) {
+func (l *Log) CosignAll(ctx context.Context, c *http.Client, p *Policy) (lines []byte,
+	errs []error,
+) {
 	for _, w := range p.Witnesses {
 		if w.URL == "" {
 			continue
@@ -60,7 +64,9 @@ func (l *Log) CosignAll(ctx context.Context, c *http.Client, p *Policy) (lines [
 
 // submit sends the checkpoint with the proof that it extends one of the old
 // size. A witness that knows another size says so; that is no error.
-func (l *Log) submit(ctx context.Context, c *http.Client, w Witness, old int64) (lines []byte, size int64, err error) {
+func (l *Log) submit(ctx context.Context, c *http.Client, w Witness, old int64) (lines []byte,
+	size int64, err error,
+) {
 	proof, err := l.proveExtends(ctx, old)
 	if err != nil {
 		return nil, 0, err
@@ -72,7 +78,8 @@ func (l *Log) submit(ctx context.Context, c *http.Client, w Witness, old int64) 
 	}
 	body.WriteString("\n")
 	body.Write(l.signed)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(w.URL, "/")+"/add-checkpoint", &body)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(w.URL, "/")+
+		"/add-checkpoint", &body)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -96,7 +103,8 @@ func (l *Log) submit(ctx context.Context, c *http.Client, w Witness, old int64) 
 			case err != nil || size <= 0:
 				return nil, 0, errors.New("it answers a conflict without a size")
 			case size > l.Size:
-				return nil, 0, fmt.Errorf("it has seen the log with %d entries, it has %d now: a rollback", size, l.Size)
+				return nil, 0, fmt.Errorf("it has seen the log with %d entries, it has %d now: a "+
+					"rollback", size, l.Size)
 			}
 			return nil, size, nil
 		}
@@ -138,7 +146,8 @@ func (l *Log) SaveCosigned(lines []byte) error {
 		return errors.New("cosignatures are kept in a folder")
 	}
 	merged := l.WithCosignatures(lines)
-	if err := durable.WriteFile(filepath.Join(string(dir), witnessedFile), merged, 0o600); err != nil {
+	if err := durable.WriteFile(filepath.Join(string(dir), witnessedFile), merged,
+		0o600); err != nil {
 		return err
 	}
 	path := filepath.Join(string(dir), checkpointFile)

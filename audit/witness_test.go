@@ -58,7 +58,8 @@ func (w *testWitness) serve(rw http.ResponseWriter, r *http.Request) {
 	head, signed, found := strings.Cut(string(body), "\n\n")
 	lines := strings.Split(head, "\n")
 	var old int64
-	if _, scan := fmt.Sscanf(lines[0], "old %d", &old); err != nil || scan != nil || !found || r.URL.Path != "/w/add-checkpoint" {
+	if _, scan := fmt.Sscanf(lines[0], "old %d", &old); err != nil || scan != nil || !found ||
+		r.URL.Path != "/w/add-checkpoint" {
 		rw.WriteHeader(http.StatusBadRequest)
 		return
 	}
@@ -105,10 +106,12 @@ func (w *testWitness) serve(rw http.ResponseWriter, r *http.Request) {
 func TestWitnesses(t *testing.T) {
 	m, dir := publish(t, 300)
 	vkey := m.signer.Verifier()
-	one, two, three := newWitness(t, "one.example/w", vkey), newWitness(t, "two.example/w", vkey), newWitness(t, "three.example/w", vkey)
+	one, two, three := newWitness(t, "one.example/w", vkey), newWitness(t, "two.example/w", vkey),
+		newWitness(t, "three.example/w", vkey)
 	policy := func(quorum string) *Policy {
 		t.Helper()
-		p, err := ParsePolicy(fmt.Appendf(nil, "# the logs\nlog %s\nwitness one %s %s/w\nwitness two %s %s/w/\nwitness three %s\n%s\n",
+		p, err := ParsePolicy(fmt.Appendf(nil, "# the logs\nlog %s\nwitness one %s %s/w\nwitness "+
+			"two %s %s/w/\nwitness three %s\n%s\n",
 			vkey, one.vkey, one.URL, two.vkey, two.URL, three.vkey, quorum))
 		if err != nil {
 			t.Fatal(err)
@@ -150,7 +153,8 @@ func TestWitnesses(t *testing.T) {
 	if err := p.Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if before, err := os.ReadFile(filepath.Join(dir, checkpointFile)); err != nil || !strings.Contains(string(before), "— two.example/w ") {
+	if before, err := os.ReadFile(filepath.Join(dir, checkpointFile)); err != nil ||
+		!strings.Contains(string(before), "— two.example/w ") {
 		t.Fatalf("the publisher dropped cosignatures: %s, %v", before, err)
 	}
 	m.grow(t, 77)
@@ -158,15 +162,20 @@ func TestWitnesses(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := verify(t, dir, VerifyOptions{Policy: both})
-	if !r.OK() || !strings.Contains(strings.Join(r.Warnings, "\n"), "witnesses have seen the first 300 of 377 entries") {
+	if !r.OK() || !strings.Contains(strings.Join(r.Warnings, "\n"), "witnesses have seen the "+
+		"first 300 of 377 entries") {
 		t.Fatalf("grown since: %+v", r)
 	}
 	cosign()
-	if r := verify(t, dir, VerifyOptions{Policy: both}); !r.OK() || strings.Contains(strings.Join(r.Warnings, "\n"), "witnesses have seen") {
+	if r := verify(t, dir, VerifyOptions{Policy: both}); !r.OK() ||
+		strings.Contains(strings.Join(r.Warnings, "\n"), "witnesses have seen") {
 		t.Fatalf("cosigned again: %+v", r)
 	}
 	// A log that forgot, and one that says something else.
-	for name, other := range map[string]*memory{"rollback": m.at(t, 200), "fork": forked(t, m, 400)} {
+	for name, other := range map[string]*memory{
+		"rollback": m.at(t, 200),
+		"fork":     forked(t, m, 400),
+	} {
 		folder := t.TempDir()
 		q, _ := newPublisher(t, folder, other)
 		if err := q.Recover(t.Context()); err != nil {
@@ -176,7 +185,8 @@ func TestWitnesses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := log.Cosign(t.Context(), http.DefaultClient, both.Witnesses[0]); err == nil || !strings.Contains(err.Error(), name) {
+		if _, err := log.Cosign(t.Context(), http.DefaultClient, both.Witnesses[0]); err == nil ||
+			!strings.Contains(err.Error(), name) {
 			t.Errorf("a witness was asked to cosign a %s: %v", name, err)
 		}
 	}
@@ -206,7 +216,8 @@ func TestParsePolicy(t *testing.T) {
 		}
 		keys[i] = vkey
 	}
-	witnesses := fmt.Sprintf("log "+log+" https://log.example\nwitness A %s\n\twitness B %s https://b.example/\nwitness C %s\nwitness D %s\n", keys...)
+	witnesses := fmt.Sprintf("log "+log+" https://log.example\nwitness A %s\n\twitness B %s "+
+		"https://b.example/\nwitness C %s\nwitness D %s\n", keys...)
 	for _, tt := range []struct {
 		rules    string
 		cosigned string
@@ -218,7 +229,10 @@ func TestParsePolicy(t *testing.T) {
 		{"group g any A B\nquorum g", "B", true},
 		{"group g 2 A B C\nquorum g", "A C", true},
 		{"group g 2 A B C\nquorum g", "A", false},
-		{"group x all A B\n# a comment\ngroup y any C D\n\ngroup z all x y\nquorum z", "A B D", true},
+		{
+			"group x all A B\n# a comment\ngroup y any C D\n\ngroup z all x y\nquorum z",
+			"A B D", true,
+		},
 		{"group x all A B\ngroup y any C D\ngroup z all x y\nquorum z", "A C D", false},
 	} {
 		p, err := ParsePolicy([]byte(witnesses + tt.rules))
@@ -231,10 +245,14 @@ func TestParsePolicy(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{
-		"", "quorum X", "quorum none\nquorum none", "group g 0 A\nquorum g", "group g 3 A B\nquorum g", "group g 02 A B\nquorum g",
-		"group g any A A\nquorum g", "group g any A\ngroup h any A\nquorum g", "group A any B\nquorum A", "group none any A\nquorum none",
-		"group g any none\nquorum g", "witness E nokey\nquorum none", "log nokey\nquorum none", "quorum", "what is this\nquorum none", "quorum none\r",
-		fmt.Sprintf("witness E %s\nquorum none", keys[0]), fmt.Sprintf("witness A %s\nquorum none", keys[1]), "log " + log + "\nquorum none",
+		"", "quorum X", "quorum none\nquorum none", "group g 0 A\nquorum g",
+		"group g 3 A B\nquorum g", "group g 02 A B\nquorum g",
+		"group g any A A\nquorum g", "group g any A\ngroup h any A\nquorum g",
+		"group A any B\nquorum A", "group none any A\nquorum none",
+		"group g any none\nquorum g", "witness E nokey\nquorum none", "log nokey\nquorum none",
+		"quorum", "what is this\nquorum none", "quorum none\r",
+		fmt.Sprintf("witness E %s\nquorum none", keys[0]), fmt.Sprintf("witness A %s\nquorum none",
+			keys[1]), "log " + log + "\nquorum none",
 	} {
 		if _, err := ParsePolicy([]byte(witnesses + bad)); err == nil {
 			t.Errorf("%q was taken for a policy", bad)
@@ -263,12 +281,14 @@ func TestWitnessRedirectsAreNotFollowed(t *testing.T) {
 	for _, code := range []int{301, 302, 303, 307, 308} {
 		elsewhere := httptest.NewServer(http.RedirectHandler(real.URL+"/w/add-checkpoint", code))
 		t.Cleanup(elsewhere.Close)
-		policy, err := ParsePolicy(fmt.Appendf(nil, "witness w1 %s %s/w\nquorum w1\n", real.vkey, elsewhere.URL))
+		policy, err := ParsePolicy(fmt.Appendf(nil, "witness w1 %s %s/w\nquorum w1\n", real.vkey,
+			elsewhere.URL))
 		if err != nil {
 			t.Fatal(err)
 		}
 		lines, errs := log.CosignAll(t.Context(), &http.Client{}, policy)
-		if len(lines) > 0 || len(errs) != 1 || !strings.Contains(errs[0].Error(), "redirects are not followed") {
+		if len(lines) > 0 || len(errs) != 1 || !strings.Contains(errs[0].Error(),
+			"redirects are not followed") {
 			t.Errorf("%d: %q, %v", code, lines, errs)
 		}
 	}

@@ -31,7 +31,8 @@ func (a *Authenticator) again(r *http.Request, caller *atm.Caller) (*atm.Caller,
 		}
 	}
 	member, known := a.cfg.Directory.Member(caller.Subject)
-	if !known || caller.Verifier != verifierOf(member.HA1) && caller.Verifier != verifierOf(member.Slow) {
+	if !known || caller.Verifier != verifierOf(member.HA1) &&
+		caller.Verifier != verifierOf(member.Slow) {
 		return nil, &Error{"password that was taken back"}
 	}
 	now := *caller

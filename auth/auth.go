@@ -76,7 +76,8 @@ type Config struct {
 	// Spend notes the use of a count of a nonce, and reports whether it is the
 	// first one on any server with the same NonceKey. The nonce is stale from
 	// until on. Optional; without it the server remembers by itself.
-	Spend func(ctx context.Context, nonce string, count uint64, until time.Time) (first bool, err error)
+	Spend func(ctx context.Context, nonce string, count uint64, until time.Time) (first bool,
+		err error)
 
 	// Refresh learns what other servers have learned, and reports whether there
 	// was something new. It is asked before anybody is refused. Optional.
@@ -90,9 +91,10 @@ type Authenticator struct {
 
 	secrets *secrets
 
-	mu       sync.RWMutex
-	verified map[string]*verified // guarded by mu: certificates whose chains were good, by their DER form
-	forgot   int                  // guarded by mu: how often Forget was called
+	mu sync.RWMutex
+	// guarded by mu: certificates whose chains were good, by their DER form
+	verified map[string]*verified
+	forgot   int // guarded by mu: how often Forget was called
 }
 
 const (
@@ -116,7 +118,10 @@ func New(cfg Config) *Authenticator {
 	if cfg.MaxBody == 0 {
 		cfg.MaxBody = 256 << 10
 	}
-	return &Authenticator{cfg: cfg, digest: newDigest(cfg), secrets: newSecrets(), verified: make(map[string]*verified)}
+	return &Authenticator{
+		cfg: cfg, digest: newDigest(cfg), secrets: newSecrets(),
+		verified: make(map[string]*verified),
+	}
 }
 
 // Challenges are the values of WWW-Authenticate that say how to sign in. stale
@@ -313,7 +318,9 @@ func (a *Authenticator) Exchangeable(r *http.Request, text string) (*atm.Caller,
 }
 
 // foreignToken returns who a token of another issuer says that sent r.
-func (a *Authenticator) foreignToken(r *http.Request, issuer *issuerKeys, text string) (*atm.Caller, error) {
+func (a *Authenticator) foreignToken(r *http.Request, issuer *issuerKeys, text string) (*atm.Caller,
+	error,
+) {
 	f, err := issuer.verify(r.Context(), text)
 	if err != nil {
 		return nil, err
@@ -411,12 +418,17 @@ type words struct {
 
 func describe(leaf *x509.Certificate) words {
 	serial, sum := leaf.SerialNumber.Text(16), sha256.Sum256(leaf.Raw)
-	return words{serial: serial, sha256: base64.StdEncoding.EncodeToString(sum[:]), revocation: "cert:" + serial}
+	return words{
+		serial: serial, sha256: base64.StdEncoding.EncodeToString(sum[:]),
+		revocation: "cert:" + serial,
+	}
 }
 
 // holder verifies a certificate and returns who holds it, and whether this
 // server's own authority says so.
-func (a *Authenticator) holder(chain []*x509.Certificate, now time.Time) (subject string, own bool, w words, err error) {
+func (a *Authenticator) holder(chain []*x509.Certificate, now time.Time) (subject string, own bool,
+	w words, err error,
+) {
 	v, bad := a.verify(chain, now)
 	if bad == nil {
 		if v.unnamed == nil || a.cfg.Mappings == nil {
@@ -427,7 +439,8 @@ func (a *Authenticator) holder(chain []*x509.Certificate, now time.Time) (subjec
 		}
 		return "", false, v.words, v.unnamed
 	}
-	if a.cfg.VerifyForeign == nil || a.cfg.Mappings == nil || a.cfg.VerifyForeign(chain, now) != nil {
+	if a.cfg.VerifyForeign == nil || a.cfg.Mappings == nil || a.cfg.VerifyForeign(chain,
+		now) != nil {
 		return "", false, w, &Error{bad.Error()}
 	}
 	subject, err = a.cfg.Mappings.subject(chain[0])
@@ -444,7 +457,8 @@ func (a *Authenticator) verify(chain []*x509.Certificate, now time.Time) (*verif
 	v := a.verified[string(leaf.Raw)]
 	forgot := a.forgot
 	a.mu.RUnlock()
-	if v != nil && now.Sub(v.at).Abs() < verifiedFor && !now.Before(leaf.NotBefore) && !now.After(leaf.NotAfter) {
+	if v != nil && now.Sub(v.at).Abs() < verifiedFor && !now.Before(leaf.NotBefore) &&
+		!now.After(leaf.NotAfter) {
 		return v, nil
 	}
 	if err := a.cfg.VerifyChain(chain, now); err != nil {

@@ -35,7 +35,8 @@ func certificate(t testing.TB, life time.Duration, uris ...string) *x509.Certifi
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(90), Subject: pkix.Name{CommonName: "user:demo"}, DNSNames: []string{"demo"},
+		SerialNumber: big.NewInt(90), Subject: pkix.Name{CommonName: "user:demo"},
+		DNSNames:  []string{"demo"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(life),
 	}
 	for _, uri := range uris {
@@ -93,7 +94,10 @@ func TestIdentity(t *testing.T) {
 		{uris: []string{"spiffe://atm.example/user/demo"}, want: "user:demo"},
 		{uris: []string{"spiffe://atm.example/service/till-1"}, want: "service:till-1"},
 		{reason: "without an identity"}, // although its common name is user:demo
-		{uris: []string{"spiffe://atm.example/user/demo", "spiffe://atm.example/user/demo"}, reason: "two identities"},
+		{
+			uris:   []string{"spiffe://atm.example/user/demo", "spiffe://atm.example/user/demo"},
+			reason: "two identities",
+		},
 		{uris: []string{"spiffe://other.example/user/demo"}, reason: "another trust domain"},
 		{uris: []string{"spiffe://atm.example:443/user/demo"}, reason: "another trust domain"},
 		{uris: []string{"spiffe://x@atm.example/user/demo"}, reason: "another trust domain"},
@@ -110,14 +114,19 @@ func TestIdentity(t *testing.T) {
 		{uris: []string{"spiffe://atm.example/user/"}, reason: "malformed"},
 		{uris: []string{"spiffe://atm.example/system/init"}, reason: "malformed"},
 		{uris: []string{"spiffe://atm.example/USER/demo"}, reason: "malformed"},
-		{uris: []string{"spiffe://atm.example/user/" + strings.Repeat("a", 65)}, reason: "malformed"},
+		{
+			uris:   []string{"spiffe://atm.example/user/" + strings.Repeat("a", 65)},
+			reason: "malformed",
+		},
 		{uris: []string{"spiffe://atm.example/user/mallory"}, reason: "nobody known"},
 	} {
-		caller, _, err := authenticator(nil).Authenticate(request(certificate(t, time.Hour, tt.uris...)))
+		caller, _, err := authenticator(nil).Authenticate(request(certificate(t, time.Hour,
+			tt.uris...)))
 		var failure *auth.Error
 		switch {
 		case tt.reason == "":
-			if err != nil || caller.Subject != tt.want || caller.IP != "192.0.2.7" || caller.Method != "mtls" || caller.Serial != "5a" {
+			if err != nil || caller.Subject != tt.want || caller.IP != "192.0.2.7" ||
+				caller.Method != "mtls" || caller.Serial != "5a" {
 				t.Errorf("%v: %+v, %v", tt.uris, caller, err)
 			}
 		case !errors.As(err, &failure) || !strings.Contains(failure.Reason, tt.reason):
@@ -131,13 +140,20 @@ func TestIdentity(t *testing.T) {
 
 // TestIdentityAsWritten has names that url.URL writes as others.
 func TestIdentityAsWritten(t *testing.T) {
-	for _, uri := range []string{"spiffe://atm.example/user/demo#", "SPIFFE://atm.example/user/demo"} {
-		value, err := asn1.Marshal([]asn1.RawValue{{Class: asn1.ClassContextSpecific, Tag: 6, Bytes: []byte(uri)}})
+	for _, uri := range []string{
+		"spiffe://atm.example/user/demo#",
+		"SPIFFE://atm.example/user/demo",
+	} {
+		value, err := asn1.Marshal([]asn1.RawValue{{
+			Class: asn1.ClassContextSpecific, Tag: 6,
+			Bytes: []byte(uri),
+		}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		cert := certificate(t, time.Hour)
-		cert.Extensions = append(cert.Extensions[:0], pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: value})
+		cert.Extensions = append(cert.Extensions[:0],
+			pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: value})
 		if caller, _, err := authenticator(nil).Authenticate(request(cert)); err == nil {
 			t.Errorf("%s is %s", uri, caller.Subject)
 		}
@@ -154,7 +170,8 @@ func TestForeignRevoked(t *testing.T) {
 	unknown := func([]*x509.Certificate, time.Time) error { return errors.New("unknown authority") }
 	known := func([]*x509.Certificate, time.Time) error { return nil }
 	a := auth.New(auth.Config{
-		TrustDomain: domain, Directory: d, VerifyChain: unknown, VerifyForeign: known, Mappings: mappings, Backdate: 2 * time.Hour,
+		TrustDomain: domain, Directory: d, VerifyChain: unknown, VerifyForeign: known,
+		Mappings: mappings, Backdate: 2 * time.Hour,
 	})
 	cert := certificate(t, time.Hour)
 	if _, _, err := a.Authenticate(request(cert)); err != nil {
@@ -178,11 +195,15 @@ func TestAuthenticate(t *testing.T) {
 			t.Errorf("a good certificate with %q: %+v, %v", header, caller, err)
 		}
 	}
-	if _, _, err := a.Authenticate(request(good, "Bearer x", "Bearer x")); !errors.Is(err, auth.ErrTwoHeaders) {
+	if _, _, err := a.Authenticate(request(good, "Bearer x", "Bearer x")); !errors.Is(err,
+		auth.ErrTwoHeaders) {
 		t.Errorf("two headers: %v", err)
 	}
-	bad := authenticator(func([]*x509.Certificate, time.Time) error { return errors.New("of another authority") })
-	if _, _, err := bad.Authenticate(request(good)); !errors.As(err, &failure) || failure.Reason != "of another authority" {
+	bad := authenticator(func([]*x509.Certificate, time.Time) error {
+		return errors.New("of another authority")
+	})
+	if _, _, err := bad.Authenticate(request(good)); !errors.As(err, &failure) ||
+		failure.Reason != "of another authority" {
 		t.Errorf("a chain that is not trusted: %v", err)
 	}
 }
@@ -208,7 +229,13 @@ func TestVerificationRemembered(t *testing.T) {
 		after time.Duration
 		want  int
 		fails bool
-	}{{0, 1, false}, {30 * time.Second, 1, false}, {31 * time.Second, 2, false}, {30 * time.Second, 3, true}, {0, 4, true}} {
+	}{
+		{0, 1, false},
+		{30 * time.Second, 1, false},
+		{31 * time.Second, 2, false},
+		{30 * time.Second, 3, true},
+		{0, 4, true},
+	} {
 		now = now.Add(step.after)
 		again, err := x509.ParseCertificate(cert.Raw) // as each connection does
 		if err != nil {
@@ -216,7 +243,8 @@ func TestVerificationRemembered(t *testing.T) {
 		}
 		_, _, err = a.Authenticate(request(again))
 		if verified != step.want || (err != nil) != step.fails {
-			t.Errorf("after %s more: verified %d times, want %d; %v", step.after, verified, step.want, err)
+			t.Errorf("after %s more: verified %d times, want %d; %v", step.after, verified,
+				step.want, err)
 		}
 	}
 	now = now.Add(-time.Minute)
@@ -323,7 +351,8 @@ func TestPermissions(t *testing.T) {
 
 func TestAddress(t *testing.T) {
 	for in, want := range map[string]string{
-		"192.0.2.7:80": "192.0.2.7", "[::ffff:192.0.2.7]:80": "192.0.2.7", "[2001:db8::1]:80": "2001:db8::1",
+		"192.0.2.7:80": "192.0.2.7", "[::ffff:192.0.2.7]:80": "192.0.2.7",
+		"[2001:db8::1]:80":  "2001:db8::1",
 		"[fe80::1%eth0]:80": "fe80::1", "192.0.2.7": "192.0.2.7", "@": "invalid IP",
 	} {
 		if got := auth.Address(in).String(); got != want {

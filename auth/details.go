@@ -47,8 +47,11 @@ func ParseDetails(written string) (*Details, bool) {
 		_, ok := atm.ParseAccountID(account)
 		return !ok
 	})
-	actions := !slices.ContainsFunc(d.Actions, func(action string) bool { return !Covers(atm.Operation(action)) })
-	return d, d.Type == GrantType && len(d.Accounts) > 0 && accounts && len(d.Actions) > 0 && actions && strings.TrimSpace(d.Cap) != ""
+	actions := !slices.ContainsFunc(d.Actions, func(action string) bool {
+		return !Covers(atm.Operation(action))
+	})
+	return d, d.Type == GrantType && len(d.Accounts) > 0 && accounts && len(d.Actions) > 0 &&
+		actions && strings.TrimSpace(d.Cap) != ""
 }
 
 // texts is a JSON array of strings.

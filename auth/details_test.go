@@ -9,7 +9,8 @@ import (
 
 func TestDetails(t *testing.T) {
 	const good = `[{"type":"atm_grant","accounts":["200"],"actions":["withdraw"],"cap":"20.00"}]`
-	if d, ok := auth.ParseDetails(good); !ok || d.Cap != "20.00" || d.Accounts[0] != "200" || d.Actions[0] != "withdraw" {
+	if d, ok := auth.ParseDetails(good); !ok || d.Cap != "20.00" || d.Accounts[0] != "200" ||
+		d.Actions[0] != "withdraw" {
 		t.Fatalf("%+v, %t", d, ok)
 	}
 	for _, bad := range []string{

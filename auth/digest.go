@@ -67,7 +67,8 @@ type digest struct {
 	ttl       time.Duration
 	now       func() time.Time
 	maxBody   int64
-	spend     func(ctx context.Context, nonce string, count uint64, until time.Time) (bool, error) // nil for used
+	// nil for used
+	spend func(ctx context.Context, nonce string, count uint64, until time.Time) (bool, error)
 
 	key   []byte    // of the MACs of nonces
 	macs  sync.Pool // of hash.Hash, keyed with it
@@ -91,8 +92,9 @@ type counts struct {
 
 func newDigest(cfg Config) *digest {
 	d := &digest{
-		realm: cfg.Realm, directory: cfg.Directory, ttl: cfg.NonceTTL, now: cfg.Now, maxBody: cfg.MaxBody,
-		spend: cfg.Spend, key: cfg.NonceKey, used: make(map[string]*counts),
+		realm: cfg.Realm, directory: cfg.Directory, ttl: cfg.NonceTTL, now: cfg.Now,
+		maxBody: cfg.MaxBody,
+		spend:   cfg.Spend, key: cfg.NonceKey, used: make(map[string]*counts),
 		bodies: budget.New(maxBodies, maxBodiesFrom),
 	}
 	if d.key == nil {
@@ -108,7 +110,9 @@ func newDigest(cfg Config) *digest {
 
 // challenge is the value of WWW-Authenticate.
 func (d *digest) challenge(stale bool) string {
-	c := fmt.Sprintf(`Digest realm=%q, qop="auth, auth-int", algorithm=SHA-256, nonce=%q, charset=UTF-8`, d.realm, d.nonce())
+	c := fmt.Sprintf(
+		`Digest realm=%q, qop="auth, auth-int", algorithm=SHA-256, nonce=%q, charset=UTF-8`,
+		d.realm, d.nonce())
 	if stale {
 		c += ", stale=true"
 	}
@@ -133,7 +137,8 @@ func (d *digest) mac(b []byte) []byte {
 // issued returns when a nonce was issued, and whether it was issued here.
 func (d *digest) issued(nonce string) (time.Time, bool) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(nonce)
-	if err != nil || len(b) != nonceBytes || !hmac.Equal(d.mac(b[:8+nonceRandom]), b[8+nonceRandom:]) {
+	if err != nil || len(b) != nonceBytes || !hmac.Equal(d.mac(b[:8+nonceRandom]),
+		b[8+nonceRandom:]) {
 		return time.Time{}, false
 	}
 	return time.Unix(0, int64(binary.BigEndian.Uint64(b))), true
@@ -149,7 +154,9 @@ var errStale = errors.New("stale nonce")
 // User, nonce and count are looked at before the body. If one of them is bad, the
 // answer is settled; but the body is hashed nevertheless, without being kept, so
 // that nobody learns from the time which users there are.
-func (d *digest) authenticate(r *http.Request, header string) (subject string, fields http.Header, err error) {
+func (d *digest) authenticate(r *http.Request, header string) (subject string, fields http.Header,
+	err error,
+) {
 	p, err := parseDigest(header)
 	if err != nil {
 		return "", nil, err
@@ -188,7 +195,8 @@ func (d *digest) authenticate(r *http.Request, header string) (subject string, f
 	}
 	fields = http.Header{}
 	if p.qop == "auth" { // with auth-int it would be over an answer that is not there yet
-		fields["Authentication-Info"] = []string{`qop=auth, rspauth="` + p.hash(ha1, of.answer) + `", cnonce=` + quoted(p.cnonce) + `, nc=` + p.count}
+		fields["Authentication-Info"] = []string{`qop=auth, rspauth="` + p.hash(ha1, of.answer) +
+			`", cnonce=` + quoted(p.cnonce) + `, nc=` + p.count}
 	}
 	return subject, fields, nil
 }
@@ -205,7 +213,10 @@ type target struct {
 func (d *digest) targetOf(method, uri string) *target {
 	last := d.last.Load()
 	if last == nil || last.method != method || last.uri != uri {
-		last = &target{method, strings.Clone(uri), hexHash([]byte(method + ":" + uri)), hexHash([]byte(":" + uri))}
+		last = &target{
+			method, strings.Clone(uri), hexHash([]byte(method + ":" + uri)),
+			hexHash([]byte(":" + uri)),
+		}
 		d.last.Store(last)
 	}
 	return last
@@ -328,8 +339,11 @@ func (d *digest) use(ctx context.Context, nonce string, number uint64) error {
 var errUsed = &Error{"digest that was used before"}
 
 // spendOnce is use where other servers know of the nonce, too.
-func (d *digest) spendOnce(ctx context.Context, nonce string, number uint64, issued time.Time) error {
-	first, err := d.spend(ctx, nonce, number, issued.Add(2*d.ttl)) // it may be of a clock that is ahead
+func (d *digest) spendOnce(ctx context.Context, nonce string, number uint64,
+	issued time.Time,
+) error {
+	// it may be of a clock that is ahead
+	first, err := d.spend(ctx, nonce, number, issued.Add(2*d.ttl))
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrUnavailable, err) // nobody knows whether it was used
@@ -390,8 +404,10 @@ func parseDigest(header string) (*digestParams, error) {
 		rest = strings.TrimLeft(more, between)
 	}
 	p := &digestParams{
-		username: params.get("username"), realm: params.get("realm"), nonce: params.get("nonce"), uri: params.get("uri"),
-		response: params.get("response"), qop: params.get("qop"), count: params.get("nc"), cnonce: params.get("cnonce"),
+		username: params.get("username"), realm: params.get("realm"), nonce: params.get("nonce"),
+		uri:      params.get("uri"),
+		response: params.get("response"), qop: params.get("qop"), count: params.get("nc"),
+		cnonce: params.get("cnonce"),
 	}
 	if extended, has := params.find("username*"); has {
 		name, ok := decodeExtended(extended)
@@ -410,10 +426,12 @@ func parseDigest(header string) (*digestParams, error) {
 		return nil, &Error{"digest without qop"}
 	}
 	var err error
-	if p.number, err = strconv.ParseUint(p.count, 16, 32); err != nil || len(p.count) != 8 || p.number == 0 {
+	if p.number, err = strconv.ParseUint(p.count, 16, 32); err != nil || len(p.count) != 8 ||
+		p.number == 0 {
 		return nil, errDigest
 	}
-	if p.username == "" || p.nonce == "" || p.uri == "" || p.cnonce == "" || len(p.response) != 2*sha256.Size {
+	if p.username == "" || p.nonce == "" || p.uri == "" || p.cnonce == "" ||
+		len(p.response) != 2*sha256.Size {
 		return nil, errDigest
 	}
 	if _, _, ok := atm.ParseSubject("user:" + p.username); !ok {

@@ -36,8 +36,11 @@ func newDigestHouse() *digestHouse {
 	h := &digestHouse{now: time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)}
 	d := auth.NewDirectory()
 	d.Update(map[string]auth.Member{
-		"user:alice": {Roles: []atm.Role{atm.Customer}, HA1: hash("alice:" + domain + ":" + password)},
-		"user:demo":  {Roles: []atm.Role{atm.Customer}},
+		"user:alice": {
+			Roles: []atm.Role{atm.Customer},
+			HA1:   hash("alice:" + domain + ":" + password),
+		},
+		"user:demo": {Roles: []atm.Role{atm.Customer}},
 	})
 	h.Authenticator = auth.New(auth.Config{
 		TrustDomain: domain, Realm: domain, Directory: d,
@@ -71,8 +74,10 @@ func (c digestCall) request() *http.Request {
 	if c.qop == "auth-int" {
 		a2 += ":" + hash(c.body)
 	}
-	response := hash(hash(c.user+":"+c.realm+":"+c.password) + ":" + c.nonce + ":" + c.nc + ":" + c.cnonce + ":" + c.qop + ":" + hash(a2))
-	header := fmt.Sprintf(`Digest username="%s", realm="%s", nonce="%s", uri="%s", response="%s", algorithm=SHA-256, qop=%s, nc=%s, cnonce="%s"`,
+	response := hash(hash(c.user+":"+c.realm+":"+c.password) + ":" + c.nonce + ":" + c.nc + ":" +
+		c.cnonce + ":" + c.qop + ":" + hash(a2))
+	header := fmt.Sprintf(
+		`Digest username="%s", realm="%s", nonce="%s", uri="%s", response="%s", algorithm=SHA-256, qop=%s, nc=%s, cnonce="%s"`,
 		c.user, c.realm, c.nonce, c.uri, response, c.qop, c.nc, c.cnonce)
 	if c.alter != nil {
 		header = c.alter(header)
@@ -96,7 +101,8 @@ func TestDigest(t *testing.T) {
 		c.qop = qop
 		r := c.request()
 		caller, fields, err := h.Authenticate(r)
-		if err != nil || caller.Subject != "user:alice" || caller.Method != "digest" || caller.User != "alice" {
+		if err != nil || caller.Subject != "user:alice" || caller.Method != "digest" ||
+			caller.User != "alice" {
 			t.Fatalf("%s: %+v, %v", qop, caller, err)
 		}
 		if (fields.Get("Authentication-Info") != "") != (qop == "auth") {
@@ -108,7 +114,8 @@ func TestDigest(t *testing.T) {
 	}
 	c := h.call(t)
 	_, fields, err := h.Authenticate(c.request())
-	want := hash(hash("alice:"+domain+":"+password) + ":" + c.nonce + ":00000001:c:auth:" + hash(":/RPC2"))
+	want := hash(hash("alice:"+domain+":"+password) + ":" + c.nonce + ":00000001:c:auth:" +
+		hash(":/RPC2"))
 	if err != nil || !strings.Contains(fields.Get("Authentication-Info"), `rspauth="`+want+`"`) {
 		t.Errorf("%v, %v, want rspauth %s", fields, err, want)
 	}
@@ -120,50 +127,82 @@ func TestDigestAttacks(t *testing.T) {
 		return func(h string) string { return strings.Replace(h, old, by, 1) }
 	}
 	for name, change := range map[string]func(*digestCall){
-		"wrong password":          func(c *digestCall) { c.password = "wrong" },
-		"no password":             func(c *digestCall) { c.password = "" },
-		"unknown user":            func(c *digestCall) { c.user = "bob" },
-		"a user without one":      func(c *digestCall) { c.user = "demo" },
-		"an odd user":             func(c *digestCall) { c.user = "alice/../bob" },
-		"a user with a colon":     func(c *digestCall) { c.user = "a:b" },
-		"another realm":           func(c *digestCall) { c.realm = "other.example" },
-		"another uri":             func(c *digestCall) { c.uri = "/RPC3" },
-		"another method":          func(c *digestCall) { c.method = "GET" },
-		"uri changed after":       func(c *digestCall) { c.alter = replace(`uri="/RPC2"`, `uri="/"`) },
-		"count changed after":     func(c *digestCall) { c.alter = replace("nc=00000001", "nc=00000002") },
-		"cnonce changed after":    func(c *digestCall) { c.alter = replace(`cnonce="c"`, `cnonce="d"`) },
-		"qop changed after":       func(c *digestCall) { c.alter = replace("qop=auth", "qop=auth-int") },
-		"user changed after":      func(c *digestCall) { c.alter = replace(`"alice"`, `"demo"`) },
-		"MD5":                     func(c *digestCall) { c.alter = replace("SHA-256", "MD5") },
-		"SHA-256-sess":            func(c *digestCall) { c.alter = replace("SHA-256", "SHA-256-sess") },
-		"no algorithm":            func(c *digestCall) { c.alter = replace(", algorithm=SHA-256", "") },
-		"RFC 2069":                func(c *digestCall) { c.alter = replace(", qop=auth, nc=00000001", "") },
-		"no cnonce":               func(c *digestCall) { c.cnonce = "" },
-		"no user":                 func(c *digestCall) { c.alter = replace(`username="alice", `, "") },
-		"two users":               func(c *digestCall) { c.alter = replace(`realm=`, `username="demo", realm=`) },
-		"two users, one extended": func(c *digestCall) { c.alter = replace(`realm=`, `username*=UTF-8\'\'alice, realm=`) },
+		"wrong password":      func(c *digestCall) { c.password = "wrong" },
+		"no password":         func(c *digestCall) { c.password = "" },
+		"unknown user":        func(c *digestCall) { c.user = "bob" },
+		"a user without one":  func(c *digestCall) { c.user = "demo" },
+		"an odd user":         func(c *digestCall) { c.user = "alice/../bob" },
+		"a user with a colon": func(c *digestCall) { c.user = "a:b" },
+		"another realm":       func(c *digestCall) { c.realm = "other.example" },
+		"another uri":         func(c *digestCall) { c.uri = "/RPC3" },
+		"another method":      func(c *digestCall) { c.method = "GET" },
+		"uri changed after": func(c *digestCall) {
+			c.alter = replace(`uri="/RPC2"`, `uri="/"`)
+		},
+		"count changed after": func(c *digestCall) {
+			c.alter = replace("nc=00000001", "nc=00000002")
+		},
+		"cnonce changed after": func(c *digestCall) {
+			c.alter = replace(`cnonce="c"`, `cnonce="d"`)
+		},
+		"qop changed after": func(c *digestCall) {
+			c.alter = replace("qop=auth", "qop=auth-int")
+		},
+		"user changed after": func(c *digestCall) { c.alter = replace(`"alice"`, `"demo"`) },
+		"MD5":                func(c *digestCall) { c.alter = replace("SHA-256", "MD5") },
+		"SHA-256-sess": func(c *digestCall) {
+			c.alter = replace("SHA-256", "SHA-256-sess")
+		},
+		"no algorithm": func(c *digestCall) {
+			c.alter = replace(", algorithm=SHA-256", "")
+		},
+		"RFC 2069": func(c *digestCall) {
+			c.alter = replace(", qop=auth, nc=00000001", "")
+		},
+		"no cnonce": func(c *digestCall) { c.cnonce = "" },
+		"no user": func(c *digestCall) {
+			c.alter = replace(`username="alice", `, "")
+		},
+		"two users": func(c *digestCall) {
+			c.alter = replace(`realm=`, `username="demo", realm=`)
+		},
+		"two users, one extended": func(c *digestCall) {
+			c.alter = replace(`realm=`, `username*=UTF-8\'\'alice, realm=`)
+		},
 		"two responses": func(c *digestCall) {
 			c.alter = replace(`algorithm`, `response="`+strings.Repeat("0", 64)+`", algorithm`)
 		},
-		"a hashed user": func(c *digestCall) { c.alter = replace(`realm=`, `userhash=true, realm=`) },
+		"a hashed user": func(c *digestCall) {
+			c.alter = replace(`realm=`, `userhash=true, realm=`)
+		},
 		"a short response": func(c *digestCall) {
 			c.alter = func(h string) string {
 				return regexp.MustCompile(`response="[^"]{4}`).ReplaceAllString(h, `response="`)
 			}
 		},
 		"no response": func(c *digestCall) {
-			c.alter = func(h string) string { return regexp.MustCompile(`response="[^"]*", `).ReplaceAllString(h, "") }
+			c.alter = func(h string) string {
+				return regexp.MustCompile(`response="[^"]*", `).ReplaceAllString(h, "")
+			}
 		},
 		"count 0":                   func(c *digestCall) { c.nc = "00000000" },
 		"a short count":             func(c *digestCall) { c.nc = "1" },
 		"a count that is no number": func(c *digestCall) { c.nc = "0000000g" },
-		"an open string":            func(c *digestCall) { c.alter = func(h string) string { return h + `, x="` } },
-		"semicolons":                func(c *digestCall) { c.alter = func(h string) string { return strings.ReplaceAll(h, ",", ";") } },
-		"a control character":       func(c *digestCall) { c.alter = func(h string) string { return h + ", x=\"\x01\"" } },
+		"an open string": func(c *digestCall) {
+			c.alter = func(h string) string { return h + `, x="` }
+		},
+		"semicolons": func(c *digestCall) {
+			c.alter = func(h string) string { return strings.ReplaceAll(h, ",", ";") }
+		},
+		"a control character": func(c *digestCall) {
+			c.alter = func(h string) string { return h + ", x=\"\x01\"" }
+		},
 		"a header without end": func(c *digestCall) {
 			c.alter = func(h string) string { return h + `, x="` + strings.Repeat("x", 5000) + `"` }
 		},
-		"nothing but the scheme": func(c *digestCall) { c.alter = func(string) string { return "Digest" } },
+		"nothing but the scheme": func(c *digestCall) {
+			c.alter = func(string) string { return "Digest" }
+		},
 	} {
 		h := newDigestHouse()
 		c := h.call(t)
@@ -183,24 +222,32 @@ func TestDigestFormsThatClientsMaySendAreRead(t *testing.T) {
 		return func(h string) string { return strings.Replace(h, `username="alice"`, as, 1) }
 	}
 	for what, alter := range map[string]func(string) string{
-		"an empty element":          func(h string) string { return strings.Replace(h, ", ", ", , ", 1) },
-		"empty elements everywhere": func(h string) string { return strings.ReplaceAll(h, ", ", ",,\t, ,") },
-		"an empty first element":    func(h string) string { return strings.Replace(h, "Digest ", "Digest ,", 1) },
-		"an empty last element":     func(h string) string { return h + ", ,," },
-		"an extended name":          name(`username*=UTF-8''%61lice`),
-		"one with a language":       name(`username*=UTF-8'en'alice`),
-		"one in small letters":      name(`username*=utf-8'de-CH'%61%6Cice`),
-		"one that is quoted":        name(`username*="UTF-8''alice"`),
+		"an empty element": func(h string) string {
+			return strings.Replace(h, ", ", ", , ", 1)
+		},
+		"empty elements everywhere": func(h string) string {
+			return strings.ReplaceAll(h, ", ", ",,\t, ,")
+		},
+		"an empty first element": func(h string) string {
+			return strings.Replace(h, "Digest ", "Digest ,", 1)
+		},
+		"an empty last element": func(h string) string { return h + ", ,," },
+		"an extended name":      name(`username*=UTF-8''%61lice`),
+		"one with a language":   name(`username*=UTF-8'en'alice`),
+		"one in small letters":  name(`username*=utf-8'de-CH'%61%6Cice`),
+		"one that is quoted":    name(`username*="UTF-8''alice"`),
 	} {
 		h := newDigestHouse()
 		c := h.call(t)
 		c.alter = alter
-		if caller, _, err := h.Authenticate(c.request()); err != nil || caller.Subject != "user:alice" {
+		if caller, _, err := h.Authenticate(c.request()); err != nil ||
+			caller.Subject != "user:alice" {
 			t.Errorf("%s: %+v, %v", what, caller, err)
 		}
 	}
 	for what, as := range map[string]string{
-		"another charset": `username*=ISO-8859-1''alice`, "no charset": `username*=''alice`, "no quotes": `username*=alice`,
+		"another charset": `username*=ISO-8859-1''alice`, "no charset": `username*=''alice`,
+		"no quotes": `username*=alice`,
 		"one quote": `username*=UTF-8'alice`, "no hexadecimal digits": `username*=UTF-8''%6lice`,
 		"bytes that are no UTF-8": `username*=UTF-8''alice%ff`,
 	} {
@@ -216,7 +263,10 @@ func TestDigestFormsThatClientsMaySendAreRead(t *testing.T) {
 // TestDigestEchoesTheCnonceByteForByte sends what a quoted string may hold, as RFC
 // 7616, section 3.5, has it sent back.
 func TestDigestEchoesTheCnonceByteForByte(t *testing.T) {
-	for _, cnonce := range []string{"c", `a\"b\\c`, "J\u00e4s\u00f8n", "\xe9\xff", "\u202e\u00ad\u2028", "%00'{}"} {
+	for _, cnonce := range []string{
+		"c", `a\"b\\c`, "J\u00e4s\u00f8n", "\xe9\xff",
+		"\u202e\u00ad\u2028", "%00'{}",
+	} {
 		h := newDigestHouse()
 		c := h.call(t)
 		c.cnonce = strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(cnonce) // what is hashed
@@ -224,7 +274,8 @@ func TestDigestEchoesTheCnonceByteForByte(t *testing.T) {
 			return strings.Replace(header, `cnonce="`+c.cnonce+`"`, `cnonce="`+cnonce+`"`, 1)
 		}
 		_, fields, err := h.Authenticate(c.request())
-		if got := fields.Get("Authentication-Info"); err != nil || !strings.Contains(got, `, cnonce="`+cnonce+`", `) {
+		if got := fields.Get("Authentication-Info"); err != nil ||
+			!strings.Contains(got, `, cnonce="`+cnonce+`", `) {
 			t.Errorf("%q: %s, %v", cnonce, got, err)
 		}
 	}
@@ -291,7 +342,8 @@ func TestDigestStale(t *testing.T) {
 	if _, _, err := h.Authenticate(c.request()); !errors.Is(err, auth.ErrStale) {
 		t.Errorf("an old nonce: %v", err)
 	}
-	if challenge := h.Challenges(true)[0]; !strings.Contains(challenge, "stale=true") || strings.Contains(h.Challenges(false)[0], "stale") {
+	if challenge := h.Challenges(true)[0]; !strings.Contains(challenge, "stale=true") ||
+		strings.Contains(h.Challenges(false)[0], "stale") {
 		t.Error(challenge)
 	}
 	wrong := h.call(t)
@@ -328,7 +380,8 @@ func TestDigestFlood(t *testing.T) {
 func FuzzDigestHeader(f *testing.F) {
 	h := newDigestHouse()
 	f.Add(h.call(f).request().Header.Get("Authorization"))
-	f.Add(`Digest username*=UTF-8''al%69ce, realm="a\"b", nonce=x , uri="/", qop=auth-int,nc=00000001`)
+	f.Add(
+		`Digest username*=UTF-8''al%69ce, realm="a\"b", nonce=x , uri="/", qop=auth-int,nc=00000001`)
 	f.Fuzz(func(t *testing.T, header string) {
 		r := httptest.NewRequest(http.MethodPost, "/RPC2", nil)
 		r.Header["Authorization"] = []string{header}

@@ -13,7 +13,8 @@ import (
 // is for the vault to see.
 type Invitation struct {
 	Subject string
-	Roles   string        // that the subject gets with it, separated by spaces; empty for those it has
+	// that the subject gets with it, separated by spaces; empty for those it has
+	Roles   string
 	Life    time.Duration // of the certificate
 	ID      string
 	Issued  time.Time
@@ -37,7 +38,8 @@ const invitationType = "atm-invitation+jwt"
 func (t *Tokens) Invite(i Invitation) (code string, err error) {
 	all := jwt.MapClaims{
 		"iss": t.issuer, "aud": t.issuer + "/enroll", "sub": i.Subject, "jti": i.ID,
-		"iat": i.Issued.Unix(), "exp": i.Expires.Unix(), "roles": i.Roles, "life": int64(i.Life / time.Second),
+		"iat": i.Issued.Unix(), "exp": i.Expires.Unix(), "roles": i.Roles,
+		"life": int64(i.Life / time.Second),
 	}
 	all["known"], all["by"], all["via"] = i.Known, i.By, i.Via
 	if !i.Until.IsZero() {
@@ -77,9 +79,11 @@ func (a *Authenticator) Invited(code string) (Invitation, error) {
 	_, _, okSubject := atm.ParseSubject(i.Subject)
 	now := t.now()
 	switch {
-	case word(payload["iss"]) != t.issuer, word(payload["aud"]) != t.issuer+"/enroll", !okSubject, i.ID == "", !okIssued, !okExpires, !okRoles, !okLife, !okUntil, !okKnown:
+	case word(payload["iss"]) != t.issuer, word(payload["aud"]) != t.issuer+"/enroll", !okSubject,
+		i.ID == "", !okIssued, !okExpires, !okRoles, !okLife, !okUntil, !okKnown:
 		return Invitation{}, bad
-	case !now.Before(i.Expires), i.Issued.After(now.Add(ownSlack)), i.Expires.Sub(i.Issued) > MaxInvitation:
+	case !now.Before(i.Expires), i.Issued.After(now.Add(ownSlack)),
+		i.Expires.Sub(i.Issued) > MaxInvitation:
 		return Invitation{}, bad
 	}
 	i.Issued = i.Issued.Add(-ownSlack)

@@ -29,13 +29,14 @@ import (
 // provider. What it is trusted for stands here and nowhere else: nothing is
 // fetched, and no algorithm chosen, because a token says so.
 type Issuer struct {
-	Name      string            // iss, compared exactly
-	Audience  string            // aud, compared exactly
-	Algorithm string            // ES256, ES384, RS256, PS256 or EdDSA
-	Type      string            // typ of its tokens, such as "at+jwt"; empty for JWT, or none
-	Claim     string            // that says who it is: "sub", or "email" where email_verified is true
-	Subjects  map[string]string // subjects of this server by what the claim says
-	Scope     []string          // what its tokens are good for; nil for all that roles allow
+	Name      string // iss, compared exactly
+	Audience  string // aud, compared exactly
+	Algorithm string // ES256, ES384, RS256, PS256 or EdDSA
+	Type      string // typ of its tokens, such as "at+jwt"; empty for JWT, or none
+	// that says who it is: "sub", or "email" where email_verified is true
+	Claim    string
+	Subjects map[string]string // subjects of this server by what the claim says
+	Scope    []string          // what its tokens are good for; nil for all that roles allow
 
 	// KeysURL is where its keys are (RFC 7517), by https; or KeysFile a copy of
 	// them. One of them.
@@ -50,7 +51,8 @@ func (i *Issuer) check() error {
 	case i.Name == "" || i.Audience == "":
 		return errors.New("an issuer needs issuer and audience")
 	case !slices.Contains([]string{"ES256", "ES384", "RS256", "PS256", "EdDSA"}, i.Algorithm):
-		return fmt.Errorf("%s: the algorithm is ES256, ES384, RS256, PS256 or EdDSA, not %q", i.Name, i.Algorithm)
+		return fmt.Errorf("%s: the algorithm is ES256, ES384, RS256, PS256 or EdDSA, not %q",
+			i.Name, i.Algorithm)
 	case i.Claim != "sub" && i.Claim != "email":
 		return fmt.Errorf("%s: the claim is sub or email, not %q", i.Name, i.Claim)
 	case (i.KeysURL == "") == (i.KeysFile == ""):
@@ -120,7 +122,8 @@ func (s *Issuers) Update(list []Issuer) error {
 			return err
 		}
 		if next[list[i].Name] != nil || len(list[i].Subjects) > maxMapped {
-			return fmt.Errorf("%s is there twice, or has more than %d subjects", list[i].Name, maxMapped)
+			return fmt.Errorf("%s is there twice, or has more than %d subjects", list[i].Name,
+				maxMapped)
 		}
 		keys := newIssuerKeys(list[i], s.now, s.report)
 		if before := s.list.Load(); before != nil {
@@ -168,8 +171,10 @@ type issuerKeys struct {
 
 func newIssuerKeys(i Issuer, now func() time.Time, report func(string, error)) *issuerKeys {
 	return &issuerKeys{Issuer: i, now: now, report: report, client: &http.Client{
-		Timeout:       keysTimeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Timeout: keysTimeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse
+		},
 		Transport: &http.Transport{
 			TLSClientConfig:   &tls.Config{RootCAs: i.Roots, MinVersion: tls.VersionTLS12},
 			DisableKeepAlives: true,
@@ -181,12 +186,14 @@ func newIssuerKeys(i Issuer, now func() time.Time, report func(string, error)) *
 
 // inherit takes over the keys of what the issuer was before.
 func (k *issuerKeys) inherit(before *issuerKeys) {
-	if before == nil || before.KeysURL != k.KeysURL || before.KeysFile != k.KeysFile || before.Algorithm != k.Algorithm {
+	if before == nil || before.KeysURL != k.KeysURL || before.KeysFile != k.KeysFile ||
+		before.Algorithm != k.Algorithm {
 		return
 	}
 	before.mu.RLock()
 	defer before.mu.RUnlock()
-	k.keys, k.fetched = before.keys, before.fetched // fetched again for the first key that is not known
+	// fetched again for the first key that is not known
+	k.keys, k.fetched = before.keys, before.fetched
 }
 
 // foreign is what somebody else's good token says.
@@ -220,8 +227,11 @@ func (k *issuerKeys) verify(ctx context.Context, token string) (*foreign, error)
 	if public == nil {
 		return nil, &Error{"token of an unknown key"}
 	}
-	parser := jwt.NewParser(jwt.WithValidMethods([]string{k.Algorithm}), jwt.WithoutClaimsValidation(), jwt.WithStrictDecoding())
-	if _, err := parser.Parse(token, func(*jwt.Token) (any, error) { return public, nil }); err != nil {
+	parser := jwt.NewParser(jwt.WithValidMethods([]string{k.Algorithm}),
+		jwt.WithoutClaimsValidation(), jwt.WithStrictDecoding())
+	if _, err := parser.Parse(token, func(*jwt.Token) (any, error) {
+		return public, nil
+	}); err != nil {
 		return nil, &Error{"token with a wrong signature"}
 	}
 	payload, err := object(parts[1])
@@ -261,14 +271,18 @@ func (k *issuerKeys) claims(payload map[string]json.RawMessage, kid string) (*fo
 	if !mapped {
 		return nil, &Error{"token of another issuer without an identity"}
 	}
-	return &foreign{subject: subject, id: word(payload["jti"]), key: kid, issued: issued, expires: expires}, nil
+	return &foreign{
+		subject: subject, id: word(payload["jti"]), key: kid, issued: issued,
+		expires: expires,
+	}, nil
 }
 
 // hasAudience reports whether a token is for audience, alone or among others (RFC 7519,
 // section 4.1.3).
 func hasAudience(raw json.RawMessage, audience string) bool {
 	var several []string
-	return word(raw) == audience || json.Unmarshal(raw, &several) == nil && slices.Contains(several, audience)
+	return word(raw) == audience || json.Unmarshal(raw, &several) == nil && slices.Contains(several,
+		audience)
 }
 
 // key returns the public key that is called kid, and nil when none is. It
@@ -361,7 +375,8 @@ func (k *issuerKeys) read(r io.Reader) (map[string]any, error) {
 		if key.UnmarshalJSON(text) != nil || key.KeyID == "" { // of a kind that nobody here knows
 			continue
 		}
-		if key.Use != "" && key.Use != "sig" || key.Algorithm != "" && key.Algorithm != k.Algorithm || !fits(k.Algorithm, key.Key) {
+		if key.Use != "" && key.Use != "sig" || key.Algorithm != "" &&
+			key.Algorithm != k.Algorithm || !fits(k.Algorithm, key.Key) {
 			continue
 		}
 		if keys[key.KeyID] != nil {
@@ -379,9 +394,11 @@ func (k *issuerKeys) read(r io.Reader) (map[string]any, error) {
 func fits(algorithm string, key any) bool {
 	switch key := key.(type) {
 	case *ecdsa.PublicKey:
-		return algorithm == "ES256" && key.Curve == elliptic.P256() || algorithm == "ES384" && key.Curve == elliptic.P384()
+		return algorithm == "ES256" && key.Curve == elliptic.P256() || algorithm == "ES384" &&
+			key.Curve == elliptic.P384()
 	case *rsa.PublicKey:
-		return (algorithm == "RS256" || algorithm == "PS256") && key.N.BitLen() >= minRSA && key.N.BitLen() <= maxRSA
+		return (algorithm == "RS256" || algorithm == "PS256") && key.N.BitLen() >= minRSA &&
+			key.N.BitLen() <= maxRSA
 	case ed25519.PublicKey:
 		return algorithm == "EdDSA"
 	}

@@ -43,7 +43,10 @@ type providerHouse struct {
 
 func newProviderHouse(t *testing.T) *providerHouse {
 	t.Helper()
-	h := &providerHouse{now: time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC), directory: directory(), roots: x509.NewCertPool()}
+	h := &providerHouse{
+		now: time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC), directory: directory(),
+		roots: x509.NewCertPool(),
+	}
 	h.status.Store(http.StatusOK)
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		h.fetches.Add(1)
@@ -56,7 +59,10 @@ func newProviderHouse(t *testing.T) *providerHouse {
 	h.url = server.URL
 	clock := func() time.Time { return h.now }
 	h.issuers = auth.NewIssuers(clock, func(string, error) { h.failures.Add(1) })
-	h.Authenticator = auth.New(auth.Config{TrustDomain: domain, Realm: domain, Directory: h.directory, Issuers: h.issuers, Now: clock})
+	h.Authenticator = auth.New(auth.Config{
+		TrustDomain: domain, Realm: domain,
+		Directory: h.directory, Issuers: h.issuers, Now: clock,
+	})
 	return h
 }
 
@@ -75,8 +81,12 @@ func (h *providerHouse) publish(t *testing.T, keys map[string]crypto.Signer) {
 
 func (h *providerHouse) issuer(change func(*auth.Issuer)) auth.Issuer {
 	i := auth.Issuer{
-		Name: provider, Audience: "atm", Algorithm: "ES256", Claim: "sub", KeysURL: h.url + "/keys", Roots: h.roots,
-		Subjects: map[string]string{"0815": "user:demo", "carol@example.com": "user:demo", "4711": "user:nobody"},
+		Name: provider, Audience: "atm", Algorithm: "ES256", Claim: "sub", KeysURL: h.url + "/keys",
+		Roots: h.roots,
+		Subjects: map[string]string{
+			"0815": "user:demo", "carol@example.com": "user:demo",
+			"4711": "user:nobody",
+		},
 	}
 	if change != nil {
 		change(&i)
@@ -85,14 +95,19 @@ func (h *providerHouse) issuer(change func(*auth.Issuer)) auth.Issuer {
 }
 
 func (h *providerHouse) claims(change func(jwt.MapClaims)) jwt.MapClaims {
-	c := jwt.MapClaims{"iss": provider, "aud": "atm", "sub": "0815", "iat": h.now.Unix() - 5, "exp": h.now.Unix() + 600, "jti": "J"}
+	c := jwt.MapClaims{
+		"iss": provider, "aud": "atm", "sub": "0815", "iat": h.now.Unix() - 5,
+		"exp": h.now.Unix() + 600, "jti": "J",
+	}
 	if change != nil {
 		change(c)
 	}
 	return c
 }
 
-func (h *providerHouse) try(t *testing.T, method jwt.SigningMethod, key crypto.Signer, header map[string]any, claims jwt.MapClaims) (*atm.Caller, error) {
+func (h *providerHouse) try(t *testing.T, method jwt.SigningMethod, key crypto.Signer,
+	header map[string]any, claims jwt.MapClaims,
+) (*atm.Caller, error) {
 	t.Helper()
 	token := jwt.NewWithClaims(method, claims)
 	for name, value := range header {
@@ -126,7 +141,8 @@ func TestIssuer(t *testing.T) {
 	}
 	k1 := map[string]any{"kid": "k1"}
 	caller, err := h.try(t, jwt.SigningMethodES256, key, k1, h.claims(nil))
-	if err != nil || caller.Subject != "user:demo" || caller.Issuer != provider || caller.ID != "J" || caller.Key != "k1" || len(caller.Roles) != 1 {
+	if err != nil || caller.Subject != "user:demo" || caller.Issuer != provider ||
+		caller.ID != "J" || caller.Key != "k1" || len(caller.Roles) != 1 {
 		t.Fatalf("%+v, %v", caller, err)
 	}
 	set := func(name string, value any) jwt.MapClaims {
@@ -211,7 +227,10 @@ func TestIssuerKeys(t *testing.T) {
 		"a redirection":    func() { h.status.Store(302) },
 		"an error in JSON": func() { text := []byte(`{"error":"x"}`); h.set.Store(&text) },
 		"no JSON":          func() { text := []byte("x"); h.set.Store(&text) },
-		"a lot of bytes":   func() { text := []byte(`{"keys":[],"x":"` + strings.Repeat("x", 100<<10) + `"}`); h.set.Store(&text) },
+		"a lot of bytes": func() {
+			text := []byte(`{"keys":[],"x":"` + strings.Repeat("x", 100<<10) + `"}`)
+			h.set.Store(&text)
+		},
 	} {
 		bad()
 		h.now = h.now.Add(6 * time.Minute)
@@ -225,14 +244,17 @@ func TestIssuerKeys(t *testing.T) {
 	}
 	// Others' kinds of keys do not matter, and a reload forgets nothing.
 	h.publish(t, map[string]crypto.Signer{"k2": two})
-	text := []byte(strings.Replace(string(*h.set.Load()), `{"keys":[`, `{"keys":[{"kty":"EC","crv":"secp256k1","kid":"x","x":"AA","y":"AA"},{"kty":"new","kid":"y"},`, 1))
+	text := []byte(strings.Replace(string(*h.set.Load()), `{"keys":[`,
+		`{"keys":[{"kty":"EC","crv":"secp256k1","kid":"x","x":"AA","y":"AA"},{"kty":"new","kid":"y"},`, 1))
 	h.set.Store(&text)
 	h.now = h.now.Add(6 * time.Minute)
 	if !good("k2", two) {
 		t.Error("a key of another kind makes all of them unreadable")
 	}
 	h.status.Store(500)
-	if err := h.issuers.Update([]auth.Issuer{h.issuer(func(i *auth.Issuer) { i.Audience = "atm" })}); err != nil {
+	if err := h.issuers.Update([]auth.Issuer{h.issuer(func(i *auth.Issuer) {
+		i.Audience = "atm"
+	})}); err != nil {
 		t.Fatal(err)
 	}
 	if !good("k2", two) {
@@ -254,14 +276,20 @@ func TestIssuerAlgorithms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys := map[string]crypto.Signer{"ES256": ecKey(t, elliptic.P256()), "ES384": ecKey(t, elliptic.P384()), "RS256": strong, "PS256": strong, "EdDSA": edwards}
+	keys := map[string]crypto.Signer{
+		"ES256": ecKey(t, elliptic.P256()),
+		"ES384": ecKey(t, elliptic.P384()), "RS256": strong, "PS256": strong, "EdDSA": edwards,
+	}
 	for pinned := range keys {
 		for used, key := range keys {
 			h.publish(t, map[string]crypto.Signer{"k": key})
-			if err := h.issuers.Update([]auth.Issuer{h.issuer(func(i *auth.Issuer) { i.Algorithm = pinned })}); err != nil {
+			if err := h.issuers.Update([]auth.Issuer{h.issuer(func(i *auth.Issuer) {
+				i.Algorithm = pinned
+			})}); err != nil {
 				t.Fatal(err)
 			}
-			_, err := h.try(t, jwt.GetSigningMethod(used), key, map[string]any{"kid": "k"}, h.claims(nil))
+			_, err := h.try(t, jwt.GetSigningMethod(used), key, map[string]any{"kid": "k"},
+				h.claims(nil))
 			if (err == nil) != (used == pinned) {
 				t.Errorf("%s where %s is pinned: %v", used, pinned, err)
 			}
@@ -280,18 +308,23 @@ func TestIssuerEmail(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := h.issuers.Update([]auth.Issuer{h.issuer(func(i *auth.Issuer) {
-		i.Claim, i.KeysURL, i.KeysFile, i.Type, i.Scope = "email", "", file, "at+jwt", []string{"inquiry"}
+		i.Claim, i.KeysURL, i.KeysFile, i.Type, i.Scope = "email", "", file, "at+jwt",
+			[]string{"inquiry"}
 	})}); err != nil {
 		t.Fatal(err)
 	}
 	for verified, want := range map[any]bool{true: true, false: false, "true": false, nil: false} {
-		caller, err := h.try(t, jwt.SigningMethodES256, key, map[string]any{"kid": "k", "typ": "at+jwt"}, h.claims(func(c jwt.MapClaims) {
+		caller, err := h.try(t, jwt.SigningMethodES256, key, map[string]any{
+			"kid": "k",
+			"typ": "at+jwt",
+		}, h.claims(func(c jwt.MapClaims) {
 			c["email"], c["email_verified"] = "carol@example.com", verified
 		}))
 		if (err == nil) != want {
 			t.Errorf("verified %v: %v", verified, err)
 		}
-		if err == nil && (auth.Permit(caller.Principal, atm.Inquiry) == atm.Nowhere || auth.Permit(caller.Principal, atm.Withdraw) != atm.Nowhere) {
+		if err == nil && (auth.Permit(caller.Principal, atm.Inquiry) == atm.Nowhere ||
+			auth.Permit(caller.Principal, atm.Withdraw) != atm.Nowhere) {
 			t.Error("the scope is not what its tokens may do")
 		}
 	}
@@ -326,10 +359,16 @@ func TestIssuerRefused(t *testing.T) {
 
 func FuzzIssuerToken(f *testing.F) {
 	i := auth.NewIssuers(time.Now, func(string, error) {})
-	if err := i.Update([]auth.Issuer{{Name: provider, Audience: "atm", Algorithm: "ES256", Claim: "sub", KeysFile: os.DevNull}}); err != nil {
+	if err := i.Update([]auth.Issuer{{
+		Name: provider, Audience: "atm", Algorithm: "ES256",
+		Claim: "sub", KeysFile: os.DevNull,
+	}}); err != nil {
 		f.Fatal(err)
 	}
-	a := auth.New(auth.Config{TrustDomain: domain, Realm: domain, Directory: directory(), Issuers: i})
+	a := auth.New(auth.Config{
+		TrustDomain: domain, Realm: domain, Directory: directory(),
+		Issuers: i,
+	})
 	f.Add("e30.eyJpc3MiOiJodHRwczovL2xvZ2luLmV4YW1wbGUifQ.AA")
 	f.Fuzz(func(t *testing.T, token string) {
 		if caller, _, err := a.Authenticate(request(nil, "Bearer "+token)); err == nil {

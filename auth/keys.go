@@ -62,9 +62,11 @@ func newTokenKey(signer crypto.Signer) (*tokenKey, error) {
 	}
 	k := &tokenKey{
 		signer: signer, public: public,
-		x: base64.RawURLEncoding.EncodeToString(point[1 : 1+coordinate]), y: base64.RawURLEncoding.EncodeToString(point[1+coordinate:]),
+		x: base64.RawURLEncoding.EncodeToString(point[1 : 1+coordinate]),
+		y: base64.RawURLEncoding.EncodeToString(point[1+coordinate:]),
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, `{"crv":"P-256","kty":"EC","x":%q,"y":%q}`, k.x, k.y)) // RFC 7638
+	// RFC 7638
+	sum := sha256.Sum256(fmt.Appendf(nil, `{"crv":"P-256","kty":"EC","x":%q,"y":%q}`, k.x, k.y))
 	k.kid = base64.RawURLEncoding.EncodeToString(sum[:])
 	return k, nil
 }
@@ -77,7 +79,8 @@ func (k *tokenKey) sign(text string) ([]byte, error) {
 		return nil, err
 	}
 	var signature struct{ R, S *big.Int }
-	if rest, err := asn1.Unmarshal(der, &signature); err != nil || len(rest) > 0 || signature.R.BitLen() > 8*coordinate || signature.S.BitLen() > 8*coordinate {
+	if rest, err := asn1.Unmarshal(der, &signature); err != nil || len(rest) > 0 ||
+		signature.R.BitLen() > 8*coordinate || signature.S.BitLen() > 8*coordinate {
 		return nil, errors.New("the key of tokens makes no signatures of ECDSA")
 	}
 	raw := make([]byte, 2*coordinate)

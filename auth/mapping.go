@@ -34,7 +34,10 @@ func (m *Mapping) check() error {
 		return fmt.Errorf("%q is no subject", m.Subject)
 	}
 	ways := 0
-	for _, given := range []bool{m.URI != "", m.DNS != "", m.Email != "", m.KeySHA256 != "", m.Issuer != nil || m.Name != nil} {
+	for _, given := range []bool{
+		m.URI != "", m.DNS != "", m.Email != "", m.KeySHA256 != "",
+		m.Issuer != nil || m.Name != nil,
+	} {
 		if given {
 			ways++
 		}
@@ -45,7 +48,8 @@ func (m *Mapping) check() error {
 	if (m.Issuer == nil) != (m.Name == nil) {
 		return fmt.Errorf("the identity of %s needs both issuer and dn", m.Subject)
 	}
-	if key, err := hex.DecodeString(m.KeySHA256); err != nil || m.KeySHA256 != "" && (len(key) != sha256.Size || hex.EncodeToString(key) != m.KeySHA256) {
+	if key, err := hex.DecodeString(m.KeySHA256); err != nil || m.KeySHA256 != "" &&
+		(len(key) != sha256.Size || hex.EncodeToString(key) != m.KeySHA256) {
 		return fmt.Errorf("the identity of %s has a key_sha256 that is none", m.Subject)
 	}
 	return nil

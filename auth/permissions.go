@@ -76,11 +76,15 @@ var movement = map[atm.Role]atm.Reach{atm.Customer: atm.Owned, atm.Teller: atm.E
 
 // everybody is for what is about the caller alone.
 var everybody = map[atm.Role]atm.Reach{
-	atm.Customer: atm.Owned, atm.Teller: atm.Owned, atm.Auditor: atm.Owned, atm.Operator: atm.Owned, atm.Service: atm.Owned,
+	atm.Customer: atm.Owned, atm.Teller: atm.Owned, atm.Auditor: atm.Owned, atm.Operator: atm.Owned,
+	atm.Service: atm.Owned,
 }
 
 // holds says which caller may see the holds that others made: one that sees every account.
-var holds = map[atm.Role]atm.Reach{atm.Teller: atm.Everywhere, atm.Auditor: atm.Everywhere, atm.Operator: atm.Everywhere}
+var holds = map[atm.Role]atm.Reach{
+	atm.Teller: atm.Everywhere, atm.Auditor: atm.Everywhere,
+	atm.Operator: atm.Everywhere,
+}
 
 // grants says which caller may see and revoke grants: customers those that they gave.
 var grants = map[atm.Role]atm.Reach{atm.Customer: atm.Owned, atm.Operator: atm.Everywhere}

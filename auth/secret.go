@@ -31,7 +31,8 @@ const (
 var ErrBusy = errors.New("too many sign-ins are being checked")
 
 // errNotFIPS reports a secret where nothing but FIPS 140 is allowed.
-var errNotFIPS = errors.New("a secret for tokens alone is hashed with argon2id, which is not allowed where nothing but FIPS 140 is")
+var errNotFIPS = errors.New("a secret for tokens alone is hashed with argon2id, which is not " +
+	"allowed where nothing but FIPS 140 is")
 
 // HashSecret returns what a secret is checked by, in the PHC string format.
 func HashSecret(secret string) ([]byte, error) {
@@ -48,10 +49,12 @@ func slowHash(secret string, salt []byte) []byte {
 }
 
 func phc(salt, hash []byte) string {
-	return fmt.Sprintf("%s%s$%s", phcHead, base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(hash))
+	return fmt.Sprintf("%s%s$%s", phcHead, base64.RawStdEncoding.EncodeToString(salt),
+		base64.RawStdEncoding.EncodeToString(hash))
 }
 
-var phcHead = fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$", argon2.Version, argonKiB, argonPasses, argonLanes)
+var phcHead = fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$", argon2.Version, argonKiB, argonPasses,
+	argonLanes)
 
 // parsePHC takes apart what HashSecret made.
 func parsePHC(text string) (salt, hash []byte, ok bool) {
@@ -121,7 +124,8 @@ func (a *Authenticator) Secret(r *http.Request, id, secret string) (*atm.Caller,
 	}
 	if a.refreshed(r.Context(), err) {
 		member, _ = a.cfg.Directory.Member(subject)
-		if good, err = a.secrets.check(r.Context(), member.Slow, secret, address, subject); err == nil && !good {
+		if good, err = a.secrets.check(r.Context(), member.Slow, secret, address,
+			subject); err == nil && !good {
 			err = &Error{"wrong user or secret"}
 		}
 	}
@@ -129,9 +133,12 @@ func (a *Authenticator) Secret(r *http.Request, id, secret string) (*atm.Caller,
 		return nil, err
 	}
 	return &atm.Caller{
-		Principal:  atm.Principal{Subject: subject, Roles: member.Roles},
-		Credential: atm.Credential{Method: "secret", User: subject, Verifier: verifierOf(member.Slow)},
-		IP:         Address(r.RemoteAddr).String(),
+		Principal: atm.Principal{Subject: subject, Roles: member.Roles},
+		Credential: atm.Credential{
+			Method: "secret", User: subject,
+			Verifier: verifierOf(member.Slow),
+		},
+		IP: Address(r.RemoteAddr).String(),
 	}, nil
 }
 

@@ -13,7 +13,9 @@ import (
 // TestSlotsAreSharedByAddressAndUser has a flood wait for slots, and somebody else
 // come last: it is their turn soon, however many wait, and even when the queue is full.
 func TestSlotsAreSharedByAddressAndUser(t *testing.T) {
-	unique := func(what string) func(int) string { return func(i int) string { return fmt.Sprint(what, i) } }
+	unique := func(what string) func(int) string {
+		return func(i int) string { return fmt.Sprint(what, i) }
+	}
 	one := func(what string) func(int) string { return func(int) string { return what } }
 	for _, tt := range []struct {
 		name          string
@@ -25,7 +27,9 @@ func TestSlotsAreSharedByAddressAndUser(t *testing.T) {
 		{"many addresses, one user", unique("flood"), one("user:alice"), 4},
 		{"the same address, one user", one("192.0.2.1"), one("user:alice"), 4},
 		{"the same user, one address", one("flood"), one("user:bob"), 4},
-		{"eight addresses, eight users", func(i int) string { return fmt.Sprint(i % 8) }, func(i int) string { return fmt.Sprint(i / 8 % 8) }, 20},
+		{"eight addresses, eight users", func(i int) string {
+			return fmt.Sprint(i % 8)
+		}, func(i int) string { return fmt.Sprint(i / 8 % 8) }, 20},
 	} {
 		for _, flood := range []int{100, maxQueued, 2 * maxQueued} {
 			t.Run(fmt.Sprint(tt.name, ", ", flood), func(t *testing.T) {
@@ -60,7 +64,8 @@ func TestSlotsAreSharedByAddressAndUser(t *testing.T) {
 					end()
 					synctest.Wait()
 					if len(s.waiting)+len(s.shares[0])+len(s.shares[1]) > 0 {
-						t.Errorf("%d wait, of %d addresses and %d users, after all are gone", len(s.waiting), len(s.shares[0]), len(s.shares[1]))
+						t.Errorf("%d wait, of %d addresses and %d users, after all are gone",
+							len(s.waiting), len(s.shares[0]), len(s.shares[1]))
 					}
 				})
 			})
@@ -91,7 +96,8 @@ func TestEverybodyGetsASlot(t *testing.T) {
 		time.Sleep(maxWait)
 		synctest.Wait()
 		if served.Load() != maxQueued+maxChecks || most.Load() != maxChecks || s.taken != 0 {
-			t.Errorf("%d served, %d at a time, %d taken in the end", served.Load(), most.Load(), s.taken)
+			t.Errorf("%d served, %d at a time, %d taken in the end", served.Load(), most.Load(),
+				s.taken)
 		}
 	})
 }
@@ -106,7 +112,8 @@ func TestTheWaitForASlotIsBounded(t *testing.T) {
 			}
 		}
 		begun := time.Now()
-		if err := s.enter(t.Context(), "a", "b"); !errors.Is(err, ErrBusy) || time.Since(begun) != maxWait {
+		if err := s.enter(t.Context(), "a", "b"); !errors.Is(err, ErrBusy) ||
+			time.Since(begun) != maxWait {
 			t.Errorf("%v after %v", err, time.Since(begun))
 		}
 		gone, leave := context.WithCancel(t.Context())

@@ -17,7 +17,8 @@ type Throttle struct {
 
 	mu       sync.Mutex
 	limiters map[string]*rate.Limiter // guarded by mu
-	news     map[string]int64         // guarded by mu: failures that other servers have not been told of; nil when there are none
+	// guarded by mu: failures that other servers have not been told of; nil when there are none
+	news map[string]int64
 }
 
 const (

@@ -28,7 +28,8 @@ func TestThrottle(t *testing.T) {
 	if wait := throttle.Wait(here, "alice"); wait <= 0 || wait > time.Second {
 		t.Errorf("after a hundred failures: %v", wait)
 	}
-	if throttle.Wait(here, "bob") != 0 || throttle.Wait(there, "alice") != 0 || throttle.Wait(here, "") != 0 {
+	if throttle.Wait(here, "bob") != 0 || throttle.Wait(there, "alice") != 0 ||
+		throttle.Wait(here, "") != 0 {
 		t.Error("somebody else is throttled, or alice elsewhere")
 	}
 	now = now.Add(time.Second)

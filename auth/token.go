@@ -77,7 +77,8 @@ func (t *Tokens) JWKS() ([]byte, error) {
 	var list []any
 	for _, key := range t.keys.Load().keys {
 		list = append(list, map[string]string{
-			"kty": "EC", "crv": "P-256", "x": key.x, "y": key.y, "kid": key.kid, "alg": "ES256", "use": "sig",
+			"kty": "EC", "crv": "P-256", "x": key.x, "y": key.y, "kid": key.kid, "alg": "ES256",
+			"use": "sig",
 		})
 	}
 	return json.Marshal(map[string]any{"keys": list})
@@ -87,8 +88,13 @@ func (t *Tokens) JWKS() ([]byte, error) {
 // issuer is a name, as in every token.
 func (t *Tokens) Metadata(at string) ([]byte, error) {
 	return json.Marshal(map[string]any{
-		"issuer": t.issuer, "token_endpoint": at + "/token", "revocation_endpoint": at + "/token/revoke",
-		"jwks_uri": at + "/.well-known/jwks.json", "grant_types_supported": []string{"client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"},
+		"issuer": t.issuer, "token_endpoint": at + "/token", "revocation_endpoint": at +
+			"/token/revoke",
+		"jwks_uri": at + "/.well-known/jwks.json",
+		"grant_types_supported": []string{
+			"client_credentials",
+			"urn:ietf:params:oauth:grant-type:token-exchange",
+		},
 		"token_endpoint_auth_methods_supported": []string{"tls_client_auth", "client_secret_post"},
 		"response_types_supported":              []string{},
 		"authorization_details_types_supported": []string{GrantType},
@@ -117,7 +123,9 @@ func (t *Tokens) Issue(subject, scope, bound string, life time.Duration) (Token,
 	return t.issue(subject, scope, life, more)
 }
 
-func (t *Tokens) issue(subject, scope string, life time.Duration, more jwt.MapClaims) (Token, error) {
+func (t *Tokens) issue(subject, scope string, life time.Duration, more jwt.MapClaims) (Token,
+	error,
+) {
 	if life < time.Second || life > MaxTokenLife {
 		return Token{}, fmt.Errorf("a token lives for a second to %v", MaxTokenLife)
 	}
@@ -240,8 +248,11 @@ func (t *Tokens) signed(text, typ string) (*tokenKey, map[string]json.RawMessage
 	if err != nil {
 		return nil, nil, err
 	}
-	parser := jwt.NewParser(jwt.WithValidMethods([]string{"ES256"}), jwt.WithoutClaimsValidation(), jwt.WithStrictDecoding())
-	if _, err := parser.Parse(text, func(*jwt.Token) (any, error) { return key.public, nil }); err != nil {
+	parser := jwt.NewParser(jwt.WithValidMethods([]string{"ES256"}), jwt.WithoutClaimsValidation(),
+		jwt.WithStrictDecoding())
+	if _, err := parser.Parse(text, func(*jwt.Token) (any, error) {
+		return key.public, nil
+	}); err != nil {
 		return nil, nil, &Error{"token with a wrong signature"}
 	}
 	return key, payload, nil
@@ -294,7 +305,8 @@ func grantee(payload map[string]json.RawMessage) (string, bool) {
 	}
 	var actor map[string]string
 	var grants []struct{ Type string }
-	if json.Unmarshal(act, &actor) != nil || json.Unmarshal(details, &grants) != nil || len(actor) != 1 || len(grants) != 1 || grants[0].Type != GrantType {
+	if json.Unmarshal(act, &actor) != nil || json.Unmarshal(details, &grants) != nil ||
+		len(actor) != 1 || len(grants) != 1 || grants[0].Type != GrantType {
 		return "", false
 	}
 	_, _, ok := atm.ParseSubject(actor["sub"])
@@ -327,7 +339,8 @@ func (t *Tokens) isAudience(raw json.RawMessage) bool {
 		return true
 	}
 	var several []string
-	return json.Unmarshal(raw, &several) == nil && slices.Contains(several, t.audience) && len(several) == 1
+	return json.Unmarshal(raw, &several) == nil && slices.Contains(several, t.audience) &&
+		len(several) == 1
 }
 
 // object decodes a part of a token: base64url without padding of a JSON object

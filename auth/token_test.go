@@ -77,7 +77,8 @@ func (h *tokenHouse) sign(t testing.TB, header, claims string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return signed + "." + b64(append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...))
+	return signed + "." + b64(append(r.FillBytes(make([]byte, 32)),
+		s.FillBytes(make([]byte, 32))...))
 }
 
 func TestToken(t *testing.T) {
@@ -88,11 +89,13 @@ func TestToken(t *testing.T) {
 	}
 	for range 2 { // the second time its signature is remembered
 		caller, err := h.try(token.Text)
-		if err != nil || caller.Subject != "user:demo" || caller.Method != "jwt" || caller.ID != token.ID || caller.Key != h.kid ||
+		if err != nil || caller.Subject != "user:demo" || caller.Method != "jwt" ||
+			caller.ID != token.ID || caller.Key != h.kid ||
 			caller.Issuer != "https://"+domain || fmt.Sprint(caller.Scope) != "[inquiry deposit]" {
 			t.Fatalf("%+v, %v", caller, err)
 		}
-		if auth.Permit(caller.Principal, atm.Inquiry) != atm.Owned || auth.Permit(caller.Principal, atm.Withdraw) != atm.Nowhere {
+		if auth.Permit(caller.Principal, atm.Inquiry) != atm.Owned || auth.Permit(caller.Principal,
+			atm.Withdraw) != atm.Nowhere {
 			t.Error("the scope is not what the token may do")
 		}
 	}
@@ -187,9 +190,11 @@ func TestTokenRotation(t *testing.T) {
 // with none.
 func TestTokenIssuedBound(t *testing.T) {
 	h := newTokenHouse(t)
-	mine, other := certificate(t, time.Hour, "spiffe://"+domain+"/user/demo"), certificate(t, time.Hour, "spiffe://"+domain+"/user/demo")
+	mine, other := certificate(t, time.Hour, "spiffe://"+domain+"/user/demo"),
+		certificate(t, time.Hour, "spiffe://"+domain+"/user/demo")
 	sum := sha256.Sum256(mine.Raw)
-	token, err := h.tokens.Issue("user:demo", "*", base64.RawURLEncoding.EncodeToString(sum[:]), time.Hour)
+	token, err := h.tokens.Issue("user:demo", "*", base64.RawURLEncoding.EncodeToString(sum[:]),
+		time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +202,11 @@ func TestTokenIssuedBound(t *testing.T) {
 		name string
 		cert *x509.Certificate
 		good bool
-	}{{"its certificate", mine, true}, {"another one of the same subject", other, false}, {"none", nil, false}} {
+	}{
+		{"its certificate", mine, true},
+		{"another one of the same subject", other, false},
+		{"none", nil, false},
+	} {
 		_, _, err := h.Authenticate(request(tt.cert, "Bearer "+token.Text))
 		if (err == nil) != tt.good {
 			t.Errorf("with %s: %v", tt.name, err)
@@ -242,13 +251,15 @@ func TestTokenBound(t *testing.T) {
 	h := newTokenHouse(t)
 	cert := certificate(t, time.Hour, "spiffe://atm.example/user/demo")
 	sum := sha256.Sum256(cert.Raw)
-	claims := strings.TrimSuffix(h.claims(), "}") + `,"cnf":{"x5t#S256":"` + base64.RawURLEncoding.EncodeToString(sum[:]) + `"}}`
+	claims := strings.TrimSuffix(h.claims(), "}") + `,"cnf":{"x5t#S256":"` +
+		base64.RawURLEncoding.EncodeToString(sum[:]) + `"}}`
 	token := h.sign(t, h.header(), claims)
 	if _, err := h.try(token); err == nil {
 		t.Error("a bound token was let in without its certificate")
 	}
 	h.now = time.Now()
-	token = h.sign(t, h.header(), strings.Replace(strings.TrimSuffix(h.claims(), "}"), "", "", 1)+`,"cnf":{"x5t#S256":"`+base64.RawURLEncoding.EncodeToString(sum[:])+`"}}`)
+	token = h.sign(t, h.header(), strings.Replace(strings.TrimSuffix(h.claims(), "}"), "", "", 1)+
+		`,"cnf":{"x5t#S256":"`+base64.RawURLEncoding.EncodeToString(sum[:])+`"}}`)
 	r := httptest.NewRequest(http.MethodPost, "/RPC2", nil)
 	r.Header.Set("Authorization", "Bearer "+token)
 	r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{cert}}
@@ -262,7 +273,8 @@ func (h *tokenHouse) header() string {
 }
 
 func (h *tokenHouse) claims() string {
-	return fmt.Sprintf(`{"iss":"https://%s","aud":"https://%s/RPC2","sub":"user:demo","iat":%d,"exp":%d,"jti":"x","scope":"*"}`,
+	return fmt.Sprintf(
+		`{"iss":"https://%s","aud":"https://%s/RPC2","sub":"user:demo","iat":%d,"exp":%d,"jti":"x","scope":"*"}`,
 		domain, domain, h.now.Unix(), h.now.Unix()+900)
 }
 
@@ -273,8 +285,12 @@ func TestTokenAttacks(t *testing.T) {
 	if _, err := h.try(h.sign(t, h.header(), h.claims())); err != nil {
 		t.Fatal(err)
 	}
-	header := func(old, by string) string { return h.sign(t, strings.Replace(h.header(), old, by, 1), h.claims()) }
-	claims := func(old, by string) string { return h.sign(t, h.header(), strings.Replace(h.claims(), old, by, 1)) }
+	header := func(old, by string) string {
+		return h.sign(t, strings.Replace(h.header(), old, by, 1), h.claims())
+	}
+	claims := func(old, by string) string {
+		return h.sign(t, h.header(), strings.Replace(h.claims(), old, by, 1))
+	}
 	good := h.sign(t, h.header(), h.claims())
 	parts := strings.Split(good, ".")
 	b64 := base64.RawURLEncoding.EncodeToString
@@ -290,74 +306,87 @@ func TestTokenAttacks(t *testing.T) {
 	}
 	iat, exp := fmt.Sprint(h.now.Unix()), fmt.Sprint(h.now.Unix()+900)
 	for name, token := range map[string]string{
-		"empty":                        "",
-		"no token":                     "abc",
-		"two parts":                    parts[0] + "." + parts[1],
-		"four parts":                   good + ".x",
-		"stripped signature":           parts[0] + "." + parts[1] + ".",
-		"alg none":                     b64([]byte(strings.Replace(h.header(), "ES256", "none", 1))) + "." + parts[1] + ".",
-		"HS256 with the public key":    hs256(),
-		"alg in lower case":            header("ES256", "es256"),
-		"alg ES384":                    header("ES256", "ES384"),
-		"no alg":                       header(`"alg":"ES256",`, ""),
-		"two algs":                     header(`"alg":"ES256",`, `"alg":"none","alg":"ES256",`),
-		"typ JWT":                      header("at+jwt", "JWT"),
-		"no typ":                       header(`"typ":"at+jwt",`, ""),
-		"another kid":                  header(h.kid, "other"),
-		"a kid that is a path":         header(h.kid, "../../keys/token.key"),
-		"a kid that is SQL":            header(h.kid, "x' OR '1'='1"),
-		"no kid":                       header(`,"kid":"`+h.kid+`"`, ""),
-		"jku":                          header(`{`, `{"jku":"https://evil.example/jwks.json",`),
-		"jwk":                          header(`{`, `{"jwk":{"kty":"EC"},`),
-		"x5u":                          header(`{`, `{"x5u":"https://evil.example/c.pem",`),
-		"crit":                         header(`{`, `{"crit":["exp"],`),
-		"b64":                          header(`{`, `{"b64":false,`),
-		"a header that is an array":    h.sign(t, `["ES256"]`, h.claims()),
-		"claims that are an array":     h.sign(t, h.header(), `[]`),
-		"claims that are no JSON":      h.sign(t, h.header(), `{"iss"`),
-		"something after the claims":   h.sign(t, h.header(), h.claims()+`{}`),
-		"another issuer":               claims("https://"+domain+`","aud`, `https://evil.example","aud`),
-		"no issuer":                    claims(`"iss":"https://`+domain+`",`, ""),
-		"another audience":             claims(domain+"/RPC2", domain+"/other"),
-		"no audience":                  claims(`"aud":"https://`+domain+`/RPC2",`, ""),
-		"two audiences":                claims(`"https://`+domain+`/RPC2"`, `["https://`+domain+`/RPC2","https://evil.example"]`),
-		"two subjects":                 claims(`"sub":"user:demo",`, `"sub":"user:demo","sub":"service:till-1",`),
-		"no subject":                   claims(`"sub":"user:demo",`, ""),
-		"nobody":                       claims("user:demo", "user:mallory"),
-		"the program itself":           claims("user:demo", "system:init"),
-		"a subject that is a number":   claims(`"user:demo"`, "7"),
-		"no jti":                       claims(`"jti":"x",`, ""),
-		"an empty jti":                 claims(`"jti":"x"`, `"jti":""`),
-		"no scope":                     claims(`,"scope":"*"`, ""),
-		"a scope that is an array":     claims(`"scope":"*"`, `"scope":["*"]`),
-		"no iat":                       claims(`"iat":`+iat+",", ""),
-		"no exp":                       claims(`"exp":`+exp+",", ""),
-		"exp as text":                  claims(exp, `"`+exp+`"`),
-		"exp with an exponent":         claims(exp, "1e18"),
-		"exp with a fraction":          claims(exp, exp+".5"),
-		"exp negative":                 claims(exp, "-1"),
-		"exp huge":                     claims(exp, "99999999999999999999"),
-		"exp null":                     claims(exp, "null"),
-		"exp before iat":               claims(exp, iat),
-		"more than an hour":            claims(exp, fmt.Sprint(h.now.Unix()+3601)),
-		"expired":                      h.sign(t, h.header(), strings.NewReplacer(iat, fmt.Sprint(h.now.Unix()-1000), exp, fmt.Sprint(h.now.Unix()-1)).Replace(h.claims())),
-		"of the future":                h.sign(t, h.header(), strings.NewReplacer(iat, fmt.Sprint(h.now.Unix()+300), exp, fmt.Sprint(h.now.Unix()+600)).Replace(h.claims())),
-		"not before much later":        claims(`"jti"`, `"nbf":`+fmt.Sprint(h.now.Unix()+300)+`,"jti"`),
-		"bound to a certificate":       claims(`"jti"`, `"cnf":{"x5t#S256":"abc"},"jti"`),
-		"bound in an unknown way":      claims(`"jti"`, `"cnf":{"jkt":"abc"},"jti"`),
-		"bound to nothing":             claims(`"jti"`, `"cnf":{},"jti"`),
-		"a grant without details":      claims(`"jti"`, `"act":{"sub":"user:demo"},"jti"`),
-		"a grant without an actor":     claims(`"jti"`, `"authorization_details":[{"type":"atm_grant"}],"jti"`),
-		"a grant of another type":      claims(`"jti"`, `"act":{"sub":"user:demo"},"authorization_details":[{"type":"x"}],"jti"`),
-		"two grants":                   claims(`"jti"`, `"act":{"sub":"user:demo"},"authorization_details":[{"type":"atm_grant"},{"type":"atm_grant"}],"jti"`),
-		"a grant for nobody":           claims(`"jti"`, `"act":{"sub":"user:mallory"},"authorization_details":[{"type":"atm_grant"}],"jti"`),
-		"padded":                       parts[0] + "=." + parts[1] + "." + parts[2],
-		"a line break inside":          parts[0] + ".\n" + parts[1] + "." + parts[2],
-		"a space at the end":           good + " ",
-		"too long":                     good + strings.Repeat("A", 5000),
-		"a flipped bit of the payload": parts[0] + "." + strings.Replace(parts[1], parts[1][10:11], "_", 1) + "." + parts[2],
-		"deep nesting":                 claims(`"jti"`, `"x":`+strings.Repeat("[", 50)+strings.Repeat("]", 50)+`,"jti"`),
-		"a name twice deep inside":     claims(`"jti"`, `"x":{"a":1,"a":2},"jti"`),
+		"empty":              "",
+		"no token":           "abc",
+		"two parts":          parts[0] + "." + parts[1],
+		"four parts":         good + ".x",
+		"stripped signature": parts[0] + "." + parts[1] + ".",
+		"alg none": b64([]byte(strings.Replace(h.header(), "ES256", "none",
+			1))) + "." + parts[1] + ".",
+		"HS256 with the public key":  hs256(),
+		"alg in lower case":          header("ES256", "es256"),
+		"alg ES384":                  header("ES256", "ES384"),
+		"no alg":                     header(`"alg":"ES256",`, ""),
+		"two algs":                   header(`"alg":"ES256",`, `"alg":"none","alg":"ES256",`),
+		"typ JWT":                    header("at+jwt", "JWT"),
+		"no typ":                     header(`"typ":"at+jwt",`, ""),
+		"another kid":                header(h.kid, "other"),
+		"a kid that is a path":       header(h.kid, "../../keys/token.key"),
+		"a kid that is SQL":          header(h.kid, "x' OR '1'='1"),
+		"no kid":                     header(`,"kid":"`+h.kid+`"`, ""),
+		"jku":                        header(`{`, `{"jku":"https://evil.example/jwks.json",`),
+		"jwk":                        header(`{`, `{"jwk":{"kty":"EC"},`),
+		"x5u":                        header(`{`, `{"x5u":"https://evil.example/c.pem",`),
+		"crit":                       header(`{`, `{"crit":["exp"],`),
+		"b64":                        header(`{`, `{"b64":false,`),
+		"a header that is an array":  h.sign(t, `["ES256"]`, h.claims()),
+		"claims that are an array":   h.sign(t, h.header(), `[]`),
+		"claims that are no JSON":    h.sign(t, h.header(), `{"iss"`),
+		"something after the claims": h.sign(t, h.header(), h.claims()+`{}`),
+		"another issuer": claims("https://"+domain+`","aud`,
+			`https://evil.example","aud`),
+		"no issuer":        claims(`"iss":"https://`+domain+`",`, ""),
+		"another audience": claims(domain+"/RPC2", domain+"/other"),
+		"no audience":      claims(`"aud":"https://`+domain+`/RPC2",`, ""),
+		"two audiences": claims(`"https://`+domain+`/RPC2"`, `["https://`+domain+
+			`/RPC2","https://evil.example"]`),
+		"two subjects": claims(`"sub":"user:demo",`,
+			`"sub":"user:demo","sub":"service:till-1",`),
+		"no subject":                 claims(`"sub":"user:demo",`, ""),
+		"nobody":                     claims("user:demo", "user:mallory"),
+		"the program itself":         claims("user:demo", "system:init"),
+		"a subject that is a number": claims(`"user:demo"`, "7"),
+		"no jti":                     claims(`"jti":"x",`, ""),
+		"an empty jti":               claims(`"jti":"x"`, `"jti":""`),
+		"no scope":                   claims(`,"scope":"*"`, ""),
+		"a scope that is an array":   claims(`"scope":"*"`, `"scope":["*"]`),
+		"no iat":                     claims(`"iat":`+iat+",", ""),
+		"no exp":                     claims(`"exp":`+exp+",", ""),
+		"exp as text":                claims(exp, `"`+exp+`"`),
+		"exp with an exponent":       claims(exp, "1e18"),
+		"exp with a fraction":        claims(exp, exp+".5"),
+		"exp negative":               claims(exp, "-1"),
+		"exp huge":                   claims(exp, "99999999999999999999"),
+		"exp null":                   claims(exp, "null"),
+		"exp before iat":             claims(exp, iat),
+		"more than an hour":          claims(exp, fmt.Sprint(h.now.Unix()+3601)),
+		"expired": h.sign(t, h.header(), strings.NewReplacer(iat,
+			fmt.Sprint(h.now.Unix()-1000), exp, fmt.Sprint(h.now.Unix()-1)).Replace(h.claims())),
+		"of the future": h.sign(t, h.header(), strings.NewReplacer(iat,
+			fmt.Sprint(h.now.Unix()+300), exp, fmt.Sprint(h.now.Unix()+600)).Replace(h.claims())),
+		"not before much later": claims(`"jti"`, `"nbf":`+fmt.Sprint(h.now.Unix()+300)+
+			`,"jti"`),
+		"bound to a certificate":  claims(`"jti"`, `"cnf":{"x5t#S256":"abc"},"jti"`),
+		"bound in an unknown way": claims(`"jti"`, `"cnf":{"jkt":"abc"},"jti"`),
+		"bound to nothing":        claims(`"jti"`, `"cnf":{},"jti"`),
+		"a grant without details": claims(`"jti"`, `"act":{"sub":"user:demo"},"jti"`),
+		"a grant without an actor": claims(`"jti"`,
+			`"authorization_details":[{"type":"atm_grant"}],"jti"`),
+		"a grant of another type": claims(`"jti"`,
+			`"act":{"sub":"user:demo"},"authorization_details":[{"type":"x"}],"jti"`),
+		"two grants": claims(`"jti"`,
+			`"act":{"sub":"user:demo"},"authorization_details":[{"type":"atm_grant"},{"type":"atm_grant"}],"jti"`),
+		"a grant for nobody": claims(`"jti"`,
+			`"act":{"sub":"user:mallory"},"authorization_details":[{"type":"atm_grant"}],"jti"`),
+		"padded":              parts[0] + "=." + parts[1] + "." + parts[2],
+		"a line break inside": parts[0] + ".\n" + parts[1] + "." + parts[2],
+		"a space at the end":  good + " ",
+		"too long":            good + strings.Repeat("A", 5000),
+		"a flipped bit of the payload": parts[0] + "." + strings.Replace(parts[1], parts[1][10:11],
+			"_", 1) + "." + parts[2],
+		"deep nesting": claims(`"jti"`, `"x":`+strings.Repeat("[", 50)+
+			strings.Repeat("]", 50)+`,"jti"`),
+		"a name twice deep inside": claims(`"jti"`, `"x":{"a":1,"a":2},"jti"`),
 	} {
 		caller, err := h.try(token)
 		var failure *auth.Error

@@ -43,10 +43,11 @@ type bench struct {
 
 // measurements are what -json writes.
 type measurements struct {
-	Go      string              `json:"go"`
-	Cores   int                 `json:"cores"`
-	Rounds  map[string][]result `json:"rounds"`  // by case
-	Figures map[string]float64  `json:"figures"` // what is measured once, or follows from the medians
+	Go     string              `json:"go"`
+	Cores  int                 `json:"cores"`
+	Rounds map[string][]result `json:"rounds"` // by case
+	// what is measured once, or follows from the medians
+	Figures map[string]float64 `json:"figures"`
 }
 
 // BenchmarkAll runs every case once a round. With -benchtime 5x there are five.
@@ -88,7 +89,8 @@ func BenchmarkAll(b *testing.B) {
 func TestLoad(t *testing.T) {
 	h := newHall(t)
 	for _, args := range []string{
-		"-op deposit", "-op inquiry", "-op mix", "-op multicall", "-no-ids", "-fresh", "-accounts 1", "-sign-in digest", "-sign-in token",
+		"-op deposit", "-op inquiry", "-op mix", "-op multicall", "-no-ids", "-fresh",
+		"-accounts 1", "-sign-in digest", "-sign-in token",
 	} {
 		r := h.small.load(t, append(strings.Fields(args), "-calls", "40", "-clients", "4")...)
 		if r.Rate <= 0 || r.P50 <= 0 || r.P99 < r.P50 {
@@ -119,14 +121,22 @@ func (h *hall) cases() []bench {
 	add := func(name string, run func(b *testing.B) result) { all = append(all, bench{name, run}) }
 	load := func(t loaded, name, args string) {
 		_, clients, _ := strings.Cut(name, "/")
-		add(name, func(b *testing.B) result { return t.load(b, append(strings.Fields(args), "-clients", clients)...) })
+		add(name, func(b *testing.B) result {
+			return t.load(b, append(strings.Fields(args), "-clients", clients)...)
+		})
 	}
 	others := func(clients int) {
-		add(fmt.Sprintf("python/%d", clients), func(b *testing.B) result { return h.python.load(b, "-no-ids", "-clients", fmt.Sprint(clients)) })
-		add(fmt.Sprintf("pgbench/%d", clients), func(b *testing.B) result { return h.pgbench(b, clients) })
+		add(fmt.Sprintf("python/%d", clients), func(b *testing.B) result {
+			return h.python.load(b, "-no-ids", "-clients", fmt.Sprint(clients))
+		})
+		add(fmt.Sprintf("pgbench/%d", clients), func(b *testing.B) result {
+			return h.pgbench(b, clients)
+		})
 	}
 	plain := func(clients int) {
-		add(fmt.Sprintf("group/%d", clients), func(b *testing.B) result { return h.group(b, clients) })
+		add(fmt.Sprintf("group/%d", clients), func(b *testing.B) result {
+			return h.group(b, clients)
+		})
 		load(h.small, fmt.Sprintf("inquiry/%d", clients), "-op inquiry")
 		load(h.bare, fmt.Sprintf("bare/%d", clients), "-op deposit")
 		load(h.small, fmt.Sprintf("deposit/%d", clients), "-op deposit")
@@ -196,6 +206,7 @@ func (m *measurements) conclude() {
 	} {
 		m.Figures[figure] = ratio(of(names[0], rate), of(names[1], rate))
 	}
-	m.Figures["alone/(commit+bare)"] = ratio(of("deposit/1", p50), sum(of("group/1", p50), of("bare/1", p50)))
+	m.Figures["alone/(commit+bare)"] = ratio(of("deposit/1", p50),
+		sum(of("group/1", p50), of("bare/1", p50)))
 	m.Figures["p99-256/p99-16"] = ratio(of("deposit/256", p99), of("deposit/16", p99))
 }

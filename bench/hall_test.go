@@ -42,7 +42,8 @@ func newHall(b testing.TB) *hall {
 	b.Helper()
 	h := &hall{dir: b.TempDir()}
 	h.bin = filepath.Join(h.dir, "bin")
-	command(b, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", h.bin+"/", "./load", "./bare", "./group", "../cmd/atmserver", "../cmd/atmctl")
+	command(b, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", h.bin+"/", "./load", "./bare",
+		"./group", "../cmd/atmserver", "../cmd/atmctl")
 	h.small = h.newHouse(b, "small", smallAccounts)
 	return h
 }
@@ -57,11 +58,13 @@ func (h *hall) furnish(b testing.TB) {
 	}
 	h.bare = &target{hall: h, address: freeAddress(b), of: h.small}
 	data := h.small.data
-	background(b, h.program("bare"), "-listen", h.bare.address, "-cert", data+"/tls/server.crt", "-key", data+"/tls/server.key", "-ca", data+"/ca/ca.crt", "-answer", answer)
+	background(b, h.program("bare"), "-listen", h.bare.address, "-cert", data+"/tls/server.crt",
+		"-key", data+"/tls/server.key", "-ca", data+"/ca/ca.crt", "-answer", answer)
 	h.python = &target{hall: h, address: freeAddress(b)}
 	_, port, _ := net.SplitHostPort(h.python.address)
 	background(b, "python3", "seed/server.py", port)
-	h.cluster = pgtest.Start(b, "fsync = on", "synchronous_commit = on", "shared_buffers = 256MB", "max_wal_size = 4GB", "max_connections = 300")
+	h.cluster = pgtest.Start(b, "fsync = on", "synchronous_commit = on", "shared_buffers = 256MB",
+		"max_wal_size = 4GB", "max_connections = 300")
 	h.database = h.cluster.Database(b)
 	h.cluster.SQL(b, filepath.Base(strings.Split(h.database, "?")[0]), yardstick)
 }
@@ -84,7 +87,10 @@ type target struct {
 // load sends the load and returns what it measured.
 func (t *target) load(b testing.TB, args ...string) result {
 	b.Helper()
-	all := []string{"-server", t.address, "-for", seconds.String(), "-first", fmt.Sprint(firstAccount)}
+	all := []string{
+		"-server", t.address, "-for", seconds.String(), "-first",
+		fmt.Sprint(firstAccount),
+	}
 	if !slices.Contains(args, "-accounts") {
 		all = append(all, "-accounts", fmt.Sprint(smallAccounts))
 	}
@@ -100,7 +106,8 @@ func (t *target) load(b testing.TB, args ...string) result {
 		all = append(all, t.of.credentials(signIn)...)
 	}
 	var r result
-	if err := json.Unmarshal([]byte(command(b, t.hall.program("load"), append(all, args...)...)), &r); err != nil {
+	if err := json.Unmarshal([]byte(command(b, t.hall.program("load"), append(all, args...)...)),
+		&r); err != nil {
 		b.Fatal(err)
 	}
 	return r
@@ -116,14 +123,18 @@ type house struct {
 
 func (h *hall) newHouse(b testing.TB, name string, accounts uint64) *house {
 	b.Helper()
-	s := &house{target: target{hall: h, address: freeAddress(b)}, dir: filepath.Join(h.dir, name), admin: freeAddress(b), accounts: accounts}
+	s := &house{
+		target: target{hall: h, address: freeAddress(b)}, dir: filepath.Join(h.dir, name),
+		admin: freeAddress(b), accounts: accounts,
+	}
 	s.of, s.data = s, filepath.Join(s.dir, "atm-data")
 	if err := os.Mkdir(s.dir, 0o700); err != nil {
 		b.Fatal(err)
 	}
 	s.start(b)
 	ctl := func(args ...string) {
-		cmd := exec.Command(h.program("atmctl"), append([]string{"--server", "https://" + s.address}, args...)...)
+		cmd := exec.Command(h.program("atmctl"),
+			append([]string{"--server", "https://" + s.address}, args...)...)
 		cmd.Dir = s.dir
 		if out, err := cmd.CombinedOutput(); err != nil {
 			b.Fatalf("%v: %v\n%s", args, err, out)
@@ -134,8 +145,10 @@ func (h *hall) newHouse(b testing.TB, name string, accounts uint64) *house {
 	ctl("token", "issue", "--for", "user:bench", "--ttl", "1h", "--out", "token")
 	operator := filepath.Join(s.data, "clients", "operator")
 	const each = 100 // accounts in a call
-	command(b, h.program("load"), "-server", s.address, "-op", "open", "-ca", operator+"/ca.crt", "-cert", operator+"/client.crt", "-key", operator+"/client.key",
-		"-clients", "4", "-first", fmt.Sprint(firstAccount+1), "-accounts", fmt.Sprint(accounts-1), "-calls", fmt.Sprint((accounts+each-1)/each), "-any")
+	command(b, h.program("load"), "-server", s.address, "-op", "open", "-ca", operator+"/ca.crt",
+		"-cert", operator+"/client.crt", "-key", operator+"/client.key",
+		"-clients", "4", "-first", fmt.Sprint(firstAccount+1), "-accounts", fmt.Sprint(accounts-1),
+		"-calls", fmt.Sprint((accounts+each-1)/each), "-any")
 	return s
 }
 
@@ -162,7 +175,8 @@ func (s *house) load(b testing.TB, args ...string) result {
 // start starts the server and returns how long it took until it was ready.
 func (s *house) start(b testing.TB) time.Duration {
 	b.Helper()
-	s.server = exec.Command(s.hall.program("atmserver"), "--data", s.data, "--listen", s.address, "--admin-listen", s.admin)
+	s.server = exec.Command(s.hall.program("atmserver"), "--data", s.data, "--listen", s.address,
+		"--admin-listen", s.admin)
 	begun := time.Now()
 	if err := s.server.Start(); err != nil {
 		b.Fatal(err)
@@ -218,7 +232,10 @@ func (s *house) log(b testing.TB) (entries, published float64) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	for metric, to := range map[string]*float64{"atm_audit_entries": &entries, "atm_audit_published_entries": &published} {
+	for metric, to := range map[string]*float64{
+		"atm_audit_entries":           &entries,
+		"atm_audit_published_entries": &published,
+	} {
 		_, line, _ := strings.Cut(string(text), "\n"+metric+" ")
 		line, _, _ = strings.Cut(line, "\n")
 		if *to, err = strconv.ParseFloat(line, 64); err != nil {
@@ -344,7 +361,8 @@ func (h *hall) ends(b testing.TB, figures map[string]float64) {
 // group commits the same records to bbolt without a network.
 func (h *hall) group(b testing.TB, clients int) (r result) {
 	b.Helper()
-	out := command(b, h.program("group"), "-dir", h.dir, "-clients", fmt.Sprint(clients), "-for", seconds.String())
+	out := command(b, h.program("group"), "-dir", h.dir, "-clients", fmt.Sprint(clients), "-for",
+		seconds.String())
 	if err := json.Unmarshal([]byte(out), &r); err != nil {
 		b.Fatal(err)
 	}
@@ -379,7 +397,8 @@ GRANT ALL ON SCHEMA public TO PUBLIC;`
 
 func (h *hall) pgbench(b testing.TB, clients int) result {
 	b.Helper()
-	rate := pgtest.Bench(b, h.database, "\\set a random(100, 199)\nSELECT deposit(:a, 1);\n", clients, *seconds)
+	rate := pgtest.Bench(b, h.database, "\\set a random(100, 199)\nSELECT deposit(:a, 1);\n",
+		clients, *seconds)
 	return result{Op: "pgbench", Clients: clients, Rate: rate}
 }
 

@@ -73,7 +73,9 @@ func NewAuthority(name string, now time.Time) (*Authority, error) {
 
 // NewIssuing returns an authority under a. It signs certificates for this usage
 // and no further authorities.
-func (a *Authority) NewIssuing(name string, usage x509.ExtKeyUsage, now time.Time) (*Authority, error) {
+func (a *Authority) NewIssuing(name string, usage x509.ExtKeyUsage, now time.Time) (*Authority,
+	error,
+) {
 	key, err := NewKey()
 	if err != nil {
 		return nil, err
@@ -128,7 +130,9 @@ func (a *Authority) Save(certFile, keyFile string) error {
 
 // IssueServer signs a certificate for a server that is reached by these names
 // and addresses.
-func (a *Authority) IssueServer(public crypto.PublicKey, hosts []string, life time.Duration, now time.Time) (*x509.Certificate, error) {
+func (a *Authority) IssueServer(public crypto.PublicKey, hosts []string, life time.Duration,
+	now time.Time,
+) (*x509.Certificate, error) {
 	template := a.template(life, now, x509.ExtKeyUsageServerAuth)
 	for _, host := range hosts {
 		if ip := net.ParseIP(host); ip != nil {
@@ -144,10 +148,13 @@ func (a *Authority) IssueServer(public crypto.PublicKey, hosts []string, life ti
 }
 
 // IssueClient signs a certificate whose identity is uri.
-func (a *Authority) IssueClient(public crypto.PublicKey, uri *url.URL, life time.Duration, now time.Time) (*x509.Certificate, error) {
+func (a *Authority) IssueClient(public crypto.PublicKey, uri *url.URL, life time.Duration,
+	now time.Time,
+) (*x509.Certificate, error) {
 	template := a.template(life, now, x509.ExtKeyUsageClientAuth)
 	template.URIs = []*url.URL{uri}
-	template.Subject = pkix.Name{CommonName: strings.TrimPrefix(uri.Path, "/")} // for people: it never counts
+	// for people: it never counts
+	template.Subject = pkix.Name{CommonName: strings.TrimPrefix(uri.Path, "/")}
 	return sign(template, a.Certificate, public, a.key)
 }
 
@@ -158,7 +165,9 @@ const maxRequest = 16 << 10
 // SignRequest is IssueClient over the key of a certificate request in PEM
 // (PKCS #10). The request proves that its sender has the private key; nothing
 // else in it is used.
-func (a *Authority) SignRequest(request []byte, uri *url.URL, life time.Duration, now time.Time) (*x509.Certificate, error) {
+func (a *Authority) SignRequest(request []byte, uri *url.URL, life time.Duration,
+	now time.Time,
+) (*x509.Certificate, error) {
 	if len(request) > maxRequest {
 		return nil, fmt.Errorf("the certificate request has more than %d bytes", maxRequest)
 	}
@@ -205,11 +214,14 @@ func strongKey(public crypto.PublicKey) error {
 	return nil
 }
 
-var errWeakKey = errors.New("the key is none of ECDSA P-256 or P-384, Ed25519, or RSA of 2048 to 8192 bits")
+var errWeakKey = errors.New("the key is none of ECDSA P-256 or P-384, Ed25519, or RSA of 2048 to " +
+	"8192 bits")
 
 // template is what all certificates that a signs have in common. None outlives
 // its authority.
-func (a *Authority) template(life time.Duration, now time.Time, usage x509.ExtKeyUsage) *x509.Certificate {
+func (a *Authority) template(life time.Duration, now time.Time,
+	usage x509.ExtKeyUsage,
+) *x509.Certificate {
 	end := now.Add(life)
 	if end.After(a.Certificate.NotAfter) {
 		end = a.Certificate.NotAfter
@@ -224,7 +236,9 @@ func (a *Authority) template(life time.Duration, now time.Time, usage x509.ExtKe
 	}
 }
 
-func sign(template, parent *x509.Certificate, public crypto.PublicKey, key crypto.Signer) (*x509.Certificate, error) {
+func sign(template, parent *x509.Certificate, public crypto.PublicKey,
+	key crypto.Signer,
+) (*x509.Certificate, error) {
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, key)
 	if err != nil {
 		return nil, fmt.Errorf("sign a certificate: %w", err)
@@ -306,7 +320,8 @@ const revocationListLife = 24 * time.Hour
 // hexadecimal, that were revoked then (RFC 5280, section 5), in PEM.
 func (a *Authority) RevocationList(revoked map[string]time.Time, now time.Time) ([]byte, error) {
 	template := &x509.RevocationList{
-		Number: big.NewInt(now.UnixNano()), ThisUpdate: now, NextUpdate: now.Add(revocationListLife),
+		Number: big.NewInt(now.UnixNano()), ThisUpdate: now,
+		NextUpdate: now.Add(revocationListLife),
 	}
 	for _, text := range slices.Sorted(maps.Keys(revoked)) {
 		serial, ok := new(big.Int).SetString(text, 16)

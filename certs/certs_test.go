@@ -66,20 +66,23 @@ func TestAuthorityFiles(t *testing.T) {
 	if err := authority(t, "x").Save(filepath.Join(dir, "other.crt"), other); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := certs.LoadAuthority(cert, other); err == nil || !strings.Contains(err.Error(), "is not the key of") {
+	if _, err := certs.LoadAuthority(cert, other); err == nil || !strings.Contains(err.Error(),
+		"is not the key of") {
 		t.Errorf("another's key: %v", err)
 	}
 	if err := os.Chmod(secret, 0o640); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := certs.LoadAuthority(cert, secret); err == nil || !strings.Contains(err.Error(), "may be read by others") {
+	if _, err := certs.LoadAuthority(cert, secret); err == nil || !strings.Contains(err.Error(),
+		"may be read by others") {
 		t.Errorf("a key that others may read: %v", err)
 	}
 }
 
 func TestIssued(t *testing.T) {
 	a, now := authority(t, "x"), time.Now()
-	server, err := a.IssueServer(key(t).Public(), []string{"localhost", "127.0.0.1", "::1"}, time.Hour, now)
+	server, err := a.IssueServer(key(t).Public(), []string{"localhost", "127.0.0.1", "::1"},
+		time.Hour, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,16 +95,19 @@ func TestIssued(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if len(server.ExtKeyUsage) != 1 || server.ExtKeyUsage[0] != x509.ExtKeyUsageServerAuth || server.IsCA {
+	if len(server.ExtKeyUsage) != 1 || server.ExtKeyUsage[0] != x509.ExtKeyUsageServerAuth ||
+		server.IsCA {
 		t.Errorf("server certificate: %v, CA %v", server.ExtKeyUsage, server.IsCA)
 	}
-	if len(client.ExtKeyUsage) != 1 || client.ExtKeyUsage[0] != x509.ExtKeyUsageClientAuth || client.IsCA || len(client.URIs) != 1 || *client.URIs[0] != *demo {
+	if len(client.ExtKeyUsage) != 1 || client.ExtKeyUsage[0] != x509.ExtKeyUsageClientAuth ||
+		client.IsCA || len(client.URIs) != 1 || *client.URIs[0] != *demo {
 		t.Errorf("client certificate: %v, CA %v, %v", client.ExtKeyUsage, client.IsCA, client.URIs)
 	}
 	if client.NotAfter.After(a.Certificate.NotAfter) {
 		t.Error("a certificate outlives its authority")
 	}
-	if !a.Certificate.IsCA || a.Certificate.MaxPathLen != 1 || server.SerialNumber.Cmp(client.SerialNumber) == 0 {
+	if !a.Certificate.IsCA || a.Certificate.MaxPathLen != 1 ||
+		server.SerialNumber.Cmp(client.SerialNumber) == 0 {
 		t.Error("the authority is none, or repeats a serial number")
 	}
 	if _, err := a.IssueServer(key(t).Public(), nil, time.Hour, now); err == nil {
@@ -135,15 +141,22 @@ func TestIssuing(t *testing.T) {
 		{"clients", clients, nil, true},
 		{"clients, with its certificate", clients, []*x509.Certificate{clients.Certificate}, true},
 		{"servers", servers, nil, false},
-		{"servers, with its certificate", servers, []*x509.Certificate{servers.Certificate, root.Certificate}, false},
+		{"servers, with its certificate", servers, []*x509.Certificate{
+			servers.Certificate,
+			root.Certificate,
+		}, false},
 		{"the root", root, []*x509.Certificate{root.Certificate}, false},
-		{"an authority under clients", deeper, []*x509.Certificate{deeper.Certificate, clients.Certificate}, false},
+		{"an authority under clients", deeper, []*x509.Certificate{
+			deeper.Certificate,
+			clients.Certificate,
+		}, false},
 	} {
 		leaf, err := tt.by.IssueClient(key(t).Public(), demo, time.Hour, now)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := trusted.Verify(append([]*x509.Certificate{leaf}, tt.behind...), now); (err == nil) != tt.good {
+		if err := trusted.Verify(append([]*x509.Certificate{leaf}, tt.behind...),
+			now); (err == nil) != tt.good {
 			t.Errorf("by %s: %v", tt.name, err)
 		}
 	}
@@ -169,7 +182,10 @@ func TestSignRequest(t *testing.T) {
 	for name, tt := range map[string]struct {
 		key  crypto.Signer
 		good bool
-	}{"P-256": {key(t), true}, "Ed25519": {ed, true}, "RSA 2048": {rsa2048, true}, "P-224": {p224, false}} {
+	}{
+		"P-256": {key(t), true}, "Ed25519": {ed, true}, "RSA 2048": {rsa2048, true},
+		"P-224": {p224, false},
+	} {
 		request, err := certs.NewRequest(tt.key)
 		if err != nil {
 			t.Fatal(err)
@@ -214,14 +230,18 @@ func hugeRequest(t testing.TB, bits int) []byte {
 		Attributes []asn1.RawValue `asn1:"tag:0,set"`
 	}
 	sha256WithRSA := pkix.AlgorithmIdentifier{
-		Algorithm: asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 11}, Parameters: asn1.NullRawValue,
+		Algorithm:  asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 11},
+		Parameters: asn1.NullRawValue,
 	}
 	der, err := asn1.Marshal(struct {
 		Info      info
 		Algorithm pkix.AlgorithmIdentifier
 		Signature asn1.BitString
 	}{
-		info{Subject: asn1.RawValue{FullBytes: []byte{0x30, 0}}, Key: asn1.RawValue{FullBytes: public}},
+		info{
+			Subject: asn1.RawValue{FullBytes: []byte{0x30, 0}},
+			Key:     asn1.RawValue{FullBytes: public},
+		},
 		sha256WithRSA,
 		asn1.BitString{Bytes: make([]byte, bits/8), BitLength: bits},
 	})
@@ -262,11 +282,20 @@ func TestSizesComeBeforeSignatures(t *testing.T) {
 		chain []*x509.Certificate
 		want  error
 	}{
-		"good keys":                    {[]*x509.Certificate{leaf(good), stranger.Certificate}, certs.ErrUnknownAuthority},
-		"a large key":                  {[]*x509.Certificate{leaf(huge)}, certs.ErrWeakKey},
-		"a large exponent":             {[]*x509.Certificate{leaf(slow)}, certs.ErrWeakKey},
-		"a large key of an authority":  {[]*x509.Certificate{leaf(good), leaf(huge)}, certs.ErrWeakKey},
-		"a slow one of the second one": {[]*x509.Certificate{leaf(good), stranger.Certificate, leaf(slow)}, certs.ErrWeakKey},
+		"good keys": {
+			[]*x509.Certificate{leaf(good), stranger.Certificate},
+			certs.ErrUnknownAuthority,
+		},
+		"a large key":      {[]*x509.Certificate{leaf(huge)}, certs.ErrWeakKey},
+		"a large exponent": {[]*x509.Certificate{leaf(slow)}, certs.ErrWeakKey},
+		"a large key of an authority": {
+			[]*x509.Certificate{leaf(good), leaf(huge)},
+			certs.ErrWeakKey,
+		},
+		"a slow one of the second one": {[]*x509.Certificate{
+			leaf(good), stranger.Certificate,
+			leaf(slow),
+		}, certs.ErrWeakKey},
 	} {
 		if err := verifier.Verify(tt.chain, time.Now()); !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, want %v", name, err, tt.want)
@@ -289,12 +318,15 @@ func TestConnection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(os.WriteFile(certFile, certs.EncodeCertificate(served), 0o600), os.WriteFile(keyFile, secret, 0o600)); err != nil {
+	if err := errors.Join(os.WriteFile(certFile, certs.EncodeCertificate(served), 0o600),
+		os.WriteFile(keyFile, secret, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	verifier := certs.NewClientVerifier(clients.Certificate)
 
-	connect := func(cfg *tls.Config, cert *x509.Certificate, k crypto.Signer) (*tls.ConnectionState, error) {
+	connect := func(cfg *tls.Config, cert *x509.Certificate, k crypto.Signer) (*tls.ConnectionState,
+		error,
+	) {
 		t.Helper()
 		l, err := tls.Listen("tcp", "localhost:0", cfg)
 		if err != nil {
@@ -319,7 +351,8 @@ func TestConnection(t *testing.T) {
 		if cert != nil {
 			side.Certificates = []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: k}}
 		}
-		conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 30 * time.Second}, "tcp", l.Addr().String(), side)
+		conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 30 * time.Second}, "tcp",
+			l.Addr().String(), side)
 		if err != nil {
 			return nil, err
 		}
@@ -346,7 +379,8 @@ func TestConnection(t *testing.T) {
 	if err := verifier.Verify(state.PeerCertificates, time.Now()); err != nil {
 		t.Error(err)
 	}
-	if err := verifier.Verify(state.PeerCertificates, time.Now().Add(2*time.Hour)); !errors.Is(err, certs.ErrExpired) {
+	if err := verifier.Verify(state.PeerCertificates, time.Now().Add(2*time.Hour)); !errors.Is(err,
+		certs.ErrExpired) {
 		t.Errorf("in two hours: %v", err)
 	}
 	if state, err = connect(cfg, nil, nil); err != nil || len(state.PeerCertificates) != 0 {
@@ -375,14 +409,23 @@ func TestVerify(t *testing.T) {
 		chain []*x509.Certificate
 		want  error
 	}{
-		"good":                   {[]*x509.Certificate{good}, nil},
-		"with its authority":     {[]*x509.Certificate{good, clients.Certificate}, nil},
-		"nothing":                {nil, certs.ErrBadChain},
-		"too many":               {[]*x509.Certificate{good, good, good, good, good}, certs.ErrBadChain},
-		"a namesake's":           {[]*x509.Certificate{issue(namesake)}, certs.ErrUnknownAuthority},
-		"a namesake's, complete": {[]*x509.Certificate{issue(namesake), namesake.Certificate}, certs.ErrUnknownAuthority},
-		"the authority itself":   {[]*x509.Certificate{clients.Certificate}, certs.ErrNotForClients},
-		"for servers":            {[]*x509.Certificate{server}, certs.ErrNotForClients},
+		"good":               {[]*x509.Certificate{good}, nil},
+		"with its authority": {[]*x509.Certificate{good, clients.Certificate}, nil},
+		"nothing":            {nil, certs.ErrBadChain},
+		"too many": {
+			[]*x509.Certificate{good, good, good, good, good},
+			certs.ErrBadChain,
+		},
+		"a namesake's": {[]*x509.Certificate{issue(namesake)}, certs.ErrUnknownAuthority},
+		"a namesake's, complete": {
+			[]*x509.Certificate{issue(namesake), namesake.Certificate},
+			certs.ErrUnknownAuthority,
+		},
+		"the authority itself": {
+			[]*x509.Certificate{clients.Certificate},
+			certs.ErrNotForClients,
+		},
+		"for servers": {[]*x509.Certificate{server}, certs.ErrNotForClients},
 	} {
 		if err := verifier.Verify(tt.chain, now); !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, want %v", name, err, tt.want)
@@ -392,7 +435,8 @@ func TestVerify(t *testing.T) {
 
 func TestNeedsRenewal(t *testing.T) {
 	now := time.Now()
-	cert, err := authority(t, "x").IssueServer(key(t).Public(), []string{"localhost", "127.0.0.1"}, 90*24*time.Hour, now)
+	cert, err := authority(t, "x").IssueServer(key(t).Public(), []string{"localhost", "127.0.0.1"},
+		90*24*time.Hour, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -425,7 +469,8 @@ func TestOpenssl(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]*x509.Certificate{"ca.crt": a.Certificate, "client.crt": cert} {
-		if err := os.WriteFile(filepath.Join(dir, name), certs.EncodeCertificate(c), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), certs.EncodeCertificate(c),
+			0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -440,7 +485,8 @@ func TestOpenssl(t *testing.T) {
 		return string(out)
 	}
 	run("verify", "-x509_strict", "-purpose", "sslclient", "-CAfile", "ca.crt", "client.crt")
-	if got := run("x509", "-in", "ca.crt", "-noout", "-fingerprint", "-sha256"); !strings.Contains(got, certs.Fingerprint(a.Certificate)) {
+	if got := run("x509", "-in", "ca.crt", "-noout", "-fingerprint",
+		"-sha256"); !strings.Contains(got, certs.Fingerprint(a.Certificate)) {
 		t.Errorf("fingerprint %s, openssl says %s", certs.Fingerprint(a.Certificate), got)
 	}
 }

@@ -24,7 +24,8 @@ func TestReloader(t *testing.T) {
 	write := func(file string, data []byte) {
 		t.Helper()
 		version = version.Add(time.Second) // coarse clocks of file systems
-		if err := errors.Join(os.WriteFile(file, data, 0o600), os.Chtimes(file, version, version)); err != nil {
+		if err := errors.Join(os.WriteFile(file, data, 0o600), os.Chtimes(file, version,
+			version)); err != nil {
 			t.Fatal(err)
 		}
 	}

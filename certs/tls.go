@@ -32,7 +32,8 @@ func ServerConfig(server *Reloader, clients *ClientVerifier, old bool) *tls.Conf
 	return &tls.Config{
 		MinVersion: least,
 		CipherSuites: []uint16{ // of TLS 1.2; those of 1.3 are not chosen
-			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+			tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
 			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
 		},
 		NextProtos:             []string{"http/1.1"},
@@ -68,7 +69,10 @@ type Version struct {
 
 // NewReloader reads the pair for the first time.
 func NewReloader(certFile, keyFile string, log *slog.Logger) (*Reloader, error) {
-	r := &Reloader{certFile: certFile, keyFile: keyFile, log: log, seen: versions(certFile, keyFile), looked: time.Now()}
+	r := &Reloader{
+		certFile: certFile, keyFile: keyFile, log: log,
+		seen: versions(certFile, keyFile), looked: time.Now(),
+	}
 	var err error
 	r.pair, err = r.read()
 	return r, err

@@ -92,9 +92,11 @@ func New(cfg Config) (*Client, error) {
 		url:   (&url.URL{Scheme: "https", Host: u.Host, Path: "/RPC2"}).String(),
 		tries: cfg.Tries,
 		http: &http.Client{
-			Transport:     limits{transport, cfg.User == "" && cfg.Token == "", cfg.TLS},
-			Timeout:       cfg.Timeout,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+			Transport: limits{transport, cfg.User == "" && cfg.Token == "", cfg.TLS},
+			Timeout:   cfg.Timeout,
+			CheckRedirect: func(*http.Request, []*http.Request) error {
+				return http.ErrUseLastResponse
+			},
 		},
 	}, nil
 }
@@ -128,7 +130,10 @@ func (l limits) RoundTrip(r *http.Request) (*http.Response, error) {
 		sentence = certificateRefused + advice(l.tls, time.Now())
 	}
 	after, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
-	return nil, &HTTPError{StatusCode: resp.StatusCode, Sentence: sentence, RetryAfter: time.Duration(after) * time.Second}
+	return nil, &HTTPError{
+		StatusCode: resp.StatusCode, Sentence: sentence,
+		RetryAfter: time.Duration(after) * time.Second,
+	}
 }
 
 // bearer is a transport that signs in by a token.
@@ -164,24 +169,32 @@ func (c *Client) Inquiry(ctx context.Context, account atm.AccountID) (*Answer, e
 
 // Deposit puts amount into an account. id names the intention; every call with
 // the same id happens once.
-func (c *Client) Deposit(ctx context.Context, account atm.AccountID, amount atm.Amount, id atm.RequestID) (*Answer, error) {
+func (c *Client) Deposit(ctx context.Context, account atm.AccountID, amount atm.Amount,
+	id atm.RequestID,
+) (*Answer, error) {
 	return c.Move(ctx, string(atm.Deposit), id, account.String(), amount.String())
 }
 
 // Withdraw takes amount out of an account. id is as for Deposit.
-func (c *Client) Withdraw(ctx context.Context, account atm.AccountID, amount atm.Amount, id atm.RequestID) (*Answer, error) {
+func (c *Client) Withdraw(ctx context.Context, account atm.AccountID, amount atm.Amount,
+	id atm.RequestID,
+) (*Answer, error) {
 	return c.Move(ctx, string(atm.Withdraw), id, account.String(), amount.String())
 }
 
 // Transfer moves amount from one account to another. id is as for Deposit.
-func (c *Client) Transfer(ctx context.Context, from, to atm.AccountID, amount atm.Amount, id atm.RequestID) (*Answer, error) {
+func (c *Client) Transfer(ctx context.Context, from, to atm.AccountID, amount atm.Amount,
+	id atm.RequestID,
+) (*Answer, error) {
 	return c.Move(ctx, string(atm.Transfer), id, from.String(), to.String(), amount.String())
 }
 
 // Authorize sets amount of an account aside for life, or for the server's
 // seven days when life is zero. The text of the answer is the id of the hold.
 // id is as for Deposit.
-func (c *Client) Authorize(ctx context.Context, account atm.AccountID, amount atm.Amount, life time.Duration, id atm.RequestID) (*Answer, error) {
+func (c *Client) Authorize(ctx context.Context, account atm.AccountID, amount atm.Amount,
+	life time.Duration, id atm.RequestID,
+) (*Answer, error) {
 	seconds := ""
 	if life != 0 {
 		seconds = strconv.FormatInt(int64(life/time.Second), 10)
@@ -191,7 +204,9 @@ func (c *Client) Authorize(ctx context.Context, account atm.AccountID, amount at
 
 // Capture takes amount of a hold, or all of it when amount is zero. id is as
 // for Deposit.
-func (c *Client) Capture(ctx context.Context, hold string, amount atm.Amount, id atm.RequestID) (*Answer, error) {
+func (c *Client) Capture(ctx context.Context, hold string, amount atm.Amount,
+	id atm.RequestID,
+) (*Answer, error) {
 	text := ""
 	if amount != 0 {
 		text = amount.String()
@@ -234,7 +249,9 @@ func (c *Client) Call(ctx context.Context, method string, args ...any) (*Answer,
 
 // Move calls a method whose last parameter is a request id. An error that is
 // an *OutcomeUnknownError means that money may have moved.
-func (c *Client) Move(ctx context.Context, method string, id atm.RequestID, args ...any) (*Answer, error) {
+func (c *Client) Move(ctx context.Context, method string, id atm.RequestID, args ...any) (*Answer,
+	error,
+) {
 	answer, received, err := c.persist(ctx, method, id, append(args, string(id)))
 	if err != nil && received {
 		return nil, &OutcomeUnknownError{Request: id, Err: err}
@@ -244,7 +261,9 @@ func (c *Client) Move(ctx context.Context, method string, id atm.RequestID, args
 
 // persist sends a call until there is a definite answer. received reports
 // whether the server may have received it without one.
-func (c *Client) persist(ctx context.Context, method string, id atm.RequestID, args []any) (answer *Answer, received bool, err error) {
+func (c *Client) persist(ctx context.Context, method string, id atm.RequestID,
+	args []any,
+) (answer *Answer, received bool, err error) {
 	for try := 1; ; try++ {
 		answer, err = c.send(ctx, method, id, args)
 		var refusal *HTTPError
@@ -283,7 +302,9 @@ func again(code atm.Code) bool {
 }
 
 // send sends a call once.
-func (c *Client) send(ctx context.Context, method string, id atm.RequestID, args []any) (*Answer, error) {
+func (c *Client) send(ctx context.Context, method string, id atm.RequestID, args []any) (*Answer,
+	error,
+) {
 	body, err := xmlrpc.EncodeMethodCall(method, args...)
 	if err != nil {
 		return nil, fmt.Errorf("encode the call: %w", err)
@@ -344,7 +365,10 @@ func decode(text []byte) (*Answer, error) {
 		a.Result = ""
 	}
 	var word, code string
-	for name, field := range map[string]*string{"status": &word, "reason": &a.Reason, "code": &code, "receipt": &a.Receipt} {
+	for name, field := range map[string]*string{
+		"status": &word, "reason": &a.Reason, "code": &code,
+		"receipt": &a.Receipt,
+	} {
 		if value := dict[name]; value != nil {
 			s, ok := value.(string)
 			if !ok {

@@ -20,8 +20,15 @@ import (
 func answer(status, reason, result, code string) string {
 	var b strings.Builder
 	b.WriteString(`<?xml version="1.0"?><methodResponse><params><param><value><struct>`)
-	for _, m := range [][2]string{{"status", status}, {"reason", reason}, {"result", result}, {"code", code}, {"receipt", ""}} {
-		fmt.Fprintf(&b, "<member><name>%s</name><value><string>%s</string></value></member>", m[0], m[1])
+	for _, m := range [][2]string{
+		{"status", status},
+		{"reason", reason},
+		{"result", result},
+		{"code", code},
+		{"receipt", ""},
+	} {
+		fmt.Fprintf(&b, "<member><name>%s</name><value><string>%s</string></value></member>",
+			m[0], m[1])
 	}
 	return b.String() + "</struct></value></param></params></methodResponse>"
 }
@@ -43,7 +50,10 @@ func script(t *testing.T, steps ...http.HandlerFunc) (c *client.Client, bodies f
 	t.Cleanup(server.Close)
 	roots := x509.NewCertPool()
 	roots.AddCert(server.Certificate())
-	c, err := client.New(client.Config{Server: server.URL, TLS: &tls.Config{RootCAs: roots}, Tries: 3})
+	c, err := client.New(client.Config{
+		Server: server.URL, TLS: &tls.Config{RootCAs: roots},
+		Tries: 3,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +106,8 @@ func TestOutcomeUnknown(t *testing.T) {
 	if !errors.As(err, &unknown) || unknown.Request != "mine" {
 		t.Errorf("money: %v", err)
 	}
-	if _, err := c.Inquiry(t.Context(), 100); !errors.Is(err, client.ErrLost) || errors.As(err, &unknown) {
+	if _, err := c.Inquiry(t.Context(), 100); !errors.Is(err, client.ErrLost) ||
+		errors.As(err, &unknown) {
 		t.Errorf("a question: %v", err)
 	}
 }
@@ -108,12 +119,22 @@ func TestDefiniteAnswers(t *testing.T) {
 		step http.HandlerFunc
 		want func(*client.Answer, error) bool
 	}{
-		"refused": {text(answer("ERROR", "Insufficient Funds", "", "INSUFFICIENT_FUNDS")), func(a *client.Answer, err error) bool { return err == nil && a.Code == atm.InsufficientFunds }},
-		"401":     {refuse(401), func(_ *client.Answer, err error) bool { return errors.Is(err, client.ErrNotAuthenticated) }},
+		"refused": {
+			text(answer("ERROR", "Insufficient Funds", "", "INSUFFICIENT_FUNDS")),
+			func(a *client.Answer, err error) bool {
+				return err == nil && a.Code == atm.InsufficientFunds
+			},
+		},
+		"401": {refuse(401), func(_ *client.Answer, err error) bool {
+			return errors.Is(err, client.ErrNotAuthenticated)
+		}},
 		"413": {refuse(413), func(_ *client.Answer, err error) bool {
 			return errors.As(err, &refusal) && refusal.Sentence == "a sentence"
 		}},
-		"fault": {text(`<methodResponse><fault><value><struct><member><name>faultCode</name><value><int>-32602</int></value></member><member><name>faultString</name><value><string>no</string></value></member></struct></value></fault></methodResponse>`), func(_ *client.Answer, err error) bool { return errors.As(err, &fault) && fault.Code == -32602 }},
+		"fault": {text(
+			`<methodResponse><fault><value><struct><member><name>faultCode</name><value><int>-32602</int></value></member><member><name>faultString</name><value><string>no</string></value></member></struct></value></fault></methodResponse>`), func(_ *client.Answer, err error) bool {
+			return errors.As(err, &fault) && fault.Code == -32602
+		}},
 		"redirection": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "https://elsewhere.example/", http.StatusTemporaryRedirect)
 		}, func(_ *client.Answer, err error) bool {
@@ -121,7 +142,8 @@ func TestDefiniteAnswers(t *testing.T) {
 		}},
 	} {
 		c, bodies := script(t, tt.step)
-		if a, err := c.Deposit(t.Context(), 100, 500, "mine"); !tt.want(a, err) || len(bodies()) != 1 {
+		if a, err := c.Deposit(t.Context(), 100, 500, "mine"); !tt.want(a, err) ||
+			len(bodies()) != 1 {
 			t.Errorf("%s: %+v, %v, sent %d times", name, a, err, len(bodies()))
 		}
 	}

@@ -57,7 +57,8 @@ func (f Files) TLS() (*tls.Config, error) {
 		return nil, err
 	}
 	if owner.OthersMayUse(info) {
-		return nil, fmt.Errorf("%s may be read by others (mode %04o); chmod 600 it", f.Key, info.Mode().Perm())
+		return nil, fmt.Errorf("%s may be read by others (mode %04o); chmod 600 it", f.Key,
+			info.Mode().Perm())
 	}
 	cert, err := tls.LoadX509KeyPair(f.Cert, f.Key)
 	for try := 1; err != nil && try < pairTries; try++ { // they may have been replaced just between
@@ -68,7 +69,9 @@ func (f Files) TLS() (*tls.Config, error) {
 	}
 	// The certificate is sent whatever authorities the server names: a server
 	// that does not know it says so better than we could.
-	trusting.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
+	trusting.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		return &cert, nil
+	}
 	return trusting, nil
 }
 
@@ -96,7 +99,8 @@ func (f Files) OrDefault(host, dir string) (Files, error) {
 	}
 	switch {
 	case !owner.Known:
-		return Files{}, fmt.Errorf("%w: %s is not used, because %w"+name, ErrNoCredentials, dir, owner.ErrUnknown)
+		return Files{}, fmt.Errorf("%w: %s is not used, because %w"+name, ErrNoCredentials, dir,
+			owner.ErrUnknown)
 	case !owner.IsCaller(info):
 		return Files{}, fmt.Errorf("%w: %s is somebody else's"+name, ErrNoCredentials, dir)
 	}

@@ -70,7 +70,10 @@ func (e *OutcomeUnknownError) Unwrap() error { return e.Err }
 // refusedCertificate are the alerts by which a server refuses a client's
 // certificate (RFC 8446, section 6): bad, unsupported, revoked, expired and
 // unknown certificate, unknown authority, access denied, required.
-var refusedCertificate = map[tls.AlertError]bool{42: true, 43: true, 44: true, 45: true, 46: true, 48: true, 49: true, 116: true}
+var refusedCertificate = map[tls.AlertError]bool{
+	42: true, 43: true, 44: true, 45: true, 46: true,
+	48: true, 49: true, 116: true,
+}
 
 // certificateRefused is all that a client can know: a server does not tell a
 // stranger why.
@@ -82,7 +85,8 @@ func advice(cfg *tls.Config, now time.Time) string {
 	switch {
 	case cfg == nil:
 	case cfg.GetClientCertificate != nil:
-		pair, _ = cfg.GetClientCertificate(&tls.CertificateRequestInfo{Version: tls.VersionTLS13}) // it was shown
+		// it was shown
+		pair, _ = cfg.GetClientCertificate(&tls.CertificateRequestInfo{Version: tls.VersionTLS13})
 	case len(cfg.Certificates) > 0:
 		pair = &cfg.Certificates[0]
 	}
@@ -93,11 +97,13 @@ func advice(cfg *tls.Config, now time.Time) string {
 	if err != nil {
 		return ""
 	}
-	reason := "; by its dates it is good, so it was revoked, its authority retired, or its holder disabled"
+	reason := "; by its dates it is good, so it was revoked, its authority retired, or its " +
+		"holder disabled"
 	if now.After(cert.NotAfter) {
 		reason = "; it ended on " + cert.NotAfter.UTC().Format(time.RFC3339)
 	}
-	return reason + ". An operator issues another one, or whoever owns the server's disk: atmctl cert issue KIND:NAME --out DIR --data DIR"
+	return reason + ". An operator issues another one, or whoever owns the server's disk: atmctl " +
+		"cert issue KIND:NAME --out DIR --data DIR"
 }
 
 // classify says what an error of the transport means. sent reports whether

@@ -21,7 +21,9 @@ import (
 // endpoints are switched off.
 func TestInheritedAdminSocketStaysOnLoopback(t *testing.T) {
 	// begin starts a server that inherits a socket on an address.
-	begin := func(t *testing.T, address string, args ...string) (cmd *exec.Cmd, text *bytes.Buffer, port string, ended chan error) {
+	begin := func(t *testing.T, address string, args ...string) (cmd *exec.Cmd, text *bytes.Buffer,
+		port string, ended chan error,
+	) {
 		t.Helper()
 		socket, err := net.Listen("tcp", address)
 		if err != nil {
@@ -34,11 +36,16 @@ func TestInheritedAdminSocketStaysOnLoopback(t *testing.T) {
 		}
 		defer inherited.Close()
 		env := os.Environ()
-		if err := setUp(func(key, value string) { env = append(env, key+"="+value) }, os.Getenv); err != nil {
+		if err := setUp(func(key, value string) {
+			env = append(env, key+"="+value)
+		}, os.Getenv); err != nil {
 			t.Fatal(err)
 		}
 		text = new(bytes.Buffer)
-		args = append([]string{"-c", `LISTEN_PID=$$ exec "$0" "$@"`, filepath.Join(bin, "atmserver")}, args...)
+		args = append([]string{
+			"-c", `LISTEN_PID=$$ exec "$0" "$@"`,
+			filepath.Join(bin, "atmserver"),
+		}, args...)
 		cmd = exec.Command("sh", args...)
 		cmd.Dir, cmd.Stderr, cmd.ExtraFiles = t.TempDir(), text, []*os.File{inherited}
 		cmd.Env = append(env, "LISTEN_FDS=1", "LISTEN_FDNAMES=atmserver-admin")
@@ -55,7 +62,8 @@ func TestInheritedAdminSocketStaysOnLoopback(t *testing.T) {
 		cmd, text, _, ended := begin(t, address)
 		select {
 		case <-ended:
-			if code := cmd.ProcessState.ExitCode(); code != 2 || !strings.Contains(text.String(), "loopback only") {
+			if code := cmd.ProcessState.ExitCode(); code != 2 || !strings.Contains(text.String(),
+				"loopback only") {
 				t.Errorf("%s: exit %d, %s", address, code, text)
 			}
 		case <-time.After(20 * time.Second):
@@ -80,7 +88,8 @@ func TestInheritedAdminSocketStaysOnLoopback(t *testing.T) {
 		cmd, text, port, ended := begin(t, "127.0.0.1:0", "--admin-listen", "")
 		url := "https://localhost:" + lookUp(cmd.Env, "PORT") + "/readyz"
 		client := &http.Client{Timeout: time.Second, Transport: &http.Transport{
-			TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true, // nothing is sent
+			// nothing is sent
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true,
 		}}
 		serves := func() bool {
 			resp, err := client.Get(url)

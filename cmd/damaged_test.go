@@ -82,7 +82,10 @@ var damages = []damage{
 			}
 			m := b[which*pageSize+pageHeader:][:metaLength]
 			field := []int{8, 12, 16, 24, 32, 40, 48}[r.IntN(7)]
-			value := []uint64{0, 1, 2, 3, 4, uint64(r.IntN(len(b) / pageSize)), uint64(len(b) / pageSize), r.Uint64(), ^uint64(0)}[r.IntN(9)]
+			value := []uint64{
+				0, 1, 2, 3, 4, uint64(r.IntN(len(b) / pageSize)),
+				uint64(len(b) / pageSize), r.Uint64(), ^uint64(0),
+			}[r.IntN(9)]
 			if field < 16 {
 				binary.NativeEndian.PutUint32(m[field:], uint32(value))
 			} else {
@@ -155,9 +158,13 @@ var damages = []damage{
 			switch r.IntN(3) {
 			case 0:
 				binary.NativeEndian.PutUint16(p[10:], 0xFFFF)
-				binary.NativeEndian.PutUint64(p[pageHeader:], []uint64{0, 1 << 20, 1 << 33, 1 << 62, r.Uint64()}[r.IntN(5)])
+				binary.NativeEndian.PutUint64(p[pageHeader:], []uint64{
+					0, 1 << 20, 1 << 33, 1 << 62,
+					r.Uint64(),
+				}[r.IntN(5)])
 			case 1:
-				binary.NativeEndian.PutUint64(p[pageHeader+8*r.IntN(8):], r.Uint64N(uint64(len(b)/pageSize)))
+				binary.NativeEndian.PutUint64(p[pageHeader+8*r.IntN(8):],
+					r.Uint64N(uint64(len(b)/pageSize)))
 			case 2:
 				binary.NativeEndian.PutUint16(p[10:], uint16(r.Uint32()))
 			}
@@ -184,7 +191,8 @@ var damages = []damage{
 	}},
 }
 
-func onVault(do func(r *rand.Rand, b []byte) []byte) func(*rand.Rand, []byte, []byte) ([]byte, []byte) {
+func onVault(do func(r *rand.Rand, b []byte) []byte) func(*rand.Rand, []byte, []byte) ([]byte,
+	[]byte) {
 	return func(r *rand.Rand, vault, log []byte) ([]byte, []byte) { return do(r, vault), log }
 }
 
@@ -203,7 +211,8 @@ func swap(p, q []byte) {
 func pagesOf(b []byte, flags uint16) (pages [][]byte) {
 	for at := 0; at+pageSize <= len(b); at += pageSize {
 		p := b[at:][:pageSize]
-		if binary.NativeEndian.Uint16(p[8:]) == flags && binary.NativeEndian.Uint64(p) == uint64(at/pageSize) {
+		if binary.NativeEndian.Uint16(p[8:]) == flags &&
+			binary.NativeEndian.Uint64(p) == uint64(at/pageSize) {
 			pages = append(pages, p)
 		}
 	}
@@ -255,7 +264,10 @@ func TestDamagedVaults(t *testing.T) {
 				d := damages[int(seed)%len(damages)]
 				base := bases[r.IntN(len(bases))]
 				damaged, log := d.do(r, bytes.Clone(base.vault), bytes.Clone(base.log))
-				c := &damagedCase{t: t, name: fmt.Sprintf("%d, %s", seed, d.name), base: base, vault: damaged, log: log}
+				c := &damagedCase{
+					t: t, name: fmt.Sprintf("%d, %s", seed, d.name), base: base,
+					vault: damaged, log: log,
+				}
 				c.all()
 				refused.Add(int64(c.refused))
 				good.Add(int64(c.good))
@@ -278,7 +290,8 @@ func TestDamagedVaults(t *testing.T) {
 func soundVaults(t *testing.T) []sound {
 	s := startServer(t)
 	for i := range 80 {
-		if out, err := s.command("atmctl", "account", "open", fmt.Sprint(1000+i), "--owner", "user:demo").CombinedOutput(); err != nil {
+		if out, err := s.command("atmctl", "account", "open", fmt.Sprint(1000+i), "--owner",
+			"user:demo").CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	}
@@ -287,7 +300,8 @@ func soundVaults(t *testing.T) []sound {
 	move := func(n int) {
 		for range n {
 			moved++
-			if a, err := c.Deposit(t.Context(), atm.AccountID(1000+moved%80), atm.Amount(moved), atm.RequestID(fmt.Sprint("d", moved))); err != nil || !a.OK() {
+			if a, err := c.Deposit(t.Context(), atm.AccountID(1000+moved%80), atm.Amount(moved),
+				atm.RequestID(fmt.Sprint("d", moved))); err != nil || !a.OK() {
 				t.Fatal(a, err)
 			}
 		}
@@ -420,7 +434,10 @@ func (c *damagedCase) run(what string, cmd *exec.Cmd) bool {
 // ended looks at how a program ended.
 func (c *damagedCase) ended(what string, code int, out string) bool {
 	crashed := false
-	for _, trace := range []string{"panic", "fatal error", "goroutine ", "SIG", "unexpected fault"} {
+	for _, trace := range []string{
+		"panic", "fatal error", "goroutine ", "SIG",
+		"unexpected fault",
+	} {
 		crashed = crashed || strings.Contains(out, trace)
 	}
 	said := 0
@@ -453,11 +470,13 @@ func (c *damagedCase) same(what, data, file string) {
 	have := accountsIn(c.t, data, file)
 	for name, want := range c.base.accounts {
 		if !want.Equal(have[name]) {
-			c.t.Errorf("%s: after %s account %s is %+v, not %+v", c.name, what, name, have[name], want)
+			c.t.Errorf("%s: after %s account %s is %+v, not %+v", c.name, what, name,
+				have[name], want)
 		}
 	}
 	if len(have) != len(c.base.accounts) {
-		c.t.Errorf("%s: after %s there are %d accounts, not %d", c.name, what, len(have), len(c.base.accounts))
+		c.t.Errorf("%s: after %s there are %d accounts, not %d", c.name, what, len(have),
+			len(c.base.accounts))
 	}
 }
 
@@ -527,7 +546,8 @@ func (c *damagedCase) start(data string) {
 		c.t.Error(err)
 		return
 	}
-	cmd := exec.Command(filepath.Join(bin, "atmserver"), "--data", data, "--listen", "localhost:"+listen, "--admin-listen", "localhost:"+admin)
+	cmd := exec.Command(filepath.Join(bin, "atmserver"), "--data", data, "--listen",
+		"localhost:"+listen, "--admin-listen", "localhost:"+admin)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.WaitDelay = time.Second
@@ -574,13 +594,16 @@ func (c *damagedCase) ask(data, url string) {
 		}
 		told++
 		if want := c.base.accounts[vault.Numbered(id)].Balance; a.Text() != want.String() {
-			c.t.Errorf("%s: the server says that account %d has %s, not %s", c.name, id, a.Text(), want)
+			c.t.Errorf("%s: the server says that account %d has %s, not %s", c.name, id,
+				a.Text(), want)
 		}
 	}
 	c.ends[fmt.Sprintf("balances told %t", told == 81)]++
 	want := c.base.accounts["100"].Balance + 1
-	if a, err := demo.Deposit(c.t.Context(), 100, 1, "after the damage"); err == nil && a.OK() && a.Text() != want.String() {
-		c.t.Errorf("%s: after a deposit of a cent account 100 has %s, not %s", c.name, a.Text(), want)
+	if a, err := demo.Deposit(c.t.Context(), 100, 1, "after the damage"); err == nil && a.OK() &&
+		a.Text() != want.String() {
+		c.t.Errorf("%s: after a deposit of a cent account 100 has %s, not %s", c.name,
+			a.Text(), want)
 	}
 	operator := []string{"--server", url}
 	files := client.InFolder(filepath.Join(data, "clients", "operator"))

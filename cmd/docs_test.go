@@ -178,7 +178,8 @@ func parse(path, text string) *page {
 		case fence == "" && isComment:
 			fence, b = "-->", newBlock(i+1, "console"+comment)
 			b.hidden = true
-		case fence == "" && strings.HasPrefix(line, "    ") && typed.MatchString(line[4:]) && !generated:
+		case fence == "" && strings.HasPrefix(line, "    ") && typed.MatchString(line[4:]) &&
+			!generated:
 			p.stray = append(p.stray, i+1)
 		case fence == "":
 		case line == fence:
@@ -549,7 +550,8 @@ func (s *session) interrupt() error {
 	}
 	j := s.jobs[len(s.jobs)-1]
 	s.jobs = s.jobs[:len(s.jobs)-1]
-	if err := j.cmd.Process.Signal(syscall.SIGINT); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := j.cmd.Process.Signal(syscall.SIGINT); err != nil &&
+		!errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	select {
@@ -557,7 +559,8 @@ func (s *session) interrupt() error {
 	case <-time.After(patience):
 		return fmt.Errorf("%s does not end", j.command)
 	}
-	if code := j.cmd.ProcessState.ExitCode(); code != 0 && strings.HasPrefix(j.command, "atmserver") {
+	if code := j.cmd.ProcessState.ExitCode(); code != 0 && strings.HasPrefix(j.command,
+		"atmserver") {
 		return fmt.Errorf("%s ended with %d:\n%s", j.command, code, j.printed())
 	}
 	return nil
@@ -619,7 +622,8 @@ func TestNamedCommandsExist(t *testing.T) {
 					break
 				}
 				command = append(slices.Clone(command), w)
-				if usage := "\n  " + strings.Join(command, " "); !strings.Contains(help(command), usage) {
+				if usage := "\n  " + strings.Join(command, " "); !strings.Contains(help(command),
+					usage) {
 					t.Errorf("%s: %s: there is no %q", path, m[0], command)
 					break
 				}

@@ -19,7 +19,8 @@ func TestExamples(t *testing.T) {
 	}
 	built := t.TempDir()
 	compile(t, exec.Command("go", "build", "-o", filepath.Join(built, "go"), examples+"/go"))
-	compile(t, exec.Command("cc", "-Wall", "-Wextra", "-Werror", "-o", filepath.Join(built, "c"), examples+"/c/atm.c",
+	compile(t, exec.Command("cc", "-Wall", "-Wextra", "-Werror", "-o", filepath.Join(built, "c"),
+		examples+"/c/atm.c",
 		"-lxmlrpc_client", "-lxmlrpc", "-lxmlrpc_util"))
 
 	const want = `balance 1000.00
@@ -40,7 +41,8 @@ fault -32601
 		"Go":     built + "/go",
 	} {
 		t.Run(language, func(t *testing.T) { // one after the other: each knows the balance
-			cmd := exec.Command(program, s.url+"/RPC2", filepath.Join(s.dir, "atm-data", "clients", "demo"))
+			cmd := exec.Command(program, s.url+"/RPC2", filepath.Join(s.dir, "atm-data", "clients",
+				"demo"))
 			var stdout, stderr strings.Builder
 			cmd.Stdout, cmd.Stderr = &stdout, &stderr
 			if err := cmd.Run(); err != nil || stdout.String() != want {

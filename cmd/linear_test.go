@@ -46,7 +46,8 @@ func TestLinearizable(t *testing.T) {
 			})
 		}
 		for range kills {
-			time.Sleep(time.Duration(50+rand.IntN(100)) * time.Millisecond) // anywhere among the operations
+			// anywhere among the operations
+			time.Sleep(time.Duration(50+rand.IntN(100)) * time.Millisecond)
 			up.Lock()
 			s.kill(t)
 			s.start(t)
@@ -66,7 +67,8 @@ func TestLinearizable(t *testing.T) {
 func openAccounts(t testing.TB, s *server, opening atm.Amount) {
 	t.Helper()
 	for i := range vaulttest.HistoryAccounts {
-		cmd := s.command("atmctl", "account", "open", fmt.Sprint(i+1), "--owner", "user:demo", "--opening", opening.String())
+		cmd := s.command("atmctl", "account", "open", fmt.Sprint(i+1), "--owner", "user:demo",
+			"--opening", opening.String())
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
@@ -75,7 +77,9 @@ func openAccounts(t testing.TB, s *server, opening atm.Amount) {
 
 // ask carries out an intent, as often as it takes to be told what became of it,
 // on one server and then on the next.
-func ask(t *testing.T, servers []*client.Client, in vaulttest.Intent, isUp func(), again *atomic.Int64) vaulttest.Outcome {
+func ask(t *testing.T, servers []*client.Client, in vaulttest.Intent, isUp func(),
+	again *atomic.Int64,
+) vaulttest.Outcome {
 	account, to := atm.AccountID(in.Account+1), atm.AccountID(in.To+1)
 	id := atm.RequestID(atm.NewUUID(time.Now()))
 	for n := 0; ; n++ {

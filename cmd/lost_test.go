@@ -29,7 +29,9 @@ func TestLostVaultEndsTheServer(t *testing.T) {
 		{"the vault is renamed", func(db, _ string) error { return os.Rename(db, db+".old") }},
 		{"a copy of the vault replaces it", func(db, _ string) error { return replace(db) }},
 		{"the write-ahead log is removed", func(_, log string) error { return os.Remove(log) }},
-		{"a copy of the write-ahead log replaces it", func(_, log string) error { return replace(log) }},
+		{"a copy of the write-ahead log replaces it", func(_, log string) error {
+			return replace(log)
+		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := startServer(t)
@@ -69,7 +71,8 @@ func replace(path string) error {
 // certificate is that of another one: the folder would not serve.
 func TestBackupWithAnotherServerKeyIsRefused(t *testing.T) {
 	s, other := startServer(t), startServer(t)
-	if a, err := s.demo(t, 1).Deposit(t.Context(), 100, atm.Amount(5), "before"); err != nil || !a.OK() {
+	if a, err := s.demo(t, 1).Deposit(t.Context(), 100, atm.Amount(5), "before"); err != nil ||
+		!a.OK() {
 		t.Fatal(a, err)
 	}
 	if out, err := s.command("atmctl", "backup", "good.tar").CombinedOutput(); err != nil {
@@ -88,16 +91,19 @@ func TestBackupWithAnotherServerKeyIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(key) != len(own) || bytes.Count(tar, own) != 1 {
-		t.Fatalf("the key of %d bytes is not once in the backup, or the other one has %d", len(own), len(key))
+		t.Fatalf("the key of %d bytes is not once in the backup, or the other one has %d", len(own),
+			len(key))
 	}
-	if err := os.WriteFile(filepath.Join(s.dir, "bad.tar"), bytes.Replace(tar, own, key, 1), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(s.dir, "bad.tar"), bytes.Replace(tar, own, key, 1),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	out, err := s.command("atmctl", "restore", "bad.tar", "--data", "restored").CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "tls/server.key") {
 		t.Errorf("%v\n%s", err, out)
 	}
-	if out, err := s.command("atmctl", "restore", "good.tar", "--data", "restored").CombinedOutput(); err != nil {
+	if out, err := s.command("atmctl", "restore", "good.tar", "--data",
+		"restored").CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -27,9 +27,11 @@ func BenchmarkPeakMemory(b *testing.B) {
 	}
 	inquiry := "<methodCall><methodName>inquiry</methodName><params><param><value>%s</value></param></params></methodCall>"
 	item := "<value><struct><member><name>methodName</name><value>inquiry</value></member><member><name>params</name><value><array><data>" +
-		strings.Repeat("<value>100</value>", 85) + "</data></array></value></member></struct></value>"
+		strings.Repeat("<value>100</value>", 85) +
+		"</data></array></value></member></struct></value>"
 	for name, body := range map[string]string{
-		"values":    fmt.Sprintf(inquiry, "<array><data>"+strings.Repeat("<value/>", 9_990)+"</data></array>"),
+		"values": fmt.Sprintf(inquiry, "<array><data>"+strings.Repeat("<value/>", 9_990)+
+			"</data></array>"),
 		"members":   fmt.Sprintf(inquiry, "<struct>"+members.String()+"</struct>"),
 		"comments":  fmt.Sprintf(inquiry, strings.Repeat("<!---->", 37_000)),
 		"multicall": "<methodCall><methodName>system.multicall</methodName><params><param><value><array><data>" + strings.Repeat(item, 100) + "</data></array></value></param></params></methodCall>",

@@ -45,7 +45,10 @@ func TestPatroni(t *testing.T) {
 	leader := func() *node { return isLeader(t, nodes, "/primary", 1) }
 	isLeader(t, nodes, "/sync", 1) // a standby that has all that is acknowledged
 	first := leader()
-	for _, sql := range []string{"CREATE ROLE atm LOGIN PASSWORD 'secret'", "CREATE DATABASE atm OWNER atm"} {
+	for _, sql := range []string{
+		"CREATE ROLE atm LOGIN PASSWORD 'secret'",
+		"CREATE DATABASE atm OWNER atm",
+	} {
 		if out, err := first.psql("postgres", sql); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
@@ -61,7 +64,8 @@ func TestPatroni(t *testing.T) {
 	for _, n := range nodes {
 		hosts = append(hosts, "127.0.0.1:"+n.port)
 	}
-	all := startReplicas(t, 2, "postgres://atm@"+strings.Join(hosts, ",")+"/atm?sslmode=disable&target_session_attrs=read-write", "ATM_STORE_PASSWORD_FILE="+password)
+	all := startReplicas(t, 2, "postgres://atm@"+strings.Join(hosts, ",")+
+		"/atm?sslmode=disable&target_session_attrs=read-write", "ATM_STORE_PASSWORD_FILE="+password)
 	c := crashReplicas(all)
 	const rounds = 3
 	for round := range rounds {
@@ -82,7 +86,8 @@ func TestPatroni(t *testing.T) {
 				s.backAgain(t)
 			}
 		})
-		t.Logf("round %d: %d acknowledged, %d in doubt; away for %v", round+1, c.acknowledged, c.doubtful, time.Since(begun).Round(time.Millisecond))
+		t.Logf("round %d: %d acknowledged, %d in doubt; away for %v", round+1, c.acknowledged,
+			c.doubtful, time.Since(begun).Round(time.Millisecond))
 		dead.start(t)
 		isLeader(t, nodes, "/replica", 2)
 		isLeader(t, nodes, "/sync", 1)
@@ -95,7 +100,8 @@ func TestPatroni(t *testing.T) {
 }
 
 func (n *node) psql(database, sql string) ([]byte, error) {
-	cmd := exec.Command(pgtest.Program("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", n.port, "-U", "postgres", "-d", database, "-c", sql)
+	cmd := exec.Command(pgtest.Program("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h",
+		"127.0.0.1", "-p", n.port, "-U", "postgres", "-d", database, "-c", sql)
 	cmd.Env = append(os.Environ(), "PGPASSWORD=secret")
 	return cmd.CombinedOutput()
 }
@@ -122,8 +128,10 @@ func startEtcd(t testing.TB) string {
 	}
 	dir := pgtest.Dir(t)
 	url := "http://127.0.0.1:" + port
-	cmd := pgtest.Command(t, dir, "/usr/bin/etcd", "--data-dir", filepath.Join(dir, "etcd"), "--listen-client-urls", url, "--advertise-client-urls", url,
-		"--listen-peer-urls", "http://127.0.0.1:"+peer, "--initial-advertise-peer-urls", "http://127.0.0.1:"+peer, "--initial-cluster", "default=http://127.0.0.1:"+peer)
+	cmd := pgtest.Command(t, dir, "/usr/bin/etcd", "--data-dir", filepath.Join(dir, "etcd"),
+		"--listen-client-urls", url, "--advertise-client-urls", url,
+		"--listen-peer-urls", "http://127.0.0.1:"+peer, "--initial-advertise-peer-urls",
+		"http://127.0.0.1:"+peer, "--initial-cluster", "default=http://127.0.0.1:"+peer)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -149,9 +157,12 @@ func startNode(t testing.TB, i int, etcd string, config []byte) *node {
 	n.cmd = pgtest.Command(t, dir, "/usr/bin/patroni", file)
 	n.cmd.Env = append(os.Environ(),
 		"PATRONI_NAME="+n.name, "PATRONI_ETCD3_HOSTS="+etcd,
-		"PATRONI_RESTAPI_LISTEN=127.0.0.1:"+n.api, "PATRONI_RESTAPI_CONNECT_ADDRESS=127.0.0.1:"+n.api,
-		"PATRONI_POSTGRESQL_LISTEN=127.0.0.1:"+n.port, "PATRONI_POSTGRESQL_CONNECT_ADDRESS=127.0.0.1:"+n.port,
-		"PATRONI_POSTGRESQL_DATA_DIR="+filepath.Join(dir, "data"), "PATRONI_POSTGRESQL_BIN_DIR="+filepath.Dir(pgtest.Program("postgres")),
+		"PATRONI_RESTAPI_LISTEN=127.0.0.1:"+n.api,
+		"PATRONI_RESTAPI_CONNECT_ADDRESS=127.0.0.1:"+n.api,
+		"PATRONI_POSTGRESQL_LISTEN=127.0.0.1:"+n.port,
+		"PATRONI_POSTGRESQL_CONNECT_ADDRESS=127.0.0.1:"+n.port,
+		"PATRONI_POSTGRESQL_DATA_DIR="+filepath.Join(dir, "data"), "PATRONI_POSTGRESQL_BIN_DIR="+
+			filepath.Dir(pgtest.Program("postgres")),
 		"PATRONI_POSTGRESQL_PGPASS="+filepath.Join(dir, "pgpass"),
 		"PATRONI_SUPERUSER_PASSWORD=secret", "PATRONI_REPLICATION_PASSWORD=secret")
 	n.start(t)
@@ -169,7 +180,10 @@ func startNode(t testing.TB, i int, etcd string, config []byte) *node {
 func (n *node) start(t testing.TB) {
 	t.Helper()
 	again := *n.cmd
-	n.cmd = &exec.Cmd{Path: again.Path, Args: again.Args, Dir: again.Dir, Env: again.Env, SysProcAttr: again.SysProcAttr, Stdout: &n.log, Stderr: &n.log}
+	n.cmd = &exec.Cmd{
+		Path: again.Path, Args: again.Args, Dir: again.Dir, Env: again.Env,
+		SysProcAttr: again.SysProcAttr, Stdout: &n.log, Stderr: &n.log,
+	}
 	if err := n.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +202,8 @@ func (n *node) kill(t testing.TB) {
 func isLeader(t testing.TB, nodes []*node, path string, many int) *node {
 	t.Helper()
 	var last string
-	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(
+		200 * time.Millisecond) {
 		var found []*node
 		last = ""
 		for _, n := range nodes {

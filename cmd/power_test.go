@@ -63,7 +63,8 @@ type disk struct {
 func newDisk(t *testing.T, kind string) *disk {
 	t.Helper()
 	folder := t.TempDir()
-	d := &disk{kind: kind, image: filepath.Join(folder, "image"), mounted: filepath.Join(folder, "disk")}
+	d := &disk{kind: kind, image: filepath.Join(folder, "image"), mounted: filepath.Join(folder,
+		"disk")}
 	if err := os.Mkdir(d.mounted, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +91,8 @@ func (d *disk) cutPower(t *testing.T) {
 	defer f.Close()
 	const shutdown = 0x8004587d // FS_IOC_SHUTDOWN
 	noLogFlush := uint32(2)
-	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), shutdown, uintptr(unsafe.Pointer(&noLogFlush))); errno != 0 {
+	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), shutdown,
+		uintptr(unsafe.Pointer(&noLogFlush))); errno != 0 {
 		t.Fatal(errno)
 	}
 }
@@ -145,7 +147,8 @@ func TestPowerCut(t *testing.T) {
 		}
 		s.stop(t)
 		s.fsck(t)
-		t.Logf("%s: %d power cuts, %d acknowledged, %d in doubt", kind, rounds, c.acknowledged, c.doubtful)
+		t.Logf("%s: %d power cuts, %d acknowledged, %d in doubt", kind, rounds, c.acknowledged,
+			c.doubtful)
 	}
 }
 
@@ -219,7 +222,8 @@ func TestFullDisk(t *testing.T) {
 			t.Fatal(a, err)
 		}
 		for id, first := range acknowledged {
-			if again, err := s.demo(t, 1).Deposit(t.Context(), 100, 1, id); err != nil || *again != first {
+			if again, err := s.demo(t, 1).Deposit(t.Context(), 100, 1, id); err != nil ||
+				*again != first {
 				t.Errorf("%s was answered %+v, and is now %+v, %v", id, first, again, err)
 			}
 		}

@@ -47,7 +47,10 @@ func build(m *testing.M) (code int, err error) {
 	if raceEnabled {
 		// The server is where goroutines share memory. A command line that takes four times as
 		// long for each of thousands of calls would find nothing.
-		builds = [][]string{append(slices.Clone(into), "-race", "./atmserver"), append(slices.Clone(into), "./atmclient", "./atmctl")}
+		builds = [][]string{
+			append(slices.Clone(into), "-race", "./atmserver"),
+			append(slices.Clone(into), "./atmclient", "./atmctl"),
+		}
 	}
 	for _, args := range builds {
 		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {

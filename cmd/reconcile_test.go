@@ -44,14 +44,19 @@ func TestReconcileFindsOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	accounts[0].Balance += 100_000_00 // account 100
-	if err := errors.Join(store.Rebuild(context.Background(), func(vault.Store) ([]vault.Account, []vault.Hold, error) { return accounts, holds, nil }), store.Close(), dir.Close()); err != nil {
+	if err := errors.Join(store.Rebuild(context.Background(), func(vault.Store) ([]vault.Account,
+		[]vault.Hold, error,
+	) {
+		return accounts, holds, nil
+	}), store.Close(), dir.Close()); err != nil {
 		t.Fatal(err)
 	}
 	s.start(t)
 	s.verify(t) // the log itself is good
 	out, err := s.command("atmctl", "audit", "reconcile").CombinedOutput()
 	var failed *exec.ExitError
-	if !errors.As(err, &failed) || failed.ExitCode() != 15 || !strings.Contains(string(out), "are not what the first") {
+	if !errors.As(err, &failed) || failed.ExitCode() != 15 || !strings.Contains(string(out),
+		"are not what the first") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

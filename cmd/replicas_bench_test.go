@@ -57,7 +57,10 @@ func BenchmarkReplicas(b *testing.B) {
 	const clients = 64
 	cluster := pgtest.Start(b, "fsync = on", "shared_buffers = 256MB", "max_wal_size = 4GB")
 	theirs, ours := cluster.Database(b), cluster.Database(b)
-	s, err := pgstore.Create(b.Context(), pgstore.Config{URL: theirs, Secret: []byte("the secret of a benchmark.......")}, "bench.example")
+	s, err := pgstore.Create(b.Context(), pgstore.Config{
+		URL:    theirs,
+		Secret: []byte("the secret of a benchmark......."),
+	}, "bench.example")
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -65,23 +68,29 @@ func BenchmarkReplicas(b *testing.B) {
 		b.Fatal(err)
 	}
 	script := filepath.Join(b.TempDir(), "yardstick.sql")
-	if err := os.WriteFile(script, []byte(strings.Replace(yardstick, "ACCOUNTS", strconv.Itoa(benchAccounts), 1)), 0o644); err != nil {
+	if err := os.WriteFile(script, []byte(strings.Replace(yardstick, "ACCOUNTS",
+		strconv.Itoa(benchAccounts), 1)), 0o644); err != nil {
 		b.Fatal(err)
 	}
-	if out, err := exec.Command(pgtest.Program("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", theirs, "-f", script).CombinedOutput(); err != nil {
+	if out, err := exec.Command(pgtest.Program("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d",
+		theirs, "-f", script).CombinedOutput(); err != nil {
 		b.Fatalf("%v\n%s", err, out)
 	}
 	l := newLoader(b, startReplicas(b, 2, ours))
-	l.run(b, "operator", "-op", "open", "-owner", "user:demo", "-opening", "1000000.00", "-clients", "1", "-calls", strconv.Itoa(benchAccounts/100), "-any")
+	l.run(b, "operator", "-op", "open", "-owner", "user:demo", "-opening", "1000000.00", "-clients",
+		"1", "-calls", strconv.Itoa(benchAccounts/100), "-any")
 	transfers := func(args ...string) float64 {
-		return l.run(b, "demo", append(args, "-op", "transfer", "-clients", strconv.Itoa(clients), "-for", benchFor.String())...)
+		return l.run(b, "demo", append(args, "-op", "transfer", "-clients", strconv.Itoa(clients),
+			"-for", benchFor.String())...)
 	}
 
 	cases := []struct {
 		name string
 		run  func() float64 // operations per second
 	}{
-		{"pgbench-spread", func() float64 { return pgbench(b, theirs, clients, "random(1, 5000)") }},
+		{"pgbench-spread", func() float64 {
+			return pgbench(b, theirs, clients, "random(1, 5000)")
+		}},
 		{"spread", func() float64 { return transfers() }},
 		{"pgbench-hot", func() float64 { return pgbench(b, theirs, clients, "1") }},
 		{"hot", func() float64 { return transfers("-from", "1") }},
@@ -110,8 +119,10 @@ const benchFor = 4 * time.Second
 func pgbench(b *testing.B, url string, clients int, from string) float64 {
 	b.Helper()
 	accounts := strconv.Itoa(benchAccounts)
-	return pgtest.Bench(b, url, "\\set a "+from+"\n\\set b random(2, "+strconv.Itoa(benchAccounts-1)+")\n"+
-		"\\if :a = :b\n\\set b "+accounts+"\n\\endif\nSELECT transfer(:a::text, :b::text, 1);\n", clients, benchFor)
+	return pgtest.Bench(b, url, "\\set a "+from+"\n\\set b random(2, "+
+		strconv.Itoa(benchAccounts-1)+")\n"+
+		"\\if :a = :b\n\\set b "+accounts+"\n\\endif\nSELECT transfer(:a::text, :b::text, 1);\n",
+		clients, benchFor)
 }
 
 // A loader sends loads to replicas.
@@ -123,7 +134,8 @@ type loader struct {
 func newLoader(b *testing.B, all []*server) *loader {
 	b.Helper()
 	l := &loader{program: filepath.Join(b.TempDir(), "load"), all: all}
-	if out, err := exec.Command("go", "build", "-o", l.program, "example.com/atm/bench/load").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-o", l.program,
+		"example.com/atm/bench/load").CombinedOutput(); err != nil {
 		b.Fatalf("%v\n%s", err, out)
 	}
 	return l
@@ -139,7 +151,8 @@ func (l *loader) run(b *testing.B, user string, args ...string) float64 {
 	}
 	folder := filepath.Join(l.all[0].dir, "atm-data", "clients", user)
 	cmd := exec.Command(l.program, append([]string{
-		"-server", strings.Join(addresses, ","), "-ca", folder + "/ca.crt", "-cert", folder + "/client.crt", "-key", folder + "/client.key",
+		"-server", strings.Join(addresses, ","), "-ca", folder + "/ca.crt", "-cert",
+		folder + "/client.crt", "-key", folder + "/client.key",
 		"-first", "1", "-accounts", strconv.Itoa(benchAccounts),
 	}, args...)...)
 	cmd.Stderr = os.Stderr
@@ -164,16 +177,18 @@ func BenchmarkReplicaBytes(b *testing.B) {
 		}
 		return n
 	}
-	const size, wal = "SELECT pg_database_size('atm1')", "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')"
+	const size, wal = "SELECT pg_database_size('atm1')",
+		"SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')"
 	published := func() (bytes float64) {
-		filepath.WalkDir(filepath.Join(all[0].dir, "atm-data", "audit"), func(_ string, e os.DirEntry, err error) error {
-			if err == nil && e.Type().IsRegular() {
-				if info, err := e.Info(); err == nil {
-					bytes += float64(info.Size())
+		filepath.WalkDir(filepath.Join(all[0].dir, "atm-data", "audit"),
+			func(_ string, e os.DirEntry, err error) error {
+				if err == nil && e.Type().IsRegular() {
+					if info, err := e.Info(); err == nil {
+						bytes += float64(info.Size())
+					}
 				}
-			}
-			return nil
-		})
+				return nil
+			})
 		return bytes
 	}
 	var database, log, files float64
@@ -185,7 +200,8 @@ func BenchmarkReplicaBytes(b *testing.B) {
 			c := clientOf(b, all[0], all[n%2].url)
 			wg.Go(func() {
 				for range each {
-					if a, err := c.Deposit(b.Context(), 100, 1, atm.RequestID(atm.NewUUID(time.Now()))); err != nil || !a.OK() {
+					if a, err := c.Deposit(b.Context(), 100, 1,
+						atm.RequestID(atm.NewUUID(time.Now()))); err != nil || !a.OK() {
 						b.Error(a, err)
 						return
 					}
@@ -195,7 +211,8 @@ func BenchmarkReplicaBytes(b *testing.B) {
 		wg.Wait()
 		time.Sleep(2 * time.Second) // published
 		cluster.SQL(b, "atm1", "VACUUM")
-		database, log, files = database+number(size)-sizeBefore, log+number(wal)-walBefore, files+published()-filesBefore
+		database, log, files = database+number(size)-sizeBefore, log+number(wal)-walBefore,
+			files+published()-filesBefore
 		operations += clients * each
 	}
 	b.ReportMetric(0, "ns/op")

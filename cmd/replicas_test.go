@@ -84,7 +84,10 @@ func TestLinearizableReplicas(t *testing.T) {
 		var wg sync.WaitGroup
 		var again atomic.Int64
 		for n := range clients {
-			two := []*client.Client{clientOf(t, all[0], all[n%2].url), clientOf(t, all[0], all[1-n%2].url)}
+			two := []*client.Client{
+				clientOf(t, all[0], all[n%2].url),
+				clientOf(t, all[0], all[1-n%2].url),
+			}
 			wg.Go(func() {
 				for range each {
 					in := vaulttest.RandomIntent()
@@ -93,7 +96,8 @@ func TestLinearizableReplicas(t *testing.T) {
 			})
 		}
 		for i := range kills {
-			time.Sleep(time.Duration(100+rand.IntN(200)) * time.Millisecond) // anywhere among the operations
+			// anywhere among the operations
+			time.Sleep(time.Duration(100+rand.IntN(200)) * time.Millisecond)
 			all[i%2].kill(t)
 			all[i%2].start(t)
 		}
@@ -122,7 +126,8 @@ func TestPrimaryKilled(t *testing.T) {
 		// this setting: it would wait for one of its own.
 		primary.SQL(t, "postgres", "ALTER SYSTEM SET synchronous_standby_names = 's1'")
 		primary.SQL(t, "postgres", "SELECT pg_reload_conf()")
-		url := fmt.Sprintf("postgres://atm@127.0.0.1:%d,127.0.0.1:%d/atm1?sslmode=disable&target_session_attrs=read-write", primary.Port, standby.Port)
+		url := fmt.Sprintf(
+			"postgres://atm@127.0.0.1:%d,127.0.0.1:%d/atm1?sslmode=disable&target_session_attrs=read-write", primary.Port, standby.Port)
 		all := startReplicas(t, 2, url)
 		c := crashReplicas(all)
 		var begun time.Time
@@ -135,7 +140,8 @@ func TestPrimaryKilled(t *testing.T) {
 				s.backAgain(t)
 			}
 		})
-		t.Logf("round %d: %d acknowledged, %d in doubt, away for %v at most", round+1, c.acknowledged, c.doubtful, time.Since(begun).Round(time.Millisecond))
+		t.Logf("round %d: %d acknowledged, %d in doubt, away for %v at most", round+1,
+			c.acknowledged, c.doubtful, time.Since(begun).Round(time.Millisecond))
 		for _, s := range []*server{all[1], all[0]} {
 			s.stop(t)
 			s.verify(t)
@@ -147,9 +153,14 @@ func TestPrimaryKilled(t *testing.T) {
 // crashReplicas is a crasher whose clients spread over servers.
 func crashReplicas(all []*server) *crasher {
 	next := 0
-	return &crasher{server: all[0], want: openingBalance, connect: func(t testing.TB, tries int) *client.Client {
+	return &crasher{server: all[0], want: openingBalance, connect: func(t testing.TB,
+		tries int,
+	) *client.Client {
 		next++
-		c, err := client.New(client.Config{Server: all[next%len(all)].url, TLS: credentials(t, all[0]), Tries: tries})
+		c, err := client.New(client.Config{
+			Server: all[next%len(all)].url,
+			TLS:    credentials(t, all[0]), Tries: tries,
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -165,7 +176,8 @@ func (s *server) backAgain(t testing.TB) {
 	case <-s.ended:
 		s.start(t)
 	default:
-		if err := waitReady("http://localhost:"+lookUp(s.env, "ADMIN")+"/readyz", s.ended); err != nil {
+		if err := waitReady("http://localhost:"+lookUp(s.env, "ADMIN")+"/readyz",
+			s.ended); err != nil {
 			s.start(t)
 		}
 	}
@@ -184,7 +196,8 @@ func haproxy(t testing.TB, all []*server) string {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("haproxy", "-f", config)
-	cmd.Env = append(os.Environ(), "ATM_BIND=127.0.0.1:"+port, "ATM_INTER=100ms", "ATM_CA="+filepath.Join(all[0].dir, "atm-data", "ca", "ca.crt"))
+	cmd.Env = append(os.Environ(), "ATM_BIND=127.0.0.1:"+port, "ATM_INTER=100ms",
+		"ATM_CA="+filepath.Join(all[0].dir, "atm-data", "ca", "ca.crt"))
 	for i, s := range all {
 		cmd.Env = append(cmd.Env, fmt.Sprintf("ATM_%d=%s", i+1, lookUp(s.env, "ATM_LISTEN")))
 	}
@@ -206,7 +219,9 @@ func haproxy(t testing.TB, all []*server) string {
 // depositCent deposits a cent, and tries nothing twice: without a request id in its
 // header net/http does not, either.
 func depositCent(c *http.Client, url string) error {
-	resp, err := c.Post(url, "text/xml", strings.NewReader("<methodCall><methodName>deposit</methodName><params><param><value>100</value></param><param><value>0.01</value></param></params></methodCall>"))
+	resp, err := c.Post(url, "text/xml",
+		strings.NewReader(
+			"<methodCall><methodName>deposit</methodName><params><param><value>100</value></param><param><value>0.01</value></param></params></methodCall>"))
 	if err != nil {
 		return err
 	}
@@ -222,7 +237,8 @@ func depositCent(c *http.Client, url string) error {
 // clients call through it that try nothing twice. No call fails.
 func TestRolled(t *testing.T) {
 	const clients, restarts, between = 8, 6, 200 // calls between two restarts
-	all := startReplicas(t, 3, pgtest.Start(t).Database(t), "ATM_PROXY_FROM=127.0.0.0/8", "ATM_DRAIN_DELAY=1s")
+	all := startReplicas(t, 3, pgtest.Start(t).Database(t), "ATM_PROXY_FROM=127.0.0.0/8",
+		"ATM_DRAIN_DELAY=1s")
 	url := haproxy(t, all)
 	var calls, failed atomic.Int64
 	var done atomic.Bool
@@ -254,7 +270,9 @@ func TestRolled(t *testing.T) {
 	}
 	for n := range restarts {
 		enough := calls.Load() + between
-		eventually(t, "clients get through", func() bool { return calls.Load() >= enough || failed.Load() > 0 })
+		eventually(t, "clients get through", func() bool {
+			return calls.Load() >= enough || failed.Load() > 0
+		})
 		s := all[n%len(all)]
 		if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
@@ -271,12 +289,15 @@ func TestRolled(t *testing.T) {
 	t.Logf("%d restarts, %d calls, %d failed", restarts, calls.Load(), failed.Load())
 	var sum atm.Amount = openingBalance + atm.Amount(calls.Load()-failed.Load())
 	direct := &http.Client{Transport: &http.Transport{TLSClientConfig: credentials(t, all[0])}}
-	resp, err := direct.Post(url+"/RPC2", "text/xml", strings.NewReader("<methodCall><methodName>inquiry</methodName><params><param><value>100</value></param></params></methodCall>"))
+	resp, err := direct.Post(url+"/RPC2", "text/xml",
+		strings.NewReader(
+			"<methodCall><methodName>inquiry</methodName><params><param><value>100</value></param></params></methodCall>"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if text, err := io.ReadAll(resp.Body); err != nil || !strings.Contains(string(text), sum.String()) {
+	if text, err := io.ReadAll(resp.Body); err != nil || !strings.Contains(string(text),
+		sum.String()) {
 		t.Errorf("%v, want %s: %.300s", err, sum, text)
 	}
 	direct.CloseIdleConnections()

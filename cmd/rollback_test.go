@@ -28,23 +28,29 @@ import (
 func TestStandbyThatLagsIsRefused(t *testing.T) {
 	lags := []int{1, 6, 300}
 	if soak(0, 1) == 1 {
-		lags = []int{1, 2, 3, 5, 6, 10, 20, 50, 100, 200, 254, 255, 256, 257, 300, 512, 700, 1000, 1500, 2000}
+		lags = []int{
+			1, 2, 3, 5, 6, 10, 20, 50, 100, 200, 254, 255, 256, 257, 300, 512, 700, 1000,
+			1500, 2000,
+		}
 	}
 	for _, lag := range lags {
 		t.Run(fmt.Sprint(lag), func(t *testing.T) {
 			primary := pgtest.Start(t)
 			primary.Database(t)
 			standby := primary.Standby(t, "s1")
-			url := fmt.Sprintf("postgres://atm@127.0.0.1:%d,127.0.0.1:%d/atm1?sslmode=disable&target_session_attrs=read-write", primary.Port, standby.Port)
+			url := fmt.Sprintf(
+				"postgres://atm@127.0.0.1:%d,127.0.0.1:%d/atm1?sslmode=disable&target_session_attrs=read-write", primary.Port, standby.Port)
 			all := startReplicas(t, 2, url)
 			deposits(t, all[0], 3)
 			eventually(t, "the standby has what came before", func() bool {
-				return standby.SQL(t, "atm1", "SELECT size FROM log") == primary.SQL(t, "atm1", "SELECT size FROM log")
+				return standby.SQL(t, "atm1", "SELECT size FROM log") == primary.SQL(t, "atm1",
+					"SELECT size FROM log")
 			})
 			standby.SQL(t, "postgres", "ALTER SYSTEM SET primary_conninfo = ''")
 			standby.SQL(t, "postgres", "SELECT pg_reload_conf()")
 			eventually(t, "the standby receives nothing any more", func() bool {
-				return standby.SQL(t, "postgres", "SELECT count(*) FROM pg_stat_wal_receiver") == "0"
+				return standby.SQL(t, "postgres",
+					"SELECT count(*) FROM pg_stat_wal_receiver") == "0"
 			})
 			deposits(t, all[0], lag)
 			acknowledged := primary.SQL(t, "atm1", "SELECT size FROM log")
@@ -67,7 +73,8 @@ func TestStandbyThatLagsIsRefused(t *testing.T) {
 					t.Errorf("replica %d ended with %d, not 1", i, code)
 				}
 			}
-			t.Logf("both had ended %v after the promotion", time.Since(begun).Round(time.Millisecond))
+			t.Logf("both had ended %v after the promotion",
+				time.Since(begun).Round(time.Millisecond))
 			for i, s := range all {
 				var said bytes.Buffer
 				again := s.command("atmserver")
@@ -76,7 +83,8 @@ func TestStandbyThatLagsIsRefused(t *testing.T) {
 				if err := again.Run(); !errors.As(err, &exit) || exit.ExitCode() != 1 {
 					t.Errorf("replica %d starts again: %v\n%s", i, err, &said)
 				}
-				if text := said.String(); !strings.Contains(text, "ahead of the vault") && !strings.Contains(text, "has seen more of it") {
+				if text := said.String(); !strings.Contains(text, "ahead of the vault") &&
+					!strings.Contains(text, "has seen more of it") {
 					t.Errorf("replica %d does not say why:\n%s", i, &said)
 				}
 				verify := s.command("atmctl", "audit", "verify", filepath.Join("atm-data", "audit"))
@@ -99,7 +107,8 @@ func recoverLongest(t *testing.T, all []*server, acknowledged string, lag int) {
 	if err := os.Remove(filepath.Join(all[1].dir, "atm-data", "seen.toml")); err != nil {
 		t.Errorf("what the replica saw is not noted: %v", err)
 	}
-	recovering := all[1].command("atmctl", "audit", "recover", "-o", "json", "--log", filepath.Join(all[0].dir, "atm-data", "audit"))
+	recovering := all[1].command("atmctl", "audit", "recover", "-o", "json", "--log",
+		filepath.Join(all[0].dir, "atm-data", "audit"))
 	out, err := recovering.Output()
 	var said struct {
 		OldSize int64 `json:"old_size"`
@@ -109,7 +118,8 @@ func recoverLongest(t *testing.T, all []*server, acknowledged string, lag int) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	if fmt.Sprint(said.OldSize) != acknowledged || said.Behind < int64(lag) {
-		t.Errorf("recovered: %s; %s entries were acknowledged, and the last %d are gone", out, acknowledged, lag)
+		t.Errorf("recovered: %s; %s entries were acknowledged, and the last %d are gone", out,
+			acknowledged, lag)
 	}
 	for _, s := range []*server{all[1], all[0]} {
 		s.start(t)
@@ -169,7 +179,8 @@ func TestLaggingStandbyUnderLoadLosesNothingInSilence(t *testing.T) {
 		primary := pgtest.Start(t)
 		primary.Database(t)
 		standby := primary.Standby(t, "s1")
-		url := fmt.Sprintf("postgres://atm@127.0.0.1:%d,127.0.0.1:%d/atm1?sslmode=disable&target_session_attrs=read-write", primary.Port, standby.Port)
+		url := fmt.Sprintf(
+			"postgres://atm@127.0.0.1:%d,127.0.0.1:%d/atm1?sslmode=disable&target_session_attrs=read-write", primary.Port, standby.Port)
 		all := startReplicas(t, 2, url)
 		var mu sync.Mutex
 		answers := make(map[atm.RequestID]client.Answer) // as they were acknowledged
@@ -200,13 +211,18 @@ func TestLaggingStandbyUnderLoadLosesNothingInSilence(t *testing.T) {
 			standby.SQL(t, "postgres", "ALTER SYSTEM SET primary_conninfo = ''")
 			standby.SQL(t, "postgres", "SELECT pg_reload_conf()")
 			eventually(t, "the standby receives nothing any more", func() bool {
-				return standby.SQL(t, "postgres", "SELECT count(*) FROM pg_stat_wal_receiver") == "0"
+				return standby.SQL(t, "postgres",
+					"SELECT count(*) FROM pg_stat_wal_receiver") == "0"
 			})
 		}
 		mu.Lock()
 		behind := len(answers) + 50*clients
 		mu.Unlock()
-		eventually(t, "clients go on", func() bool { mu.Lock(); defer mu.Unlock(); return len(answers) >= behind })
+		eventually(t, "clients go on", func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return len(answers) >= behind
+		})
 		primary.Kill(t)
 		standby.Promote(t)
 		wg.Wait() // each ends with the first call that is not answered OK

@@ -30,7 +30,9 @@ func startServer(t testing.TB) *server {
 func startServerIn(t testing.TB, dir string, env ...string) *server {
 	t.Helper()
 	s := &server{dir: dir, env: append(os.Environ(), env...)}
-	if err := setUp(func(key, value string) { s.env = append(s.env, key+"="+value) }, os.Getenv); err != nil {
+	if err := setUp(func(key, value string) {
+		s.env = append(s.env, key+"="+value)
+	}, os.Getenv); err != nil {
 		t.Fatal(err)
 	}
 	s.url = lookUp(s.env, "ATM_SERVER")

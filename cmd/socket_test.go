@@ -30,7 +30,9 @@ func TestSocketKept(t *testing.T) {
 	}
 	defer inherited.Close()
 	s := &server{dir: t.TempDir(), env: os.Environ()}
-	if err := setUp(func(key, value string) { s.env = append(s.env, key+"="+value) }, os.Getenv); err != nil {
+	if err := setUp(func(key, value string) {
+		s.env = append(s.env, key+"="+value)
+	}, os.Getenv); err != nil {
 		t.Fatal(err)
 	}
 	start := func() {
@@ -43,7 +45,8 @@ func TestSocketKept(t *testing.T) {
 		}
 		s.ended = make(chan struct{})
 		go func(cmd *exec.Cmd, ended chan struct{}) { cmd.Wait(); close(ended) }(s.cmd, s.ended)
-		if err := waitReady("http://localhost:"+lookUp(s.env, "ADMIN")+"/readyz", s.ended); err != nil {
+		if err := waitReady("http://localhost:"+lookUp(s.env, "ADMIN")+"/readyz",
+			s.ended); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -55,7 +58,10 @@ func TestSocketKept(t *testing.T) {
 	var done atomic.Bool
 	var wg sync.WaitGroup
 	for n := range clients {
-		transport := &http.Transport{TLSClientConfig: credentials(t, s), DisableKeepAlives: n%2 == 0}
+		transport := &http.Transport{
+			TLSClientConfig:   credentials(t, s),
+			DisableKeepAlives: n%2 == 0,
+		}
 		defer transport.CloseIdleConnections()
 		c := &http.Client{Transport: transport}
 		wg.Go(func() {
@@ -71,7 +77,9 @@ func TestSocketKept(t *testing.T) {
 	}
 	for range restarts {
 		enough := calls.Load() + between
-		eventually(t, "clients call", func() bool { return calls.Load() >= enough || failed.Load() > 0 })
+		eventually(t, "clients call", func() bool {
+			return calls.Load() >= enough || failed.Load() > 0
+		})
 		if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}

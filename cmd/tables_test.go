@@ -26,13 +26,15 @@ func TestTablesSuitWhereTheyGo(t *testing.T) {
 		{"open", "202"},
 		{"open", "203"},
 	} {
-		if out, err := server.command("atmctl", append([]string{"account"}, args...)...).CombinedOutput(); err != nil {
+		if out, err := server.command("atmctl", append([]string{"account"},
+			args...)...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
 	}
 	list := []string{"account", "list"}
 	plain, err := server.command("atmctl", list...).Output()
-	if text := string(plain); err != nil || !strings.Contains(text, owner) || sgr.MatchString(text) ||
+	if text := string(plain); err != nil || !strings.Contains(text, owner) ||
+		sgr.MatchString(text) ||
 		strings.Contains(text, "nil") || strings.Contains(text, "paged:") {
 		t.Errorf("without a terminal: %v\n%s", err, text)
 	}
@@ -56,7 +58,8 @@ func TestTablesSuitWhereTheyGo(t *testing.T) {
 	if !strings.Contains(narrow, "…") || !strings.Contains(narrow, "1234567.89") {
 		t.Errorf("a name is to be cut, and no number: %q", narrow)
 	}
-	if short := shown(40, 160, list); !strings.Contains(short, "\x1b[33mfrozen\x1b[0m") || strings.Contains(short, "paged:") {
+	if short := shown(40, 160, list); !strings.Contains(short, "\x1b[33mfrozen\x1b[0m") ||
+		strings.Contains(short, "paged:") {
 		t.Errorf("a short table on a terminal: %q", short)
 	}
 	for _, env := range []string{"NO_COLOR=1", "TERM=dumb"} {
@@ -111,7 +114,8 @@ func TestFollowedRowsLineUp(t *testing.T) {
 		server.command("atmclient", args...).Run() // one is refused
 		follow.expect(call.operation)
 	}
-	if out, err := server.command("atmctl", "account", "freeze", "100").CombinedOutput(); err != nil {
+	if out, err := server.command("atmctl", "account", "freeze",
+		"100").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	follow.expect("admin.account.freeze")
@@ -123,7 +127,8 @@ func TestFollowedRowsLineUp(t *testing.T) {
 	for _, line := range lines[1:] {
 		if strings.Contains(line, "20") && !strings.HasPrefix(line, "^C") {
 			rows++
-			if before := []rune(line)[:at]; !strings.HasSuffix(string(before), "  ") || line[at] == ' ' {
+			if before := []rune(line)[:at]; !strings.HasSuffix(string(before), "  ") ||
+				line[at] == ' ' {
 				t.Errorf("a row is not below its heading:\n%s\n%s", lines[0], line)
 			}
 		}

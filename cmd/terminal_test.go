@@ -108,7 +108,8 @@ const ctrlC = "\x03"
 func TestPasswordIsAskedForUnseen(t *testing.T) {
 	server := startServer(t)
 	port := lookUp(server.env, "PORT")
-	if out, err := server.command("atmctl", "user", "add", "alice", "--role", "customer", "--secret-out", "alice.secret").
+	if out, err := server.command("atmctl", "user", "add", "alice", "--role", "customer",
+		"--secret-out", "alice.secret").
 		CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -133,19 +134,22 @@ func TestPasswordIsAskedForUnseen(t *testing.T) {
 	for name, giveUp := range map[string]func(*terminal){
 		"Ctrl-C": func(x *terminal) { x.send("half" + ctrlC) },
 		"SIGTERM": func(x *terminal) {
-			if err := exec.Command("pkill", "-TERM", "-P", strconv.Itoa(x.cmd.Process.Pid)).Run(); err != nil {
+			if err := exec.Command("pkill", "-TERM", "-P",
+				strconv.Itoa(x.cmd.Process.Pid)).Run(); err != nil {
 				t.Fatal(err)
 			}
 		},
 	} {
 		sh := server.command("atmclient")
-		sh.Path, sh.Args = "/bin/sh", []string{"sh", "-c", "atmclient " + strings.Join(whoami, " ") + afterwards}
+		sh.Path, sh.Args = "/bin/sh", []string{"sh", "-c", "atmclient " + strings.Join(whoami,
+			" ") + afterwards}
 		x := onTerminal(t, sh)
 		x.expect("Password of alice: ")
 		giveUp(x)
 		x.expect("atmclient: interrupted")
 		x.expect("exit 1")
-		if screen := x.end(0); strings.Contains(screen, "half") || strings.Contains(screen, "-echo ") {
+		if screen := x.end(0); strings.Contains(screen, "half") ||
+			strings.Contains(screen, "-echo ") {
 			t.Errorf("%s: %q", name, screen)
 		}
 	}
@@ -192,7 +196,8 @@ func TestNewPassphraseIsAskedForTwice(t *testing.T) {
 func TestShellKeepsToOneDepositWhoseAnswerIsLost(t *testing.T) {
 	server := startServer(t)
 	wire := tap(t, "localhost:"+lookUp(server.env, "PORT"))
-	x := onTerminal(t, server.command("atmclient", "localhost", wire.port, "shell", "--timeout", "2s"))
+	x := onTerminal(t, server.command("atmclient", "localhost", wire.port, "shell",
+		"--timeout", "2s"))
 	x.expect("atm> ")
 	x.send("inq\t100\r")
 	x.expect("Current value of account 100 is $1000.00")
@@ -278,7 +283,8 @@ func TestWhatNothingTakesBackIsAskedForOnATerminal(t *testing.T) {
 	}
 	const question = "Close account 200 for good? [y/N] "
 	for keys, says := range map[string]string{
-		"n\r": "nothing was done", "\r": "nothing was done", "yeah\r": "nothing was done", ctrlC: "interrupted",
+		"n\r": "nothing was done", "\r": "nothing was done", "yeah\r": "nothing was done",
+		ctrlC: "interrupted",
 	} {
 		x := onTerminal(t, atmctl("account", "close", "200"))
 		x.expect(question)
@@ -291,10 +297,12 @@ func TestWhatNothingTakesBackIsAskedForOnATerminal(t *testing.T) {
 	x.send("y\r")
 	x.expect("closed")
 	x.end(0)
-	if screen := onTerminal(t, atmctl("account", "close", "201", "--yes")).end(0); strings.Contains(screen, "[y/N]") {
+	if screen := onTerminal(t, atmctl("account", "close", "201",
+		"--yes")).end(0); strings.Contains(screen, "[y/N]") {
 		t.Errorf("--yes is asked: %q", screen)
 	}
-	if out, err := atmctl("account", "close", "202").CombinedOutput(); err != nil || strings.Contains(string(out), "[y/N]") {
+	if out, err := atmctl("account", "close", "202").CombinedOutput(); err != nil ||
+		strings.Contains(string(out), "[y/N]") {
 		t.Errorf("without a terminal: %v, %s", err, out)
 	}
 }

@@ -37,18 +37,23 @@ func TestMemoryUnderWorstRequests(t *testing.T) {
 		t.Skip("the detector of races has memory of its own")
 	}
 	connections := soak(128, 4096)
-	head := "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n%s\r\n"
+	head := "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\nContent-Length: " +
+		"%d\r\n%s\r\n"
 	statement := "<value><struct><member><name>methodName</name><value>statement</value></member><member><name>params</name><value><array><data>" +
 		"<value>100</value><value><struct><member><name>limit</name><value><int>500</int></value></member></struct></value></data></array></value></member></struct></value>"
 	multicall := "<methodCall><methodName>system.multicall</methodName><params><param><value><array><data>" +
 		strings.Repeat(statement, 54) + "</data></array></value></param></params></methodCall>"
 	body := strings.Repeat(" ", 256<<10)
-	digest := "Authorization: Digest username=\"alice\", realm=\"%s\", nonce=\"%s\", uri=\"/RPC2\", response=\"" + strings.Repeat("0", 64) +
+	digest := "Authorization: Digest username=\"alice\", realm=\"%s\", nonce=\"%s\", " +
+		"uri=\"/RPC2\", response=\"" + strings.Repeat("0", 64) +
 		"\", algorithm=SHA-256, qop=auth-int, nc=00000001, cnonce=\"c\"\r\n"
 	for name, request := range map[string]func(s *server) string{
-		"statements that nobody reads": func(*server) string { return fmt.Sprintf(head, len(multicall), "") + multicall },
+		"statements that nobody reads": func(*server) string {
+			return fmt.Sprintf(head, len(multicall), "") + multicall
+		},
 		"bodies that a digest is over": func(s *server) string {
-			if out, err := s.command("atmctl", "user", "add", "alice", "--secret-out", "alice.secret").CombinedOutput(); err != nil {
+			if out, err := s.command("atmctl", "user", "add", "alice", "--secret-out",
+				"alice.secret").CombinedOutput(); err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}
 			realm, nonce := challengeOf(t, s)
@@ -113,7 +118,8 @@ func TestMemoryUnderWorstRequests(t *testing.T) {
 			close(done)
 			<-asked
 			peak := s.peakMemory(t)
-			t.Logf("%d connections: %.0f MiB before, %.0f MiB at most; %d calls of an honest customer, the slowest in %v",
+			t.Logf("%d connections: %.0f MiB before, %.0f MiB at most; %d calls of an honest "+
+				"customer, the slowest in %v",
 				len(conns), before, peak, calls, slowest.Round(time.Millisecond))
 			if peak > worstMemory {
 				t.Errorf("the server had %.0f MiB, more than %d", peak, worstMemory)
@@ -135,8 +141,13 @@ func endless(bytes int) string {
 }
 
 // silentFrom connects from an address of the loopback network, sends a text and reads nothing.
-func silentFrom(t testing.TB, s *server, config *tls.Config, address byte, text string) (net.Conn, error) {
-	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, address)}, Timeout: patience}
+func silentFrom(t testing.TB, s *server, config *tls.Config, address byte, text string) (net.Conn,
+	error,
+) {
+	dialer := &net.Dialer{
+		LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, address)},
+		Timeout:   patience,
+	}
 	raw, err := dialer.DialContext(t.Context(), "tcp4", "127.0.0.1:"+lookUp(s.env, "PORT"))
 	if err != nil {
 		return nil, err
@@ -165,7 +176,8 @@ func challengeOf(t testing.TB, s *server) (realm, nonce string) {
 	config.GetClientCertificate, config.Certificates = nil, nil
 	transport := &http.Transport{TLSClientConfig: config}
 	defer transport.CloseIdleConnections()
-	resp, err := (&http.Client{Transport: transport}).Post(s.url+"/RPC2", "text/xml", strings.NewReader("<methodCall/>"))
+	resp, err := (&http.Client{Transport: transport}).Post(s.url+"/RPC2", "text/xml",
+		strings.NewReader("<methodCall/>"))
 	if err != nil {
 		t.Fatal(err)
 	}

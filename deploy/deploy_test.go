@@ -29,7 +29,8 @@ func run(t testing.TB, dir string, name string, args ...string) string {
 func TestScripts(t *testing.T) {
 	scripts := []string{"systemd/atm-backup"}
 	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() && (d.Name() == "node_modules" || d.Name() == ".git" || d.Name() == ".tools") {
+		if err == nil && d.IsDir() && (d.Name() == "node_modules" || d.Name() == ".git" ||
+			d.Name() == ".tools") {
 			return fs.SkipDir
 		}
 		if err == nil && strings.HasSuffix(path, ".sh") {
@@ -60,7 +61,8 @@ func TestUnits(t *testing.T) {
 	there := regexp.MustCompile(`/usr/(bin/atmserver|bin/atmctl|lib/atm/atm-backup)\b`)
 	for _, unit := range units(t) {
 		if strings.HasSuffix(unit, ".service") {
-			run(t, ".", "systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=15", "systemd/"+unit)
+			run(t, ".", "systemd-analyze", "security", "--offline=true", "--no-pager",
+				"--threshold=15", "systemd/"+unit)
 		}
 		text, err := os.ReadFile(filepath.Join("systemd", unit))
 		if err != nil {
@@ -106,7 +108,8 @@ func TestAlerts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, alert := range regexp.MustCompile(`alert: (\w+)`).FindAllStringSubmatch(string(rules), -1) {
+	for _, alert := range regexp.MustCompile(`alert: (\w+)`).FindAllStringSubmatch(string(rules),
+		-1) {
 		if !regexp.MustCompile(`alertname: ` + alert[1] + `\n +exp_alerts`).Match(tests) {
 			t.Errorf("%s fires in no test", alert[1])
 		}
@@ -135,7 +138,8 @@ func release(t *testing.T) (dist, signer string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(filepath.Join(root, ".tools"), filepath.Join(source, ".tools")); err != nil {
+	if err := os.Symlink(filepath.Join(root, ".tools"),
+		filepath.Join(source, ".tools")); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("deploy/packages/release.sh", version, key, "http://releases.invalid/atm")
@@ -164,7 +168,9 @@ func TestRelease(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range names {
-		if name.Name() == "SHA256SUMS" || name.Name() == "SHA256SUMS.sig" || name.Name() == "ami-run.sh" { // they name the signer
+		// they name the signer
+		if name.Name() == "SHA256SUMS" || name.Name() == "SHA256SUMS.sig" ||
+			name.Name() == "ami-run.sh" {
 			continue
 		}
 		one, err := os.ReadFile(filepath.Join(dist, name.Name()))
@@ -177,7 +183,15 @@ func TestRelease(t *testing.T) {
 		}
 	}
 	deb := run(t, dist, "dpkg-deb", "-c", "atm_"+version+"_amd64.deb")
-	for _, file := range []string{"./usr/bin/atmserver", "./usr/bin/atmclient", "./usr/bin/atmctl", "./etc/atm/atmserver.toml", "./usr/lib/systemd/system/atmserver.socket", "./usr/share/doc/atm/README.md", "./usr/share/doc/atm/copyright", "./usr/share/doc/atm/examples/verify.py", "./usr/share/doc/atm/deploy/prometheus/alerts.yml", "./usr/share/man/man1/atmctl.1.gz", "./usr/share/bash-completion/completions/atmctl", "./etc/atm/timers.env", "./usr/lib/atm/atm-backup", "./usr/lib/systemd/system/atm-backup.timer"} {
+	for _, file := range []string{
+		"./usr/bin/atmserver", "./usr/bin/atmclient", "./usr/bin/atmctl",
+		"./etc/atm/atmserver.toml", "./usr/lib/systemd/system/atmserver.socket",
+		"./usr/share/doc/atm/README.md", "./usr/share/doc/atm/copyright",
+		"./usr/share/doc/atm/examples/verify.py",
+		"./usr/share/doc/atm/deploy/prometheus/alerts.yml", "./usr/share/man/man1/atmctl.1.gz",
+		"./usr/share/bash-completion/completions/atmctl", "./etc/atm/timers.env",
+		"./usr/lib/atm/atm-backup", "./usr/lib/systemd/system/atm-backup.timer",
+	} {
 		if !strings.Contains(deb, " "+file+"\n") {
 			t.Errorf("the deb has no %s", file)
 		}
@@ -188,12 +202,16 @@ func TestRelease(t *testing.T) {
 // metadata is the metadata service of EC2, version 2 alone unless v1.
 func metadata(t *testing.T, v1 bool) string {
 	t.Helper()
-	tree := map[string]string{"local-hostname": "ip-10-77-0-2.ec2.internal", "local-ipv4": "10.77.0.2", "public-ipv4": "203.0.113.7"}
+	tree := map[string]string{
+		"local-hostname": "ip-10-77-0-2.ec2.internal",
+		"local-ipv4":     "10.77.0.2", "public-ipv4": "203.0.113.7",
+	}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		const token = "a token"
 		name, is := strings.CutPrefix(r.URL.Path, "/latest/meta-data/")
 		switch {
-		case r.Method == http.MethodPut && r.URL.Path == "/latest/api/token" && !v1 && r.Header.Get("X-Aws-Ec2-Metadata-Token-Ttl-Seconds") != "":
+		case r.Method == http.MethodPut && r.URL.Path == "/latest/api/token" && !v1 &&
+			r.Header.Get("X-Aws-Ec2-Metadata-Token-Ttl-Seconds") != "":
 			w.Write([]byte(token))
 		case r.Method == http.MethodPut:
 			w.WriteHeader(http.StatusMethodNotAllowed)
@@ -213,7 +231,8 @@ func testUserData(t *testing.T, dist, signer string) {
 	userData := func(t *testing.T, root string, env ...string) (string, error) {
 		t.Helper()
 		cmd := exec.Command("./ami-run.sh")
-		cmd.Env = append(append(os.Environ(), "ATM_VERSION="+version, "ATM_RELEASES=file://"+dist, "ATM_SIGNER="+signer, "ATM_ROOT="+root), env...)
+		cmd.Env = append(append(os.Environ(), "ATM_VERSION="+version, "ATM_RELEASES=file://"+dist,
+			"ATM_SIGNER="+signer, "ATM_ROOT="+root), env...)
 		out, err := cmd.CombinedOutput()
 		return string(out), err
 	}
@@ -224,18 +243,21 @@ func testUserData(t *testing.T, dist, signer string) {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	}
-	if out := run(t, root, "usr/local/bin/atmserver", "--version"); !strings.Contains(out, version) {
+	if out := run(t, root, "usr/local/bin/atmserver", "--version"); !strings.Contains(out,
+		version) {
 		t.Error(out)
 	}
 	config, err := os.ReadFile(filepath.Join(root, "etc/atm/atmserver.toml"))
-	if err != nil || !strings.Contains(string(config), `host = ["localhost", "127.0.0.1", "::1", "ip-10-77-0-2.ec2.internal", "10.77.0.2", "203.0.113.7"]`) {
+	if err != nil || !strings.Contains(string(config),
+		`host = ["localhost", "127.0.0.1", "::1", "ip-10-77-0-2.ec2.internal", "10.77.0.2", "203.0.113.7"]`) {
 		t.Errorf("%s %v", config, err)
 	}
 	unit, err := os.ReadFile(filepath.Join(root, "etc/systemd/system/atmserver.service"))
 	if err != nil || !strings.Contains(string(unit), "ExecStart=/usr/local/bin/atmserver ") {
 		t.Errorf("%s %v", unit, err)
 	}
-	run(t, root, "usr/local/bin/atmserver", "--config", "etc/atm/atmserver.toml", "--data", "data", "init")
+	run(t, root, "usr/local/bin/atmserver", "--config", "etc/atm/atmserver.toml", "--data",
+		"data", "init")
 
 	flipped := func(name string) string {
 		copied := t.TempDir()
@@ -257,20 +279,31 @@ func testUserData(t *testing.T, dist, signer string) {
 	}{
 		{"no metadata service", "no token (IMDSv2)", []string{"ATM_METADATA=http://127.0.0.1:1"}},
 		{"version 1 alone", "no token (IMDSv2)", []string{"ATM_METADATA=" + metadata(t, true)}},
-		{"a byte of the tarball flipped", "is not the one that was signed", []string{good, flipped("atm-" + version + "-linux-amd64.tar.gz")}},
+		{
+			"a byte of the tarball flipped", "is not the one that was signed",
+			[]string{good, flipped("atm-" + version + "-linux-amd64.tar.gz")},
+		},
 		{"a byte of the sums flipped", "is not signed by", []string{good, flipped("SHA256SUMS")}},
-		{"a byte of the signature flipped", "is not signed by", []string{good, flipped("SHA256SUMS.sig")}},
-		{"another version than is there", "the release has no", []string{good, "ATM_VERSION=0.9.9"}},
+		{
+			"a byte of the signature flipped", "is not signed by",
+			[]string{good, flipped("SHA256SUMS.sig")},
+		},
+		{
+			"another version than is there", "the release has no",
+			[]string{good, "ATM_VERSION=0.9.9"},
+		},
 		{"no release", "cannot fetch", []string{good, "ATM_RELEASES=file:///nowhere"}},
 		{"not filled in", "is no version", []string{good, "ATM_VERSION=@VERSION@"}},
-		{"signed by somebody else", "is not signed by", []string{good, "ATM_SIGNER=ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ7sqQ1Y0Zo3y0cM2G0cZ1f8T6b4cN2m9m3b8yq0Z8aD"}},
+		{"signed by somebody else", "is not signed by", []string{good, "ATM_SIGNER=ssh-ed25519 " +
+			"AAAAC3NzaC1lZDI1NTE5AAAAIJ7sqQ1Y0Zo3y0cM2G0cZ1f8T6b4cN2m9m3b8yq0Z8aD"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			root := t.TempDir()
 			out, err := userData(t, root, tt.env...)
 			lines := strings.Split(strings.TrimSpace(out), "\n")
 			last := lines[len(lines)-1]
-			if err == nil || !strings.Contains(last, tt.says) || !strings.HasSuffix(last, "nothing was changed") {
+			if err == nil || !strings.Contains(last, tt.says) ||
+				!strings.HasSuffix(last, "nothing was changed") {
 				t.Errorf("%v: %s", err, out)
 			}
 			if names, err := os.ReadDir(root); err != nil || len(names) > 0 {

@@ -54,7 +54,8 @@ func TestTimersAreOffAndRunTheirService(t *testing.T) {
 		if !strings.Contains(string(removal), unit) {
 			t.Errorf("%s stays on when the package is removed", unit)
 		}
-		for _, m := range regexp.MustCompile(`\$\{(\w+)\}`).FindAllStringSubmatch(string(service), -1) {
+		for _, m := range regexp.MustCompile(`\$\{(\w+)\}`).FindAllStringSubmatch(string(service),
+			-1) {
 			if !strings.Contains(string(settings), "\n"+m[1]+"=") {
 				t.Errorf("%s.service uses %s, which timers.env does not set", name, m[1])
 			}
@@ -80,7 +81,8 @@ func programs(t *testing.T) (env []string) {
 		t.Fatal(err)
 	}
 	listener.Close()
-	server := exec.Command(filepath.Join(bin, "atmserver"), "--data", data, "--listen", "localhost:"+port, "--admin-listen", "")
+	server := exec.Command(filepath.Join(bin, "atmserver"), "--data", data, "--listen",
+		"localhost:"+port, "--admin-listen", "")
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -100,14 +102,19 @@ func programs(t *testing.T) (env []string) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	operator := filepath.Join(data, "clients", "operator")
-	return append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "ATM_SERVER=https://localhost:"+port,
-		"ATM_CA="+operator+"/ca.crt", "ATM_CERT="+operator+"/client.crt", "ATM_KEY="+operator+"/client.key")
+	return append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"),
+		"ATM_SERVER=https://localhost:"+port,
+		"ATM_CA="+operator+"/ca.crt", "ATM_CERT="+operator+"/client.crt", "ATM_KEY="+operator+
+			"/client.key")
 }
 
 // TestBackupKeepsTheNewest takes backups of a server as the timer does.
 func TestBackupKeepsTheNewest(t *testing.T) {
 	env, folder := programs(t), t.TempDir()
-	old := []string{"atm-20250101T000000Z.tar", "atm-20250102T000000Z.tar", "atm-20250103T000000Z.tar"}
+	old := []string{
+		"atm-20250101T000000Z.tar", "atm-20250102T000000Z.tar",
+		"atm-20250103T000000Z.tar",
+	}
 	others := []string{"atm-notes.tar", "other.tar"}
 	for _, name := range slices.Concat(old, others) {
 		if err := os.WriteFile(filepath.Join(folder, name), nil, 0o600); err != nil {
@@ -134,7 +141,8 @@ func TestBackupKeepsTheNewest(t *testing.T) {
 	for _, bad := range [][]string{
 		append(slices.Clone(env), "BACKUP_DIR="+folder, "BACKUP_KEEP=0"),
 		append(slices.Clone(env), "BACKUP_DIR="+folder, "BACKUP_KEEP=all"),
-		append(slices.Clone(env), "BACKUP_DIR="+folder, "BACKUP_KEEP=1", "ATM_SERVER=https://localhost:1", "ATM_TIMEOUT=1s"),
+		append(slices.Clone(env), "BACKUP_DIR="+folder, "BACKUP_KEEP=1",
+			"ATM_SERVER=https://localhost:1", "ATM_TIMEOUT=1s"),
 	} {
 		if out, err := backup(bad...); err == nil || !slices.Equal(have(), before) {
 			t.Errorf("a backup that fails changed something: %v %s", have(), out)
@@ -144,7 +152,8 @@ func TestBackupKeepsTheNewest(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	left := have()
-	if len(left) != 4 || left[0] != old[2] || !strings.HasPrefix(left[1], "atm-20") || !slices.Equal(left[2:], others) {
+	if len(left) != 4 || left[0] != old[2] || !strings.HasPrefix(left[1], "atm-20") ||
+		!slices.Equal(left[2:], others) {
 		t.Errorf("of those that were there and the new one are left %q", left)
 	}
 }
@@ -154,8 +163,10 @@ func TestPackagedDocumentationHasNoBrokenLink(t *testing.T) {
 	to := t.TempDir()
 	run(t, ".", "packages/stage-doc.sh", to)
 	for _, name := range []string{
-		"README.md", "LICENSE", "copyright", "licenses/go/LICENSE", "licenses/go.etcd.io/bbolt/LICENSE",
-		"docs/operations.md", "docs/adr/0001-packages.md", "docs/reference/atmctl.md", "examples/verify.py",
+		"README.md", "LICENSE", "copyright", "licenses/go/LICENSE",
+		"licenses/go.etcd.io/bbolt/LICENSE",
+		"docs/operations.md", "docs/adr/0001-packages.md", "docs/reference/atmctl.md",
+		"examples/verify.py",
 		"deploy/prometheus/alerts.yml", "deploy/grafana/atm.json", "deploy/lvs/keepalived.conf",
 		"deploy/patroni/patroni.yml", "deploy/haproxy.cfg", "deploy/witness-policy.example",
 	} {
@@ -210,18 +221,20 @@ func leads(page, target string) bool {
 		return err == nil && anchor == ""
 	}
 	text, err := os.ReadFile(to)
-	return err == nil && slices.ContainsFunc(heading.FindAllStringSubmatch(string(text), -1), func(m []string) bool {
-		slug := strings.Map(func(r rune) rune {
-			switch {
-			case r == ' ':
-				return '-'
-			case r == '-' || r == '_' || r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r > 0x7f:
-				return r
-			}
-			return -1
-		}, strings.ToLower(m[1]))
-		return slug == anchor
-	})
+	return err == nil && slices.ContainsFunc(heading.FindAllStringSubmatch(string(text), -1),
+		func(m []string) bool {
+			slug := strings.Map(func(r rune) rune {
+				switch {
+				case r == ' ':
+					return '-'
+				case r == '-' || r == '_' || r >= 'a' && r <= 'z' || r >= '0' && r <= '9' ||
+					r > 0x7f:
+					return r
+				}
+				return -1
+			}, strings.ToLower(m[1]))
+			return slug == anchor
+		})
 }
 
 // TestWitnessPolicyExample reads the example as a server does, and finds it in the documentation.
@@ -234,7 +247,9 @@ func TestWitnessPolicyExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	asked := slices.DeleteFunc(slices.Clone(policy.Witnesses), func(w audit.Witness) bool { return w.URL == "" })
+	asked := slices.DeleteFunc(slices.Clone(policy.Witnesses), func(w audit.Witness) bool {
+		return w.URL == ""
+	})
 	if len(policy.Logs) != 1 || len(policy.Witnesses) != 3 || len(asked) != 2 {
 		t.Errorf("it says %+v", policy)
 	}
@@ -246,7 +261,8 @@ func TestWitnessPolicyExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(text)) {
-		if line != "\n" && !strings.HasPrefix(line, "#") && !strings.Contains(string(page), "    "+line) {
+		if line != "\n" && !strings.HasPrefix(line, "#") && !strings.Contains(string(page),
+			"    "+line) {
 			t.Errorf("docs/audit.md does not show %q", line)
 		}
 	}

@@ -54,7 +54,8 @@ func published(t *testing.T, size int) (dir, vkey string) {
 	m := &memory{}
 	hashes := make([]audit.Hash, size)
 	for i := range hashes {
-		leaf := fmt.Appendf(nil, `{"amount":"392.00","id":%d,"t":"2026-11-25T00:00:00.000000Z","v":1}`, i)
+		leaf := fmt.Appendf(nil,
+			`{"amount":"392.00","id":%d,"t":"2026-11-25T00:00:00.000000Z","v":1}`, i)
 		m.leaves = append(m.leaves, leaf)
 		hashes[i] = audit.LeafHash(leaf)
 	}
@@ -95,7 +96,8 @@ func check(t *testing.T, dir, vkey string) error {
 		}
 		return hashes, nil
 	}
-	return fsck.New(verifier.Name(), verifier, client.FileFetcher{Root: dir}, hasher, fsck.Opts{N: 2}).Check(t.Context())
+	return fsck.New(verifier.Name(), verifier, client.FileFetcher{Root: dir}, hasher,
+		fsck.Opts{N: 2}).Check(t.Context())
 }
 
 // TestTessera runs the fsck of Tessera over a log of ours.
@@ -124,7 +126,8 @@ func flip(t *testing.T, path string) {
 func TestPython(t *testing.T) {
 	dir, vkey := published(t, size)
 	out, err := exec.Command("python3", "../examples/verify.py", dir).CombinedOutput()
-	if err != nil || !strings.HasPrefix(string(out), fmt.Sprintf("verified: %d entries, root ", size)) {
+	if err != nil || !strings.HasPrefix(string(out), fmt.Sprintf("verified: %d entries, root ",
+		size)) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	key := filepath.Join(t.TempDir(), "key")
@@ -135,7 +138,8 @@ func TestPython(t *testing.T) {
 	if err := os.WriteFile(key, []byte(other+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("python3", "../examples/verify.py", dir, key).CombinedOutput(); err == nil {
+	if out, err := exec.Command("python3", "../examples/verify.py", dir,
+		key).CombinedOutput(); err == nil {
 		t.Errorf("with another key: %s", out)
 	}
 	if err := os.WriteFile(key, []byte(vkey+"\n"), 0o600); err != nil {
@@ -147,7 +151,8 @@ func TestPython(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, more := range []string{"\x00\x0f{\"forged\":true}", "\n"} {
-		if err := os.WriteFile(bundle, append(whole[:len(whole):len(whole)], more...), 0o600); err != nil {
+		if err := os.WriteFile(bundle, append(whole[:len(whole):len(whole)], more...),
+			0o600); err != nil {
 			t.Fatal(err)
 		}
 		out, err := exec.Command("python3", "../examples/verify.py", dir, key).CombinedOutput()
@@ -159,7 +164,9 @@ func TestPython(t *testing.T) {
 		t.Fatal(err)
 	}
 	flip(t, filepath.Join(dir, "tile", "entries", "200"))
-	if out, err := exec.Command("python3", "../examples/verify.py", dir, key).CombinedOutput(); err == nil || !strings.Contains(string(out), "do not hash to the signed root") {
+	if out, err := exec.Command("python3", "../examples/verify.py", dir,
+		key).CombinedOutput(); err == nil || !strings.Contains(string(out),
+		"do not hash to the signed root") {
 		t.Errorf("a changed entry: %v %s", err, out)
 	}
 }

@@ -69,7 +69,8 @@ func fromPage(r *http.Request) (reason string) {
 	// A supervisor may have handed over a socket on another address. An address in
 	// Host is no name that somebody could lead elsewhere.
 	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
-		if ip, err := netip.ParseAddr(host); err == nil && ip.Unmap() == auth.Address(local.String()) {
+		if ip, err := netip.ParseAddr(host); err == nil &&
+			ip.Unmap() == auth.Address(local.String()) {
 			return ""
 		}
 	}

@@ -9,7 +9,8 @@ import (
 
 // logPath matches the files of a published log (C2SP tlog-tiles) and the key
 // beside them. Nothing else in the folder is served.
-var logPath = regexp.MustCompile(`^(checkpoint(\.witnessed)?|log\.vkey|tile/(entries|[0-9]{1,2})/(x[0-9]{3}/)*[0-9]{3}(\.p/[0-9]{1,3})?)$`)
+var logPath = regexp.MustCompile(
+	`^(checkpoint(\.witnessed)?|log\.vkey|tile/(entries|[0-9]{1,2})/(x[0-9]{3}/)*[0-9]{3}(\.p/[0-9]{1,3})?)$`)
 
 // serveAudit serves the published log to auditors.
 func (s *Server) serveAudit(w http.ResponseWriter, r *http.Request) {

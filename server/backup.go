@@ -31,7 +31,8 @@ func (s *Server) serveBackup(w http.ResponseWriter, r *http.Request) {
 		xmlrpc.Decline(w, http.StatusForbidden, "Backups are for operators.")
 		return
 	default:
-		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot make a backup at the moment.")
+		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot make a backup at the "+
+			"moment.")
 		return
 	}
 	w.Header().Set("Content-Type", "application/x-tar")

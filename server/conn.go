@@ -82,7 +82,8 @@ func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if c.greeted.Load() && !c.known.Load() {
 		before := c.received
-		if c.received += n; before <= strangerBytes && c.received > strangerBytes && !c.open.enlarge(c) {
+		if c.received += n; before <= strangerBytes && c.received > strangerBytes &&
+			!c.open.enlarge(c) {
 			return 0, errTooLarge
 		}
 	}
@@ -132,7 +133,8 @@ type connections struct {
 func newConnections(most, perAddress int) *connections {
 	return &connections{
 		most: most, perAddress: perAddress, large: budget.New(largeStrangers, largeStrangersFrom),
-		conns: make(map[*conn]struct{}), from: make(map[netip.Prefix]int), removed: make(chan struct{}, 1),
+		conns: make(map[*conn]struct{}), from: make(map[netip.Prefix]int),
+		removed: make(chan struct{}, 1),
 	}
 }
 
@@ -179,7 +181,8 @@ func (o *connections) mostSilent() *conn {
 			continue
 		}
 		if silent == nil || isNew && !silent.doing.is(http.StateNew) ||
-			isNew == silent.doing.is(http.StateNew) && c.doing.since.Load() < silent.doing.since.Load() {
+			isNew == silent.doing.is(http.StateNew) &&
+				c.doing.since.Load() < silent.doing.since.Load() {
 			silent = c
 		}
 	}

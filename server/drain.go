@@ -52,7 +52,8 @@ type tailListener struct {
 
 // endSoon makes Accept return net.ErrClosed once d has passed.
 func (l *tailListener) endSoon(d time.Duration) {
-	if t, ok := l.Listener.(interface{ SetDeadline(time.Time) error }); ok && t.SetDeadline(time.Now().Add(d)) == nil {
+	if t, ok := l.Listener.(interface{ SetDeadline(time.Time) error }); ok &&
+		t.SetDeadline(time.Now().Add(d)) == nil {
 		return
 	}
 	l.Close()

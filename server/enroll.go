@@ -42,14 +42,16 @@ func (s *Server) serveEnroll(w http.ResponseWriter, r *http.Request) {
 		s.cfg.Metrics.signIn("invitation", "failed")
 		s.throttle.Failed(from, "")
 		s.trail.signInFailed(r, reason)
-		http.Error(w, "The invitation is none, is over, or was used before.", http.StatusUnauthorized)
+		http.Error(w, "The invitation is none, is over, or was used before.",
+			http.StatusUnauthorized)
 	}
 	invitation, err := s.cfg.Authenticator.Invited(values.Get("code"))
 	if err != nil {
 		refuse(err.Error())
 		return
 	}
-	record, err := s.cfg.Teller.Enroll(r.Context(), teller.Invitation(invitation), values.Get("request"), from.String())
+	record, err := s.cfg.Teller.Enroll(r.Context(), teller.Invitation(invitation),
+		values.Get("request"), from.String())
 	var malformed *teller.MalformedError
 	switch {
 	case errors.As(err, &malformed):
@@ -57,7 +59,8 @@ func (s *Server) serveEnroll(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, teller.ErrUsed):
 		refuse(err.Error())
 	case err != nil:
-		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot sign a certificate at the moment.")
+		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot sign a certificate "+
+			"at the moment.")
 	default:
 		s.cfg.Metrics.signIn("invitation", "ok")
 		writeJSON(w, http.StatusOK, asMap(record))

@@ -26,7 +26,9 @@ const (
 // somebody's (RFC 8693): to act on accounts of theirs, for no more than the
 // token is for, and no longer than it is good. It is made as any other grant
 // is, in the name of who the token is of.
-func (s *Server) serveExchange(w http.ResponseWriter, r *http.Request, caller *atm.Caller, values url.Values) {
+func (s *Server) serveExchange(w http.ResponseWriter, r *http.Request, caller *atm.Caller,
+	values url.Values,
+) {
 	asked, ok := auth.ParseDetails(values.Get("authorization_details"))
 	switch {
 	case values.Get("subject_token") == "", values.Get("subject_token_type") != accessTokenType,
@@ -64,29 +66,36 @@ func (s *Server) serveExchange(w http.ResponseWriter, r *http.Request, caller *a
 	}
 	grantor.Scope = nil // it covers the actions, and need not cover the making of grants
 	text := func(s string) atm.Arg { return atm.Arg{Kind: atm.String, Text: s} }
-	reply, err := s.cfg.Teller.Begin(r.Context(), grantor, teller.Call{Operation: atm.GrantCreate, Beside: []*atm.Caller{caller}, Args: []atm.Arg{
-		text(asked.Accounts[0]), text(strings.Join(asked.Actions, " ")), text(asked.Cap), text(caller.Subject), text(strconv.Itoa(int(life / time.Second))),
-		text(strings.Join(asked.Accounts[1:], " ")),
-	}})
+	reply, err := s.cfg.Teller.Begin(r.Context(), grantor, teller.Call{
+		Operation: atm.GrantCreate,
+		Beside:    []*atm.Caller{caller}, Args: []atm.Arg{
+			text(asked.Accounts[0]), text(strings.Join(asked.Actions, " ")), text(asked.Cap),
+			text(caller.Subject), text(strconv.Itoa(int(life / time.Second))),
+			text(strings.Join(asked.Accounts[1:], " ")),
+		},
+	})
 	var malformed *teller.MalformedError
 	switch {
 	case errors.As(err, &malformed):
 		oauthError(w, "invalid_authorization_details")
 		return
 	case err != nil:
-		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot make a grant at the moment.")
+		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot make a grant at the "+
+			"moment.")
 		return
 	}
 	status := reply()
 	record, made := status.Result.(atm.Record)
 	switch {
 	case status.Receipt == "" && status.Code != atm.PermissionDenied:
-		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot make a grant at the moment.")
+		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot make a grant at the "+
+			"moment.")
 	case status.Code != atm.OK || !made:
 		oauthError(w, "invalid_grant")
 	default:
 		writeJSON(w, http.StatusOK, map[string]any{
-			"access_token": asMap(record)["token"], "issued_token_type": accessTokenType, "token_type": "Bearer",
+			"access_token": asMap(record)["token"], "issued_token_type": accessTokenType,
+			"token_type": "Bearer",
 			"expires_in": int(life / time.Second), "authorization_details": []any{asked},
 		})
 	}

@@ -83,13 +83,15 @@ func noKeyOnMulticall(in *session) *xmlrpc.Fault {
 	}
 }
 
-func (s *Server) handler(op atm.Operation) func(context.Context, *session, []xmlrpc.Value) xmlrpc.Reply {
+func (s *Server) handler(op atm.Operation) func(context.Context, *session,
+	[]xmlrpc.Value) xmlrpc.Reply {
 	return func(ctx context.Context, in *session, args []xmlrpc.Value) xmlrpc.Reply {
 		call := teller.Call{Operation: op, Args: arguments(args), Request: in.key}
 		begun := time.Now()
 		reply, err := s.cfg.Teller.Begin(ctx, in.caller, call)
 		if errors.Is(err, teller.ErrUnavailable) {
-			s.cfg.Log.WarnContext(ctx, "operation could not read", slog.String("op", string(op)), slog.String("trace", in.trace), slog.Any("error", err))
+			s.cfg.Log.WarnContext(ctx, "operation could not read", slog.String("op", string(op)),
+				slog.String("trace", in.trace), slog.Any("error", err))
 			reply, err = func() atm.Status { return teller.Unavailable }, nil
 		}
 		if err != nil {
@@ -101,7 +103,8 @@ func (s *Server) handler(op atm.Operation) func(context.Context, *session, []xml
 			s.cfg.Metrics.operation(op, status.Code, elapsed)
 			if s.cfg.Log.Enabled(ctx, slog.LevelDebug) {
 				s.cfg.Log.DebugContext(ctx, "operation done", slog.String("op", string(op)),
-					slog.String("code", string(status.Code)), slog.String("subject", in.caller.Subject), slog.String("receipt", status.Receipt),
+					slog.String("code", string(status.Code)), slog.String("subject",
+						in.caller.Subject), slog.String("receipt", status.Receipt),
 					slog.String("trace", in.trace), slog.Duration("elapsed", elapsed))
 			}
 			return dict(status), nil
@@ -138,9 +141,14 @@ func (s *Server) holdBody(caller *atm.Caller, bytes int64) (release func(), ok b
 }
 
 // tooLarge answers a call whose answer does not fit into that of its multicall.
-func (s *Server) tooLarge(ctx context.Context, in *session, m *xmlrpc.Method[*session], args []xmlrpc.Value) xmlrpc.Reply {
+func (s *Server) tooLarge(ctx context.Context, in *session, m *xmlrpc.Method[*session],
+	args []xmlrpc.Value,
+) xmlrpc.Reply {
 	op := atm.Operation(m.Name)
-	recorded := s.cfg.Teller.TooLarge(ctx, in.caller, teller.Call{Operation: op, Args: arguments(args)})
+	recorded := s.cfg.Teller.TooLarge(ctx, in.caller, teller.Call{
+		Operation: op,
+		Args:      arguments(args),
+	})
 	return func() (xmlrpc.Value, *xmlrpc.Fault) {
 		status := recorded()
 		s.cfg.Metrics.operation(op, status.Code, 0)
@@ -149,14 +157,17 @@ func (s *Server) tooLarge(ctx context.Context, in *session, m *xmlrpc.Method[*se
 }
 
 // refused answers a call that never became an operation.
-func (s *Server) refused(ctx context.Context, in *session, call teller.Call, err error) xmlrpc.Reply {
+func (s *Server) refused(ctx context.Context, in *session, call teller.Call,
+	err error,
+) xmlrpc.Reply {
 	fault := &xmlrpc.Fault{Code: xmlrpc.InternalError, Text: "Internal error"}
 	var bad *teller.MalformedError
 	if errors.As(err, &bad) {
 		fault = &xmlrpc.Fault{Code: xmlrpc.InvalidParams, Text: bad.Error()}
 	} else {
 		s.cfg.Log.ErrorContext(ctx, "operation could not begin",
-			slog.String("op", string(call.Operation)), slog.String("trace", in.trace), slog.Any("error", err))
+			slog.String("op", string(call.Operation)), slog.String("trace", in.trace),
+			slog.Any("error", err))
 	}
 	s.cfg.Metrics.operation(call.Operation, atm.Fault, 0)
 	recorded := s.cfg.Teller.Malformed(ctx, in.caller, call, fault.Text)
@@ -164,10 +175,15 @@ func (s *Server) refused(ctx context.Context, in *session, call teller.Call, err
 }
 
 // faulted records a call that the protocol refused before its handler ran.
-func (s *Server) faulted(ctx context.Context, in *session, m *xmlrpc.Method[*session], args []xmlrpc.Value, f *xmlrpc.Fault) func() {
+func (s *Server) faulted(ctx context.Context, in *session, m *xmlrpc.Method[*session],
+	args []xmlrpc.Value, f *xmlrpc.Fault,
+) func() {
 	op := atm.Operation(m.Name)
 	s.cfg.Metrics.operation(op, atm.Fault, 0)
-	recorded := s.cfg.Teller.Malformed(ctx, in.caller, teller.Call{Operation: op, Args: arguments(args)}, f.Text)
+	recorded := s.cfg.Teller.Malformed(ctx, in.caller, teller.Call{
+		Operation: op,
+		Args:      arguments(args),
+	}, f.Text)
 	return func() { recorded() }
 }
 

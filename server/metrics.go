@@ -44,8 +44,10 @@ type Expiry struct {
 }
 
 var (
-	readyDesc  = prometheus.NewDesc("atm_ready", "Whether a part of the server is ready: 1 or 0.", []string{"part"}, nil)
-	expiryDesc = prometheus.NewDesc("atm_certificate_expiry_timestamp_seconds", "When a certificate ends.", []string{"certificate"}, nil)
+	readyDesc = prometheus.NewDesc("atm_ready", "Whether a part of the server is ready: 1 or 0.",
+		[]string{"part"}, nil)
+	expiryDesc = prometheus.NewDesc("atm_certificate_expiry_timestamp_seconds",
+		"When a certificate ends.", []string{"certificate"}, nil)
 )
 
 // Describe implements prometheus.Collector.
@@ -64,7 +66,8 @@ func (g Gauges) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(readyDesc, prometheus.GaugeValue, ready, part.Name)
 	}
 	for _, e := range g.Expiry() {
-		ch <- prometheus.MustNewConstMetric(expiryDesc, prometheus.GaugeValue, float64(e.At.Unix()), e.Certificate)
+		ch <- prometheus.MustNewConstMetric(expiryDesc, prometheus.GaugeValue, float64(e.At.Unix()),
+			e.Certificate)
 	}
 }
 
@@ -76,11 +79,13 @@ func NewMetrics(version string, g Gauges) *Metrics {
 			Name: "atm_operations_total", Help: "Operations answered, by operation and code.",
 		}, []string{"operation", "code"}),
 		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "atm_operation_duration_seconds", Help: "Time from the start of an operation until its answer was durable.",
+			Name:    "atm_operation_duration_seconds",
+			Help:    "Time from the start of an operation until its answer was durable.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
 		}, []string{"operation"}),
 		signIns: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "atm_sign_ins_total", Help: "Requests that presented credentials, by method and outcome.",
+			Name: "atm_sign_ins_total", Help: "Requests that presented credentials, by method " +
+				"and outcome.",
 		}, []string{"method", "outcome"}),
 		commits: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "atm_commits_total", Help: "Commits of the vault.",
@@ -91,19 +96,24 @@ func NewMetrics(version string, g Gauges) *Metrics {
 		}),
 	}
 	m.replays = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "atm_replays_total", Help: "Requests that were answered with what their request id was answered with before.",
+		Name: "atm_replays_total", Help: "Requests that were answered with what their request id " +
+			"was answered with before.",
 	})
 	m.witnessed = prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "atm_audit_witnessed_entries", Help: "Entries in the audit log that enough witnesses have cosigned.",
+		Name: "atm_audit_witnessed_entries", Help: "Entries in the audit log that enough " +
+			"witnesses have cosigned.",
 	})
 	m.scrubbed = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "atm_scrub_problems_total", Help: "Records that a running server found not to be what the journal says.",
+		Name: "atm_scrub_problems_total", Help: "Records that a running server found not to be " +
+			"what the journal says.",
 	})
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "atm_build_info", Help: "Always 1; the version is a label.", ConstLabels: prometheus.Labels{"version": version},
+		Name: "atm_build_info", Help: "Always 1; the version is a label.",
+		ConstLabels: prometheus.Labels{"version": version},
 	})
 	info.Set(1)
-	m.registry.MustRegister(m.operations, m.durations, m.signIns, m.commits, m.batch, m.replays, m.witnessed, m.scrubbed, info, g,
+	m.registry.MustRegister(m.operations, m.durations, m.signIns, m.commits, m.batch, m.replays,
+		m.witnessed, m.scrubbed, info, g,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "atm_audit_entries", Help: "Entries in the audit tree.",
 		}, g.Entries),
@@ -114,7 +124,8 @@ func NewMetrics(version string, g Gauges) *Metrics {
 			Name: "atm_disk_free_bytes", Help: "Free bytes on the disk of the data folder.",
 		}, g.DiskFree),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "atm_clock_synchronised", Help: "Whether the machine's clock is synchronised: 1 or 0.",
+			Name: "atm_clock_synchronised", Help: "Whether the machine's clock is synchronised: " +
+				"1 or 0.",
 		}, g.Synchronised),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -140,7 +151,8 @@ func (m *Metrics) operation(op atm.Operation, code atm.Code, elapsed time.Durati
 	kept, has := m.outcomes.Load(key)
 	if !has {
 		kept, _ = m.outcomes.LoadOrStore(key, counted{
-			m.operations.WithLabelValues(string(op), string(code)), m.durations.WithLabelValues(string(op)),
+			m.operations.WithLabelValues(string(op), string(code)),
+			m.durations.WithLabelValues(string(op)),
 		})
 	}
 	c := kept.(counted)

@@ -161,8 +161,10 @@ func New(cfg Config) (*Server, error) {
 		trail:    newTrail(cfg.Teller, cfg.Log),
 		throttle: cfg.Throttle,
 		open:     newConnections(cfg.MaxConnections, cfg.MaxPerAddress),
-		bodies:   budget.New(max(bodiesBytes, 2*cfg.Limits.BodyBytes), max(bodiesShare, cfg.Limits.BodyBytes)),
-		answers:  budget.New(max(answersBytes, 2*cfg.Limits.AnswerBytes), max(answersShare, cfg.Limits.AnswerBytes)),
+		bodies: budget.New(max(bodiesBytes, 2*cfg.Limits.BodyBytes),
+			max(bodiesShare, cfg.Limits.BodyBytes)),
+		answers: budget.New(max(answersBytes, 2*cfg.Limits.AnswerBytes),
+			max(answersShare, cfg.Limits.AnswerBytes)),
 	}
 	var err error
 	if s.rpc, err = s.methods(); err != nil {
@@ -320,7 +322,8 @@ func (s *Server) serveRPC(w http.ResponseWriter, r *http.Request) {
 	release, ok := s.holdBody(caller, r.ContentLength)
 	if !ok {
 		w.Header().Set("Retry-After", "1")
-		xmlrpc.Decline(w, http.StatusServiceUnavailable, "Too many large calls are on their way. Ask again in a moment.")
+		xmlrpc.Decline(w, http.StatusServiceUnavailable, "Too many large calls are on their way. "+
+			"Ask again in a moment.")
 		return
 	}
 	defer release()
@@ -396,12 +399,14 @@ func (s *Server) turnAway(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, auth.ErrUnavailable):
 		s.cfg.Metrics.signIn(presented(r), "unavailable")
 		w.Header().Set("Retry-After", "1")
-		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot check a sign-in at the moment.")
+		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot check a sign-in at "+
+			"the moment.")
 		return
 	case errors.Is(err, auth.ErrBusy):
 		s.cfg.Metrics.signIn(presented(r), "busy")
 		w.Header().Set("Retry-After", "1")
-		xmlrpc.Decline(w, http.StatusServiceUnavailable, "Too many others are signing in at the moment.")
+		xmlrpc.Decline(w, http.StatusServiceUnavailable, "Too many others are signing in at the "+
+			"moment.")
 		return
 	case errors.As(err, &failure):
 		// A good certificate cannot be guessed, so it is never made to wait.
@@ -414,7 +419,8 @@ func (s *Server) turnAway(w http.ResponseWriter, r *http.Request, err error) {
 		s.trail.signInFailed(r, failure.Reason)
 	}
 	w.Header()["Www-Authenticate"] = s.cfg.Authenticator.Challenges(errors.Is(err, auth.ErrStale))
-	http.Error(w, "Sign in with a client certificate of this server's authority, HTTP Digest, or a bearer token.", http.StatusUnauthorized)
+	http.Error(w, "Sign in with a client certificate of this server's authority, HTTP Digest, or "+
+		"a bearer token.", http.StatusUnauthorized)
 }
 
 // slowDown answers 429 and returns true when too many sign-ins from this address,
@@ -430,7 +436,8 @@ func (s *Server) slowedBy(w http.ResponseWriter, method string, wait time.Durati
 	}
 	s.cfg.Metrics.signIn(method, "throttled")
 	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
-	xmlrpc.Decline(w, http.StatusTooManyRequests, "Too many sign-ins from your address have failed.")
+	xmlrpc.Decline(w, http.StatusTooManyRequests,
+		"Too many sign-ins from your address have failed.")
 	return true
 }
 

@@ -30,12 +30,14 @@ func form(w http.ResponseWriter, r *http.Request) url.Values {
 	}
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || media != "application/x-www-form-urlencoded" {
-		xmlrpc.Decline(w, http.StatusUnsupportedMediaType, "The Content-Type is application/x-www-form-urlencoded.")
+		xmlrpc.Decline(w, http.StatusUnsupportedMediaType, "The Content-Type is "+
+			"application/x-www-form-urlencoded.")
 		return nil
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxForm+1))
 	if err != nil || len(body) > maxForm {
-		xmlrpc.Decline(w, http.StatusRequestEntityTooLarge, "The form is too large, or did not arrive.")
+		xmlrpc.Decline(w, http.StatusRequestEntityTooLarge, "The form is too large, or did not "+
+			"arrive.")
 		return nil
 	}
 	values, err := url.ParseQuery(string(body))
@@ -60,7 +62,8 @@ func (s *Server) tokenRequest(w http.ResponseWriter, r *http.Request) (*atm.Call
 		xmlrpc.Decline(w, http.StatusForbidden, "Requests from other sites' pages are refused.")
 		return nil, nil
 	}
-	if len(r.Header.Values("Authorization")) == 0 && (r.TLS == nil || len(r.TLS.PeerCertificates) == 0) {
+	if len(r.Header.Values("Authorization")) == 0 &&
+		(r.TLS == nil || len(r.TLS.PeerCertificates) == 0) {
 		values := form(w, r)
 		if values == nil {
 			return nil, nil
@@ -91,7 +94,9 @@ func (s *Server) tokenRequest(w http.ResponseWriter, r *http.Request) (*atm.Call
 
 // secretCaller returns whose secret stands in a form, or answers and returns
 // nil.
-func (s *Server) secretCaller(w http.ResponseWriter, r *http.Request, values url.Values) *atm.Caller {
+func (s *Server) secretCaller(w http.ResponseWriter, r *http.Request,
+	values url.Values,
+) *atm.Caller {
 	from, id := auth.Address(r.RemoteAddr), auth.Claimant(values.Get("client_id"))
 	if s.slowDown(w, "secret", from, id) {
 		return nil
@@ -111,7 +116,8 @@ func (s *Server) secretCaller(w http.ResponseWriter, r *http.Request, values url
 		writeJSON(w, http.StatusUnauthorized, map[string]any{"error": "invalid_client"})
 	default:
 		w.Header().Set("Retry-After", "1")
-		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot check a secret at the moment.")
+		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot check a secret at "+
+			"the moment.")
 	}
 	return nil
 }
@@ -151,10 +157,12 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, teller.ErrEnds), errors.Is(err, teller.ErrTakenBack):
 		oauthError(w, "invalid_grant")
 	case err != nil:
-		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot issue a token at the moment.")
+		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot issue a token at the "+
+			"moment.")
 	default:
 		writeJSON(w, http.StatusOK, map[string]any{
-			"access_token": token.Text, "token_type": "Bearer", "expires_in": int(token.Life / time.Second), "scope": token.Scope,
+			"access_token": token.Text, "token_type": "Bearer",
+			"expires_in": int(token.Life / time.Second), "scope": token.Scope,
 		})
 	}
 }
@@ -177,7 +185,8 @@ func (s *Server) serveTokenRevoke(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		if err != nil {
-			xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot revoke a token at the moment.")
+			xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot revoke a token "+
+				"at the moment.")
 			return
 		}
 	}

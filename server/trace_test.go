@@ -21,7 +21,8 @@ func TestParseTraceparent(t *testing.T) {
 			t.Errorf("parseTraceparent(%q) = %q, %v", value, got, is)
 		}
 	}
-	if _, is := parseTraceparent([]string{"00-" + trace + "-00f067aa0ba902b7-01", "00-" + trace + "-00f067aa0ba902b7-01"}); is {
+	if _, is := parseTraceparent([]string{"00-" + trace + "-00f067aa0ba902b7-01", "00-" + trace +
+		"-00f067aa0ba902b7-01"}); is {
 		t.Error("two headers are one")
 	}
 }

@@ -78,6 +78,7 @@ func (t *trail) summarise() {
 // who could be told otherwise.
 func (t *trail) stored(what string, status atm.Status) {
 	if status.Receipt == "" {
-		t.log.Warn("an audit entry was not stored", slog.String("entry", what), slog.String("reason", status.Reason))
+		t.log.Warn("an audit entry was not stored", slog.String("entry", what),
+			slog.String("reason", status.Reason))
 	}
 }

@@ -12,8 +12,10 @@ import (
 
 var paramAccountFilter = Param{
 	Name: "filter", Kinds: []atm.Kind{atm.Struct}, Optional: true,
-	Help: "owner, a subject; standing, open (or active), frozen or closed; limits, any for those that have some; " +
-		"inactive_since, a time in RFC 3339, for those without an operation since then, which are told with the time of the last one.",
+	Help: "owner, a subject; standing, open (or active), frozen or closed; limits, any for those " +
+		"that have some; " +
+		"inactive_since, a time in RFC 3339, for those without an operation since then, which " +
+		"are told with the time of the last one.",
 }
 
 var paramHolder = Param{
@@ -73,7 +75,10 @@ func (in *input) accountFilter(i int) (f accountFilter, err error) {
 		case "owner":
 			f.owner, err = value, checkSubject(value)
 		case "standing":
-			s, known := map[string]vault.Standing{"open": vault.Open, "active": vault.Open, "frozen": vault.Frozen, "closed": vault.Closed}[value]
+			s, known := map[string]vault.Standing{
+				"open": vault.Open, "active": vault.Open,
+				"frozen": vault.Frozen, "closed": vault.Closed,
+			}[value]
 			if f.standing = &s; !known {
 				err = malformed("a standing is open, frozen or closed, not %q", shorten(value))
 			}
@@ -98,7 +103,8 @@ func (in *input) accountFilter(i int) (f accountFilter, err error) {
 // fits reports whether the record of an account is one that f asks for, whenever it was used.
 func (f *accountFilter) fits(a *vault.Account) bool {
 	zone := vault.Limits{Zone: a.Limits.Zone} // which limits nothing by itself
-	return (f.owner == "" || a.Owner == f.owner) && (f.standing == nil || a.Standing == *f.standing) && (!f.limited || a.Limits != zone)
+	return (f.owner == "" || a.Owner == f.owner) && (f.standing == nil ||
+		a.Standing == *f.standing) && (!f.limited || a.Limits != zone)
 }
 
 const (
@@ -114,7 +120,9 @@ const (
 // it was opened.
 func (t *Teller) lastUse(ctx context.Context, a *vault.Account) (last time.Time, err error) {
 	passed := 0
-	failed := t.cfg.Store.History(ctx, a.Name, a.Version, func(version uint64, _ int64, leaf []byte) bool {
+	failed := t.cfg.Store.History(ctx, a.Name, a.Version, func(version uint64, _ int64,
+		leaf []byte,
+	) bool {
 		entry, broken := audit.ParseEntry(leaf)
 		if broken != nil {
 			err = broken
@@ -165,7 +173,10 @@ func listAccounts(ctx context.Context, t *Teller, in *input) (vault.Rule, error)
 			if err != nil || !used.Before(filter.inactive) {
 				return true, err
 			}
-			record = append(record, atm.Field{Name: "last_use", Value: used.UTC().Format(time.RFC3339)})
+			record = append(record, atm.Field{
+				Name:  "last_use",
+				Value: used.UTC().Format(time.RFC3339),
+			})
 		}
 		accounts = append(accounts, record)
 		return true, nil
@@ -182,5 +193,8 @@ func listAccounts(ctx context.Context, t *Teller, in *input) (vault.Rule, error)
 			return vault.Refuse(atm.AccountNotFound, "There is no "+filter.owner), err
 		}
 	}
-	return vault.Report{Result: atm.Record{{Name: "accounts", Value: accounts}, {Name: "next", Value: next}}}, nil
+	return vault.Report{Result: atm.Record{
+		{Name: "accounts", Value: accounts},
+		{Name: "next", Value: next},
+	}}, nil
 }

@@ -54,7 +54,8 @@ var administration = []Operation{
 	},
 	{
 		Name: atm.AccountList,
-		Help: "Lists accounts in order of number; next is the cursor of the page after it, empty at the end. With a filter a page " +
+		Help: "Lists accounts in order of number; next is the cursor of the page after it, empty " +
+			"at the end. With a filter a page " +
 			"may be short, or empty, and not the last.",
 		Params:     []Param{paramCursor, paramLimit, paramAccountFilter},
 		Structured: true,
@@ -84,14 +85,35 @@ var administration = []Operation{
 	},
 	{
 		Name: atm.AccountLimit,
-		Help: "Limits what may leave an account by withdrawal, transfer and authorization. What is left out is not limited, or, when only changes are made, as before.",
+		Help: "Limits what may leave an account by withdrawal, transfer and authorization. What " +
+			"is left out is not limited, or, when only changes are made, as before.",
 		Params: []Param{
 			paramAccount,
-			{Name: "per_operation", Kinds: paramAmount.Kinds, Optional: true, Help: "Dollars that may leave at once, or none for no limit.", Example: text("500.00")},
-			{Name: "daily_amount", Kinds: paramAmount.Kinds, Optional: true, Help: "Dollars that may leave in a day, or none for no limit.", Example: text("2000.00")},
-			{Name: "daily_count", Kinds: []atm.Kind{atm.Int, atm.String}, Optional: true, Help: "How often money may leave in a day: 0 for never, or none for no limit.", Example: atm.Arg{Kind: atm.Int, Text: "20"}},
-			{Name: "zone", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "Time zone in which a day begins; UTC when left out, or none.", Example: text("America/New_York")},
-			{Name: "mode", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "change for the limits that are given alone, set for all of them; set when left out.", Example: text("change")},
+			{
+				Name: "per_operation", Kinds: paramAmount.Kinds, Optional: true,
+				Help:    "Dollars that may leave at once, or none for no limit.",
+				Example: text("500.00"),
+			},
+			{
+				Name: "daily_amount", Kinds: paramAmount.Kinds, Optional: true,
+				Help:    "Dollars that may leave in a day, or none for no limit.",
+				Example: text("2000.00"),
+			},
+			{
+				Name: "daily_count", Kinds: []atm.Kind{atm.Int, atm.String}, Optional: true,
+				Help:    "How often money may leave in a day: 0 for never, or none for no limit.",
+				Example: atm.Arg{Kind: atm.Int, Text: "20"},
+			},
+			{
+				Name: "zone", Kinds: []atm.Kind{atm.String}, Optional: true,
+				Help:    "Time zone in which a day begins; UTC when left out, or none.",
+				Example: text("America/New_York"),
+			},
+			{
+				Name: "mode", Kinds: []atm.Kind{atm.String}, Optional: true,
+				Help: "change for the limits that are given alone, set for all of them; set when " +
+					"left out.", Example: text("change"),
+			},
 		},
 		Structured: true,
 		rule:       limitAccount,
@@ -100,10 +122,25 @@ var administration = []Operation{
 		Name: atm.CertIssue,
 		Help: "Signs a client certificate for a subject over the key of a PKCS #10 request.",
 		Params: []Param{
-			{Name: "subject", Kinds: []atm.Kind{atm.String}, Help: "user:NAME or service:NAME.", Example: text("service:billing")},
-			{Name: "request", Kinds: []atm.Kind{atm.String}, Help: "The certificate request, PEM. Only its public key is used.", Example: text("-----BEGIN CERTIFICATE REQUEST-----…")},
-			{Name: "roles", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "Roles of the subject from now on, separated by spaces.", Example: text("teller")},
-			{Name: "life", Kinds: []atm.Kind{atm.Int, atm.String}, Optional: true, Help: "Life of the certificate in days, or with a unit, such as 36h or 15m: 5 minutes to 825 days; 365 days when left out."},
+			{
+				Name: "subject", Kinds: []atm.Kind{atm.String}, Help: "user:NAME or service:NAME.",
+				Example: text("service:billing"),
+			},
+			{
+				Name: "request", Kinds: []atm.Kind{atm.String}, Help: "The certificate request, " +
+					"PEM. Only its public key is used.",
+				Example: text("-----BEGIN CERTIFICATE REQUEST-----…"),
+			},
+			{
+				Name: "roles", Kinds: []atm.Kind{atm.String}, Optional: true,
+				Help:    "Roles of the subject from now on, separated by spaces.",
+				Example: text("teller"),
+			},
+			{
+				Name: "life", Kinds: []atm.Kind{atm.Int, atm.String}, Optional: true,
+				Help: "Life of the certificate in days, or with a unit, such as 36h or 15m: 5 " +
+					"minutes to 825 days; 365 days when left out.",
+			},
 		},
 		Structured: true,
 		rule:       issueCertificate,
@@ -113,71 +150,127 @@ var administration = []Operation{
 		Name: atm.UserAdd,
 		Help: "Makes a user known and gives them roles, and a password for HTTP Digest.",
 		Params: []Param{
-			{Name: "subject", Kinds: []atm.Kind{atm.String}, Help: "user:NAME or service:NAME.", Example: text("user:alice")},
-			{Name: "roles", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "Roles from now on, separated by spaces; for somebody new, customer or service when left out.", Example: text("customer")},
-			{Name: "password", Kinds: []atm.Kind{atm.String}, Optional: true, Secret: true, Help: "At least 15 characters. Left out, a password that there is stays.", Example: text("…")},
-			{Name: "use", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "What the password is for: digest, or token for one that is stored with argon2id and is good at the token endpoint alone. digest when left out.", Example: text("token")},
-			{Name: "expect", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "new to refuse somebody who is known, known to refuse somebody who is not.", Example: text("new")},
+			{
+				Name: "subject", Kinds: []atm.Kind{atm.String}, Help: "user:NAME or service:NAME.",
+				Example: text("user:alice"),
+			},
+			{
+				Name: "roles", Kinds: []atm.Kind{atm.String}, Optional: true,
+				Help: "Roles from now on, separated by spaces; for somebody new, customer or " +
+					"service when left out.", Example: text("customer"),
+			},
+			{
+				Name: "password", Kinds: []atm.Kind{atm.String}, Optional: true, Secret: true,
+				Help:    "At least 15 characters. Left out, a password that there is stays.",
+				Example: text("…"),
+			},
+			{
+				Name: "use", Kinds: []atm.Kind{atm.String}, Optional: true,
+				Help: "What the password is for: digest, or token for one that is stored with " +
+					"argon2id and is good at the token endpoint alone. digest when left out.",
+				Example: text("token"),
+			},
+			{
+				Name: "expect", Kinds: []atm.Kind{atm.String}, Optional: true,
+				Help:    "new to refuse somebody who is known, known to refuse somebody who is not.",
+				Example: text("new"),
+			},
 		},
 		Structured: true,
 		rule:       addUser,
 	},
 	{
 		Name: atm.UserList,
-		Help: "Lists everybody who is known, in order of subject; next is the cursor of the page after it, empty at the end.",
+		Help: "Lists everybody who is known, in order of subject; next is the cursor of the page " +
+			"after it, empty at the end.",
 		Params: []Param{
-			{Name: "cursor", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "Where the page begins: next of the page before."},
+			{
+				Name: "cursor", Kinds: []atm.Kind{atm.String}, Optional: true,
+				Help: "Where the page begins: next of the page before.",
+			},
 		},
 		Structured: true,
 		rule:       listUsers,
 		answer:     atMost(listMost * rowBytes),
 	},
 	{
-		Name:       atm.UserDisable,
-		Help:       "Keeps somebody from signing in, in whatever way.",
-		Params:     []Param{{Name: "subject", Kinds: []atm.Kind{atm.String}, Help: "user:NAME or service:NAME.", Example: text("user:alice")}},
+		Name: atm.UserDisable,
+		Help: "Keeps somebody from signing in, in whatever way.",
+		Params: []Param{{
+			Name: "subject", Kinds: []atm.Kind{atm.String},
+			Help: "user:NAME or service:NAME.", Example: text("user:alice"),
+		}},
 		Structured: true,
 		rule:       disable(true),
 	},
 	{
-		Name:       atm.UserEnable,
-		Help:       "Lets somebody sign in again.",
-		Params:     []Param{{Name: "subject", Kinds: []atm.Kind{atm.String}, Help: "user:NAME or service:NAME.", Example: text("user:alice")}},
+		Name: atm.UserEnable,
+		Help: "Lets somebody sign in again.",
+		Params: []Param{{
+			Name: "subject", Kinds: []atm.Kind{atm.String},
+			Help: "user:NAME or service:NAME.", Example: text("user:alice"),
+		}},
 		Structured: true,
 		rule:       disable(false),
 	},
 	{
-		Name:       atm.UserShow,
-		Help:       "Shows what is known of somebody.",
-		Params:     []Param{{Name: "subject", Kinds: []atm.Kind{atm.String}, Help: "user:NAME or service:NAME.", Example: text("user:alice")}},
+		Name: atm.UserShow,
+		Help: "Shows what is known of somebody.",
+		Params: []Param{{
+			Name: "subject", Kinds: []atm.Kind{atm.String},
+			Help: "user:NAME or service:NAME.", Example: text("user:alice"),
+		}},
 		Structured: true,
 		rule: func(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
 			return vault.ShowUser{Subject: in.args[0].Text}, checkSubject(in.args[0].Text)
 		},
 	},
 	{
-		Name:   atm.UserRevoke,
-		Help:   "Makes every certificate and token of somebody from before now count no longer, on open connections too.",
-		Params: []Param{{Name: "subject", Kinds: []atm.Kind{atm.String}, Help: "user:NAME or service:NAME.", Example: text("user:alice")}},
-		rule:   revokeSubject,
+		Name: atm.UserRevoke,
+		Help: "Makes every certificate and token of somebody from before now count no longer, " +
+			"on open connections too.",
+		Params: []Param{{
+			Name: "subject", Kinds: []atm.Kind{atm.String},
+			Help: "user:NAME or service:NAME.", Example: text("user:alice"),
+		}},
+		rule: revokeSubject,
 	},
 	{
 		Name: atm.CertInvite,
-		Help: "Makes a code by which somebody gets one certificate at /enroll, over a key of their own.",
+		Help: "Makes a code by which somebody gets one certificate at /enroll, over a key of " +
+			"their own.",
 		Params: []Param{
-			{Name: "subject", Kinds: []atm.Kind{atm.String}, Help: "user:NAME or service:NAME.", Example: text("service:billing")},
-			{Name: "roles", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "Roles of the subject from then on, separated by spaces.", Example: text("teller")},
-			{Name: "wait", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "How long the code can be used, such as 30m; 24h when left out, 144h at most.", Example: text("24h")},
-			{Name: "life", Kinds: []atm.Kind{atm.Int, atm.String}, Optional: true, Help: "Life of the certificate, as for admin.cert.issue."},
+			{
+				Name: "subject", Kinds: []atm.Kind{atm.String}, Help: "user:NAME or service:NAME.",
+				Example: text("service:billing"),
+			},
+			{
+				Name: "roles", Kinds: []atm.Kind{atm.String}, Optional: true,
+				Help:    "Roles of the subject from then on, separated by spaces.",
+				Example: text("teller"),
+			},
+			{
+				Name: "wait", Kinds: []atm.Kind{atm.String}, Optional: true,
+				Help: "How long the code can be used, such as 30m; 24h when left out, 144h at most.", Example: text("24h"),
+			},
+			{
+				Name: "life", Kinds: []atm.Kind{atm.Int, atm.String}, Optional: true,
+				Help: "Life of the certificate, as for admin.cert.issue.",
+			},
 		},
 		Structured: true,
 		rule:       inviteClient,
 	},
 	{
 		Name: atm.CertRenew,
-		Help: "Signs another certificate for who signed in by one of this server, over the key of a PKCS #10 request, as long as the one before.",
+		Help: "Signs another certificate for who signed in by one of this server, over the key " +
+			"of a PKCS #10 request, as long as the one before.",
 		Params: []Param{
-			{Name: "request", Kinds: []atm.Kind{atm.String}, Help: "The certificate request, PEM. Only its public key is used.", Example: text("-----BEGIN CERTIFICATE REQUEST-----…")},
+			{
+				Name: "request", Kinds: []atm.Kind{atm.String}, Help: "The certificate request, " +
+					"PEM. Only its public key is used.",
+				Example: text("-----BEGIN CERTIFICATE REQUEST-----…"),
+			},
 		},
 		Structured: true,
 		rule:       renewCertificate,
@@ -186,21 +279,42 @@ var administration = []Operation{
 		Name: atm.CertRevoke,
 		Help: "Makes a certificate count no longer, on open connections too.",
 		Params: []Param{
-			{Name: "serial", Kinds: []atm.Kind{atm.String}, Help: "Its serial number in hexadecimal.", Example: text("5f3a9c0e")},
-			{Name: "foreign", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "foreign for a certificate that this server did not issue.", Example: text("foreign")},
+			{Name: "serial", Kinds: []atm.Kind{atm.String}, Help: "Its serial number in " +
+				"hexadecimal.", Example: text("5f3a9c0e")},
+			{
+				Name: "foreign", Kinds: []atm.Kind{atm.String}, Optional: true,
+				Help:    "foreign for a certificate that this server did not issue.",
+				Example: text("foreign"),
+			},
 		},
 		rule: revokeCertificate,
 	},
 	{
 		Name: atm.GrantCreate,
-		Help: "Lets somebody else act on accounts of the caller, up to a total and for a time. The grant is a token.",
+		Help: "Lets somebody else act on accounts of the caller, up to a total and for a time. " +
+			"The grant is a token.",
 		Params: []Param{
 			paramAccount,
-			{Name: "operations", Kinds: []atm.Kind{atm.String}, Help: "inquiry, deposit, withdraw, transfer or authorize; several separated by spaces.", Example: text("withdraw")},
-			{Name: "cap", Kinds: paramAmount.Kinds, Help: "Dollars that may be moved under it in all.", Example: text("50.00")},
-			{Name: "to", Kinds: []atm.Kind{atm.String}, Help: "Who may act: user:NAME or service:NAME.", Example: text("service:billing")},
-			{Name: "seconds", Kinds: []atm.Kind{atm.Int, atm.String}, Optional: true, Help: "Its life, 1 to 3600; 300 when left out.", Example: atm.Arg{Kind: atm.Int, Text: "300"}},
-			{Name: "more", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "More accounts that it is for, separated by spaces."},
+			{
+				Name: "operations", Kinds: []atm.Kind{atm.String},
+				Help: "inquiry, deposit, withdraw, transfer or authorize; several separated by " +
+					"spaces.", Example: text("withdraw"),
+			},
+			{Name: "cap", Kinds: paramAmount.Kinds, Help: "Dollars that may be moved under it in " +
+				"all.", Example: text("50.00")},
+			{Name: "to", Kinds: []atm.Kind{atm.String}, Help: "Who may act: user:NAME or " +
+				"service:NAME.", Example: text("service:billing")},
+			{
+				Name: "seconds", Kinds: []atm.Kind{atm.Int, atm.String}, Optional: true,
+				Help: "Its life, 1 to 3600; 300 when left out.", Example: atm.Arg{
+					Kind: atm.Int,
+					Text: "300",
+				},
+			},
+			{
+				Name: "more", Kinds: []atm.Kind{atm.String}, Optional: true,
+				Help: "More accounts that it is for, separated by spaces.",
+			},
 		},
 		Structured: true,
 		rule:       createGrant,
@@ -209,10 +323,27 @@ var administration = []Operation{
 		Name: atm.TokenIssue,
 		Help: "Makes a token for somebody.",
 		Params: []Param{
-			{Name: "subject", Kinds: []atm.Kind{atm.String}, Help: "user:NAME or service:NAME.", Example: text("service:billing")},
-			{Name: "scope", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "Methods that it is for, separated by spaces; * for all, also when left out.", Example: text("inquiry deposit")},
-			{Name: "seconds", Kinds: []atm.Kind{atm.Int, atm.String}, Optional: true, Help: "Its life, 1 to 3600; 900 when left out.", Example: atm.Arg{Kind: atm.Int, Text: "900"}},
-			{Name: "certificate", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "SHA-256 of a certificate in base64url, beside which alone the token is good."},
+			{
+				Name: "subject", Kinds: []atm.Kind{atm.String}, Help: "user:NAME or service:NAME.",
+				Example: text("service:billing"),
+			},
+			{
+				Name: "scope", Kinds: []atm.Kind{atm.String}, Optional: true,
+				Help: "Methods that it is for, separated by spaces; * for all, also when left " +
+					"out.",
+				Example: text("inquiry deposit"),
+			},
+			{
+				Name: "seconds", Kinds: []atm.Kind{atm.Int, atm.String}, Optional: true,
+				Help: "Its life, 1 to 3600; 900 when left out.", Example: atm.Arg{
+					Kind: atm.Int,
+					Text: "900",
+				},
+			},
+			{
+				Name: "certificate", Kinds: []atm.Kind{atm.String}, Optional: true,
+				Help: "SHA-256 of a certificate in base64url, beside which alone the token is good.",
+			},
 		},
 		Structured: true,
 		rule:       issueToken,
@@ -221,18 +352,29 @@ var administration = []Operation{
 		Name: atm.TokenRevoke,
 		Help: "Makes a token count no longer.",
 		Params: []Param{
-			{Name: "jti", Kinds: []atm.Kind{atm.String}, Help: "Its id.", Example: text("R3GZ5X7TQ2")},
-			{Name: "issuer", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "Who issued it; this server when left out."},
+			{
+				Name: "jti", Kinds: []atm.Kind{atm.String}, Help: "Its id.",
+				Example: text("R3GZ5X7TQ2"),
+			},
+			{
+				Name: "issuer", Kinds: []atm.Kind{atm.String}, Optional: true,
+				Help: "Who issued it; this server when left out.",
+			},
 		},
 		rule: revokeToken,
 	},
 	{
 		Name: atm.CertList,
-		Help: "Lists the client certificates that were issued, and which of them are revoked, in order of serial number; " +
-			"next is the cursor of the page after it, empty at the end. Those that ended long ago are not in it; " +
+		Help: "Lists the client certificates that were issued, and which of them are revoked, in " +
+			"order of serial number; " +
+			"next is the cursor of the page after it, empty at the end. Those that ended long " +
+			"ago are not in it; " +
 			"last_use is empty for those that the newest 10,000 entries of the log do not name.",
 		Params: []Param{
-			{Name: "cursor", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "Where the page begins: next of the page before."},
+			{
+				Name: "cursor", Kinds: []atm.Kind{atm.String}, Optional: true,
+				Help: "Where the page begins: next of the page before.",
+			},
 		},
 		Structured: true,
 		rule:       listCertificates,
@@ -247,20 +389,27 @@ var administration = []Operation{
 	},
 	{
 		Name: atm.AuditList,
-		Help: "Lists entries of the audit log, newest first; next is the cursor of the page after it, empty at the end.",
+		Help: "Lists entries of the audit log, newest first; next is the cursor of the page " +
+			"after it, empty at the end.",
 		Params: []Param{{
 			Name: "filter", Kinds: []atm.Kind{atm.Struct}, Optional: true,
-			Help: "account, who, operation, event, status, code: what they must be; since and until: times in RFC 3339; " +
-				"before: an index; limit: 1 to 500, 50 when left out; cursor: next of the page before.",
-			Example: atm.Arg{Kind: atm.Struct, Members: []atm.Member{{Name: "account", Arg: text("100")}}},
+			Help: "account, who, operation, event, status, code: what they must be; since and " +
+				"until: times in RFC 3339; " +
+				"before: an index; limit: 1 to 500, 50 when left out; cursor: next of the page " +
+				"before.",
+			Example: atm.Arg{
+				Kind:    atm.Struct,
+				Members: []atm.Member{{Name: "account", Arg: text("100")}},
+			},
 		}},
 		Structured: true,
 		read:       listEntries,
 		answer:     atMost(entryBytes + listMost*256),
 	},
 	{
-		Name:       atm.AuditBalances,
-		Help:       "Tells a hash of all balances and the size of the audit log that they follow from, in one snapshot.",
+		Name: atm.AuditBalances,
+		Help: "Tells a hash of all balances and the size of the audit log that they follow " +
+			"from, in one snapshot.",
 		Structured: true,
 		read:       hashBalances,
 	},
@@ -271,20 +420,27 @@ var administration = []Operation{
 	},
 	{
 		Name: atm.TokenRotate,
-		Help: "Makes another key sign tokens, and returns what it is called. Tokens of the key before are good until they end.",
+		Help: "Makes another key sign tokens, and returns what it is called. Tokens of the key " +
+			"before are good until they end.",
 		Params: []Param{
-			{Name: "force", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "force, to do it although tokens of the key before the last one die of it.", Example: text("force")},
+			{
+				Name: "force", Kinds: []atm.Kind{atm.String}, Optional: true,
+				Help:    "force, to do it although tokens of the key before the last one die of it.",
+				Example: text("force"),
+			},
 		},
 		rule: rotateTokens,
 	},
 	{
 		Name: atm.VaultRotate,
-		Help: "Replaces the keys that the vault is sealed with. What is there is sealed again in the background.",
+		Help: "Replaces the keys that the vault is sealed with. What is there is sealed again in " +
+			"the background.",
 		rule: rotateVault,
 	},
 	{
 		Name: atm.ServerStatus,
-		Help: "Tells how the server is: what it runs, what it has published, when its certificates end, " +
+		Help: "Tells how the server is: what it runs, what it has published, when its " +
+			"certificates end, " +
 			"and when a backup was taken.",
 		Structured: true,
 		rule:       showStatus,
@@ -360,7 +516,10 @@ func issueCertificate(_ context.Context, t *Teller, in *input) (vault.Rule, erro
 		}
 	}
 	// A certificate says in whole seconds when it was issued.
-	in.about = append(in.about, vault.Warrant{Subject: subject, Issued: time.Now().Truncate(time.Second), Named: true, Stranger: true})
+	in.about = append(in.about, vault.Warrant{
+		Subject: subject,
+		Issued:  time.Now().Truncate(time.Second), Named: true, Stranger: true,
+	})
 	return t.certificate(in.args[1].Text, subject, roles, life)
 }
 
@@ -378,7 +537,8 @@ func certificateLife(text string) (time.Duration, error) {
 		life, err = time.Duration(days)*24*time.Hour, nil
 	}
 	if err != nil || life < certificateLifeMin || life > certificateDaysMax*24*time.Hour {
-		return 0, malformed("the life of a certificate is %v to %d days", certificateLifeMin, certificateDaysMax)
+		return 0, malformed("the life of a certificate is %v to %d days", certificateLifeMin,
+			certificateDaysMax)
 	}
 	return life, nil
 }
@@ -387,26 +547,35 @@ func certificateLife(text string) (time.Duration, error) {
 // own authority another one, over another key and as long as the one it has.
 func renewCertificate(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 	if in.caller.Life <= 0 || in.caller.Actor != "" {
-		return vault.Refuse(atm.PermissionDenied, "Only who signs in by a certificate of this server renews it"), nil
+		return vault.Refuse(atm.PermissionDenied, "Only who signs in by a certificate of this "+
+			"server renews it"), nil
 	}
 	enrol, err := t.certificate(in.args[0].Text, in.caller.Subject, nil, in.caller.Life)
 	return vault.Renewed{Enrol: enrol, Serial: in.caller.Serial, Issued: in.caller.Issued}, err
 }
 
 // certificate signs a certificate for subject over the key of a request.
-func (t *Teller) certificate(request, subject string, roles []atm.Role, life time.Duration) (vault.Enrol, error) {
+func (t *Teller) certificate(request, subject string, roles []atm.Role,
+	life time.Duration,
+) (vault.Enrol, error) {
 	issued, err := t.cfg.IssueClient([]byte(request), subject, life)
 	if err != nil {
 		return vault.Enrol{}, malformed("the certificate request: %w", err)
 	}
-	record := &vault.Certificate{Serial: issued.Serial, Subject: subject, NotAfter: issued.NotAfter.UTC()}
-	return vault.Enrol{Subject: subject, Roles: roles, Default: newcomer(subject), Certificate: record, Result: atm.Record{
-		{Name: "certificate", Value: issued.Certificate},
-		{Name: "authority", Value: issued.Authority},
-		{Name: "serial", Value: issued.Serial},
-		{Name: "sha256", Value: issued.SHA256},
-		{Name: "not_after", Value: issued.NotAfter.UTC().Format(time.RFC3339)},
-	}}, nil
+	record := &vault.Certificate{
+		Serial: issued.Serial, Subject: subject,
+		NotAfter: issued.NotAfter.UTC(),
+	}
+	return vault.Enrol{
+		Subject: subject, Roles: roles, Default: newcomer(subject),
+		Certificate: record, Result: atm.Record{
+			{Name: "certificate", Value: issued.Certificate},
+			{Name: "authority", Value: issued.Authority},
+			{Name: "serial", Value: issued.Serial},
+			{Name: "sha256", Value: issued.SHA256},
+			{Name: "not_after", Value: issued.NotAfter.UTC().Format(time.RFC3339)},
+		},
+	}, nil
 }
 
 func rotateAudit(ctx context.Context, t *Teller, _ *input) (vault.Rule, error) {
@@ -422,10 +591,12 @@ func rotateAudit(ctx context.Context, t *Teller, _ *input) (vault.Rule, error) {
 
 // ErrNotPublished reports a rotation of the key of the log before a checkpoint is
 // published that the last key signed.
-var ErrNotPublished = errors.New("the log is not published with the key of the last rotation yet: try again")
+var ErrNotPublished = errors.New("the log is not published with the key of the last rotation " +
+	"yet: try again")
 
 // ErrKeyElsewhere reports a rotation of a key that the server cannot make.
-var ErrKeyElsewhere = errors.New("the key of tokens is in a module: put another one there, and start the server with its URI")
+var ErrKeyElsewhere = errors.New("the key of tokens is in a module: put another one there, and " +
+	"start the server with its URI")
 
 func rotateTokens(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 	force := in.args[0].Given()
@@ -440,14 +611,16 @@ func rotateTokens(ctx context.Context, t *Teller, in *input) (vault.Rule, error)
 		return nil, err
 	}
 	if wait > 0 {
-		return nil, malformed("tokens of the key before the last one are good for another %v; force makes them die", wait.Round(time.Second))
+		return nil, malformed("tokens of the key before the last one are good for another %v; "+
+			"force makes them die", wait.Round(time.Second))
 	}
 	t.KeyRotated(ctx, old, kid)
 	return vault.Report{Result: kid}, nil
 }
 
 // ErrSharedVault reports a rotation of keys that other servers have as well.
-var ErrSharedVault = errors.New("several servers share this key: rotate it while they are stopped, with atmctl vault rekey")
+var ErrSharedVault = errors.New("several servers share this key: rotate it while they are " +
+	"stopped, with atmctl vault rekey")
 
 func rotateVault(_ context.Context, t *Teller, _ *input) (vault.Rule, error) {
 	err := t.cfg.RotateVault()
@@ -460,7 +633,8 @@ func rotateVault(_ context.Context, t *Teller, _ *input) (vault.Rule, error) {
 	return vault.Report{Result: ""}, nil
 }
 
-var errSubject = malformed("a subject is user:NAME or service:NAME, NAME of 1 to 64 letters, digits and . _ -")
+var errSubject = malformed("a subject is user:NAME or service:NAME, NAME of 1 to 64 letters, " +
+	"digits and . _ -")
 
 func checkSubject(s string) error {
 	if _, _, ok := atm.ParseSubject(s); !ok {

@@ -9,8 +9,9 @@ import (
 
 // How large answers can be on the wire, as XML has them, where they are not short.
 const (
-	rowBytes    = 1 << 10 // a row of a statement, of users, or of certificates
-	recordBytes = 2 << 10 // a row of accounts, which has their limits, or of tokens, which has their scope
+	rowBytes = 1 << 10 // a row of a statement, of users, or of certificates
+	// a row of accounts, which has their limits, or of tokens, which has their scope
+	recordBytes = 2 << 10
 	grantBytes  = 3 << 10 // a row of grants, which has their accounts
 	proofBytes  = 16 << 10
 	issueBytes  = 16 << 10  // a certificate and its authority
@@ -60,5 +61,6 @@ func rows(each int64, position int) func([]atm.Arg) int64 {
 // wireBytes is how many bytes a text has in XML.
 func wireBytes(text string) int {
 	const longer = len("&amp;") - 1
-	return len(text) + longer*(strings.Count(text, "&")+strings.Count(text, "<")+strings.Count(text, ">"))
+	return len(text) + longer*(strings.Count(text, "&")+strings.Count(text, "<")+
+		strings.Count(text, ">"))
 }

@@ -64,7 +64,8 @@ func (t *Teller) LogKeyRotated(ctx context.Context, r audit.Rotation) atm.Status
 
 // KeyRotated records that another key, not of the log, took the place of an old one.
 func (t *Teller) KeyRotated(ctx context.Context, old, vkey string) atm.Status {
-	return t.note(ctx, audit.EventKeyRotate, audit.Arg{Name: "old", Value: old}, audit.Arg{Name: "new", Value: vkey})
+	return t.note(ctx, audit.EventKeyRotate, audit.Arg{Name: "old", Value: old},
+		audit.Arg{Name: "new", Value: vkey})
 }
 
 // note records an event with what is to be known about it.
@@ -104,7 +105,10 @@ func (t *Teller) Denied(ctx context.Context) []atm.Status {
 // Backup records that caller takes a backup, or was refused it. A backup is
 // made only when the answer is OK.
 func (t *Teller) Backup(ctx context.Context, caller *atm.Caller) atm.Status {
-	cmd := vault.Command{Event: audit.EventAdmin, Operation: atm.Backup, Caller: caller, Rule: vault.Report{}}
+	cmd := vault.Command{
+		Event: audit.EventAdmin, Operation: atm.Backup, Caller: caller,
+		Rule: vault.Report{},
+	}
 	if t.cfg.Permit(caller.Principal, atm.Backup) != atm.Everywhere {
 		cmd.Rule = denied
 	}

@@ -27,7 +27,10 @@ func importAccounts(_ context.Context, _ *Teller, in *input) (vault.Rule, error)
 			return nil, malformed("row %d: %w", i+1, err)
 		}
 		check.Rows[i] = row
-		next := vault.Command{Event: audit.EventAdmin, Operation: atm.AccountOpen, Caller: in.caller, Args: args, Rule: row}
+		next := vault.Command{
+			Event: audit.EventAdmin, Operation: atm.AccountOpen,
+			Caller: in.caller, Args: args, Rule: row,
+		}
 		if row.Owner != "" {
 			next.Warrants = []vault.Warrant{{Subject: row.Owner, Named: true}}
 		}
@@ -114,7 +117,8 @@ func importUsers(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 			return nil, malformed("row %d: %w", i+1, err)
 		}
 		rows[i] = vault.Enrol{
-			Subject: line[0], Roles: roles, Default: newcomer(line[0]), Result: "", Expect: vault.ExpectNew,
+			Subject: line[0], Roles: roles, Default: newcomer(line[0]), Result: "",
+			Expect: vault.ExpectNew,
 		}
 	}
 	if !in.args[1].Given() {
@@ -125,7 +129,8 @@ func importUsers(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 	}
 	passwords := strings.Split(strings.TrimSuffix(in.args[1].Text, "\n"), "\n")
 	if len(passwords) != len(rows) {
-		return nil, malformed("each row has one password: there are %d for %d", len(passwords), len(rows))
+		return nil, malformed("each row has one password: there are %d for %d", len(passwords),
+			len(rows))
 	}
 	then := make([]vault.Command, len(rows))
 	for i := range rows {
@@ -142,7 +147,8 @@ func importUsers(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 			args = append(args, audit.Arg{Name: "roles", Value: roles})
 		}
 		then[i] = vault.Command{
-			Event: audit.EventAdmin, Operation: atm.UserAdd, Caller: in.caller, Args: args, Rule: rows[i],
+			Event: audit.EventAdmin, Operation: atm.UserAdd, Caller: in.caller, Args: args,
+			Rule: rows[i],
 		}
 	}
 	in.then = then

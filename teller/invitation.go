@@ -44,7 +44,11 @@ const (
 )
 
 func inviteClient(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
-	i := Invitation{Subject: in.args[0].Text, Roles: in.args[1].Text, Life: certificateDays * 24 * time.Hour, ID: rand.Text(), Issued: time.Now().Truncate(time.Second)}
+	i := Invitation{
+		Subject: in.args[0].Text, Roles: in.args[1].Text,
+		Life: certificateDays * 24 * time.Hour, ID: rand.Text(),
+		Issued: time.Now().Truncate(time.Second),
+	}
 	if err := checkSubject(i.Subject); err != nil {
 		return nil, err
 	}
@@ -54,8 +58,10 @@ func inviteClient(ctx context.Context, t *Teller, in *input) (vault.Rule, error)
 	wait := invitationWait
 	if arg := in.args[2]; arg.Given() {
 		var err error
-		if wait, err = time.ParseDuration(arg.Text); err != nil || wait < invitationWaitMin || wait > invitationWaitMost {
-			return nil, malformed("an invitation waits for %v to %v", invitationWaitMin, invitationWaitMost)
+		if wait, err = time.ParseDuration(arg.Text); err != nil || wait < invitationWaitMin ||
+			wait > invitationWaitMost {
+			return nil, malformed("an invitation waits for %v to %v", invitationWaitMin,
+				invitationWaitMost)
 		}
 	}
 	if arg := in.args[3]; arg.Given() {
@@ -80,18 +86,27 @@ func inviteClient(ctx context.Context, t *Teller, in *input) (vault.Rule, error)
 	if err != nil {
 		return nil, err
 	}
-	in.about = append(in.about, vault.Warrant{Subject: i.Subject, Issued: i.Issued.Add(-t.cfg.Slack), Named: true, Stranger: true})
-	return vault.IssueToken{For: i.Subject, ID: i.ID, Scope: string(atm.CertEnroll), Ends: i.Expires, Result: atm.Record{ // the log keeps its hash
-		{Name: "code", Value: code},
-		{Name: "jti", Value: i.ID},
-		{Name: "expires", Value: i.Expires.UTC().Format(time.RFC3339)},
-	}}, nil
+	in.about = append(in.about, vault.Warrant{
+		Subject: i.Subject,
+		Issued:  i.Issued.Add(-t.cfg.Slack), Named: true, Stranger: true,
+	})
+	// the log keeps its hash
+	return vault.IssueToken{
+		For: i.Subject, ID: i.ID, Scope: string(atm.CertEnroll),
+		Ends: i.Expires, Result: atm.Record{
+			{Name: "code", Value: code},
+			{Name: "jti", Value: i.ID},
+			{Name: "expires", Value: i.Expires.UTC().Format(time.RFC3339)},
+		},
+	}, nil
 }
 
 // knows reports whether a subject is known, disabled or not.
 func (t *Teller) knows(ctx context.Context, subject string) (bool, error) {
 	all, err := t.cfg.Store.Users(ctx)
-	_, found := slices.BinarySearchFunc(all, subject, func(u vault.User, s string) int { return strings.Compare(u.Subject, s) })
+	_, found := slices.BinarySearchFunc(all, subject, func(u vault.User, s string) int {
+		return strings.Compare(u.Subject, s)
+	})
 	return found, err
 }
 
@@ -120,17 +135,27 @@ func (t *Teller) Enroll(ctx context.Context, i Invitation, request, ip string) (
 	authority := enrol.Result.(atm.Record).Get("authority")
 	enrol.Result = enrol.Result.(atm.Record).Get("certificate") // a text, which the log keeps whole
 	sum := sha256.Sum256([]byte(request))
-	caller := &atm.Caller{Principal: atm.Principal{Subject: i.Subject}, Credential: atm.Credential{Method: "invitation", User: i.ID}, IP: ip}
+	caller := &atm.Caller{
+		Principal:  atm.Principal{Subject: i.Subject},
+		Credential: atm.Credential{Method: "invitation", User: i.ID}, IP: ip,
+	}
 	cmd := vault.Command{
 		Event: audit.EventAdmin, Operation: atm.CertEnroll, Caller: caller,
-		Rule:    t.keepOperator(vault.Invited{Enrol: enrol, ID: i.ID, Issued: i.Issued, Known: i.Known}),
+		Rule: t.keepOperator(vault.Invited{
+			Enrol: enrol, ID: i.ID, Issued: i.Issued,
+			Known: i.Known,
+		}),
 		Args:    []audit.Arg{{Name: "request", Value: base64.StdEncoding.EncodeToString(sum[:])}},
 		Request: t.cfg.Requests.Request(caller, atm.RequestID(i.ID)),
 	}
 	if i.By != "" && i.By != systemInit {
-		cmd.Warrants = []vault.Warrant{{Subject: i.By, Revocation: i.Via, Issued: i.Issued, Permits: func(roles []atm.Role) bool {
-			return t.cfg.Permit(atm.Principal{Subject: i.By, Roles: roles}, atm.CertInvite) != atm.Nowhere
-		}}}
+		cmd.Warrants = []vault.Warrant{{
+			Subject: i.By, Revocation: i.Via, Issued: i.Issued,
+			Permits: func(roles []atm.Role) bool {
+				return t.cfg.Permit(atm.Principal{Subject: i.By, Roles: roles},
+					atm.CertInvite) != atm.Nowhere
+			},
+		}}
 	}
 	status := t.cfg.Ledger.Do(ctx, cmd)
 	switch {

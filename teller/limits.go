@@ -31,7 +31,8 @@ func limitAccount(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
 			count, ok = wholeNumber(arg.Text, math.MaxInt64)
 		}
 		if !ok {
-			return vault.Refuse(atm.AmountInvalid, "daily_count is 0, a number above it, or none"), nil
+			return vault.Refuse(atm.AmountInvalid, "daily_count is 0, a number above it, or none"),
+				nil
 		}
 		r.Limits.DailyCount = count
 	}

@@ -38,22 +38,29 @@ var (
 // change it.
 var lists = []Operation{
 	{
-		Name:       atm.AccountSet,
-		Help:       "Gives an account another owner, another name of its holder, or both. What is left out stays.",
+		Name: atm.AccountSet,
+		Help: "Gives an account another owner, another name of its holder, or both. What " +
+			"is left out stays.",
 		Params:     []Param{paramAccount, paramOwner, paramHolder},
 		Structured: true,
 		rule:       setAccount,
 	},
 	{
 		Name: atm.AccountImport,
-		Help: "Opens many accounts, all of them or none. Without apply it changes nothing, and tells what would be refused: " +
+		Help: "Opens many accounts, all of them or none. Without apply it changes nothing, and " +
+			"tells what would be refused: " +
 			"rows, how many there are, and problems, structs of row, code and reason.",
 		Params: []Param{
 			{
-				Name: "rows", Kinds: []atm.Kind{atm.String}, Example: text("200,user:alice,Alice Smith,50.00"),
-				Help: "Lines of comma-separated values (RFC 4180), at most 500: number, owner, name of the holder, opening balance.",
+				Name: "rows", Kinds: []atm.Kind{atm.String},
+				Example: text("200,user:alice,Alice Smith,50.00"),
+				Help: "Lines of comma-separated values (RFC 4180), at most 500: number, owner, " +
+					"name of the holder, opening balance.",
 			},
-			{Name: "apply", Kinds: []atm.Kind{atm.String}, Optional: true, Help: "apply, to do it."},
+			{
+				Name: "apply", Kinds: []atm.Kind{atm.String}, Optional: true,
+				Help: "apply, to do it.",
+			},
 		},
 		Structured: true,
 		rule:       importAccounts,
@@ -61,16 +68,21 @@ var lists = []Operation{
 	},
 	{
 		Name: atm.UserImport,
-		Help: "Makes many users known, with passwords for HTTP Digest, all of them or none. Without passwords it changes nothing, " +
-			"and tells what would be refused: rows, how many there are, and problems, structs of row, code and reason.",
+		Help: "Makes many users known, with passwords for HTTP Digest, all of them or none. " +
+			"Without passwords it changes nothing, " +
+			"and tells what would be refused: rows, how many there are, and problems, structs of " +
+			"row, code and reason.",
 		Params: []Param{
 			{
-				Name: "rows", Kinds: []atm.Kind{atm.String}, Example: text("user:alice,customer teller"),
-				Help: "Lines of comma-separated values (RFC 4180), at most 500: subject, and roles separated by spaces.",
+				Name: "rows", Kinds: []atm.Kind{atm.String},
+				Example: text("user:alice,customer teller"),
+				Help: "Lines of comma-separated values (RFC 4180), at most 500: subject, and " +
+					"roles separated by spaces.",
 			},
 			{
-				Name: "passwords", Kinds: []atm.Kind{atm.String}, Optional: true, Secret: true, Example: text("…"),
-				Help: "One for each row, a line each, of at least 15 characters.",
+				Name: "passwords", Kinds: []atm.Kind{atm.String}, Optional: true, Secret: true,
+				Example: text("…"),
+				Help:    "One for each row, a line each, of at least 15 characters.",
 			},
 		},
 		Structured: true,
@@ -79,7 +91,8 @@ var lists = []Operation{
 	},
 	{
 		Name: atm.HoldList,
-		Help: "Lists the holds that may be captured, in order of account and hold; next is the cursor of the page after it, " +
+		Help: "Lists the holds that may be captured, in order of account and hold; next is the " +
+			"cursor of the page after it, " +
 			"empty at the end. A page may be short, or empty, and not the last.",
 		Params:     []Param{paramCursor, paramLimit, paramOfAccount},
 		Structured: true,
@@ -101,7 +114,8 @@ var lists = []Operation{
 	},
 	{
 		Name: atm.GrantList,
-		Help: "Lists the grants that have not ended, to customers those that they gave; next is the cursor of the page after it, " +
+		Help: "Lists the grants that have not ended, to customers those that they gave; next is " +
+			"the cursor of the page after it, " +
 			"empty at the end. A page may be short, or empty, and not the last.",
 		Params:     []Param{paramCursor, paramLimit, paramOfAccount},
 		Structured: true,
@@ -122,7 +136,8 @@ var lists = []Operation{
 	},
 	{
 		Name: atm.TokenList,
-		Help: "Lists the tokens of this server that have not ended, those of grants and invitations (scope enroll) among them, " +
+		Help: "Lists the tokens of this server that have not ended, those of grants and " +
+			"invitations (scope enroll) among them, " +
 			"in order of their ids; next is the cursor of the page after it, empty at the end.",
 		Params:     []Param{paramCursor, paramLimit},
 		Structured: true,
@@ -150,7 +165,9 @@ var foreignCursor = vault.Refuse(atm.CursorInvalid, "The cursor is none of this 
 // which it reads so many at once, until it returns false, or scanMost were looked at. It
 // returns the number of the last one that look was content with, and whether there may be
 // others above it.
-func (t *Teller) scan(ctx context.Context, after uint64, atOnce int, look func(*vault.Account) (bool, error)) (last uint64, more bool, err error) {
+func (t *Teller) scan(ctx context.Context, after uint64, atOnce int,
+	look func(*vault.Account) (bool, error),
+) (last uint64, more bool, err error) {
 	last = after
 	for range scanMost / atOnce {
 		accounts, err := t.cfg.Store.Accounts(ctx, last, atOnce)
@@ -234,7 +251,11 @@ func listHolds(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 		}
 		list(&a)
 	} else {
-		last, more, err := t.scan(ctx, cursor.above, listMost, func(a *vault.Account) (bool, error) { return list(a), nil })
+		last, more, err := t.scan(ctx, cursor.above, listMost, func(a *vault.Account) (bool,
+			error,
+		) {
+			return list(a), nil
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -242,19 +263,25 @@ func listHolds(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 			next = strconv.FormatUint(last, 10)
 		}
 	}
-	return vault.Report{Result: atm.Record{{Name: "holds", Value: holds}, {Name: "next", Value: next}}}, nil
+	return vault.Report{Result: atm.Record{
+		{Name: "holds", Value: holds},
+		{Name: "next", Value: next},
+	}}, nil
 }
 
 // tokens returns up to limit of the tokens that have not ended, that fit, and whose ids are
 // above after, in order of id; next is the cursor to go on with.
-func (t *Teller) tokens(ctx context.Context, after string, limit int, fits func(*vault.Certificate) bool) (page []vault.Certificate, next string, err error) {
+func (t *Teller) tokens(ctx context.Context, after string, limit int,
+	fits func(*vault.Certificate) bool,
+) (page []vault.Certificate, next string, err error) {
 	all, err := t.cfg.Store.Certificates(ctx)
 	if err != nil {
 		return nil, "", err
 	}
 	now, first := time.Now(), vault.TokenRevocation("", after)
 	for _, c := range all {
-		if c.Serial <= first || !strings.HasPrefix(c.Serial, vault.TokenRevocation("", "")) || !now.Before(c.NotAfter) || !fits(&c) {
+		if c.Serial <= first || !strings.HasPrefix(c.Serial, vault.TokenRevocation("", "")) ||
+			!now.Before(c.NotAfter) || !fits(&c) {
 			continue
 		}
 		if len(page) == limit {
@@ -285,7 +312,9 @@ func listTokens(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 	if err != nil {
 		return nil, err
 	}
-	page, next, err := t.tokens(ctx, in.args[0].Text, limit, func(*vault.Certificate) bool { return true })
+	page, next, err := t.tokens(ctx, in.args[0].Text, limit, func(*vault.Certificate) bool {
+		return true
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -310,7 +339,10 @@ func listTokens(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 			{Name: "revoked", Value: takenBack(c, revoked)},
 		}
 	}
-	return vault.Report{Result: atm.Record{{Name: "tokens", Value: tokens}, {Name: "next", Value: next}}}, nil
+	return vault.Report{Result: atm.Record{
+		{Name: "tokens", Value: tokens},
+		{Name: "next", Value: next},
+	}}, nil
 }
 
 func listGrants(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {

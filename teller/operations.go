@@ -75,7 +75,8 @@ var (
 	}
 	paramRequest = Param{
 		Name: paramRequestID, Kinds: []atm.Kind{atm.String}, Optional: true,
-		Help:    "Names this intention, 1 to 128 characters: however often it is sent, it happens once.",
+		Help: "Names this intention, 1 to 128 characters: however often it is sent, it " +
+			"happens once.",
 		Example: text("order-4711"),
 	}
 )
@@ -88,9 +89,13 @@ var (
 	}
 	paramRange = Param{
 		Name: "range", Kinds: []atm.Kind{atm.Struct}, Optional: true,
-		Help: "limit, the entries on the page, 1 to 500, 50 when left out; cursor, next of the page before; " +
+		Help: "limit, the entries on the page, 1 to 500, 50 when left out; cursor, next of the " +
+			"page before; " +
 			"from and to, times in RFC 3339, both inclusive.",
-		Example: atm.Arg{Kind: atm.Struct, Members: []atm.Member{{Name: "limit", Arg: atm.Arg{Kind: atm.Int, Text: "10"}}}},
+		Example: atm.Arg{
+			Kind:    atm.Struct,
+			Members: []atm.Member{{Name: "limit", Arg: atm.Arg{Kind: atm.Int, Text: "10"}}},
+		},
 	}
 )
 
@@ -117,8 +122,10 @@ var operations = append([]Operation{
 		Name: atm.Transfer,
 		Help: "Moves money from one account to another and tells the balance of the first after it.",
 		Params: []Param{
-			{Name: "from", Kinds: paramAccount.Kinds, Help: "Number of the account that the money leaves.", Example: paramAccount.Example},
-			{Name: "to", Kinds: paramAccount.Kinds, Help: "Number of the account that it arrives at.", Example: atm.Arg{Kind: atm.Int, Text: "200"}},
+			{Name: "from", Kinds: paramAccount.Kinds, Help: "Number of the account that the " +
+				"money leaves.", Example: paramAccount.Example},
+			{Name: "to", Kinds: paramAccount.Kinds, Help: "Number of the account that it arrives " +
+				"at.", Example: atm.Arg{Kind: atm.Int, Text: "200"}},
 			paramAmount, paramRequest,
 		},
 		rule: transfer,
@@ -128,17 +135,24 @@ var operations = append([]Operation{
 		Help: "Sets money of an account aside for a while and tells the id of the hold.",
 		Params: []Param{
 			paramAccount, paramAmount,
-			{Name: "seconds", Kinds: []atm.Kind{atm.Int, atm.String}, Optional: true, Help: "Life of the hold, 1 to 2592000; seven days when left out."},
+			{
+				Name: "seconds", Kinds: []atm.Kind{atm.Int, atm.String}, Optional: true,
+				Help: "Life of the hold, 1 to 2592000; seven days when left out.",
+			},
 			paramRequest,
 		},
 		rule: authorize,
 	},
 	{
 		Name: atm.Capture,
-		Help: "Takes the money of a hold, or a part of it, and frees the rest. Tells the amount taken.",
+		Help: "Takes the money of a hold, or a part of it, and frees the rest. Tells the amount " +
+			"taken.",
 		Params: []Param{
 			paramHold,
-			{Name: "amount", Kinds: paramAmount.Kinds, Optional: true, Help: "Dollars, at most those of the hold; all of them when left out."},
+			{
+				Name: "amount", Kinds: paramAmount.Kinds, Optional: true,
+				Help: "Dollars, at most those of the hold; all of them when left out.",
+			},
 			paramRequest,
 		},
 		rule: capture,
@@ -150,8 +164,9 @@ var operations = append([]Operation{
 		rule:   release,
 	},
 	{
-		Name:       atm.Statement,
-		Help:       "Lists the movements of an account, newest first, with the balances before and after all of the range.",
+		Name: atm.Statement,
+		Help: "Lists the movements of an account, newest first, with the balances before " +
+			"and after all of the range.",
 		Params:     []Param{paramAccount, paramRange},
 		Structured: true,
 		rule:       statement,
@@ -159,10 +174,12 @@ var operations = append([]Operation{
 	},
 	{
 		Name: atm.Receipt,
-		Help: "Proves that an entry is in the audit log (C2SP tlog-proof), to whoever keeps its leaf hash.",
+		Help: "Proves that an entry is in the audit log (C2SP tlog-proof), to whoever keeps its " +
+			"leaf hash.",
 		Params: []Param{{
 			Name: "index", Kinds: []atm.Kind{atm.Int, atm.String},
-			Help: "Index of the entry, the first word of a receipt.", Example: atm.Arg{Kind: atm.Int, Text: "4"},
+			Help:    "Index of the entry, the first word of a receipt.",
+			Example: atm.Arg{Kind: atm.Int, Text: "4"},
 		}},
 		read:   receipt,
 		answer: atMost(proofBytes),
@@ -214,7 +231,10 @@ func transfer(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 			return refusal, nil
 		}
 	}
-	return vault.Transfer{Party: in.party(), From: from, To: to, Amount: amount, Tell: t.mayInquire(in)}, nil
+	return vault.Transfer{
+		Party: in.party(), From: from, To: to, Amount: amount,
+		Tell: t.mayInquire(in),
+	}, nil
 }
 
 const (
@@ -231,7 +251,8 @@ func authorize(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
 	if arg := in.args[2]; arg.Given() {
 		n, ok := wholeNumber(arg.Text, int64(holdMost/time.Second))
 		if !ok {
-			return vault.Refuse(atm.AmountInvalid, "The seconds of a hold are a number from 1 to 2592000"), nil
+			return vault.Refuse(atm.AmountInvalid, "The seconds of a hold are a number from 1 to "+
+				"2592000"), nil
 		}
 		life = time.Duration(n) * time.Second
 	}

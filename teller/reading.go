@@ -60,12 +60,15 @@ func (t *Teller) AuditRead(ctx context.Context, caller *atm.Caller) {
 // recordRead begins to record that the log was read by an operation that is
 // answered with status, when it is time for that. The reply is status, with
 // the receipt of the entry when there is one.
-func (t *Teller) recordRead(ctx context.Context, caller *atm.Caller, op atm.Operation, status atm.Status) Reply {
+func (t *Teller) recordRead(ctx context.Context, caller *atm.Caller, op atm.Operation,
+	status atm.Status,
+) Reply {
 	if !t.readers.due(caller.Subject, time.Now()) {
 		return func() atm.Status { return status }
 	}
 	recorded := t.cfg.Ledger.Begin(ctx, vault.Command{
-		Event: audit.EventAuditRead, Operation: op, Caller: caller, Rule: vault.Refuse(status.Code, status.Reason),
+		Event: audit.EventAuditRead, Operation: op, Caller: caller, Rule: vault.Refuse(status.Code,
+			status.Reason),
 	})
 	return func() atm.Status {
 		entry := recorded()
@@ -130,10 +133,14 @@ func receipt(ctx context.Context, t *Teller, in *input) (atm.Status, error) {
 	}
 	proof, err := t.cfg.Prove(ctx, index)
 	if errors.Is(err, audit.ErrDiffers) {
-		return atm.Status{Code: atm.Unavailable, Reason: "The published log does not prove the entry", Result: ""}, nil
+		return atm.Status{Code: atm.Unavailable, Reason: "The published log does not prove the " +
+			"entry", Result: ""}, nil
 	}
 	if err != nil {
-		return atm.Status{Code: atm.Unavailable, Reason: "The entry has not been published yet", Result: ""}, nil
+		return atm.Status{
+			Code: atm.Unavailable, Reason: "The entry has not been published yet",
+			Result: "",
+		}, nil
 	}
 	return atm.Status{Code: atm.OK, Result: string(proof)}, nil
 }
@@ -217,7 +224,10 @@ func listEntries(ctx context.Context, t *Teller, in *input) (atm.Status, error) 
 			entries, page.Next = entries[:i], page.Found[i].Index+1
 			break
 		}
-		entries[i] = atm.Record{{Name: "index", Value: found.Index}, {Name: "entry", Value: string(found.Leaf)}}
+		entries[i] = atm.Record{
+			{Name: "index", Value: found.Index},
+			{Name: "entry", Value: string(found.Leaf)},
+		}
 	}
 	next := ""
 	if page.Next > 0 {

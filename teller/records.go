@@ -41,7 +41,9 @@ type Compared struct {
 // everybody who acted on an account that was not theirs then, or in a role that nobody had
 // given them. Accounts and holds are returned. All of it is of one moment. An error names the
 // first entry that the rules do not confirm.
-func Compare(ctx context.Context, store vault.Backend, rules Rules, report func(problem string)) (*Compared, error) {
+func Compare(ctx context.Context, store vault.Backend, rules Rules,
+	report func(problem string),
+) (*Compared, error) {
 	c := &Compared{Replayer: vault.NewReplayer()}
 	t := New(Config{Permit: everywhere})
 	r := newRecords(rules, c.Replayer, vault.NewProblems(report))
@@ -150,9 +152,10 @@ func (a *answered) fits(k vault.RequestKey) bool {
 func newRecords(rules Rules, books *vault.Replayer, problems *vault.Problems) *records {
 	return &records{
 		rules: rules, books: books, problems: problems,
-		users: make(map[string]*person), invited: make(map[string][]invited), revoked: make(map[string]time.Time),
-		maybe: make(map[string][]time.Time),
-		used:  make(map[string][]use), asked: make(map[vault.RequestTail]answered),
+		users: make(map[string]*person), invited: make(map[string][]invited),
+		revoked: make(map[string]time.Time),
+		maybe:   make(map[string][]time.Time),
+		used:    make(map[string][]use), asked: make(map[vault.RequestTail]answered),
 	}
 }
 
@@ -174,7 +177,8 @@ func (r *records) entry(index int64, e *audit.Entry) {
 	if e.Caller.Actor != "" {
 		amount, _ := atm.Arg{Kind: atm.String, Text: args["amount"]}.Amount()
 		r.used[e.Caller.ID] = append(r.used[e.Caller.ID], use{
-			index, e.Caller.Subject, e.Caller.Actor, e.Operation, cmp.Or(args["account"], args["from"]), amount,
+			index, e.Caller.Subject, e.Caller.Actor, e.Operation,
+			cmp.Or(args["account"], args["from"]), amount,
 		})
 	}
 	r.administration(index, e, args)
@@ -196,7 +200,8 @@ func (r *records) administration(index int64, e *audit.Entry, args map[string]st
 			if errWait != nil {
 				wait = invitationWait
 			}
-			r.invited[subject] = append(r.invited[subject], invited{roles, e.Time.Add(wait + slack)})
+			r.invited[subject] = append(r.invited[subject],
+				invited{roles, e.Time.Add(wait + slack)})
 		} else {
 			r.user(subject).unclear = true
 		}
@@ -311,7 +316,8 @@ func (r *records) roles(index int64, e *audit.Entry) {
 	}
 	for _, role := range e.Caller.Roles {
 		if !p.ever[role] {
-			r.problems.Add("entry %d: %s acted as %s, which nobody had made them", index, e.Caller.Subject, role)
+			r.problems.Add("entry %d: %s acted as %s, which nobody had made them", index,
+				e.Caller.Subject, role)
 		}
 	}
 }
@@ -373,7 +379,8 @@ func (r *records) request(index int64, e *audit.Entry) {
 	}
 	tail := key.Tail()
 	if first, twice := r.asked[tail]; twice && vault.RequestDay(first.at) >= kept {
-		r.problems.Add("entry %d: %s of %s was carried out again: entry %d answered its request id already",
+		r.problems.Add("entry %d: %s of %s was carried out again: entry %d answered its request "+
+			"id already",
 			index, e.Operation, e.Caller.Subject, first.index)
 	}
 	r.asked[tail] = answered{index, e.Time, key}
@@ -386,7 +393,8 @@ func (r *records) grant(index int64, e *audit.Entry, args map[string]string) {
 	}
 	limit, _ := atm.Arg{Kind: atm.String, Text: args["cap"]}.Amount()
 	g := &given{index: index, partly: !whole(args["more"]), grant: vault.Grant{
-		Grantor: e.Caller.Subject, Grantee: args["to"], Cap: limit, Expires: e.Time.Add(life + slack),
+		Grantor: e.Caller.Subject, Grantee: args["to"], Cap: limit,
+		Expires: e.Time.Add(life + slack),
 	}}
 	if !e.Caller.Derived() { // a token can make nothing that lives longer than itself
 		g.earliest = e.Time.Add(life - slack)
@@ -417,9 +425,11 @@ func (r *records) part(p *vault.Part) {
 		case !is:
 			r.problems.Add("revocation %s is in no journal entry", row.Name)
 		case !at.Equal(row.At):
-			r.problems.Add("revocation %s is of %s; the journal says %s", row.Name, stamp(row.At), stamp(at))
+			r.problems.Add("revocation %s is of %s; the journal says %s", row.Name, stamp(row.At),
+				stamp(at))
 		}
-		if strings.HasPrefix(row.Name, vault.RolesRevocation("")) && (r.firstRoles.IsZero() || row.At.Before(r.firstRoles)) {
+		if strings.HasPrefix(row.Name, vault.RolesRevocation("")) && (r.firstRoles.IsZero() ||
+			row.At.Before(r.firstRoles)) {
 			r.firstRoles = row.At
 		}
 		delete(r.revoked, row.Name)
@@ -438,24 +448,30 @@ func (r *records) checkUser(u *vault.User) {
 		return
 	}
 	p.seen = true
-	fits := p.unclear || slices.ContainsFunc(p.roles, func(roles []atm.Role) bool { return slices.Equal(roles, u.Roles) })
+	fits := p.unclear || slices.ContainsFunc(p.roles, func(roles []atm.Role) bool {
+		return slices.Equal(roles, u.Roles)
+	})
 	if !fits {
-		r.problems.Add("user %s has the roles %v; the journal says %v", u.Subject, u.Roles, p.roles[0])
+		r.problems.Add("user %s has the roles %v; the journal says %v", u.Subject, u.Roles,
+			p.roles[0])
 	}
 	if p.disabled != u.Disabled {
-		r.problems.Add("user %s is recorded as disabled: %t; the journal says %t", u.Subject, u.Disabled, p.disabled)
+		r.problems.Add("user %s is recorded as disabled: %t; the journal says %t", u.Subject,
+			u.Disabled, p.disabled)
 	}
 }
 
 func (r *records) checkGrant(g *vault.Grant) {
 	var best *given
 	for _, made := range r.grants {
-		if !made.seen && made.fits(g) && (best == nil || g.Expires.Sub(made.grant.Expires).Abs() < g.Expires.Sub(best.grant.Expires).Abs()) {
+		if !made.seen && made.fits(g) && (best == nil ||
+			g.Expires.Sub(made.grant.Expires).Abs() < g.Expires.Sub(best.grant.Expires).Abs()) {
 			best = made
 		}
 	}
 	if best == nil {
-		r.problems.Add("grant %s, of %s to %s for %v on %v up to %s until %s, is not as any journal entry made it",
+		r.problems.Add("grant %s, of %s to %s for %v on %v up to %s until %s, is not as any "+
+			"journal entry made it",
 			g.ID, g.Grantor, g.Grantee, g.Operations, g.Accounts, g.Cap, stamp(g.Expires))
 	} else {
 		best.seen = true
@@ -463,8 +479,10 @@ func (r *records) checkGrant(g *vault.Grant) {
 	var spent atm.Amount
 	for _, u := range r.used[g.ID] {
 		spent += u.amount
-		if u.subject != g.Grantor || u.actor != g.Grantee || !slices.Contains(g.Operations, u.op) || !slices.Contains(g.Accounts, vault.Name(u.account)) {
-			r.problems.Add("entry %d: %s of %s on account %s is not what grant %s is for", u.index, u.op, u.actor, u.account, g.ID)
+		if u.subject != g.Grantor || u.actor != g.Grantee || !slices.Contains(g.Operations, u.op) ||
+			!slices.Contains(g.Accounts, vault.Name(u.account)) {
+			r.problems.Add("entry %d: %s of %s on account %s is not what grant %s is for", u.index,
+				u.op, u.actor, u.account, g.ID)
 		}
 	}
 	if spent != g.Spent {
@@ -476,8 +494,10 @@ func (r *records) checkGrant(g *vault.Grant) {
 // fits reports whether g can be what the entry made.
 func (made *given) fits(g *vault.Grant) bool {
 	m := &made.grant
-	return m.Grantor == g.Grantor && m.Grantee == g.Grantee && m.Cap == g.Cap && slices.Equal(m.Operations, g.Operations) &&
-		(made.partly || slices.Equal(m.Accounts, g.Accounts)) && !g.Expires.After(m.Expires) && !g.Expires.Before(made.earliest)
+	return m.Grantor == g.Grantor && m.Grantee == g.Grantee && m.Cap == g.Cap &&
+		slices.Equal(m.Operations, g.Operations) &&
+		(made.partly || slices.Equal(m.Accounts, g.Accounts)) && !g.Expires.After(m.Expires) &&
+		!g.Expires.Before(made.earliest)
 }
 
 func (r *records) checkRequest(row *vault.KeptRequest) {
@@ -492,9 +512,11 @@ func (r *records) checkRequest(row *vault.KeptRequest) {
 	case !first.fits(row.Key):
 		r.problems.Add("request id %x is not that of journal entry %d", row.Key, first.index)
 	case first.index != row.Index:
-		r.problems.Add("request id %x leads to journal entry %d; it was answered in %d", row.Key, row.Index, first.index)
+		r.problems.Add("request id %x leads to journal entry %d; it was answered in %d", row.Key,
+			row.Index, first.index)
 	case row.Day != vault.RequestDay(first.at):
-		r.problems.Add("request id %x is recorded as answered on day %d; the journal says %d", row.Key, row.Day, vault.RequestDay(first.at))
+		r.problems.Add("request id %x is recorded as answered on day %d; the journal says %d",
+			row.Key, row.Day, vault.RequestDay(first.at))
 	}
 	delete(r.asked, tail)
 }
@@ -512,7 +534,8 @@ func (r *records) end() {
 	}
 	for name, at := range r.revoked {
 		// Programs of before made none of these. From the first one on, all are there.
-		if strings.HasPrefix(name, vault.RolesRevocation("")) && (r.firstRoles.IsZero() || at.Before(r.firstRoles)) {
+		if strings.HasPrefix(name, vault.RolesRevocation("")) && (r.firstRoles.IsZero() ||
+			at.Before(r.firstRoles)) {
 			continue
 		}
 		if strings.HasPrefix(name, "jti:") && at.Before(r.newest.Add(-revocationKept)) {
@@ -522,13 +545,15 @@ func (r *records) end() {
 	}
 	for _, made := range r.grants {
 		if !made.seen && made.grant.Expires.After(r.newest) {
-			r.problems.Add("the grant of journal entry %d, of %s to %s, has no record as it was made", made.index, made.grant.Grantor, made.grant.Grantee)
+			r.problems.Add("the grant of journal entry %d, of %s to %s, has no record as it was "+
+				"made", made.index, made.grant.Grantor, made.grant.Grantee)
 		}
 	}
 	kept := vault.RequestDay(r.newest.Add(-vault.RequestLife))
 	for _, first := range r.asked {
 		if vault.RequestDay(first.at) >= kept {
-			r.problems.Add("the request id that journal entry %d answered has no record", first.index)
+			r.problems.Add("the request id that journal entry %d answered has no record",
+				first.index)
 		}
 	}
 }

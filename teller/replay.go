@@ -13,7 +13,9 @@ import (
 // Reconcile replays the journal of a store by the rules, from nothing, and
 // returns the accounts and holds that it ends with. An error names the first
 // entry that the rules do not confirm. Progress is told how many have been replayed.
-func Reconcile(ctx context.Context, store vault.Store, progress func(done, total int64)) (*vault.Replayer, error) {
+func Reconcile(ctx context.Context, store vault.Store,
+	progress func(done, total int64),
+) (*vault.Replayer, error) {
 	size, err := vault.JournalSize(ctx, store)
 	if err != nil {
 		return nil, err
@@ -32,7 +34,9 @@ func Reconcile(ctx context.Context, store vault.Store, progress func(done, total
 }
 
 // replay replays an entry, if it changed accounts.
-func (t *Teller) replay(ctx context.Context, replayer *vault.Replayer, index int64, entry *audit.Entry) error {
+func (t *Teller) replay(ctx context.Context, replayer *vault.Replayer, index int64,
+	entry *audit.Entry,
+) error {
 	if len(entry.State) == 0 {
 		return nil
 	}
@@ -50,7 +54,10 @@ func (t *Teller) ruleOf(ctx context.Context, entry *audit.Entry) (vault.Rule, er
 	if op == nil || entry.Caller == nil {
 		return nil, fmt.Errorf("there is no operation %q of somebody", entry.Operation)
 	}
-	in := input{op: op, caller: entry.Caller, args: make([]atm.Arg, len(op.Params)), reach: atm.Everywhere}
+	in := input{
+		op: op, caller: entry.Caller, args: make([]atm.Arg, len(op.Params)),
+		reach: atm.Everywhere,
+	}
 	for _, arg := range entry.Args {
 		position := op.position(arg.Name)
 		if position < 0 {
@@ -59,7 +66,8 @@ func (t *Teller) ruleOf(ctx context.Context, entry *audit.Entry) (vault.Rule, er
 		in.args[position] = text(arg.Value)
 	}
 	rule, err := op.rule(ctx, t, &in)
-	if hold, is := rule.(vault.Authorize); is && entry.Expires.IsZero() { // from before entries said it
+	// from before entries said it
+	if hold, is := rule.(vault.Authorize); is && entry.Expires.IsZero() {
 		hold.Expires = entry.Time.Add(hold.Life).Truncate(time.Second)
 		rule = hold
 	}

@@ -18,7 +18,8 @@ import (
 // TestHoldOfBeforeItsEntrySaidItsEndIsReplayed replays a journal from when a hold ended
 // with the second before its life was over, and somebody took what was free again.
 func TestHoldOfBeforeItsEntrySaidItsEndIsReplayed(t *testing.T) {
-	store, err := boltstore.Create(filepath.Join(t.TempDir(), "vault.db"), bytes.Repeat([]byte{1}, 32))
+	store, err := boltstore.Create(filepath.Join(t.TempDir(), "vault.db"),
+		bytes.Repeat([]byte{1}, 32))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,18 +30,30 @@ func TestHoldOfBeforeItsEntrySaidItsEndIsReplayed(t *testing.T) {
 		Store: store, Signer: vaulttest.NewSigner(t),
 		Now: func() time.Time { return begin.Add(time.Duration(elapsed.Load())) },
 	})
-	demo := &atm.Caller{Principal: atm.Principal{Subject: "user:demo", Roles: []atm.Role{atm.Customer}}}
+	demo := &atm.Caller{Principal: atm.Principal{
+		Subject: "user:demo",
+		Roles:   []atm.Role{atm.Customer},
+	}}
 	do := func(op atm.Operation, rule vault.Rule, args ...audit.Arg) {
 		t.Helper()
-		s := l.Do(t.Context(), vault.Command{Event: audit.EventOp, Operation: op, Args: args, Caller: demo, Rule: rule})
+		s := l.Do(t.Context(), vault.Command{
+			Event: audit.EventOp, Operation: op, Args: args,
+			Caller: demo, Rule: rule,
+		})
 		if s.Code != atm.OK {
 			t.Fatalf("%s: %+v", op, s)
 		}
 	}
-	account, five := audit.Arg{Name: "account", Value: "100"}, audit.Arg{Name: "amount", Value: "5.00"}
+	account, five := audit.Arg{Name: "account", Value: "100"}, audit.Arg{
+		Name:  "amount",
+		Value: "5.00",
+	}
 	second := audit.Arg{Name: "seconds", Value: "1"}
 	do(atm.AccountOpen, vault.OpenAccount{Account: "100", Owner: demo.Subject, Opening: 1000},
-		account, audit.Arg{Name: "owner", Value: demo.Subject}, audit.Arg{Name: "opening", Value: "10.00"})
+		account, audit.Arg{Name: "owner", Value: demo.Subject}, audit.Arg{
+			Name:  "opening",
+			Value: "10.00",
+		})
 	old := vault.Authorize{Account: "100", Amount: 500, Life: time.Second}
 	old.Expires = begin.Add(old.Life).Truncate(time.Second)
 	do(atm.Authorize, old, account, five, second)

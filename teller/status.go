@@ -80,7 +80,8 @@ func (t *Teller) lastBackup(ctx context.Context) (atm.Record, error) {
 	}
 	if len(page.Found) == 0 {
 		// Next is where the search gave up, in a log that is long.
-		return atm.Record{{Name: "known", Value: false}, {Name: "searched_from", Value: page.Next}}, nil
+		return atm.Record{{Name: "known", Value: false}, {Name: "searched_from", Value: page.Next}},
+			nil
 	}
 	entry, err := audit.ParseEntry(page.Found[0].Leaf)
 	if err != nil {

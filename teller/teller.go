@@ -73,7 +73,8 @@ type Config struct {
 	IssueToken func(subject, scope, bound string, life time.Duration) (Token, error)
 
 	// IssueGrant makes the token of a grant.
-	IssueGrant func(grantor, grantee string, accounts, operations []string, limit string, life time.Duration) (Token, error)
+	IssueGrant func(grantor, grantee string, accounts, operations []string, limit string,
+		life time.Duration) (Token, error)
 
 	// Realm is of the passwords. Required for users with one.
 	Realm string
@@ -172,7 +173,8 @@ func (t *Teller) Begin(ctx context.Context, caller *atm.Caller, call Call) (Repl
 	case in.reach == atm.Nowhere:
 		cmd.Rule = denied
 	case conflict:
-		cmd.Rule = vault.Refuse(atm.IdempotencyConflict, "The request id in the header differs from the one in the call")
+		cmd.Rule = vault.Refuse(atm.IdempotencyConflict, "The request id in the header differs "+
+			"from the one in the call")
 	default:
 		cmd.Rule, err = op.rule(ctx, t, &in)
 		if err != nil {
@@ -214,7 +216,10 @@ func (in *input) granted(rule vault.Rule) vault.Rule {
 	case vault.Refusal:
 		return r
 	case vault.Spender:
-		return vault.Granted{Spender: r, Grant: in.caller.Grant, Grantee: in.caller.Actor, Operation: in.op.Name}
+		return vault.Granted{
+			Spender: r, Grant: in.caller.Grant, Grantee: in.caller.Actor,
+			Operation: in.op.Name,
+		}
 	}
 	return denied
 }
@@ -247,7 +252,9 @@ func (t *Teller) identify(cmd *vault.Command, in *input, header string) (conflic
 
 // Malformed begins to record that a known caller called a known operation in a
 // way that got a fault. The reply waits until that is durable.
-func (t *Teller) Malformed(ctx context.Context, caller *atm.Caller, call Call, fault string) vault.Reply {
+func (t *Teller) Malformed(ctx context.Context, caller *atm.Caller, call Call,
+	fault string,
+) vault.Reply {
 	op := t.ops[call.Operation]
 	in := input{op: op, caller: caller, args: make([]atm.Arg, len(op.Params))}
 	copy(in.args, call.Args)
@@ -273,13 +280,15 @@ func (t *Teller) TooLarge(ctx context.Context, caller *atm.Caller, call Call) va
 	return t.cfg.Ledger.Begin(ctx, cmd)
 }
 
-var tooLarge = vault.Refuse(atm.AnswerTooLarge, "The answer would be too large together with those before it; ask for it alone")
+var tooLarge = vault.Refuse(atm.AnswerTooLarge, "The answer would be too large together with "+
+	"those before it; ask for it alone")
 
 // ErrUnavailable reports that nothing can be stored or read at the moment.
 var ErrUnavailable = vault.ErrUnavailable
 
 // Unavailable answers what could not be read at the moment. No entry holds it.
-var Unavailable = atm.Status{Code: atm.Unavailable, Reason: "The server cannot read its records at the moment", Result: ""}
+var Unavailable = atm.Status{Code: atm.Unavailable, Reason: "The server cannot read its records " +
+	"at the moment", Result: ""}
 
 // input is a call on its way to its rule.
 type input struct {

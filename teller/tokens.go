@@ -21,7 +21,8 @@ const (
 
 // tooMuch answers who asks, by a token, for a credential that could do more than the
 // token can.
-var tooMuch = vault.Refuse(atm.PermissionDenied, "A token makes nothing that can do more, or lives longer, than itself")
+var tooMuch = vault.Refuse(atm.PermissionDenied, "A token makes nothing that can do more, or "+
+	"lives longer, than itself")
 
 // checkScope reads a scope: names of methods, or * for all.
 func (t *Teller) checkScope(scope string) (string, error) {
@@ -66,19 +67,27 @@ func issueToken(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 		return tooMuch, nil
 	}
 	bound := in.args[3].Text
-	if sum, err := base64.RawURLEncoding.Strict().DecodeString(bound); in.args[3].Given() && (err != nil || len(sum) != sha256.Size) {
+	if sum, err := base64.RawURLEncoding.Strict().DecodeString(bound); in.args[3].Given() &&
+		(err != nil || len(sum) != sha256.Size) {
 		return nil, malformed("a token is bound to the SHA-256 of a certificate, in base64url")
 	}
 	token, err := t.cfg.IssueToken(in.args[0].Text, scope, bound, life)
 	if err != nil {
 		return nil, err
 	}
-	in.about = append(in.about, vault.Warrant{Subject: in.args[0].Text, Issued: token.Issued, Named: true})
-	return vault.IssueToken{For: in.args[0].Text, ID: token.ID, Scope: scope, Ends: token.Expires, Result: atm.Record{ // the log keeps its hash
-		{Name: "token", Value: token.Text},
-		{Name: "jti", Value: token.ID},
-		{Name: "expires", Value: token.Expires.UTC().Format(time.RFC3339)},
-	}}, nil
+	in.about = append(in.about, vault.Warrant{
+		Subject: in.args[0].Text, Issued: token.Issued,
+		Named: true,
+	})
+	// the log keeps its hash
+	return vault.IssueToken{
+		For: in.args[0].Text, ID: token.ID, Scope: scope, Ends: token.Expires,
+		Result: atm.Record{
+			{Name: "token", Value: token.Text},
+			{Name: "jti", Value: token.ID},
+			{Name: "expires", Value: token.Expires.UTC().Format(time.RFC3339)},
+		},
+	}, nil
 }
 
 // revokeToken revokes one token. Those of this server are known; of another issuer nobody
@@ -100,7 +109,8 @@ func revokeToken(ctx context.Context, t *Teller, in *input) (vault.Rule, error) 
 		return nil, err
 	}
 	if !issued {
-		return vault.Refuse(atm.AccountNotFound, "There is no token "+shorten(id)+" of this server that is good; one of another issuer is revoked by issuer and id"), nil
+		return vault.Refuse(atm.AccountNotFound, "There is no token "+shorten(id)+
+			" of this server that is good; one of another issuer is revoked by issuer and id"), nil
 	}
 	return vault.Revoke{Name: name}, nil
 }
@@ -140,7 +150,9 @@ var ErrTakenBack = errors.New("what the caller signed in by was taken back")
 // only beside the certificate that caller signed in with. It does not outlive what
 // caller signed in by. A *MalformedError, ErrEnds and
 // ErrTakenBack are the caller's fault.
-func (t *Teller) SelfToken(ctx context.Context, caller *atm.Caller, scope string, bind bool) (SelfToken, error) {
+func (t *Teller) SelfToken(ctx context.Context, caller *atm.Caller, scope string,
+	bind bool,
+) (SelfToken, error) {
 	scope, err := t.checkScope(scope)
 	if err != nil {
 		return SelfToken{}, err
@@ -163,9 +175,15 @@ func (t *Teller) SelfToken(ctx context.Context, caller *atm.Caller, scope string
 	}
 	status := t.cfg.Ledger.Do(ctx, vault.Command{
 		Event: audit.EventAdmin, Operation: atm.TokenSelf, Caller: caller,
-		Warrants: append(t.warrants(caller, atm.TokenSelf), vault.Warrant{Subject: caller.Subject, Issued: token.Issued}),
-		Rule:     vault.IssueToken{For: caller.Subject, ID: token.ID, Scope: scope, Ends: token.Expires, Result: ""},
-		Args:     []audit.Arg{{Name: "jti", Value: token.ID}, {Name: "scope", Value: scope}},
+		Warrants: append(t.warrants(caller, atm.TokenSelf), vault.Warrant{
+			Subject: caller.Subject,
+			Issued:  token.Issued,
+		}),
+		Rule: vault.IssueToken{
+			For: caller.Subject, ID: token.ID, Scope: scope,
+			Ends: token.Expires, Result: "",
+		},
+		Args: []audit.Arg{{Name: "jti", Value: token.ID}, {Name: "scope", Value: scope}},
 	})
 	switch {
 	case status.Code == atm.PermissionDenied:
@@ -180,7 +198,8 @@ func (t *Teller) SelfToken(ctx context.Context, caller *atm.Caller, scope string
 // anybody's for who may revoke tokens. Others are left as they are, and
 // nothing is said about them.
 func (t *Teller) GiveUpToken(ctx context.Context, caller *atm.Caller, subject, id string) error {
-	if subject != caller.Subject && t.cfg.Permit(caller.Principal, atm.TokenRevoke) != atm.Everywhere {
+	if subject != caller.Subject && t.cfg.Permit(caller.Principal,
+		atm.TokenRevoke) != atm.Everywhere {
 		return nil
 	}
 	may := atm.TokenGiveUp
@@ -188,7 +207,8 @@ func (t *Teller) GiveUpToken(ctx context.Context, caller *atm.Caller, subject, i
 		may = atm.TokenRevoke
 	}
 	status := t.cfg.Ledger.Do(ctx, vault.Command{
-		Event: audit.EventAdmin, Operation: atm.TokenGiveUp, Caller: caller, Rule: vault.Revoke{Name: vault.TokenRevocation("", id)},
+		Event: audit.EventAdmin, Operation: atm.TokenGiveUp, Caller: caller,
+		Rule: vault.Revoke{Name: vault.TokenRevocation("", id)},
 		Args: []audit.Arg{{Name: "jti", Value: id}}, Warrants: t.warrants(caller, may),
 	})
 	switch {
@@ -203,7 +223,10 @@ func (t *Teller) GiveUpToken(ctx context.Context, caller *atm.Caller, subject, i
 const grantLife = 5 * time.Minute
 
 // grantable are the operations that a grant can be for.
-var grantable = []string{string(atm.Inquiry), string(atm.Deposit), string(atm.Withdraw), string(atm.Transfer), string(atm.Authorize)}
+var grantable = []string{
+	string(atm.Inquiry), string(atm.Deposit), string(atm.Withdraw),
+	string(atm.Transfer), string(atm.Authorize),
+}
 
 func createGrant(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 	account, refusal := in.account(0, vault.NotFound)
@@ -249,18 +272,22 @@ func createGrant(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 	for i, name := range accounts {
 		numbers[i] = string(name)
 	}
-	token, err := t.cfg.IssueGrant(in.caller.Subject, grantee, numbers, operations, limit.String(), life)
+	token, err := t.cfg.IssueGrant(in.caller.Subject, grantee, numbers, operations,
+		limit.String(), life)
 	if err != nil {
 		return nil, err
 	}
-	in.about = append(in.about, vault.Warrant{Subject: in.caller.Subject, Issued: token.Issued}, vault.Warrant{Subject: grantee, Issued: token.Issued, Named: true})
+	in.about = append(in.about, vault.Warrant{Subject: in.caller.Subject, Issued: token.Issued},
+		vault.Warrant{Subject: grantee, Issued: token.Issued, Named: true})
 	g := vault.Grant{
-		ID: token.ID, Grantor: in.caller.Subject, Grantee: grantee, Accounts: accounts, Cap: limit, Expires: token.Expires.UTC(),
+		ID: token.ID, Grantor: in.caller.Subject, Grantee: grantee, Accounts: accounts, Cap: limit,
+		Expires: token.Expires.UTC(),
 	}
 	for _, op := range operations {
 		g.Operations = append(g.Operations, atm.Operation(op))
 	}
-	return vault.CreateGrant{Party: in.party(), Grant: g, Result: atm.Record{ // the log keeps its hash
+	// the log keeps its hash
+	return vault.CreateGrant{Party: in.party(), Grant: g, Result: atm.Record{
 		{Name: "token", Value: token.Text},
 		{Name: "jti", Value: token.ID},
 		{Name: "expires", Value: token.Expires.UTC().Format(time.RFC3339)},

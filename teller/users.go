@@ -33,7 +33,10 @@ func addUser(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := vault.Enrol{Subject: subject, Roles: roles, Default: newcomer(subject), Result: "", Expect: vault.Expected(in.args[4].Text)}
+	r := vault.Enrol{
+		Subject: subject, Roles: roles, Default: newcomer(subject), Result: "",
+		Expect: vault.Expected(in.args[4].Text),
+	}
 	if r.Expect != vault.ExpectAny && r.Expect != vault.ExpectNew && r.Expect != vault.ExpectKnown {
 		return nil, malformed("somebody is expected to be new or known")
 	}
@@ -93,7 +96,8 @@ func checkPassword(password, name, realm string) error {
 		last = r
 	}
 	rest := strings.ToLower(password)
-	for _, word := range append(slices.Clone(commonWords), strings.ToLower(name), strings.ToLower(realm)) {
+	for _, word := range append(slices.Clone(commonWords), strings.ToLower(name),
+		strings.ToLower(realm)) {
 		if len(word) >= 3 {
 			rest = strings.ReplaceAll(rest, word, "")
 		}
@@ -106,8 +110,10 @@ func checkPassword(password, name, realm string) error {
 
 // commonWords are what long passwords are usually made of.
 var commonWords = []string{
-	"password", "passwort", "passw0rd", "qwertyuiop", "asdfghjkl", "zxcvbnm", "qwerty", "qwertz", "letmein", "welcome", "iloveyou",
-	"admin", "secret", "monkey", "dragon", "sunshine", "princess", "football", "baseball", "superman", "master", "shadow",
+	"password", "passwort", "passw0rd", "qwertyuiop", "asdfghjkl", "zxcvbnm", "qwerty", "qwertz",
+	"letmein", "welcome", "iloveyou",
+	"admin", "secret", "monkey", "dragon", "sunshine", "princess", "football", "baseball",
+	"superman", "master", "shadow",
 	"1234567890", "0987654321", "123456", "654321", "abc123", "login", "changeme", "default",
 }
 
@@ -157,7 +163,9 @@ func revokeSubject(ctx context.Context, t *Teller, in *input) (vault.Rule, error
 	if err != nil {
 		return nil, err
 	}
-	invited := slices.ContainsFunc(issued, func(c vault.Certificate) bool { return c.Subject == subject })
+	invited := slices.ContainsFunc(issued, func(c vault.Certificate) bool {
+		return c.Subject == subject
+	})
 	return vault.RevokeSubject{Subject: subject, Invited: invited}, nil
 }
 
@@ -179,7 +187,8 @@ func revokeCertificate(ctx context.Context, t *Teller, in *input) (vault.Rule, e
 		return nil, err
 	}
 	if !issued {
-		return vault.Refuse(atm.AccountNotFound, "There is no certificate "+serial+" of this server that is good"), nil
+		return vault.Refuse(atm.AccountNotFound, "There is no certificate "+serial+
+			" of this server that is good"), nil
 	}
 	return vault.Revoke{Name: "cert:" + serial}, nil
 }
@@ -188,7 +197,9 @@ func revokeCertificate(ctx context.Context, t *Teller, in *input) (vault.Rule, e
 // revocation, as issued here.
 func (t *Teller) issued(ctx context.Context, name string) (bool, error) {
 	all, err := t.cfg.Store.Certificates(ctx)
-	_, found := slices.BinarySearchFunc(all, name, func(c vault.Certificate, s string) int { return strings.Compare(c.Serial, s) })
+	_, found := slices.BinarySearchFunc(all, name, func(c vault.Certificate, s string) int {
+		return strings.Compare(c.Serial, s)
+	})
 	return found, err
 }
 
@@ -210,8 +221,12 @@ func listCertificates(ctx context.Context, t *Teller, in *input) (vault.Rule, er
 	if err != nil {
 		return nil, err
 	}
-	all = slices.DeleteFunc(all, func(c vault.Certificate) bool { return strings.HasPrefix(c.Serial, vault.TokenRevocation("", "")) })
-	start, _ := slices.BinarySearchFunc(all, in.args[0].Text, func(c vault.Certificate, after string) int {
+	all = slices.DeleteFunc(all, func(c vault.Certificate) bool {
+		return strings.HasPrefix(c.Serial, vault.TokenRevocation("", ""))
+	})
+	start, _ := slices.BinarySearchFunc(all, in.args[0].Text, func(c vault.Certificate,
+		after string,
+	) int {
 		if c.Serial <= after {
 			return -1
 		}
@@ -265,13 +280,14 @@ func (t *Teller) lastUses(ctx context.Context) (map[string]string, error) {
 		return nil, err
 	}
 	used := make(map[string]string)
-	err = log.Entries(ctx, max(0, head.Size-usesWithin), head.Size, func(_ int64, leaf []byte) error {
-		entry, err := audit.ParseEntry(leaf)
-		if err == nil && entry.Caller != nil && entry.Caller.Serial != "" {
-			used[entry.Caller.Serial] = entry.Time.UTC().Format(time.RFC3339)
-		}
-		return err
-	})
+	err = log.Entries(ctx, max(0, head.Size-usesWithin), head.Size,
+		func(_ int64, leaf []byte) error {
+			entry, err := audit.ParseEntry(leaf)
+			if err == nil && entry.Caller != nil && entry.Caller.Serial != "" {
+				used[entry.Caller.Serial] = entry.Time.UTC().Format(time.RFC3339)
+			}
+			return err
+		})
 	return used, err
 }
 

@@ -35,7 +35,10 @@ func (t *Teller) warrants(caller *atm.Caller, op atm.Operation) []vault.Warrant 
 func present(callers ...*atm.Caller) []vault.Warrant {
 	w := make([]vault.Warrant, len(callers))
 	for i, c := range callers {
-		w[i] = vault.Warrant{Subject: c.Subject, Revocation: c.Revocation, Issued: c.Issued, Verifier: c.Verifier}
+		w[i] = vault.Warrant{
+			Subject: c.Subject, Revocation: c.Revocation, Issued: c.Issued,
+			Verifier: c.Verifier,
+		}
 	}
 	return w
 }

@@ -177,8 +177,12 @@ func (r Enrol) Decide(b *Books) atm.Status {
 	if r.HA1 != nil || r.Slow != nil {
 		ha1, slow = r.HA1, r.Slow
 	}
-	if !known || !slices.Equal(roles, u.Roles) || !slices.Equal(ha1, u.HA1) || !slices.Equal(slow, u.Slow) {
-		b.putUser(User{Subject: r.Subject, Roles: roles, Disabled: u.Disabled, HA1: ha1, Slow: slow})
+	if !known || !slices.Equal(roles, u.Roles) || !slices.Equal(ha1, u.HA1) ||
+		!slices.Equal(slow, u.Slow) {
+		b.putUser(User{
+			Subject: r.Subject, Roles: roles, Disabled: u.Disabled, HA1: ha1,
+			Slow: slow,
+		})
 	}
 	if len(r.Roles) > 0 && known { // what was promised before counts no longer
 		b.revoke(RolesRevocation(r.Subject))
@@ -224,9 +228,13 @@ func (r Invited) Decide(b *Books) atm.Status {
 	if at, all := b.Revoked(ofSubject(r.Subject)); revoked || all && !r.Issued.After(at) {
 		return refuse(atm.PermissionDenied, "The invitation was revoked")
 	}
-	gives := slices.ContainsFunc(r.Roles, func(role atm.Role) bool { return !slices.Contains(u.Roles, role) })
-	if at, set := b.Revoked(RolesRevocation(r.Subject)); gives && known && (!r.Known || set && !r.Issued.After(at)) {
-		return refuse(atm.PermissionDenied, "The roles of "+r.Subject+" were set after the invitation")
+	gives := slices.ContainsFunc(r.Roles, func(role atm.Role) bool {
+		return !slices.Contains(u.Roles, role)
+	})
+	if at, set := b.Revoked(RolesRevocation(r.Subject)); gives && known &&
+		(!r.Known || set && !r.Issued.After(at)) {
+		return refuse(atm.PermissionDenied, "The roles of "+r.Subject+" were set after the "+
+			"invitation")
 	}
 	return r.Enrol.Decide(b)
 }
@@ -285,7 +293,10 @@ func (IssueToken) Keys(*Keys) {}
 
 // Decide implements Rule.
 func (r IssueToken) Decide(b *Books) atm.Status {
-	b.issue(Certificate{Serial: TokenRevocation("", r.ID), Subject: r.For, NotAfter: r.Ends.UTC(), Scope: r.Scope})
+	b.issue(Certificate{
+		Serial: TokenRevocation("", r.ID), Subject: r.For, NotAfter: r.Ends.UTC(),
+		Scope: r.Scope,
+	})
 	return ok(r.Result)
 }
 

@@ -80,7 +80,8 @@ type Books struct {
 // A History yields the entries that made the versions of an account, from
 // version from, or the newest when that is older, downwards, until yield
 // returns false. An account that does not exist has none.
-type History func(account Name, from uint64, yield func(version uint64, index int64, leaf []byte) bool) error
+type History func(account Name, from uint64, yield func(version uint64, index int64,
+	leaf []byte) bool) error
 
 // An Entry is a new journal entry and the accounts whose records it changes.
 type Entry struct {
@@ -185,7 +186,8 @@ var errAmount = errors.New("a rule moves an amount that is not positive")
 // begin begins to decide a command, whose keys it may use.
 func (b *Books) begin(keys func(*Keys)) {
 	k := &b.command
-	k.Accounts, k.Users, k.Requests, k.Holds = k.Accounts[:0], k.Users[:0], k.Requests[:0], k.Holds[:0]
+	k.Accounts, k.Users, k.Requests, k.Holds = k.Accounts[:0], k.Users[:0], k.Requests[:0],
+		k.Holds[:0]
 	k.Grants, k.Revocations = k.Grants[:0], k.Revocations[:0]
 	keys(k)
 	b.asked, b.wrote = k, false
@@ -209,15 +211,18 @@ func (b *Books) ask(asked bool, r func() Record) bool {
 }
 
 func (b *Books) askAccount(n Name) bool {
-	asked := slices.Contains(b.asked.Accounts, n) || slices.ContainsFunc(b.asked.Holds, func(id HoldID) bool {
-		h := b.holds[id]
-		return h != nil && h.Account == n
-	})
+	asked := slices.Contains(b.asked.Accounts, n) || slices.ContainsFunc(b.asked.Holds,
+		func(id HoldID) bool {
+			h := b.holds[id]
+			return h != nil && h.Account == n
+		})
 	return b.ask(asked, func() Record { return AccountRecord(n) })
 }
 
 func (b *Books) askUser(subject string) bool {
-	return b.ask(slices.Contains(b.asked.Users, subject), func() Record { return UserRecord(subject) })
+	return b.ask(slices.Contains(b.asked.Users, subject), func() Record {
+		return UserRecord(subject)
+	})
 }
 
 func (b *Books) askHold(id HoldID) bool {
@@ -328,7 +333,9 @@ func (b *Books) putGrant(g Grant) {
 // Revoked returns when the revocation of this name was made last, in this
 // transaction or before.
 func (b *Books) Revoked(name string) (at time.Time, is bool) {
-	if !b.ask(slices.Contains(b.asked.Revocations, name), func() Record { return RevocationRecord(name) }) {
+	if !b.ask(slices.Contains(b.asked.Revocations, name), func() Record {
+		return RevocationRecord(name)
+	}) {
 		return time.Time{}, false
 	}
 	for _, r := range slices.Backward(b.revoked) {
@@ -479,7 +486,8 @@ func (c *Changes) Follow(version func(Name) (v uint64, loaded bool)) error {
 		case !loaded:
 			return fmt.Errorf("%w: account %s was not loaded", ErrRefused, name)
 		case v != c.Before[i]:
-			return fmt.Errorf("%w: account %s has version %d, and is changed from version %d", ErrRefused, name, v, c.Before[i])
+			return fmt.Errorf("%w: account %s has version %d, and is changed from version %d",
+				ErrRefused, name, v, c.Before[i])
 		}
 	}
 	return nil

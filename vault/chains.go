@@ -71,7 +71,8 @@ func (c *Chains) Entry(index int64, entry *audit.Entry) {
 			c.ends[name] = have
 		}
 		if change.Version != have.version+1 || change.Before != have.balance {
-			c.problems.Add("journal entry %d makes version %d of account %s out of %s, after version %d with %s",
+			c.problems.Add("journal entry %d makes version %d of account %s out of %s, after "+
+				"version %d with %s",
 				index, change.Version, name, change.Before, have.version, have.balance)
 		}
 		if change.After < 0 && !name.Internal() {
@@ -124,7 +125,8 @@ func (c *Chains) Pending(a *Account, hold func(HoldID) (Hold, error)) {
 		held += p.Amount
 		h, err := hold(p.ID)
 		if err != nil || h.State != HoldPending || h.Account != a.Name || h.Amount != p.Amount {
-			c.problems.Add("account %s: hold %s is not as the account has it: %v", a.Name, p.ID, err)
+			c.problems.Add("account %s: hold %s is not as the account has it: %v", a.Name,
+				p.ID, err)
 		}
 	}
 	if held > a.Balance && !a.Name.Internal() {

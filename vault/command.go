@@ -88,7 +88,10 @@ func (h *RequestHasher) Request(caller *atm.Caller, id atm.RequestID) Request {
 	var dated bool
 	if r.Minted, dated = id.Time(); dated {
 		ms := r.Minted.UnixMilli() // of 48 bits
-		copy(r.Key[:], []byte{byte(ms >> 40), byte(ms >> 32), byte(ms >> 24), byte(ms >> 16), byte(ms >> 8), byte(ms)})
+		copy(r.Key[:], []byte{
+			byte(ms >> 40), byte(ms >> 32), byte(ms >> 24), byte(ms >> 16),
+			byte(ms >> 8), byte(ms),
+		})
 	}
 	return r
 }
@@ -286,7 +289,8 @@ func (c *Command) answer(b *Books) (atm.Status, *Remembered, error) {
 			return c.replay(b, first)
 		}
 		if !c.Request.Minted.IsZero() && b.Now.Sub(c.Request.Minted) > RequestLife {
-			return refuse(atm.IdempotencyKeyExpired, "The request id is older than seven days"), nil, nil
+			return refuse(atm.IdempotencyKeyExpired, "The request id is older than seven days"),
+				nil, nil
 		}
 	}
 	return c.Rule.Decide(b), nil, nil
@@ -300,10 +304,13 @@ func (c *Command) replay(b *Books, first Remembered) (atm.Status, *Remembered, e
 		return atm.Status{}, nil, fmt.Errorf("entry %d: %w", first.Index, err)
 	}
 	if !c.Request.Key.Answered(entry) {
-		return atm.Status{}, nil, fmt.Errorf("entry %d is not the answer to request id %x", first.Index, c.Request.Key)
+		return atm.Status{}, nil, fmt.Errorf("entry %d is not the answer to request id %x",
+			first.Index, c.Request.Key)
 	}
-	if entry.Status == nil || entry.Operation != c.Operation || !slices.Equal(entry.Args, audit.Written(c.Args)) {
-		return refuse(atm.IdempotencyConflict, "The request id was used for another request"), nil, nil
+	if entry.Status == nil || entry.Operation != c.Operation || !slices.Equal(entry.Args,
+		audit.Written(c.Args)) {
+		return refuse(atm.IdempotencyConflict, "The request id was used for another request"),
+			nil, nil
 	}
 	status := *entry.Status
 	status.Receipt = audit.Receipt(b.inLog(first.Index), audit.LeafHash(first.Leaf))

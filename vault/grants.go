@@ -48,8 +48,9 @@ func (r CreateGrant) Decide(b *Books) atm.Status {
 		words[i] = string(op)
 	}
 	b.issue(Certificate{
-		Serial: TokenRevocation("", r.Grant.ID), Subject: r.Grant.Grantor, NotAfter: r.Grant.Expires.UTC(),
-		Scope: strings.Join(words, " "), Actor: r.Grant.Grantee,
+		Serial: TokenRevocation("", r.Grant.ID), Subject: r.Grant.Grantor,
+		NotAfter: r.Grant.Expires.UTC(),
+		Scope:    strings.Join(words, " "), Actor: r.Grant.Grantee,
 	})
 	return ok(r.Result)
 }
@@ -95,7 +96,8 @@ func (r Granted) Keys(k *Keys) {
 func (r Granted) allowed(b *Books) (Grant, bool) {
 	g, known := b.Grant(r.Grant)
 	account, _ := r.Spends()
-	return g, known && g.Grantee == r.Grantee && b.Now.Before(g.Expires) && slices.Contains(g.Accounts, account) && slices.Contains(g.Operations, r.Operation)
+	return g, known && g.Grantee == r.Grantee && b.Now.Before(g.Expires) &&
+		slices.Contains(g.Accounts, account) && slices.Contains(g.Operations, r.Operation)
 }
 
 var notGranted = refuse(atm.PermissionDenied, "You may not do this")

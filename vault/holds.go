@@ -97,7 +97,8 @@ func (r Authorize) Decide(b *Books) atm.Status {
 	}
 	a.Pending = drop(a.Pending, noHold, b.Now)
 	if len(a.Pending) >= maxPending {
-		return refuse(atm.LimitDailyCount, "The account has "+strconv.Itoa(maxPending)+" pending holds")
+		return refuse(atm.LimitDailyCount, "The account has "+strconv.Itoa(maxPending)+
+			" pending holds")
 	}
 	until := r.Expires
 	if until.IsZero() {

@@ -214,8 +214,9 @@ const (
 	reasonStopping = "The server is stopping"
 	reasonNoRoom   = "The server cannot store anything at the moment"
 	reasonDamaged  = "A record that this needs cannot be read; the operator has been told"
-	reasonMistake  = "The server has a mistake in this operation; nothing was done, and the operator has been told"
-	reasonUnknown  = "The outcome is unknown: repeat the request with the same request id"
+	reasonMistake  = "The server has a mistake in this operation; nothing was done, and the " +
+		"operator has been told"
+	reasonUnknown = "The outcome is unknown: repeat the request with the same request id"
 )
 
 // A group is commands that are committed together.
@@ -345,7 +346,8 @@ func (l *Ledger) commit(g *group) bool {
 		g.refuse(reasonNoRoom)
 		return false
 	}
-	keys := Keys{Accounts: make([]Name, 0, 2*len(g.batch)), Requests: make([]RequestKey, 0, len(g.batch))}
+	keys := Keys{Accounts: make([]Name, 0, 2*len(g.batch)), Requests: make([]RequestKey, 0,
+		len(g.batch))}
 	for _, p := range g.batch {
 		p.cmd.keys(&keys)
 	}
@@ -451,7 +453,8 @@ func (l *Ledger) poison(err error, batch []*pending) {
 	l.fail.Do(func() {
 		l.err = err
 		close(l.failed)
-		l.cfg.Log.Error("nothing can be committed any more; the process must end", slog.Any("error", err))
+		l.cfg.Log.Error("nothing can be committed any more; the process must end",
+			slog.Any("error", err))
 	})
 	for _, p := range batch {
 		p.answer(atm.OutcomeUnknown, reasonUnknown)

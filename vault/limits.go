@@ -78,11 +78,14 @@ func (a *Account) spend(amount atm.Amount, now time.Time) (atm.Status, bool) {
 	case l.DailyCount == NoneMay:
 		return refuse(atm.LimitDailyCount, "Nothing may leave the account"), false
 	case l.PerOperation != 0 && amount > l.PerOperation:
-		return refuse(atm.LimitPerOperation, "At most "+l.PerOperation.String()+" may leave the account at once"), false
+		return refuse(atm.LimitPerOperation, "At most "+l.PerOperation.String()+
+			" may leave the account at once"), false
 	case l.DailyCount != 0 && spent.Count >= l.DailyCount:
-		return refuse(atm.LimitDailyCount, "The account has reached its number of operations for today"), false
+		return refuse(atm.LimitDailyCount, "The account has reached its number of operations for "+
+			"today"), false
 	case l.DailyAmount != 0 && (amount > l.DailyAmount || spent.Amount > l.DailyAmount-amount):
-		return refuse(atm.LimitDailyAmount, "At most "+l.DailyAmount.String()+" may leave the account in a day"), false
+		return refuse(atm.LimitDailyAmount, "At most "+l.DailyAmount.String()+
+			" may leave the account in a day"), false
 	}
 	spent.Amount += amount
 	spent.Count++

@@ -56,7 +56,9 @@ func holdRecord(h Hold, state, expires string) atm.Record {
 
 // PendingAfter returns up to limit records of holds on the account that may be captured at an
 // instant, with ids above after, in order of id. more is set when there are others.
-func (a *Account) PendingAfter(after HoldID, limit int, now time.Time) (records []atm.Record, last HoldID, more bool) {
+func (a *Account) PendingAfter(after HoldID, limit int, now time.Time) (records []atm.Record,
+	last HoldID, more bool,
+) {
 	for _, p := range a.Pending {
 		if p.ID <= after || !p.alive(now) {
 			continue
@@ -65,7 +67,8 @@ func (a *Account) PendingAfter(after HoldID, limit int, now time.Time) (records 
 			return records, last, true
 		}
 		last = p.ID
-		records = append(records, holdRecord(Hold{ID: p.ID, Account: a.Name, Amount: p.Amount}, "pending", p.Expires.Format(time.RFC3339)))
+		records = append(records, holdRecord(Hold{ID: p.ID, Account: a.Name, Amount: p.Amount},
+			"pending", p.Expires.Format(time.RFC3339)))
 	}
 	return records, last, false
 }
@@ -186,7 +189,10 @@ func (r CheckAccounts) Decide(b *Books) atm.Status {
 			problems = append(problems, problem(i, no))
 		}
 	}
-	return ok(atm.Record{{Name: "rows", Value: int64(len(r.Rows))}, {Name: "problems", Value: problems}})
+	return ok(atm.Record{
+		{Name: "rows", Value: int64(len(r.Rows))},
+		{Name: "problems", Value: problems},
+	})
 }
 
 // CheckUsers tells which of the users could not be made known because they are already, and
@@ -216,12 +222,17 @@ func (r CheckUsers) Decide(b *Books) atm.Status {
 			problems = append(problems, problem(i, refuse(atm.AccountExists, reason)))
 		}
 	}
-	return ok(atm.Record{{Name: "rows", Value: int64(len(r.Rows))}, {Name: "problems", Value: problems}})
+	return ok(atm.Record{
+		{Name: "rows", Value: int64(len(r.Rows))},
+		{Name: "problems", Value: problems},
+	})
 }
 
 // problem tells why the row of an import with this index would be refused.
 func problem(index int, no atm.Status) atm.Record {
 	return atm.Record{
-		{Name: "row", Value: int64(index + 1)}, {Name: "code", Value: string(no.Code)}, {Name: "reason", Value: no.Reason},
+		{Name: "row", Value: int64(index + 1)},
+		{Name: "code", Value: string(no.Code)},
+		{Name: "reason", Value: no.Reason},
 	}
 }

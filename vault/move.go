@@ -65,5 +65,6 @@ type Backend interface {
 
 	// Fill puts everything that dump yields into the store, which must be empty.
 	// If it fails, the store is of no use.
-	Fill(ctx context.Context, dump func(ctx context.Context, yield func(*Part) error) (*Trail, error)) error
+	Fill(ctx context.Context, dump func(ctx context.Context, yield func(*Part) error) (*Trail,
+		error)) error
 }

@@ -37,8 +37,11 @@ func (r KeepsOperator) Keys(k *Keys) {
 // Decide implements Rule.
 func (r KeepsOperator) Decide(b *Books) atm.Status {
 	subject, demotes := r.demotes()
-	if demotes && operates(b, subject) && !slices.ContainsFunc(r.Others, func(s string) bool { return s != subject && operates(b, s) }) {
-		return refuse(atm.PermissionDenied, subject+" is the last operator who may sign in: make another one first")
+	if demotes && operates(b, subject) && !slices.ContainsFunc(r.Others, func(s string) bool {
+		return s != subject && operates(b, s)
+	}) {
+		return refuse(atm.PermissionDenied, subject+" is the last operator who may sign in: make "+
+			"another one first")
 	}
 	return r.Demoting.Decide(b)
 }

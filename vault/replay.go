@@ -44,11 +44,14 @@ func (r *Replayer) Replay(index int64, entry *audit.Entry, rule Rule) error {
 	case b.err != nil:
 		return fmt.Errorf("entry %d: the rule of %s: %w", index, entry.Operation, b.err)
 	case entry.Status == nil || status.Code != entry.Status.Code:
-		return fmt.Errorf("entry %d: the rule of %s answers %s: %s", index, entry.Operation, status.Code, status.Reason)
+		return fmt.Errorf("entry %d: the rule of %s answers %s: %s", index, entry.Operation,
+			status.Code, status.Reason)
 	case !slices.Equal(b.touched, entry.State):
-		return fmt.Errorf("entry %d: the rule of %s changes %v, the entry says %v", index, entry.Operation, b.touched, entry.State)
+		return fmt.Errorf("entry %d: the rule of %s changes %v, the entry says %v", index,
+			entry.Operation, b.touched, entry.State)
 	case !b.expires.Equal(entry.Expires):
-		return fmt.Errorf("entry %d: the hold ends at %v, the entry says %v", index, b.expires, entry.Expires)
+		return fmt.Errorf("entry %d: the hold ends at %v, the entry says %v", index, b.expires,
+			entry.Expires)
 	}
 	return nil
 }
@@ -108,6 +111,7 @@ func inOrder[K Name | HoldID, V any](records map[K]*V) []V {
 // Equal reports whether two records of an account say the same.
 func (a Account) Equal(b Account) bool {
 	same := slices.Equal(a.Pending, b.Pending)
-	return same && a.Name == b.Name && a.Owner == b.Owner && a.Holder == b.Holder && a.Standing == b.Standing && a.Balance == b.Balance &&
+	return same && a.Name == b.Name && a.Owner == b.Owner && a.Holder == b.Holder &&
+		a.Standing == b.Standing && a.Balance == b.Balance &&
 		a.Version == b.Version && a.Limits == b.Limits && a.Spent == b.Spent
 }

@@ -13,7 +13,9 @@ import (
 // entries that made their newest versions, and tells report what differs. It returns the
 // number to go on after; 0 at the end. It is for a store that is in use: an account that
 // changes meanwhile is looked at again.
-func Scrub(ctx context.Context, store Store, after uint64, limit int, report func(problem string)) (next uint64, err error) {
+func Scrub(ctx context.Context, store Store, after uint64, limit int,
+	report func(problem string),
+) (next uint64, err error) {
 	accounts, err := store.Accounts(ctx, after, limit)
 	if err != nil {
 		return after, err
@@ -35,7 +37,9 @@ const scrubTries = 3
 func scrubAccount(ctx context.Context, store Store, a Account, report func(string)) error {
 	for range scrubTries {
 		problem := "no entry made its newest version"
-		err := store.History(ctx, a.Name, a.Version, func(version uint64, index int64, leaf []byte) bool {
+		err := store.History(ctx, a.Name, a.Version, func(version uint64, index int64,
+			leaf []byte,
+		) bool {
 			problem = compareNewest(a, version, index, leaf)
 			return false
 		})
@@ -74,7 +78,8 @@ func compareNewest(a Account, version uint64, index int64, leaf []byte) string {
 		}
 		switch {
 		case version != a.Version || c.Version != a.Version:
-			return fmt.Sprintf("it has version %d, and entry %d made version %d", a.Version, index, c.Version)
+			return fmt.Sprintf("it has version %d, and entry %d made version %d", a.Version, index,
+				c.Version)
 		case c.After != a.Balance:
 			return fmt.Sprintf("it holds %s, and entry %d left %s", a.Balance, index, c.After)
 		}

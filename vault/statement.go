@@ -120,14 +120,18 @@ func (r *Statement) Prepare(history History) error {
 
 // page makes the answer. row returns the row of a version, and inLog the index
 // to show for one in the journal.
-func (r *Statement) page(a Account, inLog func(int64) int64, row func(uint64) StatementRow) atm.Status {
+func (r *Statement) page(a Account, inLog func(int64) int64,
+	row func(uint64) StatementRow,
+) atm.Status {
 	// The range is of the versions from first to last.
 	first, last := uint64(1), a.Version
 	if !r.To.IsZero() {
 		last = newestVersion(a.Version, func(v uint64) bool { return !row(v).Time.After(r.To) })
 	}
 	if !r.From.IsZero() {
-		first = newestVersion(a.Version, func(v uint64) bool { return row(v).Time.Before(r.From) }) + 1
+		first = newestVersion(a.Version, func(v uint64) bool {
+			return row(v).Time.Before(r.From)
+		}) + 1
 	}
 	var opening, closing atm.Amount
 	if first > 1 {
@@ -147,7 +151,8 @@ func (r *Statement) page(a Account, inLog func(int64) int64, row func(uint64) St
 		}
 	}
 	var entries []atm.Record
-	for looked := 0; at >= first && len(entries) < r.Limit && looked < r.Limit+passedOver; looked++ {
+	for looked := 0; at >= first && len(entries) < r.Limit && looked < r.Limit+
+		passedOver; looked++ {
 		if s := row(at); s.Amount != 0 || at == 1 {
 			entries = append(entries, s.record(inLog(s.Index)))
 		}
@@ -207,7 +212,8 @@ func rowOf(n Name, version uint64, index int64, leaf []byte) (StatementRow, erro
 		}
 	}
 	if !found {
-		return StatementRow{}, fmt.Errorf("entry %d does not make version %d of account %s", index, version, n)
+		return StatementRow{}, fmt.Errorf("entry %d does not make version %d of account %s", index,
+			version, n)
 	}
 	return row, nil
 }

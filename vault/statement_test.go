@@ -17,13 +17,18 @@ func TestStatementPageReadsABoundedNumberOfRows(t *testing.T) {
 	history := func(account Name, from uint64, yield func(uint64, int64, []byte) bool) error {
 		for version := min(from, changes); version > 0; version-- {
 			read++
-			change := audit.Change{Account: string(account), Version: version, Before: 500, After: 500}
+			change := audit.Change{
+				Account: string(account), Version: version, Before: 500,
+				After: 500,
+			}
 			if version == 1 {
 				change.Before = 0
 			}
 			entry := audit.Entry{
-				Event: audit.EventOp, Time: time.Unix(int64(version), 0).UTC(), Operation: atm.Authorize,
-				Status: &atm.Status{Code: atm.OK, Result: ""}, State: []audit.Change{change}, ReplayOf: -1,
+				Event: audit.EventOp, Time: time.Unix(int64(version), 0).UTC(),
+				Operation: atm.Authorize,
+				Status:    &atm.Status{Code: atm.OK, Result: ""}, State: []audit.Change{change},
+				ReplayOf: -1,
 			}
 			leaf, err := entry.Append(nil)
 			if err != nil {
@@ -46,7 +51,10 @@ func TestStatementPageReadsABoundedNumberOfRows(t *testing.T) {
 			if most := 1 + limit + passedOver + readTogether; read > most {
 				t.Fatalf("a page of %d reads %d rows, more than %d", limit, read, most)
 			}
-			status := r.page(Account{Name: "100", Version: changes, Balance: 500}, func(i int64) int64 { return i },
+			status := r.page(Account{Name: "100", Version: changes, Balance: 500},
+				func(i int64) int64 {
+					return i
+				},
 				func(version uint64) StatementRow {
 					row, known := r.Read[version]
 					if !known {

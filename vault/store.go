@@ -44,7 +44,8 @@ var ErrNotEmpty = errors.New("the store is not empty")
 // last; Signed returns its checkpoint and its head, and CurrentLog is it as an
 // audit.Source.
 type Store interface {
-	Commit(ctx context.Context, keys Keys, decide func(*Books) error) (durable func() error, err error)
+	Commit(ctx context.Context, keys Keys, decide func(*Books) error) (durable func() error,
+		err error)
 
 	Signed(ctx context.Context) (checkpoint []byte, head audit.Head, err error)
 
@@ -57,7 +58,8 @@ type Store interface {
 	Logs(ctx context.Context) ([]int64, error)
 
 	// History is a vault.History of what has been committed.
-	History(ctx context.Context, account Name, from uint64, yield func(version uint64, index int64, leaf []byte) bool) error
+	History(ctx context.Context, account Name, from uint64, yield func(version uint64, index int64,
+		leaf []byte) bool) error
 
 	// Balances calls yield for every account, those of the house too, in one
 	// snapshot, and returns how many entries the journal had in it.
@@ -106,7 +108,9 @@ func (l CurrentLog) Signed(ctx context.Context) ([]byte, audit.Head, error) {
 }
 
 // Entries implements audit.Source.
-func (l CurrentLog) Entries(ctx context.Context, from, to int64, yield func(int64, []byte) error) error {
+func (l CurrentLog) Entries(ctx context.Context, from, to int64,
+	yield func(int64, []byte) error,
+) error {
 	return l.store.Entries(ctx, l.begin+from, l.begin+to, func(index int64, leaf []byte) error {
 		return yield(index-l.begin, leaf)
 	})

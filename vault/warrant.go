@@ -61,7 +61,8 @@ func (w *Warrant) refused(b *Books) (atm.Status, bool) {
 	if w.Revocation != "" {
 		_, revoked = b.Revoked(w.Revocation)
 	}
-	changed := w.Verifier != "" && w.Verifier != VerifierOf(u.HA1) && w.Verifier != VerifierOf(u.Slow)
+	changed := w.Verifier != "" && w.Verifier != VerifierOf(u.HA1) &&
+		w.Verifier != VerifierOf(u.Slow)
 	switch {
 	case w.Stranger && !known:
 		return atm.Status{}, false
@@ -70,7 +71,8 @@ func (w *Warrant) refused(b *Books) (atm.Status, bool) {
 	case w.Named && u.Disabled:
 		return refuse(atm.PermissionDenied, w.Subject+" is disabled"), true
 	case w.Named && all:
-		return refuse(atm.PermissionDenied, "Everything of "+w.Subject+" was revoked a moment ago: ask again in a few seconds"), true
+		return refuse(atm.PermissionDenied, "Everything of "+w.Subject+" was revoked a moment "+
+			"ago: ask again in a few seconds"), true
 	case !known, u.Disabled, all, revoked, changed, w.Permits != nil && !w.Permits(u.Roles):
 		return notGranted, true
 	}

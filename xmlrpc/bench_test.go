@@ -23,7 +23,10 @@ const depositAnswer = `<?xml version="1.0"?><methodResponse><params><param><valu
 func multicallBody() []byte {
 	calls := make([]Value, 100)
 	for i := range calls {
-		calls[i] = packed(call{"deposit", []Value{IntValue(int64(100 + i)), StringValue("12.50"), StringValue("0197e400-e29b-71d4-8716-446655440000")}})
+		calls[i] = packed(call{"deposit", []Value{
+			IntValue(int64(100 + i)), StringValue("12.50"),
+			StringValue("0197e400-e29b-71d4-8716-446655440000"),
+		}})
 	}
 	return appendCall(nil, call{multicallMethod, []Value{ArrayValue(calls...)}})
 }
@@ -110,7 +113,8 @@ func BenchmarkDecodeDeposit(b *testing.B) {
 
 func BenchmarkDecodeMulticall100(b *testing.B) {
 	body := multicallBody()
-	answer := bytes.Replace(body, []byte("<methodCall><methodName>system.multicall</methodName>"), []byte("<methodResponse>"), 1)
+	answer := bytes.Replace(body, []byte("<methodCall><methodName>system.multicall</methodName>"),
+		[]byte("<methodResponse>"), 1)
 	answer = bytes.Replace(answer, []byte("</methodCall>"), []byte("</methodResponse>"), 1)
 	b.Run("codec=ours", func(b *testing.B) { benchDecode(b, body) })
 	b.Run("codec=kolo", func(b *testing.B) { benchKoloDecode(b, answer) })
@@ -151,7 +155,10 @@ func BenchmarkEncodeStatus(b *testing.B) {
 		f := statusFields
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := kolo.EncodeMethodCall("m", status{f[0][1], f[1][1], f[2][1], f[3][1], f[4][1]}); err != nil {
+			if _, err := kolo.EncodeMethodCall("m", status{
+				f[0][1], f[1][1], f[2][1], f[3][1],
+				f[4][1],
+			}); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -200,7 +207,8 @@ func BenchmarkDecodeWorst(b *testing.B) {
 func worstBodies() map[string][]byte {
 	const size = 256 << 10
 	envelope := func(content string) []byte {
-		return []byte("<methodCall><methodName>m</methodName><params><param><value>" + content + "</value></param></params></methodCall>")
+		return []byte("<methodCall><methodName>m</methodName><params><param><value>" + content +
+			"</value></param></params></methodCall>")
 	}
 	fill := func(unit string) string {
 		return string(bytes.Repeat([]byte(unit), (size-200)/len(unit)))
@@ -214,13 +222,15 @@ func worstBodies() map[string][]byte {
 		fmt.Fprintf(&strings, "<value>%s</value>", bytes.Repeat([]byte("x"), 64<<10))
 	}
 	return map[string][]byte{
-		"values":     envelope("<array><data>" + string(bytes.Repeat([]byte("<value/>"), 9_990)) + "</data></array>"),
+		"values": envelope("<array><data>" + string(bytes.Repeat([]byte("<value/>"), 9_990)) +
+			"</data></array>"),
 		"members":    envelope("<struct>" + members.String() + "</struct>"),
 		"strings":    envelope("<array><data>" + strings.String() + "</data></array>"),
 		"references": envelope(fill("&#x41;")),
 		"comments":   envelope(fill("<!---->")),
 		"lines":      envelope(fill("\r")),
 		"nesting":    envelope(fill("<array><data><value>")),
-		"latin1":     append([]byte(`<?xml version="1.0" encoding="ISO-8859-1"?>`), envelope(fill("\xe9"))...),
+		"latin1": append([]byte(`<?xml version="1.0" encoding="ISO-8859-1"?>`),
+			envelope(fill("\xe9"))...),
 	}
 }

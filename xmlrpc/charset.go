@@ -50,7 +50,8 @@ func toUTF8(body []byte, charset string) ([]byte, *Fault) {
 	decided := undetermined
 	if charset != "" {
 		if decided = encodingNamed(charset); decided == undetermined {
-			return nil, faultf(UnknownEncoding, "The charset %.40q of the content type is not supported", charset)
+			return nil, faultf(UnknownEncoding, "The charset %.40q of the content type is not "+
+				"supported", charset)
 		}
 	}
 	marked, text, fault := cutByteOrderMark(body)

@@ -22,7 +22,8 @@ func inUTF16(s string, order binary.AppendByteOrder) string {
 func TestEncodings(t *testing.T) {
 	const text = "é😀"
 	declared := func(name, value string) string {
-		return `<?xml version="1.0" encoding="` + name + `"?>` + enveloped("<value>"+value+"</value>")
+		return `<?xml version="1.0" encoding="` + name + `"?>` + enveloped("<value>"+value+
+			"</value>")
 	}
 	plain := enveloped("<value>" + text + "</value>")
 	const (
@@ -59,7 +60,10 @@ func TestEncodings(t *testing.T) {
 		{"UTF-16 declared, no mark", declared("UTF-16", "a"), "", "", UnknownEncoding},
 		{"UTF-16 by the header, no mark", bigEndian(plain), "UTF-16", "", UnknownEncoding},
 		{"UTF-16, odd", big + bigEndian(plain) + "\x00", "", "", UnknownEncoding},
-		{"UTF-16, high surrogate at the end", big + bigEndian(plain) + "\xd8\x3d", "", "", UnknownEncoding},
+		{
+			"UTF-16, high surrogate at the end", big + bigEndian(plain) + "\xd8\x3d", "", "",
+			UnknownEncoding,
+		},
 		{"UTF-16, low surrogate first", big + "\xde\x00\xd8\x3d", "", "", UnknownEncoding},
 		{"UTF-16, two high surrogates", little + "\x3d\xd8\x3d\xd8", "", "", UnknownEncoding},
 		{"EBCDIC declared", declared("ebcdic-cp-us", "a"), "", "", UnknownEncoding},

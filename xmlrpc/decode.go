@@ -303,7 +303,8 @@ func (d *decoder) scalar() (Value, *Fault) {
 		v.Text, ok = decodeBase64(text)
 	}
 	if !ok {
-		return Value{}, d.invalid("the text of <" + printable(d.name) + "> is none of its kind or range")
+		return Value{}, d.invalid("the text of <" + printable(d.name) + "> is none of its kind " +
+			"or range")
 	}
 	if v.Kind != Base64 {
 		v.Text = string(text)

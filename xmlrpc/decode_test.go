@@ -46,7 +46,8 @@ func captured(t testing.TB) map[string][]byte {
 func methodOf(t testing.TB, file string) string {
 	t.Helper()
 	for _, method := range []string{
-		"inquiry", "deposit", "withdraw", "no_such_method", "nosuch", "system.listMethods", "system.methodHelp",
+		"inquiry", "deposit", "withdraw", "no_such_method", "nosuch", "system.listMethods",
+		"system.methodHelp",
 		"system.methodSignature", "system.multicall",
 	} {
 		if strings.HasSuffix(file, "."+method+".xml") {
@@ -75,7 +76,8 @@ func wantCaptured(t testing.TB, file string) call {
 		return call{method, []Value{StringValue("deposit")}}
 	case "system.multicall":
 		if strings.HasPrefix(file, "go-kolo") {
-			return call{method, []Value{ArrayValue(packed(call{"inquiry", []Value{account}}), packed(call{"nosuch", nil}))}}
+			return call{method, []Value{ArrayValue(packed(call{"inquiry", []Value{account}}),
+				packed(call{"nosuch", nil}))}}
 		}
 		return call{method, []Value{ArrayValue(
 			packed(call{"inquiry", []Value{account}}),
@@ -116,7 +118,8 @@ func TestCapturedRequestsDamaged(t *testing.T) {
 	for file, body := range captured(t) {
 		whole := len(strings.TrimRight(string(body), "\r\n"))
 		for n := range whole {
-			if _, fault := decodeCall(body[:n], "", limits); fault == nil || fault.Code != NotWellFormed {
+			if _, fault := decodeCall(body[:n], "", limits); fault == nil ||
+				fault.Code != NotWellFormed {
 				t.Fatalf("%s cut to %d bytes: %v", file, n, fault)
 			}
 		}
@@ -139,7 +142,8 @@ func TestCapturedRequestsDamaged(t *testing.T) {
 
 // enveloped is the body of a call of m with one value, given as XML.
 func enveloped(value string) string {
-	return "<methodCall><methodName>m</methodName><params><param>" + value + "</param></params></methodCall>"
+	return "<methodCall><methodName>m</methodName><params><param>" + value +
+		"</param></params></methodCall>"
 }
 
 const exNamespace = ` xmlns:ex="` + extensions + `"`
@@ -184,9 +188,12 @@ func TestValues(t *testing.T) {
 		`<value` + exNamespace + `><ex:i8>1</ex:i8></value>`:         v(Int, "1"),
 		`<value` + exNamespace + `><ex:float>1.5</ex:float></value>`: v(Double, "1.5"),
 		`<value><nil xmlns="` + extensions + `"/></value>`:           {},
-		`<value xmlns:e='` + extensions + `'><e:biginteger>99999999999999999999</e:biginteger></value>`: v(Int, "99999999999999999999"),
-		`<value xmlns:e='` + extensions + `'><e:bigdecimal>0.10</e:bigdecimal></value>`:                 v(Double, "0.10"),
-		`<value><array><data><value><int>1</int></value><value>b</value></data></array></value>`:        ArrayValue(IntValue(1), StringValue("b")),
+		`<value xmlns:e='` + extensions +
+			`'><e:biginteger>99999999999999999999</e:biginteger></value>`: v(Int,
+			"99999999999999999999"),
+		`<value xmlns:e='` + extensions +
+			`'><e:bigdecimal>0.10</e:bigdecimal></value>`: v(Double, "0.10"),
+		`<value><array><data><value><int>1</int></value><value>b</value></data></array></value>`: ArrayValue(IntValue(1), StringValue("b")),
 		`<value><struct><member><name> k </name><value>v</value></member><member><name/><value/></member></struct></value>`: StructValue(
 			Member{" k ", StringValue("v")}, Member{"", StringValue("")}),
 	} {
@@ -216,7 +223,8 @@ func TestDateTimes(t *testing.T) {
 		"":                          false,
 		"19980717T14:08:55." + strings.Repeat("0", 64): false,
 	} {
-		c, fault := decodeCall([]byte(enveloped("<value><dateTime.iso8601>"+text+"</dateTime.iso8601></value>")), "", defaults(t))
+		c, fault := decodeCall([]byte(enveloped("<value><dateTime.iso8601>"+text+
+			"</dateTime.iso8601></value>")), "", defaults(t))
 		if (fault == nil) != want {
 			t.Errorf("%s: %v, want ok = %v", text, fault, want)
 		} else if want && !cmp.Equal(c.args, []Value{{Kind: DateTime, Text: text}}) {
@@ -231,8 +239,10 @@ func TestCallForms(t *testing.T) {
 		"<methodCall><methodName>a.b:c/d_1</methodName></methodCall>",
 		"<methodCall><methodName>a.b:c/d_1</methodName><params/></methodCall>",
 		"<methodCall><methodName>\n a.b:c/d_1 </methodName><params> </params></methodCall >\n",
-		"<?xml version='1.0' encoding='UTF-8' standalone='yes' ?>\n<!-- a --><methodCall><!-- b --><methodName>a.b:c/d_1</methodName></methodCall><!-- c -->",
-		"\n<methodCall\txmlns:other='urn:x'><methodName xmlns=''>a.b<!-- -->:c/d_1</methodName></methodCall>",
+		"<?xml version='1.0' encoding='UTF-8' standalone='yes' ?>\n<!-- a --><methodCall><!-- b " +
+			"--><methodName>a.b:c/d_1</methodName></methodCall><!-- c -->",
+		"\n<methodCall\txmlns:other='urn:x'><methodName xmlns=''>a.b<!-- " +
+			"-->:c/d_1</methodName></methodCall>",
 	} {
 		got, fault := decodeCall([]byte(in), "", defaults(t))
 		if fault != nil {

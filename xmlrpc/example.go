@@ -22,15 +22,18 @@ func (m *Method[C]) exampleArgs() []Value {
 }
 
 var exampleValues = [...]Value{
-	Int: IntValue(1), Boolean: BoolValue(true), String: StringValue("text"), Double: DoubleValue(1.5),
-	DateTime: {Kind: DateTime, Text: "20060102T15:04:05"}, Base64: Base64Value([]byte("bytes")), Array: ArrayValue(), Struct: StructValue(),
+	Int: IntValue(1), Boolean: BoolValue(true), String: StringValue("text"),
+	Double:   DoubleValue(1.5),
+	DateTime: {Kind: DateTime, Text: "20060102T15:04:05"}, Base64: Base64Value([]byte("bytes")),
+	Array: ArrayValue(), Struct: StructValue(),
 }
 
 // examples writes c in the languages of the page. A value that a language
 // writes by way of its library, a date or bytes, has its example in curl only.
 func examples(c call, url string) []example {
 	xml := string(appendCall(nil, c))
-	all := []example{{"curl", strings.NewReplacer("URL", url, "XML", shellQuoted(xml)).Replace(curlProgram)}}
+	all := []example{{"curl", strings.NewReplacer("URL", url, "XML",
+		shellQuoted(xml)).Replace(curlProgram)}}
 	for _, l := range languages {
 		literals := make([]string, len(c.args))
 		complete := true
@@ -120,7 +123,8 @@ const curlProgram = `curl --cacert ca.crt --cert client.crt --key client.key \
 var languages = []language{
 	{
 		name: "Python", null: "None", yes: "True", no: "False",
-		list: [2]string{"[", "]"}, dictionary: [2]string{"{", "}"}, pair: ": ", quoted: strconv.Quote,
+		list: [2]string{"[", "]"}, dictionary: [2]string{"{", "}"}, pair: ": ",
+		quoted: strconv.Quote,
 		program: `import ssl
 import xmlrpc.client
 
@@ -131,7 +135,8 @@ with xmlrpc.client.ServerProxy("URL", context=tls, allow_none=True) as server:
 	},
 	{
 		name: "Ruby", null: "nil", yes: "true", no: "false",
-		list: [2]string{"[", "]"}, dictionary: [2]string{"{", "}"}, pair: " => ", quoted: singleQuoted,
+		list: [2]string{"[", "]"}, dictionary: [2]string{"{", "}"}, pair: " => ",
+		quoted: singleQuoted,
 		program: `require "xmlrpc/client"
 
 server = XMLRPC::Client.new2("URL")
@@ -142,7 +147,8 @@ p server.call("METHOD",ARGS)`,
 	},
 	{
 		name: "PHP", null: "null", yes: "true", no: "false",
-		list: [2]string{"[", "]"}, dictionary: [2]string{"[", "]"}, pair: " => ", quoted: singleQuoted,
+		list: [2]string{"[", "]"}, dictionary: [2]string{"[", "]"}, pair: " => ",
+		quoted: singleQuoted,
 		program: `<?php // with the extensions curl and xmlrpc
 $call = curl_init('URL');
 curl_setopt_array($call, [
@@ -157,7 +163,8 @@ print_r(xmlrpc_decode(curl_exec($call)));`,
 	},
 	{
 		name: "Go", null: "nil", yes: "true", no: "false",
-		list: [2]string{"[]any{", "}"}, dictionary: [2]string{"map[string]any{", "}"}, pair: ": ", quoted: strconv.Quote,
+		list: [2]string{"[]any{", "}"}, dictionary: [2]string{"map[string]any{", "}"}, pair: ": ",
+		quoted: strconv.Quote,
 		program: `package main
 
 import (

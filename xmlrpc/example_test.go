@@ -25,7 +25,9 @@ import (
 func TestExamplesRun(t *testing.T) {
 	folder := t.TempDir()
 	s := newTestServer(t, nil, Config[*caller]{})
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter,
+		r *http.Request,
+	) {
 		if s.Precheck(w, r) {
 			s.ServeCall(w, r, &caller{r.TLS.PeerCertificates[0].Subject.CommonName})
 		}
@@ -49,9 +51,11 @@ func TestExamplesRun(t *testing.T) {
 				"system.methodHelp": "Tells what a method does.",
 				"system.multicall":  "Tells what a method does.",
 			} {
-				command := exec.Command(tt.shell, tt.flag, pageExamples(t, page, method)[tt.language])
+				command := exec.Command(tt.shell, tt.flag,
+					pageExamples(t, page, method)[tt.language])
 				command.Dir = folder
-				if out, err := command.CombinedOutput(); err != nil || !strings.Contains(string(out), want) {
+				if out, err := command.CombinedOutput(); err != nil ||
+					!strings.Contains(string(out), want) {
 					t.Errorf("%s: %v\n%s", method, err, out)
 				}
 			}
@@ -64,8 +68,9 @@ func TestExamplesRun(t *testing.T) {
 func writeCertificates(t *testing.T, folder string) *tls.Config {
 	t.Helper()
 	authority := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"},
+		NotAfter: time.Now().Add(time.Hour),
+		IsCA:     true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 		SubjectKeyId: []byte{1},
 	}
 	issuerKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -73,7 +78,8 @@ func writeCertificates(t *testing.T, folder string) *tls.Config {
 		t.Fatal(err)
 	}
 	issue := func(subject *x509.Certificate, key *ecdsa.PrivateKey) []byte {
-		der, err := x509.CreateCertificate(rand.Reader, subject, authority, &key.PublicKey, issuerKey)
+		der, err := x509.CreateCertificate(rand.Reader, subject, authority, &key.PublicKey,
+			issuerKey)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,13 +96,16 @@ func writeCertificates(t *testing.T, folder string) *tls.Config {
 	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
 	leaf := func(name string, usage x509.ExtKeyUsage) []byte {
 		return issue(&x509.Certificate{
-			SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour),
-			ExtKeyUsage: []x509.ExtKeyUsage{usage}, KeyUsage: x509.KeyUsageDigitalSignature, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+			SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name},
+			NotAfter:    time.Now().Add(time.Hour),
+			ExtKeyUsage: []x509.ExtKeyUsage{usage}, KeyUsage: x509.KeyUsageDigitalSignature,
+			IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		}, key)
 	}
 	authorityPEM := issue(authority, issuerKey)
 	for name, content := range map[string][]byte{
-		"ca.crt": authorityPEM, "client.key": keyPEM, "client.crt": leaf("reader", x509.ExtKeyUsageClientAuth),
+		"ca.crt": authorityPEM, "client.key": keyPEM, "client.crt": leaf("reader",
+			x509.ExtKeyUsageClientAuth),
 	} {
 		if err := os.WriteFile(filepath.Join(folder, name), content, 0o600); err != nil {
 			t.Fatal(err)
@@ -108,5 +117,8 @@ func writeCertificates(t *testing.T, folder string) *tls.Config {
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(authorityPEM)
-	return &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: roots, ClientAuth: tls.RequireAndVerifyClientCert}
+	return &tls.Config{
+		Certificates: []tls.Certificate{pair}, ClientCAs: roots,
+		ClientAuth: tls.RequireAndVerifyClientCert,
+	}
 }

@@ -32,7 +32,8 @@ func FuzzDecode(f *testing.F) {
 		for _, charset := range []string{"", "iso-8859-1"} {
 			c, fault := decodeCall(body, charset, limits)
 			if fault != nil {
-				if !slices.Contains([]int{NotWellFormed, UnknownEncoding, InvalidRequest}, fault.Code) || fault.Text == "" {
+				if !slices.Contains([]int{NotWellFormed, UnknownEncoding, InvalidRequest},
+					fault.Code) || fault.Text == "" {
 					t.Fatalf("fault %v", fault)
 				}
 				continue
@@ -44,7 +45,8 @@ func FuzzDecode(f *testing.F) {
 			if fault != nil {
 				t.Fatalf("%v became %q: %v", c, appendCall(nil, c), fault)
 			}
-			if diff := cmp.Diff(asWritten(c.args), again.args); diff != "" || c.method != again.method {
+			if diff := cmp.Diff(asWritten(c.args), again.args); diff != "" ||
+				c.method != again.method {
 				t.Fatal(diff)
 			}
 		}
@@ -82,12 +84,18 @@ func asWritten(values []Value) []Value {
 
 // FuzzRoundTrip writes any text as a name and as a value, and reads it again.
 func FuzzRoundTrip(f *testing.F) {
-	for _, s := range []string{"", " a ", "\r\n", "]]>", "&amp;", "\x00\ufffe\xff", "é😀", "<![CDATA["} {
+	for _, s := range []string{
+		"", " a ", "\r\n", "]]>", "&amp;", "\x00\ufffe\xff", "é😀",
+		"<![CDATA[",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		limits := Limits{Depth: 32, Elements: 100, StringBytes: 8 * (len(s) + 1)}
-		sent := call{"m", []Value{StringValue(s), Base64Value([]byte(s)), StructValue(Member{s, StringValue(s)})}}
+		sent := call{"m", []Value{
+			StringValue(s), Base64Value([]byte(s)),
+			StructValue(Member{s, StringValue(s)}),
+		}}
 		got, fault := decodeCall(appendCall(nil, sent), "", limits)
 		if fault != nil {
 			t.Fatal(fault)
@@ -98,7 +106,10 @@ func FuzzRoundTrip(f *testing.F) {
 			}
 			return r
 		}, s)
-		want := call{"m", []Value{StringValue(text), Base64Value([]byte(s)), StructValue(Member{text, StringValue(text)})}}
+		want := call{"m", []Value{
+			StringValue(text), Base64Value([]byte(s)),
+			StructValue(Member{text, StringValue(text)}),
+		}}
 		if diff := cmp.Diff(want, got, cmp.AllowUnexported(call{})); diff != "" {
 			t.Fatal(diff)
 		}
@@ -174,13 +185,19 @@ func FuzzAgainstPython(f *testing.F) {
 
 // fragments are what documents are made of, good and bad.
 var fragments = []string{
-	"<methodCall>", "</methodCall>", "<methodName>", "</methodName>", "m", "<params>", "</params>", "<params/>",
-	"<param>", "</param>", "<value>", "</value>", "<value/>", "<array>", "</array>", "<data>", "</data>", "<data/>",
+	"<methodCall>", "</methodCall>", "<methodName>", "</methodName>", "m", "<params>", "</params>",
+	"<params/>",
+	"<param>", "</param>", "<value>", "</value>", "<value/>", "<array>", "</array>", "<data>",
+	"</data>", "<data/>",
 	"<struct>", "</struct>", "<struct/>", "<member>", "</member>", "<name>", "</name>", "<name/>",
-	"<int>", "</int>", "<string>", "</string>", "<nil/>", "<boolean>1</boolean>", "<double>-1.5e3</double>",
-	"1", " ", "\r", "\n", "é", "]]>", "<!--", "-->", "<![CDATA[", "&lt;", "&#13;", "&#x1F600;", "&", "<", ">", "/",
-	"<ex:nil xmlns:ex='" + extensions + "'/>", "<ex:nil/>", " xmlns:ex='" + extensions + "'", " xmlns='urn:x'", " xmlns=''",
-	"<base64>AP8=</base64>", "<dateTime.iso8601>19980717T14:08:55</dateTime.iso8601>", "<?xml?>", "<!DOCTYPE",
+	"<int>", "</int>", "<string>", "</string>", "<nil/>", "<boolean>1</boolean>",
+	"<double>-1.5e3</double>",
+	"1", " ", "\r", "\n", "é", "]]>", "<!--", "-->", "<![CDATA[", "&lt;", "&#13;", "&#x1F600;", "&",
+	"<", ">", "/",
+	"<ex:nil xmlns:ex='" + extensions + "'/>", "<ex:nil/>", " xmlns:ex='" + extensions + "'",
+	" xmlns='urn:x'", " xmlns=''",
+	"<base64>AP8=</base64>", "<dateTime.iso8601>19980717T14:08:55</dateTime.iso8601>", "<?xml?>",
+	"<!DOCTYPE",
 }
 
 // inFragments finds the numbers of the fragments that make up a document.
@@ -189,7 +206,8 @@ func inFragments(t testing.TB, document string) (numbers []byte) {
 	for document != "" {
 		best := -1
 		for i, fragment := range fragments {
-			if strings.HasPrefix(document, fragment) && (best < 0 || len(fragment) > len(fragments[best])) {
+			if strings.HasPrefix(document, fragment) &&
+				(best < 0 || len(fragment) > len(fragments[best])) {
 				best = i
 			}
 		}

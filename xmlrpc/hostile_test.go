@@ -36,7 +36,8 @@ func hostile() map[string]struct {
 
 		"DOCTYPE":          {"<!DOCTYPE methodCall>" + enveloped("<value/>"), InvalidRequest},
 		"entity expansion": {`<?xml version="1.0"?><!DOCTYPE lolz [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]>` + value("&b;"), InvalidRequest},
-		"external entity":  {`<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]>` + value("&e;"), InvalidRequest},
+		"external entity": {`<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]>` +
+			value("&e;"), InvalidRequest},
 		"late DOCTYPE":     {enveloped("<value/>") + "<!DOCTYPE methodCall>", InvalidRequest},
 		"undefined entity": {value("&nbsp;"), NotWellFormed},
 		"bare ampersand":   {value("a & b"), NotWellFormed},
@@ -44,40 +45,63 @@ func hostile() map[string]struct {
 		"no digits":        {value("&#;&#x;"), NotWellFormed},
 
 		"processing instruction": {`<?php system("id") ?>` + enveloped("<value/>"), InvalidRequest},
-		"second declaration":     {`<?xml version="1.0"?><?xml version="1.0"?>` + enveloped("<value/>"), InvalidRequest},
-		"late declaration":       {` <?xml version="1.0"?>` + enveloped("<value/>"), InvalidRequest},
+		"second declaration": {`<?xml version="1.0"?><?xml version="1.0"?>` +
+			enveloped("<value/>"), InvalidRequest},
+		"late declaration": {
+			` <?xml version="1.0"?>` + enveloped("<value/>"),
+			InvalidRequest,
+		},
 		"XML 1.1":                {`<?xml version="1.1"?>` + enveloped("<value/>"), NotWellFormed},
 		"declaration unfinished": {`<?xml version="1.0"`, NotWellFormed},
-		"declaration reordered":  {`<?xml encoding="UTF-8" version="1.0"?>` + enveloped("<value/>"), NotWellFormed},
-		"declaration extended":   {`<?xml version="1.0" lang="en"?>` + enveloped("<value/>"), NotWellFormed},
+		"declaration reordered": {
+			`<?xml encoding="UTF-8" version="1.0"?>` + enveloped("<value/>"),
+			NotWellFormed,
+		},
+		"declaration extended": {
+			`<?xml version="1.0" lang="en"?>` + enveloped("<value/>"),
+			NotWellFormed,
+		},
 
-		"deep nesting":      {value(many("<array><data><value>", 116_667)), InvalidRequest},
-		"deep foreign":      {many("<a>", 350_000), InvalidRequest},
-		"many elements":     {value("<array><data>" + many("<value/>", 180_000) + "</data></array>"), InvalidRequest},
-		"many attributes":   {"<methodCall " + many("a='' ", 1_000_000) + "/>", InvalidRequest},
-		"many namespaces":   {"<methodCall" + numbered(" xmlns:n%d='urn:x'", 10_000) + "/>", InvalidRequest},
-		"long string":       {value(many("x", 64<<10+1)), InvalidRequest},
-		"long CDATA":        {value("<![CDATA[" + many("x", 64<<10+1) + "]]>"), InvalidRequest},
-		"string in pieces":  {value(many("x<!---->", 64<<10+1)), InvalidRequest},
-		"long method name":  {"<methodCall><methodName>" + many("m", 256) + "</methodName></methodCall>", InvalidRequest},
+		"deep nesting": {value(many("<array><data><value>", 116_667)), InvalidRequest},
+		"deep foreign": {many("<a>", 350_000), InvalidRequest},
+		"many elements": {value("<array><data>" + many("<value/>", 180_000) +
+			"</data></array>"), InvalidRequest},
+		"many attributes": {"<methodCall " + many("a='' ", 1_000_000) + "/>", InvalidRequest},
+		"many namespaces": {
+			"<methodCall" + numbered(" xmlns:n%d='urn:x'", 10_000) + "/>",
+			InvalidRequest,
+		},
+		"long string":      {value(many("x", 64<<10+1)), InvalidRequest},
+		"long CDATA":       {value("<![CDATA[" + many("x", 64<<10+1) + "]]>"), InvalidRequest},
+		"string in pieces": {value(many("x<!---->", 64<<10+1)), InvalidRequest},
+		"long method name": {"<methodCall><methodName>" + many("m", 256) +
+			"</methodName></methodCall>", InvalidRequest},
 		"long element name": {"<" + many("m", 100_000) + "/>", InvalidRequest},
 
-		"attribute":             {`<methodCall a="b"/>`, InvalidRequest},
-		"xml:lang":              {`<methodCall xml:lang="en"/>`, InvalidRequest},
-		"namespace twice":       {`<methodCall xmlns:a="urn:a" xmlns:a="urn:b"/>`, NotWellFormed},
-		"attribute, no quotes":  {`<methodCall xmlns=urn:x/>`, NotWellFormed},
-		"attribute, no value":   {`<methodCall xmlns/>`, NotWellFormed},
-		"attribute, no space":   {`<methodCall xmlns:a="urn:a"xmlns:b="urn:b"/>`, NotWellFormed},
-		"attribute with <":      {`<methodCall xmlns:a="<"/>`, NotWellFormed},
-		"attribute unfinished":  {`<methodCall xmlns:a="urn`, NotWellFormed},
-		"attribute on end tag":  {"<methodCall><methodName>m</methodName></methodCall a='b'>", NotWellFormed},
-		"undeclared prefix":     {value("<ex:nil/>"), NotWellFormed},
-		"prefix without name":   {value("<ex:" + exNamespace + "/>"), NotWellFormed},
-		"two colons":            {value("<ex:a:b" + exNamespace + "/>"), NotWellFormed},
-		"prefix undeclared":     {value("<nil xmlns:ex=''/>"), NotWellFormed},
-		"prefix xml taken":      {`<methodCall xmlns:xml="urn:x"/>`, NotWellFormed},
-		"prefix out of scope":   {"<methodCall><methodName" + exNamespace + ">m</methodName><params><param><value><ex:nil/></value></param></params></methodCall>", NotWellFormed},
-		"foreign namespace":     {strings.Replace(enveloped("<value/>"), "<methodCall>", "<methodCall xmlns='urn:soap'>", 1), InvalidRequest},
+		"attribute":            {`<methodCall a="b"/>`, InvalidRequest},
+		"xml:lang":             {`<methodCall xml:lang="en"/>`, InvalidRequest},
+		"namespace twice":      {`<methodCall xmlns:a="urn:a" xmlns:a="urn:b"/>`, NotWellFormed},
+		"attribute, no quotes": {`<methodCall xmlns=urn:x/>`, NotWellFormed},
+		"attribute, no value":  {`<methodCall xmlns/>`, NotWellFormed},
+		"attribute, no space":  {`<methodCall xmlns:a="urn:a"xmlns:b="urn:b"/>`, NotWellFormed},
+		"attribute with <":     {`<methodCall xmlns:a="<"/>`, NotWellFormed},
+		"attribute unfinished": {`<methodCall xmlns:a="urn`, NotWellFormed},
+		"attribute on end tag": {
+			"<methodCall><methodName>m</methodName></methodCall a='b'>",
+			NotWellFormed,
+		},
+		"undeclared prefix":   {value("<ex:nil/>"), NotWellFormed},
+		"prefix without name": {value("<ex:" + exNamespace + "/>"), NotWellFormed},
+		"two colons":          {value("<ex:a:b" + exNamespace + "/>"), NotWellFormed},
+		"prefix undeclared":   {value("<nil xmlns:ex=''/>"), NotWellFormed},
+		"prefix xml taken":    {`<methodCall xmlns:xml="urn:x"/>`, NotWellFormed},
+		"prefix out of scope": {
+			"<methodCall><methodName" + exNamespace +
+				">m</methodName><params><param><value><ex:nil/></value></param></params></methodCall>",
+			NotWellFormed,
+		},
+		"foreign namespace": {strings.Replace(enveloped("<value/>"), "<methodCall>",
+			"<methodCall xmlns='urn:soap'>", 1), InvalidRequest},
 		"foreign prefix":        {value("<x:int xmlns:x='urn:x'>1</x:int>"), InvalidRequest},
 		"extension spelt plain": {value("<i1>1</i1>"), InvalidRequest},
 		"plain spelt extension": {value("<ex:int" + exNamespace + ">1</ex:int>"), InvalidRequest},
@@ -88,7 +112,10 @@ func hostile() map[string]struct {
 		"trailing reference": {enveloped("<value/>") + "&#32;", NotWellFormed},
 		"leading text":       {"x" + enveloped("<value/>"), NotWellFormed},
 		"leading CDATA":      {"<![CDATA[]]>" + enveloped("<value/>"), NotWellFormed},
-		"tags crossed":       {"<methodCall><methodName>m</methodCall></methodName>", NotWellFormed},
+		"tags crossed": {
+			"<methodCall><methodName>m</methodCall></methodName>",
+			NotWellFormed,
+		},
 		"end tag, prefix":    {"<methodCall><methodName>m</methodNam></methodCall>", NotWellFormed},
 		"]]> in text":        {value("]]>"), NotWellFormed},
 		"-- in a comment":    {"<!-- a -- b -->" + enveloped("<value/>"), NotWellFormed},
@@ -99,13 +126,22 @@ func hostile() map[string]struct {
 		"only <":             {"<", NotWellFormed},
 		"slash in a tag":     {"<methodCall/ >", NotWellFormed},
 
-		"other root":            {"<methodResponse/>", InvalidRequest},
-		"no method name":        {"<methodCall/>", InvalidRequest},
-		"empty method name":     {"<methodCall><methodName/></methodCall>", InvalidRequest},
-		"method name with !":    {"<methodCall><methodName>a!</methodName></methodCall>", InvalidRequest},
-		"method name not ASCII": {"<methodCall><methodName>é</methodName></methodCall>", InvalidRequest},
-		"two method names":      {"<methodCall><methodName>a</methodName><methodName>b</methodName></methodCall>", InvalidRequest},
-		"params first":          {"<methodCall><params/><methodName>a</methodName></methodCall>", InvalidRequest},
+		"other root":        {"<methodResponse/>", InvalidRequest},
+		"no method name":    {"<methodCall/>", InvalidRequest},
+		"empty method name": {"<methodCall><methodName/></methodCall>", InvalidRequest},
+		"method name with !": {
+			"<methodCall><methodName>a!</methodName></methodCall>",
+			InvalidRequest,
+		},
+		"method name not ASCII": {
+			"<methodCall><methodName>é</methodName></methodCall>",
+			InvalidRequest,
+		},
+		"two method names": {"<methodCall><methodName>a</methodName><methodName>b</methodName></methodCall>", InvalidRequest},
+		"params first": {
+			"<methodCall><params/><methodName>a</methodName></methodCall>",
+			InvalidRequest,
+		},
 		"params twice":          {"<methodCall><methodName>a</methodName><params/><params/></methodCall>", InvalidRequest},
 		"text in params":        {"<methodCall><methodName>a</methodName><params>1</params></methodCall>", InvalidRequest},
 		"value in params":       {"<methodCall><methodName>a</methodName><params><value/></params></methodCall>", InvalidRequest},
@@ -119,12 +155,23 @@ func hostile() map[string]struct {
 		"value in value":        {value("<value/>"), InvalidRequest},
 		"array without data":    {value("<array/>"), InvalidRequest},
 		"array with two data":   {value("<array><data/><data/></array>"), InvalidRequest},
-		"int in data":           {value("<array><data><int>1</int></data></array>"), InvalidRequest},
-		"member without value":  {value("<struct><member><name>a</name></member></struct>"), InvalidRequest},
-		"member, value first":   {value("<struct><member><value/><name>a</name></member></struct>"), InvalidRequest},
-		"value in struct":       {value("<struct><value/></struct>"), InvalidRequest},
-		"member twice":          {value("<struct>" + many("<member><name>a</name><value/></member>", 2) + "</struct>"), InvalidRequest},
-		"member twice of many": {value("<struct>" + numbered("<member><name>%d</name><value/></member>", 100) +
+		"int in data": {
+			value("<array><data><int>1</int></data></array>"),
+			InvalidRequest,
+		},
+		"member without value": {
+			value("<struct><member><name>a</name></member></struct>"),
+			InvalidRequest,
+		},
+		"member, value first": {
+			value("<struct><member><value/><name>a</name></member></struct>"),
+			InvalidRequest,
+		},
+		"value in struct": {value("<struct><value/></struct>"), InvalidRequest},
+		"member twice": {value("<struct>" + many("<member><name>a</name><value/></member>",
+			2) + "</struct>"), InvalidRequest},
+		"member twice of many": {value("<struct>" +
+			numbered("<member><name>%d</name><value/></member>", 100) +
 			"<member><name>&#53;0</name><value/></member></struct>"), InvalidRequest},
 
 		"int empty":           {value("<int/>"), InvalidRequest},
@@ -179,7 +226,9 @@ func TestHostile(t *testing.T) {
 // TestLimits goes up to each limit, and one step beyond.
 func TestLimits(t *testing.T) {
 	many := strings.Repeat
-	array := func(n int) string { return "<value><array><data>" + many("<value/>", n) + "</data></array></value>" }
+	array := func(n int) string {
+		return "<value><array><data>" + many("<value/>", n) + "</data></array></value>"
+	}
 	for _, tt := range []struct {
 		name           string
 		limits         Limits
@@ -194,13 +243,24 @@ func TestLimits(t *testing.T) {
 			"deeper than the limit of 6",
 		},
 		{"elements", Limits{Elements: 10}, array(3), array(4), "limit of 10"},
-		{"text", Limits{StringBytes: 4}, "<value>é&#233;</value>", "<value>éé&#65;</value>", "limit of 4 bytes"},
-		{"CDATA", Limits{StringBytes: 4}, "<value>a<![CDATA[bcd]]></value>", "<value>a<![CDATA[bcde]]></value>", "limit of 4 bytes"},
+		{
+			"text",
+			Limits{StringBytes: 4},
+			"<value>é&#233;</value>", "<value>éé&#65;</value>",
+			"limit of 4 bytes",
+		},
+		{
+			"CDATA",
+			Limits{StringBytes: 4},
+			"<value>a<![CDATA[bcd]]></value>",
+			"<value>a<![CDATA[bcde]]></value>", "limit of 4 bytes",
+		},
 		{
 			"name",
 			Limits{StringBytes: 1},
 			"<value><struct><member><name>a</name><value/></member></struct></value>",
-			"<value><struct><member><name>ab</name><value/></member></struct></value>", "limit of 1 bytes",
+			"<value><struct><member><name>ab</name><value/></member></struct></value>",
+			"limit of 1 bytes",
 		},
 	} {
 		limits, err := tt.limits.withDefaults()

@@ -22,7 +22,8 @@ func (s *Server[C]) Precheck(w http.ResponseWriter, r *http.Request) bool {
 		w.Header().Set("Allow", "GET, HEAD, POST")
 		Decline(w, http.StatusMethodNotAllowed, "An XML-RPC call is sent with POST.")
 	case len(r.TransferEncoding) > 0 || r.ContentLength < 0 || len(r.Header["Content-Length"]) == 0:
-		Decline(w, http.StatusLengthRequired, "An XML-RPC call has a Content-Length, and no Transfer-Encoding.")
+		Decline(w, http.StatusLengthRequired, "An XML-RPC call has a Content-Length, and no "+
+			"Transfer-Encoding.")
 	case len(r.Header["Content-Encoding"]) > 0:
 		Decline(w, http.StatusUnsupportedMediaType, "An XML-RPC call has no Content-Encoding.")
 	case r.ContentLength > s.cfg.Limits.BodyBytes:
@@ -32,7 +33,8 @@ func (s *Server[C]) Precheck(w http.ResponseWriter, r *http.Request) bool {
 		if _, ok := mediaType(r); ok {
 			return true
 		}
-		Decline(w, http.StatusUnsupportedMediaType, "The Content-Type of an XML-RPC call is text/xml or application/xml.")
+		Decline(w, http.StatusUnsupportedMediaType, "The Content-Type of an XML-RPC call is "+
+			"text/xml or application/xml.")
 	}
 	return false
 }
@@ -60,7 +62,8 @@ const largeCall = 16 << 10
 func (s *Server[C]) ServeCall(w http.ResponseWriter, r *http.Request, caller C) {
 	charset, ok := mediaType(r)
 	if !ok {
-		Decline(w, http.StatusUnsupportedMediaType, "The Content-Type of an XML-RPC call is text/xml or application/xml.")
+		Decline(w, http.StatusUnsupportedMediaType, "The Content-Type of an XML-RPC call is "+
+			"text/xml or application/xml.")
 		return
 	}
 	body := buffers.Get().(*[]byte)
@@ -88,7 +91,8 @@ func (s *Server[C]) ServeCall(w http.ResponseWriter, r *http.Request, caller C) 
 	var release func()
 	if *out, release, ok = s.serve(r.Context(), (*out)[:0], *body, charset, caller); !ok {
 		w.Header().Set("Retry-After", "1")
-		Decline(w, http.StatusServiceUnavailable, "Too many large answers are on their way. Ask again in a moment.")
+		Decline(w, http.StatusServiceUnavailable, "Too many large answers are on their way. Ask "+
+			"again in a moment.")
 		return
 	}
 	defer release()
@@ -141,7 +145,8 @@ const lingerTime = 500 * time.Millisecond
 // Decline answers below RPC with a sentence, and ends the connection: what is
 // left of the body is not worth reading.
 func Decline(w http.ResponseWriter, status int, sentence string) {
-	http.NewResponseController(w).SetReadDeadline(time.Now().Add(lingerTime)) // tests answer into a buffer, which has none
+	// tests answer into a buffer, which has none
+	http.NewResponseController(w).SetReadDeadline(time.Now().Add(lingerTime))
 	h := w.Header()
 	Protect(h)
 	h.Set("Connection", "close")

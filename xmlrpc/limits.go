@@ -47,7 +47,8 @@ const ShortAnswer = 4 << 10
 
 // withDefaults fills in what is zero.
 func (l Limits) withDefaults() (Limits, error) {
-	if l.BodyBytes < 0 || l.Depth < 0 || l.Elements < 0 || l.StringBytes < 0 || l.Calls < 0 || l.LargeCalls < 0 || l.AnswerBytes < 0 {
+	if l.BodyBytes < 0 || l.Depth < 0 || l.Elements < 0 || l.StringBytes < 0 || l.Calls < 0 ||
+		l.LargeCalls < 0 || l.AnswerBytes < 0 {
 		return l, errors.New("xmlrpc: a limit is negative")
 	}
 	if l.BodyBytes == 0 {

@@ -74,7 +74,8 @@ func (m *Method[C]) arguments(sent []Value) ([]Value, *Fault) {
 	}
 	for i := range sent {
 		if p := &m.Params[i]; !p.skipped(&sent[i]) && !p.takes(sent[i].Kind) {
-			return nil, faultf(InvalidParams, "Parameter %s of %s must be %s, not %s", p.Name, m.Name, p.Type(), sent[i].Kind)
+			return nil, faultf(InvalidParams, "Parameter %s of %s must be %s, not %s", p.Name,
+				m.Name, p.Type(), sent[i].Kind)
 		}
 	}
 	for i := range sent {

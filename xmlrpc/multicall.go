@@ -17,17 +17,22 @@ func (s *Server[C]) multicall(ctx context.Context, caller C, args []Value) Reply
 	}
 	items := args[0].Items
 	if len(items) > s.cfg.Limits.Calls {
-		return refuse(faultf(InvalidRequest, "A multicall has more calls than the limit of %d", s.cfg.Limits.Calls))
+		return refuse(faultf(InvalidRequest, "A multicall has more calls than the limit of %d",
+			s.cfg.Limits.Calls))
 	}
 	calls := make([]call, len(items))
 	for i := range items {
 		var ok bool
 		if calls[i], ok = unpacked(items[i]); !ok {
 			return refuse(faultf(InvalidParams,
-				"Call %d of the multicall is no struct of methodName, a string, and params, an array", i+1))
+				"Call %d of the multicall is no struct of methodName, a string, and params, an "+
+					"array", i+1))
 		}
 	}
-	g := group[C]{s: s, replies: make([]Reply, 0, len(calls)), values: make([]Value, len(calls)), left: s.cfg.Limits.AnswerBytes - ShortAnswer*int64(len(calls))}
+	g := group[C]{
+		s: s, replies: make([]Reply, 0, len(calls)), values: make([]Value, len(calls)),
+		left: s.cfg.Limits.AnswerBytes - ShortAnswer*int64(len(calls)),
+	}
 	for _, c := range calls {
 		if c.method == multicallMethod {
 			g.add(refuse(&Fault{InvalidRequest, "A multicall cannot contain a multicall"}), 0)

@@ -86,7 +86,8 @@ func (s *scanner) declare(name, value []byte, scope int) *Fault {
 	if ok && len(prefix) > 0 {
 		ok = prefix[0] == ':'
 		prefix = prefix[1:]
-		if ok && (len(prefix) == 0 || nameBytes[prefix[0]] != nameStart || bytes.IndexByte(prefix, ':') >= 0) {
+		if ok && (len(prefix) == 0 || nameBytes[prefix[0]] != nameStart ||
+			bytes.IndexByte(prefix, ':') >= 0) {
 			return s.malformed("a namespace without a proper prefix")
 		}
 	}
@@ -110,7 +111,8 @@ func (s *scanner) declare(name, value []byte, scope int) *Fault {
 		}
 	}
 	if len(s.spaces) == maxNamespaces {
-		return faultf(InvalidRequest, "There are more namespaces than the limit of %d", maxNamespaces)
+		return faultf(InvalidRequest, "There are more namespaces than the limit of %d",
+			maxNamespaces)
 	}
 	kind := foreignNamespace
 	switch string(uri) {
@@ -140,7 +142,8 @@ func (s *scanner) resolveName(name []byte) (element, *Fault) {
 	prefix, local, prefixed := bytes.Cut(name, []byte(":"))
 	if !prefixed {
 		prefix, local = nil, name
-	} else if len(prefix) == 0 || len(local) == 0 || nameBytes[local[0]] != nameStart || bytes.IndexByte(local, ':') >= 0 {
+	} else if len(prefix) == 0 || len(local) == 0 || nameBytes[local[0]] != nameStart ||
+		bytes.IndexByte(local, ':') >= 0 {
 		return foreignElement, s.malformed("a name with a colon out of place")
 	}
 	for i := len(s.spaces) - 1; i >= 0; i-- {

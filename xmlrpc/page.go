@@ -43,7 +43,8 @@ func newPage[C any](title string, methods []Method[C]) (page, error) {
 		m := &methods[i]
 		shown[i] = pageMethod{
 			Name: m.Name, Help: m.Help, Call: m.synopsis(), Returns: m.Returns.String(),
-			Params: m.Params, Examples: examples(call{m.Name, m.exampleArgs()}, "https://"+hostMark+"/RPC2"),
+			Params: m.Params, Examples: examples(call{m.Name, m.exampleArgs()}, "https://"+hostMark+
+				"/RPC2"),
 		}
 	}
 	t, err := template.New("page").Parse(pageSource)
@@ -65,7 +66,8 @@ func newPage[C any](title string, methods []Method[C]) (page, error) {
 	sum := sha256.Sum256(style)
 	return page{
 		parts: bytes.Split(b.Bytes(), []byte(hostMark)),
-		policy: "default-src 'none'; img-src data:; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+		policy: "default-src 'none'; img-src data:; style-src 'sha256-" +
+			base64.StdEncoding.EncodeToString(sum[:]) +
 			"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 	}, nil
 }

@@ -29,7 +29,8 @@ func TestPage(t *testing.T) {
 	s := newTestServer(t, nil, Config[*caller]{Title: "A <bank>"})
 	w := getPage(t, s, "GET", "bank.example:9000")
 	body, h := w.Body.String(), w.Header()
-	if w.Code != 200 || h.Get("Content-Type") != "text/html; charset=utf-8" || h.Get("Content-Length") != fmt.Sprint(len(body)) ||
+	if w.Code != 200 || h.Get("Content-Type") != "text/html; charset=utf-8" ||
+		h.Get("Content-Length") != fmt.Sprint(len(body)) ||
 		h.Get("Cache-Control") != "no-store" || h.Get("X-Content-Type-Options") != "nosniff" {
 		t.Errorf("%d %v", w.Code, h)
 	}
@@ -38,27 +39,32 @@ func TestPage(t *testing.T) {
 		t.Fatal("no style")
 	}
 	sum := sha256.Sum256(style)
-	want := "default-src 'none'; img-src data:; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+	want := "default-src 'none'; img-src data:; style-src 'sha256-" +
+		base64.StdEncoding.EncodeToString(sum[:]) +
 		"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 	if got := h.Get("Content-Security-Policy"); got != want {
 		t.Errorf("policy %s\nwant   %s", got, want)
 	}
 	for _, part := range []string{
-		"<h1>A &lt;bank&gt;</h1>", "https://bank.example:9000/RPC2", "deposit(account, amount[, pin[, request_id]]) → struct",
-		"system.multicall", "prefers-color-scheme: dark", "width=device-width", "Puts money into an account.", "string, int or double",
+		"<h1>A &lt;bank&gt;</h1>", "https://bank.example:9000/RPC2",
+		"deposit(account, amount[, pin[, request_id]]) → struct",
+		"system.multicall", "prefers-color-scheme: dark", "width=device-width",
+		"Puts money into an account.", "string, int or double",
 	} {
 		if !strings.Contains(body, part) {
 			t.Errorf("the page lacks %q", part)
 		}
 	}
 	// The policy allows neither, so they would be dead.
-	if bad := regexp.MustCompile(`(?i)<script|\son[a-z]+=|\sstyle=|<img|<link rel="[^i]|` + hostMark).FindString(body); bad != "" {
+	if bad := regexp.MustCompile(`(?i)<script|\son[a-z]+=|\sstyle=|<img|<link rel="[^i]|` +
+		hostMark).FindString(body); bad != "" {
 		t.Errorf("the page has %q", bad)
 	}
 	checkNesting(t, body)
 
 	head := getPage(t, s, "HEAD", "bank.example:9000")
-	if head.Code != 200 || head.Body.Len() != 0 || head.Header().Get("Content-Length") != h.Get("Content-Length") {
+	if head.Code != 200 || head.Body.Len() != 0 ||
+		head.Header().Get("Content-Length") != h.Get("Content-Length") {
 		t.Errorf("HEAD: %d %v", head.Code, head.Header())
 	}
 	if w := getPage(t, s, "DELETE", "a"); w.Code != 405 || w.Header().Get("Allow") == "" {
@@ -137,14 +143,17 @@ func TestExamples(t *testing.T) {
 	for _, name := range s.names {
 		examples := pageExamples(t, page, name)
 		for language, part := range map[string]string{
-			"curl": "--data-binary '", "Python": "server." + name + "(", "Ruby": "server.call(\"" + name + "\"",
-			"PHP": "xmlrpc_encode_request('" + name + "', [", "Go": "server.Call(\"" + name + "\", []any{",
+			"curl": "--data-binary '", "Python": "server." + name + "(", "Ruby": "server.call(\"" +
+				name + "\"",
+			"PHP": "xmlrpc_encode_request('" + name + "', [", "Go": "server.Call(\"" + name +
+				"\", []any{",
 		} {
 			if !strings.Contains(examples[language], part) {
 				t.Errorf("%s in %s lacks %q:\n%s", name, language, part, examples[language])
 			}
 		}
-		if formatted, err := format.Source([]byte(examples["Go"] + "\n")); err != nil || string(formatted) != examples["Go"]+"\n" {
+		if formatted, err := format.Source([]byte(examples["Go"] + "\n")); err != nil ||
+			string(formatted) != examples["Go"]+"\n" {
 			t.Errorf("%s in Go is not formatted: %v\n%s", name, err, examples["Go"])
 		}
 		_, body, _ := strings.Cut(examples["curl"], "--data-binary '")
@@ -156,11 +165,13 @@ func TestExamples(t *testing.T) {
 			t.Errorf("%s in curl: %v", name, fault)
 		}
 	}
-	if got := pageExamples(t, page, "deposit"); !strings.Contains(got["Python"], `server.deposit(100, "12.50")`) ||
+	if got := pageExamples(t, page, "deposit"); !strings.Contains(got["Python"],
+		`server.deposit(100, "12.50")`) ||
 		!strings.Contains(got["Ruby"], `server.call("deposit", 100, '12.50')`) {
 		t.Errorf("deposit: %v", got)
 	}
-	if got := pageExamples(t, page, "whoami"); !strings.Contains(got["Ruby"], `server.call("whoami")`) {
+	if got := pageExamples(t, page, "whoami"); !strings.Contains(got["Ruby"],
+		`server.call("whoami")`) {
 		t.Errorf("whoami: %v", got)
 	}
 }
@@ -173,7 +184,8 @@ func TestExamplesInPython(t *testing.T) {
 	}
 	args := []Value{
 		{},
-		IntValue(-1), BoolValue(true), BoolValue(false), DoubleValue(1.5), StringValue("é\"'\\\n$x#{y}"), ArrayValue(),
+		IntValue(-1), BoolValue(true), BoolValue(false), DoubleValue(1.5),
+		StringValue("é\"'\\\n$x#{y}"), ArrayValue(),
 		ArrayValue(IntValue(1), StructValue(Member{"a'", ArrayValue()}, Member{"b", Value{}})),
 	}
 	for _, e := range examples(call{"m", args}, "https://localhost/RPC2") {
@@ -194,8 +206,10 @@ assert [ast.literal_eval(a) for a in call.args] == [None, -1, True, False, 1.5, 
 }
 
 func TestExampleWithoutLiteral(t *testing.T) {
-	got := examples(call{"m", []Value{ArrayValue(Base64Value([]byte("x")))}}, "https://localhost/RPC2")
-	if len(got) != 1 || got[0].Language != "curl" || !strings.Contains(got[0].Code, "<base64>eA==</base64>") {
+	got := examples(call{"m", []Value{ArrayValue(Base64Value([]byte("x")))}},
+		"https://localhost/RPC2")
+	if len(got) != 1 || got[0].Language != "curl" || !strings.Contains(got[0].Code,
+		"<base64>eA==</base64>") {
 		t.Errorf("%v", got)
 	}
 	if got, want := singleQuoted(`a'b\`), `'a\'b\\'`; got != want {

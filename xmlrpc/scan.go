@@ -136,7 +136,8 @@ func (s *scanner) moveText() {
 
 func (s *scanner) setText(text []byte) *Fault {
 	if len(text) > s.limits.StringBytes {
-		return faultf(InvalidRequest, "A string is longer than the limit of %d bytes", s.limits.StringBytes)
+		return faultf(InvalidRequest, "A string is longer than the limit of %d bytes",
+			s.limits.StringBytes)
 	}
 	s.text = text
 	return nil
@@ -201,10 +202,12 @@ func (s *scanner) readOpenTag() *Fault {
 		return s.malformed("a second root element")
 	}
 	if len(s.open) >= s.limits.Depth {
-		return faultf(InvalidRequest, "Elements are nested deeper than the limit of %d", s.limits.Depth)
+		return faultf(InvalidRequest, "Elements are nested deeper than the limit of %d",
+			s.limits.Depth)
 	}
 	if s.elements++; s.elements > s.limits.Elements {
-		return faultf(InvalidRequest, "There are more elements than the limit of %d", s.limits.Elements)
+		return faultf(InvalidRequest, "There are more elements than the limit of %d",
+			s.limits.Elements)
 	}
 	s.pos++
 	name := s.readName()

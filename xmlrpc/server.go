@@ -76,10 +76,12 @@ func New[C any](methods []Method[C], cfg Config[C]) (*Server[C], error) {
 	}
 	if cfg.TooLarge == nil {
 		cfg.TooLarge = func(context.Context, C, *Method[C], []Value) Reply {
-			return refuse(faultf(InvalidRequest, "The answer would be larger than the limit of %d bytes", limits.AnswerBytes))
+			return refuse(faultf(InvalidRequest, "The answer would be larger than the limit of "+
+				"%d bytes", limits.AnswerBytes))
 		}
 	}
-	s := &Server[C]{cfg: cfg, methods: make(map[string]*Method[C]), large: make(chan struct{}, limits.LargeCalls)}
+	s := &Server[C]{cfg: cfg, methods: make(map[string]*Method[C]), large: make(chan struct{},
+		limits.LargeCalls)}
 	for _, m := range methods {
 		if reserved(m.Name) {
 			return nil, fmt.Errorf("xmlrpc: method %s: names in system. are reserved", m.Name)
@@ -125,8 +127,10 @@ func (s *Server[C]) serve(
 	}
 	begin := len(dst)
 	if dst = appendResponse(dst, v); int64(len(dst)-begin) > s.cfg.Limits.AnswerBytes {
-		s.cfg.Log.ErrorContext(ctx, "an answer was larger than its method said", slog.String("method", c.method))
-		dst = appendFault(dst[:begin], faultf(InternalError, "The answer is larger than the limit of %d bytes", s.cfg.Limits.AnswerBytes))
+		s.cfg.Log.ErrorContext(ctx, "an answer was larger than its method said",
+			slog.String("method", c.method))
+		dst = appendFault(dst[:begin], faultf(InternalError, "The answer is larger than the "+
+			"limit of %d bytes", s.cfg.Limits.AnswerBytes))
 	}
 	return dst, release, true
 }

@@ -57,11 +57,15 @@ func newTestServer(t testing.TB, j *journal, cfg Config[*caller]) *Server[*calle
 		},
 		{
 			Name: "whoami", Returns: String,
-			Handler: func(_ context.Context, c *caller, _ []Value) Reply { return answer(StringValue(c.name)) },
+			Handler: func(_ context.Context, c *caller, _ []Value) Reply {
+				return answer(StringValue(c.name))
+			},
 		},
 		{
 			Name: "refused", Returns: Nil,
-			Handler: func(context.Context, *caller, []Value) Reply { return refuse(&Fault{7, "Because."}) },
+			Handler: func(context.Context, *caller, []Value) Reply {
+				return refuse(&Fault{7, "Because."})
+			},
 		},
 		{
 			Name: "panics", Returns: Nil,
@@ -99,16 +103,28 @@ func TestArguments(t *testing.T) {
 		code int
 	}{
 		{[]Value{IntValue(100), double}, "int 100, double 25.50, nil , nil ", 0},
-		{[]Value{StringValue("100"), IntValue(5), IntValue(1), StringValue("id")}, "string 100, int 5, int 1, string id", 0},
-		{[]Value{IntValue(1), IntValue(5), StringValue(""), StringValue("id")}, "int 1, int 5, nil , string id", 0},
+		{
+			[]Value{StringValue("100"), IntValue(5), IntValue(1), StringValue("id")},
+			"string 100, int 5, int 1, string id", 0,
+		},
+		{
+			[]Value{IntValue(1), IntValue(5), StringValue(""), StringValue("id")},
+			"int 1, int 5, nil , string id", 0,
+		},
 		{[]Value{IntValue(1), IntValue(5), {}, StringValue("")}, "int 1, int 5, nil , nil ", 0},
 		{[]Value{StringValue(""), IntValue(5)}, "string , int 5, nil , nil ", 0},
 		{[]Value{IntValue(1)}, "deposit takes 2 to 4 parameters, not 1", InvalidParams},
 		{nil, "deposit takes 2 to 4 parameters, not 0", InvalidParams},
 		{make([]Value, 5), "deposit takes 2 to 4 parameters, not 5", InvalidParams},
-		{[]Value{{}, IntValue(5)}, "Parameter account of deposit must be int or string, not nil", InvalidParams},
-		{[]Value{IntValue(1), BoolValue(true)}, "Parameter amount of deposit must be string, int or double, not boolean", InvalidParams},
-		{[]Value{IntValue(1), IntValue(5), StringValue("x")}, "Parameter pin of deposit must be int, not string", InvalidParams},
+		{
+			[]Value{{}, IntValue(5)},
+			"Parameter account of deposit must be int or string, not nil",
+			InvalidParams,
+		},
+		{[]Value{IntValue(1), BoolValue(true)}, "Parameter amount of deposit must be string, int " +
+			"or double, not boolean", InvalidParams},
+		{[]Value{IntValue(1), IntValue(5), StringValue("x")}, "Parameter pin of deposit must be " +
+			"int, not string", InvalidParams},
 	} {
 		v, fault := s.call(alice, "deposit", tt.args...)
 		switch {
@@ -123,7 +139,9 @@ func TestArguments(t *testing.T) {
 func TestFaulted(t *testing.T) {
 	var j journal
 	s := newTestServer(t, nil, Config[*caller]{
-		Faulted: func(_ context.Context, c *caller, m *Method[*caller], args []Value, f *Fault) func() {
+		Faulted: func(_ context.Context, c *caller, m *Method[*caller], args []Value,
+			f *Fault,
+		) func() {
 			j.note(c.name + " " + m.Name + " " + args[0].Text + " " + f.Text)
 			return func() { j.note("waited") }
 		},
@@ -151,7 +169,8 @@ func TestPanicIsANeutralFault(t *testing.T) {
 		if !cmp.Equal(fault, &Fault{InternalError, "Internal error"}) {
 			t.Errorf("%s: %v", method, fault)
 		}
-		if !strings.Contains(log.String(), "method="+method+" ") || !strings.Contains(log.String(), "server_test.go") && method != "forgets" {
+		if !strings.Contains(log.String(), "method="+method+" ") || !strings.Contains(log.String(),
+			"server_test.go") && method != "forgets" {
 			t.Errorf("%s: the log does not say where: %s", method, &log)
 		}
 	}
@@ -159,7 +178,8 @@ func TestPanicIsANeutralFault(t *testing.T) {
 
 func TestUnknownMethod(t *testing.T) {
 	s := newTestServer(t, nil, Config[*caller]{})
-	if _, fault := s.call(alice, "nosuch"); !cmp.Equal(fault, &Fault{MethodNotFound, "There is no method nosuch"}) {
+	if _, fault := s.call(alice, "nosuch"); !cmp.Equal(fault,
+		&Fault{MethodNotFound, "There is no method nosuch"}) {
 		t.Error(fault)
 	}
 }
@@ -167,7 +187,9 @@ func TestUnknownMethod(t *testing.T) {
 func TestMulticall(t *testing.T) {
 	var j journal
 	s := newTestServer(t, &j, Config[*caller]{})
-	deposit := func(account int64) Value { return packed(call{"deposit", []Value{IntValue(account), IntValue(5)}}) }
+	deposit := func(account int64) Value {
+		return packed(call{"deposit", []Value{IntValue(account), IntValue(5)}})
+	}
 	got, fault := s.call(alice, multicallMethod, ArrayValue(
 		deposit(1),
 		packed(call{"nosuch", nil}),
@@ -217,14 +239,27 @@ func TestMulticallIsCheckedWhole(t *testing.T) {
 		{"an int in the array", []Value{ArrayValue(good, IntValue(1))}, InvalidParams},
 		{"no params", []Value{ArrayValue(good, StructValue(name))}, InvalidParams},
 		{"no name", []Value{ArrayValue(good, StructValue(params))}, InvalidParams},
-		{"a member too many", []Value{ArrayValue(good, StructValue(name, params, Member{"x", IntValue(1)}))}, InvalidParams},
-		{"a name that is no string", []Value{ArrayValue(good, StructValue(Member{"methodName", IntValue(1)}, params))}, InvalidParams},
-		{"params that are no array", []Value{ArrayValue(good, StructValue(name, Member{"params", StructValue()}))}, InvalidParams},
+		{
+			"a member too many",
+			[]Value{ArrayValue(good, StructValue(name, params, Member{"x", IntValue(1)}))},
+			InvalidParams,
+		},
+		{
+			"a name that is no string",
+			[]Value{ArrayValue(good, StructValue(Member{"methodName", IntValue(1)}, params))},
+			InvalidParams,
+		},
+		{
+			"params that are no array",
+			[]Value{ArrayValue(good, StructValue(name, Member{"params", StructValue()}))},
+			InvalidParams,
+		},
 		{"101 calls", []Value{ArrayValue(append(hundred, good)...)}, InvalidRequest},
 	} {
 		var j journal
 		s := newTestServer(t, &j, Config[*caller]{})
-		if _, fault := s.call(alice, multicallMethod, tt.args...); fault == nil || fault.Code != tt.code {
+		if _, fault := s.call(alice, multicallMethod, tt.args...); fault == nil ||
+			fault.Code != tt.code {
 			t.Errorf("%s: %v, want code %d", tt.what, fault, tt.code)
 		}
 		if len(j) > 0 {
@@ -232,10 +267,12 @@ func TestMulticallIsCheckedWhole(t *testing.T) {
 		}
 	}
 	s := newTestServer(t, nil, Config[*caller]{})
-	if v, fault := s.call(alice, multicallMethod, ArrayValue(hundred...)); fault != nil || len(v.Items) != 100 {
+	if v, fault := s.call(alice, multicallMethod, ArrayValue(hundred...)); fault != nil ||
+		len(v.Items) != 100 {
 		t.Errorf("100 calls: %d results, %v", len(v.Items), fault)
 	}
-	if v, fault := s.call(alice, multicallMethod, ArrayValue()); fault != nil || v.Kind != Array || len(v.Items) != 0 {
+	if v, fault := s.call(alice, multicallMethod, ArrayValue()); fault != nil || v.Kind != Array ||
+		len(v.Items) != 0 {
 		t.Errorf("no calls: %v, %v", v, fault)
 	}
 }
@@ -272,12 +309,22 @@ func TestIntrospection(t *testing.T) {
 		args   []Value
 		want   Value
 	}{
-		{"system.listMethods", nil, strs("deposit", "forgets", "panics", "panics.later", "refused", "system.getCapabilities",
-			"system.listMethods", "system.methodHelp", "system.methodSignature", "system.multicall", "whoami")},
-		{"system.methodHelp", []Value{StringValue("deposit")}, StringValue("Puts money into an account.")},
+		{"system.listMethods", nil, strs("deposit", "forgets", "panics", "panics.later", "refused",
+			"system.getCapabilities",
+			"system.listMethods", "system.methodHelp", "system.methodSignature", "system.multicall",
+			"whoami")},
+		{
+			"system.methodHelp",
+			[]Value{StringValue("deposit")},
+			StringValue("Puts money into an account."),
+		},
 		{"system.methodHelp", []Value{StringValue("whoami")}, StringValue("")},
 		{"system.methodSignature", []Value{StringValue("whoami")}, ArrayValue(strs("string"))},
-		{"system.methodSignature", []Value{StringValue("system.multicall")}, ArrayValue(strs("array", "array"))},
+		{
+			"system.methodSignature",
+			[]Value{StringValue("system.multicall")},
+			ArrayValue(strs("array", "array")),
+		},
 		{"system.methodSignature", []Value{StringValue("deposit")}, ArrayValue(
 			strs("struct", "int", "string"),
 			strs("struct", "string", "string"),
@@ -301,7 +348,8 @@ func TestIntrospection(t *testing.T) {
 		}
 	}
 	for _, method := range []string{"system.methodHelp", "system.methodSignature"} {
-		if _, fault := s.call(alice, method, StringValue("nosuch")); fault == nil || fault.Code != MethodNotFound {
+		if _, fault := s.call(alice, method, StringValue("nosuch")); fault == nil ||
+			fault.Code != MethodNotFound {
 			t.Errorf("%s of an unknown method: %v", method, fault)
 		}
 	}
@@ -309,7 +357,10 @@ func TestIntrospection(t *testing.T) {
 	if fault != nil {
 		t.Fatal(fault)
 	}
-	for _, name := range []string{"xmlrpc", "faults_interop", "introspection", "system.multicall", "nil"} {
+	for _, name := range []string{
+		"xmlrpc", "faults_interop", "introspection", "system.multicall",
+		"nil",
+	} {
 		c, _ := capabilities.Member(name)
 		url, _ := c.Member("specUrl")
 		version, _ := c.Member("specVersion")
@@ -326,21 +377,32 @@ func TestNewRefuses(t *testing.T) {
 	}
 	good := Method[*caller]{Name: "good", Handler: handler}
 	for what, methods := range map[string][]Method[*caller]{
-		"declared twice":           {good, good},
-		"reserved":                 {{Name: "system.reboot", Handler: handler}},
-		"name":                     {{Name: "no good", Handler: handler}},
-		"no handler":               {{Name: "m"}},
-		"returns":                  {{Name: "m", Handler: handler, Returns: 99}},
-		"stands after an optional": {{Name: "m", Handler: handler, Params: []Param{param("a", true, Int), param("b", false, Int)}}},
-		"has no kind":              {{Name: "m", Handler: handler, Params: []Param{param("a", false)}}},
-		"cannot be nil":            {{Name: "m", Handler: handler, Params: []Param{param("a", false, Nil)}}},
+		"declared twice": {good, good},
+		"reserved":       {{Name: "system.reboot", Handler: handler}},
+		"name":           {{Name: "no good", Handler: handler}},
+		"no handler":     {{Name: "m"}},
+		"returns":        {{Name: "m", Handler: handler, Returns: 99}},
+		"stands after an optional": {{
+			Name: "m", Handler: handler,
+			Params: []Param{param("a", true, Int), param("b", false, Int)},
+		}},
+		"has no kind": {{
+			Name: "m", Handler: handler,
+			Params: []Param{param("a", false)},
+		}},
+		"cannot be nil": {{
+			Name: "m", Handler: handler,
+			Params: []Param{param("a", false, Nil)},
+		}},
 		"its example does not fit": {{Name: "m", Handler: handler, Example: []Value{IntValue(1)}}},
 	} {
-		if _, err := New(methods, Config[*caller]{}); err == nil || !strings.Contains(err.Error(), what) {
+		if _, err := New(methods, Config[*caller]{}); err == nil ||
+			!strings.Contains(err.Error(), what) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if _, err := New([]Method[*caller]{good}, Config[*caller]{Limits: Limits{Calls: -1}}); err == nil {
+	if _, err := New([]Method[*caller]{good},
+		Config[*caller]{Limits: Limits{Calls: -1}}); err == nil {
 		t.Error("a negative limit was accepted")
 	}
 }

@@ -26,12 +26,14 @@ func decodeByStandardLibrary(text []byte) (call, error) {
 	if err != nil {
 		return call{}, err
 	}
-	if root.element != methodCallElement || !root.blank || len(root.children) == 0 || len(root.children) > 2 {
+	if root.element != methodCallElement || !root.blank || len(root.children) == 0 ||
+		len(root.children) > 2 {
 		return call{}, errNoCall
 	}
 	name := root.children[0]
 	c := call{method: strings.Trim(name.text, " \t\r\n")}
-	if name.element != methodNameElement || len(name.children) > 0 || !isMethodName([]byte(c.method)) {
+	if name.element != methodNameElement || len(name.children) > 0 ||
+		!isMethodName([]byte(c.method)) {
 		return call{}, errNoCall
 	}
 	for _, params := range root.children[1:] {
@@ -109,7 +111,8 @@ func (n *node) value() (Value, error) {
 	typed := n.children[0]
 	switch typed.element {
 	case arrayElement:
-		if !typed.blank || len(typed.children) != 1 || typed.children[0].element != dataElement || !typed.children[0].blank {
+		if !typed.blank || len(typed.children) != 1 || typed.children[0].element != dataElement ||
+			!typed.children[0].blank {
 			return Value{}, errNoCall
 		}
 		v := Value{Kind: Array}
@@ -128,7 +131,8 @@ func (n *node) value() (Value, error) {
 				return Value{}, errNoCall
 			}
 			name := member.children[0]
-			if _, taken := v.Member(name.text); taken || name.element != nameElement || len(name.children) > 0 {
+			if _, taken := v.Member(name.text); taken || name.element != nameElement ||
+				len(name.children) > 0 {
 				return Value{}, errNoCall
 			}
 			m, err := member.children[1].value()

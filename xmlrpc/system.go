@@ -38,7 +38,8 @@ func (s *Server[C]) system() []Method[C] {
 		},
 		{
 			Name: "system.methodSignature", Params: name, Returns: Array, Example: example,
-			Help: "Lists the signatures of a method, each an array of types, that of the result first.",
+			Help: "Lists the signatures of a method, each an array of types, that of the result " +
+				"first.",
 			Handler: func(_ context.Context, _ C, args []Value) Reply {
 				m, fault := s.lookUp(args[0].Text)
 				if fault != nil {
@@ -54,8 +55,10 @@ func (s *Server[C]) system() []Method[C] {
 				Help: "Structs of methodName, a string, and params, an array.",
 			}},
 			Example: []Value{ArrayValue(packed(call{helpMethod, example}))},
-			Help: "Carries out calls in order. Each result is an array of one value, or a struct of faultCode " +
-				"and faultString. Nothing is carried out when one of the calls is not such a struct.",
+			Help: "Carries out calls in order. Each result is an array of one value, or a struct " +
+				"of faultCode " +
+				"and faultString. Nothing is carried out when one of the calls is not such a " +
+				"struct.",
 			Handler: s.multicall,
 		},
 		{
@@ -64,9 +67,12 @@ func (s *Server[C]) system() []Method[C] {
 			Handler: func(context.Context, C, []Value) Reply {
 				return answer(StructValue(
 					capability("xmlrpc", "http://www.xmlrpc.com/spec", 1),
-					capability("faults_interop", "http://xmlrpc-epi.sourceforge.net/specs/rfc.fault_codes.php", 20010516),
-					capability("introspection", "http://xmlrpc-c.sourceforge.net/introspection.html", 1),
-					capability("system.multicall", "http://www.xmlrpc.com/discuss/msgReader$1208", 1),
+					capability("faults_interop",
+						"http://xmlrpc-epi.sourceforge.net/specs/rfc.fault_codes.php", 20010516),
+					capability("introspection",
+						"http://xmlrpc-c.sourceforge.net/introspection.html", 1),
+					capability("system.multicall", "http://www.xmlrpc.com/discuss/msgReader$1208",
+						1),
 					capability("nil", "http://www.ontosys.com/xml-rpc/extensions.php", 20010518),
 				))
 			},

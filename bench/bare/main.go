@@ -56,8 +56,9 @@ func run(args []string) error {
 		Protocols: protocols,
 		ErrorLog:  log.New(io.Discard, "", 0), // of connections that the load has given up
 		TLSConfig: &tls.Config{
-			Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true,
-			ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: clients,
+			Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS13,
+			SessionTicketsDisabled: true,
+			ClientAuth:             tls.VerifyClientCertIfGiven, ClientCAs: clients,
 		},
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			io.Copy(io.Discard, r.Body)

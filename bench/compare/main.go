@@ -49,11 +49,14 @@ func run(args []string) error {
 		files = append(files, m)
 	}
 	last := files[len(files)-1]
-	fmt.Println("| case / clients | a second | p50 ms | p99 ms | p99.9 ms | cores of the load |" + more(files, " before |"))
+	fmt.Println("| case / clients | a second | p50 ms | p99 ms | p99.9 ms | cores of the load |" +
+		more(files, " before |"))
 	fmt.Println("|---|---|---|---|---|---|" + more(files, "---|"))
 	for _, name := range slices.SortedFunc(maps.Keys(last.Rounds), byClients) {
-		row := fmt.Sprintf("| %s | %.0f | %s | %s | %s | %s |", strings.Replace(name, "/", " / ", 1), last.median(name, rate),
-			milliseconds(last.median(name, p50)), milliseconds(last.median(name, p99)), milliseconds(last.median(name, p999)), decimal(last.median(name, load)))
+		row := fmt.Sprintf("| %s | %.0f | %s | %s | %s | %s |", strings.Replace(name, "/", " / ",
+			1), last.median(name, rate),
+			milliseconds(last.median(name, p50)), milliseconds(last.median(name, p99)),
+			milliseconds(last.median(name, p999)), decimal(last.median(name, load)))
 		if len(files) == 2 && len(files[0].Rounds[name]) > 0 {
 			row += fmt.Sprintf(" %.2f × |", last.median(name, rate)/files[0].median(name, rate))
 		}

@@ -42,7 +42,8 @@ var buckets = [][]byte{[]byte("accounts"), []byte("journal"), []byte("requests")
 
 func run(args []string) error {
 	flags := flag.NewFlagSet("group", flag.ContinueOnError)
-	dir := flags.String("dir", "", "`folder` for the file; a temporary one beside the working folder without it")
+	dir := flags.String("dir", "", "`folder` for the file; a temporary one beside the working "+
+		"folder without it")
 	clients := flags.Int("clients", 64, "`number` of callers")
 	accounts := flags.Uint64("accounts", 100, "`number` of accounts")
 	measured := flags.Duration("for", 3*time.Second, "how long")
@@ -54,7 +55,8 @@ func run(args []string) error {
 		return err
 	}
 	defer os.RemoveAll(folder)
-	db, err := bolt.Open(filepath.Join(folder, "group.db"), 0o600, &bolt.Options{NoFreelistSync: true, FreelistType: bolt.FreelistMapType})
+	db, err := bolt.Open(filepath.Join(folder, "group.db"), 0o600,
+		&bolt.Options{NoFreelistSync: true, FreelistType: bolt.FreelistMapType})
 	if err != nil {
 		return err
 	}
@@ -128,7 +130,8 @@ func commitLoop(db *bolt.DB, waiting <-chan chan error, accounts uint64) {
 				index++
 				key := binary.BigEndian.AppendUint64(nil, index)
 				account := binary.BigEndian.AppendUint64(nil, index*0x9e3779b97f4a7c15%accounts)
-				request := append(binary.BigEndian.AppendUint64(nil, uint64(time.Now().UnixMilli())), key...)
+				request := append(binary.BigEndian.AppendUint64(nil,
+					uint64(time.Now().UnixMilli())), key...)
 				err := errors.Join(
 					tx.Bucket(buckets[0]).Put(account, noise[:accountBytes]),
 					journal.Put(key, noise[:entryBytes]),
@@ -138,7 +141,8 @@ func commitLoop(db *bolt.DB, waiting <-chan chan error, accounts uint64) {
 					return err
 				}
 			}
-			return errors.Join(tx.Bucket(buckets[3]).Put([]byte("head"), noise[:headBytes]), tx.Bucket(buckets[3]).Put([]byte("note"), noise[:noteBytes]))
+			return errors.Join(tx.Bucket(buckets[3]).Put([]byte("head"), noise[:headBytes]),
+				tx.Bucket(buckets[3]).Put([]byte("note"), noise[:noteBytes]))
 		})
 		for _, reply := range batch {
 			reply <- err

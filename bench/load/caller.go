@@ -31,7 +31,10 @@ func (s *settings) tls() (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "localhost", MinVersion: tls.VersionTLS13}
+	c := &tls.Config{
+		RootCAs: x509.NewCertPool(), ServerName: "localhost",
+		MinVersion: tls.VersionTLS13,
+	}
 	if !c.RootCAs.AppendCertsFromPEM(pem) {
 		return nil, fmt.Errorf("%s holds no certificate", s.ca)
 	}
@@ -72,7 +75,10 @@ type caller struct {
 }
 
 func newCaller(s *settings, config *tls.Config, number int) (*caller, error) {
-	c := &caller{settings: s, server: s.servers[number%len(s.servers)], tls: config, each: 1, random: rand.New(rand.NewPCG(uint64(os.Getpid()), uint64(number)))}
+	c := &caller{
+		settings: s, server: s.servers[number%len(s.servers)], tls: config, each: 1,
+		random: rand.New(rand.NewPCG(uint64(os.Getpid()), uint64(number))),
+	}
 	switch s.op {
 	case "inquiry", "deposit", "transfer", "mix":
 	case "multicall", "open":
@@ -92,7 +98,10 @@ func newCaller(s *settings, config *tls.Config, number int) (*caller, error) {
 		if err != nil {
 			return nil, err
 		}
-		c.digest = digest{user: s.user, secret: strings.TrimSpace(string(secret)), cnonce: fmt.Sprintf("%x", c.random.Uint64())}
+		c.digest = digest{
+			user: s.user, secret: strings.TrimSpace(string(secret)),
+			cnonce: fmt.Sprintf("%x", c.random.Uint64()),
+		}
 	}
 	return c, nil
 }
@@ -175,20 +184,23 @@ var (
 
 // succeeded reports whether each operation of the answer did.
 func (c *caller) succeeded() bool {
-	return bytes.Count(c.answer, success) >= c.each && !bytes.Contains(c.answer, failure) && !bytes.Contains(c.answer, faulted)
+	return bytes.Count(c.answer, success) >= c.each && !bytes.Contains(c.answer, failure) &&
+		!bytes.Contains(c.answer, faulted)
 }
 
 // compose writes the next request.
 func (c *caller) compose(authorization string) {
 	c.body = c.appendCall(c.body[:0])
-	r := append(c.request[:0], "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\n"...)
+	r := append(c.request[:0], "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: "+
+		"text/xml\r\n"...)
 	if authorization != "" {
 		r = append(append(append(r, "Authorization: "...), authorization...), "\r\n"...)
 	}
 	if c.fresh {
 		r = append(r, "Connection: close\r\n"...)
 	}
-	r = append(strconv.AppendInt(append(r, "Content-Length: "...), int64(len(c.body)), 10), "\r\n\r\n"...)
+	r = append(strconv.AppendInt(append(r, "Content-Length: "...), int64(len(c.body)), 10),
+		"\r\n\r\n"...)
 	c.request = append(r, c.body...)
 }
 
@@ -268,7 +280,8 @@ func (c *caller) appendIDParam(b []byte) []byte {
 	if c.noIDs {
 		return b
 	}
-	return append(c.appendID(append(b, "<param>\n<value><string>"...)), "</string></value>\n</param>\n"...)
+	return append(c.appendID(append(b, "<param>\n<value><string>"...)),
+		"</string></value>\n</param>\n"...)
 }
 
 // appendID appends a new request id, a UUID of version 7 (RFC 9562).
@@ -329,7 +342,8 @@ func (c *caller) read() (head, error) {
 			}
 		case bytes.EqualFold(name, []byte("Connection")):
 			h.last = h.last || string(value) == "close"
-		case bytes.EqualFold(name, []byte("WWW-Authenticate")) && bytes.HasPrefix(value, []byte("Digest ")):
+		case bytes.EqualFold(name, []byte("WWW-Authenticate")) && bytes.HasPrefix(value,
+			[]byte("Digest ")):
 			h.challenge = string(value)
 		}
 	}
@@ -382,7 +396,8 @@ func (d *digest) next() string {
 	d.uses++
 	nc := fmt.Sprintf("%08x", d.uses)
 	response := hash(d.ha1 + ":" + d.nonce + ":" + nc + ":" + d.cnonce + ":auth:" + d.ha2)
-	header := `Digest username="` + d.user + `", realm="` + d.realm + `", nonce="` + d.nonce + `", uri="/RPC2", algorithm=SHA-256, response="` +
+	header := `Digest username="` + d.user + `", realm="` + d.realm + `", nonce="` + d.nonce +
+		`", uri="/RPC2", algorithm=SHA-256, response="` +
 		response + `", qop=auth, nc=` + nc + `, cnonce="` + d.cnonce + `"`
 	if d.opaque != "" {
 		header += `, opaque="` + d.opaque + `"`

@@ -74,7 +74,8 @@ type Result struct {
 func run(ctx context.Context, args []string, out io.Writer) error {
 	var s settings
 	flags := flag.NewFlagSet("load", flag.ContinueOnError)
-	servers := flags.String("server", "localhost:9000", "`address` to call; several, with commas, take turns")
+	servers := flags.String("server", "localhost:9000", "`address` to call; several, with "+
+		"commas, take turns")
 	flags.BoolVar(&s.plain, "plain", false, "without TLS")
 	flags.StringVar(&s.ca, "ca", "", "`file` of the authority of the server")
 	flags.StringVar(&s.cert, "cert", "", "`file` of the client certificate; none without it")
@@ -82,19 +83,22 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.StringVar(&s.user, "user", "", "`name` to sign in with by HTTP Digest")
 	flags.StringVar(&s.secret, "secret-file", "", "`file` of the user's secret")
 	flags.StringVar(&s.token, "token-file", "", "`file` of a bearer token")
-	flags.StringVar(&s.op, "op", "deposit", "inquiry, deposit, transfer, mix (four inquiries for a deposit), multicall (100 deposits) or open (100 accounts)")
+	flags.StringVar(&s.op, "op", "deposit", "inquiry, deposit, transfer, mix (four inquiries for "+
+		"a deposit), multicall (100 deposits) or open (100 accounts)")
 	flags.IntVar(&s.clients, "clients", 64, "`number` of connections")
 	flags.Uint64Var(&s.first, "first", 100, "first account")
 	flags.Uint64Var(&s.accounts, "accounts", 1, "`number` of accounts from the first one on")
 	flags.Uint64Var(&s.from, "from", 0, "`account` that transfers leave; 0 for any")
 	flags.StringVar(&s.owner, "owner", "user:bench", "whose accounts are opened")
-	flags.StringVar(&s.opening, "opening", "1000.00", "what is in accounts that are opened, in `dollars`")
+	flags.StringVar(&s.opening, "opening", "1000.00", "what is in accounts that are opened, in "+
+		"`dollars`")
 	flags.BoolVar(&s.fresh, "fresh", false, "a new connection for each call")
 	flags.BoolVar(&s.noIDs, "no-ids", false, "deposits without request ids")
 	flags.BoolVar(&s.any, "any", false, "answers need not be OK")
 	flags.DurationVar(&s.warm, "warm", 500*time.Millisecond, "time before it counts")
 	flags.DurationVar(&s.measured, "for", 3*time.Second, "time that it counts")
-	flags.Int64Var(&s.calls, "calls", 0, "end after `number` calls, and count from the first one on")
+	flags.Int64Var(&s.calls, "calls", 0,
+		"end after `number` calls, and count from the first one on")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

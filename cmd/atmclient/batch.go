@@ -79,7 +79,8 @@ func (o *options) batch(ctx context.Context, to *target, file string) error {
 	case o.requestID != "" || o.receipt != "":
 		return exit.Usagef("a batch goes without --request-id and --receipt")
 	case file == "-" && state == "":
-		return exit.Usagef("a batch from standard input needs --state FILE: request ids are kept there, so that nothing happens twice")
+		return exit.Usagef("a batch from standard input needs --state FILE: request ids are kept " +
+			"there, so that nothing happens twice")
 	case state == "":
 		state = file + ".ids"
 	}
@@ -164,7 +165,8 @@ func identifyBatch(state, server string, lines []batchLine) error {
 		case !known:
 			fresh = true
 		case was.text != l.text:
-			return exit.Usagef("line %d was %q when this batch began, by %s: add lines at its end, and change none", l.number, was.text, state)
+			return exit.Usagef("line %d was %q when this batch began, by %s: add lines at its "+
+				"end, and change none", l.number, was.text, state)
 		default:
 			l.request.id = was.id
 		}
@@ -172,7 +174,8 @@ func identifyBatch(state, server string, lines []batchLine) error {
 		fmt.Fprintf(&text, "%d %s %s\n", l.number, l.request.id, l.text)
 	}
 	for number, was := range kept {
-		return exit.Usagef("line %d was %q when this batch began, by %s: add lines at its end, and change none", number, was.text, state)
+		return exit.Usagef("line %d was %q when this batch began, by %s: add lines at its end, "+
+			"and change none", number, was.text, state)
 	}
 	switch {
 	case text.Len() > maxBatch:
@@ -234,11 +237,14 @@ func (o *options) runBatch(ctx context.Context, c *client.Client, lines []batchL
 		switch {
 		case errors.As(err, &unknown):
 			return errors.Join(o.endList(list), &exit.Error{
-				Code: exit.OutcomeUnknown, Request: l.request.id, Err: fmt.Errorf("line %d: %w", l.number, err),
-				Advice: []string{"Money may have moved. Run the same batch again: each line happens once, however often you run it"},
+				Code: exit.OutcomeUnknown, Request: l.request.id, Err: fmt.Errorf("line %d: %w",
+					l.number, err),
+				Advice: []string{"Money may have moved. Run the same batch again: each line " +
+					"happens once, however often you run it"},
 			})
 		case err != nil:
-			return errors.Join(o.endList(list), fmt.Errorf("line %d: %w", l.number, exit.FromClient(err)))
+			return errors.Join(o.endList(list), fmt.Errorf("line %d: %w", l.number,
+				exit.FromClient(err)))
 		}
 		if output.IsJSON(o.output) && !o.quiet {
 			object, err := answerJSON(l.request, answer)
@@ -254,7 +260,8 @@ func (o *options) runBatch(ctx context.Context, c *client.Client, lines []batchL
 		if !answer.OK() {
 			refused++
 			if !output.IsJSON(o.output) {
-				printable.Linef(o.stderr, "line %d: Error from ATM Server: %s", l.number, answer.Reason)
+				printable.Linef(o.stderr, "line %d: Error from ATM Server: %s", l.number,
+					answer.Reason)
 			}
 		}
 	}
@@ -262,7 +269,8 @@ func (o *options) runBatch(ctx context.Context, c *client.Client, lines []batchL
 		return err
 	}
 	if refused > 0 {
-		return &exit.Error{Code: exit.Refused, Err: fmt.Errorf("%d of %d operations were refused", refused, len(lines))}
+		return &exit.Error{Code: exit.Refused, Err: fmt.Errorf("%d of %d operations were refused",
+			refused, len(lines))}
 	}
 	return nil
 }
@@ -275,7 +283,9 @@ func (o *options) endList(list *output.Array) error {
 }
 
 // within calls the operation in the time that it has.
-func (o *options) within(ctx context.Context, c *client.Client, r *request) (*client.Answer, error) {
+func (o *options) within(ctx context.Context, c *client.Client, r *request) (*client.Answer,
+	error,
+) {
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
 	return o.call(ctx, c, r)

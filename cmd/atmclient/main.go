@@ -28,7 +28,9 @@ import (
 )
 
 func main() {
-	exit.Main(func(ctx context.Context, args []string) int { return run(ctx, args, os.Stdout, os.Stderr) })
+	exit.Main(func(ctx context.Context, args []string) int {
+		return run(ctx, args, os.Stdout, os.Stderr)
+	})
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -42,7 +44,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exit.Report(stderr, "atmclient", completion(cmd, args[1], stdout), false)
 	}
 	err := exit.FromClient(cmd.ExecuteContext(ctx))
-	return exit.Report(stderr, "atmclient", err, err != nil && output.IsJSON(settings.Form(cmd, args)))
+	return exit.Report(stderr, "atmclient", err, err != nil &&
+		output.IsJSON(settings.Form(cmd, args)))
 }
 
 // completion writes a script that completes the command line in a shell.
@@ -60,11 +63,14 @@ func completion(cmd *cobra.Command, shell string, w io.Writer) error {
 }
 
 // complete proposes the operations, where one is due.
-func (o *options) complete(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+func (o *options) complete(cmd *cobra.Command, args []string, _ string) ([]string,
+	cobra.ShellCompDirective,
+) {
 	if err := settings.Apply(cmd); err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	if way, err := o.sign.Way(); len(args) == 2 || len(args) == 0 && err == nil && way.Server != "" {
+	if way, err := o.sign.Way(); len(args) == 2 || len(args) == 0 && err == nil &&
+		way.Server != "" {
 		return operationNames(), cobra.ShellCompDirectiveNoFileComp
 	}
 	return nil, cobra.ShellCompDirectiveNoFileComp
@@ -163,18 +169,25 @@ bash", zsh or fish writes a script that completes the command line.`,
 	settings.AddConfig(flags)
 	o.sign.Add(flags)
 	o.sign.AddSecrets(flags)
-	flags.StringVar(&o.requestID, "request-id", "", "`id` of a request whose outcome was unknown, to ask again")
-	flags.StringVar(&o.receipt, "receipt", "", "`file` for the proof that what was done is in the audit log")
+	flags.StringVar(&o.requestID, "request-id", "", "`id` of a request whose outcome was "+
+		"unknown, to ask again")
+	flags.StringVar(&o.receipt, "receipt", "", "`file` for the proof that what was done is in "+
+		"the audit log")
 	flags.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long to try")
-	flags.StringVar(&o.state, "state", "", "`file` in which a batch keeps its request ids; FILE.ids when left out")
+	flags.StringVar(&o.state, "state", "", "`file` in which a batch keeps its request ids; "+
+		"FILE.ids when left out")
 	o.addOperationFlags(flags)
-	flags.StringVarP(&o.output, "output", "o", output.FormText, "`form` of what is printed: text, json or jsonl")
+	flags.StringVarP(&o.output, "output", "o", output.FormText, "`form` of what is printed: "+
+		"text, json or jsonl")
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "print no result")
-	flags.BoolVar(&o.noPager, "no-pager", false, "print a long statement straight, and not through ATM_PAGER, PAGER or less")
+	flags.BoolVar(&o.noPager, "no-pager", false, "print a long statement straight, and not "+
+		"through ATM_PAGER, PAGER or less")
 	const noFile = cobra.ShellCompDirectiveNoFileComp
 	forms := []string{output.FormText, output.FormJSON, output.FormJSONL}
 	cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(forms, noFile))
-	profiles := func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	profiles := func(cmd *cobra.Command, _ []string, _ string) ([]string,
+		cobra.ShellCompDirective,
+	) {
 		if err := settings.Apply(cmd); err != nil {
 			return nil, noFile
 		}
@@ -186,9 +199,11 @@ bash", zsh or fish writes a script that completes the command line.`,
 
 // addOperationFlags adds the flags that belong to one operation.
 func (o *options) addOperationFlags(flags *pflag.FlagSet) {
-	flags.DurationVar(&o.life, "life", 0, "how long authorize holds the money; seven days when left out")
+	flags.DurationVar(&o.life, "life", 0, "how long authorize holds the money; seven days when "+
+		"left out")
 	flags.IntVar(&o.limit, "limit", 50, "`entries` on a page of a statement, 1 to 500")
-	flags.StringVar(&o.cursor, "cursor", "", "where the page of a statement begins, as the page before it said")
+	flags.StringVar(&o.cursor, "cursor", "", "where the page of a statement begins, as the page "+
+		"before it said")
 	flags.StringVar(&o.from, "from", "", "begin of a statement, a `time`: "+when.Forms)
 	flags.StringVar(&o.to, "to", "", "end of a statement, a `time`; a day counts to its end")
 }
@@ -261,13 +276,15 @@ func (o *options) saveReceipt(ctx context.Context, c *client.Client, done *clien
 		err = proof.Proves(index, leaf)
 	}
 	if err != nil {
-		return &exit.Error{Code: audit.ContentDiffers, Err: fmt.Errorf("the receipt was not saved: %w", err)}
+		return &exit.Error{Code: audit.ContentDiffers, Err: fmt.Errorf("the receipt was not "+
+			"saved: %w", err)}
 	}
 	if err := output.Write(ctx, o.receipt, []byte(answer.Text()), 0o644); err != nil {
 		return err
 	}
 	if !o.quiet {
-		printable.Linef(o.stderr, "Receipt saved. Check it with: atmctl audit check %s --leaf-hash %s%s",
+		printable.Linef(o.stderr, "Receipt saved. Check it with: atmctl audit check %s "+
+			"--leaf-hash %s%s",
 			o.receipt, leafHash, keyOption(o.receipt))
 	}
 	return nil
@@ -312,7 +329,8 @@ func (o *options) unknown(r *request, err error) error {
 		Code:    exit.OutcomeUnknown,
 		Request: r.id,
 		Err:     err,
-		Advice: []string{fmt.Sprintf("Money may have moved. Repeat the command with --request-id '%s': it happens once, however often you ask",
+		Advice: []string{fmt.Sprintf("Money may have moved. Repeat the command with --request-id "+
+			"'%s': it happens once, however often you ask",
 			strings.ReplaceAll(string(r.id), "'", `'\''`))},
 	}
 }

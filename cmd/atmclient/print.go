@@ -52,18 +52,23 @@ func (o *options) printText(r *request, a *client.Answer) error {
 	case atm.Inquiry:
 		err = printable.Linef(o.stdout, "Current value of account %s is $%s", r.account, a.Text())
 	case atm.Transfer:
-		err = printable.Linef(o.stdout, "Successful transfer of $%s from account %s to account %s", r.amount, r.account, r.to)
+		err = printable.Linef(o.stdout, "Successful transfer of $%s from account %s to account %s",
+			r.amount, r.account, r.to)
 	case atm.Authorize:
-		err = printable.Linef(o.stdout, "Successful authorize of $%s from account %s: hold %s", r.amount, r.account, a.Text())
+		err = printable.Linef(o.stdout, "Successful authorize of $%s from account %s: hold %s",
+			r.amount, r.account, a.Text())
 	case atm.Capture, atm.Release:
-		err = printable.Linef(o.stdout, "Successful %s of $%s of hold %s", r.operation, a.Text(), r.hold)
+		err = printable.Linef(o.stdout, "Successful %s of $%s of hold %s", r.operation,
+			a.Text(), r.hold)
 	case atm.Statement:
 		err = o.printStatement(a)
 	case atm.Whoami:
 		me, _ := a.Result.(map[string]any)
-		err = printable.Linef(o.stdout, "%v, %s, by %v", me["subject"], output.Words(me["roles"]), me["method"])
+		err = printable.Linef(o.stdout, "%v, %s, by %v", me["subject"], output.Words(me["roles"]),
+			me["method"])
 	default:
-		err = printable.Linef(o.stdout, "Successful %s of $%s to account %s", r.operation, r.amount, r.account)
+		err = printable.Linef(o.stdout, "Successful %s of $%s to account %s", r.operation, r.amount,
+			r.account)
 	}
 	return err
 }
@@ -73,7 +78,8 @@ func (o *options) printText(r *request, a *client.Answer) error {
 func (o *options) printStatement(a *client.Answer) error {
 	page, _ := a.Result.(map[string]any)
 	entries, _ := page["entries"].([]any)
-	t := output.NewTable(o.stdout, !o.noPager, "time", "operation", "amount", "balance", "counterparty")
+	t := output.NewTable(o.stdout, !o.noPager, "time", "operation", "amount", "balance",
+		"counterparty")
 	row := func(cells ...any) {
 		texts := make([]string, len(cells))
 		for i, cell := range cells {

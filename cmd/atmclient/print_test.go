@@ -18,12 +18,18 @@ func TestStatementRowsCannotBeForged(t *testing.T) {
 	var out, problems bytes.Buffer
 	o := &options{stdout: printable.NewWriter(&out), stderr: printable.NewWriter(&problems)}
 	page := map[string]any{"opening": "0.00", "closing": evil, "next": evil, "entries": []any{
-		map[string]any{"time": evil, "operation": "deposit", "amount": "1.00", "balance": "1.00", "counterparty": evil},
+		map[string]any{
+			"time": evil, "operation": "deposit", "amount": "1.00", "balance": "1.00",
+			"counterparty": evil,
+		},
 	}}
 	for r, result := range map[*request]any{
 		{operation: atm.Statement, account: 100}: page,
-		{operation: atm.Whoami}:                  map[string]any{"subject": evil, "roles": []any{evil}, "method": "mtls"},
-		{operation: atm.Inquiry, account: 100}:   evil,
+		{operation: atm.Whoami}: map[string]any{
+			"subject": evil,
+			"roles":   []any{evil}, "method": "mtls",
+		},
+		{operation: atm.Inquiry, account: 100}: evil,
 	} {
 		if err := o.print(r, &client.Answer{Code: atm.OK, Result: result}); err != nil {
 			t.Fatal(err)

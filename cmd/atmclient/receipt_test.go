@@ -49,7 +49,9 @@ func TestReceiptThatProvesNothingIsNotSaved(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter,
+				r *http.Request,
+			) {
 				call, _ := io.ReadAll(r.Body)
 				result, receipt := "1005.00", audit.Receipt(1, leaves[1])
 				if bytes.Contains(call, []byte("<methodName>receipt<")) {
@@ -58,9 +60,14 @@ func TestReceiptThatProvesNothingIsNotSaved(t *testing.T) {
 				w.Header().Set("Content-Type", "text/xml")
 				fmt.Fprint(w, `<?xml version="1.0"?><methodResponse><params><param><value><struct>`)
 				for _, member := range []struct{ name, value string }{
-					{"status", "OK"}, {"reason", ""}, {"code", "OK"}, {"result", result}, {"receipt", receipt},
+					{"status", "OK"},
+					{"reason", ""},
+					{"code", "OK"},
+					{"result", result},
+					{"receipt", receipt},
 				} {
-					fmt.Fprintf(w, "<member><name>%s</name><value><string>%s</string></value></member>",
+					fmt.Fprintf(w,
+						"<member><name>%s</name><value><string>%s</string></value></member>",
 						member.name, member.value)
 				}
 				fmt.Fprint(w, `</struct></value></param></params></methodResponse>`)
@@ -86,7 +93,8 @@ func TestReceiptThatProvesNothingIsNotSaved(t *testing.T) {
 			host, port, _ := strings.Cut(strings.TrimPrefix(s.URL, "https://"), ":")
 			var out, problems bytes.Buffer
 			code := run(t.Context(), []string{
-				host, port, "deposit", "100", "5", "--receipt", saved, "--ca", cert, "--cert", cert, "--key", secret,
+				host, port, "deposit", "100", "5", "--receipt", saved, "--ca", cert, "--cert", cert,
+				"--key", secret,
 			}, &out, &problems)
 			if code != tt.code || !strings.Contains(out.String(), "Successful deposit") {
 				t.Errorf("code %d: %s %s", code, out.String(), problems.String())

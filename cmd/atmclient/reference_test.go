@@ -8,7 +8,9 @@ import (
 )
 
 func TestReference(t *testing.T) {
-	if err := reference.Compare("../../docs/reference", (&options{stdout: os.Stdout, stderr: os.Stderr}).command(), os.Getenv("ATM_UPDATE") != ""); err != nil {
+	if err := reference.Compare("../../docs/reference",
+		(&options{stdout: os.Stdout, stderr: os.Stderr}).command(),
+		os.Getenv("ATM_UPDATE") != ""); err != nil {
 		t.Error(err)
 	}
 }

@@ -124,7 +124,8 @@ func (o *options) target(args []string) (*target, []string, error) {
 		return nil, nil, err
 	}
 	if way.Server != "" && len(args) > 0 {
-		if _, known := operations[atm.Operation(args[0])]; known || args[0] == "batch" || args[0] == "shell" {
+		if _, known := operations[atm.Operation(args[0])]; known || args[0] == "batch" ||
+			args[0] == "shell" {
 			u, err := url.Parse(way.Server)
 			if err != nil {
 				return nil, nil, err
@@ -133,7 +134,8 @@ func (o *options) target(args []string) (*target, []string, error) {
 		}
 	}
 	if len(args) < 3 {
-		return nil, nil, exit.Usagef("SERVER, PORT, OPERATION and ACCOUNT are needed; see atmclient --help")
+		return nil, nil, exit.Usagef("SERVER, PORT, OPERATION and ACCOUNT are needed; see " +
+			"atmclient --help")
 	}
 	host := strings.Trim(args[0], "[]")
 	port, err := strconv.ParseUint(args[1], 10, 16)
@@ -143,7 +145,8 @@ func (o *options) target(args []string) (*target, []string, error) {
 	if host == "" || strings.ContainsAny(host, "/?#@ ") {
 		return nil, nil, exit.Usagef("%q is no name or address of a server", args[0])
 	}
-	return &target{url: "https://" + net.JoinHostPort(host, args[1]), host: host, way: way}, args[2:], nil
+	return &target{url: "https://" + net.JoinHostPort(host, args[1]), host: host, way: way},
+		args[2:], nil
 }
 
 // request checks an operation and its arguments.

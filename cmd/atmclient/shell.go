@@ -74,7 +74,8 @@ func (o *options) shell(ctx context.Context, to *target) error {
 		}
 	}
 	if s.doubtful != nil {
-		return s.unknown(s.doubtful.request, errors.New("the outcome of an operation is still unknown"))
+		return s.unknown(s.doubtful.request, errors.New("the outcome of an operation is still "+
+			"unknown"))
 	}
 	return nil
 }
@@ -100,7 +101,8 @@ func (s *shell) script(ctx context.Context, in io.Reader) error {
 		return err
 	}
 	if s.refused > 0 {
-		return &exit.Error{Code: exit.Refused, Err: fmt.Errorf("%d operations were refused", s.refused)}
+		return &exit.Error{Code: exit.Refused, Err: fmt.Errorf("%d operations were refused",
+			s.refused)}
 	}
 	return nil
 }
@@ -132,7 +134,8 @@ func (s *shell) carryOut(ctx context.Context, typed []string) error {
 		return err
 	}
 	if s.doubtful != nil && r.moves() {
-		return exit.Usagef("the outcome of the %s before is unknown: retry it, or forget it", s.doubtful.request.operation)
+		return exit.Usagef("the outcome of the %s before is unknown: retry it, or forget it",
+			s.doubtful.request.operation)
 	}
 	return s.send(ctx, own, r)
 }
@@ -144,7 +147,8 @@ func (s *shell) send(ctx context.Context, own *options, r *request) error {
 		s.doubtful = &doubtful{own, r}
 		return &exit.Error{
 			Code: exit.OutcomeUnknown, Request: r.id, Err: err,
-			Advice: []string{"Money may have moved. Type retry: it happens once, however often you do"},
+			Advice: []string{"Money may have moved. Type retry: it happens once, however often " +
+				"you do"},
 		}
 	}
 	if err != nil {

@@ -12,10 +12,11 @@ import (
 func (p *program) accountCommand() *cobra.Command {
 	var owner, opening, holder string
 	open := &cobra.Command{
-		Use:     "open NUMBER",
-		Short:   "Open an account",
-		Example: "  atmctl account open 200 --owner user:alice --name \"Alice Smith\" --opening 50.00",
-		Args:    exit.Args(cobra.ExactArgs(1)),
+		Use:   "open NUMBER",
+		Short: "Open an account",
+		Example: "  atmctl account open 200 --owner user:alice --name \"Alice Smith\" --opening " +
+			"50.00",
+		Args: exit.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if opening != "" {
 				if _, code := atm.ParseAmount(opening); code != atm.OK {
@@ -28,7 +29,8 @@ func (p *program) accountCommand() *cobra.Command {
 			return p.account(cmd.Context(), atm.AccountOpen, args[0], owner, opening, holder)
 		},
 	}
-	open.Flags().StringVar(&owner, "owner", "", "`subject` whose account it is: user:NAME or service:NAME")
+	open.Flags().StringVar(&owner, "owner", "", "`subject` whose account it is: user:NAME or "+
+		"service:NAME")
 	open.Flags().StringVar(&holder, "name", "", "`name` of the holder, for people")
 	open.Flags().StringVar(&opening, "opening", "", "opening balance in `dollars`")
 	account := &cobra.Command{Use: "account", Short: "Open, show and close accounts"}
@@ -49,7 +51,9 @@ func (p *program) accountCommand() *cobra.Command {
 func (p *program) accountAct(name, short string, op atm.Operation) *cobra.Command {
 	return &cobra.Command{
 		Use: name + " NUMBER", Short: short, Args: exit.Args(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error { return p.account(cmd.Context(), op, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return p.account(cmd.Context(), op, args[0])
+		},
 	}
 }
 
@@ -65,7 +69,10 @@ func (p *program) account(ctx context.Context, op atm.Operation, number string, 
 	return p.printOne(accountColumns, result)
 }
 
-var accountColumns = []string{"account", "owner", "name", "standing", "balance", "held", "version", "limits"}
+var accountColumns = []string{
+	"account", "owner", "name", "standing", "balance", "held", "version",
+	"limits",
+}
 
 // print prints a list of records as a table of these columns, or for programs.
 func (p *program) print(columns []string, records []any) error {

@@ -41,7 +41,8 @@ what administration did to it does not count, nor do questions.`,
 			case "", "open", "active", "frozen", "closed":
 				filter["standing"] = standing
 			default:
-				return exit.Usagef("--standing is open (or active), frozen or closed, not %q", standing)
+				return exit.Usagef("--standing is open (or active), frozen or closed, not %q",
+					standing)
 			}
 			if limited {
 				filter["limits"] = "any"
@@ -64,7 +65,8 @@ what administration did to it does not count, nor do questions.`,
 			if _, ok := atm.ParseAccountID(cursor); cursor != "" && !ok {
 				return exit.Usagef("--cursor is the number of an account, not %q", cursor)
 			}
-			accounts, next, err := p.listedUpTo(cmd.Context(), atm.AccountList, "accounts", cursor, most, filter)
+			accounts, next, err := p.listedUpTo(cmd.Context(), atm.AccountList, "accounts", cursor,
+				most, filter)
 			if err != nil {
 				return err
 			}
@@ -79,10 +81,13 @@ what administration did to it does not count, nor do questions.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&owner, "owner", "", "accounts of a `subject`: user:NAME or service:NAME")
-	flags.StringVar(&standing, "standing", "", "accounts of a `standing`: open (or active), frozen or closed")
+	flags.StringVar(&standing, "standing", "", "accounts of a `standing`: open (or active), "+
+		"frozen or closed")
 	flags.BoolVar(&limited, "limits", false, "accounts that have limits")
-	flags.StringVar(&inactive, "inactive-since", "", "accounts that nobody has used since a `time`: "+when.Forms)
+	flags.StringVar(&inactive, "inactive-since", "", "accounts that nobody has used since a "+
+		"`time`: "+when.Forms)
 	flags.IntVar(&limit, "limit", 0, "how many accounts at most; all when left out")
-	flags.StringVar(&cursor, "cursor", "", "list what comes after this account, as the page before said")
+	flags.StringVar(&cursor, "cursor", "", "list what comes after this account, as the page "+
+		"before said")
 	return cmd
 }

@@ -34,7 +34,8 @@ from then on.`,
 			return p.account(cmd.Context(), atm.AccountSet, args[0], owner, holder)
 		},
 	}
-	cmd.Flags().StringVar(&owner, "owner", "", "`subject` whose account it is: user:NAME or service:NAME")
+	cmd.Flags().StringVar(&owner, "owner", "", "`subject` whose account it is: user:NAME or "+
+		"service:NAME")
 	cmd.Flags().StringVar(&holder, "name", "", "`name` of the holder, for people")
 	return cmd
 }

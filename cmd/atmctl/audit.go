@@ -23,7 +23,9 @@ const defaultLog = "./atm-data/audit"
 
 func (p *program) auditCommand() *cobra.Command {
 	return group(&cobra.Command{Use: "audit", Short: "Verify and read the audit log"},
-		p.verifyCommand(), p.listCommand(), p.tailCommand(), p.showCommand(), p.exportCommand(), p.reconcileCommand(), p.rotateKeyCommand(), p.proveCommand(), p.checkCommand(), p.checkpointCommand(), p.witnessCommand())
+		p.verifyCommand(), p.listCommand(), p.tailCommand(), p.showCommand(), p.exportCommand(),
+		p.reconcileCommand(), p.rotateKeyCommand(), p.proveCommand(), p.checkCommand(),
+		p.checkpointCommand(), p.witnessCommand())
 }
 
 func (p *program) verifyCommand() *cobra.Command {
@@ -60,8 +62,10 @@ that signs the log today.`,
 		},
 	}
 	cmd.Flags().StringVar(&vkey, "vkey", "", vkeyHelp)
-	cmd.Flags().StringVar(&saved, "checkpoint", "", "`file` with a checkpoint of this log saved before")
-	cmd.Flags().StringVar(&policy, "policy", "", "`file` with a policy: known logs, witnesses, and how many of them")
+	cmd.Flags().StringVar(&saved, "checkpoint", "", "`file` with a checkpoint of this log saved "+
+		"before")
+	cmd.Flags().StringVar(&policy, "policy", "", "`file` with a policy: known logs, witnesses, "+
+		"and how many of them")
 	cmd.Flags().DurationVar(&maxAge, "max-age", 0, "how old the newest entry may be")
 	cmd.Flags().DurationVar(&within, "within", verifyWithin, "how long all of it may take at a URL")
 	return cmd
@@ -135,7 +139,9 @@ func (p *program) report(
 	return report, nil
 }
 
-func (p *program) verify(ctx context.Context, where, vkey, saved, policy string, opts audit.VerifyOptions) error {
+func (p *program) verify(ctx context.Context, where, vkey, saved, policy string,
+	opts audit.VerifyOptions,
+) error {
 	files, err := p.log(where)
 	if err != nil {
 		return err
@@ -172,7 +178,8 @@ func (p *program) sayGood(report *audit.Report) {
 	switch {
 	case report.LastGood < 0:
 	case report.Unproven:
-		printable.Linef(p.stderr, "  the entries up to %d agree with each other; nothing ties them to the signed root",
+		printable.Linef(p.stderr, "  the entries up to %d agree with each other; nothing ties "+
+			"them to the signed root",
 			report.LastGood)
 	default:
 		printable.Linef(p.stderr, "  the entries up to %d are good", report.LastGood)
@@ -206,7 +213,10 @@ func loadNamed(vkey, saved, policy string, opts *audit.VerifyOptions) (*audit.Re
 	}{
 		{vkey, func(b []byte) error { opts.VKey = string(b); return nil }},
 		{saved, func(b []byte) error { opts.Saved = b; return nil }},
-		{policy, func(b []byte) (err error) { opts.Policy, err = audit.ParsePolicy(b); return err }},
+		{policy, func(b []byte) (err error) {
+			opts.Policy, err = audit.ParsePolicy(b)
+			return err
+		}},
 	} {
 		path := named.path
 		if path == "" {
@@ -310,7 +320,8 @@ func (p *program) show(ctx context.Context, log *audit.Log, index int64) error {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(p.stdout, "entry %d, leaf %s, in the tree of %d entries with root %s\n%s\n",
+		_, err = fmt.Fprintf(p.stdout, "entry %d, leaf %s, in the tree of %d entries with root "+
+			"%s\n%s\n",
 			index, h, log.Size, log.Root, text)
 		return err
 	})

@@ -34,12 +34,14 @@ root sign for it.`,
 			if err := daemon.ExportRoot(data, out); err != nil {
 				return err
 			}
-			return p.tell(map[string]string{"file": out}, "the key of the root is in %s, and here no longer\n", out)
+			return p.tell(map[string]string{"file": out}, "the key of the root is in %s, and "+
+				"here no longer\n", out)
 		},
 	}
 	export.Flags().StringVar(&out, "out", "", "new `file` for the key")
 	show := &cobra.Command{
-		Use: "show", Short: "Show the authorities, and which keys are here", Args: exit.Args(cobra.NoArgs),
+		Use: "show", Short: "Show the authorities, and which keys are here",
+		Args: exit.Args(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
 			list, err := daemon.Authorities(data)
 			if err != nil {
@@ -47,7 +49,11 @@ root sign for it.`,
 			}
 			rows := make([]any, len(list))
 			for i, a := range list {
-				rows[i] = map[string]any{"name": a.Name, "not_after": a.NotAfter.Format(time.RFC3339), "key": a.Key, "fingerprint": a.Fingerprint}
+				rows[i] = map[string]any{
+					"name":      a.Name,
+					"not_after": a.NotAfter.Format(time.RFC3339), "key": a.Key,
+					"fingerprint": a.Fingerprint,
+				}
 			}
 			return p.print([]string{"name", "not_after", "key", "fingerprint"}, rows)
 		},
@@ -68,10 +74,12 @@ it is retired: see that everybody has a new one, and then run atmctl ca retire.`
 			if err != nil {
 				return err
 			}
-			return p.tell(map[string]string{"data": data}, "other authorities are in force; the one for clients before them is trusted until it is retired\n")
+			return p.tell(map[string]string{"data": data}, "other authorities are in force; the "+
+				"one for clients before them is trusted until it is retired\n")
 		},
 	}
-	rollover.Flags().StringVar(&rootKey, "root-key", "", "`file` with the key of the root, when it is not in the folder")
+	rollover.Flags().StringVar(&rootKey, "root-key", "", "`file` with the key of the root, when "+
+		"it is not in the folder")
 	var force bool
 	retire := &cobra.Command{
 		Use: "retire", Short: "Trust the authority of before the last rollover no longer",
@@ -90,21 +98,25 @@ the list; a certificate counts as renewed when its subject has another one that 
 			if err := daemon.Retire(data); err != nil {
 				return err
 			}
-			return p.tell(map[string]string{"data": data}, "the authority before the last rollover is trusted no longer\n")
+			return p.tell(map[string]string{"data": data}, "the authority before the last "+
+				"rollover is trusted no longer\n")
 		},
 	}
-	retire.Flags().BoolVar(&force, "force", false, "although certificates end by it, or the server cannot be asked")
+	retire.Flags().BoolVar(&force, "force", false, "although certificates end by it, or the "+
+		"server cannot be asked")
 	for _, cmd := range []*cobra.Command{export, show, rollover, retire} {
 		cmd.Flags().StringVar(&data, "data", "./atm-data", "the data `folder`")
 	}
-	return group(&cobra.Command{Use: "ca", Short: "Authorities of the data folder"}, export, show, rollover, retire)
+	return group(&cobra.Command{Use: "ca", Short: "Authorities of the data folder"}, export, show,
+		rollover, retire)
 }
 
 // checkRetired refuses to retire an authority while certificates of it are good.
 func (p *program) checkRetired(ctx context.Context) error {
 	list, err := p.pages(ctx, atm.CertList, "certificates")
 	if err != nil {
-		return fmt.Errorf("which certificates end with the authority, the server does not say; --force retires it all the same: %w", err)
+		return fmt.Errorf("which certificates end with the authority, the server does not say; "+
+			"--force retires it all the same: %w", err)
 	}
 	// A certificate of before stays good when it is renewed. So each of its subject's that is of
 	// the authority in force stands for one of before.
@@ -113,7 +125,8 @@ func (p *program) checkRetired(ctx context.Context) error {
 	for _, item := range list {
 		record, _ := item.(map[string]any)
 		text, _ := record["not_after"].(string)
-		if end, err := time.Parse(time.RFC3339, text); record["revoked"] == true || err == nil && end.Before(time.Now()) {
+		if end, err := time.Parse(time.RFC3339, text); record["revoked"] == true || err == nil &&
+			end.Before(time.Now()) {
 			continue
 		}
 		if record["authority"] == "in force" {
@@ -134,5 +147,7 @@ func (p *program) checkRetired(ctx context.Context) error {
 	if err := p.print([]string{"serial", "subject", "not_after"}, live); err != nil {
 		return err
 	}
-	return &exit.Error{Code: exit.Refused, Err: fmt.Errorf("%d certificates of the authority before are good, and would end: have their holders run atmctl cert renew, revoke them, or use --force", len(live))}
+	return &exit.Error{Code: exit.Refused, Err: fmt.Errorf("%d certificates of the authority "+
+		"before are good, and would end: have their holders run atmctl cert renew, revoke them, "+
+		"or use --force", len(live))}
 }

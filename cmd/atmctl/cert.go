@@ -45,7 +45,8 @@ way back when no operator has a certificate that is good.`,
 		Args: exit.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if out == "" {
-				return exit.Usagef("--out is missing: a folder for client.crt, client.key and ca.crt")
+				return exit.Usagef("--out is missing: a folder for client.crt, client.key and " +
+					"ca.crt")
 			}
 			if err := checkRoles(roles); err != nil {
 				return err
@@ -60,26 +61,34 @@ way back when no operator has a certificate that is good.`,
 				}
 				asked = life.String()
 			}
-			return p.issue(cmd.Context(), args[0], out, func(request string) (map[string]any, error) {
+			return p.issue(cmd.Context(), args[0], out, func(request string) (map[string]any,
+				error,
+			) {
 				if owned.data == "" {
-					result, err := p.call(cmd.Context(), string(atm.CertIssue), args[0], request, strings.Join(roles, " "), asked)
+					result, err := p.call(cmd.Context(), string(atm.CertIssue), args[0], request,
+						strings.Join(roles, " "), asked)
 					record, _ := result.(map[string]any)
 					return record, err
 				}
 				return owned.issue(cmd.Context(), daemon.Issuing{
-					Subject: args[0], Roles: strings.Join(roles, " "), Life: fmt.Sprint(asked), Request: request,
+					Subject: args[0], Roles: strings.Join(roles, " "), Life: fmt.Sprint(asked),
+					Request: request,
 				})
 			})
 		},
 	}
-	issue.Flags().StringArrayVar(&roles, "role", nil, "`role` of the subject: customer, teller, auditor, operator or service; repeatable")
+	issue.Flags().StringArrayVar(&roles, "role", nil, "`role` of the subject: customer, teller, "+
+		"auditor, operator or service; repeatable")
 	issue.Flags().StringVar(&out, "out", "", "`folder` for the files")
 	issue.Flags().IntVar(&days, "days", 365, "life of the certificate in `days`, at most 825")
-	issue.Flags().DurationVar(&life, "ttl", 0, "its life instead of days, such as 1h, from 5m on; renew it with atmctl cert renew")
+	issue.Flags().DurationVar(&life, "ttl", 0, "its life instead of days, such as 1h, from 5m "+
+		"on; renew it with atmctl cert renew")
 	owned.addFlags(issue)
-	return group(&cobra.Command{Use: "cert", Short: "Issue and revoke client certificates"}, issue, p.revokeCertificateCommand(), p.renewCommand(), p.inviteCommand(),
+	return group(&cobra.Command{Use: "cert", Short: "Issue and revoke client certificates"}, issue,
+		p.revokeCertificateCommand(), p.renewCommand(), p.inviteCommand(),
 		&cobra.Command{
-			Use: "list", Short: "List client certificates that were issued", Args: exit.Args(cobra.NoArgs),
+			Use: "list", Short: "List client certificates that were issued",
+			Args: exit.Args(cobra.NoArgs),
 			Long: `List client certificates that were issued, the authority that each is of, and when it signed
 somebody in last, as far as the newest 10,000 entries of the audit log say.`,
 			RunE: func(cmd *cobra.Command, _ []string) error {
@@ -87,11 +96,15 @@ somebody in last, as far as the newest 10,000 entries of the audit log say.`,
 				if err != nil {
 					return err
 				}
-				return p.print([]string{"serial", "subject", "not_after", "revoked", "authority", "last_use"}, list)
+				return p.print([]string{
+					"serial", "subject", "not_after", "revoked", "authority",
+					"last_use",
+				}, list)
 			},
 		},
 		&cobra.Command{
-			Use: "crl", Short: "Print the certificate revocation list, in PEM", Args: exit.Args(cobra.NoArgs),
+			Use: "crl", Short: "Print the certificate revocation list, in PEM",
+			Args: exit.Args(cobra.NoArgs),
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				result, err := p.call(cmd.Context(), string(atm.CertCRL))
 				if err != nil {
@@ -109,7 +122,9 @@ somebody in last, as far as the newest 10,000 entries of the audit log say.`,
 }
 
 // issue makes a certificate by ask, which gets the certificate request.
-func (p *program) issue(ctx context.Context, subject, out string, ask func(request string) (map[string]any, error)) error {
+func (p *program) issue(ctx context.Context, subject, out string,
+	ask func(request string) (map[string]any, error),
+) error {
 	files := client.InFolder(out)
 	if _, err := os.Lstat(files.Key); !errors.Is(err, fs.ErrNotExist) {
 		return exit.Usagef("%s exists; choose another folder", files.Key)
@@ -153,7 +168,8 @@ func (p *program) issue(ctx context.Context, subject, out string, ask func(reque
 		}
 	}
 	return p.printOne([]string{"subject", "serial", "not_after", "folder"}, map[string]any{
-		"subject": subject, "serial": record["serial"], "sha256": record["sha256"], "not_after": record["not_after"], "folder": out,
+		"subject": subject, "serial": record["serial"], "sha256": record["sha256"],
+		"not_after": record["not_after"], "folder": out,
 	})
 }
 
@@ -164,8 +180,11 @@ type ownedFolder struct {
 }
 
 func (f *ownedFolder) addFlags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.data, "data", "", "data `folder` in which it is issued, by whoever owns the disk")
-	cmd.Flags().StringVar(&f.passphraseFile, "vault-passphrase-file", "", "with --data of a stopped server: `file` with the passphrase of keys/vault.key; - for standard input")
+	cmd.Flags().StringVar(&f.data, "data", "", "data `folder` in which it is issued, by whoever "+
+		"owns the disk")
+	cmd.Flags().StringVar(&f.passphraseFile, "vault-passphrase-file", "",
+		"with --data of a stopped server: `file` with the passphrase of keys/vault.key; - for "+
+			"standard input")
 	f.store.AddFlags(cmd.Flags())
 }
 
@@ -178,9 +197,13 @@ func (f *ownedFolder) issue(ctx context.Context, asked daemon.Issuing) (map[stri
 	if err != nil {
 		return nil, err
 	}
-	folder := daemon.Folder{Data: f.data, Store: at, Passphrase: settings.Passphrase(f.passphraseFile, "Passphrase of keys/vault.key")}
+	folder := daemon.Folder{
+		Data: f.data, Store: at,
+		Passphrase: settings.Passphrase(f.passphraseFile, "Passphrase of keys/vault.key"),
+	}
 	answer, err := folder.Issue(ctx, asked, slog.New(slog.DiscardHandler))
 	return map[string]any{
-		"certificate": answer.Certificate, "authority": answer.Authority, "serial": answer.Serial, "sha256": answer.SHA256, "not_after": answer.NotAfter,
+		"certificate": answer.Certificate, "authority": answer.Authority, "serial": answer.Serial,
+		"sha256": answer.SHA256, "not_after": answer.NotAfter,
 	}, err
 }

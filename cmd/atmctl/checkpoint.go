@@ -82,7 +82,10 @@ func (p *program) pin(ctx context.Context, where, vkey string) error {
 		}
 		return silent(report.Code)
 	}
-	text, err := (&audit.Pin{Signed: report.Signed, Keys: []string{strings.TrimSpace(report.Key)}}).MarshalText()
+	text, err := (&audit.Pin{
+		Signed: report.Signed,
+		Keys:   []string{strings.TrimSpace(report.Key)},
+	}).MarshalText()
 	if err != nil {
 		return err
 	}
@@ -106,7 +109,8 @@ func (p *program) pin(ctx context.Context, where, vkey string) error {
 	if err := p.say(report); err != nil {
 		return err
 	}
-	return printable.Linef(p.stdout, "pinned: %d entries of %s in %s", report.Size, report.Origin, path)
+	return printable.Linef(p.stdout, "pinned: %d entries of %s in %s", report.Size,
+		report.Origin, path)
 }
 
 // pins is the folder of the checkpoints that somebody has seen.
@@ -214,7 +218,8 @@ func found(origin string) (shownPin, error) {
 	}
 	pin, err := readPin(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && pin.Origin != origin {
-		err = fmt.Errorf("no checkpoint of %q is pinned: see \"atmctl audit checkpoint list\"", origin)
+		err = fmt.Errorf("no checkpoint of %q is pinned: see \"atmctl audit checkpoint list\"",
+			origin)
 		return pin, &exit.Error{Code: exit.Refused, Err: err}
 	}
 	return pin, err
@@ -241,7 +246,8 @@ func (p *program) forgetPin(origin string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := found(origin); err != nil && !errors.Is(err, audit.ErrNoCheckpoint) { // one that is damaged goes too
+	// one that is damaged goes too
+	if _, err := found(origin); err != nil && !errors.Is(err, audit.ErrNoCheckpoint) {
 		return err
 	}
 	if err := os.Remove(path); err != nil {

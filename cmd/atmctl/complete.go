@@ -21,17 +21,26 @@ const completeWithin = time.Second
 // names, and of arguments by the word that stands for them in the usage.
 func (p *program) completeValues(root *cobra.Command) {
 	events := []string{
-		string(audit.EventOp), string(audit.EventAdmin), string(audit.EventAuditRead), string(audit.EventAuthFail),
-		string(audit.EventAuthFailSummary), string(audit.EventDeniedSummary), string(audit.EventStart),
+		string(audit.EventOp), string(audit.EventAdmin), string(audit.EventAuditRead),
+		string(audit.EventAuthFail),
+		string(audit.EventAuthFailSummary), string(audit.EventDeniedSummary),
+		string(audit.EventStart),
 		string(audit.EventStop), string(audit.EventHeartbeat), string(audit.EventKeyRotate),
 		string(audit.EventClockStep), string(audit.EventRecover), string(audit.EventSettings),
 	}
 	operations := []string{
-		string(atm.Inquiry), string(atm.Deposit), string(atm.Withdraw), string(atm.Transfer), string(atm.Authorize),
+		string(atm.Inquiry), string(atm.Deposit), string(atm.Withdraw), string(atm.Transfer),
+		string(atm.Authorize),
 	}
-	accounts := p.known(func(ctx context.Context) ([]any, error) { return p.page(ctx, atm.AccountList, "accounts") }, "account")
-	subjects := p.known(func(ctx context.Context) ([]any, error) { return p.page(ctx, atm.UserList, "users") }, "subject")
-	serials := p.known(func(ctx context.Context) ([]any, error) { return p.page(ctx, atm.CertList, "certificates") }, "serial", "subject")
+	accounts := p.known(func(ctx context.Context) ([]any, error) {
+		return p.page(ctx, atm.AccountList, "accounts")
+	}, "account")
+	subjects := p.known(func(ctx context.Context) ([]any, error) {
+		return p.page(ctx, atm.UserList, "users")
+	}, "subject")
+	serials := p.known(func(ctx context.Context) ([]any, error) {
+		return p.page(ctx, atm.CertList, "certificates")
+	}, "serial", "subject")
 	flags := map[string]cobra.CompletionFunc{
 		"role":      oneOf(roleNames...),
 		"event":     oneOf(events...),
@@ -47,7 +56,8 @@ func (p *program) completeValues(root *cobra.Command) {
 	arguments := map[string]cobra.CompletionFunc{
 		"NUMBER": accounts, "NAME": subjects, "KIND:NAME": subjects, "SERIAL": serials,
 	}
-	root.RegisterFlagCompletionFunc("output", oneOf(output.FormTable, output.FormJSON, output.FormJSONL))
+	root.RegisterFlagCompletionFunc("output", oneOf(output.FormTable, output.FormJSON,
+		output.FormJSONL))
 	each(root, func(cmd *cobra.Command) {
 		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
 			complete := flags[f.Name]
@@ -59,8 +69,11 @@ func (p *program) completeValues(root *cobra.Command) {
 			}
 		})
 		usage := append(strings.Fields(cmd.Use), "")
-		if complete := arguments[usage[1]]; complete != nil && cmd.ValidArgsFunction == nil && usage[0] != "open" && usage[0] != "add" {
-			cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+		if complete := arguments[usage[1]]; complete != nil && cmd.ValidArgsFunction == nil &&
+			usage[0] != "open" && usage[0] != "add" {
+			cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, typed string) ([]string,
+				cobra.ShellCompDirective,
+			) {
 				if len(args) > 0 {
 					return nil, noFile
 				}
@@ -85,8 +98,12 @@ func oneOf(words ...string) cobra.CompletionFunc { return cobra.FixedCompletions
 // known completes from what the server lists: the word of a record, and beside it what
 // describes it. It proposes nothing when the server does not answer at once, or somebody
 // would have to be asked for a secret.
-func (p *program) known(list func(context.Context) ([]any, error), word string, about ...string) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, _ []string, typed string) (found []string, _ cobra.ShellCompDirective) {
+func (p *program) known(list func(context.Context) ([]any, error), word string,
+	about ...string,
+) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, _ []string, typed string) (found []string,
+		_ cobra.ShellCompDirective,
+	) {
 		if p.prepare(cmd) != nil || p.way.Asks() {
 			return nil, noFile
 		}

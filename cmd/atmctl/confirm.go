@@ -36,12 +36,14 @@ func confirmIrrevocable(root *cobra.Command) {
 		if cmd.Long == "" {
 			cmd.Long = cmd.Short + "."
 		}
-		cmd.Long += "\n\nOn a terminal it asks before. Without one, as in a script, it does not; nor with --yes."
+		cmd.Long += "\n\nOn a terminal it asks before. Without one, as in a script, it does not; " +
+			"nor with --yes."
 		yes := cmd.Flags().BoolP("yes", "y", false, "do not ask")
 		run := cmd.RunE
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
 			if !*yes && ask.Possible() {
-				sure, err := ask.Confirm(strings.ReplaceAll(question, "ARG", strings.Join(args, " ")))
+				sure, err := ask.Confirm(strings.ReplaceAll(question, "ARG",
+					strings.Join(args, " ")))
 				if err != nil {
 					return err
 				}

@@ -56,7 +56,8 @@ func (p *program) demo(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(p.stdout, "\nIn a copy of the log, one cent of entry %d is changed: 392.00 becomes 392.01. The copy:\n", index)
+	fmt.Fprintf(p.stdout, "\nIn a copy of the log, one cent of entry %d is changed: 392.00 "+
+		"becomes 392.01. The copy:\n", index)
 	return p.demoVerify(ctx, tampered, audit.ContentDiffers)
 }
 
@@ -67,7 +68,8 @@ func (p *program) demoServer(ctx context.Context, data string) error {
 		return err
 	}
 	house, err := daemon.Open(ctx, daemon.Options{
-		Data: data, Version: version.String(), Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Grace: 5 * time.Second,
+		Data: data, Version: version.String(), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Grace: 5 * time.Second,
 	})
 	if err != nil {
 		listen.Close()
@@ -94,7 +96,13 @@ func (p *program) demoCalls(ctx context.Context, data string, port int) error {
 	for _, step := range []struct {
 		op     atm.Operation
 		amount atm.Amount
-	}{{atm.Inquiry, 0}, {atm.Deposit, 100100}, {atm.Inquiry, 0}, {atm.Withdraw, 39200}, {atm.Inquiry, 0}} {
+	}{
+		{atm.Inquiry, 0},
+		{atm.Deposit, 100100},
+		{atm.Inquiry, 0},
+		{atm.Withdraw, 39200},
+		{atm.Inquiry, 0},
+	} {
 		var answer *client.Answer
 		id := atm.RequestID(atm.NewUUID(time.Now()))
 		switch step.op {
@@ -145,22 +153,23 @@ func (p *program) demoVerify(ctx context.Context, dir string, want int) error {
 // flipCent changes the amount of the withdrawal in the log in dir, and returns
 // the index of its entry.
 func flipCent(dir string) (index int64, err error) {
-	err = filepath.WalkDir(filepath.Join(dir, "tile", "entries"), func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		bundle, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		before := []byte(`"amount":"392.00"`)
-		at := bytes.Index(bundle, before)
-		if at < 0 {
-			return nil
-		}
-		index = int64(bytes.Count(bundle[:at], []byte(`"v":1`))) // each entry before it has one
-		bundle[at+len(before)-2] = '1'
-		return os.WriteFile(path, bundle, 0o600)
-	})
+	err = filepath.WalkDir(filepath.Join(dir, "tile", "entries"),
+		func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() {
+				return err
+			}
+			bundle, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			before := []byte(`"amount":"392.00"`)
+			at := bytes.Index(bundle, before)
+			if at < 0 {
+				return nil
+			}
+			index = int64(bytes.Count(bundle[:at], []byte(`"v":1`))) // each entry before it has one
+			bundle[at+len(before)-2] = '1'
+			return os.WriteFile(path, bundle, 0o600)
+		})
 	return index, err
 }

@@ -40,7 +40,8 @@ looks at the folder of a stopped server, none can start on it.
 	cmd.Flags().Uint64Var(&opts.Reserve, "disk-reserve", opts.Reserve,
 		"free `bytes` that the server keeps, as its own flag says")
 	cmd.Flags().StringVar(&passphraseFile, "vault-passphrase-file", "",
-		"`file` with the passphrase of keys/vault.key, when it is sealed with one; - for standard input")
+		"`file` with the passphrase of keys/vault.key, when it is sealed with one; - for "+
+			"standard input")
 	return cmd
 }
 
@@ -70,7 +71,8 @@ func (p *program) tellFindings(findings []doctor.Finding) error {
 		return array.End()
 	}
 	for _, f := range findings {
-		if err := printable.Linef(p.stdout, "%-9s%-14s%s", f.Severity, f.Check, f.Text); err != nil {
+		if err := printable.Linef(p.stdout, "%-9s%-14s%s", f.Severity, f.Check,
+			f.Text); err != nil {
 			return err
 		}
 		if f.Mend != "" {

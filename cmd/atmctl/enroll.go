@@ -31,7 +31,8 @@ func (p *program) inviteCommand() *cobra.Command {
 	var out string
 	var wait, life time.Duration
 	invite := &cobra.Command{
-		Use: "invite KIND:NAME --out FILE", Short: "Make a code by which somebody gets a certificate themselves",
+		Use: "invite KIND:NAME --out FILE", Short: "Make a code by which somebody gets a " +
+			"certificate themselves",
 		Long: `Make a code that is good once: whoever has it gets a client certificate of this
 subject with atmctl enroll, over a key that they make and that never travels.`,
 		Example: "  atmctl cert invite service:billing --role teller --out billing.code",
@@ -65,13 +66,17 @@ subject with atmctl enroll, over a key that they make and that never travels.`,
 			if err := output.WriteNew(cmd.Context(), out, []byte(code+"\n"), 0o600); err != nil {
 				return err
 			}
-			return p.printOne([]string{"jti", "expires", "file"}, map[string]any{"jti": record["jti"], "expires": record["expires"], "file": out})
+			return p.printOne([]string{"jti", "expires", "file"},
+				map[string]any{"jti": record["jti"], "expires": record["expires"], "file": out})
 		},
 	}
-	invite.Flags().StringArrayVar(&roles, "role", nil, "`role` of the subject: customer, teller, auditor, operator or service; repeatable")
+	invite.Flags().StringArrayVar(&roles, "role", nil, "`role` of the subject: customer, teller, "+
+		"auditor, operator or service; repeatable")
 	invite.Flags().StringVar(&out, "out", "", "`file` for the code")
-	invite.Flags().DurationVar(&wait, "ttl", 24*time.Hour, "how long the code can be used, at most 144h")
-	invite.Flags().DurationVar(&life, "life", 0, "life of the certificate, from 5m on; 365 days when left out")
+	invite.Flags().DurationVar(&wait, "ttl", 24*time.Hour, "how long the code can be used, at "+
+		"most 144h")
+	invite.Flags().DurationVar(&life, "life", 0, "life of the certificate, from 5m on; 365 days "+
+		"when left out")
 	return invite
 }
 
@@ -84,25 +89,30 @@ type enrolment struct {
 func (p *program) enrollCommand() *cobra.Command {
 	var e enrolment
 	enroll := &cobra.Command{
-		Use: "enroll --code-file FILE --out DIR", Short: "Get a client certificate with the code of an invitation",
+		Use:   "enroll --code-file FILE --out DIR",
+		Short: "Get a client certificate with the code of an invitation",
 		Long: `Get a client certificate with the code of an invitation. The private key is made here,
 in DIR, and never travels. The server is trusted by the authority in a file, or by one
 that it hands out itself and that has this SHA-256 fingerprint, as atmserver prints it.`,
-		Example: "  atmctl enroll --server https://atm.example:9000 --ca-sha256 C8:46:… --code-file billing.code --out billing",
-		Args:    exit.Args(cobra.NoArgs),
+		Example: "  atmctl enroll --server https://atm.example:9000 --ca-sha256 C8:46:… " +
+			"--code-file billing.code --out billing",
+		Args: exit.Args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
 			case (e.ca == "") == (e.fingerprint == ""):
 				return exit.Usagef("one of --ca and --ca-sha256 says what the server is trusted by")
 			case e.code == "":
-				return exit.Usagef("--code-file is missing: the file of cert invite; - for standard input")
+				return exit.Usagef("--code-file is missing: the file of cert invite; - for " +
+					"standard input")
 			case e.out == "":
-				return exit.Usagef("--out is missing: a folder for client.crt, client.key and ca.crt")
+				return exit.Usagef("--out is missing: a folder for client.crt, client.key and " +
+					"ca.crt")
 			}
 			return p.enroll(cmd.Context(), e)
 		},
 	}
-	enroll.Flags().StringVar(&e.ca, "ca", "", "`file` with the authority that the server is trusted by")
+	enroll.Flags().StringVar(&e.ca, "ca", "", "`file` with the authority that the server is "+
+		"trusted by")
 	enroll.Flags().StringVar(&e.fingerprint, "ca-sha256", "", "`fingerprint` of it")
 	enroll.Flags().StringVar(&e.code, "code-file", "", "`file` with the code; - for standard input")
 	enroll.Flags().StringVar(&e.out, "out", "", "`folder` for the files")
@@ -135,7 +145,8 @@ func (p *program) enroll(ctx context.Context, e enrolment) error {
 		return err
 	}
 	form := url.Values{"code": {string(code)}, "request": {string(request)}}
-	text, err := exchange(ctx, trusting, http.MethodPost, p.server+"/enroll", strings.NewReader(form.Encode()))
+	text, err := exchange(ctx, trusting, http.MethodPost, p.server+"/enroll",
+		strings.NewReader(form.Encode()))
 	if err != nil {
 		return err
 	}
@@ -145,7 +156,8 @@ func (p *program) enroll(ctx context.Context, e enrolment) error {
 		Serial      string `json:"serial"`
 		NotAfter    string `json:"not_after"`
 	}
-	if err := json.Unmarshal(text, &answer); err != nil || answer.Certificate == "" || answer.Authority == "" {
+	if err := json.Unmarshal(text, &answer); err != nil || answer.Certificate == "" ||
+		answer.Authority == "" {
 		return errors.New("the server's answer has no certificate")
 	}
 	if err := output.Write(ctx, files.CA, []byte(answer.Authority), 0o644); err != nil {
@@ -154,7 +166,8 @@ func (p *program) enroll(ctx context.Context, e enrolment) error {
 	if err := output.Write(ctx, files.Cert, []byte(answer.Certificate), 0o644); err != nil {
 		return err
 	}
-	return p.printOne([]string{"serial", "not_after", "folder"}, map[string]any{"serial": answer.Serial, "not_after": answer.NotAfter, "folder": e.out})
+	return p.printOne([]string{"serial", "not_after", "folder"},
+		map[string]any{"serial": answer.Serial, "not_after": answer.NotAfter, "folder": e.out})
 }
 
 // enrolmentRequest is a request over the key in files, which is made unless one
@@ -195,16 +208,20 @@ func (p *program) authority(ctx context.Context, e enrolment) (*tls.Config, erro
 	}
 	// Nothing is sent on this connection, and nothing of it is believed but
 	// what has the fingerprint.
-	text, err := exchange(ctx, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13}, http.MethodGet, p.server+"/ca.crt", nil)
+	text, err := exchange(ctx, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13},
+		http.MethodGet, p.server+"/ca.crt", nil)
 	if err != nil {
 		return nil, err
 	}
 	cert, err := certs.ParseCertificate(text)
 	if err != nil {
-		return nil, &exit.Error{Code: exit.NoConnection, Err: fmt.Errorf("the server hands out no authority: %w", err)}
+		return nil, &exit.Error{Code: exit.NoConnection, Err: fmt.Errorf("the server hands out "+
+			"no authority: %w", err)}
 	}
-	if got := certs.Fingerprint(cert); !strings.EqualFold(strings.ReplaceAll(got, ":", ""), strings.ReplaceAll(e.fingerprint, ":", "")) {
-		return nil, &exit.Error{Code: exit.NoConnection, Err: fmt.Errorf("the server's authority has the fingerprint %s, not the one that was named", got)}
+	if got := certs.Fingerprint(cert); !strings.EqualFold(strings.ReplaceAll(got, ":", ""),
+		strings.ReplaceAll(e.fingerprint, ":", "")) {
+		return nil, &exit.Error{Code: exit.NoConnection, Err: fmt.Errorf("the server's authority "+
+			"has the fingerprint %s, not the one that was named", got)}
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(cert)
@@ -213,7 +230,9 @@ func (p *program) authority(ctx context.Context, e enrolment) (*tls.Config, erro
 
 // exchange sends a request without credentials and returns the body of a good
 // answer.
-func exchange(ctx context.Context, trusting *tls.Config, method, target string, form io.Reader) ([]byte, error) {
+func exchange(ctx context.Context, trusting *tls.Config, method, target string,
+	form io.Reader,
+) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, target, form)
 	if err != nil {
 		return nil, exit.Usagef("--server: %w", err)
@@ -235,7 +254,8 @@ func exchange(ctx context.Context, trusting *tls.Config, method, target string, 
 	case resp.StatusCode == http.StatusUnauthorized:
 		return nil, &exit.Error{Code: exit.NotAuthenticated, Err: errors.New(sentence)}
 	case resp.StatusCode != http.StatusOK:
-		return nil, &exit.Error{Code: exit.Refused, Err: fmt.Errorf("%s (%d)", sentence, resp.StatusCode)}
+		return nil, &exit.Error{Code: exit.Refused, Err: fmt.Errorf("%s (%d)", sentence,
+			resp.StatusCode)}
 	}
 	return text, nil
 }

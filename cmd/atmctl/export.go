@@ -43,7 +43,8 @@ cef, the Common Event Format of ArcSight. Each row has the index and the hash of
 				return err
 			}
 			if !slices.Contains(exportForms, format) {
-				return exit.Usagef("--format is jsonl, csv, ocsf or cef, not %q%s", format, exit.DidYouMean(format, exportForms...))
+				return exit.Usagef("--format is jsonl, csv, ocsf or cef, not %q%s", format,
+					exit.DidYouMean(format, exportForms...))
 			}
 			if s.from < 0 {
 				return exit.Usagef("--from-index is not negative")
@@ -117,7 +118,8 @@ func severity(e *audit.Entry) (id int, word string) {
 // exportColumns are what a line of CSV has of a record. A receipt is the index and the
 // hash of the leaf, as the caller got them.
 var exportColumns = []string{
-	"index", "receipt", "time", "event", "operation", "who", "address", "account", "from", "to", "amount", "target",
+	"index", "receipt", "time", "event", "operation", "who", "address", "account", "from", "to",
+	"amount", "target",
 	"status", "code", "reason", "count",
 }
 
@@ -128,14 +130,17 @@ func writeCSV(w io.Writer, r *record) error {
 	}
 	index := strconv.FormatInt(r.index, 10)
 	_, err := io.WriteString(w, printable.CSV(
-		index, index+" "+r.hash.String(), r.Time.Format(time.RFC3339), string(r.Event), string(r.Operation),
-		r.who, r.address, r.account, r.from, r.to, r.amount, r.target, r.outcome, r.code, r.reason, count))
+		index, index+" "+r.hash.String(), r.Time.Format(time.RFC3339), string(r.Event),
+		string(r.Operation),
+		r.who, r.address, r.account, r.from, r.to, r.amount, r.target, r.outcome, r.code,
+		r.reason, count))
 	return err
 }
 
 // writeJSONL writes the entry as it is in the log.
 func writeJSONL(w io.Writer, r *record) error {
-	_, err := fmt.Fprintf(w, "{\"index\":%d,\"leaf_hash\":\"%s\",\"entry\":%s}\n", r.index, r.hash, r.leaf)
+	_, err := fmt.Fprintf(w, "{\"index\":%d,\"leaf_hash\":\"%s\",\"entry\":%s}\n", r.index,
+		r.hash, r.leaf)
 	return err
 }
 
@@ -158,12 +163,17 @@ func writeOCSF(w io.Writer, r *record) error {
 		"severity_id": id, "severity": word, "time": r.Time.UnixMilli(),
 		"metadata": map[string]any{
 			"version": ocsfVersion, "uid": r.ID, "sequence": r.index, "log_name": r.origin,
-			"product": map[string]any{"name": "atmserver", "vendor_name": "atm", "version": version.String()},
+			"product": map[string]any{
+				"name": "atmserver", "vendor_name": "atm",
+				"version": version.String(),
+			},
 		},
 		"src_endpoint": ocsfEndpoint(r),
 		"unmapped": withoutEmpty(map[string]any{
-			"index": r.index, "leaf_hash": r.hash.String(), "event": string(r.Event), "args": r.args,
-			"account": r.account, "from": r.from, "to": r.to, "amount": r.amount, "target": r.target,
+			"index": r.index, "leaf_hash": r.hash.String(), "event": string(r.Event),
+			"args":    r.args,
+			"account": r.account, "from": r.from, "to": r.to, "amount": r.amount,
+			"target": r.target,
 		}),
 	}
 	if r.isSignIn() {
@@ -181,7 +191,8 @@ func writeOCSF(w io.Writer, r *record) error {
 			event["resources"] = resources
 		}
 	}
-	event["class_uid"], event["category_uid"], event["type_uid"] = class, class/1000, class*100+activity
+	event["class_uid"], event["category_uid"], event["type_uid"] = class, class/1000,
+		class*100+activity
 	event["activity_id"], event["activity_name"] = activity, activityName
 	switch r.outcome {
 	case "OK":
@@ -197,7 +208,8 @@ func writeOCSF(w io.Writer, r *record) error {
 	}
 	if r.Summary != nil {
 		event["count"] = min(r.count, math.MaxInt32)
-		event["start_time"], event["end_time"] = r.Summary.First.UnixMilli(), r.Summary.Last.UnixMilli()
+		event["start_time"], event["end_time"] = r.Summary.First.UnixMilli(),
+			r.Summary.Last.UnixMilli()
 	}
 	return json.NewEncoder(w).Encode(event)
 }
@@ -227,7 +239,8 @@ var (
 func writeCEF(w io.Writer, r *record) error {
 	id, _ := severity(r.Entry)
 	fields := []string{
-		"externalId", strconv.FormatInt(r.index, 10), "rt", strconv.FormatInt(r.Time.UnixMilli(), 10), "dvchost", r.origin,
+		"externalId", strconv.FormatInt(r.index, 10), "rt", strconv.FormatInt(r.Time.UnixMilli(),
+			10), "dvchost", r.origin,
 		"cat", string(r.Event), "suser", r.who,
 	}
 	switch addr, err := netip.ParseAddr(r.address); {
@@ -261,7 +274,8 @@ func writeCEF(w io.Writer, r *record) error {
 	}
 	var b strings.Builder
 	what := cefHeader.Replace(printable.Text(r.name()))
-	fmt.Fprintf(&b, "CEF:0|atm|atmserver|%s|%s|%s|%d|", cefHeader.Replace(version.String()), what, what, id*3)
+	fmt.Fprintf(&b, "CEF:0|atm|atmserver|%s|%s|%s|%d|", cefHeader.Replace(version.String()), what,
+		what, id*3)
 	before := ""
 	for pair := range slices.Chunk(fields, 2) {
 		if pair[1] != "" {

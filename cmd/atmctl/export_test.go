@@ -39,41 +39,86 @@ func exported(t *testing.T) []*record {
 	entries := []audit.Entry{
 		{Event: audit.EventStart, Program: &audit.Program{Version: "1"}},
 		{
-			Event: audit.EventOp, Operation: atm.Transfer, Args: args("from", "100", "to", "200", "amount", "12.50"),
+			Event: audit.EventOp, Operation: atm.Transfer, Args: args("from", "100", "to", "200",
+				"amount", "12.50"),
 			Caller: by("192.0.2.7"), Status: ok,
-			State: []audit.Change{{Account: "100", Version: 2, Before: 10000, After: 8750}, {Account: "200", Version: 1, After: 1250}},
+			State: []audit.Change{
+				{Account: "100", Version: 2, Before: 10000, After: 8750},
+				{Account: "200", Version: 1, After: 1250},
+			},
 		},
 		{
-			Event: audit.EventOp, Operation: atm.Transfer, Args: args("from", "100", "to", "200", "amount", "9999"),
-			Caller: by("2001:db8::7"), Status: &atm.Status{Code: atm.InsufficientFunds, Reason: "Insufficient Funds"},
+			Event: audit.EventOp, Operation: atm.Transfer, Args: args("from", "100", "to", "200",
+				"amount", "9999"),
+			Caller: by("2001:db8::7"), Status: &atm.Status{
+				Code:   atm.InsufficientFunds,
+				Reason: "Insufficient Funds",
+			},
 		},
 		{
-			Event: audit.EventOp, Operation: atm.Deposit, Args: args("account", "100", "amount", "5"), Caller: by("192.0.2.7"), Status: ok,
-			State: []audit.Change{{Account: "cash:user:demo", Version: 2, After: -500}, {Account: "100", Version: 3, Before: 8750, After: 9250}},
+			Event: audit.EventOp, Operation: atm.Deposit, Args: args("account", "100", "amount",
+				"5"), Caller: by("192.0.2.7"), Status: ok,
+			State: []audit.Change{
+				{Account: "cash:user:demo", Version: 2, After: -500},
+				{Account: "100", Version: 3, Before: 8750, After: 9250},
+			},
 		},
 		{
-			Event: audit.EventAdmin, Operation: atm.AccountOpen, Caller: by("192.0.2.7"), Status: ok,
-			Args:  args("account", "200", "owner", "user:alice", "opening", "5.00"),
-			State: []audit.Change{{Account: "equity:opening", Version: 2, After: -500}, {Account: "200", Version: 1, After: 500}},
+			Event: audit.EventAdmin, Operation: atm.AccountOpen, Caller: by("192.0.2.7"),
+			Status: ok,
+			Args:   args("account", "200", "owner", "user:alice", "opening", "5.00"),
+			State: []audit.Change{
+				{Account: "equity:opening", Version: 2, After: -500},
+				{Account: "200", Version: 1, After: 500},
+			},
 		},
-		{Event: audit.EventAdmin, Operation: atm.CertIssue, Args: args("subject", "service:billing", "roles", "teller auditor", "request", "…"), Caller: by("192.0.2.7"), Status: ok},
-		{Event: audit.EventAdmin, Operation: atm.GrantCreate, Args: args("account", "200", "to", "service:billing", "cap", "10", "operations", "withdraw"), Caller: by("192.0.2.7"), Status: ok},
-		{Event: audit.EventAdmin, Operation: atm.GrantRevoke, Args: args("jti", "G1"), Caller: by("192.0.2.7"), Status: ok},
-		{Event: audit.EventAdmin, Operation: atm.TokenRevoke, Args: args("jti", "T1"), Caller: by("192.0.2.7"), Status: ok},
-		{Event: audit.EventAdmin, Operation: atm.CertRevoke, Args: args("serial", "ab12"), Caller: by("192.0.2.7"), Status: ok},
-		{Event: audit.EventAuthFail, Reason: "digest of a wrong user or password", Source: "192.0.2.9"},
-		{Event: audit.EventAuthFail, Reason: `unknown certificate CN=a|b\c "é"`, Source: "2001:db8::9"},
-		{Event: audit.EventAuthFailSummary, Source: "192.0.2.0/24", Reason: "wrong password", Summary: &audit.Summary{N: 5_000_000_000, First: at, Last: at.Add(time.Minute)}},
-		{Event: audit.EventDeniedSummary, Caller: &atm.Caller{Principal: atm.Principal{Subject: "user:bob"}}, Summary: &audit.Summary{N: 7, First: at, Last: at.Add(time.Minute)}},
+		{Event: audit.EventAdmin, Operation: atm.CertIssue, Args: args("subject", "service:billing",
+			"roles", "teller auditor", "request", "…"), Caller: by("192.0.2.7"), Status: ok},
 		{
-			Event: audit.EventOp, Operation: atm.Inquiry, Args: args("account", "9\ncs1=1 cs2=2|a\\b=c\u2028=1+1"), Caller: by("192.0.2.7"),
+			Event: audit.EventAdmin, Operation: atm.GrantCreate, Args: args("account", "200", "to",
+				"service:billing", "cap", "10", "operations", "withdraw"), Caller: by("192.0.2.7"),
+			Status: ok,
+		},
+		{
+			Event: audit.EventAdmin, Operation: atm.GrantRevoke, Args: args("jti", "G1"),
+			Caller: by("192.0.2.7"), Status: ok,
+		},
+		{
+			Event: audit.EventAdmin, Operation: atm.TokenRevoke, Args: args("jti", "T1"),
+			Caller: by("192.0.2.7"), Status: ok,
+		},
+		{
+			Event: audit.EventAdmin, Operation: atm.CertRevoke, Args: args("serial", "ab12"),
+			Caller: by("192.0.2.7"), Status: ok,
+		},
+		{
+			Event: audit.EventAuthFail, Reason: "digest of a wrong user or password",
+			Source: "192.0.2.9",
+		},
+		{
+			Event: audit.EventAuthFail, Reason: `unknown certificate CN=a|b\c "é"`,
+			Source: "2001:db8::9",
+		},
+		{
+			Event: audit.EventAuthFailSummary, Source: "192.0.2.0/24", Reason: "wrong password",
+			Summary: &audit.Summary{N: 5_000_000_000, First: at, Last: at.Add(time.Minute)},
+		},
+		{
+			Event:   audit.EventDeniedSummary,
+			Caller:  &atm.Caller{Principal: atm.Principal{Subject: "user:bob"}},
+			Summary: &audit.Summary{N: 7, First: at, Last: at.Add(time.Minute)},
+		},
+		{
+			Event: audit.EventOp, Operation: atm.Inquiry,
+			Args: args("account", "9\ncs1=1 cs2=2|a\\b=c\u2028=1+1"), Caller: by("192.0.2.7"),
 			Status: &atm.Status{Code: atm.AccountNotFound, Reason: "Unknown account 9\n=1"},
 		},
 	}
 	records := make([]*record, len(entries))
 	for i := range entries {
 		e := &entries[i]
-		e.ID, e.Time, e.ReplayOf = fmt.Sprintf("01a22688-84f6-782c-ad67-%012x", i), at.Add(time.Duration(i)*time.Second), -1
+		e.ID, e.Time, e.ReplayOf = fmt.Sprintf("01a22688-84f6-782c-ad67-%012x", i),
+			at.Add(time.Duration(i)*time.Second), -1
 		leaf, err := e.Append(nil)
 		if err != nil {
 			t.Fatal(err)
@@ -109,17 +154,29 @@ func TestExportAnswersAnAuditor(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, want := range []map[string]string{
-		0:  {"event": "start", "who": "", "status": ""},
-		1:  {"from": "100", "to": "200", "amount": "12.50", "account": "", "who": "user:operator", "address": "192.0.2.7", "status": "OK"},
-		2:  {"from": "100", "to": "200", "amount": "9999", "status": "ERROR", "code": "INSUFFICIENT_FUNDS", "reason": "Insufficient Funds"},
-		3:  {"account": "100", "from": "cash:user:demo", "to": "100", "amount": "5"},
-		4:  {"account": "200", "from": "equity:opening", "to": "200", "amount": "5.00", "target": "user:alice account:200"},
-		5:  {"target": "service:billing roles:teller,auditor"},
-		6:  {"target": "service:billing account:200", "from": "", "to": ""},
-		7:  {"target": "grant:G1"},
-		8:  {"target": "token:T1"},
-		9:  {"target": "certificate:ab12"},
-		10: {"address": "192.0.2.9", "reason": "digest of a wrong user or password", "status": "ERROR"},
+		0: {"event": "start", "who": "", "status": ""},
+		1: {
+			"from": "100", "to": "200", "amount": "12.50", "account": "", "who": "user:operator",
+			"address": "192.0.2.7", "status": "OK",
+		},
+		2: {
+			"from": "100", "to": "200", "amount": "9999", "status": "ERROR",
+			"code": "INSUFFICIENT_FUNDS", "reason": "Insufficient Funds",
+		},
+		3: {"account": "100", "from": "cash:user:demo", "to": "100", "amount": "5"},
+		4: {
+			"account": "200", "from": "equity:opening", "to": "200", "amount": "5.00",
+			"target": "user:alice account:200",
+		},
+		5: {"target": "service:billing roles:teller,auditor"},
+		6: {"target": "service:billing account:200", "from": "", "to": ""},
+		7: {"target": "grant:G1"},
+		8: {"target": "token:T1"},
+		9: {"target": "certificate:ab12"},
+		10: {
+			"address": "192.0.2.9", "reason": "digest of a wrong user or password",
+			"status": "ERROR",
+		},
 		11: {"address": "2001:db8::9", "reason": `unknown certificate CN=a|b\c "é"`},
 		12: {"address": "192.0.2.0/24", "reason": "wrong password", "count": "5000000000"},
 		13: {"who": "user:bob", "count": "7", "status": "ERROR"},
@@ -129,7 +186,8 @@ func TestExportAnswersAnAuditor(t *testing.T) {
 		for j, column := range exportColumns {
 			got[column] = rows[i][j]
 		}
-		want["index"], want["receipt"] = strconv.Itoa(i), strconv.Itoa(i)+" "+audit.LeafHash(records[i].leaf).String()
+		want["index"], want["receipt"] = strconv.Itoa(i), strconv.Itoa(i)+" "+
+			audit.LeafHash(records[i].leaf).String()
 		for column, value := range want {
 			if got[column] != value {
 				t.Errorf("row %d: %s is %q, want %q", i, column, got[column], value)
@@ -149,7 +207,8 @@ func TestExportedEntryIsTheLeaf(t *testing.T) {
 		if err := json.Unmarshal([]byte(line), &row); err != nil {
 			t.Fatal(err)
 		}
-		if row.Index != int64(i) || row.LeafHash != audit.LeafHash(row.Entry).String() || !bytes.Equal(row.Entry, records[i].leaf) {
+		if row.Index != int64(i) || row.LeafHash != audit.LeafHash(row.Entry).String() ||
+			!bytes.Equal(row.Entry, records[i].leaf) {
 			t.Errorf("row %d: %s", i, line)
 		}
 	}
@@ -174,13 +233,15 @@ func TestEventsKeepTheSchemaOfOCSF(t *testing.T) {
 		}
 		fields := event.(map[string]any)
 		unmapped := fields["unmapped"].(map[string]any)
-		if fmt.Sprint(unmapped["index"]) != strconv.Itoa(i) || unmapped["leaf_hash"] != records[i].hash.String() {
+		if fmt.Sprint(unmapped["index"]) != strconv.Itoa(i) ||
+			unmapped["leaf_hash"] != records[i].hash.String() {
 			t.Errorf("%s: index and hash are not those of the leaf", line)
 		}
 		class := "6003"
 		if records[i].isSignIn() {
 			class = "3002"
-			if fields["status_detail"] != records[i].reason || fields["status"] != "Failure" || fields["src_endpoint"] == nil {
+			if fields["status_detail"] != records[i].reason || fields["status"] != "Failure" ||
+				fields["src_endpoint"] == nil {
 				t.Errorf("%s: it does not say why and from where", line)
 			}
 		}
@@ -211,10 +272,13 @@ func TestEventsKeepTheSchemaOfOCSF(t *testing.T) {
 // cefKeys are the keys of the CEF dictionary that an export uses, with the length of the
 // longest value; 0 is for values that are no text.
 var cefKeys = map[string]int{
-	"externalId": 40, "rt": 0, "dvchost": 100, "cat": 1023, "suser": 1023, "duser": 1023, "src": 0, "c6a2": 0,
-	"c6a2Label": 1023, "flexString1": 1023, "flexString1Label": 128, "outcome": 63, "reason": 1023, "cnt": 0,
+	"externalId": 40, "rt": 0, "dvchost": 100, "cat": 1023, "suser": 1023, "duser": 1023, "src": 0,
+	"c6a2":      0,
+	"c6a2Label": 1023, "flexString1": 1023, "flexString1Label": 128, "outcome": 63, "reason": 1023,
+	"cnt": 0,
 	"cs1": 4000, "cs2": 4000, "cs3": 4000, "cs4": 4000, "cs5": 4000, "cs6": 4000,
-	"cs1Label": 1023, "cs2Label": 1023, "cs3Label": 1023, "cs4Label": 1023, "cs5Label": 1023, "cs6Label": 1023,
+	"cs1Label": 1023, "cs2Label": 1023, "cs3Label": 1023, "cs4Label": 1023, "cs5Label": 1023,
+	"cs6Label": 1023,
 }
 
 var cefKey = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]*$`)
@@ -299,7 +363,8 @@ func TestEventsKeepTheRulesOfCEF(t *testing.T) {
 			continue
 		}
 		r := records[i]
-		if header[0] != "0" || header[1] != "atm" || header[2] != "atmserver" || header[4] != r.name() {
+		if header[0] != "0" || header[1] != "atm" || header[2] != "atmserver" ||
+			header[4] != r.name() {
 			t.Errorf("%s: its header is %q", line, header)
 		}
 		for key, value := range fields {
@@ -325,10 +390,12 @@ func TestEventsKeepTheRulesOfCEF(t *testing.T) {
 				t.Errorf("%s: %s: %v", line, key, err)
 			}
 		}
-		if fields["externalId"] != strconv.Itoa(i) || fields["cs5"] != r.hash.String() || fields["cs5Label"] != "leafHash" {
+		if fields["externalId"] != strconv.Itoa(i) || fields["cs5"] != r.hash.String() ||
+			fields["cs5Label"] != "leafHash" {
 			t.Errorf("%s: index and hash are not those of the leaf", line)
 		}
-		if fields["suser"] != r.who || fields["duser"] != r.subject || fields["outcome"] != r.outcome || fields["cs3"] != r.from || fields["cs4"] != r.to {
+		if fields["suser"] != r.who || fields["duser"] != r.subject ||
+			fields["outcome"] != r.outcome || fields["cs3"] != r.from || fields["cs4"] != r.to {
 			t.Errorf("%s: it says something else than %+v", line, r)
 		}
 		if address := fields["src"] + fields["c6a2"] + fields["flexString1"]; address != r.address {
@@ -343,8 +410,10 @@ func TestEventsKeepTheRulesOfCEF(t *testing.T) {
 // TestParserOfCEFIsStrict makes sure that the test above can fail.
 func TestParserOfCEFIsStrict(t *testing.T) {
 	for _, line := range []string{
-		"", "CEF:0|a|b|c|d|e|3", "CEF:0|a|b|c|d|e|11|cat=x", "CEF:0|a|b|c|d|e|high|cat=x", `CEF:0|a\x|b|c|d|e|3|cat=x`,
-		"CEF:0|a|b|c|d|e|3|cat=x cat=y", "CEF:0|a|b|c|d|e|3|kitten=x", "CEF:0|a|b|c|d|e|3|cat=1+1=2", `CEF:0|a|b|c|d|e|3|cat=\x`,
+		"", "CEF:0|a|b|c|d|e|3", "CEF:0|a|b|c|d|e|11|cat=x", "CEF:0|a|b|c|d|e|high|cat=x",
+		`CEF:0|a\x|b|c|d|e|3|cat=x`,
+		"CEF:0|a|b|c|d|e|3|cat=x cat=y", "CEF:0|a|b|c|d|e|3|kitten=x",
+		"CEF:0|a|b|c|d|e|3|cat=1+1=2", `CEF:0|a|b|c|d|e|3|cat=\x`,
 		"CEF:0|a|b|c|d|e|3|",
 	} {
 		if _, fields, err := parseCEF(line); err == nil {

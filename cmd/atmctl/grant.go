@@ -22,8 +22,9 @@ func (p *program) grantCommand() *cobra.Command {
 		Long: `Let somebody else act on an account of yours. The grant is a token, in FILE, for
 whoever acts; what it spends is counted where the money moves. Operators move no
 money and cannot grant: sign in as the owner, with --cert and --key.`,
-		Example: "  atmctl --ca ca.crt --cert client.crt --key client.key grant create --account 100 --operation withdraw --cap 50 --to service:billing --out billing.grant",
-		Args:    exit.Args(cobra.NoArgs),
+		Example: "  atmctl --ca ca.crt --cert client.crt --key client.key grant create --account " +
+			"100 --operation withdraw --cap 50 --to service:billing --out billing.grant",
+		Args: exit.Args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for _, account := range accounts {
 				if _, ok := atm.ParseAccountID(account); !ok {
@@ -46,7 +47,9 @@ money and cannot grant: sign in as the owner, with --cert and --key.`,
 			if life < time.Second || life > time.Hour {
 				return exit.Usagef("--ttl is a second to an hour")
 			}
-			result, err := p.call(cmd.Context(), string(atm.GrantCreate), accounts[0], strings.Join(operations, " "), limit, grantee, strconv.Itoa(int(life/time.Second)), strings.Join(accounts[1:], " "))
+			result, err := p.call(cmd.Context(), string(atm.GrantCreate), accounts[0],
+				strings.Join(operations, " "), limit, grantee, strconv.Itoa(int(life/time.Second)),
+				strings.Join(accounts[1:], " "))
 			if err != nil {
 				return err
 			}
@@ -58,14 +61,17 @@ money and cannot grant: sign in as the owner, with --cert and --key.`,
 			if err := output.WriteNew(cmd.Context(), out, []byte(token+"\n"), 0o600); err != nil {
 				return err
 			}
-			return p.printOne([]string{"jti", "expires", "file"}, map[string]any{"jti": record["jti"], "expires": record["expires"], "file": out})
+			return p.printOne([]string{"jti", "expires", "file"},
+				map[string]any{"jti": record["jti"], "expires": record["expires"], "file": out})
 		},
 	}
 	create.Flags().StringArrayVar(&accounts, "account", nil, "`number` of the account; repeatable")
-	create.Flags().StringArrayVar(&operations, "operation", nil, "`operation`: inquiry, deposit, withdraw, transfer or authorize; repeatable")
+	create.Flags().StringArrayVar(&operations, "operation", nil, "`operation`: inquiry, deposit, "+
+		"withdraw, transfer or authorize; repeatable")
 	create.Flags().StringVar(&limit, "cap", "", "`dollars` that may be moved in all")
 	create.Flags().StringVar(&to, "to", "", "`subject` who may act: user:NAME or service:NAME")
 	create.Flags().DurationVar(&life, "ttl", 5*time.Minute, "how long, at most an hour")
 	create.Flags().StringVar(&out, "out", "", "`file` for the token")
-	return group(&cobra.Command{Use: "grant", Short: "Let somebody else act on an account"}, create, p.grantList(), p.grantRevoke())
+	return group(&cobra.Command{Use: "grant", Short: "Let somebody else act on an account"}, create,
+		p.grantList(), p.grantRevoke())
 }

@@ -51,16 +51,21 @@ const pageMost = 500
 
 // listed calls a method with a cursor, the size of a page and more, page by page, and returns
 // all that it lists.
-func (p *program) listed(ctx context.Context, op atm.Operation, name string, more ...any) ([]any, error) {
+func (p *program) listed(ctx context.Context, op atm.Operation, name string, more ...any) ([]any,
+	error,
+) {
 	all, _, err := p.listedUpTo(ctx, op, name, "", math.MaxInt, more...)
 	return all, err
 }
 
 // listedUpTo is listed from a cursor on, for so many rows at most. next is the cursor of what
 // comes after them, "" at the end.
-func (p *program) listedUpTo(ctx context.Context, op atm.Operation, name, cursor string, most int, more ...any) (all []any, next string, err error) {
+func (p *program) listedUpTo(ctx context.Context, op atm.Operation, name, cursor string, most int,
+	more ...any,
+) (all []any, next string, err error) {
 	for next = cursor; ; {
-		result, err := p.call(ctx, string(op), append([]any{next, min(pageMost, most-len(all))}, more...)...)
+		result, err := p.call(ctx, string(op), append([]any{next, min(pageMost, most-len(all))},
+			more...)...)
 		if err != nil {
 			return nil, "", err
 		}
@@ -82,7 +87,8 @@ func (p *program) holdCommand() *cobra.Command {
 		op:      atm.HoldList, name: "holds", columns: holdColumns,
 	}, true)
 	show := &cobra.Command{
-		Use: "show ID", Short: "Show a hold and what became of it", Args: exit.Args(cobra.ExactArgs(1)),
+		Use: "show ID", Short: "Show a hold and what became of it",
+		Args: exit.Args(cobra.ExactArgs(1)),
 		Long: `Show a hold: pending, captured, released or expired. When it ends, or ended, is known as
 long as it stands in the record of its account.`,
 		Example: "  atmctl hold show h4711",
@@ -97,7 +103,8 @@ long as it stands in the record of its account.`,
 			return p.printOne(holdColumns, record)
 		},
 	}
-	return group(&cobra.Command{Use: "hold", Short: "List and show money that is set aside"}, list, show)
+	return group(&cobra.Command{Use: "hold", Short: "List and show money that is set aside"},
+		list, show)
 }
 
 func (p *program) grantList() *cobra.Command {
@@ -106,13 +113,17 @@ func (p *program) grantList() *cobra.Command {
 		long: `List the grants that have not ended: an operator all of them, and a customer those that
 they gave.`,
 		op: atm.GrantList, name: "grants",
-		columns: []string{"grant", "grantor", "grantee", "accounts", "operations", "cap", "spent", "expires", "revoked"},
+		columns: []string{
+			"grant", "grantor", "grantee", "accounts", "operations", "cap", "spent",
+			"expires", "revoked",
+		},
 	}, true)
 }
 
 func (p *program) grantRevoke() *cobra.Command {
 	return &cobra.Command{
-		Use: "revoke ID", Short: "Make a grant count no longer", Args: exit.Args(cobra.ExactArgs(1)),
+		Use: "revoke ID", Short: "Make a grant count no longer",
+		Args: exit.Args(cobra.ExactArgs(1)),
 		Long: `Make a grant count no longer, on open connections too. A customer revokes a grant that
 they gave, and an operator any. Its id is in atmctl grant list.`,
 		RunE: func(cmd *cobra.Command, args []string) error {

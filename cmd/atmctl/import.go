@@ -82,7 +82,8 @@ func readRows(
 	for i, name := range header {
 		name = strings.ToLower(strings.TrimSpace(strings.TrimPrefix(name, "\ufeff")))
 		if _, twice := place[name]; twice || !slices.Contains(columns, name) {
-			return nil, fmt.Errorf("line 1: %q is no column, or there twice; columns are %s", name, strings.Join(columns, ", "))
+			return nil, fmt.Errorf("line 1: %q is no column, or there twice; columns are %s", name,
+				strings.Join(columns, ", "))
 		}
 		place[name] = i
 	}
@@ -194,6 +195,7 @@ func (p *program) checkImport(
 	}
 	return "", &exit.Error{
 		Code: exit.Refused,
-		Err:  fmt.Errorf("nothing was %s: %d of %d rows would be refused", done, len(found), len(rows)),
+		Err: fmt.Errorf("nothing was %s: %d of %d rows would be refused", done, len(found),
+			len(rows)),
 	}
 }

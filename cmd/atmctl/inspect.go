@@ -33,16 +33,20 @@ type search struct {
 func (s *search) addFilter(flags *pflag.FlagSet) {
 	flags.StringVar(&s.filter.Account, "account", "", "entries about an `account`")
 	flags.StringVar(&s.filter.Who, "who", "", "entries of a `subject`, such as user:alice")
-	flags.StringVar((*string)(&s.filter.Operation), "operation", "", "entries of an `operation`, such as withdraw")
-	flags.StringVar((*string)(&s.filter.Event), "event", "", "entries of an `event`, such as op or auth.fail")
+	flags.StringVar((*string)(&s.filter.Operation), "operation", "", "entries of an `operation`, "+
+		"such as withdraw")
+	flags.StringVar((*string)(&s.filter.Event), "event", "", "entries of an `event`, such as op "+
+		"or auth.fail")
 	flags.StringVar(&s.filter.Status, "status", "", "`OK` or ERROR, which failed sign-ins are too")
-	flags.StringVar((*string)(&s.filter.Code), "code", "", "entries with a `code`, such as INSUFFICIENT_FUNDS")
+	flags.StringVar((*string)(&s.filter.Code), "code", "", "entries with a `code`, such as "+
+		"INSUFFICIENT_FUNDS")
 	flags.StringVar(&s.since, "since", "", "entries since a `time`: "+when.Forms)
 	flags.StringVar(&s.until, "until", "", "entries until a `time`; a day counts to its end")
 }
 
 func (s *search) addForm(flags *pflag.FlagSet) {
-	flags.StringVarP(&s.form, "output", "o", "table", "`form` of what is printed: table, json, jsonl or csv")
+	flags.StringVarP(&s.form, "output", "o", "table", "`form` of what is printed: table, json, "+
+		"jsonl or csv")
 }
 
 // listForms are those of a list of entries.
@@ -62,10 +66,12 @@ func (s *search) check(now time.Time) error {
 		}
 	}
 	if s.filter.Status != "" && s.filter.Status != "OK" && s.filter.Status != "ERROR" {
-		return exit.Usagef("--status is OK or ERROR, not %q%s", s.filter.Status, exit.DidYouMean(s.filter.Status, "OK", "ERROR"))
+		return exit.Usagef("--status is OK or ERROR, not %q%s", s.filter.Status,
+			exit.DidYouMean(s.filter.Status, "OK", "ERROR"))
 	}
 	if s.form != "" && !slices.Contains(listForms, s.form) {
-		return exit.Usagef("--output is table, json, jsonl or csv, not %q%s", s.form, exit.DidYouMean(s.form, listForms...))
+		return exit.Usagef("--output is table, json, jsonl or csv, not %q%s", s.form,
+			exit.DidYouMean(s.form, listForms...))
 	}
 	return nil
 }
@@ -86,15 +92,18 @@ the tree that the log signed, before it is shown.`,
 				return err
 			}
 			if s.limit < 1 || s.from < -1 || s.cursor < 0 {
-				return exit.Usagef("--limit is above zero, --from-index and --cursor are not negative")
+				return exit.Usagef("--limit is above zero, --from-index and --cursor are not " +
+					"negative")
 			}
 			return p.list(cmd.Context(), s, strings.Join(args, ""))
 		},
 	}
 	s.addFilter(cmd.Flags())
 	s.addForm(cmd.Flags())
-	cmd.Flags().Int64Var(&s.from, "from-index", -1, "list from this `index` on (default so that the newest is the last)")
-	cmd.Flags().Int64Var(&s.cursor, "cursor", 0, "list what is before this `index`, as the page before said")
+	cmd.Flags().Int64Var(&s.from, "from-index", -1, "list from this `index` on (default so that "+
+		"the newest is the last)")
+	cmd.Flags().Int64Var(&s.cursor, "cursor", 0, "list what is before this `index`, as the page "+
+		"before said")
 	cmd.Flags().IntVar(&s.limit, "limit", 50, "how many entries at most")
 	return cmd
 }
@@ -133,7 +142,9 @@ func (p *program) list(ctx context.Context, s *search, where string) error {
 var errLimit = errors.New("limit reached")
 
 // forwards lists entries that fit from an index on.
-func (p *program) forwards(ctx context.Context, log *audit.Log, s *search, show func(int64, []byte) error) error {
+func (p *program) forwards(ctx context.Context, log *audit.Log, s *search,
+	show func(int64, []byte) error,
+) error {
 	shown := 0
 	err := log.Entries(ctx, s.from, log.Size, func(index int64, leaf []byte, _ audit.Hash) error {
 		fits, err := fitting(&s.filter, index, leaf)
@@ -167,7 +178,9 @@ func fitting(f *audit.Filter, index int64, leaf []byte) (bool, error) {
 
 // backwards finds the newest entries that fit. At a server it is asked for
 // them; in a folder the log is read from its end.
-func (p *program) backwards(ctx context.Context, log *audit.Log, s *search, where string) ([]audit.Found, int64, error) {
+func (p *program) backwards(ctx context.Context, log *audit.Log, s *search,
+	where string,
+) ([]audit.Found, int64, error) {
 	before := log.Size
 	if s.cursor > 0 {
 		before = min(before, s.cursor)
@@ -181,7 +194,8 @@ func (p *program) backwards(ctx context.Context, log *audit.Log, s *search, wher
 	}
 	var found []audit.Found
 	for len(found) < s.limit {
-		result, err := p.call(ctx, string(atm.AuditList), s.wire(before, min(500, s.limit-len(found))))
+		result, err := p.call(ctx, string(atm.AuditList),
+			s.wire(before, min(500, s.limit-len(found))))
 		if err != nil {
 			return nil, 0, err
 		}
@@ -210,8 +224,10 @@ func (p *program) backwards(ctx context.Context, log *audit.Log, s *search, wher
 // wire is the filter as the server takes it.
 func (s *search) wire(before int64, limit int) map[string]any {
 	filter := map[string]any{
-		"account": s.filter.Account, "who": s.filter.Who, "operation": string(s.filter.Operation), "event": string(s.filter.Event),
-		"status": s.filter.Status, "code": string(s.filter.Code), "before": strconv.FormatInt(before, 10), "limit": limit,
+		"account": s.filter.Account, "who": s.filter.Who, "operation": string(s.filter.Operation),
+		"event":  string(s.filter.Event),
+		"status": s.filter.Status, "code": string(s.filter.Code),
+		"before": strconv.FormatInt(before, 10), "limit": limit,
 	}
 	for name, t := range map[string]time.Time{"since": s.filter.Since, "until": s.filter.Until} {
 		if !t.IsZero() {
@@ -243,7 +259,8 @@ func (p *program) tailCommand() *cobra.Command {
 	s.addFilter(cmd.Flags())
 	s.addForm(cmd.Flags())
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what comes")
-	cmd.Flags().Int64Var(&s.from, "from-index", -1, "begin at this `index`, to resume where another tail ended")
+	cmd.Flags().Int64Var(&s.from, "from-index", -1, "begin at this `index`, to resume where "+
+		"another tail ended")
 	cmd.Flags().IntVarP(&s.limit, "lines", "n", 10, "how many entries to begin with")
 	return cmd
 }
@@ -299,7 +316,10 @@ func (p *program) tail(ctx context.Context, s *search, where string, follow bool
 	}
 }
 
-var entryColumns = []string{"index", "time", "event", "operation", "who", "account", "amount", "code"}
+var entryColumns = []string{
+	"index", "time", "event", "operation", "who", "account",
+	"amount", "code",
+}
 
 // tableColumns are those of a table: what is told apart by eye as well.
 var tableColumns = append(slices.Clone(entryColumns), "address", "reason")
@@ -318,7 +338,8 @@ func tableRow(index int64, e *audit.Entry) []string {
 
 // wideRow is a row as wide as most: those of a log that is followed line up with it.
 var wideRow = []string{
-	"1000000", "2026-05-01T00:00:00Z", string(audit.EventAuthFailSummary), string(atm.AccountUnfreeze),
+	"1000000", "2026-05-01T00:00:00Z", string(audit.EventAuthFailSummary),
+	string(atm.AccountUnfreeze),
 	"service:billing", "1000→1000", "1000000.00", string(atm.InsufficientFunds),
 	"192.168.100.100", "Account 1000 was not found",
 }
@@ -334,7 +355,8 @@ type rows struct {
 
 func newRows(w io.Writer, form string, paged bool) *rows {
 	return &rows{
-		w: w, form: form, array: output.NewArray(w, form), table: output.NewTable(w, paged, tableColumns...),
+		w: w, form: form, array: output.NewArray(w, form), table: output.NewTable(w, paged,
+			tableColumns...),
 	}
 }
 
@@ -393,7 +415,8 @@ func row(index int64, e *audit.Entry) []string {
 		account = args["from"] + "→" + args["to"]
 	}
 	return []string{
-		strconv.FormatInt(index, 10), e.Time.Format(time.RFC3339), string(e.Event), string(e.Operation),
+		strconv.FormatInt(index, 10), e.Time.Format(time.RFC3339), string(e.Event),
+		string(e.Operation),
 		who, account, args["amount"], code,
 	}
 }
@@ -419,10 +442,12 @@ func (p *program) reconcile(ctx context.Context) error {
 	logs, _ := theirs["logs"].(int64)
 	hash, _ := theirs["hash"].(string)
 	if logs != 1 {
-		return coded(audit.CannotVerify, errors.New("this log took the place of another one: the balances do not follow from it alone; see atmctl fsck"))
+		return coded(audit.CannotVerify, errors.New("this log took the place of another one: the "+
+			"balances do not follow from it alone; see atmctl fsck"))
 	}
 	log, err := p.open(ctx, "")
-	for end := time.Now().Add(p.timeout); err == nil && log.Size < size; log, err = p.open(ctx, "") {
+	for end := time.Now().Add(p.timeout); err == nil && log.Size < size; log,
+		err = p.open(ctx, "") {
 		if time.Now().After(end) {
 			return fmt.Errorf("the log has %d entries, and the balances are of %d", log.Size, size)
 		}
@@ -453,7 +478,8 @@ func (p *program) reconcile(ctx context.Context) error {
 	reason := ""
 	if !agree {
 		accounts, _ := theirs["accounts"].(int64)
-		reason = fmt.Sprintf("the balances of %d accounts are not what the first %d entries of the log say of %d", accounts, size, len(names))
+		reason = fmt.Sprintf("the balances of %d accounts are not what the first %d entries of "+
+			"the log say of %d", accounts, size, len(names))
 	}
 	if p.isJSON() {
 		err := p.writeJSON(struct {
@@ -470,7 +496,8 @@ func (p *program) reconcile(ctx context.Context) error {
 	if !agree {
 		return coded(audit.BalancesDisagree, errors.New(reason))
 	}
-	_, err = fmt.Fprintf(p.stdout, "reconciled: %d accounts are what %d entries say\n", len(names), size)
+	_, err = fmt.Fprintf(p.stdout, "reconciled: %d accounts are what %d entries say\n",
+		len(names), size)
 	return err
 }
 
@@ -490,7 +517,8 @@ which key follows which.`,
 			if err != nil {
 				return err
 			}
-			return p.tell(map[string]any{"vkey": result}, "the log is signed with another key now: %v\n", result)
+			return p.tell(map[string]any{"vkey": result}, "the log is signed with another key "+
+				"now: %v\n", result)
 		},
 	}
 }

@@ -22,7 +22,9 @@ import (
 )
 
 func main() {
-	exit.Main(func(ctx context.Context, args []string) int { return run(ctx, args, os.Stdout, os.Stderr) })
+	exit.Main(func(ctx context.Context, args []string) int {
+		return run(ctx, args, os.Stdout, os.Stderr)
+	})
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -65,12 +67,16 @@ func (p *program) command() *cobra.Command {
 	settings.AddConfig(flags)
 	flags.StringVar(&p.server, "server", "https://localhost:9000", "`URL` of the server")
 	p.sign.Add(flags)
-	flags.StringVarP(&p.output, "output", "o", output.FormTable, "`form` of what is printed: table, json or jsonl")
+	flags.StringVarP(&p.output, "output", "o", output.FormTable, "`form` of what is printed: "+
+		"table, json or jsonl")
 	flags.DurationVar(&p.timeout, "timeout", 30*time.Second, "how long to wait for the server")
 	flags.BoolVarP(&p.quiet, "quiet", "q", false, "print no warnings")
-	flags.BoolVar(&p.noPager, "no-pager", false, "print long tables straight, and not through ATM_PAGER, PAGER or less")
+	flags.BoolVar(&p.noPager, "no-pager", false, "print long tables straight, and not through "+
+		"ATM_PAGER, PAGER or less")
 	audit := p.auditCommand()
-	group(root, append(p.vaultCommands(audit), p.accountCommand(), p.userCommand(), p.tokenCommand(), p.grantCommand(), p.certCommand(), p.enrollCommand(), p.caCommand(), audit, p.demoCommand(), p.statusCommand(), p.doctorCommand(), p.versionCommand())...)
+	group(root, append(p.vaultCommands(audit), p.accountCommand(), p.userCommand(),
+		p.tokenCommand(), p.grantCommand(), p.certCommand(), p.enrollCommand(), p.caCommand(),
+		audit, p.demoCommand(), p.statusCommand(), p.doctorCommand(), p.versionCommand())...)
 	root.AddCommand(p.holdCommand())
 	p.completeValues(root)
 	confirmIrrevocable(root)

@@ -41,7 +41,8 @@ func hostileLog(t *testing.T) string {
 		t.Fatal(err)
 	}
 	open, err := daemon.Open(t.Context(), daemon.Options{
-		Data: data, Version: "test", Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Grace: 5 * time.Second,
+		Data: data, Version: "test", Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Grace: 5 * time.Second,
 	})
 	if err != nil {
 		listen.Close()
@@ -54,7 +55,8 @@ func hostileLog(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := client.New(client.Config{Server: fmt.Sprintf("https://localhost:%d", listen.RPC.Addr().(*net.TCPAddr).Port), TLS: tls})
+	c, err := client.New(client.Config{Server: fmt.Sprintf("https://localhost:%d",
+		listen.RPC.Addr().(*net.TCPAddr).Port), TLS: tls})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +80,9 @@ func printed(t *testing.T, want int, args ...string) (stdout, stderr string) {
 		t.Fatalf("atmctl %q ended with %d, not %d: %s", args, code, want, problems.String())
 	}
 	for _, text := range []string{out.String(), problems.String()} {
-		if i := strings.IndexFunc(text, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }); i >= 0 {
+		if i := strings.IndexFunc(text, func(r rune) bool {
+			return r != '\n' && !unicode.IsPrint(r)
+		}); i >= 0 {
 			t.Errorf("atmctl %q prints a character that a terminal obeys: %.80q", args, text[i:])
 		}
 	}
@@ -95,10 +99,14 @@ func TestNobodyForgesARow(t *testing.T) {
 		table, _ := printed(t, 0, append([]string{"audit"}, args...)...)
 		lines := strings.Split(strings.TrimSuffix(table, "\n"), "\n")
 		if len(lines) != entries+1 {
-			t.Errorf("audit %s prints %d lines for %d entries and a heading", args[0], len(lines), entries)
+			t.Errorf("audit %s prints %d lines for %d entries and a heading", args[0], len(lines),
+				entries)
 		}
 		for _, line := range lines {
-			if cells := strings.FieldsFunc(strings.ReplaceAll(line, "  ", "\x00"), func(r rune) bool { return r == 0 }); len(cells) != len(tableColumns) {
+			if cells := strings.FieldsFunc(strings.ReplaceAll(line, "  ", "\x00"),
+				func(r rune) bool {
+					return r == 0
+				}); len(cells) != len(tableColumns) {
 				t.Errorf("audit %s: a row of %d cells: %q", args[0], len(cells), line)
 			}
 		}
@@ -128,8 +136,11 @@ func TestExportedFormsAreLinesInFilesToo(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if i := bytes.IndexFunc(text, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }); i >= 0 || len(text) == 0 {
-			t.Errorf("%s has a character that ends a line elsewhere: %.80q", format, text[max(i, 0):])
+		if i := bytes.IndexFunc(text, func(r rune) bool {
+			return r != '\n' && !unicode.IsPrint(r)
+		}); i >= 0 || len(text) == 0 {
+			t.Errorf("%s has a character that ends a line elsewhere: %.80q", format,
+				text[max(i, 0):])
 		}
 	}
 }
@@ -178,7 +189,8 @@ func TestUnverifiedLogIsNotObeyed(t *testing.T) {
 	if strings.Contains(problems, "\nverified") {
 		t.Errorf("a file of the folder has a line of its own: %q", problems)
 	}
-	if _, problems = printed(t, 10, "audit", "verify", filepath.Join(dir, "a\nverified\x1b[2J")); strings.Contains(problems, "\nverified") {
+	if _, problems = printed(t, 10, "audit", "verify",
+		filepath.Join(dir, "a\nverified\x1b[2J")); strings.Contains(problems, "\nverified") {
 		t.Errorf("it prints a line of its own: %q", problems)
 	}
 }

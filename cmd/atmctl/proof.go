@@ -52,7 +52,9 @@ func (p *program) proveCommand() *cobra.Command {
 	return cmd
 }
 
-func (p *program) prove(ctx context.Context, log *audit.Log, index int64, out, entryOut string) error {
+func (p *program) prove(ctx context.Context, log *audit.Log, index int64, out,
+	entryOut string,
+) error {
 	proof, err := log.Prove(ctx, index)
 	if err != nil {
 		return err
@@ -96,15 +98,18 @@ origin, 12 it is not this entry of the signed tree.`,
 		},
 	}
 	cmd.Flags().StringVar(&entry, "entry", "", "`file` with the entry")
-	cmd.Flags().StringVar(&leafHash, "leaf-hash", "", "`hash` of the entry, the second word of its receipt")
-	cmd.Flags().StringVar(&vkey, "vkey", "", "`file` with the public key of the log (default log.vkey beside the proof, or in ./atm-data/audit)")
+	cmd.Flags().StringVar(&leafHash, "leaf-hash", "", "`hash` of the entry, the second word of "+
+		"its receipt")
+	cmd.Flags().StringVar(&vkey, "vkey", "", "`file` with the public key of the log (default "+
+		"log.vkey beside the proof, or in ./atm-data/audit)")
 	return cmd
 }
 
 func (p *program) check(path, entry, leafHash, vkey string) error {
 	if vkey == "" {
 		vkey = keyFor(path)
-		p.warn("the key " + vkey + " was used: it proves nothing against somebody who could replace it and the proof; name one with --vkey")
+		p.warn("the key " + vkey + " was used: it proves nothing against somebody who could " +
+			"replace it and the proof; name one with --vkey")
 	}
 	report, err := checkProof(path, entry, leafHash, vkey)
 	if err != nil {
@@ -125,7 +130,8 @@ func (p *program) check(path, entry, leafHash, vkey string) error {
 
 // keyFor names the key that a proof is checked by when none was named.
 func keyFor(proof string) string {
-	beside, ours := filepath.Join(filepath.Dir(proof), "log.vkey"), filepath.Join(defaultLog, "log.vkey")
+	beside, ours := filepath.Join(filepath.Dir(proof), "log.vkey"), filepath.Join(defaultLog,
+		"log.vkey")
 	if _, err := os.Stat(beside); err != nil {
 		if _, err := os.Stat(ours); err == nil {
 			return ours

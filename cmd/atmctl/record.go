@@ -124,7 +124,11 @@ func (r *record) targets() {
 	}
 	words := []string{r.subject}
 	for _, t := range []struct{ kind, arg string }{
-		{"account", "account"}, {"hold", "hold"}, {"certificate", "serial"}, {kind, "jti"}, {"roles", "roles"},
+		{"account", "account"},
+		{"hold", "hold"},
+		{"certificate", "serial"},
+		{kind, "jti"},
+		{"roles", "roles"},
 	} {
 		if value := r.args[t.arg]; value != "" {
 			words = append(words, t.kind+":"+strings.ReplaceAll(value, " ", ","))
@@ -144,7 +148,10 @@ func (r *record) resources() []map[string]any {
 		}
 	}
 	for _, t := range []struct{ kind, uid string }{
-		{"subject", r.subject}, {"certificate", r.args["serial"]}, {"token", r.args["jti"]}, {"hold", r.args["hold"]},
+		{"subject", r.subject},
+		{"certificate", r.args["serial"]},
+		{"token", r.args["jti"]},
+		{"hold", r.args["hold"]},
 	} {
 		if t.uid != "" {
 			list = append(list, map[string]any{"type": t.kind, "uid": t.uid})

@@ -44,7 +44,8 @@ after it finds that they do not belong together, and has to read them again.`,
 		},
 	}
 	renew.Flags().StringVar(&dir, "dir", "", "`folder` with client.crt, client.key and ca.crt")
-	renew.Flags().BoolVar(&force, "force", false, "although it is not in the last third of its life")
+	renew.Flags().BoolVar(&force, "force", false,
+		"although it is not in the last third of its life")
 	return renew
 }
 
@@ -65,7 +66,8 @@ func (p *program) renew(ctx context.Context, files client.Files, force bool) err
 		}
 	}
 	if !due {
-		return p.tell(map[string]any{"renewed": false, "not_after": until}, "not renewed: the certificate is good until %s\n", until)
+		return p.tell(map[string]any{"renewed": false, "not_after": until},
+			"not renewed: the certificate is good until %s\n", until)
 	}
 	key, err := certs.NewKey()
 	if err != nil {
@@ -85,12 +87,15 @@ func (p *program) renew(ctx context.Context, files client.Files, force bool) err
 	if err := replacePair(files, []byte(record.certificate), text); err != nil {
 		return err
 	}
-	return p.tell(map[string]any{"renewed": true, "not_after": record.notAfter}, "renewed: the certificate is good until %s\n", record.notAfter)
+	return p.tell(map[string]any{"renewed": true, "not_after": record.notAfter},
+		"renewed: the certificate is good until %s\n", record.notAfter)
 }
 
 // ofBefore reports whether a certificate is of an authority that is not in force any more, and
 // ends when that is retired.
-func (p *program) ofBefore(ctx context.Context, files client.Files, cert *x509.Certificate) (bool, error) {
+func (p *program) ofBefore(ctx context.Context, files client.Files, cert *x509.Certificate) (bool,
+	error,
+) {
 	trusting, err := client.Trusting(files.CA)
 	if err != nil {
 		return false, err
@@ -112,7 +117,9 @@ func (p *program) ofBefore(ctx context.Context, files client.Files, cert *x509.C
 type renewal struct{ certificate, authority, notAfter string }
 
 // renewed asks for a certificate over key, signing in by the one in files.
-func (p *program) renewed(ctx context.Context, files client.Files, key crypto.Signer) (renewal, error) {
+func (p *program) renewed(ctx context.Context, files client.Files, key crypto.Signer) (renewal,
+	error,
+) {
 	request, err := certs.NewRequest(key)
 	if err != nil {
 		return renewal{}, err
@@ -124,7 +131,10 @@ func (p *program) renewed(ctx context.Context, files client.Files, key crypto.Si
 	}
 	record, _ := result.(map[string]any)
 	var r renewal
-	for name, field := range map[string]*string{"certificate": &r.certificate, "authority": &r.authority, "not_after": &r.notAfter} {
+	for name, field := range map[string]*string{
+		"certificate": &r.certificate,
+		"authority":   &r.authority, "not_after": &r.notAfter,
+	} {
 		if *field, _ = record[name].(string); *field == "" {
 			return renewal{}, fmt.Errorf("the server's answer has no %s", name)
 		}

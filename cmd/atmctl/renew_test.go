@@ -17,7 +17,8 @@ import (
 func TestReplacePair(t *testing.T) {
 	files := client.InFolder(t.TempDir())
 	write := func(text string) error {
-		return errors.Join(os.WriteFile(files.Cert, []byte(text), 0o644), os.WriteFile(files.Key, []byte(text), 0o600))
+		return errors.Join(os.WriteFile(files.Cert, []byte(text), 0o644),
+			os.WriteFile(files.Key, []byte(text), 0o600))
 	}
 	if err := write("0"); err != nil {
 		t.Fatal(err)
@@ -46,7 +47,8 @@ func TestReplacePair(t *testing.T) {
 		case noCert == nil && noKey == nil && string(cert) == string(key):
 			together++
 		case !changed:
-			t.Fatalf("without a change: %d and %d bytes, %v, %v", len(cert), len(key), noCert, noKey)
+			t.Fatalf("without a change: %d and %d bytes, %v, %v", len(cert), len(key),
+				noCert, noKey)
 		default:
 			apart++
 		}

@@ -30,10 +30,12 @@ which a file of identities may name: which there are nobody here knows.`,
 			if _, err := p.call(cmd.Context(), string(atm.CertRevoke), call...); err != nil {
 				return p.withNearest(cmd.Context(), err, args[0])
 			}
-			return p.tell(map[string]string{"serial": args[0]}, "certificate %s is revoked\n", args[0])
+			return p.tell(map[string]string{"serial": args[0]}, "certificate %s is revoked\n",
+				args[0])
 		},
 	}
-	revoke.Flags().BoolVar(&foreign, "foreign", false, "a certificate that this server did not issue")
+	revoke.Flags().BoolVar(&foreign, "foreign", false, "a certificate that this server did not "+
+		"issue")
 	return revoke
 }
 

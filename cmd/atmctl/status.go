@@ -66,7 +66,8 @@ type status struct {
 		Kind     string   `json:"kind"`     // bolt or postgres
 		Replicas []string `json:"replicas"` // that run on one database
 	} `json:"store"`
-	Holds  *int64        `json:"holds"`  // pending; nil when there are too many accounts to count them
+	// pending; nil when there are too many accounts to count them
+	Holds  *int64        `json:"holds"`
 	Backup *statusBackup `json:"backup"` // nil for none
 	Clock  string        `json:"clock"`
 }
@@ -116,12 +117,16 @@ func (p *program) status(ctx context.Context) (*status, error) {
 	}
 	now, r := time.Now(), field{result}
 	s := &status{
-		Server: p.server, Name: r.text("name"), Version: r.text("version"), Revision: r.text("revision"),
+		Server: p.server, Name: r.text("name"), Version: r.text("version"),
+		Revision: r.text("revision"),
 		Modified: r.truth("modified"), Go: r.text("go"), Platform: r.text("platform"),
 		Started: r.text("started"), Uptime: r.number("uptime"), Clock: r.text("clock"),
 	}
 	for _, part := range r.list("parts") {
-		s.Parts = append(s.Parts, statusPart{part.text("part"), part.truth("ready"), part.text("reason")})
+		s.Parts = append(s.Parts, statusPart{
+			part.text("part"), part.truth("ready"),
+			part.text("reason"),
+		})
 	}
 	caller := r.in("caller")
 	s.You = statusCaller{caller.text("subject"), caller.texts("roles"), caller.text("method")}
@@ -233,7 +238,8 @@ func (s *status) rows(now time.Time) [][]string {
 			s.Log.Entries, s.Log.Published, s.Log.Origin)},
 		[]string{"witnessed", s.Log.witnessed()},
 		[]string{"pinned here", s.Log.pinned(now)},
-		[]string{"disk free", bytesText(s.Disk.Free) + ", " + bytesText(s.Disk.Reserve) + " in reserve"},
+		[]string{"disk free", bytesText(s.Disk.Free) + ", " + bytesText(s.Disk.Reserve) +
+			" in reserve"},
 		[]string{"store", s.store()},
 		[]string{"pending holds", s.holds()},
 		[]string{"last backup", s.backup(now)},

@@ -21,10 +21,11 @@ func (p *program) tokenCommand() *cobra.Command {
 	var scope []string
 	var life time.Duration
 	issue := &cobra.Command{
-		Use:     "issue --for KIND:NAME --out FILE",
-		Short:   "Issue a token for somebody",
-		Example: "  atmctl token issue --for service:billing --scope inquiry --scope deposit --ttl 15m --out billing.token",
-		Args:    exit.Args(cobra.NoArgs),
+		Use:   "issue --for KIND:NAME --out FILE",
+		Short: "Issue a token for somebody",
+		Example: "  atmctl token issue --for service:billing --scope inquiry --scope deposit " +
+			"--ttl 15m --out billing.token",
+		Args: exit.Args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			who, err := userSubject(subject)
 			if err != nil {
@@ -59,14 +60,17 @@ func (p *program) tokenCommand() *cobra.Command {
 			if err := output.WriteNew(cmd.Context(), out, []byte(token+"\n"), 0o600); err != nil {
 				return err
 			}
-			return p.printOne([]string{"jti", "expires", "file"}, map[string]any{"jti": record["jti"], "expires": record["expires"], "file": out})
+			return p.printOne([]string{"jti", "expires", "file"},
+				map[string]any{"jti": record["jti"], "expires": record["expires"], "file": out})
 		},
 	}
 	issue.Flags().StringVar(&subject, "for", "", "`subject`: user:NAME or service:NAME")
-	issue.Flags().StringArrayVar(&scope, "scope", nil, "`method` that it is for, or several separated by spaces; repeatable (default all)")
+	issue.Flags().StringArrayVar(&scope, "scope", nil, "`method` that it is for, or several "+
+		"separated by spaces; repeatable (default all)")
 	issue.Flags().DurationVar(&life, "ttl", 15*time.Minute, "its life, at most an hour")
 	issue.Flags().StringVar(&out, "out", "", "`file` for the token")
-	issue.Flags().StringVar(&bind, "bind", "", "`file` with a certificate, beside which alone it is good")
+	issue.Flags().StringVar(&bind, "bind", "", "`file` with a certificate, beside which alone it "+
+		"is good")
 	issuer := ""
 	revoke := &cobra.Command{
 		Use: "revoke JTI", Short: "Make a token count no longer",
@@ -76,13 +80,15 @@ server did not issue, or what ended long ago, is exit 3. Which tokens another is
 made nobody here knows: any id of it is revoked.`,
 		Args: exit.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if _, err := p.call(cmd.Context(), string(atm.TokenRevoke), args[0], issuer); err != nil {
+			if _, err := p.call(cmd.Context(), string(atm.TokenRevoke), args[0],
+				issuer); err != nil {
 				return err
 			}
 			return p.tell(map[string]string{"jti": args[0]}, "token %s is revoked\n", args[0])
 		},
 	}
-	revoke.Flags().StringVar(&issuer, "issuer", "", "`issuer` of the token, when it is not this server")
+	revoke.Flags().StringVar(&issuer, "issuer", "", "`issuer` of the token, when it is not this "+
+		"server")
 	force := false
 	rotate := &cobra.Command{
 		Use: "rotate", Short: "Make another key sign tokens",
@@ -99,11 +105,13 @@ the key before the last one die of it.`,
 			if err != nil {
 				return err
 			}
-			return p.tell(map[string]any{"kid": kid}, "tokens are signed with another key now: %v\n", kid)
+			return p.tell(map[string]any{"kid": kid},
+				"tokens are signed with another key now: %v\n", kid)
 		},
 	}
 	rotate.Flags().BoolVar(&force, "force", false, "although tokens die of it")
-	return group(&cobra.Command{Use: "token", Short: "Issue, list and revoke tokens"}, issue, p.tokenList(), revoke, rotate)
+	return group(&cobra.Command{Use: "token", Short: "Issue, list and revoke tokens"}, issue,
+		p.tokenList(), revoke, rotate)
 }
 
 // thumbprint is the SHA-256 of the certificate in a file, as tokens have it.

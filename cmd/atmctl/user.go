@@ -27,7 +27,8 @@ func (p *program) userCommand() *cobra.Command {
 		p.userAct("disable", "Keep a user from signing in, in whatever way", atm.UserDisable),
 		p.userAct("enable", "Let a user sign in again", atm.UserEnable),
 		&cobra.Command{
-			Use: "revoke NAME", Short: "Revoke every certificate and token of a user from before now", Args: exit.Args(cobra.ExactArgs(1)),
+			Use: "revoke NAME", Short: "Revoke every certificate and token of a user from before " +
+				"now", Args: exit.Args(cobra.ExactArgs(1)),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				subject, err := userSubject(args[0])
 				if err != nil {
@@ -36,7 +37,8 @@ func (p *program) userCommand() *cobra.Command {
 				if _, err := p.call(cmd.Context(), string(atm.UserRevoke), subject); err != nil {
 					return err
 				}
-				return p.tell(map[string]string{"subject": subject}, "%s has no certificate and no token from before now\n", subject)
+				return p.tell(map[string]string{"subject": subject}, "%s has no certificate and "+
+					"no token from before now\n", subject)
 			},
 		},
 	)
@@ -71,7 +73,8 @@ token from POST /token, as client_id and client_secret.`,
 			err := p.addUser(cmd.Context(), u)
 			var coded *exit.Error
 			if errors.As(err, &coded) && coded.Word == atm.AccountExists {
-				coded.Advice = []string{"atmctl user role changes their roles, and atmctl user passwd their password"}
+				coded.Advice = []string{"atmctl user role changes their roles, and atmctl user " +
+					"passwd their password"}
 			}
 			if err != nil {
 				return err
@@ -133,7 +136,8 @@ file, with --secret-file one that was chosen. The one before is good no longer. 
 			if err := p.addUser(cmd.Context(), u); err != nil {
 				return err
 			}
-			return p.tell(map[string]string{"subject": u.subject}, "%s has another password\n", u.subject)
+			return p.tell(map[string]string{"subject": u.subject}, "%s has another password\n",
+				u.subject)
 		},
 	}
 	u.addSecret(passwd)
@@ -141,7 +145,8 @@ file, with --secret-file one that was chosen. The one before is good no longer. 
 }
 
 var roleNames = []string{
-	string(atm.Auditor), string(atm.Customer), string(atm.Operator), string(atm.Service), string(atm.Teller),
+	string(atm.Auditor), string(atm.Customer), string(atm.Operator), string(atm.Service),
+	string(atm.Teller),
 }
 
 func checkRoles(roles []string) error {
@@ -175,13 +180,16 @@ type newUser struct {
 }
 
 func (u *newUser) addRoles(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&u.roles, "role", nil, "`role` of the user: customer, teller, auditor, operator or service; repeatable")
+	cmd.Flags().StringArrayVar(&u.roles, "role", nil, "`role` of the user: customer, teller, "+
+		"auditor, operator or service; repeatable")
 }
 
 func (u *newUser) addSecret(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&u.secretOut, "secret-out", "", "`file` for a password that is made")
-	cmd.Flags().StringVar(&u.secretFile, "secret-file", "", "`file` with a password that was chosen")
-	cmd.Flags().BoolVar(&u.noDigest, "no-digest", false, "keep the password as an argon2id hash, good to get tokens alone")
+	cmd.Flags().StringVar(&u.secretFile, "secret-file", "",
+		"`file` with a password that was chosen")
+	cmd.Flags().BoolVar(&u.noDigest, "no-digest", false, "keep the password as an argon2id hash, "+
+		"good to get tokens alone")
 }
 
 func (u *newUser) hasSecret() bool { return u.secretOut != "" || u.secretFile != "" }
@@ -234,15 +242,18 @@ func (p *program) addUser(ctx context.Context, u newUser) error {
 		if secret = bytes.TrimRight(text, "\r\n"); len(secret) == 0 {
 			return exit.Usagef("%s is empty", u.secretFile)
 		}
-		if !utf8.Valid(secret) || bytes.ContainsRune(secret, 0) || bytes.HasPrefix(secret, []byte("\ufeff")) {
-			return exit.Usagef("%s is not plain UTF-8 text: nobody could sign in with it", u.secretFile)
+		if !utf8.Valid(secret) || bytes.ContainsRune(secret, 0) ||
+			bytes.HasPrefix(secret, []byte("\ufeff")) {
+			return exit.Usagef("%s is not plain UTF-8 text: nobody could sign in with it",
+				u.secretFile)
 		}
 	}
 	use := ""
 	if u.noDigest {
 		use = "token"
 	}
-	_, err := p.call(ctx, string(atm.UserAdd), u.subject, strings.Join(u.roles, " "), string(secret), use, u.expect)
+	_, err := p.call(ctx, string(atm.UserAdd), u.subject, strings.Join(u.roles, " "),
+		string(secret), use, u.expect)
 	switch {
 	case err == nil:
 		return nil
@@ -251,7 +262,8 @@ func (p *program) addUser(ctx context.Context, u newUser) error {
 	}
 	// The server may have the password by now, and nobody else would.
 	return &exit.Error{Code: exit.Code(exit.FromClient(err)), Err: err, Advice: []string{
-		"The password is kept in " + u.secretOut + ": atmctl user show " + u.subject + " says whether the user is known.",
+		"The password is kept in " + u.secretOut + ": atmctl user show " + u.subject +
+			" says whether the user is known.",
 	}}
 }
 

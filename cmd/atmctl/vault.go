@@ -32,12 +32,17 @@ func (p *program) vaultCommands(auditGroup *cobra.Command) []*cobra.Command {
 		if errors.Is(err, daemon.ErrUsage) {
 			err = exit.Usagef("%w", err)
 		}
-		return daemon.Folder{Data: data, Store: at, Passphrase: settings.Passphrase(passphraseFile, "Passphrase of keys/vault.key")}, err
+		return daemon.Folder{Data: data, Store: at, Passphrase: settings.Passphrase(passphraseFile,
+			"Passphrase of keys/vault.key")}, err
 	}
 	addPassphrase := func(cmd *cobra.Command) {
-		cmd.Flags().StringVar(&passphraseFile, "vault-passphrase-file", "", "`file` with the passphrase of keys/vault.key, when it is sealed with one; - for standard input")
+		cmd.Flags().StringVar(&passphraseFile, "vault-passphrase-file", "",
+			"`file` with the passphrase of keys/vault.key, when it is sealed with one; - for "+
+				"standard input")
 	}
-	offline := func(use, short, long string, args cobra.PositionalArgs, run func(ctx context.Context, on daemon.Folder, args []string) error) *cobra.Command {
+	offline := func(use, short, long string, args cobra.PositionalArgs,
+		run func(ctx context.Context, on daemon.Folder, args []string) error,
+	) *cobra.Command {
 		cmd := &cobra.Command{
 			Use: use, Short: short, Long: long, Args: exit.Args(args),
 			RunE: func(cmd *cobra.Command, args []string) error {
@@ -53,7 +58,8 @@ func (p *program) vaultCommands(auditGroup *cobra.Command) []*cobra.Command {
 				return err
 			},
 		}
-		cmd.Flags().StringVar(&data, "data", "./atm-data", "the data `folder`; no server may run on it")
+		cmd.Flags().StringVar(&data, "data", "./atm-data", "the data `folder`; no server may run "+
+			"on it")
 		addPassphrase(cmd)
 		store.AddFlags(cmd.Flags())
 		return cmd
@@ -70,7 +76,8 @@ FILE holds every key of the server: keep it where you would keep those.`,
 		Args:    exit.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return heed(cmd.Context(), func() error {
-				return p.backup(cmd.Context(), args[0], settings.Passphrase(passphraseFile, "Passphrase of keys/vault.key"))
+				return p.backup(cmd.Context(), args[0], settings.Passphrase(passphraseFile,
+					"Passphrase of keys/vault.key"))
 			})
 		},
 	}
@@ -83,18 +90,26 @@ is there, such as a mount point or what a link leads to, is filled and stays.
 What was answered after the backup is not in it. If the published log is known to
 anybody beyond the size that this command prints, the server must not go on with
 it: a log that forgot entries is a fork.`,
-		cobra.ExactArgs(1), func(ctx context.Context, on daemon.Folder, args []string) error { return p.restore(ctx, args[0], on) })
+		cobra.ExactArgs(1), func(ctx context.Context, on daemon.Folder, args []string) error {
+			return p.restore(ctx, args[0], on)
+		})
 	fsck := offline("fsck", "Check the vault of a stopped server",
 		`Check everything in the vault: its pages, that every value opens, the chain of
 versions of each account, that all movements sum to zero, the signed tree and its
 signature; and replay the journal by the rules of the ledger. Accounts, holds, users,
 grants, revocations and request ids are compared with what follows from it, and what
 each caller did with the accounts and roles that they had at that time.`,
-		cobra.NoArgs, func(ctx context.Context, on daemon.Folder, _ []string) error { return p.fsck(ctx, on) })
+		cobra.NoArgs, func(ctx context.Context, on daemon.Folder, _ []string) error {
+			return p.fsck(ctx, on)
+		})
 	rebuild := offline("rebuild", "Make the accounts anew from the journal alone", "",
-		cobra.NoArgs, func(ctx context.Context, on daemon.Folder, _ []string) error { return p.rebuild(ctx, on) })
+		cobra.NoArgs, func(ctx context.Context, on daemon.Folder, _ []string) error {
+			return p.rebuild(ctx, on)
+		})
 	compact := offline("compact", "Give free pages of the vault back to the disk", "",
-		cobra.NoArgs, func(ctx context.Context, on daemon.Folder, _ []string) error { return p.compact(ctx, on) })
+		cobra.NoArgs, func(ctx context.Context, on daemon.Folder, _ []string) error {
+			return p.compact(ctx, on)
+		})
 	rotate := &cobra.Command{
 		Use:   "rotate",
 		Short: "Replace the keys that the vault is sealed with, on a running server",
@@ -113,11 +128,15 @@ before hold the old keys.`,
 		`Seal keys/vault.key with a passphrase of at least 15 characters, or with --remove
 take the seal away. The server then needs --vault-passphrase-file, or a terminal
 to ask on.`,
-		cobra.NoArgs, func(_ context.Context, on daemon.Folder, _ []string) error { return setPassphrase(on, newFile, remove) })
-	passphrase.Flags().StringVar(&newFile, "new-passphrase-file", "", "`file` with the new passphrase; - for standard input")
+		cobra.NoArgs, func(_ context.Context, on daemon.Folder, _ []string) error {
+			return setPassphrase(on, newFile, remove)
+		})
+	passphrase.Flags().StringVar(&newFile, "new-passphrase-file", "", "`file` with the new "+
+		"passphrase; - for standard input")
 	passphrase.Flags().BoolVar(&remove, "remove", false, "seal it with none")
 	var logs []string
-	recoverLog := offline("recover", "Give the audit log of a stopped server up and begin another one",
+	recoverLog := offline("recover", "Give the audit log of a stopped server up and begin "+
+		"another one",
 		`Give the audit log up and begin another one, of another origin, whose first entry
 commits to what the old log said last. The old log is kept in the data folder.
 
@@ -132,15 +151,19 @@ vault. The accounts are as the vault has them.`,
 			on.Logs = logs
 			return p.recoverLog(ctx, on)
 		})
-	recoverLog.Flags().StringArrayVar(&logs, "log", nil, "`folder` or checkpoint of another copy of the log, such as another replica's; repeatable")
+	recoverLog.Flags().StringArrayVar(&logs, "log", nil, "`folder` or checkpoint of another copy "+
+		"of the log, such as another replica's; repeatable")
 	auditGroup.AddCommand(recoverLog)
 	return []*cobra.Command{
 		backup, restore, fsck, rebuild, compact, p.migrateCommand(),
-		offline("export FILE", "Write the accounts of a stopped server to a file, to import them elsewhere",
+		offline("export FILE", "Write the accounts of a stopped server to a file, to import them "+
+			"elsewhere",
 			`Write the accounts, the journal and everything beside them to FILE, a vault that is
 sealed with keys/vault.key, and check it. The keys, the published log and the
 credentials stay in the data folder. With --store it reads a database.`,
-			cobra.ExactArgs(1), func(ctx context.Context, on daemon.Folder, args []string) error { return p.exportTo(ctx, on, args[0]) }),
+			cobra.ExactArgs(1), func(ctx context.Context, on daemon.Folder, args []string) error {
+				return p.exportTo(ctx, on, args[0])
+			}),
 		offline("import FILE", "Move the accounts of a stopped server to where --store says",
 			`Put what atmctl export wrote to FILE into an empty database (--store
 postgres://…), or into the data folder (--store bolt:), check it, replay the
@@ -152,10 +175,13 @@ No server may run on the folder, nor on what FILE was exported from.`,
 				return p.importFrom(ctx, on, args[0])
 			}),
 		group(&cobra.Command{Use: "vault", Short: "Keys of the vault"}, rotate, passphrase,
-			offline("rekey", "Replace keys/vault.key of servers that share a database, while all are stopped",
+			offline("rekey", "Replace keys/vault.key of servers that share a database, while all "+
+				"are stopped",
 				`Replace keys/vault.key, and seal with it what is sealed in the database. Copy the
 new file to every replica before it is started.`,
-				cobra.NoArgs, func(ctx context.Context, on daemon.Folder, _ []string) error { return on.Rekey(ctx) })),
+				cobra.NoArgs, func(ctx context.Context, on daemon.Folder, _ []string) error {
+					return on.Rekey(ctx)
+				})),
 	}
 }
 
@@ -200,7 +226,8 @@ journal and cannot change what is there.`,
 			case err != nil:
 				return err
 			case !at.InDatabase():
-				return exit.Usagef("--store says which database; a vault in a data folder needs no migration")
+				return exit.Usagef("--store says which database; a vault in a data folder needs " +
+					"no migration")
 			}
 			if err := daemon.Migrate(cmd.Context(), at, role); err != nil {
 				return err
@@ -218,7 +245,8 @@ func (p *program) exportTo(ctx context.Context, on daemon.Folder, file string) e
 	if err != nil {
 		return err
 	}
-	return p.tell(found, "exported: %d entries, %d accounts in %s\n", found.Entries, found.Accounts, file)
+	return p.tell(found, "exported: %d entries, %d accounts in %s\n", found.Entries,
+		found.Accounts, file)
 }
 
 func (p *program) importFrom(ctx context.Context, on daemon.Folder, file string) error {
@@ -249,7 +277,9 @@ func setPassphrase(folder daemon.Folder, file string, remove bool) error {
 	return err
 }
 
-func (p *program) backup(ctx context.Context, file string, passphrase func() ([]byte, error)) (err error) {
+func (p *program) backup(ctx context.Context, file string, passphrase func() ([]byte,
+	error),
+) (err error) {
 	if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
 		return exit.Usagef("%s exists", file)
 	}
@@ -266,7 +296,8 @@ func (p *program) backup(ctx context.Context, file string, passphrase func() ([]
 	if err != nil {
 		return explain(err)
 	}
-	found, err := daemon.VerifyBackup(ctx, f.Name(), passphrase, p.progress("checking"), p.operatorLog())
+	found, err := daemon.VerifyBackup(ctx, f.Name(), passphrase, p.progress("checking"),
+		p.operatorLog())
 	if err != nil {
 		return fmt.Errorf("the backup is not good: %w", err)
 	}
@@ -277,12 +308,14 @@ func (p *program) backup(ctx context.Context, file string, passphrase func() ([]
 		*daemon.Checked
 		File  string `json:"file"`
 		Bytes int64  `json:"bytes"`
-	}{found, file, size}, "backup: %d entries, %d accounts, %d bytes in %s\n", found.Entries, found.Accounts, size, file)
+	}{found, file, size}, "backup: %d entries, %d accounts, %d bytes in %s\n", found.Entries,
+		found.Accounts, size, file)
 }
 
 // download writes a backup of the server to w.
 func download(ctx context.Context, c *client.Client, w io.Writer) (int64, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.Base()+"/admin/backup", http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.Base()+"/admin/backup",
+		http.NoBody)
 	if err != nil {
 		return 0, err
 	}
@@ -295,7 +328,10 @@ func download(ctx context.Context, c *client.Client, w io.Writer) (int64, error)
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		sentence, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
-		return 0, &client.HTTPError{StatusCode: resp.StatusCode, Sentence: strings.TrimSpace(string(sentence))}
+		return 0, &client.HTTPError{
+			StatusCode: resp.StatusCode,
+			Sentence:   strings.TrimSpace(string(sentence)),
+		}
 	}
 	return io.Copy(w, resp.Body)
 }
@@ -311,9 +347,11 @@ func (p *program) restore(ctx context.Context, file string, folder daemon.Folder
 		return err
 	}
 	if !p.quiet {
-		fmt.Fprintf(p.stderr, "The log of this vault has %d entries. If anybody has seen more of it, do not start a server on it.\n", found.Entries)
+		fmt.Fprintf(p.stderr, "The log of this vault has %d entries. If anybody has seen more of "+
+			"it, do not start a server on it.\n", found.Entries)
 	}
-	return p.tell(found, "restored: %d entries, %d accounts in %s\n", found.Entries, found.Accounts, folder.Data)
+	return p.tell(found, "restored: %d entries, %d accounts in %s\n", found.Entries, found.Accounts,
+		folder.Data)
 }
 
 func (p *program) fsck(ctx context.Context, folder daemon.Folder) error {
@@ -342,13 +380,16 @@ func (p *program) recoverLog(ctx context.Context, folder daemon.Folder) error {
 			printable.Linef(p.stderr, "looked at %s", where)
 		}
 		for _, replica := range r.Missed {
-			printable.Linef(p.stderr, "not looked at, though it has seen more: the log of %s", replica)
+			printable.Linef(p.stderr, "not looked at, though it has seen more: the log of %s",
+				replica)
 		}
 		if r.Behind > 0 {
-			printable.Linef(p.stderr, "given up: the last %d entries of the old log, which the vault does not have", r.Behind)
+			printable.Linef(p.stderr, "given up: the last %d entries of the old log, which the "+
+				"vault does not have", r.Behind)
 		}
 	}
-	return p.tell(r, "recovered: the log is %s now; %s with %d entries is in %s\n", r.Origin, r.OldOrigin, r.OldSize, r.Archive)
+	return p.tell(r, "recovered: the log is %s now; %s with %d entries is in %s\n", r.Origin,
+		r.OldOrigin, r.OldSize, r.Archive)
 }
 
 func (p *program) rebuild(ctx context.Context, folder daemon.Folder) error {
@@ -356,7 +397,8 @@ func (p *program) rebuild(ctx context.Context, folder daemon.Folder) error {
 	if err != nil {
 		return err
 	}
-	return p.tell(map[string]int{"wrong": wrong}, "rebuilt: %d records were not what the journal says\n", wrong)
+	return p.tell(map[string]int{"wrong": wrong}, "rebuilt: %d records were not what the journal "+
+		"says\n", wrong)
 }
 
 func (p *program) compact(ctx context.Context, folder daemon.Folder) error {
@@ -364,7 +406,8 @@ func (p *program) compact(ctx context.Context, folder daemon.Folder) error {
 	if err != nil {
 		return err
 	}
-	return p.tell(map[string]int64{"before": before, "after": after}, "compacted: %d bytes, before %d\n", after, before)
+	return p.tell(map[string]int64{"before": before, "after": after}, "compacted: %d bytes, "+
+		"before %d\n", after, before)
 }
 
 // tell prints a result as JSON or as a line.

@@ -78,7 +78,8 @@ func TestBrokenConnectionIsExitCode5(t *testing.T) {
 		http.Error(w, "\x1b[2Jverified\u009b2J", http.StatusForbidden)
 	}))
 	printed(t, 4, append([]string{"audit", "verify"}, refusing...)...)
-	printed(t, 0, append([]string{"audit", "verify"}, serve(t, http.FileServer(http.Dir(dir)))...)...)
+	printed(t, 0, append([]string{"audit", "verify"},
+		serve(t, http.FileServer(http.Dir(dir)))...)...)
 }
 
 // TestVerificationOverURLHasABound verifies at a server that answers byte by byte,

@@ -65,7 +65,8 @@ func (p *program) pushWitnesses(ctx context.Context, dir, policyFile string) err
 	}
 	names := policy.Cosigned(log.WithCosignatures(lines))
 	result := map[string]any{"size": log.Size, "witnesses": names}
-	if err := p.tell(result, "cosigned: %d entries by %s", log.Size, strings.Join(names, ", ")); err != nil {
+	if err := p.tell(result, "cosigned: %d entries by %s", log.Size,
+		strings.Join(names, ", ")); err != nil {
 		return err
 	}
 	if !policy.Satisfied(names) {

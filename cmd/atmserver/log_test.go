@@ -21,7 +21,9 @@ func TestLogLinesAreNotObeyed(t *testing.T) {
 		}
 		log.Warn("refused", slog.String("user", evil), slog.Any("error", errors.New(evil)))
 		got := b.String()
-		if strings.Count(got, "\n") != 1 || strings.ContainsFunc(got, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) {
+		if strings.Count(got, "\n") != 1 || strings.ContainsFunc(got, func(r rune) bool {
+			return r != '\n' && !unicode.IsPrint(r)
+		}) {
 			t.Errorf("%s: %q", form, got)
 		}
 	}

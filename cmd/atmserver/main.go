@@ -32,7 +32,9 @@ import (
 )
 
 func main() {
-	exit.Main(func(ctx context.Context, args []string) int { return run(ctx, args, os.Stdout, os.Stderr) })
+	exit.Main(func(ctx context.Context, args []string) int {
+		return run(ctx, args, os.Stdout, os.Stderr)
+	})
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -44,7 +46,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if errors.Is(err, daemon.ErrUsage) {
 		err = &exit.Error{Code: exit.Usage, Err: err}
 	}
-	return exit.Report(stderr, "atmserver", err, err != nil && output.IsJSON(settings.Form(cmd, args)))
+	return exit.Report(stderr, "atmserver", err, err != nil &&
+		output.IsJSON(settings.Form(cmd, args)))
 }
 
 // options are the values of the flags.
@@ -86,34 +89,56 @@ and without a password. SIGTERM or Ctrl-C answers what has begun and ends.`,
 			}
 			return errors.Join(settings.Apply(cmd), output.CheckForm(o.output, output.FormText))
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), &o, stderr) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return serve(cmd.Context(), &o, stderr)
+		},
 	}
 	exit.OnFlags(root)
 	flags := root.PersistentFlags()
 	settings.AddConfig(flags)
 	flags.StringVar(&o.data, "data", "./atm-data", "data `folder`, made when missing")
 	flags.StringVar(&o.listen, "listen", "localhost:9000", "`address` for HTTPS")
-	flags.StringVar(&o.admin, "admin-listen", "localhost:9001", "loopback `address` for health, metrics and profiles over plain HTTP; empty for none")
-	flags.StringArrayVar(&o.hosts, "host", nil, "`name` or address in the server certificate; repeatable (default localhost, 127.0.0.1, ::1 and this machine's name)")
-	flags.StringVar(&o.name, "name", "", "`name` of the server, fixed at init (default atm-<8 hex digits>.local)")
+	flags.StringVar(&o.admin, "admin-listen", "localhost:9001", "loopback `address` for health, "+
+		"metrics and profiles over plain HTTP; empty for none")
+	flags.StringArrayVar(&o.hosts, "host", nil, "`name` or address in the server certificate; "+
+		"repeatable (default localhost, 127.0.0.1, ::1 and this machine's name)")
+	flags.StringVar(&o.name, "name", "", "`name` of the server, fixed at init (default atm-<8 "+
+		"hex digits>.local)")
 	o.store.AddFlags(flags)
 	flags.BoolVar(&o.empty, "empty", false, "at init: no account 100 and no demo credentials")
-	flags.StringVar(&o.logFormat, "log-format", "", "text or json (default text on a terminal, else json)")
-	flags.StringVarP(&o.output, "output", "o", output.FormText, "`form` of what is printed, and of an error that ends the program: text, json or jsonl")
-	flags.StringVar(&o.logLevel, "log-level", "info", "debug, with a line for each operation, info, warn or error")
-	flags.DurationVar(&o.grace, "shutdown-grace", 15*time.Second, "how long a stop waits for what has begun")
-	flags.DurationVar(&o.drainDelay, "drain-delay", 0, "how long a stop goes on as ever while /readyz says no, so that a load balancer looks elsewhere")
-	flags.DurationVar(&o.nonceTTL, "nonce-ttl", 5*time.Minute, "how long a nonce of HTTP Digest can be used")
-	flags.StringVar(&o.publicURL, "public-url", "", "`URL` that callers reach the server at, such as behind a load balancer, for the description of its tokens (default https, the first --host and the port of --listen)")
-	flags.StringVar(&o.tlsMin, "tls-min", "1.3", "oldest `version` of TLS: 1.3, or 1.2 with AEAD ciphers alone")
-	flags.StringArrayVar(&o.proxyFrom, "proxy-from", nil, "`network` or address of load balancers that speak the PROXY protocol; repeatable")
-	flags.StringVar(&o.identities, "identities", "", "`file` that maps certificates of others to subjects; see docs/security.md")
-	flags.StringVar(&o.tokenKey, "token-key", "", "PKCS #11 `URI` of the key of tokens, in place of keys/token.key; see docs/security.md")
-	flags.StringVar(&o.issuers, "issuers", "", "`file` of others, such as OpenID providers, whose tokens are good; see docs/security.md")
-	flags.StringVar(&o.clientCA, "client-ca", "", "`file` with authorities of others, whose certificates need an identity")
-	flags.StringVar(&o.witnesses, "witness-policy", "", "`file` with the witnesses (C2SP tlog-policy) that are asked each minute to cosign the audit log")
-	flags.StringVar(&o.passphrase, "vault-passphrase-file", "", "`file` with the passphrase of keys/vault.key, when it is sealed with one; - for standard input")
-	flags.Uint64Var(&o.reserve, "disk-reserve", 64<<20, "free `bytes` below which every operation is UNAVAILABLE")
+	flags.StringVar(&o.logFormat, "log-format", "", "text or json (default text on a terminal, "+
+		"else json)")
+	flags.StringVarP(&o.output, "output", "o", output.FormText, "`form` of what is printed, and "+
+		"of an error that ends the program: text, json or jsonl")
+	flags.StringVar(&o.logLevel, "log-level", "info", "debug, with a line for each operation, "+
+		"info, warn or error")
+	flags.DurationVar(&o.grace, "shutdown-grace", 15*time.Second, "how long a stop waits for "+
+		"what has begun")
+	flags.DurationVar(&o.drainDelay, "drain-delay", 0, "how long a stop goes on as ever while "+
+		"/readyz says no, so that a load balancer looks elsewhere")
+	flags.DurationVar(&o.nonceTTL, "nonce-ttl", 5*time.Minute, "how long a nonce of HTTP Digest "+
+		"can be used")
+	flags.StringVar(&o.publicURL, "public-url", "", "`URL` that callers reach the server at, "+
+		"such as behind a load balancer, for the description of its tokens (default https, the "+
+		"first --host and the port of --listen)")
+	flags.StringVar(&o.tlsMin, "tls-min", "1.3", "oldest `version` of TLS: 1.3, or 1.2 with AEAD "+
+		"ciphers alone")
+	flags.StringArrayVar(&o.proxyFrom, "proxy-from", nil, "`network` or address of load "+
+		"balancers that speak the PROXY protocol; repeatable")
+	flags.StringVar(&o.identities, "identities", "", "`file` that maps certificates of others to "+
+		"subjects; see docs/security.md")
+	flags.StringVar(&o.tokenKey, "token-key", "", "PKCS #11 `URI` of the key of tokens, in place "+
+		"of keys/token.key; see docs/security.md")
+	flags.StringVar(&o.issuers, "issuers", "", "`file` of others, such as OpenID providers, "+
+		"whose tokens are good; see docs/security.md")
+	flags.StringVar(&o.clientCA, "client-ca", "", "`file` with authorities of others, whose "+
+		"certificates need an identity")
+	flags.StringVar(&o.witnesses, "witness-policy", "", "`file` with the witnesses (C2SP "+
+		"tlog-policy) that are asked each minute to cosign the audit log")
+	flags.StringVar(&o.passphrase, "vault-passphrase-file", "", "`file` with the passphrase of "+
+		"keys/vault.key, when it is sealed with one; - for standard input")
+	flags.Uint64Var(&o.reserve, "disk-reserve", 64<<20, "free `bytes` below which every "+
+		"operation is UNAVAILABLE")
 	addLimits(flags, &o.limits)
 	o.flags = flags
 	root.AddCommand(
@@ -121,13 +146,17 @@ and without a password. SIGTERM or Ctrl-C answers what has begun and ends.`,
 			Use:   "serve",
 			Short: "Serve (what atmserver does without a command)",
 			Args:  exit.Args(cobra.NoArgs),
-			RunE:  func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), &o, stderr) },
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				return serve(cmd.Context(), &o, stderr)
+			},
 		},
 		&cobra.Command{
 			Use:   "init",
 			Short: "Make the data folder and end",
 			Args:  exit.Args(cobra.NoArgs),
-			RunE:  func(cmd *cobra.Command, _ []string) error { return initialise(cmd.Context(), &o, stderr) },
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				return initialise(cmd.Context(), &o, stderr)
+			},
 		},
 		versionCommand(&o.output),
 	)
@@ -184,20 +213,24 @@ func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
 		return daemon.Options{}, exit.Usagef("--tls-min is 1.2 or 1.3, not %q", o.tlsMin)
 	}
 	if o.nonceTTL < minNonceTTL || o.nonceTTL > maxNonceTTL {
-		return daemon.Options{}, exit.Usagef("--nonce-ttl is %v to %v, not %v", minNonceTTL, maxNonceTTL, o.nonceTTL)
+		return daemon.Options{}, exit.Usagef("--nonce-ttl is %v to %v, not %v", minNonceTTL,
+			maxNonceTTL, o.nonceTTL)
 	}
 	if o.drainDelay < 0 || o.drainDelay > maxDrainDelay {
-		return daemon.Options{}, exit.Usagef("--drain-delay is 0 to %v, not %v", maxDrainDelay, o.drainDelay)
+		return daemon.Options{}, exit.Usagef("--drain-delay is 0 to %v, not %v", maxDrainDelay,
+			o.drainDelay)
 	}
 	if o.grace < 0 || o.grace > maxGrace {
-		return daemon.Options{}, exit.Usagef("--shutdown-grace is 0 to %v, not %v", maxGrace, o.grace)
+		return daemon.Options{}, exit.Usagef("--shutdown-grace is 0 to %v, not %v", maxGrace,
+			o.grace)
 	}
 	if o.data == "" {
 		return daemon.Options{}, exit.Usagef("--data is the name of a folder")
 	}
 	for _, host := range o.hosts {
 		if !hostName.MatchString(host) && net.ParseIP(host) == nil {
-			return daemon.Options{}, exit.Usagef("--host %q is no name or address of a machine", host)
+			return daemon.Options{},
+				exit.Usagef("--host %q is no name or address of a machine", host)
 		}
 	}
 	if err := checkLimits(&o.limits); err != nil {
@@ -221,9 +254,12 @@ func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
 	return daemon.Options{
 		TLS12: o.tlsMin == "1.2", Server: cfg,
 		Settings: o.effective(), WitnessFile: o.witnesses,
-		Witnesses: witnesses, Identities: o.identities, Issuers: o.issuers, TokenKey: o.tokenKey, ClientCA: o.clientCA,
-		Data: o.data, Store: store, Passphrase: settings.Passphrase(o.passphrase, "Passphrase of keys/vault.key"), Name: o.name, Hosts: o.hosts, Empty: o.empty,
-		NonceTTL: o.nonceTTL, DiskReserve: o.reserve, Grace: max(o.grace, time.Nanosecond), Version: version.String(), Log: log,
+		Witnesses: witnesses, Identities: o.identities, Issuers: o.issuers, TokenKey: o.tokenKey,
+		ClientCA: o.clientCA,
+		Data:     o.data, Store: store, Passphrase: settings.Passphrase(o.passphrase,
+			"Passphrase of keys/vault.key"), Name: o.name, Hosts: o.hosts, Empty: o.empty,
+		NonceTTL: o.nonceTTL, DiskReserve: o.reserve, Grace: max(o.grace, time.Nanosecond),
+		Version: version.String(), Log: log,
 	}, nil
 }
 
@@ -335,7 +371,8 @@ func initialise(ctx context.Context, o *options, stderr io.Writer) error {
 	case house.Joined():
 		fmt.Fprintf(stderr, "one more replica of %s is ready in %s\n", house.Name(), o.data)
 	case house.Fresh:
-		fmt.Fprintf(stderr, "%s is ready in %s\nCA SHA-256 fingerprint: %s\n", house.Name(), o.data, house.Fingerprint())
+		fmt.Fprintf(stderr, "%s is ready in %s\nCA SHA-256 fingerprint: %s\n", house.Name(), o.data,
+			house.Fingerprint())
 	default:
 		fmt.Fprintf(stderr, "%s was ready in %s already\n", house.Name(), o.data)
 	}
@@ -347,9 +384,11 @@ func initialise(ctx context.Context, o *options, stderr io.Writer) error {
 func banner(w io.Writer, house *daemon.House, o *options, address net.Addr) {
 	host := o.callersHost()
 	_, port, _ := net.SplitHostPort(address.String())
-	fmt.Fprintf(w, "\n%s is new, in %s.\nCA SHA-256 fingerprint: %s\n", house.Name(), o.data, house.Fingerprint())
+	fmt.Fprintf(w, "\n%s is new, in %s.\nCA SHA-256 fingerprint: %s\n", house.Name(), o.data,
+		house.Fingerprint())
 	if o.empty {
-		fmt.Fprint(w, "It is empty. Open an account with: atmctl account open NUMBER --owner user:NAME\n\n")
+		fmt.Fprint(w, "It is empty. Open an account with: atmctl account open NUMBER --owner "+
+			"user:NAME\n\n")
 		return
 	}
 	credentials := ""
@@ -357,6 +396,7 @@ func banner(w io.Writer, house *daemon.House, o *options, address net.Addr) {
 		files := client.InFolder(filepath.Join(o.data, "clients", "demo"))
 		credentials = fmt.Sprintf(" --ca %s --cert %s --key %s", files.CA, files.Cert, files.Key)
 	}
-	fmt.Fprintf(w, "Account 100 holds $1000.00. In a second terminal:\n\n    go run ./cmd/atmclient%s %s %s inquiry 100\n\n",
+	fmt.Fprintf(w, "Account 100 holds $1000.00. In a second terminal:\n\n    go run "+
+		"./cmd/atmclient%s %s %s inquiry 100\n\n",
 		credentials, host, port)
 }

@@ -8,7 +8,8 @@ import (
 )
 
 func TestReference(t *testing.T) {
-	if err := reference.Compare("../../docs/reference", newCommand(os.Stderr), os.Getenv("ATM_UPDATE") != ""); err != nil {
+	if err := reference.Compare("../../docs/reference", newCommand(os.Stderr),
+		os.Getenv("ATM_UPDATE") != ""); err != nil {
 		t.Error(err)
 	}
 }

@@ -95,7 +95,8 @@ func run(url, folder string) error {
 
 // connect returns a client with the credentials in folder.
 func connect(url, folder string) (*xmlrpc.Client, error) {
-	certificate, err := tls.LoadX509KeyPair(filepath.Join(folder, "client.crt"), filepath.Join(folder, "client.key"))
+	certificate, err := tls.LoadX509KeyPair(filepath.Join(folder, "client.crt"),
+		filepath.Join(folder, "client.key"))
 	if err != nil {
 		return nil, err
 	}

@@ -85,7 +85,9 @@ func removeAll(files []pending) error {
 
 // place syncs files and gives them their names, durably.
 func place(files []pending) error {
-	if err := sideBySide(files, func(f pending) error { return syncFile(f.temporary) }); err != nil {
+	if err := sideBySide(files, func(f pending) error {
+		return syncFile(f.temporary)
+	}); err != nil {
 		return errors.Join(err, removeAll(files))
 	}
 	var folders []string

@@ -55,7 +55,9 @@ func Temporary(path string, perm fs.FileMode) (*os.File, error) {
 }
 
 // writeTemporary writes a file beside path and returns its name.
-func writeTemporary(path string, data []byte, perm fs.FileMode, sync bool) (name string, err error) {
+func writeTemporary(path string, data []byte, perm fs.FileMode, sync bool) (name string,
+	err error,
+) {
 	f, err := Temporary(path, perm)
 	if err != nil {
 		return "", err
@@ -195,7 +197,8 @@ func ReadSecret(path string) ([]byte, error) {
 	case !mode.IsRegular():
 		return nil, fmt.Errorf("%s is not a regular file", path)
 	case owner.OthersMayUse(info):
-		return nil, fmt.Errorf("%s may be read by others (mode %04o); chmod 600 it", path, mode.Perm())
+		return nil, fmt.Errorf("%s may be read by others (mode %04o); chmod 600 it", path,
+			mode.Perm())
 	case info.Size() > maxSecret:
 		return nil, fmt.Errorf("%s has more than %d bytes", path, maxSecret)
 	}

@@ -53,7 +53,8 @@ func TestWriteFile(t *testing.T) {
 	if err := durable.WriteFile(filepath.Join(dir, "g"), nil, 0o600); err == nil {
 		t.Error("a folder was replaced")
 	}
-	if err := durable.WriteFile(filepath.Join(dir, "nowhere", "f"), nil, 0o600); !errors.Is(err, fs.ErrNotExist) {
+	if err := durable.WriteFile(filepath.Join(dir, "nowhere", "f"), nil, 0o600); !errors.Is(err,
+		fs.ErrNotExist) {
 		t.Errorf("into no folder: %v", err)
 	}
 	only(t, dir, "f", "g")
@@ -113,7 +114,8 @@ func TestAbandon(t *testing.T) {
 	dir := t.TempDir()
 	var b durable.Batch
 	for i := range 50 {
-		if err := b.Add(filepath.Join(dir, string(rune('0'+i))), []byte("whole"), 0o600); err != nil {
+		if err := b.Add(filepath.Join(dir, string(rune('0'+i))), []byte("whole"),
+			0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -125,7 +127,8 @@ func TestAbandon(t *testing.T) {
 		t.Errorf("%d files are there, %v", len(files), err)
 	}
 	for _, f := range files {
-		if data, err := os.ReadFile(filepath.Join(dir, f.Name())); err != nil || string(data) != "whole" || f.Name()[0] == '.' {
+		if data, err := os.ReadFile(filepath.Join(dir, f.Name())); err != nil ||
+			string(data) != "whole" || f.Name()[0] == '.' {
 			t.Errorf("%s: %q, %v", f.Name(), data, err)
 		}
 	}
@@ -164,7 +167,8 @@ func TestOpenRegularOpensFilesAlone(t *testing.T) {
 	}
 	for name, want := range map[string]error{
 		"file": nil, "folder/inner": nil, "linked/inner": nil, "link": durable.ErrNotRegular,
-		"dangling": durable.ErrNotRegular, "pipe": durable.ErrNotRegular, "folder": durable.ErrNotRegular,
+		"dangling": durable.ErrNotRegular, "pipe": durable.ErrNotRegular,
+		"folder":  durable.ErrNotRegular,
 		"nothing": fs.ErrNotExist, "nowhere/file": fs.ErrNotExist,
 	} {
 		f, info, err := durable.OpenRegular(at(name))
@@ -176,7 +180,8 @@ func TestOpenRegularOpensFilesAlone(t *testing.T) {
 			continue
 		}
 		text, err := io.ReadAll(f)
-		if err = errors.Join(err, f.Close()); err != nil || string(text) != "text" || info.Size() != 4 {
+		if err = errors.Join(err, f.Close()); err != nil || string(text) != "text" ||
+			info.Size() != 4 {
 			t.Errorf("%s: %q, %v", name, text, err)
 		}
 	}
@@ -188,7 +193,8 @@ func TestOpenRegularOpensFilesAlone(t *testing.T) {
 func TestOpenRegularOfAFileThatIsReplaced(t *testing.T) {
 	dir := t.TempDir()
 	path, secret := filepath.Join(dir, "checkpoint"), filepath.Join(dir, "secret")
-	if err := errors.Join(os.WriteFile(path, []byte("good"), 0o600), os.WriteFile(secret, []byte("evil"), 0o600)); err != nil {
+	if err := errors.Join(os.WriteFile(path, []byte("good"), 0o600),
+		os.WriteFile(secret, []byte("evil"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	for _, links := range []bool{false, true} {
@@ -237,7 +243,8 @@ func TestReadSecret(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name string, size int, perm fs.FileMode) string {
 		path := filepath.Join(dir, name)
-		if err := errors.Join(os.WriteFile(path, make([]byte, size), 0o600), os.Chmod(path, perm)); err != nil {
+		if err := errors.Join(os.WriteFile(path, make([]byte, size), 0o600),
+			os.Chmod(path, perm)); err != nil {
 			t.Fatal(err)
 		}
 		return path

@@ -38,7 +38,8 @@ func TestBootIsTheKernels(t *testing.T) {
 		t.Skip("this kernel has no boot id")
 	}
 	first := machine.Boot()
-	if !regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`).MatchString(first) || machine.Boot() != first {
+	if !regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`).MatchString(first) ||
+		machine.Boot() != first {
 		t.Errorf("the boot id is %q, and then %q", first, machine.Boot())
 	}
 }

@@ -24,7 +24,10 @@ func TestTextIsSafeOnALine(t *testing.T) {
 		{"\u009b2J\u009d0;x\u0085", `\u009b2J\u009d0;x\u0085`},
 		{"a\u2028b\u2029", `a\u2028b\u2029`},
 		{"\u202a\u202b\u202c\u202d\u202e", `\u202a\u202b\u202c\u202d\u202e`},
-		{"\u2066\u2067\u2068\u2069\u200e\u200f\u061c", `\u2066\u2067\u2068\u2069\u200e\u200f\u061c`},
+		{
+			"\u2066\u2067\u2068\u2069\u200e\u200f\u061c",
+			`\u2066\u2067\u2068\u2069\u200e\u200f\u061c`,
+		},
 		{"a\u00adb\u200bc\ufeff\u2060", `a\u00adb\u200bc\ufeff\u2060`},
 		{"\U000e0041\U0001d173", `\udb40\udc41\ud834\udd73`},
 		{"a\u00a0b\u3000c\u2003\u3164\u115f", `a\u00a0b\u3000c\u2003\u3164\u115f`},
@@ -110,7 +113,10 @@ func TestLinefIsOneLine(t *testing.T) {
 // FuzzText: whatever a stranger writes is one line of what can be seen, is left alone the
 // second time, and is the same JSON.
 func FuzzText(f *testing.F) {
-	for _, seed := range []string{"a", "\x1b[2J", "\u202e\u2028\n", "\xff\xfe", "=1+1  x", "\U0001d173"} {
+	for _, seed := range []string{
+		"a", "\x1b[2J", "\u202e\u2028\n", "\xff\xfe", "=1+1  x",
+		"\U0001d173",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -18,21 +18,33 @@ import (
 	"example.com/atm/vault/vaulttest"
 )
 
-var teller = &atm.Caller{Principal: atm.Principal{Subject: "user:teller", Roles: []atm.Role{atm.Teller}}}
+var teller = &atm.Caller{Principal: atm.Principal{
+	Subject: "user:teller",
+	Roles:   []atm.Role{atm.Teller},
+}}
 
 func command(op atm.Operation, rule vault.Rule, args ...audit.Arg) vault.Command {
-	return vault.Command{Event: audit.EventOp, Operation: op, Caller: teller, Args: args, Rule: rule}
+	return vault.Command{
+		Event: audit.EventOp, Operation: op, Caller: teller, Args: args,
+		Rule: rule,
+	}
 }
 
 func depositTo(n uint64) vault.Command {
 	name := vault.Name(fmt.Sprint(n))
-	return command(atm.Deposit, vault.Deposit{Account: name, Cash: vault.Cash(teller.Subject), Amount: 1, Tell: true},
+	return command(atm.Deposit, vault.Deposit{
+		Account: name, Cash: vault.Cash(teller.Subject),
+		Amount: 1, Tell: true,
+	},
 		audit.Arg{Name: "account", Value: string(name)}, audit.Arg{Name: "amount", Value: "0.01"})
 }
 
 func inquiryOf(n uint64) vault.Command {
 	name := vault.Name(fmt.Sprint(n))
-	return command(atm.Inquiry, vault.Inquiry{Account: name}, audit.Arg{Name: "account", Value: string(name)})
+	return command(atm.Inquiry, vault.Inquiry{Account: name}, audit.Arg{
+		Name:  "account",
+		Value: string(name),
+	})
 }
 
 // begin carries out commands with many on the way at once.
@@ -67,7 +79,8 @@ func BenchmarkAccounts(b *testing.B) {
 		}
 		l := vault.NewLedger(vault.Config{Store: store, Signer: signer})
 		begin(b, l, int(accounts), func(i int) vault.Command {
-			return command(atm.AccountOpen, vault.OpenAccount{Account: vault.Name(fmt.Sprint(i + 1)), Owner: "user:demo"})
+			return command(atm.AccountOpen,
+				vault.OpenAccount{Account: vault.Name(fmt.Sprint(i + 1)), Owner: "user:demo"})
 		})
 		if err := l.Close(); err != nil {
 			b.Fatal(err)
@@ -98,7 +111,8 @@ func BenchmarkAccounts(b *testing.B) {
 				for range 64 {
 					wg.Go(func() {
 						for next.Add(1) <= int64(b.N) {
-							if s := l.Do(b.Context(), cmd(1+rand.Uint64N(accounts))); s.Code != atm.OK {
+							if s := l.Do(b.Context(),
+								cmd(1+rand.Uint64N(accounts))); s.Code != atm.OK {
 								b.Errorf("%v", s)
 							}
 						}
@@ -112,7 +126,8 @@ func BenchmarkAccounts(b *testing.B) {
 		var m runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&m)
-		b.Logf("%d accounts: file %d MiB, heap %d MiB", accounts, fileSize(b, path)>>20, m.HeapAlloc>>20)
+		b.Logf("%d accounts: file %d MiB, heap %d MiB", accounts, fileSize(b, path)>>20,
+			m.HeapAlloc>>20)
 		if err := l.Close(); err != nil {
 			b.Fatal(err)
 		}
@@ -140,7 +155,9 @@ func BenchmarkHistory(b *testing.B) {
 			b.Fatal(err)
 		}
 		var clock atomic.Int64 // a second for each commit
-		l := vault.NewLedger(vault.Config{Store: store, Signer: signer, Now: func() time.Time { return time.Unix(clock.Add(1), 0) }})
+		l := vault.NewLedger(vault.Config{Store: store, Signer: signer, Now: func() time.Time {
+			return time.Unix(clock.Add(1), 0)
+		}})
 		begin(b, l, entries, func(i int) vault.Command {
 			if i == 0 {
 				return command(atm.AccountOpen, vault.OpenAccount{Account: "1"})
@@ -156,7 +173,9 @@ func BenchmarkHistory(b *testing.B) {
 			b.Run(fmt.Sprintf("entries=%d/%s", entries, name), func(b *testing.B) {
 				for b.Loop() {
 					page := r
-					err := page.Prepare(func(n vault.Name, from uint64, yield func(uint64, int64, []byte) bool) error {
+					err := page.Prepare(func(n vault.Name, from uint64, yield func(uint64, int64,
+						[]byte) bool,
+					) error {
 						return store.History(b.Context(), n, from, yield)
 					})
 					if err != nil {

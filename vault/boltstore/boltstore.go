@@ -197,7 +197,9 @@ func openFile(path string, secret []byte, flags openFlags, mayBeOlder bool) (*St
 var layout = binary.BigEndian.AppendUint32(nil, schema)
 
 // checked refuses a file of another layout, or of another secret.
-func checked(db *guardedDB, path string, secret []byte, flags openFlags, mayBeOlder bool) (*Store, error) {
+func checked(db *guardedDB, path string, secret []byte, flags openFlags, mayBeOlder bool) (*Store,
+	error,
+) {
 	s := &Store{path: path, db: db, memtables: memtables{active: newMemtable(nil)}}
 	err := db.View(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
@@ -277,7 +279,9 @@ func (s *Store) Close() error {
 var errClosed = errors.New("the store is closed")
 
 // Commit implements vault.Store.
-func (s *Store) Commit(_ context.Context, keys vault.Keys, decide func(*vault.Books) error) (durable func() error, err error) {
+func (s *Store) Commit(_ context.Context, keys vault.Keys,
+	decide func(*vault.Books) error,
+) (durable func() error, err error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	switch {
@@ -332,7 +336,9 @@ func (s *Store) advance(now *signed) {
 }
 
 // prepare makes the batch of a commit; nil when decide changed nothing.
-func (s *Store) prepare(keys vault.Keys, decide func(*vault.Books) error) (*batch, *vault.Books, error) {
+func (s *Store) prepare(keys vault.Keys, decide func(*vault.Books) error) (*batch, *vault.Books,
+	error,
+) {
 	v, end, err := s.view()
 	if err != nil {
 		return nil, nil, err
@@ -383,7 +389,9 @@ func (s *Store) BeginLog(context.Context) error {
 }
 
 // History implements vault.Store.
-func (s *Store) History(_ context.Context, account vault.Name, from uint64, yield func(uint64, int64, []byte) bool) error {
+func (s *Store) History(_ context.Context, account vault.Name, from uint64,
+	yield func(uint64, int64, []byte) bool,
+) error {
 	v, end, err := s.view()
 	if err != nil {
 		return err
@@ -407,7 +415,9 @@ func (s *Store) Account(_ context.Context, name vault.Name) (a vault.Account, er
 }
 
 // Balances implements vault.Store.
-func (s *Store) Balances(ctx context.Context, yield func(vault.Account)) (journal int64, err error) {
+func (s *Store) Balances(ctx context.Context, yield func(vault.Account)) (journal int64,
+	err error,
+) {
 	err = s.snapshot(func(v view) error {
 		_, head, err := v.readHead()
 		if err != nil {

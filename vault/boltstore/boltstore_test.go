@@ -55,7 +55,8 @@ func TestOpenLocked(t *testing.T) {
 func TestOpenForeign(t *testing.T) {
 	dir := t.TempDir()
 	text := filepath.Join(dir, "text")
-	if err := os.WriteFile(text, []byte("this is no database, whatever its name says"), 0o600); err != nil {
+	if err := os.WriteFile(text, []byte("this is no database, whatever its name says"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := boltstore.Open(text, secret); err == nil {

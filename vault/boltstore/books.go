@@ -19,9 +19,10 @@ import (
 func (v view) load(keys vault.Keys) (*vault.Books, spines) {
 	last := v.store.newest
 	var damaged vault.Damaged
-	holds := loadEach(v, bucketHolds, keys.Holds, holdKey, decodeHold, func(id vault.HoldID, err error) {
-		damaged.Note(vault.HoldRecord(id), err)
-	})
+	holds := loadEach(v, bucketHolds, keys.Holds, holdKey, decodeHold,
+		func(id vault.HoldID, err error) {
+			damaged.Note(vault.HoldRecord(id), err)
+		})
 	names := keys.Accounts
 	for _, id := range keys.Holds {
 		if h := holds[id]; h != nil {
@@ -46,19 +47,22 @@ func (v view) load(keys vault.Keys) (*vault.Books, spines) {
 		}
 	}
 	text := func(s string) []byte { return []byte(s) }
-	users := loadEach(v, bucketUsers, keys.Users, text, decodeUser, func(subject string, err error) {
-		damaged.Note(vault.UserRecord(subject), err)
-	})
+	users := loadEach(v, bucketUsers, keys.Users, text, decodeUser,
+		func(subject string, err error) {
+			damaged.Note(vault.UserRecord(subject), err)
+		})
 	grants := loadEach(v, bucketGrants, keys.Grants, text, decodeGrant, func(id string, err error) {
 		damaged.Note(vault.GrantRecord(id), err)
 	})
-	revoked := loadEach(v, bucketRevoked, keys.Revocations, text, decodeRevocation, func(name string, err error) {
-		damaged.Note(vault.RevocationRecord(name), err)
-	})
+	revoked := loadEach(v, bucketRevoked, keys.Revocations, text, decodeRevocation,
+		func(name string, err error) {
+			damaged.Note(vault.RevocationRecord(name), err)
+		})
 	requests := v.loadRequests(keys.Requests, &damaged)
 	return vault.NewBooks(keys, vault.Loaded{
 		Head: last.head, Checkpoint: last.checkpoint, Logs: last.logs,
-		Accounts: accounts, Users: users, Requests: requests, Holds: holds, Grants: grants, Revoked: revoked,
+		Accounts: accounts, Users: users, Requests: requests, Holds: holds, Grants: grants,
+		Revoked: revoked,
 		History: v.history, Damaged: damaged,
 	}), spines
 }
@@ -66,7 +70,8 @@ func (v view) load(keys vault.Keys) (*vault.Books, spines) {
 // loadEach reads the records of a bucket that keys name, and tells damaged which of them
 // cannot be read.
 func loadEach[K comparable, R any](
-	v view, bucket []byte, keys []K, keyOf func(K) []byte, decode func(K, []byte) (R, error), damaged func(K, error),
+	v view, bucket []byte, keys []K, keyOf func(K) []byte, decode func(K, []byte) (R, error),
+	damaged func(K, error),
 ) map[K]*R {
 	found := make(map[K]*R, len(keys))
 	if len(keys) == 0 {
@@ -133,7 +138,9 @@ func (s shelf) user(k, sealed []byte) (vault.User, error) {
 }
 
 // loadRequests looks each key up in every day that is still kept.
-func (v view) loadRequests(keys []vault.RequestKey, damaged *vault.Damaged) map[vault.RequestKey]vault.Remembered {
+func (v view) loadRequests(keys []vault.RequestKey,
+	damaged *vault.Damaged,
+) map[vault.RequestKey]vault.Remembered {
 	found := make(map[vault.RequestKey]vault.Remembered, len(keys)) // with room for the new ones
 	if len(keys) == 0 {
 		return found
@@ -278,7 +285,8 @@ func (v view) writeRecords(c *vault.Changes, spines spines) error {
 	accounts := v.shelf(bucketAccounts)
 	for i := range c.Accounts {
 		a := &c.Accounts[i]
-		if err := accounts.put(accountKey(a.Name), encodeAccount(a, spines[a.Name].places)); err != nil {
+		if err := accounts.put(accountKey(a.Name),
+			encodeAccount(a, spines[a.Name].places)); err != nil {
 			return err
 		}
 	}
@@ -317,7 +325,8 @@ func expire(requests *bolt.Bucket, now time.Time) error {
 	oldest := oldestDay(now)
 	c := requests.Cursor()
 	var old [][]byte
-	for k, _ := c.First(); k != nil && binary.BigEndian.Uint32(k) < oldest && len(old) < expireAtOnce; k, _ = c.Next() {
+	for k, _ := c.First(); k != nil && binary.BigEndian.Uint32(k) < oldest &&
+		len(old) < expireAtOnce; k, _ = c.Next() {
 		old = append(old, bytes.Clone(k))
 	}
 	for _, k := range old {

@@ -103,7 +103,8 @@ func (c *checker) journal(ctx context.Context, v view) error {
 // entry carries the chains on by what an entry changed.
 func (c *checker) entry(index int64, entry *audit.Entry, stored chunk.Entry) {
 	if stored.Links != len(entry.State) {
-		c.problems.Add("journal entry %d touches %d accounts and has links for %d", index, len(entry.State), stored.Links)
+		c.problems.Add("journal entry %d touches %d accounts and has links for %d", index,
+			len(entry.State), stored.Links)
 		return
 	}
 	c.chains.Entry(index, entry)
@@ -183,7 +184,8 @@ func (c *checker) requests(v view) error {
 		}
 		entry, err := audit.ParseEntry(e.Leaf)
 		if err != nil || !key.Answered(entry) || dayOf(entry.Time) != day {
-			c.problems.Add("request id %x: journal entry %d is not the answer to it: %v", k, index, err)
+			c.problems.Add("request id %x: journal entry %d is not the answer to it: %v", k,
+				index, err)
 		}
 		return nil
 	})

@@ -25,7 +25,9 @@ type begins struct {
 	begun func(durable func() error) func() error
 }
 
-func (b begins) Commit(ctx context.Context, keys vault.Keys, decide func(*vault.Books) error) (func() error, error) {
+func (b begins) Commit(ctx context.Context, keys vault.Keys,
+	decide func(*vault.Books) error,
+) (func() error, error) {
 	durable, err := b.Store.Commit(ctx, keys, decide)
 	if err != nil {
 		return nil, err
@@ -35,8 +37,9 @@ func (b begins) Commit(ctx context.Context, keys vault.Keys, decide func(*vault.
 
 func deposit(account vault.Name) vault.Command {
 	return vault.Command{
-		Event: audit.EventOp, Operation: atm.Deposit, Caller: &atm.Caller{Principal: atm.Principal{Subject: "user:teller"}},
-		Rule: vault.Deposit{Account: account, Cash: "cash:user:teller", Amount: 1},
+		Event: audit.EventOp, Operation: atm.Deposit,
+		Caller: &atm.Caller{Principal: atm.Principal{Subject: "user:teller"}},
+		Rule:   vault.Deposit{Account: account, Cash: "cash:user:teller", Amount: 1},
 	}
 }
 
@@ -62,20 +65,24 @@ func TestSignedIsDurable(t *testing.T) {
 		return head.Size
 	}
 	var before, after []int64
-	l := vault.NewLedger(vault.Config{Signer: vaulttest.NewSigner(t), Store: begins{store, func(durable func() error) func() error {
-		before = append(before, size())
-		return func() error {
-			err := durable()
-			after = append(after, size())
-			return err
-		}
-	}}})
+	l := vault.NewLedger(vault.Config{
+		Signer: vaulttest.NewSigner(t),
+		Store: begins{store, func(durable func() error) func() error {
+			before = append(before, size())
+			return func() error {
+				err := durable()
+				after = append(after, size())
+				return err
+			}
+		}},
+	})
 	for i, cmd := range []vault.Command{open("1"), deposit("1")} {
 		if s := l.Do(t.Context(), cmd); s.Code != atm.OK {
 			t.Fatal(s)
 		}
 		if before[i] != int64(i) || after[i] != int64(i+1) {
-			t.Errorf("commit %d: readers saw %d entries before it was durable and %d after", i, before[i], after[i])
+			t.Errorf("commit %d: readers saw %d entries before it was durable and %d after", i,
+				before[i], after[i])
 		}
 	}
 	store.log.Close() // the disk fails
@@ -120,7 +127,10 @@ func TestGrowingFileStopsNobody(t *testing.T) {
 		readers.Go(func() {
 			for ctx.Err() == nil {
 				_, head, _ := store.Signed(ctx)
-				err := store.Entries(ctx, max(0, head.Size-2000), head.Size, func(int64, []byte) error { return nil })
+				err := store.Entries(ctx, max(0, head.Size-2000), head.Size,
+					func(int64, []byte) error {
+						return nil
+					})
 				_, accountErr := store.Account(ctx, "1")
 				if err := errors.Join(err, accountErr); err != nil && ctx.Err() == nil {
 					t.Error(err)
@@ -147,7 +157,8 @@ func TestGrowingFileStopsNobody(t *testing.T) {
 	}
 }
 
-// TestGroupsAreDecidedAheadOfTheDisk holds the disk up behind a command that is alone, and looks at how many
+// TestGroupsAreDecidedAheadOfTheDisk holds the disk up behind a command that is alone, and looks at
+// how many
 // groups are decided meanwhile: some, when they are full, and one, when more commands
 // could join it.
 func TestGroupsAreDecidedAheadOfTheDisk(t *testing.T) {
@@ -166,7 +177,8 @@ func TestGroupsAreDecidedAheadOfTheDisk(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				begun, decided, works := 0, make(chan struct{}), make(chan struct{}) // closed when it may be, and when the disk does
+				// closed when it may be, and when the disk does
+				begun, decided, works := 0, make(chan struct{}), make(chan struct{})
 				var groups []int
 				l := vault.NewLedger(vault.Config{
 					Signer:    vaulttest.NewSigner(t),

@@ -203,7 +203,8 @@ func (s *Store) LostBecause() error { return s.db.state() }
 
 // ErrReplaced reports a file of a store that is not the one any more that was opened:
 // what is committed would be in no file that has a name.
-var ErrReplaced = errors.New("a file of the vault was removed, replaced or cut short while it was open")
+var ErrReplaced = errors.New("a file of the vault was removed, replaced or cut short while it " +
+	"was open")
 
 // Look looks whether the vault and its write-ahead log are still the files that are
 // open. If they are not, nothing is committed any more.

@@ -30,7 +30,10 @@ func TestGuarded(t *testing.T) {
 		t.Fatal(err)
 	}
 	var sum byte
-	if err := guarded(func() error { sum += data[5000]; return nil }); !errors.Is(err, ErrUnreadable) {
+	if err := guarded(func() error {
+		sum += data[5000]
+		return nil
+	}); !errors.Is(err, ErrUnreadable) {
 		t.Errorf("a page that is gone: %v", err)
 	}
 	if err := guarded(func() error { return os.ErrClosed }); !errors.Is(err, os.ErrClosed) {

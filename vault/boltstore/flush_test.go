@@ -166,10 +166,13 @@ func TestPowerCutKeepsWhatWasAnswered(t *testing.T) {
 	}
 	defer store.Close()
 	var durable []func() error
-	hasty := vault.NewLedger(vault.Config{Signer: vaulttest.NewSigner(t), Store: begins{store, func(wait func() error) func() error {
-		durable = append(durable, wait)
-		return func() error { return nil } // so that the next one begins
-	}}})
+	hasty := vault.NewLedger(vault.Config{
+		Signer: vaulttest.NewSigner(t),
+		Store: begins{store, func(wait func() error) func() error {
+			durable = append(durable, wait)
+			return func() error { return nil } // so that the next one begins
+		}},
+	})
 	defer hasty.Close()
 	begin := func(cmd vault.Command) {
 		t.Helper()
@@ -227,7 +230,8 @@ func TestPowerCutKeepsWhatWasAnswered(t *testing.T) {
 	for missing := range 3 {
 		have, err := mixed(before, read(path), func(n int) bool { return n != missing })
 		if !errors.Is(err, ErrWAL) {
-			t.Errorf("record %d is missing, after which another one was written: %s, %v; want ErrWAL", missing, have, err)
+			t.Errorf("record %d is missing, after which another one was written: %s, %v; want "+
+				"ErrWAL", missing, have, err)
 		}
 	}
 }

@@ -36,7 +36,9 @@ func (s spines) grow(index int64, touched []audit.Change, links []chunk.Link) []
 }
 
 // history is a vault.History.
-func (v view) history(account vault.Name, from uint64, yield func(uint64, int64, []byte) bool) error {
+func (v view) history(account vault.Name, from uint64, yield func(uint64, int64,
+	[]byte) bool,
+) error {
 	a, spine, err := v.account(account)
 	if err != nil || a.Version == 0 || from == 0 {
 		return err

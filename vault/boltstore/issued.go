@@ -80,7 +80,8 @@ func (s shelf) certificate(k, sealed []byte) (vault.Certificate, error) {
 
 func decodeCertificate(k, v []byte) (vault.Certificate, error) {
 	r := reader{b: v}
-	c := vault.Certificate{Serial: string(k), Subject: r.text(), NotAfter: time.Unix(r.int(), 0).UTC()}
+	c := vault.Certificate{Serial: string(k), Subject: r.text(), NotAfter: time.Unix(r.int(),
+		0).UTC()}
 	if len(r.b) > 0 { // one from before has no more
 		c.Issued, c.Scope, c.Actor = time.Unix(r.int(), 0).UTC(), r.text(), r.text()
 	}

@@ -154,7 +154,9 @@ func (o *openChunks) forget() {
 
 // each calls yield with all chunks of bbolt itself, when there are no memtables, and
 // bad with the keys of those that cannot be read. It reads each anew.
-func (j *journal) each(ctx context.Context, yield func(first int64, entries []chunk.Entry) error, bad func(k []byte, err error)) error {
+func (j *journal) each(ctx context.Context, yield func(first int64, entries []chunk.Entry) error,
+	bad func(k []byte, err error),
+) error {
 	j.shared = newChunkMemory()
 	return j.shelf.bucket.ForEach(func(k, v []byte) error {
 		if err := ctx.Err(); err != nil {
@@ -173,7 +175,9 @@ func (j *journal) each(ctx context.Context, yield func(first int64, entries []ch
 }
 
 // Entries implements audit.Source.
-func (s *Store) Entries(ctx context.Context, from, to int64, yield func(index int64, leaf []byte) error) error {
+func (s *Store) Entries(ctx context.Context, from, to int64,
+	yield func(index int64, leaf []byte) error,
+) error {
 	for from < to {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -260,7 +264,8 @@ func (w *journalWriter) flush() error {
 	if b == nil {
 		return w.shelf.put(key, value)
 	}
-	b.journal = append(b.journal, sealedChunk{first, b.seal(w.shelf.keys, numberJournal, bucketJournal, key, value)})
+	b.journal = append(b.journal, sealedChunk{first, b.seal(w.shelf.keys, numberJournal,
+		bucketJournal, key, value)})
 	b.bytes += plainBytes
 	return nil
 }
@@ -277,7 +282,8 @@ func (v view) relink(ctx context.Context) (spines, error) {
 	}
 	spines := make(spines)
 	journal := v.journal()
-	for index, end := int64(0), logs[len(logs)-1]+head.Size; index < end; index += int64(len(journal.entries)) {
+	for index, end := int64(0), logs[len(logs)-1]+
+		head.Size; index < end; index += int64(len(journal.entries)) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}

@@ -58,7 +58,10 @@ func (s *Store) Compact(path string) error {
 		return err
 	}
 	err := s.db.use(func() error {
-		dst, err := bolt.Open(path, 0o600, &bolt.Options{NoSync: true, NoFreelistSync: true, FreelistType: bolt.FreelistMapType})
+		dst, err := bolt.Open(path, 0o600, &bolt.Options{
+			NoSync: true, NoFreelistSync: true,
+			FreelistType: bolt.FreelistMapType,
+		})
 		if err != nil {
 			return err
 		}
@@ -95,7 +98,9 @@ func (s *Store) All(context.Context) (accounts []vault.Account, holds []vault.Ho
 }
 
 // Rebuild implements vault.Backend.
-func (s *Store) Rebuild(ctx context.Context, replay func(vault.Store) ([]vault.Account, []vault.Hold, error)) error {
+func (s *Store) Rebuild(ctx context.Context, replay func(vault.Store) ([]vault.Account,
+	[]vault.Hold, error),
+) error {
 	accounts, holds, err := replay(s) // nobody else has the file open
 	if err != nil {
 		return err
@@ -117,7 +122,8 @@ func (s *Store) Rebuild(ctx context.Context, replay func(vault.Store) ([]vault.A
 		shelf := v.shelf(bucketAccounts)
 		for i := range accounts {
 			a := &accounts[i]
-			if err := shelf.put(accountKey(a.Name), encodeAccount(a, spines[a.Name].places)); err != nil {
+			if err := shelf.put(accountKey(a.Name),
+				encodeAccount(a, spines[a.Name].places)); err != nil {
 				return err
 			}
 		}

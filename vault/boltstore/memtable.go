@@ -15,7 +15,8 @@ import (
 // A memtable holds committed changes that are not in bbolt yet, in plaintext except
 // for the chunks of the journal, which are sealed as bbolt will have them.
 type memtable struct {
-	values   []map[string][]byte // by number of the bucket; none of the journal, and none of requests
+	// by number of the bucket; none of the journal, and none of requests
+	values   []map[string][]byte
 	requests map[request]int64
 	answered []keptRequest // what requests has, in order
 	journal  []sealedChunk // in order
@@ -78,12 +79,15 @@ func (m *memtable) aged() bool {
 
 // has reports whether an entry of the journal is in the memtable.
 func (m *memtable) has(index int64) bool {
-	return len(m.journal) > 0 && m.journal[0].first <= index && index < m.journal[0].first+int64(len(m.leaves))
+	return len(m.journal) > 0 && m.journal[0].first <= index && index < m.journal[0].first+
+		int64(len(m.leaves))
 }
 
 // chunk returns the chunk that has an entry which the memtable has.
 func (m *memtable) chunk(index int64) sealedChunk {
-	i, exact := slices.BinarySearchFunc(m.journal, index, func(c sealedChunk, index int64) int { return cmp.Compare(c.first, index) })
+	i, exact := slices.BinarySearchFunc(m.journal, index, func(c sealedChunk, index int64) int {
+		return cmp.Compare(c.first, index)
+	})
 	if !exact {
 		i-- // the one that begins before it
 	}
@@ -96,8 +100,9 @@ type memtables struct {
 	active   *memtable    // takes the commits; guarded by mu
 	flushing *memtable    // is being flushed; nil while none is; guarded by mu
 
-	flushed chan struct{} // closed when the flush has ended; nil while there is none; guarded by Store.writing
-	failed  error         // why it failed; set before flushed is closed
+	// closed when the flush has ended; nil while there is none; guarded by Store.writing
+	flushed chan struct{}
+	failed  error // why it failed; set before flushed is closed
 }
 
 // add puts a batch, whose record has this ticket, on top of the active memtable.

@@ -117,7 +117,10 @@ func (d *dumper) requests() error {
 	return d.each(bucketRequests, func(k, v []byte) error {
 		day, key, err := parseRequest(k)
 		index, errIndex := journalIndex(v)
-		d.part.Requests = append(d.part.Requests, vault.KeptRequest{Key: key, Index: index, Day: int64(day)})
+		d.part.Requests = append(d.part.Requests, vault.KeptRequest{
+			Key: key, Index: index,
+			Day: int64(day),
+		})
 		return errors.Join(err, errIndex)
 	})
 }
@@ -155,7 +158,9 @@ func (d *dumper) certificates() error {
 }
 
 // Fill implements vault.Backend.
-func (s *Store) Fill(ctx context.Context, dump func(context.Context, func(*vault.Part) error) (*vault.Trail, error)) error {
+func (s *Store) Fill(ctx context.Context, dump func(context.Context,
+	func(*vault.Part) error) (*vault.Trail, error),
+) error {
 	if _, head, err := s.Signed(ctx); err != nil || head.Size > 0 {
 		return errors.Join(err, vault.ErrNotEmpty)
 	}
@@ -181,7 +186,8 @@ func (s *Store) Fill(ctx context.Context, dump func(context.Context, func(*vault
 
 func (v view) fillPart(part *vault.Part, spines spines) error {
 	c := vault.Changes{
-		First: part.First, Entries: make([]vault.Entry, len(part.Leaves)), Accounts: part.Accounts, Holds: part.Holds,
+		First: part.First, Entries: make([]vault.Entry, len(part.Leaves)), Accounts: part.Accounts,
+		Holds: part.Holds,
 		Users: part.Users, Grants: part.Grants, Revocations: part.Revocations,
 	}
 	for i, leaf := range part.Leaves {
@@ -196,7 +202,8 @@ func (v view) fillPart(part *vault.Part, spines spines) error {
 	}
 	issued := v.shelf(bucketIssued)
 	for i := range part.Certificates {
-		if err := issued.put([]byte(part.Certificates[i].Serial), encodeCertificate(&part.Certificates[i])); err != nil {
+		if err := issued.put([]byte(part.Certificates[i].Serial),
+			encodeCertificate(&part.Certificates[i])); err != nil {
 			return err
 		}
 	}

@@ -24,7 +24,8 @@ func (s *Store) checkNewest() error {
 	return s.snapshot(func(v view) error {
 		journal, seen := v.journal(), make(map[vault.Name]bool)
 		if _, err := journal.at(size); err == nil {
-			return fmt.Errorf("%w: journal entry %d comes after the signed tree", vault.ErrDamaged, size)
+			return fmt.Errorf("%w: journal entry %d comes after the signed tree",
+				vault.ErrDamaged, size)
 		}
 		for index := size - 1; index >= max(begin, size-newestLooked); index-- {
 			e, err := journal.at(index)
@@ -49,7 +50,8 @@ func (s *Store) checkNewest() error {
 					continue
 				}
 				if a.Version != change.Version {
-					return fmt.Errorf("%w: account %s is in version %d, and entry %d made version %d", vault.ErrDamaged, name, a.Version, index, change.Version)
+					return fmt.Errorf("%w: account %s is in version %d, and entry %d made "+
+						"version %d", vault.ErrDamaged, name, a.Version, index, change.Version)
 				}
 			}
 		}

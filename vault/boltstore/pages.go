@@ -66,7 +66,8 @@ func (d *damagedPage) Error() string {
 	if d.bucket == "" {
 		return fmt.Sprintf("%v: page %d: %s", vault.ErrDamaged, d.page, d.reason)
 	}
-	return fmt.Sprintf("%v: page %d, of the bucket %s: %s", vault.ErrDamaged, d.page, d.bucket, d.reason)
+	return fmt.Sprintf("%v: page %d, of the bucket %s: %s", vault.ErrDamaged, d.page, d.bucket,
+		d.reason)
 }
 
 // Is lets the error be found as vault.ErrDamaged.
@@ -113,7 +114,8 @@ func readMeta(page []byte) meta {
 	}
 	sum := fnv.New64a()
 	sum.Write(b[:56])
-	m.good = order.Uint32(b) == boltMagic && order.Uint32(b[4:]) == boltVersion && order.Uint64(b[56:]) == sum.Sum64()
+	m.good = order.Uint32(b) == boltMagic && order.Uint32(b[4:]) == boltVersion &&
+		order.Uint64(b[56:]) == sum.Sum64()
 	return m
 }
 
@@ -136,7 +138,9 @@ type pageCheck struct {
 
 // checkPages checks a file before bbolt opens it. It reads all branch pages, and the
 // leaf pages too if deep.
-func checkPages(file *os.File, deep bool, found func(bucket string, page uint64, key []byte)) (*pageCheck, error) {
+func checkPages(file *os.File, deep bool, found func(bucket string, page uint64,
+	key []byte),
+) (*pageCheck, error) {
 	info, err := file.Stat()
 	if err != nil {
 		return nil, err
@@ -185,8 +189,10 @@ func newestMeta(file io.ReaderAt, size int64) (meta, error) {
 	case second.good:
 		// A transaction replaces the meta page of the one before the last. After a
 		// snapshot was taken, one number may be left out.
-		if gap := max(first.txid, second.txid) - min(first.txid, second.txid); gap < 1 || gap > 2 || first.pageSize != second.pageSize {
-			return fail(0, "the meta pages do not go together: transactions %d and %d", first.txid, second.txid)
+		if gap := max(first.txid, second.txid) - min(first.txid, second.txid); gap < 1 || gap > 2 ||
+			first.pageSize != second.pageSize {
+			return fail(0, "the meta pages do not go together: transactions %d and %d", first.txid,
+				second.txid)
 		}
 		if second.txid > first.txid {
 			newest, number = second, 1
@@ -196,7 +202,8 @@ func newestMeta(file io.ReaderAt, size int64) (meta, error) {
 	case newest.pageSize != at:
 		return fail(number, "pages of %d bytes", newest.pageSize)
 	case newest.pages < 4 || newest.pages > uint64(size/newest.pageSize):
-		return fail(number, "the vault has %d pages of %d bytes, and the file %d bytes: it was cut short", newest.pages, newest.pageSize, size)
+		return fail(number, "the vault has %d pages of %d bytes, and the file %d bytes: it was "+
+			"cut short", newest.pages, newest.pageSize, size)
 	}
 	return newest, nil
 }
@@ -231,7 +238,10 @@ func (c *pageCheck) read(id uint64, bucket string, level int, most int64) (p pag
 		return p, damaged(id, bucket, "it cannot be read: %v", err)
 	}
 	order := binary.NativeEndian
-	p = page{id: id, flags: order.Uint16(data[8:]), count: int(order.Uint16(data[10:])), data: data, unit: int(c.meta.pageSize)}
+	p = page{
+		id: id, flags: order.Uint16(data[8:]), count: int(order.Uint16(data[10:])), data: data,
+		unit: int(c.meta.pageSize),
+	}
 	overflow := uint64(order.Uint32(data[12:]))
 	switch {
 	case order.Uint64(data) != id:
@@ -294,7 +304,8 @@ func (c *pageCheck) freelist() error {
 	for ; count > 0; count, ids = count-1, ids[8:] {
 		id := binary.NativeEndian.Uint64(ids)
 		if id <= last || id >= c.meta.pages {
-			return damaged(p.id, bucket, "the list of free pages has page %d after page %d, of %d", id, last, c.meta.pages)
+			return damaged(p.id, bucket, "the list of free pages has page %d after page %d, of %d",
+				id, last, c.meta.pages)
 		}
 		last = id
 		if c.free.add(id); c.used.has(id) {
@@ -312,7 +323,8 @@ func (c *pageCheck) lost() int {
 // A tree is the pages of one bucket.
 type tree struct {
 	bucket string
-	leaf   func(key, value []byte, flags uint32, at uint64) error // nil where leaf pages need not be read
+	// nil where leaf pages need not be read
+	leaf func(key, value []byte, flags uint32, at uint64) error
 }
 
 // buckets checks the tree of buckets and that of each.
@@ -371,7 +383,8 @@ func (c *pageCheck) element(bucket string) func(key, value []byte, flags uint32,
 			return damaged(at, bucket, "key %x is no value", key)
 		}
 		if !wellFormed(bucket, key, value) {
-			return damaged(at, bucket, "key %x or its value, of %d bytes, is of no known form", key, len(value))
+			return damaged(at, bucket, "key %x or its value, of %d bytes, is of no known form", key,
+				len(value))
 		}
 		if c.found != nil {
 			c.found(bucket, at, key)
@@ -478,7 +491,10 @@ func (c *pageCheck) inline(bucket string, data []byte, at uint64) error {
 		return damaged(at, bucket, "it is too short")
 	}
 	order := binary.NativeEndian
-	p := page{id: at, flags: order.Uint16(data[8:]), count: int(order.Uint16(data[10:])), data: data, unit: 1}
+	p := page{
+		id: at, flags: order.Uint16(data[8:]), count: int(order.Uint16(data[10:])),
+		data: data, unit: 1,
+	}
 	if order.Uint64(data) != 0 || p.flags != flagLeaf || order.Uint32(data[12:]) != 0 {
 		return damaged(at, bucket, "it is no page of a bucket")
 	}
@@ -518,12 +534,14 @@ func (w *walker) next() bool {
 	var position, keyLength, valueLength int64
 	if w.page.flags == flagLeaf {
 		w.flags = order.Uint32(data[at:])
-		position, keyLength, valueLength = int64(order.Uint32(data[at+4:])), int64(order.Uint32(data[at+8:])), int64(order.Uint32(data[at+12:]))
+		position, keyLength, valueLength = int64(order.Uint32(data[at+4:])),
+			int64(order.Uint32(data[at+8:])), int64(order.Uint32(data[at+12:]))
 	} else {
 		position, keyLength = int64(order.Uint32(data[at:])), int64(order.Uint32(data[at+4:]))
 		w.child = order.Uint64(data[at+8:])
 	}
-	if int64(at)+position != int64(w.end) || keyLength == 0 || int64(w.end)+keyLength+valueLength > int64(len(data)) {
+	if int64(at)+position != int64(w.end) || keyLength == 0 || int64(w.end)+keyLength+
+		valueLength > int64(len(data)) {
 		return w.fail("element %d of %d is not where it should be", w.index, w.page.count)
 	}
 	last := w.key
@@ -641,7 +659,9 @@ func (s shelf) beside(key, beside, sealed []byte, side int) error {
 }
 
 // plainMeta reports whether a value of the bucket meta is not sealed.
-func plainMeta(key []byte) bool { return bytes.Equal(key, keySchema) || bytes.Equal(key, keyNeeded) }
+func plainMeta(key []byte) bool {
+	return bytes.Equal(key, keySchema) || bytes.Equal(key, keyNeeded)
+}
 
 // checkMeta makes sure that nothing is missing in the bucket meta: every value there is
 // what its key says, and where there are entries there is a signed tree.
@@ -654,11 +674,13 @@ func (v view) checkMeta() error {
 		_, err := meta.open(k, value)
 		return err
 	})
-	if err != nil || meta.bucket.Get(keyHead) != nil || meta.bucket.Get(keyLogs) != nil || meta.bucket.Get(keyNeeded) != nil {
+	if err != nil || meta.bucket.Get(keyHead) != nil || meta.bucket.Get(keyLogs) != nil ||
+		meta.bucket.Get(keyNeeded) != nil {
 		return err
 	}
 	if first, _ := v.file.Bucket(bucketJournal).Cursor().First(); first != nil {
-		return fmt.Errorf("%w: bucket %s: the head of the audit tree is missing", vault.ErrDamaged, bucketMeta)
+		return fmt.Errorf("%w: bucket %s: the head of the audit tree is missing", vault.ErrDamaged,
+			bucketMeta)
 	}
 	return nil
 }

@@ -76,7 +76,8 @@ const (
 )
 
 func encodeAccount(a *vault.Account, s chunk.Spine) []byte {
-	w := fields{append(make([]byte, 0, 64+len(a.Owner)+4*len(s)+12*len(a.Pending)), formAccount, byte(a.Standing))}
+	w := fields{append(make([]byte, 0, 64+len(a.Owner)+4*len(s)+12*len(a.Pending)), formAccount,
+		byte(a.Standing))}
 	w.uint(a.Version)
 	w.int(int64(a.Balance))
 	w.text(a.Owner)
@@ -123,16 +124,21 @@ func decodeAccount(k, v []byte) (vault.Account, chunk.Spine, error) {
 		return vault.Account{}, nil, errRecord
 	}
 	r := reader{b: v[2:]}
-	a := vault.Account{Name: name, Standing: vault.Standing(v[1]), Version: r.uint(), Balance: atm.Amount(r.int()), Owner: r.text()}
+	a := vault.Account{
+		Name: name, Standing: vault.Standing(v[1]), Version: r.uint(),
+		Balance: atm.Amount(r.int()), Owner: r.text(),
+	}
 	for range r.count() {
 		a.Pending = append(a.Pending, vault.Pending{
-			ID: vault.HoldID(r.uint()), Amount: atm.Amount(r.int()), Expires: time.Unix(r.int(), 0).UTC(),
+			ID: vault.HoldID(r.uint()), Amount: atm.Amount(r.int()), Expires: time.Unix(r.int(),
+				0).UTC(),
 		})
 	}
 	more := r.uint()
 	if more&moreLimits != 0 {
 		a.Limits = vault.Limits{
-			PerOperation: atm.Amount(r.int()), DailyAmount: atm.Amount(r.int()), DailyCount: r.int(), Zone: r.text(),
+			PerOperation: atm.Amount(r.int()), DailyAmount: atm.Amount(r.int()),
+			DailyCount: r.int(), Zone: r.text(),
 		}
 		a.Spent = vault.Spent{Day: r.int(), Amount: atm.Amount(r.int()), Count: r.int()}
 	}
@@ -169,7 +175,10 @@ func decodeHold(id vault.HoldID, v []byte) (vault.Hold, error) {
 		return vault.Hold{}, errRecord
 	}
 	r := reader{b: v[2:]}
-	h := vault.Hold{ID: id, State: vault.HoldState(v[1]), Amount: atm.Amount(r.int()), Account: vault.Name(r.text())}
+	h := vault.Hold{
+		ID: id, State: vault.HoldState(v[1]), Amount: atm.Amount(r.int()),
+		Account: vault.Name(r.text()),
+	}
 	if !r.done() {
 		return vault.Hold{}, errRecord
 	}
@@ -215,7 +224,8 @@ func decodeGrant(id string, v []byte) (vault.Grant, error) {
 	for range r.count() {
 		g.Operations = append(g.Operations, atm.Operation(r.text()))
 	}
-	g.Cap, g.Spent, g.Expires = atm.Amount(r.int()), atm.Amount(r.int()), time.Unix(r.int(), 0).UTC()
+	g.Cap, g.Spent, g.Expires = atm.Amount(r.int()), atm.Amount(r.int()),
+		time.Unix(r.int(), 0).UTC()
 	if !r.done() {
 		return vault.Grant{}, errRecord
 	}

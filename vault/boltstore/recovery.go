@@ -44,7 +44,8 @@ func (s *Store) needed() (n *needed, err error) {
 			return errRecord
 		}
 		if crc32.Checksum(v[:neededBytes], castagnoli) != binary.BigEndian.Uint32(v[neededBytes:]) {
-			return fmt.Errorf("%w: what it says of its write-ahead log was changed", vault.ErrDamaged)
+			return fmt.Errorf("%w: what it says of its write-ahead log was changed",
+				vault.ErrDamaged)
 		}
 		n = &needed{}
 		n.flushed = wal.LSN(binary.BigEndian.Uint64(v[copy(n.log[:], v):]))
@@ -55,7 +56,8 @@ func (s *Store) needed() (n *needed, err error) {
 
 func putNeeded(tx *bolt.Tx, n needed) error {
 	v := binary.BigEndian.AppendUint64(n.log[:len(n.log):len(n.log)], uint64(n.flushed))
-	return tx.Bucket(bucketMeta).Put(keyNeeded, binary.BigEndian.AppendUint32(v, crc32.Checksum(v, castagnoli)))
+	return tx.Bucket(bucketMeta).Put(keyNeeded, binary.BigEndian.AppendUint32(v,
+		crc32.Checksum(v, castagnoli)))
 }
 
 // needNone notes that bbolt needs no log.
@@ -107,7 +109,8 @@ func (s *Store) recover(mayBeOlder, readOnly bool) error {
 	case err != nil && !older:
 		return fmt.Errorf("%s: %w", path, err)
 	case readOnly && n != nil:
-		return fmt.Errorf("%s: %w: it holds what was committed last, and the vault is only read", path, ErrWAL)
+		return fmt.Errorf("%s: %w: it holds what was committed last, and the vault is only read",
+			path, ErrWAL)
 	case readOnly:
 		return nil
 	}

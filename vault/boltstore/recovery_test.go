@@ -105,8 +105,12 @@ func TestCrashLosesNothing(t *testing.T) {
 		}
 	}
 	const block = 4096
-	records := []int{block, 2 * block, 3 * block, 4 * block, 5 * block, 6 * block} // begin at these bytes
-	for n, want := range map[int]atm.Amount{records[5]: 4, records[5] + 5: 4, records[5] + 10: 4, records[5] + 18: 4, records[5] + 500: 4} {
+	// begin at these bytes
+	records := []int{block, 2 * block, 3 * block, 4 * block, 5 * block, 6 * block}
+	for n, want := range map[int]atm.Amount{
+		records[5]: 4, records[5] + 5: 4, records[5] + 10: 4,
+		records[5] + 18: 4, records[5] + 500: 4,
+	} {
 		copied := r.crash(t)
 		damage(t, copied, n)
 		if have, err := balance(t, copied); err != nil || have != want {
@@ -152,7 +156,8 @@ func TestLogOfAnotherVaultIsRefused(t *testing.T) {
 		"an old vault with the log of a later session":   {used, later + "-wal"},
 		"a vault with an older log":                      {later, used + "-wal"},
 	} {
-		if have, err := balance(t, together(t, files[0], files[1])); !errors.Is(err, boltstore.ErrWAL) {
+		if have, err := balance(t, together(t, files[0], files[1])); !errors.Is(err,
+			boltstore.ErrWAL) {
 			t.Errorf("%s: %s, %v; want ErrWAL", name, have, err)
 		}
 	}
@@ -210,7 +215,8 @@ func TestOpenOlderKeepsWhatIsThere(t *testing.T) {
 func TestCommitLargerThanTheLogIsKept(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "vault.db")
 	r := run(t, path, vaulttest.NewSigner(t))
-	r.do(t, atm.AccountOpen, vault.OpenAccount{Account: "1", Owner: "user:" + strings.Repeat("x", 33<<20)})
+	r.do(t, atm.AccountOpen, vault.OpenAccount{Account: "1", Owner: "user:" + strings.Repeat("x",
+		33<<20)})
 	for range 3 {
 		r.do(t, atm.Deposit, vault.Deposit{Account: "1", Cash: "cash:user:teller", Amount: 1})
 	}

@@ -74,7 +74,8 @@ func appendAssociated(b, bucket, key []byte) []byte {
 
 // seal returns value as it is stored under key in bucket.
 func (k *keyring) seal(bucket, key, value []byte) []byte {
-	return k.sealTo(make([]byte, 0, len(value)+sealedOverhead), bucket, value, associated(bucket, key))
+	return k.sealTo(make([]byte, 0, len(value)+sealedOverhead), bucket, value,
+		associated(bucket, key))
 }
 
 // sealTo appends value as it is stored in bucket, where it is sealed beside
@@ -99,7 +100,8 @@ func (k *keyring) openTo(to, bucket, key, sealed []byte) ([]byte, error) {
 	if data == nil {
 		return nil, fmt.Errorf("%s, key %x: %w", bucket, key, ErrSealed)
 	}
-	value, err := sealing.OpenTo(to, data.buckets[string(bucket)], sealed[4:], associated(bucket, key))
+	value, err := sealing.OpenTo(to, data.buckets[string(bucket)], sealed[4:],
+		associated(bucket, key))
 	if err != nil {
 		return nil, fmt.Errorf("%s, key %x: %w", bucket, key, ErrSealed)
 	}
@@ -200,7 +202,8 @@ func (k *keyring) wrap(b *bolt.Bucket, secret []byte) error {
 			return err
 		}
 		key := wrappedKey(number, tag)
-		if err := b.Put(key, sealing.SealTo([]byte{byte(data.suite)}, aead, data.secret, associated(bucketKeys, key))); err != nil {
+		if err := b.Put(key, sealing.SealTo([]byte{byte(data.suite)}, aead, data.secret,
+			associated(bucketKeys, key))); err != nil {
 			return err
 		}
 	}
@@ -278,7 +281,9 @@ func (s *Store) RotateDataKey(secret []byte) error {
 func (s *Store) Rewrap(secret []byte) error {
 	s.keyChange.Lock()
 	defer s.keyChange.Unlock()
-	return s.db.Update(func(tx *bolt.Tx) error { return s.keys.Load().wrap(tx.Bucket(bucketKeys), secret) })
+	return s.db.Update(func(tx *bolt.Tx) error {
+		return s.keys.Load().wrap(tx.Bucket(bucketKeys), secret)
+	})
 }
 
 // Forget drops the data keys that are sealed under any other secret.
@@ -344,7 +349,9 @@ func (s *Store) Reseal(stop func() bool) error {
 			}
 		}
 	}
-	if err := s.deleteKeys(func(number uint32, _ [8]byte) bool { return number != keys.newest }); err != nil {
+	if err := s.deleteKeys(func(number uint32, _ [8]byte) bool {
+		return number != keys.newest
+	}); err != nil {
 		return err
 	}
 	// In memory the old keys stay: somebody may be reading what was there

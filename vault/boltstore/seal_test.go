@@ -36,8 +36,20 @@ func filled(t *testing.T) string {
 		vault.Deposit{Account: "100", Cash: "cash:user:demo", Amount: 5},
 		vault.Authorize{Account: "100", Amount: 7, Life: time.Hour},
 		vault.Authorize{Account: "100", Amount: 7, Life: time.Hour},
-		vault.Enrol{Subject: "user:eve", Default: atm.Customer, Certificate: &vault.Certificate{Serial: "1", Subject: "user:eve", NotAfter: time.Now().Add(time.Hour)}},
-		vault.Enrol{Subject: "user:eva", Default: atm.Customer, Certificate: &vault.Certificate{Serial: "2", Subject: "user:eva", NotAfter: time.Now().Add(time.Hour)}},
+		vault.Enrol{
+			Subject: "user:eve", Default: atm.Customer,
+			Certificate: &vault.Certificate{
+				Serial: "1", Subject: "user:eve",
+				NotAfter: time.Now().Add(time.Hour),
+			},
+		},
+		vault.Enrol{
+			Subject: "user:eva", Default: atm.Customer,
+			Certificate: &vault.Certificate{
+				Serial: "2", Subject: "user:eva",
+				NotAfter: time.Now().Add(time.Hour),
+			},
+		},
 		vault.CreateGrant{Grant: vault.Grant{ID: "a", Accounts: []vault.Name{"100"}, Cap: 5}},
 		vault.CreateGrant{Grant: vault.Grant{ID: "b", Accounts: []vault.Name{"100"}, Cap: 5}},
 		vault.Revoke{Name: "cert:1"},
@@ -101,7 +113,8 @@ func TestWrongSecret(t *testing.T) {
 	if err := read(t, path, secret); err != nil {
 		t.Fatal(err)
 	}
-	if err := read(t, path, []byte("another secret of thirty-two byte")); !errors.Is(err, boltstore.ErrWrongSecret) {
+	if err := read(t, path, []byte("another secret of thirty-two byte")); !errors.Is(err,
+		boltstore.ErrWrongSecret) {
 		t.Errorf("opened with another secret: %v", err)
 	}
 }
@@ -145,7 +158,8 @@ func TestFlippedAndMoved(t *testing.T) {
 		return tx.ForEach(func(name []byte, b *bolt.Bucket) error {
 			return b.ForEach(func(k, v []byte) error {
 				if string(k) != "schema" {
-					values[string(name)] = append(values[string(name)], pair{bytes.Clone(k), bytes.Clone(v)})
+					values[string(name)] = append(values[string(name)],
+						pair{bytes.Clone(k), bytes.Clone(v)})
 				}
 				return nil
 			})
@@ -213,7 +227,8 @@ func TestRequestOfAnother(t *testing.T) {
 	right := 0
 	for i := range 11 { // as filled has them
 		s := l.Do(t.Context(), vault.Command{
-			Event: audit.EventOp, Operation: atm.Deposit, Caller: demo, Rule: vault.Deposit{Account: "100", Cash: "cash:user:demo", Amount: 5},
+			Event: audit.EventOp, Operation: atm.Deposit, Caller: demo,
+			Rule:    vault.Deposit{Account: "100", Cash: "cash:user:demo", Amount: 5},
 			Request: hasher.Request(demo, atm.RequestID(fmt.Sprint(i))),
 		})
 		switch s.Code {
@@ -225,7 +240,8 @@ func TestRequestOfAnother(t *testing.T) {
 		}
 	}
 	if err := l.Close(); right > 1 || err != nil {
-		t.Errorf("%d request ids were answered with one entry; the ledger ended with %v", right, err)
+		t.Errorf("%d request ids were answered with one entry; the ledger ended with %v",
+			right, err)
 	}
 }
 
@@ -244,7 +260,10 @@ func TestDamagedRecordFailsItsOwnOperationsAlone(t *testing.T) {
 		others   vault.Command
 	}{
 		{
-			"accounts", 100, command(atm.Deposit, vault.Deposit{Account: "100", Cash: "cash:user:demo", Amount: 1}),
+			"accounts", 100, command(atm.Deposit, vault.Deposit{
+				Account: "100",
+				Cash:    "cash:user:demo", Amount: 1,
+			}),
 			command(atm.Deposit, vault.Deposit{Account: "200", Cash: "cash:user:demo", Amount: 1}),
 		},
 		{
@@ -271,7 +290,8 @@ func TestDamagedRecordFailsItsOwnOperationsAlone(t *testing.T) {
 				l := vault.NewLedger(vault.Config{Store: store, Signer: signerOf(t)})
 				var replies []vault.Reply
 				for range 20 {
-					replies = append(replies, l.Begin(t.Context(), tt.others), l.Begin(t.Context(), tt.affected))
+					replies = append(replies, l.Begin(t.Context(), tt.others),
+						l.Begin(t.Context(), tt.affected))
 				}
 				for i, reply := range replies {
 					want := atm.OK
@@ -322,7 +342,11 @@ func TestRotate(t *testing.T) {
 		t.Fatal(err)
 	}
 	stopped := false
-	if err := store.Reseal(func() bool { defer func() { stopped = true }(); return stopped }); err != nil { // ended after one bucket
+	// ended after one bucket
+	if err := store.Reseal(func() bool {
+		defer func() { stopped = true }()
+		return stopped
+	}); err != nil {
 		t.Fatal(err)
 	}
 	<-done
@@ -337,7 +361,9 @@ func TestRotate(t *testing.T) {
 	if store, err = boltstore.Open(path, next); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(store.Reseal(func() bool { return false }), store.Forget(next), store.Close()); err != nil {
+	if err := errors.Join(store.Reseal(func() bool {
+		return false
+	}), store.Forget(next), store.Close()); err != nil {
 		t.Fatal(err)
 	}
 	if err := read(t, path, next); err != nil {
@@ -349,7 +375,8 @@ func TestRotate(t *testing.T) {
 	edit(t, path, func(tx *bolt.Tx) error {
 		return tx.ForEach(func(name []byte, b *bolt.Bucket) error {
 			return b.ForEach(func(k, v []byte) error {
-				if string(name) != "keys" && string(name) != "requests" && string(k) != "schema" && !bytes.Equal(v[:4], []byte{0, 0, 0, 2}) {
+				if string(name) != "keys" && string(name) != "requests" && string(k) != "schema" &&
+					!bytes.Equal(v[:4], []byte{0, 0, 0, 2}) {
 					t.Errorf("%s %x is sealed with key %x", name, k, v[:4])
 				}
 				return nil

@@ -48,11 +48,14 @@ func (c *checker) journal(ctx context.Context, tx pgx.Tx) error {
 	}
 	var logs []int64
 	var stored int64
-	if err := tx.QueryRow(ctx, "SELECT logs, size, (SELECT count(*) FROM journal) FROM log").Scan(&logs, &c.size, &stored); err != nil {
+	if err := tx.QueryRow(ctx,
+		"SELECT logs, size, (SELECT count(*) FROM journal) FROM log").Scan(&logs, &c.size,
+		&stored); err != nil {
 		return err
 	}
 	if len(logs) == 0 || logs[len(logs)-1]+head.Size != c.size || stored != c.size {
-		c.problems.Add("the head says %d entries in logs from %v and %d in the last one; the journal has %d", c.size, logs, head.Size, stored)
+		c.problems.Add("the head says %d entries in logs from %v and %d in the last one; the "+
+			"journal has %d", c.size, logs, head.Size, stored)
 		return nil
 	}
 	var rebuilt audit.Head
@@ -136,7 +139,8 @@ func (c *checker) versions(ctx context.Context, tx pgx.Tx) error {
 		if err != nil {
 			return nil // an entry is missing, which journal has told
 		}
-		known, err := list(ctx, tx, scan, "SELECT account, version, index FROM versions WHERE index >= $1 AND index < $2", from, to)
+		known, err := list(ctx, tx, scan, "SELECT account, version, index FROM versions WHERE "+
+			"index >= $1 AND index < $2", from, to)
 		if err != nil {
 			return err
 		}
@@ -150,7 +154,8 @@ func (c *checker) versions(ctx context.Context, tx pgx.Tx) error {
 			c.problems.Add(otherwise, v.account, v.number, v.index)
 		}
 	}
-	beyond, err := list(ctx, tx, scan, "SELECT account, version, index FROM versions WHERE index < 0 OR index >= $1", c.size)
+	beyond, err := list(ctx, tx, scan, "SELECT account, version, index FROM versions WHERE index "+
+		"< 0 OR index >= $1", c.size)
 	for _, v := range beyond {
 		c.problems.Add(otherwise, v.account, v.number, v.index)
 	}

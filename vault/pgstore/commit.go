@@ -23,7 +23,9 @@ const (
 )
 
 // Commit implements vault.Store. The changes are durable when it returns nil.
-func (s *Store) Commit(ctx context.Context, keys vault.Keys, decide func(*vault.Books) error) (durable func() error, err error) {
+func (s *Store) Commit(ctx context.Context, keys vault.Keys,
+	decide func(*vault.Books) error,
+) (durable func() error, err error) {
 	if err := s.commit(ctx, keys, decide); err != nil {
 		return nil, err
 	}
@@ -31,14 +33,17 @@ func (s *Store) Commit(ctx context.Context, keys vault.Keys, decide func(*vault.
 }
 
 // commit is Commit. An error that is vault.ErrUnavailable means that nothing was changed.
-func (s *Store) commit(ctx context.Context, keys vault.Keys, decide func(*vault.Books) error) error {
+func (s *Store) commit(ctx context.Context, keys vault.Keys,
+	decide func(*vault.Books) error,
+) error {
 	want := wanted(keys)
 	begun := time.Now()
 	for give := begun.Add(patience); ; {
 		err := s.attempt(ctx, want, decide)
 		doubt := new(inDoubt)
 		if errors.As(err, &doubt) {
-			s.cfg.Log.Warn("the connection was lost over a commit; looking up whether it happened", slog.Any("error", doubt.err))
+			s.cfg.Log.Warn("the connection was lost over a commit; looking up whether it happened",
+				slog.Any("error", doubt.err))
 			done, unknown := s.settle(ctx, doubt)
 			if unknown != nil {
 				return fmt.Errorf("%w: %w", ErrOutcome, unknown)
@@ -54,7 +59,8 @@ func (s *Store) commit(ctx context.Context, keys vault.Keys, decide func(*vault.
 		case err == nil:
 			s.trouble.Store(nil)
 			return nil
-		case doubt.err == nil && dropped(err): // nothing was changed, and trying again changes nothing
+		// nothing was changed, and trying again changes nothing
+		case doubt.err == nil && dropped(err):
 			s.trouble.Store(&trouble{err, time.Now()})
 			return fmt.Errorf("%w: %w: %w", vault.ErrUnavailable, vault.ErrRefused, err)
 		case doubt.err == nil && refused(err):
@@ -144,7 +150,10 @@ func (s *Store) attempt(ctx context.Context, want *request, decide func(*vault.B
 	if err != nil {
 		return err
 	}
-	after := highWater{c.First + int64(len(c.Entries)), c.Head, audit.LeafHash(c.Entries[len(c.Entries)-1].Leaf)}
+	after := highWater{
+		c.First + int64(len(c.Entries)), c.Head,
+		audit.LeafHash(c.Entries[len(c.Entries)-1].Leaf),
+	}
 	ended, err := s.write(ctx, conn.Conn(), books.Now, c, after.size, trail.accounts)
 	whole = ended
 	switch state, fatal := stateOf(err); {
@@ -242,7 +251,8 @@ func (r *sightingRow) sighting() (s sighting, err error) {
 // clause.
 func sight(ctx context.Context, q querier, seen highWater, how string) (sighting, error) {
 	var row sightingRow
-	if err := q.QueryRow(ctx, "SELECT "+sightColumns+" FROM log "+how, seen.size).Scan(row.columns()...); err != nil {
+	if err := q.QueryRow(ctx, "SELECT "+sightColumns+" FROM log "+how,
+		seen.size).Scan(row.columns()...); err != nil {
 		return sighting{}, err
 	}
 	return row.sighting()
@@ -259,14 +269,19 @@ func (s *Store) observe(seen highWater, now sighting) error {
 	var err error
 	switch {
 	case now.size < seen.size:
-		err = fmt.Errorf("%w: the journal has %d entries and had %d", ErrRolledBack, now.size, seen.size)
+		err = fmt.Errorf("%w: the journal has %d entries and had %d", ErrRolledBack, now.size,
+			seen.size)
 	case seen.size > 0 && now.past != seen.last:
-		err = fmt.Errorf("%w: entry %d of the journal is another one than before", ErrRolledBack, seen.size-1)
-	case now.size == seen.size && now.head.Size == seen.head.Size && !slices.Equal(now.head.Edge, seen.head.Edge):
-		err = fmt.Errorf("%w: the journal with %d entries has another head", ErrRolledBack, now.size)
+		err = fmt.Errorf("%w: entry %d of the journal is another one than before", ErrRolledBack,
+			seen.size-1)
+	case now.size == seen.size && now.head.Size == seen.head.Size && !slices.Equal(now.head.Edge,
+		seen.head.Edge):
+		err = fmt.Errorf("%w: the journal with %d entries has another head", ErrRolledBack,
+			now.size)
 	}
 	if err == nil && now.told && s.cfg.Replica != "" {
-		err = fmt.Errorf("%w: another replica has seen more of it (see atmctl audit recover)", ErrRolledBack)
+		err = fmt.Errorf("%w: another replica has seen more of it (see atmctl audit recover)",
+			ErrRolledBack)
 		s.rolledBack.CompareAndSwap(nil, &err)
 		return err
 	}
@@ -286,14 +301,17 @@ func (s *Store) observe(seen highWater, now sighting) error {
 const tellWithin = 2 * time.Second
 
 // TellRollback tells all replicas on this database that it went back: this one has seen size
-// entries of its audit log. None of them serves on it from then on, and none starts, also one that saw
+// entries of its audit log. None of them serves on it from then on, and none starts, also one that
+// saw
 // nothing of what is gone; BeginLog ends that.
 func (s *Store) TellRollback(ctx context.Context, size int64) {
 	ctx, cancel := context.WithTimeout(ctx, tellWithin)
 	defer cancel()
-	_, err := s.pool.Exec(ctx, "INSERT INTO rollbacks (replica, size) VALUES ($1, $2) ON CONFLICT DO NOTHING", s.cfg.Replica, size)
+	_, err := s.pool.Exec(ctx, "INSERT INTO rollbacks (replica, size) VALUES ($1, $2) ON "+
+		"CONFLICT DO NOTHING", s.cfg.Replica, size)
 	if err != nil {
-		s.cfg.Log.Error("the other replicas could not be told that the database went back; stop them",
+		s.cfg.Log.Error("the other replicas could not be told that the database went back; stop "+
+			"them",
 			slog.Any("error", explain(err)))
 	}
 }
@@ -308,7 +326,9 @@ type Rollback struct {
 func (s *Store) Rollbacks(ctx context.Context) ([]Rollback, error) {
 	ctx, cancel := context.WithTimeout(ctx, roundTrip)
 	defer cancel()
-	told, err := list(ctx, s.pool, func(row pgx.Row) (r Rollback, err error) { return r, row.Scan(&r.Replica, &r.Size) },
+	told, err := list(ctx, s.pool, func(row pgx.Row) (r Rollback, err error) {
+		return r, row.Scan(&r.Replica, &r.Size)
+	},
 		"SELECT replica, size FROM rollbacks ORDER BY size DESC, replica LIMIT 100")
 	return told, explain(err)
 }

@@ -16,7 +16,9 @@ import (
 // and so does the next one.
 func TestDamagedRowFailsItsOwnOperationsAlone(t *testing.T) {
 	cluster := pgtest.Start(t)
-	statement := func(n string) vault.Rule { return vault.Statement{Account: vault.Name(n), Limit: 50} }
+	statement := func(n string) vault.Rule {
+		return vault.Statement{Account: vault.Name(n), Limit: 50}
+	}
 	command := func(rule vault.Rule, op atm.Operation) vault.Command {
 		c := deposit("2", 1)
 		c.Rule, c.Operation, c.Args = rule, op, nil
@@ -35,7 +37,8 @@ func TestDamagedRowFailsItsOwnOperationsAlone(t *testing.T) {
 		affected     func() vault.Command
 	}{
 		{
-			"a version of an account is gone", "ALTER TABLE versions DISABLE TRIGGER ALL; DELETE FROM versions WHERE account = '1' AND version = 3",
+			"a version of an account is gone", "ALTER TABLE versions DISABLE TRIGGER ALL; DELETE " +
+				"FROM versions WHERE account = '1' AND version = 3",
 			func() vault.Command { return command(statement("1"), atm.Statement) },
 		},
 		{
@@ -51,7 +54,8 @@ func TestDamagedRowFailsItsOwnOperationsAlone(t *testing.T) {
 			func() vault.Command { return identified(deposit("1", 1)) },
 		},
 		{
-			"an account has the version of before", "ALTER TABLE accounts DISABLE TRIGGER ALL; UPDATE accounts SET version = version - 1 WHERE name = '1'",
+			"an account has the version of before", "ALTER TABLE accounts DISABLE TRIGGER ALL; " +
+				"UPDATE accounts SET version = version - 1 WHERE name = '1'",
 			func() vault.Command { return deposit("1", 1) },
 		},
 	} {
@@ -61,7 +65,10 @@ func TestDamagedRowFailsItsOwnOperationsAlone(t *testing.T) {
 			l := vaulttest.NewLedger(t, vault.Config{Store: store, Signer: signer})
 			l.Do(t.Context(), openAccount("1", 100))
 			l.Do(t.Context(), openAccount("2", 100))
-			for _, c := range []vault.Command{identified(deposit("1", 1)), deposit("1", 1), deposit("1", 1)} {
+			for _, c := range []vault.Command{
+				identified(deposit("1", 1)), deposit("1", 1),
+				deposit("1", 1),
+			} {
 				if s := l.Do(t.Context(), c); s.Code != atm.OK {
 					t.Fatal(s)
 				}
@@ -71,7 +78,8 @@ func TestDamagedRowFailsItsOwnOperationsAlone(t *testing.T) {
 				l := vault.NewLedger(vault.Config{Store: store, Signer: signer})
 				var replies []vault.Reply
 				for range 20 { // most of them share commits
-					replies = append(replies, l.Begin(t.Context(), deposit("2", 1)), l.Begin(t.Context(), tt.affected()))
+					replies = append(replies, l.Begin(t.Context(), deposit("2", 1)),
+						l.Begin(t.Context(), tt.affected()))
 				}
 				for i, reply := range replies {
 					want := atm.OK

@@ -25,7 +25,8 @@ func TestRoleOfTheServerWritesAllThatOperationsDo(t *testing.T) {
 	url := cluster.Database(t)
 	create(t, url)
 	name := url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")]
-	cluster.SQL(t, name, "CREATE ROLE server LOGIN; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO server")
+	cluster.SQL(t, name, "CREATE ROLE server LOGIN; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL "+
+		"TABLES IN SCHEMA public TO server")
 	for _, role := range []string{"server", "atm"} { // the owner keeps what is theirs
 		if err := pgstore.Grant(t.Context(), pgstore.Config{URL: url}, role); err != nil {
 			t.Fatal(err)
@@ -37,7 +38,10 @@ func TestRoleOfTheServerWritesAllThatOperationsDo(t *testing.T) {
 	if err := cluster.As("atm", name, "UPDATE grants SET cap = cap"); err != nil {
 		t.Error(err)
 	}
-	store, err := pgstore.Open(t.Context(), pgstore.Config{URL: cluster.URL("server", name), Secret: secret})
+	store, err := pgstore.Open(t.Context(), pgstore.Config{
+		URL:    cluster.URL("server", name),
+		Secret: secret,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,11 +59,20 @@ func TestRoleOfTheServerWritesAllThatOperationsDo(t *testing.T) {
 func writers(t *testing.T, store vault.Store) map[string]func() atm.Status {
 	t.Helper()
 	l := vaulttest.NewLedger(t, vault.Config{Store: store, Signer: vaulttest.NewSigner(t)})
-	caller := &atm.Caller{Principal: atm.Principal{Subject: "user:writer", Roles: []atm.Role{atm.Operator}}}
+	caller := &atm.Caller{Principal: atm.Principal{
+		Subject: "user:writer",
+		Roles:   []atm.Role{atm.Operator},
+	}}
 	do := func(op atm.Operation, rule vault.Rule, request vault.Request) atm.Status {
-		return l.Do(t.Context(), vault.Command{Event: audit.EventOp, Operation: op, Caller: caller, Rule: rule, Request: request})
+		return l.Do(t.Context(), vault.Command{
+			Event: audit.EventOp, Operation: op, Caller: caller,
+			Rule: rule, Request: request,
+		})
 	}
-	if status := do(atm.AccountOpen, vault.OpenAccount{Account: "7001", Owner: caller.Subject, Opening: 10_000}, vault.Request{}); status.Code != atm.OK {
+	if status := do(atm.AccountOpen, vault.OpenAccount{
+		Account: "7001", Owner: caller.Subject,
+		Opening: 10_000,
+	}, vault.Request{}); status.Code != atm.OK {
 		t.Fatal(status)
 	}
 	hasher, err := vault.NewRequestHasher(secret)
@@ -70,34 +83,57 @@ func writers(t *testing.T, store vault.Store) map[string]func() atm.Status {
 	none := vault.Request{}
 	withdraw := vault.Withdraw{Account: "7001", Cash: cash, Amount: 100}
 	return map[string]func() atm.Status{
-		"journal":  func() atm.Status { return do(atm.Inquiry, vault.Inquiry{Account: "7001"}, none) },
-		"log":      func() atm.Status { return do(atm.Inquiry, vault.Inquiry{Account: "7001"}, none) },
+		"journal": func() atm.Status {
+			return do(atm.Inquiry, vault.Inquiry{Account: "7001"}, none)
+		},
+		"log": func() atm.Status {
+			return do(atm.Inquiry, vault.Inquiry{Account: "7001"}, none)
+		},
 		"versions": func() atm.Status { return do(atm.Withdraw, withdraw, none) },
 		"accounts": func() atm.Status { return do(atm.Withdraw, withdraw, none) },
 		"accounts of all columns": func() atm.Status {
-			return do(atm.AccountLimit, vault.SetLimits{Account: "7001", Limits: vault.Limits{DailyCount: 99}}, none)
+			return do(atm.AccountLimit, vault.SetLimits{
+				Account: "7001",
+				Limits:  vault.Limits{DailyCount: 99},
+			}, none)
 		},
 		"accounts that are new": func() atm.Status {
 			number++
-			return do(atm.AccountOpen, vault.OpenAccount{Account: vault.Name(strconv.Itoa(number)), Owner: caller.Subject}, none)
+			return do(atm.AccountOpen, vault.OpenAccount{
+				Account: vault.Name(strconv.Itoa(number)),
+				Owner:   caller.Subject,
+			}, none)
 		},
 		"requests": func() atm.Status {
 			return do(atm.Withdraw, withdraw, hasher.Request(caller, atm.RequestID(rand.Text())))
 		},
 		"holds": func() atm.Status {
-			return do(atm.Authorize, vault.Authorize{Account: "7001", Amount: 1, Life: time.Hour}, none)
+			return do(atm.Authorize, vault.Authorize{
+				Account: "7001", Amount: 1,
+				Life: time.Hour,
+			}, none)
 		},
 		"users": func() atm.Status {
-			return do(atm.UserAdd, vault.Enrol{Subject: "user:" + rand.Text()[:8], Default: atm.Customer, Result: ""}, none)
+			return do(atm.UserAdd, vault.Enrol{
+				Subject: "user:" + rand.Text()[:8],
+				Default: atm.Customer, Result: "",
+			}, none)
 		},
-		"revocations": func() atm.Status { return do(atm.CertRevoke, vault.Revoke{Name: "cert:1"}, none) },
+		"revocations": func() atm.Status {
+			return do(atm.CertRevoke, vault.Revoke{Name: "cert:1"}, none)
+		},
 		"certificates": func() atm.Status {
-			return do(atm.TokenIssue, vault.IssueToken{For: caller.Subject, ID: rand.Text(), Ends: time.Now().Add(time.Hour)}, none)
+			return do(atm.TokenIssue, vault.IssueToken{
+				For: caller.Subject, ID: rand.Text(),
+				Ends: time.Now().Add(time.Hour),
+			}, none)
 		},
 		"grants": func() atm.Status {
 			return do(atm.GrantCreate, vault.CreateGrant{Grant: vault.Grant{
-				ID: rand.Text(), Grantor: caller.Subject, Grantee: "user:x", Accounts: []vault.Name{"7001"},
-				Operations: []atm.Operation{atm.Withdraw}, Cap: 100, Expires: time.Now().Add(time.Hour),
+				ID: rand.Text(), Grantor: caller.Subject, Grantee: "user:x",
+				Accounts:   []vault.Name{"7001"},
+				Operations: []atm.Operation{atm.Withdraw}, Cap: 100,
+				Expires: time.Now().Add(time.Hour),
 			}}, none)
 		},
 	}
@@ -110,7 +146,8 @@ func TestWriteThatIsDroppedIsNotAcknowledged(t *testing.T) {
 	url := cluster.Database(t)
 	store := create(t, url)
 	name := url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")]
-	cluster.SQL(t, name, "CREATE FUNCTION drop_it() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
+	cluster.SQL(t, name, "CREATE FUNCTION drop_it() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN "+
+		"RETURN NULL; END'")
 	tell := func() (size int64, balance atm.Amount) {
 		t.Helper()
 		size, err := vault.JournalSize(t.Context(), store)
@@ -123,7 +160,8 @@ func TestWriteThatIsDroppedIsNotAcknowledged(t *testing.T) {
 	for what, write := range writers(t, store) {
 		t.Run(what, func(t *testing.T) {
 			table, _, _ := strings.Cut(what, " ")
-			cluster.SQL(t, name, "CREATE TRIGGER dropping BEFORE INSERT OR UPDATE ON "+table+" FOR EACH ROW EXECUTE FUNCTION drop_it()")
+			cluster.SQL(t, name, "CREATE TRIGGER dropping BEFORE INSERT OR UPDATE ON "+table+
+				" FOR EACH ROW EXECUTE FUNCTION drop_it()")
 			size, balance := tell()
 			if status := write(); status.Code != atm.Unavailable {
 				t.Errorf("answered %s", status.Code)

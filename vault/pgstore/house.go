@@ -101,7 +101,8 @@ func Find(ctx context.Context, cfg Config) (*House, error) {
 func (s *Store) house(ctx context.Context) (*House, []byte, error) {
 	var h House
 	var mark []byte
-	err := s.pool.QueryRow(ctx, "SELECT name, complete, mark FROM house").Scan(&h.Name, &h.Complete, &mark)
+	err := s.pool.QueryRow(ctx, "SELECT name, complete, mark FROM house").Scan(&h.Name,
+		&h.Complete, &mark)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil, ErrNoHouse
 	}
@@ -147,11 +148,14 @@ func (s *Store) checkEncoding(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, roundTrip)
 	defer cancel()
 	var encoding string
-	if err := s.pool.QueryRow(ctx, "SELECT current_setting('server_encoding')").Scan(&encoding); err != nil {
+	if err := s.pool.QueryRow(ctx,
+		"SELECT current_setting('server_encoding')").Scan(&encoding); err != nil {
 		return explain(err)
 	}
 	if encoding != "UTF8" {
-		return fmt.Errorf("%w: this one is %s; CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0", ErrEncoding, encoding)
+		return fmt.Errorf(
+			"%w: this one is %s; CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0", ErrEncoding,
+			encoding)
 	}
 	return nil
 }
@@ -162,7 +166,8 @@ func (s *Store) claim(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.pool.Exec(ctx, "INSERT INTO house (id, name, mark, complete) VALUES (1, $1, $2, false) ON CONFLICT DO NOTHING", name, mark)
+	_, err = s.pool.Exec(ctx, "INSERT INTO house (id, name, mark, complete) VALUES (1, $1, $2, "+
+		"false) ON CONFLICT DO NOTHING", name, mark)
 	return explain(err)
 }
 
@@ -195,7 +200,8 @@ func (s *Store) enter(ctx context.Context) error {
 		return err
 	}
 	if !bytes.Equal(mark, mine) {
-		return fmt.Errorf("%w: it holds the books of %s; every replica has the keys/vault.key of the first one", ErrWrongSecret, h.Name)
+		return fmt.Errorf("%w: it holds the books of %s; every replica has the keys/vault.key of "+
+			"the first one", ErrWrongSecret, h.Name)
 	}
 	if err := s.unseal(s.cfg.Secret); err != nil {
 		return err
@@ -233,7 +239,8 @@ func (s *Store) PutFiles(ctx context.Context, files ...File) error {
 	defer cancel()
 	var version int64
 	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{}, func(tx pgx.Tx) error {
-		if err := tx.QueryRow(ctx, "UPDATE log SET files = files + 1 RETURNING files").Scan(&version); err != nil {
+		if err := tx.QueryRow(ctx,
+			"UPDATE log SET files = files + 1 RETURNING files").Scan(&version); err != nil {
 			return err
 		}
 		for _, f := range files {
@@ -260,7 +267,9 @@ func (s *Store) Files(ctx context.Context) ([]File, error) {
 	return files, err
 }
 
-func (s *Store) filesSince(ctx context.Context, q querier, version int64) (files []File, newest int64, err error) {
+func (s *Store) filesSince(ctx context.Context, q querier, version int64) (files []File,
+	newest int64, err error,
+) {
 	newest = version
 	files, err = list(ctx, q, func(row pgx.Row) (f File, err error) {
 		var sealed []byte
@@ -326,10 +335,13 @@ func (s *Store) Rekey(ctx context.Context, secret []byte) error {
 		b.Queue(written+"UPDATE house SET mark = $1"+one, mark)
 		for i := range users {
 			u := &users[i]
-			b.Queue(written+"UPDATE users SET ha1 = $2, slow = $3 WHERE subject = $1"+one, u.Subject, next.seal(forHA1, u.Subject, u.HA1), next.seal(forSlow, u.Subject, u.Slow))
+			b.Queue(written+"UPDATE users SET ha1 = $2, slow = $3 WHERE subject = $1"+one,
+				u.Subject, next.seal(forHA1, u.Subject, u.HA1), next.seal(forSlow, u.Subject,
+					u.Slow))
 		}
 		for _, f := range files {
-			b.Queue(written+"UPDATE files SET sealed = $2 WHERE name = $1"+one, f.Name, next.sealFile(f))
+			b.Queue(written+"UPDATE files SET sealed = $2 WHERE name = $1"+one, f.Name,
+				next.sealFile(f))
 		}
 		if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 			return err

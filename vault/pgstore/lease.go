@@ -67,7 +67,8 @@ func (s *Store) join(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(context.Background(), leaveWithin)
 		defer cancel()
 		if _, err := s.pool.Exec(ctx, "DELETE FROM replicas WHERE id = $1", id); err != nil {
-			s.cfg.Log.Warn("the database could not be told that this replica stops; it counts as running for a moment",
+			s.cfg.Log.Warn("the database could not be told that this replica stops; it counts as "+
+				"running for a moment",
 				slog.Any("error", explain(err)))
 		}
 	}
@@ -85,7 +86,8 @@ func (s *Store) renew(ctx context.Context) {
 			return
 		}
 		bounded, cancel := context.WithTimeout(ctx, leaseFor)
-		done, err := s.pool.Exec(bounded, "UPDATE replicas SET renewed = clock_timestamp() WHERE id = $1", s.lease)
+		done, err := s.pool.Exec(bounded, "UPDATE replicas SET renewed = clock_timestamp() WHERE "+
+			"id = $1", s.lease)
 		cancel()
 		if err == nil && done.RowsAffected() == 0 && ctx.Err() == nil {
 			s.fenced.Store(true)
@@ -99,8 +101,11 @@ const leaseSQL = `SELECT count(*) FROM replicas WHERE id = $1`
 
 // Running returns the names of the replicas that run, this one too, of many the first hundred.
 func (s *Store) Running(ctx context.Context) ([]string, error) {
-	return listed(ctx, s, func(row pgx.Row) (name string, err error) { return name, row.Scan(&name) },
-		"SELECT name FROM replicas WHERE renewed > clock_timestamp() - make_interval(secs => $1) ORDER BY name LIMIT 100",
+	return listed(ctx, s, func(row pgx.Row) (name string, err error) {
+		return name, row.Scan(&name)
+	},
+		"SELECT name FROM replicas WHERE renewed > clock_timestamp() - make_interval(secs => $1) "+
+			"ORDER BY name LIMIT 100",
 		leaseFor.Seconds())
 }
 
@@ -114,7 +119,8 @@ func (s *Store) Alone(ctx context.Context) error {
 func (s *Store) alone(ctx context.Context, work func(tx pgx.Tx, size int64) error) error {
 	return explainOwn(pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{}, func(tx pgx.Tx) error {
 		var synchronous string
-		if err := tx.QueryRow(ctx, "SELECT set_config('synchronous_commit', current_setting('synchronous_commit'), true)").Scan(&synchronous); err != nil {
+		if err := tx.QueryRow(ctx, "SELECT set_config('synchronous_commit', "+
+			"current_setting('synchronous_commit'), true)").Scan(&synchronous); err != nil {
 			return err
 		}
 		if synchronous == "off" {
@@ -124,17 +130,22 @@ func (s *Store) alone(ctx context.Context, work func(tx pgx.Tx, size int64) erro
 		if err != nil {
 			return err
 		}
-		running, err := list(ctx, tx, func(row pgx.Row) (name string, err error) { return name, row.Scan(&name) },
-			"SELECT name FROM replicas WHERE renewed > clock_timestamp() - make_interval(secs => $1) AND id <> $2 ORDER BY name LIMIT 100",
+		running, err := list(ctx, tx, func(row pgx.Row) (name string, err error) {
+			return name, row.Scan(&name)
+		},
+			"SELECT name FROM replicas WHERE renewed > clock_timestamp() - make_interval(secs => "+
+				"$1) AND id <> $2 ORDER BY name LIMIT 100",
 			leaseFor.Seconds(), append([]byte{}, s.lease...))
 		if err != nil {
 			return err
 		}
 		if len(running) > 0 {
-			return fmt.Errorf("%w: %s; stop them first (one that was killed counts for %.0f s more)",
+			return fmt.Errorf(
+				"%w: %s; stop them first (one that was killed counts for %.0f s more)",
 				ErrRunning, strings.Join(running, ", "), leaseFor.Seconds())
 		}
-		if _, err := tx.Exec(ctx, "DELETE FROM replicas WHERE id <> $1", append([]byte{}, s.lease...)); err != nil {
+		if _, err := tx.Exec(ctx, "DELETE FROM replicas WHERE id <> $1",
+			append([]byte{}, s.lease...)); err != nil {
 			return err
 		}
 		return work(tx, size)

@@ -26,7 +26,10 @@ type request struct {
 }
 
 func wanted(keys vault.Keys) *request {
-	w := &request{keys: keys, accounts: once(keys.Accounts), users: once(keys.Users), grants: once(keys.Grants), revocations: once(keys.Revocations)}
+	w := &request{
+		keys: keys, accounts: once(keys.Accounts), users: once(keys.Users),
+		grants: once(keys.Grants), revocations: once(keys.Revocations),
+	}
 	for _, key := range keys.Requests {
 		w.requests = append(w.requests, key[:])
 	}
@@ -69,16 +72,19 @@ const (
 
 	// The rows are held in the order of their names, so that nobody waits for
 	// who waits for them.
-	accountsSQL      = `SELECT ` + accountColumns + ` FROM accounts WHERE name = ANY ($1) ORDER BY name FOR UPDATE`
+	accountsSQL = `SELECT ` + accountColumns +
+		` FROM accounts WHERE name = ANY ($1) ORDER BY name FOR UPDATE`
 	accountsHoldsSQL = `SELECT ` + accountColumns + ` FROM accounts
 		WHERE name IN (SELECT unnest($1::text[]) UNION SELECT account FROM holds WHERE id = ANY ($2)) ORDER BY name FOR UPDATE`
 
-	headSQL = `SELECT ` + sightColumns + `, checkpoint, logs, files, clock_timestamp() FROM log FOR UPDATE`
+	headSQL = `SELECT ` + sightColumns +
+		`, checkpoint, logs, files, clock_timestamp() FROM log FOR UPDATE`
 
 	// Accounts that others opened while this transaction waited for the head. It must not
 	// wait for them, since whoever holds one of them waits for the head: it fails at once,
 	// and the next attempt finds them in their place in the order.
-	bornSQL = `SELECT ` + accountColumns + ` FROM accounts WHERE name = ANY ($1) AND born >= $2 ORDER BY name FOR UPDATE NOWAIT`
+	bornSQL = `SELECT ` + accountColumns +
+		` FROM accounts WHERE name = ANY ($1) AND born >= $2 ORDER BY name FOR UPDATE NOWAIT`
 
 	holdsSQL       = `SELECT id, account, amount, state FROM holds WHERE id = ANY ($1)`
 	usersSQL       = `SELECT subject, roles, disabled, ha1, slow FROM users WHERE subject = ANY ($1)`
@@ -92,7 +98,9 @@ const (
 // transaction decides and commits. What is read after it cannot change any more,
 // because whoever changes anything holds the head; each statement sees what was
 // committed before it.
-func (s *Store) load(ctx context.Context, conn *pgx.Conn, want *request) (*vault.Books, *trail, error) {
+func (s *Store) load(ctx context.Context, conn *pgx.Conn, want *request) (*vault.Books, *trail,
+	error,
+) {
 	l := vault.Loaded{
 		Accounts: make(map[vault.Name]*vault.Account, len(want.accounts)),
 		Users:    make(map[string]*vault.User, len(want.users)),
@@ -100,7 +108,9 @@ func (s *Store) load(ctx context.Context, conn *pgx.Conn, want *request) (*vault
 		Holds:    make(map[vault.HoldID]*vault.Hold, len(want.holds)),
 		Grants:   make(map[string]*vault.Grant, len(want.grants)),
 		Revoked:  make(map[string]*vault.Revocation, len(want.revocations)),
-		History: func(account vault.Name, from uint64, yield func(uint64, int64, []byte) bool) error {
+		History: func(account vault.Name, from uint64, yield func(uint64, int64,
+			[]byte) bool,
+		) error {
 			return history(ctx, conn, account, from, yield)
 		},
 	}
@@ -192,7 +202,8 @@ func (s *Store) load(ctx context.Context, conn *pgx.Conn, want *request) (*vault
 				return errRecord
 			}
 			if first.Leaf == nil {
-				return damaged(vault.RequestRecord(vault.RequestKey(key)), fmt.Errorf("there is no entry %d", first.Index))
+				return damaged(vault.RequestRecord(vault.RequestKey(key)),
+					fmt.Errorf("there is no entry %d", first.Index))
 			}
 			l.Requests[vault.RequestKey(key)] = first
 			return nil
@@ -229,7 +240,8 @@ func scanAccount(row pgx.Row) (vault.Account, error) {
 	var standing, version int64
 	var pending []int64
 	err := row.Scan(&name, &a.Owner, &a.Holder, &standing, &a.Balance, &version, &pending,
-		&a.Limits.PerOperation, &a.Limits.DailyAmount, &a.Limits.DailyCount, &a.Limits.Zone, &a.Spent.Day, &a.Spent.Amount, &a.Spent.Count)
+		&a.Limits.PerOperation, &a.Limits.DailyAmount, &a.Limits.DailyCount, &a.Limits.Zone,
+		&a.Spent.Day, &a.Spent.Amount, &a.Spent.Count)
 	if err != nil {
 		return a, err
 	}
@@ -238,7 +250,10 @@ func scanAccount(row pgx.Row) (vault.Account, error) {
 		return a, fmt.Errorf("account %s: %w", name, errRecord)
 	}
 	for p := range slices.Chunk(pending, 3) {
-		a.Pending = append(a.Pending, vault.Pending{ID: vault.HoldID(p[0]), Amount: atm.Amount(p[1]), Expires: time.Unix(p[2], 0).UTC()})
+		a.Pending = append(a.Pending, vault.Pending{
+			ID:     vault.HoldID(p[0]),
+			Amount: atm.Amount(p[1]), Expires: time.Unix(p[2], 0).UTC(),
+		})
 	}
 	return a, nil
 }
@@ -291,7 +306,8 @@ func (s *Store) scanUser(row pgx.Row) (vault.User, error) {
 func scanGrant(row pgx.Row) (vault.Grant, error) {
 	var g vault.Grant
 	var accounts, operations []string
-	err := row.Scan(&g.ID, &g.Grantor, &g.Grantee, &accounts, &operations, &g.Cap, &g.Spent, &g.Expires)
+	err := row.Scan(&g.ID, &g.Grantor, &g.Grantee, &accounts, &operations, &g.Cap, &g.Spent,
+		&g.Expires)
 	g.Expires = g.Expires.UTC()
 	for _, a := range accounts {
 		g.Accounts = append(g.Accounts, vault.Name(a))

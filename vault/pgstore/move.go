@@ -45,13 +45,18 @@ func (s *Store) Dump(ctx context.Context, yield func(*vault.Part) error) (*vault
 			return err
 		}
 		return errors.Join(
-			dump(ctx, tx, scanAccount, &part.Accounts, flush, "SELECT "+accountColumns+" FROM accounts"),
-			dump(ctx, tx, scanHold, &part.Holds, flush, "SELECT id, account, amount, state FROM holds"),
-			dump(ctx, tx, scanRequest, &part.Requests, flush, "SELECT key, index, day FROM requests"),
+			dump(ctx, tx, scanAccount, &part.Accounts, flush, "SELECT "+accountColumns+
+				" FROM accounts"),
+			dump(ctx, tx, scanHold, &part.Holds, flush, "SELECT id, account, amount, state FROM "+
+				"holds"),
+			dump(ctx, tx, scanRequest, &part.Requests, flush,
+				"SELECT key, index, day FROM requests"),
 			dump(ctx, tx, s.scanUser, &part.Users, flush, allUsers),
-			dump(ctx, tx, scanGrant, &part.Grants, flush, "SELECT id, grantor, grantee, accounts, operations, cap, spent, expires FROM grants"),
+			dump(ctx, tx, scanGrant, &part.Grants, flush, "SELECT id, grantor, grantee, "+
+				"accounts, operations, cap, spent, expires FROM grants"),
 			dump(ctx, tx, scanRevocation, &part.Revocations, flush, allRevocations),
-			dump(ctx, tx, scanCertificate, &part.Certificates, flush, "SELECT "+certificateColumns+" FROM certificates"),
+			dump(ctx, tx, scanCertificate, &part.Certificates, flush, "SELECT "+certificateColumns+
+				" FROM certificates"),
 		)
 	})
 	return &t, err
@@ -59,7 +64,9 @@ func (s *Store) Dump(ctx context.Context, yield func(*vault.Part) error) (*vault
 
 // dump reads records of one kind into a part, and flushes it whenever it is full
 // and at the end.
-func dump[T any](ctx context.Context, q querier, scan func(pgx.Row) (T, error), into *[]T, flush func() error, sql string) error {
+func dump[T any](ctx context.Context, q querier, scan func(pgx.Row) (T, error), into *[]T,
+	flush func() error, sql string,
+) error {
 	err := forEach(ctx, q, func(rows pgx.Rows) error {
 		record, err := scan(rows)
 		if err != nil {
@@ -87,7 +94,9 @@ func scanRequest(row pgx.Row) (vault.KeptRequest, error) {
 }
 
 // Fill implements vault.Backend. It is one transaction.
-func (s *Store) Fill(ctx context.Context, dump func(context.Context, func(*vault.Part) error) (*vault.Trail, error)) error {
+func (s *Store) Fill(ctx context.Context, dump func(context.Context,
+	func(*vault.Part) error) (*vault.Trail, error),
+) error {
 	var after int64
 	err := s.alone(ctx, func(tx pgx.Tx, size int64) error {
 		if size > 0 {
@@ -102,7 +111,8 @@ func (s *Store) Fill(ctx context.Context, dump func(context.Context, func(*vault
 			return err
 		}
 		after = trail.Size()
-		_, err = tx.Exec(ctx, written+"UPDATE log SET size = $1, head = $2, checkpoint = $3, logs = $4"+one, after, head, trail.Checkpoint, trail.Logs)
+		_, err = tx.Exec(ctx, written+"UPDATE log SET size = $1, head = $2, checkpoint = $3, "+
+			"logs = $4"+one, after, head, trail.Checkpoint, trail.Logs)
 		return err
 	})
 	if err != nil {
@@ -129,7 +139,10 @@ func (s *Store) fillPart(ctx context.Context, tx pgx.Tx, part *vault.Part) error
 		}
 	}
 	for i := range part.Requests {
-		requests = append(requests, []any{part.Requests[i].Key[:], part.Requests[i].Index, part.Requests[i].Day})
+		requests = append(requests, []any{
+			part.Requests[i].Key[:], part.Requests[i].Index,
+			part.Requests[i].Day,
+		})
 	}
 	for i := range part.Certificates {
 		certificates = append(certificates, certificateRow(&part.Certificates[i]))
@@ -147,13 +160,15 @@ func (s *Store) fillPart(ctx context.Context, tx pgx.Tx, part *vault.Part) error
 		if len(t.rows) == 0 {
 			continue
 		}
-		if _, err := tx.CopyFrom(ctx, pgx.Identifier{t.table}, t.columns, pgx.CopyFromRows(t.rows)); err != nil {
+		if _, err := tx.CopyFrom(ctx, pgx.Identifier{t.table}, t.columns,
+			pgx.CopyFromRows(t.rows)); err != nil {
 			return err
 		}
 	}
 	var b pgx.Batch
 	s.queueRecords(&b, &vault.Changes{
-		Accounts: part.Accounts, Holds: part.Holds, Users: part.Users, Grants: part.Grants, Revocations: part.Revocations,
+		Accounts: part.Accounts, Holds: part.Holds, Users: part.Users, Grants: part.Grants,
+		Revocations: part.Revocations,
 	}, nil)
 	return tx.SendBatch(ctx, &b).Close()
 }
@@ -170,7 +185,8 @@ func (s *Store) BeginLog(ctx context.Context) error {
 		if _, err := tx.Exec(ctx, "DELETE FROM rollbacks"); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, written+"UPDATE log SET logs = logs || size, head = $1, checkpoint = NULL"+one, head)
+		_, err := tx.Exec(ctx, written+"UPDATE log SET logs = logs || size, head = $1, "+
+			"checkpoint = NULL"+one, head)
 		return err
 	})
 }
@@ -179,17 +195,21 @@ func (s *Store) BeginLog(ctx context.Context) error {
 func (s *Store) All(ctx context.Context) (accounts []vault.Account, holds []vault.Hold, err error) {
 	err = s.snapshot(ctx, func(tx pgx.Tx) error {
 		var err error
-		if accounts, err = list(ctx, tx, scanAccount, "SELECT "+accountColumns+" FROM accounts ORDER BY number NULLS LAST, name"); err != nil {
+		if accounts, err = list(ctx, tx, scanAccount, "SELECT "+accountColumns+
+			" FROM accounts ORDER BY number NULLS LAST, name"); err != nil {
 			return err
 		}
-		holds, err = list(ctx, tx, scanHold, "SELECT id, account, amount, state FROM holds ORDER BY id")
+		holds, err = list(ctx, tx, scanHold, "SELECT id, account, amount, state FROM holds ORDER "+
+			"BY id")
 		return err
 	})
 	return accounts, holds, err
 }
 
 // Rebuild implements vault.Backend. It needs the owner of the tables, and no replica may run.
-func (s *Store) Rebuild(ctx context.Context, replay func(vault.Store) ([]vault.Account, []vault.Hold, error)) error {
+func (s *Store) Rebuild(ctx context.Context, replay func(vault.Store) ([]vault.Account,
+	[]vault.Hold, error),
+) error {
 	return s.alone(ctx, func(tx pgx.Tx, size int64) error {
 		accounts, holds, err := replay(&within{s, tx})
 		if err != nil {
@@ -213,26 +233,36 @@ func (s *Store) Rebuild(ctx context.Context, replay func(vault.Store) ([]vault.A
 					return fmt.Errorf("entry %d: %w", part.First+int64(i), err)
 				}
 				for _, c := range entry.State {
-					versions = append(versions, []any{c.Account, int64(c.Version), part.First + int64(i)})
+					versions = append(versions, []any{
+						c.Account, int64(c.Version),
+						part.First + int64(i),
+					})
 				}
 			}
 			part = vault.Part{}
-			_, err := tx.CopyFrom(ctx, pgx.Identifier{"versions"}, []string{"account", "version", "index"}, pgx.CopyFromRows(versions))
+			_, err := tx.CopyFrom(ctx, pgx.Identifier{"versions"}, []string{
+				"account", "version",
+				"index",
+			}, pgx.CopyFromRows(versions))
 			return err
 		}
 		for first := int64(0); first < size; first += entriesAtOnce {
 			part.First = first
-			err := entries(ctx, tx, first, min(size, first+entriesAtOnce), func(_ int64, leaf []byte) error {
-				part.Leaves = append(part.Leaves, leaf)
-				return nil
-			})
+			err := entries(ctx, tx, first, min(size, first+entriesAtOnce),
+				func(_ int64, leaf []byte) error {
+					part.Leaves = append(part.Leaves, leaf)
+					return nil
+				})
 			if err = errors.Join(err, flush()); err != nil {
 				return err
 			}
 		}
 		for first := 0; first < max(len(accounts), len(holds)); first += movedAtOnce {
 			var b pgx.Batch
-			s.queueRecords(&b, &vault.Changes{Accounts: page(accounts, first), Holds: page(holds, first)}, nil)
+			s.queueRecords(&b, &vault.Changes{
+				Accounts: page(accounts, first),
+				Holds:    page(holds, first),
+			}, nil)
 			if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 				return err
 			}
@@ -248,7 +278,9 @@ type within struct {
 }
 
 // Signed implements vault.Store.
-func (w *within) Signed(ctx context.Context) ([]byte, audit.Head, error) { return signed(ctx, w.tx) }
+func (w *within) Signed(ctx context.Context) ([]byte, audit.Head, error) {
+	return signed(ctx, w.tx)
+}
 
 // Logs implements vault.Store.
 func (w *within) Logs(ctx context.Context) (logs []int64, err error) {
@@ -256,7 +288,9 @@ func (w *within) Logs(ctx context.Context) (logs []int64, err error) {
 }
 
 // Entries implements vault.Store.
-func (w *within) Entries(ctx context.Context, from, to int64, yield func(int64, []byte) error) error {
+func (w *within) Entries(ctx context.Context, from, to int64,
+	yield func(int64, []byte) error,
+) error {
 	return entries(ctx, w.tx, from, to, yield)
 }
 

@@ -22,7 +22,9 @@ import (
 )
 
 // nameOf is the database that a URL names.
-func nameOf(url string) string { return url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")] }
+func nameOf(url string) string {
+	return url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")]
+}
 
 // until waits for something that is about to happen.
 func until(t *testing.T, is func() bool) {
@@ -46,13 +48,17 @@ func TestBirthsNeverDeadlock(t *testing.T) {
 	// within is called in each transaction, while it holds the head.
 	ledger := func(within func()) *vault.Ledger {
 		stores = append(stores, create(t, url))
-		return vaulttest.NewLedger(t, vault.Config{Store: stores[len(stores)-1], Signer: signer, Now: func() time.Time {
-			within()
-			return time.Now()
-		}})
+		return vaulttest.NewLedger(t, vault.Config{
+			Store: stores[len(stores)-1], Signer: signer,
+			Now: func() time.Time {
+				within()
+				return time.Now()
+			},
+		})
 	}
 	waiting := func() string {
-		return cluster.SQL(t, nameOf(url), "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+		return cluster.SQL(t, nameOf(url), "SELECT count(*) FROM pg_stat_activity WHERE datname "+
+			"= current_database() AND wait_event_type = 'Lock'")
 	}
 	var second, third *vault.Ledger
 	var wg sync.WaitGroup
@@ -87,9 +93,11 @@ func noDeadlocks(t *testing.T, cluster *pgtest.Cluster, url string, stores []*pg
 		s.Close()
 	}
 	until(t, func() bool {
-		return cluster.SQL(t, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE datname = '"+nameOf(url)+"'") == "0"
+		return cluster.SQL(t, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE datname = '"+
+			nameOf(url)+"'") == "0"
 	})
-	if n := cluster.SQL(t, "postgres", "SELECT deadlocks FROM pg_stat_database WHERE datname = '"+nameOf(url)+"'"); n != "0" {
+	if n := cluster.SQL(t, "postgres", "SELECT deadlocks FROM pg_stat_database WHERE datname = '"+
+		nameOf(url)+"'"); n != "0" {
 		t.Errorf("%s deadlocks", n)
 	}
 }
@@ -103,14 +111,18 @@ func TestReplicasOpenAccountsTogether(t *testing.T) {
 	var stores []*pgstore.Store
 	for range 3 {
 		stores = append(stores, create(t, url))
-		ledgers = append(ledgers, vaulttest.NewLedger(t, vault.Config{Store: stores[len(stores)-1], Signer: signer}))
+		ledgers = append(ledgers, vaulttest.NewLedger(t, vault.Config{
+			Store:  stores[len(stores)-1],
+			Signer: signer,
+		}))
 	}
 	var wg sync.WaitGroup
 	for n := range 40 {
 		for i := range 12 { // all of them open it, and one does
 			l, name := ledgers[(n+i)%len(ledgers)], vault.Name(fmt.Sprint(1000+n))
 			wg.Go(func() {
-				if s := l.Do(t.Context(), openAccount(name, 0)); s.Code != atm.OK && s.Code != atm.AccountExists {
+				if s := l.Do(t.Context(), openAccount(name, 0)); s.Code != atm.OK &&
+					s.Code != atm.AccountExists {
 					t.Errorf("%s %s", s.Code, s.Reason)
 				}
 				if s := l.Do(t.Context(), deposit(name, 1)); s.Code != atm.OK {
@@ -139,7 +151,8 @@ func TestAsynchronousCommitIsRefused(t *testing.T) {
 	}
 	for _, way := range [][2]string{
 		{"ALTER SYSTEM SET synchronous_commit = off", "ALTER SYSTEM RESET synchronous_commit"},
-		{"ALTER DATABASE " + nameOf(url) + " SET synchronous_commit = off", "ALTER DATABASE " + nameOf(url) + " RESET synchronous_commit"},
+		{"ALTER DATABASE " + nameOf(url) + " SET synchronous_commit = off", "ALTER DATABASE " +
+			nameOf(url) + " RESET synchronous_commit"},
 		{"ALTER ROLE atm SET synchronous_commit = off", "ALTER ROLE atm RESET synchronous_commit"},
 	} {
 		cluster.SQL(t, "postgres", way[0])
@@ -182,13 +195,20 @@ func TestReadsWaitForTheDatabase(t *testing.T) {
 	}
 	var uses atomic.Int64
 	reads := map[string]func() error{
-		"Signed":  func() error { _, _, err := store.Signed(t.Context()); return err },
-		"Logs":    func() error { _, err := store.Logs(t.Context()); return err },
-		"Entries": func() error { return store.Entries(t.Context(), 0, 1, func(int64, []byte) error { return nil }) },
-		"History": func() error {
-			return store.History(t.Context(), "1", 1, func(uint64, int64, []byte) bool { return true })
+		"Signed": func() error { _, _, err := store.Signed(t.Context()); return err },
+		"Logs":   func() error { _, err := store.Logs(t.Context()); return err },
+		"Entries": func() error {
+			return store.Entries(t.Context(), 0, 1, func(int64, []byte) error { return nil })
 		},
-		"Balances":     func() error { _, err := store.Balances(t.Context(), func(vault.Account) {}); return err },
+		"History": func() error {
+			return store.History(t.Context(), "1", 1, func(uint64, int64, []byte) bool {
+				return true
+			})
+		},
+		"Balances": func() error {
+			_, err := store.Balances(t.Context(), func(vault.Account) {})
+			return err
+		},
 		"Account":      func() error { _, err := store.Account(t.Context(), "1"); return err },
 		"Accounts":     func() error { _, err := store.Accounts(t.Context(), 0, 10); return err },
 		"Users":        func() error { _, err := store.Users(t.Context()); return err },
@@ -221,7 +241,8 @@ func TestReadsWaitForTheDatabase(t *testing.T) {
 	each(nil)
 	<-back
 	cluster.SQL(t, "postgres", "ALTER ROLE atm CONNECTION LIMIT 0")
-	cluster.SQL(t, "postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'atm'")
+	cluster.SQL(t, "postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE "+
+		"usename = 'atm'")
 	each(vault.ErrUnavailable) // 53300, as with max_connections
 	cluster.SQL(t, "postgres", "ALTER ROLE atm CONNECTION LIMIT -1")
 	each(nil)
@@ -232,7 +253,8 @@ func TestReadsWaitForTheDatabase(t *testing.T) {
 // replica opens a store as a running server does.
 func replica(t *testing.T, url, name string) *pgstore.Store {
 	t.Helper()
-	s, err := pgstore.Create(t.Context(), pgstore.Config{URL: url, Secret: secret, Replica: name}, "test.example")
+	s, err := pgstore.Create(t.Context(), pgstore.Config{URL: url, Secret: secret, Replica: name},
+		"test.example")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,24 +273,30 @@ func TestExclusiveWorkNamesRunningReplicas(t *testing.T) {
 	}
 	work := map[string]func() error{
 		"Rebuild": func() error {
-			return offline.Rebuild(t.Context(), func(vault.Store) ([]vault.Account, []vault.Hold, error) {
+			return offline.Rebuild(t.Context(), func(vault.Store) ([]vault.Account, []vault.Hold,
+				error,
+			) {
 				return offline.All(t.Context())
 			})
 		},
 		"Alone":    func() error { return offline.Alone(t.Context()) },
 		"Fill":     func() error { return offline.Fill(t.Context(), running.Dump) },
 		"BeginLog": func() error { return offline.BeginLog(t.Context()) },
-		"Rekey":    func() error { return offline.Rekey(t.Context(), []byte("another secret of a vault, in it")) },
+		"Rekey": func() error {
+			return offline.Rekey(t.Context(), []byte("another secret of a vault, in it"))
+		},
 	}
 	for name, do := range work {
-		if err := do(); !errors.Is(err, pgstore.ErrRunning) || !strings.Contains(err.Error(), "/var/lib/atm on alpha") {
+		if err := do(); !errors.Is(err, pgstore.ErrRunning) || !strings.Contains(err.Error(),
+			"/var/lib/atm on alpha") {
 			t.Errorf("%s while a replica runs: %v", name, err)
 		}
 	}
 	if s := l.Do(t.Context(), deposit("1", 1)); s.Result != "0.08" {
 		t.Errorf("the replica goes on with %v", s)
 	}
-	if names, err := running.Running(t.Context()); err != nil || !slices.Equal(names, []string{"/var/lib/atm on alpha"}) {
+	if names, err := running.Running(t.Context()); err != nil ||
+		!slices.Equal(names, []string{"/var/lib/atm on alpha"}) {
 		t.Errorf("the replicas that run are %q, %v", names, err)
 	}
 	running.Close()
@@ -336,7 +364,8 @@ func TestOlderSchemaIsMigrated(t *testing.T) {
 		before.Accounts[i].Holder = ""
 	}
 	cfg := pgstore.Config{URL: url, Secret: secret}
-	if _, err := pgstore.Open(t.Context(), cfg); !errors.Is(err, pgstore.ErrSchema) || !strings.Contains(err.Error(), "atmctl migrate") {
+	if _, err := pgstore.Open(t.Context(), cfg); !errors.Is(err, pgstore.ErrSchema) ||
+		!strings.Contains(err.Error(), "atmctl migrate") {
 		t.Fatalf("an older schema: %v", err)
 	}
 	if err := pgstore.Migrate(t.Context(), cfg); err != nil {
@@ -348,7 +377,8 @@ func TestOlderSchemaIsMigrated(t *testing.T) {
 		t.Error(diff)
 	}
 	vaulttest.Sound(t, store)
-	if err := cluster.As("served", nameOf(url), "UPDATE replicas SET renewed = now(); SELECT sweep(); UPDATE certificates SET issued = now(), scope = '*', actor = ''"); err != nil {
+	if err := cluster.As("served", nameOf(url), "UPDATE replicas SET renewed = now(); SELECT "+
+		"sweep(); UPDATE certificates SET issued = now(), scope = '*', actor = ''"); err != nil {
 		t.Errorf("a role that served before: %v", err)
 	}
 }
@@ -368,7 +398,8 @@ func TestSweptIsWhatIsOver(t *testing.T) {
 		INSERT INTO certificates SELECT 'c' || i, 'user:a', now() - i * interval '1 day' + interval '1 hour' FROM generate_series(0, 49) i`)
 	was := as("SELECT count(*) FROM holds")
 	as(`UPDATE holds SET made = now() - interval '38 days'`)
-	pending := as("SELECT count(*) FROM holds h WHERE EXISTS (SELECT FROM accounts WHERE h.id = ANY (pending))")
+	pending := as("SELECT count(*) FROM holds h WHERE EXISTS (SELECT FROM accounts WHERE h.id = " +
+		"ANY (pending))")
 	if pending == "0" || pending == was {
 		t.Fatalf("%s of %s holds are pending: the test tests nothing", pending, was)
 	}
@@ -378,10 +409,15 @@ func TestSweptIsWhatIsOver(t *testing.T) {
 		}
 	}
 	for _, tt := range []struct{ sql, want string }{
-		{"SELECT count(*) FROM grants WHERE id LIKE 'g%' AND grantor = 'user:a'", "7"}, // less than 7 days
+		// less than 7 days
+		{"SELECT count(*) FROM grants WHERE id LIKE 'g%' AND grantor = 'user:a'", "7"},
 		{"SELECT count(*) FROM revocations WHERE name LIKE 'jti:%' AND changed = 0", "14"},
-		{"SELECT count(*) FROM revocations WHERE name LIKE 'subject:user:%' AND changed = 0", "100"},
-		{"SELECT count(*) FROM certificates WHERE subject = 'user:a' AND not_after < now() - interval '1 day'", "0"},
+		{
+			"SELECT count(*) FROM revocations WHERE name LIKE 'subject:user:%' AND changed = 0",
+			"100",
+		},
+		{"SELECT count(*) FROM certificates WHERE subject = 'user:a' AND not_after < now() - " +
+			"interval '1 day'", "0"},
 		{"SELECT count(*) FROM revocations WHERE name LIKE 'cert:%' AND changed = 0", "100"},
 		{"SELECT count(*) FROM holds", pending},
 	} {
@@ -403,10 +439,14 @@ func TestSchemaCalledLikeItsOwnerIsFoundByOtherRoles(t *testing.T) {
 	if err := pgstore.Grant(t.Context(), pgstore.Config{URL: url}, "server"); err != nil {
 		t.Fatal(err)
 	}
-	if got := cluster.SQL(t, nameOf(url), "SELECT schemaname FROM pg_tables WHERE tablename = 'journal'"); got != "atm" {
+	if got := cluster.SQL(t, nameOf(url), "SELECT schemaname FROM pg_tables WHERE tablename = "+
+		"'journal'"); got != "atm" {
 		t.Fatalf("the tables are in the schema %s", got)
 	}
-	server, err := pgstore.Open(t.Context(), pgstore.Config{URL: cluster.URL("server", nameOf(url)), Secret: secret})
+	server, err := pgstore.Open(t.Context(), pgstore.Config{
+		URL:    cluster.URL("server", nameOf(url)),
+		Secret: secret,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -424,21 +464,28 @@ func TestSchemaCalledLikeItsOwnerIsFoundByOtherRoles(t *testing.T) {
 // one of before, which has entries with such characters all the same: they are bytes there.
 func TestDatabaseOfAnotherEncoding(t *testing.T) {
 	cluster := pgtest.Start(t)
-	cluster.SQL(t, "postgres", "CREATE DATABASE latin OWNER atm ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+	cluster.SQL(t, "postgres", "CREATE DATABASE latin OWNER atm ENCODING 'LATIN1' LOCALE 'C' "+
+		"TEMPLATE template0")
 	url := cluster.URL("atm", "latin")
-	if _, err := pgstore.Create(t.Context(), pgstore.Config{URL: url, Secret: secret}, "test.example"); !errors.Is(err, pgstore.ErrEncoding) {
+	if _, err := pgstore.Create(t.Context(), pgstore.Config{URL: url, Secret: secret},
+		"test.example"); !errors.Is(err, pgstore.ErrEncoding) {
 		t.Fatalf("in LATIN1: %v", err)
 	}
-	if err := pgstore.Migrate(t.Context(), pgstore.Config{URL: url}); err != nil { // as a program of before did
+	// as a program of before did
+	if err := pgstore.Migrate(t.Context(), pgstore.Config{URL: url}); err != nil {
 		t.Fatal(err)
 	}
-	store, err := pgstore.Create(t.Context(), pgstore.Config{URL: url, Secret: secret}, "test.example")
+	store, err := pgstore.Create(t.Context(), pgstore.Config{URL: url, Secret: secret},
+		"test.example")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer store.Close()
 	l := vaulttest.NewLedger(t, vault.Config{Store: store})
-	refused := op(atm.Inquiry, vault.Inquiry{Account: "1"}, audit.Arg{Name: "account", Value: "\u4e00\U0001f600"})
+	refused := op(atm.Inquiry, vault.Inquiry{Account: "1"}, audit.Arg{
+		Name:  "account",
+		Value: "\u4e00\U0001f600",
+	})
 	for _, c := range []vault.Command{openAccount("1", 7), refused, deposit("1", 1)} {
 		if s := l.Do(t.Context(), c); s.Code != atm.OK {
 			t.Fatal(s)

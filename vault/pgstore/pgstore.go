@@ -100,16 +100,19 @@ var (
 	ErrWrongSecret = errors.New("the database belongs to another keys/vault.key")
 
 	// ErrReadOnly reports a standby.
-	ErrReadOnly = errors.New("the database takes no changes: it is a standby, or read-only; name all hosts and target_session_attrs=read-write")
+	ErrReadOnly = errors.New("the database takes no changes: it is a standby, or read-only; name " +
+		"all hosts and target_session_attrs=read-write")
 
 	// ErrEncoding reports a database that lacks characters that customers may send.
 	ErrEncoding = errors.New("the encoding of the database must be UTF8")
 
 	// ErrAsync reports a database that acknowledges what is not durable.
-	ErrAsync = errors.New("synchronous_commit is off: the database would acknowledge what a crash takes back; set it to on")
+	ErrAsync = errors.New("synchronous_commit is off: the database would acknowledge what a " +
+		"crash takes back; set it to on")
 
 	// ErrRolledBack reports a database that has gone back in time.
-	ErrRolledBack = errors.New("the database is older than what this server has seen of it: an old state was restored, or a standby was promoted that had not received all")
+	ErrRolledBack = errors.New("the database is older than what this server has seen of it: an " +
+		"old state was restored, or a standby was promoted that had not received all")
 
 	// ErrOutcome reports a commit of which nobody knows whether it happened.
 	ErrOutcome = errors.New("the outcome of a commit is unknown")
@@ -188,8 +191,10 @@ func CheckURL(url string) error {
 		return err
 	}
 	_, rest, _ := strings.Cut(url, "://") // several hosts are no URL to package url
-	if user, _, found := strings.Cut(rest, "@"); found && strings.Contains(user, ":") || strings.Contains(url, "password=") {
-		return errors.New("a password does not belong into a URL, where others can read it: give it in a file with --store-password-file, or name a passfile")
+	if user, _, found := strings.Cut(rest, "@"); found && strings.Contains(user, ":") ||
+		strings.Contains(url, "password=") {
+		return errors.New("a password does not belong into a URL, where others can read it: give " +
+			"it in a file with --store-password-file, or name a passfile")
 	}
 	if c.ConnConfig.Database == "" {
 		return ErrURL
@@ -246,7 +251,8 @@ func (s *Store) checkServer(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, roundTrip)
 	defer cancel()
 	var readOnly, synchronous, fsync string
-	err := s.pool.QueryRow(ctx, "SELECT current_setting('transaction_read_only'), current_setting('synchronous_commit'), current_setting('fsync')").
+	err := s.pool.QueryRow(ctx, "SELECT current_setting('transaction_read_only'), "+
+		"current_setting('synchronous_commit'), current_setting('fsync')").
 		Scan(&readOnly, &synchronous, &fsync)
 	switch {
 	case err != nil:
@@ -256,7 +262,8 @@ func (s *Store) checkServer(ctx context.Context) error {
 	case synchronous == "off":
 		return ErrAsync
 	case fsync == "off":
-		s.cfg.Log.Warn("fsync of the database is off: what it acknowledges is lost when its machine fails")
+		s.cfg.Log.Warn("fsync of the database is off: what it acknowledges is lost when its " +
+			"machine fails")
 	}
 	return nil
 }
@@ -319,7 +326,8 @@ func explain(err error) error {
 	if dropped(err) {
 		err = fmt.Errorf("%s: %w", dropping, err)
 	}
-	if c := new(pgconn.ConnectError); errors.As(err, &c) && strings.Contains(err.Error(), "read only") {
+	if c := new(pgconn.ConnectError); errors.As(err, &c) && strings.Contains(err.Error(),
+		"read only") {
 		return ErrReadOnly // from target_session_attrs
 	}
 	return &Error{err}
@@ -345,7 +353,8 @@ func passes(err error) bool {
 		// What is wrong in itself, such as a record of no known form, is no Error.
 		known := new(Error)
 		return errors.As(err, &known) || errors.Is(err, ErrReadOnly) || errors.Is(err, ErrAsync)
-	case serializationFailure, deadlockDetected, lockNotAvailable, readOnlyTransaction, idleTransaction, tooManyConnections:
+	case serializationFailure, deadlockDetected, lockNotAvailable, readOnlyTransaction,
+		idleTransaction, tooManyConnections:
 		return true
 	}
 	switch state[:2] {

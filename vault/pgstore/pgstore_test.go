@@ -63,7 +63,9 @@ func TestStoreSerializable(t *testing.T) {
 func TestStorePooled(t *testing.T) {
 	cluster := pgtest.Start(t)
 	pooled := cluster.Pool(t)
-	vaulttest.Run(t, func(t *testing.T) vaulttest.Place { return database(pooled(cluster.Database(t))) })
+	vaulttest.Run(t, func(t *testing.T) vaulttest.Place {
+		return database(pooled(cluster.Database(t)))
+	})
 	t.Run("Together", func(t *testing.T) { together(t, pooled(cluster.Database(t))) })
 }
 
@@ -75,7 +77,10 @@ func together(t *testing.T, url string) {
 	const ledgers, clients, each = 3, 8, 40
 	var all []*vault.Ledger
 	for range ledgers {
-		all = append(all, vaulttest.NewLedger(t, vault.Config{Store: create(t, url), Signer: signer}))
+		all = append(all, vaulttest.NewLedger(t, vault.Config{
+			Store:  create(t, url),
+			Signer: signer,
+		}))
 	}
 	anywhere := func() *vault.Ledger { return all[rand.IntN(ledgers)] }
 	do := func(l *vault.Ledger, cmd vault.Command) atm.Status {
@@ -119,7 +124,8 @@ func together(t *testing.T, url string) {
 	if got := do(all[0], inquiry("1")).Result; got != atm.Amount(deposited.Load()).String() {
 		t.Errorf("account 1 has %s after deposits of %s", got, atm.Amount(deposited.Load()))
 	}
-	if got := do(all[1], inquiry("2")).Result; got != atm.Amount(1000-taken.Load()).String() || taken.Load() != 999 {
+	if got := do(all[1], inquiry("2")).Result; got != atm.Amount(1000-taken.Load()).String() ||
+		taken.Load() != 999 {
 		t.Errorf("account 2 has %s after withdrawals of %s", got, atm.Amount(taken.Load()))
 	}
 	vaulttest.Sound(t, create(t, url))
@@ -127,8 +133,14 @@ func together(t *testing.T, url string) {
 
 // op wraps a rule in a command as the teller would.
 func op(name atm.Operation, rule vault.Rule, args ...audit.Arg) vault.Command {
-	caller := &atm.Caller{Principal: atm.Principal{Subject: "user:demo", Roles: []atm.Role{atm.Customer}}}
-	return vault.Command{Event: audit.EventOp, Operation: name, Args: args, Caller: caller, Rule: rule}
+	caller := &atm.Caller{Principal: atm.Principal{
+		Subject: "user:demo",
+		Roles:   []atm.Role{atm.Customer},
+	}}
+	return vault.Command{
+		Event: audit.EventOp, Operation: name, Args: args, Caller: caller,
+		Rule: rule,
+	}
 }
 
 func openAccount(n vault.Name, opening atm.Amount) vault.Command {
@@ -136,11 +148,17 @@ func openAccount(n vault.Name, opening atm.Amount) vault.Command {
 }
 
 func deposit(n vault.Name, amount atm.Amount) vault.Command {
-	return op(atm.Deposit, vault.Deposit{Account: n, Cash: vault.Cash("user:demo"), Amount: amount, Tell: true}, audit.Arg{Name: "amount", Value: amount.String()})
+	return op(atm.Deposit, vault.Deposit{
+		Account: n, Cash: vault.Cash("user:demo"), Amount: amount,
+		Tell: true,
+	}, audit.Arg{Name: "amount", Value: amount.String()})
 }
 
 func withdraw(n vault.Name, amount atm.Amount) vault.Command {
-	return op(atm.Withdraw, vault.Withdraw{Account: n, Cash: vault.Cash("user:demo"), Amount: amount, Tell: true})
+	return op(atm.Withdraw, vault.Withdraw{
+		Account: n, Cash: vault.Cash("user:demo"),
+		Amount: amount, Tell: true,
+	})
 }
 
 func inquiry(n vault.Name) vault.Command { return op(atm.Inquiry, vault.Inquiry{Account: n}) }
@@ -320,11 +338,23 @@ func TestRolledBack(t *testing.T) {
 		reads func(t *testing.T, s *pgstore.Store) error
 	}{
 		{"a commit", 0, nil},
-		{"a look at the news", 0, func(t *testing.T, s *pgstore.Store) error { _, err := s.Since(t.Context(), 0); return err }},
-		{"the publisher", 0, func(t *testing.T, s *pgstore.Store) error { _, _, err := s.Signed(t.Context()); return err }},
+		{"a look at the news", 0, func(t *testing.T, s *pgstore.Store) error {
+			_, err := s.Since(t.Context(), 0)
+			return err
+		}},
+		{"the publisher", 0, func(t *testing.T, s *pgstore.Store) error {
+			_, _, err := s.Signed(t.Context())
+			return err
+		}},
 		{"a commit, as many entries", 3, nil},
-		{"the news, as many entries", 3, func(t *testing.T, s *pgstore.Store) error { _, err := s.Since(t.Context(), 0); return err }},
-		{"the publisher, more entries", 9, func(t *testing.T, s *pgstore.Store) error { _, _, err := s.Signed(t.Context()); return err }},
+		{"the news, as many entries", 3, func(t *testing.T, s *pgstore.Store) error {
+			_, err := s.Since(t.Context(), 0)
+			return err
+		}},
+		{"the publisher, more entries", 9, func(t *testing.T, s *pgstore.Store) error {
+			_, _, err := s.Signed(t.Context())
+			return err
+		}},
 		{"a commit, more entries", 9, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -334,7 +364,8 @@ func TestRolledBack(t *testing.T) {
 			defer l.Close()
 			l.Do(t.Context(), openAccount("1", 0))
 			name := url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")]
-			cluster.SQL(t, name, "CREATE TABLE was AS SELECT * FROM log; CREATE TABLE were AS SELECT * FROM accounts")
+			cluster.SQL(t, name, "CREATE TABLE was AS SELECT * FROM log; CREATE TABLE were AS "+
+				"SELECT * FROM accounts")
 			for range 3 {
 				l.Do(t.Context(), deposit("1", 5))
 			}
@@ -359,7 +390,10 @@ func TestRolledBack(t *testing.T) {
 				}
 				l.Close()
 			}
-			for who, s := range map[string]*pgstore.Store{"which committed": store, "which read": other} {
+			for who, s := range map[string]*pgstore.Store{
+				"which committed": store,
+				"which read":      other,
+			} {
 				if tt.reads != nil {
 					if err := tt.reads(t, s); !errors.Is(err, pgstore.ErrRolledBack) {
 						t.Errorf("the replica %s: %v", who, err)
@@ -391,7 +425,8 @@ func TestRollbackEndsReplicasThatSawNothingOfIt(t *testing.T) {
 	l := vaulttest.NewLedger(t, vault.Config{Store: saw, Signer: signer})
 	l.Do(t.Context(), openAccount("1", 0))
 	name := url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")]
-	cluster.SQL(t, name, "CREATE TABLE was AS SELECT * FROM log; CREATE TABLE were AS SELECT * FROM accounts")
+	cluster.SQL(t, name, "CREATE TABLE was AS SELECT * FROM log; CREATE TABLE were AS SELECT * "+
+		"FROM accounts")
 	l.Do(t.Context(), deposit("1", 5))
 	goBack(t, cluster, name)
 	nothing := replica(t, url, "saw nothing")
@@ -429,10 +464,13 @@ func TestRollbackEndsReplicasThatSawNothingOfIt(t *testing.T) {
 // goBack makes a database what it was when it was copied into the tables was and were.
 func goBack(t *testing.T, cluster *pgtest.Cluster, name string) {
 	t.Helper()
-	cluster.SQL(t, name, "UPDATE log SET size = was.size, head = was.head, checkpoint = was.checkpoint FROM was; "+
-		"ALTER TABLE versions DISABLE TRIGGER ALL; DELETE FROM versions WHERE index >= (SELECT size FROM was); "+
+	cluster.SQL(t, name, "UPDATE log SET size = was.size, head = was.head, checkpoint = "+
+		"was.checkpoint FROM was; "+
+		"ALTER TABLE versions DISABLE TRIGGER ALL; DELETE FROM versions WHERE index >= (SELECT "+
+		"size FROM was); "+
 		"DELETE FROM journal WHERE index >= (SELECT size FROM was); "+
-		"UPDATE accounts SET balance = were.balance, version = were.version FROM were WHERE accounts.name = were.name; "+
+		"UPDATE accounts SET balance = were.balance, version = were.version FROM were WHERE "+
+		"accounts.name = were.name; "+
 		"DELETE FROM accounts WHERE name NOT IN (SELECT name FROM were)")
 }
 
@@ -454,25 +492,36 @@ func TestSecondLine(t *testing.T) {
 		}
 		for _, sql := range []string{
 			"UPDATE journal SET leaf = leaf", "DELETE FROM journal", "TRUNCATE journal",
-			"UPDATE accounts SET balance = -1 WHERE number IS NOT NULL", "UPDATE grants SET spent = cap + 1", "UPDATE grants SET spent = -1",
-			"INSERT INTO accounts SELECT 'x', 5, owner, 0, 0, 1, 0, '{}', 0, 0, 0, '', 0, 0, 0 FROM accounts LIMIT 1",
-			"INSERT INTO journal SELECT 0, leaf FROM journal LIMIT 1", "INSERT INTO log SELECT 2, size, head, checkpoint, logs, files FROM log",
+			"UPDATE accounts SET balance = -1 WHERE number IS NOT NULL",
+			"UPDATE grants SET spent = cap + 1", "UPDATE grants SET spent = -1",
+			"INSERT INTO accounts SELECT 'x', 5, owner, 0, 0, 1, 0, '{}', 0, 0, 0, '', 0, 0, 0 " +
+				"FROM accounts LIMIT 1",
+			"INSERT INTO journal SELECT 0, leaf FROM journal LIMIT 1",
+			"INSERT INTO log SELECT 2, size, head, checkpoint, logs, files FROM log",
 		} {
 			if err := as(sql); err == nil {
 				t.Errorf("%s may %s", role, sql)
 			}
 		}
 	}
-	for _, sql := range []string{"DELETE FROM accounts", "DELETE FROM users", "DELETE FROM revocations", "DROP TABLE journal", "ALTER TABLE accounts DROP COLUMN balance", "CREATE TABLE mine (x int)"} {
+	for _, sql := range []string{
+		"DELETE FROM accounts", "DELETE FROM users",
+		"DELETE FROM revocations", "DROP TABLE journal", "ALTER TABLE accounts DROP COLUMN balance",
+		"CREATE TABLE mine (x int)",
+	} {
 		if err := cluster.As("server", name, sql); err == nil {
 			t.Errorf("server may %s", sql)
 		}
 	}
 	for _, column := range []string{
-		"grants SET cap = cap", "grants SET accounts = accounts", "grants SET grantee = grantee", "grants SET grantor = grantor",
-		"grants SET operations = operations", "grants SET expires = expires", "grants SET id = id", "holds SET amount = amount",
-		"holds SET account = account", "accounts SET name = name", "accounts SET number = number", "accounts SET born = born",
-		"users SET subject = subject", "revocations SET name = name", "requests SET index = index", "house SET name = name",
+		"grants SET cap = cap", "grants SET accounts = accounts", "grants SET grantee = grantee",
+		"grants SET grantor = grantor",
+		"grants SET operations = operations", "grants SET expires = expires", "grants SET id = id",
+		"holds SET amount = amount",
+		"holds SET account = account", "accounts SET name = name", "accounts SET number = number",
+		"accounts SET born = born",
+		"users SET subject = subject", "revocations SET name = name", "requests SET index = index",
+		"house SET name = name",
 		"log SET id = id", "versions SET index = index",
 	} {
 		if err := cluster.As("server", name, "UPDATE "+column); err == nil {
@@ -480,7 +529,10 @@ func TestSecondLine(t *testing.T) {
 		}
 	}
 	// And with that it serves.
-	restricted, err := pgstore.Open(t.Context(), pgstore.Config{URL: cluster.URL("server", name), Secret: secret})
+	restricted, err := pgstore.Open(t.Context(), pgstore.Config{
+		URL:    cluster.URL("server", name),
+		Secret: secret,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -507,7 +559,8 @@ func TestShare(t *testing.T) {
 	source := "192.0.2.1 \x00\xff\xc3"
 	seen := make(map[string]int64)
 	for n := int64(1); n < 4; n++ {
-		if _, err := one.Share(t.Context(), []byte("one"), map[string]int64{source: 10 * n}, make(map[string]int64)); err != nil {
+		if _, err := one.Share(t.Context(), []byte("one"), map[string]int64{source: 10 * n},
+			make(map[string]int64)); err != nil {
 			t.Fatal(err)
 		}
 		grown, err := other.Share(t.Context(), []byte("other"), nil, seen)
@@ -525,11 +578,14 @@ func TestTampered(t *testing.T) {
 	vaulttest.Furnish(t, store)
 	name := url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")]
 	for _, sql := range []string{
-		"UPDATE journal SET leaf = convert_to(replace(convert_from(leaf, 'UTF8'), 'user:demo', 'user:dema'), 'UTF8') WHERE index = (SELECT max(index) - 5 FROM journal)",
-		"UPDATE journal SET leaf = (SELECT leaf FROM journal WHERE index = (SELECT logs[2] + 9 FROM log)) WHERE index = (SELECT logs[2] + 8 FROM log)",
+		"UPDATE journal SET leaf = convert_to(replace(convert_from(leaf, 'UTF8'), 'user:demo', " +
+			"'user:dema'), 'UTF8') WHERE index = (SELECT max(index) - 5 FROM journal)",
+		"UPDATE journal SET leaf = (SELECT leaf FROM journal WHERE index = (SELECT logs[2] + 9 " +
+			"FROM log)) WHERE index = (SELECT logs[2] + 8 FROM log)",
 		"DELETE FROM journal WHERE index = (SELECT max(index) FROM journal)",
 		"DELETE FROM journal WHERE index = 5",
-		"UPDATE accounts SET balance = balance + 1 WHERE name = (SELECT max(name) FROM accounts WHERE number > 0)",
+		"UPDATE accounts SET balance = balance + 1 WHERE name = (SELECT max(name) FROM accounts " +
+			"WHERE number > 0)",
 		"UPDATE accounts SET version = version + 1 WHERE name = 'equity:opening'",
 		"DELETE FROM accounts WHERE name = (SELECT min(name) FROM accounts)",
 		"UPDATE versions SET index = index + 1 WHERE version = 3",
@@ -539,7 +595,8 @@ func TestTampered(t *testing.T) {
 		"UPDATE holds SET account = '77'",
 		"UPDATE requests SET index = 0 WHERE index = (SELECT max(index) FROM requests)",
 		"UPDATE users SET ha1 = set_byte(ha1, 30, get_byte(ha1, 30) # 1) WHERE ha1 IS NOT NULL",
-		"UPDATE users SET slow = (SELECT ha1 FROM users WHERE subject = 'user:eve') WHERE subject = 'user:eva'",
+		"UPDATE users SET slow = (SELECT ha1 FROM users WHERE subject = 'user:eve') WHERE " +
+			"subject = 'user:eva'",
 		"UPDATE log SET size = size - 1",
 		"UPDATE log SET checkpoint = NULL",
 		"UPDATE log SET logs = '{0}'",
@@ -548,16 +605,22 @@ func TestTampered(t *testing.T) {
 		cluster.SQL(t, "postgres", "DROP DATABASE IF EXISTS "+copied+" WITH (FORCE)")
 		store.Close()
 		cluster.SQL(t, "postgres", "CREATE DATABASE "+copied+" OWNER atm TEMPLATE "+name)
-		if changed := cluster.SQL(t, copied, "WITH x AS ("+sql+" RETURNING 1) SELECT count(*) FROM x"); changed == "0" {
+		if changed := cluster.SQL(t, copied, "WITH x AS ("+sql+" RETURNING 1) SELECT count(*) "+
+			"FROM x"); changed == "0" {
 			t.Errorf("%s: nothing was changed", sql)
 			continue
 		}
-		s, err := pgstore.Open(t.Context(), pgstore.Config{URL: cluster.URL("atm", copied), Secret: secret})
+		s, err := pgstore.Open(t.Context(), pgstore.Config{
+			URL:    cluster.URL("atm", copied),
+			Secret: secret,
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		var problems []string
-		if err := s.Check(t.Context(), func(p string) { problems = append(problems, p) }); !errors.Is(err, vault.ErrDamaged) {
+		if err := s.Check(t.Context(), func(p string) {
+			problems = append(problems, p)
+		}); !errors.Is(err, vault.ErrDamaged) {
 			t.Errorf("%s: not found: %v", sql, err)
 		}
 		s.Close()
@@ -569,7 +632,9 @@ func TestRefused(t *testing.T) {
 	cluster := pgtest.Start(t)
 	good := cluster.Database(t)
 	create(t, good)
-	name := func(url string) string { return url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")] }
+	name := func(url string) string {
+		return url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")]
+	}
 	changed := func(sql string) string {
 		url := cluster.Database(t)
 		create(t, url).Close()
@@ -588,12 +653,19 @@ func TestRefused(t *testing.T) {
 	}{
 		{"no URL", "mysql://localhost/x", "", pgstore.ErrURL, ""},
 		{"nobody there", "postgres://atm@127.0.0.1:1/x", "", nil, "127.0.0.1:1"},
-		{"no such database", cluster.URL("atm", "nowhere"), "", nil, `database "nowhere" does not exist`},
+		{
+			"no such database", cluster.URL("atm", "nowhere"), "", nil,
+			`database "nowhere" does not exist`,
+		},
 		{"no such user", cluster.URL("nobody", "atm1"), "", nil, `role "nobody" does not exist`},
 		{"an empty database", cluster.Database(t), "", pgstore.ErrNoHouse, ""},
 		{"another secret", good, "another secret", pgstore.ErrWrongSecret, "test.example"},
-		{"an older schema", changed("UPDATE goose_db_version SET version_id = 0"), "", pgstore.ErrNoHouse, ""},
-		{"a newer schema", changed("INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, true)"), "", pgstore.ErrSchema, "newer"},
+		{
+			"an older schema", changed("UPDATE goose_db_version SET version_id = 0"), "",
+			pgstore.ErrNoHouse, "",
+		},
+		{"a newer schema", changed("INSERT INTO goose_db_version (version_id, is_applied) VALUES " +
+			"(99, true)"), "", pgstore.ErrSchema, "newer"},
 		{"read-only", set("default_transaction_read_only = on"), "", pgstore.ErrReadOnly, ""},
 		{"asynchronous", set("synchronous_commit = off"), "", pgstore.ErrAsync, ""},
 	} {
@@ -608,17 +680,22 @@ func TestRefused(t *testing.T) {
 				t.Fatal("opened")
 			}
 			t.Log(err)
-			if tt.want != nil && !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.text) || strings.Contains(err.Error(), "\n") {
+			if tt.want != nil && !errors.Is(err, tt.want) || !strings.Contains(err.Error(),
+				tt.text) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("%v", err)
 			}
 		})
 	}
-	for _, url := range []string{"postgres://atm:secret@localhost/atm", "postgresql://atm:secret@a:1,b:2/atm", "postgres://localhost/atm?password=secret"} {
+	for _, url := range []string{
+		"postgres://atm:secret@localhost/atm",
+		"postgresql://atm:secret@a:1,b:2/atm", "postgres://localhost/atm?password=secret",
+	} {
 		if err := pgstore.CheckURL(url); err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("a password in a URL: %v", err)
 		}
 	}
-	if err := pgstore.CheckURL("postgres://atm@a:1,b:2/atm?target_session_attrs=read-write&passfile=/etc/atm/pgpass"); err != nil {
+	if err := pgstore.CheckURL(
+		"postgres://atm@a:1,b:2/atm?target_session_attrs=read-write&passfile=/etc/atm/pgpass"); err != nil {
 		t.Error(err)
 	}
 }
@@ -631,7 +708,8 @@ func TestTwoBegin(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 3 {
 			wg.Go(func() {
-				s, err := pgstore.Create(t.Context(), pgstore.Config{URL: url, Secret: secret}, "test.example")
+				s, err := pgstore.Create(t.Context(), pgstore.Config{URL: url, Secret: secret},
+					"test.example")
 				if err != nil {
 					t.Error(err)
 					return

@@ -19,7 +19,9 @@ type querier interface {
 }
 
 // forEach calls scan for every row that a query finds.
-func forEach(ctx context.Context, q querier, scan func(pgx.Rows) error, sql string, args ...any) error {
+func forEach(ctx context.Context, q querier, scan func(pgx.Rows) error, sql string,
+	args ...any,
+) error {
 	rows, err := q.Query(ctx, sql, args...)
 	if err != nil {
 		return explain(err)
@@ -84,7 +86,8 @@ func (s *Store) signed(ctx context.Context) (checkpoint []byte, head audit.Head,
 
 func signed(ctx context.Context, q querier) (checkpoint []byte, head audit.Head, err error) {
 	var text []byte
-	if err := q.QueryRow(ctx, "SELECT checkpoint, head FROM log").Scan(&checkpoint, &text); err != nil {
+	if err := q.QueryRow(ctx, "SELECT checkpoint, head FROM log").Scan(&checkpoint,
+		&text); err != nil {
 		return nil, audit.Head{}, explain(err)
 	}
 	head, err = audit.UnmarshalHead(text)
@@ -105,7 +108,9 @@ func (s *Store) Logs(ctx context.Context) (logs []int64, err error) {
 const entriesAtOnce = 4096
 
 // Entries implements vault.Store.
-func (s *Store) Entries(ctx context.Context, from, to int64, yield func(index int64, leaf []byte) error) error {
+func (s *Store) Entries(ctx context.Context, from, to int64,
+	yield func(index int64, leaf []byte) error,
+) error {
 	return s.patiently(ctx, func() error {
 		return entries(ctx, s.pool, from, to, func(index int64, leaf []byte) error {
 			from = index + 1
@@ -114,7 +119,9 @@ func (s *Store) Entries(ctx context.Context, from, to int64, yield func(index in
 	})
 }
 
-func entries(ctx context.Context, q querier, from, to int64, yield func(index int64, leaf []byte) error) error {
+func entries(ctx context.Context, q querier, from, to int64,
+	yield func(index int64, leaf []byte) error,
+) error {
 	for from < to {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -132,7 +139,8 @@ func entries(ctx context.Context, q querier, from, to int64, yield func(index in
 			}
 			from++
 			return yield(index, leaf)
-		}, "SELECT index, leaf FROM journal WHERE index >= $1 AND index < $2 ORDER BY index", from, end)
+		}, "SELECT index, leaf FROM journal WHERE index >= $1 AND index < $2 ORDER BY index",
+			from, end)
 		cancel()
 		if err != nil {
 			return err
@@ -145,13 +153,17 @@ func entries(ctx context.Context, q querier, from, to int64, yield func(index in
 }
 
 // History implements vault.Store.
-func (s *Store) History(ctx context.Context, account vault.Name, from uint64, yield func(version uint64, index int64, leaf []byte) bool) error {
+func (s *Store) History(ctx context.Context, account vault.Name, from uint64,
+	yield func(version uint64, index int64, leaf []byte) bool,
+) error {
 	below := from // what is left to read
 	return s.patiently(ctx, func() error {
 		if below == 0 {
 			return nil
 		}
-		return history(ctx, s.pool, account, below, func(version uint64, index int64, leaf []byte) bool {
+		return history(ctx, s.pool, account, below, func(version uint64, index int64,
+			leaf []byte,
+		) bool {
 			below = version - 1
 			return yield(version, index, leaf)
 		})
@@ -164,7 +176,9 @@ const (
 	historyMost  = 1024
 )
 
-func history(ctx context.Context, q querier, account vault.Name, from uint64, yield func(version uint64, index int64, leaf []byte) bool) error {
+func history(ctx context.Context, q querier, account vault.Name, from uint64,
+	yield func(version uint64, index int64, leaf []byte) bool,
+) error {
 	next := int64(min(from, 1<<62))
 	for limit := historyFirst; next > 0; limit = min(2*limit, historyMost) {
 		bounded, cancel := context.WithTimeout(ctx, readWithin)
@@ -201,7 +215,10 @@ var errEnough = errors.New("enough")
 
 // snapshot runs read on one state of the database.
 func (s *Store) snapshot(ctx context.Context, read func(tx pgx.Tx) error) error {
-	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{
+		IsoLevel:   pgx.RepeatableRead,
+		AccessMode: pgx.ReadOnly,
+	})
 	if err != nil {
 		return explain(err)
 	}
@@ -222,7 +239,9 @@ func explainOwn(err error) error {
 }
 
 // Balances implements vault.Store.
-func (s *Store) Balances(ctx context.Context, yield func(vault.Account)) (journal int64, err error) {
+func (s *Store) Balances(ctx context.Context, yield func(vault.Account)) (journal int64,
+	err error,
+) {
 	begun := false
 	var broken error // once somebody was told of an account, there is no beginning anew
 	err = s.patiently(ctx, func() error {
@@ -249,7 +268,9 @@ func (s *Store) Balances(ctx context.Context, yield func(vault.Account)) (journa
 }
 
 // listed is list with patience.
-func listed[T any](ctx context.Context, s *Store, scan func(pgx.Row) (T, error), sql string, args ...any) (found []T, err error) {
+func listed[T any](ctx context.Context, s *Store, scan func(pgx.Row) (T, error), sql string,
+	args ...any,
+) (found []T, err error) {
 	err = s.patiently(ctx, func() error {
 		found, err = list(ctx, s.pool, scan, sql, args...)
 		return err
@@ -258,7 +279,9 @@ func listed[T any](ctx context.Context, s *Store, scan func(pgx.Row) (T, error),
 }
 
 // list reads records of one kind.
-func list[T any](ctx context.Context, q querier, scan func(pgx.Row) (T, error), sql string, args ...any) (found []T, err error) {
+func list[T any](ctx context.Context, q querier, scan func(pgx.Row) (T, error), sql string,
+	args ...any,
+) (found []T, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readWithin)
 	defer cancel()
 	err = forEach(ctx, q, func(rows pgx.Rows) error {
@@ -271,7 +294,8 @@ func list[T any](ctx context.Context, q querier, scan func(pgx.Row) (T, error), 
 
 // Account implements vault.Store.
 func (s *Store) Account(ctx context.Context, name vault.Name) (vault.Account, error) {
-	found, err := listed(ctx, s, scanAccount, "SELECT "+accountColumns+" FROM accounts WHERE name = $1", string(name))
+	found, err := listed(ctx, s, scanAccount, "SELECT "+accountColumns+" FROM accounts WHERE "+
+		"name = $1", string(name))
 	if err != nil || len(found) == 0 {
 		return vault.Account{Name: name}, err
 	}
@@ -280,7 +304,8 @@ func (s *Store) Account(ctx context.Context, name vault.Name) (vault.Account, er
 
 // Accounts implements vault.Store.
 func (s *Store) Accounts(ctx context.Context, after uint64, limit int) ([]vault.Account, error) {
-	return listed(ctx, s, scanAccount, "SELECT "+accountColumns+" FROM accounts WHERE number > $1 ORDER BY number LIMIT $2", int64(min(after, 1<<62)), limit)
+	return listed(ctx, s, scanAccount, "SELECT "+accountColumns+" FROM accounts WHERE number > "+
+		"$1 ORDER BY number LIMIT $2", int64(min(after, 1<<62)), limit)
 }
 
 const allUsers = "SELECT subject, roles, disabled, ha1, slow FROM users"
@@ -299,7 +324,8 @@ func (s *Store) Revocations(ctx context.Context) ([]vault.Revocation, error) {
 
 // Certificates implements vault.Store.
 func (s *Store) Certificates(ctx context.Context) ([]vault.Certificate, error) {
-	return listed(ctx, s, scanCertificate, "SELECT "+certificateColumns+" FROM certificates ORDER BY serial")
+	return listed(ctx, s, scanCertificate, "SELECT "+certificateColumns+
+		" FROM certificates ORDER BY serial")
 }
 
 const certificateColumns = "serial, subject, not_after, issued, scope, actor"
@@ -353,7 +379,8 @@ func (s *Store) Since(ctx context.Context, size int64) (_ *News, err error) {
 	var readOnly, synchronous, settings string
 	seen := s.newest() // before: commits go on meanwhile
 	var row sightingRow
-	if err := s.pool.QueryRow(ctx, newsSQL, seen.size).Scan(row.columns(&files, &now, &readOnly, &synchronous, &settings)...); err != nil {
+	if err := s.pool.QueryRow(ctx, newsSQL, seen.size).Scan(row.columns(&files, &now, &readOnly,
+		&synchronous, &settings)...); err != nil {
 		return nil, explain(err)
 	}
 	if s.fenced.Load() {
@@ -387,10 +414,12 @@ func (s *Store) Since(ctx context.Context, size int64) (_ *News, err error) {
 	if n.Size <= size {
 		return &n, nil
 	}
-	if n.Users, err = list(ctx, s.pool, s.scanUser, allUsers+" WHERE changed >= $1", size); err != nil {
+	if n.Users, err = list(ctx, s.pool, s.scanUser, allUsers+" WHERE changed >= $1",
+		size); err != nil {
 		return nil, err
 	}
-	n.Revocations, err = list(ctx, s.pool, scanRevocation, allRevocations+" WHERE changed >= $1", size)
+	n.Revocations, err = list(ctx, s.pool, scanRevocation, allRevocations+
+		" WHERE changed >= $1", size)
 	return &n, err
 }
 

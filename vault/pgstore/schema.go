@@ -39,7 +39,8 @@ func (s *Store) checkSchema(ctx context.Context) error {
 
 func checkSchema(ctx context.Context, q querier) error {
 	var version int64
-	err := q.QueryRow(ctx, "SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied").Scan(&version)
+	err := q.QueryRow(ctx, "SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE "+
+		"is_applied").Scan(&version)
 	const undefinedTable = "42P01"
 	if state, _ := stateOf(err); state == undefinedTable || err == nil && version == 0 {
 		return ErrNoHouse
@@ -48,9 +49,11 @@ func checkSchema(ctx context.Context, q querier) error {
 	case err != nil:
 		return explain(err)
 	case version < schemaVersion:
-		return fmt.Errorf("%w: it has version %d, older than %d; stop every replica and run atmctl migrate", ErrSchema, version, schemaVersion)
+		return fmt.Errorf("%w: it has version %d, older than %d; stop every replica and run "+
+			"atmctl migrate", ErrSchema, version, schemaVersion)
 	case version > schemaVersion:
-		return fmt.Errorf("%w: it has version %d, newer than %d; use the program that migrated it", ErrSchema, version, schemaVersion)
+		return fmt.Errorf("%w: it has version %d, newer than %d; use the program that migrated it",
+			ErrSchema, version, schemaVersion)
 	}
 	return nil
 }
@@ -104,7 +107,8 @@ func checkStopped(ctx context.Context, cfg Config) error {
 	}
 	defer s.Close()
 	var known bool
-	if err := s.pool.QueryRow(ctx, "SELECT to_regclass('replicas') IS NOT NULL").Scan(&known); err != nil {
+	if err := s.pool.QueryRow(ctx,
+		"SELECT to_regclass('replicas') IS NOT NULL").Scan(&known); err != nil {
 		return explain(err)
 	}
 	if !known {
@@ -132,27 +136,36 @@ func Grant(ctx context.Context, cfg Config, role string) error {
 	}
 	defer s.Close()
 	var owns bool // and may do everything
-	err = s.pool.QueryRow(ctx, "SELECT pg_get_userbyid(relowner) = $1 FROM pg_class WHERE oid = 'journal'::regclass", role).Scan(&owns)
+	err = s.pool.QueryRow(ctx, "SELECT pg_get_userbyid(relowner) = $1 FROM pg_class WHERE oid = "+
+		"'journal'::regclass", role).Scan(&owns)
 	if err != nil || owns {
 		return explain(err)
 	}
 	var schema string
-	if err := s.pool.QueryRow(ctx, "SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = 'journal'::regclass").Scan(&schema); err != nil {
+	if err := s.pool.QueryRow(ctx, "SELECT relnamespace::regnamespace::text FROM pg_class WHERE "+
+		"oid = 'journal'::regclass").Scan(&schema); err != nil {
 		return explain(err)
 	}
 	to := pgx.Identifier{role}.Sanitize()
 	var b strings.Builder
-	fmt.Fprintf(&b, "GRANT USAGE ON SCHEMA %s TO %s;\n", schema, to) // which is quoted where it has to be
-	fmt.Fprintf(&b, "REVOKE ALL ON journal, versions, house, log, accounts, holds, grants, users, revocations, certificates, requests, rollbacks, files FROM %s;\n", to)
+	// which is quoted where it has to be
+	fmt.Fprintf(&b, "GRANT USAGE ON SCHEMA %s TO %s;\n", schema, to)
+	fmt.Fprintf(&b, "REVOKE ALL ON journal, versions, house, log, accounts, holds, grants, "+
+		"users, revocations, certificates, requests, rollbacks, files FROM %s;\n", to)
 	for _, g := range []string{
 		"SELECT ON goose_db_version", "SELECT, INSERT ON journal, versions",
 		"SELECT, INSERT, UPDATE (mark, complete) ON house",
 		"SELECT, UPDATE (size, head, checkpoint, logs, files) ON log",
-		"SELECT, INSERT, UPDATE (owner, holder, standing, balance, version, pending, limit_operation, limit_amount, limit_count, limit_zone, spent_day, spent_amount, spent_count) ON accounts",
+		"SELECT, INSERT, UPDATE (owner, holder, standing, balance, version, pending, " +
+			"limit_operation, limit_amount, limit_count, limit_zone, spent_day, spent_amount, " +
+			"spent_count) ON accounts",
 		"SELECT, INSERT, UPDATE (state) ON holds", "SELECT, INSERT, UPDATE (spent) ON grants",
-		"SELECT, INSERT, UPDATE (roles, disabled, ha1, slow, changed) ON users", "SELECT, INSERT, UPDATE (at, changed) ON revocations",
-		"SELECT, INSERT, UPDATE (sealed, version) ON files", "SELECT, INSERT, DELETE, UPDATE (subject, not_after, issued, scope, actor) ON certificates",
-		"SELECT, INSERT, DELETE ON requests, rollbacks", "SELECT, INSERT, UPDATE, DELETE ON nonces, failures, replicas",
+		"SELECT, INSERT, UPDATE (roles, disabled, ha1, slow, changed) ON users",
+		"SELECT, INSERT, UPDATE (at, changed) ON revocations",
+		"SELECT, INSERT, UPDATE (sealed, version) ON files", "SELECT, INSERT, DELETE, UPDATE " +
+			"(subject, not_after, issued, scope, actor) ON certificates",
+		"SELECT, INSERT, DELETE ON requests, rollbacks",
+		"SELECT, INSERT, UPDATE, DELETE ON nonces, failures, replicas",
 	} {
 		fmt.Fprintf(&b, "GRANT %s TO %s;\n", g, to)
 	}

@@ -15,7 +15,9 @@ import (
 //
 // The commit does not wait for the disk. What the request changes is committed
 // behind it in the same log of the database, and is never there without it.
-func (s *Store) Spend(ctx context.Context, nonce string, count uint64, until time.Time) (first bool, err error) {
+func (s *Store) Spend(ctx context.Context, nonce string, count uint64, until time.Time) (first bool,
+	err error,
+) {
 	var use [16]byte // what a try that was lost is known by, when it was noted all the same
 	rand.Read(use[:])
 	err = s.patiently(ctx, func() error {
@@ -33,7 +35,9 @@ func (s *Store) Spend(ctx context.Context, nonce string, count uint64, until tim
 // Share tells the other replicas how often sign-ins have failed here, by source,
 // since this replica started, and returns by how much the counts of the others
 // have grown since the last call, as far as they are recent.
-func (s *Store) Share(ctx context.Context, replica []byte, counts map[string]int64, seen map[string]int64) (grown map[string]int64, err error) {
+func (s *Store) Share(ctx context.Context, replica []byte, counts map[string]int64,
+	seen map[string]int64,
+) (grown map[string]int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, roundTrip)
 	defer cancel()
 	var sources [][]byte
@@ -58,7 +62,8 @@ func (s *Store) Share(ctx context.Context, replica []byte, counts map[string]int
 		grown[string(source)] += n - seen[key]
 		seen[key] = n
 		return nil
-	}, "SELECT replica, source, n FROM failures WHERE changed > clock_timestamp() - interval '10 s' AND replica <> $1 LIMIT 10000", replica)
+	}, "SELECT replica, source, n FROM failures WHERE changed > clock_timestamp() - interval '10 "+
+		"s' AND replica <> $1 LIMIT 10000", replica)
 	return grown, err
 }
 
@@ -67,8 +72,11 @@ func (s *Store) Tidy(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, roundTrip)
 	defer cancel()
 	for _, sql := range []string{
-		"DELETE FROM nonces WHERE (nonce, count) IN (SELECT nonce, count FROM nonces WHERE until < clock_timestamp() ORDER BY until LIMIT 20000 FOR UPDATE SKIP LOCKED)",
-		"DELETE FROM failures WHERE (replica, source) IN (SELECT replica, source FROM failures WHERE changed < clock_timestamp() - interval '10 min' ORDER BY changed LIMIT 20000 FOR UPDATE SKIP LOCKED)",
+		"DELETE FROM nonces WHERE (nonce, count) IN (SELECT nonce, count FROM nonces WHERE until " +
+			"< clock_timestamp() ORDER BY until LIMIT 20000 FOR UPDATE SKIP LOCKED)",
+		"DELETE FROM failures WHERE (replica, source) IN (SELECT replica, source FROM failures " +
+			"WHERE changed < clock_timestamp() - interval '10 min' ORDER BY changed LIMIT 20000 " +
+			"FOR UPDATE SKIP LOCKED)",
 		"SELECT sweep()",
 	} {
 		if _, err := s.pool.Exec(ctx, sql); err != nil {

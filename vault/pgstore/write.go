@@ -14,10 +14,12 @@ import (
 // done. So each statement of a commit counts the rows that it wrote, between written and one
 // of the others, and fails, with divisionByZero, before the commit when it lacks one.
 const (
-	written  = `WITH written AS (`
-	eachOf1  = ` RETURNING 1) SELECT 1 / (count(*) = cardinality($1))::int FROM written` // as many as $1 has elements
+	written = `WITH written AS (`
+	// as many as $1 has elements
+	eachOf1  = ` RETURNING 1) SELECT 1 / (count(*) = cardinality($1))::int FROM written`
 	one      = ` RETURNING 1) SELECT 1 / (count(*) = 1)::int FROM written`
-	dropping = "the database drops what is written: a trigger, a rule or a policy that is none of this program's"
+	dropping = "the database drops what is written: a trigger, a rule or a policy that is none " +
+		"of this program's"
 )
 
 // dropped reports whether a commit failed because not all of it was written.
@@ -27,8 +29,11 @@ func dropped(err error) bool {
 }
 
 const (
-	journalSQL  = written + `INSERT INTO journal (index, leaf) SELECT * FROM unnest($1::bigint[], $2::bytea[])` + eachOf1
-	versionsSQL = written + `INSERT INTO versions (account, version, index) SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[])` + eachOf1
+	journalSQL = written +
+		`INSERT INTO journal (index, leaf) SELECT * FROM unnest($1::bigint[], $2::bytea[])` +
+		eachOf1
+	versionsSQL = written +
+		`INSERT INTO versions (account, version, index) SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[])` + eachOf1
 
 	openSQL = written + `INSERT INTO accounts (name, number, owner, standing, balance, version, born, pending,
 			limit_operation, limit_amount, limit_count, limit_zone, spent_day, spent_amount, spent_count, holder)
@@ -49,7 +54,8 @@ const (
 	moveSQL = written + `UPDATE accounts a SET balance = n.balance, version = n.version
 		FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS n (name, balance, version) WHERE a.name = n.name` + eachOf1
 
-	putRequestsSQL = written + `INSERT INTO requests (key, index, day) SELECT key, index, $3 FROM unnest($1::bytea[], $2::bigint[]) AS n (key, index)` + eachOf1
+	putRequestsSQL = written +
+		`INSERT INTO requests (key, index, day) SELECT key, index, $3 FROM unnest($1::bytea[], $2::bigint[]) AS n (key, index)` + eachOf1
 
 	// What is over is swept away by ordinary commits, a part at a time.
 	sweepRequestsSQL = `DELETE FROM requests WHERE key IN (SELECT key FROM requests WHERE day < $1 ORDER BY day LIMIT 1000)`
@@ -68,8 +74,9 @@ const (
 	sweepCertificatesSQL = `DELETE FROM certificates WHERE serial IN (SELECT serial FROM certificates c WHERE not_after < $1
 		AND NOT EXISTS (SELECT FROM revocations WHERE name = 'cert:' || c.serial) ORDER BY not_after LIMIT 100)`
 	certificateKept = 24 * time.Hour
-	putHeadSQL      = written + `UPDATE log SET size = $1, head = $2, checkpoint = $3 WHERE size = $4` + one
-	secondsOfDay    = 24 * 60 * 60
+	putHeadSQL      = written +
+		`UPDATE log SET size = $1, head = $2, checkpoint = $3 WHERE size = $4` + one
+	secondsOfDay = 24 * 60 * 60
 )
 
 // dayOf numbers the days since 1970, in UTC.
@@ -77,7 +84,9 @@ func dayOf(t time.Time) int64 { return t.Unix() / secondsOfDay }
 
 // write sends all changes of a transaction and its commit at once. ended reports
 // that the transaction is over and the connection good.
-func (s *Store) write(ctx context.Context, conn *pgx.Conn, now time.Time, c *vault.Changes, size int64, before map[vault.Name]*vault.Account) (ended bool, err error) {
+func (s *Store) write(ctx context.Context, conn *pgx.Conn, now time.Time, c *vault.Changes,
+	size int64, before map[vault.Name]*vault.Account,
+) (ended bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, roundTrip)
 	defer cancel()
 	var b pgx.Batch
@@ -129,7 +138,8 @@ func queueEntries(b *pgx.Batch, c *vault.Changes) {
 	for i := range c.Entries {
 		indexes[i], leaves[i] = c.First+int64(i), c.Entries[i].Leaf
 		for _, change := range c.Entries[i].Touched {
-			accounts, versions, at = append(accounts, change.Account), append(versions, int64(change.Version)), append(at, indexes[i])
+			accounts, versions, at = append(accounts, change.Account),
+				append(versions, int64(change.Version)), append(at, indexes[i])
 		}
 	}
 	b.Queue(journalSQL, indexes, leaves)
@@ -152,8 +162,11 @@ func queueAccounts(b *pgx.Batch, c *vault.Changes, before map[vault.Name]*vault.
 		switch first := before[a.Name]; {
 		case first == nil:
 			opened.add(a, c.First)
-		case first.Standing == a.Standing && first.Owner == a.Owner && first.Holder == a.Holder && first.Limits == a.Limits && first.Spent == a.Spent && slices.Equal(first.Pending, a.Pending):
-			names, balances, versions = append(names, string(a.Name)), append(balances, int64(a.Balance)), append(versions, int64(a.Version))
+		case first.Standing == a.Standing && first.Owner == a.Owner && first.Holder == a.Holder &&
+			first.Limits == a.Limits && first.Spent == a.Spent && slices.Equal(first.Pending,
+			a.Pending):
+			names, balances, versions = append(names, string(a.Name)),
+				append(balances, int64(a.Balance)), append(versions, int64(a.Version))
 		default:
 			changed.add(a, c.First)
 		}
@@ -179,17 +192,22 @@ type accountRows struct {
 
 func (r *accountRows) add(a *vault.Account, born int64) {
 	r.names, r.owners = append(r.names, string(a.Name)), append(r.owners, a.Owner)
-	r.standings, r.balances, r.versions = append(r.standings, int64(a.Standing)), append(r.balances, int64(a.Balance)), append(r.versions, int64(a.Version))
+	r.standings, r.balances, r.versions = append(r.standings, int64(a.Standing)),
+		append(r.balances, int64(a.Balance)), append(r.versions, int64(a.Version))
 	r.pending, r.zones = append(r.pending, pendingText(a.Pending)), append(r.zones, a.Limits.Zone)
-	r.perOperation, r.dailyAmount, r.dailyCount = append(r.perOperation, int64(a.Limits.PerOperation)), append(r.dailyAmount, int64(a.Limits.DailyAmount)), append(r.dailyCount, a.Limits.DailyCount)
-	r.spentDay, r.spentAmount, r.spentCount = append(r.spentDay, a.Spent.Day), append(r.spentAmount, int64(a.Spent.Amount)), append(r.spentCount, a.Spent.Count)
+	r.perOperation, r.dailyAmount, r.dailyCount = append(r.perOperation,
+		int64(a.Limits.PerOperation)), append(r.dailyAmount, int64(a.Limits.DailyAmount)),
+		append(r.dailyCount, a.Limits.DailyCount)
+	r.spentDay, r.spentAmount, r.spentCount = append(r.spentDay, a.Spent.Day),
+		append(r.spentAmount, int64(a.Spent.Amount)), append(r.spentCount, a.Spent.Count)
 	r.born, r.holders = append(r.born, born), append(r.holders, a.Holder)
 }
 
 func (r *accountRows) columns() []any {
 	return []any{
 		r.names, r.owners, r.standings, r.balances, r.versions, r.pending,
-		r.perOperation, r.dailyAmount, r.dailyCount, r.zones, r.spentDay, r.spentAmount, r.spentCount, r.born, r.holders,
+		r.perOperation, r.dailyAmount, r.dailyCount, r.zones, r.spentDay, r.spentAmount,
+		r.spentCount, r.born, r.holders,
 	}
 }
 
@@ -201,7 +219,8 @@ func queueGrant(b *pgx.Batch, g *vault.Grant) {
 	for i, op := range g.Operations {
 		operations[i] = string(op)
 	}
-	b.Queue(putGrantSQL, g.ID, g.Grantor, g.Grantee, accounts, operations, int64(g.Cap), int64(g.Spent), g.Expires)
+	b.Queue(putGrantSQL, g.ID, g.Grantor, g.Grantee, accounts, operations, int64(g.Cap),
+		int64(g.Spent), g.Expires)
 }
 
 func (s *Store) queueUser(b *pgx.Batch, u *vault.User, index int64) {
@@ -209,7 +228,8 @@ func (s *Store) queueUser(b *pgx.Batch, u *vault.User, index int64) {
 	for i, role := range u.Roles {
 		roles[i] = string(role)
 	}
-	b.Queue(putUserSQL, u.Subject, roles, u.Disabled, s.seal(forHA1, u.Subject, u.HA1), s.seal(forSlow, u.Subject, u.Slow), index)
+	b.Queue(putUserSQL, u.Subject, roles, u.Disabled, s.seal(forHA1, u.Subject, u.HA1),
+		s.seal(forSlow, u.Subject, u.Slow), index)
 }
 
 // queueRequests writes request ids, and sweeps old ones away when there are any.

@@ -43,7 +43,8 @@ func Current() Suite {
 const KeyBytes = 32
 
 // ErrSuite reports a vault whose cipher FIPS 140 does not allow.
-var ErrSuite = errors.New("the vault is sealed with XChaCha20-Poly1305, which is not allowed where nothing but FIPS 140 is; it opens with GODEBUG=fips140=on or off")
+var ErrSuite = errors.New("the vault is sealed with XChaCha20-Poly1305, which is not allowed " +
+	"where nothing but FIPS 140 is; it opens with GODEBUG=fips140=on or off")
 
 // Derive returns a cipher with a key derived from secret for one purpose.
 func (s Suite) Derive(secret []byte, purpose string) (cipher.AEAD, error) {

@@ -11,7 +11,10 @@ import (
 
 // TestSuites seals with each suite, and opens nothing but what was sealed.
 func TestSuites(t *testing.T) {
-	for name, s := range map[string]sealing.Suite{"XChaCha20-Poly1305": sealing.XChaCha, "AES-256-GCM": sealing.AESGCM} {
+	for name, s := range map[string]sealing.Suite{
+		"XChaCha20-Poly1305": sealing.XChaCha,
+		"AES-256-GCM":        sealing.AESGCM,
+	} {
 		t.Run(name, func(t *testing.T) {
 			aead, err := s.Derive(make([]byte, sealing.KeyBytes), "a purpose")
 			if s == sealing.XChaCha && fips140.Enforced() {
@@ -31,7 +34,8 @@ func TestSuites(t *testing.T) {
 			if again := sealing.SealTo(nil, aead, value, place); bytes.Equal(again, sealed) {
 				t.Error("sealed to the same bytes twice")
 			}
-			if opened, err := sealing.Open(aead, sealed, place); err != nil || !bytes.Equal(opened, value) {
+			if opened, err := sealing.Open(aead, sealed, place); err != nil ||
+				!bytes.Equal(opened, value) {
 				t.Errorf("opened as %q: %v", opened, err)
 			}
 			if _, err := sealing.Open(aead, sealed, []byte("another place")); err == nil {

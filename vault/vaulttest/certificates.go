@@ -22,17 +22,25 @@ func testCertificates(t *testing.T, p Place) {
 	serials := 0
 	enrol := func(subject string) vault.Enrol {
 		serials++
-		next := vault.Certificate{Serial: string(rune('a' + serials)), Subject: subject, NotAfter: now.Truncate(time.Second)}
+		next := vault.Certificate{
+			Serial: string(rune('a' + serials)), Subject: subject,
+			NotAfter: now.Truncate(time.Second),
+		}
 		return vault.Enrol{Subject: subject, Default: atm.Customer, Certificate: &next, Result: ""}
 	}
 	before, after := now.Add(-time.Hour), now.Add(time.Second)
 	renew := func(subject, serial string, issued time.Time) vault.Command {
-		return op(atm.CertRenew, vault.Renewed{Enrol: enrol(subject), Serial: serial, Issued: issued})
+		return op(atm.CertRenew, vault.Renewed{
+			Enrol: enrol(subject), Serial: serial,
+			Issued: issued,
+		})
 	}
 	follow := func(subject string, issued time.Time) vault.Command {
 		return op(atm.CertEnroll, vault.Invited{Enrol: enrol(subject), Issued: issued})
 	}
-	revoke := func(name string) vault.Command { return op(atm.CertRevoke, vault.Revoke{Name: name}) }
+	revoke := func(name string) vault.Command {
+		return op(atm.CertRevoke, vault.Revoke{Name: name})
+	}
 
 	refused(t, l, renew("user:a", "1", before), atm.PermissionDenied) // nobody knows them
 	must(t, l, follow("user:a", before))
@@ -54,7 +62,8 @@ func testCertificates(t *testing.T, p Place) {
 	// Those that were begun together are decided in that order.
 	must(t, l, follow("user:c", before))
 	replies := []vault.Reply{
-		l.Begin(t.Context(), renew("user:c", "5", before)), l.Begin(t.Context(), revoke("subject:user:c")), l.Begin(t.Context(), renew("user:c", "5", before)),
+		l.Begin(t.Context(), renew("user:c", "5", before)), l.Begin(t.Context(),
+			revoke("subject:user:c")), l.Begin(t.Context(), renew("user:c", "5", before)),
 	}
 	for i, want := range []atm.Code{atm.OK, atm.OK, atm.PermissionDenied} {
 		if s := replies[i](); s.Code != want {
@@ -72,14 +81,18 @@ func testCertificates(t *testing.T, p Place) {
 func testSomebody(t *testing.T, p Place) {
 	l := NewLedger(t, vault.Config{Store: p.Open(t)})
 	enrol := func(expect vault.Expected, role atm.Role) vault.Command {
-		return op(atm.UserAdd, vault.Enrol{Subject: "user:a", Roles: []atm.Role{role}, Expect: expect, Result: ""})
+		return op(atm.UserAdd, vault.Enrol{
+			Subject: "user:a", Roles: []atm.Role{role},
+			Expect: expect, Result: "",
+		})
 	}
 	refused(t, l, enrol(vault.ExpectKnown, atm.Teller), atm.AccountNotFound)
 	refused(t, l, op(atm.UserShow, vault.ShowUser{Subject: "user:a"}), atm.AccountNotFound)
 	refused(t, l, op(atm.UserRevoke, vault.RevokeSubject{Subject: "user:a"}), atm.AccountNotFound)
 	must(t, l, op(atm.UserRevoke, vault.RevokeSubject{Subject: "user:a", Invited: true}))
 	replies := []vault.Reply{
-		l.Begin(t.Context(), enrol(vault.ExpectNew, atm.Customer)), l.Begin(t.Context(), enrol(vault.ExpectNew, atm.Operator)),
+		l.Begin(t.Context(), enrol(vault.ExpectNew, atm.Customer)),
+		l.Begin(t.Context(), enrol(vault.ExpectNew, atm.Operator)),
 		l.Begin(t.Context(), enrol(vault.ExpectKnown, atm.Teller)),
 	}
 	for i, want := range []atm.Code{atm.OK, atm.AccountExists, atm.OK} {
@@ -99,7 +112,10 @@ func testSomebody(t *testing.T, p Place) {
 func testWarrants(t *testing.T, p Place) {
 	l := NewLedger(t, vault.Config{Store: p.Open(t)})
 	known := func(subject string, roles ...atm.Role) {
-		must(t, l, op(atm.UserAdd, vault.Enrol{Subject: subject, Roles: roles, HA1: []byte("password of " + subject), Result: ""}))
+		must(t, l, op(atm.UserAdd, vault.Enrol{
+			Subject: subject, Roles: roles,
+			HA1: []byte("password of " + subject), Result: "",
+		}))
 	}
 	operates := func(roles []atm.Role) bool { return slices.Contains(roles, atm.Operator) }
 	issued := time.Now().Add(-time.Minute)
@@ -110,19 +126,23 @@ func testWarrants(t *testing.T, p Place) {
 		func(s string) vault.Rule {
 			return vault.Enrol{Subject: s, Roles: []atm.Role{atm.Customer}, Result: ""}
 		},
-		func(s string) vault.Rule { return vault.Enrol{Subject: s, HA1: []byte("another"), Result: ""} },
+		func(s string) vault.Rule {
+			return vault.Enrol{Subject: s, HA1: []byte("another"), Result: ""}
+		},
 	} {
 		subject := fmt.Sprintf("user:w%d", i)
 		known(subject, atm.Operator)
 		act := func(made string) vault.Command {
 			c := op(atm.UserAdd, vault.Enrol{Subject: made, Default: atm.Customer, Result: ""})
 			c.Warrants = []vault.Warrant{{
-				Subject: subject, Permits: operates, Revocation: "cert:" + subject, Issued: issued, Verifier: vault.VerifierOf([]byte("password of " + subject)),
+				Subject: subject, Permits: operates, Revocation: "cert:" + subject, Issued: issued,
+				Verifier: vault.VerifierOf([]byte("password of " + subject)),
 			}}
 			return c
 		}
 		replies := []vault.Reply{
-			l.Begin(t.Context(), act("user:x")), l.Begin(t.Context(), op(atm.UserAdd, take(subject))), l.Begin(t.Context(), act("user:y")),
+			l.Begin(t.Context(), act("user:x")), l.Begin(t.Context(),
+				op(atm.UserAdd, take(subject))), l.Begin(t.Context(), act("user:y")),
 		}
 		for j, want := range []atm.Code{atm.OK, atm.OK, atm.PermissionDenied} {
 			if s := replies[j](); s.Code != want {
@@ -142,7 +162,10 @@ func testWarrants(t *testing.T, p Place) {
 		{vault.Warrant{Subject: "user:nobody", Named: true}, atm.AccountNotFound},
 		{vault.Warrant{Subject: "user:nobody", Named: true, Stranger: true}, atm.OK},
 	} {
-		c := op(atm.TokenIssue, vault.IssueToken{For: tt.w.Subject, ID: "T", Ends: time.Now().UTC().Truncate(time.Second), Result: ""})
+		c := op(atm.TokenIssue, vault.IssueToken{
+			For: tt.w.Subject, ID: "T",
+			Ends: time.Now().UTC().Truncate(time.Second), Result: "",
+		})
 		c.Warrants = []vault.Warrant{tt.w}
 		if s := l.Do(t.Context(), c); s.Code != tt.want {
 			t.Errorf("%+v: %v, want %s", tt.w, s, tt.want)
@@ -154,17 +177,29 @@ func testWarrants(t *testing.T, p Place) {
 func testLastOperator(t *testing.T, p Place) {
 	l := NewLedger(t, vault.Config{Store: p.Open(t)})
 	for _, s := range []string{"user:a", "user:b", "user:c"} {
-		must(t, l, op(atm.UserAdd, vault.Enrol{Subject: s, Roles: []atm.Role{atm.Operator, atm.Auditor}, Result: ""}))
+		must(t, l, op(atm.UserAdd, vault.Enrol{Subject: s, Roles: []atm.Role{
+			atm.Operator,
+			atm.Auditor,
+		}, Result: ""}))
 	}
 	others := []string{"user:a", "user:b", "user:c"}
 	demote := func(s string) vault.Command {
-		return op(atm.UserAdd, vault.KeepsOperator{Demoting: vault.Enrol{Subject: s, Roles: []atm.Role{atm.Auditor}, Result: ""}, Others: others})
+		return op(atm.UserAdd, vault.KeepsOperator{Demoting: vault.Enrol{
+			Subject: s,
+			Roles:   []atm.Role{atm.Auditor}, Result: "",
+		}, Others: others})
 	}
 	disable := func(s string) vault.Command {
-		return op(atm.UserDisable, vault.KeepsOperator{Demoting: vault.SetDisabled{Subject: s, Disabled: true}, Others: others})
+		return op(atm.UserDisable, vault.KeepsOperator{Demoting: vault.SetDisabled{
+			Subject:  s,
+			Disabled: true,
+		}, Others: others})
 	}
 	// Each would leave one of the other two, were it alone.
-	replies := []vault.Reply{l.Begin(t.Context(), demote("user:a")), l.Begin(t.Context(), disable("user:b")), l.Begin(t.Context(), disable("user:c"))}
+	replies := []vault.Reply{
+		l.Begin(t.Context(), demote("user:a")),
+		l.Begin(t.Context(), disable("user:b")), l.Begin(t.Context(), disable("user:c")),
+	}
 	for i, want := range []atm.Code{atm.OK, atm.OK, atm.PermissionDenied} {
 		if s := replies[i](); s.Code != want {
 			t.Errorf("command %d: %v, want %s", i, s, want)
@@ -187,8 +222,14 @@ func testCertificatesEnd(t *testing.T, p Place) {
 	issue := func(life time.Duration) {
 		serial := make([]byte, 16)
 		rand.Read(serial)
-		c := vault.Certificate{Serial: hex.EncodeToString(serial), Subject: "service:a", NotAfter: now.Add(life).Truncate(time.Second)}
-		must(t, l, op(atm.CertIssue, vault.Enrol{Subject: c.Subject, Default: atm.Service, Certificate: &c, Result: ""}))
+		c := vault.Certificate{
+			Serial: hex.EncodeToString(serial), Subject: "service:a",
+			NotAfter: now.Add(life).Truncate(time.Second),
+		}
+		must(t, l, op(atm.CertIssue, vault.Enrol{
+			Subject: c.Subject, Default: atm.Service,
+			Certificate: &c, Result: "",
+		}))
 	}
 	for range long {
 		issue(365 * 24 * time.Hour)

@@ -18,10 +18,14 @@ func testDenialsAreBounded(t *testing.T, p Place) {
 	l := NewLedger(t, vault.Config{Store: store})
 	must(t, l, open("1", 0))
 	denied := op(atm.Deposit, vault.Refuse(atm.PermissionDenied, "You may not do this"))
-	denied.Caller = &atm.Caller{Principal: atm.Principal{Subject: "service:x", Roles: []atm.Role{atm.Service}}, IP: "127.0.0.1"}
+	denied.Caller = &atm.Caller{Principal: atm.Principal{
+		Subject: "service:x",
+		Roles:   []atm.Role{atm.Service},
+	}, IP: "127.0.0.1"}
 	granted := denied
 	granted.Rule = vault.Granted{
-		Spender: vault.Deposit{Account: "1", Cash: vault.Cash("service:x"), Amount: 1}, Grant: "none",
+		Spender: vault.Deposit{Account: "1", Cash: vault.Cash("service:x"), Amount: 1},
+		Grant:   "none",
 		Grantee: "service:x", Operation: atm.Deposit,
 	}
 	whole, silent := 0, 0
@@ -51,7 +55,8 @@ func testDenialsAreBounded(t *testing.T, p Place) {
 	}
 	callers.Wait()
 	if whole != audit.DenialsWhole || silent != more {
-		t.Errorf("%d denials have a receipt and %d have none, want %d and %d", whole, silent, audit.DenialsWhole, more)
+		t.Errorf("%d denials have a receipt and %d have none, want %d and %d", whole, silent,
+			audit.DenialsWhole, more)
 	}
 	other := denied
 	other.Caller = &atm.Caller{Principal: atm.Principal{Subject: "service:y"}}
@@ -60,7 +65,8 @@ func testDenialsAreBounded(t *testing.T, p Place) {
 	refused(t, l, other, atm.PermissionDenied)
 
 	counted := l.Denied()
-	if len(counted) != 1 || counted[0].N != more || counted[0].Denied.Subject != "service:x" || counted[0].First.After(counted[0].Last) {
+	if len(counted) != 1 || counted[0].N != more || counted[0].Denied.Subject != "service:x" ||
+		counted[0].First.After(counted[0].Last) {
 		t.Errorf("counted %+v, want %d denials of service:x", counted, more)
 	}
 	if again := l.Denied(); len(again) != 0 {

@@ -26,7 +26,9 @@ type cut struct {
 var errGone = errors.New("the process is gone")
 
 // Commit implements vault.Store.
-func (c *cut) Commit(ctx context.Context, keys vault.Keys, decide func(*vault.Books) error) (func() error, error) {
+func (c *cut) Commit(ctx context.Context, keys vault.Keys,
+	decide func(*vault.Books) error,
+) (func() error, error) {
 	type result struct {
 		durable func() error
 		err     error
@@ -115,7 +117,8 @@ func history(t *testing.T, p Place, early bool) bool {
 					}
 					if asked[client] == nil {
 						in := RandomIntent()
-						asked[client] = &question{identified(t, in.command(), atm.RequestID(atm.NewUUID(time.Now()))), r.Begin(client, in)}
+						asked[client] = &question{identified(t, in.command(),
+							atm.RequestID(atm.NewUUID(time.Now()))), r.Begin(client, in)}
 					} else {
 						again.Add(1)
 					}

@@ -42,9 +42,12 @@ func testHistory(t *testing.T, p Place) {
 		want := made[string(n)]
 		for from := range uint64(len(want) + 3) {
 			next := min(from, uint64(len(want)))
-			err := store.History(t.Context(), n, from, func(version uint64, index int64, leaf []byte) bool {
+			err := store.History(t.Context(), n, from, func(version uint64, index int64,
+				leaf []byte,
+			) bool {
 				if version != next || index != want[next-1] {
-					t.Fatalf("account %s from %d: version %d at %d, want %d at %d", n, from, version, index, next, want[next-1])
+					t.Fatalf("account %s from %d: version %d at %d, want %d at %d", n, from,
+						version, index, next, want[next-1])
 				}
 				if _, err := audit.ParseEntry(leaf); err != nil {
 					t.Fatal(err)
@@ -57,7 +60,10 @@ func testHistory(t *testing.T, p Place) {
 			}
 		}
 	}
-	if err := store.History(t.Context(), "3", 1, func(uint64, int64, []byte) bool { t.Error("3 has a history"); return false }); err != nil {
+	if err := store.History(t.Context(), "3", 1, func(uint64, int64, []byte) bool {
+		t.Error("3 has a history")
+		return false
+	}); err != nil {
 		t.Error(err)
 	}
 }
@@ -92,10 +98,15 @@ func testStatement(t *testing.T, p Place) {
 	begin := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	now := begin
 	var mu sync.Mutex
-	l := NewLedger(t, vault.Config{Store: store, Now: func() time.Time { mu.Lock(); defer mu.Unlock(); return now }})
+	l := NewLedger(t, vault.Config{Store: store, Now: func() time.Time {
+		mu.Lock()
+		defer mu.Unlock()
+		return now
+	}})
 	must(t, l, open("1", 1000))
 	must(t, l, open("2", 0))
-	want := []string{"0 10.00 10.00 equity:opening"} // minutes since begin, amount, balance, counterparty
+	// minutes since begin, amount, balance, counterparty
+	want := []string{"0 10.00 10.00 equity:opening"}
 	balance := atm.Amount(1000)
 	for i := 1; i <= 120; i++ {
 		mu.Lock()
@@ -107,8 +118,14 @@ func testStatement(t *testing.T, p Place) {
 			balance -= 3
 			want = append(want, fmt.Sprintf("%d -0.03 %s 2", i, balance))
 		case 1:
-			must(t, l, op(atm.AccountFreeze, vault.SetStanding{Account: "1", Standing: vault.Frozen}))
-			must(t, l, op(atm.AccountUnfreeze, vault.SetStanding{Account: "1", Standing: vault.Open}))
+			must(t, l, op(atm.AccountFreeze, vault.SetStanding{
+				Account:  "1",
+				Standing: vault.Frozen,
+			}))
+			must(t, l, op(atm.AccountUnfreeze, vault.SetStanding{
+				Account:  "1",
+				Standing: vault.Open,
+			}))
 		default:
 			must(t, l, deposit("1", 5))
 			balance += 5
@@ -125,9 +142,11 @@ func testStatement(t *testing.T, p Place) {
 					t.Fatal(err)
 				}
 				lines = append([]string{fmt.Sprintf("%d %s %s %s", int(at.Sub(begin).Minutes()),
-					field[string](t, e, "amount"), field[string](t, e, "balance"), field[string](t, e, "counterparty"))}, lines...)
+					field[string](t, e, "amount"), field[string](t, e, "balance"),
+					field[string](t, e, "counterparty"))}, lines...)
 			}
-			opening, closing = field[string](t, s.Result, "opening"), field[string](t, s.Result, "closing")
+			opening, closing = field[string](t, s.Result, "opening"), field[string](t, s.Result,
+				"closing")
 			if r.Cursor = field[string](t, s.Result, "next"); r.Cursor == "" {
 				return lines, opening, closing
 			}
@@ -138,8 +157,10 @@ func testStatement(t *testing.T, p Place) {
 	}
 	for _, limit := range []int{1, 7, 50, 500} {
 		lines, opening, closing := read(vault.Statement{Account: "1", Limit: limit})
-		if fmt.Sprint(lines) != fmt.Sprint(want) || opening != "0.00" || closing != balance.String() {
-			t.Fatalf("limit %d: %q from %s to %s\nwant %q to %s", limit, lines, opening, closing, want, balance)
+		if fmt.Sprint(lines) != fmt.Sprint(want) || opening != "0.00" ||
+			closing != balance.String() {
+			t.Fatalf("limit %d: %q from %s to %s\nwant %q to %s", limit, lines, opening, closing,
+				want, balance)
 		}
 	}
 	// Every range, against the plain list.
@@ -164,17 +185,26 @@ func testStatement(t *testing.T, p Place) {
 					part = append(part, line)
 				}
 			}
-			lines, gotOpening, gotClosing := read(vault.Statement{Account: "1", Limit: 10, From: minute(from), To: minute(to)})
-			if fmt.Sprint(lines) != fmt.Sprint(part) || gotOpening != opening || gotClosing != closing {
-				t.Fatalf("from %d to %d: %q from %s to %s\nwant %q from %s to %s", from, to, lines, gotOpening, gotClosing, part, opening, closing)
+			lines, gotOpening, gotClosing := read(vault.Statement{
+				Account: "1", Limit: 10,
+				From: minute(from), To: minute(to),
+			})
+			if fmt.Sprint(lines) != fmt.Sprint(part) || gotOpening != opening ||
+				gotClosing != closing {
+				t.Fatalf("from %d to %d: %q from %s to %s\nwant %q from %s to %s", from, to, lines,
+					gotOpening, gotClosing, part, opening, closing)
 			}
 		}
 	}
 	for _, cursor := range []string{"x", "1.0", "1.999", "2.1", "1.-1", "1."} {
-		refused(t, l, statement(t, store, vault.Statement{Account: "1", Cursor: cursor}), atm.CursorInvalid)
+		refused(t, l, statement(t, store, vault.Statement{Account: "1", Cursor: cursor}),
+			atm.CursorInvalid)
 	}
 	refused(t, l, statement(t, store, vault.Statement{Account: "3"}), atm.AccountNotFound)
-	refused(t, l, statement(t, store, vault.Statement{Account: "1", Party: vault.Party{Owner: "user:eve"}}), atm.AccountNotFound)
+	refused(t, l, statement(t, store, vault.Statement{
+		Account: "1",
+		Party:   vault.Party{Owner: "user:eve"},
+	}), atm.AccountNotFound)
 }
 
 // testStatementWhileBusy reads statements while others deposit. Each adds up,
@@ -207,7 +237,8 @@ func testStatementWhileBusy(t *testing.T, p Place) {
 		if len(entries) == 0 {
 			t.Fatal("an empty statement")
 		}
-		if first := entries[0]; field[string](t, first, "balance") != field[string](t, s.Result, "closing") {
+		if first := entries[0]; field[string](t, first, "balance") != field[string](t, s.Result,
+			"closing") {
 			t.Fatalf("closing %v after %v", s.Result, first)
 		}
 		newest := field[int64](t, entries[0], "index")

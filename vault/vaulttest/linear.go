@@ -47,7 +47,10 @@ func (r *Recorder) Begin(client int, in Intent) (answered func(Outcome)) {
 		end := time.Since(r.begun)
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.ops = append(r.ops, porcupine.Operation{ClientId: client, Input: in, Call: call.Nanoseconds(), Output: out, Return: end.Nanoseconds()})
+		r.ops = append(r.ops, porcupine.Operation{
+			ClientId: client, Input: in,
+			Call: call.Nanoseconds(), Output: out, Return: end.Nanoseconds(),
+		})
 	}
 }
 
@@ -108,6 +111,8 @@ func accountsModel(opening atm.Amount) porcupine.Model {
 			}
 			return out.Code == code && (code != atm.OK || out.Result == b[in.Account].String()), b
 		},
-		DescribeOperation: func(input, output any) string { return fmt.Sprintf("%+v → %+v", input, output) },
+		DescribeOperation: func(input, output any) string {
+			return fmt.Sprintf("%+v → %+v", input, output)
+		},
 	}
 }

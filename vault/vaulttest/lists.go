@@ -13,21 +13,36 @@ import (
 func testIssuedTokens(t *testing.T, p Place) {
 	store := p.Open(t)
 	now := time.Now().UTC()
-	l := vault.NewLedger(vault.Config{Store: store, Signer: NewSigner(t), Now: func() time.Time { return now }})
+	l := vault.NewLedger(vault.Config{Store: store, Signer: NewSigner(t), Now: func() time.Time {
+		return now
+	}})
 	ends := now.Add(time.Hour).Truncate(time.Second)
 	must(t, l, open("100", 5000))
-	must(t, l, op(atm.TokenIssue, vault.IssueToken{For: "user:a", ID: "T", Scope: "deposit inquiry", Ends: ends}))
+	must(t, l, op(atm.TokenIssue, vault.IssueToken{
+		For: "user:a", ID: "T", Scope: "deposit inquiry",
+		Ends: ends,
+	}))
 	must(t, l, op(atm.GrantCreate, vault.CreateGrant{Grant: vault.Grant{
 		ID: "G", Grantor: demo.Subject, Grantee: "service:shop", Accounts: []vault.Name{"100"},
 		Operations: []atm.Operation{atm.Inquiry, atm.Withdraw}, Cap: 500, Expires: ends,
 	}}))
-	refused(t, l, op(atm.GrantRevoke, vault.RevokeGrant{Party: vault.Party{Owner: "user:other"}, Grant: "G"}), atm.AccountNotFound)
+	refused(t, l, op(atm.GrantRevoke, vault.RevokeGrant{
+		Party: vault.Party{Owner: "user:other"},
+		Grant: "G",
+	}), atm.AccountNotFound)
 	refused(t, l, op(atm.GrantRevoke, vault.RevokeGrant{Grant: "T"}), atm.AccountNotFound)
-	listed := must(t, l, op(atm.GrantList, vault.ListGrants{IDs: []string{"G", "T"}, Account: "100"}))
-	if grants := listed.Result.(atm.Record).Get("grants").([]atm.Record); len(grants) != 1 || grants[0].Get("cap") != "5.00" {
+	listed := must(t, l, op(atm.GrantList, vault.ListGrants{
+		IDs:     []string{"G", "T"},
+		Account: "100",
+	}))
+	if grants := listed.Result.(atm.Record).Get("grants").([]atm.Record); len(grants) != 1 ||
+		grants[0].Get("cap") != "5.00" {
 		t.Errorf("the grants are %v", grants)
 	}
-	must(t, l, op(atm.GrantRevoke, vault.RevokeGrant{Party: vault.Party{Owner: demo.Subject}, Grant: "G"}))
+	must(t, l, op(atm.GrantRevoke, vault.RevokeGrant{
+		Party: vault.Party{Owner: demo.Subject},
+		Grant: "G",
+	}))
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +56,10 @@ func testIssuedTokens(t *testing.T, p Place) {
 	}
 	at := now.Truncate(time.Second)
 	want := []vault.Certificate{
-		{Serial: "jti:G", Subject: demo.Subject, NotAfter: ends, Issued: at, Scope: "inquiry withdraw", Actor: "service:shop"},
+		{
+			Serial: "jti:G", Subject: demo.Subject, NotAfter: ends, Issued: at,
+			Scope: "inquiry withdraw", Actor: "service:shop",
+		},
 		{Serial: "jti:T", Subject: "user:a", NotAfter: ends, Issued: at, Scope: "deposit inquiry"},
 	}
 	if !slices.Equal(issued, want) {
@@ -71,7 +89,8 @@ func testAllOrNone(t *testing.T, p Place) {
 		l.Begin(t.Context(), deposit("100", 1)),
 	}
 	for i, want := range []atm.Code{atm.OK, atm.AccountExists, atm.OK, atm.OK} {
-		if s := replies[i](); s.Code != want || s.Receipt == "" || i == 1 && s.Reason != "Row 2: Account 100 exists" {
+		if s := replies[i](); s.Code != want || s.Receipt == "" || i == 1 &&
+			s.Reason != "Row 2: Account 100 exists" {
 			t.Errorf("command %d of several: %+v, want %s", i, s, want)
 		}
 	}
@@ -96,7 +115,10 @@ func testCheckUsers(t *testing.T, p Place) {
 	store := p.Open(t)
 	l := NewLedger(t, vault.Config{Store: store})
 	enrol := func(subject string) vault.Enrol {
-		return vault.Enrol{Subject: subject, Default: atm.Customer, Result: "", Expect: vault.ExpectNew}
+		return vault.Enrol{
+			Subject: subject, Default: atm.Customer, Result: "",
+			Expect: vault.ExpectNew,
+		}
 	}
 	must(t, l, op(atm.UserAdd, enrol("user:a")))
 	checked := must(t, l, op(atm.UserImport, vault.CheckUsers{
@@ -108,12 +130,15 @@ func testCheckUsers(t *testing.T, p Place) {
 		t.Fatalf("the problems are %v", problems)
 	}
 	for i, problem := range problems {
-		if problem.Get("row") != int64(i+2) || problem.Get("code") != string(atm.AccountExists) || problem.Get("reason") != want[i] {
+		if problem.Get("row") != int64(i+2) || problem.Get("code") != string(atm.AccountExists) ||
+			problem.Get("reason") != want[i] {
 			t.Errorf("a problem is %v, want row %d: %s", problem, i+2, want[i])
 		}
 	}
 	users, err := store.Users(t.Context())
-	if known := slices.ContainsFunc(users, func(u vault.User) bool { return u.Subject == "user:b" }); known || err != nil {
+	if known := slices.ContainsFunc(users, func(u vault.User) bool {
+		return u.Subject == "user:b"
+	}); known || err != nil {
 		t.Errorf("a check made user:b known, %v", err)
 	}
 }

@@ -43,12 +43,18 @@ func (r both) Decide(b *vault.Books) atm.Status {
 func testForgottenKey(t *testing.T, p Place) {
 	store := p.Open(t)
 	var log bytes.Buffer
-	l := vault.NewLedger(vault.Config{Store: store, Signer: NewSigner(t), Log: slog.New(slog.NewTextHandler(&log, nil))})
+	l := vault.NewLedger(vault.Config{
+		Store: store, Signer: NewSigner(t),
+		Log: slog.New(slog.NewTextHandler(&log, nil)),
+	})
 	must(t, l, open("1", 1000))
 	must(t, l, open("2", 1000))
 	hold := holdID(must(t, l, authorize("1", 100, time.Hour)).Result)
 	cash := vault.Cash(demo.Subject)
-	grant := vault.Grant{ID: "a", Grantor: demo.Subject, Accounts: []vault.Name{"1"}, Cap: 1, Expires: time.Now().UTC()}
+	grant := vault.Grant{
+		ID: "a", Grantor: demo.Subject, Accounts: []vault.Name{"1"}, Cap: 1,
+		Expires: time.Now().UTC(),
+	}
 	must(t, l, op(atm.GrantCreate, vault.CreateGrant{Grant: grant}))
 	must(t, l, op(atm.UserAdd, vault.Enrol{Subject: "user:eve", Roles: []atm.Role{atm.Teller}}))
 	names := func(names ...vault.Name) vault.Keys { return vault.Keys{Accounts: names} }
@@ -59,17 +65,52 @@ func testForgottenKey(t *testing.T, p Place) {
 		rule   vault.Rule
 		others vault.Command
 	}{
-		{"account 1", forgetful{vault.Deposit{Account: "1", Cash: cash, Amount: 1}, names(cash)}, deposit("1", 1)},
-		{"account cash:user:demo", forgetful{vault.Deposit{Account: "1", Cash: cash, Amount: 1}, names("1")}, deposit("1", 1)},
-		{"account equity:opening", forgetful{vault.OpenAccount{Account: "9", Opening: 1}, names("9")}, deposit("1", 1)},
-		{"account 9", forgetful{vault.OpenAccount{Account: "9", Opening: 1}, names(vault.Equity)}, deposit("1", 1)},
-		{"account cash:user:demo", forgetful{vault.Capture{Hold: hold, Cash: cash}, vault.Keys{Holds: []vault.HoldID{hold}}}, deposit("1", 1)},
-		{"hold " + hold.String(), forgetful{vault.Capture{Hold: hold, Cash: cash}, names(cash, "1")}, deposit("1", 1)},
-		{"grant a", forgetful{vault.Granted{Spender: vault.Inquiry{Account: "1"}, Grant: "a"}, names("1")}, deposit("1", 1)},
-		{"grant b", forgetful{vault.CreateGrant{Grant: vault.Grant{ID: "b"}}, vault.Keys{}}, deposit("1", 1)},
+		{
+			"account 1",
+			forgetful{vault.Deposit{Account: "1", Cash: cash, Amount: 1}, names(cash)},
+			deposit("1", 1),
+		},
+		{"account cash:user:demo", forgetful{
+			vault.Deposit{Account: "1", Cash: cash, Amount: 1},
+			names("1"),
+		}, deposit("1", 1)},
+		{"account equity:opening", forgetful{
+			vault.OpenAccount{Account: "9", Opening: 1},
+			names("9"),
+		}, deposit("1", 1)},
+		{
+			"account 9",
+			forgetful{vault.OpenAccount{Account: "9", Opening: 1}, names(vault.Equity)},
+			deposit("1", 1),
+		},
+		{"account cash:user:demo", forgetful{
+			vault.Capture{Hold: hold, Cash: cash},
+			vault.Keys{Holds: []vault.HoldID{hold}},
+		}, deposit("1", 1)},
+		{"hold " + hold.String(), forgetful{
+			vault.Capture{Hold: hold, Cash: cash},
+			names(cash, "1"),
+		}, deposit("1", 1)},
+		{"grant a", forgetful{
+			vault.Granted{Spender: vault.Inquiry{Account: "1"}, Grant: "a"},
+			names("1"),
+		}, deposit("1", 1)},
+		{
+			"grant b",
+			forgetful{vault.CreateGrant{Grant: vault.Grant{ID: "b"}}, vault.Keys{}},
+			deposit("1", 1),
+		},
 		{"user user:eve", forgetful{eve, vault.Keys{}}, deposit("1", 1)},
-		{"revocation subject:user:eve", forgetful{vault.Renewed{Enrol: eve, Serial: "1"}, vault.Keys{Users: []string{"user:eve"}, Revocations: []string{"cert:1"}}}, deposit("1", 1)},
-		{"account 2", both{vault.Deposit{Account: "1", Cash: cash, Amount: 1}}, deposit("2", 1)}, // when it has written
+		{
+			"revocation subject:user:eve",
+			forgetful{
+				vault.Renewed{Enrol: eve, Serial: "1"},
+				vault.Keys{Users: []string{"user:eve"}, Revocations: []string{"cert:1"}},
+			},
+			deposit("1", 1),
+		},
+		// when it has written
+		{"account 2", both{vault.Deposit{Account: "1", Cash: cash, Amount: 1}}, deposit("2", 1)},
 	} {
 		log.Reset()
 		var wrong, right []vault.Reply
@@ -86,7 +127,8 @@ func testForgottenKey(t *testing.T, p Place) {
 			}
 		}
 		before += len(right)
-		if want := vault.ErrNotAsked.Error() + ": " + tt.name; !strings.Contains(log.String(), want) {
+		if want := vault.ErrNotAsked.Error() + ": " +
+			tt.name; !strings.Contains(log.String(), want) {
 			t.Errorf("the log does not say %q:\n%s", want, log.String())
 		}
 	}
@@ -109,13 +151,20 @@ func testAmountsArePositive(t *testing.T, p Place) {
 	must(t, l, open("1", 1000))
 	must(t, l, open("2", 1000))
 	hold := must(t, l, authorize("1", 100, time.Hour)).Result
-	for _, cmd := range []vault.Command{deposit("1", 0), withdraw("1", 0), transfer("1", "2", 0), transfer("1", "2", -1)} {
+	for _, cmd := range []vault.Command{
+		deposit("1", 0), withdraw("1", 0), transfer("1", "2", 0),
+		transfer("1", "2", -1),
+	} {
 		before := len(leaves(t, store))
-		if s := l.Do(t.Context(), cmd); s.Code != atm.Internal || s.Receipt != "" || len(leaves(t, store)) != before {
+		if s := l.Do(t.Context(), cmd); s.Code != atm.Internal || s.Receipt != "" ||
+			len(leaves(t, store)) != before {
 			t.Errorf("%s %v was answered %+v", cmd.Operation, cmd.Args, s)
 		}
 	}
-	for _, cmd := range []vault.Command{deposit("1", -1), withdraw("1", -1), capture(hold, -1), open("3", -1)} {
+	for _, cmd := range []vault.Command{
+		deposit("1", -1), withdraw("1", -1), capture(hold, -1),
+		open("3", -1),
+	} {
 		if s := l.Do(t.Context(), cmd); s.Code == atm.OK { // most are out of bounds before
 			t.Errorf("%s %v was answered %+v", cmd.Operation, cmd.Args, s)
 		}
@@ -134,13 +183,19 @@ type liar struct {
 }
 
 // Commit implements vault.Store.
-func (s liar) Commit(ctx context.Context, keys vault.Keys, decide func(*vault.Books) error) (func() error, error) {
+func (s liar) Commit(ctx context.Context, keys vault.Keys,
+	decide func(*vault.Books) error,
+) (func() error, error) {
 	return s.Store.Commit(ctx, keys, func(b *vault.Books) error {
-		accounts := map[vault.Name]*vault.Account{vault.Cash(demo.Subject): {Name: vault.Cash(demo.Subject), Version: 1, Balance: -1}}
+		accounts := map[vault.Name]*vault.Account{vault.Cash(demo.Subject): {Name: vault.Cash(
+			demo.Subject), Version: 1, Balance: -1}}
 		if s.account != nil {
 			accounts["1"] = s.account
 		}
-		*b = *vault.NewBooks(keys, vault.Loaded{Head: b.Head, Checkpoint: b.Checkpoint, Now: b.Now, Accounts: accounts})
+		*b = *vault.NewBooks(keys, vault.Loaded{
+			Head: b.Head, Checkpoint: b.Checkpoint, Now: b.Now,
+			Accounts: accounts,
+		})
 		return decide(b)
 	})
 }
@@ -164,10 +219,16 @@ func testStoreComparesVersions(t *testing.T, p Place) {
 		account *vault.Account
 		cmd     vault.Command
 	}{
-		"none":          {nil, op(atm.AccountOpen, vault.OpenAccount{Account: "1", Owner: demo.Subject})},
-		"an older one":  {account(1), deposit("1", 1)},
-		"a newer one":   {account(3), deposit("1", 1)},
-		"a newer alone": {account(9), op(atm.AccountFreeze, vault.SetStanding{Account: "1", Standing: vault.Frozen})},
+		"none": {nil, op(atm.AccountOpen, vault.OpenAccount{
+			Account: "1",
+			Owner:   demo.Subject,
+		})},
+		"an older one": {account(1), deposit("1", 1)},
+		"a newer one":  {account(3), deposit("1", 1)},
+		"a newer alone": {account(9), op(atm.AccountFreeze, vault.SetStanding{
+			Account:  "1",
+			Standing: vault.Frozen,
+		})},
 	} {
 		lied := NewLedger(t, vault.Config{Store: liar{store, tt.account}, Signer: signer})
 		if s := lied.Do(t.Context(), tt.cmd); s.Code != atm.Internal || s.Receipt != "" {
@@ -200,7 +261,9 @@ func testPanicInReaderIsNoDeadlock(t *testing.T, p Place) {
 	}
 	cause := errors.New("a reader of the journal panics")
 	for name, read := range map[string]func(){
-		"Entries": func() { store.Entries(t.Context(), 0, 1, func(int64, []byte) error { panic(cause) }) },
+		"Entries": func() {
+			store.Entries(t.Context(), 0, 1, func(int64, []byte) error { panic(cause) })
+		},
 		"History": func() {
 			store.History(t.Context(), "1", 1, func(uint64, int64, []byte) bool { panic(cause) })
 		},

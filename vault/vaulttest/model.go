@@ -42,9 +42,11 @@ func testManyAtOnce(t *testing.T, p Place) {
 	mu.Lock()
 	defer mu.Unlock()
 	if commits >= callers*each || largest < 2 {
-		t.Errorf("%d commits for %d operations, the largest of %d: nothing shared a commit", commits, callers*each, largest)
+		t.Errorf("%d commits for %d operations, the largest of %d: nothing shared a commit",
+			commits, callers*each, largest)
 	}
-	t.Logf("%.1f operations per commit, at most %d", float64(callers*each)/float64(commits), largest)
+	t.Logf("%.1f operations per commit, at most %d", float64(callers*each)/float64(commits),
+		largest)
 	leaves(t, store)
 }
 
@@ -85,15 +87,24 @@ func testModel(t *testing.T, p Place) {
 		run++
 		l := vault.NewLedger(vault.Config{Store: store, Signer: signer})
 		defer l.Close()
-		m := &model{balance: map[string]int64{}, frozen: map[string]bool{}, closed: map[string]bool{}}
-		account := rapid.Map(rapid.IntRange(1, 4), func(i int) string { return fmt.Sprint(run*10 + i) })
+		m := &model{
+			balance: map[string]int64{}, frozen: map[string]bool{},
+			closed: map[string]bool{},
+		}
+		account := rapid.Map(rapid.IntRange(1, 4), func(i int) string {
+			return fmt.Sprint(run*10 + i)
+		})
 		amount := rapid.OneOf(rapid.Int64Range(1, 300), rapid.Int64Range(1, int64(atm.MaxAmount)))
 		for range rapid.IntRange(1, 25).Draw(r, "steps") {
 			n, cents := account.Draw(r, "account"), amount.Draw(r, "cents")
 			name := vault.Name(n)
 			var got atm.Status
 			want, result := m.usable(n), ""
-			switch kind := rapid.SampledFrom([]string{"open", "deposit", "deposit", "withdraw", "withdraw", "transfer", "transfer", "inquiry", "freeze", "unfreeze", "close"}).Draw(r, "kind"); kind {
+			switch kind := rapid.SampledFrom([]string{
+				"open", "deposit", "deposit", "withdraw",
+				"withdraw", "transfer", "transfer", "inquiry", "freeze", "unfreeze",
+				"close",
+			}).Draw(r, "kind"); kind {
 			case "open":
 				got = l.Do(t.Context(), open(name, atm.Amount(cents)))
 				want = atm.AccountExists
@@ -144,13 +155,22 @@ func testModel(t *testing.T, p Place) {
 					want, result = atm.OK, dollars(m.balance[n])
 				}
 			case "freeze", "unfreeze":
-				standing := map[string]vault.Standing{"freeze": vault.Frozen, "unfreeze": vault.Open}[kind]
-				got = l.Do(t.Context(), op(atm.AccountFreeze, vault.SetStanding{Account: name, Standing: standing}))
+				standing := map[string]vault.Standing{
+					"freeze":   vault.Frozen,
+					"unfreeze": vault.Open,
+				}[kind]
+				got = l.Do(t.Context(), op(atm.AccountFreeze, vault.SetStanding{
+					Account:  name,
+					Standing: standing,
+				}))
 				if want == atm.OK || want == atm.AccountFrozen {
 					want, m.frozen[n] = atm.OK, kind == "freeze"
 				}
 			case "close":
-				got = l.Do(t.Context(), op(atm.AccountClose, vault.SetStanding{Account: name, Standing: vault.Closed}))
+				got = l.Do(t.Context(), op(atm.AccountClose, vault.SetStanding{
+					Account:  name,
+					Standing: vault.Closed,
+				}))
 				switch {
 				case want == atm.AccountClosed:
 					want = atm.OK
@@ -161,7 +181,8 @@ func testModel(t *testing.T, p Place) {
 				}
 			}
 			if got.Code != want || result != "" && got.Result != result {
-				r.Fatalf("account %s: got %s %v, the model says %s %s", n, got.Code, got.Result, want, result)
+				r.Fatalf("account %s: got %s %v, the model says %s %s", n, got.Code, got.Result,
+					want, result)
 			}
 		}
 	})

@@ -47,7 +47,8 @@ func furnish(t testing.TB, l *vault.Ledger) {
 		must(t, l, open(a, 100000))
 	}
 	for i := range 300 {
-		must(t, l, identified(t, deposit(accounts[i%3], atm.Amount(1+i)), atm.RequestID(fmt.Sprint(accounts[0], " ", i))))
+		must(t, l, identified(t, deposit(accounts[i%3], atm.Amount(1+i)),
+			atm.RequestID(fmt.Sprint(accounts[0], " ", i))))
 	}
 	must(t, l, transfer(accounts[0], accounts[1], 77))
 	first := must(t, l, authorize(accounts[0], 10, time.Hour))
@@ -55,22 +56,39 @@ func furnish(t testing.TB, l *vault.Ledger) {
 	must(t, l, authorize(accounts[1], 30, time.Hour))
 	must(t, l, capture(first.Result, 5))
 	must(t, l, release(second.Result))
-	must(t, l, op(atm.AccountLimit, vault.SetLimits{Account: accounts[2], Limits: vault.Limits{PerOperation: 5000, DailyCount: 7, Zone: "Europe/Berlin"}}))
+	must(t, l, op(atm.AccountLimit, vault.SetLimits{
+		Account: accounts[2],
+		Limits:  vault.Limits{PerOperation: 5000, DailyCount: 7, Zone: "Europe/Berlin"},
+	}))
 	must(t, l, withdraw(accounts[2], 100))
 	must(t, l, op(atm.AccountSet, vault.SetAccount{Account: accounts[2], Holder: "Zoë Ångström"}))
 	must(t, l, op(atm.AccountOpen, vault.OpenAccount{Account: n(4), Holder: "Bob Jones"}))
-	must(t, l, op(atm.AccountFreeze, vault.SetStanding{Account: accounts[1], Standing: vault.Frozen}))
-	must(t, l, op(atm.UserAdd, vault.Enrol{Subject: "user:eva", Roles: []atm.Role{atm.Teller}, Slow: []byte("slow")}))
-	c := &vault.Certificate{Serial: fmt.Sprint(accounts[0]), Subject: "user:eve", NotAfter: time.Now().UTC().Truncate(time.Second).Add(time.Hour)}
-	must(t, l, op(atm.CertIssue, vault.Enrol{Subject: "user:eve", Roles: []atm.Role{atm.Customer}, HA1: []byte("ha1"), Certificate: c}))
+	must(t, l, op(atm.AccountFreeze, vault.SetStanding{
+		Account:  accounts[1],
+		Standing: vault.Frozen,
+	}))
+	must(t, l, op(atm.UserAdd, vault.Enrol{
+		Subject: "user:eva", Roles: []atm.Role{atm.Teller},
+		Slow: []byte("slow"),
+	}))
+	c := &vault.Certificate{
+		Serial: fmt.Sprint(accounts[0]), Subject: "user:eve",
+		NotAfter: time.Now().UTC().Truncate(time.Second).Add(time.Hour),
+	}
+	must(t, l, op(atm.CertIssue, vault.Enrol{
+		Subject: "user:eve", Roles: []atm.Role{atm.Customer},
+		HA1: []byte("ha1"), Certificate: c,
+	}))
 	must(t, l, op(atm.UserDisable, vault.SetDisabled{Subject: "user:eve", Disabled: true}))
 	must(t, l, op(atm.TokenRevoke, vault.Revoke{Name: "jti:" + string(accounts[0])}))
 	must(t, l, op(atm.GrantCreate, vault.CreateGrant{Grant: vault.Grant{
-		ID: string(accounts[0]), Grantor: demo.Subject, Grantee: "service:shop", Accounts: accounts[:1], Operations: []atm.Operation{atm.Withdraw},
+		ID: string(accounts[0]), Grantor: demo.Subject, Grantee: "service:shop",
+		Accounts: accounts[:1], Operations: []atm.Operation{atm.Withdraw},
 		Cap: 5000, Expires: time.Now().UTC().Truncate(time.Second).Add(time.Hour),
 	}}))
 	spend := op(atm.Withdraw, vault.Granted{
-		Spender: vault.Withdraw{Account: accounts[0], Cash: vault.Cash("service:shop"), Amount: 12}, Grant: string(accounts[0]), Grantee: "service:shop", Operation: atm.Withdraw,
+		Spender: vault.Withdraw{Account: accounts[0], Cash: vault.Cash("service:shop"), Amount: 12},
+		Grant:   string(accounts[0]), Grantee: "service:shop", Operation: atm.Withdraw,
 	})
 	must(t, l, spend)
 }
@@ -86,21 +104,33 @@ func Contents(t testing.TB, store vault.Backend) (vault.Part, *vault.Trail) {
 		for _, leaf := range p.Leaves {
 			all.Leaves = append(all.Leaves, bytes.Clone(leaf))
 		}
-		all.Accounts, all.Holds, all.Requests = append(all.Accounts, p.Accounts...), append(all.Holds, p.Holds...), append(all.Requests, p.Requests...)
+		all.Accounts, all.Holds, all.Requests = append(all.Accounts, p.Accounts...),
+			append(all.Holds, p.Holds...), append(all.Requests, p.Requests...)
 		all.Users, all.Grants = append(all.Users, p.Users...), append(all.Grants, p.Grants...)
-		all.Revocations, all.Certificates = append(all.Revocations, p.Revocations...), append(all.Certificates, p.Certificates...)
+		all.Revocations, all.Certificates = append(all.Revocations, p.Revocations...),
+			append(all.Certificates, p.Certificates...)
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	slices.SortFunc(all.Accounts, func(a, b vault.Account) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(all.Accounts, func(a, b vault.Account) int {
+		return cmp.Compare(a.Name, b.Name)
+	})
 	slices.SortFunc(all.Holds, func(a, b vault.Hold) int { return cmp.Compare(a.ID, b.ID) })
-	slices.SortFunc(all.Requests, func(a, b vault.KeptRequest) int { return cmp.Compare(a.Index, b.Index) })
-	slices.SortFunc(all.Users, func(a, b vault.User) int { return cmp.Compare(a.Subject, b.Subject) })
+	slices.SortFunc(all.Requests, func(a, b vault.KeptRequest) int {
+		return cmp.Compare(a.Index, b.Index)
+	})
+	slices.SortFunc(all.Users, func(a, b vault.User) int {
+		return cmp.Compare(a.Subject, b.Subject)
+	})
 	slices.SortFunc(all.Grants, func(a, b vault.Grant) int { return cmp.Compare(a.ID, b.ID) })
-	slices.SortFunc(all.Revocations, func(a, b vault.Revocation) int { return cmp.Compare(a.Name, b.Name) })
-	slices.SortFunc(all.Certificates, func(a, b vault.Certificate) int { return cmp.Compare(a.Serial, b.Serial) })
+	slices.SortFunc(all.Revocations, func(a, b vault.Revocation) int {
+		return cmp.Compare(a.Name, b.Name)
+	})
+	slices.SortFunc(all.Certificates, func(a, b vault.Certificate) int {
+		return cmp.Compare(a.Serial, b.Serial)
+	})
 	return all, trail
 }
 
@@ -136,7 +166,9 @@ func testMove(t *testing.T, place func(*testing.T) Place) {
 		t.Errorf("filled again: %v", err)
 	}
 	broken := errors.New("broken")
-	err := backend(t, place(t)).Fill(t.Context(), func(ctx context.Context, yield func(*vault.Part) error) (*vault.Trail, error) {
+	err := backend(t, place(t)).Fill(t.Context(), func(ctx context.Context,
+		yield func(*vault.Part) error,
+	) (*vault.Trail, error) {
 		_, err := from.Dump(ctx, yield)
 		return nil, errors.Join(err, broken)
 	})
@@ -164,14 +196,19 @@ func testRebuild(t *testing.T, p Place) {
 	}
 	wrong := slices.Clone(accounts)
 	wrong[0].Balance++
-	give := func(accounts []vault.Account, holds []vault.Hold) func(vault.Store) ([]vault.Account, []vault.Hold, error) {
-		return func(vault.Store) ([]vault.Account, []vault.Hold, error) { return accounts, holds, nil }
+	give := func(accounts []vault.Account, holds []vault.Hold) func(vault.Store) ([]vault.Account,
+		[]vault.Hold, error) {
+		return func(vault.Store) ([]vault.Account, []vault.Hold, error) {
+			return accounts, holds, nil
+		}
 	}
 	if err := store.Rebuild(t.Context(), give(wrong, holds[1:])); err != nil {
 		t.Fatal(err)
 	}
 	problems := 0
-	if err := store.Check(t.Context(), func(string) { problems++ }); !errors.Is(err, vault.ErrDamaged) || problems < 2 {
+	if err := store.Check(t.Context(), func(string) {
+		problems++
+	}); !errors.Is(err, vault.ErrDamaged) || problems < 2 {
 		t.Errorf("a check of wrong records tells of %d problems: %v", problems, err)
 	}
 	if err := store.Rebuild(t.Context(), give(accounts, holds)); err != nil {

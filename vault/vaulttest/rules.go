@@ -24,14 +24,19 @@ func testTransfer(t *testing.T, p Place) {
 	}
 	refused(t, l, transfer("1", "2", 601), atm.InsufficientFunds)
 	refused(t, l, transfer("1", "1", 1), atm.SameAccount)
-	if s := refused(t, l, transfer("1", "9", 1), atm.AccountNotFound); s.Reason != "Account 9 was not found" {
+	if s := refused(t, l, transfer("1", "9", 1),
+		atm.AccountNotFound); s.Reason != "Account 9 was not found" {
 		t.Errorf("to nowhere: %s", s.Reason)
 	}
-	if s := refused(t, l, transfer("9", "1", 1), atm.AccountNotFound); s.Reason != "Account 9 was not found" {
+	if s := refused(t, l, transfer("9", "1", 1),
+		atm.AccountNotFound); s.Reason != "Account 9 was not found" {
 		t.Errorf("from nowhere: %s", s.Reason)
 	}
 	others := transfer("1", "2", 1)
-	others.Rule = vault.Transfer{Party: vault.Party{Owner: "user:eve"}, From: "1", To: "2", Amount: 1}
+	others.Rule = vault.Transfer{
+		Party: vault.Party{Owner: "user:eve"}, From: "1", To: "2",
+		Amount: 1,
+	}
 	refused(t, l, others, atm.AccountNotFound)
 	must(t, l, op(atm.AccountFreeze, vault.SetStanding{Account: "3", Standing: vault.Frozen}))
 	refused(t, l, transfer("1", "3", 1), atm.AccountFrozen)
@@ -90,7 +95,8 @@ func testHolds(t *testing.T, p Place) {
 	r.Owner = "user:eve"
 	others.Rule = r
 	refused(t, l, others, atm.HoldNotFound)
-	refused(t, l, op(atm.AccountClose, vault.SetStanding{Account: "1", Standing: vault.Closed}), atm.AccountNotEmpty)
+	refused(t, l, op(atm.AccountClose, vault.SetStanding{Account: "1", Standing: vault.Closed}),
+		atm.AccountNotEmpty)
 	checkJournal(t, store)
 }
 
@@ -102,7 +108,10 @@ func testHoldLivesInFull(t *testing.T, p Place) {
 	store := p.Open(t)
 	l := NewLedger(t, vault.Config{Store: store, Signer: NewSigner(t), Now: now})
 	must(t, l, open("1", 1000))
-	for _, at := range []time.Duration{0, time.Microsecond, 950 * time.Millisecond, 10 * time.Second} {
+	for _, at := range []time.Duration{
+		0, time.Microsecond, 950 * time.Millisecond,
+		10 * time.Second,
+	} {
 		begins := time.Duration(elapsed.Load()).Truncate(time.Minute) + time.Minute + at
 		elapsed.Store(int64(begins))
 		hold := must(t, l, authorize("1", 1000, time.Second)).Result
@@ -115,7 +124,8 @@ func testHoldLivesInFull(t *testing.T, p Place) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if end := entry.Expires.Sub(begin); end < begins+time.Second || end >= begins+2*time.Second {
+		if end := entry.Expires.Sub(begin); end < begins+time.Second || end >= begins+
+			2*time.Second {
 			t.Errorf("a hold of %v ends at %v, as its entry says", begins, end)
 		}
 	}
@@ -139,7 +149,8 @@ func testHoldsExpire(t *testing.T, p Place) {
 	refused(t, l, capture(first, 0), atm.HoldExpired)
 	refused(t, l, release(first), atm.HoldExpired)
 	refused(t, l, withdraw("1", 901), atm.InsufficientFunds)
-	third := must(t, l, authorize("1", 900, time.Hour)).Result // writes the record without the first
+	// writes the record without the first
+	third := must(t, l, authorize("1", 900, time.Hour)).Result
 
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
@@ -164,10 +175,15 @@ func testLimits(t *testing.T, p Place) {
 	// Ten at night in New York, three in the morning in UTC.
 	begin := time.Date(2026, 1, 15, 3, 0, 0, 0, time.UTC)
 	var elapsed atomic.Int64
-	l := NewLedger(t, vault.Config{Store: store, Now: func() time.Time { return begin.Add(time.Duration(elapsed.Load())) }})
+	l := NewLedger(t, vault.Config{Store: store, Now: func() time.Time {
+		return begin.Add(time.Duration(elapsed.Load()))
+	}})
 	must(t, l, open("1", 100000))
 	must(t, l, open("2", 0))
-	limits := vault.Limits{PerOperation: 500, DailyAmount: 1200, DailyCount: 4, Zone: "America/New_York"}
+	limits := vault.Limits{
+		PerOperation: 500, DailyAmount: 1200, DailyCount: 4,
+		Zone: "America/New_York",
+	}
 	must(t, l, op(atm.AccountLimit, vault.SetLimits{Account: "1", Limits: limits}))
 
 	refused(t, l, withdraw("1", 501), atm.LimitPerOperation)
@@ -207,11 +223,20 @@ func testLimits(t *testing.T, p Place) {
 	if want.DailyCount = vault.NoneMay; kept.Limits != want {
 		t.Errorf("limits: %+v, want %+v", kept.Limits, want)
 	}
-	must(t, l, op(atm.AccountLimit, vault.SetLimits{Account: "1", Keep: vault.KeptLimits{PerOperation: true}}))
+	must(t, l, op(atm.AccountLimit, vault.SetLimits{
+		Account: "1",
+		Keep:    vault.KeptLimits{PerOperation: true},
+	}))
 	refused(t, l, withdraw("1", 501), atm.LimitPerOperation)
 	must(t, l, withdraw("1", 500))
-	for _, none := range []vault.Limits{{PerOperation: -1}, {DailyAmount: -1}, {DailyCount: vault.NoneMay - 1}, {Zone: "Nowhere"}} {
-		refused(t, l, op(atm.AccountLimit, vault.SetLimits{Account: "1", Limits: none}), atm.AmountInvalid)
+	for _, none := range []vault.Limits{
+		{PerOperation: -1},
+		{DailyAmount: -1},
+		{DailyCount: vault.NoneMay - 1},
+		{Zone: "Nowhere"},
+	} {
+		refused(t, l, op(atm.AccountLimit, vault.SetLimits{Account: "1", Limits: none}),
+			atm.AmountInvalid)
 	}
 	refused(t, l, op(atm.AccountLimit, vault.SetLimits{Account: "9"}), atm.AccountNotFound)
 	checkJournal(t, store)

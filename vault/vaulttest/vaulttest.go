@@ -107,11 +107,17 @@ func hasher(t testing.TB) *vault.RequestHasher {
 }
 
 // demo is the caller in the suite.
-var demo = &atm.Caller{Principal: atm.Principal{Subject: "user:demo", Roles: []atm.Role{atm.Customer}}}
+var demo = &atm.Caller{Principal: atm.Principal{
+	Subject: "user:demo",
+	Roles:   []atm.Role{atm.Customer},
+}}
 
 // op wraps a rule in a command as the teller would.
 func op(name atm.Operation, rule vault.Rule, args ...audit.Arg) vault.Command {
-	return vault.Command{Event: audit.EventOp, Operation: name, Args: args, Caller: demo, Rule: rule}
+	return vault.Command{
+		Event: audit.EventOp, Operation: name, Args: args, Caller: demo,
+		Rule: rule,
+	}
 }
 
 func open(n vault.Name, opening atm.Amount) vault.Command {
@@ -120,28 +126,47 @@ func open(n vault.Name, opening atm.Amount) vault.Command {
 }
 
 func deposit(n vault.Name, amount atm.Amount) vault.Command {
-	return op(atm.Deposit, vault.Deposit{Account: n, Cash: vault.Cash(demo.Subject), Amount: amount, Tell: true},
-		audit.Arg{Name: "account", Value: string(n)}, audit.Arg{Name: "amount", Value: amount.String()})
+	return op(atm.Deposit, vault.Deposit{
+		Account: n, Cash: vault.Cash(demo.Subject), Amount: amount,
+		Tell: true,
+	},
+		audit.Arg{Name: "account", Value: string(n)}, audit.Arg{
+			Name:  "amount",
+			Value: amount.String(),
+		})
 }
 
 func withdraw(n vault.Name, amount atm.Amount) vault.Command {
-	return op(atm.Withdraw, vault.Withdraw{Account: n, Cash: vault.Cash(demo.Subject), Amount: amount, Tell: true},
-		audit.Arg{Name: "account", Value: string(n)}, audit.Arg{Name: "amount", Value: amount.String()})
+	return op(atm.Withdraw, vault.Withdraw{
+		Account: n, Cash: vault.Cash(demo.Subject),
+		Amount: amount, Tell: true,
+	},
+		audit.Arg{Name: "account", Value: string(n)}, audit.Arg{
+			Name:  "amount",
+			Value: amount.String(),
+		})
 }
 
 func transfer(from, to vault.Name, amount atm.Amount) vault.Command {
 	return op(atm.Transfer, vault.Transfer{From: from, To: to, Amount: amount, Tell: true},
-		audit.Arg{Name: "from", Value: string(from)}, audit.Arg{Name: "to", Value: string(to)}, audit.Arg{Name: "amount", Value: amount.String()})
+		audit.Arg{Name: "from", Value: string(from)}, audit.Arg{Name: "to", Value: string(to)},
+		audit.Arg{Name: "amount", Value: amount.String()})
 }
 
 func authorize(n vault.Name, amount atm.Amount, life time.Duration) vault.Command {
 	return op(atm.Authorize, vault.Authorize{Account: n, Amount: amount, Life: life},
-		audit.Arg{Name: "account", Value: string(n)}, audit.Arg{Name: "amount", Value: amount.String()})
+		audit.Arg{Name: "account", Value: string(n)}, audit.Arg{
+			Name:  "amount",
+			Value: amount.String(),
+		})
 }
 
 // capture takes amount of a hold; 0 for all of it.
 func capture(hold any, amount atm.Amount) vault.Command {
-	return op(atm.Capture, vault.Capture{Hold: holdID(hold), Amount: amount, Cash: vault.Cash(demo.Subject)})
+	return op(atm.Capture, vault.Capture{
+		Hold: holdID(hold), Amount: amount,
+		Cash: vault.Cash(demo.Subject),
+	})
 }
 
 func release(hold any) vault.Command {
@@ -191,7 +216,8 @@ func leaves(t testing.TB, store vault.Store) [][]byte {
 		t.Fatal(err)
 	}
 	if rebuilt.Root() != head.Root() || rebuilt.Size != head.Size {
-		t.Fatalf("the journal has root %v at size %d, the head %v at %d", rebuilt.Root(), rebuilt.Size, head.Root(), head.Size)
+		t.Fatalf("the journal has root %v at size %d, the head %v at %d", rebuilt.Root(),
+			rebuilt.Size, head.Root(), head.Size)
 	}
 	if head.Size > 0 {
 		signed, err := audit.ParseCheckpoint(checkpoint)
@@ -227,8 +253,14 @@ func testCommitIsWhole(t *testing.T, p Place) {
 	l := vault.NewLedger(vault.Config{Store: store, Signer: NewSigner(t)})
 	must(t, l, open("100", 100000))
 	must(t, l, deposit("100", 100100))
-	must(t, l, op(atm.CertIssue, vault.Enrol{Subject: "user:eve", Roles: []atm.Role{atm.Teller, atm.Auditor}, HA1: []byte("ha1")}))
-	must(t, l, op(atm.UserAdd, vault.Enrol{Subject: "user:eva", Roles: []atm.Role{atm.Teller}, Slow: []byte("slow")}))
+	must(t, l, op(atm.CertIssue, vault.Enrol{Subject: "user:eve", Roles: []atm.Role{
+		atm.Teller,
+		atm.Auditor,
+	}, HA1: []byte("ha1")}))
+	must(t, l, op(atm.UserAdd, vault.Enrol{
+		Subject: "user:eva", Roles: []atm.Role{atm.Teller},
+		Slow: []byte("slow"),
+	}))
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -257,12 +289,13 @@ func testCommitIsWhole(t *testing.T, p Place) {
 func testDecideError(t *testing.T, p Place) {
 	store := p.Open(t)
 	mine := errors.New("mine")
-	_, err := store.Commit(t.Context(), vault.Keys{Accounts: []vault.Name{"100"}}, func(b *vault.Books) error {
-		if a := b.Account("100"); a.Version != 0 {
-			t.Errorf("account 100 exists: %v", a)
-		}
-		return mine
-	})
+	_, err := store.Commit(t.Context(), vault.Keys{Accounts: []vault.Name{"100"}},
+		func(b *vault.Books) error {
+			if a := b.Account("100"); a.Version != 0 {
+				t.Errorf("account 100 exists: %v", a)
+			}
+			return mine
+		})
 	if !errors.Is(err, mine) {
 		t.Errorf("Commit = %v, want decide's error", err)
 	}
@@ -290,16 +323,22 @@ func testEntries(t *testing.T, p Place) {
 	if err != nil || fmt.Sprint(seen) != "[5 6 7 8]" {
 		t.Errorf("Entries(5, 9) gave %v, %v", seen, err)
 	}
-	if err := store.Entries(t.Context(), 0, 1000, func(int64, []byte) error { return nil }); err == nil {
+	if err := store.Entries(t.Context(), 0, 1000, func(int64, []byte) error {
+		return nil
+	}); err == nil {
 		t.Error("entries that do not exist were read")
 	}
 	mine := errors.New("mine")
-	if err := store.Entries(t.Context(), 0, 5, func(int64, []byte) error { return mine }); !errors.Is(err, mine) {
+	if err := store.Entries(t.Context(), 0, 5, func(int64, []byte) error {
+		return mine
+	}); !errors.Is(err, mine) {
 		t.Errorf("Entries = %v, want yield's error", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := store.Entries(ctx, 0, 5, func(int64, []byte) error { return nil }); !errors.Is(err, context.Canceled) {
+	if err := store.Entries(ctx, 0, 5, func(int64, []byte) error {
+		return nil
+	}); !errors.Is(err, context.Canceled) {
 		t.Errorf("Entries of a caller who left = %v", err)
 	}
 }
@@ -331,9 +370,13 @@ func testAccounts(t *testing.T, p Place) {
 	if got := fmt.Sprint(names); got != "[1 9 10 100 9007199254740991]" {
 		t.Errorf("accounts in the order %s", got)
 	}
-	for name, balance := range map[vault.Name]atm.Amount{"10": 100, vault.Equity: -500, "11": 0, "cash:user:x": 0} {
+	for name, balance := range map[vault.Name]atm.Amount{
+		"10": 100, vault.Equity: -500, "11": 0,
+		"cash:user:x": 0,
+	} {
 		a, err := store.Account(t.Context(), name)
-		if err != nil || a.Name != name || a.Balance != balance || (a.Version > 0) != (balance != 0) {
+		if err != nil || a.Name != name || a.Balance != balance ||
+			(a.Version > 0) != (balance != 0) {
 			t.Errorf("account %s: %+v, %v", name, a, err)
 		}
 	}
@@ -346,7 +389,8 @@ func testSignerRefusesFork(t *testing.T, p Place) {
 	l := NewLedger(t, vault.Config{Store: store, Signer: NewSigner(t)})
 	must(t, l, open("1", 100))
 	other := vault.NewLedger(vault.Config{Store: store, Signer: NewSigner(t)})
-	if s := other.Do(t.Context(), deposit("1", 1)); s.Code != atm.OutcomeUnknown || s.Receipt != "" {
+	if s := other.Do(t.Context(), deposit("1", 1)); s.Code != atm.OutcomeUnknown ||
+		s.Receipt != "" {
 		t.Errorf("a signer signed what another one's log should continue: %v", s)
 	}
 	if other.Close() == nil {

@@ -45,29 +45,48 @@ func (a *arena) attackAdmin(t *testing.T) {
 		"loopback as one number":           {"Host: 2130706433:" + port},
 		"an empty Host":                    {"Host:"},
 		"the server's own name":            {"Host: " + a.domain},
-		"Origin of another site":           {"Host: localhost:" + port, "Origin: https://evil.example"},
-		"Origin of no site":                {"Host: localhost:" + port, "Origin: null"},
-		"Origin of itself":                 {"Host: localhost:" + port, "Origin: http://localhost:" + port},
-		"an empty Origin":                  {"Host: localhost:" + port, "Origin:"},
-		"an image on another site's page":  {"Host: localhost:" + port, "Sec-Fetch-Site: cross-site"},
-		"a page on another port":           {"Host: localhost:" + port, "Sec-Fetch-Site: same-site"},
+		"Origin of another site": {
+			"Host: localhost:" + port,
+			"Origin: https://evil.example",
+		},
+		"Origin of no site": {"Host: localhost:" + port, "Origin: null"},
+		"Origin of itself": {
+			"Host: localhost:" + port,
+			"Origin: http://localhost:" + port,
+		},
+		"an empty Origin": {"Host: localhost:" + port, "Origin:"},
+		"an image on another site's page": {
+			"Host: localhost:" + port,
+			"Sec-Fetch-Site: cross-site",
+		},
+		"a page on another port": {
+			"Host: localhost:" + port,
+			"Sec-Fetch-Site: same-site",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for _, path := range []string{"/debug/pprof/cmdline", "/debug/pprof/", "/metrics", "/readyz", "/healthz", "/nothing"} {
-				if code, answer := ask(t, append([]string{"GET " + path + " HTTP/1.1"}, lines...)...); code != http.StatusForbidden {
+			for _, path := range []string{
+				"/debug/pprof/cmdline", "/debug/pprof/", "/metrics",
+				"/readyz", "/healthz", "/nothing",
+			} {
+				if code, answer := ask(t, append([]string{"GET " + path + " HTTP/1.1"},
+					lines...)...); code != http.StatusForbidden {
 					t.Errorf("%s: %d %.200s", path, code, answer)
 				}
 			}
 		})
 	}
-	if code, answer := ask(t, "GET http://evil.example/metrics HTTP/1.1", "Host: localhost"); code != http.StatusForbidden {
+	if code, answer := ask(t, "GET http://evil.example/metrics HTTP/1.1",
+		"Host: localhost"); code != http.StatusForbidden {
 		t.Errorf("another Host in the target: %d %.200s", code, answer)
 	}
 	for _, host := range []string{
-		"localhost:" + port, "localhost", "LOCALHOST:" + port, "localhost.", "127.0.0.1:" + port, "127.0.0.1:1", "127.0.0.1", "[::1]:" + port, "[::1]", addr,
+		"localhost:" + port, "localhost", "LOCALHOST:" + port, "localhost.", "127.0.0.1:" + port,
+		"127.0.0.1:1", "127.0.0.1", "[::1]:" + port, "[::1]", addr,
 	} {
 		for _, more := range []string{"Accept: */*", "Sec-Fetch-Site: none"} {
-			if code, answer := ask(t, "GET /metrics HTTP/1.1", "Host: "+host, more); code != http.StatusOK {
+			if code, answer := ask(t, "GET /metrics HTTP/1.1", "Host: "+host,
+				more); code != http.StatusOK {
 				t.Errorf("Host %s: %d %.200s", host, code, answer)
 			}
 		}

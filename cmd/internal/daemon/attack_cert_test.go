@@ -29,8 +29,10 @@ func goodTemplate(t *testing.T, uris ...string) *x509.Certificate {
 	t.Helper()
 	serials++
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(serials), NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, BasicConstraintsValid: true,
+		SerialNumber: big.NewInt(serials), NotBefore: time.Now().Add(-time.Minute),
+		NotAfter:    time.Now().Add(time.Hour),
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, BasicConstraintsValid: true,
 	}
 	for _, uri := range uris {
 		template.URIs = append(template.URIs, parsedURL(t, uri))
@@ -38,7 +40,9 @@ func goodTemplate(t *testing.T, uris ...string) *x509.Certificate {
 	return template
 }
 
-func signed(t *testing.T, template, parent *x509.Certificate, public crypto.PublicKey, key crypto.Signer) []byte {
+func signed(t *testing.T, template, parent *x509.Certificate, public crypto.PublicKey,
+	key crypto.Signer,
+) []byte {
 	t.Helper()
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, key)
 	if err != nil {
@@ -50,8 +54,10 @@ func signed(t *testing.T, template, parent *x509.Certificate, public crypto.Publ
 func authorityTemplate(name string, pathLength int) *x509.Certificate {
 	serials++
 	return &x509.Certificate{
-		SerialNumber: big.NewInt(serials), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, MaxPathLen: pathLength, MaxPathLenZero: pathLength == 0,
+		SerialNumber: big.NewInt(serials), Subject: pkix.Name{CommonName: name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		MaxPathLen: pathLength, MaxPathLenZero: pathLength == 0,
 	}
 }
 
@@ -75,7 +81,8 @@ func newForeignAuthority(t *testing.T) *foreignAuthority {
 	t.Helper()
 	f := &foreignAuthority{key: newKey(t)}
 	template := authorityTemplate("Another house", 1)
-	template.PermittedDNSDomainsCritical, template.PermittedDNSDomains = true, []string{"shop.example"}
+	template.PermittedDNSDomainsCritical, template.PermittedDNSDomains = true,
+		[]string{"shop.example"}
 	f.cert = parsed(t, signed(t, template, template, f.key.Public(), f.key))
 	return f
 }
@@ -98,20 +105,27 @@ func (f *foreignAuthority) identities(t *testing.T) []byte {
 	b64 := base64.StdEncoding.EncodeToString
 	var b bytes.Buffer
 	for _, how := range []string{
-		`uri = "urn:till:1"`, `dns = "till-2.shop.example"`, `dns = "till-3.shop.example"`, `dns = "till.elsewhere.example"`,
-		fmt.Sprintf("issuer = %q\ndn = %q", b64(f.cert.RawSubject), b64(oneName(t, asn1.TagPrintableString))),
+		`uri = "urn:till:1"`, `dns = "till-2.shop.example"`, `dns = "till-3.shop.example"`,
+		`dns = "till.elsewhere.example"`,
+		fmt.Sprintf("issuer = %q\ndn = %q", b64(f.cert.RawSubject),
+			b64(oneName(t, asn1.TagPrintableString))),
 	} {
 		fmt.Fprintf(&b, "[[identity]]\nsubject = \"user:demo\"\n%s\n", how)
 	}
 	return b.Bytes()
 }
 
-func (f *foreignAuthority) issue(t *testing.T, change func(*x509.Certificate), uris ...string) *tls.Certificate {
+func (f *foreignAuthority) issue(t *testing.T, change func(*x509.Certificate),
+	uris ...string,
+) *tls.Certificate {
 	t.Helper()
 	key := newKey(t)
 	template := goodTemplate(t, uris...)
 	change(template)
-	return &tls.Certificate{Certificate: [][]byte{signed(t, template, f.cert, key.Public(), f.key)}, PrivateKey: key}
+	return &tls.Certificate{
+		Certificate: [][]byte{signed(t, template, f.cert, key.Public(), f.key)},
+		PrivateKey:  key,
+	}
 }
 
 // hugeRequest is a certificate request over an RSA key of 16,384 bits, which nobody
@@ -119,7 +133,8 @@ func (f *foreignAuthority) issue(t *testing.T, change func(*x509.Certificate), u
 func hugeRequest(t *testing.T) string {
 	t.Helper()
 	const bits = 16384
-	public, err := x509.MarshalPKIXPublicKey(&rsa.PublicKey{N: new(big.Int).SetBit(big.NewInt(1), bits-1, 1), E: 65537})
+	public, err := x509.MarshalPKIXPublicKey(&rsa.PublicKey{N: new(big.Int).SetBit(big.NewInt(1),
+		bits-1, 1), E: 65537})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,8 +148,14 @@ func hugeRequest(t *testing.T) string {
 		Algorithm pkix.AlgorithmIdentifier
 		Signature asn1.BitString
 	}{
-		info{Subject: asn1.RawValue{FullBytes: []byte{0x30, 0}}, Key: asn1.RawValue{FullBytes: public}},
-		pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 11}, Parameters: asn1.NullRawValue},
+		info{
+			Subject: asn1.RawValue{FullBytes: []byte{0x30, 0}},
+			Key:     asn1.RawValue{FullBytes: public},
+		},
+		pkix.AlgorithmIdentifier{
+			Algorithm:  asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 11},
+			Parameters: asn1.NullRawValue,
+		},
 		asn1.BitString{Bytes: make([]byte, bits/8), BitLength: bits},
 	})
 	if err != nil {
@@ -149,12 +170,15 @@ func (a *arena) attackCertificates(t *testing.T) {
 	as := func(change func(*x509.Certificate), uris ...string) *tls.Certificate {
 		return a.issued(t, change, uris...)
 	}
-	with := func(uris ...string) *tls.Certificate { return a.issued(t, func(*x509.Certificate) {}, uris...) }
+	with := func(uris ...string) *tls.Certificate {
+		return a.issued(t, func(*x509.Certificate) {}, uris...)
+	}
 
 	// An authority with the name of the right one, and one that signs itself.
 	namesake := newForeignAuthority(t)
 	named := authorityTemplate("", 0)
-	named.RawSubject, named.SerialNumber, named.SubjectKeyId = a.own.Certificate.RawSubject, a.own.Certificate.SerialNumber, a.own.Certificate.SubjectKeyId
+	named.RawSubject, named.SerialNumber, named.SubjectKeyId = a.own.Certificate.RawSubject,
+		a.own.Certificate.SerialNumber, a.own.Certificate.SubjectKeyId
 	namesake.cert = parsed(t, signed(t, named, named, namesake.key.Public(), namesake.key))
 	self := newKey(t)
 	selfSigned := goodTemplate(t, demo)
@@ -163,9 +187,12 @@ func (a *arena) attackCertificates(t *testing.T) {
 	leaf := parsed(t, a.demo.Certificate[0])
 	underLeaf := newKey(t)
 	belowKey, deep := newKey(t), newKey(t)
-	below := parsed(t, signed(t, authorityTemplate("below", 0), a.own.Certificate, belowKey.Public(), a.clientsKey(t)))
-	servers, root := parsed(t, readPEM(t, filepath.Join(a.data, "ca/servers.crt"))), parsed(t, readPEM(t, filepath.Join(a.data, "ca/ca.crt")))
-	serversKey, rootKey := readKey(t, filepath.Join(a.data, "ca/servers.key")), readKey(t, filepath.Join(a.data, "ca/ca.key"))
+	below := parsed(t, signed(t, authorityTemplate("below", 0), a.own.Certificate,
+		belowKey.Public(), a.clientsKey(t)))
+	servers, root := parsed(t, readPEM(t, filepath.Join(a.data, "ca/servers.crt"))),
+		parsed(t, readPEM(t, filepath.Join(a.data, "ca/ca.crt")))
+	serversKey, rootKey := readKey(t, filepath.Join(a.data, "ca/servers.key")),
+		readKey(t, filepath.Join(a.data, "ca/ca.key"))
 	forged := newKey(t)
 	weak, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
@@ -181,35 +208,70 @@ func (a *arena) attackCertificates(t *testing.T) {
 		return &tls.Certificate{Certificate: ders, PrivateKey: key}
 	}
 	list := []attack{
-		{name: "expired", by: as(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Second) }, demo)},
-		{name: "not valid yet", by: as(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Hour / 2) }, demo)},
-		{name: "another authority of the same name", by: namesake.issue(t, func(*x509.Certificate) {}, demo)},
-		{name: "signed by itself", by: chain(self, signed(t, selfSigned, selfSigned, self.Public(), self))},
-		{name: "signed by a client", by: chain(underLeaf, signed(t, goodTemplate(t, demo), leaf, underLeaf.Public(), leafKey), a.demo.Certificate[0])},
+		{name: "expired", by: as(func(c *x509.Certificate) {
+			c.NotAfter = time.Now().Add(-time.Second)
+		}, demo)},
+		{name: "not valid yet", by: as(func(c *x509.Certificate) {
+			c.NotBefore = time.Now().Add(time.Hour / 2)
+		}, demo)},
+		{
+			name: "another authority of the same name",
+			by:   namesake.issue(t, func(*x509.Certificate) {}, demo),
+		},
+		{name: "signed by itself", by: chain(self, signed(t, selfSigned, selfSigned, self.Public(),
+			self))},
+		{name: "signed by a client", by: chain(underLeaf, signed(t, goodTemplate(t, demo), leaf,
+			underLeaf.Public(), leafKey), a.demo.Certificate[0])},
 		{name: "an authority as a client", by: chain(belowKey, below.Raw)},
-		{name: "the authority of clients itself", by: chain(a.clientsKey(t), a.own.Certificate.Raw)},
-		{name: "a chain that is too long for its authority", by: chain(deep, signed(t, goodTemplate(t, demo), below, deep.Public(), belowKey), below.Raw)},
-		{name: "five certificates", by: chain(readKeyOf(a.demo), a.demo.Certificate[0], below.Raw, below.Raw, below.Raw, below.Raw)},
-		{name: "by the authority of servers", by: chain(forged, signed(t, goodTemplate(t, demo), servers, forged.Public(), serversKey))},
-		{name: "by the root", by: chain(forged, signed(t, goodTemplate(t, demo), root, forged.Public(), rootKey))},
-		{name: "by the authority of servers, with its own certificate", by: chain(forged, signed(t, goodTemplate(t, demo), servers, forged.Public(), serversKey), servers.Raw)},
+		{name: "the authority of clients itself", by: chain(a.clientsKey(t),
+			a.own.Certificate.Raw)},
+		{
+			name: "a chain that is too long for its authority",
+			by: chain(deep, signed(t, goodTemplate(t, demo), below, deep.Public(), belowKey),
+				below.Raw),
+		},
+		{name: "five certificates", by: chain(readKeyOf(a.demo), a.demo.Certificate[0], below.Raw,
+			below.Raw, below.Raw, below.Raw)},
+		{name: "by the authority of servers", by: chain(forged, signed(t, goodTemplate(t, demo),
+			servers, forged.Public(), serversKey))},
+		{name: "by the root", by: chain(forged, signed(t, goodTemplate(t, demo), root,
+			forged.Public(), rootKey))},
+		{name: "by the authority of servers, with its own certificate", by: chain(forged,
+			signed(t, goodTemplate(t, demo), servers, forged.Public(), serversKey), servers.Raw)},
 		{name: "the server's own certificate", by: serverPair(t, a)},
-		{name: "a common name alone", by: as(func(c *x509.Certificate) { c.Subject = pkix.Name{CommonName: "user/demo"} })},
-		{name: "an email address alone", by: as(func(c *x509.Certificate) { c.EmailAddresses = []string{"demo@" + a.domain} })},
+		{name: "a common name alone", by: as(func(c *x509.Certificate) {
+			c.Subject = pkix.Name{CommonName: "user/demo"}
+		})},
+		{name: "an email address alone", by: as(func(c *x509.Certificate) {
+			c.EmailAddresses = []string{"demo@" + a.domain}
+		})},
 		{name: "two identities", by: with(demo, "spiffe://"+a.domain+"/user/alice")},
 		{name: "the same identity twice", by: with(demo, demo)},
 		{name: "another trust domain", by: with("spiffe://atm-00000000.local/user/demo")},
 		{name: "a trust domain with a port", by: with("spiffe://" + a.domain + ":443/user/demo")},
-		{name: "a trust domain with user information", by: with("spiffe://x@" + a.domain + "/user/demo")},
-		{name: "a trust domain as a prefix", by: with("spiffe://" + a.domain + ".evil.example/user/demo")},
-		{name: "a trust domain in upper case", by: with("spiffe://ATM" + a.domain[3:] + "/user/demo")},
+		{
+			name: "a trust domain with user information",
+			by:   with("spiffe://x@" + a.domain + "/user/demo"),
+		},
+		{
+			name: "a trust domain as a prefix",
+			by:   with("spiffe://" + a.domain + ".evil.example/user/demo"),
+		},
+		{name: "a trust domain in upper case", by: with("spiffe://ATM" + a.domain[3:] +
+			"/user/demo")},
 		{name: "another scheme", by: with("https://" + a.domain + "/user/demo")},
 		{name: "an identity with a query", by: with(demo + "?x=1")},
 		{name: "an identity with a fragment", by: with(demo + "#x")},
 		{name: "an identity with an escape", by: as(func(c *x509.Certificate) {
-			c.URIs = []*url.URL{{Scheme: "spiffe", Host: a.domain, Path: "/user/demo", RawPath: "/user/%64emo"}}
+			c.URIs = []*url.URL{{
+				Scheme: "spiffe", Host: a.domain, Path: "/user/demo",
+				RawPath: "/user/%64emo",
+			}}
 		})},
-		{name: "an identity with dot segments", by: with("spiffe://" + a.domain + "/service/../user/demo")},
+		{
+			name: "an identity with dot segments",
+			by:   with("spiffe://" + a.domain + "/service/../user/demo"),
+		},
 		{name: "an identity with a slash at its end", by: with(demo + "/")},
 		{name: "an identity that goes deeper", by: with(demo + "/admin")},
 		{name: "an identity with two slashes", by: with("spiffe://" + a.domain + "//user/demo")},
@@ -223,26 +285,61 @@ func (a *arena) attackCertificates(t *testing.T) {
 		{name: "for nothing that is said", by: as(usage(), demo)},
 		{name: "for signing code", by: as(usage(x509.ExtKeyUsageCodeSigning), demo)},
 		{name: "a critical extension that nobody knows", by: as(func(c *x509.Certificate) {
-			c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 99999, 1}, Critical: true, Value: []byte{5, 0}}}
+			c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{
+				1, 3, 6, 1, 4, 1, 99999,
+				1,
+			}, Critical: true, Value: []byte{5, 0}}}
 		}, demo)},
-		{name: "another's certificate with one's own key", by: chain(newKey(t), a.demo.Certificate[0]), want: -1},
-		{name: "of another authority without an identity", by: a.foreign.issue(t, dns("till-9.shop.example"))},
-		{name: "of another authority, in our trust domain", by: a.foreign.issue(t, func(*x509.Certificate) {}, demo)},
-		{name: "of another authority, that fits two identities", by: a.foreign.issue(t, dns("till-2.shop.example", "till-3.shop.example"))},
-		{name: "of another authority, outside its names", by: a.foreign.issue(t, dns("till.elsewhere.example"))},
-		{name: "of another authority, a name that prints alike", by: a.foreign.issue(t, func(c *x509.Certificate) { c.RawSubject = oneName(t, asn1.TagUTF8String) })},
-		{name: "of another authority, the right name of another issuer", by: as(func(c *x509.Certificate) { c.RawSubject = oneName(t, asn1.TagPrintableString) })},
-		{name: "of another authority, for servers", by: a.foreign.issue(t, func(c *x509.Certificate) {
-			c.DNSNames, c.ExtKeyUsage = []string{"till-2.shop.example"}, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-		})},
+		{
+			name: "another's certificate with one's own key",
+			by:   chain(newKey(t), a.demo.Certificate[0]), want: -1,
+		},
+		{
+			name: "of another authority without an identity",
+			by:   a.foreign.issue(t, dns("till-9.shop.example")),
+		},
+		{
+			name: "of another authority, in our trust domain",
+			by:   a.foreign.issue(t, func(*x509.Certificate) {}, demo),
+		},
+		{
+			name: "of another authority, that fits two identities",
+			by:   a.foreign.issue(t, dns("till-2.shop.example", "till-3.shop.example")),
+		},
+		{
+			name: "of another authority, outside its names",
+			by:   a.foreign.issue(t, dns("till.elsewhere.example")),
+		},
+		{
+			name: "of another authority, a name that prints alike",
+			by: a.foreign.issue(t, func(c *x509.Certificate) {
+				c.RawSubject = oneName(t, asn1.TagUTF8String)
+			}),
+		},
+		{
+			name: "of another authority, the right name of another issuer",
+			by: as(func(c *x509.Certificate) {
+				c.RawSubject = oneName(t, asn1.TagPrintableString)
+			}),
+		},
+		{
+			name: "of another authority, for servers",
+			by: a.foreign.issue(t, func(c *x509.Certificate) {
+				c.DNSNames, c.ExtKeyUsage = []string{"till-2.shop.example"},
+					[]x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+			}),
+		},
 		{name: "of another authority, expired", by: a.foreign.issue(t, func(c *x509.Certificate) {
 			c.DNSNames, c.NotAfter = []string{"till-2.shop.example"}, time.Now().Add(-time.Second)
 		})},
-		{name: "of another authority, with a weak key", by: &tls.Certificate{PrivateKey: weak, Certificate: [][]byte{func() []byte {
-			template := goodTemplate(t)
-			template.DNSNames = []string{"till-2.shop.example"}
-			return signed(t, template, a.foreign.cert, weak.Public(), a.foreign.key)
-		}()}}},
+		{name: "of another authority, with a weak key", by: &tls.Certificate{
+			PrivateKey: weak,
+			Certificate: [][]byte{func() []byte {
+				template := goodTemplate(t)
+				template.DNSNames = []string{"till-2.shop.example"}
+				return signed(t, template, a.foreign.cert, weak.Public(), a.foreign.key)
+			}()},
+		}},
 	}
 	for i := range list {
 		switch list[i].want {
@@ -253,18 +350,21 @@ func (a *arena) attackCertificates(t *testing.T) {
 		}
 	}
 	list = append(list, attack{
-		name: "renewed over a huge key", by: a.mallory, body: call("admin.cert.renew", hugeRequest(t)), want: 200, says: "RSA of 2048 to 8192 bits",
+		name: "renewed over a huge key", by: a.mallory, body: call("admin.cert.renew",
+			hugeRequest(t)), want: 200, says: "RSA of 2048 to 8192 bits",
 	})
 	a.run(t, list)
 	t.Run("signed with SHA-1", func(t *testing.T) {
 		template := goodTemplate(t, demo)
 		template.SignatureAlgorithm = x509.ECDSAWithSHA1
 		key := newKey(t)
-		der, err := x509.CreateCertificate(rand.Reader, template, a.own.Certificate, key.Public(), a.clientsKey(t))
+		der, err := x509.CreateCertificate(rand.Reader, template, a.own.Certificate, key.Public(),
+			a.clientsKey(t))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if code, answer := a.exchange(t, a.address(t.Name()), chain(key, der), (&attack{}).bytes()); code != 401 {
+		if code, answer := a.exchange(t, a.address(t.Name()), chain(key, der),
+			(&attack{}).bytes()); code != 401 {
 			t.Errorf("answered %d %s", code, answer)
 		}
 	})
@@ -281,10 +381,12 @@ func (a *arena) attackWithRevoked(t *testing.T) {
 		t.Fatal(err)
 	}
 	kept := newKept(conn)
-	if code, answer := kept.ask(t, call("inquiry", "300")); code != 200 || !bytes.Contains(answer, []byte("ACCOUNT_NOT_FOUND")) {
+	if code, answer := kept.ask(t, call("inquiry", "300")); code != 200 ||
+		!bytes.Contains(answer, []byte("ACCOUNT_NOT_FOUND")) {
 		t.Fatalf("before: %d %s", code, answer)
 	}
-	must(t)(a.as(t, "operator").Call(t.Context(), "admin.cert.revoke", parsed(t, rita.Certificate[0]).SerialNumber.Text(16), "foreign"))
+	must(t)(a.as(t, "operator").Call(t.Context(), "admin.cert.revoke",
+		parsed(t, rita.Certificate[0]).SerialNumber.Text(16), "foreign"))
 	settle()
 	if code, answer := kept.ask(t, call("inquiry", "300")); code != 401 {
 		t.Errorf("after: %d %s", code, answer)
@@ -310,11 +412,14 @@ func (a *arena) attackByResumption(t *testing.T) {
 
 func serverPair(t *testing.T, a *arena) *tls.Certificate {
 	t.Helper()
-	pair, err := tls.LoadX509KeyPair(filepath.Join(a.data, "tls/server.crt"), filepath.Join(a.data, "tls/server.key"))
+	pair, err := tls.LoadX509KeyPair(filepath.Join(a.data, "tls/server.crt"),
+		filepath.Join(a.data, "tls/server.key"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return &pair
 }
 
-func readKeyOf(pair *tls.Certificate) *ecdsa.PrivateKey { return pair.PrivateKey.(*ecdsa.PrivateKey) }
+func readKeyOf(pair *tls.Certificate) *ecdsa.PrivateKey {
+	return pair.PrivateKey.(*ecdsa.PrivateKey)
+}

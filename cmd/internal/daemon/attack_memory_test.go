@@ -34,11 +34,13 @@ func (a *arena) attackMemory(t *testing.T) {
 			for i := range calls {
 				calls[i] = []string{[]string{"deposit", "withdraw"}[i%2], "300", "0.01"}
 			}
-			if resp, text := a.post(t, mallory, multicall(calls...), nil); strings.Contains(text, "ERROR") {
+			if resp, text := a.post(t, mallory, multicall(calls...), nil); strings.Contains(text,
+				"ERROR") {
 				t.Fatalf("%s %.300s", resp.Status, text)
 			}
 		}
-		resp, text := a.post(t, mallory, strings.Replace(statements("300", 54), ">deposit<", ">inquiry<", 1), nil)
+		resp, text := a.post(t, mallory, strings.Replace(statements("300", 54), ">deposit<",
+			">inquiry<", 1), nil)
 		if len(text) > 2<<20 || !strings.Contains(text, "ANSWER_TOO_LARGE") {
 			t.Errorf("%s, an answer of %d bytes", resp.Status, len(text))
 		}
@@ -47,7 +49,10 @@ func (a *arena) attackMemory(t *testing.T) {
 		most := 32 * max(1, replicas) // from one address
 		from := a.address(t.Name())
 		request := func() string {
-			at := attack{header: []string{a.digestHeader(digestFields{user: "nobody", qop: "auth-int"}, a.nonce(t, a.address(t.Name())))}}
+			at := attack{header: []string{a.digestHeader(digestFields{
+				user: "nobody",
+				qop:  "auth-int",
+			}, a.nonce(t, a.address(t.Name())))}}
 			return at.bytes()
 		}
 		for end := time.Now().Add(time.Minute); ; {
@@ -56,7 +61,8 @@ func (a *arena) attackMemory(t *testing.T) {
 			var refused atomic.Bool
 			for range most + 4 { // all of them without their last byte
 				open.Go(func() {
-					if code, _ := a.exchange(t, from, nil, text[:len(text)-1]); code == http.StatusServiceUnavailable {
+					if code, _ := a.exchange(t, from, nil,
+						text[:len(text)-1]); code == http.StatusServiceUnavailable {
 						refused.Store(true)
 					}
 				})
@@ -72,10 +78,12 @@ func (a *arena) attackMemory(t *testing.T) {
 	t.Run("a page of an account with many holds", func(t *testing.T) {
 		mallory := a.client(t, a.mallory)
 		for range 60 {
-			hold := must(t)(mallory.Authorize(t.Context(), 300, 1, time.Hour, atm.RequestID(atm.NewUUID(time.Now())))).Text()
+			hold := must(t)(mallory.Authorize(t.Context(), 300, 1, time.Hour,
+				atm.RequestID(atm.NewUUID(time.Now())))).Text()
 			must(t)(mallory.Release(t.Context(), hold, atm.RequestID(atm.NewUUID(time.Now()))))
 		}
-		page, _ := must(t)(mallory.Call(t.Context(), "statement", 300, map[string]any{"limit": 1})).Result.(map[string]any)
+		page, _ := must(t)(mallory.Call(t.Context(), "statement", 300,
+			map[string]any{"limit": 1})).Result.(map[string]any)
 		if next, _ := page["next"].(string); next == "" {
 			t.Errorf("one page looks at all changes: %v", page)
 		}

@@ -29,35 +29,98 @@ func afterSending(t *testing.T, conn net.Conn, sent string) string {
 
 // attackPermissions does as somebody what others may do.
 func (a *arena) attackPermissions(t *testing.T) {
-	const denied, missing = "<string>PERMISSION_DENIED</string>", "<string>ACCOUNT_NOT_FOUND</string>"
+	const denied, missing = "<string>PERMISSION_DENIED</string>",
+		"<string>ACCOUNT_NOT_FOUND</string>"
 	list := []attack{
 		{name: "another's balance", by: a.mallory, body: call("inquiry", "100"), says: missing},
 		{name: "another's money", by: a.mallory, body: call("withdraw", "100", "1"), says: missing},
-		{name: "a deposit for another", by: a.mallory, body: call("deposit", "100", "1"), says: missing},
-		{name: "a transfer from another", by: a.mallory, body: call("transfer", "100", "300", "1"), says: missing},
-		{name: "holding another's money", by: a.mallory, body: call("authorize", "100", "1"), says: missing},
+		{
+			name: "a deposit for another", by: a.mallory, body: call("deposit", "100", "1"),
+			says: missing,
+		},
+		{
+			name: "a transfer from another", by: a.mallory, body: call("transfer", "100",
+				"300", "1"),
+			says: missing,
+		},
+		{
+			name: "holding another's money", by: a.mallory, body: call("authorize", "100", "1"),
+			says: missing,
+		},
 		{name: "another's statement", by: a.mallory, body: call("statement", "100"), says: missing},
 		{name: "another's receipt", by: a.mallory, body: call("receipt", "1"), says: "ERROR"},
-		{name: "a receipt of the future", by: a.mallory, body: call("receipt", "999999999"), says: "ERROR"},
-		{name: "more than there is", by: a.mallory, body: call("withdraw", "300", "5.01"), says: "INSUFFICIENT_FUNDS"},
-		{name: "a transfer of more than there is", by: a.mallory, body: call("transfer", "300", "100", "5.01"), says: "INSUFFICIENT_FUNDS"},
-		{name: "what is held", by: a.alice, body: call("withdraw", "200", "50.01"), says: "INSUFFICIENT_FUNDS"},
-		{name: "a negative amount", by: a.mallory, body: call("withdraw", "300", "-1"), says: "AMOUNT_NOT_POSITIVE"},
-		{name: "an amount beyond all numbers", by: a.till, body: call("deposit", "300", "1e400"), says: "ERROR"},
-		{name: "the account of equity", by: a.till, body: call("withdraw", "equity", "1"), says: "ERROR"},
-		{name: "an auditor moves money", by: a.auditor, body: call("withdraw", "100", "1"), says: denied},
-		{name: "an auditor transfers", by: a.auditor, body: call("transfer", "100", "300", "1"), says: denied},
-		{name: "an operator moves money", by: a.operator, body: call("deposit", "100", "1"), says: denied},
-		{name: "an operator holds money", by: a.operator, body: call("authorize", "100", "1"), says: denied},
-		{name: "an operator looks", by: a.shownAs(t, "user:operator2", "operator"), body: call("inquiry", "100"), says: denied},
-		{name: "a service without a grant", by: a.billing, body: call("withdraw", "100", "1"), says: denied},
-		{name: "a service looks without a grant", by: a.billing, body: call("inquiry", "100"), says: denied},
-		{name: "a teller gives a grant", by: a.till, body: call("admin.grant.create", "100", "withdraw", "5", "service:billing"), says: denied},
-		{name: "a grant on another's account", by: a.mallory, body: call("admin.grant.create", "100", "withdraw", "5", "service:billing"), says: "ERROR"},
-		{name: "a multicall in a multicall", by: a.mallory, body: multicall([]string{"system.multicall"}), says: "<int>-"},
-		{name: "a method with a space", by: a.mallory, body: call("with draw", "300", "1"), says: "-32600"},
+		{
+			name: "a receipt of the future", by: a.mallory, body: call("receipt", "999999999"),
+			says: "ERROR",
+		},
+		{
+			name: "more than there is", by: a.mallory, body: call("withdraw", "300", "5.01"),
+			says: "INSUFFICIENT_FUNDS",
+		},
+		{name: "a transfer of more than there is", by: a.mallory, body: call("transfer", "300",
+			"100", "5.01"), says: "INSUFFICIENT_FUNDS"},
+		{
+			name: "what is held", by: a.alice, body: call("withdraw", "200", "50.01"),
+			says: "INSUFFICIENT_FUNDS",
+		},
+		{
+			name: "a negative amount", by: a.mallory, body: call("withdraw", "300", "-1"),
+			says: "AMOUNT_NOT_POSITIVE",
+		},
+		{
+			name: "an amount beyond all numbers", by: a.till, body: call("deposit", "300", "1e400"),
+			says: "ERROR",
+		},
+		{
+			name: "the account of equity", by: a.till, body: call("withdraw", "equity", "1"),
+			says: "ERROR",
+		},
+		{
+			name: "an auditor moves money", by: a.auditor, body: call("withdraw", "100", "1"),
+			says: denied,
+		},
+		{
+			name: "an auditor transfers", by: a.auditor, body: call("transfer", "100", "300", "1"),
+			says: denied,
+		},
+		{
+			name: "an operator moves money", by: a.operator, body: call("deposit", "100", "1"),
+			says: denied,
+		},
+		{
+			name: "an operator holds money", by: a.operator, body: call("authorize", "100", "1"),
+			says: denied,
+		},
+		{
+			name: "an operator looks", by: a.shownAs(t, "user:operator2", "operator"),
+			body: call("inquiry", "100"), says: denied,
+		},
+		{
+			name: "a service without a grant", by: a.billing, body: call("withdraw", "100", "1"),
+			says: denied,
+		},
+		{
+			name: "a service looks without a grant", by: a.billing, body: call("inquiry", "100"),
+			says: denied,
+		},
+		{name: "a teller gives a grant", by: a.till, body: call("admin.grant.create", "100",
+			"withdraw", "5", "service:billing"), says: denied},
+		{name: "a grant on another's account", by: a.mallory, body: call("admin.grant.create",
+			"100", "withdraw", "5", "service:billing"), says: "ERROR"},
+		{
+			name: "a multicall in a multicall", by: a.mallory,
+			body: multicall([]string{"system.multicall"}), says: "<int>-",
+		},
+		{
+			name: "a method with a space", by: a.mallory, body: call("with draw", "300", "1"),
+			says: "-32600",
+		},
 		{name: "a method of Go", by: a.mallory, body: call("Server.Shutdown"), says: "-32601"},
-		{name: "permitted and forbidden in one multicall, " + harmless, by: a.mallory, body: multicall([]string{"inquiry", "300"}, []string{"withdraw", "100", "1"}), says: missing},
+		{
+			name: "permitted and forbidden in one multicall, " + harmless, by: a.mallory,
+			body: multicall([]string{"inquiry", "300"}, []string{"withdraw", "100", "1"}),
+			says: missing,
+		},
 	}
 	for _, op := range teller.Operations() {
 		if !strings.HasPrefix(string(op.Name), "admin.") || op.Name == atm.GrantCreate {
@@ -69,13 +132,19 @@ func (a *arena) attackPermissions(t *testing.T) {
 				args = append(args, "1")
 			}
 		}
-		for who, role := range map[string]atm.Role{"customer": atm.Customer, "teller": atm.Teller, "auditor": atm.Auditor, "service": atm.Service} {
+		for who, role := range map[string]atm.Role{
+			"customer": atm.Customer, "teller": atm.Teller,
+			"auditor": atm.Auditor, "service": atm.Service,
+		} {
 			if auth.Permit(atm.Principal{Roles: []atm.Role{role}}, op.Name) != atm.Nowhere {
 				continue
 			}
 			by := map[string]int{"customer": 0, "teller": 1, "auditor": 2, "service": 3}[who]
 			list = append(list, attack{
-				name: fmt.Sprintf("%s as %s", op.Name, who), by: []*tls.Certificate{a.mallory, a.till, a.auditor, a.billing}[by],
+				name: fmt.Sprintf("%s as %s", op.Name, who), by: []*tls.Certificate{
+					a.mallory,
+					a.till, a.auditor, a.billing,
+				}[by],
 				body: call(string(op.Name), args...), says: denied,
 			})
 		}
@@ -88,7 +157,8 @@ func (a *arena) attackPermissions(t *testing.T) {
 	t.Run("no oracle", func(t *testing.T) {
 		// Another's account answers as one that does not exist does, but for
 		// its number and the receipt.
-		number := regexp.MustCompile(`\b(100|999)\b|[0-9]+ [A-Za-z0-9+/]{43}=|Date: [^\r]*|Content-Length: [0-9]+`)
+		number := regexp.MustCompile(
+			`\b(100|999)\b|[0-9]+ [A-Za-z0-9+/]{43}=|Date: [^\r]*|Content-Length: [0-9]+`)
 		for _, ask := range []func(string) string{
 			func(account string) string { return call("inquiry", account) },
 			func(account string) string { return call("withdraw", account, "1") },
@@ -98,7 +168,8 @@ func (a *arena) attackPermissions(t *testing.T) {
 		} {
 			var answers []string
 			for _, account := range []string{"100", "999"} {
-				_, answer := a.exchange(t, a.address(t.Name()), a.mallory, (&attack{body: ask(account)}).bytes())
+				_, answer := a.exchange(t, a.address(t.Name()), a.mallory,
+					(&attack{body: ask(account)}).bytes())
 				answers = append(answers, number.ReplaceAllString(answer, "#"))
 			}
 			if answers[0] != answers[1] {
@@ -110,17 +181,22 @@ func (a *arena) attackPermissions(t *testing.T) {
 		// It names something else in each subject's hands.
 		must(t)(a.client(t, a.till).Deposit(t.Context(), 300, 1, "one id"))
 		must(t)(a.client(t, a.till).Withdraw(t.Context(), 300, 1, "and back"))
-		_, answer := a.exchange(t, a.address(t.Name()), a.alice, (&attack{body: call("deposit", "300", "0.01", "one id")}).bytes())
+		_, answer := a.exchange(t, a.address(t.Name()), a.alice,
+			(&attack{body: call("deposit", "300", "0.01", "one id")}).bytes())
 		if !strings.Contains(answer, missing) {
 			t.Error(answer)
 		}
 	})
 	t.Run("another's hold", func(t *testing.T) {
-		hold := must(t)(a.client(t, a.alice).Authorize(t.Context(), 200, 1, time.Hour, "another hold")).Text()
+		hold := must(t)(a.client(t, a.alice).Authorize(t.Context(), 200, 1, time.Hour,
+			"another hold")).Text()
 		for _, method := range []string{"capture", "release"} {
-			_, answer := a.exchange(t, a.address(t.Name()), a.mallory, (&attack{body: call(method, hold)}).bytes())
-			_, unknown := a.exchange(t, a.address(t.Name()), a.mallory, (&attack{body: call(method, "no-such-hold")}).bytes())
-			if strings.Contains(answer, "<string>OK</string>") || codeIn(answer) != codeIn(unknown) {
+			_, answer := a.exchange(t, a.address(t.Name()), a.mallory,
+				(&attack{body: call(method, hold)}).bytes())
+			_, unknown := a.exchange(t, a.address(t.Name()), a.mallory,
+				(&attack{body: call(method, "no-such-hold")}).bytes())
+			if strings.Contains(answer, "<string>OK</string>") ||
+				codeIn(answer) != codeIn(unknown) {
 				t.Errorf("%s: %s, and of an unknown one %s", method, answer, unknown)
 			}
 		}
@@ -148,30 +224,60 @@ func (a *arena) shownAs(t *testing.T, subject, role string) *tls.Certificate {
 
 // attackGrants uses a grant for what it is not for.
 func (a *arena) attackGrants(t *testing.T) {
-	grant := must(t)(a.client(t, a.alice).Call(t.Context(), "admin.grant.create", 200, "withdraw inquiry", "20.00", "service:billing", 600))
+	grant := must(t)(a.client(t, a.alice).Call(t.Context(), "admin.grant.create", 200,
+		"withdraw inquiry", "20.00", "service:billing", 600))
 	token, _ := grant.Result.(map[string]any)["token"].(string)
 	bearer := []string{"Authorization: Bearer " + token}
 	// What was answered under one grant is not shown under another.
 	must(t)(a.client(t, a.till).Deposit(t.Context(), 200, 1, "for the grant"))
 	first := a.address(t.Name() + " " + harmless)
-	if _, answer := a.exchange(t, first, nil, (&attack{header: bearer, body: call("withdraw", "200", "0.01", "once")}).bytes()); codeIn(answer) != "OK" {
+	if _, answer := a.exchange(t, first, nil,
+		(&attack{header: bearer, body: call("withdraw", "200", "0.01", "once")}).bytes()); codeIn(
+		answer) != "OK" {
 		t.Fatal(answer)
 	}
-	look := must(t)(a.client(t, a.alice).Call(t.Context(), "admin.grant.create", 200, "inquiry", "1.00", "service:billing", 600))
+	look := must(t)(a.client(t, a.alice).Call(t.Context(), "admin.grant.create", 200, "inquiry",
+		"1.00", "service:billing", 600))
 	other, _ := look.Result.(map[string]any)["token"].(string)
 	a.run(t, []attack{{
 		name: "the answer of another grant", header: []string{"Authorization: Bearer " + other},
 		body: call("withdraw", "200", "0.01", "once"), want: 200, says: "PERMISSION_DENIED",
 	}})
 	a.run(t, []attack{
-		{name: "more than its cap", header: bearer, body: call("withdraw", "200", "20.01"), want: 200, says: "GRANT_EXCEEDED"},
-		{name: "another account", header: bearer, body: call("withdraw", "100", "1"), want: 200, says: "PERMISSION_DENIED"},
-		{name: "another operation", header: bearer, body: call("deposit", "200", "1"), want: 200, says: "PERMISSION_DENIED"},
-		{name: "a transfer", header: bearer, body: call("transfer", "200", "300", "1"), want: 200, says: "PERMISSION_DENIED"},
-		{name: "a grant of a grant", header: bearer, body: call("admin.grant.create", "200", "withdraw", "1", "user:mallory"), want: 200, says: "PERMISSION_DENIED"},
-		{name: "by somebody else with a certificate", by: a.mallory, header: bearer, body: call("withdraw", "200", "1"), want: 401},
-		{name: "by its grantor with a certificate", by: a.alice, header: bearer, body: call("withdraw", "200", "1"), want: 401},
-		{name: "more than there is", header: bearer, body: call("withdraw", "200", "999999"), want: 200, says: "ERROR"},
-		{name: "as a token for another", path: "/token", header: bearer, body: "grant_type=client_credentials", want: 400},
+		{
+			name: "more than its cap", header: bearer, body: call("withdraw", "200", "20.01"),
+			want: 200, says: "GRANT_EXCEEDED",
+		},
+		{
+			name: "another account", header: bearer, body: call("withdraw", "100", "1"), want: 200,
+			says: "PERMISSION_DENIED",
+		},
+		{
+			name: "another operation", header: bearer, body: call("deposit", "200", "1"), want: 200,
+			says: "PERMISSION_DENIED",
+		},
+		{
+			name: "a transfer", header: bearer, body: call("transfer", "200", "300", "1"),
+			want: 200,
+			says: "PERMISSION_DENIED",
+		},
+		{name: "a grant of a grant", header: bearer, body: call("admin.grant.create", "200",
+			"withdraw", "1", "user:mallory"), want: 200, says: "PERMISSION_DENIED"},
+		{
+			name: "by somebody else with a certificate", by: a.mallory, header: bearer,
+			body: call("withdraw", "200", "1"), want: 401,
+		},
+		{
+			name: "by its grantor with a certificate", by: a.alice, header: bearer,
+			body: call("withdraw", "200", "1"), want: 401,
+		},
+		{
+			name: "more than there is", header: bearer, body: call("withdraw", "200", "999999"),
+			want: 200, says: "ERROR",
+		},
+		{
+			name: "as a token for another", path: "/token", header: bearer,
+			body: "grant_type=client_credentials", want: 400,
+		},
 	})
 }

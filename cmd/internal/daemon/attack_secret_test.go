@@ -15,7 +15,8 @@ import (
 // would have to wait.
 func (a *arena) attackSecrets(t *testing.T) {
 	const made, secret = 60, "my mare ate 7 green apples"
-	must(t)(a.as(t, "operator").Call(t.Context(), "admin.user.add", "user:tess", "customer", secret, "token"))
+	must(t)(a.as(t, "operator").Call(t.Context(), "admin.user.add", "user:tess", "customer", secret,
+		"token"))
 	request := func(id, secret string) string {
 		at := attack{path: "/token", body: url.Values{
 			"grant_type": {"client_credentials"}, "client_id": {id}, "client_secret": {secret},
@@ -29,7 +30,8 @@ func (a *arena) attackSecrets(t *testing.T) {
 		for range made {
 			from := a.address(t.Name())
 			flood.Go(func() {
-				code, _ := a.exchange(t, from, nil, request("user:alice", "made-up secret of nobody"))
+				code, _ := a.exchange(t, from, nil,
+					request("user:alice", "made-up secret of nobody"))
 				refused.Add(1)
 				begun <- struct{}{}
 				if code == http.StatusOK {
@@ -38,7 +40,8 @@ func (a *arena) attackSecrets(t *testing.T) {
 			})
 		}
 		<-begun // the others are on their way, or wait
-		code, answer := a.exchange(t, a.address(t.Name()+" by_right"), nil, request("user:tess", secret))
+		code, answer := a.exchange(t, a.address(t.Name()+" by_right"), nil,
+			request("user:tess", secret))
 		before := refused.Load()
 		if code != http.StatusOK || !strings.Contains(answer, "access_token") {
 			t.Errorf("the right secret is answered %d %.300q", code, answer)

@@ -63,7 +63,10 @@ func newArena(t *testing.T) *arena {
 	a := &arena{foreign: newForeignAuthority(t), names: make(map[string]string)}
 	folder := t.TempDir()
 	ca, identities := filepath.Join(folder, "ca.crt"), filepath.Join(folder, "identities.toml")
-	for path, text := range map[string][]byte{ca: certs.EncodeCertificate(a.foreign.cert), identities: a.foreign.identities(t)} {
+	for path, text := range map[string][]byte{
+		ca:         certs.EncodeCertificate(a.foreign.cert),
+		identities: a.foreign.identities(t),
+	} {
 		if err := os.WriteFile(path, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -76,12 +79,14 @@ func newArena(t *testing.T) *arena {
 	a.domain = a.name
 	a.roots = a.tls(t, "demo").RootCAs
 	var err error
-	if a.own, err = certs.LoadAuthority(filepath.Join(a.data, "ca/clients.crt"), filepath.Join(a.data, "ca/clients.key")); err != nil {
+	if a.own, err = certs.LoadAuthority(filepath.Join(a.data, "ca/clients.crt"),
+		filepath.Join(a.data, "ca/clients.key")); err != nil {
 		t.Fatal(err)
 	}
 	operator := a.as(t, "operator")
 	for subject, role := range map[string]string{
-		"user:alice": "customer", "user:mallory": "customer", "user:audra": "auditor", "user:dave": "customer", "user:rita": "customer",
+		"user:alice": "customer", "user:mallory": "customer", "user:audra": "auditor",
+		"user:dave": "customer", "user:rita": "customer",
 		"service:till": "teller", "service:billing": "service", "user:nina": "customer",
 	} {
 		args := []any{subject, role}
@@ -94,7 +99,8 @@ func newArena(t *testing.T) *arena {
 	must(t)(operator.Call(t.Context(), "admin.account.open", "200", "user:alice", "60"))
 	must(t)(operator.Call(t.Context(), "admin.account.open", "300", "user:mallory", "5"))
 	a.demo, a.operator = a.shown(t, "demo"), a.shown(t, "operator")
-	a.alice, a.mallory, a.auditor = a.of(t, "/user/alice"), a.of(t, "/user/mallory"), a.of(t, "/user/audra")
+	a.alice, a.mallory, a.auditor = a.of(t, "/user/alice"), a.of(t, "/user/mallory"),
+		a.of(t, "/user/audra")
 	a.till, a.billing = a.of(t, "/service/till"), a.of(t, "/service/billing")
 	must(t)(a.client(t, a.alice).Authorize(t.Context(), 200, 1000, time.Hour, "a hold"))
 	return a
@@ -121,7 +127,9 @@ func (a *arena) client(t *testing.T, cert *tls.Certificate) *client.Client {
 func (a *arena) config(cert *tls.Certificate) *tls.Config {
 	cfg := &tls.Config{RootCAs: a.roots, ServerName: "localhost", MinVersion: tls.VersionTLS13}
 	if cert != nil {
-		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, nil }
+		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return cert, nil
+		}
 	}
 	return cfg
 }
@@ -134,12 +142,15 @@ func (a *arena) of(t *testing.T, path string) *tls.Certificate {
 
 // issued is a certificate of the server's own authority for clients, which
 // differs from a good one by change.
-func (a *arena) issued(t *testing.T, change func(*x509.Certificate), uris ...string) *tls.Certificate {
+func (a *arena) issued(t *testing.T, change func(*x509.Certificate),
+	uris ...string,
+) *tls.Certificate {
 	t.Helper()
 	key := newKey(t)
 	template := goodTemplate(t, uris...)
 	change(template)
-	return &tls.Certificate{Certificate: [][]byte{signed(t, template, a.own.Certificate, key.Public(), a.clientsKey(t))}, PrivateKey: key}
+	return &tls.Certificate{Certificate: [][]byte{signed(t, template, a.own.Certificate,
+		key.Public(), a.clientsKey(t))}, PrivateKey: key}
 }
 
 // clientsKey is the key of the authority, which nobody outside has.
@@ -176,7 +187,10 @@ func (a *arena) address(name string) *net.TCPAddr {
 // dial connects from an address, showing a certificate.
 func (a *arena) dial(t *testing.T, from *net.TCPAddr, cert *tls.Certificate) (net.Conn, error) {
 	t.Helper()
-	dialer := &tls.Dialer{NetDialer: &net.Dialer{LocalAddr: from, Timeout: 10 * time.Second}, Config: a.config(cert)}
+	dialer := &tls.Dialer{
+		NetDialer: &net.Dialer{LocalAddr: from, Timeout: 10 * time.Second},
+		Config:    a.config(cert),
+	}
 	conn, err := dialer.DialContext(t.Context(), "tcp4", a.addr)
 	if err != nil {
 		return nil, err
@@ -188,7 +202,9 @@ func (a *arena) dial(t *testing.T, from *net.TCPAddr, cert *tls.Certificate) (ne
 
 // exchange sends bytes on a new connection and returns the status and all that
 // comes back until the server closes; 0 when nothing does.
-func (a *arena) exchange(t *testing.T, from *net.TCPAddr, cert *tls.Certificate, request string) (int, string) {
+func (a *arena) exchange(t *testing.T, from *net.TCPAddr, cert *tls.Certificate,
+	request string,
+) (int, string) {
 	t.Helper()
 	conn, err := a.dial(t, from, cert)
 	if err != nil {
@@ -234,7 +250,8 @@ func (at *attack) bytes() string {
 		media = "application/x-www-form-urlencoded"
 	}
 	lines := append([]string{
-		"POST " + path + " HTTP/1.1", "Host: localhost", "Connection: close", "Content-Type: " + media, fmt.Sprintf("Content-Length: %d", len(body)),
+		"POST " + path + " HTTP/1.1", "Host: localhost", "Connection: close", "Content-Type: " +
+			media, fmt.Sprintf("Content-Length: %d", len(body)),
 	}, at.header...)
 	return strings.Join(lines, "\r\n") + "\r\n\r\n" + body
 }
@@ -256,7 +273,8 @@ func (a *arena) run(t *testing.T, attacks []attack) {
 }
 
 // TestAttacks attacks one server in every way that there is a name for. Each is
-// refused as promised, none is answered 5xx but by net/http for what it does not know, and nothing moves: in the end the
+// refused as promised, none is answered 5xx but by net/http for what it does not know, and nothing
+// moves: in the end the
 // balances are what they were, and no operation that was carried out has the
 // address of an attack, but for those that are told apart by name.
 func TestAttacks(t *testing.T) {
@@ -287,7 +305,8 @@ func TestAttacks(t *testing.T) {
 			t.Errorf("%s: %s was carried out: entry %d", name, e.Operation, index)
 		}
 	}
-	if n := len(a.names); n < 400 && !strings.Contains(flag.Lookup("test.run").Value.String(), "/") {
+	if n := len(a.names); n < 400 &&
+		!strings.Contains(flag.Lookup("test.run").Value.String(), "/") {
 		t.Errorf("%d attacks", n)
 	}
 }
@@ -326,7 +345,10 @@ func newKept(conn net.Conn) *kept { return &kept{conn, bufio.NewReader(conn)} }
 // ask posts a call with these lines in the header.
 func (k *kept) ask(t *testing.T, body string, header ...string) (int, []byte) {
 	t.Helper()
-	lines := append([]string{"POST /RPC2 HTTP/1.1", "Host: localhost", "Content-Type: text/xml", fmt.Sprintf("Content-Length: %d", len(body))}, header...)
+	lines := append([]string{
+		"POST /RPC2 HTTP/1.1", "Host: localhost", "Content-Type: text/xml",
+		fmt.Sprintf("Content-Length: %d", len(body)),
+	}, header...)
 	if _, err := io.WriteString(k.conn, strings.Join(lines, "\r\n")+"\r\n\r\n"+body); err != nil {
 		t.Fatal(err)
 	}

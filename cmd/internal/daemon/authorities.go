@@ -93,13 +93,16 @@ func (h *House) followAuthorities(ctx context.Context) {
 		}
 		own, err := h.share(ctx)
 		if err != nil {
-			h.opts.Log.Error("the other replicas do not have the new authorities yet", slog.Any("error", err))
+			h.opts.Log.Error("the other replicas do not have the new authorities yet",
+				slog.Any("error", err))
 			continue
 		}
 		seen = now
 		old := h.enforce(next)
-		if own && !old.client.Certificate.Equal(next.client.Certificate) { // otherwise another replica told of it
-			h.teller.KeyRotated(ctx, certs.Fingerprint(old.client.Certificate), certs.Fingerprint(next.client.Certificate))
+		// otherwise another replica told of it
+		if own && !old.client.Certificate.Equal(next.client.Certificate) {
+			h.teller.KeyRotated(ctx, certs.Fingerprint(old.client.Certificate),
+				certs.Fingerprint(next.client.Certificate))
 		}
 		h.renewOwnClients(ctx)
 	}
@@ -111,7 +114,8 @@ func (h *House) enforce(next *signing) *signing {
 	if h.signIn != nil {
 		h.signIn.Forget()
 	}
-	h.opts.Log.Info("authorities replaced", slog.String("clients", certs.Fingerprint(next.client.Certificate)))
+	h.opts.Log.Info("authorities replaced",
+		slog.String("clients", certs.Fingerprint(next.client.Certificate)))
 	return old
 }
 
@@ -167,7 +171,8 @@ func settleRollover(dir *datadir.Dir) error {
 
 // ErrNotRetired reports a rollover while the authority before the last one is
 // still trusted.
-var ErrNotRetired = errors.New("the authority before the last rollover is still trusted: retire it first")
+var ErrNotRetired = errors.New("the authority before the last rollover is still trusted: retire " +
+	"it first")
 
 // ErrNoRootKey reports that the key of the root is not in the folder any more.
 var ErrNoRootKey = errors.New("the key of the root is not in the folder, as after ca export")
@@ -198,7 +203,8 @@ func Rollover(data, keyFile string) error {
 	if err != nil {
 		return err
 	}
-	if err := durable.WriteFile(dir.OldClientCA(), certs.EncodeCertificate(before.client.Certificate), 0o644); err != nil {
+	if err := durable.WriteFile(dir.OldClientCA(),
+		certs.EncodeCertificate(before.client.Certificate), 0o644); err != nil {
 		return err
 	}
 	var servers *certs.Authority
@@ -218,7 +224,8 @@ func Rollover(data, keyFile string) error {
 		if err := next.Save(cert+newSuffix, key+newSuffix); err != nil {
 			return err
 		}
-		if err := errors.Join(os.Rename(key+newSuffix, key), durable.SyncDir(filepath.Dir(key)), os.Rename(cert+newSuffix, cert), durable.SyncDir(filepath.Dir(cert))); err != nil {
+		if err := errors.Join(os.Rename(key+newSuffix, key), durable.SyncDir(filepath.Dir(key)),
+			os.Rename(cert+newSuffix, cert), durable.SyncDir(filepath.Dir(cert))); err != nil {
 			return err
 		}
 		if servers == nil {
@@ -240,11 +247,13 @@ func reissueServer(dir *datadir.Dir, by *certs.Authority) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", certFile, err)
 	}
-	next, err := by.IssueServer(cert.PublicKey, certificateHosts(cert), serverCertificateLife, time.Now())
+	next, err := by.IssueServer(cert.PublicKey, certificateHosts(cert), serverCertificateLife,
+		time.Now())
 	if err != nil {
 		return err
 	}
-	return durable.WriteFile(certFile, append(certs.EncodeCertificate(next), certs.EncodeCertificate(by.Certificate)...), 0o644)
+	return durable.WriteFile(certFile, append(certs.EncodeCertificate(next),
+		certs.EncodeCertificate(by.Certificate)...), 0o644)
 }
 
 // Retire stops trusting the authority for clients of before the last rollover.
@@ -306,7 +315,10 @@ func Authorities(data string) ([]AuthorityState, error) {
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, err
 		}
-		list = append(list, AuthorityState{cert.Subject.CommonName, certs.Fingerprint(cert), cert.NotAfter.UTC(), err == nil})
+		list = append(list, AuthorityState{
+			cert.Subject.CommonName, certs.Fingerprint(cert),
+			cert.NotAfter.UTC(), err == nil,
+		})
 	}
 	return list, nil
 }

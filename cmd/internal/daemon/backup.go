@@ -49,7 +49,8 @@ func (h *House) Backup(ctx context.Context, w io.Writer) error {
 	a := &archive{tar: tar.NewWriter(w)}
 
 	h.keys.Lock() // the key and the snapshot must belong together
-	err = errors.Join(h.snapshot(ctx, snapshot), a.addConfig(h.dir.Config), a.addTree(h.dir.Root, backedUp))
+	err = errors.Join(h.snapshot(ctx, snapshot), a.addConfig(h.dir.Config),
+		a.addTree(h.dir.Root, backedUp))
 	h.keys.Unlock()
 	if err != nil {
 		return err
@@ -76,7 +77,8 @@ func (a *archive) addConfig(c datadir.Config) error {
 	if err != nil {
 		return err
 	}
-	return a.write(&tar.Header{Name: "config.toml", Mode: 0o600, Size: int64(len(text))}, bytes.NewReader(text))
+	return a.write(&tar.Header{Name: "config.toml", Mode: 0o600, Size: int64(len(text))},
+		bytes.NewReader(text))
 }
 
 // An archive is a backup that is being written.
@@ -87,7 +89,9 @@ type archive struct {
 
 func (a *archive) addTree(root string, names []string) error {
 	for _, name := range names {
-		err := filepath.WalkDir(filepath.Join(root, name), func(path string, d fs.DirEntry, err error) error {
+		err := filepath.WalkDir(filepath.Join(root, name), func(path string, d fs.DirEntry,
+			err error,
+		) error {
 			if err == nil && d.IsDir() && strings.HasPrefix(d.Name(), ".") {
 				return fs.SkipDir
 			}
@@ -117,7 +121,10 @@ func (a *archive) add(from, name string) error {
 	if err != nil {
 		return err
 	}
-	header := &tar.Header{Name: name, Mode: int64(info.Mode().Perm()), Size: info.Size(), ModTime: info.ModTime().Truncate(time.Second)}
+	header := &tar.Header{
+		Name: name, Mode: int64(info.Mode().Perm()), Size: info.Size(),
+		ModTime: info.ModTime().Truncate(time.Second),
+	}
 	return a.write(header, f)
 }
 
@@ -135,7 +142,10 @@ func (a *archive) write(header *tar.Header, content io.Reader) error {
 
 func (a *archive) close() error {
 	sums := a.sums.String()
-	if err := a.tar.WriteHeader(&tar.Header{Name: sumsFile, Mode: 0o600, Size: int64(len(sums))}); err != nil {
+	if err := a.tar.WriteHeader(&tar.Header{
+		Name: sumsFile, Mode: 0o600,
+		Size: int64(len(sums)),
+	}); err != nil {
 		return err
 	}
 	if _, err := io.WriteString(a.tar, sums); err != nil {
@@ -164,10 +174,12 @@ func unpack(ctx context.Context, backup io.Reader, folder string) error {
 		if header.Name == sumsFile {
 			return checkSums(io.LimitReader(content, 1<<20), sums)
 		}
-		if header.Typeflag != tar.TypeReg || !belongs(header.Name) || header.Size > backupLimit || len(sums) >= 1000 {
+		if header.Typeflag != tar.TypeReg || !belongs(header.Name) || header.Size > backupLimit ||
+			len(sums) >= 1000 {
 			return fmt.Errorf("%w: %q does not belong into it", ErrBackup, header.Name)
 		}
-		sum, err := extract(content, filepath.Join(folder, filepath.FromSlash(header.Name)), fs.FileMode(header.Mode).Perm()&0o644)
+		sum, err := extract(content, filepath.Join(folder, filepath.FromSlash(header.Name)),
+			fs.FileMode(header.Mode).Perm()&0o644)
 		if err != nil {
 			return err
 		}

@@ -30,7 +30,8 @@ func TestBackupUnderLoad(t *testing.T) {
 		c := h.as(t, "demo")
 		wg.Go(func() {
 			for i := 0; !done.Load(); i++ {
-				a, err := c.Deposit(t.Context(), account, 1, atm.RequestID(fmt.Sprintf("%d-%d", n, i)))
+				a, err := c.Deposit(t.Context(), account, 1,
+					atm.RequestID(fmt.Sprintf("%d-%d", n, i)))
 				if err != nil || !a.OK() {
 					t.Errorf("%+v, %v", a, err)
 					return
@@ -59,7 +60,8 @@ func TestBackupUnderLoad(t *testing.T) {
 			t.Fatal(resp.Status, err)
 		}
 		data := filepath.Join(t.TempDir(), "restored")
-		found, err := daemon.Folder{Data: data}.Restore(t.Context(), bytes.NewReader(backup), discard)
+		found, err := daemon.Folder{Data: data}.Restore(t.Context(), bytes.NewReader(backup),
+			discard)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -73,7 +75,9 @@ func TestBackupUnderLoad(t *testing.T) {
 			t.Fatal(err)
 		}
 		inside := make(map[string]bool)
-		err = log.Entries(t.Context(), 0, log.Size, func(index int64, leaf []byte, hash audit.Hash) error {
+		err = log.Entries(t.Context(), 0, log.Size, func(index int64, leaf []byte,
+			hash audit.Hash,
+		) error {
 			inside[audit.Receipt(index, hash)] = true
 			return nil
 		})
@@ -85,7 +89,8 @@ func TestBackupUnderLoad(t *testing.T) {
 				t.Errorf("%s was acknowledged before the backup, and is not in it", receipt)
 			}
 		}
-		t.Logf("%d acknowledged before, %d entries in the backup, %d bytes", len(before), found.Entries, len(backup))
+		t.Logf("%d acknowledged before, %d entries in the backup, %d bytes", len(before),
+			found.Entries, len(backup))
 	}
 	done.Store(true)
 	wg.Wait()

@@ -41,7 +41,8 @@ func (h *house) dialFrom(t testing.TB, ip, header string) (*tls.Conn, error) {
 func asks(t testing.TB, conn net.Conn) bool {
 	t.Helper()
 	inquiry := call("inquiry", "100")
-	if _, err := fmt.Fprintf(conn, "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\n"+
+	if _, err := fmt.Fprintf(conn, "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: "+
+		"text/xml\r\n"+
 		"Content-Length: %d\r\n\r\n%s", len(inquiry), inquiry); err != nil {
 		return false
 	}
@@ -57,7 +58,9 @@ func asks(t testing.TB, conn net.Conn) bool {
 // all. Others are served nevertheless, and a connection that is in use stays open.
 func TestSilentConnectionsMakeRoom(t *testing.T) {
 	single(t, "the bound is that of one server")
-	h := start(t, func(o *daemon.Options) { o.Server.MaxConnections, o.Server.MaxPerAddress = 32, 16 })
+	h := start(t, func(o *daemon.Options) {
+		o.Server.MaxConnections, o.Server.MaxPerAddress = 32, 16
+	})
 	used, err := h.dialFrom(t, "127.0.0.1", "")
 	if err != nil || !asks(t, used) {
 		t.Fatal(err)
@@ -121,7 +124,9 @@ func TestBalancerMayHaveMoreConnections(t *testing.T) {
 		o.Server.ProxyFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}
 		o.Server.MaxPerAddress = 2
 	})
-	header := func(client string) string { return "PROXY TCP4 " + client + " 127.0.0.1 12345 9000\r\n" }
+	header := func(client string) string {
+		return "PROXY TCP4 " + client + " 127.0.0.1 12345 9000\r\n"
+	}
 	for i := range 6 {
 		conn, err := h.dialFrom(t, "127.0.0.2", header(fmt.Sprintf("192.0.2.%d", i/2)))
 		if err != nil || !asks(t, conn) {
@@ -182,29 +187,34 @@ func TestStrangersLargeHeadsAreBounded(t *testing.T) {
 func TestBodiesOfOneCallerAreBounded(t *testing.T) {
 	single(t, "the bound is that of one server")
 	h := start(t, func(o *daemon.Options) { o.Server.RequestTimeout = time.Minute })
-	large := strings.Replace(call("inquiry", "100"), "<params>", strings.Repeat(" ", 255<<10)+"<params>", 1)
+	large := strings.Replace(call("inquiry", "100"), "<params>", strings.Repeat(" ", 255<<10)+
+		"<params>", 1)
 	const most = 16 << 20 / (255 << 10)
 	for range most {
 		conn, err := h.dialFrom(t, "127.0.0.2", "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintf(conn, "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n\r\n%s",
+		fmt.Fprintf(conn, "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: "+
+			"text/xml\r\nContent-Length: %d\r\n\r\n%s",
 			len(large), large[:len(large)-1])
 	}
 	demo := httpClient(t, h.tls(t, "demo"))
 	for end := time.Now().Add(30 * time.Second); ; { // the last ones may be on their way still
-		if resp, _ := h.post(t, demo, large, nil); resp.StatusCode == http.StatusServiceUnavailable {
+		if resp, _ := h.post(t, demo, large,
+			nil); resp.StatusCode == http.StatusServiceUnavailable {
 			break
 		}
 		if time.Now().After(end) {
 			t.Fatal("there is no bound")
 		}
 	}
-	if resp, text := h.post(t, demo, call("inquiry", "100"), nil); resp.StatusCode != http.StatusOK {
+	if resp, text := h.post(t, demo, call("inquiry", "100"),
+		nil); resp.StatusCode != http.StatusOK {
 		t.Errorf("a small call: %s %s", resp.Status, text)
 	}
-	if resp, text := h.post(t, httpClient(t, h.tls(t, "operator")), large, nil); resp.StatusCode != http.StatusOK {
+	if resp, text := h.post(t, httpClient(t, h.tls(t, "operator")), large,
+		nil); resp.StatusCode != http.StatusOK {
 		t.Errorf("a large call of somebody else: %s %s", resp.Status, text)
 	}
 }

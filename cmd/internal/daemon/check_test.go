@@ -43,12 +43,15 @@ func TestCheckAndRebuild(t *testing.T) {
 	if problems, err := check(); err != nil {
 		t.Fatal(problems, err)
 	}
-	for name, tamper := range map[string]func([]vault.Account, []vault.Hold) ([]vault.Account, []vault.Hold){
+	for name, tamper := range map[string]func([]vault.Account, []vault.Hold) ([]vault.Account,
+		[]vault.Hold){
 		"a balance": func(a []vault.Account, h []vault.Hold) ([]vault.Account, []vault.Hold) {
 			a[0].Balance++
 			return a, h
 		},
-		"two balances that even out": func(a []vault.Account, h []vault.Hold) ([]vault.Account, []vault.Hold) {
+		"two balances that even out": func(a []vault.Account, h []vault.Hold) ([]vault.Account,
+			[]vault.Hold,
+		) {
 			a[0].Balance++
 			a[1].Balance--
 			return a, h
@@ -69,11 +72,15 @@ func TestCheckAndRebuild(t *testing.T) {
 			a[1].Spent.Amount--
 			return a, h
 		},
-		"a hold dropped from its account": func(a []vault.Account, h []vault.Hold) ([]vault.Account, []vault.Hold) {
+		"a hold dropped from its account": func(a []vault.Account, h []vault.Hold) ([]vault.Account,
+			[]vault.Hold,
+		) {
 			a[0].Pending = nil
 			return a, h
 		},
-		"a captured hold pending again": func(a []vault.Account, h []vault.Hold) ([]vault.Account, []vault.Hold) {
+		"a captured hold pending again": func(a []vault.Account, h []vault.Hold) ([]vault.Account,
+			[]vault.Hold,
+		) {
 			h[0].State = vault.HoldPending
 			return a, h
 		},
@@ -100,13 +107,16 @@ func TestCheckAndRebuild(t *testing.T) {
 	if a := must(t)(again.as(t, "demo").Inquiry(t.Context(), 100)); a.Text() != "999.90" {
 		t.Errorf("balance %s", a.Text())
 	}
-	if a, err := again.as(t, "demo").Capture(t.Context(), hold, 1, "f"); err != nil || a.Code != atm.HoldNotPending {
+	if a, err := again.as(t, "demo").Capture(t.Context(), hold, 1, "f"); err != nil ||
+		a.Code != atm.HoldNotPending {
 		t.Errorf("a captured hold: %+v, %v", a, err)
 	}
 }
 
 // change puts other accounts and holds into the vault of a data folder.
-func change(t *testing.T, folder daemon.Folder, tamper func([]vault.Account, []vault.Hold) ([]vault.Account, []vault.Hold)) {
+func change(t *testing.T, folder daemon.Folder, tamper func([]vault.Account,
+	[]vault.Hold) ([]vault.Account, []vault.Hold),
+) {
 	t.Helper()
 	store := openStore(t, folder)
 	accounts, holds, err := store.All(context.Background())
@@ -114,7 +124,11 @@ func change(t *testing.T, folder daemon.Folder, tamper func([]vault.Account, []v
 		t.Fatal(err)
 	}
 	accounts, holds = tamper(accounts, holds)
-	if err := errors.Join(store.Rebuild(context.Background(), func(vault.Store) ([]vault.Account, []vault.Hold, error) { return accounts, holds, nil }), store.Close()); err != nil {
+	if err := errors.Join(store.Rebuild(context.Background(), func(vault.Store) ([]vault.Account,
+		[]vault.Hold, error,
+	) {
+		return accounts, holds, nil
+	}), store.Close()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -133,7 +147,10 @@ func openStore(t testing.TB, folder daemon.Folder) vault.Backend {
 	}
 	var store vault.Backend
 	if folder.Store.InDatabase() {
-		store, err = pgstore.Open(t.Context(), pgstore.Config{URL: folder.Store.URL, Secret: key.Secret})
+		store, err = pgstore.Open(t.Context(), pgstore.Config{
+			URL:    folder.Store.URL,
+			Secret: key.Secret,
+		})
 	} else {
 		store, err = boltstore.Open(filepath.Join(folder.Data, "vault.db"), key.Secret)
 	}

@@ -27,7 +27,8 @@ func TestCodes(t *testing.T) {
 	must(t)(operator.Call(t.Context(), "admin.account.open", "600", "user:demo", "100"))
 	must(t)(operator.Call(t.Context(), "admin.account.limit", "600", "10", "15", 3))
 	for i := range 89 { // so that 10^12 dollars more are above the largest balance, 2^53-1 cents
-		must(t)(demo.Deposit(t.Context(), 500, atm.MaxAmount, atm.RequestID("fill "+strconv.Itoa(i))))
+		must(t)(demo.Deposit(t.Context(), 500, atm.MaxAmount,
+			atm.RequestID("fill "+strconv.Itoa(i))))
 	}
 	hold := must(t)(demo.Authorize(t.Context(), 100, 5000, 0, "hold")).Text()
 	expired := must(t)(demo.Call(t.Context(), "authorize", 100, "1.00", 1)).Text()
@@ -43,36 +44,96 @@ func TestCodes(t *testing.T) {
 		reason string // the whole one, where it is promised
 	}{
 		{atm.OK, func() (*client.Answer, error) { return demo.Inquiry(t.Context(), 100) }, ""},
-		{atm.AccountNotFound, func() (*client.Answer, error) { return demo.Deposit(t.Context(), 999, 1, "a") }, "Account 999 was not found"},
-		{atm.AccountNotFound, func() (*client.Answer, error) { return demo.Withdraw(t.Context(), 999, 1, "b") }, "Account 999 was not found"},
-		{atm.AccountNotFound, func() (*client.Answer, error) { return demo.Transfer(t.Context(), 100, 999, 1, "c") }, "Account 999 was not found"},
-		{atm.AccountNotFound, func() (*client.Answer, error) { return demo.Statement(t.Context(), 999, client.Range{}) }, "Account 999 was not found"},
-		{atm.AccountNotFound, func() (*client.Answer, error) { return demo.Inquiry(t.Context(), 999) }, "Unknown account 999"},
-		{atm.AccountNotFound, func() (*client.Answer, error) { return demo.Call(t.Context(), "inquiry", "abc") }, "Unknown account abc"},
-		{atm.AccountExists, func() (*client.Answer, error) { return operator.Call(t.Context(), "admin.account.open", "100") }, ""},
-		{atm.AccountFrozen, func() (*client.Answer, error) { return demo.Deposit(t.Context(), 300, 1, "d") }, ""},
-		{atm.AccountClosed, func() (*client.Answer, error) { return demo.Deposit(t.Context(), 400, 1, "e") }, ""},
-		{atm.AccountNotEmpty, func() (*client.Answer, error) { return operator.Call(t.Context(), "admin.account.close", "100") }, ""},
-		{atm.InsufficientFunds, func() (*client.Answer, error) { return demo.Withdraw(t.Context(), 100, 100_000_00, "f") }, "Insufficient Funds"},
-		{atm.AmountInvalid, func() (*client.Answer, error) { return demo.Call(t.Context(), "deposit", 100, "1e3") }, ""},
-		{atm.AmountInvalid, func() (*client.Answer, error) { return demo.Call(t.Context(), "authorize", 100, "1", 0) }, ""},
-		{atm.AmountNotPositive, func() (*client.Answer, error) { return demo.Call(t.Context(), "deposit", 100, -5) }, ""},
-		{atm.AmountPrecision, func() (*client.Answer, error) { return demo.Call(t.Context(), "deposit", 100, "0.001") }, ""},
-		{atm.AmountTooLarge, func() (*client.Answer, error) { return demo.Call(t.Context(), "deposit", 100, "1000000000000.01") }, ""},
-		{atm.BalanceTooLarge, func() (*client.Answer, error) { return demo.Deposit(t.Context(), 500, atm.MaxAmount, "g") }, ""},
-		{atm.SameAccount, func() (*client.Answer, error) { return demo.Transfer(t.Context(), 100, 100, 1, "h") }, ""},
-		{atm.LimitPerOperation, func() (*client.Answer, error) { return demo.Withdraw(t.Context(), 600, 1001, "i") }, ""},
-		{atm.LimitDailyAmount, func() (*client.Answer, error) { return demo.Withdraw(t.Context(), 600, 601, "j") }, ""},
-		{atm.OK, func() (*client.Answer, error) { return demo.Withdraw(t.Context(), 600, 1, "k") }, ""},
-		{atm.OK, func() (*client.Answer, error) { return demo.Withdraw(t.Context(), 600, 1, "l") }, ""},
-		{atm.LimitDailyCount, func() (*client.Answer, error) { return demo.Withdraw(t.Context(), 600, 1, "m") }, ""},
-		{atm.HoldNotFound, func() (*client.Answer, error) { return demo.Capture(t.Context(), "h1", 1, "n") }, ""},
-		{atm.HoldAmountExceeded, func() (*client.Answer, error) { return demo.Capture(t.Context(), hold, 5001, "o") }, ""},
-		{atm.OK, func() (*client.Answer, error) { return demo.Capture(t.Context(), hold, 0, "p") }, ""},
-		{atm.HoldNotPending, func() (*client.Answer, error) { return demo.Release(t.Context(), hold, "q") }, ""},
-		{atm.IdempotencyConflict, func() (*client.Answer, error) { return demo.Deposit(t.Context(), 100, 2, id) }, ""},
-		{atm.IdempotencyKeyExpired, func() (*client.Answer, error) { return demo.Deposit(t.Context(), 100, 2, old) }, ""},
-		{atm.PermissionDenied, func() (*client.Answer, error) { return operator.Deposit(t.Context(), 100, 2, "r") }, ""},
+		{atm.AccountNotFound, func() (*client.Answer, error) {
+			return demo.Deposit(t.Context(), 999, 1, "a")
+		}, "Account 999 was not found"},
+		{atm.AccountNotFound, func() (*client.Answer, error) {
+			return demo.Withdraw(t.Context(), 999, 1, "b")
+		}, "Account 999 was not found"},
+		{atm.AccountNotFound, func() (*client.Answer, error) {
+			return demo.Transfer(t.Context(), 100, 999, 1, "c")
+		}, "Account 999 was not found"},
+		{atm.AccountNotFound, func() (*client.Answer, error) {
+			return demo.Statement(t.Context(), 999, client.Range{})
+		}, "Account 999 was not found"},
+		{atm.AccountNotFound, func() (*client.Answer, error) {
+			return demo.Inquiry(t.Context(), 999)
+		}, "Unknown account 999"},
+		{atm.AccountNotFound, func() (*client.Answer, error) {
+			return demo.Call(t.Context(), "inquiry", "abc")
+		}, "Unknown account abc"},
+		{atm.AccountExists, func() (*client.Answer, error) {
+			return operator.Call(t.Context(), "admin.account.open", "100")
+		}, ""},
+		{atm.AccountFrozen, func() (*client.Answer, error) {
+			return demo.Deposit(t.Context(), 300, 1, "d")
+		}, ""},
+		{atm.AccountClosed, func() (*client.Answer, error) {
+			return demo.Deposit(t.Context(), 400, 1, "e")
+		}, ""},
+		{atm.AccountNotEmpty, func() (*client.Answer, error) {
+			return operator.Call(t.Context(), "admin.account.close", "100")
+		}, ""},
+		{atm.InsufficientFunds, func() (*client.Answer, error) {
+			return demo.Withdraw(t.Context(), 100, 100_000_00, "f")
+		}, "Insufficient Funds"},
+		{atm.AmountInvalid, func() (*client.Answer, error) {
+			return demo.Call(t.Context(), "deposit", 100, "1e3")
+		}, ""},
+		{atm.AmountInvalid, func() (*client.Answer, error) {
+			return demo.Call(t.Context(), "authorize", 100, "1", 0)
+		}, ""},
+		{atm.AmountNotPositive, func() (*client.Answer, error) {
+			return demo.Call(t.Context(), "deposit", 100, -5)
+		}, ""},
+		{atm.AmountPrecision, func() (*client.Answer, error) {
+			return demo.Call(t.Context(), "deposit", 100, "0.001")
+		}, ""},
+		{atm.AmountTooLarge, func() (*client.Answer, error) {
+			return demo.Call(t.Context(), "deposit", 100, "1000000000000.01")
+		}, ""},
+		{atm.BalanceTooLarge, func() (*client.Answer, error) {
+			return demo.Deposit(t.Context(), 500, atm.MaxAmount, "g")
+		}, ""},
+		{atm.SameAccount, func() (*client.Answer, error) {
+			return demo.Transfer(t.Context(), 100, 100, 1, "h")
+		}, ""},
+		{atm.LimitPerOperation, func() (*client.Answer, error) {
+			return demo.Withdraw(t.Context(), 600, 1001, "i")
+		}, ""},
+		{atm.LimitDailyAmount, func() (*client.Answer, error) {
+			return demo.Withdraw(t.Context(), 600, 601, "j")
+		}, ""},
+		{atm.OK, func() (*client.Answer, error) {
+			return demo.Withdraw(t.Context(), 600, 1, "k")
+		}, ""},
+		{atm.OK, func() (*client.Answer, error) {
+			return demo.Withdraw(t.Context(), 600, 1, "l")
+		}, ""},
+		{atm.LimitDailyCount, func() (*client.Answer, error) {
+			return demo.Withdraw(t.Context(), 600, 1, "m")
+		}, ""},
+		{atm.HoldNotFound, func() (*client.Answer, error) {
+			return demo.Capture(t.Context(), "h1", 1, "n")
+		}, ""},
+		{atm.HoldAmountExceeded, func() (*client.Answer, error) {
+			return demo.Capture(t.Context(), hold, 5001, "o")
+		}, ""},
+		{atm.OK, func() (*client.Answer, error) {
+			return demo.Capture(t.Context(), hold, 0, "p")
+		}, ""},
+		{atm.HoldNotPending, func() (*client.Answer, error) {
+			return demo.Release(t.Context(), hold, "q")
+		}, ""},
+		{atm.IdempotencyConflict, func() (*client.Answer, error) {
+			return demo.Deposit(t.Context(), 100, 2, id)
+		}, ""},
+		{atm.IdempotencyKeyExpired, func() (*client.Answer, error) {
+			return demo.Deposit(t.Context(), 100, 2, old)
+		}, ""},
+		{atm.PermissionDenied, func() (*client.Answer, error) {
+			return operator.Deposit(t.Context(), 100, 2, "r")
+		}, ""},
 		{atm.PermissionDenied, func() (*client.Answer, error) {
 			return demo.Call(t.Context(), "admin.account.limit", 100, "1")
 		}, ""},
@@ -84,7 +145,8 @@ func TestCodes(t *testing.T) {
 		}, ""},
 	} {
 		a, err := tt.call()
-		if err != nil || a.Code != tt.want || tt.reason != "" && a.Reason != tt.reason || (a.Reason == "") != a.OK() || a.Receipt == "" {
+		if err != nil || a.Code != tt.want || tt.reason != "" && a.Reason != tt.reason ||
+			(a.Reason == "") != a.OK() || a.Receipt == "" {
 			t.Errorf("want %s %q: %+v, %v", tt.want, tt.reason, a, err)
 			continue
 		}
@@ -101,15 +163,20 @@ func TestCodes(t *testing.T) {
 
 	entries := h.entries(t)
 	for code := range seen {
-		if count(entries, func(e *audit.Entry) bool { return e.Status != nil && e.Status.Code == code }) == 0 {
+		if count(entries, func(e *audit.Entry) bool {
+			return e.Status != nil && e.Status.Code == code
+		}) == 0 {
 			t.Errorf("%s is in no entry", code)
 		}
 	}
 	// UNAVAILABLE is in TestDiskReserve; OUTCOME_UNKNOWN and INTERNAL need a
 	// disk that fails. None of the three can be stored.
-	for _, code := range strings.Fields("OK ACCOUNT_NOT_FOUND ACCOUNT_EXISTS ACCOUNT_FROZEN ACCOUNT_CLOSED ACCOUNT_NOT_EMPTY INSUFFICIENT_FUNDS " +
-		"AMOUNT_INVALID AMOUNT_NOT_POSITIVE AMOUNT_PRECISION AMOUNT_TOO_LARGE BALANCE_TOO_LARGE SAME_ACCOUNT LIMIT_PER_OPERATION " +
-		"LIMIT_DAILY_AMOUNT LIMIT_DAILY_COUNT HOLD_NOT_FOUND HOLD_NOT_PENDING HOLD_EXPIRED HOLD_AMOUNT_EXCEEDED IDEMPOTENCY_CONFLICT FAULT " +
+	for _, code := range strings.Fields("OK ACCOUNT_NOT_FOUND ACCOUNT_EXISTS ACCOUNT_FROZEN " +
+		"ACCOUNT_CLOSED ACCOUNT_NOT_EMPTY INSUFFICIENT_FUNDS " +
+		"AMOUNT_INVALID AMOUNT_NOT_POSITIVE AMOUNT_PRECISION AMOUNT_TOO_LARGE BALANCE_TOO_LARGE " +
+		"SAME_ACCOUNT LIMIT_PER_OPERATION " +
+		"LIMIT_DAILY_AMOUNT LIMIT_DAILY_COUNT HOLD_NOT_FOUND HOLD_NOT_PENDING HOLD_EXPIRED " +
+		"HOLD_AMOUNT_EXCEEDED IDEMPOTENCY_CONFLICT FAULT " +
 		"IDEMPOTENCY_KEY_EXPIRED PERMISSION_DENIED CURSOR_INVALID") {
 		if !seen[atm.Code(code)] {
 			t.Errorf("nothing was answered %s", code)

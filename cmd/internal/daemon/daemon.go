@@ -35,26 +35,32 @@ import (
 
 // Options are what somebody who starts a server can choose.
 type Options struct {
-	Data        string                 // the data folder
-	Store       Store                  // where the accounts are
-	Name        string                 // the server's name; empty for what init chose, or a new one
-	Hosts       []string               // names and addresses in the server certificate; nil for the usual ones
-	Passphrase  func() ([]byte, error) // asks for what keys/vault.key is sealed with; nil when nobody can be asked
-	TLS12       bool                   // TLS 1.2 is spoken as well
-	Identities  string                 // file that maps other certificates to subjects; empty for none
-	Issuers     string                 // file of others whose tokens are good; empty for none
-	ClientCA    string                 // file with other authorities of client certificates; empty for none
-	TokenKey    string                 // PKCS #11 URI of the key of tokens; empty for those in the folder
-	NonceTTL    time.Duration          // how long a nonce of Digest can be used; 5 minutes when zero
-	Witnesses   *audit.Policy          // who is asked to cosign the audit log; nil for nobody
-	Empty       bool                   // at init: no account 100 and no demo credentials
-	DiskReserve uint64                 // bytes that must stay free
-	WitnessFile string                 // where Witnesses is from; empty for none
-	Version     string                 // of the program
-	Settings    string                 // all settings in force, a line each; its hash is in the log
-	Log         *slog.Logger           // for the operator
-	Grace       time.Duration          // how long a stop may take
-	Server      server.Config          // limits; the rest is filled in
+	Data  string // the data folder
+	Store Store  // where the accounts are
+	Name  string // the server's name; empty for what init chose, or a new one
+	// names and addresses in the server certificate; nil for the usual ones
+	Hosts []string
+	// asks for what keys/vault.key is sealed with; nil when nobody can be asked
+	Passphrase func() ([]byte, error)
+	TLS12      bool // TLS 1.2 is spoken as well
+	// file that maps other certificates to subjects; empty for none
+	Identities string
+	Issuers    string // file of others whose tokens are good; empty for none
+	// file with other authorities of client certificates; empty for none
+	ClientCA string
+	// PKCS #11 URI of the key of tokens; empty for those in the folder
+	TokenKey string
+	// how long a nonce of Digest can be used; 5 minutes when zero
+	NonceTTL    time.Duration
+	Witnesses   *audit.Policy // who is asked to cosign the audit log; nil for nobody
+	Empty       bool          // at init: no account 100 and no demo credentials
+	DiskReserve uint64        // bytes that must stay free
+	WitnessFile string        // where Witnesses is from; empty for none
+	Version     string        // of the program
+	Settings    string        // all settings in force, a line each; its hash is in the log
+	Log         *slog.Logger  // for the operator
+	Grace       time.Duration // how long a stop may take
+	Server      server.Config // limits; the rest is filled in
 
 	unpublished bool // nothing of the audit log is in the folder, and nothing should be
 }
@@ -94,7 +100,8 @@ type House struct {
 	opened    time.Time    // when the folder was locked
 	witnessed atomic.Int64 // entries of the log that enough witnesses have cosigned, since opened
 
-	loaded struct{ identities, issuers certs.Version } // files that are followed, before they were read
+	// files that are followed, before they were read
+	loaded struct{ identities, issuers certs.Version }
 
 	// Fresh reports that this start made the folder, or completed it.
 	Fresh bool
@@ -110,7 +117,10 @@ func Open(ctx context.Context, opts Options) (*House, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &House{opts: opts, rotated: make(chan struct{}, 1), directory: auth.NewDirectory(), index: audit.NewIndex()}
+	h := &House{
+		opts: opts, rotated: make(chan struct{}, 1), directory: auth.NewDirectory(),
+		index: audit.NewIndex(),
+	}
 	// The module comes first: who cannot have it has changed nothing.
 	if err := h.openModule(); err != nil {
 		return nil, err
@@ -140,7 +150,8 @@ func (h *House) open(ctx context.Context) error {
 		return datadir.ErrPlan
 	}
 	if opts := h.opts; opts.Name != "" && opts.Name != h.dir.Config.Name {
-		return fmt.Errorf("%w: the name of this server is %s; it was fixed at init", ErrUsage, h.dir.Config.Name)
+		return fmt.Errorf("%w: the name of this server is %s; it was fixed at init", ErrUsage,
+			h.dir.Config.Name)
 	}
 	if err := h.openStore(ctx); err != nil {
 		return err
@@ -195,7 +206,8 @@ func (h *House) openKeys() error {
 		return fmt.Errorf("%s: %w", h.dir.AuditKey(), err)
 	}
 	if h.signer.Origin() != h.dir.Config.Origin {
-		return fmt.Errorf("%s signs for %s, but this log is %s", h.dir.AuditKey(), h.signer.Origin(), h.dir.Config.Origin)
+		return fmt.Errorf("%s signs for %s, but this log is %s", h.dir.AuditKey(),
+			h.signer.Origin(), h.dir.Config.Origin)
 	}
 	rootCert, _ := h.dir.RootCA()
 	pem, err := os.ReadFile(rootCert)
@@ -220,7 +232,8 @@ func (h *House) openKeys() error {
 	if h.tokens, err = auth.NewTokens(h.Name(), table, h.now); err != nil {
 		return fmt.Errorf("%s: %w", h.dir.TokenKey(), err)
 	}
-	h.loaded.identities, h.loaded.issuers = certs.VersionOf(h.opts.Identities), certs.VersionOf(h.opts.Issuers)
+	h.loaded.identities, h.loaded.issuers = certs.VersionOf(h.opts.Identities),
+		certs.VersionOf(h.opts.Issuers)
 	if h.opts.Identities != "" {
 		if err := h.loadIdentities(); err != nil {
 			return err
@@ -228,7 +241,8 @@ func (h *House) openKeys() error {
 	}
 	if h.opts.Issuers != "" {
 		h.issuers = auth.NewIssuers(h.now, func(issuer string, err error) {
-			h.opts.Log.Warn("the keys of an issuer could not be fetched", slog.String("issuer", issuer), slog.Any("error", err))
+			h.opts.Log.Warn("the keys of an issuer could not be fetched",
+				slog.String("issuer", issuer), slog.Any("error", err))
 		})
 		if err := h.loadIssuers(); err != nil {
 			return err
@@ -246,8 +260,13 @@ func (h *House) openKeys() error {
 	return h.renewServerCertificate()
 }
 
-func (h *House) issueGrant(grantor, grantee string, accounts, operations []string, limit string, life time.Duration) (teller.Token, error) {
-	t, err := h.tokens.IssueGrant(grantor, auth.GrantToken{Grantee: grantee, Accounts: accounts, Operations: operations, Cap: limit}, life)
+func (h *House) issueGrant(grantor, grantee string, accounts, operations []string, limit string,
+	life time.Duration,
+) (teller.Token, error) {
+	t, err := h.tokens.IssueGrant(grantor, auth.GrantToken{
+		Grantee: grantee, Accounts: accounts,
+		Operations: operations, Cap: limit,
+	}, life)
 	return teller.Token(t), err
 }
 
@@ -312,13 +331,15 @@ func (h *House) openVault() error {
 		Log:       h.opts.Log,
 	})
 	h.teller = teller.New(teller.Config{
-		Ledger:         h.ledger,
-		Store:          h.store,
-		Requests:       requests,
-		Permit:         permit,
-		HashSecret:     auth.HashSecret,
-		RotateTokens:   h.rotateTokens,
-		Invite:         func(i teller.Invitation) (string, error) { return h.tokens.Invite(auth.Invitation(i)) },
+		Ledger:       h.ledger,
+		Store:        h.store,
+		Requests:     requests,
+		Permit:       permit,
+		HashSecret:   auth.HashSecret,
+		RotateTokens: h.rotateTokens,
+		Invite: func(i teller.Invitation) (string, error) {
+			return h.tokens.Invite(auth.Invitation(i))
+		},
 		IssueClient:    h.issueClient,
 		RotateVault:    h.rotateVault,
 		Status:         h.status,
@@ -331,10 +352,12 @@ func (h *House) openVault() error {
 		IssueGrant:     h.issueGrant,
 		Realm:          h.dir.Config.Realm,
 		RotateAudit:    h.rotateAudit,
-		Operators:      func() []string { return first(h.directory.With(atm.Operator), maxOperators) },
-		Slack:          h.tokens.Slack(),
-		Issuer:         h.tokens.Issuer(),
-		Trusts:         h.issuers.Trusts,
+		Operators: func() []string {
+			return first(h.directory.With(atm.Operator), maxOperators)
+		},
+		Slack:  h.tokens.Slack(),
+		Issuer: h.tokens.Issuer(),
+		Trusts: h.issuers.Trusts,
 	})
 	return nil
 }
@@ -349,7 +372,8 @@ const systemInit = "system:init"
 
 // permit is the table of permissions, and lets init do what it has to.
 func permit(p atm.Principal, op atm.Operation) atm.Reach {
-	if p.Subject == systemInit || p.Subject == systemOwner { // no certificate can carry this subject
+	// no certificate can carry this subject
+	if p.Subject == systemInit || p.Subject == systemOwner {
 		return atm.Everywhere
 	}
 	return auth.Permit(p, op)
@@ -403,7 +427,9 @@ func (h *House) diskFree() float64 {
 func (h *House) expiry() []server.Expiry {
 	s := h.signing.Load()
 	list := []server.Expiry{
-		{Certificate: "root", At: h.root.NotAfter}, {Certificate: "servers", At: s.server.Certificate.NotAfter}, {Certificate: "clients", At: s.client.Certificate.NotAfter},
+		{Certificate: "root", At: h.root.NotAfter},
+		{Certificate: "servers", At: s.server.Certificate.NotAfter},
+		{Certificate: "clients", At: s.client.Certificate.NotAfter},
 	}
 	certFile, _ := h.dir.Server()
 	if text, err := os.ReadFile(certFile); err == nil {
@@ -432,7 +458,8 @@ func (h *House) room() error {
 		return err
 	}
 	if free < h.opts.DiskReserve {
-		return fmt.Errorf("%d bytes are free on the disk of %s, fewer than the reserve of %d", free, h.dir.Root, h.opts.DiskReserve)
+		return fmt.Errorf("%d bytes are free on the disk of %s, fewer than the reserve of %d", free,
+			h.dir.Root, h.opts.DiskReserve)
 	}
 	return nil
 }
@@ -453,7 +480,9 @@ func (h *House) treeSize() float64 {
 }
 
 // issueClient signs a client certificate for subject.
-func (h *House) issueClient(request []byte, subject string, life time.Duration) (teller.Issued, error) {
+func (h *House) issueClient(request []byte, subject string, life time.Duration) (teller.Issued,
+	error,
+) {
 	cert, err := h.signing.Load().client.SignRequest(request, h.identity(subject), life, h.now())
 	if err != nil {
 		return teller.Issued{}, err
@@ -561,7 +590,9 @@ func (h *House) background(ctx context.Context) (stop func()) {
 	wg.Go(func() { h.scrub(ctx) })
 	wg.Go(func() { h.followAuthorities(ctx) })
 	if h.opts.Identities != "" {
-		wg.Go(func() { h.follow(ctx, h.opts.Identities, "identities", h.loaded.identities, h.loadIdentities) })
+		wg.Go(func() {
+			h.follow(ctx, h.opts.Identities, "identities", h.loaded.identities, h.loadIdentities)
+		})
 	}
 	if h.opts.Issuers != "" {
 		wg.Go(func() { h.follow(ctx, h.opts.Issuers, "issuers", h.loaded.issuers, h.loadIssuers) })

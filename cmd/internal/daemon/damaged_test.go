@@ -17,9 +17,10 @@ import (
 
 // movement is what a whole call to move money of account 100 looks like, as
 // the captured clients write it.
-var movement = regexp.MustCompile(`^(?:<\?xml [^<>]*\?>)?\s*<methodCall>\s*<methodName>(deposit|withdraw)</methodName>\s*<params>` +
-	`\s*<param>\s*<value>\s*<int>\s*0*100\s*</int>\s*</value>\s*</param>` +
-	`\s*<param>\s*<value>\s*<double>\s*([0-9.]+)\s*</double>\s*</value>\s*</param>\s*</params>\s*</methodCall>\s*$`)
+var movement = regexp.MustCompile(
+	`^(?:<\?xml [^<>]*\?>)?\s*<methodCall>\s*<methodName>(deposit|withdraw)</methodName>\s*<params>` +
+		`\s*<param>\s*<value>\s*<int>\s*0*100\s*</int>\s*</value>\s*</param>` +
+		`\s*<param>\s*<value>\s*<double>\s*([0-9.]+)\s*</double>\s*</value>\s*</param>\s*</params>\s*</methodCall>\s*$`)
 
 // TestDamagedRequests cuts the captured deposits and withdrawals at each byte
 // and turns each of their bits, and sends all of it. Money moves where the
@@ -103,7 +104,10 @@ func TestDamagedRequests(t *testing.T) {
 	}
 	t.Logf("%d damaged requests: %v", len(damaged), answers)
 	entries := h.entries(t)
-	if got := count(entries, func(e *audit.Entry) bool { return len(e.State) > 0 && e.Event == audit.EventOp }); got != moved+1 { // and the float
+	// and the float
+	if got := count(entries, func(e *audit.Entry) bool {
+		return len(e.State) > 0 && e.Event == audit.EventOp
+	}); got != moved+1 {
 		t.Errorf("%d entries moved money, want %d", got, moved+1)
 	}
 }

@@ -24,7 +24,9 @@ func TestDenialsAreBounded(t *testing.T) {
 		t.Errorf("%+v, %v", a, err)
 	}
 	entries := h.entries(t)
-	single := count(entries, func(e *audit.Entry) bool { return e.Status != nil && e.Status.Code == atm.PermissionDenied })
+	single := count(entries, func(e *audit.Entry) bool {
+		return e.Status != nil && e.Status.Code == atm.PermissionDenied
+	})
 	summaries, counted := 0, int64(0)
 	for _, e := range entries {
 		if e.Event == audit.EventDeniedSummary {
@@ -37,6 +39,7 @@ func TestDenialsAreBounded(t *testing.T) {
 	}
 	// A minute may end in between.
 	if single > 2*audit.DenialsWhole || summaries == 0 || single+int(counted) != calls*each {
-		t.Errorf("%d denials have entries, and %d summaries count %d, of %d", single, summaries, counted, calls*each)
+		t.Errorf("%d denials have entries, and %d summaries count %d, of %d", single, summaries,
+			counted, calls*each)
 	}
 }

@@ -40,7 +40,8 @@ func TestRestoreDrill(t *testing.T) {
 		c := httpClient(t, h.tls(t, "demo"))
 		wg.Go(func() {
 			for !done.Load() {
-				if resp, text := h.post(t, c, multicall(calls...), nil); resp.StatusCode != 200 || strings.Contains(text, "fault") {
+				if resp, text := h.post(t, c, multicall(calls...), nil); resp.StatusCode != 200 ||
+					strings.Contains(text, "fault") {
 					t.Errorf("%s %.300s", resp.Status, text)
 					return
 				}
@@ -60,7 +61,8 @@ func TestRestoreDrill(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	resp, err := httpClient(t, h.tls(t, "operator")).Post("https://"+h.addr+"/admin/backup", "", http.NoBody)
+	resp, err := httpClient(t, h.tls(t, "operator")).Post("https://"+h.addr+"/admin/backup", "",
+		http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +79,8 @@ func TestRestoreDrill(t *testing.T) {
 	}
 	begun = time.Now()
 	data := filepath.Join(t.TempDir(), "restored")
-	found, err := daemon.Folder{Data: data}.Restore(t.Context(), f, discard) // checks, and replays the journal
+	// checks, and replays the journal
+	found, err := daemon.Folder{Data: data}.Restore(t.Context(), f, discard)
 	if err != nil || found.Entries < entries {
 		t.Fatal(found, err)
 	}
@@ -87,11 +90,14 @@ func TestRestoreDrill(t *testing.T) {
 		t.Error(text)
 	}
 	ready := time.Since(begun)
-	report, err := audit.Verify(t.Context(), audit.Dir(filepath.Join(data, "audit")), audit.VerifyOptions{})
+	report, err := audit.Verify(t.Context(), audit.Dir(filepath.Join(data, "audit")),
+		audit.VerifyOptions{})
 	if err != nil || !report.OK() {
 		t.Errorf("%+v, %v", report, err)
 	}
 	verified := time.Since(begun)
-	t.Logf("%d entries, %d MB: backup taken in %v; restored, checked and replayed after %v, ready after %v, verified after %v",
-		found.Entries, size>>20, taken.Round(time.Millisecond), restored.Round(time.Millisecond), ready.Round(time.Millisecond), verified.Round(time.Millisecond))
+	t.Logf("%d entries, %d MB: backup taken in %v; restored, checked and replayed after %v, "+
+		"ready after %v, verified after %v",
+		found.Entries, size>>20, taken.Round(time.Millisecond), restored.Round(time.Millisecond),
+		ready.Round(time.Millisecond), verified.Round(time.Millisecond))
 }

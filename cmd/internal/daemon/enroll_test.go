@@ -21,7 +21,8 @@ func TestInvitation(t *testing.T) {
 	h := start(t, nil)
 	invite := func() string {
 		t.Helper()
-		record, _ := must(t)(h.as(t, "operator").Call(t.Context(), "admin.cert.invite", "service:billing", "teller")).Result.(map[string]any)
+		record, _ := must(t)(h.as(t, "operator").Call(t.Context(), "admin.cert.invite",
+			"service:billing", "teller")).Result.(map[string]any)
 		return fmt.Sprint(record["code"])
 	}
 	nobody := h.tls(t, "demo")
@@ -29,7 +30,10 @@ func TestInvitation(t *testing.T) {
 	c := httpClient(t, nobody)
 	enroll := func(code, request string) (int, string) {
 		t.Helper()
-		resp, err := c.PostForm("https://"+h.addr+"/enroll", url.Values{"code": {code}, "request": {request}})
+		resp, err := c.PostForm("https://"+h.addr+"/enroll", url.Values{
+			"code":    {code},
+			"request": {request},
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -53,7 +57,8 @@ func TestInvitation(t *testing.T) {
 		return string(text)
 	}
 	code := invite()
-	if got, text := enroll(code, "no request"); got != http.StatusBadRequest { // and the invitation is good still
+	// and the invitation is good still
+	if got, text := enroll(code, "no request"); got != http.StatusBadRequest {
 		t.Errorf("without a request: %d %s", got, text)
 	}
 	var wg sync.WaitGroup
@@ -76,10 +81,12 @@ func TestInvitation(t *testing.T) {
 	}
 	for name, bad := range map[string]string{
 		"nothing": "", "a token": func() string {
-			record, _ := must(t)(h.as(t, "operator").Call(t.Context(), "admin.token.issue", "service:billing")).Result.(map[string]any)
+			record, _ := must(t)(h.as(t, "operator").Call(t.Context(), "admin.token.issue",
+				"service:billing")).Result.(map[string]any)
 			return fmt.Sprint(record["token"])
 		}(),
-		"a changed one": strings.Replace(invite(), ".", ".A", 1), "a very long one": strings.Repeat("x", 6000),
+		"a changed one":   strings.Replace(invite(), ".", ".A", 1),
+		"a very long one": strings.Repeat("x", 6000),
 	} {
 		if got, text := enroll(bad, request()); got != http.StatusUnauthorized {
 			t.Errorf("%s: %d %s", name, got, text)
@@ -93,7 +100,9 @@ func TestInvitation(t *testing.T) {
 	if got, text := enroll(code, request()); got != http.StatusUnauthorized {
 		t.Errorf("after a restart: %d %s", got, text)
 	}
-	if n := count(h.entries(t), func(e *audit.Entry) bool { return e.Operation == "enroll" && e.Status.Code == "OK" }); n != 1 {
+	if n := count(h.entries(t), func(e *audit.Entry) bool {
+		return e.Operation == "enroll" && e.Status.Code == "OK"
+	}); n != 1 {
 		t.Errorf("%d enrolments", n)
 	}
 }

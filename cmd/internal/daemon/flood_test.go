@@ -40,7 +40,9 @@ func TestFlood(t *testing.T) {
 				}
 				c := &http.Client{Transport: transport}
 				for range each {
-					resp, _ := h.post(t, c, call("inquiry", "100"), func(r *http.Request) { r.Header.Set("Authorization", "Bearer forged") })
+					resp, _ := h.post(t, c, call("inquiry", "100"), func(r *http.Request) {
+						r.Header.Set("Authorization", "Bearer forged")
+					})
 					if resp.StatusCode != http.StatusUnauthorized {
 						t.Errorf("a forged token: %s", resp.Status)
 					}
@@ -52,7 +54,8 @@ func TestFlood(t *testing.T) {
 	wg.Go(func() {
 		c := h.as(t, "demo")
 		for i := range deposits {
-			if a, err := c.Deposit(t.Context(), account, 1, atm.RequestID(fmt.Sprint(i))); err != nil || !a.OK() {
+			if a, err := c.Deposit(t.Context(), account, 1,
+				atm.RequestID(fmt.Sprint(i))); err != nil || !a.OK() {
 				t.Errorf("%+v, %v", a, err)
 			}
 		}
@@ -81,8 +84,11 @@ func TestFlood(t *testing.T) {
 	if bound := minutes * 1025 * 6; single+summaries > bound {
 		t.Errorf("%d entries about failures, the bound is %d", single+summaries, bound)
 	}
-	if got := count(entries, func(e *audit.Entry) bool { return e.Operation == atm.Deposit && e.Status.Code == atm.OK }); got != deposits {
+	if got := count(entries, func(e *audit.Entry) bool {
+		return e.Operation == atm.Deposit && e.Status.Code == atm.OK
+	}); got != deposits {
 		t.Errorf("%d of %d deposits are in the log", got, deposits)
 	}
-	t.Logf("%d failed sign-ins: %d entries, %d summaries, %d entries in all", networks*each, single, summaries, len(entries))
+	t.Logf("%d failed sign-ins: %d entries, %d summaries, %d entries in all", networks*each, single,
+		summaries, len(entries))
 }

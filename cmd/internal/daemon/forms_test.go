@@ -28,22 +28,40 @@ func TestBoundsOfTimeThatMakeNoSenseAreRefused(t *testing.T) {
 		code   atm.Code
 		reason string
 	}{
-		{"statement", []any{100, map[string]any{"from": late, "to": early}}, atm.CursorInvalid, "from is after to"},
+		{
+			"statement",
+			[]any{100, map[string]any{"from": late, "to": early}},
+			atm.CursorInvalid,
+			"from is after to",
+		},
 		{"statement", []any{100, map[string]any{"from": early, "to": early}}, atm.OK, ""},
-		{"statement", []any{100, map[string]any{"from": "2026-01-01T00:00:00,5Z"}}, atm.CursorInvalid, "no time"},
-		{"admin.audit.list", []any{map[string]any{"since": late, "until": early}}, atm.CursorInvalid, "since of the filter is after until"},
+		{
+			"statement",
+			[]any{100, map[string]any{"from": "2026-01-01T00:00:00,5Z"}},
+			atm.CursorInvalid, "no time",
+		},
+		{
+			"admin.audit.list",
+			[]any{map[string]any{"since": late, "until": early}},
+			atm.CursorInvalid, "since of the filter is after until",
+		},
 	} {
-		a, err := map[bool]*client.Client{true: demo, false: operator}[tt.method == "statement"].Call(t.Context(), tt.method, tt.args...)
+		a, err := map[bool]*client.Client{
+			true:  demo,
+			false: operator,
+		}[tt.method == "statement"].Call(t.Context(), tt.method, tt.args...)
 		if err != nil || a.Code != tt.code || !strings.Contains(a.Reason, tt.reason) {
 			t.Errorf("%s %v: %+v, %v", tt.method, tt.args, a, err)
 		}
 	}
-	a := must(t)(demo.Call(t.Context(), "statement", 100, map[string]any{"to": "0001-01-01T00:00:00Z"}))
+	a := must(t)(demo.Call(t.Context(), "statement", 100,
+		map[string]any{"to": "0001-01-01T00:00:00Z"}))
 	page, _ := a.Result.(map[string]any)
 	if entries, _ := page["entries"].([]any); len(entries) != 0 || page["closing"] != "0.00" {
 		t.Errorf("until the year 1: %v", page)
 	}
-	a = must(t)(operator.Call(t.Context(), "admin.audit.list", map[string]any{"until": "0001-01-01T00:00:00Z"}))
+	a = must(t)(operator.Call(t.Context(), "admin.audit.list",
+		map[string]any{"until": "0001-01-01T00:00:00Z"}))
 	page, _ = a.Result.(map[string]any)
 	if entries, _ := page["entries"].([]any); len(entries) != 0 {
 		t.Errorf("the log has %d entries from before the year 1", len(entries))
@@ -60,7 +78,8 @@ func TestEmptyLineBeforeALaterRequestIsRead(t *testing.T) {
 	}
 	defer conn.Close()
 	body := call("inquiry", "100")
-	request := fmt.Sprintf("POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	request := fmt.Sprintf("POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: "+
+		"text/xml\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 	r := bufio.NewReader(conn)
 	for _, before := range []string{"", "\r\n", "\r\n"} {
 		if _, err := io.WriteString(conn, before+request); err != nil {

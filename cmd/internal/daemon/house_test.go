@@ -70,8 +70,14 @@ func startOne(t testing.TB, data string, change func(*daemon.Options)) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{data: data, log: &lockedBuffer{}, addr: listen.RPC.Addr().String(), admin: "http://" + listen.Admin.Addr().String()}
-	opts := daemon.Options{Data: data, Version: "test", Log: slog.New(slog.NewTextHandler(h.log, nil)), Grace: 10 * time.Second}
+	h := &house{
+		data: data, log: &lockedBuffer{}, addr: listen.RPC.Addr().String(),
+		admin: "http://" + listen.Admin.Addr().String(),
+	}
+	opts := daemon.Options{
+		Data: data, Version: "test",
+		Log: slog.New(slog.NewTextHandler(h.log, nil)), Grace: 10 * time.Second,
+	}
 	if change != nil {
 		change(&opts)
 	}
@@ -126,9 +132,12 @@ func httpClient(t testing.TB, cfg *tls.Config) *http.Client {
 }
 
 // post sends a call, with headers changed by change.
-func (h *house) post(t testing.TB, c *http.Client, body string, change func(*http.Request)) (*http.Response, string) {
+func (h *house) post(t testing.TB, c *http.Client, body string,
+	change func(*http.Request),
+) (*http.Response, string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+h.addr+"/RPC2", strings.NewReader(body))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+h.addr+"/RPC2",
+		strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,9 +247,11 @@ func call(method string, args ...string) string {
 // multicall is the body of a multicall of calls with string arguments.
 func multicall(calls ...[]string) string {
 	var b strings.Builder
-	b.WriteString("<methodCall><methodName>system.multicall</methodName><params><param><value><array><data>")
+	b.WriteString(
+		"<methodCall><methodName>system.multicall</methodName><params><param><value><array><data>")
 	for _, c := range calls {
-		fmt.Fprintf(&b, "<value><struct><member><name>methodName</name><value>%s</value></member><member><name>params</name><value><array><data>", c[0])
+		fmt.Fprintf(&b,
+			"<value><struct><member><name>methodName</name><value>%s</value></member><member><name>params</name><value><array><data>", c[0])
 		for _, arg := range c[1:] {
 			fmt.Fprintf(&b, "<value><string>%s</string></value>", arg)
 		}

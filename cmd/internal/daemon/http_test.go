@@ -38,33 +38,78 @@ func TestEdge(t *testing.T) {
 		want          string // in the answer
 		closes        bool
 	}{
-		{"a good call", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Connection: close\r\n\r\n" + inquiry, 200, "<string>1000.00</string>", true},
-		{"a good call to /", "POST / HTTP/1.1\r\n" + head + length + "Connection: close\r\n\r\n" + inquiry, 200, "<string>1000.00</string>", true},
+		{"a good call", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Connection: close\r\n\r\n" +
+			inquiry, 200, "<string>1000.00</string>", true},
+		{"a good call to /", "POST / HTTP/1.1\r\n" + head + length + "Connection: close\r\n\r\n" +
+			inquiry, 200, "<string>1000.00</string>", true},
 		{"no length", "POST /RPC2 HTTP/1.1\r\n" + head + "\r\n", 411, "Content-Length", true},
-		{"chunked", "POST /RPC2 HTTP/1.1\r\n" + head + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411, "", true},
-		{"chunked and a length", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411, "", true},
-		{"another coding", "POST /RPC2 HTTP/1.1\r\n" + head + "Transfer-Encoding: gzip\r\n\r\n", 501, "", true},
-		{"identity and a length", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Transfer-Encoding: identity\r\n\r\n" + inquiry, 501, "", true},
-		{"two codings", "POST /RPC2 HTTP/1.1\r\n" + head + "transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501, "", true},
-		{"two headers of codings", "POST /RPC2 HTTP/1.1\r\n" + head + "Transfer-Encoding: chunked\r\nTRANSFER-ENCODING: chunked\r\n\r\n0\r\n\r\n", 501, "", true},
-		{"chunked by GET", "GET / HTTP/1.1\r\n" + head + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411, "", true},
-		{"a coding with an odd name", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Transfer-Encoding : chunked\r\n\r\n" + inquiry, 400, "", true},
-		{"a coding folded into a value", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Connection: close\r\nX: y\r\n Transfer-Encoding: chunked\r\n\r\n" + inquiry, 200, "", true},
-		{"two lengths", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Content-Length: 0\r\n\r\n" + inquiry, 400, "", true},
-		{"too long", "POST /RPC2 HTTP/1.1\r\n" + head + "Content-Length: 262145\r\n\r\n", 413, "262144", true},
-		{"10 GiB announced", "POST /RPC2 HTTP/1.1\r\n" + head + "Content-Length: 10737418240\r\n\r\n", 413, "", true},
-		{"wrong media type", "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n" + length + "\r\n" + inquiry, 415, "text/xml", true},
-		{"compressed", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Content-Encoding: gzip\r\n\r\n" + inquiry, 415, "", true},
+		{"chunked", "POST /RPC2 HTTP/1.1\r\n" + head +
+			"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411, "", true},
+		{"chunked and a length", "POST /RPC2 HTTP/1.1\r\n" + head + length +
+			"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411, "", true},
+		{
+			"another coding", "POST /RPC2 HTTP/1.1\r\n" + head + "Transfer-Encoding: gzip\r\n\r\n",
+			501, "", true,
+		},
+		{"identity and a length", "POST /RPC2 HTTP/1.1\r\n" + head + length +
+			"Transfer-Encoding: identity\r\n\r\n" + inquiry, 501, "", true},
+		{"two codings", "POST /RPC2 HTTP/1.1\r\n" + head + "transfer-encoding: gzip, " +
+			"chunked\r\n\r\n0\r\n\r\n", 501, "", true},
+		{
+			"two headers of codings", "POST /RPC2 HTTP/1.1\r\n" + head +
+				"Transfer-Encoding: chunked\r\nTRANSFER-ENCODING: chunked\r\n\r\n0\r\n\r\n", 501,
+			"", true,
+		},
+		{"chunked by GET", "GET / HTTP/1.1\r\n" + head +
+			"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411, "", true},
+		{"a coding with an odd name", "POST /RPC2 HTTP/1.1\r\n" + head + length +
+			"Transfer-Encoding : chunked\r\n\r\n" + inquiry, 400, "", true},
+		{
+			"a coding folded into a value", "POST /RPC2 HTTP/1.1\r\n" + head + length +
+				"Connection: close\r\nX: y\r\n Transfer-Encoding: chunked\r\n\r\n" + inquiry, 200,
+			"", true,
+		},
+		{"two lengths", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Content-Length: 0\r\n\r\n" +
+			inquiry, 400, "", true},
+		{
+			"too long", "POST /RPC2 HTTP/1.1\r\n" + head + "Content-Length: 262145\r\n\r\n", 413,
+			"262144", true,
+		},
+		{"10 GiB announced", "POST /RPC2 HTTP/1.1\r\n" + head +
+			"Content-Length: 10737418240\r\n\r\n", 413, "", true},
+		{"wrong media type", "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: " +
+			"text/plain\r\n" + length + "\r\n" + inquiry, 415, "text/xml", true},
+		{"compressed", "POST /RPC2 HTTP/1.1\r\n" + head + length +
+			"Content-Encoding: gzip\r\n\r\n" + inquiry, 415, "", true},
 		{"PUT", "PUT /RPC2 HTTP/1.1\r\n" + head + length + "\r\n" + inquiry, 405, "Allow: ", true},
-		{"DELETE", "DELETE / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 405, "Allow: ", true},
-		{"another path", "POST /RPC3 HTTP/1.1\r\n" + head + length + "Connection: close\r\n\r\n" + inquiry, 404, "/RPC2", true},
-		{"another site's page", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Sec-Fetch-Site: cross-site\r\nConnection: close\r\n\r\n" + inquiry, 403, "", true},
-		{"two Authorization headers", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Authorization: Bearer a\r\nAuthorization: Bearer b\r\nConnection: close\r\n\r\n" + inquiry, 400, "", true},
-		{"a header beside a good certificate", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Authorization: Bearer a\r\nConnection: close\r\n\r\n" + inquiry, 401, "Www-Authenticate: ", true},
-		{"large headers", "POST /RPC2 HTTP/1.1\r\n" + head + length + "X-Large: " + strings.Repeat("x", 32<<10) + "\r\n\r\n" + inquiry, 431, "", true},
-		{"headers below the limit", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Connection: close\r\nX-Large: " + strings.Repeat("x", 15<<10) + "\r\n\r\n" + inquiry, 200, "<string>1000.00</string>", true},
-		{"body cut short", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Connection: close\r\n\r\n" + "<methodCall>", 400, "", true},
-		{"no XML", "POST /RPC2 HTTP/1.1\r\n" + head + "Content-Length: 5\r\nConnection: close\r\n\r\nhello", 200, "-32700", true},
+		{
+			"DELETE", "DELETE / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 405,
+			"Allow: ", true,
+		},
+		{"another path", "POST /RPC3 HTTP/1.1\r\n" + head + length + "Connection: close\r\n\r\n" +
+			inquiry, 404, "/RPC2", true},
+		{"another site's page", "POST /RPC2 HTTP/1.1\r\n" + head + length +
+			"Sec-Fetch-Site: cross-site\r\nConnection: close\r\n\r\n" + inquiry, 403, "", true},
+		{"two Authorization headers", "POST /RPC2 HTTP/1.1\r\n" + head + length +
+			"Authorization: Bearer a\r\nAuthorization: Bearer b\r\nConnection: close\r\n\r\n" +
+			inquiry, 400, "", true},
+		{
+			"a header beside a good certificate", "POST /RPC2 HTTP/1.1\r\n" + head + length +
+				"Authorization: Bearer a\r\nConnection: close\r\n\r\n" + inquiry, 401,
+			"Www-Authenticate: ", true,
+		},
+		{"large headers", "POST /RPC2 HTTP/1.1\r\n" + head + length + "X-Large: " +
+			strings.Repeat("x", 32<<10) + "\r\n\r\n" + inquiry, 431, "", true},
+		{
+			"headers below the limit", "POST /RPC2 HTTP/1.1\r\n" + head + length +
+				"Connection: close\r\nX-Large: " + strings.Repeat("x", 15<<10) + "\r\n\r\n" +
+				inquiry,
+			200, "<string>1000.00</string>", true,
+		},
+		{"body cut short", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Connection: close\r\n\r\n" +
+			"<methodCall>", 400, "", true},
+		{"no XML", "POST /RPC2 HTTP/1.1\r\n" + head + "Content-Length: 5\r\nConnection: " +
+			"close\r\n\r\nhello", 200, "-32700", true},
 		{"nonsense", "HELO localhost\r\n\r\n", 400, "", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -83,7 +128,8 @@ func TestEdge(t *testing.T) {
 				return
 			}
 			answer := h.raw(t, "demo", tt.request) // returns when the server has closed
-			if !strings.HasPrefix(answer, fmt.Sprintf("HTTP/1.1 %d ", tt.code)) || !strings.Contains(answer, tt.want) {
+			if !strings.HasPrefix(answer, fmt.Sprintf("HTTP/1.1 %d ", tt.code)) ||
+				!strings.Contains(answer, tt.want) {
 				t.Errorf("answer %.600q, want %d and %q", answer, tt.code, tt.want)
 			}
 			if strings.Contains(answer, "\r\nServer:") {
@@ -98,11 +144,13 @@ func TestEdge(t *testing.T) {
 func TestPipelinedCoding(t *testing.T) {
 	h := start(t, nil)
 	inquiry := call("inquiry", "100")
-	head := fmt.Sprintf("Host: localhost\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n", len(inquiry))
+	head := fmt.Sprintf("Host: localhost\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n",
+		len(inquiry))
 	answers := h.raw(t, "demo", "POST /RPC2 HTTP/1.1\r\n"+head+"\r\n"+inquiry+
 		"POST /RPC2 HTTP/1.1\r\n"+head+"Transfer-Encoding: chunked\r\n\r\n"+inquiry+
 		"POST /RPC2 HTTP/1.1\r\n"+head+"\r\n"+inquiry)
-	if strings.Count(answers, "HTTP/1.1 200 OK\r\n") != 1 || strings.Count(answers, "HTTP/1.1 411 ") != 1 || strings.Count(answers, "HTTP/1.1 ") != 2 {
+	if strings.Count(answers, "HTTP/1.1 200 OK\r\n") != 1 ||
+		strings.Count(answers, "HTTP/1.1 411 ") != 1 || strings.Count(answers, "HTTP/1.1 ") != 2 {
 		t.Errorf("%q", answers)
 	}
 }
@@ -112,7 +160,8 @@ func TestPipelinedCoding(t *testing.T) {
 func TestPipelinedCalls(t *testing.T) {
 	h := start(t, nil)
 	inquiry := call("inquiry", "100")
-	one := fmt.Sprintf("POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n\r\n%s", len(inquiry), inquiry)
+	one := fmt.Sprintf("POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: "+
+		"text/xml\r\nContent-Length: %d\r\n\r\n%s", len(inquiry), inquiry)
 	last := strings.Replace(one, "Host:", "Connection: close\r\nHost:", 1)
 	stream := one + one + last
 	for cut := 0; cut < len(stream); cut += 37 {
@@ -155,7 +204,8 @@ func TestKeptConnection(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if date, err := http.ParseTime(resp.Header.Get("Date")); resp.StatusCode == http.StatusOK && (err != nil || time.Since(date) > time.Hour) {
+		if date, err := http.ParseTime(resp.Header.Get("Date")); resp.StatusCode == http.StatusOK &&
+			(err != nil || time.Since(date) > time.Hour) {
 			t.Errorf("Date: %s", resp.Header.Get("Date"))
 		}
 		for _, name := range []string{"Date", "Content-Length", "Www-Authenticate"} {
@@ -164,7 +214,8 @@ func TestKeptConnection(t *testing.T) {
 		return resp, receipt.ReplaceAllString(string(body), "")
 	}
 	request := func(header, body string) string {
-		return fmt.Sprintf("POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\n%sContent-Length: %d\r\n\r\n%s", header, len(body), body)
+		return fmt.Sprintf("POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: "+
+			"text/xml\r\n%sContent-Length: %d\r\n\r\n%s", header, len(body), body)
 	}
 	inquiry, bad := call("inquiry", "100"), "Authorization: Bearer no.such.token\r\n"
 	keyed := func(key, amount string) string {
@@ -172,14 +223,31 @@ func TestKeptConnection(t *testing.T) {
 	}
 	for _, group := range [][]string{
 		{
-			request("", inquiry), request("", inquiry), request("", call("inquiry", "101")), request("", "hello"), request("", ""),
-			request("", call("withdraw", "100", "-1")), request("", call("noSuchMethod")), request("", call("system.listMethods")), request("", inquiry),
+			request("", inquiry), request("", inquiry), request("", call("inquiry", "101")),
+			request("", "hello"), request("", ""),
+			request("", call("withdraw", "100", "-1")), request("", call("noSuchMethod")),
+			request("", call("system.listMethods")), request("", inquiry),
 		},
-		{keyed("a", "1.00"), keyed("a", "1.00"), keyed("a", "2.00"), keyed("a", "1.00"), keyed("", "1.00")},
-		{request("", inquiry), request("", inquiry), request(bad, inquiry), request("", inquiry), request("X: y\r\n", inquiry), request("", inquiry)},
-		{request("", inquiry), request("", inquiry), request("", inquiry), request("Connection: close\r\n", inquiry)},
-		{request("", inquiry), request("", inquiry), request("", inquiry), request("Transfer-Encoding: chunked\r\n", inquiry)},
-		{request("", inquiry), request("", inquiry), request("", inquiry), request("Content-Length: 0\r\n", inquiry)},
+		{
+			keyed("a", "1.00"), keyed("a", "1.00"), keyed("a", "2.00"), keyed("a", "1.00"),
+			keyed("", "1.00"),
+		},
+		{
+			request("", inquiry), request("", inquiry), request(bad, inquiry), request("", inquiry),
+			request("X: y\r\n", inquiry), request("", inquiry),
+		},
+		{
+			request("", inquiry), request("", inquiry), request("", inquiry),
+			request("Connection: close\r\n", inquiry),
+		},
+		{
+			request("", inquiry), request("", inquiry), request("", inquiry),
+			request("Transfer-Encoding: chunked\r\n", inquiry),
+		},
+		{
+			request("", inquiry), request("", inquiry), request("", inquiry),
+			request("Content-Length: 0\r\n", inquiry),
+		},
 	} {
 		kept, answers := open()
 		for i, request := range group {
@@ -188,9 +256,11 @@ func TestKeptConnection(t *testing.T) {
 			want, wantBody := answer(its)
 			io.WriteString(kept, request)
 			got, gotBody := answer(answers)
-			if got.Status != want.Status || got.Proto != want.Proto || gotBody != wantBody || got.Close != want.Close ||
+			if got.Status != want.Status || got.Proto != want.Proto || gotBody != wantBody ||
+				got.Close != want.Close ||
 				!maps.EqualFunc(got.Header, want.Header, slices.Equal) {
-				t.Errorf("%d: %s %v\n%s\nalone: %s %v\n%s", i, got.Status, got.Header, gotBody, want.Status, want.Header, wantBody)
+				t.Errorf("%d: %s %v\n%s\nalone: %s %v\n%s", i, got.Status, got.Header, gotBody,
+					want.Status, want.Header, wantBody)
 			}
 			alone.Close()
 		}
@@ -198,7 +268,8 @@ func TestKeptConnection(t *testing.T) {
 
 	// A caller whose token is not good any more is slowed down in the end, which
 	// ends the connection.
-	issued, _ := must(t)(h.as(t, "operator").Call(t.Context(), "admin.token.issue", "user:demo", "inquiry", "600")).Result.(map[string]any)
+	issued, _ := must(t)(h.as(t, "operator").Call(t.Context(), "admin.token.issue", "user:demo",
+		"inquiry", "600")).Result.(map[string]any)
 	kept, answers := open()
 	call := func(token string) *http.Response {
 		io.WriteString(kept, request("Authorization: Bearer "+token+"\r\n", inquiry))
@@ -236,7 +307,8 @@ func TestIdleTimeout(t *testing.T) {
 	conn.SetDeadline(time.Now().Add(time.Minute))
 	inquiry, answers := call("inquiry", "100"), bufio.NewReader(conn)
 	for range 20 {
-		fmt.Fprintf(conn, "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n\r\n%s", len(inquiry), inquiry)
+		fmt.Fprintf(conn, "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: "+
+			"text/xml\r\nContent-Length: %d\r\n\r\n%s", len(inquiry), inquiry)
 		resp, err := http.ReadResponse(answers, nil)
 		if err != nil || resp.StatusCode != http.StatusOK {
 			t.Fatal(resp, err)
@@ -257,7 +329,8 @@ func TestCallerGone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fmt.Fprintf(conn, "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n\r\n%s", len(deposit), deposit)
+	fmt.Fprintf(conn, "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: "+
+		"text/xml\r\nContent-Length: %d\r\n\r\n%s", len(deposit), deposit)
 	conn.NetConn().Close()
 	client := httpClient(t, h.tls(t, "demo"))
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
@@ -275,7 +348,8 @@ func TestGoodAnswersHeaders(t *testing.T) {
 	h := start(t, nil)
 	resp, _ := h.post(t, httpClient(t, h.tls(t, "demo")), call("inquiry", "100"), nil)
 	for name, want := range map[string]string{
-		"Content-Type": "text/xml; charset=utf-8", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
+		"Content-Type": "text/xml; charset=utf-8", "Cache-Control": "no-store",
+		"X-Content-Type-Options": "nosniff",
 	} {
 		if got := resp.Header.Get(name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
@@ -296,7 +370,8 @@ func TestPlainHTTP(t *testing.T) {
 	conn.SetDeadline(time.Now().Add(30 * time.Second))
 	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	answer, err := io.ReadAll(conn)
-	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.0 400 ") || !strings.Contains(string(answer), "HTTPS") {
+	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.0 400 ") ||
+		!strings.Contains(string(answer), "HTTPS") {
 		t.Errorf("%q, %v", answer, err)
 	}
 }
@@ -321,8 +396,10 @@ func TestTLSProfile(t *testing.T) {
 		io.ReadAll(conn)
 		state := conn.ConnectionState()
 		conn.Close()
-		if state.NegotiatedProtocol != "http/1.1" || state.DidResume || state.Version != tls.VersionTLS13 || state.CurveID != tls.X25519MLKEM768 {
-			t.Errorf("protocol %q, resumed %v, version %x, key exchange %v", state.NegotiatedProtocol, state.DidResume, state.Version, state.CurveID)
+		if state.NegotiatedProtocol != "http/1.1" || state.DidResume ||
+			state.Version != tls.VersionTLS13 || state.CurveID != tls.X25519MLKEM768 {
+			t.Errorf("protocol %q, resumed %v, version %x, key exchange %v",
+				state.NegotiatedProtocol, state.DidResume, state.Version, state.CurveID)
 		}
 	}
 }
@@ -352,11 +429,13 @@ func TestPage(t *testing.T) {
 // each gets 401, and the log says why.
 func TestStrangers(t *testing.T) {
 	h := start(t, nil)
-	ours, err := certs.LoadAuthority(filepath.Join(h.data, "ca", "clients.crt"), filepath.Join(h.data, "ca", "clients.key"))
+	ours, err := certs.LoadAuthority(filepath.Join(h.data, "ca", "clients.crt"),
+		filepath.Join(h.data, "ca", "clients.key"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	servers, err := certs.LoadAuthority(filepath.Join(h.data, "ca", "ca.crt"), filepath.Join(h.data, "ca", "ca.key"))
+	servers, err := certs.LoadAuthority(filepath.Join(h.data, "ca", "ca.crt"),
+		filepath.Join(h.data, "ca", "ca.key"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -365,7 +444,9 @@ func TestStrangers(t *testing.T) {
 		t.Fatal(err)
 	}
 	demo, now := auth.Identity(h.name, "user:demo"), time.Now()
-	issue := func(a *certs.Authority, uri *url.URL, life time.Duration, now time.Time) func(*ecdsa.PrivateKey) (*x509.Certificate, error) {
+	issue := func(a *certs.Authority, uri *url.URL, life time.Duration,
+		now time.Time,
+	) func(*ecdsa.PrivateKey) (*x509.Certificate, error) {
 		return func(key *ecdsa.PrivateKey) (*x509.Certificate, error) {
 			return a.IssueClient(key.Public(), uri, life, now)
 		}
@@ -374,19 +455,42 @@ func TestStrangers(t *testing.T) {
 		name, reason string
 		issue        func(*ecdsa.PrivateKey) (*x509.Certificate, error)
 	}{
-		{"another authority of the same name", "certificate of an unknown authority", issue(namesake, demo, time.Hour, now)},
-		{"the authority of servers", "certificate of an unknown authority", issue(servers, demo, time.Hour, now)},
-		{"expired", "certificate expired or not valid yet", issue(ours, demo, time.Hour, now.Add(-2*time.Hour))},
-		{"not valid yet", "certificate expired or not valid yet", issue(ours, demo, time.Hour, now.Add(time.Hour))},
-		{"a server's certificate", "certificate of an unknown authority", func(key *ecdsa.PrivateKey) (*x509.Certificate, error) {
-			return servers.IssueServer(key.Public(), []string{"localhost"}, time.Hour, now)
-		}},
-		{"for servers, of our authority", "certificate not for clients", func(key *ecdsa.PrivateKey) (*x509.Certificate, error) {
-			return ours.IssueServer(key.Public(), []string{"localhost"}, time.Hour, now)
-		}},
-		{"another trust domain", "certificate of another trust domain", issue(ours, auth.Identity("other.example", "user:demo"), time.Hour, now)},
-		{"nobody known", "certificate of nobody known", issue(ours, auth.Identity(h.name, "user:mallory"), time.Hour, now)},
-		{"the program itself", "certificate with a malformed identity", issue(ours, auth.Identity(h.name, "system:init"), time.Hour, now)},
+		{
+			"another authority of the same name", "certificate of an unknown authority",
+			issue(namesake, demo, time.Hour, now),
+		},
+		{
+			"the authority of servers", "certificate of an unknown authority",
+			issue(servers, demo, time.Hour, now),
+		},
+		{"expired", "certificate expired or not valid yet", issue(ours, demo, time.Hour,
+			now.Add(-2*time.Hour))},
+		{"not valid yet", "certificate expired or not valid yet", issue(ours, demo, time.Hour,
+			now.Add(time.Hour))},
+		{
+			"a server's certificate", "certificate of an unknown authority",
+			func(key *ecdsa.PrivateKey) (*x509.Certificate, error) {
+				return servers.IssueServer(key.Public(), []string{"localhost"}, time.Hour, now)
+			},
+		},
+		{
+			"for servers, of our authority", "certificate not for clients",
+			func(key *ecdsa.PrivateKey) (*x509.Certificate, error) {
+				return ours.IssueServer(key.Public(), []string{"localhost"}, time.Hour, now)
+			},
+		},
+		{
+			"another trust domain", "certificate of another trust domain",
+			issue(ours, auth.Identity("other.example", "user:demo"), time.Hour, now),
+		},
+		{
+			"nobody known", "certificate of nobody known",
+			issue(ours, auth.Identity(h.name, "user:mallory"), time.Hour, now),
+		},
+		{
+			"the program itself", "certificate with a malformed identity",
+			issue(ours, auth.Identity(h.name, "system:init"), time.Hour, now),
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			key, err := certs.NewKey()
@@ -402,14 +506,16 @@ func TestStrangers(t *testing.T) {
 				return &tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}, nil
 			}
 			resp, text := h.post(t, httpClient(t, cfg), call("withdraw", "100", "5"), nil)
-			if resp.StatusCode != 401 || resp.Header.Get("WWW-Authenticate") == "" || strings.Contains(text, "unknown") {
+			if resp.StatusCode != 401 || resp.Header.Get("WWW-Authenticate") == "" ||
+				strings.Contains(text, "unknown") {
 				t.Errorf("%s: %s", resp.Status, text)
 			}
 		})
 	}
 	nobody := h.tls(t, "demo")
 	nobody.GetClientCertificate = nil
-	if resp, _ := h.post(t, httpClient(t, nobody), call("inquiry", "100"), nil); resp.StatusCode != 401 {
+	if resp, _ := h.post(t, httpClient(t, nobody), call("inquiry", "100"),
+		nil); resp.StatusCode != 401 {
 		t.Errorf("without a certificate: %s", resp.Status)
 	}
 	if a := must(t)(h.as(t, "demo").Inquiry(t.Context(), account)); a.Text() != "1000.00" {
@@ -425,7 +531,9 @@ func TestStrangers(t *testing.T) {
 		"certificate with a malformed identity": 1,
 		"no credentials were presented":         0, // a bare challenge is no failure
 	} {
-		if got := count(entries, func(e *audit.Entry) bool { return e.Event == audit.EventAuthFail && e.Reason == reason }); got != want {
+		if got := count(entries, func(e *audit.Entry) bool {
+			return e.Event == audit.EventAuthFail && e.Reason == reason
+		}); got != want {
 			t.Errorf("%d entries %q, want %d", got, reason, want)
 		}
 	}
@@ -437,7 +545,9 @@ func TestFailuresSummarised(t *testing.T) {
 	h := start(t, nil)
 	c := httpClient(t, h.tls(t, "demo"))
 	for range 25 {
-		h.post(t, c, call("inquiry", "100"), func(r *http.Request) { r.Header.Set("Authorization", "Basic ZGVtbzpkZW1v") })
+		h.post(t, c, call("inquiry", "100"), func(r *http.Request) {
+			r.Header.Set("Authorization", "Basic ZGVtbzpkZW1v")
+		})
 	}
 	entries := h.entries(t)
 	single := count(entries, func(e *audit.Entry) bool { return e.Event == audit.EventAuthFail })
@@ -461,7 +571,8 @@ func TestAuditOverHTTP(t *testing.T) {
 	operator, demo := httpClient(t, h.tls(t, "operator")), httpClient(t, h.tls(t, "demo"))
 	get := func(c *http.Client, path string) (*http.Response, string) {
 		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+h.addr+"/", nil)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+h.addr+
+			"/", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -477,7 +588,8 @@ func TestAuditOverHTTP(t *testing.T) {
 		}
 		return resp, string(text)
 	}
-	if resp, text := get(operator, "/audit/checkpoint"); resp.StatusCode != 200 || !strings.HasPrefix(text, h.name+"\n") ||
+	if resp, text := get(operator, "/audit/checkpoint"); resp.StatusCode != 200 ||
+		!strings.HasPrefix(text, h.name+"\n") ||
 		resp.Header.Get("Cache-Control") != "no-store" {
 		t.Errorf("checkpoint: %s %s %q", resp.Status, resp.Header, text)
 	}
@@ -485,14 +597,18 @@ func TestAuditOverHTTP(t *testing.T) {
 		t.Errorf("checkpoint for a customer: %s", resp.Status)
 	}
 	for _, path := range []string{
-		"/audit/", "/audit/../vault.db", "/audit/../keys/audit.key", "/audit/%2e%2e/keys/audit.key", "/audit/tile/0/../../../config.toml",
-		"/audit/tile", "/audit/tile/0", "/audit//checkpoint", "/audit/checkpoint/", "/audit/.tmp-x", "/audit/tile/0/000.p/256",
+		"/audit/", "/audit/../vault.db", "/audit/../keys/audit.key", "/audit/%2e%2e/keys/audit.key",
+		"/audit/tile/0/../../../config.toml",
+		"/audit/tile", "/audit/tile/0", "/audit//checkpoint", "/audit/checkpoint/", "/audit/.tmp-x",
+		"/audit/tile/0/000.p/256",
 	} {
-		if resp, text := get(operator, path); resp.StatusCode != 404 || strings.Contains(text, "PRIVATE") {
+		if resp, text := get(operator, path); resp.StatusCode != 404 ||
+			strings.Contains(text, "PRIVATE") {
 			t.Errorf("%s: %s %q", path, resp.Status, text)
 		}
 	}
-	report, err := audit.Verify(t.Context(), audit.HTTP{Client: operator, Base: "https://" + h.addr + "/audit/"}, audit.VerifyOptions{})
+	report, err := audit.Verify(t.Context(), audit.HTTP{Client: operator, Base: "https://" +
+		h.addr + "/audit/"}, audit.VerifyOptions{})
 	if err != nil || !report.OK() {
 		t.Errorf("verified over HTTPS: %+v, %v", report, err)
 	}
@@ -510,7 +626,8 @@ func TestAdmin(t *testing.T) {
 	if code, text := h.get(t, "/healthz"); code != 200 || text != "alive\n" {
 		t.Errorf("healthz: %d %q", code, text)
 	}
-	if code, text := h.get(t, "/readyz"); code != 200 || text != "vault: ok\naudit: ok\ndisk: ok\n" {
+	if code, text := h.get(t, "/readyz"); code != 200 ||
+		text != "vault: ok\naudit: ok\ndisk: ok\n" {
 		t.Errorf("readyz: %d %q", code, text)
 	}
 	if code, _ := h.get(t, "/debug/pprof/"); code != 200 {
@@ -519,7 +636,8 @@ func TestAdmin(t *testing.T) {
 	_, text := h.get(t, "/metrics")
 	for _, want := range []string{
 		`atm_operations_total{code="OK",operation="inquiry"} 1`, `atm_build_info{version="test"} 1`,
-		"atm_commits_total ", "atm_audit_entries ", "atm_audit_published_entries ", `atm_sign_ins_total{method="mtls",outcome="ok"} 1`,
+		"atm_commits_total ", "atm_audit_entries ", "atm_audit_published_entries ",
+		`atm_sign_ins_total{method="mtls",outcome="ok"} 1`,
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in /metrics", want)
@@ -534,7 +652,8 @@ func TestDiskReserve(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := startIn(t, data, func(o *daemon.Options) { o.DiskReserve = 1 << 62 })
-	if code, text := h.get(t, "/readyz"); code != 503 || !strings.Contains(text, "disk: ") || !strings.Contains(text, "vault: ok\n") {
+	if code, text := h.get(t, "/readyz"); code != 503 || !strings.Contains(text, "disk: ") ||
+		!strings.Contains(text, "vault: ok\n") {
 		t.Errorf("readyz: %d %q", code, text)
 	}
 	_, text := h.post(t, httpClient(t, h.tls(t, "demo")), call("deposit", "100", "5"), nil)

@@ -41,13 +41,20 @@ func readIdentities(path string) ([]auth.Mapping, error) {
 	}
 	list := make([]auth.Mapping, len(file.Identity))
 	for i, entry := range file.Identity {
-		list[i] = auth.Mapping{Subject: entry.Subject, URI: entry.URI, DNS: entry.DNS, Email: entry.Email, KeySHA256: entry.KeySHA256}
-		for text, to := range map[*string]*[]byte{&entry.Issuer: &list[i].Issuer, &entry.DN: &list[i].Name} {
+		list[i] = auth.Mapping{
+			Subject: entry.Subject, URI: entry.URI, DNS: entry.DNS,
+			Email: entry.Email, KeySHA256: entry.KeySHA256,
+		}
+		for text, to := range map[*string]*[]byte{
+			&entry.Issuer: &list[i].Issuer,
+			&entry.DN:     &list[i].Name,
+		} {
 			if *text == "" {
 				continue
 			}
 			if *to, err = base64.StdEncoding.DecodeString(*text); err != nil {
-				return nil, fmt.Errorf("%s: the identity of %s: a name that is no base64", path, entry.Subject)
+				return nil, fmt.Errorf("%s: the identity of %s: a name that is no base64", path,
+					entry.Subject)
 			}
 		}
 	}
@@ -68,7 +75,9 @@ func (h *House) loadIdentities() error {
 
 // follow loads a file again when it is not the one any more that was seen when it was
 // loaded. When it is wrong, what was loaded before stays in force.
-func (h *House) follow(ctx context.Context, path, what string, seen certs.Version, load func() error) {
+func (h *House) follow(ctx context.Context, path, what string, seen certs.Version,
+	load func() error,
+) {
 	tick := time.NewTicker(followEvery)
 	defer tick.Stop()
 	for {
@@ -88,7 +97,8 @@ func (h *House) follow(ctx context.Context, path, what string, seen certs.Versio
 		}
 		h.opts.Log.Info(what + " replaced")
 		if status := h.teller.Reloaded(ctx, what); status.Receipt == "" {
-			h.opts.Log.Warn("that a file was read again is not in the audit log", slog.String("file", what), slog.String("reason", status.Reason))
+			h.opts.Log.Warn("that a file was read again is not in the audit log",
+				slog.String("file", what), slog.String("reason", status.Reason))
 		}
 	}
 }

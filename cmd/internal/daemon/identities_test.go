@@ -33,10 +33,13 @@ func TestIdentities(t *testing.T) {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Another house"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Another house"}, IsCA: true,
+		BasicConstraintsValid: true,
+		NotBefore:             time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		KeyUsage: x509.KeyUsageCertSign,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, authority.Public(), authority)
+	der, err := x509.CreateCertificate(rand.Reader, template, template, authority.Public(),
+		authority)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,8 +61,10 @@ func TestIdentities(t *testing.T) {
 		}
 		serial++
 		template := &x509.Certificate{
-			SerialNumber: big.NewInt(serial), NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
-			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, KeyUsage: x509.KeyUsageDigitalSignature,
+			SerialNumber: big.NewInt(serial), NotBefore: time.Now().Add(-time.Minute),
+			NotAfter:    time.Now().Add(time.Hour),
+			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+			KeyUsage:    x509.KeyUsageDigitalSignature,
 		}
 		change(template)
 		der, err := x509.CreateCertificate(rand.Reader, template, theirs, key.Public(), authority)
@@ -83,24 +88,37 @@ func TestIdentities(t *testing.T) {
 	byDNS := issue(func(c *x509.Certificate) { c.DNSNames = []string{"till-2.shop.example"} })
 	byEmail := issue(func(c *x509.Certificate) { c.EmailAddresses = []string{"till@shop.example"} })
 	byKey := issue(func(*x509.Certificate) {})
-	byName := issue(func(c *x509.Certificate) { c.Subject = pkix.Name{CommonName: "till", Organization: []string{"Shop"}} })
-	twice := issue(func(c *x509.Certificate) { c.DNSNames = []string{"till-2.shop.example", "till-3.shop.example"} })
+	byName := issue(func(c *x509.Certificate) {
+		c.Subject = pkix.Name{CommonName: "till", Organization: []string{"Shop"}}
+	})
+	twice := issue(func(c *x509.Certificate) {
+		c.DNSNames = []string{"till-2.shop.example", "till-3.shop.example"}
+	})
 	none := issue(func(c *x509.Certificate) { c.Subject = pkix.Name{CommonName: "user:demo"} })
 	key := sha256.Sum256(byKey.Leaf.RawSubjectPublicKeyInfo)
 	b64 := base64.StdEncoding.EncodeToString
-	entry := func(how string) string { return "[[identity]]\nsubject = \"user:demo\"\n" + how + "\n" }
-	good := entry(`uri = "urn:till:1"`) + entry(`dns = "till-2.shop.example"`) + entry(`dns = "till-3.shop.example"`) +
-		entry(`email = "till@shop.example"`) + entry(fmt.Sprintf("key_sha256 = %q", hex.EncodeToString(key[:]))) +
-		entry(fmt.Sprintf("issuer = %q\ndn = %q", b64(byName.Leaf.RawIssuer), b64(byName.Leaf.RawSubject)))
+	entry := func(how string) string {
+		return "[[identity]]\nsubject = \"user:demo\"\n" + how + "\n"
+	}
+	good := entry(`uri = "urn:till:1"`) + entry(`dns = "till-2.shop.example"`) +
+		entry(`dns = "till-3.shop.example"`) +
+		entry(`email = "till@shop.example"`) + entry(fmt.Sprintf("key_sha256 = %q",
+		hex.EncodeToString(key[:]))) +
+		entry(fmt.Sprintf("issuer = %q\ndn = %q", b64(byName.Leaf.RawIssuer),
+			b64(byName.Leaf.RawSubject)))
 	if err := os.WriteFile(identities, []byte(good), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	h := start(t, func(o *daemon.Options) { o.ClientCA, o.Identities = ca, identities })
-	impostor := issue(func(c *x509.Certificate) { c.URIs = uri("spiffe://" + h.name + "/user/demo") })
+	impostor := issue(func(c *x509.Certificate) {
+		c.URIs = uri("spiffe://" + h.name + "/user/demo")
+	})
 	status := func(cert tls.Certificate) int {
 		t.Helper()
 		cfg := h.tls(t, "demo")
-		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
+		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return &cert, nil
+		}
 		resp, text := h.post(t, httpClient(t, cfg), call("inquiry", "100"), nil)
 		if resp.StatusCode == http.StatusOK && !strings.Contains(text, "1000.00") {
 			t.Error(text)
@@ -111,8 +129,10 @@ func TestIdentities(t *testing.T) {
 		cert tls.Certificate
 		want int
 	}{
-		"uri": {byURI, 200}, "dns": {byDNS, 200}, "email": {byEmail, 200}, "key": {byKey, 200}, "issuer and name": {byName, 200},
-		"two that fit": {twice, 401}, "none that fits": {none, 401}, "our trust domain, signed by others": {impostor, 401},
+		"uri": {byURI, 200}, "dns": {byDNS, 200}, "email": {byEmail, 200}, "key": {byKey, 200},
+		"issuer and name": {byName, 200},
+		"two that fit":    {twice, 401}, "none that fits": {none, 401},
+		"our trust domain, signed by others": {impostor, 401},
 	} {
 		if got := status(tt.cert); got != tt.want {
 			t.Errorf("%s: %d, want %d", name, got, tt.want)
@@ -124,32 +144,40 @@ func TestIdentities(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := h.tls(t, "demo")
-	if _, text := h.post(t, httpClient(t, cfg), call("admin.cert.renew", string(request)), nil); !strings.Contains(text, "BEGIN CERTIFICATE") {
+	if _, text := h.post(t, httpClient(t, cfg), call("admin.cert.renew", string(request)),
+		nil); !strings.Contains(text, "BEGIN CERTIFICATE") {
 		t.Errorf("by one of this server: %s", text)
 	}
-	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &byURI, nil }
-	if _, text := h.post(t, httpClient(t, cfg), call("admin.cert.renew", string(request)), nil); !strings.Contains(text, "PERMISSION_DENIED") {
+	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		return &byURI, nil
+	}
+	if _, text := h.post(t, httpClient(t, cfg), call("admin.cert.renew", string(request)),
+		nil); !strings.Contains(text, "PERMISSION_DENIED") {
 		t.Errorf("by one of another authority: %s", text)
 	}
 	// A bad file is not used, a good one within a moment.
 	wait := func(want int) {
 		t.Helper()
-		for end := time.Now().Add(30 * time.Second); status(byURI) != want; time.Sleep(50 * time.Millisecond) {
+		for end := time.Now().Add(30 * time.Second); status(byURI) != want; time.Sleep(
+			50 * time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatalf("never %d", want)
 			}
 		}
 	}
-	if err := os.WriteFile(identities, []byte("[[identity]]\nsubject = \"nobody\"\n"), 0o600); err != nil {
+	if err := os.WriteFile(identities, []byte("[[identity]]\nsubject = \"nobody\"\n"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(30 * time.Second); !strings.Contains(h.log.String(), "the new identities are not used"); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); !strings.Contains(h.log.String(),
+		"the new identities are not used"); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("a bad file was not noticed")
 		}
 	}
 	wait(200)
-	if err := os.WriteFile(identities, []byte(entry(`dns = "till-2.shop.example"`)), 0o600); err != nil {
+	if err := os.WriteFile(identities, []byte(entry(`dns = "till-2.shop.example"`)),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	wait(401)

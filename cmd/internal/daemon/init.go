@@ -34,7 +34,8 @@ func newConfig(opts Options) (datadir.Config, error) {
 		name = "atm-" + hex.EncodeToString(id[:]) + ".local"
 	}
 	if !domainName(name) {
-		return datadir.Config{}, fmt.Errorf("%w: %q is no name for a server: it takes lower-case letters, digits, dots and hyphens", ErrUsage, name)
+		return datadir.Config{}, fmt.Errorf("%w: %q is no name for a server: it takes lower-case "+
+			"letters, digits, dots and hyphens", ErrUsage, name)
 	}
 	c := datadir.Config{Name: name, Realm: name, Origin: name, Empty: opts.Empty}
 	if opts.Store.InDatabase() {
@@ -50,7 +51,8 @@ func domainName(s string) bool {
 		return false
 	}
 	for label := range strings.SplitSeq(s, ".") {
-		if label == "" || len(label) > 63 || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" ||
+		if label == "" || len(label) > 63 ||
+			strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" ||
 			label[0] == '-' || label[len(label)-1] == '-' {
 			return false
 		}
@@ -144,7 +146,8 @@ func exists(path string) bool {
 // usualHosts are the names and addresses of a server that nobody named.
 func usualHosts() []string {
 	hosts := []string{"localhost", "127.0.0.1", "::1"}
-	if name, err := os.Hostname(); err == nil && (domainName(strings.ToLower(name)) || net.ParseIP(name) != nil) &&
+	if name, err := os.Hostname(); err == nil && (domainName(strings.ToLower(name)) ||
+		net.ParseIP(name) != nil) &&
 		!slices.Contains(hosts, name) {
 		hosts = append(hosts, name)
 	}
@@ -183,11 +186,13 @@ func (h *House) renewServerCertificate() error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", keyFile, err)
 	}
-	cert, err := h.signing.Load().server.IssueServer(key.Public(), hosts, serverCertificateLife, h.now())
+	cert, err := h.signing.Load().server.IssueServer(key.Public(), hosts, serverCertificateLife,
+		h.now())
 	if err != nil {
 		return fmt.Errorf("server certificate: %w", err)
 	}
-	chain := append(certs.EncodeCertificate(cert), certs.EncodeCertificate(h.signing.Load().server.Certificate)...)
+	chain := append(certs.EncodeCertificate(cert),
+		certs.EncodeCertificate(h.signing.Load().server.Certificate)...)
 	return durable.WriteFile(certFile, chain, 0o644)
 }
 
@@ -226,7 +231,8 @@ func (h *House) populate(ctx context.Context) error {
 	if err != nil || len(there) > 0 {
 		return err
 	}
-	_, err = h.asInit(ctx, atm.AccountOpen, atm.Arg{Kind: atm.Int, Text: "100"}, text("user:demo"), text("1000.00"))
+	_, err = h.asInit(ctx, atm.AccountOpen, atm.Arg{Kind: atm.Int, Text: "100"}, text("user:demo"),
+		text("1000.00"))
 	return err
 }
 
@@ -278,7 +284,8 @@ func (h *House) issueCredential(ctx context.Context, c credential) error {
 	if err != nil {
 		return err
 	}
-	record, err := h.asInit(ctx, atm.CertIssue, text(c.subject), text(string(request)), text(c.roles))
+	record, err := h.asInit(ctx, atm.CertIssue, text(c.subject), text(string(request)),
+		text(c.roles))
 	if err != nil {
 		return err
 	}
@@ -286,7 +293,8 @@ func (h *House) issueCredential(ctx context.Context, c credential) error {
 		s, _ := record.Get(name).(string)
 		return []byte(s)
 	}
-	if err := durable.WriteFile(filepath.Join(folder, "ca.crt"), field("authority"), 0o644); err != nil {
+	if err := durable.WriteFile(filepath.Join(folder, "ca.crt"), field("authority"),
+		0o644); err != nil {
 		return err
 	}
 	return durable.WriteFile(certFile, field("certificate"), 0o644)

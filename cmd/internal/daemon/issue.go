@@ -116,7 +116,8 @@ func (f Folder) ask(ctx context.Context, asked Issuing) (IssuedFile, error) {
 		}
 		return answer, err
 	}
-	return IssuedFile{}, fmt.Errorf("the server that has %s did not answer within %v", f.Data, askedWait)
+	return IssuedFile{}, fmt.Errorf("the server that has %s did not answer within %v", f.Data,
+		askedWait)
 }
 
 // readAsked reads a file in the folder of requests: a regular one of whom the server runs as, and
@@ -158,7 +159,8 @@ func (h *House) answerAsked(ctx context.Context) {
 			answer = h.issueAsked(ctx, asked)
 		}
 		if text, err = json.Marshal(answer); err == nil {
-			err = durable.WriteFile(strings.TrimSuffix(file, askedSuffix)+answeredSuffix, text, 0o600)
+			err = durable.WriteFile(strings.TrimSuffix(file, askedSuffix)+answeredSuffix,
+				text, 0o600)
 		}
 		if err != nil {
 			h.opts.Log.Error("a request in the data folder is not answered", slog.Any("error", err))
@@ -175,12 +177,15 @@ func (h *House) issueAsked(ctx context.Context, asked Issuing) IssuedFile {
 	if err != nil {
 		return IssuedFile{Error: err.Error()}
 	}
-	if slices.ContainsFunc(users, func(u vault.User) bool { return u.Subject == asked.Subject && u.Disabled }) {
+	if slices.ContainsFunc(users, func(u vault.User) bool {
+		return u.Subject == asked.Subject && u.Disabled
+	}) {
 		if _, err := h.asOwner(ctx, atm.UserEnable, text(asked.Subject)); err != nil {
 			return IssuedFile{Error: err.Error()}
 		}
 	}
-	record, err := h.asOwner(ctx, atm.CertIssue, text(asked.Subject), text(asked.Request), text(asked.Roles), text(asked.Life))
+	record, err := h.asOwner(ctx, atm.CertIssue, text(asked.Subject), text(asked.Request),
+		text(asked.Roles), text(asked.Life))
 	if err != nil {
 		return IssuedFile{Error: err.Error()}
 	}
@@ -189,7 +194,8 @@ func (h *House) issueAsked(ctx context.Context, asked Issuing) IssuedFile {
 		return s
 	}
 	return IssuedFile{
-		Certificate: field("certificate"), Authority: field("authority"), Serial: field("serial"), SHA256: field("sha256"), NotAfter: field("not_after"),
+		Certificate: field("certificate"), Authority: field("authority"), Serial: field("serial"),
+		SHA256: field("sha256"), NotAfter: field("not_after"),
 	}
 }
 
@@ -197,6 +203,8 @@ func (h *House) issueAsked(ctx context.Context, asked Issuing) IssuedFile {
 const systemOwner = "system:owner"
 
 // asOwner carries out an operation in the name of whoever owns the disk.
-func (h *House) asOwner(ctx context.Context, op atm.Operation, args ...atm.Arg) (atm.Record, error) {
+func (h *House) asOwner(ctx context.Context, op atm.Operation, args ...atm.Arg) (atm.Record,
+	error,
+) {
 	return h.within(ctx, systemOwner, teller.Call{Operation: op, Args: args})
 }

@@ -57,7 +57,8 @@ func readIssuers(path string) ([]auth.Issuer, error) {
 	list := make([]auth.Issuer, len(file.Issuer))
 	for i, entry := range file.Issuer {
 		list[i] = auth.Issuer{
-			Name: entry.Issuer, Audience: entry.Audience, Algorithm: entry.Algorithm, Type: entry.Type, Claim: entry.Claim,
+			Name: entry.Issuer, Audience: entry.Audience, Algorithm: entry.Algorithm,
+			Type: entry.Type, Claim: entry.Claim,
 			Subjects: entry.Subjects, KeysURL: entry.KeysURL, KeysFile: within(entry.KeysFile),
 		}
 		if entry.Claim == "" {

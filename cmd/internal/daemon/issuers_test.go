@@ -27,7 +27,10 @@ func TestIssuers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "k", Use: "sig"}}})
+	set, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{
+		Key:   key.Public(),
+		KeyID: "k", Use: "sig",
+	}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +59,8 @@ scope = "inquiry"
 	h := start(t, func(o *daemon.Options) { o.Issuers = file })
 	now := time.Now().Unix()
 	token := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{
-		"iss": "https://login.example", "aud": "atm", "sub": "0815", "iat": now, "exp": now + 600, "jti": "J1",
+		"iss": "https://login.example", "aud": "atm", "sub": "0815", "iat": now, "exp": now + 600,
+		"jti":   "J1",
 		"email": "demo@example.com", "email_verified": true,
 	})
 	token.Header["kid"] = "k"
@@ -68,30 +72,41 @@ scope = "inquiry"
 	nobody.GetClientCertificate = nil
 	c := httpClient(t, nobody)
 	ask := func(method string, args ...string) (int, string) {
-		resp, answer := h.post(t, c, call(method, args...), func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+text) })
+		resp, answer := h.post(t, c, call(method, args...), func(r *http.Request) {
+			r.Header.Set("Authorization", "Bearer "+text)
+		})
 		return resp.StatusCode, answer
 	}
 	if got, answer := ask("inquiry", "100"); got != 200 || !strings.Contains(answer, "1000.00") {
 		t.Errorf("%d %s", got, answer)
 	}
-	if got, answer := ask("withdraw", "100", "1"); got != 200 || !strings.Contains(answer, "PERMISSION_DENIED") {
+	if got, answer := ask("withdraw", "100", "1"); got != 200 || !strings.Contains(answer,
+		"PERMISSION_DENIED") {
 		t.Errorf("out of scope: %d %s", got, answer)
 	}
 	write(file, strings.Replace(good, "ES256", "HS256", 1))
-	until(t, func() bool { return strings.Contains(h.log.String(), "the new issuers are not used") })
+	until(t, func() bool {
+		return strings.Contains(h.log.String(), "the new issuers are not used")
+	})
 	if got, _ := ask("inquiry", "100"); got != 200 {
 		t.Errorf("after a bad file: %d", got)
 	}
 	write(file, "")
 	until(t, func() bool { got, _ := ask("inquiry", "100"); return got == 401 })
 	if n := count(h.entries(t), func(e *audit.Entry) bool {
-		return e.Caller != nil && e.Caller.Issuer == "https://login.example" && e.Caller.ID == "J1" && e.Caller.Key == "k"
+		return e.Caller != nil && e.Caller.Issuer == "https://login.example" &&
+			e.Caller.ID == "J1" && e.Caller.Key == "k"
 	}); n < 3 {
 		t.Errorf("%d entries name the issuer", n)
 	}
 	own := t.TempDir() + "/own.toml"
-	write(own, strings.Replace(strings.Replace(good, "https://login.example", "https://"+h.name, 1), "keys.json", filepath.Join(dir, "keys.json"), 1))
-	if _, err := daemon.Open(t.Context(), daemon.Options{Data: h.data, Store: h.folder().Store, Issuers: own, Log: discard}); err == nil || !strings.Contains(err.Error(), "is this server") {
+	write(own, strings.Replace(strings.Replace(good, "https://login.example", "https://"+h.name, 1),
+		"keys.json", filepath.Join(dir, "keys.json"), 1))
+	if _, err := daemon.Open(t.Context(), daemon.Options{
+		Data: h.data, Store: h.folder().Store,
+		Issuers: own, Log: discard,
+	}); err == nil || !strings.Contains(err.Error(),
+		"is this server") {
 		t.Errorf("this server as another issuer: %v", err)
 	}
 }

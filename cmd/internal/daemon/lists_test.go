@@ -31,7 +31,8 @@ func TestHoldsAreListedPageByPage(t *testing.T) {
 		var listed []string
 		pages := 0
 		for cursor := ""; ; pages++ {
-			page := must(t)(operator.Call(t.Context(), string(atm.HoldList), cursor, limit)).Result.(map[string]any)
+			page := must(t)(operator.Call(t.Context(), string(atm.HoldList), cursor,
+				limit)).Result.(map[string]any)
 			items, _ := page["holds"].([]any)
 			if len(items) > limit {
 				t.Errorf("a page of %d has %d holds", limit, len(items))
@@ -48,7 +49,8 @@ func TestHoldsAreListedPageByPage(t *testing.T) {
 		}
 	}
 	for _, cursor := range []string{"x", "100 h", "h4", "100 4"} {
-		if a, err := operator.Call(t.Context(), string(atm.HoldList), cursor); err != nil || a.Code != atm.CursorInvalid {
+		if a, err := operator.Call(t.Context(), string(atm.HoldList), cursor); err != nil ||
+			a.Code != atm.CursorInvalid {
 			t.Errorf("cursor %q: %+v, %v", cursor, a, err)
 		}
 	}

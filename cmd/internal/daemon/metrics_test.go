@@ -20,7 +20,10 @@ func TestMetricsExist(t *testing.T) {
 	_, text := h.get(t, "/metrics")
 	named := regexp.MustCompile(`\b(atm|process)_[a-z_]+\b`)
 	seen := make(map[string]bool)
-	for _, file := range []string{"../../../deploy/grafana/atm.json", "../../../deploy/prometheus/alerts.yml"} {
+	for _, file := range []string{
+		"../../../deploy/grafana/atm.json",
+		"../../../deploy/prometheus/alerts.yml",
+	} {
 		config, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -38,7 +41,10 @@ func TestMetricsExist(t *testing.T) {
 	if len(seen) < 15 {
 		t.Errorf("only %d metrics are named: the test looks in the wrong place", len(seen))
 	}
-	for _, want := range []string{"atm_replays_total 1\n", `atm_ready{part="vault"} 1`, `atm_certificate_expiry_timestamp_seconds{certificate="server"} 1`} {
+	for _, want := range []string{
+		"atm_replays_total 1\n", `atm_ready{part="vault"} 1`,
+		`atm_certificate_expiry_timestamp_seconds{certificate="server"} 1`,
+	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in /metrics", want)
 		}

@@ -20,7 +20,8 @@ func softHSM(t *testing.T) string {
 	t.Helper()
 	const library = "/usr/lib/softhsm/libsofthsm2.so"
 	dir := t.TempDir()
-	conf, tokens, pin := filepath.Join(dir, "softhsm2.conf"), filepath.Join(dir, "tokens"), filepath.Join(dir, "pin")
+	conf, tokens, pin := filepath.Join(dir, "softhsm2.conf"), filepath.Join(dir, "tokens"),
+		filepath.Join(dir, "pin")
 	if err := os.Mkdir(tokens, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +30,8 @@ func softHSM(t *testing.T) string {
 		t.Fatal(err)
 	}
 	for path, text := range map[string]string{
-		conf: "directories.tokendir = " + tokens + "\nobjectstore.backend = file\n", pin: "4711\n", filepath.Join(dir, "key.pem"): key,
+		conf: "directories.tokendir = " + tokens + "\nobjectstore.backend = file\n", pin: "4711\n",
+		filepath.Join(dir, "key.pem"): key,
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -38,7 +40,11 @@ func softHSM(t *testing.T) string {
 	t.Setenv("SOFTHSM2_CONF", conf)
 	for _, args := range [][]string{
 		{"--init-token", "--free", "--label", "atm", "--pin", "4711", "--so-pin", "0815"},
-		{"--import", filepath.Join(dir, "key.pem"), "--token", "atm", "--label", "tokens", "--id", "01", "--pin", "4711"},
+		{
+			"--import", filepath.Join(dir, "key.pem"), "--token", "atm", "--label",
+			"tokens", "--id",
+			"01", "--pin", "4711",
+		},
 	} {
 		if out, err := exec.Command("softhsm2-util", args...).CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v", out, err)
@@ -66,13 +72,17 @@ func TestModule(t *testing.T) {
 	nobody.GetClientCertificate = nil
 	c := httpClient(t, nobody)
 	for range 20 { // more than one session of the module
-		record, _ := must(t)(operator.Call(t.Context(), "admin.token.issue", "user:alice")).Result.(map[string]any)
-		resp, text := h.post(t, c, call("inquiry", "200"), func(r *http.Request) { r.Header.Set("Authorization", fmt.Sprint("Bearer ", record["token"])) })
+		record, _ := must(t)(operator.Call(t.Context(), "admin.token.issue",
+			"user:alice")).Result.(map[string]any)
+		resp, text := h.post(t, c, call("inquiry", "200"), func(r *http.Request) {
+			r.Header.Set("Authorization", fmt.Sprint("Bearer ", record["token"]))
+		})
 		if resp.StatusCode != 200 || !strings.Contains(text, "50.00") {
 			t.Fatalf("%s %s", resp.Status, text)
 		}
 	}
-	if _, err := operator.Call(t.Context(), "admin.token.rotate"); err == nil || !strings.Contains(err.Error(), "in a module") {
+	if _, err := operator.Call(t.Context(), "admin.token.rotate"); err == nil ||
+		!strings.Contains(err.Error(), "in a module") {
 		t.Errorf("rotated: %v", err)
 	}
 	if err := h.stop(); err != nil {
@@ -86,7 +96,10 @@ func TestModule(t *testing.T) {
 		"no PIN":           strings.Replace(uri, "pin-source=", "x-source=", 1),
 		"no URI":           "token",
 	} {
-		if house, err := daemon.Open(t.Context(), daemon.Options{Data: h.data, TokenKey: bad, Log: discard}); err == nil {
+		if house, err := daemon.Open(t.Context(), daemon.Options{
+			Data: h.data, TokenKey: bad,
+			Log: discard,
+		}); err == nil {
 			t.Errorf("%s: opened", name)
 			house.Close()
 		}

@@ -48,7 +48,9 @@ func TestConcurrentDeposits(t *testing.T) {
 	}
 	t.Logf("%d deposits over %d connections in %v commits: %.1f operations per commit",
 		connections*each, connections, commits, connections*each/commits)
-	deposits := count(h.entries(t), func(e *audit.Entry) bool { return e.Operation == atm.Deposit && e.Status.Code == atm.OK })
+	deposits := count(h.entries(t), func(e *audit.Entry) bool {
+		return e.Operation == atm.Deposit && e.Status.Code == atm.OK
+	})
 	if deposits != connections*each {
 		t.Errorf("%d deposits in the log", deposits)
 	}
@@ -98,14 +100,18 @@ func TestMulticall(t *testing.T) {
 	}
 
 	_, text = h.post(t, c, multicall(
-		[]string{"deposit", "100", "5", "one"}, []string{"deposit", "100", "5.00", "one"}, // one, not two
+		// one, not two
+		[]string{"deposit", "100", "5", "one"}, []string{"deposit", "100", "5.00", "one"},
 		[]string{"steal", "100"},
 		[]string{"withdraw", "100"},
 		[]string{"system.multicall"},
 		[]string{"withdraw", "100", "999999"},
 		[]string{"inquiry", "100"},
 	), nil)
-	for _, want := range []string{"-32601", "-32602", "-32600", "Insufficient Funds", "<string>1105.00</string>"} {
+	for _, want := range []string{
+		"-32601", "-32602", "-32600", "Insufficient Funds",
+		"<string>1105.00</string>",
+	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s in %s", want, text)
 		}
@@ -116,8 +122,9 @@ func TestMulticall(t *testing.T) {
 
 	calls = append(calls, []string{"deposit", "100", "1"})
 	for name, body := range map[string]string{
-		"101 calls":      multicall(calls...),
-		"a broken item":  strings.Replace(multicall([]string{"deposit", "100", "1"}, []string{"deposit", "100", "1"}), "params", "parms", 1),
+		"101 calls": multicall(calls...),
+		"a broken item": strings.Replace(multicall([]string{"deposit", "100", "1"},
+			[]string{"deposit", "100", "1"}), "params", "parms", 1),
 		"a request id":   multicall([]string{"deposit", "100", "1"}),
 		"cut off at end": multicall([]string{"deposit", "100", "1"})[:300],
 	} {
@@ -133,8 +140,11 @@ func TestMulticall(t *testing.T) {
 	if a := must(t)(h.as(t, "demo").Inquiry(t.Context(), account)); a.Text() != "1105.00" {
 		t.Errorf("a refused multicall moved money: %s", a.Text())
 	}
-	faults := count(h.entries(t), func(e *audit.Entry) bool { return e.Status != nil && e.Status.Code == atm.Fault })
-	if faults != 1 { // the withdrawal without an amount; system.* and unknown methods are no operations
+	faults := count(h.entries(t), func(e *audit.Entry) bool {
+		return e.Status != nil && e.Status.Code == atm.Fault
+	})
+	// the withdrawal without an amount; system.* and unknown methods are no operations
+	if faults != 1 {
 		t.Errorf("%d faults in the log, want 1", faults)
 	}
 }
@@ -183,9 +193,12 @@ func TestRequestIDs(t *testing.T) {
 		"another operation":   {call("withdraw", "100", "5", "mine"), nil, "IDEMPOTENCY_CONFLICT"},
 		"another id in front": {body("<int>5</int>", "mine"), key("yours"), "IDEMPOTENCY_CONFLICT"},
 		"no id at all":        {body("<int>5</int>", "<nil/>"), nil, "<string>1010.00</string>"},
-		"an old id":           {body("<int>5</int>", "0185f000-0000-7000-8000-000000000000"), nil, "IDEMPOTENCY_KEY_EXPIRED"},
-		"an id too long":      {body("<int>5</int>", strings.Repeat("x", 129)), nil, "-32602"},
-		"an id of controls":   {body("<int>5</int>", "a&#10;b"), nil, "-32602"},
+		"an old id": {
+			body("<int>5</int>", "0185f000-0000-7000-8000-000000000000"), nil,
+			"IDEMPOTENCY_KEY_EXPIRED",
+		},
+		"an id too long":    {body("<int>5</int>", strings.Repeat("x", 129)), nil, "-32602"},
+		"an id of controls": {body("<int>5</int>", "a&#10;b"), nil, "-32602"},
 	} {
 		if _, text := h.post(t, c, other.body, other.head); !strings.Contains(text, other.want) {
 			t.Errorf("%s: %s", name, text)
@@ -194,7 +207,8 @@ func TestRequestIDs(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 50 {
 		wg.Go(func() {
-			if _, text := h.post(t, c, body("<int>7</int>", "together"), nil); !strings.Contains(text, "<string>1017.00</string>") {
+			if _, text := h.post(t, c, body("<int>7</int>", "together"),
+				nil); !strings.Contains(text, "<string>1017.00</string>") {
 				t.Errorf("one of fifty: %s", text)
 			}
 		})
@@ -221,11 +235,13 @@ func TestRequestIDOnce(t *testing.T) {
 		calls[i] = []string{"deposit", "100", "5", "same"}
 	}
 	_, text := h.post(t, httpClient(t, h.tls(t, "demo")), multicall(calls...), nil)
-	if strings.Count(text, "<string>1005.00</string>") != 50 || strings.Contains(text, "<string>1010.00</string>") {
+	if strings.Count(text, "<string>1005.00</string>") != 50 ||
+		strings.Contains(text, "<string>1010.00</string>") {
 		t.Fatal(text)
 	}
 	_, first := h.post(t, httpClient(t, h.tls(t, "demo")), call("deposit", "100", "5", "same"), nil)
-	_, refused := h.post(t, httpClient(t, h.tls(t, "demo")), call("withdraw", "100", "5000", "too much"), nil)
+	_, refused := h.post(t, httpClient(t, h.tls(t, "demo")), call("withdraw", "100", "5000",
+		"too much"), nil)
 	if err := h.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +251,8 @@ func TestRequestIDOnce(t *testing.T) {
 	if _, again := h.post(t, c, call("deposit", "100", "5.00", "same"), nil); again != first {
 		t.Errorf("after the restart: %s\nbefore: %s", again, first)
 	}
-	if _, again := h.post(t, c, call("withdraw", "100", "5000", "too much"), nil); again != refused {
+	if _, again := h.post(t, c, call("withdraw", "100", "5000", "too much"),
+		nil); again != refused {
 		t.Errorf("after the restart: %s\nbefore: %s", again, refused)
 	}
 	if a := must(t)(h.as(t, "demo").Inquiry(t.Context(), account)); a.Text() != "11005.00" {
@@ -276,16 +293,21 @@ func TestAmountsOnTheWire(t *testing.T) {
 		}
 	}
 	for value, want := range map[string]string{
-		"<string>nobody</string>":                             "Account nobody was not found",
-		"<string>" + strings.Repeat("ü", 30000) + "</string>": "Account " + strings.Repeat("ü", 64) + "… was not found",
-		"<i8>9007199254740992</i8>":                           "Account 9007199254740992 was not found",
-		"<int>4294967296</int>":                               "Account 4294967296 was not found",
-		"<string>cash:user:demo</string>":                     "Account cash:user:demo was not found",
-		"<string>equity:opening</string>":                     "Account equity:opening was not found",
+		"<string>nobody</string>": "Account nobody was not found",
+		"<string>" + strings.Repeat("ü", 30000) + "</string>": "Account " + strings.Repeat("ü",
+			64) + "… was not found",
+		"<i8>9007199254740992</i8>": "Account 9007199254740992 was not " +
+			"found",
+		"<int>4294967296</int>": "Account 4294967296 was not found",
+		"<string>cash:user:demo</string>": "Account cash:user:demo was not " +
+			"found",
+		"<string>equity:opening</string>": "Account equity:opening was not " +
+			"found",
 	} {
 		body := "<methodCall><methodName>withdraw</methodName><params><param><value>" + value +
 			"</value></param><param><value><int>1</int></value></param></params></methodCall>"
-		if _, text := h.post(t, c, body, nil); !strings.Contains(text, ">"+want+"<") || !strings.Contains(text, "ACCOUNT_NOT_FOUND") {
+		if _, text := h.post(t, c, body, nil); !strings.Contains(text, ">"+want+"<") ||
+			!strings.Contains(text, "ACCOUNT_NOT_FOUND") {
 			t.Errorf("%.60s: %.600s, want %s", value, text, want)
 		}
 	}
@@ -300,9 +322,11 @@ func TestStatementMembers(t *testing.T) {
 	h := start(t, nil)
 	c := httpClient(t, h.tls(t, "demo"))
 	for member, want := range map[string]string{
-		"<name>limit</name><value><int>1</int></value>":     ">OK<",
-		"<name>limit</name><value>1</value>":                "limit of a statement is of the wrong type",
-		"<name>from</name><value><int>1</int></value>":      "from of a statement is of the wrong type",
+		"<name>limit</name><value><int>1</int></value>": ">OK<",
+		"<name>limit</name><value>1</value>": "limit of a statement is of the " +
+			"wrong type",
+		"<name>from</name><value><int>1</int></value>": "from of a statement is of the " +
+			"wrong type",
 		"<name>most</name><value>1</value>":                 "a statement has no most",
 		"<name>most</name><value><int>1</int></value>":      "a statement has no most",
 		"<name>from</name><value>yesterday</value>":         "from is no time in RFC 3339",
@@ -328,7 +352,10 @@ func TestDrain(t *testing.T) {
 	var wg sync.WaitGroup
 	begun := make(chan struct{}, 1024)
 	for range 32 {
-		c, err := client.New(client.Config{Server: "https://" + h.addr, TLS: h.tls(t, "demo"), Tries: 1})
+		c, err := client.New(client.Config{
+			Server: "https://" + h.addr, TLS: h.tls(t, "demo"),
+			Tries: 1,
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -377,12 +404,15 @@ func TestPython(t *testing.T) {
 		t.Skip("there is no python3")
 	}
 	h := start(t, nil)
-	cmd := exec.Command(python, "testdata/client.py", "https://"+h.addr+"/RPC2", filepath.Join(h.data, "clients", "demo"))
+	cmd := exec.Command(python, "testdata/client.py", "https://"+h.addr+"/RPC2",
+		filepath.Join(h.data, "clients", "demo"))
 	out, err := cmd.CombinedOutput()
 	if err != nil || strings.TrimSpace(string(out)) != "ok" {
 		t.Errorf("%v\n%s", err, out)
 	}
-	if got := count(h.entries(t), func(e *audit.Entry) bool { return e.Event == audit.EventOp }); got != 9 {
+	if got := count(h.entries(t), func(e *audit.Entry) bool {
+		return e.Event == audit.EventOp
+	}); got != 9 {
 		t.Errorf("%d operations in the log, want 9", got)
 	}
 }

@@ -38,7 +38,9 @@ const exportSuffix = ".part"
 
 // Export writes the accounts, the journal and everything beside them to file,
 // which must not exist, and checks what it wrote.
-func (f Folder) Export(ctx context.Context, file string, report func(problem string)) (*Checked, error) {
+func (f Folder) Export(ctx context.Context, file string, report func(problem string)) (*Checked,
+	error,
+) {
 	if exists(file) {
 		return nil, fmt.Errorf("%w: %s exists", ErrUsage, file)
 	}
@@ -73,7 +75,9 @@ func (f Folder) Export(ctx context.Context, file string, report func(problem str
 
 // Import puts what Export wrote to file where f.Store says, and lets the folder
 // have its accounts there from then on. What is there must be empty.
-func (f Folder) Import(ctx context.Context, file string, log *slog.Logger, report func(problem string)) (*Checked, error) {
+func (f Folder) Import(ctx context.Context, file string, log *slog.Logger,
+	report func(problem string),
+) (*Checked, error) {
 	dir, key, err := f.lock()
 	if err != nil {
 		return nil, err
@@ -91,7 +95,8 @@ func (f Folder) Import(ctx context.Context, file string, log *slog.Logger, repor
 		return f.importShared(ctx, dir, key, from, log, report)
 	}
 	if dir.Config.Store == "" {
-		return nil, fmt.Errorf("%w: the accounts of %s are in its vault.db already", ErrUsage, dir.Root)
+		return nil, fmt.Errorf("%w: the accounts of %s are in its vault.db already", ErrUsage,
+			dir.Root)
 	}
 	part := dir.Vault() + exportSuffix
 	if err := os.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -114,7 +119,9 @@ func (f Folder) Import(ctx context.Context, file string, log *slog.Logger, repor
 
 // importShared imports into a database, which it makes the schema in when it is
 // empty. An import that was interrupted goes on.
-func (f Folder) importShared(ctx context.Context, dir *datadir.Dir, key datadir.VaultKey, from vault.Backend, log *slog.Logger, report func(string)) (*Checked, error) {
+func (f Folder) importShared(ctx context.Context, dir *datadir.Dir, key datadir.VaultKey,
+	from vault.Backend, log *slog.Logger, report func(string),
+) (*Checked, error) {
 	cfg, err := f.Store.config(key.Secret, log)
 	if err != nil {
 		return nil, err
@@ -148,7 +155,8 @@ func (f Folder) importShared(ctx context.Context, dir *datadir.Dir, key datadir.
 		return nil, err
 	}
 	// What is there must not be taken for the accounts any more.
-	if err := durable.Rename(dir.Vault(), dir.Vault()+".moved"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := durable.Rename(dir.Vault(), dir.Vault()+".moved"); err != nil &&
+		!errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	return found, nil
@@ -223,7 +231,8 @@ func (f Folder) Rekey(ctx context.Context) error {
 	}
 	defer dir.Close()
 	if !f.Store.InDatabase() {
-		return fmt.Errorf("%w: vault rotate replaces the key of a vault in a data folder, while its server runs", ErrUsage)
+		return fmt.Errorf("%w: vault rotate replaces the key of a vault in a data folder, while "+
+			"its server runs", ErrUsage)
 	}
 	if err := f.Store.fits(dir); err != nil {
 		return err
@@ -262,7 +271,9 @@ func (f Folder) Rekey(ctx context.Context) error {
 func oldKey(dir *datadir.Dir) string { return dir.VaultKey() + ".old" }
 
 // placeKey puts the next vault key in the place of the one of before, which stays beside it.
-func placeKey(ctx context.Context, dir *datadir.Dir, cfg pgstore.Config, ask func() ([]byte, error)) error {
+func placeKey(ctx context.Context, dir *datadir.Dir, cfg pgstore.Config,
+	ask func() ([]byte, error),
+) error {
 	text, err := durable.ReadSecret(dir.VaultKey())
 	if err != nil {
 		return err
@@ -277,7 +288,9 @@ func placeKey(ctx context.Context, dir *datadir.Dir, cfg pgstore.Config, ask fun
 }
 
 // forgetKey removes the vault key of before, when every sealed value opens with the new one.
-func forgetKey(ctx context.Context, dir *datadir.Dir, cfg pgstore.Config, ask func() ([]byte, error)) error {
+func forgetKey(ctx context.Context, dir *datadir.Dir, cfg pgstore.Config,
+	ask func() ([]byte, error),
+) error {
 	if !exists(oldKey(dir)) {
 		return nil
 	}
@@ -291,14 +304,17 @@ func forgetKey(ctx context.Context, dir *datadir.Dir, cfg pgstore.Config, ask fu
 		return err
 	}
 	if err := errors.Join(store.ReadSealed(ctx), store.Close()); err != nil {
-		return fmt.Errorf("the vault key of before is kept as %s, because not everything opens with the new one: %w", oldKey(dir), err)
+		return fmt.Errorf("the vault key of before is kept as %s, because not everything opens "+
+			"with the new one: %w", oldKey(dir), err)
 	}
 	return os.Remove(oldKey(dir))
 }
 
 // settleKey puts the next vault key in its place when an interrupted Rekey has
 // sealed the database with it.
-func settleKey(ctx context.Context, dir *datadir.Dir, cfg pgstore.Config, ask func() ([]byte, error)) error {
+func settleKey(ctx context.Context, dir *datadir.Dir, cfg pgstore.Config,
+	ask func() ([]byte, error),
+) error {
 	if !exists(nextKey(dir)) {
 		return forgetKey(ctx, dir, cfg, ask)
 	}

@@ -63,7 +63,8 @@ func (f Folder) Check(ctx context.Context, report func(problem string)) (*Checke
 	defer dir.Close()
 	defer store.Close()
 	found, err := f.check(ctx, dir, store, report)
-	if behind := notBehind(ctx, dir, store); behind != nil && (err == nil || errors.Is(err, ErrProblems)) {
+	if behind := notBehind(ctx, dir, store); behind != nil &&
+		(err == nil || errors.Is(err, ErrProblems)) {
 		found.Problems++
 		report(behind.Error())
 		return found, ErrProblems
@@ -90,14 +91,18 @@ func notBehind(ctx context.Context, dir *datadir.Dir, store vault.Backend) error
 	case err != nil:
 		return err
 	case published.Size > head.Size:
-		return fmt.Errorf("%w: it has %d entries, the vault %d", audit.ErrAhead, published.Size, head.Size)
+		return fmt.Errorf("%w: it has %d entries, the vault %d", audit.ErrAhead, published.Size,
+			head.Size)
 	case published.Size == head.Size && published.Root != head.Root():
-		return fmt.Errorf("%w: with %d entries its root is %s, the vault's %s", audit.ErrForked, head.Size, published.Root, head.Root())
+		return fmt.Errorf("%w: with %d entries its root is %s, the vault's %s", audit.ErrForked,
+			head.Size, published.Root, head.Root())
 	}
 	return nil
 }
 
-func (f Folder) check(ctx context.Context, dir *datadir.Dir, store vault.Backend, report func(string)) (*Checked, error) {
+func (f Folder) check(ctx context.Context, dir *datadir.Dir, store vault.Backend,
+	report func(string),
+) (*Checked, error) {
 	found := &Checked{}
 	tell := func(problem string) {
 		found.Problems++
@@ -109,7 +114,10 @@ func (f Folder) check(ctx context.Context, dir *datadir.Dir, store vault.Backend
 	if _, inFile := store.(*boltstore.Store); inFile && found.Problems > 0 {
 		return found, ErrProblems // what follows would read pages that may be damaged
 	}
-	rules := teller.Rules{Permit: permit, Issuer: auth.IssuerOf(dir.Config.Name), Progress: f.progress}
+	rules := teller.Rules{
+		Permit: permit, Issuer: auth.IssuerOf(dir.Config.Name),
+		Progress: f.progress,
+	}
 	compared, err := teller.Compare(ctx, store, rules, tell)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -145,32 +153,38 @@ func checkCheckpoint(dir *datadir.Dir, compared *teller.Compared) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", dir.AuditKey(), err)
 	}
-	c, err := audit.OpenWhole(compared.Trail.Checkpoint, audit.Followers(signer.Verifiers(), compared.Rotations))
+	c, err := audit.OpenWhole(compared.Trail.Checkpoint, audit.Followers(signer.Verifiers(),
+		compared.Rotations))
 	head := compared.Trail.Head
 	switch {
 	case err != nil:
 		return fmt.Errorf("the checkpoint in the vault: %w", err)
 	case c.Origin != dir.Config.Origin || c.Size != head.Size || c.Root != head.Root():
-		return fmt.Errorf("the checkpoint in the vault is of %s with %d entries and root %s; the log is %s with %d and %s",
+		return fmt.Errorf("the checkpoint in the vault is of %s with %d entries and root %s; the "+
+			"log is %s with %d and %s",
 			c.Origin, c.Size, c.Root, dir.Config.Origin, head.Size, head.Root())
 	}
 	return nil
 }
 
 // differences says where the records of a store are not what the journal says.
-func differences(replayed *vault.Replayer, accounts []vault.Account, holds []vault.Hold) (problems []string) {
+func differences(replayed *vault.Replayer, accounts []vault.Account,
+	holds []vault.Hold,
+) (problems []string) {
 	want := make(map[vault.Name]vault.Account)
 	for _, a := range replayed.Accounts() {
 		want[a.Name] = a
 	}
 	for _, a := range accounts {
 		if w, known := want[a.Name]; !known || !w.Equal(a) {
-			problems = append(problems, fmt.Sprintf("account %s is not what the journal says: %+v, not %+v", a.Name, a, w))
+			problems = append(problems, fmt.Sprintf("account %s is not what the journal says: "+
+				"%+v, not %+v", a.Name, a, w))
 		}
 		delete(want, a.Name)
 	}
 	for name := range want {
-		problems = append(problems, fmt.Sprintf("account %s is in the journal and has no record", name))
+		problems = append(problems,
+			fmt.Sprintf("account %s is in the journal and has no record", name))
 	}
 	if !slices.Equal(replayed.HoldsOf(accounts, holds, time.Now()), holds) {
 		problems = append(problems, "the holds are not what the journal says")
@@ -183,7 +197,9 @@ func (f Folder) open(ctx context.Context) (*datadir.Dir, datadir.VaultKey, vault
 }
 
 // openWith is open with a way of opening a vault in the folder.
-func (f Folder) openWith(ctx context.Context, file openFile) (*datadir.Dir, datadir.VaultKey, vault.Backend, error) {
+func (f Folder) openWith(ctx context.Context, file openFile) (*datadir.Dir, datadir.VaultKey,
+	vault.Backend, error,
+) {
 	dir, key, err := f.lock()
 	if err != nil {
 		return nil, key, nil, err
@@ -205,8 +221,10 @@ func explained(open openFile) openFile {
 		store, err := open(path, secret)
 		switch {
 		case errors.Is(err, boltstore.ErrWAL):
-			return nil, fmt.Errorf("%w; nothing was changed: put the two files of one moment together, restore a backup, "+
-				"or let atmctl audit recover go on without what was committed last, and with a new log", err)
+			return nil, fmt.Errorf("%w; nothing was changed: put the two files of one moment "+
+				"together, restore a backup, "+
+				"or let atmctl audit recover go on without what was committed last, and with a "+
+				"new log", err)
 		case errors.Is(err, vault.ErrDamaged), errors.Is(err, boltstore.ErrUnreadable):
 			return nil, fmt.Errorf("%w; nothing was changed: restore a backup", err)
 		}
@@ -214,7 +232,9 @@ func explained(open openFile) openFile {
 	}
 }
 
-func (f Folder) openStore(ctx context.Context, dir *datadir.Dir, key datadir.VaultKey, file openFile) (vault.Backend, error) {
+func (f Folder) openStore(ctx context.Context, dir *datadir.Dir, key datadir.VaultKey,
+	file openFile,
+) (vault.Backend, error) {
 	if err := f.Store.fits(dir); err != nil {
 		return nil, err
 	}
@@ -237,7 +257,8 @@ func (f Folder) lock() (*datadir.Dir, datadir.VaultKey, error) {
 		return nil, datadir.VaultKey{}, err
 	}
 	if fresh {
-		return nil, datadir.VaultKey{}, errors.Join(fmt.Errorf("%s is no complete data folder", f.Data), dir.Close())
+		return nil, datadir.VaultKey{}, errors.Join(fmt.Errorf("%s is no complete data folder",
+			f.Data), dir.Close())
 	}
 	var key datadir.VaultKey
 	if err = f.settle(dir); err == nil {
@@ -265,7 +286,8 @@ func (f Folder) settle(dir *datadir.Dir) error {
 // when it is empty.
 func (f Folder) SetPassphrase(passphrase []byte) error {
 	if n := len([]rune(string(passphrase))); n > 0 && n < datadir.MinPassphrase {
-		return fmt.Errorf("%w: a passphrase has at least %d characters", ErrUsage, datadir.MinPassphrase)
+		return fmt.Errorf("%w: a passphrase has at least %d characters", ErrUsage,
+			datadir.MinPassphrase)
 	}
 	dir, key, err := f.lock()
 	if err != nil {
@@ -403,7 +425,9 @@ func size(path string) (int64, error) {
 // empty. It is there only when all of it was unpacked, checked and the audit
 // log published again. An empty folder that is there, such as a mount point or what a
 // link leads to, is filled and stays the one that it is.
-func (f Folder) Restore(ctx context.Context, backup io.Reader, log *slog.Logger) (found *Checked, err error) {
+func (f Folder) Restore(ctx context.Context, backup io.Reader, log *slog.Logger) (found *Checked,
+	err error,
+) {
 	data := filepath.Clean(f.Data)
 	if _, err := os.Lstat(data); err == nil {
 		if data, err = filepath.EvalSymlinks(data); err != nil {
@@ -437,7 +461,9 @@ func (f Folder) Restore(ctx context.Context, backup io.Reader, log *slog.Logger)
 }
 
 // restoreInto makes a complete data folder in an empty folder.
-func (f Folder) restoreInto(ctx context.Context, folder string, backup io.Reader, log *slog.Logger) (*Checked, error) {
+func (f Folder) restoreInto(ctx context.Context, folder string, backup io.Reader,
+	log *slog.Logger,
+) (*Checked, error) {
 	if err := unpack(ctx, backup, folder); err != nil {
 		return nil, err
 	}
@@ -445,11 +471,17 @@ func (f Folder) restoreInto(ctx context.Context, folder string, backup io.Reader
 		return nil, err
 	}
 	unpacked := Folder{Data: folder, Passphrase: f.Passphrase, Progress: f.Progress}
-	found, err := unpacked.Check(ctx, func(problem string) { log.Error("restored vault", slog.String("problem", problem)) })
+	found, err := unpacked.Check(ctx, func(problem string) {
+		log.Error("restored vault", slog.String("problem", problem))
+	})
 	if err != nil {
 		return nil, err
 	}
-	house, err := Open(ctx, Options{Data: folder, Passphrase: f.Passphrase, Log: log, unpublished: true}) // publishes the log
+	// publishes the log
+	house, err := Open(ctx, Options{
+		Data: folder, Passphrase: f.Passphrase, Log: log,
+		unpublished: true,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -458,7 +490,9 @@ func (f Folder) restoreInto(ctx context.Context, folder string, backup io.Reader
 
 // VerifyBackup unpacks a backup beside where it lies, checks it as Restore
 // does, and throws it away.
-func VerifyBackup(ctx context.Context, file string, passphrase func() ([]byte, error), progress func(done, total int64), log *slog.Logger) (*Checked, error) {
+func VerifyBackup(ctx context.Context, file string, passphrase func() ([]byte, error),
+	progress func(done, total int64), log *slog.Logger,
+) (*Checked, error) {
 	backup, err := os.Open(file)
 	if err != nil {
 		return nil, err
@@ -469,5 +503,8 @@ func VerifyBackup(ctx context.Context, file string, passphrase func() ([]byte, e
 		return nil, err
 	}
 	defer os.RemoveAll(folder)
-	return Folder{Data: filepath.Join(folder, "atm-data"), Passphrase: passphrase, Progress: progress}.Restore(ctx, backup, log)
+	return Folder{
+		Data: filepath.Join(folder, "atm-data"), Passphrase: passphrase,
+		Progress: progress,
+	}.Restore(ctx, backup, log)
 }

@@ -20,19 +20,31 @@ import (
 func TestUnknownUser(t *testing.T) {
 	h := start(t, nil)
 	withAlice(t, h)
-	must(t)(h.as(t, "operator").Call(t.Context(), "admin.user.add", "user:dora", "customer", aliceSecret, "token"))
-	a := &arena{house: h, roots: h.tls(t, "demo").RootCAs, domain: h.name, names: make(map[string]string)}
+	must(t)(h.as(t, "operator").Call(t.Context(), "admin.user.add", "user:dora", "customer",
+		aliceSecret, "token"))
+	a := &arena{
+		house: h, roots: h.tls(t, "demo").RootCAs, domain: h.name,
+		names: make(map[string]string),
+	}
 	varies := regexp.MustCompile(`Date: [^\r]*|nonce="[^"]*"`)
 
 	nonce := a.nonce(t, nil)
 	digest := func(user string) attack {
-		return attack{body: call("inquiry", "200"), header: []string{a.digestHeader(digestFields{user: user, password: "incorrect horse battery staple"}, nonce)}}
+		return attack{
+			body: call("inquiry", "200"),
+			header: []string{a.digestHeader(digestFields{
+				user:     user,
+				password: "incorrect horse battery staple",
+			}, nonce)},
+		}
 	}
 	secret := func(user string) attack {
-		return attack{path: "/token", body: "grant_type=client_credentials&client_id=" + user + "&client_secret=incorrect+horse+battery"}
+		return attack{path: "/token", body: "grant_type=client_credentials&client_id=" + user +
+			"&client_secret=incorrect+horse+battery"}
 	}
 	for way, of := range map[string]func(string) attack{"digest": digest, "secret": secret} {
-		known, unknown := of(map[string]string{"digest": "alice", "secret": "dora"}[way]), of("nobd")
+		known, unknown := of(map[string]string{"digest": "alice", "secret": "dora"}[way]),
+			of("nobd")
 		rounds := 3
 		if os.Getenv("ATM_SOAK") != "" {
 			rounds = 1000
@@ -43,7 +55,8 @@ func TestUnknownUser(t *testing.T) {
 			var answers [2]string
 			for i, at := range []attack{known, unknown} {
 				n++
-				from := &net.TCPAddr{IP: net.IPv4(127, 2, byte(n/50), byte(1+n%50))} // nobody is throttled
+				// nobody is throttled
+				from := &net.TCPAddr{IP: net.IPv4(127, 2, byte(n/50), byte(1+n%50))}
 				conn, err := a.dial(t, from, nil)
 				if err != nil {
 					t.Fatal(err)
@@ -54,13 +67,17 @@ func TestUnknownUser(t *testing.T) {
 				conn.Close()
 			}
 			if answers[0] != answers[1] || !strings.HasPrefix(answers[0], "HTTP/1.1 401 ") {
-				t.Fatalf("%s: a wrong password\n%s\nsomebody unknown\n%s", way, answers[0], answers[1])
+				t.Fatalf("%s: a wrong password\n%s\nsomebody unknown\n%s", way, answers[0],
+					answers[1])
 			}
 		}
 		for i, who := range []string{"a wrong password", "somebody unknown"} {
 			slices.Sort(took[i])
-			quartile := func(q int) string { return fmt.Sprint(took[i][len(took[i])*q/4].Round(100 * time.Nanosecond)) }
-			t.Logf("%s, %s: median of %d %s, quartiles %s and %s", way, who, len(took[i]), quartile(2), quartile(1), quartile(3))
+			quartile := func(q int) string {
+				return fmt.Sprint(took[i][len(took[i])*q/4].Round(100 * time.Nanosecond))
+			}
+			t.Logf("%s, %s: median of %d %s, quartiles %s and %s", way, who, len(took[i]),
+				quartile(2), quartile(1), quartile(3))
 		}
 	}
 }

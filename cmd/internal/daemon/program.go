@@ -18,7 +18,10 @@ import (
 
 // program says which program this is, now.
 func (h *House) program() audit.Program {
-	p := audit.Program{Version: h.opts.Version, Build: build(), Boot: machine.Boot(), Settings: h.settings()}
+	p := audit.Program{
+		Version: h.opts.Version, Build: build(), Boot: machine.Boot(),
+		Settings: h.settings(),
+	}
 	if clock, ok := machine.ReadClock(); ok {
 		p.Clock = &audit.Clock{Synchronised: clock.Synchronised, MaxError: clock.MaxError}
 	}

@@ -24,7 +24,9 @@ func TestStartSaysWhichProgramRunsByWhatSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	settings := "a=1\n"
-	change := func(o *daemon.Options) { o.Identities, o.Settings, o.Version = file, settings, "1.2.3" }
+	change := func(o *daemon.Options) {
+		o.Identities, o.Settings, o.Version = file, settings, "1.2.3"
+	}
 	h := start(t, change)
 	if err := h.stop(); err != nil {
 		t.Fatal(err)
@@ -42,9 +44,11 @@ func TestStartSaysWhichProgramRunsByWhatSettings(t *testing.T) {
 			programs[e.Event] = append(programs[e.Event], e)
 		}
 	}
-	starts, stops, reloads := programs[audit.EventStart], programs[audit.EventStop], programs[audit.EventSettings]
+	starts, stops, reloads := programs[audit.EventStart], programs[audit.EventStop],
+		programs[audit.EventSettings]
 	if len(starts) != 2 || len(stops) != 2 || len(reloads) != 1 {
-		t.Fatalf("%d starts, %d stops and %d reloads say something", len(starts), len(stops), len(reloads))
+		t.Fatalf("%d starts, %d stops and %d reloads say something", len(starts), len(stops),
+			len(reloads))
 	}
 	of := func(e *audit.Entry, name string) string {
 		for _, s := range e.Program.Settings {
@@ -56,18 +60,23 @@ func TestStartSaysWhichProgramRunsByWhatSettings(t *testing.T) {
 	}
 	for _, e := range append(starts, stops...) {
 		p := e.Program
-		if p.Version != "1.2.3" || !strings.Contains(p.Build, "sha256:") || p.Boot == "" || p.Clock == nil {
+		if p.Version != "1.2.3" || !strings.Contains(p.Build, "sha256:") || p.Boot == "" ||
+			p.Clock == nil {
 			t.Errorf("%s says %+v", e.Event, p)
 		}
 	}
 	first, second, last := starts[0], starts[1], stops[1]
-	if of(first, "effective") == of(second, "effective") || !strings.HasPrefix(of(first, "effective"), "sha256:") {
+	if of(first, "effective") == of(second, "effective") ||
+		!strings.HasPrefix(of(first, "effective"), "sha256:") {
 		t.Errorf("the settings are %s and then %s", of(first, "effective"), of(second, "effective"))
 	}
-	if of(first, "identities") != of(second, "identities") || of(second, "identities") == of(last, "identities") {
-		t.Errorf("the file of identities is %s, %s and %s", of(first, "identities"), of(second, "identities"), of(last, "identities"))
+	if of(first, "identities") != of(second, "identities") || of(second, "identities") == of(last,
+		"identities") {
+		t.Errorf("the file of identities is %s, %s and %s", of(first, "identities"),
+			of(second, "identities"), of(last, "identities"))
 	}
-	if reload := reloads[0]; of(reload, "identities") != of(last, "identities") || len(reload.Args) != 1 || reload.Args[0].Value != "identities" {
+	if reload := reloads[0]; of(reload, "identities") != of(last, "identities") ||
+		len(reload.Args) != 1 || reload.Args[0].Value != "identities" {
 		t.Errorf("the reload says %+v", reload)
 	}
 }
@@ -75,7 +84,8 @@ func TestStartSaysWhichProgramRunsByWhatSettings(t *testing.T) {
 // says waits until the operator is told something.
 func (h *house) says(t *testing.T, what string) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); !strings.Contains(h.log.String(), what); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !strings.Contains(h.log.String(),
+		what); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("the log never says %q", what)
 		}
@@ -95,17 +105,25 @@ func TestStartRemovesWhatAKillLeft(t *testing.T) {
 	write := func(path string) string {
 		t.Helper()
 		path = filepath.Join(h.data, path)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte("x"), 0o600), os.Chtimes(path, past, past)); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700),
+			os.WriteFile(path, []byte("x"), 0o600), os.Chtimes(path, past, past)); err != nil {
 			t.Fatal(err)
 		}
 		return path
 	}
 	gone := []string{
-		write(".backup-1234/vault.db"), write("keys/.tmp-vault.key-77"), write("ca/.tmp-ca.crt-1"), write("tls/.tmp-server.key-2"), write(".tmp-config.toml-1"),
-		write("audit/.tmp-checkpoint-123"), write("audit/tile/0/.tmp-000.p-5"), write("audit/tile/entries/000.p/.tmp-9-5"), write("vault.db.compact"), write("vault.db.part"),
+		write(".backup-1234/vault.db"), write("keys/.tmp-vault.key-77"), write("ca/.tmp-ca.crt-1"),
+		write("tls/.tmp-server.key-2"), write(".tmp-config.toml-1"),
+		write("audit/.tmp-checkpoint-123"), write("audit/tile/0/.tmp-000.p-5"),
+		write("audit/tile/entries/000.p/.tmp-9-5"), write("vault.db.compact"),
+		write("vault.db.part"),
 	}
-	stays := []string{write("notes.txt"), write("keys/kept.key"), write("clients/demo/.tmp-of-somebody"), write(".backup-plan"), outside}
-	if err := errors.Join(os.WriteFile(outside, []byte("x"), 0o600), os.Symlink(outside, filepath.Join(h.data, "keys", ".tmp-link-1")),
+	stays := []string{
+		write("notes.txt"), write("keys/kept.key"),
+		write("clients/demo/.tmp-of-somebody"), write(".backup-plan"), outside,
+	}
+	if err := errors.Join(os.WriteFile(outside, []byte("x"), 0o600),
+		os.Symlink(outside, filepath.Join(h.data, "keys", ".tmp-link-1")),
 		os.Symlink(filepath.Dir(outside), filepath.Join(h.data, ".backup-link"))); err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,8 @@ func TestReceiptOfForgedLogIsNoProof(t *testing.T) {
 	for range 5 { // the log may have grown meanwhile, by what this test does itself too
 		forge()
 		var err error
-		if receipt, err = demo.Call(t.Context(), string(atm.Receipt), fmt.Sprint(index)); err != nil {
+		if receipt, err = demo.Call(t.Context(), string(atm.Receipt),
+			fmt.Sprint(index)); err != nil {
 			t.Fatal(err)
 		}
 		if receipt.Code != atm.OK {

@@ -23,7 +23,8 @@ func BenchmarkPublishing(b *testing.B) {
 	for _, publish := range []bool{false, true} {
 		b.Run(fmt.Sprintf("publish=%v", publish), func(b *testing.B) {
 			dir := b.TempDir()
-			store, err := boltstore.Create(filepath.Join(dir, "vault.db"), []byte("the secret of a benchmark......."))
+			store, err := boltstore.Create(filepath.Join(dir, "vault.db"),
+				[]byte("the secret of a benchmark......."))
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -47,10 +48,17 @@ func BenchmarkPublishing(b *testing.B) {
 			}
 			l := vault.NewLedger(cfg)
 			caller := &atm.Caller{
-				Principal:  atm.Principal{Subject: "user:demo", Roles: []atm.Role{atm.Customer}},
-				Credential: atm.Credential{Method: "mtls", SHA256: "jT1fJ7bP3qJ1gqv9gTNr4q8cV7Yw2m0m3m3fF3b0b0A=", Serial: "0123456789abcdef"}, IP: "192.0.2.1",
+				Principal: atm.Principal{Subject: "user:demo", Roles: []atm.Role{atm.Customer}},
+				Credential: atm.Credential{
+					Method: "mtls",
+					SHA256: "jT1fJ7bP3qJ1gqv9gTNr4q8cV7Yw2m0m3m3fF3b0b0A=",
+					Serial: "0123456789abcdef",
+				}, IP: "192.0.2.1",
 			}
-			l.Do(b.Context(), vault.Command{Event: audit.EventOp, Operation: atm.AccountOpen, Caller: caller, Rule: vault.OpenAccount{Account: "100"}})
+			l.Do(b.Context(), vault.Command{
+				Event: audit.EventOp, Operation: atm.AccountOpen,
+				Caller: caller, Rule: vault.OpenAccount{Account: "100"},
+			})
 			ctx, cancel := context.WithCancel(b.Context())
 			var follower sync.WaitGroup
 			if publish {
@@ -64,8 +72,14 @@ func BenchmarkPublishing(b *testing.B) {
 					for next.Add(1) <= int64(b.N) {
 						l.Do(ctx, vault.Command{
 							Event: audit.EventOp, Operation: atm.Deposit, Caller: caller,
-							Args: []audit.Arg{{Name: "account", Value: "100"}, {Name: "amount", Value: "0.01"}},
-							Rule: vault.Deposit{Account: "100", Cash: "cash:user:demo", Amount: 1, Tell: true},
+							Args: []audit.Arg{
+								{Name: "account", Value: "100"},
+								{Name: "amount", Value: "0.01"},
+							},
+							Rule: vault.Deposit{
+								Account: "100", Cash: "cash:user:demo", Amount: 1,
+								Tell: true,
+							},
 						})
 					}
 				})

@@ -47,7 +47,8 @@ type Recovered struct {
 func (f Folder) Recover(ctx context.Context, log *slog.Logger) (*Recovered, error) {
 	dir, _, store, err := f.open(ctx)
 	if errors.Is(err, boltstore.ErrWAL) {
-		log.WarnContext(ctx, "what was committed last is given up; the write-ahead log is kept under another name")
+		log.WarnContext(ctx, "what was committed last is given up; the write-ahead log is kept "+
+			"under another name")
 		dir, _, store, err = f.openWith(ctx, boltstore.OpenOlder)
 	}
 	if err != nil {
@@ -78,8 +79,9 @@ func (f Folder) Recover(ctx context.Context, log *slog.Logger) (*Recovered, erro
 		}
 	}
 	r := &Recovered{
-		Origin: plan.Origin, OldOrigin: plan.OldOrigin, OldSize: plan.OldSize, OldRoot: plan.OldRoot,
-		Behind: plan.Behind, Looked: plan.Looked, Missed: plan.Missed,
+		Origin: plan.Origin, OldOrigin: plan.OldOrigin, OldSize: plan.OldSize,
+		OldRoot: plan.OldRoot,
+		Behind:  plan.Behind, Looked: plan.Looked, Missed: plan.Missed,
 	}
 	// Each step looks whether it has been done.
 	if err := newAuditKey(dir, plan); err != nil {
@@ -118,7 +120,11 @@ func (f Folder) Recover(ctx context.Context, log *slog.Logger) (*Recovered, erro
 	if err := errors.Join(store.Close(), dir.Close()); err != nil {
 		return nil, err
 	}
-	house, err := Open(ctx, Options{Data: f.Data, Store: f.Store, Passphrase: f.Passphrase, Log: log, unpublished: true}) // publishes the log
+	// publishes the log
+	house, err := Open(ctx, Options{
+		Data: f.Data, Store: f.Store, Passphrase: f.Passphrase,
+		Log: log, unpublished: true,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +134,9 @@ func (f Folder) Recover(ctx context.Context, log *slog.Logger) (*Recovered, erro
 // newPlan decides what to do. The new log commits to the longest state of the old one that is
 // known: what this folder published, as it is; what it saw of a database that went back; what
 // others published, where this log's key signed it; and what the vault signed last.
-func newPlan(ctx context.Context, dir *datadir.Dir, store vault.Backend, others []string) (*datadir.Plan, error) {
+func newPlan(ctx context.Context, dir *datadir.Dir, store vault.Backend,
+	others []string,
+) (*datadir.Plan, error) {
 	logs, err := store.Logs(ctx)
 	if err != nil {
 		return nil, err
@@ -155,7 +163,10 @@ func newPlan(ctx context.Context, dir *datadir.Dir, store vault.Backend, others 
 		if err != nil {
 			return nil, err
 		}
-		take("what was seen of the database", audit.Checkpoint{Origin: seen.Origin, Size: seen.Size, Root: root})
+		take("what was seen of the database", audit.Checkpoint{
+			Origin: seen.Origin, Size: seen.Size,
+			Root: root,
+		})
 	}
 	for _, path := range others {
 		c, err := otherLog(dir, path)
@@ -223,7 +234,8 @@ func newAuditKey(dir *datadir.Dir, plan *datadir.Plan) error {
 	if err != nil {
 		return err
 	}
-	if signer, err := audit.NewSigner(string(secret)); err == nil && signer.Origin() == plan.Origin {
+	if signer, err := audit.NewSigner(string(secret)); err == nil &&
+		signer.Origin() == plan.Origin {
 		return nil
 	}
 	old := fmt.Sprintf("%s.%d", dir.AuditKey(), plan.Logs)
@@ -250,7 +262,9 @@ func archiveLog(dir *datadir.Dir, plan *datadir.Plan) (string, error) {
 }
 
 // firstEntry commits the new log to the old one.
-func firstEntry(ctx context.Context, dir *datadir.Dir, store vault.Backend, plan *datadir.Plan, log *slog.Logger) error {
+func firstEntry(ctx context.Context, dir *datadir.Dir, store vault.Backend, plan *datadir.Plan,
+	log *slog.Logger,
+) error {
 	_, head, err := store.Signed(ctx)
 	if err != nil || head.Size > 0 {
 		return err
@@ -273,7 +287,10 @@ func firstEntry(ctx context.Context, dir *datadir.Dir, store vault.Backend, plan
 	}
 	ledger := vault.NewLedger(vault.Config{Store: store, Signer: signer, Log: log})
 	status := teller.New(teller.Config{Ledger: ledger}).
-		Recovered(ctx, audit.Checkpoint{Origin: plan.OldOrigin, Size: plan.OldSize, Root: root}, size)
+		Recovered(ctx, audit.Checkpoint{
+			Origin: plan.OldOrigin, Size: plan.OldSize,
+			Root: root,
+		}, size)
 	if err := ledger.Close(); err != nil {
 		return err
 	}

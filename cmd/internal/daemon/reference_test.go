@@ -35,24 +35,30 @@ func TestReference(t *testing.T) {
 	}
 
 	var methods bytes.Buffer
-	methods.WriteString("# Methods\n\nWhat `system.listMethods`, `system.methodSignature` and `system.methodHelp` say. The first type of a signature is that of the\nanswer. [protocol.md](../protocol.md) has the rest.\n")
+	methods.WriteString("# Methods\n\nWhat `system.listMethods`, `system.methodSignature` and " +
+		"`system.methodHelp` say. The first type of a signature is that of the\nanswer. " +
+		"[protocol.md](../protocol.md) has the rest.\n")
 	for _, name := range texts(ask("system.listMethods")) {
 		fmt.Fprintf(&methods, "\n## %s\n\n", name)
 		signature := ask("system.methodSignature", name)
 		for one := range strings.SplitSeq(signature, "</array></value>") {
 			if types := texts(one); len(types) > 0 {
-				fmt.Fprintf(&methods, "    %s %s(%s)\n", types[0], name, strings.Join(types[1:], ", "))
+				fmt.Fprintf(&methods, "    %s %s(%s)\n", types[0], name,
+					strings.Join(types[1:], ", "))
 			}
 		}
-		fmt.Fprintf(&methods, "\n%s\n", strings.TrimSpace(strings.Join(texts(ask("system.methodHelp", name)), " ")))
+		fmt.Fprintf(&methods, "\n%s\n",
+			strings.TrimSpace(strings.Join(texts(ask("system.methodHelp", name)), " ")))
 	}
 	compare(t, "../../../docs/reference/methods.md", methods.Bytes())
 
 	_, text := h.get(t, "/metrics")
 	var metrics bytes.Buffer
-	metrics.WriteString("# Metrics\n\nWhat `/metrics` has, beside those of Go and of the process.\n\n| metric | type | |\n|---|---|---|\n")
+	metrics.WriteString("# Metrics\n\nWhat `/metrics` has, beside those of Go and of the " +
+		"process.\n\n| metric | type | |\n|---|---|---|\n")
 	types := make(map[string]string)
-	for _, found := range regexp.MustCompile(`(?m)^# TYPE (atm_\S+) (\S+)$`).FindAllStringSubmatch(text, -1) {
+	for _, found := range regexp.MustCompile(`(?m)^# TYPE (atm_\S+) (\S+)$`).FindAllStringSubmatch(
+		text, -1) {
 		types[found[1]] = found[2]
 	}
 	help := regexp.MustCompile(`(?m)^# HELP (atm_\S+) (.*)$`).FindAllStringSubmatch(text, -1)
@@ -63,7 +69,8 @@ func TestReference(t *testing.T) {
 	compare(t, "../../../docs/reference/metrics.md", metrics.Bytes())
 }
 
-var unescape = strings.NewReplacer("&lt;", "<", "&gt;", ">", "&quot;", `"`, "&#34;", `"`, "&#39;", "'", "&amp;", "&")
+var unescape = strings.NewReplacer("&lt;", "<", "&gt;", ">", "&quot;", `"`, "&#34;", `"`, "&#39;",
+	"'", "&amp;", "&")
 
 // compare holds a file of the documentation against what it should be.
 func compare(t *testing.T, file string, want []byte) {
@@ -75,6 +82,7 @@ func compare(t *testing.T, file string, want []byte) {
 	}
 	have, err := os.ReadFile(file)
 	if err != nil || !bytes.Equal(have, want) {
-		t.Errorf("%s is old (%v): ATM_UPDATE=1 go test ./cmd/... -run TestReference writes it anew", file, err)
+		t.Errorf("%s is old (%v): ATM_UPDATE=1 go test ./cmd/... -run TestReference writes it anew",
+			file, err)
 	}
 }

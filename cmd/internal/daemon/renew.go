@@ -24,9 +24,11 @@ var ownClients = [...]string{"operator", "demo"}
 func (h *House) renewOwnClients(ctx context.Context) {
 	for _, name := range ownClients {
 		switch err := h.renewOwnClient(ctx, h.dir.Client(name)); {
-		case err == nil, errors.Is(err, fs.ErrNotExist): // whoever wants it out of the folder moves it
+		// whoever wants it out of the folder moves it
+		case err == nil, errors.Is(err, fs.ErrNotExist):
 		default:
-			h.opts.Log.Error("a certificate in the data folder is not renewed", slog.String("client", name), slog.Any("error", err))
+			h.opts.Log.Error("a certificate in the data folder is not renewed",
+				slog.String("client", name), slog.Any("error", err))
 		}
 	}
 }
@@ -62,7 +64,10 @@ func (h *House) renewOwnClient(ctx context.Context, folder string) error {
 	if err != nil {
 		return err
 	}
-	reply, err := h.teller.Begin(ctx, caller, teller.Call{Operation: atm.CertRenew, Args: []atm.Arg{text(string(request))}})
+	reply, err := h.teller.Begin(ctx, caller, teller.Call{
+		Operation: atm.CertRenew,
+		Args:      []atm.Arg{text(string(request))},
+	})
 	if err != nil {
 		return err
 	}
@@ -75,6 +80,7 @@ func (h *House) renewOwnClient(ctx context.Context, folder string) error {
 	if err := durable.WriteFile(certFile, []byte(next), 0o644); err != nil {
 		return err
 	}
-	h.opts.Log.InfoContext(ctx, "a certificate in the data folder was renewed", slog.String("subject", caller.Subject))
+	h.opts.Log.InfoContext(ctx, "a certificate in the data folder was renewed",
+		slog.String("subject", caller.Subject))
 	return nil
 }

@@ -47,7 +47,8 @@ func (h *House) shareFailures(ctx context.Context) {
 			if err := h.shared.store.Tidy(ctx); err != nil && ctx.Err() == nil {
 				h.opts.Log.Warn("tidying the database", slog.Any("error", err))
 			}
-			if len(total)+len(others) > maxSources { // what is forgotten is counted from nothing again
+			// what is forgotten is counted from nothing again
+			if len(total)+len(others) > maxSources {
 				rand.Read(replica[:])
 				clear(total)
 				clear(others)

@@ -142,7 +142,8 @@ func balance(t testing.TB, to ...string) *balancer {
 
 func (b *balancer) serve(front *net.TCPConn) {
 	defer front.Close()
-	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: front.RemoteAddr().(*net.TCPAddr).IP}} // as the client has it
+	// as the client has it
+	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: front.RemoteAddr().(*net.TCPAddr).IP}}
 	conn, err := from.Dial("tcp", b.to[int(b.next.Add(1))%len(b.to)])
 	if err != nil {
 		return
@@ -183,7 +184,8 @@ func startReplicas(t testing.TB, data string, change func(*daemon.Options)) *hou
 	together.stop = sync.OnceValue(func() error {
 		front.Close()
 		var errs []error
-		for i := len(all) - 1; i >= 0; i-- { // the first one last: its log has what the others wrote
+		// the first one last: its log has what the others wrote
+		for i := len(all) - 1; i >= 0; i-- {
 			errs = append(errs, all[i].stop())
 		}
 		return errors.Join(errs...)

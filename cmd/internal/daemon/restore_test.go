@@ -56,8 +56,10 @@ func (a *arena) attackFiles(t *testing.T) {
 	})
 	t.Run("a sparse archive", func(t *testing.T) {
 		data := filepath.Join(dir, "restored")
-		_, err := daemon.Folder{Data: data}.Restore(t.Context(), bytes.NewReader(sparse(t, 256<<20)), discard)
-		if !errors.Is(err, daemon.ErrBackup) || !strings.Contains(err.Error(), "larger than it is itself") {
+		_, err := daemon.Folder{Data: data}.Restore(t.Context(),
+			bytes.NewReader(sparse(t, 256<<20)), discard)
+		if !errors.Is(err, daemon.ErrBackup) || !strings.Contains(err.Error(),
+			"larger than it is itself") {
 			t.Errorf("%v", err)
 		}
 		if _, err := os.Lstat(data); !errors.Is(err, fs.ErrNotExist) {
@@ -76,7 +78,8 @@ func sparse(t *testing.T, size int) []byte {
 	err := w.WriteHeader(&tar.Header{
 		Name: "vault.db", Mode: 0o600, Size: 1, Format: tar.FormatPAX,
 		PAXRecords: map[string]string{
-			"GNU_sparse.size": strconv.Itoa(size), "GNU_sparse.numblocks": "1", "GNU_sparse.map": strconv.Itoa(size-1) + ",1",
+			"GNU_sparse.size": strconv.Itoa(size), "GNU_sparse.numblocks": "1",
+			"GNU_sparse.map": strconv.Itoa(size-1) + ",1",
 		},
 	})
 	_, wrote := w.Write([]byte{1})
@@ -84,7 +87,8 @@ func sparse(t *testing.T, size int) []byte {
 		t.Fatal(err)
 	}
 	archive := bytes.ReplaceAll(b.Bytes(), []byte("GNU_sparse"), []byte("GNU.sparse"))
-	if header, err := tar.NewReader(bytes.NewReader(archive)).Next(); err != nil || header.Size != int64(size) {
+	if header, err := tar.NewReader(bytes.NewReader(archive)).Next(); err != nil ||
+		header.Size != int64(size) {
 		t.Fatalf("it is no sparse file: %+v, %v", header, err)
 	}
 	return archive
@@ -93,7 +97,8 @@ func sparse(t *testing.T, size int) []byte {
 // backupOf takes a backup of a running server.
 func backupOf(t *testing.T, h *house) []byte {
 	t.Helper()
-	resp, err := httpClient(t, h.tls(t, "operator")).Post("https://"+h.addr+"/admin/backup", "", http.NoBody)
+	resp, err := httpClient(t, h.tls(t, "operator")).Post("https://"+h.addr+"/admin/backup", "",
+		http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,23 +126,29 @@ func TestRestoreFillsTheFolderThatIsThere(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := (daemon.Folder{Data: data}).Restore(t.Context(), bytes.NewReader(backup), discard); err != nil {
+			if _, err := (daemon.Folder{Data: data}).Restore(t.Context(), bytes.NewReader(backup),
+				discard); err != nil {
 				t.Fatal(err)
 			}
 			after, err := os.Stat(folder)
 			if err != nil || !os.SameFile(before, after) || after.Mode().Perm() != 0o700 {
 				t.Errorf("another folder is there, %v, %v", after.Mode(), err)
 			}
-			if linked, err := os.Lstat(data); err != nil || data != folder && linked.Mode()&fs.ModeSymlink == 0 {
+			if linked, err := os.Lstat(data); err != nil || data != folder &&
+				linked.Mode()&fs.ModeSymlink == 0 {
 				t.Errorf("the link is gone: %v, %v", linked.Mode(), err)
 			}
-			if left, err := filepath.Glob(filepath.Join(folder, ".restoring-*")); err != nil || len(left) > 0 {
+			if left, err := filepath.Glob(filepath.Join(folder, ".restoring-*")); err != nil ||
+				len(left) > 0 {
 				t.Errorf("%v is left, %v", left, err)
 			}
-			if _, err := (daemon.Folder{Data: data}).Check(t.Context(), func(problem string) { t.Error(problem) }); err != nil {
+			if _, err := (daemon.Folder{Data: data}).Check(t.Context(), func(problem string) {
+				t.Error(problem)
+			}); err != nil {
 				t.Error(err)
 			}
-			_, err = daemon.Folder{Data: data}.Restore(t.Context(), bytes.NewReader(backup), discard)
+			_, err = daemon.Folder{Data: data}.Restore(t.Context(), bytes.NewReader(backup),
+				discard)
 			if err == nil || !strings.Contains(err.Error(), "exists and is not empty") {
 				t.Errorf("a second time: %v", err)
 			}
@@ -174,7 +185,8 @@ func TestRestoreFillsTheFolderThatIsThere(t *testing.T) {
 func TestRestoreThatFailsLeavesTheFolderEmpty(t *testing.T) {
 	backup := backupOf(t, start(t, nil))
 	folder := t.TempDir()
-	_, err := daemon.Folder{Data: folder}.Restore(t.Context(), bytes.NewReader(backup[:len(backup)/2]), discard)
+	_, err := daemon.Folder{Data: folder}.Restore(t.Context(),
+		bytes.NewReader(backup[:len(backup)/2]), discard)
 	if !errors.Is(err, daemon.ErrBackup) {
 		t.Errorf("%v", err)
 	}
@@ -185,7 +197,8 @@ func TestRestoreThatFailsLeavesTheFolderEmpty(t *testing.T) {
 	if err := os.Symlink("missing", link); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (daemon.Folder{Data: link}).Restore(t.Context(), bytes.NewReader(backup), discard); err == nil {
+	if _, err := (daemon.Folder{Data: link}).Restore(t.Context(), bytes.NewReader(backup),
+		discard); err == nil {
 		t.Error("a link to nothing was restored to")
 	}
 	if _, err := os.Lstat(link); err != nil {

@@ -19,7 +19,8 @@ func (h *House) recoverTrail(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if seen != nil && seen.Origin == h.dir.Config.Origin { // a recovery gave up the log of another origin
+	// a recovery gave up the log of another origin
+	if seen != nil && seen.Origin == h.dir.Config.Origin {
 		root, err := tlog.ParseHash(seen.Root)
 		if err != nil {
 			return err
@@ -27,7 +28,8 @@ func (h *House) recoverTrail(ctx context.Context) error {
 		h.publisher.Saw(audit.Checkpoint{Origin: seen.Origin, Size: seen.Size, Root: root})
 	}
 	err = h.publisher.Recover(ctx)
-	if newest := h.publisher.Newest(); errors.Is(err, audit.ErrAhead) && h.shared != nil && newest.Size > 0 {
+	if newest := h.publisher.Newest(); errors.Is(err, audit.ErrAhead) && h.shared != nil &&
+		newest.Size > 0 {
 		// Replicas that run on it already saw less of it than this folder. A checkpoint
 		// that is not signed would be damage here, and no concern of theirs.
 		h.shared.store.TellRollback(ctx, newest.Size)
@@ -48,7 +50,10 @@ func (h *House) noteRollback() {
 		return
 	}
 	head := h.shared.store.Newest()
-	err := h.dir.WriteSeen(&datadir.Seen{Origin: h.dir.Config.Origin, Size: head.Size, Root: head.Root().String()})
+	err := h.dir.WriteSeen(&datadir.Seen{
+		Origin: h.dir.Config.Origin, Size: head.Size,
+		Root: head.Root().String(),
+	})
 	if err != nil {
 		h.opts.Log.Error("noting what was seen of the database", slog.Any("error", err))
 	}

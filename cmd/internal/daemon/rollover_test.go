@@ -44,7 +44,10 @@ func TestRollover(t *testing.T) {
 				}
 				c := kept
 				if !keep {
-					c = &http.Client{Transport: &http.Transport{TLSClientConfig: old, DisableKeepAlives: true}}
+					c = &http.Client{Transport: &http.Transport{
+						TLSClientConfig:   old,
+						DisableKeepAlives: true,
+					}}
 				}
 				if got := ask(c); got != 200 {
 					t.Errorf("request %d, kept %t: %d", n, keep, got)
@@ -98,7 +101,9 @@ func TestRollover(t *testing.T) {
 	if got := ask(httpClient(t, issued)); got != 200 {
 		t.Errorf("a certificate of the new authority: %d", got)
 	}
-	if n := count(h.entries(t), func(e *audit.Entry) bool { return e.Event == audit.EventKeyRotate }); n != 1 {
+	if n := count(h.entries(t), func(e *audit.Entry) bool {
+		return e.Event == audit.EventKeyRotate
+	}); n != 1 {
 		t.Errorf("%d entries of the rollover", n)
 	}
 }
@@ -118,7 +123,8 @@ func (h *house) issueBy(t *testing.T, made *house, subject string) *tls.Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	record, _ := must(t)(at(t, h, made, "operator").Call(t.Context(), "admin.cert.issue", subject, string(request))).Result.(map[string]any)
+	record, _ := must(t)(at(t, h, made, "operator").Call(t.Context(), "admin.cert.issue", subject,
+		string(request))).Result.(map[string]any)
 	pem, err := certs.EncodeKey(key)
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +135,9 @@ func (h *house) issueBy(t *testing.T, made *house, subject string) *tls.Config {
 		t.Fatal(err)
 	}
 	cfg := made.tls(t, "demo")
-	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		return &pair, nil
+	}
 	return cfg
 }
 
@@ -165,7 +173,11 @@ func TestRolloverInterrupted(t *testing.T) {
 			{key: after[key], crt: after[crt]},
 		}
 		for i, step := range steps {
-			for _, state := range []map[string][]byte{before, {"clients.old.crt": before["clients.crt"]}, step} {
+			for _, state := range []map[string][]byte{
+				before,
+				{"clients.old.crt": before["clients.crt"]},
+				step,
+			} {
 				for name, text := range state {
 					if err := os.WriteFile(filepath.Join(ca, name), text, 0o600); err != nil {
 						t.Fatal(err)

@@ -145,7 +145,8 @@ func (h *House) completeRotation(ctx context.Context) error {
 		return err
 	}
 	var r audit.Rotation
-	if err := json.Unmarshal(text, &r); err != nil || !slices.Contains(h.signer.Verifiers(), r.New) {
+	if err := json.Unmarshal(text, &r); err != nil || !slices.Contains(h.signer.Verifiers(),
+		r.New) {
 		return os.Remove(h.dir.AuditRotation())
 	}
 	return h.recordRotation(ctx, r)
@@ -156,7 +157,8 @@ func (h *House) completeRotation(ctx context.Context) error {
 func (h *House) reseal(ctx context.Context) {
 	for {
 		if err := h.file.Reseal(func() bool { return ctx.Err() != nil }); err != nil {
-			h.opts.Log.Error("values could not be sealed with the new data key", slog.Any("error", err))
+			h.opts.Log.Error("values could not be sealed with the new data key",
+				slog.Any("error", err))
 		}
 		select {
 		case <-h.rotated:

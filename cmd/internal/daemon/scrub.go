@@ -29,7 +29,8 @@ func (h *House) scrub(ctx context.Context) {
 		}
 		next, err := vault.Scrub(ctx, h.store, after, scrubAtOnce, func(problem string) {
 			h.metrics.Scrubbed(1)
-			h.opts.Log.Error("a record is not what the journal says; run atmctl fsck", slog.String("problem", problem))
+			h.opts.Log.Error("a record is not what the journal says; run atmctl fsck",
+				slog.String("problem", problem))
 		})
 		if err != nil {
 			continue // the store is away: it is asked again

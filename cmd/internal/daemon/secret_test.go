@@ -14,9 +14,12 @@ import (
 )
 
 // token posts a form to the token endpoint.
-func (h *house) token(t testing.TB, c *http.Client, form url.Values, change func(*http.Request)) (*http.Response, map[string]any) {
+func (h *house) token(t testing.TB, c *http.Client, form url.Values,
+	change func(*http.Request),
+) (*http.Response, map[string]any) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+h.addr+"/token", strings.NewReader(form.Encode()))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+h.addr+"/token",
+		strings.NewReader(form.Encode()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +52,10 @@ func TestSecretForTokens(t *testing.T) {
 	nobody.GetClientCertificate = nil
 	c := httpClient(t, nobody)
 	form := func(id, secret string) url.Values {
-		return url.Values{"grant_type": {"client_credentials"}, "client_id": {id}, "client_secret": {secret}}
+		return url.Values{
+			"grant_type": {"client_credentials"}, "client_id": {id},
+			"client_secret": {secret},
+		}
 	}
 
 	resp, answer := h.token(t, c, form("user:alice", secret), nil)
@@ -57,7 +63,9 @@ func TestSecretForTokens(t *testing.T) {
 	if resp.StatusCode != http.StatusOK || text == "" {
 		t.Fatalf("%s %v", resp.Status, answer)
 	}
-	if resp, text := h.post(t, c, call("inquiry", "200"), func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+text) }); !strings.Contains(text, "50.00") {
+	if resp, text := h.post(t, c, call("inquiry", "200"), func(r *http.Request) {
+		r.Header.Set("Authorization", "Bearer "+text)
+	}); !strings.Contains(text, "50.00") {
 		t.Errorf("with the token: %s %s", resp.Status, text)
 	}
 	if resp, _ := h.token(t, c, form("alice", secret), nil); resp.StatusCode != http.StatusOK {
@@ -96,28 +104,35 @@ func TestSecretForTokens(t *testing.T) {
 	}
 
 	// One way at a time, and the secret is good for no Digest.
-	if resp, answer := h.token(t, httpClient(t, h.tls(t, "demo")), form("user:alice", secret), nil); resp.StatusCode != http.StatusBadRequest || answer["error"] != "invalid_request" {
+	if resp, answer := h.token(t, httpClient(t, h.tls(t, "demo")), form("user:alice", secret),
+		nil); resp.StatusCode != http.StatusBadRequest || answer["error"] != "invalid_request" {
 		t.Errorf("with a certificate as well: %s %v", resp.Status, answer)
 	}
 	challenge, _ := h.post(t, c, call("inquiry", "200"), nil)
-	if resp, _ := h.post(t, c, call("inquiry", "200"), func(r *http.Request) { r.Header.Set("Authorization", digestOf(t, challenge, 1)) }); resp.StatusCode != http.StatusUnauthorized {
+	if resp, _ := h.post(t, c, call("inquiry", "200"), func(r *http.Request) {
+		r.Header.Set("Authorization", digestOf(t, challenge, 1))
+	}); resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("by Digest: %s", resp.Status)
 	}
 
 	// Disabled, and with a new password for Digest, it is good no longer.
 	must(t)(operator.Call(t.Context(), "admin.user.disable", "user:alice"))
 	settle()
-	if resp, _ := h.token(t, c, form("alice", secret), nil); resp.StatusCode != http.StatusUnauthorized {
+	if resp, _ := h.token(t, c, form("alice", secret),
+		nil); resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("disabled: %s", resp.Status)
 	}
 	must(t)(operator.Call(t.Context(), "admin.user.enable", "user:alice"))
 	must(t)(operator.Call(t.Context(), "admin.user.add", "user:alice", "customer", aliceSecret))
 	settle()
-	if resp, _ := h.token(t, c, form("alice", secret), nil); resp.StatusCode != http.StatusUnauthorized {
+	if resp, _ := h.token(t, c, form("alice", secret),
+		nil); resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("after another password: %s", resp.Status)
 	}
 	challenge, _ = h.post(t, c, call("inquiry", "200"), nil)
-	if resp, _ := h.post(t, c, call("inquiry", "200"), func(r *http.Request) { r.Header.Set("Authorization", digestOf(t, challenge, 1)) }); resp.StatusCode != http.StatusOK {
+	if resp, _ := h.post(t, c, call("inquiry", "200"), func(r *http.Request) {
+		r.Header.Set("Authorization", digestOf(t, challenge, 1))
+	}); resp.StatusCode != http.StatusOK {
 		t.Errorf("by Digest with another password: %s", resp.Status)
 	}
 

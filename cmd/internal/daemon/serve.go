@@ -54,7 +54,8 @@ func (h *House) Serve(ctx context.Context, listen Listen) error {
 	defer quiet()
 	var reports sync.WaitGroup
 	reports.Go(func() { h.report(reporting) })
-	h.opts.Log.Info("serving", slog.String("name", h.Name()), slog.String("address", listen.RPC.Addr().String()),
+	h.opts.Log.Info("serving", slog.String("name", h.Name()),
+		slog.String("address", listen.RPC.Addr().String()),
 		slog.String("version", h.opts.Version))
 
 	served := s.Serve(ctx, listen.RPC)
@@ -106,7 +107,8 @@ func (h *House) newServer() (*server.Server, error) {
 		VerifyChain:   h.verifyClient,
 	}
 	if h.shared != nil {
-		if signIn.NonceKey, err = hkdf.Key(sha256.New, h.key.Requests, nil, "atm digest nonce", sha256.Size); err != nil {
+		if signIn.NonceKey, err = hkdf.Key(sha256.New, h.key.Requests, nil, "atm digest nonce",
+			sha256.Size); err != nil {
 			return nil, err
 		}
 		signIn.Spend, signIn.Refresh = h.shared.store.Spend, h.refresh
@@ -114,12 +116,16 @@ func (h *House) newServer() (*server.Server, error) {
 	}
 	h.signIn = auth.New(signIn)
 	cfg.Authenticator = h.signIn
-	cfg.TLS = certs.ServerConfig(reloader, certs.NewClientVerifier(append([]*x509.Certificate{h.signing.Load().client.Certificate}, h.foreign...)...), h.opts.TLS12)
+	cfg.TLS = certs.ServerConfig(reloader,
+		certs.NewClientVerifier(append([]*x509.Certificate{h.signing.Load().client.Certificate},
+			h.foreign...)...), h.opts.TLS12)
 	cfg.Name = h.Name()
 	cfg.Audit = h.dir.Audit()
 	cfg.Tokens = h.tokens
 	cfg.Authority = certs.EncodeCertificate(h.root)
-	cfg.ClientAuthority = func() []byte { return certs.EncodeCertificate(h.signing.Load().client.Certificate) }
+	cfg.ClientAuthority = func() []byte {
+		return certs.EncodeCertificate(h.signing.Load().client.Certificate)
+	}
 	cfg.Ready = h.parts
 	cfg.Backup = h.Backup
 	cfg.Grace = h.opts.Grace
@@ -165,7 +171,8 @@ func (h *House) serveAdmin(listener net.Listener, s *server.Server) (stop func()
 		}
 	}()
 	return func() {
-		ctx, cancel := context.WithTimeout(context.Background(), adminGrace) // a profile may take longer
+		// a profile may take longer
+		ctx, cancel := context.WithTimeout(context.Background(), adminGrace)
 		defer cancel()
 		if admin.Shutdown(ctx) != nil {
 			admin.Close()
@@ -215,7 +222,8 @@ func Addresses(rpc, admin string) (Listen, error) {
 		}
 		return listen, nil
 	case listen.Admin != nil:
-		if err := onLoopback(listen.Admin.Addr().String()); err != nil && listen.Admin.Addr().Network() != "unix" {
+		if err := onLoopback(listen.Admin.Addr().String()); err != nil &&
+			listen.Admin.Addr().Network() != "unix" {
 			listen.Close()
 			return Listen{}, fmt.Errorf("the socket %s that was handed over: %w", adminSocket, err)
 		}
@@ -235,7 +243,8 @@ func onLoopback(address string) error {
 	}
 	local := strings.EqualFold(strings.TrimSuffix(host, "."), "localhost")
 	if ip := net.ParseIP(host); !local && (ip == nil || !ip.IsLoopback()) {
-		return fmt.Errorf("%w: the admin endpoints have no sign-in and listen on loopback only, not on %q", ErrUsage, address)
+		return fmt.Errorf("%w: the admin endpoints have no sign-in and listen on loopback only, "+
+			"not on %q", ErrUsage, address)
 	}
 	return nil
 }

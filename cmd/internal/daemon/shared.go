@@ -45,9 +45,11 @@ func (s Store) InDatabase() bool { return s.URL != "" }
 func (s Store) fits(dir *datadir.Dir) error {
 	switch {
 	case s.InDatabase() && dir.Config.Store == "":
-		return fmt.Errorf("%w: the accounts of %s are in its vault.db; atmctl export and atmctl import move them into a database", ErrUsage, dir.Root)
+		return fmt.Errorf("%w: the accounts of %s are in its vault.db; atmctl export and atmctl "+
+			"import move them into a database", ErrUsage, dir.Root)
 	case !s.InDatabase() && dir.Config.Store != "":
-		return fmt.Errorf("%w: the accounts of %s are in a database: --store postgres://…", ErrUsage, dir.Root)
+		return fmt.Errorf("%w: the accounts of %s are in a database: --store postgres://…",
+			ErrUsage, dir.Root)
 	}
 	return nil
 }
@@ -121,12 +123,14 @@ func (h *House) sharedFiles() map[string]string {
 	return map[string]string{
 		"keys/audit.key": d.AuditKey(), "keys/token.key": d.TokenKey(), "ca/ca.crt": rootCert,
 		"ca/servers.crt": serverCert, "ca/servers.key": serverKey,
-		"ca/clients.crt": clientCert, "ca/clients.key": clientKey, "ca/clients.old.crt": d.OldClientCA(),
+		"ca/clients.crt": clientCert, "ca/clients.key": clientKey,
+		"ca/clients.old.crt": d.OldClientCA(),
 	}
 }
 
 // ErrJoin reports a folder without the key of the house that it is to join.
-var ErrJoin = errors.New("copy the keys/vault.key of another replica into the keys folder of this one first")
+var ErrJoin = errors.New("copy the keys/vault.key of another replica into the keys folder of " +
+	"this one first")
 
 // openShared opens the database. A new folder either begins a house in an empty
 // one, or joins the house that is there.
@@ -146,9 +150,11 @@ func (h *House) openShared(ctx context.Context) error {
 	case err != nil:
 		return err
 	case h.Fresh && !exists(h.dir.VaultKey()):
-		return fmt.Errorf("the database has the books of %s already; to start one more replica on them, %w", there.Name, ErrJoin)
+		return fmt.Errorf("the database has the books of %s already; to start one more replica "+
+			"on them, %w", there.Name, ErrJoin)
 	case !h.Fresh && there.Name != h.dir.Config.Name:
-		return fmt.Errorf("the database has the books of %s; this folder is of %s", there.Name, h.dir.Config.Name)
+		return fmt.Errorf("the database has the books of %s; this folder is of %s", there.Name,
+			h.dir.Config.Name)
 	}
 	if h.Fresh && there == nil {
 		if err := h.makeKeys(); err != nil {
@@ -196,7 +202,8 @@ func (h *House) fetch(ctx context.Context) error {
 	}
 	if len(files) == 0 {
 		if !h.Fresh {
-			return fmt.Errorf("the database of %s has no keys; restore it, they are not made anew", h.Name())
+			return fmt.Errorf("the database of %s has no keys; restore it, they are not made anew",
+				h.Name())
 		}
 		if err := h.makeKeys(); err != nil { // what an interrupted init has not made
 			return err
@@ -208,8 +215,10 @@ func (h *House) fetch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if h.Fresh && !house.Complete && !exists(h.dir.AuditKey()) { // otherwise it is the init of this folder
-		return fmt.Errorf("the init of %s has not come to its end; start its first replica again", house.Name)
+	// otherwise it is the init of this folder
+	if h.Fresh && !house.Complete && !exists(h.dir.AuditKey()) {
+		return fmt.Errorf("the init of %s has not come to its end; start its first replica again",
+			house.Name)
 	}
 	h.shared.joined = h.Fresh && house.Complete
 	return h.settle(ctx, files)
@@ -267,7 +276,8 @@ func (h *House) keepChanges(files []pgstore.File) error {
 		case sum(f.Data) == before:
 			h.shared.known[f.Name] = f.Data // and here it is another one, which share tells of
 		case sum(f.Data) != sum(here):
-			h.opts.Log.Warn("a file was changed here and by another replica, whose change counts", slog.String("file", f.Name))
+			h.opts.Log.Warn("a file was changed here and by another replica, whose change counts",
+				slog.String("file", f.Name))
 			if err := durable.WriteFile(path+".mine", here, 0o600); err != nil {
 				return err
 			}
@@ -312,7 +322,8 @@ func (h *House) settleConfig(text []byte) error {
 	if err := os.Rename(h.dir.Audit(), old); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	h.opts.Log.Warn("the audit log was given up on another replica; the one published here was put aside", slog.String("folder", old))
+	h.opts.Log.Warn("the audit log was given up on another replica; the one published here was "+
+		"put aside", slog.String("folder", old))
 	return h.dir.SetOrigin(c.Origin)
 }
 
@@ -326,10 +337,12 @@ func (h *House) forgetOldKey() error {
 		return nil
 	}
 	old := strings.TrimSpace(string(text))
-	if origin, _, _ := strings.Cut(old, "+"); err != nil || origin != h.signer.Origin() || slices.Contains(h.signer.Keys(), old) {
+	if origin, _, _ := strings.Cut(old, "+"); err != nil || origin != h.signer.Origin() ||
+		slices.Contains(h.signer.Keys(), old) {
 		return err
 	}
-	h.opts.Log.Warn("the key beside the published audit log was rotated by other replicas", slog.String("was", old))
+	h.opts.Log.Warn("the key beside the published audit log was rotated by other replicas",
+		slog.String("was", old))
 	return os.Remove(file)
 }
 
@@ -360,7 +373,8 @@ func (h *House) adoptFiles(files []pgstore.File) error {
 	}
 	if authorities && h.signing.Load() != nil {
 		if err := h.replaceAuthorities(); err != nil { // they may be on their way
-			h.opts.Log.Warn("authorities of another replica are not used yet", slog.Any("error", err))
+			h.opts.Log.Warn("authorities of another replica are not used yet",
+				slog.Any("error", err))
 		}
 	}
 	return h.remember()
@@ -427,7 +441,8 @@ func (h *House) share(ctx context.Context) (bool, error) {
 }
 
 // errRotatedElsewhere reports a rotation that met one of another replica.
-var errRotatedElsewhere = errors.New("another replica has rotated keys at the same moment; nothing was rotated here")
+var errRotatedElsewhere = errors.New("another replica has rotated keys at the same moment; " +
+	"nothing was rotated here")
 
 // shareRotated is share for a key that is about to be used.
 func (h *House) shareRotated() error {

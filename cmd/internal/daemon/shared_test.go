@@ -46,7 +46,10 @@ func startOn(t testing.TB, folder string, store daemon.Store) *house {
 // at is a client of one replica with the credentials that another one made.
 func at(t testing.TB, there, made *house, user string) *client.Client {
 	t.Helper()
-	c, err := client.New(client.Config{Server: "https://" + there.addr, TLS: made.tls(t, user), Tries: 1})
+	c, err := client.New(client.Config{
+		Server: "https://" + there.addr, TLS: made.tls(t, user),
+		Tries: 1,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,13 +67,15 @@ func TestReplicas(t *testing.T) {
 	if got := must(t)(onB.Inquiry(t.Context(), account)); got.Text() != "1005.00" {
 		t.Errorf("b has %s", got.Text())
 	}
-	if first, again := must(t)(onA.Withdraw(t.Context(), account, 5, "y")), must(t)(onB.Withdraw(t.Context(), account, 5, "y")); first.Receipt != again.Receipt {
+	if first, again := must(t)(onA.Withdraw(t.Context(), account, 5, "y")),
+		must(t)(onB.Withdraw(t.Context(), account, 5, "y")); first.Receipt != again.Receipt {
 		t.Errorf("one request has the receipts %s and %s", first.Receipt, again.Receipt)
 	}
 
 	// A $50 grant, used for $30 on both at once: once.
 	must(t)(operator.Call(t.Context(), "admin.user.add", "service:billing", "service"))
-	grant := must(t)(onA.Call(t.Context(), "admin.grant.create", 100, "withdraw", "50.00", "service:billing", 600))
+	grant := must(t)(onA.Call(t.Context(), "admin.grant.create", 100, "withdraw", "50.00",
+		"service:billing", 600))
 	token, _ := grant.Result.(map[string]any)["token"].(string)
 	codes := make(map[atm.Code]int)
 	var mu sync.Mutex
@@ -117,16 +122,20 @@ func TestReplicas(t *testing.T) {
 	}
 	var roots []audit.Report
 	for _, h := range []*house{a, b} {
-		report, err := audit.Verify(t.Context(), audit.Dir(filepath.Join(h.data, "audit")), audit.VerifyOptions{})
+		report, err := audit.Verify(t.Context(), audit.Dir(filepath.Join(h.data, "audit")),
+			audit.VerifyOptions{})
 		if err != nil || !report.OK() {
 			t.Fatalf("%+v, %v", report, err)
 		}
 		roots = append(roots, *report)
 	}
 	if roots[0].Size <= roots[1].Size {
-		t.Errorf("a was stopped last and has published %d entries, b %d", roots[0].Size, roots[1].Size)
+		t.Errorf("a was stopped last and has published %d entries, b %d", roots[0].Size,
+			roots[1].Size)
 	}
-	if _, err := (daemon.Folder{Data: a.data, Store: store}).Check(t.Context(), func(p string) { t.Error(p) }); err != nil {
+	if _, err := (daemon.Folder{Data: a.data, Store: store}).Check(t.Context(), func(p string) {
+		t.Error(p)
+	}); err != nil {
 		t.Error(err)
 	}
 }
@@ -144,7 +153,8 @@ func TestReplayOnTheOther(t *testing.T) {
 		value := digestOf(t, challenge, count)
 		return func(r *http.Request) { r.Header.Set("Authorization", value) }
 	}
-	if resp, text := b.post(t, c, call("inquiry", "200"), header(1)); resp.StatusCode != 200 || !strings.Contains(text, "50.00") {
+	if resp, text := b.post(t, c, call("inquiry", "200"), header(1)); resp.StatusCode != 200 ||
+		!strings.Contains(text, "50.00") {
 		t.Errorf("a nonce of the other: %s %s", resp.Status, text)
 	}
 	for _, h := range []*house{a, b} {
@@ -200,10 +210,14 @@ func TestRotatedOnTheOther(t *testing.T) {
 		must(t)(operator.Call(t.Context(), "admin.audit.rotate"))
 		must(t)(onB.Deposit(t.Context(), account, 1, atm.RequestID(fmt.Sprint(i))))
 		must(t)(operator.Call(t.Context(), "admin.token.rotate", "force"))
-		issued, _ := must(t)(operator.Call(t.Context(), "admin.token.issue", "user:demo", "*", "600")).Result.(map[string]any)
+		issued, _ := must(t)(operator.Call(t.Context(), "admin.token.issue", "user:demo", "*",
+			"600")).Result.(map[string]any)
 		cfg := a.tls(t, "demo")
 		cfg.GetClientCertificate = nil
-		byToken, err := client.New(client.Config{Server: "https://" + b.addr, TLS: cfg, Token: fmt.Sprint(issued["token"]), Tries: 1})
+		byToken, err := client.New(client.Config{
+			Server: "https://" + b.addr, TLS: cfg,
+			Token: fmt.Sprint(issued["token"]), Tries: 1,
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -217,7 +231,8 @@ func TestRotatedOnTheOther(t *testing.T) {
 		return err == nil && len(old) > 0
 	})
 	// The other replica may have the authorities before this one issues under them.
-	inForce, err := certs.LoadAuthority(filepath.Join(a.data, "ca", "clients.crt"), filepath.Join(a.data, "ca", "clients.key"))
+	inForce, err := certs.LoadAuthority(filepath.Join(a.data, "ca", "clients.crt"),
+		filepath.Join(a.data, "ca", "clients.key"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,7 +290,10 @@ func TestNoReplica(t *testing.T) {
 		t.Fatal(err)
 	}
 	elsewhere := filepath.Join(t.TempDir(), "atm-data")
-	house, err := daemon.Open(t.Context(), daemon.Options{Data: elsewhere, Store: database(t), Log: discard})
+	house, err := daemon.Open(t.Context(), daemon.Options{
+		Data: elsewhere, Store: database(t),
+		Log: discard,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -293,19 +311,41 @@ func TestNoReplica(t *testing.T) {
 		{"a new folder without the key", folder(), store, daemon.ErrJoin, a.name},
 		{"a new folder with another key", wrongKey, store, pgstore.ErrWrongSecret, a.name},
 		{"a folder of another house", elsewhere, store, nil, "this folder is of"},
-		{"a folder of a house, and an empty database", elsewhere, database(t), pgstore.ErrNoHouse, ""},
-		{"a folder of a house, and no database", elsewhere, daemon.Store{}, daemon.ErrUsage, "--store postgres://"},
-		{"a key alone, and no database", folder("keys/vault.key"), daemon.Store{}, nil, "is no data folder"},
-		{"nobody there", folder(), daemon.Store{URL: "postgres://atm@127.0.0.1:1/atm"}, nil, "127.0.0.1:1"},
+		{
+			"a folder of a house, and an empty database", elsewhere, database(t),
+			pgstore.ErrNoHouse, "",
+		},
+		{
+			"a folder of a house, and no database", elsewhere,
+			daemon.Store{},
+			daemon.ErrUsage,
+			"--store postgres://",
+		},
+		{
+			"a key alone, and no database", folder("keys/vault.key"),
+			daemon.Store{},
+			nil,
+			"is no data folder",
+		},
+		{
+			"nobody there", folder(),
+			daemon.Store{URL: "postgres://atm@127.0.0.1:1/atm"},
+			nil,
+			"127.0.0.1:1",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			house, err := daemon.Open(t.Context(), daemon.Options{Data: tt.data, Store: tt.store, Log: discard})
+			house, err := daemon.Open(t.Context(), daemon.Options{
+				Data: tt.data, Store: tt.store,
+				Log: discard,
+			})
 			if err == nil {
 				house.Close()
 				t.Fatal("opened")
 			}
 			t.Log(err)
-			if tt.want != nil && !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.text) || strings.Contains(err.Error(), "\n") {
+			if tt.want != nil && !errors.Is(err, tt.want) || !strings.Contains(err.Error(),
+				tt.text) || strings.Contains(err.Error(), "\n") {
 				t.Error(err)
 			}
 		})
@@ -320,10 +360,14 @@ func TestDatabaseGone(t *testing.T) {
 	demo := at(t, h, h, "demo")
 	must(t)(demo.Deposit(t.Context(), account, 100, "x"))
 	cluster.Kill(t)
-	if answer, err := demo.Deposit(t.Context(), account, 100, "y"); err == nil && answer.Code != atm.Unavailable {
+	if answer, err := demo.Deposit(t.Context(), account, 100, "y"); err == nil &&
+		answer.Code != atm.Unavailable {
 		t.Errorf("without a database: %+v", answer)
 	}
-	until(t, func() bool { code, _ := h.get(t, "/readyz"); return code == http.StatusServiceUnavailable })
+	until(t, func() bool {
+		code, _ := h.get(t, "/readyz")
+		return code == http.StatusServiceUnavailable
+	})
 	_, text := h.get(t, "/readyz")
 	t.Log(text)
 	cluster.Start(t)
@@ -348,15 +392,20 @@ func TestDigestWaitsForTheDatabase(t *testing.T) {
 		value := digestOf(t, challenge, count)
 		return func(r *http.Request) { r.Header.Set("Authorization", value) }
 	}
-	if resp, text := h.post(t, c, call("inquiry", "200"), with(1)); resp.StatusCode != 200 || !strings.Contains(text, "50.00") {
+	if resp, text := h.post(t, c, call("inquiry", "200"), with(1)); resp.StatusCode != 200 ||
+		!strings.Contains(text, "50.00") {
 		t.Fatalf("%s %s", resp.Status, text)
 	}
 	cluster.Kill(t)
 	resp, text := h.post(t, c, call("inquiry", "200"), with(2))
-	if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" || resp.Header["Www-Authenticate"] != nil {
+	if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" ||
+		resp.Header["Www-Authenticate"] != nil {
 		t.Errorf("a good digest without a database: %s %v %s", resp.Status, resp.Header, text)
 	}
-	for _, read := range []string{"statement", "admin.audit.list", "admin.user.list", "admin.account.list", "receipt"} {
+	for _, read := range []string{
+		"statement", "admin.audit.list", "admin.user.list",
+		"admin.account.list", "receipt",
+	} {
 		user, args := "operator", []string{}
 		switch read {
 		case "statement":
@@ -365,13 +414,15 @@ func TestDigestWaitsForTheDatabase(t *testing.T) {
 			args = []string{"0"}
 		}
 		resp, text := h.post(t, httpClient(t, h.tls(t, user)), call(read, args...), nil)
-		if resp.StatusCode != 200 || !strings.Contains(text, "UNAVAILABLE") || strings.Contains(text, "<fault>") {
+		if resp.StatusCode != 200 || !strings.Contains(text, "UNAVAILABLE") ||
+			strings.Contains(text, "<fault>") {
 			t.Errorf("%s without a database: %s %s", read, resp.Status, text)
 		}
 	}
 	cluster.Start(t)
 	until(t, func() bool { code, _ := h.get(t, "/readyz"); return code == http.StatusOK })
-	if resp, text := h.post(t, c, call("inquiry", "200"), with(3)); resp.StatusCode != 200 || !strings.Contains(text, "50.00") {
+	if resp, text := h.post(t, c, call("inquiry", "200"), with(3)); resp.StatusCode != 200 ||
+		!strings.Contains(text, "50.00") {
 		t.Errorf("a good digest with the database again: %s %s", resp.Status, text)
 	}
 }
@@ -389,7 +440,8 @@ func TestOlderDatabase(t *testing.T) {
 	cluster.SQL(t, "postgres", "CREATE DATABASE old OWNER atm TEMPLATE atm1")
 	h = startOn(t, h.data, store)
 	for n := range 9 {
-		must(t)(at(t, h, h, "demo").Deposit(t.Context(), account, 100, atm.RequestID(fmt.Sprint(n))))
+		must(t)(at(t, h, h, "demo").Deposit(t.Context(), account, 100,
+			atm.RequestID(fmt.Sprint(n))))
 	}
 	if err := h.stop(); err != nil {
 		t.Fatal(err)
@@ -409,7 +461,8 @@ func TestOlderDatabase(t *testing.T) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- running.Serve(t.Context(), listen) }()
-	if _, err := (daemon.Folder{Data: h.data, Store: old}).Recover(t.Context(), discard); !errors.Is(err, pgstore.ErrRunning) ||
+	if _, err := (daemon.Folder{Data: h.data, Store: old}).Recover(t.Context(),
+		discard); !errors.Is(err, pgstore.ErrRunning) ||
 		!strings.Contains(err.Error(), folder) {
 		t.Errorf("while another replica runs: %v", err)
 	}
@@ -428,12 +481,14 @@ func TestOlderDatabase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if recovered.Origin == recovered.OldOrigin || len(recovered.Missed) != 1 || !strings.Contains(recovered.Missed[0], h.data) {
+	if recovered.Origin == recovered.OldOrigin || len(recovered.Missed) != 1 ||
+		!strings.Contains(recovered.Missed[0], h.data) {
 		t.Errorf("%+v", recovered)
 	}
 	again, follower := startOn(t, h.data, old), startOn(t, folder, old)
 	for _, on := range []*house{again, follower} {
-		if got := must(t)(at(t, on, h, "demo").Inquiry(t.Context(), account)); got.Text() != "1000.00" {
+		if got := must(t)(at(t, on, h, "demo").Inquiry(t.Context(),
+			account)); got.Text() != "1000.00" {
 			t.Errorf("%s", got.Text())
 		}
 	}
@@ -441,7 +496,8 @@ func TestOlderDatabase(t *testing.T) {
 		if err := on.stop(); err != nil {
 			t.Fatal(err)
 		}
-		report, err := audit.Verify(t.Context(), audit.Dir(filepath.Join(on.data, "audit")), audit.VerifyOptions{})
+		report, err := audit.Verify(t.Context(), audit.Dir(filepath.Join(on.data, "audit")),
+			audit.VerifyOptions{})
 		if err != nil || !report.OK() {
 			t.Errorf("%+v, %v", report, err)
 		}
@@ -466,19 +522,26 @@ func TestSkew(t *testing.T) {
 	until(t, func() bool { return strings.Contains(b.log.String(), "clock of this machine") })
 	for _, from := range []*house{a, b} {
 		must(t)(at(t, from, a, "demo").Deposit(t.Context(), account, 1, atm.RequestID(from.addr)))
-		issued, _ := must(t)(at(t, from, a, "operator").Call(t.Context(), "admin.token.issue", "user:demo", "*", "600")).Result.(map[string]any)
+		issued, _ := must(t)(at(t, from, a, "operator").Call(t.Context(), "admin.token.issue",
+			"user:demo", "*", "600")).Result.(map[string]any)
 		fresh := from.issueBy(t, a, "user:demo")
 		for _, to := range []*house{a, b} {
 			cfg := a.tls(t, "demo")
 			cfg.GetClientCertificate = nil
-			c, err := client.New(client.Config{Server: "https://" + to.addr, TLS: cfg, Token: fmt.Sprint(issued["token"]), Tries: 1})
+			c, err := client.New(client.Config{
+				Server: "https://" + to.addr, TLS: cfg,
+				Token: fmt.Sprint(issued["token"]), Tries: 1,
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
 			if _, err := c.Inquiry(t.Context(), account); err != nil {
 				t.Errorf("a token: %v", err)
 			}
-			if c, err = client.New(client.Config{Server: "https://" + to.addr, TLS: fresh, Tries: 1}); err != nil {
+			if c, err = client.New(client.Config{
+				Server: "https://" + to.addr, TLS: fresh,
+				Tries: 1,
+			}); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := c.Inquiry(t.Context(), account); err != nil {
@@ -506,7 +569,8 @@ func TestMove(t *testing.T) {
 		c := httpClient(t, h.tls(t, "demo"))
 		wg.Go(func() {
 			for range operations / 4 / len(calls) {
-				if resp, text := h.post(t, c, multicall(calls...), nil); resp.StatusCode != 200 || strings.Count(text, "<string>OK</string>") != 2*len(calls) {
+				if resp, text := h.post(t, c, multicall(calls...), nil); resp.StatusCode != 200 ||
+					strings.Count(text, "<string>OK</string>") != 2*len(calls) {
 					t.Errorf("%s %.300s", resp.Status, text)
 				}
 			}
@@ -524,7 +588,8 @@ func TestMove(t *testing.T) {
 		t.Fatal(err)
 	}
 	root := func() string {
-		report, err := audit.Verify(t.Context(), audit.Dir(filepath.Join(h.data, "audit")), audit.VerifyOptions{})
+		report, err := audit.Verify(t.Context(), audit.Dir(filepath.Join(h.data, "audit")),
+			audit.VerifyOptions{})
 		if err != nil || !report.OK() {
 			t.Fatalf("%+v, %v", report, err)
 		}
@@ -535,7 +600,8 @@ func TestMove(t *testing.T) {
 	problem := func(p string) { t.Error(p) }
 	begun := root()
 	was, _ := contents(t, here)
-	if found, err := here.Export(t.Context(), export, problem); err != nil || found.Entries < int64(operations) {
+	if found, err := here.Export(t.Context(), export, problem); err != nil ||
+		found.Entries < int64(operations) {
 		t.Fatal(found, err)
 	}
 	if _, err := there.Import(t.Context(), export, discard, problem); err != nil {
@@ -548,7 +614,8 @@ func TestMove(t *testing.T) {
 	}
 	onDatabase := startOn(t, h.data, there.Store)
 	demo = at(t, onDatabase, onDatabase, "demo")
-	if repeated := must(t)(demo.Withdraw(t.Context(), account, 7, "the last one")); repeated.Receipt != answer.Receipt {
+	if repeated := must(t)(demo.Withdraw(t.Context(), account, 7,
+		"the last one")); repeated.Receipt != answer.Receipt {
 		t.Errorf("repeated: %s, first %s", repeated.Receipt, answer.Receipt)
 	}
 	must(t)(demo.Deposit(t.Context(), account, 1, "in the database"))
@@ -583,7 +650,8 @@ func TestMove(t *testing.T) {
 	if report := old.CheckHash(leaf, string(vkey)); !report.OK() {
 		t.Errorf("a receipt of before: %+v", report)
 	}
-	report, err := audit.Verify(t.Context(), audit.Dir(filepath.Join(h.data, "audit")), audit.VerifyOptions{})
+	report, err := audit.Verify(t.Context(), audit.Dir(filepath.Join(h.data, "audit")),
+		audit.VerifyOptions{})
 	if err != nil || !report.OK() {
 		t.Errorf("%+v, %v", report, err)
 	}

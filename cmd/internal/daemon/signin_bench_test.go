@@ -33,10 +33,13 @@ func BenchmarkSignIn(b *testing.B) {
 	nobody.GetClientCertificate = nil
 	alice := httpClient(b, nobody)
 	challenge, _ := h.post(b, alice, question, nil)
-	token := must(b)(h.as(b, "operator").Call(b.Context(), "admin.token.issue", "user:alice", "*", "3600"))
+	token := must(b)(h.as(b, "operator").Call(b.Context(), "admin.token.issue", "user:alice", "*",
+		"3600"))
 	text, _ := token.Result.(map[string]any)["token"].(string)
 
-	bare := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	bare := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter,
+		r *http.Request,
+	) {
 		io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "text/xml")
 		io.WriteString(w, answer)
@@ -51,7 +54,8 @@ func BenchmarkSignIn(b *testing.B) {
 		ask  func(n int)
 	}{
 		{"bare", func(int) {
-			req, err := http.NewRequestWithContext(b.Context(), http.MethodPost, bare.URL, strings.NewReader(question))
+			req, err := http.NewRequestWithContext(b.Context(), http.MethodPost, bare.URL,
+				strings.NewReader(question))
 			if err != nil {
 				b.Fatal(err)
 			}

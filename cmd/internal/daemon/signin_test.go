@@ -81,8 +81,16 @@ func TestCertificateAndHeader(t *testing.T) {
 		{"header alone", nobody, []string{good}, 200, "<string>50.00</string>"},
 		{"the same again", nobody, []string{good}, 401, ""},
 		{"certificate and header of two subjects", h.tls(t, "demo"), []string{header(1)}, 401, ""},
-		{"good certificate, bad header", h.tls(t, "demo"), []string{strings.Replace(header(1), "response=\"", "response=\"0", 1)}, 401, ""},
-		{"good certificate, header of another scheme", h.tls(t, "demo"), []string{"Basic ZGVtbzpkZW1v"}, 401, ""},
+		{
+			"good certificate, bad header", h.tls(t, "demo"),
+			[]string{strings.Replace(header(1), "response=\"", "response=\"0", 1)},
+			401, "",
+		},
+		{
+			"good certificate, header of another scheme", h.tls(t, "demo"),
+			[]string{"Basic ZGVtbzpkZW1v"},
+			401, "",
+		},
 		{"two headers", nobody, []string{header(1), header(1)}, 400, ""},
 		{"nothing", nobody, nil, 401, ""},
 	} {
@@ -95,7 +103,10 @@ func TestCertificateAndHeader(t *testing.T) {
 		}
 	}
 	entries := h.entries(t)
-	for _, reason := range []string{"certificate and header of two subjects", "digest that was used before"} {
+	for _, reason := range []string{
+		"certificate and header of two subjects",
+		"digest that was used before",
+	} {
 		if count(entries, func(e *audit.Entry) bool { return e.Reason == reason }) == 0 {
 			t.Errorf("no entry says %q", reason)
 		}
@@ -111,8 +122,11 @@ func TestNonceTTL(t *testing.T) {
 	nobody.GetClientCertificate = nil
 	c := httpClient(t, nobody)
 	challenge, _ := h.post(t, c, call("inquiry", "200"), nil)
-	resp, _ := h.post(t, c, call("inquiry", "200"), func(r *http.Request) { r.Header.Set("Authorization", digestOf(t, challenge, 1)) })
-	if resp.StatusCode != 401 || !strings.Contains(resp.Header.Get("WWW-Authenticate"), "stale=true") {
+	resp, _ := h.post(t, c, call("inquiry", "200"), func(r *http.Request) {
+		r.Header.Set("Authorization", digestOf(t, challenge, 1))
+	})
+	if resp.StatusCode != 401 || !strings.Contains(resp.Header.Get("WWW-Authenticate"),
+		"stale=true") {
 		t.Errorf("%s %s", resp.Status, resp.Header.Get("WWW-Authenticate"))
 	}
 }
@@ -127,10 +141,13 @@ func TestThrottled(t *testing.T) {
 	c := httpClient(t, nobody)
 	resp, _ := h.post(t, c, call("inquiry", "200"), nil)
 	wrong := strings.Replace(digestOf(t, resp, 1), "response=\"", "response=\"0", 1)
-	wrong = regexp.MustCompile(`response="0([0-9a-f]{63})[0-9a-f]`).ReplaceAllString(wrong, `response="0$1`)
+	wrong = regexp.MustCompile(`response="0([0-9a-f]{63})[0-9a-f]`).ReplaceAllString(wrong,
+		`response="0$1`)
 	throttled := 0
 	for range 150 {
-		resp, _ := h.post(t, c, call("inquiry", "200"), func(r *http.Request) { r.Header.Set("Authorization", wrong) })
+		resp, _ := h.post(t, c, call("inquiry", "200"), func(r *http.Request) {
+			r.Header.Set("Authorization", wrong)
+		})
 		switch resp.StatusCode {
 		case http.StatusTooManyRequests:
 			if throttled++; resp.Header.Get("Retry-After") == "" {
@@ -146,9 +163,16 @@ func TestThrottled(t *testing.T) {
 	}
 	must(t)(h.as(t, "demo").Inquiry(t.Context(), account))
 	resp, _ = h.post(t, c, call("inquiry", "200"), nil)
-	elsewhere := &http.Transport{TLSClientConfig: nobody, DialContext: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}).DialContext}
+	elsewhere := &http.Transport{
+		TLSClientConfig: nobody,
+		DialContext: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0,
+			2)}}).DialContext,
+	}
 	defer elsewhere.CloseIdleConnections()
-	resp, text := h.post(t, &http.Client{Transport: elsewhere}, call("inquiry", "200"), func(r *http.Request) { r.Header.Set("Authorization", digestOf(t, resp, 1)) })
+	resp, text := h.post(t, &http.Client{Transport: elsewhere}, call("inquiry", "200"),
+		func(r *http.Request) {
+			r.Header.Set("Authorization", digestOf(t, resp, 1))
+		})
 	if resp.StatusCode != 200 || !strings.Contains(text, "50.00") {
 		t.Errorf("alice from elsewhere: %s %s", resp.Status, text)
 	}
@@ -168,7 +192,8 @@ func TestThrottledCertificates(t *testing.T) {
 		resp, _ := h.post(t, c, call("inquiry", "100"), nil)
 		statuses[resp.StatusCode]++
 	}
-	if statuses[http.StatusTooManyRequests] == 0 || statuses[http.StatusUnauthorized] < 1000 || len(statuses) != 2 {
+	if statuses[http.StatusTooManyRequests] == 0 || statuses[http.StatusUnauthorized] < 1000 ||
+		len(statuses) != 2 {
 		t.Errorf("answered %v", statuses)
 	}
 	must(t)(h.as(t, "demo").Inquiry(t.Context(), account))
@@ -193,7 +218,10 @@ func TestRevokedInALoopKeepsNobodyWaiting(t *testing.T) {
 	must(t)(h.as(t, "operator").Call(t.Context(), "admin.cert.revoke", leaf.SerialNumber.Text(16)))
 	settle()
 	_, answer := h.token(t, good, url.Values{"grant_type": {"client_credentials"}}, nil)
-	_, bound := h.token(t, good, url.Values{"grant_type": {"client_credentials"}, "bind": {"certificate"}}, nil)
+	_, bound := h.token(t, good, url.Values{
+		"grant_type": {"client_credentials"},
+		"bind":       {"certificate"},
+	}, nil)
 	with := func(token any) func(*http.Request) {
 		return func(r *http.Request) { r.Header.Set("Authorization", fmt.Sprint("Bearer ", token)) }
 	}
@@ -207,11 +235,15 @@ func TestRevokedInALoopKeepsNobodyWaiting(t *testing.T) {
 		t.Fatal("5000 failures of one address, and it has not to wait")
 	}
 	for name, change := range map[string]func(*http.Request){"alone": nil, "with a token": with(answer["access_token"]), "with a bound token": with(bound["access_token"])} {
-		if resp, text := h.post(t, good, call("inquiry", "200"), change); resp.StatusCode != http.StatusOK {
+		if resp, text := h.post(t, good, call("inquiry", "200"),
+			change); resp.StatusCode != http.StatusOK {
 			t.Errorf("a good certificate %s: %s %s", name, resp.Status, text)
 		}
 	}
-	for _, bind := range []url.Values{{"grant_type": {"client_credentials"}}, {"grant_type": {"client_credentials"}, "bind": {"certificate"}}} {
+	for _, bind := range []url.Values{
+		{"grant_type": {"client_credentials"}},
+		{"grant_type": {"client_credentials"}, "bind": {"certificate"}},
+	} {
 		if resp, answer := h.token(t, good, bind, nil); resp.StatusCode != http.StatusOK {
 			t.Errorf("at the token endpoint: %s %v", resp.Status, answer)
 		}
@@ -239,7 +271,8 @@ func TestRevoke(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	must(t)(operator.Call(t.Context(), "admin.cert.revoke", strings.ToUpper(leaf.SerialNumber.Text(16))))
+	must(t)(operator.Call(t.Context(), "admin.cert.revoke",
+		strings.ToUpper(leaf.SerialNumber.Text(16))))
 	settle()
 	begin := time.Now()
 	if got := status(demo); got != 401 { // on the same connection
@@ -252,20 +285,28 @@ func TestRevoke(t *testing.T) {
 	nobody.GetClientCertificate = nil
 	alice := httpClient(t, nobody)
 	withToken := func(token string) int {
-		resp, _ := h.post(t, alice, call("inquiry", "200"), func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token) })
+		resp, _ := h.post(t, alice, call("inquiry", "200"), func(r *http.Request) {
+			r.Header.Set("Authorization", "Bearer "+token)
+		})
 		return resp.StatusCode
 	}
 	var texts, ids []string
 	for range 2 {
-		issued, _ := must(t)(operator.Call(t.Context(), "admin.token.issue", "user:alice", "*", "600")).Result.(map[string]any)
-		texts, ids = append(texts, fmt.Sprint(issued["token"])), append(ids, fmt.Sprint(issued["jti"]))
+		issued, _ := must(t)(operator.Call(t.Context(), "admin.token.issue", "user:alice", "*",
+			"600")).Result.(map[string]any)
+		texts, ids = append(texts, fmt.Sprint(issued["token"])),
+			append(ids, fmt.Sprint(issued["jti"]))
 		if got := withToken(texts[len(texts)-1]); got != 200 {
 			t.Fatal(got)
 		}
 	}
 	for i, revoke := range []func() (*client.Answer, error){
-		func() (*client.Answer, error) { return operator.Call(t.Context(), "admin.token.revoke", ids[0]) },
-		func() (*client.Answer, error) { return operator.Call(t.Context(), "admin.user.revoke", "user:alice") },
+		func() (*client.Answer, error) {
+			return operator.Call(t.Context(), "admin.token.revoke", ids[0])
+		},
+		func() (*client.Answer, error) {
+			return operator.Call(t.Context(), "admin.user.revoke", "user:alice")
+		},
 	} {
 		must(t)(revoke())
 		settle()
@@ -273,7 +314,8 @@ func TestRevoke(t *testing.T) {
 		if got := withToken(texts[i]); got != 401 {
 			t.Errorf("token %d on an open connection: %d", i, got)
 		}
-		t.Logf("%s was refused on an open connection %v after the answer", []string{"a token", "everything of alice"}[i], time.Since(begin))
+		t.Logf("%s was refused on an open connection %v after the answer",
+			[]string{"a token", "everything of alice"}[i], time.Since(begin))
 	}
 	if err := h.stop(); err != nil {
 		t.Fatal(err)
@@ -288,7 +330,8 @@ func TestRevoke(t *testing.T) {
 		t.Errorf("everything of operator before now: %v", err)
 	}
 	for _, bad := range []string{"xyz", "", "-5", "0"} {
-		if resp, text := h.post(t, demo, call("admin.cert.revoke", bad), nil); resp.StatusCode == 200 && strings.Contains(text, "OK") {
+		if resp, text := h.post(t, demo, call("admin.cert.revoke", bad),
+			nil); resp.StatusCode == 200 && strings.Contains(text, "OK") {
 			t.Errorf("serial %q was revoked", bad)
 		}
 	}
@@ -300,7 +343,8 @@ func TestGrant(t *testing.T) {
 	h := start(t, nil)
 	operator, demo := h.as(t, "operator"), h.as(t, "demo")
 	must(t)(operator.Call(t.Context(), "admin.user.add", "service:billing", "service"))
-	grant := must(t)(demo.Call(t.Context(), "admin.grant.create", 100, "withdraw inquiry", "50.00", "service:billing", 600))
+	grant := must(t)(demo.Call(t.Context(), "admin.grant.create", 100, "withdraw inquiry", "50.00",
+		"service:billing", 600))
 	token, _ := grant.Result.(map[string]any)["token"].(string)
 	with := func(h *house) *client.Client {
 		cfg := h.tls(t, "demo")
@@ -340,10 +384,11 @@ func TestGrant(t *testing.T) {
 	}
 	must(t)(operator.Call(t.Context(), "admin.account.open", "300", "user:demo", "100"))
 	for what, got := range map[string]atm.Code{
-		"another account":    code(billing.Withdraw(t.Context(), 300, 100, "x1")),
-		"another operation":  code(billing.Deposit(t.Context(), 100, 100, "x2")),
-		"a statement":        code(billing.Statement(t.Context(), 100, client.Range{})),
-		"a grant of a grant": code(billing.Call(t.Context(), "admin.grant.create", 100, "withdraw", "5", "user:demo")),
+		"another account":   code(billing.Withdraw(t.Context(), 300, 100, "x1")),
+		"another operation": code(billing.Deposit(t.Context(), 100, 100, "x2")),
+		"a statement":       code(billing.Statement(t.Context(), 100, client.Range{})),
+		"a grant of a grant": code(billing.Call(t.Context(), "admin.grant.create", 100, "withdraw",
+			"5", "user:demo")),
 	} {
 		if got != atm.PermissionDenied {
 			t.Errorf("%s: %s", what, got)
@@ -353,7 +398,8 @@ func TestGrant(t *testing.T) {
 		t.Errorf("balance %s", a.Text())
 	}
 	// One of two accounts: the sum is over both.
-	both := must(t)(demo.Call(t.Context(), "admin.grant.create", 100, "withdraw", "10.00", "service:billing", 600, "300"))
+	both := must(t)(demo.Call(t.Context(), "admin.grant.create", 100, "withdraw", "10.00",
+		"service:billing", 600, "300"))
 	first := token
 	token, _ = both.Result.(map[string]any)["token"].(string)
 	two := with(h)
@@ -361,11 +407,13 @@ func TestGrant(t *testing.T) {
 	if got := code(two.Withdraw(t.Context(), 100, 500, "y2")); got != atm.GrantExceeded {
 		t.Errorf("more than the cap over two accounts: %s", got)
 	}
-	if got := code(demo.Call(t.Context(), "admin.grant.create", 100, "withdraw", "10.00", "service:billing", 600, "200")); got != atm.AccountNotFound {
+	if got := code(demo.Call(t.Context(), "admin.grant.create", 100, "withdraw", "10.00",
+		"service:billing", 600, "200")); got != atm.AccountNotFound {
 		t.Errorf("a grant on somebody else's account as well: %s", got)
 	}
 	token = first
-	if got := code(operator.Call(t.Context(), "admin.grant.create", 100, "withdraw", "5", "service:billing")); got != atm.PermissionDenied {
+	if got := code(operator.Call(t.Context(), "admin.grant.create", 100, "withdraw", "5",
+		"service:billing")); got != atm.PermissionDenied {
 		t.Errorf("an operator grants: %s", got)
 	}
 	if err := h.stop(); err != nil {
@@ -380,12 +428,14 @@ func TestGrant(t *testing.T) {
 	// The grantor's rights today bound the grant.
 	must(t)(h.as(t, "operator").Call(t.Context(), "admin.user.disable", "user:demo"))
 	settle()
-	if _, err := billing.Inquiry(t.Context(), account); !errors.Is(err, client.ErrNotAuthenticated) {
+	if _, err := billing.Inquiry(t.Context(), account); !errors.Is(err,
+		client.ErrNotAuthenticated) {
 		t.Errorf("a grant of somebody disabled: %v", err)
 	}
 	entries := h.entries(t)
 	if got := count(entries, func(e *audit.Entry) bool {
-		return e.Caller != nil && e.Caller.Actor == "service:billing" && e.Caller.Subject == "user:demo" && e.Status.Code == atm.OK
+		return e.Caller != nil && e.Caller.Actor == "service:billing" &&
+			e.Caller.Subject == "user:demo" && e.Status.Code == atm.OK
 	}); got != 4 {
 		t.Errorf("%d entries of billing for demo, want 4", got)
 	}
@@ -402,15 +452,20 @@ func TestProxy(t *testing.T) {
 	})
 	from := func(ip net.IP, header string) (*http.Response, error) {
 		t.Helper()
-		transport := &http.Transport{TLSClientConfig: h.tls(t, "demo"), DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: ip}}).DialContext(ctx, network, addr)
-			if err == nil && header != "" {
-				_, err = io.WriteString(conn, header)
-			}
-			return conn, err
-		}}
+		transport := &http.Transport{
+			TLSClientConfig: h.tls(t, "demo"),
+			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: ip}}).DialContext(ctx,
+					network, addr)
+				if err == nil && header != "" {
+					_, err = io.WriteString(conn, header)
+				}
+				return conn, err
+			},
+		}
 		defer transport.CloseIdleConnections()
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+h.addr+"/RPC2", strings.NewReader(call("inquiry", "100")))
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+h.addr+
+			"/RPC2", strings.NewReader(call("inquiry", "100")))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -421,7 +476,8 @@ func TestProxy(t *testing.T) {
 		}
 		return resp, err
 	}
-	v2 := "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + "\xc0\x00\x02\x07" + "\x7f\x00\x00\x01" + "\x30\x39\x23\x28"
+	v2 := "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + "\xc0\x00\x02\x07" + "\x7f\x00\x00\x01" +
+		"\x30\x39\x23\x28"
 	balancer, elsewhere := net.IPv4(127, 0, 0, 2), net.IPv4(127, 0, 0, 3)
 	if resp, err := from(balancer, v2); err != nil || resp.StatusCode != 200 {
 		t.Errorf("through the load balancer: %v, %v", resp, err)
@@ -441,7 +497,8 @@ func TestProxy(t *testing.T) {
 	nameless := []string{
 		"PROXY UNKNOWN\r\n", "PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n",
 		signature + "\x20\x00\x00\x00", // LOCAL, as for a check of health
-		signature + "\x21\x31\x00\xd8" + unix[:108] + unix[:108], signature + "\x21\x32\x00\xd8" + unix[:108] + unix[:108],
+		signature + "\x21\x31\x00\xd8" + unix[:108] + unix[:108], signature + "\x21\x32\x00\xd8" +
+			unix[:108] + unix[:108],
 		signature + "\x21\x31\x00\xd8" + strings.Repeat("\x00", 216),
 	}
 	for _, header := range nameless {
@@ -468,10 +525,14 @@ func TestTLS12(t *testing.T) {
 	h := start(t, func(o *daemon.Options) { o.TLS12 = true })
 	cfg := h.tls(t, "demo")
 	cfg.MinVersion, cfg.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
-	if resp, text := h.post(t, httpClient(t, cfg), call("inquiry", "100"), nil); resp.StatusCode != 200 || !strings.Contains(text, "1000.00") {
+	if resp, text := h.post(t, httpClient(t, cfg), call("inquiry", "100"),
+		nil); resp.StatusCode != 200 || !strings.Contains(text, "1000.00") {
 		t.Errorf("%s %s", resp.Status, text)
 	}
-	cfg.CipherSuites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA}
+	cfg.CipherSuites = []uint16{
+		tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA,
+		tls.TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA,
+	}
 	if conn, err := tls.Dial("tcp", h.addr, cfg); err == nil {
 		conn.Close()
 		t.Error("a cipher without AEAD was accepted")

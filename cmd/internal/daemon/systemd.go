@@ -30,7 +30,8 @@ func inherited() (map[string]net.Listener, error) {
 	sockets := make(map[string]net.Listener, len(named))
 	for name, list := range named {
 		if name != rpcSocket && name != adminSocket || len(list) != 1 || sockets[name] != nil {
-			return nil, fmt.Errorf("%w: a socket named %q was handed over; there is one named %s, and %s for the operator's", ErrUsage, name, rpcSocket, adminSocket)
+			return nil, fmt.Errorf("%w: a socket named %q was handed over; there is one named "+
+				"%s, and %s for the operator's", ErrUsage, name, rpcSocket, adminSocket)
 		}
 		sockets[name] = list[0]
 	}

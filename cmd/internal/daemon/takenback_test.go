@@ -61,16 +61,23 @@ func newCounter(t *testing.T) *counter {
 	t.Helper()
 	c := &counter{provider: newKey(t)}
 	dir := t.TempDir()
-	set, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: c.provider.Public(), KeyID: "k", Use: "sig"}}})
+	set, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{
+		Key:   c.provider.Public(),
+		KeyID: "k", Use: "sig",
+	}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var file strings.Builder
-	fmt.Fprintf(&file, "[[issuer]]\nissuer = %q\naudience = \"atm\"\nalgorithm = \"ES256\"\njwks_file = \"keys.json\"\nclaim = \"sub\"\n[issuer.subjects]\n", otherIssuer)
+	fmt.Fprintf(&file, "[[issuer]]\nissuer = %q\naudience = \"atm\"\nalgorithm = "+
+		"\"ES256\"\njwks_file = \"keys.json\"\nclaim = \"sub\"\n[issuer.subjects]\n", otherIssuer)
 	for i := range 400 {
 		fmt.Fprintf(&file, "\"p%[1]d\" = \"user:p%[1]d\"\n", i)
 	}
-	for name, text := range map[string]string{"keys.json": string(set), "issuers.toml": file.String()} {
+	for name, text := range map[string]string{
+		"keys.json":    string(set),
+		"issuers.toml": file.String(),
+	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +104,8 @@ func (c *counter) person(t *testing.T, roles, passwordFor string) *person {
 		args = append(args, aliceSecret, passwordFor)
 	}
 	must(t)(c.operator.Call(t.Context(), "admin.user.add", args...))
-	must(t)(c.operator.Call(t.Context(), "admin.account.open", fmt.Sprint(1000+c.people), p.subject, "50"))
+	must(t)(c.operator.Call(t.Context(), "admin.account.open", fmt.Sprint(1000+c.people),
+		p.subject, "50"))
 	p.cert = c.issue(t, p.subject)
 	pair, err := p.cert.GetClientCertificate(nil)
 	if err != nil {
@@ -116,7 +124,8 @@ func (c *counter) account() string { return fmt.Sprint(1000 + c.people) }
 // tokenOf is a token of p, whose id p has from then on.
 func (c *counter) tokenOf(t *testing.T, p *person, scope string) string {
 	t.Helper()
-	record, _ := must(t)(c.operator.Call(t.Context(), "admin.token.issue", p.subject, scope, "600")).Result.(map[string]any)
+	record, _ := must(t)(c.operator.Call(t.Context(), "admin.token.issue", p.subject, scope,
+		"600")).Result.(map[string]any)
 	p.jti = fmt.Sprint(record["jti"])
 	return fmt.Sprint(record["token"])
 }
@@ -140,15 +149,20 @@ var uses = map[string]func(t *testing.T, c *counter) use{
 	},
 	"an act by certificate": func(t *testing.T, c *counter) use {
 		p := c.person(t, "operator", "")
-		return use{cert: p.cert, body: call("admin.cert.issue", p.subject, newRequest(t), "operator"), by: []*person{p}}
+		return use{cert: p.cert, body: call("admin.cert.issue", p.subject, newRequest(t),
+			"operator"), by: []*person{p}}
 	},
 	"a user by certificate": func(t *testing.T, c *counter) use {
 		p := c.person(t, "operator", "")
-		return use{cert: p.cert, body: call("admin.user.add", "user:back-"+p.name, "operator", aliceSecret), by: []*person{p}}
+		return use{cert: p.cert, body: call("admin.user.add", "user:back-"+p.name, "operator",
+			aliceSecret), by: []*person{p}}
 	},
 	"an invitation by certificate": func(t *testing.T, c *counter) use {
 		p := c.person(t, "operator", "")
-		return use{cert: p.cert, body: call("admin.cert.invite", p.subject, "operator"), by: []*person{p}}
+		return use{
+			cert: p.cert, body: call("admin.cert.invite", p.subject, "operator"),
+			by: []*person{p},
+		}
 	},
 	"a token for another by certificate": func(t *testing.T, c *counter) use {
 		p := c.person(t, "operator", "")
@@ -160,39 +174,56 @@ var uses = map[string]func(t *testing.T, c *counter) use{
 	},
 	"grant by certificate": func(t *testing.T, c *counter) use {
 		p := c.person(t, "customer", "")
-		return use{cert: p.cert, body: call("admin.grant.create", c.account(), "withdraw", "5", "user:operator"), by: []*person{p}}
+		return use{cert: p.cert, body: call("admin.grant.create", c.account(), "withdraw", "5",
+			"user:operator"), by: []*person{p}}
 	},
 	"grant to somebody": func(t *testing.T, c *counter) use {
 		to, p := c.person(t, "customer", ""), c.person(t, "customer", "")
 		to.serial = "" // it is the grantee who is taken back, as a subject
-		return use{cert: p.cert, body: call("admin.grant.create", c.account(), "withdraw", "5", to.subject), by: []*person{to}}
+		return use{cert: p.cert, body: call("admin.grant.create", c.account(), "withdraw", "5",
+			to.subject), by: []*person{to}}
 	},
 	"money by digest": func(t *testing.T, c *counter) use {
 		p := c.person(t, "customer", "digest")
 		p.serial = ""
-		return use{header: []string{"Authorization: " + c.digest(t, p, "/RPC2")}, body: call("withdraw", c.account(), "1"), by: []*person{p}}
+		return use{
+			header: []string{"Authorization: " + c.digest(t, p, "/RPC2")},
+			body:   call("withdraw", c.account(), "1"), by: []*person{p},
+		}
 	},
 	"an act by digest": func(t *testing.T, c *counter) use {
 		p := c.person(t, "operator", "digest")
 		p.serial = ""
-		return use{header: []string{"Authorization: " + c.digest(t, p, "/RPC2")}, body: call("admin.cert.issue", p.subject, newRequest(t), "operator"), by: []*person{p}}
+		return use{
+			header: []string{"Authorization: " + c.digest(t, p, "/RPC2")},
+			body:   call("admin.cert.issue", p.subject, newRequest(t), "operator"),
+			by:     []*person{p},
+		}
 	},
 	"money by token": func(t *testing.T, c *counter) use {
 		p := c.person(t, "customer", "")
 		token := c.tokenOf(t, p, "*")
 		p.serial = ""
-		return use{header: []string{"Authorization: Bearer " + token}, body: call("withdraw", c.account(), "1"), by: []*person{p}}
+		return use{
+			header: []string{"Authorization: Bearer " + token},
+			body:   call("withdraw", c.account(), "1"), by: []*person{p},
+		}
 	},
 	"an act by token": func(t *testing.T, c *counter) use {
 		p := c.person(t, "operator", "")
 		token := c.tokenOf(t, p, "*")
 		p.serial = ""
-		return use{header: []string{"Authorization: Bearer " + token}, body: call("admin.token.issue", p.subject), by: []*person{p}}
+		return use{
+			header: []string{"Authorization: Bearer " + token},
+			body:   call("admin.token.issue", p.subject), by: []*person{p},
+		}
 	},
 	"money by another issuer's token": func(t *testing.T, c *counter) use {
 		p := c.person(t, "customer", "")
-		token := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{ // of a clock that is ahead
-			"iss": otherIssuer, "aud": "atm", "sub": p.name, "iat": time.Now().Unix() + 30, "exp": time.Now().Unix() + 600, "jti": "J" + p.name,
+		// of a clock that is ahead
+		token := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{
+			"iss": otherIssuer, "aud": "atm", "sub": p.name, "iat": time.Now().Unix() + 30,
+			"exp": time.Now().Unix() + 600, "jti": "J" + p.name,
 		})
 		token.Header["kid"] = "k"
 		text, err := token.SignedString(c.provider)
@@ -200,21 +231,33 @@ var uses = map[string]func(t *testing.T, c *counter) use{
 			t.Fatal(err)
 		}
 		p.serial, p.jti, p.issuer = "", "J"+p.name, otherIssuer
-		return use{header: []string{"Authorization: Bearer " + text}, body: call("withdraw", c.account(), "1"), by: []*person{p}}
+		return use{
+			header: []string{"Authorization: Bearer " + text},
+			body:   call("withdraw", c.account(), "1"), by: []*person{p},
+		}
 	},
 	"token by certificate": func(t *testing.T, c *counter) use {
 		p := c.person(t, "customer", "")
-		return use{path: "/token", cert: p.cert, body: "grant_type=client_credentials", by: []*person{p}}
+		return use{
+			path: "/token", cert: p.cert, body: "grant_type=client_credentials",
+			by: []*person{p},
+		}
 	},
 	"token by digest": func(t *testing.T, c *counter) use {
 		p := c.person(t, "customer", "digest")
 		p.serial = ""
-		return use{path: "/token", header: []string{"Authorization: " + c.digest(t, p, "/token")}, body: "grant_type=client_credentials", by: []*person{p}}
+		return use{
+			path: "/token", header: []string{"Authorization: " + c.digest(t, p, "/token")},
+			body: "grant_type=client_credentials", by: []*person{p},
+		}
 	},
 	"token by secret": func(t *testing.T, c *counter) use {
 		p := c.person(t, "customer", "token")
 		p.serial = ""
-		form := url.Values{"grant_type": {"client_credentials"}, "client_id": {p.name}, "client_secret": {aliceSecret}}
+		form := url.Values{
+			"grant_type": {"client_credentials"}, "client_id": {p.name},
+			"client_secret": {aliceSecret},
+		}
 		return use{path: "/token", body: form.Encode(), by: []*person{p}}
 	},
 	"exchange of somebody's token": func(t *testing.T, c *counter) use {
@@ -232,17 +275,26 @@ var uses = map[string]func(t *testing.T, c *counter) use{
 		actor, p := c.person(t, "customer", ""), c.person(t, "customer", "")
 		token := c.grantOf(t, p, actor)
 		p.serial = ""
-		return use{header: []string{"Authorization: Bearer " + token}, body: call("withdraw", c.account(), "1"), by: []*person{p, actor}}
+		return use{
+			header: []string{"Authorization: Bearer " + token},
+			body:   call("withdraw", c.account(), "1"), by: []*person{p, actor},
+		}
 	},
 	"money by a grant to somebody": func(t *testing.T, c *counter) use {
 		actor, p := c.person(t, "customer", ""), c.person(t, "customer", "")
 		token := c.grantOf(t, p, actor)
 		actor.jti, p.jti, actor.serial = p.jti, "", ""
-		return use{header: []string{"Authorization: Bearer " + token}, body: call("withdraw", c.account(), "1"), by: []*person{actor, p}}
+		return use{
+			header: []string{"Authorization: Bearer " + token},
+			body:   call("withdraw", c.account(), "1"), by: []*person{actor, p},
+		}
 	},
 	"enrolment": func(t *testing.T, c *counter) use {
 		p := c.person(t, "customer", "")
-		return use{path: "/enroll", body: c.invitation(t, c.operator, p, "operator"), by: []*person{p}}
+		return use{
+			path: "/enroll", body: c.invitation(t, c.operator, p, "operator"),
+			by: []*person{p},
+		}
 	},
 	"enrolment by somebody's invitation": func(t *testing.T, c *counter) use {
 		host, p := c.person(t, "operator", ""), c.person(t, "customer", "")
@@ -250,14 +302,19 @@ var uses = map[string]func(t *testing.T, c *counter) use{
 		if err != nil {
 			t.Fatal(err)
 		}
-		return use{path: "/enroll", body: c.invitation(t, by, p, "operator"), by: []*person{host, p}}
+		return use{
+			path: "/enroll", body: c.invitation(t, by, p, "operator"),
+			by: []*person{host, p},
+		}
 	},
 }
 
 func (c *counter) exchangeForm(t *testing.T, p *person) string {
 	return url.Values{
-		"grant_type": {exchangeType}, "subject_token": {c.tokenOf(t, p, "*")}, "subject_token_type": {"urn:ietf:params:oauth:token-type:access_token"},
-		"authorization_details": {`[{"type":"atm_grant","accounts":["` + c.account() + `"],"actions":["withdraw"],"cap":"5.00"}]`},
+		"grant_type": {exchangeType}, "subject_token": {c.tokenOf(t, p, "*")},
+		"subject_token_type": {"urn:ietf:params:oauth:token-type:access_token"},
+		"authorization_details": {`[{"type":"atm_grant","accounts":["` + c.account() +
+			`"],"actions":["withdraw"],"cap":"5.00"}]`},
 	}.Encode()
 }
 
@@ -267,14 +324,16 @@ func (c *counter) grantOf(t *testing.T, p, actor *person) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	record, _ := must(t)(by.Call(t.Context(), "admin.grant.create", c.account(), "withdraw", "5", actor.subject)).Result.(map[string]any)
+	record, _ := must(t)(by.Call(t.Context(), "admin.grant.create", c.account(), "withdraw", "5",
+		actor.subject)).Result.(map[string]any)
 	p.jti = fmt.Sprint(record["jti"])
 	return fmt.Sprint(record["token"])
 }
 
 // invitation is the form that follows an invitation of p.
 func (c *counter) invitation(t *testing.T, by *client.Client, p *person, roles string) string {
-	record, _ := must(t)(by.Call(t.Context(), "admin.cert.invite", p.subject, roles)).Result.(map[string]any)
+	record, _ := must(t)(by.Call(t.Context(), "admin.cert.invite", p.subject,
+		roles)).Result.(map[string]any)
 	p.serial, p.jti = "", fmt.Sprint(record["jti"])
 	return url.Values{"code": {fmt.Sprint(record["code"])}, "request": {newRequest(t)}}.Encode()
 }
@@ -286,7 +345,10 @@ func (c *counter) digest(t *testing.T, p *person, uri string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	credentials, err := digest.Digest(challenge, digest.Options{Method: "POST", URI: uri, Username: p.name, Password: aliceSecret, Count: 1})
+	credentials, err := digest.Digest(challenge, digest.Options{
+		Method: "POST", URI: uri,
+		Username: p.name, Password: aliceSecret, Count: 1,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -301,7 +363,8 @@ var takes = map[string]func(t *testing.T, c *counter, name string, u use) bool{
 	},
 	"user revoke": func(t *testing.T, c *counter, name string, u use) bool {
 		// Passwords are changed, not revoked. Who gets a grant shows nothing for it.
-		if strings.Contains(name, "digest") || strings.Contains(name, "secret") || name == "grant to somebody" {
+		if strings.Contains(name, "digest") || strings.Contains(name, "secret") ||
+			name == "grant to somebody" {
 			return false
 		}
 		must(t)(c.operator.Call(t.Context(), "admin.user.revoke", u.by[0].subject))
@@ -338,7 +401,8 @@ var takes = map[string]func(t *testing.T, c *counter, name string, u use) bool{
 	},
 	"other roles": func(t *testing.T, c *counter, name string, u use) bool {
 		// Everybody may ask for a token and renew; what the roles allow is asked at each use.
-		if name == "renewal" || strings.HasPrefix(name, "token by") || strings.HasSuffix(name, "to somebody") || name == "exchange by somebody" {
+		if name == "renewal" || strings.HasPrefix(name, "token by") ||
+			strings.HasSuffix(name, "to somebody") || name == "exchange by somebody" {
 			return false
 		}
 		roles := "auditor"
@@ -351,7 +415,9 @@ var takes = map[string]func(t *testing.T, c *counter, name string, u use) bool{
 }
 
 // send sends a request in two parts, and has something done between them.
-func (c *counter) send(t *testing.T, u use, split func(head, body int) int, between func()) (int, string) {
+func (c *counter) send(t *testing.T, u use, split func(head, body int) int, between func()) (int,
+	string,
+) {
 	t.Helper()
 	cert := u.cert
 	if cert == nil {
@@ -387,8 +453,10 @@ func (c *counter) send(t *testing.T, u use, split func(head, body int) int, betw
 }
 
 func refused(code int, answer string) bool {
-	return code == http.StatusUnauthorized || code == http.StatusBadRequest && strings.Contains(answer, `"error"`) ||
-		code == http.StatusOK && (codeIn(answer) == "PERMISSION_DENIED" || codeIn(answer) == "ACCOUNT_NOT_FOUND")
+	return code == http.StatusUnauthorized || code == http.StatusBadRequest &&
+		strings.Contains(answer, `"error"`) ||
+		code == http.StatusOK && (codeIn(answer) == "PERMISSION_DENIED" ||
+			codeIn(answer) == "ACCOUNT_NOT_FOUND")
 }
 
 // TestWhatWasTakenBackIsRefused uses every credential after it was taken back in every way:
@@ -406,7 +474,9 @@ func TestWhatWasTakenBackIsRefused(t *testing.T) {
 	cells, seen, longest := 0, 0, time.Duration(0)
 	for _, using := range sorted(uses) {
 		t.Run(using, func(t *testing.T) {
-			if code, answer := c.send(t, uses[using](t, c), moments[2].split, func() {}); code != http.StatusOK || strings.HasPrefix(answer, "HTTP") && strings.Contains(answer, "<string>ERROR<") {
+			if code, answer := c.send(t, uses[using](t, c), moments[2].split,
+				func() {}); code != http.StatusOK || strings.HasPrefix(answer, "HTTP") &&
+				strings.Contains(answer, "<string>ERROR<") {
 				t.Fatalf("good credentials: %d %.900s", code, answer)
 			}
 			for _, taking := range sorted(takes) {
@@ -434,7 +504,8 @@ func TestWhatWasTakenBackIsRefused(t *testing.T) {
 			}
 		})
 	}
-	t.Logf("%d cells, each refused; the longest took %v after the answer to what took it back", cells, longest)
+	t.Logf("%d cells, each refused; the longest took %v after the answer to what took it back",
+		cells, longest)
 }
 
 // sampled is how many cells of the table there are for one that is tried on replicas.
@@ -454,8 +525,13 @@ func sorted[V any](m map[string]V) []string {
 func TestTokenIsRevokedByIssuerAndID(t *testing.T) {
 	c := newCounter(t)
 	u := uses["money by another issuer's token"](t, c)
-	for _, args := range [][]any{{u.by[0].jti}, {u.by[0].jti, "https://nobody.example"}, {"no such token"}} {
-		if answer, err := c.operator.Call(t.Context(), "admin.token.revoke", args...); err != nil || answer.Code != "ACCOUNT_NOT_FOUND" {
+	for _, args := range [][]any{
+		{u.by[0].jti},
+		{u.by[0].jti, "https://nobody.example"},
+		{"no such token"},
+	} {
+		if answer, err := c.operator.Call(t.Context(), "admin.token.revoke", args...); err != nil ||
+			answer.Code != "ACCOUNT_NOT_FOUND" {
 			t.Errorf("%v: %+v, %v", args, answer, err)
 		}
 	}
@@ -474,7 +550,9 @@ func TestTokenIsRevokedByIssuerAndID(t *testing.T) {
 func TestLastOperatorStays(t *testing.T) {
 	c := newCounter(t)
 	calls := [][]any{
-		{"admin.user.disable", "user:operator"}, {"admin.user.add", "user:operator", "auditor"}, {"admin.cert.issue", "user:operator", newRequest(t), "customer"},
+		{"admin.user.disable", "user:operator"},
+		{"admin.user.add", "user:operator", "auditor"},
+		{"admin.cert.issue", "user:operator", newRequest(t), "customer"},
 	}
 	for _, args := range calls {
 		answer, err := c.operator.Call(t.Context(), args[0].(string), args[1:]...)
@@ -484,7 +562,8 @@ func TestLastOperatorStays(t *testing.T) {
 	}
 	other := c.person(t, "operator", "")
 	must(t)(c.operator.Call(t.Context(), "admin.user.disable", other.subject))
-	if answer, err := c.operator.Call(t.Context(), "admin.user.disable", "user:operator"); err != nil || answer.OK() {
+	if answer, err := c.operator.Call(t.Context(), "admin.user.disable",
+		"user:operator"); err != nil || answer.OK() {
 		t.Errorf("beside one who is disabled: %+v, %v", answer, err)
 	}
 	must(t)(c.operator.Call(t.Context(), "admin.user.enable", other.subject))
@@ -495,13 +574,15 @@ func TestLastOperatorStays(t *testing.T) {
 // to a server that was started since, and then another one with the same code.
 func TestLostEnrolmentGivesTheSameCertificate(t *testing.T) {
 	h := start(t, nil)
-	record, _ := must(t)(h.as(t, "operator").Call(t.Context(), "admin.cert.invite", "service:billing", "teller")).Result.(map[string]any)
+	record, _ := must(t)(h.as(t, "operator").Call(t.Context(), "admin.cert.invite",
+		"service:billing", "teller")).Result.(map[string]any)
 	code, request := fmt.Sprint(record["code"]), newRequest(t)
 	enrol := func(request string) (int, map[string]any) {
 		t.Helper()
 		nobody := h.tls(t, "demo")
 		nobody.GetClientCertificate = nil
-		resp, err := httpClient(t, nobody).PostForm("https://"+h.addr+"/enroll", url.Values{"code": {code}, "request": {request}})
+		resp, err := httpClient(t, nobody).PostForm("https://"+h.addr+"/enroll",
+			url.Values{"code": {code}, "request": {request}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -527,7 +608,8 @@ func TestLostEnrolmentGivesTheSameCertificate(t *testing.T) {
 	if status, answer := enrol(newRequest(t)); status != http.StatusUnauthorized {
 		t.Errorf("over another key: %d %v", status, answer)
 	}
-	list, _ := must(t)(h.as(t, "operator").Call(t.Context(), "admin.cert.list")).Result.(map[string]any)
+	list, _ := must(t)(h.as(t, "operator").Call(t.Context(),
+		"admin.cert.list")).Result.(map[string]any)
 	issued, _ := list["certificates"].([]any)
 	if n := len(issued); n != 3 { // demo's, operator's and this one
 		t.Errorf("%d certificates: %v", n, issued)
@@ -537,9 +619,12 @@ func TestLostEnrolmentGivesTheSameCertificate(t *testing.T) {
 // TestExpiredCertificateIsToldWhatToDo signs in by a certificate that has ended.
 func TestExpiredCertificateIsToldWhatToDo(t *testing.T) {
 	a := newArena(t)
-	ended := a.issued(t, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }, "spiffe://"+a.domain+"/user/alice")
+	ended := a.issued(t, func(c *x509.Certificate) {
+		c.NotAfter = time.Now().Add(-time.Minute)
+	}, "spiffe://"+a.domain+"/user/alice")
 	_, err := a.client(t, ended).Inquiry(t.Context(), 200)
-	if !errors.Is(err, client.ErrNotAuthenticated) || !strings.Contains(err.Error(), "it ended on ") || !strings.Contains(err.Error(), "atmctl cert issue") {
+	if !errors.Is(err, client.ErrNotAuthenticated) || !strings.Contains(err.Error(),
+		"it ended on ") || !strings.Contains(err.Error(), "atmctl cert issue") {
 		t.Errorf("%v", err)
 	}
 }
@@ -553,7 +638,8 @@ func TestServerRenewsItsOwnClients(t *testing.T) {
 	if err := h.stop(); err != nil {
 		t.Fatal(err)
 	}
-	own, err := certs.LoadAuthority(filepath.Join(h.data, "ca/clients.crt"), filepath.Join(h.data, "ca/clients.key"))
+	own, err := certs.LoadAuthority(filepath.Join(h.data, "ca/clients.crt"),
+		filepath.Join(h.data, "ca/clients.key"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -561,15 +647,20 @@ func TestServerRenewsItsOwnClients(t *testing.T) {
 	before := make(map[string]*x509.Certificate)
 	for _, name := range []string{"operator", "demo"} {
 		template := parsed(t, h.shownBy(t, name).Certificate[0])
-		template.NotBefore, template.NotAfter = time.Now().Add(-20*24*time.Hour), time.Now().Add(24*time.Hour)
-		der := signed(t, template, own.Certificate, template.PublicKey, readKey(t, filepath.Join(h.data, "ca/clients.key")))
+		template.NotBefore, template.NotAfter = time.Now().Add(-20*24*time.Hour),
+			time.Now().Add(24*time.Hour)
+		der := signed(t, template, own.Certificate, template.PublicKey,
+			readKey(t, filepath.Join(h.data, "ca/clients.key")))
 		before[name] = parsed(t, der)
-		if err := os.WriteFile(file(name), certs.EncodeCertificate(before[name]), 0o600); err != nil {
+		if err := os.WriteFile(file(name), certs.EncodeCertificate(before[name]),
+			0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	h = startIn(t, h.data, nil)
-	until(t, func() bool { return !parsed(t, h.shownBy(t, "operator").Certificate[0]).Equal(before["operator"]) })
+	until(t, func() bool {
+		return !parsed(t, h.shownBy(t, "operator").Certificate[0]).Equal(before["operator"])
+	})
 	after := parsed(t, h.shownBy(t, "operator").Certificate[0])
 	if left := time.Until(after.NotAfter); left < 19*24*time.Hour {
 		t.Errorf("it ends in %v", left)

@@ -28,7 +28,9 @@ import (
 func lived(t *testing.T, h *house) {
 	t.Helper()
 	operator, demo := h.as(t, "operator"), h.as(t, "demo")
-	admin := func(op string, args ...any) *client.Answer { return must(t)(operator.Call(t.Context(), op, args...)) }
+	admin := func(op string, args ...any) *client.Answer {
+		return must(t)(operator.Call(t.Context(), op, args...))
+	}
 	admin("admin.user.add", "user:mallory", "customer")
 	admin("admin.user.add", "user:mallory", "customer teller")
 	admin("admin.user.add", "user:alice", "customer")
@@ -49,7 +51,8 @@ func lived(t *testing.T, h *house) {
 	must(t)(demo.Authorize(t.Context(), 100, 900, time.Hour, "three"))
 	hold := must(t)(demo.Authorize(t.Context(), 100, 800, time.Hour, "four")).Text()
 	must(t)(demo.Capture(t.Context(), hold, 300, "five"))
-	grant := must(t)(demo.Call(t.Context(), "admin.grant.create", 100, "withdraw", "50.00", "service:billing", 600))
+	grant := must(t)(demo.Call(t.Context(), "admin.grant.create", 100, "withdraw", "50.00",
+		"service:billing", 600))
 	text, _ := grant.Result.(map[string]any)["token"].(string)
 	cfg := h.tls(t, "demo")
 	cfg.GetClientCertificate = nil
@@ -75,38 +78,144 @@ func checked(t *testing.T, folder daemon.Folder) []string {
 // tampers are changes that a superuser of the database makes. Each names words that fsck must
 // say of it.
 var tampers = []struct{ name, sql, says string }{
-	{"somebody's roles", `UPDATE users SET roles = '{customer,operator}' WHERE subject = 'user:mallory'`, "user user:mallory has the roles"},
-	{"a role taken away", `UPDATE users SET roles = '{customer}' WHERE subject = 'user:operator'`, "user user:operator has the roles"},
-	{"somebody who is disabled lets in", `UPDATE users SET disabled = false WHERE subject = 'user:eve'`, "user user:eve is recorded as disabled"},
-	{"somebody kept out", `UPDATE users SET disabled = true WHERE subject = 'user:alice'`, "user user:alice is recorded as disabled"},
-	{"a user who is new", `INSERT INTO users SELECT 'user:zoe', roles, disabled, NULL, NULL, changed FROM users WHERE subject = 'user:operator'`, "user user:zoe is in no journal entry"},
-	{"a user gone", `DELETE FROM users WHERE subject = 'user:eve'`, "user user:eve is in the journal"},
-	{"the cap of a grant", `UPDATE grants SET cap = 900000 WHERE grantee = 'service:billing'`, "is not as any journal entry made it"},
-	{"what a grant has spent", `UPDATE grants SET spent = 0 WHERE grantee = 'service:billing'`, "has spent 0.00"},
-	{"the account of a grant", `UPDATE grants SET accounts = '{200}' WHERE grantee = 'service:billing'`, "is not as any journal entry made it"},
-	{"who a grant is for", `UPDATE grants SET grantee = 'user:mallory' WHERE grantee = 'user:alice'`, "is not as any journal entry made it"},
-	{"what a grant is for", `UPDATE grants SET operations = '{deposit,withdraw}' WHERE grantee = 'user:alice'`, "is not as any journal entry made it"},
-	{"when a grant ends", `UPDATE grants SET expires = expires + interval '1 hour' WHERE grantee = 'user:alice'`, "is not as any journal entry made it"},
-	{"a grant more", `INSERT INTO grants SELECT 'X', grantor, grantee, accounts, operations, cap, 0, expires FROM grants WHERE grantee = 'user:alice'`, "is not as any journal entry made it"},
-	{"a grant gone", `DELETE FROM grants WHERE grantee = 'service:billing'`, "has no record as it was made"},
-	{"the revocation of a token gone", `DELETE FROM revocations WHERE name LIKE 'jti:%'`, "revocation jti:"},
-	{"the revocation of a certificate gone", `DELETE FROM revocations WHERE name LIKE 'cert:%'`, "revocation cert:5f3a9c0e"},
-	{"the revocation of a subject gone", `DELETE FROM revocations WHERE name = 'subject:user:eve'`, "revocation subject:user:eve"},
-	{"the revocation of a subject earlier", `UPDATE revocations SET at = at - interval '1 day' WHERE name = 'subject:user:eve'`, "revocation subject:user:eve is of"},
-	{"roles that count as never set", `DELETE FROM revocations WHERE name = 'roles:user:alice'`, "revocation roles:user:alice"},
-	{"a request id gone", `DELETE FROM requests WHERE index = (SELECT max(index) FROM requests)`, "has no record"},
-	{"a request id that leads elsewhere", `UPDATE requests SET index = (SELECT min(index) FROM requests) WHERE index = (SELECT max(index) FROM requests)`, "it was answered in"},
-	{"a byte of a request id", `UPDATE requests SET key = set_byte(key, 0, CASE get_byte(key, 0) WHEN 255 THEN 254 ELSE 255 END) WHERE index = (SELECT max(index) FROM requests)`, "is not that of journal entry"},
-	{"a request id of another day", `UPDATE requests SET day = day - 7 WHERE index = (SELECT max(index) FROM requests)`, "is recorded as answered on day"},
-	{"the owner of an account", `UPDATE accounts SET owner = 'user:mallory' WHERE name = '200'`, "account 200 is not what the journal says"},
-	{"a limit", `UPDATE accounts SET limit_operation = 0 WHERE name = '200'`, "account 200 is not what the journal says"},
-	{"what was spent today", `UPDATE accounts SET spent_amount = 0, spent_count = 0 WHERE name = '200'`, "account 200 is not what the journal says"},
-	{"a captured hold that is pending", `UPDATE holds SET state = 0 WHERE state = 1`, "the holds are not what the journal says"},
-	{"the amount of a hold", `UPDATE holds SET amount = amount - 1 WHERE state = 1`, "the holds are not what the journal says"},
-	{"the end of a hold", `UPDATE accounts SET pending[3] = pending[3] + 86400 WHERE cardinality(pending) > 0`, "is not what the journal says"},
-	{"money between accounts", `UPDATE accounts SET balance = balance + CASE name WHEN '100' THEN -100 ELSE 100 END WHERE name IN ('100', '300')`, "account 300 has version"},
-	{"a byte of the signature", `UPDATE log SET checkpoint = overlay(checkpoint PLACING '\x41'::bytea FROM length(checkpoint) - 20)`, "the checkpoint in the vault"},
-	{"a byte of the root", `UPDATE log SET checkpoint = overlay(checkpoint PLACING (CASE get_byte(checkpoint, position('\x0a'::bytea IN checkpoint) + 8) WHEN 65 THEN '\x42' ELSE '\x41' END)::bytea FROM position('\x0a'::bytea IN checkpoint) + 9)`, "the checkpoint in the vault"},
+	{
+		"somebody's roles",
+		`UPDATE users SET roles = '{customer,operator}' WHERE subject = 'user:mallory'`,
+		"user user:mallory has the roles",
+	},
+	{
+		"a role taken away",
+		`UPDATE users SET roles = '{customer}' WHERE subject = 'user:operator'`,
+		"user user:operator has the roles",
+	},
+	{
+		"somebody who is disabled lets in",
+		`UPDATE users SET disabled = false WHERE subject = 'user:eve'`,
+		"user user:eve is recorded as disabled",
+	},
+	{
+		"somebody kept out", `UPDATE users SET disabled = true WHERE subject = 'user:alice'`,
+		"user user:alice is recorded as disabled",
+	},
+	{
+		"a user who is new",
+		`INSERT INTO users SELECT 'user:zoe', roles, disabled, NULL, NULL, changed FROM users WHERE subject = 'user:operator'`, "user user:zoe is in no journal entry",
+	},
+	{"a user gone", `DELETE FROM users WHERE subject = 'user:eve'`, "user user:eve is in the " +
+		"journal"},
+	{
+		"the cap of a grant", `UPDATE grants SET cap = 900000 WHERE grantee = 'service:billing'`,
+		"is not as any journal entry made it",
+	},
+	{
+		"what a grant has spent", `UPDATE grants SET spent = 0 WHERE grantee = 'service:billing'`,
+		"has spent 0.00",
+	},
+	{
+		"the account of a grant",
+		`UPDATE grants SET accounts = '{200}' WHERE grantee = 'service:billing'`,
+		"is not as any journal entry made it",
+	},
+	{
+		"who a grant is for",
+		`UPDATE grants SET grantee = 'user:mallory' WHERE grantee = 'user:alice'`,
+		"is not as any journal entry made it",
+	},
+	{
+		"what a grant is for",
+		`UPDATE grants SET operations = '{deposit,withdraw}' WHERE grantee = 'user:alice'`,
+		"is not as any journal entry made it",
+	},
+	{
+		"when a grant ends",
+		`UPDATE grants SET expires = expires + interval '1 hour' WHERE grantee = 'user:alice'`,
+		"is not as any journal entry made it",
+	},
+	{
+		"a grant more",
+		`INSERT INTO grants SELECT 'X', grantor, grantee, accounts, operations, cap, 0, expires FROM grants WHERE grantee = 'user:alice'`, "is not as any journal entry made it",
+	},
+	{
+		"a grant gone", `DELETE FROM grants WHERE grantee = 'service:billing'`,
+		"has no record as it was made",
+	},
+	{
+		"the revocation of a token gone", `DELETE FROM revocations WHERE name LIKE 'jti:%'`,
+		"revocation jti:",
+	},
+	{
+		"the revocation of a certificate gone", `DELETE FROM revocations WHERE name LIKE 'cert:%'`,
+		"revocation cert:5f3a9c0e",
+	},
+	{
+		"the revocation of a subject gone",
+		`DELETE FROM revocations WHERE name = 'subject:user:eve'`,
+		"revocation subject:user:eve",
+	},
+	{
+		"the revocation of a subject earlier",
+		`UPDATE revocations SET at = at - interval '1 day' WHERE name = 'subject:user:eve'`,
+		"revocation subject:user:eve is of",
+	},
+	{
+		"roles that count as never set", `DELETE FROM revocations WHERE name = 'roles:user:alice'`,
+		"revocation roles:user:alice",
+	},
+	{
+		"a request id gone", `DELETE FROM requests WHERE index = (SELECT max(index) FROM requests)`,
+		"has no record",
+	},
+	{
+		"a request id that leads elsewhere",
+		`UPDATE requests SET index = (SELECT min(index) FROM requests) WHERE index = (SELECT max(index) FROM requests)`, "it was answered in",
+	},
+	{
+		"a byte of a request id",
+		`UPDATE requests SET key = set_byte(key, 0, CASE get_byte(key, 0) WHEN 255 THEN 254 ELSE 255 END) WHERE index = (SELECT max(index) FROM requests)`, "is not that of journal entry",
+	},
+	{
+		"a request id of another day",
+		`UPDATE requests SET day = day - 7 WHERE index = (SELECT max(index) FROM requests)`,
+		"is recorded as answered on day",
+	},
+	{
+		"the owner of an account", `UPDATE accounts SET owner = 'user:mallory' WHERE name = '200'`,
+		"account 200 is not what the journal says",
+	},
+	{
+		"a limit", `UPDATE accounts SET limit_operation = 0 WHERE name = '200'`,
+		"account 200 is not what the journal says",
+	},
+	{
+		"what was spent today",
+		`UPDATE accounts SET spent_amount = 0, spent_count = 0 WHERE name = '200'`,
+		"account 200 is not what the journal says",
+	},
+	{
+		"a captured hold that is pending", `UPDATE holds SET state = 0 WHERE state = 1`,
+		"the holds are not what the journal says",
+	},
+	{
+		"the amount of a hold", `UPDATE holds SET amount = amount - 1 WHERE state = 1`,
+		"the holds are not what the journal says",
+	},
+	{
+		"the end of a hold",
+		`UPDATE accounts SET pending[3] = pending[3] + 86400 WHERE cardinality(pending) > 0`,
+		"is not what the journal says",
+	},
+	{
+		"money between accounts",
+		`UPDATE accounts SET balance = balance + CASE name WHEN '100' THEN -100 ELSE 100 END WHERE name IN ('100', '300')`, "account 300 has version",
+	},
+	{
+		"a byte of the signature",
+		`UPDATE log SET checkpoint = overlay(checkpoint PLACING '\x41'::bytea FROM length(checkpoint) - 20)`, "the checkpoint in the vault",
+	},
+	{
+		"a byte of the root",
+		`UPDATE log SET checkpoint = overlay(checkpoint PLACING (CASE get_byte(checkpoint, position('\x0a'::bytea IN checkpoint) + 8) WHEN 65 THEN '\x42' ELSE '\x41' END)::bytea FROM position('\x0a'::bytea IN checkpoint) + 9)`, "the checkpoint in the vault",
+	},
 }
 
 // TestFsckNamesWhatASuperuserChanged changes one thing at a time in the database of a server
@@ -146,9 +255,11 @@ func TestFsckNamesWhatASuperuserChanged(t *testing.T) {
 	t.Logf("%d of %d changes are named", found, len(tampers))
 	t.Run("many at once", func(t *testing.T) {
 		together := map[string]bool{
-			"somebody's roles": true, "somebody kept out": true, "a user gone": true, "the cap of a grant": true,
+			"somebody's roles": true, "somebody kept out": true, "a user gone": true,
+			"the cap of a grant":             true,
 			"the revocation of a token gone": true, "a request id gone": true, "a limit": true,
-			"a captured hold that is pending": true, "money between accounts": true, "a byte of the signature": true,
+			"a captured hold that is pending": true, "money between accounts": true,
+			"a byte of the signature": true,
 		}
 		for _, tt := range tampers {
 			if together[tt.name] {
@@ -178,22 +289,30 @@ func TestFsckNamesWhatWasDoneInBetween(t *testing.T) {
 		act                       func(*testing.T, *house)
 	}{
 		{
-			"an owner", `UPDATE accounts SET owner = 'user:demo' WHERE name = '300'`, `UPDATE accounts SET owner = 'user:mallory' WHERE name = '300'`,
+			"an owner", `UPDATE accounts SET owner = 'user:demo' WHERE name = '300'`,
+			`UPDATE accounts SET owner = 'user:mallory' WHERE name = '300'`,
 			"withdraw of user:demo on account 300, which was not theirs but user:mallory's",
-			func(t *testing.T, h *house) { must(t)(h.as(t, "demo").Withdraw(t.Context(), 300, 100, "stolen")) },
+			func(t *testing.T, h *house) {
+				must(t)(h.as(t, "demo").Withdraw(t.Context(), 300, 100, "stolen"))
+			},
 		},
 		{
-			"an owner, to look", `UPDATE accounts SET owner = 'user:demo' WHERE name = '300'`, `UPDATE accounts SET owner = 'user:mallory' WHERE name = '300'`,
+			"an owner, to look", `UPDATE accounts SET owner = 'user:demo' WHERE name = '300'`,
+			`UPDATE accounts SET owner = 'user:mallory' WHERE name = '300'`,
 			"inquiry of user:demo on account 300, which was not theirs but user:mallory's",
 			func(t *testing.T, h *house) { must(t)(h.as(t, "demo").Inquiry(t.Context(), 300)) },
 		},
 		{
-			"a request id", `DELETE FROM requests WHERE index = (SELECT max(index) FROM requests)`, "",
+			"a request id", `DELETE FROM requests WHERE index = (SELECT max(index) FROM requests)`,
+			"",
 			"was carried out again",
-			func(t *testing.T, h *house) { must(t)(h.as(t, "demo").Withdraw(t.Context(), 100, 100, "twice")) },
+			func(t *testing.T, h *house) {
+				must(t)(h.as(t, "demo").Withdraw(t.Context(), 100, 100, "twice"))
+			},
 		},
 		{
-			"roles", `UPDATE users SET roles = '{teller}', changed = (SELECT size FROM log) WHERE subject = 'user:demo'`,
+			"roles",
+			`UPDATE users SET roles = '{teller}', changed = (SELECT size FROM log) WHERE subject = 'user:demo'`,
 			`UPDATE users SET roles = '{customer}', changed = (SELECT size FROM log) WHERE subject = 'user:demo'`,
 			"user:demo acted as teller",
 			func(t *testing.T, h *house) {
@@ -220,7 +339,10 @@ func TestFsckNamesWhatWasDoneInBetween(t *testing.T) {
 			if err := h.stop(); err != nil {
 				t.Fatal(err)
 			}
-			if problems := checked(t, daemon.Folder{Data: h.data, Store: store}); !strings.Contains(strings.Join(problems, "\n"), tt.says) {
+			if problems := checked(t, daemon.Folder{
+				Data:  h.data,
+				Store: store,
+			}); !strings.Contains(strings.Join(problems, "\n"), tt.says) {
 				t.Errorf("nothing says %q: %q", tt.says, problems)
 			}
 		})
@@ -254,28 +376,54 @@ func TestFsckNamesWhatTheHolderOfTheKeyChanged(t *testing.T) {
 		name, says string
 		change     func(p *vault.Part)
 	}{
-		{"roles", "has the roles", func(p *vault.Part) { p.Users[0].Roles = []atm.Role{atm.Auditor} }},
-		{"disabled", "is recorded as disabled", func(p *vault.Part) { p.Users[0].Disabled = !p.Users[0].Disabled }},
-		{"a user gone", "is in the journal and has no record", func(p *vault.Part) { p.Users = p.Users[1:] }},
-		{"the cap of a grant", "is not as any journal entry made it", func(p *vault.Part) { p.Grants[0].Cap += 100 }},
-		{"what a grant has spent", "its journal entries", func(p *vault.Part) { p.Grants[0].Spent += 100 }},
-		{"who a grant is for", "is not as any journal entry made it", func(p *vault.Part) { p.Grants[0].Grantee = "user:eve" }},
-		{"a grant gone", "has no record as it was made", func(p *vault.Part) { p.Grants = p.Grants[1:] }},
-		{"a revocation gone", "is in the journal and has no record", func(p *vault.Part) { p.Revocations = p.Revocations[1:] }},
-		{"the time of a revocation", "the journal says", func(p *vault.Part) { p.Revocations[0].At = p.Revocations[0].At.Add(-time.Hour) }},
+		{"roles", "has the roles", func(p *vault.Part) {
+			p.Users[0].Roles = []atm.Role{atm.Auditor}
+		}},
+		{"disabled", "is recorded as disabled", func(p *vault.Part) {
+			p.Users[0].Disabled = !p.Users[0].Disabled
+		}},
+		{"a user gone", "is in the journal and has no record", func(p *vault.Part) {
+			p.Users = p.Users[1:]
+		}},
+		{"the cap of a grant", "is not as any journal entry made it", func(p *vault.Part) {
+			p.Grants[0].Cap += 100
+		}},
+		{"what a grant has spent", "its journal entries", func(p *vault.Part) {
+			p.Grants[0].Spent += 100
+		}},
+		{"who a grant is for", "is not as any journal entry made it", func(p *vault.Part) {
+			p.Grants[0].Grantee = "user:eve"
+		}},
+		{"a grant gone", "has no record as it was made", func(p *vault.Part) {
+			p.Grants = p.Grants[1:]
+		}},
+		{"a revocation gone", "is in the journal and has no record", func(p *vault.Part) {
+			p.Revocations = p.Revocations[1:]
+		}},
+		{"the time of a revocation", "the journal says", func(p *vault.Part) {
+			p.Revocations[0].At = p.Revocations[0].At.Add(-time.Hour)
+		}},
 		{"a request id gone", "has no record", func(p *vault.Part) { p.Requests = p.Requests[1:] }},
-		{"an owner", "is not what the journal says", func(p *vault.Part) { p.Accounts[0].Owner = "user:mallory" }},
-		{"a limit", "is not what the journal says", func(p *vault.Part) { p.Accounts[0].Limits.DailyCount = 99 }},
+		{"an owner", "is not what the journal says", func(p *vault.Part) {
+			p.Accounts[0].Owner = "user:mallory"
+		}},
+		{"a limit", "is not what the journal says", func(p *vault.Part) {
+			p.Accounts[0].Limits.DailyCount = 99
+		}},
 		{"the amount of a hold", "hold", func(p *vault.Part) { p.Holds[0].Amount-- }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			changed := whole
-			changed.Users, changed.Grants = append([]vault.User(nil), whole.Users...), append([]vault.Grant(nil), whole.Grants...)
-			changed.Revocations, changed.Requests = append([]vault.Revocation(nil), whole.Revocations...), append([]vault.KeptRequest(nil), whole.Requests...)
-			changed.Accounts, changed.Holds = append([]vault.Account(nil), whole.Accounts...), append([]vault.Hold(nil), whole.Holds...)
+			changed.Users, changed.Grants = append([]vault.User(nil), whole.Users...),
+				append([]vault.Grant(nil), whole.Grants...)
+			changed.Revocations, changed.Requests = append([]vault.Revocation(nil),
+				whole.Revocations...), append([]vault.KeptRequest(nil), whole.Requests...)
+			changed.Accounts, changed.Holds = append([]vault.Account(nil), whole.Accounts...),
+				append([]vault.Hold(nil), whole.Holds...)
 			tt.change(&changed)
 			refill(t, folder, secret, changed, trail)
-			if problems := strings.Join(checked(t, folder), "\n"); !strings.Contains(problems, tt.says) {
+			if problems := strings.Join(checked(t, folder), "\n"); !strings.Contains(problems,
+				tt.says) {
 				t.Errorf("nothing says %q: %q", tt.says, problems)
 			}
 		})
@@ -284,7 +432,8 @@ func TestFsckNamesWhatTheHolderOfTheKeyChanged(t *testing.T) {
 		changed := *trail
 		changed.Checkpoint = []byte(strings.Replace(string(trail.Checkpoint), "\n", "x\n", 1))
 		refill(t, folder, secret, whole, &changed)
-		if problems := strings.Join(checked(t, folder), "\n"); !strings.Contains(problems, "the checkpoint in the vault") {
+		if problems := strings.Join(checked(t, folder), "\n"); !strings.Contains(problems,
+			"the checkpoint in the vault") {
 			t.Errorf("it is not named: %q", problems)
 		}
 	})
@@ -303,12 +452,14 @@ func TestFsckKnowsWhoFollowedAnInvitation(t *testing.T) {
 	nobody.GetClientCertificate = nil
 	invite := func(roles ...any) string {
 		args := append([]any{"user:bob"}, roles...)
-		record, _ := must(t)(operator.Call(t.Context(), "admin.cert.invite", args...)).Result.(map[string]any)
+		record, _ := must(t)(operator.Call(t.Context(), "admin.cert.invite",
+			args...)).Result.(map[string]any)
 		return fmt.Sprint(record["code"])
 	}
 	enrol := func(code string) {
 		t.Helper()
-		resp, err := httpClient(t, nobody).PostForm("https://"+h.addr+"/enroll", url.Values{"code": {code}, "request": {newRequest(t)}})
+		resp, err := httpClient(t, nobody).PostForm("https://"+h.addr+"/enroll",
+			url.Values{"code": {code}, "request": {newRequest(t)}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -339,7 +490,8 @@ func TestFsckKnowsWhoFollowedAnInvitation(t *testing.T) {
 	must(t)(operator.Call(t.Context(), "admin.user.add", "user:bob", "auditor"))
 	check("")
 	sql := func(roles string) {
-		postgres(t).SQL(t, databaseName(t, store), "UPDATE users SET roles = '{"+roles+"}' WHERE subject = 'user:bob'")
+		postgres(t).SQL(t, databaseName(t, store), "UPDATE users SET roles = '{"+roles+
+			"}' WHERE subject = 'user:bob'")
 	}
 	sql("operator")
 	check("user user:bob has the roles")
@@ -348,7 +500,9 @@ func TestFsckKnowsWhoFollowedAnInvitation(t *testing.T) {
 }
 
 // refill puts a vault with these contents in the place of that of a folder.
-func refill(t *testing.T, folder daemon.Folder, secret []byte, part vault.Part, trail *vault.Trail) {
+func refill(t *testing.T, folder daemon.Folder, secret []byte, part vault.Part,
+	trail *vault.Trail,
+) {
 	t.Helper()
 	file := filepath.Join(folder.Data, "vault.db")
 	for _, old := range []string{file, file + "-wal"} {
@@ -360,9 +514,10 @@ func refill(t *testing.T, folder daemon.Folder, secret []byte, part vault.Part, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = store.Fill(t.Context(), func(_ context.Context, yield func(*vault.Part) error) (*vault.Trail, error) {
-		return trail, yield(&part)
-	})
+	err = store.Fill(t.Context(),
+		func(_ context.Context, yield func(*vault.Part) error) (*vault.Trail, error) {
+			return trail, yield(&part)
+		})
 	if err := errors.Join(err, store.Close()); err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,8 @@ import (
 // programs read it, and behind it the next and the retiring key in blocks of
 // their own kinds. The retiring one says since when it is.
 const (
-	activeBlock, nextBlock, retiringBlock = "PRIVATE KEY", "ATM NEXT TOKEN KEY", "ATM RETIRING TOKEN KEY"
+	activeBlock, nextBlock, retiringBlock = "PRIVATE KEY", "ATM NEXT TOKEN KEY",
+		"ATM RETIRING TOKEN KEY"
 
 	sinceHeader = "Since"
 )
@@ -104,17 +105,24 @@ func CheckTokenKeys(path string) error {
 func parseTokenKeys(text []byte) (auth.KeyTable, error) {
 	var table auth.KeyTable
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		place := map[string]*crypto.Signer{activeBlock: &table.Active, nextBlock: &table.Next, retiringBlock: &table.Retiring}[block.Type]
+		place := map[string]*crypto.Signer{
+			activeBlock: &table.Active, nextBlock: &table.Next,
+			retiringBlock: &table.Retiring,
+		}[block.Type]
 		if place == nil || *place != nil {
 			return auth.KeyTable{}, fmt.Errorf("it holds a block %q too many", block.Type)
 		}
 		var err error
-		if *place, err = certs.ParseKey(pem.EncodeToMemory(&pem.Block{Type: activeBlock, Bytes: block.Bytes})); err != nil {
+		if *place, err = certs.ParseKey(pem.EncodeToMemory(&pem.Block{
+			Type:  activeBlock,
+			Bytes: block.Bytes,
+		})); err != nil {
 			return auth.KeyTable{}, err
 		}
 		if block.Type == retiringBlock {
 			if table.Since, err = time.Parse(time.RFC3339, block.Headers[sinceHeader]); err != nil {
-				return auth.KeyTable{}, fmt.Errorf("a key is retiring since %q, which is no time", block.Headers[sinceHeader])
+				return auth.KeyTable{}, fmt.Errorf("a key is retiring since %q, which is no time",
+					block.Headers[sinceHeader])
 			}
 		}
 	}

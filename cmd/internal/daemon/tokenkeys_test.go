@@ -38,7 +38,8 @@ func TestTokenKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if back, err := parseTokenKeys(whole); err != nil || back.Retiring == nil || !back.Since.Equal(rotated.Since) {
+	if back, err := parseTokenKeys(whole); err != nil || back.Retiring == nil ||
+		!back.Since.Equal(rotated.Since) {
 		t.Errorf("%+v, %v", back, err)
 	}
 	for name, bad := range map[string]string{

@@ -40,7 +40,8 @@ func (h *House) askWitnesses(ctx context.Context) {
 			h.witnessed.Store(size)
 		}
 		if lag := time.Since(satisfied); lag > witnessLag {
-			h.opts.Log.Error("too few witnesses have cosigned the audit log", slog.Duration("for", lag))
+			h.opts.Log.Error("too few witnesses have cosigned the audit log",
+				slog.Duration("for", lag))
 		}
 		select {
 		case <-tick.C:

@@ -90,7 +90,9 @@ func (d *Dir) AuditRotation() string { return d.Path("keys", "audit.rotation") }
 // OldClientCA is the certificate of the authority for clients before a rollover.
 func (d *Dir) OldClientCA() string { return d.Path("ca", "clients.old.crt") }
 
-func (d *Dir) Server() (_, _ string) { return d.Path("tls", "server.crt"), d.Path("tls", "server.key") }
+func (d *Dir) Server() (_, _ string) {
+	return d.Path("tls", "server.crt"), d.Path("tls", "server.key")
+}
 
 // Client is the folder of the credentials that init made for a user.
 func (d *Dir) Client(user string) string { return d.Path("clients", user) }
@@ -129,7 +131,8 @@ func Open(root string, wanted Config) (d *Dir, fresh bool, err error) {
 	case !info.IsDir():
 		return nil, false, fmt.Errorf("the data folder %s is not a folder", root)
 	case owner.OthersMayUse(info):
-		return nil, false, fmt.Errorf("the data folder %s may be read by others (mode %04o); chmod 700 it",
+		return nil, false, fmt.Errorf("the data folder %s may be read by others (mode %04o); "+
+			"chmod 700 it",
 			root, info.Mode().Perm())
 	}
 	d = &Dir{Root: root}
@@ -239,7 +242,8 @@ func (d *Dir) read(wanted Config) (fresh bool, err error) {
 		}
 		for _, file := range d.required() {
 			if !exists(file) {
-				return false, fmt.Errorf("%s is missing from a complete data folder; restore it, it is not made anew", file)
+				return false, fmt.Errorf("%s is missing from a complete data folder; restore it, "+
+					"it is not made anew", file)
 			}
 		}
 		return false, nil
@@ -252,7 +256,8 @@ func (d *Dir) read(wanted Config) (fresh bool, err error) {
 		return false, err
 	}
 	if len(names) > 0 && !(wanted.Store == Postgres && d.onlyVaultKey(names)) {
-		return false, fmt.Errorf("%s is no data folder: it has no %s and is not empty", d.Root, configFile)
+		return false, fmt.Errorf("%s is no data folder: it has no %s and is not empty", d.Root,
+			configFile)
 	}
 	if err := d.Begin(wanted); err != nil {
 		return false, fmt.Errorf("begin the data folder: %w", err)
@@ -266,7 +271,9 @@ func (d *Dir) contents() ([]fs.DirEntry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
 	}
-	return slices.DeleteFunc(names, func(e fs.DirEntry) bool { return e.Name() == "lost+found" }), nil
+	return slices.DeleteFunc(names, func(e fs.DirEntry) bool {
+		return e.Name() == "lost+found"
+	}), nil
 }
 
 func (d *Dir) onlyVaultKey(names []fs.DirEntry) bool {
@@ -323,7 +330,8 @@ type Plan struct {
 }
 
 // ErrPlan reports a folder whose recovery was interrupted.
-var ErrPlan = errors.New("a recovery of the audit log was interrupted; run atmctl audit recover again")
+var ErrPlan = errors.New("a recovery of the audit log was interrupted; run atmctl audit recover " +
+	"again")
 
 // ReadPlan returns the plan of an interrupted recovery, or nil.
 func (d *Dir) ReadPlan() (*Plan, error) {

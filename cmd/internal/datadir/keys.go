@@ -83,7 +83,10 @@ func (k VaultKey) Next() VaultKey {
 func (k VaultKey) Encode() ([]byte, error) {
 	text := pem.EncodeToMemory(&pem.Block{Type: vaultKeyBlock, Bytes: k.Secret})
 	if !bytes.Equal(k.Requests, k.Secret) {
-		text = append(text, pem.EncodeToMemory(&pem.Block{Type: requestKeyBlock, Bytes: k.Requests})...)
+		text = append(text, pem.EncodeToMemory(&pem.Block{
+			Type:  requestKeyBlock,
+			Bytes: k.Requests,
+		})...)
 	}
 	if len(k.Passphrase) == 0 {
 		return text, nil
@@ -101,13 +104,15 @@ func (k VaultKey) Encode() ([]byte, error) {
 }
 
 // errNotFIPS reports a passphrase where nothing but FIPS 140 is allowed.
-var errNotFIPS = errors.New("a passphrase is stretched with argon2id, which is not allowed where nothing but FIPS 140 is")
+var errNotFIPS = errors.New("a passphrase is stretched with argon2id, which is not allowed where " +
+	"nothing but FIPS 140 is")
 
 func passphraseCipher(passphrase, salt []byte) (cipher.AEAD, error) {
 	if fips140.Enforced() {
 		return nil, errNotFIPS
 	}
-	key := argon2.IDKey(passphrase, salt, argonPasses, argonKiB, argonThreads, chacha20poly1305.KeySize)
+	key := argon2.IDKey(passphrase, salt, argonPasses, argonKiB, argonThreads,
+		chacha20poly1305.KeySize)
 	return chacha20poly1305.NewX(key)
 }
 

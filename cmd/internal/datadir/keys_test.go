@@ -25,7 +25,8 @@ func TestVaultKey(t *testing.T) {
 				t.Error("a sealed key can be read")
 			}
 			got, err := parseVaultKey(text, ask)
-			if err != nil || !bytes.Equal(got.Secret, k.Secret) || !bytes.Equal(got.Requests, k.Requests) || string(got.Passphrase) != passphrase {
+			if err != nil || !bytes.Equal(got.Secret, k.Secret) || !bytes.Equal(got.Requests,
+				k.Requests) || string(got.Passphrase) != passphrase {
 				t.Errorf("%q: %v, %v", passphrase, got, err)
 			}
 		}
@@ -45,7 +46,9 @@ func TestVaultKey(t *testing.T) {
 	if _, err := parseVaultKey(text, nil); err == nil {
 		t.Error("a sealed key was opened without a passphrase")
 	}
-	for _, bad := range []string{"", "text", "-----BEGIN ATM VAULT KEY-----\nAAAA\n-----END ATM VAULT KEY-----\n", "-----BEGIN ATM SEALED VAULT KEY-----\nAAAA\n-----END ATM SEALED VAULT KEY-----\n"} {
+	for _, bad := range []string{"", "text", "-----BEGIN ATM VAULT KEY-----\nAAAA\n-----END ATM " +
+		"VAULT KEY-----\n", "-----BEGIN ATM SEALED VAULT KEY-----\nAAAA\n-----END ATM SEALED " +
+		"VAULT KEY-----\n"} {
 		if _, err := parseVaultKey([]byte(bad), ask); err == nil {
 			t.Errorf("%q was taken for a key", bad)
 		}

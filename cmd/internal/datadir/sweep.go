@@ -42,7 +42,8 @@ func (d *Dir) Leftovers() (left []string, err error) {
 		for _, e := range names {
 			path := filepath.Join(folder, e.Name())
 			switch {
-			case e.Type().IsRegular() && (strings.HasPrefix(e.Name(), temporary) || folder == "" && unfinished(e.Name())):
+			case e.Type().IsRegular() && (strings.HasPrefix(e.Name(), temporary) || folder == "" &&
+				unfinished(e.Name())):
 				left = append(left, path)
 			case e.IsDir() && folder == "" && strings.HasPrefix(e.Name(), ".backup-"):
 				left = append(left, path)
@@ -77,8 +78,12 @@ func (d *Dir) LeftTiles(ctx context.Context) (left int, err error) {
 	return left, err
 }
 
-func (d *Dir) eachLeftTile(ctx context.Context, visit func(path string, e fs.DirEntry) error) error {
-	return filepath.WalkDir(d.Path("audit", "tile"), func(path string, e fs.DirEntry, err error) error {
+func (d *Dir) eachLeftTile(ctx context.Context,
+	visit func(path string, e fs.DirEntry) error,
+) error {
+	return filepath.WalkDir(d.Path("audit", "tile"), func(path string, e fs.DirEntry,
+		err error,
+	) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist): // a partial tile that was superseded meanwhile
 			return nil

@@ -60,7 +60,8 @@ var (
 		"AtmLogNotPublished", "AtmLogWentBack",
 	}
 	unseenAlerts = []string{
-		"AtmOutcomeUnknown", "AtmInternal", "AtmUnavailable", "AtmSlow", "AtmGuessing", "AtmRecordsChanged",
+		"AtmOutcomeUnknown", "AtmInternal", "AtmUnavailable", "AtmSlow", "AtmGuessing",
+		"AtmRecordsChanged",
 	}
 )
 
@@ -211,7 +212,8 @@ func (e *exam) disk() {
 		e.tell(Critical, mend+quoted(e.dir.Root), "%v", err)
 	case free < e.opts.Reserve:
 		e.tell(Critical, mend+quoted(e.dir.Root),
-			"%d bytes are free, fewer than the %d in reserve: every operation is UNAVAILABLE; free some",
+			"%d bytes are free, fewer than the %d in reserve: every operation is UNAVAILABLE; "+
+				"free some",
 			free, e.opts.Reserve).Alert = "AtmNotReady"
 	case free < e.opts.LowDisk:
 		e.tell(Warning, mend+quoted(e.dir.Root),

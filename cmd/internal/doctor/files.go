@@ -47,7 +47,10 @@ func (e *exam) owners() {
 		return
 	}
 	others, first := 0, ""
-	for _, folder := range []string{"keys", "ca", "tls", "clients", "audit", "config.toml", "vault.db", "vault.db-wal"} {
+	for _, folder := range []string{
+		"keys", "ca", "tls", "clients", "audit", "config.toml",
+		"vault.db", "vault.db-wal",
+	} {
 		e.walk(folder, func(path string, info fs.FileInfo) {
 			if whose, known := ownerOf(info); known && whose != owner {
 				if others++; first == "" {
@@ -58,7 +61,8 @@ func (e *exam) owners() {
 	}
 	if others > 0 {
 		e.tell(Critical, "chown -R --reference="+quoted(e.dir.Root)+" "+quoted(e.dir.Root),
-			"%s and %d other files do not belong to the user that the folder belongs to", first, others-1)
+			"%s and %d other files do not belong to the user that the folder belongs to", first,
+			others-1)
 	}
 }
 

@@ -26,7 +26,8 @@ func (e *exam) putBack(names ...string) string {
 
 // keys says whether the keys can be read, and belong to each other and to the log.
 func (e *exam) keys() {
-	if err := daemon.CheckTokenKeys(e.dir.TokenKey()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := daemon.CheckTokenKeys(e.dir.TokenKey()); err != nil &&
+		!errors.Is(err, fs.ErrNotExist) {
 		e.tell(Critical, e.putBack("keys/token.key"), "keys/token.key: %v", err)
 	}
 	e.auditKey()
@@ -38,7 +39,8 @@ func (e *exam) keys() {
 	}
 	if _, key := e.dir.RootCA(); present(key) {
 		e.tell(Note, "atmctl ca export --data "+quoted(e.opts.Data)+" --out root.key",
-			"the key of the root is in the folder; it is needed for a rollover alone, and safer elsewhere")
+			"the key of the root is in the folder; it is needed for a rollover alone, and safer "+
+				"elsewhere")
 	}
 	if present(e.dir.OldClientCA()) {
 		e.tell(Note, "atmctl ca retire --data "+quoted(e.opts.Data),
@@ -171,10 +173,12 @@ func (e *exam) certificate(what, file, mend string) *x509.Certificate {
 		e.tell(Critical, mend, "%s ended at %s", what, end).Alert = "AtmCertificateEnds"
 	case left < endsSoon:
 		e.tell(Warning, mend,
-			"%s ends in %d days, at %s", what, left/(24*time.Hour), end).Alert = "AtmCertificateEnds"
+			"%s ends in %d days, at %s", what, left/(24*time.Hour),
+			end).Alert = "AtmCertificateEnds"
 	case e.now.Before(cert.NotBefore):
 		e.tell(Critical, "timedatectl",
-			"%s is good from %s on: is the clock right?", what, cert.NotBefore.UTC().Format(time.RFC3339))
+			"%s is good from %s on: is the clock right?", what,
+			cert.NotBefore.UTC().Format(time.RFC3339))
 	}
 	return cert
 }

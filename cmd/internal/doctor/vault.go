@@ -36,7 +36,8 @@ func (e *exam) vault(ctx context.Context) {
 	}
 	if wal := e.dir.Vault() + "-wal"; present(wal) {
 		e.tell(Warning, e.start(),
-			"the last stop was no clean one: what was committed last is in %s, and the next start takes it from there", wal)
+			"the last stop was no clean one: what was committed last is in %s, and the next "+
+				"start takes it from there", wal)
 		e.tell(Note, "", "the vault is not looked at before that")
 		return
 	}
@@ -48,7 +49,8 @@ func (e *exam) vault(ctx context.Context) {
 		return
 	case errors.Is(err, boltstore.ErrWAL):
 		e.tell(Critical, restore,
-			"%v: the file beside it is missing; put the two files of one moment together, or restore a backup", err)
+			"%v: the file beside it is missing; put the two files of one moment together, or "+
+				"restore a backup", err)
 		return
 	case err != nil:
 		e.tell(Critical, restore, "%v", err)
@@ -61,7 +63,8 @@ func (e *exam) vault(ctx context.Context) {
 		return
 	}
 	e.tell(OK, "",
-		"it opens with keys/vault.key, its layout is known and its pages are whole; the log in it has %d entries", head.Size)
+		"it opens with keys/vault.key, its layout is known and its pages are whole; the log in "+
+			"it has %d entries", head.Size)
 	e.published(head)
 }
 
@@ -108,7 +111,8 @@ func (e *exam) published(head audit.Head) {
 	case c.Size > head.Size:
 		e.tell(Critical, recover,
 			"the published log has %d entries and the vault %d: the vault is older; "+
-				"put the newer one back, or find out what happened and recover", c.Size, head.Size).Alert = "AtmLogWentBack"
+				"put the newer one back, or find out what happened and recover", c.Size,
+			head.Size).Alert = "AtmLogWentBack"
 	case c.Size == head.Size && c.Root != head.Root():
 		e.tell(Critical, recover,
 			"the published log and the vault differ at %d entries: one of them was changed; "+

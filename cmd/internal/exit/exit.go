@@ -38,7 +38,8 @@ const (
 var words = map[int]atm.Code{
 	Internal: "FAILED", Usage: "USAGE", Refused: "REFUSED", NotAuthenticated: "NOT_AUTHENTICATED",
 	NoConnection: "NO_CONNECTION", OutcomeUnknown: atm.OutcomeUnknown,
-	10: "CANNOT_VERIFY", 11: "WRONG_SIGNATURE", 12: "CONTENT_DIFFERS", 13: "ROLLED_BACK", 14: "TOO_OLD", 15: "BALANCES_DISAGREE",
+	10: "CANNOT_VERIFY", 11: "WRONG_SIGNATURE", 12: "CONTENT_DIFFERS", 13: "ROLLED_BACK",
+	14: "TOO_OLD", 15: "BALANCES_DISAGREE",
 }
 
 // An Error ends a program with a code.
@@ -84,7 +85,8 @@ func Args(check cobra.PositionalArgs) cobra.PositionalArgs {
 			}
 		}
 		if len(args) > len(wanted) {
-			return Usagef("%s takes no argument %q; see %s --help", called, args[len(wanted)], cmd.CommandPath())
+			return Usagef("%s takes no argument %q; see %s --help", called, args[len(wanted)],
+				cmd.CommandPath())
 		}
 		return Usagef("the arguments of %s are wrong; see %s --help", called, cmd.CommandPath())
 	}
@@ -101,7 +103,10 @@ func FromAnswer(a *client.Answer) error {
 	if a.OK() {
 		return nil
 	}
-	return &Error{Code: Refused, Word: a.Code, Err: errors.New(a.Reason), By: "Error from ATM Server"}
+	return &Error{
+		Code: Refused, Word: a.Code, Err: errors.New(a.Reason),
+		By: "Error from ATM Server",
+	}
 }
 
 // FromClient gives an error of the client its exit code.
@@ -136,9 +141,11 @@ func nextStep(err error) []string {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return []string{"Nothing listens there. Is atmserver running?"}
 	case errors.As(err, &authority):
-		return []string{"The certificate of the server is of another authority. Name the ca.crt of this server with --ca"}
+		return []string{"The certificate of the server is of another authority. Name the ca.crt " +
+			"of this server with --ca"}
 	case errors.As(err, &host):
-		return []string{"Connect by a name that the certificate has, or start atmserver with this one as --host"}
+		return []string{"Connect by a name that the certificate has, or start atmserver with " +
+			"this one as --host"}
 	case errors.As(err, &name):
 		return []string{"No machine of that name is known here"}
 	}

@@ -47,14 +47,29 @@ func TestErrorsInJSONHaveOneShape(t *testing.T) {
 		},
 		{exit.Usagef("<%s>", "no"), `{"error":{"code":"USAGE","reason":"<no>","exit":2}}`},
 		{errors.New("disk full"), `{"error":{"code":"FAILED","reason":"disk full","exit":1}}`},
-		{client.ErrNoCredentials, `{"error":{"code":"NOT_AUTHENTICATED","reason":"there are no credentials","exit":4}}`},
-		{client.ErrConnect, `{"error":{"code":"NO_CONNECTION","reason":"cannot connect","exit":5}}`},
-		{&client.FaultError{Code: -32601, Text: "no"}, `{"error":{"code":"FAULT","reason":"no (fault -32601)","exit":3}}`},
 		{
-			&exit.Error{Code: exit.OutcomeUnknown, Err: errors.New("no answer"), Request: "r-1", Advice: []string{"Ask again."}},
+			client.ErrNoCredentials,
+			`{"error":{"code":"NOT_AUTHENTICATED","reason":"there are no credentials","exit":4}}`,
+		},
+		{
+			client.ErrConnect,
+			`{"error":{"code":"NO_CONNECTION","reason":"cannot connect","exit":5}}`,
+		},
+		{
+			&client.FaultError{Code: -32601, Text: "no"},
+			`{"error":{"code":"FAULT","reason":"no (fault -32601)","exit":3}}`,
+		},
+		{
+			&exit.Error{
+				Code: exit.OutcomeUnknown, Err: errors.New("no answer"), Request: "r-1",
+				Advice: []string{"Ask again."},
+			},
 			`{"error":{"code":"OUTCOME_UNKNOWN","reason":"no answer","exit":6,"advice":"Ask again.","request_id":"r-1"}}`,
 		},
-		{&exit.Error{Code: 12, Err: errors.New("differs")}, `{"error":{"code":"CONTENT_DIFFERS","reason":"differs","exit":12}}`},
+		{
+			&exit.Error{Code: 12, Err: errors.New("differs")},
+			`{"error":{"code":"CONTENT_DIFFERS","reason":"differs","exit":12}}`,
+		},
 	} {
 		var b bytes.Buffer
 		exit.Report(&b, "atmctl", exit.FromClient(tt.err), true)
@@ -70,7 +85,10 @@ func isOneLine(s string) bool {
 
 func TestAdviceHasLinesOfItsOwn(t *testing.T) {
 	var b bytes.Buffer
-	err := &exit.Error{Code: exit.OutcomeUnknown, Err: errors.New("the outcome is unknown"), Advice: []string{"Ask again."}}
+	err := &exit.Error{
+		Code: exit.OutcomeUnknown, Err: errors.New("the outcome is unknown"),
+		Advice: []string{"Ask again."},
+	}
 	if code := exit.Report(&b, "atmclient", err, false); code != exit.OutcomeUnknown {
 		t.Errorf("exit code %d", code)
 	}

@@ -20,7 +20,7 @@ import (
 // Open returns the key pair that a PKCS #11 URI names (RFC 7512), with token and
 // object or id, such as
 //
-//	pkcs11:token=atm;object=tokens?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=/etc/atm/pin
+// pkcs11:token=atm;object=tokens?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=/etc/atm/pin
 //
 // The PIN stands in a file that nobody else may read, never in the URI.
 func Open(text string) (crypto.Signer, io.Closer, error) {
@@ -37,14 +37,18 @@ func Open(text string) (crypto.Signer, io.Closer, error) {
 	label, _ := u.GetPathAttribute("object", false)
 	id, _ := u.GetPathAttribute("id", false)
 	if module == "" || source == "" || token == "" || label == "" && id == "" {
-		return nil, nil, errors.New("the URI of the key needs token, object or id, module-path and pin-source")
+		return nil, nil, errors.New("the URI of the key needs token, object or id, module-path " +
+			"and pin-source")
 	}
 	// RFC 7512 has a URI there, most people write a path.
 	pin, err := readPIN(strings.TrimPrefix(strings.TrimPrefix(source, "file://"), "file:"))
 	if err != nil {
 		return nil, nil, err
 	}
-	opened, err := crypto11.Configure(&crypto11.Config{Path: module, TokenLabel: token, Pin: pin, PoolWaitTimeout: waitForSession})
+	opened, err := crypto11.Configure(&crypto11.Config{
+		Path: module, TokenLabel: token, Pin: pin,
+		PoolWaitTimeout: waitForSession,
+	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", module, err)
 	}

@@ -25,7 +25,8 @@ func CheckForm(form, own string) error {
 	case FormText, FormTable, FormJSON, FormJSONL:
 		return nil
 	}
-	return exit.Usagef("--output is %s, json or jsonl, not %q%s", own, form, exit.DidYouMean(form, own, FormJSON, FormJSONL))
+	return exit.Usagef("--output is %s, json or jsonl, not %q%s", own, form,
+		exit.DidYouMean(form, own, FormJSON, FormJSONL))
 }
 
 // An Array writes objects for programs: as one JSON array with an object a line, or in the

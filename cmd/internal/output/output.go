@@ -113,7 +113,8 @@ func isStraight(path string, fresh bool) (bool, error) {
 	isLink := info.Mode()&fs.ModeSymlink != 0
 	if isLink {
 		if info, err = os.Stat(path); err != nil {
-			return false, exit.Usagef("%s is a link that leads to no file; name the file itself", path)
+			return false, exit.Usagef("%s is a link that leads to no file; name the file itself",
+				path)
 		}
 	}
 	switch mode := info.Mode(); {

@@ -262,7 +262,8 @@ func TestPipeWithoutAReaderEndsWithTheCommand(t *testing.T) {
 func TestStandardOutput(t *testing.T) {
 	const child = "ATM_OUTPUT_CHILD"
 	if path := os.Getenv(child); path != "" {
-		if err := output.WriteNew(t.Context(), path, []byte("from the child\n"), 0o600); err != nil {
+		if err := output.WriteNew(t.Context(), path, []byte("from the child\n"),
+			0o600); err != nil {
 			t.Fatal(err)
 		}
 		return
@@ -278,7 +279,8 @@ func TestStandardOutput(t *testing.T) {
 		}
 		var piped bytes.Buffer
 		for _, w := range []any{f, &piped} {
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestStandardOutput$", "-test.v")
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestStandardOutput$",
+				"-test.v")
 			cmd.Env = append(os.Environ(), child+"="+path)
 			if to, ok := w.(*os.File); ok {
 				cmd.Stdout = to

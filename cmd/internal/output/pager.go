@@ -39,7 +39,8 @@ func show(w io.Writer, text string, paged bool) error {
 		return err
 	}
 	_, height, err := term.GetSize(int(terminal.Fd()))
-	if command := pager(); paged && command != "" && err == nil && strings.Count(text, "\n") >= height {
+	if command := pager(); paged && command != "" && err == nil && strings.Count(text,
+		"\n") >= height {
 		if page(terminal, command, text) {
 			return nil
 		}

@@ -43,5 +43,6 @@ func showProgress(terminal io.Writer, what string, begun time.Time) func(done, t
 func bar(what string, done, total int64) string {
 	filled := int(progressWidth * done / total)
 	return fmt.Sprintf("%s [%s%s] %3d %% of %d", what,
-		strings.Repeat("=", filled), strings.Repeat(" ", progressWidth-filled), 100*done/total, total)
+		strings.Repeat("=", filled), strings.Repeat(" ", progressWidth-filled),
+		100*done/total, total)
 }

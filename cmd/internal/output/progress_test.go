@@ -31,7 +31,8 @@ func TestProgressIsShownAfterASecondAndWipedAtTheEnd(t *testing.T) {
 		progress(3, 4)
 		progress(4, 4)
 		progress(4, 4)
-		if want := "\r" + bar("fsck", 2, 4) + "\r" + bar("fsck", 3, 4) + "\r\x1b[K"; b.String() != want {
+		if want := "\r" + bar("fsck", 2, 4) + "\r" + bar("fsck", 3, 4) +
+			"\r\x1b[K"; b.String() != want {
 			t.Errorf("%q, not %q", b.String(), want)
 		}
 	})

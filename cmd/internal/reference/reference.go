@@ -16,7 +16,8 @@ import (
 )
 
 // ErrOld reports a page that is not what the program says of itself now.
-var ErrOld = errors.New("the reference is old: ATM_UPDATE=1 go test ./cmd/... -run TestReference writes it anew")
+var ErrOld = errors.New("the reference is old: ATM_UPDATE=1 go test ./cmd/... -run TestReference " +
+	"writes it anew")
 
 // Compare holds the pages in a folder against what a program says of itself, or
 // writes them anew.
@@ -24,7 +25,8 @@ func Compare(folder string, root *cobra.Command, update bool) error {
 	page := markdown(root)
 	for name, want := range map[string][]byte{
 		root.Name() + ".md": page,
-		root.Name() + ".1":  md2man.Render(append(fmt.Appendf(nil, "%% %s 1 \"2026-11-28\" ATM \"ATM manual\"\n\n", strings.ToUpper(root.Name())), page...)),
+		root.Name() + ".1": md2man.Render(append(fmt.Appendf(nil, "%% %s 1 \"2026-11-28\" ATM "+
+			"\"ATM manual\"\n\n", strings.ToUpper(root.Name())), page...)),
 	} {
 		file := filepath.Join(folder, name)
 		if update {

@@ -15,8 +15,10 @@ type Store struct{ url, passwordFile string }
 
 // AddFlags adds them.
 func (s *Store) AddFlags(flags *pflag.FlagSet) {
-	flags.StringVar(&s.url, "store", inFolder, "`URL` of where accounts are: bolt: is the data folder; postgres://USER@HOST/DATABASE is a database that several servers share")
-	flags.StringVar(&s.passwordFile, "store-password-file", "", "`file` with the password for the database; - for standard input")
+	flags.StringVar(&s.url, "store", inFolder, "`URL` of where accounts are: bolt: is the data "+
+		"folder; postgres://USER@HOST/DATABASE is a database that several servers share")
+	flags.StringVar(&s.passwordFile, "store-password-file", "", "`file` with the password for "+
+		"the database; - for standard input")
 }
 
 // URL is that of a database, and "" for the data folder.
@@ -27,7 +29,8 @@ func (s *Store) URL() (string, error) {
 	case strings.HasPrefix(s.url, "postgres://"), strings.HasPrefix(s.url, "postgresql://"):
 		return s.url, nil
 	}
-	return "", exit.Usagef("--store is bolt: or postgres://USER@HOST/DATABASE; what was given is neither, and is not repeated, because it may have a password in it")
+	return "", exit.Usagef("--store is bolt: or postgres://USER@HOST/DATABASE; what was given is " +
+		"neither, and is not repeated, because it may have a password in it")
 }
 
 // Password asks for the password of the database; nil without a file.

@@ -92,7 +92,8 @@ func readProfiles(path string) (string, map[string]profile, error) {
 // readOwn reads a file that can name a program to run: nobody but the caller
 // and root may have written it. Windows does not tell, so there it is read as it is.
 func readOwn(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe is refused, not waited for
+	// a pipe is refused, not waited for
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +108,8 @@ func readOwn(path string) ([]byte, error) {
 	case owner.Known && !owner.IsCallerOrRoot(info):
 		return nil, fmt.Errorf("%s is somebody else's", path)
 	case owner.OthersMayWrite(info):
-		return nil, fmt.Errorf("%s may be written by others (mode %04o); chmod go-w it", path, mode.Perm())
+		return nil, fmt.Errorf("%s may be written by others (mode %04o); chmod go-w it", path,
+			mode.Perm())
 	case info.Size() > maxProfiles:
 		return nil, fmt.Errorf("%s has more than %d bytes", path, maxProfiles)
 	}
@@ -123,7 +125,8 @@ func (p *profile) way(dir string) (*Way, error) {
 		return filepath.Join(dir, path)
 	}
 	w := &Way{Server: p.Server, user: p.User}
-	if u, err := url.Parse(p.Server); p.Server != "" && (err != nil || u.Scheme != "https" || u.Host == "") {
+	if u, err := url.Parse(p.Server); p.Server != "" && (err != nil || u.Scheme != "https" ||
+		u.Host == "") {
 		return nil, fmt.Errorf("server %q is no https URL", p.Server)
 	}
 	w.files.CA, w.files.Cert, w.files.Key = within(p.CA), within(p.Cert), within(p.Key)
@@ -168,7 +171,8 @@ func firstLine(argv []string) ([]byte, error) {
 	cmd.Stdout = &out
 	err := cmd.Run()
 	if out.over {
-		return nil, fmt.Errorf("credential_command %s: it printed more than %d bytes", argv[0], maxCredential)
+		return nil, fmt.Errorf("credential_command %s: it printed more than %d bytes", argv[0],
+			maxCredential)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("credential_command %s: %w", argv[0], err)

@@ -27,7 +27,8 @@ type Flags struct {
 
 // Add adds the flags for a certificate and for a profile.
 func (f *Flags) Add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.Files.CA, "ca", "", "`file` with the authority that the server is trusted by")
+	flags.StringVar(&f.Files.CA, "ca", "",
+		"`file` with the authority that the server is trusted by")
 	flags.StringVar(&f.Files.Cert, "cert", "", "`file` with your certificate")
 	flags.StringVar(&f.Files.Key, "key", "", "`file` with its key")
 	flags.StringVar(&f.Profile, "profile", "", "`name` of a profile to sign in with")
@@ -37,7 +38,8 @@ func (f *Flags) Add(flags *pflag.FlagSet) {
 
 // AddSecrets adds the flags for a password and for a token.
 func (f *Flags) AddSecrets(flags *pflag.FlagSet) {
-	flags.StringVar(&f.tokenFile, "token-file", "", "`file` with a token to sign in with; - for standard input")
+	flags.StringVar(&f.tokenFile, "token-file", "", "`file` with a token to sign in with; - for "+
+		"standard input")
 	flags.StringVar(&f.user, "user", "", "`name` to sign in with by HTTP Digest")
 	flags.StringVar(&f.passwordFile, "password-file", "",
 		"`file` with the password; - for standard input; asked for on a terminal when left out")
@@ -46,8 +48,10 @@ func (f *Flags) AddSecrets(flags *pflag.FlagSet) {
 // Way returns what the flags say, or the profile that they name.
 func (f *Flags) Way() (*Way, error) {
 	if f.Profile != "" {
-		if f.user != "" || f.Files != (client.Files{}) || f.passwordFile != "" || f.tokenFile != "" {
-			return nil, exit.Usagef("--profile goes without --ca, --cert, --key, --user, --password-file and --token-file")
+		if f.user != "" || f.Files != (client.Files{}) || f.passwordFile != "" ||
+			f.tokenFile != "" {
+			return nil, exit.Usagef("--profile goes without --ca, --cert, --key, --user, " +
+				"--password-file and --token-file")
 		}
 		return readProfile(f.profiles, f.Profile)
 	}
@@ -133,7 +137,8 @@ func (w *Way) Config(host, folder string) (client.Config, error) {
 	}
 	if secret != nil {
 		text, err := secret()
-		if usage := (*exit.Error)(nil); errors.As(err, &usage) || errors.Is(err, ask.ErrInterrupted) {
+		if usage := (*exit.Error)(nil); errors.As(err, &usage) ||
+			errors.Is(err, ask.ErrInterrupted) {
 			return cfg, err
 		}
 		if err != nil {

@@ -15,7 +15,8 @@ import (
 )
 
 // Forms says in a line what can be given.
-const Forms = "2026-11-29, 2026-11-29T14:30, 2026-11-29T14:30:00Z, today, yesterday, now, or how long ago: 15m, 12h, 1d, 2w"
+const Forms = "2026-11-29, 2026-11-29T14:30, 2026-11-29T14:30:00Z, today, yesterday, now, or how " +
+	"long ago: 15m, 12h, 1d, 2w"
 
 // maxAgo bounds how long ago something is: about a century.
 const maxAgo = 36_500 * 24 * time.Hour
@@ -56,7 +57,8 @@ func parse(text string, now time.Time) (t time.Time, day bool, err error) {
 	}
 	for _, form := range []string{time.DateOnly, "2006-01-02T15:04", "2006-01-02T15:04:05"} {
 		written := strings.Replace(strings.ToUpper(text), " ", "T", 1)
-		if t, err := time.ParseInLocation(form, written, now.Location()); err == nil && !strings.Contains(text, ",") {
+		if t, err := time.ParseInLocation(form, written, now.Location()); err == nil &&
+			!strings.Contains(text, ",") {
 			if t.IsZero() {
 				t = t.Add(1) // the zero time stands for none
 			}

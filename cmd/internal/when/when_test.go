@@ -54,8 +54,10 @@ func TestTimesAreReadAsPeopleTypeThem(t *testing.T) {
 
 func TestWhatIsNoTimeIsToldTheForms(t *testing.T) {
 	for _, in := range []string{
-		"", " ", "soon", "tomorrow", "-1h", "1d-2h", "1", "d", "w", "1d1w", "99999d", "99999w", "1000000h", "1e3h", "1d\n",
-		"2026", "2026-11", "2026-13-01", "2026-02-30", "29.11.2026", "11/29/2026", "2026-11-29T25:00", "2026-11-29  14:30",
+		"", " ", "soon", "tomorrow", "-1h", "1d-2h", "1", "d", "w", "1d1w", "99999d", "99999w",
+		"1000000h", "1e3h", "1d\n",
+		"2026", "2026-11", "2026-13-01", "2026-02-30", "29.11.2026", "11/29/2026",
+		"2026-11-29T25:00", "2026-11-29  14:30",
 		"2026-11-29T14:30:05,5", "14:30", "2026-11-29T14:30+01:00",
 	} {
 		for _, read := range []func(string, time.Time) (time.Time, error){when.Since, when.Until} {

@@ -48,7 +48,8 @@ func TestChunkReturnsWhatWasPutIn(t *testing.T) {
 		plain := b.Len()
 		first, chunk := b.Take()
 		if first != begin || chunk[0] != tt.form || len(chunk) > plain || b.Len() != 0 {
-			t.Errorf("%s: entries from %d on, form %d, %d bytes of %d", tt.name, first, chunk[0], len(chunk), plain)
+			t.Errorf("%s: entries from %d on, form %d, %d bytes of %d", tt.name, first, chunk[0],
+				len(chunk), plain)
 		}
 		entries, err := d.Decode(chunk)
 		if err != nil || len(entries) != len(tt.entries) {
@@ -156,7 +157,8 @@ func FuzzDecode(f *testing.F) {
 		_, chunk := again.Take()
 		same, err := Decode(chunk)
 		if err != nil || len(same) != len(entries) {
-			t.Fatalf("%d entries are %d when they are built again: %v", len(entries), len(same), err)
+			t.Fatalf("%d entries are %d when they are built again: %v", len(entries),
+				len(same), err)
 		}
 		for i, e := range entries {
 			if !bytes.Equal(same[i].Leaf, e.Leaf) || same[i].Links != e.Links {

@@ -139,7 +139,8 @@ func TestPowerCutLosesNoDurableRecord(t *testing.T) {
 		want := 1 + bits.TrailingZeros8(^uint8(subset))
 		have, err := mixed(after, func(block int) bool { return subset>>block&1 == 1 })
 		if err != nil || have != want {
-			t.Errorf("records %03b of three are there: %d are read, %v; want %d", subset, have, err, want)
+			t.Errorf("records %03b of three are there: %d are read, %v; want %d", subset, have,
+				err, want)
 		}
 	}
 	if err := l.Append(recordOf([]byte("later"))).Wait(); err != nil {
@@ -187,7 +188,10 @@ func TestNothingIsWrittenAfterAFailure(t *testing.T) {
 	}
 	waiting := l.Append(recordOf([]byte("doubtful")))
 	l.file.Close() // the disk fails
-	for _, err := range []error{waiting.Wait(), waiting.Wait(), l.Append(recordOf([]byte("later"))).Wait(), l.Sync()} {
+	for _, err := range []error{
+		waiting.Wait(), waiting.Wait(),
+		l.Append(recordOf([]byte("later"))).Wait(), l.Sync(),
+	} {
 		if !errors.Is(err, fs.ErrClosed) {
 			t.Errorf("a wait without a disk ended with %v", err)
 		}

@@ -24,7 +24,9 @@ func Bench(t testing.TB, url, script string, clients int, d time.Duration) float
 		t.Fatal(err)
 	}
 	seconds := max(1, int(d.Seconds()))
-	out, err := exec.Command(Program("pgbench"), "-n", "-M", "prepared", "-c", strconv.Itoa(clients), "-j", "2", "-T", fmt.Sprint(seconds), "-f", file, url).CombinedOutput()
+	out, err := exec.Command(Program("pgbench"), "-n", "-M", "prepared", "-c",
+		strconv.Itoa(clients), "-j", "2", "-T", fmt.Sprint(seconds), "-f", file,
+		url).CombinedOutput()
 	found := transactions.FindSubmatch(out)
 	if err != nil || found == nil {
 		t.Fatalf("pgbench: %v\n%s", err, out)

@@ -39,7 +39,8 @@ type Cluster struct {
 func Start(t testing.TB, settings ...string) *Cluster {
 	t.Helper()
 	c := newCluster(t)
-	c.run(t, "initdb", "-D", c.dir, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale", "C", "--no-sync")
+	c.run(t, "initdb", "-D", c.dir, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale", "C",
+		"--no-sync")
 	c.configure(t, append([]string{"fsync = off"}, settings...))
 	c.Start(t)
 	c.SQL(t, "postgres", "CREATE ROLE atm LOGIN")
@@ -51,8 +52,10 @@ func Start(t testing.TB, settings ...string) *Cluster {
 func (c *Cluster) Standby(t testing.TB, name string) *Cluster {
 	t.Helper()
 	s := newCluster(t)
-	s.run(t, "pg_basebackup", "-D", s.dir, "-h", "127.0.0.1", "-p", strconv.Itoa(c.Port), "-U", "postgres", "-R", "--checkpoint=fast", "--no-sync")
-	s.configure(t, []string{fmt.Sprintf("primary_conninfo = 'host=127.0.0.1 port=%d user=postgres application_name=%s'", c.Port, name)})
+	s.run(t, "pg_basebackup", "-D", s.dir, "-h", "127.0.0.1", "-p", strconv.Itoa(c.Port), "-U",
+		"postgres", "-R", "--checkpoint=fast", "--no-sync")
+	s.configure(t, []string{fmt.Sprintf("primary_conninfo = 'host=127.0.0.1 port=%d "+
+		"user=postgres application_name=%s'", c.Port, name)})
 	s.Start(t)
 	return s
 }
@@ -105,7 +108,8 @@ func account(t testing.TB) *syscall.Credential {
 	}
 	u, err := user.Lookup("postgres")
 	if err != nil {
-		t.Fatal("PostgreSQL does not run as root, and there is no user postgres: make packages installs it")
+		t.Fatal("PostgreSQL does not run as root, and there is no user postgres: make packages " +
+			"installs it")
 	}
 	uid, err := strconv.ParseUint(u.Uid, 10, 32)
 	if err != nil {
@@ -158,7 +162,10 @@ func (c *Cluster) configure(t testing.TB, settings []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	settings = append([]string{"listen_addresses = '127.0.0.1'", "unix_socket_directories = ''", "max_connections = 200", "port = " + strconv.Itoa(c.Port)}, settings...)
+	settings = append([]string{
+		"listen_addresses = '127.0.0.1'", "unix_socket_directories = ''",
+		"max_connections = 200", "port = " + strconv.Itoa(c.Port),
+	}, settings...)
 	_, err = f.WriteString("\n" + strings.Join(settings, "\n") + "\n")
 	if err := errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)
@@ -182,7 +189,8 @@ func (c *Cluster) Start(t testing.TB) {
 		t.Cleanup(func() { c.server.Process.Signal(syscall.SIGQUIT); <-c.ended })
 	}
 	for range 600 {
-		if c.command(t, "pg_isready", "-q", "-h", "127.0.0.1", "-p", strconv.Itoa(c.Port)).Run() == nil {
+		if c.command(t, "pg_isready", "-q", "-h", "127.0.0.1", "-p",
+			strconv.Itoa(c.Port)).Run() == nil {
 			return
 		}
 		select {
@@ -268,12 +276,14 @@ func (c *Cluster) URL(user, database string) string {
 // SQL carries statements out as the superuser, and returns what they print.
 func (c *Cluster) SQL(t testing.TB, database, statements string) string {
 	t.Helper()
-	return c.run(t, "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", strconv.Itoa(c.Port), "-U", "postgres", "-d", database, "-c", statements)
+	return c.run(t, "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1",
+		"-p", strconv.Itoa(c.Port), "-U", "postgres", "-d", database, "-c", statements)
 }
 
 // As carries statements out as somebody, and returns what they were refused with.
 func (c *Cluster) As(user, database, statements string) error {
-	out, err := exec.Command(Program("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", c.URL(user, database), "-c", statements).CombinedOutput()
+	out, err := exec.Command(Program("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d",
+		c.URL(user, database), "-c", statements).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, bytes.TrimSpace(out))
 	}
@@ -299,7 +309,8 @@ default_pool_size = 4
 max_client_conn = 500
 server_round_robin = 1
 `, c.Port, port)
-	text = strings.Replace(text, "* = host=127.0.0.1", "* = host=127.0.0.1 user=atm", 1) // auth_type any needs to be told
+	// auth_type any needs to be told
+	text = strings.Replace(text, "* = host=127.0.0.1", "* = host=127.0.0.1 user=atm", 1)
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -315,7 +326,8 @@ server_round_robin = 1
 		if err == nil {
 			conn.Close()
 			return func(url string) string {
-				return strings.Replace(url, ":"+strconv.Itoa(c.Port)+"/", ":"+strconv.Itoa(port)+"/", 1)
+				return strings.Replace(url, ":"+strconv.Itoa(c.Port)+"/",
+					":"+strconv.Itoa(port)+"/", 1)
 			}
 		}
 		time.Sleep(20 * time.Millisecond)
@@ -336,7 +348,8 @@ func KillAll(dir string) {
 			pids = append(pids, pid)
 		}
 	}
-	for _, s := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGKILL} { // the first so that none starts others
+	// the first so that none starts others
+	for _, s := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGKILL} {
 		for _, pid := range pids {
 			syscall.Kill(pid, s)
 		}
