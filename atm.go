@@ -1,4 +1,4 @@
-// Package atm is the vocabulary of the house: money, account numbers, who is
+// Package atm is the vocabulary of the whole program: money, account numbers, who is
 // calling, and the status dict that answers every operation.
 //
 // A value of these types has been checked once, at the boundary, and is not

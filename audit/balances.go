@@ -27,7 +27,7 @@ func (b *Balances) Add(account string, version uint64, balance atm.Amount) {
 func (b *Balances) Sum() string { return hashWord(Hash(b.hash.Sum(nil))) }
 
 // AccountOrder compares the names of accounts: customers by number, and after
-// them those of the house by name.
+// them the bank's own by name.
 func AccountOrder(a, b string) int {
 	na, customerA := atm.ParseAccountID(a)
 	nb, customerB := atm.ParseAccountID(b)

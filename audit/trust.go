@@ -74,8 +74,8 @@ func (r *Report) trust(ctx context.Context, files Files, opts *VerifyOptions) (b
 		}
 		r.trusted = strings.Fields(key)
 		r.Warnings = append(r.Warnings,
-			"the key beside the log was used: it proves nothing against somebody who could replace "+
-				"both; name one with --vkey")
+			"the key beside the log was used: it proves nothing against somebody who could "+
+				"replace both; name one with --vkey")
 		return true, nil
 	}
 	return false, nil

@@ -224,8 +224,8 @@ func (d *digest) targetOf(method, uri string) *target {
 
 // hash is the response that goes with these credentials (RFC 7616, section 3.4.1).
 func (p *digestParams) hash(ha1, ha2 string) string {
-	var room [512]byte
-	b := append(room[:0], ha1...)
+	var buf [512]byte
+	b := append(buf[:0], ha1...)
 	for _, part := range [...]string{p.nonce, p.count, p.cnonce, p.qop, ha2} {
 		b = append(append(b, ':'), part...)
 	}
@@ -353,7 +353,7 @@ func (d *digest) spendOnce(ctx context.Context, nonce string, number uint64,
 	return nil
 }
 
-// forget makes room: for nonces that are too old anyway, and when that is not
+// forget makes space: for nonces that are too old anyway, and when that is not
 // enough, by making all that were issued until now stale. The caller holds
 // d.mu.
 func (d *digest) forget(now time.Time) {

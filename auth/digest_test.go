@@ -26,14 +26,14 @@ func hash(s string) string {
 
 const password = "correct horse battery"
 
-// digestHouse is an authenticator with a clock, in which alice has a password.
-type digestHouse struct {
+// digestRig is an authenticator with a clock, in which alice has a password.
+type digestRig struct {
 	*auth.Authenticator
 	now time.Time
 }
 
-func newDigestHouse() *digestHouse {
-	h := &digestHouse{now: time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)}
+func newDigestRig() *digestRig {
+	h := &digestRig{now: time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)}
 	d := auth.NewDirectory()
 	d.Update(map[string]auth.Member{
 		"user:alice": {
@@ -52,7 +52,7 @@ func newDigestHouse() *digestHouse {
 
 var nonceOf = regexp.MustCompile(`nonce="([^"]+)"`)
 
-func (h *digestHouse) nonce(t testing.TB) string {
+func (h *digestRig) nonce(t testing.TB) string {
 	t.Helper()
 	m := nonceOf.FindStringSubmatch(h.Challenges(false)[0])
 	if m == nil {
@@ -87,7 +87,7 @@ func (c digestCall) request() *http.Request {
 	return r
 }
 
-func (h *digestHouse) call(t testing.TB) digestCall {
+func (h *digestRig) call(t testing.TB) digestCall {
 	return digestCall{
 		user: "alice", password: password, realm: domain, method: "POST", uri: "/RPC2",
 		nonce: h.nonce(t), nc: "00000001", cnonce: "c", qop: "auth", body: "<methodCall/>",
@@ -95,7 +95,7 @@ func (h *digestHouse) call(t testing.TB) digestCall {
 }
 
 func TestDigest(t *testing.T) {
-	h := newDigestHouse()
+	h := newDigestRig()
 	for _, qop := range []string{"auth", "auth-int"} {
 		c := h.call(t)
 		c.qop = qop
@@ -204,7 +204,7 @@ func TestDigestAttacks(t *testing.T) {
 			c.alter = func(string) string { return "Digest" }
 		},
 	} {
-		h := newDigestHouse()
+		h := newDigestRig()
 		c := h.call(t)
 		change(&c)
 		caller, _, err := h.Authenticate(c.request())
@@ -237,7 +237,7 @@ func TestDigestFormsThatClientsMaySendAreRead(t *testing.T) {
 		"one in small letters":  name(`username*=utf-8'de-CH'%61%6Cice`),
 		"one that is quoted":    name(`username*="UTF-8''alice"`),
 	} {
-		h := newDigestHouse()
+		h := newDigestRig()
 		c := h.call(t)
 		c.alter = alter
 		if caller, _, err := h.Authenticate(c.request()); err != nil ||
@@ -251,7 +251,7 @@ func TestDigestFormsThatClientsMaySendAreRead(t *testing.T) {
 		"one quote": `username*=UTF-8'alice`, "no hexadecimal digits": `username*=UTF-8''%6lice`,
 		"bytes that are no UTF-8": `username*=UTF-8''alice%ff`,
 	} {
-		h := newDigestHouse()
+		h := newDigestRig()
 		c := h.call(t)
 		c.alter = name(as)
 		if caller, _, err := h.Authenticate(c.request()); err == nil {
@@ -267,7 +267,7 @@ func TestDigestEchoesTheCnonceByteForByte(t *testing.T) {
 		"c", `a\"b\\c`, "J\u00e4s\u00f8n", "\xe9\xff",
 		"\u202e\u00ad\u2028", "%00'{}",
 	} {
-		h := newDigestHouse()
+		h := newDigestRig()
 		c := h.call(t)
 		c.cnonce = strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(cnonce) // what is hashed
 		c.alter = func(header string) string {
@@ -282,7 +282,7 @@ func TestDigestEchoesTheCnonceByteForByte(t *testing.T) {
 }
 
 func TestDigestBodySwapped(t *testing.T) {
-	h := newDigestHouse()
+	h := newDigestRig()
 	c := h.call(t)
 	c.qop = "auth-int"
 	r := c.request()
@@ -295,7 +295,7 @@ func TestDigestBodySwapped(t *testing.T) {
 // TestDigestCounts uses each count of a nonce once, in whatever order, and 20
 // copies of one request at the same time.
 func TestDigestCounts(t *testing.T) {
-	h := newDigestHouse()
+	h := newDigestRig()
 	c := h.call(t)
 	try := func(nc uint64) error {
 		one := c
@@ -336,7 +336,7 @@ func TestDigestCounts(t *testing.T) {
 }
 
 func TestDigestStale(t *testing.T) {
-	h := newDigestHouse()
+	h := newDigestRig()
 	c := h.call(t)
 	h.now = h.now.Add(5*time.Minute + time.Second)
 	if _, _, err := h.Authenticate(c.request()); !errors.Is(err, auth.ErrStale) {
@@ -353,7 +353,7 @@ func TestDigestStale(t *testing.T) {
 	if _, _, err := h.Authenticate(wrong.request()); !errors.As(err, &failure) {
 		t.Errorf("an old nonce with a wrong password: %v", err) // who cannot answer learns nothing
 	}
-	other := newDigestHouse().call(t)
+	other := newDigestRig().call(t)
 	if _, _, err := h.Authenticate(other.request()); !errors.Is(err, auth.ErrStale) {
 		t.Errorf("a nonce of another server: %v", err)
 	}
@@ -361,7 +361,7 @@ func TestDigestStale(t *testing.T) {
 
 // TestDigestFlood uses more nonces than are remembered: none works twice.
 func TestDigestFlood(t *testing.T) {
-	h := newDigestHouse()
+	h := newDigestRig()
 	first := h.call(t)
 	if _, _, err := h.Authenticate(first.request()); err != nil {
 		t.Fatal(err)
@@ -378,7 +378,7 @@ func TestDigestFlood(t *testing.T) {
 }
 
 func FuzzDigestHeader(f *testing.F) {
-	h := newDigestHouse()
+	h := newDigestRig()
 	f.Add(h.call(f).request().Header.Get("Authorization"))
 	f.Add(
 		`Digest username*=UTF-8''al%69ce, realm="a\"b", nonce=x , uri="/", qop=auth-int,nc=00000001`)

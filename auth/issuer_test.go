@@ -26,9 +26,9 @@ import (
 
 const provider = "https://login.example"
 
-// providerHouse is an authenticator that lets a provider's tokens in, whose keys
+// providerRig is an authenticator that lets a provider's tokens in, whose keys
 // a real HTTPS server hands out.
-type providerHouse struct {
+type providerRig struct {
 	*auth.Authenticator
 	issuers   *auth.Issuers
 	directory *auth.Directory
@@ -41,9 +41,9 @@ type providerHouse struct {
 	failures  atomic.Int64
 }
 
-func newProviderHouse(t *testing.T) *providerHouse {
+func newProviderRig(t *testing.T) *providerRig {
 	t.Helper()
-	h := &providerHouse{
+	h := &providerRig{
 		now: time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC), directory: directory(),
 		roots: x509.NewCertPool(),
 	}
@@ -66,7 +66,7 @@ func newProviderHouse(t *testing.T) *providerHouse {
 	return h
 }
 
-func (h *providerHouse) publish(t *testing.T, keys map[string]crypto.Signer) {
+func (h *providerRig) publish(t *testing.T, keys map[string]crypto.Signer) {
 	t.Helper()
 	var set jose.JSONWebKeySet
 	for kid, key := range keys {
@@ -79,7 +79,7 @@ func (h *providerHouse) publish(t *testing.T, keys map[string]crypto.Signer) {
 	h.set.Store(&text)
 }
 
-func (h *providerHouse) issuer(change func(*auth.Issuer)) auth.Issuer {
+func (h *providerRig) issuer(change func(*auth.Issuer)) auth.Issuer {
 	i := auth.Issuer{
 		Name: provider, Audience: "atm", Algorithm: "ES256", Claim: "sub", KeysURL: h.url + "/keys",
 		Roots: h.roots,
@@ -94,7 +94,7 @@ func (h *providerHouse) issuer(change func(*auth.Issuer)) auth.Issuer {
 	return i
 }
 
-func (h *providerHouse) claims(change func(jwt.MapClaims)) jwt.MapClaims {
+func (h *providerRig) claims(change func(jwt.MapClaims)) jwt.MapClaims {
 	c := jwt.MapClaims{
 		"iss": provider, "aud": "atm", "sub": "0815", "iat": h.now.Unix() - 5,
 		"exp": h.now.Unix() + 600, "jti": "J",
@@ -105,7 +105,7 @@ func (h *providerHouse) claims(change func(jwt.MapClaims)) jwt.MapClaims {
 	return c
 }
 
-func (h *providerHouse) try(t *testing.T, method jwt.SigningMethod, key crypto.Signer,
+func (h *providerRig) try(t *testing.T, method jwt.SigningMethod, key crypto.Signer,
 	header map[string]any, claims jwt.MapClaims,
 ) (*atm.Caller, error) {
 	t.Helper()
@@ -133,7 +133,7 @@ func ecKey(t *testing.T, curve elliptic.Curve) crypto.Signer {
 }
 
 func TestIssuer(t *testing.T) {
-	h := newProviderHouse(t)
+	h := newProviderRig(t)
 	key, other := ecKey(t, elliptic.P256()), ecKey(t, elliptic.P256())
 	h.publish(t, map[string]crypto.Signer{"k1": key})
 	if err := h.issuers.Update([]auth.Issuer{h.issuer(nil)}); err != nil {
@@ -196,7 +196,7 @@ func TestIssuer(t *testing.T) {
 
 // TestIssuerKeys has the keys change, go away, and become nonsense.
 func TestIssuerKeys(t *testing.T) {
-	h := newProviderHouse(t)
+	h := newProviderRig(t)
 	one, two := ecKey(t, elliptic.P256()), ecKey(t, elliptic.P256())
 	h.publish(t, map[string]crypto.Signer{"k1": one})
 	if err := h.issuers.Update([]auth.Issuer{h.issuer(nil)}); err != nil {
@@ -267,7 +267,7 @@ func TestIssuerKeys(t *testing.T) {
 }
 
 func TestIssuerAlgorithms(t *testing.T) {
-	h := newProviderHouse(t)
+	h := newProviderRig(t)
 	strong, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
@@ -300,7 +300,7 @@ func TestIssuerAlgorithms(t *testing.T) {
 // TestIssuerEmail knows people by an address that the provider has verified, and
 // keys from a file.
 func TestIssuerEmail(t *testing.T) {
-	h := newProviderHouse(t)
+	h := newProviderRig(t)
 	key := ecKey(t, elliptic.P256())
 	h.publish(t, map[string]crypto.Signer{"k": key})
 	file := filepath.Join(t.TempDir(), "keys.json")
@@ -334,7 +334,7 @@ func TestIssuerEmail(t *testing.T) {
 }
 
 func TestIssuerRefused(t *testing.T) {
-	h := newProviderHouse(t)
+	h := newProviderRig(t)
 	for name, bad := range map[string]func(*auth.Issuer){
 		"no name":         func(i *auth.Issuer) { i.Name = "" },
 		"no audience":     func(i *auth.Issuer) { i.Audience = "" },

@@ -23,8 +23,8 @@ import (
 	"example.com/atm/auth"
 )
 
-// tokenHouse is an authenticator with a clock and a key for tokens.
-type tokenHouse struct {
+// tokenRig is an authenticator with a clock and a key for tokens.
+type tokenRig struct {
 	*auth.Authenticator
 	tokens    *auth.Tokens
 	directory *auth.Directory
@@ -33,9 +33,9 @@ type tokenHouse struct {
 	now       time.Time
 }
 
-func newTokenHouse(t testing.TB) *tokenHouse {
+func newTokenRig(t testing.TB) *tokenRig {
 	t.Helper()
-	h := &tokenHouse{now: time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC), directory: directory()}
+	h := &tokenRig{now: time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC), directory: directory()}
 	var err error
 	if h.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
 		t.Fatal(err)
@@ -60,7 +60,7 @@ func newTokenHouse(t testing.TB) *tokenHouse {
 	return h
 }
 
-func (h *tokenHouse) try(token string) (*atm.Caller, error) {
+func (h *tokenRig) try(token string) (*atm.Caller, error) {
 	r := httptest.NewRequest(http.MethodPost, "/RPC2", nil)
 	r.Header.Set("Authorization", "Bearer "+token)
 	caller, _, err := h.Authenticate(r)
@@ -68,7 +68,7 @@ func (h *tokenHouse) try(token string) (*atm.Caller, error) {
 }
 
 // sign makes a token of a header and claims, as they are written here.
-func (h *tokenHouse) sign(t testing.TB, header, claims string) string {
+func (h *tokenRig) sign(t testing.TB, header, claims string) string {
 	t.Helper()
 	b64 := base64.RawURLEncoding.EncodeToString
 	signed := b64([]byte(header)) + "." + b64([]byte(claims))
@@ -82,7 +82,7 @@ func (h *tokenHouse) sign(t testing.TB, header, claims string) string {
 }
 
 func TestToken(t *testing.T) {
-	h := newTokenHouse(t)
+	h := newTokenRig(t)
 	token, err := h.tokens.Issue("user:demo", "inquiry deposit", "", 15*time.Minute)
 	if err != nil {
 		t.Fatal(err)
@@ -121,7 +121,7 @@ type onlySigns struct{ crypto.Signer }
 // TestTokenRotation rotates the keys twice: tokens of the key before are good,
 // those of the one before it are not, whether they were seen before or not.
 func TestTokenRotation(t *testing.T) {
-	h := newTokenHouse(t)
+	h := newTokenRig(t)
 	issue := func() string {
 		t.Helper()
 		token, err := h.tokens.Issue("user:demo", "*", "", time.Hour)
@@ -189,7 +189,7 @@ func TestTokenRotation(t *testing.T) {
 // TestTokenIssuedBound issues a token for a certificate, and uses it with another, and
 // with none.
 func TestTokenIssuedBound(t *testing.T) {
-	h := newTokenHouse(t)
+	h := newTokenRig(t)
 	mine, other := certificate(t, time.Hour, "spiffe://"+domain+"/user/demo"),
 		certificate(t, time.Hour, "spiffe://"+domain+"/user/demo")
 	sum := sha256.Sum256(mine.Raw)
@@ -215,7 +215,7 @@ func TestTokenIssuedBound(t *testing.T) {
 }
 
 func TestTokenRevoked(t *testing.T) {
-	h := newTokenHouse(t)
+	h := newTokenRig(t)
 	issue := func() auth.Token {
 		token, err := h.tokens.Issue("user:demo", "*", "", time.Hour)
 		if err != nil {
@@ -248,7 +248,7 @@ func TestTokenRevoked(t *testing.T) {
 }
 
 func TestTokenBound(t *testing.T) {
-	h := newTokenHouse(t)
+	h := newTokenRig(t)
 	cert := certificate(t, time.Hour, "spiffe://atm.example/user/demo")
 	sum := sha256.Sum256(cert.Raw)
 	claims := strings.TrimSuffix(h.claims(), "}") + `,"cnf":{"x5t#S256":"` +
@@ -268,11 +268,11 @@ func TestTokenBound(t *testing.T) {
 	}
 }
 
-func (h *tokenHouse) header() string {
+func (h *tokenRig) header() string {
 	return fmt.Sprintf(`{"alg":"ES256","typ":"at+jwt","kid":%q}`, h.kid)
 }
 
-func (h *tokenHouse) claims() string {
+func (h *tokenRig) claims() string {
 	return fmt.Sprintf(
 		`{"iss":"https://%s","aud":"https://%s/RPC2","sub":"user:demo","iat":%d,"exp":%d,"jti":"x","scope":"*"}`,
 		domain, domain, h.now.Unix(), h.now.Unix()+900)
@@ -281,7 +281,7 @@ func (h *tokenHouse) claims() string {
 // TestTokenAttacks changes one thing at a time; all of them are signed with the
 // right key unless that is what is changed.
 func TestTokenAttacks(t *testing.T) {
-	h := newTokenHouse(t)
+	h := newTokenRig(t)
 	if _, err := h.try(h.sign(t, h.header(), h.claims())); err != nil {
 		t.Fatal(err)
 	}
@@ -401,7 +401,7 @@ func TestTokenAttacks(t *testing.T) {
 }
 
 func FuzzToken(f *testing.F) {
-	h := newTokenHouse(f)
+	h := newTokenRig(f)
 	good := h.sign(f, h.header(), h.claims())
 	f.Add(good)
 	f.Add("a.b.c")

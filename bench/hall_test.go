@@ -26,7 +26,7 @@ import (
 // A hall is where everything that is measured runs, each in a process of its own.
 type hall struct {
 	dir, bin     string
-	small, large *house // of a hundred accounts, and of many
+	small, large *ourServer // of a hundred accounts, and of many
 	bare, python *target
 	cluster      *pgtest.Cluster
 	database     string
@@ -44,14 +44,14 @@ func newHall(b testing.TB) *hall {
 	h.bin = filepath.Join(h.dir, "bin")
 	command(b, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", h.bin+"/", "./load", "./bare",
 		"./group", "../cmd/atmserver", "../cmd/atmctl")
-	h.small = h.newHouse(b, "small", smallAccounts)
+	h.small = h.newServer(b, "small", smallAccounts)
 	return h
 }
 
 // furnish adds what ours is held against.
 func (h *hall) furnish(b testing.TB) {
 	b.Helper()
-	h.large = h.newHouse(b, "large", *many)
+	h.large = h.newServer(b, "large", *many)
 	answer := filepath.Join(h.dir, "answer.xml")
 	if err := os.WriteFile(answer, []byte(canned), 0o600); err != nil {
 		b.Fatal(err)
@@ -81,7 +81,7 @@ func (h *hall) program(name string) string { return filepath.Join(h.bin, name) }
 type target struct {
 	hall    *hall
 	address string
-	of      *house // whose credentials are used; nil for plain HTTP without any
+	of      *ourServer // whose credentials are used; nil for plain HTTP without any
 }
 
 // load sends the load and returns what it measured.
@@ -113,17 +113,17 @@ func (t *target) load(b testing.TB, args ...string) result {
 	return r
 }
 
-// A house is a server of ours on a data folder of its own.
-type house struct {
+// An ourServer is a server of ours on a data folder of its own.
+type ourServer struct {
 	target
 	dir, data, admin string
 	accounts         uint64
 	server           *exec.Cmd
 }
 
-func (h *hall) newHouse(b testing.TB, name string, accounts uint64) *house {
+func (h *hall) newServer(b testing.TB, name string, accounts uint64) *ourServer {
 	b.Helper()
-	s := &house{
+	s := &ourServer{
 		target: target{hall: h, address: freeAddress(b)}, dir: filepath.Join(h.dir, name),
 		admin: freeAddress(b), accounts: accounts,
 	}
@@ -153,7 +153,7 @@ func (h *hall) newHouse(b testing.TB, name string, accounts uint64) *house {
 }
 
 // credentials are the flags by which the load signs in.
-func (s *house) credentials(signIn string) []string {
+func (s *ourServer) credentials(signIn string) []string {
 	flags := []string{"-ca", s.dir + "/teller/ca.crt"}
 	switch signIn {
 	case "digest":
@@ -164,7 +164,7 @@ func (s *house) credentials(signIn string) []string {
 	return append(flags, "-cert", s.dir+"/teller/client.crt", "-key", s.dir+"/teller/client.key")
 }
 
-func (s *house) load(b testing.TB, args ...string) result {
+func (s *ourServer) load(b testing.TB, args ...string) result {
 	b.Helper()
 	if !slices.Contains(args, "-accounts") {
 		args = append([]string{"-accounts", fmt.Sprint(s.accounts)}, args...)
@@ -173,7 +173,7 @@ func (s *house) load(b testing.TB, args ...string) result {
 }
 
 // start starts the server and returns how long it took until it was ready.
-func (s *house) start(b testing.TB) time.Duration {
+func (s *ourServer) start(b testing.TB) time.Duration {
 	b.Helper()
 	s.server = exec.Command(s.hall.program("atmserver"), "--data", s.data, "--listen", s.address,
 		"--admin-listen", s.admin)
@@ -196,7 +196,7 @@ func (s *house) start(b testing.TB) time.Duration {
 	return 0
 }
 
-func (s *house) stop(b testing.TB) {
+func (s *ourServer) stop(b testing.TB) {
 	b.Helper()
 	if err := s.server.Process.Signal(syscall.SIGTERM); err != nil {
 		b.Fatal(err)
@@ -208,7 +208,7 @@ func (s *house) stop(b testing.TB) {
 
 // settle waits until the server has published what it committed: the next case is
 // not to pay for the one before.
-func (s *house) settle(b testing.TB) {
+func (s *ourServer) settle(b testing.TB) {
 	b.Helper()
 	for range 300 {
 		if entries, published := s.log(b); entries == published {
@@ -221,7 +221,7 @@ func (s *house) settle(b testing.TB) {
 
 // log is how many entries the server has committed, and how many of them are
 // published.
-func (s *house) log(b testing.TB) (entries, published float64) {
+func (s *ourServer) log(b testing.TB) (entries, published float64) {
 	b.Helper()
 	resp, err := http.Get("http://" + s.admin + "/metrics")
 	if err != nil {
@@ -247,7 +247,7 @@ func (s *house) log(b testing.TB) (entries, published float64) {
 
 // late is for how long at most an entry had been committed before it was published,
 // under a load, in milliseconds.
-func (s *house) late(b testing.TB, args ...string) float64 {
+func (s *ourServer) late(b testing.TB, args ...string) float64 {
 	b.Helper()
 	done := make(chan struct{})
 	go func() {
@@ -279,7 +279,7 @@ func (s *house) late(b testing.TB, args ...string) float64 {
 }
 
 // resident is how much memory the server takes, in MB.
-func (s *house) resident(b testing.TB) float64 {
+func (s *ourServer) resident(b testing.TB) float64 {
 	b.Helper()
 	f, err := os.Open(fmt.Sprintf("/proc/%d/status", s.server.Process.Pid))
 	if err != nil {
@@ -340,7 +340,7 @@ func (h *hall) ends(b testing.TB, figures map[string]float64) {
 	figures["loaded-MB"] = h.small.resident(b)
 	figures["late-deposit-ms"] = h.small.late(b)
 	figures["late-multicall-ms"] = h.small.late(b, "-op", "multicall")
-	for name, s := range map[string]*house{"small": h.small, "large": h.large} {
+	for name, s := range map[string]*ourServer{"small": h.small, "large": h.large} {
 		var took []float64
 		for range 5 {
 			s.stop(b)

@@ -325,7 +325,7 @@ func takeVault(t *testing.T, data string) sound {
 	b := sound{folder: filepath.Join(t.TempDir(), "sound")}
 	copyTree(t, data, b.folder)
 	b.vault, _ = os.ReadFile(filepath.Join(b.folder, "vault.db"))
-	b.vault = b.vault[:pageSize*pages(b.vault)] // the rest is room
+	b.vault = b.vault[:pageSize*pages(b.vault)] // the rest is free
 	b.log, _ = os.ReadFile(filepath.Join(b.folder, "vault.db-wal"))
 	os.Remove(filepath.Join(b.folder, "vault.db"))
 	os.Remove(filepath.Join(b.folder, "vault.db-wal"))
@@ -403,7 +403,9 @@ const endsWithin = 60 * time.Second
 
 func (c *damagedCase) all() {
 	c.ends = make(map[string]int)
-	for _, use := range []func(folder string){c.fsck, c.compact, c.rebuild, c.export, c.importFile, c.start} {
+	for _, use := range []func(folder string){
+		c.fsck, c.compact, c.rebuild, c.export, c.importFile, c.start,
+	} {
 		folder, err := os.MkdirTemp("", "atm-damaged-")
 		if err != nil {
 			c.t.Error(err)

@@ -201,7 +201,7 @@ func TestFullDisk(t *testing.T) {
 			}
 			resp.Body.Close()
 			if resp.StatusCode != http.StatusServiceUnavailable {
-				t.Errorf("ready without room: %s", resp.Status)
+				t.Errorf("ready without space: %s", resp.Status)
 			}
 		} else {
 			<-s.ended

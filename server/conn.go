@@ -43,7 +43,7 @@ type conn struct {
 	doing   connState
 	writing atomic.Int64 // when the write began that is not done, by sinceStart; 0 for none
 
-	asked    bool        // whether room for its address was asked for; by its reader alone
+	asked    bool        // whether a place for its address was asked for; by its reader alone
 	greeted  atomic.Bool // TLS has answered
 	known    atomic.Bool // somebody has signed in
 	received int         // bytes since the greeting; by its reader alone

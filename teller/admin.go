@@ -172,7 +172,7 @@ var administration = []Operation{
 			},
 			{
 				Name: "expect", Kinds: []atm.Kind{atm.String}, Optional: true,
-				Help:    "new to refuse somebody who is known, known to refuse somebody who is not.",
+				Help:    "new to refuse a subject that is known, known to refuse one that is not.",
 				Example: text("new"),
 			},
 		},
@@ -342,7 +342,7 @@ var administration = []Operation{
 			},
 			{
 				Name: "certificate", Kinds: []atm.Kind{atm.String}, Optional: true,
-				Help: "SHA-256 of a certificate in base64url, beside which alone the token is good.",
+				Help: "SHA-256 in base64url of the certificate that the token is bound to.",
 			},
 		},
 		Structured: true,
@@ -415,7 +415,7 @@ var administration = []Operation{
 	},
 	{
 		Name: atm.AuditRotate,
-		Help: "Makes another key sign the audit log. The old one signs as well until the next time.",
+		Help: "Replaces the key of the audit log. The old key also signs until the next rotation.",
 		rule: rotateAudit,
 	},
 	{
@@ -425,7 +425,7 @@ var administration = []Operation{
 		Params: []Param{
 			{
 				Name: "force", Kinds: []atm.Kind{atm.String}, Optional: true,
-				Help:    "force, to do it although tokens of the key before the last one die of it.",
+				Help:    "force, to rotate although tokens of the key before stop working.",
 				Example: text("force"),
 			},
 		},

@@ -120,7 +120,7 @@ var operations = append([]Operation{
 	},
 	{
 		Name: atm.Transfer,
-		Help: "Moves money from one account to another and tells the balance of the first after it.",
+		Help: "Moves money to another account. The result is the new balance of the first.",
 		Params: []Param{
 			{Name: "from", Kinds: paramAccount.Kinds, Help: "Number of the account that the " +
 				"money leaves.", Example: paramAccount.Example},

@@ -32,8 +32,8 @@ func Numbered(id atm.AccountID) Name { return Name(id.String()) }
 // Cash is the account of the cash that passes through subject's terminal.
 func Cash(subject string) Name { return Name("cash:" + subject) }
 
-// Internal reports whether n is one of the house's own accounts, which may
-// be overdrawn: what customers hold is what the house owes.
+// Internal reports whether n is one of the bank's own accounts, which may
+// be overdrawn: what customers hold is what the bank owes.
 func (n Name) Internal() bool { return strings.Contains(string(n), ":") }
 
 // A Standing is what may be done with an account.
@@ -114,7 +114,7 @@ type Certificate struct {
 	Scope, Actor string
 }
 
-// A User is what the house knows of a subject.
+// A User is what the bank knows of a subject.
 type User struct {
 	Subject  string // "user:NAME" or "service:NAME"
 	Roles    []atm.Role

@@ -25,7 +25,7 @@ func (r OpenAccount) Decide(b *Books) atm.Status {
 	if a.Version > 0 {
 		return refuse(atm.AccountExists, "Account "+string(r.Account)+" exists")
 	}
-	if !room(a, r.Opening) || !depth(equity, r.Opening) {
+	if !fits(a, r.Opening) || !depth(equity, r.Opening) {
 		return tooLarge(r.Account)
 	}
 	a.Owner, a.Holder = r.Owner, r.Holder

@@ -426,7 +426,7 @@ func (b *Books) remember(key RequestKey, index int64, leaf []byte) {
 // errUnbalanced reports a bug: money appeared or vanished.
 var errUnbalanced = errors.New("the changes of this commit do not sum to zero")
 
-// expect makes room for the entries of so many commands.
+// expect makes space for the entries of so many commands.
 func (b *Books) expect(commands int) {
 	b.entries = slices.Grow(b.entries, commands)
 	b.leaves = make([]byte, 0, (commands+1)*usualLeaf)

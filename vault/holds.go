@@ -144,7 +144,7 @@ func (r Capture) Decide(b *Books) atm.Status {
 		return no
 	case amount > h.Amount:
 		return refuse(atm.HoldAmountExceeded, "The hold is of "+h.Amount.String())
-	case !room(cash, amount):
+	case !fits(cash, amount):
 		return tooLarge(r.Cash)
 	}
 	a.Pending = drop(a.Pending, h.ID, b.Now)

@@ -21,7 +21,7 @@ const (
 	maxAhead = 3
 
 	// maxQueue is how many commands may wait for the committer. Callers that come
-	// when the queue is full wait for room on it.
+	// when the queue is full wait for space on it.
 	maxQueue = 4 * maxBatch
 )
 
@@ -37,7 +37,7 @@ type Config struct {
 	// time.Now.
 	Now func() time.Time
 
-	// Admit is asked before each commit whether there is room for it. An
+	// Admit is asked before each commit whether there is space for it. An
 	// error answers the whole batch UNAVAILABLE. Optional.
 	Admit func() error
 
@@ -144,7 +144,7 @@ func NewLedger(cfg Config) *Ledger {
 // it waits until the answer is durable.
 type Reply func() atm.Status
 
-// Begin puts cmd on the queue and returns at once when there is room on it.
+// Begin puts cmd on the queue and returns at once when there is space on it.
 // Commands that one goroutine begins are decided in that order. Once begun, a
 // command is carried out even if nobody waits for its answer.
 func (l *Ledger) Begin(ctx context.Context, cmd Command) Reply {

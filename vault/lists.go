@@ -181,7 +181,7 @@ func (r CheckAccounts) Decide(b *Books) atm.Status {
 			no = noSubject(row.Owner)
 		case disabled:
 			no = refuse(atm.PermissionDenied, row.Owner+" is disabled")
-		case !room(a, row.Opening):
+		case !fits(a, row.Opening):
 			no = tooLarge(row.Account)
 		}
 		seen[row.Account] = true

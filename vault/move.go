@@ -47,7 +47,7 @@ type Backend interface {
 	// returns ErrDamaged when there was something.
 	Check(ctx context.Context, report func(problem string)) error
 
-	// All returns every account, those of the house too, and every hold.
+	// All returns every account, the bank's own too, and every hold.
 	All(ctx context.Context) ([]Account, []Hold, error)
 
 	// Rebuild puts the accounts and holds that replay returns in the place of all that

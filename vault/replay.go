@@ -73,7 +73,7 @@ func (r *Replayer) Hold(id HoldID) (Hold, bool) {
 	return Hold{}, false
 }
 
-// Accounts returns all accounts, those of the house too, in order of name.
+// Accounts returns all accounts, the bank's own too, in order of name.
 func (r *Replayer) Accounts() []Account { return inOrder(r.books.accounts) }
 
 // Holds returns all holds, in order of id.

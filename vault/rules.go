@@ -59,10 +59,10 @@ func (p Party) usable(a Account) (atm.Status, bool) {
 	return atm.Status{}, true
 }
 
-// room reports whether a can take amount more. The house's own accounts are
+// fits reports whether a can take amount more. The bank's own accounts are
 // bounded by their type alone, and so is a sum over them: what they lose,
 // customers hold.
-func room(a Account, amount atm.Amount) bool {
+func fits(a Account, amount atm.Amount) bool {
 	if a.Name.Internal() {
 		return a.Balance <= math.MaxInt64-amount
 	}
@@ -115,7 +115,7 @@ func (r Deposit) Decide(b *Books) atm.Status {
 	if no, fine := r.usable(a); !fine {
 		return no
 	}
-	if !room(a, r.Amount) || !depth(cash, r.Amount) {
+	if !fits(a, r.Amount) || !depth(cash, r.Amount) {
 		return tooLarge(r.Account)
 	}
 	b.move(cash, a, r.Amount)
@@ -146,7 +146,7 @@ func (r Withdraw) Decide(b *Books) atm.Status {
 	if r.Amount > a.Available(b.Now) {
 		return insufficient
 	}
-	if !room(cash, r.Amount) {
+	if !fits(cash, r.Amount) {
 		return tooLarge(r.Cash)
 	}
 	b.move(a, cash, r.Amount)
@@ -186,7 +186,7 @@ func (r Transfer) Decide(b *Books) atm.Status {
 	if r.Amount > from.Available(b.Now) {
 		return insufficient
 	}
-	if !room(to, r.Amount) {
+	if !fits(to, r.Amount) {
 		return tooLarge(r.To)
 	}
 	b.move(from, to, r.Amount)

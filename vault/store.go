@@ -61,7 +61,7 @@ type Store interface {
 	History(ctx context.Context, account Name, from uint64, yield func(version uint64, index int64,
 		leaf []byte) bool) error
 
-	// Balances calls yield for every account, those of the house too, in one
+	// Balances calls yield for every account, the bank's own too, in one
 	// snapshot, and returns how many entries the journal had in it.
 	Balances(ctx context.Context, yield func(Account)) (journal int64, err error)
 
@@ -72,7 +72,7 @@ type Store interface {
 	// after, in order of number.
 	Accounts(ctx context.Context, after uint64, limit int) ([]Account, error)
 
-	// Users returns everybody the house knows, in order of subject.
+	// Users returns every user, in order of subject.
 	Users(ctx context.Context) ([]User, error)
 
 	// Certificates returns those that were issued, in order of serial number. Of

@@ -67,7 +67,7 @@ func (p *program) demoServer(ctx context.Context, data string) error {
 	if err != nil {
 		return err
 	}
-	house, err := daemon.Open(ctx, daemon.Options{
+	srv, err := daemon.Open(ctx, daemon.Options{
 		Data: data, Version: version.String(), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Grace: 5 * time.Second,
 	})
@@ -77,7 +77,7 @@ func (p *program) demoServer(ctx context.Context, data string) error {
 	}
 	serving, stop := context.WithCancel(ctx)
 	served := make(chan error, 1)
-	go func() { served <- house.Serve(serving, listen) }()
+	go func() { served <- srv.Serve(serving, listen) }()
 	called := p.demoCalls(ctx, data, listen.RPC.Addr().(*net.TCPAddr).Port)
 	stop()
 	return errors.Join(called, <-served)

@@ -331,16 +331,16 @@ func serve(ctx context.Context, o *options, stderr io.Writer) error {
 		return err
 	}
 	opts.Server.PublicURL = o.callersURL(listen.RPC.Addr())
-	house, err := daemon.Open(ctx, opts)
+	srv, err := daemon.Open(ctx, opts)
 	if err != nil {
 		listen.Close()
 		return err
 	}
 	switch {
-	case house.Joined():
-		fmt.Fprintf(stderr, "\n%s has one more replica, in %s.\n\n", house.Name(), o.data)
-	case house.Fresh:
-		banner(stderr, house, o, listen.RPC.Addr())
+	case srv.Joined():
+		fmt.Fprintf(stderr, "\n%s has one more replica, in %s.\n\n", srv.Name(), o.data)
+	case srv.Fresh:
+		banner(stderr, srv, o, listen.RPC.Addr())
 	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(garbagePercent)
@@ -350,7 +350,7 @@ func serve(ctx context.Context, o *options, stderr io.Writer) error {
 		// the others as well when it comes back.
 		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
 	}
-	return house.Serve(ctx, listen)
+	return srv.Serve(ctx, listen)
 }
 
 // garbagePercent is how much garbage may lie beside what is in use. What is in use
@@ -363,29 +363,29 @@ func initialise(ctx context.Context, o *options, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	house, err := daemon.Open(ctx, opts)
+	srv, err := daemon.Open(ctx, opts)
 	if err != nil {
 		return err
 	}
 	switch {
-	case house.Joined():
-		fmt.Fprintf(stderr, "one more replica of %s is ready in %s\n", house.Name(), o.data)
-	case house.Fresh:
-		fmt.Fprintf(stderr, "%s is ready in %s\nCA SHA-256 fingerprint: %s\n", house.Name(), o.data,
-			house.Fingerprint())
+	case srv.Joined():
+		fmt.Fprintf(stderr, "one more replica of %s is ready in %s\n", srv.Name(), o.data)
+	case srv.Fresh:
+		fmt.Fprintf(stderr, "%s is ready in %s\nCA SHA-256 fingerprint: %s\n", srv.Name(), o.data,
+			srv.Fingerprint())
 	default:
-		fmt.Fprintf(stderr, "%s was ready in %s already\n", house.Name(), o.data)
+		fmt.Fprintf(stderr, "%s was ready in %s already\n", srv.Name(), o.data)
 	}
-	return house.Close()
+	return srv.Close()
 }
 
 // banner tells somebody who starts a server for the first time what to do
 // next.
-func banner(w io.Writer, house *daemon.House, o *options, address net.Addr) {
+func banner(w io.Writer, srv *daemon.Server, o *options, address net.Addr) {
 	host := o.callersHost()
 	_, port, _ := net.SplitHostPort(address.String())
-	fmt.Fprintf(w, "\n%s is new, in %s.\nCA SHA-256 fingerprint: %s\n", house.Name(), o.data,
-		house.Fingerprint())
+	fmt.Fprintf(w, "\n%s is new, in %s.\nCA SHA-256 fingerprint: %s\n", srv.Name(), o.data,
+		srv.Fingerprint())
 	if o.empty {
 		fmt.Fprint(w, "It is empty. Open an account with: atmctl account open NUMBER --owner "+
 			"user:NAME\n\n")

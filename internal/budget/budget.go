@@ -36,7 +36,7 @@ func New(total, share int64) *Budget {
 	return &Budget{total: total, share: min(share, total), by: make(map[string]int64)}
 }
 
-// Take takes n for key, or the whole share if n is more than that. If there is no room
+// Take takes n for key, or the whole share if n is more than that. If there is no space
 // it waits, and reports false when wait has passed. What was taken is given back by
 // release, which may be called once.
 func (b *Budget) Take(key string, n int64, wait time.Duration) (release func(), ok bool) {
@@ -53,7 +53,7 @@ func (b *Budget) Take(key string, n int64, wait time.Duration) (release func(), 
 		return nil, false
 	}
 	b.waiting = append(b.waiting, t)
-	b.serve() // there is room for it if those before it wait for their shares
+	b.serve() // there is space for it if those before it wait for their shares
 	b.mu.Unlock()
 
 	timer := time.NewTimer(wait)
@@ -101,7 +101,7 @@ func (b *Budget) add(key string, n int64) {
 }
 
 // serve gives those that wait their parts, in order. It passes over takers whose key
-// has its share, and ends at the first one for which the total has no room. The
+// has its share, and ends at the first one for which the total has no space. The
 // caller holds b.mu.
 func (b *Budget) serve() {
 	b.waiting = slices.DeleteFunc(b.waiting, func() func(*taker) bool {

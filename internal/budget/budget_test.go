@@ -13,7 +13,7 @@ func TestOneKeyHasItsShareAlone(t *testing.T) {
 		b := budget.New(10, 4)
 		releaseA, ok := b.Take("a", 4, time.Second)
 		if !ok {
-			t.Fatal("no room in an empty budget")
+			t.Fatal("no space in an empty budget")
 		}
 		begun := time.Now()
 		if _, ok := b.Take("a", 1, time.Second); ok || time.Since(begun) != time.Second {

@@ -12,7 +12,7 @@ import (
 // has the chunks of the journal, sealed as bbolt will have them, and one sealed value
 // with everything else that changed: the rest.
 type batch struct {
-	record   []byte // begins with room for the head that the log writes
+	record   []byte // begins with space for the head that the log writes
 	journal  []sealedChunk
 	leaves   [][]byte
 	puts     []put
@@ -37,7 +37,7 @@ const numberRest = 0xff
 
 var nameRest = []byte("write-ahead log")
 
-// newBatch returns a batch with room for what most commits like this one write.
+// newBatch returns a batch with space for what most commits like this one write.
 func newBatch(c *vault.Changes) *batch {
 	const head, account, request, around = 1 << 10, 128, 40, 16 // bytes
 	rest := head + len(c.Accounts)*account + len(c.Requests)*request

@@ -141,7 +141,7 @@ func (s shelf) user(k, sealed []byte) (vault.User, error) {
 func (v view) loadRequests(keys []vault.RequestKey,
 	damaged *vault.Damaged,
 ) map[vault.RequestKey]vault.Remembered {
-	found := make(map[vault.RequestKey]vault.Remembered, len(keys)) // with room for the new ones
+	found := make(map[vault.RequestKey]vault.Remembered, len(keys)) // with space for the new ones
 	if len(keys) == 0 {
 		return found
 	}

@@ -53,7 +53,7 @@ func (s *Store) append(b *batch) (wal.Ticket, error) {
 	return ticket, nil
 }
 
-// commitToBolt commits a batch that has no room in the log to bbolt itself.
+// commitToBolt commits a batch that has no space in the log to bbolt itself.
 func (s *Store) commitToBolt(b *batch) error {
 	if err := s.flushAll(); err != nil {
 		return err

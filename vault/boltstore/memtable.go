@@ -27,7 +27,7 @@ type memtable struct {
 	begun, touched time.Time // when its first and its newest record came; guarded by Store.writing
 }
 
-// newMemtable returns a memtable with room for as much as another has.
+// newMemtable returns a memtable with space for as much as another has.
 func newMemtable(like *memtable) *memtable {
 	m := &memtable{values: make([]map[string][]byte, len(buckets))}
 	if like == nil {
@@ -56,7 +56,7 @@ const (
 	duePerAccount = 4
 
 	// fullBytes is the size at which a memtable is flushed in any case, even if
-	// commits wait for it. It bounds memory. A segment of the log has room for more,
+	// commits wait for it. It bounds memory. A segment of the log has space for more,
 	// unless its entries do not compress.
 	fullBytes = 64 << 20
 )

@@ -27,7 +27,10 @@ func (s *Store) Dump(ctx context.Context, yield func(*vault.Part) error) (*vault
 			return err
 		}
 		d := dumper{ctx: ctx, view: now, yield: yield}
-		for _, dump := range []func() error{d.journal, d.accounts, d.holds, d.requests, d.users, d.grants, d.revocations, d.certificates} {
+		for _, dump := range []func() error{
+			d.journal, d.accounts, d.holds, d.requests,
+			d.users, d.grants, d.revocations, d.certificates,
+		} {
 			if err := errors.Join(dump(), d.flush()); err != nil {
 				return err
 			}

@@ -298,7 +298,7 @@ func (c *pageCheck) freelist() error {
 		count, ids = binary.NativeEndian.Uint64(ids), ids[8:]
 	}
 	if count > uint64(len(ids)/8) {
-		return damaged(p.id, bucket, "the list of free pages has no room for %d", count)
+		return damaged(p.id, bucket, "the list of free pages has no space for %d", count)
 	}
 	last := uint64(1)
 	for ; count > 0; count, ids = count-1, ids[8:] {
@@ -521,12 +521,12 @@ func (w *walker) next() bool {
 	data, order := w.page.data, binary.NativeEndian
 	if w.index == 0 {
 		if w.end = pageHeader + w.page.count*elementSize; w.end > len(data) {
-			return w.fail("it has no room for %d elements", w.page.count)
+			return w.fail("it has no space for %d elements", w.page.count)
 		}
 	}
 	if w.index == w.page.count {
-		if room := len(data); (w.end+w.page.unit-1)/w.page.unit*w.page.unit != room {
-			return w.fail("%d bytes are used of %d", w.end, room)
+		if space := len(data); (w.end+w.page.unit-1)/w.page.unit*w.page.unit != space {
+			return w.fail("%d bytes are used of %d", w.end, space)
 		}
 		return false
 	}

@@ -211,7 +211,7 @@ func TestOpenOlderKeepsWhatIsThere(t *testing.T) {
 	}
 }
 
-// TestCommitLargerThanTheLogIsKept commits more at once than the log has room for.
+// TestCommitLargerThanTheLogIsKept commits more at once than the log has space for.
 func TestCommitLargerThanTheLogIsKept(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "vault.db")
 	r := run(t, path, vaulttest.NewSigner(t))

@@ -18,7 +18,9 @@ func (s *Store) Check(ctx context.Context, report func(problem string)) error {
 	problems := vault.NewProblems(report)
 	c := &checker{store: s, problems: problems, chains: vault.NewChains(problems)}
 	err := s.snapshot(ctx, func(tx pgx.Tx) error {
-		for _, part := range []func(context.Context, pgx.Tx) error{c.journal, c.accounts, c.versions, c.holds, c.requests, c.secrets} {
+		for _, part := range []func(context.Context, pgx.Tx) error{
+			c.journal, c.accounts, c.versions, c.holds, c.requests, c.secrets,
+		} {
 			if err := part(ctx, tx); err != nil {
 				return err
 			}

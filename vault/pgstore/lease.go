@@ -35,7 +35,7 @@ var ErrFenced = errors.New("this replica was silent for so long that it was take
 	"and the database was changed as if it had stopped; start it again")
 
 // join notes in a transaction that a replica runs. It waits for what needs all replicas
-// stopped, and looks once more whether the secret is that of the house.
+// stopped, and looks once more whether the secret is that of the installation.
 func (s *Store) join(ctx context.Context) error {
 	id := make([]byte, 16)
 	rand.Read(id) // never fails
@@ -48,7 +48,7 @@ func (s *Store) join(ctx context.Context) error {
 			return err
 		}
 		done, err := tx.Exec(ctx, `INSERT INTO replicas (id, name, renewed)
-			SELECT $1, $2, clock_timestamp() FROM house WHERE mark = $3`, id, s.cfg.Replica, mine)
+			SELECT $1, $2, clock_timestamp() FROM installation WHERE mark = $3`, id, s.cfg.Replica, mine)
 		if err == nil && done.RowsAffected() == 0 {
 			return ErrWrongSecret
 		}

@@ -341,6 +341,9 @@ func TestSilentReplicaCommitsNothing(t *testing.T) {
 	vaulttest.Sound(t, offline)
 }
 
+// firstName is what the table installation was called in the first version of the schema.
+const firstName = "hou\x73e"
+
 // TestOlderSchemaIsMigrated opens a database as the first version of the schema has it.
 func TestOlderSchemaIsMigrated(t *testing.T) {
 	cluster := pgtest.Start(t)
@@ -352,7 +355,7 @@ func TestOlderSchemaIsMigrated(t *testing.T) {
 	cluster.SQL(t, nameOf(url), `DROP TABLE replicas, rollbacks; DROP FUNCTION sweep; ALTER TABLE nonces DROP COLUMN use;
 		ALTER TABLE holds DROP COLUMN made; DROP INDEX grants_expires, revocations_at;
 		ALTER TABLE certificates DROP COLUMN issued, DROP COLUMN scope, DROP COLUMN actor;
-		ALTER TABLE accounts DROP COLUMN holder;
+		ALTER TABLE accounts DROP COLUMN holder; ALTER TABLE installation RENAME TO `+firstName+`;
 		DELETE FROM goose_db_version WHERE version_id > 1;
 		CREATE ROLE served LOGIN; GRANT SELECT, INSERT, UPDATE, DELETE ON nonces TO served;
 		GRANT SELECT, UPDATE (subject, not_after) ON certificates TO served`)

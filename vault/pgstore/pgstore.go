@@ -93,8 +93,8 @@ type highWater struct {
 var _ vault.Store = (*Store)(nil)
 
 var (
-	// ErrNoHouse reports a database without books.
-	ErrNoHouse = errors.New("the database has no books; a first start or atmctl import makes them")
+	// ErrNoBooks reports a database without books.
+	ErrNoBooks = errors.New("the database has no books; a first start or atmctl import makes them")
 
 	// ErrWrongSecret reports books that belong to another vault key.
 	ErrWrongSecret = errors.New("the database belongs to another keys/vault.key")
@@ -240,8 +240,8 @@ func look(ctx context.Context, cfg *pgx.ConnConfig) (direct bool, schema string,
 	var pid uint32
 	err = conn.QueryRow(ctx, `SELECT pg_backend_pid(), coalesce((
 		SELECT CASE WHEN count(*) = 1 THEN min(n.nspname) END FROM pg_class j JOIN pg_namespace n ON n.oid = j.relnamespace
-		WHERE j.relname = 'journal' AND j.relkind = 'r' AND to_regclass('house') IS NULL
-			AND EXISTS (SELECT FROM pg_class h WHERE h.relnamespace = n.oid AND h.relname = 'house')), '')`,
+		WHERE j.relname = 'journal' AND j.relkind = 'r' AND to_regclass('versions') IS NULL
+			AND EXISTS (SELECT FROM pg_class h WHERE h.relnamespace = n.oid AND h.relname = 'versions')), '')`,
 		pgx.QueryExecModeExec).Scan(&pid, &schema)
 	return pid == conn.PgConn().PID(), schema, err
 }

@@ -521,7 +521,7 @@ func TestSecondLine(t *testing.T) {
 		"holds SET account = account", "accounts SET name = name", "accounts SET number = number",
 		"accounts SET born = born",
 		"users SET subject = subject", "revocations SET name = name", "requests SET index = index",
-		"house SET name = name",
+		"installation SET name = name",
 		"log SET id = id", "versions SET index = index",
 	} {
 		if err := cluster.As("server", name, "UPDATE "+column); err == nil {
@@ -658,11 +658,11 @@ func TestRefused(t *testing.T) {
 			`database "nowhere" does not exist`,
 		},
 		{"no such user", cluster.URL("nobody", "atm1"), "", nil, `role "nobody" does not exist`},
-		{"an empty database", cluster.Database(t), "", pgstore.ErrNoHouse, ""},
+		{"an empty database", cluster.Database(t), "", pgstore.ErrNoBooks, ""},
 		{"another secret", good, "another secret", pgstore.ErrWrongSecret, "test.example"},
 		{
 			"an older schema", changed("UPDATE goose_db_version SET version_id = 0"), "",
-			pgstore.ErrNoHouse, "",
+			pgstore.ErrNoBooks, "",
 		},
 		{"a newer schema", changed("INSERT INTO goose_db_version (version_id, is_applied) VALUES " +
 			"(99, true)"), "", pgstore.ErrSchema, "newer"},

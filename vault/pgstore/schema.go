@@ -43,7 +43,7 @@ func checkSchema(ctx context.Context, q querier) error {
 		"is_applied").Scan(&version)
 	const undefinedTable = "42P01"
 	if state, _ := stateOf(err); state == undefinedTable || err == nil && version == 0 {
-		return ErrNoHouse
+		return ErrNoBooks
 	}
 	switch {
 	case err != nil:
@@ -150,11 +150,11 @@ func Grant(ctx context.Context, cfg Config, role string) error {
 	var b strings.Builder
 	// which is quoted where it has to be
 	fmt.Fprintf(&b, "GRANT USAGE ON SCHEMA %s TO %s;\n", schema, to)
-	fmt.Fprintf(&b, "REVOKE ALL ON journal, versions, house, log, accounts, holds, grants, "+
+	fmt.Fprintf(&b, "REVOKE ALL ON journal, versions, installation, log, accounts, holds, grants, "+
 		"users, revocations, certificates, requests, rollbacks, files FROM %s;\n", to)
 	for _, g := range []string{
 		"SELECT ON goose_db_version", "SELECT, INSERT ON journal, versions",
-		"SELECT, INSERT, UPDATE (mark, complete) ON house",
+		"SELECT, INSERT, UPDATE (mark, complete) ON installation",
 		"SELECT, UPDATE (size, head, checkpoint, logs, files) ON log",
 		"SELECT, INSERT, UPDATE (owner, holder, standing, balance, version, pending, " +
 			"limit_operation, limit_amount, limit_count, limit_zone, spent_day, spent_amount, " +

@@ -180,7 +180,7 @@ func testMove(t *testing.T, place func(*testing.T) Place) {
 	// the journal grows.
 	all, _ := Contents(t, from)
 	l := NewLedger(t, vault.Config{Store: to, Signer: signer})
-	last := all.Accounts[0].Name // not the house's: ':' sorts behind digits
+	last := all.Accounts[0].Name // not one of the bank's own: ':' sorts behind digits
 	must(t, l, deposit(last, 1))
 	Sound(t, to)
 }

@@ -21,7 +21,7 @@ func TestCommitsWaitForThePublisher(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h := &House{dir: &datadir.Dir{Root: dir}, publisher: p}
+		h := &Server{dir: &datadir.Dir{Root: dir}, publisher: p}
 		waited := func() time.Duration {
 			t.Helper()
 			begun := time.Now()

@@ -16,7 +16,7 @@ import (
 )
 
 // manyMovements gives account 100 so many entries in its statement.
-func (h *house) manyMovements(t *testing.T, n int) {
+func (h *testServer) manyMovements(t *testing.T, n int) {
 	t.Helper()
 	c := httpClient(t, h.tls(t, "demo"))
 	for done := 0; done < n; done += 100 {

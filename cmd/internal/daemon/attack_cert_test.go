@@ -80,7 +80,7 @@ type foreignAuthority struct {
 func newForeignAuthority(t *testing.T) *foreignAuthority {
 	t.Helper()
 	f := &foreignAuthority{key: newKey(t)}
-	template := authorityTemplate("Another house", 1)
+	template := authorityTemplate("Another bank", 1)
 	template.PermittedDNSDomainsCritical, template.PermittedDNSDomains = true,
 		[]string{"shop.example"}
 	f.cert = parsed(t, signed(t, template, template, f.key.Public(), f.key))

@@ -240,7 +240,8 @@ func (a *arena) attackDigest(t *testing.T) {
 	})
 	t.Run("the nonce of another server", func(t *testing.T) {
 		other := start(t, nil)
-		_, answer := (&arena{house: other, roots: other.tls(t, "demo").RootCAs}).exchange(t, nil,
+		_, answer := (&arena{testServer: other, roots: other.tls(t, "demo").RootCAs}).exchange(t,
+			nil,
 			nil, (&attack{}).bytes())
 		found := nonceIn.FindStringSubmatch(answer)
 		if found == nil {

@@ -43,7 +43,7 @@ type attack struct {
 
 // arena is the server that is attacked, and those who are in it.
 type arena struct {
-	*house
+	*testServer
 	roots   *x509.CertPool
 	own     *certs.Authority // of the server's clients, as nobody outside has it
 	foreign *foreignAuthority
@@ -71,7 +71,7 @@ func newArena(t *testing.T) *arena {
 			t.Fatal(err)
 		}
 	}
-	a.house = start(t, func(o *daemon.Options) {
+	a.testServer = start(t, func(o *daemon.Options) {
 		o.ClientCA, o.Identities = ca, identities
 		o.Server.HeaderTimeout, o.Server.RequestTimeout = time.Second, 2*time.Second
 		o.Server.MaxPerAddress = arenaPerAddress

@@ -48,7 +48,7 @@ func readSigning(dir *datadir.Dir) (*signing, error) {
 }
 
 // verifyClient verifies by the authorities that are in force at the moment.
-func (h *House) verifyClient(chain []*x509.Certificate, now time.Time) error {
+func (h *Server) verifyClient(chain []*x509.Certificate, now time.Time) error {
 	return h.signing.Load().clients.Verify(chain, now)
 }
 
@@ -63,7 +63,7 @@ const (
 // followAuthorities puts other authorities in force when their files are
 // replaced, keeps the last good ones, and renews the server's certificate in
 // the last third of its life.
-func (h *House) followAuthorities(ctx context.Context) {
+func (h *Server) followAuthorities(ctx context.Context) {
 	look, renew := time.NewTicker(authoritiesEvery), time.NewTicker(renewEvery)
 	defer look.Stop()
 	defer renew.Stop()
@@ -109,7 +109,7 @@ func (h *House) followAuthorities(ctx context.Context) {
 }
 
 // enforce puts authorities in force, and returns those before them.
-func (h *House) enforce(next *signing) *signing {
+func (h *Server) enforce(next *signing) *signing {
 	old := h.signing.Swap(next)
 	if h.signIn != nil {
 		h.signIn.Forget()
@@ -120,7 +120,7 @@ func (h *House) enforce(next *signing) *signing {
 }
 
 // replaceAuthorities puts those in force that are in the folder now.
-func (h *House) replaceAuthorities() error {
+func (h *Server) replaceAuthorities() error {
 	next, err := readSigning(h.dir)
 	if err == nil {
 		h.enforce(next)
@@ -129,7 +129,7 @@ func (h *House) replaceAuthorities() error {
 }
 
 // authorityFiles tells one version of the files from another.
-func (h *House) authorityFiles() (v [3]certs.Version) {
+func (h *Server) authorityFiles() (v [3]certs.Version) {
 	server, _ := h.dir.ServerCA()
 	client, _ := h.dir.ClientCA()
 	for i, file := range []string{server, client, h.dir.OldClientCA()} {

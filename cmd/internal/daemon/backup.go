@@ -24,7 +24,7 @@ import (
 
 // A backup is a tar archive of a data folder, the published log apart, which
 // is made anew from the vault. Its last file is SHA256SUMS, so an archive that
-// was broken off or changed is noticed. It holds every key of the house.
+// was broken off or changed is noticed. It holds every key of the installation.
 
 const (
 	sumsFile    = "SHA256SUMS"
@@ -35,9 +35,9 @@ const (
 // vault.
 var backedUp = []string{"ca", "tls", "keys", "clients"}
 
-// Backup writes a backup of the running house. It holds everything that was
+// Backup writes a backup of the running server. It holds everything that was
 // answered before it began.
-func (h *House) Backup(ctx context.Context, w io.Writer) error {
+func (h *Server) Backup(ctx context.Context, w io.Writer) error {
 	// The vault is copied on this disk first: a transaction that waits for a
 	// slow reader would keep the file from using its free pages.
 	folder, err := os.MkdirTemp(h.dir.Root, ".backup-")
@@ -63,7 +63,7 @@ func (h *House) Backup(ctx context.Context, w io.Writer) error {
 
 // snapshot writes the vault as it is at one moment to a file. What is in a
 // database goes into a vault of the same key: a backup is restored without one.
-func (h *House) snapshot(ctx context.Context, file string) error {
+func (h *Server) snapshot(ctx context.Context, file string) error {
 	if h.file != nil {
 		return h.file.Snapshot(file)
 	}

@@ -21,7 +21,7 @@ import (
 )
 
 // dialFrom connects from an address of the loopback network, and sends header before TLS.
-func (h *house) dialFrom(t testing.TB, ip, header string) (*tls.Conn, error) {
+func (h *testServer) dialFrom(t testing.TB, ip, header string) (*tls.Conn, error) {
 	t.Helper()
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}, Timeout: 20 * time.Second}
 	raw, err := dialer.DialContext(t.Context(), "tcp", h.addr)
@@ -111,7 +111,7 @@ func TestOneAddressHasSoManyConnections(t *testing.T) {
 			break
 		}
 		if time.Now().After(end) {
-			t.Fatal("there is no room after one has ended")
+			t.Fatal("there is no space after one has ended")
 		}
 	}
 }

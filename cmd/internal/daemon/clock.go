@@ -16,7 +16,7 @@ const (
 
 // watchClock records when the clock is set: times in the log before and after
 // it are not to be compared.
-func (h *House) watchClock(ctx context.Context) {
+func (h *Server) watchClock(ctx context.Context) {
 	tick := time.NewTicker(clockEvery)
 	defer tick.Stop()
 	for last := time.Now(); ; {

@@ -1,4 +1,4 @@
-// Package daemon puts the server together from its rooms, in the order in
+// Package daemon puts the server together from its packages, in the order in
 // which a request travels through them, and runs it on a data folder.
 //
 // It is the one composition root: cmd/atmserver runs it for good, and atmctl
@@ -65,8 +65,8 @@ type Options struct {
 	unpublished bool // nothing of the audit log is in the folder, and nothing should be
 }
 
-// A House is everything that a server runs on, open and in working order.
-type House struct {
+// A Server is everything that a server runs on, open and in working order.
+type Server struct {
 	opts Options
 	dir  *datadir.Dir
 
@@ -112,12 +112,12 @@ var ErrUsage = errors.New("usage")
 
 // Open opens the data folder, making or completing it when that is what it
 // needs, and brings the published audit log up to date.
-func Open(ctx context.Context, opts Options) (*House, error) {
+func Open(ctx context.Context, opts Options) (*Server, error) {
 	config, err := newConfig(opts)
 	if err != nil {
 		return nil, err
 	}
-	h := &House{
+	h := &Server{
 		opts: opts, rotated: make(chan struct{}, 1), directory: auth.NewDirectory(),
 		index: audit.NewIndex(),
 	}
@@ -142,7 +142,7 @@ func Open(ctx context.Context, opts Options) (*House, error) {
 	return h, nil
 }
 
-func (h *House) open(ctx context.Context) error {
+func (h *Server) open(ctx context.Context) error {
 	switch plan, err := h.dir.ReadPlan(); {
 	case err != nil:
 		return err
@@ -197,7 +197,7 @@ func (h *House) open(ctx context.Context) error {
 }
 
 // openKeys reads what signs and what is trusted.
-func (h *House) openKeys() error {
+func (h *Server) openKeys() error {
 	secret, err := durable.ReadSecret(h.dir.AuditKey())
 	if err != nil {
 		return err
@@ -260,7 +260,7 @@ func (h *House) openKeys() error {
 	return h.renewServerCertificate()
 }
 
-func (h *House) issueGrant(grantor, grantee string, accounts, operations []string, limit string,
+func (h *Server) issueGrant(grantor, grantee string, accounts, operations []string, limit string,
 	life time.Duration,
 ) (teller.Token, error) {
 	t, err := h.tokens.IssueGrant(grantor, auth.GrantToken{
@@ -270,14 +270,16 @@ func (h *House) issueGrant(grantor, grantee string, accounts, operations []strin
 	return teller.Token(t), err
 }
 
-func (h *House) issueToken(subject, scope, bound string, life time.Duration) (teller.Token, error) {
+func (h *Server) issueToken(subject, scope, bound string, life time.Duration) (teller.Token,
+	error,
+) {
 	t, err := h.tokens.Issue(subject, scope, bound, life)
 	return teller.Token(t), err
 }
 
-// openStore opens what keeps the accounts. Before that the keys of a new house
+// openStore opens what keeps the accounts. Before that the keys of a new installation
 // are made, and those that replicas share fetched.
-func (h *House) openStore(ctx context.Context) error {
+func (h *Server) openStore(ctx context.Context) error {
 	if err := h.opts.Store.fits(h.dir); err != nil {
 		return err
 	}
@@ -304,12 +306,12 @@ func (h *House) openStore(ctx context.Context) error {
 	return nil
 }
 
-func (h *House) readVaultKey() (err error) {
+func (h *Server) readVaultKey() (err error) {
 	h.key, err = h.dir.ReadVaultKey(h.opts.Passphrase)
 	return err
 }
 
-func (h *House) openVault() error {
+func (h *Server) openVault() error {
 	requests, err := vault.NewRequestHasher(h.key.Requests)
 	if err != nil {
 		return err
@@ -381,7 +383,7 @@ func permit(p atm.Principal, op atm.Operation) atm.Reach {
 
 // openTrail compares the published log with the vault before anything new is
 // signed, and catches it up.
-func (h *House) openTrail(ctx context.Context) error {
+func (h *Server) openTrail(ctx context.Context) error {
 	if err := durable.MkdirAll(h.dir.Audit(), 0o700); err != nil {
 		return err
 	}
@@ -407,7 +409,7 @@ func (h *House) openTrail(ctx context.Context) error {
 }
 
 // free is how many bytes are free on the disk of the data folder.
-func (h *House) free() (uint64, error) {
+func (h *Server) free() (uint64, error) {
 	free, err := machine.Free(h.dir.Root)
 	if err != nil {
 		return 0, fmt.Errorf("free space of %s: %w", h.dir.Root, err)
@@ -415,7 +417,7 @@ func (h *House) free() (uint64, error) {
 	return free, nil
 }
 
-func (h *House) diskFree() float64 {
+func (h *Server) diskFree() float64 {
 	free, err := h.free()
 	if err != nil {
 		return 0
@@ -423,8 +425,8 @@ func (h *House) diskFree() float64 {
 	return float64(free)
 }
 
-// expiry is when the certificates of the house end.
-func (h *House) expiry() []server.Expiry {
+// expiry is when the certificates of the installation end.
+func (h *Server) expiry() []server.Expiry {
 	s := h.signing.Load()
 	list := []server.Expiry{
 		{Certificate: "root", At: h.root.NotAfter},
@@ -441,18 +443,18 @@ func (h *House) expiry() []server.Expiry {
 }
 
 // admitCommit is asked before each commit.
-func (h *House) admitCommit() error {
+func (h *Server) admitCommit() error {
 	h.publisher.Yield()
 	if h.file != nil {
 		if err := h.file.Look(); err != nil {
 			return err
 		}
 	}
-	return h.room()
+	return h.diskSpace()
 }
 
-// room reports whether the disk has room for one more commit.
-func (h *House) room() error {
+// diskSpace reports whether the disk has space for one more commit.
+func (h *Server) diskSpace() error {
 	free, err := h.free()
 	if err != nil {
 		return err
@@ -464,14 +466,14 @@ func (h *House) room() error {
 	return nil
 }
 
-func (h *House) noteCommit(c vault.Commit) {
+func (h *Server) noteCommit(c vault.Commit) {
 	h.admit(c.Users)
 	h.revoke(c.Revocations)
 	h.metrics.Committed(c.Operations, c.Replays)
 	h.publisher.Committed()
 }
 
-func (h *House) treeSize() float64 {
+func (h *Server) treeSize() float64 {
 	_, head, err := h.store.Signed(context.Background())
 	if err != nil {
 		return 0
@@ -480,7 +482,7 @@ func (h *House) treeSize() float64 {
 }
 
 // issueClient signs a client certificate for subject.
-func (h *House) issueClient(request []byte, subject string, life time.Duration) (teller.Issued,
+func (h *Server) issueClient(request []byte, subject string, life time.Duration) (teller.Issued,
 	error,
 ) {
 	cert, err := h.signing.Load().client.SignRequest(request, h.identity(subject), life, h.now())
@@ -496,12 +498,12 @@ func (h *House) issueClient(request []byte, subject string, life time.Duration) 
 	}, nil
 }
 
-func (h *House) identity(subject string) *url.URL {
+func (h *Server) identity(subject string) *url.URL {
 	return auth.Identity(h.dir.Config.Name, subject)
 }
 
 // admit makes those who may sign in those whom the vault knows.
-func (h *House) admit(users []vault.User) {
+func (h *Server) admit(users []vault.User) {
 	if len(users) == 0 {
 		return
 	}
@@ -516,7 +518,7 @@ func (h *House) admit(users []vault.User) {
 }
 
 // revoke tells the directory which credentials count no longer.
-func (h *House) revoke(list []vault.Revocation) {
+func (h *Server) revoke(list []vault.Revocation) {
 	if len(list) == 0 {
 		return
 	}
@@ -527,7 +529,7 @@ func (h *House) revoke(list []vault.Revocation) {
 	h.directory.Revoke(names)
 }
 
-func (h *House) revocationList(revoked []vault.Revocation) (string, error) {
+func (h *Server) revocationList(revoked []vault.Revocation) (string, error) {
 	serials := make(map[string]time.Time, len(revoked))
 	for _, r := range revoked {
 		serials[r.Name] = r.At
@@ -537,20 +539,20 @@ func (h *House) revocationList(revoked []vault.Revocation) (string, error) {
 }
 
 // inForce reports whether a serial number is of the authority for clients in force.
-func (h *House) inForce(serial string) bool {
+func (h *Server) inForce(serial string) bool {
 	n, ok := new(big.Int).SetString(serial, 16)
 	return ok && h.signing.Load().client.Numbered(n)
 }
 
 // Name is the server's name.
-func (h *House) Name() string { return h.dir.Config.Name }
+func (h *Server) Name() string { return h.dir.Config.Name }
 
 // Fingerprint is the SHA-256 fingerprint of the authority that clients trust
 // the server by.
-func (h *House) Fingerprint() string { return certs.Fingerprint(h.root) }
+func (h *Server) Fingerprint() string { return certs.Fingerprint(h.root) }
 
 // Close lets go of the folder. It is safe to call more than once.
-func (h *House) Close() error {
+func (h *Server) Close() error {
 	var errs []error
 	if h.ledger != nil {
 		errs = append(errs, h.ledger.Close())
@@ -570,7 +572,7 @@ func (h *House) Close() error {
 }
 
 // background runs what works beside the requests until stop is called.
-func (h *House) background(ctx context.Context) (stop func()) {
+func (h *Server) background(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -607,7 +609,7 @@ func (h *House) background(ctx context.Context) (stop func()) {
 }
 
 // sweepTiles removes what an earlier process left unfinished among the tiles of the log.
-func (h *House) sweepTiles(ctx context.Context) {
+func (h *Server) sweepTiles(ctx context.Context) {
 	const coarse = time.Second // times of files may be behind by a little
 	removed, err := h.dir.SweepTiles(ctx, h.opened.Add(-coarse))
 	switch {

@@ -17,7 +17,7 @@ import (
 	"example.com/atm/cmd/internal/daemon"
 )
 
-// TestRestoreDrill takes a backup of a house with many entries while clients write,
+// TestRestoreDrill takes a backup of a server with many entries while clients write,
 // restores it, starts a server on it, verifies its log, and replays that against its
 // balances: what docs/operations.md tells an operator to do, with the time it takes.
 func TestRestoreDrill(t *testing.T) {

@@ -62,7 +62,7 @@ func readIdentities(path string) ([]auth.Mapping, error) {
 }
 
 // loadIdentities puts the file of identities in force, unless it is wrong.
-func (h *House) loadIdentities() error {
+func (h *Server) loadIdentities() error {
 	list, err := readIdentities(h.opts.Identities)
 	if err != nil {
 		return err
@@ -75,7 +75,7 @@ func (h *House) loadIdentities() error {
 
 // follow loads a file again when it is not the one any more that was seen when it was
 // loaded. When it is wrong, what was loaded before stays in force.
-func (h *House) follow(ctx context.Context, path, what string, seen certs.Version,
+func (h *Server) follow(ctx context.Context, path, what string, seen certs.Version,
 	load func() error,
 ) {
 	tick := time.NewTicker(followEvery)

@@ -61,7 +61,7 @@ func domainName(s string) bool {
 }
 
 // makeKeys makes the keys and authorities that are not there yet.
-func (h *House) makeKeys() error {
+func (h *Server) makeKeys() error {
 	for _, folder := range []string{"ca", "tls", "keys", "clients"} {
 		if err := durable.MkdirAll(h.dir.Path(folder), 0o700); err != nil {
 			return err
@@ -99,7 +99,7 @@ func newKey() ([]byte, error) {
 
 // ensureAuthorities makes the authorities that are not there. The certificate
 // of each is written after its key.
-func (h *House) ensureAuthorities() error {
+func (h *Server) ensureAuthorities() error {
 	name := h.dir.Config.Name
 	rootCert, rootKey := h.dir.RootCA()
 	if !exists(rootCert) {
@@ -157,7 +157,7 @@ func usualHosts() []string {
 // renewServerCertificate signs a server certificate when there is none, when
 // the one there is lacks a host that was asked for, or is in the last third
 // of its life. The key stays.
-func (h *House) renewServerCertificate() error {
+func (h *Server) renewServerCertificate() error {
 	certFile, keyFile := h.dir.Server()
 	hosts := h.opts.Hosts
 	text, err := os.ReadFile(certFile)
@@ -213,7 +213,7 @@ type credential struct {
 // populate makes the first accounts and credentials of a new folder, by the
 // same path as any later operation. Each step looks whether an interrupted
 // init has done it already.
-func (h *House) populate(ctx context.Context) error {
+func (h *Server) populate(ctx context.Context) error {
 	credentials := []credential{{"user:operator", "operator auditor"}}
 	if !h.dir.Config.Empty {
 		credentials = append(credentials, credential{"user:demo", "customer"})
@@ -239,13 +239,15 @@ func (h *House) populate(ctx context.Context) error {
 func text(s string) atm.Arg { return atm.Arg{Kind: atm.String, Text: s} }
 
 // asInit carries out an operation in the name of init.
-func (h *House) asInit(ctx context.Context, op atm.Operation, args ...atm.Arg) (atm.Record, error) {
+func (h *Server) asInit(ctx context.Context, op atm.Operation, args ...atm.Arg) (atm.Record,
+	error,
+) {
 	return h.within(ctx, systemInit, teller.Call{Operation: op, Args: args})
 }
 
 // within carries out an operation in the name of a subject within the program, which no
 // credential can carry.
-func (h *House) within(ctx context.Context, subject string, call teller.Call) (atm.Record, error) {
+func (h *Server) within(ctx context.Context, subject string, call teller.Call) (atm.Record, error) {
 	reply, err := h.teller.Begin(ctx, &atm.Caller{Principal: atm.Principal{Subject: subject}}, call)
 	if err != nil {
 		return nil, err
@@ -259,7 +261,7 @@ func (h *House) within(ctx context.Context, subject string, call teller.Call) (a
 }
 
 // issueCredential writes ca.crt, client.key and, last, client.crt.
-func (h *House) issueCredential(ctx context.Context, c credential) error {
+func (h *Server) issueCredential(ctx context.Context, c credential) error {
 	folder := h.dir.Client(strings.TrimPrefix(c.subject, "user:"))
 	certFile := filepath.Join(folder, "client.crt")
 	if _, err := os.Lstat(certFile); err == nil {

@@ -139,7 +139,7 @@ func readAsked(name string) ([]byte, error) {
 }
 
 // answerAsked answers what is asked for in the data folder.
-func (h *House) answerAsked(ctx context.Context) {
+func (h *Server) answerAsked(ctx context.Context) {
 	files, err := filepath.Glob(filepath.Join(h.dir.Requests(), "*"+askedSuffix))
 	if err != nil {
 		return
@@ -169,7 +169,7 @@ func (h *House) answerAsked(ctx context.Context) {
 }
 
 // issueAsked issues a certificate for whoever owns the disk.
-func (h *House) issueAsked(ctx context.Context, asked Issuing) IssuedFile {
+func (h *Server) issueAsked(ctx context.Context, asked Issuing) IssuedFile {
 	// A certificate says in whole seconds when it was issued. It must be younger than what
 	// was revoked a moment ago.
 	time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second)))
@@ -203,7 +203,7 @@ func (h *House) issueAsked(ctx context.Context, asked Issuing) IssuedFile {
 const systemOwner = "system:owner"
 
 // asOwner carries out an operation in the name of whoever owns the disk.
-func (h *House) asOwner(ctx context.Context, op atm.Operation, args ...atm.Arg) (atm.Record,
+func (h *Server) asOwner(ctx context.Context, op atm.Operation, args ...atm.Arg) (atm.Record,
 	error,
 ) {
 	return h.within(ctx, systemOwner, teller.Call{Operation: op, Args: args})

@@ -83,7 +83,7 @@ func readIssuers(path string) ([]auth.Issuer, error) {
 }
 
 // loadIssuers puts the file of issuers in force, unless it is wrong.
-func (h *House) loadIssuers() error {
+func (h *Server) loadIssuers() error {
 	list, err := readIssuers(h.opts.Issuers)
 	if err != nil {
 		return err

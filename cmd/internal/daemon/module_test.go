@@ -96,12 +96,12 @@ func TestModule(t *testing.T) {
 		"no PIN":           strings.Replace(uri, "pin-source=", "x-source=", 1),
 		"no URI":           "token",
 	} {
-		if house, err := daemon.Open(t.Context(), daemon.Options{
+		if srv, err := daemon.Open(t.Context(), daemon.Options{
 			Data: h.data, TokenKey: bad,
 			Log: discard,
 		}); err == nil {
 			t.Errorf("%s: opened", name)
-			house.Close()
+			srv.Close()
 		}
 	}
 }

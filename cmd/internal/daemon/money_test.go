@@ -57,7 +57,7 @@ func TestConcurrentDeposits(t *testing.T) {
 }
 
 // metric reads a metric without labels.
-func (h *house) metric(t testing.TB, name string) float64 {
+func (h *testServer) metric(t testing.TB, name string) float64 {
 	t.Helper()
 	_, text := h.get(t, "/metrics")
 	for line := range strings.Lines(text) {
@@ -417,7 +417,7 @@ func TestPython(t *testing.T) {
 	}
 }
 
-// TestUnavailableInit fills in for a disk without room at the first start.
+// TestUnavailableInit fills in for a full disk at the first start.
 func TestInitWithoutRoom(t *testing.T) {
 	_, err := daemon.Open(t.Context(), daemon.Options{
 		Data: filepath.Join(t.TempDir(), "atm-data"), DiskReserve: 1 << 62, Log: discard,

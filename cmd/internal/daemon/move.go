@@ -18,7 +18,7 @@ import (
 )
 
 // Accounts move between a data folder and a database in a file: a vault of its
-// own, sealed with the vault key of the house. The keys, the published log and
+// own, sealed with the vault key of the installation. The keys, the published log and
 // the credentials stay in the folder, and so does everything that clients hold.
 
 // export writes everything in a store to a new vault at path.
@@ -169,7 +169,7 @@ func shareFolder(ctx context.Context, dir *datadir.Dir, store vault.Backend) err
 	if !is {
 		return nil
 	}
-	h := &House{dir: dir, shared: &shared{store: database, known: make(map[string][]byte)}}
+	h := &Server{dir: dir, shared: &shared{store: database, known: make(map[string][]byte)}}
 	_, err := h.share(ctx)
 	return err
 }
@@ -221,7 +221,7 @@ func StoreOf(flags *settings.Store) (Store, error) {
 // nextKey is where the next vault key waits for the database to be sealed with it.
 func nextKey(dir *datadir.Dir) string { return dir.VaultKey() + ".next" }
 
-// Rekey replaces keys/vault.key of a house whose accounts are in a database, and
+// Rekey replaces keys/vault.key of an installation whose accounts are in a database, and
 // seals with the new one what is sealed there. No replica may run; each gets the
 // new file.
 func (f Folder) Rekey(ctx context.Context) error {

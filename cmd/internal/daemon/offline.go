@@ -31,7 +31,7 @@ var ErrProblems = errors.New("problems were found")
 // A Checked is what a check looked at.
 type Checked struct {
 	Entries  int64 `json:"entries"`
-	Accounts int   `json:"accounts"` // those of the house too
+	Accounts int   `json:"accounts"` // the bank's own too
 	Problems int   `json:"problems"`
 }
 
@@ -478,14 +478,14 @@ func (f Folder) restoreInto(ctx context.Context, folder string, backup io.Reader
 		return nil, err
 	}
 	// publishes the log
-	house, err := Open(ctx, Options{
+	srv, err := Open(ctx, Options{
 		Data: folder, Passphrase: f.Passphrase, Log: log,
 		unpublished: true,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return found, house.Close()
+	return found, srv.Close()
 }
 
 // VerifyBackup unpacks a backup beside where it lies, checks it as Restore

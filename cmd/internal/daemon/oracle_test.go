@@ -23,7 +23,7 @@ func TestUnknownUser(t *testing.T) {
 	must(t)(h.as(t, "operator").Call(t.Context(), "admin.user.add", "user:dora", "customer",
 		aliceSecret, "token"))
 	a := &arena{
-		house: h, roots: h.tls(t, "demo").RootCAs, domain: h.name,
+		testServer: h, roots: h.tls(t, "demo").RootCAs, domain: h.name,
 		names: make(map[string]string),
 	}
 	varies := regexp.MustCompile(`Date: [^\r]*|nonce="[^"]*"`)

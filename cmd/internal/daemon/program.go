@@ -17,7 +17,7 @@ import (
 // What a start, a stop and a heartbeat say of the program, its settings and its machine.
 
 // program says which program this is, now.
-func (h *House) program() audit.Program {
+func (h *Server) program() audit.Program {
 	p := audit.Program{
 		Version: h.opts.Version, Build: build(), Boot: machine.Boot(),
 		Settings: h.settings(),
@@ -30,7 +30,7 @@ func (h *House) program() audit.Program {
 
 // settings are hashes of the effective settings and of the files that they name. Files with
 // secrets are not among them: a hash tells who guesses right.
-func (h *House) settings() []audit.Arg {
+func (h *Server) settings() []audit.Arg {
 	list := []audit.Arg{{Name: "effective", Value: hashOf([]byte(h.opts.Settings))}}
 	for _, f := range []struct{ name, path string }{
 		{"client-ca", h.opts.ClientCA},

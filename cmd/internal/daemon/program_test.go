@@ -82,7 +82,7 @@ func TestStartSaysWhichProgramRunsByWhatSettings(t *testing.T) {
 }
 
 // says waits until the operator is told something.
-func (h *house) says(t *testing.T, what string) {
+func (h *testServer) says(t *testing.T, what string) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); !strings.Contains(h.log.String(),
 		what); time.Sleep(20 * time.Millisecond) {

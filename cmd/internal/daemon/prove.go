@@ -16,7 +16,7 @@ const proveWait = 5 * time.Second
 var errNotPublished = errors.New("the entry has not been published yet")
 
 // prove returns the proof that an entry is in the published log.
-func (h *House) prove(ctx context.Context, index int64) ([]byte, error) {
+func (h *Server) prove(ctx context.Context, index int64) ([]byte, error) {
 	for end := time.Now().Add(proveWait); h.publisher.Published() <= index; {
 		if time.Now().After(end) {
 			return nil, errNotPublished
@@ -35,7 +35,7 @@ func (h *House) prove(ctx context.Context, index int64) ([]byte, error) {
 	return text, err
 }
 
-func (h *House) proof(ctx context.Context, index int64) ([]byte, error) {
+func (h *Server) proof(ctx context.Context, index int64) ([]byte, error) {
 	log, err := audit.OpenLog(ctx, audit.Dir(h.dir.Audit()), strings.Join(h.signer.Keys(), "\n"))
 	if err != nil {
 		return nil, err

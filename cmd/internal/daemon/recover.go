@@ -121,14 +121,14 @@ func (f Folder) Recover(ctx context.Context, log *slog.Logger) (*Recovered, erro
 		return nil, err
 	}
 	// publishes the log
-	house, err := Open(ctx, Options{
+	srv, err := Open(ctx, Options{
 		Data: f.Data, Store: f.Store, Passphrase: f.Passphrase,
 		Log: log, unpublished: true,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return r, house.Close()
+	return r, srv.Close()
 }
 
 // newPlan decides what to do. The new log commits to the longest state of the old one that is

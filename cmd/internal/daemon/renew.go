@@ -21,7 +21,7 @@ var ownClients = [...]string{"operator", "demo"}
 
 // renewOwnClients renews the certificates in the data folder in the last third of their lives, and
 // when they are of an authority that is not in force any more.
-func (h *House) renewOwnClients(ctx context.Context) {
+func (h *Server) renewOwnClients(ctx context.Context) {
 	for _, name := range ownClients {
 		switch err := h.renewOwnClient(ctx, h.dir.Client(name)); {
 		// whoever wants it out of the folder moves it
@@ -35,7 +35,7 @@ func (h *House) renewOwnClients(ctx context.Context) {
 
 // renewOwnClient renews one, over its key, as its holder would: what was revoked is not renewed,
 // and what has ended is not either.
-func (h *House) renewOwnClient(ctx context.Context, folder string) error {
+func (h *Server) renewOwnClient(ctx context.Context, folder string) error {
 	certFile := filepath.Join(folder, "client.crt")
 	pem, err := os.ReadFile(certFile)
 	if err != nil {

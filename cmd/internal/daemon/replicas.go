@@ -15,7 +15,7 @@ import (
 
 // followReplicas learns what other replicas did: who became known, what was
 // revoked, which keys are in force, and that there is something to publish.
-func (h *House) followReplicas(ctx context.Context) {
+func (h *Server) followReplicas(ctx context.Context) {
 	tick := time.NewTicker(replicasEvery)
 	defer tick.Stop()
 	for {
@@ -30,7 +30,7 @@ func (h *House) followReplicas(ctx context.Context) {
 
 // shareFailures tells the throttles of the replicas of failed sign-ins, and deletes
 // what none of them needs any more.
-func (h *House) shareFailures(ctx context.Context) {
+func (h *Server) shareFailures(ctx context.Context) {
 	tick, tidy := time.NewTicker(replicasEvery), time.NewTicker(tidyEvery)
 	defer tick.Stop()
 	defer tidy.Stop()
@@ -82,7 +82,7 @@ const (
 // refresh learns what other replicas did until now, and reports whether there was
 // something new a moment ago. It is asked before somebody is refused, and so by whoever likes
 // to: the database is not asked more often for it than it bears.
-func (h *House) refresh(ctx context.Context) bool {
+func (h *Server) refresh(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, silence)
 	defer cancel()
 	h.learn(ctx, time.Now())
@@ -99,7 +99,7 @@ const attempt = time.Second
 const refreshRest = 20 * time.Millisecond
 
 // learn asks the database for news, unless it was asked since.
-func (h *House) learn(ctx context.Context, since time.Time) {
+func (h *Server) learn(ctx context.Context, since time.Time) {
 	s := h.shared
 	s.learning.Lock()
 	defer s.learning.Unlock()
@@ -114,7 +114,7 @@ func (h *House) learn(ctx context.Context, since time.Time) {
 }
 
 // ask asks the database for news. The caller holds learning.
-func (h *House) ask(ctx context.Context) {
+func (h *Server) ask(ctx context.Context) {
 	s := h.shared
 	begun := time.Now()
 	news, err := s.store.Since(ctx, s.size)

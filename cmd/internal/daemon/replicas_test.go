@@ -99,7 +99,7 @@ func settle() {
 }
 
 // folder is the data folder of a server that has stopped.
-func (h *house) folder() daemon.Folder {
+func (h *testServer) folder() daemon.Folder {
 	f := daemon.Folder{Data: h.data}
 	if s, is := databases.Load(h.data); is {
 		f.Store = s.(daemon.Store)
@@ -157,10 +157,10 @@ func (b *balancer) serve(front *net.TCPConn) {
 }
 
 // startReplicas is startIn for several servers on one database.
-func startReplicas(t testing.TB, data string, change func(*daemon.Options)) *house {
+func startReplicas(t testing.TB, data string, change func(*daemon.Options)) *testServer {
 	t.Helper()
 	store := databaseOf(t, data)
-	var all []*house
+	var all []*testServer
 	for i := range replicas {
 		folder := data
 		if i > 0 {

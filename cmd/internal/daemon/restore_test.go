@@ -95,7 +95,7 @@ func sparse(t *testing.T, size int) []byte {
 }
 
 // backupOf takes a backup of a running server.
-func backupOf(t *testing.T, h *house) []byte {
+func backupOf(t *testing.T, h *testServer) []byte {
 	t.Helper()
 	resp, err := httpClient(t, h.tls(t, "operator")).Post("https://"+h.addr+"/admin/backup", "",
 		http.NoBody)

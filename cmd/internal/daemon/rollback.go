@@ -14,7 +14,7 @@ import (
 
 // recoverTrail brings the published log up to date, and refuses a store that is behind what
 // this folder published, or noted to have seen.
-func (h *House) recoverTrail(ctx context.Context) error {
+func (h *Server) recoverTrail(ctx context.Context) error {
 	seen, err := h.dir.ReadSeen()
 	if err != nil {
 		return err
@@ -45,7 +45,7 @@ func (h *House) recoverTrail(ctx context.Context) error {
 
 // noteRollback keeps what was seen of a database that went back, so that no start takes the
 // database as it is now.
-func (h *House) noteRollback() {
+func (h *Server) noteRollback() {
 	if h.shared == nil || h.shared.store.RolledBack() == nil {
 		return
 	}

@@ -110,10 +110,12 @@ func TestRollover(t *testing.T) {
 
 // issue returns what somebody signs in with whom the operator's certificate, of
 // the authority before, had a new one issued for.
-func (h *house) issue(t *testing.T, subject string) *tls.Config { return h.issueBy(t, h, subject) }
+func (h *testServer) issue(t *testing.T, subject string) *tls.Config {
+	return h.issueBy(t, h, subject)
+}
 
 // issueBy is issue with the credentials that the init of another replica made.
-func (h *house) issueBy(t *testing.T, made *house, subject string) *tls.Config {
+func (h *testServer) issueBy(t *testing.T, made *testServer, subject string) *tls.Config {
 	t.Helper()
 	key, err := certs.NewKey()
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 // rotateVault replaces keys/vault.key and the data key. At every moment the
 // file on disk opens the vault: the data keys are sealed under the new secret
 // before the file is replaced, and forgotten under the old one after it.
-func (h *House) rotateVault() error {
+func (h *Server) rotateVault() error {
 	if h.file == nil {
 		return teller.ErrSharedVault
 	}
@@ -56,10 +56,10 @@ func (h *House) rotateVault() error {
 // well until the next rotation, so that nobody who verifies with it is cut off, and it
 // signs that the new one follows it, which is an entry. A kill in between loses none of
 // that: the next start makes the entry.
-func (h *House) rotateAudit(ctx context.Context) (audit.Rotation, error) {
+func (h *Server) rotateAudit(ctx context.Context) (audit.Rotation, error) {
 	h.keys.Lock()
 	defer h.keys.Unlock()
-	if err := h.completeRotation(ctx); err != nil { // of one that had no room for its entry
+	if err := h.completeRotation(ctx); err != nil { // of one that had no space for its entry
 		return audit.Rotation{}, err
 	}
 	if err := h.awaitKey(ctx); err != nil {
@@ -103,7 +103,7 @@ func (h *House) rotateAudit(ctx context.Context) (audit.Rotation, error) {
 // awaitKey waits until the newest key is beside a checkpoint that it signed. Without
 // that, two rotations in a row would have no checkpoint published that is signed by the
 // key beside the log before and by the one after.
-func (h *House) awaitKey(ctx context.Context) error {
+func (h *Server) awaitKey(ctx context.Context) error {
 	for end := time.Now().Add(proveWait); h.publisher.Key() != h.signer.Verifier(); {
 		if time.Now().After(end) {
 			return teller.ErrNotPublished
@@ -118,7 +118,7 @@ func (h *House) awaitKey(ctx context.Context) error {
 }
 
 // noteRotation keeps a rotation until its entry is made.
-func (h *House) noteRotation(r audit.Rotation) error {
+func (h *Server) noteRotation(r audit.Rotation) error {
 	text, err := json.Marshal(r)
 	if err != nil {
 		return err
@@ -127,7 +127,7 @@ func (h *House) noteRotation(r audit.Rotation) error {
 }
 
 // recordRotation makes the entry of a rotation.
-func (h *House) recordRotation(ctx context.Context, r audit.Rotation) error {
+func (h *Server) recordRotation(ctx context.Context, r audit.Rotation) error {
 	if status := h.teller.LogKeyRotated(ctx, r); status.Code != atm.OK {
 		return fmt.Errorf("the entry of a rotation: %s", status.Code)
 	}
@@ -136,7 +136,7 @@ func (h *House) recordRotation(ctx context.Context, r audit.Rotation) error {
 
 // completeRotation makes the entry of a rotation that a stop interrupted, when its key
 // has come into use. An entry that is made twice says the same twice.
-func (h *House) completeRotation(ctx context.Context) error {
+func (h *Server) completeRotation(ctx context.Context) error {
 	text, err := os.ReadFile(h.dir.AuditRotation())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -154,7 +154,7 @@ func (h *House) completeRotation(ctx context.Context) error {
 
 // reseal seals values again after each rotation, and at the start what a stop
 // interrupted.
-func (h *House) reseal(ctx context.Context) {
+func (h *Server) reseal(ctx context.Context) {
 	for {
 		if err := h.file.Reseal(func() bool { return ctx.Err() != nil }); err != nil {
 			h.opts.Log.Error("values could not be sealed with the new data key",

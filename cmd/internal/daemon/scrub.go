@@ -17,7 +17,7 @@ const (
 
 // scrub compares the accounts with the journal, a few at a time, round and round: somebody who
 // may write to the store is noticed while the server runs, not only by fsck.
-func (h *House) scrub(ctx context.Context) {
+func (h *Server) scrub(ctx context.Context) {
 	tick := time.NewTicker(scrubEvery)
 	defer tick.Stop()
 	after := uint64(0)

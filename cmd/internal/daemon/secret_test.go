@@ -14,7 +14,7 @@ import (
 )
 
 // token posts a form to the token endpoint.
-func (h *house) token(t testing.TB, c *http.Client, form url.Values,
+func (h *testServer) token(t testing.TB, c *http.Client, form url.Values,
 	change func(*http.Request),
 ) (*http.Response, map[string]any) {
 	t.Helper()

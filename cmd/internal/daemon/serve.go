@@ -27,9 +27,9 @@ type Listen struct {
 }
 
 // Serve answers requests until ctx is done, and then stops cleanly: what has
-// begun is answered, and the log is published whole. The house is closed when
+// begun is answered, and the log is published whole. The server is closed when
 // it returns. An error means that the stop was not clean.
-func (h *House) Serve(ctx context.Context, listen Listen) error {
+func (h *Server) Serve(ctx context.Context, listen Listen) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s, err := h.newServer()
@@ -80,7 +80,7 @@ func (h *House) Serve(ctx context.Context, listen Listen) error {
 	return nil
 }
 
-func (h *House) newServer() (*server.Server, error) {
+func (h *Server) newServer() (*server.Server, error) {
 	certFile, keyFile := h.dir.Server()
 	reloader, err := certs.NewReloader(certFile, keyFile, h.opts.Log)
 	if err != nil {
@@ -134,16 +134,16 @@ func (h *House) newServer() (*server.Server, error) {
 	return server.New(cfg)
 }
 
-// parts says what each part of the house thinks of its health.
-func (h *House) parts() []server.Part {
+// parts says what each part of the server thinks of its health.
+func (h *Server) parts() []server.Part {
 	return []server.Part{
 		{Name: "vault", Err: h.vaultState()},
 		{Name: "audit", Err: h.publisher.Err()},
-		{Name: "disk", Err: h.room()},
+		{Name: "disk", Err: h.diskSpace()},
 	}
 }
 
-func (h *House) vaultState() error {
+func (h *Server) vaultState() error {
 	if err := errors.Join(h.ledger.Err(), h.lost()); err != nil || h.shared == nil {
 		return err
 	}
@@ -152,7 +152,7 @@ func (h *House) vaultState() error {
 
 // serveAdmin serves the operator's endpoints until the function it returns is
 // called.
-func (h *House) serveAdmin(listener net.Listener, s *server.Server) (stop func()) {
+func (h *Server) serveAdmin(listener net.Listener, s *server.Server) (stop func()) {
 	if listener == nil {
 		return func() {}
 	}

@@ -64,11 +64,11 @@ func (s Store) config(secret []byte, log *slog.Logger) (pgstore.Config, error) {
 	return c, err
 }
 
-// shared is what a house has in common with its replicas.
+// shared is what a server has in common with its replicas.
 type shared struct {
 	store    *pgstore.Store
 	throttle *auth.Throttle
-	joined   bool // this start made the folder, for a house that was there
+	joined   bool // this start made the folder, for an installation that was there
 
 	ahead atomic.Int64 // by how much the clock of the database is ahead of this machine's
 
@@ -99,11 +99,11 @@ const (
 	skew = 2 * time.Second
 )
 
-// Joined reports that this start made the folder for a house that was there.
-func (h *House) Joined() bool { return h.shared != nil && h.shared.joined }
+// Joined reports that this start made the folder for an installation that was there.
+func (h *Server) Joined() bool { return h.shared != nil && h.shared.joined }
 
 // now is the time by the clock that all replicas share, or this machine's.
-func (h *House) now() time.Time {
+func (h *Server) now() time.Time {
 	if h.shared == nil {
 		return time.Now()
 	}
@@ -115,7 +115,7 @@ const configName = "config.toml"
 
 // sharedFiles are the files that replicas share, relative to the folder. The key
 // of the root is not among them: nothing that runs needs it.
-func (h *House) sharedFiles() map[string]string {
+func (h *Server) sharedFiles() map[string]string {
 	d := h.dir
 	serverCert, serverKey := d.ServerCA()
 	clientCert, clientKey := d.ClientCA()
@@ -128,13 +128,13 @@ func (h *House) sharedFiles() map[string]string {
 	}
 }
 
-// ErrJoin reports a folder without the key of the house that it is to join.
+// ErrJoin reports a folder without the key of the installation that it is to join.
 var ErrJoin = errors.New("copy the keys/vault.key of another replica into the keys folder of " +
 	"this one first")
 
-// openShared opens the database. A new folder either begins a house in an empty
-// one, or joins the house that is there.
-func (h *House) openShared(ctx context.Context) error {
+// openShared opens the database. A new folder either begins an installation in an empty
+// one, or joins the installation that is there.
+func (h *Server) openShared(ctx context.Context) error {
 	h.shared = &shared{known: make(map[string][]byte), throttle: auth.NewThrottle(time.Now)}
 	cfg, err := h.opts.Store.config(nil, h.opts.Log)
 	if err != nil {
@@ -143,7 +143,7 @@ func (h *House) openShared(ctx context.Context) error {
 	there, err := pgstore.Find(ctx, cfg)
 	open := pgstore.Open
 	switch {
-	case errors.Is(err, pgstore.ErrNoHouse) && h.Fresh:
+	case errors.Is(err, pgstore.ErrNoBooks) && h.Fresh:
 		open = func(ctx context.Context, cfg pgstore.Config) (*pgstore.Store, error) {
 			return pgstore.Create(ctx, cfg, h.dir.Config.Name)
 		}
@@ -195,7 +195,7 @@ func replicaName(folder string) (string, error) {
 
 // fetch makes the folder have what the replicas share, or the database, when it
 // is new.
-func (h *House) fetch(ctx context.Context) error {
+func (h *Server) fetch(ctx context.Context) error {
 	files, err := h.shared.store.Files(ctx)
 	if err != nil {
 		return err
@@ -211,21 +211,21 @@ func (h *House) fetch(ctx context.Context) error {
 		_, err := h.share(ctx)
 		return err
 	}
-	house, err := h.shared.store.House(ctx)
+	installation, err := h.shared.store.Installation(ctx)
 	if err != nil {
 		return err
 	}
 	// otherwise it is the init of this folder
-	if h.Fresh && !house.Complete && !exists(h.dir.AuditKey()) {
+	if h.Fresh && !installation.Complete && !exists(h.dir.AuditKey()) {
 		return fmt.Errorf("the init of %s has not come to its end; start its first replica again",
-			house.Name)
+			installation.Name)
 	}
-	h.shared.joined = h.Fresh && house.Complete
+	h.shared.joined = h.Fresh && installation.Complete
 	return h.settle(ctx, files)
 }
 
 // settle writes what the replicas share into the folder.
-func (h *House) settle(ctx context.Context, files []pgstore.File) error {
+func (h *Server) settle(ctx context.Context, files []pgstore.File) error {
 	for _, folder := range []string{"ca", "tls", "keys"} {
 		if err := durable.MkdirAll(h.dir.Path(folder), 0o700); err != nil {
 			return err
@@ -255,7 +255,7 @@ func (h *House) settle(ctx context.Context, files []pgstore.File) error {
 // keepChanges finds files that were changed here while the server did not run,
 // as by atmctl ca rollover, so that they are not overwritten. What another replica
 // has changed meanwhile, too, is put aside here.
-func (h *House) keepChanges(files []pgstore.File) error {
+func (h *Server) keepChanges(files []pgstore.File) error {
 	had, err := h.dir.ReadShared()
 	if err != nil || had == nil {
 		return err
@@ -296,7 +296,7 @@ func sum(data []byte) string {
 }
 
 // remember notes what the replicas share. The caller holds s.mu.
-func (h *House) remember() error {
+func (h *Server) remember() error {
 	sums := make(map[string]string, len(h.shared.known))
 	for name, data := range h.shared.known {
 		sums[name] = sum(data)
@@ -306,7 +306,7 @@ func (h *House) remember() error {
 
 // settleConfig takes over what init fixed on the first replica, and a recovery of
 // the audit log after it.
-func (h *House) settleConfig(text []byte) error {
+func (h *Server) settleConfig(text []byte) error {
 	var c datadir.Config
 	if _, err := toml.Decode(string(text), &c); err != nil {
 		return fmt.Errorf("what replicas share: %w", err)
@@ -330,7 +330,7 @@ func (h *House) settleConfig(text []byte) error {
 // forgetOldKey drops the public key beside the published log when it is one of
 // this log that signs no more: other replicas have rotated it while this one was
 // away. What is published is compared with the database whoever signed it.
-func (h *House) forgetOldKey() error {
+func (h *Server) forgetOldKey() error {
 	file := filepath.Join(h.dir.Audit(), "log.vkey")
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -348,7 +348,7 @@ func (h *House) forgetOldKey() error {
 
 // adoptFiles is told of files that another replica changed, by what is about to
 // decide something or by the one who follows.
-func (h *House) adoptFiles(files []pgstore.File) error {
+func (h *Server) adoptFiles(files []pgstore.File) error {
 	s := h.shared
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -380,7 +380,7 @@ func (h *House) adoptFiles(files []pgstore.File) error {
 	return h.remember()
 }
 
-func (h *House) adoptFile(f pgstore.File, path string) error {
+func (h *Server) adoptFile(f pgstore.File, path string) error {
 	if f.Data == nil {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -419,7 +419,7 @@ func (h *House) adoptFile(f pgstore.File, path string) error {
 
 // share gives the other replicas what has changed in the folder, and reports
 // whether something had. They have it before they decide anything after that.
-func (h *House) share(ctx context.Context) (bool, error) {
+func (h *Server) share(ctx context.Context) (bool, error) {
 	if h.shared == nil {
 		return true, nil
 	}
@@ -445,7 +445,7 @@ var errRotatedElsewhere = errors.New("another replica has rotated keys at the sa
 	"nothing was rotated here")
 
 // shareRotated is share for a key that is about to be used.
-func (h *House) shareRotated() error {
+func (h *Server) shareRotated() error {
 	own, err := h.share(context.Background())
 	if err == nil && !own {
 		err = errRotatedElsewhere
@@ -454,7 +454,7 @@ func (h *House) shareRotated() error {
 }
 
 // unshared are the files that the others do not have as they are.
-func (h *House) unshared() (changed []pgstore.File, err error) {
+func (h *Server) unshared() (changed []pgstore.File, err error) {
 	s := h.shared
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -29,7 +29,7 @@ import (
 )
 
 // pair starts two replicas on one database.
-func pair(t testing.TB) (a, b *house, store daemon.Store) {
+func pair(t testing.TB) (a, b *testServer, store daemon.Store) {
 	t.Helper()
 	store = database(t)
 	a = startOn(t, filepath.Join(t.TempDir(), "a"), store)
@@ -38,13 +38,13 @@ func pair(t testing.TB) (a, b *house, store daemon.Store) {
 	return a, startOn(t, folder, store), store
 }
 
-func startOn(t testing.TB, folder string, store daemon.Store) *house {
+func startOn(t testing.TB, folder string, store daemon.Store) *testServer {
 	t.Helper()
 	return startOne(t, folder, func(o *daemon.Options) { o.Store = store })
 }
 
 // at is a client of one replica with the credentials that another one made.
-func at(t testing.TB, there, made *house, user string) *client.Client {
+func at(t testing.TB, there, made *testServer, user string) *client.Client {
 	t.Helper()
 	c, err := client.New(client.Config{
 		Server: "https://" + there.addr, TLS: made.tls(t, user),
@@ -81,7 +81,7 @@ func TestReplicas(t *testing.T) {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for i := range 10 {
-		h := []*house{a, b}[i%2]
+		h := []*testServer{a, b}[i%2]
 		cfg := a.tls(t, "demo")
 		cfg.GetClientCertificate = nil
 		c, err := client.New(client.Config{Server: "https://" + h.addr, TLS: cfg, Token: token})
@@ -121,7 +121,7 @@ func TestReplicas(t *testing.T) {
 		t.Fatal(err)
 	}
 	var roots []audit.Report
-	for _, h := range []*house{a, b} {
+	for _, h := range []*testServer{a, b} {
 		report, err := audit.Verify(t.Context(), audit.Dir(filepath.Join(h.data, "audit")),
 			audit.VerifyOptions{})
 		if err != nil || !report.OK() {
@@ -157,7 +157,7 @@ func TestReplayOnTheOther(t *testing.T) {
 		!strings.Contains(text, "50.00") {
 		t.Errorf("a nonce of the other: %s %s", resp.Status, text)
 	}
-	for _, h := range []*house{a, b} {
+	for _, h := range []*testServer{a, b} {
 		if resp, _ := h.post(t, c, call("inquiry", "200"), header(1)); resp.StatusCode != 401 {
 			t.Errorf("again: %s", resp.Status)
 		}
@@ -166,7 +166,7 @@ func TestReplayOnTheOther(t *testing.T) {
 		var wg sync.WaitGroup
 		var statuses [8]int
 		for i := range statuses {
-			h := []*house{a, b}[i%2]
+			h := []*testServer{a, b}[i%2]
 			wg.Go(func() {
 				resp, _ := h.post(t, c, call("inquiry", "200"), header(count))
 				statuses[i] = resp.StatusCode
@@ -290,14 +290,14 @@ func TestNoReplica(t *testing.T) {
 		t.Fatal(err)
 	}
 	elsewhere := filepath.Join(t.TempDir(), "atm-data")
-	house, err := daemon.Open(t.Context(), daemon.Options{
+	srv, err := daemon.Open(t.Context(), daemon.Options{
 		Data: elsewhere, Store: database(t),
 		Log: discard,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := house.Close(); err != nil {
+	if err := srv.Close(); err != nil {
 		t.Fatal(err)
 	}
 	wrongKey := filepath.Join(t.TempDir(), "atm-data")
@@ -310,13 +310,13 @@ func TestNoReplica(t *testing.T) {
 	}{
 		{"a new folder without the key", folder(), store, daemon.ErrJoin, a.name},
 		{"a new folder with another key", wrongKey, store, pgstore.ErrWrongSecret, a.name},
-		{"a folder of another house", elsewhere, store, nil, "this folder is of"},
+		{"a folder of another installation", elsewhere, store, nil, "this folder is of"},
 		{
-			"a folder of a house, and an empty database", elsewhere, database(t),
-			pgstore.ErrNoHouse, "",
+			"a folder of an installation, and an empty database", elsewhere, database(t),
+			pgstore.ErrNoBooks, "",
 		},
 		{
-			"a folder of a house, and no database", elsewhere,
+			"a folder of an installation, and no database", elsewhere,
 			daemon.Store{},
 			daemon.ErrUsage,
 			"--store postgres://",
@@ -335,12 +335,12 @@ func TestNoReplica(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			house, err := daemon.Open(t.Context(), daemon.Options{
+			srv, err := daemon.Open(t.Context(), daemon.Options{
 				Data: tt.data, Store: tt.store,
 				Log: discard,
 			})
 			if err == nil {
-				house.Close()
+				srv.Close()
 				t.Fatal("opened")
 			}
 			t.Log(err)
@@ -486,13 +486,13 @@ func TestOlderDatabase(t *testing.T) {
 		t.Errorf("%+v", recovered)
 	}
 	again, follower := startOn(t, h.data, old), startOn(t, folder, old)
-	for _, on := range []*house{again, follower} {
+	for _, on := range []*testServer{again, follower} {
 		if got := must(t)(at(t, on, h, "demo").Inquiry(t.Context(),
 			account)); got.Text() != "1000.00" {
 			t.Errorf("%s", got.Text())
 		}
 	}
-	for _, on := range []*house{follower, again} {
+	for _, on := range []*testServer{follower, again} {
 		if err := on.stop(); err != nil {
 			t.Fatal(err)
 		}
@@ -520,12 +520,12 @@ func TestSkew(t *testing.T) {
 	join(t, a.data, folder)
 	b := startOn(t, folder, daemon.Store{URL: cluster.URL(name+"late", name)})
 	until(t, func() bool { return strings.Contains(b.log.String(), "clock of this machine") })
-	for _, from := range []*house{a, b} {
+	for _, from := range []*testServer{a, b} {
 		must(t)(at(t, from, a, "demo").Deposit(t.Context(), account, 1, atm.RequestID(from.addr)))
 		issued, _ := must(t)(at(t, from, a, "operator").Call(t.Context(), "admin.token.issue",
 			"user:demo", "*", "600")).Result.(map[string]any)
 		fresh := from.issueBy(t, a, "user:demo")
-		for _, to := range []*house{a, b} {
+		for _, to := range []*testServer{a, b} {
 			cfg := a.tls(t, "demo")
 			cfg.GetClientCertificate = nil
 			c, err := client.New(client.Config{
@@ -551,7 +551,7 @@ func TestSkew(t *testing.T) {
 	}
 }
 
-// TestMove moves a house into a database and back: the same balances, the same
+// TestMove moves an installation into a database and back: the same balances, the same
 // tree, and receipts of before are good.
 func TestMove(t *testing.T) {
 	operations := 2000

@@ -94,7 +94,7 @@ func BenchmarkSignIn(b *testing.B) {
 
 // ask sends a call with this Authorization header, if any, and demands an
 // answer.
-func (h *house) ask(b *testing.B, c *http.Client, question, authorization string) {
+func (h *testServer) ask(b *testing.B, c *http.Client, question, authorization string) {
 	resp, text := h.post(b, c, question, func(r *http.Request) {
 		if authorization != "" {
 			r.Header.Set("Authorization", authorization)

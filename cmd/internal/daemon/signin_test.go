@@ -29,7 +29,7 @@ import (
 const aliceSecret = "correct horse battery staple"
 
 // withAlice gives user:alice a password and account 200.
-func withAlice(t testing.TB, h *house) {
+func withAlice(t testing.TB, h *testServer) {
 	t.Helper()
 	operator := h.as(t, "operator")
 	must(t)(operator.Call(t.Context(), "admin.user.add", "user:alice", "customer", aliceSecret))
@@ -346,7 +346,7 @@ func TestGrant(t *testing.T) {
 	grant := must(t)(demo.Call(t.Context(), "admin.grant.create", 100, "withdraw inquiry", "50.00",
 		"service:billing", 600))
 	token, _ := grant.Result.(map[string]any)["token"].(string)
-	with := func(h *house) *client.Client {
+	with := func(h *testServer) *client.Client {
 		cfg := h.tls(t, "demo")
 		cfg.GetClientCertificate = nil
 		c, err := client.New(client.Config{Server: "https://" + h.addr, TLS: cfg, Token: token})

@@ -10,7 +10,7 @@ import (
 )
 
 // status says how the server is, to operators and auditors.
-func (h *House) status(ctx context.Context) (atm.Record, error) {
+func (h *Server) status(ctx context.Context) (atm.Record, error) {
 	log, err := h.logStatus(ctx)
 	if err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func (h *House) status(ctx context.Context) (atm.Record, error) {
 }
 
 // logStatus says how long the audit log is, and how far it is published and cosigned.
-func (h *House) logStatus(ctx context.Context) (atm.Record, error) {
+func (h *Server) logStatus(ctx context.Context) (atm.Record, error) {
 	_, head, err := h.store.Signed(ctx)
 	if err != nil {
 		return nil, err
@@ -79,7 +79,7 @@ func (h *House) logStatus(ctx context.Context) (atm.Record, error) {
 }
 
 // storeStatus says where the accounts are, and how many servers have them.
-func (h *House) storeStatus(ctx context.Context) (atm.Record, error) {
+func (h *Server) storeStatus(ctx context.Context) (atm.Record, error) {
 	kind, replicas := "bolt", []string{}
 	if h.shared != nil {
 		kind = "postgres"

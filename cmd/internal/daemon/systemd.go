@@ -39,7 +39,7 @@ func inherited() (map[string]net.Listener, error) {
 }
 
 // notify tells systemd something; without it nobody listens.
-func (h *House) notify(state string) {
+func (h *Server) notify(state string) {
 	if _, err := systemd.SdNotify(false, state); err != nil {
 		h.opts.Log.Warn("telling systemd", slog.String("state", state), slog.Any("error", err))
 	}
@@ -50,7 +50,7 @@ const readyEvery = 50 * time.Millisecond
 
 // report tells systemd when the server is ready, and that it is alive while it
 // does not hang in a commit.
-func (h *House) report(ctx context.Context) {
+func (h *Server) report(ctx context.Context) {
 	for !h.ready() {
 		select {
 		case <-time.After(readyEvery):
@@ -79,7 +79,7 @@ func (h *House) report(ctx context.Context) {
 	}
 }
 
-func (h *House) ready() bool {
+func (h *Server) ready() bool {
 	for _, part := range h.parts() {
 		if part.Err != nil {
 			return false

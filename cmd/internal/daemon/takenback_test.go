@@ -48,7 +48,7 @@ type use struct {
 
 // counter is a server, and who operates it.
 type counter struct {
-	*house
+	*testServer
 	operator *client.Client
 	nobody   *tls.Config
 	provider *ecdsa.PrivateKey // signs tokens of another issuer
@@ -82,7 +82,7 @@ func newCounter(t *testing.T) *counter {
 			t.Fatal(err)
 		}
 	}
-	c.house = start(t, func(o *daemon.Options) {
+	c.testServer = start(t, func(o *daemon.Options) {
 		o.Issuers = filepath.Join(dir, "issuers.toml")
 		o.Server.RequestTimeout = 10 * time.Second
 	})
@@ -672,7 +672,7 @@ func TestServerRenewsItsOwnClients(t *testing.T) {
 	}
 }
 
-func (h *house) shownBy(t *testing.T, user string) *tls.Certificate {
+func (h *testServer) shownBy(t *testing.T, user string) *tls.Certificate {
 	t.Helper()
 	cert, err := h.tls(t, user).GetClientCertificate(nil)
 	if err != nil {

@@ -25,7 +25,7 @@ import (
 // lived gives a server a past with something of every kind in it: users, roles that were set
 // twice, somebody disabled, grants that were used, credentials that were revoked, limits,
 // holds and request ids.
-func lived(t *testing.T, h *house) {
+func lived(t *testing.T, h *testServer) {
 	t.Helper()
 	operator, demo := h.as(t, "operator"), h.as(t, "demo")
 	admin := func(op string, args ...any) *client.Answer {
@@ -286,13 +286,13 @@ func TestFsckNamesWhatASuperuserChanged(t *testing.T) {
 func TestFsckNamesWhatWasDoneInBetween(t *testing.T) {
 	for _, tt := range []struct {
 		name, before, after, says string
-		act                       func(*testing.T, *house)
+		act                       func(*testing.T, *testServer)
 	}{
 		{
 			"an owner", `UPDATE accounts SET owner = 'user:demo' WHERE name = '300'`,
 			`UPDATE accounts SET owner = 'user:mallory' WHERE name = '300'`,
 			"withdraw of user:demo on account 300, which was not theirs but user:mallory's",
-			func(t *testing.T, h *house) {
+			func(t *testing.T, h *testServer) {
 				must(t)(h.as(t, "demo").Withdraw(t.Context(), 300, 100, "stolen"))
 			},
 		},
@@ -300,13 +300,15 @@ func TestFsckNamesWhatWasDoneInBetween(t *testing.T) {
 			"an owner, to look", `UPDATE accounts SET owner = 'user:demo' WHERE name = '300'`,
 			`UPDATE accounts SET owner = 'user:mallory' WHERE name = '300'`,
 			"inquiry of user:demo on account 300, which was not theirs but user:mallory's",
-			func(t *testing.T, h *house) { must(t)(h.as(t, "demo").Inquiry(t.Context(), 300)) },
+			func(t *testing.T, h *testServer) {
+				must(t)(h.as(t, "demo").Inquiry(t.Context(), 300))
+			},
 		},
 		{
 			"a request id", `DELETE FROM requests WHERE index = (SELECT max(index) FROM requests)`,
 			"",
 			"was carried out again",
-			func(t *testing.T, h *house) {
+			func(t *testing.T, h *testServer) {
 				must(t)(h.as(t, "demo").Withdraw(t.Context(), 100, 100, "twice"))
 			},
 		},
@@ -315,7 +317,7 @@ func TestFsckNamesWhatWasDoneInBetween(t *testing.T) {
 			`UPDATE users SET roles = '{teller}', changed = (SELECT size FROM log) WHERE subject = 'user:demo'`,
 			`UPDATE users SET roles = '{customer}', changed = (SELECT size FROM log) WHERE subject = 'user:demo'`,
 			"user:demo acted as teller",
-			func(t *testing.T, h *house) {
+			func(t *testing.T, h *testServer) {
 				until(t, func() bool {
 					a, err := h.as(t, "demo").Withdraw(t.Context(), 300, 100, "")
 					return err == nil && a.Code == atm.OK

@@ -63,7 +63,7 @@ func encodeTokenKeys(table auth.KeyTable) ([]byte, error) {
 
 // tokenKeys are the keys of tokens: the one in a module when the options name
 // it, and those of the folder otherwise.
-func (h *House) tokenKeys() (auth.KeyTable, error) {
+func (h *Server) tokenKeys() (auth.KeyTable, error) {
 	if h.opts.TokenKey == "" {
 		return readTokenKeys(h.dir.TokenKey())
 	}
@@ -72,7 +72,7 @@ func (h *House) tokenKeys() (auth.KeyTable, error) {
 
 // openModule opens the module that has the key of tokens, when the options name
 // one.
-func (h *House) openModule() error {
+func (h *Server) openModule() error {
 	if h.opts.TokenKey == "" {
 		return nil
 	}
@@ -134,7 +134,7 @@ func parseTokenKeys(text []byte) (auth.KeyTable, error) {
 
 // rotateTokens makes the next key sign tokens. The table is on the disk before
 // the key signs, so that no token is handed out that a crash makes a bad one.
-func (h *House) rotateTokens(force bool) (old, kid string, wait time.Duration, err error) {
+func (h *Server) rotateTokens(force bool) (old, kid string, wait time.Duration, err error) {
 	if h.module != nil {
 		return "", "", 0, teller.ErrKeyElsewhere
 	}

@@ -19,7 +19,7 @@ const (
 // watch ends the process when its vault is lost or cannot commit: it calls stop, and if
 // that was not enough, the process ends without it. It goes on until the function that it
 // returns is called.
-func (h *House) watch(stop func()) (end func()) {
+func (h *Server) watch(stop func()) (end func()) {
 	ended, failed := make(chan struct{}), h.ledger.Failed() // which Close puts away
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -46,7 +46,7 @@ func (h *House) watch(stop func()) (end func()) {
 }
 
 // gone is closed when the vault is lost. It looks for it until ended is closed.
-func (h *House) gone(ended <-chan struct{}) <-chan struct{} {
+func (h *Server) gone(ended <-chan struct{}) <-chan struct{} {
 	if h.file == nil {
 		return nil
 	}
@@ -67,7 +67,7 @@ func (h *House) gone(ended <-chan struct{}) <-chan struct{} {
 }
 
 // lost says why the vault in the folder is lost; nil while it is not.
-func (h *House) lost() error {
+func (h *Server) lost() error {
 	if h.file == nil {
 		return nil
 	}

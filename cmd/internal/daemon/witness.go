@@ -24,7 +24,7 @@ const (
 
 // askWitnesses has the published log cosigned, beside the operations, which
 // never wait for it.
-func (h *House) askWitnesses(ctx context.Context) {
+func (h *Server) askWitnesses(ctx context.Context) {
 	client := &http.Client{Timeout: witnessTimeout}
 	satisfied := time.Now()
 	tick := time.NewTicker(witnessEvery)
@@ -53,7 +53,7 @@ func (h *House) askWitnesses(ctx context.Context) {
 
 // askOnce returns the size of the log that enough witnesses have cosigned now,
 // and 0 when they have not.
-func (h *House) askOnce(ctx context.Context, client *http.Client) (int64, error) {
+func (h *Server) askOnce(ctx context.Context, client *http.Client) (int64, error) {
 	if h.publisher.Published() == 0 {
 		return 0, nil
 	}

@@ -263,7 +263,8 @@ func (e *exam) leftovers(ctx context.Context) {
 		path := "ca/" + name + ".new"
 		if present(e.dir.Path(path)) {
 			e.tell(Warning, e.start(),
-				"%s is of a rollover that was interrupted; the next start completes it, or drops it", path)
+				"%s is of a rollover that was interrupted; the next start completes "+
+					"it, or drops it", path)
 		}
 	}
 	if present(e.dir.AuditRotation()) {

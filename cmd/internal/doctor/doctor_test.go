@@ -29,7 +29,7 @@ import (
 
 var discard = slog.New(slog.DiscardHandler)
 
-func open(t *testing.T, data string) *daemon.House {
+func open(t *testing.T, data string) *daemon.Server {
 	t.Helper()
 	h, err := daemon.Open(t.Context(), daemon.Options{
 		Data: data, Name: "atm.example",

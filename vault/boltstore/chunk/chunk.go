@@ -47,8 +47,8 @@ type Builder struct {
 // Len returns how many bytes the chunk has so far, before it is compressed.
 func (b *Builder) Len() int { return len(b.plain) }
 
-// Fits reports whether an entry with so many links and a leaf of so many bytes has room
-// in the chunk. An empty chunk has room for every entry.
+// Fits reports whether an entry with so many links and a leaf of so many bytes has space
+// in the chunk. An empty chunk has space for every entry.
 func (b *Builder) Fits(links, leafBytes int) bool {
 	const around = 8 // the number of links, and the length of the leaf
 	return len(b.plain) == 0 || len(b.plain)+links*maxLink+leafBytes+around <= Bytes

@@ -107,7 +107,7 @@ func (l *Log) ID() ID { return l.id }
 // Stat says which file the log is.
 func (l *Log) Stat() (fs.FileInfo, error) { return l.file.Stat() }
 
-// Fits reports whether the current segment has room for a record of so many bytes,
+// Fits reports whether the current segment has space for a record of so many bytes,
 // its head included.
 func (l *Log) Fits(size int) bool { return int64(size) <= segmentBytes-l.at }
 

@@ -28,7 +28,7 @@ CREATE TABLE journal (
 );
 
 -- Money is in cents. What customers hold is never negative; cash and equity, the
--- house's own, may be.
+-- bank's own, may be.
 CREATE TABLE accounts (
     name            text COLLATE "C" PRIMARY KEY,
     number          bigint UNIQUE CHECK (number BETWEEN 1 AND 9007199254740991),

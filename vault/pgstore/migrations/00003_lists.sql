@@ -10,6 +10,9 @@ ALTER TABLE certificates
 -- The name of whoever holds an account, for people.
 ALTER TABLE accounts ADD COLUMN holder text NOT NULL DEFAULT '';
 
+-- Whose books these are.
+ALTER TABLE house RENAME TO installation;
+
 -- Roles that serve already may go on.
 -- +goose StatementBegin
 DO $$

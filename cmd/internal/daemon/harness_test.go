@@ -22,8 +22,8 @@ import (
 	"example.com/atm/cmd/internal/daemon"
 )
 
-// house is a whole server on a new data folder, over real TLS.
-type house struct {
+// testServer is a whole server on a new data folder, over real TLS.
+type testServer struct {
 	data  string
 	name  string
 	addr  string // host:port of HTTPS
@@ -51,12 +51,12 @@ func (b *lockedBuffer) String() string {
 }
 
 // start starts a server. change may alter its options.
-func start(t testing.TB, change func(*daemon.Options)) *house {
+func start(t testing.TB, change func(*daemon.Options)) *testServer {
 	t.Helper()
 	return startIn(t, filepath.Join(t.TempDir(), "atm-data"), change)
 }
 
-func startIn(t testing.TB, data string, change func(*daemon.Options)) *house {
+func startIn(t testing.TB, data string, change func(*daemon.Options)) *testServer {
 	t.Helper()
 	if replicas > 0 {
 		return startReplicas(t, data, change)
@@ -64,13 +64,13 @@ func startIn(t testing.TB, data string, change func(*daemon.Options)) *house {
 	return startOne(t, data, change)
 }
 
-func startOne(t testing.TB, data string, change func(*daemon.Options)) *house {
+func startOne(t testing.TB, data string, change func(*daemon.Options)) *testServer {
 	t.Helper()
 	listen, err := daemon.Addresses("localhost:0", "localhost:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{
+	h := &testServer{
 		data: data, log: &lockedBuffer{}, addr: listen.RPC.Addr().String(),
 		admin: "http://" + listen.Admin.Addr().String(),
 	}
@@ -103,7 +103,7 @@ func startOne(t testing.TB, data string, change func(*daemon.Options)) *house {
 }
 
 // tls are the credentials of a user that init made.
-func (h *house) tls(t testing.TB, user string) *tls.Config {
+func (h *testServer) tls(t testing.TB, user string) *tls.Config {
 	t.Helper()
 	cfg, err := client.InFolder(filepath.Join(h.data, "clients", user)).TLS()
 	if err != nil {
@@ -114,7 +114,7 @@ func (h *house) tls(t testing.TB, user string) *tls.Config {
 }
 
 // as returns a client with the credentials of a user.
-func (h *house) as(t testing.TB, user string) *client.Client {
+func (h *testServer) as(t testing.TB, user string) *client.Client {
 	t.Helper()
 	c, err := client.New(client.Config{Server: "https://" + h.addr, TLS: h.tls(t, user)})
 	if err != nil {
@@ -132,7 +132,7 @@ func httpClient(t testing.TB, cfg *tls.Config) *http.Client {
 }
 
 // post sends a call, with headers changed by change.
-func (h *house) post(t testing.TB, c *http.Client, body string,
+func (h *testServer) post(t testing.TB, c *http.Client, body string,
 	change func(*http.Request),
 ) (*http.Response, string) {
 	t.Helper()
@@ -159,7 +159,7 @@ func (h *house) post(t testing.TB, c *http.Client, body string,
 
 // raw sends bytes over TLS and returns all that comes back until the server
 // closes.
-func (h *house) raw(t testing.TB, user, request string) string {
+func (h *testServer) raw(t testing.TB, user, request string) string {
 	t.Helper()
 	conn, err := tls.Dial("tcp", h.addr, h.tls(t, user))
 	if err != nil {
@@ -178,7 +178,7 @@ func (h *house) raw(t testing.TB, user, request string) string {
 }
 
 // get reads an admin endpoint.
-func (h *house) get(t testing.TB, path string) (int, string) {
+func (h *testServer) get(t testing.TB, path string) (int, string) {
 	t.Helper()
 	resp, err := http.Get(h.admin + path)
 	if err != nil {
@@ -193,7 +193,7 @@ func (h *house) get(t testing.TB, path string) (int, string) {
 }
 
 // entries stops the server, verifies its log and returns what is in it.
-func (h *house) entries(t *testing.T) []*audit.Entry {
+func (h *testServer) entries(t *testing.T) []*audit.Entry {
 	t.Helper()
 	if err := h.stop(); err != nil {
 		t.Fatal(err)

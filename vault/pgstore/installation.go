@@ -75,15 +75,15 @@ type File struct {
 	Data []byte
 }
 
-// A House is whose books a database has.
-type House struct {
+// An Installation is what a database's books belong to.
+type Installation struct {
 	Name     string
 	Complete bool // whether its init came to an end
 }
 
-// Find returns whose books are in a database, and ErrNoHouse when it has none.
+// Find returns whose books are in a database, and ErrNoBooks when it has none.
 // It needs no secret.
-func Find(ctx context.Context, cfg Config) (*House, error) {
+func Find(ctx context.Context, cfg Config) (*Installation, error) {
 	s, err := open(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -94,22 +94,22 @@ func Find(ctx context.Context, cfg Config) (*House, error) {
 	if err := s.checkSchema(ctx); err != nil {
 		return nil, err
 	}
-	h, _, err := s.house(ctx)
+	h, _, err := s.installation(ctx)
 	return h, err
 }
 
-func (s *Store) house(ctx context.Context) (*House, []byte, error) {
-	var h House
+func (s *Store) installation(ctx context.Context) (*Installation, []byte, error) {
+	var h Installation
 	var mark []byte
-	err := s.pool.QueryRow(ctx, "SELECT name, complete, mark FROM house").Scan(&h.Name,
+	err := s.pool.QueryRow(ctx, "SELECT name, complete, mark FROM installation").Scan(&h.Name,
 		&h.Complete, &mark)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, nil, ErrNoHouse
+		return nil, nil, ErrNoBooks
 	}
 	return &h, mark, explain(err)
 }
 
-// Create makes the books of a house in an empty database, or opens those that an
+// Create makes the books of an installation in an empty database, or opens those that an
 // init began which was interrupted.
 func Create(ctx context.Context, cfg Config, name string) (*Store, error) {
 	s, err := open(ctx, cfg)
@@ -117,7 +117,7 @@ func Create(ctx context.Context, cfg Config, name string) (*Store, error) {
 		return nil, err
 	}
 	err = s.checkSchema(ctx)
-	if errors.Is(err, ErrNoHouse) || errors.Is(err, ErrSchema) && s.empty(ctx) {
+	if errors.Is(err, ErrNoBooks) || errors.Is(err, ErrSchema) && s.empty(ctx) {
 		if err = s.checkEncoding(ctx); err == nil {
 			err = Migrate(ctx, cfg)
 		}
@@ -134,13 +134,14 @@ func Create(ctx context.Context, cfg Config, name string) (*Store, error) {
 	return s, nil
 }
 
-// empty reports whether nobody's books are in the database. A schema that is older, and has
-// none, is one that another replica is making at this moment, or began to.
+// empty reports whether the journal is empty. An older schema with an empty journal is one
+// that another replica is making at this moment, or that an interrupted init began.
 func (s *Store) empty(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, roundTrip)
 	defer cancel()
-	_, _, err := s.house(ctx)
-	return errors.Is(err, ErrNoHouse)
+	var empty bool
+	err := s.pool.QueryRow(ctx, "SELECT NOT EXISTS (SELECT FROM journal)").Scan(&empty)
+	return err == nil && empty
 }
 
 // checkEncoding refuses to begin in a database that cannot keep every text.
@@ -160,18 +161,19 @@ func (s *Store) checkEncoding(ctx context.Context) error {
 	return nil
 }
 
-// claim makes the house, unless there is one.
+// claim makes the installation, unless there is one.
 func (s *Store) claim(ctx context.Context, name string) error {
 	mark, err := markOf(s.cfg.Secret)
 	if err != nil {
 		return err
 	}
-	_, err = s.pool.Exec(ctx, "INSERT INTO house (id, name, mark, complete) VALUES (1, $1, $2, "+
+	_, err = s.pool.Exec(ctx, "INSERT INTO installation (id, name, mark, complete) VALUES (1, "+
+		"$1, $2, "+
 		"false) ON CONFLICT DO NOTHING", name, mark)
 	return explain(err)
 }
 
-// Open opens the books of a house.
+// Open opens the books of an installation.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s, err := open(ctx, cfg)
 	if err != nil {
@@ -186,12 +188,12 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	return s, nil
 }
 
-// enter makes sure that the secret is that of the house, and notes the state of
+// enter makes sure that the secret is that of the installation, and notes the state of
 // the journal.
 func (s *Store) enter(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, roundTrip)
 	defer cancel()
-	h, mark, err := s.house(ctx)
+	h, mark, err := s.installation(ctx)
 	if err != nil {
 		return err
 	}
@@ -216,19 +218,19 @@ func (s *Store) enter(ctx context.Context) error {
 	return s.join(ctx)
 }
 
-// House returns whose books these are.
-func (s *Store) House(ctx context.Context) (*House, error) {
+// Installation returns what these books belong to.
+func (s *Store) Installation(ctx context.Context) (*Installation, error) {
 	ctx, cancel := context.WithTimeout(ctx, roundTrip)
 	defer cancel()
-	h, _, err := s.house(ctx)
+	h, _, err := s.installation(ctx)
 	return h, err
 }
 
-// Complete notes that the init of the house came to its end.
+// Complete notes that the init of the installation came to its end.
 func (s *Store) Complete(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, roundTrip)
 	defer cancel()
-	_, err := s.pool.Exec(ctx, written+"UPDATE house SET complete = true"+one)
+	_, err := s.pool.Exec(ctx, written+"UPDATE installation SET complete = true"+one)
 	return explain(err)
 }
 
@@ -332,7 +334,7 @@ func (s *Store) Rekey(ctx context.Context, secret []byte) error {
 			return err
 		}
 		var b pgx.Batch
-		b.Queue(written+"UPDATE house SET mark = $1"+one, mark)
+		b.Queue(written+"UPDATE installation SET mark = $1"+one, mark)
 		for i := range users {
 			u := &users[i]
 			b.Queue(written+"UPDATE users SET ha1 = $2, slow = $3 WHERE subject = $1"+one,
