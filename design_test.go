@@ -1,0 +1,103 @@
+package atm_test
+
+import (
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/mod/modfile"
+)
+
+const designPage = "docs/design.md"
+
+// firstCells returns what stands in backquotes in the first column of the table below a heading.
+func firstCells(t *testing.T, heading string) (cells []string) {
+	t.Helper()
+	page := readFile(t, designPage)
+	_, section, found := strings.Cut(page, "\n## "+heading+"\n")
+	if !found {
+		t.Fatalf("%s has no heading %q", designPage, heading)
+	}
+	section, _, _ = strings.Cut(section, "\n## ")
+	for line := range strings.Lines(section) {
+		if strings.HasPrefix(line, "| `") {
+			for _, quoted := range backquoted.FindAllString(strings.Split(line, "|")[1], -1) {
+				cells = append(cells, strings.Trim(quoted, "`"))
+			}
+		}
+	}
+	return cells
+}
+
+var backquoted = regexp.MustCompile("`[^`]+`")
+
+func readFile(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestDesignGivesTheReasonForEachDirectDependency(t *testing.T) {
+	mod, err := modfile.Parse("go.mod", []byte(readFile(t, "go.mod")), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := firstCells(t, "Direct dependencies")
+	for _, require := range mod.Require {
+		if at := slices.Index(listed, require.Mod.Path); at >= 0 {
+			listed = slices.Delete(listed, at, at+1)
+		} else if !require.Indirect {
+			t.Errorf("%s gives no reason for %s", designPage, require.Mod.Path)
+		}
+	}
+	for _, module := range listed {
+		t.Errorf("%s gives a reason for %s, which go.mod does not require", designPage, module)
+	}
+}
+
+func TestDesignListsEachPackage(t *testing.T) {
+	listed := firstCells(t, "Packages")
+	for _, folder := range listed {
+		if _, err := os.Stat(folder); err != nil && folder != "atm" {
+			t.Errorf("%s lists %s, which does not exist", designPage, folder)
+		}
+	}
+	sources(t, ".go", func(file, _ string) {
+		folder := path.Dir(filepath.ToSlash(file))
+		top, _, _ := strings.Cut(folder, "/")
+		if slices.Contains([]string{"bench", "examples"}, top) {
+			folder = top // small programs, one row for all of them
+		}
+		if !slices.Contains(listed, folder) {
+			t.Errorf("%s does not list %s", designPage, folder)
+			listed = append(listed, folder)
+		}
+	})
+}
+
+// place is a name and the file that it is in, as the page says where something is.
+var place = regexp.MustCompile("`([A-Za-z.]+)` in\\s`([a-z/]+\\.go)`")
+
+func TestDesignNamesTheFileOfEachFunction(t *testing.T) {
+	found := place.FindAllStringSubmatch(readFile(t, designPage), -1)
+	if len(found) < 6 {
+		t.Fatalf("%s names %d places", designPage, len(found))
+	}
+	for _, f := range found {
+		receiver, name, isMethod := strings.Cut(f[1], ".")
+		declared := `(?m)^(func|var|const|type) ` + receiver + `\b`
+		if isMethod {
+			declared = `(?m)^func \(\w+ \*?` + receiver + `\) ` + name + `\(`
+		}
+		if !regexp.MustCompile(declared).MatchString(readFile(t, f[2])) {
+			t.Errorf("%s says that %s is in %s; it is not", designPage, f[1], f[2])
+		}
+	}
+}
