@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,7 +20,6 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/auth"
-	"github.com/google/go-cmp/cmp"
 )
 
 const domain = "atm.example"
@@ -297,54 +295,6 @@ func TestDirectory(t *testing.T) {
 	for i := range 50 {
 		if _, known := d.Member("user:" + string(rune('a'+i%25)) + string(rune('a'+i/25))); !known {
 			t.Errorf("subject %d was lost", i)
-		}
-	}
-}
-
-// TestPermissions writes the table down once more: a change in one of them has
-// to be meant.
-func TestPermissions(t *testing.T) {
-	const none, own, all = atm.Nowhere, atm.Owned, atm.Everywhere
-	roles := []atm.Role{atm.Customer, atm.Teller, atm.Auditor, atm.Operator, atm.Service}
-	want := map[atm.Operation][]atm.Reach{
-		atm.Inquiry:         {own, all, all, none, none},
-		atm.Deposit:         {own, all, none, none, none},
-		atm.Withdraw:        {own, all, none, none, none},
-		atm.Whoami:          {own, own, own, own, own},
-		atm.AccountOpen:     {none, none, none, all, none},
-		atm.AccountShow:     {none, none, none, all, none},
-		atm.AccountList:     {none, none, none, all, none},
-		atm.AccountFreeze:   {none, none, none, all, none},
-		atm.AccountUnfreeze: {none, none, none, all, none},
-		atm.AccountClose:    {none, none, none, all, none},
-		atm.CertIssue:       {none, none, none, all, none},
-		atm.AuditRead:       {none, none, all, none, none},
-		atm.ServerStatus:    {none, none, all, all, none},
-		"nothing":           {none, none, none, none, none},
-	}
-	got := make(map[atm.Operation][]atm.Reach)
-	for op := range want {
-		for _, role := range roles {
-			got[op] = append(got[op], auth.Permit(atm.Principal{Roles: []atm.Role{role}}, op))
-		}
-		if auth.Covers(op) != (op != "nothing") {
-			t.Errorf("Covers(%s) = %v", op, auth.Covers(op))
-		}
-		if reach := auth.Permit(atm.Principal{Subject: "user:demo"}, op); reach != none {
-			t.Errorf("without a role: %s %d", op, reach)
-		}
-		if reach := auth.Permit(atm.Principal{Roles: []atm.Role{"king"}}, op); reach != none {
-			t.Errorf("with a role that is none: %s %d", op, reach)
-		}
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	// Two roles reach as far as the further one.
-	for op, reaches := range want {
-		both := auth.Permit(atm.Principal{Roles: []atm.Role{atm.Customer, atm.Teller}}, op)
-		if both != slices.Max(reaches[:2]) {
-			t.Errorf("customer and teller: %s %d", op, both)
 		}
 	}
 }

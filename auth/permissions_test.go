@@ -1,0 +1,26 @@
+package auth_test
+
+import (
+	"testing"
+
+	"example.com/atm"
+	"example.com/atm/auth"
+	"example.com/atm/teller"
+)
+
+// What each row says is held against a second table in package teller, where the operations are
+// tried as well.
+func TestEveryOperationHasAPermissionRow(t *testing.T) {
+	names := []atm.Operation{atm.Backup, atm.AuditRead} // which are no methods
+	for _, op := range teller.Operations() {
+		names = append(names, op.Name)
+	}
+	for _, op := range names {
+		if !auth.Covers(op) {
+			t.Errorf("the table of permissions has no row for %s", op)
+		}
+	}
+	if auth.Covers("nothing") {
+		t.Error("the table of permissions has a row for an operation that does not exist")
+	}
+}
