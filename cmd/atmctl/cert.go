@@ -14,10 +14,13 @@ import (
 	"example.com/atm"
 	"example.com/atm/certs"
 	"example.com/atm/client"
-	"example.com/atm/cmd/internal/daemon"
+	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/cmd/internal/inbox"
+	"example.com/atm/cmd/internal/offline"
 	"example.com/atm/cmd/internal/output"
 	"example.com/atm/cmd/internal/settings"
+	"example.com/atm/cmd/internal/storage"
 	"example.com/atm/internal/durable"
 	"github.com/spf13/cobra"
 )
@@ -70,7 +73,7 @@ way back when no operator has a certificate that is good.`,
 					record, _ := result.(map[string]any)
 					return record, err
 				}
-				return owned.issue(cmd.Context(), daemon.Issuing{
+				return owned.issue(cmd.Context(), inbox.Issuing{
 					Subject: args[0], Roles: strings.Join(roles, " "), Life: fmt.Sprint(asked),
 					Request: request,
 				})
@@ -189,15 +192,15 @@ func (f *ownedFolder) addFlags(cmd *cobra.Command) {
 }
 
 // issue issues a certificate in the folder.
-func (f *ownedFolder) issue(ctx context.Context, asked daemon.Issuing) (map[string]any, error) {
-	at, err := daemon.StoreOf(&f.store)
-	if errors.Is(err, daemon.ErrUsage) {
+func (f *ownedFolder) issue(ctx context.Context, asked inbox.Issuing) (map[string]any, error) {
+	at, err := storage.FromFlags(&f.store)
+	if errors.Is(err, datadir.ErrUsage) {
 		err = exit.Usagef("%w", err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	folder := daemon.Folder{
+	folder := offline.Folder{
 		Data: f.data, Store: at,
 		Passphrase: settings.Passphrase(f.passphraseFile, "Passphrase of keys/vault.key"),
 	}

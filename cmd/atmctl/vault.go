@@ -14,10 +14,12 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/client"
-	"example.com/atm/cmd/internal/daemon"
+	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/cmd/internal/offline"
 	"example.com/atm/cmd/internal/output"
 	"example.com/atm/cmd/internal/settings"
+	"example.com/atm/cmd/internal/storage"
 	"example.com/atm/internal/printable"
 	"github.com/spf13/cobra"
 )
@@ -27,12 +29,12 @@ import (
 func (p *program) vaultCommands(auditGroup *cobra.Command) []*cobra.Command {
 	var data, passphraseFile string
 	var store settings.Store
-	folder := func() (daemon.Folder, error) {
-		at, err := daemon.StoreOf(&store)
-		if errors.Is(err, daemon.ErrUsage) {
+	folder := func() (offline.Folder, error) {
+		at, err := storage.FromFlags(&store)
+		if errors.Is(err, datadir.ErrUsage) {
 			err = exit.Usagef("%w", err)
 		}
-		return daemon.Folder{Data: data, Store: at, Passphrase: settings.Passphrase(passphraseFile,
+		return offline.Folder{Data: data, Store: at, Passphrase: settings.Passphrase(passphraseFile,
 			"Passphrase of keys/vault.key")}, err
 	}
 	addPassphrase := func(cmd *cobra.Command) {
@@ -40,8 +42,8 @@ func (p *program) vaultCommands(auditGroup *cobra.Command) []*cobra.Command {
 			"`file` with the passphrase of keys/vault.key, when it is sealed with one; - for "+
 				"standard input")
 	}
-	offline := func(use, short, long string, args cobra.PositionalArgs,
-		run func(ctx context.Context, on daemon.Folder, args []string) error,
+	stopped := func(use, short, long string, args cobra.PositionalArgs,
+		run func(ctx context.Context, on offline.Folder, args []string) error,
 	) *cobra.Command {
 		cmd := &cobra.Command{
 			Use: use, Short: short, Long: long, Args: exit.Args(args),
@@ -52,7 +54,7 @@ func (p *program) vaultCommands(auditGroup *cobra.Command) []*cobra.Command {
 				}
 				on.Progress = p.progress(cmd.Name())
 				err = heed(cmd.Context(), func() error { return run(cmd.Context(), on, args) })
-				if errors.Is(err, daemon.ErrUsage) {
+				if errors.Is(err, datadir.ErrUsage) {
 					err = exit.Usagef("%w", err)
 				}
 				return err
@@ -82,7 +84,7 @@ FILE holds every key of the server: keep it where you would keep those.`,
 		},
 	}
 	addPassphrase(backup)
-	restore := offline("restore FILE --data DIR", "Make a data folder out of a backup",
+	restore := stopped("restore FILE --data DIR", "Make a data folder out of a backup",
 		`Make a data folder out of a backup. DIR must not exist, or be empty. The vault is
 checked and the audit log published again before DIR is there. An empty folder that
 is there, such as a mount point or what a link leads to, is filled and stays.
@@ -90,24 +92,24 @@ is there, such as a mount point or what a link leads to, is filled and stays.
 What was answered after the backup is not in it. If the published log is known to
 anybody beyond the size that this command prints, the server must not go on with
 it: a log that forgot entries is a fork.`,
-		cobra.ExactArgs(1), func(ctx context.Context, on daemon.Folder, args []string) error {
+		cobra.ExactArgs(1), func(ctx context.Context, on offline.Folder, args []string) error {
 			return p.restore(ctx, args[0], on)
 		})
-	fsck := offline("fsck", "Check the vault of a stopped server",
+	fsck := stopped("fsck", "Check the vault of a stopped server",
 		`Check everything in the vault: its pages, that every value opens, the chain of
 versions of each account, that all movements sum to zero, the signed tree and its
 signature; and replay the journal by the rules of the ledger. Accounts, holds, users,
 grants, revocations and request ids are compared with what follows from it, and what
 each caller did with the accounts and roles that they had at that time.`,
-		cobra.NoArgs, func(ctx context.Context, on daemon.Folder, _ []string) error {
+		cobra.NoArgs, func(ctx context.Context, on offline.Folder, _ []string) error {
 			return p.fsck(ctx, on)
 		})
-	rebuild := offline("rebuild", "Make the accounts anew from the journal alone", "",
-		cobra.NoArgs, func(ctx context.Context, on daemon.Folder, _ []string) error {
+	rebuild := stopped("rebuild", "Make the accounts anew from the journal alone", "",
+		cobra.NoArgs, func(ctx context.Context, on offline.Folder, _ []string) error {
 			return p.rebuild(ctx, on)
 		})
-	compact := offline("compact", "Give free pages of the vault back to the disk", "",
-		cobra.NoArgs, func(ctx context.Context, on daemon.Folder, _ []string) error {
+	compact := stopped("compact", "Give free pages of the vault back to the disk", "",
+		cobra.NoArgs, func(ctx context.Context, on offline.Folder, _ []string) error {
 			return p.compact(ctx, on)
 		})
 	rotate := &cobra.Command{
@@ -124,18 +126,18 @@ before hold the old keys.`,
 	}
 	var newFile string
 	var remove bool
-	passphrase := offline("passphrase", "Seal keys/vault.key of a stopped server with a passphrase",
+	passphrase := stopped("passphrase", "Seal keys/vault.key of a stopped server with a passphrase",
 		`Seal keys/vault.key with a passphrase of at least 15 characters, or with --remove
 take the seal away. The server then needs --vault-passphrase-file, or a terminal
 to ask on.`,
-		cobra.NoArgs, func(_ context.Context, on daemon.Folder, _ []string) error {
-			return setPassphrase(on, newFile, remove)
+		cobra.NoArgs, func(ctx context.Context, on offline.Folder, _ []string) error {
+			return setPassphrase(ctx, on, newFile, remove)
 		})
 	passphrase.Flags().StringVar(&newFile, "new-passphrase-file", "", "`file` with the new "+
 		"passphrase; - for standard input")
 	passphrase.Flags().BoolVar(&remove, "remove", false, "seal it with none")
 	var logs []string
-	recoverLog := offline("recover", "Give the audit log of a stopped server up and begin "+
+	recoverLog := stopped("recover", "Give the audit log of a stopped server up and begin "+
 		"another one",
 		`Give the audit log up and begin another one, of another origin, whose first entry
 commits to what the old log said last. The old log is kept in the data folder.
@@ -147,7 +149,7 @@ all replicas: what only they published is given up otherwise without being said.
 This is for a vault that is older than its published log, as after a restore, or
 contradicts it: operations that only the old log knows have not happened for this
 vault. The accounts are as the vault has them.`,
-		cobra.NoArgs, func(ctx context.Context, on daemon.Folder, _ []string) error {
+		cobra.NoArgs, func(ctx context.Context, on offline.Folder, _ []string) error {
 			on.Logs = logs
 			return p.recoverLog(ctx, on)
 		})
@@ -156,30 +158,30 @@ vault. The accounts are as the vault has them.`,
 	auditGroup.AddCommand(recoverLog)
 	return []*cobra.Command{
 		backup, restore, fsck, rebuild, compact, p.migrateCommand(),
-		offline("export FILE", "Write the accounts of a stopped server to a file, to import them "+
+		stopped("export FILE", "Write the accounts of a stopped server to a file, to import them "+
 			"elsewhere",
 			`Write the accounts, the journal and everything beside them to FILE, a vault that is
 sealed with keys/vault.key, and check it. The keys, the published log and the
 credentials stay in the data folder. With --store it reads a database.`,
-			cobra.ExactArgs(1), func(ctx context.Context, on daemon.Folder, args []string) error {
+			cobra.ExactArgs(1), func(ctx context.Context, on offline.Folder, args []string) error {
 				return p.exportTo(ctx, on, args[0])
 			}),
-		offline("import FILE", "Move the accounts of a stopped server to where --store says",
+		stopped("import FILE", "Move the accounts of a stopped server to where --store says",
 			`Put what atmctl export wrote to FILE into an empty database (--store
 postgres://…), or into the data folder (--store bolt:), check it, replay the
 journal, and let the folder have its accounts there from then on. A vault.db that
 is left behind is renamed.
 
 No server may run on the folder, nor on what FILE was exported from.`,
-			cobra.ExactArgs(1), func(ctx context.Context, on daemon.Folder, args []string) error {
+			cobra.ExactArgs(1), func(ctx context.Context, on offline.Folder, args []string) error {
 				return p.importFrom(ctx, on, args[0])
 			}),
 		group(&cobra.Command{Use: "vault", Short: "Keys of the vault"}, rotate, passphrase,
-			offline("rekey", "Replace keys/vault.key of servers that share a database, while all "+
+			stopped("rekey", "Replace keys/vault.key of servers that share a database, while all "+
 				"are stopped",
 				`Replace keys/vault.key, and seal with it what is sealed in the database. Copy the
 new file to every replica before it is started.`,
-				cobra.NoArgs, func(ctx context.Context, on daemon.Folder, _ []string) error {
+				cobra.NoArgs, func(ctx context.Context, on offline.Folder, _ []string) error {
 					return on.Rekey(ctx)
 				})),
 	}
@@ -219,9 +221,9 @@ journal and cannot change what is there.`,
 		Example: "  atmctl migrate --store postgres://owner@db/atm --grant atm_server",
 		Args:    exit.Args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			at, err := daemon.StoreOf(&store)
+			at, err := storage.FromFlags(&store)
 			switch {
-			case errors.Is(err, daemon.ErrUsage):
+			case errors.Is(err, datadir.ErrUsage):
 				return exit.Usagef("%w", err)
 			case err != nil:
 				return err
@@ -229,7 +231,7 @@ journal and cannot change what is there.`,
 				return exit.Usagef("--store says which database; a vault in a data folder needs " +
 					"no migration")
 			}
-			if err := daemon.Migrate(cmd.Context(), at, role); err != nil {
+			if err := storage.Migrate(cmd.Context(), at, role); err != nil {
 				return err
 			}
 			return p.tell(map[string]bool{"migrated": true}, "the schema is up to date\n")
@@ -240,7 +242,7 @@ journal and cannot change what is there.`,
 	return cmd
 }
 
-func (p *program) exportTo(ctx context.Context, on daemon.Folder, file string) error {
+func (p *program) exportTo(ctx context.Context, on offline.Folder, file string) error {
 	found, err := on.Export(ctx, file, p.problem)
 	if err != nil {
 		return err
@@ -249,7 +251,7 @@ func (p *program) exportTo(ctx context.Context, on daemon.Folder, file string) e
 		found.Accounts, file)
 }
 
-func (p *program) importFrom(ctx context.Context, on daemon.Folder, file string) error {
+func (p *program) importFrom(ctx context.Context, on offline.Folder, file string) error {
 	found, err := on.Import(ctx, file, p.operatorLog(), p.problem)
 	if err != nil {
 		return err
@@ -263,15 +265,15 @@ func (p *program) problem(text string) { printable.Linef(p.stderr, "problem: %s"
 // operatorLog tells of problems on standard error.
 func (p *program) operatorLog() *slog.Logger { return slog.New(slog.NewTextHandler(p.stderr, nil)) }
 
-func setPassphrase(folder daemon.Folder, file string, remove bool) error {
+func setPassphrase(ctx context.Context, folder offline.Folder, file string, remove bool) error {
 	if remove {
-		return folder.SetPassphrase(nil)
+		return folder.SetPassphrase(ctx, nil)
 	}
 	text, err := settings.NewPassphrase(file, "New passphrase of keys/vault.key")
 	if err != nil {
 		return err
 	}
-	if err = folder.SetPassphrase(text); errors.Is(err, daemon.ErrUsage) {
+	if err = folder.SetPassphrase(ctx, text); errors.Is(err, datadir.ErrUsage) {
 		return exit.Usagef("%w", err)
 	}
 	return err
@@ -296,7 +298,7 @@ func (p *program) backup(ctx context.Context, file string, passphrase func() ([]
 	if err != nil {
 		return explain(err)
 	}
-	found, err := daemon.VerifyBackup(ctx, f.Name(), passphrase, p.progress("checking"),
+	found, err := offline.VerifyBackup(ctx, f.Name(), passphrase, p.progress("checking"),
 		p.operatorLog())
 	if err != nil {
 		return fmt.Errorf("the backup is not good: %w", err)
@@ -305,7 +307,7 @@ func (p *program) backup(ctx context.Context, file string, passphrase func() ([]
 		return err
 	}
 	return p.tell(struct {
-		*daemon.Checked
+		*offline.Checked
 		File  string `json:"file"`
 		Bytes int64  `json:"bytes"`
 	}{found, file, size}, "backup: %d entries, %d accounts, %d bytes in %s\n", found.Entries,
@@ -336,7 +338,7 @@ func download(ctx context.Context, c *client.Client, w io.Writer) (int64, error)
 	return io.Copy(w, resp.Body)
 }
 
-func (p *program) restore(ctx context.Context, file string, folder daemon.Folder) error {
+func (p *program) restore(ctx context.Context, file string, folder offline.Folder) error {
 	f, err := os.Open(file)
 	if err != nil {
 		return err
@@ -354,9 +356,9 @@ func (p *program) restore(ctx context.Context, file string, folder daemon.Folder
 		folder.Data)
 }
 
-func (p *program) fsck(ctx context.Context, folder daemon.Folder) error {
+func (p *program) fsck(ctx context.Context, folder offline.Folder) error {
 	found, err := folder.Check(ctx, p.problem)
-	if err != nil && !errors.Is(err, daemon.ErrProblems) {
+	if err != nil && !errors.Is(err, offline.ErrProblems) {
 		return err
 	}
 	if err != nil {
@@ -370,7 +372,7 @@ func (p *program) fsck(ctx context.Context, folder daemon.Folder) error {
 	return p.tell(found, "good: %d entries, %d accounts\n", found.Entries, found.Accounts)
 }
 
-func (p *program) recoverLog(ctx context.Context, folder daemon.Folder) error {
+func (p *program) recoverLog(ctx context.Context, folder offline.Folder) error {
 	r, err := folder.Recover(ctx, p.operatorLog())
 	if err != nil {
 		return err
@@ -392,7 +394,7 @@ func (p *program) recoverLog(ctx context.Context, folder daemon.Folder) error {
 		r.OldOrigin, r.OldSize, r.Archive)
 }
 
-func (p *program) rebuild(ctx context.Context, folder daemon.Folder) error {
+func (p *program) rebuild(ctx context.Context, folder offline.Folder) error {
 	wrong, err := folder.Rebuild(ctx)
 	if err != nil {
 		return err
@@ -401,7 +403,7 @@ func (p *program) rebuild(ctx context.Context, folder daemon.Folder) error {
 		"says\n", wrong)
 }
 
-func (p *program) compact(ctx context.Context, folder daemon.Folder) error {
+func (p *program) compact(ctx context.Context, folder offline.Folder) error {
 	before, after, err := folder.Compact(ctx)
 	if err != nil {
 		return err

@@ -20,9 +20,11 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/daemon"
+	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/cmd/internal/exit"
 	"example.com/atm/cmd/internal/output"
 	"example.com/atm/cmd/internal/settings"
+	"example.com/atm/cmd/internal/storage"
 	"example.com/atm/cmd/internal/version"
 	"example.com/atm/internal/machine"
 	"example.com/atm/internal/printable"
@@ -43,7 +45,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
 	err := cmd.ExecuteContext(ctx)
-	if errors.Is(err, daemon.ErrUsage) {
+	if errors.Is(err, datadir.ErrUsage) {
 		err = &exit.Error{Code: exit.Usage, Err: err}
 	}
 	return exit.Report(stderr, "atmserver", err, err != nil &&
@@ -201,7 +203,7 @@ var hostName = regexp.MustCompile(`^(\*\.)?\w[\w-]{0,62}(\.\w[\w-]{0,62})*\.?$`)
 
 // daemonOptions checks what was chosen.
 func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
-	store, err := daemon.StoreOf(&o.store)
+	store, err := storage.FromFlags(&o.store)
 	if err != nil {
 		return daemon.Options{}, err
 	}

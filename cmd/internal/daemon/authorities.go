@@ -13,6 +13,7 @@ import (
 
 	"example.com/atm/certs"
 	"example.com/atm/cmd/internal/datadir"
+	"example.com/atm/cmd/internal/inbox"
 	"example.com/atm/internal/durable"
 )
 
@@ -72,7 +73,7 @@ func (h *Server) followAuthorities(ctx context.Context) {
 	for {
 		select {
 		case <-look.C:
-			h.answerAsked(ctx)
+			inbox.Answer(ctx, h.dir.Requests(), h.opts.Log, h.issueRequested)
 		case <-renew.C:
 			if err := h.renewServerCertificate(); err != nil {
 				h.opts.Log.Error("the server certificate is not renewed", slog.Any("error", err))
@@ -150,11 +151,11 @@ func settleRollover(dir *datadir.Dir) error {
 		cert, key := files()
 		var err error
 		switch {
-		case !exists(cert + newSuffix):
-			if exists(key + newSuffix) {
+		case !datadir.Exists(cert + newSuffix):
+			if datadir.Exists(key + newSuffix) {
 				err = os.Remove(key + newSuffix)
 			}
-		case exists(key + newSuffix):
+		case datadir.Exists(key + newSuffix):
 			err = errors.Join(os.Remove(cert+newSuffix), os.Remove(key+newSuffix))
 		default:
 			err = os.Rename(cert+newSuffix, cert)
@@ -182,7 +183,7 @@ var ErrNoRootKey = errors.New("the key of the root is not in the folder, as afte
 // Certificates of the authority for clients before it are good until Retire.
 func Rollover(data, keyFile string) error {
 	dir := &datadir.Dir{Root: data}
-	if exists(dir.OldClientCA()) {
+	if datadir.Exists(dir.OldClientCA()) {
 		return ErrNotRetired
 	}
 	if err := settleRollover(dir); err != nil {
@@ -193,7 +194,7 @@ func Rollover(data, keyFile string) error {
 		keyFile = rootKey
 	}
 	root, err := certs.LoadAuthority(rootCert, keyFile)
-	if keyFile == rootKey && exists(rootCert) && !exists(rootKey) {
+	if keyFile == rootKey && datadir.Exists(rootCert) && !datadir.Exists(rootKey) {
 		return ErrNoRootKey
 	}
 	if err != nil {

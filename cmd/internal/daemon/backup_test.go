@@ -14,7 +14,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
-	"example.com/atm/cmd/internal/daemon"
+	"example.com/atm/cmd/internal/offline"
 )
 
 // TestBackupUnderLoad takes backups while 32 clients write. Each restored copy
@@ -60,7 +60,7 @@ func TestBackupUnderLoad(t *testing.T) {
 			t.Fatal(resp.Status, err)
 		}
 		data := filepath.Join(t.TempDir(), "restored")
-		found, err := daemon.Folder{Data: data}.Restore(t.Context(), bytes.NewReader(backup),
+		found, err := offline.Folder{Data: data}.Restore(t.Context(), bytes.NewReader(backup),
 			discard)
 		if err != nil {
 			t.Fatal(err)

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"example.com/atm"
-	"example.com/atm/cmd/internal/daemon"
 	"example.com/atm/cmd/internal/datadir"
+	"example.com/atm/cmd/internal/offline"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
 	"example.com/atm/vault/pgstore"
@@ -91,7 +91,7 @@ func TestCheckAndRebuild(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			change(t, folder, tamper)
 			problems, err := check()
-			if !errors.Is(err, daemon.ErrProblems) || len(problems) == 0 {
+			if !errors.Is(err, offline.ErrProblems) || len(problems) == 0 {
 				t.Fatalf("nothing was found: %v", err)
 			}
 			t.Log(strings.Join(problems, "; "))
@@ -114,7 +114,7 @@ func TestCheckAndRebuild(t *testing.T) {
 }
 
 // change puts other accounts and holds into the vault of a data folder.
-func change(t *testing.T, folder daemon.Folder, tamper func([]vault.Account,
+func change(t *testing.T, folder offline.Folder, tamper func([]vault.Account,
 	[]vault.Hold) ([]vault.Account, []vault.Hold),
 ) {
 	t.Helper()
@@ -134,7 +134,7 @@ func change(t *testing.T, folder daemon.Folder, tamper func([]vault.Account,
 }
 
 // openStore opens what keeps the accounts of a data folder.
-func openStore(t testing.TB, folder daemon.Folder) vault.Backend {
+func openStore(t testing.TB, folder offline.Folder) vault.Backend {
 	t.Helper()
 	dir, _, err := datadir.Open(folder.Data, datadir.Config{})
 	if err != nil {

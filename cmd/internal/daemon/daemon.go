@@ -25,6 +25,7 @@ import (
 	"example.com/atm/auth"
 	"example.com/atm/certs"
 	"example.com/atm/cmd/internal/datadir"
+	"example.com/atm/cmd/internal/storage"
 	"example.com/atm/internal/durable"
 	"example.com/atm/internal/machine"
 	"example.com/atm/server"
@@ -35,9 +36,9 @@ import (
 
 // Options are what somebody who starts a server can choose.
 type Options struct {
-	Data  string // the data folder
-	Store Store  // where the accounts are
-	Name  string // the server's name; empty for what init chose, or a new one
+	Data  string           // the data folder
+	Store storage.Location // where the accounts are
+	Name  string           // the server's name; empty for what init chose, or a new one
 	// names and addresses in the server certificate; nil for the usual ones
 	Hosts []string
 	// asks for what keys/vault.key is sealed with; nil when nobody can be asked
@@ -62,7 +63,9 @@ type Options struct {
 	Grace       time.Duration // how long a stop may take
 	Server      server.Config // limits; the rest is filled in
 
-	unpublished bool // nothing of the audit log is in the folder, and nothing should be
+	// Republish says that nothing of the audit log is in the folder, as in one that was
+	// restored: all of it is published again.
+	Republish bool
 }
 
 // A Server is everything that a server runs on, open and in working order.
@@ -107,9 +110,6 @@ type Server struct {
 	Fresh bool
 }
 
-// ErrUsage marks an option that contradicts what init fixed.
-var ErrUsage = errors.New("usage")
-
 // Open opens the data folder, making or completing it when that is what it
 // needs, and brings the published audit log up to date.
 func Open(ctx context.Context, opts Options) (*Server, error) {
@@ -150,7 +150,8 @@ func (h *Server) open(ctx context.Context) error {
 		return datadir.ErrPlan
 	}
 	if opts := h.opts; opts.Name != "" && opts.Name != h.dir.Config.Name {
-		return fmt.Errorf("%w: the name of this server is %s; it was fixed at init", ErrUsage,
+		return fmt.Errorf("%w: the name of this server is %s; it was fixed at init",
+			datadir.ErrUsage,
 			h.dir.Config.Name)
 	}
 	if err := h.openStore(ctx); err != nil {
@@ -280,7 +281,7 @@ func (h *Server) issueToken(subject, scope, bound string, life time.Duration) (t
 // openStore opens what keeps the accounts. Before that the keys of a new installation
 // are made, and those that replicas share fetched.
 func (h *Server) openStore(ctx context.Context) error {
-	if err := h.opts.Store.fits(h.dir); err != nil {
+	if err := h.opts.Store.Check(h.dir); err != nil {
 		return err
 	}
 	if h.opts.Store.InDatabase() {
@@ -294,13 +295,13 @@ func (h *Server) openStore(ctx context.Context) error {
 	if err := h.readVaultKey(); err != nil {
 		return err
 	}
-	open := explained(boltstore.Open)
+	open := boltstore.Open
 	if h.Fresh {
 		open = boltstore.Create
 	}
 	var err error
 	if h.file, err = open(h.dir.Vault(), h.key.Secret); err != nil {
-		return err
+		return storage.Advise(err)
 	}
 	h.store = h.file
 	return nil
@@ -336,7 +337,7 @@ func (h *Server) openVault() error {
 		Ledger:       h.ledger,
 		Store:        h.store,
 		Requests:     requests,
-		Permit:       permit,
+		Permit:       Permit,
 		HashSecret:   auth.HashSecret,
 		RotateTokens: h.rotateTokens,
 		Invite: func(i teller.Invitation) (string, error) {
@@ -372,8 +373,9 @@ func first(list []string, most int) []string { return list[:min(len(list), most)
 // systemInit is the program itself, while it makes a new folder.
 const systemInit = "system:init"
 
-// permit is the table of permissions, and lets init do what it has to.
-func permit(p atm.Principal, op atm.Operation) atm.Reach {
+// Permit is the table of permissions. It allows everything to init and to the owner
+// of the disk.
+func Permit(p atm.Principal, op atm.Operation) atm.Reach {
 	// no certificate can carry this subject
 	if p.Subject == systemInit || p.Subject == systemOwner {
 		return atm.Everywhere
@@ -402,7 +404,7 @@ func (h *Server) openTrail(ctx context.Context) error {
 		return err
 	}
 	h.publisher.Feed(h.index)
-	if h.Joined() || h.opts.unpublished {
+	if h.Joined() || h.opts.Republish {
 		h.publisher.Begin()
 	}
 	return h.recoverTrail(ctx)

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"example.com/atm/audit"
-	"example.com/atm/cmd/internal/daemon"
+	"example.com/atm/cmd/internal/offline"
 )
 
 // TestRestoreDrill takes a backup of a server with many entries while clients write,
@@ -80,7 +80,7 @@ func TestRestoreDrill(t *testing.T) {
 	begun = time.Now()
 	data := filepath.Join(t.TempDir(), "restored")
 	// checks, and replays the journal
-	found, err := daemon.Folder{Data: data}.Restore(t.Context(), f, discard)
+	found, err := offline.Folder{Data: data}.Restore(t.Context(), f, discard)
 	if err != nil || found.Entries < entries {
 		t.Fatal(found, err)
 	}

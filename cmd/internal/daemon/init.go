@@ -35,7 +35,7 @@ func newConfig(opts Options) (datadir.Config, error) {
 	}
 	if !domainName(name) {
 		return datadir.Config{}, fmt.Errorf("%w: %q is no name for a server: it takes lower-case "+
-			"letters, digits, dots and hyphens", ErrUsage, name)
+			"letters, digits, dots and hyphens", datadir.ErrUsage, name)
 	}
 	c := datadir.Config{Name: name, Realm: name, Origin: name, Empty: opts.Empty}
 	if opts.Store.InDatabase() {
@@ -102,7 +102,7 @@ func newKey() ([]byte, error) {
 func (h *Server) ensureAuthorities() error {
 	name := h.dir.Config.Name
 	rootCert, rootKey := h.dir.RootCA()
-	if !exists(rootCert) {
+	if !datadir.Exists(rootCert) {
 		root, err := certs.NewAuthority("ATM "+name, time.Now())
 		if err == nil {
 			err = root.Save(rootCert, rootKey)
@@ -120,7 +120,7 @@ func (h *Server) ensureAuthorities() error {
 		{"ATM servers of " + name, serverCert, serverKey, x509.ExtKeyUsageServerAuth},
 		{"ATM clients of " + name, clientCert, clientKey, x509.ExtKeyUsageClientAuth},
 	} {
-		if exists(a.cert) {
+		if datadir.Exists(a.cert) {
 			continue
 		}
 		root, err := certs.LoadAuthority(rootCert, rootKey)
@@ -136,11 +136,6 @@ func (h *Server) ensureAuthorities() error {
 		}
 	}
 	return nil
-}
-
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
 }
 
 // usualHosts are the names and addresses of a server that nobody named.

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"example.com/atm/cmd/internal/daemon"
+	"example.com/atm/cmd/internal/offline"
+	"example.com/atm/cmd/internal/storage"
 	"example.com/atm/vault/pgstore/pgtest"
 )
 
@@ -58,15 +60,17 @@ func TestMain(m *testing.M) {
 }
 
 // database is an empty database as a store.
-func database(t testing.TB) daemon.Store { return daemon.Store{URL: postgres(t).Database(t)} }
+func database(t testing.TB) storage.Location {
+	return storage.Location{URL: postgres(t).Database(t)}
+}
 
 // databases are those of the folders of tests, which start servers on a folder
 // again.
-var databases sync.Map // folder → daemon.Store
+var databases sync.Map // folder → storage.Location
 
-func databaseOf(t testing.TB, folder string) daemon.Store {
+func databaseOf(t testing.TB, folder string) storage.Location {
 	if s, is := databases.Load(folder); is {
-		return s.(daemon.Store)
+		return s.(storage.Location)
 	}
 	s := database(t)
 	databases.Store(folder, s)
@@ -99,10 +103,10 @@ func settle() {
 }
 
 // folder is the data folder of a server that has stopped.
-func (h *testServer) folder() daemon.Folder {
-	f := daemon.Folder{Data: h.data}
+func (h *testServer) folder() offline.Folder {
+	f := offline.Folder{Data: h.data}
 	if s, is := databases.Load(h.data); is {
-		f.Store = s.(daemon.Store)
+		f.Store = s.(storage.Location)
 	}
 	return f
 }

@@ -16,7 +16,8 @@ import (
 	"strings"
 	"testing"
 
-	"example.com/atm/cmd/internal/daemon"
+	"example.com/atm/cmd/internal/backup"
+	"example.com/atm/cmd/internal/offline"
 	"example.com/atm/cmd/internal/output"
 )
 
@@ -56,9 +57,9 @@ func (a *arena) attackFiles(t *testing.T) {
 	})
 	t.Run("a sparse archive", func(t *testing.T) {
 		data := filepath.Join(dir, "restored")
-		_, err := daemon.Folder{Data: data}.Restore(t.Context(),
+		_, err := offline.Folder{Data: data}.Restore(t.Context(),
 			bytes.NewReader(sparse(t, 256<<20)), discard)
-		if !errors.Is(err, daemon.ErrBackup) || !strings.Contains(err.Error(),
+		if !errors.Is(err, backup.ErrIncomplete) || !strings.Contains(err.Error(),
 			"larger than it is itself") {
 			t.Errorf("%v", err)
 		}
@@ -126,7 +127,7 @@ func TestRestoreFillsTheFolderThatIsThere(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := (daemon.Folder{Data: data}).Restore(t.Context(), bytes.NewReader(backup),
+			if _, err := (offline.Folder{Data: data}).Restore(t.Context(), bytes.NewReader(backup),
 				discard); err != nil {
 				t.Fatal(err)
 			}
@@ -142,12 +143,12 @@ func TestRestoreFillsTheFolderThatIsThere(t *testing.T) {
 				len(left) > 0 {
 				t.Errorf("%v is left, %v", left, err)
 			}
-			if _, err := (daemon.Folder{Data: data}).Check(t.Context(), func(problem string) {
+			if _, err := (offline.Folder{Data: data}).Check(t.Context(), func(problem string) {
 				t.Error(problem)
 			}); err != nil {
 				t.Error(err)
 			}
-			_, err = daemon.Folder{Data: data}.Restore(t.Context(), bytes.NewReader(backup),
+			_, err = offline.Folder{Data: data}.Restore(t.Context(), bytes.NewReader(backup),
 				discard)
 			if err == nil || !strings.Contains(err.Error(), "exists and is not empty") {
 				t.Errorf("a second time: %v", err)
@@ -183,11 +184,11 @@ func TestRestoreFillsTheFolderThatIsThere(t *testing.T) {
 
 // TestRestoreThatFailsLeavesTheFolderEmpty breaks an archive off.
 func TestRestoreThatFailsLeavesTheFolderEmpty(t *testing.T) {
-	backup := backupOf(t, start(t, nil))
+	whole := backupOf(t, start(t, nil))
 	folder := t.TempDir()
-	_, err := daemon.Folder{Data: folder}.Restore(t.Context(),
-		bytes.NewReader(backup[:len(backup)/2]), discard)
-	if !errors.Is(err, daemon.ErrBackup) {
+	_, err := offline.Folder{Data: folder}.Restore(t.Context(),
+		bytes.NewReader(whole[:len(whole)/2]), discard)
+	if !errors.Is(err, backup.ErrIncomplete) {
 		t.Errorf("%v", err)
 	}
 	if names, err := os.ReadDir(folder); err != nil || len(names) > 0 {
@@ -197,7 +198,7 @@ func TestRestoreThatFailsLeavesTheFolderEmpty(t *testing.T) {
 	if err := os.Symlink("missing", link); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (daemon.Folder{Data: link}).Restore(t.Context(), bytes.NewReader(backup),
+	if _, err := (offline.Folder{Data: link}).Restore(t.Context(), bytes.NewReader(whole),
 		discard); err == nil {
 		t.Error("a link to nothing was restored to")
 	}

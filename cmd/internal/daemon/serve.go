@@ -16,6 +16,7 @@ import (
 
 	"example.com/atm/auth"
 	"example.com/atm/certs"
+	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/server"
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 )
@@ -198,7 +199,8 @@ func (l Listen) Close() {
 func Addresses(rpc, admin string) (Listen, error) {
 	var listen Listen
 	if _, _, err := net.SplitHostPort(rpc); err != nil {
-		return Listen{}, fmt.Errorf("%w: %q is no address to listen on: %w", ErrUsage, rpc, err)
+		return Listen{}, fmt.Errorf("%w: %q is no address to listen on: %w", datadir.ErrUsage,
+			rpc, err)
 	}
 	if admin != "" {
 		if err := onLoopback(admin); err != nil {
@@ -239,12 +241,12 @@ func Addresses(rpc, admin string) (Listen, error) {
 func onLoopback(address string) error {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return fmt.Errorf("%w: %q is no address to listen on: %w", ErrUsage, address, err)
+		return fmt.Errorf("%w: %q is no address to listen on: %w", datadir.ErrUsage, address, err)
 	}
 	local := strings.EqualFold(strings.TrimSuffix(host, "."), "localhost")
 	if ip := net.ParseIP(host); !local && (ip == nil || !ip.IsLoopback()) {
 		return fmt.Errorf("%w: the admin endpoints have no sign-in and listen on loopback only, "+
-			"not on %q", ErrUsage, address)
+			"not on %q", datadir.ErrUsage, address)
 	}
 	return nil
 }

@@ -20,7 +20,9 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/auth"
 	"example.com/atm/cmd/internal/datadir"
+	"example.com/atm/cmd/internal/storage"
 	"example.com/atm/internal/durable"
+	"example.com/atm/vault"
 	"example.com/atm/vault/pgstore"
 	"github.com/BurntSushi/toml"
 )
@@ -28,41 +30,6 @@ import (
 // What several servers share when the accounts are in a database. Each has a data
 // folder of its own, with the same keys/vault.key. The other keys are in the
 // database, sealed; the folder has them because everything else reads them there.
-
-// A Store says where accounts are. The zero value is vault.db in the data folder.
-type Store struct {
-	// URL of a database; empty for the data folder.
-	URL string
-
-	// Password for the database; nil for none.
-	Password func() ([]byte, error)
-}
-
-// InDatabase reports whether the accounts are in a database.
-func (s Store) InDatabase() bool { return s.URL != "" }
-
-// fits refuses a folder whose accounts are elsewhere.
-func (s Store) fits(dir *datadir.Dir) error {
-	switch {
-	case s.InDatabase() && dir.Config.Store == "":
-		return fmt.Errorf("%w: the accounts of %s are in its vault.db; atmctl export and atmctl "+
-			"import move them into a database", ErrUsage, dir.Root)
-	case !s.InDatabase() && dir.Config.Store != "":
-		return fmt.Errorf("%w: the accounts of %s are in a database: --store postgres://…",
-			ErrUsage, dir.Root)
-	}
-	return nil
-}
-
-func (s Store) config(secret []byte, log *slog.Logger) (pgstore.Config, error) {
-	c := pgstore.Config{URL: s.URL, Secret: secret, Log: log}
-	if s.Password == nil {
-		return c, nil
-	}
-	password, err := s.Password()
-	c.Password = string(password)
-	return c, err
-}
 
 // shared is what a server has in common with its replicas.
 type shared struct {
@@ -136,10 +103,11 @@ var ErrJoin = errors.New("copy the keys/vault.key of another replica into the ke
 // one, or joins the installation that is there.
 func (h *Server) openShared(ctx context.Context) error {
 	h.shared = &shared{known: make(map[string][]byte), throttle: auth.NewThrottle(time.Now)}
-	cfg, err := h.opts.Store.config(nil, h.opts.Log)
+	cfg, err := h.opts.Store.Config()
 	if err != nil {
 		return err
 	}
+	cfg.Log = h.opts.Log
 	there, err := pgstore.Find(ctx, cfg)
 	open := pgstore.Open
 	switch {
@@ -149,7 +117,7 @@ func (h *Server) openShared(ctx context.Context) error {
 		}
 	case err != nil:
 		return err
-	case h.Fresh && !exists(h.dir.VaultKey()):
+	case h.Fresh && !datadir.Exists(h.dir.VaultKey()):
 		return fmt.Errorf("the database has the books of %s already; to start one more replica "+
 			"on them, %w", there.Name, ErrJoin)
 	case !h.Fresh && there.Name != h.dir.Config.Name:
@@ -166,7 +134,7 @@ func (h *Server) openShared(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := settleKey(ctx, h.dir, cfg, h.opts.Passphrase); err != nil {
+	if err := storage.FinishRekey(ctx, h.dir, cfg, h.opts.Passphrase); err != nil {
 		return err
 	}
 	if err := h.readVaultKey(); err != nil {
@@ -216,7 +184,7 @@ func (h *Server) fetch(ctx context.Context) error {
 		return err
 	}
 	// otherwise it is the init of this folder
-	if h.Fresh && !installation.Complete && !exists(h.dir.AuditKey()) {
+	if h.Fresh && !installation.Complete && !datadir.Exists(h.dir.AuditKey()) {
 		return fmt.Errorf("the init of %s has not come to its end; start its first replica again",
 			installation.Name)
 	}
@@ -438,6 +406,18 @@ func (h *Server) share(ctx context.Context) (bool, error) {
 		h.shared.known[f.Name] = f.Data
 	}
 	return true, h.remember()
+}
+
+// ShareFolder gives the replicas on a store what a folder has. A store in the folder
+// itself has none.
+func ShareFolder(ctx context.Context, dir *datadir.Dir, store vault.Backend) error {
+	database, is := store.(*pgstore.Store)
+	if !is {
+		return nil
+	}
+	h := &Server{dir: dir, shared: &shared{store: database, known: make(map[string][]byte)}}
+	_, err := h.share(ctx)
+	return err
 }
 
 // errRotatedElsewhere reports a rotation that met one of another replica.

@@ -20,6 +20,9 @@ import (
 	"example.com/atm/certs"
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/daemon"
+	"example.com/atm/cmd/internal/datadir"
+	"example.com/atm/cmd/internal/offline"
+	"example.com/atm/cmd/internal/storage"
 	"example.com/atm/vault"
 	"example.com/atm/vault/pgstore"
 	"example.com/atm/vault/pgstore/pgtest"
@@ -29,7 +32,7 @@ import (
 )
 
 // pair starts two replicas on one database.
-func pair(t testing.TB) (a, b *testServer, store daemon.Store) {
+func pair(t testing.TB) (a, b *testServer, store storage.Location) {
 	t.Helper()
 	store = database(t)
 	a = startOn(t, filepath.Join(t.TempDir(), "a"), store)
@@ -38,7 +41,7 @@ func pair(t testing.TB) (a, b *testServer, store daemon.Store) {
 	return a, startOn(t, folder, store), store
 }
 
-func startOn(t testing.TB, folder string, store daemon.Store) *testServer {
+func startOn(t testing.TB, folder string, store storage.Location) *testServer {
 	t.Helper()
 	return startOne(t, folder, func(o *daemon.Options) { o.Store = store })
 }
@@ -133,7 +136,7 @@ func TestReplicas(t *testing.T) {
 		t.Errorf("a was stopped last and has published %d entries, b %d", roots[0].Size,
 			roots[1].Size)
 	}
-	if _, err := (daemon.Folder{Data: a.data, Store: store}).Check(t.Context(), func(p string) {
+	if _, err := (offline.Folder{Data: a.data, Store: store}).Check(t.Context(), func(p string) {
 		t.Error(p)
 	}); err != nil {
 		t.Error(err)
@@ -304,7 +307,7 @@ func TestNoReplica(t *testing.T) {
 	join(t, elsewhere, wrongKey)
 	for _, tt := range []struct {
 		name, data string
-		store      daemon.Store
+		store      storage.Location
 		want       error
 		text       string
 	}{
@@ -317,19 +320,19 @@ func TestNoReplica(t *testing.T) {
 		},
 		{
 			"a folder of an installation, and no database", elsewhere,
-			daemon.Store{},
-			daemon.ErrUsage,
+			storage.Location{},
+			datadir.ErrUsage,
 			"--store postgres://",
 		},
 		{
 			"a key alone, and no database", folder("keys/vault.key"),
-			daemon.Store{},
+			storage.Location{},
 			nil,
 			"is no data folder",
 		},
 		{
 			"nobody there", folder(),
-			daemon.Store{URL: "postgres://atm@127.0.0.1:1/atm"},
+			storage.Location{URL: "postgres://atm@127.0.0.1:1/atm"},
 			nil,
 			"127.0.0.1:1",
 		},
@@ -356,7 +359,8 @@ func TestNoReplica(t *testing.T) {
 // TestDatabaseGone takes the database away from under a server, and gives it back.
 func TestDatabaseGone(t *testing.T) {
 	cluster := pgtest.Start(t)
-	h := startOn(t, filepath.Join(t.TempDir(), "atm-data"), daemon.Store{URL: cluster.Database(t)})
+	h := startOn(t, filepath.Join(t.TempDir(), "atm-data"),
+		storage.Location{URL: cluster.Database(t)})
 	demo := at(t, h, h, "demo")
 	must(t)(demo.Deposit(t.Context(), account, 100, "x"))
 	cluster.Kill(t)
@@ -382,7 +386,8 @@ func TestDatabaseGone(t *testing.T) {
 // challenge would not help: the client is told to wait, as readers are.
 func TestDigestWaitsForTheDatabase(t *testing.T) {
 	cluster := pgtest.Start(t)
-	h := startOn(t, filepath.Join(t.TempDir(), "atm-data"), daemon.Store{URL: cluster.Database(t)})
+	h := startOn(t, filepath.Join(t.TempDir(), "atm-data"),
+		storage.Location{URL: cluster.Database(t)})
 	withAlice(t, h)
 	nobody := h.tls(t, "demo")
 	nobody.GetClientCertificate = nil
@@ -432,7 +437,7 @@ func TestDigestWaitsForTheDatabase(t *testing.T) {
 func TestOlderDatabase(t *testing.T) {
 	cluster := pgtest.Start(t)
 	url := cluster.Database(t)
-	store := daemon.Store{URL: url}
+	store := storage.Location{URL: url}
 	h := startOn(t, filepath.Join(t.TempDir(), "atm-data"), store)
 	if err := h.stop(); err != nil {
 		t.Fatal(err)
@@ -446,7 +451,7 @@ func TestOlderDatabase(t *testing.T) {
 	if err := h.stop(); err != nil {
 		t.Fatal(err)
 	}
-	old := daemon.Store{URL: cluster.URL("atm", "old")}
+	old := storage.Location{URL: cluster.URL("atm", "old")}
 	// Another one has not seen what is gone, and runs on the old state already.
 	folder := filepath.Join(t.TempDir(), "other")
 	join(t, h.data, folder)
@@ -461,7 +466,7 @@ func TestOlderDatabase(t *testing.T) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- running.Serve(t.Context(), listen) }()
-	if _, err := (daemon.Folder{Data: h.data, Store: old}).Recover(t.Context(),
+	if _, err := (offline.Folder{Data: h.data, Store: old}).Recover(t.Context(),
 		discard); !errors.Is(err, pgstore.ErrRunning) ||
 		!strings.Contains(err.Error(), folder) {
 		t.Errorf("while another replica runs: %v", err)
@@ -477,7 +482,7 @@ func TestOlderDatabase(t *testing.T) {
 		t.Errorf("a start of the other replica: %v", err)
 	}
 	// On the folder that saw less, it says which replica's log it did not look at.
-	recovered, err := daemon.Folder{Data: folder, Store: old}.Recover(t.Context(), discard)
+	recovered, err := offline.Folder{Data: folder, Store: old}.Recover(t.Context(), discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -510,7 +515,7 @@ func TestSkew(t *testing.T) {
 	cluster := postgres(t)
 	url := cluster.Database(t)
 	name := url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")]
-	a := startOn(t, filepath.Join(t.TempDir(), "a"), daemon.Store{URL: url})
+	a := startOn(t, filepath.Join(t.TempDir(), "a"), storage.Location{URL: url})
 	// For one who signs in as late the clock of the database is ahead: so is
 	// a replica whose own is behind.
 	cluster.SQL(t, name, `CREATE SCHEMA skew; GRANT USAGE ON SCHEMA skew TO PUBLIC;
@@ -518,7 +523,7 @@ func TestSkew(t *testing.T) {
 		CREATE ROLE `+name+`late LOGIN; GRANT atm TO `+name+`late; ALTER ROLE `+name+`late SET search_path = skew, pg_catalog, public`)
 	folder := filepath.Join(t.TempDir(), "b")
 	join(t, a.data, folder)
-	b := startOn(t, folder, daemon.Store{URL: cluster.URL(name+"late", name)})
+	b := startOn(t, folder, storage.Location{URL: cluster.URL(name+"late", name)})
 	until(t, func() bool { return strings.Contains(b.log.String(), "clock of this machine") })
 	for _, from := range []*testServer{a, b} {
 		must(t)(at(t, from, a, "demo").Deposit(t.Context(), account, 1, atm.RequestID(from.addr)))
@@ -595,7 +600,7 @@ func TestMove(t *testing.T) {
 		}
 		return fmt.Sprint(report.Size, " ", report.Root)
 	}
-	here, there := daemon.Folder{Data: h.data}, daemon.Folder{Data: h.data, Store: database(t)}
+	here, there := offline.Folder{Data: h.data}, offline.Folder{Data: h.data, Store: database(t)}
 	export, again := filepath.Join(t.TempDir(), "export"), filepath.Join(t.TempDir(), "again")
 	problem := func(p string) { t.Error(p) }
 	begun := root()
@@ -664,7 +669,7 @@ func same(t testing.TB, was, is vault.Part) {
 	}
 }
 
-func contents(t testing.TB, f daemon.Folder) (vault.Part, *vault.Trail) {
+func contents(t testing.TB, f offline.Folder) (vault.Part, *vault.Trail) {
 	t.Helper()
 	s := openStore(t, f)
 	defer s.Close()

@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"example.com/atm/cmd/internal/datadir"
 	"github.com/coreos/go-systemd/v22/activation"
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 )
@@ -31,7 +32,7 @@ func inherited() (map[string]net.Listener, error) {
 	for name, list := range named {
 		if name != rpcSocket && name != adminSocket || len(list) != 1 || sockets[name] != nil {
 			return nil, fmt.Errorf("%w: a socket named %q was handed over; there is one named "+
-				"%s, and %s for the operator's", ErrUsage, name, rpcSocket, adminSocket)
+				"%s, and %s for the operator's", datadir.ErrUsage, name, rpcSocket, adminSocket)
 		}
 		sockets[name] = list[0]
 	}

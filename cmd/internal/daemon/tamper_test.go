@@ -16,8 +16,9 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/client"
-	"example.com/atm/cmd/internal/daemon"
 	"example.com/atm/cmd/internal/datadir"
+	"example.com/atm/cmd/internal/offline"
+	"example.com/atm/cmd/internal/storage"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
 )
@@ -65,11 +66,11 @@ func lived(t *testing.T, h *testServer) {
 }
 
 // checked checks a folder, and returns what was found wrong.
-func checked(t *testing.T, folder daemon.Folder) []string {
+func checked(t *testing.T, folder offline.Folder) []string {
 	t.Helper()
 	var problems []string
 	_, err := folder.Check(t.Context(), func(p string) { problems = append(problems, p) })
-	if err != nil && !errors.Is(err, daemon.ErrProblems) {
+	if err != nil && !errors.Is(err, offline.ErrProblems) {
 		t.Fatal(err)
 	}
 	return problems
@@ -227,7 +228,7 @@ func TestFsckNamesWhatASuperuserChanged(t *testing.T) {
 	if err := h.stop(); err != nil {
 		t.Fatal(err)
 	}
-	folder := daemon.Folder{Data: h.data, Store: store}
+	folder := offline.Folder{Data: h.data, Store: store}
 	if problems := checked(t, folder); len(problems) > 0 {
 		t.Fatalf("before anything was changed: %q", problems)
 	}
@@ -341,7 +342,7 @@ func TestFsckNamesWhatWasDoneInBetween(t *testing.T) {
 			if err := h.stop(); err != nil {
 				t.Fatal(err)
 			}
-			if problems := checked(t, daemon.Folder{
+			if problems := checked(t, offline.Folder{
 				Data:  h.data,
 				Store: store,
 			}); !strings.Contains(strings.Join(problems, "\n"), tt.says) {
@@ -351,7 +352,7 @@ func TestFsckNamesWhatWasDoneInBetween(t *testing.T) {
 	}
 }
 
-func databaseName(t *testing.T, store daemon.Store) string {
+func databaseName(t *testing.T, store storage.Location) string {
 	t.Helper()
 	u, err := url.Parse(store.URL)
 	if err != nil {
@@ -368,7 +369,7 @@ func TestFsckNamesWhatTheHolderOfTheKeyChanged(t *testing.T) {
 	if err := h.stop(); err != nil {
 		t.Fatal(err)
 	}
-	folder := daemon.Folder{Data: h.data}
+	folder := offline.Folder{Data: h.data}
 	if problems := checked(t, folder); len(problems) > 0 {
 		t.Fatalf("before anything was changed: %q", problems)
 	}
@@ -475,7 +476,7 @@ func TestFsckKnowsWhoFollowedAnInvitation(t *testing.T) {
 		if err := h.stop(); err != nil {
 			t.Fatal(err)
 		}
-		problems := strings.Join(checked(t, daemon.Folder{Data: h.data, Store: store}), "\n")
+		problems := strings.Join(checked(t, offline.Folder{Data: h.data, Store: store}), "\n")
 		if want == "" && problems != "" || !strings.Contains(problems, want) {
 			t.Errorf("%q, want %q", problems, want)
 		}
@@ -502,7 +503,7 @@ func TestFsckKnowsWhoFollowedAnInvitation(t *testing.T) {
 }
 
 // refill puts a vault with these contents in the place of that of a folder.
-func refill(t *testing.T, folder daemon.Folder, secret []byte, part vault.Part,
+func refill(t *testing.T, folder offline.Folder, secret []byte, part vault.Part,
 	trail *vault.Trail,
 ) {
 	t.Helper()
@@ -525,7 +526,7 @@ func refill(t *testing.T, folder daemon.Folder, secret []byte, part vault.Part,
 	}
 }
 
-func vaultSecret(t *testing.T, folder daemon.Folder) []byte {
+func vaultSecret(t *testing.T, folder offline.Folder) []byte {
 	t.Helper()
 	dir, _, err := datadir.Open(folder.Data, datadir.Config{})
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"example.com/atm/auth"
 	"example.com/atm/certs"
+	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/cmd/internal/hsm"
 	"example.com/atm/internal/durable"
 	"example.com/atm/teller"
@@ -79,7 +80,7 @@ func (h *Server) openModule() error {
 	var err error
 	h.tokenKey, h.module, err = hsm.Open(h.opts.TokenKey)
 	if errors.Is(err, hsm.ErrNone) {
-		err = fmt.Errorf("%w: %w", ErrUsage, err)
+		err = fmt.Errorf("%w: %w", datadir.ErrUsage, err)
 	}
 	return err
 }

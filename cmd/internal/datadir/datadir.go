@@ -57,6 +57,9 @@ const (
 	seenFile   = "seen.toml"
 )
 
+// ErrUsage marks a request or an option that contradicts what init fixed.
+var ErrUsage = errors.New("usage")
+
 // ErrInUse reports a data folder that another process has.
 var ErrInUse = errors.New("in use by another process")
 
@@ -236,19 +239,19 @@ func (d *Dir) acquire() error {
 func (d *Dir) Close() error { return d.lock.Close() }
 
 func (d *Dir) read(wanted Config) (fresh bool, err error) {
-	if exists(d.Path(configFile)) {
+	if Exists(d.Path(configFile)) {
 		if err := d.decode(configFile); err != nil {
 			return false, err
 		}
 		for _, file := range d.required() {
-			if !exists(file) {
+			if !Exists(file) {
 				return false, fmt.Errorf("%s is missing from a complete data folder; restore it, "+
 					"it is not made anew", file)
 			}
 		}
 		return false, nil
 	}
-	if exists(d.Path(initFile)) {
+	if Exists(d.Path(initFile)) {
 		return true, d.decode(initFile)
 	}
 	names, err := d.contents()
@@ -278,7 +281,7 @@ func (d *Dir) contents() ([]fs.DirEntry, error) {
 
 func (d *Dir) onlyVaultKey(names []fs.DirEntry) bool {
 	keys, err := os.ReadDir(d.Path("keys"))
-	return err == nil && len(names) == 1 && len(keys) == 1 && exists(d.VaultKey())
+	return err == nil && len(names) == 1 && len(keys) == 1 && Exists(d.VaultKey())
 }
 
 // Begin decides what the folder is to be when init is over.
@@ -335,7 +338,7 @@ var ErrPlan = errors.New("a recovery of the audit log was interrupted; run atmct
 
 // ReadPlan returns the plan of an interrupted recovery, or nil.
 func (d *Dir) ReadPlan() (*Plan, error) {
-	if !exists(d.Path(planFile)) {
+	if !Exists(d.Path(planFile)) {
 		return nil, nil
 	}
 	var p Plan
@@ -360,7 +363,7 @@ func (d *Dir) WritePlan(p *Plan) error {
 // ReadShared returns the hashes of the files that several servers share, as they
 // had them last; nil when that was never noted.
 func (d *Dir) ReadShared() (sums map[string]string, err error) {
-	if !exists(d.Path(sharedFile)) {
+	if !Exists(d.Path(sharedFile)) {
 		return nil, nil
 	}
 	if _, err := toml.DecodeFile(d.Path(sharedFile), &sums); err != nil {
@@ -388,7 +391,7 @@ type Seen struct {
 
 // ReadSeen returns what WriteSeen noted; nil for nothing.
 func (d *Dir) ReadSeen() (*Seen, error) {
-	if !exists(d.Path(seenFile)) {
+	if !Exists(d.Path(seenFile)) {
 		return nil, nil
 	}
 	var seen Seen
@@ -438,7 +441,7 @@ func (d *Dir) change(c Config) error {
 // Complete ends init: from now on the folder is complete.
 func (d *Dir) Complete() error {
 	for _, file := range d.required() {
-		if !exists(file) {
+		if !Exists(file) {
 			return fmt.Errorf("init did not make %s", file)
 		}
 	}
@@ -448,7 +451,8 @@ func (d *Dir) Complete() error {
 	return durable.SyncDir(d.Root)
 }
 
-func exists(path string) bool {
+// Exists reports whether there is something at path.
+func Exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
 }

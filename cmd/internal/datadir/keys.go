@@ -37,7 +37,7 @@ const (
 // Ensure makes the file at path with what create returns, readable by its
 // owner alone, unless it exists.
 func Ensure(path string, create func() ([]byte, error)) error {
-	if exists(path) {
+	if Exists(path) {
 		return nil
 	}
 	data, err := create()

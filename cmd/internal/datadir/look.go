@@ -31,7 +31,7 @@ func (d *Dir) Lock() error { return d.acquire() }
 // Missing names the files that a complete folder must have and this one has not.
 func (d *Dir) Missing() (files []string) {
 	for _, file := range d.required() {
-		if !exists(file) {
+		if !Exists(file) {
 			files = append(files, file)
 		}
 	}

@@ -23,6 +23,7 @@ import (
 	"example.com/atm/cmd/internal/daemon"
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/cmd/internal/doctor"
+	"example.com/atm/cmd/internal/offline"
 	"example.com/atm/internal/machine"
 	bolt "go.etcd.io/bbolt"
 )
@@ -561,7 +562,7 @@ func TestRunningServerKeepsItsVault(t *testing.T) {
 // TestSealedKeyIsNotGuessed looks at a folder whose vault key has a passphrase.
 func TestSealedKeyIsNotGuessed(t *testing.T) {
 	data := fresh(t)
-	if err := (daemon.Folder{Data: data}).SetPassphrase(
+	if err := (offline.Folder{Data: data}).SetPassphrase(t.Context(),
 		[]byte("a passphrase for tests")); err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,7 @@
-package daemon
+// Package offline does what needs a data folder that no server runs on: it
+// checks the folder, rebuilds it, compacts it, restores it, moves its accounts,
+// and begins another audit log.
+package offline
 
 import (
 	"context"
@@ -15,15 +18,17 @@ import (
 
 	"example.com/atm/audit"
 	"example.com/atm/auth"
+	"example.com/atm/certs"
+	"example.com/atm/cmd/internal/backup"
+	"example.com/atm/cmd/internal/daemon"
 	"example.com/atm/cmd/internal/datadir"
+	"example.com/atm/cmd/internal/storage"
 	"example.com/atm/internal/durable"
 	"example.com/atm/teller"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
 	"example.com/atm/vault/pgstore"
 )
-
-// What is done to a data folder while no server runs on it.
 
 // ErrProblems reports that a check found something wrong.
 var ErrProblems = errors.New("problems were found")
@@ -38,8 +43,8 @@ type Checked struct {
 // A Folder is a data folder that no server runs on.
 type Folder struct {
 	Data       string
-	Store      Store                  // as in Options
-	Passphrase func() ([]byte, error) // as in Options
+	Store      storage.Location       // where the accounts are
+	Passphrase func() ([]byte, error) // asks for it; nil when nobody can be asked
 	Logs       []string               // other copies of the audit log, for Recover
 
 	// Progress is told how many entries of the journal have been replayed, by what replays
@@ -115,7 +120,7 @@ func (f Folder) check(ctx context.Context, dir *datadir.Dir, store vault.Backend
 		return found, ErrProblems // what follows would read pages that may be damaged
 	}
 	rules := teller.Rules{
-		Permit: permit, Issuer: auth.IssuerOf(dir.Config.Name),
+		Permit: daemon.Permit, Issuer: auth.IssuerOf(dir.Config.Name),
 		Progress: f.progress,
 	}
 	compared, err := teller.Compare(ctx, store, rules, tell)
@@ -193,14 +198,14 @@ func differences(replayed *vault.Replayer, accounts []vault.Account,
 }
 
 func (f Folder) open(ctx context.Context) (*datadir.Dir, datadir.VaultKey, vault.Backend, error) {
-	return f.openWith(ctx, explained(boltstore.OpenChecked))
+	return f.openWith(ctx, boltstore.OpenChecked)
 }
 
 // openWith is open with a way of opening a vault in the folder.
 func (f Folder) openWith(ctx context.Context, file openFile) (*datadir.Dir, datadir.VaultKey,
 	vault.Backend, error,
 ) {
-	dir, key, err := f.lock()
+	dir, key, err := f.lock(ctx)
 	if err != nil {
 		return nil, key, nil, err
 	}
@@ -214,41 +219,28 @@ func (f Folder) openWith(ctx context.Context, file openFile) (*datadir.Dir, data
 // An openFile opens a vault that is a file.
 type openFile func(path string, secret []byte) (*boltstore.Store, error)
 
-// explained is open, and says what to do about a file that is damaged, and about a
-// write-ahead log that does not go with it.
-func explained(open openFile) openFile {
-	return func(path string, secret []byte) (*boltstore.Store, error) {
-		store, err := open(path, secret)
-		switch {
-		case errors.Is(err, boltstore.ErrWAL):
-			return nil, fmt.Errorf("%w; nothing was changed: put the two files of one moment "+
-				"together, restore a backup, "+
-				"or let atmctl audit recover go on without what was committed last, and with a "+
-				"new log", err)
-		case errors.Is(err, vault.ErrDamaged), errors.Is(err, boltstore.ErrUnreadable):
-			return nil, fmt.Errorf("%w; nothing was changed: restore a backup", err)
-		}
-		return store, err
-	}
-}
-
 func (f Folder) openStore(ctx context.Context, dir *datadir.Dir, key datadir.VaultKey,
 	file openFile,
 ) (vault.Backend, error) {
-	if err := f.Store.fits(dir); err != nil {
+	if err := f.Store.Check(dir); err != nil {
 		return nil, err
 	}
 	if !f.Store.InDatabase() {
-		return file(dir.Vault(), key.Secret)
+		store, err := file(dir.Vault(), key.Secret)
+		if err != nil {
+			return nil, storage.Advise(err)
+		}
+		return store, nil
 	}
-	cfg, err := f.Store.config(key.Secret, nil)
+	cfg, err := f.Store.Config()
 	if err != nil {
 		return nil, err
 	}
+	cfg.Secret = key.Secret
 	return pgstore.Open(ctx, cfg)
 }
 
-func (f Folder) lock() (*datadir.Dir, datadir.VaultKey, error) {
+func (f Folder) lock(ctx context.Context) (*datadir.Dir, datadir.VaultKey, error) {
 	if _, err := os.Stat(f.Data); err != nil {
 		return nil, datadir.VaultKey{}, err // datadir.Open would make a new one
 	}
@@ -261,7 +253,7 @@ func (f Folder) lock() (*datadir.Dir, datadir.VaultKey, error) {
 			f.Data), dir.Close())
 	}
 	var key datadir.VaultKey
-	if err = f.settle(dir); err == nil {
+	if err = f.finishRekey(ctx, dir); err == nil {
 		key, err = dir.ReadVaultKey(f.Passphrase)
 	}
 	if err != nil {
@@ -270,26 +262,26 @@ func (f Folder) lock() (*datadir.Dir, datadir.VaultKey, error) {
 	return dir, key, nil
 }
 
-// settle completes a change of the vault key that was interrupted.
-func (f Folder) settle(dir *datadir.Dir) error {
+// finishRekey ends a change of the vault key that was interrupted.
+func (f Folder) finishRekey(ctx context.Context, dir *datadir.Dir) error {
 	if !f.Store.InDatabase() {
 		return nil
 	}
-	cfg, err := f.Store.config(nil, nil)
+	cfg, err := f.Store.Config()
 	if err != nil {
 		return err
 	}
-	return settleKey(context.Background(), dir, cfg, f.Passphrase)
+	return storage.FinishRekey(ctx, dir, cfg, f.Passphrase)
 }
 
 // SetPassphrase seals keys/vault.key with a passphrase, or takes the seal away
 // when it is empty.
-func (f Folder) SetPassphrase(passphrase []byte) error {
+func (f Folder) SetPassphrase(ctx context.Context, passphrase []byte) error {
 	if n := len([]rune(string(passphrase))); n > 0 && n < datadir.MinPassphrase {
-		return fmt.Errorf("%w: a passphrase has at least %d characters", ErrUsage,
+		return fmt.Errorf("%w: a passphrase has at least %d characters", datadir.ErrUsage,
 			datadir.MinPassphrase)
 	}
-	dir, key, err := f.lock()
+	dir, key, err := f.lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -360,14 +352,14 @@ const growingEvery = 200 * time.Millisecond
 // Compact gives the free pages of the vault of a data folder back to the disk.
 // It returns the sizes of the file before and after, in bytes.
 func (f Folder) Compact(ctx context.Context) (before, after int64, err error) {
-	dir, key, err := f.lock()
+	dir, key, err := f.lock(ctx)
 	if err != nil {
 		return 0, 0, err
 	}
 	defer dir.Close()
-	store, err := explained(boltstore.OpenChecked)(dir.Vault(), key.Secret)
+	store, err := boltstore.OpenChecked(dir.Vault(), key.Secret)
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, storage.Advise(err)
 	}
 	closed := false
 	defer func() {
@@ -425,7 +417,7 @@ func size(path string) (int64, error) {
 // empty. It is there only when all of it was unpacked, checked and the audit
 // log published again. An empty folder that is there, such as a mount point or what a
 // link leads to, is filled and stays the one that it is.
-func (f Folder) Restore(ctx context.Context, backup io.Reader, log *slog.Logger) (found *Checked,
+func (f Folder) Restore(ctx context.Context, archive io.Reader, log *slog.Logger) (found *Checked,
 	err error,
 ) {
 	data := filepath.Clean(f.Data)
@@ -439,7 +431,7 @@ func (f Folder) Restore(ctx context.Context, backup io.Reader, log *slog.Logger)
 		}
 		defer dir.Close()
 		defer os.RemoveAll(staging)
-		if found, err = f.restoreInto(ctx, staging, backup, log); err != nil {
+		if found, err = f.restoreInto(ctx, staging, archive, log); err != nil {
 			return nil, err
 		}
 		return found, dir.Place(staging)
@@ -454,17 +446,17 @@ func (f Folder) Restore(ctx context.Context, backup io.Reader, log *slog.Logger)
 		return nil, err
 	}
 	defer os.RemoveAll(folder)
-	if found, err = f.restoreInto(ctx, folder, backup, log); err != nil {
+	if found, err = f.restoreInto(ctx, folder, archive, log); err != nil {
 		return nil, err
 	}
 	return found, durable.Rename(folder, data)
 }
 
 // restoreInto makes a complete data folder in an empty folder.
-func (f Folder) restoreInto(ctx context.Context, folder string, backup io.Reader,
+func (f Folder) restoreInto(ctx context.Context, folder string, archive io.Reader,
 	log *slog.Logger,
 ) (*Checked, error) {
-	if err := unpack(ctx, backup, folder); err != nil {
+	if err := backup.Unpack(ctx, archive, folder); err != nil {
 		return nil, err
 	}
 	if err := checkServerKey(folder, log); err != nil {
@@ -477,15 +469,30 @@ func (f Folder) restoreInto(ctx context.Context, folder string, backup io.Reader
 	if err != nil {
 		return nil, err
 	}
-	// publishes the log
-	srv, err := Open(ctx, Options{
-		Data: folder, Passphrase: f.Passphrase, Log: log,
-		unpublished: true,
+	return found, unpacked.publish(ctx, log)
+}
+
+// publish publishes the whole audit log of the vault, none of which is in the folder.
+func (f Folder) publish(ctx context.Context, log *slog.Logger) error {
+	srv, err := daemon.Open(ctx, daemon.Options{
+		Data: f.Data, Store: f.Store, Passphrase: f.Passphrase, Log: log,
+		Republish: true,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return found, srv.Close()
+	return srv.Close()
+}
+
+// checkServerKey makes sure that a server can serve with the key in a folder: no client
+// would trust it with another one than that of its certificate.
+func checkServerKey(folder string, log *slog.Logger) error {
+	certFile, keyFile := (&datadir.Dir{Root: folder}).Server()
+	if _, err := certs.NewReloader(certFile, keyFile, log); err != nil {
+		return fmt.Errorf("%w: tls/server.key is not the key of tls/server.crt: %w",
+			backup.ErrIncomplete, err)
+	}
+	return nil
 }
 
 // VerifyBackup unpacks a backup beside where it lies, checks it as Restore
@@ -493,11 +500,11 @@ func (f Folder) restoreInto(ctx context.Context, folder string, backup io.Reader
 func VerifyBackup(ctx context.Context, file string, passphrase func() ([]byte, error),
 	progress func(done, total int64), log *slog.Logger,
 ) (*Checked, error) {
-	backup, err := os.Open(file)
+	archive, err := os.Open(file)
 	if err != nil {
 		return nil, err
 	}
-	defer backup.Close()
+	defer archive.Close()
 	folder, err := os.MkdirTemp(filepath.Dir(file), "."+filepath.Base(file)+"-checking-")
 	if err != nil {
 		return nil, err
@@ -506,5 +513,5 @@ func VerifyBackup(ctx context.Context, file string, passphrase func() ([]byte, e
 	return Folder{
 		Data: filepath.Join(folder, "atm-data"), Passphrase: passphrase,
 		Progress: progress,
-	}.Restore(ctx, backup, log)
+	}.Restore(ctx, archive, log)
 }

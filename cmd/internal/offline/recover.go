@@ -1,4 +1,4 @@
-package daemon
+package offline
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"example.com/atm/audit"
+	"example.com/atm/cmd/internal/daemon"
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/internal/durable"
 	"example.com/atm/teller"
@@ -54,13 +55,18 @@ func (f Folder) Recover(ctx context.Context, log *slog.Logger) (*Recovered, erro
 	if err != nil {
 		return nil, err
 	}
-	closed := false
-	defer func() {
-		if !closed {
-			store.Close()
-			dir.Close()
-		}
-	}()
+	r, err := f.beginLog(ctx, dir, store, log)
+	if err := errors.Join(err, store.Close(), dir.Close()); err != nil {
+		return nil, err
+	}
+	return r, f.publish(ctx, log)
+}
+
+// beginLog makes a plan, unless there is one, and carries it out. Each step looks
+// whether an interrupted recovery has done it.
+func (f Folder) beginLog(ctx context.Context, dir *datadir.Dir, store vault.Backend,
+	log *slog.Logger,
+) (*Recovered, error) {
 	if database, is := store.(*pgstore.Store); is {
 		if err := database.Alone(ctx); err != nil {
 			return nil, err
@@ -78,18 +84,12 @@ func (f Folder) Recover(ctx context.Context, log *slog.Logger) (*Recovered, erro
 			return nil, err
 		}
 	}
-	r := &Recovered{
-		Origin: plan.Origin, OldOrigin: plan.OldOrigin, OldSize: plan.OldSize,
-		OldRoot: plan.OldRoot,
-		Behind:  plan.Behind, Looked: plan.Looked, Missed: plan.Missed,
-	}
-	// Each step looks whether it has been done.
 	if err := newAuditKey(dir, plan); err != nil {
 		return nil, err
 	}
 	// Other replicas learn of the key before the log begins: one that still runs
 	// ends, because it is the key of another log.
-	if err := shareFolder(ctx, dir, store); err != nil {
+	if err := daemon.ShareFolder(ctx, dir, store); err != nil {
 		return nil, err
 	}
 	logs, err := store.Logs(ctx)
@@ -101,39 +101,28 @@ func (f Folder) Recover(ctx context.Context, log *slog.Logger) (*Recovered, erro
 			return nil, err
 		}
 	}
-	if r.Archive, err = archiveLog(dir, plan); err != nil {
+	archive, err := archiveLog(dir, plan)
+	if err != nil {
 		return nil, err
 	}
 	if err := dir.SetOrigin(plan.Origin); err != nil {
 		return nil, err
 	}
-	if err := shareFolder(ctx, dir, store); err != nil {
+	if err := daemon.ShareFolder(ctx, dir, store); err != nil {
 		return nil, err
 	}
 	if err := firstEntry(ctx, dir, store, plan, log); err != nil {
 		return nil, err
 	}
-	if err := dir.WritePlan(nil); err != nil {
-		return nil, err
-	}
-	closed = true
-	if err := errors.Join(store.Close(), dir.Close()); err != nil {
-		return nil, err
-	}
-	// publishes the log
-	srv, err := Open(ctx, Options{
-		Data: f.Data, Store: f.Store, Passphrase: f.Passphrase,
-		Log: log, unpublished: true,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return r, srv.Close()
+	return &Recovered{
+		Origin: plan.Origin, OldOrigin: plan.OldOrigin, OldSize: plan.OldSize,
+		OldRoot: plan.OldRoot, Archive: archive,
+		Behind: plan.Behind, Looked: plan.Looked, Missed: plan.Missed,
+	}, dir.WritePlan(nil)
 }
 
-// newPlan decides what to do. The new log commits to the longest state of the old one that is
-// known: what this folder published, as it is; what it saw of a database that went back; what
-// others published, where this log's key signed it; and what the vault signed last.
+// newPlan decides what to do. The new log commits to the longest known state of the
+// old one.
 func newPlan(ctx context.Context, dir *datadir.Dir, store vault.Backend,
 	others []string,
 ) (*datadir.Plan, error) {
@@ -141,49 +130,9 @@ func newPlan(ctx context.Context, dir *datadir.Dir, store vault.Backend,
 	if err != nil {
 		return nil, err
 	}
-	var old audit.Checkpoint
-	var looked []string
-	take := func(where string, c audit.Checkpoint) {
-		looked = append(looked, fmt.Sprintf("%s: %d entries", where, c.Size))
-		if len(looked) == 1 || c.Size > old.Size {
-			old = c
-		}
-	}
-	published := filepath.Join(dir.Audit(), "checkpoint")
-	if signed, err := os.ReadFile(published); err == nil {
-		if c, err := audit.ParseCheckpoint(signed); err == nil {
-			take(published, c)
-		}
-	}
-	switch seen, err := dir.ReadSeen(); {
-	case err != nil:
-		return nil, err
-	case seen != nil && seen.Origin == dir.Config.Origin:
-		root, err := tlog.ParseHash(seen.Root)
-		if err != nil {
-			return nil, err
-		}
-		take("what was seen of the database", audit.Checkpoint{
-			Origin: seen.Origin, Size: seen.Size,
-			Root: root,
-		})
-	}
-	for _, path := range others {
-		c, err := otherLog(dir, path)
-		if err != nil {
-			return nil, err
-		}
-		take(path, c)
-	}
-	signed, head, err := store.Signed(ctx)
+	old, looked, err := longestLog(ctx, dir, store, others)
 	if err != nil {
 		return nil, err
-	}
-	if c, err := audit.ParseCheckpoint(signed); err == nil {
-		take("the vault", c)
-	}
-	if len(looked) == 0 {
-		return nil, errors.New("neither the published log nor the vault has a checkpoint")
 	}
 	var missed []string
 	if database, is := store.(*pgstore.Store); is {
@@ -197,11 +146,68 @@ func newPlan(ctx context.Context, dir *datadir.Dir, store vault.Backend,
 			}
 		}
 	}
+	_, head, err := store.Signed(ctx)
+	if err != nil {
+		return nil, err
+	}
 	return &datadir.Plan{
 		Origin: fmt.Sprintf("%s/%d", dir.Config.Name, len(logs)+1), Logs: len(logs),
 		OldOrigin: old.Origin, OldSize: old.Size, OldRoot: old.Root.String(),
 		Behind: max(0, old.Size-head.Size), Looked: looked, Missed: missed,
 	}, nil
+}
+
+// longestLog is the longest state of the log that any copy has, and the copies that
+// were looked at: what this folder published, whoever signed it; what the folder noted
+// of a database that went back; what others published, signed by the key of this log;
+// and what the vault signed last.
+func longestLog(ctx context.Context, dir *datadir.Dir, store vault.Backend,
+	others []string,
+) (longest audit.Checkpoint, looked []string, err error) {
+	take := func(where string, c audit.Checkpoint) {
+		looked = append(looked, fmt.Sprintf("%s: %d entries", where, c.Size))
+		if len(looked) == 1 || c.Size > longest.Size {
+			longest = c
+		}
+	}
+	published := filepath.Join(dir.Audit(), "checkpoint")
+	if signed, err := os.ReadFile(published); err == nil {
+		if c, err := audit.ParseCheckpoint(signed); err == nil {
+			take(published, c)
+		}
+	}
+	switch seen, err := dir.ReadSeen(); {
+	case err != nil:
+		return longest, nil, err
+	case seen != nil && seen.Origin == dir.Config.Origin:
+		root, err := tlog.ParseHash(seen.Root)
+		if err != nil {
+			return longest, nil, err
+		}
+		take("what was seen of the database", audit.Checkpoint{
+			Origin: seen.Origin, Size: seen.Size,
+			Root: root,
+		})
+	}
+	for _, path := range others {
+		c, err := otherLog(dir, path)
+		if err != nil {
+			return longest, nil, err
+		}
+		take(path, c)
+	}
+	signed, _, err := store.Signed(ctx)
+	if err != nil {
+		return longest, nil, err
+	}
+	if c, err := audit.ParseCheckpoint(signed); err == nil {
+		take("the vault", c)
+	}
+	if len(looked) == 0 {
+		return longest, nil,
+			errors.New("neither the published log nor the vault has a checkpoint")
+	}
+	return longest, looked, nil
 }
 
 // otherLog is the checkpoint of another copy of the log, a folder or a file.
@@ -223,7 +229,7 @@ func otherLog(dir *datadir.Dir, path string) (audit.Checkpoint, error) {
 	}
 	c, err := audit.OpenCheckpoint(signed, strings.Join(signer.Keys(), "\n"))
 	if err != nil {
-		return c, fmt.Errorf("%w: --log %s: %w", ErrUsage, path, err)
+		return c, fmt.Errorf("%w: --log %s: %w", datadir.ErrUsage, path, err)
 	}
 	return c, nil
 }

@@ -1,0 +1,121 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"example.com/atm/cmd/internal/datadir"
+	"example.com/atm/internal/durable"
+	"example.com/atm/vault/pgstore"
+)
+
+// How keys/vault.key is replaced when the accounts are in a database. The next
+// key is written beside the old one, then the database is sealed with it, then
+// it takes the old one's place, and the old one stays until everything was read
+// back with the new one.
+
+// nextKey is where the next vault key waits for the database to be sealed with it.
+func nextKey(dir *datadir.Dir) string { return dir.VaultKey() + ".next" }
+
+// oldKey is where the previous vault key stays until everything was read back with
+// its successor.
+func oldKey(dir *datadir.Dir) string { return dir.VaultKey() + ".old" }
+
+// Rekey replaces keys/vault.key, which holds key, and seals the database at cfg
+// with the new one. No replica may run. ask gives the passphrase of the key.
+func Rekey(ctx context.Context, dir *datadir.Dir, key datadir.VaultKey, cfg pgstore.Config,
+	ask func() ([]byte, error),
+) error {
+	cfg.Secret = key.Secret
+	store, err := pgstore.Open(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	if err := store.Alone(ctx); err != nil {
+		return err
+	}
+	next := key.Next()
+	text, err := next.Encode()
+	if err != nil {
+		return err
+	}
+	if err := durable.WriteFile(nextKey(dir), text, 0o600); err != nil {
+		return err
+	}
+	if err := store.Rekey(ctx, next.Secret); err != nil {
+		if errors.Is(err, pgstore.ErrRunning) { // nothing has begun
+			err = errors.Join(err, os.Remove(nextKey(dir)))
+		}
+		return err
+	}
+	return placeKey(ctx, dir, cfg, ask)
+}
+
+// FinishRekey completes a Rekey that was interrupted after the database had been
+// sealed with the next key, and undoes one that was interrupted before.
+func FinishRekey(ctx context.Context, dir *datadir.Dir, cfg pgstore.Config,
+	ask func() ([]byte, error),
+) error {
+	if !datadir.Exists(nextKey(dir)) {
+		return forgetKey(ctx, dir, cfg, ask)
+	}
+	next, err := dir.ReadVaultKeyFrom(nextKey(dir), ask)
+	if err != nil {
+		return err
+	}
+	cfg.Secret, cfg.Adopt = next.Secret, nil
+	store, err := pgstore.Open(ctx, cfg)
+	if errors.Is(err, pgstore.ErrWrongSecret) {
+		return os.Remove(nextKey(dir)) // the database is still sealed with the old key
+	}
+	if err != nil {
+		return err
+	}
+	if err := store.Close(); err != nil {
+		return err
+	}
+	return placeKey(ctx, dir, cfg, ask)
+}
+
+// placeKey puts the next vault key in the place of the old one, which stays beside it.
+func placeKey(ctx context.Context, dir *datadir.Dir, cfg pgstore.Config,
+	ask func() ([]byte, error),
+) error {
+	text, err := durable.ReadSecret(dir.VaultKey())
+	if err != nil {
+		return err
+	}
+	if err := durable.WriteFile(oldKey(dir), text, 0o600); err != nil {
+		return err
+	}
+	if err := durable.Rename(nextKey(dir), dir.VaultKey()); err != nil {
+		return err
+	}
+	return forgetKey(ctx, dir, cfg, ask)
+}
+
+// forgetKey removes the old vault key once every sealed value opens with the new one.
+func forgetKey(ctx context.Context, dir *datadir.Dir, cfg pgstore.Config,
+	ask func() ([]byte, error),
+) error {
+	if !datadir.Exists(oldKey(dir)) {
+		return nil
+	}
+	key, err := dir.ReadVaultKey(ask)
+	if err != nil {
+		return err
+	}
+	cfg.Secret, cfg.Adopt = key.Secret, nil
+	store, err := pgstore.Open(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(store.ReadSealed(ctx), store.Close()); err != nil {
+		return fmt.Errorf("the old vault key is kept as %s, because not everything opens with "+
+			"the new one: %w", oldKey(dir), err)
+	}
+	return os.Remove(oldKey(dir))
+}
