@@ -21,6 +21,7 @@ var places = map[string][]string{
 	"xmlrpc":                {},
 	"auth":                  {"", "internal"},
 	"teller":                {"", "vault", "audit"},
+	"teller/methods":        {""},
 	"vault":                 {"", "audit"},
 	"vault/sealing":         {},
 	"vault/boltstore":       {"", "vault", "audit", "vault/sealing", "internal"},

@@ -5,14 +5,14 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/auth"
-	"example.com/atm/teller"
+	"example.com/atm/teller/methods"
 )
 
 // What each row says is held against a second table in package teller, where the operations are
 // tried as well.
 func TestEveryOperationHasAPermissionRow(t *testing.T) {
 	names := []atm.Operation{atm.Backup, atm.AuditRead} // which are no methods
-	for _, op := range teller.Operations() {
+	for _, op := range methods.All() {
 		names = append(names, op.Name)
 	}
 	for _, op := range names {

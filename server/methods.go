@@ -9,13 +9,14 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/teller"
+	"example.com/atm/teller/methods"
 	"example.com/atm/xmlrpc"
 )
 
 // methods makes an XML-RPC method of each operation of the teller.
 func (s *Server) methods() (*xmlrpc.Server[*session], error) {
-	var methods []xmlrpc.Method[*session]
-	for _, op := range teller.Operations() {
+	var list []xmlrpc.Method[*session]
+	for _, op := range methods.All() {
 		m := xmlrpc.Method[*session]{
 			Name:    string(op.Name),
 			Help:    op.Help,
@@ -35,9 +36,9 @@ func (s *Server) methods() (*xmlrpc.Server[*session], error) {
 				m.Example = append(m.Example, wireValue(p.Example))
 			}
 		}
-		methods = append(methods, m)
+		list = append(list, m)
 	}
-	return xmlrpc.New(methods, xmlrpc.Config[*session]{
+	return xmlrpc.New(list, xmlrpc.Config[*session]{
 		Title:     "ATM",
 		Limits:    s.cfg.Limits,
 		Faulted:   s.faulted,

@@ -27,6 +27,7 @@ import (
 	"example.com/atm/auth"
 	"example.com/atm/internal/budget"
 	"example.com/atm/teller"
+	"example.com/atm/teller/methods"
 	"example.com/atm/xmlrpc"
 	"github.com/pires/go-proxyproto"
 )
@@ -149,7 +150,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Throttle == nil {
 		cfg.Throttle = auth.NewThrottle(time.Now)
 	}
-	for _, op := range teller.Operations() {
+	for _, op := range methods.All() {
 		if !auth.Covers(op.Name) {
 			return nil, fmt.Errorf("the table of permissions has no row for %s", op.Name)
 		}

@@ -7,21 +7,9 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/teller/methods"
 	"example.com/atm/vault"
 )
-
-var paramAccountFilter = Param{
-	Name: "filter", Kinds: []atm.Kind{atm.Struct}, Optional: true,
-	Help: "owner, a subject; standing, open (or active), frozen or closed; limits, any for those " +
-		"that have some; " +
-		"inactive_since, a time in RFC 3339, for those without an operation since then, which " +
-		"are told with the time of the last one.",
-}
-
-var paramHolder = Param{
-	Name: "name", Kinds: []atm.Kind{atm.String}, Optional: true,
-	Help: "Name of the holder, for people, of at most 140 characters.",
-}
 
 // holder reads the argument at position i, the name of a holder; "" when it was left out.
 func (in *input) holder(i int) (string, error) {
@@ -154,7 +142,7 @@ func listAccounts(ctx context.Context, t *Teller, in *input) (vault.Rule, error)
 	if err != nil {
 		return nil, err
 	}
-	atOnce := listMost
+	atOnce := methods.MaxRows
 	if filter == (accountFilter{}) {
 		atOnce = limit + 1
 	}

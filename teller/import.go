@@ -7,11 +7,9 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/teller/methods"
 	"example.com/atm/vault"
 )
-
-// importMost bounds the rows of an import, which is one transaction.
-const importMost = 500
 
 // importAccounts checks rows of accounts, or has them opened by commands that follow: each is
 // an entry as if it had been opened by itself.
@@ -55,8 +53,8 @@ func importRows(text string, fields int) ([][]string, error) {
 	if err != nil {
 		return nil, malformed("the rows: %w", err)
 	}
-	if len(rows) == 0 || len(rows) > importMost {
-		return nil, malformed("an import has 1 to %d rows", importMost)
+	if len(rows) == 0 || len(rows) > methods.MaxImport {
+		return nil, malformed("an import has 1 to %d rows", methods.MaxImport)
 	}
 	return rows, nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"example.com/atm"
+	"example.com/atm/teller/methods"
 	"example.com/atm/vault"
 )
 
@@ -15,146 +16,15 @@ import (
 // have few of them, or none, and its cursor goes on.
 const scanMost = 5000
 
-var (
-	paramCursor = Param{
-		Name: "cursor", Kinds: []atm.Kind{atm.String}, Optional: true,
-		Help: "Where the page begins: next of the page before.",
-	}
-	paramLimit = Param{
-		Name: "limit", Kinds: []atm.Kind{atm.Int, atm.String}, Optional: true,
-		Help: "How many are on the page, 1 to 500; 50 when left out.",
-	}
-	paramOfAccount = Param{
-		Name: "account", Kinds: paramAccount.Kinds, Optional: true,
-		Help: "Number of the account that they are on; all accounts when left out.",
-	}
-	paramGrant = Param{
-		Name: "grant", Kinds: []atm.Kind{atm.String},
-		Help: "Id of a grant, the jti of its token.", Example: text("R3GZ5X7TQ2"),
-	}
-)
-
-// lists are operations of administration that show what others have made, and take it back or
-// change it.
-var lists = []Operation{
-	{
-		Name: atm.AccountSet,
-		Help: "Gives an account another owner, another name of its holder, or both. What " +
-			"is left out stays.",
-		Params:     []Param{paramAccount, paramOwner, paramHolder},
-		Structured: true,
-		rule:       setAccount,
-	},
-	{
-		Name: atm.AccountImport,
-		Help: "Opens many accounts, all of them or none. Without apply it changes nothing, and " +
-			"tells what would be refused: " +
-			"rows, how many there are, and problems, structs of row, code and reason.",
-		Params: []Param{
-			{
-				Name: "rows", Kinds: []atm.Kind{atm.String},
-				Example: text("200,user:alice,Alice Smith,50.00"),
-				Help: "Lines of comma-separated values (RFC 4180), at most 500: number, owner, " +
-					"name of the holder, opening balance.",
-			},
-			{
-				Name: "apply", Kinds: []atm.Kind{atm.String}, Optional: true,
-				Help: "apply, to do it.",
-			},
-		},
-		Structured: true,
-		rule:       importAccounts,
-		answer:     atMost(importMost * rowBytes),
-	},
-	{
-		Name: atm.UserImport,
-		Help: "Makes many users known, with passwords for HTTP Digest, all of them or none. " +
-			"Without passwords it changes nothing, " +
-			"and tells what would be refused: rows, how many there are, and problems, structs of " +
-			"row, code and reason.",
-		Params: []Param{
-			{
-				Name: "rows", Kinds: []atm.Kind{atm.String},
-				Example: text("user:alice,customer teller"),
-				Help: "Lines of comma-separated values (RFC 4180), at most 500: subject, and " +
-					"roles separated by spaces.",
-			},
-			{
-				Name: "passwords", Kinds: []atm.Kind{atm.String}, Optional: true, Secret: true,
-				Example: text("…"),
-				Help:    "One for each row, a line each, of at least 15 characters.",
-			},
-		},
-		Structured: true,
-		rule:       importUsers,
-		answer:     atMost(importMost * rowBytes),
-	},
-	{
-		Name: atm.HoldList,
-		Help: "Lists the holds that may be captured, in order of account and hold; next is the " +
-			"cursor of the page after it, " +
-			"empty at the end. A page may be short, or empty, and not the last.",
-		Params:     []Param{paramCursor, paramLimit, paramOfAccount},
-		Structured: true,
-		rule:       listHolds,
-		answer:     rows(rowBytes, 1),
-	},
-	{
-		Name:       atm.HoldShow,
-		Help:       "Shows a hold and what became of it: pending, captured, released or expired.",
-		Params:     []Param{paramHold},
-		Structured: true,
-		rule: func(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
-			hold, refusal := in.hold()
-			if refusal != nil {
-				return refusal, nil
-			}
-			return vault.ShowHold{Party: in.party(), Hold: hold}, nil
-		},
-	},
-	{
-		Name: atm.GrantList,
-		Help: "Lists the grants that have not ended, to customers those that they gave; next is " +
-			"the cursor of the page after it, " +
-			"empty at the end. A page may be short, or empty, and not the last.",
-		Params:     []Param{paramCursor, paramLimit, paramOfAccount},
-		Structured: true,
-		rule:       listGrants,
-		answer:     rows(grantBytes, 1),
-	},
-	{
-		Name:   atm.GrantRevoke,
-		Help:   "Makes a grant count no longer. Customers revoke those that they gave.",
-		Params: []Param{paramGrant},
-		rule: func(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
-			id := in.args[0].Text
-			if len(id) > 128 || id == "" {
-				return nil, malformed("the id of a grant has 1 to 128 characters")
-			}
-			return vault.RevokeGrant{Party: in.party(), Grant: id}, nil
-		},
-	},
-	{
-		Name: atm.TokenList,
-		Help: "Lists the tokens of this server that have not ended, those of grants and " +
-			"invitations (scope enroll) among them, " +
-			"in order of their ids; next is the cursor of the page after it, empty at the end.",
-		Params:     []Param{paramCursor, paramLimit},
-		Structured: true,
-		rule:       listTokens,
-		answer:     rows(recordBytes, 1),
-	},
-}
-
 // pageLimit reads the argument at position i: how many rows a page has.
 func (in *input) pageLimit(i int) (int, error) {
 	arg := in.args[i]
 	if !arg.Given() {
-		return listDefault, nil
+		return methods.DefaultRows, nil
 	}
-	n, ok := wholeNumber(arg.Text, listMost)
+	n, ok := wholeNumber(arg.Text, methods.MaxRows)
 	if !ok {
-		return 0, malformed("limit is a number from 1 to %d", listMost)
+		return 0, malformed("limit is a number from 1 to %d", methods.MaxRows)
 	}
 	return int(n), nil
 }
@@ -251,7 +121,7 @@ func listHolds(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 		}
 		list(&a)
 	} else {
-		last, more, err := t.scan(ctx, cursor.above, listMost, func(a *vault.Account) (bool,
+		last, more, err := t.scan(ctx, cursor.above, methods.MaxRows, func(a *vault.Account) (bool,
 			error,
 		) {
 			return list(a), nil
@@ -267,6 +137,14 @@ func listHolds(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 		{Name: "holds", Value: holds},
 		{Name: "next", Value: next},
 	}}, nil
+}
+
+func showHold(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
+	hold, refusal := in.hold()
+	if refusal != nil {
+		return refusal, nil
+	}
+	return vault.ShowHold{Party: in.party(), Hold: hold}, nil
 }
 
 // tokens returns up to limit of the tokens that have not ended, that fit, and whose ids are
@@ -374,4 +252,12 @@ func listGrants(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 		r.Revoked[id] = takenBack(&page[i], revoked)
 	}
 	return r, nil
+}
+
+func revokeGrant(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
+	id := in.args[0].Text
+	if len(id) > 128 || id == "" {
+		return nil, malformed("the id of a grant has 1 to 128 characters")
+	}
+	return vault.RevokeGrant{Party: in.party(), Grant: id}, nil
 }

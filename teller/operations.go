@@ -3,25 +3,17 @@ package teller
 import (
 	"context"
 	"math"
-	"slices"
 	"strconv"
 	"time"
 
 	"example.com/atm"
+	"example.com/atm/teller/methods"
 	"example.com/atm/vault"
 )
 
-// An Operation describes one operation to those who call it. It is declared
-// here once; the methods of the protocol, their signatures and their help all
-// come from it.
-type Operation struct {
-	Name       atm.Operation
-	Help       string
-	Params     []Param
-	Structured bool // the result may be a struct or an array
-
-	// answer bounds the bytes of an answer that is not short; nil for short ones.
-	answer func(args []atm.Arg) int64
+// An operation is a method and what it does: it has a rule, or it reads.
+type operation struct {
+	*methods.Method
 
 	// rule reads the arguments into a rule. What is wrong with an argument's
 	// value becomes a rule that refuses; an error is a malformed call.
@@ -32,165 +24,68 @@ type Operation struct {
 	read func(ctx context.Context, t *Teller, in *input) (atm.Status, error)
 }
 
-// A Param is one parameter. Optional ones stand last.
-type Param struct {
-	Name     string
-	Kinds    []atm.Kind
-	Optional bool
-	Secret   bool // never in the audit log
-	Help     string
-
-	// Example is a value for documents. An optional parameter without one is
-	// left out there.
-	Example atm.Arg
+// operations are all of them by name.
+func operations() map[atm.Operation]*operation {
+	byName := make(map[atm.Operation]*operation)
+	all := methods.All()
+	for i := range all {
+		name := all[i].Name
+		byName[name] = &operation{Method: &all[i], rule: rules[name], read: reads[name]}
+	}
+	return byName
 }
 
-// Operations returns the operations a teller knows, in the order in which
-// documents list them.
-func Operations() []Operation { return operations }
-
-func (op *Operation) position(param string) int {
-	for i := range op.Params {
-		if op.Params[i].Name == param {
-			return i
-		}
-	}
-	return -1
+var rules = map[atm.Operation]func(context.Context, *Teller, *input) (vault.Rule, error){
+	atm.Inquiry:         inquiry,
+	atm.Deposit:         deposit,
+	atm.Withdraw:        withdraw,
+	atm.Transfer:        transfer,
+	atm.Authorize:       authorize,
+	atm.Capture:         capture,
+	atm.Release:         release,
+	atm.Statement:       statement,
+	atm.Whoami:          whoami,
+	atm.AccountOpen:     openAccount,
+	atm.AccountShow:     showAccount,
+	atm.AccountList:     listAccounts,
+	atm.AccountFreeze:   standing(vault.Frozen),
+	atm.AccountUnfreeze: standing(vault.Open),
+	atm.AccountClose:    standing(vault.Closed),
+	atm.AccountLimit:    limitAccount,
+	atm.CertIssue:       issueCertificate,
+	atm.UserAdd:         addUser,
+	atm.UserList:        listUsers,
+	atm.UserDisable:     disable(true),
+	atm.UserEnable:      disable(false),
+	atm.UserShow:        showUser,
+	atm.UserRevoke:      revokeSubject,
+	atm.CertInvite:      inviteClient,
+	atm.CertRenew:       renewCertificate,
+	atm.CertRevoke:      revokeCertificate,
+	atm.GrantCreate:     createGrant,
+	atm.TokenIssue:      issueToken,
+	atm.TokenRevoke:     revokeToken,
+	atm.CertList:        listCertificates,
+	atm.CertCRL:         revocationList,
+	atm.AuditRotate:     rotateAudit,
+	atm.TokenRotate:     rotateTokens,
+	atm.VaultRotate:     rotateVault,
+	atm.ServerStatus:    showStatus,
+	atm.AccountSet:      setAccount,
+	atm.AccountImport:   importAccounts,
+	atm.UserImport:      importUsers,
+	atm.HoldList:        listHolds,
+	atm.HoldShow:        showHold,
+	atm.GrantList:       listGrants,
+	atm.GrantRevoke:     revokeGrant,
+	atm.TokenList:       listTokens,
 }
 
-func text(s string) atm.Arg { return atm.Arg{Kind: atm.String, Text: s} }
-
-const paramRequestID = "request_id"
-
-var (
-	paramAccount = Param{
-		Name: "account", Kinds: []atm.Kind{atm.Int, atm.String},
-		Help:    "Account number, 1 to 9007199254740991, as an int or a string of digits.",
-		Example: atm.Arg{Kind: atm.Int, Text: "100"},
-	}
-	paramAmount = Param{
-		Name: "amount", Kinds: []atm.Kind{atm.String, atm.Int, atm.Double},
-		Help:    `Dollars. A string such as "12.50" is taken exactly, an int is whole dollars, a double is the cent it stands for.`,
-		Example: text("12.50"),
-	}
-	paramRequest = Param{
-		Name: paramRequestID, Kinds: []atm.Kind{atm.String}, Optional: true,
-		Help: "Names this intention, 1 to 128 characters: however often it is sent, it " +
-			"happens once.",
-		Example: text("order-4711"),
-	}
-)
-
-var (
-	paramHold = Param{
-		Name: "hold", Kinds: []atm.Kind{atm.String},
-		Help:    "Id of a hold, as authorize answered it.",
-		Example: text("h4711"),
-	}
-	paramRange = Param{
-		Name: "range", Kinds: []atm.Kind{atm.Struct}, Optional: true,
-		Help: "limit, the entries on the page, 1 to 500, 50 when left out; cursor, next of the " +
-			"page before; " +
-			"from and to, times in RFC 3339, both inclusive.",
-		Example: atm.Arg{
-			Kind:    atm.Struct,
-			Members: []atm.Member{{Name: "limit", Arg: atm.Arg{Kind: atm.Int, Text: "10"}}},
-		},
-	}
-)
-
-var operations = append([]Operation{
-	{
-		Name:   atm.Inquiry,
-		Help:   "Tells the balance of an account, in dollars.",
-		Params: []Param{paramAccount},
-		rule:   inquiry,
-	},
-	{
-		Name:   atm.Deposit,
-		Help:   "Puts money into an account and tells the balance after it.",
-		Params: []Param{paramAccount, paramAmount, paramRequest},
-		rule:   deposit,
-	},
-	{
-		Name:   atm.Withdraw,
-		Help:   "Takes money out of an account and tells the balance after it.",
-		Params: []Param{paramAccount, paramAmount, paramRequest},
-		rule:   withdraw,
-	},
-	{
-		Name: atm.Transfer,
-		Help: "Moves money to another account. The result is the new balance of the first.",
-		Params: []Param{
-			{Name: "from", Kinds: paramAccount.Kinds, Help: "Number of the account that the " +
-				"money leaves.", Example: paramAccount.Example},
-			{Name: "to", Kinds: paramAccount.Kinds, Help: "Number of the account that it arrives " +
-				"at.", Example: atm.Arg{Kind: atm.Int, Text: "200"}},
-			paramAmount, paramRequest,
-		},
-		rule: transfer,
-	},
-	{
-		Name: atm.Authorize,
-		Help: "Sets money of an account aside for a while and tells the id of the hold.",
-		Params: []Param{
-			paramAccount, paramAmount,
-			{
-				Name: "seconds", Kinds: []atm.Kind{atm.Int, atm.String}, Optional: true,
-				Help: "Life of the hold, 1 to 2592000; seven days when left out.",
-			},
-			paramRequest,
-		},
-		rule: authorize,
-	},
-	{
-		Name: atm.Capture,
-		Help: "Takes the money of a hold, or a part of it, and frees the rest. Tells the amount " +
-			"taken.",
-		Params: []Param{
-			paramHold,
-			{
-				Name: "amount", Kinds: paramAmount.Kinds, Optional: true,
-				Help: "Dollars, at most those of the hold; all of them when left out.",
-			},
-			paramRequest,
-		},
-		rule: capture,
-	},
-	{
-		Name:   atm.Release,
-		Help:   "Gives a hold up and tells the amount that is free again.",
-		Params: []Param{paramHold, paramRequest},
-		rule:   release,
-	},
-	{
-		Name: atm.Statement,
-		Help: "Lists the movements of an account, newest first, with the balances before " +
-			"and after all of the range.",
-		Params:     []Param{paramAccount, paramRange},
-		Structured: true,
-		rule:       statement,
-		answer:     rows(rowBytes, 1),
-	},
-	{
-		Name: atm.Receipt,
-		Help: "Proves that an entry is in the audit log (C2SP tlog-proof), to whoever keeps its " +
-			"leaf hash.",
-		Params: []Param{{
-			Name: "index", Kinds: []atm.Kind{atm.Int, atm.String},
-			Help:    "Index of the entry, the first word of a receipt.",
-			Example: atm.Arg{Kind: atm.Int, Text: "4"},
-		}},
-		read:   receipt,
-		answer: atMost(proofBytes),
-	},
-	{
-		Name:       atm.Whoami,
-		Help:       "Tells who the caller is to this server.",
-		Structured: true,
-		rule:       whoami,
-	},
-}, slices.Concat(administration, lists)...)
+var reads = map[atm.Operation]func(context.Context, *Teller, *input) (atm.Status, error){
+	atm.Receipt:       receipt,
+	atm.AuditList:     listEntries,
+	atm.AuditBalances: hashBalances,
+}
 
 func inquiry(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
 	account, refusal := in.account(0, vault.Unknown)

@@ -10,7 +10,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/auth"
-	"example.com/atm/teller"
+	"example.com/atm/teller/methods"
 	"example.com/atm/vault"
 )
 
@@ -105,7 +105,7 @@ func TestEveryOperationHasOneDecision(t *testing.T) {
 		rows[d.op]++
 	}
 	names := slices.Clone(notMethods)
-	for _, op := range teller.Operations() {
+	for _, op := range methods.All() {
 		names = append(names, op.Name)
 	}
 	for _, op := range names {

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/teller/methods"
 	"example.com/atm/vault"
 )
 
@@ -163,7 +165,7 @@ func (t *Teller) concerns(ctx context.Context, entry *audit.Entry, subject strin
 func listEntries(ctx context.Context, t *Teller, in *input) (atm.Status, error) {
 	var f audit.Filter
 	var before int64
-	limit := listDefault
+	limit := methods.DefaultRows
 	for _, m := range in.args[0].Members {
 		if !m.Arg.Given() {
 			continue
@@ -190,7 +192,7 @@ func listEntries(ctx context.Context, t *Teller, in *input) (atm.Status, error) 
 			before, err = strconv.ParseInt(value, 10, 64)
 		case "limit":
 			limit, err = strconv.Atoi(value)
-			if err == nil && (limit < 1 || limit > listMost) {
+			if err == nil && (limit < 1 || limit > methods.MaxRows) {
 				err = strconv.ErrRange
 			}
 		default:
@@ -220,7 +222,7 @@ func listEntries(ctx context.Context, t *Teller, in *input) (atm.Status, error) 
 	}
 	entries, size := make([]atm.Record, len(page.Found)), 0
 	for i, found := range page.Found {
-		if size += wireBytes(string(found.Leaf)); size > entryBytes {
+		if size += wireBytes(string(found.Leaf)); size > methods.MaxPageBytes {
 			entries, page.Next = entries[:i], page.Found[i].Index+1
 			break
 		}
@@ -262,4 +264,11 @@ func hashBalances(ctx context.Context, t *Teller, _ *input) (atm.Status, error) 
 		{Name: "accounts", Value: accounts},
 		{Name: "hash", Value: h.Sum()},
 	}}, nil
+}
+
+// wireBytes is how many bytes a text has in XML.
+func wireBytes(text string) int {
+	const longer = len("&amp;") - 1
+	return len(text) + longer*(strings.Count(text, "&")+strings.Count(text, "<")+
+		strings.Count(text, ">"))
 }

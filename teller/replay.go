@@ -59,11 +59,11 @@ func (t *Teller) ruleOf(ctx context.Context, entry *audit.Entry) (vault.Rule, er
 		reach: atm.Everywhere,
 	}
 	for _, arg := range entry.Args {
-		position := op.position(arg.Name)
+		position := op.Position(arg.Name)
 		if position < 0 {
 			return nil, fmt.Errorf("%s has no parameter %s", op.Name, arg.Name)
 		}
-		in.args[position] = text(arg.Value)
+		in.args[position] = atm.Arg{Kind: atm.String, Text: arg.Value}
 	}
 	rule, err := op.rule(ctx, t, &in)
 	// from before entries said it

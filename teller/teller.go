@@ -16,6 +16,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/teller/methods"
 	"example.com/atm/vault"
 	"golang.org/x/text/unicode/norm"
 )
@@ -108,17 +109,13 @@ type Config struct {
 // A Teller carries out operations.
 type Teller struct {
 	cfg     Config
-	ops     map[atm.Operation]*Operation
+	ops     map[atm.Operation]*operation
 	readers readers
 }
 
 // New returns a teller.
 func New(cfg Config) *Teller {
-	t := &Teller{cfg: cfg, ops: make(map[atm.Operation]*Operation)}
-	for i := range operations {
-		t.ops[operations[i].Name] = &operations[i]
-	}
-	return t
+	return &Teller{cfg: cfg, ops: operations()}
 }
 
 // A Call is an operation and its arguments, in the order of the operation's
@@ -227,7 +224,7 @@ func (in *input) granted(rule vault.Rule) vault.Rule {
 // identify gives cmd the request id of the call. It reports whether header
 // and parameter contradict each other.
 func (t *Teller) identify(cmd *vault.Command, in *input, header string) (conflict bool, err error) {
-	position := in.op.position(paramRequestID)
+	position := in.op.Position(methods.RequestID)
 	if position < 0 {
 		return false, nil
 	}
@@ -292,7 +289,7 @@ var Unavailable = atm.Status{Code: atm.Unavailable, Reason: "The server cannot r
 
 // input is a call on its way to its rule.
 type input struct {
-	op     *Operation
+	op     *operation
 	caller *atm.Caller
 	args   []atm.Arg // one for each parameter
 	read   []string  // the text of each argument as its rule understood it; "" for as written
@@ -317,7 +314,7 @@ func (in *input) named() []audit.Arg {
 	args := make([]audit.Arg, 0, len(in.args))
 	for i, arg := range in.args {
 		p := in.op.Params[i]
-		if !arg.Given() || p.Name == paramRequestID || p.Secret {
+		if !arg.Given() || p.Name == methods.RequestID || p.Secret {
 			continue
 		}
 		text := arg.Text

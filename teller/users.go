@@ -13,6 +13,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/teller/methods"
 	"example.com/atm/vault"
 )
 
@@ -130,9 +131,9 @@ func listUsers(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 	})
 	page := all[start:]
 	next := ""
-	if len(page) > listMost {
-		page = page[:listMost]
-		next = page[listMost-1].Subject
+	if len(page) > methods.MaxRows {
+		page = page[:methods.MaxRows]
+		next = page[methods.MaxRows-1].Subject
 	}
 	users := make([]atm.Record, len(page))
 	for i, u := range page {
@@ -142,6 +143,10 @@ func listUsers(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 		{Name: "users", Value: users},
 		{Name: "next", Value: next},
 	}}, nil
+}
+
+func showUser(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
+	return vault.ShowUser{Subject: in.args[0].Text}, checkSubject(in.args[0].Text)
 }
 
 func disable(disabled bool) func(context.Context, *Teller, *input) (vault.Rule, error) {
@@ -233,9 +238,9 @@ func listCertificates(ctx context.Context, t *Teller, in *input) (vault.Rule, er
 		return 1
 	})
 	page, next := all[start:], ""
-	if len(page) > listMost {
-		page = page[:listMost]
-		next = page[listMost-1].Serial
+	if len(page) > methods.MaxRows {
+		page = page[:methods.MaxRows]
+		next = page[methods.MaxRows-1].Serial
 	}
 	used, err := t.lastUses(ctx)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/auth"
-	"example.com/atm/teller"
+	"example.com/atm/teller/methods"
 )
 
 // afterSending sends bytes and returns all that comes back until the server
@@ -122,7 +122,7 @@ func (a *arena) attackPermissions(t *testing.T) {
 			says: missing,
 		},
 	}
-	for _, op := range teller.Operations() {
+	for _, op := range methods.All() {
 		if !strings.HasPrefix(string(op.Name), "admin.") || op.Name == atm.GrantCreate {
 			continue
 		}

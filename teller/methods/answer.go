@@ -1,10 +1,18 @@
-package teller
+package methods
 
 import (
 	"strconv"
-	"strings"
 
 	"example.com/atm"
+)
+
+const (
+	// DefaultRows is how many rows a page has when the caller does not say; MaxRows bounds them.
+	DefaultRows = 50
+	MaxRows     = 500
+
+	// MaxImport bounds the rows of an import, which is one transaction.
+	MaxImport = 500
 )
 
 // How large answers can be on the wire, as XML has them, where they are not short.
@@ -18,22 +26,22 @@ const (
 	crlBytes    = 1 << 20   // 15,000 revoked certificates
 	statusBytes = 256 << 10 // replicas are called by their folders, which are long paths
 
-	// entryBytes bounds the entries on one page of the audit log: a page of long entries
+	// MaxPageBytes bounds the entries on one page of the audit log: a page of long entries
 	// is short, and its cursor goes on.
-	entryBytes = 1 << 20
+	MaxPageBytes = 1 << 20
 )
 
 // AnswerBytes is how many bytes the answer to a call may have on the wire; 0 for a short
 // one, as every answer is by which money moved. args are unchecked.
-func (op *Operation) AnswerBytes(args []atm.Arg) int64 {
-	if op.answer == nil {
+func (m *Method) AnswerBytes(args []atm.Arg) int64 {
+	if m.answer == nil {
 		return 0
 	}
-	return op.answer(args)
+	return m.answer(args)
 }
 
-// HasShortAnswers reports whether no answer of the operation needs AnswerBytes.
-func (op *Operation) HasShortAnswers() bool { return op.answer == nil }
+// HasShortAnswers reports whether no answer of the method needs AnswerBytes.
+func (m *Method) HasShortAnswers() bool { return m.answer == nil }
 
 // atMost bounds answers that do not depend on the arguments.
 func atMost(n int64) func([]atm.Arg) int64 { return func([]atm.Arg) int64 { return n } }
@@ -42,7 +50,7 @@ func atMost(n int64) func([]atm.Arg) int64 { return func([]atm.Arg) int64 { retu
 // position, or its member limit.
 func rows(each int64, position int) func([]atm.Arg) int64 {
 	return func(args []atm.Arg) int64 {
-		n := int64(listDefault)
+		n := int64(DefaultRows)
 		if position < len(args) {
 			limit := args[position]
 			for _, m := range limit.Members {
@@ -51,16 +59,9 @@ func rows(each int64, position int) func([]atm.Arg) int64 {
 				}
 			}
 			if given, err := strconv.ParseInt(limit.Text, 10, 64); err == nil {
-				n = max(0, min(given, listMost))
+				n = max(0, min(given, MaxRows))
 			}
 		}
 		return (n + 1) * each
 	}
-}
-
-// wireBytes is how many bytes a text has in XML.
-func wireBytes(text string) int {
-	const longer = len("&amp;") - 1
-	return len(text) + longer*(strings.Count(text, "&")+strings.Count(text, "<")+
-		strings.Count(text, ">"))
 }

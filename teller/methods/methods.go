@@ -1,0 +1,172 @@
+// Package methods declares the methods of the protocol: their names, their help, their
+// parameters, and how large their answers can be.
+//
+// A method is declared here once. Its signature and its help come from the declaration, so do
+// the names of its arguments in the audit log. What a method does is in package teller, and
+// which callers may use it is in package auth.
+package methods
+
+import (
+	"slices"
+
+	"example.com/atm"
+)
+
+// A Method describes one operation to those who call it.
+type Method struct {
+	Name       atm.Operation
+	Help       string
+	Params     []Param
+	Structured bool // the result may be a struct or an array
+
+	// answer bounds the bytes of an answer that is not short; nil for short ones.
+	answer func(args []atm.Arg) int64
+}
+
+// A Param is one parameter. Optional ones stand last.
+type Param struct {
+	Name     string
+	Kinds    []atm.Kind
+	Optional bool
+	Secret   bool // never in the audit log
+	Help     string
+
+	// Example is a value for documents. An optional parameter without one is
+	// left out there.
+	Example atm.Arg
+}
+
+// All returns every method, in the order in which documents list them.
+func All() []Method { return all }
+
+var all = slices.Concat(money, administration, lists)
+
+// Position is that of the parameter called param, and -1 when the method has none.
+func (m *Method) Position(param string) int {
+	return slices.IndexFunc(m.Params, func(p Param) bool { return p.Name == param })
+}
+
+func text(s string) atm.Arg { return atm.Arg{Kind: atm.String, Text: s} }
+
+// RequestID is the name of the parameter that names an intention.
+const RequestID = "request_id"
+
+var (
+	paramAccount = Param{
+		Name: "account", Kinds: []atm.Kind{atm.Int, atm.String},
+		Help:    "Account number, 1 to 9007199254740991, as an int or a string of digits.",
+		Example: atm.Arg{Kind: atm.Int, Text: "100"},
+	}
+	paramAmount = Param{
+		Name: "amount", Kinds: []atm.Kind{atm.String, atm.Int, atm.Double},
+		Help:    `Dollars. A string such as "12.50" is taken exactly, an int is whole dollars, a double is the cent it stands for.`,
+		Example: text("12.50"),
+	}
+	paramRequest = Param{
+		Name: RequestID, Kinds: []atm.Kind{atm.String}, Optional: true,
+		Help: "Names this intention, 1 to 128 characters: however often it is sent, it " +
+			"happens once.",
+		Example: text("order-4711"),
+	}
+)
+
+var (
+	paramHold = Param{
+		Name: "hold", Kinds: []atm.Kind{atm.String},
+		Help:    "Id of a hold, as authorize answered it.",
+		Example: text("h4711"),
+	}
+	paramRange = Param{
+		Name: "range", Kinds: []atm.Kind{atm.Struct}, Optional: true,
+		Help: "limit, the entries on the page, 1 to 500, 50 when left out; cursor, next of the " +
+			"page before; " +
+			"from and to, times in RFC 3339, both inclusive.",
+		Example: atm.Arg{
+			Kind:    atm.Struct,
+			Members: []atm.Member{{Name: "limit", Arg: atm.Arg{Kind: atm.Int, Text: "10"}}},
+		},
+	}
+)
+
+var money = []Method{
+	{
+		Name:   atm.Inquiry,
+		Help:   "Tells the balance of an account, in dollars.",
+		Params: []Param{paramAccount},
+	},
+	{
+		Name:   atm.Deposit,
+		Help:   "Puts money into an account and tells the balance after it.",
+		Params: []Param{paramAccount, paramAmount, paramRequest},
+	},
+	{
+		Name:   atm.Withdraw,
+		Help:   "Takes money out of an account and tells the balance after it.",
+		Params: []Param{paramAccount, paramAmount, paramRequest},
+	},
+	{
+		Name: atm.Transfer,
+		Help: "Moves money to another account. The result is the new balance of the first.",
+		Params: []Param{
+			{Name: "from", Kinds: paramAccount.Kinds, Help: "Number of the account that the " +
+				"money leaves.", Example: paramAccount.Example},
+			{Name: "to", Kinds: paramAccount.Kinds, Help: "Number of the account that it arrives " +
+				"at.", Example: atm.Arg{Kind: atm.Int, Text: "200"}},
+			paramAmount, paramRequest,
+		},
+	},
+	{
+		Name: atm.Authorize,
+		Help: "Sets money of an account aside for a while and tells the id of the hold.",
+		Params: []Param{
+			paramAccount, paramAmount,
+			{
+				Name: "seconds", Kinds: []atm.Kind{atm.Int, atm.String}, Optional: true,
+				Help: "Life of the hold, 1 to 2592000; seven days when left out.",
+			},
+			paramRequest,
+		},
+	},
+	{
+		Name: atm.Capture,
+		Help: "Takes the money of a hold, or a part of it, and frees the rest. Tells the amount " +
+			"taken.",
+		Params: []Param{
+			paramHold,
+			{
+				Name: "amount", Kinds: paramAmount.Kinds, Optional: true,
+				Help: "Dollars, at most those of the hold; all of them when left out.",
+			},
+			paramRequest,
+		},
+	},
+	{
+		Name:   atm.Release,
+		Help:   "Gives a hold up and tells the amount that is free again.",
+		Params: []Param{paramHold, paramRequest},
+	},
+	{
+		Name: atm.Statement,
+		Help: "Lists the movements of an account, newest first, with the balances before " +
+			"and after all of the range.",
+		Params:     []Param{paramAccount, paramRange},
+		Structured: true,
+		answer:     rows(rowBytes, 1),
+	},
+	{
+		Name: atm.Receipt,
+		Help: "Proves that an entry is in the audit log (C2SP tlog-proof), to whoever keeps its " +
+			"leaf hash.",
+		Params: []Param{{
+			Name: "index", Kinds: []atm.Kind{atm.Int, atm.String},
+			Help:    "Index of the entry, the first word of a receipt.",
+			Example: atm.Arg{Kind: atm.Int, Text: "4"},
+		}},
+		answer: atMost(proofBytes),
+	},
+	{
+		Name:       atm.Whoami,
+		Help:       "Tells who the caller is to this server.",
+		Structured: true,
+	},
+}

@@ -1,0 +1,22 @@
+package teller
+
+import "testing"
+
+func TestEveryMethodIsCarriedOutInOneWay(t *testing.T) {
+	operations := operations()
+	for name, op := range operations {
+		if (op.rule == nil) == (op.read == nil) {
+			t.Errorf("%s needs a line in rules or in reads, and in one of them alone", name)
+		}
+	}
+	for name := range rules {
+		if operations[name] == nil {
+			t.Errorf("rules has %s, which is no method", name)
+		}
+	}
+	for name := range reads {
+		if operations[name] == nil {
+			t.Errorf("reads has %s, which is no method", name)
+		}
+	}
+}
