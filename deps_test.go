@@ -22,6 +22,7 @@ var places = map[string][]string{
 	"auth":                  {"", "internal"},
 	"teller":                {"", "vault", "audit"},
 	"teller/methods":        {""},
+	"teller/replay":         {"", "teller", "vault", "audit"},
 	"vault":                 {"", "audit"},
 	"vault/sealing":         {},
 	"vault/boltstore":       {"", "vault", "audit", "vault/sealing", "internal"},

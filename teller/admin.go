@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strconv"
-	"strings"
 	"time"
 
 	"example.com/atm"
@@ -71,7 +70,7 @@ func issueCertificate(_ context.Context, t *Teller, in *input) (vault.Rule, erro
 	if err := checkSubject(subject); err != nil {
 		return nil, err
 	}
-	roles, err := parseRoles(in.args[2].Text)
+	roles, err := ParseRoles(in.args[2].Text)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +138,7 @@ func (t *Teller) certificate(request, subject string, roles []atm.Role,
 		NotAfter: issued.NotAfter.UTC(),
 	}
 	return vault.Enrol{
-		Subject: subject, Roles: roles, Default: newcomer(subject),
+		Subject: subject, Roles: roles, Default: Newcomer(subject),
 		Certificate: record, Result: atm.Record{
 			{Name: "certificate", Value: issued.Certificate},
 			{Name: "authority", Value: issued.Authority},
@@ -213,16 +212,4 @@ func checkSubject(s string) error {
 		return errSubject
 	}
 	return nil
-}
-
-func parseRoles(s string) ([]atm.Role, error) {
-	var roles []atm.Role
-	for word := range strings.FieldsSeq(s) {
-		role, known := atm.ParseRole(word)
-		if !known {
-			return nil, malformed("there is no role %q", shorten(word))
-		}
-		roles = append(roles, role)
-	}
-	return roles, nil
 }

@@ -110,12 +110,12 @@ func importUsers(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 		if err := checkSubject(line[0]); err != nil {
 			return nil, malformed("row %d: %w", i+1, err)
 		}
-		roles, err := parseRoles(line[1])
+		roles, err := ParseRoles(line[1])
 		if err != nil {
 			return nil, malformed("row %d: %w", i+1, err)
 		}
 		rows[i] = vault.Enrol{
-			Subject: line[0], Roles: roles, Default: newcomer(line[0]), Result: "",
+			Subject: line[0], Roles: roles, Default: Newcomer(line[0]), Result: "",
 			Expect: vault.ExpectNew,
 		}
 	}

@@ -37,8 +37,10 @@ type Invitation struct {
 	By, Via string
 }
 
+// InvitationWait is how long an invitation can be followed when nothing else is asked for.
+const InvitationWait = 24 * time.Hour
+
 const (
-	invitationWait     = 24 * time.Hour
 	invitationWaitMin  = time.Minute
 	invitationWaitMost = 6 * 24 * time.Hour
 )
@@ -52,10 +54,10 @@ func inviteClient(ctx context.Context, t *Teller, in *input) (vault.Rule, error)
 	if err := checkSubject(i.Subject); err != nil {
 		return nil, err
 	}
-	if _, err := parseRoles(i.Roles); err != nil {
+	if _, err := ParseRoles(i.Roles); err != nil {
 		return nil, err
 	}
-	wait := invitationWait
+	wait := InvitationWait
 	if arg := in.args[2]; arg.Given() {
 		var err error
 		if wait, err = time.ParseDuration(arg.Text); err != nil || wait < invitationWaitMin ||
@@ -120,7 +122,7 @@ var ErrUsed = errors.New("the invitation was used before, or counts no longer")
 // have been lost, gets the same certificate. A *MalformedError is about
 // request, and leaves the invitation good.
 func (t *Teller) Enroll(ctx context.Context, i Invitation, request, ip string) (atm.Record, error) {
-	roles, err := parseRoles(i.Roles)
+	roles, err := ParseRoles(i.Roles)
 	if err != nil {
 		return nil, err
 	}

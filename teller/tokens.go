@@ -220,7 +220,8 @@ func (t *Teller) GiveUpToken(ctx context.Context, caller *atm.Caller, subject, i
 	return nil
 }
 
-const grantLife = 5 * time.Minute
+// GrantLife is how long a grant lives when its grantor does not say.
+const GrantLife = 5 * time.Minute
 
 // grantable are the operations that a grant can be for.
 var grantable = []string{
@@ -246,7 +247,7 @@ func createGrant(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 		return nil, malformed("a grant is for an operation, and for somebody else")
 	}
 	limit, noLimit := in.amount(2)
-	life := grantLife
+	life := GrantLife
 	if arg := in.args[4]; arg.Given() {
 		n, ok := wholeNumber(arg.Text, int64(tokenLifeMost/time.Second))
 		if !ok {
@@ -264,7 +265,7 @@ func createGrant(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 	if refusal != nil {
 		return refusal, nil
 	}
-	accounts, err := grantedAccounts(account, in.args[5].Text)
+	accounts, err := GrantedAccounts(account, in.args[5].Text)
 	if err != nil {
 		return nil, err
 	}
@@ -292,22 +293,4 @@ func createGrant(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 		{Name: "jti", Value: token.ID},
 		{Name: "expires", Value: token.Expires.UTC().Format(time.RFC3339)},
 	}}, nil
-}
-
-// maxGranted bounds the accounts of a grant.
-const maxGranted = 16
-
-// grantedAccounts is the account first and those in more, each once.
-func grantedAccounts(first vault.Name, more string) ([]vault.Name, error) {
-	accounts := []vault.Name{first}
-	for word := range strings.FieldsSeq(more) {
-		id, ok := atm.ParseAccountID(word)
-		if !ok || len(accounts) == maxGranted {
-			return nil, malformed("a grant is for %d accounts at most, each a number", maxGranted)
-		}
-		if name := vault.Numbered(id); !slices.Contains(accounts, name) {
-			accounts = append(accounts, name)
-		}
-	}
-	return accounts, nil
 }

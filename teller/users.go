@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"math/big"
 	"slices"
 	"strings"
 	"time"
@@ -17,25 +16,17 @@ import (
 	"example.com/atm/vault"
 )
 
-// newcomer is the role of somebody who is new and was given none.
-func newcomer(subject string) atm.Role {
-	if strings.HasPrefix(subject, "service:") {
-		return atm.Service
-	}
-	return atm.Customer
-}
-
 func addUser(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 	subject := in.args[0].Text
 	if err := checkSubject(subject); err != nil {
 		return nil, err
 	}
-	roles, err := parseRoles(in.args[1].Text)
+	roles, err := ParseRoles(in.args[1].Text)
 	if err != nil {
 		return nil, err
 	}
 	r := vault.Enrol{
-		Subject: subject, Roles: roles, Default: newcomer(subject), Result: "",
+		Subject: subject, Roles: roles, Default: Newcomer(subject), Result: "",
 		Expect: vault.Expected(in.args[4].Text),
 	}
 	if r.Expect != vault.ExpectAny && r.Expect != vault.ExpectNew && r.Expect != vault.ExpectKnown {
@@ -177,7 +168,7 @@ func revokeSubject(ctx context.Context, t *Teller, in *input) (vault.Rule, error
 // revokeCertificate revokes a certificate. Those of this server are known; a foreign one,
 // which an identity may name, is not.
 func revokeCertificate(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
-	serial, ok := serialNumber(in.args[0].Text)
+	serial, ok := ParseSerial(in.args[0].Text)
 	if !ok {
 		return nil, malformed("a serial number is hexadecimal")
 	}
@@ -206,15 +197,6 @@ func (t *Teller) issued(ctx context.Context, name string) (bool, error) {
 		return strings.Compare(c.Serial, s)
 	})
 	return found, err
-}
-
-// serialNumber reads a serial number in hexadecimal, with or without colons.
-func serialNumber(text string) (string, bool) {
-	serial, ok := new(big.Int).SetString(strings.ReplaceAll(text, ":", ""), 16)
-	if !ok || serial.Sign() <= 0 || serial.BitLen() > 160 {
-		return "", false
-	}
-	return serial.Text(16), true
 }
 
 func listCertificates(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {

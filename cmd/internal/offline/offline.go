@@ -24,7 +24,7 @@ import (
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/cmd/internal/storage"
 	"example.com/atm/internal/durable"
-	"example.com/atm/teller"
+	"example.com/atm/teller/replay"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
 	"example.com/atm/vault/pgstore"
@@ -119,11 +119,11 @@ func (f Folder) check(ctx context.Context, dir *datadir.Dir, store vault.Backend
 	if _, inFile := store.(*boltstore.Store); inFile && found.Problems > 0 {
 		return found, ErrProblems // what follows would read pages that may be damaged
 	}
-	rules := teller.Rules{
+	rules := replay.Rules{
 		Permit: daemon.Permit, Issuer: auth.IssuerOf(dir.Config.Name),
 		Progress: f.progress,
 	}
-	compared, err := teller.Compare(ctx, store, rules, tell)
+	compared, err := replay.Compare(ctx, store, rules, tell)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, err
@@ -146,7 +146,7 @@ func (f Folder) check(ctx context.Context, dir *datadir.Dir, store vault.Backend
 
 // checkCheckpoint verifies the checkpoint in a store with the keys that the folder has, and
 // with those that follow from them in the log: another replica may have rotated the key.
-func checkCheckpoint(dir *datadir.Dir, compared *teller.Compared) error {
+func checkCheckpoint(dir *datadir.Dir, compared *replay.Compared) error {
 	if compared.Trail.Head.Size == 0 {
 		return nil
 	}
@@ -307,7 +307,7 @@ func (f Folder) Rebuild(ctx context.Context) (wrong int, err error) {
 		return 0, err
 	}
 	err = store.Rebuild(ctx, func(journal vault.Store) ([]vault.Account, []vault.Hold, error) {
-		replayed, err := teller.Reconcile(ctx, journal, f.progress)
+		replayed, err := replay.Reconcile(ctx, journal, f.progress)
 		if err != nil {
 			return nil, nil, fmt.Errorf("the journal is not to be trusted: %w", err)
 		}

@@ -1,4 +1,4 @@
-package teller_test
+package replay_test
 
 import (
 	"bytes"
@@ -9,7 +9,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
-	"example.com/atm/teller"
+	"example.com/atm/teller/replay"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
 	"example.com/atm/vault/vaulttest"
@@ -63,7 +63,7 @@ func TestHoldOfBeforeItsEntrySaidItsEndIsReplayed(t *testing.T) {
 	do(atm.Authorize, vault.Authorize{Account: "100", Amount: 100, Life: time.Second}, account,
 		audit.Arg{Name: "amount", Value: "1.00"}, second)
 
-	replayed, err := teller.Reconcile(t.Context(), store, func(int64, int64) {})
+	replayed, err := replay.Reconcile(t.Context(), store, func(int64, int64) {})
 	if err != nil {
 		t.Fatal(err)
 	}

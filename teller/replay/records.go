@@ -1,86 +1,17 @@
-package teller
+package replay
 
 import (
 	"cmp"
-	"context"
-	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/teller"
 	"example.com/atm/vault"
 )
-
-// Rules are what a journal is held against beside its own entries.
-type Rules struct {
-	// Permit says on which accounts somebody with these roles may do an operation.
-	Permit func(atm.Principal, atm.Operation) atm.Reach
-
-	// Issuer is who this server's tokens say that issued them.
-	Issuer string
-
-	// Progress is told how many entries of the journal have been replayed. Optional.
-	Progress func(done, total int64)
-}
-
-// Compared are the accounts and holds of a store, and those that its journal makes.
-type Compared struct {
-	*vault.Replayer
-	Accounts []vault.Account
-	Holds    []vault.Hold
-	Trail    *vault.Trail
-
-	// Rotations are those of the key of the log.
-	Rotations []audit.Rotation
-}
-
-// Compare replays the journal of a store by the rules, from nothing, and tells report of
-// every user, grant, revocation and request id that is not what the journal says, and of
-// everybody who acted on an account that was not theirs then, or in a role that nobody had
-// given them. Accounts and holds are returned. All of it is of one moment. An error names the
-// first entry that the rules do not confirm.
-func Compare(ctx context.Context, store vault.Backend, rules Rules,
-	report func(problem string),
-) (*Compared, error) {
-	c := &Compared{Replayer: vault.NewReplayer()}
-	t := New(Config{Permit: everywhere})
-	r := newRecords(rules, c.Replayer, vault.NewProblems(report))
-	size, err := vault.JournalSize(ctx, store)
-	if err != nil {
-		return nil, err
-	}
-	c.Trail, err = store.Dump(ctx, func(p *vault.Part) error {
-		for i, leaf := range p.Leaves {
-			entry, err := audit.ParseEntry(leaf)
-			if err != nil {
-				return fmt.Errorf("entry %d: %w", p.First+int64(i), err)
-			}
-			r.entry(p.First+int64(i), entry)
-			if err := t.replay(ctx, c.Replayer, p.First+int64(i), entry); err != nil {
-				return err
-			}
-			if rotation, is := audit.RotationOf(entry); is {
-				c.Rotations = append(c.Rotations, rotation)
-			}
-		}
-		c.Accounts, c.Holds = append(c.Accounts, p.Accounts...), append(c.Holds, p.Holds...)
-		r.part(p)
-		if rules.Progress != nil && len(p.Leaves) > 0 {
-			rules.Progress(p.First+int64(len(p.Leaves)), size)
-		}
-		return ctx.Err()
-	})
-	if err != nil {
-		return nil, err
-	}
-	r.end()
-	slices.SortFunc(c.Holds, func(a, b vault.Hold) int { return cmp.Compare(a.ID, b.ID) })
-	return c, nil
-}
-
-func everywhere(atm.Principal, atm.Operation) atm.Reach { return atm.Everywhere }
 
 // records are what the entries of a journal say of everything but accounts and holds.
 type records struct {
@@ -194,11 +125,11 @@ func (r *records) administration(index int64, e *audit.Entry, args map[string]st
 	case atm.CertEnroll:
 		r.enrolled(e.Caller.Subject, e.Time)
 	case atm.CertInvite:
-		roles, err := parseRoles(args["roles"])
+		roles, err := teller.ParseRoles(args["roles"])
 		wait, errWait := time.ParseDuration(args["wait"])
 		if err == nil {
 			if errWait != nil {
-				wait = invitationWait
+				wait = teller.InvitationWait
 			}
 			r.invited[subject] = append(r.invited[subject],
 				invited{roles, e.Time.Add(wait + slack)})
@@ -212,7 +143,7 @@ func (r *records) administration(index int64, e *audit.Entry, args map[string]st
 	case atm.UserRevoke:
 		r.revoked["subject:"+subject] = e.Time
 	case atm.CertRevoke:
-		if serial, ok := serialNumber(args["serial"]); ok {
+		if serial, ok := teller.ParseSerial(args["serial"]); ok {
 			r.revoked["cert:"+serial] = e.Time
 		}
 	case atm.TokenRevoke:
@@ -259,7 +190,7 @@ func (p *person) give(sets ...[]atm.Role) {
 func (r *records) enrol(subject, words string, at time.Time) {
 	known := r.users[subject] != nil
 	p := r.user(subject)
-	roles, err := parseRoles(words)
+	roles, err := teller.ParseRoles(words)
 	switch {
 	case err != nil: // it is too long for an entry
 		p.unclear = true
@@ -270,7 +201,7 @@ func (r *records) enrol(subject, words string, at time.Time) {
 			r.revoked[vault.RolesRevocation(subject)] = at
 		}
 	case !known:
-		p.give([]atm.Role{newcomer(subject)})
+		p.give([]atm.Role{teller.Newcomer(subject)})
 	}
 }
 
@@ -278,7 +209,7 @@ func (r *records) enrol(subject, words string, at time.Time) {
 func (r *records) enrolled(subject string, at time.Time) {
 	known := r.users[subject] != nil
 	p := r.user(subject)
-	kept := [][]atm.Role{{newcomer(subject)}}
+	kept := [][]atm.Role{{teller.Newcomer(subject)}}
 	if known {
 		kept = p.roles
 	}
@@ -387,8 +318,8 @@ func (r *records) request(index int64, e *audit.Entry) {
 }
 
 func (r *records) grant(index int64, e *audit.Entry, args map[string]string) {
-	life := grantLife
-	if n, ok := wholeNumber(args["seconds"], int64(tokenLifeMost/time.Second)); ok {
+	life := teller.GrantLife
+	if n, err := strconv.ParseInt(args["seconds"], 10, 64); err == nil {
 		life = time.Duration(n) * time.Second
 	}
 	limit, _ := atm.Arg{Kind: atm.String, Text: args["cap"]}.Amount()
@@ -399,7 +330,7 @@ func (r *records) grant(index int64, e *audit.Entry, args map[string]string) {
 	if !e.Caller.Derived() { // a token can make nothing that lives longer than itself
 		g.earliest = e.Time.Add(life - slack)
 	}
-	if accounts, err := grantedAccounts(vault.Name(args["account"]), args["more"]); err == nil {
+	if accounts, err := teller.GrantedAccounts(vault.Name(args["account"]), args["more"]); err == nil {
 		g.grant.Accounts = accounts
 	}
 	operations := strings.Fields(args["operations"])

@@ -1,0 +1,122 @@
+// Package replay works out again, from a journal alone, what a store should hold.
+//
+// Accounts and holds come from the rules, which are carried out once more, entry by entry.
+// Users, grants, revocations and request ids come from what the entries say of them. Package
+// replay changes nothing and mends nothing: it tells what differs.
+package replay
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+	"example.com/atm/teller"
+	"example.com/atm/vault"
+)
+
+// Reconcile replays the journal of a store by the rules, from nothing, and
+// returns the accounts and holds that it ends with. An error names the first
+// entry that the rules do not confirm. Progress is told how many have been replayed.
+func Reconcile(ctx context.Context, store vault.Store,
+	progress func(done, total int64),
+) (*vault.Replayer, error) {
+	size, err := vault.JournalSize(ctx, store)
+	if err != nil {
+		return nil, err
+	}
+	t := teller.ForReplay()
+	replayer := vault.NewReplayer()
+	err = store.Entries(ctx, 0, size, func(index int64, leaf []byte) error {
+		entry, err := audit.ParseEntry(leaf)
+		if err != nil {
+			return fmt.Errorf("entry %d: %w", index, err)
+		}
+		progress(index+1, size)
+		return replay(ctx, t, replayer, index, entry)
+	})
+	return replayer, err
+}
+
+// replay replays an entry, if it changed accounts.
+func replay(ctx context.Context, t *teller.Teller, replayer *vault.Replayer, index int64,
+	entry *audit.Entry,
+) error {
+	if len(entry.State) == 0 {
+		return nil
+	}
+	rule, err := t.RuleOf(ctx, entry)
+	if err != nil {
+		return fmt.Errorf("entry %d: %w", index, err)
+	}
+	return replayer.Replay(index, entry, rule)
+}
+
+// Rules are what a journal is held against beside its own entries.
+type Rules struct {
+	// Permit says on which accounts somebody with these roles may do an operation.
+	Permit func(atm.Principal, atm.Operation) atm.Reach
+
+	// Issuer is who this server's tokens say that issued them.
+	Issuer string
+
+	// Progress is told how many entries of the journal have been replayed. Optional.
+	Progress func(done, total int64)
+}
+
+// Compared are the accounts and holds of a store, and those that its journal makes.
+type Compared struct {
+	*vault.Replayer
+	Accounts []vault.Account
+	Holds    []vault.Hold
+	Trail    *vault.Trail
+
+	// Rotations are those of the key of the log.
+	Rotations []audit.Rotation
+}
+
+// Compare replays the journal of a store by the rules, from nothing, and tells report of
+// every user, grant, revocation and request id that is not what the journal says, and of
+// everybody who acted on an account that was not theirs then, or in a role that nobody had
+// given them. Accounts and holds are returned. All of it is of one moment. An error names the
+// first entry that the rules do not confirm.
+func Compare(ctx context.Context, store vault.Backend, rules Rules,
+	report func(problem string),
+) (*Compared, error) {
+	c := &Compared{Replayer: vault.NewReplayer()}
+	t := teller.ForReplay()
+	r := newRecords(rules, c.Replayer, vault.NewProblems(report))
+	size, err := vault.JournalSize(ctx, store)
+	if err != nil {
+		return nil, err
+	}
+	c.Trail, err = store.Dump(ctx, func(p *vault.Part) error {
+		for i, leaf := range p.Leaves {
+			entry, err := audit.ParseEntry(leaf)
+			if err != nil {
+				return fmt.Errorf("entry %d: %w", p.First+int64(i), err)
+			}
+			r.entry(p.First+int64(i), entry)
+			if err := replay(ctx, t, c.Replayer, p.First+int64(i), entry); err != nil {
+				return err
+			}
+			if rotation, is := audit.RotationOf(entry); is {
+				c.Rotations = append(c.Rotations, rotation)
+			}
+		}
+		c.Accounts, c.Holds = append(c.Accounts, p.Accounts...), append(c.Holds, p.Holds...)
+		r.part(p)
+		if rules.Progress != nil && len(p.Leaves) > 0 {
+			rules.Progress(p.First+int64(len(p.Leaves)), size)
+		}
+		return ctx.Err()
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.end()
+	slices.SortFunc(c.Holds, func(a, b vault.Hold) int { return cmp.Compare(a.ID, b.ID) })
+	return c, nil
+}

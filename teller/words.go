@@ -1,0 +1,61 @@
+package teller
+
+import (
+	"math/big"
+	"slices"
+	"strings"
+
+	"example.com/atm"
+	"example.com/atm/vault"
+)
+
+// The words of arguments are read here where more than one place reads them: the operation
+// itself, and package replay in the entries of the journal.
+
+// ParseRoles reads the names of roles, separated by spaces.
+func ParseRoles(s string) ([]atm.Role, error) {
+	var roles []atm.Role
+	for word := range strings.FieldsSeq(s) {
+		role, known := atm.ParseRole(word)
+		if !known {
+			return nil, malformed("there is no role %q", shorten(word))
+		}
+		roles = append(roles, role)
+	}
+	return roles, nil
+}
+
+// Newcomer is the role of somebody who is new and was given none.
+func Newcomer(subject string) atm.Role {
+	if strings.HasPrefix(subject, "service:") {
+		return atm.Service
+	}
+	return atm.Customer
+}
+
+// ParseSerial reads a serial number in hexadecimal, with or without colons.
+func ParseSerial(text string) (string, bool) {
+	serial, ok := new(big.Int).SetString(strings.ReplaceAll(text, ":", ""), 16)
+	if !ok || serial.Sign() <= 0 || serial.BitLen() > 160 {
+		return "", false
+	}
+	return serial.Text(16), true
+}
+
+// maxGranted bounds the accounts of a grant.
+const maxGranted = 16
+
+// GrantedAccounts is the account first and those in more, each once.
+func GrantedAccounts(first vault.Name, more string) ([]vault.Name, error) {
+	accounts := []vault.Name{first}
+	for word := range strings.FieldsSeq(more) {
+		id, ok := atm.ParseAccountID(word)
+		if !ok || len(accounts) == maxGranted {
+			return nil, malformed("a grant is for %d accounts at most, each a number", maxGranted)
+		}
+		if name := vault.Numbered(id); !slices.Contains(accounts, name) {
+			accounts = append(accounts, name)
+		}
+	}
+	return accounts, nil
+}
