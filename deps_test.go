@@ -54,6 +54,7 @@ var places = map[string][]string{
 	},
 	"cmd/internal/backup":  {"cmd/internal/datadir"},
 	"cmd/internal/inbox":   {"internal"},
+	"cmd/internal/ctl":     {"*"},
 	"cmd/internal/daemon":  {"*"},
 	"cmd/internal/offline": {"*"},
 	"cmd/internal/doctor":  {"*"},

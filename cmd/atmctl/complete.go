@@ -1,13 +1,14 @@
 package main
 
 import (
-	"context"
 	"slices"
 	"strings"
 	"time"
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/cmd/internal/ctl"
+	"example.com/atm/cmd/internal/ctl/auditlog"
 	"example.com/atm/cmd/internal/output"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -19,7 +20,7 @@ const completeWithin = time.Second
 
 // completeValues makes root and the commands below it complete values: of flags by their
 // names, and of arguments by the word that stands for them in the usage.
-func (p *program) completeValues(root *cobra.Command) {
+func completeValues(env *ctl.Env, root *cobra.Command) {
 	events := []string{
 		string(audit.EventOp), string(audit.EventAdmin), string(audit.EventAuditRead),
 		string(audit.EventAuthFail),
@@ -32,23 +33,17 @@ func (p *program) completeValues(root *cobra.Command) {
 		string(atm.Inquiry), string(atm.Deposit), string(atm.Withdraw), string(atm.Transfer),
 		string(atm.Authorize),
 	}
-	accounts := p.known(func(ctx context.Context) ([]any, error) {
-		return p.page(ctx, atm.AccountList, "accounts")
-	}, "account")
-	subjects := p.known(func(ctx context.Context) ([]any, error) {
-		return p.page(ctx, atm.UserList, "users")
-	}, "subject")
-	serials := p.known(func(ctx context.Context) ([]any, error) {
-		return p.page(ctx, atm.CertList, "certificates")
-	}, "serial", "subject")
+	accounts := known(env, atm.AccountList, "accounts", "account")
+	subjects := known(env, atm.UserList, "users", "subject")
+	serials := known(env, atm.CertList, "certificates", "serial", "subject")
 	flags := map[string]cobra.CompletionFunc{
-		"role":      oneOf(roleNames...),
+		"role":      oneOf(ctl.RoleNames...),
 		"event":     oneOf(events...),
 		"operation": oneOf(operations...),
 		"status":    oneOf("OK", "ERROR"),
-		"format":    oneOf(exportForms...),
+		"format":    oneOf(auditlog.ExportForms...),
 		"profile": func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			return p.sign.Names(), noFile
+			return env.Sign.Names(), noFile
 		},
 		"account": accounts,
 		"owner":   subjects, "for": subjects, "to": subjects, "who": subjects,
@@ -62,7 +57,7 @@ func (p *program) completeValues(root *cobra.Command) {
 		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
 			complete := flags[f.Name]
 			if f.Name == "output" && cmd != root {
-				complete = oneOf(listForms...)
+				complete = oneOf(auditlog.ListForms...)
 			}
 			if complete != nil { // a command that has a completion of its own keeps it
 				cmd.RegisterFlagCompletionFunc(f.Name, complete)
@@ -98,17 +93,16 @@ func oneOf(words ...string) cobra.CompletionFunc { return cobra.FixedCompletions
 // known completes from what the server lists: the word of a record, and beside it what
 // describes it. It proposes nothing when the server does not answer at once, or somebody
 // would have to be asked for a secret.
-func (p *program) known(list func(context.Context) ([]any, error), word string,
-	about ...string,
+func known(env *ctl.Env, list atm.Operation, member, word string, about ...string,
 ) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, _ []string, typed string) (found []string,
 		_ cobra.ShellCompDirective,
 	) {
-		if p.prepare(cmd) != nil || p.way.Asks() {
+		if env.Prepare(cmd) != nil || env.Way.Asks() {
 			return nil, noFile
 		}
-		p.timeout = min(p.timeout, completeWithin)
-		records, err := list(cmd.Context())
+		env.Timeout = min(env.Timeout, completeWithin)
+		records, err := env.FirstPage(cmd.Context(), list, member)
 		if err != nil {
 			return nil, noFile
 		}
@@ -131,12 +125,4 @@ func (p *program) known(list func(context.Context) ([]any, error), word string,
 		slices.Sort(found)
 		return found, noFile
 	}
-}
-
-// page is the first page of a list.
-func (p *program) page(ctx context.Context, op atm.Operation, name string) ([]any, error) {
-	result, err := p.call(ctx, string(op), "")
-	record, _ := result.(map[string]any)
-	items, _ := record[name].([]any)
-	return items, err
 }

@@ -4,12 +4,13 @@ import (
 	"os"
 	"testing"
 
+	"example.com/atm/cmd/internal/ctl"
 	"example.com/atm/cmd/internal/reference"
 )
 
 func TestReference(t *testing.T) {
 	if err := reference.Compare("../../docs/reference",
-		(&program{stdout: os.Stdout, stderr: os.Stderr}).command(),
+		newCommand(ctl.New(os.Stdout, os.Stderr)),
 		os.Getenv("ATM_UPDATE") != ""); err != nil {
 		t.Error(err)
 	}

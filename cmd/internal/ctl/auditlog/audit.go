@@ -1,0 +1,279 @@
+// Package auditlog has the commands of atmctl that verify, read and export the audit log.
+package auditlog
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"example.com/atm/audit"
+	"example.com/atm/cmd/internal/ctl"
+	"example.com/atm/cmd/internal/ctl/pins"
+	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/cmd/internal/output"
+	"example.com/atm/internal/printable"
+	"github.com/spf13/cobra"
+)
+
+// defaultLog is where a server publishes.
+const defaultLog = "./atm-data/audit"
+
+// New returns the group of commands.
+func New(env *ctl.Env) *cobra.Command {
+	return ctl.Group(&cobra.Command{Use: "audit", Short: "Verify and read the audit log"},
+		verifyCommand(env), listCommand(env), tailCommand(env), showCommand(env),
+		exportCommand(env),
+		reconcileCommand(env), rotateKeyCommand(env), proveCommand(env), checkCommand(env),
+		checkpointCommand(env), witnessCommand(env))
+}
+
+func verifyCommand(env *ctl.Env) *cobra.Command {
+	var vkey, saved, policy string
+	var maxAge, within time.Duration
+	cmd := &cobra.Command{
+		Use:   "verify [DIR|URL]",
+		Short: "Verify the audit log, offline",
+		Long: `Verify every entry of a published audit log against its signed checkpoint.
+
+Exit codes: 0 verified, 10 cannot be verified, 11 signature, key or origin,
+12 content differs from the signed tree, 13 rollback or fork against the saved
+checkpoint, 14 the newest entry is too old, or fewer witnesses cosigned than the
+policy (C2SP tlog-policy) asks for. Without --checkpoint, the one that
+"audit checkpoint save" pinned is used, with the key that it was pinned with. From a
+key that is trusted, in --vkey or a pin, entries key.rotate are followed to the one
+that signs the log today.`,
+		Args: exit.Args(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			where := defaultLog
+			if len(args) == 1 {
+				where = args[0]
+			}
+			opts := audit.VerifyOptions{MaxAge: maxAge, Now: time.Now()}
+			if maxAge < 0 {
+				return exit.Usagef("--max-age is not negative")
+			}
+			if within <= 0 {
+				return exit.Usagef("--within is more than zero")
+			}
+			return bounded(cmd.Context(), where, within, func(ctx context.Context) error {
+				return verifyLog(ctx, env, where, vkey, saved, policy, opts)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&vkey, "vkey", "", vkeyHelp)
+	cmd.Flags().StringVar(&saved, "checkpoint", "", "`file` with a checkpoint of this log saved "+
+		"before")
+	cmd.Flags().StringVar(&policy, "policy", "", "`file` with a policy: known logs, witnesses, "+
+		"and how many of them")
+	cmd.Flags().DurationVar(&maxAge, "max-age", 0, "how old the newest entry may be")
+	cmd.Flags().DurationVar(&within, "within", verifyWithin, "how long all of it may take at a URL")
+	return cmd
+}
+
+// verifyWithin is how long the verification of a log at a URL may take unless --within
+// says otherwise.
+const verifyWithin = time.Hour
+
+// bounded carries out the verification of a log. One at a URL has so much time, however
+// slowly a server answers and whatever size it claims.
+func bounded(
+	ctx context.Context, where string, within time.Duration, verify func(context.Context) error,
+) error {
+	if !isURL(where) {
+		return verify(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	err := verify(ctx)
+	var silent exit.Silent
+	if err != nil && !errors.As(err, &silent) && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = coded(exit.NoConnection, fmt.Errorf("the log was not verified within %s", within))
+	}
+	return err
+}
+
+func isURL(where string) bool { return strings.Contains(where, "://") }
+
+// vkeyHelp is what the flag --vkey of a verification says.
+const vkeyHelp = "`file` with public keys of the log, one a line " +
+	"(default that of the pin, or the one beside the log)"
+
+// log returns the files of a log in a folder or at a server.
+func filesAt(env *ctl.Env, where string) (audit.Files, error) {
+	if !isURL(where) {
+		return audit.Dir(where), nil
+	}
+	c, err := env.ConnectTo(where)
+	if err != nil {
+		return nil, err
+	}
+	return audit.HTTP{Client: c.HTTP(), Base: strings.TrimSuffix(where, "/") + "/"}, nil
+}
+
+// report verifies a log against the files that are named, and gives the warnings out. With
+// no saved checkpoint named, a pinned one is used.
+func verifyFiles(
+	ctx context.Context, env *ctl.Env, files audit.Files, vkey, saved, policy string,
+	opts audit.VerifyOptions,
+) (*audit.Report, error) {
+	pin := ""
+	if saved == "" {
+		pin = pins.PathOf(ctx, files)
+		saved = pin
+	}
+	opts.Progress = env.Progress("verifying")
+	report, err := loadNamed(vkey, saved, policy, &opts)
+	if err == nil && report == nil {
+		report, err = audit.Verify(ctx, files, opts)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, warning := range report.Warnings {
+		env.Warn(warning)
+	}
+	if pin != "" && (report.Code == audit.WrongSignature || report.Code == audit.RolledBack) {
+		env.Warn("the pin " + pin + " was used; \"atmctl audit checkpoint forget\" deletes it, " +
+			"if you know why the log is another one")
+	}
+	return report, nil
+}
+
+func verifyLog(ctx context.Context, env *ctl.Env, where, vkey, saved, policy string,
+	opts audit.VerifyOptions,
+) error {
+	files, err := filesAt(env, where)
+	if err != nil {
+		return err
+	}
+	report, err := verifyFiles(ctx, env, files, vkey, saved, policy, opts)
+	if err != nil {
+		return err
+	}
+	if env.IsJSON() {
+		if err := env.WriteJSON(report); err != nil {
+			return err
+		}
+		return ctl.Silent(report.Code)
+	}
+	return say(env, report)
+}
+
+// say tells a person what a verification found.
+func say(env *ctl.Env, report *audit.Report) error {
+	if report.OK() {
+		return output.Verdict(env.Stdout, true, "verified", report.Sentence)
+	}
+	output.Verdict(env.Stderr, false, "not verified", report.Sentence)
+	if bad := report.FirstBad; bad != nil {
+		printable.Linef(env.Stderr, "  expected %s", bad.Expected)
+		printable.Linef(env.Stderr, "  got      %s", bad.Got)
+		sayGood(env, report)
+	}
+	return ctl.Silent(report.Code)
+}
+
+// sayGood says how much of a log that is not verified can be relied on.
+func sayGood(env *ctl.Env, report *audit.Report) {
+	switch {
+	case report.LastGood < 0:
+	case report.Unproven:
+		printable.Linef(env.Stderr, "  the entries up to %d agree with each other; nothing ties "+
+			"them to the signed root",
+			report.LastGood)
+	default:
+		printable.Linef(env.Stderr, "  the entries up to %d are good", report.LastGood)
+	}
+}
+
+// loadNamed reads the key, the saved checkpoint and the policy. One that cannot be read is
+// a finding of the verification: nothing can be proved.
+func loadNamed(vkey, saved, policy string, opts *audit.VerifyOptions) (*audit.Report, error) {
+	for _, named := range []struct {
+		path string
+		keep func([]byte) error
+	}{
+		{vkey, func(b []byte) error { opts.VKey = string(b); return nil }},
+		{saved, func(b []byte) error { opts.Saved = b; return nil }},
+		{policy, func(b []byte) (err error) {
+			opts.Policy, err = audit.ParsePolicy(b)
+			return err
+		}},
+	} {
+		path := named.path
+		if path == "" {
+			continue
+		}
+		data, err := ctl.ReadNamed(path)
+		if err != nil {
+			return audit.Unverifiable(err), nil
+		}
+		if len(data) == 0 {
+			return audit.Unverifiable(errors.New(path + " is empty")), nil
+		}
+		if err := named.keep(data); err != nil {
+			return audit.Unverifiable(fmt.Errorf("%s: %w", path, err)), nil
+		}
+	}
+	return nil, nil
+}
+
+// open opens the log for reading: that of the server unless another one is
+// named.
+func openLog(ctx context.Context, env *ctl.Env, where string) (*audit.Log, error) {
+	if where == "" {
+		where = strings.TrimSuffix(env.Server, "/") + "/audit"
+	}
+	files, err := filesAt(env, where)
+	if err != nil {
+		return nil, err
+	}
+	return audit.OpenLogBeside(ctx, files)
+}
+
+func showCommand(env *ctl.Env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "show INDEX [DIR|URL]",
+		Short: "Show one entry of the audit log, found in the signed tree",
+		Args:  exit.Args(cobra.RangeArgs(1, 2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			index, err := strconv.ParseInt(args[0], 10, 64)
+			if err != nil || index < 0 {
+				return exit.Usagef("%q is no index of an entry", args[0])
+			}
+			log, err := openLog(cmd.Context(), env, strings.Join(args[1:], ""))
+			if err != nil {
+				return err
+			}
+			if index >= log.Size {
+				return exit.Usagef("the log has no entry %d: its last one is %d", index, log.Size-1)
+			}
+			return showEntry(cmd.Context(), env, log, index)
+		},
+	}
+}
+
+func showEntry(ctx context.Context, env *ctl.Env, log *audit.Log, index int64) error {
+	return log.Entries(ctx, index, index+1, func(_ int64, leaf []byte, h audit.Hash) error {
+		if env.IsJSON() {
+			_, err := fmt.Fprintf(env.Verbatim(), "%s\n", leaf)
+			return err
+		}
+		var members map[string]any
+		if err := json.Unmarshal(leaf, &members); err != nil {
+			return fmt.Errorf("entry %d: %w", index, err)
+		}
+		text, err := json.MarshalIndent(members, "", "  ")
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(env.Stdout, "entry %d, leaf %s, in the tree of %d entries with root "+
+			"%s\n%s\n",
+			index, h, log.Size, log.Root, text)
+		return err
+	})
+}

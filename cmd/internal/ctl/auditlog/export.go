@@ -1,0 +1,291 @@
+package auditlog
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"example.com/atm/audit"
+	"example.com/atm/cmd/internal/ctl"
+	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/cmd/internal/output"
+	"example.com/atm/cmd/internal/version"
+	"example.com/atm/internal/printable"
+	"github.com/spf13/cobra"
+)
+
+// ExportForms are those of an export.
+var ExportForms = []string{"jsonl", "csv", "ocsf", "cef"}
+
+func exportCommand(env *ctl.Env) *cobra.Command {
+	s := &search{}
+	var format, out string
+	cmd := &cobra.Command{
+		Use:   "export [DIR|URL] --format FORMAT",
+		Short: "Write entries of the audit log for other programs",
+		Long: `Write entries of the audit log, each found in the signed tree, for other programs:
+jsonl, one object with index, hash of the leaf and entry a line; csv, with a column for
+all that an auditor looks for; ocsf, events of the Open Cybersecurity Schema Framework
+1.3, of the class Authentication for failed sign-ins and API Activity for the rest; or
+cef, the Common Event Format of ArcSight. Each row has the index and the hash of the leaf.`,
+		Args: exit.Args(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := s.check(time.Now()); err != nil {
+				return err
+			}
+			if !slices.Contains(ExportForms, format) {
+				return exit.Usagef("--format is jsonl, csv, ocsf or cef, not %q%s", format,
+					exit.DidYouMean(format, ExportForms...))
+			}
+			if s.from < 0 {
+				return exit.Usagef("--from-index is not negative")
+			}
+			return exportEntries(cmd.Context(), env, s, strings.Join(args, ""), format, out)
+		},
+	}
+	s.addFilter(cmd.Flags())
+	cmd.Flags().StringVar(&format, "format", "jsonl", "`form`: jsonl, csv, ocsf or cef")
+	cmd.Flags().StringVar(&out, "out", "", "`file` to write to (default standard output)")
+	cmd.Flags().Int64Var(&s.from, "from-index", 0, "`index` of the first entry")
+	return cmd
+}
+
+func exportEntries(ctx context.Context, env *ctl.Env, s *search, where, format,
+	out string,
+) (err error) {
+	log, err := openLog(ctx, env, where)
+	if err != nil {
+		return err
+	}
+	to := env.Stdout
+	if out != "" {
+		f, cannot := output.Create(ctx, out, 0o600)
+		if cannot != nil {
+			return cannot
+		}
+		defer func() { // err is what export returns: half an export gets no name
+			if err == nil {
+				err = f.Commit()
+			}
+			err = errors.Join(err, f.Close())
+		}()
+		to = f
+	}
+	if exit.Terminal(to) == nil {
+		log.Progress = env.Progress("exporting")
+	}
+	w := bufio.NewWriter(printable.NewWriter(to)) // each entry is one line to every reader
+	if format == "csv" {
+		if _, err := io.WriteString(w, printable.CSV(exportColumns...)); err != nil {
+			return err
+		}
+	}
+	write := map[string]func(io.Writer, *record) error{
+		"jsonl": writeJSONL, "csv": writeCSV, "ocsf": writeOCSF, "cef": writeCEF,
+	}[format]
+	err = forwards(ctx, env, log, s, func(index int64, leaf []byte) error {
+		r, err := newRecord(index, leaf, log.Origin)
+		if err != nil {
+			return err
+		}
+		return write(w, r)
+	})
+	if err != nil {
+		return err
+	}
+	return w.Flush()
+}
+
+// severity is how much an entry matters, in words and numbers of OCSF.
+func severity(e *audit.Entry) (id int, word string) {
+	switch {
+	case e.Event == audit.EventAuthFail, e.Event == audit.EventAuthFailSummary,
+		e.Event == audit.EventDeniedSummary, e.Event == audit.EventRecover:
+		return 3, "Medium"
+	case e.Status != nil && e.Status.Word() == "ERROR":
+		return 2, "Low"
+	}
+	return 1, "Informational"
+}
+
+// exportColumns are what a line of CSV has of a record. A receipt is the index and the
+// hash of the leaf, as the caller got them.
+var exportColumns = []string{
+	"index", "receipt", "time", "event", "operation", "who", "address", "account", "from", "to",
+	"amount", "target",
+	"status", "code", "reason", "count",
+}
+
+func writeCSV(w io.Writer, r *record) error {
+	count := ""
+	if r.count > 0 {
+		count = strconv.FormatInt(r.count, 10)
+	}
+	index := strconv.FormatInt(r.index, 10)
+	_, err := io.WriteString(w, printable.CSV(
+		index, index+" "+r.hash.String(), r.Time.Format(time.RFC3339), string(r.Event),
+		string(r.Operation),
+		r.who, r.address, r.account, r.from, r.to, r.amount, r.target, r.outcome, r.code,
+		r.reason, count))
+	return err
+}
+
+// writeJSONL writes the entry as it is in the log.
+func writeJSONL(w io.Writer, r *record) error {
+	_, err := fmt.Fprintf(w, "{\"index\":%d,\"leaf_hash\":\"%s\",\"entry\":%s}\n", r.index,
+		r.hash, r.leaf)
+	return err
+}
+
+// Classes of OCSF, and what is said in them.
+const (
+	ocsfVersion        = "1.3.0"
+	ocsfAuthentication = 3002
+	ocsfAPIActivity    = 6003
+	ocsfLogon          = 1 // activity of Authentication
+	ocsfOther          = 99
+)
+
+// writeOCSF writes an event: of the class Authentication for sign-ins that failed, and of
+// the class API Activity for all else.
+func writeOCSF(w io.Writer, r *record) error {
+	id, word := severity(r.Entry)
+	class, activity, activityName := ocsfAPIActivity, ocsfOther, string(r.Event)
+	service := map[string]any{"name": "atm"}
+	event := map[string]any{
+		"severity_id": id, "severity": word, "time": r.Time.UnixMilli(),
+		"metadata": map[string]any{
+			"version": ocsfVersion, "uid": r.ID, "sequence": r.index, "log_name": r.origin,
+			"product": map[string]any{
+				"name": "atmserver", "vendor_name": "atm",
+				"version": version.String(),
+			},
+		},
+		"src_endpoint": ocsfEndpoint(r),
+		"unmapped": withoutEmpty(map[string]any{
+			"index": r.index, "leaf_hash": r.hash.String(), "event": string(r.Event),
+			"args":    r.args,
+			"account": r.account, "from": r.from, "to": r.to, "amount": r.amount,
+			"target": r.target,
+		}),
+	}
+	if r.isSignIn() {
+		class, activity, activityName = ocsfAuthentication, ocsfLogon, "Logon"
+		event["service"] = service
+		// The log keeps no name that somebody only claimed.
+		event["user"] = map[string]any{"name": "Unknown", "type_id": 0, "type": "Unknown"}
+	} else {
+		event["actor"] = map[string]any{"app_name": "atmserver"}
+		if r.who != "" {
+			event["actor"] = map[string]any{"user": map[string]any{"name": r.who}}
+		}
+		event["api"] = map[string]any{"operation": r.name(), "service": service}
+		if resources := r.resources(); len(resources) > 0 {
+			event["resources"] = resources
+		}
+	}
+	event["class_uid"], event["category_uid"], event["type_uid"] = class, class/1000,
+		class*100+activity
+	event["activity_id"], event["activity_name"] = activity, activityName
+	switch r.outcome {
+	case "OK":
+		event["status_id"], event["status"] = 1, "Success"
+	case "ERROR":
+		event["status_id"], event["status"] = 2, "Failure"
+	}
+	if r.code != "" {
+		event["status_code"] = r.code
+	}
+	if r.reason != "" {
+		event["status_detail"] = r.reason
+	}
+	if r.Summary != nil {
+		event["count"] = min(r.count, math.MaxInt32)
+		event["start_time"], event["end_time"] = r.Summary.First.UnixMilli(),
+			r.Summary.Last.UnixMilli()
+	}
+	return json.NewEncoder(w).Encode(event)
+}
+
+// ocsfEndpoint is where an event came from: an address, a network, or the server itself.
+func ocsfEndpoint(r *record) map[string]any {
+	if _, err := netip.ParseAddr(r.address); err == nil {
+		return map[string]any{"ip": r.address}
+	}
+	if r.address != "" {
+		return map[string]any{"name": r.address}
+	}
+	return map[string]any{"svc_name": "atmserver"}
+}
+
+func withoutEmpty(m map[string]any) map[string]any {
+	maps.DeleteFunc(m, func(_ string, v any) bool { return v == "" })
+	return m
+}
+
+var (
+	cefHeader = strings.NewReplacer(`\`, `\\`, `|`, `\|`)
+	cefValue  = strings.NewReplacer(`\`, `\\`, `=`, `\=`) // of what is printable
+)
+
+// writeCEF writes an event in the Common Event Format, version 0.
+func writeCEF(w io.Writer, r *record) error {
+	id, _ := severity(r.Entry)
+	fields := []string{
+		"externalId", strconv.FormatInt(r.index, 10), "rt", strconv.FormatInt(r.Time.UnixMilli(),
+			10), "dvchost", r.origin,
+		"cat", string(r.Event), "suser", r.who,
+	}
+	switch addr, err := netip.ParseAddr(r.address); {
+	case err == nil && addr.Unmap().Is4():
+		fields = append(fields, "src", addr.Unmap().String())
+	case err == nil:
+		fields = append(fields, "c6a2Label", "Source IPv6 Address", "c6a2", addr.String())
+	case r.address != "":
+		fields = append(fields, "flexString1Label", "network", "flexString1", r.address)
+	}
+	reason := r.code
+	if reason == "" {
+		reason = r.reason
+	}
+	fields = append(fields, "outcome", r.outcome, "reason", reason, "duser", r.subject)
+	if r.count > 0 {
+		fields = append(fields, "cnt", strconv.FormatInt(min(r.count, math.MaxInt32), 10))
+	}
+	for i, custom := range []struct{ label, value string }{
+		{"account", r.account},
+		{"amount", r.amount},
+		{"from", r.from},
+		{"to", r.to},
+		{"leafHash", r.hash.String()},
+		{"target", r.target},
+	} {
+		if custom.value != "" {
+			key := "cs" + strconv.Itoa(i+1)
+			fields = append(fields, key+"Label", custom.label, key, custom.value)
+		}
+	}
+	var b strings.Builder
+	what := cefHeader.Replace(printable.Text(r.name()))
+	fmt.Fprintf(&b, "CEF:0|atm|atmserver|%s|%s|%s|%d|", cefHeader.Replace(version.String()), what,
+		what, id*3)
+	before := ""
+	for pair := range slices.Chunk(fields, 2) {
+		if pair[1] != "" {
+			b.WriteString(before + pair[0] + "=" + cefValue.Replace(printable.Text(pair[1])))
+			before = " "
+		}
+	}
+	_, err := fmt.Fprintln(w, b.String())
+	return err
+}

@@ -1,0 +1,161 @@
+package auditlog
+
+import (
+	"fmt"
+	"strings"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+)
+
+// A record is an entry of the log with what an auditor asks of it, each in a field of its
+// own. A text is empty for what the entry has not.
+type record struct {
+	*audit.Entry
+	index  int64
+	leaf   []byte
+	hash   audit.Hash // of the leaf
+	origin string     // of the log
+	args   map[string]string
+
+	who     string // subject of the caller, or of those who were denied
+	address string // of the caller, or the network of a summary
+	account string
+	from    string // account that the money left, or was to leave
+	to      string // account that it arrived at, or was to arrive at
+	amount  string // that moved, or was to
+	target  string // of an act of administration
+	subject string // user or service among the target
+	outcome string // OK or ERROR
+	code    string
+	reason  string
+	count   int64 // of a summary; 0 for all else
+}
+
+func newRecord(index int64, leaf []byte, origin string) (*record, error) {
+	e, err := audit.ParseEntry(leaf)
+	if err != nil {
+		return nil, fmt.Errorf("entry %d: %w", index, err)
+	}
+	r := &record{
+		Entry: e, index: index, leaf: leaf, hash: audit.LeafHash(leaf), origin: origin,
+		args: make(map[string]string, len(e.Args)), address: source(e), reason: e.Reason,
+	}
+	for _, arg := range e.Args {
+		r.args[arg.Name] = arg.Value
+	}
+	r.account = r.args["account"]
+	if e.Caller != nil {
+		r.who = e.Caller.Subject
+	}
+	if e.Status != nil {
+		r.outcome, r.code, r.reason = e.Status.Word(), string(e.Status.Code), e.Status.Reason
+	}
+	if e.Summary != nil {
+		r.count = e.Summary.N
+	}
+	if r.isSignIn() || e.Event == audit.EventDeniedSummary {
+		r.outcome = "ERROR"
+	}
+	r.movement()
+	r.targets()
+	return r, nil
+}
+
+// source is the address, or the network, that an entry came from.
+func source(e *audit.Entry) string {
+	if e.Caller != nil && e.Caller.IP != "" {
+		return e.Caller.IP
+	}
+	return e.Source
+}
+
+// isSignIn reports whether the record is of sign-ins that failed.
+func (r *record) isSignIn() bool {
+	return r.Event == audit.EventAuthFail || r.Event == audit.EventAuthFailSummary
+}
+
+// name is what was done.
+func (r *record) name() string {
+	if r.Operation != "" {
+		return string(r.Operation)
+	}
+	return string(r.Event)
+}
+
+// movement finds from where money went to where, and how much. The legs tell, and where
+// nothing moved the arguments.
+func (r *record) movement() {
+	if r.Event == audit.EventOp {
+		r.from, r.to = r.args["from"], r.args["to"]
+	}
+	var moved atm.Amount
+	for _, leg := range r.State {
+		switch {
+		case leg.After < leg.Before:
+			r.from = leg.Account
+		case leg.After > leg.Before:
+			r.to, moved = leg.Account, leg.After-leg.Before
+		}
+	}
+	switch r.amount = r.args["amount"]; {
+	case r.amount != "":
+	case moved > 0:
+		r.amount = moved.String()
+	default:
+		r.amount = r.args["opening"]
+	}
+}
+
+// targets finds whom and what an act of administration is about, in words such as
+// user:alice, account:200 and roles:teller.
+func (r *record) targets() {
+	if r.Event != audit.EventAdmin {
+		return
+	}
+	kind := "token"
+	if strings.HasPrefix(string(r.Operation), "admin.grant.") {
+		kind = "grant"
+	}
+	for _, name := range []string{"subject", "to", "owner"} {
+		if r.subject == "" {
+			r.subject = r.args[name]
+		}
+	}
+	words := []string{r.subject}
+	for _, t := range []struct{ kind, arg string }{
+		{"account", "account"},
+		{"hold", "hold"},
+		{"certificate", "serial"},
+		{kind, "jti"},
+		{"roles", "roles"},
+	} {
+		if value := r.args[t.arg]; value != "" {
+			words = append(words, t.kind+":"+strings.ReplaceAll(value, " ", ","))
+		}
+	}
+	r.target = strings.TrimSpace(strings.Join(words, " "))
+}
+
+// resources are the accounts, and the target, as resources of OCSF.
+func (r *record) resources() []map[string]any {
+	var list []map[string]any
+	seen := make(map[string]bool)
+	for _, account := range []string{r.account, r.from, r.to} {
+		if account != "" && !seen[account] {
+			seen[account] = true
+			list = append(list, map[string]any{"type": "account", "uid": account})
+		}
+	}
+	for _, t := range []struct{ kind, uid string }{
+		{"subject", r.subject},
+		{"certificate", r.args["serial"]},
+		{"token", r.args["jti"]},
+		{"hold", r.args["hold"]},
+	} {
+		if t.uid != "" {
+			list = append(list, map[string]any{"type": t.kind, "uid": t.uid})
+		}
+	}
+	return list
+}

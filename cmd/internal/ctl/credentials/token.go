@@ -1,0 +1,153 @@
+package credentials
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/certs"
+	"example.com/atm/cmd/internal/ctl"
+	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/cmd/internal/output"
+	"github.com/spf13/cobra"
+)
+
+func tokenCommand(env *ctl.Env) *cobra.Command {
+	return ctl.Group(&cobra.Command{Use: "token", Short: "Issue, list and revoke tokens"},
+		tokenIssueCommand(env), tokenListCommand(env), tokenRevokeCommand(env),
+		tokenRotateCommand(env))
+}
+
+func tokenIssueCommand(env *ctl.Env) *cobra.Command {
+	var subject, out, bind string
+	var scope []string
+	var life time.Duration
+	issue := &cobra.Command{
+		Use:   "issue --for KIND:NAME --out FILE",
+		Short: "Issue a token for somebody",
+		Example: "  atmctl token issue --for service:billing --scope inquiry --scope deposit " +
+			"--ttl 15m --out billing.token",
+		Args: exit.Args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			who, err := ctl.Subject(subject)
+			if err != nil {
+				return err
+			}
+			if out == "" {
+				return exit.Usagef("--out is missing: a file for the token")
+			}
+			if err := output.CheckNew(out); err != nil {
+				return err
+			}
+			if life < time.Second || life > time.Hour {
+				return exit.Usagef("--ttl is a second to an hour")
+			}
+			args := []any{who, strings.Join(scope, " "), strconv.Itoa(int(life / time.Second))}
+			if bind != "" {
+				bound, err := thumbprint(bind)
+				if err != nil {
+					return err
+				}
+				args = append(args, bound)
+			}
+			result, err := env.Call(cmd.Context(), string(atm.TokenIssue), args...)
+			if err != nil {
+				return err
+			}
+			record, _ := result.(map[string]any)
+			token, ok := record["token"].(string)
+			if !ok {
+				return errors.New("the server's answer has no token")
+			}
+			if err := output.WriteNew(cmd.Context(), out, []byte(token+"\n"), 0o600); err != nil {
+				return err
+			}
+			return env.PrintOne([]string{"jti", "expires", "file"},
+				map[string]any{"jti": record["jti"], "expires": record["expires"], "file": out})
+		},
+	}
+	issue.Flags().StringVar(&subject, "for", "", "`subject`: user:NAME or service:NAME")
+	issue.Flags().StringArrayVar(&scope, "scope", nil, "`method` that it is for, or several "+
+		"separated by spaces; repeatable (default all)")
+	issue.Flags().DurationVar(&life, "ttl", 15*time.Minute, "its life, at most an hour")
+	issue.Flags().StringVar(&out, "out", "", "`file` for the token")
+	issue.Flags().StringVar(&bind, "bind", "", "`file` with a certificate, beside which alone it "+
+		"is good")
+	return issue
+}
+
+func tokenRevokeCommand(env *ctl.Env) *cobra.Command {
+	var issuer string
+	revoke := &cobra.Command{
+		Use: "revoke JTI", Short: "Make a token count no longer",
+		Long: `Make a token count no longer, by its id: a token, a grant or an invitation of this
+server, or with --issuer a token of another issuer whose tokens are good here. What this
+server did not issue, or what ended long ago, is exit 3. Which tokens another issuer
+made nobody here knows: any id of it is revoked.`,
+		Args: exit.Args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if _, err := env.Call(cmd.Context(), string(atm.TokenRevoke), args[0],
+				issuer); err != nil {
+				return err
+			}
+			return env.Tell(map[string]string{"jti": args[0]}, "token %s is revoked\n", args[0])
+		},
+	}
+	revoke.Flags().StringVar(&issuer, "issuer", "", "`issuer` of the token, when it is not this "+
+		"server")
+	return revoke
+}
+
+func tokenRotateCommand(env *ctl.Env) *cobra.Command {
+	var force bool
+	rotate := &cobra.Command{
+		Use: "rotate", Short: "Make another key sign tokens",
+		Long: `Make another key sign tokens. Tokens of the key before are good until they end, at
+most an hour; until then another rotation is refused, unless it is forced: tokens of
+the key before the last one die of it.`,
+		Args: exit.Args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var args []any
+			if force {
+				args = append(args, "force")
+			}
+			kid, err := env.Call(cmd.Context(), string(atm.TokenRotate), args...)
+			if err != nil {
+				return err
+			}
+			return env.Tell(map[string]any{"kid": kid},
+				"tokens are signed with another key now: %v\n", kid)
+		},
+	}
+	rotate.Flags().BoolVar(&force, "force", false, "although tokens die of it")
+	return rotate
+}
+
+// thumbprint is the SHA-256 of the certificate in a file, as tokens have it.
+func thumbprint(path string) (string, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	cert, err := certs.ParseCertificate(text)
+	if err != nil {
+		return "", exit.Usagef("%s: %w", path, err)
+	}
+	sum := sha256.Sum256(cert.Raw)
+	return base64.RawURLEncoding.EncodeToString(sum[:]), nil
+}
+
+func tokenListCommand(env *ctl.Env) *cobra.Command {
+	return ctl.Listing{
+		Short: "List the tokens of this server that have not ended",
+		Long: `List the tokens of this server that have not ended. Those of grants are among them, with
+whoever acts by them, and invitations, whose scope is enroll.`,
+		Operation: atm.TokenList, Member: "tokens",
+		Columns: []string{"jti", "subject", "actor", "scope", "issued", "expires", "revoked"},
+	}.Command(env)
+}

@@ -1,0 +1,281 @@
+package credentials
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"strings"
+	"unicode/utf8"
+
+	"example.com/atm"
+	"example.com/atm/cmd/internal/ctl"
+	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/cmd/internal/output"
+	"example.com/atm/internal/durable"
+	"github.com/spf13/cobra"
+)
+
+func userCommand(env *ctl.Env) *cobra.Command {
+	return ctl.Group(&cobra.Command{Use: "user", Short: "Add, list and disable users"},
+		userAddCommand(env), userImportCommand(env), userRoleCommand(env), userPasswordCommand(env),
+		userActCommand(env, "show", "Show what is known of a user", atm.UserShow),
+		&cobra.Command{
+			Use: "list", Short: "List everybody who is known", Args: exit.Args(cobra.NoArgs),
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				return listUsers(cmd.Context(), env)
+			},
+		},
+		userActCommand(env, "disable", "Keep a user from signing in, in whatever way",
+			atm.UserDisable),
+		userActCommand(env, "enable", "Let a user sign in again", atm.UserEnable),
+		&cobra.Command{
+			Use: "revoke NAME", Short: "Revoke every certificate and token of a user from before " +
+				"now", Args: exit.Args(cobra.ExactArgs(1)),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				subject, err := ctl.Subject(args[0])
+				if err != nil {
+					return err
+				}
+				if _, err := env.Call(cmd.Context(), string(atm.UserRevoke), subject); err != nil {
+					return err
+				}
+				return env.Tell(map[string]string{"subject": subject}, "%s has no certificate and "+
+					"no token from before now\n", subject)
+			},
+		},
+	)
+}
+
+func userAddCommand(env *ctl.Env) *cobra.Command {
+	u := newUser{expect: "new"}
+	add := &cobra.Command{
+		Use:   "add NAME",
+		Short: "Make a user known, with roles and a password",
+		Long: `Make a new user known, with roles and a password. Without --role a user is a customer
+and a service a service. Of somebody who is known already atmctl user role changes the
+roles, and atmctl user passwd the password.
+
+With --secret-out a password of 160 bits is made here and written to a file; with
+--secret-file one of at least 15 characters is read from it. The server keeps neither,
+only what it checks them by.
+
+What Digest is checked by would let whoever reads the vault sign in. With --no-digest
+an argon2id hash is kept instead, and the password is good for one thing: to get a
+token from POST /token, as client_id and client_secret.`,
+		Example: "  atmctl user add alice --role customer --secret-out alice.secret",
+		Args:    exit.Args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := u.check(args[0]); err != nil {
+				return err
+			}
+			if u.noDigest && !u.hasSecret() {
+				return exit.Usagef("--no-digest is about a new password: " +
+					"it needs --secret-out or --secret-file")
+			}
+			err := addUser(cmd.Context(), env, u)
+			var coded *exit.Error
+			if errors.As(err, &coded) && coded.Word == atm.AccountExists {
+				coded.Advice = []string{"atmctl user role changes their roles, and atmctl user " +
+					"passwd their password"}
+			}
+			if err != nil {
+				return err
+			}
+			return env.Tell(map[string]string{"subject": u.subject}, "%s is added\n", u.subject)
+		},
+	}
+	u.addRoles(add)
+	u.addSecret(add)
+	return add
+}
+
+func userRoleCommand(env *ctl.Env) *cobra.Command {
+	u := newUser{expect: "known"}
+	role := &cobra.Command{
+		Use:   "role NAME --role ROLE",
+		Short: "Set the roles of a user",
+		Long: `Set the roles of a user: those that are named, and no others, from now on. Invitations
+of before give no role any more.`,
+		Example: "  atmctl user role alice --role customer --role teller",
+		Args:    exit.Args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := u.check(args[0]); err != nil {
+				return err
+			}
+			if len(u.roles) == 0 {
+				return exit.Usagef("--role is missing: what they are from now on; " +
+					"atmctl user disable keeps somebody out")
+			}
+			if err := addUser(cmd.Context(), env, u); err != nil {
+				return err
+			}
+			return env.Tell(map[string]any{"subject": u.subject, "roles": u.roles},
+				"roles of %s: %s\n", u.subject, strings.Join(u.roles, ", "))
+		},
+	}
+	u.addRoles(role)
+	return role
+}
+
+func userPasswordCommand(env *ctl.Env) *cobra.Command {
+	u := newUser{expect: "known"}
+	passwd := &cobra.Command{
+		Use:   "passwd NAME --secret-out FILE",
+		Short: "Give a user another password",
+		Long: `Give a user another password: with --secret-out one that is made here and written to a
+file, with --secret-file one that was chosen. The one before is good no longer. What
+--no-digest is, atmctl user add says.`,
+		Example: "  atmctl user passwd alice --secret-out alice-2.secret",
+		Args:    exit.Args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := u.check(args[0]); err != nil {
+				return err
+			}
+			if !u.hasSecret() {
+				return exit.Usagef("--secret-out or --secret-file is missing: a file for the new " +
+					"password, or with it")
+			}
+			if err := addUser(cmd.Context(), env, u); err != nil {
+				return err
+			}
+			return env.Tell(map[string]string{"subject": u.subject}, "%s has another password\n",
+				u.subject)
+		},
+	}
+	u.addSecret(passwd)
+	return passwd
+}
+
+// A newUser is what is said of a user who is to be known, or changed.
+type newUser struct {
+	subject               string
+	expect                string // new or known
+	roles                 []string
+	secretOut, secretFile string
+	noDigest              bool
+}
+
+func (u *newUser) addRoles(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&u.roles, "role", nil, "`role` of the user: customer, teller, "+
+		"auditor, operator or service; repeatable")
+}
+
+func (u *newUser) addSecret(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&u.secretOut, "secret-out", "", "`file` for a password that is made")
+	cmd.Flags().StringVar(&u.secretFile, "secret-file", "",
+		"`file` with a password that was chosen")
+	cmd.Flags().BoolVar(&u.noDigest, "no-digest", false, "keep the password as an argon2id hash, "+
+		"good to get tokens alone")
+}
+
+func (u *newUser) hasSecret() bool { return u.secretOut != "" || u.secretFile != "" }
+
+// check reads the name, and refuses what makes no sense.
+func (u *newUser) check(name string) error {
+	if err := ctl.CheckRoles(u.roles); err != nil {
+		return err
+	}
+	if u.secretOut != "" && u.secretFile != "" {
+		return exit.Usagef("--secret-out and --secret-file exclude each other")
+	}
+	var err error
+	u.subject, err = ctl.Subject(name)
+	return err
+}
+
+// newSecret makes a password of 160 bits.
+func newSecret() string {
+	random := make([]byte, 20)
+	rand.Read(random) // never fails
+	return base32.StdEncoding.EncodeToString(random)
+}
+
+// addUser makes u known or changes it, as the server expects it of them.
+func addUser(ctx context.Context, env *ctl.Env, u newUser) error {
+	var secret []byte
+	takeBack := func() error { return nil }
+	switch {
+	case u.secretOut != "":
+		secret = []byte(newSecret())
+		// It is on the disk before anybody needs it to sign in.
+		out, err := output.CreateNew(ctx, u.secretOut, 0o600)
+		if err != nil {
+			return err
+		}
+		_, err = out.Write(append(secret, '\n'))
+		if err == nil {
+			err = out.Commit()
+		}
+		if err = errors.Join(err, out.Close()); err != nil {
+			return err
+		}
+		takeBack = out.Remove
+	case u.secretFile != "":
+		text, err := durable.ReadSecret(u.secretFile)
+		if err != nil {
+			return exit.Usagef("%w", err)
+		}
+		if secret = bytes.TrimRight(text, "\r\n"); len(secret) == 0 {
+			return exit.Usagef("%s is empty", u.secretFile)
+		}
+		if !utf8.Valid(secret) || bytes.ContainsRune(secret, 0) ||
+			bytes.HasPrefix(secret, []byte("\ufeff")) {
+			return exit.Usagef("%s is not plain UTF-8 text: nobody could sign in with it",
+				u.secretFile)
+		}
+	}
+	use := ""
+	if u.noDigest {
+		use = "token"
+	}
+	_, err := env.Call(ctx, string(atm.UserAdd), u.subject, strings.Join(u.roles, " "),
+		string(secret), use, u.expect)
+	switch {
+	case err == nil:
+		return nil
+	case u.secretOut == "" || refusedForSure(err):
+		return with(err, takeBack())
+	}
+	// The server may have the password by now, and nobody else would.
+	return &exit.Error{Code: exit.Code(exit.FromClient(err)), Err: err, Advice: []string{
+		"The password is kept in " + u.secretOut + ": atmctl user show " + u.subject +
+			" says whether the user is known.",
+	}}
+}
+
+// with is err, and what failed after it when something did.
+func with(err, after error) error {
+	if after == nil {
+		return err
+	}
+	return errors.Join(err, after)
+}
+
+var userColumns = []string{"subject", "roles", "disabled", "password"}
+
+func listUsers(ctx context.Context, env *ctl.Env) error {
+	users, err := env.Pages(ctx, atm.UserList, "users")
+	if err != nil {
+		return err
+	}
+	return env.Print(userColumns, users)
+}
+
+func userActCommand(env *ctl.Env, name, short string, op atm.Operation) *cobra.Command {
+	return &cobra.Command{
+		Use: name + " NAME", Short: short, Args: exit.Args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			subject, err := ctl.Subject(args[0])
+			if err != nil {
+				return err
+			}
+			result, err := env.Call(cmd.Context(), string(op), subject)
+			if err != nil {
+				return err
+			}
+			return env.PrintOne(userColumns, result)
+		},
+	}
+}

@@ -1,0 +1,205 @@
+// Package ctl is what the commands of atmctl share: their streams, what the flags of the
+// program say, calls of the server, and the forms in which results are printed. The commands
+// are in the packages below it, one for each subject.
+package ctl
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"time"
+
+	"example.com/atm/audit"
+	"example.com/atm/client"
+	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/cmd/internal/output"
+	"example.com/atm/cmd/internal/settings"
+	"example.com/atm/cmd/internal/signin"
+	"example.com/atm/internal/printable"
+	"github.com/spf13/cobra"
+)
+
+// Env is what a command works with. Prepare fills in what the flags say.
+type Env struct {
+	Stdout, Stderr io.Writer // what is printed is made printable
+
+	Server  string // URL
+	Sign    signin.Flags
+	Way     *signin.Way // that Sign describes
+	Output  string      // one of the forms of package output
+	Timeout time.Duration
+	Quiet   bool
+	NoPager bool
+
+	exact io.Writer // Stdout, for what is kept byte for byte
+}
+
+// New returns an Env that prints to these streams.
+func New(stdout, stderr io.Writer) *Env {
+	return &Env{
+		Stdout: printable.NewWriter(stdout), Stderr: printable.NewWriter(stderr), exact: stdout,
+	}
+}
+
+// AddFlags adds the flags that every command has.
+func (env *Env) AddFlags(root *cobra.Command) {
+	flags := root.PersistentFlags()
+	settings.AddConfig(flags)
+	flags.StringVar(&env.Server, "server", "https://localhost:9000", "`URL` of the server")
+	env.Sign.Add(flags)
+	flags.StringVarP(&env.Output, "output", "o", output.FormTable, "`form` of what is printed: "+
+		"table, json or jsonl")
+	flags.DurationVar(&env.Timeout, "timeout", 30*time.Second, "how long to wait for the server")
+	flags.BoolVarP(&env.Quiet, "quiet", "q", false, "print no warnings")
+	flags.BoolVar(&env.NoPager, "no-pager", false, "print long tables straight, and not through "+
+		"ATM_PAGER, PAGER or less")
+}
+
+// Prepare reads the settings of cmd, once its command line has been parsed.
+func (env *Env) Prepare(cmd *cobra.Command) error {
+	if err := settings.Apply(cmd); err != nil {
+		return err
+	}
+	if err := output.CheckForm(env.Output, output.FormTable); err != nil {
+		return err
+	}
+	var err error
+	if env.Way, err = env.Sign.Way(); err != nil {
+		return err
+	}
+	if env.Way.Server != "" && !cmd.Flags().Changed("server") {
+		env.Server = env.Way.Server
+	}
+	return nil
+}
+
+// DefaultCredentials is the folder in which init puts the operator's credentials.
+const DefaultCredentials = "./atm-data/clients/operator"
+
+// Connect returns a client of the server. It signs in with the credentials that were named, or
+// with those in DefaultCredentials.
+func (env *Env) Connect() (*client.Client, error) { return env.ConnectTo(env.Server) }
+
+// ConnectTo is Connect for another server.
+func (env *Env) ConnectTo(server string) (*client.Client, error) {
+	u, err := url.Parse(server)
+	if err != nil || u.Scheme != "https" || u.Host == "" {
+		return nil, exit.Usagef("--server %q is no https URL", server)
+	}
+	cfg, err := env.Way.Config(u.Hostname(), DefaultCredentials)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Server, cfg.Timeout = server, env.Timeout
+	return client.New(cfg)
+}
+
+// Call calls a method and returns its result, or the refusal as an error.
+func (env *Env) Call(ctx context.Context, method string, args ...any) (any, error) {
+	c, err := env.Connect()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, env.Timeout)
+	defer cancel()
+	answer, err := c.Call(ctx, method, args...)
+	if err != nil {
+		return nil, err
+	}
+	return answer.Result, exit.FromAnswer(answer)
+}
+
+// IsJSON reports whether results are for programs.
+func (env *Env) IsJSON() bool { return output.IsJSON(env.Output) }
+
+// WriteJSON prints a result for programs.
+func (env *Env) WriteJSON(result any) error { return json.NewEncoder(env.Stdout).Encode(result) }
+
+// Verbatim is where to print what another program reads byte for byte: an entry, whose
+// hash is that of its bytes, or a proof. On a terminal it is made printable all the same.
+func (env *Env) Verbatim() io.Writer {
+	if exit.Terminal(env.exact) != nil {
+		return env.Stdout
+	}
+	return env.exact
+}
+
+// Warn prints a warning, unless warnings are not wanted.
+func (env *Env) Warn(text string) {
+	if !env.Quiet {
+		printable.Linef(env.Stderr, "atmctl: warning: %s", text)
+	}
+}
+
+// Progress shows on a terminal how far a long task has come.
+func (env *Env) Progress(what string) func(done, total int64) {
+	if env.Quiet || env.IsJSON() {
+		return func(int64, int64) {}
+	}
+	return output.NewProgress(env.Stderr, what)
+}
+
+// Group makes parent a command that does nothing without one of the commands
+// below it.
+func Group(parent *cobra.Command, below ...*cobra.Command) *cobra.Command {
+	parent.Args = exit.Args(cobra.ArbitraryArgs)
+	parent.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return exit.NoCommand(cmd, args[0])
+		}
+		return exit.Usagef("a command is missing; see %s --help", cmd.CommandPath())
+	}
+	parent.AddCommand(below...)
+	return parent
+}
+
+// Explain gives errors of a client their exit codes.
+func Explain(err error) error {
+	var refusal *audit.RefusedError
+	var transport *url.Error
+	switch {
+	case errors.As(err, &refusal):
+		return &exit.Error{Code: exit.NotAuthenticated, Err: err}
+	case errors.As(err, &transport):
+		return &exit.Error{Code: exit.NoConnection, Err: err}
+	case errors.Is(err, audit.ErrDiffers):
+		return &exit.Error{Code: audit.ContentDiffers, Err: err}
+	}
+	return exit.FromClient(err)
+}
+
+// Silent ends the program with a code, and without a message.
+func Silent(code int) error {
+	if code == exit.Done {
+		return nil
+	}
+	return exit.Silent(code)
+}
+
+// maxNamed bounds a key, a policy or a checkpoint that was named, in bytes.
+const maxNamed = 64 << 10
+
+// ReadNamed reads a small file that a flag or an argument names.
+func ReadNamed(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxNamed+1))
+	if err == nil && len(data) > maxNamed {
+		err = fmt.Errorf("%s has more than %d bytes", path, maxNamed)
+	}
+	return data, err
+}

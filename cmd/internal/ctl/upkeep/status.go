@@ -1,0 +1,379 @@
+package upkeep
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/certs"
+	"example.com/atm/cmd/internal/ctl"
+	"example.com/atm/cmd/internal/ctl/pins"
+	"example.com/atm/cmd/internal/exit"
+	"github.com/spf13/cobra"
+)
+
+func statusCommand(env *ctl.Env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Say how a running server is",
+		Long: `Say how a running server is: its version, how long it has run, when its certificates
+and yours end, how long its audit log is and how far that is published, cosigned by
+witnesses and pinned here, how much of its disk is free, where the accounts are and how
+many servers have them, how many holds are pending, and when a backup was sent.
+
+It is for operators and auditors, and an entry of the audit log like whatever they do.
+"atmctl doctor" says what has to be mended.`,
+		Args: exit.Args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := askStatus(cmd.Context(), env)
+			if err != nil {
+				return err
+			}
+			if env.IsJSON() {
+				return env.WriteJSON(s)
+			}
+			return env.Table([]string{"what", "state"}, s.rows(time.Now()))
+		},
+	}
+}
+
+// A status is how a server is, and how whoever asks stands to it.
+type status struct {
+	Server   string `json:"server"`
+	Name     string `json:"name"`
+	Version  string `json:"version"`
+	Revision string `json:"revision"`
+	Modified bool   `json:"modified"`
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+	Started  string `json:"started"`
+	Uptime   int64  `json:"uptime"` // seconds
+
+	Parts        []statusPart `json:"parts"`
+	You          statusCaller `json:"you"`
+	Certificates []statusCert `json:"certificates"` // yours first, when you signed in by one
+	Log          statusLog    `json:"log"`
+	Disk         struct {
+		Free    int64 `json:"free"`    // bytes
+		Reserve int64 `json:"reserve"` // bytes, below which nothing is done
+	} `json:"disk"`
+	Store struct {
+		Kind     string   `json:"kind"`     // bolt or postgres
+		Replicas []string `json:"replicas"` // that run on one database
+	} `json:"store"`
+	// pending; nil when there are too many accounts to count them
+	Holds  *int64        `json:"holds"`
+	Backup *statusBackup `json:"backup"` // nil for none
+	Clock  string        `json:"clock"`
+}
+
+type statusPart struct {
+	Part   string `json:"part"`
+	Ready  bool   `json:"ready"`
+	Reason string `json:"reason"`
+}
+
+type statusCaller struct {
+	Subject string   `json:"subject"`
+	Roles   []string `json:"roles"`
+	Method  string   `json:"method"`
+}
+
+type statusCert struct {
+	Certificate string `json:"certificate"` // "yours", or as the metrics call it
+	NotAfter    string `json:"not_after"`
+	Days        int    `json:"days"` // whole ones that are left
+}
+
+type statusLog struct {
+	Origin    string     `json:"origin"`
+	Entries   int64      `json:"entries"`
+	Published int64      `json:"published"`
+	Witnessed *int64     `json:"witnessed"` // nil when nobody is asked
+	Pinned    *statusPin `json:"pinned"`    // nil for none
+}
+
+type statusPin struct {
+	Size  int64  `json:"size"`
+	Saved string `json:"saved"`
+}
+
+// A statusBackup is the entry of a backup: it was sent to somebody.
+type statusBackup struct {
+	Index   int64  `json:"index"`
+	Time    string `json:"time"`
+	Subject string `json:"subject"`
+}
+
+func askStatus(ctx context.Context, env *ctl.Env) (*status, error) {
+	result, err := env.Call(ctx, string(atm.ServerStatus))
+	if err != nil {
+		return nil, err
+	}
+	now, r := time.Now(), field{result}
+	s := &status{
+		Server: env.Server, Name: r.text("name"), Version: r.text("version"),
+		Revision: r.text("revision"),
+		Modified: r.truth("modified"), Go: r.text("go"), Platform: r.text("platform"),
+		Started: r.text("started"), Uptime: r.number("uptime"), Clock: r.text("clock"),
+	}
+	for _, part := range r.list("parts") {
+		s.Parts = append(s.Parts, statusPart{
+			part.text("part"), part.truth("ready"),
+			part.text("reason"),
+		})
+	}
+	caller := r.in("caller")
+	s.You = statusCaller{caller.text("subject"), caller.texts("roles"), caller.text("method")}
+	if mine, ok := ownCertificate(env, now); ok {
+		s.Certificates = append(s.Certificates, mine)
+	}
+	for _, c := range r.list("certificates") {
+		end, err := time.Parse(time.RFC3339, c.text("not_after"))
+		if err != nil {
+			return nil, fmt.Errorf("the server's answer: %w", err)
+		}
+		s.Certificates = append(s.Certificates, certificateEnds(c.text("certificate"), end, now))
+	}
+	if s.Log, err = logStatus(r.in("log")); err != nil {
+		return nil, err
+	}
+	s.Disk.Free, s.Disk.Reserve = r.in("disk").number("free"), r.in("disk").number("reserve")
+	s.Store.Kind, s.Store.Replicas = r.in("store").text("kind"), r.in("store").texts("replicas")
+	if holds := r.in("holds"); holds.truth("counted") {
+		pending := holds.number("pending")
+		s.Holds = &pending
+	}
+	if b := r.in("backup"); b.truth("known") {
+		s.Backup = &statusBackup{b.number("index"), b.text("time"), b.text("subject")}
+	}
+	return s, nil
+}
+
+func logStatus(r field) (statusLog, error) {
+	l := statusLog{
+		Origin: r.text("origin"), Entries: r.number("entries"), Published: r.number("published"),
+	}
+	if r.truth("witnesses") {
+		witnessed := r.number("witnessed")
+		l.Witnessed = &witnessed
+	}
+	path, err := pins.Path(l.Origin)
+	if err != nil {
+		return l, err
+	}
+	pin, err := pins.Read(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return l, nil
+	case err != nil:
+		return l, err
+	}
+	l.Pinned = &statusPin{pin.Size, pin.Saved}
+	return l, nil
+}
+
+// ownCertificate is the certificate that the program signs in by.
+func ownCertificate(env *ctl.Env, now time.Time) (statusCert, bool) {
+	u, err := url.Parse(env.Server)
+	if err != nil {
+		return statusCert{}, false
+	}
+	files, ok := env.Way.Certificate(u.Hostname(), ctl.DefaultCredentials)
+	if !ok {
+		return statusCert{}, false
+	}
+	text, err := os.ReadFile(files.Cert)
+	if err != nil {
+		return statusCert{}, false
+	}
+	cert, err := certs.ParseCertificate(text)
+	if err != nil {
+		return statusCert{}, false
+	}
+	return certificateEnds("yours", cert.NotAfter, now), true
+}
+
+func certificateEnds(name string, end, now time.Time) statusCert {
+	return statusCert{name, end.UTC().Format(time.RFC3339), int(end.Sub(now) / (24 * time.Hour))}
+}
+
+// rows are the status as people read it.
+func (s *status) rows(now time.Time) [][]string {
+	program := s.Version + ", revision " + s.Revision
+	if s.Modified {
+		program += " modified"
+	}
+	rows := [][]string{
+		{"server", s.Server + ", " + s.Name},
+		{"version", program + ", " + s.Go + ", " + s.Platform},
+		{"uptime", (time.Duration(s.Uptime) * time.Second).String() + ", since " + s.Started},
+	}
+	for _, part := range s.Parts {
+		state := "ready"
+		if !part.Ready {
+			state = "not ready: " + part.Reason
+		}
+		rows = append(rows, []string{part.Part, state})
+	}
+	you := s.You.Subject + ", " + strings.Join(s.You.Roles, " ") + ", by " + s.You.Method
+	rows = append(rows, []string{"you", you})
+	for _, c := range s.Certificates {
+		name := "certificate " + c.Certificate
+		switch c.Certificate {
+		case "yours":
+			name = "your certificate"
+		case "root", "servers", "clients":
+			name = "authority " + c.Certificate
+		}
+		rows = append(rows, []string{name, days(c.Days) + " left, until " + c.NotAfter})
+	}
+	rows = append(rows,
+		[]string{"log", fmt.Sprintf("%d entries, %d published, %s",
+			s.Log.Entries, s.Log.Published, s.Log.Origin)},
+		[]string{"witnessed", s.Log.witnessed()},
+		[]string{"pinned here", s.Log.pinned(now)},
+		[]string{"disk free", bytesText(s.Disk.Free) + ", " + bytesText(s.Disk.Reserve) +
+			" in reserve"},
+		[]string{"store", s.store()},
+		[]string{"pending holds", s.holds()},
+		[]string{"last backup", s.backup(now)},
+		[]string{"clock", s.Clock},
+	)
+	return rows
+}
+
+func (l *statusLog) witnessed() string {
+	switch {
+	case l.Witnessed == nil:
+		return "no witnesses are asked"
+	case *l.Witnessed == 0:
+		return "not yet since the start"
+	}
+	return strconv.FormatInt(*l.Witnessed, 10) + " entries"
+}
+
+func (l *statusLog) pinned(now time.Time) string {
+	if l.Pinned == nil {
+		return "no"
+	}
+	return strconv.FormatInt(l.Pinned.Size, 10) + " entries, " + ago(l.Pinned.Saved, now)
+}
+
+func (s *status) store() string {
+	switch n := len(s.Store.Replicas); {
+	case s.Store.Kind != "postgres":
+		return s.Store.Kind
+	case n == 1:
+		return s.Store.Kind + ", 1 replica runs: " + s.Store.Replicas[0]
+	default:
+		names := strings.Join(s.Store.Replicas, ", ")
+		return fmt.Sprintf("%s, %d replicas run: %s", s.Store.Kind, n, names)
+	}
+}
+
+func (s *status) holds() string {
+	if s.Holds == nil {
+		return "not counted: there are too many accounts"
+	}
+	return strconv.FormatInt(*s.Holds, 10)
+}
+
+func (s *status) backup(now time.Time) string {
+	if s.Backup == nil {
+		return "none is in the log"
+	}
+	when := ago(s.Backup.Time, now)
+	return fmt.Sprintf("sent to %s, %s, entry %d", s.Backup.Subject, when, s.Backup.Index)
+}
+
+func days(n int) string {
+	if n == 1 {
+		return "1 day"
+	}
+	return strconv.Itoa(n) + " days"
+}
+
+// ago says how long ago a time in RFC 3339 was.
+func ago(at string, now time.Time) string {
+	t, err := time.Parse(time.RFC3339, at)
+	if err != nil {
+		return at
+	}
+	d := max(0, now.Sub(t))
+	if d >= 48*time.Hour {
+		return days(int(d/(24*time.Hour))) + " ago (" + at + ")"
+	}
+	return d.Truncate(time.Second).String() + " ago (" + at + ")"
+}
+
+// bytesText is a number of bytes as people read it.
+func bytesText(n int64) string {
+	const step = 1000
+	units := []string{"B", "kB", "MB", "GB", "TB", "PB", "EB"}
+	size, unit := float64(n), 0
+	for size >= step && unit < len(units)-1 {
+		size, unit = size/step, unit+1
+	}
+	if unit == 0 {
+		return strconv.FormatInt(n, 10) + " B"
+	}
+	return strconv.FormatFloat(size, 'f', 1, 64) + " " + units[unit]
+}
+
+// A field is a value of a server's answer. What is missing or of another type is empty.
+type field struct{ value any }
+
+func (f field) in(name string) field {
+	members, _ := f.value.(map[string]any)
+	return field{members[name]}
+}
+
+func (f field) text(name string) string {
+	text, _ := f.in(name).value.(string)
+	return text
+}
+
+func (f field) truth(name string) bool {
+	truth, _ := f.in(name).value.(bool)
+	return truth
+}
+
+// number reads a whole number; one of more than 32 bits travels as a string.
+func (f field) number(name string) int64 {
+	switch v := f.in(name).value.(type) {
+	case int64:
+		return v
+	case string:
+		n, err := strconv.ParseInt(v, 10, 64)
+		if err == nil {
+			return n
+		}
+	}
+	return 0
+}
+
+func (f field) list(name string) []field {
+	items, _ := f.in(name).value.([]any)
+	fields := make([]field, len(items))
+	for i, item := range items {
+		fields[i] = field{item}
+	}
+	return fields
+}
+
+func (f field) texts(name string) []string {
+	texts := []string{}
+	for _, item := range f.list(name) {
+		text, _ := item.value.(string)
+		texts = append(texts, text)
+	}
+	return texts
+}

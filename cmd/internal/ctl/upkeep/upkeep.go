@@ -1,0 +1,36 @@
+// Package upkeep has the commands of atmctl that keep a server: what a running one says of
+// itself, backups, and everything that works on the data folder of a stopped one.
+package upkeep
+
+import (
+	"example.com/atm"
+	"example.com/atm/cmd/internal/ctl"
+	"example.com/atm/cmd/internal/exit"
+	"github.com/spf13/cobra"
+)
+
+// New returns the commands.
+func New(env *ctl.Env) []*cobra.Command {
+	return []*cobra.Command{
+		statusCommand(env), doctorCommand(env), demoCommand(env), backupCommand(env),
+		restoreCommand(env), fsckCommand(env), rebuildCommand(env), compactCommand(env),
+		exportCommand(env), importCommand(env), migrateCommand(env),
+		ctl.Group(&cobra.Command{Use: "vault", Short: "Keys of the vault"}, rotateCommand(env),
+			passphraseCommand(env), rekeyCommand(env)),
+	}
+}
+
+func rotateCommand(env *ctl.Env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "rotate",
+		Short: "Replace the keys that the vault is sealed with, on a running server",
+		Long: `Replace keys/vault.key and the data key that the values in the vault are sealed
+with. What is there is sealed again in the background. Backups that were taken
+before hold the old keys.`,
+		Args: exit.Args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := env.Call(cmd.Context(), string(atm.VaultRotate))
+			return err
+		},
+	}
+}

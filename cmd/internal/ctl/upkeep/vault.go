@@ -1,0 +1,256 @@
+package upkeep
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+
+	"example.com/atm/client"
+	"example.com/atm/cmd/internal/ctl"
+	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/cmd/internal/offline"
+	"example.com/atm/cmd/internal/output"
+	"example.com/atm/cmd/internal/settings"
+	"example.com/atm/cmd/internal/storage"
+	"example.com/atm/internal/printable"
+	"github.com/spf13/cobra"
+)
+
+func backupCommand(env *ctl.Env) *cobra.Command {
+	var passphraseFile string
+	backup := &cobra.Command{
+		Use:   "backup FILE",
+		Short: "Take a backup of a running server",
+		Long: `Take a backup of a running server: its vault, keys, authorities and
+configuration, in one tar archive. It holds every operation that was answered
+before it began. It is unpacked and checked before it gets its name.
+
+FILE holds every key of the server: keep it where you would keep those.`,
+		Example: "  atmctl backup atm-2026-11-25.tar",
+		Args:    exit.Args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return heed(cmd.Context(), func() error {
+				return takeBackup(cmd.Context(), env, args[0],
+					settings.Passphrase(passphraseFile, vaultPassphrase))
+			})
+		},
+	}
+	addPassphrase(backup, &passphraseFile)
+	return backup
+}
+
+// migrateCommand changes the schema of a database. Servers never do.
+func migrateCommand(env *ctl.Env) *cobra.Command {
+	var store settings.Store
+	var role string
+	cmd := &cobra.Command{
+		Use:   "migrate --store URL",
+		Short: "Make the schema in a database, or bring it up to date",
+		Long: `Make the schema in an empty database, or bring an older one up to date, as the
+owner of the tables. Stop every server on the database before, and take a backup:
+there is no way back.
+
+With --grant a role that owns nothing may do what a server has to: it adds to the
+journal and cannot change what is there.`,
+		Example: "  atmctl migrate --store postgres://owner@db/atm --grant atm_server",
+		Args:    exit.Args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			at, err := storage.FromFlags(&store)
+			if err != nil {
+				return asUsage(err)
+			}
+			if !at.InDatabase() {
+				return exit.Usagef("--store says which database; a vault in a data folder needs " +
+					"no migration")
+			}
+			if err := storage.Migrate(cmd.Context(), at, role); err != nil {
+				return err
+			}
+			return env.Tell(map[string]bool{"migrated": true}, "the schema is up to date\n")
+		},
+	}
+	store.AddFlags(cmd.Flags())
+	cmd.Flags().StringVar(&role, "grant", "", "`role` of the database that a server signs in as")
+	return cmd
+}
+
+func export(ctx context.Context, env *ctl.Env, on offline.Folder, args []string) error {
+	file := args[0]
+	found, err := on.Export(ctx, file, problems(env))
+	if err != nil {
+		return err
+	}
+	return env.Tell(found, "exported: %d entries, %d accounts in %s\n", found.Entries,
+		found.Accounts, file)
+}
+
+func importFrom(ctx context.Context, env *ctl.Env, on offline.Folder, args []string) error {
+	found, err := on.Import(ctx, args[0], operatorLog(env), problems(env))
+	if err != nil {
+		return err
+	}
+	return env.Tell(found, "imported: %d entries, %d accounts\n", found.Entries, found.Accounts)
+}
+
+// problems prints each problem that a check finds.
+func problems(env *ctl.Env) func(text string) {
+	return func(text string) { printable.Linef(env.Stderr, "problem: %s", text) }
+}
+
+// operatorLog tells of problems on standard error.
+func operatorLog(env *ctl.Env) *slog.Logger {
+	return slog.New(slog.NewTextHandler(env.Stderr, nil))
+}
+
+func setPassphrase(ctx context.Context, folder offline.Folder, file string, remove bool) error {
+	if remove {
+		return folder.SetPassphrase(ctx, nil)
+	}
+	text, err := settings.NewPassphrase(file, "New passphrase of keys/vault.key")
+	if err != nil {
+		return err
+	}
+	return asUsage(folder.SetPassphrase(ctx, text))
+}
+
+func takeBackup(ctx context.Context, env *ctl.Env, file string, passphrase func() ([]byte,
+	error),
+) (err error) {
+	if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
+		return exit.Usagef("%s exists", file)
+	}
+	c, err := env.Connect()
+	if err != nil {
+		return err
+	}
+	f, err := output.CreateNew(ctx, file, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	size, err := download(ctx, c, f)
+	if err != nil {
+		return ctl.Explain(err)
+	}
+	found, err := offline.VerifyBackup(ctx, f.Name(), passphrase, env.Progress("checking"),
+		operatorLog(env))
+	if err != nil {
+		return fmt.Errorf("the backup is not good: %w", err)
+	}
+	if err := f.Commit(); err != nil {
+		return err
+	}
+	return env.Tell(struct {
+		*offline.Checked
+		File  string `json:"file"`
+		Bytes int64  `json:"bytes"`
+	}{found, file, size}, "backup: %d entries, %d accounts, %d bytes in %s\n", found.Entries,
+		found.Accounts, size, file)
+}
+
+// download writes a backup of the server to w.
+func download(ctx context.Context, c *client.Client, w io.Writer) (int64, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.Base()+"/admin/backup",
+		http.NoBody)
+	if err != nil {
+		return 0, err
+	}
+	hc := c.HTTP()
+	hc.Timeout = 0 // it takes as long as it takes
+	resp, err := hc.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		sentence, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
+		return 0, &client.HTTPError{
+			StatusCode: resp.StatusCode,
+			Sentence:   strings.TrimSpace(string(sentence)),
+		}
+	}
+	return io.Copy(w, resp.Body)
+}
+
+func restore(ctx context.Context, env *ctl.Env, folder offline.Folder, args []string) error {
+	f, err := os.Open(args[0])
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	found, err := folder.Restore(ctx, f, operatorLog(env))
+	if err != nil {
+		return err
+	}
+	if !env.Quiet {
+		fmt.Fprintf(env.Stderr,
+			"The log of this vault has %d entries. If anybody has seen more of "+
+				"it, do not start a server on it.\n", found.Entries)
+	}
+	return env.Tell(found, "restored: %d entries, %d accounts in %s\n", found.Entries,
+		found.Accounts,
+		folder.Data)
+}
+
+func fsck(ctx context.Context, env *ctl.Env, folder offline.Folder, _ []string) error {
+	found, err := folder.Check(ctx, problems(env))
+	if err != nil && !errors.Is(err, offline.ErrProblems) {
+		return err
+	}
+	if err != nil {
+		if env.IsJSON() {
+			if err := env.Tell(found, ""); err != nil {
+				return err
+			}
+		}
+		return fmt.Errorf("%w: %d", err, found.Problems)
+	}
+	return env.Tell(found, "good: %d entries, %d accounts\n", found.Entries, found.Accounts)
+}
+
+func recoverLog(ctx context.Context, env *ctl.Env, folder offline.Folder) error {
+	r, err := folder.Recover(ctx, operatorLog(env))
+	if err != nil {
+		return err
+	}
+	if !env.IsJSON() {
+		for _, where := range r.Looked {
+			printable.Linef(env.Stderr, "looked at %s", where)
+		}
+		for _, replica := range r.Missed {
+			printable.Linef(env.Stderr, "not looked at, though it has seen more: the log of %s",
+				replica)
+		}
+		if r.Behind > 0 {
+			printable.Linef(env.Stderr, "given up: the last %d entries of the old log, which the "+
+				"vault does not have", r.Behind)
+		}
+	}
+	return env.Tell(r, "recovered: the log is %s now; %s with %d entries is in %s\n", r.Origin,
+		r.OldOrigin, r.OldSize, r.Archive)
+}
+
+func rebuild(ctx context.Context, env *ctl.Env, folder offline.Folder, _ []string) error {
+	wrong, err := folder.Rebuild(ctx)
+	if err != nil {
+		return err
+	}
+	return env.Tell(map[string]int{"wrong": wrong},
+		"rebuilt: %d records were not what the journal "+
+			"says\n", wrong)
+}
+
+func compact(ctx context.Context, env *ctl.Env, folder offline.Folder, _ []string) error {
+	before, after, err := folder.Compact(ctx)
+	if err != nil {
+		return err
+	}
+	return env.Tell(map[string]int64{"before": before, "after": after}, "compacted: %d bytes, "+
+		"before %d\n", after, before)
+}
