@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"example.com/atm/internal/needs"
 )
 
 // childKey says to a run of this test binary that it is the publisher that is
@@ -43,9 +45,7 @@ func TestPublishKilled(t *testing.T) {
 		publishAndDie(t, folder)
 		return
 	}
-	if _, err := exec.LookPath("strace"); err != nil {
-		t.Skip("there is no strace to kill with")
-	}
+	needs.Program(t, "strace")
 	skey, _, err := GenerateKey("log.example")
 	if err != nil {
 		t.Fatal(err)

@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"example.com/atm/certs"
+	"example.com/atm/internal/needs"
 )
 
 var demo = &url.URL{Scheme: "spiffe", Host: "atm.example", Path: "/user/demo"}
@@ -459,10 +460,7 @@ func TestNeedsRenewal(t *testing.T) {
 
 // TestOpenssl asks the openssl command what it thinks of our certificates.
 func TestOpenssl(t *testing.T) {
-	openssl, err := exec.LookPath("openssl")
-	if err != nil {
-		t.Skip("there is no openssl")
-	}
+	openssl := needs.Program(t, "openssl")
 	dir, a := t.TempDir(), authority(t, "clients")
 	cert, err := a.IssueClient(key(t).Public(), demo, time.Hour, time.Now())
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"example.com/atm/internal/needs"
 )
 
 // TestExamples runs the programs in examples/ against the server, each in its
@@ -19,9 +21,6 @@ func TestExamples(t *testing.T) {
 	}
 	built := t.TempDir()
 	compile(t, exec.Command("go", "build", "-o", filepath.Join(built, "go"), examples+"/go"))
-	compile(t, exec.Command("cc", "-Wall", "-Wextra", "-Werror", "-o", filepath.Join(built, "c"),
-		examples+"/c/atm.c",
-		"-lxmlrpc_client", "-lxmlrpc", "-lxmlrpc_util"))
 
 	const want = `balance 1000.00
 deposited 12.50, balance 1012.50
@@ -30,18 +29,24 @@ withdrew 12.50, balance 1000.00
 refused: Insufficient Funds
 fault -32601
 `
-	for language, program := range map[string]string{
-		"Python": examples + "/python/atm.py",
-		"Ruby":   examples + "/ruby/atm.rb",
-		"PHP":    examples + "/php/atm.php",
-		"Perl":   examples + "/perl/atm.pl",
-		"Node":   examples + "/node/atm.mjs",
-		"curl":   examples + "/curl/atm.sh",
-		"C":      built + "/c",
-		"Go":     built + "/go",
+	for language, example := range map[string]struct{ needs, program string }{
+		"Python": {"python3", examples + "/python/atm.py"},
+		"Ruby":   {"ruby", examples + "/ruby/atm.rb"},
+		"PHP":    {"php", examples + "/php/atm.php"},
+		"Perl":   {"perl", examples + "/perl/atm.pl"},
+		"Node":   {"node", examples + "/node/atm.mjs"},
+		"curl":   {"curl", examples + "/curl/atm.sh"},
+		"C":      {"xmlrpc-c-config", built + "/c"},
+		"Go":     {"go", built + "/go"},
 	} {
 		t.Run(language, func(t *testing.T) { // one after the other: each knows the balance
-			cmd := exec.Command(program, s.url+"/RPC2", filepath.Join(s.dir, "atm-data", "clients",
+			needs.Program(t, example.needs)
+			if language == "C" {
+				compile(t, exec.Command("cc", "-Wall", "-Wextra", "-Werror", "-o", example.program,
+					examples+"/c/atm.c", "-lxmlrpc_client", "-lxmlrpc", "-lxmlrpc_util"))
+			}
+			cmd := exec.Command(example.program, s.url+"/RPC2", filepath.Join(s.dir, "atm-data",
+				"clients",
 				"demo"))
 			var stdout, stderr strings.Builder
 			cmd.Stdout, cmd.Stderr = &stdout, &stderr

@@ -16,6 +16,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/client"
+	"example.com/atm/internal/needs"
 )
 
 // inOwnMounts runs the test again in a mount namespace of its own, where what
@@ -26,14 +27,16 @@ func inOwnMounts(t *testing.T) bool {
 	if os.Getenv("ATM_TEST_MOUNTS") != "" {
 		return true
 	}
-	if os.Geteuid() != 0 {
-		t.Skip("mounting takes root")
+	needs.Root(t)
+	unshare := needs.Program(t, "unshare")
+	if out, err := exec.Command(unshare, "--mount", "true").CombinedOutput(); err != nil {
+		needs.Skip(t, "this machine does not give root mounts of its own: "+string(out))
 	}
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("unshare", "--mount", "--propagation", "private",
+	cmd := exec.Command(unshare, "--mount", "--propagation", "private",
 		self, "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=2h")
 	cmd.Env = append(os.Environ(), "ATM_TEST_MOUNTS=yes", "ATM_TEST_PROGRAMS="+bin)
 	out, err := cmd.CombinedOutput()

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"example.com/atm/internal/needs"
 )
 
 // bin is where TestMain built the programs.
@@ -73,7 +75,17 @@ func TestScripts(t *testing.T) {
 			if cond == "root" {
 				return os.Geteuid() == 0, nil
 			}
-			return false, fmt.Errorf("unknown condition %q", cond)
+			program, ok := strings.CutPrefix(cond, "missing:")
+			if !ok {
+				return false, fmt.Errorf("unknown condition %q", cond)
+			}
+			if _, found := needs.Find(program); found {
+				return false, nil
+			}
+			if !needs.Lacking(t.Name(), program+" is not installed") {
+				return false, fmt.Errorf("%s is not installed", program)
+			}
+			return true, nil
 		},
 	})
 }

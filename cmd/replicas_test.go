@@ -21,6 +21,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/client"
+	"example.com/atm/internal/needs"
 	"example.com/atm/vault/pgstore/pgtest"
 	"example.com/atm/vault/vaulttest"
 )
@@ -195,7 +196,7 @@ func haproxy(t testing.TB, all []*server) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("haproxy", "-f", config)
+	cmd := exec.Command(needs.Program(t, "haproxy"), "-f", config)
 	cmd.Env = append(os.Environ(), "ATM_BIND=127.0.0.1:"+port, "ATM_INTER=100ms",
 		"ATM_CA="+filepath.Join(all[0].dir, "atm-data", "ca", "ca.crt"))
 	for i, s := range all {

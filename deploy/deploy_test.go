@@ -13,11 +13,13 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"example.com/atm/internal/needs"
 )
 
 func run(t testing.TB, dir string, name string, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(name, args...)
+	cmd := exec.Command(needs.Program(t, name), args...)
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -18,6 +18,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"example.com/atm/internal/needs"
 )
 
 // TestExamplesRun copies examples from the page into a folder that has the
@@ -43,9 +45,7 @@ func TestExamplesRun(t *testing.T) {
 		{"Ruby", "ruby", "ruby", "-e"},
 	} {
 		t.Run(tt.language, func(t *testing.T) {
-			if _, err := exec.LookPath(tt.needs); err != nil {
-				t.Skip(err)
-			}
+			needs.Program(t, tt.needs)
 			for method, want := range map[string]string{
 				"deposit":           "reader: int 100, string 12.50, nil , nil ",
 				"system.methodHelp": "Tells what a method does.",

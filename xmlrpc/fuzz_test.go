@@ -2,12 +2,13 @@ package xmlrpc
 
 import (
 	"bytes"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"example.com/atm/internal/needs"
 )
 
 // addSeeds adds what real clients and attackers send, but for bodies whose
@@ -160,9 +161,7 @@ func lenient(text []byte) bool {
 // FuzzAgainstPython holds what is decoded against the parser of Python, which
 // reads more, but must read the same.
 func FuzzAgainstPython(f *testing.F) {
-	if _, err := exec.LookPath("python3"); err != nil {
-		f.Skip("there is no python3")
-	}
+	needs.Program(f, "python3")
 	addSeeds(f)
 	python := startPython(f)
 	limits := Limits{Depth: 64, Elements: 10_000, StringBytes: 1 << 20}

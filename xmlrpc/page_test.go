@@ -14,6 +14,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"example.com/atm/internal/needs"
 )
 
 func getPage(t *testing.T, s *Server[*caller], method, host string) *httptest.ResponseRecorder {
@@ -179,9 +181,7 @@ func TestExamples(t *testing.T) {
 // TestExamplesInPython lets Python read its examples, those with every kind of
 // argument.
 func TestExamplesInPython(t *testing.T) {
-	if _, err := exec.LookPath("python3"); err != nil {
-		t.Skip("there is no python3")
-	}
+	needs.Program(t, "python3")
 	args := []Value{
 		{},
 		IntValue(-1), BoolValue(true), BoolValue(false), DoubleValue(1.5),

@@ -13,6 +13,7 @@ import (
 
 	"example.com/atm/certs"
 	"example.com/atm/cmd/internal/daemon"
+	"example.com/atm/internal/needs"
 )
 
 // softHSM makes a token of SoftHSM with a key on P-256, and returns its URI.
@@ -38,6 +39,7 @@ func softHSM(t *testing.T) string {
 		}
 	}
 	t.Setenv("SOFTHSM2_CONF", conf)
+	softhsm := needs.Program(t, "softhsm2-util")
 	for _, args := range [][]string{
 		{"--init-token", "--free", "--label", "atm", "--pin", "4711", "--so-pin", "0815"},
 		{
@@ -46,7 +48,7 @@ func softHSM(t *testing.T) string {
 			"01", "--pin", "4711",
 		},
 	} {
-		if out, err := exec.Command("softhsm2-util", args...).CombinedOutput(); err != nil {
+		if out, err := exec.Command(softhsm, args...).CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v", out, err)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/daemon"
+	"example.com/atm/internal/needs"
 )
 
 // TestConcurrentDeposits deposits from 64 connections at once: all are applied
@@ -399,10 +400,7 @@ func TestDrain(t *testing.T) {
 
 // TestPython lets Python's standard library do everything that it can.
 func TestPython(t *testing.T) {
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		t.Skip("there is no python3")
-	}
+	python := needs.Program(t, "python3")
 	h := start(t, nil)
 	cmd := exec.Command(python, "testdata/client.py", "https://"+h.addr+"/RPC2",
 		filepath.Join(h.data, "clients", "demo"))

@@ -25,6 +25,7 @@ import (
 	"example.com/atm/cmd/internal/doctor"
 	"example.com/atm/cmd/internal/offline"
 	"example.com/atm/internal/machine"
+	"example.com/atm/internal/needs"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -247,9 +248,7 @@ func TestEachFaultIsNamed(t *testing.T) {
 		},
 		{
 			name: "owner", plant: func(t *testing.T, data string) {
-				if os.Geteuid() != 0 {
-					t.Skip("only root gives files away")
-				}
+				needs.Root(t)
 				if err := os.Chown(filepath.Join(data, "keys", "audit.key"), 12345,
 					-1); err != nil {
 					t.Fatal(err)

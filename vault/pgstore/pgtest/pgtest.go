@@ -13,12 +13,13 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"example.com/atm/internal/needs"
 )
 
 // A Cluster is a server of PostgreSQL. Everybody on this machine may sign in to
@@ -38,6 +39,7 @@ type Cluster struct {
 // not depend on it, and tests take less time.
 func Start(t testing.TB, settings ...string) *Cluster {
 	t.Helper()
+	needs.Program(t, "initdb")
 	c := newCluster(t)
 	c.run(t, "initdb", "-D", c.dir, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale", "C",
 		"--no-sync")
@@ -108,8 +110,7 @@ func account(t testing.TB) *syscall.Credential {
 	}
 	u, err := user.Lookup("postgres")
 	if err != nil {
-		t.Fatal("PostgreSQL does not run as root, and there is no user postgres: make packages " +
-			"installs it")
+		needs.Skip(t, "PostgreSQL does not run as root, and there is no user postgres")
 	}
 	uid, err := strconv.ParseUint(u.Uid, 10, 32)
 	if err != nil {
@@ -122,17 +123,13 @@ func account(t testing.TB) *syscall.Credential {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 }
 
-// Program is the path of a program of PostgreSQL. Debian has the newest version
-// in a folder that is in nobody's PATH.
+// Program returns the path of a program of PostgreSQL. Debian has the newest version in a
+// folder that no PATH names.
 func Program(name string) string {
-	if filepath.IsAbs(name) {
-		return name
+	if path, ok := needs.Find(name); ok {
+		return path
 	}
-	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name)
-	if len(found) == 0 {
-		return name
-	}
-	return slices.Max(found)
+	return name
 }
 
 func (c *Cluster) command(t testing.TB, program string, args ...string) *exec.Cmd {

@@ -1,0 +1,75 @@
+// Package needs names what a test takes beside Go: a program, the rights of root.
+//
+// What cannot be had skips the test by name. The reason is appended to the file in
+// ATM_SKIPPED, whose lines make test prints when everything else is done. With CI=true
+// nothing is skipped: the test fails.
+package needs
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// folders are searched after those in PATH: Debian has programs of administration there, and
+// those of PostgreSQL, of which the newest version counts.
+var folders = []string{"/usr/sbin", "/sbin", "/usr/lib/postgresql/*/bin"}
+
+// Find returns the path of a program, or false if this machine does not have it.
+func Find(name string) (path string, ok bool) {
+	if path, err := exec.LookPath(name); err == nil {
+		return path, true
+	}
+	for _, folder := range folders {
+		found, _ := filepath.Glob(filepath.Join(folder, name))
+		if len(found) > 0 {
+			return found[len(found)-1], true
+		}
+	}
+	return "", false
+}
+
+// Program returns the path of a program that the test runs. Without the program the test ends
+// here.
+func Program(t testing.TB, name string) (path string) {
+	t.Helper()
+	path, ok := Find(name)
+	if !ok {
+		Skip(t, name+" is not installed")
+	}
+	return path
+}
+
+// Root ends the test here unless it runs as root.
+func Root(t testing.TB) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		Skip(t, "only root can do this")
+	}
+}
+
+// Skip ends the test here because of something that this machine lacks.
+func Skip(t testing.TB, why string) {
+	t.Helper()
+	if Lacking(t.Name(), why) {
+		t.Skip(why)
+	}
+	t.Fatalf("%s, and with CI=true nothing is skipped", why)
+}
+
+// Lacking notes that a test cannot run, and reports whether it may be skipped.
+func Lacking(test, why string) (skip bool) {
+	if os.Getenv("CI") == "true" {
+		return false
+	}
+	if path := os.Getenv("ATM_SKIPPED"); path != "" {
+		f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err == nil {
+			fmt.Fprintf(f, "%s: %s\n", test, why)
+			f.Close()
+		}
+	}
+	return true
+}
