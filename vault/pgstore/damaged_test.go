@@ -15,7 +15,8 @@ import (
 // needs it is answered INTERNAL, others in the same commit are carried out, the ledger goes on,
 // and so does the next one.
 func TestDamagedRowFailsItsOwnOperationsAlone(t *testing.T) {
-	cluster := pgtest.Start(t)
+	t.Parallel()
+	cluster := pgtest.Shared(t)
 	statement := func(n string) vault.Rule {
 		return vault.Statement{Account: vault.Name(n), Limit: 50}
 	}

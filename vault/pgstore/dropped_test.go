@@ -21,6 +21,7 @@ import (
 // TestRoleOfTheServerWritesAllThatOperationsDo has no other privileges than Grant gives, also
 // after it had more.
 func TestRoleOfTheServerWritesAllThatOperationsDo(t *testing.T) {
+	t.Parallel()
 	cluster := pgtest.Start(t)
 	url := cluster.Database(t)
 	create(t, url)
@@ -142,7 +143,8 @@ func writers(t *testing.T, store vault.Store) map[string]func() atm.Status {
 // TestWriteThatIsDroppedIsNotAcknowledged lets a trigger drop what is written to one table after
 // the other. The statements are done then, says the database.
 func TestWriteThatIsDroppedIsNotAcknowledged(t *testing.T) {
-	cluster := pgtest.Start(t)
+	t.Parallel()
+	cluster := pgtest.Shared(t)
 	url := cluster.Database(t)
 	store := create(t, url)
 	name := url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")]

@@ -41,7 +41,8 @@ func until(t *testing.T, is func() bool) {
 // TestBirthsNeverDeadlock lets one replica open an account, a second one find it only after
 // it waited for the head, and a third one hold it and wait for the head in turn.
 func TestBirthsNeverDeadlock(t *testing.T) {
-	cluster := pgtest.Start(t)
+	t.Parallel()
+	cluster := pgtest.Shared(t)
 	url := cluster.Database(t)
 	signer := vaulttest.NewSigner(t)
 	var stores []*pgstore.Store
@@ -104,7 +105,8 @@ func noDeadlocks(t *testing.T, cluster *pgtest.Cluster, url string, stores []*pg
 
 // TestReplicasOpenAccountsTogether lets accounts be born on several replicas at once.
 func TestReplicasOpenAccountsTogether(t *testing.T) {
-	cluster := pgtest.Start(t)
+	t.Parallel()
+	cluster := pgtest.Shared(t)
 	url := cluster.Database(t)
 	signer := vaulttest.NewSigner(t)
 	var ledgers []*vault.Ledger
@@ -139,6 +141,7 @@ func TestReplicasOpenAccountsTogether(t *testing.T) {
 // TestAsynchronousCommitIsRefused sets synchronous_commit under a running store, in each way
 // that an administrator has.
 func TestAsynchronousCommitIsRefused(t *testing.T) {
+	t.Parallel()
 	cluster := pgtest.Start(t)
 	url := cluster.Database(t)
 	store := create(t, url)
@@ -186,6 +189,7 @@ func TestAsynchronousCommitIsRefused(t *testing.T) {
 // TestReadsWaitForTheDatabase takes the database away for less than a commit waits, and then
 // for longer: reads come back with what is there, or say that nothing can be read.
 func TestReadsWaitForTheDatabase(t *testing.T) {
+	t.Parallel()
 	cluster := pgtest.Start(t)
 	url := cluster.Database(t)
 	store := create(t, url)
@@ -264,7 +268,8 @@ func replica(t *testing.T, url, name string) *pgstore.Store {
 
 // TestExclusiveWorkNamesRunningReplicas tries what needs all replicas stopped while one runs.
 func TestExclusiveWorkNamesRunningReplicas(t *testing.T) {
-	cluster := pgtest.Start(t)
+	t.Parallel()
+	cluster := pgtest.Shared(t)
 	url := cluster.Database(t)
 	running, offline := replica(t, url, "/var/lib/atm on alpha"), create(t, url)
 	l := vaulttest.NewLedger(t, vault.Config{Store: running})
@@ -317,7 +322,8 @@ func TestExclusiveWorkNamesRunningReplicas(t *testing.T) {
 // TestSilentReplicaCommitsNothing takes a replica for dead that only hangs. When it is back, it
 // commits nothing over what was done meanwhile.
 func TestSilentReplicaCommitsNothing(t *testing.T) {
-	cluster := pgtest.Start(t)
+	t.Parallel()
+	cluster := pgtest.Shared(t)
 	url := cluster.Database(t)
 	silent, offline := replica(t, url, "silent"), create(t, url)
 	l := vault.NewLedger(vault.Config{Store: silent, Signer: vaulttest.NewSigner(t)})
@@ -346,6 +352,7 @@ const firstName = "hou\x73e"
 
 // TestOlderSchemaIsMigrated opens a database as the first version of the schema has it.
 func TestOlderSchemaIsMigrated(t *testing.T) {
+	t.Parallel()
 	cluster := pgtest.Start(t)
 	url := cluster.Database(t)
 	store := create(t, url)
@@ -389,7 +396,8 @@ func TestOlderSchemaIsMigrated(t *testing.T) {
 // TestSweptIsWhatIsOver ages records, and sweeps: what is over goes, what counts stays, and
 // the journal still explains what is there.
 func TestSweptIsWhatIsOver(t *testing.T) {
-	cluster := pgtest.Start(t)
+	t.Parallel()
+	cluster := pgtest.Shared(t)
 	url := cluster.Database(t)
 	store := create(t, url)
 	vaulttest.Furnish(t, store)
@@ -434,6 +442,7 @@ func TestSweptIsWhatIsOver(t *testing.T) {
 // TestSchemaCalledLikeItsOwnerIsFoundByOtherRoles makes the books in a schema that only their
 // owner looks at first, in a database with settings that change what SQL means.
 func TestSchemaCalledLikeItsOwnerIsFoundByOtherRoles(t *testing.T) {
+	t.Parallel()
 	cluster := pgtest.Start(t)
 	url := cluster.Database(t)
 	cluster.SQL(t, nameOf(url), "CREATE SCHEMA atm AUTHORIZATION atm; CREATE ROLE server LOGIN; "+
@@ -466,7 +475,8 @@ func TestSchemaCalledLikeItsOwnerIsFoundByOtherRoles(t *testing.T) {
 // TestDatabaseOfAnotherEncoding begins nothing in a database that lacks characters, and checks
 // one of before, which has entries with such characters all the same: they are bytes there.
 func TestDatabaseOfAnotherEncoding(t *testing.T) {
-	cluster := pgtest.Start(t)
+	t.Parallel()
+	cluster := pgtest.Shared(t)
 	cluster.SQL(t, "postgres", "CREATE DATABASE latin OWNER atm ENCODING 'LATIN1' LOCALE 'C' "+
 		"TEMPLATE template0")
 	url := cluster.URL("atm", "latin")

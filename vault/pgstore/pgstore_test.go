@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,21 +48,32 @@ func create(t testing.TB, url string) *pgstore.Store {
 
 // TestStore runs the suite as the database is configured by default, and where
 // every transaction is serializable.
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+
 func TestStore(t *testing.T) {
-	cluster := pgtest.Start(t)
+	t.Parallel()
+	cluster := pgtest.Shared(t)
 	vaulttest.Run(t, func(t *testing.T) vaulttest.Place { return database(cluster.Database(t)) })
 }
 
 func TestStoreSerializable(t *testing.T) {
-	cluster := pgtest.Start(t, "default_transaction_isolation = 'serializable'")
-	vaulttest.Run(t, func(t *testing.T) vaulttest.Place { return database(cluster.Database(t)) })
-	t.Run("Together", func(t *testing.T) { together(t, cluster.Database(t)) })
+	t.Parallel()
+	cluster := pgtest.Shared(t)
+	serializable := func(t *testing.T) string {
+		url := cluster.Database(t)
+		cluster.SQL(t, "postgres", "ALTER DATABASE "+nameOf(url)+
+			" SET default_transaction_isolation = 'serializable'")
+		return url
+	}
+	vaulttest.Run(t, func(t *testing.T) vaulttest.Place { return database(serializable(t)) })
+	t.Run("Together", func(t *testing.T) { together(t, serializable(t)) })
 }
 
 // TestStorePooled runs it behind a pooler that hands each transaction to another
 // connection.
 func TestStorePooled(t *testing.T) {
-	cluster := pgtest.Start(t)
+	t.Parallel()
+	cluster := pgtest.Shared(t)
 	pooled := cluster.Pool(t)
 	vaulttest.Run(t, func(t *testing.T) vaulttest.Place {
 		return database(pooled(cluster.Database(t)))
@@ -70,7 +82,7 @@ func TestStorePooled(t *testing.T) {
 }
 
 // TestTogether lets several ledgers work on one database.
-func TestTogether(t *testing.T) { together(t, pgtest.Start(t).Database(t)) }
+func TestTogether(t *testing.T) { together(t, pgtest.Shared(t).Database(t)) }
 
 func together(t *testing.T, url string) {
 	signer := vaulttest.NewSigner(t)
@@ -238,7 +250,8 @@ func (w *wire) serve(front net.Conn) {
 // TestLostOverCommit loses connections over commits: everything happens once,
 // and everybody is told what.
 func TestLostOverCommit(t *testing.T) {
-	cluster := pgtest.Start(t)
+	t.Parallel()
+	cluster := pgtest.Shared(t)
 	direct := cluster.Database(t)
 	w := newWire(t, cluster)
 	// Not prepared, so that the wire can tell a commit.
@@ -273,6 +286,7 @@ func TestLostOverCommit(t *testing.T) {
 // TestGone takes the database away. Nothing is committed meanwhile, the ledger
 // says so, and goes on when it is back.
 func TestGone(t *testing.T) {
+	t.Parallel()
 	cluster := pgtest.Start(t)
 	store := create(t, cluster.Database(t))
 	l := vaulttest.NewLedger(t, vault.Config{Store: store})
@@ -297,7 +311,8 @@ func TestGone(t *testing.T) {
 
 // TestForgotten lets a transaction hold the head that its client has forgotten.
 func TestForgotten(t *testing.T) {
-	cluster := pgtest.Start(t)
+	t.Parallel()
+	cluster := pgtest.Shared(t)
 	url := cluster.Database(t)
 	hanging, store := create(t, url), create(t, url)
 	begun, end := make(chan struct{}), make(chan struct{})
@@ -330,7 +345,8 @@ func TestForgotten(t *testing.T) {
 // TestRolledBack shows a store a database that is older than what it has seen, by its own
 // commits or by reading what another replica has committed, or that went on otherwise since.
 func TestRolledBack(t *testing.T) {
-	cluster := pgtest.Start(t)
+	t.Parallel()
+	cluster := pgtest.Shared(t)
 	signer := vaulttest.NewSigner(t)
 	for _, tt := range []struct {
 		name  string
@@ -418,7 +434,8 @@ func TestRolledBack(t *testing.T) {
 // back. Another one, which began on what is there now, commits no more, and a third one does
 // not begin, until a new log does.
 func TestRollbackEndsReplicasThatSawNothingOfIt(t *testing.T) {
-	cluster := pgtest.Start(t)
+	t.Parallel()
+	cluster := pgtest.Shared(t)
 	signer := vaulttest.NewSigner(t)
 	url := cluster.Database(t)
 	saw := replica(t, url, "saw")
@@ -476,6 +493,7 @@ func goBack(t *testing.T, cluster *pgtest.Cluster, name string) {
 
 // TestSecondLine goes past the program: the database refuses what it never does.
 func TestSecondLine(t *testing.T) {
+	t.Parallel()
 	cluster := pgtest.Start(t)
 	url := cluster.Database(t)
 	store := create(t, url)
@@ -554,7 +572,8 @@ func TestSecondLine(t *testing.T) {
 
 // TestShare tells of failures by names that are no text, as they came.
 func TestShare(t *testing.T) {
-	url := pgtest.Start(t).Database(t)
+	t.Parallel()
+	url := pgtest.Shared(t).Database(t)
 	one, other := create(t, url), create(t, url)
 	source := "192.0.2.1 \x00\xff\xc3"
 	seen := make(map[string]int64)
@@ -572,7 +591,8 @@ func TestShare(t *testing.T) {
 
 // TestTampered changes rows behind the program's back: a check finds each.
 func TestTampered(t *testing.T) {
-	cluster := pgtest.Start(t)
+	t.Parallel()
+	cluster := pgtest.Shared(t)
 	url := cluster.Database(t)
 	store := create(t, url)
 	vaulttest.Furnish(t, store)
@@ -629,7 +649,8 @@ func TestTampered(t *testing.T) {
 
 // TestRefused opens what is no database to work with: one sentence each.
 func TestRefused(t *testing.T) {
-	cluster := pgtest.Start(t)
+	t.Parallel()
+	cluster := pgtest.Shared(t)
 	good := cluster.Database(t)
 	create(t, good)
 	name := func(url string) string {
@@ -702,7 +723,8 @@ func TestRefused(t *testing.T) {
 
 // TestTwoBegin starts two on one empty database at once.
 func TestTwoBegin(t *testing.T) {
-	cluster := pgtest.Start(t)
+	t.Parallel()
+	cluster := pgtest.Shared(t)
 	for range 5 {
 		url := cluster.Database(t)
 		var wg sync.WaitGroup

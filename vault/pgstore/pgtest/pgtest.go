@@ -13,8 +13,11 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -31,7 +34,46 @@ type Cluster struct {
 	server    *exec.Cmd
 	ended     chan struct{} // closed when server has ended
 	tidied    bool          // it is stopped at the end of the test
-	databases int
+	databases atomic.Int64
+}
+
+// shared is the cluster of Shared; its cleanups run at the end of Main.
+var shared struct {
+	once    sync.Once
+	cluster *Cluster
+	outliving
+}
+
+// outliving is a testing.TB whose cleanups run when all tests are over.
+type outliving struct {
+	testing.TB
+	cleanups []func()
+}
+
+func (o *outliving) Cleanup(f func()) { o.cleanups = append(o.cleanups, f) }
+
+// Shared returns the cluster that the tests of a package share: each has databases of its own
+// there, and leaves the server and its settings alone. The package's TestMain calls Main.
+func Shared(t testing.TB) *Cluster {
+	t.Helper()
+	needs.Program(t, "initdb")
+	shared.once.Do(func() {
+		shared.TB = t
+		shared.cluster = Start(&shared)
+	})
+	if shared.cluster == nil {
+		t.Fatal("PostgreSQL did not start for another test")
+	}
+	return shared.cluster
+}
+
+// Main runs the tests of a package and ends the cluster of Shared.
+func Main(m *testing.M) (code int) {
+	code = m.Run()
+	for _, f := range slices.Backward(shared.cleanups) {
+		f()
+	}
+	return code
 }
 
 // Start starts a new cluster. Settings are lines of postgresql.conf. By default
@@ -259,8 +301,7 @@ func (c *Cluster) signal(s syscall.Signal) {
 // Database makes a database that belongs to the user atm, and returns its URL.
 func (c *Cluster) Database(t testing.TB) string {
 	t.Helper()
-	c.databases++
-	name := "atm" + strconv.Itoa(c.databases)
+	name := "atm" + strconv.FormatInt(c.databases.Add(1), 10)
 	c.SQL(t, "postgres", "CREATE DATABASE "+name+" OWNER atm")
 	return c.URL("atm", name)
 }
