@@ -21,9 +21,13 @@ import (
 	"time"
 
 	"example.com/atm"
-	"github.com/go-jose/go-jose/v4"
 	"github.com/golang-jwt/jwt/v5"
 )
+
+// The keys of issuers are fetched and read here, and not by MicahParks/jwkset, the library that
+// goes with golang-jwt. It reads answers of any size, gives a whole set up for one bad key, keeps
+// keys for ever that cannot be fetched again, takes two keys of one name, and lets sign-ins wait
+// for its rate limit.
 
 // An Issuer is somebody else whose tokens are good here, such as an OpenID
 // provider. What it is trusted for stands here and nowhere else: nothing is
@@ -371,18 +375,18 @@ func (k *issuerKeys) read(r io.Reader) (map[string]any, error) {
 	}
 	keys := make(map[string]any)
 	for _, text := range set.Keys {
-		var key jose.JSONWebKey
-		if key.UnmarshalJSON(text) != nil || key.KeyID == "" { // of a kind that nobody here knows
+		key, err := parseJWK(text)
+		if err != nil || key.kid == "" { // of a kind that nobody here knows
 			continue
 		}
-		if key.Use != "" && key.Use != "sig" || key.Algorithm != "" &&
-			key.Algorithm != k.Algorithm || !fits(k.Algorithm, key.Key) {
+		if key.use != "" && key.use != "sig" || key.algorithm != "" &&
+			key.algorithm != k.Algorithm || !fits(k.Algorithm, key.public) {
 			continue
 		}
-		if keys[key.KeyID] != nil {
+		if keys[key.kid] != nil {
 			return nil, errors.New("two keys of the issuer have one name")
 		}
-		keys[key.KeyID] = key.Key
+		keys[key.kid] = key.public
 	}
 	if len(keys) == 0 {
 		return nil, errors.New("no key of the issuer is for its algorithm")

@@ -20,7 +20,6 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/auth"
-	"github.com/go-jose/go-jose/v4"
 	"github.com/golang-jwt/jwt/v5"
 )
 
@@ -68,11 +67,11 @@ func newProviderRig(t *testing.T) *providerRig {
 
 func (h *providerRig) publish(t *testing.T, keys map[string]crypto.Signer) {
 	t.Helper()
-	var set jose.JSONWebKeySet
+	var list []any
 	for kid, key := range keys {
-		set.Keys = append(set.Keys, jose.JSONWebKey{Key: key.Public(), KeyID: kid, Use: "sig"})
+		list = append(list, published(t, kid, key.Public()))
 	}
-	text, err := json.Marshal(set)
+	text, err := json.Marshal(map[string]any{"keys": list})
 	if err != nil {
 		t.Fatal(err)
 	}

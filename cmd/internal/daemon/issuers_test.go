@@ -6,7 +6,8 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"encoding/json"
+	"encoding/base64"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -16,7 +17,6 @@ import (
 
 	"example.com/atm/audit"
 	"example.com/atm/cmd/internal/daemon"
-	"github.com/go-jose/go-jose/v4"
 	"github.com/golang-jwt/jwt/v5"
 )
 
@@ -24,13 +24,6 @@ import (
 // file names it no longer.
 func TestIssuers(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	set, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{
-		Key:   key.Public(),
-		KeyID: "k", Use: "sig",
-	}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +47,7 @@ scope = "inquiry"
 			t.Fatal(err)
 		}
 	}
-	write(filepath.Join(dir, "keys.json"), string(set))
+	write(filepath.Join(dir, "keys.json"), publishedKeys(t, &key.PublicKey))
 	write(file, good)
 	h := start(t, func(o *daemon.Options) { o.Issuers = file })
 	now := time.Now().Unix()
@@ -109,4 +102,16 @@ scope = "inquiry"
 		"is this server") {
 		t.Errorf("this server as another issuer: %v", err)
 	}
+}
+
+// publishedKeys is a key on P-256, called k, as an issuer publishes it (RFC 7517).
+func publishedKeys(t *testing.T, key *ecdsa.PublicKey) string {
+	t.Helper()
+	point, err := key.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	encode := base64.RawURLEncoding.EncodeToString
+	return fmt.Sprintf(`{"keys":[{"kty":"EC","crv":"P-256","kid":"k","use":"sig","x":%q,"y":%q}]}`,
+		encode(point[1:33]), encode(point[33:]))
 }

@@ -23,7 +23,6 @@ import (
 	"example.com/atm/certs"
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/daemon"
-	"github.com/go-jose/go-jose/v4"
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/icholy/digest"
 )
@@ -61,13 +60,6 @@ func newCounter(t *testing.T) *counter {
 	t.Helper()
 	c := &counter{provider: newKey(t)}
 	dir := t.TempDir()
-	set, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{
-		Key:   c.provider.Public(),
-		KeyID: "k", Use: "sig",
-	}}})
-	if err != nil {
-		t.Fatal(err)
-	}
 	var file strings.Builder
 	fmt.Fprintf(&file, "[[issuer]]\nissuer = %q\naudience = \"atm\"\nalgorithm = "+
 		"\"ES256\"\njwks_file = \"keys.json\"\nclaim = \"sub\"\n[issuer.subjects]\n", otherIssuer)
@@ -75,7 +67,7 @@ func newCounter(t *testing.T) *counter {
 		fmt.Fprintf(&file, "\"p%[1]d\" = \"user:p%[1]d\"\n", i)
 	}
 	for name, text := range map[string]string{
-		"keys.json":    string(set),
+		"keys.json":    publishedKeys(t, &c.provider.PublicKey),
 		"issuers.toml": file.String(),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
