@@ -38,7 +38,7 @@ func NewDirectory() *Directory {
 }
 
 // Revoke makes credentials count no longer, from the next request on. The
-// names are those of vault.Revocation.
+// names are those of people.Revocation.
 func (d *Directory) Revoke(names map[string]time.Time) {
 	for {
 		old := d.revoked.Load()

@@ -9,6 +9,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/teller/methods"
 	"example.com/atm/vault"
+	"example.com/atm/vault/people"
 )
 
 // holder reads the argument at position i, the name of a holder; "" when it was left out.
@@ -30,7 +31,7 @@ func setAccount(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
 		if err := checkSubject(r.Owner); err != nil {
 			return nil, err
 		}
-		in.about = append(in.about, vault.Warrant{Subject: r.Owner, Named: true})
+		in.about = append(in.about, people.Warrant{Subject: r.Owner, Named: true})
 	}
 	var err error
 	if r.Holder, err = in.holder(2); err != nil {

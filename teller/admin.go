@@ -8,6 +8,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/vault"
+	"example.com/atm/vault/people"
 )
 
 // Issued is a certificate that was signed.
@@ -87,11 +88,12 @@ func issueCertificate(_ context.Context, t *Teller, in *input) (vault.Rule, erro
 		}
 	}
 	// A certificate says in whole seconds when it was issued.
-	in.about = append(in.about, vault.Warrant{
+	in.about = append(in.about, people.Warrant{
 		Subject: subject,
 		Issued:  time.Now().Truncate(time.Second), Named: true, Stranger: true,
 	})
-	return t.certificate(in.args[1].Text, subject, roles, life)
+	enrol, err := t.certificate(in.args[1].Text, subject, roles, life)
+	return vault.People(enrol), err
 }
 
 // whole bounds the life of a certificate that is asked for by a token. A certificate
@@ -122,22 +124,25 @@ func renewCertificate(_ context.Context, t *Teller, in *input) (vault.Rule, erro
 			"server renews it"), nil
 	}
 	enrol, err := t.certificate(in.args[0].Text, in.caller.Subject, nil, in.caller.Life)
-	return vault.Renewed{Enrol: enrol, Serial: in.caller.Serial, Issued: in.caller.Issued}, err
+	return vault.People(people.Renewed{
+		Enrol: enrol, Serial: in.caller.Serial,
+		Issued: in.caller.Issued,
+	}), err
 }
 
 // certificate signs a certificate for subject over the key of a request.
 func (t *Teller) certificate(request, subject string, roles []atm.Role,
 	life time.Duration,
-) (vault.Enrol, error) {
+) (people.Enrol, error) {
 	issued, err := t.cfg.IssueClient([]byte(request), subject, life)
 	if err != nil {
-		return vault.Enrol{}, malformed("the certificate request: %w", err)
+		return people.Enrol{}, malformed("the certificate request: %w", err)
 	}
-	record := &vault.Certificate{
+	record := &people.Certificate{
 		Serial: issued.Serial, Subject: subject,
 		NotAfter: issued.NotAfter.UTC(),
 	}
-	return vault.Enrol{
+	return people.Enrol{
 		Subject: subject, Roles: roles, Default: Newcomer(subject),
 		Certificate: record, Result: atm.Record{
 			{Name: "certificate", Value: issued.Certificate},

@@ -17,6 +17,7 @@ import (
 	"example.com/atm/teller"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
+	"example.com/atm/vault/people"
 	"example.com/atm/vault/vaulttest"
 )
 
@@ -79,7 +80,7 @@ func newBank(t *testing.T) *bank {
 // caller is somebody who is known, with these roles.
 func (b *bank) caller(subject string, roles ...atm.Role) *atm.Caller {
 	b.t.Helper()
-	b.must(vault.Enrol{Subject: subject, Roles: roles, Result: ""})
+	b.must(vault.People(people.Enrol{Subject: subject, Roles: roles, Result: ""}))
 	return &atm.Caller{Principal: atm.Principal{Subject: subject, Roles: roles}}
 }
 

@@ -9,6 +9,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/teller/methods"
 	"example.com/atm/vault"
+	"example.com/atm/vault/people"
 )
 
 // importAccounts checks rows of accounts, or has them opened by commands that follow: each is
@@ -30,7 +31,7 @@ func importAccounts(_ context.Context, _ *Teller, in *input) (vault.Rule, error)
 			Caller: in.caller, Args: args, Rule: row,
 		}
 		if row.Owner != "" {
-			next.Warrants = []vault.Warrant{{Subject: row.Owner, Named: true}}
+			next.Warrants = []people.Warrant{{Subject: row.Owner, Named: true}}
 		}
 		in.then = append(in.then, next)
 	}
@@ -105,7 +106,7 @@ func importUsers(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows := make([]vault.Enrol, len(lines))
+	rows := make([]people.Enrol, len(lines))
 	for i, line := range lines {
 		if err := checkSubject(line[0]); err != nil {
 			return nil, malformed("row %d: %w", i+1, err)
@@ -114,13 +115,13 @@ func importUsers(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 		if err != nil {
 			return nil, malformed("row %d: %w", i+1, err)
 		}
-		rows[i] = vault.Enrol{
+		rows[i] = people.Enrol{
 			Subject: line[0], Roles: roles, Default: Newcomer(line[0]), Result: "",
-			Expect: vault.ExpectNew,
+			Expect: people.ExpectNew,
 		}
 	}
 	if !in.args[1].Given() {
-		return vault.CheckUsers{Rows: rows}, nil
+		return vault.People(people.CheckUsers{Rows: rows}), nil
 	}
 	if !in.caller.InScope("*") { // a password has no scope
 		return tooMuch, nil
@@ -139,14 +140,14 @@ func importUsers(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 		rows[i].HA1 = ha1(name, t.cfg.Realm, passwords[i])
 		args := []audit.Arg{
 			{Name: "subject", Value: rows[i].Subject},
-			{Name: "expect", Value: string(vault.ExpectNew)},
+			{Name: "expect", Value: string(people.ExpectNew)},
 		}
 		if roles := lines[i][1]; roles != "" {
 			args = append(args, audit.Arg{Name: "roles", Value: roles})
 		}
 		then[i] = vault.Command{
 			Event: audit.EventAdmin, Operation: atm.UserAdd, Caller: in.caller, Args: args,
-			Rule: rows[i],
+			Rule: vault.People(rows[i]),
 		}
 	}
 	in.then = then

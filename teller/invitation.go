@@ -16,6 +16,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/vault"
+	"example.com/atm/vault/people"
 )
 
 // An Invitation lets somebody get one certificate.
@@ -88,25 +89,25 @@ func inviteClient(ctx context.Context, t *Teller, in *input) (vault.Rule, error)
 	if err != nil {
 		return nil, err
 	}
-	in.about = append(in.about, vault.Warrant{
+	in.about = append(in.about, people.Warrant{
 		Subject: i.Subject,
 		Issued:  i.Issued.Add(-t.cfg.Slack), Named: true, Stranger: true,
 	})
 	// the log keeps its hash
-	return vault.IssueToken{
+	return vault.People(people.IssueToken{
 		For: i.Subject, ID: i.ID, Scope: string(atm.CertEnroll),
 		Ends: i.Expires, Result: atm.Record{
 			{Name: "code", Value: code},
 			{Name: "jti", Value: i.ID},
 			{Name: "expires", Value: i.Expires.UTC().Format(time.RFC3339)},
 		},
-	}, nil
+	}), nil
 }
 
 // knows reports whether a subject is known, disabled or not.
 func (t *Teller) knows(ctx context.Context, subject string) (bool, error) {
 	all, err := t.cfg.Store.Users(ctx)
-	_, found := slices.BinarySearchFunc(all, subject, func(u vault.User, s string) int {
+	_, found := slices.BinarySearchFunc(all, subject, func(u people.User, s string) int {
 		return strings.Compare(u.Subject, s)
 	})
 	return found, err
@@ -143,15 +144,15 @@ func (t *Teller) Enroll(ctx context.Context, i Invitation, request, ip string) (
 	}
 	cmd := vault.Command{
 		Event: audit.EventAdmin, Operation: atm.CertEnroll, Caller: caller,
-		Rule: t.keepOperator(vault.Invited{
+		Rule: t.keepOperator(vault.People(people.Invited{
 			Enrol: enrol, ID: i.ID, Issued: i.Issued,
 			Known: i.Known,
-		}),
+		})),
 		Args:    []audit.Arg{{Name: "request", Value: base64.StdEncoding.EncodeToString(sum[:])}},
 		Request: t.cfg.Requests.Request(caller, atm.RequestID(i.ID)),
 	}
 	if i.By != "" && i.By != systemInit {
-		cmd.Warrants = []vault.Warrant{{
+		cmd.Warrants = []people.Warrant{{
 			Subject: i.By, Revocation: i.Via, Issued: i.Issued,
 			Permits: func(roles []atm.Role) bool {
 				return t.cfg.Permit(atm.Principal{Subject: i.By, Roles: roles},

@@ -10,6 +10,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/teller/methods"
 	"example.com/atm/vault"
+	"example.com/atm/vault/people"
 )
 
 // scanMost bounds the accounts that one call looks at to find those it lists. A page may
@@ -150,15 +151,15 @@ func showHold(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
 // tokens returns up to limit of the tokens that have not ended, that fit, and whose ids are
 // above after, in order of id; next is the cursor to go on with.
 func (t *Teller) tokens(ctx context.Context, after string, limit int,
-	fits func(*vault.Certificate) bool,
-) (page []vault.Certificate, next string, err error) {
+	fits func(*people.Certificate) bool,
+) (page []people.Certificate, next string, err error) {
 	all, err := t.cfg.Store.Certificates(ctx)
 	if err != nil {
 		return nil, "", err
 	}
-	now, first := time.Now(), vault.TokenRevocation("", after)
+	now, first := time.Now(), people.TokenRevocation("", after)
 	for _, c := range all {
-		if c.Serial <= first || !strings.HasPrefix(c.Serial, vault.TokenRevocation("", "")) ||
+		if c.Serial <= first || !strings.HasPrefix(c.Serial, people.TokenRevocation("", "")) ||
 			!now.Before(c.NotAfter) || !fits(&c) {
 			continue
 		}
@@ -171,13 +172,13 @@ func (t *Teller) tokens(ctx context.Context, after string, limit int,
 }
 
 // tokenID is the id of a token that is recorded as c.
-func tokenID(c *vault.Certificate) string {
-	return strings.TrimPrefix(c.Serial, vault.TokenRevocation("", ""))
+func tokenID(c *people.Certificate) string {
+	return strings.TrimPrefix(c.Serial, people.TokenRevocation("", ""))
 }
 
 // takenBack reports whether a token was revoked, by itself or with everything of its subject
 // or of whoever acts by it.
-func takenBack(c *vault.Certificate, revoked map[string]vault.Revocation) bool {
+func takenBack(c *people.Certificate, revoked map[string]people.Revocation) bool {
 	_, itself := revoked[c.Serial]
 	return itself || slices.ContainsFunc([]string{c.Subject, c.Actor}, func(subject string) bool {
 		all, is := revoked["subject:"+subject]
@@ -190,7 +191,7 @@ func listTokens(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 	if err != nil {
 		return nil, err
 	}
-	page, next, err := t.tokens(ctx, in.args[0].Text, limit, func(*vault.Certificate) bool {
+	page, next, err := t.tokens(ctx, in.args[0].Text, limit, func(*people.Certificate) bool {
 		return true
 	})
 	if err != nil {
@@ -235,8 +236,8 @@ func listGrants(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 			return refusal, nil
 		}
 	}
-	var page []vault.Certificate
-	page, r.Next, err = t.tokens(ctx, in.args[0].Text, limit, func(c *vault.Certificate) bool {
+	var page []people.Certificate
+	page, r.Next, err = t.tokens(ctx, in.args[0].Text, limit, func(c *people.Certificate) bool {
 		return c.Actor != "" && (in.reach == atm.Everywhere || c.Subject == in.caller.Subject)
 	})
 	if err != nil {

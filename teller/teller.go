@@ -18,6 +18,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/teller/methods"
 	"example.com/atm/vault"
+	"example.com/atm/vault/people"
 	"golang.org/x/text/unicode/norm"
 )
 
@@ -67,7 +68,7 @@ type Config struct {
 	InForce func(serial string) bool
 
 	// RevocationList signs the list of these certificates (RFC 5280), in PEM.
-	RevocationList func(revoked []vault.Revocation) (string, error)
+	RevocationList func(revoked []people.Revocation) (string, error)
 
 	// IssueToken makes a token for a subject and the methods in scope, bound to
 	// the certificate with this SHA-256 in base64url unless bound is empty.
@@ -294,8 +295,8 @@ type input struct {
 	args   []atm.Arg // one for each parameter
 	read   []string  // the text of each argument as its rule understood it; "" for as written
 	reach  atm.Reach
-	then   []vault.Command // that follow it, or all are refused
-	about  []vault.Warrant // whom the call names, and what must be true of them
+	then   []vault.Command  // that follow it, or all are refused
+	about  []people.Warrant // whom the call names, and what must be true of them
 
 	memory [4]string // for read, which most need no more of
 }

@@ -12,6 +12,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/vault"
+	"example.com/atm/vault/people"
 )
 
 const (
@@ -75,19 +76,19 @@ func issueToken(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 	if err != nil {
 		return nil, err
 	}
-	in.about = append(in.about, vault.Warrant{
+	in.about = append(in.about, people.Warrant{
 		Subject: in.args[0].Text, Issued: token.Issued,
 		Named: true,
 	})
 	// the log keeps its hash
-	return vault.IssueToken{
+	return vault.People(people.IssueToken{
 		For: in.args[0].Text, ID: token.ID, Scope: scope, Ends: token.Expires,
 		Result: atm.Record{
 			{Name: "token", Value: token.Text},
 			{Name: "jti", Value: token.ID},
 			{Name: "expires", Value: token.Expires.UTC().Format(time.RFC3339)},
 		},
-	}, nil
+	}), nil
 }
 
 // revokeToken revokes one token. Those of this server are known; of another issuer nobody
@@ -101,9 +102,9 @@ func revokeToken(ctx context.Context, t *Teller, in *input) (vault.Rule, error) 
 		if !t.cfg.Trusts(issuer) {
 			return vault.Refuse(atm.AccountNotFound, "There is no issuer "+shorten(issuer)), nil
 		}
-		return vault.Revoke{Name: vault.TokenRevocation(issuer, id)}, nil
+		return vault.People(people.Revoke{Name: people.TokenRevocation(issuer, id)}), nil
 	}
-	name := vault.TokenRevocation("", id)
+	name := people.TokenRevocation("", id)
 	issued, err := t.issued(ctx, name)
 	if err != nil {
 		return nil, err
@@ -112,7 +113,7 @@ func revokeToken(ctx context.Context, t *Teller, in *input) (vault.Rule, error) 
 		return vault.Refuse(atm.AccountNotFound, "There is no token "+shorten(id)+
 			" of this server that is good; one of another issuer is revoked by issuer and id"), nil
 	}
-	return vault.Revoke{Name: name}, nil
+	return vault.People(people.Revoke{Name: name}), nil
 }
 
 // joined is a scope in words.
@@ -175,14 +176,14 @@ func (t *Teller) SelfToken(ctx context.Context, caller *atm.Caller, scope string
 	}
 	status := t.cfg.Ledger.Do(ctx, vault.Command{
 		Event: audit.EventAdmin, Operation: atm.TokenSelf, Caller: caller,
-		Warrants: append(t.warrants(caller, atm.TokenSelf), vault.Warrant{
+		Warrants: append(t.warrants(caller, atm.TokenSelf), people.Warrant{
 			Subject: caller.Subject,
 			Issued:  token.Issued,
 		}),
-		Rule: vault.IssueToken{
+		Rule: vault.People(people.IssueToken{
 			For: caller.Subject, ID: token.ID, Scope: scope,
 			Ends: token.Expires, Result: "",
-		},
+		}),
 		Args: []audit.Arg{{Name: "jti", Value: token.ID}, {Name: "scope", Value: scope}},
 	})
 	switch {
@@ -208,7 +209,7 @@ func (t *Teller) GiveUpToken(ctx context.Context, caller *atm.Caller, subject, i
 	}
 	status := t.cfg.Ledger.Do(ctx, vault.Command{
 		Event: audit.EventAdmin, Operation: atm.TokenGiveUp, Caller: caller,
-		Rule: vault.Revoke{Name: vault.TokenRevocation("", id)},
+		Rule: vault.People(people.Revoke{Name: people.TokenRevocation("", id)}),
 		Args: []audit.Arg{{Name: "jti", Value: id}}, Warrants: t.warrants(caller, may),
 	})
 	switch {
@@ -278,8 +279,8 @@ func createGrant(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 	if err != nil {
 		return nil, err
 	}
-	in.about = append(in.about, vault.Warrant{Subject: in.caller.Subject, Issued: token.Issued},
-		vault.Warrant{Subject: grantee, Issued: token.Issued, Named: true})
+	in.about = append(in.about, people.Warrant{Subject: in.caller.Subject, Issued: token.Issued},
+		people.Warrant{Subject: grantee, Issued: token.Issued, Named: true})
 	g := vault.Grant{
 		ID: token.ID, Grantor: in.caller.Subject, Grantee: grantee, Accounts: accounts, Cap: limit,
 		Expires: token.Expires.UTC(),

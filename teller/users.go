@@ -14,6 +14,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/teller/methods"
 	"example.com/atm/vault"
+	"example.com/atm/vault/people"
 )
 
 func addUser(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
@@ -25,11 +26,12 @@ func addUser(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := vault.Enrol{
+	r := people.Enrol{
 		Subject: subject, Roles: roles, Default: Newcomer(subject), Result: "",
-		Expect: vault.Expected(in.args[4].Text),
+		Expect: people.Expected(in.args[4].Text),
 	}
-	if r.Expect != vault.ExpectAny && r.Expect != vault.ExpectNew && r.Expect != vault.ExpectKnown {
+	if r.Expect != people.ExpectAny && r.Expect != people.ExpectNew &&
+		r.Expect != people.ExpectKnown {
 		return nil, malformed("somebody is expected to be new or known")
 	}
 	if arg := in.args[2]; arg.Given() {
@@ -51,7 +53,7 @@ func addUser(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 			}
 		}
 	}
-	return r, nil
+	return vault.People(r), nil
 }
 
 // ha1 is what Digest checks a password by (RFC 7616, section 3.4.2), in the
@@ -114,12 +116,13 @@ func listUsers(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 	if err != nil {
 		return nil, err
 	}
-	start, _ := slices.BinarySearchFunc(all, in.args[0].Text, func(u vault.User, after string) int {
-		if u.Subject <= after {
-			return -1
-		}
-		return 1
-	})
+	start, _ := slices.BinarySearchFunc(all, in.args[0].Text,
+		func(u people.User, after string) int {
+			if u.Subject <= after {
+				return -1
+			}
+			return 1
+		})
 	page := all[start:]
 	next := ""
 	if len(page) > methods.MaxRows {
@@ -137,7 +140,7 @@ func listUsers(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 }
 
 func showUser(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
-	return vault.ShowUser{Subject: in.args[0].Text}, checkSubject(in.args[0].Text)
+	return vault.People(people.ShowUser{Subject: in.args[0].Text}), checkSubject(in.args[0].Text)
 }
 
 func disable(disabled bool) func(context.Context, *Teller, *input) (vault.Rule, error) {
@@ -145,7 +148,7 @@ func disable(disabled bool) func(context.Context, *Teller, *input) (vault.Rule, 
 		if err := checkSubject(in.args[0].Text); err != nil {
 			return nil, err
 		}
-		return vault.SetDisabled{Subject: in.args[0].Text, Disabled: disabled}, nil
+		return vault.People(people.SetDisabled{Subject: in.args[0].Text, Disabled: disabled}), nil
 	}
 }
 
@@ -159,10 +162,10 @@ func revokeSubject(ctx context.Context, t *Teller, in *input) (vault.Rule, error
 	if err != nil {
 		return nil, err
 	}
-	invited := slices.ContainsFunc(issued, func(c vault.Certificate) bool {
+	invited := slices.ContainsFunc(issued, func(c people.Certificate) bool {
 		return c.Subject == subject
 	})
-	return vault.RevokeSubject{Subject: subject, Invited: invited}, nil
+	return vault.People(people.RevokeSubject{Subject: subject, Invited: invited}), nil
 }
 
 // revokeCertificate revokes a certificate. Those of this server are known; a foreign one,
@@ -176,7 +179,7 @@ func revokeCertificate(ctx context.Context, t *Teller, in *input) (vault.Rule, e
 		if foreign.Text != "foreign" {
 			return nil, malformed("what can be said of a certificate is foreign")
 		}
-		return vault.Revoke{Name: "cert:" + serial}, nil
+		return vault.People(people.Revoke{Name: people.CertRevocation(serial)}), nil
 	}
 	issued, err := t.issued(ctx, serial)
 	if err != nil {
@@ -186,14 +189,14 @@ func revokeCertificate(ctx context.Context, t *Teller, in *input) (vault.Rule, e
 		return vault.Refuse(atm.AccountNotFound, "There is no certificate "+serial+
 			" of this server that is good"), nil
 	}
-	return vault.Revoke{Name: "cert:" + serial}, nil
+	return vault.People(people.Revoke{Name: people.CertRevocation(serial)}), nil
 }
 
 // issued reports whether a store knows a certificate, or a token or an invitation by its
 // revocation, as issued here.
 func (t *Teller) issued(ctx context.Context, name string) (bool, error) {
 	all, err := t.cfg.Store.Certificates(ctx)
-	_, found := slices.BinarySearchFunc(all, name, func(c vault.Certificate, s string) int {
+	_, found := slices.BinarySearchFunc(all, name, func(c people.Certificate, s string) int {
 		return strings.Compare(c.Serial, s)
 	})
 	return found, err
@@ -208,10 +211,10 @@ func listCertificates(ctx context.Context, t *Teller, in *input) (vault.Rule, er
 	if err != nil {
 		return nil, err
 	}
-	all = slices.DeleteFunc(all, func(c vault.Certificate) bool {
-		return strings.HasPrefix(c.Serial, vault.TokenRevocation("", ""))
+	all = slices.DeleteFunc(all, func(c people.Certificate) bool {
+		return strings.HasPrefix(c.Serial, people.TokenRevocation("", ""))
 	})
-	start, _ := slices.BinarySearchFunc(all, in.args[0].Text, func(c vault.Certificate,
+	start, _ := slices.BinarySearchFunc(all, in.args[0].Text, func(c people.Certificate,
 		after string,
 	) int {
 		if c.Serial <= after {
@@ -279,9 +282,9 @@ func (t *Teller) lastUses(ctx context.Context) (map[string]string, error) {
 }
 
 // revoked are the revocations by name.
-func (t *Teller) revoked(ctx context.Context) (map[string]vault.Revocation, error) {
+func (t *Teller) revoked(ctx context.Context) (map[string]people.Revocation, error) {
 	all, err := t.cfg.Store.Revocations(ctx)
-	byName := make(map[string]vault.Revocation, len(all))
+	byName := make(map[string]people.Revocation, len(all))
 	for _, r := range all {
 		byName[r.Name] = r
 	}
@@ -293,10 +296,10 @@ func revocationList(ctx context.Context, t *Teller, _ *input) (vault.Rule, error
 	if err != nil {
 		return nil, err
 	}
-	var certificates []vault.Revocation
+	var certificates []people.Revocation
 	for _, r := range all {
 		if serial, is := strings.CutPrefix(r.Name, "cert:"); is {
-			certificates = append(certificates, vault.Revocation{Name: serial, At: r.At})
+			certificates = append(certificates, people.Revocation{Name: serial, At: r.At})
 		}
 	}
 	list, err := t.cfg.RevocationList(certificates)

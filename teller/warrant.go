@@ -3,11 +3,12 @@ package teller
 import (
 	"example.com/atm"
 	"example.com/atm/vault"
+	"example.com/atm/vault/people"
 )
 
 // warrants are what an act of caller rests on. The transaction that carries it out looks
 // whether they hold still. The program itself needs none.
-func (t *Teller) warrants(caller *atm.Caller, op atm.Operation) []vault.Warrant {
+func (t *Teller) warrants(caller *atm.Caller, op atm.Operation) []people.Warrant {
 	if caller.Method == "" {
 		return nil
 	}
@@ -20,22 +21,22 @@ func (t *Teller) warrants(caller *atm.Caller, op atm.Operation) []vault.Warrant 
 	if op == atm.TokenSelf || op == atm.TokenGiveUp {
 		permits = nil
 	}
-	w := []vault.Warrant{{
+	w := []people.Warrant{{
 		Subject: caller.Subject, Permits: permits,
 		Revocation: caller.Revocation, Issued: caller.Issued, Verifier: caller.Verifier,
 	}}
 	if caller.Actor != "" {
-		w = append(w, vault.Warrant{Subject: caller.Actor, Issued: caller.Issued})
+		w = append(w, people.Warrant{Subject: caller.Actor, Issued: caller.Issued})
 	}
 	return w
 }
 
 // present are the warrants of somebody who takes part in an act of somebody else: they may
 // sign in still.
-func present(callers ...*atm.Caller) []vault.Warrant {
-	w := make([]vault.Warrant, len(callers))
+func present(callers ...*atm.Caller) []people.Warrant {
+	w := make([]people.Warrant, len(callers))
 	for i, c := range callers {
-		w[i] = vault.Warrant{
+		w[i] = people.Warrant{
 			Subject: c.Subject, Revocation: c.Revocation, Issued: c.Issued,
 			Verifier: c.Verifier,
 		}
@@ -45,8 +46,9 @@ func present(callers ...*atm.Caller) []vault.Warrant {
 
 // keepOperator puts rule within the bound that somebody is left who administers.
 func (t *Teller) keepOperator(rule vault.Rule) vault.Rule {
-	if r, is := rule.(vault.Demoting); is {
-		return vault.KeepsOperator{Demoting: r, Others: t.cfg.Operators()}
+	about, _ := rule.(vault.PeopleRule)
+	if r, is := about.Rule.(people.Demoting); is {
+		return vault.People(people.KeepsOperator{Demoting: r, Others: t.cfg.Operators()})
 	}
 	return rule
 }

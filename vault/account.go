@@ -3,12 +3,14 @@
 // A balance is never stored without the journal entry that explains it: one
 // transaction writes both, or neither, together with the head of the audit
 // tree that the entry extends. Every movement has legs that sum to zero.
-// Vault knows money, not people: who may do what is settled before a command
-// arrives here, and only the owner of an account is compared inside the
-// transaction.
+// The rules here are about money. Those about people and their credentials are in package
+// people, which knows no account; Books have both sides by side, because one transaction
+// commits both, and a command may rest on what is known of people (its Warrants). Whether an
+// operation is allowed is settled before a command arrives here. Of people the rules of this
+// package compare the owner of an account alone.
 //
-// The rules are pure functions of the books they are given. They do no input
-// or output and know no store.
+// A rule is a function of its arguments and the books. It does no input or output and knows
+// no store.
 package vault
 
 import (
@@ -88,43 +90,4 @@ func (a Account) Available(now time.Time) atm.Amount {
 		}
 	}
 	return left
-}
-
-// A Revocation is a credential that no longer counts. Its name is "cert:" and
-// the serial number of a certificate in hexadecimal, "jti:" and the id of a
-// token, or "subject:" and a subject, of whose credentials none from before At
-// counts.
-type Revocation struct {
-	Name string
-	At   time.Time // in UTC, to the microsecond
-}
-
-// A Certificate is one that was issued to a subject, or a token or an invitation: the
-// TokenRevocation of its id stands in the place of a serial number then.
-type Certificate struct {
-	Serial   string // hexadecimal
-	Subject  string
-	NotAfter time.Time // in UTC, to the second
-
-	// Issued is when, in UTC, to the second; zero when that was not recorded.
-	Issued time.Time
-
-	// Scope is what a token is for, names of methods separated by spaces. Actor is who
-	// acts by the token of a grant; empty for any other.
-	Scope, Actor string
-}
-
-// A User is what the bank knows of a subject.
-type User struct {
-	Subject  string // "user:NAME" or "service:NAME"
-	Roles    []atm.Role
-	Disabled bool
-
-	// HA1 is what HTTP Digest checks a password by (RFC 7616, section 3.4.2):
-	// SHA-256 of name, realm and password. Empty for who has no password.
-	HA1 []byte
-
-	// Slow is what a secret for tokens alone is checked by, an argon2id hash in
-	// the PHC string format. Empty for who has none. Nobody has both.
-	Slow []byte
 }

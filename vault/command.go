@@ -16,6 +16,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/vault/people"
 )
 
 // A Command is one operation, ready to be decided.
@@ -26,7 +27,7 @@ type Command struct {
 	Caller    *atm.Caller // nil for what the program itself records
 	Request   Request
 	Rule      Rule
-	Warrants  []Warrant // all of them must be true
+	Warrants  []people.Warrant // all of them must be true
 
 	// Then are decided right after it, in the same transaction, if it is OK, each with an
 	// entry of its own and none with a request id. When one of them is refused none of all
@@ -50,6 +51,9 @@ type Request struct {
 // begins with the time in it, as the UUID does: ids that come together lie
 // together, and a store need not touch a page for each.
 type RequestKey [16]byte
+
+// String is the key in hexadecimal.
+func (k RequestKey) String() string { return hex.EncodeToString(k[:]) }
 
 // RequestLife is how long an answer is kept for its request id.
 const RequestLife = 7 * 24 * time.Hour
@@ -163,7 +167,7 @@ func (c *Command) idempotent() bool {
 func (c *Command) keys(k *Keys) {
 	c.Rule.Keys(k)
 	for i := range c.Warrants {
-		c.Warrants[i].keys(k)
+		c.Warrants[i].Keys(&k.Keys)
 	}
 	for i := range c.Then {
 		c.Then[i].keys(k)
@@ -210,17 +214,14 @@ func (c *Command) undo(e *undoneError) {
 // when denials says so, and no receipt then.
 func (c *Command) decide(b *Books, denials *audit.DenialBatch) (atm.Status, error) {
 	b.begin(c.keys)
-	if len(b.damaged) > 0 {
-		if err := b.damaged.of(b, b.asked); err != nil {
-			return b.unreadable(err), nil
-		}
+	if err := b.damaged(); err != nil {
+		return b.unreadable(err), nil
 	}
 	answer, first, err := c.answer(b)
-	if err = errors.Join(err, b.err); err != nil {
-		if b.wrote { // the whole transaction must not be, and the others are decided again
+	if err = errors.Join(err, b.Failed()); err != nil {
+		if b.Wrote() { // the whole transaction must not be, and the others are decided again
 			return atm.Status{}, fmt.Errorf("%w: %w", ErrRefused, err)
 		}
-		b.err = nil
 		return b.unreadable(err), nil
 	}
 	if answer.Code == atm.PermissionDenied && c.Caller != nil && !denials.Note(b.Now, c.Caller) {
@@ -233,8 +234,8 @@ func (c *Command) decide(b *Books, denials *audit.DenialBatch) (atm.Status, erro
 		Event:     c.Event,
 		Operation: c.Operation,
 		Args:      c.Args,
-		State:     b.touched,
-		Expires:   b.expires,
+		State:     b.effect.touched,
+		Expires:   b.effect.expires,
 		Caller:    c.Caller,
 		Request:   c.Request.Digest,
 		ReplayOf:  -1,
@@ -245,7 +246,7 @@ func (c *Command) decide(b *Books, denials *audit.DenialBatch) (atm.Status, erro
 	}
 	if first != nil {
 		entry.ReplayOf = b.inLog(first.Index)
-		b.replays++
+		b.tally.replays++
 	}
 	if c.Note != nil {
 		c.Note(entry)
@@ -255,10 +256,8 @@ func (c *Command) decide(b *Books, denials *audit.DenialBatch) (atm.Status, erro
 		return atm.Status{}, fmt.Errorf("entry of %s: %w", c.Event, err)
 	}
 	leaf := b.leaves[begin:len(b.leaves):len(b.leaves)]
-	if n := len(b.touched); n > 0 && cap(b.changes) >= len(b.changes)+n { // they are in there
-		b.changes = b.changes[:len(b.changes)+n]
-	}
-	index, sum := b.append(leaf)
+	b.effect.keep()
+	index, sum := b.append(leaf, b.effect.touched)
 	if first != nil {
 		return answer, nil // with the receipt of the first time
 	}
@@ -273,7 +272,7 @@ func (c *Command) decide(b *Books, denials *audit.DenialBatch) (atm.Status, erro
 // when c is a replay.
 func (c *Command) answer(b *Books) (atm.Status, *Remembered, error) {
 	for i := range c.Warrants {
-		if no, refused := c.Warrants[i].refused(b); refused {
+		if no, refused := c.Warrants[i].Refused(b.People); refused {
 			return no, nil, nil
 		}
 	}
@@ -285,8 +284,8 @@ func (c *Command) answer(b *Books) (atm.Status, *Remembered, error) {
 		}
 	}
 	if c.idempotent() {
-		if first, seen := b.requests[c.Request.Key]; seen {
-			return c.replay(b, first)
+		if first := b.requests.Peek(c.Request.Key); first != nil {
+			return c.replay(b, *first)
 		}
 		if !c.Request.Minted.IsZero() && b.Now.Sub(c.Request.Minted) > RequestLife {
 			return refuse(atm.IdempotencyKeyExpired, "The request id is older than seven days"),
@@ -304,7 +303,7 @@ func (c *Command) replay(b *Books, first Remembered) (atm.Status, *Remembered, e
 		return atm.Status{}, nil, fmt.Errorf("entry %d: %w", first.Index, err)
 	}
 	if !c.Request.Key.Answered(entry) {
-		return atm.Status{}, nil, fmt.Errorf("entry %d is not the answer to request id %x",
+		return atm.Status{}, nil, fmt.Errorf("entry %d is not the answer to request id %s",
 			first.Index, c.Request.Key)
 	}
 	if entry.Status == nil || entry.Operation != c.Operation || !slices.Equal(entry.Args,

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"example.com/atm"
+	"example.com/atm/vault/people"
 )
 
 // A Grant lets somebody else act on accounts of the one who gave it: for some
@@ -47,8 +48,8 @@ func (r CreateGrant) Decide(b *Books) atm.Status {
 	for i, op := range r.Grant.Operations {
 		words[i] = string(op)
 	}
-	b.issue(Certificate{
-		Serial: TokenRevocation("", r.Grant.ID), Subject: r.Grant.Grantor,
+	b.People.Issue(people.Certificate{
+		Serial: people.TokenRevocation("", r.Grant.ID), Subject: r.Grant.Grantor,
 		NotAfter: r.Grant.Expires.UTC(),
 		Scope:    strings.Join(words, " "), Actor: r.Grant.Grantee,
 	})

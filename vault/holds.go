@@ -103,7 +103,7 @@ func (r Authorize) Decide(b *Books) atm.Status {
 	until := r.Expires
 	if until.IsZero() {
 		until = b.Now.Add(r.Life + time.Second - 1).Truncate(time.Second)
-		b.expires = until
+		b.effect.expires = until
 	}
 	h := Hold{ID: HoldID(b.next()), Account: r.Account, Amount: r.Amount}
 	a.Pending = append(a.Pending, Pending{ID: h.ID, Amount: h.Amount, Expires: until})

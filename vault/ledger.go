@@ -11,6 +11,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/vault/people"
 )
 
 const (
@@ -51,11 +52,11 @@ type Config struct {
 
 // A Commit is what a group of commands did together.
 type Commit struct {
-	Operations int    // how many commands shared it
-	Replays    int    // of them, those that were answered before
-	Users      []User // who became known or changed
+	Operations int           // how many commands shared it
+	Replays    int           // of them, those that were answered before
+	Users      []people.User // those that became known or changed
 
-	Revocations []Revocation
+	Revocations []people.Revocation
 }
 
 // A Ledger decides commands one after the other and commits them in groups.
@@ -363,8 +364,8 @@ func (l *Ledger) commit(g *group) bool {
 				return err
 			}
 		}
-		broken = b.broken
-		g.outcome = Commit{Operations: len(g.batch), Replays: b.replays}
+		broken = b.tally.broken
+		g.outcome = Commit{Operations: len(g.batch), Replays: b.tally.replays}
 		if len(b.entries) == 0 {
 			return nil // all of them were denied, and are counted
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"example.com/atm"
+	"example.com/atm/vault/people"
 )
 
 // ShowHold answers with the record of a hold.
@@ -143,7 +144,8 @@ func (r RevokeGrant) Decide(b *Books) atm.Status {
 	if !known || r.Owner != "" && r.Owner != g.Grantor {
 		return refuse(atm.AccountNotFound, "There is no grant "+r.Grant)
 	}
-	return Revoke{Name: TokenRevocation("", r.Grant)}.Decide(b)
+	b.People.Revoke(people.TokenRevocation("", r.Grant))
+	return ok("")
 }
 
 // CheckAccounts tells which of the accounts could not be opened, and changes nothing.
@@ -154,7 +156,7 @@ func (r CheckAccounts) Keys(k *Keys) {
 	for i := range r.Rows {
 		k.accounts(r.Rows[i].Account)
 		if owner := r.Rows[i].Owner; owner != "" {
-			k.users(owner)
+			k.Users = append(k.Users, owner)
 		}
 	}
 }
@@ -168,8 +170,8 @@ func (r CheckAccounts) Decide(b *Books) atm.Status {
 		no := ok("")
 		known, disabled := true, false
 		if row.Owner != "" {
-			var u User
-			u, known = b.User(row.Owner)
+			var u people.User
+			u, known = b.People.User(row.Owner)
 			disabled = u.Disabled
 		}
 		switch a := b.Account(row.Account); {
@@ -178,7 +180,7 @@ func (r CheckAccounts) Decide(b *Books) atm.Status {
 		case seen[row.Account]:
 			no = refuse(atm.AccountExists, "Account "+string(row.Account)+" is in two rows")
 		case !known:
-			no = noSubject(row.Owner)
+			no = refuse(atm.AccountNotFound, "There is no "+row.Owner)
 		case disabled:
 			no = refuse(atm.PermissionDenied, row.Owner+" is disabled")
 		case !fits(a, row.Opening):
@@ -187,39 +189,6 @@ func (r CheckAccounts) Decide(b *Books) atm.Status {
 		seen[row.Account] = true
 		if no.Code != atm.OK {
 			problems = append(problems, problem(i, no))
-		}
-	}
-	return ok(atm.Record{
-		{Name: "rows", Value: int64(len(r.Rows))},
-		{Name: "problems", Value: problems},
-	})
-}
-
-// CheckUsers tells which of the users could not be made known because they are already, and
-// changes nothing.
-type CheckUsers struct{ Rows []Enrol }
-
-// Keys implements Rule.
-func (r CheckUsers) Keys(k *Keys) {
-	for i := range r.Rows {
-		k.users(r.Rows[i].Subject)
-	}
-}
-
-// Decide implements Rule.
-func (r CheckUsers) Decide(b *Books) atm.Status {
-	problems := []atm.Record{}
-	seen := make(map[string]bool, len(r.Rows))
-	for i := range r.Rows {
-		subject, reason := r.Rows[i].Subject, ""
-		if _, known := b.User(subject); known {
-			reason = "There is " + subject + " already"
-		} else if seen[subject] {
-			reason = subject + " is in two rows"
-		}
-		seen[subject] = true
-		if reason != "" {
-			problems = append(problems, problem(i, refuse(atm.AccountExists, reason)))
 		}
 	}
 	return ok(atm.Record{

@@ -12,13 +12,8 @@ type Part struct {
 	First  int64 // index in the journal of the first leaf
 	Leaves [][]byte
 
-	Accounts     []Account
-	Holds        []Hold
-	Requests     []KeptRequest
-	Users        []User
-	Grants       []Grant
-	Revocations  []Revocation
-	Certificates []Certificate
+	Records
+	Requests []KeptRequest
 }
 
 // A KeptRequest is a request id that has its answer.

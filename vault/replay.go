@@ -2,11 +2,11 @@ package vault
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
 	"example.com/atm/audit"
+	"example.com/atm/vault/record"
 )
 
 // A Replayer decides again what the entries of a journal say was decided, on
@@ -20,13 +20,7 @@ type Replayer struct {
 
 // NewReplayer returns a replayer at the beginning of a journal.
 func NewReplayer() *Replayer {
-	return &Replayer{made: make(map[HoldID]time.Time), books: NewBooks(Keys{}, Loaded{
-		Accounts: make(map[Name]*Account),
-		Users:    make(map[string]*User),
-		Requests: make(map[RequestKey]Remembered),
-		Holds:    make(map[HoldID]*Hold),
-		Grants:   make(map[string]*Grant),
-	})}
+	return &Replayer{made: make(map[HoldID]time.Time), books: NewBooks(Keys{}, Loaded{})}
 }
 
 // Replay decides the rule of an entry that changed records, and reports
@@ -37,20 +31,21 @@ func (r *Replayer) Replay(index int64, entry *audit.Entry, rule Rule) error {
 	b.Now, b.Head.Size = entry.Time, index
 	b.begin(rule.Keys)
 	status := rule.Decide(b)
-	if id := HoldID(index); b.holds[id] != nil { // a hold has the index of its entry
+	if id := HoldID(index); b.holds.Peek(id) != nil { // a hold has the index of its entry
 		r.made[id] = entry.Time
 	}
 	switch {
-	case b.err != nil:
-		return fmt.Errorf("entry %d: the rule of %s: %w", index, entry.Operation, b.err)
+	case b.Failed() != nil:
+		return fmt.Errorf("entry %d: the rule of %s: %w", index, entry.Operation, b.Failed())
 	case entry.Status == nil || status.Code != entry.Status.Code:
 		return fmt.Errorf("entry %d: the rule of %s answers %s: %s", index, entry.Operation,
 			status.Code, status.Reason)
-	case !slices.Equal(b.touched, entry.State):
+	case !slices.Equal(b.effect.touched, entry.State):
 		return fmt.Errorf("entry %d: the rule of %s changes %v, the entry says %v", index,
-			entry.Operation, b.touched, entry.State)
-	case !b.expires.Equal(entry.Expires):
-		return fmt.Errorf("entry %d: the hold ends at %v, the entry says %v", index, b.expires,
+			entry.Operation, b.effect.touched, entry.State)
+	case !b.effect.expires.Equal(entry.Expires):
+		return fmt.Errorf("entry %d: the hold ends at %v, the entry says %v", index,
+			b.effect.expires,
 			entry.Expires)
 	}
 	return nil
@@ -59,7 +54,7 @@ func (r *Replayer) Replay(index int64, entry *audit.Entry, rule Rule) error {
 // Account returns an account as it is after the entries that were replayed; one that does not
 // exist has version 0.
 func (r *Replayer) Account(n Name) Account {
-	if a := r.books.accounts[n]; a != nil {
+	if a := r.books.accounts.Peek(n); a != nil {
 		return *a
 	}
 	return Account{Name: n}
@@ -67,17 +62,17 @@ func (r *Replayer) Account(n Name) Account {
 
 // Hold returns a hold as it is after the entries that were replayed.
 func (r *Replayer) Hold(id HoldID) (Hold, bool) {
-	if h := r.books.holds[id]; h != nil {
+	if h := r.books.holds.Peek(id); h != nil {
 		return *h, true
 	}
 	return Hold{}, false
 }
 
 // Accounts returns all accounts, the bank's own too, in order of name.
-func (r *Replayer) Accounts() []Account { return inOrder(r.books.accounts) }
+func (r *Replayer) Accounts() []Account { return inOrder(&r.books.accounts) }
 
 // Holds returns all holds, in order of id.
-func (r *Replayer) Holds() []Hold { return inOrder(r.books.holds) }
+func (r *Replayer) Holds() []Hold { return inOrder(&r.books.holds) }
 
 // HoldKept is how long a hold is kept at least after it was authorized: longer than it can
 // be pending. A store may forget it then, unless its account still has it as pending.
@@ -100,10 +95,16 @@ func (r *Replayer) HoldsOf(accounts []Account, holds []Hold, now time.Time) []Ho
 	})
 }
 
-func inOrder[K Name | HoldID, V any](records map[K]*V) []V {
-	list := make([]V, 0, len(records))
-	for _, key := range slices.Sorted(maps.Keys(records)) {
-		list = append(list, *records[key])
+// inOrder returns the records of a table in the order of their keys.
+func inOrder[K Name | HoldID, V any](t *record.Table[K, V]) []V {
+	var keys []K
+	for key := range t.Changed() {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	list := make([]V, len(keys))
+	for i, key := range keys {
+		list[i] = *t.Peek(key)
 	}
 	return list
 }

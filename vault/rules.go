@@ -4,16 +4,33 @@ import (
 	"math"
 
 	"example.com/atm"
+	"example.com/atm/vault/people"
 )
 
 // A Rule decides one operation. Keys adds the records that the rule needs to k.
-// Decide gives the answer and makes the changes, as a pure function of the books
-// and the rule itself. A refusal is an answer like any other and changes nothing.
-// The ledger adds the receipt.
+// Decide gives the answer and makes the changes. A refusal is an answer like any
+// other and changes nothing. The ledger adds the receipt.
+//
+// A rule is a function of its arguments and the books alone, and the time is that of the
+// books: no clock, no random number, no setting, no store. Replay decides it again years
+// later, from the arguments in its entry, and must come to the same answer and the same
+// changes.
 type Rule interface {
 	Keys(k *Keys)
 	Decide(b *Books) atm.Status
 }
+
+// A PeopleRule is a rule about people, which sees their side of the books alone.
+type PeopleRule struct{ people.Rule }
+
+// People returns a rule about people as one that the ledger decides.
+func People(rule people.Rule) PeopleRule { return PeopleRule{rule} }
+
+// Keys implements Rule.
+func (r PeopleRule) Keys(k *Keys) { r.Rule.Keys(&k.Keys) }
+
+// Decide implements Rule.
+func (r PeopleRule) Decide(b *Books) atm.Status { return r.Rule.Decide(b.People) }
 
 func ok(result any) atm.Status {
 	if result == nil {

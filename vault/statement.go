@@ -71,7 +71,7 @@ func (r Statement) Decide(b *Books) atm.Status {
 			row, err = rowOf(r.Account, version, index, leaf)
 		}
 		if err != nil {
-			b.fail(err)
+			b.Fail(err)
 		}
 		return row
 	})

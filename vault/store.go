@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"example.com/atm/audit"
+	"example.com/atm/vault/people"
 )
 
 // ErrLocked reports a store that another process has open.
@@ -73,15 +74,15 @@ type Store interface {
 	Accounts(ctx context.Context, after uint64, limit int) ([]Account, error)
 
 	// Users returns every user, in order of subject.
-	Users(ctx context.Context) ([]User, error)
+	Users(ctx context.Context) ([]people.User, error)
 
 	// Certificates returns those that were issued, in order of serial number. Of
 	// those that ended more than a day ago some may be missing, and most are when
 	// there are many.
-	Certificates(ctx context.Context) ([]Certificate, error)
+	Certificates(ctx context.Context) ([]people.Certificate, error)
 
 	// Revocations returns everything that was revoked, in order of name.
-	Revocations(ctx context.Context) ([]Revocation, error)
+	Revocations(ctx context.Context) ([]people.Revocation, error)
 
 	Close() error
 }

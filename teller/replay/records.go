@@ -11,6 +11,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/teller"
 	"example.com/atm/vault"
+	"example.com/atm/vault/people"
 )
 
 // records are what the entries of a journal say of everything but accounts and holds.
@@ -151,11 +152,11 @@ func (r *records) administration(index int64, e *audit.Entry, args map[string]st
 		if issuer == r.rules.Issuer {
 			issuer = ""
 		}
-		r.revoked[vault.TokenRevocation(issuer, args["jti"])] = e.Time
+		r.revoked[people.TokenRevocation(issuer, args["jti"])] = e.Time
 	case atm.GrantRevoke:
-		r.revoked[vault.TokenRevocation("", args["grant"])] = e.Time
+		r.revoked[people.TokenRevocation("", args["grant"])] = e.Time
 	case atm.TokenGiveUp:
-		r.revoked[vault.TokenRevocation("", args["jti"])] = e.Time
+		r.revoked[people.TokenRevocation("", args["jti"])] = e.Time
 	case atm.GrantCreate:
 		r.grant(index, e, args)
 	}
@@ -186,7 +187,7 @@ func (p *person) give(sets ...[]atm.Role) {
 	}
 }
 
-// enrol is what vault.Enrol does.
+// enrol is what people.Enrol does.
 func (r *records) enrol(subject, words string, at time.Time) {
 	known := r.users[subject] != nil
 	p := r.user(subject)
@@ -198,14 +199,14 @@ func (r *records) enrol(subject, words string, at time.Time) {
 		p.give(roles)
 		p.unclear = false
 		if known {
-			r.revoked[vault.RolesRevocation(subject)] = at
+			r.revoked[people.RolesRevocation(subject)] = at
 		}
 	case !known:
 		p.give([]atm.Role{teller.Newcomer(subject)})
 	}
 }
 
-// enrolled is what vault.Invited does, by any of the invitations that are good then.
+// enrolled is what people.Invited does, by any of the invitations that are good then.
 func (r *records) enrolled(subject string, at time.Time) {
 	known := r.users[subject] != nil
 	p := r.user(subject)
@@ -226,7 +227,7 @@ func (r *records) enrolled(subject string, at time.Time) {
 			sets = append(sets, kept...)
 		}
 	}
-	switch name := vault.RolesRevocation(subject); {
+	switch name := people.RolesRevocation(subject); {
 	case len(sets) == 0: // an older version had invitations of another life
 		p.unclear = true
 		r.maybe[name] = append(r.maybe[name], at)
@@ -330,7 +331,8 @@ func (r *records) grant(index int64, e *audit.Entry, args map[string]string) {
 	if !e.Caller.Derived() { // a token can make nothing that lives longer than itself
 		g.earliest = e.Time.Add(life - slack)
 	}
-	if accounts, err := teller.GrantedAccounts(vault.Name(args["account"]), args["more"]); err == nil {
+	if accounts, err := teller.GrantedAccounts(vault.Name(args["account"]),
+		args["more"]); err == nil {
 		g.grant.Accounts = accounts
 	}
 	operations := strings.Fields(args["operations"])
@@ -359,7 +361,7 @@ func (r *records) part(p *vault.Part) {
 			r.problems.Add("revocation %s is of %s; the journal says %s", row.Name, stamp(row.At),
 				stamp(at))
 		}
-		if strings.HasPrefix(row.Name, vault.RolesRevocation("")) && (r.firstRoles.IsZero() ||
+		if strings.HasPrefix(row.Name, people.RolesRevocation("")) && (r.firstRoles.IsZero() ||
 			row.At.Before(r.firstRoles)) {
 			r.firstRoles = row.At
 		}
@@ -372,7 +374,7 @@ func (r *records) part(p *vault.Part) {
 
 func stamp(t time.Time) string { return t.UTC().Format(audit.TimeFormat) }
 
-func (r *records) checkUser(u *vault.User) {
+func (r *records) checkUser(u *people.User) {
 	p := r.users[u.Subject]
 	if p == nil {
 		r.problems.Add("user %s is in no journal entry", u.Subject)
@@ -465,7 +467,7 @@ func (r *records) end() {
 	}
 	for name, at := range r.revoked {
 		// Programs of before made none of these. From the first one on, all are there.
-		if strings.HasPrefix(name, vault.RolesRevocation("")) && (r.firstRoles.IsZero() ||
+		if strings.HasPrefix(name, people.RolesRevocation("")) && (r.firstRoles.IsZero() ||
 			at.Before(r.firstRoles)) {
 			continue
 		}

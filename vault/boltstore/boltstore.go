@@ -33,6 +33,7 @@ import (
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore/chunk"
 	"example.com/atm/vault/boltstore/wal"
+	"example.com/atm/vault/people"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -456,8 +457,8 @@ func (s *Store) Accounts(_ context.Context, after uint64, limit int) ([]vault.Ac
 }
 
 // Users implements vault.Store.
-func (s *Store) Users(context.Context) ([]vault.User, error) {
-	var found []vault.User
+func (s *Store) Users(context.Context) ([]people.User, error) {
+	var found []people.User
 	err := s.snapshot(func(v view) error {
 		shelf := v.shelf(bucketUsers)
 		return shelf.bucket.ForEach(func(k, sealed []byte) error {
@@ -472,7 +473,7 @@ func (s *Store) Users(context.Context) ([]vault.User, error) {
 }
 
 // Revocations implements vault.Store.
-func (s *Store) Revocations(context.Context) (found []vault.Revocation, err error) {
+func (s *Store) Revocations(context.Context) (found []people.Revocation, err error) {
 	err = s.snapshot(func(v view) error {
 		shelf := v.shelf(bucketRevoked)
 		return shelf.bucket.ForEach(func(k, sealed []byte) error {

@@ -10,6 +10,8 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore/chunk"
+	"example.com/atm/vault/people"
+	"example.com/atm/vault/record"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -18,19 +20,23 @@ import (
 // changes it. The spines belong to the accounts that were loaded.
 func (v view) load(keys vault.Keys) (*vault.Books, spines) {
 	last := v.store.newest
-	var damaged vault.Damaged
-	holds := loadEach(v, bucketHolds, keys.Holds, holdKey, decodeHold,
-		func(id vault.HoldID, err error) {
-			damaged.Note(vault.HoldRecord(id), err)
-		})
+	l := vault.Loaded{
+		Head: last.head, Checkpoint: last.checkpoint, Logs: last.logs, History: v.history,
+	}
+	text := func(s string) []byte { return []byte(s) }
+	l.Holds = loadEach(v, bucketHolds, keys.Holds, holdKey, decodeHold)
+	l.Users = loadEach(v, bucketUsers, keys.Users, text, decodeUser)
+	l.Grants = loadEach(v, bucketGrants, keys.Grants, text, decodeGrant)
+	l.Revocations = loadEach(v, bucketRevoked, keys.Revocations, text, decodeRevocation)
+	l.Requests = v.loadRequests(keys.Requests)
 	names := keys.Accounts
 	for _, id := range keys.Holds {
-		if h := holds[id]; h != nil {
+		if h := l.Holds.Found[id]; h != nil {
 			names = append(names, h.Account)
 		}
 	}
 	most := len(names)/2 + 1 // of a movement one account is that of the cash, nearly always
-	accounts := make(map[vault.Name]*vault.Account, most)
+	l.Accounts.Found = make(map[vault.Name]*vault.Account, most)
 	spines := make(spines, most)
 	for _, name := range names {
 		if _, loaded := spines[name]; loaded {
@@ -38,45 +44,25 @@ func (v view) load(keys vault.Keys) (*vault.Books, spines) {
 		}
 		a, places, err := v.account(name)
 		if err != nil {
-			damaged.Note(vault.AccountRecord(name), err)
+			l.Accounts.Note(name, err)
 			continue
 		}
 		spines[name] = spine{a.Version, places}
 		if a.Version > 0 {
-			accounts[name] = &a
+			l.Accounts.Found[name] = &a
 		}
 	}
-	text := func(s string) []byte { return []byte(s) }
-	users := loadEach(v, bucketUsers, keys.Users, text, decodeUser,
-		func(subject string, err error) {
-			damaged.Note(vault.UserRecord(subject), err)
-		})
-	grants := loadEach(v, bucketGrants, keys.Grants, text, decodeGrant, func(id string, err error) {
-		damaged.Note(vault.GrantRecord(id), err)
-	})
-	revoked := loadEach(v, bucketRevoked, keys.Revocations, text, decodeRevocation,
-		func(name string, err error) {
-			damaged.Note(vault.RevocationRecord(name), err)
-		})
-	requests := v.loadRequests(keys.Requests, &damaged)
-	return vault.NewBooks(keys, vault.Loaded{
-		Head: last.head, Checkpoint: last.checkpoint, Logs: last.logs,
-		Accounts: accounts, Users: users, Requests: requests, Holds: holds, Grants: grants,
-		Revoked: revoked,
-		History: v.history, Damaged: damaged,
-	}), spines
+	return vault.NewBooks(keys, l), spines
 }
 
-// loadEach reads the records of a bucket that keys name, and tells damaged which of them
-// cannot be read.
+// loadEach reads the records of a bucket that keys name.
 func loadEach[K comparable, R any](
 	v view, bucket []byte, keys []K, keyOf func(K) []byte, decode func(K, []byte) (R, error),
-	damaged func(K, error),
-) map[K]*R {
-	found := make(map[K]*R, len(keys))
+) (l record.Loaded[K, R]) {
 	if len(keys) == 0 {
-		return found
+		return l
 	}
+	l.Found = make(map[K]*R, len(keys))
 	s := v.shelf(bucket)
 	for _, key := range keys {
 		value, err := s.get(keyOf(key))
@@ -88,12 +74,12 @@ func loadEach[K comparable, R any](
 			r, err = decode(key, value)
 		}
 		if err != nil {
-			damaged(key, err)
+			l.Note(key, err)
 			continue
 		}
-		found[key] = &r
+		l.Found[key] = &r
 	}
-	return found
+	return l
 }
 
 // account returns an account and its spine. One that does not exist has version 0.
@@ -129,22 +115,22 @@ func (s shelf) account(k, sealed []byte) (vault.Account, chunk.Spine, error) {
 }
 
 // user opens the record of a user.
-func (s shelf) user(k, sealed []byte) (vault.User, error) {
+func (s shelf) user(k, sealed []byte) (people.User, error) {
 	v, err := s.open(k, sealed)
 	if err != nil {
-		return vault.User{}, err
+		return people.User{}, err
 	}
 	return decodeUser(string(k), v)
 }
 
 // loadRequests looks each key up in every day that is still kept.
-func (v view) loadRequests(keys []vault.RequestKey,
-	damaged *vault.Damaged,
-) map[vault.RequestKey]vault.Remembered {
-	found := make(map[vault.RequestKey]vault.Remembered, len(keys)) // with space for the new ones
+func (v view) loadRequests(keys []vault.RequestKey) (
+	l record.Loaded[vault.RequestKey, vault.Remembered],
+) {
 	if len(keys) == 0 {
-		return found
+		return l
 	}
+	l.Found = make(map[vault.RequestKey]*vault.Remembered)
 	journal, filed := v.journal(), v.file.Bucket(bucketRequests).Cursor()
 	oldest := oldestDay(v.store.now)
 	for _, key := range keys {
@@ -164,14 +150,14 @@ func (v view) loadRequests(keys []vault.RequestKey,
 				e, err = journal.at(index)
 			}
 			if err != nil {
-				damaged.Note(vault.RequestRecord(key), fmt.Errorf("of day %d: %w", day.number, err))
+				l.Note(key, fmt.Errorf("of day %d: %w", day.number, err))
 				break
 			}
-			found[key] = vault.Remembered{Index: index, Leaf: bytes.Clone(e.Leaf)}
+			l.Found[key] = &vault.Remembered{Index: index, Leaf: bytes.Clone(e.Leaf)}
 			break
 		}
 	}
-	return found
+	return l
 }
 
 // A day is one that there are request ids of.
@@ -242,7 +228,7 @@ func (v view) write(now time.Time, c *vault.Changes, spines spines) error {
 	if err := v.writeRecords(c, spines); err != nil {
 		return err
 	}
-	if err := v.writeIssued(c.Issued); err != nil {
+	if err := v.writeIssued(c.Certificates); err != nil {
 		return err
 	}
 	today := dayOf(now)

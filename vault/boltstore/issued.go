@@ -5,7 +5,7 @@ import (
 	"context"
 	"time"
 
-	"example.com/atm/vault"
+	"example.com/atm/vault/people"
 )
 
 const (
@@ -19,7 +19,7 @@ const (
 )
 
 // Certificates implements vault.Store.
-func (s *Store) Certificates(context.Context) (found []vault.Certificate, err error) {
+func (s *Store) Certificates(context.Context) (found []people.Certificate, err error) {
 	err = s.snapshot(func(v view) error {
 		shelf := v.shelf(bucketIssued)
 		return shelf.bucket.ForEach(func(k, sealed []byte) error {
@@ -32,7 +32,7 @@ func (s *Store) Certificates(context.Context) (found []vault.Certificate, err er
 }
 
 // writeIssued stores certificates.
-func (v view) writeIssued(list []vault.Certificate) error {
+func (v view) writeIssued(list []people.Certificate) error {
 	shelf := v.shelf(bucketIssued)
 	for i := range list {
 		if err := shelf.put([]byte(list[i].Serial), encodeCertificate(&list[i])); err != nil {
@@ -70,28 +70,28 @@ func (s shelf) sweep(after []byte, before time.Time) error {
 }
 
 // certificate opens the record of a certificate.
-func (s shelf) certificate(k, sealed []byte) (vault.Certificate, error) {
+func (s shelf) certificate(k, sealed []byte) (people.Certificate, error) {
 	v, err := s.open(k, sealed)
 	if err != nil {
-		return vault.Certificate{}, err
+		return people.Certificate{}, err
 	}
 	return decodeCertificate(k, v)
 }
 
-func decodeCertificate(k, v []byte) (vault.Certificate, error) {
+func decodeCertificate(k, v []byte) (people.Certificate, error) {
 	r := reader{b: v}
-	c := vault.Certificate{Serial: string(k), Subject: r.text(), NotAfter: time.Unix(r.int(),
+	c := people.Certificate{Serial: string(k), Subject: r.text(), NotAfter: time.Unix(r.int(),
 		0).UTC()}
 	if len(r.b) > 0 { // one from before has no more
 		c.Issued, c.Scope, c.Actor = time.Unix(r.int(), 0).UTC(), r.text(), r.text()
 	}
 	if !r.done() {
-		return vault.Certificate{}, errRecord
+		return people.Certificate{}, errRecord
 	}
 	return c, nil
 }
 
-func encodeCertificate(c *vault.Certificate) []byte {
+func encodeCertificate(c *people.Certificate) []byte {
 	var w fields
 	w.text(c.Subject)
 	w.int(c.NotAfter.Unix())

@@ -4,14 +4,17 @@ import (
 	"testing"
 	"time"
 
-	"example.com/atm/vault"
+	"example.com/atm/vault/people"
 )
 
 // TestOlderCertificateIsRead reads a record of a certificate from before it said when it was
 // issued and what for.
 func TestOlderCertificateIsRead(t *testing.T) {
-	want := vault.Certificate{Serial: "5f", Subject: "user:demo", NotAfter: time.Unix(1_800_000_000,
-		0).UTC()}
+	want := people.Certificate{
+		Serial: "5f", Subject: "user:demo",
+		NotAfter: time.Unix(1_800_000_000,
+			0).UTC(),
+	}
 	var older fields
 	older.text(want.Subject)
 	older.int(want.NotAfter.Unix())

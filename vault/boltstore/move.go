@@ -189,9 +189,7 @@ func (s *Store) Fill(ctx context.Context, dump func(context.Context,
 
 func (v view) fillPart(part *vault.Part, spines spines) error {
 	c := vault.Changes{
-		First: part.First, Entries: make([]vault.Entry, len(part.Leaves)), Accounts: part.Accounts,
-		Holds: part.Holds,
-		Users: part.Users, Grants: part.Grants, Revocations: part.Revocations,
+		First: part.First, Entries: make([]vault.Entry, len(part.Leaves)), Records: part.Records,
 	}
 	for i, leaf := range part.Leaves {
 		entry, err := audit.ParseEntry(leaf)

@@ -9,6 +9,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore/chunk"
+	"example.com/atm/vault/people"
 )
 
 // A record begins with the version of its form.
@@ -185,11 +186,11 @@ func decodeHold(id vault.HoldID, v []byte) (vault.Hold, error) {
 	return h, nil
 }
 
-func decodeRevocation(name string, v []byte) (vault.Revocation, error) {
+func decodeRevocation(name string, v []byte) (people.Revocation, error) {
 	r := reader{b: v}
-	revocation := vault.Revocation{Name: name, At: time.UnixMicro(r.int()).UTC()}
+	revocation := people.Revocation{Name: name, At: time.UnixMicro(r.int()).UTC()}
 	if !r.done() {
-		return vault.Revocation{}, errRecord
+		return people.Revocation{}, errRecord
 	}
 	return revocation, nil
 }
@@ -296,7 +297,7 @@ func (r *reader) text() string {
 // done reports whether the record was whole and nothing is left of it.
 func (r *reader) done() bool { return !r.bad && len(r.b) == 0 }
 
-func encodeUser(u *vault.User) []byte {
+func encodeUser(u *people.User) []byte {
 	w := fields{[]byte{formUser, 0}}
 	if u.Disabled {
 		w.b[1] = 1
@@ -310,16 +311,16 @@ func encodeUser(u *vault.User) []byte {
 	return w.b
 }
 
-func decodeUser(subject string, v []byte) (vault.User, error) {
+func decodeUser(subject string, v []byte) (people.User, error) {
 	if len(v) < 2 || v[0] != formUser || v[1] > 1 {
-		return vault.User{}, errRecord
+		return people.User{}, errRecord
 	}
-	u := vault.User{Subject: subject, Disabled: v[1] == 1}
+	u := people.User{Subject: subject, Disabled: v[1] == 1}
 	r := reader{b: v[2:]}
 	for range r.count() {
 		role, known := atm.ParseRole(r.text())
 		if !known {
-			return vault.User{}, errRecord
+			return people.User{}, errRecord
 		}
 		u.Roles = append(u.Roles, role)
 	}
@@ -330,7 +331,7 @@ func decodeUser(subject string, v []byte) (vault.User, error) {
 		u.Slow = []byte(slow)
 	}
 	if !r.done() {
-		return vault.User{}, errRecord
+		return people.User{}, errRecord
 	}
 	return u, nil
 }

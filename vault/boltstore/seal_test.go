@@ -15,6 +15,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
+	"example.com/atm/vault/people"
 	"example.com/atm/vault/vaulttest"
 	bolt "go.etcd.io/bbolt"
 )
@@ -36,24 +37,24 @@ func filled(t *testing.T) string {
 		vault.Deposit{Account: "100", Cash: "cash:user:demo", Amount: 5},
 		vault.Authorize{Account: "100", Amount: 7, Life: time.Hour},
 		vault.Authorize{Account: "100", Amount: 7, Life: time.Hour},
-		vault.Enrol{
+		vault.People(people.Enrol{
 			Subject: "user:eve", Default: atm.Customer,
-			Certificate: &vault.Certificate{
+			Certificate: &people.Certificate{
 				Serial: "1", Subject: "user:eve",
 				NotAfter: time.Now().Add(time.Hour),
 			},
-		},
-		vault.Enrol{
+		}),
+		vault.People(people.Enrol{
 			Subject: "user:eva", Default: atm.Customer,
-			Certificate: &vault.Certificate{
+			Certificate: &people.Certificate{
 				Serial: "2", Subject: "user:eva",
 				NotAfter: time.Now().Add(time.Hour),
 			},
-		},
+		}),
 		vault.CreateGrant{Grant: vault.Grant{ID: "a", Accounts: []vault.Name{"100"}, Cap: 5}},
 		vault.CreateGrant{Grant: vault.Grant{ID: "b", Accounts: []vault.Name{"100"}, Cap: 5}},
-		vault.Revoke{Name: "cert:1"},
-		vault.Revoke{Name: "cert:2"},
+		vault.People(people.Revoke{Name: "cert:1"}),
+		vault.People(people.Revoke{Name: "cert:2"}),
 	} {
 		cmd := vault.Command{
 			Event: audit.EventOp, Operation: atm.Deposit, Caller: demo, Rule: rule,

@@ -13,6 +13,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/vault"
+	"example.com/atm/vault/people"
 	"example.com/atm/vault/pgstore"
 	"example.com/atm/vault/pgstore/pgtest"
 	"example.com/atm/vault/vaulttest"
@@ -115,19 +116,19 @@ func writers(t *testing.T, store vault.Store) map[string]func() atm.Status {
 			}, none)
 		},
 		"users": func() atm.Status {
-			return do(atm.UserAdd, vault.Enrol{
+			return do(atm.UserAdd, vault.People(people.Enrol{
 				Subject: "user:" + rand.Text()[:8],
 				Default: atm.Customer, Result: "",
-			}, none)
+			}), none)
 		},
 		"revocations": func() atm.Status {
-			return do(atm.CertRevoke, vault.Revoke{Name: "cert:1"}, none)
+			return do(atm.CertRevoke, vault.People(people.Revoke{Name: "cert:1"}), none)
 		},
 		"certificates": func() atm.Status {
-			return do(atm.TokenIssue, vault.IssueToken{
+			return do(atm.TokenIssue, vault.People(people.IssueToken{
 				For: caller.Subject, ID: rand.Text(),
 				Ends: time.Now().Add(time.Hour),
-			}, none)
+			}), none)
 		},
 		"grants": func() atm.Status {
 			return do(atm.GrantCreate, vault.CreateGrant{Grant: vault.Grant{

@@ -10,7 +10,7 @@ import (
 	"fmt"
 	"reflect"
 
-	"example.com/atm/vault"
+	"example.com/atm/vault/people"
 	"example.com/atm/vault/sealing"
 	"github.com/jackc/pgx/v5"
 )
@@ -361,7 +361,7 @@ func (s *Store) Rekey(ctx context.Context, secret []byte) error {
 }
 
 // secrets reads everything that is sealed.
-func (s *Store) secrets(ctx context.Context, q querier) ([]vault.User, []File, error) {
+func (s *Store) secrets(ctx context.Context, q querier) ([]people.User, []File, error) {
 	users, err := list(ctx, q, s.scanUser, allUsers+" ORDER BY subject")
 	if err != nil {
 		return nil, nil, err

@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"time"
 
 	"example.com/atm"
 	"example.com/atm/vault"
+	"example.com/atm/vault/people"
+	"example.com/atm/vault/record"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -101,35 +102,26 @@ const (
 func (s *Store) load(ctx context.Context, conn *pgx.Conn, want *request) (*vault.Books, *trail,
 	error,
 ) {
-	l := vault.Loaded{
-		Accounts: make(map[vault.Name]*vault.Account, len(want.accounts)),
-		Users:    make(map[string]*vault.User, len(want.users)),
-		Requests: make(map[vault.RequestKey]vault.Remembered),
-		Holds:    make(map[vault.HoldID]*vault.Hold, len(want.holds)),
-		Grants:   make(map[string]*vault.Grant, len(want.grants)),
-		Revoked:  make(map[string]*vault.Revocation, len(want.revocations)),
-		History: func(account vault.Name, from uint64, yield func(uint64, int64,
-			[]byte) bool,
-		) error {
-			return history(ctx, conn, account, from, yield)
-		},
-	}
+	l := vault.Loaded{History: func(account vault.Name, from uint64, yield func(uint64, int64,
+		[]byte) bool,
+	) error {
+		return history(ctx, conn, account, from, yield)
+	}}
+	l.Accounts.Found = make(map[vault.Name]*vault.Account, len(want.accounts))
+	l.Users.Found = make(map[string]*people.User, len(want.users))
+	l.Requests.Found = make(map[vault.RequestKey]*vault.Remembered)
+	l.Holds.Found = make(map[vault.HoldID]*vault.Hold, len(want.holds))
+	l.Grants.Found = make(map[string]*vault.Grant, len(want.grants))
+	l.Revocations.Found = make(map[string]*people.Revocation, len(want.revocations))
 	t := &trail{seen: s.newest()}
 	// What the driver could read and makes no sense, or does not open, concerns nobody but
 	// those that need the record.
-	damaged := func(r vault.Record, err error) error {
-		if r.Key == "" {
-			return err
-		}
-		l.Damaged.Note(r, err)
-		return nil
-	}
 	noteAccount := func(rows pgx.Rows) error {
 		a, err := scanAccount(rows)
 		if err != nil {
-			return damaged(vault.AccountRecord(a.Name), err)
+			return damaged(&l.Accounts, a.Name, err)
 		}
-		l.Accounts[a.Name] = &a
+		l.Accounts.Found[a.Name] = &a
 		return nil
 	}
 	var b pgx.Batch
@@ -163,7 +155,7 @@ func (s *Store) load(ctx context.Context, conn *pgx.Conn, want *request) (*vault
 	if len(want.holds) > 0 {
 		b.Queue(holdsSQL, want.holds).Query(each(func(rows pgx.Rows) error {
 			h, err := scanHold(rows)
-			l.Holds[h.ID] = &h
+			l.Holds.Found[h.ID] = &h
 			return err
 		}))
 	}
@@ -171,23 +163,23 @@ func (s *Store) load(ctx context.Context, conn *pgx.Conn, want *request) (*vault
 		b.Queue(usersSQL, want.users).Query(each(func(rows pgx.Rows) error {
 			u, err := s.scanUser(rows)
 			if err != nil {
-				return damaged(vault.UserRecord(u.Subject), err)
+				return damaged(&l.Users, u.Subject, err)
 			}
-			l.Users[u.Subject] = &u
+			l.Users.Found[u.Subject] = &u
 			return nil
 		}))
 	}
 	if len(want.grants) > 0 {
 		b.Queue(grantsSQL, want.grants).Query(each(func(rows pgx.Rows) error {
 			g, err := scanGrant(rows)
-			l.Grants[g.ID] = &g
+			l.Grants.Found[g.ID] = &g
 			return err
 		}))
 	}
 	if len(want.revocations) > 0 {
 		b.Queue(revocationsSQL, want.revocations).Query(each(func(rows pgx.Rows) error {
 			r, err := scanRevocation(rows)
-			l.Revoked[r.Name] = &r
+			l.Revocations.Found[r.Name] = &r
 			return err
 		}))
 	}
@@ -202,10 +194,10 @@ func (s *Store) load(ctx context.Context, conn *pgx.Conn, want *request) (*vault
 				return errRecord
 			}
 			if first.Leaf == nil {
-				return damaged(vault.RequestRecord(vault.RequestKey(key)),
+				return damaged(&l.Requests, vault.RequestKey(key),
 					fmt.Errorf("there is no entry %d", first.Index))
 			}
-			l.Requests[vault.RequestKey(key)] = first
+			l.Requests.Found[vault.RequestKey(key)] = &first
 			return nil
 		}))
 	}
@@ -215,8 +207,18 @@ func (s *Store) load(ctx context.Context, conn *pgx.Conn, want *request) (*vault
 		}
 		return nil, nil, explain(err)
 	}
-	t.accounts = maps.Clone(l.Accounts) // the books will change theirs
+	t.accounts = l.Accounts.Found
 	return vault.NewBooks(want.keys, l), t, nil
+}
+
+// damaged notes that a record cannot be read. It returns the error when not even the key could
+// be.
+func damaged[K comparable, V any](l *record.Loaded[K, V], key K, err error) error {
+	if key == *new(K) {
+		return err
+	}
+	l.Note(key, err)
+	return nil
 }
 
 // each calls scan for every row.
@@ -283,8 +285,8 @@ func scanHold(row pgx.Row) (vault.Hold, error) {
 	return h, err
 }
 
-func (s *Store) scanUser(row pgx.Row) (vault.User, error) {
-	var u vault.User
+func (s *Store) scanUser(row pgx.Row) (people.User, error) {
+	var u people.User
 	var roles []string
 	if err := row.Scan(&u.Subject, &roles, &u.Disabled, &u.HA1, &u.Slow); err != nil {
 		return u, err
@@ -318,8 +320,8 @@ func scanGrant(row pgx.Row) (vault.Grant, error) {
 	return g, err
 }
 
-func scanRevocation(row pgx.Row) (vault.Revocation, error) {
-	var r vault.Revocation
+func scanRevocation(row pgx.Row) (people.Revocation, error) {
+	var r people.Revocation
 	err := row.Scan(&r.Name, &r.At)
 	r.At = r.At.UTC()
 	return r, err

@@ -167,8 +167,7 @@ func (s *Store) fillPart(ctx context.Context, tx pgx.Tx, part *vault.Part) error
 	}
 	var b pgx.Batch
 	s.queueRecords(&b, &vault.Changes{
-		Accounts: part.Accounts, Holds: part.Holds, Users: part.Users, Grants: part.Grants,
-		Revocations: part.Revocations,
+		Records: part.Records,
 	}, nil)
 	return tx.SendBatch(ctx, &b).Close()
 }
@@ -259,10 +258,10 @@ func (s *Store) Rebuild(ctx context.Context, replay func(vault.Store) ([]vault.A
 		}
 		for first := 0; first < max(len(accounts), len(holds)); first += movedAtOnce {
 			var b pgx.Batch
-			s.queueRecords(&b, &vault.Changes{
+			s.queueRecords(&b, &vault.Changes{Records: vault.Records{
 				Accounts: page(accounts, first),
 				Holds:    page(holds, first),
-			}, nil)
+			}}, nil)
 			if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 				return err
 			}

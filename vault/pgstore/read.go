@@ -9,6 +9,7 @@ import (
 
 	"example.com/atm/audit"
 	"example.com/atm/vault"
+	"example.com/atm/vault/people"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -311,27 +312,27 @@ func (s *Store) Accounts(ctx context.Context, after uint64, limit int) ([]vault.
 const allUsers = "SELECT subject, roles, disabled, ha1, slow FROM users"
 
 // Users implements vault.Store.
-func (s *Store) Users(ctx context.Context) ([]vault.User, error) {
+func (s *Store) Users(ctx context.Context) ([]people.User, error) {
 	return listed(ctx, s, s.scanUser, allUsers+" ORDER BY subject")
 }
 
 const allRevocations = "SELECT name, at FROM revocations"
 
 // Revocations implements vault.Store.
-func (s *Store) Revocations(ctx context.Context) ([]vault.Revocation, error) {
+func (s *Store) Revocations(ctx context.Context) ([]people.Revocation, error) {
 	return listed(ctx, s, scanRevocation, allRevocations+" ORDER BY name")
 }
 
 // Certificates implements vault.Store.
-func (s *Store) Certificates(ctx context.Context) ([]vault.Certificate, error) {
+func (s *Store) Certificates(ctx context.Context) ([]people.Certificate, error) {
 	return listed(ctx, s, scanCertificate, "SELECT "+certificateColumns+
 		" FROM certificates ORDER BY serial")
 }
 
 const certificateColumns = "serial, subject, not_after, issued, scope, actor"
 
-func scanCertificate(row pgx.Row) (vault.Certificate, error) {
-	var c vault.Certificate
+func scanCertificate(row pgx.Row) (people.Certificate, error) {
+	var c people.Certificate
 	var issued *time.Time
 	err := row.Scan(&c.Serial, &c.Subject, &c.NotAfter, &issued, &c.Scope, &c.Actor)
 	c.NotAfter = c.NotAfter.UTC()
@@ -342,7 +343,7 @@ func scanCertificate(row pgx.Row) (vault.Certificate, error) {
 }
 
 // certificateRow is a certificate as certificateColumns have it.
-func certificateRow(c *vault.Certificate) []any {
+func certificateRow(c *people.Certificate) []any {
 	var issued *time.Time
 	if !c.Issued.IsZero() {
 		issued = &c.Issued
@@ -353,8 +354,8 @@ func certificateRow(c *vault.Certificate) []any {
 // News is what other replicas may have done.
 type News struct {
 	Size        int64 // of the journal
-	Users       []vault.User
-	Revocations []vault.Revocation
+	Users       []people.User
+	Revocations []people.Revocation
 
 	// Ahead is how far the clock of the database is ahead of this machine's.
 	Ahead time.Duration

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"example.com/atm/vault"
+	"example.com/atm/vault/people"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -92,10 +93,10 @@ func (s *Store) write(ctx context.Context, conn *pgx.Conn, now time.Time, c *vau
 	var b pgx.Batch
 	queueEntries(&b, c)
 	s.queueRecords(&b, c, before)
-	for i := range c.Issued {
-		b.Queue(putCertificateSQL, certificateRow(&c.Issued[i])...)
+	for i := range c.Certificates {
+		b.Queue(putCertificateSQL, certificateRow(&c.Certificates[i])...)
 	}
-	if len(c.Issued) > 0 {
+	if len(c.Certificates) > 0 {
 		b.Queue(sweepCertificatesSQL, now.Add(-certificateKept))
 	}
 	oldest := s.oldest.Load()
@@ -223,7 +224,7 @@ func queueGrant(b *pgx.Batch, g *vault.Grant) {
 		int64(g.Spent), g.Expires)
 }
 
-func (s *Store) queueUser(b *pgx.Batch, u *vault.User, index int64) {
+func (s *Store) queueUser(b *pgx.Batch, u *people.User, index int64) {
 	roles := make([]string, len(u.Roles))
 	for i, role := range u.Roles {
 		roles[i] = string(role)

@@ -10,6 +10,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/vault"
+	"example.com/atm/vault/people"
 )
 
 // testCertificates renews certificates and follows invitations before and after
@@ -20,26 +21,29 @@ func testCertificates(t *testing.T, p Place) {
 	now := time.Now().UTC()
 	l := NewLedger(t, vault.Config{Store: store, Now: func() time.Time { return now }})
 	serials := 0
-	enrol := func(subject string) vault.Enrol {
+	enrol := func(subject string) people.Enrol {
 		serials++
-		next := vault.Certificate{
+		next := people.Certificate{
 			Serial: string(rune('a' + serials)), Subject: subject,
 			NotAfter: now.Truncate(time.Second),
 		}
-		return vault.Enrol{Subject: subject, Default: atm.Customer, Certificate: &next, Result: ""}
+		return people.Enrol{Subject: subject, Default: atm.Customer, Certificate: &next, Result: ""}
 	}
 	before, after := now.Add(-time.Hour), now.Add(time.Second)
 	renew := func(subject, serial string, issued time.Time) vault.Command {
-		return op(atm.CertRenew, vault.Renewed{
+		return op(atm.CertRenew, vault.People(people.Renewed{
 			Enrol: enrol(subject), Serial: serial,
 			Issued: issued,
-		})
+		}))
 	}
 	follow := func(subject string, issued time.Time) vault.Command {
-		return op(atm.CertEnroll, vault.Invited{Enrol: enrol(subject), Issued: issued})
+		return op(atm.CertEnroll, vault.People(people.Invited{
+			Enrol:  enrol(subject),
+			Issued: issued,
+		}))
 	}
 	revoke := func(name string) vault.Command {
-		return op(atm.CertRevoke, vault.Revoke{Name: name})
+		return op(atm.CertRevoke, vault.People(people.Revoke{Name: name}))
 	}
 
 	refused(t, l, renew("user:a", "1", before), atm.PermissionDenied) // nobody knows them
@@ -55,7 +59,10 @@ func testCertificates(t *testing.T, p Place) {
 	must(t, l, follow("user:a", after))
 
 	must(t, l, follow("user:b", before))
-	must(t, l, op(atm.UserDisable, vault.SetDisabled{Subject: "user:b", Disabled: true}))
+	must(t, l, op(atm.UserDisable, vault.People(people.SetDisabled{
+		Subject:  "user:b",
+		Disabled: true,
+	})))
 	refused(t, l, renew("user:b", "4", before), atm.PermissionDenied)
 	refused(t, l, follow("user:b", before), atm.PermissionDenied)
 
@@ -80,28 +87,34 @@ func testCertificates(t *testing.T, p Place) {
 // opposite too: in the order of the commits, not of what was looked up before.
 func testSomebody(t *testing.T, p Place) {
 	l := NewLedger(t, vault.Config{Store: p.Open(t)})
-	enrol := func(expect vault.Expected, role atm.Role) vault.Command {
-		return op(atm.UserAdd, vault.Enrol{
+	enrol := func(expect people.Expected, role atm.Role) vault.Command {
+		return op(atm.UserAdd, vault.People(people.Enrol{
 			Subject: "user:a", Roles: []atm.Role{role},
 			Expect: expect, Result: "",
-		})
+		}))
 	}
-	refused(t, l, enrol(vault.ExpectKnown, atm.Teller), atm.AccountNotFound)
-	refused(t, l, op(atm.UserShow, vault.ShowUser{Subject: "user:a"}), atm.AccountNotFound)
-	refused(t, l, op(atm.UserRevoke, vault.RevokeSubject{Subject: "user:a"}), atm.AccountNotFound)
-	must(t, l, op(atm.UserRevoke, vault.RevokeSubject{Subject: "user:a", Invited: true}))
+	refused(t, l, enrol(people.ExpectKnown, atm.Teller), atm.AccountNotFound)
+	refused(t, l, op(atm.UserShow, vault.People(people.ShowUser{Subject: "user:a"})),
+		atm.AccountNotFound)
+	refused(t, l, op(atm.UserRevoke, vault.People(people.RevokeSubject{Subject: "user:a"})),
+		atm.AccountNotFound)
+	must(t, l, op(atm.UserRevoke, vault.People(people.RevokeSubject{
+		Subject: "user:a",
+		Invited: true,
+	})))
 	replies := []vault.Reply{
-		l.Begin(t.Context(), enrol(vault.ExpectNew, atm.Customer)),
-		l.Begin(t.Context(), enrol(vault.ExpectNew, atm.Operator)),
-		l.Begin(t.Context(), enrol(vault.ExpectKnown, atm.Teller)),
+		l.Begin(t.Context(), enrol(people.ExpectNew, atm.Customer)),
+		l.Begin(t.Context(), enrol(people.ExpectNew, atm.Operator)),
+		l.Begin(t.Context(), enrol(people.ExpectKnown, atm.Teller)),
 	}
 	for i, want := range []atm.Code{atm.OK, atm.AccountExists, atm.OK} {
 		if s := replies[i](); s.Code != want {
 			t.Errorf("enrolment %d: %v, want %s", i, s, want)
 		}
 	}
-	must(t, l, op(atm.UserRevoke, vault.RevokeSubject{Subject: "user:a"}))
-	shown, _ := must(t, l, op(atm.UserShow, vault.ShowUser{Subject: "user:a"})).Result.(atm.Record)
+	must(t, l, op(atm.UserRevoke, vault.People(people.RevokeSubject{Subject: "user:a"})))
+	shown, _ := must(t, l,
+		op(atm.UserShow, vault.People(people.ShowUser{Subject: "user:a"}))).Result.(atm.Record)
 	if roles, _ := shown.Get("roles").([]string); !slices.Equal(roles, []string{"teller"}) {
 		t.Errorf("roles: %v", shown)
 	}
@@ -112,31 +125,39 @@ func testSomebody(t *testing.T, p Place) {
 func testWarrants(t *testing.T, p Place) {
 	l := NewLedger(t, vault.Config{Store: p.Open(t)})
 	known := func(subject string, roles ...atm.Role) {
-		must(t, l, op(atm.UserAdd, vault.Enrol{
+		must(t, l, op(atm.UserAdd, vault.People(people.Enrol{
 			Subject: subject, Roles: roles,
 			HA1: []byte("password of " + subject), Result: "",
-		}))
+		})))
 	}
 	operates := func(roles []atm.Role) bool { return slices.Contains(roles, atm.Operator) }
 	issued := time.Now().Add(-time.Minute)
 	for i, take := range []func(subject string) vault.Rule{
-		func(s string) vault.Rule { return vault.SetDisabled{Subject: s, Disabled: true} },
-		func(s string) vault.Rule { return vault.Revoke{Name: "subject:" + s} },
-		func(s string) vault.Rule { return vault.Revoke{Name: "cert:" + s} },
 		func(s string) vault.Rule {
-			return vault.Enrol{Subject: s, Roles: []atm.Role{atm.Customer}, Result: ""}
+			return vault.People(people.SetDisabled{Subject: s, Disabled: true})
+		},
+		func(s string) vault.Rule { return vault.People(people.Revoke{Name: "subject:" + s}) },
+		func(s string) vault.Rule { return vault.People(people.Revoke{Name: "cert:" + s}) },
+		func(s string) vault.Rule {
+			return vault.People(people.Enrol{
+				Subject: s, Roles: []atm.Role{atm.Customer},
+				Result: "",
+			})
 		},
 		func(s string) vault.Rule {
-			return vault.Enrol{Subject: s, HA1: []byte("another"), Result: ""}
+			return vault.People(people.Enrol{Subject: s, HA1: []byte("another"), Result: ""})
 		},
 	} {
 		subject := fmt.Sprintf("user:w%d", i)
 		known(subject, atm.Operator)
 		act := func(made string) vault.Command {
-			c := op(atm.UserAdd, vault.Enrol{Subject: made, Default: atm.Customer, Result: ""})
-			c.Warrants = []vault.Warrant{{
+			c := op(atm.UserAdd, vault.People(people.Enrol{
+				Subject: made, Default: atm.Customer,
+				Result: "",
+			}))
+			c.Warrants = []people.Warrant{{
 				Subject: subject, Permits: operates, Revocation: "cert:" + subject, Issued: issued,
-				Verifier: vault.VerifierOf([]byte("password of " + subject)),
+				Verifier: people.VerifierOf([]byte("password of " + subject)),
 			}}
 			return c
 		}
@@ -153,20 +174,23 @@ func testWarrants(t *testing.T, p Place) {
 
 	// Who is named, and need not have shown anything.
 	known("user:n", atm.Customer)
-	must(t, l, op(atm.UserDisable, vault.SetDisabled{Subject: "user:n", Disabled: true}))
+	must(t, l, op(atm.UserDisable, vault.People(people.SetDisabled{
+		Subject:  "user:n",
+		Disabled: true,
+	})))
 	for _, tt := range []struct {
-		w    vault.Warrant
+		w    people.Warrant
 		want atm.Code
 	}{
-		{vault.Warrant{Subject: "user:n", Named: true}, atm.PermissionDenied},
-		{vault.Warrant{Subject: "user:nobody", Named: true}, atm.AccountNotFound},
-		{vault.Warrant{Subject: "user:nobody", Named: true, Stranger: true}, atm.OK},
+		{people.Warrant{Subject: "user:n", Named: true}, atm.PermissionDenied},
+		{people.Warrant{Subject: "user:nobody", Named: true}, atm.AccountNotFound},
+		{people.Warrant{Subject: "user:nobody", Named: true, Stranger: true}, atm.OK},
 	} {
-		c := op(atm.TokenIssue, vault.IssueToken{
+		c := op(atm.TokenIssue, vault.People(people.IssueToken{
 			For: tt.w.Subject, ID: "T",
 			Ends: time.Now().UTC().Truncate(time.Second), Result: "",
-		})
-		c.Warrants = []vault.Warrant{tt.w}
+		}))
+		c.Warrants = []people.Warrant{tt.w}
 		if s := l.Do(t.Context(), c); s.Code != tt.want {
 			t.Errorf("%+v: %v, want %s", tt.w, s, tt.want)
 		}
@@ -177,23 +201,23 @@ func testWarrants(t *testing.T, p Place) {
 func testLastOperator(t *testing.T, p Place) {
 	l := NewLedger(t, vault.Config{Store: p.Open(t)})
 	for _, s := range []string{"user:a", "user:b", "user:c"} {
-		must(t, l, op(atm.UserAdd, vault.Enrol{Subject: s, Roles: []atm.Role{
+		must(t, l, op(atm.UserAdd, vault.People(people.Enrol{Subject: s, Roles: []atm.Role{
 			atm.Operator,
 			atm.Auditor,
-		}, Result: ""}))
+		}, Result: ""})))
 	}
 	others := []string{"user:a", "user:b", "user:c"}
 	demote := func(s string) vault.Command {
-		return op(atm.UserAdd, vault.KeepsOperator{Demoting: vault.Enrol{
+		return op(atm.UserAdd, vault.People(people.KeepsOperator{Demoting: people.Enrol{
 			Subject: s,
 			Roles:   []atm.Role{atm.Auditor}, Result: "",
-		}, Others: others})
+		}, Others: others}))
 	}
 	disable := func(s string) vault.Command {
-		return op(atm.UserDisable, vault.KeepsOperator{Demoting: vault.SetDisabled{
+		return op(atm.UserDisable, vault.People(people.KeepsOperator{Demoting: people.SetDisabled{
 			Subject:  s,
 			Disabled: true,
-		}, Others: others})
+		}, Others: others}))
 	}
 	// Each would leave one of the other two, were it alone.
 	replies := []vault.Reply{
@@ -207,7 +231,7 @@ func testLastOperator(t *testing.T, p Place) {
 	}
 	refused(t, l, demote("user:c"), atm.PermissionDenied)
 	must(t, l, demote("user:a")) // who is none
-	must(t, l, op(atm.UserEnable, vault.SetDisabled{Subject: "user:b"}))
+	must(t, l, op(atm.UserEnable, vault.People(people.SetDisabled{Subject: "user:b"})))
 	must(t, l, demote("user:c"))
 	refused(t, l, disable("user:b"), atm.PermissionDenied)
 }
@@ -222,14 +246,14 @@ func testCertificatesEnd(t *testing.T, p Place) {
 	issue := func(life time.Duration) {
 		serial := make([]byte, 16)
 		rand.Read(serial)
-		c := vault.Certificate{
+		c := people.Certificate{
 			Serial: hex.EncodeToString(serial), Subject: "service:a",
 			NotAfter: now.Add(life).Truncate(time.Second),
 		}
-		must(t, l, op(atm.CertIssue, vault.Enrol{
+		must(t, l, op(atm.CertIssue, vault.People(people.Enrol{
 			Subject: c.Subject, Default: atm.Service,
 			Certificate: &c, Result: "",
-		}))
+		})))
 	}
 	for range long {
 		issue(365 * 24 * time.Hour)

@@ -7,6 +7,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/vault"
+	"example.com/atm/vault/people"
 )
 
 // testIssuedTokens issues a token and a grant, and finds in the store what they are for.
@@ -18,10 +19,10 @@ func testIssuedTokens(t *testing.T, p Place) {
 	}})
 	ends := now.Add(time.Hour).Truncate(time.Second)
 	must(t, l, open("100", 5000))
-	must(t, l, op(atm.TokenIssue, vault.IssueToken{
+	must(t, l, op(atm.TokenIssue, vault.People(people.IssueToken{
 		For: "user:a", ID: "T", Scope: "deposit inquiry",
 		Ends: ends,
-	}))
+	})))
 	must(t, l, op(atm.GrantCreate, vault.CreateGrant{Grant: vault.Grant{
 		ID: "G", Grantor: demo.Subject, Grantee: "service:shop", Accounts: []vault.Name{"100"},
 		Operations: []atm.Operation{atm.Inquiry, atm.Withdraw}, Cap: 500, Expires: ends,
@@ -55,7 +56,7 @@ func testIssuedTokens(t *testing.T, p Place) {
 		t.Fatal(err)
 	}
 	at := now.Truncate(time.Second)
-	want := []vault.Certificate{
+	want := []people.Certificate{
 		{
 			Serial: "jti:G", Subject: demo.Subject, NotAfter: ends, Issued: at,
 			Scope: "inquiry withdraw", Actor: "service:shop",
@@ -114,16 +115,16 @@ func testAllOrNone(t *testing.T, p Place) {
 func testCheckUsers(t *testing.T, p Place) {
 	store := p.Open(t)
 	l := NewLedger(t, vault.Config{Store: store})
-	enrol := func(subject string) vault.Enrol {
-		return vault.Enrol{
+	enrol := func(subject string) people.Enrol {
+		return people.Enrol{
 			Subject: subject, Default: atm.Customer, Result: "",
-			Expect: vault.ExpectNew,
+			Expect: people.ExpectNew,
 		}
 	}
-	must(t, l, op(atm.UserAdd, enrol("user:a")))
-	checked := must(t, l, op(atm.UserImport, vault.CheckUsers{
-		Rows: []vault.Enrol{enrol("user:b"), enrol("user:a"), enrol("user:b")},
-	}))
+	must(t, l, op(atm.UserAdd, vault.People(enrol("user:a"))))
+	checked := must(t, l, op(atm.UserImport, vault.People(people.CheckUsers{
+		Rows: []people.Enrol{enrol("user:b"), enrol("user:a"), enrol("user:b")},
+	})))
 	problems := checked.Result.(atm.Record).Get("problems").([]atm.Record)
 	want := []string{"There is user:a already", "user:b is in two rows"}
 	if len(problems) != len(want) {
@@ -136,7 +137,7 @@ func testCheckUsers(t *testing.T, p Place) {
 		}
 	}
 	users, err := store.Users(t.Context())
-	if known := slices.ContainsFunc(users, func(u vault.User) bool {
+	if known := slices.ContainsFunc(users, func(u people.User) bool {
 		return u.Subject == "user:b"
 	}); known || err != nil {
 		t.Errorf("a check made user:b known, %v", err)

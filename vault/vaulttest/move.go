@@ -13,6 +13,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/vault"
+	"example.com/atm/vault/people"
 	gocmp "github.com/google/go-cmp/cmp"
 )
 
@@ -67,20 +68,23 @@ func furnish(t testing.TB, l *vault.Ledger) {
 		Account:  accounts[1],
 		Standing: vault.Frozen,
 	}))
-	must(t, l, op(atm.UserAdd, vault.Enrol{
+	must(t, l, op(atm.UserAdd, vault.People(people.Enrol{
 		Subject: "user:eva", Roles: []atm.Role{atm.Teller},
 		Slow: []byte("slow"),
-	}))
-	c := &vault.Certificate{
+	})))
+	c := &people.Certificate{
 		Serial: fmt.Sprint(accounts[0]), Subject: "user:eve",
 		NotAfter: time.Now().UTC().Truncate(time.Second).Add(time.Hour),
 	}
-	must(t, l, op(atm.CertIssue, vault.Enrol{
+	must(t, l, op(atm.CertIssue, vault.People(people.Enrol{
 		Subject: "user:eve", Roles: []atm.Role{atm.Customer},
 		HA1: []byte("ha1"), Certificate: c,
-	}))
-	must(t, l, op(atm.UserDisable, vault.SetDisabled{Subject: "user:eve", Disabled: true}))
-	must(t, l, op(atm.TokenRevoke, vault.Revoke{Name: "jti:" + string(accounts[0])}))
+	})))
+	must(t, l, op(atm.UserDisable, vault.People(people.SetDisabled{
+		Subject:  "user:eve",
+		Disabled: true,
+	})))
+	must(t, l, op(atm.TokenRevoke, vault.People(people.Revoke{Name: "jti:" + string(accounts[0])})))
 	must(t, l, op(atm.GrantCreate, vault.CreateGrant{Grant: vault.Grant{
 		ID: string(accounts[0]), Grantor: demo.Subject, Grantee: "service:shop",
 		Accounts: accounts[:1], Operations: []atm.Operation{atm.Withdraw},
@@ -121,14 +125,14 @@ func Contents(t testing.TB, store vault.Backend) (vault.Part, *vault.Trail) {
 	slices.SortFunc(all.Requests, func(a, b vault.KeptRequest) int {
 		return cmp.Compare(a.Index, b.Index)
 	})
-	slices.SortFunc(all.Users, func(a, b vault.User) int {
+	slices.SortFunc(all.Users, func(a, b people.User) int {
 		return cmp.Compare(a.Subject, b.Subject)
 	})
 	slices.SortFunc(all.Grants, func(a, b vault.Grant) int { return cmp.Compare(a.ID, b.ID) })
-	slices.SortFunc(all.Revocations, func(a, b vault.Revocation) int {
+	slices.SortFunc(all.Revocations, func(a, b people.Revocation) int {
 		return cmp.Compare(a.Name, b.Name)
 	})
-	slices.SortFunc(all.Certificates, func(a, b vault.Certificate) int {
+	slices.SortFunc(all.Certificates, func(a, b people.Certificate) int {
 		return cmp.Compare(a.Serial, b.Serial)
 	})
 	return all, trail

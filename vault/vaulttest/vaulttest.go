@@ -13,6 +13,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/vault"
+	"example.com/atm/vault/people"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -253,14 +254,14 @@ func testCommitIsWhole(t *testing.T, p Place) {
 	l := vault.NewLedger(vault.Config{Store: store, Signer: NewSigner(t)})
 	must(t, l, open("100", 100000))
 	must(t, l, deposit("100", 100100))
-	must(t, l, op(atm.CertIssue, vault.Enrol{Subject: "user:eve", Roles: []atm.Role{
+	must(t, l, op(atm.CertIssue, vault.People(people.Enrol{Subject: "user:eve", Roles: []atm.Role{
 		atm.Teller,
 		atm.Auditor,
-	}, HA1: []byte("ha1")}))
-	must(t, l, op(atm.UserAdd, vault.Enrol{
+	}, HA1: []byte("ha1")})))
+	must(t, l, op(atm.UserAdd, vault.People(people.Enrol{
 		Subject: "user:eva", Roles: []atm.Role{atm.Teller},
 		Slow: []byte("slow"),
-	}))
+	})))
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -277,7 +278,7 @@ func testCommitIsWhole(t *testing.T, p Place) {
 		t.Errorf("Accounts: %v %s", err, diff)
 	}
 	users, err := store.Users(t.Context())
-	wantUsers := []vault.User{
+	wantUsers := []people.User{
 		{Subject: "user:eva", Roles: []atm.Role{atm.Teller}, Slow: []byte("slow")},
 		{Subject: "user:eve", Roles: []atm.Role{atm.Auditor, atm.Teller}, HA1: []byte("ha1")},
 	}

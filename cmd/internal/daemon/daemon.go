@@ -32,6 +32,7 @@ import (
 	"example.com/atm/teller"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
+	"example.com/atm/vault/people"
 )
 
 // Options are what somebody who starts a server can choose.
@@ -505,7 +506,7 @@ func (h *Server) identity(subject string) *url.URL {
 }
 
 // admit makes those who may sign in those whom the vault knows.
-func (h *Server) admit(users []vault.User) {
+func (h *Server) admit(users []people.User) {
 	if len(users) == 0 {
 		return
 	}
@@ -520,7 +521,7 @@ func (h *Server) admit(users []vault.User) {
 }
 
 // revoke tells the directory which credentials count no longer.
-func (h *Server) revoke(list []vault.Revocation) {
+func (h *Server) revoke(list []people.Revocation) {
 	if len(list) == 0 {
 		return
 	}
@@ -531,7 +532,7 @@ func (h *Server) revoke(list []vault.Revocation) {
 	h.directory.Revoke(names)
 }
 
-func (h *Server) revocationList(revoked []vault.Revocation) (string, error) {
+func (h *Server) revocationList(revoked []people.Revocation) (string, error) {
 	serials := make(map[string]time.Time, len(revoked))
 	for _, r := range revoked {
 		serials[r.Name] = r.At

@@ -8,7 +8,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/cmd/internal/inbox"
 	"example.com/atm/teller"
-	"example.com/atm/vault"
+	"example.com/atm/vault/people"
 )
 
 // systemOwner is the owner of the disk that the data folder is on.
@@ -33,7 +33,7 @@ func (h *Server) issueRequested(ctx context.Context, request inbox.Issuing) inbo
 	if err != nil {
 		return inbox.Issued{Error: err.Error()}
 	}
-	if slices.ContainsFunc(users, func(u vault.User) bool {
+	if slices.ContainsFunc(users, func(u people.User) bool {
 		return u.Subject == request.Subject && u.Disabled
 	}) {
 		if _, err := h.asOwner(ctx, atm.UserEnable, text(request.Subject)); err != nil {

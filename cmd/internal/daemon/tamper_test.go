@@ -21,6 +21,7 @@ import (
 	"example.com/atm/cmd/internal/storage"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
+	"example.com/atm/vault/people"
 )
 
 // lived gives a server a past with something of every kind in it: users, roles that were set
@@ -417,9 +418,9 @@ func TestFsckNamesWhatTheHolderOfTheKeyChanged(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			changed := whole
-			changed.Users, changed.Grants = append([]vault.User(nil), whole.Users...),
+			changed.Users, changed.Grants = append([]people.User(nil), whole.Users...),
 				append([]vault.Grant(nil), whole.Grants...)
-			changed.Revocations, changed.Requests = append([]vault.Revocation(nil),
+			changed.Revocations, changed.Requests = append([]people.Revocation(nil),
 				whole.Revocations...), append([]vault.KeptRequest(nil), whole.Requests...)
 			changed.Accounts, changed.Holds = append([]vault.Account(nil), whole.Accounts...),
 				append([]vault.Hold(nil), whole.Holds...)

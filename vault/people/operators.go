@@ -1,4 +1,4 @@
-package vault
+package people
 
 import (
 	"slices"
@@ -31,7 +31,7 @@ type KeepsOperator struct {
 // Keys implements Rule.
 func (r KeepsOperator) Keys(k *Keys) {
 	r.Demoting.Keys(k)
-	k.users(r.Others...)
+	k.Users = append(k.Users, r.Others...)
 }
 
 // Decide implements Rule.

@@ -1,4 +1,4 @@
-package vault
+package people
 
 import (
 	"crypto/sha256"
@@ -41,19 +41,17 @@ func VerifierOf(stored []byte) string {
 	return string(sum[:])
 }
 
-func ofSubject(subject string) string { return "subject:" + subject }
-
-// keys adds what w needs to k.
-func (w *Warrant) keys(k *Keys) {
-	k.users(w.Subject)
-	k.revocations(ofSubject(w.Subject))
+// Keys adds what w needs to k.
+func (w *Warrant) Keys(k *Keys) {
+	k.Users = append(k.Users, w.Subject)
+	k.Revocations = append(k.Revocations, ofSubject(w.Subject))
 	if w.Revocation != "" {
-		k.revocations(w.Revocation)
+		k.Revocations = append(k.Revocations, w.Revocation)
 	}
 }
 
-// refused reports whether w is untrue in the books, and answers so.
-func (w *Warrant) refused(b *Books) (atm.Status, bool) {
+// Refused reports whether w is untrue in the books, and answers so.
+func (w *Warrant) Refused(b *Books) (atm.Status, bool) {
 	u, known := b.User(w.Subject)
 	at, all := b.Revoked(ofSubject(w.Subject))
 	all = all && !w.Issued.IsZero() && !w.Issued.After(at)
@@ -74,7 +72,7 @@ func (w *Warrant) refused(b *Books) (atm.Status, bool) {
 		return refuse(atm.PermissionDenied, "Everything of "+w.Subject+" was revoked a moment "+
 			"ago: ask again in a few seconds"), true
 	case !known, u.Disabled, all, revoked, changed, w.Permits != nil && !w.Permits(u.Roles):
-		return notGranted, true
+		return notAllowed, true
 	}
 	return atm.Status{}, false
 }
