@@ -24,7 +24,7 @@ func (in *input) holder(i int) (string, error) {
 	return arg.Text, nil
 }
 
-func setAccount(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
+func setAccount(in *input) (vault.Rule, error) {
 	account, refusal := in.account(0, vault.NotFound)
 	r := vault.SetAccount{Account: account, Owner: in.args[1].Text}
 	if in.args[1].Given() {

@@ -20,7 +20,7 @@ type Issued struct {
 	NotAfter    time.Time
 }
 
-func openAccount(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
+func openAccount(in *input) (vault.Rule, error) {
 	account, refusal := in.account(0, vault.NotFound)
 	if refusal != nil {
 		return refusal, nil
@@ -50,8 +50,8 @@ func showAccount(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
 	return vault.ShowAccount{Account: account}, nil
 }
 
-func standing(s vault.Standing) func(context.Context, *Teller, *input) (vault.Rule, error) {
-	return func(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
+func standing(s vault.Standing) func(*input) (vault.Rule, error) {
+	return func(in *input) (vault.Rule, error) {
 		account, refusal := in.account(0, vault.NotFound)
 		if refusal != nil {
 			return refusal, nil
@@ -134,7 +134,7 @@ func renewCertificate(_ context.Context, t *Teller, in *input) (vault.Rule, erro
 func (t *Teller) certificate(request, subject string, roles []atm.Role,
 	life time.Duration,
 ) (people.Enrol, error) {
-	issued, err := t.cfg.IssueClient([]byte(request), subject, life)
+	issued, err := t.cfg.Credentials.IssueClient([]byte(request), subject, life)
 	if err != nil {
 		return people.Enrol{}, malformed("the certificate request: %w", err)
 	}
@@ -155,7 +155,7 @@ func (t *Teller) certificate(request, subject string, roles []atm.Role,
 }
 
 func rotateAudit(ctx context.Context, t *Teller, _ *input) (vault.Rule, error) {
-	r, err := t.cfg.RotateAudit(ctx)
+	r, err := t.cfg.Credentials.RotateAudit(ctx)
 	if errors.Is(err, ErrNotPublished) {
 		return nil, malformed("%w", err)
 	}
@@ -179,7 +179,7 @@ func rotateTokens(ctx context.Context, t *Teller, in *input) (vault.Rule, error)
 	if force && in.args[0].Text != "force" {
 		return nil, malformed("what can be said is force")
 	}
-	old, kid, wait, err := t.cfg.RotateTokens(force)
+	old, kid, wait, err := t.cfg.Credentials.RotateTokens(ctx, force)
 	if errors.Is(err, ErrKeyElsewhere) {
 		return nil, malformed("%w", err)
 	}
@@ -199,7 +199,7 @@ var ErrSharedVault = errors.New("several servers share this key: rotate it while
 	"stopped, with atmctl vault rekey")
 
 func rotateVault(_ context.Context, t *Teller, _ *input) (vault.Rule, error) {
-	err := t.cfg.RotateVault()
+	err := t.cfg.Credentials.RotateVault()
 	if errors.Is(err, ErrSharedVault) {
 		return nil, malformed("%w", err)
 	}

@@ -53,28 +53,55 @@ func newBank(t *testing.T) *bank {
 	b := &bank{t: t, store: store, ledger: vaulttest.NewLedger(t, vault.Config{
 		Store: store, Signer: vaulttest.NewSigner(t),
 	})}
-	b.Teller = teller.New(teller.Config{
-		Ledger: b.ledger, Store: store, Requests: requests, Permit: auth.Permit,
-		Index: audit.NewIndex(), Realm: "bank", Issuer: tokens.Issuer(),
-		IssueGrant: func(grantor, grantee string, accounts, operations []string, limit string,
-			life time.Duration,
-		) (teller.Token, error) {
-			t, err := tokens.IssueGrant(grantor, auth.GrantToken{
-				Grantee: grantee, Accounts: accounts, Operations: operations, Cap: limit,
-			}, life)
-			return teller.Token(t), err
-		},
-		IssueToken: func(subject, scope, bound string, life time.Duration) (teller.Token, error) {
-			t, err := tokens.Issue(subject, scope, bound, life)
-			return teller.Token(t), err
-		},
-		Prove: func(context.Context, int64) ([]byte, error) {
-			return nil, errors.New("this bank publishes nothing")
-		},
-		Operators: func() []string { return []string{"user:operator"} },
-		Trusts:    func(string) bool { return false },
+	b.Teller, err = teller.New(teller.Config{
+		Ledger: b.ledger, Store: store, Requests: requests, Index: audit.NewIndex(), Realm: "bank",
+		Permissions: permissions{}, Credentials: credentials{tokens: tokens},
+		Installation: installation{},
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	return b
+}
+
+// permissions are those of the server, with one operator.
+type permissions struct{}
+
+func (permissions) Permit(p atm.Principal, op atm.Operation) atm.Reach { return auth.Permit(p, op) }
+
+func (permissions) Operators() []string { return []string{"user:operator"} }
+
+// credentials are tokens alone.
+type credentials struct {
+	teller.Credentials
+	tokens *auth.Tokens
+}
+
+func (c credentials) IssueGrant(grantor, grantee string, accounts, operations []string,
+	limit string, life time.Duration,
+) (teller.Token, error) {
+	t, err := c.tokens.IssueGrant(grantor, auth.GrantToken{
+		Grantee: grantee, Accounts: accounts, Operations: operations, Cap: limit,
+	}, life)
+	return teller.Token(t), err
+}
+
+func (c credentials) IssueToken(subject, scope, bound string, life time.Duration) (teller.Token,
+	error,
+) {
+	t, err := c.tokens.Issue(subject, scope, bound, life)
+	return teller.Token(t), err
+}
+
+func (c credentials) Issuer() string { return c.tokens.Issuer() }
+
+func (credentials) Trusts(string) bool { return false }
+
+// installation publishes nothing.
+type installation struct{ teller.Installation }
+
+func (installation) Prove(context.Context, int64) ([]byte, error) {
+	return nil, errors.New("this bank publishes nothing")
 }
 
 // caller is somebody who is known, with these roles.

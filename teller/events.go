@@ -29,13 +29,13 @@ func (t *Teller) Heartbeat(ctx context.Context) atm.Status {
 
 // program records an event with all that is to be known of the program.
 func (t *Teller) program(ctx context.Context, event audit.Event) atm.Status {
-	p := t.cfg.Program()
+	p := t.cfg.Installation.Program()
 	return t.event(ctx, event, func(e *audit.Entry) { e.Program = &p })
 }
 
 // Reloaded records that the file of a setting was read again, and is in force.
 func (t *Teller) Reloaded(ctx context.Context, setting string) atm.Status {
-	p := audit.Program{Settings: t.cfg.Program().Settings}
+	p := audit.Program{Settings: t.cfg.Installation.Program().Settings}
 	return t.event(ctx, audit.EventSettings, func(e *audit.Entry) {
 		e.Args, e.Program = []audit.Arg{{Name: "setting", Value: setting}}, &p
 	})
@@ -44,8 +44,10 @@ func (t *Teller) Reloaded(ctx context.Context, setting string) atm.Status {
 // Recovered records, as the first entry of a log, that it takes the place of
 // another one whose checkpoint said old, and that the journal had size entries
 // then.
-func (t *Teller) Recovered(ctx context.Context, old audit.Checkpoint, size int64) atm.Status {
-	return t.note(ctx, audit.EventRecover,
+func Recovered(ctx context.Context, ledger *vault.Ledger, old audit.Checkpoint,
+	size int64,
+) atm.Status {
+	return note(ctx, ledger, audit.EventRecover,
 		audit.Arg{Name: "origin", Value: old.Origin},
 		audit.Arg{Name: "size", Value: strconv.FormatInt(old.Size, 10)},
 		audit.Arg{Name: "root", Value: old.Root.String()},
@@ -54,23 +56,25 @@ func (t *Teller) Recovered(ctx context.Context, old audit.Checkpoint, size int64
 
 // ClockStepped records that the clock was set by so much.
 func (t *Teller) ClockStepped(ctx context.Context, by time.Duration) atm.Status {
-	return t.note(ctx, audit.EventClockStep, audit.Arg{Name: "by", Value: by.String()})
+	return note(ctx, t.cfg.Ledger, audit.EventClockStep, audit.Arg{Name: "by", Value: by.String()})
 }
 
 // LogKeyRotated records that the log is signed with another key from now on.
 func (t *Teller) LogKeyRotated(ctx context.Context, r audit.Rotation) atm.Status {
-	return t.note(ctx, audit.EventKeyRotate, r.Args()...)
+	return note(ctx, t.cfg.Ledger, audit.EventKeyRotate, r.Args()...)
 }
 
 // KeyRotated records that another key, not of the log, took the place of an old one.
 func (t *Teller) KeyRotated(ctx context.Context, old, vkey string) atm.Status {
-	return t.note(ctx, audit.EventKeyRotate, audit.Arg{Name: "old", Value: old},
+	return note(ctx, t.cfg.Ledger, audit.EventKeyRotate, audit.Arg{Name: "old", Value: old},
 		audit.Arg{Name: "new", Value: vkey})
 }
 
 // note records an event with what is to be known about it.
-func (t *Teller) note(ctx context.Context, event audit.Event, args ...audit.Arg) atm.Status {
-	return t.cfg.Ledger.Do(ctx, vault.Command{Event: event, Args: args, Rule: vault.Report{}})
+func note(ctx context.Context, ledger *vault.Ledger, event audit.Event,
+	args ...audit.Arg,
+) atm.Status {
+	return ledger.Do(ctx, vault.Command{Event: event, Args: args, Rule: vault.Report{}})
 }
 
 // SignInFailed records one failed sign-in.
@@ -109,7 +113,7 @@ func (t *Teller) Backup(ctx context.Context, caller *atm.Caller) atm.Status {
 		Event: audit.EventAdmin, Operation: atm.Backup, Caller: caller,
 		Rule: vault.Report{},
 	}
-	if t.cfg.Permit(caller.Principal, atm.Backup) != atm.Everywhere {
+	if t.cfg.Permissions.Permit(caller.Principal, atm.Backup) != atm.Everywhere {
 		cmd.Rule = denied
 	}
 	cmd.Warrants = t.warrants(caller, atm.Backup)

@@ -85,13 +85,13 @@ func inviteClient(ctx context.Context, t *Teller, in *input) (vault.Rule, error)
 	if i.Known, err = t.knows(ctx, i.Subject); err != nil {
 		return nil, err
 	}
-	code, err := t.cfg.Invite(i)
+	code, err := t.cfg.Credentials.Invite(i)
 	if err != nil {
 		return nil, err
 	}
 	in.about = append(in.about, people.Warrant{
 		Subject: i.Subject,
-		Issued:  i.Issued.Add(-t.cfg.Slack), Named: true, Stranger: true,
+		Issued:  i.Issued.Add(-t.cfg.Credentials.Slack()), Named: true, Stranger: true,
 	})
 	// the log keeps its hash
 	return vault.People(people.IssueToken{
@@ -155,7 +155,7 @@ func (t *Teller) Enroll(ctx context.Context, i Invitation, request, ip string) (
 		cmd.Warrants = []people.Warrant{{
 			Subject: i.By, Revocation: i.Via, Issued: i.Issued,
 			Permits: func(roles []atm.Role) bool {
-				return t.cfg.Permit(atm.Principal{Subject: i.By, Roles: roles},
+				return t.cfg.Permissions.Permit(atm.Principal{Subject: i.By, Roles: roles},
 					atm.CertInvite) != atm.Nowhere
 			},
 		}}

@@ -1,7 +1,6 @@
 package teller
 
 import (
-	"context"
 	"math"
 
 	"example.com/atm"
@@ -13,7 +12,7 @@ const noLimit = "none"
 
 // limitAccount sets the limits of an account. What is not given is lifted, unless mode is
 // change.
-func limitAccount(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
+func limitAccount(in *input) (vault.Rule, error) {
 	account, refusal := in.account(0, vault.NotFound)
 	r := vault.SetLimits{Account: account}
 	for i, field := range map[int]*atm.Amount{1: &r.Limits.PerOperation, 2: &r.Limits.DailyAmount} {

@@ -11,16 +11,21 @@ import (
 	"example.com/atm/vault"
 )
 
-// An operation is a method and what it does: it has a rule, or it reads.
+// An operation is a method and what it does: it books, or has a rule, or reads.
 type operation struct {
 	*methods.Method
 
-	// rule reads the arguments into a rule. What is wrong with an argument's
-	// value becomes a rule that refuses; an error is a malformed call.
+	// book reads the arguments into a rule that changes accounts or holds. What
+	// is wrong with an argument's value becomes a rule that refuses; an error is
+	// a malformed call. It is given no Teller, because replaying the journal has
+	// to build the same rule from the arguments in an entry.
+	book func(in *input) (vault.Rule, error)
+
+	// rule is as book, for an operation that changes neither accounts nor holds.
 	rule func(ctx context.Context, t *Teller, in *input) (vault.Rule, error)
 
 	// read carries out an operation that reads the audit log, in place of
-	// rule.
+	// both.
 	read func(ctx context.Context, t *Teller, in *input) (atm.Status, error)
 }
 
@@ -30,55 +35,61 @@ func operations() map[atm.Operation]*operation {
 	all := methods.All()
 	for i := range all {
 		name := all[i].Name
-		byName[name] = &operation{Method: &all[i], rule: rules[name], read: reads[name]}
+		byName[name] = &operation{
+			Method: &all[i],
+			book:   bookings[name], rule: rules[name], read: reads[name],
+		}
 	}
 	return byName
 }
 
-var rules = map[atm.Operation]func(context.Context, *Teller, *input) (vault.Rule, error){
-	atm.Inquiry:         inquiry,
+var bookings = map[atm.Operation]func(*input) (vault.Rule, error){
 	atm.Deposit:         deposit,
 	atm.Withdraw:        withdraw,
 	atm.Transfer:        transfer,
 	atm.Authorize:       authorize,
 	atm.Capture:         capture,
 	atm.Release:         release,
-	atm.Statement:       statement,
-	atm.Whoami:          whoami,
 	atm.AccountOpen:     openAccount,
-	atm.AccountShow:     showAccount,
-	atm.AccountList:     listAccounts,
 	atm.AccountFreeze:   standing(vault.Frozen),
 	atm.AccountUnfreeze: standing(vault.Open),
 	atm.AccountClose:    standing(vault.Closed),
 	atm.AccountLimit:    limitAccount,
-	atm.CertIssue:       issueCertificate,
-	atm.UserAdd:         addUser,
-	atm.UserList:        listUsers,
-	atm.UserDisable:     disable(true),
-	atm.UserEnable:      disable(false),
-	atm.UserShow:        showUser,
-	atm.UserRevoke:      revokeSubject,
-	atm.CertInvite:      inviteClient,
-	atm.CertRenew:       renewCertificate,
-	atm.CertRevoke:      revokeCertificate,
-	atm.GrantCreate:     createGrant,
-	atm.TokenIssue:      issueToken,
-	atm.TokenRevoke:     revokeToken,
-	atm.CertList:        listCertificates,
-	atm.CertCRL:         revocationList,
-	atm.AuditRotate:     rotateAudit,
-	atm.TokenRotate:     rotateTokens,
-	atm.VaultRotate:     rotateVault,
-	atm.ServerStatus:    showStatus,
 	atm.AccountSet:      setAccount,
-	atm.AccountImport:   importAccounts,
-	atm.UserImport:      importUsers,
-	atm.HoldList:        listHolds,
-	atm.HoldShow:        showHold,
-	atm.GrantList:       listGrants,
-	atm.GrantRevoke:     revokeGrant,
-	atm.TokenList:       listTokens,
+}
+
+var rules = map[atm.Operation]func(context.Context, *Teller, *input) (vault.Rule, error){
+	atm.Inquiry:       inquiry,
+	atm.Statement:     statement,
+	atm.Whoami:        whoami,
+	atm.AccountShow:   showAccount,
+	atm.AccountList:   listAccounts,
+	atm.CertIssue:     issueCertificate,
+	atm.UserAdd:       addUser,
+	atm.UserList:      listUsers,
+	atm.UserDisable:   disable(true),
+	atm.UserEnable:    disable(false),
+	atm.UserShow:      showUser,
+	atm.UserRevoke:    revokeSubject,
+	atm.CertInvite:    inviteClient,
+	atm.CertRenew:     renewCertificate,
+	atm.CertRevoke:    revokeCertificate,
+	atm.GrantCreate:   createGrant,
+	atm.TokenIssue:    issueToken,
+	atm.TokenRevoke:   revokeToken,
+	atm.CertList:      listCertificates,
+	atm.CertCRL:       revocationList,
+	atm.AuditRotate:   rotateAudit,
+	atm.TokenRotate:   rotateTokens,
+	atm.VaultRotate:   rotateVault,
+	atm.ServerStatus:  showStatus,
+	atm.AccountImport: importAccounts,
+	atm.UserImport:    importUsers,
+	atm.HoldList:      listHolds,
+	atm.HoldShow:      showHold,
+	atm.GrantList:     listGrants,
+	atm.GrantRevoke:   revokeGrant,
+	atm.TokenList:     listTokens,
 }
 
 var reads = map[atm.Operation]func(context.Context, *Teller, *input) (atm.Status, error){
@@ -95,29 +106,29 @@ func inquiry(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
 	return vault.Inquiry{Party: in.party(), Account: account}, nil
 }
 
-func deposit(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
+func deposit(in *input) (vault.Rule, error) {
 	account, amount, refusal := in.movement()
 	if refusal != nil {
 		return refusal, nil
 	}
 	return vault.Deposit{
 		Party: in.party(), Account: account, Cash: vault.Cash(in.caller.Subject), Amount: amount,
-		Tell: t.mayInquire(in),
+		Tell: in.inquires,
 	}, nil
 }
 
-func withdraw(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
+func withdraw(in *input) (vault.Rule, error) {
 	account, amount, refusal := in.movement()
 	if refusal != nil {
 		return refusal, nil
 	}
 	return vault.Withdraw{
 		Party: in.party(), Account: account, Cash: vault.Cash(in.caller.Subject), Amount: amount,
-		Tell: t.mayInquire(in),
+		Tell: in.inquires,
 	}, nil
 }
 
-func transfer(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
+func transfer(in *input) (vault.Rule, error) {
 	from, noFrom := in.account(0, vault.NotFound)
 	to, noTo := in.account(1, vault.NotFound)
 	amount, noAmount := in.amount(2)
@@ -128,7 +139,7 @@ func transfer(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 	}
 	return vault.Transfer{
 		Party: in.party(), From: from, To: to, Amount: amount,
-		Tell: t.mayInquire(in),
+		Tell: in.inquires,
 	}, nil
 }
 
@@ -137,7 +148,7 @@ const (
 	holdMost    = 30 * 24 * time.Hour
 )
 
-func authorize(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
+func authorize(in *input) (vault.Rule, error) {
 	account, amount, refusal := in.movement()
 	if refusal != nil {
 		return refusal, nil
@@ -160,7 +171,7 @@ func wholeNumber(s string, most int64) (int64, bool) {
 	return n, err == nil && n >= 1 && n <= most
 }
 
-func capture(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
+func capture(in *input) (vault.Rule, error) {
 	hold, refusal := in.hold()
 	r := vault.Capture{Party: in.party(), Hold: hold, Cash: vault.Cash(in.caller.Subject)}
 	if in.args[1].Given() {
@@ -175,7 +186,7 @@ func capture(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
 	return r, nil
 }
 
-func release(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
+func release(in *input) (vault.Rule, error) {
 	hold, refusal := in.hold()
 	if refusal != nil {
 		return refusal, nil
@@ -274,12 +285,6 @@ func (in *input) movement() (vault.Name, atm.Amount, vault.Rule) {
 		return "", 0, noAmount
 	}
 	return account, amount, noAccount
-}
-
-// mayInquire reports whether the caller may know the balance of an account
-// that this operation reaches.
-func (t *Teller) mayInquire(in *input) bool {
-	return t.cfg.Permit(in.caller.Principal, atm.Inquiry) >= in.reach
 }
 
 func whoami(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {

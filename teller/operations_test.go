@@ -5,8 +5,20 @@ import "testing"
 func TestEveryMethodIsCarriedOutInOneWay(t *testing.T) {
 	operations := operations()
 	for name, op := range operations {
-		if (op.rule == nil) == (op.read == nil) {
-			t.Errorf("%s needs a line in rules or in reads, and in one of them alone", name)
+		ways := 0
+		for _, has := range []bool{op.book != nil, op.rule != nil, op.read != nil} {
+			if has {
+				ways++
+			}
+		}
+		if ways != 1 {
+			t.Errorf("%s needs a line in bookings, in rules or in reads, and in one of them alone",
+				name)
+		}
+	}
+	for name := range bookings {
+		if operations[name] == nil {
+			t.Errorf("bookings has %s, which is no method", name)
 		}
 	}
 	for name := range rules {

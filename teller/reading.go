@@ -46,7 +46,7 @@ func (r *readers) due(subject string, now time.Time) bool {
 
 // MayReadAudit reports whether caller may read the audit log.
 func (t *Teller) MayReadAudit(caller *atm.Caller) bool {
-	return t.cfg.Permit(caller.Principal, atm.AuditRead) == atm.Everywhere
+	return t.cfg.Permissions.Permit(caller.Principal, atm.AuditRead) == atm.Everywhere
 }
 
 // AuditRead records that caller reads the audit log, or was refused it: at
@@ -84,7 +84,7 @@ func (t *Teller) recordRead(ctx context.Context, caller *atm.Caller, op atm.Oper
 
 // beginRead carries out an operation that reads the audit log.
 func (t *Teller) beginRead(ctx context.Context, in *input) (Reply, error) {
-	in.reach = t.cfg.Permit(in.caller.Principal, in.op.Name)
+	in.reach = t.cfg.Permissions.Permit(in.caller.Principal, in.op.Name)
 	if in.reach == atm.Nowhere {
 		return t.recordRead(ctx, in.caller, in.op.Name, atm.Status(denied)), nil
 	}
@@ -133,7 +133,7 @@ func receipt(ctx context.Context, t *Teller, in *input) (atm.Status, error) {
 			return noEntry, err
 		}
 	}
-	proof, err := t.cfg.Prove(ctx, index)
+	proof, err := t.cfg.Installation.Prove(ctx, index)
 	if errors.Is(err, audit.ErrDiffers) {
 		return atm.Status{Code: atm.Unavailable, Reason: "The published log does not prove the " +
 			"entry", Result: ""}, nil

@@ -1,7 +1,6 @@
 package teller
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -10,24 +9,29 @@ import (
 	"example.com/atm/vault"
 )
 
-// ForReplay returns a teller that builds the rules of entries again, with RuleOf, and does
-// nothing else.
-func ForReplay() *Teller {
-	return New(Config{Permit: func(atm.Principal, atm.Operation) atm.Reach {
-		return atm.Everywhere
-	}})
-}
+// Bookings builds the rules of entries that changed accounts or holds again, from the entries
+// alone: it has no Teller, no store and no keys to ask.
+type Bookings struct{ ops map[atm.Operation]*operation }
+
+// NewBookings returns the bookings of all operations.
+func NewBookings() Bookings { return Bookings{operations()} }
 
 // RuleOf builds the rule of an entry from its arguments, as it was built from
-// those of the call. Whose account it was needs no asking again.
-func (t *Teller) RuleOf(ctx context.Context, entry *audit.Entry) (vault.Rule, error) {
-	op := t.ops[entry.Operation]
+// those of the call. Whose account it was needs no asking again. An operation that is not
+// among the bookings is refused by name.
+func (b Bookings) RuleOf(entry *audit.Entry) (vault.Rule, error) {
+	op := b.ops[entry.Operation]
 	if op == nil || entry.Caller == nil {
 		return nil, fmt.Errorf("there is no operation %q of somebody", entry.Operation)
 	}
+	if op.book == nil {
+		return nil,
+			fmt.Errorf("%s changed accounts or holds, and is not among the bookings, which "+
+				"alone can be replayed", op.Name)
+	}
 	in := input{
 		op: op, caller: entry.Caller, args: make([]atm.Arg, len(op.Params)),
-		reach: atm.Everywhere,
+		reach: atm.Everywhere, inquires: true,
 	}
 	for _, arg := range entry.Args {
 		position := op.Position(arg.Name)
@@ -36,7 +40,7 @@ func (t *Teller) RuleOf(ctx context.Context, entry *audit.Entry) (vault.Rule, er
 		}
 		in.args[position] = atm.Arg{Kind: atm.String, Text: arg.Value}
 	}
-	rule, err := op.rule(ctx, t, &in)
+	rule, err := op.book(&in)
 	// from before entries said it
 	if hold, is := rule.(vault.Authorize); is && entry.Expires.IsZero() {
 		hold.Expires = entry.Time.Add(hold.Life).Truncate(time.Second)

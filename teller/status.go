@@ -16,7 +16,7 @@ const countWithin = 2 * time.Second
 
 // showStatus carries out ServerStatus.
 func showStatus(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
-	status, err := t.cfg.Status(ctx)
+	status, err := t.cfg.Installation.Status(ctx)
 	if err != nil {
 		return nil, err
 	}

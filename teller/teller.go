@@ -41,70 +41,83 @@ type Config struct {
 	// Requests makes the stored forms of request ids.
 	Requests *vault.RequestHasher
 
-	// Permit says on which accounts somebody may do an operation.
-	Permit func(atm.Principal, atm.Operation) atm.Reach
-
-	// IssueClient signs a certificate for subject over the key of a
-	// certificate request.
-	IssueClient func(request []byte, subject string, life time.Duration) (Issued, error)
-
-	// Prove returns the proof that an entry is in the published log.
-	Prove func(ctx context.Context, index int64) ([]byte, error)
-
-	// Program says which program this is, for what it records of itself.
-	Program func() audit.Program
-
 	// Index is of the current audit log, so that lists need not read all of it.
 	Index *audit.Index
 
-	// RotateAudit makes another key sign the audit log, with its entry.
-	RotateAudit func(context.Context) (audit.Rotation, error)
+	// Realm is that of the passwords.
+	Realm string
 
-	// Invite makes the code of an invitation.
-	Invite func(Invitation) (code string, err error)
+	Permissions  Permissions
+	Credentials  Credentials
+	Installation Installation
+}
+
+// Permissions say what callers may do.
+type Permissions interface {
+	// Permit says on which accounts a principal may do an operation.
+	Permit(atm.Principal, atm.Operation) atm.Reach
+
+	// Operators are some of those who may sign in as operators at the moment.
+	Operators() []string
+}
+
+// Credentials are the keys of the server: what it signs with them, and how they are
+// replaced.
+type Credentials interface {
+	// IssueClient signs a certificate for subject over the key of a certificate request.
+	IssueClient(request []byte, subject string, life time.Duration) (Issued, error)
 
 	// InForce reports whether a serial number in hexadecimal is of the authority that signs
 	// the certificates of clients at the moment.
-	InForce func(serial string) bool
+	InForce(serial string) bool
 
 	// RevocationList signs the list of these certificates (RFC 5280), in PEM.
-	RevocationList func(revoked []people.Revocation) (string, error)
+	RevocationList(revoked []people.Revocation) (string, error)
 
 	// IssueToken makes a token for a subject and the methods in scope, bound to
 	// the certificate with this SHA-256 in base64url unless bound is empty.
-	IssueToken func(subject, scope, bound string, life time.Duration) (Token, error)
+	IssueToken(subject, scope, bound string, life time.Duration) (Token, error)
 
 	// IssueGrant makes the token of a grant.
-	IssueGrant func(grantor, grantee string, accounts, operations []string, limit string,
+	IssueGrant(grantor, grantee string, accounts, operations []string, limit string,
 		life time.Duration) (Token, error)
 
-	// Realm is of the passwords. Required for users with one.
-	Realm string
+	// Invite makes the code of an invitation.
+	Invite(Invitation) (code string, err error)
+
+	// Issuer is the issuer that this server's tokens name. Trusts reports whether
+	// tokens of another issuer are good here.
+	Issuer() string
+	Trusts(issuer string) bool
+
+	// Slack is how far the clocks of servers may differ that accept each other's tokens.
+	Slack() time.Duration
 
 	// HashSecret returns what a secret for tokens alone is checked by.
-	HashSecret func(secret string) ([]byte, error)
+	HashSecret(secret string) ([]byte, error)
 
 	// RotateTokens makes another key sign tokens, and returns what the keys
 	// before and after are called. It refuses, with the time that has to pass,
 	// when tokens of the key before would die of it, unless force is set.
-	RotateTokens func(force bool) (old, kid string, wait time.Duration, err error)
+	RotateTokens(ctx context.Context, force bool) (old, kid string, wait time.Duration, err error)
 
-	// Issuer is who this server's tokens say that issued them. Trusts reports whether
-	// tokens of another issuer are good here.
-	Issuer string
-	Trusts func(issuer string) bool
-
-	// Slack is how far the clocks of servers may differ that accept each other's tokens.
-	Slack time.Duration
-
-	// Operators are some who may sign in as operators at the moment.
-	Operators func() []string
-
-	// Status says how the server is, as far as the teller does not know it.
-	Status func(context.Context) (atm.Record, error)
+	// RotateAudit makes another key sign the audit log, with its entry.
+	RotateAudit(context.Context) (audit.Rotation, error)
 
 	// RotateVault replaces the keys that the vault is sealed with.
-	RotateVault func() error
+	RotateVault() error
+}
+
+// An Installation is the running program and its machine.
+type Installation interface {
+	// Program says which program this is, for what it records of itself.
+	Program() audit.Program
+
+	// Status says how the server is, as far as the teller does not know it.
+	Status(context.Context) (atm.Record, error)
+
+	// Prove returns the proof that an entry is in the published log.
+	Prove(ctx context.Context, index int64) ([]byte, error)
 }
 
 // A Teller carries out operations.
@@ -114,9 +127,26 @@ type Teller struct {
 	readers readers
 }
 
-// New returns a teller.
-func New(cfg Config) *Teller {
-	return &Teller{cfg: cfg, ops: operations()}
+// New returns a teller. An error names what cfg lacks.
+func New(cfg Config) (*Teller, error) {
+	for _, field := range []struct {
+		name    string
+		missing bool
+	}{
+		{"Ledger", cfg.Ledger == nil},
+		{"Store", cfg.Store == nil},
+		{"Requests", cfg.Requests == nil},
+		{"Index", cfg.Index == nil},
+		{"Realm", cfg.Realm == ""},
+		{"Permissions", cfg.Permissions == nil},
+		{"Credentials", cfg.Credentials == nil},
+		{"Installation", cfg.Installation == nil},
+	} {
+		if field.missing {
+			return nil, fmt.Errorf("teller: Config.%s is missing", field.name)
+		}
+	}
+	return &Teller{cfg: cfg, ops: operations()}, nil
 }
 
 // A Call is an operation and its arguments, in the order of the operation's
@@ -166,7 +196,7 @@ func (t *Teller) Begin(ctx context.Context, caller *atm.Caller, call Call) (Repl
 	}
 	// Permission comes first, today's: nobody is shown what an old request id
 	// was answered with when they may not ask any more.
-	in.reach = t.cfg.Permit(caller.Principal, op.Name)
+	in.reach = t.cfg.Permissions.Permit(caller.Principal, op.Name)
 	switch {
 	case in.reach == atm.Nowhere:
 		cmd.Rule = denied
@@ -174,7 +204,12 @@ func (t *Teller) Begin(ctx context.Context, caller *atm.Caller, call Call) (Repl
 		cmd.Rule = vault.Refuse(atm.IdempotencyConflict, "The request id in the header differs "+
 			"from the one in the call")
 	default:
-		cmd.Rule, err = op.rule(ctx, t, &in)
+		if op.book != nil {
+			in.inquires = t.cfg.Permissions.Permit(caller.Principal, atm.Inquiry) >= in.reach
+			cmd.Rule, err = op.book(&in)
+		} else {
+			cmd.Rule, err = op.rule(ctx, t, &in)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -272,7 +307,7 @@ func (t *Teller) TooLarge(ctx context.Context, caller *atm.Caller, call Call) va
 	}
 	cmd := in.command()
 	cmd.Args, cmd.Rule = in.named(), tooLarge
-	if t.cfg.Permit(caller.Principal, op.Name) == atm.Nowhere {
+	if t.cfg.Permissions.Permit(caller.Principal, op.Name) == atm.Nowhere {
 		cmd.Rule = denied
 	}
 	return t.cfg.Ledger.Begin(ctx, cmd)
@@ -295,8 +330,12 @@ type input struct {
 	args   []atm.Arg // one for each parameter
 	read   []string  // the text of each argument as its rule understood it; "" for as written
 	reach  atm.Reach
-	then   []vault.Command  // that follow it, or all are refused
-	about  []people.Warrant // whom the call names, and what must be true of them
+
+	// inquires says that the caller may know the balance of an account that a booking reaches.
+	inquires bool
+
+	then  []vault.Command  // that follow it, or all are refused
+	about []people.Warrant // whom the call names, and what must be true of them
 
 	memory [4]string // for read, which most need no more of
 }

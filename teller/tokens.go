@@ -72,7 +72,7 @@ func issueToken(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 		(err != nil || len(sum) != sha256.Size) {
 		return nil, malformed("a token is bound to the SHA-256 of a certificate, in base64url")
 	}
-	token, err := t.cfg.IssueToken(in.args[0].Text, scope, bound, life)
+	token, err := t.cfg.Credentials.IssueToken(in.args[0].Text, scope, bound, life)
 	if err != nil {
 		return nil, err
 	}
@@ -98,8 +98,8 @@ func revokeToken(ctx context.Context, t *Teller, in *input) (vault.Rule, error) 
 	if len(id) > 128 || id == "" {
 		return nil, malformed("a jti has 1 to 128 characters")
 	}
-	if issuer != "" && issuer != t.cfg.Issuer {
-		if !t.cfg.Trusts(issuer) {
+	if issuer != "" && issuer != t.cfg.Credentials.Issuer() {
+		if !t.cfg.Credentials.Trusts(issuer) {
 			return vault.Refuse(atm.AccountNotFound, "There is no issuer "+shorten(issuer)), nil
 		}
 		return vault.People(people.Revoke{Name: people.TokenRevocation(issuer, id)}), nil
@@ -170,7 +170,7 @@ func (t *Teller) SelfToken(ctx context.Context, caller *atm.Caller, scope string
 		}
 		bound = base64.RawURLEncoding.EncodeToString(sum)
 	}
-	token, err := t.cfg.IssueToken(caller.Subject, scope, bound, life)
+	token, err := t.cfg.Credentials.IssueToken(caller.Subject, scope, bound, life)
 	if err != nil {
 		return SelfToken{}, err
 	}
@@ -199,7 +199,7 @@ func (t *Teller) SelfToken(ctx context.Context, caller *atm.Caller, scope string
 // anybody's for who may revoke tokens. Others are left as they are, and
 // nothing is said about them.
 func (t *Teller) GiveUpToken(ctx context.Context, caller *atm.Caller, subject, id string) error {
-	if subject != caller.Subject && t.cfg.Permit(caller.Principal,
+	if subject != caller.Subject && t.cfg.Permissions.Permit(caller.Principal,
 		atm.TokenRevoke) != atm.Everywhere {
 		return nil
 	}
@@ -274,7 +274,7 @@ func createGrant(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 	for i, name := range accounts {
 		numbers[i] = string(name)
 	}
-	token, err := t.cfg.IssueGrant(in.caller.Subject, grantee, numbers, operations,
+	token, err := t.cfg.Credentials.IssueGrant(in.caller.Subject, grantee, numbers, operations,
 		limit.String(), life)
 	if err != nil {
 		return nil, err

@@ -48,7 +48,7 @@ func addUser(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 		case use.Text != "token":
 			return nil, malformed("a password is for digest or for token")
 		default:
-			if r.Slow, err = t.cfg.HashSecret(arg.Text); err != nil {
+			if r.Slow, err = t.cfg.Credentials.HashSecret(arg.Text); err != nil {
 				return nil, malformed("%v", err)
 			}
 		}
@@ -235,7 +235,7 @@ func listCertificates(ctx context.Context, t *Teller, in *input) (vault.Rule, er
 	for i, c := range page {
 		_, is := revoked["cert:"+c.Serial]
 		authority := "before"
-		if t.cfg.InForce(c.Serial) {
+		if t.cfg.Credentials.InForce(c.Serial) {
 			authority = "in force"
 		}
 		certificates[i] = atm.Record{
@@ -302,7 +302,7 @@ func revocationList(ctx context.Context, t *Teller, _ *input) (vault.Rule, error
 			certificates = append(certificates, people.Revocation{Name: serial, At: r.At})
 		}
 	}
-	list, err := t.cfg.RevocationList(certificates)
+	list, err := t.cfg.Credentials.RevocationList(certificates)
 	if err != nil {
 		return nil, err
 	}

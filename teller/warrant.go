@@ -16,7 +16,7 @@ func (t *Teller) warrants(caller *atm.Caller, op atm.Operation) []people.Warrant
 	permits := func(roles []atm.Role) bool {
 		p := caller.Principal
 		p.Roles = roles
-		return t.cfg.Permit(p, op) != atm.Nowhere
+		return t.cfg.Permissions.Permit(p, op) != atm.Nowhere
 	}
 	if op == atm.TokenSelf || op == atm.TokenGiveUp {
 		permits = nil
@@ -48,7 +48,10 @@ func present(callers ...*atm.Caller) []people.Warrant {
 func (t *Teller) keepOperator(rule vault.Rule) vault.Rule {
 	about, _ := rule.(vault.PeopleRule)
 	if r, is := about.Rule.(people.Demoting); is {
-		return vault.People(people.KeepsOperator{Demoting: r, Others: t.cfg.Operators()})
+		return vault.People(people.KeepsOperator{
+			Demoting: r,
+			Others:   t.cfg.Permissions.Operators(),
+		})
 	}
 	return rule
 }

@@ -27,7 +27,7 @@ func Reconcile(ctx context.Context, store vault.Store,
 	if err != nil {
 		return nil, err
 	}
-	t := teller.ForReplay()
+	bookings := teller.NewBookings()
 	replayer := vault.NewReplayer()
 	err = store.Entries(ctx, 0, size, func(index int64, leaf []byte) error {
 		entry, err := audit.ParseEntry(leaf)
@@ -35,19 +35,19 @@ func Reconcile(ctx context.Context, store vault.Store,
 			return fmt.Errorf("entry %d: %w", index, err)
 		}
 		progress(index+1, size)
-		return replay(ctx, t, replayer, index, entry)
+		return replay(bookings, replayer, index, entry)
 	})
 	return replayer, err
 }
 
 // replay replays an entry, if it changed accounts.
-func replay(ctx context.Context, t *teller.Teller, replayer *vault.Replayer, index int64,
+func replay(bookings teller.Bookings, replayer *vault.Replayer, index int64,
 	entry *audit.Entry,
 ) error {
 	if len(entry.State) == 0 {
 		return nil
 	}
-	rule, err := t.RuleOf(ctx, entry)
+	rule, err := bookings.RuleOf(entry)
 	if err != nil {
 		return fmt.Errorf("entry %d: %w", index, err)
 	}
@@ -86,7 +86,7 @@ func Compare(ctx context.Context, store vault.Backend, rules Rules,
 	report func(problem string),
 ) (*Compared, error) {
 	c := &Compared{Replayer: vault.NewReplayer()}
-	t := teller.ForReplay()
+	bookings := teller.NewBookings()
 	r := newRecords(rules, c.Replayer, vault.NewProblems(report))
 	size, err := vault.JournalSize(ctx, store)
 	if err != nil {
@@ -99,7 +99,7 @@ func Compare(ctx context.Context, store vault.Backend, rules Rules,
 				return fmt.Errorf("entry %d: %w", p.First+int64(i), err)
 			}
 			r.entry(p.First+int64(i), entry)
-			if err := replay(ctx, t, c.Replayer, p.First+int64(i), entry); err != nil {
+			if err := replay(bookings, c.Replayer, p.First+int64(i), entry); err != nil {
 				return err
 			}
 			if rotation, is := audit.RotationOf(entry); is {

@@ -21,11 +21,14 @@ func TestCommitsWaitForThePublisher(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h := &Server{dir: &datadir.Dir{Root: dir}, publisher: p}
+		s := &Server{
+			log:          &auditLog{Publisher: p},
+			installation: &installation{dir: &datadir.Dir{Root: dir}},
+		}
 		waited := func() time.Duration {
 			t.Helper()
 			begun := time.Now()
-			if err := h.admitCommit(); err != nil {
+			if err := s.beforeCommit(); err != nil {
 				t.Fatal(err)
 			}
 			return time.Since(begun)

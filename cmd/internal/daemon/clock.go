@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"example.com/atm/teller"
 )
 
 const (
@@ -16,7 +18,7 @@ const (
 
 // watchClock records when the clock is set: times in the log before and after
 // it are not to be compared.
-func (h *Server) watchClock(ctx context.Context) {
+func watchClock(ctx context.Context, t *teller.Teller, log *slog.Logger) {
 	tick := time.NewTicker(clockEvery)
 	defer tick.Stop()
 	for last := time.Now(); ; {
@@ -27,8 +29,8 @@ func (h *Server) watchClock(ctx context.Context) {
 		}
 		now := time.Now()
 		if by := clockStep(now.Round(0).Sub(last.Round(0)), now.Sub(last)); by != 0 {
-			h.opts.Log.Warn("the clock was set", slog.Duration("by", by))
-			h.teller.ClockStepped(ctx, by)
+			log.Warn("the clock was set", slog.Duration("by", by))
+			t.ClockStepped(ctx, by)
 		}
 		last = now
 	}

@@ -7,47 +7,44 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/cmd/internal/inbox"
-	"example.com/atm/teller"
 	"example.com/atm/vault/people"
 )
 
-// systemOwner is the owner of the disk that the data folder is on.
-const systemOwner = "system:owner"
-
 // Issue issues a certificate in a folder that is open and not served, and publishes
 // the log with its entry.
-func (h *Server) Issue(ctx context.Context, request inbox.Issuing) (inbox.Issued, error) {
-	answer := h.issueRequested(ctx, request)
-	if err := h.publisher.Publish(ctx); err != nil {
+func (s *Server) Issue(ctx context.Context, request inbox.Issuing) (inbox.Issued, error) {
+	answer := s.issueRequested(ctx, request)
+	if err := s.log.Publish(ctx); err != nil {
 		return answer, err
 	}
 	return answer, answer.Err()
 }
 
 // issueRequested issues a certificate for the owner of the disk.
-func (h *Server) issueRequested(ctx context.Context, request inbox.Issuing) inbox.Issued {
+func (s *Server) issueRequested(ctx context.Context, request inbox.Issuing) inbox.Issued {
 	// A certificate says in whole seconds when it was issued. It must be younger than what
 	// was revoked a moment ago.
 	time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second)))
-	users, err := h.store.Users(ctx)
+	users, err := s.accounts.Users(ctx)
 	if err != nil {
 		return inbox.Issued{Error: err.Error()}
 	}
 	if slices.ContainsFunc(users, func(u people.User) bool {
 		return u.Subject == request.Subject && u.Disabled
 	}) {
-		if _, err := h.asOwner(ctx, atm.UserEnable, text(request.Subject)); err != nil {
+		if _, err := s.within(ctx, systemOwner, atm.UserEnable, text(request.Subject)); err != nil {
 			return inbox.Issued{Error: err.Error()}
 		}
 	}
-	record, err := h.asOwner(ctx, atm.CertIssue, text(request.Subject), text(request.Request),
+	record, err := s.within(ctx, systemOwner, atm.CertIssue, text(request.Subject),
+		text(request.Request),
 		text(request.Roles), text(request.Life))
 	if err != nil {
 		return inbox.Issued{Error: err.Error()}
 	}
 	field := func(name string) string {
-		s, _ := record.Get(name).(string)
-		return s
+		value, _ := record.Get(name).(string)
+		return value
 	}
 	return inbox.Issued{
 		Certificate: field("certificate"), Authority: field("authority"), Serial: field("serial"),
@@ -55,9 +52,19 @@ func (h *Server) issueRequested(ctx context.Context, request inbox.Issuing) inbo
 	}
 }
 
-// asOwner carries out an operation in the name of the owner of the disk.
-func (h *Server) asOwner(ctx context.Context, op atm.Operation, args ...atm.Arg) (atm.Record,
-	error,
-) {
-	return h.within(ctx, systemOwner, teller.Call{Operation: op, Args: args})
+// inboxEvery is how often requests in the data folder are looked for.
+const inboxEvery = time.Second
+
+// readInbox answers the requests in the data folder until ctx is done.
+func (s *Server) readInbox(ctx context.Context) {
+	tick := time.NewTicker(inboxEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			inbox.Answer(ctx, s.dir.Requests(), s.opts.Log, s.issueRequested)
+		case <-ctx.Done():
+			return
+		}
+	}
 }

@@ -16,11 +16,11 @@ import (
 
 // What a start, a stop and a heartbeat say of the program, its settings and its machine.
 
-// program says which program this is, now.
-func (h *Server) program() audit.Program {
+// Program says which program this is, now.
+func (i *installation) Program() audit.Program {
 	p := audit.Program{
-		Version: h.opts.Version, Build: build(), Boot: machine.Boot(),
-		Settings: h.settings(),
+		Version: i.opts.Version, Build: build(), Boot: machine.Boot(),
+		Settings: i.settings(),
 	}
 	if clock, ok := machine.ReadClock(); ok {
 		p.Clock = &audit.Clock{Synchronised: clock.Synchronised, MaxError: clock.MaxError}
@@ -29,15 +29,15 @@ func (h *Server) program() audit.Program {
 }
 
 // settings are hashes of the effective settings and of the files that they name. Files with
-// secrets are not among them: a hash tells who guesses right.
-func (h *Server) settings() []audit.Arg {
-	list := []audit.Arg{{Name: "effective", Value: hashOf([]byte(h.opts.Settings))}}
+// secrets are not among them: a hash confirms a guess.
+func (i *installation) settings() []audit.Arg {
+	list := []audit.Arg{{Name: "effective", Value: hashOf([]byte(i.opts.Settings))}}
 	for _, f := range []struct{ name, path string }{
-		{"client-ca", h.opts.ClientCA},
-		{"identities", h.opts.Identities},
-		{"issuers", h.opts.Issuers},
-		{"witness-policy", h.opts.WitnessFile},
-		{"config.toml", h.dir.Path("config.toml")},
+		{"client-ca", i.opts.ClientCA},
+		{"identities", i.opts.Identities},
+		{"issuers", i.opts.Issuers},
+		{"witness-policy", i.opts.WitnessFile},
+		{"config.toml", i.dir.Path("config.toml")},
 	} {
 		if f.path == "" {
 			continue

@@ -15,7 +15,7 @@ import (
 
 	"example.com/atm/audit"
 	"example.com/atm/certs"
-	"example.com/atm/cmd/internal/daemon"
+	"example.com/atm/cmd/internal/keys"
 )
 
 // TestRollover puts other authorities in force while requests run on kept and
@@ -56,7 +56,7 @@ func TestRollover(t *testing.T) {
 			}
 		})
 	}
-	if err := daemon.Rollover(h.data, ""); err != nil {
+	if err := keys.Rollover(h.data, ""); err != nil {
 		t.Fatal(err)
 	}
 	until(t, func() bool { return strings.Contains(h.log.String(), "authorities replaced") })
@@ -76,7 +76,7 @@ func TestRollover(t *testing.T) {
 	})
 	close(done)
 	asking.Wait()
-	if err := daemon.Rollover(h.data, ""); err != daemon.ErrNotRetired {
+	if err := keys.Rollover(h.data, ""); err != keys.ErrNotRetired {
 		t.Errorf("a second rollover: %v", err)
 	}
 	settle() // another replica may issue by the authority before a moment longer
@@ -94,7 +94,7 @@ func TestRollover(t *testing.T) {
 			t.Errorf("%s certificate, chosen by what the server names: %d", name, got)
 		}
 	}
-	if err := daemon.Retire(h.data); err != nil {
+	if err := keys.Retire(h.data); err != nil {
 		t.Fatal(err)
 	}
 	until(t, func() bool { return ask(kept) == 401 })
@@ -162,7 +162,7 @@ func TestRolloverInterrupted(t *testing.T) {
 	}
 	ca := filepath.Join(h.data, "ca")
 	before := folder(t, ca)
-	if err := daemon.Rollover(h.data, ""); err != nil {
+	if err := keys.Rollover(h.data, ""); err != nil {
 		t.Fatal(err)
 	}
 	after := folder(t, ca)

@@ -2,158 +2,195 @@ package daemon
 
 import (
 	"context"
-	"crypto/hkdf"
-	"crypto/sha256"
-	"crypto/x509"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
+	"os"
 	"sync"
 	"time"
 
 	"example.com/atm/auth"
 	"example.com/atm/certs"
-	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/server"
-	systemd "github.com/coreos/go-systemd/v22/daemon"
 )
-
-// Listen are the addresses of a server.
-type Listen struct {
-	RPC   net.Listener
-	Admin net.Listener // nil when switched off
-}
 
 // Serve answers requests until ctx is done, and then stops cleanly: what has
 // begun is answered, and the log is published whole. The server is closed when
 // it returns. An error means that the stop was not clean.
-func (h *Server) Serve(ctx context.Context, listen Listen) error {
+func (s *Server) Serve(ctx context.Context, listen Listen) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s, err := h.newServer()
+	front, err := s.newFront()
 	if err != nil {
-		return errors.Join(err, h.Close())
+		return errors.Join(err, s.Close())
 	}
-	stop := h.background(context.WithoutCancel(ctx))
-	admin := h.serveAdmin(listen.Admin, s)
-	if status := h.teller.Started(ctx); status.Receipt == "" {
-		h.opts.Log.Warn("the start is not in the audit log", slog.String("reason", status.Reason))
-	}
-	if err := h.completeRotation(ctx); err != nil {
-		h.opts.Log.Warn("the rotation of a key is not in the audit log yet", slog.Any("error", err))
-	}
-	go func() {
-		<-ctx.Done()
-		h.notify(systemd.SdNotifyStopping)
-	}()
-	unwatched := h.watch(cancel)
-	defer unwatched()
-	reporting, quiet := context.WithCancel(context.WithoutCancel(ctx))
-	defer quiet()
-	var reports sync.WaitGroup
-	reports.Go(func() { h.report(reporting) })
-	h.opts.Log.Info("serving", slog.String("name", h.Name()),
+	stopBackground := s.background(context.WithoutCancel(ctx))
+	stopAdmin := serveAdmin(listen.Admin, front, s.opts.Log)
+	s.recordStart(ctx)
+	stopWatching := s.watch(cancel)
+	defer stopWatching()
+	stopReporting := s.reportToSystemd(ctx)
+	s.opts.Log.Info("serving", slog.String("name", s.Name()),
 		slog.String("address", listen.RPC.Addr().String()),
-		slog.String("version", h.opts.Version))
+		slog.String("version", s.opts.Version))
 
-	served := s.Serve(ctx, listen.RPC)
+	served := front.Serve(ctx, listen.RPC)
 
-	quiet()
-	reports.Wait()
-	if h.ledger.Err() == nil {
-		h.teller.Stopped(context.WithoutCancel(ctx))
+	stopReporting()
+	if s.ledger.Err() == nil {
+		s.teller.Stopped(context.WithoutCancel(ctx))
 	}
-	ledger := h.ledger.Close()
-	stop()
+	ledger := s.ledger.Close()
+	stopBackground()
 	// What was committed is published even after a failed commit: the files
 	// follow the vault, never the other way.
-	published := h.publisher.Publish(context.WithoutCancel(ctx))
-	h.publisher.Tidy()
-	admin()
-	lost := h.lost()
-	if err := errors.Join(served, ledger, published, h.Close(), lost); err != nil {
+	published := s.log.Publish(context.WithoutCancel(ctx))
+	s.log.Tidy()
+	stopAdmin()
+	lost := s.accounts.lost()
+	if err := errors.Join(served, ledger, published, s.Close(), lost); err != nil {
 		return err
 	}
-	h.opts.Log.Info("stopped")
+	s.opts.Log.Info("stopped")
 	return nil
 }
 
-func (h *Server) newServer() (*server.Server, error) {
-	certFile, keyFile := h.dir.Server()
-	reloader, err := certs.NewReloader(certFile, keyFile, h.opts.Log)
+// recordStart records that the server starts, and what an interrupted rotation did not.
+func (s *Server) recordStart(ctx context.Context) {
+	if status := s.teller.Started(ctx); status.Receipt == "" {
+		s.opts.Log.Warn("the start is not in the audit log", slog.String("reason", status.Reason))
+	}
+	if err := s.keys.CompleteRotation(ctx); err != nil {
+		s.opts.Log.Warn("the rotation of a key is not in the audit log yet", slog.Any("error", err))
+	}
+}
+
+// newFront makes what answers requests.
+func (s *Server) newFront() (*server.Server, error) {
+	certFile, keyFile := s.dir.Server()
+	reloader, err := certs.NewReloader(certFile, keyFile, s.opts.Log)
 	if err != nil {
 		return nil, err
 	}
-	cfg := h.opts.Server
-	cfg.Teller = h.teller
-	var foreign func([]*x509.Certificate, time.Time) error
-	if len(h.foreign) > 0 {
-		foreign = certs.NewClientVerifier(h.foreign...).Verify
+	signIn, throttle, err := s.newSignIn()
+	if err != nil {
+		return nil, err
 	}
-	signIn := auth.Config{
-		VerifyForeign: foreign,
-		Mappings:      &h.mappings,
-		TrustDomain:   h.Name(),
-		Realm:         h.dir.Config.Realm,
-		NonceTTL:      h.opts.NonceTTL,
-		Now:           h.now,
-		MaxBody:       h.opts.Server.Limits.BodyBytes,
-		Tokens:        h.tokens,
-		Issuers:       h.issuers,
-		Backdate:      certs.Backdate,
-		Directory:     h.directory,
-		VerifyChain:   h.verifyClient,
-	}
-	if h.shared != nil {
-		if signIn.NonceKey, err = hkdf.Key(sha256.New, h.key.Requests, nil, "atm digest nonce",
-			sha256.Size); err != nil {
-			return nil, err
-		}
-		signIn.Spend, signIn.Refresh = h.shared.store.Spend, h.refresh
-		cfg.Throttle = h.shared.throttle
-	}
-	h.signIn = auth.New(signIn)
-	cfg.Authenticator = h.signIn
-	cfg.TLS = certs.ServerConfig(reloader,
-		certs.NewClientVerifier(append([]*x509.Certificate{h.signing.Load().client.Certificate},
-			h.foreign...)...), h.opts.TLS12)
-	cfg.Name = h.Name()
-	cfg.Audit = h.dir.Audit()
-	cfg.Tokens = h.tokens
-	cfg.Authority = certs.EncodeCertificate(h.root)
-	cfg.ClientAuthority = func() []byte {
-		return certs.EncodeCertificate(h.signing.Load().client.Certificate)
-	}
-	cfg.Ready = h.parts
-	cfg.Backup = h.Backup
-	cfg.Grace = h.opts.Grace
-	cfg.Metrics = h.metrics
-	cfg.Log = h.opts.Log
+	s.keys.Serve(signIn)
+	cfg := s.opts.Server
+	cfg.Teller = s.teller
+	cfg.Authenticator, cfg.Throttle = signIn, throttle
+	cfg.TLS = certs.ServerConfig(reloader, s.keys.TLSClients(), s.opts.TLS12)
+	cfg.Name = s.Name()
+	cfg.Audit = s.dir.Audit()
+	cfg.Tokens = s.keys.Own
+	cfg.Authority = certs.EncodeCertificate(s.keys.Root())
+	cfg.ClientAuthority = func() []byte { return certs.EncodeCertificate(s.keys.Clients()) }
+	cfg.Ready = s.installation.parts
+	cfg.Backup = s.Backup
+	cfg.Grace = s.opts.Grace
+	cfg.Metrics = s.metrics
+	cfg.Log = s.opts.Log
 	return server.New(cfg)
 }
 
-// parts says what each part of the server thinks of its health.
-func (h *Server) parts() []server.Part {
-	return []server.Part{
-		{Name: "vault", Err: h.vaultState()},
-		{Name: "audit", Err: h.publisher.Err()},
-		{Name: "disk", Err: h.diskSpace()},
+// newSignIn makes what signs callers in. The throttle is nil where failures are not shared.
+func (s *Server) newSignIn() (*auth.Authenticator, *auth.Throttle, error) {
+	cfg := auth.Config{
+		VerifyForeign: s.keys.ForeignVerifier(),
+		Mappings:      &s.keys.Mappings,
+		TrustDomain:   s.Name(),
+		Realm:         s.dir.Config.Realm,
+		NonceTTL:      s.opts.NonceTTL,
+		Now:           s.accounts.replicas().Now,
+		MaxBody:       s.opts.Server.Limits.BodyBytes,
+		Tokens:        s.keys.Own,
+		Issuers:       s.keys.Foreign,
+		Backdate:      certs.Backdate,
+		Directory:     s.directory,
+		VerifyChain:   s.keys.VerifyClient,
+	}
+	r := s.accounts.replica
+	if r == nil {
+		return auth.New(cfg), nil, nil
+	}
+	var err error
+	if cfg.NonceKey, err = s.keys.NonceKey(); err != nil {
+		return nil, nil, err
+	}
+	cfg.Spend, cfg.Refresh = r.Store.Spend, r.Refresh
+	return auth.New(cfg), r.Throttle, nil
+}
+
+// background runs what works beside the requests until stop is called.
+func (s *Server) background(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := s.log.Run(ctx); err != nil {
+			s.ledger.Fail(err)
+		}
+	})
+	if s.accounts.file != nil {
+		wg.Go(func() { s.keys.Reseal(ctx) })
+	}
+	if r := s.accounts.replica; r != nil {
+		wg.Go(func() { r.Follow(ctx) })
+		wg.Go(func() { r.ShareFailures(ctx) })
+	}
+	wg.Go(func() { s.keys.Follow(ctx) })
+	wg.Go(func() { watchClock(ctx, s.teller, s.opts.Log) })
+	wg.Go(func() { s.readInbox(ctx) })
+	wg.Go(func() { s.log.sweep(ctx, s.installation.opened) })
+	wg.Go(func() { s.accounts.scrub(ctx, s.opts.Log, s.metrics.Scrubbed) })
+	if s.opts.Witnesses != nil {
+		wg.Go(func() { s.log.askWitnesses(ctx, s.metrics.Witnessed) })
+	}
+	return func() {
+		cancel()
+		wg.Wait()
 	}
 }
 
-func (h *Server) vaultState() error {
-	if err := errors.Join(h.ledger.Err(), h.lost()); err != nil || h.shared == nil {
-		return err
+// endWithin is how long a stop may take after the vault was lost or a commit has
+// failed. What waits for a lock that is never released waits for good.
+const endWithin = 4 * time.Second
+
+// watch ends the process when its vault is lost or cannot commit: it calls stop, and if
+// that was not enough, the process ends without it. It goes on until the function that it
+// returns is called.
+func (s *Server) watch(stop func()) (end func()) {
+	ended, failed := make(chan struct{}), s.ledger.Failed() // which Close sets to nil
+	held, log := s.accounts, s.log
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		select {
+		case <-failed: // which has told why
+			log.noteRollback()
+		case <-held.gone(ended):
+			s.opts.Log.Error("the vault is lost; the process must end",
+				slog.Any("error", held.lost()))
+		case <-ended:
+			return
+		}
+		stop()
+		select {
+		case <-time.After(endWithin):
+			s.opts.Log.Error("the stop takes too long; the process ends without it")
+			os.Exit(1)
+		case <-ended:
+		}
+	})
+	return func() {
+		close(ended)
+		wg.Wait()
 	}
-	return h.shared.ready()
 }
 
 // serveAdmin serves the operator's endpoints until the function it returns is
 // called.
-func (h *Server) serveAdmin(listener net.Listener, s *server.Server) (stop func()) {
+func serveAdmin(listener net.Listener, s *server.Server, log *slog.Logger) (stop func()) {
 	if listener == nil {
 		return func() {}
 	}
@@ -162,13 +199,13 @@ func (h *Server) serveAdmin(listener net.Listener, s *server.Server) (stop func(
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       60 * time.Second,
 		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(h.opts.Log.Handler(), slog.LevelDebug),
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		if err := admin.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			h.opts.Log.Error("admin endpoints ended", slog.Any("error", err))
+			log.Error("admin endpoints ended", slog.Any("error", err))
 		}
 	}()
 	return func() {
@@ -182,71 +219,5 @@ func (h *Server) serveAdmin(listener net.Listener, s *server.Server) (stop func(
 	}
 }
 
-// adminGrace is how long a stop waits for who reads the operator's endpoints.
+// adminGrace is how long a stop waits for requests to the operator's endpoints.
 const adminGrace = time.Second
-
-// Close closes the listeners.
-func (l Listen) Close() {
-	l.RPC.Close()
-	if l.Admin != nil {
-		l.Admin.Close()
-	}
-}
-
-// Addresses opens the listeners for both addresses; an empty admin address
-// switches the endpoints off. Sockets that a supervisor hands over come first.
-// The admin endpoints have no sign-in, so they stay on loopback.
-func Addresses(rpc, admin string) (Listen, error) {
-	var listen Listen
-	if _, _, err := net.SplitHostPort(rpc); err != nil {
-		return Listen{}, fmt.Errorf("%w: %q is no address to listen on: %w", datadir.ErrUsage,
-			rpc, err)
-	}
-	if admin != "" {
-		if err := onLoopback(admin); err != nil {
-			return Listen{}, err
-		}
-	}
-	sockets, err := inherited()
-	if err != nil {
-		return Listen{}, err
-	}
-	if listen.RPC = sockets[rpcSocket]; listen.RPC == nil {
-		if listen.RPC, err = net.Listen("tcp", rpc); err != nil {
-			return Listen{}, fmt.Errorf("listen on %s: %w", rpc, err)
-		}
-	}
-	switch listen.Admin = sockets[adminSocket]; {
-	case admin == "":
-		if listen.Admin != nil { // switched off, whoever made the socket
-			listen.Admin.Close()
-			listen.Admin = nil
-		}
-		return listen, nil
-	case listen.Admin != nil:
-		if err := onLoopback(listen.Admin.Addr().String()); err != nil &&
-			listen.Admin.Addr().Network() != "unix" {
-			listen.Close()
-			return Listen{}, fmt.Errorf("the socket %s that was handed over: %w", adminSocket, err)
-		}
-		return listen, nil
-	}
-	if listen.Admin, err = net.Listen("tcp", admin); err != nil {
-		listen.RPC.Close()
-		return Listen{}, fmt.Errorf("listen on %s: %w", admin, err)
-	}
-	return listen, nil
-}
-
-func onLoopback(address string) error {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return fmt.Errorf("%w: %q is no address to listen on: %w", datadir.ErrUsage, address, err)
-	}
-	local := strings.EqualFold(strings.TrimSuffix(host, "."), "localhost")
-	if ip := net.ParseIP(host); !local && (ip == nil || !ip.IsLoopback()) {
-		return fmt.Errorf("%w: the admin endpoints have no sign-in and listen on loopback only, "+
-			"not on %q", datadir.ErrUsage, address)
-	}
-	return nil
-}

@@ -21,7 +21,9 @@ import (
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/daemon"
 	"example.com/atm/cmd/internal/datadir"
+	"example.com/atm/cmd/internal/keys"
 	"example.com/atm/cmd/internal/offline"
+	"example.com/atm/cmd/internal/replica"
 	"example.com/atm/cmd/internal/storage"
 	"example.com/atm/vault"
 	"example.com/atm/vault/pgstore"
@@ -226,7 +228,7 @@ func TestRotatedOnTheOther(t *testing.T) {
 		}
 		must(t)(byToken.Inquiry(t.Context(), account))
 	}
-	if err := daemon.Rollover(a.data, ""); err != nil {
+	if err := keys.Rollover(a.data, ""); err != nil {
 		t.Fatal(err)
 	}
 	until(t, func() bool {
@@ -255,7 +257,7 @@ func TestRotatedOnTheOther(t *testing.T) {
 	if err := a.stop(); err != nil {
 		t.Fatal(err)
 	}
-	if err := daemon.Retire(a.data); err != nil {
+	if err := keys.Retire(a.data); err != nil {
 		t.Fatal(err)
 	}
 	must(t)(onB.Inquiry(t.Context(), account))
@@ -311,7 +313,7 @@ func TestNoReplica(t *testing.T) {
 		want       error
 		text       string
 	}{
-		{"a new folder without the key", folder(), store, daemon.ErrJoin, a.name},
+		{"a new folder without the key", folder(), store, replica.ErrJoin, a.name},
 		{"a new folder with another key", wrongKey, store, pgstore.ErrWrongSecret, a.name},
 		{"a folder of another installation", elsewhere, store, nil, "this folder is of"},
 		{

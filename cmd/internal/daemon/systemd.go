@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"example.com/atm/cmd/internal/datadir"
@@ -39,27 +40,41 @@ func inherited() (map[string]net.Listener, error) {
 	return sockets, nil
 }
 
-// notify tells systemd something; without it nobody listens.
-func (h *Server) notify(state string) {
+// notify tells systemd something; without systemd nothing listens.
+func notify(state string, log *slog.Logger) {
 	if _, err := systemd.SdNotify(false, state); err != nil {
-		h.opts.Log.Warn("telling systemd", slog.String("state", state), slog.Any("error", err))
+		log.Warn("telling systemd", slog.String("state", state), slog.Any("error", err))
+	}
+}
+
+// reportToSystemd tells systemd when the server is ready, that it is alive, and when ctx is
+// done, that it stops. It goes on until stop is called.
+func (s *Server) reportToSystemd(ctx context.Context) (stop func()) {
+	stopping := context.AfterFunc(ctx, func() { notify(systemd.SdNotifyStopping, s.opts.Log) })
+	alive, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	wg.Go(func() { s.reportAlive(alive) })
+	return func() {
+		stopping()
+		cancel()
+		wg.Wait()
 	}
 }
 
 // readyEvery is how often a server that is not ready yet looks again.
 const readyEvery = 50 * time.Millisecond
 
-// report tells systemd when the server is ready, and that it is alive while it
+// reportAlive tells systemd when the server is ready, and that it is alive while it
 // does not hang in a commit.
-func (h *Server) report(ctx context.Context) {
-	for !h.ready() {
+func (s *Server) reportAlive(ctx context.Context) {
+	for !s.installation.ready() {
 		select {
 		case <-time.After(readyEvery):
 		case <-ctx.Done():
 			return
 		}
 	}
-	h.notify(systemd.SdNotifyReady)
+	notify(systemd.SdNotifyReady, s.opts.Log)
 	every, err := systemd.SdWatchdogEnabled(false)
 	if err != nil || every == 0 {
 		return
@@ -72,19 +87,10 @@ func (h *Server) report(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if busy := h.ledger.Busy(); busy < every {
-			h.notify(systemd.SdNotifyWatchdog)
+		if busy := s.ledger.Busy(); busy < every {
+			notify(systemd.SdNotifyWatchdog, s.opts.Log)
 		} else {
-			h.opts.Log.Error("a commit takes very long", slog.Duration("so_far", busy))
+			s.opts.Log.Error("a commit takes very long", slog.Duration("so_far", busy))
 		}
 	}
-}
-
-func (h *Server) ready() bool {
-	for _, part := range h.parts() {
-		if part.Err != nil {
-			return false
-		}
-	}
-	return true
 }

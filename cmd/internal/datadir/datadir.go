@@ -45,6 +45,22 @@ type Config struct {
 	Store string `toml:"store,omitempty"`
 }
 
+// IsServerName reports whether s can be a trust domain (SPIFFE ID, section 2.1)
+// and a host name.
+func IsServerName(s string) bool {
+	if len(s) < 1 || len(s) > 253 {
+		return false
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || len(label) > 63 ||
+			strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" ||
+			label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+	}
+	return true
+}
+
 // Postgres says that the accounts are in a database, which several servers with
 // a folder of their own share.
 const Postgres = "postgres"

@@ -15,7 +15,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/certs"
 	"example.com/atm/client"
-	"example.com/atm/cmd/internal/daemon"
+	"example.com/atm/cmd/internal/keys"
 	"example.com/atm/internal/durable"
 )
 
@@ -26,7 +26,7 @@ func (e *exam) putBack(names ...string) string {
 
 // keys says whether the keys can be read, and belong to each other and to the log.
 func (e *exam) keys() {
-	if err := daemon.CheckTokenKeys(e.dir.TokenKey()); err != nil &&
+	if err := keys.CheckTokenKeys(e.dir.TokenKey()); err != nil &&
 		!errors.Is(err, fs.ErrNotExist) {
 		e.tell(Critical, e.putBack("keys/token.key"), "keys/token.key: %v", err)
 	}

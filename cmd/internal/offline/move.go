@@ -9,8 +9,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"example.com/atm/cmd/internal/daemon"
 	"example.com/atm/cmd/internal/datadir"
+	"example.com/atm/cmd/internal/replica"
 	"example.com/atm/cmd/internal/storage"
 	"example.com/atm/internal/durable"
 	"example.com/atm/vault"
@@ -139,7 +139,7 @@ func (f Folder) importShared(ctx context.Context, dir *datadir.Dir, key datadir.
 	if err := dir.SetStore(datadir.Postgres); err != nil {
 		return nil, err
 	}
-	if err := daemon.ShareFolder(ctx, dir, to); err != nil {
+	if err := replica.ShareFolder(ctx, dir, to); err != nil {
 		return nil, err
 	}
 	if err := to.Complete(ctx); err != nil {

@@ -11,8 +11,8 @@ import (
 	"strings"
 
 	"example.com/atm/audit"
-	"example.com/atm/cmd/internal/daemon"
 	"example.com/atm/cmd/internal/datadir"
+	"example.com/atm/cmd/internal/replica"
 	"example.com/atm/internal/durable"
 	"example.com/atm/teller"
 	"example.com/atm/vault"
@@ -89,7 +89,7 @@ func (f Folder) beginLog(ctx context.Context, dir *datadir.Dir, store vault.Back
 	}
 	// Other replicas learn of the key before the log begins: one that still runs
 	// ends, because it is the key of another log.
-	if err := daemon.ShareFolder(ctx, dir, store); err != nil {
+	if err := replica.ShareFolder(ctx, dir, store); err != nil {
 		return nil, err
 	}
 	logs, err := store.Logs(ctx)
@@ -108,7 +108,7 @@ func (f Folder) beginLog(ctx context.Context, dir *datadir.Dir, store vault.Back
 	if err := dir.SetOrigin(plan.Origin); err != nil {
 		return nil, err
 	}
-	if err := daemon.ShareFolder(ctx, dir, store); err != nil {
+	if err := replica.ShareFolder(ctx, dir, store); err != nil {
 		return nil, err
 	}
 	if err := firstEntry(ctx, dir, store, plan, log); err != nil {
@@ -292,11 +292,10 @@ func firstEntry(ctx context.Context, dir *datadir.Dir, store vault.Backend, plan
 		return err
 	}
 	ledger := vault.NewLedger(vault.Config{Store: store, Signer: signer, Log: log})
-	status := teller.New(teller.Config{Ledger: ledger}).
-		Recovered(ctx, audit.Checkpoint{
-			Origin: plan.OldOrigin, Size: plan.OldSize,
-			Root: root,
-		}, size)
+	status := teller.Recovered(ctx, ledger, audit.Checkpoint{
+		Origin: plan.OldOrigin, Size: plan.OldSize,
+		Root: root,
+	}, size)
 	if err := ledger.Close(); err != nil {
 		return err
 	}

@@ -10,8 +10,8 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/cmd/internal/ctl"
-	"example.com/atm/cmd/internal/daemon"
 	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/cmd/internal/keys"
 	"github.com/spf13/cobra"
 )
 
@@ -43,7 +43,7 @@ root sign for it.`,
 			if _, err := os.Lstat(out); !errors.Is(err, fs.ErrNotExist) {
 				return exit.Usagef("%s exists; choose another file", out)
 			}
-			if err := daemon.ExportRoot(*data, out); err != nil {
+			if err := keys.ExportRoot(*data, out); err != nil {
 				return err
 			}
 			return env.Tell(map[string]string{"file": out}, "the key of the root is in %s, and "+
@@ -59,7 +59,7 @@ func authoritiesCommand(env *ctl.Env, data *string) *cobra.Command {
 		Use: "show", Short: "Show the authorities, and which keys are here",
 		Args: exit.Args(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
-			list, err := daemon.Authorities(*data)
+			list, err := keys.ListAuthorities(*data)
 			if err != nil {
 				return err
 			}
@@ -86,8 +86,8 @@ connection. Certificates of clients that the authority before issued are good un
 it is retired: see that everybody has a new one, and then run atmctl ca retire.`,
 		Args: exit.Args(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
-			err := daemon.Rollover(*data, rootKey)
-			if errors.Is(err, daemon.ErrNoRootKey) {
+			err := keys.Rollover(*data, rootKey)
+			if errors.Is(err, keys.ErrNoRootKey) {
 				return exit.Usagef("%w: name the file that has it with --root-key", err)
 			}
 			if err != nil {
@@ -119,7 +119,7 @@ the list; a certificate counts as renewed when its subject has another one that 
 					return err
 				}
 			}
-			if err := daemon.Retire(*data); err != nil {
+			if err := keys.Retire(*data); err != nil {
 				return err
 			}
 			return env.Tell(map[string]string{"data": *data}, "the authority before the last "+

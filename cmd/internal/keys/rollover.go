@@ -1,152 +1,26 @@
-package daemon
+package keys
 
 import (
-	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
 
 	"example.com/atm/certs"
 	"example.com/atm/cmd/internal/datadir"
-	"example.com/atm/cmd/internal/inbox"
 	"example.com/atm/internal/durable"
 )
-
-// signing is the authorities in force.
-type signing struct {
-	server, client *certs.Authority
-	clients        *certs.ClientVerifier // of client, and of the one before a rollover
-}
-
-func readSigning(dir *datadir.Dir) (*signing, error) {
-	s := &signing{}
-	var err error
-	if s.server, err = certs.LoadAuthority(dir.ServerCA()); err != nil {
-		return nil, err
-	}
-	if s.client, err = certs.LoadAuthority(dir.ClientCA()); err != nil {
-		return nil, err
-	}
-	trusted := []*x509.Certificate{s.client.Certificate}
-	switch text, err := os.ReadFile(dir.OldClientCA()); {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return nil, err
-	default:
-		old, err := certs.ParseCertificate(text)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", dir.OldClientCA(), err)
-		}
-		trusted = append(trusted, old)
-	}
-	s.clients = certs.NewClientVerifier(trusted...)
-	return s, nil
-}
-
-// verifyClient verifies by the authorities that are in force at the moment.
-func (h *Server) verifyClient(chain []*x509.Certificate, now time.Time) error {
-	return h.signing.Load().clients.Verify(chain, now)
-}
-
-const (
-	// authoritiesEvery is how often the authorities are looked at.
-	authoritiesEvery = time.Second
-
-	// renewEvery is how often the server's own certificate is.
-	renewEvery = time.Hour
-)
-
-// followAuthorities puts other authorities in force when their files are
-// replaced, keeps the last good ones, and renews the server's certificate in
-// the last third of its life.
-func (h *Server) followAuthorities(ctx context.Context) {
-	look, renew := time.NewTicker(authoritiesEvery), time.NewTicker(renewEvery)
-	defer look.Stop()
-	defer renew.Stop()
-	seen := h.authorityFiles()
-	h.renewOwnClients(ctx)
-	for {
-		select {
-		case <-look.C:
-			inbox.Answer(ctx, h.dir.Requests(), h.opts.Log, h.issueRequested)
-		case <-renew.C:
-			if err := h.renewServerCertificate(); err != nil {
-				h.opts.Log.Error("the server certificate is not renewed", slog.Any("error", err))
-			}
-			h.renewOwnClients(ctx)
-			continue
-		case <-ctx.Done():
-			return
-		}
-		now := h.authorityFiles()
-		if now == seen {
-			continue
-		}
-		next, err := readSigning(h.dir)
-		if err != nil {
-			h.opts.Log.Error("the new authorities are not used", slog.Any("error", err))
-			continue // they may be on their way
-		}
-		own, err := h.share(ctx)
-		if err != nil {
-			h.opts.Log.Error("the other replicas do not have the new authorities yet",
-				slog.Any("error", err))
-			continue
-		}
-		seen = now
-		old := h.enforce(next)
-		// otherwise another replica told of it
-		if own && !old.client.Certificate.Equal(next.client.Certificate) {
-			h.teller.KeyRotated(ctx, certs.Fingerprint(old.client.Certificate),
-				certs.Fingerprint(next.client.Certificate))
-		}
-		h.renewOwnClients(ctx)
-	}
-}
-
-// enforce puts authorities in force, and returns those before them.
-func (h *Server) enforce(next *signing) *signing {
-	old := h.signing.Swap(next)
-	if h.signIn != nil {
-		h.signIn.Forget()
-	}
-	h.opts.Log.Info("authorities replaced",
-		slog.String("clients", certs.Fingerprint(next.client.Certificate)))
-	return old
-}
-
-// replaceAuthorities puts those in force that are in the folder now.
-func (h *Server) replaceAuthorities() error {
-	next, err := readSigning(h.dir)
-	if err == nil {
-		h.enforce(next)
-	}
-	return err
-}
-
-// authorityFiles tells one version of the files from another.
-func (h *Server) authorityFiles() (v [3]certs.Version) {
-	server, _ := h.dir.ServerCA()
-	client, _ := h.dir.ClientCA()
-	for i, file := range []string{server, client, h.dir.OldClientCA()} {
-		v[i] = certs.VersionOf(file)
-	}
-	return v
-}
 
 // What is done to the authorities of a data folder. A server may run on it.
 
 // newSuffix marks the files of an authority that is about to be in force.
 const newSuffix = ".new"
 
-// settleRollover completes a rollover that was interrupted, or drops it. It
-// happened when the new key has its place: the certificate follows.
-func settleRollover(dir *datadir.Dir) error {
+// FinishRollover completes a rollover that was interrupted after the new key had taken
+// its place: the certificate follows. It undoes one that was interrupted before.
+func FinishRollover(dir *datadir.Dir) error {
 	for _, files := range []func() (string, string){dir.ServerCA, dir.ClientCA} {
 		cert, key := files()
 		var err error
@@ -186,7 +60,7 @@ func Rollover(data, keyFile string) error {
 	if datadir.Exists(dir.OldClientCA()) {
 		return ErrNotRetired
 	}
-	if err := settleRollover(dir); err != nil {
+	if err := FinishRollover(dir); err != nil {
 		return err
 	}
 	rootCert, rootKey := dir.RootCA()
@@ -257,7 +131,7 @@ func reissueServer(dir *datadir.Dir, by *certs.Authority) error {
 		certs.EncodeCertificate(by.Certificate)...), 0o644)
 }
 
-// Retire stops trusting the authority for clients of before the last rollover.
+// Retire stops trusting the authority for clients that the last rollover replaced.
 func Retire(data string) error {
 	old := (&datadir.Dir{Root: data}).OldClientCA()
 	if err := os.Remove(old); err != nil {
@@ -298,8 +172,8 @@ type AuthorityState struct {
 	Key         bool      `json:"key"` // whether its key is in the folder
 }
 
-// Authorities lists the authorities of a data folder, the root first.
-func Authorities(data string) ([]AuthorityState, error) {
+// ListAuthorities lists the authorities of a data folder, the root first.
+func ListAuthorities(data string) ([]AuthorityState, error) {
 	dir := &datadir.Dir{Root: data}
 	var list []AuthorityState
 	for _, files := range []func() (string, string){dir.RootCA, dir.ServerCA, dir.ClientCA} {

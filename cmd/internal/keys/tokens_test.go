@@ -1,15 +1,17 @@
 //go:build unix
 
-package daemon
+package keys
 
 import (
 	"bytes"
 	"strings"
 	"testing"
 	"time"
+
+	"example.com/atm/certs"
 )
 
-func TestTokenKeys(t *testing.T) {
+func TestTokenKeysAreReadAsTheyWereWritten(t *testing.T) {
 	text, err := newTokenKeys()
 	if err != nil {
 		t.Fatal(err)
@@ -22,14 +24,14 @@ func TestTokenKeys(t *testing.T) {
 	if err != nil || !bytes.Equal(again, text) {
 		t.Errorf("%s became %s: %v", text, again, err)
 	}
-	plain, err := newKey()
+	plain, err := New()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if table, err := parseTokenKeys(plain); err != nil || table.Active == nil {
 		t.Errorf("a key alone: %v", err)
 	}
-	fresh, err := newSigner()
+	fresh, err := certs.NewKey()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package daemon
+package keys
 
 import (
 	"crypto/x509"
@@ -83,18 +83,18 @@ func readIssuers(path string) ([]auth.Issuer, error) {
 }
 
 // loadIssuers puts the file of issuers in force, unless it is wrong.
-func (h *Server) loadIssuers() error {
-	list, err := readIssuers(h.opts.Issuers)
+func (t *Tokens) loadIssuers(file string) error {
+	list, err := readIssuers(file)
 	if err != nil {
 		return err
 	}
 	for _, issuer := range list {
-		if issuer.Name == "https://"+h.Name() {
-			return fmt.Errorf("%s: %s is this server", h.opts.Issuers, issuer.Name)
+		if issuer.Name == t.Issuer() {
+			return fmt.Errorf("%s: %s is this server", file, issuer.Name)
 		}
 	}
-	if err := h.issuers.Update(list); err != nil {
-		return fmt.Errorf("%s: %w", h.opts.Issuers, err)
+	if err := t.Foreign.Update(list); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
 	}
 	return nil
 }

@@ -1,19 +1,12 @@
-package daemon
+package keys
 
 import (
-	"context"
 	"encoding/base64"
 	"fmt"
-	"log/slog"
-	"time"
 
 	"example.com/atm/auth"
-	"example.com/atm/certs"
 	"github.com/BurntSushi/toml"
 )
-
-// followEvery is how often a file that is followed is looked at.
-const followEvery = time.Second
 
 // readIdentities reads a file of identities:
 //
@@ -62,43 +55,13 @@ func readIdentities(path string) ([]auth.Mapping, error) {
 }
 
 // loadIdentities puts the file of identities in force, unless it is wrong.
-func (h *Server) loadIdentities() error {
-	list, err := readIdentities(h.opts.Identities)
+func (k *Keys) loadIdentities() error {
+	list, err := readIdentities(k.cfg.Identities)
 	if err != nil {
 		return err
 	}
-	if err := h.mappings.Update(list); err != nil {
-		return fmt.Errorf("%s: %w", h.opts.Identities, err)
+	if err := k.Mappings.Update(list); err != nil {
+		return fmt.Errorf("%s: %w", k.cfg.Identities, err)
 	}
 	return nil
-}
-
-// follow loads a file again when it is not the one any more that was seen when it was
-// loaded. When it is wrong, what was loaded before stays in force.
-func (h *Server) follow(ctx context.Context, path, what string, seen certs.Version,
-	load func() error,
-) {
-	tick := time.NewTicker(followEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-		now := certs.VersionOf(path)
-		if now == seen {
-			continue
-		}
-		seen = now
-		if err := load(); err != nil {
-			h.opts.Log.Error("the new "+what+" are not used", slog.Any("error", err))
-			continue
-		}
-		h.opts.Log.Info(what + " replaced")
-		if status := h.teller.Reloaded(ctx, what); status.Receipt == "" {
-			h.opts.Log.Warn("that a file was read again is not in the audit log",
-				slog.String("file", what), slog.String("reason", status.Reason))
-		}
-	}
 }

@@ -1,4 +1,4 @@
-package daemon
+package keys
 
 import (
 	"context"
@@ -21,21 +21,21 @@ var ownClients = [...]string{"operator", "demo"}
 
 // renewOwnClients renews the certificates in the data folder in the last third of their lives, and
 // when they are of an authority that is not in force any more.
-func (h *Server) renewOwnClients(ctx context.Context) {
+func (k *Keys) renewOwnClients(ctx context.Context) {
 	for _, name := range ownClients {
-		switch err := h.renewOwnClient(ctx, h.dir.Client(name)); {
-		// whoever wants it out of the folder moves it
+		switch err := k.renewOwnClient(ctx, k.cfg.Dir.Client(name)); {
+		// it is not renewed when somebody has moved it out of the folder
 		case err == nil, errors.Is(err, fs.ErrNotExist):
 		default:
-			h.opts.Log.Error("a certificate in the data folder is not renewed",
+			k.cfg.Log.Error("a certificate in the data folder is not renewed",
 				slog.String("client", name), slog.Any("error", err))
 		}
 	}
 }
 
-// renewOwnClient renews one, over its key, as its holder would: what was revoked is not renewed,
-// and what has ended is not either.
-func (h *Server) renewOwnClient(ctx context.Context, folder string) error {
+// renewOwnClient renews the certificate in a folder over its key, as its holder would: neither a
+// revoked one nor one that has ended.
+func (k *Keys) renewOwnClient(ctx context.Context, folder string) error {
 	certFile := filepath.Join(folder, "client.crt")
 	pem, err := os.ReadFile(certFile)
 	if err != nil {
@@ -45,11 +45,11 @@ func (h *Server) renewOwnClient(ctx context.Context, folder string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", certFile, err)
 	}
-	ofBefore := cert.CheckSignatureFrom(h.signing.Load().client.Certificate) != nil
-	if !ofBefore && !certs.InLastThird(cert, h.now()) {
+	ofBefore := cert.CheckSignatureFrom(k.Clients()) != nil
+	if !ofBefore && !certs.InLastThird(cert, k.cfg.Replicas.Now()) {
 		return nil
 	}
-	caller, err := h.signIn.Holder([]*x509.Certificate{cert})
+	caller, err := k.signIn.Holder([]*x509.Certificate{cert})
 	if err != nil {
 		return err
 	}
@@ -64,9 +64,9 @@ func (h *Server) renewOwnClient(ctx context.Context, folder string) error {
 	if err != nil {
 		return err
 	}
-	reply, err := h.teller.Begin(ctx, caller, teller.Call{
+	reply, err := k.teller.Begin(ctx, caller, teller.Call{
 		Operation: atm.CertRenew,
-		Args:      []atm.Arg{text(string(request))},
+		Args:      []atm.Arg{{Kind: atm.String, Text: string(request)}},
 	})
 	if err != nil {
 		return err
@@ -80,7 +80,7 @@ func (h *Server) renewOwnClient(ctx context.Context, folder string) error {
 	if err := durable.WriteFile(certFile, []byte(next), 0o644); err != nil {
 		return err
 	}
-	h.opts.Log.InfoContext(ctx, "a certificate in the data folder was renewed",
+	k.cfg.Log.InfoContext(ctx, "a certificate in the data folder was renewed",
 		slog.String("subject", caller.Subject))
 	return nil
 }

@@ -1,0 +1,258 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"example.com/atm/audit"
+	"example.com/atm/cmd/internal/datadir"
+	"example.com/atm/cmd/internal/replica"
+	"example.com/atm/internal/durable"
+	"example.com/atm/vault"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// An auditLog is the published audit log of a folder.
+type auditLog struct {
+	*audit.Publisher
+	index     *audit.Index
+	witnessed atomic.Int64 // entries that enough witnesses have cosigned, since the start
+
+	dir     *datadir.Dir
+	signer  *audit.Signer
+	replica *replica.Replica // nil without a database
+	policy  *audit.Policy    // of witnesses; nil for none
+	log     *slog.Logger
+}
+
+// openAuditLog compares the published log with the vault before anything new is
+// signed, and catches it up. empty says that nothing of the log is in the folder.
+func openAuditLog(ctx context.Context, dir *datadir.Dir, a accounts, signer *audit.Signer,
+	opts Options, empty bool,
+) (*auditLog, error) {
+	if err := durable.MkdirAll(dir.Audit(), 0o700); err != nil {
+		return nil, err
+	}
+	log, err := vault.OpenLog(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	l := &auditLog{
+		index: audit.NewIndex(), dir: dir, signer: signer, replica: a.replica,
+		policy: opts.Witnesses, log: opts.Log,
+	}
+	if l.replica != nil {
+		if err := l.forgetOldKey(); err != nil {
+			return nil, err
+		}
+	}
+	l.Publisher, err = audit.NewPublisher(dir.Audit(), signer.Keys, log, opts.Log)
+	if err != nil {
+		return nil, err
+	}
+	l.Feed(l.index)
+	if empty {
+		l.Begin()
+	}
+	return l, l.recover(ctx)
+}
+
+// recover brings the published log up to date, and refuses a store that is behind what
+// this folder published, or noted to have seen.
+func (l *auditLog) recover(ctx context.Context) error {
+	seen, err := l.dir.ReadSeen()
+	if err != nil {
+		return err
+	}
+	// a recovery gave up the log of another origin
+	if seen != nil && seen.Origin == l.dir.Config.Origin {
+		root, err := tlog.ParseHash(seen.Root)
+		if err != nil {
+			return err
+		}
+		l.Saw(audit.Checkpoint{Origin: seen.Origin, Size: seen.Size, Root: root})
+	}
+	err = l.Recover(ctx)
+	if newest := l.Newest(); errors.Is(err, audit.ErrAhead) && l.replica != nil &&
+		newest.Size > 0 {
+		// Replicas that run on it already saw less of it than this folder. A checkpoint
+		// that is not signed would be damage here, and no concern of theirs.
+		l.replica.Store.TellRollback(ctx, newest.Size)
+	}
+	if err != nil || seen == nil {
+		return err
+	}
+	if l.Published() < seen.Size && seen.Origin == l.dir.Config.Origin {
+		return nil // the disk is full, perhaps
+	}
+	return l.dir.WriteSeen(nil)
+}
+
+// noteRollback keeps what was seen of a database that went back, so that no start takes the
+// database as it is now.
+func (l *auditLog) noteRollback() {
+	if l.replica == nil || l.replica.Store.RolledBack() == nil {
+		return
+	}
+	head := l.replica.Store.Newest()
+	err := l.dir.WriteSeen(&datadir.Seen{
+		Origin: l.dir.Config.Origin, Size: head.Size,
+		Root: head.Root().String(),
+	})
+	if err != nil {
+		l.log.Error("noting what was seen of the database", slog.Any("error", err))
+	}
+}
+
+// forgetOldKey drops the public key beside the published log when it is one of
+// this log that signs no more: other replicas have rotated it while this one was
+// away. What is published is compared with the database, whichever key signed it.
+func (l *auditLog) forgetOldKey() error {
+	file := filepath.Join(l.dir.Audit(), "log.vkey")
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	old := strings.TrimSpace(string(text))
+	if origin, _, _ := strings.Cut(old, "+"); err != nil || origin != l.signer.Origin() ||
+		slices.Contains(l.signer.Keys(), old) {
+		return err
+	}
+	l.log.Warn("the key beside the published audit log was rotated by other replicas",
+		slog.String("was", old))
+	return os.Remove(file)
+}
+
+const (
+	proveWait      = 5 * time.Second // of a proof, for its entry to be published
+	proveLookEvery = 5 * time.Millisecond
+)
+
+var errNotPublished = errors.New("the entry has not been published yet")
+
+// prove returns the proof that an entry is in the published log.
+func (l *auditLog) prove(ctx context.Context, index int64) ([]byte, error) {
+	for end := time.Now().Add(proveWait); l.Published() <= index; {
+		if time.Now().After(end) {
+			return nil, errNotPublished
+		}
+		select {
+		case <-time.After(proveLookEvery):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	text, err := l.proof(ctx, index)
+	if errors.Is(err, audit.ErrDiffers) { // the caller learns no more than that
+		l.log.ErrorContext(ctx, "proving an entry of the audit log",
+			slog.Int64("index", index), slog.Any("error", err))
+	}
+	return text, err
+}
+
+func (l *auditLog) proof(ctx context.Context, index int64) ([]byte, error) {
+	log, err := l.published(ctx)
+	if err != nil {
+		return nil, err
+	}
+	proof, err := log.Prove(ctx, index)
+	if err != nil {
+		return nil, err
+	}
+	return proof.MarshalText()
+}
+
+// published opens the published log.
+func (l *auditLog) published(ctx context.Context) (*audit.Log, error) {
+	return audit.OpenLog(ctx, audit.Dir(l.dir.Audit()), strings.Join(l.signer.Keys(), "\n"))
+}
+
+// sweep removes what an earlier process left unfinished among the tiles of the log. opened is
+// when this process locked the folder.
+func (l *auditLog) sweep(ctx context.Context, opened time.Time) {
+	const coarse = time.Second // times of files may be behind by a little
+	removed, err := l.dir.SweepTiles(ctx, opened.Add(-coarse))
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		l.log.Warn("removing unfinished files of the audit log", slog.Any("error", err))
+	case removed > 0:
+		l.log.Info("removed unfinished files of the audit log", slog.Int("files", removed))
+	}
+}
+
+const (
+	// witnessEvery is how often witnesses are asked.
+	witnessEvery = time.Minute
+
+	// witnessTimeout bounds the answer of one.
+	witnessTimeout = 10 * time.Second
+
+	// witnessLag is how long the policy may be unsatisfied before the operator
+	// is told.
+	witnessLag = 10 * time.Minute
+)
+
+// askWitnesses has the published log cosigned, beside the operations, which
+// never wait for it. cosigned is told the size of each log that enough witnesses cosigned.
+func (l *auditLog) askWitnesses(ctx context.Context, cosigned func(size int64)) {
+	client := &http.Client{Timeout: witnessTimeout}
+	satisfied := time.Now()
+	tick := time.NewTicker(witnessEvery)
+	defer tick.Stop()
+	for {
+		size, err := l.askOnce(ctx, client)
+		switch {
+		case err != nil:
+			l.log.Warn("asking the witnesses of the audit log", slog.Any("error", err))
+		case size > 0:
+			satisfied = time.Now()
+			l.witnessed.Store(size)
+			cosigned(size)
+		}
+		if lag := time.Since(satisfied); lag > witnessLag {
+			l.log.Error("too few witnesses have cosigned the audit log",
+				slog.Duration("for", lag))
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// askOnce returns the size of the log that enough witnesses have cosigned now,
+// and 0 when they have not.
+func (l *auditLog) askOnce(ctx context.Context, client *http.Client) (int64, error) {
+	if l.Published() == 0 {
+		return 0, nil
+	}
+	log, err := l.published(ctx)
+	if err != nil {
+		return 0, err
+	}
+	lines, errs := log.CosignAll(ctx, client, l.policy)
+	for _, err := range errs {
+		l.log.Warn("a witness did not cosign the audit log", slog.Any("error", err))
+	}
+	if len(lines) == 0 {
+		return 0, nil
+	}
+	if err := log.SaveCosigned(lines); err != nil {
+		return 0, err
+	}
+	if !l.policy.Satisfied(l.policy.Cosigned(log.WithCosignatures(lines))) {
+		return 0, nil
+	}
+	return log.Size, nil
+}

@@ -1,0 +1,212 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/cmd/internal/datadir"
+	"example.com/atm/cmd/internal/keys"
+	"example.com/atm/cmd/internal/version"
+	"example.com/atm/internal/machine"
+	"example.com/atm/server"
+	"example.com/atm/teller"
+	"example.com/atm/vault"
+)
+
+// An installation says how the server and its machine are: to operators, to metrics, to
+// probes, and to the audit log.
+type installation struct {
+	opts     Options
+	dir      *datadir.Dir
+	opened   time.Time // when the folder was locked
+	accounts accounts
+	keys     *keys.Keys
+	log      *auditLog
+	ledger   *vault.Ledger
+}
+
+var _ teller.Installation = (*installation)(nil)
+
+// Prove returns the proof that an entry is in the published log.
+func (i *installation) Prove(ctx context.Context, index int64) ([]byte, error) {
+	return i.log.prove(ctx, index)
+}
+
+// statusWait bounds how long a status waits for the store.
+const statusWait = 5 * time.Second
+
+// Status says how the server is, to operators and auditors.
+func (i *installation) Status(ctx context.Context) (atm.Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, statusWait)
+	defer cancel()
+	log, err := i.logStatus(ctx)
+	if err != nil {
+		return nil, err
+	}
+	store, err := i.storeStatus(ctx)
+	if err != nil {
+		return nil, err
+	}
+	free, err := i.free()
+	if err != nil {
+		return nil, err
+	}
+	var parts []atm.Record
+	for _, part := range i.parts() {
+		reason := ""
+		if part.Err != nil {
+			reason = part.Err.Error()
+		}
+		parts = append(parts, atm.Record{
+			{Name: "part", Value: part.Name},
+			{Name: "ready", Value: part.Err == nil},
+			{Name: "reason", Value: reason},
+		})
+	}
+	var certificates []atm.Record
+	for _, e := range i.keys.Expiries() {
+		certificates = append(certificates, atm.Record{
+			{Name: "certificate", Value: e.Certificate},
+			{Name: "not_after", Value: e.At.UTC().Format(time.RFC3339)},
+		})
+	}
+	program := version.Read()
+	return atm.Record{
+		{Name: "name", Value: i.dir.Config.Name},
+		{Name: "version", Value: i.opts.Version},
+		{Name: "revision", Value: program.Revision},
+		{Name: "modified", Value: program.Modified},
+		{Name: "go", Value: program.Go},
+		{Name: "platform", Value: program.Platform},
+		{Name: "started", Value: i.opened.UTC().Format(time.RFC3339)},
+		{Name: "uptime", Value: int64(time.Since(i.opened) / time.Second)},
+		{Name: "parts", Value: parts},
+		{Name: "certificates", Value: certificates},
+		{Name: "log", Value: log},
+		{Name: "disk", Value: atm.Record{
+			{Name: "free", Value: int64(free)}, {Name: "reserve", Value: int64(i.opts.DiskReserve)},
+		}},
+		{Name: "store", Value: store},
+		{Name: "clock", Value: clockState()},
+	}, nil
+}
+
+// logStatus says how long the audit log is, and how far it is published and cosigned.
+func (i *installation) logStatus(ctx context.Context) (atm.Record, error) {
+	_, head, err := i.accounts.Signed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return atm.Record{
+		{Name: "origin", Value: i.dir.Config.Origin},
+		{Name: "entries", Value: head.Size},
+		{Name: "published", Value: i.log.Published()},
+		{Name: "witnesses", Value: i.opts.Witnesses != nil},
+		{Name: "witnessed", Value: i.log.witnessed.Load()},
+	}, nil
+}
+
+// storeStatus says where the accounts are, and how many servers have them.
+func (i *installation) storeStatus(ctx context.Context) (atm.Record, error) {
+	kind, replicas := "bolt", []string{}
+	if i.accounts.replica != nil {
+		kind = "postgres"
+		var err error
+		if replicas, err = i.accounts.replica.Store.Running(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return atm.Record{{Name: "kind", Value: kind}, {Name: "replicas", Value: replicas}}, nil
+}
+
+// clockState says whether something keeps the machine's clock right.
+func clockState() string {
+	switch clock, ok := machine.ReadClock(); {
+	case !ok:
+		return "unknown"
+	case clock.Synchronised:
+		return "synchronised"
+	}
+	return "not synchronised"
+}
+
+// gauges are what metrics read when they are scraped.
+func (i *installation) gauges() server.Gauges {
+	return server.Gauges{
+		Entries:   i.treeSize,
+		Published: func() float64 { return float64(i.log.Published()) },
+		DiskFree: func() float64 {
+			free, err := i.free()
+			if err != nil {
+				return 0
+			}
+			return float64(free)
+		},
+		Synchronised: synchronised,
+		Expiry: func() (list []server.Expiry) {
+			for _, e := range i.keys.Expiries() {
+				list = append(list, server.Expiry(e))
+			}
+			return list
+		},
+		Ready: i.parts,
+	}
+}
+
+// treeSize is the size of the signed log; 0 when the store does not tell it in time.
+func (i *installation) treeSize() float64 {
+	ctx, cancel := context.WithTimeout(context.Background(), statusWait)
+	defer cancel()
+	_, head, err := i.accounts.Signed(ctx)
+	if err != nil {
+		return 0
+	}
+	return float64(head.Size)
+}
+
+// parts says what each part of the server thinks of its health.
+func (i *installation) parts() []server.Part {
+	state := errors.Join(i.ledger.Err(), i.accounts.lost())
+	if state == nil && i.accounts.replica != nil {
+		state = i.accounts.replica.Ready()
+	}
+	return []server.Part{
+		{Name: "vault", Err: state},
+		{Name: "audit", Err: i.log.Err()},
+		{Name: "disk", Err: i.diskSpace()},
+	}
+}
+
+func (i *installation) ready() bool {
+	for _, part := range i.parts() {
+		if part.Err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// free is how many bytes are free on the disk of the data folder.
+func (i *installation) free() (uint64, error) {
+	free, err := machine.Free(i.dir.Root)
+	if err != nil {
+		return 0, fmt.Errorf("free space of %s: %w", i.dir.Root, err)
+	}
+	return free, nil
+}
+
+// diskSpace reports whether the disk has space for one more commit.
+func (i *installation) diskSpace() error {
+	free, err := i.free()
+	if err != nil {
+		return err
+	}
+	if free < i.opts.DiskReserve {
+		return fmt.Errorf("%d bytes are free on the disk of %s, fewer than the reserve of %d", free,
+			i.dir.Root, i.opts.DiskReserve)
+	}
+	return nil
+}

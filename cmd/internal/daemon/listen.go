@@ -1,0 +1,81 @@
+package daemon
+
+import (
+	"fmt"
+	"net"
+	"strings"
+
+	"example.com/atm/cmd/internal/datadir"
+)
+
+// Listen are the addresses of a server.
+type Listen struct {
+	RPC   net.Listener
+	Admin net.Listener // nil when switched off
+}
+
+// Close closes the listeners.
+func (l Listen) Close() {
+	l.RPC.Close()
+	if l.Admin != nil {
+		l.Admin.Close()
+	}
+}
+
+// Addresses opens the listeners for both addresses; an empty admin address
+// switches the endpoints off. Sockets that a supervisor hands over come first.
+// The admin endpoints have no sign-in, so they stay on loopback.
+func Addresses(rpc, admin string) (Listen, error) {
+	var listen Listen
+	if _, _, err := net.SplitHostPort(rpc); err != nil {
+		return Listen{}, fmt.Errorf("%w: %q is no address to listen on: %w", datadir.ErrUsage,
+			rpc, err)
+	}
+	if admin != "" {
+		if err := onLoopback(admin); err != nil {
+			return Listen{}, err
+		}
+	}
+	sockets, err := inherited()
+	if err != nil {
+		return Listen{}, err
+	}
+	if listen.RPC = sockets[rpcSocket]; listen.RPC == nil {
+		if listen.RPC, err = net.Listen("tcp", rpc); err != nil {
+			return Listen{}, fmt.Errorf("listen on %s: %w", rpc, err)
+		}
+	}
+	switch listen.Admin = sockets[adminSocket]; {
+	case admin == "":
+		if listen.Admin != nil { // switched off, whoever made the socket
+			listen.Admin.Close()
+			listen.Admin = nil
+		}
+		return listen, nil
+	case listen.Admin != nil:
+		if err := onLoopback(listen.Admin.Addr().String()); err != nil &&
+			listen.Admin.Addr().Network() != "unix" {
+			listen.Close()
+			return Listen{}, fmt.Errorf("the socket %s that was handed over: %w", adminSocket, err)
+		}
+		return listen, nil
+	}
+	if listen.Admin, err = net.Listen("tcp", admin); err != nil {
+		listen.RPC.Close()
+		return Listen{}, fmt.Errorf("listen on %s: %w", admin, err)
+	}
+	return listen, nil
+}
+
+func onLoopback(address string) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("%w: %q is no address to listen on: %w", datadir.ErrUsage, address, err)
+	}
+	local := strings.EqualFold(strings.TrimSuffix(host, "."), "localhost")
+	if ip := net.ParseIP(host); !local && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("%w: the admin endpoints have no sign-in and listen on loopback only, "+
+			"not on %q", datadir.ErrUsage, address)
+	}
+	return nil
+}

@@ -1,0 +1,153 @@
+package keys
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+	"example.com/atm/cmd/internal/datadir"
+	"example.com/atm/internal/durable"
+	"example.com/atm/teller"
+)
+
+// An AuditKey is the key that signs the audit log.
+type AuditKey struct {
+	Signer *audit.Signer
+
+	dir       *datadir.Dir
+	replicas  Replicas
+	lock      sync.Locker
+	teller    *teller.Teller
+	publisher *audit.Publisher
+}
+
+func openAuditKey(cfg Config, lock sync.Locker) (*AuditKey, error) {
+	file := cfg.Dir.AuditKey()
+	secret, err := durable.ReadSecret(file)
+	if err != nil {
+		return nil, err
+	}
+	signer, err := audit.NewSigner(string(secret))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	if signer.Origin() != cfg.Dir.Config.Origin {
+		return nil, fmt.Errorf("%s signs for %s, but this log is %s", file, signer.Origin(),
+			cfg.Dir.Config.Origin)
+	}
+	return &AuditKey{Signer: signer, dir: cfg.Dir, replicas: cfg.Replicas, lock: lock}, nil
+}
+
+// RotateAudit makes a new key sign the audit log. The one before it signs as
+// well until the next rotation, so that nobody who verifies with it is cut off, and it
+// signs that the new one follows it, which is an entry. A kill in between loses none of
+// that: the next start makes the entry.
+func (a *AuditKey) RotateAudit(ctx context.Context) (audit.Rotation, error) {
+	a.lock.Lock()
+	defer a.lock.Unlock()
+	if err := a.CompleteRotation(ctx); err != nil { // of one that had no space for its entry
+		return audit.Rotation{}, err
+	}
+	if err := a.awaitKey(ctx); err != nil {
+		return audit.Rotation{}, err
+	}
+	secret, err := durable.ReadSecret(a.dir.AuditKey())
+	if err != nil {
+		return audit.Rotation{}, err
+	}
+	before, _, _ := strings.Cut(string(secret), "\n")
+	skey, _, err := audit.GenerateKey(a.Signer.Origin())
+	if err != nil {
+		return audit.Rotation{}, err
+	}
+	text := skey + "\n" + before + "\n"
+	next, err := audit.NewSigner(text)
+	if err != nil {
+		return audit.Rotation{}, err
+	}
+	r, err := a.Signer.Rotation(next)
+	if err != nil {
+		return r, err
+	}
+	if err := a.noteRotation(r); err != nil {
+		return r, err
+	}
+	if err := durable.WriteFile(a.dir.AuditKey(), []byte(text), 0o600); err != nil {
+		return r, err
+	}
+	if err := shareRotated(ctx, a.replicas); err != nil {
+		return r, err
+	}
+	if err := a.Signer.Adopt(next); err != nil {
+		return r, err
+	}
+	// The key is in use now, whether the caller still waits or not.
+	// The publisher puts it beside a checkpoint that it signed.
+	return r, a.recordRotation(context.WithoutCancel(ctx), r)
+}
+
+const (
+	publishWait      = 5 * time.Second // for the first checkpoint that a new key signed
+	publishLookEvery = 5 * time.Millisecond
+)
+
+// awaitKey waits until the newest key is beside a checkpoint that it signed. Without
+// that, two rotations in a row would have no checkpoint published that is signed by the
+// key beside the log before and by the one after.
+func (a *AuditKey) awaitKey(ctx context.Context) error {
+	for end := time.Now().Add(publishWait); a.publisher.Key() != a.Signer.Verifier(); {
+		if time.Now().After(end) {
+			return teller.ErrNotPublished
+		}
+		select {
+		case <-time.After(publishLookEvery):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// noteRotation keeps a rotation until its entry is made.
+func (a *AuditKey) noteRotation(r audit.Rotation) error {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(a.dir.AuditRotation(), text, 0o600)
+}
+
+// recordRotation makes the entry of a rotation.
+func (a *AuditKey) recordRotation(ctx context.Context, r audit.Rotation) error {
+	if status := a.teller.LogKeyRotated(ctx, r); status.Code != atm.OK {
+		return fmt.Errorf("the entry of a rotation: %s", status.Code)
+	}
+	return os.Remove(a.dir.AuditRotation())
+}
+
+// CompleteRotation makes the entry of a rotation that a stop interrupted, when its key
+// has come into use. An entry that is made twice says the same twice.
+func (a *AuditKey) CompleteRotation(ctx context.Context) error {
+	text, err := os.ReadFile(a.dir.AuditRotation())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var r audit.Rotation
+	if err := json.Unmarshal(text, &r); err != nil || !slices.Contains(a.Signer.Verifiers(),
+		r.New) {
+		return os.Remove(a.dir.AuditRotation())
+	}
+	return a.recordRotation(ctx, r)
+}

@@ -1,0 +1,83 @@
+package keys
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"example.com/atm/cmd/internal/datadir"
+	"example.com/atm/internal/durable"
+	"example.com/atm/teller"
+	"example.com/atm/vault/boltstore"
+)
+
+// A VaultKey is the key that the vault is sealed under.
+type VaultKey struct {
+	dir     *datadir.Dir
+	log     *slog.Logger
+	lock    sync.Locker
+	key     datadir.VaultKey // guarded by lock
+	file    *boltstore.Store // the vault; nil when it is in a database
+	rotated chan struct{}    // holds a token when values are to be sealed again
+}
+
+// VaultSecret is what data keys are sealed under. The caller holds Lock.
+func (v *VaultKey) VaultSecret() []byte { return v.key.Secret }
+
+// NonceKey is what replicas make and check nonces of Digest with.
+func (v *VaultKey) NonceKey() ([]byte, error) {
+	return hkdf.Key(sha256.New, v.key.Requests, nil, "atm digest nonce", sha256.Size)
+}
+
+// RotateVault replaces keys/vault.key and the data key. At every moment the
+// file on disk opens the vault: the data keys are sealed under the new secret
+// before the file is replaced, and forgotten under the old one after it.
+func (v *VaultKey) RotateVault() error {
+	if v.file == nil {
+		return teller.ErrSharedVault
+	}
+	v.lock.Lock()
+	defer v.lock.Unlock()
+	next := v.key.Next()
+	text, err := next.Encode()
+	if err != nil {
+		return err
+	}
+	if err := v.file.RotateDataKey(v.key.Secret); err != nil {
+		return fmt.Errorf("new data key: %w", err)
+	}
+	if err := v.file.Rewrap(next.Secret); err != nil {
+		return fmt.Errorf("seal the data keys: %w", err)
+	}
+	if err := durable.WriteFile(v.dir.VaultKey(), text, 0o600); err != nil {
+		return err
+	}
+	v.key = next
+	if err := v.file.Forget(next.Secret); err != nil {
+		return fmt.Errorf("forget the old vault key: %w", err)
+	}
+	select {
+	case v.rotated <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// Reseal seals values again after each rotation, and at the start those that an
+// interrupted Reseal left. It returns when ctx is done.
+func (v *VaultKey) Reseal(ctx context.Context) {
+	for {
+		if err := v.file.Reseal(func() bool { return ctx.Err() != nil }); err != nil {
+			v.log.Error("values could not be sealed with the new data key",
+				slog.Any("error", err))
+		}
+		select {
+		case <-v.rotated:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

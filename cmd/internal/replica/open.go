@@ -1,0 +1,171 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"example.com/atm/auth"
+	"example.com/atm/cmd/internal/datadir"
+	"example.com/atm/cmd/internal/keys"
+	"example.com/atm/cmd/internal/storage"
+	"example.com/atm/internal/durable"
+	"example.com/atm/vault/pgstore"
+)
+
+// Config is what Open needs. All fields but Passphrase are required.
+type Config struct {
+	Dir        *datadir.Dir
+	Fresh      bool // the folder is a new one
+	Location   storage.Location
+	Passphrase func() ([]byte, error) // asks for it; nil when nobody can be asked
+	Log        *slog.Logger
+}
+
+// ErrJoin reports a folder without the key of the installation that it is to join.
+var ErrJoin = errors.New("copy the keys/vault.key of another replica into the keys folder of " +
+	"this one first")
+
+// Open opens the database, and returns the key that it is sealed under. A new folder either
+// begins an installation in an empty database, or joins the installation that is there.
+func Open(ctx context.Context, cfg Config) (*Replica, datadir.VaultKey, error) {
+	r := &Replica{
+		Throttle: auth.NewThrottle(time.Now), log: cfg.Log,
+		files: files{dir: cfg.Dir, log: cfg.Log, known: make(map[string][]byte)},
+	}
+	database, key, err := r.prepare(ctx, cfg)
+	if err != nil {
+		return nil, key, err
+	}
+	if r.Store, err = database(ctx); err != nil {
+		return nil, key, err
+	}
+	if err := r.fetch(ctx, cfg.Fresh); err != nil {
+		return nil, key, errors.Join(err, r.Store.Close())
+	}
+	return r, key, nil
+}
+
+// prepare finds out which installation the database is of, and makes the folder ready for
+// it. It returns how the database is opened or made.
+func (r *Replica) prepare(ctx context.Context, cfg Config) (
+	open func(context.Context) (*pgstore.Store, error), key datadir.VaultKey, err error,
+) {
+	dir := cfg.Dir
+	at, err := cfg.Location.Config()
+	if err != nil {
+		return nil, key, err
+	}
+	at.Log = cfg.Log
+	there, err := pgstore.Find(ctx, at)
+	empty := errors.Is(err, pgstore.ErrNoBooks)
+	switch {
+	case empty && cfg.Fresh:
+		if err := keys.Make(dir); err != nil {
+			return nil, key, err
+		}
+	case err != nil:
+		return nil, key, err
+	case cfg.Fresh && !datadir.Exists(dir.VaultKey()):
+		return nil, key, fmt.Errorf("the database has the books of %s already; to start one more "+
+			"replica on them, %w", there.Name, ErrJoin)
+	case !cfg.Fresh && there.Name != dir.Config.Name:
+		return nil, key, fmt.Errorf("the database has the books of %s; this folder is of %s",
+			there.Name, dir.Config.Name)
+	}
+	if !cfg.Fresh {
+		if err := keys.FinishRollover(dir); err != nil {
+			return nil, key, err
+		}
+	}
+	if err := storage.FinishRekey(ctx, dir, at, cfg.Passphrase); err != nil {
+		return nil, key, err
+	}
+	if key, err = dir.ReadVaultKey(cfg.Passphrase); err != nil {
+		return nil, key, err
+	}
+	at.Secret, at.Adopt = key.Secret, r.files.adopt
+	if at.Replica, err = name(dir.Root); err != nil {
+		return nil, key, err
+	}
+	return func(ctx context.Context) (*pgstore.Store, error) {
+		if empty {
+			return pgstore.Create(ctx, at, dir.Config.Name)
+		}
+		return pgstore.Open(ctx, at)
+	}, key, nil
+}
+
+// name is what people find a running replica by.
+func name(folder string) (string, error) {
+	folder, err := filepath.Abs(folder)
+	if err != nil {
+		return "", err
+	}
+	machine, err := os.Hostname()
+	return fmt.Sprintf("%s on %s (process %d)", folder, machine, os.Getpid()), err
+}
+
+// fetch makes the folder have what the replicas share, or the database, when it
+// is new.
+func (r *Replica) fetch(ctx context.Context, fresh bool) error {
+	dir := r.files.dir
+	shared, err := r.Store.Files(ctx)
+	if err != nil {
+		return err
+	}
+	if len(shared) == 0 {
+		if !fresh {
+			return fmt.Errorf("the database of %s has no keys; restore it, they are not made anew",
+				dir.Config.Name)
+		}
+		if err := keys.Make(dir); err != nil { // what an interrupted init has not made
+			return err
+		}
+		_, err := r.Share(ctx)
+		return err
+	}
+	installation, err := r.Store.Installation(ctx)
+	if err != nil {
+		return err
+	}
+	// otherwise it is the init of this folder
+	if fresh && !installation.Complete && !datadir.Exists(dir.AuditKey()) {
+		return fmt.Errorf("the init of %s has not come to its end; start its first replica again",
+			installation.Name)
+	}
+	r.Joined = fresh && installation.Complete
+	return r.write(ctx, shared, fresh)
+}
+
+// write puts what the replicas share into the folder.
+func (r *Replica) write(ctx context.Context, shared []pgstore.File, fresh bool) error {
+	for _, folder := range []string{"ca", "tls", "keys"} {
+		if err := durable.MkdirAll(r.files.dir.Path(folder), 0o700); err != nil {
+			return err
+		}
+	}
+	for _, f := range shared {
+		if f.Name == configName {
+			if err := r.files.adoptConfig(f.Data, fresh); err != nil {
+				return err
+			}
+		}
+	}
+	if err := r.files.keepChanges(shared); err != nil {
+		return err
+	}
+	if err := r.files.adopt(shared); err != nil {
+		return err
+	}
+	if !fresh {
+		_, err := r.Share(ctx)
+		return err
+	}
+	_, key := r.files.dir.Server()
+	return datadir.Ensure(key, keys.New)
+}

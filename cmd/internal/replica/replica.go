@@ -1,0 +1,247 @@
+// Package replica is what a server has in common with its replicas, the servers
+// that run on the same database.
+//
+// Each replica has a data folder of its own, with the same keys/vault.key. The
+// other keys are in the database, sealed; the folder has them because
+// everything else reads them there. Replicas learn from each other through the
+// database alone.
+package replica
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"example.com/atm/audit"
+	"example.com/atm/auth"
+	"example.com/atm/cmd/internal/keys"
+	"example.com/atm/cmd/internal/roster"
+	"example.com/atm/vault"
+	"example.com/atm/vault/pgstore"
+)
+
+// A Replica is one of the servers on a database.
+type Replica struct {
+	Store    *pgstore.Store
+	Throttle *auth.Throttle
+	Joined   bool // this start made the folder, for an installation that was there
+
+	log    *slog.Logger
+	files  files
+	local  Local
+	ahead  atomic.Int64 // by how much the clock of the database is ahead of this machine's
+	news   news
+	health health
+}
+
+// Local is what a replica keeps up to date on its own server.
+type Local struct {
+	Ledger    *vault.Ledger
+	Publisher *audit.Publisher
+	Directory *auth.Directory
+}
+
+// news is how far the journal is known.
+type news struct {
+	mu      sync.Mutex // held while the database is asked
+	size    int64      // guarded by mu: of the journal, as far as it is known
+	learned time.Time  // guarded by mu: when it was asked last
+	renewed time.Time  // guarded by mu: when there was something new
+}
+
+// health is how the last look at the database went.
+type health struct {
+	mu    sync.Mutex
+	err   error     // guarded by mu
+	asked time.Time // guarded by mu
+}
+
+const (
+	// followEvery is how often the database is asked what others did. Within a
+	// second of its commit a revocation counts everywhere.
+	followEvery = 250 * time.Millisecond
+
+	// Silence is how long the database may say nothing before the server is not
+	// ready.
+	Silence = 3 * time.Second
+
+	// skew is how far a clock may be from that of the database before the
+	// operator is told.
+	skew = 2 * time.Second
+)
+
+// Now is the time by the clock of the database, which all replicas share.
+func (r *Replica) Now() time.Time {
+	return time.Now().Add(time.Duration(r.ahead.Load()))
+}
+
+// UseKeys gives r the keys that take over what other replicas change.
+func (r *Replica) UseKeys(k *keys.Keys) {
+	r.files.mu.Lock()
+	defer r.files.mu.Unlock()
+	r.files.keys = k
+}
+
+// Attach gives r what it keeps up to date, before Follow and Refresh.
+func (r *Replica) Attach(local Local) { r.local = local }
+
+// Follow learns what other replicas did, until ctx is done: new users, revocations, which
+// keys are in force, and that there is something to publish.
+func (r *Replica) Follow(ctx context.Context) {
+	tick := time.NewTicker(followEvery)
+	defer tick.Stop()
+	for {
+		r.learn(ctx, time.Now())
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// ShareFailures tells the throttles of the replicas of failed sign-ins, and deletes
+// what none of them needs any more.
+func (r *Replica) ShareFailures(ctx context.Context) {
+	tick, tidy := time.NewTicker(followEvery), time.NewTicker(tidyEvery)
+	defer tick.Stop()
+	defer tidy.Stop()
+	var replica [8]byte
+	rand.Read(replica[:])            // never fails
+	total := make(map[string]int64)  // of this replica, by source
+	others := make(map[string]int64) // of the others, by replica and source
+	told := make(map[string]int64)   // what has to be told
+	r.Throttle.News()                // begins the count
+	for {
+		select {
+		case <-tick.C:
+		case <-tidy.C:
+			if err := r.Store.Tidy(ctx); err != nil && ctx.Err() == nil {
+				r.log.Warn("tidying the database", slog.Any("error", err))
+			}
+			// what is forgotten is counted from nothing again
+			if len(total)+len(others) > maxSources {
+				rand.Read(replica[:])
+				clear(total)
+				clear(others)
+			}
+			continue
+		case <-ctx.Done():
+			return
+		}
+		for source, n := range r.Throttle.News() {
+			total[source] += n
+			told[source] = total[source]
+		}
+		grown, err := r.Store.Share(ctx, replica[:], told, others)
+		if err != nil {
+			continue // told again next time; the follower says what is wrong
+		}
+		clear(told)
+		r.Throttle.Heard(grown)
+	}
+}
+
+const (
+	// tidyEvery is how often what nobody needs is deleted from the database.
+	tidyEvery = 10 * time.Second
+
+	// maxSources bounds the sources of failed sign-ins that a replica keeps count
+	// of, for the others.
+	maxSources = 100_000
+)
+
+// Refresh learns what other replicas did until now, and reports whether there was
+// something new a moment ago. It is called before a sign-in is refused, so strangers can
+// cause calls: the database is asked at most once in each refreshRest.
+func (r *Replica) Refresh(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, Silence)
+	defer cancel()
+	r.learn(ctx, time.Now())
+	r.news.mu.Lock()
+	defer r.news.mu.Unlock()
+	return time.Since(r.news.renewed) < attempt
+}
+
+// attempt is how long a sign-in may take: one that is about to be refused may have been
+// decided without what was learned since it began.
+const attempt = time.Second
+
+// refreshRest is how long the database is left alone after it was asked.
+const refreshRest = 20 * time.Millisecond
+
+// learn asks the database for news, unless it was asked since.
+func (r *Replica) learn(ctx context.Context, since time.Time) {
+	r.news.mu.Lock()
+	defer r.news.mu.Unlock()
+	if !r.news.learned.After(since) {
+		select {
+		case <-time.After(refreshRest - time.Since(r.news.learned)):
+		case <-ctx.Done():
+			return
+		}
+		r.ask(ctx)
+	}
+}
+
+// ask asks the database for news. The caller holds news.mu.
+func (r *Replica) ask(ctx context.Context) {
+	begun := time.Now()
+	news, err := r.Store.Since(ctx, r.news.size)
+	if ctx.Err() != nil {
+		return
+	}
+	if failed := r.health.note(err); failed != (err != nil) {
+		r.log.Warn("following the other replicas", slog.Any("error", err))
+	}
+	if errors.Is(err, pgstore.ErrRolledBack) || errors.Is(err, pgstore.ErrFenced) {
+		r.local.Ledger.Fail(err)
+	}
+	if err != nil {
+		return
+	}
+	r.news.learned = begun
+	roster.Learn(r.local.Directory, news.Users, news.Revocations)
+	if news.Size != r.news.size {
+		r.news.size, r.news.renewed = news.Size, time.Now()
+		r.local.Publisher.Committed()
+	}
+	was := time.Duration(r.ahead.Swap(int64(news.Ahead))).Abs() > skew
+	if is := news.Ahead.Abs() > skew; is != was {
+		r.log.Warn("the clock of this machine against that of the database, which counts",
+			slog.Duration("behind", news.Ahead), slog.Bool("too_far", is))
+	}
+}
+
+// note keeps how a look at the database went, and returns whether the one before it
+// failed.
+func (h *health) note(err error) (failed bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	failed = h.err != nil
+	h.err, h.asked = err, time.Now()
+	return failed
+}
+
+// Ready reports what is wrong with the database.
+func (r *Replica) Ready() error {
+	if err := r.Store.Trouble(); err != nil {
+		return err
+	}
+	r.health.mu.Lock()
+	defer r.health.mu.Unlock()
+	switch quiet := time.Since(r.health.asked); {
+	case r.health.err != nil:
+		return r.health.err
+	case r.health.asked.IsZero():
+		return errors.New("the database has not been asked yet")
+	case quiet > Silence:
+		return fmt.Errorf("the database has said nothing for %s", quiet.Round(time.Second))
+	}
+	return nil
+}
