@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"example.com/atm"
+	"example.com/atm/auth/digest"
 )
 
 // Config is everything an Authenticator needs.
@@ -76,8 +77,7 @@ type Config struct {
 	// Spend notes the use of a count of a nonce, and reports whether it is the
 	// first one on any server with the same NonceKey. The nonce is stale from
 	// until on. Optional; without it the server remembers by itself.
-	Spend func(ctx context.Context, nonce string, count uint64, until time.Time) (first bool,
-		err error)
+	Spend digest.SpendFunc
 
 	// Refresh learns what other servers have learned, and reports whether there
 	// was something new. It is asked before anybody is refused. Optional.
@@ -87,7 +87,7 @@ type Config struct {
 // An Authenticator tells who sent a request.
 type Authenticator struct {
 	cfg    Config
-	digest *digest
+	digest *digest.Checker
 
 	secrets *secrets
 
@@ -119,7 +119,14 @@ func New(cfg Config) *Authenticator {
 		cfg.MaxBody = 256 << 10
 	}
 	return &Authenticator{
-		cfg: cfg, digest: newDigest(cfg), secrets: newSecrets(),
+		cfg: cfg, digest: digest.New(digest.Config{
+			Realm: cfg.Realm, NonceTTL: cfg.NonceTTL, MaxBody: cfg.MaxBody, Now: cfg.Now,
+			NonceKey: cfg.NonceKey, Spend: cfg.Spend,
+			HA1: func(user string) string {
+				member, _ := cfg.Directory.Member("user:" + user)
+				return member.HA1
+			},
+		}), secrets: newSecrets(),
 		verified: make(map[string]*verified),
 	}
 }
@@ -130,7 +137,7 @@ func New(cfg Config) *Authenticator {
 // Digest comes first, each in a line of its own: Python's urllib gives up when
 // another scheme stands before it.
 func (a *Authenticator) Challenges(stale bool) []string {
-	return []string{a.digest.challenge(stale), fmt.Sprintf("Bearer realm=%q", a.cfg.Realm)}
+	return []string{a.digest.Challenge(stale), fmt.Sprintf("Bearer realm=%q", a.cfg.Realm)}
 }
 
 // ErrNothing reports a request without any credential. It is no failure: the
@@ -140,13 +147,12 @@ var ErrNothing = errors.New("no credentials were presented")
 // ErrTwoHeaders reports a request with more than one Authorization header.
 var ErrTwoHeaders = errors.New("more than one Authorization header")
 
-// ErrStale reports a request with good credentials for a challenge that is
-// over. It is no failure: the client answers the new one by itself.
-var ErrStale = errStale
-
-// ErrUnavailable reports a request that cannot be told from a repetition at the moment. It
-// is no failure, and a new challenge would not help: the client has to wait.
-var ErrUnavailable = errors.New("sign-ins cannot be checked at the moment")
+// What Authenticate returns for a digest that is no failed sign-in: see package digest.
+var (
+	ErrStale       = digest.ErrStale
+	ErrUnavailable = digest.ErrUnavailable
+	ErrBusy        = digest.ErrBusy
+)
 
 // An Error is a failed sign-in. Its reason is for the audit log and the
 // operator; the caller learns nothing of it.
@@ -181,7 +187,10 @@ func (a *Authenticator) refreshed(ctx context.Context, err error) bool {
 	return a.cfg.Refresh != nil && a.cfg.Refresh(ctx)
 }
 
-var errTwoSubjects = &Error{"certificate and header of two subjects"}
+var (
+	errUsed        = &Error{digest.ErrUsed.Error()}
+	errTwoSubjects = &Error{"certificate and header of two subjects"}
+)
 
 func (a *Authenticator) authenticate(r *http.Request) (*atm.Caller, http.Header, error) {
 	headers := r.Header["Authorization"]
@@ -226,15 +235,21 @@ func (a *Authenticator) header(r *http.Request, header string) (*atm.Caller, htt
 	case !strings.EqualFold(scheme, "Digest"):
 		return nil, nil, &Error{"authorization scheme not offered"}
 	}
-	subject, fields, err := a.digest.authenticate(r, header)
-	if err != nil {
+	name, fields, err := a.digest.Authenticate(r, header, Address(r.RemoteAddr).String())
+	var refused digest.Refused
+	switch {
+	case errors.Is(err, digest.ErrUsed):
+		return nil, nil, errUsed
+	case errors.As(err, &refused):
+		return nil, nil, &Error{refused.Error()}
+	case err != nil:
 		return nil, nil, err
 	}
+	subject := "user:" + name
 	member, known := a.cfg.Directory.Member(subject)
 	if !known {
 		return nil, nil, &Error{"digest of a wrong user or password"}
 	}
-	_, name, _ := atm.ParseSubject(subject)
 	return &atm.Caller{
 		Principal:  atm.Principal{Subject: subject, Roles: member.Roles},
 		Credential: atm.Credential{Method: "digest", User: name, Verifier: verifierOf(member.HA1)},

@@ -84,7 +84,7 @@ func authenticator(verify func([]*x509.Certificate, time.Time) error) *auth.Auth
 	return auth.New(auth.Config{TrustDomain: domain, Directory: directory(), VerifyChain: verify})
 }
 
-func TestIdentity(t *testing.T) {
+func TestCertificateNamesItsHolderByOneURI(t *testing.T) {
 	for _, tt := range []struct {
 		uris         []string
 		want, reason string
@@ -136,8 +136,8 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
-// TestIdentityAsWritten has names that url.URL writes as others.
-func TestIdentityAsWritten(t *testing.T) {
+// TestIdentityIsComparedAsWritten has names that url.URL writes as others.
+func TestIdentityIsComparedAsWritten(t *testing.T) {
 	for _, uri := range []string{
 		"spiffe://atm.example/user/demo#",
 		"SPIFFE://atm.example/user/demo",
@@ -158,9 +158,9 @@ func TestIdentityAsWritten(t *testing.T) {
 	}
 }
 
-// TestForeignRevoked revokes everything of somebody whose certificate another
+// TestRevokedForeignCertificateIsRefused revokes everything of somebody whose certificate another
 // authority issued: that is not dated back as ours are.
-func TestForeignRevoked(t *testing.T) {
+func TestRevokedForeignCertificateIsRefused(t *testing.T) {
 	d, mappings := directory(), &auth.Mappings{}
 	if err := mappings.Update([]auth.Mapping{{Subject: "user:demo", DNS: "demo"}}); err != nil {
 		t.Fatal(err)
@@ -181,7 +181,7 @@ func TestForeignRevoked(t *testing.T) {
 	}
 }
 
-func TestAuthenticate(t *testing.T) {
+func TestRequestIsOfTheHolderOfItsCertificate(t *testing.T) {
 	good := certificate(t, time.Hour, "spiffe://atm.example/user/demo")
 	a := authenticator(nil)
 	if _, _, err := a.Authenticate(request(nil)); !errors.Is(err, auth.ErrNothing) {
@@ -206,9 +206,9 @@ func TestAuthenticate(t *testing.T) {
 	}
 }
 
-// TestVerificationRemembered counts how often a chain is verified, and makes
+// TestGoodChainIsRememberedForAMinute counts how often a chain is verified, and makes
 // sure that remembering it does not outlive the certificate or a minute.
-func TestVerificationRemembered(t *testing.T) {
+func TestGoodChainIsRememberedForAMinute(t *testing.T) {
 	verified := 0
 	now := time.Now()
 	cert := certificate(t, 90*time.Second, "spiffe://atm.example/user/demo")
@@ -255,9 +255,10 @@ func TestVerificationRemembered(t *testing.T) {
 	}
 }
 
-// TestForget has other authorities come into force while a chain is verified:
+// TestForgottenChainIsVerifiedAgain has other authorities come into force while a chain is
+// verified:
 // that it was good by the old ones is not remembered.
-func TestForget(t *testing.T) {
+func TestForgottenChainIsVerifiedAgain(t *testing.T) {
 	var a *auth.Authenticator
 	verified := 0
 	trusted := true
@@ -279,7 +280,7 @@ func TestForget(t *testing.T) {
 	}
 }
 
-func TestDirectory(t *testing.T) {
+func TestDirectoryLosesNoUpdate(t *testing.T) {
 	d := auth.NewDirectory()
 	var wg sync.WaitGroup
 	for i := range 50 {
@@ -299,7 +300,7 @@ func TestDirectory(t *testing.T) {
 	}
 }
 
-func TestAddress(t *testing.T) {
+func TestAddressIsWithoutPortAndMappedForm(t *testing.T) {
 	for in, want := range map[string]string{
 		"192.0.2.7:80": "192.0.2.7", "[::ffff:192.0.2.7]:80": "192.0.2.7",
 		"[2001:db8::1]:80":  "2001:db8::1",

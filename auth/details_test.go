@@ -7,7 +7,7 @@ import (
 	"example.com/atm/auth"
 )
 
-func TestDetails(t *testing.T) {
+func TestDetailsAskForAGrantInOneForm(t *testing.T) {
 	const good = `[{"type":"atm_grant","accounts":["200"],"actions":["withdraw"],"cap":"20.00"}]`
 	if d, ok := auth.ParseDetails(good); !ok || d.Cap != "20.00" || d.Accounts[0] != "200" ||
 		d.Actions[0] != "withdraw" {

@@ -131,7 +131,7 @@ func ecKey(t *testing.T, curve elliptic.Curve) crypto.Signer {
 	return key
 }
 
-func TestIssuer(t *testing.T) {
+func TestTokenOfAnIssuerSignsInWhomItIsMappedTo(t *testing.T) {
 	h := newProviderRig(t)
 	key, other := ecKey(t, elliptic.P256()), ecKey(t, elliptic.P256())
 	h.publish(t, map[string]crypto.Signer{"k1": key})
@@ -193,8 +193,8 @@ func TestIssuer(t *testing.T) {
 	}
 }
 
-// TestIssuerKeys has the keys change, go away, and become nonsense.
-func TestIssuerKeys(t *testing.T) {
+// TestIssuerKeysFollowWhatIsPublished has the keys change, go away, and become nonsense.
+func TestIssuerKeysFollowWhatIsPublished(t *testing.T) {
 	h := newProviderRig(t)
 	one, two := ecKey(t, elliptic.P256()), ecKey(t, elliptic.P256())
 	h.publish(t, map[string]crypto.Signer{"k1": one})
@@ -265,7 +265,7 @@ func TestIssuerKeys(t *testing.T) {
 	}
 }
 
-func TestIssuerAlgorithms(t *testing.T) {
+func TestIssuerHasOneAlgorithm(t *testing.T) {
 	h := newProviderRig(t)
 	strong, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -296,9 +296,9 @@ func TestIssuerAlgorithms(t *testing.T) {
 	}
 }
 
-// TestIssuerEmail knows people by an address that the provider has verified, and
+// TestEmailCountsWhenItIsVerified knows people by an address that the provider has verified, and
 // keys from a file.
-func TestIssuerEmail(t *testing.T) {
+func TestEmailCountsWhenItIsVerified(t *testing.T) {
 	h := newProviderRig(t)
 	key := ecKey(t, elliptic.P256())
 	h.publish(t, map[string]crypto.Signer{"k": key})
@@ -332,7 +332,7 @@ func TestIssuerEmail(t *testing.T) {
 	}
 }
 
-func TestIssuerRefused(t *testing.T) {
+func TestIncompleteIssuerIsRefused(t *testing.T) {
 	h := newProviderRig(t)
 	for name, bad := range map[string]func(*auth.Issuer){
 		"no name":         func(i *auth.Issuer) { i.Name = "" },

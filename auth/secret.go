@@ -27,9 +27,6 @@ const (
 	argonHash   = 32 // bytes
 )
 
-// ErrBusy reports a sign-in that was not checked, because too many others are.
-var ErrBusy = errors.New("too many sign-ins are being checked")
-
 // errNotFIPS reports a secret where nothing but FIPS 140 is allowed.
 var errNotFIPS = errors.New("a secret for tokens alone is hashed with argon2id, which is not " +
 	"allowed where nothing but FIPS 140 is")

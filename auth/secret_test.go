@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestSecrets(t *testing.T) {
+func TestSecretIsCheckedByItsHash(t *testing.T) {
 	hashed, err := HashSecret("my mare ate 7 green apples")
 	if fips140.Enforced() {
 		if !errors.Is(err, errNotFIPS) {
@@ -42,9 +42,9 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-// TestSecretsKnownAnswer checks a secret by what the reference implementation
+// TestHashOfASecretIsArgon2id checks a secret by what the reference implementation
 // made of it: argon2 somesaltsomesalt -id -k 19456 -t 2 -p 1 -l 32 -e.
-func TestSecretsKnownAnswer(t *testing.T) {
+func TestHashOfASecretIsArgon2id(t *testing.T) {
 	if fips140.Enforced() {
 		t.Skip("there are no slow secrets where nothing but FIPS 140 is allowed")
 	}

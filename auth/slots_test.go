@@ -73,8 +73,8 @@ func TestSlotsAreSharedByAddressAndUser(t *testing.T) {
 	}
 }
 
-// TestEverybodyGetsASlot has a queue that is not full go in turn: nobody is passed over.
-func TestEverybodyGetsASlot(t *testing.T) {
+// TestEveryCallerGetsASlot has a queue that is not full go in turn: nobody is passed over.
+func TestEveryCallerGetsASlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSlots()
 		var running, most, served atomic.Int64

@@ -9,7 +9,7 @@ import (
 	"example.com/atm/auth"
 )
 
-func TestThrottle(t *testing.T) {
+func TestFailuresAreThrottledByAddressAndUser(t *testing.T) {
 	now := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 	throttle := auth.NewThrottle(func() time.Time { return now })
 	here, there := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")

@@ -81,7 +81,7 @@ func (h *tokenRig) sign(t testing.TB, header, claims string) string {
 		s.FillBytes(make([]byte, 32))...))
 }
 
-func TestToken(t *testing.T) {
+func TestTokenSignsInItsSubject(t *testing.T) {
 	h := newTokenRig(t)
 	token, err := h.tokens.Issue("user:demo", "inquiry deposit", "", 15*time.Minute)
 	if err != nil {
@@ -118,9 +118,9 @@ func TestToken(t *testing.T) {
 // onlySigns hides what kind of key a signer is, as one in a module does.
 type onlySigns struct{ crypto.Signer }
 
-// TestTokenRotation rotates the keys twice: tokens of the key before are good,
+// TestTokensOutliveOneRotation rotates the keys twice: tokens of the key before are good,
 // those of the one before it are not, whether they were seen before or not.
-func TestTokenRotation(t *testing.T) {
+func TestTokensOutliveOneRotation(t *testing.T) {
 	h := newTokenRig(t)
 	issue := func() string {
 		t.Helper()
@@ -186,9 +186,10 @@ func TestTokenRotation(t *testing.T) {
 	}
 }
 
-// TestTokenIssuedBound issues a token for a certificate, and uses it with another, and
+// TestIssuedTokenIsBoundToItsCertificate issues a token for a certificate, and uses it with
+// another, and
 // with none.
-func TestTokenIssuedBound(t *testing.T) {
+func TestIssuedTokenIsBoundToItsCertificate(t *testing.T) {
 	h := newTokenRig(t)
 	mine, other := certificate(t, time.Hour, "spiffe://"+domain+"/user/demo"),
 		certificate(t, time.Hour, "spiffe://"+domain+"/user/demo")
@@ -214,7 +215,7 @@ func TestTokenIssuedBound(t *testing.T) {
 	}
 }
 
-func TestTokenRevoked(t *testing.T) {
+func TestRevokedTokenIsRefused(t *testing.T) {
 	h := newTokenRig(t)
 	issue := func() auth.Token {
 		token, err := h.tokens.Issue("user:demo", "*", "", time.Hour)
@@ -247,7 +248,7 @@ func TestTokenRevoked(t *testing.T) {
 	}
 }
 
-func TestTokenBound(t *testing.T) {
+func TestBoundTokenNeedsItsCertificate(t *testing.T) {
 	h := newTokenRig(t)
 	cert := certificate(t, time.Hour, "spiffe://atm.example/user/demo")
 	sum := sha256.Sum256(cert.Raw)
@@ -278,9 +279,10 @@ func (h *tokenRig) claims() string {
 		domain, domain, h.now.Unix(), h.now.Unix()+900)
 }
 
-// TestTokenAttacks changes one thing at a time; all of them are signed with the
+// TestTokenWithOneThingChangedIsRefused changes one thing at a time; all of them are signed with
+// the
 // right key unless that is what is changed.
-func TestTokenAttacks(t *testing.T) {
+func TestTokenWithOneThingChangedIsRefused(t *testing.T) {
 	h := newTokenRig(t)
 	if _, err := h.try(h.sign(t, h.header(), h.claims())); err != nil {
 		t.Fatal(err)

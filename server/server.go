@@ -25,6 +25,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/auth"
+	"example.com/atm/auth/digest"
 	"example.com/atm/internal/budget"
 	"example.com/atm/teller"
 	"example.com/atm/teller/methods"
@@ -356,7 +357,7 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) *atm.Caller {
 	header := r.Header.Get("Authorization")
 	from := auth.Address(r.RemoteAddr)
 	if header != "" && s.throttle.Failing(from) {
-		wait, user := s.throttle.Wait, auth.Claimed(header)
+		wait, user := s.throttle.Wait, digest.Claimed(header)
 		if s.cfg.Authenticator.HasCertificate(r) { // then only passwords can be guessed
 			wait = s.throttle.WaitAs
 		}
@@ -411,7 +412,7 @@ func (s *Server) turnAway(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	case errors.As(err, &failure):
 		// A good certificate cannot be guessed, so it is never made to wait.
-		user := auth.Claimed(header)
+		user := digest.Claimed(header)
 		if user == "" && s.slowDown(w, presented(r), from, user) {
 			return
 		}

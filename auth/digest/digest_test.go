@@ -1,8 +1,7 @@
-package auth_test
+package digest_test
 
 import (
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -15,8 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"example.com/atm"
-	"example.com/atm/auth"
+	"example.com/atm/auth/digest"
 )
 
 func hash(s string) string {
@@ -26,50 +24,53 @@ func hash(s string) string {
 
 const password = "correct horse battery"
 
-// digestRig is an authenticator with a clock, in which alice has a password.
-type digestRig struct {
-	*auth.Authenticator
+// A rig is a checker with a clock, for which alice has a password and demo has none.
+type rig struct {
+	*digest.Checker
 	now time.Time
 }
 
-func newDigestRig() *digestRig {
-	h := &digestRig{now: time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)}
-	d := auth.NewDirectory()
-	d.Update(map[string]auth.Member{
-		"user:alice": {
-			Roles: []atm.Role{atm.Customer},
-			HA1:   hash("alice:" + domain + ":" + password),
+const realm = "atm.example"
+
+func newRig() *rig {
+	h := &rig{now: time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)}
+	h.Checker = digest.New(digest.Config{
+		Realm: realm, NonceTTL: 5 * time.Minute, MaxBody: 256 << 10,
+		Now: func() time.Time { return h.now },
+		HA1: func(user string) string {
+			if user != "alice" {
+				return ""
+			}
+			return hash("alice:" + realm + ":" + password)
 		},
-		"user:demo": {Roles: []atm.Role{atm.Customer}},
-	})
-	h.Authenticator = auth.New(auth.Config{
-		TrustDomain: domain, Realm: domain, Directory: d,
-		VerifyChain: func([]*x509.Certificate, time.Time) error { return nil },
-		Now:         func() time.Time { return h.now },
 	})
 	return h
 }
 
+func (h *rig) authenticate(r *http.Request) (string, http.Header, error) {
+	return h.Authenticate(r, r.Header.Get("Authorization"), "192.0.2.1")
+}
+
 var nonceOf = regexp.MustCompile(`nonce="([^"]+)"`)
 
-func (h *digestRig) nonce(t testing.TB) string {
+func (h *rig) nonce(t testing.TB) string {
 	t.Helper()
-	m := nonceOf.FindStringSubmatch(h.Challenges(false)[0])
+	m := nonceOf.FindStringSubmatch(h.Challenge(false))
 	if m == nil {
 		t.Fatal("no nonce in the challenge")
 	}
 	return m[1]
 }
 
-// a digestCall is what goes into a response.
-type digestCall struct {
+// A call is what goes into a response.
+type call struct {
 	user, password, realm, method, uri, nonce, nc, cnonce, qop, body string
 
 	alter func(header string) string
 }
 
 // request makes the request that a client with these values would send.
-func (c digestCall) request() *http.Request {
+func (c call) request() *http.Request {
 	a2 := c.method + ":" + c.uri
 	if c.qop == "auth-int" {
 		a2 += ":" + hash(c.body)
@@ -87,23 +88,22 @@ func (c digestCall) request() *http.Request {
 	return r
 }
 
-func (h *digestRig) call(t testing.TB) digestCall {
-	return digestCall{
-		user: "alice", password: password, realm: domain, method: "POST", uri: "/RPC2",
+func (h *rig) call(t testing.TB) call {
+	return call{
+		user: "alice", password: password, realm: realm, method: "POST", uri: "/RPC2",
 		nonce: h.nonce(t), nc: "00000001", cnonce: "c", qop: "auth", body: "<methodCall/>",
 	}
 }
 
-func TestDigest(t *testing.T) {
-	h := newDigestRig()
+func TestRightDigestSignsInAndProvesTheServer(t *testing.T) {
+	h := newRig()
 	for _, qop := range []string{"auth", "auth-int"} {
 		c := h.call(t)
 		c.qop = qop
 		r := c.request()
-		caller, fields, err := h.Authenticate(r)
-		if err != nil || caller.Subject != "user:alice" || caller.Method != "digest" ||
-			caller.User != "alice" {
-			t.Fatalf("%s: %+v, %v", qop, caller, err)
+		user, fields, err := h.authenticate(r)
+		if err != nil || user != "alice" {
+			t.Fatalf("%s: %+v, %v", qop, user, err)
 		}
 		if (fields.Get("Authentication-Info") != "") != (qop == "auth") {
 			t.Errorf("%s: %v", qop, fields)
@@ -113,111 +113,111 @@ func TestDigest(t *testing.T) {
 		}
 	}
 	c := h.call(t)
-	_, fields, err := h.Authenticate(c.request())
-	want := hash(hash("alice:"+domain+":"+password) + ":" + c.nonce + ":00000001:c:auth:" +
+	_, fields, err := h.authenticate(c.request())
+	want := hash(hash("alice:"+realm+":"+password) + ":" + c.nonce + ":00000001:c:auth:" +
 		hash(":/RPC2"))
 	if err != nil || !strings.Contains(fields.Get("Authentication-Info"), `rspauth="`+want+`"`) {
 		t.Errorf("%v, %v, want rspauth %s", fields, err, want)
 	}
 }
 
-// TestDigestAttacks changes one thing at a time.
-func TestDigestAttacks(t *testing.T) {
+// TestDigestWithOneThingChangedIsRefused changes one thing at a time.
+func TestDigestWithOneThingChangedIsRefused(t *testing.T) {
 	replace := func(old, by string) func(string) string {
 		return func(h string) string { return strings.Replace(h, old, by, 1) }
 	}
-	for name, change := range map[string]func(*digestCall){
-		"wrong password":      func(c *digestCall) { c.password = "wrong" },
-		"no password":         func(c *digestCall) { c.password = "" },
-		"unknown user":        func(c *digestCall) { c.user = "bob" },
-		"a user without one":  func(c *digestCall) { c.user = "demo" },
-		"an odd user":         func(c *digestCall) { c.user = "alice/../bob" },
-		"a user with a colon": func(c *digestCall) { c.user = "a:b" },
-		"another realm":       func(c *digestCall) { c.realm = "other.example" },
-		"another uri":         func(c *digestCall) { c.uri = "/RPC3" },
-		"another method":      func(c *digestCall) { c.method = "GET" },
-		"uri changed after": func(c *digestCall) {
+	for name, change := range map[string]func(*call){
+		"wrong password":      func(c *call) { c.password = "wrong" },
+		"no password":         func(c *call) { c.password = "" },
+		"unknown user":        func(c *call) { c.user = "bob" },
+		"a user without one":  func(c *call) { c.user = "demo" },
+		"an odd user":         func(c *call) { c.user = "alice/../bob" },
+		"a user with a colon": func(c *call) { c.user = "a:b" },
+		"another realm":       func(c *call) { c.realm = "other.example" },
+		"another uri":         func(c *call) { c.uri = "/RPC3" },
+		"another method":      func(c *call) { c.method = "GET" },
+		"uri changed after": func(c *call) {
 			c.alter = replace(`uri="/RPC2"`, `uri="/"`)
 		},
-		"count changed after": func(c *digestCall) {
+		"count changed after": func(c *call) {
 			c.alter = replace("nc=00000001", "nc=00000002")
 		},
-		"cnonce changed after": func(c *digestCall) {
+		"cnonce changed after": func(c *call) {
 			c.alter = replace(`cnonce="c"`, `cnonce="d"`)
 		},
-		"qop changed after": func(c *digestCall) {
+		"qop changed after": func(c *call) {
 			c.alter = replace("qop=auth", "qop=auth-int")
 		},
-		"user changed after": func(c *digestCall) { c.alter = replace(`"alice"`, `"demo"`) },
-		"MD5":                func(c *digestCall) { c.alter = replace("SHA-256", "MD5") },
-		"SHA-256-sess": func(c *digestCall) {
+		"user changed after": func(c *call) { c.alter = replace(`"alice"`, `"demo"`) },
+		"MD5":                func(c *call) { c.alter = replace("SHA-256", "MD5") },
+		"SHA-256-sess": func(c *call) {
 			c.alter = replace("SHA-256", "SHA-256-sess")
 		},
-		"no algorithm": func(c *digestCall) {
+		"no algorithm": func(c *call) {
 			c.alter = replace(", algorithm=SHA-256", "")
 		},
-		"RFC 2069": func(c *digestCall) {
+		"RFC 2069": func(c *call) {
 			c.alter = replace(", qop=auth, nc=00000001", "")
 		},
-		"no cnonce": func(c *digestCall) { c.cnonce = "" },
-		"no user": func(c *digestCall) {
+		"no cnonce": func(c *call) { c.cnonce = "" },
+		"no user": func(c *call) {
 			c.alter = replace(`username="alice", `, "")
 		},
-		"two users": func(c *digestCall) {
+		"two users": func(c *call) {
 			c.alter = replace(`realm=`, `username="demo", realm=`)
 		},
-		"two users, one extended": func(c *digestCall) {
+		"two users, one extended": func(c *call) {
 			c.alter = replace(`realm=`, `username*=UTF-8\'\'alice, realm=`)
 		},
-		"two responses": func(c *digestCall) {
+		"two responses": func(c *call) {
 			c.alter = replace(`algorithm`, `response="`+strings.Repeat("0", 64)+`", algorithm`)
 		},
-		"a hashed user": func(c *digestCall) {
+		"a hashed user": func(c *call) {
 			c.alter = replace(`realm=`, `userhash=true, realm=`)
 		},
-		"a short response": func(c *digestCall) {
+		"a short response": func(c *call) {
 			c.alter = func(h string) string {
 				return regexp.MustCompile(`response="[^"]{4}`).ReplaceAllString(h, `response="`)
 			}
 		},
-		"no response": func(c *digestCall) {
+		"no response": func(c *call) {
 			c.alter = func(h string) string {
 				return regexp.MustCompile(`response="[^"]*", `).ReplaceAllString(h, "")
 			}
 		},
-		"count 0":                   func(c *digestCall) { c.nc = "00000000" },
-		"a short count":             func(c *digestCall) { c.nc = "1" },
-		"a count that is no number": func(c *digestCall) { c.nc = "0000000g" },
-		"an open string": func(c *digestCall) {
+		"count 0":                   func(c *call) { c.nc = "00000000" },
+		"a short count":             func(c *call) { c.nc = "1" },
+		"a count that is no number": func(c *call) { c.nc = "0000000g" },
+		"an open string": func(c *call) {
 			c.alter = func(h string) string { return h + `, x="` }
 		},
-		"semicolons": func(c *digestCall) {
+		"semicolons": func(c *call) {
 			c.alter = func(h string) string { return strings.ReplaceAll(h, ",", ";") }
 		},
-		"a control character": func(c *digestCall) {
+		"a control character": func(c *call) {
 			c.alter = func(h string) string { return h + ", x=\"\x01\"" }
 		},
-		"a header without end": func(c *digestCall) {
+		"a header without end": func(c *call) {
 			c.alter = func(h string) string { return h + `, x="` + strings.Repeat("x", 5000) + `"` }
 		},
-		"nothing but the scheme": func(c *digestCall) {
+		"nothing but the scheme": func(c *call) {
 			c.alter = func(string) string { return "Digest" }
 		},
 	} {
-		h := newDigestRig()
+		h := newRig()
 		c := h.call(t)
 		change(&c)
-		caller, _, err := h.Authenticate(c.request())
-		var failure *auth.Error
-		if !errors.As(err, &failure) {
-			t.Errorf("%s: %+v, %v", name, caller, err)
+		user, _, err := h.authenticate(c.request())
+		var refused digest.Refused
+		if !errors.As(err, &refused) {
+			t.Errorf("%s: %+v, %v", name, user, err)
 		}
 	}
 }
 
-// TestDigestFormsThatClientsMaySendAreRead writes the same credentials in the forms of
+// TestFormsThatClientsMaySendAreRead writes the same credentials in the forms of
 // RFC 9110, section 5.6.1.2, and RFC 8187.
-func TestDigestFormsThatClientsMaySendAreRead(t *testing.T) {
+func TestFormsThatClientsMaySendAreRead(t *testing.T) {
 	name := func(as string) func(string) string {
 		return func(h string) string { return strings.Replace(h, `username="alice"`, as, 1) }
 	}
@@ -237,12 +237,12 @@ func TestDigestFormsThatClientsMaySendAreRead(t *testing.T) {
 		"one in small letters":  name(`username*=utf-8'de-CH'%61%6Cice`),
 		"one that is quoted":    name(`username*="UTF-8''alice"`),
 	} {
-		h := newDigestRig()
+		h := newRig()
 		c := h.call(t)
 		c.alter = alter
-		if caller, _, err := h.Authenticate(c.request()); err != nil ||
-			caller.Subject != "user:alice" {
-			t.Errorf("%s: %+v, %v", what, caller, err)
+		if user, _, err := h.authenticate(c.request()); err != nil ||
+			user != "alice" {
+			t.Errorf("%s: %+v, %v", what, user, err)
 		}
 	}
 	for what, as := range map[string]string{
@@ -251,29 +251,29 @@ func TestDigestFormsThatClientsMaySendAreRead(t *testing.T) {
 		"one quote": `username*=UTF-8'alice`, "no hexadecimal digits": `username*=UTF-8''%6lice`,
 		"bytes that are no UTF-8": `username*=UTF-8''alice%ff`,
 	} {
-		h := newDigestRig()
+		h := newRig()
 		c := h.call(t)
 		c.alter = name(as)
-		if caller, _, err := h.Authenticate(c.request()); err == nil {
-			t.Errorf("%s: %+v", what, caller)
+		if user, _, err := h.authenticate(c.request()); err == nil {
+			t.Errorf("%s: %+v", what, user)
 		}
 	}
 }
 
-// TestDigestEchoesTheCnonceByteForByte sends what a quoted string may hold, as RFC
+// TestAnswerEchoesTheCnonceByteForByte sends what a quoted string may hold, as RFC
 // 7616, section 3.5, has it sent back.
-func TestDigestEchoesTheCnonceByteForByte(t *testing.T) {
+func TestAnswerEchoesTheCnonceByteForByte(t *testing.T) {
 	for _, cnonce := range []string{
 		"c", `a\"b\\c`, "J\u00e4s\u00f8n", "\xe9\xff",
 		"\u202e\u00ad\u2028", "%00'{}",
 	} {
-		h := newDigestRig()
+		h := newRig()
 		c := h.call(t)
 		c.cnonce = strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(cnonce) // what is hashed
 		c.alter = func(header string) string {
 			return strings.Replace(header, `cnonce="`+c.cnonce+`"`, `cnonce="`+cnonce+`"`, 1)
 		}
-		_, fields, err := h.Authenticate(c.request())
+		_, fields, err := h.authenticate(c.request())
 		if got := fields.Get("Authentication-Info"); err != nil ||
 			!strings.Contains(got, `, cnonce="`+cnonce+`", `) {
 			t.Errorf("%q: %s, %v", cnonce, got, err)
@@ -281,38 +281,38 @@ func TestDigestEchoesTheCnonceByteForByte(t *testing.T) {
 	}
 }
 
-func TestDigestBodySwapped(t *testing.T) {
-	h := newDigestRig()
+func TestDigestOverAnotherBodyIsRefused(t *testing.T) {
+	h := newRig()
 	c := h.call(t)
 	c.qop = "auth-int"
 	r := c.request()
 	r.Body = io.NopCloser(strings.NewReader("<methodCall>another</methodCall>"))
-	if _, _, err := h.Authenticate(r); err == nil {
+	if _, _, err := h.authenticate(r); err == nil {
 		t.Error("another body was let in")
 	}
 }
 
-// TestDigestCounts uses each count of a nonce once, in whatever order, and 20
+// TestEachCountOfANonceWorksOnce uses each count of a nonce once, in whatever order, and 20
 // copies of one request at the same time.
-func TestDigestCounts(t *testing.T) {
-	h := newDigestRig()
+func TestEachCountOfANonceWorksOnce(t *testing.T) {
+	h := newRig()
 	c := h.call(t)
 	try := func(nc uint64) error {
 		one := c
 		one.nc = fmt.Sprintf("%08x", nc)
-		_, _, err := h.Authenticate(one.request())
+		_, _, err := h.authenticate(one.request())
 		return err
 	}
 	for _, nc := range []uint64{1, 3, 2, 900, 4, 1500, 600, 0xffffffff} {
 		if err := try(nc); err != nil {
 			t.Errorf("count %d: %v", nc, err)
 		}
-		var failure *auth.Error
-		if err := try(nc); !errors.As(err, &failure) {
+		var refused digest.Refused
+		if err := try(nc); !errors.As(err, &refused) {
 			t.Errorf("count %d again: %v", nc, err)
 		}
 	}
-	if err := try(5); !errors.Is(err, auth.ErrStale) {
+	if err := try(5); !errors.Is(err, digest.ErrStale) {
 		t.Errorf("a count far behind: %v", err)
 	}
 	fresh := h.call(t)
@@ -322,7 +322,7 @@ func TestDigestCounts(t *testing.T) {
 	for range 20 {
 		r := fresh.request()
 		wg.Go(func() {
-			if _, _, err := h.Authenticate(r); err == nil {
+			if _, _, err := h.authenticate(r); err == nil {
 				mu.Lock()
 				good++
 				mu.Unlock()
@@ -335,58 +335,58 @@ func TestDigestCounts(t *testing.T) {
 	}
 }
 
-func TestDigestStale(t *testing.T) {
-	h := newDigestRig()
+func TestOldNonceIsStaleAndNotRefused(t *testing.T) {
+	h := newRig()
 	c := h.call(t)
 	h.now = h.now.Add(5*time.Minute + time.Second)
-	if _, _, err := h.Authenticate(c.request()); !errors.Is(err, auth.ErrStale) {
+	if _, _, err := h.authenticate(c.request()); !errors.Is(err, digest.ErrStale) {
 		t.Errorf("an old nonce: %v", err)
 	}
-	if challenge := h.Challenges(true)[0]; !strings.Contains(challenge, "stale=true") ||
-		strings.Contains(h.Challenges(false)[0], "stale") {
+	if challenge := h.Challenge(true); !strings.Contains(challenge, "stale=true") ||
+		strings.Contains(h.Challenge(false), "stale") {
 		t.Error(challenge)
 	}
 	wrong := h.call(t)
 	wrong.password = "wrong"
 	h.now = h.now.Add(6 * time.Minute)
-	var failure *auth.Error
-	if _, _, err := h.Authenticate(wrong.request()); !errors.As(err, &failure) {
+	var refused digest.Refused
+	if _, _, err := h.authenticate(wrong.request()); !errors.As(err, &refused) {
 		t.Errorf("an old nonce with a wrong password: %v", err) // who cannot answer learns nothing
 	}
-	other := newDigestRig().call(t)
-	if _, _, err := h.Authenticate(other.request()); !errors.Is(err, auth.ErrStale) {
+	other := newRig().call(t)
+	if _, _, err := h.authenticate(other.request()); !errors.Is(err, digest.ErrStale) {
 		t.Errorf("a nonce of another server: %v", err)
 	}
 }
 
-// TestDigestFlood uses more nonces than are remembered: none works twice.
-func TestDigestFlood(t *testing.T) {
-	h := newDigestRig()
+// TestNoNonceWorksTwiceHoweverManyThereAre uses more nonces than are remembered: none works twice.
+func TestNoNonceWorksTwiceHoweverManyThereAre(t *testing.T) {
+	h := newRig()
 	first := h.call(t)
-	if _, _, err := h.Authenticate(first.request()); err != nil {
+	if _, _, err := h.authenticate(first.request()); err != nil {
 		t.Fatal(err)
 	}
 	for range 20_000 {
 		h.now = h.now.Add(time.Millisecond)
-		if _, _, err := h.Authenticate(h.call(t).request()); err != nil {
+		if _, _, err := h.authenticate(h.call(t).request()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, _, err := h.Authenticate(first.request()); err == nil {
+	if _, _, err := h.authenticate(first.request()); err == nil {
 		t.Error("a request was let in twice")
 	}
 }
 
-func FuzzDigestHeader(f *testing.F) {
-	h := newDigestRig()
+func FuzzHeader(f *testing.F) {
+	h := newRig()
 	f.Add(h.call(f).request().Header.Get("Authorization"))
 	f.Add(
 		`Digest username*=UTF-8''al%69ce, realm="a\"b", nonce=x , uri="/", qop=auth-int,nc=00000001`)
 	f.Fuzz(func(t *testing.T, header string) {
 		r := httptest.NewRequest(http.MethodPost, "/RPC2", nil)
 		r.Header["Authorization"] = []string{header}
-		if caller, _, err := h.Authenticate(r); err == nil && !strings.Contains(header, "alice") {
-			t.Fatalf("%q is %+v", header, caller)
+		if user, _, err := h.authenticate(r); err == nil && !strings.Contains(header, "alice") {
+			t.Fatalf("%q is %+v", header, user)
 		}
 	})
 }
