@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-	"time"
 
 	"example.com/atm"
 	"example.com/atm/client"
@@ -17,7 +16,6 @@ import (
 	"example.com/atm/cmd/internal/output"
 	"example.com/atm/internal/durable"
 	"example.com/atm/internal/printable"
-	"github.com/spf13/pflag"
 )
 
 // Bounds of a batch.
@@ -37,36 +35,9 @@ func words(line string) []string {
 	return all
 }
 
-// line checks an operation with its options, as it stands on a command line behind SERVER
-// and PORT.
-func (o *options) line(typed []string) (*options, *request, error) {
-	own := *o
-	own.requestID = ""
-	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	own.addOperationFlags(flags)
-	if err := flags.Parse(protectNumbers(flags, typed)); err != nil {
-		return nil, nil, exit.Usagef("%w", err)
-	}
-	args := flags.Args()
-	for i := range args {
-		args[i] = strings.TrimPrefix(args[i], numberMark)
-	}
-	if len(args) == 0 {
-		return nil, nil, exit.Usagef("there is no operation")
-	}
-	if flags.Changed("life") && own.life < time.Second {
-		return nil, nil, exit.Usagef("--life is at least 1s")
-	}
-	r, err := own.request(args)
-	return &own, r, err
-}
-
 // A batchLine is one operation of a batch.
 type batchLine struct {
-	number  int
 	text    string // its words
-	options *options
 	request *request
 }
 
@@ -84,7 +55,7 @@ func (o *options) batch(ctx context.Context, to *target, file string) error {
 	case state == "":
 		state = file + ".ids"
 	}
-	lines, err := o.readBatch(file)
+	lines, err := readBatch(file)
 	if err != nil {
 		return err
 	}
@@ -98,7 +69,7 @@ func (o *options) batch(ctx context.Context, to *target, file string) error {
 	return o.runBatch(ctx, c, lines)
 }
 
-func (o *options) readBatch(file string) ([]batchLine, error) {
+func readBatch(file string) ([]batchLine, error) {
 	in := os.Stdin
 	if file != "-" {
 		var err error
@@ -121,13 +92,13 @@ func (o *options) readBatch(file string) ([]batchLine, error) {
 		if len(typed) == 0 {
 			continue
 		}
-		own, r, err := o.line(typed)
+		r, err := parseLine(typed)
 		if err != nil {
 			wrong = append(wrong, fmt.Errorf("line %d: %w", i+1, err))
 			continue
 		}
 		r.line = i + 1
-		lines = append(lines, batchLine{i + 1, strings.Join(typed, " "), own, r})
+		lines = append(lines, batchLine{strings.Join(typed, " "), r})
 	}
 	if len(lines) > maxBatchLines {
 		return nil, exit.Usagef("%s has more than %d operations", file, maxBatchLines)
@@ -160,18 +131,18 @@ func identifyBatch(state, server string, lines []batchLine) error {
 		if !l.request.moves() {
 			continue
 		}
-		was, known := kept[l.number]
+		was, known := kept[l.request.line]
 		switch {
 		case !known:
 			fresh = true
 		case was.text != l.text:
 			return exit.Usagef("line %d was %q when this batch began, by %s: add lines at its "+
-				"end, and change none", l.number, was.text, state)
+				"end, and change none", l.request.line, was.text, state)
 		default:
 			l.request.id = was.id
 		}
-		delete(kept, l.number)
-		fmt.Fprintf(&text, "%d %s %s\n", l.number, l.request.id, l.text)
+		delete(kept, l.request.line)
+		fmt.Fprintf(&text, "%d %s %s\n", l.request.line, l.request.id, l.text)
 	}
 	for number, was := range kept {
 		return exit.Usagef("line %d was %q when this batch began, by %s: add lines at its end, "+
@@ -229,24 +200,24 @@ func readIDs(state, server string) (map[int]keptID, error) {
 // runBatch sends the lines in their order. A refusal is an answer, and the next line
 // follows; whatever else goes wrong ends the batch.
 func (o *options) runBatch(ctx context.Context, c *client.Client, lines []batchLine) error {
-	list := output.NewArray(o.stdout, o.output)
+	list := output.NewArray(o.stdout, o.form)
 	refused := 0
 	for _, l := range lines {
-		answer, err := l.options.within(ctx, c, l.request)
+		answer, err := l.request.send(ctx, c, o.timeout)
 		var unknown *client.OutcomeUnknownError
 		switch {
 		case errors.As(err, &unknown):
 			return errors.Join(o.endList(list), &exit.Error{
 				Code: exit.OutcomeUnknown, Request: l.request.id, Err: fmt.Errorf("line %d: %w",
-					l.number, err),
+					l.request.line, err),
 				Advice: []string{"Money may have moved. Run the same batch again: each line " +
 					"happens once, however often you run it"},
 			})
 		case err != nil:
-			return errors.Join(o.endList(list), fmt.Errorf("line %d: %w", l.number,
+			return errors.Join(o.endList(list), fmt.Errorf("line %d: %w", l.request.line,
 				exit.FromClient(err)))
 		}
-		if output.IsJSON(o.output) && !o.quiet {
+		if o.isJSON() && !o.quiet {
 			object, err := answerJSON(l.request, answer)
 			if err == nil {
 				err = list.Add(object)
@@ -254,13 +225,13 @@ func (o *options) runBatch(ctx context.Context, c *client.Client, lines []batchL
 			if err != nil {
 				return err
 			}
-		} else if err := l.options.printResult(l.request, answer); err != nil {
+		} else if err := o.printResult(l.request, answer); err != nil {
 			return err
 		}
 		if !answer.OK() {
 			refused++
-			if !output.IsJSON(o.output) {
-				printable.Linef(o.stderr, "line %d: Error from ATM Server: %s", l.number,
+			if !o.isJSON() {
+				printable.Linef(o.stderr, "line %d: Error from ATM Server: %s", l.request.line,
 					answer.Reason)
 			}
 		}
@@ -273,20 +244,4 @@ func (o *options) runBatch(ctx context.Context, c *client.Client, lines []batchL
 			refused, len(lines))}
 	}
 	return nil
-}
-
-func (o *options) endList(list *output.Array) error {
-	if !output.IsJSON(o.output) || o.quiet {
-		return nil
-	}
-	return list.End()
-}
-
-// within calls the operation in the time that it has.
-func (o *options) within(ctx context.Context, c *client.Client, r *request) (*client.Answer,
-	error,
-) {
-	ctx, cancel := context.WithTimeout(ctx, o.timeout)
-	defer cancel()
-	return o.call(ctx, c, r)
 }

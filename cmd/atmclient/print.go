@@ -2,33 +2,62 @@ package main
 
 import (
 	"encoding/json"
+	"io"
 
 	"example.com/atm"
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/exit"
 	"example.com/atm/cmd/internal/output"
 	"example.com/atm/internal/printable"
+	"github.com/spf13/pflag"
 )
 
-func (o *options) print(r *request, a *client.Answer) error {
-	if err := o.printResult(r, a); err != nil {
+// A printer prints answers in the form that the flags ask for.
+type printer struct {
+	stdout, stderr io.Writer
+	form           string
+	quiet, noPager bool
+}
+
+func (p *printer) add(flags *pflag.FlagSet) {
+	flags.StringVarP(&p.form, "output", "o", output.FormText, "`form` of what is printed: "+
+		"text, json or jsonl")
+	flags.BoolVarP(&p.quiet, "quiet", "q", false, "print no result")
+	flags.BoolVar(&p.noPager, "no-pager", false, "print a long statement straight, and not "+
+		"through ATM_PAGER, PAGER or less")
+}
+
+// isJSON reports whether results are for programs.
+func (p *printer) isJSON() bool { return output.IsJSON(p.form) }
+
+// endList ends a list of answers.
+func (p *printer) endList(list *output.Array) error {
+	if !p.isJSON() || p.quiet {
+		return nil
+	}
+	return list.End()
+}
+
+// print prints an answer, and returns a refusal as an error.
+func (p *printer) print(r *request, a *client.Answer) error {
+	if err := p.printResult(r, a); err != nil {
 		return err
 	}
 	return exit.FromAnswer(a)
 }
 
-func (o *options) printResult(r *request, a *client.Answer) error {
+func (p *printer) printResult(r *request, a *client.Answer) error {
 	var err error
 	switch {
-	case o.quiet:
-	case output.IsJSON(o.output):
+	case p.quiet:
+	case p.isJSON():
 		var object []byte
 		if object, err = answerJSON(r, a); err == nil {
-			_, err = o.stdout.Write(append(object, '\n'))
+			_, err = p.stdout.Write(append(object, '\n'))
 		}
 	case !a.OK():
 	default:
-		err = o.printText(r, a)
+		err = p.printText(r, a)
 	}
 	return err
 }
@@ -46,28 +75,28 @@ func answerJSON(r *request, a *client.Answer) ([]byte, error) {
 	}{r.line, a.Status(), a.Reason, a.Result, a.Code, a.Receipt, r.id})
 }
 
-func (o *options) printText(r *request, a *client.Answer) error {
+func (p *printer) printText(r *request, a *client.Answer) error {
 	var err error
 	switch r.operation {
 	case atm.Inquiry:
-		err = printable.Linef(o.stdout, "Current value of account %s is $%s", r.account, a.Text())
+		err = printable.Linef(p.stdout, "Current value of account %s is $%s", r.account, a.Text())
 	case atm.Transfer:
-		err = printable.Linef(o.stdout, "Successful transfer of $%s from account %s to account %s",
+		err = printable.Linef(p.stdout, "Successful transfer of $%s from account %s to account %s",
 			r.amount, r.account, r.to)
 	case atm.Authorize:
-		err = printable.Linef(o.stdout, "Successful authorize of $%s from account %s: hold %s",
+		err = printable.Linef(p.stdout, "Successful authorize of $%s from account %s: hold %s",
 			r.amount, r.account, a.Text())
 	case atm.Capture, atm.Release:
-		err = printable.Linef(o.stdout, "Successful %s of $%s of hold %s", r.operation,
+		err = printable.Linef(p.stdout, "Successful %s of $%s of hold %s", r.operation,
 			a.Text(), r.hold)
 	case atm.Statement:
-		err = o.printStatement(a)
+		err = p.printStatement(a)
 	case atm.Whoami:
 		me, _ := a.Result.(map[string]any)
-		err = printable.Linef(o.stdout, "%v, %s, by %v", me["subject"], output.Words(me["roles"]),
+		err = printable.Linef(p.stdout, "%v, %s, by %v", me["subject"], output.Words(me["roles"]),
 			me["method"])
 	default:
-		err = printable.Linef(o.stdout, "Successful %s of $%s to account %s", r.operation, r.amount,
+		err = printable.Linef(p.stdout, "Successful %s of $%s to account %s", r.operation, r.amount,
 			r.account)
 	}
 	return err
@@ -75,10 +104,10 @@ func (o *options) printText(r *request, a *client.Answer) error {
 
 // printStatement prints movements as they are listed, newest first, between
 // the balances of the range.
-func (o *options) printStatement(a *client.Answer) error {
+func (p *printer) printStatement(a *client.Answer) error {
 	page, _ := a.Result.(map[string]any)
 	entries, _ := page["entries"].([]any)
-	t := output.NewTable(o.stdout, !o.noPager, "time", "operation", "amount", "balance",
+	t := output.NewTable(p.stdout, !p.noPager, "time", "operation", "amount", "balance",
 		"counterparty")
 	row := func(cells ...any) {
 		texts := make([]string, len(cells))
@@ -97,7 +126,7 @@ func (o *options) printStatement(a *client.Answer) error {
 		return err
 	}
 	if next, _ := page["next"].(string); next != "" {
-		return printable.Linef(o.stderr, "There are older ones: --cursor %s", next)
+		return printable.Linef(p.stderr, "There are older ones: --cursor %s", next)
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ import (
 func TestStatementRowsCannotBeForged(t *testing.T) {
 	const evil = "user:a\n2026-05-01T00:00:00Z  deposit  90000.00\t\x1b[2J\u009b2J\u202e\r"
 	var out, problems bytes.Buffer
-	o := &options{stdout: printable.NewWriter(&out), stderr: printable.NewWriter(&problems)}
+	p := &printer{stdout: printable.NewWriter(&out), stderr: printable.NewWriter(&problems)}
 	page := map[string]any{"opening": "0.00", "closing": evil, "next": evil, "entries": []any{
 		map[string]any{
 			"time": evil, "operation": "deposit", "amount": "1.00", "balance": "1.00",
@@ -31,7 +31,7 @@ func TestStatementRowsCannotBeForged(t *testing.T) {
 		},
 		{operation: atm.Inquiry, account: 100}: evil,
 	} {
-		if err := o.print(r, &client.Answer{Code: atm.OK, Result: result}); err != nil {
+		if err := p.print(r, &client.Answer{Code: atm.OK, Result: result}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 
 func TestReference(t *testing.T) {
 	if err := reference.Compare("../../docs/reference",
-		(&options{stdout: os.Stdout, stderr: os.Stderr}).command(),
+		new(options).command(),
 		os.Getenv("ATM_UPDATE") != ""); err != nil {
 		t.Error(err)
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"io"
 	"net"
 	"net/url"
 	"regexp"
@@ -12,7 +14,6 @@ import (
 	"example.com/atm"
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/exit"
-	"example.com/atm/cmd/internal/output"
 	"example.com/atm/cmd/internal/signin"
 	"example.com/atm/cmd/internal/when"
 	"github.com/spf13/pflag"
@@ -25,14 +26,21 @@ var negative = regexp.MustCompile(`^-[.0-9]`)
 const numberMark = "\x00"
 
 // protectNumbers keeps negative numbers from being taken for flags, so that
-// somebody who types -5 is told what is wrong with it. The value of a flag is
-// none, whatever it begins with.
+// somebody who types -5 is told what is wrong with it. It leaves the values of flags alone.
 func protectNumbers(flags *pflag.FlagSet, args []string) []string {
 	args = slices.Clone(args)
 	for i, arg := range args {
 		if negative.MatchString(arg) && (i == 0 || !wantsValue(flags, args[i-1])) {
 			args[i] = numberMark + arg
 		}
+	}
+	return args
+}
+
+// unprotected takes back what protectNumbers did.
+func unprotected(args []string) []string {
+	for i := range args {
+		args[i] = strings.TrimPrefix(args[i], numberMark)
 	}
 	return args
 }
@@ -62,10 +70,11 @@ type request struct {
 	account   atm.AccountID
 	to        atm.AccountID // of a transfer
 	hold      string
-	amount    atm.Amount // zero when a capture takes all
-	id        atm.RequestID
-	page      client.Range // of a statement
-	line      int          // of a batch
+	amount    atm.Amount    // zero when a capture takes all
+	life      time.Duration // of a hold
+	page      client.Range  // of a statement
+	id        atm.RequestID // when it moves money
+	line      int           // of a batch
 }
 
 // An argument is what stands after the operation.
@@ -102,24 +111,14 @@ func operationNames() []string {
 	return names
 }
 
-// parse checks the arguments that say where to, and returns the words behind them.
-func (o *options) parse(args []string) (*target, []string, error) {
-	for i := range args {
-		args[i] = strings.TrimPrefix(args[i], numberMark)
-	}
-	if err := output.CheckForm(o.output, output.FormText); err != nil {
-		return nil, nil, err
-	}
+// findTarget finds the server in the arguments, or in the profile when they begin with an
+// operation. It returns the words after SERVER and PORT.
+func findTarget(sign *signin.Flags, args []string) (*target, []string, error) {
+	args = unprotected(args)
 	if len(args) == 4 && args[0] == "batch" {
 		args = []string{args[2], args[3], args[0], args[1]}
 	}
-	return o.target(args)
-}
-
-// target finds the server in the arguments, or in the profile when they begin with an
-// operation, and returns the arguments behind it.
-func (o *options) target(args []string) (*target, []string, error) {
-	way, err := o.sign.Way()
+	way, err := sign.Way()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -149,9 +148,46 @@ func (o *options) target(args []string) (*target, []string, error) {
 		args[2:], nil
 }
 
-// request checks an operation and its arguments.
-func (o *options) request(words []string) (*request, error) {
-	r := &request{operation: atm.Operation(words[0])}
+// operationFlags are the flags that belong to one operation.
+type operationFlags struct {
+	life             time.Duration // of a hold
+	limit            int           // of a statement
+	cursor, from, to string        // of a statement
+}
+
+func (f *operationFlags) add(flags *pflag.FlagSet) {
+	flags.DurationVar(&f.life, "life", 0, "how long authorize holds the money; seven days when "+
+		"left out")
+	flags.IntVar(&f.limit, "limit", 50, "`entries` on a page of a statement, 1 to 500")
+	flags.StringVar(&f.cursor, "cursor", "", "where the page of a statement begins, as the page "+
+		"before it said")
+	flags.StringVar(&f.from, "from", "", "begin of a statement, a `time`: "+when.Forms)
+	flags.StringVar(&f.to, "to", "", "end of a statement, a `time`; a day counts to its end")
+}
+
+// parseLine reads an operation with its flags, as it stands on a command line after SERVER and
+// PORT.
+func parseLine(typed []string) (*request, error) {
+	var f operationFlags
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	f.add(flags)
+	if err := flags.Parse(protectNumbers(flags, typed)); err != nil {
+		return nil, exit.Usagef("%w", err)
+	}
+	words := unprotected(flags.Args())
+	if len(words) == 0 {
+		return nil, exit.Usagef("there is no operation")
+	}
+	return f.request(flags, words)
+}
+
+// request checks an operation and its arguments. One that moves money gets a request id.
+func (f *operationFlags) request(flags *pflag.FlagSet, words []string) (*request, error) {
+	if flags.Changed("life") && f.life < time.Second {
+		return nil, exit.Usagef("--life is at least 1s")
+	}
+	r := &request{operation: atm.Operation(words[0]), life: f.life}
 	wanted, known := operations[r.operation]
 	if !known {
 		if meant := exit.DidYouMean(words[0], operationNames()...); meant != "" {
@@ -176,10 +212,11 @@ func (o *options) request(words []string) (*request, error) {
 		return nil, exit.Usagef("%s takes no argument %q", r.operation, args[0])
 	}
 	if r.moves() {
-		return r, o.identify(r)
+		r.id = atm.RequestID(atm.NewUUID(time.Now()))
+		return r, nil
 	}
 	var err error
-	r.page, err = o.statementRange(time.Now())
+	r.page, err = f.statementRange(time.Now())
 	return r, err
 }
 
@@ -229,27 +266,27 @@ func (r *request) moves() bool {
 	return true
 }
 
-// statementRange is what the flags of a statement say.
-func (o *options) statementRange(now time.Time) (client.Range, error) {
-	if o.limit < 1 || o.limit > 500 {
+// statementRange is the part of a statement that the flags ask for.
+func (f *operationFlags) statementRange(now time.Time) (client.Range, error) {
+	if f.limit < 1 || f.limit > 500 {
 		return client.Range{}, exit.Usagef("--limit is a number from 1 to 500")
 	}
-	r := client.Range{Limit: o.limit, Cursor: o.cursor}
+	r := client.Range{Limit: f.limit, Cursor: f.cursor}
 	var from, to time.Time
 	var err error
-	if o.from != "" {
-		if from, err = when.Since(o.from, now); err != nil {
+	if f.from != "" {
+		if from, err = when.Since(f.from, now); err != nil {
 			return r, exit.Usagef("--from %w", err)
 		}
 		r.From = from.Format(time.RFC3339Nano)
 	}
-	if o.to != "" {
-		if to, err = when.Until(o.to, now); err != nil {
+	if f.to != "" {
+		if to, err = when.Until(f.to, now); err != nil {
 			return r, exit.Usagef("--to %w", err)
 		}
 		r.To = to.Format(time.RFC3339Nano)
 	}
-	if o.from != "" && o.to != "" && from.After(to) {
+	if f.from != "" && f.to != "" && from.After(to) {
 		return r, exit.Usagef("--from is after --to")
 	}
 	return r, nil
@@ -262,16 +299,29 @@ var amountFaults = map[atm.Code]string{
 	atm.AmountTooLarge:    "is above 1000000000000.00",
 }
 
-// identify gives a money request its one id.
-func (o *options) identify(r *request) error {
-	if o.requestID == "" {
-		r.id = atm.RequestID(atm.NewUUID(time.Now()))
-		return nil
+// send sends the request, and waits at most so long for the answer.
+func (r *request) send(ctx context.Context, c *client.Client, most time.Duration) (*client.Answer,
+	error,
+) {
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	switch r.operation {
+	case atm.Deposit:
+		return c.Deposit(ctx, r.account, r.amount, r.id)
+	case atm.Withdraw:
+		return c.Withdraw(ctx, r.account, r.amount, r.id)
+	case atm.Transfer:
+		return c.Transfer(ctx, r.account, r.to, r.amount, r.id)
+	case atm.Authorize:
+		return c.Authorize(ctx, r.account, r.amount, r.life, r.id)
+	case atm.Capture:
+		return c.Capture(ctx, r.hold, r.amount, r.id)
+	case atm.Release:
+		return c.Release(ctx, r.hold, r.id)
+	case atm.Statement:
+		return c.Statement(ctx, r.account, r.page)
+	case atm.Whoami:
+		return c.Call(ctx, string(atm.Whoami))
 	}
-	id, err := atm.ParseRequestID(o.requestID)
-	if err != nil {
-		return exit.Usagef("--request-id: %w", err)
-	}
-	r.id = id
-	return nil
+	return c.Inquiry(ctx, r.account)
 }

@@ -11,7 +11,6 @@ import (
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/ask"
 	"example.com/atm/cmd/internal/exit"
-	"example.com/atm/cmd/internal/output"
 )
 
 const shellHelp = `inquiry ACCOUNT                    the balance
@@ -30,15 +29,10 @@ type shell struct {
 	*options
 	c *client.Client
 
-	// doubtful is the operation whose outcome is unknown. Money moves in no other one
-	// before somebody has said what becomes of it.
-	doubtful *doubtful
+	// doubtful is the request whose outcome is unknown. No other request may move money
+	// until the person retries it or forgets it.
+	doubtful *request
 	refused  int
-}
-
-type doubtful struct {
-	options *options
-	request *request
 }
 
 // shell asks for operations on a terminal, in the words of the command line. From a file or
@@ -70,11 +64,11 @@ func (o *options) shell(ctx context.Context, to *target) error {
 			break
 		}
 		if err := s.carryOut(ctx, typed); err != nil {
-			exit.Report(o.stderr, "atmclient", exit.FromClient(err), output.IsJSON(o.output))
+			exit.Report(o.stderr, "atmclient", exit.FromClient(err), o.isJSON())
 		}
 	}
 	if s.doubtful != nil {
-		return s.unknown(s.doubtful.request, errors.New("the outcome of an operation is still "+
+		return unknownOutcome(s.doubtful, errors.New("the outcome of an operation is still "+
 			"unknown"))
 	}
 	return nil
@@ -89,10 +83,10 @@ func (s *shell) script(ctx context.Context, in io.Reader) error {
 		switch {
 		case err == nil:
 		case s.doubtful != nil:
-			return s.unknown(s.doubtful.request, fmt.Errorf("line %d: %w", number, err))
+			return unknownOutcome(s.doubtful, fmt.Errorf("line %d: %w", number, err))
 		case errors.As(err, &refusal) && refusal.Code == exit.Refused:
 			s.refused++
-			exit.Report(s.stderr, "atmclient", err, output.IsJSON(s.output))
+			exit.Report(s.stderr, "atmclient", err, s.isJSON())
 		default:
 			return fmt.Errorf("line %d: %w", number, exit.FromClient(err))
 		}
@@ -126,25 +120,25 @@ func (s *shell) carryOut(ctx context.Context, typed []string) error {
 			if typed[0] == "forget" {
 				return nil
 			}
-			return s.send(ctx, last.options, last.request)
+			return s.send(ctx, last)
 		}
 	}
-	own, r, err := s.line(typed)
+	r, err := parseLine(typed)
 	if err != nil {
 		return err
 	}
 	if s.doubtful != nil && r.moves() {
 		return exit.Usagef("the outcome of the %s before is unknown: retry it, or forget it",
-			s.doubtful.request.operation)
+			s.doubtful.operation)
 	}
-	return s.send(ctx, own, r)
+	return s.send(ctx, r)
 }
 
-func (s *shell) send(ctx context.Context, own *options, r *request) error {
-	answer, err := own.within(ctx, s.c, r)
+func (s *shell) send(ctx context.Context, r *request) error {
+	answer, err := r.send(ctx, s.c, s.timeout)
 	var unknown *client.OutcomeUnknownError
 	if errors.As(err, &unknown) {
-		s.doubtful = &doubtful{own, r}
+		s.doubtful = r
 		return &exit.Error{
 			Code: exit.OutcomeUnknown, Request: r.id, Err: err,
 			Advice: []string{"Money may have moved. Type retry: it happens once, however often " +
@@ -154,5 +148,5 @@ func (s *shell) send(ctx context.Context, own *options, r *request) error {
 	if err != nil {
 		return err
 	}
-	return own.print(r, answer)
+	return s.print(r, answer)
 }

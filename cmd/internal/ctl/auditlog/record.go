@@ -8,8 +8,8 @@ import (
 	"example.com/atm/audit"
 )
 
-// A record is an entry of the log with what an auditor asks of it, each in a field of its
-// own. A text is empty for what the entry has not.
+// A record is an entry of the log with what an auditor looks for in it, each in a field of its
+// own. A text is empty if the entry has no such thing.
 type record struct {
 	*audit.Entry
 	index  int64
@@ -18,14 +18,28 @@ type record struct {
 	origin string     // of the log
 	args   map[string]string
 
-	who     string // subject of the caller, or of those who were denied
+	who     string // subject of the caller, or of the callers who were denied
 	address string // of the caller, or the network of a summary
-	account string
-	from    string // account that the money left, or was to leave
-	to      string // account that it arrived at, or was to arrive at
-	amount  string // that moved, or was to
-	target  string // of an act of administration
-	subject string // user or service among the target
+	movement
+	about
+	result
+}
+
+// A movement is how money moved, or should have moved.
+type movement struct {
+	account  string
+	from, to string // accounts that the money left and arrived at
+	amount   string
+}
+
+// about is what an act of administration concerned.
+type about struct {
+	target  string // in words such as user:alice, account:200 and roles:teller
+	subject string // the user or service among them
+}
+
+// A result is how a call or a sign-in ended.
+type result struct {
 	outcome string // OK or ERROR
 	code    string
 	reason  string
@@ -39,7 +53,8 @@ func newRecord(index int64, leaf []byte, origin string) (*record, error) {
 	}
 	r := &record{
 		Entry: e, index: index, leaf: leaf, hash: audit.LeafHash(leaf), origin: origin,
-		args: make(map[string]string, len(e.Args)), address: source(e), reason: e.Reason,
+		args: make(map[string]string, len(e.Args)), address: source(e),
+		result: result{reason: e.Reason},
 	}
 	for _, arg := range e.Args {
 		r.args[arg.Name] = arg.Value
@@ -57,8 +72,8 @@ func newRecord(index int64, leaf []byte, origin string) (*record, error) {
 	if r.isSignIn() || e.Event == audit.EventDeniedSummary {
 		r.outcome = "ERROR"
 	}
-	r.movement()
-	r.targets()
+	r.findMovement()
+	r.findTargets()
 	return r, nil
 }
 
@@ -83,9 +98,9 @@ func (r *record) name() string {
 	return string(r.Event)
 }
 
-// movement finds from where money went to where, and how much. The legs tell, and where
-// nothing moved the arguments.
-func (r *record) movement() {
+// findMovement finds the accounts and the amount in the changes of the entry, or in its
+// arguments if nothing moved.
+func (r *record) findMovement() {
 	if r.Event == audit.EventOp {
 		r.from, r.to = r.args["from"], r.args["to"]
 	}
@@ -107,9 +122,8 @@ func (r *record) movement() {
 	}
 }
 
-// targets finds whom and what an act of administration is about, in words such as
-// user:alice, account:200 and roles:teller.
-func (r *record) targets() {
+// findTargets finds what an act of administration concerned.
+func (r *record) findTargets() {
 	if r.Event != audit.EventAdmin {
 		return
 	}
