@@ -24,7 +24,7 @@ const (
 	maxBatch      = 2 << 20 // bytes of the file, and of its request ids
 )
 
-// words are the words of a line. One that begins with # begins a comment.
+// words returns the words of a line, up to a word that begins with #.
 func words(line string) []string {
 	all := strings.Fields(line)
 	for i, word := range all {
@@ -41,9 +41,9 @@ type batchLine struct {
 	request *request
 }
 
-// batch carries out the operations of a file, one a line. All lines are checked, and the
-// request ids of those that move money are on the disk, before the first is sent. So
-// whatever ends it, the same batch again repeats nothing.
+// batch carries out the operations in a file, one per line. Before the first is sent, all
+// lines are checked and the request ids of those that move money are stored. So however the
+// batch ends, running it again repeats nothing.
 func (o *options) batch(ctx context.Context, to *target, file string) error {
 	state := o.state
 	switch {
@@ -115,9 +115,9 @@ func readBatch(file string) ([]batchLine, error) {
 	return lines, nil
 }
 
-// identifyBatch gives the lines the request ids that a file has for them, and keeps those
-// that it has not. The first line of the file is the server; then the lines follow, as
-// number, id and words.
+// identifyBatch gives the lines the request ids that a file has for them, and stores the other
+// ones there. The first line of the file is the server; each other line is a number, an id and
+// the words of a line.
 func identifyBatch(state, server string, lines []batchLine) error {
 	kept, err := readIDs(state, server)
 	first := errors.Is(err, fs.ErrNotExist)
@@ -197,8 +197,7 @@ func readIDs(state, server string) (map[int]keptID, error) {
 	return kept, nil
 }
 
-// runBatch sends the lines in their order. A refusal is an answer, and the next line
-// follows; whatever else goes wrong ends the batch.
+// runBatch sends the lines in order. A refusal does not end the batch; every other error does.
 func (o *options) runBatch(ctx context.Context, c *client.Client, lines []batchLine) error {
 	list := output.NewArray(o.stdout, o.form)
 	refused := 0

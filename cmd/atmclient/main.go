@@ -60,7 +60,7 @@ type options struct {
 }
 
 const (
-	short   = "Asks an ATM server for a balance, deposits, withdraws, and what belongs to it"
+	short   = "Asks an ATM server for balances and statements, and moves money"
 	example = `  atmclient localhost 9000 inquiry 100
   atmclient localhost 9000 deposit 100 1001
   atmclient localhost 9000 withdraw 100 392.50
@@ -72,18 +72,18 @@ const (
   atmclient localhost 9000 whoami
   atmclient localhost 9000 shell
   atmclient version`
-	long = `Asks an ATM server for a balance, deposits, withdraws, and what belongs to it.
+	long = `Asks an ATM server for balances and statements, and moves money.
 
-"atmclient SERVER PORT batch FILE" carries out the operations of a file, one a line, in
-the words of the command line; # begins a comment. Request ids are kept in FILE.ids
-before the first is sent, so that the same batch again repeats nothing. It goes on after
-a refusal (exit 3 at the end), and stops where an outcome is unknown (exit 6).
+"atmclient SERVER PORT batch FILE" carries out the operations in a file, one per line,
+written as on the command line; # begins a comment. Request ids are stored in FILE.ids
+before the first operation is sent, so running the same batch again repeats nothing. A
+refusal does not stop the batch (exit 3 at the end); an unknown outcome does (exit 6).
 
-"atmclient SERVER PORT shell" asks for one operation after the other, with history and
-completion; help says which. From a pipe it takes one a line.
+"atmclient SERVER PORT shell" prompts for one operation after the other, with history and
+completion; "help" lists them. From a pipe it reads one operation per line.
 
-With a profile that names a server, SERVER and PORT are left out. "atmclient completion
-bash", zsh or fish writes a script that completes the command line.`
+With a profile that names a server, leave out SERVER and PORT. "atmclient completion bash"
+(or zsh, or fish) prints a script that completes the command line.`
 )
 
 func (o *options) command() *cobra.Command {
@@ -106,13 +106,13 @@ func (o *options) command() *cobra.Command {
 	settings.AddConfig(flags)
 	o.sign.Add(flags)
 	o.sign.AddSecrets(flags)
-	flags.StringVar(&o.requestID, "request-id", "", "`id` of a request whose outcome was "+
-		"unknown, to ask again")
-	flags.StringVar(&o.receipt, "receipt", "", "`file` for the proof that what was done is in "+
+	flags.StringVar(&o.requestID, "request-id", "", "`id` of a request whose outcome is "+
+		"unknown, to send it again")
+	flags.StringVar(&o.receipt, "receipt", "", "`file` for the proof that the operation is in "+
 		"the audit log")
 	flags.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long to try")
-	flags.StringVar(&o.state, "state", "", "`file` in which a batch keeps its request ids; "+
-		"FILE.ids when left out")
+	flags.StringVar(&o.state, "state", "", "`file` in which a batch stores its request ids "+
+		"(default FILE.ids)")
 	o.operationFlags.add(flags)
 	o.printer.add(flags)
 	forms := []string{output.FormText, output.FormJSON, output.FormJSONL}

@@ -23,8 +23,8 @@ func (p *printer) add(flags *pflag.FlagSet) {
 	flags.StringVarP(&p.form, "output", "o", output.FormText, "`form` of what is printed: "+
 		"text, json or jsonl")
 	flags.BoolVarP(&p.quiet, "quiet", "q", false, "print no result")
-	flags.BoolVar(&p.noPager, "no-pager", false, "print a long statement straight, and not "+
-		"through ATM_PAGER, PAGER or less")
+	flags.BoolVar(&p.noPager, "no-pager", false, "do not show long statements through "+
+		"ATM_PAGER, PAGER or less")
 }
 
 // isJSON reports whether results are for programs.
@@ -62,7 +62,7 @@ func (p *printer) printResult(r *request, a *client.Answer) error {
 	return err
 }
 
-// answerJSON is an answer as programs read it.
+// answerJSON returns an answer as JSON.
 func answerJSON(r *request, a *client.Answer) ([]byte, error) {
 	return json.Marshal(struct {
 		Line    int           `json:"line,omitempty"` // of a batch
@@ -102,8 +102,7 @@ func (p *printer) printText(r *request, a *client.Answer) error {
 	return err
 }
 
-// printStatement prints movements as they are listed, newest first, between
-// the balances of the range.
+// printStatement prints movements, newest first, between the closing and the opening balance.
 func (p *printer) printStatement(a *client.Answer) error {
 	page, _ := a.Result.(map[string]any)
 	entries, _ := page["entries"].([]any)

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// saveReceipt fetches the proof of what was just done, and saves it when it proves
-// that. The signature is for whoever has the public key of the log.
+// saveReceipt fetches the proof of the operation that was just answered, and saves it if it
+// proves that. It does not check the signature: that needs the public key of the log.
 func (o *options) saveReceipt(ctx context.Context, c *client.Client, done *client.Answer) error {
 	var index int64
 	var leafHash string
@@ -52,8 +52,8 @@ func (o *options) saveReceipt(ctx context.Context, c *client.Client, done *clien
 	return nil
 }
 
-// keyOption is what "atmctl audit check" needs to be told about the log's key:
-// nothing where it finds one by itself.
+// keyOption returns the flag that "atmctl audit check" needs for the log's key, or "" if it
+// finds the key by itself.
 func keyOption(receipt string) string {
 	for _, folder := range []string{filepath.Dir(receipt), "atm-data/audit"} {
 		if _, err := os.Stat(filepath.Join(folder, "log.vkey")); err == nil {

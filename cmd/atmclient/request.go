@@ -45,7 +45,7 @@ func unprotected(args []string) []string {
 	return args
 }
 
-// wantsValue reports whether what stands after arg is its value.
+// wantsValue reports whether the argument after arg is its value.
 func wantsValue(flags *pflag.FlagSet, arg string) bool {
 	var flag *pflag.Flag
 	switch name, long := strings.CutPrefix(arg, "--"); {
@@ -57,7 +57,7 @@ func wantsValue(flags *pflag.FlagSet, arg string) bool {
 	return flag != nil && flag.NoOptDefVal == ""
 }
 
-// A target is the server that is asked, and how the caller signs in there.
+// A target is a server, and how the caller signs in there.
 type target struct {
 	url  string
 	host string
@@ -77,7 +77,7 @@ type request struct {
 	line      int           // of a batch
 }
 
-// An argument is what stands after the operation.
+// An argument is the kind of an argument of an operation.
 type argument uint8
 
 const (
@@ -88,7 +88,7 @@ const (
 	hold
 )
 
-// operations are the operations and their arguments.
+// operations are the operations and the kinds of their arguments.
 var operations = map[atm.Operation][]argument{
 	atm.Inquiry:   {account},
 	atm.Deposit:   {account, amount},
@@ -156,12 +156,12 @@ type operationFlags struct {
 }
 
 func (f *operationFlags) add(flags *pflag.FlagSet) {
-	flags.DurationVar(&f.life, "life", 0, "how long authorize holds the money; seven days when "+
-		"left out")
+	flags.DurationVar(&f.life, "life", 0, "how long authorize holds the money (default seven "+
+		"days)")
 	flags.IntVar(&f.limit, "limit", 50, "`entries` on a page of a statement, 1 to 500")
-	flags.StringVar(&f.cursor, "cursor", "", "where the page of a statement begins, as the page "+
-		"before it said")
-	flags.StringVar(&f.from, "from", "", "begin of a statement, a `time`: "+when.Forms)
+	flags.StringVar(&f.cursor, "cursor", "", "`cursor` of a page of a statement, as the previous "+
+		"page said")
+	flags.StringVar(&f.from, "from", "", "start of a statement, a `time`: "+when.Forms)
 	flags.StringVar(&f.to, "to", "", "end of a statement, a `time`; a day counts to its end")
 }
 
@@ -220,7 +220,7 @@ func (f *operationFlags) request(flags *pflag.FlagSet, words []string) (*request
 	return r, err
 }
 
-// String says what is missing.
+// String names the argument, for an error that says that it is missing.
 func (a argument) String() string {
 	switch a {
 	case amount, amountOrAll:

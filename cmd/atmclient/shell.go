@@ -24,7 +24,7 @@ forget                             do without the outcome of that operation
 help                               quit
 `
 
-// A shell carries out operations as somebody types them.
+// A shell carries out operations as a person types them.
 type shell struct {
 	*options
 	c *client.Client
@@ -35,9 +35,8 @@ type shell struct {
 	refused  int
 }
 
-// shell asks for operations on a terminal, in the words of the command line. From a file or
-// a pipe it takes one a line, and ends with the first that is none or whose outcome is
-// unknown.
+// shell asks for operations on a terminal, written as on the command line. From a file or a
+// pipe it reads one per line, and ends at the first that is wrong or whose outcome is unknown.
 func (o *options) shell(ctx context.Context, to *target) error {
 	if o.requestID != "" || o.receipt != "" {
 		return exit.Usagef("a shell goes without --request-id and --receipt")
@@ -101,7 +100,7 @@ func (s *shell) script(ctx context.Context, in io.Reader) error {
 	return nil
 }
 
-// carryOut does what was typed.
+// carryOut carries out a line.
 func (s *shell) carryOut(ctx context.Context, typed []string) error {
 	if len(typed) == 0 {
 		return nil

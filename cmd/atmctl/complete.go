@@ -14,12 +14,12 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// completeWithin is how long a completion waits for the server: for longer, a person
-// would rather type.
+// completeWithin is how long a completion waits for the server. A person would rather type
+// than wait longer.
 const completeWithin = time.Second
 
-// completeValues makes root and the commands below it complete values: of flags by their
-// names, and of arguments by the word that stands for them in the usage.
+// completeValues adds completion of values to root and the commands below it: for flags by
+// their names, and for arguments by their names in the usage line.
 func completeValues(env *ctl.Env, root *cobra.Command) {
 	events := []string{
 		string(audit.EventOp), string(audit.EventAdmin), string(audit.EventAuditRead),
@@ -90,9 +90,9 @@ func each(cmd *cobra.Command, do func(*cobra.Command)) {
 
 func oneOf(words ...string) cobra.CompletionFunc { return cobra.FixedCompletions(words, noFile) }
 
-// known completes from what the server lists: the word of a record, and beside it what
-// describes it. It proposes nothing when the server does not answer at once, or somebody
-// would have to be asked for a secret.
+// known completes from a list of the server: word is the field of a record to propose, and
+// about are fields that describe it. It proposes nothing if the server does not answer at
+// once, or a person would be asked for a secret.
 func known(env *ctl.Env, list atm.Operation, member, word string, about ...string,
 ) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, _ []string, typed string) (found []string,

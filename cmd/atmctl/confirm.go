@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// irrevocable are the commands that nothing takes back, and what is asked before them. ARG
-// stands for the argument.
+// irrevocable are the commands that cannot be undone, and the question before each. ARG stands
+// for the argument.
 var irrevocable = map[string]string{
 	"atmctl account close": "Close account ARG for good?",
 	"atmctl audit recover": "Give the audit log up and begin another one?",
@@ -22,11 +22,11 @@ var irrevocable = map[string]string{
 	"atmctl vault rekey":   "Replace keys/vault.key? Every replica then needs the new one.",
 }
 
-// errDeclined reports a question that was answered with no.
+// errDeclined reports that a question was answered with no.
 var errDeclined = errors.New("nothing was done")
 
-// confirmIrrevocable makes the commands that nothing takes back ask before, where there is
-// a terminal. Scripts have none, and go on as they always did.
+// confirmIrrevocable makes commands that cannot be undone ask first, if there is a terminal.
+// Scripts have none, and are not asked.
 func confirmIrrevocable(root *cobra.Command) {
 	each(root, func(cmd *cobra.Command) {
 		question, asks := irrevocable[cmd.CommandPath()]
@@ -36,8 +36,7 @@ func confirmIrrevocable(root *cobra.Command) {
 		if cmd.Long == "" {
 			cmd.Long = cmd.Short + "."
 		}
-		cmd.Long += "\n\nOn a terminal it asks before. Without one, as in a script, it does not; " +
-			"nor with --yes."
+		cmd.Long += "\n\nOn a terminal it asks first. It does not ask in a script, or with --yes."
 		yes := cmd.Flags().BoolP("yes", "y", false, "do not ask")
 		run := cmd.RunE
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {

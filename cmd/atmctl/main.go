@@ -60,7 +60,7 @@ func newCommand(env *ctl.Env) *cobra.Command {
 func versionCommand(env *ctl.Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
-		Short: "Say which program this is, and what it was built from",
+		Short: "Show the version of this program",
 		Args:  exit.Args(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
 			return version.Print(env.Stdout, "atmctl", env.IsJSON())

@@ -168,7 +168,7 @@ and without a password. SIGTERM or Ctrl-C answers what has begun and ends.`,
 func versionCommand(form *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
-		Short: "Say which program this is, and what it was built from",
+		Short: "Show the version of this program",
 		Args:  exit.Args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return version.Print(cmd.OutOrStdout(), "atmserver", output.IsJSON(*form))

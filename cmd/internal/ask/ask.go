@@ -1,8 +1,8 @@
 // Package ask asks a person at a terminal.
 //
-// A question is printed to standard error and answered on standard input. The terminal
-// is left as it was found, whether the question is answered, given up with Ctrl-C, or
-// the program is told to end.
+// A question is printed to standard error and answered on standard input. The terminal gets
+// its old mode back when the question is answered, interrupted with Ctrl-C, or the program is
+// told to end.
 package ask
 
 import (
@@ -16,10 +16,10 @@ import (
 	"golang.org/x/term"
 )
 
-// ErrInterrupted reports a question that was given up.
+// ErrInterrupted reports a question that was interrupted with Ctrl-C or Ctrl-D.
 var ErrInterrupted = errors.New("interrupted")
 
-// Possible reports whether standard input is a terminal to ask on.
+// Possible reports whether standard input is a terminal.
 func Possible() bool { return term.IsTerminal(int(os.Stdin.Fd())) }
 
 // Secret asks for a line that is not shown while it is typed.
@@ -36,8 +36,8 @@ func newTerminal() *term.Terminal {
 	}{os.Stdin, os.Stderr}, "")
 }
 
-// answer lets read use the terminal in raw mode. The mode changes before the prompt is
-// printed, so nothing that is typed in answer to it is ever echoed.
+// answer calls read with the terminal in raw mode. The mode changes before the prompt is
+// printed, so no part of an answer is ever echoed.
 func answer(read func() (string, error)) (string, error) {
 	stdin := int(os.Stdin.Fd())
 	state, err := term.MakeRaw(stdin)
@@ -73,7 +73,7 @@ func answer(read func() (string, error)) (string, error) {
 	}
 }
 
-// Confirm asks a question that is answered with yes or no. Anything but y and yes is no.
+// Confirm asks a question with the answers yes and no. Every answer but y and yes means no.
 func Confirm(question string) (bool, error) {
 	t := newTerminal()
 	t.SetPrompt(question + " [y/N] ")
@@ -82,12 +82,11 @@ func Confirm(question string) (bool, error) {
 	return err == nil && (line == "y" || line == "yes"), err
 }
 
-// A Prompt asks for line after line. It keeps those that were typed, in memory alone, for
-// the arrow keys.
+// A Prompt asks for one line after the other. It keeps a history in memory, for the arrow
+// keys.
 type Prompt struct{ terminal *term.Terminal }
 
-// NewPrompt returns a prompt. When the tabulator is pressed behind the first word of a
-// line, or in it, that is completed to the one of words that it begins.
+// NewPrompt returns a prompt. The tab key completes the first word of a line to one of words.
 func NewPrompt(prompt string, words []string) *Prompt {
 	t := newTerminal()
 	t.SetPrompt(prompt)
@@ -101,8 +100,8 @@ func NewPrompt(prompt string, words []string) *Prompt {
 	return &Prompt{t}
 }
 
-// complete returns what all the words that begin with start have in common, and a space
-// behind it when there is just one.
+// complete returns the longest common prefix of the words that begin with start, followed by a
+// space if there is one such word.
 func complete(start string, words []string) string {
 	common, count := "", 0
 	for _, word := range words {

@@ -55,8 +55,8 @@ func (env *Env) AddFlags(root *cobra.Command) {
 		"table, json or jsonl")
 	flags.DurationVar(&env.Timeout, "timeout", 30*time.Second, "how long to wait for the server")
 	flags.BoolVarP(&env.Quiet, "quiet", "q", false, "print no warnings")
-	flags.BoolVar(&env.NoPager, "no-pager", false, "print long tables straight, and not through "+
-		"ATM_PAGER, PAGER or less")
+	flags.BoolVar(&env.NoPager, "no-pager", false, "do not show long tables through ATM_PAGER, "+
+		"PAGER or less")
 }
 
 // Prepare reads the settings of cmd, once its command line has been parsed.

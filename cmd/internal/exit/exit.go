@@ -34,7 +34,7 @@ const (
 	OutcomeUnknown   = 6 // money may have moved
 )
 
-// words are what programs are told of an error that has no code of the server, by exit code.
+// words name the errors that have no code of the server, by exit code.
 var words = map[int]atm.Code{
 	Internal: "FAILED", Usage: "USAGE", Refused: "REFUSED", NotAuthenticated: "NOT_AUTHENTICATED",
 	NoConnection: "NO_CONNECTION", OutcomeUnknown: atm.OutcomeUnknown,
@@ -50,7 +50,7 @@ type Error struct {
 	Request atm.RequestID // of an operation whose outcome is unknown
 	Advice  []string      // lines that tell what to do
 
-	// By says who speaks: it stands before Err, where the program's name is otherwise.
+	// By replaces the name of the program in front of Err.
 	By string
 }
 
@@ -65,9 +65,8 @@ func Usagef(format string, args ...any) error {
 	return &Error{Code: Usage, Err: fmt.Errorf(format, args...)}
 }
 
-// Args makes what check finds wrong with the arguments an error of usage. It names the
-// argument that is missing, by the line that the help of the command begins with, or the
-// first one too many.
+// Args turns the errors of check into errors of usage. They name the argument that is missing,
+// as the usage line of the command calls it, or the first one that is too many.
 func Args(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if check(cmd, args) == nil {
@@ -92,13 +91,13 @@ func Args(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
-// Silent ends a program with a code when everything has been said.
+// Silent ends a program with a code and prints nothing more.
 type Silent int
 
 // Error implements error.
 func (s Silent) Error() string { return fmt.Sprintf("exit code %d", int(s)) }
 
-// FromAnswer is the refusal in an answer as an error; nil when there is none.
+// FromAnswer returns the refusal in an answer as an error, or nil if the answer is OK.
 func FromAnswer(a *client.Answer) error {
 	if a.OK() {
 		return nil
@@ -132,7 +131,7 @@ func FromClient(err error) error {
 	return err
 }
 
-// nextStep is what to do about a connection that was not made, where the error tells.
+// nextStep says what to do about a connection that failed, if the error tells.
 func nextStep(err error) []string {
 	var authority x509.UnknownAuthorityError
 	var host x509.HostnameError
@@ -152,7 +151,7 @@ func nextStep(err error) []string {
 	return nil
 }
 
-// Code is the exit code for err; 1 when nothing says otherwise.
+// Code returns the exit code for err, 1 by default.
 func Code(err error) int {
 	var coded *Error
 	var silent Silent
@@ -171,7 +170,7 @@ func Code(err error) int {
 //
 //	{"error": {"code": "ACCOUNT_NOT_FOUND", "reason": "Unknown account 7", "exit": 3}}
 //
-// with advice and request_id beside them where there are some.
+// It has advice and request_id too if the error does.
 func Report(w io.Writer, program string, err error, asJSON bool) int {
 	code := Code(err)
 	var silent Silent
@@ -182,7 +181,7 @@ func Report(w io.Writer, program string, err error, asJSON bool) int {
 	if !errors.As(err, &coded) {
 		coded = &Error{Code: code}
 	}
-	// What others said is in err, so it is one line, which a terminal does not obey.
+	// The error may quote a stranger: print it on one line, without control characters.
 	if asJSON {
 		reportJSON(w, err, coded)
 		return code
@@ -218,12 +217,12 @@ func reportJSON(w io.Writer, err error, coded *Error) {
 	out.Encode(object)
 }
 
-// oneLine is what err says; several that were joined stand side by side.
+// oneLine returns the text of err on one line; joined errors are separated by semicolons.
 func oneLine(err error) string {
 	return strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
 }
 
-// Terminal returns the terminal that a program writes to by w, and nil when it is none.
+// Terminal returns the terminal behind w, or nil if w is not a terminal.
 func Terminal(w io.Writer) *os.File {
 	if p, is := w.(*printable.Writer); is {
 		w = p.Unwrap()

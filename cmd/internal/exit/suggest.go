@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// DidYouMean asks, in a form to put behind a sentence, whether one of the known words was
-// meant by word. It is empty when none of them resembles it.
+// DidYouMean returns a suggestion to append to an error, such as "; did you mean list?". It is
+// empty if word resembles none of the known words.
 func DidYouMean(word string, known ...string) string {
 	if word == "" {
 		return ""
@@ -28,7 +28,7 @@ func DidYouMean(word string, known ...string) string {
 	return "; did you mean " + strings.Join(meant, " or ") + "?"
 }
 
-// NoCommand refuses a word where cmd has no such command.
+// NoCommand returns the error for a word that is no command below cmd.
 func NoCommand(cmd *cobra.Command, word string) error {
 	var known []string
 	for _, c := range cmd.Commands() {
@@ -42,8 +42,8 @@ func NoCommand(cmd *cobra.Command, word string) error {
 	return Usagef("there is no command %q; see %s --help", word, cmd.CommandPath())
 }
 
-// OnFlags makes what is wrong with the flags of cmd and of the commands below it an error
-// of usage, which names the flag that may have been meant.
+// OnFlags turns errors about flags of cmd, and of the commands below it, into errors of usage,
+// which suggest a flag.
 func OnFlags(cmd *cobra.Command) {
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		var unknown *pflag.NotExistError

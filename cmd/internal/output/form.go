@@ -8,7 +8,7 @@ import (
 	"example.com/atm/cmd/internal/exit"
 )
 
-// The forms in which programs print. FormText and FormTable are the same: what people read.
+// The forms in which programs print. FormText and FormTable both are the form for people.
 const (
 	FormText  = "text"
 	FormTable = "table"
@@ -19,7 +19,7 @@ const (
 // IsJSON reports whether a form is for programs.
 func IsJSON(form string) bool { return form == FormJSON || form == FormJSONL }
 
-// CheckForm refuses what is no form. own is what the program calls that for people.
+// CheckForm refuses an unknown form. own is the program's name for the form for people.
 func CheckForm(form, own string) error {
 	switch form {
 	case FormText, FormTable, FormJSON, FormJSONL:
@@ -29,8 +29,8 @@ func CheckForm(form, own string) error {
 		exit.DidYouMean(form, own, FormJSON, FormJSONL))
 }
 
-// An Array writes objects for programs: as one JSON array with an object a line, or in the
-// form FormJSONL as the lines alone. End it with End.
+// An Array writes objects for programs: one JSON array with an object per line, or with
+// FormJSONL the lines alone. Call End after the last object.
 type Array struct {
 	w     io.Writer
 	lines bool

@@ -12,9 +12,9 @@ import (
 	"syscall"
 )
 
-// inherited returns the descriptor that path stands for, such as 1 for /dev/stdout. It
-// is not opened by its name: a file would be written from its beginning then, over what
-// others have written, and a socket cannot be opened at all.
+// inherited returns the descriptor that path stands for, such as 1 for /dev/stdout. Opening
+// the name would write a file from its beginning, over earlier output, and cannot open a
+// socket at all.
 func inherited(name string) (fd int, ok bool) {
 	name = path.Clean(filepath.ToSlash(name))
 	switch name {
@@ -32,8 +32,8 @@ func inherited(name string) (fd int, ok bool) {
 	return 0, false
 }
 
-// duplicate returns a file that writes to where the descriptor does, and that can be
-// closed without it.
+// duplicate returns a copy of the descriptor, which can be closed without closing the
+// original.
 func duplicate(fd int, name string) (*os.File, error) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()

@@ -1,15 +1,14 @@
-// Package output is what commands give: tables for people, JSON for programs, and the files
-// that somebody names on a command line.
+// Package output writes the results of commands: tables for people, JSON for programs, and the
+// files that are named on a command line.
 //
-// What people read is printable, whoever wrote it, and on a terminal alone it has colours,
-// is cut to the width, and goes through a pager when it is long.
+// Text for people is always printable. On a terminal, and only there, it has colours, is cut
+// to the width, and goes through a pager if it is long.
 //
-// A regular file is written whole and synced under a temporary name, and gets its own
-// name last: a command that fails or is killed leaves what was there. It is always a
-// new file, so it has the permissions that were asked for and never those of the file
-// that it replaces. A link to a regular file, or to nothing, is refused. What is there
-// and is no regular file, such as /dev/null, /dev/stdout or a pipe, is written to
-// straight, and stays what it is.
+// A regular file is written and synced under a temporary name, and renamed last, so a command
+// that fails or is killed leaves the old file. It is always a new file: it has the permissions
+// that were asked for, not those of the file that it replaces. A link to a regular file, or to
+// nothing, is refused. A device or a pipe, such as /dev/null or /dev/stdout, is written to
+// directly.
 package output
 
 import (
@@ -24,8 +23,8 @@ import (
 	"example.com/atm/internal/durable"
 )
 
-// A File is what a command writes for somebody. End it with Close, after Commit
-// when everything was written.
+// A File is a file that a command writes. Call Commit when everything is written, and always
+// Close.
 type File struct {
 	f         *os.File
 	path      string
@@ -35,10 +34,10 @@ type File struct {
 	release   func() bool // ends the watch over the context
 }
 
-// Check says beforehand, as an error of usage, why Create would refuse path.
+// Check returns the error of usage with which Create would refuse path.
 func Check(path string) error { return check(path, false) }
 
-// CheckNew says beforehand, as an error of usage, why CreateNew would refuse path.
+// CheckNew returns the error of usage with which CreateNew would refuse path.
 func CheckNew(path string) error { return check(path, true) }
 
 func check(path string, fresh bool) error {
@@ -46,12 +45,12 @@ func check(path string, fresh bool) error {
 	return err
 }
 
-// Create begins the file at path, in place of a regular file that is there.
+// Create begins a file that replaces the regular file at path, if there is one.
 func Create(ctx context.Context, path string, perm fs.FileMode) (*File, error) {
 	return create(ctx, path, perm, false)
 }
 
-// CreateNew is Create for what must not replace a file, such as a secret.
+// CreateNew is Create for a file that must not replace one, such as a secret.
 func CreateNew(ctx context.Context, path string, perm fs.FileMode) (*File, error) {
 	return create(ctx, path, perm, true)
 }
@@ -70,7 +69,7 @@ func create(ctx context.Context, path string, perm fs.FileMode, fresh bool) (*Fi
 	if err != nil {
 		return nil, err
 	}
-	// Whoever reads a pipe may stop reading.
+	// The reader of a pipe may stop reading.
 	o.release = context.AfterFunc(ctx, func() { o.f.Close() })
 	return o, nil
 }
@@ -80,7 +79,7 @@ func Write(ctx context.Context, path string, data []byte, perm fs.FileMode) erro
 	return write(ctx, path, data, perm, false)
 }
 
-// WriteNew is Write for what must not replace a file.
+// WriteNew is Write for a file that must not replace one.
 func WriteNew(ctx context.Context, path string, data []byte, perm fs.FileMode) error {
 	return write(ctx, path, data, perm, true)
 }
@@ -97,8 +96,8 @@ func write(ctx context.Context, path string, data []byte, perm fs.FileMode, fres
 	return errors.Join(err, o.Close())
 }
 
-// isStraight reports whether path is written to as it is there. It refuses what must
-// not be written to.
+// isStraight reports whether path is written to directly. It returns an error for a path that
+// must not be written to.
 func isStraight(path string, fresh bool) (bool, error) {
 	if _, ok := inherited(path); ok {
 		return true, nil
@@ -130,8 +129,7 @@ func isStraight(path string, fresh bool) (bool, error) {
 	return false, nil
 }
 
-// open opens what is there and is no regular file. A pipe waits for its other end, as
-// long as ctx allows.
+// open opens a device or a pipe. A pipe waits for its reader until ctx ends.
 func open(ctx context.Context, path string) (*os.File, error) {
 	if fd, ok := inherited(path); ok {
 		return duplicate(fd, path)
@@ -154,7 +152,7 @@ func open(ctx context.Context, path string) (*os.File, error) {
 	if o.err != nil {
 		return nil, o.err
 	}
-	// It may be another one than the one that was looked at.
+	// The file may have been replaced since it was looked at.
 	info, err := o.f.Stat()
 	if err == nil && info.Mode().IsRegular() {
 		err = exit.Usagef("%s was replaced by a file just now", path)
@@ -168,8 +166,8 @@ func open(ctx context.Context, path string) (*os.File, error) {
 // Write implements io.Writer.
 func (o *File) Write(p []byte) (int, error) { return o.f.Write(p) }
 
-// Name is the name of the file that is being written: until Commit it is a temporary
-// one, unless the file is written to straight.
+// Name is the name of the file that is being written. Until Commit it is a temporary name,
+// unless the file is written to directly.
 func (o *File) Name() string { return o.f.Name() }
 
 // Commit gives the file its name. When it returns nil, the file and its name are on
@@ -201,7 +199,7 @@ func (o *File) Commit() error {
 	return err
 }
 
-// Close ends the file. Without a Commit before, nothing is left of it.
+// Close closes the file, and removes it if it was not committed.
 func (o *File) Close() error {
 	o.release()
 	err := o.f.Close()
@@ -217,7 +215,7 @@ func (o *File) Close() error {
 	return err
 }
 
-// Remove takes back what Commit did. What was written to straight stays.
+// Remove removes a committed file. Output that was written directly stays.
 func (o *File) Remove() error {
 	if o.straight || !o.committed {
 		return nil

@@ -13,16 +13,15 @@ import (
 	"golang.org/x/term"
 )
 
-// defaultPager ends by itself where one screen is enough, and keeps colours.
+// defaultPager exits by itself if the text fits the screen, and keeps colours.
 const defaultPager = "less -FRX"
 
-// colours reports whether what goes to a terminal may have colours (no-color.org).
+// colours reports whether output to a terminal may have colours (no-color.org).
 func colours(terminal *os.File) bool {
 	return terminal != nil && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
 
-// Verdict prints a line that begins with whether all is good, which a terminal shows in
-// green or red.
+// Verdict prints a line that begins with a verdict, which a terminal shows in green or red.
 func Verdict(w io.Writer, good bool, word, sentence string) error {
 	if colours(exit.Terminal(w)) {
 		word = sgr(map[bool]string{true: "32", false: "31"}[good], word)
@@ -30,8 +29,8 @@ func Verdict(w io.Writer, good bool, word, sentence string) error {
 	return show(w, fmt.Sprintf("%s: %s\n", word, printable.Text(sentence)), false)
 }
 
-// show prints text that is printable already, with its colours; through the pager when
-// that is asked for and the terminal has fewer lines.
+// show prints text that is printable already, with its colours. It uses the pager if paged is
+// set and the terminal has fewer lines.
 func show(w io.Writer, text string, paged bool) error {
 	terminal := exit.Terminal(w)
 	if terminal == nil {
@@ -49,7 +48,7 @@ func show(w io.Writer, text string, paged bool) error {
 	return err
 }
 
-// pager is the command of the pager; none when it is empty.
+// pager returns the command of the pager, empty for none.
 func pager() string {
 	for _, variable := range []string{"ATM_PAGER", "PAGER"} {
 		if command, ok := os.LookupEnv(variable); ok {
@@ -62,8 +61,8 @@ func pager() string {
 	return defaultPager
 }
 
-// page gives text to a pager, and reports false when there is none. Somebody may leave it
-// before the end.
+// page shows text in a pager, and reports false if there is none. A person may quit it before
+// the end.
 func page(terminal *os.File, command, text string) bool {
 	cmd := exec.Command("sh", "-c", command)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(text), terminal, os.Stderr

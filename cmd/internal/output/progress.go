@@ -15,8 +15,8 @@ const (
 	progressWidth = 30
 )
 
-// NewProgress returns what is told how many of how many have been done, and shows it on w as
-// a bar when w is a terminal. What has come to its end is wiped away.
+// NewProgress returns a function to call with how much is done of how much. On a terminal it
+// shows a bar, and wipes it away at the end.
 func NewProgress(w io.Writer, what string) func(done, total int64) {
 	terminal := exit.Terminal(w)
 	if terminal == nil {

@@ -14,10 +14,9 @@ import (
 	"golang.org/x/text/width"
 )
 
-// A Table is a list for people. Its columns stand in the order of their importance: where a
-// terminal is too narrow, the cells of the last ones are cut first and then left out, and a
-// number never is.
-// Elsewhere than on a terminal every cell is whole.
+// A Table is a list for people. The most important columns come first: if a terminal is too
+// narrow, the cells of the last columns are cut, and then left out, but numbers are never cut.
+// If w is not a terminal, every cell is whole.
 type Table struct {
 	to       io.Writer
 	terminal *os.File // nil for none
@@ -27,18 +26,18 @@ type Table struct {
 	columns  []column // none before the first Flush
 }
 
-// A column is how wide its cells are, in columns of a terminal.
+// A column has the widths of its cells, in columns of a terminal.
 type column struct {
 	width  int
 	number bool // all its cells are: they stand on the right, and are never cut
 	hidden bool // the terminal is too narrow for it
 }
 
-// gap is what stands between two cells.
+// gap separates two cells.
 const gap = "  "
 
-// NewTable begins a table. What is longer than the terminal goes through the pager when
-// paged is set.
+// NewTable begins a table. If paged is set, a table that is longer than the terminal goes
+// through the pager.
 func NewTable(w io.Writer, paged bool, names ...string) *Table {
 	t := &Table{to: w, terminal: exit.Terminal(w), paged: paged}
 	for _, name := range names {
@@ -47,7 +46,7 @@ func NewTable(w io.Writer, paged bool, names ...string) *Table {
 	return t
 }
 
-// Row adds a row. Whatever is in a cell stays in it; an empty one is a dash.
+// Row adds a row. Cells are made printable; an empty one is shown as a dash.
 func (t *Table) Row(cells ...string) {
 	row := make([]string, len(cells))
 	for i, text := range cells {
@@ -58,11 +57,11 @@ func (t *Table) Row(cells ...string) {
 	t.rows = append(t.rows, row)
 }
 
-// Reserve makes the columns wide enough for these cells, which are not printed, for a table
-// whose rows come one after the other.
+// Reserve makes the columns wide enough for these cells, without printing them. It is for
+// tables whose rows come over time.
 func (t *Table) Reserve(cells ...string) { t.layOut([][]string{cells}) }
 
-// Flush prints the rows that were added since the last Flush, below those of before.
+// Flush prints the rows that were added since the last Flush.
 func (t *Table) Flush() error {
 	var b strings.Builder
 	if t.heading != nil {
@@ -86,7 +85,7 @@ func (t *Table) Flush() error {
 	return show(t.to, b.String(), t.paged)
 }
 
-// layOut decides how wide the columns are.
+// layOut decides the widths of the columns.
 func (t *Table) layOut(rows [][]string) {
 	t.columns = make([]column, len(t.heading))
 	for i, name := range t.heading {
@@ -114,8 +113,8 @@ func (t *Table) layOut(rows [][]string) {
 	t.fit(excess)
 }
 
-// fit makes a table narrower. Cells that are cut keep a few letters; where that is not
-// enough, the last columns are left out, and what that frees goes to the first ones.
+// fit makes a table narrower. Cells that are cut keep a few letters. If that is not enough,
+// the last columns are left out, and the first ones get the space.
 func (t *Table) fit(excess int) {
 	const least = 8
 	whole := make([]int, len(t.columns))
@@ -142,7 +141,7 @@ func (t *Table) fit(excess int) {
 	}
 }
 
-// number matches a cell that is a number, or nothing.
+// number matches a cell that is a number, or empty.
 var number = regexp.MustCompile(`^(-|-?[0-9]+(\.[0-9]+)?)$`)
 
 // line prints a row.
@@ -189,7 +188,7 @@ func cut(text string, to int) string {
 	return text
 }
 
-// columns is how many columns of a terminal text takes.
+// columns returns how many columns of a terminal text takes.
 func columns(text string) (n int) {
 	for _, r := range text {
 		n += runeColumns(r)
@@ -208,7 +207,7 @@ func runeColumns(r rune) int {
 	return 1
 }
 
-// style is the colour of a cell that somebody should notice.
+// style returns the colour of a cell that a person should notice.
 func style(cell string) string {
 	switch cell {
 	case "frozen", "disabled":
@@ -223,7 +222,7 @@ func style(cell string) string {
 
 func sgr(style, text string) string { return fmt.Sprintf("\x1b[%sm%s\x1b[0m", style, text) }
 
-// Words are a value of a record for people.
+// Words returns a value of a record as text for people.
 func Words(value any) string {
 	switch v := value.(type) {
 	case nil:

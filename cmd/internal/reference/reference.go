@@ -1,6 +1,6 @@
-// Package reference writes the reference of a program from the program itself, as a
-// page of the documentation and as a man page. What is in docs/reference is what it
-// wrote: a test of each program compares.
+// Package reference writes the reference of a program from its commands and flags, as a page
+// of the documentation and as a man page. A test of each program compares them with
+// docs/reference.
 package reference
 
 import (
@@ -15,12 +15,12 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// ErrOld reports a page that is not what the program says of itself now.
+// ErrOld reports a page that differs from the commands and flags of the program.
 var ErrOld = errors.New("the reference is old: ATM_UPDATE=1 go test ./cmd/... -run TestReference " +
 	"writes it anew")
 
-// Compare holds the pages in a folder against what a program says of itself, or
-// writes them anew.
+// Compare compares the pages in a folder with the commands and flags of a program, or writes
+// them.
 func Compare(folder string, root *cobra.Command, update bool) error {
 	page := markdown(root)
 	for name, want := range map[string][]byte{
@@ -46,7 +46,7 @@ func Compare(folder string, root *cobra.Command, update bool) error {
 	return nil
 }
 
-// markdown is the page of a program: itself, and each of its commands.
+// markdown returns the page of a program and of each of its commands.
 func markdown(root *cobra.Command) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "# NAME\n\n%s - %s\n\n", root.Name(), lower(root.Short))
@@ -57,24 +57,24 @@ func markdown(root *cobra.Command) []byte {
 	}
 	b.WriteString(`# ENVIRONMENT AND FILES
 
-Every option is an environment variable as well, in capitals and with ATM_ before it, and a key in the TOML file that
---config names: --admin-listen is ATM_ADMIN_LISTEN is admin-listen. An option beats a variable beats the file.
+Every option is also an environment variable and a key in the TOML file of --config: --admin-listen is ATM_ADMIN_LISTEN
+and admin-listen. An option overrides a variable, and a variable overrides the file.
 
 # EXIT STATUS
 
-0 done; 1 internal or input/output error; 2 usage; 3 the server answered ERROR, or a fault; 4 not authenticated; 5 cannot
-connect, or TLS failed; 6 the outcome is unknown: money may have moved, repeat with the printed request id; 10 to 15 what is
-wrong with an audit log, see atmctl audit verify.
+0 done; 1 internal or input/output error; 2 usage; 3 the server answered ERROR or a fault; 4 not authenticated; 5 cannot
+connect, or TLS failed; 6 the outcome is unknown: money may have moved, repeat with the printed request id; 10 to 15 an audit
+log has a fault, see atmctl audit verify.
 
-With --output json, or jsonl, an error is the last line on standard error, an object such as
+With --output json or jsonl, an error is the last line on standard error, an object such as
 
     {"error":{"code":"ACCOUNT_NOT_FOUND","reason":"Unknown account 7","exit":3}}
 
-where code is that of the server's answer, FAULT for a fault, and otherwise the word of the exit code: 1 FAILED, 2 USAGE,
-3 REFUSED (what the server refuses below its operations, or what does not exist here), 4 NOT_AUTHENTICATED, 5 NO_CONNECTION,
+where code is the code of the server's answer, FAULT for a fault, and otherwise the word for the exit code: 1 FAILED, 2 USAGE,
+3 REFUSED (the server refused the request itself, or something does not exist here), 4 NOT_AUTHENTICATED, 5 NO_CONNECTION,
 6 OUTCOME_UNKNOWN, 10 CANNOT_VERIFY, 11 WRONG_SIGNATURE, 12 CONTENT_DIFFERS, 13 ROLLED_BACK, 14 TOO_OLD, 15 BALANCES_DISAGREE.
-It may have advice, what to do next, and request_id. A list is one array, or with jsonl an object a line; everything else is
-an object.
+The object may also have advice, which says what to do next, and request_id. A list is one array, or with jsonl an object per
+line; every other result is an object.
 
 # SEE ALSO
 
@@ -97,7 +97,7 @@ func commands(b *bytes.Buffer, parent *cobra.Command) {
 	}
 }
 
-// command writes what one command says of itself.
+// command writes the usage, the help and the flags of one command.
 func command(b *bytes.Buffer, c *cobra.Command, synopsis, description, options string) {
 	heading(b, synopsis)
 	usage := c.UseLine()
@@ -127,7 +127,7 @@ func heading(b *bytes.Buffer, text string) {
 	}
 }
 
-// indent makes text code.
+// indent makes text a code block.
 func indent(text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(strings.TrimRight(text, "\n") + "\n") {

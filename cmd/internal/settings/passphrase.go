@@ -21,10 +21,10 @@ func Passphrase(file, prompt string) func() ([]byte, error) {
 	return Secret(file, prompt, "a passphrase is needed: see --vault-passphrase-file")
 }
 
-// Secret returns a function that reads a secret from file, which nobody else may
-// read, or from standard input when file is "-". Without a file it asks on a
-// terminal; where there is none, the error is usage and says missing. On a terminal
-// nothing is echoed. It asks once, however often it is called.
+// Secret returns a function that reads a secret from file, which nobody else may be able to
+// read, or from standard input if file is "-". Without a file it asks on the terminal, without
+// echo; if there is no terminal, it returns missing as an error of usage. It asks once,
+// however often it is called.
 func Secret(file, prompt, missing string) func() ([]byte, error) {
 	return sync.OnceValues(func() ([]byte, error) {
 		var text []byte
@@ -49,8 +49,8 @@ func Secret(file, prompt, missing string) func() ([]byte, error) {
 	})
 }
 
-// NewPassphrase is Passphrase for one that is chosen: on a terminal it is asked for
-// twice, because nobody sees what they type.
+// NewPassphrase is Passphrase for a new passphrase: on a terminal it asks twice, because
+// nothing is echoed.
 func NewPassphrase(file, prompt string) ([]byte, error) {
 	text, err := Passphrase(file, prompt)()
 	if err != nil || file != "" && file != "-" || !ask.Possible() {

@@ -1,6 +1,6 @@
-// Package settings gives every flag of a program an environment variable and a
-// key in a TOML file as well: --admin-listen is ATM_ADMIN_LISTEN is
-// admin-listen. A flag beats a variable beats the file beats the default.
+// Package settings gives every flag of a program an environment variable and a key in a TOML
+// file: --admin-listen is ATM_ADMIN_LISTEN and admin-listen. A flag overrides the variable,
+// the variable the file, and the file the default.
 package settings
 
 import (
@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// configFlag names the file.
+// configFlag is the flag that names the file.
 const configFlag = "config"
 
 // notSettings are flags that only make sense on a command line.
@@ -30,9 +30,8 @@ func Variable(flag string) string {
 	return "ATM_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// Apply sets the flags of cmd that the command line did not set from the
-// environment and from the file. A key in the file that no flag of the program
-// has is an error; one of another command of it is not.
+// Apply sets the flags of cmd that the command line did not set, from the environment and from
+// the file. A key in the file is an error if no command of the program has such a flag.
 func Apply(cmd *cobra.Command) error {
 	file, err := readFile(cmd)
 	if err != nil {
@@ -54,8 +53,8 @@ func Apply(cmd *cobra.Command) error {
 	return failed
 }
 
-// Form is the form that a command line asks for with --output, also when it is no good: the
-// error is to be in that form as well.
+// Form returns the form that a command line asks for with --output, even if the command line
+// is wrong otherwise: the error is printed in that form too.
 func Form(root *cobra.Command, args []string) string {
 	root.FParseErrWhitelist.UnknownFlags = true
 	root.ParseFlags(args) // what is wrong with it is said already
@@ -88,7 +87,7 @@ func readFile(cmd *cobra.Command) (map[string]any, error) {
 	return file, nil
 }
 
-// collect notes the flags of cmd and of the commands below it.
+// collect gathers the flags of cmd and of the commands below it.
 func collect(cmd *cobra.Command, known map[string]bool) {
 	note := func(f *pflag.Flag) { known[f.Name] = true }
 	cmd.Flags().VisitAll(note)

@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// inFolder is the store that is in the data folder.
+// inFolder is the URL of the store in the data folder.
 const inFolder = "bolt:"
 
 // Store are the flags that say where accounts are.
@@ -21,7 +21,7 @@ func (s *Store) AddFlags(flags *pflag.FlagSet) {
 		"the database; - for standard input")
 }
 
-// URL is that of a database, and "" for the data folder.
+// URL returns the URL of the database, and "" for the data folder.
 func (s *Store) URL() (string, error) {
 	switch {
 	case s.url == inFolder:
@@ -33,7 +33,7 @@ func (s *Store) URL() (string, error) {
 		"neither, and is not repeated, because it may have a password in it")
 }
 
-// Password asks for the password of the database; nil without a file.
+// Password reads the password of the database. It is nil if no file was named.
 func (s *Store) Password() func() ([]byte, error) {
 	if s.passwordFile == "" {
 		return nil

@@ -20,10 +20,10 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// A profile is a named way to sign in. Names of files are relative to the
-// folder of the file of profiles.
+// A profile is a named way to sign in. Names of files are relative to the folder of the
+// profiles.
 type profile struct {
-	// Server is the URL of the server that it is for. Optional.
+	// Server is the URL of the server that the profile is for. Optional.
 	Server string `toml:"server"`
 
 	CA           string `toml:"ca"`
@@ -41,8 +41,8 @@ type profile struct {
 // maxProfiles bounds a file of profiles, in bytes.
 const maxProfiles = 64 << 10
 
-// readProfile reads one profile from the file at path, or from the one in the
-// user's folder of settings when path is empty:
+// readProfile reads one profile from the file at path, or from the file in the user's
+// configuration folder if path is empty:
 //
 //	[work]
 //	server = "https://atm.example:9000"
@@ -65,7 +65,7 @@ func readProfile(path, name string) (*Way, error) {
 	return w, nil
 }
 
-// readProfiles reads all profiles, and says where they are.
+// readProfiles reads all profiles, and returns the folder of the file.
 func readProfiles(path string) (string, map[string]profile, error) {
 	if path == "" {
 		dir, err := os.UserConfigDir()
@@ -116,7 +116,7 @@ func readOwn(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxProfiles))
 }
 
-// way is p with its files in dir.
+// way returns how p signs in, with its files in dir.
 func (p *profile) way(dir string) (*Way, error) {
 	within := func(path string) string {
 		if path == "" || filepath.IsAbs(path) {
@@ -152,15 +152,14 @@ func (p *profile) way(dir string) (*Way, error) {
 }
 
 const (
-	// credentialTimeout bounds a credential command, which may ask somebody.
+	// credentialTimeout bounds a credential command, which may ask a person.
 	credentialTimeout = time.Minute
 
-	// maxCredential is the most that is read of what it prints, in bytes.
+	// maxCredential bounds the output that is read, in bytes.
 	maxCredential = 64 << 10
 )
 
-// firstLine runs a program, without a shell, and returns the first line that
-// it prints.
+// firstLine runs a program, without a shell, and returns the first line of its output.
 func firstLine(argv []string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), credentialTimeout)
 	defer cancel()
@@ -184,7 +183,7 @@ func firstLine(argv []string) ([]byte, error) {
 	return line, nil
 }
 
-// capped keeps what is written to it, up to maxCredential bytes.
+// capped is a buffer that keeps the first maxCredential bytes.
 type capped struct {
 	text []byte
 	over bool

@@ -1,5 +1,5 @@
-// Package signin is how a person or a script tells the programs who it is: by a
-// certificate, a password or a token, named by flags or by a profile.
+// Package signin reads how the caller of a program signs in: by a certificate, a password or a
+// token, named by flags or by a profile.
 package signin
 
 import (
@@ -28,12 +28,12 @@ type Flags struct {
 // Add adds the flags for a certificate and for a profile.
 func (f *Flags) Add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.Files.CA, "ca", "",
-		"`file` with the authority that the server is trusted by")
+		"`file` with the authority of the server's certificate")
 	flags.StringVar(&f.Files.Cert, "cert", "", "`file` with your certificate")
 	flags.StringVar(&f.Files.Key, "key", "", "`file` with its key")
 	flags.StringVar(&f.Profile, "profile", "", "`name` of a profile to sign in with")
 	flags.StringVar(&f.profiles, "profiles", "",
-		"TOML `file` of profiles; atm/profiles.toml in the folder of your settings when left out")
+		"TOML `file` of profiles (default atm/profiles.toml in your configuration folder)")
 }
 
 // AddSecrets adds the flags for a password and for a token.
@@ -42,7 +42,7 @@ func (f *Flags) AddSecrets(flags *pflag.FlagSet) {
 		"standard input")
 	flags.StringVar(&f.user, "user", "", "`name` to sign in with by HTTP Digest")
 	flags.StringVar(&f.passwordFile, "password-file", "",
-		"`file` with the password; - for standard input; asked for on a terminal when left out")
+		"`file` with the password; - for standard input (default: ask on the terminal)")
 }
 
 // Way returns what the flags say, or the profile that they name.
@@ -66,7 +66,7 @@ func (f *Flags) Way() (*Way, error) {
 	return w, w.check()
 }
 
-// Names returns the names of the profiles that there are, sorted.
+// Names returns the names of the profiles, sorted.
 func (f *Flags) Names() []string {
 	_, file, err := readProfiles(f.profiles)
 	if err != nil {
@@ -75,10 +75,10 @@ func (f *Flags) Names() []string {
 	return slices.Sorted(maps.Keys(file))
 }
 
-// A Way is how a caller proves who it is: by the certificate in its files, by a
-// password, or by a token. The files name what the server is trusted by in any case.
+// A Way is a way to sign in: by the certificate in its files, by a password, or by a token. In
+// each case the files name the authority of the server's certificate.
 type Way struct {
-	// Server is the URL of the server that a profile names; empty when it names none.
+	// Server is the URL of the server that a profile names, or empty.
 	Server string
 
 	files    client.Files
@@ -88,10 +88,10 @@ type Way struct {
 	asks     bool // for the secret, or runs a program that may
 }
 
-// Asks reports whether a call may ask somebody for a secret.
+// Asks reports whether a call may ask a person for a secret.
 func (w *Way) Asks() bool { return w.asks }
 
-// ByCertificate is the way of whoever has a certificate and its key in files.
+// ByCertificate signs in by the certificate and the key in files.
 func ByCertificate(files client.Files) *Way { return &Way{files: files} }
 
 // password reads the password of a user from a file, or asks for it on a terminal when
@@ -102,8 +102,8 @@ func password(file, user string) func() ([]byte, error) {
 			": name a file with --password-file, or in the profile; - is standard input")
 }
 
-// check reports ways to sign in that exclude each other. A user for whom no password is
-// named is asked for it.
+// check refuses ways to sign in that exclude each other. If no password is named for a user,
+// the user is asked for it.
 func (w *Way) check() error {
 	switch certificate := w.files.Cert != "" || w.files.Key != ""; {
 	case w.user != "" && w.token != nil:
@@ -119,8 +119,8 @@ func (w *Way) check() error {
 	return nil
 }
 
-// Config is w for the client, for calls to host. Where w names no files, those in folder
-// are used if the server is on this machine.
+// Config returns the configuration of a client for calls to host. If w names no files, and the
+// server is on this machine, the files in folder are used.
 func (w *Way) Config(host, folder string) (client.Config, error) {
 	var cfg client.Config
 	files := w.files
@@ -168,7 +168,7 @@ func (w *Way) Certificate(host, folder string) (files client.Files, ok bool) {
 	return files, err == nil
 }
 
-// filesOrDefault is the files of w, with those in folder where w names none.
+// filesOrDefault returns the files of w, or those in folder if w names none.
 func (w *Way) filesOrDefault(host, folder string, withCertificate bool) (client.Files, error) {
 	named := w.files
 	if !withCertificate {

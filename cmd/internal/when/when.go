@@ -1,7 +1,7 @@
 // Package when reads times as people type them.
 //
-// A day is one of the zone of now, which for the programs is the local one. What has a
-// zone of its own keeps it.
+// A day is a day in the zone of now, which for the programs is the local one. A time with a
+// zone keeps it.
 package when
 
 import (
@@ -14,20 +14,20 @@ import (
 	"example.com/atm"
 )
 
-// Forms says in a line what can be given.
+// Forms lists the forms of a time, for help texts.
 const Forms = "2026-11-29, 2026-11-29T14:30, 2026-11-29T14:30:00Z, today, yesterday, now, or how " +
 	"long ago: 15m, 12h, 1d, 2w"
 
-// maxAgo bounds how long ago something is: about a century.
+// maxAgo bounds durations: about a century.
 const maxAgo = 36_500 * 24 * time.Hour
 
-// Since reads a time from which on something counts: of a day, its begin.
+// Since reads the start of a range; a day stands for its first instant.
 func Since(text string, now time.Time) (time.Time, error) {
 	t, _, err := parse(text, now)
 	return t, err
 }
 
-// Until reads a time up to which something counts: of a day, its last nanosecond.
+// Until reads the end of a range; a day stands for its last nanosecond.
 func Until(text string, now time.Time) (time.Time, error) {
 	t, day, err := parse(text, now)
 	if day {
@@ -37,8 +37,8 @@ func Until(text string, now time.Time) (time.Time, error) {
 	return t, err
 }
 
-// parse reads a time, and reports whether it is the begin of a day that was given as a
-// whole. It never returns the zero time without an error.
+// parse reads a time, and reports whether the text names a whole day. It never returns the
+// zero time without an error.
 func parse(text string, now time.Time) (t time.Time, day bool, err error) {
 	y, m, d := now.Date()
 	switch strings.ToLower(text) {

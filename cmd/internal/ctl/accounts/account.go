@@ -46,8 +46,7 @@ func accountCommand(env *ctl.Env) *cobra.Command {
 	)
 }
 
-// accountAct is a command that takes the number of an account and nothing
-// else.
+// act returns a command that takes the number of an account and nothing else.
 func act(env *ctl.Env, name, short string, op atm.Operation) *cobra.Command {
 	return &cobra.Command{
 		Use: name + " NUMBER", Short: short, Args: exit.Args(cobra.ExactArgs(1)),

@@ -19,10 +19,10 @@ func grantCommand(env *ctl.Env) *cobra.Command {
 	var life time.Duration
 	create := &cobra.Command{
 		Use:   "create --account N --operation OPERATION --cap AMOUNT --to KIND:NAME --out FILE",
-		Short: "Let somebody else act on an account of yours, up to a total and for a time",
-		Long: `Let somebody else act on an account of yours. The grant is a token, in FILE, for
-whoever acts; what it spends is counted where the money moves. Operators move no
-money and cannot grant: sign in as the owner, with --cert and --key.`,
+		Short: "Let another subject act on an account of yours, up to a total and for a time",
+		Long: `Let another subject act on an account of yours. The grant is a token in FILE, for that
+subject. The server counts what is spent under it. Operators cannot move money and cannot
+grant: sign in as the owner, with --cert and --key.`,
 		Example: "  atmctl --ca ca.crt --cert client.crt --key client.key grant create --account " +
 			"100 --operation withdraw --cap 50 --to service:billing --out billing.grant",
 		Args: exit.Args(cobra.NoArgs),
@@ -69,11 +69,11 @@ money and cannot grant: sign in as the owner, with --cert and --key.`,
 	create.Flags().StringArrayVar(&accounts, "account", nil, "`number` of the account; repeatable")
 	create.Flags().StringArrayVar(&operations, "operation", nil, "`operation`: inquiry, deposit, "+
 		"withdraw, transfer or authorize; repeatable")
-	create.Flags().StringVar(&limit, "cap", "", "`dollars` that may be moved in all")
+	create.Flags().StringVar(&limit, "cap", "", "`dollars` that may be moved in total")
 	create.Flags().StringVar(&to, "to", "", "`subject` who may act: user:NAME or service:NAME")
-	create.Flags().DurationVar(&life, "ttl", 5*time.Minute, "how long, at most an hour")
+	create.Flags().DurationVar(&life, "ttl", 5*time.Minute, "life of the grant, at most an hour")
 	create.Flags().StringVar(&out, "out", "", "`file` for the token")
-	return ctl.Group(&cobra.Command{Use: "grant", Short: "Let somebody else act on an account"},
+	return ctl.Group(&cobra.Command{Use: "grant", Short: "Let another subject act on an account"},
 		create,
 		grantListCommand(env), grantRevokeCommand(env))
 }
@@ -81,8 +81,8 @@ money and cannot grant: sign in as the owner, with --cert and --key.`,
 func grantListCommand(env *ctl.Env) *cobra.Command {
 	return ctl.Listing{
 		Short: "List the grants that have not ended",
-		Long: `List the grants that have not ended: an operator all of them, and a customer those that
-they gave.`,
+		Long: `List the grants that have not ended. An operator sees all of them, a customer the grants
+that this customer gave.`,
 		Operation: atm.GrantList, Member: "grants", ByAccount: true,
 		Columns: []string{
 			"grant", "grantor", "grantee", "accounts", "operations", "cap", "spent",
@@ -93,10 +93,10 @@ they gave.`,
 
 func grantRevokeCommand(env *ctl.Env) *cobra.Command {
 	return &cobra.Command{
-		Use: "revoke ID", Short: "Make a grant count no longer",
+		Use: "revoke ID", Short: "Revoke a grant",
 		Args: exit.Args(cobra.ExactArgs(1)),
-		Long: `Make a grant count no longer, on open connections too. A customer revokes a grant that
-they gave, and an operator any. Its id is in atmctl grant list.`,
+		Long: `Revoke a grant, on open connections too. An operator may revoke any grant, a customer those
+that this customer gave. atmctl grant list has the ids.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if _, err := env.Call(cmd.Context(), string(atm.GrantRevoke), args[0]); err != nil {
 				return err

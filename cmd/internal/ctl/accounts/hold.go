@@ -17,10 +17,10 @@ func holdCommand(env *ctl.Env) *cobra.Command {
 		Operation: atm.HoldList, Member: "holds", Columns: holdColumns, ByAccount: true,
 	}.Command(env)
 	show := &cobra.Command{
-		Use: "show ID", Short: "Show a hold and what became of it",
+		Use: "show ID", Short: "Show a hold and its state",
 		Args: exit.Args(cobra.ExactArgs(1)),
-		Long: `Show a hold: pending, captured, released or expired. When it ends, or ended, is known as
-long as it stands in the record of its account.`,
+		Long: `Show a hold and its state: pending, captured, released or expired. When it ends or ended is
+known as long as the record of its account has it.`,
 		Example: "  atmctl hold show h4711",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if _, ok := vault.ParseHoldID(args[0]); !ok {
@@ -33,6 +33,6 @@ long as it stands in the record of its account.`,
 			return env.PrintOne(holdColumns, record)
 		},
 	}
-	return ctl.Group(&cobra.Command{Use: "hold", Short: "List and show money that is set aside"},
+	return ctl.Group(&cobra.Command{Use: "hold", Short: "List and show holds"},
 		list, show)
 }

@@ -19,12 +19,12 @@ func importCommand(env *ctl.Env) *cobra.Command {
 		Use:   "import FILE.csv",
 		Short: "Open the accounts in a file, all of them or none",
 		Long: `Open the accounts in a file of comma-separated values, at most 500. Its first line names
-the columns: number, and as wanted owner, name and opening, in any order. Owners must be
-known.
+the columns: number, and optionally owner, name and opening, in any order. Owners must be
+known to the server.
 
-Without --apply nothing is changed: the server checks every row, and what it would refuse
-is listed with its line. With --apply all of them are opened in one transaction, each with
-an entry of its own, or none.`,
+Without --apply nothing changes: the server checks every row, and the rows that it would
+refuse are listed with their lines. With --apply all accounts are opened in one transaction,
+each with an entry of its own in the audit log, or none is.`,
 		Example: `  atmctl account import accounts.csv
   atmctl account import accounts.csv --apply`,
 		Args: exit.Args(cobra.ExactArgs(1)),
@@ -40,7 +40,8 @@ an entry of its own, or none.`,
 	return cmd
 }
 
-// checkAccountRow finds what is wrong with a row of a file of accounts by itself.
+// checkAccountRow checks a row of a file of accounts, as far as that is possible without the
+// server.
 func checkAccountRow(fields []string) error {
 	number, owner, holder, opening := fields[0], fields[1], fields[2], fields[3]
 	if _, ok := atm.ParseAccountID(number); !ok {

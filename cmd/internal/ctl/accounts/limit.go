@@ -14,13 +14,13 @@ import (
 // The limits of an account, as flags and in the order of admin.account.limit.
 var limitFlags = []string{"per-operation", "daily-amount", "daily-count", "zone"}
 
-// accountLimit is the command that limits what may leave an account.
+// limitCommand shows or changes the limits of an account.
 func limitCommand(env *ctl.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "limit NUMBER",
-		Short: "Show or change the limits of what may leave an account",
-		Long: `Show the limits of what may leave an account, or change them: a flag changes the limit
-that it names, and no other. With --daily-count 0 nothing may leave.`,
+		Short: "Show or change the limits on money that leaves an account",
+		Long: `Show the limits on money that leaves an account, or change them. A flag changes the limit
+that it names, and no other. With --daily-count 0 no money may leave.`,
 		Example: `  atmctl account limit 200
   atmctl account limit 200 --per-operation 500 --daily-amount 2000 --zone America/New_York
   atmctl account limit 200 --no-daily-amount
@@ -35,20 +35,20 @@ that it names, and no other. With --daily-count 0 nothing may leave.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.String("per-operation", "", "`dollars` that may leave at once")
+	flags.String("per-operation", "", "`dollars` that may leave in one operation")
 	flags.String("daily-amount", "", "`dollars` that may leave in a day")
-	flags.Int64("daily-count", 0, "`how often` money may leave in a day; 0 for never")
+	flags.Int64("daily-count", 0, "`times` that money may leave in a day; 0 for never")
 	flags.String("zone", "", "time `zone` in which a day begins, such as America/New_York")
-	flags.Bool("no-per-operation", false, "lift the limit of what may leave at once")
-	flags.Bool("no-daily-amount", false, "lift the limit of dollars in a day")
-	flags.Bool("no-daily-count", false, "lift the limit of how often in a day")
-	flags.Bool("no-zone", false, "let a day begin by UTC again")
+	flags.Bool("no-per-operation", false, "lift the limit per operation")
+	flags.Bool("no-daily-amount", false, "lift the limit of dollars per day")
+	flags.Bool("no-daily-count", false, "lift the limit of operations per day")
+	flags.Bool("no-zone", false, "let days begin at midnight UTC again")
 	flags.Bool("none", false, "lift all limits")
 	return cmd
 }
 
-// limitArgs are the arguments of admin.account.limit behind the account that the flags of
-// cmd ask for; nil when they ask for no change.
+// limitArgs returns the arguments of admin.account.limit after the account, as the flags of
+// cmd say; nil if they ask for no change.
 func limitArgs(cmd *cobra.Command) ([]any, error) {
 	flags := cmd.Flags()
 	limits := make([]any, 0, len(limitFlags)+1)
@@ -86,7 +86,7 @@ func limitArgs(cmd *cobra.Command) ([]any, error) {
 	return append(limits, "change"), nil
 }
 
-// limitText reads what a flag sets its limit to.
+// limitText checks the value of a limit.
 func limitText(name, text string) (string, error) {
 	switch name {
 	case "daily-count":
@@ -106,7 +106,7 @@ func limitText(name, text string) (string, error) {
 	return text, nil
 }
 
-// limit changes the limits of an account, and shows what they are then.
+// changeLimits changes the limits of an account, unless limits is nil, and shows them.
 func changeLimits(ctx context.Context, env *ctl.Env, number string, limits []any) error {
 	id, ok := atm.ParseAccountID(number)
 	if !ok {

@@ -12,19 +12,19 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// accountList is the command that lists accounts, all or those that fit.
+// listCommand lists accounts, all or those that match.
 func listCommand(env *ctl.Env) *cobra.Command {
 	var owner, standing, inactive, cursor string
 	var limited bool
 	var limit int
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List accounts, all or those that fit",
-		Long: `List accounts in order of number, all or those that fit what is said of them. The server
-looks through them, some thousands at a time.
+		Short: "List accounts, all or those that match",
+		Long: `List accounts in order of number: all of them, or those that match every flag. The server
+searches some thousands at a time.
 
-An account was used when money moved, was set aside or was freed, and when it was opened;
-what administration did to it does not count, nor do questions.`,
+The last use of an account is when it was opened, or when money moved, was held or was
+released. Administration and inquiries do not count.`,
 		Example: `  atmctl account list --owner user:alice
   atmctl account list --standing frozen -o json
   atmctl account list --inactive-since 2026-01-01`,
@@ -87,8 +87,8 @@ what administration did to it does not count, nor do questions.`,
 	flags.BoolVar(&limited, "limits", false, "accounts that have limits")
 	flags.StringVar(&inactive, "inactive-since", "", "accounts that nobody has used since a "+
 		"`time`: "+when.Forms)
-	flags.IntVar(&limit, "limit", 0, "how many accounts at most; all when left out")
-	flags.StringVar(&cursor, "cursor", "", "list what comes after this account, as the page "+
-		"before said")
+	flags.IntVar(&limit, "limit", 0, "how many accounts at most (default all)")
+	flags.StringVar(&cursor, "cursor", "", "list the accounts after this one, as the previous "+
+		"page said")
 	return cmd
 }

@@ -7,15 +7,14 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// accountSet is the command that changes whose account one is.
+// setCommand changes the owner or the holder of an account.
 func setCommand(env *ctl.Env) *cobra.Command {
 	var owner, holder string
 	cmd := &cobra.Command{
 		Use:   "set NUMBER",
 		Short: "Give an account another owner, or another name of its holder",
-		Long: `Give an account another owner, who must be known, or another name of its holder, or both.
-What is not said stays as it is. Grants that the owner before gave on it are of no use
-from then on.`,
+		Long: `Give an account another owner, another name of its holder, or both. The owner must be known
+to the server. Grants that the previous owner gave on the account stop working.`,
 		Example: "  atmctl account set 200 --owner user:bob --name \"Bob Jones\"",
 		Args:    exit.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {

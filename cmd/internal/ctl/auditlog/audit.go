@@ -42,10 +42,9 @@ func verifyCommand(env *ctl.Env) *cobra.Command {
 Exit codes: 0 verified, 10 cannot be verified, 11 signature, key or origin,
 12 content differs from the signed tree, 13 rollback or fork against the saved
 checkpoint, 14 the newest entry is too old, or fewer witnesses cosigned than the
-policy (C2SP tlog-policy) asks for. Without --checkpoint, the one that
-"audit checkpoint save" pinned is used, with the key that it was pinned with. From a
-key that is trusted, in --vkey or a pin, entries key.rotate are followed to the one
-that signs the log today.`,
+policy (C2SP tlog-policy) asks for. Without --checkpoint, the checkpoint and the key that
+"audit checkpoint save" pinned are used. From a trusted key, in --vkey or in a pin, the
+key.rotate entries lead to the key that signs the log today.`,
 		Args: exit.Args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			where := defaultLog
@@ -70,16 +69,16 @@ that signs the log today.`,
 	cmd.Flags().StringVar(&policy, "policy", "", "`file` with a policy: known logs, witnesses, "+
 		"and how many of them")
 	cmd.Flags().DurationVar(&maxAge, "max-age", 0, "how old the newest entry may be")
-	cmd.Flags().DurationVar(&within, "within", verifyWithin, "how long all of it may take at a URL")
+	cmd.Flags().DurationVar(&within, "within", verifyWithin, "how long the verification of a log "+
+		"at a URL may take")
 	return cmd
 }
 
-// verifyWithin is how long the verification of a log at a URL may take unless --within
-// says otherwise.
+// verifyWithin is how long the verification of a log at a URL may take by default.
 const verifyWithin = time.Hour
 
-// bounded carries out the verification of a log. One at a URL has so much time, however
-// slowly a server answers and whatever size it claims.
+// bounded calls verify. For a log at a URL it limits the time, because a server may answer
+// slowly and claim any size.
 func bounded(
 	ctx context.Context, where string, within time.Duration, verify func(context.Context) error,
 ) error {
@@ -98,11 +97,11 @@ func bounded(
 
 func isURL(where string) bool { return strings.Contains(where, "://") }
 
-// vkeyHelp is what the flag --vkey of a verification says.
+// vkeyHelp is the help of the flag --vkey.
 const vkeyHelp = "`file` with public keys of the log, one a line " +
 	"(default that of the pin, or the one beside the log)"
 
-// log returns the files of a log in a folder or at a server.
+// filesAt returns the files of a log in a folder or at a server.
 func filesAt(env *ctl.Env, where string) (audit.Files, error) {
 	if !isURL(where) {
 		return audit.Dir(where), nil
@@ -114,8 +113,8 @@ func filesAt(env *ctl.Env, where string) (audit.Files, error) {
 	return audit.HTTP{Client: c.HTTP(), Base: strings.TrimSuffix(where, "/") + "/"}, nil
 }
 
-// report verifies a log against the files that are named, and gives the warnings out. With
-// no saved checkpoint named, a pinned one is used.
+// verifyFiles verifies a log with the named key, checkpoint and policy, and prints warnings.
+// Without a named checkpoint it uses the pinned one.
 func verifyFiles(
 	ctx context.Context, env *ctl.Env, files audit.Files, vkey, saved, policy string,
 	opts audit.VerifyOptions,
@@ -163,7 +162,7 @@ func verifyLog(ctx context.Context, env *ctl.Env, where, vkey, saved, policy str
 	return say(env, report)
 }
 
-// say tells a person what a verification found.
+// say prints for people what a verification found.
 func say(env *ctl.Env, report *audit.Report) error {
 	if report.OK() {
 		return output.Verdict(env.Stdout, true, "verified", report.Sentence)
@@ -177,7 +176,7 @@ func say(env *ctl.Env, report *audit.Report) error {
 	return ctl.Silent(report.Code)
 }
 
-// sayGood says how much of a log that is not verified can be relied on.
+// sayGood prints how much of a log is good although it was not verified.
 func sayGood(env *ctl.Env, report *audit.Report) {
 	switch {
 	case report.LastGood < 0:
@@ -190,8 +189,8 @@ func sayGood(env *ctl.Env, report *audit.Report) {
 	}
 }
 
-// loadNamed reads the key, the saved checkpoint and the policy. One that cannot be read is
-// a finding of the verification: nothing can be proved.
+// loadNamed reads the key, the saved checkpoint and the policy. If one cannot be read, it
+// returns a report: nothing can be verified.
 func loadNamed(vkey, saved, policy string, opts *audit.VerifyOptions) (*audit.Report, error) {
 	for _, named := range []struct {
 		path string
@@ -222,8 +221,7 @@ func loadNamed(vkey, saved, policy string, opts *audit.VerifyOptions) (*audit.Re
 	return nil, nil
 }
 
-// open opens the log for reading: that of the server unless another one is
-// named.
+// openLog opens the log of the server, or the one at where, for reading.
 func openLog(ctx context.Context, env *ctl.Env, where string) (*audit.Log, error) {
 	if where == "" {
 		where = strings.TrimSuffix(env.Server, "/") + "/audit"
@@ -238,7 +236,7 @@ func openLog(ctx context.Context, env *ctl.Env, where string) (*audit.Log, error
 func showCommand(env *ctl.Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "show INDEX [DIR|URL]",
-		Short: "Show one entry of the audit log, found in the signed tree",
+		Short: "Show one entry of the audit log, checked against the signed tree",
 		Args:  exit.Args(cobra.RangeArgs(1, 2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			index, err := strconv.ParseInt(args[0], 10, 64)

@@ -24,9 +24,9 @@ func checkpointCommand(env *ctl.Env) *cobra.Command {
 	save := &cobra.Command{
 		Use:   "save [DIR|URL]",
 		Short: "Verify the audit log, and remember how far it went",
-		Long: `Verify the audit log, and pin its checkpoint and the key that it was verified with in
-your own configuration. From then on verify notices when the log forgets or rewrites
-what you have seen, and when a key signs it that does not follow from yours.`,
+		Long: `Verify the audit log, and pin its checkpoint and the key that verified it in your own
+configuration. From then on verify notices when the log forgets or rewrites entries that
+you have seen, and when it is signed by a key that does not follow from yours.`,
 		Args: exit.Args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			where := defaultLog
@@ -54,8 +54,8 @@ what you have seen, and when a key signs it that does not follow from yours.`,
 	forget := &cobra.Command{
 		Use:   "forget ORIGIN",
 		Short: "Forget the checkpoint that you have pinned of a log",
-		Long: `Forget the checkpoint that you have pinned of a log, and the key with it. What verify
-says of the log proves nothing then until you pin it again, or name its key.`,
+		Long: `Forget the checkpoint that you have pinned of a log, and its key. Until you pin the log
+again, or name its key, the answer of verify proves nothing.`,
 		Args: exit.Args(cobra.ExactArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error { return forgetPin(env, args[0]) },
 	}

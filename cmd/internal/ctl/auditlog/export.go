@@ -33,11 +33,11 @@ func exportCommand(env *ctl.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export [DIR|URL] --format FORMAT",
 		Short: "Write entries of the audit log for other programs",
-		Long: `Write entries of the audit log, each found in the signed tree, for other programs:
-jsonl, one object with index, hash of the leaf and entry a line; csv, with a column for
-all that an auditor looks for; ocsf, events of the Open Cybersecurity Schema Framework
-1.3, of the class Authentication for failed sign-ins and API Activity for the rest; or
-cef, the Common Event Format of ArcSight. Each row has the index and the hash of the leaf.`,
+		Long: `Write entries of the audit log for other programs, each checked against the signed tree.
+The formats are jsonl, an object per line with index, leaf hash and entry; csv, a column
+for each thing that an auditor looks for; ocsf, events of the Open Cybersecurity Schema
+Framework 1.3, of the class Authentication for failed sign-ins and API Activity for the
+rest; and cef, the Common Event Format of ArcSight. Each row has index and leaf hash.`,
 		Args: exit.Args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := s.check(time.Now()); err != nil {
@@ -106,7 +106,7 @@ func exportEntries(ctx context.Context, env *ctl.Env, s *search, where, format,
 	return w.Flush()
 }
 
-// severity is how much an entry matters, in words and numbers of OCSF.
+// severity returns the severity of an entry in the terms of OCSF.
 func severity(e *audit.Entry) (id int, word string) {
 	switch {
 	case e.Event == audit.EventAuthFail, e.Event == audit.EventAuthFailSummary,
@@ -118,8 +118,8 @@ func severity(e *audit.Entry) (id int, word string) {
 	return 1, "Informational"
 }
 
-// exportColumns are what a line of CSV has of a record. A receipt is the index and the
-// hash of the leaf, as the caller got them.
+// exportColumns are the columns of CSV. A receipt is the index and the leaf hash, as the
+// caller got it.
 var exportColumns = []string{
 	"index", "receipt", "time", "event", "operation", "who", "address", "account", "from", "to",
 	"amount", "target",
@@ -140,14 +140,14 @@ func writeCSV(w io.Writer, r *record) error {
 	return err
 }
 
-// writeJSONL writes the entry as it is in the log.
+// writeJSONL writes the entry byte for byte.
 func writeJSONL(w io.Writer, r *record) error {
 	_, err := fmt.Fprintf(w, "{\"index\":%d,\"leaf_hash\":\"%s\",\"entry\":%s}\n", r.index,
 		r.hash, r.leaf)
 	return err
 }
 
-// Classes of OCSF, and what is said in them.
+// Classes and activities of OCSF.
 const (
 	ocsfVersion        = "1.3.0"
 	ocsfAuthentication = 3002
@@ -156,8 +156,8 @@ const (
 	ocsfOther          = 99
 )
 
-// writeOCSF writes an event: of the class Authentication for sign-ins that failed, and of
-// the class API Activity for all else.
+// writeOCSF writes an event of the class Authentication for a failed sign-in, and of the class
+// API Activity for every other entry.
 func writeOCSF(w io.Writer, r *record) error {
 	id, word := severity(r.Entry)
 	class, activity, activityName := ocsfAPIActivity, ocsfOther, string(r.Event)
@@ -217,7 +217,7 @@ func writeOCSF(w io.Writer, r *record) error {
 	return json.NewEncoder(w).Encode(event)
 }
 
-// ocsfEndpoint is where an event came from: an address, a network, or the server itself.
+// ocsfEndpoint returns the source of an event: an address, a network, or the server itself.
 func ocsfEndpoint(r *record) map[string]any {
 	if _, err := netip.ParseAddr(r.address); err == nil {
 		return map[string]any{"ip": r.address}

@@ -21,7 +21,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// A search is what somebody wants to see of the log.
+// A search says which entries of the log to show, and how.
 type search struct {
 	filter       audit.Filter
 	since, until string
@@ -38,7 +38,7 @@ func (s *search) addFilter(flags *pflag.FlagSet) {
 		"such as withdraw")
 	flags.StringVar((*string)(&s.filter.Event), "event", "", "entries of an `event`, such as op "+
 		"or auth.fail")
-	flags.StringVar(&s.filter.Status, "status", "", "`OK` or ERROR, which failed sign-ins are too")
+	flags.StringVar(&s.filter.Status, "status", "", "`OK` or ERROR; failed sign-ins are ERROR")
 	flags.StringVar((*string)(&s.filter.Code), "code", "", "entries with a `code`, such as "+
 		"INSUFFICIENT_FUNDS")
 	flags.StringVar(&s.since, "since", "", "entries since a `time`: "+when.Forms)
@@ -53,7 +53,7 @@ func (s *search) addForm(flags *pflag.FlagSet) {
 // ListForms are those of a list of entries.
 var ListForms = []string{output.FormTable, output.FormJSON, output.FormJSONL, "csv"}
 
-// check reads what was given as text.
+// check reads the flags that are text.
 func (s *search) check(now time.Time) error {
 	var err error
 	if s.since != "" {
@@ -81,10 +81,10 @@ func listCommand(env *ctl.Env) *cobra.Command {
 	s := &search{}
 	cmd := &cobra.Command{
 		Use:   "list [DIR|URL]",
-		Short: "List entries of the audit log, each found in the signed tree",
-		Long: `List entries of the audit log. Without DIR or URL the server is asked, which need
-not read the whole log to find them; every row is hashed again here, and found in
-the tree that the log signed, before it is shown.`,
+		Short: "List entries of the audit log, each checked against the signed tree",
+		Long: `List entries of the audit log. Without DIR or URL the server finds them, and does not have
+to read the whole log. Each row is hashed again here and checked against the signed tree
+before it is shown.`,
 		Example: `  atmctl audit list --account 100 --since 24h
   atmctl audit list --status ERROR --limit 500 -o csv`,
 		Args: exit.Args(cobra.MaximumNArgs(1)),
@@ -103,8 +103,9 @@ the tree that the log signed, before it is shown.`,
 	s.addForm(cmd.Flags())
 	cmd.Flags().Int64Var(&s.from, "from-index", -1, "list from this `index` on (default so that "+
 		"the newest is the last)")
-	cmd.Flags().Int64Var(&s.cursor, "cursor", 0, "list what is before this `index`, as the page "+
-		"before said")
+	cmd.Flags().Int64Var(&s.cursor, "cursor", 0, "list the entries before this `index`, as the "+
+		"previous "+
+		"page said")
 	cmd.Flags().IntVar(&s.limit, "limit", 50, "how many entries at most")
 	return cmd
 }
@@ -142,7 +143,7 @@ func listEntries(ctx context.Context, env *ctl.Env, s *search, where string) err
 // errLimit ends a listing.
 var errLimit = errors.New("limit reached")
 
-// forwards lists entries that fit from an index on.
+// forwards lists entries that match, from an index on.
 func forwards(ctx context.Context, env *ctl.Env, log *audit.Log, s *search,
 	show func(int64, []byte) error,
 ) error {
@@ -177,8 +178,8 @@ func fitting(f *audit.Filter, index int64, leaf []byte) (bool, error) {
 	return f.Fits(entry), nil
 }
 
-// backwards finds the newest entries that fit. At a server it is asked for
-// them; in a folder the log is read from its end.
+// backwards finds the newest entries that match. It asks the server for them, or reads a
+// folder from the end of the log.
 func backwards(ctx context.Context, env *ctl.Env, log *audit.Log, s *search,
 	where string,
 ) ([]audit.Found, int64, error) {
@@ -222,7 +223,7 @@ func backwards(ctx context.Context, env *ctl.Env, log *audit.Log, s *search,
 	return found, before, nil
 }
 
-// wire is the filter as the server takes it.
+// wire returns the filter in the form of the protocol.
 func (s *search) wire(before int64, limit int) map[string]any {
 	filter := map[string]any{
 		"account": s.filter.Account, "who": s.filter.Who, "operation": string(s.filter.Operation),
@@ -243,7 +244,7 @@ func tailCommand(env *ctl.Env) *cobra.Command {
 	var follow bool
 	cmd := &cobra.Command{
 		Use:   "tail [DIR|URL]",
-		Short: "Show the newest entries, and with -f those that come",
+		Short: "Show the newest entries, and with -f new ones as they come",
 		Example: `  atmctl audit tail -f --status ERROR
   atmctl audit tail -f --from-index 4711 -o jsonl`,
 		Args: exit.Args(cobra.MaximumNArgs(1)),
@@ -259,14 +260,14 @@ func tailCommand(env *ctl.Env) *cobra.Command {
 	}
 	s.addFilter(cmd.Flags())
 	s.addForm(cmd.Flags())
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what comes")
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "show new entries as they come")
 	cmd.Flags().Int64Var(&s.from, "from-index", -1, "begin at this `index`, to resume where "+
 		"another tail ended")
 	cmd.Flags().IntVarP(&s.limit, "lines", "n", 10, "how many entries to begin with")
 	return cmd
 }
 
-// tailEvery is how often a followed log is asked for more.
+// tailEvery is how often tail -f looks for new entries.
 const tailEvery = 500 * time.Millisecond
 
 func tailEntries(ctx context.Context, env *ctl.Env, s *search, where string, follow bool) error {
@@ -322,10 +323,10 @@ var entryColumns = []string{
 	"amount", "code",
 }
 
-// tableColumns are those of a table: what is told apart by eye as well.
+// tableColumns are the columns of a table for people.
 var tableColumns = append(slices.Clone(entryColumns), "address", "reason")
 
-// tableRow is an entry as a line of a table for people.
+// tableRow returns the row of an entry in a table for people.
 func tableRow(index int64, e *audit.Entry) []string {
 	why := e.Reason
 	if e.Status != nil {
@@ -337,7 +338,7 @@ func tableRow(index int64, e *audit.Entry) []string {
 	return append(row(index, e), source(e), why)
 }
 
-// wideRow is a row as wide as most: those of a log that is followed line up with it.
+// wideRow is wider than most rows. It reserves the widths of the columns for tail -f.
 var wideRow = []string{
 	"1000000", "2026-05-01T00:00:00Z", string(audit.EventAuthFailSummary),
 	string(atm.AccountUnfreeze),
@@ -398,7 +399,7 @@ func (r *rows) end() error {
 	return r.flush()
 }
 
-// row is an entry as a line of a table.
+// row returns the row of an entry.
 func row(index int64, e *audit.Entry) []string {
 	who, code := "", ""
 	if e.Caller != nil {
@@ -426,8 +427,8 @@ func reconcileCommand(env *ctl.Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "reconcile",
 		Short: "Replay the audit log against the balances of a running server",
-		Long: `Replay the audit log, verified, and compare the balances that it ends with to those
-of the server in one snapshot. Exit code 15 says that they disagree.`,
+		Long: `Verify and replay the audit log, and compare the balances that follow from it with those
+of the server, taken in one snapshot. Exit code 15 says that they disagree.`,
 		Args: exit.Args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return reconcile(cmd.Context(), env) },
 	}
@@ -502,16 +503,16 @@ func reconcile(ctx context.Context, env *ctl.Env) error {
 	return err
 }
 
-// coded is an error that ends the program with a code.
+// coded returns an error that ends the program with a code.
 func coded(code int, err error) error { return &exit.Error{Code: code, Err: err} }
 
 func rotateKeyCommand(env *ctl.Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "rotate-key",
-		Short: "Make another key sign the audit log of a running server",
-		Long: `Make another key sign the audit log. The key before it signs as well until the next
-rotation, so that nobody who verifies with it is cut off. An entry of the log says
-which key follows which.`,
+		Short: "Sign the audit log of a running server with a new key",
+		Long: `Sign the audit log with a new key. The previous key signs as well until the next rotation,
+so that everybody who verifies with it has time to change. An entry of the log says which
+key follows which.`,
 		Args: exit.Args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			result, err := env.Call(cmd.Context(), string(atm.AuditRotate))

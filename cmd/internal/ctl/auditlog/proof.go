@@ -84,12 +84,12 @@ func checkCommand(env *ctl.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check FILE.tlog-proof --entry FILE | --leaf-hash HASH",
 		Short: "Check the proof of an entry, offline",
-		Long: `Check that a proof proves an entry, given byte for byte or by the leaf hash in its
-receipt, to be in the log with the public key of --vkey. Without --vkey the file
-log.vkey beside the proof is used, or else the one in ./atm-data/audit.
+		Long: `Check that a proof shows an entry to be in the log with the public key of --vkey. Name the
+entry by its bytes (--entry) or by the leaf hash in its receipt (--leaf-hash). Without
+--vkey the file log.vkey beside the proof is used, or else the one in ./atm-data/audit.
 
-Exit codes: 0 the entry is in the log, 10 cannot be checked, 11 signature, key or
-origin, 12 it is not this entry of the signed tree.`,
+Exit codes: 0 the entry is in the log, 10 the proof cannot be checked, 11 signature, key
+or origin is wrong, 12 the proof is not of this entry in the signed tree.`,
 		Args: exit.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if (entry == "") == (leafHash == "") {
@@ -129,7 +129,7 @@ func checkEntry(env *ctl.Env, path, entry, leafHash, vkey string) error {
 	return output.Verdict(env.Stdout, true, "verified", report.Sentence)
 }
 
-// keyFor names the key that a proof is checked by when none was named.
+// keyFor returns the file of the key for a proof when none was named.
 func keyFor(proof string) string {
 	beside, ours := filepath.Join(filepath.Dir(proof), "log.vkey"), filepath.Join(defaultLog,
 		"log.vkey")
@@ -141,8 +141,7 @@ func keyFor(proof string) string {
 	return beside
 }
 
-// checkProof checks a proof. What cannot be read is a finding: nothing is
-// proved.
+// checkProof checks a proof. A file that cannot be read is a finding: nothing is proved.
 func checkProof(path, entry, leafHash, vkey string) (*audit.Report, error) {
 	text, err := ctl.ReadNamed(path)
 	if err != nil {

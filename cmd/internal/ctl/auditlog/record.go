@@ -77,7 +77,7 @@ func newRecord(index int64, leaf []byte, origin string) (*record, error) {
 	return r, nil
 }
 
-// source is the address, or the network, that an entry came from.
+// source returns the address, or the network, that an entry came from.
 func source(e *audit.Entry) string {
 	if e.Caller != nil && e.Caller.IP != "" {
 		return e.Caller.IP
@@ -85,12 +85,12 @@ func source(e *audit.Entry) string {
 	return e.Source
 }
 
-// isSignIn reports whether the record is of sign-ins that failed.
+// isSignIn reports whether the record is about failed sign-ins.
 func (r *record) isSignIn() bool {
 	return r.Event == audit.EventAuthFail || r.Event == audit.EventAuthFailSummary
 }
 
-// name is what was done.
+// name returns the operation, or else the event.
 func (r *record) name() string {
 	if r.Operation != "" {
 		return string(r.Operation)
@@ -151,7 +151,7 @@ func (r *record) findTargets() {
 	r.target = strings.TrimSpace(strings.Join(words, " "))
 }
 
-// resources are the accounts, and the target, as resources of OCSF.
+// resources returns the accounts and the target as resources of OCSF.
 func (r *record) resources() []map[string]any {
 	var list []map[string]any
 	seen := make(map[string]bool)

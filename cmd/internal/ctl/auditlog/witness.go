@@ -17,11 +17,10 @@ func witnessCommand(env *ctl.Env) *cobra.Command {
 	var policy string
 	push := &cobra.Command{
 		Use:   "push [DIR] --policy FILE",
-		Short: "Have the checkpoint cosigned by the witnesses of a policy",
-		Long: `Send the checkpoint of a published log, with the proof that it extends what they
-have seen, to the witnesses in the policy that have a URL (C2SP tlog-witness), and
-keep their cosignatures with it. A server does that every minute by itself when it
-has --witness-policy.`,
+		Short: "Have the witnesses of a policy cosign the checkpoint",
+		Long: `Send the checkpoint of a published log to the witnesses in the policy that have a URL
+(C2SP tlog-witness), with the proof that it extends the one that they saw last, and keep
+their cosignatures with it. A server with --witness-policy does so every minute.`,
 		Args: exit.Args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if policy == "" {

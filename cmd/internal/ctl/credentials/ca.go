@@ -30,16 +30,16 @@ func exportRootCommand(env *ctl.Env, data *string) *cobra.Command {
 	var out string
 	export := &cobra.Command{
 		Use: "export --out FILE", Short: "Move the key of the root out of the data folder",
-		Long: `Move the key of the root out of the data folder into a new file, for a place that is
-not online. A server needs it neither to run nor to start: the authorities under the
-root sign for it.`,
+		Long: `Move the key of the root authority out of the data folder into a new file, to be kept
+offline. A server does not need it to start or to run: the authorities under the root
+sign certificates.`,
 		Example: "  atmctl ca export --data atm-data --out /media/safe/root.key",
 		Args:    exit.Args(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
 			if out == "" {
 				return exit.Usagef("--out is missing: a new file for the key")
 			}
-			// It is read back before the key is removed here: so it is always a file.
+			// The key is read back before it is removed here, so it must be a file.
 			if _, err := os.Lstat(out); !errors.Is(err, fs.ErrNotExist) {
 				return exit.Usagef("%s exists; choose another file", out)
 			}
@@ -79,11 +79,11 @@ func authoritiesCommand(env *ctl.Env, data *string) *cobra.Command {
 func rolloverCommand(env *ctl.Env, data *string) *cobra.Command {
 	var rootKey string
 	rollover := &cobra.Command{
-		Use: "rollover", Short: "Put other authorities under the root in force",
-		Long: `Make other authorities for servers and clients under the root, and a server
-certificate of the new one. A running server follows within seconds, without a lost
-connection. Certificates of clients that the authority before issued are good until
-it is retired: see that everybody has a new one, and then run atmctl ca retire.`,
+		Use: "rollover", Short: "Replace the authorities under the root",
+		Long: `Create new authorities for servers and clients under the root, and a new server certificate.
+A running server takes them over within seconds, without losing a connection. Client
+certificates of the previous authority stay valid until that is retired: have everybody
+renew theirs, and then run atmctl ca retire.`,
 		Args: exit.Args(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
 			err := keys.Rollover(*data, rootKey)
@@ -106,12 +106,12 @@ it is retired: see that everybody has a new one, and then run atmctl ca retire.`
 func retireCommand(env *ctl.Env, data *string) *cobra.Command {
 	var force bool
 	retire := &cobra.Command{
-		Use: "retire", Short: "Trust the authority of before the last rollover no longer",
-		Long: `Trust the authority of before the last rollover no longer. The certificates that it
-issued and that are good otherwise end with it: they are listed, and without --force
-nothing is done as long as there are some. Their holders run atmctl cert renew; the
-server does it for those in its own folder. The server that has the folder is asked for
-the list; a certificate counts as renewed when its subject has another one that is good.`,
+		Use: "retire", Short: "Stop trusting the previous authority",
+		Long: `Stop trusting the previous authority, the one before the last rollover. Certificates that it
+issued stop working. Those that would still be valid are listed, and unless --force is
+given, nothing is done while there are any. Their holders run atmctl cert renew; the
+server renews those in its own folder. The list comes from the running server. A
+certificate counts as renewed when its subject has another valid one.`,
 		Args: exit.Args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !force {
@@ -126,20 +126,20 @@ the list; a certificate counts as renewed when its subject has another one that 
 				"rollover is trusted no longer\n")
 		},
 	}
-	retire.Flags().BoolVar(&force, "force", false, "although certificates end by it, or the "+
-		"server cannot be asked")
+	retire.Flags().BoolVar(&force, "force", false, "also if valid certificates stop working, or "+
+		"the server does not answer")
 	return retire
 }
 
-// checkRetired refuses to retire an authority while certificates of it are good.
+// checkRetired refuses to retire an authority while certificates of it are valid and needed.
 func checkRetired(ctx context.Context, env *ctl.Env) error {
 	list, err := env.Pages(ctx, atm.CertList, "certificates")
 	if err != nil {
 		return fmt.Errorf("which certificates end with the authority, the server does not say; "+
 			"--force retires it all the same: %w", err)
 	}
-	// A certificate of before stays good when it is renewed. So each of its subject's that is of
-	// the authority in force stands for one of before.
+	// Renewing a certificate does not end the old one. So each certificate of the authority in
+	// force makes up for one old certificate of the same subject.
 	var good []map[string]any
 	renewed := make(map[any]int)
 	for _, item := range list {

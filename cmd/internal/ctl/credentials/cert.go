@@ -43,13 +43,13 @@ func issueCommand(env *ctl.Env) *cobra.Command {
 		Short: "Issue a client certificate",
 		Long: `Issue a client certificate for user:NAME or service:NAME.
 
-The private key is made here, in DIR, and never travels: the server signs a
-request. With --role the subject has these roles from now on; without it somebody
-known keeps theirs, a new user is a customer and a new service a service.
+The private key is created here, in DIR, and never travels: the server signs a request.
+With --role the subject has these roles from now on. Without it a known subject keeps its
+roles, a new user is a customer and a new service a service.
 
-With --data no credential is needed but that of owning the disk: it works on the folder
-of a stopped server, and of one that runs on it, and enables who is disabled. It is the
-way back when no operator has a certificate that is good.`,
+With --data no credential is needed, only the right to write to the data folder, whether
+a server runs on it or not. A disabled subject is enabled. This is the way back in when
+no operator has a valid certificate.`,
 		Example: `  atmctl cert issue service:billing --role teller --out billing
   atmctl cert issue user:operator --role operator --role auditor --out back --data atm-data`,
 		Args: exit.Args(cobra.ExactArgs(1)),
@@ -93,8 +93,8 @@ way back when no operator has a certificate that is good.`,
 		"auditor, operator or service; repeatable")
 	issue.Flags().StringVar(&out, "out", "", "`folder` for the files")
 	issue.Flags().IntVar(&days, "days", 365, "life of the certificate in `days`, at most 825")
-	issue.Flags().DurationVar(&life, "ttl", 0, "its life instead of days, such as 1h, from 5m "+
-		"on; renew it with atmctl cert renew")
+	issue.Flags().DurationVar(&life, "ttl", 0, "life of the certificate in place of --days, "+
+		"such as 1h, at least 5m; renew it with atmctl cert renew")
 	owned.addFlags(issue)
 	return issue
 }
@@ -103,8 +103,8 @@ func certListCommand(env *ctl.Env) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List client certificates that were issued",
 		Args: exit.Args(cobra.NoArgs),
-		Long: `List client certificates that were issued, the authority that each is of, and when it signed
-somebody in last, as far as the newest 10,000 entries of the audit log say.`,
+		Long: `List the client certificates that were issued, the authority of each, and when each was last
+used, according to the newest 10,000 entries of the audit log.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			list, err := env.Pages(cmd.Context(), atm.CertList, "certificates")
 			if err != nil {
@@ -137,7 +137,7 @@ func crlCommand(env *ctl.Env) *cobra.Command {
 	}
 }
 
-// issue makes a certificate by ask, which gets the certificate request.
+// issueCertificate creates a key and a certificate request, and has ask issue the certificate.
 func issueCertificate(ctx context.Context, env *ctl.Env, subject, out string,
 	ask func(request string) (map[string]any, error),
 ) error {
@@ -162,8 +162,8 @@ func issueCertificate(ctx context.Context, env *ctl.Env, subject, out string,
 	if err != nil {
 		return err
 	}
-	// The key is on disk before the certificate exists: a certificate whose
-	// key was lost would be of no use, and valid.
+	// Store the key before the certificate exists: a certificate whose key is lost is useless,
+	// and valid.
 	if err := durable.MkdirAll(out, 0o700); err != nil {
 		return err
 	}
@@ -189,15 +189,15 @@ func issueCertificate(ctx context.Context, env *ctl.Env, subject, out string,
 	})
 }
 
-// An ownedFolder is a data folder of whoever runs the program.
+// An ownedFolder is a data folder that the user may write to.
 type ownedFolder struct {
 	data, passphraseFile string
 	store                settings.Store
 }
 
 func (f *ownedFolder) addFlags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.data, "data", "", "data `folder` in which it is issued, by whoever "+
-		"owns the disk")
+	cmd.Flags().StringVar(&f.data, "data", "", "issue it in this data `folder`, without a "+
+		"credential")
 	cmd.Flags().StringVar(&f.passphraseFile, "vault-passphrase-file", "",
 		"with --data of a stopped server: `file` with the passphrase of keys/vault.key; - for "+
 			"standard input")

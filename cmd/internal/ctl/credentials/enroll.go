@@ -32,10 +32,10 @@ func inviteCommand(env *ctl.Env) *cobra.Command {
 	var out string
 	var wait, life time.Duration
 	invite := &cobra.Command{
-		Use: "invite KIND:NAME --out FILE", Short: "Make a code by which somebody gets a " +
-			"certificate themselves",
-		Long: `Make a code that is good once: whoever has it gets a client certificate of this
-subject with atmctl enroll, over a key that they make and that never travels.`,
+		Use: "invite KIND:NAME --out FILE", Short: "Create a code that somebody exchanges " +
+			"for a certificate",
+		Long: `Create a code that works once. atmctl enroll exchanges it for a client certificate of this
+subject. The private key is created there and never travels.`,
 		Example: "  atmctl cert invite service:billing --role teller --out billing.code",
 		Args:    exit.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -76,8 +76,8 @@ subject with atmctl enroll, over a key that they make and that never travels.`,
 	invite.Flags().StringVar(&out, "out", "", "`file` for the code")
 	invite.Flags().DurationVar(&wait, "ttl", 24*time.Hour, "how long the code can be used, at "+
 		"most 144h")
-	invite.Flags().DurationVar(&life, "life", 0, "life of the certificate, from 5m on; 365 days "+
-		"when left out")
+	invite.Flags().DurationVar(&life, "life", 0, "life of the certificate, at least 5m "+
+		"(default 365 days)")
 	return invite
 }
 
@@ -92,9 +92,9 @@ func enrollCommand(env *ctl.Env) *cobra.Command {
 	enroll := &cobra.Command{
 		Use:   "enroll --code-file FILE --out DIR",
 		Short: "Get a client certificate with the code of an invitation",
-		Long: `Get a client certificate with the code of an invitation. The private key is made here,
-in DIR, and never travels. The server is trusted by the authority in a file, or by one
-that it hands out itself and that has this SHA-256 fingerprint, as atmserver prints it.`,
+		Long: `Get a client certificate with the code of an invitation. The private key is created here,
+in DIR, and never travels. The server must have a certificate of the authority in a file
+(--ca), or of the authority with a SHA-256 fingerprint (--ca-sha256), as atmserver prints it.`,
 		Example: "  atmctl enroll --server https://atm.example:9000 --ca-sha256 C8:46:… " +
 			"--code-file billing.code --out billing",
 		Args: exit.Args(cobra.NoArgs),
@@ -112,8 +112,8 @@ that it hands out itself and that has this SHA-256 fingerprint, as atmserver pri
 			return enrollWithCode(cmd.Context(), env, e)
 		},
 	}
-	enroll.Flags().StringVar(&e.ca, "ca", "", "`file` with the authority that the server is "+
-		"trusted by")
+	enroll.Flags().StringVar(&e.ca, "ca", "", "`file` with the authority of the server's "+
+		"certificate")
 	enroll.Flags().StringVar(&e.fingerprint, "ca-sha256", "", "`fingerprint` of it")
 	enroll.Flags().StringVar(&e.code, "code-file", "", "`file` with the code; - for standard input")
 	enroll.Flags().StringVar(&e.out, "out", "", "`folder` for the files")
@@ -171,8 +171,8 @@ func enrollWithCode(ctx context.Context, env *ctl.Env, e enrolment) error {
 		map[string]any{"serial": answer.Serial, "not_after": answer.NotAfter, "folder": e.out})
 }
 
-// enrolmentRequest is a request over the key in files, which is made unless one
-// is there from an enrolment that failed.
+// enrolmentRequest returns a request for the key in files. It creates the key unless an
+// enrolment that failed has left one.
 func enrolmentRequest(files client.Files) ([]byte, error) {
 	text, err := durable.ReadSecret(files.Key)
 	if err == nil {
@@ -201,14 +201,14 @@ func enrolmentRequest(files client.Files) ([]byte, error) {
 	return certs.NewRequest(key)
 }
 
-// authority is what the server is trusted by: the authority in a file, or what
-// it hands out when that has the right fingerprint.
+// trustedAuthority returns how to trust the server: by the authority in a file, or by the one
+// that the server hands out if that has the right fingerprint.
 func trustedAuthority(ctx context.Context, env *ctl.Env, e enrolment) (*tls.Config, error) {
 	if e.ca != "" {
 		return client.Trusting(e.ca)
 	}
-	// Nothing is sent on this connection, and nothing of it is believed but
-	// what has the fingerprint.
+	// This connection sends no secret, and nothing that it receives is trusted before the
+	// fingerprint is compared.
 	text, err := exchange(ctx, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13},
 		http.MethodGet, env.Server+"/ca.crt", nil)
 	if err != nil {
@@ -229,8 +229,8 @@ func trustedAuthority(ctx context.Context, env *ctl.Env, e enrolment) (*tls.Conf
 	return &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}, nil
 }
 
-// exchange sends a request without credentials and returns the body of a good
-// answer.
+// exchange sends a request without credentials and returns the body of the answer if its
+// status is 200.
 func exchange(ctx context.Context, trusting *tls.Config, method, target string,
 	form io.Reader,
 ) ([]byte, error) {

@@ -28,14 +28,13 @@ func renewCommand(env *ctl.Env) *cobra.Command {
 	var force bool
 	renew := &cobra.Command{
 		Use: "renew --dir DIR", Short: "Renew the certificate in a folder with itself",
-		Long: `Renew the certificate in DIR, which cert issue wrote, in the last third of its life, or
-when other authorities are in force since: sign in by it and get another one, as long
-as it, over a key that is made here. Before that nothing is done, so it can be run as
-often as one likes, by a timer for example.
+		Long: `Renew the certificate in DIR, which cert issue wrote: sign in with it and get another one of
+the same life, with a new key. Nothing is done before the last third of its life, unless
+the authorities have been replaced, so a timer can run this as often as you like.
 
-client.crt and client.key change at once: they become links into a folder, and which
-one is changed by one rename. A service that reads the one before it and the other
-after it finds that they do not belong together, and has to read them again.`,
+client.crt and client.key change together: they become links into a folder, and one rename
+changes which folder. A service that reads one file before the rename and the other after
+it gets a pair that does not match, and has to read both again.`,
 		Args: exit.Args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if dir == "" {
@@ -46,7 +45,7 @@ after it finds that they do not belong together, and has to read them again.`,
 	}
 	renew.Flags().StringVar(&dir, "dir", "", "`folder` with client.crt, client.key and ca.crt")
 	renew.Flags().BoolVar(&force, "force", false,
-		"although it is not in the last third of its life")
+		"also before the last third of its life")
 	return renew
 }
 
@@ -92,8 +91,8 @@ func renewCertificate(ctx context.Context, env *ctl.Env, files client.Files, for
 		"renewed: the certificate is good until %s\n", record.notAfter)
 }
 
-// ofBefore reports whether a certificate is of an authority that is not in force any more, and
-// ends when that is retired.
+// underOldAuthority reports whether a certificate is of a previous authority, and ends when
+// that is retired.
 func underOldAuthority(ctx context.Context, env *ctl.Env, files client.Files,
 	cert *x509.Certificate) (bool,
 	error,
@@ -115,10 +114,10 @@ func underOldAuthority(ctx context.Context, env *ctl.Env, files client.Files,
 	return cert.CheckSignatureFrom(authority) != nil, nil
 }
 
-// A renewal is what the server answers.
+// A renewal is the answer of the server.
 type renewal struct{ certificate, authority, notAfter string }
 
-// renewed asks for a certificate over key, signing in by the one in files.
+// requestRenewal asks for a certificate for key, signing in with the one in files.
 func requestRenewal(ctx context.Context, env *ctl.Env, files client.Files,
 	key crypto.Signer) (renewal,
 	error,
@@ -150,10 +149,9 @@ const (
 	pairPrefix  = ".pair-"   // of such folders
 )
 
-// replacePair puts a certificate and its key in the place of those in a folder,
-// both in one step, which a crash finds done or not done. For that the files
-// are links through currentPair, and become so the first time, one after the
-// other, without a change of what they lead to.
+// replacePair replaces the certificate and the key in a folder, both in one step that a crash
+// cannot divide. For that the files are links through currentPair. The first time they become
+// such links, one after the other, and keep leading to the old pair.
 func replacePair(files client.Files, cert, key []byte) error {
 	folder := files.Folder()
 	next, err := writePair(files, cert, key)
@@ -188,8 +186,7 @@ func replacePair(files client.Files, cert, key []byte) error {
 	return removePairs(folder, next)
 }
 
-// writePair writes a pair into a new folder beside files and returns the name
-// of that.
+// writePair writes a pair into a new folder beside files and returns the folder's name.
 func writePair(files client.Files, cert, key []byte) (name string, err error) {
 	folder, err := os.MkdirTemp(files.Folder(), pairPrefix) // mode 0700
 	if err != nil {
@@ -202,7 +199,7 @@ func writePair(files client.Files, cert, key []byte) (name string, err error) {
 	return filepath.Base(folder), err
 }
 
-// link makes path a link to target, in place of what is there.
+// link makes path a link to target, and replaces the file that is there.
 func link(target, path string) error {
 	temporary := path + ".new"
 	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -219,8 +216,7 @@ func isLink(path string) bool {
 	return err == nil && info.Mode()&fs.ModeSymlink != 0
 }
 
-// removePairs removes the folders of all pairs but one: their keys are of no
-// use any more.
+// removePairs removes the folders of all pairs but one.
 func removePairs(folder, kept string) error {
 	entries, err := os.ReadDir(folder)
 	if err != nil {

@@ -17,10 +17,10 @@ func revokeCommand(env *ctl.Env) *cobra.Command {
 	foreign := false
 	revoke := &cobra.Command{
 		Use: "revoke SERIAL", Short: "Revoke a client certificate, on open connections too",
-		Long: `Revoke a client certificate by its serial number, on open connections too. One that this
-server did not issue, or that ended long ago, is exit 3, and the certificates whose serial
-numbers are most like it are named. With --foreign it is a certificate of somebody else,
-which a file of identities may name: which there are nobody here knows.`,
+		Long: `Revoke a client certificate by its serial number, on open connections too. If this server
+did not issue such a certificate, or it ended long ago, the exit code is 3, and the
+certificates with the most similar serial numbers are named. With --foreign the
+certificate is of another authority; the server takes any serial number then.`,
 		Example: "  atmctl cert revoke 5f3a9c0e2b1d4f60817263544a5b6c7d",
 		Args:    exit.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -45,8 +45,8 @@ const (
 	likeLeast   = 4 // digits that two serial numbers share, unless one has fewer
 )
 
-// withNearest adds to the refusal of a serial number the certificates whose numbers are most
-// like it.
+// withNearest adds the certificates with the most similar serial numbers to the refusal of
+// one.
 func withNearest(ctx context.Context, env *ctl.Env, refusal error, serial string) error {
 	var coded *exit.Error
 	if !errors.As(refusal, &coded) || coded.Word != atm.AccountNotFound {
@@ -80,8 +80,8 @@ func withNearest(ctx context.Context, env *ctl.Env, refusal error, serial string
 	return coded
 }
 
-// likeness is how many characters a and b share at their begin and their end: all but a few
-// when one of them is mistyped, left out or doubled, or when one text is the begin of the other.
+// likeness returns how many characters a and b share at their start and their end. It is high
+// if one character was mistyped, left out or doubled.
 func likeness(a, b string) int {
 	shorter := min(len(a), len(b))
 	begin := 0

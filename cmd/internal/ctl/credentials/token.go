@@ -29,7 +29,7 @@ func tokenIssueCommand(env *ctl.Env) *cobra.Command {
 	var life time.Duration
 	issue := &cobra.Command{
 		Use:   "issue --for KIND:NAME --out FILE",
-		Short: "Issue a token for somebody",
+		Short: "Issue a token for a subject",
 		Example: "  atmctl token issue --for service:billing --scope inquiry --scope deposit " +
 			"--ttl 15m --out billing.token",
 		Args: exit.Args(cobra.NoArgs),
@@ -72,23 +72,23 @@ func tokenIssueCommand(env *ctl.Env) *cobra.Command {
 		},
 	}
 	issue.Flags().StringVar(&subject, "for", "", "`subject`: user:NAME or service:NAME")
-	issue.Flags().StringArrayVar(&scope, "scope", nil, "`method` that it is for, or several "+
-		"separated by spaces; repeatable (default all)")
-	issue.Flags().DurationVar(&life, "ttl", 15*time.Minute, "its life, at most an hour")
+	issue.Flags().StringArrayVar(&scope, "scope", nil, "`method` that the token is for, or "+
+		"several separated by spaces; repeatable (default all)")
+	issue.Flags().DurationVar(&life, "ttl", 15*time.Minute, "life of the token, at most an hour")
 	issue.Flags().StringVar(&out, "out", "", "`file` for the token")
-	issue.Flags().StringVar(&bind, "bind", "", "`file` with a certificate, beside which alone it "+
-		"is good")
+	issue.Flags().StringVar(&bind, "bind", "", "`file` with a certificate; the token works only "+
+		"together with it")
 	return issue
 }
 
 func tokenRevokeCommand(env *ctl.Env) *cobra.Command {
 	var issuer string
 	revoke := &cobra.Command{
-		Use: "revoke JTI", Short: "Make a token count no longer",
-		Long: `Make a token count no longer, by its id: a token, a grant or an invitation of this
-server, or with --issuer a token of another issuer whose tokens are good here. What this
-server did not issue, or what ended long ago, is exit 3. Which tokens another issuer
-made nobody here knows: any id of it is revoked.`,
+		Use: "revoke JTI", Short: "Revoke a token",
+		Long: `Revoke a token by its id: a token, a grant or an invitation of this server, or with --issuer
+a token of another issuer that this server accepts. If this server did not issue it, or it
+ended long ago, the exit code is 3. This server does not know the tokens of another issuer,
+so with --issuer it takes any id.`,
 		Args: exit.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if _, err := env.Call(cmd.Context(), string(atm.TokenRevoke), args[0],
@@ -106,10 +106,10 @@ made nobody here knows: any id of it is revoked.`,
 func tokenRotateCommand(env *ctl.Env) *cobra.Command {
 	var force bool
 	rotate := &cobra.Command{
-		Use: "rotate", Short: "Make another key sign tokens",
-		Long: `Make another key sign tokens. Tokens of the key before are good until they end, at
-most an hour; until then another rotation is refused, unless it is forced: tokens of
-the key before the last one die of it.`,
+		Use: "rotate", Short: "Sign tokens with a new key",
+		Long: `Sign tokens with a new key. Tokens of the previous key stay valid until they end, which takes
+an hour at most. Until then another rotation is refused unless it is forced; tokens of the
+key before the previous one then stop working.`,
 		Args: exit.Args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var args []any
@@ -124,11 +124,11 @@ the key before the last one die of it.`,
 				"tokens are signed with another key now: %v\n", kid)
 		},
 	}
-	rotate.Flags().BoolVar(&force, "force", false, "although tokens die of it")
+	rotate.Flags().BoolVar(&force, "force", false, "also if valid tokens stop working")
 	return rotate
 }
 
-// thumbprint is the SHA-256 of the certificate in a file, as tokens have it.
+// thumbprint returns the SHA-256 of the certificate in a file, in the form of tokens.
 func thumbprint(path string) (string, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -145,8 +145,8 @@ func thumbprint(path string) (string, error) {
 func tokenListCommand(env *ctl.Env) *cobra.Command {
 	return ctl.Listing{
 		Short: "List the tokens of this server that have not ended",
-		Long: `List the tokens of this server that have not ended. Those of grants are among them, with
-whoever acts by them, and invitations, whose scope is enroll.`,
+		Long: `List the tokens of this server that have not ended. Grants are among them, with the actor,
+and invitations, whose scope is enroll.`,
 		Operation: atm.TokenList, Member: "tokens",
 		Columns: []string{"jti", "subject", "actor", "scope", "issued", "expires", "revoked"},
 	}.Command(env)

@@ -20,18 +20,18 @@ import (
 func userCommand(env *ctl.Env) *cobra.Command {
 	return ctl.Group(&cobra.Command{Use: "user", Short: "Add, list and disable users"},
 		userAddCommand(env), userImportCommand(env), userRoleCommand(env), userPasswordCommand(env),
-		userActCommand(env, "show", "Show what is known of a user", atm.UserShow),
+		userActCommand(env, "show", "Show the record of a user", atm.UserShow),
 		&cobra.Command{
-			Use: "list", Short: "List everybody who is known", Args: exit.Args(cobra.NoArgs),
+			Use: "list", Short: "List the users", Args: exit.Args(cobra.NoArgs),
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				return listUsers(cmd.Context(), env)
 			},
 		},
-		userActCommand(env, "disable", "Keep a user from signing in, in whatever way",
+		userActCommand(env, "disable", "Keep a user from signing in, by any method",
 			atm.UserDisable),
 		userActCommand(env, "enable", "Let a user sign in again", atm.UserEnable),
 		&cobra.Command{
-			Use: "revoke NAME", Short: "Revoke every certificate and token of a user from before " +
+			Use: "revoke NAME", Short: "Revoke every certificate and token that a user has " +
 				"now", Args: exit.Args(cobra.ExactArgs(1)),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				subject, err := ctl.Subject(args[0])
@@ -52,18 +52,18 @@ func userAddCommand(env *ctl.Env) *cobra.Command {
 	u := newUser{expect: "new"}
 	add := &cobra.Command{
 		Use:   "add NAME",
-		Short: "Make a user known, with roles and a password",
-		Long: `Make a new user known, with roles and a password. Without --role a user is a customer
-and a service a service. Of somebody who is known already atmctl user role changes the
-roles, and atmctl user passwd the password.
+		Short: "Add a user, with roles and a password",
+		Long: `Add a user, with roles and a password. Without --role a user is a customer and a service a
+service. For a known user, atmctl user role changes the roles and atmctl user passwd the
+password.
 
-With --secret-out a password of 160 bits is made here and written to a file; with
---secret-file one of at least 15 characters is read from it. The server keeps neither,
-only what it checks them by.
+With --secret-out a password of 160 bits is generated here and written to a file; with
+--secret-file a password of at least 15 characters is read from a file. The server keeps
+a verifier, not the password.
 
-What Digest is checked by would let whoever reads the vault sign in. With --no-digest
-an argon2id hash is kept instead, and the password is good for one thing: to get a
-token from POST /token, as client_id and client_secret.`,
+The verifier of HTTP Digest is enough to sign in, for anybody who can read the unsealed
+vault. With --no-digest the server keeps an argon2id hash in its place, and the password
+works for one thing: to get a token from POST /token, as client_id and client_secret.`,
 		Example: "  atmctl user add alice --role customer --secret-out alice.secret",
 		Args:    exit.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -96,8 +96,8 @@ func userRoleCommand(env *ctl.Env) *cobra.Command {
 	role := &cobra.Command{
 		Use:   "role NAME --role ROLE",
 		Short: "Set the roles of a user",
-		Long: `Set the roles of a user: those that are named, and no others, from now on. Invitations
-of before give no role any more.`,
+		Long: `Set the roles of a user: those that are named, and no others. Invitations from before give
+no role any more.`,
 		Example: "  atmctl user role alice --role customer --role teller",
 		Args:    exit.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -124,9 +124,9 @@ func userPasswordCommand(env *ctl.Env) *cobra.Command {
 	passwd := &cobra.Command{
 		Use:   "passwd NAME --secret-out FILE",
 		Short: "Give a user another password",
-		Long: `Give a user another password: with --secret-out one that is made here and written to a
-file, with --secret-file one that was chosen. The one before is good no longer. What
---no-digest is, atmctl user add says.`,
+		Long: `Give a user another password: with --secret-out a generated one, which is written to a file,
+or with --secret-file one of your choice. The old password stops working. atmctl user add
+explains --no-digest.`,
 		Example: "  atmctl user passwd alice --secret-out alice-2.secret",
 		Args:    exit.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -148,7 +148,7 @@ file, with --secret-file one that was chosen. The one before is good no longer. 
 	return passwd
 }
 
-// A newUser is what is said of a user who is to be known, or changed.
+// A newUser is a user to add or to change.
 type newUser struct {
 	subject               string
 	expect                string // new or known
@@ -163,11 +163,11 @@ func (u *newUser) addRoles(cmd *cobra.Command) {
 }
 
 func (u *newUser) addSecret(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&u.secretOut, "secret-out", "", "`file` for a password that is made")
+	cmd.Flags().StringVar(&u.secretOut, "secret-out", "", "`file` for a generated password")
 	cmd.Flags().StringVar(&u.secretFile, "secret-file", "",
-		"`file` with a password that was chosen")
-	cmd.Flags().BoolVar(&u.noDigest, "no-digest", false, "keep the password as an argon2id hash, "+
-		"good to get tokens alone")
+		"`file` with a password of your choice")
+	cmd.Flags().BoolVar(&u.noDigest, "no-digest", false, "keep an argon2id hash of the password, "+
+		"which works for getting tokens alone")
 }
 
 func (u *newUser) hasSecret() bool { return u.secretOut != "" || u.secretFile != "" }
@@ -185,21 +185,21 @@ func (u *newUser) check(name string) error {
 	return err
 }
 
-// newSecret makes a password of 160 bits.
+// newSecret generates a password of 160 bits.
 func newSecret() string {
 	random := make([]byte, 20)
 	rand.Read(random) // never fails
 	return base32.StdEncoding.EncodeToString(random)
 }
 
-// addUser makes u known or changes it, as the server expects it of them.
+// addUser adds u, or changes u if expect is "known".
 func addUser(ctx context.Context, env *ctl.Env, u newUser) error {
 	var secret []byte
 	takeBack := func() error { return nil }
 	switch {
 	case u.secretOut != "":
 		secret = []byte(newSecret())
-		// It is on the disk before anybody needs it to sign in.
+		// Store it before the server gets it.
 		out, err := output.CreateNew(ctx, u.secretOut, 0o600)
 		if err != nil {
 			return err
@@ -238,14 +238,14 @@ func addUser(ctx context.Context, env *ctl.Env, u newUser) error {
 	case u.secretOut == "" || refusedForSure(err):
 		return with(err, takeBack())
 	}
-	// The server may have the password by now, and nobody else would.
+	// Keep the file: the server may have the password by now.
 	return &exit.Error{Code: exit.Code(exit.FromClient(err)), Err: err, Advice: []string{
 		"The password is kept in " + u.secretOut + ": atmctl user show " + u.subject +
 			" says whether the user is known.",
 	}}
 }
 
-// with is err, and what failed after it when something did.
+// with joins err with an error of cleaning up after it.
 func with(err, after error) error {
 	if after == nil {
 		return err

@@ -17,7 +17,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// userFileColumns are the columns of a file of users. No secret is ever in it.
+// userFileColumns are the columns of a file of users, which never contains a secret.
 var userFileColumns = []string{"name", "roles"}
 
 func userImportCommand(env *ctl.Env) *cobra.Command {
@@ -25,16 +25,16 @@ func userImportCommand(env *ctl.Env) *cobra.Command {
 	var dir string
 	cmd := &cobra.Command{
 		Use:   "import FILE.csv",
-		Short: "Make the users in a file known, all of them or none",
-		Long: `Make the users in a file of comma-separated values known, at most 500. Its first line
-names the columns: name, and as wanted roles, which are separated by spaces. Without roles
-a user is a customer and a service a service. Nobody in it may be known already.
+		Short: "Add the users in a file, all of them or none",
+		Long: `Add the users in a file of comma-separated values, at most 500. Its first line names the
+columns: name, and optionally roles, separated by spaces. Without roles a user is a
+customer and a service a service. No user in the file may be known to the server.
 
-Without --apply nothing is changed: the server checks every row, and what it would refuse
-is listed with its line. With --apply all of them are made known in one transaction, each
-with an entry of its own, or none. For each a password of 160 bits is made here and written
-to NAME.secret in the folder that --secret-dir names, before it is sent. No file there is
-replaced, and when the server refuses, they are removed again.`,
+Without --apply nothing changes: the server checks every row, and the rows that it would
+refuse are listed with their lines. With --apply all users are added in one transaction,
+each with an entry of its own in the audit log, or none is. For each a password of 160
+bits is generated here and written to NAME.secret in the folder of --secret-dir, before it
+is sent. No file there is replaced, and if the server refuses, the new files are removed.`,
 		Example: `  atmctl user import users.csv
   atmctl user import users.csv --secret-dir secrets --apply`,
 		Args: exit.Args(cobra.ExactArgs(1)),
@@ -53,13 +53,13 @@ replaced, and when the server refuses, they are removed again.`,
 			return importUsers(cmd.Context(), env, rows, secrets, apply)
 		},
 	}
-	cmd.Flags().BoolVar(&apply, "apply", false, "make them known; without it they are only checked")
+	cmd.Flags().BoolVar(&apply, "apply", false, "add them; without it they are only checked")
 	cmd.Flags().StringVar(&dir, "secret-dir", "",
-		"`folder` for the passwords, made with mode 0700 when it is missing")
+		"`folder` for the passwords, created with mode 0700 if it is missing")
 	return cmd
 }
 
-// checkUserRow finds what is wrong with a row of a file of users by itself.
+// checkUserRow checks a row of a file of users, as far as that is possible without the server.
 func checkUserRow(fields []string) error {
 	subject, err := ctl.Subject(fields[0])
 	if err != nil {
@@ -78,8 +78,8 @@ type secretFolder struct {
 	wrote int      // how many of the paths
 }
 
-// secretFiles names the files in dir for the passwords of the rows of a file. It refuses what
-// would replace one, and makes nothing. With dir empty only the names are checked.
+// secretFiles names the files in dir for the passwords of the rows of a file. It creates none,
+// and refuses names that exist. With dir empty it checks the names alone.
 func secretFiles(file, dir string, rows []ctl.Row) (*secretFolder, error) {
 	s := &secretFolder{dir: dir}
 	lines := make(map[string]int, len(rows))
@@ -116,7 +116,7 @@ func secretFiles(file, dir string, rows []ctl.Row) (*secretFolder, error) {
 	return s, nil
 }
 
-// write makes the passwords and puts them on the disk, before anybody needs them to sign in.
+// write generates the passwords and stores them, before the server gets them.
 func (s *secretFolder) write() (passwords []string, err error) {
 	_, missing := os.Stat(s.dir)
 	if err := durable.MkdirAll(s.dir, 0o700); err != nil {
@@ -134,7 +134,7 @@ func (s *secretFolder) write() (passwords []string, err error) {
 	return passwords, nil
 }
 
-// remove takes back what write did.
+// remove undoes write.
 func (s *secretFolder) remove() (err error) {
 	for _, path := range s.paths[:s.wrote] {
 		err = errors.Join(err, os.Remove(path))
@@ -180,7 +180,7 @@ func importUsers(
 	}}
 }
 
-// refusedForSure reports whether an error of a call says that nothing was changed.
+// refusedForSure reports whether an error of a call proves that nothing was changed.
 func refusedForSure(err error) bool {
 	var coded *exit.Error
 	var answer *client.HTTPError

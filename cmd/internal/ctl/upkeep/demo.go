@@ -62,7 +62,7 @@ func runDemo(ctx context.Context, env *ctl.Env) (err error) {
 	return demoVerify(ctx, env, tampered, audit.ContentDiffers)
 }
 
-// demoServer runs a server in data while the five calls are made.
+// demoServer runs a server in data and makes the five calls.
 func demoServer(ctx context.Context, env *ctl.Env, data string) error {
 	listen, err := daemon.Addresses("localhost:0", "")
 	if err != nil {
@@ -132,8 +132,7 @@ func demoCalls(ctx context.Context, env *ctl.Env, data string, port int) error {
 	return nil
 }
 
-// demoVerify verifies a log and shows what comes out. Another outcome than the
-// one that was to be shown is an error.
+// demoVerify verifies a log and prints the outcome. An outcome other than want is an error.
 func demoVerify(ctx context.Context, env *ctl.Env, dir string, want int) error {
 	report, err := audit.Verify(ctx, audit.Dir(dir), audit.VerifyOptions{Now: time.Now()})
 	if err != nil {

@@ -18,18 +18,18 @@ func doctorCommand(env *ctl.Env) *cobra.Command {
 	var passphraseFile string
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Look at a data folder, and say what has to be mended",
+		Short: "Look at a data folder, and say what needs repair",
 		Long: `Look at the data folder of a stopped or a running server, without changing anything, and
-say what has to be mended and by which command: permissions and owners, what a crash
-left over, disk, clock, keys and whether they belong together, the layout of the vault,
-days that certificates have left, the published log against the vault, and which alerts
-would fire.
+say what needs repair and which command does it. It looks at permissions and owners,
+leftovers of a crash, disk, clock, keys and whether they belong together, the layout of
+the vault, the days that certificates have left, the published log against the vault, and
+which alerts would fire.
 
-Exit code 0 says that nothing has to be done, 1 that something has. The vault of a
-running server cannot be looked at; "atmctl status" asks the server. As long as doctor
-looks at the folder of a stopped server, none can start on it.
+Exit code 0 says that nothing needs repair, 1 that something does. The vault of a running
+server cannot be read; "atmctl status" asks the server. No server can start on the folder
+while doctor looks at it.
 
-"atmctl fsck" and "atmctl audit verify" read every entry, which doctor does not.`,
+doctor does not read every entry; "atmctl fsck" and "atmctl audit verify" do.`,
 		Example: "  atmctl doctor --data /var/lib/atm",
 		Args:    exit.Args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -57,7 +57,7 @@ func examine(ctx context.Context, env *ctl.Env, opts doctor.Options) error {
 	return nil
 }
 
-// tellFindings prints findings; with --quiet those alone that ask for something.
+// tellFindings prints findings, with --quiet only those that ask for a repair.
 func tellFindings(env *ctl.Env, findings []doctor.Finding) error {
 	if env.Quiet {
 		findings = slices.DeleteFunc(findings, func(f doctor.Finding) bool { return !f.Asks() })

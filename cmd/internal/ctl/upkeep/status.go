@@ -22,14 +22,14 @@ import (
 func statusCommand(env *ctl.Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
-		Short: "Say how a running server is",
-		Long: `Say how a running server is: its version, how long it has run, when its certificates
-and yours end, how long its audit log is and how far that is published, cosigned by
-witnesses and pinned here, how much of its disk is free, where the accounts are and how
-many servers have them, how many holds are pending, and when a backup was sent.
+		Short: "Show the state of a running server",
+		Long: `Show the state of a running server: its version and uptime, when its certificates and yours
+end, the size of its audit log and how far that is published, cosigned by witnesses and
+pinned here, the free space on its disk, its store and replicas, the pending holds, and
+when a backup was sent.
 
-It is for operators and auditors, and an entry of the audit log like whatever they do.
-"atmctl doctor" says what has to be mended.`,
+Operators and auditors may ask; the audit log gets an entry, as for everything that they
+do. "atmctl doctor" says what needs repair.`,
 		Args: exit.Args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := askStatus(cmd.Context(), env)
@@ -44,7 +44,7 @@ It is for operators and auditors, and an entry of the audit log like whatever th
 	}
 }
 
-// A status is how a server is, and how whoever asks stands to it.
+// A status is the state of a server, and of the caller's credentials there.
 type status struct {
 	Server   string `json:"server"`
 	Name     string `json:"name"`
@@ -105,7 +105,7 @@ type statusPin struct {
 	Saved string `json:"saved"`
 }
 
-// A statusBackup is the entry of a backup: it was sent to somebody.
+// A statusBackup is the entry of a backup that the server sent.
 type statusBackup struct {
 	Index   int64  `json:"index"`
 	Time    string `json:"time"`
@@ -180,7 +180,7 @@ func logStatus(r field) (statusLog, error) {
 	return l, nil
 }
 
-// ownCertificate is the certificate that the program signs in by.
+// ownCertificate returns the certificate that the program signs in with.
 func ownCertificate(env *ctl.Env, now time.Time) (statusCert, bool) {
 	u, err := url.Parse(env.Server)
 	if err != nil {
@@ -205,7 +205,7 @@ func certificateEnds(name string, end, now time.Time) statusCert {
 	return statusCert{name, end.UTC().Format(time.RFC3339), int(end.Sub(now) / (24 * time.Hour))}
 }
 
-// rows are the status as people read it.
+// rows returns the status as people read it.
 func (s *status) rows(now time.Time) [][]string {
 	program := s.Version + ", revision " + s.Revision
 	if s.Modified {
@@ -301,7 +301,7 @@ func days(n int) string {
 	return strconv.Itoa(n) + " days"
 }
 
-// ago says how long ago a time in RFC 3339 was.
+// ago returns how long ago a time in RFC 3339 was.
 func ago(at string, now time.Time) string {
 	t, err := time.Parse(time.RFC3339, at)
 	if err != nil {
@@ -314,7 +314,7 @@ func ago(at string, now time.Time) string {
 	return d.Truncate(time.Second).String() + " ago (" + at + ")"
 }
 
-// bytesText is a number of bytes as people read it.
+// bytesText returns a number of bytes as people read it.
 func bytesText(n int64) string {
 	const step = 1000
 	units := []string{"B", "kB", "MB", "GB", "TB", "PB", "EB"}
@@ -328,7 +328,8 @@ func bytesText(n int64) string {
 	return strconv.FormatFloat(size, 'f', 1, 64) + " " + units[unit]
 }
 
-// A field is a value of a server's answer. What is missing or of another type is empty.
+// A field is a value of a server's answer. A value that is missing or of another type reads as
+// empty.
 type field struct{ value any }
 
 func (f field) in(name string) field {

@@ -80,37 +80,37 @@ func heed(ctx context.Context, do func() error) error {
 
 func restoreCommand(env *ctl.Env) *cobra.Command {
 	return stopped(env, &cobra.Command{
-		Use: "restore FILE --data DIR", Short: "Make a data folder out of a backup",
-		Long: `Make a data folder out of a backup. DIR must not exist, or be empty. The vault is
-checked and the audit log published again before DIR is there. An empty folder that
-is there, such as a mount point or what a link leads to, is filled and stays.
+		Use: "restore FILE --data DIR", Short: "Create a data folder from a backup",
+		Long: `Create a data folder from a backup. DIR must not exist, or be empty. The vault is checked
+and the audit log is published again before DIR gets its name. An empty folder that
+exists, such as a mount point or the target of a link, is filled.
 
-What was answered after the backup is not in it. If the published log is known to
-anybody beyond the size that this command prints, the server must not go on with
-it: a log that forgot entries is a fork.`,
+The backup does not have operations that were answered after it was taken. If anybody has
+seen more of the published log than the size that this command prints, do not start a
+server on the folder: a log that forgot entries is a fork.`,
 	}, cobra.ExactArgs(1), restore)
 }
 
 func fsckCommand(env *ctl.Env) *cobra.Command {
 	return stopped(env, &cobra.Command{
 		Use: "fsck", Short: "Check the vault of a stopped server",
-		Long: `Check everything in the vault: its pages, that every value opens, the chain of
-versions of each account, that all movements sum to zero, the signed tree and its
-signature; and replay the journal by the rules of the ledger. Accounts, holds, users,
-grants, revocations and request ids are compared with what follows from it, and what
-each caller did with the accounts and roles that they had at that time.`,
+		Long: `Check everything in the vault: its pages, that every value opens, the chain of versions of
+each account, that all movements sum to zero, and the signed tree with its signature. Then
+replay the journal by the rules of the ledger, and compare accounts, holds, users, grants,
+revocations and request ids with what follows from it, and what each caller did with the
+accounts and roles that the caller had at that time.`,
 	}, cobra.NoArgs, fsck)
 }
 
 func rebuildCommand(env *ctl.Env) *cobra.Command {
 	return stopped(env, &cobra.Command{
-		Use: "rebuild", Short: "Make the accounts anew from the journal alone",
+		Use: "rebuild", Short: "Write the accounts again, from the journal alone",
 	}, cobra.NoArgs, rebuild)
 }
 
 func compactCommand(env *ctl.Env) *cobra.Command {
 	return stopped(env, &cobra.Command{
-		Use: "compact", Short: "Give free pages of the vault back to the disk",
+		Use: "compact", Short: "Return free pages of the vault to the disk",
 	}, cobra.NoArgs, compact)
 }
 
@@ -118,21 +118,21 @@ func exportCommand(env *ctl.Env) *cobra.Command {
 	return stopped(env, &cobra.Command{
 		Use:   "export FILE",
 		Short: "Write the accounts of a stopped server to a file, to import them elsewhere",
-		Long: `Write the accounts, the journal and everything beside them to FILE, a vault that is
-sealed with keys/vault.key, and check it. The keys, the published log and the
-credentials stay in the data folder. With --store it reads a database.`,
+		Long: `Write the accounts, the journal and the other records to FILE, and check it. FILE is a vault
+that is sealed under keys/vault.key. The keys, the published log and the credentials stay
+in the data folder. With --store the accounts come from a database.`,
 	}, cobra.ExactArgs(1), export)
 }
 
 func importCommand(env *ctl.Env) *cobra.Command {
 	return stopped(env, &cobra.Command{
 		Use: "import FILE", Short: "Move the accounts of a stopped server to where --store says",
-		Long: `Put what atmctl export wrote to FILE into an empty database (--store
-postgres://…), or into the data folder (--store bolt:), check it, replay the
-journal, and let the folder have its accounts there from then on. A vault.db that
-is left behind is renamed.
+		Long: `Put the accounts in FILE, which atmctl export wrote, into an empty database (--store
+postgres://…) or into the data folder (--store bolt:), check them, and replay the journal.
+From then on the data folder has its accounts there. A vault.db that is no longer used is
+renamed.
 
-No server may run on the folder, nor on what FILE was exported from.`,
+No server may run on the folder, or on the place that FILE was exported from.`,
 	}, cobra.ExactArgs(1), importFrom)
 }
 
@@ -143,16 +143,16 @@ func RecoverCommand(env *ctl.Env) *cobra.Command {
 	cmd := stopped(env, &cobra.Command{
 		Use:   "recover",
 		Short: "Give the audit log of a stopped server up and begin another one",
-		Long: `Give the audit log up and begin another one, of another origin, whose first entry
-commits to what the old log said last. The old log is kept in the data folder.
+		Long: `Give up the audit log and begin another one, with another origin. The first entry of the new
+log commits to the last checkpoint of the old one. The old log is kept in the data folder.
 
-The longest copy of the old log that is known counts: that of the folder, what it saw
-of a database that went back, what the vault has, and what --log names. Name those of
-all replicas: what only they published is given up otherwise without being said.
+This is for a vault that is older than its published log, as after a restore, or that
+contradicts it. The accounts stay as the vault has them: operations that only the old log
+knows are given up.
 
-This is for a vault that is older than its published log, as after a restore, or
-contradicts it: operations that only the old log knows have not happened for this
-vault. The accounts are as the vault has them.`,
+The command looks for the longest copy of the old log: in the data folder, in the vault,
+and in the folders that --log names. Name those of all replicas. Entries that only an
+unnamed replica published would be given up without a word.`,
 	}, cobra.NoArgs, func(ctx context.Context, env *ctl.Env, on offline.Folder, _ []string) error {
 		on.Logs = logs
 		return recoverLog(ctx, env, on)
@@ -167,8 +167,8 @@ func rekeyCommand(env *ctl.Env) *cobra.Command {
 		Use: "rekey",
 		Short: "Replace keys/vault.key of servers that share a database, while all are " +
 			"stopped",
-		Long: `Replace keys/vault.key, and seal with it what is sealed in the database. Copy the
-new file to every replica before it is started.`,
+		Long: `Replace keys/vault.key, and seal the secrets in the database with the new key. Copy the new
+file to every replica before you start it.`,
 	}, cobra.NoArgs, func(ctx context.Context, _ *ctl.Env, on offline.Folder, _ []string) error {
 		return on.Rekey(ctx)
 	})
@@ -179,14 +179,14 @@ func passphraseCommand(env *ctl.Env) *cobra.Command {
 	var remove bool
 	cmd := stopped(env, &cobra.Command{
 		Use: "passphrase", Short: "Seal keys/vault.key of a stopped server with a passphrase",
-		Long: `Seal keys/vault.key with a passphrase of at least 15 characters, or with --remove
-take the seal away. The server then needs --vault-passphrase-file, or a terminal
-to ask on.`,
+		Long: `Seal keys/vault.key with a passphrase of at least 15 characters, or with --remove take the
+seal away. A server with a sealed key needs --vault-passphrase-file, or a terminal to ask
+for the passphrase.`,
 	}, cobra.NoArgs, func(ctx context.Context, _ *ctl.Env, on offline.Folder, _ []string) error {
 		return setPassphrase(ctx, on, newFile, remove)
 	})
 	cmd.Flags().StringVar(&newFile, "new-passphrase-file", "", "`file` with the new "+
 		"passphrase; - for standard input")
-	cmd.Flags().BoolVar(&remove, "remove", false, "seal it with none")
+	cmd.Flags().BoolVar(&remove, "remove", false, "take the seal away")
 	return cmd
 }

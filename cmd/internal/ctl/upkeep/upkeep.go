@@ -24,9 +24,8 @@ func rotateCommand(env *ctl.Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "rotate",
 		Short: "Replace the keys that the vault is sealed with, on a running server",
-		Long: `Replace keys/vault.key and the data key that the values in the vault are sealed
-with. What is there is sealed again in the background. Backups that were taken
-before hold the old keys.`,
+		Long: `Replace keys/vault.key and the data key that seals the values in the vault. Existing values
+are sealed again in the background. Earlier backups have the old keys.`,
 		Args: exit.Args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := env.Call(cmd.Context(), string(atm.VaultRotate))

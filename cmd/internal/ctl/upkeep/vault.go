@@ -27,11 +27,11 @@ func backupCommand(env *ctl.Env) *cobra.Command {
 	backup := &cobra.Command{
 		Use:   "backup FILE",
 		Short: "Take a backup of a running server",
-		Long: `Take a backup of a running server: its vault, keys, authorities and
-configuration, in one tar archive. It holds every operation that was answered
-before it began. It is unpacked and checked before it gets its name.
+		Long: `Take a backup of a running server: its vault, keys, authorities and configuration, in one
+tar archive. It has every operation that was answered before the backup began. It is
+unpacked and checked before it gets its name.
 
-FILE holds every key of the server: keep it where you would keep those.`,
+FILE has every key of the server: keep it as safe as those.`,
 		Example: "  atmctl backup atm-2026-11-25.tar",
 		Args:    exit.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -45,19 +45,18 @@ FILE holds every key of the server: keep it where you would keep those.`,
 	return backup
 }
 
-// migrateCommand changes the schema of a database. Servers never do.
+// migrateCommand changes the schema of a database. Servers never change it.
 func migrateCommand(env *ctl.Env) *cobra.Command {
 	var store settings.Store
 	var role string
 	cmd := &cobra.Command{
 		Use:   "migrate --store URL",
-		Short: "Make the schema in a database, or bring it up to date",
-		Long: `Make the schema in an empty database, or bring an older one up to date, as the
-owner of the tables. Stop every server on the database before, and take a backup:
-there is no way back.
+		Short: "Create the schema in a database, or update it",
+		Long: `Create the schema in an empty database, or update an older one, as the owner of the tables.
+First stop every server on the database, and take a backup: a migration cannot be undone.
 
-With --grant a role that owns nothing may do what a server has to: it adds to the
-journal and cannot change what is there.`,
+With --grant a role that owns no table gets the permissions that a server needs: it may
+add to the journal, and cannot change entries.`,
 		Example: "  atmctl migrate --store postgres://owner@db/atm --grant atm_server",
 		Args:    exit.Args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -103,7 +102,7 @@ func problems(env *ctl.Env) func(text string) {
 	return func(text string) { printable.Linef(env.Stderr, "problem: %s", text) }
 }
 
-// operatorLog tells of problems on standard error.
+// operatorLog logs problems to standard error.
 func operatorLog(env *ctl.Env) *slog.Logger {
 	return slog.New(slog.NewTextHandler(env.Stderr, nil))
 }
