@@ -24,7 +24,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// ExportForms are those of an export.
+// ExportForms are the forms of an export.
 var ExportForms = []string{"jsonl", "csv", "ocsf", "cef"}
 
 func exportCommand(env *ctl.Env) *cobra.Command {

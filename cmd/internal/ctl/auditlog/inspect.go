@@ -50,7 +50,7 @@ func (s *search) addForm(flags *pflag.FlagSet) {
 		"jsonl or csv")
 }
 
-// ListForms are those of a list of entries.
+// ListForms are the forms of a list of entries.
 var ListForms = []string{output.FormTable, output.FormJSON, output.FormJSONL, "csv"}
 
 // check reads the flags that are text.
