@@ -376,12 +376,12 @@ func accountsIn(t testing.TB, data, file string) map[vault.Name]vault.Account {
 		return nil
 	}
 	defer store.Close()
-	list, _, err := store.All(context.Background())
+	derived, err := store.All(context.Background())
 	if err != nil {
 		t.Error(err)
 	}
 	accounts := make(map[vault.Name]vault.Account)
-	for _, a := range list {
+	for _, a := range derived.Accounts {
 		accounts[a.Name] = a
 	}
 	return accounts

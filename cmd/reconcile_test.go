@@ -39,15 +39,15 @@ func TestReconcileFindsOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	accounts, holds, err := store.All(context.Background())
+	derived, err := store.All(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
-	accounts[0].Balance += 100_000_00 // account 100
-	if err := errors.Join(store.Rebuild(context.Background(), func(vault.Store) ([]vault.Account,
-		[]vault.Hold, error,
+	derived.Accounts[0].Balance += 100_000_00 // account 100
+	if err := errors.Join(store.Rebuild(context.Background(), func(vault.Store) (
+		*vault.Records, error,
 	) {
-		return accounts, holds, nil
+		return derived, nil
 	}), store.Close(), dir.Close()); err != nil {
 		t.Fatal(err)
 	}

@@ -10,9 +10,9 @@ import (
 
 // What there is of each kind of record is in this file: how a rule names one, what a store
 // loads, what a commit writes and a move moves. A new kind is a line in Keys, Loaded, Records
-// and Books, and its table in NewBooks, which binds the four; the tests of this package and of
-// the stores name what is missing. A kind that is about people is declared the same way in
-// package people.
+// and Books, and its table in NewBooks, which binds the four. Tests name what is missing: of
+// this package, of the kinds in boltstore and pgstore, of what vaulttest furnishes, and of what
+// a replay compares. A kind that is about people is declared the same way in package people.
 
 // Keys name the records that a rule reads and may change.
 type Keys struct {
@@ -31,6 +31,14 @@ type Records struct {
 	Holds    []Hold
 	Grants   []Grant
 	people.Records
+}
+
+// Add adds more records.
+func (r *Records) Add(more *Records) {
+	r.Accounts = append(r.Accounts, more.Accounts...)
+	r.Holds = append(r.Holds, more.Holds...)
+	r.Grants = append(r.Grants, more.Grants...)
+	r.Records.Add(&more.Records)
 }
 
 // Loaded is what a store found for the keys of a transaction.

@@ -42,13 +42,14 @@ type Backend interface {
 	// returns ErrDamaged when there was something.
 	Check(ctx context.Context, report func(problem string)) error
 
-	// All returns every account, the bank's own too, and every hold.
-	All(ctx context.Context) ([]Account, []Hold, error)
+	// All returns all records of the kinds that a replay of the journal makes again:
+	// every account, the bank's own too, and every hold.
+	All(ctx context.Context) (*Records, error)
 
-	// Rebuild puts the accounts and holds that replay returns in the place of all that
-	// are there, and makes the history of each anew from the journal. What replay reads
-	// of the journal it is given is what the same transaction then writes over.
-	Rebuild(ctx context.Context, replay func(journal Store) ([]Account, []Hold, error)) error
+	// Rebuild puts the records that replay returns in the place of all of those kinds that
+	// are there, and makes the history of each account anew from the journal. What replay
+	// reads of the journal it is given is what the same transaction then writes over.
+	Rebuild(ctx context.Context, replay func(journal Store) (*Records, error)) error
 
 	// BeginLog begins another audit log after the entries that are there: its
 	// tree is empty, and nothing of it has been signed.

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -78,17 +79,49 @@ func (r *Replayer) Holds() []Hold { return inOrder(&r.books.holds) }
 // be pending. A store may forget it then, unless its account still has it as pending.
 const HoldKept = 36 * 24 * time.Hour
 
-// HoldsOf returns all holds but those that a store, which has these accounts and holds,
-// may have forgotten and has, in order of id.
-func (r *Replayer) HoldsOf(accounts []Account, holds []Hold, now time.Time) []Hold {
-	needed := make(map[HoldID]bool, len(holds))
-	for i := range accounts {
-		for _, p := range accounts[i].Pending {
+// Records returns all records of the kinds that a replay makes again.
+func (r *Replayer) Records() *Records {
+	return &Records{Accounts: r.Accounts(), Holds: r.Holds()}
+}
+
+// Differences says where the records that a store has of these kinds are not what the
+// journal says.
+func (r *Replayer) Differences(kept *Records, now time.Time) (problems []string) {
+	want := make(map[Name]Account)
+	for _, a := range r.Accounts() {
+		want[a.Name] = a
+	}
+	for _, a := range kept.Accounts {
+		if w, known := want[a.Name]; !known || !w.Equal(a) {
+			problems = append(problems, fmt.Sprintf("account %s is not what the journal says: "+
+				"%+v, not %+v", a.Name, a, w))
+		}
+		delete(want, a.Name)
+	}
+	for name := range want {
+		problems = append(problems,
+			fmt.Sprintf("account %s is in the journal and has no record", name))
+	}
+	holds := slices.SortedFunc(slices.Values(kept.Holds), func(a, b Hold) int {
+		return cmp.Compare(a.ID, b.ID)
+	})
+	if !slices.Equal(r.holdsOf(kept, now), holds) {
+		problems = append(problems, "the holds are not what the journal says")
+	}
+	return problems
+}
+
+// holdsOf returns all holds but those that a store, which has these records, may have
+// forgotten and has, in order of id.
+func (r *Replayer) holdsOf(kept *Records, now time.Time) []Hold {
+	needed := make(map[HoldID]bool, len(kept.Holds))
+	for i := range kept.Accounts {
+		for _, p := range kept.Accounts[i].Pending {
 			needed[p.ID] = true
 		}
 	}
-	for i := range holds {
-		needed[holds[i].ID] = true
+	for i := range kept.Holds {
+		needed[kept.Holds[i].ID] = true
 	}
 	return slices.DeleteFunc(r.Holds(), func(h Hold) bool {
 		return !needed[h.ID] && now.Sub(r.made[h.ID]) > HoldKept

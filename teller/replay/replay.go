@@ -6,10 +6,8 @@
 package replay
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 
 	"example.com/atm"
 	"example.com/atm/audit"
@@ -69,9 +67,8 @@ type Rules struct {
 // Compared are the accounts and holds of a store, and those that its journal makes.
 type Compared struct {
 	*vault.Replayer
-	Accounts []vault.Account
-	Holds    []vault.Hold
-	Trail    *vault.Trail
+	Kept  vault.Records // by the store
+	Trail *vault.Trail
 
 	// Rotations are those of the key of the log.
 	Rotations []audit.Rotation
@@ -106,7 +103,7 @@ func Compare(ctx context.Context, store vault.Backend, rules Rules,
 				c.Rotations = append(c.Rotations, rotation)
 			}
 		}
-		c.Accounts, c.Holds = append(c.Accounts, p.Accounts...), append(c.Holds, p.Holds...)
+		c.Kept.Add(&p.Records)
 		r.part(p)
 		if rules.Progress != nil && len(p.Leaves) > 0 {
 			rules.Progress(p.First+int64(len(p.Leaves)), size)
@@ -117,6 +114,5 @@ func Compare(ctx context.Context, store vault.Backend, rules Rules,
 		return nil, err
 	}
 	r.end()
-	slices.SortFunc(c.Holds, func(a, b vault.Hold) int { return cmp.Compare(a.ID, b.ID) })
 	return c, nil
 }

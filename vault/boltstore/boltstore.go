@@ -53,14 +53,6 @@ var (
 	bucketKeys     = []byte("keys")     // number of a data key, tag of a secret → data key
 )
 
-// buckets are all buckets but that of the keys. Their places in the list are their numbers
-// in the records of the write-ahead log. Values are sealed, except some of meta, and those
-// of requests, which are only indexes of entries.
-var buckets = [][]byte{
-	bucketMeta, bucketAccounts, bucketJournal, bucketRequests, bucketUsers,
-	bucketHolds, bucketRevoked, bucketGrants, bucketIssued,
-}
-
 // Numbers that the program knows.
 const (
 	numberMeta     = 0
@@ -133,10 +125,8 @@ func Create(path string, secret []byte) (*Store, error) {
 		return nil, err
 	}
 	err = db.Update(func(tx *bolt.Tx) error {
-		for _, name := range append([][]byte{bucketKeys}, buckets...) {
-			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
-				return err
-			}
+		if err := makeBuckets(tx, append([][]byte{bucketKeys}, buckets...)); err != nil {
+			return err
 		}
 		meta := tx.Bucket(bucketMeta)
 		if meta.Get(keySchema) != nil {
@@ -202,6 +192,7 @@ func checked(db *guardedDB, path string, secret []byte, flags openFlags, mayBeOl
 	error,
 ) {
 	s := &Store{path: path, db: db, memtables: memtables{active: newMemtable(nil)}}
+	var missing [][]byte
 	err := db.View(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
 		if meta == nil {
@@ -210,10 +201,9 @@ func checked(db *guardedDB, path string, secret []byte, flags openFlags, mayBeOl
 		if v := meta.Get(keySchema); !bytes.Equal(v, layout) {
 			return fmt.Errorf("it has layout %x; this program knows layout %d", v, schema)
 		}
-		for _, name := range append([][]byte{bucketKeys}, buckets...) {
-			if tx.Bucket(name) == nil {
-				return fmt.Errorf("it lacks the bucket %s", name)
-			}
+		var err error
+		if missing, err = missingBuckets(tx); err != nil {
+			return err
 		}
 		keys, err := unwrap(tx.Bucket(bucketKeys), secret)
 		s.keys.Store(keys)
@@ -222,6 +212,9 @@ func checked(db *guardedDB, path string, secret []byte, flags openFlags, mayBeOl
 		}
 		return view{store: s, file: tx}.checkMeta()
 	})
+	if err == nil && len(missing) > 0 && !flags.readOnly {
+		err = db.Update(func(tx *bolt.Tx) error { return makeBuckets(tx, missing) })
+	}
 	if err == nil {
 		err = s.recover(mayBeOlder, flags.readOnly)
 	}
@@ -457,17 +450,10 @@ func (s *Store) Accounts(_ context.Context, after uint64, limit int) ([]vault.Ac
 }
 
 // Users implements vault.Store.
-func (s *Store) Users(context.Context) ([]people.User, error) {
-	var found []people.User
-	err := s.snapshot(func(v view) error {
-		shelf := v.shelf(bucketUsers)
-		return shelf.bucket.ForEach(func(k, sealed []byte) error {
-			u, err := shelf.user(k, sealed)
-			if err == nil {
-				found = append(found, u)
-			}
-			return err
-		})
+func (s *Store) Users(context.Context) (found []people.User, err error) {
+	err = s.snapshot(func(v view) error {
+		found, err = usersKind.all(v)
+		return err
 	})
 	return found, err
 }
@@ -475,16 +461,17 @@ func (s *Store) Users(context.Context) ([]people.User, error) {
 // Revocations implements vault.Store.
 func (s *Store) Revocations(context.Context) (found []people.Revocation, err error) {
 	err = s.snapshot(func(v view) error {
-		shelf := v.shelf(bucketRevoked)
-		return shelf.bucket.ForEach(func(k, sealed []byte) error {
-			plain, err := shelf.open(k, sealed)
-			if err != nil {
-				return err
-			}
-			r, err := decodeRevocation(string(k), plain)
-			found = append(found, r)
-			return err
-		})
+		found, err = revocationsKind.all(v)
+		return err
+	})
+	return found, err
+}
+
+// Certificates implements vault.Store.
+func (s *Store) Certificates(context.Context) (found []people.Certificate, err error) {
+	err = s.snapshot(func(v view) error {
+		found, err = certificatesKind.all(v)
+		return err
 	})
 	return found, err
 }

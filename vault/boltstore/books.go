@@ -10,76 +10,23 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore/chunk"
-	"example.com/atm/vault/people"
 	"example.com/atm/vault/record"
 	bolt "go.etcd.io/bbolt"
 )
 
-// load reads the records that keys name. One that cannot be read concerns nothing but the
-// commands that need it. What load returns does not point into the file, because decide
-// changes it. The spines belong to the accounts that were loaded.
+// load reads the records that keys name. What it returns does not point into the file, because
+// decide changes it. The spines belong to the accounts that were loaded.
 func (v view) load(keys vault.Keys) (*vault.Books, spines) {
 	last := v.store.newest
 	l := vault.Loaded{
 		Head: last.head, Checkpoint: last.checkpoint, Logs: last.logs, History: v.history,
 	}
-	text := func(s string) []byte { return []byte(s) }
-	l.Holds = loadEach(v, bucketHolds, keys.Holds, holdKey, decodeHold)
-	l.Users = loadEach(v, bucketUsers, keys.Users, text, decodeUser)
-	l.Grants = loadEach(v, bucketGrants, keys.Grants, text, decodeGrant)
-	l.Revocations = loadEach(v, bucketRevoked, keys.Revocations, text, decodeRevocation)
+	spines := make(spines, len(keys.Accounts)/2+1)
+	for _, kind := range slices.Backward(kinds) { // the accounts come last: holds name more
+		kind.load(v, &keys, &l, spines)
+	}
 	l.Requests = v.loadRequests(keys.Requests)
-	names := keys.Accounts
-	for _, id := range keys.Holds {
-		if h := l.Holds.Found[id]; h != nil {
-			names = append(names, h.Account)
-		}
-	}
-	most := len(names)/2 + 1 // of a movement one account is that of the cash, nearly always
-	l.Accounts.Found = make(map[vault.Name]*vault.Account, most)
-	spines := make(spines, most)
-	for _, name := range names {
-		if _, loaded := spines[name]; loaded {
-			continue
-		}
-		a, places, err := v.account(name)
-		if err != nil {
-			l.Accounts.Note(name, err)
-			continue
-		}
-		spines[name] = spine{a.Version, places}
-		if a.Version > 0 {
-			l.Accounts.Found[name] = &a
-		}
-	}
 	return vault.NewBooks(keys, l), spines
-}
-
-// loadEach reads the records of a bucket that keys name.
-func loadEach[K comparable, R any](
-	v view, bucket []byte, keys []K, keyOf func(K) []byte, decode func(K, []byte) (R, error),
-) (l record.Loaded[K, R]) {
-	if len(keys) == 0 {
-		return l
-	}
-	l.Found = make(map[K]*R, len(keys))
-	s := v.shelf(bucket)
-	for _, key := range keys {
-		value, err := s.get(keyOf(key))
-		if value == nil && err == nil {
-			continue
-		}
-		var r R
-		if err == nil {
-			r, err = decode(key, value)
-		}
-		if err != nil {
-			l.Note(key, err)
-			continue
-		}
-		l.Found[key] = &r
-	}
-	return l
 }
 
 // account returns an account and its spine. One that does not exist has version 0.
@@ -96,7 +43,7 @@ func (v view) account(name vault.Name) (vault.Account, chunk.Spine, error) {
 // memtables.
 func (v view) eachAccount(yield func(*vault.Account, chunk.Spine) error) error {
 	shelf := v.shelf(bucketAccounts)
-	return shelf.bucket.ForEach(func(k, sealed []byte) error {
+	return shelf.each(func(k, sealed []byte) error {
 		a, spine, err := shelf.account(k, sealed)
 		if err != nil {
 			return err
@@ -112,15 +59,6 @@ func (s shelf) account(k, sealed []byte) (vault.Account, chunk.Spine, error) {
 		return vault.Account{}, nil, err
 	}
 	return decodeAccount(k, v)
-}
-
-// user opens the record of a user.
-func (s shelf) user(k, sealed []byte) (people.User, error) {
-	v, err := s.open(k, sealed)
-	if err != nil {
-		return people.User{}, err
-	}
-	return decodeUser(string(k), v)
 }
 
 // loadRequests looks each key up in every day that is still kept.
@@ -228,9 +166,6 @@ func (v view) write(now time.Time, c *vault.Changes, spines spines) error {
 	if err := v.writeRecords(c, spines); err != nil {
 		return err
 	}
-	if err := v.writeIssued(c.Certificates); err != nil {
-		return err
-	}
 	today := dayOf(now)
 	for _, r := range c.Requests {
 		if err := v.putRequest(requestOf(today, r.Key), r.Index); err != nil {
@@ -250,7 +185,7 @@ func (v view) putRequest(key request, index int64) error {
 	return v.shelf(bucketRequests).put(kept[:], journalKey(index))
 }
 
-// writeRecords is write without what depends on the time, and without the head.
+// writeRecords is write without the request ids and the head.
 func (v view) writeRecords(c *vault.Changes, spines spines) error {
 	journal := v.journalWriter(v.store.chunks)
 	var links []chunk.Link
@@ -268,37 +203,8 @@ func (v view) writeRecords(c *vault.Changes, spines spines) error {
 		return err
 	}
 	v.store.chunks = journal.Builder
-	accounts := v.shelf(bucketAccounts)
-	for i := range c.Accounts {
-		a := &c.Accounts[i]
-		if err := accounts.put(accountKey(a.Name),
-			encodeAccount(a, spines[a.Name].places)); err != nil {
-			return err
-		}
-	}
-	holds := v.shelf(bucketHolds)
-	for i := range c.Holds {
-		if err := holds.put(holdKey(c.Holds[i].ID), encodeHold(&c.Holds[i])); err != nil {
-			return err
-		}
-	}
-	revoked := v.shelf(bucketRevoked)
-	for _, r := range c.Revocations {
-		var w fields
-		w.int(r.At.UnixMicro())
-		if err := revoked.put([]byte(r.Name), w.b); err != nil {
-			return err
-		}
-	}
-	grants := v.shelf(bucketGrants)
-	for i := range c.Grants {
-		if err := grants.put([]byte(c.Grants[i].ID), encodeGrant(&c.Grants[i])); err != nil {
-			return err
-		}
-	}
-	users := v.shelf(bucketUsers)
-	for i := range c.Users {
-		if err := users.put([]byte(c.Users[i].Subject), encodeUser(&c.Users[i])); err != nil {
+	for _, kind := range kinds {
+		if err := kind.write(v, &c.Records, spines); err != nil {
 			return err
 		}
 	}

@@ -29,8 +29,11 @@ func (s *Store) Check(ctx context.Context, report func(problem string)) error {
 		problems.Add("%d pages are neither in use nor free", pages.lost())
 	}
 	err = s.snapshot(func(v view) error {
-		return errors.Join(c.journal(ctx, v), c.accounts(v), c.holds(v), c.requests(v),
-			c.users(v), c.opens(v, bucketRevoked), c.opens(v, bucketIssued), c.grants(v))
+		err := c.journal(ctx, v)
+		for _, kind := range kinds {
+			err = errors.Join(err, kind.verify(v, c))
+		}
+		return errors.Join(err, c.requests(v))
 	})
 	if err == nil {
 		err = problems.Err()
@@ -120,54 +123,6 @@ func (c *checker) entry(index int64, entry *audit.Entry, stored chunk.Entry) {
 	}
 }
 
-func (c *checker) accounts(v view) error {
-	shelf := v.shelf(bucketAccounts)
-	err := shelf.bucket.ForEach(func(k, sealed []byte) error {
-		a, spine, err := shelf.account(k, sealed)
-		if err != nil {
-			c.problems.Add("account: %v", err)
-			return nil
-		}
-		if !c.chains.Account(&a) {
-			return nil
-		}
-		if !slices.Equal(c.spines[a.Name].places, spine) {
-			c.problems.Add("account %s: its history leads astray", a.Name)
-		}
-		c.chains.Pending(&a, func(id vault.HoldID) (vault.Hold, error) {
-			value, err := v.shelf(bucketHolds).get(holdKey(id))
-			if err != nil {
-				return vault.Hold{}, err
-			}
-			return decodeHold(id, value)
-		})
-		return nil
-	})
-	c.chains.End()
-	return err
-}
-
-func (c *checker) holds(v view) error {
-	shelf := v.shelf(bucketHolds)
-	return shelf.bucket.ForEach(func(k, v []byte) error {
-		if len(k) != 8 {
-			c.problems.Add("hold: key %x", k)
-			return nil
-		}
-		id := holdID(k)
-		plain, err := shelf.open(k, v)
-		if err != nil {
-			c.problems.Add("hold %s: %v", id, err)
-			return nil
-		}
-		h, err := decodeHold(id, plain)
-		if err != nil || !c.chains.Has(h.Account) || int64(id) >= c.size {
-			c.problems.Add("hold %s is of nothing: %v", id, err)
-		}
-		return nil
-	})
-}
-
 func (c *checker) requests(v view) error {
 	journal := v.journal()
 	return v.file.Bucket(bucketRequests).ForEach(func(k, v []byte) error {
@@ -186,43 +141,6 @@ func (c *checker) requests(v view) error {
 		if err != nil || !key.Answered(entry) || dayOf(entry.Time) != day {
 			c.problems.Add("request id %x: journal entry %d is not the answer to it: %v", k,
 				index, err)
-		}
-		return nil
-	})
-}
-
-func (c *checker) users(v view) error {
-	shelf := v.shelf(bucketUsers)
-	return shelf.bucket.ForEach(func(k, v []byte) error {
-		if _, err := shelf.user(k, v); err != nil {
-			c.problems.Add("user %s: %v", k, err)
-		}
-		return nil
-	})
-}
-
-// opens looks whether every value of a bucket opens.
-func (c *checker) opens(v view, name []byte) error {
-	shelf := v.shelf(name)
-	return shelf.bucket.ForEach(func(k, v []byte) error {
-		if _, err := shelf.open(k, v); err != nil {
-			c.problems.Add("%s %s: %v", name, k, err)
-		}
-		return nil
-	})
-}
-
-func (c *checker) grants(v view) error {
-	shelf := v.shelf(bucketGrants)
-	return shelf.bucket.ForEach(func(k, v []byte) error {
-		plain, err := shelf.open(k, v)
-		if err != nil {
-			c.problems.Add("grant %s: %v", k, err)
-			return nil
-		}
-		g, err := decodeGrant(string(k), plain)
-		if err != nil || g.Spent < 0 || g.Spent > g.Cap {
-			c.problems.Add("grant %s has spent %s of %s: %v", k, g.Spent, g.Cap, err)
 		}
 		return nil
 	})

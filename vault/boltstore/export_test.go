@@ -3,7 +3,56 @@ package boltstore
 import (
 	"testing"
 	"time"
+
+	"example.com/atm/vault"
 )
+
+// KindsIn returns pointers to the records in r of each kind that has a bucket.
+func KindsIn(r *vault.Records) (lists []any) {
+	for _, kind := range kinds {
+		lists = append(lists, kind.of(r))
+	}
+	return lists
+}
+
+// A note is a record of a kind that there may be one day.
+type note struct{ key, text string }
+
+// AddKind lets the store have another kind of records until the end of a test. It returns how
+// many a store has, and a function that writes one.
+func AddKind(t testing.TB) (count func(*Store) int, write func(s *Store, key, text string)) {
+	notes := &records[string, note]{
+		name: "note", bucket: []byte("notes"), toKey: textKey, fromKey: keyText,
+		key:    func(n *note) string { return n.key },
+		encode: func(n *note) []byte { return []byte(n.text) },
+		decode: func(key string, v []byte) (note, error) { return note{key, string(v)}, nil },
+	}
+	var list []note
+	notes.list = func(*vault.Records) *[]note { return &list }
+	before, names := kinds, buckets
+	kinds = append(kinds[:len(kinds):len(kinds)], notes)
+	buckets = bucketsOf(kinds)
+	t.Cleanup(func() { kinds, buckets = before, names })
+	count = func(s *Store) int {
+		list = nil
+		if err := s.snapshot(func(v view) error {
+			_, err := notes.all(v)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	return count, func(s *Store, key, text string) {
+		list = []note{{key, text}}
+		if err := s.exclusive(func(v view) error {
+			return notes.write(v, &vault.Records{}, nil)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		list = nil
+	}
+}
 
 // KeepInLog leaves what is committed in the write-ahead log and the memtable until the end
 // of a test, unless it fills them.

@@ -2,7 +2,6 @@ package boltstore
 
 import (
 	"bytes"
-	"context"
 	"time"
 
 	"example.com/atm/vault/people"
@@ -18,30 +17,6 @@ const (
 	sweptPerIssued = 8
 )
 
-// Certificates implements vault.Store.
-func (s *Store) Certificates(context.Context) (found []people.Certificate, err error) {
-	err = s.snapshot(func(v view) error {
-		shelf := v.shelf(bucketIssued)
-		return shelf.bucket.ForEach(func(k, sealed []byte) error {
-			c, err := shelf.certificate(k, sealed)
-			found = append(found, c)
-			return err
-		})
-	})
-	return found, err
-}
-
-// writeIssued stores certificates.
-func (v view) writeIssued(list []people.Certificate) error {
-	shelf := v.shelf(bucketIssued)
-	for i := range list {
-		if err := shelf.put([]byte(list[i].Serial), encodeCertificate(&list[i])); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // sweep looks at the certificates after one, whose serial number is random, and
 // removes those that ended before an instant.
 func (s shelf) sweep(after []byte, before time.Time) error {
@@ -53,7 +28,7 @@ func (s shelf) sweep(after []byte, before time.Time) error {
 		if k == nil {
 			k, v = c.First()
 		}
-		cert, err := s.certificate(k, v)
+		cert, err := certificatesKind.open(s, k, v)
 		if err != nil {
 			return err
 		}
@@ -69,18 +44,9 @@ func (s shelf) sweep(after []byte, before time.Time) error {
 	return nil
 }
 
-// certificate opens the record of a certificate.
-func (s shelf) certificate(k, sealed []byte) (people.Certificate, error) {
-	v, err := s.open(k, sealed)
-	if err != nil {
-		return people.Certificate{}, err
-	}
-	return decodeCertificate(k, v)
-}
-
-func decodeCertificate(k, v []byte) (people.Certificate, error) {
+func decodeCertificate(serial string, v []byte) (people.Certificate, error) {
 	r := reader{b: v}
-	c := people.Certificate{Serial: string(k), Subject: r.text(), NotAfter: time.Unix(r.int(),
+	c := people.Certificate{Serial: serial, Subject: r.text(), NotAfter: time.Unix(r.int(),
 		0).UTC()}
 	if len(r.b) > 0 { // one from before has no more
 		c.Issued, c.Scope, c.Actor = time.Unix(r.int(), 0).UTC(), r.text(), r.text()

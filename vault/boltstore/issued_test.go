@@ -18,12 +18,12 @@ func TestOlderCertificateIsRead(t *testing.T) {
 	var older fields
 	older.text(want.Subject)
 	older.int(want.NotAfter.Unix())
-	got, err := decodeCertificate([]byte(want.Serial), older.b)
+	got, err := decodeCertificate(want.Serial, older.b)
 	if err != nil || got != want {
 		t.Errorf("%+v, %v", got, err)
 	}
 	want.Issued, want.Scope, want.Actor = want.NotAfter.Add(-time.Hour), "inquiry", "user:till"
-	got, err = decodeCertificate([]byte(want.Serial), encodeCertificate(&want))
+	got, err = decodeCertificate(want.Serial, encodeCertificate(&want))
 	if err != nil || got != want {
 		t.Errorf("%+v, %v", got, err)
 	}

@@ -7,7 +7,6 @@ import (
 	"os"
 
 	"example.com/atm/vault"
-	"example.com/atm/vault/boltstore/chunk"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -74,62 +73,44 @@ func (s *Store) Compact(path string) error {
 }
 
 // All implements vault.Backend.
-func (s *Store) All(context.Context) (accounts []vault.Account, holds []vault.Hold, err error) {
-	err = s.snapshot(func(v view) error {
-		err := v.eachAccount(func(a *vault.Account, _ chunk.Spine) error {
-			accounts = append(accounts, *a)
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		shelf := v.shelf(bucketHolds)
-		return shelf.bucket.ForEach(func(k, v []byte) error {
-			plain, err := shelf.open(k, v)
-			if err != nil || len(k) != 8 {
-				return errors.Join(err, errRecord)
+func (s *Store) All(context.Context) (*vault.Records, error) {
+	var all vault.Records
+	err := s.snapshot(func(v view) error {
+		for _, kind := range kinds {
+			if !kind.isDerived() {
+				continue
 			}
-			h, err := decodeHold(holdID(k), plain)
-			holds = append(holds, h)
-			return err
-		})
+			if err := kind.each(v, &all, func() error { return nil }); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
-	return accounts, holds, err
+	return &all, err
 }
 
 // Rebuild implements vault.Backend.
-func (s *Store) Rebuild(ctx context.Context, replay func(vault.Store) ([]vault.Account,
-	[]vault.Hold, error),
+func (s *Store) Rebuild(ctx context.Context,
+	replay func(journal vault.Store) (*vault.Records, error),
 ) error {
-	accounts, holds, err := replay(s) // nobody else has the file open
+	derived, err := replay(s) // nobody else has the file open
 	if err != nil {
 		return err
 	}
 	return s.exclusive(func(v view) error {
-		tx := v.file
-		for _, name := range [][]byte{bucketAccounts, bucketHolds} {
-			if err := tx.DeleteBucket(name); err != nil {
-				return err
-			}
-			if _, err := tx.CreateBucket(name); err != nil {
-				return err
-			}
-		}
 		spines, err := v.relink(ctx)
 		if err != nil {
 			return err
 		}
-		shelf := v.shelf(bucketAccounts)
-		for i := range accounts {
-			a := &accounts[i]
-			if err := shelf.put(accountKey(a.Name),
-				encodeAccount(a, spines[a.Name].places)); err != nil {
+		for _, kind := range kinds {
+			if !kind.isDerived() {
+				continue
+			}
+			if err := errors.Join(v.file.DeleteBucket(kind.in()),
+				makeBuckets(v.file, [][]byte{kind.in()})); err != nil {
 				return err
 			}
-		}
-		shelf = v.shelf(bucketHolds)
-		for i := range holds {
-			if err := shelf.put(holdKey(holds[i].ID), encodeHold(&holds[i])); err != nil {
+			if err := kind.write(v, derived, spines); err != nil {
 				return err
 			}
 		}

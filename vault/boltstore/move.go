@@ -27,15 +27,14 @@ func (s *Store) Dump(ctx context.Context, yield func(*vault.Part) error) (*vault
 			return err
 		}
 		d := dumper{ctx: ctx, view: now, yield: yield}
-		for _, dump := range []func() error{
-			d.journal, d.accounts, d.holds, d.requests,
-			d.users, d.grants, d.revocations, d.certificates,
-		} {
-			if err := errors.Join(dump(), d.flush()); err != nil {
+		err = errors.Join(d.journal(), d.flush(), d.requests())
+		for _, kind := range kinds {
+			if err = errors.Join(err, d.flush()); err != nil {
 				return err
 			}
+			err = kind.each(now, &d.part.Records, d.counted)
 		}
-		return nil
+		return errors.Join(err, d.flush())
 	})
 	return &trail, err
 }
@@ -69,11 +68,16 @@ func (d *dumper) each(name []byte, add func(k, v []byte) error) error {
 		if err := add(k, v); err != nil {
 			return fmt.Errorf("%s, key %x: %w", name, k, err)
 		}
-		if d.count++; d.count >= movedAtOnce {
-			return d.flush()
-		}
-		return nil
+		return d.counted()
 	})
+}
+
+// counted counts a record that was added to the part, and yields the part when it is full.
+func (d *dumper) counted() error {
+	if d.count++; d.count >= movedAtOnce {
+		return d.flush()
+	}
+	return nil
 }
 
 func (d *dumper) journal() error {
@@ -97,25 +101,6 @@ func (d *dumper) journal() error {
 	})
 }
 
-func (d *dumper) accounts() error {
-	return d.each(bucketAccounts, func(k, v []byte) error {
-		a, _, err := decodeAccount(k, v)
-		d.part.Accounts = append(d.part.Accounts, a)
-		return err
-	})
-}
-
-func (d *dumper) holds() error {
-	return d.each(bucketHolds, func(k, v []byte) error {
-		if len(k) != 8 {
-			return errRecord
-		}
-		h, err := decodeHold(holdID(k), v)
-		d.part.Holds = append(d.part.Holds, h)
-		return err
-	})
-}
-
 func (d *dumper) requests() error {
 	return d.each(bucketRequests, func(k, v []byte) error {
 		day, key, err := parseRequest(k)
@@ -125,38 +110,6 @@ func (d *dumper) requests() error {
 			Day: int64(day),
 		})
 		return errors.Join(err, errIndex)
-	})
-}
-
-func (d *dumper) users() error {
-	return d.each(bucketUsers, func(k, v []byte) error {
-		u, err := decodeUser(string(k), v)
-		d.part.Users = append(d.part.Users, u)
-		return err
-	})
-}
-
-func (d *dumper) grants() error {
-	return d.each(bucketGrants, func(k, v []byte) error {
-		g, err := decodeGrant(string(k), v)
-		d.part.Grants = append(d.part.Grants, g)
-		return err
-	})
-}
-
-func (d *dumper) revocations() error {
-	return d.each(bucketRevoked, func(k, v []byte) error {
-		r, err := decodeRevocation(string(k), v)
-		d.part.Revocations = append(d.part.Revocations, r)
-		return err
-	})
-}
-
-func (d *dumper) certificates() error {
-	return d.each(bucketIssued, func(k, v []byte) error {
-		c, err := decodeCertificate(k, v)
-		d.part.Certificates = append(d.part.Certificates, c)
-		return err
 	})
 }
 
@@ -200,13 +153,6 @@ func (v view) fillPart(part *vault.Part, spines spines) error {
 	}
 	if err := v.writeRecords(&c, spines); err != nil {
 		return err
-	}
-	issued := v.shelf(bucketIssued)
-	for i := range part.Certificates {
-		if err := issued.put([]byte(part.Certificates[i].Serial),
-			encodeCertificate(&part.Certificates[i])); err != nil {
-			return err
-		}
 	}
 	for _, r := range part.Requests {
 		if err := v.putRequest(requestOf(uint32(r.Day), r.Key), r.Index); err != nil {

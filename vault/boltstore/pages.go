@@ -399,13 +399,15 @@ func wellFormed(bucket string, key, value []byte) bool {
 	switch bucket {
 	case string(bucketRequests):
 		return len(key) == len(request{}) && len(value) == 8
-	case string(bucketJournal), string(bucketHolds):
+	case string(bucketJournal):
 		return len(key) == 8 && len(value) >= sealedOverhead
-	case string(bucketAccounts):
-		_, err := accountName(key)
-		return err == nil && len(value) >= sealedOverhead
 	case string(bucketMeta), string(bucketKeys):
 		return true // Open looks at each
+	}
+	for _, kind := range kinds {
+		if string(kind.in()) == bucket && !kind.fits(key) {
+			return false
+		}
 	}
 	return len(value) >= sealedOverhead
 }

@@ -34,13 +34,18 @@ func TestSumIsZeroForReaders(t *testing.T) {
 	for range 4 {
 		readers.Go(func() {
 			for {
-				accounts, _, err := store.All(t.Context())
+				all, err := store.All(t.Context())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				accounts := all.Accounts
 				var sum atm.Amount
 				for _, a := range accounts {
 					sum += a.Balance
 				}
-				if err != nil || sum != 0 || len(accounts) != 3 {
-					t.Errorf("%d accounts sum to %s, %v", len(accounts), sum, err)
+				if sum != 0 || len(accounts) != 3 {
+					t.Errorf("%d accounts sum to %s", len(accounts), sum)
 					return
 				}
 				mu.Lock()

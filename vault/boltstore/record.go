@@ -162,7 +162,14 @@ func decodeAccount(k, v []byte) (vault.Account, chunk.Spine, error) {
 func holdKey(id vault.HoldID) []byte { return journalKey(int64(id)) }
 
 // holdID reads a key that holdKey wrote.
-func holdID(k []byte) vault.HoldID { return vault.HoldID(binary.BigEndian.Uint64(k)) }
+func holdID(k []byte) (vault.HoldID, error) {
+	id, err := journalIndex(k)
+	return vault.HoldID(id), err
+}
+
+// textKey and keyText are for records whose keys are text.
+func textKey(s string) []byte          { return []byte(s) }
+func keyText(k []byte) (string, error) { return string(k), nil }
 
 func encodeHold(h *vault.Hold) []byte {
 	w := fields{[]byte{formHold, byte(h.State)}}
@@ -184,6 +191,12 @@ func decodeHold(id vault.HoldID, v []byte) (vault.Hold, error) {
 		return vault.Hold{}, errRecord
 	}
 	return h, nil
+}
+
+func encodeRevocation(r *people.Revocation) []byte {
+	var w fields
+	w.int(r.At.UnixMicro())
+	return w.b
 }
 
 func decodeRevocation(name string, v []byte) (people.Revocation, error) {

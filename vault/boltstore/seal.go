@@ -109,7 +109,7 @@ func (k *keyring) openTo(to, bucket, key, sealed []byte) ([]byte, error) {
 }
 
 // A shelf is a bucket of sealed values in one view. Its bucket has what is
-// in bbolt.
+// in bbolt; it is nil in a file of before that is only read, which is empty there.
 type shelf struct {
 	view   view
 	bucket *bolt.Bucket
@@ -135,11 +135,22 @@ func (s shelf) get(key []byte) ([]byte, error) {
 	if value, has := s.view.get(s.number, key); has {
 		return value, nil
 	}
+	if s.bucket == nil {
+		return nil, nil
+	}
 	sealed := s.bucket.Get(key)
 	if sealed == nil {
 		return nil, s.absent(key)
 	}
 	return s.open(key, sealed)
+}
+
+// each calls do with everything that bbolt has in the bucket.
+func (s shelf) each(do func(key, sealed []byte) error) error {
+	if s.bucket == nil {
+		return nil
+	}
+	return s.bucket.ForEach(do)
 }
 
 func (s shelf) open(key, sealed []byte) ([]byte, error) {

@@ -73,6 +73,13 @@ type Records struct {
 	Certificates []Certificate
 }
 
+// Add adds more records.
+func (r *Records) Add(more *Records) {
+	r.Users = append(r.Users, more.Users...)
+	r.Revocations = append(r.Revocations, more.Revocations...)
+	r.Certificates = append(r.Certificates, more.Certificates...)
+}
+
 // A Rule decides one operation on people. It is to this package what vault.Rule is to vault.
 type Rule interface {
 	Keys(k *Keys)

@@ -191,26 +191,27 @@ func (s *Store) BeginLog(ctx context.Context) error {
 }
 
 // All implements vault.Backend.
-func (s *Store) All(ctx context.Context) (accounts []vault.Account, holds []vault.Hold, err error) {
-	err = s.snapshot(ctx, func(tx pgx.Tx) error {
+func (s *Store) All(ctx context.Context) (*vault.Records, error) {
+	var all vault.Records
+	err := s.snapshot(ctx, func(tx pgx.Tx) error {
 		var err error
-		if accounts, err = list(ctx, tx, scanAccount, "SELECT "+accountColumns+
+		if all.Accounts, err = list(ctx, tx, scanAccount, "SELECT "+accountColumns+
 			" FROM accounts ORDER BY number NULLS LAST, name"); err != nil {
 			return err
 		}
-		holds, err = list(ctx, tx, scanHold, "SELECT id, account, amount, state FROM holds ORDER "+
-			"BY id")
+		all.Holds, err = list(ctx, tx, scanHold, "SELECT id, account, amount, state FROM holds "+
+			"ORDER BY id")
 		return err
 	})
-	return accounts, holds, err
+	return &all, err
 }
 
 // Rebuild implements vault.Backend. It needs the owner of the tables, and no replica may run.
-func (s *Store) Rebuild(ctx context.Context, replay func(vault.Store) ([]vault.Account,
-	[]vault.Hold, error),
+func (s *Store) Rebuild(ctx context.Context,
+	replay func(journal vault.Store) (*vault.Records, error),
 ) error {
 	return s.alone(ctx, func(tx pgx.Tx, size int64) error {
-		accounts, holds, err := replay(&within{s, tx})
+		derived, err := replay(&within{s, tx})
 		if err != nil {
 			return err
 		}
@@ -256,11 +257,12 @@ func (s *Store) Rebuild(ctx context.Context, replay func(vault.Store) ([]vault.A
 				return err
 			}
 		}
-		for first := 0; first < max(len(accounts), len(holds)); first += movedAtOnce {
+		for first := 0; first < max(len(derived.Accounts),
+			len(derived.Holds)); first += movedAtOnce {
 			var b pgx.Batch
 			s.queueRecords(&b, &vault.Changes{Records: vault.Records{
-				Accounts: page(accounts, first),
-				Holds:    page(holds, first),
+				Accounts: page(derived.Accounts, first),
+				Holds:    page(derived.Holds, first),
 			}}, nil)
 			if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 				return err

@@ -278,9 +278,7 @@ func TestExclusiveWorkNamesRunningReplicas(t *testing.T) {
 	}
 	work := map[string]func() error{
 		"Rebuild": func() error {
-			return offline.Rebuild(t.Context(), func(vault.Store) ([]vault.Account, []vault.Hold,
-				error,
-			) {
+			return offline.Rebuild(t.Context(), func(vault.Store) (*vault.Records, error) {
 				return offline.All(t.Context())
 			})
 		},

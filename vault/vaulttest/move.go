@@ -108,11 +108,8 @@ func Contents(t testing.TB, store vault.Backend) (vault.Part, *vault.Trail) {
 		for _, leaf := range p.Leaves {
 			all.Leaves = append(all.Leaves, bytes.Clone(leaf))
 		}
-		all.Accounts, all.Holds, all.Requests = append(all.Accounts, p.Accounts...),
-			append(all.Holds, p.Holds...), append(all.Requests, p.Requests...)
-		all.Users, all.Grants = append(all.Users, p.Users...), append(all.Grants, p.Grants...)
-		all.Revocations, all.Certificates = append(all.Revocations, p.Revocations...),
-			append(all.Certificates, p.Certificates...)
+		all.Add(&p.Records)
+		all.Requests = append(all.Requests, p.Requests...)
 		return nil
 	})
 	if err != nil {
@@ -194,19 +191,16 @@ func testRebuild(t *testing.T, p Place) {
 	store := backend(t, p)
 	Furnish(t, store)
 	before, _ := Contents(t, store)
-	accounts, holds, err := store.All(t.Context())
+	derived, err := store.All(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	wrong := slices.Clone(accounts)
-	wrong[0].Balance++
-	give := func(accounts []vault.Account, holds []vault.Hold) func(vault.Store) ([]vault.Account,
-		[]vault.Hold, error) {
-		return func(vault.Store) ([]vault.Account, []vault.Hold, error) {
-			return accounts, holds, nil
-		}
+	wrong := &vault.Records{Accounts: slices.Clone(derived.Accounts), Holds: derived.Holds[1:]}
+	wrong.Accounts[0].Balance++
+	give := func(r *vault.Records) func(vault.Store) (*vault.Records, error) {
+		return func(vault.Store) (*vault.Records, error) { return r, nil }
 	}
-	if err := store.Rebuild(t.Context(), give(wrong, holds[1:])); err != nil {
+	if err := store.Rebuild(t.Context(), give(wrong)); err != nil {
 		t.Fatal(err)
 	}
 	problems := 0
@@ -215,7 +209,7 @@ func testRebuild(t *testing.T, p Place) {
 	}); !errors.Is(err, vault.ErrDamaged) || problems < 2 {
 		t.Errorf("a check of wrong records tells of %d problems: %v", problems, err)
 	}
-	if err := store.Rebuild(t.Context(), give(accounts, holds)); err != nil {
+	if err := store.Rebuild(t.Context(), give(derived)); err != nil {
 		t.Fatal(err)
 	}
 	Sound(t, store)

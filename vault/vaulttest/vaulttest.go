@@ -55,6 +55,7 @@ func Run(t *testing.T, place func(t *testing.T) Place) {
 		"Linearizable":        testLinearizable,
 		"SignerRefusesFork":   testSignerRefusesFork,
 		"Rebuild":             testRebuild,
+		"EveryKindIsMoved":    testEveryKindIsMoved,
 		"DenialsAreBounded":   testDenialsAreBounded,
 
 		"ForgottenKeyFailsAlone":  testForgottenKey,

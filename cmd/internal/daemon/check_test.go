@@ -119,15 +119,15 @@ func change(t *testing.T, folder offline.Folder, tamper func([]vault.Account,
 ) {
 	t.Helper()
 	store := openStore(t, folder)
-	accounts, holds, err := store.All(context.Background())
+	derived, err := store.All(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
-	accounts, holds = tamper(accounts, holds)
-	if err := errors.Join(store.Rebuild(context.Background(), func(vault.Store) ([]vault.Account,
-		[]vault.Hold, error,
+	derived.Accounts, derived.Holds = tamper(derived.Accounts, derived.Holds)
+	if err := errors.Join(store.Rebuild(context.Background(), func(vault.Store) (
+		*vault.Records, error,
 	) {
-		return accounts, holds, nil
+		return derived, nil
 	}), store.Close()); err != nil {
 		t.Fatal(err)
 	}

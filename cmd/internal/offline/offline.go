@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -131,8 +130,8 @@ func (f Folder) check(ctx context.Context, dir *datadir.Dir, store vault.Backend
 		tell(err.Error())
 		return found, ErrProblems
 	}
-	found.Entries, found.Accounts = compared.Trail.Size(), len(compared.Accounts)
-	for _, problem := range differences(compared.Replayer, compared.Accounts, compared.Holds) {
+	found.Entries, found.Accounts = compared.Trail.Size(), len(compared.Kept.Accounts)
+	for _, problem := range compared.Differences(&compared.Kept, time.Now()) {
 		tell(problem)
 	}
 	if err := checkCheckpoint(dir, compared); err != nil {
@@ -170,31 +169,6 @@ func checkCheckpoint(dir *datadir.Dir, compared *replay.Compared) error {
 			c.Origin, c.Size, c.Root, dir.Config.Origin, head.Size, head.Root())
 	}
 	return nil
-}
-
-// differences says where the records of a store are not what the journal says.
-func differences(replayed *vault.Replayer, accounts []vault.Account,
-	holds []vault.Hold,
-) (problems []string) {
-	want := make(map[vault.Name]vault.Account)
-	for _, a := range replayed.Accounts() {
-		want[a.Name] = a
-	}
-	for _, a := range accounts {
-		if w, known := want[a.Name]; !known || !w.Equal(a) {
-			problems = append(problems, fmt.Sprintf("account %s is not what the journal says: "+
-				"%+v, not %+v", a.Name, a, w))
-		}
-		delete(want, a.Name)
-	}
-	for name := range want {
-		problems = append(problems,
-			fmt.Sprintf("account %s is in the journal and has no record", name))
-	}
-	if !slices.Equal(replayed.HoldsOf(accounts, holds, time.Now()), holds) {
-		problems = append(problems, "the holds are not what the journal says")
-	}
-	return problems
 }
 
 func (f Folder) open(ctx context.Context) (*datadir.Dir, datadir.VaultKey, vault.Backend, error) {
@@ -306,17 +280,17 @@ func (f Folder) Rebuild(ctx context.Context) (wrong int, err error) {
 	if err := notBehind(ctx, dir, store); err != nil {
 		return 0, err
 	}
-	err = store.Rebuild(ctx, func(journal vault.Store) ([]vault.Account, []vault.Hold, error) {
+	err = store.Rebuild(ctx, func(journal vault.Store) (*vault.Records, error) {
 		replayed, err := replay.Reconcile(ctx, journal, f.progress)
 		if err != nil {
-			return nil, nil, fmt.Errorf("the journal is not to be trusted: %w", err)
+			return nil, fmt.Errorf("the journal is not to be trusted: %w", err)
 		}
-		accounts, holds, err := store.All(ctx)
+		kept, err := store.All(ctx)
 		if err != nil { // records that do not even open are wrong, too
-			accounts, holds = nil, nil
+			kept = &vault.Records{}
 		}
-		wrong = len(differences(replayed, accounts, holds))
-		return replayed.Accounts(), replayed.Holds(), nil
+		wrong = len(replayed.Differences(kept, time.Now()))
+		return replayed.Records(), nil
 	})
 	return wrong, err
 }

@@ -1,0 +1,353 @@
+package boltstore
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"example.com/atm/vault"
+	"example.com/atm/vault/boltstore/chunk"
+	"example.com/atm/vault/people"
+	"example.com/atm/vault/record"
+	bolt "go.etcd.io/bbolt"
+)
+
+// kinds are the kinds of records, each with a bucket of its own. Loading, writing, moving,
+// checking, rebuilding and replaying a log run over this list, and TestEveryKindIsStored
+// fails for a kind of vault.Records that is not in it.
+//
+// A new kind comes at the end: its place is its number in the write-ahead log. Its bucket is
+// made when a folder of before is opened.
+var kinds = []kind{
+	accountsKind{},
+	usersKind,
+	&records[vault.HoldID, vault.Hold]{
+		name: "hold", bucket: bucketHolds, derived: true,
+		list:   func(r *vault.Records) *[]vault.Hold { return &r.Holds },
+		key:    func(h *vault.Hold) vault.HoldID { return h.ID },
+		asked:  func(k *vault.Keys) []vault.HoldID { return k.Holds },
+		loaded: func(l *vault.Loaded) *record.Loaded[vault.HoldID, vault.Hold] { return &l.Holds },
+		toKey:  holdKey, fromKey: holdID, encode: encodeHold, decode: decodeHold,
+		check: func(c *checker, h *vault.Hold) error {
+			if !c.chains.Has(h.Account) || int64(h.ID) >= c.size {
+				return errors.New("it is of nothing")
+			}
+			return nil
+		},
+	},
+	revocationsKind,
+	&records[string, vault.Grant]{
+		name: "grant", bucket: bucketGrants,
+		list:   func(r *vault.Records) *[]vault.Grant { return &r.Grants },
+		key:    func(g *vault.Grant) string { return g.ID },
+		asked:  func(k *vault.Keys) []string { return k.Grants },
+		loaded: func(l *vault.Loaded) *record.Loaded[string, vault.Grant] { return &l.Grants },
+		toKey:  textKey, fromKey: keyText, encode: encodeGrant, decode: decodeGrant,
+		check: func(_ *checker, g *vault.Grant) error {
+			if g.Spent < 0 || g.Spent > g.Cap {
+				return fmt.Errorf("it has spent %s of %s", g.Spent, g.Cap)
+			}
+			return nil
+		},
+	},
+	certificatesKind,
+}
+
+// The kinds that are listed as a whole.
+var (
+	usersKind = &records[string, people.User]{
+		name: "user", bucket: bucketUsers,
+		list:   func(r *vault.Records) *[]people.User { return &r.Users },
+		key:    func(u *people.User) string { return u.Subject },
+		asked:  func(k *vault.Keys) []string { return k.Users },
+		loaded: func(l *vault.Loaded) *record.Loaded[string, people.User] { return &l.Users },
+		toKey:  textKey, fromKey: keyText, encode: encodeUser, decode: decodeUser,
+	}
+	revocationsKind = &records[string, people.Revocation]{
+		name: "revocation", bucket: bucketRevoked,
+		list:  func(r *vault.Records) *[]people.Revocation { return &r.Revocations },
+		key:   func(r *people.Revocation) string { return r.Name },
+		asked: func(k *vault.Keys) []string { return k.Revocations },
+		loaded: func(l *vault.Loaded) *record.Loaded[string, people.Revocation] {
+			return &l.Revocations
+		},
+		toKey: textKey, fromKey: keyText, encode: encodeRevocation, decode: decodeRevocation,
+	}
+	certificatesKind = &records[string, people.Certificate]{
+		name: "certificate", bucket: bucketIssued,
+		list:  func(r *vault.Records) *[]people.Certificate { return &r.Certificates },
+		key:   func(c *people.Certificate) string { return c.Serial },
+		toKey: textKey, fromKey: keyText, encode: encodeCertificate, decode: decodeCertificate,
+	}
+)
+
+// A kind is what the store does with the records of one kind.
+type kind interface {
+	// in names the bucket, and of is where the records are in r.
+	in() []byte
+	of(r *vault.Records) any
+
+	// fits reports whether a key has the form that those of the bucket have.
+	fits(key []byte) bool
+
+	// load reads the records that keys name. One that cannot be read concerns nothing but
+	// the commands that need it.
+	load(v view, keys *vault.Keys, l *vault.Loaded, spines spines)
+
+	// write puts what r has of the kind into its bucket.
+	write(v view, r *vault.Records, spines spines) error
+
+	// each calls next after each record of the bucket, which it adds to r.
+	each(v view, r *vault.Records, next func() error) error
+
+	// verify tells c of each record that does not open, or is not as it must be.
+	verify(v view, c *checker) error
+
+	// isDerived reports whether a replay of the journal makes the records again.
+	isDerived() bool
+}
+
+// records are a kind whose records are each one value under one key.
+type records[K comparable, V any] struct {
+	name    string // in problems
+	bucket  []byte
+	derived bool // a replay of the journal makes them again
+
+	list   func(*vault.Records) *[]V
+	key    func(*V) K
+	asked  func(*vault.Keys) []K // nil for a kind that no rule asks for
+	loaded func(*vault.Loaded) *record.Loaded[K, V]
+
+	toKey   func(K) []byte
+	fromKey func([]byte) (K, error)
+	encode  func(*V) []byte
+	decode  func(K, []byte) (V, error)
+
+	check func(*checker, *V) error // beside its form; optional
+}
+
+func (s *records[K, V]) in() []byte              { return s.bucket }
+func (s *records[K, V]) of(r *vault.Records) any { return s.list(r) }
+func (s *records[K, V]) isDerived() bool         { return s.derived }
+
+func (s *records[K, V]) fits(key []byte) bool {
+	_, err := s.fromKey(key)
+	return err == nil
+}
+
+func (s *records[K, V]) load(v view, keys *vault.Keys, l *vault.Loaded, _ spines) {
+	if s.asked == nil || len(s.asked(keys)) == 0 {
+		return
+	}
+	asked, loaded, shelf := s.asked(keys), s.loaded(l), v.shelf(s.bucket)
+	loaded.Found = make(map[K]*V, len(asked))
+	for _, key := range asked {
+		value, err := shelf.get(s.toKey(key))
+		if value == nil && err == nil {
+			continue
+		}
+		var one V
+		if err == nil {
+			one, err = s.decode(key, value)
+		}
+		if err != nil {
+			loaded.Note(key, err)
+			continue
+		}
+		loaded.Found[key] = &one
+	}
+}
+
+func (s *records[K, V]) write(v view, r *vault.Records, _ spines) error {
+	list := *s.list(r)
+	if len(list) == 0 {
+		return nil
+	}
+	shelf := v.shelf(s.bucket)
+	for i := range list {
+		if err := shelf.put(s.toKey(s.key(&list[i])), s.encode(&list[i])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// open opens and decodes a record of the bucket.
+func (s *records[K, V]) open(shelf shelf, k, sealed []byte) (one V, err error) {
+	key, err := s.fromKey(k)
+	if err != nil {
+		return one, fmt.Errorf("%s, key %x: %w", s.name, k, err)
+	}
+	value, err := shelf.open(k, sealed)
+	if err != nil {
+		return one, err
+	}
+	one, err = s.decode(key, value)
+	if err != nil {
+		return one, fmt.Errorf("%s %v: %w", s.name, key, err)
+	}
+	return one, nil
+}
+
+func (s *records[K, V]) each(v view, r *vault.Records, next func() error) error {
+	shelf, list := v.shelf(s.bucket), s.list(r)
+	return shelf.each(func(k, sealed []byte) error {
+		one, err := s.open(shelf, k, sealed)
+		if err != nil {
+			return err
+		}
+		*list = append(*list, one)
+		return next()
+	})
+}
+
+// all returns every record of the kind.
+func (s *records[K, V]) all(v view) ([]V, error) {
+	var r vault.Records
+	err := s.each(v, &r, func() error { return nil })
+	return *s.list(&r), err
+}
+
+func (s *records[K, V]) verify(v view, c *checker) error {
+	shelf := v.shelf(s.bucket)
+	return shelf.each(func(k, sealed []byte) error {
+		one, err := s.open(shelf, k, sealed)
+		if err != nil {
+			c.problems.Add("%v", err)
+			return nil
+		}
+		if s.check == nil {
+			return nil
+		}
+		if err := s.check(c, &one); err != nil {
+			c.problems.Add("%s %v: %v", s.name, s.key(&one), err)
+		}
+		return nil
+	})
+}
+
+// accountsKind are the accounts. Each is stored with the spine of its history, which comes
+// from the entries that are written with it.
+type accountsKind struct{}
+
+func (accountsKind) in() []byte              { return bucketAccounts }
+func (accountsKind) of(r *vault.Records) any { return &r.Accounts }
+func (accountsKind) isDerived() bool         { return true }
+
+func (accountsKind) fits(key []byte) bool {
+	_, err := accountName(key)
+	return err == nil
+}
+
+func (accountsKind) each(v view, r *vault.Records, next func() error) error {
+	return v.eachAccount(func(a *vault.Account, _ chunk.Spine) error {
+		r.Accounts = append(r.Accounts, *a)
+		return next()
+	})
+}
+
+// load reads those that keys name, and those of the holds that were loaded.
+func (accountsKind) load(v view, keys *vault.Keys, l *vault.Loaded, spines spines) {
+	names := slices.Clip(keys.Accounts)
+	for _, id := range keys.Holds {
+		if h := l.Holds.Found[id]; h != nil {
+			names = append(names, h.Account)
+		}
+	}
+	// of a movement one account is that of the cash, nearly always
+	l.Accounts.Found = make(map[vault.Name]*vault.Account, len(names)/2+1)
+	for _, name := range names {
+		if _, loaded := spines[name]; loaded {
+			continue
+		}
+		a, places, err := v.account(name)
+		if err != nil {
+			l.Accounts.Note(name, err)
+			continue
+		}
+		spines[name] = spine{a.Version, places}
+		if a.Version > 0 {
+			l.Accounts.Found[name] = &a
+		}
+	}
+}
+
+func (accountsKind) write(v view, r *vault.Records, spines spines) error {
+	shelf := v.shelf(bucketAccounts)
+	for i := range r.Accounts {
+		a := &r.Accounts[i]
+		if err := shelf.put(accountKey(a.Name), encodeAccount(a,
+			spines[a.Name].places)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (accountsKind) verify(v view, c *checker) error {
+	shelf := v.shelf(bucketAccounts)
+	err := shelf.each(func(k, sealed []byte) error {
+		a, spine, err := shelf.account(k, sealed)
+		if err != nil {
+			c.problems.Add("account: %v", err)
+			return nil
+		}
+		if !c.chains.Account(&a) {
+			return nil
+		}
+		if !slices.Equal(c.spines[a.Name].places, spine) {
+			c.problems.Add("account %s: its history leads astray", a.Name)
+		}
+		c.chains.Pending(&a, func(id vault.HoldID) (vault.Hold, error) {
+			value, err := v.shelf(bucketHolds).get(holdKey(id))
+			if err != nil {
+				return vault.Hold{}, err
+			}
+			return decodeHold(id, value)
+		})
+		return nil
+	})
+	c.chains.End()
+	return err
+}
+
+// buckets are all buckets but that of the keys. Their places in the list are their numbers
+// in the records of the write-ahead log. Values are sealed, except some of meta, and those
+// of requests, which are only indexes of entries.
+var buckets = bucketsOf(kinds)
+
+func bucketsOf(kinds []kind) [][]byte {
+	names := [][]byte{bucketMeta, bucketAccounts, bucketJournal, bucketRequests}
+	for _, kind := range kinds[1:] { // behind the accounts
+		names = append(names, kind.in())
+	}
+	return names
+}
+
+// firstBuckets is how many of buckets a file has had since its schema began. One of them
+// that is missing is damage, and any other is made when a file is opened.
+const firstBuckets = 9
+
+// missingBuckets returns the buckets that a file of before some kinds does not have yet.
+func missingBuckets(tx *bolt.Tx) (missing [][]byte, err error) {
+	for i, name := range append([][]byte{bucketKeys}, buckets...) {
+		switch {
+		case tx.Bucket(name) != nil:
+		case i <= firstBuckets:
+			return nil, fmt.Errorf("it lacks the bucket %s", name)
+		default:
+			missing = append(missing, name)
+		}
+	}
+	return missing, nil
+}
+
+// makeBuckets makes those of the buckets that the file does not have.
+func makeBuckets(tx *bolt.Tx, names [][]byte) error {
+	for _, name := range names {
+		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
