@@ -22,6 +22,8 @@ var places = map[string][]string{
 	"auth":                  {"", "internal"},
 	"teller":                {"", "vault", "audit"},
 	"teller/methods":        {""},
+	"teller/events":         {"", "vault", "audit"},
+	"teller/passwords":      {},
 	"teller/replay":         {"", "teller", "vault", "audit"},
 	"vault":                 {"", "audit"},
 	"vault/record":          {},

@@ -20,34 +20,43 @@ const (
 
 	// exchangeLife is the life of a grant that was not asked for in seconds.
 	exchangeLife = 5 * time.Minute
+
+	noGrantNow = "The server cannot make a grant at the moment."
 )
 
-// serveExchange gives a caller who has somebody's token a grant of that
-// somebody's (RFC 8693): to act on accounts of theirs, for no more than the
-// token is for, and no longer than it is good. It is made as any other grant
-// is, in the name of who the token is of.
-func (s *Server) serveExchange(w http.ResponseWriter, r *http.Request, caller *atm.Caller,
-	values url.Values,
-) {
+// readExchange reads the form of a token exchange; problem is the error of OAuth for one that is
+// not well formed.
+func readExchange(values url.Values) (asked *auth.Details, life time.Duration, problem string) {
 	asked, ok := auth.ParseDetails(values.Get("authorization_details"))
 	switch {
 	case values.Get("subject_token") == "", values.Get("subject_token_type") != accessTokenType,
 		values.Has("requested_token_type") && values.Get("requested_token_type") != accessTokenType,
-		values.Has("actor_token"): // who signs in is the actor
-		oauthError(w, "invalid_request")
-		return
+		values.Has("actor_token"): // the actor is the caller who signs in
+		return nil, 0, "invalid_request"
 	case !ok:
-		oauthError(w, "invalid_authorization_details")
-		return
+		return nil, 0, "invalid_authorization_details"
 	}
-	life := exchangeLife
+	life = exchangeLife
 	if text := values.Get("seconds"); text != "" {
 		n, err := strconv.ParseUint(text, 10, 16)
 		if err != nil || n == 0 {
-			oauthError(w, "invalid_request")
-			return
+			return nil, 0, "invalid_request"
 		}
 		life = time.Duration(n) * time.Second
+	}
+	return asked, life, ""
+}
+
+// serveExchange gives a caller who has another subject's token a grant of that subject (RFC
+// 8693): to act on the subject's accounts, for no more than the token is for, and no longer than
+// it is good. The grant is made as any other is, in the name of the token's subject.
+func (s *Server) serveExchange(w http.ResponseWriter, r *http.Request, caller *atm.Caller,
+	values url.Values,
+) {
+	asked, life, problem := readExchange(values)
+	if problem != "" {
+		oauthError(w, problem)
+		return
 	}
 	grantor, err := s.cfg.Authenticator.Exchangeable(r, values.Get("subject_token"))
 	if err != nil || grantor.Subject == caller.Subject {
@@ -60,7 +69,8 @@ func (s *Server) serveExchange(w http.ResponseWriter, r *http.Request, caller *a
 			return
 		}
 	}
-	if life, ok = grantor.Left(life, time.Now()); !ok {
+	life, ok := grantor.Left(life, time.Now())
+	if !ok {
 		oauthError(w, "invalid_grant")
 		return
 	}
@@ -80,16 +90,14 @@ func (s *Server) serveExchange(w http.ResponseWriter, r *http.Request, caller *a
 		oauthError(w, "invalid_authorization_details")
 		return
 	case err != nil:
-		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot make a grant at the "+
-			"moment.")
+		xmlrpc.Decline(w, http.StatusServiceUnavailable, noGrantNow)
 		return
 	}
 	status := reply()
 	record, made := status.Result.(atm.Record)
 	switch {
 	case status.Receipt == "" && status.Code != atm.PermissionDenied:
-		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot make a grant at the "+
-			"moment.")
+		xmlrpc.Decline(w, http.StatusServiceUnavailable, noGrantNow)
 	case status.Code != atm.OK || !made:
 		oauthError(w, "invalid_grant")
 	default:

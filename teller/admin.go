@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"example.com/atm"
+	"example.com/atm/audit"
 	"example.com/atm/vault"
 	"example.com/atm/vault/people"
 )
@@ -152,6 +153,20 @@ func (t *Teller) certificate(request, subject string, roles []atm.Role,
 			{Name: "not_after", Value: issued.NotAfter.UTC().Format(time.RFC3339)},
 		},
 	}, nil
+}
+
+// Backup records that caller takes a backup, or was refused it. A backup is
+// made only when the answer is OK.
+func (t *Teller) Backup(ctx context.Context, caller *atm.Caller) atm.Status {
+	cmd := vault.Command{
+		Event: audit.EventAdmin, Operation: atm.Backup, Caller: caller,
+		Rule: vault.Report{},
+	}
+	if t.cfg.Permissions.Permit(caller.Principal, atm.Backup) != atm.Everywhere {
+		cmd.Rule = denied
+	}
+	cmd.Warrants = t.warrants(caller, atm.Backup)
+	return t.cfg.Ledger.Do(ctx, cmd)
 }
 
 func rotateAudit(ctx context.Context, t *Teller, _ *input) (vault.Rule, error) {

@@ -8,6 +8,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/teller/methods"
+	"example.com/atm/teller/passwords"
 	"example.com/atm/vault"
 	"example.com/atm/vault/people"
 )
@@ -126,18 +127,18 @@ func importUsers(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 	if !in.caller.InScope("*") { // a password has no scope
 		return tooMuch, nil
 	}
-	passwords := strings.Split(strings.TrimSuffix(in.args[1].Text, "\n"), "\n")
-	if len(passwords) != len(rows) {
-		return nil, malformed("each row has one password: there are %d for %d", len(passwords),
+	given := strings.Split(strings.TrimSuffix(in.args[1].Text, "\n"), "\n")
+	if len(given) != len(rows) {
+		return nil, malformed("each row has one password: there are %d for %d", len(given),
 			len(rows))
 	}
 	then := make([]vault.Command, len(rows))
 	for i := range rows {
 		_, name, _ := atm.ParseSubject(rows[i].Subject)
-		if err := checkPassword(passwords[i], name, t.cfg.Realm); err != nil {
+		if err := passwords.Check(given[i], name, t.cfg.Realm); err != nil {
 			return nil, malformed("row %d: %w", i+1, err)
 		}
-		rows[i].HA1 = ha1(name, t.cfg.Realm, passwords[i])
+		rows[i].HA1 = passwords.HA1(name, t.cfg.Realm, given[i])
 		args := []audit.Arg{
 			{Name: "subject", Value: rows[i].Subject},
 			{Name: "expect", Value: string(people.ExpectNew)},

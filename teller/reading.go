@@ -161,49 +161,79 @@ func (t *Teller) concerns(ctx context.Context, entry *audit.Entry, subject strin
 	return false, nil
 }
 
-// listEntries carries out AuditList.
-func listEntries(ctx context.Context, t *Teller, in *input) (atm.Status, error) {
-	var f audit.Filter
-	var before int64
-	limit := methods.DefaultRows
-	for _, m := range in.args[0].Members {
+// A search is what a caller of AuditList asks for.
+type search struct {
+	audit.Filter
+	before int64 // index; 0 for the newest entry
+	limit  int
+}
+
+// search reads the members of the argument at position i. What is wrong with the value of one
+// becomes a refusal; an error is a malformed call.
+func (in *input) search(i int) (s search, refusal *atm.Status, err error) {
+	s.limit = methods.DefaultRows
+	no := func(reason string) (search, *atm.Status, error) {
+		status := atm.Status(vault.BadCursor(reason))
+		return search{}, &status, nil
+	}
+	for _, m := range in.args[i].Members {
 		if !m.Arg.Given() {
 			continue
 		}
-		var err error
-		switch value := m.Arg.Text; m.Name {
-		case "account":
-			f.Account = value
-		case "who":
-			f.Who = value
-		case "operation":
-			f.Operation = atm.Operation(value)
-		case "event":
-			f.Event = audit.Event(value)
-		case "status":
-			f.Status = value
-		case "code":
-			f.Code = atm.Code(value)
-		case "since":
-			f.Since, err = atm.ParseTime(value)
-		case "until":
-			f.Until, err = atm.ParseTime(value)
-		case "before", "cursor":
-			before, err = strconv.ParseInt(value, 10, 64)
-		case "limit":
-			limit, err = strconv.Atoi(value)
-			if err == nil && (limit < 1 || limit > methods.MaxRows) {
-				err = strconv.ErrRange
-			}
-		default:
-			return atm.Status{}, malformed("a filter has no %s", shorten(m.Name))
+		known, err := s.set(m.Name, m.Arg.Text)
+		if !known {
+			return search{}, nil, malformed("a filter has no %s", shorten(m.Name))
 		}
 		if err != nil {
-			return atm.Status(vault.BadCursor(m.Name + " of the filter makes no sense")), nil
+			return no(m.Name + " of the filter makes no sense")
 		}
 	}
-	if !f.Since.IsZero() && !f.Until.IsZero() && f.Since.After(f.Until) {
-		return atm.Status(vault.BadCursor("since of the filter is after until")), nil
+	if !s.Since.IsZero() && !s.Until.IsZero() && s.Since.After(s.Until) {
+		return no("since of the filter is after until")
+	}
+	return s, nil, nil
+}
+
+// set reads one member, and reports whether a filter has one of this name.
+func (s *search) set(member, value string) (known bool, err error) {
+	switch member {
+	case "account":
+		s.Account = value
+	case "who":
+		s.Who = value
+	case "operation":
+		s.Operation = atm.Operation(value)
+	case "event":
+		s.Event = audit.Event(value)
+	case "status":
+		s.Status = value
+	case "code":
+		s.Code = atm.Code(value)
+	case "since":
+		s.Since, err = atm.ParseTime(value)
+	case "until":
+		s.Until, err = atm.ParseTime(value)
+	case "before", "cursor":
+		s.before, err = strconv.ParseInt(value, 10, 64)
+	case "limit":
+		s.limit, err = strconv.Atoi(value)
+		if err == nil && (s.limit < 1 || s.limit > methods.MaxRows) {
+			err = strconv.ErrRange
+		}
+	default:
+		return false, nil
+	}
+	return true, err
+}
+
+// listEntries carries out AuditList.
+func listEntries(ctx context.Context, t *Teller, in *input) (atm.Status, error) {
+	s, refusal, err := in.search(0)
+	if err != nil {
+		return atm.Status{}, err
+	}
+	if refusal != nil {
+		return *refusal, nil
 	}
 	log, err := vault.OpenLog(ctx, t.cfg.Store)
 	if err != nil {
@@ -213,13 +243,18 @@ func listEntries(ctx context.Context, t *Teller, in *input) (atm.Status, error) 
 	if err != nil {
 		return atm.Status{}, err
 	}
-	if before <= 0 || before > head.Size {
-		before = head.Size
+	if s.before <= 0 || s.before > head.Size {
+		s.before = head.Size
 	}
-	page, err := audit.Find(ctx, log.Entries, t.cfg.Index, &f, before, limit)
+	page, err := audit.Find(ctx, log.Entries, t.cfg.Index, &s.Filter, s.before, s.limit)
 	if err != nil {
 		return atm.Status{}, err
 	}
+	return atm.Status{Code: atm.OK, Result: listed(page)}, nil
+}
+
+// listed is a page of entries, as many as fit an answer.
+func listed(page *audit.Page) atm.Record {
 	entries, size := make([]atm.Record, len(page.Found)), 0
 	for i, found := range page.Found {
 		if size += wireBytes(string(found.Leaf)); size > methods.MaxPageBytes {
@@ -235,12 +270,12 @@ func listEntries(ctx context.Context, t *Teller, in *input) (atm.Status, error) 
 	if page.Next > 0 {
 		next = strconv.FormatInt(page.Next, 10)
 	}
-	return atm.Status{Code: atm.OK, Result: atm.Record{
+	return atm.Record{
 		{Name: "entries", Value: entries},
 		{Name: "next", Value: next},
 		{Name: "read", Value: int64(page.Read)},
 		{Name: "total", Value: int64(page.Total)},
-	}}, nil
+	}
 }
 
 // hashBalances carries out AuditBalances.

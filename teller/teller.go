@@ -16,6 +16,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/teller/events"
 	"example.com/atm/teller/methods"
 	"example.com/atm/vault"
 	"example.com/atm/vault/people"
@@ -120,8 +121,10 @@ type Installation interface {
 	Prove(ctx context.Context, index int64) ([]byte, error)
 }
 
-// A Teller carries out operations.
+// A Teller carries out operations, and records events that are none.
 type Teller struct {
+	*events.Recorder
+
 	cfg     Config
 	ops     map[atm.Operation]*operation
 	readers readers
@@ -146,7 +149,10 @@ func New(cfg Config) (*Teller, error) {
 			return nil, fmt.Errorf("teller: Config.%s is missing", field.name)
 		}
 	}
-	return &Teller{cfg: cfg, ops: operations()}, nil
+	return &Teller{
+		Recorder: events.New(cfg.Ledger, cfg.Installation.Program),
+		cfg:      cfg, ops: operations(),
+	}, nil
 }
 
 // A Call is an operation and its arguments, in the order of the operation's

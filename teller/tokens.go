@@ -41,6 +41,19 @@ func (t *Teller) checkScope(scope string) (string, error) {
 	return strings.Join(slices.Compact(words), " "), nil
 }
 
+// life reads the argument at position i, in seconds: how long a token or grant lives.
+func (in *input) life(i int, what string, otherwise time.Duration) (time.Duration, error) {
+	arg := in.args[i]
+	if !arg.Given() {
+		return otherwise, nil
+	}
+	n, ok := wholeNumber(arg.Text, int64(tokenLifeMost/time.Second))
+	if !ok {
+		return 0, malformed("the seconds of a %s are a number from 1 to 3600", what)
+	}
+	return time.Duration(n) * time.Second, nil
+}
+
 func issueToken(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 	if err := checkSubject(in.args[0].Text); err != nil {
 		return nil, err
@@ -55,13 +68,9 @@ func issueToken(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 	if !in.caller.InScope(operationsOf(scope)...) {
 		return tooMuch, nil
 	}
-	life := tokenLife
-	if arg := in.args[2]; arg.Given() {
-		n, ok := wholeNumber(arg.Text, int64(tokenLifeMost/time.Second))
-		if !ok {
-			return nil, malformed("the seconds of a token are a number from 1 to 3600")
-		}
-		life = time.Duration(n) * time.Second
+	life, err := in.life(2, "token", tokenLife)
+	if err != nil {
+		return nil, err
 	}
 	life, ok := in.caller.Left(life, time.Now())
 	if !ok {
@@ -230,15 +239,24 @@ var grantable = []string{
 	string(atm.Transfer), string(atm.Authorize),
 }
 
-func createGrant(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
-	account, refusal := in.account(0, vault.NotFound)
-	operations := strings.Fields(in.args[1].Text)
+// grantedOperations reads the operations that a grant is for.
+func grantedOperations(words string) ([]string, error) {
+	operations := strings.Fields(words)
 	slices.Sort(operations)
 	operations = slices.Compact(operations)
 	for _, op := range operations {
 		if !slices.Contains(grantable, op) {
 			return nil, malformed("a grant cannot be for %q", shorten(op))
 		}
+	}
+	return operations, nil
+}
+
+func createGrant(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
+	account, refusal := in.account(0, vault.NotFound)
+	operations, err := grantedOperations(in.args[1].Text)
+	if err != nil {
+		return nil, err
 	}
 	grantee := in.args[3].Text
 	if err := checkSubject(grantee); err != nil {
@@ -248,13 +266,9 @@ func createGrant(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 		return nil, malformed("a grant is for an operation, and for somebody else")
 	}
 	limit, noLimit := in.amount(2)
-	life := GrantLife
-	if arg := in.args[4]; arg.Given() {
-		n, ok := wholeNumber(arg.Text, int64(tokenLifeMost/time.Second))
-		if !ok {
-			return nil, malformed("the seconds of a grant are a number from 1 to 3600")
-		}
-		life = time.Duration(n) * time.Second
+	life, err := in.life(4, "grant", GrantLife)
+	if err != nil {
+		return nil, err
 	}
 	life, ok := in.caller.Left(life, time.Now())
 	if !ok || !in.caller.InScope(operationsOf(strings.Join(operations, " "))...) {

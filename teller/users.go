@@ -2,17 +2,14 @@ package teller
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/teller/methods"
+	"example.com/atm/teller/passwords"
 	"example.com/atm/vault"
 	"example.com/atm/vault/people"
 )
@@ -39,12 +36,12 @@ func addUser(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 			return tooMuch, nil
 		}
 		_, name, _ := atm.ParseSubject(subject)
-		if err := checkPassword(arg.Text, name, t.cfg.Realm); err != nil {
-			return nil, err
+		if err := passwords.Check(arg.Text, name, t.cfg.Realm); err != nil {
+			return nil, malformed("%w", err)
 		}
 		switch use := in.args[3]; {
 		case !use.Given(), use.Text == "digest":
-			r.HA1 = ha1(name, t.cfg.Realm, arg.Text)
+			r.HA1 = passwords.HA1(name, t.cfg.Realm, arg.Text)
 		case use.Text != "token":
 			return nil, malformed("a password is for digest or for token")
 		default:
@@ -54,61 +51,6 @@ func addUser(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 		}
 	}
 	return vault.People(r), nil
-}
-
-// ha1 is what Digest checks a password by (RFC 7616, section 3.4.2), in the
-// hexadecimal form in which it is hashed on.
-func ha1(name, realm, password string) []byte {
-	sum := sha256.Sum256([]byte(name + ":" + realm + ":" + password))
-	return []byte(hex.EncodeToString(sum[:]))
-}
-
-const (
-	minPassword = 15  // characters (NIST SP 800-63B, section 3.1.1.2)
-	maxPassword = 256 // bytes
-)
-
-// checkPassword refuses what is easily guessed: what is short, has few
-// different characters, runs through an alphabet, or is made of words that
-// everybody tries.
-func checkPassword(password, name, realm string) error {
-	switch n := utf8.RuneCountInString(password); {
-	case n < minPassword || len(password) > maxPassword:
-		return malformed("a password has %d to %d characters", minPassword, maxPassword)
-	case strings.HasPrefix(password, "\ufeff"):
-		return malformed("a password does not begin with a byte order mark")
-	case !utf8.ValidString(password) || strings.ContainsFunc(password, unicode.IsControl):
-		return malformed("a password has no control characters")
-	}
-	distinct := make(map[rune]bool)
-	runs, last := 0, rune(0)
-	for _, r := range password {
-		distinct[r] = true
-		if r-last == 1 || last-r == 1 || r == last {
-			runs++
-		}
-		last = r
-	}
-	rest := strings.ToLower(password)
-	for _, word := range append(slices.Clone(commonWords), strings.ToLower(name),
-		strings.ToLower(realm)) {
-		if len(word) >= 3 {
-			rest = strings.ReplaceAll(rest, word, "")
-		}
-	}
-	if len(distinct) < 6 || runs > len(password)/2 || utf8.RuneCountInString(rest) < minPassword/2 {
-		return malformed("the password is too easily guessed")
-	}
-	return nil
-}
-
-// commonWords are what long passwords are usually made of.
-var commonWords = []string{
-	"password", "passwort", "passw0rd", "qwertyuiop", "asdfghjkl", "zxcvbnm", "qwerty", "qwertz",
-	"letmein", "welcome", "iloveyou",
-	"admin", "secret", "monkey", "dragon", "sunshine", "princess", "football", "baseball",
-	"superman", "master", "shadow",
-	"1234567890", "0987654321", "123456", "654321", "abc123", "login", "changeme", "default",
 }
 
 func listUsers(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {

@@ -14,7 +14,7 @@ import (
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/cmd/internal/replica"
 	"example.com/atm/internal/durable"
-	"example.com/atm/teller"
+	"example.com/atm/teller/events"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
 	"example.com/atm/vault/pgstore"
@@ -292,7 +292,7 @@ func firstEntry(ctx context.Context, dir *datadir.Dir, store vault.Backend, plan
 		return err
 	}
 	ledger := vault.NewLedger(vault.Config{Store: store, Signer: signer, Log: log})
-	status := teller.Recovered(ctx, ledger, audit.Checkpoint{
+	status := events.Recovered(ctx, ledger, audit.Checkpoint{
 		Origin: plan.OldOrigin, Size: plan.OldSize,
 		Root: root,
 	}, size)
