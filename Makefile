@@ -102,7 +102,7 @@ build:
 
 soak: DEBIAN += patroni etcd-server
 soak: packages
-	ATM_SOAK=1 $(GO) test ./cmd -v -timeout 3h -run 'TestKillUnderLoad|TestPowerCut|TestFullDisk|TestLinearizable|TestPrimaryKilled|TestMemoryUnderWorst|TestRolled|TestStandbyThatLags|TestLaggingStandby|TestDamagedVaults|TestPatroni'
+	ATM_SOAK=1 $(GO) test ./cmd -v -timeout 3h -run 'TestKilledServerKeepsWhatItAnswered|TestPowerCutKeepsWhatWasAnswered|TestFullDiskIsUnavailableUntilThereIsSpace|TestHistories|TestKilledPrimaryLosesNothing|TestMemoryIsBounded|TestRollingRestartFailsNoCall|TestStandbyThatLags|TestLaggingStandby|TestDamagedVaultsAreRefused|TestPatroniFailoverKeepsWhatWasAnswered'
 	ATM_SOAK=1 $(GO) test ./cmd/internal/daemon -v -timeout 1h -run 'TestFlood|TestUnknownUser|TestMove|TestRestoreDrill'
 	$(GO) test ./vault/... -run TestStore -count 20 -timeout 1h
 	ATM_SOAK=1 $(GO) test ./audit -v -timeout 20m -run 'TestDamage'

@@ -132,8 +132,8 @@ func (c *crasher) demo(t testing.TB, tries int) *client.Client {
 // openingBalance is what init puts into account 100.
 const openingBalance = 1000_00
 
-// TestKillUnderLoad kills the server with SIGKILL while 8 clients deposit.
-func TestKillUnderLoad(t *testing.T) {
+// TestKilledServerKeepsWhatItAnswered kills the server with SIGKILL while 8 clients deposit.
+func TestKilledServerKeepsWhatItAnswered(t *testing.T) {
 	s := startServer(t)
 	c := &crasher{server: s, want: openingBalance}
 	rounds := soak(3, 200)

@@ -239,11 +239,10 @@ type sound struct {
 	accounts   map[vault.Name]vault.Account
 }
 
-// TestDamagedVaults damages vaults in many ways and uses every command on each that reads
-// one. Each command ends, by itself, with an answer that is right or with one sentence
-// and 1; none crashes, none hangs, and none takes a balance that is not the one that was
-// acknowledged.
-func TestDamagedVaults(t *testing.T) {
+// TestDamagedVaultsAreRefused damages vaults in many ways and runs every command that reads a
+// vault on each. Each command ends with a right answer, or with one sentence and exit code 1.
+// None crashes or hangs, and none uses a balance that differs from the acknowledged one.
+func TestDamagedVaultsAreRefused(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the programs do the same without")
 	}

@@ -57,8 +57,8 @@ func (b block) has(attribute string) bool {
 	return ok
 }
 
-// TestDocumentedCommandsWork types what the documentation says, each page in a folder of its own,
-// and compares what comes out and how it ends.
+// TestDocumentedCommandsWork runs the commands of the documentation, each page in a folder of
+// its own, and compares their output and exit codes.
 func TestDocumentedCommandsWork(t *testing.T) {
 	var mu sync.Mutex
 	found, commands, ran, skipped := 0, 0, 0, map[string]string{}
@@ -123,7 +123,7 @@ func documents(t *testing.T) (paths []string) {
 	return paths
 }
 
-// TestDocumentedCommandsAreCompared is about the test itself: each of these blocks is wrong.
+// TestDocumentedCommandsAreCompared tests the test: each of these blocks is wrong.
 func TestDocumentedCommandsAreCompared(t *testing.T) {
 	for name, text := range map[string]string{
 		"exits with 1, not 0":    "```console\n$ false\n```\n",

@@ -11,9 +11,9 @@ import (
 	"example.com/atm/internal/needs"
 )
 
-// TestExamples runs the programs in examples/ against the server, each in its
-// own language and signed in by client certificate. All say the same.
-func TestExamples(t *testing.T) {
+// TestExamplesWorkInEachLanguage runs the programs in examples/ against the server, signed in
+// by client certificate. All print the same.
+func TestExamplesWorkInEachLanguage(t *testing.T) {
 	s := startServer(t)
 	examples, err := filepath.Abs("../examples")
 	if err != nil {

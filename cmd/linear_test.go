@@ -16,12 +16,11 @@ import (
 	"example.com/atm/vault/vaulttest"
 )
 
-// TestLinearizable lets 8 clients deposit, withdraw, transfer and inquire while
-// the server is killed now and then, and looks for one order in which all they
-// were told can have happened. Who was told nothing asks again with the same
-// request id. That answers before the commit would be noticed is shown in
-// vaulttest.
-func TestLinearizable(t *testing.T) {
+// TestHistoriesAreLinearizable lets 8 clients deposit, withdraw, transfer and inquire while
+// the server is killed now and then, and looks for one order that explains all their answers.
+// A client without an answer asks again with the same request id. vaulttest shows that the
+// check notices a store that answers before it commits.
+func TestHistoriesAreLinearizable(t *testing.T) {
 	const clients, each, kills = 8, 150, 2
 	const opening = 1000
 	histories := soak(1, 20)

@@ -15,9 +15,9 @@ import (
 	"example.com/atm"
 )
 
-// TestLostVaultEndsTheServer takes the vault or its write-ahead log away under a running
-// server, or puts something else in its place. The server ends with 1, by itself, so that a
-// supervisor starts it again; it acknowledges nothing that is in no file.
+// TestLostVaultEndsTheServer removes or replaces the vault or its write-ahead log under a
+// running server. The server exits with 1, so that a supervisor starts it again, and
+// acknowledges nothing that no file has.
 func TestLostVaultEndsTheServer(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -67,8 +67,8 @@ func replace(path string) error {
 	return errors.Join(os.WriteFile(path+".new", data, 0o600), os.Rename(path+".new", path))
 }
 
-// TestBackupWithAnotherServerKeyIsRefused restores a backup in which the key of the server's
-// certificate is that of another one: the folder would not serve.
+// TestBackupWithAnotherServerKeyIsRefused restores a backup whose server key does not match
+// the server's certificate: no server could start on that folder.
 func TestBackupWithAnotherServerKeyIsRefused(t *testing.T) {
 	s, other := startServer(t), startServer(t)
 	if a, err := s.demo(t, 1).Deposit(t.Context(), 100, atm.Amount(5), "before"); err != nil ||

@@ -26,10 +26,10 @@ type node struct {
 	log             bytes.Buffer
 }
 
-// TestPatroni kills the primary of three nodes that Patroni looks after, as
-// deploy/patroni/patroni.yml has them, while clients deposit on two replicas. It
-// is for make soak: it takes a minute, and etcd and Patroni.
-func TestPatroni(t *testing.T) {
+// TestPatroniFailoverKeepsWhatWasAnswered kills the primary of three nodes under Patroni,
+// configured as in deploy/patroni/patroni.yml, while clients deposit on two replicas. It runs
+// in make soak: it takes a minute, and needs etcd and Patroni.
+func TestPatroniFailoverKeepsWhatWasAnswered(t *testing.T) {
 	if os.Getenv("ATM_SOAK") == "" {
 		t.Skip("only with ATM_SOAK")
 	}

@@ -115,9 +115,9 @@ func (d *disk) powerOn(t *testing.T) {
 	d.mount(t)
 }
 
-// TestPowerCut cuts the power of the disk while 8 clients deposit. A server
-// whose commit fails says that the outcome is unknown, and ends with 1.
-func TestPowerCut(t *testing.T) {
+// TestPowerCutKeepsWhatWasAnswered cuts the power of the disk while 8 clients deposit. A
+// server whose commit fails answers that the outcome is unknown, and exits with 1.
+func TestPowerCutKeepsWhatWasAnswered(t *testing.T) {
 	if !inOwnMounts(t) {
 		return
 	}
@@ -155,10 +155,10 @@ func TestPowerCut(t *testing.T) {
 	}
 }
 
-// TestFullDisk fills the disk of a server that keeps a reserve, and that of
-// one that does not. The first says UNAVAILABLE and comes back by itself; the
-// second ends with a commit that failed, and loses nothing.
-func TestFullDisk(t *testing.T) {
+// TestFullDiskIsUnavailableUntilThereIsSpace fills the disk of a server that keeps a reserve,
+// and of one that does not. The first answers UNAVAILABLE, and serves again when there is
+// space; the second ends at a failed commit, and loses nothing.
+func TestFullDiskIsUnavailableUntilThereIsSpace(t *testing.T) {
 	if !inOwnMounts(t) {
 		return
 	}

@@ -15,9 +15,9 @@ import (
 	"example.com/atm/vault/boltstore"
 )
 
-// TestReconcileFindsOut changes a balance in the vault, as somebody who holds
-// its key can, so that the log and every seal are in order.
-func TestReconcileFindsOut(t *testing.T) {
+// TestReconcileFindsAChangedBalance changes a balance in the vault with the vault's key, so
+// that the log and every seal are valid.
+func TestReconcileFindsAChangedBalance(t *testing.T) {
 	s := startServer(t)
 	if a, err := s.demo(t, 1).Deposit(t.Context(), 100, 500, "a"); err != nil || !a.OK() {
 		t.Fatal(a, err)

@@ -74,9 +74,9 @@ func clientFiles(s *server, user string) (*tls.Config, error) {
 	return client.InFolder(filepath.Join(s.dir, "atm-data", "clients", user)).TLS()
 }
 
-// TestLinearizableReplicas is TestLinearizable over two replicas, one of which is
-// killed now and then. Who is told nothing asks the other one.
-func TestLinearizableReplicas(t *testing.T) {
+// TestHistoriesOnReplicasAreLinearizable is TestHistoriesAreLinearizable on two replicas, one
+// of which is killed now and then. A client without an answer asks the other one.
+func TestHistoriesOnReplicasAreLinearizable(t *testing.T) {
 	const clients, each, kills, opening = 8, 150, 3, 1000
 	for history := range soak(1, 10) {
 		all := startReplicas(t, 2, pgtest.Start(t).Database(t))
@@ -115,10 +115,10 @@ func TestLinearizableReplicas(t *testing.T) {
 	}
 }
 
-// TestPrimaryKilled kills the database while 8 clients deposit on two replicas,
-// and promotes its standby. The replicas find it by themselves; nothing that was
-// acknowledged is lost, and nothing happens twice.
-func TestPrimaryKilled(t *testing.T) {
+// TestKilledPrimaryLosesNothing kills the database while 8 clients deposit on two replicas,
+// and promotes its standby. The replicas find the standby by themselves; no acknowledged
+// operation is lost, and none happens twice.
+func TestKilledPrimaryLosesNothing(t *testing.T) {
 	for round := range soak(1, 10) {
 		primary := pgtest.Start(t)
 		primary.Database(t)
@@ -234,9 +234,9 @@ func depositCent(c *http.Client, url string) error {
 	return err
 }
 
-// TestRolled restarts three replicas behind HAProxy, one after the other, while
-// clients call through it that try nothing twice. No call fails.
-func TestRolled(t *testing.T) {
+// TestRollingRestartFailsNoCall restarts three replicas behind HAProxy, one after the other,
+// while clients call through it without retries. No call fails.
+func TestRollingRestartFailsNoCall(t *testing.T) {
 	const clients, restarts, between = 8, 6, 200 // calls between two restarts
 	all := startReplicas(t, 3, pgtest.Start(t).Database(t), "ATM_PROXY_FROM=127.0.0.0/8",
 		"ATM_DRAIN_DELAY=1s")

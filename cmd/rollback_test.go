@@ -22,9 +22,9 @@ import (
 	"example.com/atm/vault/pgstore/pgtest"
 )
 
-// TestStandbyThatLagsIsRefused promotes a standby that has not received the last operations,
-// which were acknowledged: one replica carried them out, the other one only read that they
-// are there. Both end, and neither starts again on that database.
+// TestStandbyThatLagsIsRefused promotes a standby that has not received the last acknowledged
+// operations. One replica carried them out, the other has only seen them. Both end, and
+// neither starts on that database again.
 func TestStandbyThatLagsIsRefused(t *testing.T) {
 	lags := []int{1, 6, 300}
 	if soak(0, 1) == 1 {
@@ -170,9 +170,9 @@ func eventually(t *testing.T, what string, is func() bool) {
 	}
 }
 
-// TestLaggingStandbyUnderLoadLosesNothingInSilence promotes an asynchronous standby five
-// times, with ATM_SOAK, while eight clients deposit on two replicas. Whatever was acknowledged
-// is there, to the letter, or no replica serves and none starts.
+// TestLaggingStandbyUnderLoadLosesNothingInSilence promotes an asynchronous standby, five
+// times with ATM_SOAK, while eight clients deposit on two replicas. Either the database has
+// every acknowledged operation, or no replica serves and none starts.
 func TestLaggingStandbyUnderLoadLosesNothingInSilence(t *testing.T) {
 	const clients = 8
 	for round := range soak(1, 5) {

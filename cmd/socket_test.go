@@ -14,10 +14,10 @@ import (
 	"testing"
 )
 
-// TestSocketKept restarts a server ten times that has its socket from a supervisor,
-// as systemd does with atmserver.socket, while clients call that try nothing twice,
-// on kept connections and on new ones. No call fails.
-func TestSocketKept(t *testing.T) {
+// TestSocketOutlivesRestarts restarts a server ten times that inherits its socket from a
+// supervisor, as from systemd with atmserver.socket, while clients call without retries on
+// kept and on new connections. No call fails.
+func TestSocketOutlivesRestarts(t *testing.T) {
 	const restarts, clients, between = 10, 8, 100 // calls between two restarts
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 // sgr matches what changes a colour.
 var sgr = regexp.MustCompile(`\x1b\[[0-9;]*m`)
 
-// TestTablesSuitWhereTheyGo: on a terminal a table has colours, its width, and a pager when
-// it is long; elsewhere it is whole and plain, and programs never get a pager.
+// On a terminal a table has colours, fits the width, and goes through a pager if it is long.
+// Elsewhere it is whole and plain, and programs never get a pager.
 func TestTablesSuitWhereTheyGo(t *testing.T) {
 	server := startServer(t)
 	server.env = append(server.env, "TERM=xterm", "NO_COLOR=", "PAGER=sed s/^/paged:/")
@@ -97,7 +97,7 @@ func TestTablesSuitWhereTheyGo(t *testing.T) {
 	x.end(0)
 }
 
-// TestFollowedRowsLineUp: what comes later stands below what came before, whatever it is.
+// The cells of later rows stand below those of earlier ones.
 func TestFollowedRowsLineUp(t *testing.T) {
 	server := startServer(t)
 	server.env = append(server.env, "NO_COLOR=1")

@@ -191,8 +191,8 @@ func TestNewPassphraseIsAskedForTwice(t *testing.T) {
 	x.end(0)
 }
 
-// TestShellKeepsToOneDepositWhoseAnswerIsLost types a day's work: what the tabulator and the
-// arrow keys give, a refusal, and a deposit whose answer does not come, which is retried.
+// TestShellKeepsToOneDepositWhoseAnswerIsLost types a day's work: completion by the tab key,
+// history by the arrow keys, a refusal, and a deposit whose answer is lost, which is retried.
 func TestShellKeepsToOneDepositWhoseAnswerIsLost(t *testing.T) {
 	server := startServer(t)
 	wire := tap(t, "localhost:"+lookUp(server.env, "PORT"))

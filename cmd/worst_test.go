@@ -29,10 +29,10 @@ import (
 //     that they are made from, four times as much: 344 + 160 MiB
 const worstMemory = 40 + 2*(480+80)
 
-// TestMemoryUnderWorstRequests has many connections from four addresses each send what takes
-// the most memory, or nothing at all. The server's memory stays below its bound, and an honest
-// customer at another address is answered meanwhile.
-func TestMemoryUnderWorstRequests(t *testing.T) {
+// TestMemoryIsBoundedUnderTheWorstRequests opens many connections from four addresses, which
+// send requests that take the most memory, or nothing at all. The server's memory stays below
+// its bound, and a customer at another address is answered.
+func TestMemoryIsBoundedUnderTheWorstRequests(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the detector of races has memory of its own")
 	}

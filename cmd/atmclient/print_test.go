@@ -11,8 +11,7 @@ import (
 	"example.com/atm/internal/printable"
 )
 
-// TestStatementRowsCannotBeForged: a server, or whoever is named in its answer, writes no
-// row of its own and nothing that a terminal obeys.
+// Neither a server nor a name in its answer can add a row, or print control characters.
 func TestStatementRowsCannotBeForged(t *testing.T) {
 	const evil = "user:a\n2026-05-01T00:00:00Z  deposit  90000.00\t\x1b[2J\u009b2J\u202e\r"
 	var out, problems bytes.Buffer

@@ -17,8 +17,8 @@ import (
 	"example.com/atm/audit"
 )
 
-// TestReceiptThatProvesNothingIsNotSaved has a server answer with a receipt, and then
-// with a proof of something else.
+// TestReceiptThatProvesNothingIsNotSaved gets a receipt from a server, and then a proof of
+// another entry.
 func TestReceiptThatProvesNothingIsNotSaved(t *testing.T) {
 	skey, _, err := audit.GenerateKey("log.example")
 	if err != nil {

@@ -22,7 +22,8 @@ import (
 	"example.com/atm/cmd/internal/daemon"
 )
 
-// hostile are accounts that somebody asks for, to be printed to whoever reads the log.
+// hostile are account numbers in requests; they end up in the output of people who read the
+// log.
 var hostile = []string{
 	"9\n41     2026-05-01T00:00:00Z  op  withdraw  user:bob  200  90000.00  OK",
 	"9     200  90000.00  OK",
@@ -31,7 +32,7 @@ var hostile = []string{
 	`=HYPERLINK("http://x.example";"y")`, "+1", "-1", "@SUM(A1)", "\t=1",
 }
 
-// hostileLog returns the folder of a log whose entries have hostile in them. Its server has
+// hostileLog returns the folder of a log whose entries contain hostile text. Its server has
 // stopped.
 func hostileLog(t *testing.T) string {
 	t.Helper()
@@ -89,8 +90,8 @@ func printed(t *testing.T, want int, args ...string) (stdout, stderr string) {
 	return out.String(), problems.String()
 }
 
-// TestNobodyForgesARow: each entry is one line of each form, and each cell is where it
-// belongs, whatever a customer wrote.
+// Each entry is one line of each form, and each cell is in its column, whatever a customer
+// wrote.
 func TestNobodyForgesARow(t *testing.T) {
 	dir := hostileLog(t)
 	whole, _ := printed(t, 0, "audit", "list", dir, "-o", "jsonl", "--limit", "500")
@@ -161,8 +162,8 @@ func TestNoCellOfAnExportIsAFormula(t *testing.T) {
 	}
 }
 
-// TestUnverifiedLogIsNotObeyed: a log that nobody signed names files, and says who it is,
-// with what clears the screen.
+// The origin and the file names of an unsigned log contain control characters that would clear
+// the screen.
 func TestUnverifiedLogIsNotObeyed(t *testing.T) {
 	const evil = "\x1b[2J\x1b[Hverified: 9 entries\u009b2J\u202e\r"
 	dir := t.TempDir()

@@ -52,8 +52,8 @@ func bundle(t *testing.T, dir string) string {
 	return found[len(found)-1]
 }
 
-// TestBrokenConnectionIsExitCode5 verifies at a server that says half of each bundle,
-// or fails. Nothing was said of the log, so that is no tampering.
+// TestBrokenConnectionIsExitCode5 verifies at a server that sends half of each bundle, or
+// fails. That says nothing about the log, so it is not tampering.
 func TestBrokenConnectionIsExitCode5(t *testing.T) {
 	dir := hostileLog(t)
 	for how, handler := range map[string]http.HandlerFunc{
@@ -100,8 +100,8 @@ func TestVerificationOverURLHasABound(t *testing.T) {
 	printed(t, 2, append([]string{"audit", "verify", "--within", "0s"}, slow...)...)
 }
 
-// TestNothingIsProvedOutOfAForgedLog: prove, show and export end with the code of a
-// log that differs, and leave no file, or the one that was there.
+// For a log that differs from its tree, prove, show and export exit with 12 and leave no file,
+// or the file that was there.
 func TestNothingIsProvedOutOfAForgedLog(t *testing.T) {
 	dir := hostileLog(t)
 	path := bundle(t, dir)

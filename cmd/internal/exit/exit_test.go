@@ -12,8 +12,8 @@ import (
 	"example.com/atm/cmd/internal/exit"
 )
 
-// TestSentencesOfAServerStayOneLine: whatever a server says, a terminal does not obey it, and
-// it looks like no line of the program's.
+// A sentence of a server stays on one line and without control characters, so it cannot look
+// like a line of the program.
 func TestSentencesOfAServerStayOneLine(t *testing.T) {
 	const evil = "no\x1b[2J\nverified: 9 entries\r\u009b2J\u202e\u2028"
 	for _, err := range []error{
@@ -35,7 +35,7 @@ func TestSentencesOfAServerStayOneLine(t *testing.T) {
 	}
 }
 
-// TestErrorsInJSONHaveOneShape: a code of the server, or the word of the exit code.
+// The code is that of the server, or the word for the exit code.
 func TestErrorsInJSONHaveOneShape(t *testing.T) {
 	for _, tt := range []struct {
 		err  error

@@ -176,8 +176,8 @@ func TestSecretIsTakenBack(t *testing.T) {
 	}
 }
 
-// TestDevicesAndPipesAreWrittenStraight writes to what is there and is no regular
-// file. It stays what it is, also when the command takes back what it wrote.
+// TestDevicesAndPipesAreWrittenStraight writes to devices and pipes. They stay what they are,
+// even if the command undoes its output.
 func TestDevicesAndPipesAreWrittenStraight(t *testing.T) {
 	dir := place(t)
 	before := names(t, dir)
@@ -257,8 +257,8 @@ func TestPipeWithoutAReaderEndsWithTheCommand(t *testing.T) {
 	f.Close()
 }
 
-// TestStandardOutput runs itself with what a shell can make of standard output. A file
-// is not written over from its beginning, and keeps its mode: the shell opened it.
+// TestStandardOutput runs itself with each kind of standard output that a shell can open. A
+// file is not overwritten from its beginning, and keeps its mode, because the shell opened it.
 func TestStandardOutput(t *testing.T) {
 	const child = "ATM_OUTPUT_CHILD"
 	if path := os.Getenv(child); path != "" {

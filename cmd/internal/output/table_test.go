@@ -7,8 +7,8 @@ import (
 	"example.com/atm/cmd/internal/output"
 )
 
-// TestTableLinesUp: numbers stand on the right, wide characters count as two, and what a
-// stranger wrote stays in its cell.
+// Numbers are right-aligned, wide characters count as two, and text of a stranger stays in its
+// cell.
 func TestTableLinesUp(t *testing.T) {
 	var b bytes.Buffer
 	table := output.NewTable(&b, true, "name", "balance", "roles")

@@ -214,7 +214,7 @@ func TestExportedEntryIsTheLeaf(t *testing.T) {
 	}
 }
 
-// TestEventsKeepTheSchemaOfOCSF holds each event against what the classes ask for.
+// TestEventsKeepTheSchemaOfOCSF validates each event against the schema of its class.
 func TestEventsKeepTheSchemaOfOCSF(t *testing.T) {
 	c := jsonschema.NewCompiler()
 	c.AssertFormat()

@@ -11,10 +11,10 @@ import (
 	"example.com/atm/client"
 )
 
-// TestReplacePair replaces a pair many times while it is read. What is there at
-// any moment belongs together: who reads a half on each side of a change has
-// the next pair a moment later.
-func TestReplacePair(t *testing.T) {
+// TestReplacedPairAlwaysMatches replaces a pair many times while it is read. At every moment
+// the two files match. A reader who reads them on both sides of a change gets the new pair by
+// reading again.
+func TestReplacedPairAlwaysMatches(t *testing.T) {
 	files := client.InFolder(t.TempDir())
 	write := func(text string) error {
 		return errors.Join(os.WriteFile(files.Cert, []byte(text), 0o644),

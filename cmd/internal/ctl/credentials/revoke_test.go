@@ -2,7 +2,7 @@ package credentials
 
 import "testing"
 
-// TestLikenessCountsAllButWhatIsMistyped holds serial numbers against one that was mistyped.
+// TestLikenessCountsAllButWhatIsMistyped compares serial numbers with a mistyped one.
 func TestLikenessCountsAllButWhatIsMistyped(t *testing.T) {
 	const serial = "5f3a9c0e2b1d"
 	for _, tt := range []struct {
