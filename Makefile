@@ -33,13 +33,13 @@ test: requirements lint release-tools
 	cd interop && $(GO) vet ./... && $(GO) test -timeout 10m ./...
 	$(GO) vet -tags pkcs11 ./cmd/... && $(GO) test -tags pkcs11 -timeout 10m ./cmd/internal/daemon -run TestModule
 	GODEBUG=fips140=only $(GO) test -short -timeout 10m ./auth ./certs ./audit ./vault/boltstore ./vault/sealing
-	ATM_REPLICAS=2 $(GO) test -timeout 15m ./cmd/internal/daemon
+	ATM_REPLICAS=2 $(GO) test -timeout 15m ./cmd/attack ./cmd/internal/daemon
 	$(GO) test -race -timeout 25m ./...
 	@if [ -s $(SKIPPED) ]; then echo; echo "Not tried here:"; sort -u $(SKIPPED); fi
 
 # Those that need nothing but Go and take seconds; what needs a program of others is skipped
 # where there is none.
-SLOW := cmd|bench|deploy|attack|cmd/internal/daemon|vault/pgstore
+SLOW := cmd|bench|deploy|cmd/attack|cmd/internal/daemon|vault/pgstore
 check: tools
 	$(GO) vet ./...
 	@$(FORMATTED)
@@ -103,12 +103,12 @@ build:
 soak: DEBIAN += patroni etcd-server
 soak: packages
 	ATM_SOAK=1 $(GO) test ./cmd -v -timeout 3h -run 'TestKilledServerKeepsWhatItAnswered|TestPowerCutKeepsWhatWasAnswered|TestFullDiskIsUnavailableUntilThereIsSpace|TestHistories|TestKilledPrimaryLosesNothing|TestMemoryIsBounded|TestRollingRestartFailsNoCall|TestStandbyThatLags|TestLaggingStandby|TestDamagedVaultsAreRefused|TestPatroniFailoverKeepsWhatWasAnswered'
-	ATM_SOAK=1 $(GO) test ./cmd/internal/daemon -v -timeout 1h -run 'TestFlood|TestUnknownUser|TestMove|TestRestoreDrill'
+	ATM_SOAK=1 $(GO) test ./cmd/attack ./cmd/internal/daemon -v -timeout 1h -run 'TestFlood|TestUnknownUser|TestMove|TestRestoreDrill'
 	$(GO) test ./vault/... -run TestStore -count 20 -timeout 1h
 	ATM_SOAK=1 $(GO) test ./audit -v -timeout 20m -run 'TestDamage'
 
 flaws:
-	ATM_FLAWS=1 $(GO) test ./cmd/internal/daemon -v -timeout 1h -run 'TestFlaws'
+	ATM_FLAWS=1 $(GO) test ./cmd/attack -v -timeout 1h -run 'TestFlaws'
 
 # go test fuzzes one target of one package at a time.
 fuzz:

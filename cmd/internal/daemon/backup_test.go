@@ -14,6 +14,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/cmd/internal/daemontest"
 	"example.com/atm/cmd/internal/offline"
 )
 
@@ -21,16 +22,16 @@ import (
 // passes every check, its log verifies, and it holds whatever was acknowledged
 // before the backup began.
 func TestBackupUnderLoad(t *testing.T) {
-	h := start(t, nil)
+	h := daemontest.Start(t, nil)
 	const clients = 32
 	var acknowledged sync.Map // receipt → true
 	var done atomic.Bool
 	var wg sync.WaitGroup
 	for n := range clients {
-		c := h.as(t, "demo")
+		c := h.As(t, "demo")
 		wg.Go(func() {
 			for i := 0; !done.Load(); i++ {
-				a, err := c.Deposit(t.Context(), account, 1,
+				a, err := c.Deposit(t.Context(), daemontest.Account, 1,
 					atm.RequestID(fmt.Sprintf("%d-%d", n, i)))
 				if err != nil || !a.OK() {
 					t.Errorf("%+v, %v", a, err)
@@ -40,7 +41,7 @@ func TestBackupUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	operator := httpClient(t, h.tls(t, "operator"))
+	operator := daemontest.HTTPClient(t, h.TLS(t, "operator"))
 	for round := range 3 {
 		var before []string
 		for len(before) < 100*(round+1) {
@@ -50,7 +51,7 @@ func TestBackupUnderLoad(t *testing.T) {
 				return true
 			})
 		}
-		resp, err := operator.Post("https://"+h.addr+"/admin/backup", "", http.NoBody)
+		resp, err := operator.Post("https://"+h.Addr+"/admin/backup", "", http.NoBody)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,7 +62,7 @@ func TestBackupUnderLoad(t *testing.T) {
 		}
 		data := filepath.Join(t.TempDir(), "restored")
 		found, err := offline.Folder{Data: data}.Restore(t.Context(), bytes.NewReader(backup),
-			discard)
+			daemontest.Discard)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,29 +18,13 @@ import (
 	"time"
 
 	"example.com/atm/cmd/internal/daemon"
+	"example.com/atm/cmd/internal/daemontest"
 )
-
-// dialFrom connects from an address of the loopback network, and sends header before TLS.
-func (h *testServer) dialFrom(t testing.TB, ip, header string) (*tls.Conn, error) {
-	t.Helper()
-	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}, Timeout: 20 * time.Second}
-	raw, err := dialer.DialContext(t.Context(), "tcp", h.addr)
-	if err != nil {
-		return nil, err
-	}
-	t.Cleanup(func() { raw.Close() })
-	raw.SetDeadline(time.Now().Add(30 * time.Second))
-	if _, err := io.WriteString(raw, header); err != nil {
-		return nil, err
-	}
-	conn := tls.Client(raw, h.tls(t, "demo"))
-	return conn, conn.Handshake()
-}
 
 // asks reports whether an inquiry on conn is answered.
 func asks(t testing.TB, conn net.Conn) bool {
 	t.Helper()
-	inquiry := call("inquiry", "100")
+	inquiry := daemontest.Call("inquiry", "100")
 	if _, err := fmt.Fprintf(conn, "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: "+
 		"text/xml\r\n"+
 		"Content-Length: %d\r\n\r\n%s", len(inquiry), inquiry); err != nil {
@@ -57,24 +41,24 @@ func asks(t testing.TB, conn net.Conn) bool {
 // TestSilentConnectionsMakeRoom opens more silent connections than there may be at
 // all. Others are served nevertheless, and a connection that is in use stays open.
 func TestSilentConnectionsMakeRoom(t *testing.T) {
-	single(t, "the bound is that of one server")
-	h := start(t, func(o *daemon.Options) {
+	daemontest.Single(t, "the bound is that of one server")
+	h := daemontest.Start(t, func(o *daemon.Options) {
 		o.Server.MaxConnections, o.Server.MaxPerAddress = 32, 16
 	})
-	used, err := h.dialFrom(t, "127.0.0.1", "")
+	used, err := h.DialFrom(t, "127.0.0.1", "")
 	if err != nil || !asks(t, used) {
 		t.Fatal(err)
 	}
 	for i := range 64 {
 		conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+i/16))}}).
-			DialContext(context.Background(), "tcp", h.addr)
+			DialContext(context.Background(), "tcp", h.Addr)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { conn.Close() })
 	}
 	for range 20 {
-		fresh, err := h.dialFrom(t, "127.0.0.9", "")
+		fresh, err := h.DialFrom(t, "127.0.0.9", "")
 		if err != nil || !asks(t, fresh) {
 			t.Fatalf("beside silent connections: %v", err)
 		}
@@ -87,11 +71,11 @@ func TestSilentConnectionsMakeRoom(t *testing.T) {
 
 // TestOneAddressHasSoManyConnections opens one more from an address than it may have.
 func TestOneAddressHasSoManyConnections(t *testing.T) {
-	single(t, "the bound is that of one server")
-	h := start(t, func(o *daemon.Options) { o.Server.MaxPerAddress = 4 })
+	daemontest.Single(t, "the bound is that of one server")
+	h := daemontest.Start(t, func(o *daemon.Options) { o.Server.MaxPerAddress = 4 })
 	var first *tls.Conn
 	for i := range 4 {
-		conn, err := h.dialFrom(t, "127.0.0.2", "")
+		conn, err := h.DialFrom(t, "127.0.0.2", "")
 		if err != nil || !asks(t, conn) {
 			t.Fatalf("connection %d: %v", i, err)
 		}
@@ -99,15 +83,15 @@ func TestOneAddressHasSoManyConnections(t *testing.T) {
 			first = conn
 		}
 	}
-	if conn, err := h.dialFrom(t, "127.0.0.2", ""); err == nil && asks(t, conn) {
+	if conn, err := h.DialFrom(t, "127.0.0.2", ""); err == nil && asks(t, conn) {
 		t.Error("a fifth connection from the same address")
 	}
-	if conn, err := h.dialFrom(t, "127.0.0.3", ""); err != nil || !asks(t, conn) {
+	if conn, err := h.DialFrom(t, "127.0.0.3", ""); err != nil || !asks(t, conn) {
 		t.Errorf("from another address: %v", err)
 	}
 	first.Close()
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if conn, err := h.dialFrom(t, "127.0.0.2", ""); err == nil && asks(t, conn) {
+		if conn, err := h.DialFrom(t, "127.0.0.2", ""); err == nil && asks(t, conn) {
 			break
 		}
 		if time.Now().After(end) {
@@ -119,8 +103,8 @@ func TestOneAddressHasSoManyConnections(t *testing.T) {
 // TestBalancerMayHaveMoreConnections comes through a load balancer: the addresses that
 // count are those of its clients.
 func TestBalancerMayHaveMoreConnections(t *testing.T) {
-	single(t, "the bound is that of one server")
-	h := start(t, func(o *daemon.Options) {
+	daemontest.Single(t, "the bound is that of one server")
+	h := daemontest.Start(t, func(o *daemon.Options) {
 		o.Server.ProxyFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}
 		o.Server.MaxPerAddress = 2
 	})
@@ -128,12 +112,12 @@ func TestBalancerMayHaveMoreConnections(t *testing.T) {
 		return "PROXY TCP4 " + client + " 127.0.0.1 12345 9000\r\n"
 	}
 	for i := range 6 {
-		conn, err := h.dialFrom(t, "127.0.0.2", header(fmt.Sprintf("192.0.2.%d", i/2)))
+		conn, err := h.DialFrom(t, "127.0.0.2", header(fmt.Sprintf("192.0.2.%d", i/2)))
 		if err != nil || !asks(t, conn) {
 			t.Fatalf("connection %d: %v", i, err)
 		}
 	}
-	if conn, err := h.dialFrom(t, "127.0.0.2", header("192.0.2.1")); err == nil && asks(t, conn) {
+	if conn, err := h.DialFrom(t, "127.0.0.2", header("192.0.2.1")); err == nil && asks(t, conn) {
 		t.Error("a third connection of one client")
 	}
 }
@@ -142,23 +126,23 @@ func TestBalancerMayHaveMoreConnections(t *testing.T) {
 // than may be so, from one address: the last ones are closed. Somebody who has signed in
 // is not among those that count.
 func TestStrangersLargeHeadsAreBounded(t *testing.T) {
-	single(t, "the bound is that of one server")
-	h := start(t, func(o *daemon.Options) { o.Server.HeaderTimeout = time.Minute })
+	daemontest.Single(t, "the bound is that of one server")
+	h := daemontest.Start(t, func(o *daemon.Options) { o.Server.HeaderTimeout = time.Minute })
 	head := "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\n" + strings.Repeat("X: y\r\n", 1200)
-	known, err := h.dialFrom(t, "127.0.0.2", "")
+	known, err := h.DialFrom(t, "127.0.0.2", "")
 	if err != nil || !asks(t, known) {
 		t.Fatal(err)
 	}
 	const most = 64
 	for range most {
-		conn, err := h.dialFrom(t, "127.0.0.2", "")
+		conn, err := h.DialFrom(t, "127.0.0.2", "")
 		if err != nil {
 			t.Fatal(err)
 		}
 		io.WriteString(conn, head)
 	}
 	closed := func() bool {
-		conn, err := h.dialFrom(t, "127.0.0.2", "")
+		conn, err := h.DialFrom(t, "127.0.0.2", "")
 		if err != nil {
 			return true
 		}
@@ -177,7 +161,7 @@ func TestStrangersLargeHeadsAreBounded(t *testing.T) {
 			t.Fatal("who has signed in is not served")
 		}
 	}
-	if conn, err := h.dialFrom(t, "127.0.0.2", ""); err != nil || !asks(t, conn) {
+	if conn, err := h.DialFrom(t, "127.0.0.2", ""); err != nil || !asks(t, conn) {
 		t.Errorf("a small request from the same address: %v", err)
 	}
 }
@@ -185,13 +169,14 @@ func TestStrangersLargeHeadsAreBounded(t *testing.T) {
 // TestBodiesOfOneCallerAreBounded begins more large calls than one caller may have on their
 // way, without their last bytes. One more is refused; small ones and those of others are not.
 func TestBodiesOfOneCallerAreBounded(t *testing.T) {
-	single(t, "the bound is that of one server")
-	h := start(t, func(o *daemon.Options) { o.Server.RequestTimeout = time.Minute })
-	large := strings.Replace(call("inquiry", "100"), "<params>", strings.Repeat(" ", 255<<10)+
-		"<params>", 1)
+	daemontest.Single(t, "the bound is that of one server")
+	h := daemontest.Start(t, func(o *daemon.Options) { o.Server.RequestTimeout = time.Minute })
+	large := strings.Replace(daemontest.Call("inquiry", "100"), "<params>",
+		strings.Repeat(" ", 255<<10)+
+			"<params>", 1)
 	const most = 16 << 20 / (255 << 10)
 	for range most {
-		conn, err := h.dialFrom(t, "127.0.0.2", "")
+		conn, err := h.DialFrom(t, "127.0.0.2", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -199,9 +184,9 @@ func TestBodiesOfOneCallerAreBounded(t *testing.T) {
 			"text/xml\r\nContent-Length: %d\r\n\r\n%s",
 			len(large), large[:len(large)-1])
 	}
-	demo := httpClient(t, h.tls(t, "demo"))
+	demo := daemontest.HTTPClient(t, h.TLS(t, "demo"))
 	for end := time.Now().Add(30 * time.Second); ; { // the last ones may be on their way still
-		if resp, _ := h.post(t, demo, large,
+		if resp, _ := h.Post(t, demo, large,
 			nil); resp.StatusCode == http.StatusServiceUnavailable {
 			break
 		}
@@ -209,11 +194,11 @@ func TestBodiesOfOneCallerAreBounded(t *testing.T) {
 			t.Fatal("there is no bound")
 		}
 	}
-	if resp, text := h.post(t, demo, call("inquiry", "100"),
+	if resp, text := h.Post(t, demo, daemontest.Call("inquiry", "100"),
 		nil); resp.StatusCode != http.StatusOK {
 		t.Errorf("a small call: %s %s", resp.Status, text)
 	}
-	if resp, text := h.post(t, httpClient(t, h.tls(t, "operator")), large,
+	if resp, text := h.Post(t, daemontest.HTTPClient(t, h.TLS(t, "operator")), large,
 		nil); resp.StatusCode != http.StatusOK {
 		t.Errorf("a large call of somebody else: %s %s", resp.Status, text)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"example.com/atm"
+	"example.com/atm/cmd/internal/daemontest"
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/cmd/internal/offline"
 	"example.com/atm/vault"
@@ -22,20 +23,21 @@ import (
 // with its key can, so that every value opens. The check says what is wrong,
 // and a rebuild puts it right, from the journal alone.
 func TestCheckAndRebuild(t *testing.T) {
-	h := start(t, nil)
-	operator, demo := h.as(t, "operator"), h.as(t, "demo")
-	must(t)(operator.Call(t.Context(), "admin.account.open", "200", "user:demo", "50"))
-	must(t)(operator.Call(t.Context(), "admin.account.limit", "200", "10", "", "", "Europe/Berlin"))
-	must(t)(demo.Transfer(t.Context(), 100, 200, 5, "a"))
-	must(t)(demo.Withdraw(t.Context(), 200, 500, "b"))
-	hold := must(t)(demo.Authorize(t.Context(), 100, 7, time.Hour, "c")).Text()
-	must(t)(demo.Authorize(t.Context(), 100, 8, time.Hour, "d"))
-	must(t)(demo.Capture(t.Context(), hold, 5, "e"))
-	must(t)(operator.Call(t.Context(), "admin.account.freeze", "200"))
-	if err := h.stop(); err != nil {
+	h := daemontest.Start(t, nil)
+	operator, demo := h.As(t, "operator"), h.As(t, "demo")
+	daemontest.Must(t)(operator.Call(t.Context(), "admin.account.open", "200", "user:demo", "50"))
+	daemontest.Must(t)(operator.Call(t.Context(), "admin.account.limit", "200", "10", "", "",
+		"Europe/Berlin"))
+	daemontest.Must(t)(demo.Transfer(t.Context(), 100, 200, 5, "a"))
+	daemontest.Must(t)(demo.Withdraw(t.Context(), 200, 500, "b"))
+	hold := daemontest.Must(t)(demo.Authorize(t.Context(), 100, 7, time.Hour, "c")).Text()
+	daemontest.Must(t)(demo.Authorize(t.Context(), 100, 8, time.Hour, "d"))
+	daemontest.Must(t)(demo.Capture(t.Context(), hold, 5, "e"))
+	daemontest.Must(t)(operator.Call(t.Context(), "admin.account.freeze", "200"))
+	if err := h.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	folder := h.folder()
+	folder := h.Folder()
 	check := func() (problems []string, err error) {
 		_, err = folder.Check(t.Context(), func(p string) { problems = append(problems, p) })
 		return problems, err
@@ -103,11 +105,12 @@ func TestCheckAndRebuild(t *testing.T) {
 			}
 		})
 	}
-	again := startIn(t, h.data, nil)
-	if a := must(t)(again.as(t, "demo").Inquiry(t.Context(), 100)); a.Text() != "999.90" {
+	again := daemontest.StartIn(t, h.Data, nil)
+	if a := daemontest.Must(t)(again.As(t, "demo").Inquiry(t.Context(),
+		100)); a.Text() != "999.90" {
 		t.Errorf("balance %s", a.Text())
 	}
-	if a, err := again.as(t, "demo").Capture(t.Context(), hold, 1, "f"); err != nil ||
+	if a, err := again.As(t, "demo").Capture(t.Context(), hold, 1, "f"); err != nil ||
 		a.Code != atm.HoldNotPending {
 		t.Errorf("a captured hold: %+v, %v", a, err)
 	}

@@ -11,30 +11,32 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/client"
+	"example.com/atm/cmd/internal/daemontest"
 )
 
 // TestCodes gets every code of the contract over the wire, and finds each in
 // the audit log.
 func TestCodes(t *testing.T) {
-	h := start(t, nil)
-	demo, operator := h.as(t, "demo"), h.as(t, "operator")
-	must(t)(operator.Call(t.Context(), "admin.account.open", "200", "user:demo"))
-	must(t)(operator.Call(t.Context(), "admin.account.open", "300", "user:demo"))
-	must(t)(operator.Call(t.Context(), "admin.account.freeze", "300"))
-	must(t)(operator.Call(t.Context(), "admin.account.open", "400", "user:demo"))
-	must(t)(operator.Call(t.Context(), "admin.account.close", "400"))
-	must(t)(operator.Call(t.Context(), "admin.account.open", "500", "user:demo", "1000000000000"))
-	must(t)(operator.Call(t.Context(), "admin.account.open", "600", "user:demo", "100"))
-	must(t)(operator.Call(t.Context(), "admin.account.limit", "600", "10", "15", 3))
+	h := daemontest.Start(t, nil)
+	demo, operator := h.As(t, "demo"), h.As(t, "operator")
+	daemontest.Must(t)(operator.Call(t.Context(), "admin.account.open", "200", "user:demo"))
+	daemontest.Must(t)(operator.Call(t.Context(), "admin.account.open", "300", "user:demo"))
+	daemontest.Must(t)(operator.Call(t.Context(), "admin.account.freeze", "300"))
+	daemontest.Must(t)(operator.Call(t.Context(), "admin.account.open", "400", "user:demo"))
+	daemontest.Must(t)(operator.Call(t.Context(), "admin.account.close", "400"))
+	daemontest.Must(t)(operator.Call(t.Context(), "admin.account.open", "500", "user:demo",
+		"1000000000000"))
+	daemontest.Must(t)(operator.Call(t.Context(), "admin.account.open", "600", "user:demo", "100"))
+	daemontest.Must(t)(operator.Call(t.Context(), "admin.account.limit", "600", "10", "15", 3))
 	for i := range 89 { // so that 10^12 dollars more are above the largest balance, 2^53-1 cents
-		must(t)(demo.Deposit(t.Context(), 500, atm.MaxAmount,
+		daemontest.Must(t)(demo.Deposit(t.Context(), 500, atm.MaxAmount,
 			atm.RequestID("fill "+strconv.Itoa(i))))
 	}
-	hold := must(t)(demo.Authorize(t.Context(), 100, 5000, 0, "hold")).Text()
-	expired := must(t)(demo.Call(t.Context(), "authorize", 100, "1.00", 1)).Text()
-	must(t)(demo.Withdraw(t.Context(), 600, 900, "limits 1"))
+	hold := daemontest.Must(t)(demo.Authorize(t.Context(), 100, 5000, 0, "hold")).Text()
+	expired := daemontest.Must(t)(demo.Call(t.Context(), "authorize", 100, "1.00", 1)).Text()
+	daemontest.Must(t)(demo.Withdraw(t.Context(), 600, 900, "limits 1"))
 	id := atm.RequestID("used")
-	must(t)(demo.Deposit(t.Context(), 100, 1, id))
+	daemontest.Must(t)(demo.Deposit(t.Context(), 100, 1, id))
 	old := atm.RequestID("01890000-0000-7000-8000-000000000000") // of 2023
 
 	seen := make(map[atm.Code]bool)
@@ -158,12 +160,13 @@ func TestCodes(t *testing.T) {
 		t.Errorf("%+v, %v", a, err)
 	}
 	seen[atm.HoldExpired] = true
-	h.post(t, httpClient(t, h.tls(t, "demo")), call("inquiry"), nil) // a fault
+	// a fault
+	h.Post(t, daemontest.HTTPClient(t, h.TLS(t, "demo")), daemontest.Call("inquiry"), nil)
 	seen[atm.Fault] = true
 
-	entries := h.entries(t)
+	entries := h.Entries(t)
 	for code := range seen {
-		if count(entries, func(e *audit.Entry) bool {
+		if daemontest.Count(entries, func(e *audit.Entry) bool {
 			return e.Status != nil && e.Status.Code == code
 		}) == 0 {
 			t.Errorf("%s is in no entry", code)

@@ -8,23 +8,25 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/cmd/internal/daemontest"
 )
 
 // TestDenialsAreBounded: a known caller, an operator too, does not fill the log by asking for
 // what they may not do. What is not written one by one is counted when the server stops.
 func TestDenialsAreBounded(t *testing.T) {
 	const calls, each = 4, 50
-	h := start(t, nil)
-	c := httpClient(t, h.tls(t, "operator"))
+	h := daemontest.Start(t, nil)
+	c := daemontest.HTTPClient(t, h.TLS(t, "operator"))
 	items := slices.Repeat([][]string{{"deposit", "100", "1"}}, each)
 	for range calls {
-		h.post(t, c, multicall(items...), nil)
+		h.Post(t, c, daemontest.Multicall(items...), nil)
 	}
-	if a, err := h.as(t, "demo").Deposit(t.Context(), account, 1, "one"); err != nil || !a.OK() {
+	if a, err := h.As(t, "demo").Deposit(t.Context(), daemontest.Account, 1, "one"); err != nil ||
+		!a.OK() {
 		t.Errorf("%+v, %v", a, err)
 	}
-	entries := h.entries(t)
-	single := count(entries, func(e *audit.Entry) bool {
+	entries := h.Entries(t)
+	single := daemontest.Count(entries, func(e *audit.Entry) bool {
 		return e.Status != nil && e.Status.Code == atm.PermissionDenied
 	})
 	summaries, counted := 0, int64(0)

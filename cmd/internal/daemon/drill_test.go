@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"example.com/atm/audit"
+	"example.com/atm/cmd/internal/daemontest"
 	"example.com/atm/cmd/internal/offline"
 )
 
@@ -21,12 +22,12 @@ import (
 // restores it, starts a server on it, verifies its log, and replays that against its
 // balances: what docs/operations.md tells an operator to do, with the time it takes.
 func TestRestoreDrill(t *testing.T) {
-	single(t, "a backup is restored without a database")
+	daemontest.Single(t, "a backup is restored without a database")
 	entries := int64(20_000)
 	if os.Getenv("ATM_SOAK") != "" {
 		entries = 1_000_000
 	}
-	h := start(t, nil)
+	h := daemontest.Start(t, nil)
 	calls := make([][]string, 100)
 	for i := range calls {
 		calls[i] = []string{"deposit", "100", "0.01"}
@@ -37,10 +38,11 @@ func TestRestoreDrill(t *testing.T) {
 	defer wg.Wait()
 	defer done.Store(true)
 	for range 8 {
-		c := httpClient(t, h.tls(t, "demo"))
+		c := daemontest.HTTPClient(t, h.TLS(t, "demo"))
 		wg.Go(func() {
 			for !done.Load() {
-				if resp, text := h.post(t, c, multicall(calls...), nil); resp.StatusCode != 200 ||
+				if resp, text := h.Post(t, c, daemontest.Multicall(calls...),
+					nil); resp.StatusCode != 200 ||
 					strings.Contains(text, "fault") {
 					t.Errorf("%s %.300s", resp.Status, text)
 					return
@@ -61,7 +63,8 @@ func TestRestoreDrill(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	resp, err := httpClient(t, h.tls(t, "operator")).Post("https://"+h.addr+"/admin/backup", "",
+	resp, err := daemontest.HTTPClient(t, h.TLS(t, "operator")).Post("https://"+h.Addr+
+		"/admin/backup", "",
 		http.NoBody)
 	if err != nil {
 		t.Fatal(err)
@@ -80,13 +83,13 @@ func TestRestoreDrill(t *testing.T) {
 	begun = time.Now()
 	data := filepath.Join(t.TempDir(), "restored")
 	// checks, and replays the journal
-	found, err := offline.Folder{Data: data}.Restore(t.Context(), f, discard)
+	found, err := offline.Folder{Data: data}.Restore(t.Context(), f, daemontest.Discard)
 	if err != nil || found.Entries < entries {
 		t.Fatal(found, err)
 	}
 	restored := time.Since(begun)
-	again := startOne(t, data, nil)
-	if code, text := again.get(t, "/readyz"); code != http.StatusOK {
+	again := daemontest.StartOne(t, data, nil)
+	if code, text := again.Get(t, "/readyz"); code != http.StatusOK {
 		t.Error(text)
 	}
 	ready := time.Since(begun)

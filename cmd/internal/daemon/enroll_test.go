@@ -13,24 +13,25 @@ import (
 
 	"example.com/atm/audit"
 	"example.com/atm/certs"
+	"example.com/atm/cmd/internal/daemontest"
 )
 
 // TestInvitation follows one invitation ten times at once, each time with
 // another key: one gets a certificate. So it stays after a restart.
 func TestInvitation(t *testing.T) {
-	h := start(t, nil)
+	h := daemontest.Start(t, nil)
 	invite := func() string {
 		t.Helper()
-		record, _ := must(t)(h.as(t, "operator").Call(t.Context(), "admin.cert.invite",
+		record, _ := daemontest.Must(t)(h.As(t, "operator").Call(t.Context(), "admin.cert.invite",
 			"service:billing", "teller")).Result.(map[string]any)
 		return fmt.Sprint(record["code"])
 	}
-	nobody := h.tls(t, "demo")
+	nobody := h.TLS(t, "demo")
 	nobody.GetClientCertificate = nil
-	c := httpClient(t, nobody)
+	c := daemontest.HTTPClient(t, nobody)
 	enroll := func(code, request string) (int, string) {
 		t.Helper()
-		resp, err := c.PostForm("https://"+h.addr+"/enroll", url.Values{
+		resp, err := c.PostForm("https://"+h.Addr+"/enroll", url.Values{
 			"code":    {code},
 			"request": {request},
 		})
@@ -81,7 +82,8 @@ func TestInvitation(t *testing.T) {
 	}
 	for name, bad := range map[string]string{
 		"nothing": "", "a token": func() string {
-			record, _ := must(t)(h.as(t, "operator").Call(t.Context(), "admin.token.issue",
+			record, _ := daemontest.Must(t)(h.As(t, "operator").Call(t.Context(),
+				"admin.token.issue",
 				"service:billing")).Result.(map[string]any)
 			return fmt.Sprint(record["token"])
 		}(),
@@ -92,15 +94,15 @@ func TestInvitation(t *testing.T) {
 			t.Errorf("%s: %d %s", name, got, text)
 		}
 	}
-	data := h.data
-	if err := h.stop(); err != nil {
+	data := h.Data
+	if err := h.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	h = startIn(t, data, nil)
+	h = daemontest.StartIn(t, data, nil)
 	if got, text := enroll(code, request()); got != http.StatusUnauthorized {
 		t.Errorf("after a restart: %d %s", got, text)
 	}
-	if n := count(h.entries(t), func(e *audit.Entry) bool {
+	if n := daemontest.Count(h.Entries(t), func(e *audit.Entry) bool {
 		return e.Operation == "enroll" && e.Status.Code == "OK"
 	}); n != 1 {
 		t.Errorf("%d enrolments", n)

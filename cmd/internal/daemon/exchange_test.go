@@ -9,20 +9,22 @@ import (
 	"testing"
 
 	"example.com/atm/audit"
+	"example.com/atm/cmd/internal/daemontest"
 )
 
 // TestExchange has a service exchange a token of a customer's for a grant of
 // theirs, and ask for what it may not have.
 func TestExchange(t *testing.T) {
-	h := start(t, nil)
-	operator := h.as(t, "operator")
-	withAlice(t, h)
-	must(t)(operator.Call(t.Context(), "admin.user.add", "service:billing", "service"))
-	billing := h.issue(t, "service:billing")
-	c := httpClient(t, billing)
+	h := daemontest.Start(t, nil)
+	operator := h.As(t, "operator")
+	daemontest.WithAlice(t, h)
+	daemontest.Must(t)(operator.Call(t.Context(), "admin.user.add", "service:billing", "service"))
+	billing := h.Issue(t, "service:billing")
+	c := daemontest.HTTPClient(t, billing)
 	tokenFor := func(subject, scope string) string {
 		t.Helper()
-		record, _ := must(t)(operator.Call(t.Context(), "admin.token.issue", subject, scope,
+		record, _ := daemontest.Must(t)(operator.Call(t.Context(), "admin.token.issue",
+			subject, scope,
 			"600")).Result.(map[string]any)
 		text, _ := record["token"].(string)
 		return text
@@ -40,7 +42,7 @@ func TestExchange(t *testing.T) {
 		}
 		return v
 	}
-	resp, answer := h.token(t, c, form(nil), nil)
+	resp, answer := h.Token(t, c, form(nil), nil)
 	grant, _ := answer["access_token"].(string)
 	if resp.StatusCode != 200 || grant == "" ||
 		answer["issued_token_type"] != "urn:ietf:params:oauth:token-type:access_token" ||
@@ -54,13 +56,13 @@ func TestExchange(t *testing.T) {
 		{"withdraw", "100", "1", "PERMISSION_DENIED"},
 		{"deposit", "200", "1", "PERMISSION_DENIED"},
 	} {
-		if _, text := h.post(t, c, call(tt.method, tt.account, tt.amount),
+		if _, text := h.Post(t, c, daemontest.Call(tt.method, tt.account, tt.amount),
 			with); !strings.Contains(text, tt.want) {
 			t.Errorf("%+v: %s", tt, text)
 		}
 	}
 	// A grant lives no longer than what it was exchanged for.
-	if _, answer := h.token(t, c, form(func(v url.Values) {
+	if _, answer := h.Token(t, c, form(func(v url.Values) {
 		v.Set("seconds", "3600")
 	}), nil); answer["expires_in"].(float64) > 600 {
 		t.Errorf("%v", answer)
@@ -116,19 +118,19 @@ func TestExchange(t *testing.T) {
 			"invalid_authorization_details",
 		},
 	} {
-		resp, answer := h.token(t, c, form(tt.change), nil)
+		resp, answer := h.Token(t, c, form(tt.change), nil)
 		if resp.StatusCode != http.StatusBadRequest || answer["error"] != tt.want {
 			t.Errorf("%s: %s %v, want %s", name, resp.Status, answer, tt.want)
 		}
 	}
-	nobody := h.tls(t, "demo")
+	nobody := h.TLS(t, "demo")
 	nobody.GetClientCertificate = nil
-	if resp, _ := h.token(t, httpClient(t, nobody), form(nil),
+	if resp, _ := h.Token(t, daemontest.HTTPClient(t, nobody), form(nil),
 		nil); resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("nobody: %s", resp.Status)
 	}
 	// The token's owner is who made the grant, by that token.
-	if n := count(h.entries(t), func(e *audit.Entry) bool {
+	if n := daemontest.Count(h.Entries(t), func(e *audit.Entry) bool {
 		return e.Operation == "admin.grant.create" && e.Caller.Subject == "user:alice" &&
 			e.Caller.Method == "jwt" && e.Status.Code == "OK"
 	}); n != 2 {

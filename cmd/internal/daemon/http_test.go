@@ -24,12 +24,13 @@ import (
 	"example.com/atm/auth"
 	"example.com/atm/certs"
 	"example.com/atm/cmd/internal/daemon"
+	"example.com/atm/cmd/internal/daemontest"
 )
 
 // TestEdge sends what is refused below RPC.
 func TestEdge(t *testing.T) {
-	h := start(t, nil)
-	inquiry := call("inquiry", "100")
+	h := daemontest.Start(t, nil)
+	inquiry := daemontest.Call("inquiry", "100")
 	head := "Host: localhost\r\nContent-Type: text/xml\r\n"
 	length := fmt.Sprintf("Content-Length: %d\r\n", len(inquiry))
 	for _, tt := range []struct {
@@ -114,7 +115,7 @@ func TestEdge(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.name == "body cut short" {
-				conn, err := tls.Dial("tcp", h.addr, h.tls(t, "demo"))
+				conn, err := tls.Dial("tcp", h.Addr, h.TLS(t, "demo"))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -127,7 +128,7 @@ func TestEdge(t *testing.T) {
 				}
 				return
 			}
-			answer := h.raw(t, "demo", tt.request) // returns when the server has closed
+			answer := h.Raw(t, "demo", tt.request) // returns when the server has closed
 			if !strings.HasPrefix(answer, fmt.Sprintf("HTTP/1.1 %d ", tt.code)) ||
 				!strings.Contains(answer, tt.want) {
 				t.Errorf("answer %.600q, want %d and %q", answer, tt.code, tt.want)
@@ -142,11 +143,11 @@ func TestEdge(t *testing.T) {
 // TestPipelinedCoding hides a Transfer-Encoding in the second of two requests
 // that arrive together.
 func TestPipelinedCoding(t *testing.T) {
-	h := start(t, nil)
-	inquiry := call("inquiry", "100")
+	h := daemontest.Start(t, nil)
+	inquiry := daemontest.Call("inquiry", "100")
 	head := fmt.Sprintf("Host: localhost\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n",
 		len(inquiry))
-	answers := h.raw(t, "demo", "POST /RPC2 HTTP/1.1\r\n"+head+"\r\n"+inquiry+
+	answers := h.Raw(t, "demo", "POST /RPC2 HTTP/1.1\r\n"+head+"\r\n"+inquiry+
 		"POST /RPC2 HTTP/1.1\r\n"+head+"Transfer-Encoding: chunked\r\n\r\n"+inquiry+
 		"POST /RPC2 HTTP/1.1\r\n"+head+"\r\n"+inquiry)
 	if strings.Count(answers, "HTTP/1.1 200 OK\r\n") != 1 ||
@@ -158,14 +159,14 @@ func TestPipelinedCoding(t *testing.T) {
 // TestPipelinedCalls sends a call before the one before it is answered, cut wherever
 // the network may cut it.
 func TestPipelinedCalls(t *testing.T) {
-	h := start(t, nil)
-	inquiry := call("inquiry", "100")
+	h := daemontest.Start(t, nil)
+	inquiry := daemontest.Call("inquiry", "100")
 	one := fmt.Sprintf("POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: "+
 		"text/xml\r\nContent-Length: %d\r\n\r\n%s", len(inquiry), inquiry)
 	last := strings.Replace(one, "Host:", "Connection: close\r\nHost:", 1)
 	stream := one + one + last
 	for cut := 0; cut < len(stream); cut += 37 {
-		conn, err := tls.Dial("tcp", h.addr, h.tls(t, "demo"))
+		conn, err := tls.Dial("tcp", h.Addr, h.TLS(t, "demo"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -184,10 +185,10 @@ func TestPipelinedCalls(t *testing.T) {
 // TestKeptConnection sends each call on a connection of its own, and all of them on
 // one: the answers are the same.
 func TestKeptConnection(t *testing.T) {
-	h := start(t, nil)
+	h := daemontest.Start(t, nil)
 	receipt := regexp.MustCompile(`<string>\d+ [^<]{44}</string>`) // each call has another
 	open := func() (*tls.Conn, *bufio.Reader) {
-		conn, err := tls.Dial("tcp", h.addr, h.tls(t, "demo"))
+		conn, err := tls.Dial("tcp", h.Addr, h.TLS(t, "demo"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -217,16 +218,19 @@ func TestKeptConnection(t *testing.T) {
 		return fmt.Sprintf("POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: "+
 			"text/xml\r\n%sContent-Length: %d\r\n\r\n%s", header, len(body), body)
 	}
-	inquiry, bad := call("inquiry", "100"), "Authorization: Bearer no.such.token\r\n"
+	inquiry, bad := daemontest.Call("inquiry", "100"), "Authorization: Bearer no.such.token\r\n"
 	keyed := func(key, amount string) string {
-		return request("Idempotency-Key: \""+key+"\"\r\n", call("deposit", "100", amount))
+		return request("Idempotency-Key: \""+key+"\"\r\n", daemontest.Call("deposit", "100",
+			amount))
 	}
 	for _, group := range [][]string{
 		{
-			request("", inquiry), request("", inquiry), request("", call("inquiry", "101")),
+			request("", inquiry), request("", inquiry),
+			request("", daemontest.Call("inquiry", "101")),
 			request("", "hello"), request("", ""),
-			request("", call("withdraw", "100", "-1")), request("", call("noSuchMethod")),
-			request("", call("system.listMethods")), request("", inquiry),
+			request("", daemontest.Call("withdraw", "100", "-1")),
+			request("", daemontest.Call("noSuchMethod")),
+			request("", daemontest.Call("system.listMethods")), request("", inquiry),
 		},
 		{
 			keyed("a", "1.00"), keyed("a", "1.00"), keyed("a", "2.00"), keyed("a", "1.00"),
@@ -268,7 +272,8 @@ func TestKeptConnection(t *testing.T) {
 
 	// A caller whose token is not good any more is slowed down in the end, which
 	// ends the connection.
-	issued, _ := must(t)(h.as(t, "operator").Call(t.Context(), "admin.token.issue", "user:demo",
+	issued, _ := daemontest.Must(t)(h.As(t, "operator").Call(t.Context(), "admin.token.issue",
+		"user:demo",
 		"inquiry", "600")).Result.(map[string]any)
 	kept, answers := open()
 	call := func(token string) *http.Response {
@@ -298,14 +303,14 @@ func TestKeptConnection(t *testing.T) {
 // TestIdleTimeout uses a connection for longer than it may be idle, never idle for that
 // long, and then leaves it to the server.
 func TestIdleTimeout(t *testing.T) {
-	h := start(t, func(o *daemon.Options) { o.Server.IdleTimeout = 3 * time.Second })
-	conn, err := tls.Dial("tcp", h.addr, h.tls(t, "demo"))
+	h := daemontest.Start(t, func(o *daemon.Options) { o.Server.IdleTimeout = 3 * time.Second })
+	conn, err := tls.Dial("tcp", h.Addr, h.TLS(t, "demo"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(time.Minute))
-	inquiry, answers := call("inquiry", "100"), bufio.NewReader(conn)
+	inquiry, answers := daemontest.Call("inquiry", "100"), bufio.NewReader(conn)
 	for range 20 {
 		fmt.Fprintf(conn, "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: "+
 			"text/xml\r\nContent-Length: %d\r\n\r\n%s", len(inquiry), inquiry)
@@ -323,18 +328,18 @@ func TestIdleTimeout(t *testing.T) {
 
 // TestCallerGone hangs up as soon as a deposit is sent: it is carried out.
 func TestCallerGone(t *testing.T) {
-	h := start(t, nil)
-	deposit := call("deposit", "100", "1.00")
-	conn, err := tls.Dial("tcp", h.addr, h.tls(t, "demo"))
+	h := daemontest.Start(t, nil)
+	deposit := daemontest.Call("deposit", "100", "1.00")
+	conn, err := tls.Dial("tcp", h.Addr, h.TLS(t, "demo"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	fmt.Fprintf(conn, "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: "+
 		"text/xml\r\nContent-Length: %d\r\n\r\n%s", len(deposit), deposit)
 	conn.NetConn().Close()
-	client := httpClient(t, h.tls(t, "demo"))
+	client := daemontest.HTTPClient(t, h.TLS(t, "demo"))
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		_, answer := h.post(t, client, call("inquiry", "100"), nil)
+		_, answer := h.Post(t, client, daemontest.Call("inquiry", "100"), nil)
 		if strings.Contains(answer, "<string>1001.00</string>") {
 			return
 		}
@@ -345,8 +350,9 @@ func TestCallerGone(t *testing.T) {
 }
 
 func TestGoodAnswersHeaders(t *testing.T) {
-	h := start(t, nil)
-	resp, _ := h.post(t, httpClient(t, h.tls(t, "demo")), call("inquiry", "100"), nil)
+	h := daemontest.Start(t, nil)
+	resp, _ := h.Post(t, daemontest.HTTPClient(t, h.TLS(t, "demo")), daemontest.Call("inquiry",
+		"100"), nil)
 	for name, want := range map[string]string{
 		"Content-Type": "text/xml; charset=utf-8", "Cache-Control": "no-store",
 		"X-Content-Type-Options": "nosniff",
@@ -361,8 +367,8 @@ func TestGoodAnswersHeaders(t *testing.T) {
 }
 
 func TestPlainHTTP(t *testing.T) {
-	h := start(t, nil)
-	conn, err := net.Dial("tcp", h.addr)
+	h := daemontest.Start(t, nil)
+	conn, err := net.Dial("tcp", h.Addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -377,18 +383,18 @@ func TestPlainHTTP(t *testing.T) {
 }
 
 func TestTLSProfile(t *testing.T) {
-	h := start(t, nil)
-	old := h.tls(t, "demo")
+	h := daemontest.Start(t, nil)
+	old := h.TLS(t, "demo")
 	old.MinVersion, old.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
-	if conn, err := tls.Dial("tcp", h.addr, old); err == nil {
+	if conn, err := tls.Dial("tcp", h.Addr, old); err == nil {
 		conn.Close()
 		t.Error("TLS 1.2 was accepted")
 	}
-	cfg := h.tls(t, "demo")
+	cfg := h.TLS(t, "demo")
 	cfg.NextProtos = []string{"h2", "http/1.1"}
 	cfg.ClientSessionCache = tls.NewLRUClientSessionCache(4)
 	for range 2 {
-		conn, err := tls.Dial("tcp", h.addr, cfg)
+		conn, err := tls.Dial("tcp", h.Addr, cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -405,11 +411,11 @@ func TestTLSProfile(t *testing.T) {
 }
 
 func TestPage(t *testing.T) {
-	h := start(t, nil)
-	cfg := h.tls(t, "demo")
+	h := daemontest.Start(t, nil)
+	cfg := h.TLS(t, "demo")
 	cfg.GetClientCertificate = nil // nobody needs to sign in to read it
 	for _, path := range []string{"/", "/RPC2"} {
-		resp, err := httpClient(t, cfg).Get("https://" + h.addr + path)
+		resp, err := daemontest.HTTPClient(t, cfg).Get("https://" + h.Addr + path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -419,7 +425,7 @@ func TestPage(t *testing.T) {
 			!strings.Contains(resp.Header.Get("Content-Security-Policy"), "default-src 'none'") {
 			t.Errorf("%s: %s, %v", path, resp.Status, err)
 		}
-		if strings.Contains(string(text), h.name) || strings.Contains(string(text), "1000.00") {
+		if strings.Contains(string(text), h.Name) || strings.Contains(string(text), "1000.00") {
 			t.Errorf("%s tells data", path)
 		}
 	}
@@ -428,14 +434,14 @@ func TestPage(t *testing.T) {
 // TestStrangers presents certificates that prove nothing. None moves a cent,
 // each gets 401, and the log says why.
 func TestStrangers(t *testing.T) {
-	h := start(t, nil)
-	ours, err := certs.LoadAuthority(filepath.Join(h.data, "ca", "clients.crt"),
-		filepath.Join(h.data, "ca", "clients.key"))
+	h := daemontest.Start(t, nil)
+	ours, err := certs.LoadAuthority(filepath.Join(h.Data, "ca", "clients.crt"),
+		filepath.Join(h.Data, "ca", "clients.key"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	servers, err := certs.LoadAuthority(filepath.Join(h.data, "ca", "ca.crt"),
-		filepath.Join(h.data, "ca", "ca.key"))
+	servers, err := certs.LoadAuthority(filepath.Join(h.Data, "ca", "ca.crt"),
+		filepath.Join(h.Data, "ca", "ca.key"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -443,7 +449,7 @@ func TestStrangers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	demo, now := auth.Identity(h.name, "user:demo"), time.Now()
+	demo, now := auth.Identity(h.Name, "user:demo"), time.Now()
 	issue := func(a *certs.Authority, uri *url.URL, life time.Duration,
 		now time.Time,
 	) func(*ecdsa.PrivateKey) (*x509.Certificate, error) {
@@ -485,11 +491,11 @@ func TestStrangers(t *testing.T) {
 		},
 		{
 			"nobody known", "certificate of nobody known",
-			issue(ours, auth.Identity(h.name, "user:mallory"), time.Hour, now),
+			issue(ours, auth.Identity(h.Name, "user:mallory"), time.Hour, now),
 		},
 		{
 			"the program itself", "certificate with a malformed identity",
-			issue(ours, auth.Identity(h.name, "system:init"), time.Hour, now),
+			issue(ours, auth.Identity(h.Name, "system:init"), time.Hour, now),
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -501,27 +507,29 @@ func TestStrangers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			cfg := h.tls(t, "demo")
+			cfg := h.TLS(t, "demo")
 			cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 				return &tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}, nil
 			}
-			resp, text := h.post(t, httpClient(t, cfg), call("withdraw", "100", "5"), nil)
+			resp, text := h.Post(t, daemontest.HTTPClient(t, cfg), daemontest.Call("withdraw",
+				"100", "5"), nil)
 			if resp.StatusCode != 401 || resp.Header.Get("WWW-Authenticate") == "" ||
 				strings.Contains(text, "unknown") {
 				t.Errorf("%s: %s", resp.Status, text)
 			}
 		})
 	}
-	nobody := h.tls(t, "demo")
+	nobody := h.TLS(t, "demo")
 	nobody.GetClientCertificate = nil
-	if resp, _ := h.post(t, httpClient(t, nobody), call("inquiry", "100"),
+	if resp, _ := h.Post(t, daemontest.HTTPClient(t, nobody), daemontest.Call("inquiry", "100"),
 		nil); resp.StatusCode != 401 {
 		t.Errorf("without a certificate: %s", resp.Status)
 	}
-	if a := must(t)(h.as(t, "demo").Inquiry(t.Context(), account)); a.Text() != "1000.00" {
+	if a := daemontest.Must(t)(h.As(t, "demo").Inquiry(t.Context(),
+		daemontest.Account)); a.Text() != "1000.00" {
 		t.Errorf("balance %s", a.Text())
 	}
-	entries := h.entries(t)
+	entries := h.Entries(t)
 	for reason, want := range map[string]int{
 		"certificate of an unknown authority":   3,
 		"certificate expired or not valid yet":  2,
@@ -531,7 +539,7 @@ func TestStrangers(t *testing.T) {
 		"certificate with a malformed identity": 1,
 		"no credentials were presented":         0, // a bare challenge is no failure
 	} {
-		if got := count(entries, func(e *audit.Entry) bool {
+		if got := daemontest.Count(entries, func(e *audit.Entry) bool {
 			return e.Event == audit.EventAuthFail && e.Reason == reason
 		}); got != want {
 			t.Errorf("%d entries %q, want %d", got, reason, want)
@@ -542,15 +550,17 @@ func TestStrangers(t *testing.T) {
 // TestFailuresSummarised floods the log with failed sign-ins: five of a reason
 // get entries, the rest is counted and flushed at the stop.
 func TestFailuresSummarised(t *testing.T) {
-	h := start(t, nil)
-	c := httpClient(t, h.tls(t, "demo"))
+	h := daemontest.Start(t, nil)
+	c := daemontest.HTTPClient(t, h.TLS(t, "demo"))
 	for range 25 {
-		h.post(t, c, call("inquiry", "100"), func(r *http.Request) {
+		h.Post(t, c, daemontest.Call("inquiry", "100"), func(r *http.Request) {
 			r.Header.Set("Authorization", "Basic ZGVtbzpkZW1v")
 		})
 	}
-	entries := h.entries(t)
-	single := count(entries, func(e *audit.Entry) bool { return e.Event == audit.EventAuthFail })
+	entries := h.Entries(t)
+	single := daemontest.Count(entries, func(e *audit.Entry) bool {
+		return e.Event == audit.EventAuthFail
+	})
 	var counted int64
 	for _, e := range entries {
 		if e.Event == audit.EventAuthFailSummary {
@@ -567,16 +577,17 @@ func TestFailuresSummarised(t *testing.T) {
 }
 
 func TestAuditOverHTTP(t *testing.T) {
-	h := start(t, nil)
-	operator, demo := httpClient(t, h.tls(t, "operator")), httpClient(t, h.tls(t, "demo"))
+	h := daemontest.Start(t, nil)
+	operator, demo := daemontest.HTTPClient(t, h.TLS(t, "operator")),
+		daemontest.HTTPClient(t, h.TLS(t, "demo"))
 	get := func(c *http.Client, path string) (*http.Response, string) {
 		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+h.addr+
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+h.Addr+
 			"/", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		req.URL.Opaque = "//" + h.addr + path // as it is, without cleaning
+		req.URL.Opaque = "//" + h.Addr + path // as it is, without cleaning
 		resp, err := c.Do(req)
 		if err != nil {
 			t.Fatal(err)
@@ -589,7 +600,7 @@ func TestAuditOverHTTP(t *testing.T) {
 		return resp, string(text)
 	}
 	if resp, text := get(operator, "/audit/checkpoint"); resp.StatusCode != 200 ||
-		!strings.HasPrefix(text, h.name+"\n") ||
+		!strings.HasPrefix(text, h.Name+"\n") ||
 		resp.Header.Get("Cache-Control") != "no-store" {
 		t.Errorf("checkpoint: %s %s %q", resp.Status, resp.Header, text)
 	}
@@ -608,32 +619,32 @@ func TestAuditOverHTTP(t *testing.T) {
 		}
 	}
 	report, err := audit.Verify(t.Context(), audit.HTTP{Client: operator, Base: "https://" +
-		h.addr + "/audit/"}, audit.VerifyOptions{})
+		h.Addr + "/audit/"}, audit.VerifyOptions{})
 	if err != nil || !report.OK() {
 		t.Errorf("verified over HTTPS: %+v, %v", report, err)
 	}
-	entries := h.entries(t)
+	entries := h.Entries(t)
 	read := func(e *audit.Entry) bool { return e.Event == audit.EventAuditRead }
-	if got := count(entries, read); got != 2 { // one of the operator's many, one refusal
+	if got := daemontest.Count(entries, read); got != 2 { // one of the operator's many, one refusal
 		t.Errorf("%d entries about reading the log, want 2", got)
 	}
 }
 
 func TestAdmin(t *testing.T) {
-	single(t, "each replica counts what it did itself")
-	h := start(t, nil)
-	must(t)(h.as(t, "demo").Inquiry(t.Context(), account))
-	if code, text := h.get(t, "/healthz"); code != 200 || text != "alive\n" {
+	daemontest.Single(t, "each replica counts what it did itself")
+	h := daemontest.Start(t, nil)
+	daemontest.Must(t)(h.As(t, "demo").Inquiry(t.Context(), daemontest.Account))
+	if code, text := h.Get(t, "/healthz"); code != 200 || text != "alive\n" {
 		t.Errorf("healthz: %d %q", code, text)
 	}
-	if code, text := h.get(t, "/readyz"); code != 200 ||
+	if code, text := h.Get(t, "/readyz"); code != 200 ||
 		text != "vault: ok\naudit: ok\ndisk: ok\n" {
 		t.Errorf("readyz: %d %q", code, text)
 	}
-	if code, _ := h.get(t, "/debug/pprof/"); code != 200 {
+	if code, _ := h.Get(t, "/debug/pprof/"); code != 200 {
 		t.Errorf("pprof: %d", code)
 	}
-	_, text := h.get(t, "/metrics")
+	_, text := h.Get(t, "/metrics")
 	for _, want := range []string{
 		`atm_operations_total{code="OK",operation="inquiry"} 1`, `atm_build_info{version="test"} 1`,
 		"atm_commits_total ", "atm_audit_entries ", "atm_audit_published_entries ",
@@ -648,24 +659,26 @@ func TestAdmin(t *testing.T) {
 // TestDiskReserve asks for more free space than any disk has.
 func TestDiskReserve(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "atm-data")
-	if err := startIn(t, data, nil).stop(); err != nil {
+	if err := daemontest.StartIn(t, data, nil).Stop(); err != nil {
 		t.Fatal(err)
 	}
-	h := startIn(t, data, func(o *daemon.Options) { o.DiskReserve = 1 << 62 })
-	if code, text := h.get(t, "/readyz"); code != 503 || !strings.Contains(text, "disk: ") ||
+	h := daemontest.StartIn(t, data, func(o *daemon.Options) { o.DiskReserve = 1 << 62 })
+	if code, text := h.Get(t, "/readyz"); code != 503 || !strings.Contains(text, "disk: ") ||
 		!strings.Contains(text, "vault: ok\n") {
 		t.Errorf("readyz: %d %q", code, text)
 	}
-	_, text := h.post(t, httpClient(t, h.tls(t, "demo")), call("deposit", "100", "5"), nil)
+	_, text := h.Post(t, daemontest.HTTPClient(t, h.TLS(t, "demo")), daemontest.Call("deposit",
+		"100", "5"), nil)
 	if !strings.Contains(text, "<name>code</name><value><string>UNAVAILABLE</string>") ||
 		!strings.Contains(text, "<name>receipt</name><value><string></string>") {
 		t.Errorf("a deposit: %s", text)
 	}
-	if err := h.stop(); err != nil {
+	if err := h.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	h = startIn(t, data, nil)
-	if a := must(t)(h.as(t, "demo").Inquiry(t.Context(), account)); a.Text() != "1000.00" {
+	h = daemontest.StartIn(t, data, nil)
+	if a := daemontest.Must(t)(h.As(t, "demo").Inquiry(t.Context(),
+		daemontest.Account)); a.Text() != "1000.00" {
 		t.Errorf("balance %s", a.Text())
 	}
 }

@@ -23,6 +23,7 @@ import (
 
 	"example.com/atm/certs"
 	"example.com/atm/cmd/internal/daemon"
+	"example.com/atm/cmd/internal/daemontest"
 )
 
 // TestIdentities signs in with certificates of another authority, which a file
@@ -109,17 +110,18 @@ func TestIdentities(t *testing.T) {
 	if err := os.WriteFile(identities, []byte(good), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h := start(t, func(o *daemon.Options) { o.ClientCA, o.Identities = ca, identities })
+	h := daemontest.Start(t, func(o *daemon.Options) { o.ClientCA, o.Identities = ca, identities })
 	impostor := issue(func(c *x509.Certificate) {
-		c.URIs = uri("spiffe://" + h.name + "/user/demo")
+		c.URIs = uri("spiffe://" + h.Name + "/user/demo")
 	})
 	status := func(cert tls.Certificate) int {
 		t.Helper()
-		cfg := h.tls(t, "demo")
+		cfg := h.TLS(t, "demo")
 		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			return &cert, nil
 		}
-		resp, text := h.post(t, httpClient(t, cfg), call("inquiry", "100"), nil)
+		resp, text := h.Post(t, daemontest.HTTPClient(t, cfg), daemontest.Call("inquiry",
+			"100"), nil)
 		if resp.StatusCode == http.StatusOK && !strings.Contains(text, "1000.00") {
 			t.Error(text)
 		}
@@ -143,15 +145,17 @@ func TestIdentities(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := h.tls(t, "demo")
-	if _, text := h.post(t, httpClient(t, cfg), call("admin.cert.renew", string(request)),
+	cfg := h.TLS(t, "demo")
+	if _, text := h.Post(t, daemontest.HTTPClient(t, cfg), daemontest.Call("admin.cert.renew",
+		string(request)),
 		nil); !strings.Contains(text, "BEGIN CERTIFICATE") {
 		t.Errorf("by one of this server: %s", text)
 	}
 	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		return &byURI, nil
 	}
-	if _, text := h.post(t, httpClient(t, cfg), call("admin.cert.renew", string(request)),
+	if _, text := h.Post(t, daemontest.HTTPClient(t, cfg), daemontest.Call("admin.cert.renew",
+		string(request)),
 		nil); !strings.Contains(text, "PERMISSION_DENIED") {
 		t.Errorf("by one of another authority: %s", text)
 	}
@@ -169,7 +173,7 @@ func TestIdentities(t *testing.T) {
 		0o600); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(30 * time.Second); !strings.Contains(h.log.String(),
+	for end := time.Now().Add(30 * time.Second); !strings.Contains(h.Log.String(),
 		"the new identities are not used"); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("a bad file was not noticed")

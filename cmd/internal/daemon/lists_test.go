@@ -8,30 +8,33 @@ import (
 	"testing"
 
 	"example.com/atm"
+	"example.com/atm/cmd/internal/daemontest"
 )
 
 // TestHoldsAreListedPageByPage lists holds of several accounts by pages that end within an
 // account, and between two.
 func TestHoldsAreListedPageByPage(t *testing.T) {
-	h := start(t, nil)
-	operator, demo := h.as(t, "operator"), h.as(t, "demo")
+	h := daemontest.Start(t, nil)
+	operator, demo := h.As(t, "operator"), h.As(t, "demo")
 	var made []string
 	for _, number := range []string{"100", "101", "7000"} {
 		if number != "100" {
-			must(t)(operator.Call(t.Context(), string(atm.AccountOpen), number, "user:demo", "50"))
+			daemontest.Must(t)(operator.Call(t.Context(), string(atm.AccountOpen), number,
+				"user:demo", "50"))
 		}
 		for i := range 3 {
-			a := must(t)(demo.Call(t.Context(), string(atm.Authorize), number, fmt.Sprint(i+1)))
+			a := daemontest.Must(t)(demo.Call(t.Context(), string(atm.Authorize), number,
+				fmt.Sprint(i+1)))
 			made = append(made, a.Result.(string))
 		}
 	}
-	must(t)(demo.Call(t.Context(), string(atm.Release), made[4]))
+	daemontest.Must(t)(demo.Call(t.Context(), string(atm.Release), made[4]))
 	made = slices.Delete(made, 4, 5)
 	for limit := 1; limit <= len(made)+1; limit++ {
 		var listed []string
 		pages := 0
 		for cursor := ""; ; pages++ {
-			page := must(t)(operator.Call(t.Context(), string(atm.HoldList), cursor,
+			page := daemontest.Must(t)(operator.Call(t.Context(), string(atm.HoldList), cursor,
 				limit)).Result.(map[string]any)
 			items, _ := page["holds"].([]any)
 			if len(items) > limit {

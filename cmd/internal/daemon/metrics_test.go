@@ -7,17 +7,19 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"example.com/atm/cmd/internal/daemontest"
 )
 
 // TestMetricsExist reads every metric that the alerts and the dashboard name from a
 // server that has done a little of everything.
 func TestMetricsExist(t *testing.T) {
-	single(t, "each replica counts what it did itself")
-	h := start(t, nil)
-	demo := h.as(t, "demo")
-	must(t)(demo.Deposit(t.Context(), account, 1, "x"))
-	must(t)(demo.Deposit(t.Context(), account, 1, "x"))
-	_, text := h.get(t, "/metrics")
+	daemontest.Single(t, "each replica counts what it did itself")
+	h := daemontest.Start(t, nil)
+	demo := h.As(t, "demo")
+	daemontest.Must(t)(demo.Deposit(t.Context(), daemontest.Account, 1, "x"))
+	daemontest.Must(t)(demo.Deposit(t.Context(), daemontest.Account, 1, "x"))
+	_, text := h.Get(t, "/metrics")
 	named := regexp.MustCompile(`\b(atm|process)_[a-z_]+\b`)
 	seen := make(map[string]bool)
 	for _, file := range []string{

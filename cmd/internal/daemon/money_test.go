@@ -18,30 +18,33 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/daemon"
+	"example.com/atm/cmd/internal/daemontest"
 	"example.com/atm/internal/needs"
 )
 
 // TestConcurrentDeposits deposits from 64 connections at once: all are applied
 // exactly, and many share a commit.
 func TestConcurrentDeposits(t *testing.T) {
-	h := start(t, nil)
+	h := daemontest.Start(t, nil)
 	const connections, each = 64, 10
-	commits := h.metric(t, "atm_commits_total")
+	commits := h.Metric(t, "atm_commits_total")
 	var wg sync.WaitGroup
 	for range connections {
-		c := h.as(t, "demo") // each has connections of its own
+		c := h.As(t, "demo") // each has connections of its own
 		wg.Go(func() {
 			for range each {
 				id := atm.RequestID(rand36())
-				if a, err := c.Deposit(t.Context(), account, 101, id); err != nil || !a.OK() {
+				if a, err := c.Deposit(t.Context(), daemontest.Account, 101, id); err != nil ||
+					!a.OK() {
 					t.Errorf("%+v, %v", a, err)
 				}
 			}
 		})
 	}
 	wg.Wait()
-	commits = h.metric(t, "atm_commits_total") - commits
-	if a := must(t)(h.as(t, "demo").Inquiry(t.Context(), account)); a.Text() != "1646.40" {
+	commits = h.Metric(t, "atm_commits_total") - commits
+	if a := daemontest.Must(t)(h.As(t, "demo").Inquiry(t.Context(),
+		daemontest.Account)); a.Text() != "1646.40" {
 		t.Errorf("balance %s, want 1646.40", a.Text())
 	}
 	if commits >= connections*each {
@@ -49,29 +52,12 @@ func TestConcurrentDeposits(t *testing.T) {
 	}
 	t.Logf("%d deposits over %d connections in %v commits: %.1f operations per commit",
 		connections*each, connections, commits, connections*each/commits)
-	deposits := count(h.entries(t), func(e *audit.Entry) bool {
+	deposits := daemontest.Count(h.Entries(t), func(e *audit.Entry) bool {
 		return e.Operation == atm.Deposit && e.Status.Code == atm.OK
 	})
 	if deposits != connections*each {
 		t.Errorf("%d deposits in the log", deposits)
 	}
-}
-
-// metric reads a metric without labels.
-func (h *testServer) metric(t testing.TB, name string) float64 {
-	t.Helper()
-	_, text := h.get(t, "/metrics")
-	for line := range strings.Lines(text) {
-		if value, ok := strings.CutPrefix(line, name+" "); ok {
-			var f float64
-			if _, err := fmt.Sscan(value, &f); err != nil {
-				t.Fatal(err)
-			}
-			return f
-		}
-	}
-	t.Fatalf("no metric %s", name)
-	return 0
 }
 
 var ids atomic.Int64
@@ -80,14 +66,14 @@ var ids atomic.Int64
 func rand36() string { return fmt.Sprintf("test-%d", ids.Add(1)) }
 
 func TestMulticall(t *testing.T) {
-	h := start(t, nil)
-	c := httpClient(t, h.tls(t, "demo"))
+	h := daemontest.Start(t, nil)
+	c := daemontest.HTTPClient(t, h.TLS(t, "demo"))
 	var calls [][]string
 	for range 100 {
 		calls = append(calls, []string{"deposit", "100", "1"})
 	}
-	commits := h.metric(t, "atm_commits_total")
-	_, text := h.post(t, c, multicall(calls...), nil)
+	commits := h.Metric(t, "atm_commits_total")
+	_, text := h.Post(t, c, daemontest.Multicall(calls...), nil)
 	for i := 1; i <= 100; i++ { // in order
 		want := fmt.Sprintf("<name>result</name><value><string>%d.00</string>", 1000+i)
 		at := strings.Index(text, want)
@@ -96,11 +82,11 @@ func TestMulticall(t *testing.T) {
 		}
 		text = text[at+len(want):]
 	}
-	if commits = h.metric(t, "atm_commits_total") - commits; commits > 50 {
+	if commits = h.Metric(t, "atm_commits_total") - commits; commits > 50 {
 		t.Errorf("100 deposits in one multicall took %v commits", commits)
 	}
 
-	_, text = h.post(t, c, multicall(
+	_, text = h.Post(t, c, daemontest.Multicall(
 		// one, not two
 		[]string{"deposit", "100", "5", "one"}, []string{"deposit", "100", "5.00", "one"},
 		[]string{"steal", "100"},
@@ -123,13 +109,13 @@ func TestMulticall(t *testing.T) {
 
 	calls = append(calls, []string{"deposit", "100", "1"})
 	for name, body := range map[string]string{
-		"101 calls": multicall(calls...),
-		"a broken item": strings.Replace(multicall([]string{"deposit", "100", "1"},
+		"101 calls": daemontest.Multicall(calls...),
+		"a broken item": strings.Replace(daemontest.Multicall([]string{"deposit", "100", "1"},
 			[]string{"deposit", "100", "1"}), "params", "parms", 1),
-		"a request id":   multicall([]string{"deposit", "100", "1"}),
-		"cut off at end": multicall([]string{"deposit", "100", "1"})[:300],
+		"a request id":   daemontest.Multicall([]string{"deposit", "100", "1"}),
+		"cut off at end": daemontest.Multicall([]string{"deposit", "100", "1"})[:300],
 	} {
-		_, text := h.post(t, c, body, func(r *http.Request) {
+		_, text := h.Post(t, c, body, func(r *http.Request) {
 			if name == "a request id" {
 				r.Header.Set("Idempotency-Key", "x")
 			}
@@ -138,10 +124,11 @@ func TestMulticall(t *testing.T) {
 			t.Errorf("%s: %.300s", name, text)
 		}
 	}
-	if a := must(t)(h.as(t, "demo").Inquiry(t.Context(), account)); a.Text() != "1105.00" {
+	if a := daemontest.Must(t)(h.As(t, "demo").Inquiry(t.Context(),
+		daemontest.Account)); a.Text() != "1105.00" {
 		t.Errorf("a refused multicall moved money: %s", a.Text())
 	}
-	faults := count(h.entries(t), func(e *audit.Entry) bool {
+	faults := daemontest.Count(h.Entries(t), func(e *audit.Entry) bool {
 		return e.Status != nil && e.Status.Code == atm.Fault
 	})
 	// the withdrawal without an amount; system.* and unknown methods are no operations
@@ -152,8 +139,8 @@ func TestMulticall(t *testing.T) {
 
 // TestRequestIDs sends one intention in every way that it can be sent.
 func TestRequestIDs(t *testing.T) {
-	h := start(t, nil)
-	c := httpClient(t, h.tls(t, "demo"))
+	h := daemontest.Start(t, nil)
+	c := daemontest.HTTPClient(t, h.TLS(t, "demo"))
 	body := func(amount, id string) string {
 		b := "<methodCall><methodName>deposit</methodName><params><param><value><int>100</int></value></param><param><value>" +
 			amount + "</value></param>"
@@ -165,7 +152,7 @@ func TestRequestIDs(t *testing.T) {
 	key := func(id string) func(*http.Request) {
 		return func(r *http.Request) { r.Header.Set("Idempotency-Key", id) }
 	}
-	_, first := h.post(t, c, body("<string>5.00</string>", "mine"), nil)
+	_, first := h.Post(t, c, body("<string>5.00</string>", "mine"), nil)
 	if !strings.Contains(first, "<string>1005.00</string>") {
 		t.Fatal(first)
 	}
@@ -179,9 +166,9 @@ func TestRequestIDs(t *testing.T) {
 		{body("5", "mine"), nil},
 		{body("<int>5</int>", ""), key("mine")},
 		{body("<int>5</int>", "mine"), key("mine")},
-		{call("deposit", "0100", "5", "mine"), nil},
+		{daemontest.Call("deposit", "0100", "5", "mine"), nil},
 	} {
-		if _, text := h.post(t, c, again.body, again.head); text != first {
+		if _, text := h.Post(t, c, again.body, again.head); text != first {
 			t.Errorf("%s: %s", again.body, text)
 		}
 	}
@@ -190,8 +177,11 @@ func TestRequestIDs(t *testing.T) {
 		head func(*http.Request)
 		want string
 	}{
-		"another amount":      {body("<int>6</int>", "mine"), nil, "IDEMPOTENCY_CONFLICT"},
-		"another operation":   {call("withdraw", "100", "5", "mine"), nil, "IDEMPOTENCY_CONFLICT"},
+		"another amount": {body("<int>6</int>", "mine"), nil, "IDEMPOTENCY_CONFLICT"},
+		"another operation": {
+			daemontest.Call("withdraw", "100", "5", "mine"), nil,
+			"IDEMPOTENCY_CONFLICT",
+		},
 		"another id in front": {body("<int>5</int>", "mine"), key("yours"), "IDEMPOTENCY_CONFLICT"},
 		"no id at all":        {body("<int>5</int>", "<nil/>"), nil, "<string>1010.00</string>"},
 		"an old id": {
@@ -201,24 +191,25 @@ func TestRequestIDs(t *testing.T) {
 		"an id too long":    {body("<int>5</int>", strings.Repeat("x", 129)), nil, "-32602"},
 		"an id of controls": {body("<int>5</int>", "a&#10;b"), nil, "-32602"},
 	} {
-		if _, text := h.post(t, c, other.body, other.head); !strings.Contains(text, other.want) {
+		if _, text := h.Post(t, c, other.body, other.head); !strings.Contains(text, other.want) {
 			t.Errorf("%s: %s", name, text)
 		}
 	}
 	var wg sync.WaitGroup
 	for range 50 {
 		wg.Go(func() {
-			if _, text := h.post(t, c, body("<int>7</int>", "together"),
+			if _, text := h.Post(t, c, body("<int>7</int>", "together"),
 				nil); !strings.Contains(text, "<string>1017.00</string>") {
 				t.Errorf("one of fifty: %s", text)
 			}
 		})
 	}
 	wg.Wait()
-	if a := must(t)(h.as(t, "demo").Inquiry(t.Context(), account)); a.Text() != "1017.00" {
+	if a := daemontest.Must(t)(h.As(t, "demo").Inquiry(t.Context(),
+		daemontest.Account)); a.Text() != "1017.00" {
 		t.Errorf("balance %s", a.Text())
 	}
-	for _, e := range h.entries(t) {
+	for _, e := range h.Entries(t) {
 		for _, arg := range e.Args {
 			if arg.Name == "request_id" {
 				t.Errorf("an entry has the request id %q", arg.Value)
@@ -230,33 +221,38 @@ func TestRequestIDs(t *testing.T) {
 // TestRequestIDOnce sends one request id many times in one multicall and again
 // across a restart: one effect, one answer.
 func TestRequestIDOnce(t *testing.T) {
-	h := start(t, nil)
+	h := daemontest.Start(t, nil)
 	calls := make([][]string, 50)
 	for i := range calls {
 		calls[i] = []string{"deposit", "100", "5", "same"}
 	}
-	_, text := h.post(t, httpClient(t, h.tls(t, "demo")), multicall(calls...), nil)
+	_, text := h.Post(t, daemontest.HTTPClient(t, h.TLS(t, "demo")),
+		daemontest.Multicall(calls...), nil)
 	if strings.Count(text, "<string>1005.00</string>") != 50 ||
 		strings.Contains(text, "<string>1010.00</string>") {
 		t.Fatal(text)
 	}
-	_, first := h.post(t, httpClient(t, h.tls(t, "demo")), call("deposit", "100", "5", "same"), nil)
-	_, refused := h.post(t, httpClient(t, h.tls(t, "demo")), call("withdraw", "100", "5000",
+	_, first := h.Post(t, daemontest.HTTPClient(t, h.TLS(t, "demo")), daemontest.Call("deposit",
+		"100", "5", "same"), nil)
+	_, refused := h.Post(t, daemontest.HTTPClient(t, h.TLS(t, "demo")), daemontest.Call("withdraw",
+		"100", "5000",
 		"too much"), nil)
-	if err := h.stop(); err != nil {
+	if err := h.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	h = startIn(t, h.data, nil)
-	must(t)(h.as(t, "demo").Deposit(t.Context(), account, 10_000_00, "more"))
-	c := httpClient(t, h.tls(t, "demo"))
-	if _, again := h.post(t, c, call("deposit", "100", "5.00", "same"), nil); again != first {
+	h = daemontest.StartIn(t, h.Data, nil)
+	daemontest.Must(t)(h.As(t, "demo").Deposit(t.Context(), daemontest.Account, 10_000_00, "more"))
+	c := daemontest.HTTPClient(t, h.TLS(t, "demo"))
+	if _, again := h.Post(t, c, daemontest.Call("deposit", "100", "5.00", "same"),
+		nil); again != first {
 		t.Errorf("after the restart: %s\nbefore: %s", again, first)
 	}
-	if _, again := h.post(t, c, call("withdraw", "100", "5000", "too much"),
+	if _, again := h.Post(t, c, daemontest.Call("withdraw", "100", "5000", "too much"),
 		nil); again != refused {
 		t.Errorf("after the restart: %s\nbefore: %s", again, refused)
 	}
-	if a := must(t)(h.as(t, "demo").Inquiry(t.Context(), account)); a.Text() != "11005.00" {
+	if a := daemontest.Must(t)(h.As(t, "demo").Inquiry(t.Context(),
+		daemontest.Account)); a.Text() != "11005.00" {
 		t.Errorf("balance %s", a.Text())
 	}
 }
@@ -264,8 +260,8 @@ func TestRequestIDOnce(t *testing.T) {
 // TestAmountsOnTheWire sends amounts of every kind; the balance tells what was
 // taken for what.
 func TestAmountsOnTheWire(t *testing.T) {
-	h := start(t, nil)
-	c := httpClient(t, h.tls(t, "demo"))
+	h := daemontest.Start(t, nil)
+	c := daemontest.HTTPClient(t, h.TLS(t, "demo"))
 	for value, want := range map[string]string{
 		"<double>0.78000000000000009</double>":                "OK",
 		"<string>-5</string>":                                 "AMOUNT_NOT_POSITIVE",
@@ -289,7 +285,7 @@ func TestAmountsOnTheWire(t *testing.T) {
 	} {
 		body := "<methodCall><methodName>withdraw</methodName><params><param><value><int>100</int></value></param><param><value>" +
 			value + "</value></param></params></methodCall>"
-		if _, text := h.post(t, c, body, nil); !strings.Contains(text, ">"+want+"<") {
+		if _, text := h.Post(t, c, body, nil); !strings.Contains(text, ">"+want+"<") {
 			t.Errorf("%.60s: %.500s, want %s", value, text, want)
 		}
 	}
@@ -307,21 +303,22 @@ func TestAmountsOnTheWire(t *testing.T) {
 	} {
 		body := "<methodCall><methodName>withdraw</methodName><params><param><value>" + value +
 			"</value></param><param><value><int>1</int></value></param></params></methodCall>"
-		if _, text := h.post(t, c, body, nil); !strings.Contains(text, ">"+want+"<") ||
+		if _, text := h.Post(t, c, body, nil); !strings.Contains(text, ">"+want+"<") ||
 			!strings.Contains(text, "ACCOUNT_NOT_FOUND") {
 			t.Errorf("%.60s: %.600s, want %s", value, text, want)
 		}
 	}
-	if a := must(t)(h.as(t, "demo").Inquiry(t.Context(), account)); a.Text() != "999.22" {
+	if a := daemontest.Must(t)(h.As(t, "demo").Inquiry(t.Context(),
+		daemontest.Account)); a.Text() != "999.22" {
 		t.Errorf("balance %s", a.Text())
 	}
-	h.entries(t)
+	h.Entries(t)
 }
 
 // TestStatementMembers asks for statements with members that are none, or of a wrong type.
 func TestStatementMembers(t *testing.T) {
-	h := start(t, nil)
-	c := httpClient(t, h.tls(t, "demo"))
+	h := daemontest.Start(t, nil)
+	c := daemontest.HTTPClient(t, h.TLS(t, "demo"))
 	for member, want := range map[string]string{
 		"<name>limit</name><value><int>1</int></value>": ">OK<",
 		"<name>limit</name><value>1</value>": "limit of a statement is of the " +
@@ -336,7 +333,7 @@ func TestStatementMembers(t *testing.T) {
 	} {
 		body := "<methodCall><methodName>statement</methodName><params><param><value>100</value></param><param><value><struct><member>" +
 			member + "</member></struct></value></param></params></methodCall>"
-		if _, text := h.post(t, c, body, nil); !strings.Contains(text, want) {
+		if _, text := h.Post(t, c, body, nil); !strings.Contains(text, want) {
 			t.Errorf("%s: %.600s, want %s", member, text, want)
 		}
 	}
@@ -346,7 +343,7 @@ func TestStatementMembers(t *testing.T) {
 // true, and who got none knows it.
 func TestDrain(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "atm-data")
-	h := startIn(t, data, nil)
+	h := daemontest.StartIn(t, data, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var acknowledged, doubtful atomic.Int64
@@ -354,7 +351,7 @@ func TestDrain(t *testing.T) {
 	begun := make(chan struct{}, 1024)
 	for range 32 {
 		c, err := client.New(client.Config{
-			Server: "https://" + h.addr, TLS: h.tls(t, "demo"),
+			Server: "https://" + h.Addr, TLS: h.TLS(t, "demo"),
 			Tries: 1,
 		})
 		if err != nil {
@@ -362,7 +359,7 @@ func TestDrain(t *testing.T) {
 		}
 		wg.Go(func() {
 			for ctx.Err() == nil {
-				a, err := c.Deposit(ctx, account, 1, atm.RequestID(rand36()))
+				a, err := c.Deposit(ctx, daemontest.Account, 1, atm.RequestID(rand36()))
 				var unknown *client.OutcomeUnknownError
 				switch {
 				case err == nil && a.OK():
@@ -383,32 +380,33 @@ func TestDrain(t *testing.T) {
 	for range 200 {
 		<-begun
 	}
-	if err := h.stop(); err != nil {
+	if err := h.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	wg.Wait()
 	if doubtful.Load() > 0 {
 		t.Errorf("%d requests got no answer from a server that stopped cleanly", doubtful.Load())
 	}
-	h = startIn(t, data, nil)
+	h = daemontest.StartIn(t, data, nil)
 	want := atm.Amount(100000 + acknowledged.Load()).String()
-	if a := must(t)(h.as(t, "demo").Inquiry(t.Context(), account)); a.Text() != want {
+	if a := daemontest.Must(t)(h.As(t, "demo").Inquiry(t.Context(),
+		daemontest.Account)); a.Text() != want {
 		t.Errorf("balance %s, %d acknowledged cents make %s", a.Text(), acknowledged.Load(), want)
 	}
-	h.entries(t)
+	h.Entries(t)
 }
 
 // TestPython lets Python's standard library do everything that it can.
 func TestPython(t *testing.T) {
 	python := needs.Program(t, "python3")
-	h := start(t, nil)
-	cmd := exec.Command(python, "testdata/client.py", "https://"+h.addr+"/RPC2",
-		filepath.Join(h.data, "clients", "demo"))
+	h := daemontest.Start(t, nil)
+	cmd := exec.Command(python, "testdata/client.py", "https://"+h.Addr+"/RPC2",
+		filepath.Join(h.Data, "clients", "demo"))
 	out, err := cmd.CombinedOutput()
 	if err != nil || strings.TrimSpace(string(out)) != "ok" {
 		t.Errorf("%v\n%s", err, out)
 	}
-	if got := count(h.entries(t), func(e *audit.Entry) bool {
+	if got := daemontest.Count(h.Entries(t), func(e *audit.Entry) bool {
 		return e.Event == audit.EventOp
 	}); got != 9 {
 		t.Errorf("%d operations in the log, want 9", got)
@@ -418,7 +416,7 @@ func TestPython(t *testing.T) {
 // TestUnavailableInit fills in for a full disk at the first start.
 func TestInitWithoutRoom(t *testing.T) {
 	_, err := daemon.Open(t.Context(), daemon.Options{
-		Data: filepath.Join(t.TempDir(), "atm-data"), DiskReserve: 1 << 62, Log: discard,
+		Data: filepath.Join(t.TempDir(), "atm-data"), DiskReserve: 1 << 62, Log: daemontest.Discard,
 	})
 	if err == nil || !strings.Contains(err.Error(), "cannot store anything") {
 		t.Errorf("%v", err)

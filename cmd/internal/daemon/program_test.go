@@ -13,12 +13,13 @@ import (
 
 	"example.com/atm/audit"
 	"example.com/atm/cmd/internal/daemon"
+	"example.com/atm/cmd/internal/daemontest"
 )
 
 // TestStartSaysWhichProgramRunsByWhatSettings reads what a start and a stop say in the log,
 // and changes a setting and a file that the settings name.
 func TestStartSaysWhichProgramRunsByWhatSettings(t *testing.T) {
-	single(t, "each replica says it of itself")
+	daemontest.Single(t, "each replica says it of itself")
 	file := filepath.Join(t.TempDir(), "identities.toml")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -27,19 +28,19 @@ func TestStartSaysWhichProgramRunsByWhatSettings(t *testing.T) {
 	change := func(o *daemon.Options) {
 		o.Identities, o.Settings, o.Version = file, settings, "1.2.3"
 	}
-	h := start(t, change)
-	if err := h.stop(); err != nil {
+	h := daemontest.Start(t, change)
+	if err := h.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	settings = "a=2\n"
-	h = startIn(t, h.data, change)
-	h.says(t, "serving")
+	h = daemontest.StartIn(t, h.Data, change)
+	h.Says(t, "serving")
 	if err := os.WriteFile(file, []byte("# nobody\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h.says(t, "identities replaced")
+	h.Says(t, "identities replaced")
 	programs := make(map[audit.Event][]*audit.Entry)
-	for _, e := range h.entries(t) {
+	for _, e := range h.Entries(t) {
 		if e.Program != nil {
 			programs[e.Event] = append(programs[e.Event], e)
 		}
@@ -81,30 +82,19 @@ func TestStartSaysWhichProgramRunsByWhatSettings(t *testing.T) {
 	}
 }
 
-// says waits until the operator is told something.
-func (h *testServer) says(t *testing.T, what string) {
-	t.Helper()
-	for end := time.Now().Add(time.Minute); !strings.Contains(h.log.String(),
-		what); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("the log never says %q", what)
-		}
-	}
-}
-
 // TestStartRemovesWhatAKillLeft puts everything that is unfinished into a data folder. A
 // start removes it, and nothing else: what is not ours, and what links lead to.
 func TestStartRemovesWhatAKillLeft(t *testing.T) {
-	single(t, "the folder is that of one server")
-	h := start(t, nil)
-	if err := h.stop(); err != nil {
+	daemontest.Single(t, "the folder is that of one server")
+	h := daemontest.Start(t, nil)
+	if err := h.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	outside := filepath.Join(t.TempDir(), "outside")
 	past := time.Now().Add(-time.Hour)
 	write := func(path string) string {
 		t.Helper()
-		path = filepath.Join(h.data, path)
+		path = filepath.Join(h.Data, path)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700),
 			os.WriteFile(path, []byte("x"), 0o600), os.Chtimes(path, past, past)); err != nil {
 			t.Fatal(err)
@@ -123,11 +113,11 @@ func TestStartRemovesWhatAKillLeft(t *testing.T) {
 		write("clients/demo/.tmp-of-somebody"), write(".backup-plan"), outside,
 	}
 	if err := errors.Join(os.WriteFile(outside, []byte("x"), 0o600),
-		os.Symlink(outside, filepath.Join(h.data, "keys", ".tmp-link-1")),
-		os.Symlink(filepath.Dir(outside), filepath.Join(h.data, ".backup-link"))); err != nil {
+		os.Symlink(outside, filepath.Join(h.Data, "keys", ".tmp-link-1")),
+		os.Symlink(filepath.Dir(outside), filepath.Join(h.Data, ".backup-link"))); err != nil {
 		t.Fatal(err)
 	}
-	startIn(t, h.data, nil)
+	daemontest.StartIn(t, h.Data, nil)
 	for _, path := range gone {
 		for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 			if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {

@@ -12,23 +12,24 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/client"
+	"example.com/atm/cmd/internal/daemontest"
 )
 
 // TestReceiptOfForgedLogIsNoProof changes a tile of the published log behind the
 // server's back, and asks for a proof.
 func TestReceiptOfForgedLogIsNoProof(t *testing.T) {
-	h := startOne(t, filepath.Join(t.TempDir(), "atm-data"), nil)
-	demo := h.as(t, "demo")
-	deposit := must(t)(demo.Deposit(t.Context(), account, 100, "prove-1"))
+	h := daemontest.StartOne(t, filepath.Join(t.TempDir(), "atm-data"), nil)
+	demo := h.As(t, "demo")
+	deposit := daemontest.Must(t)(demo.Deposit(t.Context(), daemontest.Account, 100, "prove-1"))
 	var index int64
 	if _, err := fmt.Sscan(deposit.Receipt, &index); err != nil {
 		t.Fatal(err)
 	}
-	dir := filepath.Join(h.data, "audit")
+	dir := filepath.Join(h.Data, "audit")
 	forge := func() { // the last tile, as it is published now
 		t.Helper()
 		var size int64
-		until(t, func() bool {
+		daemontest.Until(t, func() bool {
 			_, c, err := audit.ReadCheckpoint(t.Context(), audit.Dir(dir))
 			size = c.Size
 			return err == nil && size > index
@@ -58,7 +59,7 @@ func TestReceiptOfForgedLogIsNoProof(t *testing.T) {
 	if receipt.Code != atm.Unavailable || !strings.Contains(receipt.Reason, "does not prove") {
 		t.Errorf("out of a forged log: %s %q %q", receipt.Code, receipt.Reason, receipt.Text())
 	}
-	if !strings.Contains(h.log.String(), "differs from the signed tree") {
+	if !strings.Contains(h.Log.String(), "differs from the signed tree") {
 		t.Error("the operator is not told")
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/cmd/internal/daemontest"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
 	"example.com/atm/vault/vaulttest"
@@ -34,7 +35,7 @@ func BenchmarkPublishing(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			p, err := audit.NewPublisher(b.TempDir(), signer.Verifiers, log, discard)
+			p, err := audit.NewPublisher(b.TempDir(), signer.Verifiers, log, daemontest.Discard)
 			if err != nil {
 				b.Fatal(err)
 			}

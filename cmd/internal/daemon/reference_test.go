@@ -10,17 +10,19 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"example.com/atm/cmd/internal/daemontest"
 )
 
 // TestReference holds the pages about methods and metrics against what a server
 // says of itself; with ATM_UPDATE=1 it writes them anew.
 func TestReference(t *testing.T) {
-	single(t, "each replica counts what it did itself")
-	h := start(t, nil)
-	must(t)(h.as(t, "demo").Deposit(t.Context(), account, 1, "x"))
-	operator := httpClient(t, h.tls(t, "operator"))
+	daemontest.Single(t, "each replica counts what it did itself")
+	h := daemontest.Start(t, nil)
+	daemontest.Must(t)(h.As(t, "demo").Deposit(t.Context(), daemontest.Account, 1, "x"))
+	operator := daemontest.HTTPClient(t, h.TLS(t, "operator"))
 	ask := func(method string, args ...string) string {
-		resp, text := h.post(t, operator, call(method, args...), nil)
+		resp, text := h.Post(t, operator, daemontest.Call(method, args...), nil)
 		if resp.StatusCode != 200 || strings.Contains(text, "<fault>") {
 			t.Fatalf("%s: %s %s", method, resp.Status, text)
 		}
@@ -52,7 +54,7 @@ func TestReference(t *testing.T) {
 	}
 	compare(t, "../../../docs/reference/methods.md", methods.Bytes())
 
-	_, text := h.get(t, "/metrics")
+	_, text := h.Get(t, "/metrics")
 	var metrics bytes.Buffer
 	metrics.WriteString("# Metrics\n\nWhat `/metrics` has, beside those of Go and of the " +
 		"process.\n\n| metric | type | |\n|---|---|---|\n")

@@ -11,10 +11,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"example.com/atm/audit"
 	"example.com/atm/certs"
+	"example.com/atm/cmd/internal/daemontest"
 	"example.com/atm/cmd/internal/keys"
 )
 
@@ -22,11 +22,11 @@ import (
 // on new connections: none fails. Certificates of the authority before are good
 // until it is retired, on open connections too.
 func TestRollover(t *testing.T) {
-	h := start(t, nil)
-	old := h.tls(t, "demo")
-	kept := httpClient(t, old)
+	h := daemontest.Start(t, nil)
+	old := h.TLS(t, "demo")
+	kept := daemontest.HTTPClient(t, old)
 	ask := func(c *http.Client) int {
-		resp, _ := h.post(t, c, call("system.methodSignature", "inquiry"), nil)
+		resp, _ := h.Post(t, c, daemontest.Call("system.methodSignature", "inquiry"), nil)
 		return resp.StatusCode
 	}
 	if got := ask(kept); got != 200 {
@@ -56,18 +56,20 @@ func TestRollover(t *testing.T) {
 			}
 		})
 	}
-	if err := keys.Rollover(h.data, ""); err != nil {
+	if err := keys.Rollover(h.Data, ""); err != nil {
 		t.Fatal(err)
 	}
-	until(t, func() bool { return strings.Contains(h.log.String(), "authorities replaced") })
-	until(t, func() bool { // the server shows a certificate of the new one
-		conn, err := tls.Dial("tcp", h.addr, old)
+	daemontest.Until(t, func() bool {
+		return strings.Contains(h.Log.String(), "authorities replaced")
+	})
+	daemontest.Until(t, func() bool { // the server shows a certificate of the new one
+		conn, err := tls.Dial("tcp", h.Addr, old)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer conn.Close()
 		chain := conn.ConnectionState().PeerCertificates
-		text, err := os.ReadFile(filepath.Join(h.data, "ca/servers.crt"))
+		text, err := os.ReadFile(filepath.Join(h.Data, "ca/servers.crt"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,93 +78,48 @@ func TestRollover(t *testing.T) {
 	})
 	close(done)
 	asking.Wait()
-	if err := keys.Rollover(h.data, ""); err != keys.ErrNotRetired {
+	if err := keys.Rollover(h.Data, ""); err != keys.ErrNotRetired {
 		t.Errorf("a second rollover: %v", err)
 	}
-	settle() // another replica may issue by the authority before a moment longer
-	issued := h.issue(t, "user:demo")
+	daemontest.AwaitReplicas() // another replica may issue by the authority before a moment longer
+	issued := h.Issue(t, "user:demo")
 	// Somebody who chooses a certificate by the authorities that the server names
 	// finds the old one and the new one good.
-	for name, cfg := range map[string]*tls.Config{"old": h.tls(t, "demo"), "new": issued} {
+	for name, cfg := range map[string]*tls.Config{"old": h.TLS(t, "demo"), "new": issued} {
 		pair, err := cfg.GetClientCertificate(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		choosing := cfg.Clone()
 		choosing.GetClientCertificate, choosing.Certificates = nil, []tls.Certificate{*pair}
-		if got := ask(httpClient(t, choosing)); got != 200 {
+		if got := ask(daemontest.HTTPClient(t, choosing)); got != 200 {
 			t.Errorf("%s certificate, chosen by what the server names: %d", name, got)
 		}
 	}
-	if err := keys.Retire(h.data); err != nil {
+	if err := keys.Retire(h.Data); err != nil {
 		t.Fatal(err)
 	}
-	until(t, func() bool { return ask(kept) == 401 })
-	if got := ask(httpClient(t, issued)); got != 200 {
+	daemontest.Until(t, func() bool { return ask(kept) == 401 })
+	if got := ask(daemontest.HTTPClient(t, issued)); got != 200 {
 		t.Errorf("a certificate of the new authority: %d", got)
 	}
-	if n := count(h.entries(t), func(e *audit.Entry) bool {
+	if n := daemontest.Count(h.Entries(t), func(e *audit.Entry) bool {
 		return e.Event == audit.EventKeyRotate
 	}); n != 1 {
 		t.Errorf("%d entries of the rollover", n)
 	}
 }
 
-// issue returns what somebody signs in with whom the operator's certificate, of
-// the authority before, had a new one issued for.
-func (h *testServer) issue(t *testing.T, subject string) *tls.Config {
-	return h.issueBy(t, h, subject)
-}
-
-// issueBy is issue with the credentials that the init of another replica made.
-func (h *testServer) issueBy(t *testing.T, made *testServer, subject string) *tls.Config {
-	t.Helper()
-	key, err := certs.NewKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	request, err := certs.NewRequest(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	record, _ := must(t)(at(t, h, made, "operator").Call(t.Context(), "admin.cert.issue", subject,
-		string(request))).Result.(map[string]any)
-	pem, err := certs.EncodeKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, _ := record["certificate"].(string)
-	pair, err := tls.X509KeyPair([]byte(text), pem)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := made.tls(t, "demo")
-	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		return &pair, nil
-	}
-	return cfg
-}
-
-// until waits for something that happens soon.
-func until(t *testing.T, happened func() bool) {
-	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !happened(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("it never happened")
-		}
-	}
-}
-
 // TestRolloverInterrupted starts a server on what is left when a rollover is
 // interrupted between any two of its steps.
 func TestRolloverInterrupted(t *testing.T) {
-	h := start(t, nil)
-	if err := h.stop(); err != nil {
+	h := daemontest.Start(t, nil)
+	if err := h.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	ca := filepath.Join(h.data, "ca")
+	ca := filepath.Join(h.Data, "ca")
 	before := folder(t, ca)
-	if err := keys.Rollover(h.data, ""); err != nil {
+	if err := keys.Rollover(h.Data, ""); err != nil {
 		t.Fatal(err)
 	}
 	after := folder(t, ca)
@@ -186,9 +143,9 @@ func TestRolloverInterrupted(t *testing.T) {
 					}
 				}
 			}
-			again := startIn(t, h.data, nil)
-			must(t)(again.as(t, "demo").Inquiry(t.Context(), account))
-			if err := again.stop(); err != nil {
+			again := daemontest.StartIn(t, h.Data, nil)
+			daemontest.Must(t)(again.As(t, "demo").Inquiry(t.Context(), daemontest.Account))
+			if err := again.Stop(); err != nil {
 				t.Fatal(err)
 			}
 			for name := range folder(t, ca) {

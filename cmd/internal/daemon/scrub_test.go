@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"example.com/atm/cmd/internal/daemontest"
 	"example.com/atm/cmd/internal/storage"
 	"example.com/atm/vault/pgstore/pgtest"
 )
@@ -16,7 +17,8 @@ func TestRunningServerNoticesAChangedBalance(t *testing.T) {
 	cluster := pgtest.Start(t)
 	url := cluster.Database(t)
 	h := startOn(t, filepath.Join(t.TempDir(), "atm-data"), storage.Location{URL: url})
-	must(t)(at(t, h, h, "demo").Deposit(t.Context(), account, 100, "x"))
+	daemontest.Must(t)(daemontest.At(t, h, h, "demo").Deposit(t.Context(), daemontest.Account,
+		100, "x"))
 	cluster.SQL(t, "atm1", "UPDATE accounts SET balance = balance + 1 WHERE name = '100'")
-	h.says(t, "a record is not what the journal says")
+	h.Says(t, "a record is not what the journal says")
 }

@@ -3,54 +3,26 @@
 package daemon_test
 
 import (
-	"encoding/json"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 
 	"example.com/atm/audit"
+	"example.com/atm/cmd/internal/daemontest"
 )
-
-// token posts a form to the token endpoint.
-func (h *testServer) token(t testing.TB, c *http.Client, form url.Values,
-	change func(*http.Request),
-) (*http.Response, map[string]any) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+h.addr+"/token",
-		strings.NewReader(form.Encode()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	if change != nil {
-		change(req)
-	}
-	resp, err := c.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var answer map[string]any
-	json.Unmarshal(text, &answer) // what is no JSON has no members
-	return resp, answer
-}
 
 // TestSecretForTokens has a user whose secret gets tokens, and nothing else.
 func TestSecretForTokens(t *testing.T) {
 	const secret = "my mare ate 7 green apples"
-	h := start(t, nil)
-	operator := h.as(t, "operator")
-	must(t)(operator.Call(t.Context(), "admin.user.add", "user:alice", "customer", secret, "token"))
-	must(t)(operator.Call(t.Context(), "admin.account.open", "200", "user:alice", "50"))
-	nobody := h.tls(t, "demo")
+	h := daemontest.Start(t, nil)
+	operator := h.As(t, "operator")
+	daemontest.Must(t)(operator.Call(t.Context(), "admin.user.add", "user:alice", "customer",
+		secret, "token"))
+	daemontest.Must(t)(operator.Call(t.Context(), "admin.account.open", "200", "user:alice", "50"))
+	nobody := h.TLS(t, "demo")
 	nobody.GetClientCertificate = nil
-	c := httpClient(t, nobody)
+	c := daemontest.HTTPClient(t, nobody)
 	form := func(id, secret string) url.Values {
 		return url.Values{
 			"grant_type": {"client_credentials"}, "client_id": {id},
@@ -58,17 +30,17 @@ func TestSecretForTokens(t *testing.T) {
 		}
 	}
 
-	resp, answer := h.token(t, c, form("user:alice", secret), nil)
+	resp, answer := h.Token(t, c, form("user:alice", secret), nil)
 	text, _ := answer["access_token"].(string)
 	if resp.StatusCode != http.StatusOK || text == "" {
 		t.Fatalf("%s %v", resp.Status, answer)
 	}
-	if resp, text := h.post(t, c, call("inquiry", "200"), func(r *http.Request) {
+	if resp, text := h.Post(t, c, daemontest.Call("inquiry", "200"), func(r *http.Request) {
 		r.Header.Set("Authorization", "Bearer "+text)
 	}); !strings.Contains(text, "50.00") {
 		t.Errorf("with the token: %s %s", resp.Status, text)
 	}
-	if resp, _ := h.token(t, c, form("alice", secret), nil); resp.StatusCode != http.StatusOK {
+	if resp, _ := h.Token(t, c, form("alice", secret), nil); resp.StatusCode != http.StatusOK {
 		t.Errorf("by name alone: %s", resp.Status)
 	}
 
@@ -85,7 +57,7 @@ func TestSecretForTokens(t *testing.T) {
 		"another's kind":      form("service:alice", secret),
 		"a name with a space": form("user:alice ", secret),
 	} {
-		resp, answer := h.token(t, c, f, nil)
+		resp, answer := h.Token(t, c, f, nil)
 		if resp.StatusCode != http.StatusUnauthorized || answer["error"] != "invalid_client" {
 			t.Errorf("%s: %s %v", name, resp.Status, answer)
 		}
@@ -104,42 +76,44 @@ func TestSecretForTokens(t *testing.T) {
 	}
 
 	// One way at a time, and the secret is good for no Digest.
-	if resp, answer := h.token(t, httpClient(t, h.tls(t, "demo")), form("user:alice", secret),
+	if resp, answer := h.Token(t, daemontest.HTTPClient(t, h.TLS(t, "demo")),
+		form("user:alice", secret),
 		nil); resp.StatusCode != http.StatusBadRequest || answer["error"] != "invalid_request" {
 		t.Errorf("with a certificate as well: %s %v", resp.Status, answer)
 	}
-	challenge, _ := h.post(t, c, call("inquiry", "200"), nil)
-	if resp, _ := h.post(t, c, call("inquiry", "200"), func(r *http.Request) {
+	challenge, _ := h.Post(t, c, daemontest.Call("inquiry", "200"), nil)
+	if resp, _ := h.Post(t, c, daemontest.Call("inquiry", "200"), func(r *http.Request) {
 		r.Header.Set("Authorization", digestOf(t, challenge, 1))
 	}); resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("by Digest: %s", resp.Status)
 	}
 
 	// Disabled, and with a new password for Digest, it is good no longer.
-	must(t)(operator.Call(t.Context(), "admin.user.disable", "user:alice"))
-	settle()
-	if resp, _ := h.token(t, c, form("alice", secret),
+	daemontest.Must(t)(operator.Call(t.Context(), "admin.user.disable", "user:alice"))
+	daemontest.AwaitReplicas()
+	if resp, _ := h.Token(t, c, form("alice", secret),
 		nil); resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("disabled: %s", resp.Status)
 	}
-	must(t)(operator.Call(t.Context(), "admin.user.enable", "user:alice"))
-	must(t)(operator.Call(t.Context(), "admin.user.add", "user:alice", "customer", aliceSecret))
-	settle()
-	if resp, _ := h.token(t, c, form("alice", secret),
+	daemontest.Must(t)(operator.Call(t.Context(), "admin.user.enable", "user:alice"))
+	daemontest.Must(t)(operator.Call(t.Context(), "admin.user.add", "user:alice", "customer",
+		daemontest.AliceSecret))
+	daemontest.AwaitReplicas()
+	if resp, _ := h.Token(t, c, form("alice", secret),
 		nil); resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("after another password: %s", resp.Status)
 	}
-	challenge, _ = h.post(t, c, call("inquiry", "200"), nil)
-	if resp, _ := h.post(t, c, call("inquiry", "200"), func(r *http.Request) {
+	challenge, _ = h.Post(t, c, daemontest.Call("inquiry", "200"), nil)
+	if resp, _ := h.Post(t, c, daemontest.Call("inquiry", "200"), func(r *http.Request) {
 		r.Header.Set("Authorization", digestOf(t, challenge, 1))
 	}); resp.StatusCode != http.StatusOK {
 		t.Errorf("by Digest with another password: %s", resp.Status)
 	}
 
-	if err := h.stop(); err != nil {
+	if err := h.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	if n := count(h.entries(t), func(e *audit.Entry) bool {
+	if n := daemontest.Count(h.Entries(t), func(e *audit.Entry) bool {
 		return e.Caller != nil && e.Caller.Method == "secret" && e.Caller.User == "user:alice"
 	}); n != 2 {
 		t.Errorf("%d entries of tokens by secret, not 2", n)

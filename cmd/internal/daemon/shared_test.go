@@ -20,6 +20,7 @@ import (
 	"example.com/atm/certs"
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/daemon"
+	"example.com/atm/cmd/internal/daemontest"
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/cmd/internal/keys"
 	"example.com/atm/cmd/internal/offline"
@@ -34,67 +35,58 @@ import (
 )
 
 // pair starts two replicas on one database.
-func pair(t testing.TB) (a, b *testServer, store storage.Location) {
+func pair(t testing.TB) (a, b *daemontest.Server, store storage.Location) {
 	t.Helper()
-	store = database(t)
+	store = daemontest.Database(t)
 	a = startOn(t, filepath.Join(t.TempDir(), "a"), store)
 	folder := filepath.Join(t.TempDir(), "b")
-	join(t, a.data, folder)
+	daemontest.Join(t, a.Data, folder)
 	return a, startOn(t, folder, store), store
 }
 
-func startOn(t testing.TB, folder string, store storage.Location) *testServer {
+func startOn(t testing.TB, folder string, store storage.Location) *daemontest.Server {
 	t.Helper()
-	return startOne(t, folder, func(o *daemon.Options) { o.Store = store })
-}
-
-// at is a client of one replica with the credentials that another one made.
-func at(t testing.TB, there, made *testServer, user string) *client.Client {
-	t.Helper()
-	c, err := client.New(client.Config{
-		Server: "https://" + there.addr, TLS: made.tls(t, user),
-		Tries: 1,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return daemontest.StartOne(t, folder, func(o *daemon.Options) { o.Store = store })
 }
 
 func TestReplicas(t *testing.T) {
 	a, b, store := pair(t)
-	if a.name != b.name {
-		t.Errorf("replicas of %s and %s", a.name, b.name)
+	if a.Name != b.Name {
+		t.Errorf("replicas of %s and %s", a.Name, b.Name)
 	}
-	operator := at(t, a, a, "operator")
-	onA, onB := at(t, a, a, "demo"), at(t, b, a, "demo")
-	must(t)(onA.Deposit(t.Context(), account, 500, "x"))
-	if got := must(t)(onB.Inquiry(t.Context(), account)); got.Text() != "1005.00" {
+	operator := daemontest.At(t, a, a, "operator")
+	onA, onB := daemontest.At(t, a, a, "demo"), daemontest.At(t, b, a, "demo")
+	daemontest.Must(t)(onA.Deposit(t.Context(), daemontest.Account, 500, "x"))
+	if got := daemontest.Must(t)(onB.Inquiry(t.Context(),
+		daemontest.Account)); got.Text() != "1005.00" {
 		t.Errorf("b has %s", got.Text())
 	}
-	if first, again := must(t)(onA.Withdraw(t.Context(), account, 5, "y")),
-		must(t)(onB.Withdraw(t.Context(), account, 5, "y")); first.Receipt != again.Receipt {
+	if first, again := daemontest.Must(t)(onA.Withdraw(t.Context(), daemontest.Account, 5, "y")),
+		daemontest.Must(t)(onB.Withdraw(t.Context(), daemontest.Account, 5,
+			"y")); first.Receipt != again.Receipt {
 		t.Errorf("one request has the receipts %s and %s", first.Receipt, again.Receipt)
 	}
 
 	// A $50 grant, used for $30 on both at once: once.
-	must(t)(operator.Call(t.Context(), "admin.user.add", "service:billing", "service"))
-	grant := must(t)(onA.Call(t.Context(), "admin.grant.create", 100, "withdraw", "50.00",
+	daemontest.Must(t)(operator.Call(t.Context(), "admin.user.add", "service:billing", "service"))
+	grant := daemontest.Must(t)(onA.Call(t.Context(), "admin.grant.create", 100, "withdraw",
+		"50.00",
 		"service:billing", 600))
 	token, _ := grant.Result.(map[string]any)["token"].(string)
 	codes := make(map[atm.Code]int)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for i := range 10 {
-		h := []*testServer{a, b}[i%2]
-		cfg := a.tls(t, "demo")
+		h := []*daemontest.Server{a, b}[i%2]
+		cfg := a.TLS(t, "demo")
 		cfg.GetClientCertificate = nil
-		c, err := client.New(client.Config{Server: "https://" + h.addr, TLS: cfg, Token: token})
+		c, err := client.New(client.Config{Server: "https://" + h.Addr, TLS: cfg, Token: token})
 		if err != nil {
 			t.Fatal(err)
 		}
 		wg.Go(func() {
-			answer, err := c.Withdraw(t.Context(), account, 3000, atm.RequestID(fmt.Sprint(i)))
+			answer, err := c.Withdraw(t.Context(), daemontest.Account, 3000,
+				atm.RequestID(fmt.Sprint(i)))
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -110,24 +102,24 @@ func TestReplicas(t *testing.T) {
 	}
 
 	// What a revokes, b refuses on a connection that is open.
-	must(t)(operator.Call(t.Context(), "admin.user.revoke", "user:demo"))
+	daemontest.Must(t)(operator.Call(t.Context(), "admin.user.revoke", "user:demo"))
 	begin := time.Now()
-	until(t, func() bool {
-		_, err := onB.Inquiry(t.Context(), account)
+	daemontest.Until(t, func() bool {
+		_, err := onB.Inquiry(t.Context(), daemontest.Account)
 		return errors.Is(err, client.ErrNotAuthenticated)
 	})
 	t.Logf("revoked on one replica, refused on the other %v later", time.Since(begin))
 
 	// Both publish one log.
-	if err := b.stop(); err != nil {
+	if err := b.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.stop(); err != nil {
+	if err := a.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	var roots []audit.Report
-	for _, h := range []*testServer{a, b} {
-		report, err := audit.Verify(t.Context(), audit.Dir(filepath.Join(h.data, "audit")),
+	for _, h := range []*daemontest.Server{a, b} {
+		report, err := audit.Verify(t.Context(), audit.Dir(filepath.Join(h.Data, "audit")),
 			audit.VerifyOptions{})
 		if err != nil || !report.OK() {
 			t.Fatalf("%+v, %v", report, err)
@@ -138,7 +130,7 @@ func TestReplicas(t *testing.T) {
 		t.Errorf("a was stopped last and has published %d entries, b %d", roots[0].Size,
 			roots[1].Size)
 	}
-	if _, err := (offline.Folder{Data: a.data, Store: store}).Check(t.Context(), func(p string) {
+	if _, err := (offline.Folder{Data: a.Data, Store: store}).Check(t.Context(), func(p string) {
 		t.Error(p)
 	}); err != nil {
 		t.Error(err)
@@ -149,21 +141,23 @@ func TestReplicas(t *testing.T) {
 // at once.
 func TestReplayOnTheOther(t *testing.T) {
 	a, b, _ := pair(t)
-	withAlice(t, a)
-	nobody := a.tls(t, "demo")
+	daemontest.WithAlice(t, a)
+	nobody := a.TLS(t, "demo")
 	nobody.GetClientCertificate = nil
-	c := httpClient(t, nobody)
-	challenge, _ := a.post(t, c, call("inquiry", "200"), nil)
+	c := daemontest.HTTPClient(t, nobody)
+	challenge, _ := a.Post(t, c, daemontest.Call("inquiry", "200"), nil)
 	header := func(count int) func(*http.Request) {
 		value := digestOf(t, challenge, count)
 		return func(r *http.Request) { r.Header.Set("Authorization", value) }
 	}
-	if resp, text := b.post(t, c, call("inquiry", "200"), header(1)); resp.StatusCode != 200 ||
+	if resp, text := b.Post(t, c, daemontest.Call("inquiry", "200"),
+		header(1)); resp.StatusCode != 200 ||
 		!strings.Contains(text, "50.00") {
 		t.Errorf("a nonce of the other: %s %s", resp.Status, text)
 	}
-	for _, h := range []*testServer{a, b} {
-		if resp, _ := h.post(t, c, call("inquiry", "200"), header(1)); resp.StatusCode != 401 {
+	for _, h := range []*daemontest.Server{a, b} {
+		if resp, _ := h.Post(t, c, daemontest.Call("inquiry", "200"),
+			header(1)); resp.StatusCode != 401 {
 			t.Errorf("again: %s", resp.Status)
 		}
 	}
@@ -171,9 +165,9 @@ func TestReplayOnTheOther(t *testing.T) {
 		var wg sync.WaitGroup
 		var statuses [8]int
 		for i := range statuses {
-			h := []*testServer{a, b}[i%2]
+			h := []*daemontest.Server{a, b}[i%2]
 			wg.Go(func() {
-				resp, _ := h.post(t, c, call("inquiry", "200"), header(count))
+				resp, _ := h.Post(t, c, daemontest.Call("inquiry", "200"), header(count))
 				statuses[i] = resp.StatusCode
 			})
 		}
@@ -193,15 +187,15 @@ func TestReplayOnTheOther(t *testing.T) {
 // TestThrottledTogether fails on one replica until it is too often for the other.
 func TestThrottledTogether(t *testing.T) {
 	a, b, _ := pair(t)
-	c := httpClient(t, a.tls(t, "demo"))
+	c := daemontest.HTTPClient(t, a.TLS(t, "demo"))
 	wrong := func(r *http.Request) { r.Header.Set("Authorization", "Bearer x.y.z") }
-	until(t, func() bool {
+	daemontest.Until(t, func() bool {
 		var wg sync.WaitGroup
 		for range 50 { // who fails waits for the database: many at once
-			wg.Go(func() { a.post(t, c, call("inquiry", "100"), wrong) })
+			wg.Go(func() { a.Post(t, c, daemontest.Call("inquiry", "100"), wrong) })
 		}
 		wg.Wait()
-		resp, _ := b.post(t, c, call("inquiry", "100"), wrong)
+		resp, _ := b.Post(t, c, daemontest.Call("inquiry", "100"), wrong)
 		return resp.StatusCode == http.StatusTooManyRequests
 	})
 }
@@ -210,63 +204,66 @@ func TestThrottledTogether(t *testing.T) {
 // it decides anything.
 func TestRotatedOnTheOther(t *testing.T) {
 	a, b, store := pair(t)
-	operator, onB := at(t, a, a, "operator"), at(t, b, a, "demo")
+	operator, onB := daemontest.At(t, a, a, "operator"), daemontest.At(t, b, a, "demo")
 	for i := range 3 {
-		must(t)(operator.Call(t.Context(), "admin.audit.rotate"))
-		must(t)(onB.Deposit(t.Context(), account, 1, atm.RequestID(fmt.Sprint(i))))
-		must(t)(operator.Call(t.Context(), "admin.token.rotate", "force"))
-		issued, _ := must(t)(operator.Call(t.Context(), "admin.token.issue", "user:demo", "*",
+		daemontest.Must(t)(operator.Call(t.Context(), "admin.audit.rotate"))
+		daemontest.Must(t)(onB.Deposit(t.Context(), daemontest.Account, 1,
+			atm.RequestID(fmt.Sprint(i))))
+		daemontest.Must(t)(operator.Call(t.Context(), "admin.token.rotate", "force"))
+		issued, _ := daemontest.Must(t)(operator.Call(t.Context(), "admin.token.issue",
+			"user:demo", "*",
 			"600")).Result.(map[string]any)
-		cfg := a.tls(t, "demo")
+		cfg := a.TLS(t, "demo")
 		cfg.GetClientCertificate = nil
 		byToken, err := client.New(client.Config{
-			Server: "https://" + b.addr, TLS: cfg,
+			Server: "https://" + b.Addr, TLS: cfg,
 			Token: fmt.Sprint(issued["token"]), Tries: 1,
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		must(t)(byToken.Inquiry(t.Context(), account))
+		daemontest.Must(t)(byToken.Inquiry(t.Context(), daemontest.Account))
 	}
-	if err := keys.Rollover(a.data, ""); err != nil {
+	if err := keys.Rollover(a.Data, ""); err != nil {
 		t.Fatal(err)
 	}
-	until(t, func() bool {
-		old, err := os.ReadFile(filepath.Join(b.data, "ca", "clients.old.crt"))
+	daemontest.Until(t, func() bool {
+		old, err := os.ReadFile(filepath.Join(b.Data, "ca", "clients.old.crt"))
 		return err == nil && len(old) > 0
 	})
 	// The other replica may have the authorities before this one issues under them.
-	inForce, err := certs.LoadAuthority(filepath.Join(a.data, "ca", "clients.crt"),
-		filepath.Join(a.data, "ca", "clients.key"))
+	inForce, err := certs.LoadAuthority(filepath.Join(a.Data, "ca", "clients.crt"),
+		filepath.Join(a.Data, "ca", "clients.key"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var fresh *tls.Config
-	until(t, func() bool {
-		fresh = a.issue(t, "user:demo")
+	daemontest.Until(t, func() bool {
+		fresh = a.Issue(t, "user:demo")
 		pair, _ := fresh.GetClientCertificate(nil)
-		return parsed(t, pair.Certificate[0]).CheckSignatureFrom(inForce.Certificate) == nil
+		return daemontest.Parsed(t,
+			pair.Certificate[0]).CheckSignatureFrom(inForce.Certificate) == nil
 	})
-	c, err := client.New(client.Config{Server: "https://" + b.addr, TLS: fresh, Tries: 1})
+	c, err := client.New(client.Config{Server: "https://" + b.Addr, TLS: fresh, Tries: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	must(t)(c.Inquiry(t.Context(), account))
+	daemontest.Must(t)(c.Inquiry(t.Context(), daemontest.Account))
 
 	// Changed while the server is stopped: the other one has it when it is back.
-	if err := a.stop(); err != nil {
+	if err := a.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	if err := keys.Retire(a.data); err != nil {
+	if err := keys.Retire(a.Data); err != nil {
 		t.Fatal(err)
 	}
-	must(t)(onB.Inquiry(t.Context(), account))
-	startOn(t, a.data, store)
-	until(t, func() bool {
-		_, err := onB.Inquiry(t.Context(), account)
+	daemontest.Must(t)(onB.Inquiry(t.Context(), daemontest.Account))
+	startOn(t, a.Data, store)
+	daemontest.Until(t, func() bool {
+		_, err := onB.Inquiry(t.Context(), daemontest.Account)
 		return errors.Is(err, client.ErrNotAuthenticated)
 	})
-	must(t)(c.Inquiry(t.Context(), account))
+	daemontest.Must(t)(c.Inquiry(t.Context(), daemontest.Account))
 }
 
 // TestNoReplica starts what must not be started: a sentence each, and nothing
@@ -276,7 +273,7 @@ func TestNoReplica(t *testing.T) {
 	folder := func(files ...string) string {
 		to := filepath.Join(t.TempDir(), "atm-data")
 		for _, file := range files {
-			from := filepath.Join(a.data, file)
+			from := filepath.Join(a.Data, file)
 			text, err := os.ReadFile(from)
 			if err != nil {
 				t.Fatal(err)
@@ -290,14 +287,14 @@ func TestNoReplica(t *testing.T) {
 		}
 		return to
 	}
-	other := start(t, nil) // on its own vault, or with ATM_REPLICAS on another database
-	if err := other.stop(); err != nil {
+	other := daemontest.Start(t, nil) // on its own vault, or with ATM_REPLICAS on another database
+	if err := other.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	elsewhere := filepath.Join(t.TempDir(), "atm-data")
 	srv, err := daemon.Open(t.Context(), daemon.Options{
-		Data: elsewhere, Store: database(t),
-		Log: discard,
+		Data: elsewhere, Store: daemontest.Database(t),
+		Log: daemontest.Discard,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -306,18 +303,18 @@ func TestNoReplica(t *testing.T) {
 		t.Fatal(err)
 	}
 	wrongKey := filepath.Join(t.TempDir(), "atm-data")
-	join(t, elsewhere, wrongKey)
+	daemontest.Join(t, elsewhere, wrongKey)
 	for _, tt := range []struct {
 		name, data string
 		store      storage.Location
 		want       error
 		text       string
 	}{
-		{"a new folder without the key", folder(), store, replica.ErrJoin, a.name},
-		{"a new folder with another key", wrongKey, store, pgstore.ErrWrongSecret, a.name},
+		{"a new folder without the key", folder(), store, replica.ErrJoin, a.Name},
+		{"a new folder with another key", wrongKey, store, pgstore.ErrWrongSecret, a.Name},
 		{"a folder of another installation", elsewhere, store, nil, "this folder is of"},
 		{
-			"a folder of an installation, and an empty database", elsewhere, database(t),
+			"a folder of an installation, and an empty database", elsewhere, daemontest.Database(t),
 			pgstore.ErrNoBooks, "",
 		},
 		{
@@ -342,7 +339,7 @@ func TestNoReplica(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			srv, err := daemon.Open(t.Context(), daemon.Options{
 				Data: tt.data, Store: tt.store,
-				Log: discard,
+				Log: daemontest.Discard,
 			})
 			if err == nil {
 				srv.Close()
@@ -355,7 +352,7 @@ func TestNoReplica(t *testing.T) {
 			}
 		})
 	}
-	must(t)(at(t, a, a, "demo").Inquiry(t.Context(), account))
+	daemontest.Must(t)(daemontest.At(t, a, a, "demo").Inquiry(t.Context(), daemontest.Account))
 }
 
 // TestDatabaseGone takes the database away from under a server, and gives it back.
@@ -363,23 +360,27 @@ func TestDatabaseGone(t *testing.T) {
 	cluster := pgtest.Start(t)
 	h := startOn(t, filepath.Join(t.TempDir(), "atm-data"),
 		storage.Location{URL: cluster.Database(t)})
-	demo := at(t, h, h, "demo")
-	must(t)(demo.Deposit(t.Context(), account, 100, "x"))
+	demo := daemontest.At(t, h, h, "demo")
+	daemontest.Must(t)(demo.Deposit(t.Context(), daemontest.Account, 100, "x"))
 	cluster.Kill(t)
-	if answer, err := demo.Deposit(t.Context(), account, 100, "y"); err == nil &&
+	if answer, err := demo.Deposit(t.Context(), daemontest.Account, 100, "y"); err == nil &&
 		answer.Code != atm.Unavailable {
 		t.Errorf("without a database: %+v", answer)
 	}
-	until(t, func() bool {
-		code, _ := h.get(t, "/readyz")
+	daemontest.Until(t, func() bool {
+		code, _ := h.Get(t, "/readyz")
 		return code == http.StatusServiceUnavailable
 	})
-	_, text := h.get(t, "/readyz")
+	_, text := h.Get(t, "/readyz")
 	t.Log(text)
 	cluster.Start(t)
-	until(t, func() bool { code, _ := h.get(t, "/readyz"); return code == http.StatusOK })
-	must(t)(demo.Deposit(t.Context(), account, 100, "y"))
-	if got := must(t)(demo.Inquiry(t.Context(), account)); got.Text() != "1002.00" {
+	daemontest.Until(t, func() bool {
+		code, _ := h.Get(t, "/readyz")
+		return code == http.StatusOK
+	})
+	daemontest.Must(t)(demo.Deposit(t.Context(), daemontest.Account, 100, "y"))
+	if got := daemontest.Must(t)(demo.Inquiry(t.Context(),
+		daemontest.Account)); got.Text() != "1002.00" {
 		t.Errorf("%s after all", got.Text())
 	}
 }
@@ -390,21 +391,22 @@ func TestDigestWaitsForTheDatabase(t *testing.T) {
 	cluster := pgtest.Start(t)
 	h := startOn(t, filepath.Join(t.TempDir(), "atm-data"),
 		storage.Location{URL: cluster.Database(t)})
-	withAlice(t, h)
-	nobody := h.tls(t, "demo")
+	daemontest.WithAlice(t, h)
+	nobody := h.TLS(t, "demo")
 	nobody.GetClientCertificate = nil
-	c := httpClient(t, nobody)
-	challenge, _ := h.post(t, c, call("inquiry", "200"), nil)
+	c := daemontest.HTTPClient(t, nobody)
+	challenge, _ := h.Post(t, c, daemontest.Call("inquiry", "200"), nil)
 	with := func(count int) func(*http.Request) {
 		value := digestOf(t, challenge, count)
 		return func(r *http.Request) { r.Header.Set("Authorization", value) }
 	}
-	if resp, text := h.post(t, c, call("inquiry", "200"), with(1)); resp.StatusCode != 200 ||
+	if resp, text := h.Post(t, c, daemontest.Call("inquiry", "200"),
+		with(1)); resp.StatusCode != 200 ||
 		!strings.Contains(text, "50.00") {
 		t.Fatalf("%s %s", resp.Status, text)
 	}
 	cluster.Kill(t)
-	resp, text := h.post(t, c, call("inquiry", "200"), with(2))
+	resp, text := h.Post(t, c, daemontest.Call("inquiry", "200"), with(2))
 	if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" ||
 		resp.Header["Www-Authenticate"] != nil {
 		t.Errorf("a good digest without a database: %s %v %s", resp.Status, resp.Header, text)
@@ -420,15 +422,20 @@ func TestDigestWaitsForTheDatabase(t *testing.T) {
 		case "receipt":
 			args = []string{"0"}
 		}
-		resp, text := h.post(t, httpClient(t, h.tls(t, user)), call(read, args...), nil)
+		resp, text := h.Post(t, daemontest.HTTPClient(t, h.TLS(t, user)),
+			daemontest.Call(read, args...), nil)
 		if resp.StatusCode != 200 || !strings.Contains(text, "UNAVAILABLE") ||
 			strings.Contains(text, "<fault>") {
 			t.Errorf("%s without a database: %s %s", read, resp.Status, text)
 		}
 	}
 	cluster.Start(t)
-	until(t, func() bool { code, _ := h.get(t, "/readyz"); return code == http.StatusOK })
-	if resp, text := h.post(t, c, call("inquiry", "200"), with(3)); resp.StatusCode != 200 ||
+	daemontest.Until(t, func() bool {
+		code, _ := h.Get(t, "/readyz")
+		return code == http.StatusOK
+	})
+	if resp, text := h.Post(t, c, daemontest.Call("inquiry", "200"),
+		with(3)); resp.StatusCode != 200 ||
 		!strings.Contains(text, "50.00") {
 		t.Errorf("a good digest with the database again: %s %s", resp.Status, text)
 	}
@@ -441,23 +448,24 @@ func TestOlderDatabase(t *testing.T) {
 	url := cluster.Database(t)
 	store := storage.Location{URL: url}
 	h := startOn(t, filepath.Join(t.TempDir(), "atm-data"), store)
-	if err := h.stop(); err != nil {
+	if err := h.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	cluster.SQL(t, "postgres", "CREATE DATABASE old OWNER atm TEMPLATE atm1")
-	h = startOn(t, h.data, store)
+	h = startOn(t, h.Data, store)
 	for n := range 9 {
-		must(t)(at(t, h, h, "demo").Deposit(t.Context(), account, 100,
+		daemontest.Must(t)(daemontest.At(t, h, h, "demo").Deposit(t.Context(),
+			daemontest.Account, 100,
 			atm.RequestID(fmt.Sprint(n))))
 	}
-	if err := h.stop(); err != nil {
+	if err := h.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	old := storage.Location{URL: cluster.URL("atm", "old")}
 	// Another one has not seen what is gone, and runs on the old state already.
 	folder := filepath.Join(t.TempDir(), "other")
-	join(t, h.data, folder)
-	other := daemon.Options{Data: folder, Store: old, Log: discard, Grace: time.Second}
+	daemontest.Join(t, h.Data, folder)
+	other := daemon.Options{Data: folder, Store: old, Log: daemontest.Discard, Grace: time.Second}
 	running, err := daemon.Open(t.Context(), other)
 	if err != nil {
 		t.Fatal(err)
@@ -468,12 +476,15 @@ func TestOlderDatabase(t *testing.T) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- running.Serve(t.Context(), listen) }()
-	if _, err := (offline.Folder{Data: h.data, Store: old}).Recover(t.Context(),
-		discard); !errors.Is(err, pgstore.ErrRunning) ||
+	if _, err := (offline.Folder{Data: h.Data, Store: old}).Recover(t.Context(),
+		daemontest.Discard); !errors.Is(err, pgstore.ErrRunning) ||
 		!strings.Contains(err.Error(), folder) {
 		t.Errorf("while another replica runs: %v", err)
 	}
-	_, err = daemon.Open(t.Context(), daemon.Options{Data: h.data, Store: old, Log: discard})
+	_, err = daemon.Open(t.Context(), daemon.Options{
+		Data: h.Data, Store: old,
+		Log: daemontest.Discard,
+	})
 	if !errors.Is(err, audit.ErrAhead) {
 		t.Fatalf("on an older database: %v", err)
 	}
@@ -484,26 +495,27 @@ func TestOlderDatabase(t *testing.T) {
 		t.Errorf("a start of the other replica: %v", err)
 	}
 	// On the folder that saw less, it says which replica's log it did not look at.
-	recovered, err := offline.Folder{Data: folder, Store: old}.Recover(t.Context(), discard)
+	recovered, err := offline.Folder{Data: folder, Store: old}.Recover(t.Context(),
+		daemontest.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if recovered.Origin == recovered.OldOrigin || len(recovered.Missed) != 1 ||
-		!strings.Contains(recovered.Missed[0], h.data) {
+		!strings.Contains(recovered.Missed[0], h.Data) {
 		t.Errorf("%+v", recovered)
 	}
-	again, follower := startOn(t, h.data, old), startOn(t, folder, old)
-	for _, on := range []*testServer{again, follower} {
-		if got := must(t)(at(t, on, h, "demo").Inquiry(t.Context(),
-			account)); got.Text() != "1000.00" {
+	again, follower := startOn(t, h.Data, old), startOn(t, folder, old)
+	for _, on := range []*daemontest.Server{again, follower} {
+		if got := daemontest.Must(t)(daemontest.At(t, on, h, "demo").Inquiry(t.Context(),
+			daemontest.Account)); got.Text() != "1000.00" {
 			t.Errorf("%s", got.Text())
 		}
 	}
-	for _, on := range []*testServer{follower, again} {
-		if err := on.stop(); err != nil {
+	for _, on := range []*daemontest.Server{follower, again} {
+		if err := on.Stop(); err != nil {
 			t.Fatal(err)
 		}
-		report, err := audit.Verify(t.Context(), audit.Dir(filepath.Join(on.data, "audit")),
+		report, err := audit.Verify(t.Context(), audit.Dir(filepath.Join(on.Data, "audit")),
 			audit.VerifyOptions{})
 		if err != nil || !report.OK() {
 			t.Errorf("%+v, %v", report, err)
@@ -514,7 +526,7 @@ func TestOlderDatabase(t *testing.T) {
 // TestSkew lets the clocks of two replicas differ by seconds: the database's
 // counts, for what is written and for who is let in.
 func TestSkew(t *testing.T) {
-	cluster := postgres(t)
+	cluster := daemontest.Postgres(t)
 	url := cluster.Database(t)
 	name := url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")]
 	a := startOn(t, filepath.Join(t.TempDir(), "a"), storage.Location{URL: url})
@@ -524,34 +536,38 @@ func TestSkew(t *testing.T) {
 		CREATE FUNCTION skew.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT pg_catalog.clock_timestamp() + interval '4 s' $$;
 		CREATE ROLE `+name+`late LOGIN; GRANT atm TO `+name+`late; ALTER ROLE `+name+`late SET search_path = skew, pg_catalog, public`)
 	folder := filepath.Join(t.TempDir(), "b")
-	join(t, a.data, folder)
+	daemontest.Join(t, a.Data, folder)
 	b := startOn(t, folder, storage.Location{URL: cluster.URL(name+"late", name)})
-	until(t, func() bool { return strings.Contains(b.log.String(), "clock of this machine") })
-	for _, from := range []*testServer{a, b} {
-		must(t)(at(t, from, a, "demo").Deposit(t.Context(), account, 1, atm.RequestID(from.addr)))
-		issued, _ := must(t)(at(t, from, a, "operator").Call(t.Context(), "admin.token.issue",
+	daemontest.Until(t, func() bool {
+		return strings.Contains(b.Log.String(), "clock of this machine")
+	})
+	for _, from := range []*daemontest.Server{a, b} {
+		daemontest.Must(t)(daemontest.At(t, from, a, "demo").Deposit(t.Context(),
+			daemontest.Account, 1, atm.RequestID(from.Addr)))
+		issued, _ := daemontest.Must(t)(daemontest.At(t, from, a, "operator").Call(t.Context(),
+			"admin.token.issue",
 			"user:demo", "*", "600")).Result.(map[string]any)
-		fresh := from.issueBy(t, a, "user:demo")
-		for _, to := range []*testServer{a, b} {
-			cfg := a.tls(t, "demo")
+		fresh := from.IssueBy(t, a, "user:demo")
+		for _, to := range []*daemontest.Server{a, b} {
+			cfg := a.TLS(t, "demo")
 			cfg.GetClientCertificate = nil
 			c, err := client.New(client.Config{
-				Server: "https://" + to.addr, TLS: cfg,
+				Server: "https://" + to.Addr, TLS: cfg,
 				Token: fmt.Sprint(issued["token"]), Tries: 1,
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := c.Inquiry(t.Context(), account); err != nil {
+			if _, err := c.Inquiry(t.Context(), daemontest.Account); err != nil {
 				t.Errorf("a token: %v", err)
 			}
 			if c, err = client.New(client.Config{
-				Server: "https://" + to.addr, TLS: fresh,
+				Server: "https://" + to.Addr, TLS: fresh,
 				Tries: 1,
 			}); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := c.Inquiry(t.Context(), account); err != nil {
+			if _, err := c.Inquiry(t.Context(), daemontest.Account); err != nil {
 				t.Errorf("a certificate: %v", err)
 			}
 		}
@@ -565,18 +581,19 @@ func TestMove(t *testing.T) {
 	if os.Getenv("ATM_SOAK") != "" {
 		operations = 100_000
 	}
-	h := startOne(t, filepath.Join(t.TempDir(), "atm-data"), nil)
-	demo := h.as(t, "demo")
+	h := daemontest.StartOne(t, filepath.Join(t.TempDir(), "atm-data"), nil)
+	demo := h.As(t, "demo")
 	calls := make([][]string, 100)
 	for i := range calls {
 		calls[i] = []string{"deposit", "100", "0.01"}
 	}
 	var wg sync.WaitGroup
 	for range 4 {
-		c := httpClient(t, h.tls(t, "demo"))
+		c := daemontest.HTTPClient(t, h.TLS(t, "demo"))
 		wg.Go(func() {
 			for range operations / 4 / len(calls) {
-				if resp, text := h.post(t, c, multicall(calls...), nil); resp.StatusCode != 200 ||
+				if resp, text := h.Post(t, c, daemontest.Multicall(calls...),
+					nil); resp.StatusCode != 200 ||
 					strings.Count(text, "<string>OK</string>") != 2*len(calls) {
 					t.Errorf("%s %.300s", resp.Status, text)
 				}
@@ -584,25 +601,28 @@ func TestMove(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	must(t)(demo.Authorize(t.Context(), account, 5, time.Hour, "hold"))
-	answer := must(t)(demo.Withdraw(t.Context(), account, 7, "the last one"))
+	daemontest.Must(t)(demo.Authorize(t.Context(), daemontest.Account, 5, time.Hour, "hold"))
+	answer := daemontest.Must(t)(demo.Withdraw(t.Context(), daemontest.Account, 7, "the last one"))
 	var index int64
 	if _, err := fmt.Sscan(answer.Receipt, &index); err != nil {
 		t.Fatal(err)
 	}
-	proof := must(t)(demo.Receipt(t.Context(), index)).Text()
-	if err := h.stop(); err != nil {
+	proof := daemontest.Must(t)(demo.Receipt(t.Context(), index)).Text()
+	if err := h.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	root := func() string {
-		report, err := audit.Verify(t.Context(), audit.Dir(filepath.Join(h.data, "audit")),
+		report, err := audit.Verify(t.Context(), audit.Dir(filepath.Join(h.Data, "audit")),
 			audit.VerifyOptions{})
 		if err != nil || !report.OK() {
 			t.Fatalf("%+v, %v", report, err)
 		}
 		return fmt.Sprint(report.Size, " ", report.Root)
 	}
-	here, there := offline.Folder{Data: h.data}, offline.Folder{Data: h.data, Store: database(t)}
+	here, there := offline.Folder{Data: h.Data}, offline.Folder{
+		Data:  h.Data,
+		Store: daemontest.Database(t),
+	}
 	export, again := filepath.Join(t.TempDir(), "export"), filepath.Join(t.TempDir(), "again")
 	problem := func(p string) { t.Error(p) }
 	begun := root()
@@ -611,7 +631,7 @@ func TestMove(t *testing.T) {
 		found.Entries < int64(operations) {
 		t.Fatal(found, err)
 	}
-	if _, err := there.Import(t.Context(), export, discard, problem); err != nil {
+	if _, err := there.Import(t.Context(), export, daemontest.Discard, problem); err != nil {
 		t.Fatal(err)
 	}
 	is, _ := contents(t, there)
@@ -619,29 +639,29 @@ func TestMove(t *testing.T) {
 	if begun != root() {
 		t.Error("the log is another one")
 	}
-	onDatabase := startOn(t, h.data, there.Store)
-	demo = at(t, onDatabase, onDatabase, "demo")
-	if repeated := must(t)(demo.Withdraw(t.Context(), account, 7,
+	onDatabase := startOn(t, h.Data, there.Store)
+	demo = daemontest.At(t, onDatabase, onDatabase, "demo")
+	if repeated := daemontest.Must(t)(demo.Withdraw(t.Context(), daemontest.Account, 7,
 		"the last one")); repeated.Receipt != answer.Receipt {
 		t.Errorf("repeated: %s, first %s", repeated.Receipt, answer.Receipt)
 	}
-	must(t)(demo.Deposit(t.Context(), account, 1, "in the database"))
-	if err := onDatabase.stop(); err != nil {
+	daemontest.Must(t)(demo.Deposit(t.Context(), daemontest.Account, 1, "in the database"))
+	if err := onDatabase.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	was, _ = contents(t, there)
 	if _, err := there.Export(t.Context(), again, problem); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := here.Import(t.Context(), again, discard, problem); err != nil {
+	if _, err := here.Import(t.Context(), again, daemontest.Discard, problem); err != nil {
 		t.Fatal(err)
 	}
 	is, _ = contents(t, here)
 	same(t, was, is)
-	back := startOne(t, h.data, nil)
-	demo = at(t, back, back, "demo")
-	must(t)(demo.Inquiry(t.Context(), account))
-	vkey, err := os.ReadFile(filepath.Join(h.data, "audit", "log.vkey"))
+	back := daemontest.StartOne(t, h.Data, nil)
+	demo = daemontest.At(t, back, back, "demo")
+	daemontest.Must(t)(demo.Inquiry(t.Context(), daemontest.Account))
+	vkey, err := os.ReadFile(filepath.Join(h.Data, "audit", "log.vkey"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -657,7 +677,7 @@ func TestMove(t *testing.T) {
 	if report := old.CheckHash(leaf, string(vkey)); !report.OK() {
 		t.Errorf("a receipt of before: %+v", report)
 	}
-	report, err := audit.Verify(t.Context(), audit.Dir(filepath.Join(h.data, "audit")),
+	report, err := audit.Verify(t.Context(), audit.Dir(filepath.Join(h.Data, "audit")),
 		audit.VerifyOptions{})
 	if err != nil || !report.OK() {
 		t.Errorf("%+v, %v", report, err)

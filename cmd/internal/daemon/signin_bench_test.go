@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"example.com/atm/cmd/internal/daemon"
+	"example.com/atm/cmd/internal/daemontest"
 )
 
 // BenchmarkSignIn asks the same small question, which touches no account and is
@@ -21,19 +22,20 @@ import (
 // one request of each, so that noise meets all of them. The figures are the
 // medians, and how many times the bare request each is.
 func BenchmarkSignIn(b *testing.B) {
-	h := start(b, func(o *daemon.Options) { o.NonceTTL = time.Hour })
-	withAlice(b, h)
-	question := call("system.methodSignature", "inquiry")
-	demo := httpClient(b, h.tls(b, "demo"))
-	resp, answer := h.post(b, demo, question, nil)
+	h := daemontest.Start(b, func(o *daemon.Options) { o.NonceTTL = time.Hour })
+	daemontest.WithAlice(b, h)
+	question := daemontest.Call("system.methodSignature", "inquiry")
+	demo := daemontest.HTTPClient(b, h.TLS(b, "demo"))
+	resp, answer := h.Post(b, demo, question, nil)
 	if resp.StatusCode != http.StatusOK {
 		b.Fatal(resp.Status)
 	}
-	nobody := h.tls(b, "demo")
+	nobody := h.TLS(b, "demo")
 	nobody.GetClientCertificate = nil
-	alice := httpClient(b, nobody)
-	challenge, _ := h.post(b, alice, question, nil)
-	token := must(b)(h.as(b, "operator").Call(b.Context(), "admin.token.issue", "user:alice", "*",
+	alice := daemontest.HTTPClient(b, nobody)
+	challenge, _ := h.Post(b, alice, question, nil)
+	token := daemontest.Must(b)(h.As(b, "operator").Call(b.Context(), "admin.token.issue",
+		"user:alice", "*",
 		"3600"))
 	text, _ := token.Result.(map[string]any)["token"].(string)
 
@@ -66,9 +68,9 @@ func BenchmarkSignIn(b *testing.B) {
 			defer resp.Body.Close()
 			io.Copy(io.Discard, resp.Body)
 		}},
-		{"certificate", func(int) { h.ask(b, demo, question, "") }},
-		{"digest", func(n int) { h.ask(b, alice, question, digestOf(b, challenge, n)) }},
-		{"token", func(int) { h.ask(b, alice, question, "Bearer "+text) }},
+		{"certificate", func(int) { h.Ask(b, demo, question, "") }},
+		{"digest", func(n int) { h.Ask(b, alice, question, digestOf(b, challenge, n)) }},
+		{"token", func(int) { h.Ask(b, alice, question, "Bearer "+text) }},
 	}
 	took := make([][]time.Duration, len(ways))
 	round := 0
@@ -90,17 +92,4 @@ func BenchmarkSignIn(b *testing.B) {
 		}
 	}
 	b.ReportMetric(0, "ns/op")
-}
-
-// ask sends a call with this Authorization header, if any, and demands an
-// answer.
-func (h *testServer) ask(b *testing.B, c *http.Client, question, authorization string) {
-	resp, text := h.post(b, c, question, func(r *http.Request) {
-		if authorization != "" {
-			r.Header.Set("Authorization", authorization)
-		}
-	})
-	if resp.StatusCode != http.StatusOK || strings.Contains(text, "<fault>") {
-		b.Fatalf("%s: %s", resp.Status, text)
-	}
 }

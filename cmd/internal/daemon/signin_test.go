@@ -23,18 +23,9 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/daemon"
+	"example.com/atm/cmd/internal/daemontest"
 	"github.com/icholy/digest"
 )
-
-const aliceSecret = "correct horse battery staple"
-
-// withAlice gives user:alice a password and account 200.
-func withAlice(t testing.TB, h *testServer) {
-	t.Helper()
-	operator := h.as(t, "operator")
-	must(t)(operator.Call(t.Context(), "admin.user.add", "user:alice", "customer", aliceSecret))
-	must(t)(operator.Call(t.Context(), "admin.account.open", "200", "user:alice", "50"))
-}
 
 // digestOf answers the challenge of a response for alice.
 func digestOf(t testing.TB, resp *http.Response, count int) string {
@@ -44,7 +35,8 @@ func digestOf(t testing.TB, resp *http.Response, count int) string {
 		t.Fatal(err)
 	}
 	credentials, err := digest.Digest(challenge, digest.Options{
-		Method: "POST", URI: "/RPC2", Username: "alice", Password: aliceSecret, Count: count,
+		Method: "POST", URI: "/RPC2", Username: "alice", Password: daemontest.AliceSecret,
+		Count:   count,
 		GetBody: nil,
 	})
 	if err != nil {
@@ -56,12 +48,13 @@ func digestOf(t testing.TB, resp *http.Response, count int) string {
 // TestCertificateAndHeader presents both, of one subject and of two, with a
 // good header and a bad one.
 func TestCertificateAndHeader(t *testing.T) {
-	h := start(t, nil)
-	withAlice(t, h)
-	nobody := h.tls(t, "demo")
+	h := daemontest.Start(t, nil)
+	daemontest.WithAlice(t, h)
+	nobody := h.TLS(t, "demo")
 	nobody.GetClientCertificate = nil
 	header := func(count int) string {
-		resp, _ := h.post(t, httpClient(t, nobody), call("inquiry", "200"), nil)
+		resp, _ := h.Post(t, daemontest.HTTPClient(t, nobody), daemontest.Call("inquiry",
+			"200"), nil)
 		if resp.StatusCode != http.StatusUnauthorized {
 			t.Fatal(resp.Status)
 		}
@@ -80,21 +73,22 @@ func TestCertificateAndHeader(t *testing.T) {
 	}{
 		{"header alone", nobody, []string{good}, 200, "<string>50.00</string>"},
 		{"the same again", nobody, []string{good}, 401, ""},
-		{"certificate and header of two subjects", h.tls(t, "demo"), []string{header(1)}, 401, ""},
+		{"certificate and header of two subjects", h.TLS(t, "demo"), []string{header(1)}, 401, ""},
 		{
-			"good certificate, bad header", h.tls(t, "demo"),
+			"good certificate, bad header", h.TLS(t, "demo"),
 			[]string{strings.Replace(header(1), "response=\"", "response=\"0", 1)},
 			401, "",
 		},
 		{
-			"good certificate, header of another scheme", h.tls(t, "demo"),
+			"good certificate, header of another scheme", h.TLS(t, "demo"),
 			[]string{"Basic ZGVtbzpkZW1v"},
 			401, "",
 		},
 		{"two headers", nobody, []string{header(1), header(1)}, 400, ""},
 		{"nothing", nobody, nil, 401, ""},
 	} {
-		resp, text := h.post(t, httpClient(t, tt.tls), call("inquiry", "200"), with(tt.header...))
+		resp, text := h.Post(t, daemontest.HTTPClient(t, tt.tls), daemontest.Call("inquiry", "200"),
+			with(tt.header...))
 		if resp.StatusCode != tt.code || !strings.Contains(text, tt.want) {
 			t.Errorf("%s: %s %s", tt.name, resp.Status, text)
 		}
@@ -102,12 +96,12 @@ func TestCertificateAndHeader(t *testing.T) {
 			t.Errorf("%s: no challenge", tt.name)
 		}
 	}
-	entries := h.entries(t)
+	entries := h.Entries(t)
 	for _, reason := range []string{
 		"certificate and header of two subjects",
 		"digest that was used before",
 	} {
-		if count(entries, func(e *audit.Entry) bool { return e.Reason == reason }) == 0 {
+		if daemontest.Count(entries, func(e *audit.Entry) bool { return e.Reason == reason }) == 0 {
 			t.Errorf("no entry says %q", reason)
 		}
 	}
@@ -116,13 +110,13 @@ func TestCertificateAndHeader(t *testing.T) {
 // TestNonceTTL answers a challenge that is over by then: the client is told that
 // only the nonce was at fault.
 func TestNonceTTL(t *testing.T) {
-	h := start(t, func(o *daemon.Options) { o.NonceTTL = time.Nanosecond })
-	withAlice(t, h)
-	nobody := h.tls(t, "demo")
+	h := daemontest.Start(t, func(o *daemon.Options) { o.NonceTTL = time.Nanosecond })
+	daemontest.WithAlice(t, h)
+	nobody := h.TLS(t, "demo")
 	nobody.GetClientCertificate = nil
-	c := httpClient(t, nobody)
-	challenge, _ := h.post(t, c, call("inquiry", "200"), nil)
-	resp, _ := h.post(t, c, call("inquiry", "200"), func(r *http.Request) {
+	c := daemontest.HTTPClient(t, nobody)
+	challenge, _ := h.Post(t, c, daemontest.Call("inquiry", "200"), nil)
+	resp, _ := h.Post(t, c, daemontest.Call("inquiry", "200"), func(r *http.Request) {
 		r.Header.Set("Authorization", digestOf(t, challenge, 1))
 	})
 	if resp.StatusCode != 401 || !strings.Contains(resp.Header.Get("WWW-Authenticate"),
@@ -134,18 +128,18 @@ func TestNonceTTL(t *testing.T) {
 // TestThrottled fails too often: 429 with Retry-After, while a certificate from
 // the same address works, and the user from another one.
 func TestThrottled(t *testing.T) {
-	h := start(t, nil)
-	withAlice(t, h)
-	nobody := h.tls(t, "demo")
+	h := daemontest.Start(t, nil)
+	daemontest.WithAlice(t, h)
+	nobody := h.TLS(t, "demo")
 	nobody.GetClientCertificate = nil
-	c := httpClient(t, nobody)
-	resp, _ := h.post(t, c, call("inquiry", "200"), nil)
+	c := daemontest.HTTPClient(t, nobody)
+	resp, _ := h.Post(t, c, daemontest.Call("inquiry", "200"), nil)
 	wrong := strings.Replace(digestOf(t, resp, 1), "response=\"", "response=\"0", 1)
 	wrong = regexp.MustCompile(`response="0([0-9a-f]{63})[0-9a-f]`).ReplaceAllString(wrong,
 		`response="0$1`)
 	throttled := 0
 	for range 150 {
-		resp, _ := h.post(t, c, call("inquiry", "200"), func(r *http.Request) {
+		resp, _ := h.Post(t, c, daemontest.Call("inquiry", "200"), func(r *http.Request) {
 			r.Header.Set("Authorization", wrong)
 		})
 		switch resp.StatusCode {
@@ -161,15 +155,15 @@ func TestThrottled(t *testing.T) {
 	if throttled < 20 {
 		t.Errorf("%d of 150 failures were throttled", throttled)
 	}
-	must(t)(h.as(t, "demo").Inquiry(t.Context(), account))
-	resp, _ = h.post(t, c, call("inquiry", "200"), nil)
+	daemontest.Must(t)(h.As(t, "demo").Inquiry(t.Context(), daemontest.Account))
+	resp, _ = h.Post(t, c, daemontest.Call("inquiry", "200"), nil)
 	elsewhere := &http.Transport{
 		TLSClientConfig: nobody,
 		DialContext: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0,
 			2)}}).DialContext,
 	}
 	defer elsewhere.CloseIdleConnections()
-	resp, text := h.post(t, &http.Client{Transport: elsewhere}, call("inquiry", "200"),
+	resp, text := h.Post(t, &http.Client{Transport: elsewhere}, daemontest.Call("inquiry", "200"),
 		func(r *http.Request) {
 			r.Header.Set("Authorization", digestOf(t, resp, 1))
 		})
@@ -181,32 +175,33 @@ func TestThrottled(t *testing.T) {
 // TestThrottledCertificates shows bad certificates too often: 429 in the end,
 // and still not for a good one from the same address.
 func TestThrottledCertificates(t *testing.T) {
-	single(t, "who fails waits for the database, and gets some of the failures back meanwhile")
-	h := start(t, nil)
-	other := start(t, nil)
-	stranger := h.tls(t, "demo")
-	stranger.GetClientCertificate = other.tls(t, "demo").GetClientCertificate
-	c := httpClient(t, stranger)
+	daemontest.Single(t, "who fails waits for the database, and gets some of the failures back "+
+		"meanwhile")
+	h := daemontest.Start(t, nil)
+	other := daemontest.Start(t, nil)
+	stranger := h.TLS(t, "demo")
+	stranger.GetClientCertificate = other.TLS(t, "demo").GetClientCertificate
+	c := daemontest.HTTPClient(t, stranger)
 	statuses := make(map[int]int)
 	for range 1050 {
-		resp, _ := h.post(t, c, call("inquiry", "100"), nil)
+		resp, _ := h.Post(t, c, daemontest.Call("inquiry", "100"), nil)
 		statuses[resp.StatusCode]++
 	}
 	if statuses[http.StatusTooManyRequests] == 0 || statuses[http.StatusUnauthorized] < 1000 ||
 		len(statuses) != 2 {
 		t.Errorf("answered %v", statuses)
 	}
-	must(t)(h.as(t, "demo").Inquiry(t.Context(), account))
+	daemontest.Must(t)(h.As(t, "demo").Inquiry(t.Context(), daemontest.Account))
 }
 
 // TestRevokedInALoopKeepsNobodyWaiting shows a revoked certificate until its address has to wait,
 // alone and with a token. A good certificate of the same address never has to, alone, with a
 // token, and with a token that is bound to it.
 func TestRevokedInALoopKeepsNobodyWaiting(t *testing.T) {
-	h := start(t, nil)
-	withAlice(t, h)
-	revoked := h.issue(t, "user:alice")
-	good := httpClient(t, h.issue(t, "user:alice"))
+	h := daemontest.Start(t, nil)
+	daemontest.WithAlice(t, h)
+	revoked := h.Issue(t, "user:alice")
+	good := daemontest.HTTPClient(t, h.Issue(t, "user:alice"))
 	pair, err := revoked.GetClientCertificate(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -215,27 +210,28 @@ func TestRevokedInALoopKeepsNobodyWaiting(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	must(t)(h.as(t, "operator").Call(t.Context(), "admin.cert.revoke", leaf.SerialNumber.Text(16)))
-	settle()
-	_, answer := h.token(t, good, url.Values{"grant_type": {"client_credentials"}}, nil)
-	_, bound := h.token(t, good, url.Values{
+	daemontest.Must(t)(h.As(t, "operator").Call(t.Context(), "admin.cert.revoke",
+		leaf.SerialNumber.Text(16)))
+	daemontest.AwaitReplicas()
+	_, answer := h.Token(t, good, url.Values{"grant_type": {"client_credentials"}}, nil)
+	_, bound := h.Token(t, good, url.Values{
 		"grant_type": {"client_credentials"},
 		"bind":       {"certificate"},
 	}, nil)
 	with := func(token any) func(*http.Request) {
 		return func(r *http.Request) { r.Header.Set("Authorization", fmt.Sprint("Bearer ", token)) }
 	}
-	bad := httpClient(t, revoked)
+	bad := daemontest.HTTPClient(t, revoked)
 	slowed := false
 	for i := 0; i < 5000 && !slowed; i++ {
-		resp, _ := h.post(t, bad, call("inquiry", "200"), nil)
+		resp, _ := h.Post(t, bad, daemontest.Call("inquiry", "200"), nil)
 		slowed = resp.StatusCode == http.StatusTooManyRequests
 	}
 	if !slowed {
 		t.Fatal("5000 failures of one address, and it has not to wait")
 	}
 	for name, change := range map[string]func(*http.Request){"alone": nil, "with a token": with(answer["access_token"]), "with a bound token": with(bound["access_token"])} {
-		if resp, text := h.post(t, good, call("inquiry", "200"),
+		if resp, text := h.Post(t, good, daemontest.Call("inquiry", "200"),
 			change); resp.StatusCode != http.StatusOK {
 			t.Errorf("a good certificate %s: %s %s", name, resp.Status, text)
 		}
@@ -244,7 +240,7 @@ func TestRevokedInALoopKeepsNobodyWaiting(t *testing.T) {
 		{"grant_type": {"client_credentials"}},
 		{"grant_type": {"client_credentials"}, "bind": {"certificate"}},
 	} {
-		if resp, answer := h.token(t, good, bind, nil); resp.StatusCode != http.StatusOK {
+		if resp, answer := h.Token(t, good, bind, nil); resp.StatusCode != http.StatusOK {
 			t.Errorf("at the token endpoint: %s %v", resp.Status, answer)
 		}
 	}
@@ -252,18 +248,18 @@ func TestRevokedInALoopKeepsNobodyWaiting(t *testing.T) {
 
 // TestRevoke revokes certificates while connections with them are open.
 func TestRevoke(t *testing.T) {
-	h := start(t, nil)
-	withAlice(t, h)
-	operator := h.as(t, "operator")
-	demo := httpClient(t, h.tls(t, "demo"))
+	h := daemontest.Start(t, nil)
+	daemontest.WithAlice(t, h)
+	operator := h.As(t, "operator")
+	demo := daemontest.HTTPClient(t, h.TLS(t, "demo"))
 	status := func(c *http.Client) int {
-		resp, _ := h.post(t, c, call("inquiry", "100"), nil)
+		resp, _ := h.Post(t, c, daemontest.Call("inquiry", "100"), nil)
 		return resp.StatusCode
 	}
 	if got := status(demo); got != 200 {
 		t.Fatal(got)
 	}
-	cert, err := h.tls(t, "demo").GetClientCertificate(nil)
+	cert, err := h.TLS(t, "demo").GetClientCertificate(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,9 +267,9 @@ func TestRevoke(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	must(t)(operator.Call(t.Context(), "admin.cert.revoke",
+	daemontest.Must(t)(operator.Call(t.Context(), "admin.cert.revoke",
 		strings.ToUpper(leaf.SerialNumber.Text(16))))
-	settle()
+	daemontest.AwaitReplicas()
 	begin := time.Now()
 	if got := status(demo); got != 401 { // on the same connection
 		t.Errorf("a revoked certificate on an open connection: %d", got)
@@ -281,18 +277,19 @@ func TestRevoke(t *testing.T) {
 	t.Logf("a certificate was refused on an open connection %v after the answer", time.Since(begin))
 
 	// A token, and everything of alice from before now.
-	nobody := h.tls(t, "demo")
+	nobody := h.TLS(t, "demo")
 	nobody.GetClientCertificate = nil
-	alice := httpClient(t, nobody)
+	alice := daemontest.HTTPClient(t, nobody)
 	withToken := func(token string) int {
-		resp, _ := h.post(t, alice, call("inquiry", "200"), func(r *http.Request) {
+		resp, _ := h.Post(t, alice, daemontest.Call("inquiry", "200"), func(r *http.Request) {
 			r.Header.Set("Authorization", "Bearer "+token)
 		})
 		return resp.StatusCode
 	}
 	var texts, ids []string
 	for range 2 {
-		issued, _ := must(t)(operator.Call(t.Context(), "admin.token.issue", "user:alice", "*",
+		issued, _ := daemontest.Must(t)(operator.Call(t.Context(), "admin.token.issue",
+			"user:alice", "*",
 			"600")).Result.(map[string]any)
 		texts, ids = append(texts, fmt.Sprint(issued["token"])),
 			append(ids, fmt.Sprint(issued["jti"]))
@@ -308,8 +305,8 @@ func TestRevoke(t *testing.T) {
 			return operator.Call(t.Context(), "admin.user.revoke", "user:alice")
 		},
 	} {
-		must(t)(revoke())
-		settle()
+		daemontest.Must(t)(revoke())
+		daemontest.AwaitReplicas()
 		begin := time.Now()
 		if got := withToken(texts[i]); got != 401 {
 			t.Errorf("token %d on an open connection: %d", i, got)
@@ -317,20 +314,20 @@ func TestRevoke(t *testing.T) {
 		t.Logf("%s was refused on an open connection %v after the answer",
 			[]string{"a token", "everything of alice"}[i], time.Since(begin))
 	}
-	if err := h.stop(); err != nil {
+	if err := h.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	h = startIn(t, h.data, nil)
-	if got := status(httpClient(t, h.tls(t, "demo"))); got != 401 {
+	h = daemontest.StartIn(t, h.Data, nil)
+	if got := status(daemontest.HTTPClient(t, h.TLS(t, "demo"))); got != 401 {
 		t.Errorf("a revoked certificate after a restart: %d", got)
 	}
-	operator = h.as(t, "operator")
-	must(t)(operator.Call(t.Context(), "admin.user.revoke", "user:operator"))
+	operator = h.As(t, "operator")
+	daemontest.Must(t)(operator.Call(t.Context(), "admin.user.revoke", "user:operator"))
 	if _, err := operator.Call(t.Context(), "whoami"); !errors.Is(err, client.ErrNotAuthenticated) {
 		t.Errorf("everything of operator before now: %v", err)
 	}
 	for _, bad := range []string{"xyz", "", "-5", "0"} {
-		if resp, text := h.post(t, demo, call("admin.cert.revoke", bad),
+		if resp, text := h.Post(t, demo, daemontest.Call("admin.cert.revoke", bad),
 			nil); resp.StatusCode == 200 && strings.Contains(text, "OK") {
 			t.Errorf("serial %q was revoked", bad)
 		}
@@ -340,16 +337,17 @@ func TestRevoke(t *testing.T) {
 // TestGrant gives a service $50 to withdraw, and has it used for $30 ten times
 // at once: it succeeds once. So it does after a restart.
 func TestGrant(t *testing.T) {
-	h := start(t, nil)
-	operator, demo := h.as(t, "operator"), h.as(t, "demo")
-	must(t)(operator.Call(t.Context(), "admin.user.add", "service:billing", "service"))
-	grant := must(t)(demo.Call(t.Context(), "admin.grant.create", 100, "withdraw inquiry", "50.00",
+	h := daemontest.Start(t, nil)
+	operator, demo := h.As(t, "operator"), h.As(t, "demo")
+	daemontest.Must(t)(operator.Call(t.Context(), "admin.user.add", "service:billing", "service"))
+	grant := daemontest.Must(t)(demo.Call(t.Context(), "admin.grant.create", 100,
+		"withdraw inquiry", "50.00",
 		"service:billing", 600))
 	token, _ := grant.Result.(map[string]any)["token"].(string)
-	with := func(h *testServer) *client.Client {
-		cfg := h.tls(t, "demo")
+	with := func(h *daemontest.Server) *client.Client {
+		cfg := h.TLS(t, "demo")
 		cfg.GetClientCertificate = nil
-		c, err := client.New(client.Config{Server: "https://" + h.addr, TLS: cfg, Token: token})
+		c, err := client.New(client.Config{Server: "https://" + h.Addr, TLS: cfg, Token: token})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -382,7 +380,7 @@ func TestGrant(t *testing.T) {
 		}
 		return a.Code
 	}
-	must(t)(operator.Call(t.Context(), "admin.account.open", "300", "user:demo", "100"))
+	daemontest.Must(t)(operator.Call(t.Context(), "admin.account.open", "300", "user:demo", "100"))
 	for what, got := range map[string]atm.Code{
 		"another account":   code(billing.Withdraw(t.Context(), 300, 100, "x1")),
 		"another operation": code(billing.Deposit(t.Context(), 100, 100, "x2")),
@@ -394,16 +392,18 @@ func TestGrant(t *testing.T) {
 			t.Errorf("%s: %s", what, got)
 		}
 	}
-	if a := must(t)(billing.Inquiry(t.Context(), account)); a.Text() != "970.00" {
+	if a := daemontest.Must(t)(billing.Inquiry(t.Context(),
+		daemontest.Account)); a.Text() != "970.00" {
 		t.Errorf("balance %s", a.Text())
 	}
 	// One of two accounts: the sum is over both.
-	both := must(t)(demo.Call(t.Context(), "admin.grant.create", 100, "withdraw", "10.00",
+	both := daemontest.Must(t)(demo.Call(t.Context(), "admin.grant.create", 100, "withdraw",
+		"10.00",
 		"service:billing", 600, "300"))
 	first := token
 	token, _ = both.Result.(map[string]any)["token"].(string)
 	two := with(h)
-	must(t)(two.Withdraw(t.Context(), 300, 600, "y1"))
+	daemontest.Must(t)(two.Withdraw(t.Context(), 300, 600, "y1"))
 	if got := code(two.Withdraw(t.Context(), 100, 500, "y2")); got != atm.GrantExceeded {
 		t.Errorf("more than the cap over two accounts: %s", got)
 	}
@@ -416,30 +416,30 @@ func TestGrant(t *testing.T) {
 		"service:billing")); got != atm.PermissionDenied {
 		t.Errorf("an operator grants: %s", got)
 	}
-	if err := h.stop(); err != nil {
+	if err := h.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	h = startIn(t, h.data, nil)
+	h = daemontest.StartIn(t, h.Data, nil)
 	billing = with(h)
 	if got := code(billing.Withdraw(t.Context(), 100, 2001, "after")); got != atm.GrantExceeded {
 		t.Errorf("after a restart: %s", got)
 	}
-	must(t)(billing.Withdraw(t.Context(), 100, 2000, "the rest"))
+	daemontest.Must(t)(billing.Withdraw(t.Context(), 100, 2000, "the rest"))
 	// The grantor's rights today bound the grant.
-	must(t)(h.as(t, "operator").Call(t.Context(), "admin.user.disable", "user:demo"))
-	settle()
-	if _, err := billing.Inquiry(t.Context(), account); !errors.Is(err,
+	daemontest.Must(t)(h.As(t, "operator").Call(t.Context(), "admin.user.disable", "user:demo"))
+	daemontest.AwaitReplicas()
+	if _, err := billing.Inquiry(t.Context(), daemontest.Account); !errors.Is(err,
 		client.ErrNotAuthenticated) {
 		t.Errorf("a grant of somebody disabled: %v", err)
 	}
-	entries := h.entries(t)
-	if got := count(entries, func(e *audit.Entry) bool {
+	entries := h.Entries(t)
+	if got := daemontest.Count(entries, func(e *audit.Entry) bool {
 		return e.Caller != nil && e.Caller.Actor == "service:billing" &&
 			e.Caller.Subject == "user:demo" && e.Status.Code == atm.OK
 	}); got != 4 {
 		t.Errorf("%d entries of billing for demo, want 4", got)
 	}
-	if _, err := h.folder().Check(t.Context(), func(p string) { t.Error(p) }); err != nil {
+	if _, err := h.Folder().Check(t.Context(), func(p string) { t.Error(p) }); err != nil {
 		t.Error(err)
 	}
 }
@@ -447,13 +447,13 @@ func TestGrant(t *testing.T) {
 // TestProxy is reached through a load balancer that says whom a connection is
 // of, and lied to from elsewhere.
 func TestProxy(t *testing.T) {
-	h := start(t, func(o *daemon.Options) {
+	h := daemontest.Start(t, func(o *daemon.Options) {
 		o.Server.ProxyFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}
 	})
 	from := func(ip net.IP, header string) (*http.Response, error) {
 		t.Helper()
 		transport := &http.Transport{
-			TLSClientConfig: h.tls(t, "demo"),
+			TLSClientConfig: h.TLS(t, "demo"),
 			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 				conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: ip}}).DialContext(ctx,
 					network, addr)
@@ -464,8 +464,8 @@ func TestProxy(t *testing.T) {
 			},
 		}
 		defer transport.CloseIdleConnections()
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+h.addr+
-			"/RPC2", strings.NewReader(call("inquiry", "100")))
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+h.Addr+
+			"/RPC2", strings.NewReader(daemontest.Call("inquiry", "100")))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -510,7 +510,7 @@ func TestProxy(t *testing.T) {
 		t.Errorf("a peer of an unknown kind: %s", resp.Status)
 	}
 	seen := map[string]int{}
-	for _, e := range h.entries(t) {
+	for _, e := range h.Entries(t) {
 		if e.Operation == atm.Inquiry {
 			seen[e.Caller.IP]++
 		}
@@ -522,10 +522,10 @@ func TestProxy(t *testing.T) {
 
 // TestTLS12 speaks the older version when it is told to, with few ciphers.
 func TestTLS12(t *testing.T) {
-	h := start(t, func(o *daemon.Options) { o.TLS12 = true })
-	cfg := h.tls(t, "demo")
+	h := daemontest.Start(t, func(o *daemon.Options) { o.TLS12 = true })
+	cfg := h.TLS(t, "demo")
 	cfg.MinVersion, cfg.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
-	if resp, text := h.post(t, httpClient(t, cfg), call("inquiry", "100"),
+	if resp, text := h.Post(t, daemontest.HTTPClient(t, cfg), daemontest.Call("inquiry", "100"),
 		nil); resp.StatusCode != 200 || !strings.Contains(text, "1000.00") {
 		t.Errorf("%s %s", resp.Status, text)
 	}
@@ -533,12 +533,12 @@ func TestTLS12(t *testing.T) {
 		tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA,
 		tls.TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA,
 	}
-	if conn, err := tls.Dial("tcp", h.addr, cfg); err == nil {
+	if conn, err := tls.Dial("tcp", h.Addr, cfg); err == nil {
 		conn.Close()
 		t.Error("a cipher without AEAD was accepted")
 	}
 	cfg.CipherSuites, cfg.MinVersion, cfg.MaxVersion = nil, tls.VersionTLS11, tls.VersionTLS11
-	if conn, err := tls.Dial("tcp", h.addr, cfg); err == nil {
+	if conn, err := tls.Dial("tcp", h.Addr, cfg); err == nil {
 		conn.Close()
 		t.Error("TLS 1.1 was accepted")
 	}

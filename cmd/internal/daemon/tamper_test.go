@@ -16,6 +16,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/client"
+	"example.com/atm/cmd/internal/daemontest"
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/cmd/internal/offline"
 	"example.com/atm/cmd/internal/storage"
@@ -27,11 +28,11 @@ import (
 // lived gives a server a past with something of every kind in it: users, roles that were set
 // twice, somebody disabled, grants that were used, credentials that were revoked, limits,
 // holds and request ids.
-func lived(t *testing.T, h *testServer) {
+func lived(t *testing.T, h *daemontest.Server) {
 	t.Helper()
-	operator, demo := h.as(t, "operator"), h.as(t, "demo")
+	operator, demo := h.As(t, "operator"), h.As(t, "demo")
 	admin := func(op string, args ...any) *client.Answer {
-		return must(t)(operator.Call(t.Context(), op, args...))
+		return daemontest.Must(t)(operator.Call(t.Context(), op, args...))
 	}
 	admin("admin.user.add", "user:mallory", "customer")
 	admin("admin.user.add", "user:mallory", "customer teller")
@@ -48,22 +49,24 @@ func lived(t *testing.T, h *testServer) {
 	token := admin("admin.token.issue", "user:alice")
 	jti, _ := token.Result.(map[string]any)["jti"].(string)
 	admin("admin.token.revoke", jti)
-	must(t)(demo.Withdraw(t.Context(), 200, 500, "one"))
-	must(t)(demo.Deposit(t.Context(), 100, 700, "two"))
-	must(t)(demo.Authorize(t.Context(), 100, 900, time.Hour, "three"))
-	hold := must(t)(demo.Authorize(t.Context(), 100, 800, time.Hour, "four")).Text()
-	must(t)(demo.Capture(t.Context(), hold, 300, "five"))
-	grant := must(t)(demo.Call(t.Context(), "admin.grant.create", 100, "withdraw", "50.00",
+	daemontest.Must(t)(demo.Withdraw(t.Context(), 200, 500, "one"))
+	daemontest.Must(t)(demo.Deposit(t.Context(), 100, 700, "two"))
+	daemontest.Must(t)(demo.Authorize(t.Context(), 100, 900, time.Hour, "three"))
+	hold := daemontest.Must(t)(demo.Authorize(t.Context(), 100, 800, time.Hour, "four")).Text()
+	daemontest.Must(t)(demo.Capture(t.Context(), hold, 300, "five"))
+	grant := daemontest.Must(t)(demo.Call(t.Context(), "admin.grant.create", 100, "withdraw",
+		"50.00",
 		"service:billing", 600))
 	text, _ := grant.Result.(map[string]any)["token"].(string)
-	cfg := h.tls(t, "demo")
+	cfg := h.TLS(t, "demo")
 	cfg.GetClientCertificate = nil
-	billing, err := client.New(client.Config{Server: "https://" + h.addr, TLS: cfg, Token: text})
+	billing, err := client.New(client.Config{Server: "https://" + h.Addr, TLS: cfg, Token: text})
 	if err != nil {
 		t.Fatal(err)
 	}
-	must(t)(billing.Withdraw(t.Context(), 100, 3000, "six"))
-	must(t)(demo.Call(t.Context(), "admin.grant.create", 200, "deposit", "5.00", "user:alice", 600))
+	daemontest.Must(t)(billing.Withdraw(t.Context(), 100, 3000, "six"))
+	daemontest.Must(t)(demo.Call(t.Context(), "admin.grant.create", 200, "deposit", "5.00",
+		"user:alice", 600))
 }
 
 // checked checks a folder, and returns what was found wrong.
@@ -223,18 +226,18 @@ var tampers = []struct{ name, sql, says string }{
 // TestFsckNamesWhatASuperuserChanged changes one thing at a time in the database of a server
 // that has stopped.
 func TestFsckNamesWhatASuperuserChanged(t *testing.T) {
-	store := database(t)
+	store := daemontest.Database(t)
 	h := startOn(t, filepath.Join(t.TempDir(), "atm-data"), store)
 	lived(t, h)
-	if err := h.stop(); err != nil {
+	if err := h.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	folder := offline.Folder{Data: h.data, Store: store}
+	folder := offline.Folder{Data: h.Data, Store: store}
 	if problems := checked(t, folder); len(problems) > 0 {
 		t.Fatalf("before anything was changed: %q", problems)
 	}
 	db := databaseName(t, store)
-	sql := func(statements string) { postgres(t).SQL(t, db, statements) }
+	sql := func(statements string) { daemontest.Postgres(t).SQL(t, db, statements) }
 	tables := []string{"users", "grants", "revocations", "requests", "accounts", "holds", "log"}
 	for _, table := range tables {
 		sql("CREATE TABLE kept_" + table + " AS SELECT * FROM " + table)
@@ -288,30 +291,30 @@ func TestFsckNamesWhatASuperuserChanged(t *testing.T) {
 func TestFsckNamesWhatWasDoneInBetween(t *testing.T) {
 	for _, tt := range []struct {
 		name, before, after, says string
-		act                       func(*testing.T, *testServer)
+		act                       func(*testing.T, *daemontest.Server)
 	}{
 		{
 			"an owner", `UPDATE accounts SET owner = 'user:demo' WHERE name = '300'`,
 			`UPDATE accounts SET owner = 'user:mallory' WHERE name = '300'`,
 			"withdraw of user:demo on account 300, which was not theirs but user:mallory's",
-			func(t *testing.T, h *testServer) {
-				must(t)(h.as(t, "demo").Withdraw(t.Context(), 300, 100, "stolen"))
+			func(t *testing.T, h *daemontest.Server) {
+				daemontest.Must(t)(h.As(t, "demo").Withdraw(t.Context(), 300, 100, "stolen"))
 			},
 		},
 		{
 			"an owner, to look", `UPDATE accounts SET owner = 'user:demo' WHERE name = '300'`,
 			`UPDATE accounts SET owner = 'user:mallory' WHERE name = '300'`,
 			"inquiry of user:demo on account 300, which was not theirs but user:mallory's",
-			func(t *testing.T, h *testServer) {
-				must(t)(h.as(t, "demo").Inquiry(t.Context(), 300))
+			func(t *testing.T, h *daemontest.Server) {
+				daemontest.Must(t)(h.As(t, "demo").Inquiry(t.Context(), 300))
 			},
 		},
 		{
 			"a request id", `DELETE FROM requests WHERE index = (SELECT max(index) FROM requests)`,
 			"",
 			"was carried out again",
-			func(t *testing.T, h *testServer) {
-				must(t)(h.as(t, "demo").Withdraw(t.Context(), 100, 100, "twice"))
+			func(t *testing.T, h *daemontest.Server) {
+				daemontest.Must(t)(h.As(t, "demo").Withdraw(t.Context(), 100, 100, "twice"))
 			},
 		},
 		{
@@ -319,32 +322,34 @@ func TestFsckNamesWhatWasDoneInBetween(t *testing.T) {
 			`UPDATE users SET roles = '{teller}', changed = (SELECT size FROM log) WHERE subject = 'user:demo'`,
 			`UPDATE users SET roles = '{customer}', changed = (SELECT size FROM log) WHERE subject = 'user:demo'`,
 			"user:demo acted as teller",
-			func(t *testing.T, h *testServer) {
-				until(t, func() bool {
-					a, err := h.as(t, "demo").Withdraw(t.Context(), 300, 100, "")
+			func(t *testing.T, h *daemontest.Server) {
+				daemontest.Until(t, func() bool {
+					a, err := h.As(t, "demo").Withdraw(t.Context(), 300, 100, "")
 					return err == nil && a.Code == atm.OK
 				})
 			},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			store := database(t)
+			store := daemontest.Database(t)
 			h := startOn(t, filepath.Join(t.TempDir(), "atm-data"), store)
-			operator := h.as(t, "operator")
-			must(t)(operator.Call(t.Context(), "admin.user.add", "user:mallory", "customer"))
-			must(t)(operator.Call(t.Context(), "admin.account.open", "300", "user:mallory", "50"))
-			must(t)(h.as(t, "demo").Withdraw(t.Context(), 100, 100, "twice"))
+			operator := h.As(t, "operator")
+			daemontest.Must(t)(operator.Call(t.Context(), "admin.user.add", "user:mallory",
+				"customer"))
+			daemontest.Must(t)(operator.Call(t.Context(), "admin.account.open", "300",
+				"user:mallory", "50"))
+			daemontest.Must(t)(h.As(t, "demo").Withdraw(t.Context(), 100, 100, "twice"))
 			db := databaseName(t, store)
-			postgres(t).SQL(t, db, tt.before)
+			daemontest.Postgres(t).SQL(t, db, tt.before)
 			tt.act(t, h)
 			if tt.after != "" {
-				postgres(t).SQL(t, db, tt.after)
+				daemontest.Postgres(t).SQL(t, db, tt.after)
 			}
-			if err := h.stop(); err != nil {
+			if err := h.Stop(); err != nil {
 				t.Fatal(err)
 			}
 			if problems := checked(t, offline.Folder{
-				Data:  h.data,
+				Data:  h.Data,
 				Store: store,
 			}); !strings.Contains(strings.Join(problems, "\n"), tt.says) {
 				t.Errorf("nothing says %q: %q", tt.says, problems)
@@ -365,12 +370,12 @@ func databaseName(t *testing.T, store storage.Location) string {
 // TestFsckNamesWhatTheHolderOfTheKeyChanged makes the changes that a vault in a file can have:
 // whoever has its key can write records that open.
 func TestFsckNamesWhatTheHolderOfTheKeyChanged(t *testing.T) {
-	h := startOne(t, filepath.Join(t.TempDir(), "atm-data"), nil)
+	h := daemontest.StartOne(t, filepath.Join(t.TempDir(), "atm-data"), nil)
 	lived(t, h)
-	if err := h.stop(); err != nil {
+	if err := h.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	folder := offline.Folder{Data: h.data}
+	folder := offline.Folder{Data: h.Data}
 	if problems := checked(t, folder); len(problems) > 0 {
 		t.Fatalf("before anything was changed: %q", problems)
 	}
@@ -450,20 +455,20 @@ func TestFsckNamesWhatTheHolderOfTheKeyChanged(t *testing.T) {
 // TestFsckKnowsWhoFollowedAnInvitation enrols somebody by each of several invitations that wait
 // at the same time: whichever it was, what came of it is right, and what did not is not.
 func TestFsckKnowsWhoFollowedAnInvitation(t *testing.T) {
-	store := database(t)
+	store := daemontest.Database(t)
 	h := startOn(t, filepath.Join(t.TempDir(), "atm-data"), store)
-	operator, nobody := h.as(t, "operator"), h.tls(t, "demo")
+	operator, nobody := h.As(t, "operator"), h.TLS(t, "demo")
 	nobody.GetClientCertificate = nil
 	invite := func(roles ...any) string {
 		args := append([]any{"user:bob"}, roles...)
-		record, _ := must(t)(operator.Call(t.Context(), "admin.cert.invite",
+		record, _ := daemontest.Must(t)(operator.Call(t.Context(), "admin.cert.invite",
 			args...)).Result.(map[string]any)
 		return fmt.Sprint(record["code"])
 	}
 	enrol := func(code string) {
 		t.Helper()
-		resp, err := httpClient(t, nobody).PostForm("https://"+h.addr+"/enroll",
-			url.Values{"code": {code}, "request": {newRequest(t)}})
+		resp, err := daemontest.HTTPClient(t, nobody).PostForm("https://"+h.Addr+"/enroll",
+			url.Values{"code": {code}, "request": {daemontest.NewRequest(t)}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -474,15 +479,15 @@ func TestFsckKnowsWhoFollowedAnInvitation(t *testing.T) {
 	}
 	check := func(want string) {
 		t.Helper()
-		if err := h.stop(); err != nil {
+		if err := h.Stop(); err != nil {
 			t.Fatal(err)
 		}
-		problems := strings.Join(checked(t, offline.Folder{Data: h.data, Store: store}), "\n")
+		problems := strings.Join(checked(t, offline.Folder{Data: h.Data, Store: store}), "\n")
 		if want == "" && problems != "" || !strings.Contains(problems, want) {
 			t.Errorf("%q, want %q", problems, want)
 		}
-		h = startOn(t, h.data, store)
-		operator = h.as(t, "operator")
+		h = startOn(t, h.Data, store)
+		operator = h.As(t, "operator")
 	}
 	enrol(invite())
 	check("")
@@ -491,10 +496,10 @@ func TestFsckKnowsWhoFollowedAnInvitation(t *testing.T) {
 	check("")
 	enrol(giving)
 	check("")
-	must(t)(operator.Call(t.Context(), "admin.user.add", "user:bob", "auditor"))
+	daemontest.Must(t)(operator.Call(t.Context(), "admin.user.add", "user:bob", "auditor"))
 	check("")
 	sql := func(roles string) {
-		postgres(t).SQL(t, databaseName(t, store), "UPDATE users SET roles = '{"+roles+
+		daemontest.Postgres(t).SQL(t, databaseName(t, store), "UPDATE users SET roles = '{"+roles+
 			"}' WHERE subject = 'user:bob'")
 	}
 	sql("operator")

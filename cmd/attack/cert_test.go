@@ -1,10 +1,9 @@
 //go:build unix
 
-package daemon_test
+package attack_test
 
 import (
 	"bytes"
-	"crypto"
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/rsa"
@@ -12,120 +11,34 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
-	"encoding/base64"
 	"encoding/pem"
-	"fmt"
 	"math/big"
 	"net/url"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"example.com/atm/cmd/internal/daemontest"
 )
 
-var serials int64 = 1000
-
-// goodTemplate is of a certificate for clients with these identities.
-func goodTemplate(t *testing.T, uris ...string) *x509.Certificate {
-	t.Helper()
-	serials++
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(serials), NotBefore: time.Now().Add(-time.Minute),
-		NotAfter:    time.Now().Add(time.Hour),
-		KeyUsage:    x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, BasicConstraintsValid: true,
-	}
-	for _, uri := range uris {
-		template.URIs = append(template.URIs, parsedURL(t, uri))
-	}
-	return template
-}
-
-func signed(t *testing.T, template, parent *x509.Certificate, public crypto.PublicKey,
-	key crypto.Signer,
-) []byte {
-	t.Helper()
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return der
-}
-
 func authorityTemplate(name string, pathLength int) *x509.Certificate {
-	serials++
+	daemontest.Serials++
 	return &x509.Certificate{
-		SerialNumber: big.NewInt(serials), Subject: pkix.Name{CommonName: name},
+		SerialNumber: big.NewInt(daemontest.Serials), Subject: pkix.Name{CommonName: name},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 		MaxPathLen: pathLength, MaxPathLenZero: pathLength == 0,
 	}
 }
 
-func parsed(t *testing.T, der []byte) *x509.Certificate {
+func newForeignAuthority(t *testing.T) *daemontest.ForeignAuthority {
 	t.Helper()
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cert
-}
-
-// foreignAuthority is somebody else's, whose certificates the server lets in
-// when a file maps them.
-type foreignAuthority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newForeignAuthority(t *testing.T) *foreignAuthority {
-	t.Helper()
-	f := &foreignAuthority{key: newKey(t)}
+	f := &daemontest.ForeignAuthority{Key: daemontest.NewKey(t)}
 	template := authorityTemplate("Another bank", 1)
 	template.PermittedDNSDomainsCritical, template.PermittedDNSDomains = true,
 		[]string{"shop.example"}
-	f.cert = parsed(t, signed(t, template, template, f.key.Public(), f.key))
+	f.Cert = daemontest.Parsed(t, daemontest.Signed(t, template, template, f.Key.Public(), f.Key))
 	return f
-}
-
-// oneName is a distinguished name in a string of this kind: they print alike.
-func oneName(t *testing.T, tag int) []byte {
-	t.Helper()
-	der, err := asn1.Marshal([][]struct {
-		Type  asn1.ObjectIdentifier
-		Value asn1.RawValue
-	}{{{asn1.ObjectIdentifier{2, 5, 4, 3}, asn1.RawValue{Tag: tag, Bytes: []byte("till")}}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	// A relative name is a SET.
-	return bytes.Replace(der, []byte{0x30, 0x0d}, []byte{0x31, 0x0d}, 1)
-}
-
-func (f *foreignAuthority) identities(t *testing.T) []byte {
-	b64 := base64.StdEncoding.EncodeToString
-	var b bytes.Buffer
-	for _, how := range []string{
-		`uri = "urn:till:1"`, `dns = "till-2.shop.example"`, `dns = "till-3.shop.example"`,
-		`dns = "till.elsewhere.example"`,
-		fmt.Sprintf("issuer = %q\ndn = %q", b64(f.cert.RawSubject),
-			b64(oneName(t, asn1.TagPrintableString))),
-	} {
-		fmt.Fprintf(&b, "[[identity]]\nsubject = \"user:demo\"\n%s\n", how)
-	}
-	return b.Bytes()
-}
-
-func (f *foreignAuthority) issue(t *testing.T, change func(*x509.Certificate),
-	uris ...string,
-) *tls.Certificate {
-	t.Helper()
-	key := newKey(t)
-	template := goodTemplate(t, uris...)
-	change(template)
-	return &tls.Certificate{
-		Certificate: [][]byte{signed(t, template, f.cert, key.Public(), f.key)},
-		PrivateKey:  key,
-	}
 }
 
 // hugeRequest is a certificate request over an RSA key of 16,384 bits, which nobody
@@ -179,21 +92,23 @@ func (a *arena) attackCertificates(t *testing.T) {
 	named := authorityTemplate("", 0)
 	named.RawSubject, named.SerialNumber, named.SubjectKeyId = a.own.Certificate.RawSubject,
 		a.own.Certificate.SerialNumber, a.own.Certificate.SubjectKeyId
-	namesake.cert = parsed(t, signed(t, named, named, namesake.key.Public(), namesake.key))
-	self := newKey(t)
-	selfSigned := goodTemplate(t, demo)
+	namesake.Cert = daemontest.Parsed(t, daemontest.Signed(t, named, named, namesake.Key.Public(),
+		namesake.Key))
+	self := daemontest.NewKey(t)
+	selfSigned := daemontest.GoodTemplate(t, demo)
 	// A leaf that signs, and authorities one too deep.
 	leafKey := readKeyOf(a.demo)
-	leaf := parsed(t, a.demo.Certificate[0])
-	underLeaf := newKey(t)
-	belowKey, deep := newKey(t), newKey(t)
-	below := parsed(t, signed(t, authorityTemplate("below", 0), a.own.Certificate,
+	leaf := daemontest.Parsed(t, a.demo.Certificate[0])
+	underLeaf := daemontest.NewKey(t)
+	belowKey, deep := daemontest.NewKey(t), daemontest.NewKey(t)
+	below := daemontest.Parsed(t, daemontest.Signed(t, authorityTemplate("below", 0),
+		a.own.Certificate,
 		belowKey.Public(), a.clientsKey(t)))
-	servers, root := parsed(t, readPEM(t, filepath.Join(a.data, "ca/servers.crt"))),
-		parsed(t, readPEM(t, filepath.Join(a.data, "ca/ca.crt")))
-	serversKey, rootKey := readKey(t, filepath.Join(a.data, "ca/servers.key")),
-		readKey(t, filepath.Join(a.data, "ca/ca.key"))
-	forged := newKey(t)
+	servers, root := daemontest.Parsed(t, readPEM(t, filepath.Join(a.Data, "ca/servers.crt"))),
+		daemontest.Parsed(t, readPEM(t, filepath.Join(a.Data, "ca/ca.crt")))
+	serversKey, rootKey := readKey(t, filepath.Join(a.Data, "ca/servers.key")),
+		readKey(t, filepath.Join(a.Data, "ca/ca.key"))
+	forged := daemontest.NewKey(t)
 	weak, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
 		t.Fatal(err)
@@ -216,28 +131,40 @@ func (a *arena) attackCertificates(t *testing.T) {
 		}, demo)},
 		{
 			name: "another authority of the same name",
-			by:   namesake.issue(t, func(*x509.Certificate) {}, demo),
+			by:   namesake.Issue(t, func(*x509.Certificate) {}, demo),
 		},
-		{name: "signed by itself", by: chain(self, signed(t, selfSigned, selfSigned, self.Public(),
+		{name: "signed by itself", by: chain(self, daemontest.Signed(t, selfSigned, selfSigned,
+			self.Public(),
 			self))},
-		{name: "signed by a client", by: chain(underLeaf, signed(t, goodTemplate(t, demo), leaf,
-			underLeaf.Public(), leafKey), a.demo.Certificate[0])},
+		{
+			name: "signed by a client",
+			by: chain(underLeaf, daemontest.Signed(t, daemontest.GoodTemplate(t, demo), leaf,
+				underLeaf.Public(), leafKey), a.demo.Certificate[0]),
+		},
 		{name: "an authority as a client", by: chain(belowKey, below.Raw)},
 		{name: "the authority of clients itself", by: chain(a.clientsKey(t),
 			a.own.Certificate.Raw)},
 		{
 			name: "a chain that is too long for its authority",
-			by: chain(deep, signed(t, goodTemplate(t, demo), below, deep.Public(), belowKey),
+			by: chain(deep, daemontest.Signed(t, daemontest.GoodTemplate(t, demo), below,
+				deep.Public(), belowKey),
 				below.Raw),
 		},
 		{name: "five certificates", by: chain(readKeyOf(a.demo), a.demo.Certificate[0], below.Raw,
 			below.Raw, below.Raw, below.Raw)},
-		{name: "by the authority of servers", by: chain(forged, signed(t, goodTemplate(t, demo),
-			servers, forged.Public(), serversKey))},
-		{name: "by the root", by: chain(forged, signed(t, goodTemplate(t, demo), root,
-			forged.Public(), rootKey))},
+		{
+			name: "by the authority of servers",
+			by: chain(forged, daemontest.Signed(t, daemontest.GoodTemplate(t, demo),
+				servers, forged.Public(), serversKey)),
+		},
+		{
+			name: "by the root",
+			by: chain(forged, daemontest.Signed(t, daemontest.GoodTemplate(t, demo), root,
+				forged.Public(), rootKey)),
+		},
 		{name: "by the authority of servers, with its own certificate", by: chain(forged,
-			signed(t, goodTemplate(t, demo), servers, forged.Public(), serversKey), servers.Raw)},
+			daemontest.Signed(t, daemontest.GoodTemplate(t, demo), servers, forged.Public(),
+				serversKey), servers.Raw)},
 		{name: "the server's own certificate", by: serverPair(t, a)},
 		{name: "a common name alone", by: as(func(c *x509.Certificate) {
 			c.Subject = pkix.Name{CommonName: "user/demo"}
@@ -292,52 +219,52 @@ func (a *arena) attackCertificates(t *testing.T) {
 		}, demo)},
 		{
 			name: "another's certificate with one's own key",
-			by:   chain(newKey(t), a.demo.Certificate[0]), want: -1,
+			by:   chain(daemontest.NewKey(t), a.demo.Certificate[0]), want: -1,
 		},
 		{
 			name: "of another authority without an identity",
-			by:   a.foreign.issue(t, dns("till-9.shop.example")),
+			by:   a.foreign.Issue(t, dns("till-9.shop.example")),
 		},
 		{
 			name: "of another authority, in our trust domain",
-			by:   a.foreign.issue(t, func(*x509.Certificate) {}, demo),
+			by:   a.foreign.Issue(t, func(*x509.Certificate) {}, demo),
 		},
 		{
 			name: "of another authority, that fits two identities",
-			by:   a.foreign.issue(t, dns("till-2.shop.example", "till-3.shop.example")),
+			by:   a.foreign.Issue(t, dns("till-2.shop.example", "till-3.shop.example")),
 		},
 		{
 			name: "of another authority, outside its names",
-			by:   a.foreign.issue(t, dns("till.elsewhere.example")),
+			by:   a.foreign.Issue(t, dns("till.elsewhere.example")),
 		},
 		{
 			name: "of another authority, a name that prints alike",
-			by: a.foreign.issue(t, func(c *x509.Certificate) {
-				c.RawSubject = oneName(t, asn1.TagUTF8String)
+			by: a.foreign.Issue(t, func(c *x509.Certificate) {
+				c.RawSubject = daemontest.OneName(t, asn1.TagUTF8String)
 			}),
 		},
 		{
 			name: "of another authority, the right name of another issuer",
 			by: as(func(c *x509.Certificate) {
-				c.RawSubject = oneName(t, asn1.TagPrintableString)
+				c.RawSubject = daemontest.OneName(t, asn1.TagPrintableString)
 			}),
 		},
 		{
 			name: "of another authority, for servers",
-			by: a.foreign.issue(t, func(c *x509.Certificate) {
+			by: a.foreign.Issue(t, func(c *x509.Certificate) {
 				c.DNSNames, c.ExtKeyUsage = []string{"till-2.shop.example"},
 					[]x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 			}),
 		},
-		{name: "of another authority, expired", by: a.foreign.issue(t, func(c *x509.Certificate) {
+		{name: "of another authority, expired", by: a.foreign.Issue(t, func(c *x509.Certificate) {
 			c.DNSNames, c.NotAfter = []string{"till-2.shop.example"}, time.Now().Add(-time.Second)
 		})},
 		{name: "of another authority, with a weak key", by: &tls.Certificate{
 			PrivateKey: weak,
 			Certificate: [][]byte{func() []byte {
-				template := goodTemplate(t)
+				template := daemontest.GoodTemplate(t)
 				template.DNSNames = []string{"till-2.shop.example"}
-				return signed(t, template, a.foreign.cert, weak.Public(), a.foreign.key)
+				return daemontest.Signed(t, template, a.foreign.Cert, weak.Public(), a.foreign.Key)
 			}()},
 		}},
 	}
@@ -350,14 +277,14 @@ func (a *arena) attackCertificates(t *testing.T) {
 		}
 	}
 	list = append(list, attack{
-		name: "renewed over a huge key", by: a.mallory, body: call("admin.cert.renew",
+		name: "renewed over a huge key", by: a.mallory, body: daemontest.Call("admin.cert.renew",
 			hugeRequest(t)), want: 200, says: "RSA of 2048 to 8192 bits",
 	})
 	a.run(t, list)
 	t.Run("signed with SHA-1", func(t *testing.T) {
-		template := goodTemplate(t, demo)
+		template := daemontest.GoodTemplate(t, demo)
 		template.SignatureAlgorithm = x509.ECDSAWithSHA1
-		key := newKey(t)
+		key := daemontest.NewKey(t)
 		der, err := x509.CreateCertificate(rand.Reader, template, a.own.Certificate, key.Public(),
 			a.clientsKey(t))
 		if err != nil {
@@ -381,14 +308,14 @@ func (a *arena) attackWithRevoked(t *testing.T) {
 		t.Fatal(err)
 	}
 	kept := newKept(conn)
-	if code, answer := kept.ask(t, call("inquiry", "300")); code != 200 ||
+	if code, answer := kept.ask(t, daemontest.Call("inquiry", "300")); code != 200 ||
 		!bytes.Contains(answer, []byte("ACCOUNT_NOT_FOUND")) {
 		t.Fatalf("before: %d %s", code, answer)
 	}
-	must(t)(a.as(t, "operator").Call(t.Context(), "admin.cert.revoke",
-		parsed(t, rita.Certificate[0]).SerialNumber.Text(16), "foreign"))
-	settle()
-	if code, answer := kept.ask(t, call("inquiry", "300")); code != 401 {
+	daemontest.Must(t)(a.As(t, "operator").Call(t.Context(), "admin.cert.revoke",
+		daemontest.Parsed(t, rita.Certificate[0]).SerialNumber.Text(16), "foreign"))
+	daemontest.AwaitReplicas()
+	if code, answer := kept.ask(t, daemontest.Call("inquiry", "300")); code != 401 {
 		t.Errorf("after: %d %s", code, answer)
 	}
 }
@@ -398,22 +325,22 @@ func (a *arena) attackByResumption(t *testing.T) {
 	cfg := a.config(a.demo)
 	cfg.ClientSessionCache = tls.NewLRUClientSessionCache(8)
 	for range 2 {
-		conn, err := tls.Dial("tcp4", a.addr, cfg)
+		conn, err := tls.Dial("tcp4", a.Addr, cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if conn.ConnectionState().DidResume {
 			t.Error("a session was resumed")
 		}
-		newKept(conn).ask(t, call("system.listMethods"))
+		newKept(conn).ask(t, daemontest.Call("system.listMethods"))
 		conn.Close()
 	}
 }
 
 func serverPair(t *testing.T, a *arena) *tls.Certificate {
 	t.Helper()
-	pair, err := tls.LoadX509KeyPair(filepath.Join(a.data, "tls/server.crt"),
-		filepath.Join(a.data, "tls/server.key"))
+	pair, err := tls.LoadX509KeyPair(filepath.Join(a.Data, "tls/server.crt"),
+		filepath.Join(a.Data, "tls/server.key"))
 	if err != nil {
 		t.Fatal(err)
 	}

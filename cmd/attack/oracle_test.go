@@ -1,6 +1,6 @@
 //go:build unix
 
-package daemon_test
+package attack_test
 
 import (
 	"fmt"
@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"example.com/atm/cmd/internal/daemontest"
 )
 
 // TestUnknownUser signs in as somebody unknown and with a wrong password, by
@@ -18,12 +20,13 @@ import (
 // date and nonce. With ATM_SOAK it also says how long a thousand of each take,
 // one after the other in turn.
 func TestUnknownUser(t *testing.T) {
-	h := start(t, nil)
-	withAlice(t, h)
-	must(t)(h.as(t, "operator").Call(t.Context(), "admin.user.add", "user:dora", "customer",
-		aliceSecret, "token"))
+	h := daemontest.Start(t, nil)
+	daemontest.WithAlice(t, h)
+	daemontest.Must(t)(h.As(t, "operator").Call(t.Context(), "admin.user.add", "user:dora",
+		"customer",
+		daemontest.AliceSecret, "token"))
 	a := &arena{
-		testServer: h, roots: h.tls(t, "demo").RootCAs, domain: h.name,
+		Server: h, roots: h.TLS(t, "demo").RootCAs, domain: h.Name,
 		names: make(map[string]string),
 	}
 	varies := regexp.MustCompile(`Date: [^\r]*|nonce="[^"]*"`)
@@ -31,7 +34,7 @@ func TestUnknownUser(t *testing.T) {
 	nonce := a.nonce(t, nil)
 	digest := func(user string) attack {
 		return attack{
-			body: call("inquiry", "200"),
+			body: daemontest.Call("inquiry", "200"),
 			header: []string{a.digestHeader(digestFields{
 				user:     user,
 				password: "incorrect horse battery staple",

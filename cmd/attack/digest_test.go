@@ -1,6 +1,6 @@
 //go:build unix
 
-package daemon_test
+package attack_test
 
 import (
 	"crypto/sha256"
@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"example.com/atm/cmd/internal/daemontest"
 )
 
 // digestFields are what the credentials of Digest are made of. The zero value
@@ -37,10 +39,10 @@ func (a *arena) digestHeader(d digestFields, nonce string) string {
 	user, realm, nonce := or(d.user, "alice"), or(d.realm, a.domain), or(d.nonce, nonce)
 	uri, qop, nc, cnonce := or(d.uri, "/RPC2"), or(d.qop, "auth"), or(d.nc, "00000001"),
 		or(d.cnonce, "0a4f113b")
-	ha1 := sha(user + ":" + realm + ":" + or(d.password, aliceSecret))
+	ha1 := sha(user + ":" + realm + ":" + or(d.password, daemontest.AliceSecret))
 	ha2 := or(d.method, "POST") + ":" + uri
 	if qop == "auth-int" {
-		ha2 += ":" + sha(or(d.body, call("inquiry", "200")))
+		ha2 += ":" + sha(or(d.body, daemontest.Call("inquiry", "200")))
 	}
 	response := sha(ha1 + ":" + nonce + ":" + nc + ":" + cnonce + ":" + qop + ":" + sha(ha2))
 	value := fmt.Sprintf(
@@ -57,7 +59,8 @@ var nonceIn = regexp.MustCompile(`nonce="([^"]+)"`)
 // nonce asks for a challenge.
 func (a *arena) nonce(t *testing.T, from *net.TCPAddr) string {
 	t.Helper()
-	code, answer := a.exchange(t, from, nil, (&attack{body: call("inquiry", "200")}).bytes())
+	code, answer := a.exchange(t, from, nil,
+		(&attack{body: daemontest.Call("inquiry", "200")}).bytes())
 	found := nonceIn.FindStringSubmatch(answer)
 	if code != 401 || found == nil {
 		t.Fatalf("no challenge: %d %s", code, answer)
@@ -74,7 +77,7 @@ func (a *arena) attackDigest(t *testing.T) {
 	post := func(t *testing.T, from *net.TCPAddr, header string) (int, string) {
 		t.Helper()
 		return a.exchange(t, from, nil,
-			(&attack{body: call("inquiry", "200"), header: []string{header}}).bytes())
+			(&attack{body: daemontest.Call("inquiry", "200"), header: []string{header}}).bytes())
 	}
 	// Without an attack it works, with both kinds of protection.
 	for _, qop := range []string{"auth", "auth-int"} {
@@ -129,7 +132,7 @@ func (a *arena) attackDigest(t *testing.T) {
 			`qop="auth,auth-int"`)},
 		"protection for a body that is another": {
 			qop:  "auth-int",
-			body: call("deposit", "200", "1"),
+			body: daemontest.Call("deposit", "200", "1"),
 		},
 		"a count of zero":      {nc: "00000000"},
 		"a short count":        {nc: "1"},
@@ -172,7 +175,7 @@ func (a *arena) attackDigest(t *testing.T) {
 			return "Digest YWxpY2U6c2VjcmV0"
 		}},
 		"what is stored in place of a password": {password: sha("alice:" + a.domain + ":" +
-			aliceSecret)},
+			daemontest.AliceSecret)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			from := a.address(t.Name())
@@ -239,8 +242,8 @@ func (a *arena) attackDigest(t *testing.T) {
 		}
 	})
 	t.Run("the nonce of another server", func(t *testing.T) {
-		other := start(t, nil)
-		_, answer := (&arena{testServer: other, roots: other.tls(t, "demo").RootCAs}).exchange(t,
+		other := daemontest.Start(t, nil)
+		_, answer := (&arena{Server: other, roots: other.TLS(t, "demo").RootCAs}).exchange(t,
 			nil,
 			nil, (&attack{}).bytes())
 		found := nonceIn.FindStringSubmatch(answer)

@@ -1,6 +1,6 @@
 //go:build unix
 
-package daemon_test
+package attack_test
 
 import (
 	"net/http"
@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"example.com/atm"
+	"example.com/atm/cmd/internal/daemontest"
 )
 
 // arenaPerAddress is how many connections the server of the attacks allows from one address.
@@ -19,7 +20,7 @@ const arenaPerAddress = 64
 // attackMemory asks for more memory than one peer may have.
 func (a *arena) attackMemory(t *testing.T) {
 	t.Run("connections of one address", func(t *testing.T) {
-		from, most := a.address(t.Name()), arenaPerAddress*max(1, replicas)
+		from, most := a.address(t.Name()), arenaPerAddress*max(1, daemontest.Replicas)
 		for range most + 1 {
 			if _, err := a.dial(t, from, nil); err != nil {
 				return
@@ -28,25 +29,27 @@ func (a *arena) attackMemory(t *testing.T) {
 		t.Errorf("more than %d connections", most)
 	})
 	t.Run("statements larger than an answer", func(t *testing.T) {
-		mallory := httpClient(t, a.config(a.mallory))
+		mallory := daemontest.HTTPClient(t, a.config(a.mallory))
 		for range 5 {
 			calls := make([][]string, 100)
 			for i := range calls {
 				calls[i] = []string{[]string{"deposit", "withdraw"}[i%2], "300", "0.01"}
 			}
-			if resp, text := a.post(t, mallory, multicall(calls...), nil); strings.Contains(text,
+			if resp, text := a.Post(t, mallory, daemontest.Multicall(calls...),
+				nil); strings.Contains(text,
 				"ERROR") {
 				t.Fatalf("%s %.300s", resp.Status, text)
 			}
 		}
-		resp, text := a.post(t, mallory, strings.Replace(statements("300", 54), ">deposit<",
+		resp, text := a.Post(t, mallory, strings.Replace(daemontest.Statements("300", 54),
+			">deposit<",
 			">inquiry<", 1), nil)
 		if len(text) > 2<<20 || !strings.Contains(text, "ANSWER_TOO_LARGE") {
 			t.Errorf("%s, an answer of %d bytes", resp.Status, len(text))
 		}
 	})
 	t.Run("bodies before their sender is known", func(t *testing.T) {
-		most := 32 * max(1, replicas) // from one address
+		most := 32 * max(1, daemontest.Replicas) // from one address
 		from := a.address(t.Name())
 		request := func() string {
 			at := attack{header: []string{a.digestHeader(digestFields{
@@ -78,11 +81,12 @@ func (a *arena) attackMemory(t *testing.T) {
 	t.Run("a page of an account with many holds", func(t *testing.T) {
 		mallory := a.client(t, a.mallory)
 		for range 60 {
-			hold := must(t)(mallory.Authorize(t.Context(), 300, 1, time.Hour,
+			hold := daemontest.Must(t)(mallory.Authorize(t.Context(), 300, 1, time.Hour,
 				atm.RequestID(atm.NewUUID(time.Now())))).Text()
-			must(t)(mallory.Release(t.Context(), hold, atm.RequestID(atm.NewUUID(time.Now()))))
+			daemontest.Must(t)(mallory.Release(t.Context(), hold,
+				atm.RequestID(atm.NewUUID(time.Now()))))
 		}
-		page, _ := must(t)(mallory.Call(t.Context(), "statement", 300,
+		page, _ := daemontest.Must(t)(mallory.Call(t.Context(), "statement", 300,
 			map[string]any{"limit": 1})).Result.(map[string]any)
 		if next, _ := page["next"].(string); next == "" {
 			t.Errorf("one page looks at all changes: %v", page)

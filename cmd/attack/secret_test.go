@@ -1,6 +1,6 @@
 //go:build unix
 
-package daemon_test
+package attack_test
 
 import (
 	"net/http"
@@ -9,13 +9,16 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"example.com/atm/cmd/internal/daemontest"
 )
 
 // attackSecrets has made-up secrets checked, which takes memory and time, so that others
 // would have to wait.
 func (a *arena) attackSecrets(t *testing.T) {
 	const made, secret = 60, "my mare ate 7 green apples"
-	must(t)(a.as(t, "operator").Call(t.Context(), "admin.user.add", "user:tess", "customer", secret,
+	daemontest.Must(t)(a.As(t, "operator").Call(t.Context(), "admin.user.add", "user:tess",
+		"customer", secret,
 		"token"))
 	request := func(id, secret string) string {
 		at := attack{path: "/token", body: url.Values{

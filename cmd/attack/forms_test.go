@@ -1,6 +1,6 @@
 //go:build unix
 
-package daemon_test
+package attack_test
 
 import (
 	"bufio"
@@ -13,14 +13,15 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/client"
+	"example.com/atm/cmd/internal/daemontest"
 )
 
 // TestBoundsOfTimeThatMakeNoSenseAreRefused asks for pages that begin after their end, and
 // for bounds in the year 1, which are bounds.
 func TestBoundsOfTimeThatMakeNoSenseAreRefused(t *testing.T) {
-	h := start(t, nil)
-	demo, operator := h.as(t, "demo"), h.as(t, "operator")
-	must(t)(demo.Deposit(t.Context(), 100, 600, "a"))
+	h := daemontest.Start(t, nil)
+	demo, operator := h.As(t, "demo"), h.As(t, "operator")
+	daemontest.Must(t)(demo.Deposit(t.Context(), 100, 600, "a"))
 	const early, late = "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z"
 	for _, tt := range []struct {
 		method string
@@ -54,13 +55,13 @@ func TestBoundsOfTimeThatMakeNoSenseAreRefused(t *testing.T) {
 			t.Errorf("%s %v: %+v, %v", tt.method, tt.args, a, err)
 		}
 	}
-	a := must(t)(demo.Call(t.Context(), "statement", 100,
+	a := daemontest.Must(t)(demo.Call(t.Context(), "statement", 100,
 		map[string]any{"to": "0001-01-01T00:00:00Z"}))
 	page, _ := a.Result.(map[string]any)
 	if entries, _ := page["entries"].([]any); len(entries) != 0 || page["closing"] != "0.00" {
 		t.Errorf("until the year 1: %v", page)
 	}
-	a = must(t)(operator.Call(t.Context(), "admin.audit.list",
+	a = daemontest.Must(t)(operator.Call(t.Context(), "admin.audit.list",
 		map[string]any{"until": "0001-01-01T00:00:00Z"}))
 	page, _ = a.Result.(map[string]any)
 	if entries, _ := page["entries"].([]any); len(entries) != 0 {
@@ -71,13 +72,13 @@ func TestBoundsOfTimeThatMakeNoSenseAreRefused(t *testing.T) {
 // TestEmptyLineBeforeALaterRequestIsRead sends what net/http takes from old clients: an empty
 // line after the body of a POST.
 func TestEmptyLineBeforeALaterRequestIsRead(t *testing.T) {
-	h := start(t, nil)
-	conn, err := tls.Dial("tcp", h.addr, h.tls(t, "demo"))
+	h := daemontest.Start(t, nil)
+	conn, err := tls.Dial("tcp", h.Addr, h.TLS(t, "demo"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	body := call("inquiry", "100")
+	body := daemontest.Call("inquiry", "100")
 	request := fmt.Sprintf("POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: "+
 		"text/xml\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 	r := bufio.NewReader(conn)

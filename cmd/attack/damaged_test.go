@@ -1,6 +1,6 @@
 //go:build unix
 
-package daemon_test
+package attack_test
 
 import (
 	"math/big"
@@ -13,6 +13,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/cmd/internal/daemontest"
 )
 
 // movement is what a whole call to move money of account 100 looks like, as
@@ -27,9 +28,10 @@ var movement = regexp.MustCompile(
 // damaged text is still a whole call, by the amount that stands in it, and
 // nowhere else.
 func TestDamagedRequests(t *testing.T) {
-	h := start(t, nil)
-	must(t)(h.as(t, "demo").Deposit(t.Context(), account, 1_000_000_00, "float"))
-	files, err := filepath.Glob("../../../xmlrpc/testdata/requests/*.[dw]*.xml")
+	h := daemontest.Start(t, nil)
+	daemontest.Must(t)(h.As(t, "demo").Deposit(t.Context(), daemontest.Account, 1_000_000_00,
+		"float"))
+	files, err := filepath.Glob("../../xmlrpc/testdata/requests/*.[dw]*.xml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,10 +62,10 @@ func TestDamagedRequests(t *testing.T) {
 	work := make(chan string)
 	var wg sync.WaitGroup
 	for range 16 {
-		c := httpClient(t, h.tls(t, "demo"))
+		c := daemontest.HTTPClient(t, h.TLS(t, "demo"))
 		wg.Go(func() {
 			for body := range work {
-				resp, text := h.post(t, c, body, nil)
+				resp, text := h.Post(t, c, body, nil)
 				mu.Lock()
 				switch {
 				case resp.StatusCode != 200:
@@ -99,13 +101,14 @@ func TestDamagedRequests(t *testing.T) {
 	close(work)
 	wg.Wait()
 
-	if a := must(t)(h.as(t, "demo").Inquiry(t.Context(), account)); a.Text() != want.String() {
+	if a := daemontest.Must(t)(h.As(t, "demo").Inquiry(t.Context(),
+		daemontest.Account)); a.Text() != want.String() {
 		t.Errorf("balance %s, want %s", a.Text(), want)
 	}
 	t.Logf("%d damaged requests: %v", len(damaged), answers)
-	entries := h.entries(t)
+	entries := h.Entries(t)
 	// and the float
-	if got := count(entries, func(e *audit.Entry) bool {
+	if got := daemontest.Count(entries, func(e *audit.Entry) bool {
 		return len(e.State) > 0 && e.Event == audit.EventOp
 	}); got != moved+1 {
 		t.Errorf("%d entries moved money, want %d", got, moved+1)

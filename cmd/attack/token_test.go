@@ -1,6 +1,6 @@
 //go:build unix
 
-package daemon_test
+package attack_test
 
 import (
 	"crypto/ecdsa"
@@ -17,6 +17,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"example.com/atm/cmd/internal/daemontest"
 )
 
 var b64url = base64.RawURLEncoding.EncodeToString
@@ -38,8 +40,8 @@ func forge(t *testing.T, key *ecdsa.PrivateKey, header, claims string) string {
 // attackTokens presents tokens of which one thing is wrong. Those whose claims
 // are wrong are signed with the server's own key, which nobody outside has.
 func (a *arena) attackTokens(t *testing.T) {
-	key := readKey(t, filepath.Join(a.data, "keys/token.key"))
-	other := newKey(t)
+	key := readKey(t, filepath.Join(a.Data, "keys/token.key"))
+	other := daemontest.NewKey(t)
 	_, jwks := a.exchange(t, nil, nil, "GET /.well-known/jwks.json HTTP/1.1\r\nHost: "+
 		"localhost\r\nConnection: close\r\n\r\n")
 	var set struct{ Keys []struct{ Kid string } }
@@ -55,8 +57,11 @@ func (a *arena) attackTokens(t *testing.T) {
 		a.domain, now-1, now+600)
 	use := func(t *testing.T, name, token string) (int, string) {
 		return a.exchange(t, a.address(name), nil,
-			(&attack{body: call("inquiry", "200"), header: []string{"Authorization: Bearer " +
-				token}}).bytes())
+			(&attack{
+				body: daemontest.Call("inquiry", "200"),
+				header: []string{"Authorization: Bearer " +
+					token},
+			}).bytes())
 	}
 	if code, answer := use(t, "control "+harmless, forge(t, key, head, claims)); code != 200 ||
 		!strings.Contains(answer, "60.00") {
@@ -265,12 +270,12 @@ func (a *arena) attackTokens(t *testing.T) {
 		}
 	})
 	t.Run("revoked, and its twin", func(t *testing.T) {
-		record, _ := must(t)(a.as(t, "operator").Call(t.Context(), "admin.token.issue",
+		record, _ := daemontest.Must(t)(a.As(t, "operator").Call(t.Context(), "admin.token.issue",
 			"user:alice")).Result.(map[string]any)
 		revoked := fmt.Sprint(record["token"])
-		must(t)(a.as(t, "operator").Call(t.Context(), "admin.token.revoke",
+		daemontest.Must(t)(a.As(t, "operator").Call(t.Context(), "admin.token.revoke",
 			fmt.Sprint(record["jti"])))
-		settle()
+		daemontest.AwaitReplicas()
 		p := strings.Split(revoked, ".")
 		raw, err := base64.RawURLEncoding.DecodeString(p[2])
 		if err != nil {
@@ -288,8 +293,11 @@ func (a *arena) attackTokens(t *testing.T) {
 	t.Run("out of scope", func(t *testing.T) {
 		narrow := "Authorization: Bearer " + forge(t, key, head, in(claims, `"scope":"*"`,
 			`"scope":"inquiry"`))
-		for _, body := range []string{call("withdraw", "200", "1"), call("transfer", "200", "300",
-			"1"), call("statement", "200"), call("admin.user.list")} {
+		for _, body := range []string{
+			daemontest.Call("withdraw", "200", "1"),
+			daemontest.Call("transfer", "200", "300",
+				"1"), daemontest.Call("statement", "200"), daemontest.Call("admin.user.list"),
+		} {
 			code, answer := a.exchange(t, a.address(t.Name()), nil,
 				(&attack{body: body, header: []string{narrow}}).bytes())
 			if code != 200 || !strings.Contains(answer, "PERMISSION_DENIED") {
@@ -299,7 +307,10 @@ func (a *arena) attackTokens(t *testing.T) {
 	})
 	t.Run("a grant that the vault does not know", func(t *testing.T) {
 		token := more(`"act":{"sub":"user:mallory"},` + grantOf)
-		for _, body := range []string{call("withdraw", "200", "1"), call("inquiry", "200")} {
+		for _, body := range []string{
+			daemontest.Call("withdraw", "200", "1"),
+			daemontest.Call("inquiry", "200"),
+		} {
 			code, answer := a.exchange(t, a.address(t.Name()), nil,
 				(&attack{body: body, header: []string{"Authorization: Bearer " + token}}).bytes())
 			if code != 200 || !strings.Contains(answer, "PERMISSION_DENIED") {
@@ -320,7 +331,8 @@ func (a *arena) attackTokens(t *testing.T) {
 			},
 			"another grant": {
 				path: "/token", by: a.mallory,
-				body: "grant_type=password&username=alice&password=" + aliceSecret, want: 400,
+				body: "grant_type=password&username=alice&password=" + daemontest.AliceSecret,
+				want: 400,
 				says: "unsupported_grant_type",
 			},
 			"a scope of nothing": {
@@ -335,7 +347,7 @@ func (a *arena) attackTokens(t *testing.T) {
 			"another's client_id": {
 				path: "/token",
 				body: "grant_type=client_credentials&client_id=user:alice&client_secret=" +
-					strings.ReplaceAll(aliceSecret, " ", "+"), want: 401,
+					strings.ReplaceAll(daemontest.AliceSecret, " ", "+"), want: 401,
 			},
 			"revoking without sign-in": {path: "/token/revoke", body: "token=" + good, want: 401},
 			"revoking another's token": {path: "/token/revoke", by: a.mallory, body: "token=" +

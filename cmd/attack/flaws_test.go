@@ -1,6 +1,6 @@
 //go:build unix
 
-package daemon_test
+package attack_test
 
 import (
 	"bytes"
@@ -22,26 +22,26 @@ type flaw struct {
 }
 
 var flaws = []flaw{
-	{"a nonce works again", "auth/digest.go", `		return errUsed
+	{"a nonce works again", "auth/digest/nonces.go", `		return ErrUsed
 	}
 	c.bits`, `		return nil
 	}
 	c.bits`, "digest/the_same_again"},
 	{
-		"a digest of another uri is good", "auth/digest.go", `if p.uri != r.RequestURI {`,
+		"a digest of another uri is good", "auth/digest/digest.go", `if p.uri != r.RequestURI {`,
 		`if false {`, "digest/another_uri",
 	},
 	{
-		"half of a response is compared", "auth/digest.go", `[]byte(want), []byte(p.response)`,
+		"half of a response is compared", "auth/digest/digest.go", `[]byte(want), []byte(p.response)`,
 		`[]byte(want)[32:], []byte(p.response)[32:]`, "digest/a_response_with_one_bit_changed",
 	},
 	{
-		"anybody makes nonces", "auth/digest.go",
-		"!hmac.Equal(d.mac(b[:8+nonceRandom]),\n\t\tb[8+nonceRandom:])", `false`,
+		"anybody makes nonces", "auth/digest/nonces.go",
+		"!hmac.Equal(n.mac(b[:8+nonceRandom]),\n\t\tb[8+nonceRandom:])", `false`,
 		"digest/a_nonce_with_one_bit_changed",
 	},
 	{
-		"the algorithm is not looked at", "auth/digest.go",
+		"the algorithm is not looked at", "auth/digest/header.go",
 		`if !strings.EqualFold(params.get("algorithm"), "SHA-256") {`, `if false {`, "digest/MD5$",
 	},
 	{
@@ -183,9 +183,9 @@ var flaws = []flaw{
 		m :=`, `	if need > g.left && false {
 		m :=`, "memory/statements_larger_than_an_answer"},
 	{
-		"any number of bodies of nobody are kept", "auth/digest.go",
-		`release, ok := d.bodies.Take(Address(r.RemoteAddr).String(), 1, bodyWait)`,
-		`release, ok := func() {}, d.bodies != nil && bodyWait > 0`,
+		"any number of bodies of nobody are kept", "auth/digest/digest.go",
+		`release, ok := c.bodies.Take(from, 1, bodyWait)`,
+		`release, ok := func() {}, c.bodies != nil && bodyWait > 0`,
 		"memory/bodies_before_their_sender_is_known",
 	},
 	{
@@ -211,7 +211,7 @@ var flaws = []flaw{
 }
 
 // module is the root of the module.
-const module = "../../.."
+const module = "../.."
 
 // TestFlaws plants each flaw in a copy of its file, and demands that the attack
 // that is there for it notices. That takes minutes: make flaws does it. That

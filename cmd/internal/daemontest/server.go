@@ -1,6 +1,11 @@
 //go:build unix
 
-package daemon_test
+// Package daemontest starts whole servers in the process of a test, over real TLS, and asks
+// them as clients do.
+//
+// With ATM_REPLICAS=2 each server is two, on one database, and every other connection goes to
+// the other one.
+package daemontest
 
 import (
 	"bytes"
@@ -22,17 +27,17 @@ import (
 	"example.com/atm/cmd/internal/daemon"
 )
 
-// testServer is a whole server on a new data folder, over real TLS.
-type testServer struct {
-	data  string
-	name  string
-	addr  string // host:port of HTTPS
-	admin string // URL of the admin endpoints
-	log   *lockedBuffer
-	stop  func() error // a clean stop; may be called more than once
+// A Server is a whole server on a new data folder, over real TLS.
+type Server struct {
+	Data  string // the data folder
+	Name  string
+	Addr  string // host:port of HTTPS
+	Admin string // URL of the admin endpoints
+	Log   *lockedBuffer
+	Stop  func() error // a clean stop; may be called more than once
 }
 
-// lockedBuffer is a log that a test may read while the server writes it.
+// A lockedBuffer is a log that a test may read while the server writes it.
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -50,33 +55,35 @@ func (b *lockedBuffer) String() string {
 	return b.b.String()
 }
 
-// start starts a server. change may alter its options.
-func start(t testing.TB, change func(*daemon.Options)) *testServer {
+// Start starts a server. change may alter its options.
+func Start(t testing.TB, change func(*daemon.Options)) *Server {
 	t.Helper()
-	return startIn(t, filepath.Join(t.TempDir(), "atm-data"), change)
+	return StartIn(t, filepath.Join(t.TempDir(), "atm-data"), change)
 }
 
-func startIn(t testing.TB, data string, change func(*daemon.Options)) *testServer {
+// StartIn starts a server on a data folder, which it makes unless it is there.
+func StartIn(t testing.TB, data string, change func(*daemon.Options)) *Server {
 	t.Helper()
-	if replicas > 0 {
+	if Replicas > 0 {
 		return startReplicas(t, data, change)
 	}
-	return startOne(t, data, change)
+	return StartOne(t, data, change)
 }
 
-func startOne(t testing.TB, data string, change func(*daemon.Options)) *testServer {
+// StartOne starts one server, whatever ATM_REPLICAS says.
+func StartOne(t testing.TB, data string, change func(*daemon.Options)) *Server {
 	t.Helper()
 	listen, err := daemon.Addresses("localhost:0", "localhost:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &testServer{
-		data: data, log: &lockedBuffer{}, addr: listen.RPC.Addr().String(),
-		admin: "http://" + listen.Admin.Addr().String(),
+	h := &Server{
+		Data: data, Log: &lockedBuffer{}, Addr: listen.RPC.Addr().String(),
+		Admin: "http://" + listen.Admin.Addr().String(),
 	}
 	opts := daemon.Options{
 		Data: data, Version: "test",
-		Log: slog.New(slog.NewTextHandler(h.log, nil)), Grace: 10 * time.Second,
+		Log: slog.New(slog.NewTextHandler(h.Log, nil)), Grace: 10 * time.Second,
 	}
 	if change != nil {
 		change(&opts)
@@ -86,26 +93,40 @@ func startOne(t testing.TB, data string, change func(*daemon.Options)) *testServ
 		listen.Close()
 		t.Fatal(err)
 	}
-	h.name = open.Name()
+	h.Name = open.Name()
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- open.Serve(ctx, listen) }()
-	h.stop = sync.OnceValue(func() error {
+	answers := make(chan struct{})
+	go func() {
+		defer close(answers)
+		if resp, err := http.Get(h.Admin + "/readyz"); err == nil {
+			resp.Body.Close()
+		}
+	}()
+	select {
+	case <-answers: // whatever it says, the server is there
+	case err := <-served:
+		cancel()
+		listen.Close()
+		t.Fatalf("the server has ended: %v", err)
+	}
+	h.Stop = sync.OnceValue(func() error {
 		cancel()
 		return <-served
 	})
 	t.Cleanup(func() {
-		if err := h.stop(); err != nil {
+		if err := h.Stop(); err != nil {
 			t.Error(err)
 		}
 	})
 	return h
 }
 
-// tls are the credentials of a user that init made.
-func (h *testServer) tls(t testing.TB, user string) *tls.Config {
+// TLS are the credentials of a user that init made.
+func (h *Server) TLS(t testing.TB, user string) *tls.Config {
 	t.Helper()
-	cfg, err := client.InFolder(filepath.Join(h.data, "clients", user)).TLS()
+	cfg, err := client.InFolder(filepath.Join(h.Data, "clients", user)).TLS()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,30 +134,30 @@ func (h *testServer) tls(t testing.TB, user string) *tls.Config {
 	return cfg
 }
 
-// as returns a client with the credentials of a user.
-func (h *testServer) as(t testing.TB, user string) *client.Client {
+// As returns a client with the credentials of a user.
+func (h *Server) As(t testing.TB, user string) *client.Client {
 	t.Helper()
-	c, err := client.New(client.Config{Server: "https://" + h.addr, TLS: h.tls(t, user)})
+	c, err := client.New(client.Config{Server: "https://" + h.Addr, TLS: h.TLS(t, user)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c
 }
 
-// httpClient returns a plain HTTP client over this TLS configuration.
-func httpClient(t testing.TB, cfg *tls.Config) *http.Client {
+// HTTPClient returns a plain HTTP client over this TLS configuration.
+func HTTPClient(t testing.TB, cfg *tls.Config) *http.Client {
 	t.Helper()
 	transport := &http.Transport{TLSClientConfig: cfg}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport}
 }
 
-// post sends a call, with headers changed by change.
-func (h *testServer) post(t testing.TB, c *http.Client, body string,
+// Post sends a call, with headers changed by change.
+func (h *Server) Post(t testing.TB, c *http.Client, body string,
 	change func(*http.Request),
 ) (*http.Response, string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+h.addr+"/RPC2",
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+h.Addr+"/RPC2",
 		strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
@@ -157,11 +178,11 @@ func (h *testServer) post(t testing.TB, c *http.Client, body string,
 	return resp, string(text)
 }
 
-// raw sends bytes over TLS and returns all that comes back until the server
+// Raw sends bytes over TLS and returns all that comes back until the server
 // closes.
-func (h *testServer) raw(t testing.TB, user, request string) string {
+func (h *Server) Raw(t testing.TB, user, request string) string {
 	t.Helper()
-	conn, err := tls.Dial("tcp", h.addr, h.tls(t, user))
+	conn, err := tls.Dial("tcp", h.Addr, h.TLS(t, user))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,10 +198,10 @@ func (h *testServer) raw(t testing.TB, user, request string) string {
 	return string(answer)
 }
 
-// get reads an admin endpoint.
-func (h *testServer) get(t testing.TB, path string) (int, string) {
+// Get reads an admin endpoint.
+func (h *Server) Get(t testing.TB, path string) (int, string) {
 	t.Helper()
-	resp, err := http.Get(h.admin + path)
+	resp, err := http.Get(h.Admin + path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,13 +213,13 @@ func (h *testServer) get(t testing.TB, path string) (int, string) {
 	return resp.StatusCode, string(text)
 }
 
-// entries stops the server, verifies its log and returns what is in it.
-func (h *testServer) entries(t *testing.T) []*audit.Entry {
+// Entries stops the server, verifies its log and returns what is in it.
+func (h *Server) Entries(t *testing.T) []*audit.Entry {
 	t.Helper()
-	if err := h.stop(); err != nil {
+	if err := h.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	files := audit.Dir(filepath.Join(h.data, "audit"))
+	files := audit.Dir(filepath.Join(h.Data, "audit"))
 	report, err := audit.Verify(t.Context(), files, audit.VerifyOptions{})
 	if err != nil || !report.OK() {
 		t.Fatalf("the log: %+v, %v", report, err)
@@ -222,8 +243,8 @@ func (h *testServer) entries(t *testing.T) []*audit.Entry {
 	return all
 }
 
-// count counts the entries that fit.
-func count(entries []*audit.Entry, fits func(*audit.Entry) bool) int {
+// Count counts the entries that fit.
+func Count(entries []*audit.Entry, fits func(*audit.Entry) bool) int {
 	n := 0
 	for _, e := range entries {
 		if fits(e) {
@@ -233,8 +254,8 @@ func count(entries []*audit.Entry, fits func(*audit.Entry) bool) int {
 	return n
 }
 
-// call is the body of a call with string arguments.
-func call(method string, args ...string) string {
+// Call is the body of a call with string arguments.
+func Call(method string, args ...string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "<methodCall><methodName>%s</methodName><params>", method)
 	for _, arg := range args {
@@ -244,8 +265,8 @@ func call(method string, args ...string) string {
 	return b.String()
 }
 
-// multicall is the body of a multicall of calls with string arguments.
-func multicall(calls ...[]string) string {
+// Multicall is the body of a multicall of calls with string arguments.
+func Multicall(calls ...[]string) string {
 	var b strings.Builder
 	b.WriteString(
 		"<methodCall><methodName>system.multicall</methodName><params><param><value><array><data>")
@@ -261,9 +282,9 @@ func multicall(calls ...[]string) string {
 	return b.String()
 }
 
-// must returns a function that fails the test unless an operation was carried
+// Must returns a function that fails the test unless an operation was carried
 // out.
-func must(t testing.TB) func(*client.Answer, error) *client.Answer {
+func Must(t testing.TB) func(*client.Answer, error) *client.Answer {
 	return func(a *client.Answer, err error) *client.Answer {
 		t.Helper()
 		if err != nil || !a.OK() {
@@ -273,6 +294,6 @@ func must(t testing.TB) func(*client.Answer, error) *client.Answer {
 	}
 }
 
-const account atm.AccountID = 100
+const Account atm.AccountID = 100
 
-var discard = slog.New(slog.DiscardHandler)
+var Discard = slog.New(slog.DiscardHandler)

@@ -1,6 +1,6 @@
 //go:build unix
 
-package daemon_test
+package daemontest
 
 import (
 	"errors"
@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -20,11 +21,10 @@ import (
 	"example.com/atm/vault/pgstore/pgtest"
 )
 
-// With ATM_REPLICAS=2 all servers of the tests are two, on one database, and
-// every other connection goes to the other one.
-var replicas, _ = strconv.Atoi(os.Getenv("ATM_REPLICAS"))
+// Replicas is how many servers each one is; 0 for one without a database.
+var Replicas, _ = strconv.Atoi(os.Getenv("ATM_REPLICAS"))
 
-// outliving is a testing.TB whose cleanups run when all tests are over.
+// A outliving is a testing.TB whose cleanups run when all tests are over.
 type outliving struct {
 	testing.TB
 	cleanups []func()
@@ -38,8 +38,24 @@ var (
 	keeper      outliving
 )
 
-// postgres is a cluster that all tests share.
-func postgres(t testing.TB) *pgtest.Cluster {
+// Main runs the tests of a package, and then stops what they shared. It returns the exit code.
+func Main(m *testing.M) int {
+	code := m.Run()
+	for _, cleanup := range slices.Backward(keeper.cleanups) {
+		cleanup()
+	}
+	return code
+}
+
+// Single skips a test of what a server has for itself.
+func Single(t testing.TB, why string) {
+	if Replicas > 1 {
+		t.Skip(why)
+	}
+}
+
+// Postgres is a cluster that all tests share.
+func Postgres(t testing.TB) *pgtest.Cluster {
 	t.Helper()
 	clusterOnce.Do(func() {
 		keeper.TB = t
@@ -51,17 +67,9 @@ func postgres(t testing.TB) *pgtest.Cluster {
 	return cluster
 }
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	for i := len(keeper.cleanups) - 1; i >= 0; i-- {
-		keeper.cleanups[i]()
-	}
-	os.Exit(code)
-}
-
-// database is an empty database as a store.
-func database(t testing.TB) storage.Location {
-	return storage.Location{URL: postgres(t).Database(t)}
+// Database is an empty database as a store.
+func Database(t testing.TB) storage.Location {
+	return storage.Location{URL: Postgres(t).Database(t)}
 }
 
 // databases are those of the folders of tests, which start servers on a folder
@@ -72,13 +80,13 @@ func databaseOf(t testing.TB, folder string) storage.Location {
 	if s, is := databases.Load(folder); is {
 		return s.(storage.Location)
 	}
-	s := database(t)
+	s := Database(t)
 	databases.Store(folder, s)
 	return s
 }
 
-// join makes the folder of one more replica.
-func join(t testing.TB, first, folder string) {
+// Join makes the folder of one more replica.
+func Join(t testing.TB, first, folder string) {
 	t.Helper()
 	if _, err := os.Stat(folder); err == nil {
 		return
@@ -95,27 +103,20 @@ func join(t testing.TB, first, folder string) {
 	}
 }
 
-// settle waits until every replica knows what one of them was told.
-func settle() {
-	if replicas > 1 {
+// AwaitReplicas waits until every replica knows what one of them was told.
+func AwaitReplicas() {
+	if Replicas > 1 {
 		time.Sleep(2 * time.Second) // the contract gives one
 	}
 }
 
-// folder is the data folder of a server that has stopped.
-func (h *testServer) folder() offline.Folder {
-	f := offline.Folder{Data: h.data}
-	if s, is := databases.Load(h.data); is {
+// Folder is the data folder of a server that has stopped.
+func (h *Server) Folder() offline.Folder {
+	f := offline.Folder{Data: h.Data}
+	if s, is := databases.Load(h.Data); is {
 		f.Store = s.(storage.Location)
 	}
 	return f
-}
-
-// single skips a test of what a server has for itself.
-func single(t testing.TB, why string) {
-	if replicas > 1 {
-		t.Skip(why)
-	}
 }
 
 // A balancer hands each connection to the next of several servers.
@@ -161,17 +162,17 @@ func (b *balancer) serve(front *net.TCPConn) {
 }
 
 // startReplicas is startIn for several servers on one database.
-func startReplicas(t testing.TB, data string, change func(*daemon.Options)) *testServer {
+func startReplicas(t testing.TB, data string, change func(*daemon.Options)) *Server {
 	t.Helper()
 	store := databaseOf(t, data)
-	var all []*testServer
-	for i := range replicas {
+	var all []*Server
+	for i := range Replicas {
 		folder := data
 		if i > 0 {
 			folder += "-" + strconv.Itoa(i+1)
-			join(t, data, folder)
+			Join(t, data, folder)
 		}
-		all = append(all, startOne(t, folder, func(o *daemon.Options) {
+		all = append(all, StartOne(t, folder, func(o *daemon.Options) {
 			o.Store = store
 			if change != nil {
 				change(o)
@@ -180,20 +181,20 @@ func startReplicas(t testing.TB, data string, change func(*daemon.Options)) *tes
 	}
 	addresses := make([]string, len(all))
 	for i, h := range all {
-		addresses[i] = h.addr
+		addresses[i] = h.Addr
 	}
 	front := balance(t, addresses...)
 	together := *all[0]
-	together.addr = front.Addr().String()
-	together.stop = sync.OnceValue(func() error {
+	together.Addr = front.Addr().String()
+	together.Stop = sync.OnceValue(func() error {
 		front.Close()
 		var errs []error
 		// the first one last: its log has what the others wrote
 		for i := len(all) - 1; i >= 0; i-- {
-			errs = append(errs, all[i].stop())
+			errs = append(errs, all[i].Stop())
 		}
 		return errors.Join(errs...)
 	})
-	t.Cleanup(func() { together.stop() })
+	t.Cleanup(func() { together.Stop() })
 	return &together
 }

@@ -1,6 +1,6 @@
 //go:build unix
 
-package daemon_test
+package attack_test
 
 import (
 	"io"
@@ -15,7 +15,7 @@ import (
 // could make a browser on the operator's machine ask for. By DNS rebinding such a
 // page reads the answer, but its own name stands in Host.
 func (a *arena) attackAdmin(t *testing.T) {
-	addr := strings.TrimPrefix(a.admin, "http://")
+	addr := strings.TrimPrefix(a.Admin, "http://")
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		t.Fatal(err)

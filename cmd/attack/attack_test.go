@@ -1,6 +1,6 @@
 //go:build unix
 
-package daemon_test
+package attack_test
 
 import (
 	"bufio"
@@ -12,7 +12,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -25,6 +24,7 @@ import (
 	"example.com/atm/certs"
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/daemon"
+	"example.com/atm/cmd/internal/daemontest"
 )
 
 // An attack is a request that must not succeed.
@@ -43,10 +43,10 @@ type attack struct {
 
 // arena is the server that is attacked, and those who are in it.
 type arena struct {
-	*testServer
+	*daemontest.Server
 	roots   *x509.CertPool
 	own     *certs.Authority // of the server's clients, as nobody outside has it
-	foreign *foreignAuthority
+	foreign *daemontest.ForeignAuthority
 	domain  string
 
 	demo, alice, mallory, auditor, operator, till, billing *tls.Certificate
@@ -64,26 +64,26 @@ func newArena(t *testing.T) *arena {
 	folder := t.TempDir()
 	ca, identities := filepath.Join(folder, "ca.crt"), filepath.Join(folder, "identities.toml")
 	for path, text := range map[string][]byte{
-		ca:         certs.EncodeCertificate(a.foreign.cert),
-		identities: a.foreign.identities(t),
+		ca:         certs.EncodeCertificate(a.foreign.Cert),
+		identities: a.foreign.Identities(t),
 	} {
 		if err := os.WriteFile(path, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	a.testServer = start(t, func(o *daemon.Options) {
+	a.Server = daemontest.Start(t, func(o *daemon.Options) {
 		o.ClientCA, o.Identities = ca, identities
 		o.Server.HeaderTimeout, o.Server.RequestTimeout = time.Second, 2*time.Second
 		o.Server.MaxPerAddress = arenaPerAddress
 	})
-	a.domain = a.name
-	a.roots = a.tls(t, "demo").RootCAs
+	a.domain = a.Name
+	a.roots = a.TLS(t, "demo").RootCAs
 	var err error
-	if a.own, err = certs.LoadAuthority(filepath.Join(a.data, "ca/clients.crt"),
-		filepath.Join(a.data, "ca/clients.key")); err != nil {
+	if a.own, err = certs.LoadAuthority(filepath.Join(a.Data, "ca/clients.crt"),
+		filepath.Join(a.Data, "ca/clients.key")); err != nil {
 		t.Fatal(err)
 	}
-	operator := a.as(t, "operator")
+	operator := a.As(t, "operator")
 	for subject, role := range map[string]string{
 		"user:alice": "customer", "user:mallory": "customer", "user:audra": "auditor",
 		"user:dave": "customer", "user:rita": "customer",
@@ -91,24 +91,24 @@ func newArena(t *testing.T) *arena {
 	} {
 		args := []any{subject, role}
 		if subject != "user:nina" && subject != "service:billing" {
-			args = append(args, aliceSecret)
+			args = append(args, daemontest.AliceSecret)
 		}
-		must(t)(operator.Call(t.Context(), "admin.user.add", args...))
+		daemontest.Must(t)(operator.Call(t.Context(), "admin.user.add", args...))
 	}
-	must(t)(operator.Call(t.Context(), "admin.user.disable", "user:dave"))
-	must(t)(operator.Call(t.Context(), "admin.account.open", "200", "user:alice", "60"))
-	must(t)(operator.Call(t.Context(), "admin.account.open", "300", "user:mallory", "5"))
+	daemontest.Must(t)(operator.Call(t.Context(), "admin.user.disable", "user:dave"))
+	daemontest.Must(t)(operator.Call(t.Context(), "admin.account.open", "200", "user:alice", "60"))
+	daemontest.Must(t)(operator.Call(t.Context(), "admin.account.open", "300", "user:mallory", "5"))
 	a.demo, a.operator = a.shown(t, "demo"), a.shown(t, "operator")
 	a.alice, a.mallory, a.auditor = a.of(t, "/user/alice"), a.of(t, "/user/mallory"),
 		a.of(t, "/user/audra")
 	a.till, a.billing = a.of(t, "/service/till"), a.of(t, "/service/billing")
-	must(t)(a.client(t, a.alice).Authorize(t.Context(), 200, 1000, time.Hour, "a hold"))
+	daemontest.Must(t)(a.client(t, a.alice).Authorize(t.Context(), 200, 1000, time.Hour, "a hold"))
 	return a
 }
 
 func (a *arena) shown(t *testing.T, user string) *tls.Certificate {
 	t.Helper()
-	cert, err := a.tls(t, user).GetClientCertificate(nil)
+	cert, err := a.TLS(t, user).GetClientCertificate(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func (a *arena) shown(t *testing.T, user string) *tls.Certificate {
 
 func (a *arena) client(t *testing.T, cert *tls.Certificate) *client.Client {
 	t.Helper()
-	c, err := client.New(client.Config{Server: "https://" + a.addr, TLS: a.config(cert)})
+	c, err := client.New(client.Config{Server: "https://" + a.Addr, TLS: a.config(cert)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,17 +146,17 @@ func (a *arena) issued(t *testing.T, change func(*x509.Certificate),
 	uris ...string,
 ) *tls.Certificate {
 	t.Helper()
-	key := newKey(t)
-	template := goodTemplate(t, uris...)
+	key := daemontest.NewKey(t)
+	template := daemontest.GoodTemplate(t, uris...)
 	change(template)
-	return &tls.Certificate{Certificate: [][]byte{signed(t, template, a.own.Certificate,
+	return &tls.Certificate{Certificate: [][]byte{daemontest.Signed(t, template, a.own.Certificate,
 		key.Public(), a.clientsKey(t))}, PrivateKey: key}
 }
 
 // clientsKey is the key of the authority, which nobody outside has.
 func (a *arena) clientsKey(t *testing.T) *ecdsa.PrivateKey {
 	t.Helper()
-	return readKey(t, filepath.Join(a.data, "ca/clients.key"))
+	return readKey(t, filepath.Join(a.Data, "ca/clients.key"))
 }
 
 func readKey(t *testing.T, path string) *ecdsa.PrivateKey {
@@ -191,7 +191,7 @@ func (a *arena) dial(t *testing.T, from *net.TCPAddr, cert *tls.Certificate) (ne
 		NetDialer: &net.Dialer{LocalAddr: from, Timeout: 10 * time.Second},
 		Config:    a.config(cert),
 	}
-	conn, err := dialer.DialContext(t.Context(), "tcp4", a.addr)
+	conn, err := dialer.DialContext(t.Context(), "tcp4", a.Addr)
 	if err != nil {
 		return nil, err
 	}
@@ -240,7 +240,7 @@ func (at *attack) bytes() string {
 	}
 	body, path := at.body, at.path
 	if body == "" {
-		body = call("inquiry", "100")
+		body = daemontest.Call("inquiry", "100")
 	}
 	if path == "" {
 		path = "/RPC2"
@@ -293,11 +293,11 @@ func TestAttacks(t *testing.T) {
 
 	till := a.client(t, a.till)
 	for id, want := range map[atm.AccountID]string{100: "1000.00", 200: "60.00", 300: "5.00"} {
-		if got := must(t)(till.Inquiry(t.Context(), id)); got.Text() != want {
+		if got := daemontest.Must(t)(till.Inquiry(t.Context(), id)); got.Text() != want {
 			t.Errorf("account %v holds %s, not %s", id, got.Text(), want)
 		}
 	}
-	for index, e := range a.entries(t) {
+	for index, e := range a.Entries(t) {
 		if e.Caller == nil || e.Status == nil || e.Status.Code != atm.OK {
 			continue
 		}
@@ -314,25 +314,6 @@ func TestAttacks(t *testing.T) {
 // harmless stands in the names of attacks in which something is carried out
 // that the caller may do.
 const harmless = "by_right"
-
-// newKey is a key on P-256.
-func newKey(t *testing.T) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := certs.NewKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-func parsedURL(t *testing.T, text string) *url.URL {
-	t.Helper()
-	u, err := url.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u
-}
 
 // kept is a connection on which one request follows another.
 type kept struct {

@@ -1,6 +1,6 @@
 //go:build unix
 
-package daemon_test
+package attack_test
 
 import (
 	"fmt"
@@ -13,6 +13,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/cmd/internal/daemontest"
 )
 
 // TestFlood floods the server with failed sign-ins from a thousand networks,
@@ -24,8 +25,8 @@ func TestFlood(t *testing.T) {
 	if os.Getenv("ATM_SOAK") != "" {
 		each = 100
 	}
-	h := start(t, nil)
-	tls := h.tls(t, "demo")
+	h := daemontest.Start(t, nil)
+	tls := h.TLS(t, "demo")
 	begun := time.Now()
 	work := make(chan int)
 	var wg sync.WaitGroup
@@ -40,9 +41,10 @@ func TestFlood(t *testing.T) {
 				}
 				c := &http.Client{Transport: transport}
 				for range each {
-					resp, _ := h.post(t, c, call("inquiry", "100"), func(r *http.Request) {
-						r.Header.Set("Authorization", "Bearer forged")
-					})
+					resp, _ := h.Post(t, c, daemontest.Call("inquiry", "100"),
+						func(r *http.Request) {
+							r.Header.Set("Authorization", "Bearer forged")
+						})
 					if resp.StatusCode != http.StatusUnauthorized {
 						t.Errorf("a forged token: %s", resp.Status)
 					}
@@ -52,9 +54,9 @@ func TestFlood(t *testing.T) {
 		})
 	}
 	wg.Go(func() {
-		c := h.as(t, "demo")
+		c := h.As(t, "demo")
 		for i := range deposits {
-			if a, err := c.Deposit(t.Context(), account, 1,
+			if a, err := c.Deposit(t.Context(), daemontest.Account, 1,
 				atm.RequestID(fmt.Sprint(i))); err != nil || !a.OK() {
 				t.Errorf("%+v, %v", a, err)
 			}
@@ -67,8 +69,10 @@ func TestFlood(t *testing.T) {
 	wg.Wait()
 	minutes := int(time.Since(begun)/time.Minute) + 2
 
-	entries := h.entries(t)
-	single := count(entries, func(e *audit.Entry) bool { return e.Event == audit.EventAuthFail })
+	entries := h.Entries(t)
+	single := daemontest.Count(entries, func(e *audit.Entry) bool {
+		return e.Event == audit.EventAuthFail
+	})
 	summaries, counted := 0, int64(0)
 	for _, e := range entries {
 		if e.Event == audit.EventAuthFailSummary {
@@ -84,7 +88,7 @@ func TestFlood(t *testing.T) {
 	if bound := minutes * 1025 * 6; single+summaries > bound {
 		t.Errorf("%d entries about failures, the bound is %d", single+summaries, bound)
 	}
-	if got := count(entries, func(e *audit.Entry) bool {
+	if got := daemontest.Count(entries, func(e *audit.Entry) bool {
 		return e.Operation == atm.Deposit && e.Status.Code == atm.OK
 	}); got != deposits {
 		t.Errorf("%d of %d deposits are in the log", got, deposits)

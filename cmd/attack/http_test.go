@@ -1,6 +1,6 @@
 //go:build unix
 
-package daemon_test
+package attack_test
 
 import (
 	"encoding/base64"
@@ -8,11 +8,13 @@ import (
 	"net"
 	"strings"
 	"testing"
+
+	"example.com/atm/cmd/internal/daemontest"
 )
 
 // attackCombinations presents more than one thing, or what is none of the three.
 func (a *arena) attackCombinations(t *testing.T) {
-	basic := base64.StdEncoding.EncodeToString([]byte("alice:" + aliceSecret))
+	basic := base64.StdEncoding.EncodeToString([]byte("alice:" + daemontest.AliceSecret))
 	a.run(t, []attack{
 		{name: "nothing", want: 401, says: "Www-Authenticate: Digest "},
 		{name: "Basic", header: []string{"Authorization: Basic " + basic}, want: 401},
@@ -67,13 +69,13 @@ func (a *arena) attackCombinations(t *testing.T) {
 // attackHTTP sends requests that two programs could read in two ways, or that
 // nobody should send.
 func (a *arena) attackHTTP(t *testing.T) {
-	body := call("inquiry", "100")
+	body := daemontest.Call("inquiry", "100")
 	length := fmt.Sprintf("Content-Length: %d\r\n", len(body))
 	head := "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: " +
 		"text/xml\r\n"
 	inner := "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\n" +
-		fmt.Sprintf("Content-Length: %d\r\n\r\n", len(call("withdraw", "100", "1"))) +
-		call("withdraw", "100", "1")
+		fmt.Sprintf("Content-Length: %d\r\n\r\n", len(daemontest.Call("withdraw", "100", "1"))) +
+		daemontest.Call("withdraw", "100", "1")
 	chunked := "0\r\n\r\n" + inner
 	raw := func(name, request string, want int) attack {
 		return attack{name: name, request: request, want: want}
@@ -159,11 +161,13 @@ func (a *arena) attackHTTP(t *testing.T) {
 			"Idempotency-Key: b",
 		}, want: 400},
 		{
-			name: "an empty Idempotency-Key", by: a.demo, body: call("deposit", "100", "1"),
+			name: "an empty Idempotency-Key", by: a.demo, body: daemontest.Call("deposit",
+				"100", "1"),
 			header: []string{"Idempotency-Key:"}, want: 400,
 		},
 		{
-			name: "an Idempotency-Key of spaces", by: a.demo, body: call("deposit", "100", "1"),
+			name: "an Idempotency-Key of spaces", by: a.demo, body: daemontest.Call("deposit",
+				"100", "1"),
 			header: []string{"Idempotency-Key:   "}, want: 400,
 		},
 		raw("the audit log, as nobody", "GET /audit/checkpoint HTTP/1.1\r\nHost: "+
@@ -214,7 +218,7 @@ func (a *arena) attackHTTP(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			conn, err := (&net.Dialer{LocalAddr: a.address(t.Name())}).DialContext(t.Context(),
-				"tcp4", a.addr)
+				"tcp4", a.Addr)
 			if err != nil {
 				t.Fatal(err)
 			}

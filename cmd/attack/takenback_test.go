@@ -1,6 +1,6 @@
 //go:build unix
 
-package daemon_test
+package attack_test
 
 import (
 	"crypto/ecdsa"
@@ -23,6 +23,7 @@ import (
 	"example.com/atm/certs"
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/daemon"
+	"example.com/atm/cmd/internal/daemontest"
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/icholy/digest"
 )
@@ -47,7 +48,7 @@ type use struct {
 
 // counter is a server, and who operates it.
 type counter struct {
-	*testServer
+	*daemontest.Server
 	operator *client.Client
 	nobody   *tls.Config
 	provider *ecdsa.PrivateKey // signs tokens of another issuer
@@ -58,7 +59,7 @@ const otherIssuer = "https://login.example"
 
 func newCounter(t *testing.T) *counter {
 	t.Helper()
-	c := &counter{provider: newKey(t)}
+	c := &counter{provider: daemontest.NewKey(t)}
 	dir := t.TempDir()
 	var file strings.Builder
 	fmt.Fprintf(&file, "[[issuer]]\nissuer = %q\naudience = \"atm\"\nalgorithm = "+
@@ -67,19 +68,19 @@ func newCounter(t *testing.T) *counter {
 		fmt.Fprintf(&file, "\"p%[1]d\" = \"user:p%[1]d\"\n", i)
 	}
 	for name, text := range map[string]string{
-		"keys.json":    publishedKeys(t, &c.provider.PublicKey),
+		"keys.json":    daemontest.PublishedKeys(t, &c.provider.PublicKey),
 		"issuers.toml": file.String(),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	c.testServer = start(t, func(o *daemon.Options) {
+	c.Server = daemontest.Start(t, func(o *daemon.Options) {
 		o.Issuers = filepath.Join(dir, "issuers.toml")
 		o.Server.RequestTimeout = 10 * time.Second
 	})
-	c.operator = c.as(t, "operator")
-	c.nobody = c.tls(t, "demo")
+	c.operator = c.As(t, "operator")
+	c.nobody = c.TLS(t, "demo")
 	c.nobody.GetClientCertificate = nil
 	return c
 }
@@ -93,12 +94,12 @@ func (c *counter) person(t *testing.T, roles, passwordFor string) *person {
 	p := &person{name: name, subject: "user:" + name}
 	args := []any{p.subject, roles}
 	if passwordFor != "" {
-		args = append(args, aliceSecret, passwordFor)
+		args = append(args, daemontest.AliceSecret, passwordFor)
 	}
-	must(t)(c.operator.Call(t.Context(), "admin.user.add", args...))
-	must(t)(c.operator.Call(t.Context(), "admin.account.open", fmt.Sprint(1000+c.people),
+	daemontest.Must(t)(c.operator.Call(t.Context(), "admin.user.add", args...))
+	daemontest.Must(t)(c.operator.Call(t.Context(), "admin.account.open", fmt.Sprint(1000+c.people),
 		p.subject, "50"))
-	p.cert = c.issue(t, p.subject)
+	p.cert = c.Issue(t, p.subject)
 	pair, err := p.cert.GetClientCertificate(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -116,19 +117,11 @@ func (c *counter) account() string { return fmt.Sprint(1000 + c.people) }
 // tokenOf is a token of p, whose id p has from then on.
 func (c *counter) tokenOf(t *testing.T, p *person, scope string) string {
 	t.Helper()
-	record, _ := must(t)(c.operator.Call(t.Context(), "admin.token.issue", p.subject, scope,
+	record, _ := daemontest.Must(t)(c.operator.Call(t.Context(), "admin.token.issue",
+		p.subject, scope,
 		"600")).Result.(map[string]any)
 	p.jti = fmt.Sprint(record["jti"])
 	return fmt.Sprint(record["token"])
-}
-
-func newRequest(t *testing.T) string {
-	t.Helper()
-	text, err := certs.NewRequest(newKey(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
 }
 
 const exchangeType = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -137,42 +130,53 @@ const exchangeType = "urn:ietf:params:oauth:grant-type:token-exchange"
 var uses = map[string]func(t *testing.T, c *counter) use{
 	"money by certificate": func(t *testing.T, c *counter) use {
 		p := c.person(t, "customer", "")
-		return use{cert: p.cert, body: call("withdraw", c.account(), "1"), by: []*person{p}}
+		return use{
+			cert: p.cert, body: daemontest.Call("withdraw", c.account(), "1"),
+			by: []*person{p},
+		}
 	},
 	"an act by certificate": func(t *testing.T, c *counter) use {
 		p := c.person(t, "operator", "")
-		return use{cert: p.cert, body: call("admin.cert.issue", p.subject, newRequest(t),
+		return use{cert: p.cert, body: daemontest.Call("admin.cert.issue", p.subject,
+			daemontest.NewRequest(t),
 			"operator"), by: []*person{p}}
 	},
 	"a user by certificate": func(t *testing.T, c *counter) use {
 		p := c.person(t, "operator", "")
-		return use{cert: p.cert, body: call("admin.user.add", "user:back-"+p.name, "operator",
-			aliceSecret), by: []*person{p}}
+		return use{cert: p.cert, body: daemontest.Call("admin.user.add", "user:back-"+p.name,
+			"operator",
+			daemontest.AliceSecret), by: []*person{p}}
 	},
 	"an invitation by certificate": func(t *testing.T, c *counter) use {
 		p := c.person(t, "operator", "")
 		return use{
-			cert: p.cert, body: call("admin.cert.invite", p.subject, "operator"),
+			cert: p.cert, body: daemontest.Call("admin.cert.invite", p.subject, "operator"),
 			by: []*person{p},
 		}
 	},
 	"a token for another by certificate": func(t *testing.T, c *counter) use {
 		p := c.person(t, "operator", "")
-		return use{cert: p.cert, body: call("admin.token.issue", "user:operator"), by: []*person{p}}
+		return use{
+			cert: p.cert, body: daemontest.Call("admin.token.issue", "user:operator"),
+			by: []*person{p},
+		}
 	},
 	"renewal": func(t *testing.T, c *counter) use {
 		p := c.person(t, "customer", "")
-		return use{cert: p.cert, body: call("admin.cert.renew", newRequest(t)), by: []*person{p}}
+		return use{cert: p.cert, body: daemontest.Call("admin.cert.renew",
+			daemontest.NewRequest(t)), by: []*person{p}}
 	},
 	"grant by certificate": func(t *testing.T, c *counter) use {
 		p := c.person(t, "customer", "")
-		return use{cert: p.cert, body: call("admin.grant.create", c.account(), "withdraw", "5",
+		return use{cert: p.cert, body: daemontest.Call("admin.grant.create", c.account(),
+			"withdraw", "5",
 			"user:operator"), by: []*person{p}}
 	},
 	"grant to somebody": func(t *testing.T, c *counter) use {
 		to, p := c.person(t, "customer", ""), c.person(t, "customer", "")
 		to.serial = "" // it is the grantee who is taken back, as a subject
-		return use{cert: p.cert, body: call("admin.grant.create", c.account(), "withdraw", "5",
+		return use{cert: p.cert, body: daemontest.Call("admin.grant.create", c.account(),
+			"withdraw", "5",
 			to.subject), by: []*person{to}}
 	},
 	"money by digest": func(t *testing.T, c *counter) use {
@@ -180,7 +184,7 @@ var uses = map[string]func(t *testing.T, c *counter) use{
 		p.serial = ""
 		return use{
 			header: []string{"Authorization: " + c.digest(t, p, "/RPC2")},
-			body:   call("withdraw", c.account(), "1"), by: []*person{p},
+			body:   daemontest.Call("withdraw", c.account(), "1"), by: []*person{p},
 		}
 	},
 	"an act by digest": func(t *testing.T, c *counter) use {
@@ -188,8 +192,9 @@ var uses = map[string]func(t *testing.T, c *counter) use{
 		p.serial = ""
 		return use{
 			header: []string{"Authorization: " + c.digest(t, p, "/RPC2")},
-			body:   call("admin.cert.issue", p.subject, newRequest(t), "operator"),
-			by:     []*person{p},
+			body: daemontest.Call("admin.cert.issue", p.subject, daemontest.NewRequest(t),
+				"operator"),
+			by: []*person{p},
 		}
 	},
 	"money by token": func(t *testing.T, c *counter) use {
@@ -198,7 +203,7 @@ var uses = map[string]func(t *testing.T, c *counter) use{
 		p.serial = ""
 		return use{
 			header: []string{"Authorization: Bearer " + token},
-			body:   call("withdraw", c.account(), "1"), by: []*person{p},
+			body:   daemontest.Call("withdraw", c.account(), "1"), by: []*person{p},
 		}
 	},
 	"an act by token": func(t *testing.T, c *counter) use {
@@ -207,7 +212,7 @@ var uses = map[string]func(t *testing.T, c *counter) use{
 		p.serial = ""
 		return use{
 			header: []string{"Authorization: Bearer " + token},
-			body:   call("admin.token.issue", p.subject), by: []*person{p},
+			body:   daemontest.Call("admin.token.issue", p.subject), by: []*person{p},
 		}
 	},
 	"money by another issuer's token": func(t *testing.T, c *counter) use {
@@ -225,7 +230,7 @@ var uses = map[string]func(t *testing.T, c *counter) use{
 		p.serial, p.jti, p.issuer = "", "J"+p.name, otherIssuer
 		return use{
 			header: []string{"Authorization: Bearer " + text},
-			body:   call("withdraw", c.account(), "1"), by: []*person{p},
+			body:   daemontest.Call("withdraw", c.account(), "1"), by: []*person{p},
 		}
 	},
 	"token by certificate": func(t *testing.T, c *counter) use {
@@ -248,7 +253,7 @@ var uses = map[string]func(t *testing.T, c *counter) use{
 		p.serial = ""
 		form := url.Values{
 			"grant_type": {"client_credentials"}, "client_id": {p.name},
-			"client_secret": {aliceSecret},
+			"client_secret": {daemontest.AliceSecret},
 		}
 		return use{path: "/token", body: form.Encode(), by: []*person{p}}
 	},
@@ -269,7 +274,7 @@ var uses = map[string]func(t *testing.T, c *counter) use{
 		p.serial = ""
 		return use{
 			header: []string{"Authorization: Bearer " + token},
-			body:   call("withdraw", c.account(), "1"), by: []*person{p, actor},
+			body:   daemontest.Call("withdraw", c.account(), "1"), by: []*person{p, actor},
 		}
 	},
 	"money by a grant to somebody": func(t *testing.T, c *counter) use {
@@ -278,7 +283,7 @@ var uses = map[string]func(t *testing.T, c *counter) use{
 		actor.jti, p.jti, actor.serial = p.jti, "", ""
 		return use{
 			header: []string{"Authorization: Bearer " + token},
-			body:   call("withdraw", c.account(), "1"), by: []*person{actor, p},
+			body:   daemontest.Call("withdraw", c.account(), "1"), by: []*person{actor, p},
 		}
 	},
 	"enrolment": func(t *testing.T, c *counter) use {
@@ -290,7 +295,7 @@ var uses = map[string]func(t *testing.T, c *counter) use{
 	},
 	"enrolment by somebody's invitation": func(t *testing.T, c *counter) use {
 		host, p := c.person(t, "operator", ""), c.person(t, "customer", "")
-		by, err := client.New(client.Config{Server: "https://" + c.addr, TLS: host.cert})
+		by, err := client.New(client.Config{Server: "https://" + c.Addr, TLS: host.cert})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -312,11 +317,12 @@ func (c *counter) exchangeForm(t *testing.T, p *person) string {
 
 // grantOf is the token of a grant that p, who was made last, gives to actor.
 func (c *counter) grantOf(t *testing.T, p, actor *person) string {
-	by, err := client.New(client.Config{Server: "https://" + c.addr, TLS: p.cert})
+	by, err := client.New(client.Config{Server: "https://" + c.Addr, TLS: p.cert})
 	if err != nil {
 		t.Fatal(err)
 	}
-	record, _ := must(t)(by.Call(t.Context(), "admin.grant.create", c.account(), "withdraw", "5",
+	record, _ := daemontest.Must(t)(by.Call(t.Context(), "admin.grant.create", c.account(),
+		"withdraw", "5",
 		actor.subject)).Result.(map[string]any)
 	p.jti = fmt.Sprint(record["jti"])
 	return fmt.Sprint(record["token"])
@@ -324,22 +330,25 @@ func (c *counter) grantOf(t *testing.T, p, actor *person) string {
 
 // invitation is the form that follows an invitation of p.
 func (c *counter) invitation(t *testing.T, by *client.Client, p *person, roles string) string {
-	record, _ := must(t)(by.Call(t.Context(), "admin.cert.invite", p.subject,
+	record, _ := daemontest.Must(t)(by.Call(t.Context(), "admin.cert.invite", p.subject,
 		roles)).Result.(map[string]any)
 	p.serial, p.jti = "", fmt.Sprint(record["jti"])
-	return url.Values{"code": {fmt.Sprint(record["code"])}, "request": {newRequest(t)}}.Encode()
+	return url.Values{
+		"code":    {fmt.Sprint(record["code"])},
+		"request": {daemontest.NewRequest(t)},
+	}.Encode()
 }
 
 func (c *counter) digest(t *testing.T, p *person, uri string) string {
 	t.Helper()
-	resp, _ := c.post(t, httpClient(t, c.nobody), call("whoami"), nil)
+	resp, _ := c.Post(t, daemontest.HTTPClient(t, c.nobody), daemontest.Call("whoami"), nil)
 	challenge, err := digest.FindChallenge(resp.Header)
 	if err != nil {
 		t.Fatal(err)
 	}
 	credentials, err := digest.Digest(challenge, digest.Options{
 		Method: "POST", URI: uri,
-		Username: p.name, Password: aliceSecret, Count: 1,
+		Username: p.name, Password: daemontest.AliceSecret, Count: 1,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -350,7 +359,7 @@ func (c *counter) digest(t *testing.T, p *person, uri string) string {
 // takes are all ways to take a credential back. Each reports whether it is one for u.
 var takes = map[string]func(t *testing.T, c *counter, name string, u use) bool{
 	"user disable": func(t *testing.T, c *counter, _ string, u use) bool {
-		must(t)(c.operator.Call(t.Context(), "admin.user.disable", u.by[0].subject))
+		daemontest.Must(t)(c.operator.Call(t.Context(), "admin.user.disable", u.by[0].subject))
 		return true
 	},
 	"user revoke": func(t *testing.T, c *counter, name string, u use) bool {
@@ -359,14 +368,14 @@ var takes = map[string]func(t *testing.T, c *counter, name string, u use) bool{
 			name == "grant to somebody" {
 			return false
 		}
-		must(t)(c.operator.Call(t.Context(), "admin.user.revoke", u.by[0].subject))
+		daemontest.Must(t)(c.operator.Call(t.Context(), "admin.user.revoke", u.by[0].subject))
 		return true
 	},
 	"cert revoke": func(t *testing.T, c *counter, _ string, u use) bool {
 		if u.by[0].serial == "" {
 			return false
 		}
-		must(t)(c.operator.Call(t.Context(), "admin.cert.revoke", u.by[0].serial))
+		daemontest.Must(t)(c.operator.Call(t.Context(), "admin.cert.revoke", u.by[0].serial))
 		return true
 	},
 	"token revoke": func(t *testing.T, c *counter, _ string, u use) bool {
@@ -377,18 +386,18 @@ var takes = map[string]func(t *testing.T, c *counter, name string, u use) bool{
 		if u.by[0].issuer != "" {
 			args = append(args, u.by[0].issuer)
 		}
-		must(t)(c.operator.Call(t.Context(), "admin.token.revoke", args...))
+		daemontest.Must(t)(c.operator.Call(t.Context(), "admin.token.revoke", args...))
 		return true
 	},
 	"another password": func(t *testing.T, c *counter, name string, u use) bool {
 		if !strings.Contains(name, "digest") && !strings.Contains(name, "secret") {
 			return false
 		}
-		args := []any{u.by[0].subject, "", "another " + aliceSecret, "digest"}
+		args := []any{u.by[0].subject, "", "another " + daemontest.AliceSecret, "digest"}
 		if strings.Contains(name, "secret") {
 			args[3] = "token"
 		}
-		must(t)(c.operator.Call(t.Context(), "admin.user.add", args...))
+		daemontest.Must(t)(c.operator.Call(t.Context(), "admin.user.add", args...))
 		return true
 	},
 	"other roles": func(t *testing.T, c *counter, name string, u use) bool {
@@ -401,7 +410,7 @@ var takes = map[string]func(t *testing.T, c *counter, name string, u use) bool{
 		if name == "enrolment" {
 			roles = "customer" // as it is; the invitation was for more
 		}
-		must(t)(c.operator.Call(t.Context(), "admin.user.add", u.by[0].subject, roles))
+		daemontest.Must(t)(c.operator.Call(t.Context(), "admin.user.add", u.by[0].subject, roles))
 		return true
 	},
 }
@@ -421,7 +430,7 @@ func (c *counter) send(t *testing.T, u use, split func(head, body int) int, betw
 		text = strings.Replace(text, "text/xml", "application/x-www-form-urlencoded", 1)
 	}
 	n := split(len(text)-len(u.body), len(u.body))
-	conn, err := tls.Dial("tcp", c.addr, cert)
+	conn, err := tls.Dial("tcp", c.Addr, cert)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -473,14 +482,14 @@ func TestWhatWasTakenBackIsRefused(t *testing.T) {
 			}
 			for _, taking := range sorted(takes) {
 				for _, moment := range moments {
-					if seen++; replicas > 1 && seen%sampled != 0 {
+					if seen++; daemontest.Replicas > 1 && seen%sampled != 0 {
 						continue // each waits until all replicas know
 					}
 					u, applies := uses[using](t, c), false
 					var taken time.Time
 					code, answer := c.send(t, u, moment.split, func() {
 						if applies = takes[taking](t, c, using, u); applies {
-							settle()
+							daemontest.AwaitReplicas()
 						}
 						taken = time.Now()
 					})
@@ -531,8 +540,8 @@ func TestTokenIsRevokedByIssuerAndID(t *testing.T) {
 	if code, answer := c.send(t, u, whole, func() {}); code != http.StatusOK {
 		t.Errorf("it is good still: %d %s", code, answer)
 	}
-	must(t)(c.operator.Call(t.Context(), "admin.token.revoke", u.by[0].jti, otherIssuer))
-	settle()
+	daemontest.Must(t)(c.operator.Call(t.Context(), "admin.token.revoke", u.by[0].jti, otherIssuer))
+	daemontest.AwaitReplicas()
 	if code, answer := c.send(t, u, whole, func() {}); code != http.StatusUnauthorized {
 		t.Errorf("revoked: %d %s", code, answer)
 	}
@@ -544,7 +553,7 @@ func TestLastOperatorStays(t *testing.T) {
 	calls := [][]any{
 		{"admin.user.disable", "user:operator"},
 		{"admin.user.add", "user:operator", "auditor"},
-		{"admin.cert.issue", "user:operator", newRequest(t), "customer"},
+		{"admin.cert.issue", "user:operator", daemontest.NewRequest(t), "customer"},
 	}
 	for _, args := range calls {
 		answer, err := c.operator.Call(t.Context(), args[0].(string), args[1:]...)
@@ -553,27 +562,27 @@ func TestLastOperatorStays(t *testing.T) {
 		}
 	}
 	other := c.person(t, "operator", "")
-	must(t)(c.operator.Call(t.Context(), "admin.user.disable", other.subject))
+	daemontest.Must(t)(c.operator.Call(t.Context(), "admin.user.disable", other.subject))
 	if answer, err := c.operator.Call(t.Context(), "admin.user.disable",
 		"user:operator"); err != nil || answer.OK() {
 		t.Errorf("beside one who is disabled: %+v, %v", answer, err)
 	}
-	must(t)(c.operator.Call(t.Context(), "admin.user.enable", other.subject))
-	must(t)(c.operator.Call(t.Context(), "admin.user.disable", "user:operator"))
+	daemontest.Must(t)(c.operator.Call(t.Context(), "admin.user.enable", other.subject))
+	daemontest.Must(t)(c.operator.Call(t.Context(), "admin.user.disable", "user:operator"))
 }
 
 // TestLostEnrolmentGivesTheSameCertificate sends an enrolment again whose answer was lost, also
 // to a server that was started since, and then another one with the same code.
 func TestLostEnrolmentGivesTheSameCertificate(t *testing.T) {
-	h := start(t, nil)
-	record, _ := must(t)(h.as(t, "operator").Call(t.Context(), "admin.cert.invite",
+	h := daemontest.Start(t, nil)
+	record, _ := daemontest.Must(t)(h.As(t, "operator").Call(t.Context(), "admin.cert.invite",
 		"service:billing", "teller")).Result.(map[string]any)
-	code, request := fmt.Sprint(record["code"]), newRequest(t)
+	code, request := fmt.Sprint(record["code"]), daemontest.NewRequest(t)
 	enrol := func(request string) (int, map[string]any) {
 		t.Helper()
-		nobody := h.tls(t, "demo")
+		nobody := h.TLS(t, "demo")
 		nobody.GetClientCertificate = nil
-		resp, err := httpClient(t, nobody).PostForm("https://"+h.addr+"/enroll",
+		resp, err := daemontest.HTTPClient(t, nobody).PostForm("https://"+h.Addr+"/enroll",
 			url.Values{"code": {code}, "request": {request}})
 		if err != nil {
 			t.Fatal(err)
@@ -590,17 +599,17 @@ func TestLostEnrolmentGivesTheSameCertificate(t *testing.T) {
 	if status, again := enrol(request); status != http.StatusOK || !maps.Equal(first, again) {
 		t.Errorf("again: %d %v, and the first time %v", status, again, first)
 	}
-	if err := h.stop(); err != nil {
+	if err := h.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	h = startIn(t, h.data, nil)
+	h = daemontest.StartIn(t, h.Data, nil)
 	if status, again := enrol(request); status != http.StatusOK || !maps.Equal(first, again) {
 		t.Errorf("after a restart: %d %v", status, again)
 	}
-	if status, answer := enrol(newRequest(t)); status != http.StatusUnauthorized {
+	if status, answer := enrol(daemontest.NewRequest(t)); status != http.StatusUnauthorized {
 		t.Errorf("over another key: %d %v", status, answer)
 	}
-	list, _ := must(t)(h.as(t, "operator").Call(t.Context(),
+	list, _ := daemontest.Must(t)(h.As(t, "operator").Call(t.Context(),
 		"admin.cert.list")).Result.(map[string]any)
 	issued, _ := list["certificates"].([]any)
 	if n := len(issued); n != 3 { // demo's, operator's and this one
@@ -625,50 +634,42 @@ func TestExpiredCertificateIsToldWhatToDo(t *testing.T) {
 // its life: another one takes its place, over the same key, and it is no renewal of who was
 // revoked.
 func TestServerRenewsItsOwnClients(t *testing.T) {
-	h := start(t, nil)
-	must(t)(h.as(t, "operator").Call(t.Context(), "admin.user.revoke", "user:demo"))
-	if err := h.stop(); err != nil {
+	h := daemontest.Start(t, nil)
+	daemontest.Must(t)(h.As(t, "operator").Call(t.Context(), "admin.user.revoke", "user:demo"))
+	if err := h.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	own, err := certs.LoadAuthority(filepath.Join(h.data, "ca/clients.crt"),
-		filepath.Join(h.data, "ca/clients.key"))
+	own, err := certs.LoadAuthority(filepath.Join(h.Data, "ca/clients.crt"),
+		filepath.Join(h.Data, "ca/clients.key"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := func(name string) string { return filepath.Join(h.data, "clients", name, "client.crt") }
+	file := func(name string) string { return filepath.Join(h.Data, "clients", name, "client.crt") }
 	before := make(map[string]*x509.Certificate)
 	for _, name := range []string{"operator", "demo"} {
-		template := parsed(t, h.shownBy(t, name).Certificate[0])
+		template := daemontest.Parsed(t, h.ShownBy(t, name).Certificate[0])
 		template.NotBefore, template.NotAfter = time.Now().Add(-20*24*time.Hour),
 			time.Now().Add(24*time.Hour)
-		der := signed(t, template, own.Certificate, template.PublicKey,
-			readKey(t, filepath.Join(h.data, "ca/clients.key")))
-		before[name] = parsed(t, der)
+		der := daemontest.Signed(t, template, own.Certificate, template.PublicKey,
+			readKey(t, filepath.Join(h.Data, "ca/clients.key")))
+		before[name] = daemontest.Parsed(t, der)
 		if err := os.WriteFile(file(name), certs.EncodeCertificate(before[name]),
 			0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	h = startIn(t, h.data, nil)
-	until(t, func() bool {
-		return !parsed(t, h.shownBy(t, "operator").Certificate[0]).Equal(before["operator"])
+	h = daemontest.StartIn(t, h.Data, nil)
+	daemontest.Until(t, func() bool {
+		return !daemontest.Parsed(t,
+			h.ShownBy(t, "operator").Certificate[0]).Equal(before["operator"])
 	})
-	after := parsed(t, h.shownBy(t, "operator").Certificate[0])
+	after := daemontest.Parsed(t, h.ShownBy(t, "operator").Certificate[0])
 	if left := time.Until(after.NotAfter); left < 19*24*time.Hour {
 		t.Errorf("it ends in %v", left)
 	}
-	must(t)(h.as(t, "operator").Call(t.Context(), "whoami"))
-	until(t, func() bool { return strings.Contains(h.log.String(), "client=demo") })
-	if !parsed(t, h.shownBy(t, "demo").Certificate[0]).Equal(before["demo"]) {
+	daemontest.Must(t)(h.As(t, "operator").Call(t.Context(), "whoami"))
+	daemontest.Until(t, func() bool { return strings.Contains(h.Log.String(), "client=demo") })
+	if !daemontest.Parsed(t, h.ShownBy(t, "demo").Certificate[0]).Equal(before["demo"]) {
 		t.Error("a revoked certificate was renewed")
 	}
-}
-
-func (h *testServer) shownBy(t *testing.T, user string) *tls.Certificate {
-	t.Helper()
-	cert, err := h.tls(t, user).GetClientCertificate(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cert
 }

@@ -1,6 +1,6 @@
 //go:build unix
 
-package daemon_test
+package attack_test
 
 import (
 	"crypto/rand"
@@ -17,13 +17,14 @@ import (
 
 	"example.com/atm/certs"
 	"example.com/atm/client"
+	"example.com/atm/cmd/internal/daemontest"
 )
 
 // attackDerived makes credentials from credentials: none that is made by a token does
 // what the token is not for, or lives longer.
 func (a *arena) attackDerived(t *testing.T) {
 	const life = 2 * time.Minute
-	key := readKey(t, filepath.Join(a.data, "keys/token.key"))
+	key := readKey(t, filepath.Join(a.Data, "keys/token.key"))
 	kid := a.kid(t)
 	// tokenOf is a token of subject that ends soon.
 	tokenOf := func(subject, scope string) (token string, expires time.Time) {
@@ -35,7 +36,7 @@ func (a *arena) attackDerived(t *testing.T) {
 				a.domain, subject, issued.Unix(), expires.Unix(), rand.Text(), scope)), expires
 	}
 	request := func() string {
-		text, err := certs.NewRequest(newKey(t))
+		text, err := certs.NewRequest(daemontest.NewKey(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -125,7 +126,7 @@ func (a *arena) attackDerived(t *testing.T) {
 
 		{"a user with a password", "user:operator", "admin.user.add", []string{
 			"admin.user.add",
-			"user:evil", "operator", aliceSecret,
+			"user:evil", "operator", daemontest.AliceSecret,
 		}, denied},
 		{"a user without one", "user:operator", "admin.user.add", []string{
 			"admin.user.add",
@@ -136,7 +137,7 @@ func (a *arena) attackDerived(t *testing.T) {
 			token, expires := tokenOf(tt.subject, tt.scope)
 			if tt.want != "OK" { // from an address of its own: nothing of it is carried out
 				at := attack{
-					body:   call(tt.call[0], tt.call[1:]...),
+					body:   daemontest.Call(tt.call[0], tt.call[1:]...),
 					header: []string{"Authorization: Bearer " + token},
 				}
 				if code, answer := a.exchange(t, a.address(t.Name()), nil,
@@ -146,7 +147,7 @@ func (a *arena) attackDerived(t *testing.T) {
 				return
 			}
 			c, err := client.New(client.Config{
-				Server: "https://" + a.addr, TLS: a.config(nil),
+				Server: "https://" + a.Addr, TLS: a.config(nil),
 				Token: token,
 			})
 			if err != nil {
@@ -156,7 +157,7 @@ func (a *arena) attackDerived(t *testing.T) {
 			for i, arg := range tt.call[1:] {
 				args[i] = arg
 			}
-			answer := must(t)(c.Call(t.Context(), tt.call[0], args...))
+			answer := daemontest.Must(t)(c.Call(t.Context(), tt.call[0], args...))
 			record, _ := answer.Result.(map[string]any)
 			if tt.call[0] == "admin.user.add" {
 				return
@@ -207,7 +208,7 @@ func (a *arena) attackDerived(t *testing.T) {
 			{"*", `"withdraw","inquiry"`, ""},
 		} {
 			token, expires := tokenOf("user:alice", tt.scope)
-			_, answer := a.token(t, httpClient(t, a.config(a.billing)), url.Values{
+			_, answer := a.Token(t, daemontest.HTTPClient(t, a.config(a.billing)), url.Values{
 				"grant_type":            {"urn:ietf:params:oauth:grant-type:token-exchange"},
 				"subject_token":         {token},
 				"subject_token_type":    {"urn:ietf:params:oauth:token-type:access_token"},
@@ -228,9 +229,9 @@ func (a *arena) attackDerived(t *testing.T) {
 	short := a.issued(t, func(c *x509.Certificate) {
 		c.NotAfter = time.Now().Add(life)
 	}, "spiffe://"+a.domain+"/user/alice")
-	ends := parsed(t, short.Certificate[0]).NotAfter
+	ends := daemontest.Parsed(t, short.Certificate[0]).NotAfter
 	t.Run("a token by a certificate", func(t *testing.T) {
-		_, answer := a.token(t, httpClient(t, a.config(short)),
+		_, answer := a.Token(t, daemontest.HTTPClient(t, a.config(short)),
 			url.Values{"grant_type": {"client_credentials"}}, nil)
 		made, _ := answer["access_token"].(string)
 		if seconds, _ := answer["expires_in"].(float64); made == "" || seconds > life.Seconds() ||
@@ -239,7 +240,8 @@ func (a *arena) attackDerived(t *testing.T) {
 		}
 	})
 	t.Run("a grant by a certificate", func(t *testing.T) {
-		record, _ := must(t)(a.client(t, short).Call(t.Context(), "admin.grant.create", "200",
+		record, _ := daemontest.Must(t)(a.client(t, short).Call(t.Context(),
+			"admin.grant.create", "200",
 			"withdraw", "5", "service:billing", "3600")).Result.(map[string]any)
 		text, _ := record["expires"].(string)
 		if end, err := time.Parse(time.RFC3339, text); err != nil || end.After(ends) {
@@ -247,12 +249,14 @@ func (a *arena) attackDerived(t *testing.T) {
 		}
 	})
 	t.Run("a grant by a grant", func(t *testing.T) {
-		record, _ := must(t)(a.client(t, a.alice).Call(t.Context(), "admin.grant.create", "200",
+		record, _ := daemontest.Must(t)(a.client(t, a.alice).Call(t.Context(),
+			"admin.grant.create", "200",
 			"withdraw", "5", "user:mallory")).Result.(map[string]any)
 		grant, _ := record["token"].(string)
 		for _, body := range []string{
-			call("admin.grant.create", "200", "withdraw", "5", "service:billing"),
-			call("admin.cert.renew", request()), call("admin.token.issue", "user:alice"),
+			daemontest.Call("admin.grant.create", "200", "withdraw", "5", "service:billing"),
+			daemontest.Call("admin.cert.renew", request()), daemontest.Call("admin.token.issue",
+				"user:alice"),
 		} {
 			at := attack{body: body, header: []string{"Authorization: Bearer " + grant}}
 			if code, answer := a.exchange(t, a.address(t.Name()), nil,
@@ -297,7 +301,7 @@ func claimsOf(t *testing.T, token string) (c tokenClaims) {
 // enroll follows an invitation.
 func (a *arena) enroll(t *testing.T, code, request string) *x509.Certificate {
 	t.Helper()
-	resp, err := httpClient(t, a.config(nil)).PostForm("https://"+a.addr+"/enroll",
+	resp, err := daemontest.HTTPClient(t, a.config(nil)).PostForm("https://"+a.Addr+"/enroll",
 		url.Values{"code": {code}, "request": {request}})
 	if err != nil {
 		t.Fatal(err)
