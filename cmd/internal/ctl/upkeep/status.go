@@ -46,15 +46,7 @@ do. "atmctl doctor" says what needs repair.`,
 
 // A status is the state of a server, and of the caller's credentials there.
 type status struct {
-	Server   string `json:"server"`
-	Name     string `json:"name"`
-	Version  string `json:"version"`
-	Revision string `json:"revision"`
-	Modified bool   `json:"modified"`
-	Go       string `json:"go"`
-	Platform string `json:"platform"`
-	Started  string `json:"started"`
-	Uptime   int64  `json:"uptime"` // seconds
+	statusProgram
 
 	Parts        []statusPart `json:"parts"`
 	You          statusCaller `json:"you"`
@@ -72,6 +64,19 @@ type status struct {
 	Holds  *int64        `json:"holds"`
 	Backup *statusBackup `json:"backup"` // nil for none
 	Clock  string        `json:"clock"`
+}
+
+// A statusProgram is which program runs, and since when.
+type statusProgram struct {
+	Server   string `json:"server"`
+	Name     string `json:"name"`
+	Version  string `json:"version"`
+	Revision string `json:"revision"`
+	Modified bool   `json:"modified"`
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+	Started  string `json:"started"`
+	Uptime   int64  `json:"uptime"` // seconds
 }
 
 type statusPart struct {
@@ -119,10 +124,12 @@ func askStatus(ctx context.Context, env *ctl.Env) (*status, error) {
 	}
 	now, r := time.Now(), field{result}
 	s := &status{
-		Server: env.Server, Name: r.text("name"), Version: r.text("version"),
-		Revision: r.text("revision"),
-		Modified: r.truth("modified"), Go: r.text("go"), Platform: r.text("platform"),
-		Started: r.text("started"), Uptime: r.number("uptime"), Clock: r.text("clock"),
+		statusProgram: statusProgram{
+			Server: env.Server, Name: r.text("name"), Version: r.text("version"),
+			Revision: r.text("revision"), Modified: r.truth("modified"), Go: r.text("go"),
+			Platform: r.text("platform"), Started: r.text("started"), Uptime: r.number("uptime"),
+		},
+		Clock: r.text("clock"),
 	}
 	for _, part := range r.list("parts") {
 		s.Parts = append(s.Parts, statusPart{
