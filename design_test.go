@@ -1,6 +1,9 @@
 package atm_test
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"path"
 	"path/filepath"
@@ -64,7 +67,10 @@ func TestDesignGivesTheReasonForEachDirectDependency(t *testing.T) {
 
 func TestDesignListsEachPackage(t *testing.T) {
 	listed := firstCells(t, "Packages")
-	for _, folder := range listed {
+	for i, folder := range listed {
+		if slices.Contains(listed[:i], folder) {
+			t.Errorf("%s lists %s twice", designPage, folder)
+		}
 		if _, err := os.Stat(folder); err != nil && folder != "atm" {
 			t.Errorf("%s lists %s, which does not exist", designPage, folder)
 		}
@@ -99,5 +105,45 @@ func TestDesignNamesTheFileOfEachFunction(t *testing.T) {
 		if !regexp.MustCompile(declared).MatchString(readFile(t, f[2])) {
 			t.Errorf("%s says that %s is in %s; it is not", designPage, f[1], f[2])
 		}
+	}
+}
+
+func TestOnlyMoveChangesABalance(t *testing.T) {
+	assigned := 0
+	sources(t, ".go", func(file, text string) {
+		if strings.HasSuffix(file, "_test.go") {
+			return
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, text, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, declared := range parsed.Decls {
+			function, _ := declared.(*ast.FuncDecl)
+			ast.Inspect(declared, func(n ast.Node) bool {
+				assignment, is := n.(*ast.AssignStmt)
+				if !is {
+					return true
+				}
+				for _, left := range assignment.Lhs {
+					field, is := left.(*ast.SelectorExpr)
+					if !is || field.Sel.Name != "Balance" {
+						continue
+					}
+					if of, is := field.X.(*ast.Ident); is && of.Name == "row" {
+						continue // a row of a statement shows a balance; it is no account
+					}
+					assigned++
+					if filepath.ToSlash(file) != "vault/books.go" || function == nil ||
+						function.Name.Name != "move" {
+						t.Errorf("%s assigns a balance outside Books.move", file)
+					}
+				}
+				return true
+			})
+		}
+	})
+	if assigned != 2 {
+		t.Errorf("a balance is assigned on %d lines, not on 2", assigned)
 	}
 }
