@@ -147,3 +147,26 @@ func TestOnlyMoveChangesABalance(t *testing.T) {
 		t.Errorf("a balance is assigned on %d lines, not on 2", assigned)
 	}
 }
+
+var testName = regexp.MustCompile(`\bTest[A-Z][A-Za-z0-9]+`)
+
+func TestDocumentsNameTestsThatExist(t *testing.T) {
+	var defined []string
+	sources(t, "_test.go", func(_, text string) {
+		for _, m := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllStringSubmatch(text,
+			-1) {
+			defined = append(defined, m[1])
+		}
+	})
+	check := func(file, text string) {
+		for _, name := range testName.FindAllString(text, -1) {
+			if !slices.ContainsFunc(defined, func(d string) bool { // -run takes the start of a name
+				return strings.HasPrefix(d, name)
+			}) {
+				t.Errorf("%s names %s, which does not exist", file, name)
+			}
+		}
+	}
+	sources(t, ".md", check)
+	check("Makefile", readFile(t, "Makefile"))
+}
