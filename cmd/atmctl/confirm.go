@@ -12,11 +12,11 @@ import (
 // for the argument.
 var irrevocable = map[string]string{
 	"atmctl account close": "Close account ARG for good?",
-	"atmctl audit recover": "Give the audit log up and begin another one?",
-	"atmctl ca retire":     "Trust the authority before the last rollover no longer?",
+	"atmctl audit recover": "Give up the audit log and begin another one?",
+	"atmctl ca retire":     "Stop trusting the previous authority?",
 	"atmctl cert revoke":   "Revoke certificate ARG for good?",
 	"atmctl grant revoke":  "Revoke grant ARG for good?",
-	"atmctl rebuild":       "Write the accounts anew from the journal?",
+	"atmctl rebuild":       "Write the accounts again, from the journal?",
 	"atmctl token revoke":  "Revoke token ARG for good?",
 	"atmctl user revoke":   "Revoke every certificate and token of ARG?",
 	"atmctl vault rekey":   "Replace keys/vault.key? Every replica then needs the new one.",
