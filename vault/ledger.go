@@ -76,10 +76,8 @@ type Ledger struct {
 	mu     sync.RWMutex // held for reading while a command is put on the queue
 	closed bool         // guarded by mu
 
-	failed chan struct{} // closed when the ledger is poisoned
-	fail   sync.Once
-	err    error         // why; set before failed is closed
-	done   chan struct{} // closed when the last answer has left
+	poisoned end
+	done     chan struct{} // closed when the last answer has left
 
 	deciding, ending stage
 	ahead            atomic.Int32 // groups that endLoop has not ended yet
@@ -87,6 +85,13 @@ type Ledger struct {
 	last int // size of the last group; of the committer
 
 	denials *audit.Denials
+}
+
+// An end is the end of a ledger because of an error.
+type end struct {
+	once   sync.Once
+	err    error         // why; set before failed is closed
+	failed chan struct{} // closed when the ledger is poisoned
 }
 
 // A stage of a commit knows since when a commit is in it; nil for none.
@@ -130,12 +135,12 @@ func NewLedger(cfg Config) *Ledger {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	l := &Ledger{
-		cfg:    cfg,
-		queue:  make(chan *pending, maxQueue),
-		failed: make(chan struct{}),
-		done:   make(chan struct{}),
+		cfg:   cfg,
+		queue: make(chan *pending, maxQueue),
+		done:  make(chan struct{}),
 
-		denials: audit.NewDenials(),
+		denials:  audit.NewDenials(),
+		poisoned: end{failed: make(chan struct{})},
 	}
 	go l.commitLoop()
 	return l
@@ -181,13 +186,13 @@ func (l *Ledger) Denied() []audit.Summary { return l.denials.Flush() }
 
 // Failed is closed when a commit failed or its outcome is unknown. The process
 // must end then: the next start finds out what is durable.
-func (l *Ledger) Failed() <-chan struct{} { return l.failed }
+func (l *Ledger) Failed() <-chan struct{} { return l.poisoned.failed }
 
 // Err returns why the ledger failed, and nil while it works.
 func (l *Ledger) Err() error {
 	select {
-	case <-l.failed:
-		return l.err
+	case <-l.poisoned.failed:
+		return l.poisoned.err
 	default:
 		return nil
 	}
@@ -451,9 +456,9 @@ func (l *Ledger) now(shared time.Time) time.Time {
 // it is a bug or a broken disk, and the ordinary start is the one recovery
 // that is tested every day.
 func (l *Ledger) poison(err error, batch []*pending) {
-	l.fail.Do(func() {
-		l.err = err
-		close(l.failed)
+	l.poisoned.once.Do(func() {
+		l.poisoned.err = err
+		close(l.poisoned.failed)
 		l.cfg.Log.Error("nothing can be committed any more; the process must end",
 			slog.Any("error", err))
 	})

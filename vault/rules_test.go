@@ -205,7 +205,8 @@ func TestLimitsBoundWhatLeavesAnAccount(t *testing.T) {
 	take := Withdraw{Party: demo, Account: "100", Cash: till, Amount: 250, Tell: true}
 	testRules(t, []ruleCase{
 		{
-			"within all", limited(Limits{PerOperation: 250, DailyAmount: 250, DailyCount: 1}, Spent{}),
+			"within all",
+			limited(Limits{PerOperation: 250, DailyAmount: 250, DailyCount: 1}, Spent{}),
 			take, atm.OK, "7.50",
 		},
 		{
@@ -225,7 +226,8 @@ func TestLimitsBoundWhatLeavesAnAccount(t *testing.T) {
 			atm.LimitDailyCount, nil,
 		},
 		{
-			"as often yesterday", limited(Limits{DailyCount: 2}, Spent{today - 1, 2, 2}), take, atm.OK,
+			"as often yesterday",
+			limited(Limits{DailyCount: 2}, Spent{today - 1, 2, 2}), take, atm.OK,
 			"7.50",
 		},
 		{
@@ -248,7 +250,8 @@ func TestLimitsBoundWhatLeavesAnAccount(t *testing.T) {
 		"less than nothing": {PerOperation: -1}, "no such zone": {Zone: "Moon/Tycho"},
 		"a zone of the machine": {Zone: "Local"},
 	} {
-		if s, _ := (world{accounts: limited(Limits{}, Spent{})}).decide(t, SetLimits{
+		w := world{accounts: limited(Limits{}, Spent{})}
+		if s, _ := w.decide(t, SetLimits{
 			Account: "100",
 			Limits:  bad,
 		}); s.Code != atm.AmountInvalid {

@@ -11,6 +11,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/teller"
 	"example.com/atm/vault"
+	"example.com/atm/vault/check"
 	"example.com/atm/vault/people"
 )
 
@@ -18,7 +19,7 @@ import (
 type records struct {
 	rules    Rules
 	books    *vault.Replayer // before the entry
-	problems *vault.Problems
+	problems *check.Problems
 	newest   time.Time // of an entry
 
 	users   map[string]*person
@@ -81,7 +82,7 @@ func (a *answered) fits(k vault.RequestKey) bool {
 	return k == a.key || after >= -vault.RequestLife-day && after <= 5*365*day
 }
 
-func newRecords(rules Rules, books *vault.Replayer, problems *vault.Problems) *records {
+func newRecords(rules Rules, books *vault.Replayer, problems *check.Problems) *records {
 	return &records{
 		rules: rules, books: books, problems: problems,
 		users: make(map[string]*person), invited: make(map[string][]invited),

@@ -13,6 +13,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/teller"
 	"example.com/atm/vault"
+	"example.com/atm/vault/check"
 )
 
 // Reconcile replays the journal of a store by the rules, from nothing, and
@@ -84,7 +85,7 @@ func Compare(ctx context.Context, store vault.Backend, rules Rules,
 ) (*Compared, error) {
 	c := &Compared{Replayer: vault.NewReplayer()}
 	bookings := teller.NewBookings()
-	r := newRecords(rules, c.Replayer, vault.NewProblems(report))
+	r := newRecords(rules, c.Replayer, check.NewProblems(report))
 	size, err := vault.JournalSize(ctx, store)
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore/chunk"
+	"example.com/atm/vault/check"
 )
 
 // Check looks at everything in the file: its pages, that every value opens and
@@ -16,8 +17,8 @@ import (
 // every movement sums to zero, and that holds and request ids point to where
 // they should. It implements vault.Backend.
 func (s *Store) Check(ctx context.Context, report func(problem string)) error {
-	problems := vault.NewProblems(report)
-	c := &checker{problems: problems, chains: vault.NewChains(problems), spines: make(spines)}
+	problems := check.NewProblems(report)
+	c := &checker{problems: problems, chains: check.NewChains(problems), spines: make(spines)}
 	pages, err := s.checkPages(nil)
 	switch {
 	case errors.Is(err, vault.ErrDamaged):
@@ -42,10 +43,10 @@ func (s *Store) Check(ctx context.Context, report func(problem string)) error {
 }
 
 type checker struct {
-	problems *vault.Problems
+	problems *check.Problems
 
 	size   int64 // of the journal
-	chains *vault.Chains
+	chains *check.Chains
 	spines spines
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"example.com/atm/audit"
 	"example.com/atm/vault"
+	"example.com/atm/vault/check"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -15,8 +16,8 @@ import (
 // chain that ends in its record, and holds and request ids lead where they
 // should. Pages and indexes are the database's own to check (amcheck).
 func (s *Store) Check(ctx context.Context, report func(problem string)) error {
-	problems := vault.NewProblems(report)
-	c := &checker{store: s, problems: problems, chains: vault.NewChains(problems)}
+	problems := check.NewProblems(report)
+	c := &checker{store: s, problems: problems, chains: check.NewChains(problems)}
 	err := s.snapshot(ctx, func(tx pgx.Tx) error {
 		for _, part := range []func(context.Context, pgx.Tx) error{
 			c.journal, c.accounts, c.versions, c.holds, c.requests, c.secrets,
@@ -35,10 +36,10 @@ func (s *Store) Check(ctx context.Context, report func(problem string)) error {
 
 type checker struct {
 	store    *Store
-	problems *vault.Problems
+	problems *check.Problems
 
 	size   int64 // of the journal
-	chains *vault.Chains
+	chains *check.Chains
 }
 
 // journal reads all entries, and holds the tree that was signed against them.

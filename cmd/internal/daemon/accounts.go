@@ -11,6 +11,7 @@ import (
 	"example.com/atm/cmd/internal/storage"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
+	"example.com/atm/vault/check"
 )
 
 // accounts are what keeps the accounts: a file in the folder, or a database.
@@ -129,7 +130,7 @@ func (a accounts) scrub(ctx context.Context, log *slog.Logger, found func(n int)
 		case <-ctx.Done():
 			return
 		}
-		next, err := vault.Scrub(ctx, a, after, scrubAtOnce, func(problem string) {
+		next, err := check.Scrub(ctx, a, after, scrubAtOnce, func(problem string) {
 			found(1)
 			log.Error("a record is not what the journal says; run atmctl fsck",
 				slog.String("problem", problem))

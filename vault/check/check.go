@@ -1,10 +1,14 @@
-package vault
+// Package check holds what a store has against what its journal says: by Chains all of it, while
+// nothing else happens, and by Scrub some accounts after the other while it is in use. It tells
+// what is wrong and changes nothing.
+package check
 
 import (
 	"fmt"
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/vault"
 )
 
 // Problems are what a check of a store tells of.
@@ -33,7 +37,7 @@ func (p *Problems) Add(format string, args ...any) {
 // Err is ErrDamaged when there was a problem.
 func (p *Problems) Err() error {
 	if p.n > 0 {
-		return ErrDamaged
+		return vault.ErrDamaged
 	}
 	return nil
 }
@@ -44,7 +48,7 @@ func (p *Problems) Err() error {
 // entries in order, and then its accounts.
 type Chains struct {
 	problems *Problems
-	ends     map[Name]*chainEnd
+	ends     map[vault.Name]*chainEnd
 	sum      atm.Amount // of the balances of the records
 }
 
@@ -56,7 +60,7 @@ type chainEnd struct {
 
 // NewChains returns chains that tell what is wrong with them.
 func NewChains(problems *Problems) *Chains {
-	return &Chains{problems: problems, ends: make(map[Name]*chainEnd)}
+	return &Chains{problems: problems, ends: make(map[vault.Name]*chainEnd)}
 }
 
 // Entry carries the chains on by what an entry changed.
@@ -64,7 +68,7 @@ func (c *Chains) Entry(index int64, entry *audit.Entry) {
 	var sum atm.Amount
 	for _, change := range entry.State {
 		sum += change.After - change.Before
-		name := Name(change.Account)
+		name := vault.Name(change.Account)
 		have := c.ends[name]
 		if have == nil {
 			have = &chainEnd{}
@@ -86,11 +90,11 @@ func (c *Chains) Entry(index int64, entry *audit.Entry) {
 }
 
 // Has reports whether an entry made the account.
-func (c *Chains) Has(n Name) bool { return c.ends[n] != nil }
+func (c *Chains) Has(n vault.Name) bool { return c.ends[n] != nil }
 
 // Account holds a record against the end of its chain, and reports whether there
 // is one.
-func (c *Chains) Account(a *Account) bool {
+func (c *Chains) Account(a *vault.Account) bool {
 	c.sum += a.Balance
 	have := c.ends[a.Name]
 	if have == nil {
@@ -119,12 +123,13 @@ func (c *Chains) End() {
 
 // Pending holds the pending holds of an account against their own records; hold
 // finds one.
-func (c *Chains) Pending(a *Account, hold func(HoldID) (Hold, error)) {
+func (c *Chains) Pending(a *vault.Account, hold func(vault.HoldID) (vault.Hold, error)) {
 	held := atm.Amount(0)
 	for _, p := range a.Pending {
 		held += p.Amount
 		h, err := hold(p.ID)
-		if err != nil || h.State != HoldPending || h.Account != a.Name || h.Amount != p.Amount {
+		if err != nil || h.State != vault.HoldPending || h.Account != a.Name ||
+			h.Amount != p.Amount {
 			c.problems.Add("account %s: hold %s is not as the account has it: %v", a.Name,
 				p.ID, err)
 		}

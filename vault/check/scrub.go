@@ -1,4 +1,4 @@
-package vault
+package check
 
 import (
 	"context"
@@ -7,13 +7,14 @@ import (
 	"strconv"
 
 	"example.com/atm/audit"
+	"example.com/atm/vault"
 )
 
 // Scrub compares customers' accounts with numbers above after, up to limit of them, with the
 // entries that made their newest versions, and tells report what differs. It returns the
 // number to go on after; 0 at the end. It is for a store that is in use: an account that
 // changes meanwhile is looked at again.
-func Scrub(ctx context.Context, store Store, after uint64, limit int,
+func Scrub(ctx context.Context, store vault.Store, after uint64, limit int,
 	report func(problem string),
 ) (next uint64, err error) {
 	accounts, err := store.Accounts(ctx, after, limit)
@@ -34,7 +35,9 @@ func Scrub(ctx context.Context, store Store, after uint64, limit int,
 // scrubTries bounds how often an account is looked at that changes all the time.
 const scrubTries = 3
 
-func scrubAccount(ctx context.Context, store Store, a Account, report func(string)) error {
+func scrubAccount(ctx context.Context, store vault.Store, a vault.Account,
+	report func(string),
+) error {
 	for range scrubTries {
 		problem := "no entry made its newest version"
 		err := store.History(ctx, a.Name, a.Version, func(version uint64, index int64,
@@ -43,7 +46,7 @@ func scrubAccount(ctx context.Context, store Store, a Account, report func(strin
 			problem = compareNewest(a, version, index, leaf)
 			return false
 		})
-		if errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
+		if errors.Is(err, vault.ErrUnavailable) || ctx.Err() != nil {
 			return err
 		}
 		if err != nil {
@@ -67,13 +70,13 @@ func scrubAccount(ctx context.Context, store Store, a Account, report func(strin
 
 // compareNewest says how an account differs from the entry of its newest version; "" when it
 // does not.
-func compareNewest(a Account, version uint64, index int64, leaf []byte) string {
+func compareNewest(a vault.Account, version uint64, index int64, leaf []byte) string {
 	entry, err := audit.ParseEntry(leaf)
 	if err != nil {
 		return err.Error()
 	}
 	for _, c := range entry.State {
-		if Name(c.Account) != a.Name {
+		if vault.Name(c.Account) != a.Name {
 			continue
 		}
 		switch {
