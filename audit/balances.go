@@ -8,6 +8,7 @@ import (
 	"hash"
 
 	"example.com/atm"
+	"example.com/atm/audit/merkle"
 )
 
 // Balances hashes accounts with their versions and balances, so that two
@@ -24,7 +25,7 @@ func (b *Balances) Add(account string, version uint64, balance atm.Amount) {
 }
 
 // Sum is the hash of what was added.
-func (b *Balances) Sum() string { return hashWord(Hash(b.hash.Sum(nil))) }
+func (b *Balances) Sum() string { return hashWord(merkle.Hash(b.hash.Sum(nil))) }
 
 // AccountOrder compares the names of accounts: customers by number, and after
 // them the bank's own by name.
@@ -54,7 +55,7 @@ type Balance struct {
 // zero.
 func (l *Log) Balances(ctx context.Context, size int64) (map[string]Balance, error) {
 	accounts := make(map[string]Balance)
-	err := l.Entries(ctx, 0, size, func(index int64, leaf []byte, _ Hash) error {
+	err := l.Entries(ctx, 0, size, func(index int64, leaf []byte, _ merkle.Hash) error {
 		entry, err := ParseEntry(leaf)
 		if err != nil {
 			return fmt.Errorf("entry %d: %w", index, err)

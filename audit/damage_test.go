@@ -1,4 +1,4 @@
-package audit
+package audit_test
 
 import (
 	"bytes"
@@ -15,12 +15,15 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/mod/sumdb/note"
+	"example.com/atm/audit"
+	"example.com/atm/audit/audittest"
+	"example.com/atm/audit/checkpoint"
+	"example.com/atm/audit/merkle"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// published are the files of a log by name.
-func published(t testing.TB, dir string) map[string][]byte {
+// filesOf returns the files of a log by name.
+func filesOf(t testing.TB, dir string) map[string][]byte {
 	t.Helper()
 	files := make(map[string][]byte)
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
@@ -42,12 +45,12 @@ func published(t testing.TB, dir string) map[string][]byte {
 
 // findings is what TestDamage is told by a verification.
 type findings struct {
-	OK    *bool   `json:"ok"`
-	Code  *int    `json:"code"`
-	Size  *int64  `json:"size"`
-	Root  *string `json:"root"`
-	First *Bad    `json:"first_bad"`
-	Last  *int64  `json:"last_good"`
+	OK    *bool      `json:"ok"`
+	Code  *int       `json:"code"`
+	Size  *int64     `json:"size"`
+	Root  *string    `json:"root"`
+	First *audit.Bad `json:"first_bad"`
+	Last  *int64     `json:"last_good"`
 }
 
 // damaged is a log of which any files were changed.
@@ -108,12 +111,12 @@ func (d *damaged) change() {
 		}
 		d.done = append(d.done, "as "+another)
 	case "extend":
-		forged := appendBundle(nil, []byte(`{"forged":true}`))
+		forged := audittest.Bundle([]byte(`{"forged":true}`))
 		more := [][]byte{{0}, bytes.Repeat([]byte{7}, 32), forged, []byte("\n"), data}
 		write(path, append(bytes.Clone(data), more[d.rng.IntN(len(more))]...))
 	case "flip":
 		if len(data) > 0 {
-			write(path, flip(d.rng.IntN(len(data)))(bytes.Clone(data)))
+			write(path, audittest.Flip(d.rng.IntN(len(data)))(bytes.Clone(data)))
 		}
 	case "replace":
 		if with, has := d.other[name]; has {
@@ -147,16 +150,19 @@ func (d *damaged) must(errs ...error) {
 // held returns the file that stands for a tile, and how many hashes or entries it
 // is to hold; nil when there is none. The whole one is looked for before those
 // between.
-func (d *damaged) held(t tile) ([]byte, int) {
-	widths := []int{t.width, tileWidth}
-	for width := t.width + 1; width < tileWidth; width++ {
+func (d *damaged) held(t merkle.Tile) ([]byte, int) {
+	widths := []int{t.Width, merkle.TileWidth}
+	for width := t.Width + 1; width < merkle.TileWidth; width++ {
 		widths = append(widths, width)
 	}
 	for i, width := range widths {
-		path := filepath.Join(d.dir, filepath.FromSlash(tile{t.level, t.n, width}.path()))
+		path := filepath.Join(d.dir, filepath.FromSlash(merkle.Tile{
+			Level: t.Level, N: t.N,
+			Width: width,
+		}.Path()))
 		info, err := os.Lstat(path)
 		if errors.Is(err, fs.ErrNotExist) {
-			if t.width == tileWidth {
+			if t.Width == merkle.TileWidth {
 				return nil, 0
 			}
 			continue
@@ -186,14 +192,15 @@ func (d *damaged) lowest(real map[string][]byte, size int64) (index, entry int64
 			*at = i
 		}
 	}
-	for level := entriesLevel; level < levels(size); level++ {
-		for n := range (tilesAt(size, max(level, 0)) + tileWidth - 1) >> tileHeight {
-			t := tileOf(size, level, n)
-			want := real[t.path()]
+	for level := merkle.EntriesLevel; level < merkle.Levels(size); level++ {
+		for n := range (merkle.HashesAt(size, max(level, 0)) +
+			merkle.TileWidth - 1) >> merkle.TileHeight {
+			t := merkle.TileAt(size, level, n)
+			want := real[t.Path()]
 			got, held := d.held(t)
 			if level >= 0 {
 				if len(got) != held*32 || !bytes.HasPrefix(got, want) || got == nil {
-					note(&index, t.first())
+					note(&index, t.First())
 				}
 				continue
 			}
@@ -201,28 +208,28 @@ func (d *damaged) lowest(real map[string][]byte, size int64) (index, entry int64
 				continue
 			}
 			if got == nil {
-				note(&index, t.first())
-				note(&entry, t.first())
+				note(&index, t.First())
+				note(&entry, t.First())
 				continue
 			}
 			position := int64(0)
-			for range t.width {
+			for range t.Width {
 				n := 2 + int(want[0])<<8 + int(want[1])
 				if len(got) < n || !bytes.Equal(got[:n], want[:n]) {
-					note(&entry, t.first()+position)
+					note(&entry, t.First()+position)
 					break
 				}
 				got, want, position = got[n:], want[n:], position+1
 			}
-			for rest := held - t.width; position == int64(t.width) && rest > 0; rest-- {
+			for rest := held - t.Width; position == int64(t.Width) && rest > 0; rest-- {
 				if len(got) < 2 || len(got) < 2+int(got[0])<<8+int(got[1]) {
 					got = []byte{0}
 					break
 				}
 				got = got[2+int(got[0])<<8+int(got[1]):]
 			}
-			if position < int64(t.width) || len(got) > 0 {
-				note(&index, t.first()+position)
+			if position < int64(t.Width) || len(got) > 0 {
+				note(&index, t.First()+position)
 			}
 		}
 	}
@@ -234,33 +241,24 @@ func (d *damaged) lowest(real map[string][]byte, size int64) (index, entry int64
 // It says 0 only when every signed byte is as it was, and names the lowest index
 // else. What is proved is true. With ATM_SOAK it goes on for 10 minutes.
 func TestDamage(t *testing.T) {
-	m, original := publish(t, 300, 70_000)
-	forged := newMemory(t)
-	forged.grow(t, 70_000)
-	forged.leaves[10] = bytes.Replace(forged.leaves[10], []byte("392.00"), []byte("392.01"), 1)
-	var hashes []Hash
-	for _, leaf := range forged.leaves {
-		hashes = append(hashes, LeafHash(leaf))
-	}
-	forged.head, forged.checkpoint = Head{}, nil
-	forged.signer.last = nil
-	forged.sign(t, Head{}.Append(hashes...))
+	m, original := audittest.Publish(t, 300, 70_000)
+	forged := audittest.New(t)
+	forged.Grow(t, 70_000)
+	forged.Leaves[10] = bytes.Replace(forged.Leaves[10], []byte("392.00"), []byte("392.01"), 1)
+	forged = forged.At(t, 70_000) // signed again
 	otherDir := t.TempDir()
-	p, _ := newPublisher(t, otherDir, forged)
-	if err := p.Recover(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	real, other := published(t, original), published(t, otherDir)
+	audittest.PublishIn(t, otherDir, forged)
+	real, other := filesOf(t, original), filesOf(t, otherDir)
 
-	size := m.head.Size
+	size := m.Head.Size
 	var edge, names []string
-	for level := entriesLevel; level < levels(size); level++ {
-		last := (tilesAt(size, max(level, 0)) - 1) >> tileHeight
-		for _, width := range []int{tileOf(size, level, last).width, tileWidth, 200} {
-			edge = append(edge, tile{level, last, width}.path())
+	for level := merkle.EntriesLevel; level < merkle.Levels(size); level++ {
+		last := (merkle.HashesAt(size, max(level, 0)) - 1) >> merkle.TileHeight
+		for _, width := range []int{merkle.TileAt(size, level, last).Width, merkle.TileWidth, 200} {
+			edge = append(edge, merkle.Tile{Level: level, N: last, Width: width}.Path())
 		}
 	}
-	edge = append(edge, checkpointFile, keyFile, witnessedFile)
+	edge = append(edge, checkpoint.File, checkpoint.KeyFile, checkpoint.WitnessedFile)
 	edge = append(edge, "tile/1/000", "tile/0/000", "tile/entries/000")
 	for name := range real {
 		names = append(names, name)
@@ -278,12 +276,12 @@ func TestDamage(t *testing.T) {
 	}
 	round := 0
 	for ; round < rounds && (end.IsZero() || time.Now().Before(end)); round++ {
-		dir := copyLog(t, original)
+		dir := audittest.Copy(t, original)
 		d := &damaged{t: t, dir: dir, names: names, other: other}
 		d.rng = rand.New(rand.NewPCG(seed, uint64(round)))
 		if d.rng.IntN(4) == 0 { // nothing leads to the root then
-			remove(t, dir, filepath.Dir(edge[0]))
-			remove(t, dir, filepath.Dir(edge[3]))
+			audittest.Remove(t, dir, filepath.Dir(edge[0]))
+			audittest.Remove(t, dir, filepath.Dir(edge[3]))
 			d.done = append(d.done, "delete the last bundle and the last tile")
 		}
 		for range 1 + min(d.rng.IntN(8)*d.rng.IntN(3), 1+d.rng.IntN(40)) {
@@ -309,16 +307,16 @@ func TestDamage(t *testing.T) {
 		}
 	}
 	t.Logf("%d rounds, codes %v, %d of them without a way to the root", round, codes, loose)
-	if codes[Verified] == round || codes[ContentDiffers] == 0 {
+	if codes[audit.Verified] == round || codes[audit.ContentDiffers] == 0 {
 		t.Error("nothing was damaged")
 	}
 }
 
 // check verifies a log that was damaged, and holds what is said against what is
 // there.
-func (d *damaged) check(m *memory, real map[string][]byte) *Report {
+func (d *damaged) check(m *audittest.Log, real map[string][]byte) *audit.Report {
 	t := d.t
-	r, err := Verify(t.Context(), Dir(d.dir), VerifyOptions{})
+	r, err := audit.Verify(t.Context(), audit.Dir(d.dir), audit.VerifyOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -332,54 +330,54 @@ func (d *damaged) check(m *memory, real map[string][]byte) *Report {
 		t.Errorf("JSON %s: %v", text, err)
 		return r
 	}
-	codes := []int{Verified, CannotVerify, WrongSignature, ContentDiffers}
+	codes := []int{audit.Verified, audit.CannotVerify, audit.WrongSignature, audit.ContentDiffers}
 	if !slices.Contains(codes, r.Code) || *said.OK != (r.Code == 0) || *said.Code != r.Code {
 		t.Errorf("code %d: %s", r.Code, text)
 	}
-	index, entry := d.lowest(real, m.head.Size)
+	index, entry := d.lowest(real, m.Head.Size)
 	switch {
-	case r.Code == CannotVerify || r.Code == WrongSignature:
-	case r.Code == Verified && (index >= 0 || entry >= 0):
+	case r.Code == audit.CannotVerify || r.Code == audit.WrongSignature:
+	case r.Code == audit.Verified && (index >= 0 || entry >= 0):
 		t.Errorf("verified, and index %d differs, entry %d", index, entry)
-	case r.Code == ContentDiffers && index < 0:
+	case r.Code == audit.ContentDiffers && index < 0:
 		t.Errorf("%s, and nothing does", r.Sentence)
-	case r.Code == ContentDiffers && !r.Unproven && *r.FirstBad.Index != index:
+	case r.Code == audit.ContentDiffers && !r.Unproven && *r.FirstBad.Index != index:
 		t.Errorf("%s: the lowest is %d", text, index)
 	case r.Unproven && !d.forged && entry >= 0 && r.LastGood >= entry:
 		t.Errorf("%s: entry %d is not good", text, entry)
 	}
-	if r.Code == Verified || r.Code == ContentDiffers {
+	if r.Code == audit.Verified || r.Code == audit.ContentDiffers {
 		d.read(m)
 	}
 	return r
 }
 
 // read holds what is read and proved out of the log against what was committed.
-func (d *damaged) read(m *memory) {
+func (d *damaged) read(m *audittest.Log) {
 	t := d.t
-	log, err := OpenLog(t.Context(), Dir(d.dir), m.signer.Verifier())
+	log, err := audit.OpenLog(t.Context(), audit.Dir(d.dir), m.Signer.Verifier())
 	if err != nil {
 		return
 	}
-	index := d.rng.Int64N(m.head.Size)
+	index := d.rng.Int64N(m.Head.Size)
 	if proof, err := log.Prove(t.Context(), index); err == nil {
-		if r := proof.Check(m.leaves[index], m.signer.Verifier()); !r.OK() {
+		if r := proof.Check(m.Leaves[index], m.Signer.Verifier()); !r.OK() {
 			t.Errorf("a proof of entry %d that proves nothing: %s", index, r.Sentence)
 		}
 	}
-	older := 1 + d.rng.Int64N(m.head.Size-1)
-	if proof, err := log.proveExtends(t.Context(), older); err == nil {
-		root := Head{}
-		for _, leaf := range m.leaves[:older] {
-			root.push(LeafHash(leaf))
+	older := 1 + d.rng.Int64N(m.Head.Size-1)
+	if proof, err := log.ProveExtends(t.Context(), older); err == nil {
+		root := merkle.Head{}
+		for _, leaf := range m.Leaves[:older] {
+			root.Add(merkle.LeafHash(leaf))
 		}
-		if err := tlog.CheckTree(proof, m.head.Size, m.head.Root(), older,
+		if err := tlog.CheckTree(proof, m.Head.Size, m.Head.Root(), older,
 			root.Root()); err != nil {
 			t.Errorf("a proof that %d entries were extended: %v", older, err)
 		}
 	}
-	log.Entries(t.Context(), index, index+300, func(i int64, leaf []byte, _ Hash) error {
-		if !bytes.Equal(leaf, m.leaves[i]) {
+	log.Entries(t.Context(), index, index+300, func(i int64, leaf []byte, _ merkle.Hash) error {
+		if !bytes.Equal(leaf, m.Leaves[i]) {
 			t.Errorf("entry %d is read as %s", i, leaf)
 		}
 		return nil
@@ -389,14 +387,14 @@ func (d *damaged) read(m *memory) {
 // TestLowestIndexWithoutEdge takes the last bundle and the last tile away, which the
 // root cannot be reached without, and forges an entry long before them.
 func TestLowestIndexWithoutEdge(t *testing.T) {
-	m, original := publish(t, 3000)
+	m, original := audittest.Publish(t, 3000)
 	forge := func(t *testing.T, dir, name string, leaf []byte) {
-		edit(t, dir, name, func(b []byte) []byte {
+		audittest.Edit(t, dir, name, func(b []byte) []byte {
 			return bytes.Replace(b, leaf, bytes.Replace(leaf, []byte("392.00"),
 				[]byte("392.01"), 1), 1)
 		})
 	}
-	_, smallDir := publish(t, 255)
+	_, smallDir := audittest.Publish(t, 255)
 	for _, tt := range []struct {
 		name, dir string
 		tamper    func(t *testing.T, dir string)
@@ -405,42 +403,45 @@ func TestLowestIndexWithoutEdge(t *testing.T) {
 	}{
 		{"the edge is gone", original, func(*testing.T, string) {}, 2816, "tile/0/011.p/184"},
 		{"and entry 10 is forged", original, func(t *testing.T, dir string) {
-			forge(t, dir, "tile/entries/000", m.leaves[10])
+			forge(t, dir, "tile/entries/000", m.Leaves[10])
 		}, 10, "tile/entries/000"},
 		{"and entry 700 with its tile", original, func(t *testing.T, dir string) {
-			forge(t, dir, "tile/entries/002", m.leaves[700])
-			edit(t, dir, "tile/0/002", func(b []byte) []byte {
-				h := LeafHash(bytes.Replace(m.leaves[700], []byte("392.00"), []byte("392.01"), 1))
+			forge(t, dir, "tile/entries/002", m.Leaves[700])
+			audittest.Edit(t, dir, "tile/0/002", func(b []byte) []byte {
+				h := merkle.LeafHash(bytes.Replace(m.Leaves[700], []byte("392.00"),
+					[]byte("392.01"), 1))
 				copy(b[(700-512)*32:], h[:])
 				return b
 			})
 		}, 0, "tile/1/000.p/11"}, // two against one
 		{"and a tile", original, func(t *testing.T, dir string) {
-			edit(t, dir, "tile/0/004", flip(100))
+			audittest.Edit(t, dir, "tile/0/004", audittest.Flip(100))
 		}, 1024, "tile/0/004"},
 		{"and a bundle", original, func(t *testing.T, dir string) {
-			remove(t, dir, "tile/entries/004")
+			audittest.Remove(t, dir, "tile/entries/004")
 		}, 1024, "tile/entries/004"},
 		{"and the tile above", original, func(t *testing.T, dir string) {
-			remove(t, dir, "tile/1")
+			audittest.Remove(t, dir, "tile/1")
 		}, 0, "tile/1/000.p/11"},
 		{"and a hash in the tile above", original, func(t *testing.T, dir string) {
-			edit(t, dir, "tile/1/000.p/11", flip(100))
+			audittest.Edit(t, dir, "tile/1/000.p/11", audittest.Flip(100))
 		}, 0, "tile/1/000.p/11"},
 		{"255 entries, one torn, no tile", smallDir, func(t *testing.T, dir string) {
-			remove(t, dir, "tile/0")
-			edit(t, dir, "tile/entries/000.p/255", func(b []byte) []byte { return b[:len(b)-1] })
+			audittest.Remove(t, dir, "tile/0")
+			audittest.Edit(t, dir, "tile/entries/000.p/255", func(b []byte) []byte {
+				return b[:len(b)-1]
+			})
 		}, 0, "tile/0/000.p/255"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			dir := copyLog(t, tt.dir)
+			dir := audittest.Copy(t, tt.dir)
 			if tt.dir == original {
-				remove(t, dir, "tile/0/011.p")
-				remove(t, dir, "tile/entries/011.p")
+				audittest.Remove(t, dir, "tile/0/011.p")
+				audittest.Remove(t, dir, "tile/entries/011.p")
 			}
 			tt.tamper(t, dir)
-			r := verify(t, dir, VerifyOptions{})
-			if r.Code != ContentDiffers || r.FirstBad.Index == nil {
+			r := audittest.Verify(t, dir, audit.VerifyOptions{})
+			if r.Code != audit.ContentDiffers || r.FirstBad.Index == nil {
 				t.Fatalf("%d %s", r.Code, r.Sentence)
 			}
 			found := r.FirstBad
@@ -452,10 +453,10 @@ func TestLowestIndexWithoutEdge(t *testing.T) {
 		})
 	}
 	t.Run("files of a smaller tree", func(t *testing.T) {
-		_, dir := publish(t, 1000)
-		edit(t, dir, checkpointFile, func([]byte) []byte { return m.checkpoint })
-		r := verify(t, dir, VerifyOptions{VKey: m.signer.Verifier()})
-		if r.Code != ContentDiffers || *r.FirstBad.Index != 0 ||
+		_, dir := audittest.Publish(t, 1000)
+		audittest.Edit(t, dir, checkpoint.File, func([]byte) []byte { return m.Checkpoint })
+		r := audittest.Verify(t, dir, audit.VerifyOptions{VKey: m.Signer.Verifier()})
+		if r.Code != audit.ContentDiffers || *r.FirstBad.Index != 0 ||
 			r.FirstBad.File != "tile/1/000.p/11" {
 			t.Errorf("%d %s", r.Code, r.Sentence)
 		}
@@ -464,8 +465,8 @@ func TestLowestIndexWithoutEdge(t *testing.T) {
 
 // TestFilesHoldWhatIsSigned adds to files what nobody signed.
 func TestFilesHoldWhatIsSigned(t *testing.T) {
-	_, original := publish(t, 300)
-	forged := appendBundle(nil, []byte(`{"amount":"90000.00"}`))
+	_, original := audittest.Publish(t, 300)
+	forged := audittest.Bundle([]byte(`{"amount":"90000.00"}`))
 	for _, tt := range []struct {
 		name, file string
 		more       []byte
@@ -479,10 +480,10 @@ func TestFilesHoldWhatIsSigned(t *testing.T) {
 		{"one hash more above", "tile/1/000.p/1", make([]byte, 32), 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			dir := copyLog(t, original)
-			edit(t, dir, tt.file, func(b []byte) []byte { return append(b, tt.more...) })
-			r := verify(t, dir, VerifyOptions{})
-			if r.Code != ContentDiffers || *r.FirstBad.Index != tt.index ||
+			dir := audittest.Copy(t, original)
+			audittest.Edit(t, dir, tt.file, func(b []byte) []byte { return append(b, tt.more...) })
+			r := audittest.Verify(t, dir, audit.VerifyOptions{})
+			if r.Code != audit.ContentDiffers || *r.FirstBad.Index != tt.index ||
 				r.FirstBad.File != tt.file ||
 				r.LastGood != tt.index-1 {
 				t.Errorf("%d %s, last good %d", r.Code, r.Sentence, r.LastGood)
@@ -490,14 +491,14 @@ func TestFilesHoldWhatIsSigned(t *testing.T) {
 		})
 	}
 	t.Run("a wider one in place of a partial one", func(t *testing.T) {
-		m, dir := publish(t, 300, 512)
-		old := m.at(t, 300)
-		edit(t, dir, checkpointFile, func([]byte) []byte { return old.checkpoint })
-		if r := verify(t, dir, VerifyOptions{}); !r.OK() {
+		m, dir := audittest.Publish(t, 300, 512)
+		old := m.At(t, 300)
+		audittest.Edit(t, dir, checkpoint.File, func([]byte) []byte { return old.Checkpoint })
+		if r := audittest.Verify(t, dir, audit.VerifyOptions{}); !r.OK() {
 			t.Fatalf("%d %s", r.Code, r.Sentence)
 		}
-		edit(t, dir, "tile/entries/001", func(b []byte) []byte { return append(b, 0) })
-		if r := verify(t, dir, VerifyOptions{}); r.Code != ContentDiffers ||
+		audittest.Edit(t, dir, "tile/entries/001", func(b []byte) []byte { return append(b, 0) })
+		if r := audittest.Verify(t, dir, audit.VerifyOptions{}); r.Code != audit.ContentDiffers ||
 			*r.FirstBad.Index != 300 {
 			t.Fatalf("%d %s", r.Code, r.Sentence)
 		}
@@ -507,15 +508,12 @@ func TestFilesHoldWhatIsSigned(t *testing.T) {
 // TestLargestSizeEnds verifies 300 entries under a checkpoint of as many as a log
 // can have.
 func TestLargestSizeEnds(t *testing.T) {
-	m, original := publish(t, 300)
-	dir := copyLog(t, original)
-	text := Checkpoint{Origin: "log.example", Size: 1 << 53, Root: m.head.Root()}.text()
-	signed, err := note.Sign(&note.Note{Text: text}, m.signer.signers...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	edit(t, dir, checkpointFile, func([]byte) []byte { return signed })
-	if r := verify(t, dir, VerifyOptions{}); r.Code != ContentDiffers || *r.FirstBad.Index != 0 {
+	m, original := audittest.Publish(t, 300)
+	dir := audittest.Copy(t, original)
+	signed := m.SignClaim(t, 1<<53)
+	audittest.Edit(t, dir, checkpoint.File, func([]byte) []byte { return signed })
+	if r := audittest.Verify(t, dir, audit.VerifyOptions{}); r.Code != audit.ContentDiffers ||
+		*r.FirstBad.Index != 0 {
 		t.Errorf("%d %s", r.Code, r.Sentence)
 	}
 }

@@ -9,12 +9,16 @@ import (
 	"sort"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf16"
 
 	"example.com/atm"
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 )
+
+// testTime is when the entries of these tests were made.
+var testTime = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 
 var demoCaller = &atm.Caller{
 	Principal:  atm.Principal{Subject: "user:demo", Roles: []atm.Role{atm.Customer}},

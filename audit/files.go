@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"example.com/atm/audit/checkpoint"
+	"example.com/atm/audit/merkle"
 	"example.com/atm/internal/durable"
 )
 
@@ -83,6 +85,9 @@ type HTTP struct {
 	Base   string // the URL that names are appended to, with a slash at its end
 }
 
+// maxBundleBytes is the size of a complete bundle of the longest entries.
+const maxBundleBytes = merkle.TileWidth * (2 + MaxEntryBytes)
+
 // maxStrangers bounds the warnings about files that do not belong to the log.
 const maxStrangers = 10
 
@@ -103,13 +108,13 @@ func (d Dir) strangers(size int64) []string {
 		}
 		name = filepath.ToSlash(name)
 		why := "is no file of the log"
-		switch t, isTile := parseTilePath(name); {
-		case name == checkpointFile, name == keyFile, name == witnessedFile:
+		switch t, isTile := merkle.ParsePath(name); {
+		case name == checkpoint.File, name == checkpoint.KeyFile, name == checkpoint.WitnessedFile:
 			return nil
 		case !isTile:
-		case t == tileOf(size, t.level, t.n):
+		case t == merkle.TileAt(size, t.Level, t.N):
 			return nil
-		case t.width > tileOf(size, t.level, t.n).width:
+		case t.Width > merkle.TileAt(size, t.Level, t.N).Width:
 			why = "is beyond the signed size"
 		default:
 			superseded++ // a publisher leaves some for a moment
@@ -195,20 +200,20 @@ func (h HTTP) ask(ctx context.Context, name string, limit int64) ([]byte, error)
 // beginning, then stands in for it. So a log is read at one size to the end, however
 // long that takes and however much the log grows meanwhile. held is how many hashes or
 // entries the file that was read is to hold.
-func readTile(ctx context.Context, files Files, t tile) (data []byte, held int, err error) {
-	limit := int64(tileBytes)
-	if t.level < 0 {
-		limit = bundleBytes
+func readTile(ctx context.Context, files Files, t merkle.Tile) (data []byte, held int, err error) {
+	limit := int64(merkle.TileBytes)
+	if t.Level < 0 {
+		limit = maxBundleBytes
 	}
-	data, err = files.ReadFile(ctx, t.path(), limit)
-	if t.width == tileWidth || !errors.Is(err, fs.ErrNotExist) {
-		return data, t.width, err
+	data, err = files.ReadFile(ctx, t.Path(), limit)
+	if t.Width == merkle.TileWidth || !errors.Is(err, fs.ErrNotExist) {
+		return data, t.Width, err
 	}
 	gone := err
-	for width := t.width; ; {
-		full := tile{t.level, t.n, tileWidth}
-		if data, err := files.ReadFile(ctx, full.path(), limit); !errors.Is(err, fs.ErrNotExist) {
-			return data, tileWidth, err
+	for width := t.Width; ; {
+		full := merkle.Tile{Level: t.Level, N: t.N, Width: merkle.TileWidth}
+		if data, err := files.ReadFile(ctx, full.Path(), limit); !errors.Is(err, fs.ErrNotExist) {
+			return data, merkle.TileWidth, err
 		}
 		// Today's checkpoint names today's tile. It need not be verified for that: what
 		// is read there is held against the signed root, like every tile. The width only
@@ -217,30 +222,30 @@ func readTile(ctx context.Context, files Files, t tile) (data []byte, held int, 
 		if err != nil {
 			return nil, 0, err
 		}
-		wider := tileOf(now, t.level, t.n)
-		if wider.width <= width {
+		wider := merkle.TileAt(now, t.Level, t.N)
+		if wider.Width <= width {
 			return widerInDir(ctx, files, t, limit, gone)
 		}
-		data, err := files.ReadFile(ctx, wider.path(), limit)
+		data, err := files.ReadFile(ctx, wider.Path(), limit)
 		if !errors.Is(err, fs.ErrNotExist) {
-			return data, wider.width, err
+			return data, wider.Width, err
 		}
-		width = wider.width
+		width = wider.Width
 	}
 }
 
 // widerInDir looks for any wider tile in a folder, whose checkpoint may be an older one
 // than its tiles. It returns gone when there is none.
 func widerInDir(
-	ctx context.Context, files Files, t tile, limit int64, gone error,
+	ctx context.Context, files Files, t merkle.Tile, limit int64, gone error,
 ) (data []byte, held int, err error) {
 	dir, listable := files.(Dir)
 	if !listable {
 		return nil, 0, gone
 	}
-	for width := t.width + 1; width < tileWidth; width++ {
-		wider := tile{t.level, t.n, width}
-		if data, err := dir.ReadFile(ctx, wider.path(), limit); err == nil {
+	for width := t.Width + 1; width < merkle.TileWidth; width++ {
+		wider := merkle.Tile{Level: t.Level, N: t.N, Width: width}
+		if data, err := dir.ReadFile(ctx, wider.Path(), limit); err == nil {
 			return data, width, nil
 		}
 	}
@@ -252,21 +257,21 @@ func widerInDir(
 func publishedSize(ctx context.Context, files Files) (int64, error) {
 	_, c, err := ReadCheckpoint(ctx, files)
 	var file *FileError
-	if errors.As(err, &file) || errors.Is(err, ErrNoCheckpoint) {
+	if errors.As(err, &file) || errors.Is(err, checkpoint.ErrNoCheckpoint) {
 		return 0, nil
 	}
 	return c.Size, err
 }
 
 // readHashes is readTile for a tile of hashes, taken apart.
-func readHashes(ctx context.Context, files Files, t tile) ([]Hash, error) {
+func readHashes(ctx context.Context, files Files, t merkle.Tile) ([]merkle.Hash, error) {
 	data, held, err := readTile(ctx, files, t)
 	if err != nil {
 		return nil, err
 	}
-	hashes, ok := splitHashes(data, t.width, held)
+	hashes, ok := merkle.SplitHashes(data, t.Width, held)
 	if !ok {
-		return nil, &FileError{t.path(), fmt.Errorf("holds %d bytes, not %d hashes",
+		return nil, &FileError{t.Path(), fmt.Errorf("holds %d bytes, not %d hashes",
 			len(data), held)}
 	}
 	return hashes, nil

@@ -1,4 +1,4 @@
-package audit
+package audit_test
 
 import (
 	"errors"
@@ -12,6 +12,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"example.com/atm/audit"
+	"example.com/atm/audit/audittest"
 )
 
 // breaking serves the files of a folder, and breaks what it says about some.
@@ -66,7 +69,7 @@ func (b *breaking) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // TestBrokenConnectionIsNoTampering verifies a log whose server says half of a file, or
 // nothing, once or always. Only what a file holds is said of it.
 func TestBrokenConnectionIsNoTampering(t *testing.T) {
-	m, dir := publish(t, 1000)
+	m, dir := audittest.Publish(t, 1000)
 	for _, how := range []string{"cut", "stall", "503"} {
 		for _, name := range []string{
 			"tile/entries/001", "tile/0/001", "tile/0/003.p/232", "tile/entries/003.p/232",
@@ -86,8 +89,9 @@ func TestBrokenConnectionIsNoTampering(t *testing.T) {
 				if how == "stall" {
 					client.Timeout = time.Second
 				}
-				files := HTTP{Client: client, Base: s.URL + "/"}
-				r, err := Verify(t.Context(), files, VerifyOptions{VKey: m.signer.Verifier()})
+				files := audit.HTTP{Client: client, Base: s.URL + "/"}
+				r, err := audit.Verify(t.Context(), files,
+					audit.VerifyOptions{VKey: m.Signer.Verifier()})
 				var lost *url.Error
 				switch {
 				case times == 1 && how == "stall" && errors.As(err, &lost) && lost.Timeout():
@@ -108,13 +112,14 @@ func TestBrokenConnectionIsNoTampering(t *testing.T) {
 
 // TestRefusalIsOneShortSentence reads what a server that refuses says.
 func TestRefusalIsOneShortSentence(t *testing.T) {
-	_, dir := publish(t, 300)
+	_, dir := audittest.Publish(t, 300)
 	whole := http.FileServer(http.Dir(dir))
 	b := &breaking{Handler: whole, how: "403", name: "tile/0/000", times: 1 << 30}
 	s := serveTLS(b)
 	defer s.Close()
-	_, err := Verify(t.Context(), HTTP{Client: s.Client(), Base: s.URL + "/"}, VerifyOptions{})
-	var refused *RefusedError
+	_, err := audit.Verify(t.Context(), audit.HTTP{Client: s.Client(), Base: s.URL + "/"},
+		audit.VerifyOptions{})
+	var refused *audit.RefusedError
 	if !errors.As(err, &refused) || refused.Sentence != "Not you" {
 		t.Errorf("%v", err)
 	}
@@ -128,8 +133,8 @@ func TestRefusalIsOneShortSentence(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Close()
-	nowhere := HTTP{Client: http.DefaultClient, Base: "https://" + l.Addr().String() + "/"}
-	_, err = Verify(t.Context(), nowhere, VerifyOptions{})
+	nowhere := audit.HTTP{Client: http.DefaultClient, Base: "https://" + l.Addr().String() + "/"}
+	_, err = audit.Verify(t.Context(), nowhere, audit.VerifyOptions{})
 	var lost *url.Error
 	if !errors.As(err, &lost) {
 		t.Errorf("%v", err)

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"example.com/atm/audit/checkpoint"
 	cosignature "github.com/transparency-dev/formats/note"
 	"golang.org/x/mod/sumdb/note"
 )
@@ -79,7 +80,7 @@ func (p *Policy) line(words []string, used map[string]bool) error {
 	switch kind, args := words[0], words[1:]; {
 	case kind == "log" && (len(args) == 1 || len(args) == 2):
 		if _, err := note.NewVerifier(args[0]); err != nil {
-			return ErrKey
+			return checkpoint.ErrKey
 		}
 		if slices.Contains(p.Logs, args[0]) {
 			return errors.New("a log twice")
@@ -88,7 +89,7 @@ func (p *Policy) line(words []string, used map[string]bool) error {
 	case kind == "witness" && (len(args) == 2 || len(args) == 3):
 		verifier, err := cosignature.NewVerifierForCosignatureV1(args[1])
 		if err != nil {
-			return ErrKey
+			return checkpoint.ErrKey
 		}
 		w := Witness{Name: args[0], verifier: verifier}
 		if len(args) == 3 {

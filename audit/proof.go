@@ -1,13 +1,17 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
-	"strings"
 
+	"example.com/atm/audit/checkpoint"
+	"example.com/atm/audit/merkle"
+	"github.com/transparency-dev/formats/proof"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -15,60 +19,40 @@ import (
 // entry and the public key of the log (C2SP tlog-proof).
 type Proof struct {
 	Index      int64
-	Hashes     []Hash // from the sibling of the leaf to a child of the root
-	Checkpoint []byte // signed
+	Hashes     []merkle.Hash // from the sibling of the leaf to a child of the root
+	Checkpoint []byte        // signed
 }
-
-const proofHeader = "c2sp.org/tlog-proof@v1"
 
 // MarshalText writes the proof in the form of C2SP tlog-proof.
 func (p *Proof) MarshalText() ([]byte, error) {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s\nindex %d\n", proofHeader, p.Index)
+	out := proof.TLogProof{Index: uint64(p.Index), Checkpoint: p.Checkpoint}
 	for _, h := range p.Hashes {
-		b.WriteString(hashWord(h) + "\n")
+		out.Hashes = append(out.Hashes, h)
 	}
-	b.WriteString("\n")
-	b.Write(p.Checkpoint)
-	return []byte(b.String()), nil
+	return out.Marshal(), nil
 }
 
 // ErrNoProof reports text that is no proof.
 var ErrNoProof = errors.New("no tlog-proof")
 
-// MaxProof is the largest proof that is read, in bytes.
-const MaxProof = maxCheckpoint + 8<<10
+const (
+	// MaxProof is the largest proof that is read, in bytes.
+	MaxProof = checkpoint.MaxBytes + 8<<10
 
-// ParseProof reads what MarshalText writes. Extra data, which proves nothing,
-// is passed over.
+	maxProofHashes = 63 // the height of the largest tree
+)
+
+// ParseProof reads what MarshalText writes, to the byte: the reader of the library would
+// also take other spellings of the same proof. Extra data, which proves nothing, is
+// passed over.
 func ParseProof(text []byte) (*Proof, error) {
-	if len(text) > MaxProof {
+	var in proof.TLogProof
+	if len(text) > MaxProof || in.Unmarshal(text) != nil || !bytes.Equal(in.Marshal(), text) ||
+		in.Index > math.MaxInt64 || len(in.Hashes) > maxProofHashes {
 		return nil, ErrNoProof
 	}
-	head, checkpoint, found := strings.Cut(string(text), "\n\n")
-	lines := strings.Split(head, "\n")
-	if !found || len(lines) < 2 || lines[0] != proofHeader {
-		return nil, ErrNoProof
-	}
-	lines = lines[1:]
-	if extra, has := strings.CutPrefix(lines[0], "extra "); has {
-		if _, err := base64.StdEncoding.DecodeString(extra); err != nil || len(lines) < 2 {
-			return nil, ErrNoProof
-		}
-		lines = lines[1:]
-	}
-	digits, has := strings.CutPrefix(lines[0], "index ")
-	index, err := strconv.ParseInt(digits, 10, 64)
-	if !has || err != nil || index < 0 || strconv.FormatInt(index, 10) != digits ||
-		len(lines) > 64 {
-		return nil, ErrNoProof
-	}
-	p := &Proof{Index: index, Checkpoint: []byte(checkpoint)}
-	for _, line := range lines[1:] {
-		h, err := tlog.ParseHash(line)
-		if err != nil || hashWord(h) != line {
-			return nil, ErrNoProof
-		}
+	p := &Proof{Index: int64(in.Index), Checkpoint: in.Checkpoint}
+	for _, h := range in.Hashes {
 		p.Hashes = append(p.Hashes, h)
 	}
 	return p, nil
@@ -77,15 +61,17 @@ func ParseProof(text []byte) (*Proof, error) {
 // Check verifies that the proof proves leaf to be in the log with the public
 // key vkey. The report has the codes of Verify; its size and root are those of
 // the tree that the proof is about.
-func (p *Proof) Check(leaf []byte, vkey string) *Report { return p.CheckHash(LeafHash(leaf), vkey) }
+func (p *Proof) Check(leaf []byte, vkey string) *Report {
+	return p.CheckHash(merkle.LeafHash(leaf), vkey)
+}
 
 // CheckHash is Check for somebody who kept the hash of the leaf alone, as a
 // receipt has it.
-func (p *Proof) CheckHash(leaf Hash, vkey string) *Report {
+func (p *Proof) CheckHash(leaf merkle.Hash, vkey string) *Report {
 	r := &Report{LastGood: -1, Key: vkey}
-	c, err := OpenCheckpoint(p.Checkpoint, vkey)
+	c, err := checkpoint.Open(p.Checkpoint, vkey)
 	switch {
-	case errors.Is(err, ErrSignature):
+	case errors.Is(err, checkpoint.ErrSignature):
 		r.fail(WrongSignature, "%v", err)
 		return r
 	case err != nil:
@@ -115,8 +101,8 @@ func (p *Proof) CheckHash(leaf Hash, vkey string) *Report {
 // Proves verifies that the proof proves leaf to be entry index of the tree that its
 // checkpoint claims, whoever signed that. It is for somebody who keeps the proof and
 // checks the signature later. It returns an error that is ErrNoProof.
-func (p *Proof) Proves(index int64, leaf Hash) error {
-	c, err := ParseCheckpoint(p.Checkpoint)
+func (p *Proof) Proves(index int64, leaf merkle.Hash) error {
+	c, err := checkpoint.Parse(p.Checkpoint)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNoProof, err)
 	}
@@ -148,7 +134,7 @@ func (l *Log) Prove(ctx context.Context, index int64) (*Proof, error) {
 }
 
 // proveHash proves that the hash of entry index is leaf.
-func (l *Log) proveHash(ctx context.Context, index int64, leaf Hash) ([]Hash, error) {
+func (l *Log) proveHash(ctx context.Context, index int64, leaf merkle.Hash) ([]merkle.Hash, error) {
 	proof, err := tlog.ProveRecord(l.Size, index, l.hashes(ctx))
 	if err != nil {
 		return nil, differs(err)
@@ -172,7 +158,7 @@ func differs(err error) error {
 
 // proveExtends builds the consistency proof (RFC 6962, section 2.1.2) from an
 // older size to the log's, and checks it.
-func (l *Log) proveExtends(ctx context.Context, older int64) ([]Hash, error) {
+func (l *Log) proveExtends(ctx context.Context, older int64) ([]merkle.Hash, error) {
 	if older == 0 || older == l.Size {
 		return nil, nil
 	}
@@ -201,7 +187,7 @@ func (l *Log) Holds(ctx context.Context, index int64, leaf []byte) error {
 	if index < 0 || index >= l.Size {
 		return fmt.Errorf("the log has no entry %d: it has %d", index, l.Size)
 	}
-	_, err := l.proveHash(ctx, index, LeafHash(leaf))
+	_, err := l.proveHash(ctx, index, merkle.LeafHash(leaf))
 	return err
 }
 
@@ -209,16 +195,16 @@ func (l *Log) Holds(ctx context.Context, index int64, leaf []byte) error {
 // them: a wrong one makes a proof that does not verify.
 func (l *Log) hashes(ctx context.Context) tlog.HashReader {
 	if l.read == nil || len(l.read) > maxTilesKept {
-		l.read = make(map[tile][]Hash)
+		l.read = make(map[merkle.Tile][]merkle.Hash)
 	}
 	read := l.read
-	return tlog.HashReaderFunc(func(indexes []int64) ([]Hash, error) {
-		found := make([]Hash, len(indexes))
+	return tlog.HashReaderFunc(func(indexes []int64) ([]merkle.Hash, error) {
+		found := make([]merkle.Hash, len(indexes))
 		for i, index := range indexes {
 			level, n := tlog.SplitStoredHashIndex(index)
-			within := level % tileHeight
+			within := level % merkle.TileHeight
 			first := n << within // among the hashes of the level of tiles
-			t := tileOf(l.Size, level/tileHeight, first>>tileHeight)
+			t := merkle.TileAt(l.Size, level/merkle.TileHeight, first>>merkle.TileHeight)
 			hashes := read[t]
 			if hashes == nil {
 				var err error
@@ -227,12 +213,19 @@ func (l *Log) hashes(ctx context.Context) tlog.HashReader {
 				}
 				read[t] = hashes
 			}
-			at := int(first & (tileWidth - 1))
+			at := int(first & (merkle.TileWidth - 1))
 			if at+1<<within > len(hashes) {
-				return nil, fmt.Errorf("%s is too short", t.path())
+				return nil, fmt.Errorf("%s is too short", t.Path())
 			}
-			found[i] = subtree(hashes[at : at+1<<within])
+			found[i] = merkle.Subtree(hashes[at : at+1<<within])
 		}
 		return found, nil
 	})
+}
+
+// Receipt is what the caller gets to prove later that an entry is in the log:
+// its index and its leaf hash.
+func Receipt(index int64, leaf merkle.Hash) string {
+	text := append(strconv.AppendInt(make([]byte, 0, 64), index, 10), ' ')
+	return string(base64.StdEncoding.AppendEncode(text, leaf[:]))
 }

@@ -1,12 +1,15 @@
-package audit
+package audit_test
 
 import (
 	"bytes"
 	"errors"
 	"testing"
 
+	"example.com/atm/audit"
+	"example.com/atm/audit/audittest"
+	"example.com/atm/audit/checkpoint"
+	"example.com/atm/audit/merkle"
 	"github.com/transparency-dev/formats/proof"
-	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -14,8 +17,8 @@ import (
 // the parser of another project.
 func TestProofs(t *testing.T) {
 	for _, size := range []int{1, 2, 3, 255, 256, 257, 600, 70_000} {
-		s, dir := publish(t, size)
-		log, err := OpenLog(t.Context(), Dir(dir), s.signer.Verifier())
+		s, dir := audittest.Publish(t, size)
+		log, err := audit.OpenLog(t.Context(), audit.Dir(dir), s.Signer.Verifier())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -31,12 +34,12 @@ func TestProofs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			read, err := ParseProof(text)
+			read, err := audit.ParseProof(text)
 			if err != nil {
 				t.Fatalf("%v\n%s", err, text)
 			}
-			leaf := s.leaves[index]
-			if r := read.Check(leaf, s.signer.Verifier()); !r.OK() || r.Size != int64(size) {
+			leaf := s.Leaves[index]
+			if r := read.Check(leaf, s.Signer.Verifier()); !r.OK() || r.Size != int64(size) {
 				t.Fatalf("entry %d of %d: %+v", index, size, r)
 			}
 			var theirs proof.TLogProof
@@ -55,21 +58,21 @@ func TestProofs(t *testing.T) {
 				t.Errorf("another project writes it as\n%s\nnot\n%s", theirs.Marshal(), text)
 			}
 
-			if err := read.Proves(int64(index), LeafHash(leaf)); err != nil {
+			if err := read.Proves(int64(index), merkle.LeafHash(leaf)); err != nil {
 				t.Errorf("entry %d of %d: %v", index, size, err)
 			}
-			if err := read.Proves(int64(index), LeafHash([]byte("another"))); !errors.Is(err,
-				ErrNoProof) {
+			if err := read.Proves(int64(index), merkle.LeafHash([]byte("another"))); !errors.Is(err,
+				audit.ErrNoProof) {
 				t.Errorf("another entry %d of %d: %v", index, size, err)
 			}
 			changed := bytes.Clone(leaf)
 			changed[len(changed)/2] ^= 1
-			if r := read.Check(changed, s.signer.Verifier()); r.Code != ContentDiffers {
+			if r := read.Check(changed, s.Signer.Verifier()); r.Code != audit.ContentDiffers {
 				t.Errorf("a changed entry: %+v", r)
 			}
 			other := *read
 			other.Index = (other.Index + 1) % max(log.Size, 2)
-			if r := other.Check(leaf, s.signer.Verifier()); r.Code != ContentDiffers {
+			if r := other.Check(leaf, s.Signer.Verifier()); r.Code != audit.ContentDiffers {
 				t.Errorf("another index: %+v", r)
 			}
 		}
@@ -80,8 +83,8 @@ func TestProofs(t *testing.T) {
 }
 
 func TestProofCodes(t *testing.T) {
-	s, dir := publish(t, 5)
-	log, err := OpenLog(t.Context(), Dir(dir), s.signer.Verifier())
+	s, dir := audittest.Publish(t, 5)
+	log, err := audit.OpenLog(t.Context(), audit.Dir(dir), s.Signer.Verifier())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,20 +92,20 @@ func TestProofCodes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaf := s.leaves[3]
-	_, other, err := GenerateKey(s.signer.Origin())
+	leaf := s.Leaves[3]
+	_, other, err := checkpoint.GenerateKey(s.Signer.Origin())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := p.Check(leaf, other); r.Code != WrongSignature {
+	if r := p.Check(leaf, other); r.Code != audit.WrongSignature {
 		t.Errorf("another key: %+v", r)
 	}
-	if r := p.Check(leaf, "no key"); r.Code != CannotVerify {
+	if r := p.Check(leaf, "no key"); r.Code != audit.CannotVerify {
 		t.Errorf("no key: %+v", r)
 	}
 	unsigned := *p
 	unsigned.Checkpoint = []byte("a\nb\n")
-	if r := unsigned.Check(leaf, s.signer.Verifier()); r.Code != CannotVerify {
+	if r := unsigned.Check(leaf, s.Signer.Verifier()); r.Code != audit.CannotVerify {
 		t.Errorf("no checkpoint: %+v", r)
 	}
 	text, err := p.MarshalText()
@@ -115,11 +118,11 @@ func TestProofCodes(t *testing.T) {
 		"c2sp.org/tlog-proof@v1\nindex -1\n\nx", "c2sp.org/tlog-proof@v1\nextra !\nindex 1\n\nx",
 		"c2sp.org/tlog-proof@v1\nindex 1\nAAAA\n\nx",
 	} {
-		if _, err := ParseProof([]byte(bad)); err == nil {
+		if _, err := audit.ParseProof([]byte(bad)); err == nil {
 			t.Errorf("%q was taken for a proof", bad)
 		}
 	}
-	if _, err := ParseProof(bytes.Repeat(text, 1000)); err == nil {
+	if _, err := audit.ParseProof(bytes.Repeat(text, 1000)); err == nil {
 		t.Error("a huge file was taken for a proof")
 	}
 }
@@ -127,10 +130,10 @@ func TestProofCodes(t *testing.T) {
 // TestProofsAreCheckedBeforeTheyLeave takes proofs out of a log whose tiles were
 // changed.
 func TestProofsAreCheckedBeforeTheyLeave(t *testing.T) {
-	m, original := publish(t, 3000)
-	open := func(change func(dir string)) *Log {
-		dir := copyLog(t, original)
-		log, err := OpenLog(t.Context(), Dir(dir), m.signer.Verifier())
+	m, original := audittest.Publish(t, 3000)
+	open := func(change func(dir string)) *audit.Log {
+		dir := audittest.Copy(t, original)
+		log, err := audit.OpenLog(t.Context(), audit.Dir(dir), m.Signer.Verifier())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -139,27 +142,32 @@ func TestProofsAreCheckedBeforeTheyLeave(t *testing.T) {
 	}
 	const index = 2*256 + 44
 	for name, change := range map[string]func(string){
-		"its own hash": func(dir string) { edit(t, dir, "tile/0/002", flip(32*44)) },
-		"its sibling":  func(dir string) { edit(t, dir, "tile/0/002", flip(32*45)) },
+		"its own hash": func(dir string) {
+			audittest.Edit(t, dir, "tile/0/002", audittest.Flip(32*44))
+		},
+		"its sibling": func(dir string) {
+			audittest.Edit(t, dir, "tile/0/002", audittest.Flip(32*45))
+		},
 		"the one above": func(dir string) {
-			edit(t, dir, "tile/0/002", flip(32*60))
-			edit(t, dir, "tile/1/000.p/11", flip(0))
+			audittest.Edit(t, dir, "tile/0/002", audittest.Flip(32*60))
+			audittest.Edit(t, dir, "tile/1/000.p/11", audittest.Flip(0))
 		},
 		"a tile cut short": func(dir string) {
-			edit(t, dir, "tile/0/002", func(b []byte) []byte { return b[1:] })
+			audittest.Edit(t, dir, "tile/0/002", func(b []byte) []byte { return b[1:] })
 		},
-		"no tile": func(dir string) { remove(t, dir, "tile/0/002") },
+		"no tile": func(dir string) { audittest.Remove(t, dir, "tile/0/002") },
 	} {
-		if _, err := open(change).Prove(t.Context(), index); !errors.Is(err, ErrDiffers) {
+		if _, err := open(change).Prove(t.Context(), index); !errors.Is(err, audit.ErrDiffers) {
 			t.Errorf("%s was changed: %v", name, err)
 		}
 	}
-	sibling := func(dir string) { edit(t, dir, "tile/0/002", flip(32*45)) }
-	if err := open(sibling).Holds(t.Context(), index, m.leaves[index]); !errors.Is(err,
-		ErrDiffers) {
+	sibling := func(dir string) { audittest.Edit(t, dir, "tile/0/002", audittest.Flip(32*45)) }
+	if err := open(sibling).Holds(t.Context(), index, m.Leaves[index]); !errors.Is(err,
+		audit.ErrDiffers) {
 		t.Errorf("an entry is held by a tile that was changed: %v", err)
 	}
-	if _, err := open(sibling).proveExtends(t.Context(), index+1); !errors.Is(err, ErrDiffers) {
+	if _, err := open(sibling).ProveExtends(t.Context(), index+1); !errors.Is(err,
+		audit.ErrDiffers) {
 		t.Errorf("a proof that the log grew: %v", err)
 	}
 }
@@ -167,24 +175,21 @@ func TestProofsAreCheckedBeforeTheyLeave(t *testing.T) {
 // TestSizesHaveABound signs trees of more entries than a log can have, with the
 // real key.
 func TestSizesHaveABound(t *testing.T) {
-	m, original := publish(t, 300)
+	m, original := audittest.Publish(t, 300)
 	for _, size := range []int64{1<<53 + 1, 1<<62 + 1, 1<<63 - 1} {
-		dir := copyLog(t, original)
-		text := Checkpoint{Origin: "log.example", Size: size, Root: m.head.Root()}.text()
-		signed, err := note.Sign(&note.Note{Text: text}, m.signer.signers...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		edit(t, dir, checkpointFile, func([]byte) []byte { return signed })
-		if r := verify(t, dir, VerifyOptions{}); r.Code != CannotVerify {
+		dir := audittest.Copy(t, original)
+		signed := m.SignClaim(t, size)
+		audittest.Edit(t, dir, checkpoint.File, func([]byte) []byte { return signed })
+		if r := audittest.Verify(t, dir, audit.VerifyOptions{}); r.Code != audit.CannotVerify {
 			t.Errorf("%d entries: %d %s", size, r.Code, r.Sentence)
 		}
-		if _, err := OpenLog(t.Context(), Dir(dir), m.signer.Verifier()); !errors.Is(err,
-			ErrNoCheckpoint) {
+		if _, err := audit.OpenLog(t.Context(), audit.Dir(dir),
+			m.Signer.Verifier()); !errors.Is(err,
+			checkpoint.ErrNoCheckpoint) {
 			t.Errorf("%d entries are open for reading: %v", size, err)
 		}
-		if r := (&Proof{Index: 1, Checkpoint: signed}).Check(m.leaves[1],
-			m.signer.Verifier()); r.Code != CannotVerify {
+		if r := (&audit.Proof{Index: 1, Checkpoint: signed}).Check(m.Leaves[1],
+			m.Signer.Verifier()); r.Code != audit.CannotVerify {
 			t.Errorf("a proof of %d entries: %d %s", size, r.Code, r.Sentence)
 		}
 	}
@@ -195,7 +200,7 @@ func FuzzParseProof(f *testing.F) {
 		"1\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n\na\n" +
 		"2\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n\n— a AAAA\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		p, err := ParseProof(text)
+		p, err := audit.ParseProof(text)
 		if err != nil {
 			return
 		}
@@ -203,7 +208,7 @@ func FuzzParseProof(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if q, err := ParseProof(again); err != nil || q.Index != p.Index ||
+		if q, err := audit.ParseProof(again); err != nil || q.Index != p.Index ||
 			len(q.Hashes) != len(p.Hashes) || !bytes.Equal(q.Checkpoint, p.Checkpoint) {
 			t.Fatalf("%q is read as %+v, and that as %+v, %v", text, p, q, err)
 		}

@@ -4,16 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"example.com/atm/audit/checkpoint"
+	"example.com/atm/audit/merkle"
 )
 
 // A Log is a published log at one checkpoint, open for reading. Nothing comes
 // out of it that does not hash to the signed root.
 type Log struct {
-	Checkpoint
+	checkpoint.Checkpoint
 	signed []byte
 	files  Files
-	edge   [][]Hash
-	read   map[tile][]Hash // tiles that were read for proofs
+	edge   [][]merkle.Hash
+	read   map[merkle.Tile][]merkle.Hash // tiles that were read for proofs
 
 	// Progress is told how many of the entries that Entries was asked for have been read.
 	// Optional.
@@ -23,11 +26,11 @@ type Log struct {
 // OpenLog verifies the checkpoint of a log with the public key vkey, or any of several,
 // one a line, and the last tiles under it.
 func OpenLog(ctx context.Context, files Files, vkey string) (*Log, error) {
-	signed, err := files.ReadFile(ctx, checkpointFile, maxCheckpoint)
+	signed, err := files.ReadFile(ctx, checkpoint.File, checkpoint.MaxBytes)
 	if err != nil {
 		return nil, err
 	}
-	c, err := OpenCheckpoint(signed, vkey)
+	c, err := checkpoint.Open(signed, vkey)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +50,8 @@ func OpenLogBeside(ctx context.Context, files Files) (*Log, error) {
 	vkey, err := ReadKey(ctx, files)
 	for try := 1; err == nil; try++ {
 		var l *Log
-		if l, err = OpenLog(ctx, files, vkey); !errors.Is(err, ErrSignature) || try == tries {
+		if l, err = OpenLog(ctx, files, vkey); !errors.Is(err, checkpoint.ErrSignature) ||
+			try == tries {
 			return l, err
 		}
 		// Keys may have been rotated between the two.
@@ -62,19 +66,19 @@ func OpenLogBeside(ctx context.Context, files Files) (*Log, error) {
 
 // ReadCheckpoint returns the checkpoint of a log and what it claims, without
 // verifying it.
-func ReadCheckpoint(ctx context.Context, files Files) ([]byte, Checkpoint, error) {
-	signed, err := files.ReadFile(ctx, checkpointFile, maxCheckpoint)
+func ReadCheckpoint(ctx context.Context, files Files) ([]byte, checkpoint.Checkpoint, error) {
+	signed, err := files.ReadFile(ctx, checkpoint.File, checkpoint.MaxBytes)
 	if err != nil {
-		return nil, Checkpoint{}, err
+		return nil, checkpoint.Checkpoint{}, err
 	}
-	c, err := ParseCheckpoint(signed)
+	c, err := checkpoint.Parse(signed)
 	return signed, c, err
 }
 
 // ReadKey returns the public key beside a log. It proves nothing against
 // somebody who could replace both.
 func ReadKey(ctx context.Context, files Files) (string, error) {
-	key, err := files.ReadFile(ctx, keyFile, maxCheckpoint)
+	key, err := files.ReadFile(ctx, checkpoint.KeyFile, checkpoint.MaxBytes)
 	return string(key), err
 }
 
@@ -82,17 +86,17 @@ func ReadKey(ctx context.Context, files Files) (string, error) {
 // hashed again and found in the signed tree. A leaf is good only until yield
 // returns. An error of yield ends it and is returned.
 func (l *Log) Entries(ctx context.Context, from, to int64, yield func(index int64, leaf []byte,
-	h Hash) error,
+	h merkle.Hash) error,
 ) error {
 	from, to = max(from, 0), min(to, l.Size)
 	var stopped error
 	w := walk{ctx: ctx, files: l.files, size: l.Size, root: l.Root, edge: l.edge}
-	w.entry = func(index int64, leaf []byte, h Hash) {
+	w.entry = func(index int64, leaf []byte, h merkle.Hash) {
 		if stopped == nil && index >= from && index < to {
 			stopped = yield(index, leaf, h)
 		}
 	}
-	for n := from >> tileHeight; n<<tileHeight < to && stopped == nil; n++ {
+	for n := from >> merkle.TileHeight; n<<merkle.TileHeight < to && stopped == nil; n++ {
 		bad, err := w.bundle(n)
 		switch {
 		case stopped != nil:
@@ -103,7 +107,7 @@ func (l *Log) Entries(ctx context.Context, from, to int64, yield func(index int6
 			return fmt.Errorf("%s at entry %d: %w", bad.File, *bad.Index, ErrDiffers)
 		}
 		if l.Progress != nil {
-			l.Progress(min((n+1)<<tileHeight, to)-from, to-from)
+			l.Progress(min((n+1)<<merkle.TileHeight, to)-from, to-from)
 		}
 	}
 	return stopped
@@ -113,7 +117,7 @@ func (l *Log) Entries(ctx context.Context, from, to int64, yield func(index int6
 func (l *Log) Leaves(ctx context.Context, from, to int64,
 	yield func(index int64, leaf []byte) error,
 ) error {
-	return l.Entries(ctx, from, to, func(index int64, leaf []byte, _ Hash) error {
+	return l.Entries(ctx, from, to, func(index int64, leaf []byte, _ merkle.Hash) error {
 		return yield(index, leaf)
 	})
 }

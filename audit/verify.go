@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"io/fs"
 	"time"
+
+	"example.com/atm/audit/checkpoint"
+	"example.com/atm/audit/merkle"
 )
 
 // The outcomes of a verification, in the order in which they are looked for.
@@ -54,7 +57,7 @@ type Report struct {
 	Key    string // the public key that it was verified with
 	Signed []byte // the checkpoint, once it is known to be signed by Key
 	Size   int64
-	Root   Hash
+	Root   merkle.Hash
 	Newest time.Time // of the last entry
 
 	FirstBad *Bad
@@ -63,9 +66,6 @@ type Report struct {
 	// Unproven says that nothing leads from the files to the signed root, so that
 	// FirstBad and LastGood are what the files say of each other.
 	Unproven bool
-
-	trusted []string // public keys of the log that are trusted
-	said    *said    // nil until it is asked for
 }
 
 // A Bad is the place of the first thing that differs from the signed tree.
@@ -101,7 +101,7 @@ func (r *Report) reason() string {
 }
 
 func rootText(r *Report) string {
-	if r.Root == (Hash{}) {
+	if r.Root == (merkle.Hash{}) {
 		return "" // there was no checkpoint
 	}
 	return r.Root.String()
@@ -118,88 +118,110 @@ const tries = 5
 // server could not be reached or refused.
 func Verify(ctx context.Context, files Files, opts VerifyOptions) (*Report, error) {
 	for try := 1; ; try++ {
-		r, checkpoint, err := verifyOnce(ctx, files, opts)
+		r, signed, err := verifyOnce(ctx, files, &opts)
 		if err != nil || r.Code != ContentDiffers && r.Code != WrongSignature || try == tries {
 			return r, err
 		}
 		// A log that is being written has another checkpoint by now: its files may
 		// have been published again, or its key rotated, while they were read.
-		now, err := files.ReadFile(ctx, checkpointFile, maxCheckpoint)
-		if err != nil || string(now) == string(checkpoint) {
+		now, err := files.ReadFile(ctx, checkpoint.File, checkpoint.MaxBytes)
+		if err != nil || string(now) == string(signed) {
 			return r, nil
 		}
 	}
 }
 
-func verifyOnce(ctx context.Context, files Files, opts VerifyOptions) (*Report, []byte, error) {
-	r := &Report{LastGood: -1}
-	signed, err := r.open(ctx, files, &opts)
-	if err != nil || r.Code != Verified {
-		return r, signed, err
+// A verification is one attempt to verify a log.
+type verification struct {
+	*Report
+	files   Files
+	opts    *VerifyOptions
+	trusted []string // public keys of the log that are trusted
+	said    *said    // what the log says about its keys; nil until it is asked for
+}
+
+// verifyOnce returns its report, and the checkpoint that it read.
+func verifyOnce(ctx context.Context, files Files, opts *VerifyOptions) (*Report, []byte, error) {
+	v := &verification{Report: &Report{LastGood: -1}, files: files, opts: opts}
+	signed, err := v.open(ctx)
+	if err != nil || !v.OK() {
+		return v.Report, signed, err
 	}
-	var saved Checkpoint
-	if opts.Saved != nil {
-		if saved, err = r.openSaved(ctx, files, opts.Saved); err != nil || r.Code != Verified {
-			return r, signed, err
+	return v.Report, signed, v.verify(ctx)
+}
+
+// verify verifies what the checkpoint signs, and holds it against what is known of the log.
+func (v *verification) verify(ctx context.Context) error {
+	var saved checkpoint.Checkpoint
+	var err error
+	if v.opts.Saved != nil {
+		if saved, err = v.openSaved(ctx); err != nil || !v.OK() {
+			return err
 		}
 	}
-	// The roots that the tree had when it was as large as what it must extend.
-	var built Head
-	roots := map[int64]Hash{0: built.Root()} // every log extends the empty one
-	witnessed, err := r.openWitnessed(ctx, files, opts.Policy)
+	witnessed, err := v.openWitnessed(ctx)
 	if err != nil {
-		return r, signed, err
+		return err
 	}
-	largest := max(saved.Size, witnessed.Size)
-	var newest []byte
+	roots, newest, err := v.walk(ctx, saved.Size, witnessed.Size)
+	if err != nil || !v.OK() {
+		return err
+	}
+	v.LastGood = v.Size - 1
+	if dir, local := v.files.(Dir); local {
+		v.Warnings = append(v.Warnings, dir.strangers(v.Size)...)
+	}
+	if entry, err := ParseEntry(newest); err == nil {
+		v.Newest = entry.Time
+	}
+	if v.opts.Saved != nil {
+		v.compareSaved(saved, roots[saved.Size])
+	}
+	if v.OK() && v.opts.MaxAge > 0 && v.opts.Now.Sub(v.Newest) > v.opts.MaxAge {
+		v.fail(TooOld, "the newest entry is of %s, more than %s ago", v.Newest.Format(time.RFC3339),
+			v.opts.MaxAge)
+	}
+	if v.OK() && v.opts.Policy != nil {
+		v.checkPolicy(witnessed, roots[witnessed.Size])
+	}
+	if v.OK() {
+		v.Sentence = fmt.Sprintf("%d entries, root %s, signed by %s", v.Size, v.Root, v.Origin)
+	}
+	return nil
+}
+
+// walk compares all files with the signed root. It returns the last entry, and the roots
+// that the tree had at the two sizes.
+func (v *verification) walk(ctx context.Context, saved, witnessed int64) (
+	roots map[int64]merkle.Hash, newest []byte, err error,
+) {
+	var built merkle.Head
+	roots = map[int64]merkle.Hash{0: built.Root()} // every log extends the empty one
+	largest := max(saved, witnessed)
 	w := walk{
-		ctx: ctx, files: files, size: r.Size, root: r.Root, progress: opts.Progress,
-		entry: func(_ int64, leaf []byte, h Hash) {
+		ctx: ctx, files: v.files, size: v.Size, root: v.Root, progress: v.opts.Progress,
+		entry: func(_ int64, leaf []byte, h merkle.Hash) {
 			newest = append(newest[:0], leaf...)
 			if built.Size < largest {
-				built.push(h)
-				if built.Size == saved.Size || built.Size == witnessed.Size {
+				built.Add(h)
+				if built.Size == saved || built.Size == witnessed {
 					roots[built.Size] = built.Root()
 				}
 			}
 		},
 	}
 	bad, err := w.run()
-	switch {
-	case err != nil:
-		return r, signed, err
-	case bad != nil:
-		r.FirstBad, r.Unproven = bad, w.loose
-		if bad.Index != nil {
-			r.LastGood = *bad.Index - 1
-			r.fail(ContentDiffers, "%s differs from the signed tree at entry %d", bad.File,
-				*bad.Index)
-		} else {
-			r.fail(ContentDiffers, "the content does not hash to the signed root")
-		}
-		return r, signed, nil
+	if err != nil || bad == nil {
+		return roots, newest, err
 	}
-	r.LastGood = r.Size - 1
-	if dir, local := files.(Dir); local {
-		r.Warnings = append(r.Warnings, dir.strangers(r.Size)...)
+	v.FirstBad, v.Unproven = bad, w.loose
+	if bad.Index == nil {
+		v.fail(ContentDiffers, "the content does not hash to the signed root")
+		return nil, nil, nil
 	}
-	if entry, err := ParseEntry(newest); err == nil {
-		r.Newest = entry.Time
-	}
-	if opts.Saved != nil {
-		r.compareSaved(saved, roots[saved.Size])
-	}
-	if r.OK() && opts.MaxAge > 0 && opts.Now.Sub(r.Newest) > opts.MaxAge {
-		r.fail(TooOld, "the newest entry is of %s, more than %s ago", r.Newest.Format(time.RFC3339),
-			opts.MaxAge)
-	}
-	if r.OK() && opts.Policy != nil {
-		r.checkPolicy(opts.Policy, signed, witnessed, roots[witnessed.Size])
-	}
-	if r.OK() {
-		r.Sentence = fmt.Sprintf("%d entries, root %s, signed by %s", r.Size, r.Root, r.Origin)
-	}
-	return r, signed, nil
+	v.LastGood = *bad.Index - 1
+	v.fail(ContentDiffers, "%s differs from the signed tree at entry %d", bad.File, *bad.Index)
+	return nil, nil, nil
 }
 
 // Unverifiable is the report when what to verify with cannot be had.
@@ -224,11 +246,11 @@ func (r *Report) cannot(err error) error {
 
 // openWitnessed reads the last checkpoint that witnesses cosigned, which the
 // log may have outgrown since. Without one, the zero value stands for it.
-func (r *Report) openWitnessed(ctx context.Context, files Files, p *Policy) (witnessed, error) {
-	if p == nil {
+func (v *verification) openWitnessed(ctx context.Context) (witnessed, error) {
+	if v.opts.Policy == nil {
 		return witnessed{}, nil
 	}
-	signed, err := files.ReadFile(ctx, witnessedFile, maxCheckpoint)
+	signed, err := v.files.ReadFile(ctx, checkpoint.WitnessedFile, checkpoint.MaxBytes)
 	var file *FileError
 	if errors.As(err, &file) {
 		return witnessed{}, nil
@@ -236,8 +258,8 @@ func (r *Report) openWitnessed(ctx context.Context, files Files, p *Policy) (wit
 	if err != nil {
 		return witnessed{}, err
 	}
-	c, _, err := openAny(signed, append([]string{r.Key}, r.trusted...))
-	if err != nil || c.Size > r.Size {
+	c, _, err := checkpoint.OpenAny(signed, append([]string{v.Key}, v.trusted...))
+	if err != nil || c.Size > v.Size {
 		return witnessed{}, nil // it proves nothing
 	}
 	return witnessed{c, signed}, nil
@@ -245,40 +267,41 @@ func (r *Report) openWitnessed(ctx context.Context, files Files, p *Policy) (wit
 
 // witnessed is a checkpoint with the cosignatures of witnesses.
 type witnessed struct {
-	Checkpoint
+	checkpoint.Checkpoint
 	signed []byte
 }
 
 // checkPolicy decides whether enough witnesses have seen the log, now or at the
 // size of w, when its root was root.
-func (r *Report) checkPolicy(p *Policy, signed []byte, w witnessed, root Hash) {
-	names := p.Cosigned(signed)
+func (v *verification) checkPolicy(w witnessed, root merkle.Hash) {
+	p := v.opts.Policy
+	names := p.Cosigned(v.Signed)
 	if p.Satisfied(names) {
 		return
 	}
 	if earlier := p.Cosigned(w.signed); w.signed != nil && w.Root == root && p.Satisfied(earlier) {
-		r.Warnings = append(r.Warnings,
-			fmt.Sprintf("witnesses have seen the first %d of %d entries", w.Size, r.Size))
+		v.Warnings = append(v.Warnings,
+			fmt.Sprintf("witnesses have seen the first %d of %d entries", w.Size, v.Size))
 		return
 	}
-	r.fail(TooOld, "%d witnesses of the policy have cosigned the log, fewer than it asks for",
+	v.fail(TooOld, "%d witnesses of the policy have cosigned the log, fewer than it asks for",
 		len(names))
 }
 
 // compareSaved decides whether the log extends the saved checkpoint. root is
 // that of the log at the saved size.
-func (r *Report) compareSaved(saved Checkpoint, root Hash) {
+func (v *verification) compareSaved(saved checkpoint.Checkpoint, root merkle.Hash) {
 	switch {
-	case saved.Size > r.Size:
-		r.fail(RolledBack, "the log has %d entries and had %d when the checkpoint was saved",
-			r.Size, saved.Size)
+	case saved.Size > v.Size:
+		v.fail(RolledBack, "the log has %d entries and had %d when the checkpoint was saved",
+			v.Size, saved.Size)
 	case saved.Root != root:
-		r.fail(RolledBack, "the first %d entries are not those of the saved checkpoint", saved.Size)
+		v.fail(RolledBack, "the first %d entries are not those of the saved checkpoint", saved.Size)
 	}
 }
 
 // hashWord writes a hash for a report.
-func hashWord(h Hash) string { return base64.StdEncoding.EncodeToString(h[:]) }
+func hashWord(h merkle.Hash) string { return base64.StdEncoding.EncodeToString(h[:]) }
 
 // fileWord says in a report what a file is that cannot be used.
 func fileWord(err error) string {

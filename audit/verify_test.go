@@ -1,6 +1,6 @@
 //go:build unix
 
-package audit
+package audit_test
 
 import (
 	"bytes"
@@ -19,6 +19,11 @@ import (
 	"testing"
 	"time"
 
+	"example.com/atm/audit"
+	"example.com/atm/audit/audittest"
+	"example.com/atm/audit/checkpoint"
+	"example.com/atm/audit/merkle"
+	"example.com/atm/audit/publish"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -35,10 +40,10 @@ func TestVerifySizes(t *testing.T) {
 		{65537},
 		{66000, 66100},
 	} {
-		m, dir := publish(t, sizes...)
-		r := verify(t, dir, VerifyOptions{VKey: m.signer.Verifier()})
-		if !r.OK() || r.Size != m.head.Size || r.Root != m.head.Root() ||
-			r.LastGood != m.head.Size-1 || len(r.Warnings) > 0 {
+		m, dir := audittest.Publish(t, sizes...)
+		r := audittest.Verify(t, dir, audit.VerifyOptions{VKey: m.Signer.Verifier()})
+		if !r.OK() || r.Size != m.Head.Size || r.Root != m.Head.Root() ||
+			r.LastGood != m.Head.Size-1 || len(r.Warnings) > 0 {
 			t.Errorf("sizes %v: %+v", sizes, r)
 		}
 	}
@@ -47,14 +52,17 @@ func TestVerifySizes(t *testing.T) {
 // readTiles lets the client of x/mod read a folder.
 type readTiles string
 
-func (readTiles) Height() int { return tileHeight }
+func (readTiles) Height() int { return merkle.TileHeight }
 
 func (readTiles) SaveTiles([]tlog.Tile, [][]byte) {}
 
 func (dir readTiles) ReadTiles(tiles []tlog.Tile) ([][]byte, error) {
 	var all [][]byte
 	for _, t := range tiles {
-		data, err := os.ReadFile(filepath.Join(string(dir), tile{t.L, t.N, t.W}.path()))
+		data, err := os.ReadFile(filepath.Join(string(dir), merkle.Tile{
+			Level: t.L, N: t.N,
+			Width: t.W,
+		}.Path()))
 		if err != nil {
 			return nil, err
 		}
@@ -66,8 +74,8 @@ func (dir readTiles) ReadTiles(tiles []tlog.Tile) ([][]byte, error) {
 // TestTilesForeignClient reads our tiles with a client that is not ours, and
 // proves entries and an older tree with it.
 func TestTilesForeignClient(t *testing.T) {
-	m, dir := publish(t, 300, 70_000)
-	tree := tlog.Tree{N: m.head.Size, Hash: m.head.Root()}
+	m, dir := audittest.Publish(t, 300, 70_000)
+	tree := tlog.Tree{N: m.Head.Size, Hash: m.Head.Root()}
 	r := tlog.TileHashReader(tree, readTiles(dir))
 	for _, index := range []int64{0, 255, 256, 65535, 65536, 69_999} {
 		proof, err := tlog.ProveRecord(tree.N, index, r)
@@ -75,16 +83,16 @@ func TestTilesForeignClient(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := tlog.CheckRecord(proof, tree.N, tree.Hash, index,
-			LeafHash(m.leaves[index])); err != nil {
+			merkle.LeafHash(m.Leaves[index])); err != nil {
 			t.Errorf("entry %d: %v", index, err)
 		}
 	}
-	old := m.at(t, 300)
-	proof, err := tlog.ProveTree(tree.N, old.head.Size, r)
+	old := m.At(t, 300)
+	proof, err := tlog.ProveTree(tree.N, old.Head.Size, r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := tlog.CheckTree(proof, tree.N, tree.Hash, old.head.Size, old.head.Root()); err != nil {
+	if err := tlog.CheckTree(proof, tree.N, tree.Hash, old.Head.Size, old.Head.Root()); err != nil {
 		t.Error(err)
 	}
 }
@@ -92,18 +100,21 @@ func TestTilesForeignClient(t *testing.T) {
 // TestTampering changes a log of 70,000 entries in every way we could think
 // of. Each is found, with its code and the lowest index.
 func TestTampering(t *testing.T) {
-	m, original := publish(t, 70_000)
-	other := newMemory(t)
-	other.grow(t, 70_000)
+	m, original := audittest.Publish(t, 70_000)
+	other := audittest.New(t)
+	other.Grow(t, 70_000)
 	last := int64(69_888) // first entry of the last, partial tile of 112
 	entry := func(dir string, n int, change func([]byte) []byte) {
-		edit(t, dir, tile{entriesLevel, int64(n), tileWidth}.path(), change)
+		audittest.Edit(t, dir, merkle.Tile{
+			Level: merkle.EntriesLevel, N: int64(n),
+			Width: merkle.TileWidth,
+		}.Path(), change)
 	}
 	none := int64(-1) // no index
 	for _, tt := range []struct {
 		name   string
 		tamper func(dir string)
-		opts   VerifyOptions
+		opts   audit.VerifyOptions
 		code   int
 		index  int64
 		file   string
@@ -120,7 +131,7 @@ func TestTampering(t *testing.T) {
 		{
 			name: "entry in the last bundle", code: 12, index: last + 2,
 			file: "tile/entries/273.p/112", tamper: func(dir string) {
-				edit(t, dir, "tile/entries/273.p/112", func(b []byte) []byte {
+				audittest.Edit(t, dir, "tile/entries/273.p/112", func(b []byte) []byte {
 					return bytes.Replace(b, []byte(`"id":69890,`), []byte(`"id":69891,`), 1)
 				})
 			},
@@ -137,7 +148,7 @@ func TestTampering(t *testing.T) {
 		{
 			name: "length of an entry", code: 12, index: 512, file: "tile/entries/002",
 			tamper: func(dir string) {
-				entry(dir, 2, flip(1))
+				entry(dir, 2, audittest.Flip(1))
 			},
 		},
 		{
@@ -155,7 +166,7 @@ func TestTampering(t *testing.T) {
 		{
 			name: "bundle missing", code: 12, index: 768, file: "tile/entries/003",
 			tamper: func(dir string) {
-				remove(t, dir, "tile/entries/003")
+				audittest.Remove(t, dir, "tile/entries/003")
 			},
 		},
 		{
@@ -172,23 +183,25 @@ func TestTampering(t *testing.T) {
 		{
 			name: "hash in a tile", code: 12, index: 1024, file: "tile/0/004",
 			tamper: func(dir string) {
-				edit(t, dir, "tile/0/004", flip(5000))
+				audittest.Edit(t, dir, "tile/0/004", audittest.Flip(5000))
 			},
 		},
 		{
 			name: "tile cut short", code: 12, index: 1024, file: "tile/0/004",
 			tamper: func(dir string) {
-				edit(t, dir, "tile/0/004", func(b []byte) []byte { return b[:32] })
+				audittest.Edit(t, dir, "tile/0/004", func(b []byte) []byte { return b[:32] })
 			},
 		},
 		{
 			name: "tile too long", code: 12, index: 1024, file: "tile/0/004",
 			tamper: func(dir string) {
-				edit(t, dir, "tile/0/004", func(b []byte) []byte { return append(b, b...) })
+				audittest.Edit(t, dir, "tile/0/004", func(b []byte) []byte {
+					return append(b, b...)
+				})
 			},
 		},
 		{name: "tile missing", code: 12, index: 1024, file: "tile/0/004", tamper: func(dir string) {
-			remove(t, dir, "tile/0/004")
+			audittest.Remove(t, dir, "tile/0/004")
 		}},
 		{
 			name: "entry and its tile", code: 12, index: 1024, file: "tile/0/004",
@@ -196,8 +209,8 @@ func TestTampering(t *testing.T) {
 				entry(dir, 4, func(b []byte) []byte {
 					return bytes.Replace(b, []byte("392.00"), []byte("392.01"), 1)
 				})
-				edit(t, dir, "tile/0/004", func(b []byte) []byte {
-					h := LeafHash(bytes.Replace(m.leaves[1024], []byte("392.00"),
+				audittest.Edit(t, dir, "tile/0/004", func(b []byte) []byte {
+					h := merkle.LeafHash(bytes.Replace(m.Leaves[1024], []byte("392.00"),
 						[]byte("392.01"), 1))
 					return append(h[:], b[32:]...)
 				})
@@ -206,59 +219,59 @@ func TestTampering(t *testing.T) {
 		{
 			name: "hash in a higher tile", code: 12, index: 0, file: "tile/1/000",
 			tamper: func(dir string) {
-				edit(t, dir, "tile/1/000", flip(-1))
+				audittest.Edit(t, dir, "tile/1/000", audittest.Flip(-1))
 			},
 		},
 		{
 			name: "higher tile missing", code: 12, index: 0, file: "tile/1/000",
 			tamper: func(dir string) {
-				remove(t, dir, "tile/1/000")
+				audittest.Remove(t, dir, "tile/1/000")
 			},
 		},
 		{
 			name: "last tile", code: 12, index: last, file: "tile/0/273.p/112",
 			tamper: func(dir string) {
-				edit(t, dir, "tile/0/273.p/112", flip(0))
+				audittest.Edit(t, dir, "tile/0/273.p/112", audittest.Flip(0))
 			},
 		},
 		{
 			name: "last tile missing", code: 12, index: last, file: "tile/0/273.p/112",
 			tamper: func(dir string) {
-				remove(t, dir, "tile/0/273.p")
+				audittest.Remove(t, dir, "tile/0/273.p")
 			},
 		},
 		{
 			name: "last tile of level 1", code: 12, index: 65536, file: "tile/1/001.p/17",
 			tamper: func(dir string) {
-				edit(t, dir, "tile/1/001.p/17", flip(9))
+				audittest.Edit(t, dir, "tile/1/001.p/17", audittest.Flip(9))
 			},
 		},
 		{
 			name: "last tile of level 2", code: 12, index: 0, file: "tile/2/000.p/1",
 			tamper: func(dir string) {
-				edit(t, dir, "tile/2/000.p/1", flip(9))
+				audittest.Edit(t, dir, "tile/2/000.p/1", audittest.Flip(9))
 			},
 		},
 		{
-			name: "last tile and an early entry", code: 12, index: 0, file: checkpointFile,
+			name: "last tile and an early entry", code: 12, index: 0, file: checkpoint.File,
 			tamper: func(dir string) {
 				// With a lie in the edge and one in the entries nothing leads to
 				// the root; the entry contradicts its own tile, so it is named.
-				edit(t, dir, "tile/0/273.p/112", flip(0))
+				audittest.Edit(t, dir, "tile/0/273.p/112", audittest.Flip(0))
 				entry(dir, 0, func(b []byte) []byte {
 					return bytes.Replace(b, []byte(`"id":3,`), []byte(`"id":4,`), 1)
 				})
 			},
 		},
 		{
-			name: "last bundle and its tile", code: 12, index: none, file: checkpointFile,
+			name: "last bundle and its tile", code: 12, index: none, file: checkpoint.File,
 			tamper: func(dir string) {
-				changed := bytes.Replace(m.leaves[last], []byte("392.00"), []byte("392.01"), 1)
-				edit(t, dir, "tile/entries/273.p/112", func(b []byte) []byte {
-					return bytes.Replace(b, m.leaves[last], changed, 1)
+				changed := bytes.Replace(m.Leaves[last], []byte("392.00"), []byte("392.01"), 1)
+				audittest.Edit(t, dir, "tile/entries/273.p/112", func(b []byte) []byte {
+					return bytes.Replace(b, m.Leaves[last], changed, 1)
 				})
-				edit(t, dir, "tile/0/273.p/112", func(b []byte) []byte {
-					h := LeafHash(changed)
+				audittest.Edit(t, dir, "tile/0/273.p/112", func(b []byte) []byte {
+					h := merkle.LeafHash(changed)
 					return append(h[:], b[32:]...)
 				})
 			},
@@ -294,7 +307,7 @@ func TestTampering(t *testing.T) {
 		{
 			name: "enormous bundle", code: 12, index: 1024, file: "tile/entries/004",
 			tamper: func(dir string) {
-				edit(t, dir, "tile/entries/004", func([]byte) []byte { return nil })
+				audittest.Edit(t, dir, "tile/entries/004", func([]byte) []byte { return nil })
 				if err := os.Truncate(filepath.Join(dir, "tile/entries/004"), 1<<40); err != nil {
 					t.Fatal(err)
 				}
@@ -302,93 +315,101 @@ func TestTampering(t *testing.T) {
 		},
 
 		{name: "checkpoint missing", code: 10, index: none, tamper: func(dir string) {
-			remove(t, dir, checkpointFile)
+			audittest.Remove(t, dir, checkpoint.File)
 		}},
 		{name: "checkpoint empty", code: 10, index: none, tamper: func(dir string) {
-			edit(t, dir, checkpointFile, func([]byte) []byte { return nil })
+			audittest.Edit(t, dir, checkpoint.File, func([]byte) []byte { return nil })
 		}},
 		{name: "checkpoint unsigned", code: 10, index: none, tamper: func(dir string) {
-			edit(t, dir, checkpointFile, func(b []byte) []byte {
+			audittest.Edit(t, dir, checkpoint.File, func(b []byte) []byte {
 				return b[:bytes.Index(b, []byte("\n\n"))+1]
 			})
 		}},
 		{name: "checkpoint is a pipe", code: 10, index: none, tamper: func(dir string) {
-			remove(t, dir, checkpointFile)
-			if err := syscall.Mkfifo(filepath.Join(dir, checkpointFile), 0o600); err != nil {
+			audittest.Remove(t, dir, checkpoint.File)
+			if err := syscall.Mkfifo(filepath.Join(dir, checkpoint.File), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}},
 		{name: "key missing", code: 10, index: none, tamper: func(dir string) {
-			remove(t, dir, keyFile)
+			audittest.Remove(t, dir, checkpoint.KeyFile)
 		}},
 		{name: "key is none", code: 10, index: none, tamper: func(dir string) {
-			edit(t, dir, keyFile, func([]byte) []byte { return []byte("hello\n") })
+			audittest.Edit(t, dir, checkpoint.KeyFile, func([]byte) []byte {
+				return []byte("hello\n")
+			})
 		}},
 		{name: "size in the checkpoint", code: 11, index: none, tamper: func(dir string) {
-			edit(t, dir, checkpointFile, func(b []byte) []byte {
+			audittest.Edit(t, dir, checkpoint.File, func(b []byte) []byte {
 				return bytes.Replace(b, []byte("70000"), []byte("69999"), 1)
 			})
 		}},
 		{name: "root in the checkpoint", code: 11, index: none, tamper: func(dir string) {
-			edit(t, dir, checkpointFile, func(b []byte) []byte {
+			audittest.Edit(t, dir, checkpoint.File, func(b []byte) []byte {
 				at := bytes.Index(b, []byte("70000\n")) + len("70000\n")
 				b[at] = map[bool]byte{true: 'B', false: 'A'}[b[at] == 'A']
 				return b
 			})
 		}},
 		{name: "signature", code: 11, index: none, tamper: func(dir string) {
-			edit(t, dir, checkpointFile, func(b []byte) []byte {
+			audittest.Edit(t, dir, checkpoint.File, func(b []byte) []byte {
 				at := len(b) - 10
 				b[at] = map[bool]byte{true: 'B', false: 'A'}[b[at] == 'A']
 				return b
 			})
 		}},
 		{name: "signed by another key", code: 11, index: none, tamper: func(dir string) {
-			edit(t, dir, checkpointFile, func([]byte) []byte { return other.checkpoint })
+			audittest.Edit(t, dir, checkpoint.File, func([]byte) []byte { return other.Checkpoint })
 		}},
 		{name: "another key beside it", code: 11, index: none, tamper: func(dir string) {
-			edit(t, dir, keyFile, func([]byte) []byte {
-				return []byte(other.signer.Verifier() + "\n")
+			audittest.Edit(t, dir, checkpoint.KeyFile, func([]byte) []byte {
+				return []byte(other.Signer.Verifier() + "\n")
 			})
 		}},
 		{
 			name: "another key named", code: 11, index: none,
-			opts: VerifyOptions{VKey: other.signer.Verifier()}, tamper: func(string) {},
+			opts: audit.VerifyOptions{VKey: other.Signer.Verifier()}, tamper: func(string) {},
 		},
 		{
 			name: "log and key replaced, key named", code: 11, index: none,
-			opts: VerifyOptions{VKey: m.signer.Verifier()}, tamper: func(dir string) {
-				edit(t, dir, checkpointFile, func([]byte) []byte { return other.checkpoint })
-				edit(t, dir, keyFile, func([]byte) []byte {
-					return []byte(other.signer.Verifier() + "\n")
+			opts: audit.VerifyOptions{VKey: m.Signer.Verifier()}, tamper: func(dir string) {
+				audittest.Edit(t, dir, checkpoint.File, func([]byte) []byte {
+					return other.Checkpoint
+				})
+				audittest.Edit(t, dir, checkpoint.KeyFile, func([]byte) []byte {
+					return []byte(other.Signer.Verifier() + "\n")
 				})
 			},
 		},
 
 		{name: "old checkpoint put back", code: 0, index: none, tamper: func(dir string) {
-			edit(t, dir, checkpointFile, func([]byte) []byte { return m.at(t, 256).checkpoint })
+			audittest.Edit(t, dir, checkpoint.File, func([]byte) []byte {
+				return m.At(t, 256).Checkpoint
+			})
 		}},
 		{
 			name: "old checkpoint put back, newer one saved", code: 13, index: none,
-			opts: VerifyOptions{Saved: m.checkpoint}, tamper: func(dir string) {
-				edit(t, dir, checkpointFile, func([]byte) []byte { return m.at(t, 256).checkpoint })
+			opts: audit.VerifyOptions{Saved: m.Checkpoint}, tamper: func(dir string) {
+				audittest.Edit(t, dir, checkpoint.File, func([]byte) []byte {
+					return m.At(t, 256).Checkpoint
+				})
 			},
 		},
 		{
 			name: "saved one extended", code: 0, index: none,
-			opts: VerifyOptions{Saved: m.at(t, 12_345).checkpoint}, tamper: func(string) {},
+			opts: audit.VerifyOptions{Saved: m.At(t, 12_345).Checkpoint}, tamper: func(string) {},
 		},
 		{
 			name: "saved one of another key", code: 11, index: none,
-			opts: VerifyOptions{Saved: other.checkpoint}, tamper: func(string) {},
+			opts: audit.VerifyOptions{Saved: other.Checkpoint}, tamper: func(string) {},
 		},
 		{
 			name: "saved one is nothing", code: 10, index: none,
-			opts: VerifyOptions{Saved: []byte("x")}, tamper: func(string) {},
+			opts: audit.VerifyOptions{Saved: []byte("x")}, tamper: func(string) {},
 		},
-		{name: "too old", code: 14, index: none, opts: VerifyOptions{
+		{name: "too old", code: 14, index: none, opts: audit.VerifyOptions{
 			MaxAge: time.Hour,
-			Now:    testTime,
+			Now:    audittest.Time,
 		}, tamper: func(string) {}},
 		{name: "stranger", code: 0, index: none, tamper: func(dir string) {
 			if err := os.WriteFile(filepath.Join(dir, "notes.txt"), []byte("x"),
@@ -398,9 +419,9 @@ func TestTampering(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			dir := copyLog(t, original)
+			dir := audittest.Copy(t, original)
 			tt.tamper(dir)
-			r := verify(t, dir, tt.opts)
+			r := audittest.Verify(t, dir, tt.opts)
 			if r.Code != tt.code {
 				t.Fatalf("code %d (%s), want %d", r.Code, r.Sentence, tt.code)
 			}
@@ -428,41 +449,42 @@ func TestTampering(t *testing.T) {
 // TestForkAgainstSaved rewrites history with the log's own key: undetectable by
 // itself, found by whoever saved a checkpoint.
 func TestForkAgainstSaved(t *testing.T) {
-	m, _ := publish(t, 1000)
-	forged := &memory{signer: m.signer}
-	for i, leaf := range m.leaves {
+	m, _ := audittest.Publish(t, 1000)
+	forged := &audittest.Log{Signer: m.Signer}
+	for i, leaf := range m.Leaves {
 		if i == 500 {
 			leaf = bytes.Replace(leaf, []byte("392.00"), []byte("392.01"), 1)
 		}
-		forged.leaves = append(forged.leaves, leaf)
+		forged.Leaves = append(forged.Leaves, leaf)
 	}
-	var hashes []Hash
-	for _, leaf := range forged.leaves {
-		hashes = append(hashes, LeafHash(leaf))
+	var hashes []merkle.Hash
+	for _, leaf := range forged.Leaves {
+		hashes = append(hashes, merkle.LeafHash(leaf))
 	}
-	forged.sign(t, Head{}.Append(hashes...))
+	forged.Sign(t, merkle.Head{}.Append(hashes...))
 	dir := t.TempDir()
-	p, _ := newPublisher(t, dir, forged)
+	p, _ := audittest.NewPublisher(t, dir, forged)
 	if err := p.Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if r := verify(t, dir, VerifyOptions{}); !r.OK() {
+	if r := audittest.Verify(t, dir, audit.VerifyOptions{}); !r.OK() {
 		t.Fatalf("a log rewritten whole: %s", r.Sentence)
 	}
-	if r := verify(t, dir, VerifyOptions{Saved: m.at(t, 501).checkpoint}); r.Code != RolledBack {
+	if r := audittest.Verify(t, dir,
+		audit.VerifyOptions{Saved: m.At(t, 501).Checkpoint}); r.Code != audit.RolledBack {
 		t.Errorf("against a checkpoint saved after the entry: %d %s", r.Code, r.Sentence)
 	}
-	if r := verify(t, dir, VerifyOptions{Saved: m.at(t, 500).checkpoint}); !r.OK() {
+	if r := audittest.Verify(t, dir, audit.VerifyOptions{Saved: m.At(t, 500).Checkpoint}); !r.OK() {
 		t.Errorf("against a checkpoint saved before the entry: %d %s", r.Code, r.Sentence)
 	}
 }
 
 func TestReportJSON(t *testing.T) {
-	_, dir := publish(t, 300)
-	edit(t, dir, "tile/entries/001.p/44", func(b []byte) []byte {
+	_, dir := audittest.Publish(t, 300)
+	audittest.Edit(t, dir, "tile/entries/001.p/44", func(b []byte) []byte {
 		return bytes.Replace(b, []byte(`"id":256,`), []byte(`"id":257,`), 1)
 	})
-	r := verify(t, dir, VerifyOptions{})
+	r := audittest.Verify(t, dir, audit.VerifyOptions{})
 	text, err := json.Marshal(r)
 	if err != nil {
 		t.Fatal(err)
@@ -474,7 +496,7 @@ func TestReportJSON(t *testing.T) {
 	if string(text) != want {
 		t.Errorf("got  %s\nwant %s", text, want)
 	}
-	text, err = json.Marshal(Unverifiable(errors.New("no key")))
+	text, err = json.Marshal(audit.Unverifiable(errors.New("no key")))
 	if want := `{"ok":false,"code":10,"size":0,"root":"","first_bad":null,"last_good":-1,"reason":"no key"}`; err != nil || string(text) != want {
 		t.Errorf("got  %s, %v\nwant %s", text, err, want)
 	}
@@ -483,17 +505,17 @@ func TestReportJSON(t *testing.T) {
 // growing is a log that grows while it is read: a checkpoint later, the partial
 // tiles of the one before are gone.
 type growing struct {
-	Dir
+	audit.Dir
 	t    *testing.T
-	m    *memory
-	p    *Publisher
+	m    *audittest.Log
+	p    *publish.Publisher
 	left int
 }
 
 func (g *growing) ReadFile(ctx context.Context, name string, limit int64) ([]byte, error) {
 	if strings.Contains(name, ".p/") && g.left > 0 {
 		g.left--
-		g.m.grow(g.t, 300)
+		g.m.Grow(g.t, 300)
 		if err := g.p.Publish(ctx); err != nil {
 			g.t.Fatal(err)
 		}
@@ -503,13 +525,13 @@ func (g *growing) ReadFile(ctx context.Context, name string, limit int64) ([]byt
 }
 
 func TestVerifyWhileItGrows(t *testing.T) {
-	m, dir := publish(t, 1000)
-	p, _ := newPublisher(t, dir, m)
+	m, dir := audittest.Publish(t, 1000)
+	p, _ := audittest.NewPublisher(t, dir, m)
 	if err := p.Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	files := &growing{Dir: Dir(dir), t: t, m: m, p: p, left: 3}
-	r, err := Verify(t.Context(), files, VerifyOptions{})
+	files := &growing{Dir: audit.Dir(dir), t: t, m: m, p: p, left: 3}
+	r, err := audit.Verify(t.Context(), files, audit.VerifyOptions{})
 	if err != nil || !r.OK() {
 		t.Errorf("%+v, %v", r, err)
 	}
@@ -523,15 +545,15 @@ func TestVerifyWhileItGrows(t *testing.T) {
 // read, and the wider one is not yet a whole one.
 type overtaken struct {
 	t    *testing.T
-	dir  Dir
-	m    *memory
-	p    *Publisher
+	dir  audit.Dir
+	m    *audittest.Log
+	p    *publish.Publisher
 	most int // entries
 }
 
 func (o *overtaken) ReadFile(ctx context.Context, name string, limit int64) ([]byte, error) {
-	if name != checkpointFile && len(o.m.leaves) < o.most {
-		o.m.grow(o.t, 1)
+	if name != checkpoint.File && len(o.m.Leaves) < o.most {
+		o.m.Grow(o.t, 1)
 		if err := o.p.Publish(ctx); err != nil {
 			o.t.Fatal(err)
 		}
@@ -541,12 +563,12 @@ func (o *overtaken) ReadFile(ctx context.Context, name string, limit int64) ([]b
 }
 
 func newOvertaken(t *testing.T, size, most int) *overtaken {
-	m, dir := publish(t, size)
-	p, _ := newPublisher(t, dir, m)
+	m, dir := audittest.Publish(t, size)
+	p, _ := audittest.NewPublisher(t, dir, m)
 	if err := p.Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return &overtaken{t: t, dir: Dir(dir), m: m, p: p, most: most}
+	return &overtaken{t: t, dir: audit.Dir(dir), m: m, p: p, most: most}
 }
 
 // TestGrowingLogIsReadAtOneSize reads logs whose partial tiles are superseded and deleted
@@ -554,19 +576,21 @@ func newOvertaken(t *testing.T, size, most int) *overtaken {
 func TestGrowingLogIsReadAtOneSize(t *testing.T) {
 	for _, size := range []int{5, 300, 70_000} {
 		o := newOvertaken(t, size, size+100)
-		log, err := OpenLog(t.Context(), o, o.m.signer.Verifier())
+		log, err := audit.OpenLog(t.Context(), o, o.m.Signer.Verifier())
 		if err != nil {
 			t.Fatalf("size %d: open: %v", size, err)
 		}
 		// All that a signed size promised is read long after the log has outgrown it.
-		o.m.grow(t, o.most+5-len(o.m.leaves))
+		o.m.Grow(t, o.most+5-len(o.m.Leaves))
 		if err := o.p.Publish(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		o.p.Tidy()
 		n := int64(0)
-		err = log.Entries(t.Context(), 0, log.Size, func(index int64, leaf []byte, _ Hash) error {
-			if index != n || !bytes.Equal(leaf, o.m.leaves[index]) {
+		err = log.Entries(t.Context(), 0, log.Size, func(index int64, leaf []byte,
+			_ merkle.Hash,
+		) error {
+			if index != n || !bytes.Equal(leaf, o.m.Leaves[index]) {
 				t.Errorf("size %d: entry %d is %s", size, index, leaf)
 			}
 			n++
@@ -580,13 +604,13 @@ func TestGrowingLogIsReadAtOneSize(t *testing.T) {
 		if err != nil {
 			t.Fatalf("size %d: prove: %v", size, err)
 		}
-		if r := proof.Check(o.m.leaves[last], o.m.signer.Verifier()); !r.OK() ||
+		if r := proof.Check(o.m.Leaves[last], o.m.Signer.Verifier()); !r.OK() ||
 			r.Size != log.Size {
 			t.Errorf("size %d: the proof: %+v", size, r)
 		}
 		o = newOvertaken(t, size, size+100)
-		r, err := Verify(t.Context(), o, VerifyOptions{VKey: o.m.signer.Verifier()})
-		if err != nil || !r.OK() || r.Size >= o.m.head.Size {
+		r, err := audit.Verify(t.Context(), o, audit.VerifyOptions{VKey: o.m.Signer.Verifier()})
+		if err != nil || !r.OK() || r.Size >= o.m.Head.Size {
 			t.Errorf("size %d: verify: %+v, %v", size, r, err)
 		}
 	}
@@ -595,25 +619,30 @@ func TestGrowingLogIsReadAtOneSize(t *testing.T) {
 // TestForgedWiderTileIsFound makes sure that a wider tile in the place of a partial one
 // is held against the signed root.
 func TestForgedWiderTileIsFound(t *testing.T) {
-	m, dir := publish(t, 300)
-	log, err := OpenLog(t.Context(), HTTP{Client: serveLog(t, dir), Base: "http://log/"},
-		m.signer.Verifier())
+	m, dir := audittest.Publish(t, 300)
+	log, err := audit.OpenLog(t.Context(), audit.HTTP{
+		Client: serveLog(t, dir),
+		Base:   "http://log/",
+	},
+		m.Signer.Verifier())
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, _ := newPublisher(t, dir, m)
+	p, _ := audittest.NewPublisher(t, dir, m)
 	if err := p.Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	m.grow(t, 10)
+	m.Grow(t, 10)
 	if err := p.Publish(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	p.Tidy()
-	edit(t, dir, "tile/entries/001.p/54", func(b []byte) []byte {
+	audittest.Edit(t, dir, "tile/entries/001.p/54", func(b []byte) []byte {
 		return bytes.Replace(b, []byte(`"id":299,`), []byte(`"id":298,`), 1)
 	})
-	err = log.Entries(t.Context(), 0, log.Size, func(int64, []byte, Hash) error { return nil })
+	err = log.Entries(t.Context(), 0, log.Size, func(int64, []byte, merkle.Hash) error {
+		return nil
+	})
 	if err == nil || !strings.Contains(err.Error(), "entry 299") {
 		t.Errorf("a forged entry in a wider tile: %v", err)
 	}
@@ -632,7 +661,7 @@ func serveLog(t *testing.T, dir string) *http.Client {
 }
 
 func TestStrangers(t *testing.T) {
-	_, dir := publish(t, 300)
+	_, dir := audittest.Publish(t, 300)
 	for _, name := range []string{
 		"tile/0/009", "tile/entries/001.p/200", "tile/0/001.p/3",
 		"readme",
@@ -643,7 +672,7 @@ func TestStrangers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r := verify(t, dir, VerifyOptions{})
+	r := audittest.Verify(t, dir, audit.VerifyOptions{})
 	if !r.OK() {
 		t.Fatal(r.Sentence)
 	}
@@ -661,16 +690,15 @@ func TestStrangers(t *testing.T) {
 // BenchmarkVerify verifies 100,000 entries of the size of real ones, beside
 // sha256sum of the same files.
 func BenchmarkVerify(b *testing.B) {
-	_, src := busy(b, 100_000)
-	m, dir := src.(*memory), b.TempDir()
-	p, _ := newPublisher(b, dir, m)
+	m, dir := audittest.NewBusy(b, 100_000), b.TempDir()
+	p, _ := audittest.NewPublisher(b, dir, m)
 	if err := p.Recover(b.Context()); err != nil {
 		b.Fatal(err)
 	}
 	p.Tidy()
 	b.Run("ours", func(b *testing.B) {
 		for b.Loop() {
-			if r := verify(b, dir, VerifyOptions{}); !r.OK() {
+			if r := audittest.Verify(b, dir, audit.VerifyOptions{}); !r.OK() {
 				b.Fatal(r.Sentence)
 			}
 		}
@@ -681,40 +709,6 @@ func BenchmarkVerify(b *testing.B) {
 			if err := cmd.Run(); err != nil {
 				b.Fatal(err)
 			}
-		}
-	})
-}
-
-// FuzzReadTile reads bundles and tiles as somebody may have left them.
-func FuzzReadTile(f *testing.F) {
-	f.Add(appendBundle(appendBundle(nil, []byte("{}")), []byte(`{"v":1}`)), uint8(2), uint8(2))
-	f.Add([]byte{0, 2, '{', '}', 0}, uint8(1), uint8(1))
-	f.Add(make([]byte, 96), uint8(2), uint8(3))
-	f.Fuzz(func(t *testing.T, data []byte, width, held uint8) {
-		if width > held {
-			width, held = held, width
-		}
-		var again []byte
-		n := 0
-		at, err := readBundle(data, int(width), int(held), func(position int, leaf []byte) error {
-			if position != n {
-				t.Fatalf("position %d after %d entries", position, n)
-			}
-			again, n = appendBundle(again, leaf), n+1
-			return nil
-		})
-		switch {
-		case !bytes.HasPrefix(data, again):
-			t.Fatal("an entry is not what the bundle holds")
-		case err == nil && width == held && (n != int(width) || !bytes.Equal(data, again)):
-			t.Fatalf("%d of %d entries, and something else", n, width)
-		case err != nil && (at != n || at > int(width)):
-			t.Fatalf("malformed at %d after %d entries", at, n)
-		}
-		hashes, ok := splitHashes(data, int(width), int(held))
-		if ok != (len(data) == int(held)*len(Hash{})) || ok && !bytes.HasPrefix(data,
-			joinHashes(hashes)) {
-			t.Fatal("hashes are not what the tile holds")
 		}
 	})
 }

@@ -7,6 +7,9 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+
+	"example.com/atm/audit/checkpoint"
+	"example.com/atm/audit/merkle"
 )
 
 // A walk compares the files of a log with a signed root, in order of index.
@@ -20,30 +23,30 @@ type walk struct {
 	ctx      context.Context
 	files    Files
 	size     int64
-	root     Hash
+	root     merkle.Hash
 	progress func(done, size int64)
 
-	edge  [][]Hash               // hashes of the last tile of each level
-	loose bool                   // nothing leads to the root, so edge is not authenticated
-	above [maxLevel + 1]struct { // the current tile of each level from 1
+	edge  [][]merkle.Hash               // hashes of the last tile of each level
+	loose bool                          // nothing leads to the root, so edge is not authenticated
+	above [merkle.MaxLevel + 1]struct { // the current tile of each level from 1
 		n      int64
-		hashes []Hash // authenticated; nil while there is none
+		hashes []merkle.Hash // authenticated; nil while there is none
 	}
-	vouched [maxLevel + 1]bool // levels whose last tile was compared with what is below it
+	vouched [merkle.MaxLevel + 1]bool // levels whose last tile was compared with what is below it
 
 	// ahead has the bundles that are read and hashed ahead, in order; nil when
 	// none are.
 	ahead <-chan (<-chan hashed)
 
 	// entry is told of each entry that is authenticated, in order of index.
-	entry func(index int64, leaf []byte, h Hash)
+	entry func(index int64, leaf []byte, h merkle.Hash)
 }
 
 // run returns the first thing that differs, nil when nothing does, and an
 // error when a file could not be asked for.
 func (w *walk) run() (*Bad, error) {
 	if w.size == 0 {
-		if empty := (Head{}).Root(); w.root != empty {
+		if empty := (merkle.Head{}).Root(); w.root != empty {
 			return w.badRoot(empty), nil
 		}
 		return nil, nil
@@ -52,52 +55,55 @@ func (w *walk) run() (*Bad, error) {
 	if err != nil {
 		return nil, err
 	}
-	bundles := (w.size + tileWidth - 1) >> tileHeight
+	bundles := (w.size + merkle.TileWidth - 1) >> merkle.TileHeight
 	defer w.readAhead(bundles)()
 	for n := range bundles {
 		if err := w.ctx.Err(); err != nil {
 			return nil, err
 		}
-		if edgeBad != nil && *edgeBad.Index <= n<<tileHeight {
+		if edgeBad != nil && *edgeBad.Index <= n<<merkle.TileHeight {
 			return edgeBad, nil
 		}
 		if bad, err := w.bundle(n); bad != nil || err != nil {
 			return bad, err
 		}
 		if w.progress != nil {
-			w.progress(min((n+1)<<tileHeight, w.size), w.size)
+			w.progress(min((n+1)<<merkle.TileHeight, w.size), w.size)
 		}
 	}
 	if edgeBad == nil && w.loose { // the files agree with each other, but not with the root
-		return w.badRoot(edgeRoot(w.size, w.edge)), nil
+		return w.badRoot(merkle.RootOf(w.size, w.edge)), nil
 	}
 	return edgeBad, nil
 }
 
-func (w *walk) badRoot(got Hash) *Bad {
-	return &Bad{File: checkpointFile, Expected: hashWord(w.root), Got: hashWord(got)}
+func (w *walk) badRoot(got merkle.Hash) *Bad {
+	return &Bad{File: checkpoint.File, Expected: hashWord(w.root), Got: hashWord(got)}
 }
 
 // isEdge reports whether tile n is the partial last tile of its level.
-func (w *walk) isEdge(level int, n int64) bool { return tileOf(w.size, level, n).width < tileWidth }
+func (w *walk) isEdge(level int, n int64) bool {
+	return merkle.TileAt(w.size, level, n).Width < merkle.TileWidth
+}
 
 // hashed is a bundle, and the hashes of as many of its entries as are whole.
 type hashed struct {
 	data   []byte
 	held   int // how many entries the file is to hold
-	hashes []Hash
+	hashes []merkle.Hash
 	err    error
 }
 
 // hash reads bundle n and hashes its entries.
 func (w *walk) hash(ctx context.Context, n int64) (h hashed) {
-	t := tileOf(w.size, entriesLevel, n)
+	t := merkle.TileAt(w.size, merkle.EntriesLevel, n)
 	if h.data, h.held, h.err = readTile(ctx, w.files, t); h.err != nil {
 		return h
 	}
-	h.hashes = make([]Hash, 0, t.width) // what is malformed is found again when it is compared
-	readBundle(h.data, t.width, h.held, func(_ int, leaf []byte) error {
-		h.hashes = append(h.hashes, LeafHash(leaf))
+	// what is malformed is found again when it is compared
+	h.hashes = make([]merkle.Hash, 0, t.Width)
+	merkle.ReadBundle(h.data, t.Width, h.held, func(_ int, leaf []byte) error {
+		h.hashes = append(h.hashes, merkle.LeafHash(leaf))
 		return nil
 	})
 	return h
@@ -148,35 +154,35 @@ func (w *walk) bundle(n int64) (*Bad, error) {
 	if bad != nil || err != nil {
 		return bad, err
 	}
-	t := tileOf(w.size, entriesLevel, n)
+	t := merkle.TileAt(w.size, merkle.EntriesLevel, n)
 	if h.err != nil {
 		return w.unusable(t, hashWord(hashes[0]), h.err)
 	}
 	var wrong *Bad
-	at, err := readBundle(h.data, t.width, h.held, func(position int, leaf []byte) error {
+	at, err := merkle.ReadBundle(h.data, t.Width, h.held, func(position int, leaf []byte) error {
 		h := h.hashes[position]
 		if h != hashes[position] {
-			wrong = w.bad(t, t.first()+int64(position), hashWord(hashes[position]), hashWord(h))
-			return errBundle
+			wrong = w.bad(t, t.First()+int64(position), hashWord(hashes[position]), hashWord(h))
+			return merkle.ErrBundle
 		}
 		if w.entry != nil {
-			w.entry(t.first()+int64(position), leaf, h)
+			w.entry(t.First()+int64(position), leaf, h)
 		}
 		return nil
 	})
 	switch {
 	case wrong != nil:
 		return wrong, nil
-	case at == t.width && err != nil:
-		return w.bad(t, t.first()+int64(at), fmt.Sprintf("%d entries", h.held), err.Error()), nil
+	case at == t.Width && err != nil:
+		return w.bad(t, t.First()+int64(at), fmt.Sprintf("%d entries", h.held), err.Error()), nil
 	case err != nil:
-		return w.bad(t, t.first()+int64(at), hashWord(hashes[at]), "cut short"), nil
+		return w.bad(t, t.First()+int64(at), hashWord(hashes[at]), "cut short"), nil
 	}
 	return nil, nil
 }
 
 // tile returns the authenticated hashes of a tile.
-func (w *walk) tile(level int, n int64) ([]Hash, *Bad, error) {
+func (w *walk) tile(level int, n int64) ([]merkle.Hash, *Bad, error) {
 	if w.isEdge(level, n) {
 		bad, err := w.vouch(level)
 		return w.edge[level], bad, err
@@ -184,8 +190,8 @@ func (w *walk) tile(level int, n int64) ([]Hash, *Bad, error) {
 	if current := w.above[level]; current.hashes != nil && current.n == n {
 		return current.hashes, nil, nil
 	}
-	t := tileOf(w.size, level, n)
-	parent, position := t.parent()
+	t := merkle.TileAt(w.size, level, n)
+	parent, position := t.Parent()
 	above, bad, err := w.tile(level+1, parent)
 	if bad != nil || err != nil {
 		return nil, bad, err
@@ -195,8 +201,8 @@ func (w *walk) tile(level int, n int64) ([]Hash, *Bad, error) {
 		bad, err := w.unusable(t, hashWord(above[position]), err)
 		return nil, bad, err
 	}
-	if got := subtree(hashes); got != above[position] {
-		return nil, w.bad(t, t.first(), hashWord(above[position]), hashWord(got)), nil
+	if got := merkle.Subtree(hashes); got != above[position] {
+		return nil, w.bad(t, t.First(), hashWord(above[position]), hashWord(got)), nil
 	}
 	if level > 0 {
 		w.above[level].n, w.above[level].hashes = n, hashes
@@ -204,18 +210,18 @@ func (w *walk) tile(level int, n int64) ([]Hash, *Bad, error) {
 	return hashes, nil, nil
 }
 
-func (w *walk) bad(t tile, index int64, expected, got string) *Bad {
-	return &Bad{Index: &index, File: t.path(), Expected: expected, Got: got}
+func (w *walk) bad(t merkle.Tile, index int64, expected, got string) *Bad {
+	return &Bad{Index: &index, File: t.Path(), Expected: expected, Got: got}
 }
 
 // unusable makes a finding of a file that is not what it must be. Other errors,
 // of a server that cannot be reached, are passed on.
-func (w *walk) unusable(t tile, expected string, err error) (*Bad, error) {
+func (w *walk) unusable(t merkle.Tile, expected string, err error) (*Bad, error) {
 	var file *FileError
 	if !errors.As(err, &file) {
 		return nil, err // or none
 	}
-	return w.bad(t, t.first(), expected, fileWord(err)), nil
+	return w.bad(t, t.First(), expected, fileWord(err)), nil
 }
 
 // authenticateEdge finds the hashes of the last tiles. When the files do not give
@@ -252,13 +258,13 @@ func (w *walk) authenticateEdge() (*Bad, error) {
 
 // readEdge reads the last tile of each level, and sets w.edge when they hash
 // to the root. unusable has a finding for each file that could not be used.
-func (w *walk) readEdge() (fromFiles [][]Hash, unusable []*Bad, err error) {
-	n := levels(w.size)
-	fromFiles, unusable = make([][]Hash, n), make([]*Bad, n)
+func (w *walk) readEdge() (fromFiles [][]merkle.Hash, unusable []*Bad, err error) {
+	n := merkle.Levels(w.size)
+	fromFiles, unusable = make([][]merkle.Hash, n), make([]*Bad, n)
 	complete := true
 	for level := range n {
 		t := w.edgeTile(level)
-		if t.width == 0 {
+		if t.Width == 0 {
 			continue
 		}
 		hashes, err := readHashes(w.ctx, w.files, t)
@@ -271,7 +277,7 @@ func (w *walk) readEdge() (fromFiles [][]Hash, unusable []*Bad, err error) {
 		}
 		fromFiles[level] = hashes
 	}
-	if complete && edgeRoot(w.size, fromFiles) == w.root {
+	if complete && merkle.RootOf(w.size, fromFiles) == w.root {
 		w.edge = fromFiles
 	}
 	return fromFiles, unusable, nil
@@ -279,8 +285,8 @@ func (w *walk) readEdge() (fromFiles [][]Hash, unusable []*Bad, err error) {
 
 // edgeTile is the last tile of a level, of width 0 when all of the level is in
 // complete tiles.
-func (w *walk) edgeTile(level int) tile {
-	return tileOf(w.size, level, tilesAt(w.size, level)>>tileHeight)
+func (w *walk) edgeTile(level int) merkle.Tile {
+	return merkle.LastTile(w.size, level)
 }
 
 const (
@@ -293,12 +299,12 @@ const (
 // guessEdge looks for hashes of the last tiles that give the root. Each hash is
 // what the file says, what the tile below it hashes to, or what the entries
 // below it hash to. It returns nil when none of that fits.
-func (w *walk) guessEdge(fromFiles [][]Hash) ([][]Hash, error) {
-	guesses, tries := make([][][]Hash, len(fromFiles)), 1
+func (w *walk) guessEdge(fromFiles [][]merkle.Hash) ([][]merkle.Hash, error) {
+	guesses, tries := make([][][]merkle.Hash, len(fromFiles)), 1
 	for level := range fromFiles {
 		t := w.edgeTile(level)
-		if t.width == 0 {
-			guesses[level] = [][]Hash{nil}
+		if t.Width == 0 {
+			guesses[level] = [][]merkle.Hash{nil}
 			continue
 		}
 		below, err := w.fromTiles(t)
@@ -309,19 +315,19 @@ func (w *walk) guessEdge(fromFiles [][]Hash) ([][]Hash, error) {
 		if err != nil {
 			return nil, err
 		}
-		guesses[level] = guess(t.width, fromFiles[level], below, entries)
+		guesses[level] = guess(t.Width, fromFiles[level], below, entries)
 		if tries *= len(guesses[level]); tries == 0 || tries > maxTries {
 			return nil, nil
 		}
 	}
-	peaks := make([][][]Hash, len(guesses)) // of each guess
+	peaks := make([][][]merkle.Hash, len(guesses)) // of each guess
 	for level, all := range guesses {
 		for _, hashes := range all {
-			peaks[level] = append(peaks[level], Head{}.Append(hashes...).Edge)
+			peaks[level] = append(peaks[level], merkle.Head{}.Append(hashes...).Edge)
 		}
 	}
 	for try := range tries {
-		head, edge := Head{Size: w.size}, make([][]Hash, len(guesses))
+		head, edge := merkle.Head{Size: w.size}, make([][]merkle.Hash, len(guesses))
 		for level := range guesses {
 			at := try % len(guesses[level])
 			try /= len(guesses[level])
@@ -338,28 +344,28 @@ func (w *walk) guessEdge(fromFiles [][]Hash) ([][]Hash, error) {
 // guess returns every choice of width hashes, each out of one of the sources. A
 // source may be shorter, and the zero hash in it says nothing. When there are too
 // many choices, it returns the sources that are whole.
-func guess(width int, sources ...[]Hash) [][]Hash {
-	choices, n := make([][]Hash, width), 1
+func guess(width int, sources ...[]merkle.Hash) [][]merkle.Hash {
+	choices, n := make([][]merkle.Hash, width), 1
 	for i := range choices {
 		for _, source := range sources {
-			known := i < len(source) && source[i] != Hash{}
+			known := i < len(source) && source[i] != merkle.Hash{}
 			if known && !slices.Contains(choices[i], source[i]) {
 				choices[i] = append(choices[i], source[i])
 			}
 		}
 		n = min(n*len(choices[i]), maxGuesses+1)
 	}
-	var all [][]Hash
+	var all [][]merkle.Hash
 	if n > maxGuesses {
 		for _, source := range sources {
-			if len(source) == width && !slices.Contains(source, Hash{}) {
+			if len(source) == width && !slices.Contains(source, merkle.Hash{}) {
 				all = append(all, source)
 			}
 		}
 		return all
 	}
 	for i := range n {
-		hashes := make([]Hash, width)
+		hashes := make([]merkle.Hash, width)
 		for position, choice := range choices {
 			hashes[position] = choice[i%len(choice)]
 			i /= len(choice)
@@ -371,34 +377,35 @@ func guess(width int, sources ...[]Hash) [][]Hash {
 
 // fromTiles computes the hashes of a tile from the tiles below it. The hash over
 // one that cannot be read is zero.
-func (w *walk) fromTiles(t tile) ([]Hash, error) {
-	if t.level == 0 {
+func (w *walk) fromTiles(t merkle.Tile) ([]merkle.Hash, error) {
+	if t.Level == 0 {
 		return nil, nil
 	}
-	hashes := make([]Hash, t.width)
+	hashes := make([]merkle.Hash, t.Width)
 	for i := range hashes {
 		below, err := readHashes(w.ctx, w.files, w.below(t, i))
 		if _, err := w.unusable(t, "", err); err != nil {
 			return nil, err
 		}
 		if below != nil {
-			hashes[i] = subtree(below)
+			hashes[i] = merkle.Subtree(below)
 		}
 	}
 	return hashes, nil
 }
 
 // below is the tile that the hash at a position of t is over.
-func (w *walk) below(t tile, position int) tile {
-	return tileOf(w.size, t.level-1, t.n<<tileHeight+int64(position))
+func (w *walk) below(t merkle.Tile, position int) merkle.Tile {
+	return merkle.TileAt(w.size, t.Level-1, t.N<<merkle.TileHeight+int64(position))
 }
 
 // fromEntries computes the hashes of the last tile of a level from the entries
 // below it, up to the first bundle that cannot be read.
-func (w *walk) fromEntries(t tile) ([]Hash, error) {
-	var b builder
-	first := t.first() >> tileHeight
-	bundles := (int64(t.width)<<(tileHeight*t.level) + tileWidth - 1) >> tileHeight
+func (w *walk) fromEntries(t merkle.Tile) ([]merkle.Hash, error) {
+	var b merkle.Builder
+	first := t.First() >> merkle.TileHeight
+	bundles := (int64(t.Width)<<(merkle.TileHeight*t.Level) +
+		merkle.TileWidth - 1) >> merkle.TileHeight
 	for n := first; n < first+bundles; n++ {
 		if err := w.ctx.Err(); err != nil {
 			return nil, err
@@ -411,18 +418,18 @@ func (w *walk) fromEntries(t tile) ([]Hash, error) {
 			break
 		}
 		for _, hash := range h.hashes {
-			if err := b.addHash(hash); err != nil {
+			if err := b.AddHash(hash); err != nil {
 				return nil, err
 			}
 		}
-		if len(h.hashes) < tileOf(w.size, entriesLevel, n).width {
+		if len(h.hashes) < merkle.TileAt(w.size, merkle.EntriesLevel, n).Width {
 			break
 		}
 	}
-	if len(b.edge) <= t.level {
+	if len(b.Edge) <= t.Level {
 		return nil, nil
 	}
-	return b.edge[t.level], nil
+	return b.Edge[t.Level], nil
 }
 
 // vouch compares the last tile of a level with the tiles below it when nothing
@@ -439,13 +446,13 @@ func (w *walk) vouch(level int) (*Bad, error) {
 		return nil, err
 	}
 	for i, hash := range hashes {
-		if hash == (Hash{}) || hash == w.edge[level][i] {
+		if hash == (merkle.Hash{}) || hash == w.edge[level][i] {
 			continue // what cannot be read is found in its turn
 		}
 		if agrees, err := w.agrees(w.below(t, i)); err != nil {
 			return nil, err
 		} else if agrees {
-			return w.bad(t, t.first(), hashWord(hash), hashWord(w.edge[level][i])), nil
+			return w.bad(t, t.First(), hashWord(hash), hashWord(w.edge[level][i])), nil
 		}
 	}
 	return nil, nil
@@ -453,27 +460,28 @@ func (w *walk) vouch(level int) (*Bad, error) {
 
 // agrees reports whether a tile is what the tiles, or the entries, below it hash
 // to.
-func (w *walk) agrees(t tile) (bool, error) {
+func (w *walk) agrees(t merkle.Tile) (bool, error) {
 	hashes, err := readHashes(w.ctx, w.files, t)
 	if err != nil {
 		_, err := w.unusable(t, "", err)
 		return false, err
 	}
-	if t.level > 0 {
+	if t.Level > 0 {
 		below, err := w.fromTiles(t)
 		return slices.Equal(hashes, below), err
 	}
-	h := w.hash(w.ctx, t.n)
+	h := w.hash(w.ctx, t.N)
 	_, err = w.unusable(t, "", h.err)
 	return slices.Equal(hashes, h.hashes), err
 }
 
-func (w *walk) edgeBad(level int, expected, got []Hash, unusable *Bad) *Bad {
+func (w *walk) edgeBad(level int, expected, got []merkle.Hash, unusable *Bad) *Bad {
 	t := w.edgeTile(level)
 	if unusable != nil {
-		unusable.Expected = hashWord(edgeRoot(int64(len(expected)), [][]Hash{expected}))
+		unusable.Expected = hashWord(merkle.RootOf(int64(len(expected)), [][]merkle.Hash{expected}))
 		return unusable
 	}
-	return w.bad(t, t.first(), hashWord(edgeRoot(int64(len(expected)), [][]Hash{expected})),
-		hashWord(edgeRoot(int64(len(got)), [][]Hash{got})))
+	return w.bad(t, t.First(),
+		hashWord(merkle.RootOf(int64(len(expected)), [][]merkle.Hash{expected})),
+		hashWord(merkle.RootOf(int64(len(got)), [][]merkle.Hash{got})))
 }

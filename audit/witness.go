@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"example.com/atm/audit/checkpoint"
 	"example.com/atm/internal/durable"
 	"golang.org/x/mod/sumdb/note"
 )
@@ -146,14 +147,15 @@ func (l *Log) SaveCosigned(lines []byte) error {
 		return errors.New("cosignatures are kept in a folder")
 	}
 	merged := l.WithCosignatures(lines)
-	if err := durable.WriteFile(filepath.Join(string(dir), witnessedFile), merged,
+	if err := durable.WriteFile(filepath.Join(string(dir), checkpoint.WitnessedFile), merged,
 		0o600); err != nil {
 		return err
 	}
-	path := filepath.Join(string(dir), checkpointFile)
+	path := filepath.Join(string(dir), checkpoint.File)
 	// A publisher that writes between these two lines finds its checkpoint
 	// replaced by an older one, and publishes it again.
-	if now, err := readRegular(path, maxCheckpoint); err != nil || !bytes.Equal(now, l.signed) {
+	if now, err := readRegular(path, checkpoint.MaxBytes); err != nil ||
+		!bytes.Equal(now, l.signed) {
 		return err
 	}
 	return durable.WriteFile(path, merged, 0o600)

@@ -1,4 +1,4 @@
-package audit
+package audit_test
 
 import (
 	"crypto/rand"
@@ -14,6 +14,10 @@ import (
 	"sync"
 	"testing"
 
+	"example.com/atm/audit"
+	"example.com/atm/audit/audittest"
+	"example.com/atm/audit/checkpoint"
+	"example.com/atm/audit/merkle"
 	cosignature "github.com/transparency-dev/formats/note"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
@@ -29,7 +33,7 @@ type testWitness struct {
 
 	mu   sync.Mutex
 	size int64
-	root Hash
+	root merkle.Hash
 }
 
 func newWitness(t *testing.T, name, log string) *testWitness {
@@ -63,7 +67,7 @@ func (w *testWitness) serve(rw http.ResponseWriter, r *http.Request) {
 		rw.WriteHeader(http.StatusBadRequest)
 		return
 	}
-	c, err := OpenCheckpoint([]byte(signed), w.log)
+	c, err := checkpoint.Open([]byte(signed), w.log)
 	if err != nil {
 		rw.WriteHeader(http.StatusForbidden)
 		return
@@ -104,13 +108,14 @@ func (w *testWitness) serve(rw http.ResponseWriter, r *http.Request) {
 
 // TestWitnesses has a log cosigned as it grows, and verifies it by policies.
 func TestWitnesses(t *testing.T) {
-	m, dir := publish(t, 300)
-	vkey := m.signer.Verifier()
+	m, dir := audittest.Publish(t, 300)
+	vkey := m.Signer.Verifier()
 	one, two, three := newWitness(t, "one.example/w", vkey), newWitness(t, "two.example/w", vkey),
 		newWitness(t, "three.example/w", vkey)
-	policy := func(quorum string) *Policy {
+	policy := func(quorum string) *audit.Policy {
 		t.Helper()
-		p, err := ParsePolicy(fmt.Appendf(nil, "# the logs\nlog %s\nwitness one %s %s/w\nwitness "+
+		p, err := audit.ParsePolicy(fmt.Appendf(nil, "# the logs\nlog %s\nwitness one %s "+
+			"%s/w\nwitness "+
 			"two %s %s/w/\nwitness three %s\n%s\n",
 			vkey, one.vkey, one.URL, two.vkey, two.URL, three.vkey, quorum))
 		if err != nil {
@@ -120,15 +125,16 @@ func TestWitnesses(t *testing.T) {
 	}
 	both := policy("group both all one two\nquorum both")
 	all := policy("group all 3 one two three\nquorum all")
-	if r := verify(t, dir, VerifyOptions{Policy: both}); r.Code != TooOld {
+	if r := audittest.Verify(t, dir, audit.VerifyOptions{Policy: both}); r.Code != audit.TooOld {
 		t.Fatalf("before anybody cosigned: %+v", r)
 	}
-	if r := verify(t, dir, VerifyOptions{Policy: policy("quorum none")}); !r.OK() || r.Key != vkey {
+	if r := audittest.Verify(t, dir, audit.VerifyOptions{Policy: policy("quorum none")}); !r.OK() ||
+		r.Key != vkey {
 		t.Fatalf("without a quorum: %+v", r)
 	}
 	cosign := func() {
 		t.Helper()
-		log, err := OpenLog(t.Context(), Dir(dir), vkey)
+		log, err := audit.OpenLog(t.Context(), audit.Dir(dir), vkey)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -142,46 +148,46 @@ func TestWitnesses(t *testing.T) {
 	}
 	cosign()
 	cosign() // again, at the same size
-	if r := verify(t, dir, VerifyOptions{Policy: both}); !r.OK() {
+	if r := audittest.Verify(t, dir, audit.VerifyOptions{Policy: both}); !r.OK() {
 		t.Fatalf("cosigned by both: %+v", r)
 	}
-	if r := verify(t, dir, VerifyOptions{Policy: all}); r.Code != TooOld {
+	if r := audittest.Verify(t, dir, audit.VerifyOptions{Policy: all}); r.Code != audit.TooOld {
 		t.Fatalf("one is missing: %+v", r)
 	}
 	// The log grows, and its publisher keeps the cosigned checkpoint.
-	p, _ := newPublisher(t, dir, m)
+	p, _ := audittest.NewPublisher(t, dir, m)
 	if err := p.Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if before, err := os.ReadFile(filepath.Join(dir, checkpointFile)); err != nil ||
+	if before, err := os.ReadFile(filepath.Join(dir, checkpoint.File)); err != nil ||
 		!strings.Contains(string(before), "— two.example/w ") {
 		t.Fatalf("the publisher dropped cosignatures: %s, %v", before, err)
 	}
-	m.grow(t, 77)
+	m.Grow(t, 77)
 	if err := p.Publish(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	r := verify(t, dir, VerifyOptions{Policy: both})
+	r := audittest.Verify(t, dir, audit.VerifyOptions{Policy: both})
 	if !r.OK() || !strings.Contains(strings.Join(r.Warnings, "\n"), "witnesses have seen the "+
 		"first 300 of 377 entries") {
 		t.Fatalf("grown since: %+v", r)
 	}
 	cosign()
-	if r := verify(t, dir, VerifyOptions{Policy: both}); !r.OK() ||
+	if r := audittest.Verify(t, dir, audit.VerifyOptions{Policy: both}); !r.OK() ||
 		strings.Contains(strings.Join(r.Warnings, "\n"), "witnesses have seen") {
 		t.Fatalf("cosigned again: %+v", r)
 	}
 	// A log that forgot, and one that says something else.
-	for name, other := range map[string]*memory{
-		"rollback": m.at(t, 200),
-		"fork":     forked(t, m, 400),
+	for name, other := range map[string]*audittest.Log{
+		"rollback": m.At(t, 200),
+		"fork":     m.Forked(t, 400),
 	} {
 		folder := t.TempDir()
-		q, _ := newPublisher(t, folder, other)
+		q, _ := audittest.NewPublisher(t, folder, other)
 		if err := q.Recover(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		log, err := OpenLog(t.Context(), Dir(folder), vkey)
+		log, err := audit.OpenLog(t.Context(), audit.Dir(folder), vkey)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -190,21 +196,24 @@ func TestWitnesses(t *testing.T) {
 			t.Errorf("a witness was asked to cosign a %s: %v", name, err)
 		}
 	}
-	_, other, err := GenerateKey("other.example")
+	_, other, err := checkpoint.GenerateKey("other.example")
 	if err != nil {
 		t.Fatal(err)
 	}
-	foreign, err := ParsePolicy([]byte("log " + other + "\nquorum none\n"))
+	foreign, err := audit.ParsePolicy([]byte("log " + other + "\nquorum none\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := verify(t, dir, VerifyOptions{Policy: foreign, VKey: vkey}); r.Code != WrongSignature {
+	if r := audittest.Verify(t, dir, audit.VerifyOptions{
+		Policy: foreign,
+		VKey:   vkey,
+	}); r.Code != audit.WrongSignature {
 		t.Errorf("a policy that does not know the log: %+v", r)
 	}
 }
 
 func TestParsePolicy(t *testing.T) {
-	_, log, err := GenerateKey("log.example")
+	_, log, err := checkpoint.GenerateKey("log.example")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +244,7 @@ func TestParsePolicy(t *testing.T) {
 		},
 		{"group x all A B\ngroup y any C D\ngroup z all x y\nquorum z", "A C D", false},
 	} {
-		p, err := ParsePolicy([]byte(witnesses + tt.rules))
+		p, err := audit.ParsePolicy([]byte(witnesses + tt.rules))
 		if err != nil {
 			t.Errorf("%s: %v", tt.rules, err)
 			continue
@@ -254,7 +263,7 @@ func TestParsePolicy(t *testing.T) {
 		fmt.Sprintf("witness E %s\nquorum none", keys[0]), fmt.Sprintf("witness A %s\nquorum none",
 			keys[1]), "log " + log + "\nquorum none",
 	} {
-		if _, err := ParsePolicy([]byte(witnesses + bad)); err == nil {
+		if _, err := audit.ParsePolicy([]byte(witnesses + bad)); err == nil {
 			t.Errorf("%q was taken for a policy", bad)
 		}
 	}
@@ -263,7 +272,7 @@ func TestParsePolicy(t *testing.T) {
 func FuzzParsePolicy(f *testing.F) {
 	f.Add([]byte("# a policy\ngroup g 2 A B\nquorum none\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		if p, err := ParsePolicy(text); err == nil {
+		if p, err := audit.ParsePolicy(text); err == nil {
 			p.Satisfied(nil)
 		}
 	})
@@ -272,16 +281,17 @@ func FuzzParsePolicy(f *testing.F) {
 // TestWitnessRedirectsAreNotFollowed has a witness send the checkpoint on to another
 // address.
 func TestWitnessRedirectsAreNotFollowed(t *testing.T) {
-	m, dir := publish(t, 300)
-	log, err := OpenLog(t.Context(), Dir(dir), m.signer.Verifier())
+	m, dir := audittest.Publish(t, 300)
+	log, err := audit.OpenLog(t.Context(), audit.Dir(dir), m.Signer.Verifier())
 	if err != nil {
 		t.Fatal(err)
 	}
-	real := newWitness(t, "w1.example", m.signer.Verifier())
+	real := newWitness(t, "w1.example", m.Signer.Verifier())
 	for _, code := range []int{301, 302, 303, 307, 308} {
 		elsewhere := httptest.NewServer(http.RedirectHandler(real.URL+"/w/add-checkpoint", code))
 		t.Cleanup(elsewhere.Close)
-		policy, err := ParsePolicy(fmt.Appendf(nil, "witness w1 %s %s/w\nquorum w1\n", real.vkey,
+		policy, err := audit.ParsePolicy(fmt.Appendf(nil, "witness w1 %s %s/w\nquorum w1\n",
+			real.vkey,
 			elsewhere.URL))
 		if err != nil {
 			t.Fatal(err)

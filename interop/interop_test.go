@@ -12,7 +12,9 @@ import (
 	"strings"
 	"testing"
 
-	"example.com/atm/audit"
+	"example.com/atm/audit/checkpoint"
+	"example.com/atm/audit/merkle"
+	"example.com/atm/audit/publish"
 	"github.com/transparency-dev/tessera/api"
 	"github.com/transparency-dev/tessera/client"
 	"github.com/transparency-dev/tessera/fsck"
@@ -23,11 +25,11 @@ import (
 // memory is a log as a vault holds it.
 type memory struct {
 	leaves     [][]byte
-	head       audit.Head
+	head       merkle.Head
 	checkpoint []byte
 }
 
-func (m *memory) Signed(context.Context) ([]byte, audit.Head, error) {
+func (m *memory) Signed(context.Context) ([]byte, merkle.Head, error) {
 	return m.checkpoint, m.head, nil
 }
 
@@ -43,21 +45,21 @@ func (m *memory) Entries(_ context.Context, from, to int64, yield func(int64, []
 // published makes a log of so many entries and publishes it.
 func published(t *testing.T, size int) (dir, vkey string) {
 	t.Helper()
-	skey, vkey, err := audit.GenerateKey("log.example")
+	skey, vkey, err := checkpoint.GenerateKey("log.example")
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, err := audit.NewSigner(skey)
+	signer, err := checkpoint.NewSigner(skey)
 	if err != nil {
 		t.Fatal(err)
 	}
 	m := &memory{}
-	hashes := make([]audit.Hash, size)
+	hashes := make([]merkle.Hash, size)
 	for i := range hashes {
 		leaf := fmt.Appendf(nil,
 			`{"amount":"392.00","id":%d,"t":"2026-11-25T00:00:00.000000Z","v":1}`, i)
 		m.leaves = append(m.leaves, leaf)
-		hashes[i] = audit.LeafHash(leaf)
+		hashes[i] = merkle.LeafHash(leaf)
 	}
 	head := m.head.Append(hashes...)
 	if m.checkpoint, err = signer.Sign(nil, m.head, head); err != nil {
@@ -65,7 +67,7 @@ func published(t *testing.T, size int) (dir, vkey string) {
 	}
 	m.head = head
 	dir = t.TempDir()
-	p, err := audit.NewPublisher(dir, signer.Verifiers, m, slog.New(slog.DiscardHandler))
+	p, err := publish.New(dir, signer.Verifiers, m, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +133,7 @@ func TestPython(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	key := filepath.Join(t.TempDir(), "key")
-	_, other, err := audit.GenerateKey("log.example")
+	_, other, err := checkpoint.GenerateKey("log.example")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"example.com/atm"
-	"example.com/atm/audit"
+	"example.com/atm/audit/flood"
 	"example.com/atm/auth"
 	"example.com/atm/teller"
 )
@@ -25,11 +25,11 @@ type trail struct {
 	log    *slog.Logger
 
 	mu       sync.Mutex
-	failures *audit.Failures // guarded by mu
+	failures *flood.Failures // guarded by mu
 }
 
 func newTrail(t *teller.Teller, log *slog.Logger) *trail {
-	return &trail{teller: t, log: log, failures: audit.NewFailures()}
+	return &trail{teller: t, log: log, failures: flood.NewFailures()}
 }
 
 // signInFailed records a failed sign-in, or counts it for the summary.

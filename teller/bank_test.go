@@ -13,6 +13,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/search"
 	"example.com/atm/auth"
 	"example.com/atm/teller"
 	"example.com/atm/vault"
@@ -54,7 +55,7 @@ func newBank(t *testing.T) *bank {
 		Store: store, Signer: vaulttest.NewSigner(t),
 	})}
 	b.Teller, err = teller.New(teller.Config{
-		Ledger: b.ledger, Store: store, Requests: requests, Index: audit.NewIndex(), Realm: "bank",
+		Ledger: b.ledger, Store: store, Requests: requests, Index: search.NewIndex(), Realm: "bank",
 		Permissions: permissions{}, Credentials: credentials{tokens: tokens},
 		Installation: installation{},
 	})

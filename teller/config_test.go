@@ -7,6 +7,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/search"
 	"example.com/atm/teller"
 	"example.com/atm/teller/replay"
 	"example.com/atm/vault"
@@ -19,7 +20,7 @@ func TestNewNamesTheFieldThatIsMissing(t *testing.T) {
 		t.Fatal(err)
 	}
 	whole := teller.Config{
-		Ledger: b.ledger, Store: b.store, Requests: requests, Index: audit.NewIndex(),
+		Ledger: b.ledger, Store: b.store, Requests: requests, Index: search.NewIndex(),
 		Realm:       "bank",
 		Permissions: permissions{}, Credentials: credentials{}, Installation: installation{},
 	}

@@ -10,6 +10,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/search"
 	"example.com/atm/teller/methods"
 	"example.com/atm/vault"
 )
@@ -161,20 +162,20 @@ func (t *Teller) concerns(ctx context.Context, entry *audit.Entry, subject strin
 	return false, nil
 }
 
-// A search is what a caller of AuditList asks for.
-type search struct {
-	audit.Filter
+// A query is what a caller of AuditList asks for.
+type query struct {
+	search.Filter
 	before int64 // index; 0 for the newest entry
 	limit  int
 }
 
 // search reads the members of the argument at position i. What is wrong with the value of one
 // becomes a refusal; an error is a malformed call.
-func (in *input) search(i int) (s search, refusal *atm.Status, err error) {
+func (in *input) search(i int) (s query, refusal *atm.Status, err error) {
 	s.limit = methods.DefaultRows
-	no := func(reason string) (search, *atm.Status, error) {
+	no := func(reason string) (query, *atm.Status, error) {
 		status := atm.Status(vault.BadCursor(reason))
-		return search{}, &status, nil
+		return query{}, &status, nil
 	}
 	for _, m := range in.args[i].Members {
 		if !m.Arg.Given() {
@@ -182,7 +183,7 @@ func (in *input) search(i int) (s search, refusal *atm.Status, err error) {
 		}
 		known, err := s.set(m.Name, m.Arg.Text)
 		if !known {
-			return search{}, nil, malformed("a filter has no %s", shorten(m.Name))
+			return query{}, nil, malformed("a filter has no %s", shorten(m.Name))
 		}
 		if err != nil {
 			return no(m.Name + " of the filter makes no sense")
@@ -195,7 +196,7 @@ func (in *input) search(i int) (s search, refusal *atm.Status, err error) {
 }
 
 // set reads one member, and reports whether a filter has one of this name.
-func (s *search) set(member, value string) (known bool, err error) {
+func (s *query) set(member, value string) (known bool, err error) {
 	switch member {
 	case "account":
 		s.Account = value
@@ -246,7 +247,7 @@ func listEntries(ctx context.Context, t *Teller, in *input) (atm.Status, error) 
 	if s.before <= 0 || s.before > head.Size {
 		s.before = head.Size
 	}
-	page, err := audit.Find(ctx, log.Entries, t.cfg.Index, &s.Filter, s.before, s.limit)
+	page, err := search.Find(ctx, log.Entries, t.cfg.Index, &s.Filter, s.before, s.limit)
 	if err != nil {
 		return atm.Status{}, err
 	}
@@ -254,7 +255,7 @@ func listEntries(ctx context.Context, t *Teller, in *input) (atm.Status, error) 
 }
 
 // listed is a page of entries, as many as fit an answer.
-func listed(page *audit.Page) atm.Record {
+func listed(page *search.Page) atm.Record {
 	entries, size := make([]atm.Record, len(page.Found)), 0
 	for i, found := range page.Found {
 		if size += wireBytes(string(found.Leaf)); size > methods.MaxPageBytes {

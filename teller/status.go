@@ -7,6 +7,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/search"
 	"example.com/atm/vault"
 )
 
@@ -73,8 +74,8 @@ func (t *Teller) lastBackup(ctx context.Context) (atm.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	wanted := &audit.Filter{Operation: atm.Backup, Code: atm.OK}
-	page, err := audit.Find(ctx, log.Entries, t.cfg.Index, wanted, head.Size, 1)
+	wanted := &search.Filter{Operation: atm.Backup, Code: atm.OK}
+	page, err := search.Find(ctx, log.Entries, t.cfg.Index, wanted, head.Size, 1)
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,8 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/checkpoint"
+	"example.com/atm/audit/search"
 	"example.com/atm/teller/events"
 	"example.com/atm/teller/methods"
 	"example.com/atm/vault"
@@ -43,7 +45,7 @@ type Config struct {
 	Requests *vault.RequestHasher
 
 	// Index is of the current audit log, so that lists need not read all of it.
-	Index *audit.Index
+	Index *search.Index
 
 	// Realm is that of the passwords.
 	Realm string
@@ -103,7 +105,7 @@ type Credentials interface {
 	RotateTokens(ctx context.Context, force bool) (old, kid string, wait time.Duration, err error)
 
 	// RotateAudit makes another key sign the audit log, with its entry.
-	RotateAudit(context.Context) (audit.Rotation, error)
+	RotateAudit(context.Context) (checkpoint.Rotation, error)
 
 	// RotateVault replaces the keys that the vault is sealed with.
 	RotateVault() error

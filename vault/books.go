@@ -8,6 +8,8 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/checkpoint"
+	"example.com/atm/audit/merkle"
 	"example.com/atm/vault/record"
 )
 
@@ -20,7 +22,7 @@ type History func(account Name, from uint64, yield func(version uint64, index in
 // An Entry is a new journal entry and the accounts whose records it changes.
 type Entry struct {
 	Leaf    []byte
-	Hash    audit.Hash // of the leaf
+	Hash    merkle.Hash // of the leaf
 	Touched []audit.Change
 }
 
@@ -50,7 +52,7 @@ type Changes struct {
 	// entries that answered them.
 	Requests []AnsweredRequest
 
-	Head       audit.Head
+	Head       merkle.Head
 	Checkpoint []byte
 }
 
@@ -76,7 +78,7 @@ type journal struct {
 	// Head is the tree of the current audit log as it was when the
 	// transaction began, and Checkpoint the note that signs it; nil for the
 	// empty tree.
-	Head       audit.Head
+	Head       merkle.Head
 	Checkpoint []byte
 
 	logs    []int64
@@ -115,8 +117,8 @@ func InLog(logs []int64, index int64) int64 {
 }
 
 // append adds a leaf to the journal and returns its index there and its hash.
-func (j *journal) append(leaf []byte, touched []audit.Change) (int64, audit.Hash) {
-	index, hash := j.next(), audit.LeafHash(leaf)
+func (j *journal) append(leaf []byte, touched []audit.Change) (int64, merkle.Hash) {
+	index, hash := j.next(), merkle.LeafHash(leaf)
 	j.entries = append(j.entries, Entry{leaf, hash, touched})
 	return index, hash
 }
@@ -251,11 +253,11 @@ const (
 var errUnbalanced = errors.New("the changes of this commit do not sum to zero")
 
 // finish checks the whole, extends the tree by the new leaves and signs it.
-func (b *Books) finish(signer *audit.Signer) error {
+func (b *Books) finish(signer *checkpoint.Signer) error {
 	if b.tally.moved != 0 {
 		return errUnbalanced
 	}
-	hashes := make([]audit.Hash, len(b.entries))
+	hashes := make([]merkle.Hash, len(b.entries))
 	for i := range b.entries {
 		hashes[i] = b.entries[i].Hash
 	}

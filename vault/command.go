@@ -16,6 +16,8 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/flood"
+	"example.com/atm/audit/merkle"
 	"example.com/atm/vault/people"
 )
 
@@ -187,7 +189,7 @@ type undoneError struct {
 func (e *undoneError) Error() string { return "refused as a whole: " + e.status.Reason }
 
 // decideAll decides c and what follows it. After an *undoneError the books are of no use.
-func (c *Command) decideAll(b *Books, denials *audit.DenialBatch) (atm.Status, error) {
+func (c *Command) decideAll(b *Books, denials *flood.DenialBatch) (atm.Status, error) {
 	status, err := c.decide(b, denials)
 	if err != nil || status.Code != atm.OK {
 		return status, err
@@ -212,7 +214,7 @@ func (c *Command) undo(e *undoneError) {
 
 // decide answers c, and leaves the changes and the entry in the books. A denial has no entry
 // when denials says so, and no receipt then.
-func (c *Command) decide(b *Books, denials *audit.DenialBatch) (atm.Status, error) {
+func (c *Command) decide(b *Books, denials *flood.DenialBatch) (atm.Status, error) {
 	b.begin(c.keys)
 	if err := b.damaged(); err != nil {
 		return b.unreadable(err), nil
@@ -312,6 +314,6 @@ func (c *Command) replay(b *Books, first Remembered) (atm.Status, *Remembered, e
 			nil, nil
 	}
 	status := *entry.Status
-	status.Receipt = audit.Receipt(b.inLog(first.Index), audit.LeafHash(first.Leaf))
+	status.Receipt = audit.Receipt(b.inLog(first.Index), merkle.LeafHash(first.Leaf))
 	return status, &first, nil
 }

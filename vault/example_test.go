@@ -9,6 +9,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/checkpoint"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
 )
@@ -26,11 +27,11 @@ func ExampleLedger() {
 		log.Fatal(err)
 	}
 	defer store.Close()
-	key, _, err := audit.GenerateKey("bank.example/log")
+	key, _, err := checkpoint.GenerateKey("bank.example/log")
 	if err != nil {
 		log.Fatal(err)
 	}
-	signer, err := audit.NewSigner(key)
+	signer, err := checkpoint.NewSigner(key)
 	if err != nil {
 		log.Fatal(err)
 	}

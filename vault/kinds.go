@@ -3,7 +3,7 @@ package vault
 import (
 	"time"
 
-	"example.com/atm/audit"
+	"example.com/atm/audit/merkle"
 	"example.com/atm/vault/people"
 	"example.com/atm/vault/record"
 )
@@ -49,7 +49,7 @@ type Loaded struct {
 	Requests record.Loaded[RequestKey, Remembered]
 	people.Loaded
 
-	Head       audit.Head
+	Head       merkle.Head
 	Checkpoint []byte
 	History    History // of what was committed before
 

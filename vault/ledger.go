@@ -11,6 +11,8 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/checkpoint"
+	"example.com/atm/audit/flood"
 	"example.com/atm/vault/people"
 )
 
@@ -32,7 +34,7 @@ type Config struct {
 	Store Store
 
 	// Signer signs the head of the audit tree in every commit. Required.
-	Signer *audit.Signer
+	Signer *checkpoint.Signer
 
 	// Now is the clock of the commits. Optional; that of the store, or else
 	// time.Now.
@@ -84,7 +86,7 @@ type Ledger struct {
 
 	last int // size of the last group; of the committer
 
-	denials *audit.Denials
+	denials *flood.Denials
 }
 
 // An end is the end of a ledger because of an error.
@@ -139,7 +141,7 @@ func NewLedger(cfg Config) *Ledger {
 		queue: make(chan *pending, maxQueue),
 		done:  make(chan struct{}),
 
-		denials:  audit.NewDenials(),
+		denials:  flood.NewDenials(),
 		poisoned: end{failed: make(chan struct{})},
 	}
 	go l.commitLoop()
@@ -357,7 +359,7 @@ func (l *Ledger) commit(g *group) bool {
 	for _, p := range g.batch {
 		p.cmd.keys(&keys)
 	}
-	var denials *audit.DenialBatch
+	var denials *flood.DenialBatch
 	var broken []error
 	decide := func(b *Books) error {
 		denials = l.denials.Batch()

@@ -3,7 +3,7 @@ package vault
 import (
 	"context"
 
-	"example.com/atm/audit"
+	"example.com/atm/audit/merkle"
 )
 
 // A Part is a part of what a store holds. Parts with entries of the journal come
@@ -25,7 +25,7 @@ type KeptRequest struct {
 
 // A Trail is the state of the audit log in a journal.
 type Trail struct {
-	Head       audit.Head
+	Head       merkle.Head
 	Checkpoint []byte
 	Logs       []int64 // where audit logs began
 }

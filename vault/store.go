@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"example.com/atm/audit"
+	"example.com/atm/audit/merkle"
 	"example.com/atm/vault/people"
 )
 
@@ -48,7 +48,7 @@ type Store interface {
 	Commit(ctx context.Context, keys Keys, decide func(*Books) error) (durable func() error,
 		err error)
 
-	Signed(ctx context.Context) (checkpoint []byte, head audit.Head, err error)
+	Signed(ctx context.Context) (checkpoint []byte, head merkle.Head, err error)
 
 	// Entries calls yield with the leaves of the journal from, from+1, … to-1
 	// in order. A leaf is good only until yield returns. An error of yield
@@ -104,7 +104,7 @@ func OpenLog(ctx context.Context, store Store) (CurrentLog, error) {
 }
 
 // Signed implements audit.Source.
-func (l CurrentLog) Signed(ctx context.Context) ([]byte, audit.Head, error) {
+func (l CurrentLog) Signed(ctx context.Context) ([]byte, merkle.Head, error) {
 	return l.store.Signed(ctx)
 }
 

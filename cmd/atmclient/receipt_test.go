@@ -15,21 +15,23 @@ import (
 	"testing"
 
 	"example.com/atm/audit"
+	"example.com/atm/audit/checkpoint"
+	"example.com/atm/audit/merkle"
 )
 
 // TestReceiptThatProvesNothingIsNotSaved gets a receipt from a server, and then a proof of
 // another entry.
 func TestReceiptThatProvesNothingIsNotSaved(t *testing.T) {
-	skey, _, err := audit.GenerateKey("log.example")
+	skey, _, err := checkpoint.GenerateKey("log.example")
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, err := audit.NewSigner(skey)
+	signer, err := checkpoint.NewSigner(skey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaves := []audit.Hash{audit.LeafHash([]byte("{}")), audit.LeafHash([]byte(`{"v":1}`))}
-	signed, err := signer.Sign(nil, audit.Head{}, audit.Head{}.Append(leaves...))
+	leaves := []merkle.Hash{merkle.LeafHash([]byte("{}")), merkle.LeafHash([]byte(`{"v":1}`))}
+	signed, err := signer.Sign(nil, merkle.Head{}, merkle.Head{}.Append(leaves...))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ import (
 	"unicode"
 
 	"example.com/atm"
-	"example.com/atm/audit"
+	"example.com/atm/audit/checkpoint"
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/daemon"
 )
@@ -175,7 +175,7 @@ func TestUnverifiedLogIsNotObeyed(t *testing.T) {
 	}
 	root := base64.StdEncoding.EncodeToString(make([]byte, 32))
 	write("checkpoint", evil+"\n9\n"+root+"\n\n— x "+root+"\n")
-	_, vkey, err := audit.GenerateKey("atm.example/audit")
+	_, vkey, err := checkpoint.GenerateKey("atm.example/audit")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/checkpoint"
 	"example.com/atm/vault"
 )
 
@@ -59,7 +60,7 @@ func (r *Recorder) Reloaded(ctx context.Context, setting string) atm.Status {
 // Recovered records, as the first entry of a log, that it takes the place of
 // another one whose checkpoint said old, and that the journal had size entries
 // then.
-func Recovered(ctx context.Context, ledger *vault.Ledger, old audit.Checkpoint,
+func Recovered(ctx context.Context, ledger *vault.Ledger, old checkpoint.Checkpoint,
 	size int64,
 ) atm.Status {
 	return note(ctx, ledger, audit.EventRecover,
@@ -75,8 +76,8 @@ func (r *Recorder) ClockStepped(ctx context.Context, by time.Duration) atm.Statu
 }
 
 // LogKeyRotated records that the log is signed with another key from now on.
-func (r *Recorder) LogKeyRotated(ctx context.Context, rotation audit.Rotation) atm.Status {
-	return note(ctx, r.ledger, audit.EventKeyRotate, rotation.Args()...)
+func (r *Recorder) LogKeyRotated(ctx context.Context, rotation checkpoint.Rotation) atm.Status {
+	return note(ctx, r.ledger, audit.EventKeyRotate, audit.RotationArgs(rotation)...)
 }
 
 // KeyRotated records that another key, not of the log, took the place of an old one.

@@ -11,6 +11,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/checkpoint"
 	"example.com/atm/teller"
 	"example.com/atm/vault"
 	"example.com/atm/vault/check"
@@ -72,7 +73,7 @@ type Compared struct {
 	Trail *vault.Trail
 
 	// Rotations are those of the key of the log.
-	Rotations []audit.Rotation
+	Rotations []checkpoint.Rotation
 }
 
 // Compare replays the journal of a store by the rules, from nothing, and tells report of

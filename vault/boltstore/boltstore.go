@@ -29,7 +29,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"example.com/atm/audit"
+	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore/chunk"
 	"example.com/atm/vault/boltstore/wal"
@@ -109,7 +109,7 @@ type writer struct {
 // signed is what the last commit signed, and where audit logs began.
 type signed struct {
 	checkpoint []byte
-	head       audit.Head
+	head       merkle.Head
 	logs       []int64
 }
 
@@ -355,7 +355,7 @@ func (s *Store) prepare(keys vault.Keys, decide func(*vault.Books) error) (*batc
 }
 
 // Signed implements audit.Source.
-func (s *Store) Signed(context.Context) (checkpoint []byte, head audit.Head, err error) {
+func (s *Store) Signed(context.Context) (checkpoint []byte, head merkle.Head, err error) {
 	last := s.signed.Load()
 	return last.checkpoint, last.head, nil
 }

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"example.com/atm/audit"
+	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore/chunk"
 	"example.com/atm/vault/record"
@@ -257,21 +257,21 @@ func (v view) writeLogs(logs []int64) error {
 	return v.shelf(bucketMeta).put(keyLogs, w.b)
 }
 
-func (v view) readHead() ([]byte, audit.Head, error) {
+func (v view) readHead() ([]byte, merkle.Head, error) {
 	meta := v.shelf(bucketMeta)
 	value, err := meta.get(keyHead)
 	if value == nil || err != nil {
-		return nil, audit.Head{}, err // without an error nothing has been committed yet
+		return nil, merkle.Head{}, err // without an error nothing has been committed yet
 	}
-	head, err := audit.UnmarshalHead(value)
+	head, err := merkle.UnmarshalHead(value)
 	if err != nil {
-		return nil, audit.Head{}, fmt.Errorf("head of the audit tree: %w", err)
+		return nil, merkle.Head{}, fmt.Errorf("head of the audit tree: %w", err)
 	}
 	checkpoint, err := meta.get(keyCheckpoint)
 	return checkpoint, head, err
 }
 
-func (v view) writeHead(checkpoint []byte, head audit.Head) error {
+func (v view) writeHead(checkpoint []byte, head merkle.Head) error {
 	value, err := head.MarshalBinary()
 	if err != nil {
 		return err

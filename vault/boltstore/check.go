@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"example.com/atm/audit"
+	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore/chunk"
 	"example.com/atm/vault/check"
@@ -62,8 +63,8 @@ func (c *checker) journal(ctx context.Context, v view) error {
 		logs = []int64{0}
 	}
 	begin := logs[len(logs)-1] // of the current log
-	var rebuilt audit.Head
-	var hashes []audit.Hash // of the entries since rebuilt
+	var rebuilt merkle.Head
+	var hashes []merkle.Hash // of the entries since rebuilt
 	journal := v.journal()
 	err = journal.each(ctx, func(first int64, entries []chunk.Entry) error {
 		if first != c.size {
@@ -74,7 +75,7 @@ func (c *checker) journal(ctx context.Context, v view) error {
 			index := c.size
 			c.size++
 			if index >= begin {
-				hashes = append(hashes, audit.LeafHash(e.Leaf))
+				hashes = append(hashes, merkle.LeafHash(e.Leaf))
 			}
 			if len(hashes) == 4096 {
 				rebuilt, hashes = rebuilt.Append(hashes...), hashes[:0]

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"example.com/atm"
-	"example.com/atm/audit"
+	"example.com/atm/audit/checkpoint"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
 	"example.com/atm/vault/vaulttest"
@@ -21,7 +21,7 @@ type running struct {
 	ledger *vault.Ledger
 }
 
-func run(t *testing.T, path string, signer *audit.Signer) *running {
+func run(t *testing.T, path string, signer *checkpoint.Signer) *running {
 	t.Helper()
 	boltstore.KeepInLog(t)
 	store, err := boltstore.Create(path, secret)

@@ -13,6 +13,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/checkpoint"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
 	"example.com/atm/vault/people"
@@ -84,11 +85,11 @@ func edit(t *testing.T, path string, change func(*bolt.Tx) error) {
 
 var signers struct {
 	sync.Mutex
-	one *audit.Signer
+	one *checkpoint.Signer
 }
 
 // signerOf is the one signer of all vaults that filled makes.
-func signerOf(t *testing.T) *audit.Signer {
+func signerOf(t *testing.T) *checkpoint.Signer {
 	t.Helper()
 	signers.Lock()
 	defer signers.Unlock()

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"example.com/atm/audit"
+	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
 	"example.com/atm/vault/check"
 	"github.com/jackc/pgx/v5"
@@ -61,11 +62,11 @@ func (c *checker) journal(ctx context.Context, tx pgx.Tx) error {
 			"journal has %d", c.size, logs, head.Size, stored)
 		return nil
 	}
-	var rebuilt audit.Head
+	var rebuilt merkle.Head
 	begin := logs[len(logs)-1]
 	err = entries(ctx, tx, 0, c.size, func(index int64, leaf []byte) error {
 		if index >= begin {
-			rebuilt = rebuilt.Append(audit.LeafHash(leaf))
+			rebuilt = rebuilt.Append(merkle.LeafHash(leaf))
 		}
 		entry, err := audit.ParseEntry(leaf)
 		if err != nil {

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"example.com/atm/audit"
+	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
 	"github.com/jackc/pgx/v5"
 )
@@ -152,7 +152,7 @@ func (s *Store) attempt(ctx context.Context, want *request, decide func(*vault.B
 	}
 	after := highWater{
 		c.First + int64(len(c.Entries)), c.Head,
-		audit.LeafHash(c.Entries[len(c.Entries)-1].Leaf),
+		merkle.LeafHash(c.Entries[len(c.Entries)-1].Leaf),
 	}
 	ended, err := s.write(ctx, conn.Conn(), books.Now, c, after.size, trail.accounts)
 	whole = ended
@@ -216,8 +216,8 @@ func (s *Store) happened(ctx context.Context, doubt *inDoubt) (done bool, err er
 // the newest one stood that had been seen before.
 type sighting struct {
 	highWater
-	past audit.Hash // zero when there is no entry in that place
-	told bool       // that a replica has seen more than there is
+	past merkle.Hash // zero when there is no entry in that place
+	told bool        // that a replica has seen more than there is
 }
 
 // sightColumns reads a sightingRow. $1 is the size of the journal that was seen before.
@@ -238,12 +238,12 @@ func (r *sightingRow) sighting() (s sighting, err error) {
 	s.size, s.told = r.size, r.told
 	// A statement that waited for the row of the head may not see the newest entry yet.
 	if r.newest != nil {
-		s.last = audit.LeafHash(r.newest)
+		s.last = merkle.LeafHash(r.newest)
 	}
 	if r.past != nil {
-		s.past = audit.LeafHash(r.past)
+		s.past = merkle.LeafHash(r.past)
 	}
-	s.head, err = audit.UnmarshalHead(r.head)
+	s.head, err = merkle.UnmarshalHead(r.head)
 	return s, err
 }
 
@@ -291,7 +291,7 @@ func (s *Store) observe(seen highWater, now sighting) error {
 		}
 		return err
 	}
-	if now.last != (audit.Hash{}) {
+	if now.last != (merkle.Hash{}) {
 		s.reached(now.highWater)
 	}
 	return nil
@@ -344,7 +344,7 @@ func (s *Store) RolledBack() error {
 
 // Newest is the head of the audit log in the newest state of the journal that was read or
 // written here.
-func (s *Store) Newest() audit.Head { return s.newest().head }
+func (s *Store) Newest() merkle.Head { return s.newest().head }
 
 // newest is the newest state of the journal that was read or written here.
 func (s *Store) newest() highWater {

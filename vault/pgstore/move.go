@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"example.com/atm/audit"
+	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
 	"github.com/jackc/pgx/v5"
 )
@@ -176,7 +177,7 @@ func (s *Store) fillPart(ctx context.Context, tx pgx.Tx, part *vault.Part) error
 func (s *Store) BeginLog(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, roundTrip)
 	defer cancel()
-	head, err := audit.Head{}.MarshalBinary()
+	head, err := merkle.Head{}.MarshalBinary()
 	if err != nil {
 		return err
 	}
@@ -279,7 +280,7 @@ type within struct {
 }
 
 // Signed implements vault.Store.
-func (w *within) Signed(ctx context.Context) ([]byte, audit.Head, error) {
+func (w *within) Signed(ctx context.Context) ([]byte, merkle.Head, error) {
 	return signed(ctx, w.tx)
 }
 

@@ -22,7 +22,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"example.com/atm/audit"
+	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
 	"example.com/atm/vault/sealing"
 	"github.com/jackc/pgx/v5"
@@ -86,8 +86,8 @@ type Store struct {
 // highWater is a state of the journal.
 type highWater struct {
 	size int64 // of the journal
-	head audit.Head
-	last audit.Hash // leaf hash of the newest entry
+	head merkle.Head
+	last merkle.Hash // leaf hash of the newest entry
 }
 
 var _ vault.Store = (*Store)(nil)

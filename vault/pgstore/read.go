@@ -7,7 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"example.com/atm/audit"
+	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
 	"example.com/atm/vault/people"
 	"github.com/jackc/pgx/v5"
@@ -61,7 +61,7 @@ func (s *Store) rest(failed error) {
 }
 
 // Signed implements vault.Store.
-func (s *Store) Signed(ctx context.Context) (checkpoint []byte, head audit.Head, err error) {
+func (s *Store) Signed(ctx context.Context) (checkpoint []byte, head merkle.Head, err error) {
 	err = s.patiently(ctx, func() error {
 		bounded, cancel := context.WithTimeout(ctx, roundTrip)
 		defer cancel()
@@ -71,27 +71,27 @@ func (s *Store) Signed(ctx context.Context) (checkpoint []byte, head audit.Head,
 	return checkpoint, head, err
 }
 
-func (s *Store) signed(ctx context.Context) (checkpoint []byte, head audit.Head, err error) {
+func (s *Store) signed(ctx context.Context) (checkpoint []byte, head merkle.Head, err error) {
 	seen := s.newest() // before: commits go on meanwhile
 	var row sightingRow
 	if err := s.pool.QueryRow(ctx, "SELECT "+sightColumns+", checkpoint FROM log", seen.size).
 		Scan(row.columns(&checkpoint)...); err != nil {
-		return nil, audit.Head{}, explain(err)
+		return nil, merkle.Head{}, explain(err)
 	}
 	now, err := row.sighting()
 	if err != nil {
-		return nil, audit.Head{}, err
+		return nil, merkle.Head{}, err
 	}
 	return checkpoint, now.head, s.observe(seen, now)
 }
 
-func signed(ctx context.Context, q querier) (checkpoint []byte, head audit.Head, err error) {
+func signed(ctx context.Context, q querier) (checkpoint []byte, head merkle.Head, err error) {
 	var text []byte
 	if err := q.QueryRow(ctx, "SELECT checkpoint, head FROM log").Scan(&checkpoint,
 		&text); err != nil {
-		return nil, audit.Head{}, explain(err)
+		return nil, merkle.Head{}, explain(err)
 	}
-	head, err = audit.UnmarshalHead(text)
+	head, err = merkle.UnmarshalHead(text)
 	return checkpoint, head, err
 }
 

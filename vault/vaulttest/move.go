@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"example.com/atm"
-	"example.com/atm/audit"
+	"example.com/atm/audit/checkpoint"
 	"example.com/atm/vault"
 	"example.com/atm/vault/people"
 	gocmp "github.com/google/go-cmp/cmp"
@@ -19,7 +19,7 @@ import (
 
 // Furnish puts some of everything into a store, entries of two audit logs among
 // it, and returns the signer of the newer one.
-func Furnish(t testing.TB, store vault.Backend) *audit.Signer {
+func Furnish(t testing.TB, store vault.Backend) *checkpoint.Signer {
 	t.Helper()
 	for range 2 {
 		signer := NewSigner(t)

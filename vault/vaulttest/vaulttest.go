@@ -12,6 +12,8 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/checkpoint"
+	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
 	"example.com/atm/vault/people"
 	"github.com/google/go-cmp/cmp"
@@ -70,13 +72,13 @@ func Run(t *testing.T, place func(t *testing.T) Place) {
 }
 
 // NewSigner returns a signer of a new log.
-func NewSigner(t testing.TB) *audit.Signer {
+func NewSigner(t testing.TB) *checkpoint.Signer {
 	t.Helper()
-	skey, _, err := audit.GenerateKey("test.example/log")
+	skey, _, err := checkpoint.GenerateKey("test.example/log")
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, err := audit.NewSigner(skey)
+	signer, err := checkpoint.NewSigner(skey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,18 +202,18 @@ func must(t testing.TB, l *vault.Ledger, cmd vault.Command) atm.Status {
 // exactly these leaves, and returns them.
 func leaves(t testing.TB, store vault.Store) [][]byte {
 	t.Helper()
-	checkpoint, head, err := store.Signed(t.Context())
+	signedHead, head, err := store.Signed(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	var all [][]byte
-	var rebuilt audit.Head
+	var rebuilt merkle.Head
 	err = store.Entries(t.Context(), 0, head.Size, func(index int64, leaf []byte) error {
 		if index != int64(len(all)) {
 			return fmt.Errorf("entry %d where %d should be", index, len(all))
 		}
 		all = append(all, bytes.Clone(leaf))
-		rebuilt = rebuilt.Append(audit.LeafHash(leaf))
+		rebuilt = rebuilt.Append(merkle.LeafHash(leaf))
 		return nil
 	})
 	if err != nil {
@@ -222,7 +224,7 @@ func leaves(t testing.TB, store vault.Store) [][]byte {
 			rebuilt.Size, head.Root(), head.Size)
 	}
 	if head.Size > 0 {
-		signed, err := audit.ParseCheckpoint(checkpoint)
+		signed, err := checkpoint.Parse(signedHead)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -312,7 +314,7 @@ func testEntries(t *testing.T, p Place) {
 	must(t, l, open("1", 0))
 	for i := range 20 {
 		s := must(t, l, deposit("1", 1))
-		want := audit.Receipt(int64(i+1), audit.LeafHash(leaves(t, store)[i+1]))
+		want := audit.Receipt(int64(i+1), merkle.LeafHash(leaves(t, store)[i+1]))
 		if s.Receipt != want {
 			t.Fatalf("receipt %q, want %q", s.Receipt, want)
 		}

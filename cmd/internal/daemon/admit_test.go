@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"example.com/atm/audit"
+	"example.com/atm/audit/publish"
 	"example.com/atm/cmd/internal/datadir"
 )
 
@@ -17,7 +17,7 @@ import (
 func TestCommitsWaitForThePublisher(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		p, err := audit.NewPublisher(dir, nil, nil, slog.New(slog.DiscardHandler))
+		p, err := publish.New(publish.Config{Dir: dir, Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}

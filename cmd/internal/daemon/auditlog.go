@@ -14,6 +14,9 @@ import (
 	"time"
 
 	"example.com/atm/audit"
+	"example.com/atm/audit/checkpoint"
+	"example.com/atm/audit/publish"
+	"example.com/atm/audit/search"
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/cmd/internal/replica"
 	"example.com/atm/internal/durable"
@@ -23,12 +26,12 @@ import (
 
 // An auditLog is the published audit log of a folder.
 type auditLog struct {
-	*audit.Publisher
-	index     *audit.Index
+	*publish.Publisher
+	index     *search.Index
 	witnessed atomic.Int64 // entries that enough witnesses have cosigned, since the start
 
 	dir     *datadir.Dir
-	signer  *audit.Signer
+	signer  *checkpoint.Signer
 	replica *replica.Replica // nil without a database
 	policy  *audit.Policy    // of witnesses; nil for none
 	log     *slog.Logger
@@ -36,7 +39,7 @@ type auditLog struct {
 
 // openAuditLog compares the published log with the vault before anything new is
 // signed, and catches it up. empty says that nothing of the log is in the folder.
-func openAuditLog(ctx context.Context, dir *datadir.Dir, a accounts, signer *audit.Signer,
+func openAuditLog(ctx context.Context, dir *datadir.Dir, a accounts, signer *checkpoint.Signer,
 	opts Options, empty bool,
 ) (*auditLog, error) {
 	if err := durable.MkdirAll(dir.Audit(), 0o700); err != nil {
@@ -47,7 +50,7 @@ func openAuditLog(ctx context.Context, dir *datadir.Dir, a accounts, signer *aud
 		return nil, err
 	}
 	l := &auditLog{
-		index: audit.NewIndex(), dir: dir, signer: signer, replica: a.replica,
+		index: search.NewIndex(), dir: dir, signer: signer, replica: a.replica,
 		policy: opts.Witnesses, log: opts.Log,
 	}
 	if l.replica != nil {
@@ -55,13 +58,11 @@ func openAuditLog(ctx context.Context, dir *datadir.Dir, a accounts, signer *aud
 			return nil, err
 		}
 	}
-	l.Publisher, err = audit.NewPublisher(dir.Audit(), signer.Keys, log, opts.Log)
+	l.Publisher, err = publish.New(publish.Config{
+		Dir: dir.Audit(), Keys: signer.Keys, Source: log, Log: opts.Log, Index: l.index, New: empty,
+	})
 	if err != nil {
 		return nil, err
-	}
-	l.Feed(l.index)
-	if empty {
-		l.Begin()
 	}
 	return l, l.recover(ctx)
 }
@@ -79,10 +80,10 @@ func (l *auditLog) recover(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		l.Saw(audit.Checkpoint{Origin: seen.Origin, Size: seen.Size, Root: root})
+		l.Saw(checkpoint.Checkpoint{Origin: seen.Origin, Size: seen.Size, Root: root})
 	}
 	err = l.Recover(ctx)
-	if newest := l.Newest(); errors.Is(err, audit.ErrAhead) && l.replica != nil &&
+	if newest := l.Newest(); errors.Is(err, publish.ErrAhead) && l.replica != nil &&
 		newest.Size > 0 {
 		// Replicas that run on it already saw less of it than this folder. A checkpoint
 		// that is not signed would be damage here, and no concern of theirs.

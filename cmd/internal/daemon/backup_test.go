@@ -14,6 +14,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/merkle"
 	"example.com/atm/cmd/internal/daemontest"
 	"example.com/atm/cmd/internal/offline"
 )
@@ -77,7 +78,7 @@ func TestBackupUnderLoad(t *testing.T) {
 		}
 		inside := make(map[string]bool)
 		err = log.Entries(t.Context(), 0, log.Size, func(index int64, leaf []byte,
-			hash audit.Hash,
+			hash merkle.Hash,
 		) error {
 			inside[audit.Receipt(index, hash)] = true
 			return nil

@@ -12,6 +12,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/publish"
 	"example.com/atm/cmd/internal/daemontest"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
@@ -21,8 +22,8 @@ import (
 // BenchmarkPublishing deposits from 64 callers without the network, with and
 // without a publisher that follows.
 func BenchmarkPublishing(b *testing.B) {
-	for _, publish := range []bool{false, true} {
-		b.Run(fmt.Sprintf("publish=%v", publish), func(b *testing.B) {
+	for _, publishing := range []bool{false, true} {
+		b.Run(fmt.Sprintf("publish=%v", publishing), func(b *testing.B) {
 			dir := b.TempDir()
 			store, err := boltstore.Create(filepath.Join(dir, "vault.db"),
 				[]byte("the secret of a benchmark......."))
@@ -35,7 +36,9 @@ func BenchmarkPublishing(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			p, err := audit.NewPublisher(b.TempDir(), signer.Verifiers, log, daemontest.Discard)
+			p, err := publish.New(publish.Config{
+				Dir: b.TempDir(), Keys: signer.Verifiers, Source: log, Log: daemontest.Discard,
+			})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -43,7 +46,7 @@ func BenchmarkPublishing(b *testing.B) {
 				b.Fatal(err)
 			}
 			cfg := vault.Config{Store: store, Signer: signer}
-			if publish {
+			if publishing {
 				cfg.Admit = func() error { p.Yield(); return nil }
 				cfg.Committed = func(vault.Commit) { p.Committed() }
 			}
@@ -62,7 +65,7 @@ func BenchmarkPublishing(b *testing.B) {
 			})
 			ctx, cancel := context.WithCancel(b.Context())
 			var follower sync.WaitGroup
-			if publish {
+			if publishing {
 				follower.Go(func() { p.Run(ctx) })
 			}
 			var next atomic.Int64

@@ -17,6 +17,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/publish"
 	"example.com/atm/certs"
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/daemon"
@@ -485,7 +486,7 @@ func TestOlderDatabase(t *testing.T) {
 		Data: h.Data, Store: old,
 		Log: daemontest.Discard,
 	})
-	if !errors.Is(err, audit.ErrAhead) {
+	if !errors.Is(err, publish.ErrAhead) {
 		t.Fatalf("on an older database: %v", err)
 	}
 	if err := <-ended; !errors.Is(err, pgstore.ErrRolledBack) {

@@ -23,6 +23,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/merkle"
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/daemon"
 )
@@ -229,7 +230,9 @@ func (h *Server) Entries(t *testing.T) []*audit.Entry {
 		t.Fatal(err)
 	}
 	var all []*audit.Entry
-	err = log.Entries(t.Context(), 0, log.Size, func(index int64, leaf []byte, _ audit.Hash) error {
+	err = log.Entries(t.Context(), 0, log.Size, func(index int64, leaf []byte,
+		_ merkle.Hash,
+	) error {
 		e, err := audit.ParseEntry(leaf)
 		if err != nil {
 			return fmt.Errorf("entry %d: %w", index, err)

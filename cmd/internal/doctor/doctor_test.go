@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"example.com/atm/audit"
+	"example.com/atm/audit/checkpoint"
 	"example.com/atm/certs"
 	"example.com/atm/cmd/internal/daemon"
 	"example.com/atm/cmd/internal/datadir"
@@ -202,7 +202,7 @@ func TestEachFaultIsNamed(t *testing.T) {
 	}
 	auditKey := func(origin string) func(*testing.T, string) {
 		return func(t *testing.T, data string) {
-			skey, _, err := audit.GenerateKey(origin)
+			skey, _, err := checkpoint.GenerateKey(origin)
 			if err != nil {
 				t.Fatal(err)
 			}

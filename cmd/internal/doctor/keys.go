@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"example.com/atm/audit"
+	"example.com/atm/audit/checkpoint"
 	"example.com/atm/certs"
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/keys"
@@ -61,7 +61,7 @@ func (e *exam) auditKey() {
 		}
 		return
 	}
-	signer, err := audit.NewSigner(string(secret))
+	signer, err := checkpoint.NewSigner(string(secret))
 	if err != nil {
 		e.tell(Critical, e.putBack("keys/audit.key"), "keys/audit.key: %v", err)
 		return
@@ -90,7 +90,7 @@ func (e *exam) auditKey() {
 	case err != nil:
 		e.tell(Critical, "", "%v", err)
 	default:
-		if _, err := audit.OpenCheckpoint(signed, strings.Join(signer.Keys(), "\n")); err != nil {
+		if _, err := checkpoint.Open(signed, strings.Join(signer.Keys(), "\n")); err != nil {
 			e.tell(Critical, e.putBack("keys/audit.key"),
 				"audit/checkpoint is not signed by keys/audit.key: %v", err)
 		}

@@ -7,7 +7,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"example.com/atm/audit"
+	"example.com/atm/audit/checkpoint"
+	"example.com/atm/audit/merkle"
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/vault/boltstore"
 )
@@ -94,14 +95,14 @@ func (e *exam) vaultKey() (key datadir.VaultKey, ok bool) {
 }
 
 // published compares the published log with the head in the vault.
-func (e *exam) published(head audit.Head) {
+func (e *exam) published(head merkle.Head) {
 	e.check = "log"
 	signed, err := os.ReadFile(filepath.Join(e.dir.Audit(), "checkpoint"))
 	if err != nil {
 		return // the key of the log has been looked for there
 	}
 	recover := "atmctl audit recover --data " + quoted(e.opts.Data)
-	c, err := audit.ParseCheckpoint(signed)
+	c, err := checkpoint.Parse(signed)
 	switch {
 	case err != nil:
 		e.tell(Critical, "atmctl audit verify "+quoted(e.dir.Audit()), "audit/checkpoint: %v", err)

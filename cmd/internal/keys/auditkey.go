@@ -13,7 +13,8 @@ import (
 	"time"
 
 	"example.com/atm"
-	"example.com/atm/audit"
+	"example.com/atm/audit/checkpoint"
+	"example.com/atm/audit/publish"
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/internal/durable"
 	"example.com/atm/teller"
@@ -21,13 +22,13 @@ import (
 
 // An AuditKey is the key that signs the audit log.
 type AuditKey struct {
-	Signer *audit.Signer
+	Signer *checkpoint.Signer
 
 	dir       *datadir.Dir
 	replicas  Replicas
 	lock      sync.Locker
 	teller    *teller.Teller
-	publisher *audit.Publisher
+	publisher *publish.Publisher
 }
 
 func openAuditKey(cfg Config, lock sync.Locker) (*AuditKey, error) {
@@ -36,7 +37,7 @@ func openAuditKey(cfg Config, lock sync.Locker) (*AuditKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	signer, err := audit.NewSigner(string(secret))
+	signer, err := checkpoint.NewSigner(string(secret))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
@@ -51,28 +52,28 @@ func openAuditKey(cfg Config, lock sync.Locker) (*AuditKey, error) {
 // well until the next rotation, so that nobody who verifies with it is cut off, and it
 // signs that the new one follows it, which is an entry. A kill in between loses none of
 // that: the next start makes the entry.
-func (a *AuditKey) RotateAudit(ctx context.Context) (audit.Rotation, error) {
+func (a *AuditKey) RotateAudit(ctx context.Context) (checkpoint.Rotation, error) {
 	a.lock.Lock()
 	defer a.lock.Unlock()
 	if err := a.CompleteRotation(ctx); err != nil { // of one that had no space for its entry
-		return audit.Rotation{}, err
+		return checkpoint.Rotation{}, err
 	}
 	if err := a.awaitKey(ctx); err != nil {
-		return audit.Rotation{}, err
+		return checkpoint.Rotation{}, err
 	}
 	secret, err := durable.ReadSecret(a.dir.AuditKey())
 	if err != nil {
-		return audit.Rotation{}, err
+		return checkpoint.Rotation{}, err
 	}
 	before, _, _ := strings.Cut(string(secret), "\n")
-	skey, _, err := audit.GenerateKey(a.Signer.Origin())
+	skey, _, err := checkpoint.GenerateKey(a.Signer.Origin())
 	if err != nil {
-		return audit.Rotation{}, err
+		return checkpoint.Rotation{}, err
 	}
 	text := skey + "\n" + before + "\n"
-	next, err := audit.NewSigner(text)
+	next, err := checkpoint.NewSigner(text)
 	if err != nil {
-		return audit.Rotation{}, err
+		return checkpoint.Rotation{}, err
 	}
 	r, err := a.Signer.Rotation(next)
 	if err != nil {
@@ -118,7 +119,7 @@ func (a *AuditKey) awaitKey(ctx context.Context) error {
 }
 
 // noteRotation keeps a rotation until its entry is made.
-func (a *AuditKey) noteRotation(r audit.Rotation) error {
+func (a *AuditKey) noteRotation(r checkpoint.Rotation) error {
 	text, err := json.Marshal(r)
 	if err != nil {
 		return err
@@ -127,7 +128,7 @@ func (a *AuditKey) noteRotation(r audit.Rotation) error {
 }
 
 // recordRotation makes the entry of a rotation.
-func (a *AuditKey) recordRotation(ctx context.Context, r audit.Rotation) error {
+func (a *AuditKey) recordRotation(ctx context.Context, r checkpoint.Rotation) error {
 	if status := a.teller.LogKeyRotated(ctx, r); status.Code != atm.OK {
 		return fmt.Errorf("the entry of a rotation: %s", status.Code)
 	}
@@ -144,7 +145,7 @@ func (a *AuditKey) CompleteRotation(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var r audit.Rotation
+	var r checkpoint.Rotation
 	if err := json.Unmarshal(text, &r); err != nil || !slices.Contains(a.Signer.Verifiers(),
 		r.New) {
 		return os.Remove(a.dir.AuditRotation())

@@ -16,7 +16,8 @@ import (
 	"sync"
 	"time"
 
-	"example.com/atm/audit"
+	"example.com/atm/audit/checkpoint"
+	"example.com/atm/audit/publish"
 	"example.com/atm/auth"
 	"example.com/atm/certs"
 	"example.com/atm/cmd/internal/datadir"
@@ -122,7 +123,7 @@ func Open(cfg Config) (*Keys, error) {
 
 // Attach gives k what records its changes in the audit log, and what publishes that log.
 // Nothing is rotated before.
-func (k *Keys) Attach(t *teller.Teller, p *audit.Publisher) {
+func (k *Keys) Attach(t *teller.Teller, p *publish.Publisher) {
 	k.teller = t
 	k.AuditKey.teller, k.AuditKey.publisher = t, p
 }
@@ -140,7 +141,7 @@ func (k *Keys) HashSecret(secret string) ([]byte, error) { return auth.HashSecre
 func (k *Keys) Adopt(path string, text []byte) error {
 	switch path {
 	case k.cfg.Dir.AuditKey():
-		next, err := audit.NewSigner(string(text))
+		next, err := checkpoint.NewSigner(string(text))
 		if err != nil {
 			return err
 		}

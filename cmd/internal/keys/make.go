@@ -4,7 +4,7 @@ import (
 	"crypto/x509"
 	"time"
 
-	"example.com/atm/audit"
+	"example.com/atm/audit/checkpoint"
 	"example.com/atm/certs"
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/internal/durable"
@@ -24,7 +24,7 @@ func Make(dir *datadir.Dir) error {
 	}{
 		{dir.VaultKey(), datadir.NewVaultKey().Encode},
 		{dir.AuditKey(), func() ([]byte, error) {
-			secret, _, err := audit.GenerateKey(dir.Config.Origin)
+			secret, _, err := checkpoint.GenerateKey(dir.Config.Origin)
 			return []byte(secret + "\n"), err
 		}},
 		{dir.TokenKey(), newTokenKeys},

@@ -15,7 +15,8 @@ import (
 	"sync"
 	"time"
 
-	"example.com/atm/audit"
+	"example.com/atm/audit/checkpoint"
+	"example.com/atm/audit/publish"
 	"example.com/atm/auth"
 	"example.com/atm/certs"
 	"example.com/atm/cmd/internal/backup"
@@ -83,9 +84,9 @@ func notBehind(ctx context.Context, dir *datadir.Dir, store vault.Backend) error
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	var published audit.Checkpoint
+	var published checkpoint.Checkpoint
 	if err == nil {
-		published, err = audit.ParseCheckpoint(signed)
+		published, err = checkpoint.Parse(signed)
 	}
 	if err != nil || published.Origin != dir.Config.Origin {
 		return nil // what is wrong with it is for audit verify to say
@@ -95,10 +96,10 @@ func notBehind(ctx context.Context, dir *datadir.Dir, store vault.Backend) error
 	case err != nil:
 		return err
 	case published.Size > head.Size:
-		return fmt.Errorf("%w: it has %d entries, the vault %d", audit.ErrAhead, published.Size,
+		return fmt.Errorf("%w: it has %d entries, the vault %d", publish.ErrAhead, published.Size,
 			head.Size)
 	case published.Size == head.Size && published.Root != head.Root():
-		return fmt.Errorf("%w: with %d entries its root is %s, the vault's %s", audit.ErrForked,
+		return fmt.Errorf("%w: with %d entries its root is %s, the vault's %s", publish.ErrForked,
 			head.Size, published.Root, head.Root())
 	}
 	return nil
@@ -153,11 +154,11 @@ func checkCheckpoint(dir *datadir.Dir, compared *replay.Compared) error {
 	if err != nil {
 		return err
 	}
-	signer, err := audit.NewSigner(string(secret))
+	signer, err := checkpoint.NewSigner(string(secret))
 	if err != nil {
 		return fmt.Errorf("%s: %w", dir.AuditKey(), err)
 	}
-	c, err := audit.OpenWhole(compared.Trail.Checkpoint, audit.Followers(signer.Verifiers(),
+	c, err := checkpoint.OpenAll(compared.Trail.Checkpoint, checkpoint.Followers(signer.Verifiers(),
 		compared.Rotations))
 	head := compared.Trail.Head
 	switch {

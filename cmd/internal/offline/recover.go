@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"example.com/atm/audit"
+	"example.com/atm/audit/checkpoint"
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/cmd/internal/replica"
 	"example.com/atm/internal/durable"
@@ -163,8 +163,8 @@ func newPlan(ctx context.Context, dir *datadir.Dir, store vault.Backend,
 // and what the vault signed last.
 func longestLog(ctx context.Context, dir *datadir.Dir, store vault.Backend,
 	others []string,
-) (longest audit.Checkpoint, looked []string, err error) {
-	take := func(where string, c audit.Checkpoint) {
+) (longest checkpoint.Checkpoint, looked []string, err error) {
+	take := func(where string, c checkpoint.Checkpoint) {
 		looked = append(looked, fmt.Sprintf("%s: %d entries", where, c.Size))
 		if len(looked) == 1 || c.Size > longest.Size {
 			longest = c
@@ -172,7 +172,7 @@ func longestLog(ctx context.Context, dir *datadir.Dir, store vault.Backend,
 	}
 	published := filepath.Join(dir.Audit(), "checkpoint")
 	if signed, err := os.ReadFile(published); err == nil {
-		if c, err := audit.ParseCheckpoint(signed); err == nil {
+		if c, err := checkpoint.Parse(signed); err == nil {
 			take(published, c)
 		}
 	}
@@ -184,7 +184,7 @@ func longestLog(ctx context.Context, dir *datadir.Dir, store vault.Backend,
 		if err != nil {
 			return longest, nil, err
 		}
-		take("what was seen of the database", audit.Checkpoint{
+		take("what was seen of the database", checkpoint.Checkpoint{
 			Origin: seen.Origin, Size: seen.Size,
 			Root: root,
 		})
@@ -200,7 +200,7 @@ func longestLog(ctx context.Context, dir *datadir.Dir, store vault.Backend,
 	if err != nil {
 		return longest, nil, err
 	}
-	if c, err := audit.ParseCheckpoint(signed); err == nil {
+	if c, err := checkpoint.Parse(signed); err == nil {
 		take("the vault", c)
 	}
 	if len(looked) == 0 {
@@ -211,23 +211,23 @@ func longestLog(ctx context.Context, dir *datadir.Dir, store vault.Backend,
 }
 
 // otherLog is the checkpoint of another copy of the log, a folder or a file.
-func otherLog(dir *datadir.Dir, path string) (audit.Checkpoint, error) {
+func otherLog(dir *datadir.Dir, path string) (checkpoint.Checkpoint, error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		path = filepath.Join(path, "checkpoint")
 	}
 	signed, err := os.ReadFile(path)
 	if err != nil {
-		return audit.Checkpoint{}, err
+		return checkpoint.Checkpoint{}, err
 	}
 	secret, err := durable.ReadSecret(dir.AuditKey())
 	if err != nil {
-		return audit.Checkpoint{}, err
+		return checkpoint.Checkpoint{}, err
 	}
-	signer, err := audit.NewSigner(string(secret))
+	signer, err := checkpoint.NewSigner(string(secret))
 	if err != nil {
-		return audit.Checkpoint{}, err
+		return checkpoint.Checkpoint{}, err
 	}
-	c, err := audit.OpenCheckpoint(signed, strings.Join(signer.Keys(), "\n"))
+	c, err := checkpoint.Open(signed, strings.Join(signer.Keys(), "\n"))
 	if err != nil {
 		return c, fmt.Errorf("%w: --log %s: %w", datadir.ErrUsage, path, err)
 	}
@@ -240,7 +240,7 @@ func newAuditKey(dir *datadir.Dir, plan *datadir.Plan) error {
 	if err != nil {
 		return err
 	}
-	if signer, err := audit.NewSigner(string(secret)); err == nil &&
+	if signer, err := checkpoint.NewSigner(string(secret)); err == nil &&
 		signer.Origin() == plan.Origin {
 		return nil
 	}
@@ -248,7 +248,7 @@ func newAuditKey(dir *datadir.Dir, plan *datadir.Plan) error {
 	if err := durable.CreateFile(old, secret, 0o600); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	skey, _, err := audit.GenerateKey(plan.Origin)
+	skey, _, err := checkpoint.GenerateKey(plan.Origin)
 	if err != nil {
 		return err
 	}
@@ -279,7 +279,7 @@ func firstEntry(ctx context.Context, dir *datadir.Dir, store vault.Backend, plan
 	if err != nil {
 		return err
 	}
-	signer, err := audit.NewSigner(string(secret))
+	signer, err := checkpoint.NewSigner(string(secret))
 	if err != nil {
 		return err
 	}
@@ -292,7 +292,7 @@ func firstEntry(ctx context.Context, dir *datadir.Dir, store vault.Backend, plan
 		return err
 	}
 	ledger := vault.NewLedger(vault.Config{Store: store, Signer: signer, Log: log})
-	status := events.Recovered(ctx, ledger, audit.Checkpoint{
+	status := events.Recovered(ctx, ledger, checkpoint.Checkpoint{
 		Origin: plan.OldOrigin, Size: plan.OldSize,
 		Root: root,
 	}, size)

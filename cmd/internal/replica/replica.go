@@ -17,7 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"example.com/atm/audit"
+	"example.com/atm/audit/publish"
 	"example.com/atm/auth"
 	"example.com/atm/cmd/internal/keys"
 	"example.com/atm/cmd/internal/roster"
@@ -42,7 +42,7 @@ type Replica struct {
 // Local is what a replica keeps up to date on its own server.
 type Local struct {
 	Ledger    *vault.Ledger
-	Publisher *audit.Publisher
+	Publisher *publish.Publisher
 	Directory *auth.Directory
 }
 

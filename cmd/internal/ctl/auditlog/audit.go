@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"example.com/atm/audit"
+	"example.com/atm/audit/merkle"
 	"example.com/atm/cmd/internal/ctl"
 	"example.com/atm/cmd/internal/ctl/pins"
 	"example.com/atm/cmd/internal/exit"
@@ -256,7 +257,7 @@ func showCommand(env *ctl.Env) *cobra.Command {
 }
 
 func showEntry(ctx context.Context, env *ctl.Env, log *audit.Log, index int64) error {
-	return log.Entries(ctx, index, index+1, func(_ int64, leaf []byte, h audit.Hash) error {
+	return log.Entries(ctx, index, index+1, func(_ int64, leaf []byte, h merkle.Hash) error {
 		if env.IsJSON() {
 			_, err := fmt.Fprintf(env.Verbatim(), "%s\n", leaf)
 			return err

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"example.com/atm/audit"
+	"example.com/atm/audit/checkpoint"
 	"example.com/atm/cmd/internal/ctl"
 	"example.com/atm/cmd/internal/ctl/pins"
 	"example.com/atm/cmd/internal/exit"
@@ -169,7 +170,7 @@ func forgetPin(env *ctl.Env, origin string) error {
 		return err
 	}
 	// one that is damaged goes too
-	if _, err := pins.Find(origin); err != nil && !errors.Is(err, audit.ErrNoCheckpoint) {
+	if _, err := pins.Find(origin); err != nil && !errors.Is(err, checkpoint.ErrNoCheckpoint) {
 		return err
 	}
 	if err := os.Remove(path); err != nil {

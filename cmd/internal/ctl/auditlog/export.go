@@ -28,7 +28,7 @@ import (
 var ExportForms = []string{"jsonl", "csv", "ocsf", "cef"}
 
 func exportCommand(env *ctl.Env) *cobra.Command {
-	s := &search{}
+	s := &inspection{}
 	var format, out string
 	cmd := &cobra.Command{
 		Use:   "export [DIR|URL] --format FORMAT",
@@ -60,7 +60,7 @@ rest; and cef, the Common Event Format of ArcSight. Each row has index and leaf 
 	return cmd
 }
 
-func exportEntries(ctx context.Context, env *ctl.Env, s *search, where, format,
+func exportEntries(ctx context.Context, env *ctl.Env, s *inspection, where, format,
 	out string,
 ) (err error) {
 	log, err := openLog(ctx, env, where)

@@ -16,6 +16,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/merkle"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
@@ -187,7 +188,7 @@ func TestExportAnswersAnAuditor(t *testing.T) {
 			got[column] = rows[i][j]
 		}
 		want["index"], want["receipt"] = strconv.Itoa(i), strconv.Itoa(i)+" "+
-			audit.LeafHash(records[i].leaf).String()
+			merkle.LeafHash(records[i].leaf).String()
 		for column, value := range want {
 			if got[column] != value {
 				t.Errorf("row %d: %s is %q, want %q", i, column, got[column], value)
@@ -207,7 +208,7 @@ func TestExportedEntryIsTheLeaf(t *testing.T) {
 		if err := json.Unmarshal([]byte(line), &row); err != nil {
 			t.Fatal(err)
 		}
-		if row.Index != int64(i) || row.LeafHash != audit.LeafHash(row.Entry).String() ||
+		if row.Index != int64(i) || row.LeafHash != merkle.LeafHash(row.Entry).String() ||
 			!bytes.Equal(row.Entry, records[i].leaf) {
 			t.Errorf("row %d: %s", i, line)
 		}

@@ -12,6 +12,8 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/merkle"
+	"example.com/atm/audit/search"
 	"example.com/atm/cmd/internal/ctl"
 	"example.com/atm/cmd/internal/exit"
 	"example.com/atm/cmd/internal/output"
@@ -21,9 +23,9 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// A search says which entries of the log to show, and how.
-type search struct {
-	filter       audit.Filter
+// An inspection says which entries of the log to show, and how.
+type inspection struct {
+	filter       search.Filter
 	since, until string
 	from, cursor int64
 	limit        int
@@ -31,7 +33,7 @@ type search struct {
 }
 
 // addFilter adds the flags of a filter.
-func (s *search) addFilter(flags *pflag.FlagSet) {
+func (s *inspection) addFilter(flags *pflag.FlagSet) {
 	flags.StringVar(&s.filter.Account, "account", "", "entries about an `account`")
 	flags.StringVar(&s.filter.Who, "who", "", "entries of a `subject`, such as user:alice")
 	flags.StringVar((*string)(&s.filter.Operation), "operation", "", "entries of an `operation`, "+
@@ -45,7 +47,7 @@ func (s *search) addFilter(flags *pflag.FlagSet) {
 	flags.StringVar(&s.until, "until", "", "entries until a `time`; a day counts to its end")
 }
 
-func (s *search) addForm(flags *pflag.FlagSet) {
+func (s *inspection) addForm(flags *pflag.FlagSet) {
 	flags.StringVarP(&s.form, "output", "o", "table", "`form` of what is printed: table, json, "+
 		"jsonl or csv")
 }
@@ -54,7 +56,7 @@ func (s *search) addForm(flags *pflag.FlagSet) {
 var ListForms = []string{output.FormTable, output.FormJSON, output.FormJSONL, "csv"}
 
 // check reads the flags that are text.
-func (s *search) check(now time.Time) error {
+func (s *inspection) check(now time.Time) error {
 	var err error
 	if s.since != "" {
 		if s.filter.Since, err = when.Since(s.since, now); err != nil {
@@ -78,7 +80,7 @@ func (s *search) check(now time.Time) error {
 }
 
 func listCommand(env *ctl.Env) *cobra.Command {
-	s := &search{}
+	s := &inspection{}
 	cmd := &cobra.Command{
 		Use:   "list [DIR|URL]",
 		Short: "List entries of the audit log, each checked against the signed tree",
@@ -110,7 +112,7 @@ before it is shown.`,
 	return cmd
 }
 
-func listEntries(ctx context.Context, env *ctl.Env, s *search, where string) error {
+func listEntries(ctx context.Context, env *ctl.Env, s *inspection, where string) error {
 	log, err := openLog(ctx, env, where)
 	if err != nil {
 		return err
@@ -144,11 +146,11 @@ func listEntries(ctx context.Context, env *ctl.Env, s *search, where string) err
 var errLimit = errors.New("limit reached")
 
 // forwards lists entries that match, from an index on.
-func forwards(ctx context.Context, env *ctl.Env, log *audit.Log, s *search,
+func forwards(ctx context.Context, env *ctl.Env, log *audit.Log, s *inspection,
 	show func(int64, []byte) error,
 ) error {
 	shown := 0
-	err := log.Entries(ctx, s.from, log.Size, func(index int64, leaf []byte, _ audit.Hash) error {
+	err := log.Entries(ctx, s.from, log.Size, func(index int64, leaf []byte, _ merkle.Hash) error {
 		fits, err := fitting(&s.filter, index, leaf)
 		if err != nil || !fits {
 			return err
@@ -167,7 +169,7 @@ func forwards(ctx context.Context, env *ctl.Env, log *audit.Log, s *search,
 	return err
 }
 
-func fitting(f *audit.Filter, index int64, leaf []byte) (bool, error) {
+func fitting(f *search.Filter, index int64, leaf []byte) (bool, error) {
 	if !f.May(leaf) {
 		return false, nil
 	}
@@ -180,21 +182,21 @@ func fitting(f *audit.Filter, index int64, leaf []byte) (bool, error) {
 
 // backwards finds the newest entries that match. It asks the server for them, or reads a
 // folder from the end of the log.
-func backwards(ctx context.Context, env *ctl.Env, log *audit.Log, s *search,
+func backwards(ctx context.Context, env *ctl.Env, log *audit.Log, s *inspection,
 	where string,
-) ([]audit.Found, int64, error) {
+) ([]search.Found, int64, error) {
 	before := log.Size
 	if s.cursor > 0 {
 		before = min(before, s.cursor)
 	}
 	if where != "" {
-		page, err := audit.Find(ctx, log.Leaves, nil, &s.filter, before, s.limit)
+		page, err := search.Find(ctx, log.Leaves, nil, &s.filter, before, s.limit)
 		if err != nil {
 			return nil, 0, err
 		}
 		return page.Found, page.Next, nil
 	}
-	var found []audit.Found
+	var found []search.Found
 	for len(found) < s.limit {
 		result, err := env.Call(ctx, string(atm.AuditList),
 			s.wire(before, min(500, s.limit-len(found))))
@@ -210,7 +212,7 @@ func backwards(ctx context.Context, env *ctl.Env, log *audit.Log, s *search,
 			if err := log.Holds(ctx, index, []byte(leaf)); err != nil {
 				return nil, 0, err
 			}
-			found = append(found, audit.Found{Index: index, Leaf: []byte(leaf)})
+			found = append(found, search.Found{Index: index, Leaf: []byte(leaf)})
 		}
 		next, _ := page["next"].(string)
 		if next == "" {
@@ -224,7 +226,7 @@ func backwards(ctx context.Context, env *ctl.Env, log *audit.Log, s *search,
 }
 
 // wire returns the filter in the form of the protocol.
-func (s *search) wire(before int64, limit int) map[string]any {
+func (s *inspection) wire(before int64, limit int) map[string]any {
 	filter := map[string]any{
 		"account": s.filter.Account, "who": s.filter.Who, "operation": string(s.filter.Operation),
 		"event":  string(s.filter.Event),
@@ -240,7 +242,7 @@ func (s *search) wire(before int64, limit int) map[string]any {
 }
 
 func tailCommand(env *ctl.Env) *cobra.Command {
-	s := &search{}
+	s := &inspection{}
 	var follow bool
 	cmd := &cobra.Command{
 		Use:   "tail [DIR|URL]",
@@ -270,7 +272,9 @@ func tailCommand(env *ctl.Env) *cobra.Command {
 // tailEvery is how often tail -f looks for new entries.
 const tailEvery = 500 * time.Millisecond
 
-func tailEntries(ctx context.Context, env *ctl.Env, s *search, where string, follow bool) error {
+func tailEntries(ctx context.Context, env *ctl.Env, s *inspection, where string,
+	follow bool,
+) error {
 	log, err := openLog(ctx, env, where)
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"example.com/atm/audit"
+	"example.com/atm/audit/merkle"
 	"example.com/atm/cmd/internal/ctl"
 	"example.com/atm/cmd/internal/exit"
 	"example.com/atm/cmd/internal/output"
@@ -65,7 +66,7 @@ func proveEntry(ctx context.Context, env *ctl.Env, log *audit.Log, index int64, 
 		return err
 	}
 	if entryOut != "" {
-		err := log.Entries(ctx, index, index+1, func(_ int64, leaf []byte, _ audit.Hash) error {
+		err := log.Entries(ctx, index, index+1, func(_ int64, leaf []byte, _ merkle.Hash) error {
 			return output.Write(ctx, entryOut, leaf, 0o600)
 		})
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/merkle"
 )
 
 // A record is an entry of the log with what an auditor looks for in it, each in a field of its
@@ -14,8 +15,8 @@ type record struct {
 	*audit.Entry
 	index  int64
 	leaf   []byte
-	hash   audit.Hash // of the leaf
-	origin string     // of the log
+	hash   merkle.Hash // of the leaf
+	origin string      // of the log
 	args   map[string]string
 
 	who     string // subject of the caller, or of the callers who were denied
@@ -52,7 +53,7 @@ func newRecord(index int64, leaf []byte, origin string) (*record, error) {
 		return nil, fmt.Errorf("entry %d: %w", index, err)
 	}
 	r := &record{
-		Entry: e, index: index, leaf: leaf, hash: audit.LeafHash(leaf), origin: origin,
+		Entry: e, index: index, leaf: leaf, hash: merkle.LeafHash(leaf), origin: origin,
 		args: make(map[string]string, len(e.Args)), address: source(e),
 		result: result{reason: e.Reason},
 	}

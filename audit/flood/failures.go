@@ -1,10 +1,12 @@
-package audit
+package flood
 
 import (
 	"cmp"
 	"net/netip"
 	"slices"
 	"time"
+
+	"example.com/atm/audit"
 )
 
 const (
@@ -73,18 +75,18 @@ func (c *failureCount) count(now time.Time) {
 
 // Flush returns what was counted since the last flush, in order of network,
 // and begins anew. It is to be called each minute.
-func (f *Failures) Flush() []Summary {
-	var all []Summary
+func (f *Failures) Flush() []audit.Summary {
+	var all []audit.Summary
 	for kind, c := range f.kinds {
 		if c.n > 0 {
-			all = append(all, Summary{
+			all = append(all, audit.Summary{
 				Source: kind.source, Reason: kind.reason, N: c.n,
 				First: c.first, Last: c.last,
 			})
 		}
 	}
 	clear(f.kinds)
-	slices.SortFunc(all, func(a, b Summary) int {
+	slices.SortFunc(all, func(a, b audit.Summary) int {
 		return cmp.Or(cmp.Compare(a.Source, b.Source), cmp.Compare(a.Reason, b.Reason))
 	})
 	return all

@@ -1,4 +1,4 @@
-package audit
+package flood
 
 import (
 	"cmp"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"example.com/atm"
+	"example.com/atm/audit"
 )
 
 const (
@@ -114,15 +115,15 @@ func (b *DenialBatch) Keep() {
 
 // Flush returns what was counted since the last flush, in order of subject, and begins
 // anew. It is to be called each minute.
-func (d *Denials) Flush() []Summary {
+func (d *Denials) Flush() []audit.Summary {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var all []Summary
+	var all []audit.Summary
 	for of, c := range d.callers {
 		if c.n == 0 {
 			continue
 		}
-		s := Summary{N: c.n, First: c.first, Last: c.last}
+		s := audit.Summary{N: c.n, First: c.first, Last: c.last}
 		if of == (denied{}) {
 			s.Reason = otherCallers
 		} else {
@@ -131,20 +132,20 @@ func (d *Denials) Flush() []Summary {
 		all = append(all, s)
 	}
 	clear(d.callers)
-	slices.SortFunc(all, func(a, b Summary) int {
-		return cmp.Or(cmp.Compare(a.subject(), b.subject()), cmp.Compare(a.actor(), b.actor()))
+	slices.SortFunc(all, func(a, b audit.Summary) int {
+		return cmp.Or(cmp.Compare(subjectOf(a), subjectOf(b)), cmp.Compare(actorOf(a), actorOf(b)))
 	})
 	return all
 }
 
-func (s *Summary) subject() string {
+func subjectOf(s audit.Summary) string {
 	if s.Denied == nil {
 		return ""
 	}
 	return s.Denied.Subject
 }
 
-func (s *Summary) actor() string {
+func actorOf(s audit.Summary) string {
 	if s.Denied == nil {
 		return ""
 	}

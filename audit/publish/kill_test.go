@@ -1,17 +1,18 @@
-package audit
+package publish_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"example.com/atm/audit"
+	"example.com/atm/audit/audittest"
+	"example.com/atm/audit/checkpoint"
 	"example.com/atm/internal/needs"
 )
 
@@ -23,18 +24,14 @@ const childKey = "ATM_TEST_PUBLISH"
 // grow, ones that become complete.
 var sizes = []int{3, 10, 256, 300, 520, 1_000}
 
-// logOf is a log with the key in a folder.
-func logOf(t testing.TB, folder string) *memory {
+// logOf returns an empty log with the key in a folder.
+func logOf(t testing.TB, folder string) *audittest.Log {
 	t.Helper()
 	skey, err := os.ReadFile(filepath.Join(folder, "key"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, err := NewSigner(string(skey))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &memory{signer: signer}
+	return audittest.WithKey(t, string(skey))
 }
 
 // TestPublishKilled kills a publisher with SIGKILL at each of its system calls
@@ -46,7 +43,7 @@ func TestPublishKilled(t *testing.T) {
 		return
 	}
 	needs.Program(t, "strace")
-	skey, _, err := GenerateKey("log.example")
+	skey, _, err := checkpoint.GenerateKey("log.example")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,20 +75,16 @@ func TestPublishKilled(t *testing.T) {
 			}
 			// The log of the vault is where it was, and goes on.
 			m := logOf(t, folder)
-			m.grow(t, sizes[len(sizes)-1]+5)
+			m.Grow(t, sizes[len(sizes)-1]+5)
 			dir := filepath.Join(folder, "log")
-			var warnings bytes.Buffer
-			p, err := NewPublisher(dir, m.signer.Verifiers, m,
-				slog.New(slog.NewTextHandler(&warnings, nil)))
-			if err != nil {
-				t.Fatal(err)
-			}
+			p, warnings := audittest.NewPublisher(t, dir, m)
 			if err := p.Recover(context.Background()); err != nil {
 				t.Fatalf("killed at %s %d: %v", call, when, err)
 			}
 			p.Tidy()
-			if r := verify(t, dir, VerifyOptions{VKey: m.signer.Verifier()}); !r.OK() ||
-				r.Size != m.head.Size {
+			if r := audittest.Verify(t, dir,
+				audit.VerifyOptions{VKey: m.Signer.Verifier()}); !r.OK() ||
+				r.Size != m.Head.Size {
 				t.Fatalf("killed at %s %d: %+v\n%s", call, when, r, warnings.String())
 			}
 			if err == nil && died == nil { // it came to its end
@@ -113,16 +106,12 @@ func TestPublishKilled(t *testing.T) {
 // publishAndDie publishes a log as it grows.
 func publishAndDie(t *testing.T, folder string) {
 	m := logOf(t, folder)
-	p, err := NewPublisher(filepath.Join(folder, "log"), m.signer.Verifiers, m,
-		slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	p, _ := audittest.NewPublisher(t, filepath.Join(folder, "log"), m)
 	if err := p.Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for _, size := range sizes {
-		m.grow(t, size-len(m.leaves))
+		m.Grow(t, size-len(m.Leaves))
 		if err := p.Publish(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -1,13 +1,11 @@
-package audit
+package merkle
 
 import (
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"math/bits"
 	"slices"
-	"strconv"
 
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -24,13 +22,6 @@ func LeafHash(leaf []byte) Hash {
 	return sha256.Sum256(prefixed[:1+copy(prefixed[1:], leaf)])
 }
 
-// Receipt is what the caller gets to prove later that an entry is in the log:
-// its index and its leaf hash.
-func Receipt(index int64, leaf Hash) string {
-	text := append(strconv.AppendInt(make([]byte, 0, 64), index, 10), ' ')
-	return string(base64.StdEncoding.AppendEncode(text, leaf[:]))
-}
-
 // A Head is a Merkle tree (RFC 6962) reduced to what is needed to extend it:
 // its size and its right edge, the roots of the complete subtrees it is made
 // of, the largest first.
@@ -44,14 +35,14 @@ type Head struct {
 func (h Head) Append(leaves ...Hash) Head {
 	h.Edge = append(make([]Hash, 0, 64), h.Edge...)
 	for _, hash := range leaves {
-		h.push(hash)
+		h.Add(hash)
 	}
 	return h
 }
 
 // push is Append in place, of one leaf.
-func (h *Head) push(hash Hash) {
-	// Each one-bit at the end of the size is a complete subtree that the new
+func (h *Head) Add(hash Hash) {
+	// Each one-bit at the end of the size is a complete Subtree that the new
 	// leaf completes to one of twice the size.
 	for range bits.TrailingZeros64(^uint64(h.Size)) {
 		last := len(h.Edge) - 1

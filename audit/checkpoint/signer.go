@@ -1,4 +1,4 @@
-package audit
+package checkpoint
 
 import (
 	"bytes"
@@ -11,38 +11,8 @@ import (
 	"strings"
 	"sync"
 
+	"example.com/atm/audit/merkle"
 	"golang.org/x/mod/sumdb/note"
-	"golang.org/x/mod/sumdb/tlog"
-)
-
-// A Checkpoint is the statement that a log of this origin has this size and
-// root (C2SP tlog-checkpoint).
-type Checkpoint struct {
-	Origin string
-	Size   int64
-	Root   Hash
-}
-
-// text is the body of the note that signs c.
-func (c Checkpoint) text() string {
-	return fmt.Sprintf("%s\n%d\n%s\n", c.Origin, c.Size, c.Root)
-}
-
-var (
-	// ErrNoCheckpoint reports text that is no signed note of a checkpoint.
-	ErrNoCheckpoint = errors.New("no signed checkpoint")
-
-	// ErrKey reports text that is no public key of a log.
-	ErrKey = errors.New("no verifier key")
-
-	// ErrSignature reports a checkpoint that is not signed by the key it was
-	// checked with, or is of another log.
-	ErrSignature = errors.New("checkpoint not signed by this log's key")
-
-	// ErrNotExtending reports a tree that does not extend the last one that
-	// was signed.
-	ErrNotExtending = errors.New("refusing to sign a tree that does not extend the last one that " +
-		"was signed")
 )
 
 // GenerateKey returns a new Ed25519 key for a log of this origin: the secret
@@ -63,8 +33,8 @@ type Signer struct {
 }
 
 // NewSigner returns a signer with the secret keys that GenerateKey made, one a
-// line, the newest first. All of them sign, so that whoever knows the key
-// before the newest one can verify as well.
+// line, the newest first. All of them sign, so that a verifier that knows only an older key
+// can verify too.
 func NewSigner(skeys string) (*Signer, error) {
 	s := &Signer{}
 	for line := range strings.FieldsSeq(skeys) {
@@ -138,7 +108,7 @@ func (s *Signer) Adopt(other *Signer) error {
 // Sign signs head. last is the checkpoint that was signed before, nil when
 // there was none, and extends the tree it was of: a tree that nobody signed
 // is not extended.
-func (s *Signer) Sign(last []byte, extends, head Head) ([]byte, error) {
+func (s *Signer) Sign(last []byte, extends, head merkle.Head) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.checkLast(last, extends); err != nil {
@@ -158,16 +128,16 @@ func (s *Signer) Sign(last []byte, extends, head Head) ([]byte, error) {
 
 // checkLast makes sure that last is ours and is of the tree extends. The
 // caller holds s.mu.
-func (s *Signer) checkLast(last []byte, extends Head) error {
+func (s *Signer) checkLast(last []byte, extends merkle.Head) error {
 	if extends.Size == 0 && last == nil {
 		return nil
 	}
 	var c Checkpoint
 	var err error
 	if bytes.Equal(last, s.last) { // as in all but the first commit of a process
-		c, err = ParseCheckpoint(last)
+		c, err = Parse(last)
 	} else {
-		c, _, err = openAny(last, s.vkeys)
+		c, _, err = OpenAny(last, s.vkeys)
 	}
 	if err != nil {
 		return fmt.Errorf("the last signed checkpoint: %w", err)
@@ -178,102 +148,6 @@ func (s *Signer) checkLast(last []byte, extends Head) error {
 			ErrNotExtending, c.Size, c.Root, extends.Size, extends.Root())
 	}
 	return nil
-}
-
-// OpenCheckpoint verifies a signed checkpoint with the public key vkey, whose
-// name must be the origin of the log, or with any of several keys, one a line. It
-// returns an error that is ErrKey, ErrNoCheckpoint or ErrSignature.
-func OpenCheckpoint(signed []byte, vkey string) (Checkpoint, error) {
-	c, _, err := openAny(signed, strings.Fields(vkey))
-	return c, err
-}
-
-// openAny is OpenCheckpoint with any of several keys, and returns the first of them that
-// signed it.
-func openAny(signed []byte, vkeys []string) (c Checkpoint, key string, err error) {
-	verifiers := make([]note.Verifier, len(vkeys))
-	for i, vkey := range vkeys {
-		if verifiers[i], err = note.NewVerifier(vkey); err != nil {
-			return Checkpoint{}, "", ErrKey
-		}
-	}
-	if len(vkeys) == 0 {
-		return Checkpoint{}, "", ErrKey
-	}
-	if c, err = ParseCheckpoint(signed); err != nil {
-		return Checkpoint{}, "", err
-	}
-	err = fmt.Errorf("%w: it is of %s, the key of %s", ErrSignature, c.Origin, verifiers[0].Name())
-	for i, verifier := range verifiers {
-		if verifier.Name() != c.Origin {
-			continue
-		}
-		if _, err = note.Open(signed, note.VerifierList(verifier)); err == nil {
-			return c, vkeys[i], nil
-		}
-		err = ErrSignature
-	}
-	return Checkpoint{}, "", err
-}
-
-// OpenWhole verifies every signature of a checkpoint: each is of one of these public keys.
-// Its errors are those of OpenCheckpoint.
-func OpenWhole(signed []byte, vkeys []string) (Checkpoint, error) {
-	c, _, err := openAny(signed, vkeys)
-	if err != nil {
-		return c, err
-	}
-	verifiers := make([]note.Verifier, len(vkeys))
-	for i, vkey := range vkeys {
-		if verifiers[i], err = note.NewVerifier(vkey); err != nil {
-			return Checkpoint{}, ErrKey
-		}
-	}
-	n, err := note.Open(signed, note.VerifierList(verifiers...))
-	if err != nil || len(n.UnverifiedSigs) > 0 {
-		return Checkpoint{}, fmt.Errorf("%w: one of its signatures is of no key that is known",
-			ErrSignature)
-	}
-	return c, nil
-}
-
-// originOf is the name of the log whose public key is vkey.
-func originOf(vkey string) (string, error) {
-	verifier, err := note.NewVerifier(strings.TrimSpace(vkey))
-	if err != nil {
-		return "", ErrKey
-	}
-	return verifier.Name(), nil
-}
-
-// maxCheckpoint is the largest checkpoint that is read, in bytes.
-const maxCheckpoint = 64 << 10
-
-// maxEntries bounds the size of a log: what counts its tiles and hashes stays far
-// from an overflow, and each index is exact in JSON.
-const maxEntries = 1 << 53
-
-// ParseCheckpoint reads what a signed checkpoint claims without verifying its
-// signature.
-func ParseCheckpoint(signed []byte) (Checkpoint, error) {
-	text, signatures, ok := strings.Cut(string(signed), "\n\n")
-	if !ok || len(signed) > maxCheckpoint || !strings.HasPrefix(signatures, "— ") ||
-		!strings.HasSuffix(signatures, "\n") {
-		return Checkpoint{}, ErrNoCheckpoint
-	}
-	lines := strings.SplitN(text, "\n", 4) // extension lines may follow
-	if len(lines) < 3 || lines[0] == "" {
-		return Checkpoint{}, ErrNoCheckpoint
-	}
-	tree, err := tlog.ParseTree([]byte("go.sum database tree\n" + lines[1] + "\n" +
-		lines[2] + "\n"))
-	if err != nil {
-		return Checkpoint{}, ErrNoCheckpoint
-	}
-	if tree.N > maxEntries {
-		return Checkpoint{}, fmt.Errorf("%w: no log has %d entries", ErrNoCheckpoint, tree.N)
-	}
-	return Checkpoint{Origin: lines[0], Size: tree.N, Root: tree.Hash}, nil
 }
 
 // verifierOf derives the public key from a note's secret key, whose last part

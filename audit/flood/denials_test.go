@@ -1,4 +1,4 @@
-package audit_test
+package flood_test
 
 import (
 	"bytes"
@@ -9,13 +9,14 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/flood"
 )
 
 // TestDenialsHaveABound: however many callers are denied however much, entries and memory are
 // bounded, and every denial is counted.
 func TestDenialsHaveABound(t *testing.T) {
 	const callers, each = 2000, 70
-	d := audit.NewDenials()
+	d := flood.NewDenials()
 	whole := 0
 	for i := range callers {
 		caller := &atm.Caller{Principal: atm.Principal{Subject: fmt.Sprintf("user:%04d", i)}}
@@ -30,7 +31,7 @@ func TestDenialsHaveABound(t *testing.T) {
 			b.Keep()
 		}
 	}
-	if want := 1024 * audit.DenialsWhole; whole != want {
+	if want := 1024 * flood.DenialsWhole; whole != want {
 		t.Errorf("%d entries, want %d", whole, want)
 	}
 	summaries, counted := d.Flush(), int64(0)

@@ -1,4 +1,4 @@
-package audit
+package search_test
 
 import (
 	"context"
@@ -10,59 +10,32 @@ import (
 	"time"
 
 	"example.com/atm"
+	"example.com/atm/audit"
+	"example.com/atm/audit/audittest"
+	"example.com/atm/audit/merkle"
+	"example.com/atm/audit/search"
 	"pgregory.net/rapid"
 )
-
-// busy is a log of n entries of a thousand accounts, one entry a second. Every
-// 10,000th is a refusal on account 7777777.
-func busy(t testing.TB, n int) (EntryReader, Source) {
-	t.Helper()
-	m := newMemory(t)
-	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	var hashes []Hash
-	for i := range n {
-		e := Entry{
-			ID: atm.NewUUID(begin), Time: begin.Add(time.Duration(i) * time.Second), Event: EventOp,
-			Operation: atm.Deposit,
-			Args:      []Arg{{"account", fmt.Sprint(i % 1000)}, {"amount", "5.00"}},
-			Status:    &atm.Status{Code: atm.OK, Result: "5.00"},
-			Caller: &atm.Caller{Principal: atm.Principal{Subject: fmt.Sprintf("user:u%d",
-				i%50)}},
-			ReplayOf: -1,
-		}
-		if i%10_000 == 9_999 {
-			e.Operation, e.Args = atm.Withdraw, []Arg{{"account", "7777777"}, {"amount", "5.00"}}
-			e.Status = &atm.Status{Code: atm.InsufficientFunds, Reason: `no "money"`}
-		}
-		leaf, err := e.Append(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		m.leaves = append(m.leaves, leaf)
-		hashes = append(hashes, LeafHash(leaf))
-	}
-	m.sign(t, m.head.Append(hashes...))
-	return m.Entries, m
-}
 
 // TestFind looks for entries by every field, with an index and without, and
 // compares both with reading everything.
 func TestFind(t *testing.T) {
 	const size = 50_500
-	read, src := busy(t, size)
-	index := NewIndex()
+	src := audittest.NewBusy(t, size)
+	read := src.Entries
+	index := search.NewIndex()
 	if err := fill(t.Context(), index, src); err != nil {
 		t.Fatal(err)
 	}
 	at := func(i int) time.Time { return time.Date(2026, 1, 1, 0, 0, i, 0, time.UTC) }
-	for name, f := range map[string]Filter{
+	for name, f := range map[string]search.Filter{
 		"everything":     {},
 		"an account":     {Account: "123"},
 		"a rare account": {Account: "7777777"},
 		"nobody":         {Account: "999999"},
 		"a caller":       {Who: "user:u7"},
 		"an operation":   {Operation: atm.Withdraw},
-		"an event":       {Event: EventAuthFail},
+		"an event":       {Event: audit.EventAuthFail},
 		"a status":       {Status: "ERROR"},
 		"a code":         {Code: atm.InsufficientFunds},
 		"two at once":    {Account: "57", Who: "user:u7"},
@@ -74,7 +47,7 @@ func TestFind(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var want []int64
 			err := read(t.Context(), 0, size, func(i int64, leaf []byte) error {
-				e, err := ParseEntry(leaf)
+				e, err := audit.ParseEntry(leaf)
 				if err == nil && f.Fits(e) {
 					want = append([]int64{i}, want...)
 					if len(want) > 700 {
@@ -86,11 +59,11 @@ func TestFind(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, x := range []*Index{nil, index} {
+			for _, x := range []*search.Index{nil, index} {
 				var got []int64
 				bundles := 0
 				for before := int64(size); len(got) < len(want); {
-					page, err := Find(t.Context(), read, x, &f, before, 100)
+					page, err := search.Find(t.Context(), read, x, &f, before, 100)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -109,7 +82,8 @@ func TestFind(t *testing.T) {
 					t.Fatalf("index %v: %d found, want %d", x != nil, len(got), len(want))
 				}
 				if x != nil && f.Account == "7777777" && bundles > 10 {
-					t.Errorf("%d of %d bundles were read for 5 entries", bundles, size/tileWidth)
+					t.Errorf("%d of %d bundles were read for 5 entries", bundles,
+						size/merkle.TileWidth)
 				}
 			}
 		})
@@ -119,48 +93,49 @@ func TestFind(t *testing.T) {
 // TestFailuresWithoutStatusAreErrors looks for what failed: that there were failed sign-ins
 // is found by the status of the rest.
 func TestFailuresWithoutStatusAreErrors(t *testing.T) {
-	m := newMemory(t)
+	m := audittest.New(t)
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	demo := &atm.Caller{Principal: atm.Principal{
 		Subject: "user:demo",
 		Roles:   []atm.Role{atm.Customer},
 	}}
-	counted := Summary{N: 3, First: at, Last: at}
+	counted := audit.Summary{N: 3, First: at, Last: at}
 	denied := counted
 	denied.Denied = &demo.Principal
-	var hashes []Hash
-	for i := range tileWidth {
-		e := Entry{ID: atm.NewUUID(at), Time: at, Event: EventHeartbeat, ReplayOf: -1}
+	var hashes []merkle.Hash
+	for i := range merkle.TileWidth {
+		e := audit.Entry{ID: atm.NewUUID(at), Time: at, Event: audit.EventHeartbeat, ReplayOf: -1}
 		switch i {
 		case 10:
-			e.Event, e.Reason, e.Source = EventAuthFail, "wrong password", "192.0.2.1"
+			e.Event, e.Reason, e.Source = audit.EventAuthFail, "wrong password", "192.0.2.1"
 		case 20:
-			e.Event, e.Reason, e.Source, e.Summary = EventAuthFailSummary, "wrong password",
+			e.Event, e.Reason, e.Source, e.Summary = audit.EventAuthFailSummary, "wrong password",
 				"192.0.2.0/24", &counted
 		case 30:
-			e.Event, e.Caller, e.Summary = EventDeniedSummary, demo, &denied
+			e.Event, e.Caller, e.Summary = audit.EventDeniedSummary, demo, &denied
 		case 40:
-			e.Event, e.Operation, e.Caller, e.Status = EventOp, atm.Whoami, demo,
+			e.Event, e.Operation, e.Caller, e.Status = audit.EventOp, atm.Whoami, demo,
 				&atm.Status{Code: atm.PermissionDenied}
 		case 50:
-			e.Event, e.Operation, e.Caller, e.Status = EventOp, atm.Whoami, demo,
+			e.Event, e.Operation, e.Caller, e.Status = audit.EventOp, atm.Whoami, demo,
 				&atm.Status{Code: atm.OK, Result: ""}
 		}
 		leaf, err := e.Append(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		m.leaves = append(m.leaves, leaf)
-		hashes = append(hashes, LeafHash(leaf))
+		m.Leaves = append(m.Leaves, leaf)
+		hashes = append(hashes, merkle.LeafHash(leaf))
 	}
-	m.sign(t, m.head.Append(hashes...))
-	index := NewIndex()
+	m.Sign(t, m.Head.Append(hashes...))
+	index := search.NewIndex()
 	if err := fill(t.Context(), index, m); err != nil {
 		t.Fatal(err)
 	}
 	for status, want := range map[string][]int64{"ERROR": {40, 30, 20, 10}, "OK": {50}} {
-		for _, x := range []*Index{nil, index} {
-			page, err := Find(t.Context(), m.Entries, x, &Filter{Status: status}, tileWidth, 100)
+		for _, x := range []*search.Index{nil, index} {
+			page, err := search.Find(t.Context(), m.Entries, x, &search.Filter{Status: status},
+				merkle.TileWidth, 100)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -177,20 +152,20 @@ func TestFailuresWithoutStatusAreErrors(t *testing.T) {
 
 // fill puts the complete bundles of a log into an index, as searching all of it
 // does.
-func fill(ctx context.Context, index *Index, src Source) error {
+func fill(ctx context.Context, index *search.Index, src audit.Source) error {
 	_, head, err := src.Signed(ctx)
 	if err != nil {
 		return err
 	}
-	nobody := Filter{Account: "0"}
+	nobody := search.Filter{Account: "0"}
 	for before := head.Size; before > 0; {
-		page, err := Find(ctx, src.Entries, index, &nobody, before, 1)
+		page, err := search.Find(ctx, src.Entries, index, &nobody, before, 1)
 		if err != nil {
 			return err
 		}
 		before = page.Next
 	}
-	for n := range head.Size >> tileHeight {
+	for n := range head.Size >> merkle.TileHeight {
 		if !index.Has(n) {
 			return fmt.Errorf("bundle %d was searched and is not in the index", n)
 		}
@@ -201,18 +176,18 @@ func fill(ctx context.Context, index *Index, src Source) error {
 // TestIndexIsBounded puts more into an index than it keeps: the oldest is forgotten, and
 // what is forgotten may hold anything.
 func TestIndexIsBounded(t *testing.T) {
-	x, f := NewIndex(), Filter{Account: "1"}
+	x, f := search.NewIndex(), search.Filter{Account: "1"}
 	const begin = 1000 // the index was made when there were so many bundles
-	for n := int64(begin); n < begin+maxMarks+2; n++ {
-		x.Add(n, func(func([]byte)) {})
+	for n := int64(begin); n < begin+search.MaxMarks+2; n++ {
+		x.Add(n, nil)
 	}
-	x.Add(0, func(func([]byte)) {}) // by a search
-	if len(x.marks) != maxMarks {
-		t.Errorf("it keeps %d bundles, not %d", len(x.marks), maxMarks)
+	x.Add(0, nil) // by a search
+	if x.Len() != search.MaxMarks {
+		t.Errorf("it keeps %d bundles, not %d", x.Len(), search.MaxMarks)
 	}
 	for n, may := range map[int64]bool{
 		0: true, begin: true, begin + 1: true, begin + 2: false,
-		begin + maxMarks + 1: false,
+		begin + search.MaxMarks + 1: false,
 	} {
 		if x.May(n, &f) != may || x.Has(n) == may {
 			t.Errorf("bundle %d: may %v, has %v", n, x.May(n, &f), x.Has(n))
@@ -224,14 +199,15 @@ func TestIndexIsBounded(t *testing.T) {
 // the 3,907 bundles are read for each.
 func BenchmarkFind(b *testing.B) {
 	const size = 1_000_000
-	read, src := busy(b, size)
-	index := NewIndex()
+	src := audittest.NewBusy(b, size)
+	read := src.Entries
+	index := search.NewIndex()
 	begun := time.Now()
 	if err := fill(context.Background(), index, src); err != nil {
 		b.Fatal(err)
 	}
 	b.Logf("index of %d entries made in %v", size, time.Since(begun))
-	for name, f := range map[string]Filter{
+	for name, f := range map[string]search.Filter{
 		"account":      {Account: "123"},
 		"rare-account": {Account: "7777777"},
 		"nobody":       {Account: "999999"},
@@ -242,11 +218,11 @@ func BenchmarkFind(b *testing.B) {
 			Until: time.Date(2026, 1, 6, 0, 0, 0, 0, time.UTC),
 		},
 	} {
-		for kind, x := range map[string]*Index{"index": index, "scan": nil} {
+		for kind, x := range map[string]*search.Index{"index": index, "scan": nil} {
 			b.Run(name+"/"+kind, func(b *testing.B) {
 				bundles := 0
 				for b.Loop() {
-					page, err := Find(b.Context(), read, x, &f, size, 50)
+					page, err := search.Find(b.Context(), read, x, &f, size, 50)
 					if err != nil {
 						b.Fatal(err)
 					}
@@ -269,14 +245,18 @@ func TestTerms(t *testing.T) {
 		return strings.Join(list, "")
 	})
 	rapid.Check(t, func(t *rapid.T) {
-		e := Entry{
-			ID: "1", Time: testTime, Event: EventOp, Operation: atm.Operation(text.Draw(t, "op")),
-			Args: []Arg{{"account", text.Draw(t, "account")}, {"memo", text.Draw(t, "memo")}},
+		e := audit.Entry{
+			ID: "1", Time: audittest.Time, Event: audit.EventOp,
+			Operation: atm.Operation(text.Draw(t, "op")),
+			Args: []audit.Arg{
+				{Name: "account", Value: text.Draw(t, "account")},
+				{Name: "memo", Value: text.Draw(t, "memo")},
+			},
 			Status: &atm.Status{
 				Code:   atm.Code(text.Draw(t, "code")),
 				Reason: text.Draw(t, "reason"), Result: text.Draw(t, "result"),
 			},
-			State: []Change{{Account: text.Draw(t, "changed")}},
+			State: []audit.Change{{Account: text.Draw(t, "changed")}},
 			Caller: &atm.Caller{Principal: atm.Principal{
 				Subject: text.Draw(t, "subject"),
 				Roles:   []atm.Role{atm.Role(text.Draw(t, "role"))},
@@ -288,16 +268,28 @@ func TestTerms(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got []string
-		eachTerm(leaf, func(kind byte, value []byte) {
+		search.EachTerm(leaf, func(kind byte, value []byte) {
 			got = append(got, string(kind)+string(value))
 		})
-		var in wire
+		var in struct {
+			Args  map[string]string `json:"args"`
+			Code  string            `json:"code"`
+			Event string            `json:"ev"`
+			State []struct {
+				Account string `json:"account"`
+			} `json:"state"`
+			Status string `json:"status"`
+			Op     string `json:"op"`
+			Who    struct {
+				Subject string `json:"subject"`
+			} `json:"who"`
+		}
 		if err := json.Unmarshal(leaf, &in); err != nil {
 			t.Fatal(err)
 		}
 		want := []string{
-			"a" + in.Args["account"], "c" + string(*in.Code), "e" + string(in.Event),
-			"o" + string(in.Operation),
+			"a" + in.Args["account"], "c" + in.Code, "e" + in.Event,
+			"o" + in.Op,
 			"a" + in.State[0].Account, "s" + in.Status, "w" + in.Who.Subject,
 		}
 		if e.Operation == "" {
@@ -307,36 +299,4 @@ func TestTerms(t *testing.T) {
 			t.Errorf("%s\nterms %q\nwant  %q", leaf, got, want)
 		}
 	})
-}
-
-// TestTime compares how an entry writes a time with how package time does.
-func TestTime(t *testing.T) {
-	for _, at := range []time.Time{
-		testTime, time.Unix(0, 0), time.Unix(0, 1999), time.Date(999, 12, 31, 23, 59, 59,
-			999_999_999, time.UTC),
-		time.Date(9999, 1, 2, 3, 4, 5, 6_000, time.UTC), time.Date(12345, 1, 1, 0, 0, 0, 0,
-			time.UTC), time.Date(-1, 1, 1, 0, 0, 0, 0, time.UTC),
-	} {
-		if got, want := string(appendTime(nil, at.UTC())),
-			at.UTC().Format(TimeFormat); got != want {
-			t.Errorf("%s, want %s", got, want)
-		}
-	}
-}
-
-// TestPlainBytes puts each byte at each of 20 places.
-func TestPlainBytes(t *testing.T) {
-	for c := range 256 {
-		want := 20
-		for at := range 20 {
-			s := []byte(strings.Repeat("x", 20))
-			s[at] = byte(c)
-			if c < ' ' || c == '"' || c == '\\' || c >= 0x80 {
-				want = at
-			}
-			if got := plainBytes(string(s)); got != want {
-				t.Fatalf("%q: %d bytes, want %d", s, got, want)
-			}
-		}
-	}
 }

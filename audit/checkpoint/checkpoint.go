@@ -1,0 +1,152 @@
+// Package checkpoint makes and checks the statements that the keys of a log sign: what the
+// log is at some size (C2SP tlog-checkpoint), and which key follows another.
+//
+// A Signer signs only a tree that extends the one that it signed last, so a log never says
+// two things. A checkpoint that has been opened was signed by a key that the caller named,
+// and is of the log that the key is of. Signatures are those of golang.org/x/mod/sumdb/note.
+// The three lines of a checkpoint are read here: the reader of
+// github.com/transparency-dev/formats/log takes sizes up to 2^64, and signed texts with
+// anything behind the root.
+package checkpoint
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"example.com/atm/audit/merkle"
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// The files of a log that are no tiles.
+const (
+	File          = "checkpoint"           // the signed checkpoint
+	KeyFile       = "log.vkey"             // the public key beside the log
+	WitnessedFile = "checkpoint.witnessed" // the last checkpoint that witnesses cosigned
+
+	// MaxBytes is the largest of these files that is read.
+	MaxBytes = 64 << 10
+)
+
+// A Checkpoint is the statement that a log of this origin has this size and
+// root (C2SP tlog-checkpoint).
+type Checkpoint struct {
+	Origin string
+	Size   int64
+	Root   merkle.Hash
+}
+
+// text is the body of the note that signs c.
+func (c Checkpoint) text() string {
+	return fmt.Sprintf("%s\n%d\n%s\n", c.Origin, c.Size, c.Root)
+}
+
+var (
+	// ErrNoCheckpoint reports text that is no signed note of a checkpoint.
+	ErrNoCheckpoint = errors.New("no signed checkpoint")
+
+	// ErrKey reports text that is no public key of a log.
+	ErrKey = errors.New("no verifier key")
+
+	// ErrSignature reports a checkpoint that is not signed by the key it was
+	// checked with, or is of another log.
+	ErrSignature = errors.New("checkpoint not signed by this log's key")
+
+	// ErrNotExtending reports a tree that does not extend the last one that
+	// was signed.
+	ErrNotExtending = errors.New("refusing to sign a tree that does not extend the last one that " +
+		"was signed")
+)
+
+// Open verifies a signed checkpoint with the public key vkey, whose name must be the
+// origin of the log, or with any of several keys, one a line. It returns an error that is
+// ErrKey, ErrNoCheckpoint or ErrSignature.
+func Open(signed []byte, vkey string) (Checkpoint, error) {
+	c, _, err := OpenAny(signed, strings.Fields(vkey))
+	return c, err
+}
+
+// OpenAny is Open with any of several keys. It returns the first key that signed the
+// checkpoint.
+func OpenAny(signed []byte, vkeys []string) (c Checkpoint, key string, err error) {
+	verifiers := make([]note.Verifier, len(vkeys))
+	for i, vkey := range vkeys {
+		if verifiers[i], err = note.NewVerifier(vkey); err != nil {
+			return Checkpoint{}, "", ErrKey
+		}
+	}
+	if len(vkeys) == 0 {
+		return Checkpoint{}, "", ErrKey
+	}
+	if c, err = Parse(signed); err != nil {
+		return Checkpoint{}, "", err
+	}
+	err = fmt.Errorf("%w: it is of %s, the key of %s", ErrSignature, c.Origin, verifiers[0].Name())
+	for i, verifier := range verifiers {
+		if verifier.Name() != c.Origin {
+			continue
+		}
+		if _, err = note.Open(signed, note.VerifierList(verifier)); err == nil {
+			return c, vkeys[i], nil
+		}
+		err = ErrSignature
+	}
+	return Checkpoint{}, "", err
+}
+
+// OpenAll verifies every signature of a checkpoint: each must be of one of the public keys
+// vkeys. Its errors are those of Open.
+func OpenAll(signed []byte, vkeys []string) (Checkpoint, error) {
+	c, _, err := OpenAny(signed, vkeys)
+	if err != nil {
+		return c, err
+	}
+	verifiers := make([]note.Verifier, len(vkeys))
+	for i, vkey := range vkeys {
+		if verifiers[i], err = note.NewVerifier(vkey); err != nil {
+			return Checkpoint{}, ErrKey
+		}
+	}
+	n, err := note.Open(signed, note.VerifierList(verifiers...))
+	if err != nil || len(n.UnverifiedSigs) > 0 {
+		return Checkpoint{}, fmt.Errorf("%w: one of its signatures is of no key that is known",
+			ErrSignature)
+	}
+	return c, nil
+}
+
+// OriginOf returns the name of the log whose public key is vkey.
+func OriginOf(vkey string) (string, error) {
+	verifier, err := note.NewVerifier(strings.TrimSpace(vkey))
+	if err != nil {
+		return "", ErrKey
+	}
+	return verifier.Name(), nil
+}
+
+// maxEntries bounds the size of a log: what counts its tiles and hashes stays far
+// from an overflow, and each index is exact in JSON.
+const maxEntries = 1 << 53
+
+// Parse reads what a signed checkpoint claims without verifying its signature.
+func Parse(signed []byte) (Checkpoint, error) {
+	text, signatures, ok := strings.Cut(string(signed), "\n\n")
+	if !ok || len(signed) > MaxBytes || !strings.HasPrefix(signatures, "— ") ||
+		!strings.HasSuffix(signatures, "\n") {
+		return Checkpoint{}, ErrNoCheckpoint
+	}
+	lines := strings.SplitN(text, "\n", 4) // extension lines may follow
+	if len(lines) < 3 || lines[0] == "" {
+		return Checkpoint{}, ErrNoCheckpoint
+	}
+	tree, err := tlog.ParseTree([]byte("go.sum database tree\n" + lines[1] + "\n" +
+		lines[2] + "\n"))
+	if err != nil {
+		return Checkpoint{}, ErrNoCheckpoint
+	}
+	if tree.N > maxEntries {
+		return Checkpoint{}, fmt.Errorf("%w: no log has %d entries", ErrNoCheckpoint, tree.N)
+	}
+	return Checkpoint{Origin: lines[0], Size: tree.N, Root: tree.Hash}, nil
+}

@@ -1,0 +1,93 @@
+package checkpoint_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"example.com/atm/audit/audittest"
+	"example.com/atm/audit/checkpoint"
+	"example.com/atm/audit/merkle"
+)
+
+func TestSignerRefuses(t *testing.T) {
+	m := audittest.New(t)
+	m.Grow(t, 10)
+	first, head := m.Checkpoint, m.Head
+	m.Grow(t, 10)
+
+	fork := merkle.Head{}.Append(merkle.LeafHash([]byte("another")))
+	for name, tt := range map[string]struct {
+		last          []byte
+		extends, head merkle.Head
+	}{
+		"a tree that nobody signed": {
+			first, fork,
+			fork.Append(merkle.LeafHash([]byte("more"))),
+		},
+		"a shorter tree":                   {m.Checkpoint, m.Head, head},
+		"a tree without its checkpoint":    {nil, head, m.Head},
+		"another log's checkpoint":         {audittest.NewOf(t, 10).Checkpoint, head, m.Head},
+		"a checkpoint of a different size": {first, m.Head, m.Head.Append(merkle.LeafHash(nil))},
+		"an empty tree after a full one":   {first, merkle.Head{}, fork},
+	} {
+		if signed, err := m.Signer.Sign(tt.last, tt.extends, tt.head); err == nil {
+			t.Errorf("%s was signed: %s", name, signed)
+		}
+	}
+	if _, err := m.Signer.Sign(first, head, m.Head); err != nil {
+		t.Errorf("the rightful extension: %v", err)
+	}
+}
+
+func TestOpenCheckpoint(t *testing.T) {
+	m := audittest.NewOf(t, 10)
+	c, err := checkpoint.Open(m.Checkpoint, m.Signer.Verifier())
+	if err != nil || c.Size != 10 || c.Root != m.Head.Root() || c.Origin != "log.example" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	text := string(m.Checkpoint)
+	for name, tt := range map[string]struct {
+		text string
+		want error
+	}{
+		"empty":        {"", checkpoint.ErrNoCheckpoint},
+		"no signature": {text[:strings.Index(text, "\n\n")+2], checkpoint.ErrNoCheckpoint},
+		"no size":      {"log.example\n\n— log.example AAAA\n", checkpoint.ErrNoCheckpoint},
+		"size with zeros": {
+			strings.Replace(text, "\n10\n", "\n010\n", 1),
+			checkpoint.ErrNoCheckpoint,
+		},
+		"another size": {strings.Replace(text, "\n10\n", "\n11\n", 1), checkpoint.ErrSignature},
+		"another origin": {
+			strings.Replace(text, "log.example\n", "log.other\n", 1),
+			checkpoint.ErrSignature,
+		},
+		"another key": {string(audittest.NewOf(t, 10).Checkpoint), checkpoint.ErrSignature},
+	} {
+		if _, err := checkpoint.Open([]byte(tt.text), m.Signer.Verifier()); !errors.Is(err,
+			tt.want) {
+			t.Errorf("%s: %v, want %v", name, err, tt.want)
+		}
+	}
+	if _, err := checkpoint.Open(m.Checkpoint, "nonsense"); !errors.Is(err, checkpoint.ErrKey) {
+		t.Errorf("a key that is none: %v", err)
+	}
+	if _, err := checkpoint.NewSigner("PRIVATE+KEY+x"); err == nil || strings.Contains(err.Error(),
+		"PRIVATE") {
+		t.Errorf("a secret key that is none: %v", err)
+	}
+}
+
+func FuzzOpen(f *testing.F) {
+	m := audittest.NewOf(f, 10)
+	f.Add(m.Checkpoint)
+	f.Add([]byte("log.example\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n\n— log.example " +
+		"AAAA\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, err := checkpoint.Open(text, m.Signer.Verifier())
+		if err == nil && (c.Size != 10 || c.Root != m.Head.Root()) {
+			t.Fatalf("forged: %q", text)
+		}
+	})
+}

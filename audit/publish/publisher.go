@@ -1,0 +1,473 @@
+// Package publish writes the log of a vault to files, and follows it.
+//
+// A Publisher never leads: what it publishes has been committed before. It never shortens a
+// log and never publishes two trees of one size: when the vault does not extend what was
+// published, it says so and stops for good. Files are written in an order that a reader can
+// rely on: first bundles and tiles, then the checkpoint that signs them, then the key that
+// signed the checkpoint for the first time. What a crash or somebody's hand took away is
+// published again.
+//
+// What is in the files, and how they are verified, is package audit.
+package publish
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"example.com/atm/audit"
+	"example.com/atm/audit/checkpoint"
+	"example.com/atm/audit/merkle"
+	"example.com/atm/audit/search"
+	"example.com/atm/internal/durable"
+)
+
+var (
+	// ErrAhead reports a published log that has entries which the vault does
+	// not: somebody restored an old vault.
+	ErrAhead = errors.New("the published audit log is ahead of the vault")
+
+	// ErrForked reports a published log that says something else than the
+	// vault about entries that both have.
+	ErrForked = errors.New("the published audit log and the vault contradict each other")
+
+	// ErrOtherLog reports a folder with the log of another server.
+	ErrOtherLog = errors.New("the audit folder belongs to another log")
+)
+
+const recoverHint = "; nothing was changed: put the right vault back, or start a new log with " +
+	"atmctl audit recover"
+
+const (
+	// Between two rounds the publisher rests nine times as long as the last one took, so
+	// that it takes a tenth of the disk's time, but never so long that a commit is
+	// published later than latest. A commit waits for a rest and two rounds at most.
+	shortestRest = 10 * time.Millisecond
+	latest       = 700 * time.Millisecond
+
+	// againAfter is how long it waits after a round that failed.
+	againAfter = 800 * time.Millisecond
+
+	// spread is how long a round of many bundles takes at least. Done at once, such a
+	// round would take half of two cores from everybody.
+	spread         = 200 * time.Millisecond
+	worthSpreading = 8 // bundles
+
+	// politeFor is how long a late round yields the CPU between bundles. Under full load
+	// a longer yield could starve it.
+	politeFor = 50 * time.Millisecond
+
+	// A key that another replica rotated to is known here a moment after it signed.
+	learnKeyWait  = 300 * time.Millisecond
+	learnKeyTries = 3
+
+	// grace is how long a superseded partial tile is kept.
+	grace = 10 * time.Second
+
+	// inspectEvery is how often a running publisher looks for missing files.
+	inspectEvery = time.Minute
+)
+
+// Config is everything that a Publisher needs.
+type Config struct {
+	// Dir is the folder of the published log, which must exist.
+	Dir string
+
+	// Keys returns the public keys of the log: the newest first, and after those that
+	// sign now the ones that signed before.
+	Keys func() []string
+
+	// Source is the log as the vault holds it.
+	Source audit.Source
+
+	// Log receives what an operator must know.
+	Log *slog.Logger
+
+	// Index gets every bundle that is completed. Optional.
+	Index *search.Index
+
+	// New says that nothing has been published into the folder before, so that a missing
+	// checkpoint is no loss to warn of.
+	New bool
+}
+
+// A Publisher publishes one log into one folder. Call Recover before anything else.
+type Publisher struct {
+	cfg     Config
+	folder  folder
+	backlog backlog
+
+	mu      sync.Mutex // held for a round
+	written written    // guarded by mu
+
+	// newest is the largest state that was published here, whatever became of the files.
+	newest checkpoint.Checkpoint // guarded by mu
+	// guarded by mu; why the source does not extend newest; set for good
+	diverged error
+	partials partials // guarded by mu
+
+	state  sync.Mutex // never held during a round
+	size   int64      // guarded by state; entries published
+	beside string     // guarded by state; the public key beside the log
+}
+
+// written is what the files of the folder hold.
+type written struct {
+	size       int64           // entries
+	edge       [][]merkle.Hash // the hashes of the last, partial tile of each level
+	checkpoint []byte          // nil when it must be written
+}
+
+// New returns a publisher.
+func New(cfg Config) (*Publisher, error) {
+	if _, err := os.Stat(cfg.Dir); err != nil {
+		return nil, fmt.Errorf("audit folder: %w", err)
+	}
+	dir := folder(cfg.Dir)
+	return &Publisher{
+		cfg: cfg, folder: dir, partials: partials{folder: dir},
+		backlog: backlog{committed: make(chan struct{}, 1)},
+	}, nil
+}
+
+// Published is how many entries are published.
+func (p *Publisher) Published() int64 {
+	p.state.Lock()
+	defer p.state.Unlock()
+	return p.size
+}
+
+// Key is the public key that was last put beside the log.
+func (p *Publisher) Key() string {
+	p.state.Lock()
+	defer p.state.Unlock()
+	return p.beside
+}
+
+// Newest is the largest state of the log that its key signed and that was published in this
+// folder, or that Saw was told of, whatever the vault has now.
+func (p *Publisher) Newest() checkpoint.Checkpoint {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.newest
+}
+
+// Saw tells the publisher of a state of the log that somebody relies on, though it need not
+// be published here: nothing is published that does not extend it. Call it before Recover.
+func (p *Publisher) Saw(c checkpoint.Checkpoint) {
+	if c.Size > p.newest.Size {
+		p.newest = c
+	}
+}
+
+// Err is the error of the last round, nil when the round succeeded.
+func (p *Publisher) Err() error { return p.backlog.failure() }
+
+// Committed says that there is more to publish. It does not wait for that.
+func (p *Publisher) Committed() { p.backlog.grew() }
+
+// Yield is called before each commit. It waits a little when what was committed before
+// is not published for long: the publisher could be left behind further and further by
+// callers who take all of the processor. A failing publisher never delays commits (ADR 6).
+func (p *Publisher) Yield() {
+	if wait := p.backlog.wait(); wait > 0 {
+		time.Sleep(wait)
+	}
+}
+
+// Run publishes after each commit that Committed tells of, until ctx is done.
+// The caller publishes what comes after that. It returns an error that is ErrAhead or
+// ErrForked when the source no longer extends what was published: nothing is published
+// after that, and nothing must be committed.
+func (p *Publisher) Run(ctx context.Context) error {
+	inspect := time.NewTicker(inspectEvery)
+	defer inspect.Stop()
+	tidy := time.NewTicker(grace)
+	defer tidy.Stop()
+	for {
+		var again <-chan time.Time // after a round that failed
+		if p.Err() != nil {
+			again = time.After(againAfter)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-inspect.C:
+			p.inspect()
+		case <-tidy.C:
+			p.mu.Lock()
+			p.partials.tidy(time.Now().Add(-grace))
+			p.mu.Unlock()
+			continue
+		case <-again:
+		case <-p.backlog.committed:
+		}
+		begun := time.Now()
+		err := p.publish(ctx, spread)
+		if err != nil && ctx.Err() == nil {
+			p.cfg.Log.Error("publishing the audit log", slog.Any("error", err))
+		}
+		if diverged(err) {
+			return err
+		}
+		took := time.Since(begun)
+		rest(ctx, max(min(9*took, latest-3*took), shortestRest)) // let more come together
+	}
+}
+
+// Publish makes the files equal to what the source has signed, as fast as it can.
+func (p *Publisher) Publish(ctx context.Context) error { return p.publish(ctx, 0) }
+
+// publish is Publish, with the work spread over a while.
+func (p *Publisher) publish(ctx context.Context, over time.Duration) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.backlog.take()
+	err := p.diverged
+	if err == nil {
+		err = p.round(ctx, over)
+	}
+	if diverged(err) {
+		p.diverged = err
+	}
+	p.state.Lock()
+	p.size = p.written.size
+	p.state.Unlock()
+	p.backlog.done(err)
+	return err
+}
+
+// diverged reports whether err says that the source does not extend what was published.
+func diverged(err error) bool { return errors.Is(err, ErrAhead) || errors.Is(err, ErrForked) }
+
+// inspect notices files that were deleted behind the publisher's back, so that
+// the next round publishes everything again.
+func (p *Publisher) inspect() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if missing := p.folder.missing(p.written.size); missing != "" && p.written.checkpoint != nil {
+		p.cfg.Log.Warn("a file of the published audit log is missing; publishing again",
+			slog.String("file", missing))
+		p.written = written{}
+	}
+}
+
+// round is one publication. The caller holds p.mu.
+func (p *Publisher) round(ctx context.Context, over time.Duration) error {
+	signed, head, err := p.cfg.Source.Signed(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.extends(ctx, signed, head); err != nil {
+		return err
+	}
+	if head.Size == 0 {
+		return nil
+	}
+	if p.written.checkpoint != nil {
+		onDisk, err := p.folder.read(checkpoint.File)
+		if err == nil && bytes.HasPrefix(onDisk, p.written.checkpoint) {
+			p.written.checkpoint = onDisk // witnesses may have cosigned it
+		}
+		switch {
+		case err != nil || string(onDisk) != string(p.written.checkpoint):
+			p.cfg.Log.Warn("the published checkpoint was changed or deleted; publishing again")
+			if p.folder.missing(p.written.size) != "" {
+				p.written = written{}
+			}
+			p.written.checkpoint = nil
+		case bytes.HasPrefix(onDisk, signed):
+			return nil
+		}
+	}
+	return p.extend(ctx, over, signed, head)
+}
+
+// extends refuses a head that is older than what was published, and a checkpoint that does
+// not sign it: a log is never shortened, and never says two things. The caller holds p.mu.
+func (p *Publisher) extends(ctx context.Context, signed []byte, head merkle.Head) error {
+	switch {
+	case head.Size < p.newest.Size:
+		return fmt.Errorf("%w: it has %d entries, the vault %d"+recoverHint, ErrAhead,
+			p.newest.Size, head.Size)
+	case head.Size == p.newest.Size && head.Size > 0 && head.Root() != p.newest.Root:
+		return contradiction(p.newest, head.Root())
+	case head.Size == 0:
+		return nil
+	}
+	c, _, err := checkpoint.OpenAny(signed, p.cfg.Keys())
+	for range learnKeyTries {
+		if !errors.Is(err, checkpoint.ErrSignature) {
+			break
+		}
+		rest(ctx, learnKeyWait)
+		c, _, err = checkpoint.OpenAny(signed, p.cfg.Keys())
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("the checkpoint in the vault: %w", err)
+	case c.Size != head.Size || c.Root != head.Root():
+		return fmt.Errorf("the checkpoint in the vault signs %d entries with root %s, its head "+
+			"is %d with %s", c.Size, c.Root, head.Size, head.Root())
+	}
+	return nil
+}
+
+// extend writes the entries and tiles from p.written to head, and then the
+// checkpoint. The caller holds p.mu.
+func (p *Publisher) extend(ctx context.Context, over time.Duration, signed []byte,
+	head merkle.Head,
+) error {
+	var batch durable.Batch
+	defer batch.Abandon() // after an error
+	// A partial bundle is written again as a whole, so it is read again from its first
+	// entry.
+	b := merkle.Builder{
+		Edge: cloneEdge(p.written.edge), Next: p.written.size &^ (merkle.TileWidth - 1),
+		Write: func(name string, data []byte) error {
+			path := p.folder.path(name)
+			if err := durable.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+				return err
+			}
+			return batch.Add(path, data, 0o600)
+		},
+	}
+	if len(b.Edge) > 0 {
+		b.Edge[0] = b.Edge[0][:0]
+	}
+	pause := func() {}
+	if bundles := (head.Size - b.Next) / merkle.TileWidth; bundles >= worthSpreading {
+		pause = pace(ctx, over, bundles+1) // the partial tiles too
+	}
+	b.BundleDone = func(n int64, bundle []byte) {
+		if p.cfg.Index != nil {
+			p.cfg.Index.Add(n, bundle)
+		}
+		pause()
+	}
+	err := p.cfg.Source.Entries(ctx, b.Next, head.Size, func(_ int64, leaf []byte) error {
+		if err := b.Add(leaf); err != nil || b.Next != p.newest.Size {
+			return err
+		}
+		if root := b.Root(); root != p.newest.Root {
+			return contradiction(p.newest, root)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if root := b.Root(); root != head.Root() {
+		return fmt.Errorf("%w: extending what is published gives root %s, the vault signed %s",
+			ErrForked, root, head.Root())
+	}
+	partial, err := b.Flush(p.written.edge)
+	if err != nil {
+		return err
+	}
+	// What the checkpoint signs is on the disk before the checkpoint is, and that before
+	// the key that signed it for the first time.
+	if err := batch.Flush(); err != nil {
+		return err
+	}
+	if err := p.folder.write(checkpoint.File, signed); err != nil {
+		return err
+	}
+	if err := p.EnsureKey(); err != nil { // the key may have been rotated
+		return err
+	}
+	p.partials.supersede(partial)
+	p.written = written{head.Size, b.Edge, signed}
+	p.newest = checkpoint.Checkpoint{Origin: p.origin(), Size: head.Size, Root: head.Root()}
+	return nil
+}
+
+// Tidy deletes the partial tiles that were superseded, at once. It is for a clean stop.
+func (p *Publisher) Tidy() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.partials.tidy(time.Now().Add(time.Hour))
+}
+
+// EnsureKey puts beside the log the newest public key that signed the checkpoint there:
+// after a rotation that is the old one until a checkpoint is published that the new one
+// signed. It refuses a folder that has a key of another log.
+func (p *Publisher) EnsureKey() error {
+	keys := p.cfg.Keys()
+	data, err := p.folder.read(checkpoint.KeyFile)
+	beside := strings.TrimSpace(string(data))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return fmt.Errorf("%s: %w", p.folder, err)
+	case !slices.Contains(keys, beside):
+		return fmt.Errorf("%w: %s holds another key", ErrOtherLog,
+			p.folder.path(checkpoint.KeyFile))
+	}
+	want := beside
+	if signed, err := p.folder.read(checkpoint.File); err == nil {
+		if _, key, err := checkpoint.OpenAny(signed, keys); err == nil {
+			want = key
+		}
+	}
+	if want == "" {
+		want = keys[0]
+	}
+	if want != beside {
+		if err := p.folder.write(checkpoint.KeyFile, []byte(want+"\n")); err != nil {
+			return err
+		}
+	}
+	p.state.Lock()
+	defer p.state.Unlock()
+	p.beside = want
+	return nil
+}
+
+func (p *Publisher) origin() string {
+	origin, err := checkpoint.OriginOf(p.cfg.Keys()[0])
+	if err != nil {
+		return ""
+	}
+	return origin
+}
+
+// pace returns a function to call after each of a number of pieces of work. It waits
+// so long that all pieces together take the time over.
+func pace(ctx context.Context, over time.Duration, pieces int64) func() {
+	begun, done := time.Now(), time.Duration(0)
+	return func() {
+		done++
+		elapsed := time.Since(begun)
+		if early := over*done/time.Duration(pieces) - elapsed; early > 0 {
+			rest(ctx, early)
+		} else if elapsed < politeFor {
+			runtime.Gosched()
+		}
+	}
+}
+
+func rest(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+func cloneEdge(edge [][]merkle.Hash) [][]merkle.Hash {
+	clone := make([][]merkle.Hash, len(edge))
+	for i := range edge {
+		clone[i] = append(make([]merkle.Hash, 0, merkle.TileWidth), edge[i]...)
+	}
+	return clone
+}

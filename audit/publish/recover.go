@@ -1,0 +1,168 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+
+	"example.com/atm/audit"
+	"example.com/atm/audit/checkpoint"
+	"example.com/atm/audit/merkle"
+)
+
+// Recover compares what is published with the source and catches up. It runs
+// once, before anything new is committed. An error that is ErrAhead,
+// ErrForked or ErrOtherLog means that the server must not start.
+func (p *Publisher) Recover(ctx context.Context) error {
+	if err := p.EnsureKey(); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	err := p.compare(ctx)
+	p.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	err = p.Publish(ctx)
+	switch {
+	case diverged(err):
+		// What is published hashes to its checkpoint, yet the vault does not
+		// extend it, or what was seen of it.
+		return err
+	case err != nil: // a full disk, perhaps: the next round tries again
+		p.cfg.Log.Error("publishing the audit log", slog.Any("error", err))
+	}
+	return nil
+}
+
+// compare finds out how much of the source is published and good. The caller
+// holds p.mu.
+func (p *Publisher) compare(ctx context.Context) error {
+	_, head, err := p.cfg.Source.Signed(ctx)
+	if err != nil {
+		return err
+	}
+	onDisk, err := p.folder.read(checkpoint.File)
+	if errors.Is(err, fs.ErrNotExist) {
+		return p.withoutCheckpoint(head)
+	}
+	var claim checkpoint.Checkpoint
+	if err == nil {
+		claim, err = checkpoint.Parse(onDisk)
+	}
+	if err != nil {
+		p.cfg.Log.Warn("the published checkpoint cannot be read; publishing again",
+			slog.Any("error", err))
+		return p.withoutCheckpoint(head)
+	}
+	// What a checkpoint claims is taken seriously even when its signature is
+	// bad: whether it is damage or a contradiction, an operator decides.
+	if _, _, err := checkpoint.OpenAny(onDisk, p.cfg.Keys()); err != nil {
+		p.cfg.Log.Warn("the published checkpoint is not signed by this log's key",
+			slog.Any("error", err))
+		onDisk = nil
+	}
+	switch {
+	case onDisk == nil && claim.Origin != p.origin():
+		return fmt.Errorf("%w: its checkpoint is of %s"+recoverHint, ErrOtherLog, claim.Origin)
+	case claim.Size > head.Size:
+		if onDisk != nil {
+			p.Saw(claim) // the key of this log signed it
+		}
+		return fmt.Errorf("%w: it has %d entries, the vault %d"+recoverHint, ErrAhead, claim.Size,
+			head.Size)
+	}
+	edge, err := p.folder.edge(claim)
+	if err == nil {
+		if missing := p.folder.missing(claim.Size); missing != "" {
+			err = &audit.FileError{Name: missing, Err: errors.New("missing, or cut short")}
+		}
+	}
+	if err != nil {
+		// Files are damaged or gone, or somebody signed something else.
+		if err := p.checkClaim(ctx, claim); err != nil {
+			return err
+		}
+		p.cfg.Log.Warn("the published audit log is damaged; publishing again",
+			slog.Any("error", err))
+		p.written = written{}
+		p.Saw(claim)
+		return nil
+	}
+	if err := p.checkExtends(ctx, claim, edge, head); err != nil {
+		return err
+	}
+	p.written = written{claim.Size, edge, onDisk}
+	p.Saw(claim)
+	p.partials.adopt(claim.Size)
+	return nil
+}
+
+// withoutCheckpoint decides about a folder whose checkpoint says nothing. Tiles
+// beyond the vault's entries give an old vault away.
+func (p *Publisher) withoutCheckpoint(head merkle.Head) error {
+	beyond := merkle.LastTile(head.Size, merkle.EntriesLevel)
+	for width := beyond.Width + 1; width <= merkle.TileWidth; width++ {
+		t := merkle.Tile{Level: merkle.EntriesLevel, N: beyond.N, Width: width}
+		if p.folder.has(t) {
+			return fmt.Errorf("%w: its checkpoint is missing, and %s has entries that the vault "+
+				"with %d does not"+recoverHint, ErrAhead, t.Path(), head.Size)
+		}
+	}
+	if head.Size > 0 && !p.cfg.New {
+		p.cfg.Log.Warn("the published audit log has no checkpoint; publishing again")
+	}
+	p.written = written{}
+	return nil
+}
+
+// checkExtends makes sure that the source goes on where the published log
+// ends, before a file is touched.
+func (p *Publisher) checkExtends(ctx context.Context, claim checkpoint.Checkpoint,
+	edge [][]merkle.Hash,
+	head merkle.Head,
+) error {
+	if claim.Size == head.Size {
+		if claim.Root != head.Root() {
+			return contradiction(claim, head.Root())
+		}
+		return nil
+	}
+	b := merkle.Builder{Edge: cloneEdge(edge), Next: claim.Size}
+	err := p.cfg.Source.Entries(ctx, claim.Size, head.Size, func(_ int64, leaf []byte) error {
+		return b.AddHash(merkle.LeafHash(leaf))
+	})
+	if err != nil {
+		return err
+	}
+	if b.Root() == head.Root() {
+		return nil
+	}
+	if err := p.checkClaim(ctx, claim); err != nil {
+		return err
+	}
+	return errors.New("the vault's entries do not hash to the head that it signed; run a check " +
+		"of the vault")
+}
+
+// checkClaim computes the root that the source had at the claimed size.
+func (p *Publisher) checkClaim(ctx context.Context, claim checkpoint.Checkpoint) error {
+	var b merkle.Builder
+	err := p.cfg.Source.Entries(ctx, 0, claim.Size, func(_ int64, leaf []byte) error {
+		return b.AddHash(merkle.LeafHash(leaf))
+	})
+	if err != nil {
+		return err
+	}
+	if root := b.Root(); root != claim.Root {
+		return contradiction(claim, root)
+	}
+	return nil
+}
+
+func contradiction(claim checkpoint.Checkpoint, root merkle.Hash) error {
+	return fmt.Errorf("%w: at %d entries its root is %s, the vault's %s"+recoverHint, ErrForked,
+		claim.Size, claim.Root, root)
+}

@@ -1,0 +1,147 @@
+package search
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"sort"
+	"time"
+
+	"example.com/atm/audit"
+	"example.com/atm/audit/merkle"
+)
+
+// A Found is an entry that fits a filter.
+type Found struct {
+	Index int64
+	Leaf  []byte
+}
+
+// A Page is what a search found.
+type Page struct {
+	Found []Found // the newest first
+	Next  int64   // the index that the next page ends before; 0 at the end
+	Read  int     // bundles that were read
+	Total int     // bundles that the range has
+}
+
+// maxRead bounds the bundles that are read for one page.
+const maxRead = 2048
+
+// An EntryReader calls yield with the leaves of the entries from, from+1, …
+// to-1 of a log in order. A leaf is good only until yield returns. An error of
+// yield ends it and is returned.
+type EntryReader func(ctx context.Context, from, to int64,
+	yield func(index int64, leaf []byte) error) error
+
+// Find searches a log backwards from the entry before index before for up to
+// limit entries that fit. With an index it reads no bundle that cannot hold
+// one, and puts there what it reads whole.
+func Find(ctx context.Context, read EntryReader, index *Index, f *Filter, before int64,
+	limit int,
+) (*Page, error) {
+	first, before, err := timeRange(ctx, read, f, before)
+	if err != nil {
+		return nil, err
+	}
+	p := &Page{}
+	if first < before {
+		p.Total = int((before-1)>>merkle.TileHeight - first>>merkle.TileHeight + 1)
+	}
+	for n := (before - 1) >> merkle.TileHeight; before > first; n-- {
+		begin := max(first, n<<merkle.TileHeight)
+		if index != nil && !index.May(n, f) {
+			before = begin
+			continue
+		}
+		if p.Read++; p.Read > maxRead {
+			break
+		}
+		var found []Found
+		var unseen *marker // of a complete bundle that is not in the index
+		if index != nil && begin == n<<merkle.TileHeight && before == (n+1)<<merkle.TileHeight &&
+			!index.Has(n) {
+			unseen = index.marker()
+		}
+		err := read(ctx, begin, before, func(i int64, leaf []byte) error {
+			if unseen != nil {
+				unseen.mark(leaf)
+			}
+			if !f.May(leaf) {
+				return nil
+			}
+			entry, err := audit.ParseEntry(leaf)
+			if err == nil && f.Fits(entry) {
+				found = append(found, Found{i, bytes.Clone(leaf)})
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		if unseen != nil {
+			index.keep(n, unseen)
+		}
+		before = begin
+		for _, entry := range slices.Backward(found) {
+			p.Found = append(p.Found, entry)
+			if len(p.Found) == limit {
+				before = entry.Index
+				break
+			}
+		}
+		if len(p.Found) == limit {
+			break
+		}
+	}
+	if before > first {
+		p.Next = before
+	}
+	return p, nil
+}
+
+// timeRange narrows the range of entries to those between the times of a
+// filter. Where the clock was set back, it ends at one of the places with the
+// time.
+func timeRange(ctx context.Context, read EntryReader, f *Filter, before int64) (from, to int64,
+	err error,
+) {
+	after := func(t time.Time, inclusive bool) int64 {
+		return int64(sort.Search(int(before), func(i int) bool {
+			if err != nil {
+				return true
+			}
+			var at time.Time
+			if at, err = timeOf(ctx, read, int64(i)); err != nil {
+				return true
+			}
+			return at.After(t) || inclusive && at.Equal(t)
+		}))
+	}
+	from, to = 0, before
+	if !f.Until.IsZero() {
+		to = after(f.Until, false)
+	}
+	if !f.Since.IsZero() {
+		from = after(f.Since, true)
+	}
+	return from, to, err
+}
+
+var errEnough = errors.New("enough")
+
+func timeOf(ctx context.Context, read EntryReader, index int64) (at time.Time, err error) {
+	err = read(ctx, index, index+1, func(_ int64, leaf []byte) error {
+		entry, err := audit.ParseEntry(leaf)
+		if err != nil {
+			return err
+		}
+		at = entry.Time
+		return errEnough
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return at, err
+}
