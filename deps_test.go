@@ -33,6 +33,7 @@ var places = map[string][]string{
 	"vault/boltstore":       {"", "vault", "audit", "vault/sealing", "internal"},
 	"vault/boltstore/wal":   {"internal"},
 	"vault/boltstore/chunk": {},
+	"vault/boltstore/pages": {"vault"},
 	"vault/pgstore":         {"", "vault", "audit", "vault/sealing"},
 	"vault/pgstore/pgtest":  {"internal"},
 	"vault/vaulttest":       {"", "vault", "audit"},

@@ -20,15 +20,15 @@ import (
 func (s *Store) Check(ctx context.Context, report func(problem string)) error {
 	problems := check.NewProblems(report)
 	c := &checker{problems: problems, chains: check.NewChains(problems), spines: make(spines)}
-	pages, err := s.checkPages(nil)
+	lost, err := s.checkPages()
 	switch {
 	case errors.Is(err, vault.ErrDamaged):
 		problems.Add("%v", err)
 		return problems.Err() // nothing above the pages means anything then
 	case err != nil:
 		return err
-	case pages.lost() > 0:
-		problems.Add("%d pages are neither in use nor free", pages.lost())
+	case lost > 0:
+		problems.Add("%d pages are neither in use nor free", lost)
 	}
 	err = s.snapshot(func(v view) error {
 		err := c.journal(ctx, v)

@@ -12,6 +12,7 @@ import (
 	"maps"
 	"slices"
 
+	"example.com/atm/vault/boltstore/pages"
 	"example.com/atm/vault/sealing"
 	bolt "go.etcd.io/bbolt"
 )
@@ -93,7 +94,7 @@ func (k *keyring) open(bucket, key, sealed []byte) ([]byte, error) {
 
 // openTo is open, and appends to memory that to may have.
 func (k *keyring) openTo(to, bucket, key, sealed []byte) ([]byte, error) {
-	if len(sealed) < sealedOverhead || len(sealed) > longestRun {
+	if len(sealed) < sealedOverhead || len(sealed) > pages.LongestRun {
 		return nil, fmt.Errorf("%s, key %x: %w", bucket, key, ErrSealed)
 	}
 	data := k.keys[binary.BigEndian.Uint32(sealed)]

@@ -1,20 +1,5 @@
-package boltstore
-
-import (
-	"bytes"
-	"context"
-	"encoding/binary"
-	"errors"
-	"fmt"
-	"hash/fnv"
-	"io"
-	"math/bits"
-	"os"
-
-	"example.com/atm/vault"
-	"github.com/gofrs/flock"
-)
-
+// Package pages checks the pages of a bbolt file before bbolt sees them.
+//
 // bbolt trusts its pages. A reference that leads back up makes it recurse until the
 // stack of the process is full, which cannot be recovered from; a count or a length
 // that is too large makes it read outside of its memory map. So the pages are checked
@@ -23,6 +8,19 @@ import (
 //
 // Everything that bbolt writes is packed without gaps. The check insists on that, so it
 // finds nearly every bit that changed outside of the values; those are sealed.
+package pages
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"math/bits"
+	"os"
+
+	"example.com/atm/vault"
+)
 
 // The layout of a bbolt file, as bbolt 1.x writes it on this machine.
 const (
@@ -47,9 +45,9 @@ const (
 	// any disk.
 	deepest = 24
 
-	// longestRun is how many bytes one page with its overflow has at most. The longest
+	// LongestRun is how many bytes one page with its overflow has at most. The longest
 	// value is a packed chunk of the journal.
-	longestRun = 128 << 20
+	LongestRun = 128 << 20
 
 	// longestFreelist is the same for the list of free pages: 128 million of them.
 	longestFreelist = 1 << 30
@@ -121,8 +119,8 @@ func readMeta(page []byte) meta {
 
 const metaBytes = pageHeader + 64
 
-// A pageCheck checks the pages of one state of a file.
-type pageCheck struct {
+// A check checks the pages of one state of a file.
+type check struct {
 	file io.ReaderAt
 	size int64
 	meta meta
@@ -132,30 +130,37 @@ type pageCheck struct {
 	levels     [deepest][]byte // the page of each level that is being looked at
 	leaves     int             // level of the leaf pages of the tree, where they are not read
 
-	// found is told of every element of every bucket, unless it is nil.
-	found func(bucket string, page uint64, key []byte)
+	form Form
 }
 
-// checkPages checks a file before bbolt opens it. It reads all branch pages, and the
-// leaf pages too if deep.
-func checkPages(file *os.File, deep bool, found func(bucket string, page uint64,
-	key []byte),
-) (*pageCheck, error) {
+// A Form is what a program expects in the buckets of its file.
+type Form interface {
+	// Knows reports whether the program has a bucket of this name.
+	Knows(bucket []byte) bool
+
+	// Fits reports whether a key and a value have the form that those of a bucket have.
+	Fits(bucket string, key, value []byte) bool
+}
+
+// Check checks a file that nobody writes to. It reads all branch pages, and the leaf pages too
+// if deep. lost is how many pages are neither in use nor free; they do no harm.
+func Check(file *os.File, deep bool, form Form) (lost int, err error) {
 	info, err := file.Stat()
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	c := &pageCheck{file: file, size: info.Size(), deep: deep, found: found}
+	c := &check{file: file, size: info.Size(), deep: deep, form: form}
 	if c.meta, err = newestMeta(file, c.size); err != nil {
-		return nil, err
+		return 0, err
 	}
 	c.used, c.free = newBitmap(c.meta.pages), newBitmap(c.meta.pages)
 	c.used.add(0)
 	c.used.add(1)
 	if err := c.freelist(); err != nil {
-		return nil, err
+		return 0, err
 	}
-	return c, c.buckets()
+	err = c.buckets()
+	return c.lost(), err
 }
 
 // newestMeta returns what the meta page of the last transaction says, as bbolt chooses
@@ -223,7 +228,7 @@ type page struct {
 }
 
 // read reads a page that something refers to, into memory that a level keeps.
-func (c *pageCheck) read(id uint64, bucket string, level int, most int64) (p page, err error) {
+func (c *check) read(id uint64, bucket string, level int, most int64) (p page, err error) {
 	if id < 2 || id >= c.meta.pages {
 		return p, damaged(id, bucket, "it is referred to, and the vault has %d pages", c.meta.pages)
 	}
@@ -263,7 +268,7 @@ func (c *pageCheck) read(id uint64, bucket string, level int, most int64) (p pag
 }
 
 // use notes that something refers to a page, which nothing else may.
-func (c *pageCheck) use(id uint64, bucket string) error {
+func (c *check) use(id uint64, bucket string) error {
 	switch {
 	case id < 2 || id >= c.meta.pages:
 		return damaged(id, bucket, "it is referred to, and the vault has %d pages", c.meta.pages)
@@ -277,7 +282,7 @@ func (c *pageCheck) use(id uint64, bucket string) error {
 
 // freelist reads the list of free pages. A vault without one is whole, and bbolt reads
 // all of it to make the list.
-func (c *pageCheck) freelist() error {
+func (c *check) freelist() error {
 	if c.meta.freelist == noFreelist {
 		c.deep = true
 		return nil
@@ -316,7 +321,7 @@ func (c *pageCheck) freelist() error {
 }
 
 // lost are the pages that are neither in use nor free. They do no harm.
-func (c *pageCheck) lost() int {
+func (c *check) lost() int {
 	return int(c.meta.pages) - c.used.count() - c.free.count()
 }
 
@@ -328,7 +333,7 @@ type tree struct {
 }
 
 // buckets checks the tree of buckets and that of each.
-func (c *pageCheck) buckets() error {
+func (c *check) buckets() error {
 	type root struct {
 		name string
 		page uint64
@@ -336,7 +341,7 @@ func (c *pageCheck) buckets() error {
 	var roots []root
 	top := tree{bucket: "of buckets", leaf: func(key, value []byte, flags uint32, at uint64) error {
 		name := fmt.Sprintf("%q", key)
-		if known(key) {
+		if c.form.Knows(key) {
 			name = string(key)
 		}
 		if flags != flagBucket || len(value) < bucketSize {
@@ -363,57 +368,22 @@ func (c *pageCheck) buckets() error {
 	return nil
 }
 
-// known reports whether the program has a bucket of this name.
-func known(name []byte) bool {
-	if bytes.Equal(name, bucketKeys) {
-		return true
-	}
-	for _, bucket := range buckets {
-		if bytes.Equal(name, bucket) {
-			return true
-		}
-	}
-	return false
-}
-
 // element checks an element of a bucket.
-func (c *pageCheck) element(bucket string) func(key, value []byte, flags uint32, at uint64) error {
+func (c *check) element(bucket string) func(key, value []byte, flags uint32, at uint64) error {
 	return func(key, value []byte, flags uint32, at uint64) error {
 		if flags != 0 {
 			return damaged(at, bucket, "key %x is no value", key)
 		}
-		if !wellFormed(bucket, key, value) {
+		if !c.form.Fits(bucket, key, value) {
 			return damaged(at, bucket, "key %x or its value, of %d bytes, is of no known form", key,
 				len(value))
-		}
-		if c.found != nil {
-			c.found(bucket, at, key)
 		}
 		return nil
 	}
 }
 
-// wellFormed reports whether a key and a value have the form that those of a bucket
-// have.
-func wellFormed(bucket string, key, value []byte) bool {
-	switch bucket {
-	case string(bucketRequests):
-		return len(key) == len(request{}) && len(value) == 8
-	case string(bucketJournal):
-		return len(key) == 8 && len(value) >= sealedOverhead
-	case string(bucketMeta), string(bucketKeys):
-		return true // Open looks at each
-	}
-	for _, kind := range kinds {
-		if string(kind.in()) == bucket && !kind.fits(key) {
-			return false
-		}
-	}
-	return len(value) >= sealedOverhead
-}
-
 // tree checks the tree below a page.
-func (c *pageCheck) tree(t tree, root uint64) error {
+func (c *check) tree(t tree, root uint64) error {
 	if err := c.use(root, t.bucket); err != nil {
 		return err
 	}
@@ -423,11 +393,11 @@ func (c *pageCheck) tree(t tree, root uint64) error {
 
 // below checks a page, which is in use already, and all below it. Its keys are from a
 // key on and before another one; nil for none.
-func (c *pageCheck) below(t tree, id uint64, level int, from, before []byte) error {
+func (c *check) below(t tree, id uint64, level int, from, before []byte) error {
 	if level >= deepest {
 		return damaged(id, t.bucket, "the tree has more than %d levels", deepest)
 	}
-	p, err := c.read(id, t.bucket, level, longestRun)
+	p, err := c.read(id, t.bucket, level, LongestRun)
 	if err != nil {
 		return err
 	}
@@ -471,7 +441,7 @@ func (c *pageCheck) below(t tree, id uint64, level int, from, before []byte) err
 }
 
 // leaf checks a leaf page, and its elements if the tree wants to know.
-func (c *pageCheck) leaf(t tree, p page, from, before []byte) error {
+func (c *check) leaf(t tree, p page, from, before []byte) error {
 	elements := walker{page: p, from: from, before: before}
 	for elements.next() {
 		if t.leaf == nil {
@@ -488,7 +458,7 @@ func (c *pageCheck) leaf(t tree, p page, from, before []byte) error {
 }
 
 // inline checks a bucket that is so small that it is the value of its name.
-func (c *pageCheck) inline(bucket string, data []byte, at uint64) error {
+func (c *check) inline(bucket string, data []byte, at uint64) error {
 	if len(data) < pageHeader {
 		return damaged(at, bucket, "it is too short")
 	}
@@ -563,126 +533,4 @@ func (w *walker) next() bool {
 func (w *walker) fail(format string, args ...any) bool {
 	w.err = fmt.Sprintf(format, args...)
 	return false
-}
-
-// checkFile checks the pages of the file at path. A file of no bytes is one that is
-// being made.
-func checkFile(path string, deep bool) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-		return err
-	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s: %w", path, errors.New("it is no file"))
-	case info.Size() == 0:
-		return nil
-	}
-	lock, err := lockShared(path)
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	defer lock.Unlock()
-	if _, err := checkPages(f, deep || info.Size() <= wholeAtStart, nil); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return nil
-}
-
-// wholeAtStart is the size of a file up to which a server reads all pages before it
-// starts, which takes less than a tenth of a second. Of a larger one it reads the branch
-// pages, and the leaf pages while it runs.
-const wholeAtStart = 32 << 20
-
-// lockShared makes sure that nobody writes to a file until it is unlocked. It waits for
-// a server that is just stopping.
-func lockShared(path string) (*flock.Flock, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), lockWait)
-	defer cancel()
-	lock := flock.New(path, flock.SetFlag(os.O_RDONLY))
-	_, err := lock.TryRLockContext(ctx, lockWait/20)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = vault.ErrLocked
-	}
-	return lock, err
-}
-
-// checkPages checks all pages of the store, while nothing is written.
-func (s *Store) checkPages(found func(bucket string, page uint64, key []byte)) (*pageCheck, error) {
-	if !s.db.bolt.IsReadOnly() {
-		tx, err := s.db.Begin(true)
-		if err != nil {
-			return nil, err
-		}
-		defer tx.Rollback()
-	}
-	f, err := os.Open(s.db.Path())
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return checkPages(f, true, found)
-}
-
-// What the seals and the pages do not show is looked at where it is missed.
-
-// absent makes sure that a bucket has no value of a key. One whose key was changed lies
-// where it lay before, between the same two; it does not open there.
-func (s shelf) absent(key []byte) error {
-	if s.number == numberRequests {
-		return nil // which are not sealed
-	}
-	c := s.bucket.Cursor()
-	next, sealed := c.Seek(key)
-	if err := s.beside(key, next, sealed, 1); err != nil {
-		return err
-	}
-	last, sealed := c.Prev()
-	if next == nil {
-		last, sealed = c.Last()
-	}
-	return s.beside(key, last, sealed, -1)
-}
-
-// beside makes sure that a value opens that lies beside a key, on one side of it.
-func (s shelf) beside(key, beside, sealed []byte, side int) error {
-	switch {
-	case beside == nil || s.number == numberMeta && plainMeta(beside):
-		return nil
-	case bytes.Compare(beside, key) != side:
-		return fmt.Errorf("%w: bucket %s: key %x is not in order", vault.ErrDamaged, s.name, beside)
-	}
-	_, err := s.open(beside, sealed)
-	return err
-}
-
-// plainMeta reports whether a value of the bucket meta is not sealed.
-func plainMeta(key []byte) bool {
-	return bytes.Equal(key, keySchema) || bytes.Equal(key, keyNeeded)
-}
-
-// checkMeta makes sure that nothing is missing in the bucket meta: every value there is
-// what its key says, and where there are entries there is a signed tree.
-func (v view) checkMeta() error {
-	meta := v.shelf(bucketMeta)
-	err := meta.bucket.ForEach(func(k, value []byte) error {
-		if plainMeta(k) {
-			return nil
-		}
-		_, err := meta.open(k, value)
-		return err
-	})
-	if err != nil || meta.bucket.Get(keyHead) != nil || meta.bucket.Get(keyLogs) != nil ||
-		meta.bucket.Get(keyNeeded) != nil {
-		return err
-	}
-	if first, _ := v.file.Bucket(bucketJournal).Cursor().First(); first != nil {
-		return fmt.Errorf("%w: bucket %s: the head of the audit tree is missing", vault.ErrDamaged,
-			bucketMeta)
-	}
-	return nil
 }

@@ -1,0 +1,163 @@
+package boltstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"example.com/atm/vault"
+	"example.com/atm/vault/boltstore/pages"
+	"github.com/gofrs/flock"
+)
+
+// A form is what the buckets of a vault have in them.
+type form struct{}
+
+// Knows implements pages.Form.
+func (form) Knows(name []byte) bool {
+	return bytes.Equal(name, bucketKeys) ||
+		slices.ContainsFunc(buckets, func(b []byte) bool { return bytes.Equal(b, name) })
+}
+
+// Fits implements pages.Form.
+func (form) Fits(bucket string, key, value []byte) bool {
+	switch bucket {
+	case string(bucketRequests):
+		return len(key) == len(request{}) && len(value) == 8
+	case string(bucketJournal):
+		return len(key) == 8 && len(value) >= sealedOverhead
+	case string(bucketMeta), string(bucketKeys):
+		return true // Open looks at each
+	}
+	for _, kind := range kinds {
+		if string(kind.in()) == bucket && !kind.fits(key) {
+			return false
+		}
+	}
+	return len(value) >= sealedOverhead
+}
+
+// checkFile checks the pages of the file at path. A file of no bytes is one that is
+// being made.
+func checkFile(path string, deep bool) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s: %w", path, errors.New("it is no file"))
+	case info.Size() == 0:
+		return nil
+	}
+	lock, err := lockShared(path)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	defer lock.Unlock()
+	if _, err := pages.Check(f, deep || info.Size() <= wholeAtStart, form{}); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+// wholeAtStart is the size of a file up to which a server reads all pages before it
+// starts, which takes less than a tenth of a second. Of a larger one it reads the branch
+// pages, and the leaf pages while it runs.
+const wholeAtStart = 32 << 20
+
+// lockShared makes sure that nobody writes to a file until it is unlocked. It waits for
+// a server that is just stopping.
+func lockShared(path string) (*flock.Flock, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), lockWait)
+	defer cancel()
+	lock := flock.New(path, flock.SetFlag(os.O_RDONLY))
+	_, err := lock.TryRLockContext(ctx, lockWait/20)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = vault.ErrLocked
+	}
+	return lock, err
+}
+
+// checkPages checks all pages of the store, while nothing is written.
+func (s *Store) checkPages() (lost int, err error) {
+	if !s.db.bolt.IsReadOnly() {
+		tx, err := s.db.Begin(true)
+		if err != nil {
+			return 0, err
+		}
+		defer tx.Rollback()
+	}
+	f, err := os.Open(s.db.Path())
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	return pages.Check(f, true, form{})
+}
+
+// What the seals and the pages do not show is looked at where it is missed.
+
+// absent makes sure that a bucket has no value of a key. One whose key was changed lies
+// where it lay before, between the same two; it does not open there.
+func (s shelf) absent(key []byte) error {
+	if s.number == numberRequests {
+		return nil // which are not sealed
+	}
+	c := s.bucket.Cursor()
+	next, sealed := c.Seek(key)
+	if err := s.beside(key, next, sealed, 1); err != nil {
+		return err
+	}
+	last, sealed := c.Prev()
+	if next == nil {
+		last, sealed = c.Last()
+	}
+	return s.beside(key, last, sealed, -1)
+}
+
+// beside makes sure that a value opens that lies beside a key, on one side of it.
+func (s shelf) beside(key, beside, sealed []byte, side int) error {
+	switch {
+	case beside == nil || s.number == numberMeta && plainMeta(beside):
+		return nil
+	case bytes.Compare(beside, key) != side:
+		return fmt.Errorf("%w: bucket %s: key %x is not in order", vault.ErrDamaged, s.name, beside)
+	}
+	_, err := s.open(beside, sealed)
+	return err
+}
+
+// plainMeta reports whether a value of the bucket meta is not sealed.
+func plainMeta(key []byte) bool {
+	return bytes.Equal(key, keySchema) || bytes.Equal(key, keyNeeded)
+}
+
+// checkMeta makes sure that nothing is missing in the bucket meta: every value there is
+// what its key says, and where there are entries there is a signed tree.
+func (v view) checkMeta() error {
+	meta := v.shelf(bucketMeta)
+	err := meta.bucket.ForEach(func(k, value []byte) error {
+		if plainMeta(k) {
+			return nil
+		}
+		_, err := meta.open(k, value)
+		return err
+	})
+	if err != nil || meta.bucket.Get(keyHead) != nil || meta.bucket.Get(keyLogs) != nil ||
+		meta.bucket.Get(keyNeeded) != nil {
+		return err
+	}
+	if first, _ := v.file.Bucket(bucketJournal).Cursor().First(); first != nil {
+		return fmt.Errorf("%w: bucket %s: the head of the audit tree is missing", vault.ErrDamaged,
+			bucketMeta)
+	}
+	return nil
+}
