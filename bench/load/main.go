@@ -8,6 +8,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -117,23 +118,15 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 // measure runs the load. Calls count that were answered within the time that
 // counts; the first error ends it.
 func measure(ctx context.Context, s *settings) (*Result, error) {
-	tls, err := s.tls()
+	config, err := s.tls()
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	callers := make([]*caller, s.clients)
-	for i := range callers {
-		if callers[i], err = newCaller(s, tls, i); err != nil {
-			return nil, err
-		}
-		if s.fresh || s.plain {
-			continue
-		}
-		if err := callers[i].connect(ctx); err != nil {
-			return nil, err
-		}
+	callers, err := newCallers(ctx, s, config)
+	if err != nil {
+		return nil, err
 	}
 	var left atomic.Int64
 	left.Store(s.calls)
@@ -179,6 +172,29 @@ func measure(ctx context.Context, s *settings) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	return summary(s, callers, elapsed, spent)
+}
+
+// newCallers returns the callers, connected unless each call has a connection of its own.
+func newCallers(ctx context.Context, s *settings, config *tls.Config) ([]*caller, error) {
+	callers := make([]*caller, s.clients)
+	for i := range callers {
+		var err error
+		if callers[i], err = newCaller(s, config, i); err != nil {
+			return nil, err
+		}
+		if s.fresh || s.plain {
+			continue
+		}
+		if err := callers[i].connect(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return callers, nil
+}
+
+// summary is the result of calls that took so long, and so much of the processor.
+func summary(s *settings, callers []*caller, elapsed, spent time.Duration) (*Result, error) {
 	var took []time.Duration
 	for _, c := range callers {
 		took = append(took, c.took...)
