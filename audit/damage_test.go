@@ -241,6 +241,7 @@ func (d *damaged) lowest(real map[string][]byte, size int64) (index, entry int64
 // It says 0 only when every signed byte is as it was, and names the lowest index
 // else. What is proved is true. With ATM_SOAK it goes on for 10 minutes.
 func TestDamage(t *testing.T) {
+	t.Parallel()
 	m, original := audittest.Publish(t, 300, 70_000)
 	forged := audittest.New(t)
 	forged.Grow(t, 70_000)
@@ -387,6 +388,7 @@ func (d *damaged) read(m *audittest.Log) {
 // TestLowestIndexWithoutEdge takes the last bundle and the last tile away, which the
 // root cannot be reached without, and forges an entry long before them.
 func TestLowestIndexWithoutEdge(t *testing.T) {
+	t.Parallel()
 	m, original := audittest.Publish(t, 3000)
 	forge := func(t *testing.T, dir, name string, leaf []byte) {
 		audittest.Edit(t, dir, name, func(b []byte) []byte {
@@ -465,6 +467,7 @@ func TestLowestIndexWithoutEdge(t *testing.T) {
 
 // TestFilesHoldWhatIsSigned adds to files what nobody signed.
 func TestFilesHoldWhatIsSigned(t *testing.T) {
+	t.Parallel()
 	_, original := audittest.Publish(t, 300)
 	forged := audittest.Bundle([]byte(`{"amount":"90000.00"}`))
 	for _, tt := range []struct {
@@ -508,6 +511,7 @@ func TestFilesHoldWhatIsSigned(t *testing.T) {
 // TestLargestSizeEnds verifies 300 entries under a checkpoint of as many as a log
 // can have.
 func TestLargestSizeEnds(t *testing.T) {
+	t.Parallel()
 	m, original := audittest.Publish(t, 300)
 	dir := audittest.Copy(t, original)
 	signed := m.SignClaim(t, 1<<53)

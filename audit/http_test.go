@@ -69,6 +69,7 @@ func (b *breaking) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // TestBrokenConnectionIsNoTampering verifies a log whose server says half of a file, or
 // nothing, once or always. Only what a file holds is said of it.
 func TestBrokenConnectionIsNoTampering(t *testing.T) {
+	t.Parallel()
 	m, dir := audittest.Publish(t, 1000)
 	for _, how := range []string{"cut", "stall", "503"} {
 		for _, name := range []string{
@@ -112,6 +113,7 @@ func TestBrokenConnectionIsNoTampering(t *testing.T) {
 
 // TestRefusalIsOneShortSentence reads what a server that refuses says.
 func TestRefusalIsOneShortSentence(t *testing.T) {
+	t.Parallel()
 	_, dir := audittest.Publish(t, 300)
 	whole := http.FileServer(http.Dir(dir))
 	b := &breaking{Handler: whole, how: "403", name: "tile/0/000", times: 1 << 30}

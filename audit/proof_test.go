@@ -16,6 +16,7 @@ import (
 // TestProofs proves entries of logs of many sizes, and holds the proofs against
 // the parser of another project.
 func TestProofs(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{1, 2, 3, 255, 256, 257, 600, 70_000} {
 		s, dir := audittest.Publish(t, size)
 		log, err := audit.OpenLog(t.Context(), audit.Dir(dir), s.Signer.Verifier())
@@ -83,6 +84,7 @@ func TestProofs(t *testing.T) {
 }
 
 func TestProofCodes(t *testing.T) {
+	t.Parallel()
 	s, dir := audittest.Publish(t, 5)
 	log, err := audit.OpenLog(t.Context(), audit.Dir(dir), s.Signer.Verifier())
 	if err != nil {
@@ -130,6 +132,7 @@ func TestProofCodes(t *testing.T) {
 // TestProofsAreCheckedBeforeTheyLeave takes proofs out of a log whose tiles were
 // changed.
 func TestProofsAreCheckedBeforeTheyLeave(t *testing.T) {
+	t.Parallel()
 	m, original := audittest.Publish(t, 3000)
 	open := func(change func(dir string)) *audit.Log {
 		dir := audittest.Copy(t, original)
@@ -175,6 +178,7 @@ func TestProofsAreCheckedBeforeTheyLeave(t *testing.T) {
 // TestSizesHaveABound signs trees of more entries than a log can have, with the
 // real key.
 func TestSizesHaveABound(t *testing.T) {
+	t.Parallel()
 	m, original := audittest.Publish(t, 300)
 	for _, size := range []int64{1<<53 + 1, 1<<62 + 1, 1<<63 - 1} {
 		dir := audittest.Copy(t, original)

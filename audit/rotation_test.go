@@ -18,6 +18,7 @@ import (
 // TestTrustedKeyIsFollowedThroughRotations verifies a log of three keys with each of
 // them, and with pins of before each rotation.
 func TestTrustedKeyIsFollowedThroughRotations(t *testing.T) {
+	t.Parallel()
 	m, dir := audittest.New(t), t.TempDir()
 	m.Grow(t, 300)
 	keys, saved := []string{m.Signer.Verifier()}, [][]byte{m.Checkpoint}
@@ -82,6 +83,7 @@ func TestTrustedKeyIsFollowedThroughRotations(t *testing.T) {
 // TestForgedRotationIsNotFollowed has a log rewritten by somebody with a key of their
 // own, who has entries say that it follows the trusted one.
 func TestForgedRotationIsNotFollowed(t *testing.T) {
+	t.Parallel()
 	m, _ := audittest.Publish(t, 300)
 	trusted := m.Signer.Verifier()
 	pin, err := (&audit.Pin{Signed: m.Checkpoint, Keys: []string{trusted}}).MarshalText()

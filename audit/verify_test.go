@@ -28,6 +28,7 @@ import (
 )
 
 func TestVerifySizes(t *testing.T) {
+	t.Parallel()
 	for _, sizes := range [][]int{
 		{1},
 		{2, 3},
@@ -74,6 +75,7 @@ func (dir readTiles) ReadTiles(tiles []tlog.Tile) ([][]byte, error) {
 // TestTilesForeignClient reads our tiles with a client that is not ours, and
 // proves entries and an older tree with it.
 func TestTilesForeignClient(t *testing.T) {
+	t.Parallel()
 	m, dir := audittest.Publish(t, 300, 70_000)
 	tree := tlog.Tree{N: m.Head.Size, Hash: m.Head.Root()}
 	r := tlog.TileHashReader(tree, readTiles(dir))
@@ -100,6 +102,7 @@ func TestTilesForeignClient(t *testing.T) {
 // TestTampering changes a log of 70,000 entries in every way we could think
 // of. Each is found, with its code and the lowest index.
 func TestTampering(t *testing.T) {
+	t.Parallel()
 	m, original := audittest.Publish(t, 70_000)
 	other := audittest.New(t)
 	other.Grow(t, 70_000)
@@ -449,6 +452,7 @@ func TestTampering(t *testing.T) {
 // TestForkAgainstSaved rewrites history with the log's own key: undetectable by
 // itself, found by whoever saved a checkpoint.
 func TestForkAgainstSaved(t *testing.T) {
+	t.Parallel()
 	m, _ := audittest.Publish(t, 1000)
 	forged := &audittest.Log{Signer: m.Signer}
 	for i, leaf := range m.Leaves {
@@ -480,6 +484,7 @@ func TestForkAgainstSaved(t *testing.T) {
 }
 
 func TestReportJSON(t *testing.T) {
+	t.Parallel()
 	_, dir := audittest.Publish(t, 300)
 	audittest.Edit(t, dir, "tile/entries/001.p/44", func(b []byte) []byte {
 		return bytes.Replace(b, []byte(`"id":256,`), []byte(`"id":257,`), 1)
@@ -525,6 +530,7 @@ func (g *growing) ReadFile(ctx context.Context, name string, limit int64) ([]byt
 }
 
 func TestVerifyWhileItGrows(t *testing.T) {
+	t.Parallel()
 	m, dir := audittest.Publish(t, 1000)
 	p, _ := audittest.NewPublisher(t, dir, m)
 	if err := p.Recover(t.Context()); err != nil {
@@ -574,6 +580,7 @@ func newOvertaken(t *testing.T, size, most int) *overtaken {
 // TestGrowingLogIsReadAtOneSize reads logs whose partial tiles are superseded and deleted
 // while they are read. A log of 70,000 entries has partial tiles on three levels.
 func TestGrowingLogIsReadAtOneSize(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{5, 300, 70_000} {
 		o := newOvertaken(t, size, size+100)
 		log, err := audit.OpenLog(t.Context(), o, o.m.Signer.Verifier())
@@ -619,6 +626,7 @@ func TestGrowingLogIsReadAtOneSize(t *testing.T) {
 // TestForgedWiderTileIsFound makes sure that a wider tile in the place of a partial one
 // is held against the signed root.
 func TestForgedWiderTileIsFound(t *testing.T) {
+	t.Parallel()
 	m, dir := audittest.Publish(t, 300)
 	log, err := audit.OpenLog(t.Context(), audit.HTTP{
 		Client: serveLog(t, dir),
@@ -661,6 +669,7 @@ func serveLog(t *testing.T, dir string) *http.Client {
 }
 
 func TestStrangers(t *testing.T) {
+	t.Parallel()
 	_, dir := audittest.Publish(t, 300)
 	for _, name := range []string{
 		"tile/0/009", "tile/entries/001.p/200", "tile/0/001.p/3",

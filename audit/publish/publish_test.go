@@ -215,6 +215,7 @@ func snapshot(t *testing.T, dir string) string {
 
 // TestPublishNotices deletes and changes files under a running publisher.
 func TestPublishNotices(t *testing.T) {
+	t.Parallel()
 	m, dir := audittest.Publish(t, 1000)
 	p, w, err := restart(t, dir, m)
 	if err != nil {
