@@ -7,9 +7,9 @@ import (
 	"example.com/atm"
 )
 
-// Again returns who sent r as of now. caller is what Authenticate or Secret returned for r a
-// while ago, before its body had arrived; since then what they signed in by may have ended or
-// have been taken back, and their roles may be others. The errors are those of Authenticate.
+// Again returns the sender of r as of now. caller is what Authenticate or Secret returned for r
+// before its body had arrived; since then the credential may have expired or been revoked, and
+// the roles may have changed. The errors are those of Authenticate.
 func (a *Authenticator) Again(r *http.Request, caller *atm.Caller) (*atm.Caller, error) {
 	again, err := a.again(r, caller)
 	if err != nil && a.refreshed(r.Context(), err) {
@@ -40,7 +40,7 @@ func (a *Authenticator) again(r *http.Request, caller *atm.Caller) (*atm.Caller,
 	return &now, nil
 }
 
-// verifierOf is atm.Credential.Verifier of what a password is checked by.
+// verifierOf is the atm.Credential.Verifier for the stored form of a password.
 func verifierOf(stored string) string {
 	if stored == "" {
 		return ""

@@ -1,10 +1,11 @@
 // Package auth decides who is calling and what they may do.
 //
-// A caller is somebody only after they proved it: by a client certificate
-// whose identity is one URI name of this server's trust domain, and who the
-// directory knows today. The proof is checked again on every request, so
-// what is revoked or expired stops working on open connections too. Whoever
-// fails learns that they failed, not why; the reason is for the audit log.
+// A caller proves a subject: by a client certificate whose identity is one URI
+// name of this server's trust domain, by HTTP Digest, or by a token; and the
+// directory must know the subject today. The proof is checked again on every
+// request, so a credential that is revoked or expired stops working on open
+// connections too. A caller who fails learns that, and not why; the reason is for
+// the audit log.
 package auth
 
 import (
@@ -80,11 +81,11 @@ type Config struct {
 	Spend digest.SpendFunc
 
 	// Refresh learns what other servers have learned, and reports whether there
-	// was something new. It is asked before anybody is refused. Optional.
+	// was something new. It is asked before a caller is refused. Optional.
 	Refresh func(ctx context.Context) bool
 }
 
-// An Authenticator tells who sent a request.
+// An Authenticator finds the sender of a request.
 type Authenticator struct {
 	cfg    Config
 	digest *digest.Checker
@@ -161,14 +162,12 @@ type Error struct{ Reason string }
 // Error implements error.
 func (e *Error) Error() string { return e.Reason }
 
-// Authenticate returns who sent r, and header fields for the answer; or
-// ErrNothing, ErrTwoHeaders, ErrStale, ErrUnavailable or an *Error. It looks at the headers and
-// the connection. The body it touches only when a digest is over it, and puts
-// it back.
+// Authenticate returns the sender of r, and header fields for the answer; or ErrNothing,
+// ErrTwoHeaders, ErrStale, ErrUnavailable, ErrBusy or an *Error. It looks at the headers and the
+// connection. It reads the body only when a digest is over it, and puts it back.
 //
-// Certificate and header must be of one subject. A header that proves nothing
-// is never outvoted by a certificate: the sender meant to be somebody, and is
-// not.
+// Certificate and header must be of one subject. A header that proves nothing is refused even
+// beside a good certificate.
 func (a *Authenticator) Authenticate(r *http.Request) (*atm.Caller, http.Header, error) {
 	caller, fields, err := a.authenticate(r)
 	if err != nil && a.refreshed(r.Context(), err) {
@@ -177,7 +176,7 @@ func (a *Authenticator) Authenticate(r *http.Request) (*atm.Caller, http.Header,
 	return caller, fields, err
 }
 
-// refreshed reports whether it is worth trying again what failed: this server
+// refreshed reports whether a sign-in that failed is worth another try: this server
 // may have known less than others. A digest that was good is used up.
 func (a *Authenticator) refreshed(ctx context.Context, err error) bool {
 	var failed *Error
@@ -214,7 +213,7 @@ func (a *Authenticator) authenticate(r *http.Request) (*atm.Caller, http.Header,
 	if err != nil {
 		return nil, nil, err
 	}
-	// Under a grant it is the actor who comes with a certificate.
+	// Under a grant the certificate is the actor's.
 	sender := caller.Subject
 	if caller.Actor != "" {
 		sender = caller.Actor
@@ -225,7 +224,7 @@ func (a *Authenticator) authenticate(r *http.Request) (*atm.Caller, http.Header,
 	return caller, fields, nil
 }
 
-// header returns who an Authorization header says that sent r.
+// header returns the sender that an Authorization header proves.
 func (a *Authenticator) header(r *http.Request, header string) (*atm.Caller, http.Header, error) {
 	scheme, rest, _ := strings.Cut(header, " ")
 	switch {
@@ -257,7 +256,7 @@ func (a *Authenticator) header(r *http.Request, header string) (*atm.Caller, htt
 	}, fields, nil
 }
 
-// token returns who a bearer token says that sent r.
+// token returns the sender that a bearer token proves.
 func (a *Authenticator) token(r *http.Request, text string) (*atm.Caller, error) {
 	if issuer := a.cfg.Issuers.of(text); issuer != nil {
 		return a.foreignToken(r, issuer, text)
@@ -313,8 +312,8 @@ func thumbprint(r *http.Request) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// Exchangeable returns who a token is of that was given to somebody else. It is one of
-// this server that is good now, beside what came with r, and not itself of a grant.
+// Exchangeable returns the subject of a token that another caller presents to get a grant. The
+// token is this server's, good now with the certificate of r, and not itself that of a grant.
 func (a *Authenticator) Exchangeable(r *http.Request, text string) (*atm.Caller, error) {
 	if a.cfg.Tokens == nil || a.cfg.Issuers.of(text) != nil {
 		return nil, &Error{"token of another issuer"}
@@ -332,7 +331,7 @@ func (a *Authenticator) Exchangeable(r *http.Request, text string) (*atm.Caller,
 	return caller, nil
 }
 
-// foreignToken returns who a token of another issuer says that sent r.
+// foreignToken returns the sender that a token of another issuer proves.
 func (a *Authenticator) foreignToken(r *http.Request, issuer *issuerKeys, text string) (*atm.Caller,
 	error,
 ) {
@@ -373,8 +372,8 @@ func (a *Authenticator) certificate(chain []*x509.Certificate, remote string) (*
 	if !known {
 		return nil, &Error{"certificate of nobody known"}
 	}
-	// Ours are dated back a little, for clocks that are slow. Of others nobody
-	// knows whether they are.
+	// Certificates of this server are dated back a little, for clocks that are slow.
+	// Whether those of other authorities are is not known.
 	issued := leaf.NotBefore
 	if own {
 		issued = issued.Add(a.cfg.Backdate)
@@ -396,8 +395,8 @@ func (a *Authenticator) certificate(chain []*x509.Certificate, remote string) (*
 	}, nil
 }
 
-// Holder returns who holds a certificate that is good, the first of chain; an *Error
-// otherwise. That somebody has its key is for the caller to know.
+// Holder returns the holder of the first certificate of chain, or an *Error if the certificate
+// is not good. It does not check that the peer has its key.
 func (a *Authenticator) Holder(chain []*x509.Certificate) (*atm.Caller, error) {
 	caller, err := a.certificate(chain, "")
 	if err == nil {
@@ -439,8 +438,8 @@ func describe(leaf *x509.Certificate) words {
 	}
 }
 
-// holder verifies a certificate and returns who holds it, and whether this
-// server's own authority says so.
+// holder verifies a certificate and returns its holder, and whether this
+// server's own authority names the holder.
 func (a *Authenticator) holder(chain []*x509.Certificate, now time.Time) (subject string, own bool,
 	w words, err error,
 ) {
@@ -486,7 +485,7 @@ func (a *Authenticator) verify(chain []*x509.Certificate, now time.Time) (*verif
 	if len(a.verified) >= maxVerified {
 		clear(a.verified) // rare, and costs each of them one verification
 	}
-	if forgot == a.forgot { // otherwise it may be good by an authority of before
+	if forgot == a.forgot { // otherwise an authority that was removed may have signed it
 		a.verified[string(leaf.Raw)] = v
 	}
 	return v, nil

@@ -16,8 +16,8 @@ type Details struct {
 	Cap      string   `json:"cap"`
 }
 
-// ParseDetails reads the authorization details of exactly one grant. No name
-// stands in them twice, or in other letters, and none is unknown.
+// ParseDetails reads the authorization details of exactly one grant. Each
+// name is known, stands there once, and is spelled exactly.
 func ParseDetails(written string) (*Details, bool) {
 	if !distinct([]byte(written)) {
 		return nil, false

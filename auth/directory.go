@@ -9,27 +9,27 @@ import (
 	"example.com/atm"
 )
 
-// A Member is somebody who may sign in.
+// A Member is what the directory knows of a subject that may sign in.
 type Member struct {
 	Roles []atm.Role // sorted
 
 	// HA1 is what Digest checks a password by (RFC 7616, section 3.4.2), in
-	// hexadecimal; empty for who has none.
+	// hexadecimal; empty for a member without one.
 	HA1 string
 
 	// Slow is what a secret for tokens alone is checked by, as HashSecret made
-	// it; empty for who has none.
+	// it; empty for a member without one.
 	Slow string
 }
 
-// A Directory knows who may sign in. Reading takes no lock, because every
+// A Directory has the subjects that may sign in. Reading takes no lock, because every
 // request reads it.
 type Directory struct {
 	members atomic.Pointer[map[string]Member]
 	revoked atomic.Pointer[map[string]time.Time]
 }
 
-// NewDirectory returns a directory of nobody.
+// NewDirectory returns an empty directory.
 func NewDirectory() *Directory {
 	d := &Directory{}
 	d.members.Store(&map[string]Member{})
@@ -80,7 +80,7 @@ func (d *Directory) Update(changed map[string]Member) {
 	}
 }
 
-// With returns who may sign in and has a role, in no order.
+// With returns the subjects that may sign in and have a role, in no order.
 func (d *Directory) With(role atm.Role) []string {
 	var found []string
 	for subject, m := range *d.members.Load() {

@@ -8,9 +8,9 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// An Invitation lets somebody who cannot sign in yet get one certificate. Its
-// code is a JWT of a type of its own, signed as tokens are. That it is used once
-// is for the vault to see.
+// An Invitation lets a subject that cannot sign in yet get one certificate. Its
+// code is a JWT of a type of its own, signed as tokens are. The vault sees to it
+// that each code is used once.
 type Invitation struct {
 	Subject string
 	// that the subject gets with it, separated by spaces; empty for those it has
@@ -21,15 +21,15 @@ type Invitation struct {
 	Expires time.Time
 	Until   time.Time // when the certificate ends at the latest; zero for no bound
 
-	// Known is whether the subject was known then. By is who invited, and Via the name of
-	// the revocation of what they signed in by, "" for none: the invitation is good as
-	// long as they may invite.
+	// Known is whether the subject was known when it was invited. By is the subject that
+	// invited, and Via the name of the revocation of By's credential, "" for none: the
+	// invitation is good as long as By may invite.
 	Known   bool
 	By, Via string
 }
 
-// MaxInvitation is the longest an invitation can wait: the vault remembers for
-// as long as that which ones were used.
+// MaxInvitation is the longest an invitation can wait: that is how long the vault
+// remembers the invitations that were used.
 const MaxInvitation = 6 * 24 * time.Hour
 
 const invitationType = "atm-invitation+jwt"

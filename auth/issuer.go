@@ -29,21 +29,21 @@ import (
 // keys for ever that cannot be fetched again, takes two keys of one name, and lets sign-ins wait
 // for its rate limit.
 
-// An Issuer is somebody else whose tokens are good here, such as an OpenID
-// provider. What it is trusted for stands here and nowhere else: nothing is
-// fetched, and no algorithm chosen, because a token says so.
+// An Issuer is another issuer whose tokens are good here, such as an OpenID
+// provider. What it is trusted for is set here alone: a token cannot make the
+// server fetch anything or choose an algorithm.
 type Issuer struct {
 	Name      string // iss, compared exactly
 	Audience  string // aud, compared exactly
 	Algorithm string // ES256, ES384, RS256, PS256 or EdDSA
 	Type      string // typ of its tokens, such as "at+jwt"; empty for JWT, or none
-	// that says who it is: "sub", or "email" where email_verified is true
+	// claim that names the subject: "sub", or "email" where email_verified is true
 	Claim    string
 	Subjects map[string]string // subjects of this server by what the claim says
 	Scope    []string          // what its tokens are good for; nil for all that roles allow
 
-	// KeysURL is where its keys are (RFC 7517), by https; or KeysFile a copy of
-	// them. One of them.
+	// KeysURL is where its keys are (RFC 7517), by https, and KeysFile a copy of
+	// them. Exactly one of the two is set.
 	KeysURL, KeysFile string
 
 	// Roots are what KeysURL is trusted by; nil for those of the system.
@@ -84,7 +84,7 @@ const (
 	keysTimeout = 5 * time.Second // of a fetch
 	maxKeys     = 16              // of an issuer
 	maxKeySet   = 64 << 10        // bytes
-	maxForeign  = 24 * time.Hour  // the longest life of somebody else's token
+	maxForeign  = 24 * time.Hour  // the longest life of a token of another issuer
 	minRSA      = 2048            // bits
 	maxRSA      = 8192            // bits
 	maxMapped   = 10_000          // subjects of an issuer
@@ -114,8 +114,8 @@ func (s *Issuers) Trusts(issuer string) bool {
 }
 
 // Update puts other issuers in force, unless one of them is wrong. Keys are
-// fetched when the first token needs them; those of an issuer that was there
-// before stay.
+// fetched when the first token needs them; an issuer that was in force before
+// keeps the keys that it has.
 func (s *Issuers) Update(list []Issuer) error {
 	if len(list) > maxIssuers {
 		return fmt.Errorf("there are more than %d issuers", maxIssuers)
@@ -155,7 +155,7 @@ func (s *Issuers) of(token string) *issuerKeys {
 	return (*s.list.Load())[word(payload["iss"])]
 }
 
-// maxForeignToken bounds somebody else's token, in bytes: theirs say more.
+// maxForeignToken bounds a token of another issuer, in bytes: those say more.
 const maxForeignToken = 8 << 10
 
 // issuerKeys is an issuer with its keys as they were fetched.
@@ -200,13 +200,13 @@ func (k *issuerKeys) inherit(before *issuerKeys) {
 	k.keys, k.fetched = before.keys, before.fetched
 }
 
-// foreign is what somebody else's good token says.
+// foreign is what a good token of another issuer says.
 type foreign struct {
 	subject, id, key string
 	issued, expires  time.Time
 }
 
-// verify returns what a token of the issuer says, when it is good now.
+// verify returns what a token of the issuer says, if the token is good now.
 func (k *issuerKeys) verify(ctx context.Context, token string) (*foreign, error) {
 	parts := strings.Split(token, ".")
 	header, err := object(parts[0])
@@ -298,15 +298,15 @@ func (k *issuerKeys) key(ctx context.Context, kid string) any {
 	}
 	if !k.fetching.TryLock() {
 		if public != nil {
-			return public // somebody fetches them, and these are good still
+			return public // another request fetches keys, and this one is still good
 		}
 		k.fetching.Lock()
 	}
 	defer k.fetching.Unlock()
-	if public, wait := k.known(kid); wait { // somebody else has fetched them
+	if public, wait := k.known(kid); wait { // another request has fetched them
 		return public
 	}
-	// Who goes away does not stop what all others wait for.
+	// A caller that goes away does not stop the fetch that others wait for.
 	keys, err := k.fetch(context.WithoutCancel(ctx))
 	k.mu.Lock()
 	k.tried = k.now()

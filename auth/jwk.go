@@ -20,8 +20,8 @@ type jwk struct {
 
 var errJWK = errors.New("no public key of a known kind")
 
-// parseJWK reads a key on P-256, P-384 or Ed25519, or one of RSA. Symmetric and private keys
-// are none that somebody publishes.
+// parseJWK reads a public key on P-256, P-384 or Ed25519, or one of RSA. It refuses symmetric
+// and private keys, which no issuer should publish.
 func parseJWK(text []byte) (jwk, error) {
 	var members map[string]json.RawMessage
 	if !distinct(text) || json.Unmarshal(text, &members) != nil || members["d"] != nil {

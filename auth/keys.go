@@ -16,9 +16,9 @@ import (
 
 // A KeyTable is the keys of tokens. All of them are published. The active one
 // signs; tokens of the retiring one are good until they end; the next one is
-// there so that whoever keeps what is published knows it before it signs.
+// there so that a client that caches the published keys knows it before it signs.
 //
-// The keys are on the curve P-256. Where they are does not matter: they sign.
+// The keys are on the curve P-256. They may be in a file or in a module.
 type KeyTable struct {
 	Active   crypto.Signer
 	Next     crypto.Signer // nil for none
@@ -32,8 +32,8 @@ func (k KeyTable) Rotated(fresh crypto.Signer, now time.Time) KeyTable {
 	return KeyTable{Active: k.Next, Next: fresh, Retiring: k.Active, Since: now}
 }
 
-// Settled returns when the last token of the retiring key has ended, so that
-// the table can be rotated again without a token that dies before its time.
+// Settled returns when the last token of the retiring key has ended. From then on
+// the table can be rotated again without ending a token before its time.
 func (k KeyTable) Settled() time.Time {
 	if k.Since.IsZero() {
 		return k.Since

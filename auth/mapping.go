@@ -13,8 +13,9 @@ import (
 	"example.com/atm"
 )
 
-// A Mapping says who holds a certificate that does not name its holder as ours
-// do. It has exactly one of URI, DNS, Email, KeySHA256, or Issuer and Name, and
+// A Mapping names the holder of a certificate that does not name its holder as this
+// server's certificates do. It has exactly one of URI, DNS, Email, KeySHA256, or Issuer and Name,
+// and
 // each is compared exactly: names as the bytes of their DER, because different
 // ones can print alike.
 type Mapping struct {
@@ -86,8 +87,8 @@ func (m *Mappings) Update(list []Mapping) error {
 
 var errNoMapping = errors.New("no mapping")
 
-// subject returns who holds a certificate. None, or two that say different
-// things, say nothing.
+// subject returns the holder of a certificate. It is an error if no mapping fits, or
+// if two that fit name different subjects.
 func (m *Mappings) subject(leaf *x509.Certificate) (string, error) {
 	list := m.list.Load()
 	if list == nil {

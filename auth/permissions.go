@@ -3,7 +3,7 @@ package auth
 import "example.com/atm"
 
 // permissions says which caller may do what, and on which accounts. What is not in the
-// table nobody may do.
+// table is denied to every caller.
 var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 	atm.Inquiry: {
 		atm.Customer: atm.Owned,
@@ -74,7 +74,7 @@ var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 // movement says which caller may move money, and in the case of a transfer where from.
 var movement = map[atm.Role]atm.Reach{atm.Customer: atm.Owned, atm.Teller: atm.Everywhere}
 
-// everybody is for what is about the caller alone.
+// everybody is for operations about the caller alone.
 var everybody = map[atm.Role]atm.Reach{
 	atm.Customer: atm.Owned, atm.Teller: atm.Owned, atm.Auditor: atm.Owned, atm.Operator: atm.Owned,
 	atm.Service: atm.Owned,
@@ -107,5 +107,5 @@ func Permit(p atm.Principal, op atm.Operation) atm.Reach {
 }
 
 // Covers reports whether the table has a row for op. The server does not
-// start with a method that nobody decided about.
+// start with a method that has none.
 func Covers(op atm.Operation) bool { return len(permissions[op]) > 0 }

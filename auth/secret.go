@@ -16,7 +16,7 @@ import (
 )
 
 // A user who is not to sign in by Digest has a secret that is hashed with
-// argon2id (RFC 9106): whoever reads the vault learns nothing that signs in,
+// argon2id (RFC 9106): a reader of the vault learns nothing that signs in,
 // as the HA1 of Digest would. It is good at the token endpoint alone, because
 // each check takes memory and time; that is why few run at once.
 const (
@@ -80,8 +80,8 @@ func newSecrets() *secrets {
 	return &secrets{slots: newSlots(), dummy: phc(random[:argonSalt], random[argonSalt:])}
 }
 
-// check reports whether secret is the one that was hashed. An empty hash is of
-// nobody, and takes as long. The check waits for its turn among those from the same
+// check reports whether secret is the one that was hashed. An empty hash fits
+// no secret, and takes as long. The check waits for its turn among those from the same
 // address and for the same user.
 func (s *secrets) check(ctx context.Context, hashed, secret, address, user string) (bool, error) {
 	if fips140.Enforced() {

@@ -13,10 +13,10 @@ const (
 	maxChecks = 2
 
 	// maxQueued bounds the requests that wait for a check: about seven seconds in all.
-	// What waits is a connection and a form of at most 8 KiB.
+	// Each costs a connection and a form of at most 8 KiB.
 	maxQueued = 512
 
-	// maxWait bounds the wait of one of them.
+	// maxWait bounds the wait of one request.
 	maxWait = 10 * time.Second
 )
 
@@ -24,13 +24,13 @@ const (
 // turns by address and by user: every other slot goes to the address that has waited
 // longest for its turn, and those between to the user. However many requests one
 // address sends, or whole networks send for one user, others wait for a turn or two.
-// When too many wait, the newcomer takes the place of one of those of which there are
-// the most.
+// When too many wait, the newcomer takes the place of a request from the address and user
+// with the most waiting requests.
 type slots struct {
 	mu      sync.Mutex
 	taken   int                  // guarded by mu
 	waiting []*waiter            // guarded by mu; oldest first
-	shares  [2]map[string]*share // guarded by mu; of those who wait, by address and by user
+	shares  [2]map[string]*share // guarded by mu; of waiting requests, by address and by user
 	turn    uint64               // guarded by mu; grows with each turn that is taken or asked for
 	by      int                  // guarded by mu; which shares the next turn goes by
 }
@@ -80,7 +80,7 @@ func (s *slots) enter(ctx context.Context, address, user string) error {
 }
 
 // join takes a slot for w, or lets it wait for one. It reports false when too many
-// wait, and w is one of those of which there are the most.
+// wait, and no address and user has more waiting requests than those of w.
 func (s *slots) join(w *waiter) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,7 +122,7 @@ func (s *slots) crowd(w *waiter) int {
 	return s.shares[0][w.keys[0]].waiting + s.shares[1][w.keys[1]].waiting
 }
 
-// remove takes the waiter at i out of those who wait. The caller holds s.mu.
+// remove removes the waiter at i. The caller holds s.mu.
 func (s *slots) remove(i int) {
 	for j, key := range s.waiting[i].keys {
 		if share := s.shares[j][key]; share.waiting > 1 {

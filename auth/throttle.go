@@ -9,9 +9,9 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// A Throttle slows down who fails to sign in too often, by address and by
-// address and user name. It locks no account: the user signs in from elsewhere
-// as ever, and with a certificate from everywhere.
+// A Throttle slows down callers who fail to sign in too often, by address, and by
+// address and user name. It locks no account: the user can still sign in from
+// other addresses, and with a certificate from any.
 type Throttle struct {
 	now func() time.Time
 
@@ -37,15 +37,15 @@ func NewThrottle(now func() time.Time) *Throttle {
 	return &Throttle{now: now, limiters: make(map[string]*rate.Limiter)}
 }
 
-// Wait returns how long somebody has to wait who has failed too often, and 0
-// for others.
+// Wait returns how long a caller who has failed too often has to wait, and 0
+// for any other.
 func (t *Throttle) Wait(from netip.Addr, user string) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.wait(keys(from, user))
 }
 
-// wait is how long the one of keys that has failed most has to wait. The caller holds t.mu.
+// wait is the longest wait of any of keys. The caller holds t.mu.
 func (t *Throttle) wait(keys []string) time.Duration {
 	now := t.now()
 	wait := time.Duration(0)
@@ -61,16 +61,16 @@ func (t *Throttle) wait(keys []string) time.Duration {
 	return wait
 }
 
-// WaitAs is Wait for the failures under a user name alone, whoever else has failed from the
-// address.
+// WaitAs is Wait for the failures under a user name alone, whatever other names have failed
+// from the address.
 func (t *Throttle) WaitAs(from netip.Addr, user string) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.wait(keys(from, user)[1:])
 }
 
-// Failing reports whether sign-ins have failed from an address. From others nobody
-// has to wait, whatever the name.
+// Failing reports whether sign-ins have failed from an address. A caller from
+// any other address never has to wait.
 func (t *Throttle) Failing(from netip.Addr) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -39,17 +39,17 @@ const (
 )
 
 // ownSlack is how far the clock of another server with the same keys may be ahead. A token
-// that says to be issued later than that is not good yet. So what is revoked reaches, of its
-// subject, what was issued up to so much after it: everything that can have been good.
+// issued later than that, as it says, is not good yet. So a revocation of a subject also covers
+// tokens that say they were issued up to ownSlack after it.
 const ownSlack = 5 * time.Second
 
 // Slack is how far the clocks of servers with the same keys may differ.
 func (t *Tokens) Slack() time.Duration { return ownSlack }
 
-// Issuer is what tokens say who issued them.
+// Issuer is the issuer that the tokens name.
 func (t *Tokens) Issuer() string { return t.issuer }
 
-// IssuerOf is who the tokens of the server with this name say that issued them.
+// IssuerOf is the issuer that tokens of the server with this name have.
 func IssuerOf(name string) string { return "https://" + name }
 
 // Tokens issues and checks tokens.
@@ -165,7 +165,7 @@ type claims struct {
 	expires     time.Time
 	scope       []string
 	certificate string // thumbprint that it is bound to; empty when it is not
-	actor       string // who acts for the subject under a grant; empty for the subject itself
+	actor       string // acts for the subject under a grant; empty for the subject itself
 }
 
 // verify returns the claims of a token that is good now. certificate is the
@@ -295,8 +295,8 @@ func (t *Tokens) claims(payload map[string]json.RawMessage) (*claims, error) {
 	return c, nil
 }
 
-// grantee reads who acts under the grant of a token (RFC 8693, section 4.1),
-// and "" when it has no grant. What the grant allows is in the vault; the token
+// grantee reads the actor of the grant of a token (RFC 8693, section 4.1), and
+// "" when the token has no grant. What the grant allows is in the vault; the token
 // must say that it has one (RFC 9396).
 func grantee(payload map[string]json.RawMessage) (string, bool) {
 	act, details := payload["act"], payload["authorization_details"]

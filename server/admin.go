@@ -67,7 +67,7 @@ func fromPage(r *http.Request) (reason string) {
 		return ""
 	}
 	// A supervisor may have handed over a socket on another address. An address in
-	// Host is no name that somebody could lead elsewhere.
+	// Host is no name that can be made to lead elsewhere.
 	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
 		if ip, err := netip.ParseAddr(host); err == nil &&
 			ip.Unmap() == auth.Address(local.String()) {

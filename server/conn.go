@@ -21,17 +21,17 @@ import (
 const sendBuffer = 128 << 10
 
 const (
-	// strangerBytes is how much a peer may send, after it greeted, before somebody signs
+	// strangerBytes is how much a peer may send, after TLS has answered, before it signs
 	// in: a certificate and the head of a request. net/http takes up to twenty times as
 	// much memory for a head of many short fields, for as long as it arrives.
 	strangerBytes = 4 << 10
 
-	// largeStrangers bounds the connections on which more was sent although nobody has
-	// signed in, and largeStrangersFrom those from one address.
+	// largeStrangers bounds the connections that sent more without a sign-in, and
+	// largeStrangersFrom those from one address.
 	largeStrangers     = 256
 	largeStrangersFrom = 64
 
-	// largeWait is how long one more waits for its turn.
+	// largeWait is how long one more such connection waits for its turn.
 	largeWait = time.Second
 )
 
@@ -67,7 +67,7 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 
 var (
 	errTooMany  = errors.New("too many connections from one address")
-	errTooLarge = errors.New("too many large requests of people who have not signed in")
+	errTooLarge = errors.New("too many large requests of callers who have not signed in")
 )
 
 // Read implements net.Conn. The first one asks whether the address may have one more
@@ -90,7 +90,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// signedIn notes that somebody has signed in on the connection of r.
+// signedIn notes that a caller has signed in on the connection of r.
 func signedIn(r *http.Request) {
 	if c, ok := r.Context().Value(connKey{}).(*conn); ok && !c.known.Swap(true) {
 		c.open.shrink(c)
@@ -119,7 +119,7 @@ func (c *conn) cut() {
 	c.Close()
 }
 
-// connections are the open ones.
+// connections are the open connections.
 type connections struct {
 	most, perAddress int
 	large            *budget.Budget // of largeStrangers

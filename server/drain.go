@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// acceptTail is how long a stopping server goes on accepting, so that who
-	// has connected already is served.
+	// acceptTail is how long a stopping server goes on accepting, so that a
+	// client that has connected already is served.
 	acceptTail = 200 * time.Millisecond
 
 	// quietBeforeClose is how long a kept connection must have been silent

@@ -10,9 +10,9 @@ import (
 	"example.com/atm/xmlrpc"
 )
 
-// serveAuthority hands out what clients trust the server by. Who fetches it
-// compares its fingerprint before they believe it. Of the authority of clients it says
-// whether a certificate is still of the one in force.
+// serveAuthority hands out the certificate of an authority. A client that is to trust the
+// server by it compares its fingerprint first. The authority of clients tells whether a client's
+// certificate is of the authority in force.
 func (s *Server) serveAuthority(w http.ResponseWriter, r *http.Request, authority []byte) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
@@ -23,7 +23,7 @@ func (s *Server) serveAuthority(w http.ResponseWriter, r *http.Request, authorit
 	w.Write(authority)
 }
 
-// serveEnroll gives who comes with the code of an invitation one certificate,
+// serveEnroll gives a caller with the code of an invitation one certificate,
 // over the key of their certificate request.
 func (s *Server) serveEnroll(w http.ResponseWriter, r *http.Request) {
 	if err := s.cross.Check(r); err != nil {

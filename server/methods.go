@@ -57,7 +57,7 @@ var wireKinds = map[atm.Kind]xmlrpc.Kind{
 	atm.Struct: xmlrpc.Struct,
 }
 
-// arrived looks again at who sent a call when its body is there.
+// arrived checks the sender of a call again when the body has arrived.
 func (s *Server) arrived(w http.ResponseWriter, r *http.Request, in *session) (*session, bool) {
 	in.caller = s.again(w, r, in.caller)
 	return in, in.caller != nil
@@ -114,7 +114,7 @@ func (s *Server) handler(op atm.Operation) func(context.Context, *session,
 }
 
 // Memory of answers that wait until their callers have read them, without short ones. A
-// caller who reads nothing of one is cut off after StallTimeout.
+// caller who stops reading is cut off after StallTimeout.
 const (
 	answersBytes = 32 << 20 // of all callers
 	answersShare = 4 << 20  // of one, on all their connections: two of the largest
@@ -203,8 +203,8 @@ func arguments(values []xmlrpc.Value) []atm.Arg {
 	return args
 }
 
-// argument hands a value that is not composed of others to the teller. What no
-// operation takes becomes an empty struct, which none takes there.
+// argument hands a value that is not composed of others to the teller. A value of a
+// kind that no operation takes becomes an empty struct, which no operation takes there.
 func argument(v xmlrpc.Value) atm.Arg {
 	switch v.Kind {
 	case xmlrpc.Nil:

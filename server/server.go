@@ -39,10 +39,10 @@ type Config struct {
 	// Teller carries out operations. Required.
 	Teller *teller.Teller
 
-	// Authenticator says who is calling. Required.
+	// Authenticator finds the caller of a request. Required.
 	Authenticator *auth.Authenticator
 
-	// Tokens are those that the server issues. Required.
+	// Tokens are the tokens that the server issues. Required.
 	Tokens *auth.Tokens
 
 	// TLS is the server's side of every connection. Required.
@@ -89,8 +89,8 @@ type Config struct {
 	// StallTimeout is how long a peer may read nothing of an answer. Optional; 10 seconds.
 	StallTimeout time.Duration
 
-	// ProxyFrom are the networks of load balancers, which say by the PROXY
-	// protocol whom a connection is of. From elsewhere nobody is believed.
+	// ProxyFrom are the networks of load balancers, which name the client of
+	// a connection by the PROXY protocol. No other peer may use the protocol.
 	// Optional.
 	ProxyFrom []netip.Prefix
 
@@ -98,7 +98,7 @@ type Config struct {
 	// Optional; with the host that they ask for.
 	PublicURL string
 
-	// Throttle slows down who fails to sign in. Optional; one of this server alone.
+	// Throttle slows down callers who fail to sign in. Optional; one of this server alone.
 	Throttle *auth.Throttle
 
 	// DrainDelay is how long a stopping server goes on as ever while it says that
@@ -137,8 +137,8 @@ type Server struct {
 	draining atomic.Bool // answers end their connections
 }
 
-// New returns a server. It refuses a table of operations in which somebody
-// forgot to decide who may do one of them.
+// New returns a server. It refuses to start when the table of permissions lacks a row
+// for an operation.
 func New(cfg Config) (*Server, error) {
 	setDefault(&cfg.HeaderBytes, 16<<10)
 	setDefault(&cfg.HeaderTimeout, 5*time.Second)
@@ -186,7 +186,7 @@ func New(cfg Config) (*Server, error) {
 		ConnState:         noteState,
 		ConnContext:       withConn,
 
-		// OPTIONS * is answered as any other method that we do not have.
+		// OPTIONS * is answered as any other method that is not served.
 		DisableGeneralOptionsHandler: true,
 	}
 	return s, nil
@@ -226,8 +226,8 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	return nil
 }
 
-// proxied is a listener whose connections from load balancers have the address
-// of whom they are of. A load balancer that does not say it is refused.
+// proxied is a listener whose connections from load balancers have the address of
+// the client. A load balancer that does not name it is refused.
 func (s *Server) proxied(l net.Listener) net.Listener {
 	if len(s.cfg.ProxyFrom) == 0 {
 		return l
@@ -352,7 +352,7 @@ func requestKey(w http.ResponseWriter, r *http.Request) (key string, ok bool) {
 	}
 }
 
-// signIn returns who sent r, or answers and returns nil.
+// signIn returns the sender of r, or answers and returns nil.
 func (s *Server) signIn(w http.ResponseWriter, r *http.Request) *atm.Caller {
 	header := r.Header.Get("Authorization")
 	from := auth.Address(r.RemoteAddr)
@@ -378,8 +378,8 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) *atm.Caller {
 	return nil
 }
 
-// again returns who sent r, whom signIn knew as caller before its body had arrived, as of
-// now; or it answers and returns nil. What was taken back meanwhile counts no longer.
+// again checks the sender of r again after the body has arrived: a credential may have been
+// revoked meanwhile. It returns the caller as of now, or answers and returns nil.
 func (s *Server) again(w http.ResponseWriter, r *http.Request, caller *atm.Caller) *atm.Caller {
 	now, err := s.cfg.Authenticator.Again(r, caller)
 	if err != nil {
@@ -389,7 +389,7 @@ func (s *Server) again(w http.ResponseWriter, r *http.Request, caller *atm.Calle
 	return now
 }
 
-// turnAway answers who did not sign in, because of err.
+// turnAway answers a request whose sender did not sign in, because of err.
 func (s *Server) turnAway(w http.ResponseWriter, r *http.Request, err error) {
 	header, from := r.Header.Get("Authorization"), auth.Address(r.RemoteAddr)
 	var failure *auth.Error
@@ -443,7 +443,7 @@ func (s *Server) slowedBy(w http.ResponseWriter, method string, wait time.Durati
 	return true
 }
 
-// presented says in a word of a closed set by what somebody tried to sign in.
+// presented says, in a word of a closed set, by what a caller tried to sign in.
 func presented(r *http.Request) string {
 	switch scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " "); {
 	case scheme == "":

@@ -53,10 +53,10 @@ func form(w http.ResponseWriter, r *http.Request) url.Values {
 	return values
 }
 
-// tokenRequest signs in who asks for a token and returns the form with it, or
+// tokenRequest signs in the caller who asks for a token and returns the form, or
 // answers and returns nil. The caller signs in by certificate, by Digest, or by
 // a secret in the form, and in one way alone (RFC 6749, section 2.3). A token
-// does not beget tokens.
+// cannot be used to get another one here.
 func (s *Server) tokenRequest(w http.ResponseWriter, r *http.Request) (*atm.Caller, url.Values) {
 	if err := s.cross.Check(r); err != nil {
 		xmlrpc.Decline(w, http.StatusForbidden, "Requests from other sites' pages are refused.")
@@ -92,8 +92,8 @@ func (s *Server) tokenRequest(w http.ResponseWriter, r *http.Request) (*atm.Call
 	return s.again(w, r, caller), values
 }
 
-// secretCaller returns whose secret stands in a form, or answers and returns
-// nil.
+// secretCaller returns the caller whose secret is in a form, or answers and
+// returns nil.
 func (s *Server) secretCaller(w http.ResponseWriter, r *http.Request,
 	values url.Values,
 ) *atm.Caller {
@@ -128,7 +128,7 @@ func cutNewline(secret string) string {
 	return strings.TrimSuffix(strings.TrimSuffix(secret, "\n"), "\r")
 }
 
-// serveToken gives a caller a token for themselves (RFC 6749, section 4.4).
+// serveToken gives a caller a token for itself (RFC 6749, section 4.4).
 func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	caller, values := s.tokenRequest(w, r)
 	if caller == nil || values == nil {
@@ -167,8 +167,8 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serveTokenRevoke gives a token up (RFC 7009). What is no token of ours is
-// none already.
+// serveTokenRevoke gives a token up (RFC 7009). A text that is no token
+// of this server needs no revocation.
 func (s *Server) serveTokenRevoke(w http.ResponseWriter, r *http.Request) {
 	caller, values := s.tokenRequest(w, r)
 	if caller == nil || values == nil {
@@ -193,7 +193,7 @@ func (s *Server) serveTokenRevoke(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// serveWellKnown describes the tokens to whoever asks.
+// serveWellKnown describes the tokens; it needs no sign-in.
 func (s *Server) serveWellKnown(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")

@@ -7,7 +7,7 @@ import (
 
 // traceOf is the id of the trace that a request belongs to, as its sender says
 // (W3C Trace Context, section 3.2); empty for none. It is in the log beside what the
-// request did, so that who follows a request through several services finds it here.
+// request did, so that a request can be followed through several services.
 func traceOf(r *http.Request) string {
 	id, _ := parseTraceparent(r.Header["Traceparent"])
 	return id

@@ -74,8 +74,8 @@ func (t *trail) summarise() {
 	}
 }
 
-// stored complains when an entry could not be written. Nobody waits for it
-// who could be told otherwise.
+// stored logs that an entry could not be written. No caller waits for the entry, so
+// the log is the only place to say so.
 func (t *trail) stored(what string, status atm.Status) {
 	if status.Receipt == "" {
 		t.log.Warn("an audit entry was not stored", slog.String("entry", what),

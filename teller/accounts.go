@@ -46,7 +46,7 @@ func setAccount(in *input) (vault.Rule, error) {
 	return r, nil
 }
 
-// An accountFilter says which accounts somebody wants to see. The zero value fits all.
+// An accountFilter says which accounts to list. The zero value fits all.
 type accountFilter struct {
 	owner    string
 	standing *vault.Standing
@@ -101,12 +101,13 @@ const (
 	historiesMost = 500
 
 	// actsMost bounds the acts of administration that are passed over to find the last use of
-	// an account. It was used before the oldest of them then, at the latest.
+	// an account. After that many, the time of the oldest of them is taken: the account was
+	// last used before it.
 	actsMost = 100
 )
 
-// lastUse is when somebody last did something with an account but administer it, or else when
-// it was opened.
+// lastUse is the time of the last operation on an account that was not one of administration,
+// or else the time when the account was opened.
 func (t *Teller) lastUse(ctx context.Context, a *vault.Account) (last time.Time, err error) {
 	passed := 0
 	failed := t.cfg.Store.History(ctx, a.Name, a.Version, func(version uint64, _ int64,

@@ -117,12 +117,12 @@ func certificateLife(text string) (time.Duration, error) {
 	return life, nil
 }
 
-// renewCertificate gives a caller who came by a certificate of this server's
+// renewCertificate gives a caller who signed in by a certificate of this server's
 // own authority another one, over another key and as long as the one it has.
 func renewCertificate(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 	if in.caller.Life <= 0 || in.caller.Actor != "" {
-		return vault.Refuse(atm.PermissionDenied, "Only who signs in by a certificate of this "+
-			"server renews it"), nil
+		return vault.Refuse(atm.PermissionDenied, "Only a caller who signs in by a "+
+			"certificate of this server renews it"), nil
 	}
 	enrol, err := t.certificate(in.args[0].Text, in.caller.Subject, nil, in.caller.Life)
 	return vault.People(people.Renewed{

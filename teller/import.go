@@ -13,8 +13,8 @@ import (
 	"example.com/atm/vault/people"
 )
 
-// importAccounts checks rows of accounts, or has them opened by commands that follow: each is
-// an entry as if it had been opened by itself.
+// importAccounts checks rows of accounts, or opens the accounts by commands that follow. Each
+// account has its own entry, as if it had been opened alone.
 func importAccounts(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
 	lines, err := importRows(in.args[0].Text, 4)
 	if err != nil {
@@ -100,8 +100,8 @@ func importedAccount(row []string) (r vault.OpenAccount, args []audit.Arg, err e
 	return r, args, nil
 }
 
-// importUsers checks rows of users, or has them made known by commands that follow: each is
-// an entry as if the user had been added alone. The passwords are in none of them.
+// importUsers checks rows of users, or adds the users by commands that follow. Each user has
+// its own entry, as if it had been added alone. No entry has a password.
 func importUsers(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 	lines, err := importRows(in.args[0].Text, 2)
 	if err != nil {

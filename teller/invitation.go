@@ -19,7 +19,7 @@ import (
 	"example.com/atm/vault/people"
 )
 
-// An Invitation lets somebody get one certificate.
+// An Invitation lets a subject get one certificate.
 type Invitation struct {
 	Subject string
 	Roles   string        // separated by spaces; empty for those it has
@@ -31,9 +31,9 @@ type Invitation struct {
 	// Until bounds the certificate, however long its life would be; zero for no bound.
 	Until time.Time
 
-	// Known is whether the subject was known then. By is who invited, and Via the name of
-	// the revocation of what they signed in by, "" for none: the invitation is good as
-	// long as they may invite.
+	// Known is whether the subject was known when it was invited. By is the subject that
+	// invited, and Via the name of the revocation of By's credential, "" for none: the
+	// invitation is good as long as By may invite.
 	Known   bool
 	By, Via string
 }

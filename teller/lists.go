@@ -177,7 +177,7 @@ func tokenID(c *people.Certificate) string {
 }
 
 // takenBack reports whether a token was revoked, by itself or with everything of its subject
-// or of whoever acts by it.
+// or of the actor that it names.
 func takenBack(c *people.Certificate, revoked map[string]people.Revocation) bool {
 	_, itself := revoked[c.Serial]
 	return itself || slices.ContainsFunc([]string{c.Subject, c.Actor}, func(subject string) bool {

@@ -29,7 +29,7 @@ type operation struct {
 	read func(ctx context.Context, t *Teller, in *input) (atm.Status, error)
 }
 
-// operations are all of them by name.
+// operations returns every operation by name.
 func operations() map[atm.Operation]*operation {
 	byName := make(map[atm.Operation]*operation)
 	all := methods.All()

@@ -96,8 +96,8 @@ func (t *Teller) beginRead(ctx context.Context, in *input) (Reply, error) {
 	return t.recordRead(ctx, in.caller, in.op.Name, status), nil
 }
 
-// noEntry answers for an entry that does not exist, or that is no business of
-// the caller: nobody learns which.
+// noEntry answers for an entry that does not exist, and for one that the caller
+// may not see: the answer does not tell which.
 var noEntry = atm.Status{Code: atm.CursorInvalid, Reason: "There is no such entry", Result: ""}
 
 // errFound ends the reading of entries.

@@ -63,8 +63,8 @@ func (t *Teller) countHolds(ctx context.Context) (atm.Record, error) {
 	return atm.Record{{Name: "counted", Value: counted}, {Name: "pending", Value: pending}}, err
 }
 
-// lastBackup is the newest entry of a backup. It says that one was sent; whether it arrived
-// whole, only whoever asked for it knows.
+// lastBackup is the newest entry of a backup. It says that a backup was sent; whether the
+// backup arrived whole, only its receiver knows.
 func (t *Teller) lastBackup(ctx context.Context) (atm.Record, error) {
 	log, err := vault.OpenLog(ctx, t.cfg.Store)
 	if err != nil {

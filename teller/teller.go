@@ -60,7 +60,7 @@ type Permissions interface {
 	// Permit says on which accounts a principal may do an operation.
 	Permit(atm.Principal, atm.Operation) atm.Reach
 
-	// Operators are some of those who may sign in as operators at the moment.
+	// Operators are some subjects that may sign in as operators at the moment.
 	Operators() []string
 }
 
@@ -168,7 +168,7 @@ type Call struct {
 	// use for it.
 	Request string
 
-	// Beside are others who take part in the call, and signed in as well.
+	// Beside are other callers who take part in the call and have signed in as well.
 	Beside []*atm.Caller
 }
 
@@ -202,8 +202,8 @@ func (t *Teller) Begin(ctx context.Context, caller *atm.Caller, call Call) (Repl
 	if err != nil {
 		return nil, err
 	}
-	// Permission comes first, today's: nobody is shown what an old request id
-	// was answered with when they may not ask any more.
+	// Permission comes first, as of now: a caller who may no longer ask is not shown
+	// what an old request id was answered with.
 	in.reach = t.cfg.Permissions.Permit(caller.Principal, op.Name)
 	switch {
 	case in.reach == atm.Nowhere:

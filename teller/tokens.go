@@ -20,7 +20,7 @@ const (
 	tokenLifeMost = time.Hour
 )
 
-// tooMuch answers who asks, by a token, for a credential that could do more than the
+// tooMuch refuses a caller who asks, by a token, for a credential that could do more than the
 // token can.
 var tooMuch = vault.Refuse(atm.PermissionDenied, "A token makes nothing that can do more, or "+
 	"lives longer, than itself")
@@ -100,8 +100,8 @@ func issueToken(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 	}), nil
 }
 
-// revokeToken revokes one token. Those of this server are known; of another issuer nobody
-// here knows which there are, so it is enough that its tokens are good here.
+// revokeToken revokes one token. The store knows the tokens of this server. It does not know
+// those of another issuer, so for them it is enough that the issuer is trusted.
 func revokeToken(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 	id, issuer := in.args[0].Text, in.args[1].Text
 	if len(id) > 128 || id == "" {
@@ -204,9 +204,9 @@ func (t *Teller) SelfToken(ctx context.Context, caller *atm.Caller, scope string
 	return SelfToken{token, scope, life}, nil
 }
 
-// GiveUpToken revokes a token at the wish of caller: one of their own, or
-// anybody's for who may revoke tokens. Others are left as they are, and
-// nothing is said about them.
+// GiveUpToken revokes a token that caller gives up: one of caller's own, or any
+// token if caller may revoke tokens. Any other token stays as it is, without an
+// error.
 func (t *Teller) GiveUpToken(ctx context.Context, caller *atm.Caller, subject, id string) error {
 	if subject != caller.Subject && t.cfg.Permissions.Permit(caller.Principal,
 		atm.TokenRevoke) != atm.Everywhere {

@@ -94,7 +94,7 @@ func disable(disabled bool) func(context.Context, *Teller, *input) (vault.Rule, 
 	}
 }
 
-// revokeSubject revokes everything of somebody who is known, or was invited to be.
+// revokeSubject revokes every credential of a subject that is known or invited.
 func revokeSubject(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 	subject := in.args[0].Text
 	if err := checkSubject(subject); err != nil {

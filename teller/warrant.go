@@ -12,7 +12,7 @@ func (t *Teller) warrants(caller *atm.Caller, op atm.Operation) []people.Warrant
 	if caller.Method == "" {
 		return nil
 	}
-	// The operations of the token endpoint are open to all who may sign in there.
+	// The operations of the token endpoint are open to every caller who may sign in there.
 	permits := func(roles []atm.Role) bool {
 		p := caller.Principal
 		p.Roles = roles
@@ -31,8 +31,8 @@ func (t *Teller) warrants(caller *atm.Caller, op atm.Operation) []people.Warrant
 	return w
 }
 
-// present are the warrants of somebody who takes part in an act of somebody else: they may
-// sign in still.
+// present are the warrants of callers who take part in the act of another caller: each of them
+// may still sign in.
 func present(callers ...*atm.Caller) []people.Warrant {
 	w := make([]people.Warrant, len(callers))
 	for i, c := range callers {
@@ -44,7 +44,7 @@ func present(callers ...*atm.Caller) []people.Warrant {
 	return w
 }
 
-// keepOperator puts rule within the bound that somebody is left who administers.
+// keepOperator refuses a rule that would leave the server without an operator.
 func (t *Teller) keepOperator(rule vault.Rule) vault.Rule {
 	about, _ := rule.(vault.PeopleRule)
 	if r, is := about.Rule.(people.Demoting); is {

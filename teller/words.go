@@ -25,7 +25,7 @@ func ParseRoles(s string) ([]atm.Role, error) {
 	return roles, nil
 }
 
-// Newcomer is the role of somebody who is new and was given none.
+// Newcomer is the role of a new subject that was given none.
 func Newcomer(subject string) atm.Role {
 	if strings.HasPrefix(subject, "service:") {
 		return atm.Service

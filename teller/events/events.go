@@ -43,7 +43,7 @@ func (r *Recorder) Heartbeat(ctx context.Context) atm.Status {
 	return r.program(ctx, audit.EventHeartbeat)
 }
 
-// program records an event with all that is to be known of the program.
+// program records an event together with the description of the program.
 func (r *Recorder) program(ctx context.Context, event audit.Event) atm.Status {
 	p := r.describe()
 	return r.event(ctx, event, func(e *audit.Entry) { e.Program = &p })
@@ -86,7 +86,7 @@ func (r *Recorder) KeyRotated(ctx context.Context, old, vkey string) atm.Status 
 		audit.Arg{Name: "new", Value: vkey})
 }
 
-// note records an event with what is to be known about it.
+// note records an event with these arguments.
 func note(ctx context.Context, ledger *vault.Ledger, event audit.Event,
 	args ...audit.Arg,
 ) atm.Status {
@@ -107,8 +107,8 @@ func (r *Recorder) SignInsSummarised(ctx context.Context, s audit.Summary) atm.S
 	})
 }
 
-// Denied records what was counted of denied operations since the last call, and returns
-// what became of each record. It is to be called each minute.
+// Denied records the counts of denied operations since the last call, and returns the answer
+// for each record. The server calls it each minute.
 func (r *Recorder) Denied(ctx context.Context) []atm.Status {
 	var stored []atm.Status
 	for _, s := range r.ledger.Denied() {

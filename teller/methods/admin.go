@@ -236,7 +236,8 @@ var administration = []Method{
 	},
 	{
 		Name: atm.CertRenew,
-		Help: "Signs another certificate for who signed in by one of this server, over the key " +
+		Help: "Signs another certificate for a caller who signed in by one of this server, over " +
+			"the key " +
 			"of a PKCS #10 request, as long as the one before.",
 		Params: []Param{
 			{

@@ -155,7 +155,8 @@ var money = []Method{
 	},
 	{
 		Name: atm.Receipt,
-		Help: "Proves that an entry is in the audit log (C2SP tlog-proof), to whoever keeps its " +
+		Help: "Proves that an entry is in the audit log (C2SP tlog-proof), to anybody who keeps " +
+			"its " +
 			"leaf hash.",
 		Params: []Param{{
 			Name: "index", Kinds: []atm.Kind{atm.Int, atm.String},

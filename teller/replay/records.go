@@ -467,7 +467,7 @@ func (r *records) end() {
 		}
 	}
 	for name, at := range r.revoked {
-		// Programs of before made none of these. From the first one on, all are there.
+		// Older programs recorded none of these. From the first one on, the store has all.
 		if strings.HasPrefix(name, people.RolesRevocation("")) && (r.firstRoles.IsZero() ||
 			at.Before(r.firstRoles)) {
 			continue

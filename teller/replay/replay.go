@@ -59,7 +59,7 @@ type Rules struct {
 	// Permit says on which accounts somebody with these roles may do an operation.
 	Permit func(atm.Principal, atm.Operation) atm.Reach
 
-	// Issuer is who this server's tokens say that issued them.
+	// Issuer is the issuer that this server's tokens name.
 	Issuer string
 
 	// Progress is told how many entries of the journal have been replayed. Optional.
@@ -76,11 +76,11 @@ type Compared struct {
 	Rotations []checkpoint.Rotation
 }
 
-// Compare replays the journal of a store by the rules, from nothing, and tells report of
-// every user, grant, revocation and request id that is not what the journal says, and of
-// everybody who acted on an account that was not theirs then, or in a role that nobody had
-// given them. Accounts and holds are returned. All of it is of one moment. An error names the
-// first entry that the rules do not confirm.
+// Compare replays the journal of a store by the rules, from nothing. It tells report of every
+// user, grant, revocation and request id that is not what the journal says, of each subject
+// that acted on an account that it did not own then, and of each that acted in a role that it
+// was never given. It returns accounts and holds. Everything is read at one moment. An error
+// names the first entry that the rules do not confirm.
 func Compare(ctx context.Context, store vault.Backend, rules Rules,
 	report func(problem string),
 ) (*Compared, error) {
