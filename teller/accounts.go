@@ -127,14 +127,19 @@ func (t *Teller) lastUse(ctx context.Context, a *vault.Account) (last time.Time,
 	return last, err
 }
 
+// accountCursor reads the number of the last account on the page before; 0 for the first page.
+func accountCursor(arg atm.Arg) (after uint64, ok bool) {
+	if !arg.Given() {
+		return 0, true
+	}
+	id, ok := atm.ParseAccountID(arg.Text)
+	return uint64(id), ok
+}
+
 func listAccounts(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
-	var after uint64
-	if cursor := in.args[0]; cursor.Given() {
-		id, ok := atm.ParseAccountID(cursor.Text)
-		if !ok {
-			return foreignCursor, nil
-		}
-		after = uint64(id)
+	after, ok := accountCursor(in.args[0])
+	if !ok {
+		return foreignCursor, nil
 	}
 	limit, err := in.pageLimit(1)
 	if err != nil {

@@ -28,8 +28,7 @@ type records struct {
 	maybe   map[string][]time.Time // when a revocation of this name may have been made as well
 	grants  []*given
 	used    map[string][]use // by the id of the grant
-	asked   map[vault.RequestTail]answered
-	today   int64 // day of newest
+	asked   requests
 
 	firstRoles time.Time // of the revocations that setting roles made
 }
@@ -67,6 +66,12 @@ type use struct {
 	amount         atm.Amount
 }
 
+// requests are the request ids that entries answered within vault.RequestLife.
+type requests struct {
+	byTail map[vault.RequestTail]answered
+	today  int64 // day of the newest entry
+}
+
 type answered struct {
 	index int64
 	at    time.Time
@@ -88,7 +93,8 @@ func newRecords(rules Rules, books *vault.Replayer, problems *check.Problems) *r
 		users: make(map[string]*person), invited: make(map[string][]invited),
 		revoked: make(map[string]time.Time),
 		maybe:   make(map[string][]time.Time),
-		used:    make(map[string][]use), asked: make(map[vault.RequestTail]answered),
+		used:    make(map[string][]use),
+		asked:   requests{byTail: make(map[vault.RequestTail]answered)},
 	}
 }
 
@@ -295,11 +301,11 @@ func whole(arg string) bool { return !strings.Contains(arg, "…") }
 // request notes an entry as the answer to a request id.
 func (r *records) request(index int64, e *audit.Entry) {
 	kept := vault.RequestDay(r.newest.Add(-vault.RequestLife))
-	if today := vault.RequestDay(r.newest); today != r.today {
-		r.today = today
-		for tail, first := range r.asked {
+	if today := vault.RequestDay(r.newest); today != r.asked.today {
+		r.asked.today = today
+		for tail, first := range r.asked.byTail {
 			if vault.RequestDay(first.at) < kept {
-				delete(r.asked, tail)
+				delete(r.asked.byTail, tail)
 			}
 		}
 	}
@@ -311,12 +317,12 @@ func (r *records) request(index int64, e *audit.Entry) {
 		return
 	}
 	tail := key.Tail()
-	if first, twice := r.asked[tail]; twice && vault.RequestDay(first.at) >= kept {
+	if first, twice := r.asked.byTail[tail]; twice && vault.RequestDay(first.at) >= kept {
 		r.problems.Add("entry %d: %s of %s was carried out again: entry %d answered its request "+
 			"id already",
 			index, e.Operation, e.Caller.Subject, first.index)
 	}
-	r.asked[tail] = answered{index, e.Time, key}
+	r.asked.byTail[tail] = answered{index, e.Time, key}
 }
 
 func (r *records) grant(index int64, e *audit.Entry, args map[string]string) {
@@ -436,7 +442,7 @@ func (made *given) fits(g *vault.Grant) bool {
 
 func (r *records) checkRequest(row *vault.KeptRequest) {
 	tail := row.Key.Tail()
-	first, is := r.asked[tail]
+	first, is := r.asked.byTail[tail]
 	switch {
 	case row.Day < vault.RequestDay(r.newest.Add(-vault.RequestLife)) && !is:
 		return // it is over, and not swept away yet
@@ -452,7 +458,7 @@ func (r *records) checkRequest(row *vault.KeptRequest) {
 		r.problems.Add("request id %x is recorded as answered on day %d; the journal says %d",
 			row.Key, row.Day, vault.RequestDay(first.at))
 	}
-	delete(r.asked, tail)
+	delete(r.asked.byTail, tail)
 }
 
 // revocationKept is how long a store keeps the revocation of a token or an invitation at
@@ -484,7 +490,7 @@ func (r *records) end() {
 		}
 	}
 	kept := vault.RequestDay(r.newest.Add(-vault.RequestLife))
-	for _, first := range r.asked {
+	for _, first := range r.asked.byTail {
 		if vault.RequestDay(first.at) >= kept {
 			r.problems.Add("the request id that journal entry %d answered has no record",
 				first.index)
