@@ -363,7 +363,7 @@ func copyTree(t testing.TB, from, to string) {
 
 // accountsIn are the accounts of a vault, by the key of a data folder.
 func accountsIn(t testing.TB, data, file string) map[vault.Name]vault.Account {
-	dir := &datadir.Dir{Root: data}
+	dir := datadir.At(data)
 	key, err := dir.ReadVaultKey(nil)
 	if err != nil {
 		t.Error(err)

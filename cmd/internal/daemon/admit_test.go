@@ -23,7 +23,7 @@ func TestCommitsWaitForThePublisher(t *testing.T) {
 		}
 		s := &Server{
 			log:          &auditLog{Publisher: p},
-			installation: &installation{dir: &datadir.Dir{Root: dir}},
+			installation: &installation{dir: datadir.At(dir)},
 		}
 		waited := func() time.Duration {
 			t.Helper()

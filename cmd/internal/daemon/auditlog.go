@@ -70,7 +70,7 @@ func openAuditLog(ctx context.Context, dir *datadir.Dir, a accounts, signer *che
 // recover brings the published log up to date, and refuses a store that is behind what
 // this folder published, or noted to have seen.
 func (l *auditLog) recover(ctx context.Context) error {
-	seen, err := l.dir.ReadSeen()
+	seen, err := l.dir.Seen().Read()
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (l *auditLog) recover(ctx context.Context) error {
 	if l.Published() < seen.Size && seen.Origin == l.dir.Config.Origin {
 		return nil // the disk is full, perhaps
 	}
-	return l.dir.WriteSeen(nil)
+	return l.dir.Seen().Write(nil)
 }
 
 // noteRollback keeps what was seen of a database that went back, so that no start takes the
@@ -105,7 +105,7 @@ func (l *auditLog) noteRollback() {
 		return
 	}
 	head := l.replica.Store.Newest()
-	err := l.dir.WriteSeen(&datadir.Seen{
+	err := l.dir.Seen().Write(&datadir.Seen{
 		Origin: l.dir.Config.Origin, Size: head.Size,
 		Root: head.Root().String(),
 	})

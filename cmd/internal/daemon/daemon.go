@@ -28,14 +28,14 @@ import (
 	"example.com/atm/vault"
 )
 
-// Options are what somebody who starts a server can choose.
+// Options are what can be chosen when a server starts.
 type Options struct {
 	Data  string           // the data folder
 	Store storage.Location // where the accounts are
 	Name  string           // the server's name; empty for what init chose, or a new one
 	// names and addresses in the server certificate; nil for the usual ones
 	Hosts []string
-	// asks for what keys/vault.key is sealed with; nil when nobody can be asked
+	// asks for what keys/vault.key is sealed with; nil where there is no terminal
 	Passphrase func() ([]byte, error)
 	TLS12      bool // TLS 1.2 is spoken as well
 	// file that maps other certificates to subjects; empty for none
@@ -47,7 +47,7 @@ type Options struct {
 	TokenKey string
 	// how long a nonce of Digest can be used; 5 minutes when zero
 	NonceTTL    time.Duration
-	Witnesses   *audit.Policy // who is asked to cosign the audit log; nil for nobody
+	Witnesses   *audit.Policy // of those that cosign the audit log; nil for none
 	Empty       bool          // at init: no account 100 and no demo credentials
 	DiskReserve uint64        // bytes that must stay free
 	WitnessFile string        // where Witnesses is from; empty for none
@@ -110,7 +110,7 @@ func Open(ctx context.Context, opts Options) (*Server, error) {
 }
 
 func (s *Server) open(ctx context.Context) error {
-	switch plan, err := s.dir.ReadPlan(); {
+	switch plan, err := s.dir.Plan().Read(); {
 	case err != nil:
 		return err
 	case plan != nil:

@@ -27,7 +27,7 @@ import (
 
 // A Dir is a data folder that this process has locked.
 type Dir struct {
-	Root   string
+	Paths
 	Config Config
 
 	lock *flock.Flock
@@ -68,9 +68,6 @@ const Postgres = "postgres"
 const (
 	configFile = "config.toml"
 	initFile   = "init.toml"
-	planFile   = "recover.toml"
-	sharedFile = "shared.toml"
-	seenFile   = "seen.toml"
 )
 
 // ErrUsage marks a request or an option that contradicts what init fixed.
@@ -78,43 +75,6 @@ var ErrUsage = errors.New("usage")
 
 // ErrInUse reports a data folder that another process has.
 var ErrInUse = errors.New("in use by another process")
-
-// Requests is where whoever owns the disk leaves requests for a running server.
-func (d *Dir) Requests() string { return d.Path("requests") }
-
-// Path is a file in the folder.
-func (d *Dir) Path(elem ...string) string {
-	return filepath.Join(append([]string{d.Root}, elem...)...)
-}
-
-// The files and folders of a complete data folder.
-func (d *Dir) Vault() string         { return d.Path("vault.db") }
-func (d *Dir) Audit() string         { return d.Path("audit") }
-func (d *Dir) VaultKey() string      { return d.Path("keys", "vault.key") }
-func (d *Dir) AuditKey() string      { return d.Path("keys", "audit.key") }
-func (d *Dir) TokenKey() string      { return d.Path("keys", "token.key") }
-func (d *Dir) RootCA() (_, _ string) { return d.Path("ca", "ca.crt"), d.Path("ca", "ca.key") }
-func (d *Dir) ServerCA() (_, _ string) {
-	return d.Path("ca", "servers.crt"), d.Path("ca", "servers.key")
-}
-
-func (d *Dir) ClientCA() (_, _ string) {
-	return d.Path("ca", "clients.crt"), d.Path("ca", "clients.key")
-}
-
-// AuditRotation is where a rotation of the key of the log is kept until its entry is
-// made.
-func (d *Dir) AuditRotation() string { return d.Path("keys", "audit.rotation") }
-
-// OldClientCA is the certificate of the authority for clients before a rollover.
-func (d *Dir) OldClientCA() string { return d.Path("ca", "clients.old.crt") }
-
-func (d *Dir) Server() (_, _ string) {
-	return d.Path("tls", "server.crt"), d.Path("tls", "server.key")
-}
-
-// Client is the folder of the credentials that init made for a user.
-func (d *Dir) Client(user string) string { return d.Path("clients", user) }
 
 // required returns what a complete folder must have.
 func (d *Dir) required() []string {
@@ -154,7 +114,7 @@ func Open(root string, wanted Config) (d *Dir, fresh bool, err error) {
 			"chmod 700 it",
 			root, info.Mode().Perm())
 	}
-	d = &Dir{Root: root}
+	d = At(root)
 	if err := d.acquire(); err != nil {
 		return nil, false, err
 	}
@@ -175,7 +135,7 @@ func Claim(root string) (claimed *Dir, staging string, err error) {
 	if err := machine.Serves(runtime.GOOS); err != nil {
 		return nil, "", err
 	}
-	d := &Dir{Root: root}
+	d := At(root)
 	if err := d.acquire(); err != nil {
 		return nil, "", err
 	}
@@ -329,107 +289,6 @@ func (d *Dir) decode(name string) error {
 		return fmt.Errorf("%s: name, realm and origin must be set", d.Path(name))
 	}
 	return nil
-}
-
-// A Plan is what a recovery of the audit log is to do. It is on the disk before
-// the first step and until after the last one, so that a recovery that was
-// interrupted is completed by the next one.
-type Plan struct {
-	Origin string `toml:"origin"` // of the new log
-	Logs   int    `toml:"logs"`   // how many logs the journal had before
-
-	// What the old log said last.
-	OldOrigin string `toml:"old_origin"`
-	OldSize   int64  `toml:"old_size"`
-	OldRoot   string `toml:"old_root"`
-
-	Behind int64    `toml:"behind"` // entries that the vault lacks
-	Looked []string `toml:"looked"` // copies of the old log
-	Missed []string `toml:"missed"` // replicas that have seen more of it
-}
-
-// ErrPlan reports a folder whose recovery was interrupted.
-var ErrPlan = errors.New("a recovery of the audit log was interrupted; run atmctl audit recover " +
-	"again")
-
-// ReadPlan returns the plan of an interrupted recovery, or nil.
-func (d *Dir) ReadPlan() (*Plan, error) {
-	if !Exists(d.Path(planFile)) {
-		return nil, nil
-	}
-	var p Plan
-	if _, err := toml.DecodeFile(d.Path(planFile), &p); err != nil {
-		return nil, fmt.Errorf("%s: %w", d.Path(planFile), err)
-	}
-	return &p, nil
-}
-
-// WritePlan begins a recovery; nil ends it.
-func (d *Dir) WritePlan(p *Plan) error {
-	if p == nil {
-		return errors.Join(os.Remove(d.Path(planFile)), durable.SyncDir(d.Root))
-	}
-	text, err := toml.Marshal(p)
-	if err != nil {
-		return err
-	}
-	return durable.WriteFile(d.Path(planFile), text, 0o600)
-}
-
-// ReadShared returns the hashes of the files that several servers share, as they
-// had them last; nil when that was never noted.
-func (d *Dir) ReadShared() (sums map[string]string, err error) {
-	if !Exists(d.Path(sharedFile)) {
-		return nil, nil
-	}
-	if _, err := toml.DecodeFile(d.Path(sharedFile), &sums); err != nil {
-		return nil, fmt.Errorf("%s: %w", d.Path(sharedFile), err)
-	}
-	return sums, nil
-}
-
-// WriteShared notes them.
-func (d *Dir) WriteShared(sums map[string]string) error {
-	text, err := toml.Marshal(sums)
-	if err != nil {
-		return err
-	}
-	return durable.WriteFile(d.Path(sharedFile), text, 0o600)
-}
-
-// Seen is a state of the audit log that was acknowledged to somebody, kept because the
-// database was found to have gone back behind it. No start goes on from less.
-type Seen struct {
-	Origin string `toml:"origin"`
-	Size   int64  `toml:"size"`
-	Root   string `toml:"root"` // base64
-}
-
-// ReadSeen returns what WriteSeen noted; nil for nothing.
-func (d *Dir) ReadSeen() (*Seen, error) {
-	if !Exists(d.Path(seenFile)) {
-		return nil, nil
-	}
-	var seen Seen
-	if _, err := toml.DecodeFile(d.Path(seenFile), &seen); err != nil {
-		return nil, fmt.Errorf("%s: %w", d.Path(seenFile), err)
-	}
-	return &seen, nil
-}
-
-// WriteSeen notes what was seen; nil forgets it.
-func (d *Dir) WriteSeen(seen *Seen) error {
-	if seen == nil {
-		if err := os.Remove(d.Path(seenFile)); !errors.Is(err, fs.ErrNotExist) {
-			return errors.Join(err, durable.SyncDir(d.Root))
-		}
-		return nil
-	}
-	text, err := toml.Marshal(seen)
-	if err != nil {
-		return err
-	}
-	return durable.WriteFile(d.Path(seenFile), text, 0o600)
 }
 
 // SetOrigin changes the origin of the audit log.

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestVaultKey(t *testing.T) {
+func TestVaultKeyIsReadAsItWasWritten(t *testing.T) {
 	first := NewVaultKey()
 	second := first.Next()
 	if bytes.Equal(first.Secret, second.Secret) || !bytes.Equal(first.Requests, second.Requests) {

@@ -9,7 +9,7 @@ import (
 // Look reads what the folder at root is. It neither changes nor locks it. complete is false
 // for a folder whose init was interrupted.
 func Look(root string) (d *Dir, complete bool, err error) {
-	d = &Dir{Root: filepath.Clean(root)}
+	d = At(filepath.Clean(root))
 	names, err := os.ReadDir(d.Root)
 	if err != nil {
 		return nil, false, err

@@ -56,7 +56,7 @@ var ErrNoRootKey = errors.New("the key of the root is not in the folder, as afte
 // in the folder when that is empty, and a server certificate of the new one.
 // Certificates of the authority for clients before it are good until Retire.
 func Rollover(data, keyFile string) error {
-	dir := &datadir.Dir{Root: data}
+	dir := datadir.At(data)
 	if datadir.Exists(dir.OldClientCA()) {
 		return ErrNotRetired
 	}
@@ -133,7 +133,7 @@ func reissueServer(dir *datadir.Dir, by *certs.Authority) error {
 
 // Retire stops trusting the authority for clients that the last rollover replaced.
 func Retire(data string) error {
-	old := (&datadir.Dir{Root: data}).OldClientCA()
+	old := datadir.At(data).OldClientCA()
 	if err := os.Remove(old); err != nil {
 		return err
 	}
@@ -143,7 +143,7 @@ func Retire(data string) error {
 // ExportRoot moves the key of the root out of the data folder into a new file,
 // for a place that is not online. Nothing that runs needs it.
 func ExportRoot(data, file string) error {
-	certFile, keyFile := (&datadir.Dir{Root: data}).RootCA()
+	certFile, keyFile := datadir.At(data).RootCA()
 	if _, err := certs.LoadAuthority(certFile, keyFile); err != nil {
 		return err
 	}
@@ -174,7 +174,7 @@ type AuthorityState struct {
 
 // ListAuthorities lists the authorities of a data folder, the root first.
 func ListAuthorities(data string) ([]AuthorityState, error) {
-	dir := &datadir.Dir{Root: data}
+	dir := datadir.At(data)
 	var list []AuthorityState
 	for _, files := range []func() (string, string){dir.RootCA, dir.ServerCA, dir.ClientCA} {
 		certFile, keyFile := files()

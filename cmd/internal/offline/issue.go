@@ -20,7 +20,7 @@ func (f Folder) Issue(ctx context.Context, request inbox.Issuing, log *slog.Logg
 ) {
 	dir, _, err := f.lock(ctx)
 	if errors.Is(err, datadir.ErrInUse) {
-		running := &datadir.Dir{Root: f.Data}
+		running := datadir.At(f.Data)
 		return inbox.Ask(ctx, running.Requests(), request)
 	}
 	if err != nil {

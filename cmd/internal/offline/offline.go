@@ -462,7 +462,7 @@ func (f Folder) publish(ctx context.Context, log *slog.Logger) error {
 // checkServerKey makes sure that a server can serve with the key in a folder: no client
 // would trust it with another one than that of its certificate.
 func checkServerKey(folder string, log *slog.Logger) error {
-	certFile, keyFile := (&datadir.Dir{Root: folder}).Server()
+	certFile, keyFile := datadir.At(folder).Server()
 	if _, err := certs.NewReloader(certFile, keyFile, log); err != nil {
 		return fmt.Errorf("%w: tls/server.key is not the key of tls/server.crt: %w",
 			backup.ErrIncomplete, err)

@@ -72,7 +72,7 @@ func (f Folder) beginLog(ctx context.Context, dir *datadir.Dir, store vault.Back
 			return nil, err
 		}
 	}
-	plan, err := dir.ReadPlan()
+	plan, err := dir.Plan().Read()
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func (f Folder) beginLog(ctx context.Context, dir *datadir.Dir, store vault.Back
 		if plan, err = newPlan(ctx, dir, store, f.Logs); err != nil {
 			return nil, err
 		}
-		if err := dir.WritePlan(plan); err != nil {
+		if err := dir.Plan().Write(plan); err != nil {
 			return nil, err
 		}
 	}
@@ -118,7 +118,7 @@ func (f Folder) beginLog(ctx context.Context, dir *datadir.Dir, store vault.Back
 		Origin: plan.Origin, OldOrigin: plan.OldOrigin, OldSize: plan.OldSize,
 		OldRoot: plan.OldRoot, Archive: archive,
 		Behind: plan.Behind, Looked: plan.Looked, Missed: plan.Missed,
-	}, dir.WritePlan(nil)
+	}, dir.Plan().Write(nil)
 }
 
 // newPlan decides what to do. The new log commits to the longest known state of the
@@ -176,7 +176,7 @@ func longestLog(ctx context.Context, dir *datadir.Dir, store vault.Backend,
 			take(published, c)
 		}
 	}
-	switch seen, err := dir.ReadSeen(); {
+	switch seen, err := dir.Seen().Read(); {
 	case err != nil:
 		return longest, nil, err
 	case seen != nil && seen.Origin == dir.Config.Origin:

@@ -54,14 +54,14 @@ func (f *files) paths() map[string]string {
 // as by atmctl ca rollover, so that they are not overwritten. A file that another
 // replica changed as well is put aside here.
 func (f *files) keepChanges(shared []pgstore.File) error {
-	had, err := f.dir.ReadShared()
+	had, err := f.dir.Shared().Read()
 	if err != nil || had == nil {
 		return err
 	}
 	paths := f.paths()
 	for _, file := range shared {
 		path, is := paths[file.Name]
-		before, was := had[file.Name]
+		before, was := (*had)[file.Name]
 		if !is || !was {
 			continue
 		}
@@ -99,7 +99,7 @@ func (f *files) remember() error {
 	for name, data := range f.known {
 		sums[name] = sum(data)
 	}
-	return f.dir.WriteShared(sums)
+	return f.dir.Shared().Write(&sums)
 }
 
 // adoptConfig takes over what init fixed on the first replica, and a recovery of

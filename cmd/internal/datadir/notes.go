@@ -1,0 +1,83 @@
+package datadir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"example.com/atm/internal/durable"
+	"github.com/BurntSushi/toml"
+)
+
+// A Note is a small file that one process leaves for the next one.
+type Note[T any] struct{ path string }
+
+// Read returns what was written; nil for nothing.
+func (n Note[T]) Read() (*T, error) {
+	if !Exists(n.path) {
+		return nil, nil
+	}
+	var v T
+	if _, err := toml.DecodeFile(n.path, &v); err != nil {
+		return nil, fmt.Errorf("%s: %w", n.path, err)
+	}
+	return &v, nil
+}
+
+// Write keeps v; nil removes the note.
+func (n Note[T]) Write(v *T) error {
+	if v == nil {
+		if err := os.Remove(n.path); !errors.Is(err, fs.ErrNotExist) {
+			return errors.Join(err, durable.SyncDir(filepath.Dir(n.path)))
+		}
+		return nil
+	}
+	text, err := toml.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(n.path, text, 0o600)
+}
+
+// Plan is the note of a recovery, from before its first step until after its last.
+func (p Paths) Plan() Note[Plan] { return Note[Plan]{p.Path("recover.toml")} }
+
+// Shared is the note of the hashes of the files that several servers share, as they had
+// them last.
+func (p Paths) Shared() Note[map[string]string] {
+	return Note[map[string]string]{p.Path("shared.toml")}
+}
+
+// Seen is the note of a database that went back.
+func (p Paths) Seen() Note[Seen] { return Note[Seen]{p.Path("seen.toml")} }
+
+// A Plan is what a recovery of the audit log is to do. It is on the disk before
+// the first step and until after the last one, so that a recovery that was
+// interrupted is completed by the next one.
+type Plan struct {
+	Origin string `toml:"origin"` // of the new log
+	Logs   int    `toml:"logs"`   // how many logs the journal had before
+
+	// What the old log said last.
+	OldOrigin string `toml:"old_origin"`
+	OldSize   int64  `toml:"old_size"`
+	OldRoot   string `toml:"old_root"`
+
+	Behind int64    `toml:"behind"` // entries that the vault lacks
+	Looked []string `toml:"looked"` // copies of the old log
+	Missed []string `toml:"missed"` // replicas that have seen more of it
+}
+
+// ErrPlan reports a folder whose recovery was interrupted.
+var ErrPlan = errors.New("a recovery of the audit log was interrupted; run atmctl audit recover " +
+	"again")
+
+// Seen is a state of the audit log that was acknowledged to somebody, kept because the
+// database was found to have gone back behind it. No start goes on from less.
+type Seen struct {
+	Origin string `toml:"origin"`
+	Size   int64  `toml:"size"`
+	Root   string `toml:"root"` // base64
+}
