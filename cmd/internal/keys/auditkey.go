@@ -49,7 +49,7 @@ func openAuditKey(cfg Config, lock sync.Locker) (*AuditKey, error) {
 }
 
 // RotateAudit makes a new key sign the audit log. The one before it signs as
-// well until the next rotation, so that nobody who verifies with it is cut off, and it
+// well until the next rotation, so that those who verify with it are not cut off, and it
 // signs that the new one follows it, which is an entry. A kill in between loses none of
 // that: the next start makes the entry.
 func (a *AuditKey) RotateAudit(ctx context.Context) (checkpoint.Rotation, error) {

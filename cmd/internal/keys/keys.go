@@ -10,6 +10,7 @@ package keys
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -168,7 +169,7 @@ func shareRotated(ctx context.Context, replicas Replicas) error {
 }
 
 // errRotatedElsewhere reports a rotation that met one of another replica.
-var errRotatedElsewhere = fmt.Errorf("another replica has rotated keys at the same moment; " +
+var errRotatedElsewhere = errors.New("another replica has rotated keys at the same moment; " +
 	"nothing was rotated here")
 
 // ForeignVerifier verifies certificates of the other authorities; nil when there are none.
