@@ -31,7 +31,7 @@ export ATM_SKIPPED = $(SKIPPED)
 test: requirements lint release-tools
 	@rm -f $(SKIPPED)
 	cd interop && $(GO) vet ./... && $(GO) test -timeout 10m ./...
-	$(GO) vet -tags pkcs11 ./cmd/... && $(GO) test -tags pkcs11 -timeout 10m ./cmd/internal/daemon -run TestModule
+	$(GO) vet -tags pkcs11 ./cmd/... && $(GO) test -tags pkcs11 -timeout 10m ./cmd/internal/daemon -run TestModuleSignsTokens
 	GODEBUG=fips140=only $(GO) test -short -timeout 10m ./auth ./certs ./audit ./vault/boltstore ./vault/sealing
 	ATM_REPLICAS=2 $(GO) test -timeout 15m ./cmd/attack ./cmd/internal/daemon
 	$(GO) test -race -timeout 25m ./...
@@ -103,7 +103,7 @@ build:
 soak: DEBIAN += patroni etcd-server
 soak: packages
 	ATM_SOAK=1 $(GO) test ./cmd -v -timeout 3h -run 'TestKilledServerKeepsWhatItAnswered|TestPowerCutKeepsWhatWasAnswered|TestFullDiskIsUnavailableUntilThereIsSpace|TestHistories|TestKilledPrimaryLosesNothing|TestMemoryIsBounded|TestRollingRestartFailsNoCall|TestStandbyThatLags|TestLaggingStandby|TestDamagedVaultsAreRefused|TestPatroniFailoverKeepsWhatWasAnswered'
-	ATM_SOAK=1 $(GO) test ./cmd/attack ./cmd/internal/daemon -v -timeout 1h -run 'TestFlood|TestUnknownUser|TestMove|TestRestoreDrill'
+	ATM_SOAK=1 $(GO) test ./cmd/attack ./cmd/internal/daemon -v -timeout 1h -run 'TestFloodOfFailedSignInsHidesNothing|TestUnknownUserTakesAsLongAsAWrongPassword|TestMovedAccountsKeepBalancesAndReceipts|TestRestoredServerGoesOnFromItsBackup'
 	$(GO) test ./vault/... -run TestStore -count 20 -timeout 1h
 	ATM_SOAK=1 $(GO) test ./audit -v -timeout 20m -run 'TestDamage'
 

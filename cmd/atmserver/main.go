@@ -327,7 +327,7 @@ func serve(ctx context.Context, o *options, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	// The addresses come first: who cannot have them has changed nothing.
+	// The addresses come first: a start that cannot have them has changed nothing.
 	listen, err := daemon.Addresses(o.listen, o.admin)
 	if err != nil {
 		return err

@@ -23,11 +23,12 @@ var movement = regexp.MustCompile(
 		`\s*<param>\s*<value>\s*<int>\s*0*100\s*</int>\s*</value>\s*</param>` +
 		`\s*<param>\s*<value>\s*<double>\s*([0-9.]+)\s*</double>\s*</value>\s*</param>\s*</params>\s*</methodCall>\s*$`)
 
-// TestDamagedRequests cuts the captured deposits and withdrawals at each byte
+// TestDamagedRequestsMoveWhatTheySay cuts the captured deposits and withdrawals at each byte
 // and turns each of their bits, and sends all of it. Money moves where the
 // damaged text is still a whole call, by the amount that stands in it, and
 // nowhere else.
-func TestDamagedRequests(t *testing.T) {
+func TestDamagedRequestsMoveWhatTheySay(t *testing.T) {
+	t.Parallel()
 	h := daemontest.Start(t, nil)
 	daemontest.Must(t)(h.As(t, "demo").Deposit(t.Context(), daemontest.Account, 1_000_000_00,
 		"float"))

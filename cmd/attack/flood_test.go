@@ -16,10 +16,11 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// TestFlood floods the server with failed sign-ins from a thousand networks,
+// TestFloodOfFailedSignInsHidesNothing floods the server with failed sign-ins from a thousand
+// networks,
 // ten each, or a hundred with ATM_SOAK, while somebody deposits. The log grows
 // by no more than its bound, counts every one, and hides no deposit.
-func TestFlood(t *testing.T) {
+func TestFloodOfFailedSignInsHidesNothing(t *testing.T) {
 	const networks, at, deposits = 1000, 50, 100
 	each := 10
 	if os.Getenv("ATM_SOAK") != "" {

@@ -15,11 +15,12 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// TestUnknownUser signs in as somebody unknown and with a wrong password, by
+// TestUnknownUserTakesAsLongAsAWrongPassword signs in as somebody unknown and with a wrong
+// password, by
 // Digest and at the token endpoint: the answers are the same bytes, but for
 // date and nonce. With ATM_SOAK it also says how long a thousand of each take,
 // one after the other in turn.
-func TestUnknownUser(t *testing.T) {
+func TestUnknownUserTakesAsLongAsAWrongPassword(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	daemontest.WithAlice(t, h)
 	daemontest.Must(t)(h.As(t, "operator").Call(t.Context(), "admin.user.add", "user:dora",

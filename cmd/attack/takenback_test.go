@@ -463,6 +463,7 @@ func refused(code int, answer string) bool {
 // TestWhatWasTakenBackIsRefused uses every credential after it was taken back in every way:
 // before its request, after the head of it, and before the last byte of its body.
 func TestWhatWasTakenBackIsRefused(t *testing.T) {
+	t.Parallel()
 	c := newCounter(t)
 	moments := []struct {
 		name  string
@@ -524,6 +525,7 @@ func sorted[V any](m map[string]V) []string {
 // TestTokenIsRevokedByIssuerAndID revokes a token of another issuer by its id alone, which is
 // unknown here, by an issuer that is unknown, and by its own.
 func TestTokenIsRevokedByIssuerAndID(t *testing.T) {
+	t.Parallel()
 	c := newCounter(t)
 	u := uses["money by another issuer's token"](t, c)
 	for _, args := range [][]any{
@@ -549,6 +551,7 @@ func TestTokenIsRevokedByIssuerAndID(t *testing.T) {
 
 // TestLastOperatorStays keeps the last operator from being disabled and demoted, in all ways.
 func TestLastOperatorStays(t *testing.T) {
+	t.Parallel()
 	c := newCounter(t)
 	calls := [][]any{
 		{"admin.user.disable", "user:operator"},
@@ -574,6 +577,7 @@ func TestLastOperatorStays(t *testing.T) {
 // TestLostEnrolmentGivesTheSameCertificate sends an enrolment again whose answer was lost, also
 // to a server that was started since, and then another one with the same code.
 func TestLostEnrolmentGivesTheSameCertificate(t *testing.T) {
+	t.Parallel()
 	h := daemontest.Start(t, nil)
 	record, _ := daemontest.Must(t)(h.As(t, "operator").Call(t.Context(), "admin.cert.invite",
 		"service:billing", "teller")).Result.(map[string]any)
@@ -619,6 +623,7 @@ func TestLostEnrolmentGivesTheSameCertificate(t *testing.T) {
 
 // TestExpiredCertificateIsToldWhatToDo signs in by a certificate that has ended.
 func TestExpiredCertificateIsToldWhatToDo(t *testing.T) {
+	t.Parallel()
 	a := newArena(t)
 	ended := a.issued(t, func(c *x509.Certificate) {
 		c.NotAfter = time.Now().Add(-time.Minute)
@@ -634,6 +639,7 @@ func TestExpiredCertificateIsToldWhatToDo(t *testing.T) {
 // its life: another one takes its place, over the same key, and it is no renewal of who was
 // revoked.
 func TestServerRenewsItsOwnClients(t *testing.T) {
+	t.Parallel()
 	h := daemontest.Start(t, nil)
 	daemontest.Must(t)(h.As(t, "operator").Call(t.Context(), "admin.user.revoke", "user:demo"))
 	if err := h.Stop(); err != nil {

@@ -19,10 +19,11 @@ import (
 	"example.com/atm/cmd/internal/offline"
 )
 
-// TestBackupUnderLoad takes backups while 32 clients write. Each restored copy
+// TestBackupUnderLoadHoldsAllThatWasAnsweredBefore takes backups while 32 clients write. Each
+// restored copy
 // passes every check, its log verifies, and it holds whatever was acknowledged
 // before the backup began.
-func TestBackupUnderLoad(t *testing.T) {
+func TestBackupUnderLoadHoldsAllThatWasAnsweredBefore(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	const clients = 32
 	var acknowledged sync.Map // receipt → true

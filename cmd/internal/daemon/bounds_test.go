@@ -38,9 +38,9 @@ func asks(t testing.TB, conn net.Conn) bool {
 	return err == nil && resp.StatusCode == http.StatusOK
 }
 
-// TestSilentConnectionsMakeRoom opens more silent connections than there may be at
+// TestSilentConnectionsMakeWayForOthers opens more silent connections than there may be at
 // all. Others are served nevertheless, and a connection that is in use stays open.
-func TestSilentConnectionsMakeRoom(t *testing.T) {
+func TestSilentConnectionsMakeWayForOthers(t *testing.T) {
 	daemontest.Single(t, "the bound is that of one server")
 	h := daemontest.Start(t, func(o *daemon.Options) {
 		o.Server.MaxConnections, o.Server.MaxPerAddress = 32, 16
@@ -69,8 +69,8 @@ func TestSilentConnectionsMakeRoom(t *testing.T) {
 	}
 }
 
-// TestOneAddressHasSoManyConnections opens one more from an address than it may have.
-func TestOneAddressHasSoManyConnections(t *testing.T) {
+// TestConnectionsOfOneAddressAreBounded opens one more from an address than it may have.
+func TestConnectionsOfOneAddressAreBounded(t *testing.T) {
 	daemontest.Single(t, "the bound is that of one server")
 	h := daemontest.Start(t, func(o *daemon.Options) { o.Server.MaxPerAddress = 4 })
 	var first *tls.Conn

@@ -19,10 +19,10 @@ import (
 	"example.com/atm/vault/pgstore"
 )
 
-// TestCheckAndRebuild changes records of the vault in ways that only somebody
+// TestRebuildMendsWhatTheCheckNames changes records of the vault in ways that only somebody
 // with its key can, so that every value opens. The check says what is wrong,
 // and a rebuild puts it right, from the journal alone.
-func TestCheckAndRebuild(t *testing.T) {
+func TestRebuildMendsWhatTheCheckNames(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	operator, demo := h.As(t, "operator"), h.As(t, "demo")
 	daemontest.Must(t)(operator.Call(t.Context(), "admin.account.open", "200", "user:demo", "50"))

@@ -17,7 +17,7 @@ const (
 )
 
 // watchClock records when the clock is set: times in the log before and after
-// it are not to be compared.
+// it cannot be compared.
 func watchClock(ctx context.Context, t *teller.Teller, log *slog.Logger) {
 	tick := time.NewTicker(clockEvery)
 	defer tick.Stop()

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func TestClockStep(t *testing.T) {
+func TestClockThatWasSetIsToldFromOneThatDrifts(t *testing.T) {
 	for _, tt := range []struct{ wall, elapsed, want time.Duration }{
 		{time.Second, time.Second, 0},
 		{time.Second + 100*time.Millisecond, time.Second, 0}, // slewed

@@ -14,9 +14,11 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// TestCodes gets every code of the contract over the wire, and finds each in
+// TestEveryCodeIsAnsweredAndRecorded gets every code of the contract over the wire, and finds each
+// in
 // the audit log.
-func TestCodes(t *testing.T) {
+func TestEveryCodeIsAnsweredAndRecorded(t *testing.T) {
+	t.Parallel()
 	h := daemontest.Start(t, nil)
 	demo, operator := h.As(t, "demo"), h.As(t, "operator")
 	daemontest.Must(t)(operator.Call(t.Context(), "admin.account.open", "200", "user:demo"))
@@ -172,7 +174,7 @@ func TestCodes(t *testing.T) {
 			t.Errorf("%s is in no entry", code)
 		}
 	}
-	// UNAVAILABLE is in TestDiskReserve; OUTCOME_UNKNOWN and INTERNAL need a
+	// UNAVAILABLE is in TestNothingIsWrittenIntoTheDiskReserve; OUTCOME_UNKNOWN and INTERNAL need a
 	// disk that fails. None of the three can be stored.
 	for _, code := range strings.Fields("OK ACCOUNT_NOT_FOUND ACCOUNT_EXISTS ACCOUNT_FROZEN " +
 		"ACCOUNT_CLOSED ACCOUNT_NOT_EMPTY INSUFFICIENT_FUNDS " +

@@ -18,10 +18,11 @@ import (
 	"example.com/atm/cmd/internal/offline"
 )
 
-// TestRestoreDrill takes a backup of a server with many entries while clients write,
+// TestRestoredServerGoesOnFromItsBackup takes a backup of a server with many entries while clients
+// write,
 // restores it, starts a server on it, verifies its log, and replays that against its
 // balances: what docs/operations.md tells an operator to do, with the time it takes.
-func TestRestoreDrill(t *testing.T) {
+func TestRestoredServerGoesOnFromItsBackup(t *testing.T) {
 	daemontest.Single(t, "a backup is restored without a database")
 	entries := int64(20_000)
 	if os.Getenv("ATM_SOAK") != "" {

@@ -16,9 +16,9 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// TestInvitation follows one invitation ten times at once, each time with
+// TestInvitationIsFollowedOnce follows one invitation ten times at once, each time with
 // another key: one gets a certificate. So it stays after a restart.
-func TestInvitation(t *testing.T) {
+func TestInvitationIsFollowedOnce(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	invite := func() string {
 		t.Helper()

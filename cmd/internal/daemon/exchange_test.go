@@ -12,9 +12,10 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// TestExchange has a service exchange a token of a customer's for a grant of
+// TestExchangedTokenHasNoMoreThanItsGrant has a service exchange a token of a customer's for a
+// grant of
 // theirs, and ask for what it may not have.
-func TestExchange(t *testing.T) {
+func TestExchangedTokenHasNoMoreThanItsGrant(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	operator := h.As(t, "operator")
 	daemontest.WithAlice(t, h)

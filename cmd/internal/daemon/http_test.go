@@ -27,8 +27,8 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// TestEdge sends what is refused below RPC.
-func TestEdge(t *testing.T) {
+// TestWhatIsNoCallIsRefusedBelowRPC sends what is refused below RPC.
+func TestWhatIsNoCallIsRefusedBelowRPC(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	inquiry := daemontest.Call("inquiry", "100")
 	head := "Host: localhost\r\nContent-Type: text/xml\r\n"
@@ -140,9 +140,9 @@ func TestEdge(t *testing.T) {
 	}
 }
 
-// TestPipelinedCoding hides a Transfer-Encoding in the second of two requests
+// TestPipelinedCodingIsRefused hides a Transfer-Encoding in the second of two requests
 // that arrive together.
-func TestPipelinedCoding(t *testing.T) {
+func TestPipelinedCodingIsRefused(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	inquiry := daemontest.Call("inquiry", "100")
 	head := fmt.Sprintf("Host: localhost\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n",
@@ -156,9 +156,10 @@ func TestPipelinedCoding(t *testing.T) {
 	}
 }
 
-// TestPipelinedCalls sends a call before the one before it is answered, cut wherever
+// TestPipelinedCallsAreAnsweredInOrder sends a call before the one before it is answered, cut
+// wherever
 // the network may cut it.
-func TestPipelinedCalls(t *testing.T) {
+func TestPipelinedCallsAreAnsweredInOrder(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	inquiry := daemontest.Call("inquiry", "100")
 	one := fmt.Sprintf("POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: "+
@@ -182,9 +183,10 @@ func TestPipelinedCalls(t *testing.T) {
 	}
 }
 
-// TestKeptConnection sends each call on a connection of its own, and all of them on
+// TestKeptConnectionAnswersAsNewOnesDo sends each call on a connection of its own, and all of them
+// on
 // one: the answers are the same.
-func TestKeptConnection(t *testing.T) {
+func TestKeptConnectionAnswersAsNewOnesDo(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	receipt := regexp.MustCompile(`<string>\d+ [^<]{44}</string>`) // each call has another
 	open := func() (*tls.Conn, *bufio.Reader) {
@@ -300,9 +302,11 @@ func TestKeptConnection(t *testing.T) {
 	}
 }
 
-// TestIdleTimeout uses a connection for longer than it may be idle, never idle for that
+// TestIdleConnectionsAreClosed uses a connection for longer than it may be idle, never idle for
+// that
 // long, and then leaves it to the server.
-func TestIdleTimeout(t *testing.T) {
+func TestIdleConnectionsAreClosed(t *testing.T) {
+	t.Parallel()
 	h := daemontest.Start(t, func(o *daemon.Options) { o.Server.IdleTimeout = 3 * time.Second })
 	conn, err := tls.Dial("tcp", h.Addr, h.TLS(t, "demo"))
 	if err != nil {
@@ -326,8 +330,8 @@ func TestIdleTimeout(t *testing.T) {
 	}
 }
 
-// TestCallerGone hangs up as soon as a deposit is sent: it is carried out.
-func TestCallerGone(t *testing.T) {
+// TestCallOfAGoneCallerIsCarriedOut hangs up as soon as a deposit is sent: it is carried out.
+func TestCallOfAGoneCallerIsCarriedOut(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	deposit := daemontest.Call("deposit", "100", "1.00")
 	conn, err := tls.Dial("tcp", h.Addr, h.TLS(t, "demo"))
@@ -349,7 +353,7 @@ func TestCallerGone(t *testing.T) {
 	}
 }
 
-func TestGoodAnswersHeaders(t *testing.T) {
+func TestGoodAnswersHaveSafeHeaders(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	resp, _ := h.Post(t, daemontest.HTTPClient(t, h.TLS(t, "demo")), daemontest.Call("inquiry",
 		"100"), nil)
@@ -366,7 +370,7 @@ func TestGoodAnswersHeaders(t *testing.T) {
 	}
 }
 
-func TestPlainHTTP(t *testing.T) {
+func TestPlainHTTPIsToldToUseHTTPS(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	conn, err := net.Dial("tcp", h.Addr)
 	if err != nil {
@@ -382,7 +386,7 @@ func TestPlainHTTP(t *testing.T) {
 	}
 }
 
-func TestTLSProfile(t *testing.T) {
+func TestWeakTLSIsRefused(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	old := h.TLS(t, "demo")
 	old.MinVersion, old.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
@@ -431,9 +435,9 @@ func TestPage(t *testing.T) {
 	}
 }
 
-// TestStrangers presents certificates that prove nothing. None moves a cent,
+// TestStrangersMoveNoCent presents certificates that prove nothing. None moves a cent,
 // each gets 401, and the log says why.
-func TestStrangers(t *testing.T) {
+func TestStrangersMoveNoCent(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	ours, err := certs.LoadAuthority(filepath.Join(h.Data, "ca", "clients.crt"),
 		filepath.Join(h.Data, "ca", "clients.key"))
@@ -547,9 +551,9 @@ func TestStrangers(t *testing.T) {
 	}
 }
 
-// TestFailuresSummarised floods the log with failed sign-ins: five of a reason
+// TestFailedSignInsAreSummarised floods the log with failed sign-ins: five of a reason
 // get entries, the rest is counted and flushed at the stop.
-func TestFailuresSummarised(t *testing.T) {
+func TestFailedSignInsAreSummarised(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	c := daemontest.HTTPClient(t, h.TLS(t, "demo"))
 	for range 25 {
@@ -576,7 +580,7 @@ func TestFailuresSummarised(t *testing.T) {
 	}
 }
 
-func TestAuditOverHTTP(t *testing.T) {
+func TestAuditLogIsServedAndVerifies(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	operator, demo := daemontest.HTTPClient(t, h.TLS(t, "operator")),
 		daemontest.HTTPClient(t, h.TLS(t, "demo"))
@@ -656,8 +660,8 @@ func TestAdmin(t *testing.T) {
 	}
 }
 
-// TestDiskReserve asks for more free space than any disk has.
-func TestDiskReserve(t *testing.T) {
+// TestNothingIsWrittenIntoTheDiskReserve asks for more free space than any disk has.
+func TestNothingIsWrittenIntoTheDiskReserve(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "atm-data")
 	if err := daemontest.StartIn(t, data, nil).Stop(); err != nil {
 		t.Fatal(err)

@@ -26,9 +26,10 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// TestIdentities signs in with certificates of another authority, which a file
+// TestMappedCertificatesSignIn signs in with certificates of another authority, which a file
 // maps to subjects, and with ones that it does not.
-func TestIdentities(t *testing.T) {
+func TestMappedCertificatesSignIn(t *testing.T) {
+	t.Parallel()
 	authority, err := certs.NewKey()
 	if err != nil {
 		t.Fatal(err)

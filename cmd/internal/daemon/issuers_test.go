@@ -19,9 +19,11 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// TestIssuers signs in with the token of a provider that a file names, until the
+// TestTokensOfListedIssuersAreGood signs in with the token of a provider that a file names, until
+// the
 // file names it no longer.
-func TestIssuers(t *testing.T) {
+func TestTokensOfListedIssuersAreGood(t *testing.T) {
+	t.Parallel()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)

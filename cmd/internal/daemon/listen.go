@@ -47,7 +47,7 @@ func Addresses(rpc, admin string) (Listen, error) {
 	}
 	switch listen.Admin = sockets[adminSocket]; {
 	case admin == "":
-		if listen.Admin != nil { // switched off, whoever made the socket
+		if listen.Admin != nil { // switched off, even if a supervisor made the socket
 			listen.Admin.Close()
 			listen.Admin = nil
 		}

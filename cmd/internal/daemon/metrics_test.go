@@ -11,9 +11,9 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// TestMetricsExist reads every metric that the alerts and the dashboard name from a
+// TestMetricsThatAlertsNameExist reads every metric that the alerts and the dashboard name from a
 // server that has done a little of everything.
-func TestMetricsExist(t *testing.T) {
+func TestMetricsThatAlertsNameExist(t *testing.T) {
 	daemontest.Single(t, "each replica counts what it did itself")
 	h := daemontest.Start(t, nil)
 	demo := h.As(t, "demo")

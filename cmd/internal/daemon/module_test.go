@@ -64,8 +64,8 @@ func newKeyPEM() (string, error) {
 	return string(text), err
 }
 
-// TestModule signs tokens with a key that never leaves SoftHSM.
-func TestModule(t *testing.T) {
+// TestModuleSignsTokens signs tokens with a key that never leaves SoftHSM.
+func TestModuleSignsTokens(t *testing.T) {
 	uri := strings.Replace(softHSM(t), "pin-source=", "pin-source=file:", 1)
 	h := start(t, func(o *daemon.Options) { o.TokenKey = uri })
 	withAlice(t, h)

@@ -22,9 +22,9 @@ import (
 	"example.com/atm/internal/needs"
 )
 
-// TestConcurrentDeposits deposits from 64 connections at once: all are applied
+// TestConcurrentDepositsAddUp deposits from 64 connections at once: all are applied
 // exactly, and many share a commit.
-func TestConcurrentDeposits(t *testing.T) {
+func TestConcurrentDepositsAddUp(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	const connections, each = 64, 10
 	commits := h.Metric(t, "atm_commits_total")
@@ -65,7 +65,7 @@ var ids atomic.Int64
 // rand36 is a request id that no other one in the test equals.
 func rand36() string { return fmt.Sprintf("test-%d", ids.Add(1)) }
 
-func TestMulticall(t *testing.T) {
+func TestMulticallAnswersEachCall(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	c := daemontest.HTTPClient(t, h.TLS(t, "demo"))
 	var calls [][]string
@@ -137,8 +137,8 @@ func TestMulticall(t *testing.T) {
 	}
 }
 
-// TestRequestIDs sends one intention in every way that it can be sent.
-func TestRequestIDs(t *testing.T) {
+// TestRequestIDMeansOneIntention sends one intention in every way that it can be sent.
+func TestRequestIDMeansOneIntention(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	c := daemontest.HTTPClient(t, h.TLS(t, "demo"))
 	body := func(amount, id string) string {
@@ -218,9 +218,10 @@ func TestRequestIDs(t *testing.T) {
 	}
 }
 
-// TestRequestIDOnce sends one request id many times in one multicall and again
+// TestRequestIDHasOneEffectAcrossARestart sends one request id many times in one multicall and
+// again
 // across a restart: one effect, one answer.
-func TestRequestIDOnce(t *testing.T) {
+func TestRequestIDHasOneEffectAcrossARestart(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	calls := make([][]string, 50)
 	for i := range calls {
@@ -257,9 +258,9 @@ func TestRequestIDOnce(t *testing.T) {
 	}
 }
 
-// TestAmountsOnTheWire sends amounts of every kind; the balance tells what was
+// TestAmountsOnTheWireAreExact sends amounts of every kind; the balance tells what was
 // taken for what.
-func TestAmountsOnTheWire(t *testing.T) {
+func TestAmountsOnTheWireAreExact(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	c := daemontest.HTTPClient(t, h.TLS(t, "demo"))
 	for value, want := range map[string]string{
@@ -315,8 +316,9 @@ func TestAmountsOnTheWire(t *testing.T) {
 	h.Entries(t)
 }
 
-// TestStatementMembers asks for statements with members that are none, or of a wrong type.
-func TestStatementMembers(t *testing.T) {
+// TestStatementRefusesUnknownMembers asks for statements with members that are none, or of a wrong
+// type.
+func TestStatementRefusesUnknownMembers(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	c := daemontest.HTTPClient(t, h.TLS(t, "demo"))
 	for member, want := range map[string]string{
@@ -339,9 +341,9 @@ func TestStatementMembers(t *testing.T) {
 	}
 }
 
-// TestDrain stops the server under load. Every answer that somebody got is
+// TestStopUnderLoadLosesNoAnswer stops the server under load. Every answer that somebody got is
 // true, and who got none knows it.
-func TestDrain(t *testing.T) {
+func TestStopUnderLoadLosesNoAnswer(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "atm-data")
 	h := daemontest.StartIn(t, data, nil)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -396,8 +398,8 @@ func TestDrain(t *testing.T) {
 	h.Entries(t)
 }
 
-// TestPython lets Python's standard library do everything that it can.
-func TestPython(t *testing.T) {
+// TestPythonsClientDoesEverything lets Python's standard library do everything that it can.
+func TestPythonsClientDoesEverything(t *testing.T) {
 	python := needs.Program(t, "python3")
 	h := daemontest.Start(t, nil)
 	cmd := exec.Command(python, "testdata/client.py", "https://"+h.Addr+"/RPC2",
@@ -414,7 +416,7 @@ func TestPython(t *testing.T) {
 }
 
 // TestUnavailableInit fills in for a full disk at the first start.
-func TestInitWithoutRoom(t *testing.T) {
+func TestInitOnAFullDiskGoesOnLater(t *testing.T) {
 	_, err := daemon.Open(t.Context(), daemon.Options{
 		Data: filepath.Join(t.TempDir(), "atm-data"), DiskReserve: 1 << 62, Log: daemontest.Discard,
 	})

@@ -14,9 +14,10 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// TestReference holds the pages about methods and metrics against what a server
+// TestReferencePagesSayWhatTheServerSays holds the pages about methods and metrics against what a
+// server
 // says of itself; with ATM_UPDATE=1 it writes them anew.
-func TestReference(t *testing.T) {
+func TestReferencePagesSayWhatTheServerSays(t *testing.T) {
 	daemontest.Single(t, "each replica counts what it did itself")
 	h := daemontest.Start(t, nil)
 	daemontest.Must(t)(h.As(t, "demo").Deposit(t.Context(), daemontest.Account, 1, "x"))
@@ -84,7 +85,8 @@ func compare(t *testing.T, file string, want []byte) {
 	}
 	have, err := os.ReadFile(file)
 	if err != nil || !bytes.Equal(have, want) {
-		t.Errorf("%s is old (%v): ATM_UPDATE=1 go test ./cmd/... -run TestReference writes it anew",
+		t.Errorf("%s is old (%v): ATM_UPDATE=1 go test ./cmd/... -run "+
+			"TestReferencePagesSayWhatTheServerSays writes it anew",
 			file, err)
 	}
 }

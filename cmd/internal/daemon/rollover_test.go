@@ -18,10 +18,10 @@ import (
 	"example.com/atm/cmd/internal/keys"
 )
 
-// TestRollover puts other authorities in force while requests run on kept and
+// TestRolloverFailsNoCall puts other authorities in force while requests run on kept and
 // on new connections: none fails. Certificates of the authority before are good
 // until it is retired, on open connections too.
-func TestRollover(t *testing.T) {
+func TestRolloverFailsNoCall(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	old := h.TLS(t, "demo")
 	kept := daemontest.HTTPClient(t, old)
@@ -110,9 +110,10 @@ func TestRollover(t *testing.T) {
 	}
 }
 
-// TestRolloverInterrupted starts a server on what is left when a rollover is
+// TestInterruptedRolloverIsCompletedOrUndone starts a server on what is left when a rollover is
 // interrupted between any two of its steps.
-func TestRolloverInterrupted(t *testing.T) {
+func TestInterruptedRolloverIsCompletedOrUndone(t *testing.T) {
+	t.Parallel()
 	h := daemontest.Start(t, nil)
 	if err := h.Stop(); err != nil {
 		t.Fatal(err)

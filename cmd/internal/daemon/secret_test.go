@@ -12,8 +12,8 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// TestSecretForTokens has a user whose secret gets tokens, and nothing else.
-func TestSecretForTokens(t *testing.T) {
+// TestSecretGetsTokensAlone has a user whose secret gets tokens, and nothing else.
+func TestSecretGetsTokensAlone(t *testing.T) {
 	const secret = "my mare ate 7 green apples"
 	h := daemontest.Start(t, nil)
 	operator := h.As(t, "operator")

@@ -50,7 +50,8 @@ func startOn(t testing.TB, folder string, store storage.Location) *daemontest.Se
 	return daemontest.StartOne(t, folder, func(o *daemon.Options) { o.Store = store })
 }
 
-func TestReplicas(t *testing.T) {
+func TestReplicasKnowWhatEachOtherDid(t *testing.T) {
+	t.Parallel()
 	a, b, store := pair(t)
 	if a.Name != b.Name {
 		t.Errorf("replicas of %s and %s", a.Name, b.Name)
@@ -138,9 +139,11 @@ func TestReplicas(t *testing.T) {
 	}
 }
 
-// TestReplayOnTheOther sends a request with a digest to both replicas, and to both
+// TestRequestIDIsAnsweredByTheOtherReplica sends a request with a digest to both replicas, and to
+// both
 // at once.
-func TestReplayOnTheOther(t *testing.T) {
+func TestRequestIDIsAnsweredByTheOtherReplica(t *testing.T) {
+	t.Parallel()
 	a, b, _ := pair(t)
 	daemontest.WithAlice(t, a)
 	nobody := a.TLS(t, "demo")
@@ -185,8 +188,9 @@ func TestReplayOnTheOther(t *testing.T) {
 	}
 }
 
-// TestThrottledTogether fails on one replica until it is too often for the other.
-func TestThrottledTogether(t *testing.T) {
+// TestReplicasThrottleTogether fails on one replica until it is too often for the other.
+func TestReplicasThrottleTogether(t *testing.T) {
+	t.Parallel()
 	a, b, _ := pair(t)
 	c := daemontest.HTTPClient(t, a.TLS(t, "demo"))
 	wrong := func(r *http.Request) { r.Header.Set("Authorization", "Bearer x.y.z") }
@@ -201,9 +205,11 @@ func TestThrottledTogether(t *testing.T) {
 	})
 }
 
-// TestRotatedOnTheOther rotates keys on one replica: the other one has them before
+// TestKeysRotatedOnOneReplicaAreUsedOnTheOther rotates keys on one replica: the other one has them
+// before
 // it decides anything.
-func TestRotatedOnTheOther(t *testing.T) {
+func TestKeysRotatedOnOneReplicaAreUsedOnTheOther(t *testing.T) {
+	t.Parallel()
 	a, b, store := pair(t)
 	operator, onB := daemontest.At(t, a, a, "operator"), daemontest.At(t, b, a, "demo")
 	for i := range 3 {
@@ -267,9 +273,10 @@ func TestRotatedOnTheOther(t *testing.T) {
 	daemontest.Must(t)(c.Inquiry(t.Context(), daemontest.Account))
 }
 
-// TestNoReplica starts what must not be started: a sentence each, and nothing
+// TestWrongFoldersBecomeNoReplica starts what must not be started: a sentence each, and nothing
 // has changed.
-func TestNoReplica(t *testing.T) {
+func TestWrongFoldersBecomeNoReplica(t *testing.T) {
+	t.Parallel()
 	a, _, store := pair(t)
 	folder := func(files ...string) string {
 		to := filepath.Join(t.TempDir(), "atm-data")
@@ -356,8 +363,10 @@ func TestNoReplica(t *testing.T) {
 	daemontest.Must(t)(daemontest.At(t, a, a, "demo").Inquiry(t.Context(), daemontest.Account))
 }
 
-// TestDatabaseGone takes the database away from under a server, and gives it back.
-func TestDatabaseGone(t *testing.T) {
+// TestServerWithoutItsDatabaseIsNotReady takes the database away from under a server, and gives it
+// back.
+func TestServerWithoutItsDatabaseIsNotReady(t *testing.T) {
+	t.Parallel()
 	cluster := pgtest.Start(t)
 	h := startOn(t, filepath.Join(t.TempDir(), "atm-data"),
 		storage.Location{URL: cluster.Database(t)})
@@ -389,6 +398,7 @@ func TestDatabaseGone(t *testing.T) {
 // TestDigestWaitsForTheDatabase signs in with a good digest while there is no database. A new
 // challenge would not help: the client is told to wait, as readers are.
 func TestDigestWaitsForTheDatabase(t *testing.T) {
+	t.Parallel()
 	cluster := pgtest.Start(t)
 	h := startOn(t, filepath.Join(t.TempDir(), "atm-data"),
 		storage.Location{URL: cluster.Database(t)})
@@ -442,9 +452,10 @@ func TestDigestWaitsForTheDatabase(t *testing.T) {
 	}
 }
 
-// TestOlderDatabase restores an old state of the database: no replica goes on
+// TestOlderDatabaseIsRefusedUntilRecovery restores an old state of the database: no replica goes on
 // from it, and recover begins another log.
-func TestOlderDatabase(t *testing.T) {
+func TestOlderDatabaseIsRefusedUntilRecovery(t *testing.T) {
+	t.Parallel()
 	cluster := pgtest.Start(t)
 	url := cluster.Database(t)
 	store := storage.Location{URL: url}
@@ -524,9 +535,9 @@ func TestOlderDatabase(t *testing.T) {
 	}
 }
 
-// TestSkew lets the clocks of two replicas differ by seconds: the database's
+// TestClockOfTheDatabaseCounts lets the clocks of two replicas differ by seconds: the database's
 // counts, for what is written and for who is let in.
-func TestSkew(t *testing.T) {
+func TestClockOfTheDatabaseCounts(t *testing.T) {
 	cluster := daemontest.Postgres(t)
 	url := cluster.Database(t)
 	name := url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")]
@@ -575,9 +586,11 @@ func TestSkew(t *testing.T) {
 	}
 }
 
-// TestMove moves an installation into a database and back: the same balances, the same
+// TestMovedAccountsKeepBalancesAndReceipts moves an installation into a database and back: the same
+// balances, the same
 // tree, and receipts of before are good.
-func TestMove(t *testing.T) {
+func TestMovedAccountsKeepBalancesAndReceipts(t *testing.T) {
+	t.Parallel()
 	operations := 2000
 	if os.Getenv("ATM_SOAK") != "" {
 		operations = 100_000

@@ -45,9 +45,9 @@ func digestOf(t testing.TB, resp *http.Response, count int) string {
 	return credentials.String()
 }
 
-// TestCertificateAndHeader presents both, of one subject and of two, with a
+// TestCertificateAndHeaderAreOfOneSubject presents both, of one subject and of two, with a
 // good header and a bad one.
-func TestCertificateAndHeader(t *testing.T) {
+func TestCertificateAndHeaderAreOfOneSubject(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	daemontest.WithAlice(t, h)
 	nobody := h.TLS(t, "demo")
@@ -107,9 +107,9 @@ func TestCertificateAndHeader(t *testing.T) {
 	}
 }
 
-// TestNonceTTL answers a challenge that is over by then: the client is told that
+// TestNonceEndsAfterItsLife answers a challenge that is over by then: the client is told that
 // only the nonce was at fault.
-func TestNonceTTL(t *testing.T) {
+func TestNonceEndsAfterItsLife(t *testing.T) {
 	h := daemontest.Start(t, func(o *daemon.Options) { o.NonceTTL = time.Nanosecond })
 	daemontest.WithAlice(t, h)
 	nobody := h.TLS(t, "demo")
@@ -125,9 +125,10 @@ func TestNonceTTL(t *testing.T) {
 	}
 }
 
-// TestThrottled fails too often: 429 with Retry-After, while a certificate from
+// TestFailuresOfAnAddressAreThrottled fails too often: 429 with Retry-After, while a certificate
+// from
 // the same address works, and the user from another one.
-func TestThrottled(t *testing.T) {
+func TestFailuresOfAnAddressAreThrottled(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	daemontest.WithAlice(t, h)
 	nobody := h.TLS(t, "demo")
@@ -172,9 +173,9 @@ func TestThrottled(t *testing.T) {
 	}
 }
 
-// TestThrottledCertificates shows bad certificates too often: 429 in the end,
+// TestBadCertificatesAreThrottled shows bad certificates too often: 429 in the end,
 // and still not for a good one from the same address.
-func TestThrottledCertificates(t *testing.T) {
+func TestBadCertificatesAreThrottled(t *testing.T) {
 	daemontest.Single(t, "who fails waits for the database, and gets some of the failures back "+
 		"meanwhile")
 	h := daemontest.Start(t, nil)
@@ -246,8 +247,9 @@ func TestRevokedInALoopKeepsNobodyWaiting(t *testing.T) {
 	}
 }
 
-// TestRevoke revokes certificates while connections with them are open.
-func TestRevoke(t *testing.T) {
+// TestRevokedCertificateEndsOnOpenConnections revokes certificates while connections with them are
+// open.
+func TestRevokedCertificateEndsOnOpenConnections(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	daemontest.WithAlice(t, h)
 	operator := h.As(t, "operator")
@@ -334,9 +336,9 @@ func TestRevoke(t *testing.T) {
 	}
 }
 
-// TestGrant gives a service $50 to withdraw, and has it used for $30 ten times
+// TestGrantIsUsedWithinItsCap gives a service $50 to withdraw, and has it used for $30 ten times
 // at once: it succeeds once. So it does after a restart.
-func TestGrant(t *testing.T) {
+func TestGrantIsUsedWithinItsCap(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	operator, demo := h.As(t, "operator"), h.As(t, "demo")
 	daemontest.Must(t)(operator.Call(t.Context(), "admin.user.add", "service:billing", "service"))
@@ -444,9 +446,10 @@ func TestGrant(t *testing.T) {
 	}
 }
 
-// TestProxy is reached through a load balancer that says whom a connection is
+// TestProxyProtocolIsBelievedOfListedProxies is reached through a load balancer that says whom a
+// connection is
 // of, and lied to from elsewhere.
-func TestProxy(t *testing.T) {
+func TestProxyProtocolIsBelievedOfListedProxies(t *testing.T) {
 	h := daemontest.Start(t, func(o *daemon.Options) {
 		o.Server.ProxyFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}
 	})
@@ -520,8 +523,8 @@ func TestProxy(t *testing.T) {
 	}
 }
 
-// TestTLS12 speaks the older version when it is told to, with few ciphers.
-func TestTLS12(t *testing.T) {
+// TestTLS12IsSpokenWhenAsked speaks the older version when it is told to, with few ciphers.
+func TestTLS12IsSpokenWhenAsked(t *testing.T) {
 	h := daemontest.Start(t, func(o *daemon.Options) { o.TLS12 = true })
 	cfg := h.TLS(t, "demo")
 	cfg.MinVersion, cfg.MaxVersion = tls.VersionTLS12, tls.VersionTLS12

@@ -13,7 +13,7 @@ import (
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 )
 
-// Under systemd the sockets may be there before the server, and outlive it: who
+// Under systemd the sockets may be there before the server, and outlive it: a client that
 // connects between a stop and the next start waits, and is not refused. See
 // systemd.socket(5) and sd_notify(3).
 

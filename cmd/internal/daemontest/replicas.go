@@ -4,6 +4,7 @@ package daemontest
 
 import (
 	"errors"
+	"flag"
 	"io"
 	"net"
 	"os"
@@ -38,8 +39,18 @@ var (
 	keeper      outliving
 )
 
+// atOnce is how many parallel tests run at a time, whatever the number of processors: they wait
+// for databases, ticks and timeouts more than they compute.
+const atOnce = "4"
+
 // Main runs the tests of a package, and then stops what they shared. It returns the exit code.
 func Main(m *testing.M) int {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		flag.Set("test.parallel", atOnce)
+	}
 	code := m.Run()
 	for _, cleanup := range slices.Backward(keeper.cleanups) {
 		cleanup()

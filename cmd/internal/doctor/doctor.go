@@ -179,7 +179,7 @@ func (e *exam) folder(complete bool) {
 		e.tell(Warning, e.start(), "its init was interrupted; the next start completes it")
 		return
 	}
-	switch plan, err := e.dir.ReadPlan(); {
+	switch plan, err := e.dir.Plan().Read(); {
 	case err != nil:
 		e.tell(Critical, "atmctl audit recover --data "+quoted(e.opts.Data), "%v", err)
 	case plan != nil:

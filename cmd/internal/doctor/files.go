@@ -8,7 +8,7 @@ import (
 )
 
 // permissions names what others may use and should not. Certificates are public, and so is
-// the published log to whoever may enter the folder.
+// the published log to everybody who may enter the folder.
 func (e *exam) permissions() {
 	if info, err := os.Stat(e.dir.Root); err == nil && info.Mode().Perm()&0o077 != 0 {
 		e.tell(Critical, "chmod 700 "+quoted(e.dir.Root),
