@@ -34,6 +34,7 @@ var places = map[string][]string{
 	"vault/boltstore/wal":   {"internal"},
 	"vault/boltstore/chunk": {},
 	"vault/boltstore/pages": {"vault"},
+	"vault/boltstore/codec": {"", "vault", "vault/boltstore/chunk"},
 	"vault/pgstore":         {"", "vault", "audit", "vault/sealing"},
 	"vault/pgstore/pgtest":  {"internal"},
 	"vault/vaulttest":       {"", "vault", "audit"},

@@ -5,6 +5,7 @@ import (
 
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore/chunk"
+	"example.com/atm/vault/boltstore/codec"
 	"example.com/atm/vault/boltstore/wal"
 )
 
@@ -27,7 +28,7 @@ type put struct {
 }
 
 type keptRequest struct {
-	key   request
+	key   codec.Request
 	index int64
 }
 
@@ -63,7 +64,7 @@ func (b *batch) put(bucket int, key, value []byte) {
 }
 
 // putRequest adds a request id.
-func (b *batch) putRequest(key request, index int64) {
+func (b *batch) putRequest(key codec.Request, index int64) {
 	var value [8]byte
 	binary.BigEndian.PutUint64(value[:], uint64(index))
 	b.rest = appendValue(b.rest, numberRequests, key[:], value[:])
@@ -94,11 +95,11 @@ func eachValue(values []byte, put func(bucket int, key, value []byte) error) err
 		number := int(rest[0])
 		key, after, whole := cutBytes(rest[1:])
 		if !whole {
-			return errRecord
+			return codec.ErrForm
 		}
 		var value []byte
 		if value, rest, whole = cutBytes(after); !whole {
-			return errRecord
+			return codec.ErrForm
 		}
 		if err := put(number, key, value); err != nil {
 			return err

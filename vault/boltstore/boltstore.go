@@ -32,6 +32,7 @@ import (
 	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore/chunk"
+	"example.com/atm/vault/boltstore/codec"
 	"example.com/atm/vault/boltstore/wal"
 	"example.com/atm/vault/people"
 	bolt "go.etcd.io/bbolt"
@@ -42,7 +43,7 @@ import (
 // day, so the old ones stand together.
 var (
 	bucketMeta     = []byte("meta")     // schema, head, checkpoint
-	bucketAccounts = []byte("accounts") // accountKey → account
+	bucketAccounts = []byte("accounts") // codec.AccountKey → account
 	bucketJournal  = []byte("journal")  // index of the first → entries: links, leaf
 	bucketHolds    = []byte("holds")    // HoldID → hold
 	bucketRequests = []byte("requests") // day, RequestKey → index
@@ -436,8 +437,8 @@ func (s *Store) Accounts(_ context.Context, after uint64, limit int) ([]vault.Ac
 	err := s.snapshot(func(v view) error {
 		shelf := v.shelf(bucketAccounts)
 		c := shelf.bucket.Cursor()
-		k, sealed := c.Seek(numberKey(after + 1))
-		for ; k != nil && k[0] == prefixNumber && len(found) < limit; k, sealed = c.Next() {
+		k, sealed := c.Seek(codec.NumberKey(after + 1))
+		for ; k != nil && codec.IsNumbered(k) && len(found) < limit; k, sealed = c.Next() {
 			a, _, err := shelf.account(k, sealed)
 			if err != nil {
 				return err

@@ -10,6 +10,7 @@ import (
 	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore/chunk"
+	"example.com/atm/vault/boltstore/codec"
 	"example.com/atm/vault/record"
 	bolt "go.etcd.io/bbolt"
 )
@@ -31,12 +32,12 @@ func (v view) load(keys vault.Keys) (*vault.Books, spines) {
 
 // account returns an account and its spine. One that does not exist has version 0.
 func (v view) account(name vault.Name) (vault.Account, chunk.Spine, error) {
-	k := accountKey(name)
+	k := codec.AccountKey(name)
 	value, err := v.shelf(bucketAccounts).get(k)
 	if value == nil {
 		return vault.Account{Name: name}, nil, err
 	}
-	return decodeAccount(k, value)
+	return codec.DecodeAccount(k, value)
 }
 
 // eachAccount calls yield with the accounts of bbolt itself, when there are no
@@ -58,7 +59,7 @@ func (s shelf) account(k, sealed []byte) (vault.Account, chunk.Spine, error) {
 	if err != nil {
 		return vault.Account{}, nil, err
 	}
-	return decodeAccount(k, v)
+	return codec.DecodeAccount(k, v)
 }
 
 // loadRequests looks each key up in every day that is still kept.
@@ -79,7 +80,7 @@ func (v view) loadRequests(keys []vault.RequestKey) (
 			if bytes.Compare(key[:], day.last[:]) > 0 {
 				continue // as most ids that are new, and tell their time
 			}
-			index, kept, err := v.request(filed, requestOf(day.number, key))
+			index, kept, err := v.request(filed, codec.NewRequest(day.number, key))
 			if !kept && err == nil {
 				continue
 			}
@@ -110,10 +111,10 @@ type day struct {
 func keptDays(bucket *bolt.Bucket) []day {
 	var days []day
 	c := bucket.Cursor()
-	for k, _ := c.Last(); len(k) == len(request{}); k, _ = c.Prev() {
+	for k, _ := c.Last(); len(k) == len(codec.Request{}); k, _ = c.Prev() {
 		d := day{binary.BigEndian.Uint32(k), vault.RequestKey(k[4:])}
 		days = append(days, d)
-		first := requestOf(d.number, vault.RequestKey{})
+		first := codec.NewRequest(d.number, vault.RequestKey{})
 		if k, _ := c.Seek(first[:]); k == nil {
 			break
 		}
@@ -168,7 +169,7 @@ func (v view) write(now time.Time, c *vault.Changes, spines spines) error {
 	}
 	today := dayOf(now)
 	for _, r := range c.Requests {
-		if err := v.putRequest(requestOf(today, r.Key), r.Index); err != nil {
+		if err := v.putRequest(codec.NewRequest(today, r.Key), r.Index); err != nil {
 			return err
 		}
 	}
@@ -176,13 +177,13 @@ func (v view) write(now time.Time, c *vault.Changes, spines spines) error {
 }
 
 // putRequest notes which entry answered a request id.
-func (v view) putRequest(key request, index int64) error {
+func (v view) putRequest(key codec.Request, index int64) error {
 	if v.batch != nil {
 		v.batch.putRequest(key, index)
 		return nil
 	}
 	kept := key // which the vault keeps
-	return v.shelf(bucketRequests).put(kept[:], journalKey(index))
+	return v.shelf(bucketRequests).put(kept[:], codec.JournalKey(index))
 }
 
 // writeRecords is write without the request ids and the head.
@@ -234,27 +235,14 @@ func (v view) readLogs() ([]int64, error) {
 	if err != nil {
 		return nil, err
 	}
-	logs := []int64{0}
 	if value == nil {
-		return logs, nil
+		return []int64{0}, nil
 	}
-	r := reader{b: value}
-	r.uint() // the first log begins at 0
-	for len(r.b) > 0 {
-		logs = append(logs, int64(r.uint()))
-	}
-	if !r.done() {
-		return nil, errRecord
-	}
-	return logs, nil
+	return codec.DecodeLogs(value)
 }
 
 func (v view) writeLogs(logs []int64) error {
-	var w fields
-	for _, begin := range logs {
-		w.uint(uint64(begin))
-	}
-	return v.shelf(bucketMeta).put(keyLogs, w.b)
+	return v.shelf(bucketMeta).put(keyLogs, codec.EncodeLogs(logs))
 }
 
 func (v view) readHead() ([]byte, merkle.Head, error) {

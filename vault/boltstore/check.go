@@ -9,6 +9,7 @@ import (
 	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore/chunk"
+	"example.com/atm/vault/boltstore/codec"
 	"example.com/atm/vault/check"
 )
 
@@ -128,8 +129,8 @@ func (c *checker) entry(index int64, entry *audit.Entry, stored chunk.Entry) {
 func (c *checker) requests(v view) error {
 	journal := v.journal()
 	return v.file.Bucket(bucketRequests).ForEach(func(k, v []byte) error {
-		day, key, err := parseRequest(k)
-		index, errIndex := journalIndex(v)
+		day, key, err := codec.ParseRequest(k)
+		index, errIndex := codec.JournalIndex(v)
 		if err = errors.Join(err, errIndex); err != nil {
 			c.problems.Add("request id %x: %v", k, err)
 			return nil

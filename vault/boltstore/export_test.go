@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"example.com/atm/vault"
+	"example.com/atm/vault/boltstore/codec"
 )
 
 // KindsIn returns pointers to the records in r of each kind that has a bucket.
@@ -22,7 +23,7 @@ type note struct{ key, text string }
 // many a store has, and a function that writes one.
 func AddKind(t testing.TB) (count func(*Store) int, write func(s *Store, key, text string)) {
 	notes := &records[string, note]{
-		name: "note", bucket: []byte("notes"), toKey: textKey, fromKey: keyText,
+		name: "note", bucket: []byte("notes"), toKey: codec.TextKey, fromKey: codec.KeyText,
 		key:    func(n *note) string { return n.key },
 		encode: func(n *note) []byte { return []byte(n.text) },
 		decode: func(key string, v []byte) (note, error) { return note{key, string(v)}, nil },

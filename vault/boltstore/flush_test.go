@@ -10,6 +10,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/vault"
+	"example.com/atm/vault/boltstore/codec"
 	"example.com/atm/vault/vaulttest"
 )
 
@@ -243,7 +244,7 @@ func TestMemtableIsDueWhenEntriesShareAccounts(t *testing.T) {
 		m.bytes = entries << 10
 		m.leaves = make([][]byte, entries)
 		for i := range accounts {
-			m.values[numberAccounts][string(numberKey(uint64(i)))] = nil
+			m.values[numberAccounts][string(codec.NumberKey(uint64(i)))] = nil
 		}
 		return m
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"example.com/atm/vault"
+	"example.com/atm/vault/boltstore/codec"
 	"example.com/atm/vault/boltstore/pages"
 	"github.com/gofrs/flock"
 )
@@ -26,7 +27,7 @@ func (form) Knows(name []byte) bool {
 func (form) Fits(bucket string, key, value []byte) bool {
 	switch bucket {
 	case string(bucketRequests):
-		return len(key) == len(request{}) && len(value) == 8
+		return len(key) == len(codec.Request{}) && len(value) == 8
 	case string(bucketJournal):
 		return len(key) == 8 && len(value) >= sealedOverhead
 	case string(bucketMeta), string(bucketKeys):

@@ -3,8 +3,6 @@ package boltstore
 import (
 	"bytes"
 	"time"
-
-	"example.com/atm/vault/people"
 )
 
 const (
@@ -42,29 +40,4 @@ func (s shelf) sweep(after []byte, before time.Time) error {
 		}
 	}
 	return nil
-}
-
-func decodeCertificate(serial string, v []byte) (people.Certificate, error) {
-	r := reader{b: v}
-	c := people.Certificate{Serial: serial, Subject: r.text(), NotAfter: time.Unix(r.int(),
-		0).UTC()}
-	if len(r.b) > 0 { // one from before has no more
-		c.Issued, c.Scope, c.Actor = time.Unix(r.int(), 0).UTC(), r.text(), r.text()
-	}
-	if !r.done() {
-		return people.Certificate{}, errRecord
-	}
-	return c, nil
-}
-
-func encodeCertificate(c *people.Certificate) []byte {
-	var w fields
-	w.text(c.Subject)
-	w.int(c.NotAfter.Unix())
-	if !c.Issued.IsZero() {
-		w.int(c.Issued.Unix())
-		w.text(c.Scope)
-		w.text(c.Actor)
-	}
-	return w.b
 }

@@ -2,12 +2,13 @@ package boltstore
 
 import (
 	"context"
-	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync/atomic"
 
 	"example.com/atm/audit"
 	"example.com/atm/vault/boltstore/chunk"
+	"example.com/atm/vault/boltstore/codec"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -23,15 +24,7 @@ type sealedChunk struct {
 	sealed []byte
 }
 
-func journalKey(index int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(index)) }
-
-// journalIndex reads a key that journalKey wrote.
-func journalIndex(k []byte) (int64, error) {
-	if len(k) != 8 {
-		return 0, errRecord
-	}
-	return int64(binary.BigEndian.Uint64(k)), nil
-}
+var errNoEntry = errors.New("it is missing")
 
 // A journal reads the journal as a view sees it. It keeps the chunk that it read last.
 type journal struct {
@@ -69,7 +62,7 @@ func (j *journal) at(index int64) (chunk.Entry, error) {
 func (j *journal) read(index int64) error {
 	c, has := j.shelf.view.chunk(index)
 	if !has {
-		key := journalKey(index)
+		key := codec.JournalKey(index)
 		k, v := j.cursor.Seek(key)
 		switch {
 		case k == nil:
@@ -80,7 +73,7 @@ func (j *journal) read(index int64) error {
 		if k == nil {
 			return errNoEntry
 		}
-		first, err := journalIndex(k)
+		first, err := codec.JournalIndex(k)
 		if err != nil {
 			return err
 		}
@@ -103,7 +96,7 @@ func (j *journal) open(c sealedChunk) error {
 	kept := j.shelf.view.store.opened.of(c.first)
 	o := kept.Load()
 	if o == nil || o.first != c.first {
-		value, err := j.shelf.open(journalKey(c.first), c.sealed)
+		value, err := j.shelf.open(codec.JournalKey(c.first), c.sealed)
 		if err != nil {
 			return err
 		}
@@ -120,7 +113,7 @@ func (j *journal) open(c sealedChunk) error {
 // openShared is open into memory that chunks share.
 func (j *journal) openShared(c sealedChunk) error {
 	j.begin, j.entries = c.first, nil
-	value, err := j.shelf.openTo(j.shared.opened[:0], journalKey(c.first), c.sealed)
+	value, err := j.shelf.openTo(j.shared.opened[:0], codec.JournalKey(c.first), c.sealed)
 	if err != nil {
 		return err
 	}
@@ -162,7 +155,7 @@ func (j *journal) each(ctx context.Context, yield func(first int64, entries []ch
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		first, err := journalIndex(k)
+		first, err := codec.JournalIndex(k)
 		if err == nil {
 			err = j.open(sealedChunk{first, v})
 		}
@@ -260,7 +253,7 @@ func (w *journalWriter) flush() error {
 	}
 	plainBytes := w.Len()
 	first, value := w.Take()
-	key, b := journalKey(first), w.view.batch
+	key, b := codec.JournalKey(first), w.view.batch
 	if b == nil {
 		return w.shelf.put(key, value)
 	}
@@ -300,7 +293,7 @@ func (v view) relink(ctx context.Context) (spines, error) {
 			again.Add(index, spines.grow(index, parsed.State, nil), e.Leaf)
 		}
 		first, value := again.Take()
-		if err := journal.shelf.put(journalKey(first), value); err != nil {
+		if err := journal.shelf.put(codec.JournalKey(first), value); err != nil {
 			return nil, err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore/chunk"
+	"example.com/atm/vault/boltstore/codec"
 	"example.com/atm/vault/people"
 	"example.com/atm/vault/record"
 	bolt "go.etcd.io/bbolt"
@@ -27,7 +28,8 @@ var kinds = []kind{
 		key:    func(h *vault.Hold) vault.HoldID { return h.ID },
 		asked:  func(k *vault.Keys) []vault.HoldID { return k.Holds },
 		loaded: func(l *vault.Loaded) *record.Loaded[vault.HoldID, vault.Hold] { return &l.Holds },
-		toKey:  holdKey, fromKey: holdID, encode: encodeHold, decode: decodeHold,
+		toKey:  codec.HoldKey, fromKey: codec.HoldID, encode: codec.EncodeHold,
+		decode: codec.DecodeHold,
 		check: func(c *checker, h *vault.Hold) error {
 			if !c.chains.Has(h.Account) || int64(h.ID) >= c.size {
 				return errors.New("it is of nothing")
@@ -42,7 +44,8 @@ var kinds = []kind{
 		key:    func(g *vault.Grant) string { return g.ID },
 		asked:  func(k *vault.Keys) []string { return k.Grants },
 		loaded: func(l *vault.Loaded) *record.Loaded[string, vault.Grant] { return &l.Grants },
-		toKey:  textKey, fromKey: keyText, encode: encodeGrant, decode: decodeGrant,
+		toKey:  codec.TextKey, fromKey: codec.KeyText, encode: codec.EncodeGrant,
+		decode: codec.DecodeGrant,
 		check: func(_ *checker, g *vault.Grant) error {
 			if g.Spent < 0 || g.Spent > g.Cap {
 				return fmt.Errorf("it has spent %s of %s", g.Spent, g.Cap)
@@ -61,7 +64,8 @@ var (
 		key:    func(u *people.User) string { return u.Subject },
 		asked:  func(k *vault.Keys) []string { return k.Users },
 		loaded: func(l *vault.Loaded) *record.Loaded[string, people.User] { return &l.Users },
-		toKey:  textKey, fromKey: keyText, encode: encodeUser, decode: decodeUser,
+		toKey:  codec.TextKey, fromKey: codec.KeyText, encode: codec.EncodeUser,
+		decode: codec.DecodeUser,
 	}
 	revocationsKind = &records[string, people.Revocation]{
 		name: "revocation", bucket: bucketRevoked,
@@ -71,13 +75,15 @@ var (
 		loaded: func(l *vault.Loaded) *record.Loaded[string, people.Revocation] {
 			return &l.Revocations
 		},
-		toKey: textKey, fromKey: keyText, encode: encodeRevocation, decode: decodeRevocation,
+		toKey: codec.TextKey, fromKey: codec.KeyText, encode: codec.EncodeRevocation,
+		decode: codec.DecodeRevocation,
 	}
 	certificatesKind = &records[string, people.Certificate]{
 		name: "certificate", bucket: bucketIssued,
 		list:  func(r *vault.Records) *[]people.Certificate { return &r.Certificates },
 		key:   func(c *people.Certificate) string { return c.Serial },
-		toKey: textKey, fromKey: keyText, encode: encodeCertificate, decode: decodeCertificate,
+		toKey: codec.TextKey, fromKey: codec.KeyText, encode: codec.EncodeCertificate,
+		decode: codec.DecodeCertificate,
 	}
 )
 
@@ -235,7 +241,7 @@ func (accountsKind) of(r *vault.Records) any { return &r.Accounts }
 func (accountsKind) isDerived() bool         { return true }
 
 func (accountsKind) fits(key []byte) bool {
-	_, err := accountName(key)
+	_, err := codec.AccountName(key)
 	return err == nil
 }
 
@@ -276,7 +282,7 @@ func (accountsKind) write(v view, r *vault.Records, spines spines) error {
 	shelf := v.shelf(bucketAccounts)
 	for i := range r.Accounts {
 		a := &r.Accounts[i]
-		if err := shelf.put(accountKey(a.Name), encodeAccount(a,
+		if err := shelf.put(codec.AccountKey(a.Name), codec.EncodeAccount(a,
 			spines[a.Name].places)); err != nil {
 			return err
 		}
@@ -299,11 +305,11 @@ func (accountsKind) verify(v view, c *checker) error {
 			c.problems.Add("account %s: its history leads astray", a.Name)
 		}
 		c.chains.Pending(&a, func(id vault.HoldID) (vault.Hold, error) {
-			value, err := v.shelf(bucketHolds).get(holdKey(id))
+			value, err := v.shelf(bucketHolds).get(codec.HoldKey(id))
 			if err != nil {
 				return vault.Hold{}, err
 			}
-			return decodeHold(id, value)
+			return codec.DecodeHold(id, value)
 		})
 		return nil
 	})

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"example.com/atm/vault/boltstore/codec"
 	"example.com/atm/vault/boltstore/wal"
 )
 
@@ -17,7 +18,7 @@ import (
 type memtable struct {
 	// by number of the bucket; none of the journal, and none of requests
 	values   []map[string][]byte
-	requests map[request]int64
+	requests map[codec.Request]int64
 	answered []keptRequest // what requests has, in order
 	journal  []sealedChunk // in order
 	leaves   [][]byte      // of all entries of the journal
@@ -36,7 +37,7 @@ func newMemtable(like *memtable) *memtable {
 	for i := range m.values {
 		m.values[i] = make(map[string][]byte, len(like.values[i]))
 	}
-	m.requests = make(map[request]int64, len(like.requests))
+	m.requests = make(map[codec.Request]int64, len(like.requests))
 	m.answered = make([]keptRequest, 0, len(like.answered))
 	m.journal = make([]sealedChunk, 0, len(like.journal))
 	m.leaves = make([][]byte, 0, len(like.leaves))
@@ -184,7 +185,7 @@ type stored struct {
 func (m *memtable) all() iter.Seq[stored] {
 	return func(yield func(stored) bool) {
 		for _, c := range m.journal {
-			if !yield(stored{put{numberJournal, journalKey(c.first), c.sealed}, false}) {
+			if !yield(stored{put{numberJournal, codec.JournalKey(c.first), c.sealed}, false}) {
 				return
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore/chunk"
+	"example.com/atm/vault/boltstore/codec"
 )
 
 var _ vault.Backend = (*Store)(nil)
@@ -82,7 +83,7 @@ func (d *dumper) counted() error {
 
 func (d *dumper) journal() error {
 	return d.each(bucketJournal, func(k, v []byte) error {
-		first, err := journalIndex(k)
+		first, err := codec.JournalIndex(k)
 		if err != nil {
 			return err
 		}
@@ -103,8 +104,8 @@ func (d *dumper) journal() error {
 
 func (d *dumper) requests() error {
 	return d.each(bucketRequests, func(k, v []byte) error {
-		day, key, err := parseRequest(k)
-		index, errIndex := journalIndex(v)
+		day, key, err := codec.ParseRequest(k)
+		index, errIndex := codec.JournalIndex(v)
 		d.part.Requests = append(d.part.Requests, vault.KeptRequest{
 			Key: key, Index: index,
 			Day: int64(day),
@@ -155,7 +156,7 @@ func (v view) fillPart(part *vault.Part, spines spines) error {
 		return err
 	}
 	for _, r := range part.Requests {
-		if err := v.putRequest(requestOf(uint32(r.Day), r.Key), r.Index); err != nil {
+		if err := v.putRequest(codec.NewRequest(uint32(r.Day), r.Key), r.Index); err != nil {
 			return err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 
 	"example.com/atm/vault"
+	"example.com/atm/vault/boltstore/codec"
 	"example.com/atm/vault/boltstore/wal"
 	bolt "go.etcd.io/bbolt"
 )
@@ -41,7 +42,7 @@ func (s *Store) needed() (n *needed, err error) {
 			return nil
 		}
 		if len(v) != neededBytes+4 {
-			return errRecord
+			return codec.ErrForm
 		}
 		if crc32.Checksum(v[:neededBytes], castagnoli) != binary.BigEndian.Uint32(v[neededBytes:]) {
 			return fmt.Errorf("%w: what it says of its write-ahead log was changed",
@@ -188,14 +189,14 @@ func (v view) replay(payload []byte) error {
 			}
 			return eachValue(rest, v.replayValue)
 		}
-		return errRecord
+		return codec.ErrForm
 	})
 }
 
 // replayValue writes a value to bbolt that a record has among the rest.
 func (v view) replayValue(number int, key, value []byte) error {
 	if number >= len(buckets) || number == numberJournal {
-		return errRecord
+		return codec.ErrForm
 	}
 	return v.shelf(buckets[number]).put(key, value)
 }

@@ -2,6 +2,8 @@ package boltstore
 
 import (
 	bolt "go.etcd.io/bbolt"
+
+	"example.com/atm/vault/boltstore/codec"
 )
 
 // A view is the store as one transaction sees it: the memtables on top of a
@@ -85,7 +87,7 @@ func (v view) get(bucket int, key []byte) (value []byte, has bool) {
 
 // request returns the entry that answered a request id, if it is kept: in a memtable,
 // or in bbolt, where cursor looks.
-func (v view) request(cursor *bolt.Cursor, key request) (index int64, kept bool, err error) {
+func (v view) request(cursor *bolt.Cursor, key codec.Request) (index int64, kept bool, err error) {
 	v.look(func(m *memtable) bool {
 		index, kept = m.requests[key]
 		return kept
@@ -97,7 +99,7 @@ func (v view) request(cursor *bolt.Cursor, key request) (index int64, kept bool,
 	if string(k) != string(key[:]) {
 		return 0, false, nil
 	}
-	index, err = journalIndex(value)
+	index, err = codec.JournalIndex(value)
 	return index, err == nil, err
 }
 

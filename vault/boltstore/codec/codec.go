@@ -1,4 +1,9 @@
-package boltstore
+// Package codec is the form of what a vault's file has: the keys of its buckets, and the
+// records under them, before they are sealed. It knows no bbolt and no log.
+//
+// A record that is not whole, or has more than its fields, is ErrForm. What a key says is
+// not repeated in the record.
+package codec
 
 import (
 	"encoding/binary"
@@ -26,18 +31,24 @@ const (
 	prefixName   = 2
 )
 
-func accountKey(n vault.Name) []byte {
+// AccountKey returns the key of an account.
+func AccountKey(n vault.Name) []byte {
 	if number, err := strconv.ParseUint(string(n), 10, 64); err == nil {
-		return numberKey(number)
+		return NumberKey(number)
 	}
 	return append([]byte{prefixName}, n...)
 }
 
-func numberKey(number uint64) []byte {
+// NumberKey returns the key of a customer's account.
+func NumberKey(number uint64) []byte {
 	return binary.BigEndian.AppendUint64([]byte{prefixNumber}, number)
 }
 
-func accountName(key []byte) (vault.Name, error) {
+// IsNumbered reports whether a key is that of a customer's account.
+func IsNumbered(key []byte) bool { return len(key) > 0 && key[0] == prefixNumber }
+
+// AccountName reads a key that AccountKey returned.
+func AccountName(key []byte) (vault.Name, error) {
 	switch {
 	case len(key) == 9 && key[0] == prefixNumber:
 		return vault.Numbered(atm.AccountID(binary.BigEndian.Uint64(key[1:]))), nil
@@ -47,28 +58,27 @@ func accountName(key []byte) (vault.Name, error) {
 	return "", errors.New("key of an account of no known form")
 }
 
-// A request is the key of a request id: the day that it was answered on, and what
+// A Request is the key of a request id: the day that it was answered on, and what
 // finds it there.
-type request [4 + len(vault.RequestKey{})]byte
+type Request [4 + len(vault.RequestKey{})]byte
 
-func requestOf(day uint32, key vault.RequestKey) (r request) {
+// NewRequest returns the key of a request id that was answered on a day.
+func NewRequest(day uint32, key vault.RequestKey) (r Request) {
 	binary.BigEndian.PutUint32(r[:], day)
 	copy(r[4:], key[:])
 	return r
 }
 
-// parseRequest reads the key of a request id.
-func parseRequest(k []byte) (day uint32, key vault.RequestKey, err error) {
-	if len(k) != len(request{}) {
-		return 0, key, errRecord
+// ParseRequest reads a key that NewRequest returned.
+func ParseRequest(k []byte) (day uint32, key vault.RequestKey, err error) {
+	if len(k) != len(Request{}) {
+		return 0, key, ErrForm
 	}
 	return binary.BigEndian.Uint32(k), vault.RequestKey(k[4:]), nil
 }
 
-var (
-	errRecord  = errors.New("record of no known form")
-	errNoEntry = errors.New("it is missing")
-)
+// ErrForm reports a key or a record that nothing here has written.
+var ErrForm = errors.New("record of no known form")
 
 // What there is in the record of an account beside what all of them have, as bits of a number.
 const (
@@ -76,7 +86,8 @@ const (
 	moreHolder
 )
 
-func encodeAccount(a *vault.Account, s chunk.Spine) []byte {
+// EncodeAccount returns the record of an account, with the spine of its history.
+func EncodeAccount(a *vault.Account, s chunk.Spine) []byte {
 	w := fields{append(make([]byte, 0, 64+len(a.Owner)+4*len(s)+12*len(a.Pending)), formAccount,
 		byte(a.Standing))}
 	w.uint(a.Version)
@@ -116,13 +127,14 @@ func encodeAccount(a *vault.Account, s chunk.Spine) []byte {
 	return w.b
 }
 
-func decodeAccount(k, v []byte) (vault.Account, chunk.Spine, error) {
-	name, err := accountName(k)
+// DecodeAccount reads what EncodeAccount returned, under its key.
+func DecodeAccount(k, v []byte) (vault.Account, chunk.Spine, error) {
+	name, err := AccountName(k)
 	if err != nil {
 		return vault.Account{}, nil, err
 	}
 	if len(v) < 2 || v[0] != formAccount || vault.Standing(v[1]) > vault.Closed {
-		return vault.Account{}, nil, errRecord
+		return vault.Account{}, nil, ErrForm
 	}
 	r := reader{b: v[2:]}
 	a := vault.Account{
@@ -154,33 +166,38 @@ func decodeAccount(k, v []byte) (vault.Account, chunk.Spine, error) {
 		s = append(s, chunk.Place{Index: int64(r.uint()), Slot: int(r.uint())})
 	}
 	if !r.done() || a.Version == 0 {
-		return vault.Account{}, nil, errRecord
+		return vault.Account{}, nil, ErrForm
 	}
 	return a, s, nil
 }
 
-func holdKey(id vault.HoldID) []byte { return journalKey(int64(id)) }
+// HoldKey returns the key of a hold.
+func HoldKey(id vault.HoldID) []byte { return JournalKey(int64(id)) }
 
-// holdID reads a key that holdKey wrote.
-func holdID(k []byte) (vault.HoldID, error) {
-	id, err := journalIndex(k)
+// HoldID reads a key that HoldKey returned.
+func HoldID(k []byte) (vault.HoldID, error) {
+	id, err := JournalIndex(k)
 	return vault.HoldID(id), err
 }
 
-// textKey and keyText are for records whose keys are text.
-func textKey(s string) []byte          { return []byte(s) }
-func keyText(k []byte) (string, error) { return string(k), nil }
+// TextKey returns the key of a record whose key is text.
+func TextKey(s string) []byte { return []byte(s) }
 
-func encodeHold(h *vault.Hold) []byte {
+// KeyText reads a key that TextKey returned.
+func KeyText(k []byte) (string, error) { return string(k), nil }
+
+// EncodeHold returns the record of a hold.
+func EncodeHold(h *vault.Hold) []byte {
 	w := fields{[]byte{formHold, byte(h.State)}}
 	w.int(int64(h.Amount))
 	w.text(string(h.Account))
 	return w.b
 }
 
-func decodeHold(id vault.HoldID, v []byte) (vault.Hold, error) {
+// DecodeHold reads what EncodeHold returned.
+func DecodeHold(id vault.HoldID, v []byte) (vault.Hold, error) {
 	if len(v) < 2 || v[0] != formHold || vault.HoldState(v[1]) > vault.HoldReleased {
-		return vault.Hold{}, errRecord
+		return vault.Hold{}, ErrForm
 	}
 	r := reader{b: v[2:]}
 	h := vault.Hold{
@@ -188,27 +205,30 @@ func decodeHold(id vault.HoldID, v []byte) (vault.Hold, error) {
 		Account: vault.Name(r.text()),
 	}
 	if !r.done() {
-		return vault.Hold{}, errRecord
+		return vault.Hold{}, ErrForm
 	}
 	return h, nil
 }
 
-func encodeRevocation(r *people.Revocation) []byte {
+// EncodeRevocation returns the record of a revocation.
+func EncodeRevocation(r *people.Revocation) []byte {
 	var w fields
 	w.int(r.At.UnixMicro())
 	return w.b
 }
 
-func decodeRevocation(name string, v []byte) (people.Revocation, error) {
+// DecodeRevocation reads what EncodeRevocation returned.
+func DecodeRevocation(name string, v []byte) (people.Revocation, error) {
 	r := reader{b: v}
 	revocation := people.Revocation{Name: name, At: time.UnixMicro(r.int()).UTC()}
 	if !r.done() {
-		return people.Revocation{}, errRecord
+		return people.Revocation{}, ErrForm
 	}
 	return revocation, nil
 }
 
-func encodeGrant(g *vault.Grant) []byte {
+// EncodeGrant returns the record of a grant.
+func EncodeGrant(g *vault.Grant) []byte {
 	w := fields{[]byte{formGrant}}
 	w.text(g.Grantor)
 	w.text(g.Grantee)
@@ -226,9 +246,10 @@ func encodeGrant(g *vault.Grant) []byte {
 	return w.b
 }
 
-func decodeGrant(id string, v []byte) (vault.Grant, error) {
+// DecodeGrant reads what EncodeGrant returned.
+func DecodeGrant(id string, v []byte) (vault.Grant, error) {
 	if len(v) < 1 || v[0] != formGrant {
-		return vault.Grant{}, errRecord
+		return vault.Grant{}, ErrForm
 	}
 	r := reader{b: v[1:]}
 	g := vault.Grant{ID: id, Grantor: r.text(), Grantee: r.text()}
@@ -241,76 +262,13 @@ func decodeGrant(id string, v []byte) (vault.Grant, error) {
 	g.Cap, g.Spent, g.Expires = atm.Amount(r.int()), atm.Amount(r.int()),
 		time.Unix(r.int(), 0).UTC()
 	if !r.done() {
-		return vault.Grant{}, errRecord
+		return vault.Grant{}, ErrForm
 	}
 	return g, nil
 }
 
-// fields appends the fields of a record.
-type fields struct{ b []byte }
-
-func (f *fields) uint(n uint64) { f.b = binary.AppendUvarint(f.b, n) }
-func (f *fields) int(n int64)   { f.b = binary.AppendVarint(f.b, n) }
-
-func (f *fields) text(s string) {
-	f.uint(uint64(len(s)))
-	f.b = append(f.b, s...)
-}
-
-// A reader takes the fields of a record apart. After one that is not there,
-// all others are zero and done reports false.
-type reader struct {
-	b   []byte
-	bad bool
-}
-
-func (r *reader) uint() uint64 {
-	n, size := binary.Uvarint(r.b)
-	r.skip(size)
-	if r.bad {
-		return 0
-	}
-	return n
-}
-
-func (r *reader) int() int64 {
-	n, size := binary.Varint(r.b)
-	r.skip(size)
-	if r.bad {
-		return 0
-	}
-	return n
-}
-
-func (r *reader) skip(size int) {
-	if size <= 0 || size > len(r.b) {
-		r.b, r.bad = nil, true
-		return
-	}
-	r.b = r.b[size:]
-}
-
-// count reads how many elements follow, of at least a byte each.
-func (r *reader) count() int {
-	n := r.uint()
-	if n > uint64(len(r.b)) {
-		r.b, r.bad = nil, true
-		return 0
-	}
-	return int(n)
-}
-
-func (r *reader) text() string {
-	n := r.count()
-	s := string(r.b[:n])
-	r.b = r.b[n:]
-	return s
-}
-
-// done reports whether the record was whole and nothing is left of it.
-func (r *reader) done() bool { return !r.bad && len(r.b) == 0 }
-
-func encodeUser(u *people.User) []byte {
+// EncodeUser returns the record of a user.
+func EncodeUser(u *people.User) []byte {
 	w := fields{[]byte{formUser, 0}}
 	if u.Disabled {
 		w.b[1] = 1
@@ -324,16 +282,17 @@ func encodeUser(u *people.User) []byte {
 	return w.b
 }
 
-func decodeUser(subject string, v []byte) (people.User, error) {
+// DecodeUser reads what EncodeUser returned.
+func DecodeUser(subject string, v []byte) (people.User, error) {
 	if len(v) < 2 || v[0] != formUser || v[1] > 1 {
-		return people.User{}, errRecord
+		return people.User{}, ErrForm
 	}
 	u := people.User{Subject: subject, Disabled: v[1] == 1}
 	r := reader{b: v[2:]}
 	for range r.count() {
 		role, known := atm.ParseRole(r.text())
 		if !known {
-			return people.User{}, errRecord
+			return people.User{}, ErrForm
 		}
 		u.Roles = append(u.Roles, role)
 	}
@@ -344,7 +303,67 @@ func decodeUser(subject string, v []byte) (people.User, error) {
 		u.Slow = []byte(slow)
 	}
 	if !r.done() {
-		return people.User{}, errRecord
+		return people.User{}, ErrForm
 	}
 	return u, nil
+}
+
+// DecodeCertificate reads what EncodeCertificate returned.
+func DecodeCertificate(serial string, v []byte) (people.Certificate, error) {
+	r := reader{b: v}
+	c := people.Certificate{Serial: serial, Subject: r.text(), NotAfter: time.Unix(r.int(),
+		0).UTC()}
+	if len(r.b) > 0 { // records of before end here
+		c.Issued, c.Scope, c.Actor = time.Unix(r.int(), 0).UTC(), r.text(), r.text()
+	}
+	if !r.done() {
+		return people.Certificate{}, ErrForm
+	}
+	return c, nil
+}
+
+// EncodeCertificate returns the record of a certificate.
+func EncodeCertificate(c *people.Certificate) []byte {
+	var w fields
+	w.text(c.Subject)
+	w.int(c.NotAfter.Unix())
+	if !c.Issued.IsZero() {
+		w.int(c.Issued.Unix())
+		w.text(c.Scope)
+		w.text(c.Actor)
+	}
+	return w.b
+}
+
+// JournalKey returns the key of the chunk of the journal that begins with an entry.
+func JournalKey(index int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(index)) }
+
+// JournalIndex reads a key that JournalKey returned.
+func JournalIndex(k []byte) (int64, error) {
+	if len(k) != 8 {
+		return 0, ErrForm
+	}
+	return int64(binary.BigEndian.Uint64(k)), nil
+}
+
+// EncodeLogs returns the record of where audit logs began in the journal, the oldest first.
+func EncodeLogs(logs []int64) []byte {
+	var w fields
+	for _, begin := range logs {
+		w.uint(uint64(begin))
+	}
+	return w.b
+}
+
+// DecodeLogs reads what EncodeLogs returned.
+func DecodeLogs(v []byte) ([]int64, error) {
+	logs, r := []int64{0}, reader{b: v}
+	r.uint() // the first log begins at 0
+	for len(r.b) > 0 {
+		logs = append(logs, int64(r.uint()))
+	}
+	if !r.done() {
+		return nil, ErrForm
+	}
+	return logs, nil
 }

@@ -1,0 +1,100 @@
+package codec
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/vault"
+	"example.com/atm/vault/boltstore/chunk"
+	"example.com/atm/vault/people"
+)
+
+// TestOlderCertificateIsRead reads a record of a certificate from before it said when it was
+// issued and what for.
+func TestOlderCertificateIsRead(t *testing.T) {
+	want := people.Certificate{
+		Serial: "5f", Subject: "user:demo",
+		NotAfter: time.Unix(1_800_000_000,
+			0).UTC(),
+	}
+	var older fields
+	older.text(want.Subject)
+	older.int(want.NotAfter.Unix())
+	got, err := DecodeCertificate(want.Serial, older.b)
+	if err != nil || got != want {
+		t.Errorf("%+v, %v", got, err)
+	}
+	want.Issued, want.Scope, want.Actor = want.NotAfter.Add(-time.Hour), "inquiry", "user:till"
+	got, err = DecodeCertificate(want.Serial, EncodeCertificate(&want))
+	if err != nil || got != want {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// TestRecordReadsBackAndNoPartOfItDoes encodes a record of each kind with every field set.
+func TestRecordReadsBackAndNoPartOfItDoes(t *testing.T) {
+	at := time.Unix(1_800_000_000, 0).UTC()
+	account := vault.Account{
+		Name: "7", Standing: vault.Frozen, Version: 3, Balance: -5, Owner: "user:demo",
+		Holder:  "D. Emo",
+		Pending: []vault.Pending{{ID: 9, Amount: 4, Expires: at}},
+		Limits: vault.Limits{
+			PerOperation: 1, DailyAmount: 2, DailyCount: 3,
+			Zone: "Europe/Zurich",
+		},
+		Spent: vault.Spent{Day: 20000, Amount: 2, Count: 1},
+	}
+	key, spine := AccountKey(account.Name), chunk.Spine{{Index: 8, Slot: 1}, {Index: 2}}
+	holds := vault.Hold{ID: 9, State: vault.HoldReleased, Amount: 4, Account: "7"}
+	user := people.User{
+		Subject: "user:demo", Disabled: true, Roles: []atm.Role{atm.Operator},
+		HA1: []byte("ha1"), Slow: []byte("slow"),
+	}
+	grant := vault.Grant{
+		ID: "g", Grantor: "user:demo", Grantee: "user:till", Accounts: []vault.Name{"7"},
+		Operations: []atm.Operation{atm.Deposit}, Cap: 10, Spent: 4, Expires: at,
+	}
+	revocation := people.Revocation{Name: "token:5", At: at}
+	for _, tt := range []struct {
+		name   string
+		record []byte
+		want   any
+		decode func([]byte) (any, error)
+	}{
+		{"account", EncodeAccount(&account, spine), account, func(v []byte) (any, error) {
+			a, s, err := DecodeAccount(key, v)
+			if err == nil && !slices.Equal(s, spine) {
+				t.Errorf("the spine came back as %v", s)
+			}
+			return a, err
+		}},
+		{"hold", EncodeHold(&holds), holds, func(v []byte) (any, error) {
+			return DecodeHold(holds.ID, v)
+		}},
+		{"user", EncodeUser(&user), user, func(v []byte) (any, error) {
+			return DecodeUser(user.Subject, v)
+		}},
+		{"grant", EncodeGrant(&grant), grant, func(v []byte) (any, error) {
+			return DecodeGrant(grant.ID, v)
+		}},
+		{"revocation", EncodeRevocation(&revocation), revocation, func(v []byte) (any, error) {
+			return DecodeRevocation(revocation.Name, v)
+		}},
+	} {
+		if got, err := tt.decode(tt.record); err != nil || !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%s: %+v, %v; want %+v", tt.name, got, err, tt.want)
+		}
+		for n := range tt.record {
+			if _, err := tt.decode(tt.record[:n]); !errors.Is(err, ErrForm) {
+				t.Errorf("%s cut after %d bytes: %v", tt.name, n, err)
+			}
+		}
+		if _, err := tt.decode(append(tt.record, 0)); !errors.Is(err, ErrForm) {
+			t.Errorf("%s with another byte: %v", tt.name, err)
+		}
+	}
+}
