@@ -15,7 +15,7 @@ FUZZTIME ?= 5m
 ROUNDS   ?= 5
 DEBIAN   := gcc libc6-dev python3 openssl curl ruby ruby-xmlrpc php-cli php-curl php-xmlrpc \
             librpc-xml-perl liblwp-protocol-https-perl libxmlrpc-core-c3-dev nodejs util-linux e2fsprogs xfsprogs strace softhsm2 \
-            postgresql pgbouncer haproxy shellcheck systemd prometheus mandoc
+            postgresql pgbouncer haproxy chromium-headless-shell shellcheck systemd prometheus mandoc
 
 .PHONY: test check lint tools soak flaws fuzz bench build release release-tools deploy-test requirements packages
 .DEFAULT_GOAL := test
@@ -76,10 +76,10 @@ deploy-test: packages release-tools
 # What the tests need besides Go. Debian packages are installed when root, and
 # named otherwise; the tests that need them are skipped then. Node.js comes with
 # npm, but not from Debian.
-requirements: packages examples/node/node_modules/.package-lock.json
+requirements: packages examples/node/node_modules/.package-lock.json console/testdata/node_modules/.package-lock.json
 
-examples/node/node_modules/.package-lock.json: examples/node/package-lock.json | packages
-	cd examples/node && npm ci --no-audit --no-fund --loglevel=error || test "$$CI" != true
+%/node_modules/.package-lock.json: %/package-lock.json | packages
+	cd $* && npm ci --no-audit --no-fund --loglevel=error || test "$$CI" != true
 
 packages:
 	@missing=""; \

@@ -46,7 +46,8 @@ var places = map[string][]string{
 	"audit/publish":         {"audit", "internal"},
 	"audit/audittest":       {"", "audit"},
 	"certs":                 {"", "internal"},
-	"server":                {"", "auth", "xmlrpc", "teller", "certs", "audit", "internal"},
+	"server":                {"", "auth", "xmlrpc", "console", "teller", "certs", "audit", "internal"},
+	"console":               {"", "teller", "audit", "audit/merkle"},
 	"client":                {"", "internal"},
 	"cmd/internal/exit":     {"", "client", "internal"},
 	"cmd/internal/settings": {"cmd/internal/exit", "cmd/internal/ask", "internal"},
@@ -76,6 +77,7 @@ var places = map[string][]string{
 		"audit", "auth", "vault", "vault/pgstore", "cmd/internal/datadir", "cmd/internal/keys",
 		"cmd/internal/roster", "cmd/internal/storage", "internal",
 	},
+	"cmd/internal/browse":     {"client", "cmd/internal/exit"},
 	"cmd/internal/ctl":        {"*"},
 	"cmd/internal/daemon":     {"*"},
 	"cmd/internal/offline":    {"*"},
@@ -97,7 +99,7 @@ var places = map[string][]string{
 // library and what is listed for them by name.
 var outside = map[string][]string{
 	"net/http": {
-		"xmlrpc", "auth", "audit", "server", "client", "cmd",
+		"xmlrpc", "console", "auth", "audit", "server", "client", "cmd",
 		"bench", "examples",
 	},
 	"go.etcd.io/bbolt":              {"vault/boltstore", "bench"},

@@ -88,29 +88,43 @@ func (s *Server) handler(op atm.Operation) func(context.Context, *session,
 	[]xmlrpc.Value) xmlrpc.Reply {
 	return func(ctx context.Context, in *session, args []xmlrpc.Value) xmlrpc.Reply {
 		call := teller.Call{Operation: op, Args: arguments(args), Request: in.key}
-		begun := time.Now()
-		reply, err := s.cfg.Teller.Begin(ctx, in.caller, call)
-		if errors.Is(err, teller.ErrUnavailable) {
-			s.cfg.Log.WarnContext(ctx, "operation could not read", slog.String("op", string(op)),
-				slog.String("trace", in.trace), slog.Any("error", err))
-			reply, err = func() atm.Status { return teller.Unavailable }, nil
-		}
+		reply, err := s.begin(ctx, in, call)
 		if err != nil {
-			return s.refused(ctx, in, call, err)
+			fault := faultOf(err)
+			return func() (xmlrpc.Value, *xmlrpc.Fault) { reply(); return xmlrpc.Value{}, fault }
 		}
-		return func() (xmlrpc.Value, *xmlrpc.Fault) {
-			status := reply()
-			elapsed := time.Since(begun)
-			s.cfg.Metrics.operation(op, status.Code, elapsed)
-			if s.cfg.Log.Enabled(ctx, slog.LevelDebug) {
-				s.cfg.Log.DebugContext(ctx, "operation done", slog.String("op", string(op)),
-					slog.String("code", string(status.Code)), slog.String("subject",
-						in.caller.Subject), slog.String("receipt", status.Receipt),
-					slog.String("trace", in.trace), slog.Duration("elapsed", elapsed))
-			}
-			return dict(status), nil
-		}
+		return func() (xmlrpc.Value, *xmlrpc.Fault) { return dict(reply()), nil }
 	}
+}
+
+// begin starts a call, counts it and logs it. After an error there was no operation, and the
+// reply waits until the call is recorded as one that could not be.
+func (s *Server) begin(ctx context.Context, in *session, call teller.Call) (teller.Reply, error) {
+	begun := time.Now()
+	reply, err := s.cfg.Teller.Begin(ctx, in.caller, call)
+	if errors.Is(err, teller.ErrUnavailable) {
+		s.cfg.Log.WarnContext(ctx, "operation could not read",
+			slog.String("op", string(call.Operation)), slog.String("trace", in.trace),
+			slog.Any("error", err))
+		reply, err = func() atm.Status { return teller.Unavailable }, nil
+	}
+	if err != nil {
+		return s.refused(ctx, in, call, err), err
+	}
+	return func() atm.Status {
+		status := reply()
+		elapsed := time.Since(begun)
+		s.cfg.Metrics.operation(call.Operation, status.Code, elapsed)
+		if s.cfg.Log.Enabled(ctx, slog.LevelDebug) {
+			s.cfg.Log.DebugContext(ctx, "operation done",
+				slog.String("op", string(call.Operation)),
+				slog.String("code", string(status.Code)),
+				slog.String("subject", in.caller.Subject),
+				slog.String("receipt", status.Receipt),
+				slog.String("trace", in.trace), slog.Duration("elapsed", elapsed))
+		}
+		return status
+	}, nil
 }
 
 // Memory of answers that wait until their callers have read them, without short ones. A
@@ -157,22 +171,27 @@ func (s *Server) tooLarge(ctx context.Context, in *session, m *xmlrpc.Method[*se
 	}
 }
 
-// refused answers a call that never became an operation.
+// refused begins to record a call that never became an operation.
 func (s *Server) refused(ctx context.Context, in *session, call teller.Call,
 	err error,
-) xmlrpc.Reply {
-	fault := &xmlrpc.Fault{Code: xmlrpc.InternalError, Text: "Internal error"}
+) teller.Reply {
 	var bad *teller.MalformedError
-	if errors.As(err, &bad) {
-		fault = &xmlrpc.Fault{Code: xmlrpc.InvalidParams, Text: bad.Error()}
-	} else {
+	if !errors.As(err, &bad) {
 		s.cfg.Log.ErrorContext(ctx, "operation could not begin",
 			slog.String("op", string(call.Operation)), slog.String("trace", in.trace),
 			slog.Any("error", err))
 	}
 	s.cfg.Metrics.operation(call.Operation, atm.Fault, 0)
-	recorded := s.cfg.Teller.Malformed(ctx, in.caller, call, fault.Text)
-	return func() (xmlrpc.Value, *xmlrpc.Fault) { recorded(); return xmlrpc.Value{}, fault }
+	return s.cfg.Teller.Malformed(ctx, in.caller, call, faultOf(err).Text)
+}
+
+// faultOf is what a call that never became an operation is answered with.
+func faultOf(err error) *xmlrpc.Fault {
+	var bad *teller.MalformedError
+	if errors.As(err, &bad) {
+		return &xmlrpc.Fault{Code: xmlrpc.InvalidParams, Text: bad.Error()}
+	}
+	return &xmlrpc.Fault{Code: xmlrpc.InternalError, Text: "Internal error"}
 }
 
 // faulted records a call that the protocol refused before its handler ran.

@@ -26,6 +26,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/auth"
 	"example.com/atm/auth/digest"
+	"example.com/atm/console"
 	"example.com/atm/internal/budget"
 	"example.com/atm/teller"
 	"example.com/atm/teller/methods"
@@ -98,6 +99,9 @@ type Config struct {
 	// Optional; with the host that they ask for.
 	PublicURL string
 
+	// Console says that people may use the server in a browser. Optional; they may not.
+	Console bool
+
 	// Throttle slows down callers who fail to sign in. Optional; one of this server alone.
 	Throttle *auth.Throttle
 
@@ -124,6 +128,7 @@ const writeTimeout = 60 * time.Second
 type Server struct {
 	cfg      Config
 	rpc      *xmlrpc.Server[*session]
+	console  *console.Console // nil where it is off
 	audit    http.Handler
 	cross    *http.CrossOriginProtection
 	trail    *trail
@@ -170,6 +175,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	var err error
 	if s.rpc, err = s.methods(); err != nil {
+		return nil, err
+	}
+	if s.console, err = s.newConsole(); err != nil {
 		return nil, err
 	}
 	protocols := new(http.Protocols)
@@ -272,6 +280,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveRPC(w, r)
 	case len(path) > len("/audit/") && path[:len("/audit/")] == "/audit/":
 		s.serveAudit(w, r)
+	case path == "/console" || strings.HasPrefix(path, console.Prefix):
+		s.serveConsole(w, r)
 	case path == "/admin/backup":
 		s.serveBackup(w, r)
 	case path == "/enroll":

@@ -108,31 +108,9 @@ func receipt(ctx context.Context, t *Teller, in *input) (atm.Status, error) {
 	if err != nil || index < 0 {
 		return noEntry, nil
 	}
-	log, err := vault.OpenLog(ctx, t.cfg.Store)
-	if err != nil {
-		return atm.Status{}, err
-	}
-	_, head, err := log.Signed(ctx)
-	if err != nil {
-		return atm.Status{}, err
-	}
-	if index >= head.Size {
-		return noEntry, nil
-	}
-	if in.reach != atm.Everywhere {
-		var entry *audit.Entry
-		err := log.Entries(ctx, index, index+1, func(_ int64, leaf []byte) error {
-			if entry, err = audit.ParseEntry(leaf); err != nil {
-				return err
-			}
-			return errFound
-		})
-		if !errors.Is(err, errFound) {
-			return atm.Status{}, err
-		}
-		if concerns, err := t.concerns(ctx, entry, in.caller.Subject); err != nil || !concerns {
-			return noEntry, err
-		}
+	leaf, err := t.Entry(ctx, in.caller, index)
+	if err != nil || leaf == nil {
+		return noEntry, err
 	}
 	proof, err := t.cfg.Installation.Prove(ctx, index)
 	if errors.Is(err, audit.ErrDiffers) {

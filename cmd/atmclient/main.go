@@ -13,6 +13,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/client"
+	"example.com/atm/cmd/internal/browse"
 	"example.com/atm/cmd/internal/exit"
 	"example.com/atm/cmd/internal/output"
 	"example.com/atm/cmd/internal/settings"
@@ -71,6 +72,7 @@ const (
   atmclient localhost 9000 release h4711
   atmclient localhost 9000 whoami
   atmclient localhost 9000 shell
+  atmclient localhost 9000 console
   atmclient version`
 	long = `Asks an ATM server for balances and statements, and moves money.
 
@@ -81,6 +83,9 @@ refusal does not stop the batch (exit 3 at the end); an unknown outcome does (ex
 
 "atmclient SERVER PORT shell" prompts for one operation after the other, with history and
 completion; "help" lists them. From a pipe it reads one operation per line.
+
+"atmclient SERVER PORT console" opens the console of the server in a browser of this
+machine, as long as the command runs.
 
 With a profile that names a server, leave out SERVER and PORT. "atmclient completion bash"
 (or zsh, or fish) prints a script that completes the command line.`
@@ -147,6 +152,15 @@ func (o *options) run(cmd *cobra.Command, args []string) error {
 			return exit.Usagef("shell takes no argument %q", words[1])
 		}
 		return o.shell(cmd.Context(), to)
+	case "console":
+		if len(words) != 1 {
+			return exit.Usagef("console takes no argument %q", words[1])
+		}
+		c, err := o.connect(to)
+		if err != nil {
+			return err
+		}
+		return browse.Run(cmd.Context(), c, "localhost:0", o.stdout, true)
 	}
 	r, err := o.request(cmd.Flags(), words)
 	if err != nil {

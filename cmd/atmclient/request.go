@@ -124,7 +124,7 @@ func findTarget(sign *signin.Flags, args []string) (*target, []string, error) {
 	}
 	if way.Server != "" && len(args) > 0 {
 		if _, known := operations[atm.Operation(args[0])]; known || args[0] == "batch" ||
-			args[0] == "shell" {
+			args[0] == "shell" || args[0] == "console" {
 			u, err := url.Parse(way.Server)
 			if err != nil {
 				return nil, nil, err

@@ -76,3 +76,9 @@ func firstName(hosts []string) string {
 	}
 	return ""
 }
+
+// isLoopback reports whether only this machine reaches an address.
+func isLoopback(address net.Addr) bool {
+	tcp, ok := address.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}

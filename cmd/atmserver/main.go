@@ -62,7 +62,7 @@ type options struct {
 	witnesses                                      string
 	passphrase                                     string
 	data, listen, admin, name, logFormat, logLevel string
-	publicURL                                      string
+	publicURL, console                             string
 	output                                         string // form of an error
 	store                                          settings.Store
 	hosts                                          []string
@@ -123,6 +123,9 @@ and without a password. SIGTERM or Ctrl-C answers what has begun and ends.`,
 	flags.StringVar(&o.publicURL, "public-url", "", "`URL` that callers reach the server at, "+
 		"such as behind a load balancer, for the description of its tokens (default https, the "+
 		"first --host and the port of --listen)")
+	flags.StringVar(&o.console, "console", "", "on or off: whether people may use the server in "+
+		"a browser, at /console/ (default on where --listen is loopback)")
+	flags.Lookup("console").NoOptDefVal = "on"
 	flags.StringVar(&o.tlsMin, "tls-min", "1.3", "oldest `version` of TLS: 1.3, or 1.2 with AEAD "+
 		"ciphers alone")
 	flags.StringArrayVar(&o.proxyFrom, "proxy-from", nil, "`network` or address of load "+
@@ -246,6 +249,9 @@ func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
 			return daemon.Options{}, err
 		}
 	}
+	if o.console != "" && o.console != "on" && o.console != "off" {
+		return daemon.Options{}, exit.Usagef("--console is on or off, not %q", o.console)
+	}
 	if err := checkPublicURL(o.publicURL); err != nil {
 		return daemon.Options{}, err
 	}
@@ -332,6 +338,7 @@ func serve(ctx context.Context, o *options, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	opts.Server.Console = o.console == "on" || o.console == "" && isLoopback(listen.RPC.Addr())
 	opts.Server.PublicURL = o.callersURL(listen.RPC.Addr())
 	srv, err := daemon.Open(ctx, opts)
 	if err != nil {

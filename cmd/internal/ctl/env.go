@@ -86,11 +86,16 @@ func (env *Env) Connect() (*client.Client, error) { return env.ConnectTo(env.Ser
 
 // ConnectTo is Connect for another server.
 func (env *Env) ConnectTo(server string) (*client.Client, error) {
+	return env.ConnectAs(server, DefaultCredentials)
+}
+
+// ConnectAs is ConnectTo with the credentials in folder, unless others were named.
+func (env *Env) ConnectAs(server, folder string) (*client.Client, error) {
 	u, err := url.Parse(server)
 	if err != nil || u.Scheme != "https" || u.Host == "" {
 		return nil, exit.Usagef("--server %q is no https URL", server)
 	}
-	cfg, err := env.Way.Config(u.Hostname(), DefaultCredentials)
+	cfg, err := env.Way.Config(u.Hostname(), folder)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,208 @@
+// Package browse opens the console of a server in a browser of this machine, as kubectl proxy
+// does: a listener on loopback that speaks to the server with the credentials of the command.
+//
+// A browser refuses passkeys and warns of a page whose authority it does not know, and it rarely
+// has the certificates of this machine. The listener needs neither. It answers only to the name
+// it was opened by, after a code that works once, and lets through nothing but the console and
+// the audit log.
+package browse
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	_ "embed" // the first page
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"example.com/atm/client"
+	"example.com/atm/cmd/internal/exit"
+)
+
+const (
+	cookieName = "__Host-atm-proxy"
+	maxHeader  = 16 << 10
+	shutdown   = 2 * time.Second
+)
+
+//go:embed open.html
+var openPage []byte
+
+//go:embed open.mjs
+var openScript []byte
+
+// A Proxy hands requests of one browser to a server.
+type Proxy struct {
+	host    string // name and port that the browser knows it by
+	code    string // that the browser shows first
+	cookie  string // that it has shown the code
+	used    atomic.Bool
+	cross   *http.CrossOriginProtection
+	forward *httputil.ReverseProxy
+}
+
+// New returns a proxy that is reached at host, a name and a port, and speaks for c.
+func New(c *client.Client, host string) (*Proxy, error) {
+	server, err := url.Parse(c.Base())
+	if err != nil {
+		return nil, err
+	}
+	return &Proxy{
+		host: host, code: rand.Text(), cookie: rand.Text(),
+		cross: http.NewCrossOriginProtection(),
+		forward: &httputil.ReverseProxy{
+			Transport: c.HTTP().Transport,
+			Rewrite: func(r *httputil.ProxyRequest) {
+				r.SetURL(server)
+				// What the browser says of itself has been looked at here, and is of another
+				// origin than the server's.
+				for name := range r.Out.Header {
+					if name == "Origin" || name == "Cookie" || name == "Authorization" ||
+						name == "Referer" || strings.HasPrefix(name, "Sec-Fetch-") {
+						r.Out.Header.Del(name)
+					}
+				}
+			},
+			ModifyResponse: func(r *http.Response) error {
+				r.Header.Del("WWW-Authenticate") // the browser has no part in signing in
+				return nil
+			},
+			ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+				http.Error(w, "The server cannot be reached: "+err.Error(), http.StatusBadGateway)
+			},
+			ErrorLog: log.New(discard{}, "", 0),
+		},
+	}, nil
+}
+
+type discard struct{}
+
+func (discard) Write(b []byte) (int, error) { return len(b), nil }
+
+// Link is the URL that opens the console. The code is in its fragment, which a browser sends to
+// nobody.
+func (p *Proxy) Link() string { return "http://" + p.host + "/#" + p.code }
+
+// ServeHTTP implements http.Handler.
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if r.Host != p.host {
+		http.Error(w, "This is the console of "+p.host+".", http.StatusMisdirectedRequest)
+		return
+	}
+	if err := p.cross.Check(r); err != nil {
+		http.Error(w, "Requests from other sites' pages are refused.", http.StatusForbidden)
+		return
+	}
+	switch path := r.URL.Path; {
+	case path == "/" && r.Method == http.MethodGet:
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; "+
+			"form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+		h.Set("Content-Type", "text/html; charset=utf-8")
+		w.Write(openPage)
+	case path == "/open.mjs" && r.Method == http.MethodGet:
+		h.Set("Content-Type", "text/javascript; charset=utf-8")
+		w.Write(openScript)
+	case path == "/open" && r.Method == http.MethodPost:
+		p.open(w, r)
+	case path == "/console" || strings.HasPrefix(path, "/console/"),
+		strings.HasPrefix(path, "/audit/"):
+		if !p.opened(r) {
+			http.Error(w, "Open the link that the command printed.", http.StatusForbidden)
+			return
+		}
+		h.Del("Cache-Control") // the server says it
+		h.Del("X-Content-Type-Options")
+		p.forward.ServeHTTP(w, r)
+	default:
+		http.Error(w, "There is nothing here but the console.", http.StatusNotFound)
+	}
+}
+
+// open lets the browser in that shows the code. The code works once.
+func (p *Proxy) open(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, 1<<10)
+	code := r.PostFormValue("code")
+	if subtle.ConstantTimeCompare([]byte(code), []byte(p.code)) != 1 || p.used.Swap(true) {
+		http.Error(w, "This code is wrong, or was used before. Start the command again.",
+			http.StatusForbidden)
+		return
+	}
+	http.SetCookie(w, &http.Cookie{
+		Name: cookieName, Value: p.cookie, Path: "/", Secure: true, HttpOnly: true,
+		SameSite: http.SameSiteStrictMode,
+	})
+	http.Redirect(w, r, "/console/", http.StatusSeeOther)
+}
+
+func (p *Proxy) opened(r *http.Request) bool {
+	cookie, err := r.Cookie(cookieName)
+	return err == nil && subtle.ConstantTimeCompare([]byte(cookie.Value), []byte(p.cookie)) == 1
+}
+
+// Serve opens the console of the server of c at a loopback address until ctx is done, and calls
+// ready with the link.
+func Serve(ctx context.Context, c *client.Client, address string, ready func(link string)) error {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	at, ok := listener.Addr().(*net.TCPAddr)
+	if !ok || !at.IP.IsLoopback() {
+		return fmt.Errorf("%s is not on loopback; others could use it in your name", address)
+	}
+	p, err := New(c, fmt.Sprintf("localhost:%d", at.Port))
+	if err != nil {
+		return err
+	}
+	server := &http.Server{
+		Handler: p, ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: maxHeader,
+		ErrorLog: log.New(discard{}, "", 0),
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	ready(p.Link())
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdown)
+	defer cancel()
+	return errors.Join(server.Shutdown(ctx), server.Close())
+}
+
+// Run is Serve for a command: it prints the link, and opens it in a browser if browser is set.
+func Run(ctx context.Context, c *client.Client, address string, w io.Writer, browser bool) error {
+	return Serve(ctx, c, address, func(link string) {
+		fmt.Fprintf(w, "The console is open until you press Ctrl-C: %s\n", link)
+		if browser && exit.Terminal(w) != nil {
+			_ = show(link) // there may be no browser; the link is printed
+		}
+	})
+}
+
+// show shows a URL in the browser of whoever is at this machine, if there is one.
+func show(link string) error {
+	switch runtime.GOOS {
+	case "darwin":
+		return exec.Command("open", link).Start()
+	case "windows":
+		return exec.Command("rundll32", "url.dll,FileProtocolHandler", link).Start()
+	}
+	return exec.Command("xdg-open", link).Start()
+}

@@ -1,0 +1,282 @@
+package console
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"example.com/atm"
+)
+
+const (
+	lastMovements = 10                   // on the page of an account
+	chartDays     = 90                   // that the chart of the balance shows
+	maxMovements  = 500                  // of which the chart is made, and on a page of a statement
+	statementRows = 100                  // on a page of a statement
+	today         = 24 * time.Hour       // the length of a day in the chart
+	chartSpan     = chartDays * today    // how far the chart goes back
+	slipPath      = Prefix + "slips/"    // of the slip of an entry
+	accountPath   = Prefix + "accounts/" // of the page of an account
+)
+
+func text(s string) atm.Arg { return atm.Arg{Kind: atm.String, Text: s} }
+
+func number(n int) atm.Arg { return atm.Arg{Kind: atm.Int, Text: strconv.Itoa(n)} }
+
+// rangeOf is a struct of a limit and of pairs of a name and a value, without empty values.
+func rangeOf(limit int, pairs ...string) atm.Arg {
+	arg := atm.Arg{
+		Kind: atm.Struct, Members: []atm.Member{{Name: "limit", Arg: number(limit)}},
+	}
+	for i := 0; i < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			arg.Members = append(arg.Members, atm.Member{Name: pairs[i], Arg: text(pairs[i+1])})
+		}
+	}
+	return arg
+}
+
+type homePage struct {
+	Accounts []string
+	More     bool // there may be other accounts
+	Moves    bool // the caller may move money
+	Desk     bool // the caller sees every account
+}
+
+// home shows what the caller can do here.
+func (v *visit) home() {
+	page := homePage{
+		Moves: v.caller.Has(atm.Customer) || v.caller.Has(atm.Teller),
+		Desk:  v.caller.Has(atm.Teller) || v.caller.Has(atm.Auditor),
+	}
+	if v.caller.Has(atm.Customer) {
+		var err error
+		if page.Accounts, page.More, err = v.cfg.Bank.Owned(v.r.Context(), v.caller); err != nil {
+			v.refuse(http.StatusServiceUnavailable, "The accounts cannot be listed at the moment.")
+			return
+		}
+	}
+	v.show(http.StatusOK, "home.html", "ATM", "atmclient SERVER PORT whoami", page)
+}
+
+// findAccount leads from a number that was typed to the page of the account.
+func (v *visit) findAccount() {
+	number := strings.TrimSpace(v.r.URL.Query().Get("number"))
+	if _, ok := atm.ParseAccountID(number); !ok {
+		v.refuse(http.StatusUnprocessableEntity, "An account number is 1 to 9007199254740991.")
+		return
+	}
+	http.Redirect(v.w, v.r, accountPath+url.PathEscape(number), http.StatusSeeOther)
+}
+
+// A movement is a line of a statement.
+type movement struct {
+	Index        int64
+	Time         time.Time
+	Operation    string
+	Amount       atm.Amount
+	Balance      atm.Amount
+	Counterparty string
+}
+
+type accountPage struct {
+	Number    string
+	Balance   atm.Amount
+	Movements []movement
+	Chart     chart
+	Quick     []string // amounts in dollars
+	Request   string   // id of the next intention
+	Moves     bool     // the caller may move money of this account
+}
+
+// account shows an account: its balance, its last movements, and what can be done.
+func (v *visit) account(number string) {
+	now := time.Now()
+	status, ok := v.do(atm.Statement, text(number), rangeOf(maxMovements,
+		"from", now.Add(-chartSpan).UTC().Format(time.RFC3339)))
+	if !ok {
+		return
+	}
+	if status.Code != atm.OK {
+		v.refuse(statusOf(status.Code), status.Reason+".")
+		return
+	}
+	s := readStatement(status)
+	page := accountPage{
+		Number: number, Balance: s.Closing, Chart: newChart(&s, now),
+		Movements: s.Movements[:min(len(s.Movements), lastMovements)],
+		Quick:     []string{"20", "40", "60", "100"}, Request: atm.NewUUID(now),
+		Moves: v.caller.Has(atm.Customer) || v.caller.Has(atm.Teller),
+	}
+	v.show(http.StatusOK, "account.html", "Account "+number,
+		"atmclient SERVER PORT statement "+number, page)
+}
+
+// A statement is the answer of the operation of that name.
+type statement struct {
+	Opening, Closing atm.Amount
+	Movements        []movement
+	Next             string
+}
+
+func readStatement(status atm.Status) (s statement) {
+	record, _ := status.Result.(atm.Record)
+	amount := func(r atm.Record, name string) atm.Amount {
+		written, _ := r.Get(name).(string)
+		return parseSigned(written)
+	}
+	s.Opening, s.Closing = amount(record, "opening"), amount(record, "closing")
+	s.Next, _ = record.Get("next").(string)
+	entries, _ := record.Get("entries").([]atm.Record)
+	for _, e := range entries {
+		m := movement{Amount: amount(e, "amount"), Balance: amount(e, "balance")}
+		m.Index, _ = e.Get("index").(int64)
+		m.Operation, _ = e.Get("operation").(string)
+		m.Counterparty, _ = e.Get("counterparty").(string)
+		written, _ := e.Get("time").(string)
+		m.Time, _ = atm.ParseTime(written)
+		s.Movements = append(s.Movements, m)
+	}
+	return s
+}
+
+type statementPage struct {
+	Number, From, To string
+	Older            string // link to the page after this one; empty on the last
+	statement
+}
+
+// statement shows the movements of an account.
+func (v *visit) statement(number string) {
+	query := v.r.URL.Query()
+	from, to := query.Get("from"), query.Get("to")
+	status, ok := v.do(atm.Statement, text(number), rangeOf(statementRows,
+		"cursor", query.Get("cursor"), "from", dayStart(from), "to", dayEnd(to)))
+	if !ok {
+		return
+	}
+	if status.Code != atm.OK {
+		v.refuse(statusOf(status.Code), status.Reason+".")
+		return
+	}
+	page := statementPage{Number: number, From: from, To: to, statement: readStatement(status)}
+	if page.Next != "" {
+		page.Older = "?" + url.Values{"cursor": {page.Next}, "from": {from}, "to": {to}}.Encode()
+	}
+	v.show(http.StatusOK, "statement.html", "Statement of account "+number,
+		"atmclient SERVER PORT statement "+number, page)
+}
+
+// An intention is an act that a form describes and that has not happened.
+type intention struct {
+	Act, Account, To string
+	Written          string     // the amount as it was typed
+	Amount           atm.Amount // that was understood
+	Request          string
+}
+
+// intend reads an intention, and says what is wrong with it.
+func intend(number string, form url.Values) (i intention, problem string) {
+	i = intention{
+		Act: form.Get("act"), Account: number, To: strings.TrimSpace(form.Get("to")),
+		Written: strings.TrimSpace(form.Get("amount")), Request: form.Get("request_id"),
+	}
+	if i.Request == "" {
+		return i, "This form has no request id. Open the page of the account again."
+	}
+	if i.Act != string(atm.Deposit) && i.Act != string(atm.Withdraw) &&
+		i.Act != string(atm.Transfer) {
+		return i, "There is no such act."
+	}
+	var code atm.Code
+	i.Amount, code = atm.ParseAmount(strings.TrimPrefix(i.Written, "$"))
+	switch {
+	case code == atm.AmountPrecision:
+		return i, "An amount has at most two digits after the point."
+	case code != atm.OK:
+		return i, "An amount is more than zero, like 12.50."
+	case i.Act == string(atm.Transfer) && i.To == "":
+		return i, "Say which account the money goes to."
+	}
+	return i, ""
+}
+
+// change is what the act does to the balance of the account.
+func (i *intention) change() atm.Amount {
+	if i.Act == string(atm.Deposit) {
+		return i.Amount
+	}
+	return -i.Amount
+}
+
+type reviewPage struct {
+	intention
+	Problem string
+	Balance atm.Amount
+	After   atm.Amount
+	Known   bool // Balance is known
+}
+
+// review says in one line what an act would do. Nothing happens yet.
+func (v *visit) review(number string) {
+	i, problem := intend(number, v.r.URL.Query())
+	page := reviewPage{intention: i, Problem: problem}
+	if problem == "" {
+		status, ok := v.do(atm.Inquiry, text(number))
+		if !ok {
+			return
+		}
+		if status.Code == atm.OK {
+			written, _ := status.Result.(string)
+			page.Balance, page.Known = parseSigned(written), true
+			page.After = page.Balance + i.change()
+		}
+	}
+	code := http.StatusOK
+	if problem != "" {
+		code = http.StatusUnprocessableEntity
+	}
+	v.show(code, "review.html", "Account "+number, i.command(), page)
+}
+
+// command is the command line that does the same.
+func (i *intention) command() string {
+	words := []string{"atmclient", "SERVER", "PORT", i.Act, i.Account}
+	if i.Act == string(atm.Transfer) {
+		words = append(words, i.To)
+	}
+	return strings.Join(append(words, i.Amount.String()), " ")
+}
+
+// act carries an intention out, and leads to its slip. The same intention again leads to the
+// same slip.
+func (v *visit) act(number string) {
+	v.r.Body = http.MaxBytesReader(v.w, v.r.Body, maxForm)
+	if err := v.r.ParseForm(); err != nil {
+		v.refuse(http.StatusBadRequest, "The form cannot be read.")
+		return
+	}
+	i, problem := intend(number, v.r.PostForm)
+	if problem != "" {
+		v.show(http.StatusUnprocessableEntity, "review.html", "Account "+number, i.command(),
+			reviewPage{intention: i, Problem: problem})
+		return
+	}
+	args := []atm.Arg{text(number), text(i.Amount.String()), text(i.Request)}
+	if i.Act == string(atm.Transfer) {
+		args = []atm.Arg{text(number), text(i.To), text(i.Amount.String()), text(i.Request)}
+	}
+	status, ok := v.do(atm.Operation(i.Act), args...)
+	if !ok {
+		return
+	}
+	index, _, found := strings.Cut(status.Receipt, " ")
+	if !found {
+		v.refuse(statusOf(status.Code), status.Reason+". Send the form again: it has the same "+
+			"request id, so nothing happens twice.")
+		return
+	}
+	http.Redirect(v.w, v.r, slipPath+index, http.StatusSeeOther)
+}

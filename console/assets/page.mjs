@@ -1,0 +1,184 @@
+// What only a browser can add to a page: it verifies entries, and shows times in the zone of the
+// reader. Green is what was computed here, with a key that was pinned here.
+
+import { Finding, Log, checkProof, fromBase64, toBase64 } from "./tlog.mjs";
+
+const pinned = "atm.log"; // in localStorage: {vkey, size, root}
+const bytesOf = (text) => new TextEncoder().encode(text);
+
+function load() {
+  try {
+    return JSON.parse(localStorage.getItem(pinned));
+  } catch {
+    return null;
+  }
+}
+
+function save(pin) {
+  localStorage.setItem(pinned, JSON.stringify(pin));
+}
+
+function show(element, state, sentence) {
+  element.dataset.state = state;
+  element.textContent = sentence;
+}
+
+// said is what a finding says to people.
+function said(error) {
+  if (error instanceof Finding) return error.message + ".";
+  return "This could not be verified: " + error.message + ".";
+}
+
+const stateOf = (error) => (error instanceof Finding && error.code !== 10 ? "wrong" : "unknown");
+
+// readLog asks the server, and never the cache of the browser: what is there now is verified.
+async function readLog(path) {
+  const answer = await fetch("/audit/" + path, { cache: "no-store" });
+  if (answer.status === 404) return null;
+  if (!answer.ok) throw new Error(path + " was answered with " + answer.status);
+  return new Uint8Array(await answer.arrayBuffer());
+}
+
+// openLog opens the log, and makes sure that it goes on from what this browser saw last.
+async function openLog(pin) {
+  const log = new Log(readLog);
+  await log.open(pin.vkey);
+  if (pin.root) await log.checkExtends({ size: pin.size, root: fromBase64(pin.root) });
+  save({ vkey: pin.vkey, size: log.size, root: toBase64(log.checkpoint.root) });
+  return log;
+}
+
+// withPin calls verify with the key that is pinned here, or offers to pin one.
+async function withPin(verdict, verify) {
+  const pin = load();
+  if (pin?.vkey) return verify(pin);
+  const answer = await fetch("/console/log.vkey");
+  if (!answer.ok) return;
+  const vkey = (await answer.text()).trim();
+  show(verdict, "unknown", "No key of the log is pinned in this browser. The server says that it is ");
+  const code = document.createElement("code");
+  code.textContent = vkey;
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = "Pin this key";
+  button.addEventListener("click", () => {
+    save({ vkey });
+    verify({ vkey });
+  });
+  verdict.append(code, ". Compare it with what the bank gave you on paper. ", button);
+}
+
+// An entry, or a slip.
+async function verifyEntry() {
+  const section = document.getElementById("verify");
+  if (!section) return;
+  const verdict = section.querySelector(".verdict");
+  const index = Number(section.dataset.index);
+  const leaf = bytesOf(document.getElementById("leaf").textContent);
+  const shown = document.getElementById("proof");
+  await withPin(verdict, async (pin) => {
+    show(verdict, "unknown", "Verifying in this browser …");
+    try {
+      for (let tries = 0; !shown.textContent && tries < 20; tries++) {
+        const answer = await fetch(`/console/slips/${index}/proof`);
+        if (answer.ok) shown.textContent = await answer.text();
+        else await new Promise((resolve) => setTimeout(resolve, 300));
+      }
+      if (!shown.textContent) throw new Finding(10, "The entry is not published yet");
+      const checkpoint = await checkProof(shown.textContent, leaf, index, pin.vkey);
+      show(verdict, "right", `Verified in this browser: entry ${index} of ${checkpoint.size}, ` +
+        "signed by the key that is pinned here.");
+    } catch (error) {
+      show(verdict, stateOf(error), said(error));
+    }
+  });
+}
+
+// The rows of a list.
+async function verifyRows() {
+  const table = document.getElementById("rows");
+  if (!table) return;
+  const verdict = document.getElementById("rows-verdict");
+  await withPin(verdict, async (pin) => {
+    const rows = [...table.querySelectorAll("tr[data-index]")];
+    let right = 0;
+    try {
+      const log = await openLog(pin);
+      for (const row of rows) {
+        const mark = row.querySelector(".mark");
+        try {
+          await log.checkEntry(bytesOf(row.dataset.leaf), Number(row.dataset.index));
+          mark.textContent = "verified";
+          row.dataset.state = "right";
+          right++;
+        } catch (error) {
+          mark.textContent = said(error);
+          row.dataset.state = stateOf(error);
+        }
+      }
+      show(verdict, right === rows.length ? "right" : "unknown",
+        `${right} of ${rows.length} rows are verified in this browser, in a log of ${log.size} entries.`);
+    } catch (error) {
+      show(verdict, stateOf(error), said(error));
+    }
+  });
+}
+
+// The whole log, in a worker.
+async function verifyWhole() {
+  const start = document.getElementById("start");
+  if (!start) return;
+  const verdict = document.getElementById("verdict");
+  const progress = document.getElementById("progress");
+  const facts = document.getElementById("facts");
+  await withPin(verdict, (pin) => {
+    start.hidden = false;
+    start.addEventListener("click", () => {
+      start.disabled = true;
+      progress.hidden = false;
+      show(verdict, "unknown", "Verifying in this browser …");
+      const worker = newWorker();
+      worker.addEventListener("message", ({ data }) => {
+        if (data.done !== undefined) {
+          progress.max = data.size;
+          progress.value = data.done;
+          return;
+        }
+        worker.terminate();
+        start.disabled = false;
+        if (data.error) {
+          show(verdict, data.error.code === 10 ? "unknown" : "wrong", data.error.message + ".");
+          verdict.dataset.code = data.error.code;
+          return;
+        }
+        save({ vkey: pin.vkey, size: data.size, root: data.root });
+        show(verdict, "right", `Verified in this browser: ${data.size} entries, root ${data.root}.`);
+        facts.replaceChildren(...fact("Entries", data.size), ...fact("Root", data.root), ...fact("Key", pin.vkey));
+      });
+      worker.postMessage(pin);
+    });
+  });
+}
+
+function fact(name, value) {
+  const term = document.createElement("dt"), detail = document.createElement("dd");
+  term.textContent = name;
+  detail.textContent = value;
+  return [term, detail];
+}
+
+function newWorker() {
+  const url = "/console/assets/worker.mjs";
+  const trusted = globalThis.trustedTypes?.createPolicy("atm", { createScriptURL: () => url });
+  return new Worker(trusted ? trusted.createScriptURL(url) : url, { type: "module" });
+}
+
+function localTimes() {
+  const form = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  for (const time of document.querySelectorAll("time")) time.textContent = form.format(new Date(time.dateTime));
+}
+
+localTimes();
+verifyEntry();
+verifyRows();
+verifyWhole();

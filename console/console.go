@@ -1,0 +1,278 @@
+// Package console is the bank in a browser: an ATM for customers, a desk for tellers, and a
+// lens for auditors.
+//
+// It is a face of the teller as package xmlrpc is. Each act is an operation of the caller who
+// signed in, with the same permissions, request ids, limits and audit entries; nothing here
+// decides about money. Each form carries its request id, so a page that is loaded or sent again
+// moves nothing a second time. Pages work without scripts. Scripts verify: what they show in
+// green was computed in the browser with a key that was pinned there.
+package console
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"example.com/atm"
+	"example.com/atm/teller"
+)
+
+// Prefix is the path below which everything of the console is.
+const Prefix = "/console/"
+
+// maxForm bounds the body of a form, in bytes.
+const maxForm = 8 << 10
+
+// A Bank carries out what people ask for. It is the teller, as the server calls it.
+type Bank interface {
+	// Do carries out an operation and returns its answer when that is durable. A
+	// *teller.MalformedError is the caller's mistake.
+	Do(ctx context.Context, caller *atm.Caller, op atm.Operation,
+		args ...atm.Arg) (atm.Status, error)
+
+	// Owned lists accounts of the caller in order of number, and reports whether there may
+	// be more.
+	Owned(ctx context.Context, caller *atm.Caller) (numbers []string, more bool, err error)
+
+	// Entry returns an entry of the audit log as it was hashed, if the caller may ask for its
+	// receipt; otherwise nil.
+	Entry(ctx context.Context, caller *atm.Caller, index int64) (leaf []byte, err error)
+
+	// MayReadAudit reports whether the caller may read the audit log.
+	MayReadAudit(caller *atm.Caller) bool
+}
+
+// Config is everything a Console needs. All fields are required.
+type Config struct {
+	Bank Bank
+
+	// Name is the name of the server.
+	Name string
+
+	// LogKey returns the key that the audit log is signed with, as a vkey.
+	LogKey func() (string, error)
+
+	// Log is for the operator.
+	Log *slog.Logger
+}
+
+// A Console answers requests of people who have signed in.
+type Console struct {
+	cfg    Config
+	pages  *template.Template
+	assets http.Handler
+}
+
+//go:embed pages/*.html
+var pageFiles embed.FS
+
+//go:embed assets
+var assetFiles embed.FS
+
+// New returns a console.
+func New(cfg Config) (*Console, error) {
+	pages, err := template.New("").Funcs(template.FuncMap{
+		"dollars": dollars, "signed": signed, "moved": moved, "when": when, "verb": verb,
+	}).ParseFS(pageFiles, "pages/*.html")
+	if err != nil {
+		return nil, fmt.Errorf("console: %w", err)
+	}
+	assets, err := fs.Sub(assetFiles, "assets")
+	if err != nil {
+		return nil, fmt.Errorf("console: %w", err)
+	}
+	return &Console{
+		cfg: cfg, pages: pages,
+		assets: http.StripPrefix(Prefix+"assets/", http.FileServerFS(assets)),
+	}, nil
+}
+
+// policy lets a page load what is ours, and nothing else; a script cannot make other code of
+// text, and no other page shows ours in a frame.
+const policy = "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; " +
+	"connect-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; " +
+	"frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types atm"
+
+// Protect sets the headers that every answer of the console has.
+func Protect(h http.Header) {
+	h.Set("Content-Security-Policy", policy)
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+}
+
+// A visit is one request of a caller who has signed in.
+type visit struct {
+	*Console
+	w      http.ResponseWriter
+	r      *http.Request
+	caller *atm.Caller
+}
+
+// ServeAsset answers a request for a style or a script, which need no sign-in, and reports
+// whether it was one.
+func (c *Console) ServeAsset(w http.ResponseWriter, r *http.Request) bool {
+	if !strings.HasPrefix(r.URL.Path, Prefix+"assets/") {
+		return false
+	}
+	Protect(w.Header())
+	if r.Method != http.MethodGet && r.Method != http.MethodHead ||
+		strings.HasSuffix(r.URL.Path, "/") {
+		http.NotFound(w, r)
+		return true
+	}
+	w.Header().Set("Cache-Control", "no-cache")
+	c.assets.ServeHTTP(w, r)
+	return true
+}
+
+// ServeCall answers a request of a caller.
+func (c *Console) ServeCall(w http.ResponseWriter, r *http.Request, caller *atm.Caller) {
+	Protect(w.Header())
+	v := &visit{c, w, r, caller}
+	path, ok := strings.CutPrefix(r.URL.Path, Prefix)
+	if !ok {
+		http.Redirect(w, r, Prefix, http.StatusSeeOther)
+		return
+	}
+	serve, methods := v.route(strings.Split(path, "/"))
+	switch {
+	case serve == nil:
+		v.refuse(http.StatusNotFound, "There is no such page.")
+	case !strings.Contains(methods, r.Method):
+		w.Header().Set("Allow", methods)
+		v.refuse(http.StatusMethodNotAllowed, "This page does not take "+r.Method+".")
+	default:
+		serve()
+	}
+}
+
+// The methods that a page takes.
+const (
+	reads = "GET, HEAD"
+	acts  = "POST"
+)
+
+// route returns what serves a path, whose first part is after the prefix, and the methods
+// that it takes.
+func (v *visit) route(path []string) (serve func(), methods string) {
+	at := func(i int) string {
+		if i < len(path) {
+			return path[i]
+		}
+		return ""
+	}
+	switch {
+	case len(path) == 1 && path[0] == "":
+		return v.home, reads
+	case len(path) == 1 && path[0] == "account":
+		return v.findAccount, reads
+	case len(path) == 1 && path[0] == "log.vkey":
+		return v.logKey, reads
+	case len(path) == 1 && path[0] == "log":
+		return v.log, reads
+	case len(path) == 2 && path[0] == "log" && path[1] == "verify":
+		return v.verifyLog, reads
+	case len(path) == 2 && path[0] == "log":
+		return func() { v.entry(at(1)) }, reads
+	case len(path) == 2 && path[0] == "accounts":
+		return func() { v.account(at(1)) }, reads
+	case len(path) == 3 && path[0] == "accounts" && path[2] == "review":
+		return func() { v.review(at(1)) }, reads
+	case len(path) == 3 && path[0] == "accounts" && path[2] == "act":
+		return func() { v.act(at(1)) }, acts
+	case len(path) == 3 && path[0] == "accounts" && path[2] == "statement":
+		return func() { v.statement(at(1)) }, reads
+	case len(path) == 2 && path[0] == "slips":
+		return func() { v.slip(at(1)) }, reads
+	case len(path) == 3 && path[0] == "slips" && path[2] == "proof":
+		return func() { v.proof(at(1)) }, reads
+	}
+	return nil, ""
+}
+
+// A frame is what every page shows around its own.
+type frame struct {
+	Title   string
+	Server  string
+	Subject string
+	Roles   []atm.Role
+	Auditor bool
+	Same    string // the command that does the same
+	Page    any
+}
+
+// show renders a page.
+func (v *visit) show(status int, name, title, same string, page any) {
+	var b bytes.Buffer
+	err := v.pages.ExecuteTemplate(&b, name, frame{
+		Title: title, Server: v.cfg.Name, Subject: v.caller.Subject, Roles: v.caller.Roles,
+		Auditor: v.cfg.Bank.MayReadAudit(v.caller), Same: same, Page: page,
+	})
+	if err != nil {
+		v.cfg.Log.ErrorContext(v.r.Context(), "page could not be rendered",
+			slog.String("page", name), slog.Any("error", err))
+		http.Error(v.w, "This page cannot be shown.", http.StatusInternalServerError)
+		return
+	}
+	v.w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	v.w.WriteHeader(status)
+	v.w.Write(b.Bytes())
+}
+
+// refuse shows a sentence in place of a page.
+func (v *visit) refuse(status int, sentence string) {
+	v.show(status, "refused.html", http.StatusText(status), "", sentence)
+}
+
+// do carries out an operation, or shows why it could not begin and returns false.
+func (v *visit) do(op atm.Operation, args ...atm.Arg) (atm.Status, bool) {
+	status, err := v.cfg.Bank.Do(v.r.Context(), v.caller, op, args...)
+	if err == nil {
+		return status, true
+	}
+	var bad *teller.MalformedError
+	if errors.As(err, &bad) {
+		v.refuse(http.StatusUnprocessableEntity, sentence(bad.Error()))
+		return atm.Status{}, false
+	}
+	v.cfg.Log.ErrorContext(v.r.Context(), "operation could not begin",
+		slog.String("op", string(op)), slog.Any("error", err))
+	v.refuse(http.StatusServiceUnavailable, "The bank cannot do this at the moment.")
+	return atm.Status{}, false
+}
+
+// statusOf is the status in HTTP of a page that shows a refusal.
+func statusOf(code atm.Code) int {
+	switch code {
+	case atm.OK:
+		return http.StatusOK
+	case atm.PermissionDenied:
+		return http.StatusForbidden
+	case atm.AccountNotFound:
+		return http.StatusNotFound
+	case atm.Unavailable, atm.OutcomeUnknown:
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusUnprocessableEntity
+}
+
+// logKey tells the key that the log is signed with, which a browser may pin.
+func (v *visit) logKey() {
+	key, err := v.cfg.LogKey()
+	if err != nil {
+		v.refuse(http.StatusServiceUnavailable, "The key of the audit log cannot be read.")
+		return
+	}
+	v.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	fmt.Fprintln(v.w, strings.TrimSpace(key))
+}

@@ -1,0 +1,74 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"example.com/atm"
+	"example.com/atm/console"
+	"example.com/atm/teller"
+	"example.com/atm/xmlrpc"
+)
+
+// newConsole returns the console, or nil where it is off.
+func (s *Server) newConsole() (*console.Console, error) {
+	if !s.cfg.Console {
+		return nil, nil
+	}
+	return console.New(console.Config{
+		Bank: bank{s},
+		Name: s.cfg.Name,
+		LogKey: func() (string, error) {
+			keys, err := os.ReadFile(filepath.Join(s.cfg.Audit, "log.vkey"))
+			key, _, _ := strings.Cut(string(keys), "\n")
+			return key, err
+		},
+		Log: s.cfg.Log,
+	})
+}
+
+// serveConsole answers a request of the console.
+func (s *Server) serveConsole(w http.ResponseWriter, r *http.Request) {
+	if s.console == nil {
+		xmlrpc.Decline(w, http.StatusNotFound, "There is no console here.")
+		return
+	}
+	if s.console.ServeAsset(w, r) {
+		return
+	}
+	// A browser sends its certificate with whatever page asks it to.
+	if err := s.cross.Check(r); err != nil {
+		xmlrpc.Decline(w, http.StatusForbidden, "Requests from other sites' pages are refused.")
+		return
+	}
+	caller := s.signIn(w, r)
+	if caller == nil {
+		return
+	}
+	// What has arrived whole is carried out, also when its caller leaves meanwhile.
+	s.console.ServeCall(w, r.WithContext(context.WithoutCancel(r.Context())), caller)
+}
+
+// bank is the teller as the console calls it: what it carries out is counted and logged like
+// every other call.
+type bank struct{ *Server }
+
+func (b bank) Do(ctx context.Context, caller *atm.Caller, op atm.Operation,
+	args ...atm.Arg,
+) (atm.Status, error) {
+	reply, err := b.begin(ctx, &session{caller: caller}, teller.Call{Operation: op, Args: args})
+	return reply(), err
+}
+
+func (b bank) Owned(ctx context.Context, caller *atm.Caller) ([]string, bool, error) {
+	return b.cfg.Teller.Owned(ctx, caller)
+}
+
+func (b bank) Entry(ctx context.Context, caller *atm.Caller, index int64) ([]byte, error) {
+	return b.cfg.Teller.Entry(ctx, caller, index)
+}
+
+func (b bank) MayReadAudit(caller *atm.Caller) bool { return b.cfg.Teller.MayReadAudit(caller) }
