@@ -84,11 +84,15 @@ func result[T any](b *browser, action chromedp.Action[T]) T {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b, endsWithin)
 	defer cancel()
-	found, err := chromedp.Run(ctx, action)
-	if err != nil {
-		b.t.Fatal(err)
+	for {
+		found, err := chromedp.Run(ctx, action)
+		if err == nil {
+			return found
+		}
+		if !strings.Contains(err.Error(), "No node with given id") { // the page has just changed
+			b.t.Fatal(err)
+		}
 	}
-	return found
 }
 
 // text is what an element shows.
