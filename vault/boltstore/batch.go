@@ -6,6 +6,7 @@ import (
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore/chunk"
 	"example.com/atm/vault/boltstore/codec"
+	"example.com/atm/vault/boltstore/keyring"
 	"example.com/atm/vault/boltstore/wal"
 )
 
@@ -47,7 +48,7 @@ func newBatch(c *vault.Changes) *batch {
 		plain += len(c.Entries[i].Leaf) + around
 	}
 	chunks := min(plain, 1<<10+plain/3) // nearly always
-	record := wal.HeadBytes + chunks + rest + (plain/chunk.Bytes+2)*(sealedOverhead+around)
+	record := wal.HeadBytes + chunks + rest + (plain/chunk.Bytes+2)*(keyring.Overhead+around)
 	return &batch{
 		record:   make([]byte, wal.HeadBytes, record),
 		rest:     make([]byte, 0, rest),
@@ -72,12 +73,12 @@ func (b *batch) putRequest(key codec.Request, index int64) {
 }
 
 // seal seals a value into the record, and returns it as it is sealed.
-func (b *batch) seal(keys *keyring, number int, name, key, value []byte) []byte {
+func (b *batch) seal(keys *keyring.Ring, number int, name, key, value []byte) []byte {
 	b.record = append(b.record, byte(number))
 	b.record = append(binary.AppendUvarint(b.record, uint64(len(key))), key...)
-	b.record = binary.AppendUvarint(b.record, uint64(len(value)+sealedOverhead))
+	b.record = binary.AppendUvarint(b.record, uint64(len(value)+keyring.Overhead))
 	begin := len(b.record)
-	b.record = keys.sealTo(b.record, name, value, associated(name, key))
+	b.record = keys.SealTo(b.record, name, key, value)
 	return b.record[begin:len(b.record):len(b.record)]
 }
 

@@ -33,6 +33,7 @@ import (
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore/chunk"
 	"example.com/atm/vault/boltstore/codec"
+	"example.com/atm/vault/boltstore/keyring"
 	"example.com/atm/vault/boltstore/wal"
 	"example.com/atm/vault/people"
 	bolt "go.etcd.io/bbolt"
@@ -51,7 +52,6 @@ var (
 	bucketRevoked  = []byte("revoked")  // name → when
 	bucketGrants   = []byte("grants")   // id → grant
 	bucketIssued   = []byte("issued")   // serial number → certificate
-	bucketKeys     = []byte("keys")     // number of a data key, tag of a secret → data key
 )
 
 // Numbers that the program knows.
@@ -85,8 +85,7 @@ type Store struct {
 	path      string
 	db        *guardedDB
 	memtables memtables
-	keys      atomic.Pointer[keyring]
-	keyChange sync.Mutex                  // held while data keys change
+	keys      DataKeys
 	signed    atomic.Pointer[signed]      // the newest that is durable
 	opened    openChunks                  // of the journal
 	logFile   atomic.Pointer[fs.FileInfo] // of the write-ahead log; nil while there is none
@@ -126,18 +125,18 @@ func Create(path string, secret []byte) (*Store, error) {
 		return nil, err
 	}
 	err = db.Update(func(tx *bolt.Tx) error {
-		if err := makeBuckets(tx, append([][]byte{bucketKeys}, buckets...)); err != nil {
+		if err := makeBuckets(tx, append([][]byte{keyring.Bucket}, buckets...)); err != nil {
 			return err
 		}
 		meta := tx.Bucket(bucketMeta)
 		if meta.Get(keySchema) != nil {
 			return nil
 		}
-		first, err := new(keyring).with()
+		first, err := keyring.New(sealedNames())
 		if err != nil {
 			return err
 		}
-		if err := first.wrap(tx.Bucket(bucketKeys), secret); err != nil {
+		if err := first.Wrap(tx.Bucket(keyring.Bucket), secret); err != nil {
 			return err
 		}
 		return meta.Put(keySchema, layout)
@@ -193,6 +192,7 @@ func checked(db *guardedDB, path string, secret []byte, flags openFlags, mayBeOl
 	error,
 ) {
 	s := &Store{path: path, db: db, memtables: memtables{active: newMemtable(nil)}}
+	s.keys.store = s
 	var missing [][]byte
 	err := db.View(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
@@ -206,8 +206,8 @@ func checked(db *guardedDB, path string, secret []byte, flags openFlags, mayBeOl
 		if missing, err = missingBuckets(tx); err != nil {
 			return err
 		}
-		keys, err := unwrap(tx.Bucket(bucketKeys), secret)
-		s.keys.Store(keys)
+		keys, err := keyring.Unwrap(tx.Bucket(keyring.Bucket), secret, sealedNames())
+		s.keys.ring.Store(keys)
 		if err != nil {
 			return err
 		}
@@ -351,7 +351,7 @@ func (s *Store) prepare(keys vault.Keys, decide func(*vault.Books) error) (*batc
 	if err := v.write(books.Now, c, spines); err != nil {
 		return nil, nil, err
 	}
-	v.batch.seal(s.keys.Load(), numberRest, nameRest, nil, v.batch.rest)
+	v.batch.seal(s.keys.ring.Load(), numberRest, nameRest, nil, v.batch.rest)
 	return v.batch, books, nil
 }
 

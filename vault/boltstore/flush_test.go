@@ -138,7 +138,7 @@ func TestCrashWhileReplayingLosesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := &Store{db: db}
-		s.keys.Store(store.keys.Load())
+		s.keys.ring.Store(store.keys.ring.Load())
 		n, err := s.needed()
 		if err != nil {
 			t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore/codec"
+	"example.com/atm/vault/boltstore/keyring"
 	"example.com/atm/vault/boltstore/pages"
 	"github.com/gofrs/flock"
 )
@@ -19,7 +20,7 @@ type form struct{}
 
 // Knows implements pages.Form.
 func (form) Knows(name []byte) bool {
-	return bytes.Equal(name, bucketKeys) ||
+	return bytes.Equal(name, keyring.Bucket) ||
 		slices.ContainsFunc(buckets, func(b []byte) bool { return bytes.Equal(b, name) })
 }
 
@@ -29,8 +30,8 @@ func (form) Fits(bucket string, key, value []byte) bool {
 	case string(bucketRequests):
 		return len(key) == len(codec.Request{}) && len(value) == 8
 	case string(bucketJournal):
-		return len(key) == 8 && len(value) >= sealedOverhead
-	case string(bucketMeta), string(bucketKeys):
+		return len(key) == 8 && len(value) >= keyring.Overhead
+	case string(bucketMeta), string(keyring.Bucket):
 		return true // Open looks at each
 	}
 	for _, kind := range kinds {
@@ -38,7 +39,7 @@ func (form) Fits(bucket string, key, value []byte) bool {
 			return false
 		}
 	}
-	return len(value) >= sealedOverhead
+	return len(value) >= keyring.Overhead
 }
 
 // checkFile checks the pages of the file at path. A file of no bytes is one that is

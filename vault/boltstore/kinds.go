@@ -8,6 +8,7 @@ import (
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore/chunk"
 	"example.com/atm/vault/boltstore/codec"
+	"example.com/atm/vault/boltstore/keyring"
 	"example.com/atm/vault/people"
 	"example.com/atm/vault/record"
 	bolt "go.etcd.io/bbolt"
@@ -330,13 +331,16 @@ func bucketsOf(kinds []kind) [][]byte {
 	return names
 }
 
+// sealedNames are the names that something is sealed under.
+func sealedNames() [][]byte { return append(slices.Clone(buckets), nameRest) }
+
 // firstBuckets is how many of buckets a file has had since its schema began. One of them
 // that is missing is damage, and any other is made when a file is opened.
 const firstBuckets = 9
 
 // missingBuckets returns the buckets that a file of before some kinds does not have yet.
 func missingBuckets(tx *bolt.Tx) (missing [][]byte, err error) {
-	for i, name := range append([][]byte{bucketKeys}, buckets...) {
+	for i, name := range append([][]byte{keyring.Bucket}, buckets...) {
 		switch {
 		case tx.Bucket(name) != nil:
 		case i <= firstBuckets:

@@ -14,8 +14,8 @@ import (
 // commits go on. What was committed before is in it. The keys of the snapshot
 // are those that the secret opens now.
 func (s *Store) Snapshot(path string) error {
-	s.keyChange.Lock()
-	defer s.keyChange.Unlock()
+	s.keys.change.Lock()
+	defer s.keys.change.Unlock()
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err

@@ -177,13 +177,13 @@ func (s *Store) replay(log wal.ID, records []wal.Record) error {
 
 // replay writes the payload of a record to bbolt.
 func (v view) replay(payload []byte) error {
-	journal, keys := v.shelf(bucketJournal), v.store.keys.Load()
+	journal, keys := v.shelf(bucketJournal), v.store.keys.ring.Load()
 	return eachValue(payload, func(number int, key, sealed []byte) error {
 		switch number {
 		case numberJournal:
 			return journal.bucket.Put(key, sealed)
 		case numberRest:
-			rest, err := keys.open(nameRest, key, sealed)
+			rest, err := keys.Open(nameRest, key, sealed)
 			if err != nil {
 				return err
 			}

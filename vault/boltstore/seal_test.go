@@ -16,6 +16,7 @@ import (
 	"example.com/atm/audit/checkpoint"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
+	"example.com/atm/vault/boltstore/keyring"
 	"example.com/atm/vault/people"
 	"example.com/atm/vault/vaulttest"
 	bolt "go.etcd.io/bbolt"
@@ -116,7 +117,7 @@ func TestWrongSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := read(t, path, []byte("another secret of thirty-two byte")); !errors.Is(err,
-		boltstore.ErrWrongSecret) {
+		keyring.ErrWrongSecret) {
 		t.Errorf("opened with another secret: %v", err)
 	}
 }
@@ -337,15 +338,15 @@ func TestRotate(t *testing.T) {
 			}
 		}
 	}()
-	if err := store.RotateDataKey(secret); err != nil {
+	if err := store.DataKeys().Rotate(secret); err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Rewrap(next); err != nil {
+	if err := store.DataKeys().Rewrap(next); err != nil {
 		t.Fatal(err)
 	}
 	stopped := false
 	// ended after one bucket
-	if err := store.Reseal(func() bool {
+	if err := store.DataKeys().Reseal(func() bool {
 		defer func() { stopped = true }()
 		return stopped
 	}); err != nil {
@@ -363,15 +364,15 @@ func TestRotate(t *testing.T) {
 	if store, err = boltstore.Open(path, next); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(store.Reseal(func() bool {
+	if err := errors.Join(store.DataKeys().Reseal(func() bool {
 		return false
-	}), store.Forget(next), store.Close()); err != nil {
+	}), store.DataKeys().Forget(next), store.Close()); err != nil {
 		t.Fatal(err)
 	}
 	if err := read(t, path, next); err != nil {
 		t.Fatal(err)
 	}
-	if err := read(t, path, secret); !errors.Is(err, boltstore.ErrWrongSecret) {
+	if err := read(t, path, secret); !errors.Is(err, keyring.ErrWrongSecret) {
 		t.Errorf("the old secret still opens it: %v", err)
 	}
 	edit(t, path, func(tx *bolt.Tx) error {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"example.com/atm/vault/boltstore/keyring"
 	"example.com/atm/audit/checkpoint"
 	"example.com/atm/audit/merkle"
 	"example.com/atm/cmd/internal/datadir"
@@ -44,7 +45,7 @@ func (e *exam) vault(ctx context.Context) {
 	}
 	store, err := boltstore.OpenReadOnly(e.dir.Vault(), key.Secret)
 	switch {
-	case errors.Is(err, boltstore.ErrWrongSecret):
+	case errors.Is(err, keyring.ErrWrongSecret):
 		e.tell(Critical, e.putBack("keys/vault.key"),
 			"keys/vault.key is not the key of vault.db: %v", err)
 		return

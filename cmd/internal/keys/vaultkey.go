@@ -46,17 +46,17 @@ func (v *VaultKey) RotateVault() error {
 	if err != nil {
 		return err
 	}
-	if err := v.file.RotateDataKey(v.key.Secret); err != nil {
+	if err := v.file.DataKeys().Rotate(v.key.Secret); err != nil {
 		return fmt.Errorf("new data key: %w", err)
 	}
-	if err := v.file.Rewrap(next.Secret); err != nil {
+	if err := v.file.DataKeys().Rewrap(next.Secret); err != nil {
 		return fmt.Errorf("seal the data keys: %w", err)
 	}
 	if err := durable.WriteFile(v.dir.VaultKey(), text, 0o600); err != nil {
 		return err
 	}
 	v.key = next
-	if err := v.file.Forget(next.Secret); err != nil {
+	if err := v.file.DataKeys().Forget(next.Secret); err != nil {
 		return fmt.Errorf("forget the old vault key: %w", err)
 	}
 	select {
@@ -70,7 +70,7 @@ func (v *VaultKey) RotateVault() error {
 // interrupted Reseal left. It returns when ctx is done.
 func (v *VaultKey) Reseal(ctx context.Context) {
 	for {
-		if err := v.file.Reseal(func() bool { return ctx.Err() != nil }); err != nil {
+		if err := v.file.DataKeys().Reseal(func() bool { return ctx.Err() != nil }); err != nil {
 			v.log.Error("values could not be sealed with the new data key",
 				slog.Any("error", err))
 		}
