@@ -33,6 +33,7 @@ var places = map[string][]string{
 	"vault/boltstore":         {"", "vault", "audit", "vault/sealing", "internal"},
 	"vault/boltstore/wal":     {"internal"},
 	"vault/boltstore/chunk":   {},
+	"vault/boltstore/guard":   {"vault"},
 	"vault/boltstore/pages":   {"vault"},
 	"vault/boltstore/keyring": {"vault/boltstore/pages", "vault/sealing"},
 	"vault/boltstore/codec":   {"", "vault", "vault/boltstore/chunk"},

@@ -33,6 +33,7 @@ import (
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore/chunk"
 	"example.com/atm/vault/boltstore/codec"
+	"example.com/atm/vault/boltstore/guard"
 	"example.com/atm/vault/boltstore/keyring"
 	"example.com/atm/vault/boltstore/wal"
 	"example.com/atm/vault/people"
@@ -83,12 +84,11 @@ const lockWait = time.Second
 // A Store is a vault.Store in a bbolt file.
 type Store struct {
 	path      string
-	db        *guardedDB
+	db        *guard.DB
 	memtables memtables
 	keys      DataKeys
-	signed    atomic.Pointer[signed]      // the newest that is durable
-	opened    openChunks                  // of the journal
-	logFile   atomic.Pointer[fs.FileInfo] // of the write-ahead log; nil while there is none
+	signed    atomic.Pointer[signed] // the newest that is durable
+	opened    openChunks             // of the journal
 
 	writing sync.Mutex // held by a commit, and by what must run between commits
 	writer             // guarded by writing
@@ -173,6 +173,22 @@ func OpenOlder(path string, secret []byte) (*Store, error) {
 	return openFile(path, secret, openFlags{deep: true}, true)
 }
 
+// openFlags say how a file is opened.
+type openFlags struct {
+	deep     bool // all of its pages are checked before
+	readOnly bool
+}
+
+// openDB checks the pages of a file and opens it.
+func openDB(path string, flags openFlags) (*guard.DB, error) {
+	if err := checkFile(path, flags.deep); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return guard.Open(path, guard.Options{
+		ReadOnly: flags.readOnly, LockWait: lockWait, MapBytes: initialMap,
+	})
+}
+
 func openFile(path string, secret []byte, flags openFlags, mayBeOlder bool) (*Store, error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", path, ErrMissing)
@@ -188,7 +204,7 @@ func openFile(path string, secret []byte, flags openFlags, mayBeOlder bool) (*St
 var layout = binary.BigEndian.AppendUint32(nil, schema)
 
 // checked refuses a file of another layout, or of another secret.
-func checked(db *guardedDB, path string, secret []byte, flags openFlags, mayBeOlder bool) (*Store,
+func checked(db *guard.DB, path string, secret []byte, flags openFlags, mayBeOlder bool) (*Store,
 	error,
 ) {
 	s := &Store{path: path, db: db, memtables: memtables{active: newMemtable(nil)}}
@@ -287,7 +303,7 @@ func (s *Store) Commit(_ context.Context, keys vault.Keys,
 	}
 	var b *batch
 	var books *vault.Books
-	err = s.db.use(func() (err error) {
+	err = s.db.Use(func() (err error) {
 		b, books, err = s.prepare(keys, decide)
 		return err
 	})
@@ -298,7 +314,7 @@ func (s *Store) Commit(_ context.Context, keys vault.Keys,
 		return func() error { return nil }, nil
 	}
 	var ticket wal.Ticket
-	s.broken = s.db.use(func() (err error) {
+	s.broken = s.db.Use(func() (err error) {
 		ticket, err = s.append(b)
 		return err
 	})
@@ -392,7 +408,7 @@ func (s *Store) History(_ context.Context, account vault.Name, from uint64,
 		return err
 	}
 	defer end()
-	return s.db.use(func() error { return v.history(account, from, yield) })
+	return s.db.Use(func() error { return v.history(account, from, yield) })
 }
 
 // Account implements vault.Store.
@@ -402,7 +418,7 @@ func (s *Store) Account(_ context.Context, name vault.Name) (a vault.Account, er
 		return vault.Account{}, err
 	}
 	defer end()
-	err = s.db.use(func() error {
+	err = s.db.Use(func() error {
 		a, _, err = v.account(name)
 		return err
 	})
@@ -476,3 +492,14 @@ func (s *Store) Certificates(context.Context) (found []people.Certificate, err e
 	})
 	return found, err
 }
+
+// Lost is closed when the file cannot be read any more, or was replaced. The process must
+// end then, whatever it waits for.
+func (s *Store) Lost() <-chan struct{} { return s.db.Failed() }
+
+// LostBecause says why Lost is closed; nil while it is not.
+func (s *Store) LostBecause() error { return s.db.Err() }
+
+// Look makes sure that the vault and its write-ahead log are still the files that are open.
+// If they are not, nothing is committed any more.
+func (s *Store) Look() error { return s.db.Look() }

@@ -100,7 +100,7 @@ func (s *Store) checkpoint() error {
 	if err := s.flushAll(); err != nil || s.log == nil {
 		return err
 	}
-	s.logFile.Store(nil)
+	s.db.Unwatch()
 	err := errors.Join(s.log.Close(), s.endLog(logPath(s.db.Path())))
 	s.log = nil
 	return err
@@ -132,7 +132,7 @@ func (s *Store) flush(m *memtable, flushed chan struct{}, log wal.ID, now time.T
 	defer close(flushed)
 	err := m.newest.Wait()
 	if err == nil {
-		err = s.db.use(func() error { return s.writeMemtable(m, log, now) })
+		err = s.db.Use(func() error { return s.writeMemtable(m, log, now) })
 	}
 	if err != nil {
 		s.memtables.failed = fmt.Errorf("write the vault: %w", err)

@@ -90,7 +90,7 @@ func lockShared(path string) (*flock.Flock, error) {
 
 // checkPages checks all pages of the store, while nothing is written.
 func (s *Store) checkPages() (lost int, err error) {
-	if !s.db.bolt.IsReadOnly() {
+	if !s.db.ReadOnly() {
 		tx, err := s.db.Begin(true)
 		if err != nil {
 			return 0, err

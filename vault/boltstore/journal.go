@@ -192,7 +192,7 @@ func (s *Store) entries(from, to int64, yield func(index int64, leaf []byte) err
 		return err
 	}
 	defer end()
-	return s.db.use(func() error { return v.entries(from, to, yield) })
+	return s.db.Use(func() error { return v.entries(from, to, yield) })
 }
 
 // entriesPerView bounds how long one read transaction lasts, because pages

@@ -42,9 +42,6 @@ func (s *Store) whole() (*bolt.Tx, error) {
 	return s.db.Begin(false)
 }
 
-// compactAtOnce bounds a transaction of Compact, in bytes.
-const compactAtOnce = 16 << 20
-
 // Compact writes the content of the file to path, which must not exist,
 // without the pages that are free.
 func (s *Store) Compact(path string) error {
@@ -56,17 +53,7 @@ func (s *Store) Compact(path string) error {
 	if err := s.checkpoint(); err != nil {
 		return err
 	}
-	err := s.db.use(func() error {
-		dst, err := bolt.Open(path, 0o600, &bolt.Options{
-			NoSync: true, NoFreelistSync: true,
-			FreelistType: bolt.FreelistMapType,
-		})
-		if err != nil {
-			return err
-		}
-		return errors.Join(bolt.Compact(dst, s.db.bolt, compactAtOnce), dst.Sync(), dst.Close())
-	})
-	if err != nil {
+	if err := s.db.Compact(path); err != nil {
 		return errors.Join(fmt.Errorf("compact: %w", err), os.Remove(path))
 	}
 	return nil

@@ -77,7 +77,7 @@ func (s *Store) beginLog() error {
 	if err != nil {
 		return fmt.Errorf("write-ahead log: %w", err)
 	}
-	s.logFile.Store(&file)
+	s.db.Watch(logPath(s.db.Path()), file)
 	return s.db.Update(func(tx *bolt.Tx) error { return putNeeded(tx, needed{log: log.ID()}) })
 }
 

@@ -43,7 +43,7 @@ func (s *Store) snapshot(read func(v view) error) error {
 		return err
 	}
 	defer tx.Rollback()
-	return s.db.use(func() error { return read(view{store: s, file: tx}) })
+	return s.db.Use(func() error { return read(view{store: s, file: tx}) })
 }
 
 // exclusive lets change work on bbolt itself, while nothing is committed.
@@ -53,7 +53,7 @@ func (s *Store) exclusive(change func(v view) error) error {
 	if err := s.flushAll(); err != nil {
 		return err
 	}
-	return s.db.use(func() error {
+	return s.db.Use(func() error {
 		err := s.db.Update(func(tx *bolt.Tx) error { return change(view{store: s, file: tx}) })
 		if err == nil {
 			err = s.refresh()

@@ -17,6 +17,7 @@ import (
 	"example.com/atm/cmd/internal/settings"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
+	"example.com/atm/vault/boltstore/guard"
 	"example.com/atm/vault/pgstore"
 )
 
@@ -92,7 +93,7 @@ func Advise(err error) error {
 		return fmt.Errorf("%w; nothing was changed: put the two files of one moment together, "+
 			"restore a backup, or let atmctl audit recover go on without what was committed "+
 			"last, and with a new log", err)
-	case errors.Is(err, vault.ErrDamaged), errors.Is(err, boltstore.ErrUnreadable):
+	case errors.Is(err, vault.ErrDamaged), errors.Is(err, guard.ErrUnreadable):
 		return fmt.Errorf("%w; nothing was changed: restore a backup", err)
 	}
 	return err

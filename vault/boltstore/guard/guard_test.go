@@ -1,6 +1,6 @@
 //go:build unix
 
-package boltstore
+package guard
 
 import (
 	"errors"
@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// TestGuarded reads a mapped page that is not there any more: that is an error, and
-// what is no fault of the disk is none.
-func TestGuarded(t *testing.T) {
+// TestPageThatIsGoneIsAnErrorAndAMistakeStaysAPanic reads a mapped page of a file that was cut
+// short, and a nil pointer.
+func TestPageThatIsGoneIsAnErrorAndAMistakeStaysAPanic(t *testing.T) {
 	f, err := os.Create(filepath.Join(t.TempDir(), "mapped"))
 	if err != nil {
 		t.Fatal(err)
@@ -30,13 +30,13 @@ func TestGuarded(t *testing.T) {
 		t.Fatal(err)
 	}
 	var sum byte
-	if err := guarded(func() error {
+	if err := Call(func() error {
 		sum += data[5000]
 		return nil
 	}); !errors.Is(err, ErrUnreadable) {
 		t.Errorf("a page that is gone: %v", err)
 	}
-	if err := guarded(func() error { return os.ErrClosed }); !errors.Is(err, os.ErrClosed) {
+	if err := Call(func() error { return os.ErrClosed }); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("an error of another kind became %v", err)
 	}
 	defer func() {
@@ -44,6 +44,6 @@ func TestGuarded(t *testing.T) {
 			t.Error("a mistake of the program was taken for a fault of the disk")
 		}
 	}()
-	var nothing *batch
-	guarded(func() error { sum += nothing.record[0]; return nil })
+	var nothing *struct{ bytes []byte }
+	Call(func() error { sum += nothing.bytes[0]; return nil })
 }
