@@ -214,9 +214,9 @@ func (i *intention) change() atm.Amount {
 type reviewPage struct {
 	intention
 	Problem string
-	Balance atm.Amount
+	Before  atm.Amount // the balance before the act
 	After   atm.Amount
-	Known   bool // Balance is known
+	Known   bool // both are known
 }
 
 // review says in one line what an act would do. Nothing happens yet.
@@ -230,8 +230,8 @@ func (v *visit) review(number string) {
 		}
 		if status.Code == atm.OK {
 			written, _ := status.Result.(string)
-			page.Balance, page.Known = parseSigned(written), true
-			page.After = page.Balance + i.change()
+			page.Known, page.Before = true, parseSigned(written)
+			page.After = page.Before + i.change()
 		}
 	}
 	code := http.StatusOK
