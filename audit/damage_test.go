@@ -242,7 +242,7 @@ func (d *damaged) lowest(real map[string][]byte, size int64) (index, entry int64
 // else. What is proved is true. With ATM_SOAK it goes on for 10 minutes.
 func TestDamage(t *testing.T) {
 	t.Parallel()
-	m, original := audittest.Publish(t, 300, 70_000)
+	m, original := publishLarge(t)
 	forged := audittest.New(t)
 	forged.Grow(t, 70_000)
 	forged.Leaves[10] = bytes.Replace(forged.Leaves[10], []byte("392.00"), []byte("392.01"), 1)

@@ -41,12 +41,15 @@ func TestVerifySizes(t *testing.T) {
 		{65537},
 		{66000, 66100},
 	} {
-		m, dir := audittest.Publish(t, sizes...)
-		r := audittest.Verify(t, dir, audit.VerifyOptions{VKey: m.Signer.Verifier()})
-		if !r.OK() || r.Size != m.Head.Size || r.Root != m.Head.Root() ||
-			r.LastGood != m.Head.Size-1 || len(r.Warnings) > 0 {
-			t.Errorf("sizes %v: %+v", sizes, r)
-		}
+		t.Run(fmt.Sprint(sizes), func(t *testing.T) {
+			t.Parallel()
+			m, dir := audittest.Publish(t, sizes...)
+			r := audittest.Verify(t, dir, audit.VerifyOptions{VKey: m.Signer.Verifier()})
+			if !r.OK() || r.Size != m.Head.Size || r.Root != m.Head.Root() ||
+				r.LastGood != m.Head.Size-1 || len(r.Warnings) > 0 {
+				t.Errorf("%+v", r)
+			}
+		})
 	}
 }
 
@@ -76,7 +79,7 @@ func (dir readTiles) ReadTiles(tiles []tlog.Tile) ([][]byte, error) {
 // proves entries and an older tree with it.
 func TestTilesForeignClient(t *testing.T) {
 	t.Parallel()
-	m, dir := audittest.Publish(t, 300, 70_000)
+	m, dir := publishLarge(t)
 	tree := tlog.Tree{N: m.Head.Size, Hash: m.Head.Root()}
 	r := tlog.TileHashReader(tree, readTiles(dir))
 	for _, index := range []int64{0, 255, 256, 65535, 65536, 69_999} {
@@ -103,7 +106,7 @@ func TestTilesForeignClient(t *testing.T) {
 // of. Each is found, with its code and the lowest index.
 func TestTampering(t *testing.T) {
 	t.Parallel()
-	m, original := audittest.Publish(t, 70_000)
+	m, original := publishLarge(t)
 	other := audittest.New(t)
 	other.Grow(t, 70_000)
 	last := int64(69_888) // first entry of the last, partial tile of 112
@@ -568,58 +571,76 @@ func (o *overtaken) ReadFile(ctx context.Context, name string, limit int64) ([]b
 	return o.dir.ReadFile(ctx, name, limit)
 }
 
-func newOvertaken(t *testing.T, size, most int) *overtaken {
-	m, dir := audittest.Publish(t, size)
+func newOvertaken(t *testing.T, size int) *overtaken {
+	t.Helper()
+	var m *audittest.Log
+	var dir string
+	if size == largeSize {
+		m, dir = copyLarge(t)
+	} else {
+		m, dir = audittest.Publish(t, size)
+	}
 	p, _ := audittest.NewPublisher(t, dir, m)
 	if err := p.Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return &overtaken{t: t, dir: audit.Dir(dir), m: m, p: p, most: most}
+	return &overtaken{t: t, dir: audit.Dir(dir), m: m, p: p, most: size + 50}
 }
 
 // TestGrowingLogIsReadAtOneSize reads logs whose partial tiles are superseded and deleted
-// while they are read. A log of 70,000 entries has partial tiles on three levels.
+// while they are read.
 func TestGrowingLogIsReadAtOneSize(t *testing.T) {
 	t.Parallel()
-	for _, size := range []int{5, 300, 70_000} {
-		o := newOvertaken(t, size, size+100)
-		log, err := audit.OpenLog(t.Context(), o, o.m.Signer.Verifier())
-		if err != nil {
-			t.Fatalf("size %d: open: %v", size, err)
-		}
-		// All that a signed size promised is read long after the log has outgrown it.
-		o.m.Grow(t, o.most+5-len(o.m.Leaves))
-		if err := o.p.Publish(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		o.p.Tidy()
-		n := int64(0)
-		err = log.Entries(t.Context(), 0, log.Size, func(index int64, leaf []byte,
-			_ merkle.Hash,
-		) error {
-			if index != n || !bytes.Equal(leaf, o.m.Leaves[index]) {
-				t.Errorf("size %d: entry %d is %s", size, index, leaf)
-			}
-			n++
-			return nil
+	for _, size := range []int{5, 300, largeSize} {
+		t.Run(fmt.Sprintf("entries of %d", size), func(t *testing.T) {
+			t.Parallel()
+			readWhileItGrows(t, size)
 		})
-		if err != nil || n != log.Size {
-			t.Errorf("size %d: %d of %d entries, %v", size, n, log.Size, err)
+		t.Run(fmt.Sprintf("verify %d", size), func(t *testing.T) {
+			t.Parallel()
+			o := newOvertaken(t, size)
+			r, err := audit.Verify(t.Context(), o, audit.VerifyOptions{VKey: o.m.Signer.Verifier()})
+			if err != nil || !r.OK() || r.Size >= o.m.Head.Size {
+				t.Errorf("%+v, %v", r, err)
+			}
+		})
+	}
+}
+
+// readWhileItGrows reads and proves entries of a log that grows before each file is read.
+func readWhileItGrows(t *testing.T, size int) {
+	t.Helper()
+	o := newOvertaken(t, size)
+	log, err := audit.OpenLog(t.Context(), o, o.m.Signer.Verifier())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// All that a signed size promised is read long after the log has outgrown it.
+	o.m.Grow(t, o.most+5-len(o.m.Leaves))
+	if err := o.p.Publish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	o.p.Tidy()
+	n := int64(0)
+	err = log.Entries(t.Context(), 0, log.Size, func(index int64, leaf []byte,
+		_ merkle.Hash,
+	) error {
+		if index != n || !bytes.Equal(leaf, o.m.Leaves[index]) {
+			t.Errorf("entry %d is %s", index, leaf)
 		}
-		last := log.Size - 1
-		proof, err := log.Prove(t.Context(), last)
-		if err != nil {
-			t.Fatalf("size %d: prove: %v", size, err)
-		}
-		if r := proof.Check(o.m.Leaves[last], o.m.Signer.Verifier()); !r.OK() ||
-			r.Size != log.Size {
-			t.Errorf("size %d: the proof: %+v", size, r)
-		}
-		o = newOvertaken(t, size, size+100)
-		r, err := audit.Verify(t.Context(), o, audit.VerifyOptions{VKey: o.m.Signer.Verifier()})
-		if err != nil || !r.OK() || r.Size >= o.m.Head.Size {
-			t.Errorf("size %d: verify: %+v, %v", size, r, err)
-		}
+		n++
+		return nil
+	})
+	if err != nil || n != log.Size {
+		t.Errorf("%d of %d entries, %v", n, log.Size, err)
+	}
+	last := log.Size - 1
+	proof, err := log.Prove(t.Context(), last)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := proof.Check(o.m.Leaves[last], o.m.Signer.Verifier()); !r.OK() || r.Size != log.Size {
+		t.Errorf("the proof: %+v", r)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -138,6 +139,13 @@ func (l *Log) At(t testing.TB, n int) *Log {
 	old := &Log{Signer: l.Signer, SecretKey: l.SecretKey}
 	old.Add(t, l.Leaves[:n]...)
 	return old
+}
+
+// Clone returns a log that grows apart from l, signed by the same key.
+func (l *Log) Clone() *Log {
+	clone := *l
+	clone.Leaves = slices.Clip(clone.Leaves)
+	return &clone
 }
 
 // Forked returns a log of n entries with the same key whose entry 5 is another one.

@@ -1,13 +1,13 @@
 package publish_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"example.com/atm/audit"
@@ -34,10 +34,9 @@ func logOf(t testing.TB, folder string) *audittest.Log {
 	return audittest.WithKey(t, string(skey))
 }
 
-// TestPublishKilled kills a publisher with SIGKILL at each of its system calls
-// that change the disk. The next start completes what it left, and the log
-// verifies.
-func TestPublishKilled(t *testing.T) {
+// TestLogVerifiesAfterAKillAtAnySystemCall kills a publisher with SIGKILL at each of its system
+// calls that change the disk. The next start completes what it left, and the log verifies.
+func TestLogVerifiesAfterAKillAtAnySystemCall(t *testing.T) {
 	if folder := os.Getenv(childKey); folder != "" {
 		publishAndDie(t, folder)
 		return
@@ -47,60 +46,66 @@ func TestPublishKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	perCall, wantKills := 12, int64(40) // the calls of one kind are alike by then
+	if testing.Short() {
+		perCall, wantKills = 1, 5
+	}
+	var kills atomic.Int64
+	t.Run("at", func(t *testing.T) {
+		for _, call := range []string{"renameat", "fsync", "unlinkat", "mkdirat", "write"} {
+			t.Run(call, func(t *testing.T) {
+				t.Parallel()
+				for when := 1; when <= perCall && publishKilled(t, skey, call, when); when++ {
+					kills.Add(1)
+				}
+			})
+		}
+	})
+	t.Logf("%d kills", kills.Load())
+	if n := kills.Load(); n < wantKills {
+		t.Errorf("only %d kills: the publisher was not hit", n)
+	}
+}
+
+// publishKilled publishes a log in a process that is killed at its nth system call of this name,
+// then starts again and verifies the log. It reports whether the process got as far as that call.
+func publishKilled(t *testing.T, skey, call string, n int) bool {
+	t.Helper()
+	folder := t.TempDir()
+	dir := filepath.Join(folder, "log")
+	if err := errors.Join(os.WriteFile(filepath.Join(folder, "key"), []byte(skey), 0o600),
+		os.Mkdir(dir, 0o700)); err != nil {
+		t.Fatal(err)
+	}
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	kills, whole := 0, 0
-	for _, call := range []string{"renameat", "fsync", "unlinkat", "mkdirat", "write"} {
-		for when := 1; ; when++ {
-			folder := t.TempDir()
-			if err := os.WriteFile(filepath.Join(folder, "key"), []byte(skey), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Mkdir(filepath.Join(folder, "log"), 0o700); err != nil {
-				t.Fatal(err)
-			}
-			cmd := exec.Command("strace", "-f", "-qqq", "-o", os.DevNull, "-e", "trace="+call,
-				"-e", fmt.Sprintf("inject=%s:signal=SIGKILL:when=%d", call, when),
-				self, "-test.run=^TestPublishKilled$")
-			cmd.Env = append(os.Environ(), childKey+"="+folder, "GOMAXPROCS=1")
-			out, err := cmd.CombinedOutput()
-			var died *exec.ExitError
-			if err != nil && !errors.As(err, &died) {
-				t.Fatal(err)
-			}
-			if strings.Contains(string(out), "--- FAIL") {
-				t.Fatalf("%s", out)
-			}
-			// The log of the vault is where it was, and goes on.
-			m := logOf(t, folder)
-			m.Grow(t, sizes[len(sizes)-1]+5)
-			dir := filepath.Join(folder, "log")
-			p, warnings := audittest.NewPublisher(t, dir, m)
-			if err := p.Recover(context.Background()); err != nil {
-				t.Fatalf("killed at %s %d: %v", call, when, err)
-			}
-			p.Tidy()
-			if r := audittest.Verify(t, dir,
-				audit.VerifyOptions{VKey: m.Signer.Verifier()}); !r.OK() ||
-				r.Size != m.Head.Size {
-				t.Fatalf("killed at %s %d: %+v\n%s", call, when, r, warnings.String())
-			}
-			if err == nil && died == nil { // it came to its end
-				whole++
-				break
-			}
-			kills++
-			if when >= 12 { // the calls of one kind are alike by then
-				break
-			}
-		}
+	cmd := exec.Command("strace", "-f", "-qqq", "-o", os.DevNull,
+		"-e", "trace="+call, "-e", fmt.Sprintf("inject=%s:signal=SIGKILL:when=%d", call, n),
+		self, "-test.run=^TestLogVerifiesAfterAKillAtAnySystemCall$")
+	cmd.Env = append(os.Environ(), childKey+"="+folder, "GOMAXPROCS=1")
+	out, err := cmd.CombinedOutput()
+	var died *exec.ExitError
+	if err != nil && !errors.As(err, &died) {
+		t.Fatal(err)
 	}
-	t.Logf("%d kills, %d runs that came to their end", kills, whole)
-	if kills < 40 {
-		t.Errorf("only %d kills: the publisher was not hit", kills)
+	if strings.Contains(string(out), "--- FAIL") {
+		t.Fatalf("%s", out)
 	}
+	// The log of the vault is where it was, and goes on.
+	m := logOf(t, folder)
+	m.Grow(t, sizes[len(sizes)-1]+5)
+	p, warnings := audittest.NewPublisher(t, dir, m)
+	if err := p.Recover(t.Context()); err != nil {
+		t.Fatalf("killed at %s %d: %v", call, n, err)
+	}
+	p.Tidy()
+	r := audittest.Verify(t, dir, audit.VerifyOptions{VKey: m.Signer.Verifier()})
+	if !r.OK() || r.Size != m.Head.Size {
+		t.Fatalf("killed at %s %d: %+v\n%s", call, n, r, warnings.String())
+	}
+	return died != nil
 }
 
 // publishAndDie publishes a log as it grows.
