@@ -25,18 +25,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
-	"example.com/atm/vault/boltstore/chunk"
-	"example.com/atm/vault/boltstore/codec"
 	"example.com/atm/vault/boltstore/guard"
 	"example.com/atm/vault/boltstore/keyring"
-	"example.com/atm/vault/boltstore/wal"
-	"example.com/atm/vault/people"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -81,32 +75,20 @@ var initialMap = 1 << 30
 // lets go of it within that time.
 const lockWait = time.Second
 
-// A Store is a vault.Store in a bbolt file.
+// A Store is a vault.Store in a bbolt file. Its reader has the methods that only read.
 type Store struct {
-	path      string
-	db        *guard.DB
-	memtables memtables
-	keys      DataKeys
-	signed    atomic.Pointer[signed] // the newest that is durable
-	opened    openChunks             // of the journal
-
-	writing sync.Mutex // held by a commit, and by what must run between commits
-	writer             // guarded by writing
+	reader
+	keys DataKeys
+	last last // guarded by engine.writing
 }
 
-// A writer is what commits know of the store.
-type writer struct {
-	newest    *signed       // of the last commit, which may not be durable yet
-	now       time.Time     // of the last commit
-	log       *wal.Log      // nil while there is none
-	days      []day         // that there are request ids of, the newest first
-	chunks    chunk.Builder // empty; its memory is for the next commit
-	scheduled bool          // flushAged will be called
-	broken    error         // why nothing can be committed any more
-	closed    bool
+// last is what the next commit needs of those before. They may not be durable yet.
+type last struct {
+	signed *signed
+	days   []day // that there are request ids of, the newest first
 }
 
-// signed is what the last commit signed, and where audit logs began.
+// signed is what a commit signed, and where audit logs began.
 type signed struct {
 	checkpoint []byte
 	head       merkle.Head
@@ -207,8 +189,8 @@ var layout = binary.BigEndian.AppendUint32(nil, schema)
 func checked(db *guard.DB, path string, secret []byte, flags openFlags, mayBeOlder bool) (*Store,
 	error,
 ) {
-	s := &Store{path: path, db: db, memtables: memtables{active: newMemtable(nil)}}
-	s.keys.store = s
+	e := newEngine(db)
+	s := &Store{reader: reader{engine: e}, keys: DataKeys{engine: e}}
 	var missing [][]byte
 	err := db.View(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
@@ -223,17 +205,17 @@ func checked(db *guard.DB, path string, secret []byte, flags openFlags, mayBeOld
 			return err
 		}
 		keys, err := keyring.Unwrap(tx.Bucket(keyring.Bucket), secret, sealedNames())
-		s.keys.ring.Store(keys)
+		e.ring.Store(keys)
 		if err != nil {
 			return err
 		}
-		return view{store: s, file: tx}.checkMeta()
+		return view{engine: e, file: tx}.checkMeta()
 	})
 	if err == nil && len(missing) > 0 && !flags.readOnly {
 		err = db.Update(func(tx *bolt.Tx) error { return makeBuckets(tx, missing) })
 	}
 	if err == nil {
-		err = s.recover(mayBeOlder, flags.readOnly)
+		err = e.recover(mayBeOlder, flags.readOnly)
 	}
 	if err == nil {
 		err = s.refresh()
@@ -249,9 +231,9 @@ func checked(db *guard.DB, path string, secret []byte, flags openFlags, mayBeOld
 
 // refresh reads from the vault what is kept in memory of it.
 func (s *Store) refresh() error {
-	s.opened.forget()
-	return s.db.View(func(tx *bolt.Tx) error {
-		v := view{store: s, file: tx}
+	s.engine.opened.forget()
+	return s.engine.db.View(func(tx *bolt.Tx) error {
+		v := view{engine: s.engine, file: tx}
 		checkpoint, head, err := v.readHead()
 		if err != nil {
 			return err
@@ -260,50 +242,30 @@ func (s *Store) refresh() error {
 		if err != nil {
 			return err
 		}
-		s.newest = &signed{checkpoint, head, logs}
-		s.signed.Store(s.newest)
-		s.days = keptDays(tx.Bucket(bucketRequests))
+		s.last.signed = &signed{checkpoint, head, logs}
+		s.signed.Store(s.last.signed)
+		s.last.days = keptDays(tx.Bucket(bucketRequests))
 		return nil
 	})
 }
 
 // Close flushes everything, removes the log and lets go of the file. After a commit that
 // failed, it leaves both to the next Open.
-func (s *Store) Close() error {
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	if s.closed {
-		return nil
-	}
-	s.closed = true
-	err := s.checkpoint()
-	s.memtables.await() // its error is in err, or was returned by the commit that failed
-	if s.broken != nil {
-		err = nil // already returned by the commit that failed
-	}
-	if s.log != nil {
-		err = errors.Join(err, s.log.Close())
-	}
-	return errors.Join(err, s.db.Close())
-}
-
-var errClosed = errors.New("the store is closed")
+func (s *Store) Close() error { return s.engine.close() }
 
 // Commit implements vault.Store.
 func (s *Store) Commit(_ context.Context, keys vault.Keys,
 	decide func(*vault.Books) error,
 ) (durable func() error, err error) {
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	switch {
-	case s.broken != nil:
-		return nil, s.broken
-	case s.closed:
-		return nil, errClosed
+	e := s.engine
+	e.writing.Lock()
+	defer e.writing.Unlock()
+	if err := e.usable(); err != nil {
+		return nil, err
 	}
 	var b *batch
 	var books *vault.Books
-	err = s.db.Use(func() (err error) {
+	err = e.db.Use(func() (err error) {
 		b, books, err = s.prepare(keys, decide)
 		return err
 	})
@@ -313,18 +275,13 @@ func (s *Store) Commit(_ context.Context, keys vault.Keys,
 	if b == nil {
 		return func() error { return nil }, nil
 	}
-	var ticket wal.Ticket
-	s.broken = s.db.Use(func() (err error) {
-		ticket, err = s.append(b)
-		return err
-	})
-	if s.broken != nil {
-		return nil, s.broken
+	ticket, err := e.commit(b, books.Now)
+	if err != nil {
+		return nil, err
 	}
 	c := books.Changes()
-	now := &signed{c.Checkpoint, c.Head, s.newest.logs}
-	s.newest, s.now = now, books.Now
-	s.noteDay(s.now, c.Requests)
+	now := &signed{c.Checkpoint, c.Head, s.last.signed.logs}
+	s.last = last{now, noteDay(s.last.days, books.Now, c.Requests)}
 	return func() error {
 		err := ticket.Wait()
 		if err == nil {
@@ -350,12 +307,12 @@ func (s *Store) advance(now *signed) {
 func (s *Store) prepare(keys vault.Keys, decide func(*vault.Books) error) (*batch, *vault.Books,
 	error,
 ) {
-	v, end, err := s.view()
+	v, end, err := s.engine.view()
 	if err != nil {
 		return nil, nil, err
 	}
 	defer end() // a flush may wait for it
-	books, spines := v.load(keys)
+	books, spines := v.load(keys, s.last.signed, s.last.days)
 	if err := decide(books); err != nil {
 		return nil, nil, err
 	}
@@ -367,18 +324,9 @@ func (s *Store) prepare(keys vault.Keys, decide func(*vault.Books) error) (*batc
 	if err := v.write(books.Now, c, spines); err != nil {
 		return nil, nil, err
 	}
-	v.batch.seal(s.keys.ring.Load(), numberRest, nameRest, nil, v.batch.rest)
+	v.batch.seal(s.engine.ring.Load(), numberRest, nameRest, nil, v.batch.rest)
 	return v.batch, books, nil
 }
-
-// Signed implements audit.Source.
-func (s *Store) Signed(context.Context) (checkpoint []byte, head merkle.Head, err error) {
-	last := s.signed.Load()
-	return last.checkpoint, last.head, nil
-}
-
-// Logs implements vault.Store.
-func (s *Store) Logs(context.Context) ([]int64, error) { return s.signed.Load().logs, nil }
 
 // BeginLog implements vault.Backend.
 func (s *Store) BeginLog(context.Context) error {
@@ -399,107 +347,30 @@ func (s *Store) BeginLog(context.Context) error {
 	})
 }
 
-// History implements vault.Store.
-func (s *Store) History(_ context.Context, account vault.Name, from uint64,
-	yield func(uint64, int64, []byte) bool,
-) error {
-	v, end, err := s.view()
-	if err != nil {
+// exclusive lets change work on bbolt itself, while nothing is committed.
+func (s *Store) exclusive(change func(v view) error) error {
+	e := s.engine
+	e.writing.Lock()
+	defer e.writing.Unlock()
+	if err := e.flushAll(); err != nil {
 		return err
 	}
-	defer end()
-	return s.db.Use(func() error { return v.history(account, from, yield) })
-}
-
-// Account implements vault.Store.
-func (s *Store) Account(_ context.Context, name vault.Name) (a vault.Account, err error) {
-	v, end, err := s.view()
-	if err != nil {
-		return vault.Account{}, err
-	}
-	defer end()
-	err = s.db.Use(func() error {
-		a, _, err = v.account(name)
-		return err
-	})
-	return a, err
-}
-
-// Balances implements vault.Store.
-func (s *Store) Balances(ctx context.Context, yield func(vault.Account)) (journal int64,
-	err error,
-) {
-	err = s.snapshot(func(v view) error {
-		_, head, err := v.readHead()
-		if err != nil {
-			return err
+	return e.db.Use(func() error {
+		err := e.db.Update(func(tx *bolt.Tx) error { return change(view{engine: e, file: tx}) })
+		if err == nil {
+			err = s.refresh()
 		}
-		logs, err := v.readLogs()
-		if err != nil {
-			return err
-		}
-		journal = logs[len(logs)-1] + head.Size
-		return v.eachAccount(func(a *vault.Account, _ chunk.Spine) error {
-			yield(*a)
-			return ctx.Err()
-		})
-	})
-	return journal, err
-}
-
-// Accounts implements vault.Store.
-func (s *Store) Accounts(_ context.Context, after uint64, limit int) ([]vault.Account, error) {
-	var found []vault.Account
-	err := s.snapshot(func(v view) error {
-		shelf := v.shelf(bucketAccounts)
-		c := shelf.bucket.Cursor()
-		k, sealed := c.Seek(codec.NumberKey(after + 1))
-		for ; k != nil && codec.IsNumbered(k) && len(found) < limit; k, sealed = c.Next() {
-			a, _, err := shelf.account(k, sealed)
-			if err != nil {
-				return err
-			}
-			found = append(found, a)
-		}
-		return nil
-	})
-	return found, err
-}
-
-// Users implements vault.Store.
-func (s *Store) Users(context.Context) (found []people.User, err error) {
-	err = s.snapshot(func(v view) error {
-		found, err = usersKind.all(v)
 		return err
 	})
-	return found, err
-}
-
-// Revocations implements vault.Store.
-func (s *Store) Revocations(context.Context) (found []people.Revocation, err error) {
-	err = s.snapshot(func(v view) error {
-		found, err = revocationsKind.all(v)
-		return err
-	})
-	return found, err
-}
-
-// Certificates implements vault.Store.
-func (s *Store) Certificates(context.Context) (found []people.Certificate, err error) {
-	err = s.snapshot(func(v view) error {
-		found, err = certificatesKind.all(v)
-		return err
-	})
-	return found, err
 }
 
 // Lost is closed when the file cannot be read any more, or was replaced. The process must
 // end then, whatever it waits for.
-func (s *Store) Lost() <-chan struct{} { return s.db.Failed() }
+func (s *Store) Lost() <-chan struct{} { return s.engine.db.Failed() }
 
 // LostBecause says why Lost is closed; nil while it is not.
-func (s *Store) LostBecause() error { return s.db.Err() }
+func (s *Store) LostBecause() error { return s.engine.db.Err() }
 
 // Look makes sure that the vault and its write-ahead log are still the files that are open.
 // If they are not, nothing is committed any more.
-func (s *Store) Look() error { return s.db.Look() }
+func (s *Store) Look() error { return s.engine.db.Look() }

@@ -16,9 +16,9 @@ import (
 )
 
 // load reads the records that keys name. What it returns does not point into the file, because
-// decide changes it. The spines belong to the accounts that were loaded.
-func (v view) load(keys vault.Keys) (*vault.Books, spines) {
-	last := v.store.newest
+// decide changes it. What was signed last and the days with request ids come from the commits
+// before. The spines belong to the accounts that were loaded.
+func (v view) load(keys vault.Keys, last *signed, days []day) (*vault.Books, spines) {
 	l := vault.Loaded{
 		Head: last.head, Checkpoint: last.checkpoint, Logs: last.logs, History: v.history,
 	}
@@ -26,7 +26,7 @@ func (v view) load(keys vault.Keys) (*vault.Books, spines) {
 	for _, kind := range slices.Backward(kinds) { // the accounts come last: holds name more
 		kind.load(v, &keys, &l, spines)
 	}
-	l.Requests = v.loadRequests(keys.Requests)
+	l.Requests = v.loadRequests(keys.Requests, days)
 	return vault.NewBooks(keys, l), spines
 }
 
@@ -63,7 +63,7 @@ func (s shelf) account(k, sealed []byte) (vault.Account, chunk.Spine, error) {
 }
 
 // loadRequests looks each key up in every day that is still kept.
-func (v view) loadRequests(keys []vault.RequestKey) (
+func (v view) loadRequests(keys []vault.RequestKey, days []day) (
 	l record.Loaded[vault.RequestKey, vault.Remembered],
 ) {
 	if len(keys) == 0 {
@@ -71,9 +71,9 @@ func (v view) loadRequests(keys []vault.RequestKey) (
 	}
 	l.Found = make(map[vault.RequestKey]*vault.Remembered)
 	journal, filed := v.journal(), v.file.Bucket(bucketRequests).Cursor()
-	oldest := oldestDay(v.store.now)
+	oldest := oldestDay(v.engine.now)
 	for _, key := range keys {
-		for _, day := range v.store.days {
+		for _, day := range days {
 			if day.number < oldest {
 				break // about to be swept away
 			}
@@ -122,25 +122,25 @@ func keptDays(bucket *bolt.Bucket) []day {
 	return days
 }
 
-// noteDay notes that there are these request ids of the day of now.
-func (s *Store) noteDay(now time.Time, requests []vault.AnsweredRequest) {
+// noteDay returns days with that of now, if there are these request ids of it.
+func noteDay(days []day, now time.Time, requests []vault.AnsweredRequest) []day {
 	if len(requests) == 0 {
-		return
+		return days
 	}
 	number := dayOf(now)
-	i := slices.IndexFunc(s.days, func(d day) bool { return d.number <= number })
+	i := slices.IndexFunc(days, func(d day) bool { return d.number <= number })
 	if i < 0 {
-		i = len(s.days)
+		i = len(days)
 	}
-	if i == len(s.days) || s.days[i].number != number {
-		s.days = slices.Insert(s.days, i, day{number: number})
+	if i == len(days) || days[i].number != number {
+		days = slices.Insert(days, i, day{number: number})
 	}
-	d := &s.days[i]
 	for _, r := range requests {
-		if bytes.Compare(r.Key[:], d.last[:]) > 0 {
-			d.last = r.Key
+		if bytes.Compare(r.Key[:], days[i].last[:]) > 0 {
+			days[i].last = r.Key
 		}
 	}
+	return days
 }
 
 // dayOf numbers the days since 1970, in UTC.
@@ -188,7 +188,7 @@ func (v view) putRequest(key codec.Request, index int64) error {
 
 // writeRecords is write without the request ids and the head.
 func (v view) writeRecords(c *vault.Changes, spines spines) error {
-	journal := v.journalWriter(v.store.chunks)
+	journal := v.journalWriter(v.engine.chunks)
 	var links []chunk.Link
 	for i := range c.Entries {
 		entry, index := &c.Entries[i], c.First+int64(i)
@@ -203,7 +203,7 @@ func (v view) writeRecords(c *vault.Changes, spines spines) error {
 	if err := journal.flush(); err != nil {
 		return err
 	}
-	v.store.chunks = journal.Builder
+	v.engine.chunks = journal.Builder
 	for _, kind := range kinds {
 		if err := kind.write(v, &c.Records, spines); err != nil {
 			return err

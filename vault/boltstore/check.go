@@ -31,7 +31,7 @@ func (s *Store) Check(ctx context.Context, report func(problem string)) error {
 	case lost > 0:
 		problems.Add("%d pages are neither in use nor free", lost)
 	}
-	err = s.snapshot(func(v view) error {
+	err = s.engine.snapshot(func(v view) error {
 		err := c.journal(ctx, v)
 		for _, kind := range kinds {
 			err = errors.Join(err, kind.verify(v, c))

@@ -85,7 +85,7 @@ func TestSignedIsDurable(t *testing.T) {
 				before[i], after[i])
 		}
 	}
-	store.log.Close() // the disk fails
+	store.engine.log.Close() // the disk fails
 	if s := l.Do(t.Context(), deposit("1")); s.Code != atm.OutcomeUnknown {
 		t.Errorf("a commit without a disk was answered %v", s)
 	}

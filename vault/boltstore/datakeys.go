@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"sync"
-	"sync/atomic"
 
 	"example.com/atm/vault/boltstore/keyring"
 	bolt "go.etcd.io/bbolt"
@@ -13,8 +12,7 @@ import (
 // DataKeys are the keys that the values of a store are sealed with. They are in its file,
 // sealed under the secret of the vault.
 type DataKeys struct {
-	store  *Store
-	ring   atomic.Pointer[keyring.Ring]
+	engine *engine
 	change sync.Mutex // held while they change
 }
 
@@ -23,7 +21,7 @@ func (s *Store) DataKeys() *DataKeys { return &s.keys }
 
 // update calls change with the bucket of the data keys.
 func (d *DataKeys) update(change func(*bolt.Bucket) error) error {
-	return d.store.db.Update(func(tx *bolt.Tx) error { return change(tx.Bucket(keyring.Bucket)) })
+	return d.engine.db.Update(func(tx *bolt.Tx) error { return change(tx.Bucket(keyring.Bucket)) })
 }
 
 // Rotate makes a new data key, with which everything is sealed from now on. Reseal seals
@@ -31,13 +29,13 @@ func (d *DataKeys) update(change func(*bolt.Bucket) error) error {
 func (d *DataKeys) Rotate(secret []byte) error {
 	d.change.Lock()
 	defer d.change.Unlock()
-	next, err := d.ring.Load().Rotated()
+	next, err := d.engine.ring.Load().Rotated()
 	if err != nil {
 		return err
 	}
 	err = d.update(func(b *bolt.Bucket) error { return next.Wrap(b, secret) })
 	if err == nil {
-		d.ring.Store(next)
+		d.engine.ring.Store(next)
 	}
 	return err
 }
@@ -47,7 +45,7 @@ func (d *DataKeys) Rotate(secret []byte) error {
 func (d *DataKeys) Rewrap(secret []byte) error {
 	d.change.Lock()
 	defer d.change.Unlock()
-	return d.update(func(b *bolt.Bucket) error { return d.ring.Load().Wrap(b, secret) })
+	return d.update(func(b *bolt.Bucket) error { return d.engine.ring.Load().Wrap(b, secret) })
 }
 
 // Forget drops the data keys that are sealed under any other secret.
@@ -65,13 +63,13 @@ const resealAtOnce = 512
 func (d *DataKeys) Reseal(stop func() bool) error {
 	d.change.Lock()
 	defer d.change.Unlock()
-	ring := d.ring.Load()
+	ring := d.engine.ring.Load()
 	if !ring.Mixed() {
 		return nil
 	}
 	// What is sealed with older keys is in bbolt now, and stays there: a commit seals
 	// with the newest.
-	if err := d.store.snapshot(func(view) error { return nil }); err != nil {
+	if err := d.engine.snapshot(func(view) error { return nil }); err != nil {
 		return err
 	}
 	for _, name := range buckets {
@@ -82,9 +80,9 @@ func (d *DataKeys) Reseal(stop func() bool) error {
 			if stop() {
 				return nil
 			}
-			err := d.store.db.Update(func(tx *bolt.Tx) error {
+			err := d.engine.db.Update(func(tx *bolt.Tx) error {
 				var err error
-				from, err = resealSome(view{store: d.store, file: tx}.shelf(name), from)
+				from, err = resealSome(view{engine: d.engine, file: tx}.shelf(name), from)
 				return err
 			})
 			if err != nil {
@@ -95,7 +93,7 @@ func (d *DataKeys) Reseal(stop func() bool) error {
 	if err := d.update(ring.DropOlder); err != nil {
 		return err
 	}
-	d.ring.Store(ring.Unmixed())
+	d.engine.ring.Store(ring.Unmixed())
 	return nil
 }
 

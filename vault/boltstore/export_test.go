@@ -36,7 +36,7 @@ func AddKind(t testing.TB) (count func(*Store) int, write func(s *Store, key, te
 	t.Cleanup(func() { kinds, buckets = before, names })
 	count = func(s *Store) int {
 		list = nil
-		if err := s.snapshot(func(v view) error {
+		if err := s.engine.snapshot(func(v view) error {
 			_, err := notes.all(v)
 			return err
 		}); err != nil {

@@ -26,126 +26,126 @@ var bytesAtOnce = 16 << 20
 
 // append appends the record of a batch to the log, and adds the batch to the active
 // memtable. After an error nobody knows whether it will be durable. The caller holds
-// s.writing.
-func (s *Store) append(b *batch) (wal.Ticket, error) {
-	if s.log == nil {
-		if err := s.beginLog(); err != nil {
+// e.writing.
+func (e *engine) append(b *batch) (wal.Ticket, error) {
+	if e.log == nil {
+		if err := e.beginLog(); err != nil {
 			return wal.Ticket{}, err
 		}
 	}
-	active := s.memtables.active
-	if !active.empty() && (!s.log.Fits(len(b.record)) || active.bytes >= fullBytes) {
-		if err := s.rotate(); err != nil {
+	active := e.memtables.active
+	if !active.empty() && (!e.log.Fits(len(b.record)) || active.bytes >= fullBytes) {
+		if err := e.rotate(); err != nil {
 			return wal.Ticket{}, err
 		}
 	}
-	if !s.log.Fits(len(b.record)) { // such as 256 accounts with thousands of holds each
-		return wal.Ticket{}, s.commitToBolt(b)
+	if !e.log.Fits(len(b.record)) { // such as 256 accounts with thousands of holds each
+		return wal.Ticket{}, e.commitToBolt(b)
 	}
-	ticket := s.log.Append(b.record)
-	s.memtables.add(b, ticket)
+	ticket := e.log.Append(b.record)
+	e.memtables.add(b, ticket)
 	switch {
-	case s.memtables.active.due() && s.memtables.idle():
-		return ticket, s.rotate()
-	case !s.scheduled:
-		s.schedule()
+	case e.memtables.active.due() && e.memtables.idle():
+		return ticket, e.rotate()
+	case !e.scheduled:
+		e.schedule()
 	}
 	return ticket, nil
 }
 
 // commitToBolt commits a batch that has no space in the log to bbolt itself.
-func (s *Store) commitToBolt(b *batch) error {
-	if err := s.flushAll(); err != nil {
+func (e *engine) commitToBolt(b *batch) error {
+	if err := e.flushAll(); err != nil {
 		return err
 	}
-	return s.db.Update(func(tx *bolt.Tx) error {
-		return view{store: s, file: tx}.replay(b.record[wal.HeadBytes:])
+	return e.db.Update(func(tx *bolt.Tx) error {
+		return view{engine: e, file: tx}.replay(b.record[wal.HeadBytes:])
 	})
 }
 
 // rotate makes the other segment of the log and a new memtable the current ones, and
 // begins to flush what the old memtable holds. It waits for the flush before. The
-// caller holds s.writing.
-func (s *Store) rotate() error {
-	if err := s.memtables.await(); err != nil {
+// caller holds e.writing.
+func (e *engine) rotate() error {
+	if err := e.memtables.await(); err != nil {
 		return err
 	}
-	s.log.Rotate()
-	m, flushed := s.memtables.rotate(), make(chan struct{})
-	s.memtables.flushed = flushed
-	go s.flush(m, flushed, s.log.ID(), s.now)
+	e.log.Rotate()
+	m, flushed := e.memtables.rotate(), make(chan struct{})
+	e.memtables.flushed = flushed
+	go e.flush(m, flushed, e.log.ID(), e.now)
 	return nil
 }
 
-// flushAll waits until bbolt has everything. The caller holds s.writing.
-func (s *Store) flushAll() error {
-	if s.broken != nil {
-		return s.broken
+// flushAll waits until bbolt has everything. The caller holds e.writing.
+func (e *engine) flushAll() error {
+	if e.broken != nil {
+		return e.broken
 	}
-	if !s.memtables.active.empty() {
-		if err := s.rotate(); err != nil {
+	if !e.memtables.active.empty() {
+		if err := e.rotate(); err != nil {
 			return err
 		}
 	}
 	var err error
-	if s.log != nil {
-		err = s.log.Sync()
+	if e.log != nil {
+		err = e.log.Sync()
 	}
-	return errors.Join(err, s.memtables.await())
+	return errors.Join(err, e.memtables.await())
 }
 
 // checkpoint flushes everything and ends the log: bbolt is all there is, and needs no
-// log until the next commit. The caller holds s.writing.
-func (s *Store) checkpoint() error {
-	if err := s.flushAll(); err != nil || s.log == nil {
+// log until the next commit. The caller holds e.writing.
+func (e *engine) checkpoint() error {
+	if err := e.flushAll(); err != nil || e.log == nil {
 		return err
 	}
-	s.db.Unwatch()
-	err := errors.Join(s.log.Close(), s.endLog(logPath(s.db.Path())))
-	s.log = nil
+	e.db.Unwatch()
+	err := errors.Join(e.log.Close(), e.endLog(logPath(e.db.Path())))
+	e.log = nil
 	return err
 }
 
 // flushAged rotates when the active memtable is due because of its age.
-func (s *Store) flushAged() {
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	s.scheduled = false
-	switch active := s.memtables.active; {
-	case s.broken != nil || s.closed || active.empty():
-	case active.aged() && s.memtables.idle():
-		s.broken = s.rotate()
+func (e *engine) flushAged() {
+	e.writing.Lock()
+	defer e.writing.Unlock()
+	e.scheduled = false
+	switch active := e.memtables.active; {
+	case e.broken != nil || e.closed || active.empty():
+	case active.aged() && e.memtables.idle():
+		e.broken = e.rotate()
 	default: // while a flush is running, the next one waits, and no commit does
-		s.schedule()
+		e.schedule()
 	}
 }
 
 // schedule calls flushAged when the active memtable may be due. The caller holds
-// s.writing.
-func (s *Store) schedule() {
-	s.scheduled = true
-	time.AfterFunc(flushQuiet, s.flushAged)
+// e.writing.
+func (e *engine) schedule() {
+	e.scheduled = true
+	time.AfterFunc(flushQuiet, e.flushAged)
 }
 
 // flush puts a memtable into bbolt, once all of it is durable in the log.
-func (s *Store) flush(m *memtable, flushed chan struct{}, log wal.ID, now time.Time) {
+func (e *engine) flush(m *memtable, flushed chan struct{}, log wal.ID, now time.Time) {
 	defer close(flushed)
 	err := m.newest.Wait()
 	if err == nil {
-		err = s.db.Use(func() error { return s.writeMemtable(m, log, now) })
+		err = e.db.Use(func() error { return e.writeMemtable(m, log, now) })
 	}
 	if err != nil {
-		s.memtables.failed = fmt.Errorf("write the vault: %w", err)
+		e.memtables.failed = fmt.Errorf("write the vault: %w", err)
 		return
 	}
-	s.memtables.drop()
+	e.memtables.drop()
 }
 
 // writeMemtable writes a memtable in one transaction, or in several when it is large.
 // Until the last one notes the LSN that bbolt has, the log has all of it, and it would be
 // written again after a crash.
-func (s *Store) writeMemtable(m *memtable, log wal.ID, now time.Time) error {
-	w := flushWriter{view: view{store: s}}
+func (e *engine) writeMemtable(m *memtable, log wal.ID, now time.Time) error {
+	w := flushWriter{view: view{engine: e}}
 	defer w.end()
 	for v := range m.all() {
 		if err := w.put(v); err != nil {
@@ -184,7 +184,7 @@ func (w *flushWriter) begin() error {
 		return nil
 	}
 	var err error
-	if w.view.file, err = w.view.store.db.Begin(true); err != nil {
+	if w.view.file, err = w.view.engine.db.Begin(true); err != nil {
 		return err
 	}
 	w.bytes, w.shelves = 0, w.shelves[:0]

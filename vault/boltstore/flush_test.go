@@ -41,10 +41,10 @@ func TestCrashBetweenTransactionsOfAFlushLosesNothing(t *testing.T) {
 			t.Fatal(s)
 		}
 	}
-	w := flushWriter{view: view{store: store}}
+	w := flushWriter{view: view{engine: store.engine}}
 	defer w.end()
 	parts := 0
-	for v := range store.memtables.active.all() {
+	for v := range store.engine.memtables.active.all() {
 		if err := w.put(v); err != nil {
 			t.Fatal(err)
 		}
@@ -137,8 +137,8 @@ func TestCrashWhileReplayingLosesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &Store{db: db}
-		s.keys.ring.Store(store.keys.ring.Load())
+		s := newEngine(db)
+		s.ring.Store(store.engine.ring.Load())
 		n, err := s.needed()
 		if err != nil {
 			t.Fatal(err)

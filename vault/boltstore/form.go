@@ -90,14 +90,14 @@ func lockShared(path string) (*flock.Flock, error) {
 
 // checkPages checks all pages of the store, while nothing is written.
 func (s *Store) checkPages() (lost int, err error) {
-	if !s.db.ReadOnly() {
-		tx, err := s.db.Begin(true)
+	if !s.engine.db.ReadOnly() {
+		tx, err := s.engine.db.Begin(true)
 		if err != nil {
 			return 0, err
 		}
 		defer tx.Rollback()
 	}
-	f, err := os.Open(s.db.Path())
+	f, err := os.Open(s.engine.db.Path())
 	if err != nil {
 		return 0, err
 	}

@@ -93,7 +93,7 @@ func (j *journal) open(c sealedChunk) error {
 	if j.shared != nil {
 		return j.openShared(c)
 	}
-	kept := j.shelf.view.store.opened.of(c.first)
+	kept := j.shelf.view.engine.opened.of(c.first)
 	o := kept.Load()
 	if o == nil || o.first != c.first {
 		value, err := j.shelf.open(codec.JournalKey(c.first), c.sealed)
@@ -166,38 +166,6 @@ func (j *journal) each(ctx context.Context, yield func(first int64, entries []ch
 		return yield(j.begin, j.entries)
 	})
 }
-
-// Entries implements audit.Source.
-func (s *Store) Entries(ctx context.Context, from, to int64,
-	yield func(index int64, leaf []byte) error,
-) error {
-	for from < to {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		end := min(to, from+entriesPerView)
-		if err := s.entries(from, end, yield); err != nil {
-			return err
-		}
-		from = end
-	}
-	return nil
-}
-
-// entries is Entries in one view, which ends even if yield panics: what closes the store
-// would wait for it for good.
-func (s *Store) entries(from, to int64, yield func(index int64, leaf []byte) error) error {
-	v, end, err := s.view()
-	if err != nil {
-		return err
-	}
-	defer end()
-	return s.db.Use(func() error { return v.entries(from, to, yield) })
-}
-
-// entriesPerView bounds how long one read transaction lasts, because pages
-// that it can see are not reused meanwhile.
-const entriesPerView = 1024
 
 // entries yields the leaves of the journal from, … to-1. bbolt has those up
 // to some place, and the memtables those from there on.

@@ -34,12 +34,12 @@ func (s *Store) Snapshot(path string) error {
 // whole returns a snapshot of the file in which it has everything, and needs no
 // write-ahead log.
 func (s *Store) whole() (*bolt.Tx, error) {
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	if err := s.checkpoint(); err != nil {
+	s.engine.writing.Lock()
+	defer s.engine.writing.Unlock()
+	if err := s.engine.checkpoint(); err != nil {
 		return nil, err
 	}
-	return s.db.Begin(false)
+	return s.engine.db.Begin(false)
 }
 
 // Compact writes the content of the file to path, which must not exist,
@@ -48,32 +48,15 @@ func (s *Store) Compact(path string) error {
 	if _, err := os.Lstat(path); err == nil {
 		return fmt.Errorf("%s exists", path)
 	}
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	if err := s.checkpoint(); err != nil {
+	s.engine.writing.Lock()
+	defer s.engine.writing.Unlock()
+	if err := s.engine.checkpoint(); err != nil {
 		return err
 	}
-	if err := s.db.Compact(path); err != nil {
+	if err := s.engine.db.Compact(path); err != nil {
 		return errors.Join(fmt.Errorf("compact: %w", err), os.Remove(path))
 	}
 	return nil
-}
-
-// All implements vault.Backend.
-func (s *Store) All(context.Context) (*vault.Records, error) {
-	var all vault.Records
-	err := s.snapshot(func(v view) error {
-		for _, kind := range kinds {
-			if !kind.isDerived() {
-				continue
-			}
-			if err := kind.each(v, &all, func() error { return nil }); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return &all, err
 }
 
 // Rebuild implements vault.Backend.

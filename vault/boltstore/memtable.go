@@ -25,7 +25,7 @@ type memtable struct {
 	bytes    int           // about what it holds
 	newest   wal.Ticket    // of its newest record; zero while it is empty
 
-	begun, touched time.Time // when its first and its newest record came; guarded by Store.writing
+	begun, touched time.Time // when its first and its newest record came; guarded by engine.writing
 }
 
 // newMemtable returns a memtable with space for as much as another has.
@@ -101,7 +101,7 @@ type memtables struct {
 	active   *memtable    // takes the commits; guarded by mu
 	flushing *memtable    // is being flushed; nil while none is; guarded by mu
 
-	// closed when the flush has ended; nil while there is none; guarded by Store.writing
+	// closed when the flush has ended; nil while there is none; guarded by engine.writing
 	flushed chan struct{}
 	failed  error // why it failed; set before flushed is closed
 }
@@ -153,7 +153,7 @@ func (m *memtables) newestFirst() []*memtable {
 	return []*memtable{m.active, m.flushing}
 }
 
-// idle reports whether no memtable is being flushed. The caller holds Store.writing.
+// idle reports whether no memtable is being flushed. The caller holds engine.writing.
 func (m *memtables) idle() bool {
 	if m.flushed == nil {
 		return true
@@ -166,7 +166,7 @@ func (m *memtables) idle() bool {
 	}
 }
 
-// await waits until no memtable is being flushed. The caller holds Store.writing.
+// await waits until no memtable is being flushed. The caller holds engine.writing.
 func (m *memtables) await() error {
 	if m.flushed != nil {
 		<-m.flushed

@@ -17,9 +17,9 @@ var _ vault.Backend = (*Store)(nil)
 const movedAtOnce = 1024
 
 // Dump implements vault.Backend.
-func (s *Store) Dump(ctx context.Context, yield func(*vault.Part) error) (*vault.Trail, error) {
+func (r *reader) Dump(ctx context.Context, yield func(*vault.Part) error) (*vault.Trail, error) {
 	var trail vault.Trail
-	err := s.snapshot(func(now view) error {
+	err := r.engine.snapshot(func(now view) error {
 		var err error
 		if trail.Checkpoint, trail.Head, err = now.readHead(); err != nil {
 			return err

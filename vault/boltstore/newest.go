@@ -17,11 +17,11 @@ const newestLooked = 1024
 // back the page of before, which is whole, and whose seals are good.
 //
 // An entry or an account that does not open is left to those who ask for it.
-func (s *Store) checkNewest() error {
-	last := s.signed.Load()
+func (r *reader) checkNewest() error {
+	last := r.signed.Load()
 	begin := last.logs[len(last.logs)-1]
 	size := begin + last.head.Size
-	return s.snapshot(func(v view) error {
+	return r.engine.snapshot(func(v view) error {
 		journal, seen := v.journal(), make(map[vault.Name]bool)
 		if _, err := journal.at(size); err == nil {
 			return fmt.Errorf("%w: journal entry %d comes after the signed tree",

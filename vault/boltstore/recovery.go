@@ -35,8 +35,8 @@ const neededBytes = len(wal.ID{}) + 8
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // needed returns the log that bbolt needs; nil when it needs none.
-func (s *Store) needed() (n *needed, err error) {
-	err = s.db.View(func(tx *bolt.Tx) error {
+func (e *engine) needed() (n *needed, err error) {
+	err = e.db.View(func(tx *bolt.Tx) error {
 		v := tx.Bucket(bucketMeta).Get(keyNeeded)
 		if v == nil {
 			return nil
@@ -62,32 +62,32 @@ func putNeeded(tx *bolt.Tx, n needed) error {
 }
 
 // needNone notes that bbolt needs no log.
-func (s *Store) needNone() error {
-	return s.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Delete(keyNeeded) })
+func (e *engine) needNone() error {
+	return e.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Delete(keyNeeded) })
 }
 
-// beginLog begins a log. The caller holds s.writing.
-func (s *Store) beginLog() error {
-	log, err := wal.Create(logPath(s.db.Path()))
+// beginLog begins a log. The caller holds e.writing.
+func (e *engine) beginLog() error {
+	log, err := wal.Create(logPath(e.db.Path()))
 	if err != nil {
 		return fmt.Errorf("write-ahead log: %w", err)
 	}
-	s.log = log
+	e.log = log
 	file, err := log.Stat()
 	if err != nil {
 		return fmt.Errorf("write-ahead log: %w", err)
 	}
-	s.db.Watch(logPath(s.db.Path()), file)
-	return s.db.Update(func(tx *bolt.Tx) error { return putNeeded(tx, needed{log: log.ID()}) })
+	e.db.Watch(logPath(e.db.Path()), file)
+	return e.db.Update(func(tx *bolt.Tx) error { return putNeeded(tx, needed{log: log.ID()}) })
 }
 
 // endLog removes the log at path, all of which bbolt has. The order matters: a crash
 // leaves no log with records where bbolt needs none, and none missing where it needs one.
-func (s *Store) endLog(path string) error {
+func (e *engine) endLog(path string) error {
 	if err := wal.Empty(path); err != nil {
 		return err
 	}
-	if err := s.needNone(); err != nil {
+	if err := e.needNone(); err != nil {
 		return err
 	}
 	return wal.Remove(path)
@@ -96,9 +96,9 @@ func (s *Store) endLog(path string) error {
 // recover replays the records of the log that bbolt does not have, and removes the log.
 // When records are missing and mayBeOlder is set, it replays those before them, and
 // sets the log aside. A file that is only read must need no log.
-func (s *Store) recover(mayBeOlder, readOnly bool) error {
-	path := logPath(s.db.Path())
-	n, err := s.needed()
+func (e *engine) recover(mayBeOlder, readOnly bool) error {
+	path := logPath(e.db.Path())
+	n, err := e.needed()
 	if err != nil {
 		return err
 	}
@@ -116,14 +116,14 @@ func (s *Store) recover(mayBeOlder, readOnly bool) error {
 		return nil
 	}
 	if n != nil {
-		if err := s.replay(n.log, records); err != nil {
+		if err := e.replay(n.log, records); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 	}
 	if older {
-		return errors.Join(wal.SetAside(path), s.needNone())
+		return errors.Join(wal.SetAside(path), e.needNone())
 	}
-	return s.endLog(path)
+	return e.endLog(path)
 }
 
 // unflushed returns the records of the log at path that bbolt, which needs n, does not
@@ -155,13 +155,13 @@ var replayedAtOnce = 4 << 20
 
 // replay writes records to bbolt, some in one transaction. Each record is a commit, so
 // any number of them is a state that the store was in.
-func (s *Store) replay(log wal.ID, records []wal.Record) error {
+func (e *engine) replay(log wal.ID, records []wal.Record) error {
 	for len(records) > 0 {
-		err := s.db.Update(func(tx *bolt.Tx) error {
+		err := e.db.Update(func(tx *bolt.Tx) error {
 			var last wal.LSN
 			for written := 0; len(records) > 0 && written < replayedAtOnce; records = records[1:] {
 				r := records[0]
-				if err := (view{store: s, file: tx}).replay(r.Payload); err != nil {
+				if err := (view{engine: e, file: tx}).replay(r.Payload); err != nil {
 					return fmt.Errorf("record %d: %w", r.LSN, err)
 				}
 				last, written = r.LSN, written+len(r.Payload)
@@ -177,7 +177,7 @@ func (s *Store) replay(log wal.ID, records []wal.Record) error {
 
 // replay writes the payload of a record to bbolt.
 func (v view) replay(payload []byte) error {
-	journal, keys := v.shelf(bucketJournal), v.store.keys.ring.Load()
+	journal, keys := v.shelf(bucketJournal), v.engine.ring.Load()
 	return eachValue(payload, func(number int, key, sealed []byte) error {
 		switch number {
 		case numberJournal:

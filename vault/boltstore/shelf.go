@@ -20,7 +20,7 @@ type shelf struct {
 
 func (v view) shelf(name []byte) shelf {
 	number := slices.IndexFunc(buckets, func(n []byte) bool { return bytes.Equal(n, name) })
-	s := shelf{v, v.file.Bucket(name), number, name, v.store.keys.ring.Load()}
+	s := shelf{v, v.file.Bucket(name), number, name, v.engine.ring.Load()}
 	switch number {
 	case numberAccounts:
 		s.bucket.FillPercent = 0.75 // they mostly come in order, and grow a little later

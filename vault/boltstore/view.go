@@ -9,7 +9,7 @@ import (
 // A view is the store as one transaction sees it: the memtables on top of a
 // transaction of bbolt.
 type view struct {
-	store     *Store
+	engine    *engine
 	file      *bolt.Tx
 	memtables []*memtable // the newest first; nil when everything is in bbolt
 	batch     *batch      // takes the changes; nil when bbolt itself does
@@ -21,45 +21,29 @@ type view struct {
 // The memtables come first: what is in them is not lost when it is flushed meanwhile.
 // Their lock is not held while bbolt begins its transaction. That waits for a memory
 // map that grows, which waits for readers, which need the lock.
-func (s *Store) view() (v view, end func(), err error) {
-	v = view{store: s, memtables: s.memtables.newestFirst()}
-	if v.file, err = s.db.Begin(false); err != nil {
+func (e *engine) view() (v view, end func(), err error) {
+	v = view{engine: e, memtables: e.memtables.newestFirst()}
+	if v.file, err = e.db.Begin(false); err != nil {
 		return view{}, nil, err
 	}
 	return v, func() { v.file.Rollback() }, nil
 }
 
 // snapshot calls read with a snapshot of the store, in which everything is in bbolt.
-func (s *Store) snapshot(read func(v view) error) error {
+func (e *engine) snapshot(read func(v view) error) error {
 	tx, err := func() (*bolt.Tx, error) {
-		s.writing.Lock()
-		defer s.writing.Unlock()
-		if err := s.flushAll(); err != nil {
+		e.writing.Lock()
+		defer e.writing.Unlock()
+		if err := e.flushAll(); err != nil {
 			return nil, err
 		}
-		return s.db.Begin(false)
+		return e.db.Begin(false)
 	}()
 	if err != nil {
 		return err
 	}
 	defer tx.Rollback()
-	return s.db.Use(func() error { return read(view{store: s, file: tx}) })
-}
-
-// exclusive lets change work on bbolt itself, while nothing is committed.
-func (s *Store) exclusive(change func(v view) error) error {
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	if err := s.flushAll(); err != nil {
-		return err
-	}
-	return s.db.Use(func() error {
-		err := s.db.Update(func(tx *bolt.Tx) error { return change(view{store: s, file: tx}) })
-		if err == nil {
-			err = s.refresh()
-		}
-		return err
-	})
+	return e.db.Use(func() error { return read(view{engine: e, file: tx}) })
 }
 
 // look calls found with the memtables, the newest first, until it returns true.
@@ -67,8 +51,8 @@ func (v view) look(found func(m *memtable) bool) {
 	if v.memtables == nil {
 		return
 	}
-	v.store.memtables.mu.RLock()
-	defer v.store.memtables.mu.RUnlock()
+	v.engine.memtables.mu.RLock()
+	defer v.engine.memtables.mu.RUnlock()
 	for _, m := range v.memtables {
 		if found(m) {
 			return

@@ -1,0 +1,170 @@
+package boltstore
+
+import (
+	"context"
+	"sync/atomic"
+
+	"example.com/atm/audit/merkle"
+	"example.com/atm/vault"
+	"example.com/atm/vault/boltstore/chunk"
+	"example.com/atm/vault/boltstore/codec"
+	"example.com/atm/vault/people"
+)
+
+// A reader answers what can be asked of a store.
+type reader struct {
+	engine *engine
+	signed atomic.Pointer[signed] // the newest that is durable
+}
+
+// Signed implements audit.Source.
+func (r *reader) Signed(context.Context) (checkpoint []byte, head merkle.Head, err error) {
+	last := r.signed.Load()
+	return last.checkpoint, last.head, nil
+}
+
+// Logs implements vault.Store.
+func (r *reader) Logs(context.Context) ([]int64, error) { return r.signed.Load().logs, nil }
+
+// History implements vault.Store.
+func (r *reader) History(_ context.Context, account vault.Name, from uint64,
+	yield func(uint64, int64, []byte) bool,
+) error {
+	v, end, err := r.engine.view()
+	if err != nil {
+		return err
+	}
+	defer end()
+	return r.engine.db.Use(func() error { return v.history(account, from, yield) })
+}
+
+// Account implements vault.Store.
+func (r *reader) Account(_ context.Context, name vault.Name) (a vault.Account, err error) {
+	v, end, err := r.engine.view()
+	if err != nil {
+		return vault.Account{}, err
+	}
+	defer end()
+	err = r.engine.db.Use(func() error {
+		a, _, err = v.account(name)
+		return err
+	})
+	return a, err
+}
+
+// Balances implements vault.Store.
+func (r *reader) Balances(ctx context.Context, yield func(vault.Account)) (journal int64,
+	err error,
+) {
+	err = r.engine.snapshot(func(v view) error {
+		_, head, err := v.readHead()
+		if err != nil {
+			return err
+		}
+		logs, err := v.readLogs()
+		if err != nil {
+			return err
+		}
+		journal = logs[len(logs)-1] + head.Size
+		return v.eachAccount(func(a *vault.Account, _ chunk.Spine) error {
+			yield(*a)
+			return ctx.Err()
+		})
+	})
+	return journal, err
+}
+
+// Accounts implements vault.Store.
+func (r *reader) Accounts(_ context.Context, after uint64, limit int) ([]vault.Account, error) {
+	var found []vault.Account
+	err := r.engine.snapshot(func(v view) error {
+		shelf := v.shelf(bucketAccounts)
+		c := shelf.bucket.Cursor()
+		k, sealed := c.Seek(codec.NumberKey(after + 1))
+		for ; k != nil && codec.IsNumbered(k) && len(found) < limit; k, sealed = c.Next() {
+			a, _, err := shelf.account(k, sealed)
+			if err != nil {
+				return err
+			}
+			found = append(found, a)
+		}
+		return nil
+	})
+	return found, err
+}
+
+// Users implements vault.Store.
+func (r *reader) Users(context.Context) (found []people.User, err error) {
+	err = r.engine.snapshot(func(v view) error {
+		found, err = usersKind.all(v)
+		return err
+	})
+	return found, err
+}
+
+// Revocations implements vault.Store.
+func (r *reader) Revocations(context.Context) (found []people.Revocation, err error) {
+	err = r.engine.snapshot(func(v view) error {
+		found, err = revocationsKind.all(v)
+		return err
+	})
+	return found, err
+}
+
+// Certificates implements vault.Store.
+func (r *reader) Certificates(context.Context) (found []people.Certificate, err error) {
+	err = r.engine.snapshot(func(v view) error {
+		found, err = certificatesKind.all(v)
+		return err
+	})
+	return found, err
+}
+
+// Entries implements audit.Source.
+func (r *reader) Entries(ctx context.Context, from, to int64,
+	yield func(index int64, leaf []byte) error,
+) error {
+	for from < to {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		end := min(to, from+entriesPerView)
+		if err := r.entries(from, end, yield); err != nil {
+			return err
+		}
+		from = end
+	}
+	return nil
+}
+
+// entries is Entries in one view, which ends even if yield panics: what closes the store
+// would wait for it for good.
+func (r *reader) entries(from, to int64, yield func(index int64, leaf []byte) error) error {
+	v, end, err := r.engine.view()
+	if err != nil {
+		return err
+	}
+	defer end()
+	return r.engine.db.Use(func() error { return v.entries(from, to, yield) })
+}
+
+// entriesPerView bounds how long one read transaction lasts, because pages
+// that it can see are not reused meanwhile.
+const entriesPerView = 1024
+
+// All implements vault.Backend.
+func (r *reader) All(context.Context) (*vault.Records, error) {
+	var all vault.Records
+	err := r.engine.snapshot(func(v view) error {
+		for _, kind := range kinds {
+			if !kind.isDerived() {
+				continue
+			}
+			if err := kind.each(v, &all, func() error { return nil }); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return &all, err
+}
