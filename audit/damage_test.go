@@ -241,6 +241,9 @@ func (d *damaged) lowest(real map[string][]byte, size int64) (index, entry int64
 // It says 0 only when every signed byte is as it was, and names the lowest index
 // else. What is proved is true. With ATM_SOAK it goes on for 10 minutes.
 func TestDamage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	t.Parallel()
 	m, original := publishLarge(t)
 	forged := audittest.New(t)

@@ -28,6 +28,9 @@ import (
 )
 
 func TestVerifySizes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	t.Parallel()
 	for _, sizes := range [][]int{
 		{1},
@@ -105,6 +108,9 @@ func TestTilesForeignClient(t *testing.T) {
 // TestTampering changes a log of 70,000 entries in every way we could think
 // of. Each is found, with its code and the lowest index.
 func TestTampering(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	t.Parallel()
 	m, original := publishLarge(t)
 	other := audittest.New(t)
@@ -590,6 +596,9 @@ func newOvertaken(t *testing.T, size int) *overtaken {
 // TestGrowingLogIsReadAtOneSize reads logs whose partial tiles are superseded and deleted
 // while they are read.
 func TestGrowingLogIsReadAtOneSize(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	t.Parallel()
 	for _, size := range []int{5, 300, largeSize} {
 		t.Run(fmt.Sprintf("entries of %d", size), func(t *testing.T) {

@@ -114,6 +114,9 @@ func TestCapturedRequests(t *testing.T) {
 // of its bits. What is cut is not well-formed; what is turned is a fault or a
 // call, and a call only if a second decoder reads the same one.
 func TestCapturedRequestsDamaged(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	limits := defaults(t)
 	for file, body := range captured(t) {
 		whole := len(strings.TrimRight(string(body), "\r\n"))

@@ -25,6 +25,9 @@ import (
 // TestExamplesRun copies examples from the page into a folder that has the
 // certificates and runs them, as a reader would.
 func TestExamplesRun(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	folder := t.TempDir()
 	s := newTestServer(t, nil, Config[*caller]{})
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter,

@@ -181,6 +181,9 @@ func TestExamples(t *testing.T) {
 // TestExamplesInPython lets Python read its examples, those with every kind of
 // argument.
 func TestExamplesInPython(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	needs.Program(t, "python3")
 	args := []Value{
 		{},

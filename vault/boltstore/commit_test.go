@@ -109,6 +109,9 @@ func TestSignedIsDurable(t *testing.T) {
 // TestGrowingFileStopsNobody commits while many read and the memory map of the file grows many
 // times, which waits for readers: everybody gets to the end.
 func TestGrowingFileStopsNobody(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	usual := initialMap
 	initialMap = 64 << 10
 	defer func() { initialMap = usual }()

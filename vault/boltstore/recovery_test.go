@@ -213,6 +213,9 @@ func TestOpenOlderKeepsWhatIsThere(t *testing.T) {
 
 // TestCommitLargerThanTheLogIsKept commits more at once than the log has space for.
 func TestCommitLargerThanTheLogIsKept(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	path := filepath.Join(t.TempDir(), "vault.db")
 	r := run(t, path, vaulttest.NewSigner(t))
 	r.do(t, atm.AccountOpen, vault.OpenAccount{Account: "1", Owner: "user:" + strings.Repeat("x",

@@ -150,6 +150,9 @@ func TestNothingToRead(t *testing.T) {
 // TestFlippedAndMoved flips every byte of one value of each bucket, and puts
 // it in the place of another one: each is noticed when it is read.
 func TestFlippedAndMoved(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	path := filled(t)
 	type pair struct{ k, v []byte }
 	values := map[string][]pair{}

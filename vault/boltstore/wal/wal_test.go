@@ -60,6 +60,9 @@ func fileOf(t *testing.T, path string) []byte {
 // sizes, and reads after each rotation what follows the LSNs that may be flushed by
 // then: all of it, and ErrDamaged when a record of it is torn.
 func TestSegmentsKeepWhatIsNotFlushed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	l, path := create(t)
 	random := rand.New(rand.NewPCG(1, 2))
 	payload := func(lsn LSN) []byte {
