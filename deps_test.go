@@ -65,7 +65,7 @@ var places = map[string][]string{
 	"cmd/internal/datadir":   {"internal"},
 	"cmd/internal/output":    {"cmd/internal/exit", "internal"},
 	"cmd/internal/storage": {
-		"vault", "vault/boltstore", "vault/pgstore", "cmd/internal/settings",
+		"vault", "vault/boltstore", "vault/boltstore/guard", "vault/pgstore", "cmd/internal/settings",
 		"cmd/internal/datadir", "internal",
 	},
 	"cmd/internal/backup": {"cmd/internal/datadir"},
