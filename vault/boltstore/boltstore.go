@@ -24,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"time"
 
@@ -31,6 +32,8 @@ import (
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore/guard"
 	"example.com/atm/vault/boltstore/keyring"
+	"example.com/atm/vault/boltstore/memtable"
+	"example.com/atm/vault/boltstore/pages"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -47,14 +50,6 @@ var (
 	bucketRevoked  = []byte("revoked")  // name → when
 	bucketGrants   = []byte("grants")   // id → grant
 	bucketIssued   = []byte("issued")   // serial number → certificate
-)
-
-// Numbers that the program knows.
-const (
-	numberMeta     = 0
-	numberAccounts = 1
-	numberJournal  = 2
-	numberRequests = 3
 )
 
 var (
@@ -163,7 +158,12 @@ type openFlags struct {
 
 // openDB checks the pages of a file and opens it.
 func openDB(path string, flags openFlags) (*guard.DB, error) {
-	if err := checkFile(path, flags.deep); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	wholeUpTo := int64(wholeAtStart)
+	if flags.deep {
+		wholeUpTo = math.MaxInt64
+	}
+	err := pages.CheckFile(path, wholeUpTo, lockWait, form{})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	return guard.Open(path, guard.Options{
@@ -263,7 +263,7 @@ func (s *Store) Commit(_ context.Context, keys vault.Keys,
 	if err := e.usable(); err != nil {
 		return nil, err
 	}
-	var b *batch
+	var b *memtable.Batch
 	var books *vault.Books
 	err = e.db.Use(func() (err error) {
 		b, books, err = s.prepare(keys, decide)
@@ -304,7 +304,8 @@ func (s *Store) advance(now *signed) {
 }
 
 // prepare makes the batch of a commit; nil when decide changed nothing.
-func (s *Store) prepare(keys vault.Keys, decide func(*vault.Books) error) (*batch, *vault.Books,
+func (s *Store) prepare(keys vault.Keys, decide func(*vault.Books) error) (*memtable.Batch,
+	*vault.Books,
 	error,
 ) {
 	v, end, err := s.engine.view()
@@ -320,11 +321,11 @@ func (s *Store) prepare(keys vault.Keys, decide func(*vault.Books) error) (*batc
 	if c == nil {
 		return nil, nil, nil
 	}
-	v.batch = newBatch(c)
+	v.batch = memtable.NewBatch(c)
 	if err := v.write(books.Now, c, spines); err != nil {
 		return nil, nil, err
 	}
-	v.batch.seal(s.engine.ring.Load(), numberRest, nameRest, nil, v.batch.rest)
+	v.batch.SealRest(s.engine.ring.Load())
 	return v.batch, books, nil
 }
 

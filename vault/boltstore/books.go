@@ -179,7 +179,7 @@ func (v view) write(now time.Time, c *vault.Changes, spines spines) error {
 // putRequest notes which entry answered a request id.
 func (v view) putRequest(key codec.Request, index int64) error {
 	if v.batch != nil {
-		v.batch.putRequest(key, index)
+		v.batch.PutRequest(key, index)
 		return nil
 	}
 	kept := key // which the vault keeps
@@ -197,7 +197,7 @@ func (v view) writeRecords(c *vault.Changes, spines spines) error {
 			return err
 		}
 		if v.batch != nil {
-			v.batch.leaves = append(v.batch.leaves, entry.Leaf)
+			v.batch.AddLeaf(entry.Leaf)
 		}
 	}
 	if err := journal.flush(); err != nil {

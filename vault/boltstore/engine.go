@@ -9,6 +9,7 @@ import (
 	"example.com/atm/vault/boltstore/chunk"
 	"example.com/atm/vault/boltstore/guard"
 	"example.com/atm/vault/boltstore/keyring"
+	"example.com/atm/vault/boltstore/memtable"
 	"example.com/atm/vault/boltstore/wal"
 )
 
@@ -16,7 +17,7 @@ import (
 // and buckets, and of the books only how a record of the log is replayed.
 type engine struct {
 	db        *guard.DB
-	memtables memtables
+	memtables *memtable.Tables
 	ring      atomic.Pointer[keyring.Ring]
 	opened    openChunks // of the journal
 
@@ -30,7 +31,7 @@ type engine struct {
 }
 
 func newEngine(db *guard.DB) *engine {
-	return &engine{db: db, memtables: memtables{active: newMemtable(nil)}}
+	return &engine{db: db, memtables: memtable.New(len(buckets))}
 }
 
 var errClosed = errors.New("the store is closed")
@@ -48,7 +49,7 @@ func (e *engine) usable() error {
 
 // commit puts a batch into the log and the memtable. After an error nobody knows whether it
 // will be durable, and nothing more is committed. The caller holds e.writing.
-func (e *engine) commit(b *batch, now time.Time) (ticket wal.Ticket, err error) {
+func (e *engine) commit(b *memtable.Batch, now time.Time) (ticket wal.Ticket, err error) {
 	e.broken = e.db.Use(func() (err error) {
 		ticket, err = e.append(b)
 		return err
@@ -69,7 +70,7 @@ func (e *engine) close() error {
 	}
 	e.closed = true
 	err := e.checkpoint()
-	e.memtables.await() // its error is in err, or was returned by the commit that failed
+	e.memtables.Await() // its error is in err, or was returned by the commit that failed
 	if e.broken != nil {
 		err = nil // already returned by the commit that failed
 	}

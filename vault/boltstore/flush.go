@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"time"
 
+	"example.com/atm/vault/boltstore/memtable"
 	"example.com/atm/vault/boltstore/wal"
 	bolt "go.etcd.io/bbolt"
 )
@@ -24,28 +25,32 @@ const (
 // pages that it replaces in the next one at the earliest. Tests make it smaller.
 var bytesAtOnce = 16 << 20
 
+// A memtable is flushed flushAge after its first record, or flushQuiet after its newest.
+// Tests make both longer.
+var flushAge, flushQuiet = 4 * time.Second, time.Second
+
 // append appends the record of a batch to the log, and adds the batch to the active
 // memtable. After an error nobody knows whether it will be durable. The caller holds
 // e.writing.
-func (e *engine) append(b *batch) (wal.Ticket, error) {
+func (e *engine) append(b *memtable.Batch) (wal.Ticket, error) {
 	if e.log == nil {
 		if err := e.beginLog(); err != nil {
 			return wal.Ticket{}, err
 		}
 	}
-	active := e.memtables.active
-	if !active.empty() && (!e.log.Fits(len(b.record)) || active.bytes >= fullBytes) {
+	active := e.memtables.Active()
+	if !active.Empty() && (!e.log.Fits(len(b.Record())) || active.Full()) {
 		if err := e.rotate(); err != nil {
 			return wal.Ticket{}, err
 		}
 	}
-	if !e.log.Fits(len(b.record)) { // such as 256 accounts with thousands of holds each
+	if !e.log.Fits(len(b.Record())) { // such as 256 accounts with thousands of holds each
 		return wal.Ticket{}, e.commitToBolt(b)
 	}
-	ticket := e.log.Append(b.record)
-	e.memtables.add(b, ticket)
+	ticket := e.log.Append(b.Record())
+	e.memtables.Add(b, ticket)
 	switch {
-	case e.memtables.active.due() && e.memtables.idle():
+	case e.memtables.Active().Due() && e.memtables.Idle():
 		return ticket, e.rotate()
 	case !e.scheduled:
 		e.schedule()
@@ -54,12 +59,12 @@ func (e *engine) append(b *batch) (wal.Ticket, error) {
 }
 
 // commitToBolt commits a batch that has no space in the log to bbolt itself.
-func (e *engine) commitToBolt(b *batch) error {
+func (e *engine) commitToBolt(b *memtable.Batch) error {
 	if err := e.flushAll(); err != nil {
 		return err
 	}
 	return e.db.Update(func(tx *bolt.Tx) error {
-		return view{engine: e, file: tx}.replay(b.record[wal.HeadBytes:])
+		return view{engine: e, file: tx}.replay(b.Record()[wal.HeadBytes:])
 	})
 }
 
@@ -67,13 +72,12 @@ func (e *engine) commitToBolt(b *batch) error {
 // begins to flush what the old memtable holds. It waits for the flush before. The
 // caller holds e.writing.
 func (e *engine) rotate() error {
-	if err := e.memtables.await(); err != nil {
+	if err := e.memtables.Await(); err != nil {
 		return err
 	}
 	e.log.Rotate()
-	m, flushed := e.memtables.rotate(), make(chan struct{})
-	e.memtables.flushed = flushed
-	go e.flush(m, flushed, e.log.ID(), e.now)
+	m, end := e.memtables.Rotate()
+	go e.flush(m, end, e.log.ID(), e.now)
 	return nil
 }
 
@@ -82,7 +86,7 @@ func (e *engine) flushAll() error {
 	if e.broken != nil {
 		return e.broken
 	}
-	if !e.memtables.active.empty() {
+	if !e.memtables.Active().Empty() {
 		if err := e.rotate(); err != nil {
 			return err
 		}
@@ -91,7 +95,7 @@ func (e *engine) flushAll() error {
 	if e.log != nil {
 		err = e.log.Sync()
 	}
-	return errors.Join(err, e.memtables.await())
+	return errors.Join(err, e.memtables.Await())
 }
 
 // checkpoint flushes everything and ends the log: bbolt is all there is, and needs no
@@ -111,9 +115,9 @@ func (e *engine) flushAged() {
 	e.writing.Lock()
 	defer e.writing.Unlock()
 	e.scheduled = false
-	switch active := e.memtables.active; {
-	case e.broken != nil || e.closed || active.empty():
-	case active.aged() && e.memtables.idle():
+	switch active := e.memtables.Active(); {
+	case e.broken != nil || e.closed || active.Empty():
+	case active.Aged(flushAge, flushQuiet) && e.memtables.Idle():
 		e.broken = e.rotate()
 	default: // while a flush is running, the next one waits, and no commit does
 		e.schedule()
@@ -127,27 +131,25 @@ func (e *engine) schedule() {
 	time.AfterFunc(flushQuiet, e.flushAged)
 }
 
-// flush puts a memtable into bbolt, once all of it is durable in the log.
-func (e *engine) flush(m *memtable, flushed chan struct{}, log wal.ID, now time.Time) {
-	defer close(flushed)
-	err := m.newest.Wait()
+// flush puts a memtable into bbolt, once all of it is durable in the log, and calls end.
+func (e *engine) flush(m *memtable.Table, end func(error), log wal.ID, now time.Time) {
+	err := m.Newest().Wait()
 	if err == nil {
 		err = e.db.Use(func() error { return e.writeMemtable(m, log, now) })
 	}
 	if err != nil {
-		e.memtables.failed = fmt.Errorf("write the vault: %w", err)
-		return
+		err = fmt.Errorf("write the vault: %w", err)
 	}
-	e.memtables.drop()
+	end(err)
 }
 
 // writeMemtable writes a memtable in one transaction, or in several when it is large.
 // Until the last one notes the LSN that bbolt has, the log has all of it, and it would be
 // written again after a crash.
-func (e *engine) writeMemtable(m *memtable, log wal.ID, now time.Time) error {
+func (e *engine) writeMemtable(m *memtable.Table, log wal.ID, now time.Time) error {
 	w := flushWriter{view: view{engine: e}}
 	defer w.end()
-	for v := range m.all() {
+	for v := range m.All() {
 		if err := w.put(v); err != nil {
 			return err
 		}
@@ -156,7 +158,7 @@ func (e *engine) writeMemtable(m *memtable, log wal.ID, now time.Time) error {
 		return err
 	}
 	issued := w.view.shelf(bucketIssued)
-	for serial := range m.values[issued.number] {
+	for serial := range m.Keys(issued.number) {
 		if err := issued.sweep([]byte(serial), now.Add(-issuedKept)); err != nil {
 			return err
 		}
@@ -164,7 +166,7 @@ func (e *engine) writeMemtable(m *memtable, log wal.ID, now time.Time) error {
 	if err := expire(w.view.file.Bucket(bucketRequests), now); err != nil {
 		return err
 	}
-	if err := putNeeded(w.view.file, needed{log, m.newest.LSN()}); err != nil {
+	if err := putNeeded(w.view.file, needed{log, m.Newest().LSN()}); err != nil {
 		return err
 	}
 	return w.commit()
@@ -195,7 +197,7 @@ func (w *flushWriter) begin() error {
 }
 
 // put puts a value, and commits when that is enough for one transaction.
-func (w *flushWriter) put(v stored) error {
+func (w *flushWriter) put(v memtable.Value) error {
 	if err := w.begin(); err != nil {
 		return err
 	}
@@ -203,13 +205,13 @@ func (w *flushWriter) put(v stored) error {
 		runtime.Gosched()
 	}
 	var err error
-	shelf := w.shelves[v.bucket]
-	if v.plain {
+	shelf := w.shelves[v.Bucket]
+	if v.Plain {
 		w.bytes += os.Getpagesize() // each is about in a page of its own
-		err = shelf.put(v.key, v.value)
+		err = shelf.put(v.Key, v.Bytes)
 	} else {
-		w.bytes += len(v.value)
-		err = shelf.bucket.Put(v.key, v.value)
+		w.bytes += len(v.Bytes)
+		err = shelf.bucket.Put(v.Key, v.Bytes)
 	}
 	if err != nil || w.bytes < bytesAtOnce {
 		return err

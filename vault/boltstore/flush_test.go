@@ -10,7 +10,6 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/vault"
-	"example.com/atm/vault/boltstore/codec"
 	"example.com/atm/vault/vaulttest"
 )
 
@@ -44,7 +43,7 @@ func TestCrashBetweenTransactionsOfAFlushLosesNothing(t *testing.T) {
 	w := flushWriter{view: view{engine: store.engine}}
 	defer w.end()
 	parts := 0
-	for v := range store.engine.memtables.active.all() {
+	for v := range store.engine.memtables.Active().All() {
 		if err := w.put(v); err != nil {
 			t.Fatal(err)
 		}
@@ -235,42 +234,4 @@ func TestPowerCutKeepsWhatWasAnswered(t *testing.T) {
 				"ErrWAL", missing, have, err)
 		}
 	}
-}
-
-// TestMemtableIsDueWhenEntriesShareAccounts looks at which memtables are worth flushing.
-func TestMemtableIsDueWhenEntriesShareAccounts(t *testing.T) {
-	memtable := func(entries, accounts int) *memtable {
-		m := newMemtable(nil)
-		m.bytes = entries << 10
-		m.leaves = make([][]byte, entries)
-		for i := range accounts {
-			m.values[numberAccounts][string(codec.NumberKey(uint64(i)))] = nil
-		}
-		return m
-	}
-	if memtable(100, 1).due() {
-		t.Error("a memtable of 100 KiB is due")
-	}
-	if !memtable(4096, 100).due() {
-		t.Error("4,096 entries of 100 accounts are not due")
-	}
-	if memtable(4096, 4096).due() {
-		t.Error("4,096 entries of as many accounts are due, a page for each")
-	}
-}
-
-// FuzzRecords reads what is in no record.
-func FuzzRecords(f *testing.F) {
-	f.Add([]byte{1, 1, 'k', 1, 'v'})
-	f.Add([]byte{9, 0, 0})
-	f.Fuzz(func(t *testing.T, data []byte) {
-		var again []byte
-		err := eachValue(data, func(bucket int, key, value []byte) error {
-			again = appendValue(again, bucket, key, value)
-			return nil
-		})
-		if err == nil && len(again) > len(data) {
-			t.Errorf("%x was read as %x", data, again)
-		}
-	})
 }

@@ -2,8 +2,6 @@ package boltstore
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -12,7 +10,6 @@ import (
 	"example.com/atm/vault/boltstore/codec"
 	"example.com/atm/vault/boltstore/keyring"
 	"example.com/atm/vault/boltstore/pages"
-	"github.com/gofrs/flock"
 )
 
 // A form is what the buckets of a vault have in them.
@@ -42,51 +39,10 @@ func (form) Fits(bucket string, key, value []byte) bool {
 	return len(value) >= keyring.Overhead
 }
 
-// checkFile checks the pages of the file at path. A file of no bytes is one that is
-// being made.
-func checkFile(path string, deep bool) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-		return err
-	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s: %w", path, errors.New("it is no file"))
-	case info.Size() == 0:
-		return nil
-	}
-	lock, err := lockShared(path)
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	defer lock.Unlock()
-	if _, err := pages.Check(f, deep || info.Size() <= wholeAtStart, form{}); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return nil
-}
-
 // wholeAtStart is the size of a file up to which a server reads all pages before it
 // starts, which takes less than a tenth of a second. Of a larger one it reads the branch
 // pages, and the leaf pages while it runs.
 const wholeAtStart = 32 << 20
-
-// lockShared makes sure that nobody writes to a file until it is unlocked. It waits for
-// a server that is just stopping.
-func lockShared(path string) (*flock.Flock, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), lockWait)
-	defer cancel()
-	lock := flock.New(path, flock.SetFlag(os.O_RDONLY))
-	_, err := lock.TryRLockContext(ctx, lockWait/20)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = vault.ErrLocked
-	}
-	return lock, err
-}
 
 // checkPages checks all pages of the store, while nothing is written.
 func (s *Store) checkPages() (lost int, err error) {
@@ -110,7 +66,7 @@ func (s *Store) checkPages() (lost int, err error) {
 // absent makes sure that a bucket has no value of a key. One whose key was changed lies
 // where it lay before, between the same two; it does not open there.
 func (s shelf) absent(key []byte) error {
-	if s.number == numberRequests {
+	if s.number == codec.NumberRequests {
 		return nil // which are not sealed
 	}
 	c := s.bucket.Cursor()
@@ -128,7 +84,7 @@ func (s shelf) absent(key []byte) error {
 // beside makes sure that a value opens that lies beside a key, on one side of it.
 func (s shelf) beside(key, beside, sealed []byte, side int) error {
 	switch {
-	case beside == nil || s.number == numberMeta && plainMeta(beside):
+	case beside == nil || s.number == codec.NumberMeta && plainMeta(beside):
 		return nil
 	case bytes.Compare(beside, key) != side:
 		return fmt.Errorf("%w: bucket %s: key %x is not in order", vault.ErrDamaged, s.name, beside)

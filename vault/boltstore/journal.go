@@ -9,6 +9,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/vault/boltstore/chunk"
 	"example.com/atm/vault/boltstore/codec"
+	"example.com/atm/vault/boltstore/memtable"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -17,12 +18,6 @@ import (
 //
 // The length of a sealed chunk says how much alike its entries are. The published log,
 // which is not sealed, says everything that they say.
-
-// A sealedChunk is a chunk as bbolt has it.
-type sealedChunk struct {
-	first  int64 // index of its first entry
-	sealed []byte
-}
 
 var errNoEntry = errors.New("it is missing")
 
@@ -60,7 +55,7 @@ func (j *journal) at(index int64) (chunk.Entry, error) {
 
 // read reads the chunk that has an entry.
 func (j *journal) read(index int64) error {
-	c, has := j.shelf.view.chunk(index)
+	c, has := j.shelf.view.memtables.Chunk(index)
 	if !has {
 		key := codec.JournalKey(index)
 		k, v := j.cursor.Seek(key)
@@ -77,7 +72,7 @@ func (j *journal) read(index int64) error {
 		if err != nil {
 			return err
 		}
-		c = sealedChunk{first, v}
+		c = memtable.Chunk{First: first, Sealed: v}
 	}
 	if err := j.open(c); err != nil {
 		return err
@@ -89,18 +84,18 @@ func (j *journal) read(index int64) error {
 }
 
 // open opens and decodes a chunk, or finds it where it was kept.
-func (j *journal) open(c sealedChunk) error {
+func (j *journal) open(c memtable.Chunk) error {
 	if j.shared != nil {
 		return j.openShared(c)
 	}
-	kept := j.shelf.view.engine.opened.of(c.first)
+	kept := j.shelf.view.engine.opened.of(c.First)
 	o := kept.Load()
-	if o == nil || o.first != c.first {
-		value, err := j.shelf.open(codec.JournalKey(c.first), c.sealed)
+	if o == nil || o.first != c.First {
+		value, err := j.shelf.open(codec.JournalKey(c.First), c.Sealed)
 		if err != nil {
 			return err
 		}
-		o = &openChunk{first: c.first}
+		o = &openChunk{first: c.First}
 		if o.entries, err = chunk.Decode(value); err != nil {
 			return err
 		}
@@ -111,9 +106,9 @@ func (j *journal) open(c sealedChunk) error {
 }
 
 // openShared is open into memory that chunks share.
-func (j *journal) openShared(c sealedChunk) error {
-	j.begin, j.entries = c.first, nil
-	value, err := j.shelf.openTo(j.shared.opened[:0], codec.JournalKey(c.first), c.sealed)
+func (j *journal) openShared(c memtable.Chunk) error {
+	j.begin, j.entries = c.First, nil
+	value, err := j.shelf.openTo(j.shared.opened[:0], codec.JournalKey(c.First), c.Sealed)
 	if err != nil {
 		return err
 	}
@@ -157,7 +152,7 @@ func (j *journal) each(ctx context.Context, yield func(first int64, entries []ch
 		}
 		first, err := codec.JournalIndex(k)
 		if err == nil {
-			err = j.open(sealedChunk{first, v})
+			err = j.open(memtable.Chunk{First: first, Sealed: v})
 		}
 		if err != nil {
 			bad(k, err)
@@ -173,7 +168,7 @@ func (v view) entries(from, to int64, yield func(index int64, leaf []byte) error
 	journal := v.journal()
 	journal.shared = newChunkMemory()
 	for from < to {
-		leaves := v.leaves(from, to)
+		leaves := v.memtables.Leaves(from, to)
 		if leaves == nil {
 			e, err := journal.at(from)
 			if err != nil {
@@ -221,13 +216,10 @@ func (w *journalWriter) flush() error {
 	}
 	plainBytes := w.Len()
 	first, value := w.Take()
-	key, b := codec.JournalKey(first), w.view.batch
-	if b == nil {
-		return w.shelf.put(key, value)
+	if w.view.batch == nil {
+		return w.shelf.put(codec.JournalKey(first), value)
 	}
-	b.journal = append(b.journal, sealedChunk{first, b.seal(w.shelf.keys, numberJournal,
-		bucketJournal, key, value)})
-	b.bytes += plainBytes
+	w.view.batch.AddChunk(w.shelf.keys, bucketJournal, first, value, plainBytes)
 	return nil
 }
 

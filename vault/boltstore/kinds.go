@@ -332,7 +332,7 @@ func bucketsOf(kinds []kind) [][]byte {
 }
 
 // sealedNames are the names that something is sealed under.
-func sealedNames() [][]byte { return append(slices.Clone(buckets), nameRest) }
+func sealedNames() [][]byte { return append(slices.Clone(buckets), codec.NameRest) }
 
 // firstBuckets is how many of buckets a file has had since its schema began. One of them
 // that is missing is damage, and any other is made when a file is opened.

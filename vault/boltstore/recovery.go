@@ -178,16 +178,16 @@ func (e *engine) replay(log wal.ID, records []wal.Record) error {
 // replay writes the payload of a record to bbolt.
 func (v view) replay(payload []byte) error {
 	journal, keys := v.shelf(bucketJournal), v.engine.ring.Load()
-	return eachValue(payload, func(number int, key, sealed []byte) error {
+	return codec.EachValue(payload, func(number int, key, sealed []byte) error {
 		switch number {
-		case numberJournal:
+		case codec.NumberJournal:
 			return journal.bucket.Put(key, sealed)
-		case numberRest:
-			rest, err := keys.Open(nameRest, key, sealed)
+		case codec.NumberRest:
+			rest, err := keys.Open(codec.NameRest, key, sealed)
 			if err != nil {
 				return err
 			}
-			return eachValue(rest, v.replayValue)
+			return codec.EachValue(rest, v.replayValue)
 		}
 		return codec.ErrForm
 	})
@@ -195,7 +195,7 @@ func (v view) replay(payload []byte) error {
 
 // replayValue writes a value to bbolt that a record has among the rest.
 func (v view) replayValue(number int, key, value []byte) error {
-	if number >= len(buckets) || number == numberJournal {
+	if number >= len(buckets) || number == codec.NumberJournal {
 		return codec.ErrForm
 	}
 	return v.shelf(buckets[number]).put(key, value)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 
+	"example.com/atm/vault/boltstore/codec"
 	"example.com/atm/vault/boltstore/keyring"
 	bolt "go.etcd.io/bbolt"
 )
@@ -22,9 +23,9 @@ func (v view) shelf(name []byte) shelf {
 	number := slices.IndexFunc(buckets, func(n []byte) bool { return bytes.Equal(n, name) })
 	s := shelf{v, v.file.Bucket(name), number, name, v.engine.ring.Load()}
 	switch number {
-	case numberAccounts:
+	case codec.NumberAccounts:
 		s.bucket.FillPercent = 0.75 // they mostly come in order, and grow a little later
-	case numberJournal:
+	case codec.NumberJournal:
 		s.bucket.FillPercent = 1 // keys only ever come at the end
 	}
 	return s
@@ -32,7 +33,7 @@ func (v view) shelf(name []byte) shelf {
 
 // get returns the value of key, and nil when there is none.
 func (s shelf) get(key []byte) ([]byte, error) {
-	if value, has := s.view.get(s.number, key); has {
+	if value, has := s.view.memtables.Value(s.number, key); has {
 		return value, nil
 	}
 	if s.bucket == nil {
@@ -54,7 +55,7 @@ func (s shelf) each(do func(key, sealed []byte) error) error {
 }
 
 func (s shelf) open(key, sealed []byte) ([]byte, error) {
-	if s.number == numberRequests {
+	if s.number == codec.NumberRequests {
 		return sealed, nil // which its values are not
 	}
 	return s.openTo(nil, key, sealed)
@@ -69,9 +70,9 @@ func (s shelf) openTo(to, key, sealed []byte) ([]byte, error) {
 func (s shelf) put(key, value []byte) error {
 	switch {
 	case s.view.batch != nil:
-		s.view.batch.put(s.number, key, value)
+		s.view.batch.Put(s.number, key, value)
 		return nil
-	case s.number == numberRequests:
+	case s.number == codec.NumberRequests:
 		return s.bucket.Put(key, value)
 	}
 	return s.bucket.Put(key, s.keys.Seal(s.name, key, value))

@@ -4,6 +4,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"example.com/atm/vault/boltstore/codec"
+	"example.com/atm/vault/boltstore/memtable"
 )
 
 // A view is the store as one transaction sees it: the memtables on top of a
@@ -11,8 +12,8 @@ import (
 type view struct {
 	engine    *engine
 	file      *bolt.Tx
-	memtables []*memtable // the newest first; nil when everything is in bbolt
-	batch     *batch      // takes the changes; nil when bbolt itself does
+	memtables memtable.Stack  // sees nothing when everything is in bbolt
+	batch     *memtable.Batch // takes the changes; nil when bbolt itself does
 }
 
 // view opens a read view, which end closes. It is not a snapshot: changes to the
@@ -22,7 +23,7 @@ type view struct {
 // Their lock is not held while bbolt begins its transaction. That waits for a memory
 // map that grows, which waits for readers, which need the lock.
 func (e *engine) view() (v view, end func(), err error) {
-	v = view{engine: e, memtables: e.memtables.newestFirst()}
+	v = view{engine: e, memtables: e.memtables.Stack()}
 	if v.file, err = e.db.Begin(false); err != nil {
 		return view{}, nil, err
 	}
@@ -46,37 +47,10 @@ func (e *engine) snapshot(read func(v view) error) error {
 	return e.db.Use(func() error { return read(view{engine: e, file: tx}) })
 }
 
-// look calls found with the memtables, the newest first, until it returns true.
-func (v view) look(found func(m *memtable) bool) {
-	if v.memtables == nil {
-		return
-	}
-	v.engine.memtables.mu.RLock()
-	defer v.engine.memtables.mu.RUnlock()
-	for _, m := range v.memtables {
-		if found(m) {
-			return
-		}
-	}
-}
-
-// get returns a value that a memtable has. Has reports whether one does.
-func (v view) get(bucket int, key []byte) (value []byte, has bool) {
-	v.look(func(m *memtable) bool {
-		value, has = m.values[bucket][string(key)]
-		return has
-	})
-	return value, has
-}
-
 // request returns the entry that answered a request id, if it is kept: in a memtable,
 // or in bbolt, where cursor looks.
 func (v view) request(cursor *bolt.Cursor, key codec.Request) (index int64, kept bool, err error) {
-	v.look(func(m *memtable) bool {
-		index, kept = m.requests[key]
-		return kept
-	})
-	if kept {
+	if index, kept = v.memtables.Request(key); kept {
 		return index, true, nil
 	}
 	k, value := cursor.Seek(key[:])
@@ -85,29 +59,4 @@ func (v view) request(cursor *bolt.Cursor, key codec.Request) (index int64, kept
 	}
 	index, err = codec.JournalIndex(value)
 	return index, err == nil, err
-}
-
-// leaves returns leaves of the journal that a memtable has, from an index on to
-// another at most; none when no memtable has the first one.
-func (v view) leaves(from, to int64) (found [][]byte) {
-	v.look(func(m *memtable) bool {
-		if !m.has(from) {
-			return false
-		}
-		begin := from - m.journal[0].first
-		found = m.leaves[begin:min(begin+to-from, int64(len(m.leaves)))]
-		return true
-	})
-	return found
-}
-
-// chunk returns the chunk of the journal in which a memtable has an entry, if one has.
-func (v view) chunk(index int64) (c sealedChunk, has bool) {
-	v.look(func(m *memtable) bool {
-		if has = m.has(index); has {
-			c = m.chunk(index)
-		}
-		return has
-	})
-	return c, has
 }

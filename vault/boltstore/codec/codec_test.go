@@ -98,3 +98,19 @@ func TestRecordReadsBackAndNoPartOfItDoes(t *testing.T) {
 		}
 	}
 }
+
+// FuzzRecords takes records of the log apart that nobody wrote.
+func FuzzRecords(f *testing.F) {
+	f.Add([]byte{1, 1, 'k', 1, 'v'})
+	f.Add([]byte{9, 0, 0})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var again []byte
+		err := EachValue(data, func(bucket int, key, value []byte) error {
+			again = AppendValue(again, bucket, key, value)
+			return nil
+		})
+		if err == nil && len(again) > len(data) {
+			t.Errorf("%x was read as %x", data, again)
+		}
+	})
+}
