@@ -14,19 +14,19 @@ import (
 )
 
 // newConsole returns the console, or nil where it is off.
-func (s *Server) newConsole() (*console.Console, error) {
-	if !s.cfg.Console {
+func newConsole(cfg *Config, calls *rpc) (*console.Console, error) {
+	if !cfg.Console {
 		return nil, nil
 	}
 	return console.New(console.Config{
-		Bank: bank{s},
-		Name: s.cfg.Name,
+		Bank: bank{cfg.Teller.Reader, calls},
+		Name: cfg.Name,
 		LogKey: func() (string, error) {
-			keys, err := os.ReadFile(filepath.Join(s.cfg.Audit, "log.vkey"))
+			keys, err := os.ReadFile(filepath.Join(cfg.Audit, "log.vkey"))
 			key, _, _ := strings.Cut(string(keys), "\n")
 			return key, err
 		},
-		Log: s.cfg.Log,
+		Log: cfg.Log,
 	})
 }
 
@@ -54,21 +54,16 @@ func (s *Server) serveConsole(w http.ResponseWriter, r *http.Request) {
 
 // bank is the teller as the console calls it: what it carries out is counted and logged like
 // every other call.
-type bank struct{ *Server }
+type bank struct {
+	*teller.Reader
+	calls *rpc
+}
 
+// Do implements console.Bank.
 func (b bank) Do(ctx context.Context, caller *atm.Caller, op atm.Operation,
 	args ...atm.Arg,
 ) (atm.Status, error) {
-	reply, err := b.begin(ctx, &session{caller: caller}, teller.Call{Operation: op, Args: args})
+	call := teller.Call{Operation: op, Args: args}
+	reply, err := b.calls.begin(ctx, &session{caller: caller}, call)
 	return reply(), err
 }
-
-func (b bank) Owned(ctx context.Context, caller *atm.Caller) ([]string, bool, error) {
-	return b.cfg.Teller.Owned(ctx, caller)
-}
-
-func (b bank) Entry(ctx context.Context, caller *atm.Caller, index int64) ([]byte, error) {
-	return b.cfg.Teller.Entry(ctx, caller, index)
-}
-
-func (b bank) MayReadAudit(caller *atm.Caller) bool { return b.cfg.Teller.MayReadAudit(caller) }

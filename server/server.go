@@ -27,7 +27,6 @@ import (
 	"example.com/atm/auth"
 	"example.com/atm/auth/digest"
 	"example.com/atm/console"
-	"example.com/atm/internal/budget"
 	"example.com/atm/teller"
 	"example.com/atm/teller/methods"
 	"example.com/atm/xmlrpc"
@@ -127,7 +126,7 @@ const writeTimeout = 60 * time.Second
 // A Server answers requests.
 type Server struct {
 	cfg      Config
-	rpc      *xmlrpc.Server[*session]
+	rpc      *rpc
 	console  *console.Console // nil where it is off
 	audit    http.Handler
 	cross    *http.CrossOriginProtection
@@ -135,8 +134,6 @@ type Server struct {
 	throttle *auth.Throttle
 	http     *http.Server
 	open     *connections
-	answers  *budget.Budget // bytes of answers that are on their way
-	bodies   *budget.Budget // bytes of large bodies of callers
 
 	leaving  atomic.Bool // not ready any more
 	draining atomic.Bool // answers end their connections
@@ -168,16 +165,12 @@ func New(cfg Config) (*Server, error) {
 		trail:    newTrail(cfg.Teller, cfg.Log),
 		throttle: cfg.Throttle,
 		open:     newConnections(cfg.MaxConnections, cfg.MaxPerAddress),
-		bodies: budget.New(max(bodiesBytes, 2*cfg.Limits.BodyBytes),
-			max(bodiesShare, cfg.Limits.BodyBytes)),
-		answers: budget.New(max(answersBytes, 2*cfg.Limits.AnswerBytes),
-			max(answersShare, cfg.Limits.AnswerBytes)),
 	}
 	var err error
-	if s.rpc, err = s.methods(); err != nil {
+	if s.rpc, err = newRPC(&s.cfg, s.again); err != nil {
 		return nil, err
 	}
-	if s.console, err = s.newConsole(); err != nil {
+	if s.console, err = newConsole(&s.cfg, s.rpc); err != nil {
 		return nil, err
 	}
 	protocols := new(http.Protocols)
@@ -331,7 +324,7 @@ func (s *Server) serveRPC(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	release, ok := s.holdBody(caller, r.ContentLength)
+	release, ok := s.rpc.holdBody(caller, r.ContentLength)
 	if !ok {
 		w.Header().Set("Retry-After", "1")
 		xmlrpc.Decline(w, http.StatusServiceUnavailable, "Too many large calls are on their way. "+

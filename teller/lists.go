@@ -13,10 +13,6 @@ import (
 	"example.com/atm/vault/people"
 )
 
-// scanMost bounds the accounts that one call looks at to find those it lists. A page may
-// have few of them, or none, and its cursor goes on.
-const scanMost = 5000
-
 // pageLimit reads the argument at position i: how many rows a page has.
 func (in *input) pageLimit(i int) (int, error) {
 	arg := in.args[i]
@@ -31,35 +27,6 @@ func (in *input) pageLimit(i int) (int, error) {
 }
 
 var foreignCursor = vault.Refuse(atm.CursorInvalid, "The cursor is none of this server's")
-
-// scan calls look with customers' accounts with numbers above after, in order of number, of
-// which it reads so many at once, until it returns false, or scanMost were looked at. It
-// returns the number of the last one that look was content with, and whether there may be
-// others above it.
-func (t *Teller) scan(ctx context.Context, after uint64, atOnce int,
-	look func(*vault.Account) (bool, error),
-) (last uint64, more bool, err error) {
-	last = after
-	for range scanMost / atOnce {
-		accounts, err := t.cfg.Store.Accounts(ctx, last, atOnce)
-		if err != nil {
-			return last, false, err
-		}
-		for i := range accounts {
-			goOn, err := look(&accounts[i])
-			if err != nil || !goOn {
-				return last, true, err
-			}
-			if last, err = strconv.ParseUint(string(accounts[i].Name), 10, 64); err != nil {
-				return last, false, err
-			}
-		}
-		if len(accounts) < atOnce {
-			return last, false, nil
-		}
-	}
-	return last, true, nil
-}
 
 // A holdCursor says where a page of holds begins: with holds above hold of the account
 // within, unless there is none, and then with accounts above one.

@@ -225,12 +225,6 @@ func statement(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 	return r, err
 }
 
-// owns reports whether an account with a number is subject's at the moment.
-func (t *Teller) owns(ctx context.Context, subject string, account vault.Name) (bool, error) {
-	found, err := t.cfg.Store.Account(ctx, account)
-	return err == nil && found.Version > 0 && found.Owner == subject, err
-}
-
 const statementDefault = 50
 
 // statementRange reads the optional struct of a statement into r.

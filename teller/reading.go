@@ -5,8 +5,6 @@ import (
 	"errors"
 	"strconv"
 	"strings"
-	"sync"
-	"time"
 
 	"example.com/atm"
 	"example.com/atm/audit"
@@ -14,74 +12,6 @@ import (
 	"example.com/atm/teller/methods"
 	"example.com/atm/vault"
 )
-
-const (
-	// readEntryEvery is how often the reading of the log by one caller is
-	// recorded at most.
-	readEntryEvery = time.Minute
-
-	// maxReaders bounds the readers that are remembered.
-	maxReaders = 1024
-)
-
-// readers knows when the reading of each subject was last recorded.
-type readers struct {
-	mu   sync.Mutex
-	last map[string]time.Time // guarded by mu
-}
-
-// due reports whether it is time for an entry about subject, and if so notes
-// that there is one.
-func (r *readers) due(subject string, now time.Time) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if last, seen := r.last[subject]; seen && now.Sub(last) < readEntryEvery {
-		return false
-	}
-	if r.last == nil || len(r.last) >= maxReaders {
-		r.last = make(map[string]time.Time)
-	}
-	r.last[subject] = now
-	return true
-}
-
-// MayReadAudit reports whether caller may read the audit log.
-func (t *Teller) MayReadAudit(caller *atm.Caller) bool {
-	return t.cfg.Permissions.Permit(caller.Principal, atm.AuditRead) == atm.Everywhere
-}
-
-// AuditRead records that caller reads the audit log, or was refused it: at
-// most once a minute. It returns when that is durable.
-func (t *Teller) AuditRead(ctx context.Context, caller *atm.Caller) {
-	status := atm.Status{Code: atm.OK, Result: ""}
-	if !t.MayReadAudit(caller) {
-		status = atm.Status(denied)
-	}
-	t.recordRead(ctx, caller, atm.AuditRead, status)()
-}
-
-// recordRead begins to record that the log was read by an operation that is
-// answered with status, when it is time for that. The reply is status, with
-// the receipt of the entry when there is one.
-func (t *Teller) recordRead(ctx context.Context, caller *atm.Caller, op atm.Operation,
-	status atm.Status,
-) Reply {
-	if !t.readers.due(caller.Subject, time.Now()) {
-		return func() atm.Status { return status }
-	}
-	recorded := t.cfg.Ledger.Begin(ctx, vault.Command{
-		Event: audit.EventAuditRead, Operation: op, Caller: caller, Rule: vault.Refuse(status.Code,
-			status.Reason),
-	})
-	return func() atm.Status {
-		entry := recorded()
-		if entry.Receipt == "" {
-			return entry // it could not be recorded, so it is not given out
-		}
-		status.Receipt = entry.Receipt
-		return status
-	}
-}
 
 // beginRead carries out an operation that reads the audit log.
 func (t *Teller) beginRead(ctx context.Context, in *input) (Reply, error) {
@@ -99,9 +29,6 @@ func (t *Teller) beginRead(ctx context.Context, in *input) (Reply, error) {
 // noEntry answers for an entry that does not exist, and for one that the caller
 // may not see: the answer does not tell which.
 var noEntry = atm.Status{Code: atm.CursorInvalid, Reason: "There is no such entry", Result: ""}
-
-// errFound ends the reading of entries.
-var errFound = errors.New("found")
 
 func receipt(ctx context.Context, t *Teller, in *input) (atm.Status, error) {
 	index, err := strconv.ParseInt(in.args[0].Text, 10, 64)
@@ -124,20 +51,6 @@ func receipt(ctx context.Context, t *Teller, in *input) (atm.Status, error) {
 		}, nil
 	}
 	return atm.Status{Code: atm.OK, Result: string(proof)}, nil
-}
-
-// concerns reports whether an entry was made by subject or changed an account
-// that subject owns.
-func (t *Teller) concerns(ctx context.Context, entry *audit.Entry, subject string) (bool, error) {
-	if entry.Caller != nil && entry.Caller.Subject == subject {
-		return true, nil
-	}
-	for _, change := range entry.State {
-		if owned, err := t.owns(ctx, subject, vault.Name(change.Account)); err != nil || owned {
-			return owned, err
-		}
-	}
-	return false, nil
 }
 
 // A query is what a caller of AuditList asks for.

@@ -126,10 +126,10 @@ type Installation interface {
 // A Teller carries out operations, and records events that are none.
 type Teller struct {
 	*events.Recorder
+	*Reader
 
-	cfg     Config
-	ops     map[atm.Operation]*operation
-	readers readers
+	cfg Config
+	ops map[atm.Operation]*operation
 }
 
 // New returns a teller. An error names what cfg lacks.
@@ -153,6 +153,7 @@ func New(cfg Config) (*Teller, error) {
 	}
 	return &Teller{
 		Recorder: events.New(cfg.Ledger, cfg.Installation.Program),
+		Reader:   &Reader{ledger: cfg.Ledger, store: cfg.Store, permissions: cfg.Permissions},
 		cfg:      cfg, ops: operations(),
 	}, nil
 }

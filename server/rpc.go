@@ -8,20 +8,59 @@ import (
 	"time"
 
 	"example.com/atm"
+	"example.com/atm/internal/budget"
 	"example.com/atm/teller"
 	"example.com/atm/teller/methods"
 	"example.com/atm/xmlrpc"
 )
 
+// rpc is XML-RPC in front of the teller: a method for each operation. Each call is counted,
+// logged and recorded.
+type rpc struct {
+	*xmlrpc.Server[*session]
+
+	teller  *teller.Teller
+	metrics *Metrics
+	log     *slog.Logger
+	again   func(http.ResponseWriter, *http.Request, *atm.Caller) *atm.Caller
+	answers *budget.Budget // bytes of answers that are on their way
+	bodies  *budget.Budget // bytes of large bodies of callers
+}
+
+// newRPC returns the methods. It calls again to check the sender of a call when its body has
+// arrived.
+func newRPC(cfg *Config, again func(http.ResponseWriter, *http.Request, *atm.Caller) *atm.Caller,
+) (*rpc, error) {
+	c := &rpc{
+		teller: cfg.Teller, metrics: cfg.Metrics, log: cfg.Log, again: again,
+		bodies: budget.New(max(bodiesBytes, 2*cfg.Limits.BodyBytes),
+			max(bodiesShare, cfg.Limits.BodyBytes)),
+		answers: budget.New(max(answersBytes, 2*cfg.Limits.AnswerBytes),
+			max(answersShare, cfg.Limits.AnswerBytes)),
+	}
+	var err error
+	c.Server, err = xmlrpc.New(c.methods(), xmlrpc.Config[*session]{
+		Title:     "ATM",
+		Limits:    cfg.Limits,
+		Faulted:   c.faulted,
+		Arrived:   c.arrived,
+		Multicall: noKeyOnMulticall,
+		Hold:      c.holdAnswer,
+		TooLarge:  c.tooLarge,
+		Log:       cfg.Log,
+	})
+	return c, err
+}
+
 // methods makes an XML-RPC method of each operation of the teller.
-func (s *Server) methods() (*xmlrpc.Server[*session], error) {
+func (c *rpc) methods() []xmlrpc.Method[*session] {
 	var list []xmlrpc.Method[*session]
 	for _, op := range methods.All() {
 		m := xmlrpc.Method[*session]{
 			Name:    string(op.Name),
 			Help:    op.Help,
 			Returns: xmlrpc.Struct,
-			Handler: s.handler(op.Name),
+			Handler: c.handler(op.Name),
 		}
 		if !op.HasShortAnswers() {
 			m.Largest = func(args []xmlrpc.Value) int64 { return op.AnswerBytes(arguments(args)) }
@@ -38,16 +77,7 @@ func (s *Server) methods() (*xmlrpc.Server[*session], error) {
 		}
 		list = append(list, m)
 	}
-	return xmlrpc.New(list, xmlrpc.Config[*session]{
-		Title:     "ATM",
-		Limits:    s.cfg.Limits,
-		Faulted:   s.faulted,
-		Arrived:   s.arrived,
-		Multicall: noKeyOnMulticall,
-		Hold:      s.holdAnswer,
-		TooLarge:  s.tooLarge,
-		Log:       s.cfg.Log,
-	})
+	return list
 }
 
 var wireKinds = map[atm.Kind]xmlrpc.Kind{
@@ -58,8 +88,8 @@ var wireKinds = map[atm.Kind]xmlrpc.Kind{
 }
 
 // arrived checks the sender of a call again when the body has arrived.
-func (s *Server) arrived(w http.ResponseWriter, r *http.Request, in *session) (*session, bool) {
-	in.caller = s.again(w, r, in.caller)
+func (c *rpc) arrived(w http.ResponseWriter, r *http.Request, in *session) (*session, bool) {
+	in.caller = c.again(w, r, in.caller)
 	return in, in.caller != nil
 }
 
@@ -84,11 +114,11 @@ func noKeyOnMulticall(in *session) *xmlrpc.Fault {
 	}
 }
 
-func (s *Server) handler(op atm.Operation) func(context.Context, *session,
+func (c *rpc) handler(op atm.Operation) func(context.Context, *session,
 	[]xmlrpc.Value) xmlrpc.Reply {
 	return func(ctx context.Context, in *session, args []xmlrpc.Value) xmlrpc.Reply {
 		call := teller.Call{Operation: op, Args: arguments(args), Request: in.key}
-		reply, err := s.begin(ctx, in, call)
+		reply, err := c.begin(ctx, in, call)
 		if err != nil {
 			fault := faultOf(err)
 			return func() (xmlrpc.Value, *xmlrpc.Fault) { reply(); return xmlrpc.Value{}, fault }
@@ -99,24 +129,24 @@ func (s *Server) handler(op atm.Operation) func(context.Context, *session,
 
 // begin starts a call, counts it and logs it. After an error there was no operation, and the
 // reply waits until the call is recorded as one that could not be.
-func (s *Server) begin(ctx context.Context, in *session, call teller.Call) (teller.Reply, error) {
+func (c *rpc) begin(ctx context.Context, in *session, call teller.Call) (teller.Reply, error) {
 	begun := time.Now()
-	reply, err := s.cfg.Teller.Begin(ctx, in.caller, call)
+	reply, err := c.teller.Begin(ctx, in.caller, call)
 	if errors.Is(err, teller.ErrUnavailable) {
-		s.cfg.Log.WarnContext(ctx, "operation could not read",
+		c.log.WarnContext(ctx, "operation could not read",
 			slog.String("op", string(call.Operation)), slog.String("trace", in.trace),
 			slog.Any("error", err))
 		reply, err = func() atm.Status { return teller.Unavailable }, nil
 	}
 	if err != nil {
-		return s.refused(ctx, in, call, err), err
+		return c.refused(ctx, in, call, err), err
 	}
 	return func() atm.Status {
 		status := reply()
 		elapsed := time.Since(begun)
-		s.cfg.Metrics.operation(call.Operation, status.Code, elapsed)
-		if s.cfg.Log.Enabled(ctx, slog.LevelDebug) {
-			s.cfg.Log.DebugContext(ctx, "operation done",
+		c.metrics.operation(call.Operation, status.Code, elapsed)
+		if c.log.Enabled(ctx, slog.LevelDebug) {
+			c.log.DebugContext(ctx, "operation done",
 				slog.String("op", string(call.Operation)),
 				slog.String("code", string(status.Code)),
 				slog.String("subject", in.caller.Subject),
@@ -136,8 +166,8 @@ const (
 )
 
 // holdAnswer asks for memory of an answer.
-func (s *Server) holdAnswer(in *session, bytes int64) (release func(), ok bool) {
-	return s.answers.Take(in.caller.Subject, bytes, answersWait)
+func (c *rpc) holdAnswer(in *session, bytes int64) (release func(), ok bool) {
+	return c.answers.Take(in.caller.Subject, bytes, answersWait)
 }
 
 // Memory of bodies that are on their way or wait to be carried out, without small ones.
@@ -148,41 +178,41 @@ const (
 )
 
 // holdBody asks for memory of the body of a call.
-func (s *Server) holdBody(caller *atm.Caller, bytes int64) (release func(), ok bool) {
+func (c *rpc) holdBody(caller *atm.Caller, bytes int64) (release func(), ok bool) {
 	if bytes <= smallBody {
 		return func() {}, true
 	}
-	return s.bodies.Take(caller.Subject, bytes, answersWait)
+	return c.bodies.Take(caller.Subject, bytes, answersWait)
 }
 
 // tooLarge answers a call whose answer does not fit into that of its multicall.
-func (s *Server) tooLarge(ctx context.Context, in *session, m *xmlrpc.Method[*session],
+func (c *rpc) tooLarge(ctx context.Context, in *session, m *xmlrpc.Method[*session],
 	args []xmlrpc.Value,
 ) xmlrpc.Reply {
 	op := atm.Operation(m.Name)
-	recorded := s.cfg.Teller.TooLarge(ctx, in.caller, teller.Call{
+	recorded := c.teller.TooLarge(ctx, in.caller, teller.Call{
 		Operation: op,
 		Args:      arguments(args),
 	})
 	return func() (xmlrpc.Value, *xmlrpc.Fault) {
 		status := recorded()
-		s.cfg.Metrics.operation(op, status.Code, 0)
+		c.metrics.operation(op, status.Code, 0)
 		return dict(status), nil
 	}
 }
 
 // refused begins to record a call that never became an operation.
-func (s *Server) refused(ctx context.Context, in *session, call teller.Call,
+func (c *rpc) refused(ctx context.Context, in *session, call teller.Call,
 	err error,
 ) teller.Reply {
 	var bad *teller.MalformedError
 	if !errors.As(err, &bad) {
-		s.cfg.Log.ErrorContext(ctx, "operation could not begin",
+		c.log.ErrorContext(ctx, "operation could not begin",
 			slog.String("op", string(call.Operation)), slog.String("trace", in.trace),
 			slog.Any("error", err))
 	}
-	s.cfg.Metrics.operation(call.Operation, atm.Fault, 0)
-	return s.cfg.Teller.Malformed(ctx, in.caller, call, faultOf(err).Text)
+	c.metrics.operation(call.Operation, atm.Fault, 0)
+	return c.teller.Malformed(ctx, in.caller, call, faultOf(err).Text)
 }
 
 // faultOf is what a call that never became an operation is answered with.
@@ -195,12 +225,12 @@ func faultOf(err error) *xmlrpc.Fault {
 }
 
 // faulted records a call that the protocol refused before its handler ran.
-func (s *Server) faulted(ctx context.Context, in *session, m *xmlrpc.Method[*session],
+func (c *rpc) faulted(ctx context.Context, in *session, m *xmlrpc.Method[*session],
 	args []xmlrpc.Value, f *xmlrpc.Fault,
 ) func() {
 	op := atm.Operation(m.Name)
-	s.cfg.Metrics.operation(op, atm.Fault, 0)
-	recorded := s.cfg.Teller.Malformed(ctx, in.caller, teller.Call{
+	c.metrics.operation(op, atm.Fault, 0)
+	recorded := c.teller.Malformed(ctx, in.caller, teller.Call{
 		Operation: op,
 		Args:      arguments(args),
 	}, f.Text)

@@ -1,0 +1,207 @@
+package teller
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+	"example.com/atm/vault"
+)
+
+// errFound ends the reading of entries.
+var errFound = errors.New("found")
+
+// A Reader shows callers what they may see of accounts and of the audit log. It changes nothing
+// but records that the log was read.
+type Reader struct {
+	ledger      *vault.Ledger
+	store       vault.Store
+	permissions Permissions
+	recorded    lastReads
+}
+
+// maxOwned bounds the accounts that Owned lists.
+const maxOwned = 50
+
+// Owned lists the numbers of accounts that caller owns, in order, and reports whether there may
+// be more. It looks at as many accounts as a page of account.list does. It is no operation: it
+// tells callers nothing that they could not ask account by account.
+func (r *Reader) Owned(ctx context.Context, caller *atm.Caller) (numbers []string, more bool,
+	err error,
+) {
+	if r.permissions.Permit(caller.Principal, atm.Inquiry) == atm.Nowhere {
+		return nil, false, nil
+	}
+	_, more, err = r.scan(ctx, 0, 500, func(a *vault.Account) (bool, error) {
+		if a.Owner != caller.Subject {
+			return true, nil
+		}
+		if len(numbers) == maxOwned {
+			return false, nil
+		}
+		numbers = append(numbers, string(a.Name))
+		return true, nil
+	})
+	return numbers, more, err
+}
+
+// Entry returns the bytes of an entry of the audit log. It returns nil for an entry that does not
+// exist, and for one whose receipt the caller may not ask for.
+func (r *Reader) Entry(ctx context.Context, caller *atm.Caller, index int64) (leaf []byte,
+	err error,
+) {
+	reach := r.permissions.Permit(caller.Principal, atm.Receipt)
+	if reach == atm.Nowhere || index < 0 {
+		return nil, nil
+	}
+	log, err := vault.OpenLog(ctx, r.store)
+	if err != nil {
+		return nil, err
+	}
+	_, head, err := log.Signed(ctx)
+	if err != nil || index >= head.Size {
+		return nil, err
+	}
+	err = log.Entries(ctx, index, index+1, func(_ int64, found []byte) error {
+		leaf = append(leaf, found...)
+		return errFound
+	})
+	if !errors.Is(err, errFound) {
+		return nil, err
+	}
+	if reach == atm.Everywhere {
+		return leaf, nil
+	}
+	entry, err := audit.ParseEntry(leaf)
+	if err != nil {
+		return nil, err
+	}
+	if concerns, err := r.concerns(ctx, entry, caller.Subject); err != nil || !concerns {
+		return nil, err
+	}
+	return leaf, nil
+}
+
+// MayReadAudit reports whether caller may read the audit log.
+func (r *Reader) MayReadAudit(caller *atm.Caller) bool {
+	return r.permissions.Permit(caller.Principal, atm.AuditRead) == atm.Everywhere
+}
+
+// AuditRead records that caller reads the audit log, or was refused it: at
+// most once a minute. It returns when that is durable.
+func (r *Reader) AuditRead(ctx context.Context, caller *atm.Caller) {
+	status := atm.Status{Code: atm.OK, Result: ""}
+	if !r.MayReadAudit(caller) {
+		status = atm.Status(denied)
+	}
+	r.recordRead(ctx, caller, atm.AuditRead, status)()
+}
+
+// recordRead begins to record that the log was read by an operation that is
+// answered with status, when it is time for that. The reply is status, with
+// the receipt of the entry when there is one.
+func (r *Reader) recordRead(ctx context.Context, caller *atm.Caller, op atm.Operation,
+	status atm.Status,
+) Reply {
+	if !r.recorded.due(caller.Subject, time.Now()) {
+		return func() atm.Status { return status }
+	}
+	recorded := r.ledger.Begin(ctx, vault.Command{
+		Event: audit.EventAuditRead, Operation: op, Caller: caller, Rule: vault.Refuse(status.Code,
+			status.Reason),
+	})
+	return func() atm.Status {
+		entry := recorded()
+		if entry.Receipt == "" {
+			return entry // it could not be recorded, so it is not given out
+		}
+		status.Receipt = entry.Receipt
+		return status
+	}
+}
+
+// scanMost bounds the accounts that one call looks at to find those it lists. A page may
+// have few of them, or none, and its cursor goes on.
+const scanMost = 5000
+
+// scan calls look with the customers' accounts whose numbers are above after, in order of number,
+// until look returns false or has seen scanMost accounts. It reads atOnce accounts at a time. It
+// returns the number of the last account for which look returned true, and whether there may be
+// accounts above that number.
+func (r *Reader) scan(ctx context.Context, after uint64, atOnce int,
+	look func(*vault.Account) (bool, error),
+) (last uint64, more bool, err error) {
+	last = after
+	for range scanMost / atOnce {
+		accounts, err := r.store.Accounts(ctx, last, atOnce)
+		if err != nil {
+			return last, false, err
+		}
+		for i := range accounts {
+			goOn, err := look(&accounts[i])
+			if err != nil || !goOn {
+				return last, true, err
+			}
+			if last, err = strconv.ParseUint(string(accounts[i].Name), 10, 64); err != nil {
+				return last, false, err
+			}
+		}
+		if len(accounts) < atOnce {
+			return last, false, nil
+		}
+	}
+	return last, true, nil
+}
+
+// owns reports whether an account with a number is subject's at the moment.
+func (r *Reader) owns(ctx context.Context, subject string, account vault.Name) (bool, error) {
+	found, err := r.store.Account(ctx, account)
+	return err == nil && found.Version > 0 && found.Owner == subject, err
+}
+
+// concerns reports whether an entry was made by subject or changed an account
+// that subject owns.
+func (r *Reader) concerns(ctx context.Context, entry *audit.Entry, subject string) (bool, error) {
+	if entry.Caller != nil && entry.Caller.Subject == subject {
+		return true, nil
+	}
+	for _, change := range entry.State {
+		if owned, err := r.owns(ctx, subject, vault.Name(change.Account)); err != nil || owned {
+			return owned, err
+		}
+	}
+	return false, nil
+}
+
+const (
+	// readEntryEvery is how often the reading of the log by one caller is
+	// recorded at most.
+	readEntryEvery = time.Minute
+
+	// maxReaders bounds the readers that are remembered.
+	maxReaders = 1024
+)
+
+// lastReads are the times at which the reading of each subject was last recorded.
+type lastReads struct {
+	mu   sync.Mutex
+	last map[string]time.Time // guarded by mu
+}
+
+// due reports whether an entry about subject is due, and then notes that it was made.
+func (r *lastReads) due(subject string, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if last, seen := r.last[subject]; seen && now.Sub(last) < readEntryEvery {
+		return false
+	}
+	if r.last == nil || len(r.last) >= maxReaders {
+		r.last = make(map[string]time.Time)
+	}
+	r.last[subject] = now
+	return true
+}
