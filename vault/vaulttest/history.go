@@ -2,6 +2,7 @@ package vaulttest
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -93,117 +94,139 @@ func field[T any](t testing.TB, r any, name string) T {
 	return v
 }
 
-func testStatement(t *testing.T, p Place) {
-	store := p.Open(t)
-	begin := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-	now := begin
+// A line of a statement: minutes since its first one, amount, balance, counterparty.
+type line struct {
+	minute          int
+	amount, balance string
+	counterparty    string
+}
+
+// statements reads the statements of account 1, whose first line is of begin.
+type statements struct {
+	store  vault.Store
+	ledger *vault.Ledger
+	begin  time.Time
+}
+
+// openStatements opens account 1 and moves money once a minute, frozen from time to time.
+// It returns the lines that the whole statement must have, the oldest first.
+func openStatements(t *testing.T, p Place) (s statements, want []line) {
+	s = statements{store: p.Open(t), begin: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)}
+	now := s.begin
 	var mu sync.Mutex
-	l := NewLedger(t, vault.Config{Store: store, Now: func() time.Time {
+	l := NewLedger(t, vault.Config{Store: s.store, Now: func() time.Time {
 		mu.Lock()
 		defer mu.Unlock()
 		return now
 	}})
+	s.ledger = l
 	must(t, l, open("1", 1000))
 	must(t, l, open("2", 0))
-	// minutes since begin, amount, balance, counterparty
-	want := []string{"0 10.00 10.00 equity:opening"}
+	want = []line{{0, "10.00", "10.00", "equity:opening"}}
 	balance := atm.Amount(1000)
 	for i := 1; i <= 120; i++ {
 		mu.Lock()
-		now = begin.Add(time.Duration(i) * time.Minute)
+		now = s.minute(i)
 		mu.Unlock()
 		switch i % 4 {
 		case 0:
 			must(t, l, transfer("1", "2", 3))
 			balance -= 3
-			want = append(want, fmt.Sprintf("%d -0.03 %s 2", i, balance))
+			want = append(want, line{i, "-0.03", balance.String(), "2"})
 		case 1:
 			must(t, l, op(atm.AccountFreeze, vault.SetStanding{
-				Account:  "1",
-				Standing: vault.Frozen,
+				Account: "1", Standing: vault.Frozen,
 			}))
 			must(t, l, op(atm.AccountUnfreeze, vault.SetStanding{
-				Account:  "1",
-				Standing: vault.Open,
+				Account: "1", Standing: vault.Open,
 			}))
 		default:
 			must(t, l, deposit("1", 5))
 			balance += 5
-			want = append(want, fmt.Sprintf("%d 0.05 %s cash:user:demo", i, balance))
+			want = append(want, line{i, "0.05", balance.String(), "cash:user:demo"})
 		}
 	}
-	read := func(r vault.Statement) (lines []string, opening, closing string) {
-		t.Helper()
-		for pages := 0; ; pages++ {
-			s := must(t, l, statement(t, store, r))
-			for _, e := range field[[]atm.Record](t, s.Result, "entries") {
-				at, err := time.Parse(time.RFC3339, field[string](t, e, "time"))
-				if err != nil {
-					t.Fatal(err)
-				}
-				lines = append([]string{fmt.Sprintf("%d %s %s %s", int(at.Sub(begin).Minutes()),
-					field[string](t, e, "amount"), field[string](t, e, "balance"),
-					field[string](t, e, "counterparty"))}, lines...)
+	return s, want
+}
+
+// minute is some minutes after the first line.
+func (s *statements) minute(i int) time.Time {
+	return s.begin.Add(time.Duration(i) * time.Minute)
+}
+
+// read reads all pages of a statement, the oldest line first.
+func (s *statements) read(t *testing.T, r vault.Statement) (lines []line, opening, closing string) {
+	t.Helper()
+	for range 200 {
+		page := must(t, s.ledger, statement(t, s.store, r)).Result
+		for _, e := range field[[]atm.Record](t, page, "entries") {
+			at, err := time.Parse(time.RFC3339, field[string](t, e, "time"))
+			if err != nil {
+				t.Fatal(err)
 			}
-			opening, closing = field[string](t, s.Result, "opening"), field[string](t, s.Result,
-				"closing")
-			if r.Cursor = field[string](t, s.Result, "next"); r.Cursor == "" {
-				return lines, opening, closing
-			}
-			if pages > 200 {
-				t.Fatal("the statement has no end")
-			}
+			lines = append(lines, line{
+				int(at.Sub(s.begin).Minutes()), field[string](t, e, "amount"),
+				field[string](t, e, "balance"), field[string](t, e, "counterparty"),
+			})
+		}
+		opening, closing = field[string](t, page, "opening"), field[string](t, page, "closing")
+		if r.Cursor = field[string](t, page, "next"); r.Cursor == "" {
+			slices.Reverse(lines)
+			return lines, opening, closing
 		}
 	}
+	t.Fatal("the statement has no end")
+	return nil, "", ""
+}
+
+// between returns what a statement from one minute to another has of all lines.
+func between(all []line, from, to int) (part []line, opening, closing string) {
+	opening, closing = "0.00", "0.00"
+	for _, l := range all {
+		if l.minute < from {
+			opening = l.balance
+		}
+		if l.minute <= to {
+			closing = l.balance
+		}
+		if l.minute >= from && l.minute <= to {
+			part = append(part, l)
+		}
+	}
+	return part, opening, closing
+}
+
+// testStatement reads statements in pages of several sizes and of many ranges, and holds them
+// against the plain list of what moved.
+func testStatement(t *testing.T, p Place) {
+	s, all := openStatements(t, p)
+	want, wantOpening, wantClosing := between(all, 0, 120)
 	for _, limit := range []int{1, 7, 50, 500} {
-		lines, opening, closing := read(vault.Statement{Account: "1", Limit: limit})
-		if fmt.Sprint(lines) != fmt.Sprint(want) || opening != "0.00" ||
-			closing != balance.String() {
-			t.Fatalf("limit %d: %q from %s to %s\nwant %q to %s", limit, lines, opening, closing,
-				want, balance)
+		lines, opening, closing := s.read(t, vault.Statement{Account: "1", Limit: limit})
+		if !slices.Equal(lines, want) || opening != wantOpening || closing != wantClosing {
+			t.Fatalf("limit %d: %v from %s to %s\nwant %v from %s to %s", limit, lines, opening,
+				closing, want, wantOpening, wantClosing)
 		}
 	}
-	// Every range, against the plain list.
-	minute := func(i int) time.Time { return begin.Add(time.Duration(i) * time.Minute) }
 	for from := -1; from <= 121; from += 7 {
 		for to := from; to <= 122; to += 9 {
-			var part []string
-			opening, closing := "0.00", "0.00"
-			for _, line := range want {
-				var at int
-				var amount, after string
-				if _, err := fmt.Sscan(line, &at, &amount, &after); err != nil {
-					t.Fatal(err)
-				}
-				if at < from {
-					opening = after
-				}
-				if at <= to {
-					closing = after
-				}
-				if at >= from && at <= to {
-					part = append(part, line)
-				}
-			}
-			lines, gotOpening, gotClosing := read(vault.Statement{
-				Account: "1", Limit: 10,
-				From: minute(from), To: minute(to),
+			want, wantOpening, wantClosing := between(all, from, to)
+			lines, opening, closing := s.read(t, vault.Statement{
+				Account: "1", Limit: 10, From: s.minute(from), To: s.minute(to),
 			})
-			if fmt.Sprint(lines) != fmt.Sprint(part) || gotOpening != opening ||
-				gotClosing != closing {
-				t.Fatalf("from %d to %d: %q from %s to %s\nwant %q from %s to %s", from, to, lines,
-					gotOpening, gotClosing, part, opening, closing)
+			if !slices.Equal(lines, want) || opening != wantOpening || closing != wantClosing {
+				t.Fatalf("from %d to %d: %v from %s to %s\nwant %v from %s to %s", from, to, lines,
+					opening, closing, want, wantOpening, wantClosing)
 			}
 		}
 	}
 	for _, cursor := range []string{"x", "1.0", "1.999", "2.1", "1.-1", "1."} {
-		refused(t, l, statement(t, store, vault.Statement{Account: "1", Cursor: cursor}),
+		refused(t, s.ledger, statement(t, s.store, vault.Statement{Account: "1", Cursor: cursor}),
 			atm.CursorInvalid)
 	}
-	refused(t, l, statement(t, store, vault.Statement{Account: "3"}), atm.AccountNotFound)
-	refused(t, l, statement(t, store, vault.Statement{
-		Account: "1",
-		Party:   vault.Party{Owner: "user:eve"},
+	refused(t, s.ledger, statement(t, s.store, vault.Statement{Account: "3"}), atm.AccountNotFound)
+	refused(t, s.ledger, statement(t, s.store, vault.Statement{
+		Account: "1", Party: vault.Party{Owner: "user:eve"},
 	}), atm.AccountNotFound)
 }
 

@@ -39,35 +39,20 @@ func (r both) Decide(b *vault.Books) atm.Status {
 	return vault.Inquiry{Account: "2"}.Decide(b)
 }
 
-// testForgottenKey decides rules that do not ask for a record which they use, together with
-// others that do. Each fails alone, with INTERNAL, the log names the record, and nothing
-// is written.
-func testForgottenKey(t *testing.T, p Place) {
-	store := p.Open(t)
-	var log bytes.Buffer
-	l := vault.NewLedger(vault.Config{
-		Store: store, Signer: NewSigner(t),
-		Log: slog.New(slog.NewTextHandler(&log, nil)),
-	})
-	must(t, l, open("1", 1000))
-	must(t, l, open("2", 1000))
-	hold := holdID(must(t, l, authorize("1", 100, time.Hour)).Result)
+// A forgotten key is a rule that does not ask for a record which it uses.
+type forgottenKey struct {
+	record string
+	rule   vault.Rule
+	beside vault.Command // is decided in the same group, and succeeds
+}
+
+// forgottenKeys are rules that forget a record of each kind. They use account 1, a hold of it,
+// the grant a, and user:eve.
+func forgottenKeys(hold vault.HoldID) []forgottenKey {
 	cash := vault.Cash(demo.Subject)
-	grant := vault.Grant{
-		ID: "a", Grantor: demo.Subject, Accounts: []vault.Name{"1"}, Cap: 1,
-		Expires: time.Now().UTC(),
-	}
-	must(t, l, op(atm.GrantCreate, vault.CreateGrant{Grant: grant}))
-	must(t, l, op(atm.UserAdd,
-		vault.People(people.Enrol{Subject: "user:eve", Roles: []atm.Role{atm.Teller}})))
 	names := func(names ...vault.Name) vault.Keys { return vault.Keys{Accounts: names} }
 	eve := people.Enrol{Subject: "user:eve", Roles: []atm.Role{atm.Auditor}}
-	before := len(leaves(t, store))
-	for _, tt := range []struct {
-		name   string // of the record
-		rule   vault.Rule
-		others vault.Command
-	}{
+	return []forgottenKey{
 		{
 			"account 1",
 			forgetful{vault.Deposit{Account: "1", Cash: cash, Amount: 1}, names(cash)},
@@ -117,29 +102,40 @@ func testForgottenKey(t *testing.T, p Place) {
 		},
 		// when it has written
 		{"account 2", both{vault.Deposit{Account: "1", Cash: cash, Amount: 1}}, deposit("2", 1)},
-	} {
+	}
+}
+
+// testForgottenKey decides rules that do not ask for a record which they use, together with
+// others that do. Each fails alone, with INTERNAL, the log names the record, and nothing
+// is written.
+func testForgottenKey(t *testing.T, p Place) {
+	store := p.Open(t)
+	var log bytes.Buffer
+	l := vault.NewLedger(vault.Config{
+		Store: store, Signer: NewSigner(t),
+		Log: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	must(t, l, open("1", 1000))
+	must(t, l, open("2", 1000))
+	hold := holdID(must(t, l, authorize("1", 100, time.Hour)).Result)
+	grant := vault.Grant{
+		ID: "a", Grantor: demo.Subject, Accounts: []vault.Name{"1"}, Cap: 1,
+		Expires: time.Now().UTC(),
+	}
+	must(t, l, op(atm.GrantCreate, vault.CreateGrant{Grant: grant}))
+	must(t, l, op(atm.UserAdd,
+		vault.People(people.Enrol{Subject: "user:eve", Roles: []atm.Role{atm.Teller}})))
+	want := len(leaves(t, store))
+	for _, forgotten := range forgottenKeys(hold) {
 		log.Reset()
-		var wrong, right []vault.Reply
-		for range 3 { // in one group, nearly always
-			right = append(right, l.Begin(t.Context(), tt.others))
-			wrong = append(wrong, l.Begin(t.Context(), op(atm.Deposit, tt.rule)))
-		}
-		for i := range wrong {
-			if s := wrong[i](); s.Code != atm.Internal || s.Receipt != "" {
-				t.Errorf("a rule that forgot %s was answered %+v", tt.name, s)
-			}
-			if s := right[i](); s.Code != atm.OK {
-				t.Errorf("beside a rule that forgot %s: %+v", tt.name, s)
-			}
-		}
-		before += len(right)
-		if want := record.ErrNotAsked.Error() + ": " +
-			tt.name; !strings.Contains(log.String(), want) {
-			t.Errorf("the log does not say %q:\n%s", want, log.String())
+		want += failsAlone(t, l, forgotten)
+		line := record.ErrNotAsked.Error() + ": " + forgotten.record
+		if !strings.Contains(log.String(), line) {
+			t.Errorf("the log does not say %q:\n%s", line, log.String())
 		}
 	}
-	if after := len(leaves(t, store)); after != before {
-		t.Errorf("there are %d entries, want %d", after, before)
+	if after := len(leaves(t, store)); after != want {
+		t.Errorf("there are %d entries, want %d", after, want)
 	}
 	if s := must(t, l, inquiry("1")); s.Result != "10.30" {
 		t.Errorf("account 1 has %v, want the right deposits alone", s.Result)
@@ -148,6 +144,26 @@ func testForgottenKey(t *testing.T, p Place) {
 		t.Errorf("a rule that forgot a key ended the ledger: %v", err)
 	}
 	checkJournal(t, store)
+}
+
+// failsAlone decides a rule that forgot a key beside commands that succeed, in one group nearly
+// always, and returns how many of those there were.
+func failsAlone(t *testing.T, l *vault.Ledger, forgotten forgottenKey) (succeeded int) {
+	t.Helper()
+	var wrong, right []vault.Reply
+	for range 3 {
+		right = append(right, l.Begin(t.Context(), forgotten.beside))
+		wrong = append(wrong, l.Begin(t.Context(), op(atm.Deposit, forgotten.rule)))
+	}
+	for i := range wrong {
+		if s := wrong[i](); s.Code != atm.Internal || s.Receipt != "" {
+			t.Errorf("a rule that forgot %s was answered %+v", forgotten.record, s)
+		}
+		if s := right[i](); s.Code != atm.OK {
+			t.Errorf("beside a rule that forgot %s: %+v", forgotten.record, s)
+		}
+	}
+	return len(right)
 }
 
 // testAmountsArePositive moves nothing, and less than nothing.

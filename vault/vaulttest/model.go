@@ -75,6 +75,128 @@ func (m *model) usable(n string) atm.Code {
 
 func dollars(cents int64) string { return fmt.Sprintf("%d.%02d", cents/100, cents%100) }
 
+func (m *model) open(n string, cents int64) atm.Code {
+	if m.known(n) {
+		return atm.AccountExists
+	}
+	m.balance[n] = cents
+	return atm.OK
+}
+
+func (m *model) deposit(n string, cents int64) atm.Code {
+	if code := m.usable(n); code != atm.OK {
+		return code
+	}
+	if m.balance[n]+cents > int64(atm.MaxBalance) {
+		return atm.BalanceTooLarge
+	}
+	m.balance[n] += cents
+	m.cash -= cents
+	return atm.OK
+}
+
+func (m *model) withdraw(n string, cents int64) atm.Code {
+	if code := m.usable(n); code != atm.OK {
+		return code
+	}
+	if m.balance[n] < cents {
+		return atm.InsufficientFunds
+	}
+	m.balance[n] -= cents
+	m.cash += cents
+	return atm.OK
+}
+
+func (m *model) transfer(from, to string, cents int64) atm.Code {
+	switch {
+	case m.usable(from) != atm.OK:
+		return m.usable(from)
+	case from == to:
+		return atm.SameAccount
+	case m.usable(to) != atm.OK:
+		return m.usable(to)
+	case m.balance[from] < cents:
+		return atm.InsufficientFunds
+	case m.balance[to]+cents > int64(atm.MaxBalance):
+		return atm.BalanceTooLarge
+	}
+	m.balance[from] -= cents
+	m.balance[to] += cents
+	return atm.OK
+}
+
+// inquiry is allowed on a frozen account too.
+func (m *model) inquiry(n string) atm.Code {
+	if code := m.usable(n); code != atm.AccountFrozen {
+		return code
+	}
+	return atm.OK
+}
+
+func (m *model) freeze(n string, frozen bool) atm.Code {
+	if code := m.usable(n); code != atm.OK && code != atm.AccountFrozen {
+		return code
+	}
+	m.frozen[n] = frozen
+	return atm.OK
+}
+
+// close does nothing to an account that is closed.
+func (m *model) close(n string) atm.Code {
+	switch code := m.usable(n); {
+	case code == atm.AccountNotFound:
+		return code
+	case code == atm.AccountClosed:
+		return atm.OK
+	case m.balance[n] != 0:
+		return atm.AccountNotEmpty
+	}
+	m.closed[n] = true
+	return atm.OK
+}
+
+// step carries out one random operation on the ledger and on the model. It returns the
+// account, what the ledger answered, and what the model says: no result where there is none
+// to compare.
+func (m *model) step(t *testing.T, r *rapid.T, l *vault.Ledger, account *rapid.Generator[string],
+	amount *rapid.Generator[int64],
+) (n string, got atm.Status, want atm.Code, result string) {
+	n = account.Draw(r, "account")
+	name, cents := vault.Name(n), amount.Draw(r, "cents")
+	standing := func(operation atm.Operation, s vault.Standing) atm.Status {
+		return l.Do(t.Context(), op(operation, vault.SetStanding{Account: name, Standing: s}))
+	}
+	kinds := []string{
+		"open", "deposit", "deposit", "withdraw", "withdraw", "transfer", "transfer", "inquiry",
+		"freeze", "unfreeze", "close",
+	}
+	switch rapid.SampledFrom(kinds).Draw(r, "kind") {
+	case "open":
+		got, want = l.Do(t.Context(), open(name, atm.Amount(cents))), m.open(n, cents)
+		return n, got, want, ""
+	case "deposit":
+		got, want = l.Do(t.Context(), deposit(name, atm.Amount(cents))), m.deposit(n, cents)
+	case "withdraw":
+		got, want = l.Do(t.Context(), withdraw(name, atm.Amount(cents))), m.withdraw(n, cents)
+	case "transfer":
+		to := account.Draw(r, "to")
+		got = l.Do(t.Context(), transfer(name, vault.Name(to), atm.Amount(cents)))
+		want = m.transfer(n, to, cents)
+	case "inquiry":
+		got, want = l.Do(t.Context(), inquiry(name)), m.inquiry(n)
+	case "freeze":
+		return n, standing(atm.AccountFreeze, vault.Frozen), m.freeze(n, true), ""
+	case "unfreeze":
+		return n, standing(atm.AccountFreeze, vault.Open), m.freeze(n, false), ""
+	case "close":
+		return n, standing(atm.AccountClose, vault.Closed), m.close(n), ""
+	}
+	if want == atm.OK {
+		result = dollars(m.balance[n])
+	}
+	return n, got, want, result
+}
+
 // testModel runs random operations on the ledger and on the model, and
 // compares every answer, and the whole after each run.
 func testModel(t *testing.T, p Place) {
@@ -96,90 +218,7 @@ func testModel(t *testing.T, p Place) {
 		})
 		amount := rapid.OneOf(rapid.Int64Range(1, 300), rapid.Int64Range(1, int64(atm.MaxAmount)))
 		for range rapid.IntRange(1, 25).Draw(r, "steps") {
-			n, cents := account.Draw(r, "account"), amount.Draw(r, "cents")
-			name := vault.Name(n)
-			var got atm.Status
-			want, result := m.usable(n), ""
-			switch kind := rapid.SampledFrom([]string{
-				"open", "deposit", "deposit", "withdraw",
-				"withdraw", "transfer", "transfer", "inquiry", "freeze", "unfreeze",
-				"close",
-			}).Draw(r, "kind"); kind {
-			case "open":
-				got = l.Do(t.Context(), open(name, atm.Amount(cents)))
-				want = atm.AccountExists
-				if !m.known(n) {
-					want, m.balance[n] = atm.OK, cents
-				}
-			case "deposit":
-				got = l.Do(t.Context(), deposit(name, atm.Amount(cents)))
-				if want == atm.OK && m.balance[n]+cents > int64(atm.MaxBalance) {
-					want = atm.BalanceTooLarge
-				}
-				if want == atm.OK {
-					m.balance[n] += cents
-					m.cash -= cents
-					result = dollars(m.balance[n])
-				}
-			case "withdraw":
-				got = l.Do(t.Context(), withdraw(name, atm.Amount(cents)))
-				if want == atm.OK && m.balance[n] < cents {
-					want = atm.InsufficientFunds
-				}
-				if want == atm.OK {
-					m.balance[n] -= cents
-					m.cash += cents
-					result = dollars(m.balance[n])
-				}
-			case "transfer":
-				to := account.Draw(r, "to")
-				got = l.Do(t.Context(), transfer(name, vault.Name(to), atm.Amount(cents)))
-				switch {
-				case want != atm.OK:
-				case to == n:
-					want = atm.SameAccount
-				case m.usable(to) != atm.OK:
-					want = m.usable(to)
-				case m.balance[n] < cents:
-					want = atm.InsufficientFunds
-				case m.balance[to]+cents > int64(atm.MaxBalance):
-					want = atm.BalanceTooLarge
-				default:
-					m.balance[n] -= cents
-					m.balance[to] += cents
-					result = dollars(m.balance[n])
-				}
-			case "inquiry":
-				got = l.Do(t.Context(), inquiry(name))
-				if want == atm.OK || want == atm.AccountFrozen {
-					want, result = atm.OK, dollars(m.balance[n])
-				}
-			case "freeze", "unfreeze":
-				standing := map[string]vault.Standing{
-					"freeze":   vault.Frozen,
-					"unfreeze": vault.Open,
-				}[kind]
-				got = l.Do(t.Context(), op(atm.AccountFreeze, vault.SetStanding{
-					Account:  name,
-					Standing: standing,
-				}))
-				if want == atm.OK || want == atm.AccountFrozen {
-					want, m.frozen[n] = atm.OK, kind == "freeze"
-				}
-			case "close":
-				got = l.Do(t.Context(), op(atm.AccountClose, vault.SetStanding{
-					Account:  name,
-					Standing: vault.Closed,
-				}))
-				switch {
-				case want == atm.AccountClosed:
-					want = atm.OK
-				case (want == atm.OK || want == atm.AccountFrozen) && m.balance[n] != 0:
-					want = atm.AccountNotEmpty
-				case want == atm.OK || want == atm.AccountFrozen:
-					want, m.closed[n] = atm.OK, true
-				}
-			}
+			n, got, want, result := m.step(t, r, l, account, amount)
 			if got.Code != want || result != "" && got.Result != result {
 				r.Fatalf("account %s: got %s %v, the model says %s %s", n, got.Code, got.Result,
 					want, result)
