@@ -149,19 +149,7 @@ func (e *Entry) Append(b []byte) ([]byte, error) {
 	start := len(b)
 	w := writer{b: b}
 	w.open('{')
-	if e.Operation != "" && e.Event != EventAuditRead || len(e.Args) > 0 {
-		w.key("args")
-		w.open('{')
-		args := e.Args
-		if !slices.IsSortedFunc(args, byName) {
-			args = slices.SortedFunc(slices.Values(args), byName)
-		}
-		for _, arg := range args {
-			w.key(arg.Name)
-			w.text(abbreviate(arg.Value))
-		}
-		w.close('}')
-	}
+	e.appendArgs(&w)
 	e.appendMachine(&w)
 	if e.Status != nil {
 		w.field("code", string(e.Status.Code))
@@ -196,21 +184,7 @@ func (e *Entry) Append(b []byte) ([]byte, error) {
 	}
 	e.appendSettings(&w)
 	e.appendSource(&w)
-	if len(e.State) > 0 {
-		w.key("state")
-		w.open('[')
-		for _, c := range e.State {
-			w.item()
-			w.open('{')
-			w.field("account", c.Account)
-			w.money("after", c.After)
-			w.money("before", c.Before)
-			w.key("version")
-			w.int(int64(c.Version))
-			w.close('}')
-		}
-		w.close(']')
-	}
+	e.appendState(&w)
 	if e.Status != nil {
 		w.field("status", e.Status.Word())
 	}
@@ -226,6 +200,42 @@ func (e *Entry) Append(b []byte) ([]byte, error) {
 		return b, ErrEntryTooLong
 	}
 	return w.b, nil
+}
+
+func (e *Entry) appendArgs(w *writer) {
+	if (e.Operation == "" || e.Event == EventAuditRead) && len(e.Args) == 0 {
+		return
+	}
+	w.key("args")
+	w.open('{')
+	args := e.Args
+	if !slices.IsSortedFunc(args, byName) {
+		args = slices.SortedFunc(slices.Values(args), byName)
+	}
+	for _, arg := range args {
+		w.key(arg.Name)
+		w.text(abbreviate(arg.Value))
+	}
+	w.close('}')
+}
+
+func (e *Entry) appendState(w *writer) {
+	if len(e.State) == 0 {
+		return
+	}
+	w.key("state")
+	w.open('[')
+	for _, c := range e.State {
+		w.item()
+		w.open('{')
+		w.field("account", c.Account)
+		w.money("after", c.After)
+		w.money("before", c.Before)
+		w.key("version")
+		w.int(int64(c.Version))
+		w.close('}')
+	}
+	w.close(']')
 }
 
 // appendMachine appends what stands between "args" and "code".

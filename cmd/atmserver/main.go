@@ -96,8 +96,35 @@ and without a password. SIGTERM or Ctrl-C answers what has begun and ends.`,
 		},
 	}
 	exit.OnFlags(root)
-	flags := root.PersistentFlags()
-	settings.AddConfig(flags)
+	o.flags = root.PersistentFlags()
+	settings.AddConfig(o.flags)
+	o.addFlags(o.flags)
+	o.addTrustFlags(o.flags)
+	addLimits(o.flags, &o.limits)
+	root.AddCommand(
+		&cobra.Command{
+			Use:   "serve",
+			Short: "Serve (what atmserver does without a command)",
+			Args:  exit.Args(cobra.NoArgs),
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				return serve(cmd.Context(), &o, stderr)
+			},
+		},
+		&cobra.Command{
+			Use:   "init",
+			Short: "Make the data folder and end",
+			Args:  exit.Args(cobra.NoArgs),
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				return initialise(cmd.Context(), &o, stderr)
+			},
+		},
+		versionCommand(&o.output),
+	)
+	return root
+}
+
+// addFlags adds the flags of where the server is and how it runs.
+func (o *options) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.data, "data", "./atm-data", "data `folder`, made when missing")
 	flags.StringVar(&o.listen, "listen", "localhost:9000", "`address` for HTTPS")
 	flags.StringVar(&o.admin, "admin-listen", "localhost:9001", "loopback `address` for health, "+
@@ -126,6 +153,12 @@ and without a password. SIGTERM or Ctrl-C answers what has begun and ends.`,
 	flags.StringVar(&o.console, "console", "", "on or off: whether people may use the server in "+
 		"a browser, at /console/ (default on where --listen is loopback)")
 	flags.Lookup("console").NoOptDefVal = "on"
+	flags.Uint64Var(&o.reserve, "disk-reserve", 64<<20, "free `bytes` below which every "+
+		"operation is UNAVAILABLE")
+}
+
+// addTrustFlags adds the flags of keys, and of others that the server trusts.
+func (o *options) addTrustFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.tlsMin, "tls-min", "1.3", "oldest `version` of TLS: 1.3, or 1.2 with AEAD "+
 		"ciphers alone")
 	flags.StringArrayVar(&o.proxyFrom, "proxy-from", nil, "`network` or address of load "+
@@ -142,30 +175,6 @@ and without a password. SIGTERM or Ctrl-C answers what has begun and ends.`,
 		"tlog-policy) that are asked each minute to cosign the audit log")
 	flags.StringVar(&o.passphrase, "vault-passphrase-file", "", "`file` with the passphrase of "+
 		"keys/vault.key, when it is sealed with one; - for standard input")
-	flags.Uint64Var(&o.reserve, "disk-reserve", 64<<20, "free `bytes` below which every "+
-		"operation is UNAVAILABLE")
-	addLimits(flags, &o.limits)
-	o.flags = flags
-	root.AddCommand(
-		&cobra.Command{
-			Use:   "serve",
-			Short: "Serve (what atmserver does without a command)",
-			Args:  exit.Args(cobra.NoArgs),
-			RunE: func(cmd *cobra.Command, _ []string) error {
-				return serve(cmd.Context(), &o, stderr)
-			},
-		},
-		&cobra.Command{
-			Use:   "init",
-			Short: "Make the data folder and end",
-			Args:  exit.Args(cobra.NoArgs),
-			RunE: func(cmd *cobra.Command, _ []string) error {
-				return initialise(cmd.Context(), &o, stderr)
-			},
-		},
-		versionCommand(&o.output),
-	)
-	return root
 }
 
 func versionCommand(form *string) *cobra.Command {
