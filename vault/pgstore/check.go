@@ -9,6 +9,8 @@ import (
 	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
 	"example.com/atm/vault/check"
+	"example.com/atm/vault/pgstore/database"
+	"example.com/atm/vault/pgstore/shared"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -19,7 +21,7 @@ import (
 func (s *Store) Check(ctx context.Context, report func(problem string)) error {
 	problems := check.NewProblems(report)
 	c := &checker{store: s, problems: problems, chains: check.NewChains(problems)}
-	err := s.snapshot(ctx, func(tx pgx.Tx) error {
+	err := s.db.Snapshot(ctx, func(tx pgx.Tx) error {
 		for _, part := range []func(context.Context, pgx.Tx) error{
 			c.journal, c.accounts, c.versions, c.holds, c.requests, c.secrets,
 		} {
@@ -89,12 +91,12 @@ func (c *checker) journal(ctx context.Context, tx pgx.Tx) error {
 }
 
 func (c *checker) accounts(ctx context.Context, tx pgx.Tx) error {
-	accounts, err := list(ctx, tx, scanAccount, "SELECT "+accountColumns+" FROM accounts")
+	accounts, err := database.List(ctx, tx, scanAccount, "SELECT "+accountColumns+" FROM accounts")
 	if err != nil {
 		return err
 	}
 	pending := make(map[vault.HoldID]vault.Hold)
-	err = forEach(ctx, tx, func(rows pgx.Rows) error {
+	err = database.ForEach(ctx, tx, func(rows pgx.Rows) error {
 		h, err := scanHold(rows)
 		pending[h.ID] = h
 		return err
@@ -143,8 +145,8 @@ func (c *checker) versions(ctx context.Context, tx pgx.Tx) error {
 		if err != nil {
 			return nil // an entry is missing, which journal has told
 		}
-		known, err := list(ctx, tx, scan, "SELECT account, version, index FROM versions WHERE "+
-			"index >= $1 AND index < $2", from, to)
+		known, err := database.List(ctx, tx, scan, `SELECT account, version, index
+			FROM versions WHERE index >= $1 AND index < $2`, from, to)
 		if err != nil {
 			return err
 		}
@@ -158,8 +160,8 @@ func (c *checker) versions(ctx context.Context, tx pgx.Tx) error {
 			c.problems.Add(otherwise, v.account, v.number, v.index)
 		}
 	}
-	beyond, err := list(ctx, tx, scan, "SELECT account, version, index FROM versions WHERE index "+
-		"< 0 OR index >= $1", c.size)
+	beyond, err := database.List(ctx, tx, scan, `SELECT account, version, index FROM versions
+		WHERE index < 0 OR index >= $1`, c.size)
 	for _, v := range beyond {
 		c.problems.Add(otherwise, v.account, v.number, v.index)
 	}
@@ -168,12 +170,13 @@ func (c *checker) versions(ctx context.Context, tx pgx.Tx) error {
 
 func (c *checker) holds(ctx context.Context, tx pgx.Tx) error {
 	return c.each(ctx, tx, "hold h%d of account %s is of nothing", `
-		SELECT h.id, h.account FROM holds h LEFT JOIN accounts a ON a.name = h.account LEFT JOIN journal j ON j.index = h.id
+		SELECT h.id, h.account FROM holds h
+		LEFT JOIN accounts a ON a.name = h.account LEFT JOIN journal j ON j.index = h.id
 		WHERE a.name IS NULL OR j.index IS NULL`)
 }
 
 func (c *checker) requests(ctx context.Context, tx pgx.Tx) error {
-	return forEach(ctx, tx, func(rows pgx.Rows) error {
+	return database.ForEach(ctx, tx, func(rows pgx.Rows) error {
 		var key, leaf []byte
 		var index int64
 		if err := rows.Scan(&key, &index, &leaf); err != nil {
@@ -189,7 +192,7 @@ func (c *checker) requests(ctx context.Context, tx pgx.Tx) error {
 
 // each reports every row of a query.
 func (c *checker) each(ctx context.Context, tx pgx.Tx, format, sql string) error {
-	return forEach(ctx, tx, func(rows pgx.Rows) error {
+	return database.ForEach(ctx, tx, func(rows pgx.Rows) error {
 		values, err := rows.Values()
 		if err == nil {
 			c.problems.Add(format, values...)
@@ -202,21 +205,16 @@ func (c *checker) each(ctx context.Context, tx pgx.Tx, format, sql string) error
 func (c *checker) secrets(ctx context.Context, tx pgx.Tx) error {
 	for _, table := range []struct {
 		sql  string
-		scan func(pgx.Row) error
+		open func(pgx.Row) error
 	}{
-		{allUsers, func(row pgx.Row) error { _, err := c.store.scanUser(row); return err }},
-		{"SELECT name, sealed FROM files", func(row pgx.Row) error {
-			var name string
-			var sealed []byte
-			if err := row.Scan(&name, &sealed); err != nil {
-				return err
-			}
-			_, err := c.store.open(forFile, name, sealed)
+		{allUsers, func(row pgx.Row) error { _, err := scanUser(c.store.keys, row); return err }},
+		{shared.AllFiles, func(row pgx.Row) error {
+			_, err := c.store.Files.Scan(row)
 			return err
 		}},
 	} {
-		err := forEach(ctx, tx, func(rows pgx.Rows) error {
-			if err := table.scan(rows); err != nil {
+		err := database.ForEach(ctx, tx, func(rows pgx.Rows) error {
+			if err := table.open(rows); err != nil {
 				c.problems.Add("%v", err)
 			}
 			return nil

@@ -219,7 +219,8 @@ func TestReadsWaitForTheDatabase(t *testing.T) {
 		"Revocations":  func() error { _, err := store.Revocations(t.Context()); return err },
 		"Certificates": func() error { _, err := store.Certificates(t.Context()); return err },
 		"Spend": func() error {
-			first, err := store.Spend(t.Context(), fmt.Sprint("nonce ", uses.Add(1)), 1, time.Now())
+			first, err := store.Replicas.Spend(t.Context(), fmt.Sprint("nonce ", uses.Add(1)), 1,
+				time.Now())
 			if err == nil && !first {
 				t.Error("the first use of a nonce is taken for a repetition")
 			}
@@ -282,11 +283,11 @@ func TestExclusiveWorkNamesRunningReplicas(t *testing.T) {
 				return offline.All(t.Context())
 			})
 		},
-		"Alone":    func() error { return offline.Alone(t.Context()) },
+		"Alone":    func() error { return offline.Replicas.Alone(t.Context()) },
 		"Fill":     func() error { return offline.Fill(t.Context(), running.Dump) },
 		"BeginLog": func() error { return offline.BeginLog(t.Context()) },
 		"Rekey": func() error {
-			return offline.Rekey(t.Context(), []byte("another secret of a vault, in it"))
+			return pgstore.Rekey(t.Context(), offline, []byte("another secret of a vault, in it"))
 		},
 	}
 	for name, do := range work {
@@ -298,12 +299,12 @@ func TestExclusiveWorkNamesRunningReplicas(t *testing.T) {
 	if s := l.Do(t.Context(), deposit("1", 1)); s.Result != "0.08" {
 		t.Errorf("the replica goes on with %v", s)
 	}
-	if names, err := running.Running(t.Context()); err != nil ||
+	if names, err := running.Replicas.Running(t.Context()); err != nil ||
 		!slices.Equal(names, []string{"/var/lib/atm on alpha"}) {
 		t.Errorf("the replicas that run are %q, %v", names, err)
 	}
 	running.Close()
-	if names, err := offline.Running(t.Context()); err != nil || len(names) > 0 {
+	if names, err := offline.Replicas.Running(t.Context()); err != nil || len(names) > 0 {
 		t.Errorf("after it was closed the replicas that run are %q, %v", names, err)
 	}
 	delete(work, "Fill") // which wants an empty store
@@ -330,7 +331,7 @@ func TestSilentReplicaCommitsNothing(t *testing.T) {
 	}
 	until(t, func() bool { // it renews its lease meanwhile
 		cluster.SQL(t, nameOf(url), "UPDATE replicas SET renewed = '-infinity'")
-		return offline.Alone(t.Context()) == nil
+		return offline.Replicas.Alone(t.Context()) == nil
 	})
 	if s := l.Do(t.Context(), deposit("1", 1)); s.Code != atm.OutcomeUnknown {
 		t.Errorf("a replica that was taken for dead answers %v", s)
@@ -413,7 +414,7 @@ func TestSweptIsWhatIsOver(t *testing.T) {
 		t.Fatalf("%s of %s holds are pending: the test tests nothing", pending, was)
 	}
 	for range 4 {
-		if err := store.Tidy(t.Context()); err != nil {
+		if err := store.Replicas.Tidy(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -559,13 +559,15 @@ func TestSecondLine(t *testing.T) {
 	if err != nil || len(logs) != 2 {
 		t.Error(logs, err)
 	}
-	if err := restricted.Tidy(t.Context()); err != nil {
+	if err := restricted.Replicas.Tidy(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if first, err := restricted.Spend(t.Context(), "nonce", 1, time.Now()); !first || err != nil {
+	if first, err := restricted.Replicas.Spend(t.Context(), "nonce", 1, time.Now()); !first ||
+		err != nil {
 		t.Error(first, err)
 	}
-	if first, err := restricted.Spend(t.Context(), "nonce", 1, time.Now()); first || err != nil {
+	if first, err := restricted.Replicas.Spend(t.Context(), "nonce", 1, time.Now()); first ||
+		err != nil {
 		t.Error(first, err)
 	}
 }
@@ -578,11 +580,12 @@ func TestShare(t *testing.T) {
 	source := "192.0.2.1 \x00\xff\xc3"
 	seen := make(map[string]int64)
 	for n := int64(1); n < 4; n++ {
-		if _, err := one.Share(t.Context(), []byte("one"), map[string]int64{source: 10 * n},
+		if _, err := one.Replicas.ShareFailures(t.Context(), []byte("one"),
+			map[string]int64{source: 10 * n},
 			make(map[string]int64)); err != nil {
 			t.Fatal(err)
 		}
-		grown, err := other.Share(t.Context(), []byte("other"), nil, seen)
+		grown, err := other.Replicas.ShareFailures(t.Context(), []byte("other"), nil, seen)
 		if err != nil || len(grown) != 1 || grown[source] != 10 {
 			t.Errorf("told of %v, %v", grown, err)
 		}

@@ -87,7 +87,7 @@ func (l *auditLog) recover(ctx context.Context) error {
 		newest.Size > 0 {
 		// Replicas that run on it already saw less of it than this folder. A checkpoint
 		// that is not signed would be damage here, and no concern of theirs.
-		l.replica.Store.TellRollback(ctx, newest.Size)
+		l.replica.Store.Replicas.TellRollback(ctx, newest.Size)
 	}
 	if err != nil || seen == nil {
 		return err

@@ -115,7 +115,7 @@ func (i *installation) storeStatus(ctx context.Context) (atm.Record, error) {
 	if i.accounts.replica != nil {
 		kind = "postgres"
 		var err error
-		if replicas, err = i.accounts.replica.Store.Running(ctx); err != nil {
+		if replicas, err = i.accounts.replica.Store.Replicas.Running(ctx); err != nil {
 			return nil, err
 		}
 	}

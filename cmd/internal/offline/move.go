@@ -122,7 +122,7 @@ func (f Folder) importShared(ctx context.Context, dir *datadir.Dir, key datadir.
 		return nil, err
 	}
 	defer to.Close()
-	if err := to.Alone(ctx); err != nil {
+	if err := to.Replicas.Alone(ctx); err != nil {
 		return nil, err
 	}
 	err = to.Fill(ctx, from.Dump)

@@ -68,7 +68,7 @@ func (f Folder) beginLog(ctx context.Context, dir *datadir.Dir, store vault.Back
 	log *slog.Logger,
 ) (*Recovered, error) {
 	if database, is := store.(*pgstore.Store); is {
-		if err := database.Alone(ctx); err != nil {
+		if err := database.Replicas.Alone(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -136,7 +136,7 @@ func newPlan(ctx context.Context, dir *datadir.Dir, store vault.Backend,
 	}
 	var missed []string
 	if database, is := store.(*pgstore.Store); is {
-		told, err := database.Rollbacks(ctx)
+		told, err := database.Replicas.Rollbacks(ctx)
 		if err != nil {
 			return nil, err
 		}

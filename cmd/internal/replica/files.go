@@ -193,7 +193,7 @@ func (r *Replica) Share(ctx context.Context) (changed bool, err error) {
 	}
 	// Not while mu is held: the committer may wait for it, and holds the head of
 	// the log that PutFiles waits for.
-	if err := r.Store.PutFiles(ctx, files...); err != nil {
+	if err := r.Store.Files.Put(ctx, files...); err != nil {
 		return false, err
 	}
 	r.files.mu.Lock()

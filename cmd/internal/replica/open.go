@@ -114,7 +114,7 @@ func name(folder string) (string, error) {
 // is new.
 func (r *Replica) fetch(ctx context.Context, fresh bool) error {
 	dir := r.files.dir
-	shared, err := r.Store.Files(ctx)
+	shared, err := r.Store.Files.All(ctx)
 	if err != nil {
 		return err
 	}

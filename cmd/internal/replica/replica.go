@@ -121,7 +121,7 @@ func (r *Replica) ShareFailures(ctx context.Context) {
 		select {
 		case <-tick.C:
 		case <-tidy.C:
-			if err := r.Store.Tidy(ctx); err != nil && ctx.Err() == nil {
+			if err := r.Store.Replicas.Tidy(ctx); err != nil && ctx.Err() == nil {
 				r.log.Warn("tidying the database", slog.Any("error", err))
 			}
 			// what is forgotten is counted from nothing again
@@ -138,7 +138,7 @@ func (r *Replica) ShareFailures(ctx context.Context) {
 			total[source] += n
 			told[source] = total[source]
 		}
-		grown, err := r.Store.Share(ctx, replica[:], told, others)
+		grown, err := r.Store.Replicas.ShareFailures(ctx, replica[:], told, others)
 		if err != nil {
 			continue // told again next time; the follower says what is wrong
 		}

@@ -34,7 +34,7 @@ func Rekey(ctx context.Context, dir *datadir.Dir, key datadir.VaultKey, cfg pgst
 		return err
 	}
 	defer store.Close()
-	if err := store.Alone(ctx); err != nil {
+	if err := store.Replicas.Alone(ctx); err != nil {
 		return err
 	}
 	next := key.Next()
@@ -45,7 +45,7 @@ func Rekey(ctx context.Context, dir *datadir.Dir, key datadir.VaultKey, cfg pgst
 	if err := durable.WriteFile(nextKey(dir), text, 0o600); err != nil {
 		return err
 	}
-	if err := store.Rekey(ctx, next.Secret); err != nil {
+	if err := pgstore.Rekey(ctx, store, next.Secret); err != nil {
 		if errors.Is(err, pgstore.ErrRunning) { // nothing has begun
 			err = errors.Join(err, os.Remove(nextKey(dir)))
 		}
@@ -113,7 +113,7 @@ func forgetKey(ctx context.Context, dir *datadir.Dir, cfg pgstore.Config,
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(store.ReadSealed(ctx), store.Close()); err != nil {
+	if err := errors.Join(pgstore.ReadSealed(ctx, store), store.Close()); err != nil {
 		return fmt.Errorf("the old vault key is kept as %s, because not everything opens with "+
 			"the new one: %w", oldKey(dir), err)
 	}

@@ -1,0 +1,96 @@
+package pgstore
+
+import (
+	"context"
+	"time"
+
+	"example.com/atm/vault/people"
+	"example.com/atm/vault/pgstore/database"
+)
+
+// News is what other replicas may have done.
+type News struct {
+	Size        int64 // of the journal
+	Users       []people.User
+	Revocations []people.Revocation
+
+	// Ahead is how far the clock of the database is ahead of this machine's.
+	Ahead time.Duration
+}
+
+// newsSQL reads the head, and what decides whether a commit would be durable: the session's
+// own setting, and those that sessions get when they begin (ALTER DATABASE, ALTER ROLE).
+const newsSQL = `SELECT ` + sightColumns + `, files, clock_timestamp(),
+	current_setting('transaction_read_only'), current_setting('synchronous_commit'),
+	(SELECT coalesce(string_agg(setdatabase || ' ' || setrole || ' ' || setconfig::text, ' '
+			ORDER BY setdatabase, setrole), '')
+		FROM pg_db_role_setting WHERE setdatabase IN (0,
+			(SELECT oid FROM pg_database WHERE datname = current_database())))
+	FROM log`
+
+// newsRow is what newsSQL reads.
+type newsRow struct {
+	sightingRow
+	files                           int64
+	now                             time.Time
+	readOnly, synchronous, settings string
+}
+
+// Since returns what has been written since the journal had a size, and tells Config.Adopt of
+// files. It may return what was committed while it reads once more the next time.
+func (s *Store) Since(ctx context.Context, size int64) (*News, error) {
+	ctx, cancel := context.WithTimeout(ctx, database.RoundTrip)
+	defer cancel()
+	asked := time.Now()
+	seen := s.past.newest() // before the query: commits go on meanwhile
+	var row newsRow
+	if err := s.db.QueryRow(ctx, newsSQL, seen.size).Scan(row.columns(&row.files, &row.now,
+		&row.readOnly, &row.synchronous, &row.settings)...); err != nil {
+		return nil, database.Explain(err)
+	}
+	ahead := row.now.Sub(asked.Add(time.Since(asked) / 2))
+	if err := row.check(s); err != nil {
+		return nil, err
+	}
+	found, err := row.sighting()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.past.observe(seen, found); err != nil {
+		return nil, err
+	}
+	if err := s.Files.Adopt(ctx, s.db, row.files); err != nil {
+		return nil, err
+	}
+	n := &News{Size: found.size, Ahead: ahead}
+	if n.Size <= size {
+		return n, nil
+	}
+	if n.Users, err = database.List(ctx, s.db, usersIn(s.keys), allUsers+" WHERE changed >= $1",
+		size); err != nil {
+		return nil, err
+	}
+	n.Revocations, err = database.List(ctx, s.db, scanRevocation, allRevocations+
+		" WHERE changed >= $1", size)
+	return n, err
+}
+
+// check refuses a database on which this replica must not commit, and begins new sessions
+// when theirs have other settings.
+func (row *newsRow) check(s *Store) error {
+	if s.Replicas.Fenced() {
+		return ErrFenced
+	}
+	if was := s.settings.Swap(&row.settings); was != nil && *was != row.settings {
+		s.db.Reset() // the sessions there are began with the old settings; the new ones decide
+	}
+	switch {
+	case row.synchronous == "off":
+		s.db.Reset()
+		return ErrAsync
+	case row.readOnly == "on": // it has become a standby, and may lag behind
+		s.db.Reset()
+		return ErrReadOnly
+	}
+	return nil
+}
