@@ -9,7 +9,7 @@
 // looks in the active memtable, then in the one that is being flushed, then in bbolt. Open
 // replays the records above the LSN that bbolt has. Each record says up to which LSN
 // everything was durable when it was written: a gap below that is damage, and a gap above
-// is where a power cut tore what nobody had been told of. What needs a snapshot of
+// is where a power cut tore records that were not answered yet. What needs a snapshot of
 // everything flushes first. Close flushes, and removes the log: at rest the file is all
 // there is.
 //

@@ -34,7 +34,7 @@ func TestStore(t *testing.T) {
 	})
 }
 
-func TestOpenCreatesNothing(t *testing.T) {
+func TestOpenCreatesNoFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "vault.db")
 	if _, err := boltstore.Open(path, secret); !errors.Is(err, boltstore.ErrMissing) {
 		t.Errorf("Open = %v, want ErrMissing", err)
@@ -44,7 +44,7 @@ func TestOpenCreatesNothing(t *testing.T) {
 	}
 }
 
-func TestOpenLocked(t *testing.T) {
+func TestOpenStoreIsLockedToOthers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "vault.db")
 	file(path).Open(t)
 	if _, err := boltstore.Open(path, secret); !errors.Is(err, vault.ErrLocked) {
@@ -52,7 +52,7 @@ func TestOpenLocked(t *testing.T) {
 	}
 }
 
-func TestOpenForeign(t *testing.T) {
+func TestFileThatIsNoVaultIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	text := filepath.Join(dir, "text")
 	if err := os.WriteFile(text, []byte("this is no database, whatever its name says"),

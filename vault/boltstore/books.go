@@ -213,7 +213,7 @@ func (v view) writeRecords(c *vault.Changes, spines spines) error {
 }
 
 // expire sweeps some of the request ids away that are no longer kept: not all at
-// once, so that nobody waits for a whole day's.
+// once, so that no commit waits for the ids of a whole day.
 func expire(requests *bolt.Bucket, now time.Time) error {
 	oldest := oldestDay(now)
 	c := requests.Cursor()

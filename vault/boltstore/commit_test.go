@@ -49,9 +49,9 @@ func open(account vault.Name) vault.Command {
 	return c
 }
 
-// TestSignedIsDurable looks at what readers may publish while a commit is on its
+// TestWhatSignedReturnsIsDurable looks at what readers may publish while a commit is on its
 // way to the disk, and after the disk has failed: nothing that is not there.
-func TestSignedIsDurable(t *testing.T) {
+func TestWhatSignedReturnsIsDurable(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "vault.db")
 	store, err := Create(path, secret)
 	if err != nil {
@@ -106,9 +106,9 @@ func TestSignedIsDurable(t *testing.T) {
 	}
 }
 
-// TestGrowingFileStopsNobody commits while many read and the memory map of the file grows many
+// TestGrowingFileBlocksNoCommit commits while many read and the memory map of the file grows many
 // times, which waits for readers: everybody gets to the end.
-func TestGrowingFileStopsNobody(t *testing.T) {
+func TestGrowingFileBlocksNoCommit(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long")
 	}

@@ -47,8 +47,8 @@ func (e *engine) usable() error {
 	return nil
 }
 
-// commit puts a batch into the log and the memtable. After an error nobody knows whether it
-// will be durable, and nothing more is committed. The caller holds e.writing.
+// commit puts a batch into the log and the memtable. After an error it is unknown whether the
+// batch will be durable, and nothing more is committed. The caller holds e.writing.
 func (e *engine) commit(b *memtable.Batch, now time.Time) (ticket wal.Ticket, err error) {
 	e.broken = e.db.Use(func() (err error) {
 		ticket, err = e.append(b)

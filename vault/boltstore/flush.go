@@ -30,7 +30,7 @@ var bytesAtOnce = 16 << 20
 var flushAge, flushQuiet = 4 * time.Second, time.Second
 
 // append appends the record of a batch to the log, and adds the batch to the active
-// memtable. After an error nobody knows whether it will be durable. The caller holds
+// memtable. After an error it is unknown whether the batch will be durable. The caller holds
 // e.writing.
 func (e *engine) append(b *memtable.Batch) (wal.Ticket, error) {
 	if e.log == nil {

@@ -19,7 +19,7 @@ import (
 // fails for a kind of vault.Records that is not in it.
 //
 // A new kind comes at the end: its place is its number in the write-ahead log. Its bucket is
-// made when a folder of before is opened.
+// made when a file that does not have it is opened.
 var kinds = []kind{
 	accountsKind{},
 	usersKind,
@@ -338,7 +338,7 @@ func sealedNames() [][]byte { return append(slices.Clone(buckets), codec.NameRes
 // that is missing is damage, and any other is made when a file is opened.
 const firstBuckets = 9
 
-// missingBuckets returns the buckets that a file of before some kinds does not have yet.
+// missingBuckets returns the buckets that a file from before some kinds does not have yet.
 func missingBuckets(tx *bolt.Tx) (missing [][]byte, err error) {
 	for i, name := range append([][]byte{keyring.Bucket}, buckets...) {
 		switch {

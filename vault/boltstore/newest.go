@@ -14,9 +14,9 @@ const newestLooked = 1024
 
 // checkNewest makes sure that the journal ends with the entry that was signed last, and
 // that no account is older than the newest entries say. A disk that lost a write gives
-// back the page of before, which is whole, and whose seals are good.
+// back the older page, which is whole, and whose seals are good.
 //
-// An entry or an account that does not open is left to those who ask for it.
+// An entry or an account that does not open is left to the operation that asks for it.
 func (r *reader) checkNewest() error {
 	last := r.signed.Load()
 	begin := last.logs[len(last.logs)-1]

@@ -11,9 +11,8 @@ import (
 	"example.com/atm/vault/vaulttest"
 )
 
-// TestSumIsZeroForReaders reads everything while money moves: whoever reads
-// sees balances that sum to zero.
-func TestSumIsZeroForReaders(t *testing.T) {
+// TestReadersSeeBalancesThatSumToZero reads all accounts again and again while money moves.
+func TestReadersSeeBalancesThatSumToZero(t *testing.T) {
 	store, err := boltstore.Create(filepath.Join(t.TempDir(), "vault.db"), secret)
 	if err != nil {
 		t.Fatal(err)

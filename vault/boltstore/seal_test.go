@@ -111,7 +111,7 @@ func read(t *testing.T, path string, under []byte) error {
 	return store.Check(t.Context(), func(string) {})
 }
 
-func TestWrongSecret(t *testing.T) {
+func TestWrongSecretOpensNoVault(t *testing.T) {
 	path := filled(t)
 	if err := read(t, path, secret); err != nil {
 		t.Fatal(err)
@@ -122,8 +122,8 @@ func TestWrongSecret(t *testing.T) {
 	}
 }
 
-// TestNothingToRead looks for what clients said in the bytes of the file.
-func TestNothingToRead(t *testing.T) {
+// TestFileShowsNothingOfItsValues looks for what clients said in the bytes of the file.
+func TestFileShowsNothingOfItsValues(t *testing.T) {
 	path := filled(t)
 	db, err := bolt.Open(path, 0o600, nil)
 	if err != nil {
@@ -147,9 +147,9 @@ func TestNothingToRead(t *testing.T) {
 	}
 }
 
-// TestFlippedAndMoved flips every byte of one value of each bucket, and puts
+// TestChangedOrMovedValueIsNotRead flips every byte of one value of each bucket, and puts
 // it in the place of another one: each is noticed when it is read.
-func TestFlippedAndMoved(t *testing.T) {
+func TestChangedOrMovedValueIsNotRead(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long")
 	}
@@ -203,9 +203,9 @@ func TestFlippedAndMoved(t *testing.T) {
 	}
 }
 
-// TestRequestOfAnother makes a request id point to an entry that answered another one.
-// It is not answered with that.
-func TestRequestOfAnother(t *testing.T) {
+// TestRequestIDOfAnotherEntryIsNotAnswered makes a request id point to an entry that answered
+// another one.
+func TestRequestIDOfAnotherEntryIsNotAnswered(t *testing.T) {
 	path := filled(t)
 	edit(t, path, func(tx *bolt.Tx) error {
 		requests := tx.Bucket([]byte("requests"))
@@ -316,9 +316,9 @@ func TestDamagedRecordFailsItsOwnOperationsAlone(t *testing.T) {
 	}
 }
 
-// TestRotate changes both keys while somebody deposits, and looks for values
+// TestRotationSealsEverythingAgain changes both keys while somebody deposits, and looks for values
 // that are still sealed with old ones.
-func TestRotate(t *testing.T) {
+func TestRotationSealsEverythingAgain(t *testing.T) {
 	path := filled(t)
 	store, err := boltstore.Open(path, secret)
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 )
 
 // A shelf is a bucket of sealed values in one view. Its bucket has what is
-// in bbolt; it is nil in a file of before that is only read, which is empty there.
+// in bbolt; it is nil in an older file that is only read and does not
+// have the bucket yet.
 type shelf struct {
 	view   view
 	bucket *bolt.Bucket

@@ -313,7 +313,7 @@ func DecodeCertificate(serial string, v []byte) (people.Certificate, error) {
 	r := reader{b: v}
 	c := people.Certificate{Serial: serial, Subject: r.text(), NotAfter: time.Unix(r.int(),
 		0).UTC()}
-	if len(r.b) > 0 { // records of before end here
+	if len(r.b) > 0 { // older records end here
 		c.Issued, c.Scope, c.Actor = time.Unix(r.int(), 0).UTC(), r.text(), r.text()
 	}
 	if !r.done() {

@@ -86,7 +86,7 @@ func ofBolt() bool {
 
 // A DB is a bbolt database whose every use is guarded. After a use that failed because of
 // the file nobody can use it any more: bbolt may have been interrupted with its locks held,
-// and what waits for them waits for good. The process must end then.
+// and whatever waits for them waits forever. The process must end then.
 type DB struct {
 	bolt *bolt.DB
 	file watched                 // the file itself
@@ -177,7 +177,7 @@ func (db *DB) Err() error {
 	}
 }
 
-// end lets nobody use the file any more.
+// end makes every later use of the file fail.
 func (db *DB) end(err error) {
 	db.fail.Do(func() {
 		db.err = err
@@ -229,7 +229,7 @@ func (db *DB) Compact(path string) error {
 }
 
 // Close lets go of the file; not of one that failed, because bbolt would wait for locks
-// that nobody lets go of.
+// that are never released.
 func (db *DB) Close() error {
 	if db.Err() != nil {
 		return nil

@@ -216,7 +216,7 @@ func (k *Ring) Rotated() (*Ring, error) {
 func (k *Ring) Mixed() bool { return k.mixed }
 
 // Unmixed returns the ring after everything has been sealed again with its newest data key.
-// It keeps the older ones: readers may still see values of before.
+// It keeps the older ones: readers may still see values that they sealed.
 func (k *Ring) Unmixed() *Ring {
 	return &Ring{names: k.names, newest: k.newest, keys: k.keys}
 }
