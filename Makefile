@@ -105,10 +105,10 @@ soak: packages
 	ATM_SOAK=1 $(GO) test ./cmd -v -timeout 3h -run 'TestKilledServerKeepsWhatItAnswered|TestPowerCutKeepsWhatWasAnswered|TestFullDiskIsUnavailableUntilThereIsSpace|TestHistories|TestKilledPrimaryLosesNothing|TestMemoryIsBounded|TestRollingRestartFailsNoCall|TestStandbyThatLags|TestLaggingStandby|TestDamagedVaultsAreRefused|TestPatroniFailoverKeepsWhatWasAnswered'
 	ATM_SOAK=1 $(GO) test ./cmd/attack ./cmd/internal/daemon -v -timeout 1h -run 'TestFloodOfFailedSignInsHidesNothing|TestUnknownUserTakesAsLongAsAWrongPassword|TestMovedAccountsKeepBalancesAndReceipts|TestRestoredServerGoesOnFromItsBackup'
 	$(GO) test ./vault/... -run TestStore -count 20 -timeout 1h
-	ATM_SOAK=1 $(GO) test ./audit -v -timeout 20m -run 'TestDamage'
+	ATM_SOAK=1 $(GO) test ./audit -v -timeout 20m -run 'TestVerifiedMeansThatSignedBytesAreWhole'
 
 flaws:
-	ATM_FLAWS=1 $(GO) test ./cmd/attack -v -timeout 1h -run 'TestFlaws'
+	ATM_FLAWS=1 $(GO) test ./cmd/attack -v -timeout 1h -run 'TestPlantedFlawsAreCaught'
 
 # go test fuzzes one target of one package at a time.
 fuzz:

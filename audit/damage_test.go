@@ -43,7 +43,7 @@ func filesOf(t testing.TB, dir string) map[string][]byte {
 	return files
 }
 
-// findings is what TestDamage is told by a verification.
+// findings is what TestVerifiedMeansThatSignedBytesAreWhole is told by a verification.
 type findings struct {
 	OK    *bool      `json:"ok"`
 	Code  *int       `json:"code"`
@@ -236,11 +236,12 @@ func (d *damaged) lowest(real map[string][]byte, size int64) (index, entry int64
 	return index, entry
 }
 
-// TestDamage does to any files of a log of 70,000 entries what can be done to files.
+// TestVerifiedMeansThatSignedBytesAreWhole does to any files of a log of 70,000 entries what can be
+// done to files.
 // A verification never panics and answers with a code of the contract in its JSON.
 // It says 0 only when every signed byte is as it was, and names the lowest index
 // else. What is proved is true. With ATM_SOAK it goes on for 10 minutes.
-func TestDamage(t *testing.T) {
+func TestVerifiedMeansThatSignedBytesAreWhole(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long")
 	}

@@ -13,9 +13,10 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// TestProofs proves entries of logs of many sizes, and holds the proofs against
+// TestProofsHoldForAnotherProject proves entries of logs of many sizes, and holds the proofs
+// against
 // the parser of another project.
-func TestProofs(t *testing.T) {
+func TestProofsHoldForAnotherProject(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{1, 2, 3, 255, 256, 257, 600, largeSize} {
 		s, dir := publishLarge(t)

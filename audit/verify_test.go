@@ -27,7 +27,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-func TestVerifySizes(t *testing.T) {
+func TestLogOfAnySizeVerifies(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long")
 	}
@@ -78,9 +78,9 @@ func (dir readTiles) ReadTiles(tiles []tlog.Tile) ([][]byte, error) {
 	return all, nil
 }
 
-// TestTilesForeignClient reads our tiles with a client that is not ours, and
+// TestForeignClientProvesEntriesByTiles reads our tiles with a client that is not ours, and
 // proves entries and an older tree with it.
-func TestTilesForeignClient(t *testing.T) {
+func TestForeignClientProvesEntriesByTiles(t *testing.T) {
 	t.Parallel()
 	m, dir := publishLarge(t)
 	tree := tlog.Tree{N: m.Head.Size, Hash: m.Head.Root()}
@@ -105,9 +105,9 @@ func TestTilesForeignClient(t *testing.T) {
 	}
 }
 
-// TestTampering changes a log of 70,000 entries in every way we could think
+// TestEveryTamperingIsFound changes a log of 70,000 entries in every way we could think
 // of. Each is found, with its code and the lowest index.
-func TestTampering(t *testing.T) {
+func TestEveryTamperingIsFound(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long")
 	}
@@ -458,9 +458,9 @@ func TestTampering(t *testing.T) {
 	}
 }
 
-// TestForkAgainstSaved rewrites history with the log's own key: undetectable by
+// TestForkOfASavedCheckpointIsFound rewrites history with the log's own key: undetectable by
 // itself, found by whoever saved a checkpoint.
-func TestForkAgainstSaved(t *testing.T) {
+func TestForkOfASavedCheckpointIsFound(t *testing.T) {
 	t.Parallel()
 	m, _ := audittest.Publish(t, 1000)
 	forged := &audittest.Log{Signer: m.Signer}
@@ -698,7 +698,7 @@ func serveLog(t *testing.T, dir string) *http.Client {
 	}}}
 }
 
-func TestStrangers(t *testing.T) {
+func TestStrangeFilesAreWarnedOf(t *testing.T) {
 	t.Parallel()
 	_, dir := audittest.Publish(t, 300)
 	for _, name := range []string{

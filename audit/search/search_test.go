@@ -233,9 +233,10 @@ func BenchmarkFind(b *testing.B) {
 	}
 }
 
-// TestTerms compares the terms that are found in the bytes of an entry with what
+// TestTermsAreThoseOfEncodingJSON compares the terms that are found in the bytes of an entry with
+// what
 // encoding/json finds there, whatever stands in the strings around them.
-func TestTerms(t *testing.T) {
+func TestTermsAreThoseOfEncodingJSON(t *testing.T) {
 	words := rapid.SampledFrom([]string{
 		`"`, `\`, `\"`, `":"`, `"op":"x"`, "\n", "é", "account",
 		"user:eve", ",", "{", "1",

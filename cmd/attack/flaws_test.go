@@ -213,10 +213,10 @@ var flaws = []flaw{
 // module is the root of the module.
 const module = "../.."
 
-// TestFlaws plants each flaw in a copy of its file, and demands that the attack
+// TestPlantedFlawsAreCaught plants each flaw in a copy of its file, and demands that the attack
 // that is there for it notices. That takes minutes: make flaws does it. That
 // each flaw still has its place is checked always.
-func TestFlaws(t *testing.T) {
+func TestPlantedFlawsAreCaught(t *testing.T) {
 	for _, f := range flaws {
 		t.Run(strings.ReplaceAll(f.name, " ", "_"), func(t *testing.T) {
 			path, err := filepath.Abs(filepath.Join(module, f.file))
