@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -173,7 +174,7 @@ func TestCustomerWithdrawsAndVerifiesInABrowser(t *testing.T) {
 	// The form that was sent is sent again, and leads to the same slip.
 	slip := result(b, chromedp.Location())
 	b.do(chromedp.NavigateBack(),
-		chromedp.WaitVisible(".line"), chromedp.Click("button"),
+		chromedp.WaitVisible(".line"), chromedp.Click("#form button"),
 		chromedp.WaitVisible(".verdict[data-state=right]"))
 	again := result(b, chromedp.Location())
 	if slip != again {
@@ -259,6 +260,63 @@ func TestAuditorFindsAChangedCentInABrowser(t *testing.T) {
 		index, from); !strings.HasPrefix(got, want) {
 		t.Errorf("after a changed cent: %s, want %s…", got, want)
 	}
+}
+
+// TestSavedSlipIsVerifiedFromTheDisk saves a slip and the page that verifies it, and opens both
+// without a server.
+func TestSavedSlipIsVerifiedFromTheDisk(t *testing.T) {
+	b := openBrowser(t)
+	s := startServer(t)
+	answer, err := s.demo(t, 1).Deposit(t.Context(), 100, 1250,
+		atm.RequestID(atm.NewUUID(time.Now())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	index, _, _ := strings.Cut(answer.Receipt, " ")
+	get := func(path string) []byte {
+		t.Helper()
+		for { // until it is published
+			r, err := s.demo(t, 1).HTTP().Get(s.url + path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := io.ReadAll(r.Body)
+			r.Body.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.StatusCode != http.StatusServiceUnavailable {
+				return text
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+	page, slip, changed := filepath.Join(s.dir, "verify.html"), filepath.Join(s.dir, "slip.json"),
+		filepath.Join(s.dir, "changed.json")
+	text := get("/console/slips/" + index + "/file")
+	key := strings.TrimSpace(string(get("/console/log.vkey")))
+	for name, text := range map[string][]byte{
+		page: get("/console/verify.html"), slip: text,
+		changed: []byte(strings.Replace(string(text), "12.50", "12.60", 1)),
+	} {
+		if err := os.WriteFile(name, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.stop(t)
+	b.do(chromedp.Navigate("file://"+page), chromedp.SetValue("#key", key))
+	for _, tt := range []struct{ file, state, says string }{
+		{slip, "right", "Verified: entry " + index},
+		{changed, "wrong", "the entry is not the one in the log"},
+		{page, "unknown", ""},
+	} {
+		b.do(chromedp.SetUploadFiles("#slip", []string{tt.file}), chromedp.Click("#form button"),
+			chromedp.WaitVisible("#verdict[data-state="+tt.state+"]"))
+		if got := b.text("#verdict"); !strings.HasPrefix(got, tt.says) {
+			t.Errorf("%s: %s", tt.file, got)
+		}
+	}
+	b.accessible()
 }
 
 // TestConsoleLinkWorksOnceAndForItsOwnPageAlone asks the listener of "atmctl console" as a page

@@ -65,9 +65,10 @@ type Config struct {
 
 // A Console answers requests of people who have signed in.
 type Console struct {
-	cfg    Config
-	pages  *template.Template
-	assets http.Handler
+	cfg     Config
+	pages   *template.Template
+	assets  http.Handler
+	offline []byte // verify.html
 }
 
 //go:embed pages/*.html
@@ -88,8 +89,12 @@ func New(cfg Config) (*Console, error) {
 	if err != nil {
 		return nil, fmt.Errorf("console: %w", err)
 	}
+	offline, err := newOffline()
+	if err != nil {
+		return nil, fmt.Errorf("console: %w", err)
+	}
 	return &Console{
-		cfg: cfg, pages: pages,
+		cfg: cfg, pages: pages, offline: offline,
 		assets: http.StripPrefix(Prefix+"assets/", http.FileServerFS(assets)),
 	}, nil
 }
@@ -194,6 +199,10 @@ func (v *visit) route(path []string) (serve func(), methods string) {
 		return func() { v.statement(at(1)) }, reads
 	case len(path) == 2 && path[0] == "slips":
 		return func() { v.slip(at(1)) }, reads
+	case len(path) == 3 && path[0] == "slips" && path[2] == "file":
+		return func() { v.save(at(1)) }, reads
+	case len(path) == 1 && path[0] == "verify.html":
+		return v.serveOffline, reads
 	case len(path) == 3 && path[0] == "slips" && path[2] == "proof":
 		return func() { v.proof(at(1)) }, reads
 	}

@@ -1,0 +1,66 @@
+package console
+
+import (
+	_ "embed" // the page
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+//go:embed offline/verify.html
+var offlineSource string
+
+// newOffline returns a page that verifies slips from a disk, with no network and no server: in
+// one file, since a browser loads no modules from a disk.
+func newOffline() ([]byte, error) {
+	script, err := assetFiles.ReadFile("assets/tlog.mjs")
+	if err != nil {
+		return nil, err
+	}
+	style, err := assetFiles.ReadFile("assets/console.css")
+	if err != nil {
+		return nil, err
+	}
+	return []byte(strings.NewReplacer(
+		"/*STYLE*/", string(style),
+		"/*SCRIPT*/", strings.ReplaceAll(string(script), "\nexport ", "\n"),
+	).Replace(offlineSource)), nil
+}
+
+// serveOffline sends the page to be saved. It is not shown here: its script stands in it.
+func (v *visit) serveOffline() {
+	v.attach("verify.html", "text/html; charset=utf-8")
+	v.w.Write(v.offline)
+}
+
+// attach makes the answer a file to be saved.
+func (v *visit) attach(name, kind string) {
+	v.w.Header().Set("Content-Type", kind)
+	v.w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", name))
+}
+
+// A savedSlip is what the console saves of an entry, for verify.html and other programs.
+type savedSlip struct {
+	Index int64  `json:"index"`
+	Entry string `json:"entry"` // its bytes as they were hashed
+	Leaf  string `json:"leaf"`  // its hash, in base64
+	Proof string `json:"proof"` // a C2SP tlog-proof
+}
+
+// save sends a slip as a file.
+func (v *visit) save(index string) {
+	page, ok := v.entryPage(index)
+	if !ok {
+		return
+	}
+	if page.Proof == "" {
+		v.refuse(http.StatusServiceUnavailable,
+			"The entry has no proof yet. Try again in a second.")
+		return
+	}
+	v.attach("slip-"+index+".json", "application/json")
+	enc := json.NewEncoder(v.w)
+	enc.SetIndent("", "  ")
+	enc.Encode(savedSlip{page.Index, page.Leaf, page.Hash, page.Proof})
+}
