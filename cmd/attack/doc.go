@@ -5,6 +5,5 @@
 // It forges certificates, tokens, digests, requests, archives and log entries, uses what was
 // taken back or is another's, floods, and measures whether answers tell strangers who exists.
 // TestPlantedFlawsAreCaught plants known mistakes in copies of the code, one at a time, and demands
-// that an
-// attack notices (make flaws). There is nothing here but tests.
+// that an attack notices (make flaws). There is nothing here but tests.
 package attack
