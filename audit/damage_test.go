@@ -236,11 +236,10 @@ func (d *damaged) lowest(real map[string][]byte, size int64) (index, entry int64
 	return index, entry
 }
 
-// TestVerifiedMeansThatSignedBytesAreWhole does to any files of a log of 70,000 entries what can be
-// done to files.
-// A verification never panics and answers with a code of the contract in its JSON.
-// It says 0 only when every signed byte is as it was, and names the lowest index
-// else. What is proved is true. With ATM_SOAK it goes on for 10 minutes.
+// TestVerifiedMeansThatSignedBytesAreWhole damages any files of a log of 70,000 entries in any way.
+// A verification never panics, and answers with a code of the contract in its JSON. It says 0
+// only if every signed byte is as it was, and otherwise names the lowest index. What is proved is
+// true. With ATM_SOAK it goes on for 10 minutes.
 func TestVerifiedMeansThatSignedBytesAreWhole(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long")

@@ -234,8 +234,7 @@ func BenchmarkFind(b *testing.B) {
 }
 
 // TestTermsAreThoseOfEncodingJSON compares the terms that are found in the bytes of an entry with
-// what
-// encoding/json finds there, whatever stands in the strings around them.
+// what encoding/json finds there, whatever stands in the strings around them.
 func TestTermsAreThoseOfEncodingJSON(t *testing.T) {
 	words := rapid.SampledFrom([]string{
 		`"`, `\`, `\"`, `":"`, `"op":"x"`, "\n", "é", "account",
