@@ -7,11 +7,11 @@ import (
 	"os"
 	"path/filepath"
 
-	"example.com/atm/vault/boltstore/keyring"
 	"example.com/atm/audit/checkpoint"
 	"example.com/atm/audit/merkle"
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/vault/boltstore"
+	"example.com/atm/vault/boltstore/keyring"
 )
 
 // restore makes a data folder of a backup, in a new place.
