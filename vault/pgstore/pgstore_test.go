@@ -46,21 +46,36 @@ func create(t testing.TB, url string) *pgstore.Store {
 	return s
 }
 
-// TestStore runs the suite as the database is configured by default, and where
-// every transaction is serializable.
+// books returns a database of a cluster with books in which nothing has happened.
+func books(t *testing.T, cluster *pgtest.Cluster) string {
+	t.Helper()
+	return cluster.Copy(t, "books", func(url string) {
+		s, err := pgstore.Create(t.Context(), pgstore.Config{URL: url, Secret: secret},
+			"test.example")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
+// TestStore runs the suite as the database is configured by default.
 func TestStore(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Shared(t)
-	vaulttest.Run(t, func(t *testing.T) vaulttest.Place { return database(cluster.Database(t)) })
+	vaulttest.Run(t, func(t *testing.T) vaulttest.Place { return database(books(t, cluster)) })
 }
 
+// TestStoreSerializable runs the suite where every transaction is serializable.
 func TestStoreSerializable(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Shared(t)
 	serializable := func(t *testing.T) string {
-		url := cluster.Database(t)
+		url := books(t, cluster)
 		cluster.SQL(t, "postgres", "ALTER DATABASE "+nameOf(url)+
 			" SET default_transaction_isolation = 'serializable'")
 		return url
@@ -76,13 +91,13 @@ func TestStorePooled(t *testing.T) {
 	cluster := pgtest.Shared(t)
 	pooled := cluster.Pool(t)
 	vaulttest.Run(t, func(t *testing.T) vaulttest.Place {
-		return database(pooled(cluster.Database(t)))
+		return database(pooled(books(t, cluster)))
 	})
-	t.Run("Together", func(t *testing.T) { together(t, pooled(cluster.Database(t))) })
+	t.Run("Together", func(t *testing.T) { together(t, pooled(books(t, cluster))) })
 }
 
-// TestTogether lets several ledgers work on one database.
-func TestTogether(t *testing.T) { together(t, pgtest.Shared(t).Database(t)) }
+// TestLedgersShareOneDatabase lets several ledgers work on one database.
+func TestLedgersShareOneDatabase(t *testing.T) { together(t, pgtest.Shared(t).Database(t)) }
 
 func together(t *testing.T, url string) {
 	signer := vaulttest.NewSigner(t)
@@ -247,9 +262,9 @@ func (w *wire) serve(front net.Conn) {
 	}
 }
 
-// TestLostOverCommit loses connections over commits: everything happens once,
-// and everybody is told what.
-func TestLostOverCommit(t *testing.T) {
+// TestCommitHappensOnceWhenItsConnectionIsLost loses connections over commits: everything happens
+// once, and everybody is told what.
+func TestCommitHappensOnceWhenItsConnectionIsLost(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Shared(t)
 	direct := cluster.Database(t)
@@ -283,9 +298,9 @@ func TestLostOverCommit(t *testing.T) {
 	vaulttest.Sound(t, create(t, direct))
 }
 
-// TestGone takes the database away. Nothing is committed meanwhile, the ledger
-// says so, and goes on when it is back.
-func TestGone(t *testing.T) {
+// TestLedgerGoesOnWhenTheDatabaseIsBack takes the database away. Nothing is committed meanwhile,
+// the ledger says so, and goes on when it is back.
+func TestLedgerGoesOnWhenTheDatabaseIsBack(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Start(t)
 	store := create(t, cluster.Database(t))
@@ -309,8 +324,8 @@ func TestGone(t *testing.T) {
 	}
 }
 
-// TestForgotten lets a transaction hold the head that its client has forgotten.
-func TestForgotten(t *testing.T) {
+// TestForgottenTransactionIsEnded lets a transaction hold the head that its client has forgotten.
+func TestForgottenTransactionIsEnded(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Shared(t)
 	url := cluster.Database(t)
@@ -342,9 +357,10 @@ func TestForgotten(t *testing.T) {
 	}
 }
 
-// TestRolledBack shows a store a database that is older than what it has seen, by its own
-// commits or by reading what another replica has committed, or that went on otherwise since.
-func TestRolledBack(t *testing.T) {
+// TestDatabaseThatWentBackIsNoticed shows a store a database that is older than what it has seen,
+// by its own commits or by reading what another replica has committed, or that went on otherwise
+// since.
+func TestDatabaseThatWentBackIsNoticed(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Shared(t)
 	signer := vaulttest.NewSigner(t)
@@ -491,8 +507,9 @@ func goBack(t *testing.T, cluster *pgtest.Cluster, name string) {
 		"DELETE FROM accounts WHERE name NOT IN (SELECT name FROM were)")
 }
 
-// TestSecondLine goes past the program: the database refuses what it never does.
-func TestSecondLine(t *testing.T) {
+// TestDatabaseRefusesWhatTheProgramNeverDoes goes past the program: the database refuses what it
+// never does.
+func TestDatabaseRefusesWhatTheProgramNeverDoes(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Start(t)
 	url := cluster.Database(t)
@@ -572,8 +589,8 @@ func TestSecondLine(t *testing.T) {
 	}
 }
 
-// TestShare tells of failures by names that are no text, as they came.
-func TestShare(t *testing.T) {
+// TestSourcesOfFailuresNeedNotBeText tells of failures by names that are no text, as they came.
+func TestSourcesOfFailuresNeedNotBeText(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Shared(t).Database(t)
 	one, other := create(t, url), create(t, url)
@@ -592,8 +609,8 @@ func TestShare(t *testing.T) {
 	}
 }
 
-// TestTampered changes rows behind the program's back: a check finds each.
-func TestTampered(t *testing.T) {
+// TestCheckFindsRowsThatWereChanged changes rows behind the program's back: a check finds each.
+func TestCheckFindsRowsThatWereChanged(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Shared(t)
 	url := cluster.Database(t)
@@ -650,8 +667,9 @@ func TestTampered(t *testing.T) {
 	}
 }
 
-// TestRefused opens what is no database to work with: one sentence each.
-func TestRefused(t *testing.T) {
+// TestUnfitDatabaseIsRefusedInOneSentence opens what is no database to work with: one sentence
+// each.
+func TestUnfitDatabaseIsRefusedInOneSentence(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Shared(t)
 	good := cluster.Database(t)
@@ -724,8 +742,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestTwoBegin starts two on one empty database at once.
-func TestTwoBegin(t *testing.T) {
+// TestReplicasBeginTogetherOnAnEmptyDatabase starts two on one empty database at once.
+func TestReplicasBeginTogetherOnAnEmptyDatabase(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Shared(t)
 	for range 5 {
