@@ -24,6 +24,7 @@ var places = map[string][]string{
 	"teller/methods":        {""},
 	"teller/events":         {"", "vault", "audit"},
 	"teller/passwords":      {},
+	"teller/words":          {"", "vault"},
 	"teller/replay":         {"", "teller", "vault", "audit"},
 	"vault":                 {"", "audit"},
 	"vault/check":           {"", "vault", "audit"},

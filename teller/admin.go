@@ -8,6 +8,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/teller/words"
 	"example.com/atm/vault"
 	"example.com/atm/vault/people"
 )
@@ -72,9 +73,9 @@ func issueCertificate(_ context.Context, t *Teller, in *input) (vault.Rule, erro
 	if err := checkSubject(subject); err != nil {
 		return nil, err
 	}
-	roles, err := ParseRoles(in.args[2].Text)
+	roles, err := words.Roles(in.args[2].Text)
 	if err != nil {
-		return nil, err
+		return nil, malformed("%w", err)
 	}
 	life := certificateDays * 24 * time.Hour
 	if arg := in.args[3]; arg.Given() {
@@ -144,7 +145,7 @@ func (t *Teller) certificate(request, subject string, roles []atm.Role,
 		NotAfter: issued.NotAfter.UTC(),
 	}
 	return people.Enrol{
-		Subject: subject, Roles: roles, Default: Newcomer(subject),
+		Subject: subject, Roles: roles, Default: words.Newcomer(subject),
 		Certificate: record, Result: atm.Record{
 			{Name: "certificate", Value: issued.Certificate},
 			{Name: "authority", Value: issued.Authority},

@@ -9,6 +9,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/teller/methods"
 	"example.com/atm/teller/passwords"
+	"example.com/atm/teller/words"
 	"example.com/atm/vault"
 	"example.com/atm/vault/people"
 )
@@ -112,12 +113,12 @@ func importUsers(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 		if err := checkSubject(line[0]); err != nil {
 			return nil, malformed("row %d: %w", i+1, err)
 		}
-		roles, err := ParseRoles(line[1])
+		roles, err := words.Roles(line[1])
 		if err != nil {
 			return nil, malformed("row %d: %w", i+1, err)
 		}
 		rows[i] = people.Enrol{
-			Subject: line[0], Roles: roles, Default: Newcomer(line[0]), Result: "",
+			Subject: line[0], Roles: roles, Default: words.Newcomer(line[0]), Result: "",
 			Expect: people.ExpectNew,
 		}
 	}

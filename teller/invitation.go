@@ -15,6 +15,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/teller/words"
 	"example.com/atm/vault"
 	"example.com/atm/vault/people"
 )
@@ -55,8 +56,8 @@ func inviteClient(ctx context.Context, t *Teller, in *input) (vault.Rule, error)
 	if err := checkSubject(i.Subject); err != nil {
 		return nil, err
 	}
-	if _, err := ParseRoles(i.Roles); err != nil {
-		return nil, err
+	if _, err := words.Roles(i.Roles); err != nil {
+		return nil, malformed("%w", err)
 	}
 	wait := InvitationWait
 	if arg := in.args[2]; arg.Given() {
@@ -123,9 +124,9 @@ var ErrUsed = errors.New("the invitation was used before, or counts no longer")
 // have been lost, gets the same certificate. A *MalformedError is about
 // request, and leaves the invitation good.
 func (t *Teller) Enroll(ctx context.Context, i Invitation, request, ip string) (atm.Record, error) {
-	roles, err := ParseRoles(i.Roles)
+	roles, err := words.Roles(i.Roles)
 	if err != nil {
-		return nil, err
+		return nil, malformed("%w", err)
 	}
 	life := i.Life
 	if !i.Until.IsZero() {

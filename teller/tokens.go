@@ -11,6 +11,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/teller/words"
 	"example.com/atm/vault"
 	"example.com/atm/vault/people"
 )
@@ -280,9 +281,9 @@ func createGrant(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 	if refusal != nil {
 		return refusal, nil
 	}
-	accounts, err := GrantedAccounts(account, in.args[5].Text)
+	accounts, err := words.Granted(account, in.args[5].Text)
 	if err != nil {
-		return nil, err
+		return nil, malformed("%w", err)
 	}
 	numbers := make([]string, len(accounts))
 	for i, name := range accounts {

@@ -10,6 +10,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/teller/methods"
 	"example.com/atm/teller/passwords"
+	"example.com/atm/teller/words"
 	"example.com/atm/vault"
 	"example.com/atm/vault/people"
 )
@@ -19,12 +20,12 @@ func addUser(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 	if err := checkSubject(subject); err != nil {
 		return nil, err
 	}
-	roles, err := ParseRoles(in.args[1].Text)
+	roles, err := words.Roles(in.args[1].Text)
 	if err != nil {
-		return nil, err
+		return nil, malformed("%w", err)
 	}
 	r := people.Enrol{
-		Subject: subject, Roles: roles, Default: Newcomer(subject), Result: "",
+		Subject: subject, Roles: roles, Default: words.Newcomer(subject), Result: "",
 		Expect: people.Expected(in.args[4].Text),
 	}
 	if r.Expect != people.ExpectAny && r.Expect != people.ExpectNew &&
@@ -113,7 +114,7 @@ func revokeSubject(ctx context.Context, t *Teller, in *input) (vault.Rule, error
 // revokeCertificate revokes a certificate. Those of this server are known; a foreign one,
 // which an identity may name, is not.
 func revokeCertificate(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
-	serial, ok := ParseSerial(in.args[0].Text)
+	serial, ok := words.Serial(in.args[0].Text)
 	if !ok {
 		return nil, malformed("a serial number is hexadecimal")
 	}

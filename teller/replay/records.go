@@ -10,6 +10,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/teller"
+	"example.com/atm/teller/words"
 	"example.com/atm/vault"
 	"example.com/atm/vault/check"
 	"example.com/atm/vault/people"
@@ -133,7 +134,7 @@ func (r *records) administration(index int64, e *audit.Entry, args map[string]st
 	case atm.CertEnroll:
 		r.enrolled(e.Caller.Subject, e.Time)
 	case atm.CertInvite:
-		roles, err := teller.ParseRoles(args["roles"])
+		roles, err := words.Roles(args["roles"])
 		wait, errWait := time.ParseDuration(args["wait"])
 		if err == nil {
 			if errWait != nil {
@@ -151,7 +152,7 @@ func (r *records) administration(index int64, e *audit.Entry, args map[string]st
 	case atm.UserRevoke:
 		r.revoked["subject:"+subject] = e.Time
 	case atm.CertRevoke:
-		if serial, ok := teller.ParseSerial(args["serial"]); ok {
+		if serial, ok := words.Serial(args["serial"]); ok {
 			r.revoked["cert:"+serial] = e.Time
 		}
 	case atm.TokenRevoke:
@@ -195,10 +196,10 @@ func (p *person) give(sets ...[]atm.Role) {
 }
 
 // enrol is what people.Enrol does.
-func (r *records) enrol(subject, words string, at time.Time) {
+func (r *records) enrol(subject, listed string, at time.Time) {
 	known := r.users[subject] != nil
 	p := r.user(subject)
-	roles, err := teller.ParseRoles(words)
+	roles, err := words.Roles(listed)
 	switch {
 	case err != nil: // it is too long for an entry
 		p.unclear = true
@@ -209,7 +210,7 @@ func (r *records) enrol(subject, words string, at time.Time) {
 			r.revoked[people.RolesRevocation(subject)] = at
 		}
 	case !known:
-		p.give([]atm.Role{teller.Newcomer(subject)})
+		p.give([]atm.Role{words.Newcomer(subject)})
 	}
 }
 
@@ -217,7 +218,7 @@ func (r *records) enrol(subject, words string, at time.Time) {
 func (r *records) enrolled(subject string, at time.Time) {
 	known := r.users[subject] != nil
 	p := r.user(subject)
-	kept := [][]atm.Role{{teller.Newcomer(subject)}}
+	kept := [][]atm.Role{{words.Newcomer(subject)}}
 	if known {
 		kept = p.roles
 	}
@@ -338,7 +339,7 @@ func (r *records) grant(index int64, e *audit.Entry, args map[string]string) {
 	if !e.Caller.Derived() { // a token can make nothing that lives longer than itself
 		g.earliest = e.Time.Add(life - slack)
 	}
-	if accounts, err := teller.GrantedAccounts(vault.Name(args["account"]),
+	if accounts, err := words.Granted(vault.Name(args["account"]),
 		args["more"]); err == nil {
 		g.grant.Accounts = accounts
 	}

@@ -1,6 +1,9 @@
-package teller
+// Package words reads the words of arguments that more than one place reads: the operation
+// itself, and package replay in the entries of the journal.
+package words
 
 import (
+	"fmt"
 	"math/big"
 	"slices"
 	"strings"
@@ -9,16 +12,13 @@ import (
 	"example.com/atm/vault"
 )
 
-// The words of arguments are read here where more than one place reads them: the operation
-// itself, and package replay in the entries of the journal.
-
-// ParseRoles reads the names of roles, separated by spaces.
-func ParseRoles(s string) ([]atm.Role, error) {
+// Roles reads names of roles, separated by spaces.
+func Roles(s string) ([]atm.Role, error) {
 	var roles []atm.Role
 	for word := range strings.FieldsSeq(s) {
 		role, known := atm.ParseRole(word)
 		if !known {
-			return nil, malformed("there is no role %q", shorten(word))
+			return nil, fmt.Errorf("there is no role %.64q", word)
 		}
 		roles = append(roles, role)
 	}
@@ -33,8 +33,8 @@ func Newcomer(subject string) atm.Role {
 	return atm.Customer
 }
 
-// ParseSerial reads a serial number in hexadecimal, with or without colons.
-func ParseSerial(text string) (string, bool) {
+// Serial reads a serial number in hexadecimal, with or without colons.
+func Serial(text string) (string, bool) {
 	serial, ok := new(big.Int).SetString(strings.ReplaceAll(text, ":", ""), 16)
 	if !ok || serial.Sign() <= 0 || serial.BitLen() > 160 {
 		return "", false
@@ -45,13 +45,13 @@ func ParseSerial(text string) (string, bool) {
 // maxGranted bounds the accounts of a grant.
 const maxGranted = 16
 
-// GrantedAccounts is the account first and those in more, each once.
-func GrantedAccounts(first vault.Name, more string) ([]vault.Name, error) {
+// Granted is the account first and those in more, each once.
+func Granted(first vault.Name, more string) ([]vault.Name, error) {
 	accounts := []vault.Name{first}
 	for word := range strings.FieldsSeq(more) {
 		id, ok := atm.ParseAccountID(word)
 		if !ok || len(accounts) == maxGranted {
-			return nil, malformed("a grant is for %d accounts at most, each a number", maxGranted)
+			return nil, fmt.Errorf("a grant is for %d accounts at most, each a number", maxGranted)
 		}
 		if name := vault.Numbered(id); !slices.Contains(accounts, name) {
 			accounts = append(accounts, name)
