@@ -67,7 +67,9 @@ func published(t *testing.T, size int) (dir, vkey string) {
 	}
 	m.head = head
 	dir = t.TempDir()
-	p, err := publish.New(dir, signer.Verifiers, m, slog.New(slog.DiscardHandler))
+	p, err := publish.New(publish.Config{
+		Dir: dir, Keys: signer.Verifiers, Source: m, Log: slog.New(slog.DiscardHandler), New: true,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"example.com/atm/certs"
 	"example.com/atm/cmd/internal/daemon"
+	"example.com/atm/cmd/internal/daemontest"
 	"example.com/atm/internal/needs"
 )
 
@@ -67,16 +68,16 @@ func newKeyPEM() (string, error) {
 // TestModuleSignsTokens signs tokens with a key that never leaves SoftHSM.
 func TestModuleSignsTokens(t *testing.T) {
 	uri := strings.Replace(softHSM(t), "pin-source=", "pin-source=file:", 1)
-	h := start(t, func(o *daemon.Options) { o.TokenKey = uri })
-	withAlice(t, h)
-	operator := h.as(t, "operator")
-	nobody := h.tls(t, "demo")
+	h := daemontest.Start(t, func(o *daemon.Options) { o.TokenKey = uri })
+	daemontest.WithAlice(t, h)
+	operator := h.As(t, "operator")
+	nobody := h.TLS(t, "demo")
 	nobody.GetClientCertificate = nil
-	c := httpClient(t, nobody)
+	c := daemontest.HTTPClient(t, nobody)
 	for range 20 { // more than one session of the module
-		record, _ := must(t)(operator.Call(t.Context(), "admin.token.issue",
+		record, _ := daemontest.Must(t)(operator.Call(t.Context(), "admin.token.issue",
 			"user:alice")).Result.(map[string]any)
-		resp, text := h.post(t, c, call("inquiry", "200"), func(r *http.Request) {
+		resp, text := h.Post(t, c, daemontest.Call("inquiry", "200"), func(r *http.Request) {
 			r.Header.Set("Authorization", fmt.Sprint("Bearer ", record["token"]))
 		})
 		if resp.StatusCode != 200 || !strings.Contains(text, "50.00") {
@@ -87,7 +88,7 @@ func TestModuleSignsTokens(t *testing.T) {
 		!strings.Contains(err.Error(), "in a module") {
 		t.Errorf("rotated: %v", err)
 	}
-	if err := h.stop(); err != nil {
+	if err := h.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	for name, bad := range map[string]string{
@@ -99,8 +100,8 @@ func TestModuleSignsTokens(t *testing.T) {
 		"no URI":           "token",
 	} {
 		if srv, err := daemon.Open(t.Context(), daemon.Options{
-			Data: h.data, TokenKey: bad,
-			Log: discard,
+			Data: h.Data, TokenKey: bad,
+			Log: daemontest.Discard,
 		}); err == nil {
 			t.Errorf("%s: opened", name)
 			srv.Close()
