@@ -19,7 +19,10 @@ import (
 
 func run(t testing.TB, dir string, name string, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(needs.Program(t, name), args...)
+	if !strings.Contains(name, "/") {
+		name = needs.Program(t, name)
+	}
+	cmd := exec.Command(name, args...)
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 to=${1:?usage: stage-doc.sh FOLDER}
-git ls-files README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE 'docs/*.md' examples \
+git ls-files README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE 'docs/*.md' 'docs/*.png' examples \
 	deploy/haproxy.cfg deploy/witness-policy.example deploy/prometheus/alerts.yml deploy/grafana \
 	deploy/patroni deploy/lvs deploy/atm.ec2.sub deploy/ami-run.sh |
 	while IFS= read -r file; do
