@@ -234,11 +234,11 @@ func (v *visit) review(number string) {
 			page.After = page.Before + i.change()
 		}
 	}
-	code := http.StatusOK
+	code, same := http.StatusOK, i.command()
 	if problem != "" {
-		code = http.StatusUnprocessableEntity
+		code, same = http.StatusUnprocessableEntity, ""
 	}
-	v.show(code, "review.html", "Account "+number, i.command(), page)
+	v.show(code, "review.html", "Account "+number, same, page)
 }
 
 // command is the command line that does the same.
@@ -253,14 +253,9 @@ func (i *intention) command() string {
 // act carries an intention out, and leads to its slip. The same intention again leads to the
 // same slip.
 func (v *visit) act(number string) {
-	v.r.Body = http.MaxBytesReader(v.w, v.r.Body, maxForm)
-	if err := v.r.ParseForm(); err != nil {
-		v.refuse(http.StatusBadRequest, "The form cannot be read.")
-		return
-	}
 	i, problem := intend(number, v.r.PostForm)
 	if problem != "" {
-		v.show(http.StatusUnprocessableEntity, "review.html", "Account "+number, i.command(),
+		v.show(http.StatusUnprocessableEntity, "review.html", "Account "+number, "",
 			reviewPage{intention: i, Problem: problem})
 		return
 	}

@@ -27,8 +27,8 @@ import (
 // Prefix is the path below which everything of the console is.
 const Prefix = "/console/"
 
-// maxForm bounds the body of a form, in bytes.
-const maxForm = 8 << 10
+// MaxForm bounds the body of a form, in bytes. The server reads it before it calls ServeCall.
+const MaxForm = 8 << 10
 
 // A Bank carries out what people ask for. It is the teller, as the server calls it.
 type Bank interface {
@@ -41,9 +41,8 @@ type Bank interface {
 	// be more.
 	Owned(ctx context.Context, caller *atm.Caller) (numbers []string, more bool, err error)
 
-	// Entry returns an entry of the audit log as it was hashed, if the caller may ask for its
-	// receipt; otherwise nil.
-	Entry(ctx context.Context, caller *atm.Caller, index int64) (leaf []byte, err error)
+	// Slip returns an entry of the audit log as the caller may see it, or nil.
+	Slip(ctx context.Context, caller *atm.Caller, index int64) (*teller.Slip, error)
 
 	// MayReadAudit reports whether the caller may read the audit log.
 	MayReadAudit(caller *atm.Caller) bool

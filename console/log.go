@@ -1,7 +1,6 @@
 package console
 
 import (
-	"encoding/base64"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -10,7 +9,6 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
-	"example.com/atm/audit/merkle"
 )
 
 // filters are the members of a filter of the log, in the order in which a page shows them.
@@ -29,17 +27,14 @@ type row struct {
 	Detail string // accounts and amounts that it changed
 	Code   string
 	Reason string
-	Leaf   string // the exact bytes
+	Leaf   string // the exact bytes; empty when they say more than the caller may know
 }
 
-func newRow(index int64, leaf []byte) row {
-	r := row{Index: index, Leaf: string(leaf)}
-	entry, err := audit.ParseEntry(leaf)
-	if err != nil {
-		r.What = "unreadable"
-		return r
+func newRow(index int64, leaf []byte, entry *audit.Entry) row {
+	r := row{
+		Index: index, Leaf: string(leaf), Time: entry.Time, What: string(entry.Operation),
+		Reason: entry.Reason,
 	}
-	r.Time, r.What, r.Reason = entry.Time, string(entry.Operation), entry.Reason
 	if r.What == "" {
 		r.What = string(entry.Event)
 	}
@@ -110,7 +105,13 @@ func (v *visit) log() {
 	for _, e := range entries {
 		index, _ := e.Get("index").(int64)
 		leaf, _ := e.Get("entry").(string)
-		page.Rows = append(page.Rows, newRow(index, []byte(leaf)))
+		entry, err := audit.ParseEntry([]byte(leaf))
+		if err != nil {
+			v.refuse(http.StatusInternalServerError, "Entry "+strconv.FormatInt(index, 10)+
+				" cannot be read.")
+			return
+		}
+		page.Rows = append(page.Rows, newRow(index, []byte(leaf), entry))
 	}
 	page.Total, _ = record.Get("total").(int64)
 	if next, _ := record.Get("next").(string); next != "" {
@@ -120,8 +121,6 @@ func (v *visit) log() {
 	v.show(http.StatusOK, "log.html", "Audit log", same, page)
 }
 
-type verifyPage struct{}
-
 // verifyLog is the page on which a browser verifies the whole log.
 func (v *visit) verifyLog() {
 	if !v.cfg.Bank.MayReadAudit(v.caller) {
@@ -129,7 +128,7 @@ func (v *visit) verifyLog() {
 		return
 	}
 	v.show(http.StatusOK, "verify.html", "Verify the audit log", "atmctl audit verify",
-		verifyPage{})
+		nil)
 }
 
 // An entryPage shows one entry: as an auditor's entry, or as the slip of the person it is of.
@@ -138,7 +137,6 @@ type entryPage struct {
 	Entry *audit.Entry
 	Hash  string // of the leaf, in base64
 	Proof string // that it is in the log; empty while it is not published
-	Slip  bool
 }
 
 // entry shows an entry to an auditor.
@@ -160,7 +158,6 @@ func (v *visit) slip(index string) {
 	if !ok {
 		return
 	}
-	page.Slip = true
 	v.show(http.StatusOK, "entry.html", "Slip "+index, "atmclient SERVER PORT receipt "+index, page)
 }
 
@@ -171,19 +168,17 @@ func (v *visit) entryPage(written string) (page entryPage, ok bool) {
 		v.refuse(http.StatusNotFound, "There is no such entry.")
 		return page, false
 	}
-	leaf, err := v.cfg.Bank.Entry(v.r.Context(), v.caller, index)
+	slip, err := v.cfg.Bank.Slip(v.r.Context(), v.caller, index)
 	if err != nil {
 		v.refuse(http.StatusServiceUnavailable, "The entry cannot be read at the moment.")
 		return page, false
 	}
-	if leaf == nil {
+	if slip == nil {
 		v.refuse(http.StatusNotFound, "There is no such entry.")
 		return page, false
 	}
-	hash := merkle.LeafHash(leaf)
-	page = entryPage{row: newRow(index, leaf), Hash: base64.StdEncoding.EncodeToString(hash[:])}
-	if page.Entry, err = audit.ParseEntry(leaf); err != nil {
-		page.Entry = new(audit.Entry)
+	page = entryPage{
+		row: newRow(index, slip.Leaf, slip.Entry), Entry: slip.Entry, Hash: slip.Hash.String(),
 	}
 	status, ok := v.do(atm.Receipt, text(written))
 	if ok && status.Code == atm.OK {

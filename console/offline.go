@@ -42,8 +42,9 @@ func (v *visit) attach(name, kind string) {
 
 // A savedSlip is what the console saves of an entry, for verify.html and other programs.
 type savedSlip struct {
-	Index int64  `json:"index"`
-	Entry string `json:"entry"` // its bytes as they were hashed
+	Index int64 `json:"index"`
+	// its bytes as they were hashed, if the caller may see them
+	Entry string `json:"entry,omitempty"`
 	Leaf  string `json:"leaf"`  // its hash, in base64
 	Proof string `json:"proof"` // a C2SP tlog-proof
 }

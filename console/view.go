@@ -64,9 +64,10 @@ func parseSigned(s string) atm.Amount {
 // when writes a time for people; the machine-readable form is beside it.
 func when(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") + " UTC" }
 
-// verb is the word on the button of an act.
+// verb is the word on the button of an act. The name of an operation of administration stays as
+// it is.
 func verb(act string) string {
-	if act == "" {
+	if act == "" || strings.Contains(act, ".") {
 		return act
 	}
 	return strings.ToUpper(act[:1]) + act[1:]

@@ -48,6 +48,17 @@ func (s *Server) serveConsole(w http.ResponseWriter, r *http.Request) {
 	if caller == nil {
 		return
 	}
+	if r.Method == http.MethodPost {
+		r.Body = http.MaxBytesReader(w, r.Body, console.MaxForm)
+		if err := r.ParseForm(); err != nil {
+			xmlrpc.Decline(w, http.StatusBadRequest, "The form cannot be read.")
+			return
+		}
+		// The sender is checked again now that the form has arrived, as for every call.
+		if caller = s.again(w, r, caller); caller == nil {
+			return
+		}
+	}
 	// What has arrived whole is carried out, also when its caller leaves meanwhile.
 	s.console.ServeCall(w, r.WithContext(context.WithoutCancel(r.Context())), caller)
 }

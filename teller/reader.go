@@ -9,6 +9,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
 )
 
@@ -33,7 +34,8 @@ const maxOwned = 50
 func (r *Reader) Owned(ctx context.Context, caller *atm.Caller) (numbers []string, more bool,
 	err error,
 ) {
-	if r.permissions.Permit(caller.Principal, atm.Inquiry) == atm.Nowhere {
+	// A grant is for some accounts of its subject: its holder is not shown the others.
+	if caller.Grant != "" || r.permissions.Permit(caller.Principal, atm.Inquiry) == atm.Nowhere {
 		return nil, false, nil
 	}
 	_, more, err = r.scan(ctx, 0, 500, func(a *vault.Account) (bool, error) {
@@ -49,9 +51,96 @@ func (r *Reader) Owned(ctx context.Context, caller *atm.Caller) (numbers []strin
 	return numbers, more, err
 }
 
-// Entry returns the bytes of an entry of the audit log. It returns nil for an entry that does not
+// A Slip is an entry of the audit log as one caller may see it.
+type Slip struct {
+	// Hash is that of the entry's bytes, which a receipt proves to be in the log.
+	Hash merkle.Hash
+
+	// Leaf is these bytes; nil when they say more than the caller may know, such as the balance
+	// of the account that money went to.
+	Leaf []byte
+
+	// Entry is what the caller may know of the entry.
+	Entry *audit.Entry
+}
+
+// Slip returns the slip of an entry. It returns nil for an entry that does not exist, and for
+// one whose receipt the caller may not ask for or that is only for auditors.
+func (r *Reader) Slip(ctx context.Context, caller *atm.Caller, index int64) (*Slip, error) {
+	leaf, err := r.entry(ctx, caller, index)
+	if err != nil || leaf == nil {
+		return nil, err
+	}
+	entry, err := audit.ParseEntry(leaf)
+	if err != nil {
+		return nil, err
+	}
+	s := &Slip{merkle.LeafHash(leaf), leaf, entry}
+	if r.MayReadAudit(caller) {
+		return s, nil
+	}
+	made := entry.Caller != nil && entry.Caller.Subject == caller.Subject &&
+		entry.Caller.Actor == caller.Actor
+	visible, err := r.visible(ctx, caller, entry.State)
+	if err != nil || !made && len(visible) == 0 {
+		return nil, err
+	}
+	if made && len(visible) == len(entry.State) {
+		return s, nil
+	}
+	s.Leaf, entry.State = nil, visible
+	if !made {
+		s.Entry = shared(entry)
+	}
+	return s, nil
+}
+
+// shared is what the owner of an account may know of an entry that another caller made.
+func shared(entry *audit.Entry) *audit.Entry {
+	known := &audit.Entry{
+		Time: entry.Time, Event: entry.Event, Operation: entry.Operation, State: entry.State,
+		ReplayOf: -1,
+	}
+	if entry.Status != nil {
+		known.Status = &atm.Status{Code: entry.Status.Code, Result: ""}
+	}
+	for _, arg := range entry.Args {
+		switch arg.Name {
+		case "account", "from", "to", "amount":
+			known.Args = append(known.Args, arg)
+		}
+	}
+	return known
+}
+
+// visible returns those changes whose accounts the caller may ask for, and those of the caller's
+// own cash.
+func (r *Reader) visible(ctx context.Context, caller *atm.Caller, state []audit.Change) (
+	visible []audit.Change, err error,
+) {
+	reach := r.permissions.Permit(caller.Principal, atm.Inquiry)
+	for _, change := range state {
+		name := vault.Name(change.Account)
+		seen := name == vault.Cash(caller.Subject)
+		switch {
+		case name.Internal():
+		case reach == atm.Everywhere:
+			seen = true
+		case reach == atm.Owned:
+			if seen, err = r.owns(ctx, caller.Subject, name); err != nil {
+				return nil, err
+			}
+		}
+		if seen {
+			visible = append(visible, change)
+		}
+	}
+	return visible, nil
+}
+
+// entry returns the bytes of an entry of the audit log. It returns nil for an entry that does not
 // exist, and for one whose receipt the caller may not ask for.
-func (r *Reader) Entry(ctx context.Context, caller *atm.Caller, index int64) (leaf []byte,
+func (r *Reader) entry(ctx context.Context, caller *atm.Caller, index int64) (leaf []byte,
 	err error,
 ) {
 	reach := r.permissions.Permit(caller.Principal, atm.Receipt)

@@ -35,7 +35,7 @@ func receipt(ctx context.Context, t *Teller, in *input) (atm.Status, error) {
 	if err != nil || index < 0 {
 		return noEntry, nil
 	}
-	leaf, err := t.Entry(ctx, in.caller, index)
+	leaf, err := t.entry(ctx, in.caller, index)
 	if err != nil || leaf == nil {
 		return noEntry, err
 	}

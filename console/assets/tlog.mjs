@@ -100,9 +100,9 @@ async function rootOf(hash, index, size, proof) {
   return r;
 }
 
-// checkProof verifies that an entry is in the log, by a tlog-proof and a pinned key. It returns
-// the checkpoint that the proof ends in.
-export async function checkProof(proof, entry, index, vkey) {
+// checkProof verifies that the entry with a hash is in the log, by a tlog-proof and a pinned key.
+// It returns the checkpoint that the proof ends in.
+export async function checkProof(proof, hash, index, vkey) {
   const cut = proof.indexOf("\n\n");
   const lines = cut < 0 ? [] : proof.slice(0, cut).split("\n");
   if (lines.shift() !== "c2sp.org/tlog-proof@v1") throw new Finding(10, "this is no proof");
@@ -110,7 +110,7 @@ export async function checkProof(proof, entry, index, vkey) {
   if (lines.shift() !== "index " + index) throw new Finding(12, "the proof is of another entry");
   const checkpoint = await openCheckpoint(proof.slice(cut + 2), vkey);
   if (index >= checkpoint.size) throw new Finding(12, "the proof is of an entry that is not in it");
-  const root = await rootOf(await leafHash(entry), index, checkpoint.size, lines.map(fromBase64));
+  const root = await rootOf(hash, index, checkpoint.size, lines.map(fromBase64));
   if (!equal(root, checkpoint.root)) {
     throw new Finding(12, "the entry is not the one in the log", { index });
   }
