@@ -1,5 +1,5 @@
-// Package atm is the vocabulary of the whole program: money, account numbers, who is
-// calling, and the status dict that answers every operation.
+// Package atm is the vocabulary of the whole program: money, account numbers,
+// callers, and the status dict that answers every operation.
 //
 // A value of these types has been checked once, at the boundary, and is not
 // checked again inside. Money is a whole number of cents and never passes

@@ -94,9 +94,9 @@ func TestLinesOfDocumentsEndByColumn120(t *testing.T) {
 	})
 }
 
-// notOurWords are metaphors that had to be decoded: say installation, package, layer,
-// interface or listener instead.
-var notOurWords = regexp.MustCompile(`(?i)\b(hou` + `se|ro` + `om|flo` + `or|do` + `or)s?\b`)
+// notOurWords had to be decoded: say installation, package, layer, interface or listener for the
+// metaphors, and name the user, the caller or the reader for the pronoun.
+var notOurWords = regexp.MustCompile(`(?i)\b(hou` + `se|ro` + `om|flo` + `or|do` + `or)s?\b|\bwho` + `ever\b`)
 
 func TestWordsAreTheTermsOfTheField(t *testing.T) {
 	for _, suffix := range []string{".go", ".md"} {

@@ -13,7 +13,7 @@ import (
 	"example.com/atm"
 )
 
-// A writer appends canonical JSON (RFC 8785). Whoever uses it writes keys in
+// A writer appends canonical JSON (RFC 8785). Its callers write keys in
 // order; numbers are whole and below 2^53, so their form is their digits.
 type writer struct {
 	b     []byte

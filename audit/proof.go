@@ -99,8 +99,8 @@ func (p *Proof) CheckHash(leaf merkle.Hash, vkey string) *Report {
 }
 
 // Proves verifies that the proof proves leaf to be entry index of the tree that its
-// checkpoint claims, whoever signed that. It is for somebody who keeps the proof and
-// checks the signature later. It returns an error that is ErrNoProof.
+// checkpoint claims. It does not look at the signature of the checkpoint, for callers that
+// keep the proof and check the signature later. It returns an error that is ErrNoProof.
 func (p *Proof) Proves(index int64, leaf merkle.Hash) error {
 	c, err := checkpoint.Parse(p.Checkpoint)
 	if err != nil {

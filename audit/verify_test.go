@@ -459,7 +459,7 @@ func TestEveryTamperingIsFound(t *testing.T) {
 }
 
 // TestForkOfASavedCheckpointIsFound rewrites history with the log's own key: undetectable by
-// itself, found by whoever saved a checkpoint.
+// itself, found with a checkpoint that was saved before.
 func TestForkOfASavedCheckpointIsFound(t *testing.T) {
 	t.Parallel()
 	m, _ := audittest.Publish(t, 1000)

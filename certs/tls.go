@@ -187,7 +187,7 @@ func (v *ClientVerifier) Verify(chain []*x509.Certificate, now time.Time) error 
 	var unknown x509.UnknownAuthorityError
 	switch {
 	case err == nil && !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth):
-		return ErrNotForClients // whoever let it be used for anything did not mean it for this
+		return ErrNotForClients // "any use" was not meant for this
 	case err == nil:
 		return nil
 	case errors.As(err, &unknown):

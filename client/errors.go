@@ -102,7 +102,7 @@ func advice(cfg *tls.Config, now time.Time) string {
 	if now.After(cert.NotAfter) {
 		reason = "; it ended on " + cert.NotAfter.UTC().Format(time.RFC3339)
 	}
-	return reason + ". An operator issues another one, or whoever owns the server's disk: atmctl " +
+	return reason + ". An operator issues another one, or the owner of the server's disk: atmctl " +
 		"cert issue KIND:NAME --out DIR --data DIR"
 }
 

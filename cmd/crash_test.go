@@ -34,8 +34,8 @@ type crasher struct {
 }
 
 // round has 8 clients deposit until each that is still there has done some,
-// cuts the server off and starts it again. Whoever got an answer keeps it, to
-// the letter; whoever is in doubt asks again and is told the truth; the
+// cuts the server off and starts it again. An answer that a client got stays
+// true to the letter; a client in doubt asks again and is told the truth; the
 // balance is exact, and the log verifies.
 func (c *crasher) round(t *testing.T, round int, cutOff, start func()) {
 	t.Helper()
@@ -49,7 +49,7 @@ func (c *crasher) round(t *testing.T, round int, cutOff, start func()) {
 	for n := range clients {
 		connection := c.demo(t, 1)
 		wg.Go(func() {
-			defer func() { // whoever gives up must not be waited for
+			defer func() { // a client that gives up must not be waited for
 				for range each {
 					select {
 					case enough <- struct{}{}:

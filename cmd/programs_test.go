@@ -110,7 +110,7 @@ func setUp(setenv func(key, value string), getenv func(string) string) error {
 }
 
 // Ports that freePort looks at. They lie below those that the system gives to
-// whoever connects, so that a server that is started again finds its own still free.
+// clients, so that a server that is started again finds its own still free.
 const firstPort, ports = 20_000, 12_000
 
 var portsTaken atomic.Int64

@@ -3,9 +3,9 @@
 # or Debian 12 and later, and the machine is an ATM server. Run again, it brings the
 # programs to ATM_VERSION and leaves the data as it is.
 #
-# Nothing is unpacked whose signature was not verified. There is no secret in here: whoever
-# may ask the metadata service can read it. The server makes its keys by itself; the
-# operator's certificate is in /var/lib/atm/clients/operator, for who comes by SSH.
+# Nothing is unpacked whose signature was not verified. There is no secret in here: every
+# program that may ask the metadata service can read it. The server makes its keys by itself; the
+# operator's certificate is in /var/lib/atm/clients/operator, for an operator who comes by SSH.
 set -eu
 umask 022
 

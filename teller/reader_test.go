@@ -43,7 +43,7 @@ func TestSlipShowsNothingOfAccountsOfOthers(t *testing.T) {
 		seen     bool   // there is a slip
 		whole    bool   // with the bytes of the entry
 		accounts string // whose balances it shows
-		by       string // who it says made the entry
+		by       string // the caller that it names
 	}{
 		{"own deposit", alice, own, true, true, "cash:user:alice 1", "user:alice"},
 		{"own transfer", alice, transfer, true, false, "1", "user:alice"},

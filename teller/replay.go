@@ -17,7 +17,7 @@ type Bookings struct{ ops map[atm.Operation]*operation }
 func NewBookings() Bookings { return Bookings{operations()} }
 
 // RuleOf builds the rule of an entry from its arguments, as it was built from
-// those of the call. Who owned the account was checked then. An operation that is not
+// those of the call. The owner of the account was checked then. An operation that is not
 // among the bookings is refused by name.
 func (b Bookings) RuleOf(entry *audit.Entry) (vault.Rule, error) {
 	op := b.ops[entry.Operation]

@@ -64,7 +64,7 @@ func (s Standing) String() string {
 type Account struct {
 	Name     Name
 	Owner    string // the subject whose account it is; empty when nobody's
-	Holder   string // the name of whoever holds it, for people; empty when not known
+	Holder   string // the name of the holder, for people; empty when not known
 	Standing Standing
 	Balance  atm.Amount
 

@@ -156,7 +156,7 @@ func RequestDay(t time.Time) int64 { return t.Unix() / (24 * 60 * 60) }
 
 // idempotent reports whether c is answered by what its request id was
 // answered with before. An answer that is not remembered does not look for
-// one either: whoever lost a permission must not be shown an old success.
+// one either: a caller that lost a permission must not be shown an old success.
 func (c *Command) idempotent() bool {
 	if c.Request.Key == (RequestKey{}) {
 		return false
@@ -278,8 +278,8 @@ func (c *Command) answer(b *Books) (atm.Status, *Remembered, error) {
 			return no, nil, nil
 		}
 	}
-	// Whoever acts under a grant has one subject under all grants of the same
-	// grantor, but is not shown under one what was answered under another.
+	// All grants of one grantor have the same subject, but under one grant the caller is not
+	// shown what was answered under another.
 	if r, granted := c.Rule.(Granted); granted {
 		if _, allowed := r.allowed(b); !allowed {
 			return notGranted, nil, nil

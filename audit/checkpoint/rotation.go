@@ -10,8 +10,8 @@ import (
 )
 
 // A Rotation is the statement of one key of a log that another key follows it. It is
-// what an entry key.rotate of the log says. Whoever trusts the old key can trust the
-// new one, because the old one signed that: nobody without it can lead them elsewhere.
+// what an entry key.rotate of the log says. A verifier that trusts the old key
+// can trust the new one, because the old key signed the statement.
 type Rotation struct {
 	Old, New  string // public keys
 	Signature string // of Old, as it stands in a signed note; empty in logs of before

@@ -30,7 +30,7 @@ type Config struct {
 	Realm string
 
 	// HA1 returns what the password of a user is checked by (RFC 7616, section 3.4.2), in
-	// hexadecimal; "" for a user without one, or who does not exist.
+	// hexadecimal; "" for an unknown user, and for one without a password.
 	HA1 func(user string) string
 
 	// NonceTTL is how long a nonce can be used.

@@ -351,7 +351,7 @@ func TestOldNonceIsStaleAndNotRefused(t *testing.T) {
 	h.now = h.now.Add(6 * time.Minute)
 	var refused digest.Refused
 	if _, _, err := h.authenticate(wrong.request()); !errors.As(err, &refused) {
-		t.Errorf("an old nonce with a wrong password: %v", err) // who cannot answer learns nothing
+		t.Errorf("an old nonce with a wrong password: %v", err) // a stranger learns nothing
 	}
 	other := newRig().call(t)
 	if _, _, err := h.authenticate(other.request()); !errors.Is(err, digest.ErrStale) {

@@ -3,7 +3,8 @@
 // cent moved.
 //
 // It forges certificates, tokens, digests, requests, archives and log entries, uses what was
-// taken back or is another's, floods, and measures whether answers tell strangers who exists.
+// taken back or is another's, floods, and measures whether answers tell strangers which users
+// exist.
 // TestPlantedFlawsAreCaught plants known mistakes in copies of the code, one at a time, and demands
 // that an attack notices (make flaws). There is nothing here but tests.
 package attack

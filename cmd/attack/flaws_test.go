@@ -32,7 +32,8 @@ var flaws = []flaw{
 		`if false {`, "digest/another_uri",
 	},
 	{
-		"half of a response is compared", "auth/digest/digest.go", `[]byte(want), []byte(p.response)`,
+		"half of a response is compared", "auth/digest/digest.go",
+		`[]byte(want), []byte(p.response)`,
 		`[]byte(want)[32:], []byte(p.response)[32:]`, "digest/a_response_with_one_bit_changed",
 	},
 	{
@@ -97,7 +98,7 @@ var flaws = []flaw{
 		`return "", &Error{"certificate with two identities"}`, ``, "certificate/two_identities",
 	},
 	{
-		"who is disabled may sign in", "cmd/internal/roster/roster.go", `if u.Disabled {`,
+		"a disabled user may sign in", "cmd/internal/roster/roster.go", `if u.Disabled {`,
 		`if false {`, "certificate/somebody_disabled",
 	},
 	{

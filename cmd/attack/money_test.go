@@ -172,16 +172,16 @@ func (a *arena) attackPermissions(t *testing.T) {
 				args = append(args, "1")
 			}
 		}
-		for who, role := range map[string]atm.Role{
+		for subject, role := range map[string]atm.Role{
 			"customer": atm.Customer, "teller": atm.Teller,
 			"auditor": atm.Auditor, "service": atm.Service,
 		} {
 			if auth.Permit(atm.Principal{Roles: []atm.Role{role}}, op.Name) != atm.Nowhere {
 				continue
 			}
-			by := map[string]int{"customer": 0, "teller": 1, "auditor": 2, "service": 3}[who]
+			by := map[string]int{"customer": 0, "teller": 1, "auditor": 2, "service": 3}[subject]
 			list = append(list, attack{
-				name: fmt.Sprintf("%s as %s", op.Name, who), by: []*tls.Certificate{
+				name: fmt.Sprintf("%s as %s", op.Name, subject), by: []*tls.Certificate{
 					a.mallory,
 					a.till, a.auditor, a.billing,
 				}[by],

@@ -1,5 +1,5 @@
 #!/bin/sh
-# A new server is started by whoever wants one: systemctl enable --now atmserver.socket
+# A new server is not started by itself: systemctl enable --now atmserver.socket
 # atmserver.service. One that runs is restarted; its socket stays, so nobody is refused.
 set -eu
 [ -d /run/systemd/system ] || exit 0

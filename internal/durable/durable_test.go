@@ -187,8 +187,8 @@ func TestOpenRegularOpensFilesAlone(t *testing.T) {
 	}
 }
 
-// TestOpenRegularOfAFileThatIsReplaced: a checkpoint is replaced each second, and whoever
-// reads it meanwhile has the old one or the new one. A link that takes turns with it is
+// TestOpenRegularOfAFileThatIsReplaced reads a file that is replaced all the time, as a checkpoint
+// is each second: a reader gets the old file or the new one. A link that takes turns with it is
 // never followed.
 func TestOpenRegularOfAFileThatIsReplaced(t *testing.T) {
 	dir := t.TempDir()

@@ -274,8 +274,11 @@ var administration = []Method{
 			},
 			{Name: "cap", Kinds: paramAmount.Kinds, Help: "Dollars that may be moved under it in " +
 				"all.", Example: text("50.00")},
-			{Name: "to", Kinds: []atm.Kind{atm.String}, Help: "Who may act: user:NAME or " +
-				"service:NAME.", Example: text("service:billing")},
+			{
+				Name: "to", Kinds: []atm.Kind{atm.String},
+				Help: "The one that may act: user:NAME or " +
+					"service:NAME.", Example: text("service:billing"),
+			},
 			{
 				Name: "seconds", Kinds: []atm.Kind{atm.Int, atm.String}, Optional: true,
 				Help: "Its life, 1 to 3600; 300 when left out.", Example: atm.Arg{
@@ -328,7 +331,7 @@ var administration = []Method{
 			},
 			{
 				Name: "issuer", Kinds: []atm.Kind{atm.String}, Optional: true,
-				Help: "Who issued it; this server when left out.",
+				Help: "Its issuer; this server when left out.",
 			},
 		},
 	},

@@ -16,9 +16,8 @@ const (
 	ExpectKnown Expected = "known"
 )
 
-// Enrol makes Subject known and gives it Roles. When Roles is empty, somebody
-// who is known keeps their roles and a newcomer gets Default. Result is the
-// answer.
+// Enrol makes Subject known and gives it Roles. When Roles is empty, a known
+// subject keeps its roles and a new one gets Default. Result is the answer.
 type Enrol struct {
 	Subject string
 	Roles   []atm.Role

@@ -16,8 +16,8 @@ func TokenRevocation(issuer, id string) string {
 	return "jti:" + issuer + " " + id
 }
 
-// RolesRevocation is the name of the revocation of all invitations of before that would give a
-// subject a role: it is made whenever somebody sets the roles of who is known.
+// RolesRevocation names the revocation of all earlier invitations that would give a subject a
+// role. It is made whenever the roles of a known subject are set.
 func RolesRevocation(subject string) string { return "roles:" + subject }
 
 func ofSubject(subject string) string { return "subject:" + subject }

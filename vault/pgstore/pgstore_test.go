@@ -422,24 +422,24 @@ func TestDatabaseThatWentBackIsNoticed(t *testing.T) {
 				}
 				l.Close()
 			}
-			for who, s := range map[string]*pgstore.Store{
+			for name, s := range map[string]*pgstore.Store{
 				"which committed": store,
 				"which read":      other,
 			} {
 				if tt.reads != nil {
 					if err := tt.reads(t, s); !errors.Is(err, pgstore.ErrRolledBack) {
-						t.Errorf("the replica %s: %v", who, err)
+						t.Errorf("the replica %s: %v", name, err)
 					}
 				}
 				l := vault.NewLedger(vault.Config{Store: s, Signer: signer})
 				if s := l.Do(t.Context(), deposit("1", 5)); s.Code != atm.OutcomeUnknown {
-					t.Errorf("the replica %s commits: %v", who, s)
+					t.Errorf("the replica %s commits: %v", name, s)
 				}
 				if err := l.Close(); !errors.Is(err, pgstore.ErrRolledBack) {
-					t.Errorf("the ledger of the replica %s ended with %v", who, err)
+					t.Errorf("the ledger of the replica %s ended with %v", name, err)
 				}
 				if _, _, err := s.Signed(t.Context()); !errors.Is(err, pgstore.ErrRolledBack) {
-					t.Errorf("the replica %s publishes: %v", who, err)
+					t.Errorf("the replica %s publishes: %v", name, err)
 				}
 			}
 		})

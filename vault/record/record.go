@@ -151,7 +151,8 @@ func (t *Table[K, V]) Get(key K) (v V, known bool) {
 	return v, false
 }
 
-// Peek returns a record as the transaction sees it, whoever asked for it; nil when there is
+// Peek returns a record as the transaction sees it, also one that was not asked for; nil when there
+// is
 // none. It must not be changed.
 func (t *Table[K, V]) Peek(key K) *V {
 	if v := t.put[key]; v != nil {

@@ -196,7 +196,7 @@ func Run(ctx context.Context, c *client.Client, address string, w io.Writer, bro
 	})
 }
 
-// show shows a URL in the browser of whoever is at this machine, if there is one.
+// show shows a URL in the default browser of this machine, if it has one.
 func show(link string) error {
 	switch runtime.GOOS {
 	case "darwin":

@@ -18,7 +18,7 @@ import (
 
 // BenchmarkSignIn asks the same small question, which touches no account and is
 // no entry in the log, by each way to sign in on a kept connection, and a bare
-// net/http server that answers the same bytes to whoever asks. Each round has
+// net/http server that answers every request with the same bytes. Each round has
 // one request of each, so that noise meets all of them. The figures are the
 // medians, and how many times the bare request each is.
 func BenchmarkSignIn(b *testing.B) {

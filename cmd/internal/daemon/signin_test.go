@@ -176,7 +176,8 @@ func TestFailuresOfAnAddressAreThrottled(t *testing.T) {
 // TestBadCertificatesAreThrottled shows bad certificates too often: 429 in the end,
 // and still not for a good one from the same address.
 func TestBadCertificatesAreThrottled(t *testing.T) {
-	daemontest.Single(t, "who fails waits for the database, and gets some of the failures back "+
+	daemontest.Single(t, "a failed sign-in waits for the database, and gets some of the failures "+
+		"back "+
 		"meanwhile")
 	h := daemontest.Start(t, nil)
 	other := daemontest.Start(t, nil)

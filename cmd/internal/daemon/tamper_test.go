@@ -122,7 +122,7 @@ var tampers = []struct{ name, sql, says string }{
 		"is not as any journal entry made it",
 	},
 	{
-		"who a grant is for",
+		"the grantee of a grant",
 		`UPDATE grants SET grantee = 'user:mallory' WHERE grantee = 'user:alice'`,
 		"is not as any journal entry made it",
 	},
@@ -368,7 +368,7 @@ func databaseName(t *testing.T, store storage.Location) string {
 }
 
 // TestFsckNamesWhatTheHolderOfTheKeyChanged makes the changes that a vault in a file can have:
-// whoever has its key can write records that open.
+// with its key, records can be written that open.
 func TestFsckNamesWhatTheHolderOfTheKeyChanged(t *testing.T) {
 	h := daemontest.StartOne(t, filepath.Join(t.TempDir(), "atm-data"), nil)
 	lived(t, h)
@@ -400,7 +400,7 @@ func TestFsckNamesWhatTheHolderOfTheKeyChanged(t *testing.T) {
 		{"what a grant has spent", "its journal entries", func(p *vault.Part) {
 			p.Grants[0].Spent += 100
 		}},
-		{"who a grant is for", "is not as any journal entry made it", func(p *vault.Part) {
+		{"the grantee of a grant", "is not as any journal entry made it", func(p *vault.Part) {
 			p.Grants[0].Grantee = "user:eve"
 		}},
 		{"a grant gone", "has no record as it was made", func(p *vault.Part) {

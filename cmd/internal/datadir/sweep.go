@@ -11,9 +11,9 @@ import (
 )
 
 // What a process that was killed leaves behind: files on their way to another name, and
-// copies of the vault that a backup, a compaction or an import had begun. Whoever holds the
-// lock of the folder is the only one that makes them, so those that are there when it is
-// taken are of nobody any more. Links are never followed.
+// copies of the vault that a backup, a compaction or an import had begun. Only the
+// program that holds the lock of the folder makes them, so those that are there when the lock
+// is taken belong to no program any more. Links are never followed.
 
 // temporary is how package durable begins the name of a file on its way to another one.
 const temporary = ".tmp-"

@@ -158,7 +158,7 @@ func newPlan(ctx context.Context, dir *datadir.Dir, store vault.Backend,
 }
 
 // longestLog is the longest state of the log that any copy has, and the copies that
-// were looked at: what this folder published, whoever signed it; what the folder noted
+// were looked at: what this folder published, by any signer; what the folder noted
 // of a database that went back; what others published, signed by the key of this log;
 // and what the vault signed last.
 func longestLog(ctx context.Context, dir *datadir.Dir, store vault.Backend,

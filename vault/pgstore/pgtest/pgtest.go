@@ -129,7 +129,7 @@ func newCluster(t testing.TB) *Cluster {
 	return &Cluster{Port: freePort(t), dir: filepath.Join(Dir(t), "data")}
 }
 
-// Dir makes a temporary folder that belongs to who runs PostgreSQL.
+// Dir makes a temporary folder that belongs to the user that runs PostgreSQL.
 func Dir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "atm-postgres-")
@@ -157,8 +157,8 @@ func freePort(t testing.TB) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// account is who runs PostgreSQL, which refuses root; nil for whoever runs the
-// test.
+// account is the user that runs PostgreSQL, which refuses root; nil for the user that runs
+// the test.
 func account(t testing.TB) *syscall.Credential {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -192,7 +192,7 @@ func (c *Cluster) command(t testing.TB, program string, args ...string) *exec.Cm
 	return Command(t, filepath.Dir(c.dir), program, args...)
 }
 
-// Command is a program as who runs PostgreSQL runs it in a folder.
+// Command is a program as the user that runs PostgreSQL runs it in a folder.
 func Command(t testing.TB, dir, program string, args ...string) *exec.Cmd {
 	cmd := exec.Command(Program(program), args...)
 	cmd.Dir = dir

@@ -8,7 +8,7 @@ CREATE TABLE house (
     complete boolean  NOT NULL
 );
 
--- The head of the journal, one row. Whoever writes anything holds it until the
+-- The head of the journal, one row. Each writer holds it until the
 -- commit, so the order of the commits is the order of the journal.
 CREATE TABLE log (
     id         smallint PRIMARY KEY CHECK (id = 1),

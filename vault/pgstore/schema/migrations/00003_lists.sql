@@ -7,7 +7,7 @@ ALTER TABLE certificates
     ADD COLUMN scope  text NOT NULL DEFAULT '',
     ADD COLUMN actor  text NOT NULL DEFAULT '';
 
--- The name of whoever holds an account, for people.
+-- The name of the holder of an account, for people.
 ALTER TABLE accounts ADD COLUMN holder text NOT NULL DEFAULT '';
 
 -- Whose books these are.
