@@ -104,8 +104,8 @@ const policy = "default-src 'none'; script-src 'self'; worker-src 'self'; style-
 	"connect-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; " +
 	"frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types atm"
 
-// Protect sets the headers that every answer of the console has.
-func Protect(h http.Header) {
+// protect sets the headers that every answer of the console has.
+func protect(h http.Header) {
 	h.Set("Content-Security-Policy", policy)
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
@@ -128,7 +128,7 @@ func (c *Console) ServeAsset(w http.ResponseWriter, r *http.Request) bool {
 	if !strings.HasPrefix(r.URL.Path, Prefix+"assets/") {
 		return false
 	}
-	Protect(w.Header())
+	protect(w.Header())
 	if r.Method != http.MethodGet && r.Method != http.MethodHead ||
 		strings.HasSuffix(r.URL.Path, "/") {
 		http.NotFound(w, r)
@@ -141,7 +141,7 @@ func (c *Console) ServeAsset(w http.ResponseWriter, r *http.Request) bool {
 
 // ServeCall answers a request of a caller.
 func (c *Console) ServeCall(w http.ResponseWriter, r *http.Request, caller *atm.Caller) {
-	Protect(w.Header())
+	protect(w.Header())
 	v := &visit{c, w, r, caller}
 	path, ok := strings.CutPrefix(r.URL.Path, Prefix)
 	if !ok {

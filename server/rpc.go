@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"example.com/atm"
+	"example.com/atm/console"
 	"example.com/atm/internal/budget"
 	"example.com/atm/teller"
 	"example.com/atm/teller/methods"
@@ -38,8 +39,13 @@ func newRPC(cfg *Config, again func(http.ResponseWriter, *http.Request, *atm.Cal
 		answers: budget.New(max(answersBytes, 2*cfg.Limits.AnswerBytes),
 			max(answersShare, cfg.Limits.AnswerBytes)),
 	}
+	people := ""
+	if cfg.Console {
+		people = console.Prefix
+	}
 	var err error
 	c.Server, err = xmlrpc.New(c.methods(), xmlrpc.Config[*session]{
+		People:    people,
 		Title:     "ATM",
 		Limits:    cfg.Limits,
 		Faulted:   c.faulted,

@@ -37,7 +37,7 @@ type pageMethod struct {
 	Examples                  []example
 }
 
-func newPage[C any](title string, methods []Method[C]) (page, error) {
+func newPage[C any](title, people string, methods []Method[C]) (page, error) {
 	shown := make([]pageMethod, len(methods))
 	for i := range methods {
 		m := &methods[i]
@@ -53,10 +53,10 @@ func newPage[C any](title string, methods []Method[C]) (page, error) {
 	}
 	var b bytes.Buffer
 	if err := t.Execute(&b, struct {
-		Title, URL string
-		Style      template.CSS
-		Methods    []pageMethod
-	}{title, "https://" + hostMark + "/RPC2", template.CSS(pageStyle), shown}); err != nil {
+		Title, URL, People string
+		Style              template.CSS
+		Methods            []pageMethod
+	}{title, "https://" + hostMark + "/RPC2", people, template.CSS(pageStyle), shown}); err != nil {
 		return page{}, err
 	}
 	style, ok := between(b.Bytes(), "<style>", "</style>")

@@ -41,6 +41,9 @@ type Config[C any] struct {
 	// Title is the heading of the page. The default is "XML-RPC".
 	Title string
 
+	// People is the path of pages for people, which the page links to. The default is none.
+	People string
+
 	// Log is told of panics. The default is slog.Default().
 	Log *slog.Logger
 }
@@ -100,7 +103,7 @@ func New[C any](methods []Method[C], cfg Config[C]) (*Server[C], error) {
 		s.names = append(s.names, m.Name)
 	}
 	slices.Sort(s.names)
-	if s.page, err = newPage(cfg.Title, all); err != nil {
+	if s.page, err = newPage(cfg.Title, cfg.People, all); err != nil {
 		return nil, err
 	}
 	return s, nil

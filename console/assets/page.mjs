@@ -1,6 +1,7 @@
 // What only a browser can add to a page: it verifies entries, and shows times in the zone of the
 // reader. Green is what was computed here, with a key that was pinned here.
 
+import { read } from "./files.mjs";
 import { Finding, Log, checkProof, fromBase64, leafHash, toBase64 } from "./tlog.mjs";
 
 const pinned = "atm.log"; // in localStorage: {vkey, size, root}
@@ -31,17 +32,9 @@ function said(error) {
 
 const stateOf = (error) => (error instanceof Finding && error.code !== 10 ? "wrong" : "unknown");
 
-// readLog asks the server, and never the cache of the browser: what is there now is verified.
-async function readLog(path) {
-  const answer = await fetch("/audit/" + path, { cache: "no-store" });
-  if (answer.status === 404) return null;
-  if (!answer.ok) throw new Error(path + " was answered with " + answer.status);
-  return new Uint8Array(await answer.arrayBuffer());
-}
-
 // openLog opens the log, and makes sure that it goes on from what this browser saw last.
 async function openLog(pin) {
-  const log = new Log(readLog);
+  const log = new Log(read);
   await log.open(pin.vkey);
   if (pin.root) await log.checkExtends({ size: pin.size, root: fromBase64(pin.root) });
   save({ vkey: pin.vkey, size: log.size, root: toBase64(log.checkpoint.root) });

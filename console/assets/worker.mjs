@@ -1,13 +1,7 @@
 // Verifies a whole log beside the page, which shows how far it is.
 
+import { read } from "./files.mjs";
 import { Finding, Log, fromBase64, toBase64 } from "./tlog.mjs";
-
-async function read(path) {
-  const answer = await fetch("/audit/" + path, { cache: "no-store" });
-  if (answer.status === 404) return null;
-  if (!answer.ok) throw new Error(path + " was answered with " + answer.status);
-  return new Uint8Array(await answer.arrayBuffer());
-}
 
 addEventListener("message", async ({ data: pin }) => {
   try {

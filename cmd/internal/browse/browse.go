@@ -81,14 +81,10 @@ func New(c *client.Client, host string) (*Proxy, error) {
 			ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 				http.Error(w, "The server cannot be reached: "+err.Error(), http.StatusBadGateway)
 			},
-			ErrorLog: log.New(discard{}, "", 0),
+			ErrorLog: log.New(io.Discard, "", 0),
 		},
 	}, nil
 }
-
-type discard struct{}
-
-func (discard) Write(b []byte) (int, error) { return len(b), nil }
 
 // Link is the URL that opens the console. The code is in its fragment, which a browser sends to
 // nobody.
@@ -171,7 +167,7 @@ func Serve(ctx context.Context, c *client.Client, address string, ready func(lin
 	}
 	server := &http.Server{
 		Handler: p, ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: maxHeader,
-		ErrorLog: log.New(discard{}, "", 0),
+		ErrorLog: log.New(io.Discard, "", 0),
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()

@@ -140,6 +140,20 @@ func (env *Env) Warn(text string) {
 	}
 }
 
+// SaveToken writes the token in an answer to a new file, and says which token it is.
+func (env *Env) SaveToken(ctx context.Context, result any, file string) error {
+	record, _ := result.(map[string]any)
+	token, ok := record["token"].(string)
+	if !ok {
+		return errors.New("the server's answer has no token")
+	}
+	if err := output.WriteNew(ctx, file, []byte(token+"\n"), 0o600); err != nil {
+		return err
+	}
+	return env.PrintOne([]string{"jti", "expires", "file"},
+		map[string]any{"jti": record["jti"], "expires": record["expires"], "file": file})
+}
+
 // Progress shows on a terminal how far a long task has come.
 func (env *Env) Progress(what string) func(done, total int64) {
 	if env.Quiet || env.IsJSON() {

@@ -4,12 +4,10 @@ package daemontest
 
 import (
 	"errors"
-	"flag"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -25,38 +23,8 @@ import (
 // Replicas is how many servers each one is; 0 for one without a database.
 var Replicas, _ = strconv.Atoi(os.Getenv("ATM_REPLICAS"))
 
-// A outliving is a testing.TB whose cleanups run when all tests are over.
-type outliving struct {
-	testing.TB
-	cleanups []func()
-}
-
-func (o *outliving) Cleanup(f func()) { o.cleanups = append(o.cleanups, f) }
-
-var (
-	clusterOnce sync.Once
-	cluster     *pgtest.Cluster
-	keeper      outliving
-)
-
-// atOnce is how many parallel tests run at a time, whatever the number of processors: they wait
-// for databases, ticks and timeouts more than they compute.
-const atOnce = "4"
-
 // Main runs the tests of a package, and then stops what they shared. It returns the exit code.
-func Main(m *testing.M) int {
-	flag.Parse()
-	given := false
-	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
-	if !given {
-		flag.Set("test.parallel", atOnce)
-	}
-	code := m.Run()
-	for _, cleanup := range slices.Backward(keeper.cleanups) {
-		cleanup()
-	}
-	return code
-}
+func Main(m *testing.M) int { return pgtest.Main(m) }
 
 // Single skips a test of what a server has for itself.
 func Single(t testing.TB, why string) {
@@ -68,14 +36,7 @@ func Single(t testing.TB, why string) {
 // Postgres is a cluster that all tests share.
 func Postgres(t testing.TB) *pgtest.Cluster {
 	t.Helper()
-	clusterOnce.Do(func() {
-		keeper.TB = t
-		cluster = pgtest.Start(&keeper)
-	})
-	if cluster == nil {
-		t.Fatal("PostgreSQL did not start")
-	}
-	return cluster
+	return pgtest.Shared(t)
 }
 
 // Database is an empty database as a store.

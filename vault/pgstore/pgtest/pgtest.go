@@ -71,8 +71,8 @@ func Shared(t testing.TB) *Cluster {
 	return shared.cluster
 }
 
-// atOnce is how many parallel tests run at a time, whatever the number of processors: many of
-// them wait for timeouts of the database.
+// atOnce is how many parallel tests run at a time, whatever the number of processors: they wait
+// for databases, ticks and timeouts more than they compute.
 const atOnce = "6"
 
 // Main runs the tests of a package and ends the cluster of Shared.

@@ -1,7 +1,6 @@
 package accounts
 
 import (
-	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -54,16 +53,7 @@ grant: sign in as the owner, with --cert and --key.`,
 			if err != nil {
 				return err
 			}
-			record, _ := result.(map[string]any)
-			token, ok := record["token"].(string)
-			if !ok {
-				return errors.New("the server's answer has no token")
-			}
-			if err := output.WriteNew(cmd.Context(), out, []byte(token+"\n"), 0o600); err != nil {
-				return err
-			}
-			return env.PrintOne([]string{"jti", "expires", "file"},
-				map[string]any{"jti": record["jti"], "expires": record["expires"], "file": out})
+			return env.SaveToken(cmd.Context(), result, out)
 		},
 	}
 	create.Flags().StringArrayVar(&accounts, "account", nil, "`number` of the account; repeatable")

@@ -234,22 +234,31 @@ func openLog(ctx context.Context, env *ctl.Env, where string) (*audit.Log, error
 	return audit.OpenLogBeside(ctx, files)
 }
 
+// openEntry reads the arguments INDEX [DIR|URL] and opens the log, which has that entry.
+func openEntry(ctx context.Context, env *ctl.Env, args []string) (*audit.Log, int64, error) {
+	index, err := strconv.ParseInt(args[0], 10, 64)
+	if err != nil || index < 0 {
+		return nil, 0, exit.Usagef("%q is no index of an entry", args[0])
+	}
+	log, err := openLog(ctx, env, strings.Join(args[1:], ""))
+	if err != nil {
+		return nil, 0, err
+	}
+	if index >= log.Size {
+		return nil, 0, exit.Usagef("the log has no entry %d: its last one is %d", index, log.Size-1)
+	}
+	return log, index, nil
+}
+
 func showCommand(env *ctl.Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "show INDEX [DIR|URL]",
 		Short: "Show one entry of the audit log, checked against the signed tree",
 		Args:  exit.Args(cobra.RangeArgs(1, 2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			index, err := strconv.ParseInt(args[0], 10, 64)
-			if err != nil || index < 0 {
-				return exit.Usagef("%q is no index of an entry", args[0])
-			}
-			log, err := openLog(cmd.Context(), env, strings.Join(args[1:], ""))
+			log, index, err := openEntry(cmd.Context(), env, args)
 			if err != nil {
 				return err
-			}
-			if index >= log.Size {
-				return exit.Usagef("the log has no entry %d: its last one is %d", index, log.Size-1)
 			}
 			return showEntry(cmd.Context(), env, log, index)
 		},

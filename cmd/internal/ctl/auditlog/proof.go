@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 
 	"example.com/atm/audit"
 	"example.com/atm/audit/merkle"
@@ -27,16 +25,9 @@ func proveCommand(env *ctl.Env) *cobra.Command {
 			"  atmctl audit check 4.tlog-proof --entry 4.json --vkey log.vkey",
 		Args: exit.Args(cobra.RangeArgs(1, 2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			index, err := strconv.ParseInt(args[0], 10, 64)
-			if err != nil || index < 0 {
-				return exit.Usagef("%q is no index of an entry", args[0])
-			}
-			log, err := openLog(cmd.Context(), env, strings.Join(args[1:], ""))
+			log, index, err := openEntry(cmd.Context(), env, args)
 			if err != nil {
 				return err
-			}
-			if index >= log.Size {
-				return exit.Usagef("the log has no entry %d: its last one is %d", index, log.Size-1)
 			}
 			for _, file := range []string{out, entryOut} {
 				if file == "" {

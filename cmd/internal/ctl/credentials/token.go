@@ -3,7 +3,6 @@ package credentials
 import (
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
 	"os"
 	"strconv"
 	"strings"
@@ -59,16 +58,7 @@ func tokenIssueCommand(env *ctl.Env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			record, _ := result.(map[string]any)
-			token, ok := record["token"].(string)
-			if !ok {
-				return errors.New("the server's answer has no token")
-			}
-			if err := output.WriteNew(cmd.Context(), out, []byte(token+"\n"), 0o600); err != nil {
-				return err
-			}
-			return env.PrintOne([]string{"jti", "expires", "file"},
-				map[string]any{"jti": record["jti"], "expires": record["expires"], "file": out})
+			return env.SaveToken(cmd.Context(), result, out)
 		},
 	}
 	issue.Flags().StringVar(&subject, "for", "", "`subject`: user:NAME or service:NAME")
