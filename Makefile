@@ -52,7 +52,7 @@ lint: tools
 	$(GO) vet ./...
 	@$(FORMATTED)
 	$(TOOLS)/staticcheck ./...
-	$(GO) test . -run 'TestDeps|TestLines|TestWords'
+	$(GO) test . -run 'TestImports|TestForbidden|TestLines|TestWords'
 	GOOS=darwin $(GO) vet ./... && GOOS=darwin $(GO) build ./cmd/atmserver ./cmd/atmclient ./cmd/atmctl
 	GOOS=windows $(GO) vet ./... && GOOS=windows $(GO) build ./cmd/atmserver ./cmd/atmclient ./cmd/atmctl
 
@@ -104,7 +104,7 @@ soak: DEBIAN += patroni etcd-server
 soak: packages
 	ATM_SOAK=1 $(GO) test ./cmd -v -timeout 3h -run 'TestKilledServerKeepsWhatItAnswered|TestPowerCutKeepsWhatWasAnswered|TestFullDiskIsUnavailableUntilThereIsSpace|TestHistories|TestKilledPrimaryLosesNothing|TestMemoryIsBounded|TestRollingRestartFailsNoCall|TestStandbyThatLags|TestLaggingStandby|TestDamagedVaultsAreRefused|TestPatroniFailoverKeepsWhatWasAnswered'
 	ATM_SOAK=1 $(GO) test ./cmd/attack ./cmd/internal/daemon -v -timeout 1h -run 'TestFloodOfFailedSignInsHidesNothing|TestUnknownUserTakesAsLongAsAWrongPassword|TestMovedAccountsKeepBalancesAndReceipts|TestRestoredServerGoesOnFromItsBackup'
-	$(GO) test ./vault/... -run TestStore -count 20 -timeout 1h
+	$(GO) test ./vault/... -run KeepsTheContract -count 20 -timeout 1h
 	ATM_SOAK=1 $(GO) test ./audit -v -timeout 20m -run 'TestVerifiedMeansThatSignedBytesAreWhole'
 
 flaws:

@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestParseAmount(t *testing.T) {
+func TestAmountIsReadExactlyOrRefusedWithACode(t *testing.T) {
 	for _, tt := range []struct {
 		in   string
 		want atm.Amount
@@ -51,7 +51,7 @@ func TestParseAmount(t *testing.T) {
 	}
 }
 
-func TestAmountOfArgument(t *testing.T) {
+func TestAmountOfADoubleToleratesItsBinaryErrorAlone(t *testing.T) {
 	for _, tt := range []struct {
 		kind atm.Kind
 		in   string
@@ -94,9 +94,9 @@ func TestAmountOfArgument(t *testing.T) {
 	}
 }
 
-// TestAmountAgainstRationals compares with exact arithmetic that shares no
+// TestAmountsAgreeWithExactArithmetic compares with exact arithmetic that shares no
 // code with the parser.
-func TestAmountAgainstRationals(t *testing.T) {
+func TestAmountsAgreeWithExactArithmetic(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := rapid.StringMatching(`-?[0-9]{1,15}(\.[0-9]{1,4})?`).Draw(t, "text")
 		kind := rapid.SampledFrom([]atm.Kind{atm.String, atm.Double}).Draw(t, "kind")
@@ -150,7 +150,7 @@ func FuzzAmount(f *testing.F) {
 	})
 }
 
-func TestAmountString(t *testing.T) {
+func TestAmountIsWrittenWithTwoPlaces(t *testing.T) {
 	for _, tt := range []struct {
 		in   atm.Amount
 		want string

@@ -8,7 +8,7 @@ import (
 	"example.com/atm"
 )
 
-func TestParseAccountID(t *testing.T) {
+func TestAccountNumberIsAPositiveIntegerOfAtMost53Bits(t *testing.T) {
 	for _, tt := range []struct {
 		in   atm.Arg
 		want atm.AccountID
@@ -33,7 +33,7 @@ func TestParseAccountID(t *testing.T) {
 	}
 }
 
-func TestParseSubject(t *testing.T) {
+func TestSubjectIsAKindAndAPlainName(t *testing.T) {
 	for in, want := range map[string]bool{
 		"user:demo":                       true,
 		"service:billing-2.eu_1":          true,
@@ -88,7 +88,7 @@ func TestEveryFormOfAUUIDTellsItsTime(t *testing.T) {
 	}
 }
 
-func TestParseRequestID(t *testing.T) {
+func TestRequestIDIsVisibleTextOfAtMost128Characters(t *testing.T) {
 	for in, want := range map[string]bool{
 		"a":                      true,
 		"order 42 — zweite Rate": true,

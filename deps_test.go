@@ -156,9 +156,9 @@ var plain = []string{
 	"vault/boltstore/chunk",
 }
 
-// TestDeps holds every import clause against the plan. It reads
-// the files itself: a result taken from another command would be cached.
-func TestDeps(t *testing.T) {
+// TestImportsFollowThePlan compares every import with the plan. It reads the files itself,
+// because go test would cache the output of another command.
+func TestImportsFollowThePlan(t *testing.T) {
 	seen := 0
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -264,8 +264,8 @@ func anyWithin(folder string, places []string) bool {
 	return false
 }
 
-// TestDepsCatches makes sure that the table can fail.
-func TestDepsCatches(t *testing.T) {
+// TestForbiddenImportIsFound makes sure that TestImportsFollowThePlan can fail.
+func TestForbiddenImportIsFound(t *testing.T) {
 	for _, tt := range []struct {
 		folder, imported string
 		want             bool

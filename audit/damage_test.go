@@ -388,9 +388,9 @@ func (d *damaged) read(m *audittest.Log) {
 	})
 }
 
-// TestLowestIndexWithoutEdge takes the last bundle and the last tile away, which the
-// root cannot be reached without, and forges an entry long before them.
-func TestLowestIndexWithoutEdge(t *testing.T) {
+// TestLowestBadEntryIsNamedWithoutTheEdgeOfTheTree removes the last bundle and the last tile,
+// without which the root cannot be computed, and forges an entry long before them.
+func TestLowestBadEntryIsNamedWithoutTheEdgeOfTheTree(t *testing.T) {
 	t.Parallel()
 	m, original := audittest.Publish(t, 3000)
 	forge := func(t *testing.T, dir, name string, leaf []byte) {
@@ -468,7 +468,7 @@ func TestLowestIndexWithoutEdge(t *testing.T) {
 	})
 }
 
-// TestFilesHoldWhatIsSigned adds to files what nobody signed.
+// TestFilesHoldWhatIsSigned appends bytes that nobody signed to files of the log.
 func TestFilesHoldWhatIsSigned(t *testing.T) {
 	t.Parallel()
 	_, original := audittest.Publish(t, 300)
@@ -511,9 +511,9 @@ func TestFilesHoldWhatIsSigned(t *testing.T) {
 	})
 }
 
-// TestLargestSizeEnds verifies 300 entries under a checkpoint of as many as a log
-// can have.
-func TestLargestSizeEnds(t *testing.T) {
+// TestVerificationUnderTheLargestSizeEnds verifies 300 entries under a checkpoint that claims
+// the largest size a log can have.
+func TestVerificationUnderTheLargestSizeEnds(t *testing.T) {
 	t.Parallel()
 	m, original := audittest.Publish(t, 300)
 	dir := audittest.Copy(t, original)

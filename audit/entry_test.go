@@ -26,7 +26,7 @@ var demoCaller = &atm.Caller{
 	IP:         "192.0.2.7",
 }
 
-func TestEntryForm(t *testing.T) {
+func TestEntryHasItsDocumentedForm(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		entry Entry
@@ -208,7 +208,7 @@ func TestEntryIsCanonical(t *testing.T) {
 	})
 }
 
-func TestEntryBounds(t *testing.T) {
+func TestEntryIsBoundedInSize(t *testing.T) {
 	e := Entry{
 		Event: EventOp, Operation: atm.Deposit,
 		Args: []Arg{{"account", strings.Repeat("ü", 60_000)}}, ReplayOf: -1,
@@ -227,7 +227,7 @@ func TestEntryBounds(t *testing.T) {
 	}
 }
 
-func TestResultHash(t *testing.T) {
+func TestResultIsHashedInCanonicalForm(t *testing.T) {
 	record := atm.Record{
 		{Name: "b", Value: []string{"x"}},
 		{Name: "a", Value: []atm.Record{{{Name: "n", Value: int64(1)}}}},
@@ -244,7 +244,7 @@ func TestResultHash(t *testing.T) {
 	}
 }
 
-func TestParseEntryRefuses(t *testing.T) {
+func TestMalformedEntryIsRefused(t *testing.T) {
 	for _, leaf := range []string{
 		"", "{}", "[]", `{"v":2}`, `{"v":1,"t":"yesterday"}`,
 		`{"v":1,"t":"2026-11-25T12:00:00.000000Z","surprise":1}`,

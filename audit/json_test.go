@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// TestTime compares how an entry writes a time with how package time does.
-func TestTime(t *testing.T) {
+func TestEntryTimeIsWrittenAsPackageTimeWritesIt(t *testing.T) {
 	for _, at := range []time.Time{
 		testTime, time.Unix(0, 0), time.Unix(0, 1999), time.Date(999, 12, 31, 23, 59, 59,
 			999_999_999, time.UTC),
@@ -21,8 +20,8 @@ func TestTime(t *testing.T) {
 	}
 }
 
-// TestPlainBytes puts each byte at each of 20 places.
-func TestPlainBytes(t *testing.T) {
+// TestPlainBytesStopAtTheFirstByteToEscape tries each byte at each of 20 positions.
+func TestPlainBytesStopAtTheFirstByteToEscape(t *testing.T) {
 	for c := range 256 {
 		want := 20
 		for at := range 20 {

@@ -87,7 +87,7 @@ func TestProofsHoldForAnotherProject(t *testing.T) {
 	}
 }
 
-func TestProofCodes(t *testing.T) {
+func TestProofThatDoesNotHoldSaysWhyByCode(t *testing.T) {
 	t.Parallel()
 	s, dir := audittest.Publish(t, 5)
 	log, err := audit.OpenLog(t.Context(), audit.Dir(dir), s.Signer.Verifier())

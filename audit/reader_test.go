@@ -12,7 +12,7 @@ import (
 	"example.com/atm/audit/merkle"
 )
 
-func TestLogEntries(t *testing.T) {
+func TestEntriesAreReadInOrderWithinTheLog(t *testing.T) {
 	m, dir := audittest.Publish(t, 1000)
 	log, err := audit.OpenLog(t.Context(), audit.Dir(dir), m.Signer.Verifier())
 	if err != nil {

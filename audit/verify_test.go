@@ -492,7 +492,7 @@ func TestForkOfASavedCheckpointIsFound(t *testing.T) {
 	}
 }
 
-func TestReportJSON(t *testing.T) {
+func TestReportHasItsDocumentedJSON(t *testing.T) {
 	t.Parallel()
 	_, dir := audittest.Publish(t, 300)
 	audittest.Edit(t, dir, "tile/entries/001.p/44", func(b []byte) []byte {
@@ -538,7 +538,7 @@ func (g *growing) ReadFile(ctx context.Context, name string, limit int64) ([]byt
 	return g.Dir.ReadFile(ctx, name, limit)
 }
 
-func TestVerifyWhileItGrows(t *testing.T) {
+func TestLogThatGrowsWhileItIsReadVerifies(t *testing.T) {
 	t.Parallel()
 	m, dir := audittest.Publish(t, 1000)
 	p, _ := audittest.NewPublisher(t, dir, m)

@@ -106,8 +106,9 @@ func (w *testWitness) serve(rw http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(rw, "— %s %s\n", w.signer.Name(), base64.StdEncoding.EncodeToString(line))
 }
 
-// TestWitnesses has a log cosigned as it grows, and verifies it by policies.
-func TestWitnesses(t *testing.T) {
+// TestCosignaturesSatisfyAPolicyThatDemandsThem has witnesses cosign a log while it grows, and
+// verifies the log under several policies.
+func TestCosignaturesSatisfyAPolicyThatDemandsThem(t *testing.T) {
 	m, dir := audittest.Publish(t, 300)
 	vkey := m.Signer.Verifier()
 	one, two, three := newWitness(t, "one.example/w", vkey), newWitness(t, "two.example/w", vkey),
@@ -212,7 +213,7 @@ func TestWitnesses(t *testing.T) {
 	}
 }
 
-func TestParsePolicy(t *testing.T) {
+func TestPolicyIsSatisfiedByItsQuorumAlone(t *testing.T) {
 	_, log, err := checkpoint.GenerateKey("log.example")
 	if err != nil {
 		t.Fatal(err)

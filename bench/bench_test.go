@@ -84,9 +84,9 @@ func BenchmarkAll(b *testing.B) {
 	}
 }
 
-// TestLoad sends a little of each kind of load, so that nobody finds out when it
-// is needed that it does not work.
-func TestLoad(t *testing.T) {
+// TestEachKindOfLoadIsMeasured sends a little of each kind of load, so that a broken one is
+// noticed before the next measurement.
+func TestEachKindOfLoadIsMeasured(t *testing.T) {
 	h := newHall(t)
 	for _, args := range []string{
 		"-op deposit", "-op inquiry", "-op mix", "-op multicall", "-no-ids", "-fresh",

@@ -49,7 +49,7 @@ func key(t testing.TB) *ecdsa.PrivateKey {
 	return k
 }
 
-func TestAuthorityFiles(t *testing.T) {
+func TestAuthorityIsLoadedOnlyFromItsOwnPrivateFiles(t *testing.T) {
 	dir := t.TempDir()
 	cert, secret := filepath.Join(dir, "ca.crt"), filepath.Join(dir, "ca.key")
 	a := authority(t, "servers")
@@ -80,7 +80,7 @@ func TestAuthorityFiles(t *testing.T) {
 	}
 }
 
-func TestIssued(t *testing.T) {
+func TestIssuedCertificateIsForItsPurposeAlone(t *testing.T) {
 	a, now := authority(t, "x"), time.Now()
 	server, err := a.IssueServer(key(t).Public(), []string{"localhost", "127.0.0.1", "::1"},
 		time.Hour, now)
@@ -116,9 +116,9 @@ func TestIssued(t *testing.T) {
 	}
 }
 
-// TestIssuing has two authorities under one root: neither can speak for the
-// other, or make another one.
-func TestIssuing(t *testing.T) {
+// TestIssuingAuthoritiesSpeakOnlyForTheirPurpose has two authorities under one root. Neither
+// can issue for the purpose of the other, or certify a further authority.
+func TestIssuingAuthoritiesSpeakOnlyForTheirPurpose(t *testing.T) {
 	root, now := authority(t, "root"), time.Now()
 	servers, err := root.NewIssuing("servers", x509.ExtKeyUsageServerAuth, now)
 	if err != nil {
@@ -166,7 +166,7 @@ func TestIssuing(t *testing.T) {
 	}
 }
 
-func TestSignRequest(t *testing.T) {
+func TestRequestIsSignedOnlyForAStrongKey(t *testing.T) {
 	a := authority(t, "x")
 	_, ed, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -252,8 +252,8 @@ func hugeRequest(t testing.TB, bits int) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})
 }
 
-// TestSizesComeBeforeSignatures has each of what a stranger sends refused for its
-// size, and not for the signature, which is wrong as well: it was not looked at.
+// TestSizesComeBeforeSignatures sends keys and requests that are too large and wrongly signed.
+// Each is refused for its size, so its signature, which is slow to verify, was not looked at.
 func TestSizesComeBeforeSignatures(t *testing.T) {
 	a := authority(t, "x")
 	for bits, want := range map[int]string{
@@ -304,9 +304,9 @@ func TestSizesComeBeforeSignatures(t *testing.T) {
 	}
 }
 
-// TestConnection connects both sides over TLS and verifies what the client
-// showed.
-func TestConnection(t *testing.T) {
+// TestBothSidesAuthenticateOverTLS connects client and server over TLS and verifies the
+// certificate that the client presented.
+func TestBothSidesAuthenticateOverTLS(t *testing.T) {
 	dir := t.TempDir()
 	certFile, keyFile := filepath.Join(dir, "server.crt"), filepath.Join(dir, "server.key")
 	servers, clients := authority(t, "servers"), authority(t, "clients")
@@ -389,7 +389,7 @@ func TestConnection(t *testing.T) {
 	}
 }
 
-func TestVerify(t *testing.T) {
+func TestChainIsGoodOnlyForClientsOfItsAuthority(t *testing.T) {
 	clients, now := authority(t, "clients"), time.Now()
 	verifier := certs.NewClientVerifier(clients.Certificate)
 	issue := func(a *certs.Authority) *x509.Certificate {
@@ -434,7 +434,7 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-func TestNeedsRenewal(t *testing.T) {
+func TestCertificateIsRenewedInItsLastThirdOrForOtherHosts(t *testing.T) {
 	now := time.Now()
 	cert, err := authority(t, "x").IssueServer(key(t).Public(), []string{"localhost", "127.0.0.1"},
 		90*24*time.Hour, now)
@@ -458,8 +458,7 @@ func TestNeedsRenewal(t *testing.T) {
 	}
 }
 
-// TestOpenssl asks the openssl command what it thinks of our certificates.
-func TestOpenssl(t *testing.T) {
+func TestOpensslAcceptsOurCertificates(t *testing.T) {
 	openssl := needs.Program(t, "openssl")
 	dir, a := t.TempDir(), authority(t, "clients")
 	cert, err := a.IssueClient(key(t).Public(), demo, time.Hour, time.Now())

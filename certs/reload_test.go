@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// TestReloader replaces the files under a reloader: a good pair is followed, a
-// bad one is reported and not used.
-func TestReloader(t *testing.T) {
+// TestReloaderFollowsGoodPairsAndReportsBadOnes replaces the files of a running reloader. A bad
+// pair is reported and not used.
+func TestReloaderFollowsGoodPairsAndReportsBadOnes(t *testing.T) {
 	dir, now := t.TempDir(), time.Now()
 	certFile, keyFile := filepath.Join(dir, "server.crt"), filepath.Join(dir, "server.key")
 	a, err := NewAuthority("servers", now)

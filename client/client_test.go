@@ -76,7 +76,7 @@ func refuse(code int) http.HandlerFunc {
 
 const paid = "1005.00"
 
-func TestRetriesWithOneID(t *testing.T) {
+func TestRetriesRepeatOneRequestID(t *testing.T) {
 	for name, first := range map[string]http.HandlerFunc{
 		"dropped":     drop,
 		"503":         refuse(503),
@@ -99,7 +99,7 @@ func TestRetriesWithOneID(t *testing.T) {
 	}
 }
 
-func TestOutcomeUnknown(t *testing.T) {
+func TestLostAnswerIsAnUnknownOutcomeForMoneyAlone(t *testing.T) {
 	c, _ := script(t, drop)
 	_, err := c.Withdraw(t.Context(), 100, 500, "mine")
 	var unknown *client.OutcomeUnknownError
@@ -112,7 +112,7 @@ func TestOutcomeUnknown(t *testing.T) {
 	}
 }
 
-func TestDefiniteAnswers(t *testing.T) {
+func TestDefiniteAnswersAreNotRetried(t *testing.T) {
 	var fault *client.FaultError
 	var refusal *client.HTTPError
 	for name, tt := range map[string]struct {
@@ -149,7 +149,7 @@ func TestDefiniteAnswers(t *testing.T) {
 	}
 }
 
-func TestNobodyThere(t *testing.T) {
+func TestUnreachableServerIsAConnectError(t *testing.T) {
 	c, err := client.New(client.Config{Server: "https://localhost:1", TLS: &tls.Config{}})
 	if err != nil {
 		t.Fatal(err)

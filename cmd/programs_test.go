@@ -62,7 +62,7 @@ func build(m *testing.M) (code int, err error) {
 	return m.Run(), nil
 }
 
-func TestScripts(t *testing.T) {
+func TestScriptsOfCommandsBehaveAsWritten(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:   "testdata/script",
 		Setup: func(env *testscript.Env) error { return setUp(env.Setenv, env.Getenv) },

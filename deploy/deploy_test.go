@@ -31,7 +31,7 @@ func run(t testing.TB, dir string, name string, args ...string) string {
 	return string(out)
 }
 
-func TestScripts(t *testing.T) {
+func TestScriptsPassShellcheck(t *testing.T) {
 	scripts := []string{"systemd/atm-backup"}
 	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() && (d.Name() == "node_modules" || d.Name() == ".git" ||
@@ -49,8 +49,7 @@ func TestScripts(t *testing.T) {
 	run(t, ".", "shellcheck", scripts...)
 }
 
-// TestManuals has the man pages read by who is strict about them.
-func TestManuals(t *testing.T) {
+func TestManualsPassMandocLint(t *testing.T) {
 	pages, err := filepath.Glob("../docs/reference/*.1")
 	if err != nil || len(pages) != 3 {
 		t.Fatal(pages, err)
@@ -58,9 +57,9 @@ func TestManuals(t *testing.T) {
 	run(t, ".", "mandoc", append([]string{"-T", "lint", "-W", "warning"}, pages...)...)
 }
 
-// TestUnits holds the units against systemd: every directive is known, and the
-// service is exposed to little.
-func TestUnits(t *testing.T) {
+// TestUnitsAreValidAndWellConfined asks systemd-analyze: every directive is known, and the
+// exposure of each service is below a threshold.
+func TestUnitsAreValidAndWellConfined(t *testing.T) {
 	dir := t.TempDir()
 	verify := []string{"verify", "--man=no", "--recursive-errors=no"}
 	there := regexp.MustCompile(`/usr/(bin/atmserver|bin/atmctl|lib/atm/atm-backup)\b`)
@@ -99,8 +98,9 @@ func units(t *testing.T) (names []string) {
 	return names
 }
 
-// TestAlerts fires every alert, and none when all is well.
-func TestAlerts(t *testing.T) {
+// TestAlertsFireWhenTheyShouldAndHaveRunbooks fires every alert, and none in a healthy
+// installation.
+func TestAlertsFireWhenTheyShouldAndHaveRunbooks(t *testing.T) {
 	rules, err := os.ReadFile("prometheus/alerts.yml")
 	if err != nil {
 		t.Fatal(err)
@@ -160,9 +160,10 @@ func release(t *testing.T) (dist, signer string) {
 	return filepath.Join(source, "dist"), strings.TrimSpace(string(public))
 }
 
-// TestRelease builds twice, in different folders, and compares; looks into the
-// packages; and lets ami-run.sh put the release into a throwaway root.
-func TestRelease(t *testing.T) {
+// TestReleaseIsReproducibleAndInstallable builds the release twice, in different folders, and
+// compares the files. Then it reads the packages, and has ami-run.sh install the release into a
+// temporary root.
+func TestReleaseIsReproducibleAndInstallable(t *testing.T) {
 	if _, err := os.Stat("../.tools/nfpm"); err != nil {
 		t.Fatal("make release-tools builds what makes packages")
 	}

@@ -237,8 +237,9 @@ func leads(page, target string) bool {
 		})
 }
 
-// TestWitnessPolicyExample reads the example as a server does, and finds it in the documentation.
-func TestWitnessPolicyExample(t *testing.T) {
+// TestWitnessPolicyExampleIsValidAndDocumented parses the example as a server does, and finds
+// each line of it in the documentation.
+func TestWitnessPolicyExampleIsValidAndDocumented(t *testing.T) {
 	text, err := os.ReadFile("witness-policy.example")
 	if err != nil {
 		t.Fatal(err)

@@ -104,8 +104,8 @@ func check(t *testing.T, dir, vkey string) error {
 		fsck.Opts{N: 2}).Check(t.Context())
 }
 
-// TestTessera runs the fsck of Tessera over a log of ours.
-func TestTessera(t *testing.T) {
+// TestTesseraAcceptsOurLog runs the fsck of Tessera over one of our logs.
+func TestTesseraAcceptsOurLog(t *testing.T) {
 	dir, vkey := published(t, size)
 	if err := check(t, dir, vkey); err != nil {
 		t.Fatal(err)
@@ -126,8 +126,9 @@ func flip(t *testing.T, path string) {
 	}
 }
 
-// TestPython runs examples/verify.py over a log of ours.
-func TestPython(t *testing.T) {
+// TestPythonVerifierAcceptsOurLogAndFindsTampering runs examples/verify.py over one of our
+// logs.
+func TestPythonVerifierAcceptsOurLogAndFindsTampering(t *testing.T) {
 	dir, vkey := published(t, size)
 	out, err := exec.Command("python3", "../examples/verify.py", dir).CombinedOutput()
 	if err != nil || !strings.HasPrefix(string(out), fmt.Sprintf("verified: %d entries, root ",

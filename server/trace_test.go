@@ -2,8 +2,9 @@ package server
 
 import "testing"
 
-// The examples are those of W3C Trace Context, and what its section 3.2 refuses.
-func TestParseTraceparent(t *testing.T) {
+// TestTraceparentIsReadOnlyInItsStandardForm has the examples of W3C Trace Context, and values
+// that its section 3.2 forbids.
+func TestTraceparentIsReadOnlyInItsStandardForm(t *testing.T) {
 	const trace = "4bf92f3577b34da6a3ce929d0e0e4736"
 	for value, want := range map[string]string{
 		"00-" + trace + "-00f067aa0ba902b7-01":                    trace,

@@ -19,7 +19,7 @@ func inUTF16(s string, order binary.AppendByteOrder) string {
 	return string(b)
 }
 
-func TestEncodings(t *testing.T) {
+func TestBodyIsReadInItsDeclaredEncoding(t *testing.T) {
 	const text = "é😀"
 	declared := func(name, value string) string {
 		return `<?xml version="1.0" encoding="` + name + `"?>` + enveloped("<value>"+value+
@@ -89,9 +89,8 @@ func TestEncodings(t *testing.T) {
 	}
 }
 
-// TestCapturedRequestsTranscoded sends what real clients sent in each of the
-// other encodings.
-func TestCapturedRequestsTranscoded(t *testing.T) {
+// TestCapturedRequestsAreReadInOtherEncodings converts requests that real clients sent.
+func TestCapturedRequestsAreReadInOtherEncodings(t *testing.T) {
 	for file, body := range captured(t) {
 		for name, other := range map[string]string{
 			"UTF-16BE":   "\xfe\xff" + inUTF16(string(body), binary.BigEndian),
@@ -108,8 +107,8 @@ func TestCapturedRequestsTranscoded(t *testing.T) {
 	}
 }
 
-// TestBodyIsNotKept makes sure that a call does not change when the memory of
-// its body is used again.
+// TestBodyIsNotKept makes sure that a decoded call does not refer to its body, whose memory is
+// reused.
 func TestBodyIsNotKept(t *testing.T) {
 	for file, body := range captured(t) {
 		body = slices.Clone(body)
@@ -124,8 +123,9 @@ func TestBodyIsNotKept(t *testing.T) {
 	}
 }
 
-// TestCharactersAnywhere puts each ASCII character wherever eight are looked at together.
-func TestCharactersAnywhere(t *testing.T) {
+// TestForbiddenCharacterIsFoundAtAnyPlace tries each ASCII character at each offset, because
+// the check reads eight bytes at a time.
+func TestForbiddenCharacterIsFoundAtAnyPlace(t *testing.T) {
 	for c := range byte(0x80) {
 		want := c < ' ' && !isSpace(c)
 		for at := range 17 {

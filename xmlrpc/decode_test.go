@@ -97,7 +97,7 @@ func diffCalls(want, got call) string {
 		cmpopts.SortSlices(func(a, b Member) bool { return a.Name < b.Name }))
 }
 
-func TestCapturedRequests(t *testing.T) {
+func TestCapturedRequestsAreReadAsTheyWereMeant(t *testing.T) {
 	for file, body := range captured(t) {
 		got, fault := decodeCall(body, "", defaults(t))
 		if fault != nil {
@@ -110,10 +110,10 @@ func TestCapturedRequests(t *testing.T) {
 	}
 }
 
-// TestCapturedRequestsDamaged cuts each request at each byte and turns each
-// of its bits. What is cut is not well-formed; what is turned is a fault or a
-// call, and a call only if a second decoder reads the same one.
-func TestCapturedRequestsDamaged(t *testing.T) {
+// TestDamagedRequestReadsAlikeInTwoDecoders truncates each request at each byte and flips each
+// of its bits. A truncated request is not well-formed. One with a flipped bit is a fault, or a
+// call that a second decoder reads in the same way.
+func TestDamagedRequestReadsAlikeInTwoDecoders(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long")
 	}
@@ -151,7 +151,7 @@ func enveloped(value string) string {
 
 const exNamespace = ` xmlns:ex="` + extensions + `"`
 
-func TestValues(t *testing.T) {
+func TestValuesKeepTheirText(t *testing.T) {
 	v := func(k Kind, text string) Value { return Value{Kind: k, Text: text} }
 	for in, want := range map[string]Value{
 		`<value><int>100</int></value>`:                              v(Int, "100"),
@@ -211,7 +211,7 @@ func TestValues(t *testing.T) {
 	}
 }
 
-func TestDateTimes(t *testing.T) {
+func TestDateTimeIsAnISO8601TimeThatExists(t *testing.T) {
 	for text, want := range map[string]bool{
 		"19980717T14:08:55":         true,
 		"1998-07-17T14:08:55":       true,
@@ -236,7 +236,7 @@ func TestDateTimes(t *testing.T) {
 	}
 }
 
-func TestCallForms(t *testing.T) {
+func TestEquivalentFormsAreOneCall(t *testing.T) {
 	want := call{method: "a.b:c/d_1"}
 	for _, in := range []string{
 		"<methodCall><methodName>a.b:c/d_1</methodName></methodCall>",

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestEncode(t *testing.T) {
+func TestValueIsEncodedAsClientsCanRead(t *testing.T) {
 	for want, v := range map[string]Value{
 		"<value><nil/></value>":                 {},
 		"<value><int>-2147483648</int></value>": IntValue(math.MinInt32),
@@ -49,7 +49,7 @@ func TestEncode(t *testing.T) {
 	}
 }
 
-func TestEncodeAnswers(t *testing.T) {
+func TestAnswersAndFaultsAreEncodedAsSpecified(t *testing.T) {
 	const start = `<?xml version="1.0"?><methodResponse>`
 	if got, want := string(appendResponse(nil, IntValue(1))),
 		start+
@@ -64,8 +64,8 @@ func TestEncodeAnswers(t *testing.T) {
 	}
 }
 
-// TestRoundTrip writes each kind and reads it again.
-func TestRoundTrip(t *testing.T) {
+// TestEncodedCallReadsBackUnchanged encodes a value of each kind and decodes it again.
+func TestEncodedCallReadsBackUnchanged(t *testing.T) {
 	want := call{"m", []Value{
 		{},
 		IntValue(-5), BoolValue(true), StringValue(" a\r\n<&>]]> "), DoubleValue(-0.25),

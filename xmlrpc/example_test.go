@@ -22,9 +22,9 @@ import (
 	"example.com/atm/internal/needs"
 )
 
-// TestExamplesRun copies examples from the page into a folder that has the
-// certificates and runs them, as a reader would.
-func TestExamplesRun(t *testing.T) {
+// TestExamplesOfThePageRun copies examples from the page into a folder with the certificates
+// and runs them, as a reader would.
+func TestExamplesOfThePageRun(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long")
 	}

@@ -209,7 +209,7 @@ func numbered(format string, n int) string {
 	return b.String()
 }
 
-func TestHostile(t *testing.T) {
+func TestHostileBodyIsAShortFault(t *testing.T) {
 	for name, tt := range hostile() {
 		c, fault := decodeCall([]byte(tt.body), "", defaults(t))
 		switch {
@@ -223,8 +223,8 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-// TestLimits goes up to each limit, and one step beyond.
-func TestLimits(t *testing.T) {
+// TestEachLimitHoldsExactly tries the largest allowed value of each limit, and the next one.
+func TestEachLimitHoldsExactly(t *testing.T) {
 	many := strings.Repeat
 	array := func(n int) string {
 		return "<value><array><data>" + many("<value/>", n) + "</data></array></value>"

@@ -65,7 +65,7 @@ func post(headers, body string) string {
 	return "POST /RPC2 HTTP/1.1\r\nHost: bank.example\r\n" + headers + "\r\n" + body
 }
 
-func TestHTTP(t *testing.T) {
+func TestHTTPStatusSaysWhatIsWrongBelowRPC(t *testing.T) {
 	address := listen(t, newTestServer(t, nil, Config[*caller]{}))
 	whoami := "<methodCall><methodName>whoami</methodName></methodCall>"
 	length := fmt.Sprintf("Content-Length: %d\r\n", len(whoami))
@@ -149,9 +149,9 @@ func TestHTTP(t *testing.T) {
 	}
 }
 
-// TestConnectionIsKept sends one call after the other on one connection, a
-// fault among them.
-func TestConnectionIsKept(t *testing.T) {
+// TestConnectionIsKeptAfterAFault sends several calls over one connection, with faults among
+// them.
+func TestConnectionIsKeptAfterAFault(t *testing.T) {
 	conn, err := net.Dial("tcp", listen(t, newTestServer(t, nil, Config[*caller]{})))
 	if err != nil {
 		t.Fatal(err)
@@ -176,9 +176,10 @@ func TestConnectionIsKept(t *testing.T) {
 	}
 }
 
-// TestBodyThatDoesNotArrive has a client that goes away, one whose time is up,
-// and one that sends more than it said, as behind a middleware that bounds it.
-func TestBodyThatDoesNotArrive(t *testing.T) {
+// TestBodyThatDoesNotArriveClosesTheConnection has a client that disconnects, a client that
+// times out, and a body that turns out to be longer than announced, as happens behind a
+// middleware with a limit.
+func TestBodyThatDoesNotArriveClosesTheConnection(t *testing.T) {
 	s := newTestServer(t, nil, Config[*caller]{Limits: Limits{BodyBytes: 1000}})
 	start := strings.NewReader("<methodCall>")
 	for status, body := range map[int]io.Reader{
@@ -212,8 +213,8 @@ func timeout(t *testing.T) error {
 	return err
 }
 
-// TestWorstBodies sends what costs most, and gets well-formed answers.
-func TestWorstBodies(t *testing.T) {
+// TestWorstBodiesGetWellFormedAnswers sends the bodies that cost the most to decode.
+func TestWorstBodiesGetWellFormedAnswers(t *testing.T) {
 	address := listen(t, newTestServer(t, nil, Config[*caller]{}))
 	for name, body := range worstBodies() {
 		response, answer, _ := exchange(t, address,

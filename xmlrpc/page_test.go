@@ -27,7 +27,7 @@ func getPage(t *testing.T, s *Server[*caller], method, host string) *httptest.Re
 	return w
 }
 
-func TestPage(t *testing.T) {
+func TestPageEscapesItsTextAndAllowsNoScript(t *testing.T) {
 	s := newTestServer(t, nil, Config[*caller]{Title: "A <bank>"})
 	w := getPage(t, s, "GET", "bank.example:9000")
 	body, h := w.Body.String(), w.Header()
@@ -102,7 +102,7 @@ func checkNesting(t *testing.T, page string) {
 	}
 }
 
-func TestPageHost(t *testing.T) {
+func TestPageNamesOnlyAWellFormedHost(t *testing.T) {
 	s := newTestServer(t, nil, Config[*caller]{})
 	for host, want := range map[string]int{
 		"localhost:9000":         200,
@@ -139,7 +139,7 @@ func pageExamples(t *testing.T, page, method string) map[string]string {
 	return found
 }
 
-func TestExamples(t *testing.T) {
+func TestEveryMethodHasAnExampleInEachLanguage(t *testing.T) {
 	s := newTestServer(t, nil, Config[*caller]{})
 	page := getPage(t, s, "GET", "localhost:9000").Body.String()
 	for _, name := range s.names {
@@ -178,9 +178,9 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// TestExamplesInPython lets Python read its examples, those with every kind of
-// argument.
-func TestExamplesInPython(t *testing.T) {
+// TestExamplesInPythonMeanTheirArguments has Python parse its examples, which have every kind
+// of argument.
+func TestExamplesInPythonMeanTheirArguments(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long")
 	}
@@ -208,7 +208,7 @@ assert [ast.literal_eval(a) for a in call.args] == [None, -1, True, False, 1.5, 
 	t.Error("no example in Python")
 }
 
-func TestExampleWithoutLiteral(t *testing.T) {
+func TestArgumentWithoutALiteralHasAnExampleInCurlAlone(t *testing.T) {
 	got := examples(call{"m", []Value{ArrayValue(Base64Value([]byte("x")))}},
 		"https://localhost/RPC2")
 	if len(got) != 1 || got[0].Language != "curl" || !strings.Contains(got[0].Code,

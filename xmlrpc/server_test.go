@@ -94,7 +94,7 @@ func (s *Server[C]) call(c C, method string, args ...Value) (Value, *Fault) {
 
 var alice = &caller{"alice"}
 
-func TestArguments(t *testing.T) {
+func TestArgumentsAreCheckedAgainstTheirDeclaration(t *testing.T) {
 	s := newTestServer(t, nil, Config[*caller]{})
 	double := Value{Kind: Double, Text: "25.50"}
 	for _, tt := range []struct {
@@ -136,7 +136,7 @@ func TestArguments(t *testing.T) {
 	}
 }
 
-func TestFaulted(t *testing.T) {
+func TestWrongParametersOfAKnownMethodAreReported(t *testing.T) {
 	var j journal
 	s := newTestServer(t, nil, Config[*caller]{
 		Faulted: func(_ context.Context, c *caller, m *Method[*caller], args []Value,
@@ -176,7 +176,7 @@ func TestPanicIsANeutralFault(t *testing.T) {
 	}
 }
 
-func TestUnknownMethod(t *testing.T) {
+func TestUnknownMethodIsAFault(t *testing.T) {
 	s := newTestServer(t, nil, Config[*caller]{})
 	if _, fault := s.call(alice, "nosuch"); !cmp.Equal(fault,
 		&Fault{MethodNotFound, "There is no method nosuch"}) {
@@ -184,7 +184,7 @@ func TestUnknownMethod(t *testing.T) {
 	}
 }
 
-func TestMulticall(t *testing.T) {
+func TestMulticallAnswersEachCallInOrder(t *testing.T) {
 	var j journal
 	s := newTestServer(t, &j, Config[*caller]{})
 	deposit := func(account int64) Value {
@@ -295,7 +295,7 @@ func TestMulticallCanBeRefused(t *testing.T) {
 	}
 }
 
-func TestIntrospection(t *testing.T) {
+func TestIntrospectionDescribesEveryMethod(t *testing.T) {
 	s := newTestServer(t, nil, Config[*caller]{})
 	strs := func(words ...string) Value {
 		v := ArrayValue()
@@ -370,7 +370,7 @@ func TestIntrospection(t *testing.T) {
 	}
 }
 
-func TestNewRefuses(t *testing.T) {
+func TestNewRefusesAMethodThatCannotBeCalled(t *testing.T) {
 	handler := func(context.Context, *caller, []Value) Reply { return answer(Value{}) }
 	param := func(name string, optional bool, kinds ...Kind) Param {
 		return Param{Name: name, Kinds: kinds, Optional: optional}

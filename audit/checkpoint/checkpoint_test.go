@@ -10,7 +10,7 @@ import (
 	"example.com/atm/audit/merkle"
 )
 
-func TestSignerRefuses(t *testing.T) {
+func TestSignerSignsOnlyExtensionsOfItsLog(t *testing.T) {
 	m := audittest.New(t)
 	m.Grow(t, 10)
 	first, head := m.Checkpoint, m.Head
@@ -40,7 +40,7 @@ func TestSignerRefuses(t *testing.T) {
 	}
 }
 
-func TestOpenCheckpoint(t *testing.T) {
+func TestCheckpointOpensOnlyWithItsSignature(t *testing.T) {
 	m := audittest.NewOf(t, 10)
 	c, err := checkpoint.Open(m.Checkpoint, m.Signer.Verifier())
 	if err != nil || c.Size != 10 || c.Root != m.Head.Root() || c.Origin != "log.example" {

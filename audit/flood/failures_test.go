@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func TestFailures(t *testing.T) {
+func TestRepeatedFailuresAreSummarized(t *testing.T) {
 	f := NewFailures()
 	now := time.Now()
 	whole := 0
@@ -35,8 +35,9 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// TestFailuresBounded floods from more networks than are told apart.
-func TestFailuresBounded(t *testing.T) {
+// TestFailuresOfManyNetworksAreBoundedAndCounted sends failures from more networks than are
+// counted apart.
+func TestFailuresOfManyNetworksAreBoundedAndCounted(t *testing.T) {
 	f := NewFailures()
 	entries := 0
 	for i := range 200_000 {

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// TestRootVectors uses the inputs and roots of the test vectors that Certificate
-// Transparency's implementations share (RFC 6962).
-func TestRootVectors(t *testing.T) {
+// TestRootsAgreeWithTheVectorsOfRFC6962 uses the inputs and roots of the test vectors that
+// implementations of Certificate Transparency share.
+func TestRootsAgreeWithTheVectorsOfRFC6962(t *testing.T) {
 	inputs := []string{
 		"", "00", "10", "2021", "3031", "40414243", "5051525354555657",
 		"606162636465666768696a6b6c6d6e6f",
@@ -47,8 +47,8 @@ func rootBytes(h Head) []byte {
 	return root[:]
 }
 
-// TestHeadAgainstTlog compares with x/mod's tree at every size.
-func TestHeadAgainstTlog(t *testing.T) {
+// TestHeadAgreesWithTlogAtEverySize compares with the tree of golang.org/x/mod/sumdb/tlog.
+func TestHeadAgreesWithTlogAtEverySize(t *testing.T) {
 	var stored []tlog.Hash
 	reader := tlog.HashReaderFunc(func(indexes []int64) ([]tlog.Hash, error) {
 		hashes := make([]tlog.Hash, len(indexes))
@@ -88,7 +88,7 @@ func TestHeadAgainstTlog(t *testing.T) {
 	}
 }
 
-func TestTilePath(t *testing.T) {
+func TestTilePathReadsBackAndOthersAreRefused(t *testing.T) {
 	for _, tt := range []struct {
 		t    Tile
 		want string

@@ -29,7 +29,7 @@ func restart(t *testing.T, dir string, m *audittest.Log) (*publish.Publisher, *a
 	return p, w, p.Recover(t.Context())
 }
 
-func TestRecover(t *testing.T) {
+func TestRecoverContinuesTheLogOrRefusesToStart(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		// returns the vault at the restart
@@ -213,8 +213,9 @@ func snapshot(t *testing.T, dir string) string {
 	return all.String()
 }
 
-// TestPublishNotices deletes and changes files under a running publisher.
-func TestPublishNotices(t *testing.T) {
+// TestPublisherRestoresFilesThatWereDeletedOrChanged deletes and changes files under a running
+// publisher.
+func TestPublisherRestoresFilesThatWereDeletedOrChanged(t *testing.T) {
 	t.Parallel()
 	m, dir := audittest.Publish(t, 1000)
 	p, w, err := restart(t, dir, m)
@@ -247,7 +248,7 @@ func TestPublishNotices(t *testing.T) {
 	}
 }
 
-func TestPublishKeepsPartialsForAMoment(t *testing.T) {
+func TestSupersededPartialTilesStayUntilTidy(t *testing.T) {
 	m, dir := audittest.Publish(t, 10)
 	p, _, err := restart(t, dir, m)
 	if err != nil {
@@ -275,9 +276,9 @@ func TestPublishKeepsPartialsForAMoment(t *testing.T) {
 	}
 }
 
-// TestPace has a clock that moves while everybody waits: work that takes no time is
-// spread evenly, work that is late waits for nothing, and nobody waits who is to stop.
-func TestPace(t *testing.T) {
+// TestPaceSpreadsWorkEvenlyUntilItIsStopped runs on a fake clock: pieces that take no time are
+// spread evenly, a late piece waits for nothing, and after a stop nothing waits.
+func TestPaceSpreadsWorkEvenlyUntilItIsStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const over, pieces = 250 * time.Millisecond, 5
 		ctx, stop := context.WithCancel(t.Context())
@@ -314,9 +315,9 @@ func (s *slow) Signed(ctx context.Context) ([]byte, merkle.Head, error) {
 	return s.Log.Signed(ctx)
 }
 
-// TestYield has a clock that moves while everybody waits, and a publisher that is too
-// slow: commits wait for it, the longer the later it is, but not when it keeps up or fails.
-func TestYield(t *testing.T) {
+// TestCommitsWaitForAPublisherThatFallsBehind runs a slow publisher on a fake clock. The later
+// the publisher is, the longer commits wait; they do not wait for one that keeps up or fails.
+func TestCommitsWaitForAPublisherThatFallsBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &slow{Log: audittest.New(t), takes: 2 * time.Second}
 		m.Grow(t, 300)

@@ -7,7 +7,7 @@ import (
 	"example.com/atm/cmd/internal/reference"
 )
 
-func TestReference(t *testing.T) {
+func TestReferenceOfAtmclientIsUpToDate(t *testing.T) {
 	if err := reference.Compare("../../docs/reference",
 		new(options).command(),
 		os.Getenv("ATM_UPDATE") != ""); err != nil {

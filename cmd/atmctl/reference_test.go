@@ -8,7 +8,7 @@ import (
 	"example.com/atm/cmd/internal/reference"
 )
 
-func TestReference(t *testing.T) {
+func TestReferenceOfAtmctlIsUpToDate(t *testing.T) {
 	if err := reference.Compare("../../docs/reference",
 		newCommand(ctl.New(os.Stdout, os.Stderr)),
 		os.Getenv("ATM_UPDATE") != ""); err != nil {

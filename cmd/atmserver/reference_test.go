@@ -7,7 +7,7 @@ import (
 	"example.com/atm/cmd/internal/reference"
 )
 
-func TestReference(t *testing.T) {
+func TestReferenceOfAtmserverIsUpToDate(t *testing.T) {
 	if err := reference.Compare("../../docs/reference", newCommand(os.Stderr),
 		os.Getenv("ATM_UPDATE") != ""); err != nil {
 		t.Error(err)

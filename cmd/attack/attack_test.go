@@ -272,12 +272,11 @@ func (a *arena) run(t *testing.T, attacks []attack) {
 	}
 }
 
-// TestAttacks attacks one server in every way that there is a name for. Each is
-// refused as promised, none is answered 5xx but by net/http for what it does not know, and nothing
-// moves: in the end the
-// balances are what they were, and no operation that was carried out has the
-// address of an attack, but for those that are told apart by name.
-func TestAttacks(t *testing.T) {
+// TestAttacksAreRefused sends every attack that has a name to one server. Each is refused as
+// promised, and none is answered 5xx except by net/http for a feature that it does not
+// implement. In the end the balances are unchanged, and no successful operation came from the
+// address of an attack, except for the few listed by name.
+func TestAttacksAreRefused(t *testing.T) {
 	a := newArena(t)
 	t.Run("certificate", a.attackCertificates)
 	t.Run("digest", a.attackDigest)

@@ -18,7 +18,7 @@ type flaw struct {
 	name     string
 	file     string // from the root of the module
 	old, new string // a piece of it that stands there once, and what the mistake makes of it
-	attack   string // TestAttacks/attack fails then
+	attack   string // TestAttacksAreRefused/attack fails then
 }
 
 var flaws = []flaw{
@@ -247,9 +247,10 @@ func TestPlantedFlawsAreCaught(t *testing.T) {
 				}
 			}
 			cmd := exec.CommandContext(t.Context(), "go", "test", "-overlay", overlay, "-run",
-				"^TestAttacks$/^"+strings.ReplaceAll(f.attack, "/", "/^"), ".")
+				"^TestAttacksAreRefused$/^"+strings.ReplaceAll(f.attack, "/", "/^"), ".")
 			out, err := cmd.CombinedOutput()
-			if want := "--- FAIL: TestAttacks/" + strings.TrimSuffix(f.attack, "$"); err == nil ||
+			if want := "--- FAIL: TestAttacksAreRefused/" +
+				strings.TrimSuffix(f.attack, "$"); err == nil ||
 				!bytes.Contains(out, []byte(want+" ")) {
 				t.Errorf("%s did not notice: %v\n%.2000s", f.attack, err, out)
 			}

@@ -31,7 +31,7 @@ func only(t *testing.T, dir string, names ...string) {
 	}
 }
 
-func TestWriteFile(t *testing.T) {
+func TestWriteFileReplacesFilesAndSetsTheirMode(t *testing.T) {
 	old := syscall.Umask(0o077)
 	defer syscall.Umask(old)
 	dir := t.TempDir()
@@ -60,7 +60,7 @@ func TestWriteFile(t *testing.T) {
 	only(t, dir, "f", "g")
 }
 
-func TestCreateFile(t *testing.T) {
+func TestCreateFileRefusesAFileThatExists(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "f")
 	if err := durable.CreateFile(path, []byte("one"), 0o600); err != nil {
@@ -75,7 +75,7 @@ func TestCreateFile(t *testing.T) {
 	only(t, dir, "f")
 }
 
-func TestBatch(t *testing.T) {
+func TestFlushedBatchHasWrittenEveryFile(t *testing.T) {
 	dir := t.TempDir()
 	var b durable.Batch
 	names := make([]string, 0, 100)
@@ -108,9 +108,9 @@ func TestBatch(t *testing.T) {
 	only(t, sub, "taken")
 }
 
-// TestAbandon gives up a batch of which some files are on their way: those that are
-// there are whole, and there is nothing else.
-func TestAbandon(t *testing.T) {
+// TestAbandonedBatchLeavesOnlyWholeFiles abandons a batch while it writes. Each file that
+// exists afterwards is whole, and there are no temporary files.
+func TestAbandonedBatchLeavesOnlyWholeFiles(t *testing.T) {
 	dir := t.TempDir()
 	var b durable.Batch
 	for i := range 50 {
@@ -134,7 +134,7 @@ func TestAbandon(t *testing.T) {
 	}
 }
 
-func TestMkdirAll(t *testing.T) {
+func TestMkdirAllMakesFoldersWithTheirMode(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "a", "b", "c")
 	for range 2 {
@@ -187,10 +187,10 @@ func TestOpenRegularOpensFilesAlone(t *testing.T) {
 	}
 }
 
-// TestOpenRegularOfAFileThatIsReplaced reads a file that is replaced all the time, as a checkpoint
-// is each second: a reader gets the old file or the new one. A link that takes turns with it is
-// never followed.
-func TestOpenRegularOfAFileThatIsReplaced(t *testing.T) {
+// TestOpenRegularReadsTheOldOrTheNewFileAndNoLink reads a file that is replaced all the time,
+// as a checkpoint is each second. A symbolic link that replaces the file now and then is never
+// followed.
+func TestOpenRegularReadsTheOldOrTheNewFileAndNoLink(t *testing.T) {
 	dir := t.TempDir()
 	path, secret := filepath.Join(dir, "checkpoint"), filepath.Join(dir, "secret")
 	if err := errors.Join(os.WriteFile(path, []byte("good"), 0o600),
@@ -239,7 +239,7 @@ func TestOpenRegularOfAFileThatIsReplaced(t *testing.T) {
 	}
 }
 
-func TestReadSecret(t *testing.T) {
+func TestSecretIsReadOnlyFromASmallPrivateFile(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name string, size int, perm fs.FileMode) string {
 		path := filepath.Join(dir, name)

@@ -67,8 +67,8 @@ func TestFileOfAnotherIsNotTheCallers(t *testing.T) {
 	}
 }
 
-// TestFileWithoutAnOwner: what does not tell whose it is belongs to nobody.
-func TestFileWithoutAnOwner(t *testing.T) {
+// TestFileWithoutAnOwnerIsNotTheCallers has a file system that does not report an owner.
+func TestFileWithoutAnOwnerIsNotTheCallers(t *testing.T) {
 	info, err := fs.Stat(os.DirFS(t.TempDir()), ".")
 	if err != nil {
 		t.Fatal(err)

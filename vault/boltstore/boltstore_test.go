@@ -28,7 +28,7 @@ func (f file) Open(t *testing.T) vault.Store {
 	return s
 }
 
-func TestStore(t *testing.T) {
+func TestStoreKeepsTheContract(t *testing.T) {
 	vaulttest.Run(t, func(t *testing.T) vaulttest.Place {
 		return file(filepath.Join(t.TempDir(), "vault.db"))
 	})

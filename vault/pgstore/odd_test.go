@@ -392,9 +392,9 @@ func TestOlderSchemaIsMigrated(t *testing.T) {
 	}
 }
 
-// TestSweptIsWhatIsOver ages records, and sweeps: what is over goes, what counts stays, and
-// the journal still explains what is there.
-func TestSweptIsWhatIsOver(t *testing.T) {
+// TestSweepDropsOnlyRecordsWhoseTimeIsOver ages records and sweeps. Afterwards the journal
+// still explains each record that is left.
+func TestSweepDropsOnlyRecordsWhoseTimeIsOver(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Shared(t)
 	url := cluster.Database(t)
@@ -471,9 +471,10 @@ func TestSchemaCalledLikeItsOwnerIsFoundByOtherRoles(t *testing.T) {
 	vaulttest.Sound(t, owner)
 }
 
-// TestDatabaseOfAnotherEncoding begins nothing in a database that lacks characters, and checks
-// one of before, which has entries with such characters all the same: they are bytes there.
-func TestDatabaseOfAnotherEncoding(t *testing.T) {
+// TestDatabaseWithoutUnicodeIsRefusedWhenNew refuses to create books in LATIN1, but checks a
+// database of an older version that has entries beyond LATIN1, because entries are stored as
+// bytes.
+func TestDatabaseWithoutUnicodeIsRefusedWhenNew(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Shared(t)
 	cluster.SQL(t, "postgres", "CREATE DATABASE latin OWNER atm ENCODING 'LATIN1' LOCALE 'C' "+

@@ -63,15 +63,15 @@ func books(t *testing.T, cluster *pgtest.Cluster) string {
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
-// TestStore runs the suite as the database is configured by default.
-func TestStore(t *testing.T) {
+// TestStoreKeepsTheContract runs the suite with the default settings of the database.
+func TestStoreKeepsTheContract(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Shared(t)
 	vaulttest.Run(t, func(t *testing.T) vaulttest.Place { return database(books(t, cluster)) })
 }
 
-// TestStoreSerializable runs the suite where every transaction is serializable.
-func TestStoreSerializable(t *testing.T) {
+// TestSerializableStoreKeepsTheContract runs the suite with serializable transactions.
+func TestSerializableStoreKeepsTheContract(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Shared(t)
 	serializable := func(t *testing.T) string {
@@ -84,9 +84,9 @@ func TestStoreSerializable(t *testing.T) {
 	t.Run("Together", func(t *testing.T) { together(t, serializable(t)) })
 }
 
-// TestStorePooled runs it behind a pooler that hands each transaction to another
-// connection.
-func TestStorePooled(t *testing.T) {
+// TestPooledStoreKeepsTheContract runs the suite behind a pooler that may send each transaction
+// over another connection.
+func TestPooledStoreKeepsTheContract(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Shared(t)
 	pooled := cluster.Pool(t)

@@ -9,8 +9,7 @@ import (
 	"example.com/atm/vault/sealing"
 )
 
-// TestSuites seals with each suite, and opens nothing but what was sealed.
-func TestSuites(t *testing.T) {
+func TestSuitesOpenOnlyWhatWasSealedInPlace(t *testing.T) {
 	for name, s := range map[string]sealing.Suite{
 		"XChaCha20-Poly1305": sealing.XChaCha,
 		"AES-256-GCM":        sealing.AESGCM,
@@ -59,7 +58,7 @@ func TestSuites(t *testing.T) {
 	}
 }
 
-func TestUnknownSuite(t *testing.T) {
+func TestUnknownSuiteDerivesNoCipher(t *testing.T) {
 	if _, err := sealing.Suite(7).Derive(make([]byte, sealing.KeyBytes), "a purpose"); err == nil {
 		t.Error("a cipher of no known number was derived")
 	}

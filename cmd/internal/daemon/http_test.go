@@ -414,7 +414,7 @@ func TestWeakTLSIsRefused(t *testing.T) {
 	}
 }
 
-func TestPage(t *testing.T) {
+func TestPageOfMethodsNeedsNoSignInAndShowsNoData(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	cfg := h.TLS(t, "demo")
 	cfg.GetClientCertificate = nil // nobody needs to sign in to read it
@@ -634,7 +634,7 @@ func TestAuditLogIsServedAndVerifies(t *testing.T) {
 	}
 }
 
-func TestAdmin(t *testing.T) {
+func TestAdminListenerAnswersHealthReadinessAndMetrics(t *testing.T) {
 	daemontest.Single(t, "each replica counts what it did itself")
 	h := daemontest.Start(t, nil)
 	daemontest.Must(t)(h.As(t, "demo").Inquiry(t.Context(), daemontest.Account))

@@ -257,9 +257,10 @@ func TestPipeWithoutAReaderEndsWithTheCommand(t *testing.T) {
 	f.Close()
 }
 
-// TestStandardOutput runs itself with each kind of standard output that a shell can open. A
-// file is not overwritten from its beginning, and keeps its mode, because the shell opened it.
-func TestStandardOutput(t *testing.T) {
+// TestStandardOutputIsAppendedToAndKeepsItsMode runs itself with each kind of standard output
+// that a shell can open. A file is not overwritten from its beginning, and keeps its mode,
+// because the shell opened it.
+func TestStandardOutputIsAppendedToAndKeepsItsMode(t *testing.T) {
 	const child = "ATM_OUTPUT_CHILD"
 	if path := os.Getenv(child); path != "" {
 		if err := output.WriteNew(t.Context(), path, []byte("from the child\n"),
@@ -279,8 +280,8 @@ func TestStandardOutput(t *testing.T) {
 		}
 		var piped bytes.Buffer
 		for _, w := range []any{f, &piped} {
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestStandardOutput$",
-				"-test.v")
+			cmd := exec.CommandContext(t.Context(), os.Args[0],
+				"-test.run=^"+t.Name()+"$", "-test.v")
 			cmd.Env = append(os.Environ(), child+"="+path)
 			if to, ok := w.(*os.File); ok {
 				cmd.Stdout = to

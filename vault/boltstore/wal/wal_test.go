@@ -231,8 +231,8 @@ func TestLogHasNoRecordsOfEarlierLogs(t *testing.T) {
 	}
 }
 
-// TestEndOfALog empties a log, removes it, and sets others aside.
-func TestEndOfALog(t *testing.T) {
+// TestLogCanBeEmptiedAndSetAside empties a log, sets several logs aside, and creates a new one.
+func TestLogCanBeEmptiedAndSetAside(t *testing.T) {
 	l, path := create(t)
 	if err := l.Append(recordOf([]byte("flushed"))).Wait(); err != nil {
 		t.Fatal(err)
