@@ -43,13 +43,15 @@ type homePage struct {
 	More     bool // there may be other accounts
 	Moves    bool // the caller may move money
 	Desk     bool // the caller sees every account
+	Auditor  bool // the caller reads the audit log
 }
 
 // home shows what the caller can do here.
 func (v *visit) home() {
 	page := homePage{
-		Moves: v.caller.Has(atm.Customer) || v.caller.Has(atm.Teller),
-		Desk:  v.caller.Has(atm.Teller) || v.caller.Has(atm.Auditor),
+		Moves:   v.caller.Has(atm.Customer) || v.caller.Has(atm.Teller),
+		Desk:    v.caller.Has(atm.Teller) || v.caller.Has(atm.Auditor),
+		Auditor: v.cfg.Bank.MayReadAudit(v.caller),
 	}
 	if v.caller.Has(atm.Customer) {
 		var err error

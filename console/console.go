@@ -37,6 +37,14 @@ type Bank interface {
 	Do(ctx context.Context, caller *atm.Caller, op atm.Operation,
 		args ...atm.Arg) (atm.Status, error)
 
+	// Once is as Do for an act of a form. The act happens once for a request id; what it
+	// answered with a record is told the first time alone.
+	Once(ctx context.Context, caller *atm.Caller, request string, op atm.Operation,
+		args ...atm.Arg) (atm.Status, error)
+
+	// Reach says on which accounts the caller may do an operation.
+	Reach(caller *atm.Caller, op atm.Operation) atm.Reach
+
 	// Owned lists accounts of the caller in order of number, and reports whether there may
 	// be more.
 	Owned(ctx context.Context, caller *atm.Caller) (numbers []string, more bool, err error)
@@ -66,6 +74,7 @@ type Config struct {
 type Console struct {
 	cfg     Config
 	pages   *template.Template
+	routes  []route
 	assets  http.Handler
 	offline []byte // verify.html
 }
@@ -93,7 +102,7 @@ func New(cfg Config) (*Console, error) {
 		return nil, fmt.Errorf("console: %w", err)
 	}
 	return &Console{
-		cfg: cfg, pages: pages, offline: offline,
+		cfg: cfg, pages: pages, routes: routes(), offline: offline,
 		assets: http.StripPrefix(Prefix+"assets/", http.FileServerFS(assets)),
 	}, nil
 }
@@ -120,6 +129,7 @@ type visit struct {
 	w      http.ResponseWriter
 	r      *http.Request
 	caller *atm.Caller
+	name   string // that stands in the path
 }
 
 // ServeAsset answers a request for a style or a script, which need no sign-in, and reports
@@ -139,82 +149,13 @@ func (c *Console) ServeAsset(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// ServeCall answers a request of a caller.
-func (c *Console) ServeCall(w http.ResponseWriter, r *http.Request, caller *atm.Caller) {
-	protect(w.Header())
-	v := &visit{c, w, r, caller}
-	path, ok := strings.CutPrefix(r.URL.Path, Prefix)
-	if !ok {
-		http.Redirect(w, r, Prefix, http.StatusSeeOther)
-		return
-	}
-	serve, methods := v.route(strings.Split(path, "/"))
-	switch {
-	case serve == nil:
-		v.refuse(http.StatusNotFound, "There is no such page.")
-	case !strings.Contains(methods, r.Method):
-		w.Header().Set("Allow", methods)
-		v.refuse(http.StatusMethodNotAllowed, "This page does not take "+r.Method+".")
-	default:
-		serve()
-	}
-}
-
-// The methods that a page takes.
-const (
-	reads = "GET, HEAD"
-	acts  = "POST"
-)
-
-// route returns what serves a path, whose first part is after the prefix, and the methods
-// that it takes.
-func (v *visit) route(path []string) (serve func(), methods string) {
-	at := func(i int) string {
-		if i < len(path) {
-			return path[i]
-		}
-		return ""
-	}
-	switch {
-	case len(path) == 1 && path[0] == "":
-		return v.home, reads
-	case len(path) == 1 && path[0] == "account":
-		return v.findAccount, reads
-	case len(path) == 1 && path[0] == "log.vkey":
-		return v.logKey, reads
-	case len(path) == 1 && path[0] == "log":
-		return v.log, reads
-	case len(path) == 2 && path[0] == "log" && path[1] == "verify":
-		return v.verifyLog, reads
-	case len(path) == 2 && path[0] == "log":
-		return func() { v.entry(at(1)) }, reads
-	case len(path) == 2 && path[0] == "accounts":
-		return func() { v.account(at(1)) }, reads
-	case len(path) == 3 && path[0] == "accounts" && path[2] == "review":
-		return func() { v.review(at(1)) }, reads
-	case len(path) == 3 && path[0] == "accounts" && path[2] == "act":
-		return func() { v.act(at(1)) }, acts
-	case len(path) == 3 && path[0] == "accounts" && path[2] == "statement":
-		return func() { v.statement(at(1)) }, reads
-	case len(path) == 2 && path[0] == "slips":
-		return func() { v.slip(at(1)) }, reads
-	case len(path) == 3 && path[0] == "slips" && path[2] == "file":
-		return func() { v.save(at(1)) }, reads
-	case len(path) == 1 && path[0] == "verify.html":
-		return v.serveOffline, reads
-	case len(path) == 3 && path[0] == "slips" && path[2] == "proof":
-		return func() { v.proof(at(1)) }, reads
-	}
-	return nil, ""
-}
-
 // A frame is what every page shows around its own.
 type frame struct {
 	Title   string
 	Server  string
 	Subject string
 	Roles   []atm.Role
-	Auditor bool
+	Menu    []link
 	Same    string // the command that does the same
 	Page    any
 }
@@ -224,7 +165,7 @@ func (v *visit) show(status int, name, title, same string, page any) {
 	var b bytes.Buffer
 	err := v.pages.ExecuteTemplate(&b, name, frame{
 		Title: title, Server: v.cfg.Name, Subject: v.caller.Subject, Roles: v.caller.Roles,
-		Auditor: v.cfg.Bank.MayReadAudit(v.caller), Same: same, Page: page,
+		Menu: v.menu(), Same: same, Page: page,
 	})
 	if err != nil {
 		v.cfg.Log.ErrorContext(v.r.Context(), "page could not be rendered",

@@ -78,3 +78,12 @@ func (b bank) Do(ctx context.Context, caller *atm.Caller, op atm.Operation,
 	reply, err := b.calls.begin(ctx, &session{caller: caller}, call)
 	return reply(), err
 }
+
+// Once implements console.Bank.
+func (b bank) Once(ctx context.Context, caller *atm.Caller, request string, op atm.Operation,
+	args ...atm.Arg,
+) (atm.Status, error) {
+	call := teller.Call{Operation: op, Args: args, Request: request, Once: true}
+	reply, err := b.calls.begin(ctx, &session{caller: caller}, call)
+	return reply(), err
+}

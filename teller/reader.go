@@ -175,6 +175,11 @@ func (r *Reader) entry(ctx context.Context, caller *atm.Caller, index int64) (le
 	return leaf, nil
 }
 
+// Reach says on which accounts caller may do an operation.
+func (r *Reader) Reach(caller *atm.Caller, op atm.Operation) atm.Reach {
+	return r.permissions.Permit(caller.Principal, op)
+}
+
 // MayReadAudit reports whether caller may read the audit log.
 func (r *Reader) MayReadAudit(caller *atm.Caller) bool {
 	return r.permissions.Permit(caller.Principal, atm.AuditRead) == atm.Everywhere

@@ -169,6 +169,10 @@ type Call struct {
 	// use for it.
 	Request string
 
+	// Once says that Request counts for an operation without that parameter as well. What such
+	// an operation answered with a record is told once: a repetition gets its hash.
+	Once bool
+
 	// Beside are other callers who take part in the call and have signed in as well.
 	Beside []*atm.Caller
 }
@@ -199,7 +203,7 @@ func (t *Teller) Begin(ctx context.Context, caller *atm.Caller, call Call) (Repl
 		return t.beginRead(ctx, &in)
 	}
 	cmd := in.command()
-	conflict, err := t.identify(&cmd, &in, call.Request)
+	conflict, err := t.identify(&cmd, &in, &call)
 	if err != nil {
 		return nil, err
 	}
@@ -268,14 +272,15 @@ func (in *input) granted(rule vault.Rule) vault.Rule {
 
 // identify gives cmd the request id of the call. It reports whether header
 // and parameter contradict each other.
-func (t *Teller) identify(cmd *vault.Command, in *input, header string) (conflict bool, err error) {
+func (t *Teller) identify(cmd *vault.Command, in *input, call *Call) (conflict bool, err error) {
 	position := in.op.Position(methods.RequestID)
-	if position < 0 {
+	if position < 0 && !call.Once {
 		return false, nil
 	}
+	header := call.Request
 	text := header
-	if arg := in.args[position]; arg.Given() {
-		text = arg.Text
+	if position >= 0 && in.args[position].Given() {
+		text = in.args[position].Text
 	}
 	if text == "" {
 		return false, nil

@@ -1,0 +1,108 @@
+package console
+
+import (
+	"net/http"
+	"strings"
+
+	"example.com/atm"
+)
+
+// The methods that a page takes.
+const (
+	reads = "GET, HEAD"
+	acts  = "POST"
+)
+
+// A route leads from a path to what serves it.
+type route struct {
+	path    string // after the prefix; * stands for one part of it, which becomes visit.name
+	methods string
+	serve   func(*visit)
+}
+
+// routes returns all pages, the most exact paths first.
+func routes() []route {
+	return []route{
+		{"", reads, (*visit).home},
+		{"account", reads, (*visit).findAccount},
+		{"log.vkey", reads, (*visit).logKey},
+		{"verify.html", reads, (*visit).serveOffline},
+		{"log", reads, (*visit).log},
+		{"log/verify", reads, (*visit).verifyLog},
+		{"log/*", reads, named((*visit).entry)},
+		{"accounts/*", reads, named((*visit).account)},
+		{"accounts/*/review", reads, named((*visit).review)},
+		{"accounts/*/act", acts, named((*visit).act)},
+		{"accounts/*/statement", reads, named((*visit).statement)},
+		{"slips/*", reads, named((*visit).slip)},
+		{"slips/*/file", reads, named((*visit).save)},
+		{"slips/*/proof", reads, named((*visit).proof)},
+	}
+}
+
+// named serves a page about what the path names.
+func named(serve func(*visit, string)) func(*visit) {
+	return func(v *visit) { serve(v, v.name) }
+}
+
+// match reports whether a path is one of the route, and returns the part that * stands for.
+func (r *route) match(path string) (name string, ok bool) {
+	before, after, wild := strings.Cut(r.path, "*")
+	if !wild {
+		return "", path == r.path
+	}
+	name, ok = strings.CutPrefix(path, before)
+	if ok {
+		name, ok = strings.CutSuffix(name, after)
+	}
+	return name, ok && name != "" && !strings.Contains(name, "/")
+}
+
+// ServeCall answers a request of a caller.
+func (c *Console) ServeCall(w http.ResponseWriter, r *http.Request, caller *atm.Caller) {
+	protect(w.Header())
+	v := &visit{Console: c, w: w, r: r, caller: caller}
+	path, ok := strings.CutPrefix(r.URL.Path, Prefix)
+	if !ok {
+		http.Redirect(w, r, Prefix, http.StatusSeeOther)
+		return
+	}
+	for i := range c.routes {
+		page := &c.routes[i]
+		if v.name, ok = page.match(path); !ok {
+			continue
+		}
+		if !strings.Contains(page.methods, r.Method) {
+			w.Header().Set("Allow", page.methods)
+			v.refuse(http.StatusMethodNotAllowed, "This page does not take "+r.Method+".")
+			return
+		}
+		page.serve(v)
+		return
+	}
+	v.refuse(http.StatusNotFound, "There is no such page.")
+}
+
+// A link leads to a page from the menu of those who may use it.
+type link struct {
+	Label string
+	Path  string
+	op    atm.Operation // that the page needs
+	least atm.Reach     // on which accounts, at least
+}
+
+// menuPages are those in the menu.
+var menuPages = []link{
+	{"Log", "log", atm.AuditList, atm.Everywhere},
+	{"Verify", "log/verify", atm.AuditRead, atm.Everywhere},
+}
+
+// menu returns the pages that the caller may use.
+func (v *visit) menu() (links []link) {
+	for _, l := range menuPages {
+		if v.cfg.Bank.Reach(v.caller, l.op) >= l.least {
+			links = append(links, link{Label: l.Label, Path: Prefix + l.Path})
+		}
+	}
+	return links
+}
