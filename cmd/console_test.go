@@ -54,7 +54,15 @@ type browser struct {
 
 func openBrowser(t *testing.T) *browser {
 	t.Helper()
+	return openBrowserAt(t, t.TempDir())
+}
+
+// openBrowserAt is openBrowser for somebody whose home is a folder, where Chromium looks for
+// the authorities that they trust.
+func openBrowserAt(t *testing.T, home string) *browser {
+	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.Env("HOME="+home),
 		chromedp.ExecPath(needs.Program(t, "chromium-headless-shell")),
 		chromedp.NoSandbox, // it refuses root, and the pages are ours
 		chromedp.WSURLReadTimeout(endsWithin))

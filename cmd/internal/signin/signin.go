@@ -168,6 +168,15 @@ func (w *Way) Certificate(host, folder string) (files client.Files, ok bool) {
 	return files, err == nil
 }
 
+// Authority returns the file with the authority of the server's certificate, as Config finds it.
+func (w *Way) Authority(host, folder string) (file string, err error) {
+	if w.files.CA != "" {
+		return w.files.CA, nil
+	}
+	files, err := w.filesOrDefault(host, folder, false)
+	return files.CA, err
+}
+
 // filesOrDefault returns the files of w, or those in folder if w names none.
 func (w *Way) filesOrDefault(host, folder string, withCertificate bool) (client.Files, error) {
 	named := w.files
