@@ -110,8 +110,8 @@ const (
 // or else the time when the account was opened.
 func (t *Teller) lastUse(ctx context.Context, a *vault.Account) (last time.Time, err error) {
 	passed := 0
-	failed := t.cfg.Store.History(ctx, a.Name, a.Version, func(version uint64, _ int64,
-		leaf []byte,
+	failed := t.cfg.Store.History(ctx, a.Name, a.Version, func(version uint64,
+		_ vault.JournalIndex, leaf []byte,
 	) bool {
 		entry, broken := audit.ParseEntry(leaf)
 		if broken != nil {

@@ -219,7 +219,9 @@ func statement(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 			return r, err
 		}
 	}
-	err := r.Prepare(func(n vault.Name, from uint64, yield func(uint64, int64, []byte) bool) error {
+	err := r.Prepare(func(n vault.Name, from uint64,
+		yield func(uint64, vault.JournalIndex, []byte) bool,
+	) error {
 		return t.cfg.Store.History(ctx, n, from, yield)
 	})
 	return r, err

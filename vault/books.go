@@ -16,7 +16,7 @@ import (
 // A History yields the entries that made the versions of an account, from
 // version from, or the newest when that is older, downwards, until yield
 // returns false. An account that does not exist has none.
-type History func(account Name, from uint64, yield func(version uint64, index int64,
+type History func(account Name, from uint64, yield func(version uint64, index JournalIndex,
 	leaf []byte) bool) error
 
 // An Entry is a new journal entry and the accounts whose records it changes.
@@ -28,7 +28,7 @@ type Entry struct {
 
 // Remembered is the entry that first answered a request id.
 type Remembered struct {
-	Index int64 // in the journal
+	Index JournalIndex
 	Leaf  []byte
 }
 
@@ -36,7 +36,7 @@ type Remembered struct {
 // answered it.
 type AnsweredRequest struct {
 	Key   RequestKey
-	Index int64
+	Index JournalIndex
 }
 
 // Changes are what a transaction writes.
@@ -45,7 +45,7 @@ type Changes struct {
 	Before []uint64 // the versions that Accounts were changed from, in their order
 
 	// Entries are new in the journal; the first has index First there.
-	First   int64
+	First   JournalIndex
 	Entries []Entry
 
 	// Requests are the request ids that were answered first, in the order of the
@@ -81,7 +81,7 @@ type journal struct {
 	Head       merkle.Head
 	Checkpoint []byte
 
-	logs    []int64
+	logs    []JournalIndex
 	history History
 	entries []Entry
 
@@ -91,33 +91,17 @@ type journal struct {
 }
 
 // first is the index in the journal of the first entry of this transaction.
-func (j *journal) first() int64 {
-	if len(j.logs) == 0 {
-		return j.Head.Size
-	}
-	return j.logs[len(j.logs)-1] + j.Head.Size
-}
+func (j *journal) first() JournalIndex { return JournalEnd(j.logs, j.Head) }
 
 // next is the index in the journal of the entry of the command being decided.
-func (j *journal) next() int64 { return j.first() + int64(len(j.entries)) }
+func (j *journal) next() JournalIndex { return j.first() + JournalIndex(len(j.entries)) }
 
 // inLog is the index that an entry of the journal has in the audit log that it
 // is in.
-func (j *journal) inLog(index int64) int64 { return InLog(j.logs, index) }
-
-// InLog turns an index in the journal into the one in the audit log that the
-// entry is in, when logs began at these indexes.
-func InLog(logs []int64, index int64) int64 {
-	for _, begin := range slices.Backward(logs) {
-		if index >= begin {
-			return index - begin
-		}
-	}
-	return index
-}
+func (j *journal) inLog(index JournalIndex) int64 { return InLog(j.logs, index) }
 
 // append adds a leaf to the journal and returns its index there and its hash.
-func (j *journal) append(leaf []byte, touched []audit.Change) (int64, merkle.Hash) {
+func (j *journal) append(leaf []byte, touched []audit.Change) (JournalIndex, merkle.Hash) {
 	index, hash := j.next(), merkle.LeafHash(leaf)
 	j.entries = append(j.entries, Entry{leaf, hash, touched})
 	return index, hash
@@ -206,19 +190,19 @@ func (b *Books) putGrant(g Grant) { b.grants.Put(g.ID, g) }
 
 // change returns the entry that made a version of an account, of this
 // transaction or of an earlier one.
-func (b *Books) change(n Name, version uint64) (index int64, leaf []byte, err error) {
+func (b *Books) change(n Name, version uint64) (index JournalIndex, leaf []byte, err error) {
 	if !b.accounts.Asked(n) {
 		return 0, nil, b.Failed()
 	}
 	for i := len(b.entries) - 1; i >= 0; i-- {
 		for _, c := range b.entries[i].Touched {
 			if Name(c.Account) == n && c.Version == version {
-				return b.first() + int64(i), b.entries[i].Leaf, nil
+				return b.first() + JournalIndex(i), b.entries[i].Leaf, nil
 			}
 		}
 	}
 	found := false
-	err = b.history(n, version, func(v uint64, i int64, l []byte) bool {
+	err = b.history(n, version, func(v uint64, i JournalIndex, l []byte) bool {
 		if v == version {
 			index, leaf, found = i, l, true
 		}
@@ -232,7 +216,7 @@ func (b *Books) change(n Name, version uint64) (index int64, leaf []byte, err er
 
 // remember makes the entry at index the answer to every later call with the
 // same request id.
-func (b *Books) remember(key RequestKey, index int64, leaf []byte) {
+func (b *Books) remember(key RequestKey, index JournalIndex, leaf []byte) {
 	b.requests.Add(key, Remembered{Index: index, Leaf: leaf})
 }
 

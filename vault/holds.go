@@ -8,7 +8,7 @@ import (
 	"example.com/atm"
 )
 
-// A HoldID names a hold: the index of the entry that authorized it.
+// A HoldID names a hold: the index in the journal of the entry that authorized it.
 type HoldID uint64
 
 // String is the id as clients see it, such as "h4711".

@@ -60,7 +60,7 @@ type Loaded struct {
 	// Logs are the indexes in the journal at which an audit log began, the
 	// oldest first; nil for the one log that began with the journal. A journal
 	// has more than one when an audit log had to be given up (audit recover).
-	Logs []int64
+	Logs []JournalIndex
 }
 
 // Books are the records that one transaction has loaded, and the changes made

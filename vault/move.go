@@ -9,7 +9,7 @@ import (
 // A Part is a part of what a store holds. Parts with entries of the journal come
 // first and in order, then those with records.
 type Part struct {
-	First  int64 // index in the journal of the first leaf
+	First  JournalIndex // index in the journal of the first leaf
 	Leaves [][]byte
 
 	Records
@@ -19,19 +19,19 @@ type Part struct {
 // A KeptRequest is a request id that has its answer.
 type KeptRequest struct {
 	Key   RequestKey
-	Index int64 // of the answer in the journal
-	Day   int64 // of the answer, since 1970 in UTC
+	Index JournalIndex // of the answer in the journal
+	Day   int64        // of the answer, since 1970 in UTC
 }
 
 // A Trail is the state of the audit log in a journal.
 type Trail struct {
 	Head       merkle.Head
 	Checkpoint []byte
-	Logs       []int64 // where audit logs began
+	Logs       []JournalIndex // where audit logs began
 }
 
 // Size is how many entries the journal has.
-func (t *Trail) Size() int64 { return t.Logs[len(t.Logs)-1] + t.Head.Size }
+func (t *Trail) Size() JournalIndex { return JournalEnd(t.Logs, t.Head) }
 
 // A Backend is a Store that can be checked, repaired and moved. What a server
 // needs of a store is Store alone.

@@ -27,9 +27,9 @@ func NewReplayer() *Replayer {
 // Replay decides the rule of an entry that changed records, and reports
 // whether it has the same answer and makes the same changes as the entry says.
 // Entries that changed nothing need not be replayed.
-func (r *Replayer) Replay(index int64, entry *audit.Entry, rule Rule) error {
+func (r *Replayer) Replay(index JournalIndex, entry *audit.Entry, rule Rule) error {
 	b := r.books
-	b.Now, b.Head.Size = entry.Time, index
+	b.Now, b.logs = entry.Time, []JournalIndex{index} // what first returns
 	b.begin(rule.Keys)
 	status := rule.Decide(b)
 	if id := HoldID(index); b.holds.Peek(id) != nil { // a hold has the index of its entry

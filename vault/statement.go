@@ -44,7 +44,7 @@ type Statement struct {
 
 // A StatementRow is what one version of an account's record was made by.
 type StatementRow struct {
-	Index        int64 // in the journal
+	Index        JournalIndex // in the journal
 	Time         time.Time
 	Operation    atm.Operation
 	Amount       atm.Amount // what the balance grew by
@@ -83,7 +83,7 @@ func (r *Statement) Prepare(history History) error {
 	var newest uint64
 	var failed error
 	read := func(from uint64, rows int) {
-		err := history(r.Account, from, func(version uint64, index int64, leaf []byte) bool {
+		err := history(r.Account, from, func(version uint64, index JournalIndex, leaf []byte) bool {
 			newest = max(newest, version)
 			if _, known := r.Read[version]; !known {
 				row, err := rowOf(r.Account, version, index, leaf)
@@ -102,8 +102,9 @@ func (r *Statement) Prepare(history History) error {
 	}
 	read(1<<63, 1)
 	a := Account{Name: r.Account, Version: newest, Balance: r.Read[newest].Balance}
-	asItIs := func(index int64) int64 { return index } // nobody sees this page
-	var before uint64                                  // the version that was looked at before
+	var before uint64 // the version that was looked at before
+	// Nobody sees this page, so any index will do.
+	asItIs := func(index JournalIndex) int64 { return int64(index) }
 	r.page(a, asItIs, func(version uint64) StatementRow {
 		if _, known := r.Read[version]; !known && failed == nil {
 			rows := 1
@@ -120,7 +121,7 @@ func (r *Statement) Prepare(history History) error {
 
 // page makes the answer. row returns the row of a version, and inLog the index
 // to show for one in the journal.
-func (r *Statement) page(a Account, inLog func(int64) int64,
+func (r *Statement) page(a Account, inLog func(JournalIndex) int64,
 	row func(uint64) StatementRow,
 ) atm.Status {
 	// The range is of the versions from first to last.
@@ -197,7 +198,7 @@ func newestVersion(newest uint64, before func(uint64) bool) uint64 {
 }
 
 // rowOf reads the row of a version from the entry that made it.
-func rowOf(n Name, version uint64, index int64, leaf []byte) (StatementRow, error) {
+func rowOf(n Name, version uint64, index JournalIndex, leaf []byte) (StatementRow, error) {
 	entry, err := audit.ParseEntry(leaf)
 	if err != nil {
 		return StatementRow{}, fmt.Errorf("entry %d: %w", index, err)

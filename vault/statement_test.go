@@ -14,7 +14,9 @@ import (
 func TestStatementPageReadsABoundedNumberOfRows(t *testing.T) {
 	const changes = 3000
 	read := 0
-	history := func(account Name, from uint64, yield func(uint64, int64, []byte) bool) error {
+	history := func(account Name, from uint64,
+		yield func(uint64, JournalIndex, []byte) bool,
+	) error {
 		for version := min(from, changes); version > 0; version-- {
 			read++
 			change := audit.Change{
@@ -34,7 +36,7 @@ func TestStatementPageReadsABoundedNumberOfRows(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			if !yield(version, int64(version), leaf) {
+			if !yield(version, JournalIndex(version), leaf) {
 				return nil
 			}
 		}
@@ -52,9 +54,7 @@ func TestStatementPageReadsABoundedNumberOfRows(t *testing.T) {
 				t.Fatalf("a page of %d reads %d rows, more than %d", limit, read, most)
 			}
 			status := r.page(Account{Name: "100", Version: changes, Balance: 500},
-				func(i int64) int64 {
-					return i
-				},
+				func(i JournalIndex) int64 { return int64(i) },
 				func(version uint64) StatementRow {
 					row, known := r.Read[version]
 					if !known {

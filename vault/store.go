@@ -40,10 +40,9 @@ var ErrNotEmpty = errors.New("the store is not empty")
 // of Commit, and after any error of durable, nobody knows whether the changes are
 // durable, and all later commits fail.
 //
-// What Signed, Logs and Entries return is durable, and the rest is committed. Indexes
-// are those of the journal. The current audit log begins in it where Logs says
-// last; Signed returns its checkpoint and its head, and CurrentLog is it as an
-// audit.Source.
+// What Signed, Logs and Entries return is durable, and the rest is committed. The
+// current audit log begins in the journal where Logs says last; Signed returns its
+// checkpoint and its head, and CurrentLog is it as an audit.Source.
 type Store interface {
 	Commit(ctx context.Context, keys Keys, decide func(*Books) error) (durable func() error,
 		err error)
@@ -53,18 +52,19 @@ type Store interface {
 	// Entries calls yield with the leaves of the journal from, from+1, … to-1
 	// in order. A leaf is good only until yield returns. An error of yield
 	// ends it and is returned.
-	Entries(ctx context.Context, from, to int64, yield func(index int64, leaf []byte) error) error
+	Entries(ctx context.Context, from, to JournalIndex,
+		yield func(index JournalIndex, leaf []byte) error) error
 
 	// Logs returns where in the journal audit logs began, the oldest first.
-	Logs(ctx context.Context) ([]int64, error)
+	Logs(ctx context.Context) ([]JournalIndex, error)
 
 	// History is a vault.History of what has been committed.
-	History(ctx context.Context, account Name, from uint64, yield func(version uint64, index int64,
-		leaf []byte) bool) error
+	History(ctx context.Context, account Name, from uint64,
+		yield func(version uint64, index JournalIndex, leaf []byte) bool) error
 
 	// Balances calls yield for every account, the bank's own too, in one
 	// snapshot, and returns how many entries the journal had in it.
-	Balances(ctx context.Context, yield func(Account)) (journal int64, err error)
+	Balances(ctx context.Context, yield func(Account)) (journal JournalIndex, err error)
 
 	// Account returns an account; one that does not exist has version 0.
 	Account(ctx context.Context, name Name) (Account, error)
@@ -91,7 +91,7 @@ type Store interface {
 // audit.Source.
 type CurrentLog struct {
 	store Store
-	begin int64 // where it begins in the journal
+	begin JournalIndex // where it begins in the journal
 }
 
 // OpenLog returns the current audit log of a store.
@@ -112,17 +112,18 @@ func (l CurrentLog) Signed(ctx context.Context) ([]byte, merkle.Head, error) {
 func (l CurrentLog) Entries(ctx context.Context, from, to int64,
 	yield func(int64, []byte) error,
 ) error {
-	return l.store.Entries(ctx, l.begin+from, l.begin+to, func(index int64, leaf []byte) error {
-		return yield(index-l.begin, leaf)
+	begin, end := l.begin+JournalIndex(from), l.begin+JournalIndex(to)
+	return l.store.Entries(ctx, begin, end, func(index JournalIndex, leaf []byte) error {
+		return yield(int64(index-l.begin), leaf)
 	})
 }
 
 // JournalSize is how many entries there are in the journal of a store.
-func JournalSize(ctx context.Context, store Store) (int64, error) {
+func JournalSize(ctx context.Context, store Store) (JournalIndex, error) {
 	l, err := OpenLog(ctx, store)
 	if err != nil {
 		return 0, err
 	}
 	_, head, err := l.Signed(ctx)
-	return l.begin + head.Size, err
+	return JournalEnd([]JournalIndex{l.begin}, head), err
 }

@@ -58,16 +58,16 @@ func (r *Recorder) Reloaded(ctx context.Context, setting string) atm.Status {
 }
 
 // Recovered records, as the first entry of a log, that it takes the place of
-// another one whose checkpoint said old, and that the journal had size entries
-// then.
+// another one whose checkpoint said old, and how many entries the journal
+// had then.
 func Recovered(ctx context.Context, ledger *vault.Ledger, old checkpoint.Checkpoint,
-	size int64,
+	journal vault.JournalIndex,
 ) atm.Status {
 	return note(ctx, ledger, audit.EventRecover,
 		audit.Arg{Name: "origin", Value: old.Origin},
 		audit.Arg{Name: "size", Value: strconv.FormatInt(old.Size, 10)},
 		audit.Arg{Name: "root", Value: old.Root.String()},
-		audit.Arg{Name: "journal", Value: strconv.FormatInt(size, 10)})
+		audit.Arg{Name: "journal", Value: strconv.FormatInt(int64(journal), 10)})
 }
 
 // ClockStepped records that the clock was set by so much.

@@ -38,7 +38,7 @@ func TestEachEventIsOneEntryThatSaysWhatHappened(t *testing.T) {
 		t.Fatalf("the last event is answered %+v", s)
 	}
 	var got []audit.Entry
-	err = store.Entries(ctx, 0, 8, func(_ int64, leaf []byte) error {
+	err = store.Entries(ctx, 0, 8, func(_ vault.JournalIndex, leaf []byte) error {
 		entry, err := audit.ParseEntry(leaf)
 		if err == nil {
 			got = append(got, *entry)

@@ -51,7 +51,7 @@ type invited struct {
 
 // A given is a grant as the entry says that made it. The id is in the token alone.
 type given struct {
-	index    int64
+	index    vault.JournalIndex
 	grant    vault.Grant // Expires is when it ends at the latest
 	earliest time.Time   // that it ends; zero when that is not known
 	partly   bool        // not all of its accounts are in the entry
@@ -60,7 +60,7 @@ type given struct {
 
 // A use is what somebody did under a grant.
 type use struct {
-	index          int64
+	index          vault.JournalIndex
 	subject, actor string
 	op             atm.Operation
 	account        string
@@ -74,7 +74,7 @@ type requests struct {
 }
 
 type answered struct {
-	index int64
+	index vault.JournalIndex
 	at    time.Time
 	key   vault.RequestKey // without a time in it
 }
@@ -100,7 +100,7 @@ func newRecords(rules Rules, books *vault.Replayer, problems *check.Problems) *r
 }
 
 // entry learns what an entry changed. The books are as they were before it.
-func (r *records) entry(index int64, e *audit.Entry) {
+func (r *records) entry(index vault.JournalIndex, e *audit.Entry) {
 	if e.Time.After(r.newest) {
 		r.newest = e.Time
 	}
@@ -124,7 +124,7 @@ func (r *records) entry(index int64, e *audit.Entry) {
 	r.administration(index, e, args)
 }
 
-func (r *records) administration(index int64, e *audit.Entry, args map[string]string) {
+func (r *records) administration(index vault.JournalIndex, e *audit.Entry, args map[string]string) {
 	subject := args["subject"]
 	switch e.Operation {
 	case atm.UserAdd, atm.CertIssue:
@@ -249,7 +249,7 @@ func (r *records) enrolled(subject string, at time.Time) {
 }
 
 // roles looks whether somebody acted in a role that the journal never gave them.
-func (r *records) roles(index int64, e *audit.Entry) {
+func (r *records) roles(index vault.JournalIndex, e *audit.Entry) {
 	p := r.users[e.Caller.Subject]
 	if p == nil || p.unclear {
 		return
@@ -263,7 +263,7 @@ func (r *records) roles(index int64, e *audit.Entry) {
 }
 
 // owners looks whether the accounts that somebody acted on were theirs.
-func (r *records) owners(index int64, e *audit.Entry, args map[string]string) {
+func (r *records) owners(index vault.JournalIndex, e *audit.Entry, args map[string]string) {
 	if strings.HasPrefix(e.Caller.Subject, "system:") {
 		return // the program itself
 	}
@@ -300,7 +300,7 @@ func (r *records) owners(index int64, e *audit.Entry, args map[string]string) {
 func whole(arg string) bool { return !strings.Contains(arg, "…") }
 
 // request notes an entry as the answer to a request id.
-func (r *records) request(index int64, e *audit.Entry) {
+func (r *records) request(index vault.JournalIndex, e *audit.Entry) {
 	kept := vault.RequestDay(r.newest.Add(-vault.RequestLife))
 	if today := vault.RequestDay(r.newest); today != r.asked.today {
 		r.asked.today = today
@@ -326,7 +326,7 @@ func (r *records) request(index int64, e *audit.Entry) {
 	r.asked.byTail[tail] = answered{index, e.Time, key}
 }
 
-func (r *records) grant(index int64, e *audit.Entry, args map[string]string) {
+func (r *records) grant(index vault.JournalIndex, e *audit.Entry, args map[string]string) {
 	life := teller.GrantLife
 	if n, err := strconv.ParseInt(args["seconds"], 10, 64); err == nil {
 		life = time.Duration(n) * time.Second

@@ -29,19 +29,19 @@ func Reconcile(ctx context.Context, store vault.Store,
 	}
 	bookings := teller.NewBookings()
 	replayer := vault.NewReplayer()
-	err = store.Entries(ctx, 0, size, func(index int64, leaf []byte) error {
+	err = store.Entries(ctx, 0, size, func(index vault.JournalIndex, leaf []byte) error {
 		entry, err := audit.ParseEntry(leaf)
 		if err != nil {
 			return fmt.Errorf("entry %d: %w", index, err)
 		}
-		progress(index+1, size)
+		progress(int64(index+1), int64(size))
 		return replay(bookings, replayer, index, entry)
 	})
 	return replayer, err
 }
 
 // replay replays an entry, if it changed accounts.
-func replay(bookings teller.Bookings, replayer *vault.Replayer, index int64,
+func replay(bookings teller.Bookings, replayer *vault.Replayer, index vault.JournalIndex,
 	entry *audit.Entry,
 ) error {
 	if len(entry.State) == 0 {
@@ -93,12 +93,13 @@ func Compare(ctx context.Context, store vault.Backend, rules Rules,
 	}
 	c.Trail, err = store.Dump(ctx, func(p *vault.Part) error {
 		for i, leaf := range p.Leaves {
+			index := p.First + vault.JournalIndex(i)
 			entry, err := audit.ParseEntry(leaf)
 			if err != nil {
-				return fmt.Errorf("entry %d: %w", p.First+int64(i), err)
+				return fmt.Errorf("entry %d: %w", index, err)
 			}
-			r.entry(p.First+int64(i), entry)
-			if err := replay(bookings, c.Replayer, p.First+int64(i), entry); err != nil {
+			r.entry(index, entry)
+			if err := replay(bookings, c.Replayer, index, entry); err != nil {
 				return err
 			}
 			if rotation, is := audit.RotationOf(entry); is {
@@ -108,7 +109,7 @@ func Compare(ctx context.Context, store vault.Backend, rules Rules,
 		c.Kept.Add(&p.Records)
 		r.part(p)
 		if rules.Progress != nil && len(p.Leaves) > 0 {
-			rules.Progress(p.First+int64(len(p.Leaves)), size)
+			rules.Progress(int64(p.First)+int64(len(p.Leaves)), int64(size))
 		}
 		return ctx.Err()
 	})

@@ -87,7 +87,7 @@ type last struct {
 type signed struct {
 	checkpoint []byte
 	head       merkle.Head
-	logs       []int64
+	logs       []vault.JournalIndex
 }
 
 // ErrMissing reports a file that should exist.
@@ -340,7 +340,7 @@ func (s *Store) BeginLog(context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := v.writeLogs(append(logs, logs[len(logs)-1]+head.Size)); err != nil {
+		if err := v.writeLogs(append(logs, vault.JournalEnd(logs, head))); err != nil {
 			return err
 		}
 		meta := v.file.Bucket(bucketMeta)

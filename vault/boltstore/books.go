@@ -177,7 +177,7 @@ func (v view) write(now time.Time, c *vault.Changes, spines spines) error {
 }
 
 // putRequest notes which entry answered a request id.
-func (v view) putRequest(key codec.Request, index int64) error {
+func (v view) putRequest(key codec.Request, index vault.JournalIndex) error {
 	if v.batch != nil {
 		v.batch.PutRequest(key, index)
 		return nil
@@ -191,7 +191,7 @@ func (v view) writeRecords(c *vault.Changes, spines spines) error {
 	journal := v.journalWriter(v.engine.chunks)
 	var links []chunk.Link
 	for i := range c.Entries {
-		entry, index := &c.Entries[i], c.First+int64(i)
+		entry, index := &c.Entries[i], c.First+vault.JournalIndex(i)
 		links = spines.grow(index, entry.Touched, links)
 		if err := journal.add(index, links, entry.Leaf); err != nil {
 			return err
@@ -230,18 +230,18 @@ func expire(requests *bolt.Bucket, now time.Time) error {
 	return nil
 }
 
-func (v view) readLogs() ([]int64, error) {
+func (v view) readLogs() ([]vault.JournalIndex, error) {
 	value, err := v.shelf(bucketMeta).get(keyLogs)
 	if err != nil {
 		return nil, err
 	}
 	if value == nil {
-		return []int64{0}, nil
+		return []vault.JournalIndex{0}, nil
 	}
 	return codec.DecodeLogs(value)
 }
 
-func (v view) writeLogs(logs []int64) error {
+func (v view) writeLogs(logs []vault.JournalIndex) error {
 	return v.shelf(bucketMeta).put(keyLogs, codec.EncodeLogs(logs))
 }
 

@@ -47,7 +47,7 @@ func (s *Store) Check(ctx context.Context, report func(problem string)) error {
 type checker struct {
 	problems *check.Problems
 
-	size   int64 // of the journal
+	size   vault.JournalIndex // of the journal
 	chains *check.Chains
 	spines spines
 }
@@ -61,13 +61,13 @@ func (c *checker) journal(ctx context.Context, v view) error {
 	logs, err := v.readLogs()
 	if err != nil {
 		c.problems.Add("beginnings of audit logs: %v", err)
-		logs = []int64{0}
+		logs = []vault.JournalIndex{0}
 	}
 	begin := logs[len(logs)-1] // of the current log
 	var rebuilt merkle.Head
 	var hashes []merkle.Hash // of the entries since rebuilt
 	journal := v.journal()
-	err = journal.each(ctx, func(first int64, entries []chunk.Entry) error {
+	err = journal.each(ctx, func(first vault.JournalIndex, entries []chunk.Entry) error {
 		if first != c.size {
 			c.problems.Add("journal: entry %d where entry %d should be", first, c.size)
 			c.size = first
@@ -95,7 +95,7 @@ func (c *checker) journal(ctx context.Context, v view) error {
 	}
 	rebuilt = rebuilt.Append(hashes...)
 	switch {
-	case begin+head.Size != c.size:
+	case vault.JournalEnd(logs, head) != c.size:
 		c.problems.Add("the signed tree has %d entries, the journal %d", head.Size, c.size-begin)
 	case !slices.Equal(head.Edge, rebuilt.Edge):
 		c.problems.Add("the signed tree is not that of the journal")
@@ -107,7 +107,7 @@ func (c *checker) journal(ctx context.Context, v view) error {
 }
 
 // entry carries the chains on by what an entry changed.
-func (c *checker) entry(index int64, entry *audit.Entry, stored chunk.Entry) {
+func (c *checker) entry(index vault.JournalIndex, entry *audit.Entry, stored chunk.Entry) {
 	if stored.Links != len(entry.State) {
 		c.problems.Add("journal entry %d touches %d accounts and has links for %d", index,
 			len(entry.State), stored.Links)
@@ -118,9 +118,11 @@ func (c *checker) entry(index int64, entry *audit.Entry, stored chunk.Entry) {
 		name := vault.Name(change.Account)
 		var want chunk.Link
 		if have := c.spines[name]; change.Version == 1 || len(have.places) > 0 {
-			c.spines[name], want = have.grow(change.Version, chunk.Place{Index: index, Slot: slot})
+			c.spines[name], want = have.grow(change.Version, chunk.Place{
+				Index: int64(index), Slot: slot,
+			})
 		}
-		if stored.Link(index, slot) != want {
+		if stored.Link(int64(index), slot) != want {
 			c.problems.Add("journal entry %d: the links of account %s lead astray", index, name)
 		}
 	}

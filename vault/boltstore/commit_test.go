@@ -129,9 +129,9 @@ func TestGrowingFileBlocksNoCommit(t *testing.T) {
 	for range 4 {
 		readers.Go(func() {
 			for ctx.Err() == nil {
-				_, head, _ := store.Signed(ctx)
-				err := store.Entries(ctx, max(0, head.Size-2000), head.Size,
-					func(int64, []byte) error {
+				size, _ := vault.JournalSize(ctx, store)
+				err := store.Entries(ctx, max(0, size-2000), size,
+					func(vault.JournalIndex, []byte) error {
 						return nil
 					})
 				_, accountErr := store.Account(ctx, "1")

@@ -26,17 +26,21 @@ type spines map[vault.Name]spine
 
 // grow returns the links of an entry, reusing the memory of links, and adds its place to
 // the spines of the accounts that it changes.
-func (s spines) grow(index int64, touched []audit.Change, links []chunk.Link) []chunk.Link {
+func (s spines) grow(index vault.JournalIndex, touched []audit.Change,
+	links []chunk.Link,
+) []chunk.Link {
 	links = slices.Grow(links[:0], len(touched))[:len(touched)]
 	for slot, change := range touched {
 		name := vault.Name(change.Account)
-		s[name], links[slot] = s[name].grow(change.Version, chunk.Place{Index: index, Slot: slot})
+		s[name], links[slot] = s[name].grow(change.Version, chunk.Place{
+			Index: int64(index), Slot: slot,
+		})
 	}
 	return links
 }
 
 // history is a vault.History.
-func (v view) history(account vault.Name, from uint64, yield func(uint64, int64,
+func (v view) history(account vault.Name, from uint64, yield func(uint64, vault.JournalIndex,
 	[]byte) bool,
 ) error {
 	a, spine, err := v.account(account)
@@ -49,14 +53,15 @@ func (v view) history(account vault.Name, from uint64, yield func(uint64, int64,
 	journal := v.journal()
 	at, version := spine[0], a.Version
 	for version > 0 {
-		e, err := journal.at(at.Index)
+		index := vault.JournalIndex(at.Index)
+		e, err := journal.at(index)
 		if err != nil {
 			return err
 		}
 		if at.Slot >= e.Links {
 			return fmt.Errorf("journal entry %d does not touch account %s", at.Index, account)
 		}
-		if version <= from && !yield(version, at.Index, e.Leaf) {
+		if version <= from && !yield(version, index, e.Leaf) {
 			return nil
 		}
 		l := e.Link(at.Index, at.Slot)

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"example.com/atm/audit"
+	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore/chunk"
 	"example.com/atm/vault/boltstore/codec"
 	"example.com/atm/vault/boltstore/memtable"
@@ -25,7 +26,7 @@ var errNoEntry = errors.New("it is missing")
 type journal struct {
 	shelf   shelf
 	cursor  *bolt.Cursor
-	begin   int64 // index of the first of entries
+	begin   vault.JournalIndex // index of the first of entries
 	entries []chunk.Entry
 	shared  *chunkMemory // for one chunk after the other; nil when each gets its own
 }
@@ -44,8 +45,8 @@ func (v view) journal() *journal {
 }
 
 // at returns an entry. Where chunks share memory, it is good until the next call.
-func (j *journal) at(index int64) (chunk.Entry, error) {
-	if index < j.begin || index >= j.begin+int64(len(j.entries)) {
+func (j *journal) at(index vault.JournalIndex) (chunk.Entry, error) {
+	if index < j.begin || index >= j.begin+vault.JournalIndex(len(j.entries)) {
 		if err := j.read(index); err != nil {
 			return chunk.Entry{}, fmt.Errorf("journal entry %d: %w", index, err)
 		}
@@ -54,7 +55,7 @@ func (j *journal) at(index int64) (chunk.Entry, error) {
 }
 
 // read reads the chunk that has an entry.
-func (j *journal) read(index int64) error {
+func (j *journal) read(index vault.JournalIndex) error {
 	c, has := j.shelf.view.memtables.Chunk(index)
 	if !has {
 		key := codec.JournalKey(index)
@@ -77,7 +78,7 @@ func (j *journal) read(index int64) error {
 	if err := j.open(c); err != nil {
 		return err
 	}
-	if index >= j.begin+int64(len(j.entries)) {
+	if index >= j.begin+vault.JournalIndex(len(j.entries)) {
 		return errNoEntry
 	}
 	return nil
@@ -119,7 +120,7 @@ func (j *journal) openShared(c memtable.Chunk) error {
 
 // An openChunk is a chunk that was opened and decoded. It does not change.
 type openChunk struct {
-	first   int64
+	first   vault.JournalIndex
 	entries []chunk.Entry
 }
 
@@ -128,7 +129,7 @@ type openChunk struct {
 // the journal many times.
 type openChunks [64]atomic.Pointer[openChunk]
 
-func (o *openChunks) of(first int64) *atomic.Pointer[openChunk] {
+func (o *openChunks) of(first vault.JournalIndex) *atomic.Pointer[openChunk] {
 	const odd = 0x9e3779b97f4a7c15 // spreads neighbours
 	return &o[uint64(first)*odd>>58]
 }
@@ -142,7 +143,8 @@ func (o *openChunks) forget() {
 
 // each calls yield with all chunks of bbolt itself, when there are no memtables, and
 // bad with the keys of those that cannot be read. It reads each anew.
-func (j *journal) each(ctx context.Context, yield func(first int64, entries []chunk.Entry) error,
+func (j *journal) each(ctx context.Context,
+	yield func(first vault.JournalIndex, entries []chunk.Entry) error,
 	bad func(k []byte, err error),
 ) error {
 	j.shared = newChunkMemory()
@@ -164,7 +166,9 @@ func (j *journal) each(ctx context.Context, yield func(first int64, entries []ch
 
 // entries yields the leaves of the journal from, … to-1. bbolt has those up
 // to some place, and the memtables those from there on.
-func (v view) entries(from, to int64, yield func(index int64, leaf []byte) error) error {
+func (v view) entries(from, to vault.JournalIndex,
+	yield func(index vault.JournalIndex, leaf []byte) error,
+) error {
 	journal := v.journal()
 	journal.shared = newChunkMemory()
 	for from < to {
@@ -199,13 +203,13 @@ func (v view) journalWriter(memory chunk.Builder) *journalWriter {
 }
 
 // add adds the entry with this index, which follows the one before.
-func (w *journalWriter) add(index int64, links []chunk.Link, leaf []byte) error {
+func (w *journalWriter) add(index vault.JournalIndex, links []chunk.Link, leaf []byte) error {
 	if !w.Fits(len(links), len(leaf)) {
 		if err := w.flush(); err != nil {
 			return err
 		}
 	}
-	w.Add(index, links, leaf)
+	w.Add(int64(index), links, leaf)
 	return nil
 }
 
@@ -215,7 +219,8 @@ func (w *journalWriter) flush() error {
 		return nil
 	}
 	plainBytes := w.Len()
-	first, value := w.Take()
+	index, value := w.Take()
+	first := vault.JournalIndex(index)
 	if w.view.batch == nil {
 		return w.shelf.put(codec.JournalKey(first), value)
 	}
@@ -235,8 +240,8 @@ func (v view) relink(ctx context.Context) (spines, error) {
 	}
 	spines := make(spines)
 	journal := v.journal()
-	for index, end := int64(0), logs[len(logs)-1]+
-		head.Size; index < end; index += int64(len(journal.entries)) {
+	end := vault.JournalEnd(logs, head)
+	for index := vault.JournalIndex(0); index < end; {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -244,16 +249,17 @@ func (v view) relink(ctx context.Context) (spines, error) {
 			return nil, err
 		}
 		var again chunk.Builder
-		for i, e := range journal.entries {
-			index := index + int64(i)
+		for _, e := range journal.entries {
 			parsed, err := audit.ParseEntry(e.Leaf)
 			if err != nil {
 				return nil, fmt.Errorf("journal entry %d: %w", index, err)
 			}
-			again.Add(index, spines.grow(index, parsed.State, nil), e.Leaf)
+			again.Add(int64(index), spines.grow(index, parsed.State, nil), e.Leaf)
+			index++
 		}
 		first, value := again.Take()
-		if err := journal.shelf.put(codec.JournalKey(first), value); err != nil {
+		key := codec.JournalKey(vault.JournalIndex(first))
+		if err := journal.shelf.put(key, value); err != nil {
 			return nil, err
 		}
 	}

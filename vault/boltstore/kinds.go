@@ -32,7 +32,7 @@ var kinds = []kind{
 		toKey:  codec.HoldKey, fromKey: codec.HoldID, encode: codec.EncodeHold,
 		decode: codec.DecodeHold,
 		check: func(c *checker, h *vault.Hold) error {
-			if !c.chains.Has(h.Account) || int64(h.ID) >= c.size {
+			if !c.chains.Has(h.Account) || vault.JournalIndex(h.ID) >= c.size {
 				return errors.New("it is of nothing")
 			}
 			return nil

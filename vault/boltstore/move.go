@@ -148,7 +148,7 @@ func (v view) fillPart(part *vault.Part, spines spines) error {
 	for i, leaf := range part.Leaves {
 		entry, err := audit.ParseEntry(leaf)
 		if err != nil {
-			return fmt.Errorf("entry %d: %w", part.First+int64(i), err)
+			return fmt.Errorf("entry %d: %w", part.First+vault.JournalIndex(i), err)
 		}
 		c.Entries[i] = vault.Entry{Leaf: leaf, Touched: entry.State}
 	}

@@ -20,7 +20,7 @@ const newestLooked = 1024
 func (r *reader) checkNewest() error {
 	last := r.signed.Load()
 	begin := last.logs[len(last.logs)-1]
-	size := begin + last.head.Size
+	size := vault.JournalEnd(last.logs, last.head)
 	return r.engine.snapshot(func(v view) error {
 		journal, seen := v.journal(), make(map[vault.Name]bool)
 		if _, err := journal.at(size); err == nil {

@@ -24,11 +24,13 @@ func (r *reader) Signed(context.Context) (checkpoint []byte, head merkle.Head, e
 }
 
 // Logs implements vault.Store.
-func (r *reader) Logs(context.Context) ([]int64, error) { return r.signed.Load().logs, nil }
+func (r *reader) Logs(context.Context) ([]vault.JournalIndex, error) {
+	return r.signed.Load().logs, nil
+}
 
 // History implements vault.Store.
 func (r *reader) History(_ context.Context, account vault.Name, from uint64,
-	yield func(uint64, int64, []byte) bool,
+	yield func(uint64, vault.JournalIndex, []byte) bool,
 ) error {
 	v, end, err := r.engine.view()
 	if err != nil {
@@ -53,8 +55,8 @@ func (r *reader) Account(_ context.Context, name vault.Name) (a vault.Account, e
 }
 
 // Balances implements vault.Store.
-func (r *reader) Balances(ctx context.Context, yield func(vault.Account)) (journal int64,
-	err error,
+func (r *reader) Balances(ctx context.Context, yield func(vault.Account)) (
+	journal vault.JournalIndex, err error,
 ) {
 	err = r.engine.snapshot(func(v view) error {
 		_, head, err := v.readHead()
@@ -65,7 +67,7 @@ func (r *reader) Balances(ctx context.Context, yield func(vault.Account)) (journ
 		if err != nil {
 			return err
 		}
-		journal = logs[len(logs)-1] + head.Size
+		journal = vault.JournalEnd(logs, head)
 		return v.eachAccount(func(a *vault.Account, _ chunk.Spine) error {
 			yield(*a)
 			return ctx.Err()
@@ -120,9 +122,9 @@ func (r *reader) Certificates(context.Context) (found []people.Certificate, err 
 	return found, err
 }
 
-// Entries implements audit.Source.
-func (r *reader) Entries(ctx context.Context, from, to int64,
-	yield func(index int64, leaf []byte) error,
+// Entries implements vault.Store.
+func (r *reader) Entries(ctx context.Context, from, to vault.JournalIndex,
+	yield func(index vault.JournalIndex, leaf []byte) error,
 ) error {
 	for from < to {
 		if err := ctx.Err(); err != nil {
@@ -139,7 +141,9 @@ func (r *reader) Entries(ctx context.Context, from, to int64,
 
 // entries is Entries in one view, which ends even if yield panics: what closes the store
 // would wait for it for good.
-func (r *reader) entries(from, to int64, yield func(index int64, leaf []byte) error) error {
+func (r *reader) entries(from, to vault.JournalIndex,
+	yield func(index vault.JournalIndex, leaf []byte) error,
+) error {
 	v, end, err := r.engine.view()
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package boltstore
 import (
 	bolt "go.etcd.io/bbolt"
 
+	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore/codec"
 	"example.com/atm/vault/boltstore/memtable"
 )
@@ -49,7 +50,9 @@ func (e *engine) snapshot(read func(v view) error) error {
 
 // request returns the entry that answered a request id, if it is kept: in a memtable,
 // or in bbolt, where cursor looks.
-func (v view) request(cursor *bolt.Cursor, key codec.Request) (index int64, kept bool, err error) {
+func (v view) request(cursor *bolt.Cursor, key codec.Request) (
+	index vault.JournalIndex, kept bool, err error,
+) {
 	if index, kept = v.memtables.Request(key); kept {
 		return index, true, nil
 	}

@@ -64,7 +64,7 @@ func NewChains(problems *Problems) *Chains {
 }
 
 // Entry carries the chains on by what an entry changed.
-func (c *Chains) Entry(index int64, entry *audit.Entry) {
+func (c *Chains) Entry(index vault.JournalIndex, entry *audit.Entry) {
 	var sum atm.Amount
 	for _, change := range entry.State {
 		sum += change.After - change.Before

@@ -40,7 +40,7 @@ func scrubAccount(ctx context.Context, store vault.Store, a vault.Account,
 ) error {
 	for range scrubTries {
 		problem := "no entry made its newest version"
-		err := store.History(ctx, a.Name, a.Version, func(version uint64, index int64,
+		err := store.History(ctx, a.Name, a.Version, func(version uint64, index vault.JournalIndex,
 			leaf []byte,
 		) bool {
 			problem = compareNewest(a, version, index, leaf)
@@ -70,7 +70,7 @@ func scrubAccount(ctx context.Context, store vault.Store, a vault.Account,
 
 // compareNewest says how an account differs from the entry of its newest version; "" when it
 // does not.
-func compareNewest(a vault.Account, version uint64, index int64, leaf []byte) string {
+func compareNewest(a vault.Account, version uint64, index vault.JournalIndex, leaf []byte) string {
 	entry, err := audit.ParseEntry(leaf)
 	if err != nil {
 		return err.Error()

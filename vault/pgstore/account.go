@@ -36,6 +36,7 @@ func (accounts) dump(ctx context.Context, _ *secrets.Keys, q database.Querier, r
 func (accounts) write(_ *secrets.Keys, b *pgx.Batch, w *written) {
 	var opened, changed accountRows
 	var moved moneyRows
+	first := int64(w.first)
 	inOrder := slices.SortedFunc(slices.Values(w.records.Accounts), func(a, b vault.Account) int {
 		return strings.Compare(string(a.Name), string(b.Name))
 	})
@@ -43,11 +44,11 @@ func (accounts) write(_ *secrets.Keys, b *pgx.Batch, w *written) {
 		a := &inOrder[i]
 		switch before := w.before[a.Name]; {
 		case before == nil:
-			opened.add(a, w.first)
+			opened.add(a, first)
 		case onlyMoneyMoved(before, a):
 			moved.add(a)
 		default:
-			changed.add(a, w.first)
+			changed.add(a, first)
 		}
 	}
 	if len(moved.names) > 0 {

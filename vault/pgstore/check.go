@@ -41,7 +41,7 @@ type checker struct {
 	store    *Store
 	problems *check.Problems
 
-	size   int64 // of the journal
+	size   vault.JournalIndex // of the journal
 	chains *check.Chains
 }
 
@@ -52,21 +52,23 @@ func (c *checker) journal(ctx context.Context, tx pgx.Tx) error {
 		c.problems.Add("head of the audit tree: %v", err)
 		return nil
 	}
-	var logs []int64
-	var stored int64
+	var numbers []int64 // where logs began
+	var size, stored int64
 	if err := tx.QueryRow(ctx,
-		"SELECT logs, size, (SELECT count(*) FROM journal) FROM log").Scan(&logs, &c.size,
+		"SELECT logs, size, (SELECT count(*) FROM journal) FROM log").Scan(&numbers, &size,
 		&stored); err != nil {
 		return err
 	}
-	if len(logs) == 0 || logs[len(logs)-1]+head.Size != c.size || stored != c.size {
+	logs := journalIndexes(numbers)
+	c.size = vault.JournalIndex(size)
+	if len(logs) == 0 || vault.JournalEnd(logs, head) != c.size || stored != size {
 		c.problems.Add("the head says %d entries in logs from %v and %d in the last one; the "+
 			"journal has %d", c.size, logs, head.Size, stored)
 		return nil
 	}
 	var rebuilt merkle.Head
 	begin := logs[len(logs)-1]
-	err = entries(ctx, tx, 0, c.size, func(index int64, leaf []byte) error {
+	err = entries(ctx, tx, 0, c.size, func(index vault.JournalIndex, leaf []byte) error {
 		if index >= begin {
 			rebuilt = rebuilt.Append(merkle.LeafHash(leaf))
 		}
@@ -124,21 +126,21 @@ func (c *checker) versions(ctx context.Context, tx pgx.Tx) error {
 	type version struct {
 		account string
 		number  int64
-		index   int64
+		index   int64 // in the journal
 	}
 	scan := func(row pgx.Row) (v version, err error) {
 		return v, row.Scan(&v.account, &v.number, &v.index)
 	}
-	for from := int64(0); from < c.size; from += entriesAtOnce {
+	for from := vault.JournalIndex(0); from < c.size; from += entriesAtOnce {
 		to := min(from+entriesAtOnce, c.size)
 		made := make(map[version]bool)
-		err := entries(ctx, tx, from, to, func(index int64, leaf []byte) error {
+		err := entries(ctx, tx, from, to, func(index vault.JournalIndex, leaf []byte) error {
 			entry, err := audit.ParseEntry(leaf)
 			if err != nil {
 				return nil // which journal has told
 			}
 			for _, change := range entry.State {
-				made[version{change.Account, int64(change.Version), index}] = true
+				made[version{change.Account, int64(change.Version), int64(index)}] = true
 			}
 			return nil
 		})
@@ -146,7 +148,7 @@ func (c *checker) versions(ctx context.Context, tx pgx.Tx) error {
 			return nil // an entry is missing, which journal has told
 		}
 		known, err := database.List(ctx, tx, scan, `SELECT account, version, index
-			FROM versions WHERE index >= $1 AND index < $2`, from, to)
+			FROM versions WHERE index >= $1 AND index < $2`, int64(from), int64(to))
 		if err != nil {
 			return err
 		}
@@ -161,7 +163,7 @@ func (c *checker) versions(ctx context.Context, tx pgx.Tx) error {
 		}
 	}
 	beyond, err := database.List(ctx, tx, scan, `SELECT account, version, index FROM versions
-		WHERE index < 0 OR index >= $1`, c.size)
+		WHERE index < 0 OR index >= $1`, int64(c.size))
 	for _, v := range beyond {
 		c.problems.Add(otherwise, v.account, v.number, v.index)
 	}

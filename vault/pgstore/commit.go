@@ -86,7 +86,7 @@ func (c *commit) conclude(err error, doubted, late bool) (final bool, _ error) {
 
 // An inDoubt is a commit that may have happened.
 type inDoubt struct {
-	index int64 // of its first entry
+	index vault.JournalIndex // of its first entry
 	leaf  []byte
 	after highWater // if it happened
 	err   error
@@ -130,7 +130,8 @@ func (c *commit) happened(ctx context.Context, doubt *inDoubt) (done bool, err e
 			return err
 		}
 		var leaf []byte
-		err = tx.QueryRow(ctx, "SELECT leaf FROM journal WHERE index = $1", doubt.index).Scan(&leaf)
+		err = tx.QueryRow(ctx, "SELECT leaf FROM journal WHERE index = $1",
+			int64(doubt.index)).Scan(&leaf)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
 		}

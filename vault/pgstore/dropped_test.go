@@ -151,7 +151,7 @@ func TestWriteThatIsDroppedIsNotAcknowledged(t *testing.T) {
 	name := url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")]
 	cluster.SQL(t, name, "CREATE FUNCTION drop_it() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN "+
 		"RETURN NULL; END'")
-	tell := func() (size int64, balance atm.Amount) {
+	tell := func() (size vault.JournalIndex, balance atm.Amount) {
 		t.Helper()
 		size, err := vault.JournalSize(t.Context(), store)
 		a, errAccount := store.Account(t.Context(), "7001")

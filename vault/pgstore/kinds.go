@@ -89,7 +89,7 @@ type kind interface {
 // What was written, and what writing it depends on.
 type written struct {
 	records *vault.Records
-	first   int64 // index in the journal of the first entry of the commit
+	first   vault.JournalIndex // index in the journal of the first entry of the commit
 
 	// before are the accounts as they were; one that is not there is new.
 	before map[vault.Name]*vault.Account
@@ -102,7 +102,7 @@ type records[K comparable, V any] struct {
 
 	list func(*vault.Records) *[]V
 	scan func(*secrets.Keys, pgx.Row) (V, error)
-	put  func(keys *secrets.Keys, b *pgx.Batch, v *V, first int64)
+	put  func(keys *secrets.Keys, b *pgx.Batch, v *V, first vault.JournalIndex)
 
 	// For a kind that rules name in their keys; nil for others. asked returns the keys as the
 	// database has them, and how many there are.
@@ -200,7 +200,7 @@ func scanHold(row pgx.Row) (vault.Hold, error) {
 const putHoldSQL = database.Written + `INSERT INTO holds (id, account, amount, state)
 	VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO UPDATE SET state = excluded.state` + database.One
 
-func putHold(_ *secrets.Keys, b *pgx.Batch, h *vault.Hold, _ int64) {
+func putHold(_ *secrets.Keys, b *pgx.Batch, h *vault.Hold, _ vault.JournalIndex) {
 	b.Queue(putHoldSQL, int64(h.ID), string(h.Account), int64(h.Amount), int64(h.State))
 }
 
@@ -224,7 +224,7 @@ const putGrantSQL = database.Written + `INSERT INTO grants
 	VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 	ON CONFLICT (id) DO UPDATE SET spent = excluded.spent` + database.One
 
-func putGrant(_ *secrets.Keys, b *pgx.Batch, g *vault.Grant, _ int64) {
+func putGrant(_ *secrets.Keys, b *pgx.Batch, g *vault.Grant, _ vault.JournalIndex) {
 	b.Queue(putGrantSQL, g.ID, g.Grantor, g.Grantee, texts(g.Accounts), texts(g.Operations),
 		int64(g.Cap), int64(g.Spent), g.Expires)
 }

@@ -22,27 +22,29 @@ const movedAtOnce = 1024
 func (s *Store) Dump(ctx context.Context, yield func(*vault.Part) error) (*vault.Trail, error) {
 	var t vault.Trail
 	err := s.db.Snapshot(ctx, func(tx pgx.Tx) error {
+		var logs []int64
 		var err error
 		if t.Checkpoint, t.Head, err = signed(ctx, tx); err != nil {
 			return err
 		}
-		if err := tx.QueryRow(ctx, "SELECT logs FROM log").Scan(&t.Logs); err != nil {
+		if err := tx.QueryRow(ctx, "SELECT logs FROM log").Scan(&logs); err != nil {
 			return err
 		}
+		t.Logs = journalIndexes(logs)
 		return dumpParts(ctx, tx, s.keys, t.Size(), yield)
 	})
 	return &t, err
 }
 
-func dumpParts(ctx context.Context, tx pgx.Tx, keys *secrets.Keys, size int64,
-	yield func(*vault.Part) error,
+func dumpParts(ctx context.Context, tx pgx.Tx, keys *secrets.Keys,
+	size vault.JournalIndex, yield func(*vault.Part) error,
 ) error {
 	var part vault.Part
 	flush := func() error {
 		defer func() { part = vault.Part{} }()
 		return yield(&part)
 	}
-	err := entries(ctx, tx, 0, size, func(index int64, leaf []byte) error {
+	err := entries(ctx, tx, 0, size, func(index vault.JournalIndex, leaf []byte) error {
 		if len(part.Leaves) == 0 {
 			part.First = index
 		}
@@ -65,13 +67,14 @@ func dumpParts(ctx context.Context, tx pgx.Tx, keys *secrets.Keys, size int64,
 func scanRequest(row pgx.Row) (vault.KeptRequest, error) {
 	var r vault.KeptRequest
 	var key []byte
-	if err := row.Scan(&key, &r.Index, &r.Day); err != nil {
+	var index int64
+	if err := row.Scan(&key, &index, &r.Day); err != nil {
 		return r, err
 	}
 	if len(key) != len(r.Key) {
 		return r, errRecord
 	}
-	r.Key = vault.RequestKey(key)
+	r.Key, r.Index = vault.RequestKey(key), vault.JournalIndex(index)
 	return r, nil
 }
 
@@ -79,7 +82,6 @@ func scanRequest(row pgx.Row) (vault.KeptRequest, error) {
 func (s *Store) Fill(ctx context.Context, dump func(context.Context,
 	func(*vault.Part) error) (*vault.Trail, error),
 ) error {
-	var after int64
 	err := s.Replicas.Exclude(ctx, func(tx pgx.Tx, size int64) error {
 		if size > 0 {
 			return vault.ErrNotEmpty
@@ -94,9 +96,13 @@ func (s *Store) Fill(ctx context.Context, dump func(context.Context,
 		if err != nil {
 			return err
 		}
-		after = trail.Size()
+		logs := make([]int64, len(trail.Logs))
+		for i, begin := range trail.Logs {
+			logs[i] = int64(begin)
+		}
 		_, err = tx.Exec(ctx, database.Written+`UPDATE log SET size = $1, head = $2,
-			checkpoint = $3, logs = $4`+database.One, after, head, trail.Checkpoint, trail.Logs)
+			checkpoint = $3, logs = $4`+database.One,
+			int64(trail.Size()), head, trail.Checkpoint, logs)
 		return err
 	})
 	if err != nil {
@@ -113,12 +119,12 @@ func (s *Store) Fill(ctx context.Context, dump func(context.Context,
 func fillPart(ctx context.Context, tx pgx.Tx, keys *secrets.Keys, part *vault.Part) error {
 	journal := make([][]any, len(part.Leaves))
 	for i, leaf := range part.Leaves {
-		journal[i] = []any{part.First + int64(i), leaf}
+		journal[i] = []any{int64(part.First) + int64(i), leaf}
 	}
 	requests := make([][]any, len(part.Requests))
 	for i := range part.Requests {
 		r := &part.Requests[i]
-		requests[i] = []any{r.Key[:], r.Index, r.Day}
+		requests[i] = []any{r.Key[:], int64(r.Index), r.Day}
 	}
 	versions, err := versionsOf(part)
 	if err != nil {
@@ -160,13 +166,13 @@ var versionColumns = []string{"account", "version", "index"}
 // versionsOf returns the rows of versions that the entries of a part made.
 func versionsOf(part *vault.Part) (rows [][]any, err error) {
 	for i, leaf := range part.Leaves {
-		index := part.First + int64(i)
+		index := part.First + vault.JournalIndex(i)
 		entry, err := audit.ParseEntry(leaf)
 		if err != nil {
 			return nil, fmt.Errorf("entry %d: %w", index, err)
 		}
 		for _, c := range entry.State {
-			rows = append(rows, []any{c.Account, int64(c.Version), index})
+			rows = append(rows, []any{c.Account, int64(c.Version), int64(index)})
 		}
 	}
 	return rows, nil
@@ -220,7 +226,7 @@ func (s *Store) Rebuild(ctx context.Context,
 				return err
 			}
 		}
-		if err := rebuildVersions(ctx, tx, size); err != nil {
+		if err := rebuildVersions(ctx, tx, vault.JournalIndex(size)); err != nil {
 			return err
 		}
 		for first := 0; first < max(len(derived.Accounts),
@@ -237,11 +243,11 @@ func (s *Store) Rebuild(ctx context.Context,
 }
 
 // rebuildVersions makes the index of versions again from the journal.
-func rebuildVersions(ctx context.Context, tx pgx.Tx, size int64) error {
-	for first := int64(0); first < size; first += entriesAtOnce {
+func rebuildVersions(ctx context.Context, tx pgx.Tx, size vault.JournalIndex) error {
+	for first := vault.JournalIndex(0); first < size; first += entriesAtOnce {
 		part := vault.Part{First: first}
 		err := entries(ctx, tx, first, min(size, first+entriesAtOnce),
-			func(_ int64, leaf []byte) error {
+			func(_ vault.JournalIndex, leaf []byte) error {
 				part.Leaves = append(part.Leaves, leaf)
 				return nil
 			})
@@ -271,13 +277,15 @@ func (w *within) Signed(ctx context.Context) ([]byte, merkle.Head, error) {
 }
 
 // Logs implements vault.Store.
-func (w *within) Logs(ctx context.Context) (logs []int64, err error) {
-	return logs, database.Explain(w.tx.QueryRow(ctx, "SELECT logs FROM log").Scan(&logs))
+func (w *within) Logs(ctx context.Context) ([]vault.JournalIndex, error) {
+	var logs []int64
+	err := w.tx.QueryRow(ctx, "SELECT logs FROM log").Scan(&logs)
+	return journalIndexes(logs), database.Explain(err)
 }
 
 // Entries implements vault.Store.
-func (w *within) Entries(ctx context.Context, from, to int64,
-	yield func(int64, []byte) error,
+func (w *within) Entries(ctx context.Context, from, to vault.JournalIndex,
+	yield func(vault.JournalIndex, []byte) error,
 ) error {
 	return entries(ctx, w.tx, from, to, yield)
 }

@@ -4,13 +4,14 @@ import (
 	"context"
 	"time"
 
+	"example.com/atm/vault"
 	"example.com/atm/vault/people"
 	"example.com/atm/vault/pgstore/database"
 )
 
 // News is what other replicas may have done.
 type News struct {
-	Size        int64 // of the journal
+	Size        vault.JournalIndex // of the journal
 	Users       []people.User
 	Revocations []people.Revocation
 
@@ -38,13 +39,13 @@ type newsRow struct {
 
 // Since returns what has been written since the journal had a size, and tells Config.Adopt of
 // files. It may return what was committed while it reads once more the next time.
-func (s *Store) Since(ctx context.Context, size int64) (*News, error) {
+func (s *Store) Since(ctx context.Context, size vault.JournalIndex) (*News, error) {
 	ctx, cancel := context.WithTimeout(ctx, database.RoundTrip)
 	defer cancel()
 	asked := time.Now()
 	seen := s.past.newest() // before the query: commits go on meanwhile
 	var row newsRow
-	if err := s.db.QueryRow(ctx, newsSQL, seen.size).Scan(row.columns(&row.files, &row.now,
+	if err := s.db.QueryRow(ctx, newsSQL, int64(seen.size)).Scan(row.columns(&row.files, &row.now,
 		&row.readOnly, &row.synchronous, &row.settings)...); err != nil {
 		return nil, database.Explain(err)
 	}
@@ -67,11 +68,11 @@ func (s *Store) Since(ctx context.Context, size int64) (*News, error) {
 		return n, nil
 	}
 	if n.Users, err = database.List(ctx, s.db, usersIn(s.keys), allUsers+" WHERE changed >= $1",
-		size); err != nil {
+		int64(size)); err != nil {
 		return nil, err
 	}
 	n.Revocations, err = database.List(ctx, s.db, scanRevocation, allRevocations+
-		" WHERE changed >= $1", size)
+		" WHERE changed >= $1", int64(size))
 	return n, err
 }
 

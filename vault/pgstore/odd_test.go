@@ -202,10 +202,12 @@ func TestReadsWaitForTheDatabase(t *testing.T) {
 		"Signed": func() error { _, _, err := store.Signed(t.Context()); return err },
 		"Logs":   func() error { _, err := store.Logs(t.Context()); return err },
 		"Entries": func() error {
-			return store.Entries(t.Context(), 0, 1, func(int64, []byte) error { return nil })
+			return store.Entries(t.Context(), 0, 1, func(vault.JournalIndex, []byte) error {
+				return nil
+			})
 		},
 		"History": func() error {
-			return store.History(t.Context(), "1", 1, func(uint64, int64, []byte) bool {
+			return store.History(t.Context(), "1", 1, func(uint64, vault.JournalIndex, []byte) bool {
 				return true
 			})
 		},

@@ -8,12 +8,13 @@ import (
 	"sync/atomic"
 
 	"example.com/atm/audit/merkle"
+	"example.com/atm/vault"
 	"example.com/atm/vault/pgstore/database"
 )
 
 // highWater is a state of the journal.
 type highWater struct {
-	size int64 // of the journal
+	size vault.JournalIndex // of the journal
 	head merkle.Head
 	last merkle.Hash // leaf hash of the newest entry
 }
@@ -23,7 +24,7 @@ type highWater struct {
 type past struct {
 	// tell tells the other replicas that the database went back; nil when this program is not
 	// a replica.
-	tell    func(ctx context.Context, size int64)
+	tell    func(ctx context.Context, size int64) // size is that of the audit log
 	telling sync.WaitGroup
 
 	mu   sync.Mutex
@@ -118,7 +119,7 @@ func (r *sightingRow) columns(more ...any) []any {
 }
 
 func (r *sightingRow) sighting() (s sighting, err error) {
-	s.size, s.told = r.size, r.told
+	s.size, s.told = vault.JournalIndex(r.size), r.told
 	// A statement that waited for the row of the head may not see the newest entry yet.
 	if r.newest != nil {
 		s.last = merkle.LeafHash(r.newest)
@@ -134,7 +135,7 @@ func (r *sightingRow) sighting() (s sighting, err error) {
 // clause.
 func sight(ctx context.Context, q database.Querier, seen highWater, how string) (sighting, error) {
 	var row sightingRow
-	if err := q.QueryRow(ctx, "SELECT "+sightColumns+" FROM log "+how, seen.size).
+	if err := q.QueryRow(ctx, "SELECT "+sightColumns+" FROM log "+how, int64(seen.size)).
 		Scan(row.columns()...); err != nil {
 		return sighting{}, err
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"example.com/atm"
+	"example.com/atm/vault"
 	"example.com/atm/vault/people"
 	"example.com/atm/vault/pgstore/database"
 	"example.com/atm/vault/pgstore/secrets"
@@ -46,10 +47,10 @@ func usersIn(keys *secrets.Keys) func(pgx.Row) (people.User, error) {
 	return func(row pgx.Row) (people.User, error) { return scanUser(keys, row) }
 }
 
-func putUser(keys *secrets.Keys, b *pgx.Batch, u *people.User, first int64) {
+func putUser(keys *secrets.Keys, b *pgx.Batch, u *people.User, first vault.JournalIndex) {
 	b.Queue(putUserSQL, u.Subject, texts(u.Roles), u.Disabled,
 		keys.Seal(secrets.HA1, u.Subject, u.HA1), keys.Seal(secrets.Slow, u.Subject, u.Slow),
-		first)
+		int64(first))
 }
 
 const (
@@ -67,8 +68,8 @@ func scanRevocation(row pgx.Row) (people.Revocation, error) {
 	return r, err
 }
 
-func putRevocation(_ *secrets.Keys, b *pgx.Batch, r *people.Revocation, first int64) {
-	b.Queue(putRevocationSQL, r.Name, r.At, first)
+func putRevocation(_ *secrets.Keys, b *pgx.Batch, r *people.Revocation, first vault.JournalIndex) {
+	b.Queue(putRevocationSQL, r.Name, r.At, int64(first))
 }
 
 const (
@@ -98,7 +99,7 @@ func scanCertificate(row pgx.Row) (people.Certificate, error) {
 	return c, err
 }
 
-func putCertificate(_ *secrets.Keys, b *pgx.Batch, c *people.Certificate, _ int64) {
+func putCertificate(_ *secrets.Keys, b *pgx.Batch, c *people.Certificate, _ vault.JournalIndex) {
 	var issued *time.Time // null when it is not known
 	if !c.Issued.IsZero() {
 		issued = &c.Issued

@@ -20,7 +20,7 @@ func (s *Store) Signed(ctx context.Context) (checkpoint []byte, head merkle.Head
 		seen := s.past.newest() // before the query: commits go on meanwhile
 		var row sightingRow
 		if err := s.db.QueryRow(bounded, "SELECT "+sightColumns+", checkpoint FROM log",
-			seen.size).Scan(row.columns(&checkpoint)...); err != nil {
+			int64(seen.size)).Scan(row.columns(&checkpoint)...); err != nil {
 			return database.Explain(err)
 		}
 		now, err := row.sighting()
@@ -49,32 +49,42 @@ func signed(ctx context.Context, q database.Querier) (checkpoint []byte, head me
 }
 
 // Logs implements vault.Store.
-func (s *Store) Logs(ctx context.Context) (logs []int64, err error) {
-	err = s.db.Patiently(ctx, func() error {
+func (s *Store) Logs(ctx context.Context) ([]vault.JournalIndex, error) {
+	var logs []int64
+	err := s.db.Patiently(ctx, func() error {
 		bounded, cancel := context.WithTimeout(ctx, database.RoundTrip)
 		defer cancel()
 		return database.Explain(s.db.QueryRow(bounded, "SELECT logs FROM log").Scan(&logs))
 	})
-	return logs, err
+	return journalIndexes(logs), err
+}
+
+// journalIndexes are what the database has as numbers.
+func journalIndexes(numbers []int64) []vault.JournalIndex {
+	list := make([]vault.JournalIndex, len(numbers))
+	for i, n := range numbers {
+		list[i] = vault.JournalIndex(n)
+	}
+	return list
 }
 
 // entriesAtOnce bounds one reading of the journal.
 const entriesAtOnce = 4096
 
 // Entries implements vault.Store.
-func (s *Store) Entries(ctx context.Context, from, to int64,
-	yield func(index int64, leaf []byte) error,
+func (s *Store) Entries(ctx context.Context, from, to vault.JournalIndex,
+	yield func(index vault.JournalIndex, leaf []byte) error,
 ) error {
 	return s.db.Patiently(ctx, func() error {
-		return entries(ctx, s.db, from, to, func(index int64, leaf []byte) error {
+		return entries(ctx, s.db, from, to, func(index vault.JournalIndex, leaf []byte) error {
 			from = index + 1
 			return yield(index, leaf)
 		})
 	})
 }
 
-func entries(ctx context.Context, q database.Querier, from, to int64,
-	yield func(index int64, leaf []byte) error,
+func entries(ctx context.Context, q database.Querier, from, to vault.JournalIndex,
+	yield func(index vault.JournalIndex, leaf []byte) error,
 ) error {
 	for from < to {
 		if err := ctx.Err(); err != nil {
@@ -88,13 +98,13 @@ func entries(ctx context.Context, q database.Querier, from, to int64,
 			if err := rows.Scan(&index, &leaf); err != nil {
 				return err
 			}
-			if index != from {
+			if vault.JournalIndex(index) != from {
 				return fmt.Errorf("journal entry %d is missing", from)
 			}
 			from++
-			return yield(index, leaf)
+			return yield(vault.JournalIndex(index), leaf)
 		}, "SELECT index, leaf FROM journal WHERE index >= $1 AND index < $2 ORDER BY index",
-			from, end)
+			int64(from), int64(end))
 		cancel()
 		if err != nil {
 			return err
@@ -108,14 +118,14 @@ func entries(ctx context.Context, q database.Querier, from, to int64,
 
 // History implements vault.Store.
 func (s *Store) History(ctx context.Context, account vault.Name, from uint64,
-	yield func(version uint64, index int64, leaf []byte) bool,
+	yield func(version uint64, index vault.JournalIndex, leaf []byte) bool,
 ) error {
 	below := from // what is left to read
 	return s.db.Patiently(ctx, func() error {
 		if below == 0 {
 			return nil
 		}
-		return history(ctx, s.db, account, below, func(version uint64, index int64,
+		return history(ctx, s.db, account, below, func(version uint64, index vault.JournalIndex,
 			leaf []byte,
 		) bool {
 			below = version - 1
@@ -131,7 +141,7 @@ const (
 )
 
 func history(ctx context.Context, q database.Querier, account vault.Name, from uint64,
-	yield func(version uint64, index int64, leaf []byte) bool,
+	yield func(version uint64, index vault.JournalIndex, leaf []byte) bool,
 ) error {
 	next := int64(min(from, 1<<62))
 	for limit := historyFirst; next > 0; limit = min(2*limit, historyMost) {
@@ -147,7 +157,7 @@ func history(ctx context.Context, q database.Querier, account vault.Name, from u
 				return fmt.Errorf("version %d of account %s is missing", next, account)
 			}
 			next = version - 1
-			if !yield(uint64(version), index, leaf) {
+			if !yield(uint64(version), vault.JournalIndex(index), leaf) {
 				more = false
 				return errEnough
 			}
@@ -169,16 +179,18 @@ func history(ctx context.Context, q database.Querier, account vault.Name, from u
 var errEnough = errors.New("enough")
 
 // Balances implements vault.Store.
-func (s *Store) Balances(ctx context.Context, yield func(vault.Account)) (journal int64,
-	err error,
+func (s *Store) Balances(ctx context.Context, yield func(vault.Account)) (
+	journal vault.JournalIndex, err error,
 ) {
 	begun := false
 	var broken error // once somebody was told of an account, there is no beginning anew
 	err = s.db.Patiently(ctx, func() error {
 		failed := s.db.Snapshot(ctx, func(tx pgx.Tx) error {
-			if err := tx.QueryRow(ctx, "SELECT size FROM log").Scan(&journal); err != nil {
+			var size int64
+			if err := tx.QueryRow(ctx, "SELECT size FROM log").Scan(&size); err != nil {
 				return database.Explain(err)
 			}
+			journal = vault.JournalIndex(size)
 			return database.ForEach(ctx, tx, func(rows pgx.Rows) error {
 				a, err := scanAccount(rows)
 				if err == nil {

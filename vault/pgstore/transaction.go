@@ -116,7 +116,7 @@ const (
 // statement sees what was committed before it.
 func (t *transaction) load(ctx context.Context) error {
 	t.loaded.History = func(account vault.Name, from uint64,
-		yield func(uint64, int64, []byte) bool,
+		yield func(uint64, vault.JournalIndex, []byte) bool,
 	) error {
 		return history(ctx, t.conn, account, from, yield)
 	}
@@ -133,10 +133,10 @@ func (t *transaction) load(ctx context.Context) error {
 	case len(t.accounts) > 0:
 		b.Queue(accountsSQL, t.accounts).Query(noteAccounts)
 	}
-	b.Queue(headSQL, t.seen.size).QueryRow(t.scanHead)
+	b.Queue(headSQL, int64(t.seen.size)).QueryRow(t.scanHead)
 	t.store.Replicas.QueueLease(&b, &t.lease)
 	if len(t.accounts) > 0 {
-		b.Queue(bornSQL, t.accounts, t.seen.size).Query(noteAccounts)
+		b.Queue(bornSQL, t.accounts, int64(t.seen.size)).Query(noteAccounts)
 	}
 	for _, kind := range kinds {
 		kind.load(t.store.keys, &b, &t.keys, &t.loaded)
@@ -152,11 +152,12 @@ func (t *transaction) load(ctx context.Context) error {
 func (t *transaction) scanHead(row pgx.Row) (err error) {
 	var r sightingRow
 	l := &t.loaded
-	if err := row.Scan(r.columns(&l.Checkpoint, &l.Logs, &t.files, &l.Now)...); err != nil {
+	var logs []int64
+	if err := row.Scan(r.columns(&l.Checkpoint, &logs, &t.files, &l.Now)...); err != nil {
 		return err
 	}
 	t.found, err = r.sighting()
-	l.Head = t.found.head
+	l.Head, l.Logs = t.found.head, journalIndexes(logs)
 	return err
 }
 
@@ -172,19 +173,21 @@ func (t *transaction) queueRequests(b *pgx.Batch) {
 	l := &t.loaded.Requests
 	l.Found = make(map[vault.RequestKey]*vault.Remembered)
 	b.Queue(requestsSQL, keys).Query(database.Each(func(rows pgx.Rows) error {
-		var key []byte
-		var first vault.Remembered
-		if err := rows.Scan(&key, &first.Index, &first.Leaf); err != nil {
+		var key, leaf []byte
+		var index int64
+		if err := rows.Scan(&key, &index, &leaf); err != nil {
 			return err
 		}
 		if len(key) != len(vault.RequestKey{}) {
 			return errRecord
 		}
-		if first.Leaf == nil {
-			l.Note(vault.RequestKey(key), fmt.Errorf("there is no entry %d", first.Index))
+		if leaf == nil {
+			l.Note(vault.RequestKey(key), fmt.Errorf("there is no entry %d", index))
 			return nil
 		}
-		l.Found[vault.RequestKey(key)] = &first
+		l.Found[vault.RequestKey(key)] = &vault.Remembered{
+			Index: vault.JournalIndex(index), Leaf: leaf,
+		}
 		return nil
 	}))
 }
@@ -219,7 +222,7 @@ func (t *transaction) follow(c *vault.Changes) error {
 // lost over it.
 func (t *transaction) commit(ctx context.Context, now time.Time, c *vault.Changes) error {
 	after := highWater{
-		c.First + int64(len(c.Entries)), c.Head,
+		c.First + vault.JournalIndex(len(c.Entries)), c.Head,
 		merkle.LeafHash(c.Entries[len(c.Entries)-1].Leaf),
 	}
 	err := t.write(ctx, now, c, after.size)

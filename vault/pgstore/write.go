@@ -34,7 +34,8 @@ func dayOf(t time.Time) int64 { return t.Unix() / secondsOfDay }
 
 // write sends all changes of the transaction and its commit at once. size is that of the
 // journal after it.
-func (t *transaction) write(ctx context.Context, now time.Time, c *vault.Changes, size int64,
+func (t *transaction) write(ctx context.Context, now time.Time, c *vault.Changes,
+	size vault.JournalIndex,
 ) error {
 	ctx, cancel := context.WithTimeout(ctx, database.RoundTrip)
 	defer cancel()
@@ -51,7 +52,7 @@ func (t *transaction) write(ctx context.Context, now time.Time, c *vault.Changes
 	oldest := t.store.oldest.Load()
 	queueSweep(&b, now, &oldest)
 	queueRequests(&b, c.Requests, now)
-	b.Queue(putHeadSQL, size, head, c.Checkpoint, c.First)
+	b.Queue(putHeadSQL, int64(size), head, c.Checkpoint, int64(c.First))
 	b.Queue("COMMIT")
 	if err := t.conn.SendBatch(ctx, &b).Close(); err != nil {
 		return err
@@ -73,7 +74,7 @@ func queueEntries(b *pgx.Batch, c *vault.Changes) {
 	var accounts []string
 	var versions, at []int64
 	for i := range c.Entries {
-		indexes[i], leaves[i] = c.First+int64(i), c.Entries[i].Leaf
+		indexes[i], leaves[i] = int64(c.First)+int64(i), c.Entries[i].Leaf
 		for _, change := range c.Entries[i].Touched {
 			accounts = append(accounts, change.Account)
 			versions = append(versions, int64(change.Version))
@@ -112,7 +113,7 @@ func queueRequests(b *pgx.Batch, requests []vault.AnsweredRequest, now time.Time
 	}
 	keys, indexes := make([][]byte, len(requests)), make([]int64, len(requests))
 	for i := range requests {
-		keys[i], indexes[i] = requests[i].Key[:], requests[i].Index
+		keys[i], indexes[i] = requests[i].Key[:], int64(requests[i].Index)
 	}
 	b.Queue(putRequestsSQL, keys, indexes, dayOf(now))
 }

@@ -29,22 +29,22 @@ func testHistory(t *testing.T, p Place) {
 			must(t, l, inquiry("1"))
 		}
 	}
-	made := map[string][]int64{} // the index of the entry of each version
+	made := map[string][]vault.JournalIndex{} // of the entry of each version
 	for index, leaf := range leaves(t, store) {
 		entry, err := audit.ParseEntry(leaf)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, c := range entry.State {
-			made[c.Account] = append(made[c.Account], int64(index))
+			made[c.Account] = append(made[c.Account], vault.JournalIndex(index))
 		}
 	}
 	for _, n := range []vault.Name{"1", "2", vault.Cash(demo.Subject), vault.Equity} {
 		want := made[string(n)]
 		for from := range uint64(len(want) + 3) {
 			next := min(from, uint64(len(want)))
-			err := store.History(t.Context(), n, from, func(version uint64, index int64,
-				leaf []byte,
+			err := store.History(t.Context(), n, from, func(version uint64,
+				index vault.JournalIndex, leaf []byte,
 			) bool {
 				if version != next || index != want[next-1] {
 					t.Fatalf("account %s from %d: version %d at %d, want %d at %d", n, from,
@@ -61,7 +61,7 @@ func testHistory(t *testing.T, p Place) {
 			}
 		}
 	}
-	if err := store.History(t.Context(), "3", 1, func(uint64, int64, []byte) bool {
+	if err := store.History(t.Context(), "3", 1, func(uint64, vault.JournalIndex, []byte) bool {
 		t.Error("3 has a history")
 		return false
 	}); err != nil {
@@ -75,7 +75,9 @@ func statement(t testing.TB, store vault.Store, r vault.Statement) vault.Command
 	if r.Limit == 0 {
 		r.Limit = 50
 	}
-	err := r.Prepare(func(n vault.Name, from uint64, yield func(uint64, int64, []byte) bool) error {
+	err := r.Prepare(func(n vault.Name, from uint64,
+		yield func(uint64, vault.JournalIndex, []byte) bool,
+	) error {
 		return store.History(t.Context(), n, from, yield)
 	})
 	if err != nil {
@@ -250,6 +252,10 @@ func testStatementWhileBusy(t *testing.T, p Place) {
 			}
 		})
 	}
+	log, err := vault.OpenLog(t.Context(), store)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for range 50 {
 		s := must(t, l, statement(t, store, vault.Statement{Account: "1", Limit: 20}))
 		var index int64
@@ -265,7 +271,7 @@ func testStatementWhileBusy(t *testing.T, p Place) {
 			t.Fatalf("closing %v after %v", s.Result, first)
 		}
 		newest := field[int64](t, entries[0], "index")
-		err := store.Entries(t.Context(), newest+1, index, func(i int64, leaf []byte) error {
+		err := log.Entries(t.Context(), newest+1, index, func(i int64, leaf []byte) error {
 			entry, err := audit.ParseEntry(leaf)
 			if err == nil && len(entry.State) > 0 {
 				err = fmt.Errorf("the statement in entry %d lacks entry %d", index, i)

@@ -285,10 +285,14 @@ func testPanicInReaderIsNoDeadlock(t *testing.T, p Place) {
 	cause := errors.New("a reader of the journal panics")
 	for name, read := range map[string]func(){
 		"Entries": func() {
-			store.Entries(t.Context(), 0, 1, func(int64, []byte) error { panic(cause) })
+			store.Entries(t.Context(), 0, 1, func(vault.JournalIndex, []byte) error {
+				panic(cause)
+			})
 		},
 		"History": func() {
-			store.History(t.Context(), "1", 1, func(uint64, int64, []byte) bool { panic(cause) })
+			store.History(t.Context(), "1", 1, func(uint64, vault.JournalIndex, []byte) bool {
+				panic(cause)
+			})
 		},
 		"Balances": func() { store.Balances(t.Context(), func(vault.Account) { panic(cause) }) },
 	} {

@@ -102,7 +102,7 @@ func Contents(t testing.TB, store vault.Backend) (vault.Part, *vault.Trail) {
 	t.Helper()
 	var all vault.Part
 	trail, err := store.Dump(t.Context(), func(p *vault.Part) error {
-		if len(p.Leaves) > 0 && p.First != int64(len(all.Leaves)) {
+		if len(p.Leaves) > 0 && p.First != vault.JournalIndex(len(all.Leaves)) {
 			return fmt.Errorf("entries from %d after %d", p.First, len(all.Leaves))
 		}
 		for _, leaf := range p.Leaves {

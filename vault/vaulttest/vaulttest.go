@@ -208,8 +208,9 @@ func leaves(t testing.TB, store vault.Store) [][]byte {
 	}
 	var all [][]byte
 	var rebuilt merkle.Head
-	err = store.Entries(t.Context(), 0, head.Size, func(index int64, leaf []byte) error {
-		if index != int64(len(all)) {
+	size := vault.JournalEnd(nil, head)
+	err = store.Entries(t.Context(), 0, size, func(index vault.JournalIndex, leaf []byte) error {
+		if index != vault.JournalIndex(len(all)) {
 			return fmt.Errorf("entry %d where %d should be", index, len(all))
 		}
 		all = append(all, bytes.Clone(leaf))
@@ -319,28 +320,28 @@ func testEntries(t *testing.T, p Place) {
 			t.Fatalf("receipt %q, want %q", s.Receipt, want)
 		}
 	}
-	var seen []int64
-	err := store.Entries(t.Context(), 5, 9, func(index int64, _ []byte) error {
+	var seen []vault.JournalIndex
+	err := store.Entries(t.Context(), 5, 9, func(index vault.JournalIndex, _ []byte) error {
 		seen = append(seen, index)
 		return nil
 	})
 	if err != nil || fmt.Sprint(seen) != "[5 6 7 8]" {
 		t.Errorf("Entries(5, 9) gave %v, %v", seen, err)
 	}
-	if err := store.Entries(t.Context(), 0, 1000, func(int64, []byte) error {
+	if err := store.Entries(t.Context(), 0, 1000, func(vault.JournalIndex, []byte) error {
 		return nil
 	}); err == nil {
 		t.Error("entries that do not exist were read")
 	}
 	mine := errors.New("mine")
-	if err := store.Entries(t.Context(), 0, 5, func(int64, []byte) error {
+	if err := store.Entries(t.Context(), 0, 5, func(vault.JournalIndex, []byte) error {
 		return mine
 	}); !errors.Is(err, mine) {
 		t.Errorf("Entries = %v, want yield's error", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := store.Entries(ctx, 0, 5, func(int64, []byte) error {
+	if err := store.Entries(ctx, 0, 5, func(vault.JournalIndex, []byte) error {
 		return nil
 	}); !errors.Is(err, context.Canceled) {
 		t.Errorf("Entries of a caller who left = %v", err)

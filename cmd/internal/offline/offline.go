@@ -131,7 +131,7 @@ func (f Folder) check(ctx context.Context, dir *datadir.Dir, store vault.Backend
 		tell(err.Error())
 		return found, ErrProblems
 	}
-	found.Entries, found.Accounts = compared.Trail.Size(), len(compared.Kept.Accounts)
+	found.Entries, found.Accounts = int64(compared.Trail.Size()), len(compared.Kept.Accounts)
 	for _, problem := range compared.Differences(&compared.Kept, time.Now()) {
 		tell(problem)
 	}

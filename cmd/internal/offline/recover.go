@@ -287,7 +287,7 @@ func firstEntry(ctx context.Context, dir *datadir.Dir, store vault.Backend, plan
 	if err != nil {
 		return err
 	}
-	size, err := vault.JournalSize(ctx, store)
+	journal, err := vault.JournalSize(ctx, store)
 	if err != nil {
 		return err
 	}
@@ -295,7 +295,7 @@ func firstEntry(ctx context.Context, dir *datadir.Dir, store vault.Backend, plan
 	status := events.Recovered(ctx, ledger, checkpoint.Checkpoint{
 		Origin: plan.OldOrigin, Size: plan.OldSize,
 		Root: root,
-	}, size)
+	}, journal)
 	if err := ledger.Close(); err != nil {
 		return err
 	}

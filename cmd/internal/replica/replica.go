@@ -48,10 +48,10 @@ type Local struct {
 
 // news is how far the journal is known.
 type news struct {
-	mu      sync.Mutex // held while the database is asked
-	size    int64      // guarded by mu: of the journal, as far as it is known
-	learned time.Time  // guarded by mu: when it was asked last
-	renewed time.Time  // guarded by mu: when there was something new
+	mu      sync.Mutex         // held while the database is asked
+	size    vault.JournalIndex // guarded by mu: of the journal, as far as it is known
+	learned time.Time          // guarded by mu: when it was asked last
+	renewed time.Time          // guarded by mu: when there was something new
 }
 
 // health is how the last look at the database went.

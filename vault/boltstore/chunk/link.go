@@ -9,8 +9,9 @@ import "encoding/binary"
 // the distance, while an entry carries two pointers, and no index has to be kept beside
 // the journal.
 
-// A Place is where a version of an account was made: the index of an entry, and the
-// position of the account among those that the entry changes.
+// A Place is where a version of an account was made: the index of an entry in the journal
+// (a vault.JournalIndex, which this package does not import), and the position of the account
+// among those that the entry changes.
 type Place struct {
 	Index int64
 	Slot  int

@@ -172,7 +172,7 @@ func DecodeAccount(k, v []byte) (vault.Account, chunk.Spine, error) {
 }
 
 // HoldKey returns the key of a hold.
-func HoldKey(id vault.HoldID) []byte { return JournalKey(int64(id)) }
+func HoldKey(id vault.HoldID) []byte { return JournalKey(vault.JournalIndex(id)) }
 
 // HoldID reads a key that HoldKey returned.
 func HoldID(k []byte) (vault.HoldID, error) {
@@ -336,18 +336,20 @@ func EncodeCertificate(c *people.Certificate) []byte {
 }
 
 // JournalKey returns the key of the chunk of the journal that begins with an entry.
-func JournalKey(index int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(index)) }
+func JournalKey(index vault.JournalIndex) []byte {
+	return binary.BigEndian.AppendUint64(nil, uint64(index))
+}
 
 // JournalIndex reads a key that JournalKey returned.
-func JournalIndex(k []byte) (int64, error) {
+func JournalIndex(k []byte) (vault.JournalIndex, error) {
 	if len(k) != 8 {
 		return 0, ErrForm
 	}
-	return int64(binary.BigEndian.Uint64(k)), nil
+	return vault.JournalIndex(binary.BigEndian.Uint64(k)), nil
 }
 
 // EncodeLogs returns the record of where audit logs began in the journal, the oldest first.
-func EncodeLogs(logs []int64) []byte {
+func EncodeLogs(logs []vault.JournalIndex) []byte {
 	var w fields
 	for _, begin := range logs {
 		w.uint(uint64(begin))
@@ -356,11 +358,11 @@ func EncodeLogs(logs []int64) []byte {
 }
 
 // DecodeLogs reads what EncodeLogs returned.
-func DecodeLogs(v []byte) ([]int64, error) {
-	logs, r := []int64{0}, reader{b: v}
+func DecodeLogs(v []byte) ([]vault.JournalIndex, error) {
+	logs, r := []vault.JournalIndex{0}, reader{b: v}
 	r.uint() // the first log begins at 0
 	for len(r.b) > 0 {
-		logs = append(logs, int64(r.uint()))
+		logs = append(logs, vault.JournalIndex(r.uint()))
 	}
 	if !r.done() {
 		return nil, ErrForm

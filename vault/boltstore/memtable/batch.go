@@ -30,7 +30,7 @@ type put struct {
 
 type keptRequest struct {
 	key   codec.Request
-	index int64
+	index vault.JournalIndex
 }
 
 // NewBatch returns a batch with space for what most commits like this one write.
@@ -59,7 +59,7 @@ func (b *Batch) Put(bucket int, key, value []byte) {
 }
 
 // PutRequest adds the entry that answered a request id.
-func (b *Batch) PutRequest(key codec.Request, index int64) {
+func (b *Batch) PutRequest(key codec.Request, index vault.JournalIndex) {
 	var value [8]byte
 	binary.BigEndian.PutUint64(value[:], uint64(index))
 	b.rest = codec.AppendValue(b.rest, codec.NumberRequests, key[:], value[:])
@@ -71,7 +71,7 @@ func (b *Batch) AddLeaf(leaf []byte) { b.leaves = append(b.leaves, leaf) }
 
 // AddChunk seals a chunk of the journal, which begins with an entry and had some bytes before it
 // was compressed.
-func (b *Batch) AddChunk(ring *keyring.Ring, bucket []byte, first int64, value []byte,
+func (b *Batch) AddChunk(ring *keyring.Ring, bucket []byte, first vault.JournalIndex, value []byte,
 	plainBytes int,
 ) {
 	sealed := b.seal(ring, codec.NumberJournal, bucket, codec.JournalKey(first), value)

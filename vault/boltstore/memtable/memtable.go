@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore/codec"
 	"example.com/atm/vault/boltstore/wal"
 )
@@ -23,7 +24,7 @@ import (
 type Table struct {
 	// by number of the bucket; none of the journal, and none of requests
 	values   []map[string][]byte
-	requests map[codec.Request]int64
+	requests map[codec.Request]vault.JournalIndex
 	answered []keptRequest // what requests has, in order
 	journal  []Chunk       // in order
 	leaves   [][]byte      // of all entries of the journal
@@ -35,7 +36,7 @@ type Table struct {
 
 // A Chunk is a chunk of the journal as bbolt has it.
 type Chunk struct {
-	First  int64 // index of its first entry
+	First  vault.JournalIndex // index of its first entry
 	Sealed []byte
 }
 
@@ -45,7 +46,7 @@ func newTable(like *Table) *Table {
 	for i := range m.values {
 		m.values[i] = make(map[string][]byte, len(like.values[i]))
 	}
-	m.requests = make(map[codec.Request]int64, len(like.requests))
+	m.requests = make(map[codec.Request]vault.JournalIndex, len(like.requests))
 	m.answered = make([]keptRequest, 0, len(like.answered))
 	m.journal = make([]Chunk, 0, len(like.journal))
 	m.leaves = make([][]byte, 0, len(like.leaves))
@@ -93,16 +94,15 @@ func (m *Table) Aged(first, newest time.Duration) bool {
 }
 
 // has reports whether an entry of the journal is in the memtable.
-func (m *Table) has(index int64) bool {
-	return len(m.journal) > 0 && m.journal[0].First <= index && index < m.journal[0].First+
-		int64(len(m.leaves))
+func (m *Table) has(index vault.JournalIndex) bool {
+	return len(m.journal) > 0 && m.journal[0].First <= index &&
+		index < m.journal[0].First+vault.JournalIndex(len(m.leaves))
 }
 
 // chunk returns the chunk that has an entry which the memtable has.
-func (m *Table) chunk(index int64) Chunk {
-	i, exact := slices.BinarySearchFunc(m.journal, index, func(c Chunk, index int64) int {
-		return cmp.Compare(c.First, index)
-	})
+func (m *Table) chunk(index vault.JournalIndex) Chunk {
+	first := func(c Chunk, index vault.JournalIndex) int { return cmp.Compare(c.First, index) }
+	i, exact := slices.BinarySearchFunc(m.journal, index, first)
 	if !exact {
 		i-- // the one that begins before it
 	}

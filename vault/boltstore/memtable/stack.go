@@ -3,6 +3,7 @@ package memtable
 import (
 	"sync"
 
+	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore/codec"
 )
 
@@ -47,7 +48,7 @@ func (s Stack) Value(bucket int, key []byte) (value []byte, has bool) {
 }
 
 // Request returns the entry that answered a request id, if a memtable has it.
-func (s Stack) Request(key codec.Request) (index int64, has bool) {
+func (s Stack) Request(key codec.Request) (index vault.JournalIndex, has bool) {
 	s.look(func(m *Table) bool {
 		index, has = m.requests[key]
 		return has
@@ -57,20 +58,20 @@ func (s Stack) Request(key codec.Request) (index int64, has bool) {
 
 // Leaves returns leaves of the journal that a memtable has, from an index on to another at
 // most; none when no memtable has the first one.
-func (s Stack) Leaves(from, to int64) (found [][]byte) {
+func (s Stack) Leaves(from, to vault.JournalIndex) (found [][]byte) {
 	s.look(func(m *Table) bool {
 		if !m.has(from) {
 			return false
 		}
 		begin := from - m.journal[0].First
-		found = m.leaves[begin:min(begin+to-from, int64(len(m.leaves)))]
+		found = m.leaves[begin:min(begin+to-from, vault.JournalIndex(len(m.leaves)))]
 		return true
 	})
 	return found
 }
 
 // Chunk returns the chunk of the journal in which a memtable has an entry, if one has.
-func (s Stack) Chunk(index int64) (c Chunk, has bool) {
+func (s Stack) Chunk(index vault.JournalIndex) (c Chunk, has bool) {
 	s.look(func(m *Table) bool {
 		if has = m.has(index); has {
 			c = m.chunk(index)
