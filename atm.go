@@ -70,6 +70,25 @@ const (
 	AuditRotate     Operation = "admin.audit.rotate"
 	TokenRotate     Operation = "admin.token.rotate"
 	ServerStatus    Operation = "admin.status"
+
+	UserPasskeys      Operation = "admin.passkey.list"
+	UserPasskeyRemove Operation = "admin.passkey.remove"
+	UserSessions      Operation = "admin.session.list"
+	UserSessionEnd    Operation = "admin.session.end"
+)
+
+// The operations of users on what they sign in by in a browser.
+const (
+	PasskeyList   Operation = "passkey.list"
+	PasskeyRename Operation = "passkey.rename"
+	PasskeyRemove Operation = "passkey.remove"
+	SessionList   Operation = "session.list"
+	SessionEnd    Operation = "session.end"
+
+	// PasskeyAdd is a user adding a passkey, and SessionBegin a user signing in, in the
+	// console: both need its ceremony, so neither is a method.
+	PasskeyAdd   Operation = "passkey.add"
+	SessionBegin Operation = "session.begin"
 )
 
 // TokenSelf is somebody getting a token for themselves, at /token, and
@@ -88,8 +107,12 @@ const Backup Operation = "admin.backup"
 // AuditRead is reading the audit log, by whatever way.
 const AuditRead Operation = "audit.read"
 
-// Administrative reports whether op is an act of administration.
-func (op Operation) Administrative() bool { return strings.HasPrefix(string(op), "admin.") }
+// Administrative reports whether op is an act of administration, that of a user's own passkeys
+// and sessions among it.
+func (op Operation) Administrative() bool {
+	area, _, _ := strings.Cut(string(op), ".")
+	return area == "admin" || area == "passkey" || area == "session"
+}
 
 // A Code is the machine-readable outcome of an operation. Codes are stable:
 // new ones may come, none changes its meaning.
@@ -259,7 +282,8 @@ func (p Principal) InScope(ops ...Operation) bool {
 // A Credential says how a principal proved who it is. The zero value is a
 // caller inside the program, which has no credential.
 type Credential struct {
-	// "mtls", "digest", "jwt", at the token endpoint "secret", at /enroll "invitation"
+	// "mtls", "digest", "jwt", "passkey", at the token endpoint and in a session "secret",
+	// with an invitation "invitation"
 	Method string
 	SHA256 string // of mtls: base64 of the SHA-256 of the certificate's DER bytes
 	Serial string // of mtls: hex serial number of the certificate
@@ -283,7 +307,7 @@ type Credential struct {
 
 	User   string // of digest: the user name; of a secret: the subject; of an invitation: its id
 	Issuer string // of jwt
-	ID     string // of jwt: its jti
+	ID     string // of jwt: its jti; of a passkey: its id
 	Key    string // of jwt: its kid
 }
 
@@ -293,6 +317,10 @@ type Caller struct {
 	Principal
 	Credential
 	IP string // without port; empty inside the program
+
+	// Session is the id of the session that the request came in; empty for none. It began
+	// with the credential.
+	Session string
 }
 
 // Derived reports whether the caller signed in by a token. A token stands for less

@@ -10,6 +10,7 @@ package audit
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,9 +35,9 @@ const (
 	EventStart           Event = "start"
 	EventStop            Event = "stop"
 	EventHeartbeat       Event = "heartbeat"
-	EventKeyRotate       Event = "key.rotate" // the log is signed with another key from here on
+	EventKeyRotate       Event = "key.rotate" // the log is signed with another key from now on
 	EventClockStep       Event = "clock.step" // the clock was set
-	EventRecover         Event = "recover"    // this log continues one that was given up
+	EventRecover         Event = "recover"    // this log goes on where another one was given up
 	EventSettings        Event = "settings"   // a file that the settings name was read again
 )
 
@@ -56,52 +57,53 @@ type Entry struct {
 	// Args are the arguments of the operation by name, never a secret.
 	Args []Arg
 
-	// Status is the status dict of the answer, without its receipt. A result that is not a string
-	// is kept as its hash.
+	// Status is the status dict as it was answered, but for its receipt. A
+	// result that is no string is kept as its hash.
 	Status *atm.Status
 
 	// State is every account that the entry changed.
 	State []Change
 
-	// Caller is the authenticated caller, or nil if the entry has none.
+	// Caller is who asked; nil for what nobody asked for.
 	Caller *atm.Caller
 
-	// Reason and Source are the reason and the network address of a failed sign-in.
+	// Reason and Source say why and from where a sign-in failed.
 	Reason, Source string
 
 	// Request is the keyed hash of the request id, in hex.
 	Request string
 
-	// ReplayOf is the index of the entry that first answered the request, or -1.
+	// ReplayOf is the index of the entry that answered the request first, and
+	// -1 for an entry that is no replay.
 	ReplayOf int64
 
-	// Expires is the end of the hold that the entry makes, to the second. It is zero in other
-	// entries, and in entries of holds that were written before the field existed.
+	// Expires is when the hold that the entry makes ends, to the second. It is zero for
+	// other entries, and for holds that were made before entries said it.
 	Expires time.Time
 
 	// Summary counts failed sign-ins, or denials, that have no entries of their own.
 	Summary *Summary
 
-	// Program describes the program, in entries of a start, a stop and a heartbeat.
+	// Program is what a start, a stop and a heartbeat say of the program.
 	Program *Program
 }
 
-// A Program identifies the program that wrote an entry, its settings and its machine. Empty
-// fields are not written.
+// A Program is one that keeps a log: which one it is, by what settings, on which machine. An
+// empty field is left out of an entry.
 type Program struct {
 	Version string
-	Build   string // the source revision, and the hash of the executable
+	Build   string // what it was built from, and the hash of what runs
 	Boot    string // id of the machine's boot
-	Clock   *Clock // nil if the kernel does not report it
+	Clock   *Clock // nil when the kernel does not say
 
-	// Settings are the hashes of the settings and of each file that they name, by name.
+	// Settings are hashes of the settings and of each file that they name, by name.
 	Settings []Arg
 }
 
 // A Clock is the state of the kernel's clock.
 type Clock struct {
 	Synchronised bool
-	MaxError     time.Duration // upper bound; written in microseconds
+	MaxError     time.Duration // at most; kept in microseconds
 }
 
 // An Arg is one named argument.
@@ -278,18 +280,25 @@ func (e *Entry) appendCredential(w *writer) {
 	}
 	w.key("cred")
 	w.open('{')
-	if e.Caller.Method == "jwt" {
+	switch e.Caller.Method {
+	case "passkey":
+		w.field("id", e.Caller.ID)
+	case "jwt":
 		w.field("iss", e.Caller.Issuer)
 		w.field("jti", e.Caller.ID)
 		w.field("kid", e.Caller.Key)
 	}
 	w.field("method", e.Caller.Method)
+	if e.Caller.Method == "mtls" {
+		w.field("serial", e.Caller.Serial)
+	}
+	if e.Caller.Session != "" {
+		w.field("session", e.Caller.Session)
+	}
 	switch e.Caller.Method {
-	case "jwt":
 	case "digest", "secret", "invitation":
 		w.field("user", e.Caller.User)
-	default:
-		w.field("serial", e.Caller.Serial)
+	case "mtls":
 		w.field("sha256", e.Caller.SHA256)
 	}
 	w.close('}')
@@ -351,13 +360,15 @@ type wire struct {
 	} `json:"clock"`
 	Code *atm.Code `json:"code"`
 	Cred *struct {
-		Method string `json:"method"`
-		SHA256 string `json:"sha256"`
-		Serial string `json:"serial"`
-		User   string `json:"user"`
-		Issuer string `json:"iss"`
-		ID     string `json:"jti"`
-		Key    string `json:"kid"`
+		Passkey string `json:"id"`
+		Method  string `json:"method"`
+		Session string `json:"session"`
+		SHA256  string `json:"sha256"`
+		Serial  string `json:"serial"`
+		User    string `json:"user"`
+		Issuer  string `json:"iss"`
+		ID      string `json:"jti"`
+		Key     string `json:"kid"`
 	} `json:"cred"`
 	Event     Event             `json:"ev"`
 	Expires   string            `json:"expires"`
@@ -430,8 +441,10 @@ func ParseEntry(leaf []byte) (*Entry, error) {
 			e.Caller.Credential = atm.Credential{
 				Method: in.Cred.Method, SHA256: in.Cred.SHA256, Serial: in.Cred.Serial,
 				User:   in.Cred.User,
-				Issuer: in.Cred.Issuer, ID: in.Cred.ID, Key: in.Cred.Key,
+				Issuer: in.Cred.Issuer, ID: cmp.Or(in.Cred.ID, in.Cred.Passkey),
+				Key: in.Cred.Key,
 			}
+			e.Caller.Session = in.Cred.Session
 		}
 	}
 	if in.Source != nil {

@@ -13,8 +13,9 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// TestProofsHoldForAnotherProject proves entries of logs of many sizes, and verifies the proofs
-// with the parser of another project.
+// TestProofsHoldForAnotherProject proves entries of logs of many sizes, and holds the proofs
+// against
+// the parser of another project.
 func TestProofsHoldForAnotherProject(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{1, 2, 3, 255, 256, 257, 600, largeSize} {
@@ -132,7 +133,8 @@ func TestProofThatDoesNotHoldSaysWhyByCode(t *testing.T) {
 	}
 }
 
-// TestProofsAreCheckedBeforeTheyLeave requests proofs from a log with changed tiles.
+// TestProofsAreCheckedBeforeTheyLeave takes proofs out of a log whose tiles were
+// changed.
 func TestProofsAreCheckedBeforeTheyLeave(t *testing.T) {
 	t.Parallel()
 	m, original := audittest.Publish(t, 3000)
@@ -177,7 +179,8 @@ func TestProofsAreCheckedBeforeTheyLeave(t *testing.T) {
 	}
 }
 
-// TestSizesHaveABound signs, with the real key, trees of more entries than a log can have.
+// TestSizesHaveABound signs trees of more entries than a log can have, with the
+// real key.
 func TestSizesHaveABound(t *testing.T) {
 	t.Parallel()
 	m, original := audittest.Publish(t, 300)

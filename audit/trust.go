@@ -9,7 +9,10 @@ import (
 	"example.com/atm/audit/checkpoint"
 )
 
-// open reads the checkpoint, verifies it, and returns the bytes that it read.
+// said is what the entries of a log say about its keys.
+type said struct{ rotations []checkpoint.Rotation }
+
+// open reads and verifies the checkpoint, and returns it.
 func (v *verification) open(ctx context.Context) ([]byte, error) {
 	signed, err := v.files.ReadFile(ctx, checkpoint.File, checkpoint.MaxBytes)
 	beside, keyErr := v.trust(ctx)
@@ -21,14 +24,14 @@ func (v *verification) open(ctx context.Context) ([]byte, error) {
 	}
 	switch {
 	case keyErr != nil:
-		return nil, v.cannotVerify(keyErr)
+		return nil, v.cannot(keyErr)
 	case err != nil:
-		return nil, v.cannotVerify(err)
+		return nil, v.cannot(err)
 	}
 	var c checkpoint.Checkpoint
 	c, v.Key, err = checkpoint.OpenAny(signed, v.trusted)
 	if errors.Is(err, checkpoint.ErrSignature) && !beside {
-		if v.trusted, err = v.successors(ctx, signed, v.trusted); err != nil {
+		if v.trusted, err = v.followers(ctx, signed, v.trusted); err != nil {
 			return signed, err
 		}
 		slices.Reverse(v.trusted) // the newest first
@@ -53,8 +56,8 @@ func (v *verification) open(ctx context.Context) ([]byte, error) {
 	return signed, nil
 }
 
-// trust sets v.trusted. It reports whether the trusted key is the one beside the log, because
-// the options name none.
+// trust decides which keys are trusted, and reports whether it is the one beside the
+// log for want of a better one.
 func (v *verification) trust(ctx context.Context) (beside bool, err error) {
 	pin, _ := ParsePin(v.opts.Saved)
 	switch {
@@ -78,8 +81,7 @@ func (v *verification) trust(ctx context.Context) (beside bool, err error) {
 	return false, nil
 }
 
-// knownToPolicy reports whether the checkpoint is signed by a log that the policy names, or by
-// a key that such a log was rotated to.
+// knownToPolicy reports whether a log that a policy names signed the checkpoint.
 func (v *verification) knownToPolicy(ctx context.Context, signed []byte) (bool, error) {
 	p := v.opts.Policy
 	if p == nil || len(p.Logs) == 0 {
@@ -89,7 +91,7 @@ func (v *verification) knownToPolicy(ctx context.Context, signed []byte) (bool, 
 		slices.Contains(p.Logs, v.Key) {
 		return true, nil
 	}
-	keys, err := v.successors(ctx, signed, p.Logs)
+	keys, err := v.followers(ctx, signed, p.Logs)
 	if err != nil {
 		return false, err
 	}
@@ -97,50 +99,50 @@ func (v *verification) knownToPolicy(ctx context.Context, signed []byte) (bool, 
 	return err == nil, nil
 }
 
-// successors returns keys and the keys that follow from them by rotations in the log that they
-// signed.
-func (v *verification) successors(ctx context.Context, signed []byte, keys []string) ([]string,
+// followers returns keys and those that follow from them by entries of the log that
+// they signed.
+func (v *verification) followers(ctx context.Context, signed []byte, keys []string) ([]string,
 	error,
 ) {
-	rotations, err := v.readRotations(ctx, signed, keys)
-	return checkpoint.Successors(keys, rotations), err
+	said, err := v.rotations(ctx, signed, keys)
+	return checkpoint.Followers(keys, said), err
 }
 
-// readRotations returns the rotations in the entries of the log, and reads them once. It reads
-// nothing if the origin of the log is not that of any key.
-func (v *verification) readRotations(ctx context.Context, signed []byte,
+// rotations reads what the log says about its keys, once. A log of another origin than
+// all of the keys has nothing to say.
+func (v *verification) rotations(ctx context.Context, signed []byte,
 	keys []string,
 ) ([]checkpoint.Rotation, error) {
 	c, err := checkpoint.Parse(signed)
-	sameOrigin := func(key string) bool {
+	of := func(key string) bool {
 		origin, err := checkpoint.OriginOf(key)
 		return err == nil && origin == c.Origin
 	}
-	if err != nil || !slices.ContainsFunc(keys, sameOrigin) {
+	if err != nil || !slices.ContainsFunc(keys, of) {
 		return nil, nil
 	}
-	if !v.rotationsRead {
-		v.rotations, err = scanRotations(ctx, v.files, c.Size)
+	if v.said == nil {
+		all, err := rotations(ctx, v.files, c.Size)
 		if err != nil {
 			return nil, err
 		}
-		v.rotationsRead = true
+		v.said = &said{all}
 	}
-	return v.rotations, nil
+	return v.said.rotations, nil
 }
 
-// openSaved verifies the saved checkpoint with a key that was saved with it, a trusted key, or
-// a predecessor of those.
+// openSaved verifies the saved checkpoint: with the key that was saved with it, with one
+// that is trusted, or with one that those have followed.
 func (v *verification) openSaved(ctx context.Context) (checkpoint.Checkpoint, error) {
-	pin, _ := ParsePin(v.opts.Saved) // open has checked the error
+	pin, _ := ParsePin(v.opts.Saved) // open has found that it is one
 	keys := slices.Concat(pin.Keys, v.trusted, []string{v.Key})
 	c, _, err := checkpoint.OpenAny(pin.Signed, keys)
 	if errors.Is(err, checkpoint.ErrSignature) {
-		rotations, failed := v.readRotations(ctx, v.Signed, keys)
+		said, failed := v.rotations(ctx, v.Signed, keys)
 		if failed != nil {
 			return c, failed
 		}
-		c, _, err = checkpoint.OpenAny(pin.Signed, checkpoint.Predecessors(keys, rotations))
+		c, _, err = checkpoint.OpenAny(pin.Signed, checkpoint.Forerunners(keys, said))
 	}
 	switch {
 	case errors.Is(err, checkpoint.ErrSignature):
@@ -153,14 +155,15 @@ func (v *verification) openSaved(ctx context.Context) (checkpoint.Checkpoint, er
 	return c, nil
 }
 
-// A Pin is a checkpoint that a verifier has seen, with the public keys that verified it.
+// A Pin is a checkpoint that somebody has seen, with the public keys that it was
+// verified with.
 type Pin struct {
 	checkpoint.Checkpoint
 	Signed []byte
-	Keys   []string // none in a pin of an older version, which was the checkpoint alone
+	Keys   []string // none in a pin of before, which was the checkpoint alone
 }
 
-// pinKey is the prefix of a line with a key.
+// pinKey is what a line of a pin with a key begins with.
 const pinKey = "key "
 
 // MarshalText writes a pin: the signed checkpoint, an empty line, and a line for each key.

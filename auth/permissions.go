@@ -64,6 +64,18 @@ var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 
 	atm.AuditRotate: operator,
 
+	atm.PasskeyList:   everybody,
+	atm.PasskeyAdd:    everybody,
+	atm.PasskeyRename: everybody,
+	atm.PasskeyRemove: everybody,
+	atm.SessionList:   everybody,
+	atm.SessionEnd:    everybody,
+
+	atm.UserPasskeys:      operator,
+	atm.UserPasskeyRemove: operator,
+	atm.UserSessions:      operator,
+	atm.UserSessionEnd:    operator,
+
 	atm.ServerStatus: {atm.Operator: atm.Everywhere, atm.Auditor: atm.Everywhere},
 
 	atm.AuditRead:     auditor,

@@ -7,6 +7,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/teller/lookup"
 	"example.com/atm/teller/methods"
 	"example.com/atm/vault"
 	"example.com/atm/vault/people"
@@ -184,7 +185,7 @@ func listAccounts(ctx context.Context, t *Teller, in *input) (vault.Rule, error)
 		next = strconv.FormatUint(last, 10)
 	}
 	if filter.owner != "" && len(accounts) == 0 && !more && after == 0 {
-		if known, err := t.knows(ctx, filter.owner); err != nil || !known {
+		if known, err := lookup.Knows(ctx, t.cfg.Store, filter.owner); err != nil || !known {
 			return vault.Refuse(atm.AccountNotFound, "There is no "+filter.owner), err
 		}
 	}

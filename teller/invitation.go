@@ -9,12 +9,12 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
-	"slices"
-	"strings"
 	"time"
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/teller/lookup"
+	"example.com/atm/teller/sessions"
 	"example.com/atm/teller/words"
 	"example.com/atm/vault"
 	"example.com/atm/vault/people"
@@ -83,7 +83,7 @@ func inviteClient(ctx context.Context, t *Teller, in *input) (vault.Rule, error)
 	}
 	i.Expires, i.By, i.Via = i.Issued.Add(wait), in.caller.Subject, in.caller.Revocation
 	var err error
-	if i.Known, err = t.knows(ctx, i.Subject); err != nil {
+	if i.Known, err = lookup.Knows(ctx, t.cfg.Store, i.Subject); err != nil {
 		return nil, err
 	}
 	code, err := t.cfg.Credentials.Invite(i)
@@ -103,15 +103,6 @@ func inviteClient(ctx context.Context, t *Teller, in *input) (vault.Rule, error)
 			{Name: "expires", Value: i.Expires.UTC().Format(time.RFC3339)},
 		},
 	}), nil
-}
-
-// knows reports whether a subject is known, disabled or not.
-func (t *Teller) knows(ctx context.Context, subject string) (bool, error) {
-	all, err := t.cfg.Store.Users(ctx)
-	_, found := slices.BinarySearchFunc(all, subject, func(u people.User, s string) int {
-		return strings.Compare(u.Subject, s)
-	})
-	return found, err
 }
 
 // ErrUsed reports an invitation that was used before, or whose subject may not
@@ -139,6 +130,46 @@ func (t *Teller) Enroll(ctx context.Context, i Invitation, request, ip string) (
 	authority := enrol.Result.(atm.Record).Get("authority")
 	enrol.Result = enrol.Result.(atm.Record).Get("certificate") // a text, which the log keeps whole
 	sum := sha256.Sum256([]byte(request))
+	status, err := t.follow(ctx, i, enrol, ip,
+		audit.Arg{Name: "request", Value: base64.StdEncoding.EncodeToString(sum[:])})
+	if err != nil {
+		return nil, err
+	}
+	text, _ := status.Result.(string)
+	record, err := enrolled(text)
+	if err != nil { // an answer of an older server, which the log does not keep whole
+		return nil, ErrUsed
+	}
+	return append(record, atm.Field{Name: "authority", Value: authority}), nil
+}
+
+// EnrollPasskey follows an invitation, once: it adds a passkey to those of its subject. A
+// sessions.MalformedError is about the name of the passkey, and leaves the invitation good.
+func (t *Teller) EnrollPasskey(ctx context.Context, i Invitation, p people.Passkey,
+	ip string,
+) error {
+	roles, err := words.Roles(i.Roles)
+	if err != nil {
+		return malformed("%w", err)
+	}
+	if err := sessions.CheckName(p.Name); err != nil {
+		return err
+	}
+	if !i.Until.IsZero() { // a passkey has no end
+		return ErrUsed
+	}
+	p.Subject = i.Subject
+	_, err = t.follow(ctx, i, people.Enrol{
+		Subject: i.Subject, Roles: roles, Default: words.Newcomer(i.Subject), Passkey: &p,
+		Result: "",
+	}, ip, sessions.PasskeyArgs(&p)...)
+	return err
+}
+
+// follow carries out what an invitation is followed for.
+func (t *Teller) follow(ctx context.Context, i Invitation, enrol people.Enrol, ip string,
+	args ...audit.Arg,
+) (atm.Status, error) {
 	caller := &atm.Caller{
 		Principal:  atm.Principal{Subject: i.Subject},
 		Credential: atm.Credential{Method: "invitation", User: i.ID}, IP: ip,
@@ -149,7 +180,7 @@ func (t *Teller) Enroll(ctx context.Context, i Invitation, request, ip string) (
 			Enrol: enrol, ID: i.ID, Issued: i.Issued,
 			Known: i.Known,
 		})),
-		Args:    []audit.Arg{{Name: "request", Value: base64.StdEncoding.EncodeToString(sum[:])}},
+		Args:    args,
 		Request: t.cfg.Requests.Request(caller, atm.RequestID(i.ID)),
 	}
 	if i.By != "" && i.By != systemInit {
@@ -161,21 +192,16 @@ func (t *Teller) Enroll(ctx context.Context, i Invitation, request, ip string) (
 			},
 		}}
 	}
-	status := t.cfg.Ledger.Do(ctx, cmd)
-	switch {
+	switch status := t.cfg.Ledger.Do(ctx, cmd); {
 	case status.Code == atm.PermissionDenied:
-		return nil, ErrUsed
+		return status, ErrUsed
 	case status.Receipt == "":
-		return nil, ErrUnavailable
+		return status, ErrUnavailable
 	case status.Code != atm.OK:
-		return nil, ErrUsed
+		return status, ErrUsed
+	default:
+		return status, nil
 	}
-	text, _ := status.Result.(string)
-	record, err := enrolled(text)
-	if err != nil { // an answer of an older server, which the log does not keep whole
-		return nil, ErrUsed
-	}
-	return append(record, atm.Field{Name: "authority", Value: authority}), nil
 }
 
 // systemInit is the program itself.

@@ -2,12 +2,12 @@ package teller
 
 import (
 	"context"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"example.com/atm"
+	"example.com/atm/teller/lookup"
 	"example.com/atm/teller/methods"
 	"example.com/atm/vault"
 	"example.com/atm/vault/people"
@@ -115,56 +115,17 @@ func showHold(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
 	return vault.ShowHold{Party: in.party(), Hold: hold}, nil
 }
 
-// tokens returns up to limit of the tokens that have not ended, that fit, and whose ids are
-// above after, in order of id; next is the cursor to go on with.
-func (t *Teller) tokens(ctx context.Context, after string, limit int,
-	fits func(*people.Certificate) bool,
-) (page []people.Certificate, next string, err error) {
-	all, err := t.cfg.Store.Certificates(ctx)
-	if err != nil {
-		return nil, "", err
-	}
-	now, first := time.Now(), people.TokenRevocation("", after)
-	for _, c := range all {
-		if c.Serial <= first || !strings.HasPrefix(c.Serial, people.TokenRevocation("", "")) ||
-			!now.Before(c.NotAfter) || !fits(&c) {
-			continue
-		}
-		if len(page) == limit {
-			return page, tokenID(&page[limit-1]), nil
-		}
-		page = append(page, c)
-	}
-	return page, "", nil
-}
-
-// tokenID is the id of a token that is recorded as c.
-func tokenID(c *people.Certificate) string {
-	return strings.TrimPrefix(c.Serial, people.TokenRevocation("", ""))
-}
-
-// takenBack reports whether a token was revoked, by itself or with everything of its subject
-// or of the actor that it names.
-func takenBack(c *people.Certificate, revoked map[string]people.Revocation) bool {
-	_, itself := revoked[c.Serial]
-	return itself || slices.ContainsFunc([]string{c.Subject, c.Actor}, func(subject string) bool {
-		all, is := revoked["subject:"+subject]
-		return is && !c.Issued.IsZero() && !c.Issued.After(all.At)
-	})
-}
-
 func listTokens(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 	limit, err := in.pageLimit(1)
 	if err != nil {
 		return nil, err
 	}
-	page, next, err := t.tokens(ctx, in.args[0].Text, limit, func(*people.Certificate) bool {
-		return true
-	})
+	page, next, err := lookup.Tokens(ctx, t.cfg.Store, in.args[0].Text, limit,
+		func(*people.Certificate) bool { return true })
 	if err != nil {
 		return nil, err
 	}
-	revoked, err := t.revoked(ctx)
+	revoked, err := lookup.Revoked(ctx, t.cfg.Store)
 	if err != nil {
 		return nil, err
 	}
@@ -176,13 +137,13 @@ func listTokens(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 			issued = c.Issued.Format(time.RFC3339)
 		}
 		tokens[i] = atm.Record{
-			{Name: "jti", Value: tokenID(c)},
+			{Name: "jti", Value: lookup.TokenID(c)},
 			{Name: "subject", Value: c.Subject},
 			{Name: "actor", Value: c.Actor},
 			{Name: "scope", Value: c.Scope},
 			{Name: "issued", Value: issued},
 			{Name: "expires", Value: c.NotAfter.Format(time.RFC3339)},
-			{Name: "revoked", Value: takenBack(c, revoked)},
+			{Name: "revoked", Value: lookup.TakenBack(c, revoked)},
 		}
 	}
 	return vault.Report{Result: atm.Record{
@@ -204,20 +165,21 @@ func listGrants(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 		}
 	}
 	var page []people.Certificate
-	page, r.Next, err = t.tokens(ctx, in.args[0].Text, limit, func(c *people.Certificate) bool {
+	mine := func(c *people.Certificate) bool {
 		return c.Actor != "" && (in.reach == atm.Everywhere || c.Subject == in.caller.Subject)
-	})
+	}
+	page, r.Next, err = lookup.Tokens(ctx, t.cfg.Store, in.args[0].Text, limit, mine)
 	if err != nil {
 		return nil, err
 	}
-	revoked, err := t.revoked(ctx)
+	revoked, err := lookup.Revoked(ctx, t.cfg.Store)
 	if err != nil {
 		return nil, err
 	}
 	for i := range page {
-		id := tokenID(&page[i])
+		id := lookup.TokenID(&page[i])
 		r.IDs = append(r.IDs, id)
-		r.Revoked[id] = takenBack(&page[i], revoked)
+		r.Revoked[id] = lookup.TakenBack(&page[i], revoked)
 	}
 	return r, nil
 }

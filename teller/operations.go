@@ -2,13 +2,16 @@ package teller
 
 import (
 	"context"
+	"errors"
 	"math"
 	"strconv"
 	"time"
 
 	"example.com/atm"
 	"example.com/atm/teller/methods"
+	"example.com/atm/teller/sessions"
 	"example.com/atm/vault"
+	"example.com/atm/vault/people"
 )
 
 // An operation is a method and what it does: it books, or has a rule, or reads.
@@ -38,6 +41,9 @@ func operations() map[atm.Operation]*operation {
 		byName[name] = &operation{
 			Method: &all[i],
 			book:   bookings[name], rule: rules[name], read: reads[name],
+		}
+		if rule := sessions.Rules[name]; rule != nil {
+			byName[name].rule = signIns(rule)
 		}
 	}
 	return byName
@@ -90,6 +96,29 @@ var rules = map[atm.Operation]func(context.Context, *Teller, *input) (vault.Rule
 	atm.GrantList:     listGrants,
 	atm.GrantRevoke:   revokeGrant,
 	atm.TokenList:     listTokens,
+}
+
+// signIns makes an operation of one on passkeys and sessions, of the caller or of the subject
+// that the first argument names.
+func signIns(rule func(context.Context, people.Store, sessions.Call) (vault.Rule, error)) func(
+	context.Context, *Teller, *input) (vault.Rule, error) {
+	return func(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
+		call := sessions.Call{
+			Subject: in.caller.Subject, Args: in.args, Session: in.caller.Session,
+		}
+		if in.reach == atm.Everywhere {
+			call.Subject, call.Args = in.args[0].Text, in.args[1:]
+			if err := checkSubject(call.Subject); err != nil {
+				return nil, err
+			}
+		}
+		made, err := rule(ctx, t.cfg.Store, call)
+		var bad sessions.MalformedError
+		if errors.As(err, &bad) {
+			return nil, malformed("%w", bad)
+		}
+		return made, err
+	}
 }
 
 var reads = map[atm.Operation]func(context.Context, *Teller, *input) (atm.Status, error){

@@ -77,6 +77,17 @@ var decided = []decision{
 	{atm.CertList, [...]atm.Reach{no, no, no, all, no}, false, nil},
 	{atm.CertCRL, [...]atm.Reach{no, no, no, all, no}, false, nil},
 
+	{atm.PasskeyList, [...]atm.Reach{own, own, own, own, own}, false, nil},
+	{atm.PasskeyAdd, [...]atm.Reach{own, own, own, own, own}, false, nil},
+	{atm.PasskeyRename, [...]atm.Reach{own, own, own, own, own}, false, nil},
+	{atm.PasskeyRemove, [...]atm.Reach{own, own, own, own, own}, false, nil},
+	{atm.SessionList, [...]atm.Reach{own, own, own, own, own}, false, nil},
+	{atm.SessionEnd, [...]atm.Reach{own, own, own, own, own}, false, nil},
+	{atm.UserPasskeys, [...]atm.Reach{no, no, no, all, no}, false, nil},
+	{atm.UserPasskeyRemove, [...]atm.Reach{no, no, no, all, no}, false, nil},
+	{atm.UserSessions, [...]atm.Reach{no, no, no, all, no}, false, nil},
+	{atm.UserSessionEnd, [...]atm.Reach{no, no, no, all, no}, false, nil},
+
 	{atm.TokenIssue, [...]atm.Reach{no, no, no, all, no}, false, nil},
 	{atm.TokenRevoke, [...]atm.Reach{no, no, no, all, no}, false, nil},
 	{atm.TokenList, [...]atm.Reach{no, no, no, all, no}, false, nil},
@@ -97,7 +108,7 @@ const (
 )
 
 // notMethods are operations that no method carries out.
-var notMethods = []atm.Operation{atm.Backup, atm.AuditRead}
+var notMethods = []atm.Operation{atm.Backup, atm.AuditRead, atm.PasskeyAdd}
 
 func TestEveryOperationHasOneDecision(t *testing.T) {
 	rows := make(map[atm.Operation]int)

@@ -2,18 +2,11 @@ package teller
 
 import (
 	"context"
-	"errors"
-	"time"
 
 	"example.com/atm"
-	"example.com/atm/audit"
-	"example.com/atm/audit/search"
+	"example.com/atm/teller/lookup"
 	"example.com/atm/vault"
 )
-
-// countWithin bounds how long pending holds are counted. In a vault so large that it takes
-// longer, they are not counted.
-const countWithin = 2 * time.Second
 
 // showStatus carries out ServerStatus.
 func showStatus(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
@@ -21,11 +14,11 @@ func showStatus(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 	if err != nil {
 		return nil, err
 	}
-	holds, err := t.countHolds(ctx)
+	holds, err := lookup.PendingHolds(ctx, t.cfg.Store)
 	if err != nil {
 		return nil, err
 	}
-	backup, err := t.lastBackup(ctx)
+	backup, err := lookup.LastBackup(ctx, t.cfg.Store, t.cfg.Index)
 	if err != nil {
 		return nil, err
 	}
@@ -42,56 +35,4 @@ func showStatus(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 		atm.Field{Name: "holds", Value: holds},
 		atm.Field{Name: "backup", Value: backup},
 	)}, nil
-}
-
-// countHolds counts the holds that are pending now.
-func (t *Teller) countHolds(ctx context.Context) (atm.Record, error) {
-	bounded, cancel := context.WithTimeout(ctx, countWithin)
-	defer cancel()
-	pending, now := int64(0), time.Now()
-	_, err := t.cfg.Store.Balances(bounded, func(a vault.Account) {
-		for _, h := range a.Pending {
-			if h.Expires.After(now) {
-				pending++
-			}
-		}
-	})
-	counted := true
-	if errors.Is(bounded.Err(), context.DeadlineExceeded) && ctx.Err() == nil {
-		counted, pending, err = false, 0, nil
-	}
-	return atm.Record{{Name: "counted", Value: counted}, {Name: "pending", Value: pending}}, err
-}
-
-// lastBackup is the newest entry of a backup. It says that a backup was sent; whether the
-// backup arrived whole, only its receiver knows.
-func (t *Teller) lastBackup(ctx context.Context) (atm.Record, error) {
-	log, err := vault.OpenLog(ctx, t.cfg.Store)
-	if err != nil {
-		return nil, err
-	}
-	_, head, err := log.Signed(ctx)
-	if err != nil {
-		return nil, err
-	}
-	wanted := &search.Filter{Operation: atm.Backup, Code: atm.OK}
-	page, err := search.Find(ctx, log.Entries, t.cfg.Index, wanted, head.Size, 1)
-	if err != nil {
-		return nil, err
-	}
-	if len(page.Found) == 0 {
-		// Next is where the search gave up, in a log that is long.
-		return atm.Record{{Name: "known", Value: false}, {Name: "searched_from", Value: page.Next}},
-			nil
-	}
-	entry, err := audit.ParseEntry(page.Found[0].Leaf)
-	if err != nil {
-		return nil, err
-	}
-	return atm.Record{
-		{Name: "known", Value: true},
-		{Name: "index", Value: page.Found[0].Index},
-		{Name: "time", Value: entry.Time.UTC().Format(time.RFC3339)},
-		{Name: "subject", Value: entry.Caller.Subject},
-	}, nil
 }

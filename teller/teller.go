@@ -20,6 +20,7 @@ import (
 	"example.com/atm/audit/search"
 	"example.com/atm/teller/events"
 	"example.com/atm/teller/methods"
+	"example.com/atm/teller/sessions"
 	"example.com/atm/vault"
 	"example.com/atm/vault/people"
 	"golang.org/x/text/unicode/norm"
@@ -127,6 +128,7 @@ type Installation interface {
 type Teller struct {
 	*events.Recorder
 	*Reader
+	*sessions.Keeper
 
 	cfg Config
 	ops map[atm.Operation]*operation
@@ -151,11 +153,16 @@ func New(cfg Config) (*Teller, error) {
 			return nil, fmt.Errorf("teller: Config.%s is missing", field.name)
 		}
 	}
-	return &Teller{
+	t := &Teller{
 		Recorder: events.New(cfg.Ledger, cfg.Installation.Program),
 		Reader:   &Reader{ledger: cfg.Ledger, store: cfg.Store, permissions: cfg.Permissions},
 		cfg:      cfg, ops: operations(),
-	}, nil
+	}
+	t.Keeper = sessions.NewKeeper(cfg.Ledger, cfg.Store, cfg.Requests,
+		func(c *atm.Caller, op atm.Operation) ([]people.Warrant, bool) {
+			return t.warrants(c, op), cfg.Permissions.Permit(c.Principal, op) != atm.Nowhere
+		})
+	return t, nil
 }
 
 // A Call is an operation and its arguments, in the order of the operation's

@@ -11,6 +11,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/teller/lookup"
 	"example.com/atm/teller/words"
 	"example.com/atm/vault"
 	"example.com/atm/vault/people"
@@ -115,7 +116,7 @@ func revokeToken(ctx context.Context, t *Teller, in *input) (vault.Rule, error) 
 		return vault.People(people.Revoke{Name: people.TokenRevocation(issuer, id)}), nil
 	}
 	name := people.TokenRevocation("", id)
-	issued, err := t.issued(ctx, name)
+	issued, err := lookup.Issued(ctx, t.cfg.Store, name)
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"example.com/atm"
-	"example.com/atm/audit"
+	"example.com/atm/teller/lookup"
 	"example.com/atm/teller/methods"
 	"example.com/atm/teller/passwords"
 	"example.com/atm/teller/words"
@@ -124,7 +124,7 @@ func revokeCertificate(ctx context.Context, t *Teller, in *input) (vault.Rule, e
 		}
 		return vault.People(people.Revoke{Name: people.CertRevocation(serial)}), nil
 	}
-	issued, err := t.issued(ctx, serial)
+	issued, err := lookup.Issued(ctx, t.cfg.Store, serial)
 	if err != nil {
 		return nil, err
 	}
@@ -135,22 +135,12 @@ func revokeCertificate(ctx context.Context, t *Teller, in *input) (vault.Rule, e
 	return vault.People(people.Revoke{Name: people.CertRevocation(serial)}), nil
 }
 
-// issued reports whether a store knows a certificate, or a token or an invitation by its
-// revocation, as issued here.
-func (t *Teller) issued(ctx context.Context, name string) (bool, error) {
-	all, err := t.cfg.Store.Certificates(ctx)
-	_, found := slices.BinarySearchFunc(all, name, func(c people.Certificate, s string) int {
-		return strings.Compare(c.Serial, s)
-	})
-	return found, err
-}
-
 func listCertificates(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 	all, err := t.cfg.Store.Certificates(ctx)
 	if err != nil {
 		return nil, err
 	}
-	revoked, err := t.revoked(ctx)
+	revoked, err := lookup.Revoked(ctx, t.cfg.Store)
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +160,7 @@ func listCertificates(ctx context.Context, t *Teller, in *input) (vault.Rule, er
 		page = page[:methods.MaxRows]
 		next = page[methods.MaxRows-1].Serial
 	}
-	used, err := t.lastUses(ctx)
+	used, err := lookup.LastUses(ctx, t.cfg.Store)
 	if err != nil {
 		return nil, err
 	}
@@ -194,44 +184,6 @@ func listCertificates(ctx context.Context, t *Teller, in *input) (vault.Rule, er
 		{Name: "certificates", Value: certificates},
 		{Name: "next", Value: next},
 	}}, nil
-}
-
-// usesWithin is how many of the newest entries of the log are searched for uses of
-// certificates.
-const usesWithin = 10_000
-
-// lastUses are the times at which certificates signed somebody in last, by serial number,
-// as far as the newest entries of the log say. So they are the same on every replica, and
-// after a restart.
-func (t *Teller) lastUses(ctx context.Context) (map[string]string, error) {
-	log, err := vault.OpenLog(ctx, t.cfg.Store)
-	if err != nil {
-		return nil, err
-	}
-	_, head, err := log.Signed(ctx)
-	if err != nil {
-		return nil, err
-	}
-	used := make(map[string]string)
-	err = log.Entries(ctx, max(0, head.Size-usesWithin), head.Size,
-		func(_ int64, leaf []byte) error {
-			entry, err := audit.ParseEntry(leaf)
-			if err == nil && entry.Caller != nil && entry.Caller.Serial != "" {
-				used[entry.Caller.Serial] = entry.Time.UTC().Format(time.RFC3339)
-			}
-			return err
-		})
-	return used, err
-}
-
-// revoked are the revocations by name.
-func (t *Teller) revoked(ctx context.Context) (map[string]people.Revocation, error) {
-	all, err := t.cfg.Store.Revocations(ctx)
-	byName := make(map[string]people.Revocation, len(all))
-	for _, r := range all {
-		byName[r.Name] = r
-	}
-	return byName, err
 }
 
 func revocationList(ctx context.Context, t *Teller, _ *input) (vault.Rule, error) {

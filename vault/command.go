@@ -168,6 +168,7 @@ func (c *Command) idempotent() bool {
 // keys adds what c needs to k.
 func (c *Command) keys(k *Keys) {
 	c.Rule.Keys(k)
+	k.Visit(c.Caller)
 	for i := range c.Warrants {
 		c.Warrants[i].Keys(&k.Keys)
 	}
@@ -229,6 +230,7 @@ func (c *Command) decide(b *Books, denials *flood.DenialBatch) (atm.Status, erro
 	if answer.Code == atm.PermissionDenied && c.Caller != nil && !denials.Note(b.Now, c.Caller) {
 		return answer, nil
 	}
+	b.People.Visited(c.Caller)
 	entry := &b.entry
 	*entry = audit.Entry{
 		ID:        atm.NewUUID(b.Now),
@@ -273,6 +275,9 @@ func (c *Command) decide(b *Books, denials *flood.DenialBatch) (atm.Status, erro
 // answer finds the status dict for c, and the entry it was first given in
 // when c is a replay.
 func (c *Command) answer(b *Books) (atm.Status, *Remembered, error) {
+	if no, over := b.People.Absent(c.Caller); over {
+		return no, nil, nil
+	}
 	for i := range c.Warrants {
 		if no, refused := c.Warrants[i].Refused(b.People); refused {
 			return no, nil, nil

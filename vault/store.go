@@ -73,16 +73,7 @@ type Store interface {
 	// after, in order of number.
 	Accounts(ctx context.Context, after uint64, limit int) ([]Account, error)
 
-	// Users returns every user, in order of subject.
-	Users(ctx context.Context) ([]people.User, error)
-
-	// Certificates returns those that were issued, in order of serial number. Of
-	// those that ended more than a day ago some may be missing, and most are when
-	// there are many.
-	Certificates(ctx context.Context) ([]people.Certificate, error)
-
-	// Revocations returns everything that was revoked, in order of name.
-	Revocations(ctx context.Context) ([]people.Revocation, error)
+	people.Store
 
 	Close() error
 }

@@ -6,29 +6,30 @@ import (
 )
 
 const (
-	// patience is the age of the oldest unpublished entry from which commits wait for the
-	// publisher. Each commit waits for a tenth of the excess, and for at most mostYield. patience
-	// is a little longer than the backlog gets while both keep up.
+	// patience is how old what is not published yet may be before commits wait for the
+	// publisher: each waits for a tenth of what it is older than that, and for mostYield
+	// at most. It is a little longer than the backlog gets when both keep up.
 	patience  = 600 * time.Millisecond
 	mostYield = 20 * time.Millisecond
 )
 
-// A backlog measures how long committed entries have been waiting to be published.
+// A backlog knows how long committed entries have been waiting to be published.
 type backlog struct {
-	committed chan struct{} // has a token if something was committed since the last round began
+	committed chan struct{} // holds a token when something was committed since a round began
 
 	mu  sync.Mutex
 	err error // guarded by mu; of the last round
 
-	// waiting is the commit time of the oldest entry that no round has begun to publish. Zero if
-	// there is none.
+	// waiting is when the oldest entry was committed that no round has begun with; zero
+	// for none.
 	waiting time.Time // guarded by mu
 
-	// taken is the commit time of the oldest entry in the current round, or in one that failed.
+	// taken is the same for the entries that the round under way, or one that failed,
+	// began with.
 	taken time.Time // guarded by mu
 }
 
-// grew records a commit.
+// grew notes that something was committed.
 func (b *backlog) grew() {
 	b.mu.Lock()
 	if b.waiting.IsZero() {
@@ -37,11 +38,11 @@ func (b *backlog) grew() {
 	b.mu.Unlock()
 	select {
 	case b.committed <- struct{}{}:
-	default: // there is a token already
+	default: // the publisher knows already
 	}
 }
 
-// take records that a round begins.
+// take notes that a round begins.
 func (b *backlog) take() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -51,7 +52,7 @@ func (b *backlog) take() {
 	b.waiting = time.Time{}
 }
 
-// done records how a round ended.
+// done notes how a round ended.
 func (b *backlog) done(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -67,7 +68,7 @@ func (b *backlog) failure() error {
 	return b.err
 }
 
-// wait is how long a commit must wait for the publisher.
+// wait is how long a commit waits for the publisher.
 func (b *backlog) wait() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()

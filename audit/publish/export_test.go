@@ -1,6 +1,6 @@
 package publish
 
-// Names that the tests of the package use.
+// What the tests of the package see of its inside.
 const (
 	Patience  = patience
 	MostYield = mostYield
@@ -9,5 +9,5 @@ const (
 // Pace is pace.
 var Pace = pace
 
-// Inspect is the check that a running publisher makes each minute.
+// Inspect is what a running publisher does each minute.
 func (p *Publisher) Inspect() { p.inspect() }

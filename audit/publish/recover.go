@@ -12,9 +12,9 @@ import (
 	"example.com/atm/audit/merkle"
 )
 
-// Recover compares the published log with the source and publishes what is missing. It runs
-// once, before the first commit. If it returns an error that is ErrAhead, ErrForked or
-// ErrOtherLog, the server must not start.
+// Recover compares what is published with the source and catches up. It runs
+// once, before anything new is committed. An error that is ErrAhead,
+// ErrForked or ErrOtherLog means that the server must not start.
 func (p *Publisher) Recover(ctx context.Context) error {
 	if err := p.EnsureKey(); err != nil {
 		return err
@@ -28,16 +28,17 @@ func (p *Publisher) Recover(ctx context.Context) error {
 	err = p.Publish(ctx)
 	switch {
 	case diverged(err):
-		// The files hash to their checkpoint, but the vault does not extend it, or does not extend
-		// a state given to Saw.
+		// What is published hashes to its checkpoint, yet the vault does not
+		// extend it, or what was seen of it.
 		return err
-	case err != nil: // perhaps the disk is full: the next round tries again
+	case err != nil: // a full disk, perhaps: the next round tries again
 		p.cfg.Log.Error("publishing the audit log", slog.Any("error", err))
 	}
 	return nil
 }
 
-// compare determines how much of the source is published correctly. The caller holds p.mu.
+// compare finds out how much of the source is published and good. The caller
+// holds p.mu.
 func (p *Publisher) compare(ctx context.Context) error {
 	_, head, err := p.cfg.Source.Signed(ctx)
 	if err != nil {
@@ -56,8 +57,8 @@ func (p *Publisher) compare(ctx context.Context) error {
 			slog.Any("error", err))
 		return p.withoutCheckpoint(head)
 	}
-	// The claim of a checkpoint counts even if its signature is wrong. Whether that is damage or a
-	// contradiction is for an operator to decide.
+	// What a checkpoint claims is taken seriously even when its signature is
+	// bad: whether it is damage or a contradiction, an operator decides.
 	if _, _, err := checkpoint.OpenAny(onDisk, p.cfg.Keys()); err != nil {
 		p.cfg.Log.Warn("the published checkpoint is not signed by this log's key",
 			slog.Any("error", err))
@@ -68,7 +69,7 @@ func (p *Publisher) compare(ctx context.Context) error {
 		return fmt.Errorf("%w: its checkpoint is of %s"+recoverHint, ErrOtherLog, claim.Origin)
 	case claim.Size > head.Size:
 		if onDisk != nil {
-			p.Saw(claim) // signed by a key of this log
+			p.Saw(claim) // the key of this log signed it
 		}
 		return fmt.Errorf("%w: it has %d entries, the vault %d"+recoverHint, ErrAhead, claim.Size,
 			head.Size)
@@ -80,7 +81,7 @@ func (p *Publisher) compare(ctx context.Context) error {
 		}
 	}
 	if err != nil {
-		// The files are damaged or missing, or the checkpoint signs another tree.
+		// Files are damaged or gone, or somebody signed something else.
 		if err := p.checkClaim(ctx, claim); err != nil {
 			return err
 		}
@@ -99,8 +100,8 @@ func (p *Publisher) compare(ctx context.Context) error {
 	return nil
 }
 
-// withoutCheckpoint handles a folder without a readable checkpoint. Tiles beyond the vault's
-// entries show that an old vault was restored.
+// withoutCheckpoint decides about a folder whose checkpoint says nothing. Tiles
+// beyond the vault's entries give an old vault away.
 func (p *Publisher) withoutCheckpoint(head merkle.Head) error {
 	beyond := merkle.LastTile(head.Size, merkle.EntriesLevel)
 	for width := beyond.Width + 1; width <= merkle.TileWidth; width++ {
@@ -117,7 +118,8 @@ func (p *Publisher) withoutCheckpoint(head merkle.Head) error {
 	return nil
 }
 
-// checkExtends verifies that the source extends the published log, before any file is written.
+// checkExtends makes sure that the source goes on where the published log
+// ends, before a file is touched.
 func (p *Publisher) checkExtends(ctx context.Context, claim checkpoint.Checkpoint,
 	edge [][]merkle.Hash,
 	head merkle.Head,

@@ -11,9 +11,8 @@ import (
 	"example.com/atm/audit/publish"
 )
 
-// TestPublisherNeverShortensALog rolls the source back within the last tile, where the entries
-// that are left still hash to an earlier signed head. The published log stays, also when the
-// source grows again.
+// TestPublisherNeverShortensALog lets the source go back within the last tile, where what it
+// has still hashes to what it signed. What was published stays, also when more comes.
 func TestPublisherNeverShortensALog(t *testing.T) {
 	const published = 1000
 	for _, tt := range []struct {
@@ -56,7 +55,7 @@ func TestPublisherNeverShortensALog(t *testing.T) {
 			if err := p.Publish(t.Context()); !errors.Is(err, tt.want) {
 				t.Errorf("publishing gives %v, want %v", err, tt.want)
 			}
-			// A divergence that was noticed once stays, even if the source is whole again.
+			// What was noticed once counts, whatever the source says later.
 			*m = whole
 			m.Grow(t, 5)
 			if err := p.Publish(t.Context()); !errors.Is(err, tt.want) {
@@ -70,8 +69,8 @@ func TestPublisherNeverShortensALog(t *testing.T) {
 	}
 }
 
-// TestPublisherRefusesWhatWasSeen starts on a source that is behind an acknowledged state which
-// was never published.
+// TestPublisherRefusesWhatWasSeen starts on a source that is behind a state which is
+// published nowhere but known to have been acknowledged.
 func TestPublisherRefusesWhatWasSeen(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -110,7 +109,7 @@ func TestPublisherRefusesWhatWasSeen(t *testing.T) {
 	}
 }
 
-// TestPublisherVerifiesTheCheckpoint changes a byte of the signature in the vault, and uses the
+// TestPublisherVerifiesTheCheckpoint takes a byte of the signature in the vault, and the
 // signature of another head.
 func TestPublisherVerifiesTheCheckpoint(t *testing.T) {
 	for _, tt := range []struct {

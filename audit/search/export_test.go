@@ -1,10 +1,10 @@
 package search
 
-// Names that the tests of the package use.
+// What the tests of the package see of its inside.
 const MaxMarks = maxMarks
 
 // EachTerm is eachTerm.
 var EachTerm = eachTerm
 
-// Len is the number of bundles in the index.
+// Len is how many bundles the index keeps.
 func (x *Index) Len() int { return len(x.marks) }

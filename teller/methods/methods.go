@@ -39,7 +39,7 @@ type Param struct {
 // All returns every method, in the order in which documents list them.
 func All() []Method { return all }
 
-var all = slices.Concat(money, administration, lists)
+var all = slices.Concat(money, administration, lists, browsers)
 
 // Position is that of the parameter called param, and -1 when the method has none.
 func (m *Method) Position(param string) int {

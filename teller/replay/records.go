@@ -23,13 +23,14 @@ type records struct {
 	problems *check.Problems
 	newest   time.Time // of an entry
 
-	users   map[string]*person
-	invited map[string][]invited   // by subject
-	revoked map[string]time.Time   // by name
-	maybe   map[string][]time.Time // when a revocation of this name may have been made as well
-	grants  []*given
-	used    map[string][]use // by the id of the grant
-	asked   requests
+	users    map[string]*person
+	invited  map[string][]invited   // by subject
+	revoked  map[string]time.Time   // by name
+	maybe    map[string][]time.Time // when a revocation of this name may have been made as well
+	grants   []*given
+	used     map[string][]use // by the id of the grant
+	asked    requests
+	browsers browsers
 
 	firstRoles time.Time // of the revocations that setting roles made
 }
@@ -92,10 +93,11 @@ func newRecords(rules Rules, books *vault.Replayer, problems *check.Problems) *r
 	return &records{
 		rules: rules, books: books, problems: problems,
 		users: make(map[string]*person), invited: make(map[string][]invited),
-		revoked: make(map[string]time.Time),
-		maybe:   make(map[string][]time.Time),
-		used:    make(map[string][]use),
-		asked:   requests{byTail: make(map[vault.RequestTail]answered)},
+		revoked:  make(map[string]time.Time),
+		maybe:    make(map[string][]time.Time),
+		used:     make(map[string][]use),
+		asked:    requests{byTail: make(map[vault.RequestTail]answered)},
+		browsers: newBrowsers(),
 	}
 }
 
@@ -105,12 +107,13 @@ func (r *records) entry(index vault.JournalIndex, e *audit.Entry) {
 		r.newest = e.Time
 	}
 	r.request(index, e)
-	if e.Status == nil || e.Status.Code != atm.OK || e.Caller == nil || e.ReplayOf >= 0 {
-		return
-	}
 	args := make(map[string]string, len(e.Args))
 	for _, a := range e.Args {
 		args[a.Name] = a.Value
+	}
+	r.browsers.entry(e, args)
+	if e.Status == nil || e.Status.Code != atm.OK || e.Caller == nil || e.ReplayOf >= 0 {
+		return
 	}
 	r.roles(index, e)
 	r.owners(index, e, args)
@@ -161,6 +164,10 @@ func (r *records) administration(index vault.JournalIndex, e *audit.Entry, args 
 			issuer = ""
 		}
 		r.revoked[people.TokenRevocation(issuer, args["jti"])] = e.Time
+	case atm.SessionEnd, atm.UserSessionEnd:
+		if args["session"] == "*" {
+			r.revoked[people.SessionsRevocation(cmp.Or(subject, e.Caller.Subject))] = e.Time
+		}
 	case atm.GrantRevoke:
 		r.revoked[people.TokenRevocation("", args["grant"])] = e.Time
 	case atm.TokenGiveUp:
@@ -375,6 +382,12 @@ func (r *records) part(p *vault.Part) {
 		}
 		delete(r.revoked, row.Name)
 	}
+	for i := range p.Passkeys {
+		r.checkPasskey(&p.Passkeys[i])
+	}
+	for i := range p.Sessions {
+		r.checkSession(&p.Sessions[i])
+	}
 	for i := range p.Requests {
 		r.checkRequest(&p.Requests[i])
 	}
@@ -490,6 +503,7 @@ func (r *records) end() {
 				"made", made.index, made.grant.Grantor, made.grant.Grantee)
 		}
 	}
+	r.endBrowsers()
 	kept := vault.RequestDay(r.newest.Add(-vault.RequestLife))
 	for _, first := range r.asked.byTail {
 		if vault.RequestDay(first.at) >= kept {

@@ -50,6 +50,8 @@ var (
 	bucketRevoked  = []byte("revoked")  // name → when
 	bucketGrants   = []byte("grants")   // id → grant
 	bucketIssued   = []byte("issued")   // serial number → certificate
+	bucketPasskeys = []byte("passkeys") // id → passkey
+	bucketSessions = []byte("sessions") // id → session
 )
 
 var (

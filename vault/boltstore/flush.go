@@ -157,11 +157,8 @@ func (e *engine) writeMemtable(m *memtable.Table, log wal.ID, now time.Time) err
 	if err := w.begin(); err != nil {
 		return err
 	}
-	issued := w.view.shelf(bucketIssued)
-	for serial := range m.Keys(issued.number) {
-		if err := issued.sweep([]byte(serial), now.Add(-issuedKept)); err != nil {
-			return err
-		}
+	if err := w.sweep(m, now); err != nil {
+		return err
 	}
 	if err := expire(w.view.file.Bucket(bucketRequests), now); err != nil {
 		return err

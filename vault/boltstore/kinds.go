@@ -55,6 +55,8 @@ var kinds = []kind{
 		},
 	},
 	certificatesKind,
+	passkeysKind,
+	sessionsKind,
 }
 
 // The kinds that are listed as a whole.
@@ -85,6 +87,24 @@ var (
 		key:   func(c *people.Certificate) string { return c.Serial },
 		toKey: codec.TextKey, fromKey: codec.KeyText, encode: codec.EncodeCertificate,
 		decode: codec.DecodeCertificate,
+	}
+	passkeysKind = &records[string, people.Passkey]{
+		name: "passkey", bucket: bucketPasskeys,
+		list:   func(r *vault.Records) *[]people.Passkey { return &r.Passkeys },
+		key:    func(p *people.Passkey) string { return p.ID },
+		asked:  func(k *vault.Keys) []string { return k.Passkeys },
+		loaded: func(l *vault.Loaded) *record.Loaded[string, people.Passkey] { return &l.Passkeys },
+		toKey:  codec.TextKey, fromKey: codec.KeyText, encode: codec.EncodePasskey,
+		decode: codec.DecodePasskey,
+	}
+	sessionsKind = &records[string, people.Session]{
+		name: "session", bucket: bucketSessions,
+		list:   func(r *vault.Records) *[]people.Session { return &r.Sessions },
+		key:    func(s *people.Session) string { return s.ID },
+		asked:  func(k *vault.Keys) []string { return k.Sessions },
+		loaded: func(l *vault.Loaded) *record.Loaded[string, people.Session] { return &l.Sessions },
+		toKey:  codec.TextKey, fromKey: codec.KeyText, encode: codec.EncodeSession,
+		decode: codec.DecodeSession,
 	}
 )
 
@@ -149,20 +169,26 @@ func (s *records[K, V]) load(v view, keys *vault.Keys, l *vault.Loaded, _ spines
 	asked, loaded, shelf := s.asked(keys), s.loaded(l), v.shelf(s.bucket)
 	loaded.Found = make(map[K]*V, len(asked))
 	for _, key := range asked {
-		value, err := shelf.get(s.toKey(key))
-		if value == nil && err == nil {
-			continue
-		}
-		var one V
-		if err == nil {
-			one, err = s.decode(key, value)
-		}
+		one, err := s.one(shelf, key)
 		if err != nil {
 			loaded.Note(key, err)
-			continue
+		} else if one != nil {
+			loaded.Found[key] = one
 		}
-		loaded.Found[key] = &one
 	}
+}
+
+// one returns the record under a key, and nil when there is none.
+func (s *records[K, V]) one(shelf shelf, key K) (*V, error) {
+	value, err := shelf.get(s.toKey(key))
+	if value == nil || err != nil {
+		return nil, err
+	}
+	one, err := s.decode(key, value)
+	if err != nil {
+		return nil, err
+	}
+	return &one, nil
 }
 
 func (s *records[K, V]) write(v view, r *vault.Records, _ spines) error {

@@ -8,7 +8,6 @@ import (
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore/chunk"
 	"example.com/atm/vault/boltstore/codec"
-	"example.com/atm/vault/people"
 )
 
 // A reader answers what can be asked of a store.
@@ -91,33 +90,6 @@ func (r *reader) Accounts(_ context.Context, after uint64, limit int) ([]vault.A
 			found = append(found, a)
 		}
 		return nil
-	})
-	return found, err
-}
-
-// Users implements vault.Store.
-func (r *reader) Users(context.Context) (found []people.User, err error) {
-	err = r.engine.snapshot(func(v view) error {
-		found, err = usersKind.all(v)
-		return err
-	})
-	return found, err
-}
-
-// Revocations implements vault.Store.
-func (r *reader) Revocations(context.Context) (found []people.Revocation, err error) {
-	err = r.engine.snapshot(func(v view) error {
-		found, err = revocationsKind.all(v)
-		return err
-	})
-	return found, err
-}
-
-// Certificates implements vault.Store.
-func (r *reader) Certificates(context.Context) (found []people.Certificate, err error) {
-	err = r.engine.snapshot(func(v view) error {
-		found, err = certificatesKind.all(v)
-		return err
 	})
 	return found, err
 }

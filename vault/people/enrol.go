@@ -29,11 +29,19 @@ type Enrol struct {
 	// Certificate is one that was issued with it; nil for none.
 	Certificate *Certificate
 
+	// Passkey is one that is added with it; nil for none.
+	Passkey *Passkey
+
 	Result any
 }
 
 // Keys implements Rule.
-func (r Enrol) Keys(k *Keys) { k.Users = append(k.Users, r.Subject) }
+func (r Enrol) Keys(k *Keys) {
+	k.Users = append(k.Users, r.Subject)
+	if r.Passkey != nil {
+		k.Passkeys = append(k.Passkeys, r.Passkey.ID)
+	}
+}
 
 // Decide implements Rule.
 func (r Enrol) Decide(b *Books) atm.Status {
@@ -43,6 +51,11 @@ func (r Enrol) Decide(b *Books) atm.Status {
 		return refuse(atm.AccountExists, "There is "+r.Subject+" already")
 	case r.Expect == ExpectKnown && !known:
 		return noSubject(r.Subject)
+	}
+	if r.Passkey != nil {
+		if no, added := b.add(*r.Passkey); !added {
+			return no
+		}
 	}
 	roles := slices.Clone(r.Roles)
 	if len(roles) == 0 {

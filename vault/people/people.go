@@ -1,8 +1,8 @@
 // Package people has the rules about people and their credentials: users, certificates,
-// tokens, invitations and revocations.
+// tokens, invitations, revocations, passkeys and sessions.
 //
-// It stands beside money, and knows none: a rule of this package sees users, certificates and
-// revocations, and neither an account nor the journal. Package vault decides it in the same
+// It stands beside money, and knows none: a rule of this package sees the records of people, and
+// neither an account nor the journal. Package vault decides it in the same
 // transaction as the rules about money, and writes its entry.
 //
 // The rules are functions of their arguments and the books alone, as those of vault are.
@@ -58,12 +58,16 @@ type Revocation struct {
 type Keys struct {
 	Users       []string // by subject
 	Revocations []string // by name
+	Passkeys    []string // by id
+	Sessions    []string // by id
 }
 
 // Loaded is what a store found for Keys.
 type Loaded struct {
 	Users       record.Loaded[string, User]
 	Revocations record.Loaded[string, Revocation]
+	Passkeys    record.Loaded[string, Passkey]
+	Sessions    record.Loaded[string, Session]
 }
 
 // Records are records of the kinds of this package.
@@ -71,6 +75,8 @@ type Records struct {
 	Users        []User
 	Revocations  []Revocation
 	Certificates []Certificate
+	Passkeys     []Passkey
+	Sessions     []Session
 }
 
 // Add adds more records.
@@ -78,6 +84,8 @@ func (r *Records) Add(more *Records) {
 	r.Users = append(r.Users, more.Users...)
 	r.Revocations = append(r.Revocations, more.Revocations...)
 	r.Certificates = append(r.Certificates, more.Certificates...)
+	r.Passkeys = append(r.Passkeys, more.Passkeys...)
+	r.Sessions = append(r.Sessions, more.Sessions...)
 }
 
 // A Rule decides one operation on people. It is to this package what vault.Rule is to vault.
@@ -93,6 +101,8 @@ type Books struct {
 	users        record.Table[string, User]
 	revocations  record.Table[string, Revocation]
 	certificates record.Table[string, Certificate]
+	passkeys     record.Table[string, Passkey]
+	sessions     record.Table[string, Session]
 }
 
 // NewBooks returns the books of a transaction, with what was loaded for its keys, and their
@@ -106,6 +116,8 @@ func NewBooks(tx *record.Tx, keys *Keys, l Loaded, changes *Records) (*Books, []
 			&changes.Revocations),
 		b.certificates.Open(tx, "certificate", none, record.Loaded[string, Certificate]{},
 			&changes.Certificates),
+		b.passkeys.Open(tx, "passkey", &keys.Passkeys, l.Passkeys, &changes.Passkeys),
+		b.sessions.Open(tx, "session", &keys.Sessions, l.Sessions, &changes.Sessions),
 	}
 }
 

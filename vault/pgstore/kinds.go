@@ -67,6 +67,28 @@ var kinds = []kind{
 		},
 		put: putCertificate,
 	},
+	&records[string, people.Passkey]{
+		table: "passkeys", columns: passkeyColumns, key: "id",
+		list:   func(r *vault.Records) *[]people.Passkey { return &r.Passkeys },
+		keyOf:  func(p *people.Passkey) string { return p.ID },
+		asked:  func(k *vault.Keys) (any, int) { return k.Passkeys, len(k.Passkeys) },
+		loaded: func(l *vault.Loaded) *record.Loaded[string, people.Passkey] { return &l.Passkeys },
+		scan: func(_ *secrets.Keys, row pgx.Row) (people.Passkey, error) {
+			return scanPasskey(row)
+		},
+		put: putPasskey,
+	},
+	&records[string, people.Session]{
+		table: "sessions", columns: sessionColumns, key: "id",
+		list:   func(r *vault.Records) *[]people.Session { return &r.Sessions },
+		keyOf:  func(s *people.Session) string { return s.ID },
+		asked:  func(k *vault.Keys) (any, int) { return k.Sessions, len(k.Sessions) },
+		loaded: func(l *vault.Loaded) *record.Loaded[string, people.Session] { return &l.Sessions },
+		scan: func(_ *secrets.Keys, row pgx.Row) (people.Session, error) {
+			return scanSession(row)
+		},
+		put: putSession,
+	},
 }
 
 // A kind is what the store does with the records of one kind.

@@ -360,7 +360,7 @@ func TestOlderSchemaIsMigrated(t *testing.T) {
 	vaulttest.Furnish(t, store)
 	before, _ := vaulttest.Contents(t, store)
 	store.Close()
-	cluster.SQL(t, nameOf(url), `DROP TABLE replicas, rollbacks; DROP FUNCTION sweep; ALTER TABLE nonces DROP COLUMN use;
+	cluster.SQL(t, nameOf(url), `DROP TABLE replicas, rollbacks, passkeys, sessions; DROP FUNCTION sweep; ALTER TABLE nonces DROP COLUMN use;
 		ALTER TABLE holds DROP COLUMN made; DROP INDEX grants_expires, revocations_at;
 		ALTER TABLE certificates DROP COLUMN issued, DROP COLUMN scope, DROP COLUMN actor;
 		ALTER TABLE accounts DROP COLUMN holder; ALTER TABLE installation RENAME TO `+firstName+`;
@@ -374,6 +374,7 @@ func TestOlderSchemaIsMigrated(t *testing.T) {
 	for i := range before.Accounts {
 		before.Accounts[i].Holder = ""
 	}
+	before.Passkeys, before.Sessions = nil, nil
 	cfg := pgstore.Config{URL: url, Secret: secret}
 	if _, err := pgstore.Open(t.Context(), cfg); !errors.Is(err, pgstore.ErrSchema) ||
 		!strings.Contains(err.Error(), "atmctl migrate") {
@@ -389,7 +390,8 @@ func TestOlderSchemaIsMigrated(t *testing.T) {
 	}
 	vaulttest.Sound(t, store)
 	if err := cluster.As("served", nameOf(url), "UPDATE replicas SET renewed = now(); SELECT "+
-		"sweep(); UPDATE certificates SET issued = now(), scope = '*', actor = ''"); err != nil {
+		"sweep(); UPDATE certificates SET issued = now(), scope = '*', actor = ''; "+
+		"UPDATE passkeys SET name = ''; DELETE FROM sessions"); err != nil {
 		t.Errorf("a role that served before: %v", err)
 	}
 }

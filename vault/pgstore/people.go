@@ -1,6 +1,7 @@
 package pgstore
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -92,17 +93,124 @@ func scanCertificate(row pgx.Row) (people.Certificate, error) {
 	var c people.Certificate
 	var issued *time.Time
 	err := row.Scan(&c.Serial, &c.Subject, &c.NotAfter, &issued, &c.Scope, &c.Actor)
-	c.NotAfter = c.NotAfter.UTC()
-	if issued != nil {
-		c.Issued = issued.UTC()
-	}
+	c.NotAfter, c.Issued = c.NotAfter.UTC(), known(issued)
 	return c, err
 }
 
 func putCertificate(_ *secrets.Keys, b *pgx.Batch, c *people.Certificate, _ vault.JournalIndex) {
-	var issued *time.Time // null when it is not known
-	if !c.Issued.IsZero() {
-		issued = &c.Issued
+	b.Queue(putCertificateSQL, c.Serial, c.Subject, c.NotAfter, null(c.Issued), c.Scope, c.Actor)
+}
+
+const (
+	passkeyColumns = "id, subject, name, added, key, count, flags, transports, removed"
+
+	putPasskeySQL = database.Written + `INSERT INTO passkeys (` + passkeyColumns + `)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id)
+		DO UPDATE SET name = excluded.name, count = excluded.count, flags = excluded.flags,
+		removed = excluded.removed` + database.One
+)
+
+func scanPasskey(row pgx.Row) (people.Passkey, error) {
+	var p people.Passkey
+	var removed *time.Time
+	err := row.Scan(&p.ID, &p.Subject, &p.Name, &p.Added, &p.Key, &p.Count, &p.Flags,
+		&p.Transports, &removed)
+	p.Added, p.Removed = p.Added.UTC(), known(removed)
+	if len(p.Transports) == 0 {
+		p.Transports = nil
 	}
-	b.Queue(putCertificateSQL, c.Serial, c.Subject, c.NotAfter, issued, c.Scope, c.Actor)
+	return p, err
+}
+
+func putPasskey(_ *secrets.Keys, b *pgx.Batch, p *people.Passkey, _ vault.JournalIndex) {
+	b.Queue(putPasskeySQL, p.ID, p.Subject, p.Name, p.Added, p.Key, int64(p.Count),
+		int16(p.Flags), texts(p.Transports), null(p.Removed))
+}
+
+const (
+	sessionColumns = "id, subject, method, passkey, agent, bound, begun, seen, ends, ended"
+
+	putSessionSQL = database.Written + `INSERT INTO sessions (` + sessionColumns + `)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (id)
+		DO UPDATE SET seen = excluded.seen, ended = excluded.ended` + database.One
+
+	// Each commit that begins, ends or uses sessions deletes some that are over.
+	sweepSessionsSQL = `DELETE FROM sessions WHERE id IN (
+		SELECT id FROM sessions WHERE ends < $1 ORDER BY ends LIMIT 100)`
+)
+
+func scanSession(row pgx.Row) (people.Session, error) {
+	var s people.Session
+	var ended *time.Time
+	err := row.Scan(&s.ID, &s.Subject, &s.Method, &s.Passkey, &s.Agent, &s.Bound, &s.Begun,
+		&s.Seen, &s.Ends, &ended)
+	s.Begun, s.Seen, s.Ends, s.Ended = s.Begun.UTC(), s.Seen.UTC(), s.Ends.UTC(), known(ended)
+	return s, err
+}
+
+func putSession(_ *secrets.Keys, b *pgx.Batch, s *people.Session, _ vault.JournalIndex) {
+	b.Queue(putSessionSQL, s.ID, s.Subject, s.Method, s.Passkey, s.Agent, s.Bound, s.Begun,
+		s.Seen, s.Ends, null(s.Ended))
+}
+
+// null is a time as the database has it: null for the zero time. known is its opposite.
+func null(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+func known(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.UTC()
+}
+
+// Users implements people.Store.
+func (s *Store) Users(ctx context.Context) ([]people.User, error) {
+	return database.Listed(ctx, s.db, usersIn(s.keys), allUsers+" ORDER BY subject")
+}
+
+// Revocations implements people.Store.
+func (s *Store) Revocations(ctx context.Context) ([]people.Revocation, error) {
+	return database.Listed(ctx, s.db, scanRevocation, allRevocations+" ORDER BY name")
+}
+
+// Certificates implements people.Store.
+func (s *Store) Certificates(ctx context.Context) ([]people.Certificate, error) {
+	return database.Listed(ctx, s.db, scanCertificate, "SELECT "+certificateColumns+
+		" FROM certificates ORDER BY serial")
+}
+
+// Passkeys implements people.Store.
+func (s *Store) Passkeys(ctx context.Context, subject string) ([]people.Passkey, error) {
+	return database.Listed(ctx, s.db, scanPasskey, "SELECT "+passkeyColumns+
+		" FROM passkeys WHERE subject = $1 ORDER BY id", subject)
+}
+
+// Passkey implements people.Store.
+func (s *Store) Passkey(ctx context.Context, id string) (*people.Passkey, error) {
+	return first(database.Listed(ctx, s.db, scanPasskey, "SELECT "+passkeyColumns+
+		" FROM passkeys WHERE id = $1", id))
+}
+
+// Sessions implements people.Store.
+func (s *Store) Sessions(ctx context.Context, subject string) ([]people.Session, error) {
+	return database.Listed(ctx, s.db, scanSession, "SELECT "+sessionColumns+
+		" FROM sessions WHERE subject = $1 ORDER BY id", subject)
+}
+
+// Session implements people.Store.
+func (s *Store) Session(ctx context.Context, id string) (*people.Session, error) {
+	return first(database.Listed(ctx, s.db, scanSession, "SELECT "+sessionColumns+
+		" FROM sessions WHERE id = $1", id))
+}
+
+func first[T any](list []T, err error) (*T, error) {
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	return &list[0], nil
 }

@@ -7,7 +7,6 @@ import (
 
 	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
-	"example.com/atm/vault/people"
 	"example.com/atm/vault/pgstore/database"
 	"github.com/jackc/pgx/v5"
 )
@@ -224,20 +223,4 @@ func (s *Store) Accounts(ctx context.Context, after uint64, limit int) ([]vault.
 	return database.Listed(ctx, s.db, scanAccount, "SELECT "+accountColumns+
 		" FROM accounts WHERE number > $1 ORDER BY number LIMIT $2",
 		int64(min(after, 1<<62)), limit)
-}
-
-// Users implements vault.Store.
-func (s *Store) Users(ctx context.Context) ([]people.User, error) {
-	return database.Listed(ctx, s.db, usersIn(s.keys), allUsers+" ORDER BY subject")
-}
-
-// Revocations implements vault.Store.
-func (s *Store) Revocations(ctx context.Context) ([]people.Revocation, error) {
-	return database.Listed(ctx, s.db, scanRevocation, allRevocations+" ORDER BY name")
-}
-
-// Certificates implements vault.Store.
-func (s *Store) Certificates(ctx context.Context) ([]people.Certificate, error) {
-	return database.Listed(ctx, s.db, scanCertificate, "SELECT "+certificateColumns+
-		" FROM certificates ORDER BY serial")
 }

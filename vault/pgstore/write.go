@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"example.com/atm/vault"
+	"example.com/atm/vault/people"
 	"example.com/atm/vault/pgstore/database"
 	"example.com/atm/vault/pgstore/secrets"
 	"github.com/jackc/pgx/v5"
@@ -48,6 +49,9 @@ func (t *transaction) write(ctx context.Context, now time.Time, c *vault.Changes
 	queueRecords(t.store.keys, &b, &written{&c.Records, c.First, t.loaded.Accounts.Found})
 	if len(c.Certificates) > 0 {
 		b.Queue(sweepCertificatesSQL, now.Add(-certificateKept))
+	}
+	if len(c.Sessions) > 0 {
+		b.Queue(sweepSessionsSQL, now.Add(-people.SessionKept))
 	}
 	oldest := t.store.oldest.Load()
 	queueSweep(&b, now, &oldest)

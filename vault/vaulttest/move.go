@@ -85,6 +85,7 @@ func furnish(t testing.TB, l *vault.Ledger) {
 		Disabled: true,
 	})))
 	must(t, l, op(atm.TokenRevoke, vault.People(people.Revoke{Name: "jti:" + string(accounts[0])})))
+	furnishSessions(t, l, "user:eva", string(accounts[0]))
 	must(t, l, op(atm.GrantCreate, vault.CreateGrant{Grant: vault.Grant{
 		ID: string(accounts[0]), Grantor: demo.Subject, Grantee: "service:shop",
 		Accounts: accounts[:1], Operations: []atm.Operation{atm.Withdraw},
@@ -132,6 +133,8 @@ func Contents(t testing.TB, store vault.Backend) (vault.Part, *vault.Trail) {
 	slices.SortFunc(all.Certificates, func(a, b people.Certificate) int {
 		return cmp.Compare(a.Serial, b.Serial)
 	})
+	slices.SortFunc(all.Passkeys, func(a, b people.Passkey) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(all.Sessions, func(a, b people.Session) int { return cmp.Compare(a.ID, b.ID) })
 	return all, trail
 }
 

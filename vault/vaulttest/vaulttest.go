@@ -59,6 +59,9 @@ func Run(t *testing.T, place func(t *testing.T) Place) {
 		"RebuildGivesTheSameBooks":          testRebuild,
 		"EveryKindIsMoved":                  testEveryKindIsMoved,
 		"DenialsAreBounded":                 testDenialsAreBounded,
+		"SessionsEndByThemselves":           testSessionsEnd,
+		"EndedSessionIsRefused":             testSessionsAreEnded,
+		"PasskeysBelongToOneUser":           testPasskeys,
 
 		"ForgottenKeyFailsAlone":    testForgottenKey,
 		"AmountsArePositive":        testAmountsArePositive,

@@ -23,6 +23,8 @@ const (
 	formUser    = 2
 	formHold    = 1
 	formGrant   = 1
+	formPasskey = 1
+	formSession = 1
 )
 
 // Keys of customers' accounts come before those of internal ones.

@@ -59,6 +59,15 @@ func TestRecordReadsBackAndNoPartOfItDoes(t *testing.T) {
 		Operations: []atm.Operation{atm.Deposit}, Cap: 10, Spent: 4, Expires: at,
 	}
 	revocation := people.Revocation{Name: "token:5", At: at}
+	passkey := people.Passkey{
+		ID: "AAEC", Subject: "user:demo", Name: "Phone", Added: at, Key: []byte{1, 2}, Count: 300,
+		Flags: 0x1d, Transports: []string{"internal", "hybrid"}, Removed: at.Add(time.Hour),
+	}
+	session := people.Session{
+		ID: "s", Subject: "user:demo", Method: "passkey", Passkey: "AAEC", Agent: "Firefox",
+		Bound: []byte{3}, Begun: at, Seen: at.Add(time.Microsecond), Ends: at.Add(time.Hour),
+		Ended: at.Add(time.Minute),
+	}
 	for _, tt := range []struct {
 		name   string
 		record []byte
@@ -83,6 +92,12 @@ func TestRecordReadsBackAndNoPartOfItDoes(t *testing.T) {
 		}},
 		{"revocation", EncodeRevocation(&revocation), revocation, func(v []byte) (any, error) {
 			return DecodeRevocation(revocation.Name, v)
+		}},
+		{"passkey", EncodePasskey(&passkey), passkey, func(v []byte) (any, error) {
+			return DecodePasskey(passkey.ID, v)
+		}},
+		{"session", EncodeSession(&session), session, func(v []byte) (any, error) {
+			return DecodeSession(session.ID, v)
 		}},
 	} {
 		if got, err := tt.decode(tt.record); err != nil || !reflect.DeepEqual(got, tt.want) {

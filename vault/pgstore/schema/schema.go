@@ -27,7 +27,7 @@ import (
 var migrations embed.FS
 
 // version is the version of the schema that this program knows.
-const version = 3
+const version = 4
 
 // migrateWithin bounds a migration.
 const migrateWithin = 10 * time.Minute
@@ -186,13 +186,15 @@ var privileges = []string{
 	"SELECT, INSERT, UPDATE (at, changed) ON revocations",
 	"SELECT, INSERT, UPDATE (sealed, version) ON files",
 	"SELECT, INSERT, DELETE, UPDATE (subject, not_after, issued, scope, actor) ON certificates",
+	"SELECT, INSERT, UPDATE (name, count, flags, removed) ON passkeys",
+	"SELECT, INSERT, DELETE, UPDATE (seen, ended) ON sessions",
 	"SELECT, INSERT, DELETE ON requests, rollbacks",
 	"SELECT, INSERT, UPDATE, DELETE ON nonces, failures, replicas",
 }
 
 // guarded are the tables of which a role loses what it was allowed before.
 const guarded = "journal, versions, installation, log, accounts, holds, grants, users, " +
-	"revocations, certificates, requests, rollbacks, files"
+	"revocations, certificates, passkeys, sessions, requests, rollbacks, files"
 
 // Grant gives a role of the database the privileges of a server, and takes every other one
 // back. It leaves the owner of the tables alone.

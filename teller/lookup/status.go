@@ -1,0 +1,68 @@
+package lookup
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+	"example.com/atm/audit/search"
+	"example.com/atm/vault"
+)
+
+// countWithin bounds how long pending holds are counted. In a vault so large that it takes
+// longer, they are not counted.
+const countWithin = 2 * time.Second
+
+// PendingHolds counts the holds that are pending now.
+func PendingHolds(ctx context.Context, store vault.Store) (atm.Record, error) {
+	bounded, cancel := context.WithTimeout(ctx, countWithin)
+	defer cancel()
+	pending, now := int64(0), time.Now()
+	_, err := store.Balances(bounded, func(a vault.Account) {
+		for _, h := range a.Pending {
+			if h.Expires.After(now) {
+				pending++
+			}
+		}
+	})
+	counted := true
+	if errors.Is(bounded.Err(), context.DeadlineExceeded) && ctx.Err() == nil {
+		counted, pending, err = false, 0, nil
+	}
+	return atm.Record{{Name: "counted", Value: counted}, {Name: "pending", Value: pending}}, err
+}
+
+// LastBackup is the newest entry of a backup. It says that a backup was sent; whether the
+// backup arrived whole, only its receiver knows.
+func LastBackup(ctx context.Context, store vault.Store, index *search.Index) (atm.Record, error) {
+	log, err := vault.OpenLog(ctx, store)
+	if err != nil {
+		return nil, err
+	}
+	_, head, err := log.Signed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	wanted := &search.Filter{Operation: atm.Backup, Code: atm.OK}
+	page, err := search.Find(ctx, log.Entries, index, wanted, head.Size, 1)
+	if err != nil {
+		return nil, err
+	}
+	if len(page.Found) == 0 {
+		// Next is where the search gave up, in a log that is long.
+		return atm.Record{{Name: "known", Value: false}, {Name: "searched_from", Value: page.Next}},
+			nil
+	}
+	entry, err := audit.ParseEntry(page.Found[0].Leaf)
+	if err != nil {
+		return nil, err
+	}
+	return atm.Record{
+		{Name: "known", Value: true},
+		{Name: "index", Value: page.Found[0].Index},
+		{Name: "time", Value: entry.Time.UTC().Format(time.RFC3339)},
+		{Name: "subject", Value: entry.Caller.Subject},
+	}, nil
+}

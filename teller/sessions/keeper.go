@@ -1,0 +1,144 @@
+package sessions
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+	"example.com/atm/vault"
+	"example.com/atm/vault/people"
+)
+
+// A Keeper begins sessions and adds passkeys.
+type Keeper struct {
+	ledger   *vault.Ledger
+	store    people.Store
+	requests *vault.RequestHasher
+	warrants func(caller *atm.Caller, op atm.Operation) ([]people.Warrant, bool)
+}
+
+// NewKeeper returns a keeper. It asks warrants what an act of a caller rests on, and whether the
+// caller may do it at all.
+func NewKeeper(ledger *vault.Ledger, store people.Store, requests *vault.RequestHasher,
+	warrants func(*atm.Caller, atm.Operation) ([]people.Warrant, bool),
+) *Keeper {
+	return &Keeper{ledger, store, requests, warrants}
+}
+
+// A Beginning is a session that begins.
+type Beginning struct {
+	people.Session        // without its times
+	Count          uint32 // of the passkey, and its flags
+	Flags          uint8
+
+	// Challenge is what was signed; empty when nothing was. It begins one session, on whatever
+	// server: it is the request id of the operation.
+	Challenge string
+}
+
+// BeginSession begins a session for a caller who has shown a passkey or a secret. Every answer
+// but OK is a sign-in that failed.
+func (k *Keeper) BeginSession(ctx context.Context, caller *atm.Caller, b *Beginning) atm.Status {
+	cmd := vault.Command{
+		Event: audit.EventAdmin, Operation: atm.SessionBegin, Caller: caller,
+		Rule: vault.People(people.BeginSession{
+			Session: b.Session, Count: b.Count, Flags: b.Flags,
+		}),
+		Args:     BeginningArgs(b),
+		Warrants: []people.Warrant{{Subject: caller.Subject, Verifier: caller.Verifier}},
+	}
+	if b.Challenge != "" {
+		cmd.Request = k.requests.Request(caller, atm.RequestID(b.Challenge))
+	}
+	return k.ledger.Do(ctx, cmd)
+}
+
+// BeginningArgs are the arguments in the entry of a session that begins.
+func BeginningArgs(b *Beginning) []audit.Arg {
+	args := []audit.Arg{{Name: "session", Value: b.ID}, {Name: "agent", Value: b.Agent}}
+	if b.Passkey != "" {
+		args = append(args,
+			audit.Arg{Name: "count", Value: strconv.FormatUint(uint64(b.Count), 10)},
+			audit.Arg{Name: "flags", Value: strconv.Itoa(int(b.Flags))})
+	}
+	return args
+}
+
+// PasskeyArgs are the arguments in the entry of a passkey that is added.
+func PasskeyArgs(p *people.Passkey) []audit.Arg {
+	return []audit.Arg{
+		{Name: "passkey", Value: p.ID},
+		{Name: "name", Value: p.Name},
+		{Name: "key", Value: base64.StdEncoding.EncodeToString(p.Key)},
+		{Name: "count", Value: strconv.FormatUint(uint64(p.Count), 10)},
+		{Name: "flags", Value: strconv.Itoa(int(p.Flags))},
+		{Name: "transports", Value: strings.Join(p.Transports, " ")},
+	}
+}
+
+// ErrTooMany reports a user who has as many passkeys as a user can have.
+var ErrTooMany = errors.New("a user has at most " + strconv.Itoa(people.MaxPasskeys) +
+	" passkeys: remove one first")
+
+// AddPasskey adds a passkey to those of the caller.
+func (k *Keeper) AddPasskey(ctx context.Context, caller *atm.Caller, p people.Passkey) (atm.Status,
+	error,
+) {
+	if err := CheckName(p.Name); err != nil {
+		return atm.Status{}, err
+	}
+	have, err := k.Passkeys(ctx, caller.Subject)
+	if err != nil {
+		return atm.Status{}, err
+	}
+	if len(have) >= people.MaxPasskeys {
+		return atm.Status{}, ErrTooMany
+	}
+	p.Subject = caller.Subject
+	cmd := vault.Command{
+		Event: audit.EventAdmin, Operation: atm.PasskeyAdd, Caller: caller,
+		Rule: vault.People(people.AddPasskey{Passkey: p}), Args: PasskeyArgs(&p),
+	}
+	var may bool
+	// A passkey has no scope, no end and no grantor, so what has one makes none.
+	if cmd.Warrants, may = k.warrants(caller, atm.PasskeyAdd); !may || caller.Derived() {
+		cmd.Rule = vault.Refuse(atm.PermissionDenied, "You may not do this")
+	}
+	return k.ledger.Do(ctx, cmd), nil
+}
+
+// Passkeys returns the passkeys of a subject that count.
+func (k *Keeper) Passkeys(ctx context.Context, subject string) ([]people.Passkey, error) {
+	all, err := k.store.Passkeys(ctx, subject)
+	return slices.DeleteFunc(all, func(p people.Passkey) bool { return !p.Removed.IsZero() }), err
+}
+
+// Passkey returns a passkey that counts; nil when there is none with this id.
+func (k *Keeper) Passkey(ctx context.Context, id string) (*people.Passkey, error) {
+	p, err := k.store.Passkey(ctx, id)
+	if p == nil || err != nil || !p.Removed.IsZero() {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Session returns a session that is not over, and nil otherwise. Whether it was revoked together
+// with others is for package auth.
+func (k *Keeper) Session(ctx context.Context, id string) (*people.Session, error) {
+	s, err := k.store.Session(ctx, id)
+	if s == nil || err != nil || s.Over(time.Now()) {
+		return nil, err
+	}
+	if s.Passkey != "" {
+		if p, err := k.Passkey(ctx, s.Passkey); p == nil || err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}

@@ -1,0 +1,68 @@
+package boltstore
+
+import (
+	"context"
+	"slices"
+
+	"example.com/atm/vault/people"
+)
+
+// Users implements people.Store.
+func (r *reader) Users(context.Context) ([]people.User, error) { return all(r, usersKind) }
+
+// Revocations implements people.Store.
+func (r *reader) Revocations(context.Context) ([]people.Revocation, error) {
+	return all(r, revocationsKind)
+}
+
+// Certificates implements people.Store.
+func (r *reader) Certificates(context.Context) ([]people.Certificate, error) {
+	return all(r, certificatesKind)
+}
+
+// Passkeys implements people.Store.
+func (r *reader) Passkeys(_ context.Context, subject string) ([]people.Passkey, error) {
+	found, err := all(r, passkeysKind)
+	others := func(p people.Passkey) bool { return p.Subject != subject }
+	return slices.DeleteFunc(found, others), err
+}
+
+// Passkey implements people.Store.
+func (r *reader) Passkey(_ context.Context, id string) (*people.Passkey, error) {
+	return one(r, passkeysKind, id)
+}
+
+// Sessions implements people.Store.
+func (r *reader) Sessions(_ context.Context, subject string) ([]people.Session, error) {
+	found, err := all(r, sessionsKind)
+	others := func(s people.Session) bool { return s.Subject != subject }
+	return slices.DeleteFunc(found, others), err
+}
+
+// Session implements people.Store.
+func (r *reader) Session(_ context.Context, id string) (*people.Session, error) {
+	return one(r, sessionsKind, id)
+}
+
+// all returns every record of a kind.
+func all[V any](r *reader, kind *records[string, V]) (found []V, err error) {
+	err = r.engine.snapshot(func(v view) error {
+		found, err = kind.all(v)
+		return err
+	})
+	return found, err
+}
+
+// one returns the record of a kind under a key; nil when there is none. It waits for no flush.
+func one[V any](r *reader, kind *records[string, V], key string) (found *V, err error) {
+	v, end, err := r.engine.view()
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	err = r.engine.db.Use(func() error {
+		found, err = kind.one(v.shelf(kind.bucket), key)
+		return err
+	})
+	return found, err
+}
