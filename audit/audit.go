@@ -35,9 +35,9 @@ const (
 	EventStart           Event = "start"
 	EventStop            Event = "stop"
 	EventHeartbeat       Event = "heartbeat"
-	EventKeyRotate       Event = "key.rotate" // the log is signed with another key from now on
+	EventKeyRotate       Event = "key.rotate" // the log is signed with another key from here on
 	EventClockStep       Event = "clock.step" // the clock was set
-	EventRecover         Event = "recover"    // this log goes on where another one was given up
+	EventRecover         Event = "recover"    // this log continues one that was given up
 	EventSettings        Event = "settings"   // a file that the settings name was read again
 )
 
@@ -57,53 +57,52 @@ type Entry struct {
 	// Args are the arguments of the operation by name, never a secret.
 	Args []Arg
 
-	// Status is the status dict as it was answered, but for its receipt. A
-	// result that is no string is kept as its hash.
+	// Status is the status dict of the answer, without its receipt. A result that is not a string
+	// is kept as its hash.
 	Status *atm.Status
 
 	// State is every account that the entry changed.
 	State []Change
 
-	// Caller is who asked; nil for what nobody asked for.
+	// Caller is the authenticated caller, or nil if the entry has none.
 	Caller *atm.Caller
 
-	// Reason and Source say why and from where a sign-in failed.
+	// Reason and Source are the reason and the network address of a failed sign-in.
 	Reason, Source string
 
 	// Request is the keyed hash of the request id, in hex.
 	Request string
 
-	// ReplayOf is the index of the entry that answered the request first, and
-	// -1 for an entry that is no replay.
+	// ReplayOf is the index of the entry that first answered the request, or -1.
 	ReplayOf int64
 
-	// Expires is when the hold that the entry makes ends, to the second. It is zero for
-	// other entries, and for holds that were made before entries said it.
+	// Expires is the end of the hold that the entry makes, to the second. It is zero in other
+	// entries, and in entries of holds that were written before the field existed.
 	Expires time.Time
 
 	// Summary counts failed sign-ins, or denials, that have no entries of their own.
 	Summary *Summary
 
-	// Program is what a start, a stop and a heartbeat say of the program.
+	// Program describes the program, in entries of a start, a stop and a heartbeat.
 	Program *Program
 }
 
-// A Program is one that keeps a log: which one it is, by what settings, on which machine. An
-// empty field is left out of an entry.
+// A Program identifies the program that wrote an entry, its settings and its machine. Empty
+// fields are not written.
 type Program struct {
 	Version string
-	Build   string // what it was built from, and the hash of what runs
+	Build   string // the source revision, and the hash of the executable
 	Boot    string // id of the machine's boot
-	Clock   *Clock // nil when the kernel does not say
+	Clock   *Clock // nil if the kernel does not report it
 
-	// Settings are hashes of the settings and of each file that they name, by name.
+	// Settings are the hashes of the settings and of each file that they name, by name.
 	Settings []Arg
 }
 
 // A Clock is the state of the kernel's clock.
 type Clock struct {
 	Synchronised bool
-	MaxError     time.Duration // at most; kept in microseconds
+	MaxError     time.Duration // upper bound; written in microseconds
 }
 
 // An Arg is one named argument.

@@ -11,9 +11,8 @@ import (
 	"example.com/atm/audit/merkle"
 )
 
-// Balances hashes accounts with their versions and balances, so that two
-// parties can compare what they have. They are added in the order of
-// AccountOrder.
+// Balances is a hash over accounts with their versions and balances, with which two parties can
+// compare them. Accounts are added in the order of AccountOrder.
 type Balances struct{ hash hash.Hash }
 
 // NewBalances returns the hash of no accounts.
@@ -24,11 +23,11 @@ func (b *Balances) Add(account string, version uint64, balance atm.Amount) {
 	fmt.Fprintf(b.hash, "%s %d %s\n", account, version, balance)
 }
 
-// Sum is the hash of what was added.
+// Sum is the hash of the accounts that were added.
 func (b *Balances) Sum() string { return hashWord(merkle.Hash(b.hash.Sum(nil))) }
 
-// AccountOrder compares the names of accounts: customers by number, and after
-// them the bank's own by name.
+// AccountOrder compares the names of accounts: accounts of customers by number, then accounts
+// of the bank by name.
 func AccountOrder(a, b string) int {
 	na, customerA := atm.ParseAccountID(a)
 	nb, customerB := atm.ParseAccountID(b)
@@ -43,16 +42,15 @@ func AccountOrder(a, b string) int {
 	return cmp.Compare(a, b)
 }
 
-// A Balance is what the log says an account holds.
+// A Balance is the balance of an account according to the log.
 type Balance struct {
 	Version uint64
 	Amount  atm.Amount
 }
 
-// Balances replays the first size entries of the log, and returns what every
-// account holds then. It returns an error when the entries contradict each
-// other: a version that does not follow, or a movement that does not sum to
-// zero.
+// Balances replays the first size entries of the log, and returns the balance of every account
+// after them. It returns a ContradictionError if a version does not follow the one before it,
+// or if the changes of an entry do not sum to zero.
 func (l *Log) Balances(ctx context.Context, size int64) (map[string]Balance, error) {
 	accounts := make(map[string]Balance)
 	err := l.Entries(ctx, 0, size, func(index int64, leaf []byte, _ merkle.Hash) error {

@@ -43,7 +43,7 @@ func filesOf(t testing.TB, dir string) map[string][]byte {
 	return files
 }
 
-// findings is what TestVerifiedMeansThatSignedBytesAreWhole is told by a verification.
+// findings is the JSON report that TestVerifiedMeansThatSignedBytesAreWhole reads.
 type findings struct {
 	OK    *bool      `json:"ok"`
 	Code  *int       `json:"code"`
@@ -53,24 +53,23 @@ type findings struct {
 	Last  *int64     `json:"last_good"`
 }
 
-// damaged is a log of which any files were changed.
+// damaged is a log whose files were changed.
 type damaged struct {
 	t     *testing.T
 	rng   *rand.Rand
 	dir   string
-	names []string // of its files, and of some that it does not have
-	done  []string // what was done
+	names []string // of its files, and of some files that it does not have
+	done  []string // the changes
 
-	// other is a log of the same size with a forged entry and another key, which is
-	// whole in itself.
+	// other is another valid log of the same size, with a forged entry and another key.
 	other  map[string][]byte
-	forged bool // something of other is in it
+	forged bool // a file of other is in it
 }
 
-// change does one thing to one file.
+// change changes one file.
 func (d *damaged) change() {
 	name := d.names[d.rng.IntN(len(d.names))]
-	if d.rng.IntN(3) == 0 { // the last tiles are few, and where most can go wrong
+	if d.rng.IntN(3) == 0 { // the last tiles are few, and most code paths concern them
 		name = d.names[d.rng.IntN(16)]
 	}
 	path := filepath.Join(d.dir, filepath.FromSlash(name))
@@ -137,7 +136,7 @@ func (d *damaged) change() {
 func (d *damaged) must(errs ...error) {
 	d.t.Helper()
 	for _, err := range errs {
-		// What is below a file that was a folder cannot be written any more.
+		// If a file took the place of a folder, files in that folder can no longer be written.
 		if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
 			continue
 		}
@@ -147,9 +146,9 @@ func (d *damaged) must(errs ...error) {
 	}
 }
 
-// held returns the file that stands for a tile, and how many hashes or entries it
-// is to hold; nil when there is none. The whole one is looked for before those
-// between.
+// held returns the file that readTile uses for a tile, and how many hashes or entries the file
+// must hold. It returns nil if there is none. readTile tries the complete tile before wider
+// partial tiles.
 func (d *damaged) held(t merkle.Tile) ([]byte, int) {
 	widths := []int{t.Width, merkle.TileWidth}
 	for width := t.Width + 1; width < merkle.TileWidth; width++ {
@@ -169,7 +168,7 @@ func (d *damaged) held(t merkle.Tile) ([]byte, int) {
 		}
 		if err != nil || !info.Mode().IsRegular() {
 			if i < 2 {
-				return nil, 0 // it is there, and is nothing
+				return nil, 0 // the file exists and is unusable
 			}
 			continue
 		}
@@ -182,9 +181,9 @@ func (d *damaged) held(t merkle.Tile) ([]byte, int) {
 	return nil, 0
 }
 
-// lowest is the lowest index at which a tile or bundle differs from the real one,
-// as the contract counts, and the lowest index of an entry that is not there as it
-// was; -1 for none.
+// lowest returns the lowest index at which a tile or bundle differs from the original, as the
+// contract defines it, and the lowest index of a changed or missing entry. Each is -1 if there
+// is none.
 func (d *damaged) lowest(real map[string][]byte, size int64) (index, entry int64) {
 	index, entry = -1, -1
 	note := func(at *int64, i int64) {
@@ -236,10 +235,10 @@ func (d *damaged) lowest(real map[string][]byte, size int64) (index, entry int64
 	return index, entry
 }
 
-// TestVerifiedMeansThatSignedBytesAreWhole damages any files of a log of 70,000 entries in any way.
-// A verification never panics, and answers with a code of the contract in its JSON. It says 0
-// only if every signed byte is as it was, and otherwise names the lowest index. What is proved is
-// true. With ATM_SOAK it goes on for 10 minutes.
+// TestVerifiedMeansThatSignedBytesAreWhole damages files of a log of 70,000 entries at random.
+// A verification never panics, and answers with a code of the contract in its JSON. The code is
+// 0 only if every signed byte is unchanged; otherwise the report names the lowest index. Every
+// proof is true. With ATM_SOAK the test runs for 10 minutes.
 func TestVerifiedMeansThatSignedBytesAreWhole(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long")
@@ -316,8 +315,7 @@ func TestVerifiedMeansThatSignedBytesAreWhole(t *testing.T) {
 	}
 }
 
-// check verifies a log that was damaged, and holds what is said against what is
-// there.
+// check verifies a damaged log, and compares the report with the damage.
 func (d *damaged) check(m *audittest.Log, real map[string][]byte) *audit.Report {
 	t := d.t
 	r, err := audit.Verify(t.Context(), audit.Dir(d.dir), audit.VerifyOptions{})
@@ -356,7 +354,7 @@ func (d *damaged) check(m *audittest.Log, real map[string][]byte) *audit.Report 
 	return r
 }
 
-// read holds what is read and proved out of the log against what was committed.
+// read compares what is read and proved from the log with the committed entries.
 func (d *damaged) read(m *audittest.Log) {
 	t := d.t
 	log, err := audit.OpenLog(t.Context(), audit.Dir(d.dir), m.Signer.Verifier())

@@ -17,7 +17,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// testTime is when the entries of these tests were made.
+// testTime is the time of the entries in these tests.
 var testTime = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 
 var demoCaller = &atm.Caller{
@@ -114,8 +114,8 @@ func TestEntryHasItsDocumentedForm(t *testing.T) {
 	}
 }
 
-// canonical is RFC 8785 written down once more, for values without fractions:
-// the oracle of the tests.
+// canonical is a second implementation of RFC 8785, for values without fractions. It is the
+// oracle of these tests.
 func canonical(v any) string {
 	switch v := v.(type) {
 	case map[string]any:

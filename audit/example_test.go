@@ -13,7 +13,7 @@ import (
 	"example.com/atm/audit/publish"
 )
 
-// bank is a log of one deposit, as a vault would hold it.
+// bank is a log of one deposit, as in a vault.
 type bank struct {
 	leaf   []byte
 	head   merkle.Head
@@ -86,7 +86,7 @@ func ExampleVerify() {
 	// Output: true 1 bank.example
 }
 
-// A proof convinces somebody who has the entry and the key, without the log.
+// A proof convinces a verifier that has the entry and the key, without the log.
 func ExampleProof_Check() {
 	dir, err := os.MkdirTemp("", "log")
 	if err != nil {

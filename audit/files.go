@@ -38,8 +38,8 @@ func (e *FileError) Unwrap() error { return e.Err }
 
 var errTooLarge = errors.New("larger than such a file can be")
 
-// Dir is a log in a folder. Only regular files count: a link, a pipe or a
-// device in place of one is not followed and not waited for.
+// Dir is a log in a folder. It reads only regular files: it does not follow a symbolic link, or
+// block on a pipe or device.
 type Dir string
 
 // ReadFile implements Files.
@@ -79,7 +79,7 @@ func unwrapPath(err error) error {
 	return err
 }
 
-// HTTP is a log that a server serves.
+// HTTP is a log on a web server.
 type HTTP struct {
 	Client *http.Client
 	Base   string // the URL that names are appended to, with a slash at its end
@@ -88,16 +88,16 @@ type HTTP struct {
 // maxBundleBytes is the size of a complete bundle of the longest entries.
 const maxBundleBytes = merkle.TileWidth * (2 + MaxEntryBytes)
 
-// maxStrangers bounds the warnings about files that do not belong to the log.
-const maxStrangers = 10
+// maxUnexpected bounds the warnings about files that do not belong to the log.
+const maxUnexpected = 10
 
-// strangers returns warnings about files that a log of this size does not
-// need: tiles beyond it, partial tiles that wider ones have replaced, and
-// what is no file of a log at all.
-func (d Dir) strangers(size int64) []string {
+// unexpected returns warnings about files that a log of this size does not need: tiles beyond
+// the size, partial tiles that wider tiles have replaced, and files that are not part of a log.
+func (d Dir) unexpected(size int64) []string {
 	var warnings []string
 	more, superseded := 0, 0
-	// What cannot be listed was not needed, or would have been missed.
+	// A folder that cannot be listed is no error here: the walk has already read each file that the
+	// log needs.
 	filepath.WalkDir(string(d), func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return nil
@@ -120,7 +120,7 @@ func (d Dir) strangers(size int64) []string {
 			superseded++ // a publisher leaves some for a moment
 			return nil
 		}
-		if len(warnings) < maxStrangers {
+		if len(warnings) < maxUnexpected {
 			warnings = append(warnings, name+" "+why)
 		} else {
 			more++
@@ -138,7 +138,7 @@ func (d Dir) strangers(size int64) []string {
 	return warnings
 }
 
-// A RefusedError is the answer of a server that does not give a file out.
+// A RefusedError is an answer of a server that refuses to serve a file.
 type RefusedError struct {
 	StatusCode int
 	Sentence   string
@@ -149,11 +149,11 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("the server refuses: %s (%d)", e.Sentence, e.StatusCode)
 }
 
-// maxSentence bounds what is read of an answer that is no file, in bytes.
+// maxSentence bounds how much of a refusal is read, in bytes.
 const maxSentence = 512
 
-// ReadFile implements Files. A connection that breaks or stalls, and a server that
-// fails, say nothing about the log: it asks once more, and returns a *url.Error then.
+// ReadFile implements Files. A connection that breaks or stalls, and a status of 5xx, say
+// nothing about the log: ReadFile asks once more, and then returns a *url.Error.
 func (h HTTP) ReadFile(ctx context.Context, name string, limit int64) ([]byte, error) {
 	data, err := h.ask(ctx, name, limit)
 	var lost *url.Error
@@ -170,14 +170,14 @@ func (h HTTP) ask(ctx context.Context, name string, limit int64) ([]byte, error)
 	}
 	resp, err := h.Client.Do(req)
 	if err != nil {
-		return nil, err // says what was asked of whom
+		return nil, err // a *url.Error, which names the URL
 	}
 	defer resp.Body.Close()
 	switch {
 	case resp.StatusCode == http.StatusNotFound:
 		return nil, &FileError{name, fs.ErrNotExist}
 	case resp.StatusCode != http.StatusOK:
-		data, _ := io.ReadAll(io.LimitReader(resp.Body, maxSentence)) // as far as it goes
+		data, _ := io.ReadAll(io.LimitReader(resp.Body, maxSentence)) // may be cut short
 		sentence, _, _ := strings.Cut(string(data), "\n")
 		refused := &RefusedError{resp.StatusCode, sentence}
 		if resp.StatusCode >= http.StatusInternalServerError {
@@ -195,11 +195,12 @@ func (h HTTP) ask(ctx context.Context, name string, limit int64) ([]byte, error)
 	return data, nil
 }
 
-// readTile reads the hashes of a tile, or the bytes of a bundle. A publisher deletes a
-// partial tile some time after the log has grown: a wider one, which has the same
-// beginning, then stands in for it. So a log is read at one size to the end, however
-// long that takes and however much the log grows meanwhile. held is how many hashes or
-// entries the file that was read is to hold.
+// readTile reads the hashes of a tile, or the bytes of a bundle, and reports how many hashes or
+// entries the file must hold.
+//
+// A publisher deletes a partial tile some time after the log has grown. A wider tile, which
+// begins with the same hashes, then takes its place. So a log can be read at one size to the
+// end while it grows.
 func readTile(ctx context.Context, files Files, t merkle.Tile) (data []byte, held int, err error) {
 	limit := int64(merkle.TileBytes)
 	if t.Level < 0 {
@@ -209,22 +210,22 @@ func readTile(ctx context.Context, files Files, t merkle.Tile) (data []byte, hel
 	if t.Width == merkle.TileWidth || !errors.Is(err, fs.ErrNotExist) {
 		return data, t.Width, err
 	}
-	gone := err
+	missing := err
 	for width := t.Width; ; {
 		full := merkle.Tile{Level: t.Level, N: t.N, Width: merkle.TileWidth}
 		if data, err := files.ReadFile(ctx, full.Path(), limit); !errors.Is(err, fs.ErrNotExist) {
 			return data, merkle.TileWidth, err
 		}
-		// Today's checkpoint names today's tile. It need not be verified for that: what
-		// is read there is held against the signed root, like every tile. The width only
-		// grows, so this ends.
+		// The current checkpoint names the current tile. It need not be verified, because every
+		// tile is compared with the signed root anyway. The width grows with each iteration, so the
+		// loop ends.
 		now, err := publishedSize(ctx, files)
 		if err != nil {
 			return nil, 0, err
 		}
 		wider := merkle.TileAt(now, t.Level, t.N)
 		if wider.Width <= width {
-			return widerInDir(ctx, files, t, limit, gone)
+			return widerInDir(ctx, files, t, limit, missing)
 		}
 		data, err := files.ReadFile(ctx, wider.Path(), limit)
 		if !errors.Is(err, fs.ErrNotExist) {
@@ -234,14 +235,14 @@ func readTile(ctx context.Context, files Files, t merkle.Tile) (data []byte, hel
 	}
 }
 
-// widerInDir looks for any wider tile in a folder, whose checkpoint may be an older one
-// than its tiles. It returns gone when there is none.
+// widerInDir looks for any wider tile in a folder, where a checkpoint can be older than the
+// tiles. It returns the error missing if there is none.
 func widerInDir(
-	ctx context.Context, files Files, t merkle.Tile, limit int64, gone error,
+	ctx context.Context, files Files, t merkle.Tile, limit int64, missing error,
 ) (data []byte, held int, err error) {
 	dir, listable := files.(Dir)
 	if !listable {
-		return nil, 0, gone
+		return nil, 0, missing
 	}
 	for width := t.Width + 1; width < merkle.TileWidth; width++ {
 		wider := merkle.Tile{Level: t.Level, N: t.N, Width: width}
@@ -249,11 +250,11 @@ func widerInDir(
 			return data, width, nil
 		}
 	}
-	return nil, 0, gone
+	return nil, 0, missing
 }
 
-// publishedSize is the size that the published checkpoint claims, and 0 when there is
-// none that can be read.
+// publishedSize is the size in the published checkpoint, and 0 if there is no readable
+// checkpoint.
 func publishedSize(ctx context.Context, files Files) (int64, error) {
 	_, c, err := ReadCheckpoint(ctx, files)
 	var file *FileError
@@ -263,7 +264,7 @@ func publishedSize(ctx context.Context, files Files) (int64, error) {
 	return c.Size, err
 }
 
-// readHashes is readTile for a tile of hashes, taken apart.
+// readHashes is readTile for a tile of hashes.
 func readHashes(ctx context.Context, files Files, t merkle.Tile) ([]merkle.Hash, error) {
 	data, held, err := readTile(ctx, files, t)
 	if err != nil {

@@ -16,8 +16,8 @@ import (
 	"example.com/atm/audit/publish"
 )
 
-// growing is a log that grows while it is read: a checkpoint later, the partial
-// tiles of the one before are gone.
+// growing is a log that grows while it is read: with each new checkpoint, the partial tiles of
+// the one before are deleted.
 type growing struct {
 	audit.Dir
 	t    *testing.T
@@ -55,9 +55,9 @@ func TestLogThatGrowsWhileItIsReadVerifies(t *testing.T) {
 	}
 }
 
-// overtaken is a log at a server whose publisher adds one entry, and deletes what that
-// supersedes, before every file that is asked for: each partial tile is gone when it is
-// read, and the wider one is not yet a whole one.
+// overtaken is a log on a server whose publisher adds an entry, and deletes the superseded
+// tiles, before each request for a file. Each partial tile is gone when it is read, and its
+// wider successor is not complete yet.
 type overtaken struct {
 	t    *testing.T
 	dir  audit.Dir
@@ -93,8 +93,8 @@ func newOvertaken(t *testing.T, size int) *overtaken {
 	return &overtaken{t: t, dir: audit.Dir(dir), m: m, p: p, most: size + 50}
 }
 
-// TestGrowingLogIsReadAtOneSize reads logs whose partial tiles are superseded and deleted
-// while they are read.
+// TestGrowingLogIsReadAtOneSize reads logs whose partial tiles are superseded and deleted at
+// the same time.
 func TestGrowingLogIsReadAtOneSize(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long")
@@ -124,7 +124,7 @@ func readWhileItGrows(t *testing.T, size int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// All that a signed size promised is read long after the log has outgrown it.
+	// Entries of a signed size are still readable long after the log has outgrown it.
 	o.m.Grow(t, o.most+5-len(o.m.Leaves))
 	if err := o.p.Publish(t.Context()); err != nil {
 		t.Fatal(err)
@@ -153,8 +153,8 @@ func readWhileItGrows(t *testing.T, size int) {
 	}
 }
 
-// TestForgedWiderTileIsFound makes sure that a wider tile in the place of a partial one
-// is held against the signed root.
+// TestForgedWiderTileIsFound makes sure that a wider tile in place of a partial one is compared
+// with the signed root.
 func TestForgedWiderTileIsFound(t *testing.T) {
 	t.Parallel()
 	m, dir := audittest.Publish(t, 300)

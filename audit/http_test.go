@@ -17,7 +17,7 @@ import (
 	"example.com/atm/audit/audittest"
 )
 
-// breaking serves the files of a folder, and breaks what it says about some.
+// breaking serves the files of a folder, with answers for one file that break.
 type breaking struct {
 	http.Handler
 	how   string // "cut", "stall" or a status
@@ -28,7 +28,7 @@ type breaking struct {
 	asked int // guarded by mu; how often for that file
 }
 
-// serveTLS is a server whose complaints about clients that leave nobody reads.
+// serveTLS is a server whose log, about clients that disconnect, is discarded.
 func serveTLS(h http.Handler) *httptest.Server {
 	s := httptest.NewUnstartedServer(h)
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -66,12 +66,12 @@ func (b *breaking) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// TestBrokenConnectionIsNoTampering verifies a log whose server says half of a file, or
-// nothing, once or always. Only what a file holds is said of it.
+// TestBrokenConnectionIsNoTampering verifies a log whose server sends half of a file, or
+// nothing, once or always. Only the content of a file counts as a finding.
 func TestBrokenConnectionIsNoTampering(t *testing.T) {
 	t.Parallel()
 	m, dir := audittest.Publish(t, 1000)
-	var breaks sync.WaitGroup // each waits for its client more than it computes
+	var breaks sync.WaitGroup // each spends its time waiting for its client
 	defer breaks.Wait()
 	for _, how := range []string{"cut", "stall", "503"} {
 		for _, name := range []string{
@@ -79,7 +79,7 @@ func TestBrokenConnectionIsNoTampering(t *testing.T) {
 			"checkpoint",
 		} {
 			if how == "stall" && name != "tile/entries/001" && name != "checkpoint" {
-				continue // each takes as long as the client waits
+				continue // each lasts as long as its client's timeout
 			}
 			for _, times := range []int{1, 1 << 30} {
 				breaks.Go(func() { verifyBreaking(t, m, dir, how, name, times) })
@@ -88,7 +88,7 @@ func TestBrokenConnectionIsNoTampering(t *testing.T) {
 	}
 }
 
-// verifyBreaking verifies a log whose server breaks what it says about a file so many times.
+// verifyBreaking verifies a log whose server breaks its answers for one file so many times.
 func verifyBreaking(t *testing.T, m *audittest.Log, dir, how, name string, times int) {
 	t.Helper()
 	b := &breaking{Handler: http.FileServer(http.Dir(dir)), how: how, name: name, times: times}
@@ -110,13 +110,13 @@ func verifyBreaking(t *testing.T, m *audittest.Log, dir, how, name string, times
 	case times > 1 && !errors.As(err, &lost):
 		t.Errorf("%s of %s: %+v, %v", how, name, r, err)
 	}
-	s.Close() // asked does not change any more
+	s.Close() // asked does not change after this
 	if times > 1 && how != "stall" && b.asked < 2 {
 		t.Errorf("%s of %s: it was asked for %d times", how, name, b.asked)
 	}
 }
 
-// TestRefusalIsOneShortSentence reads what a server that refuses says.
+// TestRefusalIsOneShortSentence reads the answer of a server that refuses.
 func TestRefusalIsOneShortSentence(t *testing.T) {
 	t.Parallel()
 	_, dir := audittest.Publish(t, 300)
@@ -134,7 +134,7 @@ func TestRefusalIsOneShortSentence(t *testing.T) {
 	if b.asked != 1 {
 		t.Errorf("a refusal was asked for %d times", b.asked)
 	}
-	// What nobody listens at is no finding either.
+	// A refused connection is no finding either.
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -13,11 +13,11 @@ import (
 	"example.com/atm"
 )
 
-// A writer appends canonical JSON (RFC 8785). Its callers write keys in
-// order; numbers are whole and below 2^53, so their form is their digits.
+// A writer appends canonical JSON (RFC 8785). Its callers write keys in order. Numbers are
+// integers below 2^53, so their digits are their canonical form.
 type writer struct {
 	b     []byte
-	comma bool // something stands before the next key or item
+	comma bool // a comma belongs before the next key or item
 }
 
 func (w *writer) open(bracket byte) { w.b, w.comma = append(w.b, bracket), false }
@@ -32,8 +32,7 @@ func (w *writer) item() {
 	w.comma = true
 }
 
-// key begins a member. Its name is one of the program's own, which need no
-// escapes.
+// key begins a member. Names come from the program itself and need no escaping.
 func (w *writer) key(name string) {
 	w.item()
 	w.b = append(append(append(w.b, '"'), name...), '"', ':')
@@ -56,7 +55,7 @@ func (w *writer) time(name string, t time.Time) {
 	w.b = append(appendTime(append(w.b, '"'), t.UTC()), '"')
 }
 
-// appendTime is AppendFormat with TimeFormat, which is in each entry.
+// appendTime is t.AppendFormat(b, TimeFormat) by hand, which is faster. Each entry has a time.
 func appendTime(b []byte, t time.Time) []byte {
 	year, month, day := t.Date()
 	hour, minute, second := t.Clock()
@@ -84,8 +83,8 @@ func appendDigits(b []byte, n, digits int) []byte {
 
 const lowerHex = "0123456789abcdef"
 
-// text appends a string: only quotes, backslashes and control characters are
-// escaped, and what is no UTF-8 becomes U+FFFD.
+// text appends a string. Only quotation marks, backslashes and control characters are escaped.
+// Invalid UTF-8 becomes U+FFFD.
 func (w *writer) text(s string) {
 	b := append(w.b, '"')
 	i := plainBytes(s)
@@ -121,10 +120,10 @@ func (w *writer) text(s string) {
 	w.b = append(b, '"')
 }
 
-// plainBytes is how many bytes at the beginning of s are written as they are. It
-// looks at eight of them at a time: a byte of the last sum has its highest bit when
-// that byte of s is no ASCII character, a control character, a quotation mark or a
-// backslash, or, what only makes it look closer, when one before it is.
+// plainBytes is the number of bytes at the start of s that need no escaping. It reads eight
+// bytes at a time: a byte of the final expression has its highest bit set if that byte of s is
+// not ASCII, a control character, a quotation mark or a backslash. A borrow can also set the bit
+// for the byte after such a one, which only makes the byte-wise loop below run.
 func plainBytes(s string) int {
 	const each, highest = 0x0101010101010101, 0x8080808080808080
 	i := 0
@@ -144,8 +143,7 @@ func plainBytes(s string) int {
 	return i
 }
 
-// value appends a structured result. Fields of a record are put in the order
-// of their names, which are ASCII.
+// value appends a structured result. Fields of a record are sorted by name; names are ASCII.
 func (w *writer) value(v any) {
 	switch v := v.(type) {
 	case string:
@@ -181,8 +179,8 @@ func writeArray[T any](w *writer, items []T) {
 	w.close(']')
 }
 
-// resultText is a result as an entry keeps it: a string as it is, anything
-// else as the hash of its canonical JSON.
+// resultText is a result as an entry keeps it: a string unchanged, anything else as the hash of
+// its canonical JSON.
 func resultText(result any) string {
 	switch v := result.(type) {
 	case nil:
@@ -205,7 +203,7 @@ const (
 	keptArgLetter = 64  // how many characters of a longer one are kept
 )
 
-// abbreviate shortens a long argument to its beginning and its hash.
+// abbreviate shortens a long argument to its first characters and its hash.
 func abbreviate(s string) string {
 	if len(s) <= maxArgBytes {
 		return s
@@ -219,7 +217,7 @@ func abbreviate(s string) string {
 	return s
 }
 
-// parseMoney reads what atm.Amount writes.
+// parseMoney parses what atm.Amount.String writes.
 func parseMoney(s string) (atm.Amount, bool) {
 	whole, cents, ok := strings.Cut(s, ".")
 	if !ok || len(cents) != 2 {

@@ -32,8 +32,9 @@ var large struct {
 	dir  string
 }
 
-// publishLarge returns a log of 70,000 entries that was published at 300 entries and at its end.
-// Tests share the log and its files: a test that grows the log or edits files calls copyLarge.
+// publishLarge returns a log of 70,000 entries that was published at 300 entries and at its
+// end. Tests share the log and its files, so a test that grows the log or edits files calls
+// copyLarge.
 func publishLarge(t testing.TB) (*audittest.Log, string) {
 	t.Helper()
 	large.once.Do(func() {

@@ -12,10 +12,10 @@ import (
 	"golang.org/x/mod/sumdb/note"
 )
 
-// A Policy says which logs are known, which witnesses are, and how many of the
-// witnesses must have cosigned a checkpoint (C2SP tlog-policy).
+// A Policy lists known logs and witnesses, and how many witnesses must have cosigned a
+// checkpoint (C2SP tlog-policy).
 type Policy struct {
-	Logs      []string // public keys; empty when the log is known otherwise
+	Logs      []string // public keys; empty if the policy names none
 	Witnesses []Witness
 
 	groups map[string]group
@@ -25,7 +25,7 @@ type Policy struct {
 // A Witness cosigns checkpoints of logs that it has seen grow.
 type Witness struct {
 	Name     string // in the policy
-	URL      string // the prefix for submissions; empty when the policy has none
+	URL      string // prefix for submissions; empty if the policy has none
 	verifier note.Verifier
 }
 
@@ -50,7 +50,7 @@ func ParsePolicy(text []byte) (*Policy, error) {
 		return nil, fmt.Errorf("%w: more than %d bytes", ErrPolicy, maxPolicyBytes)
 	}
 	p := &Policy{groups: make(map[string]group)}
-	used := make(map[string]bool) // names that are a member of a group
+	used := make(map[string]bool) // members of a group so far
 	number := 0
 	for line := range strings.SplitSeq(string(text), "\n") {
 		number++
@@ -83,7 +83,7 @@ func (p *Policy) line(words []string, used map[string]bool) error {
 			return checkpoint.ErrKey
 		}
 		if slices.Contains(p.Logs, args[0]) {
-			return errors.New("a log twice")
+			return errors.New("the log is named twice")
 		}
 		p.Logs = append(p.Logs, args[0])
 	case kind == "witness" && (len(args) == 2 || len(args) == 3):
@@ -96,12 +96,12 @@ func (p *Policy) line(words []string, used map[string]bool) error {
 			w.URL = args[2]
 		}
 		if p.known(w.Name) || w.Name == noQuorum {
-			return errors.New("a name twice")
+			return errors.New("the name is used twice")
 		}
 		for _, other := range p.Witnesses {
 			if other.verifier.KeyHash() == verifier.KeyHash() &&
 				other.verifier.Name() == verifier.Name() {
-				return errors.New("a witness twice")
+				return errors.New("the witness is named twice")
 			}
 		}
 		p.Witnesses = append(p.Witnesses, w)
@@ -109,21 +109,21 @@ func (p *Policy) line(words []string, used map[string]bool) error {
 		return p.group(args[0], args[1], args[2:], used)
 	case kind == "quorum" && len(args) == 1:
 		if p.quorum != "" {
-			return errors.New("a second quorum")
+			return errors.New("there is a second quorum")
 		}
 		if args[0] != noQuorum && !p.known(args[0]) {
 			return fmt.Errorf("%s is not known", args[0])
 		}
 		p.quorum = args[0]
 	default:
-		return errors.New("it is no log, witness, group or quorum")
+		return errors.New("want log, witness, group or quorum")
 	}
 	return nil
 }
 
 func (p *Policy) group(name, threshold string, members []string, used map[string]bool) error {
 	if p.known(name) || name == noQuorum {
-		return errors.New("a name twice")
+		return errors.New("the name is used twice")
 	}
 	for _, member := range members {
 		if !p.known(member) {
@@ -143,7 +143,7 @@ func (p *Policy) group(name, threshold string, members []string, used map[string
 	default:
 		k, err := strconv.Atoi(threshold)
 		if err != nil || k < 1 || k > len(members) || strconv.Itoa(k) != threshold {
-			return fmt.Errorf("a threshold of %q of %d", threshold, len(members))
+			return fmt.Errorf("threshold %q of %d members", threshold, len(members))
 		}
 		g.threshold = k
 	}

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// A Proof proves offline that an entry is in a log, to somebody who has the
-// entry and the public key of the log (C2SP tlog-proof).
+// A Proof proves offline that an entry is in a log, to a verifier that has the entry and the
+// public key of the log (C2SP tlog-proof).
 type Proof struct {
 	Index      int64
 	Hashes     []merkle.Hash // from the sibling of the leaf to a child of the root
@@ -42,9 +42,8 @@ const (
 	maxProofHashes = 63 // the height of the largest tree
 )
 
-// ParseProof reads what MarshalText writes, to the byte: the reader of the library would
-// also take other spellings of the same proof. Extra data, which proves nothing, is
-// passed over.
+// ParseProof parses the exact bytes that MarshalText writes; the parser of the library would
+// also accept other encodings of the same proof. Extra data, which proves nothing, is ignored.
 func ParseProof(text []byte) (*Proof, error) {
 	var in proof.TLogProof
 	if len(text) > MaxProof || in.Unmarshal(text) != nil || !bytes.Equal(in.Marshal(), text) ||
@@ -58,15 +57,13 @@ func ParseProof(text []byte) (*Proof, error) {
 	return p, nil
 }
 
-// Check verifies that the proof proves leaf to be in the log with the public
-// key vkey. The report has the codes of Verify; its size and root are those of
-// the tree that the proof is about.
+// Check verifies with the public key vkey that leaf is in the log. The report has the codes of
+// Verify. Its size and root are those of the tree in the proof.
 func (p *Proof) Check(leaf []byte, vkey string) *Report {
 	return p.CheckHash(merkle.LeafHash(leaf), vkey)
 }
 
-// CheckHash is Check for somebody who kept the hash of the leaf alone, as a
-// receipt has it.
+// CheckHash is Check for a verifier that has only the hash of the leaf, as in a receipt.
 func (p *Proof) CheckHash(leaf merkle.Hash, vkey string) *Report {
 	r := &Report{LastGood: -1, Key: vkey}
 	c, err := checkpoint.Open(p.Checkpoint, vkey)
@@ -98,9 +95,9 @@ func (p *Proof) CheckHash(leaf merkle.Hash, vkey string) *Report {
 	return r
 }
 
-// Proves verifies that the proof proves leaf to be entry index of the tree that its
-// checkpoint claims. It does not look at the signature of the checkpoint, for callers that
-// keep the proof and check the signature later. It returns an error that is ErrNoProof.
+// Proves verifies that leaf is entry index of the tree in the proof's checkpoint. It does not
+// verify the signature of the checkpoint, for callers that keep the proof and verify the
+// signature later. It returns an error that is ErrNoProof.
 func (p *Proof) Proves(index int64, leaf merkle.Hash) error {
 	c, err := checkpoint.Parse(p.Checkpoint)
 	if err != nil {
@@ -113,11 +110,11 @@ func (p *Proof) Proves(index int64, leaf merkle.Hash) error {
 	return nil
 }
 
-// ErrDiffers reports files of a log that are not what was signed.
+// ErrDiffers reports that the files of a log do not match the signed tree.
 var ErrDiffers = errors.New("differs from the signed tree; run atmctl audit verify")
 
-// Prove builds the proof of an entry in the tree of the log's checkpoint, and
-// checks it. It returns an error that is ErrDiffers when the files prove nothing.
+// Prove builds the proof that an entry is in the tree of the log's checkpoint, and checks it.
+// It returns an error that is ErrDiffers if the files do not match the signed tree.
 func (l *Log) Prove(ctx context.Context, index int64) (*Proof, error) {
 	if index < 0 || index >= l.Size {
 		return nil, fmt.Errorf("the log has no entry %d: it has %d", index, l.Size)
@@ -178,8 +175,7 @@ func (l *Log) proveExtends(ctx context.Context, older int64) ([]merkle.Hash, err
 	return proof, nil
 }
 
-// maxTilesKept bounds the tiles that a log keeps for the next proof, of 8 KiB
-// each.
+// maxTilesKept bounds the tiles of 8 KiB that a Log caches for the next proof.
 const maxTilesKept = 1024
 
 // Holds verifies that leaf is entry index of the log.
@@ -191,8 +187,8 @@ func (l *Log) Holds(ctx context.Context, index int64, leaf []byte) error {
 	return err
 }
 
-// hashes reads single hashes of the tree out of the tiles. Nothing authenticates
-// them: a wrong one makes a proof that does not verify.
+// hashes reads single hashes of the tree from the tiles. They are not authenticated here: a
+// proof with a wrong hash does not verify.
 func (l *Log) hashes(ctx context.Context) tlog.HashReader {
 	if l.read == nil || len(l.read) > maxTilesKept {
 		l.read = make(map[merkle.Tile][]merkle.Hash)
@@ -223,8 +219,8 @@ func (l *Log) hashes(ctx context.Context) tlog.HashReader {
 	})
 }
 
-// Receipt is what the caller gets to prove later that an entry is in the log:
-// its index and its leaf hash.
+// Receipt is the text with which a caller can prove later that an entry is in the log: its
+// index and its leaf hash.
 func Receipt(index int64, leaf merkle.Hash) string {
 	text := append(strconv.AppendInt(make([]byte, 0, 64), index, 10), ' ')
 	return string(base64.StdEncoding.AppendEncode(text, leaf[:]))

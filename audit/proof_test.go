@@ -13,9 +13,8 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// TestProofsHoldForAnotherProject proves entries of logs of many sizes, and holds the proofs
-// against
-// the parser of another project.
+// TestProofsHoldForAnotherProject proves entries of logs of many sizes, and verifies the proofs
+// with the parser of another project.
 func TestProofsHoldForAnotherProject(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{1, 2, 3, 255, 256, 257, 600, largeSize} {
@@ -133,8 +132,7 @@ func TestProofThatDoesNotHoldSaysWhyByCode(t *testing.T) {
 	}
 }
 
-// TestProofsAreCheckedBeforeTheyLeave takes proofs out of a log whose tiles were
-// changed.
+// TestProofsAreCheckedBeforeTheyLeave requests proofs from a log with changed tiles.
 func TestProofsAreCheckedBeforeTheyLeave(t *testing.T) {
 	t.Parallel()
 	m, original := audittest.Publish(t, 3000)
@@ -179,8 +177,7 @@ func TestProofsAreCheckedBeforeTheyLeave(t *testing.T) {
 	}
 }
 
-// TestSizesHaveABound signs trees of more entries than a log can have, with the
-// real key.
+// TestSizesHaveABound signs, with the real key, trees of more entries than a log can have.
 func TestSizesHaveABound(t *testing.T) {
 	t.Parallel()
 	m, original := audittest.Publish(t, 300)

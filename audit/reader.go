@@ -9,22 +9,21 @@ import (
 	"example.com/atm/audit/merkle"
 )
 
-// A Log is a published log at one checkpoint, open for reading. Nothing comes
-// out of it that does not hash to the signed root.
+// A Log is a published log at one checkpoint, open for reading. Everything that it returns
+// hashes to the signed root.
 type Log struct {
 	checkpoint.Checkpoint
 	signed []byte
 	files  Files
 	edge   [][]merkle.Hash
-	read   map[merkle.Tile][]merkle.Hash // tiles that were read for proofs
+	read   map[merkle.Tile][]merkle.Hash // cache of tiles that were read for proofs
 
-	// Progress is told how many of the entries that Entries was asked for have been read.
-	// Optional.
+	// Progress is called with the number of entries that Entries has read so far. Optional.
 	Progress func(done, total int64)
 }
 
-// OpenLog verifies the checkpoint of a log with the public key vkey, or any of several,
-// one a line, and the last tiles under it.
+// OpenLog verifies the checkpoint of a log with the public key vkey, or with any of several
+// keys, one a line. It also verifies the last tile of each level.
 func OpenLog(ctx context.Context, files Files, vkey string) (*Log, error) {
 	signed, err := files.ReadFile(ctx, checkpoint.File, checkpoint.MaxBytes)
 	if err != nil {
@@ -44,17 +43,17 @@ func OpenLog(ctx context.Context, files Files, vkey string) (*Log, error) {
 	return &Log{Checkpoint: c, signed: signed, files: files, edge: w.edge}, nil
 }
 
-// OpenLogBeside is OpenLog with the key beside the log. It proves nothing against
-// somebody who could replace both.
+// OpenLogBeside is OpenLog with the key beside the log, which an attacker who can replace the
+// log can replace as well.
 func OpenLogBeside(ctx context.Context, files Files) (*Log, error) {
 	vkey, err := ReadKey(ctx, files)
 	for try := 1; err == nil; try++ {
 		var l *Log
 		if l, err = OpenLog(ctx, files, vkey); !errors.Is(err, checkpoint.ErrSignature) ||
-			try == tries {
+			try == maxTries {
 			return l, err
 		}
-		// Keys may have been rotated between the two.
+		// The key may have been rotated after ReadKey.
 		now, failed := ReadKey(ctx, files)
 		if failed != nil || now == vkey {
 			return nil, err
@@ -64,8 +63,8 @@ func OpenLogBeside(ctx context.Context, files Files) (*Log, error) {
 	return nil, err
 }
 
-// ReadCheckpoint returns the checkpoint of a log and what it claims, without
-// verifying it.
+// ReadCheckpoint returns the checkpoint of a log and its content, without verifying the
+// signature.
 func ReadCheckpoint(ctx context.Context, files Files) ([]byte, checkpoint.Checkpoint, error) {
 	signed, err := files.ReadFile(ctx, checkpoint.File, checkpoint.MaxBytes)
 	if err != nil {
@@ -75,16 +74,16 @@ func ReadCheckpoint(ctx context.Context, files Files) ([]byte, checkpoint.Checkp
 	return signed, c, err
 }
 
-// ReadKey returns the public key beside a log. It proves nothing against
-// somebody who could replace both.
+// ReadKey returns the public key beside a log, which an attacker who can replace the log can
+// replace as well.
 func ReadKey(ctx context.Context, files Files) (string, error) {
 	key, err := files.ReadFile(ctx, checkpoint.KeyFile, checkpoint.MaxBytes)
 	return string(key), err
 }
 
-// Entries calls yield with the entries from, from+1, … to-1 in order, each
-// hashed again and found in the signed tree. A leaf is good only until yield
-// returns. An error of yield ends it and is returned.
+// Entries calls yield with the entries from, from+1, … to-1 in order, each verified against the
+// signed tree. A leaf is valid only until yield returns. An error of yield ends the iteration
+// and is returned.
 func (l *Log) Entries(ctx context.Context, from, to int64, yield func(index int64, leaf []byte,
 	h merkle.Hash) error,
 ) error {

@@ -21,7 +21,7 @@ const (
 	argSignature = "signature"
 )
 
-// RotationArgs returns the arguments of the entry that says r.
+// RotationArgs returns the arguments of the entry that records r.
 func RotationArgs(r checkpoint.Rotation) []Arg {
 	return []Arg{
 		{Name: argOld, Value: r.Old},
@@ -30,8 +30,8 @@ func RotationArgs(r checkpoint.Rotation) []Arg {
 	}
 }
 
-// RotationOf reads a rotation of the key of the log out of an entry. Keys of tokens and
-// of authorities, whose rotations are entries as well, are no keys of a log.
+// RotationOf reads a rotation of the log's key from an entry. It reports false for entries of
+// other keys, of tokens and of authorities, which are rotated by the same event.
 func RotationOf(e *Entry) (checkpoint.Rotation, bool) {
 	var r checkpoint.Rotation
 	for _, arg := range e.Args {
@@ -53,15 +53,15 @@ func RotationOf(e *Entry) (checkpoint.Rotation, bool) {
 }
 
 const (
-	// maxRotations bounds the rotations that are read from one log, and maxGone the
-	// bundles of it that may be missing meanwhile.
+	// maxRotations bounds the rotations that are read from one log, and maxGone the missing bundles
+	// after which reading stops.
 	maxRotations = 10_000
 	maxGone      = 1_000
 )
 
-// rotations reads what the entries of a log of this size say about its keys. Nothing of
-// it is authenticated but what a key signed: Rotation.signed.
-func rotations(ctx context.Context, files Files, size int64) ([]checkpoint.Rotation, error) {
+// scanRotations reads the rotations in the entries of a log of this size. The entries are not
+// authenticated: a caller must check Rotation.Signed, or verify the log.
+func scanRotations(ctx context.Context, files Files, size int64) ([]checkpoint.Rotation, error) {
 	var (
 		wg         sync.WaitGroup
 		next, gone atomic.Int64
@@ -80,7 +80,7 @@ func rotations(ctx context.Context, files Files, size int64) ([]checkpoint.Rotat
 			if gone.Add(1) > maxGone {
 				stop()
 			}
-			return nil // verifying will find it missing
+			return nil // verifying reports it missing
 		}
 		if err != nil || !bytes.Contains(data, []byte(EventKeyRotate)) {
 			return err
@@ -88,7 +88,7 @@ func rotations(ctx context.Context, files Files, size int64) ([]checkpoint.Rotat
 		_, err = merkle.ReadBundle(data, t.Width, held, func(_ int, leaf []byte) error {
 			entry, err := ParseEntry(leaf)
 			if err != nil {
-				return nil // it says nothing
+				return nil // an entry of another version has no rotation
 			}
 			if r, is := RotationOf(entry); is {
 				mu.Lock()
@@ -100,7 +100,7 @@ func rotations(ctx context.Context, files Files, size int64) ([]checkpoint.Rotat
 			return nil
 		})
 		if errors.Is(err, merkle.ErrBundle) {
-			return nil // verifying will find it cut short
+			return nil // verifying reports it malformed
 		}
 		return err
 	}

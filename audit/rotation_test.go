@@ -15,8 +15,8 @@ import (
 	"example.com/atm/audit/merkle"
 )
 
-// TestTrustedKeyIsFollowedThroughRotations verifies a log of three keys with each of
-// them, and with pins of before each rotation.
+// TestTrustedKeyIsFollowedThroughRotations verifies a log that had three keys with each of
+// them, and with pins from before each rotation.
 func TestTrustedKeyIsFollowedThroughRotations(t *testing.T) {
 	t.Parallel()
 	m, dir := audittest.New(t), t.TempDir()
@@ -69,7 +69,7 @@ func TestTrustedKeyIsFollowedThroughRotations(t *testing.T) {
 	}); !r.OK() {
 		t.Errorf("%d %s", r.Code, r.Sentence)
 	}
-	// What is wrong with the content is still said with its place and code.
+	// A difference in the content is still reported with its place and code.
 	audittest.Edit(t, dir, "tile/entries/000", func(b []byte) []byte {
 		return bytes.Replace(b, []byte("392.00"), []byte("392.01"), 1)
 	})
@@ -80,8 +80,8 @@ func TestTrustedKeyIsFollowedThroughRotations(t *testing.T) {
 	}
 }
 
-// TestForgedRotationIsNotFollowed has a log rewritten by somebody with a key of their
-// own, who has entries say that it follows the trusted one.
+// TestForgedRotationIsNotFollowed verifies a log rewritten by an attacker with another key,
+// whose entries claim that it succeeds the trusted key.
 func TestForgedRotationIsNotFollowed(t *testing.T) {
 	t.Parallel()
 	m, _ := audittest.Publish(t, 300)
@@ -121,7 +121,8 @@ func TestForgedRotationIsNotFollowed(t *testing.T) {
 	}
 }
 
-// TestPinIsReadAsItWasWritten reads pins with keys, pins of before, and what is none.
+// TestPinIsReadAsItWasWritten parses pins with keys, pins of older versions, and text that is
+// not a pin.
 func TestPinIsReadAsItWasWritten(t *testing.T) {
 	m := audittest.New(t)
 	m.Grow(t, 3)
@@ -150,7 +151,7 @@ func TestPinIsReadAsItWasWritten(t *testing.T) {
 	}
 }
 
-// FuzzParsePin makes sure that what is read is written the same.
+// FuzzParsePin makes sure that a parsed pin is written as the same text.
 func FuzzParsePin(f *testing.F) {
 	m := audittest.New(f)
 	m.Grow(f, 3)
@@ -168,8 +169,9 @@ func FuzzParsePin(f *testing.F) {
 	})
 }
 
-// TestKeysOfOldRotationsAreFollowedBackwards has entries of before rotations were signed:
-// they lead from today's key to what was saved, and from no trusted key to today's.
+// TestKeysOfOldRotationsAreFollowedBackwards has entries of older versions, whose rotations are
+// not signed. They lead from the current key to the saved one, but not from a trusted key to
+// the current one.
 func TestKeysOfOldRotationsAreFollowedBackwards(t *testing.T) {
 	m, dir := audittest.New(t), t.TempDir()
 	m.Grow(t, 300)

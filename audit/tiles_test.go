@@ -11,7 +11,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// readTiles lets the client of x/mod read a folder.
+// readTiles lets the client of golang.org/x/mod read a folder.
 type readTiles string
 
 func (readTiles) Height() int { return merkle.TileHeight }
@@ -33,7 +33,7 @@ func (dir readTiles) ReadTiles(tiles []tlog.Tile) ([][]byte, error) {
 	return all, nil
 }
 
-// TestForeignClientProvesEntriesByTiles reads our tiles with a client that is not ours, and
+// TestForeignClientProvesEntriesByTiles reads our tiles with the client of another project, and
 // proves entries and an older tree with it.
 func TestForeignClientProvesEntriesByTiles(t *testing.T) {
 	t.Parallel()

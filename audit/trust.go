@@ -9,10 +9,7 @@ import (
 	"example.com/atm/audit/checkpoint"
 )
 
-// said is what the entries of a log say about its keys.
-type said struct{ rotations []checkpoint.Rotation }
-
-// open reads and verifies the checkpoint, and returns it.
+// open reads the checkpoint, verifies it, and returns the bytes that it read.
 func (v *verification) open(ctx context.Context) ([]byte, error) {
 	signed, err := v.files.ReadFile(ctx, checkpoint.File, checkpoint.MaxBytes)
 	beside, keyErr := v.trust(ctx)
@@ -24,14 +21,14 @@ func (v *verification) open(ctx context.Context) ([]byte, error) {
 	}
 	switch {
 	case keyErr != nil:
-		return nil, v.cannot(keyErr)
+		return nil, v.cannotVerify(keyErr)
 	case err != nil:
-		return nil, v.cannot(err)
+		return nil, v.cannotVerify(err)
 	}
 	var c checkpoint.Checkpoint
 	c, v.Key, err = checkpoint.OpenAny(signed, v.trusted)
 	if errors.Is(err, checkpoint.ErrSignature) && !beside {
-		if v.trusted, err = v.followers(ctx, signed, v.trusted); err != nil {
+		if v.trusted, err = v.successors(ctx, signed, v.trusted); err != nil {
 			return signed, err
 		}
 		slices.Reverse(v.trusted) // the newest first
@@ -56,8 +53,8 @@ func (v *verification) open(ctx context.Context) ([]byte, error) {
 	return signed, nil
 }
 
-// trust decides which keys are trusted, and reports whether it is the one beside the
-// log for want of a better one.
+// trust sets v.trusted. It reports whether the trusted key is the one beside the log, because
+// the options name none.
 func (v *verification) trust(ctx context.Context) (beside bool, err error) {
 	pin, _ := ParsePin(v.opts.Saved)
 	switch {
@@ -81,7 +78,8 @@ func (v *verification) trust(ctx context.Context) (beside bool, err error) {
 	return false, nil
 }
 
-// knownToPolicy reports whether a log that a policy names signed the checkpoint.
+// knownToPolicy reports whether the checkpoint is signed by a log that the policy names, or by
+// a key that such a log was rotated to.
 func (v *verification) knownToPolicy(ctx context.Context, signed []byte) (bool, error) {
 	p := v.opts.Policy
 	if p == nil || len(p.Logs) == 0 {
@@ -91,7 +89,7 @@ func (v *verification) knownToPolicy(ctx context.Context, signed []byte) (bool, 
 		slices.Contains(p.Logs, v.Key) {
 		return true, nil
 	}
-	keys, err := v.followers(ctx, signed, p.Logs)
+	keys, err := v.successors(ctx, signed, p.Logs)
 	if err != nil {
 		return false, err
 	}
@@ -99,50 +97,50 @@ func (v *verification) knownToPolicy(ctx context.Context, signed []byte) (bool, 
 	return err == nil, nil
 }
 
-// followers returns keys and those that follow from them by entries of the log that
-// they signed.
-func (v *verification) followers(ctx context.Context, signed []byte, keys []string) ([]string,
+// successors returns keys and the keys that follow from them by rotations in the log that they
+// signed.
+func (v *verification) successors(ctx context.Context, signed []byte, keys []string) ([]string,
 	error,
 ) {
-	said, err := v.rotations(ctx, signed, keys)
-	return checkpoint.Followers(keys, said), err
+	rotations, err := v.readRotations(ctx, signed, keys)
+	return checkpoint.Successors(keys, rotations), err
 }
 
-// rotations reads what the log says about its keys, once. A log of another origin than
-// all of the keys has nothing to say.
-func (v *verification) rotations(ctx context.Context, signed []byte,
+// readRotations returns the rotations in the entries of the log, and reads them once. It reads
+// nothing if the origin of the log is not that of any key.
+func (v *verification) readRotations(ctx context.Context, signed []byte,
 	keys []string,
 ) ([]checkpoint.Rotation, error) {
 	c, err := checkpoint.Parse(signed)
-	of := func(key string) bool {
+	sameOrigin := func(key string) bool {
 		origin, err := checkpoint.OriginOf(key)
 		return err == nil && origin == c.Origin
 	}
-	if err != nil || !slices.ContainsFunc(keys, of) {
+	if err != nil || !slices.ContainsFunc(keys, sameOrigin) {
 		return nil, nil
 	}
-	if v.said == nil {
-		all, err := rotations(ctx, v.files, c.Size)
+	if !v.rotationsRead {
+		v.rotations, err = scanRotations(ctx, v.files, c.Size)
 		if err != nil {
 			return nil, err
 		}
-		v.said = &said{all}
+		v.rotationsRead = true
 	}
-	return v.said.rotations, nil
+	return v.rotations, nil
 }
 
-// openSaved verifies the saved checkpoint: with the key that was saved with it, with one
-// that is trusted, or with one that those have followed.
+// openSaved verifies the saved checkpoint with a key that was saved with it, a trusted key, or
+// a predecessor of those.
 func (v *verification) openSaved(ctx context.Context) (checkpoint.Checkpoint, error) {
-	pin, _ := ParsePin(v.opts.Saved) // open has found that it is one
+	pin, _ := ParsePin(v.opts.Saved) // open has checked the error
 	keys := slices.Concat(pin.Keys, v.trusted, []string{v.Key})
 	c, _, err := checkpoint.OpenAny(pin.Signed, keys)
 	if errors.Is(err, checkpoint.ErrSignature) {
-		said, failed := v.rotations(ctx, v.Signed, keys)
+		rotations, failed := v.readRotations(ctx, v.Signed, keys)
 		if failed != nil {
 			return c, failed
 		}
-		c, _, err = checkpoint.OpenAny(pin.Signed, checkpoint.Forerunners(keys, said))
+		c, _, err = checkpoint.OpenAny(pin.Signed, checkpoint.Predecessors(keys, rotations))
 	}
 	switch {
 	case errors.Is(err, checkpoint.ErrSignature):
@@ -155,15 +153,14 @@ func (v *verification) openSaved(ctx context.Context) (checkpoint.Checkpoint, er
 	return c, nil
 }
 
-// A Pin is a checkpoint that somebody has seen, with the public keys that it was
-// verified with.
+// A Pin is a checkpoint that a verifier has seen, with the public keys that verified it.
 type Pin struct {
 	checkpoint.Checkpoint
 	Signed []byte
-	Keys   []string // none in a pin of before, which was the checkpoint alone
+	Keys   []string // none in a pin of an older version, which was the checkpoint alone
 }
 
-// pinKey is what a line of a pin with a key begins with.
+// pinKey is the prefix of a line with a key.
 const pinKey = "key "
 
 // MarshalText writes a pin: the signed checkpoint, an empty line, and a line for each key.

@@ -13,7 +13,7 @@ import (
 	"example.com/atm/audit/merkle"
 )
 
-// The outcomes of a verification, in the order in which they are looked for.
+// The codes of a verification, in the order in which it checks.
 const (
 	Verified         = 0
 	CannotVerify     = 10 // no key, no checkpoint, unsigned
@@ -21,29 +21,28 @@ const (
 	ContentDiffers   = 12 // content differs from the signed tree
 	RolledBack       = 13 // rollback or fork against a saved checkpoint
 	TooOld           = 14 // the newest entry is too old, or too few witnesses
-	BalancesDisagree = 15 // not found here but by reconciling with the vault
+	BalancesDisagree = 15 // never found by Verify, only by reconciling with the vault
 )
 
-// VerifyOptions say what to verify against.
+// VerifyOptions says what to verify against.
 type VerifyOptions struct {
-	// VKey is the public key of the log, or several, one a line. The log may be
-	// signed by one of them, or by one that follows from them by entries
-	// key.rotate. Empty means that of Saved, of Policy, or else the one beside the
-	// log, which proves nothing against somebody who could replace both.
+	// VKey is the public key of the log, or several keys, one a line. The log must be signed by one
+	// of them, or by a key that one of them was rotated to by entries key.rotate. If VKey is empty,
+	// the keys of Saved or Policy are used, and else the key beside the log, which an attacker who
+	// can replace the log can replace as well.
 	VKey string
 
-	// Saved is a checkpoint of this log from before, or a Pin; nil for none.
+	// Saved is an earlier checkpoint of this log, or a Pin. Optional.
 	Saved []byte
 
-	// Policy says which logs are known and which witnesses must have cosigned;
-	// nil for none.
+	// Policy lists known logs, and the witnesses that must have cosigned. Optional.
 	Policy *Policy
 
-	// MaxAge is how old the newest entry may be at Now; 0 for any age.
+	// MaxAge is the largest allowed age of the newest entry at Now. 0 allows any age.
 	MaxAge time.Duration
 	Now    time.Time
 
-	// Progress is told how many of the entries have been verified. Optional.
+	// Progress is called with the number of entries verified so far. Optional.
 	Progress func(done, size int64)
 }
 
@@ -63,12 +62,12 @@ type Report struct {
 	FirstBad *Bad
 	LastGood int64 // the last entry before the first bad one; -1 for none
 
-	// Unproven says that nothing leads from the files to the signed root, so that
-	// FirstBad and LastGood are what the files say of each other.
+	// Unproven reports that no combination of hashes in the files leads to the signed root.
+	// FirstBad and LastGood are then only where the files contradict each other.
 	Unproven bool
 }
 
-// A Bad is the place of the first thing that differs from the signed tree.
+// A Bad is the first difference from the signed tree.
 type Bad struct {
 	Index    *int64 `json:"index"` // nil when no entry can be named
 	File     string `json:"file"`
@@ -76,7 +75,7 @@ type Bad struct {
 	Got      string `json:"got"`
 }
 
-// OK reports whether everything was verified.
+// OK reports whether the whole log was verified.
 func (r *Report) OK() bool { return r.Code == Verified }
 
 // MarshalJSON writes the report for programs.
@@ -92,7 +91,7 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 	}{r.OK(), r.Code, r.Size, rootText(r), r.FirstBad, r.LastGood, r.reason()})
 }
 
-// reason says why the log is not verified.
+// reason is the sentence of a log that is not verified, and empty for a verified one.
 func (r *Report) reason() string {
 	if r.OK() {
 		return ""
@@ -107,23 +106,22 @@ func rootText(r *Report) string {
 	return r.Root.String()
 }
 
-// tries bounds how often a verification starts again because the log grew
-// while it was read.
-const tries = 5
+// maxTries bounds how often a verification starts again because the log grew or its key was
+// rotated while it was read.
+const maxTries = 5
 
-// Verify verifies a published log: the signature of its checkpoint, every
-// entry and every tile under it, and that it extends what was saved. It reads
-// each file once and holds one tile of each level. An error means that
-// the verification could not be carried out at all: the caller left, or a
-// server could not be reached or refused.
+// Verify verifies a published log: the signature of its checkpoint, every entry and tile under
+// it, and that it extends opts.Saved. It reads each file once and keeps one tile of each level
+// in memory. It returns an error only if the verification could not be carried out: ctx was
+// cancelled, or a server was unreachable or refused.
 func Verify(ctx context.Context, files Files, opts VerifyOptions) (*Report, error) {
 	for try := 1; ; try++ {
 		r, signed, err := verifyOnce(ctx, files, &opts)
-		if err != nil || r.Code != ContentDiffers && r.Code != WrongSignature || try == tries {
+		if err != nil || r.Code != ContentDiffers && r.Code != WrongSignature || try == maxTries {
 			return r, err
 		}
-		// A log that is being written has another checkpoint by now: its files may
-		// have been published again, or its key rotated, while they were read.
+		// If the log was published again or its key rotated while it was read, it has another
+		// checkpoint by now, and the finding may be about a mix of the two.
 		now, err := files.ReadFile(ctx, checkpoint.File, checkpoint.MaxBytes)
 		if err != nil || string(now) == string(signed) {
 			return r, nil
@@ -137,10 +135,12 @@ type verification struct {
 	files   Files
 	opts    *VerifyOptions
 	trusted []string // public keys of the log that are trusted
-	said    *said    // what the log says about its keys; nil until it is asked for
+
+	rotations     []checkpoint.Rotation // of the log's key; read when first needed
+	rotationsRead bool
 }
 
-// verifyOnce returns its report, and the checkpoint that it read.
+// verifyOnce also returns the checkpoint that it read.
 func verifyOnce(ctx context.Context, files Files, opts *VerifyOptions) (*Report, []byte, error) {
 	v := &verification{Report: &Report{LastGood: -1}, files: files, opts: opts}
 	signed, err := v.open(ctx)
@@ -150,7 +150,8 @@ func verifyOnce(ctx context.Context, files Files, opts *VerifyOptions) (*Report,
 	return v.Report, signed, v.verify(ctx)
 }
 
-// verify verifies what the checkpoint signs, and holds it against what is known of the log.
+// verify verifies the files under the checkpoint, and compares the log with the saved
+// checkpoint, the age limit and the policy.
 func (v *verification) verify(ctx context.Context) error {
 	var saved checkpoint.Checkpoint
 	var err error
@@ -169,7 +170,7 @@ func (v *verification) verify(ctx context.Context) error {
 	}
 	v.LastGood = v.Size - 1
 	if dir, local := v.files.(Dir); local {
-		v.Warnings = append(v.Warnings, dir.strangers(v.Size)...)
+		v.Warnings = append(v.Warnings, dir.unexpected(v.Size)...)
 	}
 	if entry, err := ParseEntry(newest); err == nil {
 		v.Newest = entry.Time
@@ -190,8 +191,8 @@ func (v *verification) verify(ctx context.Context) error {
 	return nil
 }
 
-// walk compares all files with the signed root. It returns the last entry, and the roots
-// that the tree had at the two sizes.
+// walk compares all files with the signed root. It returns the last entry, and the roots that
+// the tree had at the sizes saved and witnessed.
 func (v *verification) walk(ctx context.Context, saved, witnessed int64) (
 	roots map[int64]merkle.Hash, newest []byte, err error,
 ) {
@@ -214,7 +215,7 @@ func (v *verification) walk(ctx context.Context, saved, witnessed int64) (
 	if err != nil || bad == nil {
 		return roots, newest, err
 	}
-	v.FirstBad, v.Unproven = bad, w.loose
+	v.FirstBad, v.Unproven = bad, w.unproven
 	if bad.Index == nil {
 		v.fail(ContentDiffers, "the content does not hash to the signed root")
 		return nil, nil, nil
@@ -224,7 +225,7 @@ func (v *verification) walk(ctx context.Context, saved, witnessed int64) (
 	return nil, nil, nil
 }
 
-// Unverifiable is the report when what to verify with cannot be had.
+// Unverifiable is the report if there is nothing to verify with, such as no key.
 func Unverifiable(err error) *Report {
 	return &Report{Code: CannotVerify, Sentence: err.Error(), LastGood: -1}
 }
@@ -233,9 +234,9 @@ func (r *Report) fail(code int, format string, args ...any) {
 	r.Code, r.Sentence = code, fmt.Sprintf(format, args...)
 }
 
-// cannot makes a missing or unusable file a finding, and passes on what says
-// nothing about the log.
-func (r *Report) cannot(err error) error {
+// cannotVerify turns a missing or unusable file into a finding. It returns other errors, which
+// say nothing about the log.
+func (r *Report) cannotVerify(err error) error {
 	var file *FileError
 	if !errors.As(err, &file) {
 		return err
@@ -244,8 +245,8 @@ func (r *Report) cannot(err error) error {
 	return nil
 }
 
-// openWitnessed reads the last checkpoint that witnesses cosigned, which the
-// log may have outgrown since. Without one, the zero value stands for it.
+// openWitnessed reads the last checkpoint that witnesses cosigned, which may be older than the
+// log's. It returns the zero value if there is none.
 func (v *verification) openWitnessed(ctx context.Context) (witnessed, error) {
 	if v.opts.Policy == nil {
 		return witnessed{}, nil
@@ -271,8 +272,8 @@ type witnessed struct {
 	signed []byte
 }
 
-// checkPolicy decides whether enough witnesses have seen the log, now or at the
-// size of w, when its root was root.
+// checkPolicy decides whether enough witnesses have cosigned the log, either now or at the size
+// of w, where the root of the log was root.
 func (v *verification) checkPolicy(w witnessed, root merkle.Hash) {
 	p := v.opts.Policy
 	names := p.Cosigned(v.Signed)
@@ -288,8 +289,8 @@ func (v *verification) checkPolicy(w witnessed, root merkle.Hash) {
 		len(names))
 }
 
-// compareSaved decides whether the log extends the saved checkpoint. root is
-// that of the log at the saved size.
+// compareSaved decides whether the log extends the saved checkpoint. root is the root of the
+// log at the saved size.
 func (v *verification) compareSaved(saved checkpoint.Checkpoint, root merkle.Hash) {
 	switch {
 	case saved.Size > v.Size:
@@ -303,7 +304,7 @@ func (v *verification) compareSaved(saved checkpoint.Checkpoint, root merkle.Has
 // hashWord writes a hash for a report.
 func hashWord(h merkle.Hash) string { return base64.StdEncoding.EncodeToString(h[:]) }
 
-// fileWord says in a report what a file is that cannot be used.
+// fileWord is the word for an unusable file in a report.
 func fileWord(err error) string {
 	if errors.Is(err, fs.ErrNotExist) {
 		return "missing"

@@ -54,8 +54,8 @@ func TestLogOfAnySizeVerifies(t *testing.T) {
 	}
 }
 
-// TestEveryTamperingIsFound changes a log of 70,000 entries in every way we could think
-// of. Each is found, with its code and the lowest index.
+// TestEveryTamperingIsFound tampers with a log of 70,000 entries in many ways. Each is found,
+// with its code and the lowest index.
 func TestEveryTamperingIsFound(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long")
@@ -216,8 +216,8 @@ func TestEveryTamperingIsFound(t *testing.T) {
 		{
 			name: "last tile and an early entry", code: 12, index: 0, file: checkpoint.File,
 			tamper: func(dir string) {
-				// With a lie in the edge and one in the entries nothing leads to
-				// the root; the entry contradicts its own tile, so it is named.
+				// With one forged hash in the edge and one in an entry, nothing leads to the root.
+				// The entry contradicts its own tile, so the entry is named.
 				audittest.Edit(t, dir, "tile/0/273.p/112", audittest.Flip(0))
 				entry(dir, 0, func(b []byte) []byte {
 					return bytes.Replace(b, []byte(`"id":3,`), []byte(`"id":4,`), 1)
@@ -407,8 +407,8 @@ func TestEveryTamperingIsFound(t *testing.T) {
 	}
 }
 
-// TestForkOfASavedCheckpointIsFound rewrites history with the log's own key: undetectable by
-// itself, found with a checkpoint that was saved before.
+// TestForkOfASavedCheckpointIsFound rewrites history with the log's own key. That is
+// undetectable in itself, and found with a checkpoint that was saved before.
 func TestForkOfASavedCheckpointIsFound(t *testing.T) {
 	t.Parallel()
 	m, _ := audittest.Publish(t, 1000)
@@ -505,8 +505,8 @@ func TestStrangeFilesAreWarnedOf(t *testing.T) {
 	}
 }
 
-// BenchmarkVerify verifies 100,000 entries of the size of real ones, beside
-// sha256sum of the same files.
+// BenchmarkVerify verifies 100,000 entries of a realistic size, and compares with sha256sum of
+// the same files.
 func BenchmarkVerify(b *testing.B) {
 	m, dir := audittest.NewBusy(b, 100_000), b.TempDir()
 	p, _ := audittest.NewPublisher(b, dir, m)

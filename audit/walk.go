@@ -12,13 +12,12 @@ import (
 	"example.com/atm/audit/merkle"
 )
 
-// A walk compares the files of a log with a signed root, in order of index.
+// A walk compares the files of a log with a signed root, in the order of entry indexes.
 //
-// It authenticates from the top: the last tiles must hash to the root, every
-// other tile to its hash in the tile above, every entry to its hash in its
-// tile. So a difference is blamed on the right file, and because the walk goes
-// by index, the first one it meets is the lowest. It holds one tile of each
-// level.
+// It authenticates from the top down: the last tile of each level must hash to the root, every
+// other tile to its hash in the tile above it, and every entry to its hash in its tile. So a
+// difference is attributed to the file that has it, and the first difference found is the one
+// with the lowest index. A walk keeps one tile of each level in memory.
 type walk struct {
 	ctx      context.Context
 	files    Files
@@ -26,13 +25,18 @@ type walk struct {
 	root     merkle.Hash
 	progress func(done, size int64)
 
-	edge  [][]merkle.Hash               // hashes of the last tile of each level
-	loose bool                          // nothing leads to the root, so edge is not authenticated
-	above [merkle.MaxLevel + 1]struct { // the current tile of each level from 1
+	edge [][]merkle.Hash // hashes of the last tile of each level
+
+	// unproven is set if no combination of hashes gives the root. Then edge is not
+	// authenticated.
+	unproven bool
+
+	// current is the complete tile in use at each level from 1.
+	current [merkle.MaxLevel + 1]struct {
 		n      int64
 		hashes []merkle.Hash // authenticated; nil while there is none
 	}
-	vouched [merkle.MaxLevel + 1]bool // levels whose last tile was compared with what is below it
+	checked [merkle.MaxLevel + 1]bool // levels whose last tile checkLastTile has compared
 
 	// ahead has the bundles that are read and hashed ahead, in order; nil when
 	// none are.
@@ -42,8 +46,8 @@ type walk struct {
 	entry func(index int64, leaf []byte, h merkle.Hash)
 }
 
-// run returns the first thing that differs, nil when nothing does, and an
-// error when a file could not be asked for.
+// run returns the first difference, or nil if there is none. It returns an error if a file
+// could not be requested, which says nothing about the log.
 func (w *walk) run() (*Bad, error) {
 	if w.size == 0 {
 		if empty := (merkle.Head{}).Root(); w.root != empty {
@@ -71,7 +75,7 @@ func (w *walk) run() (*Bad, error) {
 			w.progress(min((n+1)<<merkle.TileHeight, w.size), w.size)
 		}
 	}
-	if edgeBad == nil && w.loose { // the files agree with each other, but not with the root
+	if edgeBad == nil && w.unproven { // the files agree with each other, but not with the root
 		return w.badRoot(merkle.RootOf(w.size, w.edge)), nil
 	}
 	return edgeBad, nil
@@ -86,7 +90,7 @@ func (w *walk) isEdge(level int, n int64) bool {
 	return merkle.TileAt(w.size, level, n).Width < merkle.TileWidth
 }
 
-// hashed is a bundle, and the hashes of as many of its entries as are whole.
+// hashed is a bundle and the hashes of its entries, up to the first malformed entry.
 type hashed struct {
 	data   []byte
 	held   int // how many entries the file is to hold
@@ -100,7 +104,7 @@ func (w *walk) hash(ctx context.Context, n int64) (h hashed) {
 	if h.data, h.held, h.err = readTile(ctx, w.files, t); h.err != nil {
 		return h
 	}
-	// what is malformed is found again when it is compared
+	// A malformed entry is found again, and reported, when bundle compares.
 	h.hashes = make([]merkle.Hash, 0, t.Width)
 	merkle.ReadBundle(h.data, t.Width, h.held, func(_ int, leaf []byte) error {
 		h.hashes = append(h.hashes, merkle.LeafHash(leaf))
@@ -109,8 +113,8 @@ func (w *walk) hash(ctx context.Context, n int64) (h hashed) {
 	return h
 }
 
-// readAhead reads and hashes bundles on all cores, a few more than there are
-// cores at a time, until the function it returns is called.
+// readAhead reads and hashes bundles concurrently, at most two for each core ahead of the walk,
+// until stop is called.
 func (w *walk) readAhead(bundles int64) (stop func()) {
 	ctx, cancel := context.WithCancel(w.ctx)
 	queue := make(chan (<-chan hashed), 2*runtime.GOMAXPROCS(0))
@@ -184,11 +188,11 @@ func (w *walk) bundle(n int64) (*Bad, error) {
 // tile returns the authenticated hashes of a tile.
 func (w *walk) tile(level int, n int64) ([]merkle.Hash, *Bad, error) {
 	if w.isEdge(level, n) {
-		bad, err := w.vouch(level)
+		bad, err := w.checkLastTile(level)
 		return w.edge[level], bad, err
 	}
-	if current := w.above[level]; current.hashes != nil && current.n == n {
-		return current.hashes, nil, nil
+	if c := w.current[level]; c.hashes != nil && c.n == n {
+		return c.hashes, nil, nil
 	}
 	t := merkle.TileAt(w.size, level, n)
 	parent, position := t.Parent()
@@ -205,7 +209,7 @@ func (w *walk) tile(level int, n int64) ([]merkle.Hash, *Bad, error) {
 		return nil, w.bad(t, t.First(), hashWord(above[position]), hashWord(got)), nil
 	}
 	if level > 0 {
-		w.above[level].n, w.above[level].hashes = n, hashes
+		w.current[level].n, w.current[level].hashes = n, hashes
 	}
 	return hashes, nil, nil
 }
@@ -224,21 +228,23 @@ func (w *walk) unusable(t merkle.Tile, expected string, err error) (*Bad, error)
 	return w.bad(t, t.First(), expected, fileWord(err)), nil
 }
 
-// authenticateEdge finds the hashes of the last tiles. When the files do not give
-// the root, it looks for hashes that do among those of the files, of the tiles
-// below them and of the entries, and returns the lowest file that has others. When
-// nothing leads to the root, the files stand in for it, w.loose is set, and the
-// lowest file that cannot be read is returned.
+// authenticateEdge sets w.edge to the hashes of the last tile of each level. If the files do
+// not hash to the root, it searches for hashes that do, among those in the files, those
+// computed from the tiles below and those computed from the entries. It then returns the file
+// that differs and covers the lowest index.
+//
+// If no combination hashes to the root, w.edge is what the files say, w.unproven is set, and
+// the unreadable file that covers the lowest index is returned, if there is one.
 func (w *walk) authenticateEdge() (*Bad, error) {
 	fromFiles, unusable, err := w.readEdge()
 	if err != nil || w.edge != nil {
 		return nil, err
 	}
-	edge, err := w.guessEdge(fromFiles)
+	edge, err := w.searchEdge(fromFiles)
 	if err != nil {
 		return nil, err
 	}
-	if w.loose = edge == nil; w.loose {
+	if w.unproven = edge == nil; w.unproven {
 		w.edge = fromFiles
 		for _, bad := range slices.Backward(unusable) { // the highest level covers the lowest index
 			if bad != nil {
@@ -256,8 +262,8 @@ func (w *walk) authenticateEdge() (*Bad, error) {
 	return nil, nil
 }
 
-// readEdge reads the last tile of each level, and sets w.edge when they hash
-// to the root. unusable has a finding for each file that could not be used.
+// readEdge reads the last tile of each level, and sets w.edge if they hash to the root.
+// unusable has a finding for each file that could not be used.
 func (w *walk) readEdge() (fromFiles [][]merkle.Hash, unusable []*Bad, err error) {
 	n := merkle.Levels(w.size)
 	fromFiles, unusable = make([][]merkle.Hash, n), make([]*Bad, n)
@@ -283,28 +289,27 @@ func (w *walk) readEdge() (fromFiles [][]merkle.Hash, unusable []*Bad, err error
 	return fromFiles, unusable, nil
 }
 
-// edgeTile is the last tile of a level, of width 0 when all of the level is in
-// complete tiles.
+// edgeTile is the last tile of a level. Its width is 0 if the level consists of complete tiles.
 func (w *walk) edgeTile(level int) merkle.Tile {
 	return merkle.LastTile(w.size, level)
 }
 
 const (
-	// maxGuesses bounds what is tried as the hashes of one tile, maxTries what is
-	// tried for all of them together.
-	maxGuesses = 64
-	maxTries   = 1 << 16
+	// maxCandidates bounds the candidates for the hashes of one tile, and maxCombinations the
+	// combinations of candidates of all levels.
+	maxCandidates   = 64
+	maxCombinations = 1 << 16
 )
 
-// guessEdge looks for hashes of the last tiles that give the root. Each hash is
-// what the file says, what the tile below it hashes to, or what the entries
-// below it hash to. It returns nil when none of that fits.
-func (w *walk) guessEdge(fromFiles [][]merkle.Hash) ([][]merkle.Hash, error) {
-	guesses, tries := make([][][]merkle.Hash, len(fromFiles)), 1
+// searchEdge searches for hashes of the last tiles that give the root. Each hash comes from the
+// file, from the tile below it, or from the entries below it. It returns nil if no combination
+// gives the root.
+func (w *walk) searchEdge(fromFiles [][]merkle.Hash) ([][]merkle.Hash, error) {
+	candidates, total := make([][][]merkle.Hash, len(fromFiles)), 1
 	for level := range fromFiles {
 		t := w.edgeTile(level)
 		if t.Width == 0 {
-			guesses[level] = [][]merkle.Hash{nil}
+			candidates[level] = [][]merkle.Hash{nil}
 			continue
 		}
 		below, err := w.fromTiles(t)
@@ -315,23 +320,23 @@ func (w *walk) guessEdge(fromFiles [][]merkle.Hash) ([][]merkle.Hash, error) {
 		if err != nil {
 			return nil, err
 		}
-		guesses[level] = guess(t.Width, fromFiles[level], below, entries)
-		if tries *= len(guesses[level]); tries == 0 || tries > maxTries {
+		candidates[level] = combinations(t.Width, fromFiles[level], below, entries)
+		if total *= len(candidates[level]); total == 0 || total > maxCombinations {
 			return nil, nil
 		}
 	}
-	peaks := make([][][]merkle.Hash, len(guesses)) // of each guess
-	for level, all := range guesses {
+	peaks := make([][][]merkle.Hash, len(candidates)) // of each guess
+	for level, all := range candidates {
 		for _, hashes := range all {
 			peaks[level] = append(peaks[level], merkle.Head{}.Append(hashes...).Edge)
 		}
 	}
-	for try := range tries {
-		head, edge := merkle.Head{Size: w.size}, make([][]merkle.Hash, len(guesses))
-		for level := range guesses {
-			at := try % len(guesses[level])
-			try /= len(guesses[level])
-			edge[level] = guesses[level][at]
+	for try := range total {
+		head, edge := merkle.Head{Size: w.size}, make([][]merkle.Hash, len(candidates))
+		for level := range candidates {
+			at := try % len(candidates[level])
+			try /= len(candidates[level])
+			edge[level] = candidates[level][at]
 			head.Edge = slices.Concat(peaks[level][at], head.Edge)
 		}
 		if head.Root() == w.root {
@@ -341,10 +346,10 @@ func (w *walk) guessEdge(fromFiles [][]merkle.Hash) ([][]merkle.Hash, error) {
 	return nil, nil
 }
 
-// guess returns every choice of width hashes, each out of one of the sources. A
-// source may be shorter, and the zero hash in it says nothing. When there are too
-// many choices, it returns the sources that are whole.
-func guess(width int, sources ...[]merkle.Hash) [][]merkle.Hash {
+// combinations returns every list of width hashes with each hash taken from one of the sources.
+// A source may be shorter than width, and a zero hash in it is unknown. If there are more than
+// maxCandidates combinations, it returns only the complete sources.
+func combinations(width int, sources ...[]merkle.Hash) [][]merkle.Hash {
 	choices, n := make([][]merkle.Hash, width), 1
 	for i := range choices {
 		for _, source := range sources {
@@ -353,10 +358,10 @@ func guess(width int, sources ...[]merkle.Hash) [][]merkle.Hash {
 				choices[i] = append(choices[i], source[i])
 			}
 		}
-		n = min(n*len(choices[i]), maxGuesses+1)
+		n = min(n*len(choices[i]), maxCandidates+1)
 	}
 	var all [][]merkle.Hash
-	if n > maxGuesses {
+	if n > maxCandidates {
 		for _, source := range sources {
 			if len(source) == width && !slices.Contains(source, merkle.Hash{}) {
 				all = append(all, source)
@@ -375,8 +380,8 @@ func guess(width int, sources ...[]merkle.Hash) [][]merkle.Hash {
 	return all
 }
 
-// fromTiles computes the hashes of a tile from the tiles below it. The hash over
-// one that cannot be read is zero.
+// fromTiles computes the hashes of a tile from the tiles below it. The hash for a tile that
+// cannot be read is zero.
 func (w *walk) fromTiles(t merkle.Tile) ([]merkle.Hash, error) {
 	if t.Level == 0 {
 		return nil, nil
@@ -394,13 +399,13 @@ func (w *walk) fromTiles(t merkle.Tile) ([]merkle.Hash, error) {
 	return hashes, nil
 }
 
-// below is the tile that the hash at a position of t is over.
+// below is the tile whose hash is at a position of t.
 func (w *walk) below(t merkle.Tile, position int) merkle.Tile {
 	return merkle.TileAt(w.size, t.Level-1, t.N<<merkle.TileHeight+int64(position))
 }
 
-// fromEntries computes the hashes of the last tile of a level from the entries
-// below it, up to the first bundle that cannot be read.
+// fromEntries computes the hashes of the last tile of a level from the entries below it, up to
+// the first bundle that cannot be read.
 func (w *walk) fromEntries(t merkle.Tile) ([]merkle.Hash, error) {
 	var b merkle.Builder
 	first := t.First() >> merkle.TileHeight
@@ -432,14 +437,14 @@ func (w *walk) fromEntries(t merkle.Tile) ([]merkle.Hash, error) {
 	return b.Edge[t.Level], nil
 }
 
-// vouch compares the last tile of a level with the tiles below it when nothing
-// authenticates it. Where they differ and the one below is what is below that, two
-// speak against one.
-func (w *walk) vouch(level int) (*Bad, error) {
-	if !w.loose || level == 0 || w.vouched[level] {
+// checkLastTile compares the last tile of a level with the tiles below it if no root
+// authenticates it. It blames the last tile only if the tile below it agrees with its own
+// children: two files against one.
+func (w *walk) checkLastTile(level int) (*Bad, error) {
+	if !w.unproven || level == 0 || w.checked[level] {
 		return nil, nil
 	}
-	w.vouched[level] = true
+	w.checked[level] = true
 	t := w.edgeTile(level)
 	hashes, err := w.fromTiles(t)
 	if err != nil {
@@ -449,7 +454,7 @@ func (w *walk) vouch(level int) (*Bad, error) {
 		if hash == (merkle.Hash{}) || hash == w.edge[level][i] {
 			continue // what cannot be read is found in its turn
 		}
-		if agrees, err := w.agrees(w.below(t, i)); err != nil {
+		if agrees, err := w.matchesBelow(w.below(t, i)); err != nil {
 			return nil, err
 		} else if agrees {
 			return w.bad(t, t.First(), hashWord(hash), hashWord(w.edge[level][i])), nil
@@ -458,9 +463,8 @@ func (w *walk) vouch(level int) (*Bad, error) {
 	return nil, nil
 }
 
-// agrees reports whether a tile is what the tiles, or the entries, below it hash
-// to.
-func (w *walk) agrees(t merkle.Tile) (bool, error) {
+// matchesBelow reports whether a tile agrees with the tiles or entries below it.
+func (w *walk) matchesBelow(t merkle.Tile) (bool, error) {
 	hashes, err := readHashes(w.ctx, w.files, t)
 	if err != nil {
 		_, err := w.unusable(t, "", err)

@@ -19,9 +19,8 @@ import (
 // maxCosignatures bounds the answer of a witness, in bytes.
 const maxCosignatures = 16 << 10
 
-// Cosign asks a witness to cosign the checkpoint of the log (C2SP
-// tlog-witness), and returns the lines that it cosigned it with.
-// A redirect is never followed: where the witness is, the policy says.
+// Cosign asks a witness to cosign the checkpoint of the log (C2SP tlog-witness) and returns the
+// signature lines. It follows no redirect, because only the policy may say where a witness is.
 func (l *Log) Cosign(ctx context.Context, c *http.Client, w Witness) ([]byte, error) {
 	if w.URL == "" {
 		return nil, fmt.Errorf("witness %s has no URL in the policy", w.Name)
@@ -32,10 +31,10 @@ func (l *Log) Cosign(ctx context.Context, c *http.Client, w Witness) ([]byte, er
 	}
 	c = &direct
 	lines, size, err := l.submit(ctx, c, w, 0)
-	if err == nil && size > 0 { // it has seen this log before
+	if err == nil && size > 0 { // the witness has seen the log at this size
 		lines, size, err = l.submit(ctx, c, w, size)
 		if err == nil && size > 0 {
-			err = errors.New("it was asked by somebody else meanwhile")
+			err = errors.New("another client submitted a checkpoint at the same time")
 		}
 	}
 	if err != nil {
@@ -44,8 +43,8 @@ func (l *Log) Cosign(ctx context.Context, c *http.Client, w Witness) ([]byte, er
 	return lines, nil
 }
 
-// CosignAll asks all witnesses of a policy that have a URL, and returns the
-// lines that they cosigned the log with, and what went wrong with others.
+// CosignAll asks all witnesses of a policy that have a URL. It returns the signature lines of
+// those that cosigned, and an error for each that did not.
 func (l *Log) CosignAll(ctx context.Context, c *http.Client, p *Policy) (lines []byte,
 	errs []error,
 ) {
@@ -63,8 +62,8 @@ func (l *Log) CosignAll(ctx context.Context, c *http.Client, p *Policy) (lines [
 	return lines, errs
 }
 
-// submit sends the checkpoint with the proof that it extends one of the old
-// size. A witness that knows another size says so; that is no error.
+// submit sends the checkpoint and the proof that it extends the tree of size old. If the
+// witness has seen another size, submit returns that size and no error.
 func (l *Log) submit(ctx context.Context, c *http.Client, w Witness, old int64) (lines []byte,
 	size int64, err error,
 ) {
@@ -102,10 +101,10 @@ func (l *Log) submit(ctx context.Context, c *http.Client, w Witness, old int64) 
 			size, err := strconv.ParseInt(strings.TrimSuffix(string(answer), "\n"), 10, 64)
 			switch {
 			case err != nil || size <= 0:
-				return nil, 0, errors.New("it answers a conflict without a size")
+				return nil, 0, errors.New("it answers 409 without a size")
 			case size > l.Size:
-				return nil, 0, fmt.Errorf("it has seen the log with %d entries, it has %d now: a "+
-					"rollback", size, l.Size)
+				return nil, 0, fmt.Errorf("it has seen the log with %d entries, now there are %d: "+
+					"a rollback", size, l.Size)
 			}
 			return nil, size, nil
 		}
@@ -123,13 +122,13 @@ func (l *Log) submit(ctx context.Context, c *http.Client, w Witness, old int64) 
 	return nil, 0, fmt.Errorf("it answers %s", resp.Status)
 }
 
-// lines returns those lines of an answer that are the witness's cosignatures
-// of the checkpoint.
+// lines returns the signature lines in the answer of a witness that are its cosignatures of the
+// checkpoint.
 func (w Witness) lines(signed, answer []byte) ([]byte, error) {
 	text, _, _ := strings.Cut(string(signed), "\n\n")
 	n, err := note.Open([]byte(text+"\n\n"+string(answer)), note.VerifierList(w.verifier))
 	if err != nil {
-		return nil, errors.New("its answer is no cosignature of its key")
+		return nil, errors.New("its answer has no cosignature by its key")
 	}
 	var lines strings.Builder
 	for _, sig := range n.Sigs {
@@ -138,9 +137,9 @@ func (w Witness) lines(signed, answer []byte) ([]byte, error) {
 	return []byte(lines.String()), nil
 }
 
-// SaveCosigned puts lines of cosignatures to the checkpoint in the folder that
-// the log was opened from: to the one of the log, unless it has grown since,
-// and to a copy that is kept until the next one.
+// SaveCosigned appends cosignatures to the checkpoint in the log's folder, unless the log has
+// grown since it was opened. It also writes them to checkpoint.WitnessedFile, which stays until
+// the next cosigned checkpoint.
 func (l *Log) SaveCosigned(lines []byte) error {
 	dir, local := l.files.(Dir)
 	if !local {
@@ -152,8 +151,8 @@ func (l *Log) SaveCosigned(lines []byte) error {
 		return err
 	}
 	path := filepath.Join(string(dir), checkpoint.File)
-	// A publisher that writes between these two lines finds its checkpoint
-	// replaced by an older one, and publishes it again.
+	// If a publisher writes between these two lines, it finds an older checkpoint in place of its
+	// own, and publishes its own again.
 	if now, err := readRegular(path, checkpoint.MaxBytes); err != nil ||
 		!bytes.Equal(now, l.signed) {
 		return err

@@ -23,8 +23,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// testWitness is a witness as C2SP tlog-witness has it, with the signer of
-// another project.
+// testWitness is a witness of C2SP tlog-witness, with the signer of another project.
 type testWitness struct {
 	*httptest.Server
 	vkey   string
@@ -178,7 +177,7 @@ func TestCosignaturesSatisfyAPolicyThatDemandsThem(t *testing.T) {
 		strings.Contains(strings.Join(r.Warnings, "\n"), "witnesses have seen") {
 		t.Fatalf("cosigned again: %+v", r)
 	}
-	// A log that forgot, and one that says something else.
+	// A log that was rolled back, and one that forked.
 	for name, other := range map[string]*audittest.Log{
 		"rollback": m.At(t, 200),
 		"fork":     m.Forked(t, 400),
@@ -279,8 +278,7 @@ func FuzzParsePolicy(f *testing.F) {
 	})
 }
 
-// TestWitnessRedirectsAreNotFollowed has a witness send the checkpoint on to another
-// address.
+// TestWitnessRedirectsAreNotFollowed has a witness redirect the submission to another address.
 func TestWitnessRedirectsAreNotFollowed(t *testing.T) {
 	m, dir := audittest.Publish(t, 300)
 	log, err := audit.OpenLog(t.Context(), audit.Dir(dir), m.Signer.Verifier())

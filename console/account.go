@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"example.com/atm"
+	"example.com/atm/console/internal/forms"
 )
 
 const (
@@ -91,6 +92,8 @@ type accountPage struct {
 	Quick     []string // amounts in dollars
 	Request   string   // id of the next intention
 	Moves     bool     // the caller may move money of this account
+	Holds     bool     // the caller may see holds
+	Grants    bool     // the caller may give grants
 }
 
 // account shows an account: its balance, its last movements, and what can be done.
@@ -111,6 +114,7 @@ func (v *visit) account(number string) {
 		Movements: s.Movements[:min(len(s.Movements), lastMovements)],
 		Quick:     []string{"20", "40", "60", "100"}, Request: atm.NewUUID(now),
 		Moves: v.caller.Has(atm.Customer) || v.caller.Has(atm.Teller),
+		Holds: v.may(atm.HoldList), Grants: v.may(atm.GrantCreate),
 	}
 	v.show(http.StatusOK, "account.html", "Account "+number,
 		"atmclient SERVER PORT statement "+number, page)
@@ -127,7 +131,7 @@ func readStatement(status atm.Status) (s statement) {
 	record, _ := status.Result.(atm.Record)
 	amount := func(r atm.Record, name string) atm.Amount {
 		written, _ := r.Get(name).(string)
-		return parseSigned(written)
+		return forms.ParseSigned(written)
 	}
 	s.Opening, s.Closing = amount(record, "opening"), amount(record, "closing")
 	s.Next, _ = record.Get("next").(string)
@@ -232,7 +236,7 @@ func (v *visit) review(number string) {
 		}
 		if status.Code == atm.OK {
 			written, _ := status.Result.(string)
-			page.Known, page.Before = true, parseSigned(written)
+			page.Known, page.Before = true, forms.ParseSigned(written)
 			page.After = page.Before + i.change()
 		}
 	}

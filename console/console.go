@@ -21,6 +21,7 @@ import (
 	"strings"
 
 	"example.com/atm"
+	"example.com/atm/console/internal/forms"
 	"example.com/atm/teller"
 )
 
@@ -88,7 +89,7 @@ var assetFiles embed.FS
 // New returns a console.
 func New(cfg Config) (*Console, error) {
 	pages, err := template.New("").Funcs(template.FuncMap{
-		"dollars": dollars, "signed": signed, "moved": moved, "when": when, "verb": verb,
+		"dollars": forms.Dollars, "signed": forms.Signed, "moved": moved, "when": when, "verb": verb,
 	}).ParseFS(pageFiles, "pages/*.html")
 	if err != nil {
 		return nil, fmt.Errorf("console: %w", err)
@@ -185,19 +186,38 @@ func (v *visit) refuse(status int, sentence string) {
 
 // do carries out an operation, or shows why it could not begin and returns false.
 func (v *visit) do(op atm.Operation, args ...atm.Arg) (atm.Status, bool) {
-	status, err := v.cfg.Bank.Do(v.r.Context(), v.caller, op, args...)
-	if err == nil {
-		return status, true
+	status, problem, ok := v.try(op, "", args...)
+	if ok && status.Code == atm.Fault {
+		v.refuse(http.StatusUnprocessableEntity, problem)
+		return atm.Status{}, false
+	}
+	return status, ok
+}
+
+// try carries out an operation, once for a request id unless that is empty. problem says in a
+// sentence why it was refused. When nobody can tell, try shows that and returns false.
+func (v *visit) try(op atm.Operation, request string, args ...atm.Arg) (status atm.Status,
+	problem string, ok bool,
+) {
+	var err error
+	if request == "" {
+		status, err = v.cfg.Bank.Do(v.r.Context(), v.caller, op, args...)
+	} else {
+		status, err = v.cfg.Bank.Once(v.r.Context(), v.caller, request, op, args...)
 	}
 	var bad *teller.MalformedError
-	if errors.As(err, &bad) {
-		v.refuse(http.StatusUnprocessableEntity, sentence(bad.Error()))
-		return atm.Status{}, false
+	switch {
+	case err == nil && status.Code == atm.OK:
+		return status, "", true
+	case err == nil:
+		return status, sentence(status.Reason), true
+	case errors.As(err, &bad):
+		return atm.Status{Code: atm.Fault}, sentence(bad.Error()), true
 	}
 	v.cfg.Log.ErrorContext(v.r.Context(), "operation could not begin",
 		slog.String("op", string(op)), slog.Any("error", err))
 	v.refuse(http.StatusServiceUnavailable, "The bank cannot do this at the moment.")
-	return atm.Status{}, false
+	return atm.Status{}, "", false
 }
 
 // statusOf is the status in HTTP of a page that shows a refusal.

@@ -9,6 +9,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/console/internal/forms"
 )
 
 // filters are the members of a filter of the log, in the order in which a page shows them.
@@ -49,7 +50,7 @@ func newRow(index int64, leaf []byte, entry *audit.Entry) row {
 	}
 	var changes []string
 	for _, c := range entry.State {
-		changes = append(changes, c.Account+" "+signed(c.After-c.Before))
+		changes = append(changes, c.Account+" "+forms.Signed(c.After-c.Before))
 	}
 	r.Detail = strings.Join(changes, ", ")
 	return r
@@ -72,13 +73,13 @@ func (v *visit) log() {
 	query := v.r.URL.Query()
 	pairs := []string{"before", query.Get("before")}
 	page := logPage{Fields: filters}
-	same := "atmctl audit list"
+	same := []string{"atmctl", "audit", "list"}
 	kept := url.Values{}
 	for _, name := range filters {
 		if value := strings.TrimSpace(query.Get(name)); value != "" {
 			pairs = append(pairs, name, value)
 			kept.Set(name, value)
-			same += " --" + name + " " + value
+			same = append(same, "--"+name, value)
 		}
 	}
 	for _, name := range filters {
@@ -118,7 +119,7 @@ func (v *visit) log() {
 		kept.Set("before", next)
 		page.Older = "?" + kept.Encode()
 	}
-	v.show(http.StatusOK, "log.html", "Audit log", same, page)
+	v.show(http.StatusOK, "log.html", "Audit log", forms.CommandLine(same...), page)
 }
 
 // verifyLog is the page on which a browser verifies the whole log.

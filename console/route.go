@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"example.com/atm"
+	"example.com/atm/console/internal/forms"
 )
 
 // The methods that a page takes.
@@ -22,11 +23,13 @@ type route struct {
 
 // routes returns all pages, the most exact paths first.
 func routes() []route {
-	return []route{
+	all := []route{
 		{"", reads, (*visit).home},
 		{"account", reads, (*visit).findAccount},
 		{"log.vkey", reads, (*visit).logKey},
 		{"verify.html", reads, (*visit).serveOffline},
+		{"admin", reads, admin},
+		{"admin/status", reads, showStatus},
 		{"log", reads, (*visit).log},
 		{"log/verify", reads, (*visit).verifyLog},
 		{"log/*", reads, named((*visit).entry)},
@@ -38,6 +41,21 @@ func routes() []route {
 		{"slips/*/file", reads, named((*visit).save)},
 		{"slips/*/proof", reads, named((*visit).proof)},
 	}
+	for i := range forms.Lists {
+		l := &forms.Lists[i]
+		all = append(all, route{l.Path, reads, func(v *visit) { showList(v, l) }})
+	}
+	for i := range forms.Actions {
+		a := &forms.Actions[i]
+		all = append(all, route{a.Path, reads + ", " + acts, func(v *visit) {
+			if v.r.Method == http.MethodPost {
+				carryOut(v, a)
+			} else {
+				showForm(v, a)
+			}
+		}})
+	}
+	return all
 }
 
 // named serves a page about what the path names.
@@ -93,6 +111,10 @@ type link struct {
 
 // menuPages are those in the menu.
 var menuPages = []link{
+	{"Holds", "holds", atm.HoldList, atm.Owned},
+	{"Grants", "grants", atm.GrantList, atm.Owned},
+	{"Admin", "admin", atm.UserList, atm.Everywhere},
+	{"Status", "admin/status", atm.ServerStatus, atm.Everywhere},
 	{"Log", "log", atm.AuditList, atm.Everywhere},
 	{"Verify", "log/verify", atm.AuditRead, atm.Everywhere},
 }

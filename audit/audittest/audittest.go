@@ -1,5 +1,5 @@
-// Package audittest has what the tests of audit and of the packages below it share: a log
-// as a vault would hold it, ways to publish it, and ways to spoil what was published.
+// Package audittest is shared by the tests of audit and of the packages below it: a log as in a
+// vault, and ways to publish it and to damage what was published.
 package audittest
 
 import (
@@ -30,7 +30,7 @@ const Origin = "log.example"
 // Time is the time of the entries of rotations.
 var Time = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 
-// A Log is a log as a vault would hold it. It implements audit.Source.
+// A Log is a log as in a vault. It implements audit.Source.
 type Log struct {
 	Signer     *checkpoint.Signer
 	SecretKey  string // the newest of Signer
@@ -57,7 +57,7 @@ func NewOf(t testing.TB, n int) *Log {
 	return l
 }
 
-// WithKey returns an empty log with a key.
+// WithKey returns an empty log with the secret key skey.
 func WithKey(t testing.TB, skey string) *Log {
 	t.Helper()
 	signer, err := checkpoint.NewSigner(skey)
@@ -68,7 +68,7 @@ func WithKey(t testing.TB, skey string) *Log {
 }
 
 // NewBusy returns a log of n operations on a thousand accounts, one a second. Every 10,000th
-// is a refusal on account 7777777.
+// operation is a refusal on account 7777777.
 func NewBusy(t testing.TB, n int) *Log {
 	t.Helper()
 	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -100,7 +100,7 @@ func NewBusy(t testing.TB, n int) *Log {
 	return l
 }
 
-// Grow adds n entries of about the size of real ones and signs once.
+// Grow adds n entries of a realistic size and signs once.
 func (l *Log) Grow(t testing.TB, n int) {
 	t.Helper()
 	var leaves [][]byte
@@ -123,7 +123,7 @@ func (l *Log) Add(t testing.TB, leaves ...[]byte) {
 	l.Sign(t, l.Head.Append(hashes...))
 }
 
-// Sign signs head in place of the one before.
+// Sign replaces the head by head and signs it.
 func (l *Log) Sign(t testing.TB, head merkle.Head) {
 	t.Helper()
 	signed, err := l.Signer.Sign(l.Checkpoint, l.Head, head)
@@ -141,14 +141,14 @@ func (l *Log) At(t testing.TB, n int) *Log {
 	return old
 }
 
-// Clone returns a log that grows apart from l, signed by the same key.
+// Clone returns a copy of l that grows separately, with the same key.
 func (l *Log) Clone() *Log {
 	clone := *l
 	clone.Leaves = slices.Clip(clone.Leaves)
 	return &clone
 }
 
-// Forked returns a log of n entries with the same key whose entry 5 is another one.
+// Forked returns a log of n entries with the same key and another entry 5.
 func (l *Log) Forked(t testing.TB, n int) *Log {
 	t.Helper()
 	forked := &Log{Signer: l.Signer, SecretKey: l.SecretKey}
@@ -158,8 +158,7 @@ func (l *Log) Forked(t testing.TB, n int) *Log {
 	return forked
 }
 
-// Rotate makes another key sign the log, beside the one before, and adds the entry that
-// says so.
+// Rotate adds another signing key beside the current one, and the entry that records it.
 func (l *Log) Rotate(t testing.TB) checkpoint.Rotation {
 	t.Helper()
 	r := l.NextKey(t)
@@ -167,7 +166,7 @@ func (l *Log) Rotate(t testing.TB) checkpoint.Rotation {
 	return r
 }
 
-// NextKey makes another key sign the log from the next checkpoint on.
+// NextKey adds another signing key, which signs from the next checkpoint on.
 func (l *Log) NextKey(t testing.TB) checkpoint.Rotation {
 	t.Helper()
 	skey, _, err := checkpoint.GenerateKey(Origin)
@@ -215,7 +214,7 @@ func (l *Log) Entries(_ context.Context, from, to int64, yield func(int64, []byt
 	return nil
 }
 
-// Warnings collects what a publisher logs.
+// Warnings collects the messages of a publisher.
 type Warnings struct{ strings.Builder }
 
 // Logger returns a logger into w.
@@ -232,7 +231,7 @@ func NewPublisher(t testing.TB, dir string, l *Log) (*publish.Publisher, *Warnin
 	return p, &w
 }
 
-// PublishIn publishes l in the folder dir as a server does that starts.
+// PublishIn publishes l in the folder dir, as a starting server does.
 func PublishIn(t testing.TB, dir string, l *Log) *publish.Publisher {
 	t.Helper()
 	p, _ := NewPublisher(t, dir, l)
@@ -243,7 +242,7 @@ func PublishIn(t testing.TB, dir string, l *Log) *publish.Publisher {
 	return p
 }
 
-// Publish publishes a new log into a new folder, in a round at each of these sizes.
+// Publish publishes a new log into a new folder, in one round for each of the sizes.
 func Publish(t testing.TB, sizes ...int) (*Log, string) {
 	t.Helper()
 	l, dir := New(t), t.TempDir()
@@ -268,7 +267,7 @@ func Verify(t testing.TB, dir string, opts audit.VerifyOptions) *audit.Report {
 	return r
 }
 
-// SignClaim signs the claim that the log has another size, which no Signer does.
+// SignClaim signs the claim that the log has another size, which a Signer refuses to do.
 func (l *Log) SignClaim(t testing.TB, size int64) []byte {
 	t.Helper()
 	signer, err := note.NewSigner(l.SecretKey)
@@ -296,13 +295,13 @@ func Edit(t testing.TB, dir, name string, change func([]byte) []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// In place of the file, which may be a link to that of another log.
+	// Remove the file first: it may be a hard link to a file of another log.
 	if err := errors.Join(os.Remove(path), os.WriteFile(path, change(data), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// Copy makes a copy of a log that is cheap: of links, which Edit replaces.
+// Copy makes a cheap copy of a log from hard links, which Edit replaces.
 func Copy(t testing.TB, original string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "log")
@@ -333,8 +332,8 @@ func Remove(t testing.TB, dir, name string) {
 	}
 }
 
-// Flip returns a change that flips one bit of the byte at a position, counted
-// from the end when it is negative.
+// Flip returns a change that flips one bit of the byte at a position. A negative position
+// counts from the end.
 func Flip(at int) func([]byte) []byte {
 	return func(b []byte) []byte {
 		i := at

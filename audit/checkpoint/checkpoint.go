@@ -1,12 +1,12 @@
-// Package checkpoint makes and checks the statements that the keys of a log sign: what the
-// log is at some size (C2SP tlog-checkpoint), and which key follows another.
+// Package checkpoint makes and verifies the statements that the keys of a log sign: the size
+// and root of the log (C2SP tlog-checkpoint), and the rotation of one key to the next.
 //
-// A Signer signs only a tree that extends the one that it signed last, so a log never says
-// two things. A checkpoint that has been opened was signed by a key that the caller named,
-// and is of the log that the key is of. Signatures are those of golang.org/x/mod/sumdb/note.
-// The three lines of a checkpoint are read here: the reader of
-// github.com/transparency-dev/formats/log takes sizes up to 2^64, and signed texts with
-// anything behind the root.
+// A Signer signs only a tree that extends the one it signed last, so it never signs two
+// histories. Opening a checkpoint verifies that a key named by the caller signed it, and that
+// the key belongs to its log. Signatures are those of golang.org/x/mod/sumdb/note. The three
+// lines of a checkpoint are parsed here, because the parser of
+// github.com/transparency-dev/formats/log accepts sizes up to 2^64 and signed texts with
+// anything after the root.
 package checkpoint
 
 import (
@@ -19,13 +19,13 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// The files of a log that are no tiles.
+// The files of a log besides its tiles.
 const (
 	File          = "checkpoint"           // the signed checkpoint
 	KeyFile       = "log.vkey"             // the public key beside the log
 	WitnessedFile = "checkpoint.witnessed" // the last checkpoint that witnesses cosigned
 
-	// MaxBytes is the largest of these files that is read.
+	// MaxBytes is the largest size of such a file that is read.
 	MaxBytes = 64 << 10
 )
 
@@ -37,24 +37,23 @@ type Checkpoint struct {
 	Root   merkle.Hash
 }
 
-// text is the body of the note that signs c.
+// text is the signed text of c.
 func (c Checkpoint) text() string {
 	return fmt.Sprintf("%s\n%d\n%s\n", c.Origin, c.Size, c.Root)
 }
 
 var (
-	// ErrNoCheckpoint reports text that is no signed note of a checkpoint.
+	// ErrNoCheckpoint reports text that is not a signed checkpoint.
 	ErrNoCheckpoint = errors.New("no signed checkpoint")
 
-	// ErrKey reports text that is no public key of a log.
+	// ErrKey reports text that is not the public key of a log.
 	ErrKey = errors.New("no verifier key")
 
-	// ErrSignature reports a checkpoint that is not signed by the key it was
-	// checked with, or is of another log.
+	// ErrSignature reports a checkpoint that is not signed by the given key, or that belongs to
+	// another log.
 	ErrSignature = errors.New("checkpoint not signed by this log's key")
 
-	// ErrNotExtending reports a tree that does not extend the last one that
-	// was signed.
+	// ErrNotExtending reports a tree that does not extend the last signed one.
 	ErrNotExtending = errors.New("refusing to sign a tree that does not extend the last one that " +
 		"was signed")
 )
@@ -95,7 +94,7 @@ func OpenAny(signed []byte, vkeys []string) (c Checkpoint, key string, err error
 	return Checkpoint{}, "", err
 }
 
-// OpenAll verifies every signature of a checkpoint: each must be of one of the public keys
+// OpenAll verifies every signature of a checkpoint. Each must be by one of the public keys
 // vkeys. Its errors are those of Open.
 func OpenAll(signed []byte, vkeys []string) (Checkpoint, error) {
 	c, _, err := OpenAny(signed, vkeys)
@@ -125,11 +124,11 @@ func OriginOf(vkey string) (string, error) {
 	return verifier.Name(), nil
 }
 
-// maxEntries bounds the size of a log: what counts its tiles and hashes stays far
-// from an overflow, and each index is exact in JSON.
+// maxEntries bounds the size of a log, so that the numbers of its tiles and hashes cannot
+// overflow, and every index is exact in JSON.
 const maxEntries = 1 << 53
 
-// Parse reads what a signed checkpoint claims without verifying its signature.
+// Parse returns the content of a signed checkpoint without verifying its signature.
 func Parse(signed []byte) (Checkpoint, error) {
 	text, signatures, ok := strings.Cut(string(signed), "\n\n")
 	if !ok || len(signed) > MaxBytes || !strings.HasPrefix(signatures, "— ") ||

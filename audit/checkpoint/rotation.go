@@ -9,19 +9,19 @@ import (
 	"golang.org/x/mod/sumdb/note"
 )
 
-// A Rotation is the statement of one key of a log that another key follows it. It is
-// what an entry key.rotate of the log says. A verifier that trusts the old key
-// can trust the new one, because the old key signed the statement.
+// A Rotation is the statement, signed by one key of a log, that another key succeeds it. An
+// entry key.rotate of the log contains it. A verifier that trusts the old key can trust the new
+// one, because the old key signed the statement.
 type Rotation struct {
 	Old, New  string // public keys
-	Signature string // of Old, as it stands in a signed note; empty in logs of before
+	Signature string // of Old, as in a signed note; empty in logs of older versions
 }
 
-// rotationLine is the second line of what the old key signs, and the event of the entry.
+// rotationLine is the second line of the signed text, and the event of the entry.
 const rotationLine = "key.rotate"
 
-// text is what the old key signs. No checkpoint is like it: the second line of one is a
-// number.
+// text is the text that the old key signs. It cannot be confused with a checkpoint, whose
+// second line is a number.
 func (r Rotation) text() (string, error) {
 	origin, err := OriginOf(r.New)
 	return origin + "\n" + rotationLine + "\n" + r.New + "\n", err
@@ -42,7 +42,8 @@ func (r Rotation) Signed() bool {
 	return err == nil
 }
 
-// Rotation is the statement of the newest key of s that the newest of next follows it.
+// Rotation returns the statement of the newest key of s that the newest key of next succeeds
+// it.
 func (s *Signer) Rotation(next *Signer) (Rotation, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -63,9 +64,9 @@ func (s *Signer) Rotation(next *Signer) (Rotation, error) {
 	return r, nil
 }
 
-// Followers returns trusted and the keys that follow from it, by rotations that a key
+// Successors returns the trusted keys, and the keys that succeed them by rotations that a key
 // among them signed.
-func Followers(trusted []string, rotations []Rotation) []string {
+func Successors(trusted []string, rotations []Rotation) []string {
 	return closure(trusted, rotations, func(r Rotation, known map[string]bool) string {
 		if known[r.Old] && !known[r.New] && r.Signed() {
 			return r.New
@@ -74,9 +75,10 @@ func Followers(trusted []string, rotations []Rotation) []string {
 	})
 }
 
-// Forerunners returns keys and those that they followed, as the log says whose entries
-// the rotations are. Its signature vouches for that, so an old one need not have.
-func Forerunners(keys []string, rotations []Rotation) []string {
+// Predecessors returns keys, and the keys that they succeeded by the rotations in the entries
+// of a log. The signature of the log authenticates its rotations, so a rotation need not be
+// signed itself, as those of older versions are not.
+func Predecessors(keys []string, rotations []Rotation) []string {
 	return closure(keys, rotations, func(r Rotation, known map[string]bool) string {
 		if known[r.New] && !known[r.Old] {
 			return r.Old
@@ -85,7 +87,7 @@ func Forerunners(keys []string, rotations []Rotation) []string {
 	})
 }
 
-// closure adds to keys what more returns of each rotation, until that is nothing new.
+// closure adds to keys what more returns for each rotation, until nothing new comes.
 func closure(keys []string, rotations []Rotation,
 	more func(Rotation, map[string]bool) string,
 ) []string {

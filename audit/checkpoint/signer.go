@@ -15,8 +15,8 @@ import (
 	"golang.org/x/mod/sumdb/note"
 )
 
-// GenerateKey returns a new Ed25519 key for a log of this origin: the secret
-// half, and the public half for those who verify.
+// GenerateKey returns a new Ed25519 key for the log origin: the secret key, and the public key
+// for verifiers.
 func GenerateKey(origin string) (skey, vkey string, err error) {
 	return note.GenerateKey(rand.Reader, origin)
 }
@@ -27,20 +27,19 @@ type Signer struct {
 
 	mu      sync.Mutex
 	signers []note.Signer // guarded by mu; the newest first
-	vkeys   []string      // guarded by mu; their public keys
-	former  []string      // guarded by mu; those that signed before Adopt, the newest first
+	vkeys   []string      // guarded by mu; the public keys of signers
+	former  []string      // guarded by mu; keys that signed before Adopt, the newest first
 	last    []byte        // guarded by mu; the last checkpoint that was verified or signed here
 }
 
-// NewSigner returns a signer with the secret keys that GenerateKey made, one a
-// line, the newest first. All of them sign, so that a verifier that knows only an older key
-// can verify too.
+// NewSigner returns a signer with the secret keys of GenerateKey, one a line, the newest first.
+// All of them sign, so that a verifier that knows only an older key can verify too.
 func NewSigner(skeys string) (*Signer, error) {
 	s := &Signer{}
 	for line := range strings.FieldsSeq(skeys) {
 		signer, err := note.NewSigner(line)
 		if err != nil {
-			// the cause might quote the key
+			// The cause might quote the key, so it is dropped.
 			return nil, errors.New("this is no secret key of a log")
 		}
 		vkey, err := verifierOf(line)
@@ -77,17 +76,17 @@ func (s *Signer) Verifiers() []string {
 	return slices.Clone(s.vkeys)
 }
 
-// Keys are the public keys of all that sign or have signed here, the newest first.
+// Keys are the public keys of all keys that sign or have signed here, the newest first.
 func (s *Signer) Keys() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append(slices.Clone(s.vkeys), s.former...)
 }
 
-// maxFormer bounds the keys that are remembered after they were rotated.
+// maxFormer bounds how many rotated keys are remembered.
 const maxFormer = 64
 
-// Adopt makes s sign with the keys of another signer of the same log.
+// Adopt replaces the keys of s by those of another signer of the same log.
 func (s *Signer) Adopt(other *Signer) error {
 	if other.origin != s.origin {
 		return errors.New("these are keys of another log")
@@ -105,9 +104,9 @@ func (s *Signer) Adopt(other *Signer) error {
 	return nil
 }
 
-// Sign signs head. last is the checkpoint that was signed before, nil when
-// there was none, and extends the tree it was of: a tree that nobody signed
-// is not extended.
+// Sign signs head. last is the checkpoint that was signed before, or nil if there is none, and
+// extends is its tree. Sign returns an error that is ErrNotExtending unless last is signed by
+// this log and head extends it.
 func (s *Signer) Sign(last []byte, extends, head merkle.Head) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -126,15 +125,15 @@ func (s *Signer) Sign(last []byte, extends, head merkle.Head) ([]byte, error) {
 	return signed, nil
 }
 
-// checkLast makes sure that last is ours and is of the tree extends. The
-// caller holds s.mu.
+// checkLast verifies that last is signed by this log and signs the tree extends. The caller
+// holds s.mu.
 func (s *Signer) checkLast(last []byte, extends merkle.Head) error {
 	if extends.Size == 0 && last == nil {
 		return nil
 	}
 	var c Checkpoint
 	var err error
-	if bytes.Equal(last, s.last) { // as in all but the first commit of a process
+	if bytes.Equal(last, s.last) { // true for all but the first commit of a process
 		c, err = Parse(last)
 	} else {
 		c, _, err = OpenAny(last, s.vkeys)

@@ -11,26 +11,26 @@ import (
 )
 
 const (
-	// DenialsWhole is how many denials of one caller and minute get entries of their own.
-	DenialsWhole = 60
+	// DenialEntries is how many denials of one caller in one minute get entries of their own.
+	DenialEntries = 60
 
-	// maxDenied bounds the callers that are told apart within a minute; those of all others
-	// are counted together.
+	// maxDenied bounds the callers that are counted separately within a minute. All others are
+	// counted together.
 	maxDenied = 1024
 
-	// otherCallers is the reason in the summary of those that are counted together.
+	// otherCallers is the reason in the summary of the callers that are counted together.
 	otherCallers = "callers beyond the first 1024 of the minute"
 )
 
-// Denials decides which operations that were denied get an entry, and counts the rest, so
-// that nobody fills the log by asking for what is not theirs: at most maxDenied·DenialsWhole
-// entries and maxDenied+1 summaries in a minute, whatever is asked for.
+// Denials decides which denied operations get an entry, and counts the rest, so that a caller
+// cannot fill the log with denied requests. A minute has at most maxDenied·DenialEntries
+// entries and maxDenied+1 summaries.
 type Denials struct {
 	mu      sync.Mutex
 	callers map[denied]*denialCount // guarded by mu
 }
 
-// denied is somebody whose operations were denied; the zero value is all others.
+// denied identifies a caller whose operations were denied. The zero value is all other callers.
 type denied struct{ subject, actor string }
 
 type denialCount struct {
@@ -41,12 +41,12 @@ type denialCount struct {
 // NewDenials returns an empty count.
 func NewDenials() *Denials { return &Denials{callers: make(map[denied]*denialCount)} }
 
-// A DenialBatch is the denials of operations that are decided together. Nothing of it
-// counts until it is kept, so it can be dropped and decided again.
+// A DenialBatch is the denials among operations that are decided together. It counts only when
+// it is kept, so a batch can be dropped and decided again.
 type DenialBatch struct {
 	d       *Denials
 	denials []denial
-	whole   map[denied]int // of the batch
+	whole   map[denied]int // entries granted in this batch
 }
 
 type denial struct {
@@ -56,11 +56,10 @@ type denial struct {
 	whole bool
 }
 
-// Batch begins a batch. Only one may be kept of those that were begun at the same time.
+// Batch begins a batch. Of batches that were begun at the same time, only one may be kept.
 func (d *Denials) Batch() *DenialBatch { return &DenialBatch{d: d} }
 
-// Note notes that an operation of caller was denied, and reports whether that gets an entry
-// of its own.
+// Note counts a denied operation of caller, and reports whether it gets an entry of its own.
 func (b *DenialBatch) Note(now time.Time, caller *atm.Caller) (whole bool) {
 	of := denied{caller.Subject, caller.Actor}
 	b.d.mu.Lock()
@@ -70,9 +69,9 @@ func (b *DenialBatch) Note(now time.Time, caller *atm.Caller) (whole bool) {
 	already, ours := b.whole[of]
 	switch {
 	case known != nil:
-		whole = known.whole+already < DenialsWhole
+		whole = known.whole+already < DenialEntries
 	case ours:
-		whole = already < DenialsWhole
+		whole = already < DenialEntries
 	case full:
 		of = denied{}
 	default:
@@ -91,7 +90,7 @@ func (b *DenialBatch) Note(now time.Time, caller *atm.Caller) (whole bool) {
 	return whole
 }
 
-// Keep counts what the batch noted.
+// Keep adds the counts of the batch to d.
 func (b *DenialBatch) Keep() {
 	if len(b.denials) == 0 {
 		return
@@ -113,8 +112,8 @@ func (b *DenialBatch) Keep() {
 	}
 }
 
-// Flush returns what was counted since the last flush, in order of subject, and begins
-// anew. It is to be called each minute.
+// Flush returns the counts since the last flush, in the order of subjects, and resets them. The
+// owner calls it each minute.
 func (d *Denials) Flush() []audit.Summary {
 	d.mu.Lock()
 	defer d.mu.Unlock()

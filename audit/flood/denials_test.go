@@ -12,8 +12,8 @@ import (
 	"example.com/atm/audit/flood"
 )
 
-// TestDenialsHaveABound: however many callers are denied however much, entries and memory are
-// bounded, and every denial is counted.
+// TestDenialsHaveABound denies many operations of many callers. Entries and memory are bounded,
+// and every denial is counted.
 func TestDenialsHaveABound(t *testing.T) {
 	const callers, each = 2000, 70
 	d := flood.NewDenials()
@@ -31,7 +31,7 @@ func TestDenialsHaveABound(t *testing.T) {
 			b.Keep()
 		}
 	}
-	if want := 1024 * flood.DenialsWhole; whole != want {
+	if want := 1024 * flood.DenialEntries; whole != want {
 		t.Errorf("%d entries, want %d", whole, want)
 	}
 	summaries, counted := d.Flush(), int64(0)

@@ -10,20 +10,19 @@ import (
 )
 
 const (
-	// failuresWhole is how many failed sign-ins of one network, reason and
-	// minute get entries of their own.
-	failuresWhole = 5
+	// failureEntries is how many failed sign-ins of one network with one reason get entries of
+	// their own within a minute.
+	failureEntries = 5
 
-	// maxFailureKinds bounds the networks and reasons that are told apart
-	// within a minute, and with it memory and entries: a flood from more
-	// networks than that is counted together, as "other".
+	// maxFailureKinds bounds the pairs of network and reason that are counted separately within a
+	// minute, and so bounds memory and entries. Failures beyond it are counted together as "other".
 	maxFailureKinds = 1024
 )
 
-// Failures decides which failed sign-ins get an entry and counts the rest, so
-// that a flood neither fills the disk nor hides an operation: at most
-// maxFailureKinds·failuresWhole entries and as many summaries in a minute,
-// whatever arrives. It does no input or output and belongs to one goroutine.
+// Failures decides which failed sign-ins get an entry and counts the rest, so that a flood
+// neither fills the disk nor hides an operation. A minute has at most
+// maxFailureKinds·failureEntries entries and maxFailureKinds summaries. Failures does no I/O
+// and is not safe for concurrent use.
 type Failures struct {
 	kinds map[failureKind]*failureCount
 }
@@ -31,7 +30,7 @@ type Failures struct {
 type failureKind struct{ source, reason string }
 
 type failureCount struct {
-	whole int // how many got an entry
+	whole int // failures that got an entry
 	n     int64
 	first time.Time
 	last  time.Time
@@ -40,11 +39,10 @@ type failureCount struct {
 // NewFailures returns an empty count.
 func NewFailures() *Failures { return &Failures{kinds: make(map[failureKind]*failureCount)} }
 
-// otherNetworks stands for those that came when too many were known.
+// otherNetworks is the network of failures beyond maxFailureKinds.
 const otherNetworks = "other"
 
-// Note notes a failed sign-in, and reports whether it gets an entry of its
-// own.
+// Note counts a failed sign-in, and reports whether it gets an entry of its own.
 func (f *Failures) Note(now time.Time, from netip.Addr, reason string) (whole bool) {
 	kind := failureKind{network(from), reason}
 	c := f.kinds[kind]
@@ -56,7 +54,7 @@ func (f *Failures) Note(now time.Time, from netip.Addr, reason string) (whole bo
 		c = &failureCount{}
 		f.kinds[kind] = c
 	}
-	if kind.source != otherNetworks && c.whole < failuresWhole {
+	if kind.source != otherNetworks && c.whole < failureEntries {
 		c.whole++
 		return true
 	}
@@ -64,7 +62,7 @@ func (f *Failures) Note(now time.Time, from netip.Addr, reason string) (whole bo
 	return false
 }
 
-// count counts one more that has no entry of its own.
+// count counts a failure without an entry of its own.
 func (c *failureCount) count(now time.Time) {
 	if c.n == 0 {
 		c.first = now
@@ -73,8 +71,8 @@ func (c *failureCount) count(now time.Time) {
 	c.last = now
 }
 
-// Flush returns what was counted since the last flush, in order of network,
-// and begins anew. It is to be called each minute.
+// Flush returns the counts since the last flush, in the order of networks, and resets them. The
+// owner calls it each minute.
 func (f *Failures) Flush() []audit.Summary {
 	var all []audit.Summary
 	for kind, c := range f.kinds {
@@ -92,8 +90,8 @@ func (f *Failures) Flush() []audit.Summary {
 	return all
 }
 
-// network is the network that failures from an address are counted under: /24
-// of IPv4, /48 of IPv6.
+// network is the network under which failures from an address are counted: /24 for IPv4, /48
+// for IPv6.
 func network(from netip.Addr) string {
 	bits := 48
 	if from.Is4() {

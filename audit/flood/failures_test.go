@@ -22,7 +22,7 @@ func TestRepeatedFailuresAreSummarized(t *testing.T) {
 		t.Error("another reason or network counts for itself")
 	}
 	got := f.Flush()
-	if whole != failuresWhole || len(got) != 1 || got[0].N != 95 ||
+	if whole != failureEntries || len(got) != 1 || got[0].N != 95 ||
 		got[0].Source != "192.0.2.0/24" ||
 		!got[0].First.Equal(now.Add(5*time.Second)) || !got[0].Last.Equal(now.Add(99*time.Second)) {
 		t.Errorf("%d entries and %+v", whole, got)
@@ -46,7 +46,7 @@ func TestFailuresOfManyNetworksAreBoundedAndCounted(t *testing.T) {
 			entries++
 		}
 	}
-	if len(f.kinds) > maxFailureKinds+1 || entries > maxFailureKinds*failuresWhole {
+	if len(f.kinds) > maxFailureKinds+1 || entries > maxFailureKinds*failureEntries {
 		t.Errorf("%d networks in memory, %d entries", len(f.kinds), entries)
 	}
 	summaries := f.Flush()

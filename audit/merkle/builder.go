@@ -2,19 +2,18 @@ package merkle
 
 import "slices"
 
-// A Builder makes the bundles and tiles of entries, in order. It holds one bundle and the
-// last tile of each level, whatever the size of the log. The zero value begins a log of
-// which only the hashes are wanted.
+// A Builder makes the bundles and tiles of entries, in order. It keeps one bundle and the last
+// tile of each level in memory, whatever the size of the log. The zero value begins an empty
+// log and computes hashes only.
 type Builder struct {
 	Edge [][]Hash // the hashes of the last, partial tile of each level
 	Next int64    // index of the next entry
 
-	// Write receives each file that is complete. Nil means that only the hashes are
-	// wanted.
+	// Write is called with each complete file. If it is nil, only hashes are computed.
 	Write func(name string, data []byte) error
 
-	// BundleDone is called after each complete bundle, with its number and its bytes,
-	// which are good only until it returns. Optional; only with Write are there bytes.
+	// BundleDone is called after each complete bundle, with its number and its bytes, which are
+	// valid only until it returns. The bytes are nil if Write is nil. Optional.
 	BundleDone func(n int64, bundle []byte)
 
 	bundle []byte // the entries of the last, partial bundle
@@ -65,8 +64,8 @@ func (b *Builder) put(t Tile, data []byte) error {
 	return b.Write(t.Path(), data)
 }
 
-// Flush writes the partial tiles, except those above level 0 that are the same in written,
-// and returns the paths of all partial tiles.
+// Flush writes the partial tiles, except tiles above level 0 whose hashes are equal to those in
+// written. It returns the paths of all partial tiles.
 func (b *Builder) Flush(written [][]Hash) (partial []string, err error) {
 	for level, hashes := range b.Edge {
 		if len(hashes) == 0 {

@@ -15,23 +15,21 @@ type Hash = tlog.Hash
 
 // LeafHash is the hash of a leaf (RFC 6962, section 2.1).
 func LeafHash(leaf []byte) Hash {
-	var prefixed [2 << 10]byte // begins with the zero that marks a leaf
+	var prefixed [2 << 10]byte // begins with the zero byte that marks a leaf
 	if len(leaf) >= len(prefixed) {
 		return tlog.RecordHash(leaf)
 	}
 	return sha256.Sum256(prefixed[:1+copy(prefixed[1:], leaf)])
 }
 
-// A Head is a Merkle tree (RFC 6962) reduced to what is needed to extend it:
-// its size and its right edge, the roots of the complete subtrees it is made
-// of, the largest first.
+// A Head is a Merkle tree (RFC 6962) reduced to what extending it needs: its size, and its
+// right edge, which is the roots of its complete subtrees, the largest first.
 type Head struct {
 	Size int64
 	Edge []Hash
 }
 
-// Append returns the head of the tree with more leaves at its end. It does
-// not modify h.
+// Append returns the head of the tree with leaves added at its end. It does not modify h.
 func (h Head) Append(leaves ...Hash) Head {
 	h.Edge = append(make([]Hash, 0, 64), h.Edge...)
 	for _, hash := range leaves {
@@ -40,10 +38,10 @@ func (h Head) Append(leaves ...Hash) Head {
 	return h
 }
 
-// push is Append in place, of one leaf.
+// Add appends one leaf in place.
 func (h *Head) Add(hash Hash) {
-	// Each one-bit at the end of the size is a complete Subtree that the new
-	// leaf completes to one of twice the size.
+	// The new leaf completes a subtree for each one-bit at the end of the size, each twice as large
+	// as the one before.
 	for range bits.TrailingZeros64(^uint64(h.Size)) {
 		last := len(h.Edge) - 1
 		hash = tlog.NodeHash(h.Edge[last], hash)
@@ -53,8 +51,7 @@ func (h *Head) Add(hash Hash) {
 	h.Size++
 }
 
-// Root is the hash of the whole tree. That of the empty tree is the hash of
-// nothing.
+// Root is the hash of the whole tree. The root of the empty tree is the hash of no bytes.
 func (h Head) Root() Hash {
 	if len(h.Edge) == 0 {
 		return sha256.Sum256(nil)

@@ -116,7 +116,7 @@ func TestTilePathReadsBackAndOthersAreRefused(t *testing.T) {
 	}
 }
 
-// FuzzReadTile reads bundles and tiles as somebody may have left them.
+// FuzzReadTile reads arbitrary bundles and tiles.
 func FuzzReadTile(f *testing.F) {
 	f.Add(appendBundle(appendBundle(nil, []byte("{}")), []byte(`{"v":1}`)), uint8(2), uint8(2))
 	f.Add([]byte{0, 2, '{', '}', 0}, uint8(1), uint8(1))

@@ -10,43 +10,43 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// A published log has tiles of 256 hashes, and under each tile of level 0 a bundle of
-// the 256 entries that it hashes.
+// A published log has tiles of 256 hashes, and for each tile of level 0 a bundle of the 256
+// entries that the tile hashes.
 const (
 	TileHeight = 8
 	TileWidth  = 1 << TileHeight
-	MaxLevel   = 63 / TileHeight // of a tree of less than 2^63 entries
+	MaxLevel   = 63 / TileHeight // for a tree of less than 2^63 entries
 
-	// EntriesLevel stands for the bundles where a level is asked for.
+	// EntriesLevel is the Level of a bundle.
 	EntriesLevel = -1
 
 	// TileBytes is the size of a complete tile.
 	TileBytes = TileWidth * tlog.HashSize
 )
 
-// A Tile is the place of one tile, or bundle, in a log.
+// A Tile identifies a tile or a bundle of a log.
 type Tile struct {
 	Level int   // EntriesLevel for a bundle
-	N     int64 // which tile of the level
-	Width int   // how many hashes or entries the tile holds, 1 to TileWidth
+	N     int64 // number of the tile within its level
+	Width int   // number of its hashes or entries, 1 to TileWidth
 }
 
-// TileAt returns tile n of a level in a tree of this size. Its width is 0 when the tree
-// has no such tile.
+// TileAt returns tile n of a level in a tree of this size. Its width is 0 if the tree has no
+// such tile.
 func TileAt(size int64, level int, n int64) Tile {
 	left := HashesAt(size, level) - n<<TileHeight
 	return Tile{Level: level, N: n, Width: int(max(0, min(left, TileWidth)))}
 }
 
-// LastTile returns the partial tile at the end of a level. Its width is 0 when all hashes
-// of the level are in complete tiles.
+// LastTile returns the partial tile at the end of a level. Its width is 0 if the level consists
+// of complete tiles.
 func LastTile(size int64, level int) Tile {
 	return TileAt(size, level, HashesAt(size, level)>>TileHeight)
 }
 
-// HashesAt returns how many hashes a level of tiles has in a tree of this size: how many
-// complete subtrees of 256^level leaves there are. The bundles have as many entries as
-// level 0 has hashes.
+// HashesAt returns the number of hashes at a level of tiles in a tree of this size, which is
+// the number of complete subtrees of 256^level leaves. Bundles have as many entries as level 0
+// has hashes.
 func HashesAt(size int64, level int) int64 {
 	if level <= 0 {
 		return size
@@ -54,7 +54,7 @@ func HashesAt(size int64, level int) int64 {
 	return size >> (TileHeight * level)
 }
 
-// Levels returns how many levels of tiles a tree of this size has.
+// Levels returns the number of levels of tiles in a tree of this size.
 func Levels(size int64) int {
 	n := 0
 	for n <= MaxLevel && HashesAt(size, n) > 0 {
@@ -63,11 +63,11 @@ func Levels(size int64) int {
 	return n
 }
 
-// Partial reports whether the tile is narrower than a complete one.
+// Partial reports whether the tile has less than TileWidth hashes.
 func (t Tile) Partial() bool { return t.Width < TileWidth }
 
-// Path is the file of the tile (C2SP tlog-tiles): the number in groups of three digits,
-// all but the last marked with an x.
+// Path is the name of the tile's file (C2SP tlog-tiles). The number is written in groups of
+// three digits, all but the last prefixed with an x.
 func (t Tile) Path() string {
 	number := fmt.Sprintf("%03d", t.N%1000)
 	for n := t.N / 1000; n > 0; n /= 1000 {
@@ -124,8 +124,8 @@ func (t Tile) First() int64 {
 	return t.N << (TileHeight * (t.Level + 1))
 }
 
-// Parent returns the number of the tile of the next level that holds the hash of t, and
-// the position of the hash in that tile.
+// Parent returns the number of the tile at the next level that has the hash of t, and the
+// position of the hash in that tile.
 func (t Tile) Parent() (n int64, position int) {
 	return t.N >> TileHeight, int(t.N & (TileWidth - 1))
 }
@@ -135,15 +135,15 @@ func appendBundle(b, leaf []byte) []byte {
 	return append(binary.BigEndian.AppendUint16(b, uint16(len(leaf))), leaf...)
 }
 
-// ErrBundle reports a bundle that ends before its entries do.
+// ErrBundle reports a bundle that is too short for its entries.
 var ErrBundle = errors.New("entries do not fill their bundle")
 
 var errBeyond = errors.New("has more than that in it")
 
 // ReadBundle calls yield with each of the first width entries of a bundle, which must hold
-// as many entries as held says and nothing else. With an error it returns the position of
-// the entry that is malformed or that yield refused. The position is width when what is
-// malformed lies beyond the entries that were asked for.
+// exactly held entries. With an error it returns the position of the entry that is malformed or
+// for which yield returned the error. The position is width if the malformed part comes after
+// the first width entries.
 func ReadBundle(b []byte, width, held int, yield func(position int, leaf []byte) error) (bad int,
 	err error,
 ) {
@@ -165,8 +165,7 @@ func ReadBundle(b []byte, width, held int, yield func(position int, leaf []byte)
 	return 0, nil
 }
 
-// SplitHashes reads the first width hashes of a tile, which must hold as many as held says
-// and nothing else.
+// SplitHashes returns the first width hashes of a tile, which must hold exactly held hashes.
 func SplitHashes(b []byte, width, held int) ([]Hash, bool) {
 	if len(b) != held*tlog.HashSize || held < width {
 		return nil, false
@@ -186,8 +185,7 @@ func joinHashes(hashes []Hash) []byte {
 	return b
 }
 
-// Subtree returns the hash over a complete tile, or over any number of hashes that is a
-// power of two.
+// Subtree returns the root over hashes, whose number must be a power of two.
 func Subtree(hashes []Hash) Hash {
 	level := append([]Hash(nil), hashes...)
 	for len(level) > 1 {
@@ -199,13 +197,13 @@ func Subtree(hashes []Hash) Hash {
 	return level[0]
 }
 
-// RootOf returns the root of a tree of this size, given the hashes of the last tile of
-// each level. A level whose hashes are all in complete tiles has none.
+// RootOf returns the root of a tree of this size, given the hashes of the last tile of each
+// level. A level that consists of complete tiles has none.
 func RootOf(size int64, lastTiles [][]Hash) Hash {
 	var head Head
 	for _, level := range lastTiles {
-		// The hashes of a partial tile are complete subtrees: of 256, 65536, …
-		// leaves; within the tile they combine like leaves do.
+		// Each hash of a partial tile is the root of a complete subtree of 256, 65536, … leaves.
+		// Within the tile they combine as leaves do.
 		within := Head{}.Append(level...)
 		head.Edge = append(within.Edge, head.Edge...)
 	}

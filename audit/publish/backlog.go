@@ -6,30 +6,29 @@ import (
 )
 
 const (
-	// patience is how old what is not published yet may be before commits wait for the
-	// publisher: each waits for a tenth of what it is older than that, and for mostYield
-	// at most. It is a little longer than the backlog gets when both keep up.
+	// patience is the age of the oldest unpublished entry from which commits wait for the
+	// publisher. Each commit waits for a tenth of the excess, and for at most mostYield. patience
+	// is a little longer than the backlog gets while both keep up.
 	patience  = 600 * time.Millisecond
 	mostYield = 20 * time.Millisecond
 )
 
-// A backlog knows how long committed entries have been waiting to be published.
+// A backlog measures how long committed entries have been waiting to be published.
 type backlog struct {
-	committed chan struct{} // holds a token when something was committed since a round began
+	committed chan struct{} // has a token if something was committed since the last round began
 
 	mu  sync.Mutex
 	err error // guarded by mu; of the last round
 
-	// waiting is when the oldest entry was committed that no round has begun with; zero
-	// for none.
+	// waiting is the commit time of the oldest entry that no round has begun to publish. Zero if
+	// there is none.
 	waiting time.Time // guarded by mu
 
-	// taken is the same for the entries that the round under way, or one that failed,
-	// began with.
+	// taken is the commit time of the oldest entry in the current round, or in one that failed.
 	taken time.Time // guarded by mu
 }
 
-// grew notes that something was committed.
+// grew records a commit.
 func (b *backlog) grew() {
 	b.mu.Lock()
 	if b.waiting.IsZero() {
@@ -38,11 +37,11 @@ func (b *backlog) grew() {
 	b.mu.Unlock()
 	select {
 	case b.committed <- struct{}{}:
-	default: // the publisher knows already
+	default: // there is a token already
 	}
 }
 
-// take notes that a round begins.
+// take records that a round begins.
 func (b *backlog) take() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -52,7 +51,7 @@ func (b *backlog) take() {
 	b.waiting = time.Time{}
 }
 
-// done notes how a round ended.
+// done records how a round ended.
 func (b *backlog) done(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -68,7 +67,7 @@ func (b *backlog) failure() error {
 	return b.err
 }
 
-// wait is how long a commit waits for the publisher.
+// wait is how long a commit must wait for the publisher.
 func (b *backlog) wait() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()

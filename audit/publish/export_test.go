@@ -1,6 +1,6 @@
 package publish
 
-// What the tests of the package see of its inside.
+// Names that the tests of the package use.
 const (
 	Patience  = patience
 	MostYield = mostYield
@@ -9,5 +9,5 @@ const (
 // Pace is pace.
 var Pace = pace
 
-// Inspect is what a running publisher does each minute.
+// Inspect is the check that a running publisher makes each minute.
 func (p *Publisher) Inspect() { p.inspect() }

@@ -14,31 +14,31 @@ import (
 	"example.com/atm/internal/durable"
 )
 
-// A folder holds the files of a published log.
+// A folder is the folder with the files of a published log.
 type folder string
 
 func (f folder) path(name string) string {
 	return filepath.Join(string(f), filepath.FromSlash(name))
 }
 
-// read reads one of the files at the top of the log.
+// read reads a file at the top level of the log.
 func (f folder) read(name string) ([]byte, error) {
 	return audit.Dir(f).ReadFile(context.Background(), name, checkpoint.MaxBytes)
 }
 
-// write writes one of the files at the top of the log, whole and synced.
+// write writes a file at the top level of the log atomically, and syncs it.
 func (f folder) write(name string, data []byte) error {
 	return durable.WriteFile(f.path(name), data, 0o600)
 }
 
-// has reports whether there is a file of this tile.
+// has reports whether the file of a tile exists.
 func (f folder) has(t merkle.Tile) bool {
 	_, err := os.Lstat(f.path(t.Path()))
 	return err == nil
 }
 
-// missing returns the first file that a log of this size lacks, or that has another size
-// than it must. It returns "" when all files are there.
+// missing returns the first file that a log of this size lacks or that has the wrong size, or
+// "" if all files are present.
 func (f folder) missing(size int64) string {
 	for level := merkle.EntriesLevel; level < merkle.Levels(size); level++ {
 		for n := range (merkle.HashesAt(size, level) + merkle.TileWidth - 1) >> merkle.TileHeight {
@@ -53,14 +53,13 @@ func (f folder) missing(size int64) string {
 	return ""
 }
 
-// edge reads the last tile of each level and checks that they hash to what the checkpoint
-// claims.
+// edge reads the last tile of each level and checks that they hash to the root in claim.
 func (f folder) edge(claim checkpoint.Checkpoint) ([][]merkle.Hash, error) {
 	edge := make([][]merkle.Hash, merkle.Levels(claim.Size))
 	for level := range edge {
 		t := merkle.LastTile(claim.Size, level)
 		if t.Width == 0 {
-			continue // all of the level is in complete tiles
+			continue // the level consists of complete tiles
 		}
 		data, err := audit.Dir(f).ReadFile(context.Background(), t.Path(), merkle.TileBytes)
 		if err != nil {
@@ -78,21 +77,21 @@ func (f folder) edge(claim checkpoint.Checkpoint) ([][]merkle.Hash, error) {
 	return edge, nil
 }
 
-// partials are the partial tiles in a folder. Those that a newer checkpoint does not need
-// are kept a moment longer, because somebody may be reading them.
+// partials are the partial tiles in a folder. Tiles that a newer checkpoint does not need are
+// kept for a while, because a reader may be using them.
 type partials struct {
 	folder  folder
-	current []string  // those of the last checkpoint
-	retired []retired // those before it, the oldest first
+	current []string  // of the last checkpoint
+	retired []retired // of earlier checkpoints, the oldest first
 }
 
-// retired is a partial tile that was superseded.
+// retired is a superseded partial tile.
 type retired struct {
 	path string
 	at   time.Time
 }
 
-// supersede notes the partial tiles of a new checkpoint.
+// supersede records the partial tiles of a new checkpoint.
 func (p *partials) supersede(now []string) {
 	at := time.Now()
 	for _, path := range p.current {
@@ -110,13 +109,13 @@ func (p *partials) tidy(then time.Time) {
 		path := p.folder.path(p.retired[0].path)
 		p.retired = p.retired[1:]
 		if err := os.Remove(path); err == nil {
-			os.Remove(filepath.Dir(path)) // fails while there are others in it
+			os.Remove(filepath.Dir(path)) // fails while the folder is not empty
 		}
 	}
 }
 
-// adopt finds the partial tiles that an earlier run left in the folder of a log of this
-// size: those of the last checkpoint, and older ones, which go at once.
+// adopt finds the partial tiles that an earlier process left in the folder of a log of this
+// size. It keeps those of the last checkpoint and deletes older ones.
 func (p *partials) adopt(size int64) {
 	for level := merkle.EntriesLevel; level < merkle.Levels(size); level++ {
 		last := merkle.LastTile(size, level)

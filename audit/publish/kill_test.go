@@ -16,12 +16,12 @@ import (
 	"example.com/atm/internal/needs"
 )
 
-// childKey says to a run of this test binary that it is the publisher that is
-// to be killed: the folder it publishes into.
+// childKey is the variable by which this test binary is told to be the publisher that is
+// killed. Its value is the folder to publish into.
 const childKey = "ATM_TEST_PUBLISH"
 
-// sizes are those that the log has when it is published: partial tiles that
-// grow, ones that become complete.
+// sizes are the sizes at which the log is published: with partial tiles that grow, and with
+// tiles that become complete.
 var sizes = []int{3, 10, 256, 300, 520, 1_000}
 
 // logOf returns an empty log with the key in a folder.
@@ -46,7 +46,7 @@ func TestLogVerifiesAfterAKillAtAnySystemCall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	perCall, wantKills := 12, int64(40) // the calls of one kind are alike by then
+	perCall, wantKills := 12, int64(40) // more calls of one kind find nothing new
 	if testing.Short() {
 		perCall, wantKills = 1, 5
 	}
@@ -67,8 +67,9 @@ func TestLogVerifiesAfterAKillAtAnySystemCall(t *testing.T) {
 	}
 }
 
-// publishKilled publishes a log in a process that is killed at its nth system call of this name,
-// then starts again and verifies the log. It reports whether the process got as far as that call.
+// publishKilled publishes a log in a process that is killed at its nth system call of this
+// name, then starts again and verifies the log. It reports whether the process got as far as
+// that call.
 func publishKilled(t *testing.T, skey, call string, n int) bool {
 	t.Helper()
 	folder := t.TempDir()
@@ -93,7 +94,7 @@ func publishKilled(t *testing.T, skey, call string, n int) bool {
 	if strings.Contains(string(out), "--- FAIL") {
 		t.Fatalf("%s", out)
 	}
-	// The log of the vault is where it was, and goes on.
+	// The vault's log is unchanged, and continues.
 	m := logOf(t, folder)
 	m.Grow(t, sizes[len(sizes)-1]+5)
 	p, warnings := audittest.NewPublisher(t, dir, m)
@@ -108,7 +109,7 @@ func publishKilled(t *testing.T, skey, call string, n int) bool {
 	return died != nil
 }
 
-// publishAndDie publishes a log as it grows.
+// publishAndDie publishes a log at each of the sizes.
 func publishAndDie(t *testing.T, folder string) {
 	m := logOf(t, folder)
 	p, _ := audittest.NewPublisher(t, filepath.Join(folder, "log"), m)

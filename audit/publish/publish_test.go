@@ -20,7 +20,7 @@ import (
 	"example.com/atm/audit/publish"
 )
 
-// restart is what a server does with an existing folder.
+// restart does what a server does with an existing folder.
 func restart(t *testing.T, dir string, m *audittest.Log) (*publish.Publisher, *audittest.Warnings,
 	error,
 ) {
@@ -32,7 +32,7 @@ func restart(t *testing.T, dir string, m *audittest.Log) (*publish.Publisher, *a
 func TestRecoverContinuesTheLogOrRefusesToStart(t *testing.T) {
 	for _, tt := range []struct {
 		name string
-		// returns the vault at the restart
+		// change returns the vault at the restart.
 		change  func(t *testing.T, m *audittest.Log, dir string) *audittest.Log
 		want    error
 		warning string
@@ -57,7 +57,7 @@ func TestRecoverContinuesTheLogOrRefusesToStart(t *testing.T) {
 		{name: "crash before the checkpoint", change: func(t *testing.T, m *audittest.Log,
 			dir string,
 		) *audittest.Log {
-			// The tiles of the next round are there, the checkpoint is not.
+			// The tiles of the next round exist, but not its checkpoint.
 			old, err := os.ReadFile(filepath.Join(dir, checkpoint.File))
 			if err != nil {
 				t.Fatal(err)
@@ -70,7 +70,7 @@ func TestRecoverContinuesTheLogOrRefusesToStart(t *testing.T) {
 			p.Tidy()
 			audittest.Edit(t, dir, checkpoint.File, func([]byte) []byte { return old })
 			return m
-		}, warning: "damaged"}, // the partial tiles of the old one are gone
+		}, warning: "damaged"}, // the partial tiles of the old checkpoint are gone
 		{name: "checkpoint deleted", warning: "no checkpoint", change: func(t *testing.T,
 			m *audittest.Log,
 			dir string,
@@ -300,7 +300,7 @@ func TestPaceSpreadsWorkEvenlyUntilItIsStopped(t *testing.T) {
 	})
 }
 
-// slow is a log whose last checkpoint takes a while to be read.
+// slow is a log whose last checkpoint takes long to read.
 type slow struct {
 	*audittest.Log
 	takes time.Duration
@@ -345,17 +345,17 @@ func TestCommitsWaitForAPublisherThatFallsBehind(t *testing.T) {
 		time.Sleep(publish.Patience)
 		yields(0)
 		round()
-		time.Sleep(100 * time.Millisecond) // it is under way
+		time.Sleep(100 * time.Millisecond) // the round is under way
 		yields(10 * time.Millisecond)
-		p.Committed() // after it has begun
+		p.Committed() // after the round has begun
 		time.Sleep(time.Second)
 		yields(publish.MostYield)
-		time.Sleep(time.Second) // it has ended
+		time.Sleep(time.Second) // the round has ended
 		synctest.Wait()
 		if p.Published() != 300 {
 			t.Fatalf("%d entries are published", p.Published())
 		}
-		yields(publish.MostYield) // for what was committed meanwhile
+		yields(publish.MostYield) // for entries committed during the round
 		m.takes, m.err = 0, errors.New("a broken disk")
 		round()
 		yields(0)

@@ -1,13 +1,13 @@
-// Package publish writes the log of a vault to files, and follows it.
+// Package publish writes the log of a vault to files, and keeps them up to date.
 //
-// A Publisher never leads: what it publishes has been committed before. It never shortens a
-// log and never publishes two trees of one size: when the vault does not extend what was
-// published, it says so and stops for good. Files are written in an order that a reader can
-// rely on: first bundles and tiles, then the checkpoint that signs them, then the key that
-// signed the checkpoint for the first time. What a crash or somebody's hand took away is
-// published again.
+// A Publisher never leads: everything that it publishes is committed. It never shortens a log,
+// and never publishes two trees of one size: if the vault does not extend the published log,
+// the publisher reports that and stops for good. It writes files in an order that readers can
+// rely on: first bundles and tiles, then the checkpoint that signs them, and last the public
+// key, once a checkpoint that it signed is published. Files that a crash or a person removed
+// are published again.
 //
-// What is in the files, and how they are verified, is package audit.
+// Package audit defines the content of the files and verifies them.
 package publish
 
 import (
@@ -33,12 +33,11 @@ import (
 )
 
 var (
-	// ErrAhead reports a published log that has entries which the vault does
-	// not: somebody restored an old vault.
+	// ErrAhead reports a published log with entries that the vault does not have, because an old
+	// vault was restored.
 	ErrAhead = errors.New("the published audit log is ahead of the vault")
 
-	// ErrForked reports a published log that says something else than the
-	// vault about entries that both have.
+	// ErrForked reports that the published log and the vault differ in entries that both have.
 	ErrForked = errors.New("the published audit log and the vault contradict each other")
 
 	// ErrOtherLog reports a folder with the log of another server.
@@ -49,25 +48,25 @@ const recoverHint = "; nothing was changed: put the right vault back, or start a
 	"atmctl audit recover"
 
 const (
-	// Between two rounds the publisher rests nine times as long as the last one took, so
-	// that it takes a tenth of the disk's time, but never so long that a commit is
-	// published later than latest. A commit waits for a rest and two rounds at most.
+	// After each round the publisher rests nine times as long as the round took, so that it uses a
+	// tenth of the disk's time. The rest is shorter if an entry would be published later than
+	// latest. A commit waits for a rest and two rounds at most.
 	shortestRest = 10 * time.Millisecond
 	latest       = 700 * time.Millisecond
 
-	// againAfter is how long it waits after a round that failed.
+	// againAfter is the pause after a failed round.
 	againAfter = 800 * time.Millisecond
 
-	// spread is how long a round of many bundles takes at least. Done at once, such a
-	// round would take half of two cores from everybody.
+	// spread is the shortest duration of a round of many bundles. At full speed, such a round would
+	// take half of two cores.
 	spread         = 200 * time.Millisecond
 	worthSpreading = 8 // bundles
 
-	// politeFor is how long a late round yields the CPU between bundles. Under full load
-	// a longer yield could starve it.
+	// politeFor is how long a late round yields the CPU between bundles. Under full load a longer
+	// yield could starve it.
 	politeFor = 50 * time.Millisecond
 
-	// A key that another replica rotated to is known here a moment after it signed.
+	// The publisher learns of a key that another replica rotated to shortly after the key signed.
 	learnKeyWait  = 300 * time.Millisecond
 	learnKeyTries = 3
 
@@ -83,21 +82,21 @@ type Config struct {
 	// Dir is the folder of the published log, which must exist.
 	Dir string
 
-	// Keys returns the public keys of the log: the newest first, and after those that
-	// sign now the ones that signed before.
+	// Keys returns the public keys of the log, the newest first: the keys that sign now, and then
+	// keys that signed before.
 	Keys func() []string
 
-	// Source is the log as the vault holds it.
+	// Source is the log in the vault. Required.
 	Source audit.Source
 
-	// Log receives what an operator must know.
+	// Log receives messages for the operator.
 	Log *slog.Logger
 
-	// Index gets every bundle that is completed. Optional.
+	// Index gets every complete bundle. Optional.
 	Index *search.Index
 
-	// New says that nothing has been published into the folder before, so that a missing
-	// checkpoint is no loss to warn of.
+	// New says that the folder has never had a log, so a missing checkpoint is no reason for a
+	// warning.
 	New bool
 }
 
@@ -110,9 +109,10 @@ type Publisher struct {
 	mu      sync.Mutex // held for a round
 	written written    // guarded by mu
 
-	// newest is the largest state that was published here, whatever became of the files.
+	// newest is the largest state that was published here, even if its files are gone.
 	newest checkpoint.Checkpoint // guarded by mu
-	// guarded by mu; why the source does not extend newest; set for good
+
+	// diverged is why the source does not extend newest. It is never reset. Guarded by mu.
 	diverged error
 	partials partials // guarded by mu
 
@@ -121,11 +121,11 @@ type Publisher struct {
 	beside string     // guarded by state; the public key beside the log
 }
 
-// written is what the files of the folder hold.
+// written is the content of the folder.
 type written struct {
 	size       int64           // entries
 	edge       [][]merkle.Hash // the hashes of the last, partial tile of each level
-	checkpoint []byte          // nil when it must be written
+	checkpoint []byte          // nil if it must be written
 }
 
 // New returns a publisher.
@@ -140,62 +140,62 @@ func New(cfg Config) (*Publisher, error) {
 	}, nil
 }
 
-// Published is how many entries are published.
+// Published is the number of published entries.
 func (p *Publisher) Published() int64 {
 	p.state.Lock()
 	defer p.state.Unlock()
 	return p.size
 }
 
-// Key is the public key that was last put beside the log.
+// Key is the public key that was last written beside the log.
 func (p *Publisher) Key() string {
 	p.state.Lock()
 	defer p.state.Unlock()
 	return p.beside
 }
 
-// Newest is the largest state of the log that its key signed and that was published in this
-// folder, or that Saw was told of, whatever the vault has now.
+// Newest is the largest state of the log that was published in this folder with a valid
+// signature, or that Saw was called with. The vault may have less.
 func (p *Publisher) Newest() checkpoint.Checkpoint {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.newest
 }
 
-// Saw tells the publisher of a state of the log that somebody relies on, though it need not
-// be published here: nothing is published that does not extend it. Call it before Recover.
+// Saw tells the publisher of a signed state that another party relies on, whether or not it is
+// published here. The publisher publishes nothing that does not extend it. Call it before
+// Recover.
 func (p *Publisher) Saw(c checkpoint.Checkpoint) {
 	if c.Size > p.newest.Size {
 		p.newest = c
 	}
 }
 
-// Err is the error of the last round, nil when the round succeeded.
+// Err is the error of the last round, or nil if it succeeded.
 func (p *Publisher) Err() error { return p.backlog.failure() }
 
-// Committed says that there is more to publish. It does not wait for that.
+// Committed says that there is more to publish. It does not block.
 func (p *Publisher) Committed() { p.backlog.grew() }
 
-// Yield is called before each commit. It waits a little when what was committed before
-// is not published for long: the publisher could be left behind further and further by
-// callers who take all of the processor. A failing publisher never delays commits (ADR 6).
+// Yield is called before each commit. It waits a little if earlier entries have been
+// unpublished for long, because callers that use the whole CPU could make the publisher fall
+// behind further and further. A failing publisher never delays commits (ADR 6).
 func (p *Publisher) Yield() {
 	if wait := p.backlog.wait(); wait > 0 {
 		time.Sleep(wait)
 	}
 }
 
-// Run publishes after each commit that Committed tells of, until ctx is done.
-// The caller publishes what comes after that. It returns an error that is ErrAhead or
-// ErrForked when the source no longer extends what was published: nothing is published
-// after that, and nothing must be committed.
+// Run publishes after calls of Committed until ctx is done. The caller publishes the rest. It
+// returns an error that is ErrAhead or ErrForked when the source no longer extends the
+// published log. The caller must then stop committing.
 func (p *Publisher) Run(ctx context.Context) error {
 	inspect := time.NewTicker(inspectEvery)
 	defer inspect.Stop()
 	tidy := time.NewTicker(grace)
 	defer tidy.Stop()
 	for {
-		var again <-chan time.Time // after a round that failed
+		var again <-chan time.Time // set after a failed round
 		if p.Err() != nil {
 			again = time.After(againAfter)
 		}
@@ -221,14 +221,14 @@ func (p *Publisher) Run(ctx context.Context) error {
 			return err
 		}
 		took := time.Since(begun)
-		rest(ctx, max(min(9*took, latest-3*took), shortestRest)) // let more come together
+		rest(ctx, max(min(9*took, latest-3*took), shortestRest)) // let more entries come together
 	}
 }
 
-// Publish makes the files equal to what the source has signed, as fast as it can.
+// Publish publishes everything that the source has signed, at full speed.
 func (p *Publisher) Publish(ctx context.Context) error { return p.publish(ctx, 0) }
 
-// publish is Publish, with the work spread over a while.
+// publish is Publish, spread over a duration.
 func (p *Publisher) publish(ctx context.Context, over time.Duration) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -247,11 +247,11 @@ func (p *Publisher) publish(ctx context.Context, over time.Duration) error {
 	return err
 }
 
-// diverged reports whether err says that the source does not extend what was published.
+// diverged reports whether err says that the source does not extend the published log.
 func diverged(err error) bool { return errors.Is(err, ErrAhead) || errors.Is(err, ErrForked) }
 
-// inspect notices files that were deleted behind the publisher's back, so that
-// the next round publishes everything again.
+// inspect looks for files that were deleted from the folder. If one is missing, the next round
+// publishes everything again.
 func (p *Publisher) inspect() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -262,7 +262,7 @@ func (p *Publisher) inspect() {
 	}
 }
 
-// round is one publication. The caller holds p.mu.
+// round publishes once. The caller holds p.mu.
 func (p *Publisher) round(ctx context.Context, over time.Duration) error {
 	signed, head, err := p.cfg.Source.Signed(ctx)
 	if err != nil {
@@ -293,8 +293,8 @@ func (p *Publisher) round(ctx context.Context, over time.Duration) error {
 	return p.extend(ctx, over, signed, head)
 }
 
-// extends refuses a head that is older than what was published, and a checkpoint that does
-// not sign it: a log is never shortened, and never says two things. The caller holds p.mu.
+// extends refuses a head that is older than the published log, and a checkpoint that does not
+// sign the head. The caller holds p.mu.
 func (p *Publisher) extends(ctx context.Context, signed []byte, head merkle.Head) error {
 	switch {
 	case head.Size < p.newest.Size:
@@ -323,15 +323,14 @@ func (p *Publisher) extends(ctx context.Context, signed []byte, head merkle.Head
 	return nil
 }
 
-// extend writes the entries and tiles from p.written to head, and then the
-// checkpoint. The caller holds p.mu.
+// extend writes the entries and tiles from p.written to head, and then the checkpoint. The
+// caller holds p.mu.
 func (p *Publisher) extend(ctx context.Context, over time.Duration, signed []byte,
 	head merkle.Head,
 ) error {
 	var batch durable.Batch
 	defer batch.Abandon() // after an error
-	// A partial bundle is written again as a whole, so it is read again from its first
-	// entry.
+	// A partial bundle is written again as a whole, so reading begins at its first entry.
 	b := merkle.Builder{
 		Edge: cloneEdge(p.written.edge), Next: p.written.size &^ (merkle.TileWidth - 1),
 		Write: func(name string, data []byte) error {
@@ -347,7 +346,7 @@ func (p *Publisher) extend(ctx context.Context, over time.Duration, signed []byt
 	}
 	pause := func() {}
 	if bundles := (head.Size - b.Next) / merkle.TileWidth; bundles >= worthSpreading {
-		pause = pace(ctx, over, bundles+1) // the partial tiles too
+		pause = pace(ctx, over, bundles+1) // one more for the partial tiles
 	}
 	b.BundleDone = func(n int64, bundle []byte) {
 		if p.cfg.Index != nil {
@@ -375,8 +374,8 @@ func (p *Publisher) extend(ctx context.Context, over time.Duration, signed []byt
 	if err != nil {
 		return err
 	}
-	// What the checkpoint signs is on the disk before the checkpoint is, and that before
-	// the key that signed it for the first time.
+	// Tiles must be durable before the checkpoint that signs them, and the checkpoint before the
+	// key that first signed it.
 	if err := batch.Flush(); err != nil {
 		return err
 	}
@@ -392,16 +391,16 @@ func (p *Publisher) extend(ctx context.Context, over time.Duration, signed []byt
 	return nil
 }
 
-// Tidy deletes the partial tiles that were superseded, at once. It is for a clean stop.
+// Tidy deletes all superseded partial tiles, without grace. It is for a clean stop.
 func (p *Publisher) Tidy() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.partials.tidy(time.Now().Add(time.Hour))
 }
 
-// EnsureKey puts beside the log the newest public key that signed the checkpoint there:
-// after a rotation that is the old one until a checkpoint is published that the new one
-// signed. It refuses a folder that has a key of another log.
+// EnsureKey writes beside the log the newest public key that signed the published checkpoint.
+// After a rotation that is the old key until a checkpoint signed by the new one is published.
+// It returns ErrOtherLog for a folder with the key of another log.
 func (p *Publisher) EnsureKey() error {
 	keys := p.cfg.Keys()
 	data, err := p.folder.read(checkpoint.KeyFile)
@@ -442,8 +441,8 @@ func (p *Publisher) origin() string {
 	return origin
 }
 
-// pace returns a function to call after each of a number of pieces of work. It waits
-// so long that all pieces together take the time over.
+// pace returns a function to call after each of a number of pieces of work. It waits so that
+// the pieces together take the duration over.
 func pace(ctx context.Context, over time.Duration, pieces int64) func() {
 	begun, done := time.Now(), time.Duration(0)
 	return func() {

@@ -12,9 +12,9 @@ import (
 	"example.com/atm/audit/merkle"
 )
 
-// Recover compares what is published with the source and catches up. It runs
-// once, before anything new is committed. An error that is ErrAhead,
-// ErrForked or ErrOtherLog means that the server must not start.
+// Recover compares the published log with the source and publishes what is missing. It runs
+// once, before the first commit. If it returns an error that is ErrAhead, ErrForked or
+// ErrOtherLog, the server must not start.
 func (p *Publisher) Recover(ctx context.Context) error {
 	if err := p.EnsureKey(); err != nil {
 		return err
@@ -28,17 +28,16 @@ func (p *Publisher) Recover(ctx context.Context) error {
 	err = p.Publish(ctx)
 	switch {
 	case diverged(err):
-		// What is published hashes to its checkpoint, yet the vault does not
-		// extend it, or what was seen of it.
+		// The files hash to their checkpoint, but the vault does not extend it, or does not extend
+		// a state given to Saw.
 		return err
-	case err != nil: // a full disk, perhaps: the next round tries again
+	case err != nil: // perhaps the disk is full: the next round tries again
 		p.cfg.Log.Error("publishing the audit log", slog.Any("error", err))
 	}
 	return nil
 }
 
-// compare finds out how much of the source is published and good. The caller
-// holds p.mu.
+// compare determines how much of the source is published correctly. The caller holds p.mu.
 func (p *Publisher) compare(ctx context.Context) error {
 	_, head, err := p.cfg.Source.Signed(ctx)
 	if err != nil {
@@ -57,8 +56,8 @@ func (p *Publisher) compare(ctx context.Context) error {
 			slog.Any("error", err))
 		return p.withoutCheckpoint(head)
 	}
-	// What a checkpoint claims is taken seriously even when its signature is
-	// bad: whether it is damage or a contradiction, an operator decides.
+	// The claim of a checkpoint counts even if its signature is wrong. Whether that is damage or a
+	// contradiction is for an operator to decide.
 	if _, _, err := checkpoint.OpenAny(onDisk, p.cfg.Keys()); err != nil {
 		p.cfg.Log.Warn("the published checkpoint is not signed by this log's key",
 			slog.Any("error", err))
@@ -69,7 +68,7 @@ func (p *Publisher) compare(ctx context.Context) error {
 		return fmt.Errorf("%w: its checkpoint is of %s"+recoverHint, ErrOtherLog, claim.Origin)
 	case claim.Size > head.Size:
 		if onDisk != nil {
-			p.Saw(claim) // the key of this log signed it
+			p.Saw(claim) // signed by a key of this log
 		}
 		return fmt.Errorf("%w: it has %d entries, the vault %d"+recoverHint, ErrAhead, claim.Size,
 			head.Size)
@@ -81,7 +80,7 @@ func (p *Publisher) compare(ctx context.Context) error {
 		}
 	}
 	if err != nil {
-		// Files are damaged or gone, or somebody signed something else.
+		// The files are damaged or missing, or the checkpoint signs another tree.
 		if err := p.checkClaim(ctx, claim); err != nil {
 			return err
 		}
@@ -100,8 +99,8 @@ func (p *Publisher) compare(ctx context.Context) error {
 	return nil
 }
 
-// withoutCheckpoint decides about a folder whose checkpoint says nothing. Tiles
-// beyond the vault's entries give an old vault away.
+// withoutCheckpoint handles a folder without a readable checkpoint. Tiles beyond the vault's
+// entries show that an old vault was restored.
 func (p *Publisher) withoutCheckpoint(head merkle.Head) error {
 	beyond := merkle.LastTile(head.Size, merkle.EntriesLevel)
 	for width := beyond.Width + 1; width <= merkle.TileWidth; width++ {
@@ -118,8 +117,7 @@ func (p *Publisher) withoutCheckpoint(head merkle.Head) error {
 	return nil
 }
 
-// checkExtends makes sure that the source goes on where the published log
-// ends, before a file is touched.
+// checkExtends verifies that the source extends the published log, before any file is written.
 func (p *Publisher) checkExtends(ctx context.Context, claim checkpoint.Checkpoint,
 	edge [][]merkle.Hash,
 	head merkle.Head,

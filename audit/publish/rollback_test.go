@@ -11,8 +11,9 @@ import (
 	"example.com/atm/audit/publish"
 )
 
-// TestPublisherNeverShortensALog lets the source go back within the last tile, where what it
-// has still hashes to what it signed. What was published stays, also when more comes.
+// TestPublisherNeverShortensALog rolls the source back within the last tile, where the entries
+// that are left still hash to an earlier signed head. The published log stays, also when the
+// source grows again.
 func TestPublisherNeverShortensALog(t *testing.T) {
 	const published = 1000
 	for _, tt := range []struct {
@@ -55,7 +56,7 @@ func TestPublisherNeverShortensALog(t *testing.T) {
 			if err := p.Publish(t.Context()); !errors.Is(err, tt.want) {
 				t.Errorf("publishing gives %v, want %v", err, tt.want)
 			}
-			// What was noticed once counts, whatever the source says later.
+			// A divergence that was noticed once stays, even if the source is whole again.
 			*m = whole
 			m.Grow(t, 5)
 			if err := p.Publish(t.Context()); !errors.Is(err, tt.want) {
@@ -69,8 +70,8 @@ func TestPublisherNeverShortensALog(t *testing.T) {
 	}
 }
 
-// TestPublisherRefusesWhatWasSeen starts on a source that is behind a state which is
-// published nowhere but known to have been acknowledged.
+// TestPublisherRefusesWhatWasSeen starts on a source that is behind an acknowledged state which
+// was never published.
 func TestPublisherRefusesWhatWasSeen(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -109,7 +110,7 @@ func TestPublisherRefusesWhatWasSeen(t *testing.T) {
 	}
 }
 
-// TestPublisherVerifiesTheCheckpoint takes a byte of the signature in the vault, and the
+// TestPublisherVerifiesTheCheckpoint changes a byte of the signature in the vault, and uses the
 // signature of another head.
 func TestPublisherVerifiesTheCheckpoint(t *testing.T) {
 	for _, tt := range []struct {

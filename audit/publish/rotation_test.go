@@ -10,8 +10,8 @@ import (
 	"example.com/atm/audit/publish"
 )
 
-// midway is a log whose key is rotated while a round reads its entries, after the round
-// has read the checkpoint.
+// midway is a log whose key is rotated while a round reads entries, after the round has read
+// the checkpoint.
 type midway struct {
 	*audittest.Log
 	then func()
@@ -27,8 +27,8 @@ func (m *midway) Entries(ctx context.Context, from, to int64,
 	return m.Log.Entries(ctx, from, to, yield)
 }
 
-// TestKeyBesideTheLogSignedItsCheckpoint rotates keys at every point of a round, and
-// around a start.
+// TestKeyBesideTheLogSignedItsCheckpoint rotates keys at every point of a round, and before and
+// after a start.
 func TestKeyBesideTheLogSignedItsCheckpoint(t *testing.T) {
 	m, dir := &midway{Log: audittest.New(t)}, t.TempDir()
 	var w audittest.Warnings

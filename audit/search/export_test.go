@@ -1,10 +1,10 @@
 package search
 
-// What the tests of the package see of its inside.
+// Names that the tests of the package use.
 const MaxMarks = maxMarks
 
 // EachTerm is eachTerm.
 var EachTerm = eachTerm
 
-// Len is how many bundles the index keeps.
+// Len is the number of bundles in the index.
 func (x *Index) Len() int { return len(x.marks) }

@@ -1,8 +1,8 @@
-// Package search finds entries in a log: those that fit a Filter, from the newest back.
+// Package search finds the entries of a log that match a Filter, from the newest to the oldest.
 //
-// It needs no more than an EntryReader, so the same search runs over a vault and over a
-// published log. An Index saves it from reading what cannot fit. An index is a help and no
-// witness: what is found has always been read and held against the filter.
+// It needs only an EntryReader, so the same search runs over a vault and over a published log.
+// An Index saves reading bundles that cannot match. Results never come from the index alone:
+// each entry found has been read and compared with the filter.
 package search
 
 import (
@@ -16,19 +16,19 @@ import (
 	"example.com/atm/audit"
 )
 
-// A Filter says which entries somebody wants to see. An empty field fits all.
+// A Filter selects entries. An empty field matches all entries.
 type Filter struct {
-	Account   string // among the arguments, or changed
+	Account   string // an argument names it, or the entry changed it
 	Who       string // subject of the caller
 	Operation atm.Operation
 	Event     audit.Event
-	Status    string // OK or ERROR, which failed sign-ins and summaries of failures are too
+	Status    string // OK or ERROR; failed sign-ins and their summaries are ERROR
 	Code      atm.Code
 
 	Since, Until time.Time // both inclusive
 }
 
-// Fits reports whether an entry is wanted.
+// Fits reports whether an entry matches.
 func (f *Filter) Fits(e *audit.Entry) bool {
 	switch {
 	case f.Event != "" && e.Event != f.Event,
@@ -43,7 +43,7 @@ func (f *Filter) Fits(e *audit.Entry) bool {
 	return f.Account == "" || f.about(e)
 }
 
-// outcome is OK or ERROR, and empty for an entry of which there is nothing to say.
+// outcome is OK or ERROR, or empty for an event without an outcome.
 func outcome(e *audit.Entry) string {
 	switch {
 	case e.Status != nil:
@@ -56,7 +56,7 @@ func outcome(e *audit.Entry) string {
 
 const wordError = "ERROR" // of atm.Status.Word
 
-// isFailure reports whether an event is a failure although its entries have no status.
+// isFailure reports whether entries of an event are failures although they have no status.
 func isFailure(event string) bool {
 	switch audit.Event(event) {
 	case audit.EventAuthFail, audit.EventAuthFailSummary, audit.EventDeniedSummary:
@@ -82,7 +82,7 @@ func (f *Filter) about(e *audit.Entry) bool {
 // accountArgs are the arguments that name an account.
 var accountArgs = []string{"account", "from", "to"}
 
-// May reports whether a leaf may fit, without taking it apart.
+// May reports whether a leaf may match, without parsing it.
 func (f *Filter) May(leaf []byte) bool {
 	for kind, value := range f.terms() {
 		if value == "" {
@@ -97,7 +97,7 @@ func (f *Filter) May(leaf []byte) bool {
 	return true
 }
 
-// terms are what the filter asks for, by kind.
+// terms are the values that the filter asks for, by kind.
 func (f *Filter) terms() map[byte]string {
 	return map[byte]string{
 		termAccount: f.Account, termWho: f.Who, termOperation: string(f.Operation),
@@ -114,8 +114,7 @@ const (
 	termCode      = 'c'
 )
 
-// termOf is the kind of the member of an entry with this name, and 0 for one that is
-// not looked for.
+// termOf is the kind of an entry's member with this name, or 0 if filters do not ask for it.
 func termOf(name []byte) byte {
 	switch string(name) {
 	case "account", "from", "to":
@@ -134,9 +133,8 @@ func termOf(name []byte) byte {
 	return 0
 }
 
-// eachTerm calls yield with each term of an entry, which is canonical JSON, and with a
-// status for a failure that has none. Values with characters that are escaped are passed on
-// as they are decoded.
+// eachTerm calls yield with each term of an entry, which is canonical JSON, and with a status
+// for a failure without one. Values with escaped characters are decoded first.
 func eachTerm(leaf []byte, yield func(kind byte, value []byte)) {
 	for rest := leaf; ; {
 		begin := bytes.IndexByte(rest, '"')
@@ -145,7 +143,7 @@ func eachTerm(leaf []byte, yield func(kind byte, value []byte)) {
 		}
 		name, after := cutString(rest[begin+1:])
 		if rest = after; len(rest) < 2 || rest[0] != ':' || rest[1] != '"' {
-			continue // it was no name, or not that of a string
+			continue // not a name, or its value is not a string
 		}
 		of := rest[2:]
 		value, after := cutString(of)
@@ -164,21 +162,21 @@ func eachTerm(leaf []byte, yield func(kind byte, value []byte)) {
 	}
 }
 
-// cutString cuts b at the end of the JSON string whose opening quotation mark stood
-// before it. Most are short, so it looks at one byte after the other.
+// cutString cuts b at the end of the JSON string whose opening quotation mark precedes it. Most
+// strings are short, so a loop over bytes is fast enough.
 func cutString(b []byte) (inside, after []byte) {
 	for i := 0; i < len(b); i++ {
 		switch b[i] {
 		case '"':
 			return b[:i], b[i+1:]
 		case '\\':
-			i++ // what is escaped
+			i++ // skip the escaped character
 		}
 	}
 	return b, nil
 }
 
-// unescaped decodes the JSON string whose opening quotation mark stood before b.
+// unescaped decodes the JSON string whose opening quotation mark precedes b.
 func unescaped(b []byte) []byte {
 	var s string
 	if json.NewDecoder(strings.NewReader(`"`+string(b))).Decode(&s) != nil {

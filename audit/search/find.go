@@ -12,32 +12,32 @@ import (
 	"example.com/atm/audit/merkle"
 )
 
-// A Found is an entry that fits a filter.
+// A Found is an entry that matches a filter.
 type Found struct {
 	Index int64
 	Leaf  []byte
 }
 
-// A Page is what a search found.
+// A Page is one page of results.
 type Page struct {
 	Found []Found // the newest first
-	Next  int64   // the index that the next page ends before; 0 at the end
+	Next  int64   // the next page begins before this index; 0 at the end
 	Read  int     // bundles that were read
-	Total int     // bundles that the range has
+	Total int     // bundles in the range
 }
 
-// maxRead bounds the bundles that are read for one page.
+// maxRead bounds how many bundles are read for one page.
 const maxRead = 2048
 
-// An EntryReader calls yield with the leaves of the entries from, from+1, …
-// to-1 of a log in order. A leaf is good only until yield returns. An error of
-// yield ends it and is returned.
+// An EntryReader calls yield with the leaves of the entries from, from+1, … to-1 of a log in
+// order. A leaf is valid only until yield returns. An error of yield ends the iteration and is
+// returned.
 type EntryReader func(ctx context.Context, from, to int64,
 	yield func(index int64, leaf []byte) error) error
 
-// Find searches a log backwards from the entry before index before for up to
-// limit entries that fit. With an index it reads no bundle that cannot hold
-// one, and puts there what it reads whole.
+// Find searches a log backwards from the entry before index before for at most limit matching
+// entries. With an index, it skips bundles that cannot match, and adds complete bundles that it
+// reads to the index.
 func Find(ctx context.Context, read EntryReader, index *Index, f *Filter, before int64,
 	limit int,
 ) (*Page, error) {
@@ -59,7 +59,7 @@ func Find(ctx context.Context, read EntryReader, index *Index, f *Filter, before
 			break
 		}
 		var found []Found
-		var unseen *marker // of a complete bundle that is not in the index
+		var unseen *marker // of a complete bundle that the index does not have yet
 		if index != nil && begin == n<<merkle.TileHeight && before == (n+1)<<merkle.TileHeight &&
 			!index.Has(n) {
 			unseen = index.marker()
@@ -101,9 +101,9 @@ func Find(ctx context.Context, read EntryReader, index *Index, f *Filter, before
 	return p, nil
 }
 
-// timeRange narrows the range of entries to those between the times of a
-// filter. Where the clock was set back, it ends at one of the places with the
-// time.
+// timeRange narrows the range of entries to the times of a filter by binary search. If the
+// clock was set back, several places in the log have the same time, and the range ends at one
+// of them.
 func timeRange(ctx context.Context, read EntryReader, f *Filter, before int64) (from, to int64,
 	err error,
 ) {

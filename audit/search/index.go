@@ -8,17 +8,16 @@ import (
 	"example.com/atm/audit/merkle"
 )
 
-// An Index tells bundles of entries apart that cannot hold what a filter wants,
-// so that they need not be read. It keeps a Bloom filter of 1 KiB for each
-// complete bundle that it has seen, 4 MiB for a million entries, in memory alone, up to
-// 32 MiB: of what is older than the last eight million, nothing.
-// It sees what is published, and of what was there before it what is searched.
+// An Index tells which bundles cannot match a filter, so that they need not be read. It has a
+// Bloom filter of 1 KiB for each complete bundle it has seen: 4 MiB for a million entries. It
+// is kept in memory only, and bounded to the 32 MiB of the latest eight million entries.
+// Bundles are added when they are published, and older ones when they are searched.
 type Index struct {
 	seed maphash.Seed
 
 	mu    sync.RWMutex
 	marks map[int64]*mark // guarded by mu; by number of the bundle
-	first int64           // guarded by mu; those of bundles before it are not kept
+	first int64           // guarded by mu; bundles before it are not kept
 }
 
 const maxMarks = 32 << 10
@@ -37,10 +36,10 @@ func (x *Index) Has(n int64) bool {
 	return x.marks[n] != nil
 }
 
-// Add puts bundle n, which is complete, into the index.
+// Add adds the complete bundle n.
 func (x *Index) Add(n int64, bundle []byte) {
 	m := x.marker()
-	// A bundle that is malformed has fewer marks: reading the entries reports it.
+	// A malformed bundle gets fewer marks. Reading its entries reports the error.
 	merkle.ReadBundle(bundle, merkle.TileWidth, merkle.TileWidth, func(_ int, leaf []byte) error {
 		m.mark(leaf)
 		return nil
@@ -52,16 +51,16 @@ func (x *Index) Add(n int64, bundle []byte) {
 type marker struct {
 	index *Index
 	made  *mark
-	last  [256][]byte // term of each kind that was marked last
+	last  [256][]byte // last term of each kind
 }
 
 func (x *Index) marker() *marker { return &marker{index: x, made: new(mark)} }
 
-// mark puts an entry into the mark.
+// mark adds the terms of an entry.
 func (m *marker) mark(leaf []byte) {
 	eachTerm(leaf, func(kind byte, value []byte) {
 		if m.last[kind] != nil && bytes.Equal(value, m.last[kind]) {
-			return // as most entries have what the one before them has
+			return // most entries repeat terms of the entry before
 		}
 		m.last[kind] = append(m.last[kind][:0], value...)
 		for _, bit := range m.index.bits(kind, value) {
@@ -81,8 +80,8 @@ func (x *Index) keep(n int64, m *marker) {
 	}
 }
 
-// May reports whether bundle n may hold an entry that fits. It says so of
-// every bundle that is not in the index.
+// May reports whether bundle n may have a matching entry. It is true for bundles that the index
+// does not have.
 func (x *Index) May(n int64, f *Filter) bool {
 	x.mu.RLock()
 	m := x.marks[n]
@@ -103,9 +102,9 @@ func (x *Index) May(n int64, f *Filter) bool {
 	return true
 }
 
-// bits are the bits of a term: four of them, out of one hash.
+// bits are the four bits of a term, all from one hash.
 func (x *Index) bits(kind byte, value []byte) [4]uint {
-	const odd = 0x9e3779b97f4a7c15 // makes another hash of each kind
+	const odd = 0x9e3779b97f4a7c15 // gives each kind a different hash
 	sum := maphash.Bytes(x.seed, value) ^ uint64(kind)*odd
 	var bits [4]uint
 	for i := range bits {

@@ -17,7 +17,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestFindAgreesWithReadingEverything looks for entries by every field, with an index and without.
+// TestFindAgreesWithReadingEverything searches by every field, with an index and without.
 func TestFindAgreesWithReadingEverything(t *testing.T) {
 	const size = 50_500
 	src := audittest.NewBusy(t, size)
@@ -80,7 +80,7 @@ func TestFindAgreesWithReadingEverything(t *testing.T) {
 				if fmt.Sprint(got) != fmt.Sprint(want) {
 					t.Fatalf("index %v: %d found, want %d", x != nil, len(got), len(want))
 				}
-				// The seed decides which other terms share the marks of this one.
+				// The random seed decides how many bundles match by accident.
 				if x != nil && f.Account == "7777777" && bundles > size/merkle.TileWidth/2 {
 					t.Errorf("%d of %d bundles were read for 5 entries", bundles,
 						size/merkle.TileWidth)
@@ -90,8 +90,8 @@ func TestFindAgreesWithReadingEverything(t *testing.T) {
 	}
 }
 
-// TestFailuresWithoutStatusAreErrors looks for what failed: that there were failed sign-ins
-// is found by the status of the rest.
+// TestFailuresWithoutStatusAreErrors searches for failures. Failed sign-ins have no status in
+// the log, and are found as errors.
 func TestFailuresWithoutStatusAreErrors(t *testing.T) {
 	m := audittest.New(t)
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -150,8 +150,7 @@ func TestFailuresWithoutStatusAreErrors(t *testing.T) {
 	}
 }
 
-// fill puts the complete bundles of a log into an index, as searching all of it
-// does.
+// fill adds the complete bundles of a log to an index, as a search of the whole log does.
 func fill(ctx context.Context, index *search.Index, src audit.Source) error {
 	_, head, err := src.Signed(ctx)
 	if err != nil {
@@ -173,15 +172,15 @@ func fill(ctx context.Context, index *search.Index, src audit.Source) error {
 	return nil
 }
 
-// TestIndexIsBounded puts more into an index than it keeps: the oldest is forgotten, and
-// what is forgotten may hold anything.
+// TestIndexIsBounded adds more to an index than it keeps. It forgets the oldest bundles, which
+// then may match anything.
 func TestIndexIsBounded(t *testing.T) {
 	x, f := search.NewIndex(), search.Filter{Account: "1"}
-	const begin = 1000 // the index was made when there were so many bundles
+	const begin = 1000 // bundles that existed before the index
 	for n := int64(begin); n < begin+search.MaxMarks+2; n++ {
 		x.Add(n, nil)
 	}
-	x.Add(0, nil) // by a search
+	x.Add(0, nil) // a search adds it
 	if x.Len() != search.MaxMarks {
 		t.Errorf("it keeps %d bundles, not %d", x.Len(), search.MaxMarks)
 	}
@@ -195,8 +194,8 @@ func TestIndexIsBounded(t *testing.T) {
 	}
 }
 
-// BenchmarkFind answers pages over a million entries, and reports how many of
-// the 3,907 bundles are read for each.
+// BenchmarkFind answers pages over a million entries, and reports how many of the 3,907 bundles
+// are read for each page.
 func BenchmarkFind(b *testing.B) {
 	const size = 1_000_000
 	src := audittest.NewBusy(b, size)
@@ -234,8 +233,8 @@ func BenchmarkFind(b *testing.B) {
 	}
 }
 
-// TestTermsAreThoseOfEncodingJSON compares the terms that are found in the bytes of an entry with
-// what encoding/json finds there, whatever stands in the strings around them.
+// TestTermsAreThoseOfEncodingJSON compares the terms found in the bytes of an entry with those
+// that encoding/json finds, with any content in the strings around them.
 func TestTermsAreThoseOfEncodingJSON(t *testing.T) {
 	words := rapid.SampledFrom([]string{
 		`"`, `\`, `\"`, `":"`, `"op":"x"`, "\n", "é", "account",

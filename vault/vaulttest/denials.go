@@ -33,7 +33,7 @@ func testDenialsAreBounded(t *testing.T, p Place) {
 	var callers sync.WaitGroup
 	for range 4 {
 		callers.Go(func() {
-			for i := range (flood.DenialsWhole + more) / 4 {
+			for i := range (flood.DenialEntries + more) / 4 {
 				cmd := denied
 				if i%2 == 1 {
 					cmd = granted
@@ -54,9 +54,9 @@ func testDenialsAreBounded(t *testing.T, p Place) {
 		must(t, l, deposit("1", 100))
 	}
 	callers.Wait()
-	if whole != flood.DenialsWhole || silent != more {
+	if whole != flood.DenialEntries || silent != more {
 		t.Errorf("%d denials have a receipt and %d have none, want %d and %d", whole, silent,
-			flood.DenialsWhole, more)
+			flood.DenialEntries, more)
 	}
 	other := denied
 	other.Caller = &atm.Caller{Principal: atm.Principal{Subject: "service:y"}}
@@ -80,7 +80,7 @@ func testDenialsAreBounded(t *testing.T, p Place) {
 			written++
 		}
 	}
-	if want := flood.DenialsWhole + 3; written != want {
+	if want := flood.DenialEntries + 3; written != want {
 		t.Errorf("%d denials are in the journal, want %d", written, want)
 	}
 }

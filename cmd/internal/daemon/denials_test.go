@@ -41,7 +41,7 @@ func TestDenialsAreBounded(t *testing.T) {
 		}
 	}
 	// A minute may end in between.
-	if single > 2*flood.DenialsWhole || summaries == 0 || single+int(counted) != calls*each {
+	if single > 2*flood.DenialEntries || summaries == 0 || single+int(counted) != calls*each {
 		t.Errorf("%d denials have entries, and %d summaries count %d, of %d", single, summaries,
 			counted, calls*each)
 	}

@@ -158,8 +158,8 @@ func checkCheckpoint(dir *datadir.Dir, compared *replay.Compared) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", dir.AuditKey(), err)
 	}
-	c, err := checkpoint.OpenAll(compared.Trail.Checkpoint, checkpoint.Followers(signer.Verifiers(),
-		compared.Rotations))
+	keys := checkpoint.Successors(signer.Verifiers(), compared.Rotations)
+	c, err := checkpoint.OpenAll(compared.Trail.Checkpoint, keys)
 	head := compared.Trail.Head
 	switch {
 	case err != nil:

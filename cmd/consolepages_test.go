@@ -1,0 +1,78 @@
+//go:build unix
+
+package cmd_test
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/atm"
+	"github.com/chromedp/chromedp"
+)
+
+// pageBytes bounds a page with everything that it loads.
+const pageBytes = 60 << 10
+
+// consolePages are the pages of the console that each role uses, after the prefix.
+var consolePages = map[string][]string{
+	"demo": {
+		"", "accounts/100", "accounts/100/statement", "accounts/100/review?act=withdraw&amount=x&" +
+			"request_id=r", "grants", "grants/give?request_id=r&account=100",
+		"grants/give?request_id=r&account=100&cap=x&review=1",
+	},
+	"tina": {
+		"", "holds", "holds/capture?hold=HOLD", "holds/release?hold=HOLD", "accounts/100",
+	},
+	"operator": {
+		"", "admin", "admin/status", "admin/users", "admin/users/add?request_id=r",
+		"admin/users/add?request_id=r&subject=x&review=1", "admin/users/disable?subject=user:tina",
+		"admin/accounts", "admin/accounts?owner=nobody", "admin/accounts/limit?account=100",
+		"admin/accounts/freeze?account=100", "admin/certificates", "admin/certificates/issue",
+		"admin/tokens", "log", "log/verify", "log/3",
+	},
+}
+
+// TestEachPageIsAccessibleAndFits visits the pages of each role. axe-core finds nothing, no page
+// is wider than a phone, and none has more bytes than it may.
+func TestEachPageIsAccessibleAndFits(t *testing.T) {
+	b := openBrowser(t)
+	s := startServer(t)
+	hold, err := s.demo(t, 1).Authorize(t.Context(), 100, 3000, time.Hour,
+		atm.RequestID("hold-for-the-page"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tina := s.command("atmctl", "cert", "issue", "user:tina", "--role", "teller", "--out",
+		"atm-data/clients/tina")
+	if out, err := tina.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for role, paths := range consolePages {
+		link, err := url.Parse(s.openConsole(t, role))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.do(chromedp.EmulateViewport(360, 740), chromedp.Navigate(link.String()),
+			chromedp.WaitVisible("footer"))
+		for _, path := range paths {
+			path = strings.ReplaceAll(path, "HOLD", hold.Text())
+			b.do(chromedp.Navigate(link.Scheme+"://"+link.Host+"/console/"+path),
+				chromedp.WaitVisible("footer"))
+			if got := b.text("h1"); got == "Not Found" || got == "Forbidden" {
+				t.Errorf("%s, %s: %s", role, path, got)
+			}
+			b.accessible()
+			wide := result(b, chromedp.Evaluate[int](`document.documentElement.scrollWidth`))
+			if wide > 360 {
+				t.Errorf("%s, %s is %d pixels wide on a phone", role, path, wide)
+			}
+			size := result(b, chromedp.Evaluate[int](
+				`performance.getEntries().reduce((n, e) => n + (e.encodedBodySize ?? 0), 0)`))
+			if size == 0 || size > pageBytes {
+				t.Errorf("%s, %s has %d bytes", role, path, size)
+			}
+		}
+	}
+}

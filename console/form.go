@@ -1,0 +1,199 @@
+package console
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/console/internal/forms"
+)
+
+// A formField is a field as a form shows it.
+type formField struct {
+	Name, Label, Hint string
+	Value, Problem    string
+	Control           string // text, given, choice, choices or lines
+	Mode              string // of the keyboard of a phone
+	Options           []option
+	Required, First   bool
+}
+
+// An option is one of a choice.
+type option struct {
+	Value  string
+	Chosen bool
+}
+
+// controls are how fields of a kind are filled in, where that is not a line of text.
+var controls = map[forms.Kind]string{
+	forms.Given: "given", forms.Choice: "choice", forms.Choices: "choices", forms.Lines: "lines",
+}
+
+// keyboards are those of a phone for a kind of field.
+var keyboards = map[forms.Kind]string{
+	forms.Amount: "decimal", forms.Count: "numeric", forms.Account: "numeric",
+}
+
+// formFields are the fields with their values, and with what is wrong with them. The first that
+// is wrong, or else the first, has the focus.
+func formFields(fields []forms.Field, values url.Values, problems map[string]string,
+) (shown []formField) {
+	first := slices.IndexFunc(fields, func(f forms.Field) bool { return problems[f.Name] != "" })
+	if first < 0 {
+		first = slices.IndexFunc(fields, func(f forms.Field) bool { return f.Typed() })
+	}
+	for i, f := range fields {
+		if f.Fixed != "" {
+			continue
+		}
+		s := formField{
+			Name: f.Name, Label: f.Label, Hint: f.Hint, Value: strings.Join(values[f.Name], " "),
+			Problem: problems[f.Name], Required: !f.Optional, First: i == first,
+			Control: controls[f.Kind], Mode: keyboards[f.Kind],
+		}
+		for _, o := range f.Options {
+			s.Options = append(s.Options, option{o, slices.Contains(strings.Fields(s.Value), o)})
+		}
+		shown = append(shown, s)
+	}
+	return shown
+}
+
+type formPage struct {
+	Action  string // path of the form
+	Back    string
+	Button  string
+	Problem string
+	Fields  []formField
+	Request string
+	Line    string // what would happen; empty while the form is being filled in
+}
+
+func newForm(a *forms.Action, values url.Values, problems map[string]string,
+	request string,
+) formPage {
+	return formPage{
+		Action: Prefix + a.Path, Back: Prefix + a.Back, Button: a.Button, Request: request,
+		Fields: formFields(a.Fields, values, problems),
+	}
+}
+
+// showForm shows the form of an action, and then says in one line what would happen. Nothing
+// happens yet. The address holds the request id, so that the way back leads to the same
+// intention.
+func showForm(v *visit, a *forms.Action) {
+	query := v.r.URL.Query()
+	if !v.may(a.Op) {
+		v.refuse(http.StatusForbidden, mayNot)
+		return
+	}
+	request := query.Get("request_id")
+	if request == "" {
+		query.Set("request_id", atm.NewUUID(time.Now()))
+		http.Redirect(v.w, v.r, Prefix+a.Path+"?"+query.Encode(), http.StatusSeeOther)
+		return
+	}
+	values, problems := a.Values(query)
+	for i := range a.Fields {
+		if f := &a.Fields[i]; f.Kind == forms.Given && problems[f.Name] != "" {
+			v.refuse(http.StatusUnprocessableEntity, "This link is not whole: "+problems[f.Name])
+			return
+		}
+	}
+	switch {
+	case a.Asks() && query.Get("review") == "":
+		v.show(http.StatusOK, "form.html", a.Title, "", newForm(a, values, nil, request))
+	case len(problems) > 0:
+		v.show(http.StatusUnprocessableEntity, "form.html", a.Title, "",
+			newForm(a, values, problems, request))
+	default:
+		page := newForm(a, values, nil, request)
+		page.Line = a.Line(v, values)
+		v.show(http.StatusOK, "form.html", a.Title, forms.CommandLine(a.Same(values)...), page)
+	}
+}
+
+// Look implements forms.Bank.
+func (v *visit) Look(op atm.Operation, about string) atm.Record {
+	if !v.may(op) {
+		return nil
+	}
+	status, err := v.cfg.Bank.Do(v.r.Context(), v.caller, op, text(about))
+	if err != nil {
+		return nil
+	}
+	record, _ := status.Result.(atm.Record)
+	return record
+}
+
+// carryOut carries an action out. What was refused leads back to the form, as it was filled in.
+func carryOut(v *visit, a *forms.Action) {
+	values, problems := a.Values(v.r.PostForm)
+	request := v.r.PostForm.Get("request_id")
+	if request == "" {
+		v.refuse(http.StatusUnprocessableEntity,
+			"This form has no request id. Open it again from the page that leads to it.")
+		return
+	}
+	if len(problems) > 0 {
+		v.show(http.StatusUnprocessableEntity, "form.html", a.Title, "",
+			newForm(a, values, problems, request))
+		return
+	}
+	status, problem, ok := v.try(a.Op, request, a.Args(values)...)
+	switch {
+	case !ok:
+	case status.Code == atm.PermissionDenied:
+		v.refuse(http.StatusForbidden, problem)
+	case problem != "":
+		switch status.Code {
+		case atm.Unavailable, atm.OutcomeUnknown, atm.Internal: // it is to be sent again
+		default:
+			request = atm.NewUUID(time.Now()) // the id is answered: this is another intention
+		}
+		page := newForm(a, values, nil, request)
+		page.Problem = problem
+		v.show(statusOf(status.Code), "form.html", a.Title, "", page)
+	default:
+		showDone(v, a, values, status)
+	}
+}
+
+// A donePage shows what an action answered.
+type donePage struct {
+	Line  string
+	Facts []fact
+	Once  string // what it is that is told once; empty for nothing
+	Again bool   // it was told before
+	Index string // of the entry
+	Hash  string // of its bytes
+	Slip  bool   // the caller may see it
+	Back  string
+}
+
+// A fact is a name and a value.
+type fact struct{ Name, Value string }
+
+// showDone shows what came of an action: its slip, or what is told once. Operators may see no
+// slips, and get the same page.
+func showDone(v *visit, a *forms.Action, values url.Values, status atm.Status) {
+	page := donePage{
+		Back: Prefix + a.Back, Once: a.Once, Slip: v.may(atm.Receipt), Line: a.Title + ": done.",
+	}
+	page.Index, page.Hash, _ = strings.Cut(status.Receipt, " ")
+	if a.Once == "" && page.Slip && page.Index != "" {
+		http.Redirect(v.w, v.r, slipPath+page.Index, http.StatusSeeOther)
+		return
+	}
+	record, told := status.Result.(atm.Record)
+	page.Again = a.Once != "" && !told
+	for _, f := range record {
+		if shown := forms.Plain(f.Value).Text; shown != "" {
+			page.Facts = append(page.Facts, fact{f.Name, shown})
+		}
+	}
+	v.show(http.StatusOK, "done.html", a.Title, forms.CommandLine(a.Same(values)...), page)
+}

@@ -1,0 +1,160 @@
+// Package forms says what the forms and the lists of the console are: which operation each is
+// for, what is typed, what a page says before anything happens, and which command line does
+// the same.
+//
+// It shows nothing and carries nothing out; package console does.
+package forms
+
+import (
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"example.com/atm"
+)
+
+// An Action is an operation that a form asks for: the form, then a page that says in one line
+// what would happen, and then the act.
+type Action struct {
+	Path, Title string
+	Button      string
+	Op          atm.Operation
+	Fields      []Field // in the order of the parameters of the operation
+	Line        func(Bank, url.Values) string
+	Back        string // path of the page that leads here
+	Same        func(url.Values) []string
+	Once        string // what the answer holds that is told once; empty for nothing
+}
+
+// A Bank tells the caller more of what an action is about.
+type Bank interface {
+	// Look carries out an operation that changes nothing. It returns nil when the caller may
+	// not do it, or there is nothing.
+	Look(op atm.Operation, about string) atm.Record
+}
+
+// Actions are all actions.
+var Actions = slices.Concat(holdActions, userActions, accountActions, credentialActions)
+
+// At returns the action with a path.
+func At(path string) *Action {
+	i := slices.IndexFunc(Actions, func(a Action) bool { return a.Path == path })
+	return &Actions[i]
+}
+
+// A Field is a parameter of an action, or of a list.
+type Field struct {
+	Name, Label string
+	Hint        string
+	Kind        Kind
+	Options     []string // of a choice
+	Optional    bool
+	Fixed       string // what it always is, or noValue; it is not shown
+}
+
+// noValue is the fixed value of a parameter that is left out.
+const noValue = "-"
+
+// A Kind says what is typed into a field.
+type Kind uint8
+
+// The kinds of fields.
+const (
+	Text       Kind = iota
+	Given           // by the link that leads to the form; it is shown and not typed
+	Amount          // of dollars
+	Limitation      // an amount, or none
+	Count           // a whole number
+	Account         // a number of one
+	Subject         // user:NAME or service:NAME
+	Choice          // one of the options
+	Choices         // some of the options, with spaces between them
+	Lines           // of text
+)
+
+// Check says what is wrong with a value, in a sentence.
+func (f *Field) Check(value string) string {
+	if value == "" {
+		if f.Optional {
+			return ""
+		}
+		return f.Label + " is missing."
+	}
+	switch f.Kind {
+	case Amount, Limitation:
+		if f.Kind == Limitation && value == "none" {
+			return ""
+		}
+		switch _, code := atm.ParseAmount(strings.TrimPrefix(value, "$")); code {
+		case atm.OK:
+		case atm.AmountPrecision:
+			return "An amount has at most two digits after the point."
+		default:
+			return "An amount is more than zero, like 12.50."
+		}
+	case Count:
+		if n, err := strconv.ParseInt(value, 10, 64); (err != nil || n < 0) && value != "none" {
+			return "This is a whole number, like 20."
+		}
+	case Account:
+		if _, ok := atm.ParseAccountID(value); !ok {
+			return "An account number is 1 to 9007199254740991."
+		}
+	case Subject:
+		if _, _, ok := atm.ParseSubject(value); !ok {
+			return "This is user:NAME or service:NAME."
+		}
+	case Choice, Choices:
+		for word := range strings.FieldsSeq(value) {
+			if !slices.Contains(f.Options, word) {
+				return "This is one of " + strings.Join(f.Options, ", ") + "."
+			}
+		}
+	}
+	return ""
+}
+
+// Typed reports whether a person fills the field in.
+func (f *Field) Typed() bool { return f.Kind != Given && f.Fixed == "" }
+
+// Values are the fields of the action as they were sent, and what is wrong with each.
+func (a *Action) Values(form url.Values) (values url.Values, problems map[string]string) {
+	values, problems = url.Values{}, make(map[string]string)
+	for i := range a.Fields {
+		f := &a.Fields[i]
+		if f.Fixed != "" {
+			continue
+		}
+		value := strings.TrimSpace(strings.Join(form[f.Name], " "))
+		if f.Kind == Amount || f.Kind == Limitation {
+			value = strings.TrimPrefix(value, "$")
+		}
+		values.Set(f.Name, value)
+		if problem := f.Check(value); problem != "" {
+			problems[f.Name] = problem
+		}
+	}
+	return values, problems
+}
+
+// Args are the arguments of the operation.
+func (a *Action) Args(values url.Values) []atm.Arg {
+	args := make([]atm.Arg, len(a.Fields))
+	for i, f := range a.Fields {
+		args[i] = text(values.Get(f.Name))
+		switch f.Fixed {
+		case "":
+		case noValue:
+			args[i] = atm.Arg{}
+		default:
+			args[i] = text(f.Fixed)
+		}
+	}
+	return args
+}
+
+// Asks reports whether the form has something to fill in.
+func (a *Action) Asks() bool {
+	return slices.ContainsFunc(a.Fields, func(f Field) bool { return f.Typed() })
+}

@@ -1,0 +1,88 @@
+package forms
+
+import (
+	"net/url"
+	"strings"
+
+	"example.com/atm"
+)
+
+// A List is a page with what an operation lists.
+type List struct {
+	Path, Title string
+	Op          atm.Operation
+	Member      string // of the answer, which has the rows
+	Filters     []Field
+	Args        func(l *List, query url.Values) []atm.Arg // of the operation
+	Order       func(a, b atm.Record) int // of all rows; nil for the order of the answer
+	Columns     []Column
+	Empty       string // what would fill it
+	Same        string // the command that does the same
+	Above       []string
+	Rows        []RowAct
+}
+
+// Lists are all lists.
+var Lists = []List{
+	holdList, grantList, userList, accountList, certificateList, tokenList,
+}
+
+// A RowAct leads from a row to an action on it.
+type RowAct struct {
+	Label string
+	Path  string            // of the action
+	Gives map[string]string // fields of the action that the row gives, by column
+	When  func(atm.Record) bool
+}
+
+// Offered reports whether the act makes sense for a row.
+func (r *RowAct) Offered(row atm.Record) bool { return r.When == nil || r.When(row) }
+
+// Link is the path and the query of the action for a row.
+func (r *RowAct) Link(row atm.Record) string {
+	given := url.Values{}
+	for field, column := range r.Gives {
+		given.Set(field, Plain(row.Get(column)).Text)
+	}
+	return r.Path + "?" + given.Encode()
+}
+
+// cursorOnly are the arguments of an operation that takes a cursor.
+func cursorOnly(_ *List, query url.Values) []atm.Arg {
+	return []atm.Arg{text(query.Get("cursor"))}
+}
+
+// pageAnd are those of one that takes a cursor, a limit, and each filter as a parameter.
+func pageAnd(l *List, query url.Values) []atm.Arg {
+	args := []atm.Arg{text(query.Get("cursor")), limit}
+	for _, f := range l.Filters {
+		args = append(args, text(strings.TrimSpace(query.Get(f.Name))))
+	}
+	return args
+}
+
+// pageFiltered are those of one that takes a cursor, a limit, and a struct of filters.
+func pageFiltered(l *List, query url.Values) []atm.Arg {
+	members := atm.Arg{Kind: atm.Struct}
+	for _, f := range l.Filters {
+		if value := strings.TrimSpace(query.Get(f.Name)); value != "" {
+			members.Members = append(members.Members, atm.Member{Name: f.Name, Arg: text(value)})
+		}
+	}
+	return []atm.Arg{text(query.Get("cursor")), limit, members}
+}
+
+var limit = atm.Arg{Kind: atm.Int, Text: "50"} // rows on a page
+
+func text(s string) atm.Arg { return atm.Arg{Kind: atm.String, Text: s} }
+
+// Command is the command line that lists the same.
+func (l *List) Command(query url.Values) string {
+	words := strings.Fields(l.Same)
+	for _, f := range l.Filters {
+		if value := strings.TrimSpace(query.Get(f.Name)); value != "" {
+			words = append(words, "--"+f.Name, value)
+		}
+	}
+	return CommandLine(words...)
+}

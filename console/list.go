@@ -1,0 +1,114 @@
+package console
+
+import (
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"example.com/atm"
+	"example.com/atm/console/internal/forms"
+)
+
+// A listPage is a list as a page shows it.
+type listPage struct {
+	Problem string
+	Filters []formField
+	Columns []forms.Column
+	Rows    [][]forms.Cell
+	Acts    [][]link // of each row
+	Above   []link
+	Empty   string
+	Older   string // link to the page after this one; empty on the last
+}
+
+// showList shows what an operation lists.
+func showList(v *visit, l *forms.List) {
+	query := v.r.URL.Query()
+	rows, next, problem, ok := v.readList(l, query)
+	if !ok {
+		return
+	}
+	page := listPage{
+		Problem: problem, Filters: formFields(l.Filters, query, nil), Columns: l.Columns,
+		Empty: l.Empty, Above: v.offered(l.Above),
+	}
+	for _, row := range rows {
+		cells := make([]forms.Cell, len(l.Columns))
+		for i, c := range l.Columns {
+			cells[i] = c.Show(row.Get(c.Name))
+		}
+		page.Rows = append(page.Rows, cells)
+		page.Acts = append(page.Acts, v.rowActs(l, row))
+	}
+	if next != "" {
+		older := maps.Clone(query)
+		older.Set("cursor", next)
+		page.Older = "?" + older.Encode()
+	}
+	shown := http.StatusOK
+	if problem != "" {
+		shown = http.StatusUnprocessableEntity
+	}
+	v.show(shown, "list.html", l.Title, l.Command(query), page)
+}
+
+// orderedPages bounds the pages that are read for a list with an order of its own.
+const orderedPages = 10
+
+// readList returns the rows of the list and the cursor to go on with, or what is wrong with the
+// query. When there is nothing to show, it shows that and returns false.
+func (v *visit) readList(l *forms.List, query url.Values) (rows []atm.Record, next, problem string,
+	ok bool,
+) {
+	query = maps.Clone(query)
+	for range orderedPages {
+		status, problem, ok := v.try(l.Op, "", l.Args(l, query)...)
+		if !ok {
+			return nil, "", "", false
+		}
+		if status.Code == atm.PermissionDenied {
+			v.refuse(http.StatusForbidden, problem)
+			return nil, "", "", false
+		}
+		record, _ := status.Result.(atm.Record)
+		page, _ := record.Get(l.Member).([]atm.Record)
+		rows = append(rows, page...)
+		next, _ = record.Get("next").(string)
+		if problem != "" || l.Order == nil {
+			return rows, next, problem, true
+		}
+		if next == "" {
+			break
+		}
+		query.Set("cursor", next)
+	}
+	slices.SortStableFunc(rows, l.Order)
+	return rows, next, "", true
+}
+
+// offered are links to those of the actions with these paths that the caller may do.
+func (v *visit) offered(paths []string) (links []link) {
+	for _, path := range paths {
+		if a := forms.At(path); v.may(a.Op) {
+			links = append(links, link{Label: a.Title, Path: Prefix + path})
+		}
+	}
+	return links
+}
+
+// rowActs are links to what the caller may do to a row.
+func (v *visit) rowActs(l *forms.List, row atm.Record) (links []link) {
+	for i := range l.Rows {
+		act := &l.Rows[i]
+		if v.may(forms.At(act.Path).Op) && act.Offered(row) {
+			links = append(links, link{Label: act.Label, Path: Prefix + act.Link(row)})
+		}
+	}
+	return links
+}
+
+// may reports whether the caller may do an operation on some account at least.
+func (v *visit) may(op atm.Operation) bool {
+	return v.cfg.Bank.Reach(v.caller, op) > atm.Nowhere
+}
