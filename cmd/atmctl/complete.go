@@ -7,6 +7,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/export"
 	"example.com/atm/cmd/internal/ctl"
 	"example.com/atm/cmd/internal/ctl/auditlog"
 	"example.com/atm/cmd/internal/output"
@@ -41,7 +42,7 @@ func completeValues(env *ctl.Env, root *cobra.Command) {
 		"event":     oneOf(events...),
 		"operation": oneOf(operations...),
 		"status":    oneOf("OK", "ERROR"),
-		"format":    oneOf(auditlog.ExportForms...),
+		"format":    oneOf(export.Forms...),
 		"profile": func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return env.Sign.Names(), noFile
 		},

@@ -14,12 +14,14 @@ type List struct {
 	Member      string // of the answer, which has the rows
 	Filters     []Field
 	Args        func(l *List, query url.Values) []atm.Arg // of the operation
-	Order       func(a, b atm.Record) int // of all rows; nil for the order of the answer
 	Columns     []Column
 	Empty       string // what would fill it
 	Same        string // the command that does the same
 	Above       []string
 	Rows        []RowAct
+
+	// Order is that of all rows; nil for the order of the answer.
+	Order func(a, b atm.Record) int
 }
 
 // Lists are all lists.

@@ -12,6 +12,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/export"
 	"example.com/atm/audit/merkle"
 	"example.com/atm/audit/search"
 	"example.com/atm/cmd/internal/ctl"
@@ -339,7 +340,7 @@ func tableRow(index int64, e *audit.Entry) []string {
 	if s := e.Summary; s != nil {
 		why = strings.TrimPrefix(fmt.Sprintf("%s, %d times", why, s.N), ", ")
 	}
-	return append(row(index, e), source(e), why)
+	return append(row(index, e), export.Source(e), why)
 }
 
 // wideRow is wider than most rows. It reserves the widths of the columns for tail -f.

@@ -1,4 +1,4 @@
-package auditlog
+package export
 
 import (
 	"bytes"
@@ -124,7 +124,8 @@ func exported(t *testing.T) []*record {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if records[i], err = newRecord(int64(i), leaf, "atm.example/audit"); err != nil {
+		if records[i], err = newRecord(int64(i), leaf, "atm.example/audit",
+			"test"); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,4 +1,4 @@
-package auditlog
+package export
 
 import (
 	"fmt"
@@ -17,7 +17,9 @@ type record struct {
 	leaf   []byte
 	hash   merkle.Hash // of the leaf
 	origin string      // of the log
-	args   map[string]string
+	// version of the program that exports it
+	program string
+	args    map[string]string
 
 	who     string // subject of the caller, or of the callers who were denied
 	address string // of the caller, or the network of a summary
@@ -47,14 +49,15 @@ type result struct {
 	count   int64 // of a summary; 0 for all else
 }
 
-func newRecord(index int64, leaf []byte, origin string) (*record, error) {
+func newRecord(index int64, leaf []byte, origin, program string) (*record, error) {
 	e, err := audit.ParseEntry(leaf)
 	if err != nil {
 		return nil, fmt.Errorf("entry %d: %w", index, err)
 	}
 	r := &record{
 		Entry: e, index: index, leaf: leaf, hash: merkle.LeafHash(leaf), origin: origin,
-		args: make(map[string]string, len(e.Args)), address: source(e),
+		program: program,
+		args:    make(map[string]string, len(e.Args)), address: Source(e),
 		result: result{reason: e.Reason},
 	}
 	for _, arg := range e.Args {
@@ -78,8 +81,8 @@ func newRecord(index int64, leaf []byte, origin string) (*record, error) {
 	return r, nil
 }
 
-// source returns the address, or the network, that an entry came from.
-func source(e *audit.Entry) string {
+// Source returns the address, or the network, that an entry came from.
+func Source(e *audit.Entry) string {
 	if e.Caller != nil && e.Caller.IP != "" {
 		return e.Caller.IP
 	}
