@@ -7,8 +7,8 @@ import (
 	"example.com/atm"
 )
 
-// Again returns the sender of r as of now. caller is what Authenticate or Secret returned for r
-// before its body had arrived; since then the credential may have expired or been revoked, and
+// Again returns the sender of r as of now. caller is the result of Authenticate or Secret
+// before the body of r arrived. Since then the credential may have expired or been revoked, and
 // the roles may have changed. The errors are those of Authenticate.
 func (a *Authenticator) Again(r *http.Request, caller *atm.Caller) (*atm.Caller, error) {
 	again, err := a.again(r, caller)
@@ -23,8 +23,9 @@ func (a *Authenticator) again(r *http.Request, caller *atm.Caller) (*atm.Caller,
 		now, _, err := a.authenticate(r)
 		return now, err
 	}
-	// What was answered to a challenge, or cost much to check, is not checked again. It is
-	// good as long as the password is the same, and the certificate beside it good.
+	// A response to a challenge works only once, and a secret is expensive to check, so neither is
+	// checked again. They stay good as long as the password is unchanged and the certificate that
+	// came with them is good.
 	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
 		if _, err := a.certificate(r.TLS.PeerCertificates, r.RemoteAddr); err != nil {
 			return nil, err
@@ -40,7 +41,7 @@ func (a *Authenticator) again(r *http.Request, caller *atm.Caller) (*atm.Caller,
 	return &now, nil
 }
 
-// verifierOf is the atm.Credential.Verifier for the stored form of a password.
+// verifierOf is the atm.Credential.Verifier for a stored password.
 func verifierOf(stored string) string {
 	if stored == "" {
 		return ""

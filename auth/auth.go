@@ -1,11 +1,9 @@
-// Package auth decides who is calling and what they may do.
+// Package auth identifies callers and decides what they may do.
 //
-// A caller proves a subject: by a client certificate whose identity is one URI
-// name of this server's trust domain, by HTTP Digest, or by a token; and the
-// directory must know the subject today. The proof is checked again on every
-// request, so a credential that is revoked or expired stops working on open
-// connections too. A caller who fails learns that, and not why; the reason is for
-// the audit log.
+// A caller proves a subject by a client certificate with one URI name in this server's trust
+// domain, by HTTP Digest, or by a token. The directory must know the subject at that time.
+// Every request is checked anew, so a revoked or expired credential stops working on open
+// connections too. A caller that fails does not learn the reason, which goes to the audit log.
 package auth
 
 import (
@@ -28,64 +26,61 @@ import (
 
 // Config is everything an Authenticator needs.
 type Config struct {
-	// TrustDomain is the name of the server, the host of every identity it
-	// accepts. Required.
+	// TrustDomain is the name of the server, and the host of every identity that it accepts.
+	// Required.
 	TrustDomain string
 
-	// Directory knows the subjects and their roles. Required.
+	// Directory has the subjects and their roles. Required.
 	Directory *Directory
 
-	// VerifyChain checks a client's certificates, the leaf first, at an
-	// instant. Its errors are reasons for the audit log. Required.
+	// VerifyChain checks a client's certificates, the leaf first, at a time. The texts of its
+	// errors are reasons in the audit log. Required.
 	VerifyChain func(chain []*x509.Certificate, now time.Time) error
 
-	// Backdate is how long before it was issued a certificate begins to be
-	// valid. Optional.
+	// Backdate is how long before its issue a certificate becomes valid. Optional.
 	Backdate time.Duration
 
-	// VerifyForeign is VerifyChain for the certificates of other authorities,
-	// whose holders Mappings names. What such a certificate calls itself in
-	// this server's trust domain does not count. Optional.
+	// VerifyForeign is VerifyChain for certificates of other authorities, whose holders Mappings
+	// names. An identity of this server's trust domain in such a certificate does not count.
+	// Optional.
 	VerifyForeign func(chain []*x509.Certificate, now time.Time) error
 
-	// Mappings names holders of certificates that do not name them as ours do.
-	// Optional.
+	// Mappings names the holders of foreign certificates. Optional.
 	Mappings *Mappings
 
-	// Tokens checks bearer tokens. Optional; without it none is good.
+	// Tokens verifies bearer tokens. Optional; without it every token is refused.
 	Tokens *Tokens
 
-	// Issuers are others whose tokens are good. Optional.
+	// Issuers are other issuers whose tokens are accepted. Optional.
 	Issuers *Issuers
 
-	// Realm is of HTTP Digest. Required.
+	// Realm is the realm of HTTP Digest. Required.
 	Realm string
 
-	// NonceTTL is how long a nonce of Digest can be used. Optional; 5 minutes.
+	// NonceTTL is how long a nonce of Digest is valid. Optional; 5 minutes.
 	NonceTTL time.Duration
 
-	// MaxBody bounds the body that Digest with auth-int reads. Optional; 256
-	// KiB.
+	// MaxBody bounds a body that is read for Digest with auth-int, in bytes. Optional; 256 KiB.
 	MaxBody int64
 
 	// Now is the clock. Optional; time.Now.
 	Now func() time.Time
 
-	// NonceKey is what nonces of Digest are known by. Optional; one of this server
-	// alone.
+	// NonceKey authenticates nonces of Digest. Servers that share it accept each other's nonces.
+	// Optional; random.
 	NonceKey []byte
 
-	// Spend notes the use of a count of a nonce, and reports whether it is the
-	// first one on any server with the same NonceKey. The nonce is stale from
-	// until on. Optional; without it the server remembers by itself.
+	// Spend records the use of a count of a nonce, and reports whether it is the first use on any
+	// server with the same NonceKey. The nonce is stale from until on. Optional; without it the
+	// server records uses in memory.
 	Spend digest.SpendFunc
 
-	// Refresh learns what other servers have learned, and reports whether there
-	// was something new. It is asked before a caller is refused. Optional.
+	// Refresh reads what other servers have changed, and reports whether there was a change. It is
+	// called before a caller is refused. Optional.
 	Refresh func(ctx context.Context) bool
 }
 
-// An Authenticator finds the sender of a request.
+// An Authenticator identifies the sender of a request.
 type Authenticator struct {
 	cfg    Config
 	digest *digest.Checker
@@ -93,18 +88,18 @@ type Authenticator struct {
 	secrets *secrets
 
 	mu sync.RWMutex
-	// guarded by mu: certificates whose chains were good, by their DER form
+	// verified has the certificates with valid chains, by their DER form. Guarded by mu.
 	verified map[string]*verified
-	forgot   int // guarded by mu: how often Forget was called
+	forgot   int // guarded by mu: number of calls of Forget
 }
 
 const (
-	// maxVerified bounds the certificates whose verification is remembered.
+	// maxVerified bounds the certificates whose verification is cached.
 	maxVerified = 4096
 
-	// verifiedFor bounds how long, so that a clock that was wrong or an
-	// authority that was removed does not matter for long. The dates of the
-	// certificate itself are looked at on every request.
+	// verifiedFor bounds the age of a cached verification, so that a wrong clock or a removed
+	// authority has no effect after it. The validity dates of the certificate are checked on every
+	// request.
 	verifiedFor = time.Minute
 )
 
@@ -132,41 +127,41 @@ func New(cfg Config) *Authenticator {
 	}
 }
 
-// Challenges are the values of WWW-Authenticate that say how to sign in. stale
-// says that only the nonce was at fault.
+// Challenges returns the values of WWW-Authenticate, which say how to sign in. stale says that
+// the credential failed only because its nonce expired.
 //
-// Digest comes first, each in a line of its own: Python's urllib gives up when
-// another scheme stands before it.
+// Digest comes first, each challenge in its own header line: Python's urllib gives up if it
+// finds another scheme first.
 func (a *Authenticator) Challenges(stale bool) []string {
 	return []string{a.digest.Challenge(stale), fmt.Sprintf("Bearer realm=%q", a.cfg.Realm)}
 }
 
-// ErrNothing reports a request without any credential. It is no failure: the
-// caller is told how to sign in.
+// ErrNothing reports a request without credentials. It is not a failure: the caller is sent a
+// challenge.
 var ErrNothing = errors.New("no credentials were presented")
 
 // ErrTwoHeaders reports a request with more than one Authorization header.
 var ErrTwoHeaders = errors.New("more than one Authorization header")
 
-// What Authenticate returns for a digest that is no failed sign-in: see package digest.
+// Errors of Authenticate for a digest that are not failed sign-ins. See package digest.
 var (
 	ErrStale       = digest.ErrStale
 	ErrUnavailable = digest.ErrUnavailable
 	ErrBusy        = digest.ErrBusy
 )
 
-// An Error is a failed sign-in. Its reason is for the audit log and the
-// operator; the caller learns nothing of it.
+// An Error is a failed sign-in. Its reason is for the audit log and the operator. The caller
+// does not learn it.
 type Error struct{ Reason string }
 
 // Error implements error.
 func (e *Error) Error() string { return e.Reason }
 
-// Authenticate returns the sender of r, and header fields for the answer; or ErrNothing,
-// ErrTwoHeaders, ErrStale, ErrUnavailable, ErrBusy or an *Error. It looks at the headers and the
-// connection. It reads the body only when a digest is over it, and puts it back.
+// Authenticate returns the sender of r and header fields for the answer, or ErrNothing,
+// ErrTwoHeaders, ErrStale, ErrUnavailable, ErrBusy or an *Error. It reads headers and the
+// connection. It reads the body only if a digest covers it, and puts it back.
 //
-// Certificate and header must be of one subject. A header that proves nothing is refused even
+// A certificate and a header must be of the same subject. A header that fails is refused even
 // beside a good certificate.
 func (a *Authenticator) Authenticate(r *http.Request) (*atm.Caller, http.Header, error) {
 	caller, fields, err := a.authenticate(r)
@@ -176,8 +171,8 @@ func (a *Authenticator) Authenticate(r *http.Request) (*atm.Caller, http.Header,
 	return caller, fields, err
 }
 
-// refreshed reports whether a sign-in that failed is worth another try: this server
-// may have known less than others. A digest that was good is used up.
+// refreshed reports whether a failed sign-in should be tried again, because this server has
+// just learned of a change on another server. A digest that was used is not tried again.
 func (a *Authenticator) refreshed(ctx context.Context, err error) bool {
 	var failed *Error
 	if !errors.As(err, &failed) || failed == errUsed || failed == errTwoSubjects {
@@ -213,7 +208,7 @@ func (a *Authenticator) authenticate(r *http.Request) (*atm.Caller, http.Header,
 	if err != nil {
 		return nil, nil, err
 	}
-	// Under a grant the certificate is the actor's.
+	// Under a grant, the certificate belongs to the actor.
 	sender := caller.Subject
 	if caller.Actor != "" {
 		sender = caller.Actor
@@ -224,7 +219,7 @@ func (a *Authenticator) authenticate(r *http.Request) (*atm.Caller, http.Header,
 	return caller, fields, nil
 }
 
-// header returns the sender that an Authorization header proves.
+// header authenticates by an Authorization header.
 func (a *Authenticator) header(r *http.Request, header string) (*atm.Caller, http.Header, error) {
 	scheme, rest, _ := strings.Cut(header, " ")
 	switch {
@@ -256,7 +251,7 @@ func (a *Authenticator) header(r *http.Request, header string) (*atm.Caller, htt
 	}, fields, nil
 }
 
-// token returns the sender that a bearer token proves.
+// token authenticates by a bearer token.
 func (a *Authenticator) token(r *http.Request, text string) (*atm.Caller, error) {
 	if issuer := a.cfg.Issuers.of(text); issuer != nil {
 		return a.foreignToken(r, issuer, text)
@@ -272,7 +267,7 @@ func (a *Authenticator) token(r *http.Request, text string) (*atm.Caller, error)
 	if !known {
 		return nil, &Error{"token of nobody known"}
 	}
-	// A token says in whole seconds when it was issued, by a clock that may be ahead.
+	// The issue time of a token is in whole seconds, from a clock that may be ahead.
 	issued := c.issued.Add(-ownSlack)
 	if a.cfg.Directory.isRevoked("jti:"+c.id, c.subject, issued) {
 		return nil, &Error{"token revoked"}
@@ -302,8 +297,8 @@ func (a *Authenticator) token(r *http.Request, text string) (*atm.Caller, error)
 	}, nil
 }
 
-// thumbprint is that of the certificate that came with r (RFC 8705, section 3.1); empty
-// when none did.
+// thumbprint is the thumbprint of the certificate that came with r (RFC 8705, section 3.1), or
+// empty if none did.
 func thumbprint(r *http.Request) string {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
 		return ""
@@ -312,8 +307,9 @@ func thumbprint(r *http.Request) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// Exchangeable returns the subject of a token that another caller presents to get a grant. The
-// token is this server's, good now with the certificate of r, and not itself that of a grant.
+// Exchangeable authenticates a token that another caller presents in exchange for a grant, and
+// returns its subject. The token must be issued by this server, good now with the certificate
+// of r, and not itself issued for a grant.
 func (a *Authenticator) Exchangeable(r *http.Request, text string) (*atm.Caller, error) {
 	if a.cfg.Tokens == nil || a.cfg.Issuers.of(text) != nil {
 		return nil, &Error{"token of another issuer"}
@@ -331,7 +327,7 @@ func (a *Authenticator) Exchangeable(r *http.Request, text string) (*atm.Caller,
 	return caller, nil
 }
 
-// foreignToken returns the sender that a token of another issuer proves.
+// foreignToken authenticates by a token of another issuer.
 func (a *Authenticator) foreignToken(r *http.Request, issuer *issuerKeys, text string) (*atm.Caller,
 	error,
 ) {
@@ -372,8 +368,8 @@ func (a *Authenticator) certificate(chain []*x509.Certificate, remote string) (*
 	if !known {
 		return nil, &Error{"certificate of nobody known"}
 	}
-	// Certificates of this server are dated back a little, for clocks that are slow.
-	// Whether those of other authorities are is not known.
+	// Certificates of this server are backdated a little, for slow clocks. Whether other
+	// authorities do so is unknown.
 	issued := leaf.NotBefore
 	if own {
 		issued = issued.Add(a.cfg.Backdate)
@@ -396,7 +392,7 @@ func (a *Authenticator) certificate(chain []*x509.Certificate, remote string) (*
 }
 
 // Holder returns the holder of the first certificate of chain, or an *Error if the certificate
-// is not good. It does not check that the peer has its key.
+// is not good. It does not check that the peer has the private key.
 func (a *Authenticator) Holder(chain []*x509.Certificate) (*atm.Caller, error) {
 	caller, err := a.certificate(chain, "")
 	if err == nil {
@@ -405,8 +401,8 @@ func (a *Authenticator) Holder(chain []*x509.Certificate) (*atm.Caller, error) {
 	return caller, err
 }
 
-// HasCertificate reports whether r comes with a certificate that is good, whatever comes
-// with it.
+// HasCertificate reports whether r comes with a good certificate, regardless of other
+// credentials.
 func (a *Authenticator) HasCertificate(r *http.Request) bool {
 	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
 		return false
@@ -415,19 +411,18 @@ func (a *Authenticator) HasCertificate(r *http.Request) bool {
 	return err == nil
 }
 
-// A verified certificate is one of this server's authority, and what every
-// request that comes with it needs of it.
+// A verified is a certificate with a valid chain, and what each request with it needs.
 type verified struct {
-	at      time.Time // when its chain was good
-	subject string    // whom it names
-	unnamed error     // why it names nobody
+	at      time.Time // when the chain was verified
+	subject string    // subject that the certificate names
+	unnamed error     // why it names no subject
 	words   words
 }
 
-// words are a certificate in words.
+// words are the names of a certificate in the audit log and the vault.
 type words struct {
-	serial, sha256 string // as in the audit log
-	revocation     string // the name of its revocation
+	serial, sha256 string // for the audit log
+	revocation     string // name under which it is revoked
 }
 
 func describe(leaf *x509.Certificate) words {
@@ -438,8 +433,8 @@ func describe(leaf *x509.Certificate) words {
 	}
 }
 
-// holder verifies a certificate and returns its holder, and whether this
-// server's own authority names the holder.
+// holder verifies a certificate. It returns the holder, and whether the certificate is of this
+// server's authority and names the holder itself, without a mapping.
 func (a *Authenticator) holder(chain []*x509.Certificate, now time.Time) (subject string, own bool,
 	w words, err error,
 ) {
@@ -464,9 +459,9 @@ func (a *Authenticator) holder(chain []*x509.Certificate, now time.Time) (subjec
 	return subject, false, describe(chain[0]), err
 }
 
-// verify checks the chain, or remembers that it was good a moment ago.
+// verify verifies the chain, or uses a cached verification.
 func (a *Authenticator) verify(chain []*x509.Certificate, now time.Time) (*verified, error) {
-	leaf := chain[0] // each connection has one of its own in memory
+	leaf := chain[0] // each connection has its own copy in memory
 	a.mu.RLock()
 	v := a.verified[string(leaf.Raw)]
 	forgot := a.forgot
@@ -483,16 +478,15 @@ func (a *Authenticator) verify(chain []*x509.Certificate, now time.Time) (*verif
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.verified) >= maxVerified {
-		clear(a.verified) // rare, and costs each of them one verification
+		clear(a.verified) // rare; costs each certificate one more verification
 	}
-	if forgot == a.forgot { // otherwise an authority that was removed may have signed it
+	if forgot == a.forgot { // otherwise an authority removed meanwhile may have signed it
 		a.verified[string(leaf.Raw)] = v
 	}
 	return v, nil
 }
 
-// Forget drops what was remembered of certificates that were good, because other
-// authorities are in force.
+// Forget drops cached verifications, because other authorities are now in force.
 func (a *Authenticator) Forget() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -500,8 +494,8 @@ func (a *Authenticator) Forget() {
 	a.forgot++
 }
 
-// Address is the address of a peer without its port, and without the mark of
-// an IPv4 address in IPv6. What is no address gives the zero Addr.
+// Address parses the address of a peer without its port, and unmaps an IPv4 address in IPv6. It
+// returns the zero Addr for text that is not an address.
 func Address(remote string) netip.Addr {
 	host, _, err := net.SplitHostPort(remote)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"example.com/atm"
 )
 
-// Details are the authorization details (RFC 9396) of a grant that is asked for.
+// Details are the authorization details (RFC 9396) of a requested grant.
 type Details struct {
 	Type     string   `json:"type"`
 	Accounts []string `json:"accounts"`
@@ -16,8 +16,8 @@ type Details struct {
 	Cap      string   `json:"cap"`
 }
 
-// ParseDetails reads the authorization details of exactly one grant. Each
-// name is known, stands there once, and is spelled exactly.
+// ParseDetails parses the authorization details of exactly one grant. Each member must be
+// known, occur once, and be spelled exactly.
 func ParseDetails(written string) (*Details, bool) {
 	if !distinct([]byte(written)) {
 		return nil, false
@@ -54,7 +54,7 @@ func ParseDetails(written string) (*Details, bool) {
 		actions && strings.TrimSpace(d.Cap) != ""
 }
 
-// texts is a JSON array of strings.
+// texts parses a JSON array of strings.
 func texts(raw json.RawMessage) ([]string, bool) {
 	var list []*string
 	if json.Unmarshal(raw, &list) != nil {

@@ -9,21 +9,21 @@ import (
 	"example.com/atm"
 )
 
-// A Member is what the directory knows of a subject that may sign in.
+// A Member is a subject that may sign in.
 type Member struct {
 	Roles []atm.Role // sorted
 
-	// HA1 is what Digest checks a password by (RFC 7616, section 3.4.2), in
-	// hexadecimal; empty for a member without one.
+	// HA1 is the hash of a password for Digest (RFC 7616, section 3.4.2), in hexadecimal. Empty if
+	// the member has none.
 	HA1 string
 
-	// Slow is what a secret for tokens alone is checked by, as HashSecret made
-	// it; empty for a member without one.
+	// Slow is the hash, made by HashSecret, of a secret that only gets tokens. Empty if the member
+	// has none.
 	Slow string
 }
 
-// A Directory has the subjects that may sign in. Reading takes no lock, because every
-// request reads it.
+// A Directory has the subjects that may sign in. Reads take no lock, because every request
+// reads it.
 type Directory struct {
 	members atomic.Pointer[map[string]Member]
 	revoked atomic.Pointer[map[string]time.Time]
@@ -37,8 +37,8 @@ func NewDirectory() *Directory {
 	return d
 }
 
-// Revoke makes credentials count no longer, from the next request on. The
-// names are those of people.Revocation.
+// Revoke revokes credentials from the next request on. The names are those of
+// people.Revocation.
 func (d *Directory) Revoke(names map[string]time.Time) {
 	for {
 		old := d.revoked.Load()
@@ -50,8 +50,8 @@ func (d *Directory) Revoke(names map[string]time.Time) {
 	}
 }
 
-// isRevoked reports whether a credential of subject with a name of its own,
-// issued at a time, counts no longer.
+// isRevoked reports whether a credential of subject is revoked. name is the name of the
+// credential, and issued the time of its issue.
 func (d *Directory) isRevoked(name, subject string, issued time.Time) bool {
 	revoked := *d.revoked.Load()
 	if _, is := revoked[name]; is {
@@ -61,8 +61,8 @@ func (d *Directory) isRevoked(name, subject string, issued time.Time) bool {
 	return is && !issued.After(before)
 }
 
-// Update makes the subjects in changed known, and those with nil roles
-// unknown, from the next request on.
+// Update adds or replaces the subjects in changed, and removes those with nil roles, from the
+// next request on.
 func (d *Directory) Update(changed map[string]Member) {
 	for {
 		old := d.members.Load()
@@ -80,7 +80,7 @@ func (d *Directory) Update(changed map[string]Member) {
 	}
 }
 
-// With returns the subjects that may sign in and have a role, in no order.
+// With returns the subjects with a role that may sign in, in no particular order.
 func (d *Directory) With(role atm.Role) []string {
 	var found []string
 	for subject, m := range *d.members.Load() {
@@ -91,7 +91,7 @@ func (d *Directory) With(role atm.Role) []string {
 	return found
 }
 
-// Member returns what is known of subject today.
+// Member returns the entry of subject.
 func (d *Directory) Member(subject string) (Member, bool) {
 	m, known := (*d.members.Load())[subject]
 	return m, known

@@ -9,16 +9,16 @@ import (
 	"example.com/atm"
 )
 
-// Identity is the URI by which a certificate names subject in a trust domain,
-// a SPIFFE ID: "user:demo" is spiffe://DOMAIN/user/demo.
+// Identity is the URI that names subject in a trust domain in a certificate, a SPIFFE ID:
+// "user:demo" is spiffe://DOMAIN/user/demo.
 func Identity(domain, subject string) *url.URL {
 	kind, name, _ := strings.Cut(subject, ":")
 	return &url.URL{Scheme: "spiffe", Host: domain, Path: "/" + kind + "/" + name}
 }
 
-// identity reads the subject from the one URI name of a certificate. The
-// common name and every other kind of name never count, and a certificate
-// with two URIs names nobody (SPIFFE X.509-SVID, section 2).
+// identity reads the subject from the only URI name of a certificate. The common name and other
+// kinds of names never count, and a certificate with two URIs has no identity (SPIFFE
+// X.509-SVID, section 2).
 func identity(leaf *x509.Certificate, domain string) (string, error) {
 	names := uris(leaf)
 	switch len(names) {
@@ -28,8 +28,8 @@ func identity(leaf *x509.Certificate, domain string) (string, error) {
 	default:
 		return "", &Error{"certificate with two identities"}
 	}
-	// The text is compared, not its parts: an identity has one spelling, and
-	// escapes, ports, user information, a query or a fragment are not in it.
+	// The text is compared as a whole. An identity has only one spelling, without escapes, port,
+	// user information, query or fragment.
 	rest, ours := strings.CutPrefix(names[0], "spiffe://"+domain+"/")
 	if !ours {
 		return "", &Error{"certificate of another trust domain"}
@@ -43,14 +43,13 @@ func identity(leaf *x509.Certificate, domain string) (string, error) {
 }
 
 // uriName is the tag of a URI among the alternative names of a certificate, and
-// alternativeNames is their extension (RFC 5280, section 4.2.1.6).
+// alternativeNames is the OID of their extension (RFC 5280, section 4.2.1.6).
 const uriName = 6
 
 var alternativeNames = asn1.ObjectIdentifier{2, 5, 29, 17}
 
-// uris are the URI names of a certificate as they are written. crypto/x509
-// gives them as url.URL, which has lost an empty fragment and the case of the
-// scheme.
+// uris are the URI names of a certificate as written. crypto/x509 parses them to url.URL, which
+// loses an empty fragment and the case of the scheme.
 func uris(leaf *x509.Certificate) []string {
 	var list []string
 	for _, extension := range leaf.Extensions {

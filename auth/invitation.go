@@ -8,33 +8,32 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// An Invitation lets a subject that cannot sign in yet get one certificate. Its
-// code is a JWT of a type of its own, signed as tokens are. The vault sees to it
-// that each code is used once.
+// An Invitation lets a subject that cannot sign in yet get one certificate. Its code is a JWT
+// of a type of its own, signed as tokens are. The vault makes sure that each code is used once.
 type Invitation struct {
 	Subject string
-	// that the subject gets with it, separated by spaces; empty for those it has
+	// Roles are given to the subject, separated by spaces. Empty keeps the roles that it has.
 	Roles   string
-	Life    time.Duration // of the certificate
+	Life    time.Duration // life of the certificate
 	ID      string
 	Issued  time.Time
 	Expires time.Time
-	Until   time.Time // when the certificate ends at the latest; zero for no bound
+	Until   time.Time // latest end of the certificate; zero for no bound
 
-	// Known is whether the subject was known when it was invited. By is the subject that
-	// invited, and Via the name of the revocation of By's credential, "" for none: the
+	// Known says whether the subject was known at the time of the invitation. By is the inviting
+	// subject, and Via the revocation name of By's credential, or "" if there is none. The
 	// invitation is good as long as By may invite.
 	Known   bool
 	By, Via string
 }
 
-// MaxInvitation is the longest an invitation can wait: that is how long the vault
-// remembers the invitations that were used.
+// MaxInvitation is the longest life of an invitation. The vault remembers used invitations for
+// as long.
 const MaxInvitation = 6 * 24 * time.Hour
 
 const invitationType = "atm-invitation+jwt"
 
-// Invite returns the code of an invitation.
+// Invite returns the code for an invitation.
 func (t *Tokens) Invite(i Invitation) (code string, err error) {
 	all := jwt.MapClaims{
 		"iss": t.issuer, "aud": t.issuer + "/enroll", "sub": i.Subject, "jti": i.ID,
@@ -48,8 +47,8 @@ func (t *Tokens) Invite(i Invitation) (code string, err error) {
 	return t.sign(invitationType, all)
 }
 
-// Invited returns the invitation of a code that is good now; an *Error
-// otherwise. One from before everything of its subject was revoked is not.
+// Invited verifies the code of an invitation, and returns an *Error if it is not good now.
+// Revoking everything of its subject also revokes an earlier invitation.
 func (a *Authenticator) Invited(code string) (Invitation, error) {
 	bad := &Error{"invitation that is none, or is over"}
 	t := a.cfg.Tokens
@@ -70,7 +69,7 @@ func (a *Authenticator) Invited(code string) (Invitation, error) {
 	i.Expires, okExpires = seconds(payload["exp"])
 	i.By, i.Via = word(payload["by"]), word(payload["via"])
 	okUntil, okKnown := true, true
-	if known := payload["known"]; known != nil { // those of older servers do not say it
+	if known := payload["known"]; known != nil { // older servers do not write it
 		okKnown = json.Unmarshal(known, &i.Known) == nil
 	}
 	if until := payload["until"]; until != nil {

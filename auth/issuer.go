@@ -24,29 +24,29 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// The keys of issuers are fetched and read here, and not by MicahParks/jwkset, the library that
-// goes with golang-jwt. It reads answers of any size, gives a whole set up for one bad key, keeps
-// keys for ever that cannot be fetched again, takes two keys of one name, and lets sign-ins wait
-// for its rate limit.
+// The keys of issuers are fetched and parsed here, and not by MicahParks/jwkset, the library
+// that goes with golang-jwt. That library reads answers of any size, rejects a whole set for
+// one bad key, keeps keys for ever if they cannot be fetched again, accepts two keys with one
+// name, and makes sign-ins wait for its rate limit.
 
-// An Issuer is another issuer whose tokens are good here, such as an OpenID
-// provider. What it is trusted for is set here alone: a token cannot make the
-// server fetch anything or choose an algorithm.
+// An Issuer is another issuer whose tokens are accepted, such as an OpenID provider. Its trust
+// is configured here alone: a token cannot make the server fetch anything or choose an
+// algorithm.
 type Issuer struct {
 	Name      string // iss, compared exactly
 	Audience  string // aud, compared exactly
 	Algorithm string // ES256, ES384, RS256, PS256 or EdDSA
-	Type      string // typ of its tokens, such as "at+jwt"; empty for JWT, or none
-	// claim that names the subject: "sub", or "email" where email_verified is true
+	Type      string // typ of its tokens, such as "at+jwt"; empty for JWT or none
+	// Claim names the subject: "sub", or "email" if email_verified is true.
 	Claim    string
-	Subjects map[string]string // subjects of this server by what the claim says
-	Scope    []string          // what its tokens are good for; nil for all that roles allow
+	Subjects map[string]string // subjects of this server by the value of the claim
+	Scope    []string          // operations its tokens allow; nil for all that the roles allow
 
-	// KeysURL is where its keys are (RFC 7517), by https, and KeysFile a copy of
-	// them. Exactly one of the two is set.
+	// KeysURL is the https URL of its keys (RFC 7517), and KeysFile a file with a copy of them.
+	// Exactly one of the two is set.
 	KeysURL, KeysFile string
 
-	// Roots are what KeysURL is trusted by; nil for those of the system.
+	// Roots are the authorities trusted for KeysURL; nil for those of the system.
 	Roots *x509.CertPool
 }
 
@@ -79,12 +79,12 @@ func (i *Issuer) check() error {
 
 const (
 	keysEvery   = 5 * time.Minute // how often keys are fetched
-	keysAgain   = time.Minute     // how soon again, for a key that is not known
-	keysStale   = 24 * time.Hour  // how long keys are good that could not be fetched again
+	keysAgain   = time.Minute     // shortest time between fetches for an unknown key
+	keysStale   = 24 * time.Hour  // how long keys stay good if they cannot be fetched again
 	keysTimeout = 5 * time.Second // of a fetch
 	maxKeys     = 16              // of an issuer
 	maxKeySet   = 64 << 10        // bytes
-	maxForeign  = 24 * time.Hour  // the longest life of a token of another issuer
+	maxForeign  = 24 * time.Hour  // longest life of a token of another issuer
 	minRSA      = 2048            // bits
 	maxRSA      = 8192            // bits
 	maxMapped   = 10_000          // subjects of an issuer
@@ -98,13 +98,13 @@ type Issuers struct {
 	list   atomic.Pointer[map[string]*issuerKeys]
 }
 
-// NewIssuers returns no issuers yet. now is the clock; report is told when the
-// keys of an issuer could not be fetched.
+// NewIssuers returns an empty set of issuers. now is the clock. report is called if the keys of
+// an issuer could not be fetched.
 func NewIssuers(now func() time.Time, report func(issuer string, err error)) *Issuers {
 	return &Issuers{now: now, report: report}
 }
 
-// Trusts reports whether tokens of an issuer are good here.
+// Trusts reports whether tokens of an issuer are accepted.
 func (s *Issuers) Trusts(issuer string) bool {
 	if s == nil {
 		return false
@@ -113,9 +113,9 @@ func (s *Issuers) Trusts(issuer string) bool {
 	return list != nil && (*list)[issuer] != nil
 }
 
-// Update puts other issuers in force, unless one of them is wrong. Keys are
-// fetched when the first token needs them; an issuer that was in force before
-// keeps the keys that it has.
+// Update replaces the issuers in force, unless one of the new ones is invalid. Keys are fetched
+// when the first token needs them. An issuer that was in force before keeps the keys that it
+// has.
 func (s *Issuers) Update(list []Issuer) error {
 	if len(list) > maxIssuers {
 		return fmt.Errorf("there are more than %d issuers", maxIssuers)
@@ -139,7 +139,7 @@ func (s *Issuers) Update(list []Issuer) error {
 	return nil
 }
 
-// of returns the issuer that a token claims to be of, and nil for none of them.
+// of returns the issuer that a token claims, or nil if it is not accepted.
 func (s *Issuers) of(token string) *issuerKeys {
 	if s == nil || s.list.Load() == nil || len(token) > maxForeignToken {
 		return nil
@@ -155,10 +155,11 @@ func (s *Issuers) of(token string) *issuerKeys {
 	return (*s.list.Load())[word(payload["iss"])]
 }
 
-// maxForeignToken bounds a token of another issuer, in bytes: those say more.
+// maxForeignToken bounds a token of another issuer, in bytes. Such tokens have more claims than
+// ours.
 const maxForeignToken = 8 << 10
 
-// issuerKeys is an issuer with its keys as they were fetched.
+// issuerKeys is an issuer with its fetched keys.
 type issuerKeys struct {
 	Issuer
 	now    func() time.Time
@@ -169,7 +170,7 @@ type issuerKeys struct {
 
 	mu      sync.RWMutex
 	keys    map[string]any // guarded by mu; public keys by kid
-	fetched time.Time      // guarded by mu; when that was good
+	fetched time.Time      // guarded by mu; time of the last successful fetch
 	tried   time.Time      // guarded by mu
 }
 
@@ -188,7 +189,7 @@ func newIssuerKeys(i Issuer, now func() time.Time, report func(string, error)) *
 	}}
 }
 
-// inherit takes over the keys of what the issuer was before.
+// inherit takes over the keys of the issuer's previous configuration.
 func (k *issuerKeys) inherit(before *issuerKeys) {
 	if before == nil || before.KeysURL != k.KeysURL || before.KeysFile != k.KeysFile ||
 		before.Algorithm != k.Algorithm {
@@ -196,17 +197,17 @@ func (k *issuerKeys) inherit(before *issuerKeys) {
 	}
 	before.mu.RLock()
 	defer before.mu.RUnlock()
-	// fetched again for the first key that is not known
+	// The keys are fetched again for the first unknown key.
 	k.keys, k.fetched = before.keys, before.fetched
 }
 
-// foreign is what a good token of another issuer says.
+// foreign is the content of a valid token of another issuer.
 type foreign struct {
 	subject, id, key string
 	issued, expires  time.Time
 }
 
-// verify returns what a token of the issuer says, if the token is good now.
+// verify returns the content of a token of the issuer, if the token is good now.
 func (k *issuerKeys) verify(ctx context.Context, token string) (*foreign, error) {
 	parts := strings.Split(token, ".")
 	header, err := object(parts[0])
@@ -261,7 +262,7 @@ func (k *issuerKeys) claims(payload map[string]json.RawMessage, kid string) (*fo
 	case issued.After(now.Add(tokenSlack)):
 		return nil, &Error{"token of the future"}
 	case payload["cnf"] != nil || payload["act"] != nil || payload["authorization_details"] != nil:
-		return nil, &Error{"token that is narrowed in an unknown way"} // which is not passed over
+		return nil, &Error{"token that is narrowed in an unknown way"} // and must not be ignored
 	}
 	if nbf := payload["nbf"]; nbf != nil {
 		if from, ok := seconds(nbf); !ok || from.After(now.Add(tokenSlack)) {
@@ -281,16 +282,16 @@ func (k *issuerKeys) claims(payload map[string]json.RawMessage, kid string) (*fo
 	}, nil
 }
 
-// hasAudience reports whether a token is for audience, alone or among others (RFC 7519,
-// section 4.1.3).
+// hasAudience reports whether audience is one of the audiences of a token (RFC 7519, section
+// 4.1.3).
 func hasAudience(raw json.RawMessage, audience string) bool {
 	var several []string
 	return word(raw) == audience || json.Unmarshal(raw, &several) == nil && slices.Contains(several,
 		audience)
 }
 
-// key returns the public key that is called kid, and nil when none is. It
-// fetches keys when it is time to, and for a key that is not known.
+// key returns the public key with the name kid, or nil if there is none. It fetches keys when
+// they are old, and for an unknown key.
 func (k *issuerKeys) key(ctx context.Context, kid string) any {
 	public, wait := k.known(kid)
 	if wait {
@@ -298,7 +299,7 @@ func (k *issuerKeys) key(ctx context.Context, kid string) any {
 	}
 	if !k.fetching.TryLock() {
 		if public != nil {
-			return public // another request fetches keys, and this one is still good
+			return public // another request is fetching keys, and this key is still good
 		}
 		k.fetching.Lock()
 	}
@@ -306,7 +307,7 @@ func (k *issuerKeys) key(ctx context.Context, kid string) any {
 	if public, wait := k.known(kid); wait { // another request has fetched them
 		return public
 	}
-	// A caller that goes away does not stop the fetch that others wait for.
+	// The fetch goes on if this caller disconnects, because other requests wait for it.
 	keys, err := k.fetch(context.WithoutCancel(ctx))
 	k.mu.Lock()
 	k.tried = k.now()
@@ -321,8 +322,8 @@ func (k *issuerKeys) key(ctx context.Context, kid string) any {
 	return public
 }
 
-// known returns the key that is called kid, if it is known and fresh enough,
-// and whether nothing is to be fetched for it now.
+// known returns the key with the name kid if it is known and fresh enough, and whether the
+// answer is final without a fetch.
 func (k *issuerKeys) known(kid string) (public any, wait bool) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
@@ -361,7 +362,7 @@ func (k *issuerKeys) fetch(ctx context.Context) (map[string]any, error) {
 	return k.read(resp.Body)
 }
 
-// read reads a set of keys. Keys that are not for the algorithm are left out.
+// read parses a set of keys. It skips keys that are not for the algorithm.
 func (k *issuerKeys) read(r io.Reader) (map[string]any, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxKeySet+1))
 	if err != nil {
@@ -376,7 +377,7 @@ func (k *issuerKeys) read(r io.Reader) (map[string]any, error) {
 	keys := make(map[string]any)
 	for _, text := range set.Keys {
 		key, err := parseJWK(text)
-		if err != nil || key.kid == "" { // of a kind that nobody here knows
+		if err != nil || key.kid == "" { // of an unsupported kind
 			continue
 		}
 		if key.use != "" && key.use != "sig" || key.algorithm != "" &&
@@ -394,7 +395,7 @@ func (k *issuerKeys) read(r io.Reader) (map[string]any, error) {
 	return keys, nil
 }
 
-// fits reports whether a public key is one for the algorithm, and strong.
+// fits reports whether a public key is strong and is for the algorithm.
 func fits(algorithm string, key any) bool {
 	switch key := key.(type) {
 	case *ecdsa.PublicKey:

@@ -12,7 +12,7 @@ import (
 	"math/big"
 )
 
-// A jwk is a public key as JSON has it (RFC 7517), and what it says of itself.
+// A jwk is a public key in JSON (RFC 7517), with its name, algorithm and use.
 type jwk struct {
 	public              any // *ecdsa.PublicKey, *rsa.PublicKey or ed25519.PublicKey
 	kid, use, algorithm string
@@ -20,7 +20,7 @@ type jwk struct {
 
 var errJWK = errors.New("no public key of a known kind")
 
-// parseJWK reads a public key on P-256, P-384 or Ed25519, or one of RSA. It refuses symmetric
+// parseJWK parses a public key on P-256, P-384 or Ed25519, or an RSA key. It refuses symmetric
 // and private keys, which no issuer should publish.
 func parseJWK(text []byte) (jwk, error) {
 	var members map[string]json.RawMessage
@@ -55,7 +55,7 @@ func parseJWK(text []byte) (jwk, error) {
 	return jwk{}, errJWK
 }
 
-// onCurve reads the coordinates of a point, which are as long as the curve is wide (RFC 7518,
+// onCurve reads the coordinates of a point, whose length must be that of the curve (RFC 7518,
 // section 6.2.1.2).
 func (k *jwk) onCurve(curve elliptic.Curve, members map[string]json.RawMessage) error {
 	x, okX := octets(members["x"])
@@ -72,7 +72,7 @@ func (k *jwk) onCurve(curve elliptic.Curve, members map[string]json.RawMessage) 
 	return nil
 }
 
-// octets are the bytes of a member in base64url.
+// octets decodes a member in base64url.
 func octets(raw json.RawMessage) ([]byte, bool) {
 	s, ok := text(raw)
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)

@@ -14,26 +14,26 @@ import (
 	"time"
 )
 
-// A KeyTable is the keys of tokens. All of them are published. The active one
-// signs; tokens of the retiring one are good until they end; the next one is
-// there so that a client that caches the published keys knows it before it signs.
+// A KeyTable has the keys of tokens. All of them are published. The active key signs. Tokens of
+// the retiring key are good until they expire. The next key is published before it signs, so
+// that clients that cache the published keys know it in time.
 //
-// The keys are on the curve P-256. They may be in a file or in a module.
+// The keys are on the curve P-256. They may be in a file or in a hardware module.
 type KeyTable struct {
 	Active   crypto.Signer
 	Next     crypto.Signer // nil for none
 	Retiring crypto.Signer // nil for none
 
-	Since time.Time // when the active key began to sign; zero for always
+	Since time.Time // when the active key began to sign; zero if it is the first key
 }
 
-// Rotated is the table after k in which fresh is the next key.
+// Rotated returns the table after a rotation that makes fresh the next key.
 func (k KeyTable) Rotated(fresh crypto.Signer, now time.Time) KeyTable {
 	return KeyTable{Active: k.Next, Next: fresh, Retiring: k.Active, Since: now}
 }
 
-// Settled returns when the last token of the retiring key has ended. From then on
-// the table can be rotated again without ending a token before its time.
+// Settled returns when the last token of the retiring key has expired. From then on the table
+// can be rotated again without ending a token early.
 func (k KeyTable) Settled() time.Time {
 	if k.Since.IsZero() {
 		return k.Since
@@ -41,12 +41,12 @@ func (k KeyTable) Settled() time.Time {
 	return k.Since.Add(MaxTokenLife + tokenSlack)
 }
 
-// A tokenKey is one key, and what it is called.
+// A tokenKey is a key and its name.
 type tokenKey struct {
 	signer crypto.Signer
 	public *ecdsa.PublicKey
 	kid    string
-	x, y   string // as JWK has them
+	x, y   string // as in a JWK
 }
 
 const coordinate = 32 // bytes
@@ -71,7 +71,7 @@ func newTokenKey(signer crypto.Signer) (*tokenKey, error) {
 	return k, nil
 }
 
-// sign returns the signature of text as ES256 has it (RFC 7518, section 3.4).
+// sign returns the ES256 signature of text (RFC 7518, section 3.4).
 func (k *tokenKey) sign(text string) ([]byte, error) {
 	sum := sha256.Sum256([]byte(text))
 	der, err := k.signer.Sign(rand.Reader, sum[:], crypto.SHA256)
@@ -89,7 +89,7 @@ func (k *tokenKey) sign(text string) ([]byte, error) {
 	return raw, nil
 }
 
-// keySet is a table of keys in the order active, next, retiring.
+// keySet has the keys of a table in the order active, next, retiring.
 type keySet struct {
 	table KeyTable
 	keys  []*tokenKey
@@ -115,7 +115,7 @@ func newKeySet(table KeyTable) (*keySet, error) {
 
 func (s *keySet) active() *tokenKey { return s.keys[0] }
 
-// named returns the key that is called kid, and nil when none is.
+// named returns the key with the name kid, or nil if there is none.
 func (s *keySet) named(kid string) *tokenKey {
 	for _, key := range s.keys {
 		if key.kid == kid {
@@ -128,8 +128,8 @@ func (s *keySet) named(kid string) *tokenKey {
 // Keys is the table in force.
 func (t *Tokens) Keys() KeyTable { return t.keys.Load().table }
 
-// Adopt puts another table in force. Tokens of keys that are not in it are good
-// no longer.
+// Adopt replaces the table in force. Tokens of keys that the new table lacks are refused from
+// then on.
 func (t *Tokens) Adopt(table KeyTable) error {
 	set, err := newKeySet(table)
 	if err != nil {
@@ -139,5 +139,5 @@ func (t *Tokens) Adopt(table KeyTable) error {
 	return nil
 }
 
-// ActiveKey is what the key that signs is called.
+// ActiveKey is the name of the signing key.
 func (t *Tokens) ActiveKey() string { return t.keys.Load().active().kid }

@@ -13,11 +13,9 @@ import (
 	"example.com/atm"
 )
 
-// A Mapping names the holder of a certificate that does not name its holder as this
-// server's certificates do. It has exactly one of URI, DNS, Email, KeySHA256, or Issuer and Name,
-// and
-// each is compared exactly: names as the bytes of their DER, because different
-// ones can print alike.
+// A Mapping names the holder of a foreign certificate. It has exactly one of URI, DNS, Email,
+// KeySHA256, or Issuer and Name. Each is compared exactly: distinguished names by the bytes of
+// their DER, because different ones can print alike.
 type Mapping struct {
 	Subject string // of this server: "user:NAME" or "service:NAME"
 
@@ -26,10 +24,10 @@ type Mapping struct {
 	Email     string // one of its email addresses
 	KeySHA256 string // SHA-256 of its SubjectPublicKeyInfo, in lower-case hexadecimal
 	Issuer    []byte // DER of the issuer's distinguished name
-	Name      []byte // DER of its own distinguished name
+	Name      []byte // DER of the subject's distinguished name
 }
 
-// check reports what is wrong with a mapping.
+// check validates a mapping.
 func (m *Mapping) check() error {
 	if _, _, ok := atm.ParseSubject(m.Subject); !ok {
 		return fmt.Errorf("%q is no subject", m.Subject)
@@ -74,7 +72,7 @@ func (m *Mapping) fits(leaf *x509.Certificate) bool {
 // Mappings are the mappings in force. They are replaced as a whole.
 type Mappings struct{ list atomic.Pointer[[]Mapping] }
 
-// Update puts other mappings in force, unless one of them is wrong.
+// Update replaces the mappings in force, unless one of the new ones is invalid.
 func (m *Mappings) Update(list []Mapping) error {
 	for i := range list {
 		if err := list[i].check(); err != nil {
@@ -87,8 +85,8 @@ func (m *Mappings) Update(list []Mapping) error {
 
 var errNoMapping = errors.New("no mapping")
 
-// subject returns the holder of a certificate. It is an error if no mapping fits, or
-// if two that fit name different subjects.
+// subject returns the holder of a certificate. It is an error if no mapping matches, or if the
+// matching ones name different subjects.
 func (m *Mappings) subject(leaf *x509.Certificate) (string, error) {
 	list := m.list.Load()
 	if list == nil {

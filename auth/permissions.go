@@ -2,8 +2,8 @@ package auth
 
 import "example.com/atm"
 
-// permissions says which caller may do what, and on which accounts. What is not in the
-// table is denied to every caller.
+// permissions says which roles may do which operation, and on which accounts. An operation
+// without a row is denied to every caller.
 var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 	atm.Inquiry: {
 		atm.Customer: atm.Owned,
@@ -83,7 +83,7 @@ var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 	atm.AuditBalances: auditor,
 }
 
-// movement says which caller may move money, and in the case of a transfer where from.
+// movement is for operations that move money: the accounts from which a role may move it.
 var movement = map[atm.Role]atm.Reach{atm.Customer: atm.Owned, atm.Teller: atm.Everywhere}
 
 // everybody is for operations about the caller alone.
@@ -92,21 +92,20 @@ var everybody = map[atm.Role]atm.Reach{
 	atm.Service: atm.Owned,
 }
 
-// holds says which caller may see the holds that others made: one that sees every account.
+// holds is for seeing holds: roles that see every account see the holds of others.
 var holds = map[atm.Role]atm.Reach{
 	atm.Teller: atm.Everywhere, atm.Auditor: atm.Everywhere,
 	atm.Operator: atm.Everywhere,
 }
 
-// grants says which caller may see and revoke grants: customers those that they gave.
+// grants is for seeing and revoking grants. Customers may do so with the grants that they gave.
 var grants = map[atm.Role]atm.Reach{atm.Customer: atm.Owned, atm.Operator: atm.Everywhere}
 
 var auditor = map[atm.Role]atm.Reach{atm.Auditor: atm.Everywhere}
 
 var operator = map[atm.Role]atm.Reach{atm.Operator: atm.Everywhere}
 
-// Permit says on which accounts p may do op: the widest reach of all its
-// roles.
+// Permit returns the accounts on which p may do op: the widest reach of all its roles.
 func Permit(p atm.Principal, op atm.Operation) atm.Reach {
 	reach := atm.Nowhere
 	if !p.InScope(op) {
@@ -118,6 +117,6 @@ func Permit(p atm.Principal, op atm.Operation) atm.Reach {
 	return reach
 }
 
-// Covers reports whether the table has a row for op. The server does not
-// start with a method that has none.
+// Covers reports whether the table has a row for op. The server does not start with a method
+// that has none.
 func Covers(op atm.Operation) bool { return len(permissions[op]) > 0 }

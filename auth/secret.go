@@ -15,10 +15,10 @@ import (
 	"golang.org/x/crypto/argon2"
 )
 
-// A user who is not to sign in by Digest has a secret that is hashed with
-// argon2id (RFC 9106): a reader of the vault learns nothing that signs in,
-// as the HA1 of Digest would. It is good at the token endpoint alone, because
-// each check takes memory and time; that is why few run at once.
+// A user who may not sign in by Digest has a secret that is hashed with argon2id (RFC 9106).
+// Unlike the HA1 of Digest, the hash does not let its reader sign in. The secret works at the
+// token endpoint alone, and only a few are checked at a time, because each check takes memory
+// and time.
 const (
 	argonKiB    = 19 << 10 // 19 MiB, 2 passes, 1 thread: what OWASP advises
 	argonPasses = 2
@@ -27,11 +27,11 @@ const (
 	argonHash   = 32 // bytes
 )
 
-// errNotFIPS reports a secret where nothing but FIPS 140 is allowed.
+// errNotFIPS reports a secret where only FIPS 140 algorithms are allowed.
 var errNotFIPS = errors.New("a secret for tokens alone is hashed with argon2id, which is not " +
 	"allowed where nothing but FIPS 140 is")
 
-// HashSecret returns what a secret is checked by, in the PHC string format.
+// HashSecret returns the hash of a secret in the PHC string format.
 func HashSecret(secret string) ([]byte, error) {
 	if fips140.Enforced() {
 		return nil, errNotFIPS
@@ -53,7 +53,7 @@ func phc(salt, hash []byte) string {
 var phcHead = fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$", argon2.Version, argonKiB, argonPasses,
 	argonLanes)
 
-// parsePHC takes apart what HashSecret made.
+// parsePHC parses the result of HashSecret.
 func parsePHC(text string) (salt, hash []byte, ok bool) {
 	rest, ok := strings.CutPrefix(text, phcHead)
 	if !ok {
@@ -71,7 +71,7 @@ func parsePHC(text string) (salt, hash []byte, ok bool) {
 // secrets checks secrets, a few at a time.
 type secrets struct {
 	slots *slots
-	dummy string // of nobody
+	dummy string // hash for unknown users
 }
 
 func newSecrets() *secrets {
@@ -80,9 +80,8 @@ func newSecrets() *secrets {
 	return &secrets{slots: newSlots(), dummy: phc(random[:argonSalt], random[argonSalt:])}
 }
 
-// check reports whether secret is the one that was hashed. An empty hash fits
-// no secret, and takes as long. The check waits for its turn among those from the same
-// address and for the same user.
+// check reports whether secret has this hash. For an empty hash it reports false after the same
+// time. A check waits for its turn among those from the same address and for the same user.
 func (s *secrets) check(ctx context.Context, hashed, secret, address, user string) (bool, error) {
 	if fips140.Enforced() {
 		return false, nil
@@ -105,9 +104,8 @@ func (s *secrets) check(ctx context.Context, hashed, secret, address, user strin
 // maxSecret bounds a secret, in bytes.
 const maxSecret = 256
 
-// Secret returns whose secret came with r, which has no other credential; or an
-// *Error, ErrBusy, or the error of a request that is over. id is a subject, or
-// the name of a user.
+// Secret authenticates r by a secret, its only credential. It returns an *Error, ErrBusy, or
+// the error of a cancelled request. id is a subject or the name of a user.
 func (a *Authenticator) Secret(r *http.Request, id, secret string) (*atm.Caller, error) {
 	subject := Claimant(id)
 	if _, _, ok := atm.ParseSubject(subject); !ok || len(secret) > maxSecret {
@@ -139,8 +137,8 @@ func (a *Authenticator) Secret(r *http.Request, id, secret string) (*atm.Caller,
 	}, nil
 }
 
-// Claimant is the subject that the client_id of a form claims to be: a subject,
-// or the name of a user.
+// Claimant is the subject that the client_id of a form claims. client_id is a subject or the
+// name of a user.
 func Claimant(id string) string {
 	if strings.Contains(id, ":") {
 		return id

@@ -8,51 +8,49 @@ import (
 )
 
 const (
-	// maxChecks bounds the secrets that are checked at a time, and with them the
-	// memory of argon2id: 38 MiB.
+	// maxChecks bounds the concurrent checks of secrets, and so the memory of argon2id: 38 MiB.
 	maxChecks = 2
 
-	// maxQueued bounds the requests that wait for a check: about seven seconds in all.
-	// Each costs a connection and a form of at most 8 KiB.
+	// maxQueued bounds the requests that wait for a check, which takes about seven seconds for all.
+	// Each waiting request costs a connection and a form of at most 8 KiB.
 	maxQueued = 512
 
 	// maxWait bounds the wait of one request.
 	maxWait = 10 * time.Second
 )
 
-// Slots are what secrets are checked in. Requests that find none free wait, and take
-// turns by address and by user: every other slot goes to the address that has waited
-// longest for its turn, and those between to the user. However many requests one
-// address sends, or whole networks send for one user, others wait for a turn or two.
-// When too many wait, the newcomer takes the place of a request from the address and user
-// with the most waiting requests.
+// slots bounds the concurrent checks of secrets. Requests wait for a free slot, and are served
+// fairly by address and by user: every other slot goes to the address whose last turn is the
+// longest ago, and the slots between to such a user. So however many requests one address
+// sends, or whole networks send for one user, others wait only for a turn or two. If the queue
+// is full, a new request replaces one from the address and user with the most waiting requests.
 type slots struct {
 	mu      sync.Mutex
 	taken   int                  // guarded by mu
 	waiting []*waiter            // guarded by mu; oldest first
 	shares  [2]map[string]*share // guarded by mu; of waiting requests, by address and by user
-	turn    uint64               // guarded by mu; grows with each turn that is taken or asked for
-	by      int                  // guarded by mu; which shares the next turn goes by
+	turn    uint64               // guarded by mu; grows with each turn and new share
+	by      int                  // guarded by mu; index in shares of the next turn
 }
 
 // A waiter is a request that waits for a slot.
 type waiter struct {
 	keys [2]string     // address and user
-	done chan struct{} // closed when it has a slot, or will get none
-	busy bool          // it gets none; set before done is closed
+	done chan struct{} // closed when it has a slot, or is refused
+	busy bool          // it is refused; set before done is closed
 }
 
-// A share is all that wait with one address, or for one user.
+// A share is the waiting requests from one address, or for one user.
 type share struct {
 	waiting int
-	since   uint64 // the turn that it took last, or came at
+	since   uint64 // turn of its last slot, or of its first request
 }
 
 func newSlots() *slots {
 	return &slots{shares: [2]map[string]*share{make(map[string]*share), make(map[string]*share)}}
 }
 
-// enter waits for a slot. After nil the caller has one, and calls leave.
+// enter waits for a slot. If it returns nil, the caller has a slot and must call leave.
 func (s *slots) enter(ctx context.Context, address, user string) error {
 	w := &waiter{keys: [2]string{address, user}, done: make(chan struct{})}
 	if !s.join(w) {
@@ -76,11 +74,11 @@ func (s *slots) enter(ctx context.Context, address, user string) error {
 	if w.busy {
 		return ErrBusy
 	}
-	return nil // the caller has it, even if the time was over as well
+	return nil // a slot was assigned, although the time is over as well
 }
 
-// join takes a slot for w, or lets it wait for one. It reports false when too many
-// wait, and no address and user has more waiting requests than those of w.
+// join takes a slot for w, or queues it. It reports false if the queue is full and no address
+// and user has more waiting requests than those of w.
 func (s *slots) join(w *waiter) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,7 +98,7 @@ func (s *slots) join(w *waiter) bool {
 	if len(s.waiting) <= maxQueued {
 		return true
 	}
-	most := len(s.waiting) - 1 // which is w itself
+	most := len(s.waiting) - 1 // w itself
 	for i, other := range s.waiting {
 		if s.crowd(other) > s.crowd(s.waiting[most]) {
 			most = i
@@ -116,8 +114,8 @@ func (s *slots) join(w *waiter) bool {
 	return true
 }
 
-// crowd is how many wait with the address of w, and for its user. The caller holds
-// s.mu.
+// crowd is the number of waiting requests with the address of w, and for its user. The caller
+// holds s.mu.
 func (s *slots) crowd(w *waiter) int {
 	return s.shares[0][w.keys[0]].waiting + s.shares[1][w.keys[1]].waiting
 }
@@ -134,7 +132,7 @@ func (s *slots) remove(i int) {
 	s.waiting = slices.Delete(s.waiting, i, i+1)
 }
 
-// leave gives a slot back, to whose turn it is.
+// leave frees a slot, or hands it to the next waiter.
 func (s *slots) leave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -157,8 +155,7 @@ func (s *slots) leave() {
 	close(w.done)
 }
 
-// earlier reports whether the turn of a comes before that of b. The caller holds
-// s.mu.
+// earlier reports whether a is served before b. The caller holds s.mu.
 func (s *slots) earlier(a, b *waiter) bool {
 	for _, by := range [2]int{s.by, 1 - s.by} {
 		if x, y := s.shares[by][a.keys[by]].since, s.shares[by][b.keys[by]].since; x != y {

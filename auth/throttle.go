@@ -9,26 +9,27 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// A Throttle slows down callers who fail to sign in too often, by address, and by
-// address and user name. It locks no account: the user can still sign in from
-// other addresses, and with a certificate from any.
+// A Throttle slows down callers that fail to sign in too often, by address, and by address and
+// user name. It locks no account: the user can still sign in from other addresses, and with a
+// certificate from any address.
 type Throttle struct {
 	now func() time.Time
 
 	mu       sync.Mutex
 	limiters map[string]*rate.Limiter // guarded by mu
-	// guarded by mu: failures that other servers have not been told of; nil when there are none
+	// news has the failures that other servers have not been told of, or nil before the first call
+	// of News. Guarded by mu.
 	news map[string]int64
 }
 
 const (
-	// An address may fail a thousand times, and ten times a second from then
-	// on; with one user name a hundred times, and once a second.
+	// An address may fail a thousand times, and then ten times a second; with one user name a
+	// hundred times, and then once a second.
 	addressBurst, addressRate = 1000, 10
 	userBurst, userRate       = 100, 1
 
-	// maxThrottled bounds the limiters, of about 150 bytes each. When there
-	// are more, some are forgotten.
+	// maxThrottled bounds the limiters, of about 150 bytes each. If there are more, some are
+	// forgotten.
 	maxThrottled = 64 << 10
 )
 
@@ -37,15 +38,14 @@ func NewThrottle(now func() time.Time) *Throttle {
 	return &Throttle{now: now, limiters: make(map[string]*rate.Limiter)}
 }
 
-// Wait returns how long a caller who has failed too often has to wait, and 0
-// for any other.
+// Wait returns how long a caller that failed too often has to wait, and 0 for other callers.
 func (t *Throttle) Wait(from netip.Addr, user string) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.wait(keys(from, user))
 }
 
-// wait is the longest wait of any of keys. The caller holds t.mu.
+// wait is the longest wait for any of keys. The caller holds t.mu.
 func (t *Throttle) wait(keys []string) time.Duration {
 	now := t.now()
 	wait := time.Duration(0)
@@ -61,16 +61,16 @@ func (t *Throttle) wait(keys []string) time.Duration {
 	return wait
 }
 
-// WaitAs is Wait for the failures under a user name alone, whatever other names have failed
-// from the address.
+// WaitAs is Wait for the failures under one user name, without the failures of other names from
+// the address.
 func (t *Throttle) WaitAs(from netip.Addr, user string) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.wait(keys(from, user)[1:])
 }
 
-// Failing reports whether sign-ins have failed from an address. A caller from
-// any other address never has to wait.
+// Failing reports whether sign-ins have failed from an address recently. Callers from other
+// addresses never have to wait.
 func (t *Throttle) Failing(from netip.Addr) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -89,13 +89,13 @@ func (t *Throttle) Failed(from netip.Addr, user string) {
 	}
 }
 
-// count takes n failures from what a key may have. The caller holds t.mu.
+// count charges n failures to a key. The caller holds t.mu.
 func (t *Throttle) count(key string, n int) {
 	l := t.limiters[key]
 	if l == nil {
 		t.makeRoom()
 		l = rate.NewLimiter(addressRate, addressBurst)
-		if strings.Contains(key, " ") { // with a user name
+		if strings.Contains(key, " ") { // the key has a user name
 			l = rate.NewLimiter(userRate, userBurst)
 		}
 		t.limiters[key] = l
@@ -104,11 +104,11 @@ func (t *Throttle) count(key string, n int) {
 	l.AllowN(now, min(n, int(l.TokensAt(now))))
 }
 
-// maxNews bounds the keys that are told of at once.
+// maxNews bounds the keys that News returns.
 const maxNews = 1000
 
-// News returns the failures since it was called last, by key, for the throttles
-// of other servers. The first call begins the count.
+// News returns the failures by key since the last call, for the throttles of other servers. The
+// first call begins the count.
 func (t *Throttle) News() map[string]int64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -117,7 +117,7 @@ func (t *Throttle) News() map[string]int64 {
 	return news
 }
 
-// Heard counts what News of another server told.
+// Heard counts the failures that News of another server returned.
 func (t *Throttle) Heard(news map[string]int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -126,8 +126,8 @@ func (t *Throttle) Heard(news map[string]int64) {
 	}
 }
 
-// makeRoom forgets limiters when there are too many: those that are full
-// again, and when that is not enough, any. The caller holds t.mu.
+// makeRoom drops limiters if there are too many: those that have recovered, and then any. The
+// caller holds t.mu.
 func (t *Throttle) makeRoom() {
 	if len(t.limiters) < maxThrottled {
 		return
@@ -146,8 +146,8 @@ func (t *Throttle) makeRoom() {
 	}
 }
 
-// keys are what failures are counted under: the address, of IPv6 its /64, and
-// the address with the name.
+// keys are the keys under which a failure is counted: the address, for IPv6 its /64, and the
+// address with the user name.
 func keys(from netip.Addr, user string) []string {
 	if from.Is6() {
 		if prefix, err := from.Prefix(64); err == nil {

@@ -22,48 +22,46 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Tokens are JWT access tokens (RFC 9068): ES256, typ at+jwt, issued by this
-// server for itself. A library checks their signatures; before it sees one,
-// the form is checked more strictly than it would: one header of three known
-// members, no name twice, every claim that must be there, and times that are
-// plain whole numbers.
+// Tokens are JWT access tokens (RFC 9068): ES256, typ at+jwt, issued by this server for itself.
+// A library verifies their signatures. Before that, their form is checked more strictly than
+// the library would: a header of three known members, no member twice, every required claim,
+// and times that are plain integers.
 
 const (
-	// MaxTokenLife is the longest a token can live.
+	// MaxTokenLife is the longest life of a token.
 	MaxTokenLife = time.Hour
 
 	maxToken      = 4 << 10     // bytes
 	tokenSlack    = time.Minute // how far the clocks of other issuers may be ahead
-	maxKnownGood  = 4096        // tokens whose signatures are remembered
+	maxKnownGood  = 4096        // tokens whose signatures are cached
 	thumbprintKey = "x5t#S256"
 )
 
-// ownSlack is how far the clock of another server with the same keys may be ahead. A token
-// issued later than that, as it says, is not good yet. So a revocation of a subject also covers
-// tokens that say they were issued up to ownSlack after it.
+// ownSlack is how far the clock of another server with the same keys may be ahead. A token with
+// a later issue time is not good yet. A revocation of a subject therefore also covers tokens
+// with an issue time up to ownSlack after it.
 const ownSlack = 5 * time.Second
 
 // Slack is how far the clocks of servers with the same keys may differ.
 func (t *Tokens) Slack() time.Duration { return ownSlack }
 
-// Issuer is the issuer that the tokens name.
+// Issuer is the issuer in the tokens.
 func (t *Tokens) Issuer() string { return t.issuer }
 
-// IssuerOf is the issuer that tokens of the server with this name have.
+// IssuerOf is the issuer in the tokens of the server with this name.
 func IssuerOf(name string) string { return "https://" + name }
 
-// Tokens issues and checks tokens.
+// Tokens issues and verifies tokens.
 type Tokens struct {
 	issuer, audience string
 	keys             atomic.Pointer[keySet]
 	now              func() time.Time
 
 	mu   sync.RWMutex
-	good map[[sha256.Size]byte]*claims // guarded by mu; whose signature and form were good
+	good map[[sha256.Size]byte]*claims // guarded by mu; tokens with a valid signature and form
 }
 
-// NewTokens returns the tokens of the server with this name and these keys. now
-// is the clock.
+// NewTokens returns the tokens of the server with this name and these keys. now is the clock.
 func NewTokens(name string, table KeyTable, now func() time.Time) (*Tokens, error) {
 	t := &Tokens{
 		issuer: IssuerOf(name), audience: "https://" + name + "/RPC2",
@@ -72,7 +70,7 @@ func NewTokens(name string, table KeyTable, now func() time.Time) (*Tokens, erro
 	return t, t.Adopt(table)
 }
 
-// JWKS is the public keys (RFC 7517).
+// JWKS returns the public keys (RFC 7517).
 func (t *Tokens) JWKS() ([]byte, error) {
 	var list []any
 	for _, key := range t.keys.Load().keys {
@@ -84,8 +82,8 @@ func (t *Tokens) JWKS() ([]byte, error) {
 	return json.Marshal(map[string]any{"keys": list})
 }
 
-// Metadata describes the endpoints (RFC 8414), which are at a URL that callers reach. The
-// issuer is a name, as in every token.
+// Metadata describes the endpoints (RFC 8414) at the URL that callers use. The issuer is a
+// name, as in every token.
 func (t *Tokens) Metadata(at string) ([]byte, error) {
 	return json.Marshal(map[string]any{
 		"issuer": t.issuer, "token_endpoint": at + "/token", "revocation_endpoint": at +
@@ -104,7 +102,7 @@ func (t *Tokens) Metadata(at string) ([]byte, error) {
 	})
 }
 
-// A Token is one that was issued.
+// A Token is an issued token.
 type Token struct {
 	Text    string
 	ID      string    // jti
@@ -112,9 +110,9 @@ type Token struct {
 	Expires time.Time
 }
 
-// Issue makes a token for subject, for the methods in scope, or "*". With bound
-// it is good only beside the certificate with this SHA-256, in base64url (RFC
-// 8705, section 3.1).
+// Issue issues a token for subject and the methods in scope, or "*". If bound is not empty, the
+// token is good only beside the certificate with this SHA-256, in base64url (RFC 8705, section
+// 3.1).
 func (t *Tokens) Issue(subject, scope, bound string, life time.Duration) (Token, error) {
 	var more jwt.MapClaims
 	if bound != "" {
@@ -144,7 +142,7 @@ func (t *Tokens) issue(subject, scope string, life time.Duration, more jwt.MapCl
 // accessType is the type of access tokens (RFC 9068, section 2.1).
 const accessType = "at+jwt"
 
-// sign makes a JWT of this type, by the active key.
+// sign makes a JWT of this type with the active key.
 func (t *Tokens) sign(typ string, all jwt.MapClaims) (string, error) {
 	key := t.keys.Load().active()
 	token := jwt.NewWithClaims(jwt.SigningMethodES256, all)
@@ -157,19 +155,19 @@ func (t *Tokens) sign(typ string, all jwt.MapClaims) (string, error) {
 	return text + "." + base64.RawURLEncoding.EncodeToString(signature), err
 }
 
-// claims are what a good token says.
+// claims are the claims of a valid token.
 type claims struct {
 	subject, id string
-	key         string // that signed it
+	key         string // name of the signing key
 	issued      time.Time
 	expires     time.Time
 	scope       []string
-	certificate string // thumbprint that it is bound to; empty when it is not
-	actor       string // acts for the subject under a grant; empty for the subject itself
+	certificate string // thumbprint of the certificate it is bound to; empty if unbound
+	actor       string // acts for the subject under a grant; empty without a grant
 }
 
-// verify returns the claims of a token that is good now. certificate is the
-// SHA-256 of the certificate that came with it, base64url, or "".
+// verify returns the claims of a token that is good now. certificate is the SHA-256 of the
+// certificate that came with it, in base64url, or "".
 func (t *Tokens) verify(text, certificate string) (*claims, error) {
 	if len(text) > maxToken {
 		return nil, &Error{"token too long"}
@@ -191,7 +189,7 @@ func (t *Tokens) verify(text, certificate string) (*claims, error) {
 		t.mu.Unlock()
 	}
 	switch now := t.now(); {
-	case t.keys.Load().named(c.key) == nil: // its signature was remembered from before a rotation
+	case t.keys.Load().named(c.key) == nil: // the cached signature is from before a rotation
 		return nil, &Error{"token of an unknown key"}
 	case !now.Before(c.expires):
 		return nil, &Error{"token expired"}
@@ -205,7 +203,7 @@ func (t *Tokens) verify(text, certificate string) (*claims, error) {
 
 var errToken = &Error{"malformed token"}
 
-// parse checks form and signature of a token, whatever the time.
+// parse checks form and signature of a token, regardless of the time.
 func (t *Tokens) parse(text string) (*claims, error) {
 	key, payload, err := t.signed(text, accessType)
 	if err != nil {
@@ -219,8 +217,8 @@ func (t *Tokens) parse(text string) (*claims, error) {
 	return c, nil
 }
 
-// signed checks form and signature of a JWT of this type, and returns the key
-// that signed it and its claims.
+// signed checks form and signature of a JWT of this type, and returns the signing key and the
+// claims.
 func (t *Tokens) signed(text, typ string) (*tokenKey, map[string]json.RawMessage, error) {
 	parts := strings.Split(text, ".")
 	if len(parts) != 3 {
@@ -276,7 +274,8 @@ func (t *Tokens) claims(payload map[string]json.RawMessage) (*claims, error) {
 		return nil, &Error{"token that lives too long"}
 	}
 	c.scope = strings.Fields(scope)
-	if c.actor, okSub = grantee(payload); !okSub { // what narrows a token is not passed over
+	// A claim that narrows a token must not be ignored.
+	if c.actor, okSub = grantee(payload); !okSub {
 		return nil, &Error{"token with a malformed grant"}
 	}
 	if nbf := payload["nbf"]; nbf != nil {
@@ -295,9 +294,9 @@ func (t *Tokens) claims(payload map[string]json.RawMessage) (*claims, error) {
 	return c, nil
 }
 
-// grantee reads the actor of the grant of a token (RFC 8693, section 4.1), and
-// "" when the token has no grant. What the grant allows is in the vault; the token
-// must say that it has one (RFC 9396).
+// grantee reads the actor of a token for a grant (RFC 8693, section 4.1), or returns "" for a
+// token without one. The vault has what the grant allows; the token must say that it is for a
+// grant (RFC 9396).
 func grantee(payload map[string]json.RawMessage) (string, bool) {
 	act, details := payload["act"], payload["authorization_details"]
 	if act == nil && details == nil {
@@ -316,7 +315,7 @@ func grantee(payload map[string]json.RawMessage) (string, bool) {
 // GrantType is the type of the authorization details of a grant (RFC 9396).
 const GrantType = "atm_grant"
 
-// A GrantToken is what the token of a grant says beside what every token does.
+// A GrantToken is what a token for a grant has beyond other tokens.
 type GrantToken struct {
 	Grantee    string
 	Accounts   []string
@@ -324,7 +323,7 @@ type GrantToken struct {
 	Cap        string
 }
 
-// IssueGrant makes the token of a grant that grantor gives.
+// IssueGrant issues the token of a grant by grantor.
 func (t *Tokens) IssueGrant(grantor string, g GrantToken, life time.Duration) (Token, error) {
 	return t.issue(grantor, strings.Join(g.Operations, " "), life, jwt.MapClaims{
 		"act": map[string]string{"sub": g.Grantee},
@@ -343,8 +342,8 @@ func (t *Tokens) isAudience(raw json.RawMessage) bool {
 		len(several) == 1
 }
 
-// object decodes a part of a token: base64url without padding of a JSON object
-// in which no name stands twice, at any depth.
+// object decodes a part of a token: a JSON object in base64url without padding, in which no
+// member occurs twice, at any depth.
 func object(part string) (map[string]json.RawMessage, error) {
 	data, err := base64.RawURLEncoding.Strict().DecodeString(part)
 	if err != nil || !bytes.HasPrefix(data, []byte("{")) || !distinct(data) {
@@ -357,8 +356,7 @@ func object(part string) (map[string]json.RawMessage, error) {
 	return members, nil
 }
 
-// distinct reports whether data is one JSON value without a name twice in one
-// object.
+// distinct reports whether data is one JSON value in which no object has a member twice.
 func distinct(data []byte) bool {
 	d := json.NewDecoder(bytes.NewReader(data))
 	var walk func(depth int) bool
@@ -397,7 +395,7 @@ func distinct(data []byte) bool {
 	return errors.Is(err, io.EOF)
 }
 
-// text is a JSON string.
+// text parses a JSON string.
 func text(raw json.RawMessage) (string, bool) {
 	var s *string
 	if raw == nil || json.Unmarshal(raw, &s) != nil || s == nil {
@@ -411,7 +409,7 @@ func word(raw json.RawMessage) string {
 	return s
 }
 
-// plainSeconds is how a time is written: no sign, fraction or exponent.
+// plainSeconds is the form of a time: no sign, fraction or exponent.
 var plainSeconds = regexp.MustCompile(`^[1-9][0-9]{0,11}$`)
 
 func seconds(raw json.RawMessage) (time.Time, bool) {
@@ -422,8 +420,7 @@ func seconds(raw json.RawMessage) (time.Time, bool) {
 	return time.Unix(n, 0), err == nil
 }
 
-// Read returns subject and id of a token that this server issued, whatever the
-// time.
+// Read returns subject and id of a token that this server issued, regardless of the time.
 func (t *Tokens) Read(text string) (subject, id string, ok bool) {
 	if len(text) > maxToken {
 		return "", "", false

@@ -1,9 +1,9 @@
-// Package digest is the server's side of HTTP Digest (RFC 7616), with SHA-256 and qop auth or
+// Package digest is the server side of HTTP Digest (RFC 7616), with SHA-256 and qop auth or
 // auth-int.
 //
-// There is no MD5 and no form of RFC 2069, so there is nothing to be talked down to. Each count
-// of a nonce works once. A user who does not exist takes as long as a wrong password. No library
-// keeps all of that, so this is code of our own.
+// MD5 and the form of RFC 2069 are not implemented, so an attacker cannot downgrade to them.
+// Each count of a nonce works once. An unknown user takes as long as a wrong password. No
+// library has all of these properties, so this is our own implementation.
 package digest
 
 import (
@@ -24,76 +24,78 @@ import (
 	"example.com/atm/internal/budget"
 )
 
-// Config is what a Checker needs.
+// Config is everything a Checker needs.
 type Config struct {
-	// Realm is that of the passwords.
+	// Realm is the realm for which the passwords are hashed.
 	Realm string
 
-	// HA1 returns what the password of a user is checked by (RFC 7616, section 3.4.2), in
-	// hexadecimal; "" for an unknown user, and for one without a password.
+	// HA1 returns the hash of a user's password (RFC 7616, section 3.4.2) in hexadecimal, or "" for
+	// an unknown user and for a user without a password.
 	HA1 func(user string) string
 
-	// NonceTTL is how long a nonce can be used.
+	// NonceTTL is how long a nonce is valid.
 	NonceTTL time.Duration
 
-	// MaxBody bounds a body that a digest is over.
+	// MaxBody bounds a body that is read for auth-int, in bytes.
 	MaxBody int64
 
 	// Now is the clock.
 	Now func() time.Time
 
-	// NonceKey is what nonces are known by. Optional; one of this server alone.
+	// NonceKey authenticates nonces. Servers that share it accept each other's nonces. Optional;
+	// random.
 	NonceKey []byte
 
-	// Spend notes uses for all servers with the same NonceKey. Optional; without it the server
-	// remembers by itself.
+	// Spend records uses for all servers with the same NonceKey. Optional; without it the server
+	// records uses in memory.
 	Spend SpendFunc
 }
 
-// A SpendFunc notes the use of a count of a nonce, and reports whether it is the first one. The
-// nonce is stale from until on.
+// A SpendFunc records the use of a count of a nonce, and reports whether it is the first use.
+// The nonce is stale from until on.
 type SpendFunc func(ctx context.Context, nonce string, count uint64, until time.Time) (first bool,
 	err error)
 
-// Refused says why a digest proves nothing.
+// Refused is the reason why a digest is refused.
 type Refused string
 
 // Error implements error.
 func (r Refused) Error() string { return string(r) }
 
-// ErrUsed refuses a digest that was good once.
+// ErrUsed refuses a digest that was used before.
 const ErrUsed = Refused("digest that was used before")
 
 var (
-	// ErrStale means that the nonce expired, or is another server's. Clients retry on their own.
+	// ErrStale means that the nonce expired, or was issued by another server. Clients retry on
+	// their own.
 	ErrStale = errors.New("stale nonce")
 
-	// ErrUnavailable reports a digest that cannot be told from a repetition at the moment. A new
+	// ErrUnavailable means that the server cannot check whether the digest was used before. A new
 	// challenge would not help: the client has to wait.
 	ErrUnavailable = errors.New("sign-ins cannot be checked at the moment")
 
-	// ErrBusy reports a sign-in that was not checked, because too many others are.
+	// ErrBusy means that too many sign-ins are being checked.
 	ErrBusy = errors.New("too many sign-ins are being checked")
 )
 
 const (
-	// maxBodies bounds how many bodies of callers who are not known yet are read at the same
-	// time, because a digest is over them, and maxBodiesFrom how many from one address. Each
-	// takes MaxBody of memory at most: 32 MiB together.
+	// maxBodies bounds how many bodies of unauthenticated callers are read at the same time for
+	// auth-int, and maxBodiesFrom how many from one address. Each takes at most MaxBody of memory:
+	// 32 MiB together.
 	maxBodies     = 128
 	maxBodiesFrom = 32
 
-	// bodyWait is how long one more body waits for its turn.
+	// bodyWait is how long a request waits for its turn to be read.
 	bodyWait = time.Second
 )
 
-// A Checker challenges callers, and checks what they answer.
+// A Checker issues challenges and checks the responses.
 type Checker struct {
 	cfg    Config
 	nonces *nonces
-	dummy  string                 // the HA1 of nobody
+	dummy  string                 // HA1 for unknown users
 	bodies *budget.Budget         // of maxBodies
-	last   atomic.Pointer[target] // of the request before
+	last   atomic.Pointer[target] // of the last request
 }
 
 // New returns a checker.
@@ -106,7 +108,8 @@ func New(cfg Config) *Checker {
 	}
 }
 
-// Challenge is a value of WWW-Authenticate. stale says that only the nonce was at fault.
+// Challenge returns a value of WWW-Authenticate. stale says that the credential failed only
+// because its nonce expired.
 func (c *Checker) Challenge(stale bool) string {
 	challenge := fmt.Sprintf(
 		`Digest realm=%q, qop="auth, auth-int", algorithm=SHA-256, nonce=%q, charset=UTF-8`,
@@ -117,13 +120,13 @@ func (c *Checker) Challenge(stale bool) string {
 	return challenge
 }
 
-// Authenticate returns the user who sent r from an address, by an Authorization header, and the
-// fields of the answer that prove the server; or a Refused, ErrStale, ErrUnavailable or ErrBusy.
-// With auth-int it reads the body and puts it back.
+// Authenticate returns the user that the Authorization header of r proves, and header fields
+// for the answer that authenticate the server; or a Refused, ErrStale, ErrUnavailable or
+// ErrBusy. from is the address of the sender. With auth-int it reads the body and puts it back.
 //
-// User, nonce and count are looked at before the body. If one of them is bad, the
-// answer is settled; but the body is hashed nevertheless, without being kept, so
-// that the time does not tell which users there are.
+// User, nonce and count are checked before the body. If one of them is bad, the request is
+// refused; but the body is still hashed, without being kept, so that the time does not reveal
+// which users exist.
 func (c *Checker) Authenticate(r *http.Request, header, from string) (user string,
 	fields http.Header, err error,
 ) {
@@ -159,10 +162,10 @@ func (c *Checker) Authenticate(r *http.Request, header, from string) (user strin
 		return "", nil, err
 	}
 	if !kept {
-		return "", nil, ErrStale // the user became known just now: the client sends the body again
+		return "", nil, ErrStale // the user has just become known: the client sends the body again
 	}
 	fields = http.Header{}
-	if p.qop == "auth" { // with auth-int it would be over an answer that is not there yet
+	if p.qop == "auth" { // with auth-int the hash would need the body of the answer
 		fields["Authentication-Info"] = []string{`qop=auth, rspauth="` + p.hash(ha1, of.answer) +
 			`", cnonce=` + quoted(p.cnonce) + `, nc=` + p.count}
 	}
@@ -171,12 +174,12 @@ func (c *Checker) Authenticate(r *http.Request, header, from string) (user strin
 
 const errWrong = Refused("digest of a wrong user or password")
 
-// A target is what a request is for, hashed as a response to a challenge has it (A2 of
-// RFC 7616, section 3.4.3).
+// A target is a method and URI, hashed for a response to a challenge (A2 of RFC 7616, section
+// 3.4.3).
 type target struct {
 	method, uri string
 	ha2         string // for qop auth
-	answer      string // as the server's own response has it (section 3.5)
+	answer      string // for the server's own response (section 3.5)
 }
 
 // targetOf returns the hashes of a target. Clients repeat one target, so the last one is cached.
@@ -197,7 +200,7 @@ func hexHash(b []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// A hashedBody is a body that was read because a digest is over it.
+// A hashedBody is a body that was read for auth-int.
 type hashedBody struct {
 	io.Reader
 	hash string
@@ -207,10 +210,10 @@ type hashedBody struct {
 // Close implements io.Closer.
 func (*hashedBody) Close() error { return nil }
 
-// body hashes the body of r as it comes, bounded, and puts it back if it is to be kept.
+// body reads and hashes the body of r, bounded by MaxBody, and puts it back if keep is set.
 func (c *Checker) body(r *http.Request, from string, keep bool) (*hashedBody, error) {
 	if before, hashed := r.Body.(*hashedBody); hashed {
-		return before, nil // Authenticate tries again what failed
+		return before, nil // Authenticate is retrying after a refresh
 	}
 	if r.ContentLength > c.cfg.MaxBody {
 		return nil, Refused("digest over a body that is too large")

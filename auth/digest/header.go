@@ -12,8 +12,8 @@ import (
 
 const maxHeader = 4 << 10 // bytes
 
-// Claimed is the user name that an Authorization header claims, and "" when it
-// claims none. It proves nothing.
+// Claimed is the user name that an Authorization header claims without proof, or "" if it
+// claims none.
 func Claimed(header string) string {
 	if p, err := parse(header); err == nil {
 		return p.username
@@ -21,7 +21,7 @@ func Claimed(header string) string {
 	return ""
 }
 
-// credentials are what an Authorization header says.
+// credentials are the parameters of an Authorization header.
 type credentials struct {
 	username, realm, nonce, uri, response, qop, count, cnonce string
 
@@ -30,8 +30,8 @@ type credentials struct {
 
 const errMalformed = Refused("malformed digest")
 
-// parse reads the credentials of an Authorization header with the scheme
-// Digest. Each parameter stands in it once; those that are needed are there.
+// parse parses the credentials of an Authorization header with the scheme Digest. Each
+// parameter may occur once, and the required parameters must be present.
 func parse(header string) (*credentials, error) {
 	_, rest, found := strings.Cut(header, " ")
 	if !found || len(header) > maxHeader {
@@ -79,14 +79,14 @@ func parse(header string) (*credentials, error) {
 		return nil, errMalformed
 	}
 	if _, _, ok := atm.ParseSubject("user:" + p.username); !ok {
-		return nil, errWrong // nobody can have this name
+		return nil, errWrong // no user can have this name
 	}
 	p.response = strings.ToLower(p.response)
 	return p, nil
 }
 
-// decodeExtended reads an extended value of RFC 8187, such as UTF-8'en'J%C3%BCrgen. The
-// language, which may be left out, says nothing of a name.
+// decodeExtended decodes an extended value of RFC 8187, such as UTF-8'en'J%C3%BCrgen. The
+// language is optional and ignored.
 func decodeExtended(value string) (name string, ok bool) {
 	charset, value, found := strings.Cut(value, "'")
 	_, value, foundAgain := strings.Cut(value, "'")
@@ -97,13 +97,13 @@ func decodeExtended(value string) (name string, ok bool) {
 	return name, err == nil && utf8.ValidString(name)
 }
 
-// quoted is s as a quoted string, byte for byte but for what has to be escaped.
+// quoted is s as a quoted string. Only the characters that need it are escaped.
 func quoted(s string) string { return `"` + quoting.Replace(s) + `"` }
 
 var quoting = strings.NewReplacer(`"`, `\"`, `\`, `\\`)
 
-// plainQuoted is the length of the quoted string at the beginning of s when it has no
-// backslash and nothing that may not stand there, and 0 otherwise.
+// plainQuoted is the length of the quoted string at the start of s if it has no backslash and
+// no forbidden character, and 0 otherwise.
 func plainQuoted(s string) int {
 	if s == "" || s[0] != '"' {
 		return 0
@@ -119,7 +119,7 @@ func plainQuoted(s string) int {
 	return 0
 }
 
-// maxParams bounds the parameters of a header; twelve are known.
+// maxParams bounds the parameters of a header. RFC 7616 has twelve.
 const maxParams = 32
 
 // params are the parameters of a header.
@@ -128,7 +128,7 @@ type params struct {
 	n    int
 }
 
-// add adds a parameter, unless it is there already or there are too many.
+// add adds a parameter, unless it occurred before or there are too many.
 func (p *params) add(name, value string) bool {
 	if _, twice := p.find(name); twice || p.n == maxParams {
 		return false
@@ -152,8 +152,7 @@ func (p *params) get(name string) string {
 	return value
 }
 
-// cutParam reads one parameter, a token or a quoted string, and the comma
-// behind it.
+// cutParam reads one parameter, a token or a quoted string, and the comma after it.
 func cutParam(s string) (name, value, rest string, ok bool) {
 	name, s, found := strings.Cut(s, "=")
 	name = strings.TrimRight(name, " \t")
@@ -197,7 +196,7 @@ func cutParam(s string) (name, value, rest string, ok bool) {
 	return name, value, s, found
 }
 
-// hash is the response that goes with these credentials (RFC 7616, section 3.4.1).
+// hash is the response for these credentials (RFC 7616, section 3.4.1).
 func (p *credentials) hash(ha1, ha2 string) string {
 	var buf [512]byte
 	b := append(buf[:0], ha1...)

@@ -18,40 +18,38 @@ const (
 	nonceMAC    = 16
 	nonceBytes  = 8 + nonceRandom + nonceMAC
 
-	// maxNonces bounds the nonces whose counts are remembered, of about 200
-	// bytes each. When there are more, all that were issued until then are
-	// stale.
+	// maxNonces bounds the nonces whose counts are remembered, of about 200 bytes each. If there
+	// are more, all nonces issued until then become stale.
 	maxNonces = 16 << 10
 
-	// nonceWindow is how far a count may lag behind the highest one of its
-	// nonce: what a client sends on many connections at once arrives in any
-	// order.
+	// nonceWindow is how far a count may be below the highest count of its nonce. Requests that a
+	// client sends over many connections at once arrive in any order.
 	nonceWindow = 1024
 )
 
-// nonces issues nonces and knows which counts of them were used.
+// nonces issues nonces and tracks which counts of them were used.
 //
-// A nonce keeps no state until it is used: it is a time and a random part with
-// a MAC over both. From its first use on, each count works once.
+// A nonce is a time and a random part with a MAC over both, and takes no memory until its first
+// use. From then on, each count works once.
 type nonces struct {
 	ttl   time.Duration
 	now   func() time.Time
-	spend SpendFunc // nil for used
+	spend SpendFunc // if nil, uses are recorded in used
 	macs  sync.Pool // of hash.Hash, keyed
 
 	mu     sync.Mutex
 	used   map[string]*counts // guarded by mu; by nonce
-	oldest time.Time          // guarded by mu; nonces of before it are stale
+	oldest time.Time          // guarded by mu; nonces issued before it are stale
 }
 
-// counts are the counts of a nonce that were used.
+// counts are the used counts of a nonce.
 type counts struct {
 	issued  time.Time
 	highest uint64
 	bits    [nonceWindow / 64]uint64 // by count modulo the window
 }
 
-// newNonces returns nonces that are known by key, or by one of this server alone.
+// newNonces returns nonces authenticated by key, or by a random key if it is empty.
 func newNonces(ttl time.Duration, now func() time.Time, key []byte, spend SpendFunc) *nonces {
 	if key == nil {
 		key = make([]byte, sha256.Size)
@@ -62,7 +60,7 @@ func newNonces(ttl time.Duration, now func() time.Time, key []byte, spend SpendF
 	return n
 }
 
-// fresh is a new nonce.
+// fresh issues a nonce.
 func (n *nonces) fresh() string {
 	b := binary.BigEndian.AppendUint64(make([]byte, 0, nonceBytes), uint64(n.now().UnixNano()))
 	b = b[:8+nonceRandom]
@@ -78,7 +76,7 @@ func (n *nonces) mac(b []byte) []byte {
 	return mac.Sum(nil)[:nonceMAC]
 }
 
-// issued returns when a nonce was issued, and whether it was issued here.
+// issued returns when a nonce was issued, and whether its MAC is valid.
 func (n *nonces) issued(nonce string) (time.Time, bool) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(nonce)
 	if err != nil || len(b) != nonceBytes || !hmac.Equal(n.mac(b[:8+nonceRandom]),
@@ -88,8 +86,8 @@ func (n *nonces) issued(nonce string) (time.Time, bool) {
 	return time.Unix(0, int64(binary.BigEndian.Uint64(b))), true
 }
 
-// unused reports whether a nonce is good and this count of it was not used, as far as
-// this server knows. It uses nothing.
+// unused reports whether a nonce is good and this count of it was not used, as far as this
+// server knows. It does not record a use.
 func (n *nonces) unused(nonce string, number uint64) bool {
 	issued, ours := n.issued(nonce)
 	now := n.now()
@@ -109,7 +107,7 @@ func (c *counts) has(number uint64) bool {
 	return c.bits[number%nonceWindow/64]&(1<<(number%64)) != 0
 }
 
-// use makes sure that a nonce is good and that this count of it is used once.
+// use checks that a nonce is good and records this count of it, which works once.
 func (n *nonces) use(ctx context.Context, nonce string, number uint64) error {
 	issued, ours := n.issued(nonce)
 	now := n.now()
@@ -141,7 +139,7 @@ func (n *nonces) use(ctx context.Context, nonce string, number uint64) error {
 		}
 		c.highest = number
 	} else if c.highest-number >= nonceWindow {
-		return ErrStale // nobody knows any more whether it was used
+		return ErrStale // its uses have been forgotten
 	}
 	if c.has(number) {
 		return ErrUsed
@@ -150,24 +148,23 @@ func (n *nonces) use(ctx context.Context, nonce string, number uint64) error {
 	return nil
 }
 
-// spendOnce is use where other servers know of the nonce, too.
+// spendOnce is use for nonces that are shared with other servers.
 func (n *nonces) spendOnce(ctx context.Context, nonce string, number uint64,
 	issued time.Time,
 ) error {
-	// it may be of a clock that is ahead
+	// The clock that issued the nonce may be ahead, so it is remembered for twice its life.
 	first, err := n.spend(ctx, nonce, number, issued.Add(2*n.ttl))
 	switch {
 	case err != nil:
-		return fmt.Errorf("%w: %w", ErrUnavailable, err) // nobody knows whether it was used
+		return fmt.Errorf("%w: %w", ErrUnavailable, err) // whether it was used is unknown
 	case !first:
 		return ErrUsed
 	}
 	return nil
 }
 
-// forget makes space: for nonces that are too old anyway, and when that is not
-// enough, by making all that were issued until now stale. The caller holds
-// n.mu.
+// forget frees memory by dropping expired nonces. If that is not enough, it makes all nonces
+// issued until now stale. The caller holds n.mu.
 func (n *nonces) forget(now time.Time) {
 	for nonce, c := range n.used {
 		if now.Sub(c.issued) > n.ttl {
