@@ -24,8 +24,7 @@ import (
 
 const domain = "atm.example"
 
-// certificate signs itself with these URI names: what its chain is worth is not
-// auth's to judge.
+// certificate is a self-signed certificate with these URI names. Chains are verified elsewhere.
 func certificate(t testing.TB, life time.Duration, uris ...string) *x509.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -91,7 +90,7 @@ func TestCertificateNamesItsHolderByOneURI(t *testing.T) {
 	}{
 		{uris: []string{"spiffe://atm.example/user/demo"}, want: "user:demo"},
 		{uris: []string{"spiffe://atm.example/service/till-1"}, want: "service:till-1"},
-		{reason: "without an identity"}, // although its common name is user:demo
+		{reason: "without an identity"}, // its common name user:demo does not count
 		{
 			uris:   []string{"spiffe://atm.example/user/demo", "spiffe://atm.example/user/demo"},
 			reason: "two identities",
@@ -136,7 +135,7 @@ func TestCertificateNamesItsHolderByOneURI(t *testing.T) {
 	}
 }
 
-// TestIdentityIsComparedAsWritten has names that url.URL writes as others.
+// TestIdentityIsComparedAsWritten has names that url.URL would write differently.
 func TestIdentityIsComparedAsWritten(t *testing.T) {
 	for _, uri := range []string{
 		"spiffe://atm.example/user/demo#",
@@ -158,8 +157,8 @@ func TestIdentityIsComparedAsWritten(t *testing.T) {
 	}
 }
 
-// TestRevokedForeignCertificateIsRefused revokes everything of somebody whose certificate another
-// authority issued: that is not dated back as ours are.
+// TestRevokedForeignCertificateIsRefused revokes everything of a subject whose certificate is
+// from another authority, which does not backdate certificates as ours does.
 func TestRevokedForeignCertificateIsRefused(t *testing.T) {
 	d, mappings := directory(), &auth.Mappings{}
 	if err := mappings.Update([]auth.Mapping{{Subject: "user:demo", DNS: "demo"}}); err != nil {
@@ -206,8 +205,8 @@ func TestRequestIsOfTheHolderOfItsCertificate(t *testing.T) {
 	}
 }
 
-// TestGoodChainIsRememberedForAMinute counts how often a chain is verified, and makes
-// sure that remembering it does not outlive the certificate or a minute.
+// TestGoodChainIsRememberedForAMinute counts how often a chain is verified, and makes sure that
+// the cache does not outlive the certificate or a minute.
 func TestGoodChainIsRememberedForAMinute(t *testing.T) {
 	verified := 0
 	now := time.Now()
@@ -255,9 +254,8 @@ func TestGoodChainIsRememberedForAMinute(t *testing.T) {
 	}
 }
 
-// TestForgottenChainIsVerifiedAgain has other authorities come into force while a chain is
-// verified:
-// that it was good by the old ones is not remembered.
+// TestForgottenChainIsVerifiedAgain puts other authorities in force while a chain is being
+// verified. The result under the old authorities must not be cached.
 func TestForgottenChainIsVerifiedAgain(t *testing.T) {
 	var a *auth.Authenticator
 	verified := 0

@@ -34,8 +34,8 @@ func TestDetailsAskForAGrantInOneForm(t *testing.T) {
 	}
 }
 
-// FuzzDetails reads details that a stranger wrote: what is taken means the same
-// when it is written again.
+// FuzzDetails parses details of strangers. Accepted details mean the same when they are written
+// and parsed again.
 func FuzzDetails(f *testing.F) {
 	f.Add(`[{"type":"atm_grant","accounts":["200"],"actions":["withdraw"],"cap":"20.00"}]`)
 	f.Add(`[{"TYPE":"atm_grant","accounts":null,"actions":[""],"cap":"1"},{}]`)

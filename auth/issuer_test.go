@@ -25,8 +25,8 @@ import (
 
 const provider = "https://login.example"
 
-// providerRig is an authenticator that lets a provider's tokens in, whose keys
-// a real HTTPS server hands out.
+// providerRig is an authenticator that accepts the tokens of a provider, whose keys a real
+// HTTPS server publishes.
 type providerRig struct {
 	*auth.Authenticator
 	issuers   *auth.Issuers
@@ -34,7 +34,7 @@ type providerRig struct {
 	now       time.Time
 	roots     *x509.CertPool
 	url       string
-	set       atomic.Pointer[[]byte] // what is handed out
+	set       atomic.Pointer[[]byte] // the published keys
 	status    atomic.Int64
 	fetches   atomic.Int64
 	failures  atomic.Int64
@@ -178,7 +178,7 @@ func TestTokenOfAnIssuerSignsInWhomItIsMappedTo(t *testing.T) {
 			t.Errorf("%s: let in", name)
 		}
 	}
-	// Everything of somebody from before now.
+	// Revoke everything of the subject from before now.
 	h.directory.Revoke(map[string]time.Time{"subject:user:demo": h.now})
 	if _, err := h.try(t, jwt.SigningMethodES256, key, k1, h.claims(nil)); err == nil {
 		t.Error("a token from before it was let in")
@@ -193,7 +193,8 @@ func TestTokenOfAnIssuerSignsInWhomItIsMappedTo(t *testing.T) {
 	}
 }
 
-// TestIssuerKeysFollowWhatIsPublished has the keys change, go away, and become nonsense.
+// TestIssuerKeysFollowWhatIsPublished changes the published keys, removes them, and replaces
+// them by nonsense.
 func TestIssuerKeysFollowWhatIsPublished(t *testing.T) {
 	h := newProviderRig(t)
 	one, two := ecKey(t, elliptic.P256()), ecKey(t, elliptic.P256())
@@ -215,7 +216,7 @@ func TestIssuerKeysFollowWhatIsPublished(t *testing.T) {
 	}
 	h.publish(t, map[string]crypto.Signer{"k2": two})
 	h.now = h.now.Add(61 * time.Second)
-	if !good("k2", two) { // a key that is not known is looked for, once a minute
+	if !good("k2", two) { // an unknown key causes a fetch, once a minute
 		t.Error("the new key is not known")
 	}
 	if good("k1", one) {
@@ -241,7 +242,7 @@ func TestIssuerKeysFollowWhatIsPublished(t *testing.T) {
 	if n := h.failures.Load(); n < 4 {
 		t.Errorf("%d failures were reported", n)
 	}
-	// Others' kinds of keys do not matter, and a reload forgets nothing.
+	// Keys of unsupported kinds are ignored, and a reload of the settings keeps the fetched keys.
 	h.publish(t, map[string]crypto.Signer{"k2": two})
 	text := []byte(strings.Replace(string(*h.set.Load()), `{"keys":[`,
 		`{"keys":[{"kty":"EC","crv":"secp256k1","kid":"x","x":"AA","y":"AA"},{"kty":"new","kid":"y"},`, 1))
@@ -296,8 +297,8 @@ func TestIssuerHasOneAlgorithm(t *testing.T) {
 	}
 }
 
-// TestEmailCountsWhenItIsVerified knows people by an address that the provider has verified, and
-// keys from a file.
+// TestEmailCountsWhenItIsVerified identifies people by an address that the provider has
+// verified, with keys from a file.
 func TestEmailCountsWhenItIsVerified(t *testing.T) {
 	h := newProviderRig(t)
 	key := ecKey(t, elliptic.P256())

@@ -42,8 +42,7 @@ func published(t *testing.T, kid string, public crypto.PublicKey) map[string]str
 	return key
 }
 
-// TestKeyThatIsNotWellFormedIsNone signs in by a key, and by the same key as it must not be
-// published.
+// TestKeyThatIsNotWellFormedIsNone signs in with a key, and then with malformed forms of it.
 func TestKeyThatIsNotWellFormedIsNone(t *testing.T) {
 	curve := ecKey(t, elliptic.P256())
 	other := published(t, "k", ecKey(t, elliptic.P256()).Public())
@@ -95,8 +94,8 @@ func TestKeyThatIsNotWellFormedIsNone(t *testing.T) {
 	}
 }
 
-// TestKeyNamedTwiceInOneMemberIsNone is about readers that take the first of two names and
-// others that take the last.
+// TestKeyNamedTwiceInOneMemberIsNone has duplicate members, of which some parsers take the
+// first and some the last.
 func TestKeyNamedTwiceInOneMemberIsNone(t *testing.T) {
 	key := ecKey(t, elliptic.P256())
 	good, err := json.Marshal(published(t, "k", key.Public()))

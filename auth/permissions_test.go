@@ -8,10 +8,9 @@ import (
 	"example.com/atm/teller/methods"
 )
 
-// What each row says is held against a second table in package teller, where the operations are
-// tried as well.
+// Package teller compares each row with a second table, and tries the operations.
 func TestEveryOperationHasAPermissionRow(t *testing.T) {
-	names := []atm.Operation{atm.Backup, atm.AuditRead} // which are no methods
+	names := []atm.Operation{atm.Backup, atm.AuditRead} // these are no methods
 	for _, op := range methods.All() {
 		names = append(names, op.Name)
 	}

@@ -42,8 +42,8 @@ func TestSecretIsCheckedByItsHash(t *testing.T) {
 	}
 }
 
-// TestHashOfASecretIsArgon2id checks a secret by what the reference implementation
-// made of it: argon2 somesaltsomesalt -id -k 19456 -t 2 -p 1 -l 32 -e.
+// TestHashOfASecretIsArgon2id checks a secret against the hash of the reference implementation:
+// argon2 somesaltsomesalt -id -k 19456 -t 2 -p 1 -l 32 -e.
 func TestHashOfASecretIsArgon2id(t *testing.T) {
 	if fips140.Enforced() {
 		t.Skip("there are no slow secrets where nothing but FIPS 140 is allowed")

@@ -17,7 +17,8 @@ func hash(s string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// TestDigestSignsInWhomTheDirectoryKnows answers a challenge; package digest tries the rest.
+// TestDigestSignsInWhomTheDirectoryKnows answers a challenge. The tests of package digest cover
+// the rest.
 func TestDigestSignsInWhomTheDirectoryKnows(t *testing.T) {
 	const password = "correct horse battery"
 	d := directory()

@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// TestSlotsAreSharedByAddressAndUser has a flood wait for slots, and somebody else
-// come last: it is their turn soon, however many wait, and even when the queue is full.
+// TestSlotsAreSharedByAddressAndUser has a flood of requests wait for slots, and then one
+// request of another caller. It gets a slot soon, however many wait, and even if the queue is
+// full.
 func TestSlotsAreSharedByAddressAndUser(t *testing.T) {
 	unique := func(what string) func(int) string {
 		return func(i int) string { return fmt.Sprint(what, i) }
@@ -20,7 +21,7 @@ func TestSlotsAreSharedByAddressAndUser(t *testing.T) {
 	for _, tt := range []struct {
 		name          string
 		address, user func(i int) string // of the flood
-		turns         int                // that pass, at most, before it is the other's
+		turns         int                // most turns before the other caller's
 	}{
 		{"one address, made-up users", one("flood"), unique("user"), 4},
 		{"one address, one user", one("flood"), one("user:alice"), 4},
@@ -73,7 +74,7 @@ func TestSlotsAreSharedByAddressAndUser(t *testing.T) {
 	}
 }
 
-// TestEveryCallerGetsASlot has a queue that is not full go in turn: nobody is passed over.
+// TestEveryCallerGetsASlot serves a queue that is not full. No waiter is skipped.
 func TestEveryCallerGetsASlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSlots()
@@ -102,7 +103,7 @@ func TestEveryCallerGetsASlot(t *testing.T) {
 	})
 }
 
-// TestTheWaitForASlotIsBounded waits for a slot that nobody gives back.
+// TestTheWaitForASlotIsBounded waits for a slot that is never freed.
 func TestTheWaitForASlotIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSlots()

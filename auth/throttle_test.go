@@ -42,7 +42,7 @@ func TestFailuresAreThrottledByAddressAndUser(t *testing.T) {
 	if throttle.Wait(here, "carol") == 0 || throttle.Wait(there, "carol") != 0 {
 		t.Error("an address is not throttled after a thousand failures, or another one is")
 	}
-	// An address of IPv6 stands for its /64.
+	// An IPv6 address counts as its /64.
 	six, neighbour := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::ffff:2")
 	for i := range 1000 {
 		throttle.Failed(six, fmt.Sprint(i))
@@ -52,7 +52,7 @@ func TestFailuresAreThrottledByAddressAndUser(t *testing.T) {
 	}
 }
 
-// TestThrottleIsBounded fails from more addresses than are remembered.
+// TestThrottleIsBounded fails sign-ins from more addresses than are remembered.
 func TestThrottleIsBounded(t *testing.T) {
 	now := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 	throttle := auth.NewThrottle(func() time.Time { return now })

@@ -67,7 +67,7 @@ func (h *tokenRig) try(token string) (*atm.Caller, error) {
 	return caller, err
 }
 
-// sign makes a token of a header and claims, as they are written here.
+// sign makes a token with exactly this header and these claims.
 func (h *tokenRig) sign(t testing.TB, header, claims string) string {
 	t.Helper()
 	b64 := base64.RawURLEncoding.EncodeToString
@@ -87,7 +87,7 @@ func TestTokenSignsInItsSubject(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // the second time its signature is remembered
+	for range 2 { // the second time its signature is cached
 		caller, err := h.try(token.Text)
 		if err != nil || caller.Subject != "user:demo" || caller.Method != "jwt" ||
 			caller.ID != token.ID || caller.Key != h.kid ||
@@ -115,11 +115,11 @@ func TestTokenSignsInItsSubject(t *testing.T) {
 	}
 }
 
-// onlySigns hides what kind of key a signer is, as one in a module does.
+// onlySigns hides the type of a signer, like a key in a hardware module.
 type onlySigns struct{ crypto.Signer }
 
-// TestTokensOutliveOneRotation rotates the keys twice: tokens of the key before are good,
-// those of the one before it are not, whether they were seen before or not.
+// TestTokensOutliveOneRotation rotates the keys twice. Tokens of the previous key are good,
+// those of the key before it are not, whether or not their signatures are cached.
 func TestTokensOutliveOneRotation(t *testing.T) {
 	h := newTokenRig(t)
 	issue := func() string {
@@ -187,8 +187,7 @@ func TestTokensOutliveOneRotation(t *testing.T) {
 }
 
 // TestIssuedTokenIsBoundToItsCertificate issues a token for a certificate, and uses it with
-// another, and
-// with none.
+// another certificate and with none.
 func TestIssuedTokenIsBoundToItsCertificate(t *testing.T) {
 	h := newTokenRig(t)
 	mine, other := certificate(t, time.Hour, "spiffe://"+domain+"/user/demo"),
@@ -238,7 +237,7 @@ func TestRevokedTokenIsRefused(t *testing.T) {
 		t.Error("a token from before now was let in")
 	}
 	h.now = h.now.Add(5 * time.Second)
-	ahead := issue() // by a server whose clock was ahead, as much as it may be
+	ahead := issue() // by a server whose clock is ahead by the allowed slack
 	if _, err := h.try(ahead.Text); err == nil {
 		t.Error("a token from before now, of a clock that is ahead, was let in")
 	}
@@ -279,9 +278,8 @@ func (h *tokenRig) claims() string {
 		domain, domain, h.now.Unix(), h.now.Unix()+900)
 }
 
-// TestTokenWithOneThingChangedIsRefused changes one thing at a time; all of them are signed with
-// the
-// right key unless that is what is changed.
+// TestTokenWithOneThingChangedIsRefused changes one thing at a time. Each token is signed with
+// the right key, unless the key is the change.
 func TestTokenWithOneThingChangedIsRefused(t *testing.T) {
 	h := newTokenRig(t)
 	if _, err := h.try(h.sign(t, h.header(), h.claims())); err != nil {

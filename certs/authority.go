@@ -1,10 +1,9 @@
-// Package certs keeps private certificate authorities and the TLS settings of
-// the server.
+// Package certs has private certificate authorities and the TLS settings of the server.
 //
-// A root, whose key can be kept elsewhere, signs one authority for servers and
-// another for clients, so that neither can speak for the other. A certificate
-// carries what it is for and nothing that its holder asked for but the public
-// key. Keys are ECDSA P-256 unless a client brings its own.
+// A root, whose key can be kept elsewhere, signs one authority for servers and another for
+// clients, so that neither can issue for the purpose of the other. The content of a certificate
+// is decided here; only the public key comes from a request. Keys are ECDSA P-256 unless a
+// client brings its own.
 package certs
 
 import (
@@ -38,7 +37,7 @@ const (
 	authorityLife = 10 * 365 * 24 * time.Hour
 	issuingLife   = 3 * 365 * 24 * time.Hour
 
-	// Backdate forgives clocks that are a little behind.
+	// Backdate allows for clocks that are a little slow.
 	Backdate = 5 * time.Minute
 )
 
@@ -48,7 +47,7 @@ type Authority struct {
 	key         crypto.Signer
 }
 
-// NewAuthority returns an authority that signs itself, the root of others.
+// NewAuthority returns a self-signed root authority.
 func NewAuthority(name string, now time.Time) (*Authority, error) {
 	key, err := NewKey()
 	if err != nil {
@@ -71,8 +70,8 @@ func NewAuthority(name string, now time.Time) (*Authority, error) {
 	return &Authority{Certificate: cert, key: key}, nil
 }
 
-// NewIssuing returns an authority under a. It signs certificates for this usage
-// and no further authorities.
+// NewIssuing returns an authority under a. It signs certificates for this usage, and no further
+// authorities.
 func (a *Authority) NewIssuing(name string, usage x509.ExtKeyUsage, now time.Time) (*Authority,
 	error,
 ) {
@@ -115,8 +114,8 @@ func LoadAuthority(certFile, keyFile string) (*Authority, error) {
 	return &Authority{Certificate: cert, key: key}, nil
 }
 
-// Save writes the authority to its files, the certificate last: where that is,
-// the key is too.
+// Save writes the authority to its files. The certificate is written last, so if it exists, the
+// key does too.
 func (a *Authority) Save(certFile, keyFile string) error {
 	key, err := EncodeKey(a.key)
 	if err != nil {
@@ -128,8 +127,7 @@ func (a *Authority) Save(certFile, keyFile string) error {
 	return durable.WriteFile(certFile, EncodeCertificate(a.Certificate), 0o644)
 }
 
-// IssueServer signs a certificate for a server that is reached by these names
-// and addresses.
+// IssueServer signs a certificate for a server with these names and addresses.
 func (a *Authority) IssueServer(public crypto.PublicKey, hosts []string, life time.Duration,
 	now time.Time,
 ) (*x509.Certificate, error) {
@@ -153,18 +151,17 @@ func (a *Authority) IssueClient(public crypto.PublicKey, uri *url.URL, life time
 ) (*x509.Certificate, error) {
 	template := a.template(life, now, x509.ExtKeyUsageClientAuth)
 	template.URIs = []*url.URL{uri}
-	// for people: it never counts
+	// The common name is for people. It never counts as an identity.
 	template.Subject = pkix.Name{CommonName: strings.TrimPrefix(uri.Path, "/")}
 	return sign(template, a.Certificate, public, a.key)
 }
 
-// maxRequest bounds a certificate request in PEM, in bytes. One over RSA of 8192
-// bits that asks for a lot has 4 KiB.
+// maxRequest bounds a certificate request in PEM, in bytes. A long one with an RSA key of 8192
+// bits has 4 KiB.
 const maxRequest = 16 << 10
 
-// SignRequest is IssueClient over the key of a certificate request in PEM
-// (PKCS #10). The request proves that its sender has the private key; nothing
-// else in it is used.
+// SignRequest is IssueClient with the key of a certificate request in PEM (PKCS #10). The
+// request proves that its sender has the private key. The rest of it is ignored.
 func (a *Authority) SignRequest(request []byte, uri *url.URL, life time.Duration,
 	now time.Time,
 ) (*x509.Certificate, error) {
@@ -179,8 +176,8 @@ func (a *Authority) SignRequest(request []byte, uri *url.URL, life time.Duration
 	if err != nil {
 		return nil, errors.New("malformed certificate request")
 	}
-	// The key's size comes first: the time that a signature takes to verify grows with
-	// the third power of it.
+	// Check the size of the key before the signature: the time to verify a signature grows with the
+	// third power of the size.
 	if err := strongKey(csr.PublicKey); err != nil {
 		return nil, err
 	}
@@ -192,11 +189,10 @@ func (a *Authority) SignRequest(request []byte, uri *url.URL, life time.Duration
 
 const (
 	minRSA, maxRSA = 2048, 8192 // bits
-	maxExponent    = 1 << 20    // everybody has 65537; verifying takes as long as it has bits
+	maxExponent    = 1 << 20    // usual is 65537; verification time grows with its length
 )
 
-// strongKey refuses keys that are too weak for a client, and of kinds that
-// nobody needs.
+// strongKey refuses keys that are too weak for a client, and keys of unsupported kinds.
 func strongKey(public crypto.PublicKey) error {
 	switch key := public.(type) {
 	case *ecdsa.PublicKey:
@@ -217,8 +213,8 @@ func strongKey(public crypto.PublicKey) error {
 var errWeakKey = errors.New("the key is none of ECDSA P-256 or P-384, Ed25519, or RSA of 2048 to " +
 	"8192 bits")
 
-// template is what all certificates that a signs have in common. None outlives
-// its authority.
+// template has the fields common to all certificates that a signs. No certificate outlives its
+// authority.
 func (a *Authority) template(life time.Duration, now time.Time,
 	usage x509.ExtKeyUsage,
 ) *x509.Certificate {
@@ -246,8 +242,8 @@ func sign(template, parent *x509.Certificate, public crypto.PublicKey,
 	return x509.ParseCertificate(der)
 }
 
-// newSerial returns a serial number of 126 random bits: positive, and never
-// more than 20 octets (RFC 5280, section 4.1.2.2).
+// newSerial returns a random serial number of 126 bits: positive, and at most 20 octets (RFC
+// 5280, section 4.1.2.2).
 func newSerial() *big.Int {
 	serial := make([]byte, 16)
 	rand.Read(serial) // never fails
@@ -255,7 +251,7 @@ func newSerial() *big.Int {
 	return new(big.Int).SetBytes(serial)
 }
 
-// newSerial is a serial number that ends with the mark of the authority: 20 octets.
+// newSerial returns a serial number of 20 octets that ends with the mark of the authority.
 func (a *Authority) newSerial() *big.Int {
 	serial := new(big.Int).Lsh(newSerial(), 8*markBytes)
 	return serial.Or(serial, a.mark())
@@ -263,14 +259,14 @@ func (a *Authority) newSerial() *big.Int {
 
 const markBytes = 4
 
-// mark is what the serial numbers of an authority end with.
+// mark is the suffix of the serial numbers of an authority.
 func (a *Authority) mark() *big.Int {
 	sum := sha256.Sum256(a.Certificate.RawSubjectPublicKeyInfo)
 	return new(big.Int).SetBytes(sum[:markBytes])
 }
 
-// Numbered reports whether a serial number ends as those do that a gave. Older versions gave
-// others.
+// Numbered reports whether a serial number has the mark of a. Serial numbers by older versions
+// have none.
 func (a *Authority) Numbered(serial *big.Int) bool {
 	low := new(big.Int).And(serial, big.NewInt(1<<(8*markBytes)-1))
 	return low.Cmp(a.mark()) == 0
@@ -291,13 +287,13 @@ func NeedsRenewal(cert *x509.Certificate, hosts []string, now time.Time) bool {
 	return InLastThird(cert, now)
 }
 
-// InLastThird reports whether two thirds of the life of a certificate are over.
+// InLastThird reports whether a certificate is in the last third of its life.
 func InLastThird(cert *x509.Certificate, now time.Time) bool {
 	return cert.NotAfter.Sub(now) < cert.NotAfter.Sub(cert.NotBefore)/3
 }
 
-// Fingerprint is the SHA-256 of a certificate as openssl prints it: upper-case
-// hex pairs with colons between them.
+// Fingerprint is the SHA-256 of a certificate as openssl prints it: upper-case hex pairs
+// separated by colons.
 func Fingerprint(cert *x509.Certificate) string {
 	sum := sha256.Sum256(cert.Raw)
 	pairs := make([]string, len(sum))
@@ -307,17 +303,17 @@ func Fingerprint(cert *x509.Certificate) string {
 	return strings.Join(pairs, ":")
 }
 
-// SHA256 is the SHA-256 of a certificate in base64, as the audit log has it.
+// SHA256 is the SHA-256 of a certificate in base64, as in the audit log.
 func SHA256(cert *x509.Certificate) string {
 	sum := sha256.Sum256(cert.Raw)
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// revocationListLife is how long a revocation list says that it is current.
+// revocationListLife is how long a revocation list is current.
 const revocationListLife = 24 * time.Hour
 
-// RevocationList signs the list of certificates with these serial numbers, in
-// hexadecimal, that were revoked then (RFC 5280, section 5), in PEM.
+// RevocationList signs a list of revoked certificates (RFC 5280, section 5), in PEM. revoked
+// has the times of revocation by serial number in hexadecimal.
 func (a *Authority) RevocationList(revoked map[string]time.Time, now time.Time) ([]byte, error) {
 	template := &x509.RevocationList{
 		Number: big.NewInt(now.UnixNano()), ThisUpdate: now,

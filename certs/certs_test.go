@@ -215,8 +215,7 @@ func TestRequestIsSignedOnlyForAStrongKey(t *testing.T) {
 	}
 }
 
-// hugeRequest is a certificate request over an RSA key of so many bits, which nobody
-// has signed.
+// hugeRequest is an unsigned certificate request for an RSA key of so many bits.
 func hugeRequest(t testing.TB, bits int) []byte {
 	t.Helper()
 	n := new(big.Int).SetBit(big.NewInt(1), bits-1, 1)

@@ -71,8 +71,8 @@ func ParseCertificates(text []byte) (list []*x509.Certificate, err error) {
 	return list, nil
 }
 
-// NewRequest returns a certificate request over key in PEM (PKCS #10). It asks
-// for nothing: the authority decides what the certificate says.
+// NewRequest returns a certificate request for key in PEM (PKCS #10). It has no further
+// content, because the authority decides the content of the certificate.
 func NewRequest(key crypto.Signer) ([]byte, error) {
 	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
 	if err != nil {

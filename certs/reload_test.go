@@ -23,7 +23,7 @@ func TestReloaderFollowsGoodPairsAndReportsBadOnes(t *testing.T) {
 	version := now
 	write := func(file string, data []byte) {
 		t.Helper()
-		version = version.Add(time.Second) // coarse clocks of file systems
+		version = version.Add(time.Second) // file systems may have coarse timestamps
 		if err := errors.Join(os.WriteFile(file, data, 0o600), os.Chtimes(file, version,
 			version)); err != nil {
 			t.Fatal(err)
@@ -65,7 +65,7 @@ func TestReloaderFollowsGoodPairsAndReportsBadOnes(t *testing.T) {
 	if !bytes.Equal(served(r), cert1) {
 		t.Error("the first pair is not served")
 	}
-	write(certFile, cert2) // its key is still the old one
+	write(certFile, cert2) // does not match the old key
 	if !bytes.Equal(served(r), cert1) || !strings.Contains(log.String(), "is not used") {
 		t.Errorf("half a pair is served, or nothing was said: %s", &log)
 	}

@@ -15,15 +15,14 @@ import (
 	"example.com/atm/internal/durable"
 )
 
-// ServerConfig is the server's side of every connection: TLS 1.3, HTTP/1.1,
-// no tickets, and a client certificate when the client has one.
+// ServerConfig is the server side of every connection: TLS 1.3, HTTP/1.1, no session tickets,
+// and an optional client certificate.
 //
-// The certificate is asked for here and verified by the ClientVerifier on each
-// request: who has a bad one gets an answer, and one that expires stops working
-// on an open connection. TLS itself proves that the client has the key.
+// The handshake requests the certificate, and the ClientVerifier verifies it on each request.
+// So a client with a bad certificate gets an answer, and a certificate that expires stops
+// working on an open connection. TLS itself proves that the client has the key.
 //
-// With old, TLS 1.2 is spoken as well, with forward secrecy and AEAD ciphers
-// alone.
+// With old, TLS 1.2 is allowed as well, with forward secrecy and AEAD ciphers only.
 func ServerConfig(server *Reloader, clients *ClientVerifier, old bool) *tls.Config {
 	least := uint16(tls.VersionTLS13)
 	if old {
@@ -31,13 +30,13 @@ func ServerConfig(server *Reloader, clients *ClientVerifier, old bool) *tls.Conf
 	}
 	return &tls.Config{
 		MinVersion: least,
-		CipherSuites: []uint16{ // of TLS 1.2; those of 1.3 are not chosen
+		CipherSuites: []uint16{ // for TLS 1.2; those of 1.3 are not configurable
 			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
 			tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
 			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
 		},
 		NextProtos:             []string{"http/1.1"},
-		SessionTicketsDisabled: true, // a resumed session would not show its certificate again
+		SessionTicketsDisabled: true, // a resumed session would not present its certificate
 		ClientAuth:             tls.RequestClientCert,
 		ClientCAs:              clients.roots, // tells clients which certificate to choose
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -46,11 +45,11 @@ func ServerConfig(server *Reloader, clients *ClientVerifier, old bool) *tls.Conf
 	}
 }
 
-// reloadEvery is how often a Reloader looks at its files at most.
+// reloadEvery is the shortest time between two checks of the files of a Reloader.
 const reloadEvery = time.Second
 
-// A Reloader serves a certificate and key from files, and follows when they
-// are replaced. A pair that is bad is reported and not used.
+// A Reloader serves a certificate and key from files, and reloads them when they change. It
+// reports a bad pair and does not use it.
 type Reloader struct {
 	certFile, keyFile string
 	log               *slog.Logger
@@ -61,13 +60,13 @@ type Reloader struct {
 	seen   [2]Version       // guarded by mu; of the files when they were last read
 }
 
-// A Version tells one version of a file from another.
+// A Version identifies the version of a file.
 type Version struct {
 	size int64
 	time time.Time
 }
 
-// NewReloader reads the pair for the first time.
+// NewReloader returns a reloader after reading the pair once.
 func NewReloader(certFile, keyFile string, log *slog.Logger) (*Reloader, error) {
 	r := &Reloader{
 		certFile: certFile, keyFile: keyFile, log: log,
@@ -96,8 +95,7 @@ func (r *Reloader) read() (*tls.Certificate, error) {
 
 func versions(cert, key string) [2]Version { return [2]Version{VersionOf(cert), VersionOf(key)} }
 
-// VersionOf is the version that a file has, and the zero value when there is no
-// such file.
+// VersionOf is the version of a file, or the zero value if the file does not exist.
 func VersionOf(file string) Version {
 	info, err := os.Stat(file)
 	if err != nil {
@@ -141,7 +139,7 @@ func NewClientVerifier(authorities ...*x509.Certificate) *ClientVerifier {
 	return v
 }
 
-// Why a client's certificate is refused. The texts stand in the audit log.
+// The reasons for which a client's certificate is refused. Their texts are in the audit log.
 var (
 	ErrExpired          = errors.New("certificate expired or not valid yet")
 	ErrUnknownAuthority = errors.New("certificate of an unknown authority")
@@ -153,15 +151,15 @@ var (
 // maxChain bounds the certificates that a client may send.
 const maxChain = 4
 
-// Verify checks that the first certificate of chain is for clients, is valid
-// at now, and leads to a trusted authority.
+// Verify checks that the first certificate of chain is for clients, is valid at now, and leads
+// to a trusted authority.
 func (v *ClientVerifier) Verify(chain []*x509.Certificate, now time.Time) error {
 	if len(chain) == 0 || len(chain) > maxChain {
 		return ErrBadChain
 	}
 	leaf := chain[0]
-	// Sizes come before anything is verified with one of the keys. Of authorities more
-	// kinds are good than of clients.
+	// Check sizes before verifying anything with one of the keys. Authorities may have more kinds
+	// of keys than clients.
 	if strongKey(leaf.PublicKey) != nil {
 		return ErrWeakKey
 	}
@@ -187,7 +185,7 @@ func (v *ClientVerifier) Verify(chain []*x509.Certificate, now time.Time) error 
 	var unknown x509.UnknownAuthorityError
 	switch {
 	case err == nil && !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth):
-		return ErrNotForClients // "any use" was not meant for this
+		return ErrNotForClients // a certificate for any usage was not issued for this
 	case err == nil:
 		return nil
 	case errors.As(err, &unknown):

@@ -1,9 +1,9 @@
-// Package client calls the server: the Go client, over kolo/xmlrpc.
+// Package client is the Go client of the server, based on kolo/xmlrpc.
 //
-// A money call has one request id, however often it is sent, so it is safe to
-// send it again. When no definite answer came and the server may have received
-// the call, the error says so and carries the id: that is not a failure, it is
-// a question that only the same id can answer.
+// A call that moves money has one request id, however often it is sent, so sending it again is
+// safe. If no definite answer came and the server may have received the call, the error is an
+// OutcomeUnknownError with the id. It is not a failure: only a call with the same id can tell
+// the outcome.
 package client
 
 import (
@@ -32,14 +32,14 @@ type Config struct {
 	// Required; a path other than / is ignored.
 	Server string
 
-	// TLS is the client's side of the connections: what it trusts the server
-	// by, and the certificate that says who it is. Required.
+	// TLS is the client side of the connections: the authorities that it trusts, and its
+	// certificate. Required.
 	TLS *tls.Config
 
 	// User and Password sign in by HTTP Digest. Optional; both or none.
 	User, Password string
 
-	// Token signs in as a bearer. Optional.
+	// Token signs in as a bearer token. Optional.
 	Token string
 
 	// Timeout bounds one try. Optional; 20 seconds.
@@ -65,7 +65,7 @@ func New(cfg Config) (*Client, error) {
 	if err != nil || u.Scheme != "https" || u.Host == "" {
 		return nil, fmt.Errorf("%q is no https URL of a server", cfg.Server)
 	}
-	if isLocalhost(u.Hostname()) { // in any form (RFC 6761, section 6.3); resolvers know one
+	if isLocalhost(u.Hostname()) { // in any form (RFC 6761, section 6.3); resolvers know only one
 		u.Host = strings.Replace(u.Host, u.Hostname(), "localhost", 1)
 	}
 	if cfg.Timeout == 0 {
@@ -77,7 +77,7 @@ func New(cfg Config) (*Client, error) {
 	base := &http.Transport{
 		TLSClientConfig:       cfg.TLS,
 		MaxIdleConnsPerHost:   64,
-		IdleConnTimeout:       30 * time.Second, // less than the server's, so that it closes first
+		IdleConnTimeout:       30 * time.Second, // so that the client closes first
 		TLSHandshakeTimeout:   cfg.Timeout,
 		ResponseHeaderTimeout: cfg.Timeout,
 	}
@@ -101,12 +101,11 @@ func New(cfg Config) (*Client, error) {
 	}, nil
 }
 
-// limits is a transport for answers of this protocol: it bounds them, and
-// turns what stands below RPC into errors, because kolo/xmlrpc reads whatever
-// comes.
+// limits is a transport that bounds answers and turns HTTP statuses into errors, because
+// kolo/xmlrpc reads any answer.
 type limits struct {
 	base        http.RoundTripper
-	certificate bool // nothing but a certificate signs in
+	certificate bool // the only credential is a certificate
 	tls         *tls.Config
 }
 
@@ -136,7 +135,7 @@ func (l limits) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 }
 
-// bearer is a transport that signs in by a token.
+// bearer is a transport that signs in with a token.
 type bearer struct {
 	base  http.RoundTripper
 	token string
@@ -149,7 +148,7 @@ func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return b.base.RoundTrip(r)
 }
 
-// HTTP returns the HTTP client with the credentials of c, for what is not RPC:
+// HTTP returns an HTTP client with the credentials of c, for requests other than RPC, such as
 // the audit log under /audit/.
 func (c *Client) HTTP() *http.Client {
 	return &http.Client{
@@ -167,8 +166,8 @@ func (c *Client) Inquiry(ctx context.Context, account atm.AccountID) (*Answer, e
 	return c.Call(ctx, string(atm.Inquiry), account.String())
 }
 
-// Deposit puts amount into an account. id names the intention; every call with
-// the same id happens once.
+// Deposit puts amount into an account. id identifies the intention: calls with the same id have
+// one effect.
 func (c *Client) Deposit(ctx context.Context, account atm.AccountID, amount atm.Amount,
 	id atm.RequestID,
 ) (*Answer, error) {
@@ -189,9 +188,8 @@ func (c *Client) Transfer(ctx context.Context, from, to atm.AccountID, amount at
 	return c.Move(ctx, string(atm.Transfer), id, from.String(), to.String(), amount.String())
 }
 
-// Authorize sets amount of an account aside for life, or for the server's
-// seven days when life is zero. The text of the answer is the id of the hold.
-// id is as for Deposit.
+// Authorize reserves amount of an account for the duration life, or for the server's seven days
+// if life is zero. The text of the answer is the id of the hold. id is as for Deposit.
 func (c *Client) Authorize(ctx context.Context, account atm.AccountID, amount atm.Amount,
 	life time.Duration, id atm.RequestID,
 ) (*Answer, error) {
@@ -202,8 +200,7 @@ func (c *Client) Authorize(ctx context.Context, account atm.AccountID, amount at
 	return c.Move(ctx, string(atm.Authorize), id, account.String(), amount.String(), seconds)
 }
 
-// Capture takes amount of a hold, or all of it when amount is zero. id is as
-// for Deposit.
+// Capture takes amount of a hold, or all of it if amount is zero. id is as for Deposit.
 func (c *Client) Capture(ctx context.Context, hold string, amount atm.Amount,
 	id atm.RequestID,
 ) (*Answer, error) {
@@ -214,15 +211,15 @@ func (c *Client) Capture(ctx context.Context, hold string, amount atm.Amount,
 	return c.Move(ctx, string(atm.Capture), id, hold, text)
 }
 
-// Release gives a hold up. id is as for Deposit.
+// Release releases a hold. id is as for Deposit.
 func (c *Client) Release(ctx context.Context, hold string, id atm.RequestID) (*Answer, error) {
 	return c.Move(ctx, string(atm.Release), id, hold)
 }
 
-// A Range is what a statement is to list. The zero value is the newest page.
+// A Range selects the entries of a statement. The zero value is the newest page.
 type Range struct {
-	Limit    int    // entries on the page, 1 to 500; 50 when zero
-	Cursor   string // next of the page before
+	Limit    int    // entries on the page, 1 to 500; 0 means 50
+	Cursor   string // next of the previous page
 	From, To string // times in RFC 3339, both inclusive
 }
 
@@ -235,20 +232,20 @@ func (c *Client) Statement(ctx context.Context, account atm.AccountID, r Range) 
 	return c.Call(ctx, string(atm.Statement), account.String(), options)
 }
 
-// Receipt returns the proof that the entry at index is in the audit log, in the
-// form of C2SP tlog-proof, as the text of the answer.
+// Receipt returns the proof that the entry at index is in the audit log, in the form of C2SP
+// tlog-proof, as the text of the answer.
 func (c *Client) Receipt(ctx context.Context, index int64) (*Answer, error) {
 	return c.Call(ctx, string(atm.Receipt), strconv.FormatInt(index, 10))
 }
 
-// Call calls a method that may be repeated without harm.
+// Call calls a method without effects, which may be sent repeatedly.
 func (c *Client) Call(ctx context.Context, method string, args ...any) (*Answer, error) {
 	answer, _, err := c.persist(ctx, method, "", args)
 	return answer, err
 }
 
-// Move calls a method whose last parameter is a request id. An error that is
-// an *OutcomeUnknownError means that money may have moved.
+// Move calls a method whose last parameter is a request id. If its error is an
+// *OutcomeUnknownError, money may have moved.
 func (c *Client) Move(ctx context.Context, method string, id atm.RequestID, args ...any) (*Answer,
 	error,
 ) {
@@ -259,8 +256,8 @@ func (c *Client) Move(ctx context.Context, method string, id atm.RequestID, args
 	return answer, err
 }
 
-// persist sends a call until there is a definite answer. received reports
-// whether the server may have received it without one.
+// persist sends a call until there is a definite answer. received reports whether the server
+// may have received the call although no definite answer came.
 func (c *Client) persist(ctx context.Context, method string, id atm.RequestID,
 	args []any,
 ) (answer *Answer, received bool, err error) {
@@ -283,7 +280,7 @@ func (c *Client) persist(ctx context.Context, method string, id atm.RequestID,
 			received = received || answer.Code != atm.Unavailable
 		case !errors.Is(err, ErrConnect):
 			received = true
-		case !received: // nothing is at stake: say at once what is wrong
+		case !received: // the server did not receive the call: report the error at once
 			return nil, false, err
 		}
 		if try == c.tries || !pause(ctx, try, refusal) {
@@ -296,7 +293,7 @@ func (c *Client) persist(ctx context.Context, method string, id atm.RequestID,
 	return answer, received, err
 }
 
-// again reports whether an answer with this code is to be asked for again.
+// again reports whether an answer with this code is to be retried.
 func again(code atm.Code) bool {
 	return code == atm.Unavailable || code == atm.OutcomeUnknown || code == atm.Internal
 }
@@ -315,8 +312,8 @@ func (c *Client) send(ctx context.Context, method string, id atm.RequestID, args
 	}
 	req.Header.Set("Content-Type", "text/xml")
 	if id != "" && headerSafe(id) {
-		// The same id as the parameter: it lets the transport send the call
-		// again by itself when a kept connection turns out to be dead.
+		// The header repeats the request id. It makes net/http's transport resend the call on its
+		// own if a kept connection turns out to be dead.
 		req.Header.Set("Idempotency-Key", string(id))
 	}
 	sent := false
@@ -359,7 +356,7 @@ func decode(text []byte) (*Answer, error) {
 	if err := reply.Unmarshal(&dict); err != nil {
 		return nil, fmt.Errorf("decode the answer: %w", err)
 	}
-	// kolo/xmlrpc leaves an empty string out.
+	// kolo/xmlrpc omits empty strings.
 	a := &Answer{Result: dict["result"]}
 	if a.Result == nil {
 		a.Result = ""
@@ -388,7 +385,7 @@ func decode(text []byte) (*Answer, error) {
 type Answer struct {
 	Code    atm.Code
 	Reason  string
-	Result  any // a string, or map[string]any and []any of them
+	Result  any // a string, or a map[string]any or []any of them
 	Receipt string
 }
 
@@ -398,7 +395,7 @@ func (a *Answer) OK() bool { return a.Code == atm.OK }
 // Status is the word of the answer, OK or ERROR.
 func (a *Answer) Status() string { return atm.Status{Code: a.Code}.Word() }
 
-// Text is the result when it is a string.
+// Text is the result if it is a string, and otherwise empty.
 func (a *Answer) Text() string {
 	s, _ := a.Result.(string)
 	return s

@@ -33,8 +33,8 @@ func answer(status, reason, result, code string) string {
 	return b.String() + "</struct></value></param></params></methodResponse>"
 }
 
-// script is a real HTTPS server that answers one request after the other by
-// its steps, the last one again and again, and keeps what it was sent.
+// script is an HTTPS server that answers requests by its steps in order, and repeats the last
+// step. It keeps the bodies that it receives.
 func script(t *testing.T, steps ...http.HandlerFunc) (c *client.Client, bodies func() []string) {
 	t.Helper()
 	var mu sync.Mutex

@@ -11,11 +11,11 @@ import (
 	"example.com/atm/internal/owner"
 )
 
-// Files are the credentials of a client: what it trusts the server by, and the
-// certificate and key that say who it is. All in PEM.
+// Files are the files with the credentials of a client, all in PEM: the authorities that it
+// trusts, and its certificate and key.
 type Files struct{ CA, Cert, Key string }
 
-// InFolder are the files that atmctl cert issue writes into a folder.
+// InFolder names the files that atmctl cert issue writes into a folder.
 func InFolder(dir string) Files {
 	return Files{
 		CA:   filepath.Join(dir, "ca.crt"),
@@ -24,11 +24,11 @@ func InFolder(dir string) Files {
 	}
 }
 
-// Folder is where the certificate lies.
+// Folder is the folder of the certificate.
 func (f Files) Folder() string { return filepath.Dir(f.Cert) }
 
-// Trusting is what a client trusts the server by alone, for who signs in by
-// other means than a certificate.
+// Trusting returns a configuration that trusts the authorities in a file, for clients that sign
+// in without a certificate.
 func Trusting(ca string) (*tls.Config, error) {
 	authority, err := os.ReadFile(ca)
 	if err != nil {
@@ -41,12 +41,11 @@ func Trusting(ca string) (*tls.Config, error) {
 	return &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots}, nil
 }
 
-// pairTries bounds how often a certificate and a key that do not match are
-// read.
+// pairTries bounds how often a certificate and a key that do not match are read.
 const pairTries = 3
 
-// TLS reads the credentials. A key that others may read is refused, where the system has
-// permission bits.
+// TLS reads the credentials. It refuses a key that others may read, on systems with permission
+// bits.
 func (f Files) TLS() (*tls.Config, error) {
 	trusting, err := Trusting(f.CA)
 	if err != nil {
@@ -61,27 +60,27 @@ func (f Files) TLS() (*tls.Config, error) {
 			info.Mode().Perm())
 	}
 	cert, err := tls.LoadX509KeyPair(f.Cert, f.Key)
-	for try := 1; err != nil && try < pairTries; try++ { // they may have been replaced just between
+	for try := 1; err != nil && try < pairTries; try++ { // they may just have been replaced
 		cert, err = tls.LoadX509KeyPair(f.Cert, f.Key)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s and its key: %w", f.Cert, err)
 	}
-	// The certificate is sent whatever authorities the server names: a server
-	// that does not know it says so better than we could.
+	// Send the certificate whatever authorities the server names: the server's answer explains a
+	// refusal better than the client could.
 	trusting.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		return &cert, nil
 	}
 	return trusting, nil
 }
 
-// ErrNoCredentials reports that there is nothing to sign in with.
+// ErrNoCredentials reports that there are no credentials.
 var ErrNoCredentials = errors.New("there are no credentials")
 
-// OrDefault returns f when it names all three files. When it names none and
-// the server is on this machine, it returns those in dir, if the folder is the
-// caller's own: nobody else can have put them there. Where the system does not tell
-// whose a folder is, as on Windows, there is no default.
+// OrDefault returns f if it names all three files. If it names none and the server is on this
+// machine, it returns those in dir, provided that the caller owns the folder, so that no other
+// user can have put them there. On systems that do not report the owner of a folder, such as
+// Windows, there is no default.
 func (f Files) OrDefault(host, dir string) (Files, error) {
 	if f != (Files{}) {
 		if f.CA == "" || f.Cert == "" || f.Key == "" {

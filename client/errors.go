@@ -15,23 +15,22 @@ import (
 )
 
 var (
-	// ErrNotAuthenticated reports that the server does not accept who the
-	// client says it is.
+	// ErrNotAuthenticated reports that the server does not accept the client's credentials.
 	ErrNotAuthenticated = errors.New("not authenticated")
 
-	// ErrConnect reports that no call was sent: the server cannot be reached,
-	// or one side does not trust the other.
+	// ErrConnect reports that no call was sent, because the server cannot be reached or one side
+	// does not trust the other.
 	ErrConnect = errors.New("cannot connect")
 
-	// ErrLost reports a call that was sent and whose answer did not come.
+	// ErrLost reports a call that was sent and got no answer.
 	ErrLost = errors.New("no answer came")
 )
 
-// An HTTPError is an answer below RPC.
+// An HTTPError is an answer with an HTTP status other than 200.
 type HTTPError struct {
 	StatusCode int
 	Sentence   string
-	RetryAfter time.Duration // 0 when the server did not say
+	RetryAfter time.Duration // 0 if the server did not say
 }
 
 // Error implements error.
@@ -44,8 +43,7 @@ func (e *HTTPError) Is(target error) bool {
 	return target == ErrNotAuthenticated && e.StatusCode == http.StatusUnauthorized
 }
 
-// A FaultError is an XML-RPC fault: the call was malformed, and nothing
-// happened.
+// A FaultError is an XML-RPC fault: the call was malformed and had no effect.
 type FaultError struct {
 	Code int
 	Text string
@@ -54,8 +52,8 @@ type FaultError struct {
 // Error implements error.
 func (e *FaultError) Error() string { return fmt.Sprintf("%s (fault %d)", e.Text, e.Code) }
 
-// An OutcomeUnknownError reports a call that the server may have carried out.
-// The same call with the same request id tells.
+// An OutcomeUnknownError reports a call that the server may have carried out. Another call with
+// the same request id tells.
 type OutcomeUnknownError struct {
 	Request atm.RequestID
 	Err     error
@@ -67,25 +65,25 @@ func (e *OutcomeUnknownError) Error() string { return "the outcome is unknown: "
 // Unwrap returns the cause.
 func (e *OutcomeUnknownError) Unwrap() error { return e.Err }
 
-// refusedCertificate are the alerts by which a server refuses a client's
-// certificate (RFC 8446, section 6): bad, unsupported, revoked, expired and
-// unknown certificate, unknown authority, access denied, required.
+// refusedCertificate has the alerts by which a server refuses a client's certificate (RFC 8446,
+// section 6): bad, unsupported, revoked, expired and unknown certificate, unknown authority,
+// access denied, required.
 var refusedCertificate = map[tls.AlertError]bool{
 	42: true, 43: true, 44: true, 45: true, 46: true,
 	48: true, 49: true, 116: true,
 }
 
-// certificateRefused is all that a client can know: a server does not tell a
-// stranger why.
+// certificateRefused is all that a client can know, because a server does not tell a stranger
+// the reason.
 const certificateRefused = "the certificate is revoked, expired, or not mapped to anybody"
 
-// advice is what can be known here of why the certificate in cfg was refused, and what to do.
+// advice explains as far as possible why the certificate in cfg was refused, and what to do.
 func advice(cfg *tls.Config, now time.Time) string {
 	var pair *tls.Certificate
 	switch {
 	case cfg == nil:
 	case cfg.GetClientCertificate != nil:
-		// it was shown
+		// the certificate that was presented
 		pair, _ = cfg.GetClientCertificate(&tls.CertificateRequestInfo{Version: tls.VersionTLS13})
 	case len(cfg.Certificates) > 0:
 		pair = &cfg.Certificates[0]
@@ -106,12 +104,12 @@ func advice(cfg *tls.Config, now time.Time) string {
 		"cert issue KIND:NAME --out DIR --data DIR"
 }
 
-// classify says what an error of the transport means. sent reports whether
-// there was a connection on which the call may have been sent.
+// classify wraps an error of the transport in one of the errors of this package. sent reports
+// whether there was a connection on which the call may have been sent.
 func classify(err error, sent bool) error {
 	var outer *url.Error
 	if errors.As(err, &outer) {
-		err = outer.Err // the URL says nothing new
+		err = outer.Err // the URL is known to the caller
 	}
 	var refusal *HTTPError
 	var alert tls.AlertError
@@ -131,11 +129,11 @@ const (
 	longestPause = 5 * time.Second
 )
 
-// pause waits before another try, longer each time, and as long as the server
-// asked for. It reports false when ctx ends before.
+// pause waits before another try, longer each time, and at least as long as the server asked
+// for. It reports false if ctx ends first.
 func pause(ctx context.Context, try int, refusal *HTTPError) bool {
 	d := firstPause << (try - 1)
-	d += rand.N(d) // so that many clients do not come back together
+	d += rand.N(d) // so that many clients do not retry at the same time
 	if refusal != nil {
 		d = max(d, refusal.RetryAfter)
 	}

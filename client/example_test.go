@@ -13,7 +13,7 @@ import (
 	"example.com/atm/xmlrpc"
 )
 
-// inquiry answers as the server does when account 100 holds 1000.00.
+// inquiry answers as the server does if account 100 has 1000.00.
 func inquiry(context.Context, string, []xmlrpc.Value) xmlrpc.Reply {
 	text := func(name, value string) xmlrpc.Member {
 		return xmlrpc.Member{Name: name, Value: xmlrpc.StringValue(value)}
@@ -24,7 +24,7 @@ func inquiry(context.Context, string, []xmlrpc.Value) xmlrpc.Reply {
 	}
 }
 
-// A client trusts the server by its certificate and asks what an account holds.
+// A client trusts the server by its certificate and asks for a balance.
 func ExampleClient_Inquiry() {
 	methods, err := xmlrpc.New([]xmlrpc.Method[string]{{
 		Name: "inquiry", Help: "Says what an account holds.", Returns: xmlrpc.Struct,

@@ -13,15 +13,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// A Part is one thing that an operation needs, and what is wrong with it.
+// A Part is a component that operations need, and its error if it has one.
 type Part struct {
 	Name string // "vault", "audit", "disk"
 	Err  error
 }
 
-// Admin returns the endpoints for the operator's machine: health, readiness,
-// metrics and profiles. They have no sign-in and belong on loopback, where browsers
-// run as well: what a page could make one of them ask for is refused.
+// Admin returns the endpoints for the operator's machine: health, readiness, metrics and
+// profiles. They need no sign-in and belong on loopback. Browsers run there as well, so
+// requests that a web page could cause are refused.
 func (s *Server) Admin() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -43,10 +43,10 @@ func (s *Server) Admin() http.Handler {
 	})
 }
 
-// fromPage says why a request may be one that a page of another site made a browser
-// send, and "" when it is none. Such a page reads the answer once its own name leads
-// to this address (DNS rebinding), and then the name stands in Host. Programs that
-// scrape the endpoints send the address that they connect to, and no Origin.
+// fromPage returns why a request may come from a web page of another site, or "" if it cannot.
+// Such a page could read the answer after pointing its own name to this address (DNS
+// rebinding), but then Host has that name. Programs that scrape the endpoints send the address
+// as Host, and no Origin.
 func fromPage(r *http.Request) (reason string) {
 	if len(r.Header["Origin"]) > 0 {
 		return "Requests from pages are refused here."
@@ -66,8 +66,8 @@ func fromPage(r *http.Request) (reason string) {
 	case "localhost", "127.0.0.1", "::1":
 		return ""
 	}
-	// A supervisor may have handed over a socket on another address. An address in
-	// Host is no name that can be made to lead elsewhere.
+	// A supervisor may have handed over a socket on another address. If Host is an address, no DNS
+	// name was rebound.
 	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
 		if ip, err := netip.ParseAddr(host); err == nil &&
 			ip.Unmap() == auth.Address(local.String()) {
@@ -77,8 +77,8 @@ func fromPage(r *http.Request) (reason string) {
 	return "The Host is localhost, 127.0.0.1, [::1], or the address that is listened on."
 }
 
-// serveReady tells a load balancer on another machine in a word what the
-// endpoint for the operator tells whole.
+// serveReady is the readiness endpoint for load balancers on other machines. It has one word in
+// place of the details that the operator's endpoint has.
 func (s *Server) serveReady(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
@@ -97,8 +97,7 @@ func (s *Server) serveReady(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintln(w, "ready")
 }
 
-// ready answers 200 only when an operation would succeed, and says which part
-// keeps it from succeeding otherwise.
+// ready answers 200 only if an operation would succeed, and names the failing parts otherwise.
 func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// logPath matches the files of a published log (C2SP tlog-tiles) and the key
-// beside them. Nothing else in the folder is served.
+// logPath matches the files of a published log (C2SP tlog-tiles) and its key. No other file in
+// the folder is served.
 var logPath = regexp.MustCompile(
 	`^(checkpoint(\.witnessed)?|log\.vkey|tile/(entries|[0-9]{1,2})/(x[0-9]{3}/)*[0-9]{3}(\.p/[0-9]{1,3})?)$`)
 
@@ -39,7 +39,7 @@ func logFiles(dir string) http.Handler {
 			http.Error(w, "There is no such file in the log.", http.StatusNotFound)
 			return
 		}
-		root, err := os.OpenRoot(dir) // a link out of the folder leads nowhere
+		root, err := os.OpenRoot(dir) // symbolic links cannot leave the folder
 		if err != nil {
 			http.Error(w, "The log cannot be read at the moment.", http.StatusServiceUnavailable)
 			return
@@ -56,7 +56,7 @@ func logFiles(dir string) http.Handler {
 			http.Error(w, "There is no such file in the log.", http.StatusNotFound)
 			return
 		}
-		// A tile never changes once it is there; the checkpoint always does.
+		// A tile never changes after it is written. The checkpoint changes often.
 		if strings.HasPrefix(name, "tile/") {
 			w.Header().Set("Cache-Control", "private, max-age=31536000, immutable")
 			w.Header().Set("Content-Type", "application/octet-stream")

@@ -9,8 +9,8 @@ import (
 	"example.com/atm/xmlrpc"
 )
 
-// serveBackup sends an operator a backup of everything, as a tar archive. One
-// that is broken off has no end and is not taken for a whole one.
+// serveBackup sends a backup to an operator as a tar archive. An interrupted archive lacks its
+// end, so it cannot be mistaken for a complete one.
 func (s *Server) serveBackup(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", "POST")
@@ -38,11 +38,12 @@ func (s *Server) serveBackup(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/x-tar")
 	if err := s.cfg.Backup(r.Context(), &patient{w, http.NewResponseController(w)}); err != nil {
 		s.cfg.Log.ErrorContext(r.Context(), "a backup was broken off", slog.Any("error", err))
-		panic(http.ErrAbortHandler) // so that the client sees that the end is missing
+		panic(http.ErrAbortHandler) // so that the client notices the missing end
 	}
 }
 
-// patient is an answer that may take as long as it likes, as long as it moves.
+// patient is a response writer without a deadline for the whole answer: each write gets a new
+// one.
 type patient struct {
 	w          http.ResponseWriter
 	controller *http.ResponseController

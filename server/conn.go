@@ -15,19 +15,19 @@ import (
 	"example.com/atm/internal/budget"
 )
 
-// sendBuffer bounds what the kernel takes of an answer before the peer has read it, so
-// that a peer that reads nothing is noticed, and one that reads slowly is not mistaken
-// for one that reads nothing.
+// sendBuffer bounds how much of an answer the kernel buffers before the peer has read it, so
+// that a peer that reads nothing is noticed, and a peer that reads slowly is not mistaken for
+// one.
 const sendBuffer = 128 << 10
 
 const (
-	// strangerBytes is how much a peer may send, after TLS has answered, before it signs
-	// in: a certificate and the head of a request. net/http takes up to twenty times as
-	// much memory for a head of many short fields, for as long as it arrives.
+	// strangerBytes is how much a peer may send after the TLS handshake before it signs in: a
+	// certificate and the head of a request. For a head of many short fields, net/http uses up to
+	// twenty times as much memory while it arrives.
 	strangerBytes = 4 << 10
 
-	// largeStrangers bounds the connections that sent more without a sign-in, and
-	// largeStrangersFrom those from one address.
+	// largeStrangers bounds the connections that sent more than strangerBytes without signing in,
+	// and largeStrangersFrom those from one address.
 	largeStrangers     = 256
 	largeStrangersFrom = 64
 
@@ -35,26 +35,26 @@ const (
 	largeWait = time.Second
 )
 
-// A conn is a connection below TLS. HTTP is read by net/http and TLS by crypto/tls:
-// a conn only knows what net/http is doing with it, and where it comes from.
+// A conn is a connection below TLS. net/http reads HTTP and crypto/tls reads TLS; a conn only
+// tracks what net/http does with it, and its address.
 type conn struct {
 	net.Conn
 	open    *connections
 	doing   connState
-	writing atomic.Int64 // when the write began that is not done, by sinceStart; 0 for none
+	writing atomic.Int64 // start of the write in progress, by sinceStart; 0 for none
 
-	asked    bool        // whether a place for its address was asked for; by its reader alone
-	greeted  atomic.Bool // TLS has answered
-	known    atomic.Bool // somebody has signed in
-	received int         // bytes since the greeting; by its reader alone
+	asked    bool        // whether its address was counted; used by its reader alone
+	greeted  atomic.Bool // the TLS handshake has been answered
+	known    atomic.Bool // a caller has signed in
+	received int         // bytes since the handshake; used by its reader alone
 
-	from  netip.Prefix // guarded by open.mu; valid once it counts there
-	large func()       // guarded by open.mu; gives back a part of open.large; nil without one
+	from  netip.Prefix // guarded by open.mu; valid once it is counted
+	large func()       // guarded by open.mu; returns a part of open.large; nil without one
 }
 
-// connOf returns the connection below one that net/http serves.
+// connOf returns the conn below a connection of net/http.
 func connOf(c net.Conn) *conn {
-	return c.(*tls.Conn).NetConn().(*conn) // Serve accepts nothing else
+	return c.(*tls.Conn).NetConn().(*conn) // Serve accepts only such connections
 }
 
 // connKey is the key of a connection in the context of its requests.
@@ -70,8 +70,8 @@ var (
 	errTooLarge = errors.New("too many large requests of callers who have not signed in")
 )
 
-// Read implements net.Conn. The first one asks whether the address may have one more
-// connection: only now does a load balancer have to have said whose it is.
+// Read implements net.Conn. The first call counts the connection for its address, because a
+// load balancer sends that address only now.
 func (c *conn) Read(p []byte) (int, error) {
 	if !c.asked {
 		c.asked = true
@@ -90,7 +90,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// signedIn notes that a caller has signed in on the connection of r.
+// signedIn records that a caller has signed in on the connection of r.
 func signedIn(r *http.Request) {
 	if c, ok := r.Context().Value(connKey{}).(*conn); ok && !c.known.Swap(true) {
 		c.open.shrink(c)
@@ -111,7 +111,7 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// cut closes the connection and forgets what waits to be sent.
+// cut closes the connection and discards unsent data.
 func (c *conn) cut() {
 	if tcp, ok := c.Conn.(interface{ SetLinger(int) error }); ok {
 		tcp.SetLinger(0)
@@ -126,8 +126,8 @@ type connections struct {
 
 	mu      sync.Mutex
 	conns   map[*conn]struct{}   // guarded by mu
-	from    map[netip.Prefix]int // guarded by mu; how many there are of each address
-	removed chan struct{}        // holds a token after one was removed
+	from    map[netip.Prefix]int // guarded by mu; number of connections by address
+	removed chan struct{}        // has a token after a connection was removed
 }
 
 func newConnections(most, perAddress int) *connections {
@@ -138,17 +138,17 @@ func newConnections(most, perAddress int) *connections {
 	}
 }
 
-// add adds an accepted connection. When there are too many it drops a silent one,
-// and otherwise waits until one ends or ctx is done.
+// add adds an accepted connection. If there are too many, it drops a silent one, and otherwise
+// waits until one ends or ctx is done.
 func (o *connections) add(ctx context.Context, c *conn) {
-	tick := time.NewTicker(quietBeforeClose / 5) // others fall silent meanwhile
+	tick := time.NewTicker(quietBeforeClose / 5) // other connections may become silent in between
 	defer tick.Stop()
 	for !o.tryAdd(c) {
 		select {
 		case <-o.removed:
 		case <-tick.C:
 		case <-ctx.Done():
-			c.Conn.Close() // nobody waits for an answer on it: the server stops
+			c.Conn.Close() // the server stops, and no request has been read from it
 			return
 		}
 	}
@@ -169,9 +169,9 @@ func (o *connections) tryAdd(c *conn) bool {
 	return true
 }
 
-// mostSilent returns the connection to drop for another one: the oldest of those that
-// never had a request, or else the one that has waited longest for its next request.
-// It returns nil if all are in use. The caller holds o.mu.
+// mostSilent returns the connection to drop for another one: the oldest of those that never had
+// a request, or else the one that has been idle for longest. It returns nil if all are in use.
+// The caller holds o.mu.
 func (o *connections) mostSilent() *conn {
 	var silent *conn
 	before := int64(sinceStart() - quietBeforeClose)
@@ -189,9 +189,9 @@ func (o *connections) mostSilent() *conn {
 	return silent
 }
 
-// locate notes where a connection comes from, and reports whether there may be one
-// more from there. Of IPv6 all addresses of a network of 64 bits are one. Where a load
-// balancer knows no address, there is nothing to count.
+// locate counts a connection for its address, and reports whether its address may have one
+// more. All IPv6 addresses of a network of 64 bits count as one. A connection whose load
+// balancer does not know the address is not counted.
 func (o *connections) locate(c *conn, address netip.Addr) bool {
 	bits := address.BitLen()
 	if address.Is6() {
@@ -211,7 +211,8 @@ func (o *connections) locate(c *conn, address netip.Addr) bool {
 	return true
 }
 
-// enlarge reports whether one more stranger may send a large request. It may wait.
+// enlarge reports whether one more connection without a sign-in may send a large request. It
+// may wait.
 func (o *connections) enlarge(c *conn) bool {
 	o.mu.Lock()
 	from := c.from
@@ -230,7 +231,7 @@ func (o *connections) enlarge(c *conn) bool {
 	return true
 }
 
-// shrink gives back what enlarge took.
+// shrink returns the part that enlarge took.
 func (o *connections) shrink(c *conn) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -269,7 +270,7 @@ func (o *connections) forget(c *conn) {
 	}
 }
 
-// each calls do with every open connection.
+// each calls do for every open connection.
 func (o *connections) each(do func(*conn)) {
 	for _, c := range o.list() {
 		do(c)
@@ -292,8 +293,7 @@ func (o *connections) count() int {
 	return len(o.conns)
 }
 
-// cutStalled cuts, until ctx is done, each connection whose peer has taken nothing of
-// what is sent to it for d.
+// cutStalled cuts, until ctx is done, each connection whose peer has not read anything for d.
 func (o *connections) cutStalled(ctx context.Context, d time.Duration) {
 	tick := time.NewTicker(d / 20)
 	defer tick.Stop()
@@ -331,14 +331,14 @@ func (l *connListener) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// buffered is a listener whose connections have send buffers of sendBuffer.
+// buffered is a listener whose connections have send buffers of sendBuffer bytes.
 type buffered struct{ net.Listener }
 
 // Accept implements net.Listener.
 func (l buffered) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if tcp, ok := c.(*net.TCPConn); ok && err == nil {
-		tcp.SetWriteBuffer(sendBuffer) // without it, what the kernel has set holds
+		tcp.SetWriteBuffer(sendBuffer) // if this fails, the kernel's default applies
 	}
 	return c, err
 }

@@ -13,7 +13,7 @@ import (
 	"example.com/atm/xmlrpc"
 )
 
-// newConsole returns the console, or nil where it is off.
+// newConsole returns the console, or nil if it is off.
 func newConsole(cfg *Config, calls *rpc) (*console.Console, error) {
 	if !cfg.Console {
 		return nil, nil
@@ -39,7 +39,7 @@ func (s *Server) serveConsole(w http.ResponseWriter, r *http.Request) {
 	if s.console.ServeAsset(w, r) {
 		return
 	}
-	// A browser sends its certificate with whatever page asks it to.
+	// A page of another site can make a browser send its certificate here.
 	if err := s.cross.Check(r); err != nil {
 		xmlrpc.Decline(w, http.StatusForbidden, "Requests from other sites' pages are refused.")
 		return
@@ -54,17 +54,17 @@ func (s *Server) serveConsole(w http.ResponseWriter, r *http.Request) {
 			xmlrpc.Decline(w, http.StatusBadRequest, "The form cannot be read.")
 			return
 		}
-		// The sender is checked again now that the form has arrived, as for every call.
+		// Check the sender again now that the form has arrived, as for every call.
 		if caller = s.again(w, r, caller); caller == nil {
 			return
 		}
 	}
-	// What has arrived whole is carried out, also when its caller leaves meanwhile.
+	// A request that has arrived completely is carried out even if its caller disconnects.
 	s.console.ServeCall(w, r.WithContext(context.WithoutCancel(r.Context())), caller)
 }
 
-// bank is the teller as the console calls it: what it carries out is counted and logged like
-// every other call.
+// bank is the teller as the console calls it. Its operations are counted and logged like other
+// calls.
 type bank struct {
 	*teller.Reader
 	calls *rpc

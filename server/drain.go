@@ -11,21 +11,21 @@ import (
 )
 
 const (
-	// acceptTail is how long a stopping server goes on accepting, so that a
-	// client that has connected already is served.
+	// acceptTail is how long a stopping server goes on accepting, so that clients that have
+	// connected already are served.
 	acceptTail = 200 * time.Millisecond
 
-	// quietBeforeClose is how long a kept connection must have been silent
-	// before a stopping server closes it under its owner.
+	// quietBeforeClose is how long a kept connection must have been idle before a stopping server
+	// closes it.
 	quietBeforeClose = 500 * time.Millisecond
 )
 
-// drain stops in an order that loses no request: not ready, and as ever otherwise
-// until a load balancer looks elsewhere; accept what has connected; answer with
-// `Connection: close`, so that kept connections end by themselves; wait for
-// what is on its way; and only then close what has long been silent.
-// http.Server.Shutdown alone closes idle connections at once, and with them
-// requests that are on the wire.
+// drain stops the server in an order that loses no request. It reports not ready and goes on
+// for DrainDelay, until load balancers have noticed; accepts connections that wait in the
+// backlog; answers with `Connection: close`, so that clients end kept connections; waits for
+// requests in progress; and only then closes connections that have been idle for long.
+// http.Server.Shutdown alone would close idle connections at once, and lose requests that are
+// on the wire.
 func (s *Server) drain(listener *tailListener, served <-chan error) {
 	s.cfg.Log.Info("stopping", slog.Duration("grace", s.cfg.Grace))
 	s.leaving.Store(true)
@@ -45,7 +45,7 @@ func (s *Server) drain(listener *tailListener, served <-chan error) {
 	}
 }
 
-// A tailListener can be told to end after it has accepted what waits.
+// A tailListener can be told to end after it has accepted the connections in its backlog.
 type tailListener struct {
 	net.Listener
 }
@@ -64,13 +64,13 @@ func (l *tailListener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	var timeout net.Error
 	if errors.As(err, &timeout) && timeout.Timeout() {
-		return nil, net.ErrClosed // http.Server would wait and try again after a timeout
+		return nil, net.ErrClosed // otherwise http.Server would retry after the timeout
 	}
 	return conn, err
 }
 
-// connState is what a connection is doing. It is written by the connection alone,
-// twice for each request, and so without a lock.
+// connState is what net/http does with a connection. Only the connection's goroutine writes it,
+// twice for each request, so it needs no lock.
 type connState struct {
 	state atomic.Int32 // an http.ConnState
 	since atomic.Int64 // by sinceStart
@@ -78,7 +78,7 @@ type connState struct {
 
 var start = time.Now()
 
-// sinceStart is a clock that does not jump when the time of day is set.
+// sinceStart is a monotonic clock, which setting the time of day does not affect.
 func sinceStart() time.Duration { return time.Since(start) }
 
 func (s *connState) set(state http.ConnState) {
@@ -88,7 +88,7 @@ func (s *connState) set(state http.ConnState) {
 
 func (s *connState) is(state http.ConnState) bool { return http.ConnState(s.state.Load()) == state }
 
-// noteState is an http.Server's ConnState hook.
+// noteState is the ConnState hook of http.Server.
 func noteState(served net.Conn, state http.ConnState) { connOf(served).doing.set(state) }
 
 // quiet reports whether every open connection has been without a request for d.
@@ -102,19 +102,19 @@ func (o *connections) quiet(d time.Duration) bool {
 	return true
 }
 
-// closeNew closes the connections that never had a request. Shutdown would
-// wait five seconds for one.
+// closeNew closes the connections that never had a request. Shutdown would wait five seconds
+// for them.
 func (o *connections) closeNew() {
 	o.each(func(c *conn) {
 		if c.doing.is(http.StateNew) {
-			c.SetDeadline(time.Unix(1, 0)) // long ago; fails on a connection that has ended
+			c.SetDeadline(time.Unix(1, 0)) // in the past; fails if the connection has ended
 		}
 	})
 }
 
-// waitQuiet waits until no connection is left that was used within d, or ctx
-// is done. A kept connection counts as used now, because its owner may have
-// sent a request that is still on the wire.
+// waitQuiet waits until every connection has been idle for d, or ctx is done. A kept connection
+// counts as used at the time of the call, because its client may have sent a request that is
+// still on the wire.
 func (o *connections) waitQuiet(ctx context.Context, d time.Duration) {
 	begun := time.Now()
 	tick := time.NewTicker(d / 20)

@@ -10,9 +10,9 @@ import (
 	"example.com/atm/xmlrpc"
 )
 
-// serveAuthority hands out the certificate of an authority. A client that is to trust the
-// server by it compares its fingerprint first. The authority of clients tells whether a client's
-// certificate is of the authority in force.
+// serveAuthority serves the certificate of an authority. A client that is about to trust the
+// server's authority compares the fingerprint first. The clients' authority tells a client
+// whether its certificate is of the authority in force.
 func (s *Server) serveAuthority(w http.ResponseWriter, r *http.Request, authority []byte) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
@@ -23,8 +23,8 @@ func (s *Server) serveAuthority(w http.ResponseWriter, r *http.Request, authorit
 	w.Write(authority)
 }
 
-// serveEnroll gives a caller with the code of an invitation one certificate,
-// over the key of their certificate request.
+// serveEnroll issues one certificate to a caller with the code of an invitation, for the key of
+// the caller's certificate request.
 func (s *Server) serveEnroll(w http.ResponseWriter, r *http.Request) {
 	if err := s.cross.Check(r); err != nil {
 		xmlrpc.Decline(w, http.StatusForbidden, "Requests from other sites' pages are refused.")

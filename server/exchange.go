@@ -18,20 +18,20 @@ const (
 	exchangeGrant   = "urn:ietf:params:oauth:grant-type:token-exchange"
 	accessTokenType = "urn:ietf:params:oauth:token-type:access_token"
 
-	// exchangeLife is the life of a grant that was not asked for in seconds.
+	// exchangeLife is the life of a grant if the request does not say one.
 	exchangeLife = 5 * time.Minute
 
 	noGrantNow = "The server cannot make a grant at the moment."
 )
 
-// readExchange reads the form of a token exchange; problem is the error of OAuth for one that is
-// not well formed.
+// readExchange parses the form of a token exchange. problem is the OAuth error code for a
+// malformed form.
 func readExchange(values url.Values) (asked *auth.Details, life time.Duration, problem string) {
 	asked, ok := auth.ParseDetails(values.Get("authorization_details"))
 	switch {
 	case values.Get("subject_token") == "", values.Get("subject_token_type") != accessTokenType,
 		values.Has("requested_token_type") && values.Get("requested_token_type") != accessTokenType,
-		values.Has("actor_token"): // the actor is the caller who signs in
+		values.Has("actor_token"): // the actor is the caller, who has signed in
 		return nil, 0, "invalid_request"
 	case !ok:
 		return nil, 0, "invalid_authorization_details"
@@ -47,9 +47,9 @@ func readExchange(values url.Values) (asked *auth.Details, life time.Duration, p
 	return asked, life, ""
 }
 
-// serveExchange gives a caller who has another subject's token a grant of that subject (RFC
-// 8693): to act on the subject's accounts, for no more than the token is for, and no longer than
-// it is good. The grant is made as any other is, in the name of the token's subject.
+// serveExchange gives a caller that has the token of another subject a grant by that subject
+// (RFC 8693): to operate on the subject's accounts within the scope and the life of the token.
+// The grant is an operation of the token's subject, like any other grant.
 func (s *Server) serveExchange(w http.ResponseWriter, r *http.Request, caller *atm.Caller,
 	values url.Values,
 ) {
@@ -74,7 +74,7 @@ func (s *Server) serveExchange(w http.ResponseWriter, r *http.Request, caller *a
 		oauthError(w, "invalid_grant")
 		return
 	}
-	grantor.Scope = nil // it covers the actions, and need not cover the making of grants
+	grantor.Scope = nil // the scope covers the granted actions, and need not include granting
 	text := func(s string) atm.Arg { return atm.Arg{Kind: atm.String, Text: s} }
 	reply, err := s.cfg.Teller.Begin(r.Context(), grantor, teller.Call{
 		Operation: atm.GrantCreate,

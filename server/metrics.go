@@ -9,8 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
-// Metrics counts what the server does. Its labels come from closed sets: a
-// caller cannot make new ones.
+// Metrics counts what the server does. The values of its labels come from closed sets, so
+// callers cannot create new series.
 type Metrics struct {
 	registry   *prometheus.Registry
 	operations *prometheus.CounterVec
@@ -24,20 +24,20 @@ type Metrics struct {
 	scrubbed   prometheus.Counter
 }
 
-// Gauges are what the metrics ask for whenever they are read. All are required.
+// Gauges are read whenever metrics are collected. All are required.
 type Gauges struct {
-	Entries   func() float64  // in the audit tree
-	Published func() float64  // of them in the published files
-	DiskFree  func() float64  // bytes, where the data folder is
+	Entries   func() float64  // entries of the audit log
+	Published func() float64  // published entries
+	DiskFree  func() float64  // bytes, on the disk of the data folder
 	Expiry    func() []Expiry // of certificates
-	Ready     func() []Part   // what an operation needs
+	Ready     func() []Part   // components that an operation needs
 
-	// Synchronised is 1 when something such as NTP keeps the machine's clock right, 0 when
-	// nothing does, and not a number where the kernel does not say.
+	// Synchronised is 1 if the machine's clock is synchronised, by NTP for example, 0 if it is not,
+	// and NaN if the kernel does not report it.
 	Synchronised func() float64
 }
 
-// An Expiry is when a certificate ends.
+// An Expiry is the end of a certificate.
 type Expiry struct {
 	Certificate string // "server", "root", "servers" or "clients"
 	At          time.Time
@@ -71,7 +71,7 @@ func (g Gauges) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// NewMetrics returns metrics of a program of this version.
+// NewMetrics returns the metrics of a program of this version.
 func NewMetrics(version string, g Gauges) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
@@ -133,10 +133,10 @@ func NewMetrics(version string, g Gauges) *Metrics {
 	return m
 }
 
-// Scrubbed counts records that are not what the journal says.
+// Scrubbed counts records that differ from the journal.
 func (m *Metrics) Scrubbed(problems int) { m.scrubbed.Add(float64(problems)) }
 
-// Witnessed notes how large the log was that enough witnesses cosigned.
+// Witnessed records the size of the log that enough witnesses have cosigned.
 func (m *Metrics) Witnessed(size int64) { m.witnessed.Set(float64(size)) }
 
 // Committed counts a commit of so many operations, some of them replays.
@@ -162,8 +162,7 @@ func (m *Metrics) operation(op atm.Operation, code atm.Code, elapsed time.Durati
 	}
 }
 
-// An outcome of an operation, and where it is counted: looking for that takes longer
-// than counting.
+// The counters of an outcome are cached, because looking them up takes longer than counting.
 type (
 	outcome struct {
 		op   atm.Operation

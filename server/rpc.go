@@ -15,8 +15,8 @@ import (
 	"example.com/atm/xmlrpc"
 )
 
-// rpc is XML-RPC in front of the teller: a method for each operation. Each call is counted,
-// logged and recorded.
+// rpc is XML-RPC in front of the teller, with a method for each operation. Each call is
+// counted, logged and recorded.
 type rpc struct {
 	*xmlrpc.Server[*session]
 
@@ -24,11 +24,11 @@ type rpc struct {
 	metrics *Metrics
 	log     *slog.Logger
 	again   func(http.ResponseWriter, *http.Request, *atm.Caller) *atm.Caller
-	answers *budget.Budget // bytes of answers that are on their way
+	answers *budget.Budget // bytes of answers in transit
 	bodies  *budget.Budget // bytes of large bodies of callers
 }
 
-// newRPC returns the methods. It calls again to check the sender of a call when its body has
+// newRPC returns the methods. again checks the sender of a call again when its body has
 // arrived.
 func newRPC(cfg *Config, again func(http.ResponseWriter, *http.Request, *atm.Caller) *atm.Caller,
 ) (*rpc, error) {
@@ -58,7 +58,7 @@ func newRPC(cfg *Config, again func(http.ResponseWriter, *http.Request, *atm.Cal
 	return c, err
 }
 
-// methods makes an XML-RPC method of each operation of the teller.
+// methods makes an XML-RPC method for each operation of the teller.
 func (c *rpc) methods() []xmlrpc.Method[*session] {
 	var list []xmlrpc.Method[*session]
 	for _, op := range methods.All() {
@@ -99,7 +99,7 @@ func (c *rpc) arrived(w http.ResponseWriter, r *http.Request, in *session) (*ses
 	return in, in.caller != nil
 }
 
-// wireValue writes an argument as it would arrive.
+// wireValue is an argument as it would arrive.
 func wireValue(a atm.Arg) xmlrpc.Value {
 	v := xmlrpc.Value{Kind: wireKinds[a.Kind], Text: a.Text}
 	for _, m := range a.Members {
@@ -108,8 +108,8 @@ func wireValue(a atm.Arg) xmlrpc.Value {
 	return v
 }
 
-// noKeyOnMulticall refuses a multicall with a request id in its header: one
-// id cannot name many intentions.
+// noKeyOnMulticall refuses a multicall with a request id in its header, because one id cannot
+// identify many intentions.
 func noKeyOnMulticall(in *session) *xmlrpc.Fault {
 	if in.key == "" {
 		return nil
@@ -133,8 +133,8 @@ func (c *rpc) handler(op atm.Operation) func(context.Context, *session,
 	}
 }
 
-// begin starts a call, counts it and logs it. After an error there was no operation, and the
-// reply waits until the call is recorded as one that could not be.
+// begin starts a call, counts it and logs it. If it returns an error, there was no operation,
+// and the reply waits until that is recorded.
 func (c *rpc) begin(ctx context.Context, in *session, call teller.Call) (teller.Reply, error) {
 	begun := time.Now()
 	reply, err := c.teller.Begin(ctx, in.caller, call)
@@ -163,27 +163,27 @@ func (c *rpc) begin(ctx context.Context, in *session, call teller.Call) (teller.
 	}, nil
 }
 
-// Memory of answers that wait until their callers have read them, without short ones. A
-// caller who stops reading is cut off after StallTimeout.
+// Memory for answers that are being sent, except short ones. A caller that stops reading is cut
+// off after StallTimeout.
 const (
-	answersBytes = 32 << 20 // of all callers
-	answersShare = 4 << 20  // of one, on all their connections: two of the largest
+	answersBytes = 32 << 20 // for all callers
+	answersShare = 4 << 20  // for one caller, over all its connections: two of the largest answers
 	answersWait  = 2 * time.Second
 )
 
-// holdAnswer asks for memory of an answer.
+// holdAnswer reserves memory for an answer.
 func (c *rpc) holdAnswer(in *session, bytes int64) (release func(), ok bool) {
 	return c.answers.Take(in.caller.Subject, bytes, answersWait)
 }
 
-// Memory of bodies that are on their way or wait to be carried out, without small ones.
+// Memory for bodies that are arriving or wait for their turn, except small ones.
 const (
 	smallBody   = 16 << 10
-	bodiesBytes = 64 << 20 // of all callers
-	bodiesShare = 16 << 20 // of one, on all their connections
+	bodiesBytes = 64 << 20 // for all callers
+	bodiesShare = 16 << 20 // for one caller, over all its connections
 )
 
-// holdBody asks for memory of the body of a call.
+// holdBody reserves memory for the body of a call.
 func (c *rpc) holdBody(caller *atm.Caller, bytes int64) (release func(), ok bool) {
 	if bytes <= smallBody {
 		return func() {}, true
@@ -191,7 +191,7 @@ func (c *rpc) holdBody(caller *atm.Caller, bytes int64) (release func(), ok bool
 	return c.bodies.Take(caller.Subject, bytes, answersWait)
 }
 
-// tooLarge answers a call whose answer does not fit into that of its multicall.
+// tooLarge answers a call whose answer might not fit into the answer of its multicall.
 func (c *rpc) tooLarge(ctx context.Context, in *session, m *xmlrpc.Method[*session],
 	args []xmlrpc.Value,
 ) xmlrpc.Reply {
@@ -207,7 +207,7 @@ func (c *rpc) tooLarge(ctx context.Context, in *session, m *xmlrpc.Method[*sessi
 	}
 }
 
-// refused begins to record a call that never became an operation.
+// refused begins to record a call that did not become an operation.
 func (c *rpc) refused(ctx context.Context, in *session, call teller.Call,
 	err error,
 ) teller.Reply {
@@ -221,7 +221,7 @@ func (c *rpc) refused(ctx context.Context, in *session, call teller.Call,
 	return c.teller.Malformed(ctx, in.caller, call, faultOf(err).Text)
 }
 
-// faultOf is what a call that never became an operation is answered with.
+// faultOf is the answer to a call that did not become an operation.
 func faultOf(err error) *xmlrpc.Fault {
 	var bad *teller.MalformedError
 	if errors.As(err, &bad) {
@@ -243,7 +243,7 @@ func (c *rpc) faulted(ctx context.Context, in *session, m *xmlrpc.Method[*sessio
 	return func() { recorded() }
 }
 
-// arguments hands values to the teller as they were written.
+// arguments converts values to arguments of the teller, with their text unchanged.
 func arguments(values []xmlrpc.Value) []atm.Arg {
 	args := make([]atm.Arg, len(values))
 	for i, v := range values {
@@ -258,8 +258,8 @@ func arguments(values []xmlrpc.Value) []atm.Arg {
 	return args
 }
 
-// argument hands a value that is not composed of others to the teller. A value of a
-// kind that no operation takes becomes an empty struct, which no operation takes there.
+// argument converts a scalar. A value of a kind that no operation accepts becomes an empty
+// struct, which no operation accepts there.
 func argument(v xmlrpc.Value) atm.Arg {
 	switch v.Kind {
 	case xmlrpc.Nil:
@@ -285,7 +285,7 @@ func dict(s atm.Status) xmlrpc.Value {
 	)
 }
 
-// value writes a result in the types of the protocol.
+// value converts a result to the types of the protocol.
 func value(result any) xmlrpc.Value {
 	switch v := result.(type) {
 	case string:

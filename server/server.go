@@ -1,9 +1,8 @@
-// Package server is the HTTPS surface: routes, limits, sign-in, drain, health
-// and metrics.
+// Package server serves HTTPS: routes, limits, sign-in, drain, health and metrics.
 //
-// A request is authenticated before its body is read, and answered only with
-// what the teller says is durable. Everything that arrives is bounded: its
-// headers, its body, its time, and the number of connections.
+// A request is authenticated before its body is read, and answered only with what the teller
+// reports as durable. The headers, the body and the duration of a request are bounded, and so
+// is the number of connections.
 package server
 
 import (
@@ -33,101 +32,96 @@ import (
 	"github.com/pires/go-proxyproto"
 )
 
-// Config is everything a Server needs. The zero value of an optional field
-// means its default.
+// Config is everything a Server needs. The zero value of an optional field means its default.
 type Config struct {
 	// Teller carries out operations. Required.
 	Teller *teller.Teller
 
-	// Authenticator finds the caller of a request. Required.
+	// Authenticator identifies the caller of a request. Required.
 	Authenticator *auth.Authenticator
 
 	// Tokens are the tokens that the server issues. Required.
 	Tokens *auth.Tokens
 
-	// TLS is the server's side of every connection. Required.
+	// TLS is the server side of every connection. Required.
 	TLS *tls.Config
 
-	// Name is the server's name, the realm of its challenges. Required.
+	// Name is the server's name, and the realm of its challenges. Required.
 	Name string
 
 	// Audit is the folder of the published audit log. Required.
 	Audit string
 
-	// Authority is the certificate in PEM that clients trust the server by.
-	// Required.
+	// Authority is the certificate, in PEM, of the authority that clients must trust. Required.
 	Authority []byte
 
-	// ClientAuthority returns the certificate in PEM of the authority that signs those of
-	// clients at the moment. Required.
+	// ClientAuthority returns the certificate, in PEM, of the authority that signs clients'
+	// certificates now. Required.
 	ClientAuthority func() []byte
 
-	// Backup writes a backup of everything. Required.
+	// Backup writes a backup of the whole installation. Required.
 	Backup func(ctx context.Context, w io.Writer) error
 
-	// Ready reports what keeps an operation from succeeding, part by part.
-	// Required.
+	// Ready reports the parts that operations need, with their errors. Required.
 	Ready func() []Part
 
 	// Limits bound one XML-RPC request. Optional.
 	Limits xmlrpc.Limits
 
-	// HeaderBytes bounds the headers of one request, as net/http counts: it reads up to
-	// 4 KiB more. Optional; 16 KiB.
+	// HeaderBytes bounds the headers of one request, as net/http counts: it reads up to 4 KiB more.
+	// Optional; 16 KiB.
 	HeaderBytes int
 
-	// HeaderTimeout bounds the wait for headers, RequestTimeout that for a
-	// whole request, and IdleTimeout that for the next one. Optional; 5, 15
-	// and 60 seconds.
+	// HeaderTimeout bounds the time until the headers have arrived, RequestTimeout until the
+	// request has arrived, and IdleTimeout until the next one begins. Optional; 5, 15 and 60
+	// seconds.
 	HeaderTimeout, RequestTimeout, IdleTimeout time.Duration
 
-	// MaxConnections bounds the open connections, and MaxPerAddress those from one
-	// address (from one network of 64 bits of IPv6). For another one, the connection
-	// that has been silent longest is dropped. Optional; 4,096 and 1,024.
+	// MaxConnections bounds the open connections, and MaxPerAddress those from one IPv4 address or
+	// one IPv6 network of 64 bits. At the first limit, the connection that has been silent for
+	// longest is dropped for a new one. Optional; 4,096 and 1,024.
 	MaxConnections, MaxPerAddress int
 
 	// StallTimeout is how long a peer may read nothing of an answer. Optional; 10 seconds.
 	StallTimeout time.Duration
 
-	// ProxyFrom are the networks of load balancers, which name the client of
-	// a connection by the PROXY protocol. No other peer may use the protocol.
-	// Optional.
+	// ProxyFrom are the networks of load balancers that name the client of a connection by the
+	// PROXY protocol. No other peer may use that protocol. Optional.
 	ProxyFrom []netip.Prefix
 
-	// PublicURL is the URL that callers reach the server at, without a slash at its end.
-	// Optional; with the host that they ask for.
+	// PublicURL is the URL at which callers reach the server, without a slash at its end. Optional;
+	// by default with the host of each request.
 	PublicURL string
 
-	// Console says that people may use the server in a browser. Optional; they may not.
+	// Console turns on the console for browsers. Optional; off.
 	Console bool
 
-	// Throttle slows down callers who fail to sign in. Optional; one of this server alone.
+	// Throttle slows down callers that fail to sign in. Optional; a throttle of this server alone.
 	Throttle *auth.Throttle
 
-	// DrainDelay is how long a stopping server goes on as ever while it says that
-	// it is not ready. Optional; no time.
+	// DrainDelay is how long a stopping server goes on serving while it reports that it is not
+	// ready. Optional; no time.
 	DrainDelay time.Duration
 
-	// Grace bounds how long a stopping server waits for what has begun.
-	// Optional; 15 seconds.
+	// Grace bounds how long a stopping server waits for requests in progress. Optional; 15 seconds.
 	Grace time.Duration
 
-	// Metrics counts what happens. Required.
+	// Metrics counts requests and operations. Required.
 	Metrics *Metrics
 
 	// Log is for the operator. Required.
 	Log *slog.Logger
 }
 
-// writeTimeout bounds the time from the end of a request's headers to the end
-// of its answer: a multicall on a slow disk, or a slow reader.
+// writeTimeout bounds the time from the end of a request's headers to the end of its answer. It
+// allows for a multicall on a slow disk, and for a slow reader.
 const writeTimeout = 60 * time.Second
 
 // A Server answers requests.
 type Server struct {
 	cfg      Config
 	rpc      *rpc
-	console  *console.Console // nil where it is off
+	console  *console.Console // nil if it is off
 	audit    http.Handler
 	cross    *http.CrossOriginProtection
 	trail    *trail
@@ -135,12 +129,12 @@ type Server struct {
 	http     *http.Server
 	open     *connections
 
-	leaving  atomic.Bool // not ready any more
-	draining atomic.Bool // answers end their connections
+	leaving  atomic.Bool // reports that it is not ready
+	draining atomic.Bool // answers close their connections
 }
 
-// New returns a server. It refuses to start when the table of permissions lacks a row
-// for an operation.
+// New returns a server. It returns an error if the table of permissions lacks a row for an
+// operation.
 func New(cfg Config) (*Server, error) {
 	setDefault(&cfg.HeaderBytes, 16<<10)
 	setDefault(&cfg.HeaderTimeout, 5*time.Second)
@@ -187,7 +181,7 @@ func New(cfg Config) (*Server, error) {
 		ConnState:         noteState,
 		ConnContext:       withConn,
 
-		// OPTIONS * is answered as any other method that is not served.
+		// OPTIONS * is answered like other unsupported methods.
 		DisableGeneralOptionsHandler: true,
 	}
 	return s, nil
@@ -200,9 +194,8 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// Serve answers what arrives at listener until ctx is done, then drains: what
-// has begun to arrive is answered, within the grace. It returns nil after a
-// clean stop.
+// Serve answers requests to listener until ctx is done, and then drains: requests that have
+// begun to arrive are answered, within the grace. It returns nil after a clean stop.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	tail := &tailListener{Listener: listener}
 	served := make(chan error, 1)
@@ -227,8 +220,8 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	return nil
 }
 
-// proxied is a listener whose connections from load balancers have the address of
-// the client. A load balancer that does not name it is refused.
+// proxied is a listener whose connections from load balancers have the address of the client. A
+// load balancer that does not send that address is refused.
 func (s *Server) proxied(l net.Listener) net.Listener {
 	if len(s.cfg.ProxyFrom) == 0 {
 		return l
@@ -243,12 +236,12 @@ func (s *Server) proxied(l net.Listener) net.Listener {
 					return proxyproto.REQUIRE, nil
 				}
 			}
-			return proxyproto.SKIP, nil // what looks like a header there is nonsense of TLS
+			return proxyproto.SKIP, nil // bytes that look like a PROXY header are then invalid TLS
 		},
 		ValidateHeader: func(h *proxyproto.Header) error {
 			if h.SourceAddr != nil && !auth.Address(h.SourceAddr.String()).IsValid() {
-				// A peer without an address, such as one on a Unix socket, has that of the
-				// load balancer.
+				// A client without an address, such as one on a Unix socket, gets that of the load
+				// balancer.
 				h.SourceAddr = nil
 			}
 			return nil
@@ -300,7 +293,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 type session struct {
 	caller *atm.Caller
 	key    string // the header Idempotency-Key
-	trace  string // the trace that the sender says; empty for none
+	trace  string // the sender's trace id; empty for none
 }
 
 func (s *Server) serveRPC(w http.ResponseWriter, r *http.Request) {
@@ -311,7 +304,7 @@ func (s *Server) serveRPC(w http.ResponseWriter, r *http.Request) {
 	if !s.rpc.Precheck(w, r) {
 		return
 	}
-	// A browser sends its certificate with whatever page asks it to.
+	// A page of another site can make a browser send its certificate here.
 	if err := s.cross.Check(r); err != nil {
 		xmlrpc.Decline(w, http.StatusForbidden, "Requests from other sites' pages are refused.")
 		return
@@ -332,14 +325,14 @@ func (s *Server) serveRPC(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer release()
-	// What has arrived whole is carried out, also when its caller leaves meanwhile.
+	// A request that has arrived completely is carried out even if its caller disconnects.
 	r = r.WithContext(context.WithoutCancel(r.Context()))
 	s.rpc.ServeCall(w, r, &session{caller: caller, key: key, trace: traceOf(r)})
 }
 
-// requestKey returns the header Idempotency-Key, "" without one; or it answers 400
-// and returns false. An empty header is a mistake of the client: taken for none, the
-// client's next try would move money a second time.
+// requestKey returns the header Idempotency-Key, or "" if there is none; or it answers 400 and
+// returns false. An empty header is a mistake of the client. If it were ignored, the client's
+// next try would move money a second time.
 func requestKey(w http.ResponseWriter, r *http.Request) (key string, ok bool) {
 	switch keys := r.Header["Idempotency-Key"]; {
 	case len(keys) == 0:
@@ -361,7 +354,8 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) *atm.Caller {
 	from := auth.Address(r.RemoteAddr)
 	if header != "" && s.throttle.Failing(from) {
 		wait, user := s.throttle.Wait, digest.Claimed(header)
-		if s.cfg.Authenticator.HasCertificate(r) { // then only passwords can be guessed
+		// A certificate cannot be guessed, so only passwords are throttled.
+		if s.cfg.Authenticator.HasCertificate(r) {
 			wait = s.throttle.WaitAs
 		}
 		if s.slowedBy(w, presented(r), wait(from, user)) {
@@ -381,8 +375,8 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) *atm.Caller {
 	return nil
 }
 
-// again checks the sender of r again after the body has arrived: a credential may have been
-// revoked meanwhile. It returns the caller as of now, or answers and returns nil.
+// again checks the sender of r after the body has arrived, because a credential may have been
+// revoked since. It returns the caller as of now, or answers and returns nil.
 func (s *Server) again(w http.ResponseWriter, r *http.Request, caller *atm.Caller) *atm.Caller {
 	now, err := s.cfg.Authenticator.Again(r, caller)
 	if err != nil {
@@ -392,7 +386,7 @@ func (s *Server) again(w http.ResponseWriter, r *http.Request, caller *atm.Calle
 	return now
 }
 
-// turnAway answers a request whose sender did not sign in, because of err.
+// turnAway answers a request whose sender did not sign in because of err.
 func (s *Server) turnAway(w http.ResponseWriter, r *http.Request, err error) {
 	header, from := r.Header.Get("Authorization"), auth.Address(r.RemoteAddr)
 	var failure *auth.Error
@@ -414,7 +408,7 @@ func (s *Server) turnAway(w http.ResponseWriter, r *http.Request, err error) {
 			"moment.")
 		return
 	case errors.As(err, &failure):
-		// A good certificate cannot be guessed, so it is never made to wait.
+		// A good certificate cannot be guessed, so its holder never has to wait.
 		user := digest.Claimed(header)
 		if user == "" && s.slowDown(w, presented(r), from, user) {
 			return
@@ -428,13 +422,13 @@ func (s *Server) turnAway(w http.ResponseWriter, r *http.Request, err error) {
 		"a bearer token.", http.StatusUnauthorized)
 }
 
-// slowDown answers 429 and returns true when too many sign-ins from this address,
-// or from it as this user, have failed.
+// slowDown answers 429 and returns true if too many sign-ins from this address, or from this
+// address as this user, have failed.
 func (s *Server) slowDown(w http.ResponseWriter, method string, from netip.Addr, user string) bool {
 	return s.slowedBy(w, method, s.throttle.Wait(from, user))
 }
 
-// slowedBy answers 429 and returns true when there is something to wait for.
+// slowedBy answers 429 and returns true if wait is positive.
 func (s *Server) slowedBy(w http.ResponseWriter, method string, wait time.Duration) bool {
 	if wait == 0 {
 		return false
@@ -446,7 +440,7 @@ func (s *Server) slowedBy(w http.ResponseWriter, method string, wait time.Durati
 	return true
 }
 
-// presented says, in a word of a closed set, by what a caller tried to sign in.
+// presented names, from a closed set, the kind of credential in a request.
 func presented(r *http.Request) string {
 	switch scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " "); {
 	case scheme == "":

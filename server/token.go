@@ -20,8 +20,8 @@ import (
 // maxForm bounds the form that is posted to the token endpoints, in bytes.
 const maxForm = 8 << 10
 
-// form reads the form of a request, or answers and returns nil. No parameter
-// stands in it twice (RFC 6749, section 3.2).
+// form parses the form of a request, or answers and returns nil. No parameter may occur twice
+// (RFC 6749, section 3.2).
 func form(w http.ResponseWriter, r *http.Request) url.Values {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", "POST")
@@ -53,10 +53,9 @@ func form(w http.ResponseWriter, r *http.Request) url.Values {
 	return values
 }
 
-// tokenRequest signs in the caller who asks for a token and returns the form, or
-// answers and returns nil. The caller signs in by certificate, by Digest, or by
-// a secret in the form, and in one way alone (RFC 6749, section 2.3). A token
-// cannot be used to get another one here.
+// tokenRequest authenticates the caller that asks for a token and returns the form, or answers
+// and returns nil. The caller signs in by certificate, by Digest, or by a secret in the form,
+// and in only one of these ways (RFC 6749, section 2.3). A token does not authenticate here.
 func (s *Server) tokenRequest(w http.ResponseWriter, r *http.Request) (*atm.Caller, url.Values) {
 	if err := s.cross.Check(r); err != nil {
 		xmlrpc.Decline(w, http.StatusForbidden, "Requests from other sites' pages are refused.")
@@ -69,7 +68,7 @@ func (s *Server) tokenRequest(w http.ResponseWriter, r *http.Request) (*atm.Call
 			return nil, nil
 		}
 		if values.Has("client_secret") {
-			return s.secretCaller(w, r, values), values // checked when the body was there
+			return s.secretCaller(w, r, values), values // checked after the body has arrived
 		}
 		return s.signIn(w, r), values
 	}
@@ -92,8 +91,7 @@ func (s *Server) tokenRequest(w http.ResponseWriter, r *http.Request) (*atm.Call
 	return s.again(w, r, caller), values
 }
 
-// secretCaller returns the caller whose secret is in a form, or answers and
-// returns nil.
+// secretCaller authenticates by the secret in a form, or answers and returns nil.
 func (s *Server) secretCaller(w http.ResponseWriter, r *http.Request,
 	values url.Values,
 ) *atm.Caller {
@@ -122,13 +120,13 @@ func (s *Server) secretCaller(w http.ResponseWriter, r *http.Request,
 	return nil
 }
 
-// cutNewline cuts the newline that a file ends with, which curl sends with the rest of it.
-// No secret ends with one.
+// cutNewline cuts the newline at the end of a file, which curl sends as part of the form. No
+// secret ends with a newline.
 func cutNewline(secret string) string {
 	return strings.TrimSuffix(strings.TrimSuffix(secret, "\n"), "\r")
 }
 
-// serveToken gives a caller a token for itself (RFC 6749, section 4.4).
+// serveToken issues a token to a caller for itself (RFC 6749, section 4.4).
 func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	caller, values := s.tokenRequest(w, r)
 	if caller == nil || values == nil {
@@ -143,7 +141,7 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 		oauthError(w, "unsupported_grant_type")
 		return
 	}
-	// RFC 8705 has no parameter by which a client says what it wants.
+	// RFC 8705 defines no parameter by which a client asks for a bound token.
 	bind := values.Get("bind") == "certificate"
 	if values.Has("bind") && (!bind || caller.Method != "mtls") {
 		oauthError(w, "invalid_request")
@@ -167,8 +165,8 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serveTokenRevoke gives a token up (RFC 7009). A text that is no token
-// of this server needs no revocation.
+// serveTokenRevoke revokes a token (RFC 7009). Text that is not a token of this server needs no
+// revocation.
 func (s *Server) serveTokenRevoke(w http.ResponseWriter, r *http.Request) {
 	caller, values := s.tokenRequest(w, r)
 	if caller == nil || values == nil {
@@ -193,7 +191,7 @@ func (s *Server) serveTokenRevoke(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// serveWellKnown describes the tokens; it needs no sign-in.
+// serveWellKnown serves the metadata and keys of tokens. It needs no sign-in.
 func (s *Server) serveWellKnown(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")

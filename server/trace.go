@@ -5,16 +5,16 @@ import (
 	"strings"
 )
 
-// traceOf is the id of the trace that a request belongs to, as its sender says
-// (W3C Trace Context, section 3.2); empty for none. It is in the log beside what the
-// request did, so that a request can be followed through several services.
+// traceOf is the trace id that the sender gives a request (W3C Trace Context, section 3.2), or
+// empty. It is logged with the request, so that the request can be followed through several
+// services.
 func traceOf(r *http.Request) string {
 	id, _ := parseTraceparent(r.Header["Traceparent"])
 	return id
 }
 
-// parseTraceparent reads the header VERSION-TRACE-PARENT-FLAGS. What a later version
-// puts behind it is ignored; anything else that is wrong makes it none.
+// parseTraceparent parses the header VERSION-TRACE-PARENT-FLAGS. Fields that a later version
+// appends are ignored. It reports false for any other deviation.
 func parseTraceparent(values []string) (trace string, is bool) {
 	if len(values) != 1 || len(values[0]) > 256 {
 		return "", false

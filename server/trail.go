@@ -18,8 +18,8 @@ const (
 	summaryEvery   = time.Minute
 )
 
-// trail writes the entries that no operation writes: failed sign-ins, summaries of what was
-// denied, and signs of life.
+// trail writes the entries that do not come from operations: failed sign-ins, summaries of
+// denials, and heartbeats.
 type trail struct {
 	teller *teller.Teller
 	log    *slog.Logger
@@ -43,8 +43,7 @@ func (t *trail) signInFailed(r *http.Request, reason string) {
 	}
 }
 
-// run writes summaries and heartbeats until ctx is done, and the last
-// summaries then.
+// run writes summaries and heartbeats until ctx is done, and then the last summaries.
 func (t *trail) run(ctx context.Context) {
 	summary, heartbeat := time.NewTicker(summaryEvery), time.NewTicker(heartbeatEvery)
 	defer summary.Stop()
@@ -74,8 +73,8 @@ func (t *trail) summarise() {
 	}
 }
 
-// stored logs that an entry could not be written. No caller waits for the entry, so
-// the log is the only place to say so.
+// stored logs that an entry could not be written. No caller waits for the entry, so only the
+// log can report it.
 func (t *trail) stored(what string, status atm.Status) {
 	if status.Receipt == "" {
 		t.log.Warn("an audit entry was not stored", slog.String("entry", what),

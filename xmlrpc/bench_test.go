@@ -9,14 +9,14 @@ import (
 	kolo "github.com/kolo/xmlrpc"
 )
 
-// Each benchmark stands beside the codec of github.com/kolo/xmlrpc, which is
-// given the same values, and beside encoding/xml.
+// Each benchmark runs beside the codec of github.com/kolo/xmlrpc with the same values, and
+// beside encoding/xml.
 
 const depositBody = `<?xml version="1.0"?><methodCall><methodName>deposit</methodName><params>` +
 	`<param><value><int>100</int></value></param><param><value><double>25.5</double></value></param></params></methodCall>`
 
-// depositAnswer has the values of depositBody in the only form in which kolo
-// decodes more than one: an array in a response.
+// depositAnswer has the values of depositBody in the only form in which kolo decodes more than
+// one value: an array in a response.
 const depositAnswer = `<?xml version="1.0"?><methodResponse><params><param><value><array><data>` +
 	`<value><int>100</int></value><value><double>25.5</double></value></data></array></value></param></params></methodResponse>`
 
@@ -56,7 +56,7 @@ func benchKoloDecode(b *testing.B, body []byte) {
 	}
 }
 
-// An xmlCall is a call as encoding/xml takes it apart by itself.
+// An xmlCall is a call in the form that encoding/xml unmarshals.
 type xmlCall struct {
 	Name   string     `xml:"methodName"`
 	Params []xmlValue `xml:"params>param>value"`
@@ -88,8 +88,8 @@ func benchXMLDecode(b *testing.B, body []byte) {
 	}
 }
 
-// benchGuardedDecode decodes with the token loop of encoding/xml and the
-// guards that it needs here; the differential tests use the same code.
+// benchGuardedDecode decodes with the token loop of encoding/xml and the checks that it needs.
+// The differential tests use the same code.
 func benchGuardedDecode(b *testing.B, body []byte) {
 	b.ReportAllocs()
 	b.SetBytes(int64(len(body)))
@@ -143,7 +143,7 @@ func BenchmarkEncodeStatus(b *testing.B) {
 			buf = appendResponse(buf[:0], StructValue(members...))
 		}
 	})
-	// The nearest that kolo has to an answer is a call with one argument.
+	// In kolo, a call with one argument is the closest to an answer.
 	b.Run("codec=kolo", func(b *testing.B) {
 		type status struct {
 			Status  string `xmlrpc:"status"`
@@ -185,7 +185,7 @@ func BenchmarkEncodeStatus(b *testing.B) {
 	})
 }
 
-// BenchmarkDecodeWorst decodes bodies that use up what the limits allow.
+// BenchmarkDecodeWorst decodes bodies that use up the limits.
 func BenchmarkDecodeWorst(b *testing.B) {
 	for name, body := range worstBodies() {
 		b.Run(name, func(b *testing.B) {
@@ -202,8 +202,7 @@ func BenchmarkDecodeWorst(b *testing.B) {
 	}
 }
 
-// worstBodies returns bodies of nearly the largest size, each the worst of
-// its kind.
+// worstBodies returns bodies of nearly the largest size, each the most expensive of its kind.
 func worstBodies() map[string][]byte {
 	const size = 256 << 10
 	envelope := func(content string) []byte {

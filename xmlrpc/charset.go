@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// An encoding is one in which a request may arrive.
+// An encoding is a character encoding that requests may have.
 type encoding uint8
 
 const (
@@ -19,9 +19,8 @@ const (
 	asciiEncoding
 )
 
-// encodingNamed finds the encoding by one of the names that IANA has
-// registered for it (https://www.iana.org/assignments/character-sets). The
-// case of letters does not matter.
+// encodingNamed returns the encoding with one of the names that IANA has registered
+// (https://www.iana.org/assignments/character-sets), in any case.
 func encodingNamed(name string) encoding {
 	switch strings.ToLower(name) {
 	case "utf-8", "utf8":
@@ -38,14 +37,13 @@ func encodingNamed(name string) encoding {
 
 const byteOrderMark = "\ufeff"
 
-// toUTF8 rewrites a document as UTF-8 without its declaration. The encoding
-// is decided in the order of RFC 7303, section 3: the byte order mark, the
-// charset parameter of the media type (empty when there is none), the
-// declaration, and UTF-8 when nothing speaks. What ranks lower is overruled,
-// as clients exist that declare "utf-16" and send UTF-8, but it must be a
-// name that is known. All characters of the result are characters of XML 1.0.
+// toUTF8 converts a document to UTF-8 and removes its declaration. The encoding is decided in
+// the order of RFC 7303, section 3: the byte order mark, the charset parameter of the media
+// type (empty if there is none), the declaration, and UTF-8 by default. A name of lower rank is
+// overruled, because some clients declare "utf-16" and send UTF-8, but it must be a known name.
+// All characters of the result are characters of XML 1.0.
 //
-// The result may share the memory of body.
+// The result may share memory with body.
 func toUTF8(body []byte, charset string) ([]byte, *Fault) {
 	decided := undetermined
 	if charset != "" {
@@ -89,7 +87,7 @@ func toUTF8(body []byte, charset string) ([]byte, *Fault) {
 	return text, checkCharacters(text)
 }
 
-// cutByteOrderMark removes a mark and rewrites UTF-16 as UTF-8.
+// cutByteOrderMark removes a byte order mark, and converts UTF-16 to UTF-8.
 func cutByteOrderMark(body []byte) (encoding, []byte, *Fault) {
 	if rest, ok := bytes.CutPrefix(body, []byte(byteOrderMark)); ok {
 		return utf8Encoding, rest, nil
@@ -129,9 +127,8 @@ func fromUTF16(b []byte, order binary.ByteOrder) ([]byte, *Fault) {
 	return text, nil
 }
 
-// fromLatin1 rewrites ISO-8859-1. Its bytes 0x80 to 0x9f are the control
-// characters of the standard, not the letters of Windows-1252 that browsers
-// put there.
+// fromLatin1 converts ISO-8859-1. Its bytes 0x80 to 0x9f are the control characters of the
+// standard, not the letters of Windows-1252 that browsers assume.
 func fromLatin1(b []byte) []byte {
 	wide := 0
 	for _, c := range b {
@@ -158,8 +155,8 @@ func firstNotASCII(b []byte) int {
 	return len(b)
 }
 
-// checkCharacters makes sure of two things that the scanner then relies on:
-// b is UTF-8, and each character matches Char of XML 1.0, section 2.2.
+// checkCharacters verifies two properties on which the scanner relies: b is UTF-8, and each
+// character matches Char of XML 1.0, section 2.2.
 func checkCharacters(b []byte) *Fault {
 	for i := 0; i < len(b); {
 		for len(b)-i >= 8 && plainASCII(binary.LittleEndian.Uint64(b[i:])) {
@@ -188,8 +185,8 @@ func checkCharacters(b []byte) *Fault {
 	return nil
 }
 
-// plainASCII reports whether eight bytes are all ASCII characters and none of them
-// is a control character: of the sum, the highest bit of a byte says that it is not.
+// plainASCII reports whether eight bytes are ASCII characters and no control characters. In the
+// sum, the highest bit of a byte is set if that byte is neither.
 func plainASCII(eight uint64) bool {
 	const each, highest = 0x0101010101010101, 0x8080808080808080
 	return (eight|(eight-each*' '))&highest == 0
@@ -201,8 +198,8 @@ func isXMLChar(r rune) bool {
 		r >= 0xe000 && r <= 0xfffd || r >= 0x10000 && r <= utf8.MaxRune
 }
 
-// cutDeclaration removes the XML declaration, if b begins with one, and
-// returns the encoding that it names (XML 1.0, section 2.8).
+// cutDeclaration removes an XML declaration at the start of b, and returns the encoding in it
+// (XML 1.0, section 2.8).
 func cutDeclaration(b []byte) (name string, rest []byte, fault *Fault) {
 	inner, ok := bytes.CutPrefix(b, []byte("<?xml"))
 	if !ok || len(inner) == 0 || !isSpace(inner[0]) {
@@ -232,7 +229,7 @@ func cutDeclaration(b []byte) (name string, rest []byte, fault *Fault) {
 
 var errDeclaration = &Fault{NotWellFormed, "The XML declaration is not that of an XML 1.0 document"}
 
-// cutPseudoAttribute cuts white space and key="value" off the front of b.
+// cutPseudoAttribute cuts white space and key="value" from the start of b.
 func cutPseudoAttribute(b []byte, key string) (value, rest []byte, ok bool) {
 	inner := trimLeft(b)
 	if len(inner) == len(b) {

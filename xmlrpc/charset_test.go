@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// inUTF16 writes s in UTF-16 without a byte order mark.
+// inUTF16 encodes s in UTF-16 without a byte order mark.
 func inUTF16(s string, order binary.AppendByteOrder) string {
 	var b []byte
 	for _, unit := range utf16.Encode([]rune(s)) {
@@ -48,7 +48,7 @@ func TestBodyIsReadInItsDeclaredEncoding(t *testing.T) {
 		{"ISO-8859-1 by the header", enveloped("<value>\xe9</value>"), "ISO-8859-1", "é", 0},
 		{"US-ASCII declared", declared("us-ascii", "a&#233;"), "", "aé", 0},
 
-		// What ranks higher overrules what ranks lower.
+		// A source of higher rank overrules one of lower rank.
 		{"header over declaration", declared("ISO-8859-1", "é"), "UTF-8", "é", 0},
 		{"UTF-16 declared, UTF-8 by the header", declared("utf-16", "é"), "utf-8", "é", 0},
 		{"mark over header", big + bigEndian(plain), "utf-8", text, 0},

@@ -8,15 +8,15 @@ type call struct {
 	args   []Value
 }
 
-// maxMethodName bounds the name of a method, which fault texts repeat.
+// maxMethodName bounds the name of a method, which texts of faults repeat.
 const maxMethodName = 255
 
-// A decoder reads calls. Its zero value is ready, and it can be used again.
+// A decoder decodes calls. The zero value is ready, and a decoder can be reused.
 type decoder struct {
 	scanner
 
-	// What belongs to arrays and structs that are not complete yet, so that
-	// each gets memory once, when its size is known.
+	// Items of arrays and structs that are not complete yet. They are collected here so that each
+	// array and struct is allocated once, when its size is known.
 	values  []Value
 	members []Member
 }
@@ -26,8 +26,8 @@ var decoders = sync.Pool{New: func() any { return new(decoder) }}
 // maxKeptItems bounds the memory that a decoder keeps between calls: 40 KiB.
 const maxKeptItems = 256
 
-// decodeCall reads the call in body. Its charset is the parameter of the
-// content type, or empty. The call shares no memory with body.
+// decodeCall decodes the call in body. charset is the parameter of the media type, or empty.
+// The call shares no memory with body.
 func decodeCall(body []byte, charset string, limits Limits) (call, *Fault) {
 	text, fault := toUTF8(body, charset)
 	if fault != nil {
@@ -39,12 +39,12 @@ func decodeCall(body []byte, charset string, limits Limits) (call, *Fault) {
 	return c, fault
 }
 
-// release puts d back for the next call, without what it points to.
+// release makes d ready for the next call, and drops its references.
 func (d *decoder) release() {
 	if cap(d.values) > maxKeptItems || cap(d.members) > maxKeptItems || cap(d.buf) > maxKeptBytes {
 		return
 	}
-	clear(d.values) // what a fault left behind; the rest is cleared when it is popped
+	clear(d.values) // left behind by a fault; the rest is cleared when it is popped
 	clear(d.members)
 	clear(d.open[:cap(d.open)])
 	clear(d.spaces[:cap(d.spaces)])
@@ -52,7 +52,7 @@ func (d *decoder) release() {
 	decoders.Put(d)
 }
 
-// decode reads a document that toUTF8 has prepared.
+// decode decodes a document in the form that toUTF8 returns.
 func (d *decoder) decode(text []byte, limits Limits) (call, *Fault) {
 	d.reset(text, limits)
 	d.values, d.members = d.values[:0], d.members[:0]
@@ -85,11 +85,11 @@ func (d *decoder) decode(text []byte, limits Limits) (call, *Fault) {
 			return call{}, fault
 		}
 	}
-	return c, d.next() // the end of the document, or a fault
+	return c, d.next() // nil at the end of the document, or a fault
 }
 
-// isMethodName reports whether b is made of the characters that the
-// specification gives to the names of methods.
+// isMethodName reports whether b consists of the characters that the specification allows in
+// names of methods.
 func isMethodName(b []byte) bool {
 	for _, c := range b {
 		if nameBytes[c] == 0 && c != '/' || c == '-' || c >= 0x80 {
@@ -125,7 +125,7 @@ func (d *decoder) params() ([]Value, *Fault) {
 	}
 }
 
-// pop takes what is on a stack from mark on into memory of its own.
+// pop moves the items of a stack from mark on into memory of their own.
 func pop[T any](stack *[]T, mark int) []T {
 	top := (*stack)[mark:]
 	if len(top) == 0 {
@@ -138,7 +138,7 @@ func pop[T any](stack *[]T, mark int) []T {
 	return own
 }
 
-// value reads on from <value> to behind </value>.
+// value decodes from <value> to after </value>.
 func (d *decoder) value() (Value, *Fault) {
 	if fault := d.next(); fault != nil {
 		return Value{}, fault
@@ -165,7 +165,7 @@ func (d *decoder) value() (Value, *Fault) {
 	return v, d.expectClose()
 }
 
-// array reads on from <array> to behind </array>.
+// array decodes from <array> to after </array>.
 func (d *decoder) array() (Value, *Fault) {
 	if fault := d.expectOpen(dataElement); fault != nil {
 		return Value{}, fault
@@ -190,7 +190,7 @@ func (d *decoder) array() (Value, *Fault) {
 	return Value{Kind: Array, Items: pop(&d.values, mark)}, d.expectClose()
 }
 
-// structure reads on from <struct> to behind </struct>.
+// structure decodes from <struct> to after </struct>.
 func (d *decoder) structure() (Value, *Fault) {
 	mark := len(d.members)
 	for {
@@ -229,8 +229,8 @@ func (d *decoder) structure() (Value, *Fault) {
 	return v, nil
 }
 
-// memberName makes a string of the name of a member. Those of the items of a multicall
-// need no memory.
+// memberName makes a string of the name of a member. It does not allocate for the names in a
+// multicall.
 func memberName(b []byte) string {
 	switch string(b) {
 	case "methodName":
@@ -241,11 +241,12 @@ func memberName(b []byte) string {
 	return string(b)
 }
 
-// fewMembers is up to where comparing each with each is cheaper than a map.
+// fewMembers is the largest number of members for which comparing every pair is cheaper than a
+// map.
 const fewMembers = 16
 
-// twice reports whether two members have the same name: readers differ in
-// which of them they believe.
+// twice reports whether two members have the same name. Parsers differ in which of the two they
+// use.
 func twice(members []Member) bool {
 	if len(members) <= fewMembers {
 		for i := range members {
@@ -264,7 +265,7 @@ func twice(members []Member) bool {
 	return len(seen) < len(members)
 }
 
-// scalar reads on from the open tag of a scalar to behind its end tag.
+// scalar decodes from the open tag of a scalar to after its end tag.
 func (d *decoder) scalar() (Value, *Fault) {
 	e := d.element
 	if e < intElement {
@@ -284,7 +285,7 @@ func (d *decoder) scalar() (Value, *Fault) {
 		v.Kind, ok = Int, isInt(text, 8)
 	case i2Element:
 		v.Kind, ok = Int, isInt(text, 16)
-	case intElement: // some clients write every integer as <int>, so up to 64 bits are read
+	case intElement: // some clients write every integer as <int>, so up to 64 bits are accepted
 		v.Kind, ok = Int, isInt(text, 64)
 	case i8Element:
 		v.Kind, ok = Int, isInt(text, 64)
@@ -312,7 +313,7 @@ func (d *decoder) scalar() (Value, *Fault) {
 	return v, nil
 }
 
-// nextTag reads on to the next tag, before which no text may stand.
+// nextTag reads the next tag. No text may come before it.
 func (d *decoder) nextTag() *Fault {
 	if fault := d.next(); fault != nil {
 		return fault
@@ -333,8 +334,8 @@ func (d *decoder) expectOpen(e element) *Fault {
 	return nil
 }
 
-// expectClose reads the end tag of the innermost element; that it is the end
-// tag of no other is the scanner's promise.
+// expectClose reads the end tag of the innermost element. The scanner has verified that it
+// matches the open tag.
 func (d *decoder) expectClose() *Fault {
 	if fault := d.nextTag(); fault != nil {
 		return fault
@@ -345,8 +346,8 @@ func (d *decoder) expectClose() *Fault {
 	return nil
 }
 
-// content reads the text up to the end tag of the innermost element, in which
-// no element may stand. The text is valid until the next tag is read.
+// content reads the text up to the end tag of the innermost element, which may not have child
+// elements. The text is valid until the next tag is read.
 func (d *decoder) content() ([]byte, *Fault) {
 	if fault := d.next(); fault != nil {
 		return nil, fault
@@ -357,7 +358,7 @@ func (d *decoder) content() ([]byte, *Fault) {
 	return d.text, nil
 }
 
-// unexpected is the fault of a tag that does not belong where it stands.
+// unexpected is the fault for a tag in a wrong place.
 func (d *decoder) unexpected() *Fault {
 	name := printable(d.name)
 	switch {
@@ -369,7 +370,7 @@ func (d *decoder) unexpected() *Fault {
 	return d.invalid("<" + name + "> does not belong there")
 }
 
-// printable shortens a name that the client chose for a sentence.
+// printable shortens a name chosen by the client, for use in a sentence.
 func printable[T []byte | string](name T) string {
 	const most = 40
 	if len(name) > most {

@@ -41,8 +41,8 @@ func captured(t testing.TB) map[string][]byte {
 	return bodies
 }
 
-// methodOf is the method of a captured request, the end of its file's name,
-// which may have dots, behind that of the client, which may have some too.
+// methodOf is the method of a captured request. It is the last part of the file name, after the
+// name of the client; both may contain dots.
 func methodOf(t testing.TB, file string) string {
 	t.Helper()
 	for _, method := range []string{
@@ -58,8 +58,8 @@ func methodOf(t testing.TB, file string) string {
 	return ""
 }
 
-// wantCaptured is the call that all clients meant. PHP writes the double with
-// more digits, and Go asked for another unknown method and made fewer calls.
+// wantCaptured is the call that all clients meant. PHP writes the double with more digits, and
+// Go asked for another unknown method and made fewer calls.
 func wantCaptured(t testing.TB, file string) call {
 	t.Helper()
 	account, amount := IntValue(100), Value{Kind: Double, Text: "25.5"}
@@ -90,8 +90,8 @@ func wantCaptured(t testing.TB, file string) call {
 	return call{method, nil}
 }
 
-// diffCalls compares calls whatever the order of members, which is random in
-// what Perl sends.
+// diffCalls compares calls regardless of the order of members, which is random in Perl's
+// requests.
 func diffCalls(want, got call) string {
 	return cmp.Diff(want, got, cmp.AllowUnexported(call{}),
 		cmpopts.SortSlices(func(a, b Member) bool { return a.Name < b.Name }))

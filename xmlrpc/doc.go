@@ -1,13 +1,11 @@
-// Package xmlrpc is the server's side of XML-RPC over HTTP.
+// Package xmlrpc is the server side of XML-RPC over HTTP.
 //
-// It reads every form that the specification (http://xmlrpc.com/spec.md) and
-// real clients use, refuses the rest, and does so within bounds: bytes, depth,
-// elements, the length of a string and the calls of a multicall. A method is
-// declared once; dispatch, the check of parameters, the methods of the family
-// system, and the page for people all come from that declaration.
+// It accepts every form that the specification (http://xmlrpc.com/spec.md) and real clients
+// use, and refuses the rest, within bounds on bytes, depth, elements, the length of a string
+// and the calls of a multicall. A method is declared once. Dispatch, the check of parameters,
+// the system methods and the page for people all use that declaration.
 //
-// A value keeps the characters that the client wrote, so a number reaches its
-// handler without having passed through a float. The package does not know
-// what the methods do, nor who may call them: the caller of ServeCall has
-// settled that before.
+// A value keeps the characters that the client wrote, so a number reaches its handler without
+// passing through a float. The package does not know what the methods do, or which caller may
+// call them: ServeCall gets a caller that has been authenticated.
 package xmlrpc

@@ -1,11 +1,11 @@
 package xmlrpc
 
-// An element is one of those of XML-RPC, found by name and namespace.
+// An element is an XML-RPC element, identified by name and namespace.
 type element uint8
 
-// The elements. Those from intElement on carry a value.
+// The elements. Those from intElement on have a value.
 const (
-	foreignElement element = iota // none of ours
+	foreignElement element = iota // not an element of XML-RPC
 	methodCallElement
 	methodNameElement
 	paramsElement
@@ -30,11 +30,11 @@ const (
 	structElement
 )
 
-// extensions is the namespace in which Apache's library and those that follow
-// it put what the specification lacks (https://ws.apache.org/xmlrpc/types.html).
+// extensions is the namespace in which Apache's library and its successors put extensions of
+// the specification (https://ws.apache.org/xmlrpc/types.html).
 const extensions = "http://ws.apache.org/xmlrpc/namespaces/extensions"
 
-// elementNamed finds an element without a namespace.
+// elementNamed returns the element with a name without namespace.
 func elementNamed(local []byte) element {
 	switch string(local) {
 	case "value":
@@ -77,8 +77,8 @@ func elementNamed(local []byte) element {
 	return foreignElement
 }
 
-// extensionNamed finds an element of the namespace of the extensions. Those
-// that carry XML or serialised objects are not read.
+// extensionNamed returns the element with a name in the namespace of the extensions. Those with
+// XML or serialised objects are not supported.
 func extensionNamed(local []byte) element {
 	switch string(local) {
 	case "nil":

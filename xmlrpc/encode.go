@@ -6,10 +6,10 @@ import (
 	"unicode/utf8"
 )
 
-// maxKeptBytes bounds a buffer that is kept for the next request.
+// maxKeptBytes bounds a buffer that is kept for reuse, in bytes.
 const maxKeptBytes = 64 << 10
 
-// buffers holds the memory of bodies and replies between requests.
+// buffers has buffers for bodies and replies, for reuse.
 var buffers = sync.Pool{New: func() any {
 	b := make([]byte, 0, 4<<10)
 	return &b
@@ -23,14 +23,14 @@ func releaseBuffer(b *[]byte) {
 
 const declaration = `<?xml version="1.0"?>`
 
-// appendResponse appends the methodResponse that carries v.
+// appendResponse appends the methodResponse with v.
 func appendResponse(dst []byte, v Value) []byte {
 	dst = append(dst, declaration+"<methodResponse><params><param>"...)
 	dst = appendValue(dst, v)
 	return append(dst, "</param></params></methodResponse>"...)
 }
 
-// appendFault appends the methodResponse that carries f.
+// appendFault appends the methodResponse with f.
 func appendFault(dst []byte, f *Fault) []byte {
 	dst = append(dst, declaration+"<methodResponse><fault>"...)
 	dst = appendValue(dst, f.value())
@@ -93,17 +93,17 @@ func appendValue(dst []byte, v Value) []byte {
 		dst = appendText(dst, v.Text)
 		return append(dst, "</dateTime.iso8601></value>"...)
 	}
-	// A String, and an Int too large for the four bytes of the specification.
+	// A String, or an Int too large for the 32 bits of the specification.
 	dst = append(dst, "<value><string>"...)
 	dst = appendText(dst, v.Text)
 	return append(dst, "</string></value>"...)
 }
 
-// appendText appends s as character data: what would be markup is escaped,
-// CR is written as a reference because readers turn a bare one into LF, and
-// what XML 1.0 cannot carry becomes U+FFFD.
+// appendText appends s as character data. Markup is escaped, CR is written as a reference
+// because parsers turn a bare CR into LF, and a character that XML 1.0 does not allow becomes
+// U+FFFD.
 func appendText(dst []byte, s string) []byte {
-	plain := 0 // from here to i nothing needs care
+	plain := 0 // from here to i, nothing needs escaping
 	for i := 0; i < len(s); {
 		c := s[i]
 		if c < utf8.RuneSelf {
@@ -126,8 +126,8 @@ func appendText(dst []byte, s string) []byte {
 	return append(dst, s[plain:]...)
 }
 
-// escapes says how an ASCII character is written in character data, when not
-// as itself.
+// escapes has the escaped form of ASCII characters in character data, or "" if a character
+// needs none.
 var escapes = func() (table [utf8.RuneSelf]string) {
 	for c := range table {
 		if !isXMLChar(rune(c)) {

@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// An example is a program that makes one call, to be copied.
+// An example is a program that makes one call, for users to copy.
 type example struct{ Language, Code string }
 
-// exampleArgs are the arguments of m's example: those that it declares, or one
-// of the recommended kind for each parameter that must be sent.
+// exampleArgs are the arguments of m's example: the declared ones, or a value of the
+// recommended kind for each required parameter.
 func (m *Method[C]) exampleArgs() []Value {
 	if m.Example != nil {
 		return m.Example
@@ -28,8 +28,8 @@ var exampleValues = [...]Value{
 	Array: ArrayValue(), Struct: StructValue(),
 }
 
-// examples writes c in the languages of the page. A value that a language
-// writes by way of its library, a date or bytes, has its example in curl only.
+// examples writes c in the languages of the page. A value for which a language needs a library,
+// a date or bytes, has an example in curl only.
 func examples(c call, url string) []example {
 	xml := string(appendCall(nil, c))
 	all := []example{{"curl", strings.NewReplacer("URL", url, "XML",
@@ -57,13 +57,12 @@ func examples(c call, url string) []example {
 	return all
 }
 
-// A language is how one writes a call and its arguments. Its program has URL,
-// METHOD and ARGS where those of the call belong; ",ARGS" brings a comma along
-// when there are arguments.
+// A language is the syntax of a call and its arguments. URL, METHOD and ARGS in its program are
+// replaced by those of the call; ",ARGS" by nothing if there are no arguments.
 type language struct {
 	name, program    string
 	null, yes, no    string
-	list, dictionary [2]string // what encloses them
+	list, dictionary [2]string // the enclosing brackets
 	pair             string    // between a name and its value
 	quoted           func(string) string
 }
@@ -105,8 +104,8 @@ func (l *language) literal(v Value) (string, bool) {
 	return "", false
 }
 
-// singleQuoted writes s where nothing but \ and ' is special: Ruby and PHP
-// would look into double quotes for expressions.
+// singleQuoted quotes s such that only \ and ' are special. In double quotes, Ruby and PHP
+// would evaluate expressions.
 func singleQuoted(s string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s) + "'"
 }

@@ -66,8 +66,8 @@ func TestExamplesOfThePageRun(t *testing.T) {
 	}
 }
 
-// writeCertificates makes an authority, a server's certificate and a client's,
-// writes the files that the examples expect, and returns the server's side.
+// writeCertificates creates an authority and certificates of a server and a client, writes the
+// files that the examples expect, and returns the server's configuration.
 func writeCertificates(t *testing.T, folder string) *tls.Config {
 	t.Helper()
 	authority := &x509.Certificate{

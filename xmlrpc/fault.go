@@ -5,19 +5,19 @@ import (
 	"strconv"
 )
 
-// The fault codes of the interoperability document that servers agree on
+// The fault codes of the interoperability document
 // (http://xmlrpc-epi.sourceforge.net/specs/rfc.fault_codes.php).
 const (
-	NotWellFormed   = -32700 // what arrived is not well-formed XML
-	UnknownEncoding = -32701 // nor in an encoding that the server reads
-	InvalidRequest  = -32600 // XML, but no XML-RPC call, or one past the limits
+	NotWellFormed   = -32700 // the body is not well-formed XML
+	UnknownEncoding = -32701 // the body is in an unsupported encoding
+	InvalidRequest  = -32600 // XML, but not an XML-RPC call, or one beyond the limits
 	MethodNotFound  = -32601
 	InvalidParams   = -32602 // wrong number or kind of parameters
 	InternalError   = -32603
 )
 
-// A Fault is an answer that says why a call was not carried out. Its text
-// goes to the client, so it carries nothing internal.
+// A Fault is an answer that says why a call was not carried out. The client gets its text, so
+// it must not contain internals.
 type Fault struct {
 	Code int
 	Text string
@@ -30,7 +30,7 @@ func faultf(code int, format string, args ...any) *Fault {
 	return &Fault{Code: code, Text: fmt.Sprintf(format, args...)}
 }
 
-// value is the struct that stands for a fault on the wire.
+// value is the struct of a fault on the wire.
 func (f *Fault) value() Value {
 	return StructValue(
 		Member{Name: "faultCode", Value: IntValue(int64(f.Code))},

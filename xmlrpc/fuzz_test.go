@@ -11,8 +11,8 @@ import (
 	"example.com/atm/internal/needs"
 )
 
-// addSeeds adds what real clients and attackers send, but for bodies whose
-// size is their point.
+// addSeeds adds requests of real clients and of attackers, except for bodies that are only
+// large.
 func addSeeds(f *testing.F) {
 	for _, body := range captured(f) {
 		f.Add(body)
@@ -24,8 +24,8 @@ func addSeeds(f *testing.F) {
 	}
 }
 
-// FuzzDecode decodes anything in any encoding. What is decoded is within the
-// limits, and stands for itself: written and read again, it is the same call.
+// FuzzDecode decodes any bytes in any encoding. A decoded call is within the limits, and the
+// same call when it is encoded and decoded again.
 func FuzzDecode(f *testing.F) {
 	addSeeds(f)
 	limits := Limits{BodyBytes: 1 << 20, Depth: 12, Elements: 200, StringBytes: 1 << 10, Calls: 1}
@@ -65,8 +65,7 @@ func count(values []Value) int {
 	return n
 }
 
-// asWritten is values as they come back once written: an int past the four
-// bytes of the specification is a string then.
+// asWritten is values after a round trip: an int beyond 32 bits becomes a string.
 func asWritten(values []Value) []Value {
 	written := slices.Clone(values)
 	for i := range written {
@@ -83,7 +82,7 @@ func asWritten(values []Value) []Value {
 	return written
 }
 
-// FuzzRoundTrip writes any text as a name and as a value, and reads it again.
+// FuzzRoundTrip encodes any text as a name and as a value, and decodes it again.
 func FuzzRoundTrip(f *testing.F) {
 	for _, s := range []string{
 		"", " a ", "\r\n", "]]>", "&amp;", "\x00\ufffe\xff", "é😀",
@@ -117,8 +116,8 @@ func FuzzRoundTrip(f *testing.F) {
 	})
 }
 
-// FuzzAgainstStandardLibrary holds the scanner against encoding/xml, in both
-// directions: what one of them reads the other reads too, and the same.
+// FuzzAgainstStandardLibrary compares the scanner with encoding/xml in both directions: what
+// one of them accepts, the other accepts too, with the same result.
 func FuzzAgainstStandardLibrary(f *testing.F) {
 	addSeeds(f)
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -145,10 +144,10 @@ func compareDecoders(t *testing.T, text []byte) {
 	}
 }
 
-// lenient reports whether text may have something that encoding/xml lets
-// through although the specifications forbid it. It does not check the
-// declarations of namespaces, nor the colons in names; it reads references
-// to surrogates, and references and CDATA sections outside the root element.
+// lenient reports whether text may have something that encoding/xml accepts although the
+// specifications forbid it. encoding/xml does not check declarations of namespaces, or colons
+// in names; it accepts references to surrogates, and references and CDATA sections outside the
+// root element.
 func lenient(text []byte) bool {
 	for _, suspect := range []string{"xmlns", ":", "&", "<![CDATA["} {
 		if bytes.Contains(text, []byte(suspect)) {
@@ -158,8 +157,8 @@ func lenient(text []byte) bool {
 	return false
 }
 
-// FuzzAgainstPython holds what is decoded against the parser of Python, which
-// reads more, but must read the same.
+// FuzzAgainstPython compares decoded calls with Python's parser, which accepts more, but must
+// read the same values.
 func FuzzAgainstPython(f *testing.F) {
 	needs.Program(f, "python3")
 	addSeeds(f)
@@ -173,7 +172,7 @@ func FuzzAgainstPython(f *testing.F) {
 		var d decoder
 		got, fault := d.decode(text, limits)
 		if fault != nil || bytes.Contains(text, []byte("xmlns")) {
-			return // Python goes by the prefix alone
+			return // Python looks at the prefix alone
 		}
 		want := canonical(got)
 		if answer := python.parse(t, text); answer != want {
@@ -182,7 +181,7 @@ func FuzzAgainstPython(f *testing.F) {
 	})
 }
 
-// fragments are what documents are made of, good and bad.
+// fragments are pieces of documents, valid and invalid.
 var fragments = []string{
 	"<methodCall>", "</methodCall>", "<methodName>", "</methodName>", "m", "<params>", "</params>",
 	"<params/>",
@@ -199,7 +198,7 @@ var fragments = []string{
 	"<!DOCTYPE",
 }
 
-// inFragments finds the numbers of the fragments that make up a document.
+// inFragments finds the numbers of the fragments of a document.
 func inFragments(t testing.TB, document string) (numbers []byte) {
 	t.Helper()
 	for document != "" {
@@ -219,8 +218,8 @@ func inFragments(t testing.TB, document string) (numbers []byte) {
 	return numbers
 }
 
-// FuzzGrammar builds documents out of fragments, so that more of them are
-// nearly right, and holds the decoder against encoding/xml.
+// FuzzGrammar builds documents from fragments, so that more of them are nearly valid, and
+// compares the decoder with encoding/xml.
 func FuzzGrammar(f *testing.F) {
 	for _, content := range []string{
 		"", "<value/>", "<value>m<!--1-->é</value>", "<value> <int>1</int>\r\n</value>",

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// hostile are bodies that must be refused, and with which fault.
+// hostile has bodies that must be refused, with their faults.
 func hostile() map[string]struct {
 	body string
 	code int

@@ -11,11 +11,10 @@ import (
 	"time"
 )
 
-// Precheck answers what can be refused by the head of a request alone, before
-// anybody asks who sent it: another method than POST, another media type than
-// XML, a Content-Encoding, no Content-Length, and too large a body. It reports
-// whether the request may go on to ServeCall. The answer leaves before any of
-// the body is read.
+// Precheck answers requests that can be refused by their head alone, before authentication: a
+// method other than POST, a media type other than XML, a Content-Encoding, no Content-Length,
+// or a body that is too large. It reports whether the request may go on to ServeCall. It does
+// not read the body.
 func (s *Server[C]) Precheck(w http.ResponseWriter, r *http.Request) bool {
 	switch {
 	case r.Method != http.MethodPost:
@@ -39,8 +38,7 @@ func (s *Server[C]) Precheck(w http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
-// mediaType reports whether the content is XML, and returns its charset
-// parameter, or "".
+// mediaType reports whether the content is XML, and returns its charset parameter, or "".
 func mediaType(r *http.Request) (charset string, ok bool) {
 	header := r.Header["Content-Type"]
 	if len(header) != 1 {
@@ -53,12 +51,12 @@ func mediaType(r *http.Request) (charset string, ok bool) {
 	return params["charset"], err == nil && (media == "text/xml" || media == "application/xml")
 }
 
-// largeCall is how many bytes of body make a call a large one.
+// largeCall is the size of a body from which a call counts as large, in bytes.
 const largeCall = 16 << 10
 
-// ServeCall answers a request that Precheck let pass and whose caller is
-// known. Faults travel in an answer with status 200. It writes the answer in
-// one piece, after the reply of the method is there.
+// ServeCall answers a request that has passed Precheck and whose caller is authenticated.
+// Faults are answers with status 200. It writes the answer in one piece, after the method's
+// reply is complete.
 func (s *Server[C]) ServeCall(w http.ResponseWriter, r *http.Request, caller C) {
 	charset, ok := mediaType(r)
 	if !ok {
@@ -83,7 +81,7 @@ func (s *Server[C]) ServeCall(w http.ResponseWriter, r *http.Request, caller C) 
 		case s.large <- struct{}{}:
 			defer func() { <-s.large }()
 		case <-r.Context().Done():
-			return // the client is gone
+			return // the client has disconnected
 		}
 	}
 	out := buffers.Get().(*[]byte)
@@ -100,13 +98,13 @@ func (s *Server[C]) ServeCall(w http.ResponseWriter, r *http.Request, caller C) 
 	Protect(h)
 	h["Content-Type"] = answerType
 	h["Content-Length"] = []string{strconv.Itoa(len(*out))}
-	w.Write(*out) // a client that is gone may ask again
+	w.Write(*out) // a client that has disconnected may ask again
 }
 
 var errTooLarge = errors.New("body too large")
 
-// readBody appends what r holds to buf. The buffer grows with what arrives,
-// not with what was announced.
+// readBody appends the content of r to buf. The buffer grows with the bytes that arrive, not
+// with the announced length.
 func readBody(buf []byte, r io.Reader, most int64) ([]byte, error) {
 	for {
 		if len(buf) == cap(buf) {
@@ -137,15 +135,14 @@ func refuseBody(w http.ResponseWriter, err error) {
 	}
 }
 
-// lingerTime is how long a client may go on sending a body that was declined.
-// If the server closed at once, a client that is still writing would see a
-// reset connection instead of the answer.
+// lingerTime is how long a client may go on sending a refused body. If the server closed at
+// once, a client that is still writing would get a reset connection instead of the answer.
 const lingerTime = 500 * time.Millisecond
 
-// Decline answers below RPC with a sentence, and ends the connection: what is
-// left of the body is not worth reading.
+// Decline answers with an HTTP status and a sentence, and closes the connection without reading
+// the rest of the body.
 func Decline(w http.ResponseWriter, status int, sentence string) {
-	// tests answer into a buffer, which has none
+	// Response recorders of tests do not support deadlines.
 	http.NewResponseController(w).SetReadDeadline(time.Now().Add(lingerTime))
 	h := w.Header()
 	Protect(h)
@@ -156,14 +153,14 @@ func Decline(w http.ResponseWriter, status int, sentence string) {
 	io.WriteString(w, sentence+"\n")
 }
 
-// Values of headers that all answers share. Nobody changes them.
+// Header values that all answers share. They are never modified.
 var (
 	noStore    = []string{"no-store"}
 	noSniff    = []string{"nosniff"}
 	answerType = []string{"text/xml; charset=utf-8"}
 )
 
-// Protect sets the headers that every answer has.
+// Protect sets the headers common to all answers.
 func Protect(h http.Header) {
 	h["Cache-Control"] = noStore
 	h["X-Content-Type-Options"] = noSniff

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// listen serves s on a real port as the program around it does.
+// listen serves s on a real port, as a program does.
 func listen(t *testing.T, s *Server[*caller]) (address string) {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -31,8 +31,8 @@ func listen(t *testing.T, s *Server[*caller]) (address string) {
 	return server.Listener.Addr().String()
 }
 
-// exchange sends a request as it is written and returns the answer, its body,
-// and whether the server closed the connection after it.
+// exchange sends a request verbatim and returns the answer, its body, and whether the server
+// closed the connection after it.
 func exchange(t *testing.T, address, request string) (response *http.Response, body string,
 	closed bool,
 ) {
@@ -55,7 +55,7 @@ func exchange(t *testing.T, address, request string) (response *http.Response, b
 		t.Fatal(err)
 	}
 	if response.Close {
-		_, err := reader.ReadByte() // returns once the other side has closed
+		_, err := reader.ReadByte() // returns when the server has closed the connection
 		closed = err != nil
 	}
 	return response, string(content), closed

@@ -8,56 +8,52 @@ import (
 	"strings"
 )
 
-// A Reply is an answer that may still be on its way to the disk; calling it
-// waits. So a multicall starts its calls in order before it waits for the
-// first, and they can share one commit.
+// A Reply waits for the result of a call, which may not be durable yet. A multicall starts its
+// calls in order before it waits for the first reply, so they can share one commit.
 type Reply func() (Value, *Fault)
 
-// answer is a Reply that waits for nothing.
+// answer is a Reply that returns v at once.
 func answer(v Value) Reply { return func() (Value, *Fault) { return v, nil } }
 
-// refuse is a Reply that waits for nothing.
+// refuse is a Reply that returns f at once.
 func refuse(f *Fault) Reply { return func() (Value, *Fault) { return Value{}, f } }
 
 // A Param is one parameter of a method.
 type Param struct {
 	Name string
 
-	// Kinds are what the parameter may be; the first one is what the
-	// documentation recommends.
+	// Kinds are the allowed kinds. The first one is the one that the documentation recommends.
 	Kinds []Kind
 
-	// Optional parameters stand last. One is skipped when it is not sent, when
-	// it is nil, and, whatever its kinds, when it is an empty string, which
-	// clients without nil have to send in front of a later one.
+	// Optional parameters come last. One is omitted if it is not sent, if it is nil, or if it is an
+	// empty string, whatever its kinds: clients without nil must send an empty string before a
+	// later parameter.
 	Optional bool
 
 	Help string
 }
 
-// A Method is what callers of type C may call.
+// A Method is a method for callers of type C.
 type Method[C any] struct {
 	Name    string
 	Help    string
 	Params  []Param
 	Returns Kind
 
-	// Example are the arguments of the call that the page shows. Without them
-	// the page makes some up.
+	// Example has the arguments of the call on the page. If it is empty, the page makes some up.
 	Example []Value
 
-	// Largest returns how many bytes the answer to a call may have on the wire. Nil means
-	// that no answer has more than ShortAnswer. args are as they were sent, unchecked.
+	// Largest returns the largest size of the answer to a call on the wire, in bytes. Nil means
+	// that no answer exceeds ShortAnswer. args are the unchecked arguments.
 	Largest func(args []Value) int64
 
-	// Handler starts a call. args has one value for each of Params, with Nil
-	// for an optional one that was skipped. The context is that of the HTTP
-	// request: it ends when the client goes away, which is no reason to leave
-	// half done what has begun.
+	// Handler starts a call. args has one value for each of Params, with Nil for an omitted one.
+	// ctx is the context of the HTTP request. It ends when the client disconnects, which is no
+	// reason to stop an operation that has begun.
 	Handler func(ctx context.Context, caller C, args []Value) Reply
 }
 
-// required is how many parameters must be sent.
+// required is the number of required parameters.
 func (m *Method[C]) required() int {
 	n := 0
 	for n < len(m.Params) && !m.Params[n].Optional {
@@ -66,8 +62,8 @@ func (m *Method[C]) required() int {
 	return n
 }
 
-// arguments checks the number and kinds of what was sent, and makes of it, in its own
-// memory, a value for each parameter.
+// arguments checks the number and kinds of the sent arguments, and returns a new slice with a
+// value for each parameter.
 func (m *Method[C]) arguments(sent []Value) ([]Value, *Fault) {
 	if len(sent) < m.required() || len(sent) > len(m.Params) {
 		return nil, faultf(InvalidParams, "%s takes %s, not %d", m.Name, m.arity(), len(sent))
@@ -86,12 +82,12 @@ func (m *Method[C]) arguments(sent []Value) ([]Value, *Fault) {
 	return append(sent, make([]Value, len(m.Params)-len(sent))...), nil
 }
 
-// skipped reports whether v says that the parameter is left out.
+// skipped reports whether v stands for an omitted parameter.
 func (p *Param) skipped(v *Value) bool {
 	return p.Optional && (v.Kind == Nil || v.Kind == String && v.Text == "")
 }
 
-// arity says in words how many parameters m takes.
+// arity describes how many parameters m takes.
 func (m *Method[C]) arity() string {
 	least, most := m.required(), len(m.Params)
 	switch {
@@ -114,8 +110,7 @@ func (p *Param) takes(k Kind) bool {
 	return false
 }
 
-// Type says in words what the parameter may be, such as "string, int or
-// double".
+// Type describes the allowed kinds, such as "string, int or double".
 func (p *Param) Type() string {
 	words := p.Kinds[0].String()
 	for i, k := range p.Kinds[1:] {
@@ -128,10 +123,10 @@ func (p *Param) Type() string {
 	return words
 }
 
-// signatures lists the ways to call m as system.methodSignature tells them:
-// arrays of types, that of the result first. For each number of parameters
-// there is the recommended signature, and one for each other kind that each
-// single parameter takes. All combinations would be exponentially many.
+// signatures lists the ways to call m in the form of system.methodSignature: arrays of types,
+// with that of the result first. For each number of parameters it has the recommended
+// signature, and one for each other kind of each parameter. All combinations would be
+// exponentially many.
 func (m *Method[C]) signatures() Value {
 	var all []Value
 	for n := m.required(); n <= len(m.Params); n++ {
@@ -153,7 +148,7 @@ func (m *Method[C]) signatures() Value {
 	return ArrayValue(all...)
 }
 
-// check reports what is wrong with a declaration.
+// check validates a declaration.
 func (m *Method[C]) check() error {
 	if !isMethodName([]byte(m.Name)) {
 		return errors.New("its name is none that the specification allows")
@@ -185,6 +180,5 @@ func (m *Method[C]) check() error {
 	return nil
 }
 
-// reserved reports whether the name belongs to the methods that every server
-// has.
+// reserved reports whether a name is reserved for system methods.
 func reserved(name string) bool { return strings.HasPrefix(name, "system.") }

@@ -5,10 +5,9 @@ import (
 	"slices"
 )
 
-// multicall carries out many calls, as Eric Kidd's proposal has it
-// (http://www.xmlrpc.com/discuss/msgReader$1208). It looks at all of them
-// before the first one starts. They start in order, each to the point where
-// nothing is left but to wait, and only then are the replies waited for.
+// multicall carries out many calls, as in Eric Kidd's proposal
+// (http://www.xmlrpc.com/discuss/msgReader$1208). It checks the form of all calls before it
+// starts the first one. It starts them in order, and only then waits for the replies.
 func (s *Server[C]) multicall(ctx context.Context, caller C, args []Value) Reply {
 	if s.cfg.Multicall != nil {
 		if fault := s.cfg.Multicall(caller); fault != nil {
@@ -43,17 +42,17 @@ func (s *Server[C]) multicall(ctx context.Context, caller C, args []Value) Reply
 	return g.results
 }
 
-// A group is the calls of a multicall that have begun.
+// A group is the started calls of a multicall.
 type group[C any] struct {
 	s       *Server[C]
 	replies []Reply
-	asked   []int64 // what each may take of left; 0 for a short answer
-	settled []Value // the results of the first replies
-	values  []Value // those of them that are no faults, as the one element of an array each
-	left    int64   // bytes that answers which are not short may still have, all of asked taken off
+	asked   []int64 // the bytes reserved from left for each call; 0 for a short answer
+	settled []Value // results of the first replies
+	values  []Value // results that are not faults, each as an array of one element
+	left    int64   // bytes left for answers that are not short, after all of asked
 }
 
-// begin starts a call, unless its answer would not fit.
+// begin starts a call, unless its answer might not fit.
 func (g *group[C]) begin(ctx context.Context, caller C, c call) {
 	need := g.s.need(c)
 	if need <= ShortAnswer {
@@ -61,7 +60,7 @@ func (g *group[C]) begin(ctx context.Context, caller C, c call) {
 		return
 	}
 	if need > g.left {
-		g.settle() // most answers are smaller than they may be
+		g.settle() // most answers are smaller than their largest size
 	}
 	if need > g.left {
 		m := g.s.methods[c.method]
@@ -70,7 +69,7 @@ func (g *group[C]) begin(ctx context.Context, caller C, c call) {
 			g.add(g.s.cfg.TooLarge(ctx, caller, m, args), 0)
 			return
 		}
-		need = 0 // and so is the answer to it
+		need = 0 // the refusal is short too
 	}
 	g.left -= need
 	g.add(g.s.begin(ctx, caller, c), need)
@@ -80,7 +79,7 @@ func (g *group[C]) add(r Reply, need int64) {
 	g.replies, g.asked = append(g.replies, r), append(g.asked, need)
 }
 
-// settle waits for all replies, and takes no more off for them than they have.
+// settle waits for all replies, and returns the unused part of their reservations.
 func (g *group[C]) settle() {
 	g.settled = slices.Grow(g.settled, len(g.replies)-len(g.settled))
 	for i := len(g.settled); i < len(g.replies); i++ {
@@ -106,7 +105,7 @@ func (g *group[C]) results() (Value, *Fault) {
 	return ArrayValue(g.settled...), nil
 }
 
-// unpacked reads one call of a multicall.
+// unpacked parses one call of a multicall.
 func unpacked(v Value) (call, bool) {
 	name, _ := v.Member("methodName")
 	params, _ := v.Member("params")
@@ -114,7 +113,7 @@ func unpacked(v Value) (call, bool) {
 	return call{name.Text, params.Items}, ok
 }
 
-// packed is one call of a multicall.
+// packed is one call of a multicall as a value.
 func packed(c call) Value {
 	return StructValue(
 		Member{"methodName", StringValue(c.method)},

@@ -2,8 +2,7 @@ package xmlrpc
 
 import "bytes"
 
-// A namespace is a declaration: the prefix stands for one of the namespaces
-// that matter here.
+// A namespace is a declaration of a prefix for one of the known namespaces.
 type namespace struct {
 	prefix []byte
 	kind   namespaceKind
@@ -17,13 +16,12 @@ const (
 	foreignNamespace
 )
 
-// maxNamespaces bounds the declarations in scope, since each name is looked
-// up among them. Real clients make one.
+// maxNamespaces bounds the declarations in scope, because names are looked up linearly. Real
+// clients make one.
 const maxNamespaces = 16
 
-// readAttributes reads the attributes of an open tag and its end, and brings
-// the namespaces that they declare into scope. The element's own declarations
-// begin at scope.
+// readAttributes reads the attributes and the end of an open tag, and brings the declared
+// namespaces into scope. The element's own declarations begin at index scope.
 func (s *scanner) readAttributes(scope int) *Fault {
 	for {
 		spaced := s.skipSpace()
@@ -54,7 +52,7 @@ func (s *scanner) readAttributes(scope int) *Fault {
 	}
 }
 
-// readAttribute reads name="value". References in the value stand as written.
+// readAttribute reads name="value". References in the value are not resolved.
 func (s *scanner) readAttribute() (name, value []byte, fault *Fault) {
 	name = s.readName()
 	s.skipSpace()
@@ -79,8 +77,8 @@ func (s *scanner) readAttribute() (name, value []byte, fault *Fault) {
 	return name, value, nil
 }
 
-// declare brings a namespace into scope. An attribute that does not declare
-// one has no meaning in XML-RPC and is refused.
+// declare brings a namespace into scope. XML-RPC defines no attributes, so any other attribute
+// is refused.
 func (s *scanner) declare(name, value []byte, scope int) *Fault {
 	prefix, ok := bytes.CutPrefix(name, []byte("xmlns"))
 	if ok && len(prefix) > 0 {
@@ -94,8 +92,7 @@ func (s *scanner) declare(name, value []byte, scope int) *Fault {
 	if !ok {
 		return s.invalid("an attribute")
 	}
-	// The buffer of texts is free while a tag is read, but for the text before
-	// the tag, which may stand in it.
+	// The buffer buf cannot be used here: it may still hold the text before the tag.
 	uri, fault := s.resolve(make([]byte, 0, len(value)), value)
 	if fault != nil {
 		return fault
@@ -125,16 +122,16 @@ func (s *scanner) declare(name, value []byte, scope int) *Fault {
 	return nil
 }
 
-// The namespaces that Namespaces in XML 1.0, section 3, binds by itself and
-// lets nobody declare otherwise. Nobody need declare the first either.
+// The namespaces that Namespaces in XML 1.0, section 3, reserves. They cannot be bound to other
+// prefixes, and the first one need not be declared.
 const (
 	xmlNamespace   = "http://www.w3.org/XML/1998/namespace"
 	xmlnsNamespace = "http://www.w3.org/2000/xmlns/"
 )
 
-// resolveName finds the element that a name stands for where it is written.
+// resolveName returns the element of a name in the current scope.
 func (s *scanner) resolveName(name []byte) (element, *Fault) {
-	if len(s.spaces) == 0 { // as nearly always
+	if len(s.spaces) == 0 { // true for nearly every request
 		if e := elementNamed(name); e != foreignElement {
 			return e, nil
 		}

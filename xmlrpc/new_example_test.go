@@ -9,7 +9,7 @@ import (
 	"example.com/atm/xmlrpc"
 )
 
-// A method is declared once. Its caller is known before ServeCall is called.
+// A method is declared once. Its caller is authenticated before ServeCall is called.
 func ExampleNew() {
 	greet := xmlrpc.Method[string]{
 		Name: "greet", Help: "Greets somebody.", Returns: xmlrpc.String,

@@ -19,18 +19,18 @@ var pageSource string
 //go:embed page.css
 var pageStyle string
 
-// hostMark stands in the rendered page where the name of the host belongs: a
-// character for private use, which no text about methods has.
+// hostMark is the placeholder for the host in the rendered page: a character for private use,
+// which no text about methods contains.
 const hostMark = "\ue000"
 
-// A page documents the methods to people. It is rendered once; for a request
-// only the name by which the client knows the server is put in.
+// A page documents the methods for people. It is rendered once. Only the host by which the
+// client knows the server is inserted for each request.
 type page struct {
-	parts  [][]byte // between them stands the host
+	parts  [][]byte // the host goes between them
 	policy string   // its Content-Security-Policy
 }
 
-// A pageMethod is a method as the page shows it.
+// A pageMethod is a method on the page.
 type pageMethod struct {
 	Name, Help, Call, Returns string
 	Params                    []Param
@@ -94,8 +94,8 @@ func (m *Method[C]) synopsis() string {
 	return b.String() + strings.Repeat("]", len(m.Params)-m.required()) + ")"
 }
 
-// ServePage answers GET and HEAD with a page that documents the methods. The
-// page has no data, no script, and an empty icon, for which browsers would ask.
+// ServePage answers GET and HEAD with a page that documents the methods. The page has no data
+// and no script. It has an empty icon, because browsers would ask for one.
 func (s *Server[C]) ServePage(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD, POST")
@@ -118,9 +118,8 @@ func (s *Server[C]) ServePage(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// isHost reports whether s can stand in the examples of the page, which people
-// copy into a shell: a name or an address, and perhaps a port. A name has at
-// most 253 characters.
+// isHost reports whether s is safe in the examples of the page, which people copy into a shell:
+// a name or an address, with an optional port. A name has at most 253 characters.
 func isHost(s string) bool {
 	for _, c := range []byte(s) {
 		word := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'

@@ -57,7 +57,7 @@ func TestPageEscapesItsTextAndAllowsNoScript(t *testing.T) {
 			t.Errorf("the page lacks %q", part)
 		}
 	}
-	// The policy allows neither, so they would be dead.
+	// The policy forbids both, so they would not work.
 	if bad := regexp.MustCompile(`(?i)<script|\son[a-z]+=|\sstyle=|<img|<link rel="[^i]|` +
 		hostMark).FindString(body); bad != "" {
 		t.Errorf("the page has %q", bad)
@@ -74,7 +74,7 @@ func TestPageEscapesItsTextAndAllowsNoScript(t *testing.T) {
 	}
 }
 
-// checkNesting makes sure that what is opened is closed.
+// checkNesting makes sure that every open tag is closed.
 func checkNesting(t *testing.T, page string) {
 	t.Helper()
 	d := xml.NewDecoder(strings.NewReader(page))

@@ -16,8 +16,8 @@ import (
 	"testing"
 )
 
-// pythonProgram parses documents with xmlrpc.client. Each arrives behind its
-// length in four bytes; the answer is a line, the form of function canonical.
+// pythonProgram parses documents with xmlrpc.client. Each is prefixed by its length in four
+// bytes. The answer is a line in the form of function canonical.
 const pythonProgram = `
 import json, struct, sys, xmlrpc.client
 sys.set_int_max_str_digits(0)
@@ -53,7 +53,7 @@ while True:
 
 // A pythonParser is a Python process that parses documents one by one.
 type pythonParser struct {
-	mu  sync.Mutex // a document and its answer belong together
+	mu  sync.Mutex // held from a document to its answer
 	in  io.Writer
 	out *bufio.Reader
 }
@@ -95,8 +95,8 @@ func (p *pythonParser) parse(t *testing.T, document []byte) string {
 	return strings.TrimSuffix(line, "\n")
 }
 
-// canonical writes a call in one form that both languages can make. Numbers
-// are compared by value.
+// canonical writes a call in a form that both languages can produce. Numbers are compared by
+// value.
 func canonical(c call) string { return c.method + canonicalValue(ArrayValue(c.args...)) }
 
 func canonicalValue(v Value) string {
@@ -115,7 +115,7 @@ func canonicalValue(v Value) string {
 		if strings.EqualFold(strings.TrimLeft(v.Text, "+-"), "nan") {
 			return "double nan"
 		}
-		f, _ := strconv.ParseFloat(v.Text, 64) // infinite when out of range, as in Python
+		f, _ := strconv.ParseFloat(v.Text, 64) // infinite if out of range, as in Python
 		return fmt.Sprintf("double %016x", math.Float64bits(f))
 	case DateTime:
 		return "date " + canonicalText(v.Text)

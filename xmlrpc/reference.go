@@ -5,8 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// resolve appends raw to dst with its references resolved and its line ends
-// unified. Only the five entities that XML predefines exist, so nothing grows.
+// resolve appends raw to dst with references resolved and line ends normalised. Only the five
+// predefined entities of XML exist, so the text does not grow.
 func (s *scanner) resolve(dst, raw []byte) ([]byte, *Fault) {
 	for {
 		n := bytes.IndexByte(raw, '&')
@@ -27,7 +27,7 @@ func (s *scanner) resolve(dst, raw []byte) ([]byte, *Fault) {
 	}
 }
 
-// referenced returns the character for which the reference &name; stands.
+// referenced returns the character of the reference &name;.
 func referenced(name []byte) (rune, bool) {
 	switch string(name) {
 	case "amp":
@@ -74,8 +74,8 @@ func digitValue(c byte) rune {
 	return 16
 }
 
-// appendLines appends b with CR LF and a lone CR turned into LF, as XML 1.0,
-// section 2.11 asks. A CR that is meant is written as a reference.
+// appendLines appends b with CR LF and lone CR replaced by LF, as XML 1.0, section 2.11,
+// requires. A significant CR is written as a reference.
 func appendLines(dst, b []byte) []byte {
 	for {
 		n := bytes.IndexByte(b, '\r')

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// isInt reports whether b is an optional sign and decimal digits that fit in
-// so many bits; 0 bits means any number.
+// isInt reports whether b is an optional sign and decimal digits, and fits into this number of
+// bits. 0 bits means any number.
 func isInt(b []byte, bits int) bool {
 	rest := b
 	if len(rest) > 0 && (rest[0] == '+' || rest[0] == '-') {
@@ -17,16 +17,16 @@ func isInt(b []byte, bits int) bool {
 	if n := countDigits(rest); n == 0 || n != len(rest) {
 		return false
 	}
-	if bits == 0 || len(rest) < 3 { // two digits fit in 8 bits
+	if bits == 0 || len(rest) < 3 { // two digits fit into 8 bits
 		return true
 	}
 	_, err := strconv.ParseInt(string(b), 10, bits)
 	return err == nil
 }
 
-// isDouble reports whether b is a double as clients write one: a decimal
-// number, or a name of what IEEE 754 has besides numbers, which the method has
-// to refuse or take. Hexadecimal and the like are none.
+// isDouble reports whether b is a double as clients write it: a decimal number, or a name of an
+// IEEE 754 infinity or NaN, which the method has to handle. Hexadecimal and similar forms are
+// refused.
 func isDouble(b []byte) bool {
 	if len(b) > 0 && (b[0] == '+' || b[0] == '-') {
 		b = b[1:]
@@ -43,8 +43,8 @@ func isNoNumber(b []byte) bool {
 	return false
 }
 
-// isDecimal reports whether b is digits, at most one point among or beside
-// them, and an exponent, which the specification lacks but real clients write.
+// isDecimal reports whether b is digits with at most one decimal point, and an optional
+// exponent. The specification has no exponent, but real clients send one.
 func isDecimal(b []byte) bool {
 	whole := countDigits(b)
 	b = b[whole:]
@@ -71,9 +71,9 @@ func countDigits(b []byte) int {
 	return len(b)
 }
 
-// dateTimeLayouts are the form of the specification, those of ISO 8601 that
-// clients write in its stead, and each with a zone. time.Parse takes a
-// fraction of a second with any of them.
+// dateTimeLayouts are the form of the specification and the forms of ISO 8601 that clients send
+// instead, each with and without a zone. time.Parse accepts fractions of a second in all of
+// them.
 var dateTimeLayouts = [...]string{
 	"20060102T15:04:05",
 	"2006-01-02T15:04:05",
@@ -83,8 +83,8 @@ var dateTimeLayouts = [...]string{
 	"2006-01-02T15:04:05Z0700",
 }
 
-// maxDateTime bounds the text of a date. No form has more characters, but for
-// fractions of a second that nobody means.
+// maxDateTime bounds the text of a date, in bytes. Only a meaninglessly long fraction of a
+// second exceeds it.
 const maxDateTime = 64
 
 func isDateTime(b []byte) bool {
@@ -99,7 +99,7 @@ func isDateTime(b []byte) bool {
 	return false
 }
 
-// decodeBase64 decodes b, in which white space may stand anywhere.
+// decodeBase64 decodes b, which may contain white space anywhere.
 func decodeBase64(b []byte) (string, bool) {
 	packed := b
 	if bytes.ContainsAny(b, " \t\r\n") {
@@ -125,7 +125,7 @@ func isBlank(b []byte) bool {
 	return true
 }
 
-// trimSpace cuts the white space of XML off both ends.
+// trimSpace trims white space of XML from both ends.
 func trimSpace(b []byte) []byte {
 	b = trimLeft(b)
 	for len(b) > 0 && isSpace(b[len(b)-1]) {

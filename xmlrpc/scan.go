@@ -5,27 +5,26 @@ import (
 	"unicode/utf8"
 )
 
-// A scanner reads XML 1.0 with namespaces, tag by tag. It is strict, and
-// smaller than the standard: there is no document type, no processing
-// instruction, and no attribute but the declaration of a namespace. Its input
-// has passed checkCharacters and has no XML declaration any more.
+// A scanner reads XML 1.0 with namespaces, tag by tag. It accepts a strict subset of the
+// standard: no document type, no processing instructions, and no attributes except namespace
+// declarations. Its input has passed checkCharacters and has no XML declaration.
 //
 // Each call of next reads the characters before a tag, and the tag.
 type scanner struct {
 	limits Limits
 	data   []byte
-	pos    int // what is before it has been read
+	pos    int // everything before it has been read
 
-	text    []byte  // the characters before the tag, references resolved
-	tag     tagKind // what next found
-	element element // which element the tag opens or closes
+	text    []byte  // characters before the tag, with references resolved
+	tag     tagKind // tag that next found
+	element element // element that the tag opens or closes
 	name    []byte  // its name as written
 
-	buf      []byte // behind text, when that is no part of data
+	buf      []byte // memory of text if it is not a part of data
 	open     []openElement
 	spaces   []namespace // declarations in scope, the innermost last
 	elements int         // opened so far
-	empty    bool        // the tag was <name/>: its end comes next
+	empty    bool        // the tag was <name/>, so its end comes next
 }
 
 type tagKind uint8
@@ -49,7 +48,7 @@ func (s *scanner) reset(data []byte, limits Limits) {
 	}
 }
 
-// next reads on to the next tag and past it.
+// next reads up to and including the next tag.
 func (s *scanner) next() *Fault {
 	s.text = nil
 	if s.empty {
@@ -92,7 +91,7 @@ func (s *scanner) next() *Fault {
 	}
 }
 
-// finish ends the document, after whose root only white space may stand.
+// finish ends the document. After the root, only white space may follow.
 func (s *scanner) finish(rest []byte) *Fault {
 	if len(s.open) > 0 || s.elements == 0 {
 		return s.malformed("the document ends too early")
@@ -105,7 +104,7 @@ func (s *scanner) finish(rest []byte) *Fault {
 	return nil
 }
 
-// characters takes up character data between two pieces of markup.
+// characters adds the character data between two pieces of markup.
 func (s *scanner) characters(raw []byte) *Fault {
 	if len(s.open) == 0 {
 		if !isBlank(raw) {
@@ -127,7 +126,7 @@ func (s *scanner) characters(raw []byte) *Fault {
 	return s.setText(s.buf)
 }
 
-// moveText makes sure that text stands in buf, where it can grow.
+// moveText makes sure that text is in buf, where it can grow.
 func (s *scanner) moveText() {
 	if len(s.buf) == 0 {
 		s.buf = append(s.buf, s.text...)
@@ -227,8 +226,8 @@ func (s *scanner) readOpenTag() *Fault {
 	return nil
 }
 
-// readName reads a name as XML spells it. Characters beyond ASCII are taken
-// without a look into the tables: no name with one is a name of XML-RPC.
+// readName reads a name of XML. Characters beyond ASCII are accepted without consulting tables,
+// because no name of XML-RPC has them.
 func (s *scanner) readName() []byte {
 	rest := s.data[s.pos:]
 	n := 0
@@ -243,11 +242,11 @@ func (s *scanner) readName() []byte {
 }
 
 const (
-	nameStart = 1 // may begin a name
-	nameRest  = 2 // may stand in it
+	nameStart = 1 // allowed at the start of a name
+	nameRest  = 2 // allowed in a name
 )
 
-// nameBytes says which bytes names are made of.
+// nameBytes says which bytes names consist of.
 var nameBytes = func() (table [256]byte) {
 	for c := range table {
 		switch {
@@ -268,12 +267,12 @@ func (s *scanner) skipSpace() (skipped bool) {
 	return skipped
 }
 
-// malformed is the fault of a document that is not well-formed.
+// malformed is the fault for a document that is not well-formed.
 func (s *scanner) malformed(what string) *Fault {
 	return faultf(NotWellFormed, "Not well-formed XML, line %d: %s", s.line(), what)
 }
 
-// invalid is the fault of a document that is no call.
+// invalid is the fault for a document that is not a call.
 func (s *scanner) invalid(what string) *Fault {
 	return faultf(InvalidRequest, "Not an XML-RPC call, line %d: %s", s.line(), what)
 }

@@ -9,59 +9,57 @@ import (
 	"slices"
 )
 
-// Config is what a Server needs besides its methods. Every field is optional.
+// Config configures a Server. Every field is optional.
 type Config[C any] struct {
-	// Limits bound one request. The default is that of each field.
+	// Limits bounds one request. The default is that of each field.
 	Limits Limits
 
-	// Faulted is told of each call of a method of the table that was answered
-	// with a fault before its handler ran, because the number or the kinds of
-	// its arguments were wrong; args are those that were sent. It begins to
-	// record the fact, and wait returns when it is recorded. Calls of system
-	// methods are not told.
+	// Faulted is called for each call of a declared method that is answered with a fault before its
+	// handler runs, because the number or kinds of its arguments are wrong. args are the arguments
+	// as sent. Faulted begins to record the fault, and wait returns when it is recorded. It is not
+	// called for system methods.
 	Faulted func(ctx context.Context, caller C, m *Method[C], args []Value, f *Fault) (wait func())
 
-	// Arrived is asked when the body of a call has arrived, which may be long after
-	// its head: whether caller is still who sent it, as whom the call goes on. Or it
-	// answers, and returns false. The default takes everybody for who they were.
+	// Arrived is called when the body of a call has arrived, which may be long after its head. It
+	// returns the caller as of now, or answers the request itself and returns false. By default the
+	// caller does not change.
 	Arrived func(w http.ResponseWriter, r *http.Request, caller C) (now C, ok bool)
 
-	// Multicall is asked before a multicall runs; a fault refuses it whole.
+	// Multicall is called before a multicall runs. A fault refuses the whole multicall.
 	Multicall func(caller C) *Fault
 
-	// Hold is asked for the memory of an answer that is not short, of at most so many
-	// bytes, before its call runs. It may wait. release is called when the answer was
-	// sent; without ok the call is not carried out, and the client is told to come back.
+	// Hold reserves memory for an answer of at most bytes bytes, unless the answer is short, before
+	// its call runs. It may wait. release is called after the answer was sent. If ok is false, the
+	// call is not carried out and the client is told to retry.
 	Hold func(caller C, bytes int64) (release func(), ok bool)
 
-	// TooLarge answers a call of a multicall that is not carried out, because its answer
-	// would not fit. The default is a fault.
+	// TooLarge answers a call of a multicall that is not carried out because its answer might not
+	// fit. The default is a fault.
 	TooLarge func(ctx context.Context, caller C, m *Method[C], args []Value) Reply
 
 	// Title is the heading of the page. The default is "XML-RPC".
 	Title string
 
-	// People is the path of pages for people, which the page links to. The default is none.
+	// People is the path of pages for people, to which the page links. The default is none.
 	People string
 
-	// Log is told of panics. The default is slog.Default().
+	// Log receives reports of panics. The default is slog.Default().
 	Log *slog.Logger
 }
 
-// A Server answers calls. C is what the program around it knows about a
-// caller; the server hands it to the handlers unseen.
+// A Server answers calls. C is the type of callers, which the server passes to the handlers
+// without using it.
 type Server[C any] struct {
 	cfg     Config[C]
 	methods map[string]*Method[C]
 	names   []string // sorted
 	page    page
-	large   chan struct{} // holds a token for each large call on its way
+	large   chan struct{} // has a token for each large call in progress
 }
 
-// New returns a server of the methods given and of those that every server
-// has: system.listMethods, system.methodHelp, system.methodSignature,
-// system.multicall and system.getCapabilities. It refuses a table that
-// contradicts itself.
+// New returns a server with the given methods and the system methods: system.listMethods,
+// system.methodHelp, system.methodSignature, system.multicall and system.getCapabilities. It
+// returns an error for an invalid or duplicate method.
 func New[C any](methods []Method[C], cfg Config[C]) (*Server[C], error) {
 	limits, err := cfg.Limits.withDefaults()
 	if err != nil {
@@ -109,8 +107,9 @@ func New[C any](methods []Method[C], cfg Config[C]) (*Server[C], error) {
 	return s, nil
 }
 
-// serve carries out the call in body and appends the answer to dst. When it was sent,
-// release gives its memory back. Without ok nothing was carried out: there is no memory.
+// serve carries out the call in body and appends the answer to dst. release frees the memory
+// reserved for the answer, after it was sent. If ok is false, nothing was carried out for lack
+// of memory.
 func (s *Server[C]) serve(
 	ctx context.Context, dst, body []byte, charset string, caller C,
 ) (answer []byte, release func(), ok bool) {
@@ -138,7 +137,7 @@ func (s *Server[C]) serve(
 	return dst, release, true
 }
 
-// largest is how many bytes the answer to a call may have.
+// largest is the largest size of the answer to a call, in bytes.
 func (s *Server[C]) largest(c call) int64 {
 	if c.method != multicallMethod {
 		return s.need(c)
@@ -158,15 +157,15 @@ func (s *Server[C]) largest(c call) int64 {
 }
 
 const (
-	// heldAnswer is the size up to which memory for an answer is not asked for: the kernel
-	// takes so much at once, also when the client reads nothing.
+	// heldAnswer is the size up to which no memory is reserved for an answer, because the kernel's
+	// socket buffer takes as much at once even if the client reads nothing.
 	heldAnswer = 128 << 10
 
-	// usualAnswer is what most short answers are below.
+	// usualAnswer is a size that most short answers do not exceed.
 	usualAnswer = 1 << 10
 )
 
-// need is how many bytes the answer to a call may have that is no multicall.
+// need is the largest size of the answer to a call that is not a multicall, in bytes.
 func (s *Server[C]) need(c call) int64 {
 	if m := s.methods[c.method]; m != nil && m.Largest != nil {
 		return m.Largest(c.args)
@@ -174,8 +173,7 @@ func (s *Server[C]) need(c call) int64 {
 	return ShortAnswer
 }
 
-// begin starts a call. The reply of a method that panics, now or later, is a
-// fault.
+// begin starts a call. If the method panics, now or later, the reply is a fault.
 func (s *Server[C]) begin(ctx context.Context, caller C, c call) (reply Reply) {
 	m, fault := s.lookUp(c.method)
 	if fault != nil {
@@ -205,8 +203,7 @@ func (s *Server[C]) begin(ctx context.Context, caller C, c call) (reply Reply) {
 	}
 }
 
-// panicked tells the operator what happened, and the client only that
-// something did.
+// panicked logs the panic for the operator, and returns a fault without details for the client.
 func (s *Server[C]) panicked(ctx context.Context, m *Method[C], cause any) *Fault {
 	s.cfg.Log.ErrorContext(ctx, "a method panicked", slog.String("method", m.Name),
 		slog.Any("cause", cause), slog.String("stack", string(debug.Stack())))

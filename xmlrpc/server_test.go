@@ -10,16 +10,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A caller is what the tests know about who is calling.
+// A caller is the type of callers in these tests.
 type caller struct{ name string }
 
-// A journal is what the methods of the test server have done, in order.
+// A journal records what the methods of the test server did, in order.
 type journal []string
 
 func (j *journal) note(event string) { *j = append(*j, event) }
 
-// newTestServer returns a server with methods of each shape. What happens is
-// noted in j.
+// newTestServer returns a server with methods of each shape, which record their calls in j.
 func newTestServer(t testing.TB, j *journal, cfg Config[*caller]) *Server[*caller] {
 	t.Helper()
 	if cfg.Log == nil {
@@ -214,7 +213,7 @@ func TestMulticallAnswersEachCallInOrder(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	// All have begun before anybody waits.
+	// All calls have begun before any reply is awaited.
 	if diff := cmp.Diff(journal{"begin 1", "begin 4", "wait 1", "wait 4"}, j); diff != "" {
 		t.Error(diff)
 	}

@@ -8,19 +8,18 @@ import (
 	"strings"
 )
 
-// A node is an element as the token loop of encoding/xml presents it.
+// A node is an element built from the tokens of encoding/xml.
 type node struct {
 	element  element
 	text     string // all of its text
-	blank    bool   // the text is white space at most
+	blank    bool   // the text is empty or white space
 	children []*node
 }
 
 var errNoCall = errors.New("no call")
 
-// decodeByStandardLibrary is a second implementation of the decoder, by a
-// tree that encoding/xml builds, with guards for what that package lets
-// through. It knows no limits.
+// decodeByStandardLibrary is a second implementation of the decoder, on a tree built by
+// encoding/xml, with checks for what that package accepts wrongly. It has no limits.
 func decodeByStandardLibrary(text []byte) (call, error) {
 	root, err := parseTree(text)
 	if err != nil {

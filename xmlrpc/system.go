@@ -7,9 +7,9 @@ const (
 	helpMethod      = "system.methodHelp"
 )
 
-// system returns the methods that every server has. Their shapes are fixed by
-// http://xmlrpc-c.sourceforge.net/introspection.html and, for getCapabilities,
-// by http://tech.groups.yahoo.com/group/xml-rpc/message/2897.
+// system returns the system methods. Their forms are defined by
+// http://xmlrpc-c.sourceforge.net/introspection.html and, for getCapabilities, by
+// http://tech.groups.yahoo.com/group/xml-rpc/message/2897.
 func (s *Server[C]) system() []Method[C] {
 	name := []Param{{Name: "name", Kinds: []Kind{String}, Help: "Name of a method."}}
 	example := []Value{StringValue(helpMethod)}

@@ -24,7 +24,7 @@ func hash(s string) string {
 
 const password = "correct horse battery"
 
-// A rig is a checker with a clock, for which alice has a password and demo has none.
+// A rig is a checker with a clock. Its user alice has a password, and demo has none.
 type rig struct {
 	*digest.Checker
 	now time.Time
@@ -62,14 +62,14 @@ func (h *rig) nonce(t testing.TB) string {
 	return m[1]
 }
 
-// A call is what goes into a response.
+// A call is the input of a response.
 type call struct {
 	user, password, realm, method, uri, nonce, nc, cnonce, qop, body string
 
 	alter func(header string) string
 }
 
-// request makes the request that a client with these values would send.
+// request makes the request that a client with these values sends.
 func (c call) request() *http.Request {
 	a2 := c.method + ":" + c.uri
 	if c.qop == "auth-int" {
@@ -215,8 +215,8 @@ func TestDigestWithOneThingChangedIsRefused(t *testing.T) {
 	}
 }
 
-// TestFormsThatClientsMaySendAreRead writes the same credentials in the forms of
-// RFC 9110, section 5.6.1.2, and RFC 8187.
+// TestFormsThatClientsMaySendAreRead writes the same credentials in the forms of RFC 9110,
+// section 5.6.1.2, and RFC 8187.
 func TestFormsThatClientsMaySendAreRead(t *testing.T) {
 	name := func(as string) func(string) string {
 		return func(h string) string { return strings.Replace(h, `username="alice"`, as, 1) }
@@ -260,8 +260,8 @@ func TestFormsThatClientsMaySendAreRead(t *testing.T) {
 	}
 }
 
-// TestAnswerEchoesTheCnonceByteForByte sends what a quoted string may hold, as RFC
-// 7616, section 3.5, has it sent back.
+// TestAnswerEchoesTheCnonceByteForByte sends any characters that a quoted string may have; RFC
+// 7616, section 3.5, requires the server to return them.
 func TestAnswerEchoesTheCnonceByteForByte(t *testing.T) {
 	for _, cnonce := range []string{
 		"c", `a\"b\\c`, "J\u00e4s\u00f8n", "\xe9\xff",
@@ -269,7 +269,7 @@ func TestAnswerEchoesTheCnonceByteForByte(t *testing.T) {
 	} {
 		h := newRig()
 		c := h.call(t)
-		c.cnonce = strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(cnonce) // what is hashed
+		c.cnonce = strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(cnonce) // what the client hashes
 		c.alter = func(header string) string {
 			return strings.Replace(header, `cnonce="`+c.cnonce+`"`, `cnonce="`+cnonce+`"`, 1)
 		}
@@ -292,7 +292,7 @@ func TestDigestOverAnotherBodyIsRefused(t *testing.T) {
 	}
 }
 
-// TestEachCountOfANonceWorksOnce uses each count of a nonce once, in whatever order, and 20
+// TestEachCountOfANonceWorksOnce uses each count of a nonce once, in any order, and sends 20
 // copies of one request at the same time.
 func TestEachCountOfANonceWorksOnce(t *testing.T) {
 	h := newRig()
@@ -351,7 +351,7 @@ func TestOldNonceIsStaleAndNotRefused(t *testing.T) {
 	h.now = h.now.Add(6 * time.Minute)
 	var refused digest.Refused
 	if _, _, err := h.authenticate(wrong.request()); !errors.As(err, &refused) {
-		t.Errorf("an old nonce with a wrong password: %v", err) // a stranger learns nothing
+		t.Errorf("an old nonce with a wrong password: %v", err) // the stranger learns nothing
 	}
 	other := newRig().call(t)
 	if _, _, err := h.authenticate(other.request()); !errors.Is(err, digest.ErrStale) {
@@ -359,7 +359,7 @@ func TestOldNonceIsStaleAndNotRefused(t *testing.T) {
 	}
 }
 
-// TestNoNonceWorksTwiceHoweverManyThereAre uses more nonces than are remembered: none works twice.
+// TestNoNonceWorksTwiceHoweverManyThereAre uses more nonces than are remembered.
 func TestNoNonceWorksTwiceHoweverManyThereAre(t *testing.T) {
 	h := newRig()
 	first := h.call(t)

@@ -1,9 +1,9 @@
-// Package budget bounds a quantity, such as bytes of memory, that many take parts of at
-// the same time.
+// Package budget bounds a quantity, such as bytes of memory, that many goroutines take parts of
+// at the same time.
 //
-// What is taken is never more than the total, and never more than the share for one
-// key, so that one peer cannot take all of it. Takers wait in order, and for a bounded
-// time: the number that can wait is bounded too.
+// Together they never take more than the total, and for one key never more than its share, so
+// that one peer cannot take everything. Takers wait in order and for a bounded time, and the
+// number of waiting takers is bounded.
 package budget
 
 import (
@@ -12,33 +12,33 @@ import (
 	"time"
 )
 
-// maxWaiting bounds the takers that wait.
+// maxWaiting bounds the waiting takers.
 const maxWaiting = 1024
 
-// A Budget is a quantity to take parts of.
+// A Budget is a quantity of which parts can be taken.
 type Budget struct {
 	total, share int64
 
 	mu      sync.Mutex
 	used    int64            // guarded by mu
-	by      map[string]int64 // guarded by mu; what each key has taken
+	by      map[string]int64 // guarded by mu; taken by each key
 	waiting []*taker         // guarded by mu; in order of arrival
 }
 
 type taker struct {
 	key   string
 	n     int64
-	taken chan struct{} // closed when it has its part
+	taken chan struct{} // closed when its part is assigned
 }
 
-// New returns a budget of total, of which each key can take share.
+// New returns a budget of total, of which each key may take share.
 func New(total, share int64) *Budget {
 	return &Budget{total: total, share: min(share, total), by: make(map[string]int64)}
 }
 
-// Take takes n for key, or the whole share if n is more than that. If there is no space
-// it waits, and reports false when wait has passed. What was taken is given back by
-// release, which may be called once.
+// Take takes n for key, or its whole share if n is larger. If that exceeds what is left, Take
+// waits, and reports false after wait. release gives the part back; further calls of it have no
+// effect.
 func (b *Budget) Take(key string, n int64, wait time.Duration) (release func(), ok bool) {
 	n = min(n, b.share)
 	b.mu.Lock()
@@ -53,7 +53,7 @@ func (b *Budget) Take(key string, n int64, wait time.Duration) (release func(), 
 		return nil, false
 	}
 	b.waiting = append(b.waiting, t)
-	b.serve() // there is space for it if those before it wait for their shares
+	b.serve() // there may be enough, if those before it wait for their shares
 	b.mu.Unlock()
 
 	timer := time.NewTimer(wait)
@@ -66,7 +66,7 @@ func (b *Budget) Take(key string, n int64, wait time.Duration) (release func(), 
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	i := slices.Index(b.waiting, t)
-	if i < 0 { // it was served at the last moment
+	if i < 0 { // serve assigned it just before the timeout
 		return func() { b.giveBack(key, n) }, true
 	}
 	b.waiting = slices.Delete(b.waiting, i, i+1)
@@ -74,7 +74,7 @@ func (b *Budget) Take(key string, n int64, wait time.Duration) (release func(), 
 	return nil, false
 }
 
-// Used is what is taken at the moment.
+// Used is the amount taken now.
 func (b *Budget) Used() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -100,9 +100,9 @@ func (b *Budget) add(key string, n int64) {
 	b.by[key] += n
 }
 
-// serve gives those that wait their parts, in order. It passes over takers whose key
-// has its share, and ends at the first one for which the total has no space. The
-// caller holds b.mu.
+// serve assigns parts to waiting takers, in order. It skips takers whose key has used up its
+// share, and stops at the first one that exceeds what is left of the total. The caller holds
+// b.mu.
 func (b *Budget) serve() {
 	b.waiting = slices.DeleteFunc(b.waiting, func() func(*taker) bool {
 		full := false

@@ -8,23 +8,22 @@ import (
 	"sync"
 )
 
-// maxPending bounds the files of a Batch that are written but not synced yet.
+// maxPending bounds the files of a Batch that are written and not yet synced.
 const maxPending = 16
 
-// A Batch is WriteFile for many files: it syncs them side by side, so that the
-// disk can do it in few steps, and while the next ones are written. A file appears
-// under its name when it is whole; after Flush all of them are on stable storage, and
-// not in memory any more: the next ones get its pages. The zero value is ready. End it
-// with Flush or Abandon.
+// A Batch is WriteFile for many files. It syncs them concurrently, so that the disk can merge
+// the work, while the next ones are written. A file gets its name when it is complete. After
+// Flush all files are durable, and their pages have been dropped from memory so that new files
+// can use them. The zero value is ready. End a Batch with Flush or Abandon.
 type Batch struct {
 	pending []pending
-	syncing chan error // tells how it went with those before them; nil when there are none
+	syncing chan error // result of syncing the previous files; nil when there are none
 }
 
-// pending is a file under a temporary name.
+// pending is a file that still has a temporary name.
 type pending struct{ temporary, path string }
 
-// Add writes one more file. The folder it is in must exist.
+// Add writes a file. Its folder must exist.
 func (b *Batch) Add(path string, data []byte, perm fs.FileMode) error {
 	temporary, err := writeTemporary(path, data, perm, false)
 	if err != nil {
@@ -37,7 +36,7 @@ func (b *Batch) Add(path string, data []byte, perm fs.FileMode) error {
 	return b.sync()
 }
 
-// sync begins to put the pending files on stable storage, when those before them are.
+// sync begins to sync the pending files, after the previous ones.
 func (b *Batch) sync() error {
 	if err := b.wait(); err != nil {
 		return err
@@ -48,7 +47,7 @@ func (b *Batch) sync() error {
 	return nil
 }
 
-// wait waits for the files that are on their way.
+// wait waits for the files that are being synced.
 func (b *Batch) wait() error {
 	if b.syncing == nil {
 		return nil
@@ -58,8 +57,8 @@ func (b *Batch) wait() error {
 	return err
 }
 
-// Flush puts the files that were added on stable storage. After an error some
-// of them may be there and others not; nothing else is left behind.
+// Flush syncs the added files. After an error some of them may exist and others not, and there
+// are no temporary files.
 func (b *Batch) Flush() error {
 	if err := b.sync(); err != nil {
 		return errors.Join(err, b.Abandon())
@@ -67,8 +66,8 @@ func (b *Batch) Flush() error {
 	return b.wait()
 }
 
-// Abandon gives up what is not on its way yet, and leaves nothing behind of it. After
-// Flush there is nothing to give up.
+// Abandon drops the files that are not being synced yet, and leaves no temporary files. After
+// Flush it does nothing.
 func (b *Batch) Abandon() error {
 	err := errors.Join(b.wait(), removeAll(b.pending))
 	b.pending = nil
@@ -83,7 +82,7 @@ func removeAll(files []pending) error {
 	return errors.Join(errs...)
 }
 
-// place syncs files and gives them their names, durably.
+// place syncs files and renames them durably.
 func place(files []pending) error {
 	if err := sideBySide(files, func(f pending) error {
 		return syncFile(f.temporary)
@@ -116,7 +115,7 @@ func syncFile(path string) error {
 	return errors.Join(err, f.Close())
 }
 
-// sideBySide does something with each of at most maxPending items at once.
+// sideBySide calls do for all items, for at most maxPending at a time.
 func sideBySide[T any](items []T, do func(T) error) error {
 	errs := make([]error, len(items))
 	var wg sync.WaitGroup

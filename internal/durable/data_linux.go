@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// SyncData puts what was written to f on stable storage, and of its metadata only
-// what is needed to read that again: where blocks are overwritten, nothing.
+// SyncData makes the data written to f durable, but only the metadata that is needed to read it
+// again. Overwriting existing blocks needs none.
 func SyncData(f *os.File) error {
 	for {
 		if err := syscall.Fdatasync(int(f.Fd())); !errors.Is(err, syscall.EINTR) {
@@ -18,8 +18,8 @@ func SyncData(f *os.File) error {
 	}
 }
 
-// forget lets go of the memory that the system keeps the file in, which is on stable
-// storage: pages that were in use a moment ago are cheaper to write to than others.
+// forget tells the kernel to drop the page cache of f, whose content is durable. Recently used
+// pages are cheaper to allocate for the next file.
 func forget(f *os.File) {
-	unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) // it is no more than advice
+	unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) // the advice may be ignored
 }

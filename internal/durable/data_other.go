@@ -4,7 +4,7 @@ package durable
 
 import "os"
 
-// SyncData puts what was written to f on stable storage.
+// SyncData makes the data written to f durable.
 func SyncData(f *os.File) error { return f.Sync() }
 
 func forget(*os.File) {}

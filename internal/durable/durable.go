@@ -1,5 +1,5 @@
-// Package durable writes files so that a power cut leaves either the old file
-// or the new one, whole, and reads secrets that only their owner can read.
+// Package durable writes files such that a power cut leaves either the whole old file or the
+// whole new one, and reads secrets that only their owner can read.
 package durable
 
 import (
@@ -15,9 +15,8 @@ import (
 	"example.com/atm/internal/owner"
 )
 
-// WriteFile makes data the content of the file at path, in place of what is
-// there. When it returns nil, the file and its name are on stable storage. It
-// has exactly the permissions perm, whatever the umask.
+// WriteFile replaces the content of the file at path by data. When it returns nil, the file and
+// its name are durable. The file has exactly the permissions perm, regardless of the umask.
 func WriteFile(path string, data []byte, perm fs.FileMode) error {
 	temporary, err := writeTemporary(path, data, perm, true)
 	if err != nil {
@@ -29,8 +28,8 @@ func WriteFile(path string, data []byte, perm fs.FileMode) error {
 	return SyncDir(filepath.Dir(path))
 }
 
-// CreateFile is WriteFile for a file that must not exist yet. It returns an
-// error that is fs.ErrExist when it does.
+// CreateFile is WriteFile for a file that must not exist. It returns an error that is
+// fs.ErrExist if it does.
 func CreateFile(path string, data []byte, perm fs.FileMode) error {
 	temporary, err := writeTemporary(path, data, perm, true)
 	if err != nil {
@@ -42,7 +41,7 @@ func CreateFile(path string, data []byte, perm fs.FileMode) error {
 	return nil
 }
 
-// Temporary makes an empty file beside path, with exactly the permissions perm.
+// Temporary creates an empty file beside path with exactly the permissions perm.
 func Temporary(path string, perm fs.FileMode) (*os.File, error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-"+filepath.Base(path)+"-*")
 	if err != nil {
@@ -54,7 +53,7 @@ func Temporary(path string, perm fs.FileMode) (*os.File, error) {
 	return f, nil
 }
 
-// writeTemporary writes a file beside path and returns its name.
+// writeTemporary writes a temporary file beside path and returns its name.
 func writeTemporary(path string, data []byte, perm fs.FileMode, sync bool) (name string,
 	err error,
 ) {
@@ -79,8 +78,8 @@ func writeTemporary(path string, data []byte, perm fs.FileMode, sync bool) (name
 	return f.Name(), f.Close()
 }
 
-// MkdirAll makes the folder at path and those above it that are missing, with
-// permissions perm. When it returns nil, their names are on stable storage.
+// MkdirAll creates the folder at path and its missing parents with permissions perm. When it
+// returns nil, their names are durable.
 func MkdirAll(path string, perm fs.FileMode) error {
 	path = filepath.Clean(path)
 	info, err := os.Stat(path)
@@ -105,8 +104,8 @@ func MkdirAll(path string, perm fs.FileMode) error {
 	return SyncDir(parent)
 }
 
-// SyncDir puts the names in the folder at path on stable storage. Windows cannot be
-// asked for that: there its file system keeps names safe by itself, a little later.
+// SyncDir makes the names in the folder at path durable. Windows has no such call; its file
+// system does so on its own a little later.
 func SyncDir(path string) error {
 	if runtime.GOOS == "windows" {
 		return nil
@@ -118,7 +117,7 @@ func SyncDir(path string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// Rename gives a file another name in the same folder, durably.
+// Rename renames a file within its folder, durably.
 func Rename(from, to string) error {
 	if err := os.Rename(from, to); err != nil {
 		return err
@@ -126,24 +125,24 @@ func Rename(from, to string) error {
 	return SyncDir(filepath.Dir(to))
 }
 
-// RenameNew is Rename to a name that must not be taken. It returns an error that is
-// fs.ErrExist when it is.
+// RenameNew is Rename to a name that must not exist. It returns an error that is fs.ErrExist if
+// it does.
 func RenameNew(from, to string) error {
-	// A link, unlike a rename, replaces nothing.
+	// Unlike a rename, a link does not replace a file.
 	if err := os.Link(from, to); err != nil {
 		return err
 	}
 	return errors.Join(os.Remove(from), SyncDir(filepath.Dir(to)))
 }
 
-// ErrNotRegular reports a link, a pipe, a device or a folder in place of a file.
+// ErrNotRegular reports a symbolic link, pipe, device or folder in place of a regular file.
 var ErrNotRegular = errors.New("not a regular file")
 
-// openTries bounds how often a file is opened that is replaced again and again.
+// openTries bounds how often opening a file is retried because the file was replaced.
 const openTries = 16
 
-// OpenRegular opens the file at path for reading. In place of a file it refuses all
-// else, with ErrNotRegular: a link is not followed, a pipe is not waited for.
+// OpenRegular opens the regular file at path for reading. For anything else it returns
+// ErrNotRegular. It does not follow a symbolic link or block on a pipe.
 func OpenRegular(path string) (*os.File, fs.FileInfo, error) {
 	folder, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
@@ -159,8 +158,8 @@ func OpenRegular(path string) (*os.File, fs.FileInfo, error) {
 		if !named.Mode().IsRegular() {
 			return nil, nil, ErrNotRegular
 		}
-		// By now another file, a link or a pipe may have the name. A pipe would be
-		// waited for without O_NONBLOCK.
+		// The name may now be that of another file, a link or a pipe. Opening a pipe without
+		// O_NONBLOCK would block.
 		f, err := folder.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 		if err != nil {
 			return nil, nil, err
@@ -176,14 +175,13 @@ func OpenRegular(path string) (*os.File, fs.FileInfo, error) {
 	return nil, nil, ErrNotRegular
 }
 
-// maxSecret is the largest file that is read as a secret, in bytes.
+// maxSecret is the largest size of a secret, in bytes.
 const maxSecret = 64 << 10
 
-// ReadSecret reads a file that nobody but its owner may read. It refuses
-// other permissions, where the system has them, what is no regular file, and more
-// than 64 KiB.
+// ReadSecret reads a file that only its owner may read. It refuses other permissions, where the
+// system has them, files that are not regular, and files larger than 64 KiB.
 func ReadSecret(path string) ([]byte, error) {
-	// Without O_NONBLOCK, opening a pipe would wait for its other end.
+	// Opening a pipe without O_NONBLOCK would block until its other end is opened.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err

@@ -15,7 +15,7 @@ import (
 	"example.com/atm/internal/durable"
 )
 
-// only fails the test unless dir holds exactly these names.
+// only fails the test unless dir has exactly these names.
 func only(t *testing.T, dir string, names ...string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)

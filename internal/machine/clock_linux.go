@@ -6,15 +6,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Clock state and status of adjtimex(2) that say that nothing keeps the clock right.
+// Clock state and status of adjtimex(2) for a clock that is not synchronised.
 const (
 	timeError = 5    // TIME_ERROR
 	unsynced  = 0x40 // STA_UNSYNC
 )
 
-// ReadClock asks the kernel for the state of its clock; ok is false when it does not say.
+// ReadClock asks the kernel for the state of its clock. ok is false if the kernel does not
+// report it.
 func ReadClock() (c Clock, ok bool) {
-	var t unix.Timex // no modes: nothing is changed
+	var t unix.Timex // without modes, the call changes nothing
 	state, err := unix.Adjtimex(&t)
 	if err != nil {
 		return Clock{}, false

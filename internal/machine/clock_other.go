@@ -2,5 +2,5 @@
 
 package machine
 
-// ReadClock knows nothing of the clock where there is no adjtimex(2).
+// ReadClock reports false: there is no adjtimex(2).
 func ReadClock() (c Clock, ok bool) { return Clock{}, false }

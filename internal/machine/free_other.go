@@ -2,5 +2,5 @@
 
 package machine
 
-// Free is not known where no server runs.
+// Free returns ErrNoServer: no server runs on this system.
 func Free(string) (uint64, error) { return 0, ErrNoServer }

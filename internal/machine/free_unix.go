@@ -4,7 +4,7 @@ package machine
 
 import "golang.org/x/sys/unix"
 
-// Free is how many bytes of the disk that path is on are free for the caller.
+// Free is the number of free bytes, for the caller, on the disk of path.
 func Free(path string) (uint64, error) {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(path, &fs); err != nil {

@@ -1,6 +1,6 @@
-// Package machine says what an operator, and later an auditor, has to know of the machine
-// that a program runs on: whether a server can run on it, which boot of it this is, how
-// well its clock is kept, and how much of a disk is free.
+// Package machine describes the machine that a program runs on, for operators and auditors:
+// whether a server can run on it, the id of its boot, the quality of its clock, and the free
+// space of a disk.
 package machine
 
 import (
@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// ErrNoServer reports a system that the server has not been made for.
+// ErrNoServer reports a system that the server does not support.
 var ErrNoServer = errors.New("a server and its data folder need Linux or macOS; " +
 	"from here, atmclient and atmctl work with a server elsewhere")
 
-// Serves returns nil when a server runs on this system, a GOOS.
+// Serves returns nil if a server can run on this system, a GOOS.
 func Serves(system string) error {
 	if system == "linux" || system == "darwin" {
 		return nil
@@ -22,10 +22,10 @@ func Serves(system string) error {
 	return ErrNoServer
 }
 
-// bootFile has the id that Linux makes anew at each boot.
+// bootFile has the id that Linux generates at each boot.
 const bootFile = "/proc/sys/kernel/random/boot_id"
 
-// Boot is the id of the machine's boot, and "" where there is none.
+// Boot is the id of the machine's boot, or "" if the system has none.
 func Boot() string {
 	id, err := os.ReadFile(bootFile)
 	if err != nil {
@@ -34,8 +34,8 @@ func Boot() string {
 	return strings.TrimSpace(string(id))
 }
 
-// A Clock is what the kernel says of its clock.
+// A Clock is the state of the kernel's clock.
 type Clock struct {
-	Synchronised bool          // something such as NTP keeps it right
-	MaxError     time.Duration // how wrong it can be, by the kernel's estimate
+	Synchronised bool          // it is synchronised, by NTP for example
+	MaxError     time.Duration // largest error, by the kernel's estimate
 }

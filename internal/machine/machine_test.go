@@ -44,8 +44,7 @@ func TestBootIsTheKernels(t *testing.T) {
 	}
 }
 
-// TestClockSaysWhatTheKernelSays: what the kernel says of a clock that is synchronised has a
-// bound for its error.
+// TestClockSaysWhatTheKernelSays checks that a synchronised clock has a bound for its error.
 func TestClockSaysWhatTheKernelSays(t *testing.T) {
 	c, ok := machine.ReadClock()
 	if !ok {

@@ -1,8 +1,8 @@
-// Package needs names what a test takes beside Go: a program, the rights of root.
+// Package needs states what a test requires besides Go: a program, or the rights of root.
 //
-// What cannot be had skips the test by name. The reason is appended to the file in
-// ATM_SKIPPED, whose lines make test prints when everything else is done. With CI=true
-// nothing is skipped: the test fails.
+// A test whose requirement is missing is skipped by name. The reason is appended to the file
+// named by ATM_SKIPPED, and make test prints that file at its end. With CI=true nothing may be
+// skipped: the test fails.
 package needs
 
 import (
@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// folders are searched after those in PATH: Debian has programs of administration there, and
-// those of PostgreSQL, of which the newest version counts.
+// folders are searched after those in PATH: Debian has programs for administration there, and
+// those of PostgreSQL, of which the newest version is used.
 var folders = []string{"/usr/sbin", "/sbin", "/usr/lib/postgresql/*/bin"}
 
 // Find returns the path of a program, or false if this machine does not have it.
@@ -31,8 +31,8 @@ func Find(name string) (path string, ok bool) {
 	return "", false
 }
 
-// Program returns the path of a program that the test runs. Without the program the test ends
-// here.
+// Program returns the path of a program that the test runs. It ends the test if the program is
+// missing.
 func Program(t testing.TB, name string) (path string) {
 	t.Helper()
 	path, ok := Find(name)
@@ -42,7 +42,7 @@ func Program(t testing.TB, name string) (path string) {
 	return path
 }
 
-// Root ends the test here unless it runs as root.
+// Root ends the test unless it runs as root.
 func Root(t testing.TB) {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -50,7 +50,7 @@ func Root(t testing.TB) {
 	}
 }
 
-// Skip ends the test here because of something that this machine lacks.
+// Skip ends the test because this machine lacks something.
 func Skip(t testing.TB, why string) {
 	t.Helper()
 	if Lacking(t.Name(), why) {
@@ -59,7 +59,7 @@ func Skip(t testing.TB, why string) {
 	t.Fatalf("%s, and with CI=true nothing is skipped", why)
 }
 
-// Lacking notes that a test cannot run, and reports whether it may be skipped.
+// Lacking records that a test cannot run, and reports whether it may be skipped.
 func Lacking(test, why string) (skip bool) {
 	if os.Getenv("CI") == "true" {
 		return false

@@ -4,11 +4,11 @@ package owner
 
 import "io/fs"
 
-// Known says that the system has owners and permission bits.
+// Known reports whether the system has owners and permission bits.
 const Known = false
 
-// IsCaller is false: the system does not tell.
+// IsCaller is false, because the system does not report owners.
 func IsCaller(fs.FileInfo) bool { return false }
 
-// IsCallerOrRoot is false: the system does not tell.
+// IsCallerOrRoot is false, because the system does not report owners.
 func IsCallerOrRoot(fs.FileInfo) bool { return false }

@@ -8,17 +8,17 @@ import (
 	"syscall"
 )
 
-// Known says that the system has owners and permission bits.
+// Known reports whether the system has owners and permission bits.
 const Known = true
 
-// IsCaller reports whether a file is the caller's own.
+// IsCaller reports whether the caller owns a file.
 func IsCaller(info fs.FileInfo) bool {
 	uid, ok := uidOf(info)
 	return ok && uid == os.Geteuid()
 }
 
-// IsCallerOrRoot reports whether a file is the caller's own, or root's, who may change
-// every file.
+// IsCallerOrRoot reports whether the caller or root, who can change any file anyway, owns a
+// file.
 func IsCallerOrRoot(info fs.FileInfo) bool {
 	uid, ok := uidOf(info)
 	return ok && (uid == 0 || uid == os.Geteuid())

@@ -1,11 +1,11 @@
-// Package printable makes text that a stranger wrote safe to print: on a line of a
-// terminal, in a cell of a table, in a cell of a spreadsheet.
+// Package printable makes text from strangers safe to print on a line of a terminal, in a cell
+// of a table, or in a cell of a spreadsheet.
 //
-// Printable text has no character that moves the cursor, changes how other text is shown,
-// hides, or ends a line: no control character (C0, C1), no line or paragraph separator, no
-// direction mark, no other format character, no space but the ordinary one, and no byte
-// that is not UTF-8. Each of them is written as an escape of JSON instead, such as \u202e,
-// so that it is seen, and JSON stays the same JSON. What is not UTF-8 becomes U+FFFD.
+// Printable text has no character that moves the cursor, changes the display of other text, is
+// invisible, or ends a line: no control character (C0, C1), line or paragraph separator,
+// direction mark or other format character, no space but U+0020, and no invalid UTF-8. Each
+// such character is replaced by an escape of JSON such as \u202e, so that it is visible, and
+// JSON keeps its meaning. Invalid UTF-8 becomes U+FFFD.
 package printable
 
 import (
@@ -17,7 +17,7 @@ import (
 	"unicode/utf8"
 )
 
-// Text returns s for a place within a line.
+// Text returns s in a form that is safe within a line.
 func Text(s string) string {
 	if isPlain(s) {
 		return s
@@ -25,8 +25,8 @@ func Text(s string) string {
 	return string(appendText(make([]byte, 0, len(s)+len(s)/2), s, false))
 }
 
-// Cell returns s for a cell of a table whose columns are separated by two spaces or more.
-// A space that could be taken for the end of the cell is escaped as well.
+// Cell returns s for a cell of a table whose columns are separated by two or more spaces. It
+// also escapes spaces that could be mistaken for the end of the cell.
 func Cell(s string) string {
 	s = Text(s)
 	if !strings.HasPrefix(s, " ") && !strings.HasSuffix(s, " ") && !strings.Contains(s, "  ") {
@@ -44,19 +44,19 @@ func Cell(s string) string {
 	return b.String()
 }
 
-// Linef prints one line, whatever is in args.
+// Linef prints exactly one line, whatever args contain.
 func Linef(w io.Writer, format string, args ...any) error {
 	_, err := io.WriteString(w, Text(fmt.Sprintf(format, args...))+"\n")
 	return err
 }
 
-// formulas are the characters that a spreadsheet may take for the beginning of a formula
-// (OWASP, "CSV Injection"), their full-width forms among them.
+// formulas are the characters with which a spreadsheet begins a formula (OWASP, "CSV
+// Injection"), and their full-width forms.
 const formulas = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
 
-// CSV returns a line of comma-separated values (RFC 4180). A spreadsheet takes no cell for
-// a formula: one that begins like a formula begins with an apostrophe instead, and what is
-// more than a word is quoted, so that no other separator divides it.
+// CSV returns a line of comma-separated values (RFC 4180) in which no cell is a formula for a
+// spreadsheet. A cell that would begin a formula gets an apostrophe in front, and a cell that
+// is not a single word is quoted, so that no other separator can divide it.
 func CSV(cells ...string) string {
 	var b strings.Builder
 	for i, cell := range cells {
@@ -82,23 +82,23 @@ func firstRune(s string) rune {
 	return r
 }
 
-// isSeparator reports whether r is more than part of a word.
+// isSeparator reports whether r cannot be part of a word.
 func isSeparator(r rune) bool {
 	return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("._-:/→", r)
 }
 
-// A Writer makes everything that goes through it printable, but for the newlines that end
-// lines. It does for whole programs what Text does for one text; a newline that a stranger
-// wrote it cannot know from another one. It is not safe for concurrent use.
+// A Writer makes everything that is written to it printable, except for newlines. It does for a
+// whole program what Text does for one text, but it cannot tell a stranger's newline from the
+// program's. It is not safe for concurrent use.
 type Writer struct {
 	to   io.Writer
-	part []byte // the beginning of a character whose end has not been written
+	part []byte // beginning of a character whose remaining bytes have not been written yet
 }
 
-// NewWriter returns a Writer that writes to w.
+// NewWriter returns a Writer to w.
 func NewWriter(w io.Writer) *Writer { return &Writer{to: w} }
 
-// Unwrap returns what w writes to.
+// Unwrap returns the underlying writer.
 func (w *Writer) Unwrap() io.Writer { return w.to }
 
 // Write implements io.Writer.
@@ -122,7 +122,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// isPlain reports whether s is printable as it is.
+// isPlain reports whether s is printable without changes.
 func isPlain(s string) bool {
 	for i := 0; i < len(s); {
 		if c := s[i]; c < utf8.RuneSelf {
@@ -141,17 +141,16 @@ func isPlain(s string) bool {
 	return true
 }
 
-// isPrintable reports whether r is a letter, mark, number, sign or the ordinary space, and
-// can be seen.
+// isPrintable reports whether r is a visible letter, mark, number or sign, or U+0020.
 func isPrintable(r rune) bool {
 	return unicode.IsPrint(r) && !unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r)
 }
 
 const hex = "0123456789abcdef"
 
-// appendText appends s, printable, to dst.
+// appendText appends s to dst in printable form.
 func appendText(dst []byte, s string, newlines bool) []byte {
-	for _, r := range s { // a byte that is not UTF-8 is U+FFFD
+	for _, r := range s { // r is U+FFFD for invalid UTF-8
 		switch {
 		case isPrintable(r), r == '\n' && newlines:
 			dst = utf8.AppendRune(dst, r)

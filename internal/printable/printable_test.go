@@ -84,7 +84,7 @@ func TestNoCellOfACSVIsAFormula(t *testing.T) {
 func TestWriterLeavesNothingButNewlines(t *testing.T) {
 	const in = "a\x1b[2J\nb\u009b\r\u202e\U000e0041é\n"
 	const want = `a\u001b[2J` + "\n" + `b\u009b\u000d\u202e\udb40\udc41é` + "\n"
-	for size := 1; size <= len(in); size++ { // characters are cut anywhere
+	for size := 1; size <= len(in); size++ { // writes may end within a character
 		var b bytes.Buffer
 		w := printable.NewWriter(&b)
 		for rest := []byte(in); len(rest) > 0; {
@@ -110,8 +110,8 @@ func TestLinefIsOneLine(t *testing.T) {
 	}
 }
 
-// FuzzText: whatever a stranger writes is one line of what can be seen, is left alone the
-// second time, and is the same JSON.
+// FuzzText makes sure that any text becomes one visible line, that a second call changes
+// nothing, and that JSON keeps its meaning.
 func FuzzText(f *testing.F) {
 	for _, seed := range []string{
 		"a", "\x1b[2J", "\u202e\u2028\n", "\xff\xfe", "=1+1  x",
