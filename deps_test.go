@@ -63,7 +63,7 @@ var places = map[string][]string{
 		"", "auth", "xmlrpc", "console", "teller", "certs", "audit",
 		"internal",
 	},
-	"console":                {"", "teller", "audit", "audit/merkle"},
+	"console":                {"", "teller", "audit", "audit/merkle", "internal"},
 	"console/internal/forms": {""},
 	"client":                 {"", "internal"},
 	"cmd/internal/exit":      {"", "client", "internal"},

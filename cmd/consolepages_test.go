@@ -76,3 +76,50 @@ func TestEachPageIsAccessibleAndFits(t *testing.T) {
 		}
 	}
 }
+
+// TestStatementIsVerifiedAsAWholeInABrowser verifies a statement in the page, and changes an
+// amount in it: the row and the sum turn red.
+func TestStatementIsVerifiedAsAWholeInABrowser(t *testing.T) {
+	b := openBrowser(t)
+	s := startServer(t)
+	c := s.demo(t, 1)
+	for range 3 {
+		if _, err := c.Withdraw(t.Context(), 100, 1250,
+			atm.RequestID(atm.NewUUID(time.Now()))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link, err := url.Parse(s.openConsole(t, "operator")) // who is an auditor
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := link.Scheme + "://" + link.Host + "/console/accounts/100/statement"
+	b.do(chromedp.Navigate(link.String()), chromedp.WaitVisible("footer"),
+		chromedp.Navigate(at), chromedp.Click("#statement-verdict button"), // which offers a key
+		chromedp.WaitVisible("#statement-verdict code"),
+		chromedp.Click("#statement-verdict button"),
+		chromedp.WaitVisible("#statement-verdict[data-state=right]"))
+	if got, want := b.text("#statement-verdict"), "Verified in this browser: 4 of 4 movements. "+
+		"Each balance follows from the one before."; got != want {
+		t.Errorf("the statement: %s", got)
+	}
+	b.accessible()
+	for what, change := range map[string]string{
+		"an amount":  `document.querySelector("tr[data-index]").dataset.amount = "-12.51"; 0`,
+		"a movement": `document.querySelectorAll("tr[data-index]")[1].remove(); 0`,
+	} {
+		b.do(chromedp.Navigate(at), chromedp.WaitVisible("#statement-verdict button"))
+		result(b, chromedp.Evaluate[int](change))
+		b.do(chromedp.Click("#statement-verdict button"),
+			chromedp.WaitVisible("#statement-verdict[data-state=wrong]"))
+		if got := b.text("#statement-verdict"); !strings.Contains(got, "entry ") {
+			t.Errorf("after %s was changed: %s", what, got)
+		}
+	}
+	b.do(chromedp.Navigate(at+"?print=1"), chromedp.WaitVisible("#statement"))
+	if shown := result(b, chromedp.Evaluate[int](`[...document.querySelectorAll(
+		"nav, form, footer, button")].filter(e => e.checkVisibility()).length`)); shown != 0 {
+		t.Errorf("the print view shows %d parts of a screen", shown)
+	}
+	b.accessible()
+}

@@ -15,7 +15,7 @@ const (
 	lastMovements = 10                   // on the page of an account
 	chartDays     = 90                   // that the chart of the balance shows
 	maxMovements  = 500                  // of which the chart is made, and on a page of a statement
-	statementRows = 100                  // on a page of a statement
+	statementRows = 50                   // on a page of a statement
 	today         = 24 * time.Hour       // the length of a day in the chart
 	chartSpan     = chartDays * today    // how far the chart goes back
 	slipPath      = Prefix + "slips/"    // of the slip of an entry
@@ -74,16 +74,6 @@ func (v *visit) findAccount() {
 	http.Redirect(v.w, v.r, accountPath+url.PathEscape(number), http.StatusSeeOther)
 }
 
-// A movement is a line of a statement.
-type movement struct {
-	Index        int64
-	Time         time.Time
-	Operation    string
-	Amount       atm.Amount
-	Balance      atm.Amount
-	Counterparty string
-}
-
 type accountPage struct {
 	Number    string
 	Balance   atm.Amount
@@ -117,61 +107,6 @@ func (v *visit) account(number string) {
 		Holds: v.may(atm.HoldList), Grants: v.may(atm.GrantCreate),
 	}
 	v.show(http.StatusOK, "account.html", "Account "+number,
-		"atmclient SERVER PORT statement "+number, page)
-}
-
-// A statement is the answer of the operation of that name.
-type statement struct {
-	Opening, Closing atm.Amount
-	Movements        []movement
-	Next             string
-}
-
-func readStatement(status atm.Status) (s statement) {
-	record, _ := status.Result.(atm.Record)
-	amount := func(r atm.Record, name string) atm.Amount {
-		written, _ := r.Get(name).(string)
-		return forms.ParseSigned(written)
-	}
-	s.Opening, s.Closing = amount(record, "opening"), amount(record, "closing")
-	s.Next, _ = record.Get("next").(string)
-	entries, _ := record.Get("entries").([]atm.Record)
-	for _, e := range entries {
-		m := movement{Amount: amount(e, "amount"), Balance: amount(e, "balance")}
-		m.Index, _ = e.Get("index").(int64)
-		m.Operation, _ = e.Get("operation").(string)
-		m.Counterparty, _ = e.Get("counterparty").(string)
-		written, _ := e.Get("time").(string)
-		m.Time, _ = atm.ParseTime(written)
-		s.Movements = append(s.Movements, m)
-	}
-	return s
-}
-
-type statementPage struct {
-	Number, From, To string
-	Older            string // link to the page after this one; empty on the last
-	statement
-}
-
-// statement shows the movements of an account.
-func (v *visit) statement(number string) {
-	query := v.r.URL.Query()
-	from, to := query.Get("from"), query.Get("to")
-	status, ok := v.do(atm.Statement, text(number), rangeOf(statementRows,
-		"cursor", query.Get("cursor"), "from", dayStart(from), "to", dayEnd(to)))
-	if !ok {
-		return
-	}
-	if status.Code != atm.OK {
-		v.refuse(statusOf(status.Code), status.Reason+".")
-		return
-	}
-	page := statementPage{Number: number, From: from, To: to, statement: readStatement(status)}
-	if page.Next != "" {
-		page.Older = "?" + url.Values{"cursor": {page.Next}, "from": {from}, "to": {to}}.Encode()
-	}
-	v.show(http.StatusOK, "statement.html", "Statement of account "+number,
 		"atmclient SERVER PORT statement "+number, page)
 }
 

@@ -157,6 +157,7 @@ type frame struct {
 	Subject string
 	Roles   []atm.Role
 	Menu    []link
+	Print   bool   // without what only a screen needs
 	Same    string // the command that does the same
 	Page    any
 }
@@ -166,7 +167,7 @@ func (v *visit) show(status int, name, title, same string, page any) {
 	var b bytes.Buffer
 	err := v.pages.ExecuteTemplate(&b, name, frame{
 		Title: title, Server: v.cfg.Name, Subject: v.caller.Subject, Roles: v.caller.Roles,
-		Menu: v.menu(), Same: same, Page: page,
+		Menu: v.menu(), Print: v.printed(), Same: same, Page: page,
 	})
 	if err != nil {
 		v.cfg.Log.ErrorContext(v.r.Context(), "page could not be rendered",
@@ -178,6 +179,9 @@ func (v *visit) show(status int, name, title, same string, page any) {
 	v.w.WriteHeader(status)
 	v.w.Write(b.Bytes())
 }
+
+// printed reports whether the page is to be printed.
+func (v *visit) printed() bool { return v.r.URL.Query().Get("print") != "" }
 
 // refuse shows a sentence in place of a page.
 func (v *visit) refuse(status int, sentence string) {

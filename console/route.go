@@ -37,6 +37,7 @@ func routes() []route {
 		{"accounts/*/review", reads, named((*visit).review)},
 		{"accounts/*/act", acts, named((*visit).act)},
 		{"accounts/*/statement", reads, named((*visit).statement)},
+		{"accounts/*/statement.csv", reads, named((*visit).statementCSV)},
 		{"slips/*", reads, named((*visit).slip)},
 		{"slips/*/file", reads, named((*visit).save)},
 		{"slips/*/proof", reads, named((*visit).proof)},

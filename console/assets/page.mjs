@@ -89,6 +89,84 @@ async function verifyEntry() {
   });
 }
 
+const cents = (amount) => BigInt(amount.replace(".", ""));
+
+// checkMovement verifies that the entry of a movement is in the log, and that it says of the
+// account what the row says. It returns false where its bytes are not for the reader.
+async function checkMovement(row, account, pin) {
+  const index = Number(row.dataset.index);
+  const answer = await fetch(`/console/slips/${index}/file`);
+  if (!answer.ok) throw new Finding(10, "The entry is not published yet");
+  const { entry, leaf, proof } = await answer.json();
+  await checkProof(proof, entry ? await leafHash(bytesOf(entry)) : fromBase64(leaf), index, pin.vkey);
+  if (!entry) return false;
+  const change = JSON.parse(entry).state?.find((c) => c.account === account);
+  if (!change || cents(change.after) !== cents(row.dataset.balance) ||
+    cents(change.after) - cents(change.before) !== cents(row.dataset.amount)) {
+    throw new Finding(12, `entry ${index} says something else of the account`, { index });
+  }
+  return true;
+}
+
+// checkSum verifies that each balance follows from the one before, from the opening to the closing.
+function checkSum({ opening, closing, whole }, rows) {
+  let balance = whole === undefined ? null : cents(opening);
+  for (const { dataset: row } of rows.toReversed()) {
+    if (balance !== null && balance + cents(row.amount) !== cents(row.balance)) {
+      throw new Finding(12, `the balance after entry ${row.index} does not follow from the one before`);
+    }
+    balance = cents(row.balance);
+  }
+  if (whole !== undefined && balance !== cents(closing)) {
+    throw new Finding(12, "the closing balance does not follow from the movements");
+  }
+}
+
+// A statement.
+function offerStatement() {
+  const table = document.getElementById("statement");
+  if (!table) return;
+  const verdict = document.getElementById("statement-verdict");
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = "Verify the whole statement";
+  button.addEventListener("click", () => withPin(verdict, (pin) => verifyStatement(table, verdict, pin)));
+  verdict.append(" ", button);
+}
+
+async function verifyStatement(table, verdict, pin) {
+  const rows = [...table.querySelectorAll("tr[data-index]")];
+  let right = 0, hashed = 0, wrong = null;
+  for (const row of rows) {
+    show(verdict, "unknown", `Verifying in this browser: ${right + hashed} of ${rows.length} …`);
+    const mark = row.querySelector(".mark");
+    try {
+      if (await checkMovement(row, table.dataset.account, pin)) {
+        show(mark, "right", "verified");
+        row.dataset.state = "right";
+        right++;
+      } else {
+        mark.textContent = "in the log, but its bytes are not for you";
+        hashed++;
+      }
+    } catch (error) {
+      mark.textContent = said(error);
+      row.dataset.state = stateOf(error);
+      wrong ??= error;
+    }
+  }
+  try {
+    if (wrong) throw wrong;
+    checkSum(table.dataset, rows);
+  } catch (error) {
+    show(verdict, stateOf(error), said(error));
+    return;
+  }
+  const sum = "Each balance follows from the one before.";
+  if (hashed) show(verdict, "unknown", `${right} of ${rows.length} movements are verified in this browser, and of ${hashed} that the log has them. ${sum}`);
+  else show(verdict, "right", `Verified in this browser: ${right} of ${rows.length} movements. ${sum}`);
+}
+
 // The rows of a list.
 async function verifyRows() {
   const table = document.getElementById("rows");
@@ -173,7 +251,8 @@ function localTimes() {
   for (const time of document.querySelectorAll("time")) time.textContent = form.format(new Date(time.dateTime));
 }
 
-localTimes();
+if (!document.body.classList.contains("print")) localTimes(); // in print, times are in UTC
 verifyEntry();
+offerStatement();
 verifyRows();
 verifyWhole();

@@ -3,6 +3,7 @@
 package daemon_test
 
 import (
+	"encoding/csv"
 	"html"
 	"net/http"
 	"net/url"
@@ -343,4 +344,38 @@ func TestPageOfAnotherRoleIsRefusedAsItsMethodIs(t *testing.T) {
 			visitors["customer"].send(http.StatusForbidden, "/console/"+path, form)
 		}
 	}
+}
+
+// TestStatementIsSavedWholeAsCSV saves a statement that has several pages, and adds it up.
+func TestStatementIsSavedWholeAsCSV(t *testing.T) {
+	t.Parallel()
+	h := consoleServer(t)
+	h.ManyMovements(t, 1200)
+	v := visitorAs(t, h, "demo")
+	rows, err := csv.NewReader(strings.NewReader(
+		v.see(http.StatusOK, "/console/accounts/100/statement.csv"))).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(rows) < 1200 || rows[0][4] != "amount" || rows[1][2] != "admin.account.open" {
+		t.Fatalf("%d rows, the first are %q", len(rows), rows[:2])
+	}
+	var balance atm.Amount
+	for _, row := range rows[1:] {
+		amount, code := atm.ParseAmount(strings.TrimPrefix(row[4], "-"))
+		if code != atm.OK {
+			t.Fatalf("%q: %s", row, code)
+		}
+		if strings.HasPrefix(row[4], "-") {
+			amount = -amount
+		}
+		if balance += amount; balance.String() != row[5] {
+			t.Fatalf("the balance is %s after %q", balance, row)
+		}
+	}
+	text := v.see(http.StatusOK, "/console/accounts/100/statement")
+	shows(t, text, "Older movements", `scope="rowgroup"`)
+	v.see(http.StatusUnprocessableEntity, "/console/accounts/100/statement.csv?from=May")
+	v.see(http.StatusNotFound, "/console/accounts/200/statement.csv")
+	v.see(http.StatusOK, "/console/accounts/100/statement.csv?from=2020-01-01&to=2020-01-02")
 }

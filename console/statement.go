@@ -1,0 +1,167 @@
+package console
+
+import (
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/console/internal/forms"
+	"example.com/atm/internal/printable"
+)
+
+// A movement is a line of a statement.
+type movement struct {
+	Index        int64
+	Time         time.Time
+	Operation    string
+	Amount       atm.Amount
+	Balance      atm.Amount
+	Counterparty string
+}
+
+// A statement is the answer of the operation of that name.
+type statement struct {
+	Opening, Closing atm.Amount
+	Movements        []movement
+	Next             string
+}
+
+func readStatement(status atm.Status) (s statement) {
+	record, _ := status.Result.(atm.Record)
+	amount := func(r atm.Record, name string) atm.Amount {
+		written, _ := r.Get(name).(string)
+		return forms.ParseSigned(written)
+	}
+	s.Opening, s.Closing = amount(record, "opening"), amount(record, "closing")
+	s.Next, _ = record.Get("next").(string)
+	entries, _ := record.Get("entries").([]atm.Record)
+	for _, e := range entries {
+		m := movement{Amount: amount(e, "amount"), Balance: amount(e, "balance")}
+		m.Index, _ = e.Get("index").(int64)
+		m.Operation, _ = e.Get("operation").(string)
+		m.Counterparty, _ = e.Get("counterparty").(string)
+		written, _ := e.Get("time").(string)
+		m.Time, _ = atm.ParseTime(written)
+		s.Movements = append(s.Movements, m)
+	}
+	return s
+}
+
+// A dayOf is the movements of one day in UTC, the newest first.
+type dayOf struct {
+	Day       string
+	Movements []movement
+}
+
+// byDay divides movements into those of each day.
+func byDay(movements []movement) (days []dayOf) {
+	for _, m := range movements {
+		day := m.Time.UTC().Format(time.DateOnly)
+		if len(days) == 0 || days[len(days)-1].Day != day {
+			days = append(days, dayOf{Day: day})
+		}
+		last := &days[len(days)-1]
+		last.Movements = append(last.Movements, m)
+	}
+	return days
+}
+
+type statementPage struct {
+	Number, From, To string
+	Range            string // from and to, as a query
+	Days             []dayOf
+	Whole            bool   // all movements of the range are on the page
+	Older            string // link to the page after this one; empty on the last
+	statement
+}
+
+// statement shows the movements of an account by day.
+func (v *visit) statement(number string) {
+	query := v.r.URL.Query()
+	from, to, cursor := query.Get("from"), query.Get("to"), query.Get("cursor")
+	rows := statementRows
+	if v.printed() {
+		rows = maxMovements
+	}
+	status, problem, ok := v.try(atm.Statement, "", text(number), rangeOf(rows,
+		"cursor", cursor, "from", dayStart(from), "to", dayEnd(to)))
+	if !ok {
+		return
+	}
+	if problem != "" {
+		v.refuse(statusOf(status.Code), problem)
+		return
+	}
+	days := url.Values{"from": {from}, "to": {to}}
+	page := statementPage{
+		Number: number, From: from, To: to, Range: days.Encode(), statement: readStatement(status),
+	}
+	page.Days = byDay(page.Movements)
+	page.Whole = page.Next == "" && cursor == ""
+	if page.Next != "" {
+		days.Set("cursor", page.Next)
+		page.Older = "?" + days.Encode()
+	}
+	same := []string{"atmclient", "SERVER", "PORT", "statement", number}
+	for _, bound := range [][2]string{{"--from", from}, {"--to", to}} {
+		if bound[1] != "" {
+			same = append(same, bound[0], bound[1])
+		}
+	}
+	v.show(http.StatusOK, "statement.html", "Statement of account "+number,
+		forms.CommandLine(same...), page)
+}
+
+// exportMost bounds the movements, or the entries, of one export.
+const exportMost = 10_000
+
+// wholeStatement reads all movements of the range that the query names, or shows why it cannot.
+func (v *visit) wholeStatement(number string) (s statement, ok bool) {
+	query, cursor := v.r.URL.Query(), ""
+	for {
+		status, problem, ok := v.try(atm.Statement, "", text(number), rangeOf(maxMovements,
+			"cursor", cursor, "from", dayStart(query.Get("from")), "to", dayEnd(query.Get("to"))))
+		if !ok {
+			return s, false
+		}
+		if problem != "" {
+			v.refuse(statusOf(status.Code), problem)
+			return s, false
+		}
+		page := readStatement(status)
+		if cursor == "" {
+			s = page
+		} else {
+			s.Movements = append(s.Movements, page.Movements...)
+		}
+		if cursor = page.Next; cursor == "" {
+			slices.Reverse(s.Movements)
+			return s, true
+		}
+		if len(s.Movements) >= exportMost {
+			v.refuse(http.StatusUnprocessableEntity, "There are more than 10,000 movements in "+
+				"this time. Choose a shorter one.")
+			return s, false
+		}
+	}
+}
+
+// statementCSV sends a statement as a file, the oldest movement first.
+func (v *visit) statementCSV(number string) {
+	s, ok := v.wholeStatement(number)
+	if !ok {
+		return
+	}
+	v.attach("statement-"+number+".csv", "text/csv; charset=utf-8")
+	io.WriteString(v.w, printable.CSV("index", "time", "operation", "counterparty", "amount",
+		"balance"))
+	for _, m := range s.Movements {
+		io.WriteString(v.w, printable.CSV(strconv.FormatInt(m.Index, 10),
+			m.Time.UTC().Format(time.RFC3339Nano), m.Operation, m.Counterparty,
+			m.Amount.String(), m.Balance.String()))
+	}
+}
