@@ -20,6 +20,7 @@ import (
 // supervisor does: on all addresses it is refused, on loopback served, and closed when the
 // endpoints are switched off.
 func TestInheritedAdminSocketStaysOnLoopback(t *testing.T) {
+	t.Parallel()
 	// begin starts a server that inherits a socket on an address.
 	begin := func(t *testing.T, address string, args ...string) (cmd *exec.Cmd, text *bytes.Buffer,
 		port string, ended chan error,

@@ -167,6 +167,7 @@ func (b *browser) picture(name string, width, height int64, dark bool) {
 
 // TestCustomerWithdrawsAndVerifiesInABrowser does what README's first minutes say.
 func TestCustomerWithdrawsAndVerifiesInABrowser(t *testing.T) {
+	t.Parallel()
 	b := openBrowser(t)
 	s := startServer(t)
 	b.do(chromedp.Navigate(s.openConsole(t, "demo")),
@@ -230,6 +231,7 @@ func TestCustomerWithdrawsAndVerifiesInABrowser(t *testing.T) {
 // TestAuditorFindsAChangedCentInABrowser verifies the log in a page, changes a cent in a bundle
 // that is published, and verifies it again: the page names the entry.
 func TestAuditorFindsAChangedCentInABrowser(t *testing.T) {
+	t.Parallel()
 	b := openBrowser(t)
 	s := startServer(t)
 	c := s.demo(t, 1)
@@ -289,6 +291,7 @@ func TestAuditorFindsAChangedCentInABrowser(t *testing.T) {
 // TestSavedSlipIsVerifiedFromTheDisk saves a slip and the page that verifies it, and opens both
 // without a server.
 func TestSavedSlipIsVerifiedFromTheDisk(t *testing.T) {
+	t.Parallel()
 	b := openBrowser(t)
 	s := startServer(t)
 	answer, err := s.demo(t, 1).Deposit(t.Context(), 100, 1250,

@@ -134,6 +134,7 @@ const openingBalance = 1000_00
 
 // TestKilledServerKeepsWhatItAnswered kills the server with SIGKILL while 8 clients deposit.
 func TestKilledServerKeepsWhatItAnswered(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	c := &crasher{server: s, want: openingBalance}
 	rounds := soak(3, 200)

@@ -14,6 +14,7 @@ import (
 // TestExamplesWorkInEachLanguage runs the programs in examples/ against the server, signed in
 // by client certificate. All print the same.
 func TestExamplesWorkInEachLanguage(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	examples, err := filepath.Abs("../examples")
 	if err != nil {

@@ -21,6 +21,7 @@ import (
 // A client without an answer asks again with the same request id. vaulttest shows that the
 // check notices a store that answers before it commits.
 func TestHistoriesAreLinearizable(t *testing.T) {
+	t.Parallel()
 	const clients, each, kills = 8, 150, 2
 	const opening = 1000
 	histories := soak(1, 20)

@@ -19,6 +19,7 @@ import (
 // running server. The server exits with 1, so that a supervisor starts it again, and
 // acknowledges nothing that no file has.
 func TestLostVaultEndsTheServer(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name string
 		do   func(db, log string) error

@@ -118,6 +118,7 @@ func (d *disk) powerOn(t *testing.T) {
 // TestPowerCutKeepsWhatWasAnswered cuts the power of the disk while 8 clients deposit. A
 // server whose commit fails answers that the outcome is unknown, and exits with 1.
 func TestPowerCutKeepsWhatWasAnswered(t *testing.T) {
+	t.Parallel()
 	if !inOwnMounts(t) {
 		return
 	}
@@ -159,6 +160,7 @@ func TestPowerCutKeepsWhatWasAnswered(t *testing.T) {
 // and of one that does not. The first answers UNAVAILABLE, and serves again when there is
 // space; the second ends at a failed commit, and loses nothing.
 func TestFullDiskIsUnavailableUntilThereIsSpace(t *testing.T) {
+	t.Parallel()
 	if !inOwnMounts(t) {
 		return
 	}

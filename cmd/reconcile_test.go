@@ -18,6 +18,7 @@ import (
 // TestReconcileFindsAChangedBalance changes a balance in the vault with the vault's key, so
 // that the log and every seal are valid.
 func TestReconcileFindsAChangedBalance(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	if a, err := s.demo(t, 1).Deposit(t.Context(), 100, 500, "a"); err != nil || !a.OK() {
 		t.Fatal(a, err)

@@ -77,6 +77,7 @@ func clientFiles(s *server, user string) (*tls.Config, error) {
 // TestHistoriesOnReplicasAreLinearizable is TestHistoriesAreLinearizable on two replicas, one
 // of which is killed now and then. A client without an answer asks the other one.
 func TestHistoriesOnReplicasAreLinearizable(t *testing.T) {
+	t.Parallel()
 	const clients, each, kills, opening = 8, 150, 3, 1000
 	for history := range soak(1, 10) {
 		all := startReplicas(t, 2, pgtest.Start(t).Database(t))
@@ -119,6 +120,7 @@ func TestHistoriesOnReplicasAreLinearizable(t *testing.T) {
 // and promotes its standby. The replicas find the standby by themselves; no acknowledged
 // operation is lost, and none happens twice.
 func TestKilledPrimaryLosesNothing(t *testing.T) {
+	t.Parallel()
 	for round := range soak(1, 10) {
 		primary := pgtest.Start(t)
 		primary.Database(t)
@@ -237,6 +239,7 @@ func depositCent(c *http.Client, url string) error {
 // TestRollingRestartFailsNoCall restarts three replicas behind HAProxy, one after the other,
 // while clients call through it without retries. No call fails.
 func TestRollingRestartFailsNoCall(t *testing.T) {
+	t.Parallel()
 	const clients, restarts, between = 8, 6, 200 // calls between two restarts
 	all := startReplicas(t, 3, pgtest.Start(t).Database(t), "ATM_PROXY_FROM=127.0.0.0/8",
 		"ATM_DRAIN_DELAY=1s")

@@ -26,6 +26,7 @@ import (
 // operations. One replica carried them out, the other has only seen them. Both end, and
 // neither starts on that database again.
 func TestStandbyThatLagsIsRefused(t *testing.T) {
+	t.Parallel()
 	lags := []int{1, 6, 300}
 	if soak(0, 1) == 1 {
 		lags = []int{
@@ -174,6 +175,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 // times with ATM_SOAK, while eight clients deposit on two replicas. Either the database has
 // every acknowledged operation, or no replica serves and none starts.
 func TestLaggingStandbyUnderLoadLosesNothingInSilence(t *testing.T) {
+	t.Parallel()
 	const clients = 8
 	for round := range soak(1, 5) {
 		primary := pgtest.Start(t)

@@ -18,6 +18,7 @@ import (
 // supervisor, as from systemd with atmserver.socket, while clients call without retries on
 // kept and on new connections. No call fails.
 func TestSocketOutlivesRestarts(t *testing.T) {
+	t.Parallel()
 	const restarts, clients, between = 10, 8, 100 // calls between two restarts
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -99,6 +99,7 @@ func TestTablesSuitWhereTheyGo(t *testing.T) {
 
 // The cells of later rows stand below those of earlier ones.
 func TestFollowedRowsLineUp(t *testing.T) {
+	t.Parallel()
 	server := startServer(t)
 	server.env = append(server.env, "NO_COLOR=1")
 	follow := onTerminal(t, server.command("atmctl", "audit", "tail", "-f", "-n", "0"))

@@ -194,6 +194,7 @@ func TestNewPassphraseIsAskedForTwice(t *testing.T) {
 // TestShellKeepsToOneDepositWhoseAnswerIsLost types a day's work: completion by the tab key,
 // history by the arrow keys, a refusal, and a deposit whose answer is lost, which is retried.
 func TestShellKeepsToOneDepositWhoseAnswerIsLost(t *testing.T) {
+	t.Parallel()
 	server := startServer(t)
 	wire := tap(t, "localhost:"+lookUp(server.env, "PORT"))
 	x := onTerminal(t, server.command("atmclient", "localhost", wire.port, "shell",

@@ -39,6 +39,7 @@ func (s *server) atmctl(t *testing.T, env string, args ...string) string {
 }
 
 func TestTrustedServerOpensInABrowserWithoutAWarning(t *testing.T) {
+	t.Parallel()
 	home := browserHome(t)
 	s := startServer(t)
 	opens := func() error {
@@ -63,6 +64,7 @@ func TestTrustedServerOpensInABrowserWithoutAWarning(t *testing.T) {
 }
 
 func TestTrustedServerIsTrustedByProgramsOfTheSystem(t *testing.T) {
+	t.Parallel()
 	needs.Program(t, "update-ca-certificates")
 	curl := needs.Program(t, "curl")
 	if !inOwnMounts(t) {

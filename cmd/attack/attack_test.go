@@ -277,6 +277,7 @@ func (a *arena) run(t *testing.T, attacks []attack) {
 // implement. In the end the balances are unchanged, and no successful operation came from the
 // address of an attack, except for the few listed by name.
 func TestAttacksAreRefused(t *testing.T) {
+	t.Parallel()
 	a := newArena(t)
 	t.Run("certificate", a.attackCertificates)
 	t.Run("digest", a.attackDigest)

@@ -21,6 +21,7 @@ import (
 // ten each, or a hundred with ATM_SOAK, while somebody deposits. The log grows
 // by no more than its bound, counts every one, and hides no deposit.
 func TestFloodOfFailedSignInsHidesNothing(t *testing.T) {
+	t.Parallel()
 	const networks, at, deposits = 1000, 50, 100
 	each := 10
 	if os.Getenv("ATM_SOAK") != "" {

@@ -20,6 +20,7 @@ import (
 // answers would be 13 MiB. Some are given, the others refused before they run, and the money
 // of the last item moves.
 func TestReadingItemsThatDoNotFitAreRefused(t *testing.T) {
+	t.Parallel()
 	const asked = 54
 	h := daemontest.Start(t, nil)
 	h.ManyMovements(t, 600)
@@ -51,6 +52,7 @@ func TestReadingItemsThatDoNotFitAreRefused(t *testing.T) {
 // TestPeerThatReadsNothingIsDropped sends requests whose answers are large and reads none of
 // them. Its connections end, what it may hold is bounded, and others are answered meanwhile.
 func TestPeerThatReadsNothingIsDropped(t *testing.T) {
+	t.Parallel()
 	daemontest.Single(t, "the bound is that of one server")
 	h := daemontest.Start(t, func(o *daemon.Options) { o.Server.StallTimeout = time.Second })
 	h.ManyMovements(t, 600)

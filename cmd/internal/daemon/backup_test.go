@@ -24,6 +24,7 @@ import (
 // passes every check, its log verifies, and it holds whatever was acknowledged
 // before the backup began.
 func TestBackupUnderLoadHoldsAllThatWasAnsweredBefore(t *testing.T) {
+	t.Parallel()
 	h := daemontest.Start(t, nil)
 	const clients = 32
 	var acknowledged sync.Map // receipt → true

@@ -126,6 +126,7 @@ func TestBalancerMayHaveMoreConnections(t *testing.T) {
 // than may be so, from one address: the last ones are closed. Somebody who has signed in
 // is not among those that count.
 func TestStrangersLargeHeadsAreBounded(t *testing.T) {
+	t.Parallel()
 	daemontest.Single(t, "the bound is that of one server")
 	h := daemontest.Start(t, func(o *daemon.Options) { o.Server.HeaderTimeout = time.Minute })
 	head := "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\n" + strings.Repeat("X: y\r\n", 1200)
@@ -169,6 +170,7 @@ func TestStrangersLargeHeadsAreBounded(t *testing.T) {
 // TestBodiesOfOneCallerAreBounded begins more large calls than one caller may have on their
 // way, without their last bytes. One more is refused; small ones and those of others are not.
 func TestBodiesOfOneCallerAreBounded(t *testing.T) {
+	t.Parallel()
 	daemontest.Single(t, "the bound is that of one server")
 	h := daemontest.Start(t, func(o *daemon.Options) { o.Server.RequestTimeout = time.Minute })
 	large := strings.Replace(daemontest.Call("inquiry", "100"), "<params>",

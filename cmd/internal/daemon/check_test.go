@@ -23,6 +23,7 @@ import (
 // with its key can, so that every value opens. The check says what is wrong,
 // and a rebuild puts it right, from the journal alone.
 func TestRebuildMendsWhatTheCheckNames(t *testing.T) {
+	t.Parallel()
 	h := daemontest.Start(t, nil)
 	operator, demo := h.As(t, "operator"), h.As(t, "demo")
 	daemontest.Must(t)(operator.Call(t.Context(), "admin.account.open", "200", "user:demo", "50"))

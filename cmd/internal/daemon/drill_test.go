@@ -23,6 +23,7 @@ import (
 // restores it, starts a server on it, verifies its log, and replays that against its
 // balances: what docs/operations.md tells an operator to do, with the time it takes.
 func TestRestoredServerGoesOnFromItsBackup(t *testing.T) {
+	t.Parallel()
 	daemontest.Single(t, "a backup is restored without a database")
 	entries := int64(20_000)
 	if os.Getenv("ATM_SOAK") != "" {

@@ -19,6 +19,7 @@ import (
 // TestInvitationIsFollowedOnce follows one invitation ten times at once, each time with
 // another key: one gets a certificate. So it stays after a restart.
 func TestInvitationIsFollowedOnce(t *testing.T) {
+	t.Parallel()
 	h := daemontest.Start(t, nil)
 	invite := func() string {
 		t.Helper()

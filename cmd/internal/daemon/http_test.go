@@ -180,6 +180,7 @@ func TestPipelinedCallsAreAnsweredInOrder(t *testing.T) {
 // on
 // one: the answers are the same.
 func TestKeptConnectionAnswersAsNewOnesDo(t *testing.T) {
+	t.Parallel()
 	h := daemontest.Start(t, nil)
 	receipt := regexp.MustCompile(`<string>\d+ [^<]{44}</string>`) // each call has another
 	open := func() (*tls.Conn, *bufio.Reader) {

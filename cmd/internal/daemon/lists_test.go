@@ -14,6 +14,7 @@ import (
 // TestHoldsAreListedPageByPage lists holds of several accounts by pages that end within an
 // account, and between two.
 func TestHoldsAreListedPageByPage(t *testing.T) {
+	t.Parallel()
 	h := daemontest.Start(t, nil)
 	operator, demo := h.As(t, "operator"), h.As(t, "demo")
 	var made []string

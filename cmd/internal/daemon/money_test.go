@@ -25,6 +25,7 @@ import (
 // TestConcurrentDepositsAddUp deposits from 64 connections at once: all are applied
 // exactly, and many share a commit.
 func TestConcurrentDepositsAddUp(t *testing.T) {
+	t.Parallel()
 	h := daemontest.Start(t, nil)
 	const connections, each = 64, 10
 	commits := h.Metric(t, "atm_commits_total")
@@ -139,6 +140,7 @@ func TestMulticallAnswersEachCall(t *testing.T) {
 
 // TestRequestIDMeansOneIntention sends one intention in every way that it can be sent.
 func TestRequestIDMeansOneIntention(t *testing.T) {
+	t.Parallel()
 	h := daemontest.Start(t, nil)
 	c := daemontest.HTTPClient(t, h.TLS(t, "demo"))
 	body := func(amount, id string) string {
@@ -222,6 +224,7 @@ func TestRequestIDMeansOneIntention(t *testing.T) {
 // again
 // across a restart: one effect, one answer.
 func TestRequestIDHasOneEffectAcrossARestart(t *testing.T) {
+	t.Parallel()
 	h := daemontest.Start(t, nil)
 	calls := make([][]string, 50)
 	for i := range calls {
@@ -344,6 +347,7 @@ func TestStatementRefusesUnknownMembers(t *testing.T) {
 // TestStopUnderLoadLosesNoAnswer stops the server under load. Every answer that somebody got is
 // true, and who got none knows it.
 func TestStopUnderLoadLosesNoAnswer(t *testing.T) {
+	t.Parallel()
 	data := filepath.Join(t.TempDir(), "atm-data")
 	h := daemontest.StartIn(t, data, nil)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -96,6 +96,7 @@ func TestAdminListenerAnswersHealthReadinessAndMetrics(t *testing.T) {
 
 // TestNothingIsWrittenIntoTheDiskReserve asks for more free space than any disk has.
 func TestNothingIsWrittenIntoTheDiskReserve(t *testing.T) {
+	t.Parallel()
 	data := filepath.Join(t.TempDir(), "atm-data")
 	if err := daemontest.StartIn(t, data, nil).Stop(); err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 // TestStartSaysWhichProgramRunsByWhatSettings reads what a start and a stop say in the log,
 // and changes a setting and a file that the settings name.
 func TestStartSaysWhichProgramRunsByWhatSettings(t *testing.T) {
+	t.Parallel()
 	daemontest.Single(t, "each replica says it of itself")
 	file := filepath.Join(t.TempDir(), "identities.toml")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {

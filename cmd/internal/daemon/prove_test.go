@@ -18,6 +18,7 @@ import (
 // TestReceiptOfForgedLogIsNoProof changes a tile of the published log behind the
 // server's back, and asks for a proof.
 func TestReceiptOfForgedLogIsNoProof(t *testing.T) {
+	t.Parallel()
 	h := daemontest.StartOne(t, filepath.Join(t.TempDir(), "atm-data"), nil)
 	demo := h.As(t, "demo")
 	deposit := daemontest.Must(t)(demo.Deposit(t.Context(), daemontest.Account, 100, "prove-1"))

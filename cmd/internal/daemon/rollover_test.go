@@ -22,6 +22,7 @@ import (
 // on new connections: none fails. Certificates of the authority before are good
 // until it is retired, on open connections too.
 func TestRolloverFailsNoCall(t *testing.T) {
+	t.Parallel()
 	h := daemontest.Start(t, nil)
 	old := h.TLS(t, "demo")
 	kept := daemontest.HTTPClient(t, old)

@@ -14,6 +14,7 @@ import (
 
 // TestSecretGetsTokensAlone has a user whose secret gets tokens, and nothing else.
 func TestSecretGetsTokensAlone(t *testing.T) {
+	t.Parallel()
 	const secret = "my mare ate 7 green apples"
 	h := daemontest.Start(t, nil)
 	operator := h.As(t, "operator")

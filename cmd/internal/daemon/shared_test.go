@@ -359,6 +359,7 @@ func TestWrongFoldersBecomeNoReplica(t *testing.T) {
 // TestClockOfTheDatabaseCounts lets the clocks of two replicas differ by seconds: the database's
 // counts, for what is written and for who is let in.
 func TestClockOfTheDatabaseCounts(t *testing.T) {
+	t.Parallel()
 	cluster := daemontest.Postgres(t)
 	url := cluster.Database(t)
 	name := url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")]

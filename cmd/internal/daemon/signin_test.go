@@ -129,6 +129,7 @@ func TestNonceEndsAfterItsLife(t *testing.T) {
 // from
 // the same address works, and the user from another one.
 func TestFailuresOfAnAddressAreThrottled(t *testing.T) {
+	t.Parallel()
 	h := daemontest.Start(t, nil)
 	daemontest.WithAlice(t, h)
 	nobody := h.TLS(t, "demo")
@@ -176,6 +177,7 @@ func TestFailuresOfAnAddressAreThrottled(t *testing.T) {
 // TestBadCertificatesAreThrottled shows bad certificates too often: 429 in the end,
 // and still not for a good one from the same address.
 func TestBadCertificatesAreThrottled(t *testing.T) {
+	t.Parallel()
 	daemontest.Single(t, "a failed sign-in waits for the database, and gets some of the failures "+
 		"back "+
 		"meanwhile")
@@ -200,6 +202,7 @@ func TestBadCertificatesAreThrottled(t *testing.T) {
 // alone and with a token. A good certificate of the same address never has to, alone, with a
 // token, and with a token that is bound to it.
 func TestRevokedInALoopKeepsNobodyWaiting(t *testing.T) {
+	t.Parallel()
 	h := daemontest.Start(t, nil)
 	daemontest.WithAlice(t, h)
 	revoked := h.Issue(t, "user:alice")
@@ -251,6 +254,7 @@ func TestRevokedInALoopKeepsNobodyWaiting(t *testing.T) {
 // TestRevokedCertificateEndsOnOpenConnections revokes certificates while connections with them are
 // open.
 func TestRevokedCertificateEndsOnOpenConnections(t *testing.T) {
+	t.Parallel()
 	h := daemontest.Start(t, nil)
 	daemontest.WithAlice(t, h)
 	operator := h.As(t, "operator")
@@ -340,6 +344,7 @@ func TestRevokedCertificateEndsOnOpenConnections(t *testing.T) {
 // TestGrantIsUsedWithinItsCap gives a service $50 to withdraw, and has it used for $30 ten times
 // at once: it succeeds once. So it does after a restart.
 func TestGrantIsUsedWithinItsCap(t *testing.T) {
+	t.Parallel()
 	h := daemontest.Start(t, nil)
 	operator, demo := h.As(t, "operator"), h.As(t, "demo")
 	daemontest.Must(t)(operator.Call(t.Context(), "admin.user.add", "service:billing", "service"))

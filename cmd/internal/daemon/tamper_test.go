@@ -226,6 +226,7 @@ var tampers = []struct{ name, sql, says string }{
 // TestFsckNamesWhatASuperuserChanged changes one thing at a time in the database of a server
 // that has stopped.
 func TestFsckNamesWhatASuperuserChanged(t *testing.T) {
+	t.Parallel()
 	store := daemontest.Database(t)
 	h := startOn(t, filepath.Join(t.TempDir(), "atm-data"), store)
 	lived(t, h)
@@ -289,6 +290,7 @@ func TestFsckNamesWhatASuperuserChanged(t *testing.T) {
 // TestFsckNamesWhatWasDoneInBetween changes rows of a running server, acts on that, and
 // changes them back: no row is wrong then, and the journal tells.
 func TestFsckNamesWhatWasDoneInBetween(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name, before, after, says string
 		act                       func(*testing.T, *daemontest.Server)
@@ -370,6 +372,7 @@ func databaseName(t *testing.T, store storage.Location) string {
 // TestFsckNamesWhatTheHolderOfTheKeyChanged makes the changes that a vault in a file can have:
 // with its key, records can be written that open.
 func TestFsckNamesWhatTheHolderOfTheKeyChanged(t *testing.T) {
+	t.Parallel()
 	h := daemontest.StartOne(t, filepath.Join(t.TempDir(), "atm-data"), nil)
 	lived(t, h)
 	if err := h.Stop(); err != nil {
@@ -455,6 +458,7 @@ func TestFsckNamesWhatTheHolderOfTheKeyChanged(t *testing.T) {
 // TestFsckKnowsWhoFollowedAnInvitation enrols somebody by each of several invitations that wait
 // at the same time: whichever it was, what came of it is right, and what did not is not.
 func TestFsckKnowsWhoFollowedAnInvitation(t *testing.T) {
+	t.Parallel()
 	store := daemontest.Database(t)
 	h := startOn(t, filepath.Join(t.TempDir(), "atm-data"), store)
 	operator, nobody := h.As(t, "operator"), h.TLS(t, "demo")
