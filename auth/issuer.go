@@ -48,6 +48,27 @@ type Issuer struct {
 
 	// Roots are the authorities trusted for KeysURL; nil for those of the system.
 	Roots *x509.CertPool
+
+	// Login is set if people sign in to the console with it.
+	Login *Login
+}
+
+// A Login is how an OpenID provider knows this server.
+type Login struct {
+	ClientID string
+	Secret   string // empty for a public client, which PKCE protects alone
+}
+
+// Subject returns the subject of this server that the claims of a token name.
+func (i *Issuer) Subject(claims map[string]json.RawMessage) (string, error) {
+	if i.Claim == "email" && string(claims["email_verified"]) != "true" {
+		return "", &Error{"token with an email address that is not verified"}
+	}
+	subject, mapped := i.Subjects[word(claims[i.Claim])]
+	if !mapped {
+		return "", &Error{"token of another issuer without an identity"}
+	}
+	return subject, nil
 }
 
 func (i *Issuer) check() error {
@@ -63,6 +84,9 @@ func (i *Issuer) check() error {
 		return fmt.Errorf("%s: it needs one of jwks_url and jwks_file", i.Name)
 	case i.KeysURL != "" && !strings.HasPrefix(i.KeysURL, "https://"):
 		return fmt.Errorf("%s: %s is no https URL", i.Name, i.KeysURL)
+	case i.Login != nil && (i.Login.ClientID == "" || !strings.HasPrefix(i.Name, "https://")):
+		return fmt.Errorf("%s: signing in needs a client_id, and an issuer that is an https URL",
+			i.Name)
 	}
 	for _, method := range i.Scope {
 		if method != "*" && !Covers(atm.Operation(method)) {
@@ -269,12 +293,9 @@ func (k *issuerKeys) claims(payload map[string]json.RawMessage, kid string) (*fo
 			return nil, &Error{"token of the future"}
 		}
 	}
-	if k.Claim == "email" && string(payload["email_verified"]) != "true" {
-		return nil, &Error{"token with an email address that is not verified"}
-	}
-	subject, mapped := k.Subjects[word(payload[k.Claim])]
-	if !mapped {
-		return nil, &Error{"token of another issuer without an identity"}
+	subject, err := k.Subject(payload)
+	if err != nil {
+		return nil, err
 	}
 	return &foreign{
 		subject: subject, id: word(payload["jti"]), key: kid, issued: issued,

@@ -1,7 +1,9 @@
 package keys
 
 import (
+	"cmp"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -23,23 +25,15 @@ import (
 //	claim = "email"                           # or sub, also when left out
 //	typ = "at+jwt"                            # left out: JWT
 //	scope = "inquiry statement"               # left out: all that roles allow
+//	login = true                              # people sign in to the console with it
+//	client_id = "atm-console"                 # left out: the audience
+//	client_secret_file = "login.secret"       # left out: a public client
 //
 //	[issuer.subjects]
 //	"carol@example.com" = "user:carol"
 func readIssuers(path string) ([]auth.Issuer, error) {
 	var file struct {
-		Issuer []struct {
-			Issuer    string            `toml:"issuer"`
-			Audience  string            `toml:"audience"`
-			Algorithm string            `toml:"algorithm"`
-			KeysURL   string            `toml:"jwks_url"`
-			KeysFile  string            `toml:"jwks_file"`
-			CA        string            `toml:"ca"`
-			Claim     string            `toml:"claim"`
-			Type      string            `toml:"typ"`
-			Scope     string            `toml:"scope"`
-			Subjects  map[string]string `toml:"subjects"`
-		} `toml:"issuer"`
+		Issuer []issuerEntry `toml:"issuer"`
 	}
 	meta, err := toml.DecodeFile(path, &file)
 	if err != nil {
@@ -48,38 +42,87 @@ func readIssuers(path string) ([]auth.Issuer, error) {
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
 		return nil, fmt.Errorf("%s: unknown key %s", path, unknown[0])
 	}
+	list := make([]auth.Issuer, len(file.Issuer))
+	for i, entry := range file.Issuer {
+		if list[i], err = entry.issuer(filepath.Dir(path)); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// An issuerEntry is an issuer as the file has it.
+type issuerEntry struct {
+	Issuer    string            `toml:"issuer"`
+	Audience  string            `toml:"audience"`
+	Algorithm string            `toml:"algorithm"`
+	KeysURL   string            `toml:"jwks_url"`
+	KeysFile  string            `toml:"jwks_file"`
+	CA        string            `toml:"ca"`
+	Claim     string            `toml:"claim"`
+	Type      string            `toml:"typ"`
+	Scope     string            `toml:"scope"`
+	Subjects  map[string]string `toml:"subjects"`
+	loginEntry
+}
+
+// A loginEntry is what people need to sign in to the console with the issuer.
+type loginEntry struct {
+	Login  bool   `toml:"login"`
+	Client string `toml:"client_id"`
+	Secret string `toml:"client_secret_file"`
+}
+
+// issuer reads what the entry names; files are named relative to folder.
+func (e *issuerEntry) issuer(folder string) (auth.Issuer, error) {
 	within := func(name string) string {
 		if name == "" || filepath.IsAbs(name) {
 			return name
 		}
-		return filepath.Join(filepath.Dir(path), name)
+		return filepath.Join(folder, name)
 	}
-	list := make([]auth.Issuer, len(file.Issuer))
-	for i, entry := range file.Issuer {
-		list[i] = auth.Issuer{
-			Name: entry.Issuer, Audience: entry.Audience, Algorithm: entry.Algorithm,
-			Type: entry.Type, Claim: entry.Claim,
-			Subjects: entry.Subjects, KeysURL: entry.KeysURL, KeysFile: within(entry.KeysFile),
+	i := auth.Issuer{
+		Name: e.Issuer, Audience: e.Audience, Algorithm: e.Algorithm, Type: e.Type,
+		Claim: cmp.Or(e.Claim, "sub"), Subjects: e.Subjects,
+		KeysURL: e.KeysURL, KeysFile: within(e.KeysFile),
+	}
+	if e.Scope != "" {
+		i.Scope = strings.Fields(e.Scope)
+	}
+	var err error
+	if i.Login, err = e.login(within); err != nil {
+		return i, fmt.Errorf("%s: %w", e.Issuer, err)
+	}
+	if e.CA == "" {
+		return i, nil
+	}
+	text, err := os.ReadFile(within(e.CA))
+	if err != nil {
+		return i, err
+	}
+	i.Roots = x509.NewCertPool()
+	if !i.Roots.AppendCertsFromPEM(text) {
+		return i, fmt.Errorf("%s holds no certificate", within(e.CA))
+	}
+	return i, nil
+}
+
+func (e *issuerEntry) login(within func(string) string) (*auth.Login, error) {
+	if !e.Login {
+		if e.Client != "" || e.Secret != "" {
+			return nil, errors.New("client_id and client_secret_file go with login = true")
 		}
-		if entry.Claim == "" {
-			list[i].Claim = "sub"
-		}
-		if entry.Scope != "" {
-			list[i].Scope = strings.Fields(entry.Scope)
-		}
-		if entry.CA == "" {
-			continue
-		}
-		text, err := os.ReadFile(within(entry.CA))
+		return nil, nil
+	}
+	login := &auth.Login{ClientID: cmp.Or(e.Client, e.Audience)}
+	if e.Secret != "" {
+		secret, err := os.ReadFile(within(e.Secret))
 		if err != nil {
 			return nil, err
 		}
-		list[i].Roots = x509.NewCertPool()
-		if !list[i].Roots.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("%s holds no certificate", within(entry.CA))
-		}
+		login.Secret = strings.TrimSpace(string(secret))
 	}
-	return list, nil
+	return login, nil
 }
 
 // loadIssuers puts the file of issuers in force, unless it is wrong.

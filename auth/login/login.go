@@ -1,0 +1,209 @@
+// Package login signs people in by OpenID Connect: the authorization code flow of OpenID
+// Connect Core 1.0, section 3.1, with PKCE (RFC 7636).
+//
+// The browser leads: Begin says where it goes, the provider sends it back, and Finish asks the
+// provider whom it has signed in. What an attempt needs in between is in an Attempt, which the
+// caller keeps where nobody can change it, and uses once.
+package login
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"example.com/atm/auth"
+	"github.com/coreos/go-oidc/v3/oidc"
+	"golang.org/x/oauth2"
+)
+
+const (
+	timeout   = 5 * time.Second  // of a request to a provider
+	maxAnswer = 256 << 10        // bytes of what a provider answers
+	tryAgain  = 10 * time.Second // after a provider could not be asked what it offers
+)
+
+// A Provider signs people in for an issuer.
+type Provider struct {
+	issuer   auth.Issuer
+	redirect string
+	client   *http.Client
+	now      func() time.Time
+
+	mu      sync.Mutex
+	offers  *oidc.Provider // guarded by mu; nil until the provider has said what it offers
+	failure error          // guarded by mu; of the last time that it did not
+	failed  time.Time      // guarded by mu
+}
+
+// New returns the provider behind an issuer that has a Login. redirect is the URL to which the
+// provider sends browsers back; the provider has to know it.
+func New(issuer auth.Issuer, redirect string, now func() time.Time) *Provider {
+	return &Provider{issuer: issuer, redirect: redirect, now: now, client: &http.Client{
+		Timeout: timeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse
+		},
+		Transport: bounded{&http.Transport{
+			TLSClientConfig:   &tls.Config{RootCAs: issuer.Roots, MinVersion: tls.VersionTLS12},
+			DisableKeepAlives: true,
+
+			MaxResponseHeaderBytes: maxAnswer,
+		}},
+	}}
+}
+
+// Name is what people call the provider: the name of its host.
+func (p *Provider) Name() string {
+	u, err := url.Parse(p.issuer.Name)
+	if err != nil {
+		return p.issuer.Name
+	}
+	return u.Host
+}
+
+// Issuer is the iss of its tokens.
+func (p *Provider) Issuer() string { return p.issuer.Name }
+
+// An Attempt is a sign-in that a browser has begun. Its fields are secrets.
+type Attempt struct {
+	Issuer   string `json:"issuer"`
+	State    string `json:"state"`
+	Nonce    string `json:"nonce"`
+	Verifier string `json:"verifier"` // RFC 7636
+}
+
+// A Person is who the provider has signed in.
+type Person struct {
+	Subject string // of this server
+	ID      string // sub, the provider's own name of them
+}
+
+// An Error is why somebody was not signed in, in words that they may read.
+type Error struct{ Reason string }
+
+func (e *Error) Error() string { return e.Reason }
+
+// Begin returns where the browser goes to sign in.
+func (p *Provider) Begin(ctx context.Context) (to string, a Attempt, err error) {
+	cfg, _, err := p.config(ctx)
+	if err != nil {
+		return "", Attempt{}, err
+	}
+	a = Attempt{
+		Issuer: p.issuer.Name, State: rand.Text(), Nonce: rand.Text(),
+		Verifier: oauth2.GenerateVerifier(),
+	}
+	return cfg.AuthCodeURL(a.State, oidc.Nonce(a.Nonce),
+		oauth2.S256ChallengeOption(a.Verifier)), a, nil
+}
+
+// Finish returns who has signed in, once the browser comes back from the provider with query.
+// A refusal is an *Error; other errors say that the provider could not be asked.
+func (p *Provider) Finish(ctx context.Context, a Attempt, query url.Values) (*Person, error) {
+	state := query.Get("state")
+	switch {
+	case a.Issuer != p.issuer.Name || a.State == "" ||
+		subtle.ConstantTimeCompare([]byte(state), []byte(a.State)) != 1:
+		return nil, &Error{"the answer of the provider is not to a sign-in of this browser"}
+	case query.Has("iss") && query.Get("iss") != p.issuer.Name: // RFC 9207
+		return nil, &Error{"the answer is of another provider"}
+	case query.Get("error") != "":
+		return nil, &Error{"the provider did not sign you in: " + clip(query.Get("error"))}
+	case query.Get("code") == "":
+		return nil, &Error{"the answer of the provider has no code"}
+	}
+	cfg, offers, err := p.config(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx = oidc.ClientContext(ctx, p.client)
+	token, err := cfg.Exchange(ctx, query.Get("code"), oauth2.VerifierOption(a.Verifier))
+	if refused := (*oauth2.RetrieveError)(nil); errors.As(err, &refused) {
+		return nil, &Error{"the provider refused the code: " + clip(refused.ErrorCode)}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", p.issuer.Name, err)
+	}
+	raw, ok := token.Extra("id_token").(string)
+	if !ok {
+		return nil, &Error{"the provider did not say whom it signed in"}
+	}
+	said, err := offers.VerifierContext(ctx, &oidc.Config{
+		ClientID: cfg.ClientID, SupportedSigningAlgs: []string{p.issuer.Algorithm}, Now: p.now,
+	}).Verify(ctx, raw)
+	if err != nil {
+		return nil, &Error{"the provider's ID token is not good: " + clip(err.Error())}
+	}
+	if subtle.ConstantTimeCompare([]byte(said.Nonce), []byte(a.Nonce)) != 1 {
+		return nil, &Error{"the provider's ID token is for another sign-in"}
+	}
+	var claims map[string]json.RawMessage
+	if err := said.Claims(&claims); err != nil {
+		return nil, &Error{"the provider's ID token is not good"}
+	}
+	subject, err := p.issuer.Subject(claims)
+	if err != nil {
+		return nil, &Error{err.Error()}
+	}
+	return &Person{Subject: subject, ID: clip(said.Subject)}, nil
+}
+
+// config returns how to speak with the provider, which is asked for what it offers (OpenID
+// Connect Discovery 1.0) until it has said so once.
+func (p *Provider) config(ctx context.Context) (*oauth2.Config, *oidc.Provider, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.offers == nil {
+		if p.failure != nil && p.now().Sub(p.failed) < tryAgain {
+			return nil, nil, p.failure
+		}
+		// A browser that goes away does not end what the next one waits for.
+		ctx := oidc.ClientContext(context.WithoutCancel(ctx), p.client)
+		offers, err := oidc.NewProvider(ctx, p.issuer.Name)
+		if err != nil {
+			p.failure, p.failed = fmt.Errorf("%s: %w", p.issuer.Name, err), p.now()
+			return nil, nil, p.failure
+		}
+		p.offers = offers
+	}
+	scopes := []string{oidc.ScopeOpenID}
+	if p.issuer.Claim == "email" {
+		scopes = append(scopes, "email")
+	}
+	return &oauth2.Config{
+		ClientID: p.issuer.Login.ClientID, ClientSecret: p.issuer.Login.Secret,
+		Endpoint: p.offers.Endpoint(), RedirectURL: p.redirect, Scopes: scopes,
+	}, p.offers, nil
+}
+
+// clip bounds what others wrote.
+func clip(text string) string { return text[:min(len(text), 200)] }
+
+// bounded is a transport for servers of others: what they answer has an end, and requests go
+// to https alone.
+type bounded struct{ *http.Transport }
+
+// RoundTrip implements http.RoundTripper.
+func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Scheme != "https" {
+		return nil, fmt.Errorf("%s is no https URL", r.URL.Redacted())
+	}
+	answer, err := b.Transport.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	answer.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.LimitReader(answer.Body, maxAnswer), answer.Body}
+	return answer, nil
+}

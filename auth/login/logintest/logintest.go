@@ -1,0 +1,170 @@
+// Package logintest starts an OpenID provider for tests: the certified one of npm.
+package logintest
+
+import (
+	"bufio"
+	"crypto/tls"
+	"crypto/x509"
+	"html"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/atm/auth"
+	"example.com/atm/certs"
+	"example.com/atm/internal/needs"
+)
+
+// A Provider is an OpenID provider with one client, which runs until the test ends.
+type Provider struct {
+	auth.Issuer        // with no subjects yet
+	CA          string // file of its authority
+	redirect    string
+}
+
+// Secret is what the client tells the provider.
+const Secret = "a secret of the client"
+
+// Start starts a provider that sends browsers back to redirect.
+func Start(t testing.TB, redirect string) *Provider {
+	t.Helper()
+	node := needs.Program(t, "node")
+	_, here, _, _ := runtime.Caller(0)
+	tests := filepath.Join(filepath.Dir(here), "../../../console/testdata")
+	if _, err := os.Stat(filepath.Join(tests, "node_modules/oidc-provider")); err != nil {
+		needs.Skip(t, "npm's oidc-provider is not installed")
+	}
+	p := &Provider{redirect: redirect}
+	cert, key := p.certificate(t)
+	_, port, err := net.SplitHostPort(freeAddress(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(node, "provider.mjs", cert, key, port, redirect)
+	cmd.Dir = tests
+	stdout, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	for lines := bufio.NewScanner(stdout); lines.Scan(); {
+		if issuer := lines.Text(); strings.HasPrefix(issuer, "https://") {
+			p.Issuer = auth.Issuer{
+				Name: issuer, Audience: "atm", Algorithm: "ES256", Claim: "email",
+				KeysURL: issuer + "/jwks", Roots: p.Roots,
+				Login: &auth.Login{ClientID: "atm-console", Secret: Secret},
+			}
+			return p
+		}
+	}
+	t.Fatal("the OpenID provider did not start")
+	return nil
+}
+
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "localhost:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// certificate writes a certificate for localhost and its key into files.
+func (p *Provider) certificate(t testing.TB) (certFile, keyFile string) {
+	t.Helper()
+	folder, now := t.TempDir(), time.Now()
+	authority, err := certs.NewAuthority("provider", now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := certs.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := authority.IssueServer(key.Public(), []string{"localhost"}, time.Hour, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyText, err := certs.EncodeKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Roots = x509.NewCertPool()
+	p.Roots.AddCert(authority.Certificate)
+	p.CA = filepath.Join(folder, "ca.crt")
+	certFile, keyFile = filepath.Join(folder, "server.crt"), filepath.Join(folder, "server.key")
+	for file, text := range map[string][]byte{
+		p.CA:     certs.EncodeCertificate(authority.Certificate),
+		certFile: certs.EncodeCertificate(cert),
+		keyFile:  keyText,
+	} {
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return certFile, keyFile
+}
+
+var formAction = regexp.MustCompile(`action="([^"]+)"`)
+
+// SignIn signs a person in at the provider, where a browser would have gone to the URL, and
+// returns what the provider then says to the redirect URL.
+func (p *Provider) SignIn(t testing.TB, to, name string) url.Values {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	browser := &http.Client{
+		Jar:       jar,
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: p.Roots}},
+		CheckRedirect: func(r *http.Request, _ []*http.Request) error {
+			if strings.HasPrefix(r.URL.String(), p.redirect) {
+				return http.ErrUseLastResponse
+			}
+			return nil
+		},
+	}
+	defer browser.CloseIdleConnections()
+	answer, err := browser.Get(to)
+	for _, form := range []url.Values{
+		{"prompt": {"login"}, "login": {name}, "password": {"any"}}, {"prompt": {"consent"}},
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+		var page strings.Builder
+		if _, err := bufio.NewReader(answer.Body).WriteTo(&page); err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		action := formAction.FindStringSubmatch(page.String())
+		if action == nil {
+			t.Fatalf("%s: no form in\n%s", answer.Status, page.String())
+		}
+		answer, err = browser.PostForm(html.UnescapeString(action[1]), form)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	back, err := answer.Location()
+	if err != nil || !strings.HasPrefix(back.String(), p.redirect) {
+		t.Fatalf("%s leads to %v, %v", answer.Status, back, err)
+	}
+	return back.Query()
+}
