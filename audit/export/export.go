@@ -1,7 +1,7 @@
 // Package export writes entries of the audit log for other programs.
 //
-// Each entry is one line, whatever strangers wrote into it, and each has its index and the hash
-// of its leaf, so that it can be held against the log.
+// Each entry is one line, whatever strangers wrote into it. It has its index and leaf hash, so
+// that it can be compared with the log.
 package export
 
 import (
@@ -21,9 +21,9 @@ import (
 	"example.com/atm/internal/printable"
 )
 
-// Forms are the forms of an export: an object per line with index, leaf hash and entry; a column
-// for each thing that an auditor looks for; events of the Open Cybersecurity Schema Framework;
-// and the Common Event Format of ArcSight.
+// Forms are the forms of an export: an object per line with index, leaf hash and entry; CSV
+// with a column for each field that an auditor searches; events of the Open Cybersecurity
+// Schema Framework; and the Common Event Format of ArcSight.
 var Forms = []string{"jsonl", "csv", "ocsf", "cef"}
 
 // A Writer writes entries in one form. It is not safe for concurrent use.
@@ -33,8 +33,8 @@ type Writer struct {
 	origin, program string
 }
 
-// NewWriter returns a Writer to w of the entries of the log with this origin, which the program
-// of this version reads. The form is one of Forms.
+// NewWriter returns a Writer to w for entries of the log with this origin. program is the
+// version of the exporting program. The form is one of Forms.
 func NewWriter(w io.Writer, form, origin, program string) (*Writer, error) {
 	to := &Writer{
 		w: bufio.NewWriter(printable.NewWriter(w)), origin: origin, program: program,
@@ -61,7 +61,7 @@ func (w *Writer) Add(index int64, leaf []byte) error {
 	return w.write(w.w, r)
 }
 
-// Flush writes what is left.
+// Flush writes buffered entries.
 func (w *Writer) Flush() error { return w.w.Flush() }
 
 // severity returns the severity of an entry in the terms of OCSF.
@@ -76,8 +76,8 @@ func severity(e *audit.Entry) (id int, word string) {
 	return 1, "Informational"
 }
 
-// exportColumns are the columns of CSV. A receipt is the index and the leaf hash, as the
-// caller got it.
+// exportColumns are the columns of CSV. A receipt is the index and the leaf hash, as the caller
+// received it.
 var exportColumns = []string{
 	"index", "receipt", "time", "event", "operation", "who", "address", "account", "from", "to",
 	"amount", "target",
@@ -140,7 +140,7 @@ func writeOCSF(w io.Writer, r *record) error {
 	if r.isSignIn() {
 		class, activity, activityName = ocsfAuthentication, ocsfLogon, "Logon"
 		event["service"] = service
-		// The log keeps no name that somebody only claimed.
+		// The log does not keep a name that was only claimed.
 		event["user"] = map[string]any{"name": "Unknown", "type_id": 0, "type": "Unknown"}
 	} else {
 		event["actor"] = map[string]any{"app_name": "atmserver"}
@@ -193,7 +193,7 @@ func withoutEmpty(m map[string]any) map[string]any {
 
 var (
 	cefHeader = strings.NewReplacer(`\`, `\\`, `|`, `\|`)
-	cefValue  = strings.NewReplacer(`\`, `\\`, `=`, `\=`) // of what is printable
+	cefValue  = strings.NewReplacer(`\`, `\\`, `=`, `\=`) // for printable text
 )
 
 // writeCEF writes an event in the Common Event Format, version 0.

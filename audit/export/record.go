@@ -9,8 +9,8 @@ import (
 	"example.com/atm/audit/merkle"
 )
 
-// A record is an entry of the log with what an auditor looks for in it, each in a field of its
-// own. A text is empty if the entry has no such thing.
+// A record is an entry of the log, with a field for each thing that an auditor searches. A text
+// is empty if the entry does not have it.
 type record struct {
 	*audit.Entry
 	index  int64
@@ -28,16 +28,16 @@ type record struct {
 	result
 }
 
-// A movement is how money moved, or should have moved.
+// A movement is how money moved, or was meant to move.
 type movement struct {
 	account  string
-	from, to string // accounts that the money left and arrived at
+	from, to string // accounts that the money left and reached
 	amount   string
 }
 
-// about is what an act of administration concerned.
+// about is the target of an act of administration.
 type about struct {
-	target  string // in words such as user:alice, account:200 and roles:teller
+	target  string // such as user:alice, account:200 and roles:teller
 	subject string // the user or service among them
 }
 
@@ -46,7 +46,7 @@ type result struct {
 	outcome string // OK or ERROR
 	code    string
 	reason  string
-	count   int64 // of a summary; 0 for all else
+	count   int64 // of a summary; 0 otherwise
 }
 
 func newRecord(index int64, leaf []byte, origin, program string) (*record, error) {
@@ -81,7 +81,7 @@ func newRecord(index int64, leaf []byte, origin, program string) (*record, error
 	return r, nil
 }
 
-// Source returns the address, or the network, that an entry came from.
+// Source returns the address or network of the sender of a request.
 func Source(e *audit.Entry) string {
 	if e.Caller != nil && e.Caller.IP != "" {
 		return e.Caller.IP

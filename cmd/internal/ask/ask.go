@@ -1,8 +1,8 @@
-// Package ask asks a person at a terminal.
+// Package ask asks questions at a terminal.
 //
-// A question is printed to standard error and answered on standard input. The terminal gets
-// its old mode back when the question is answered, interrupted with Ctrl-C, or the program is
-// told to end.
+// A question is printed to standard error and answered on standard input. The terminal gets its
+// old mode back when the question is answered or interrupted with Ctrl-C, or when the program
+// is told to end.
 package ask
 
 import (
@@ -60,14 +60,14 @@ func answer(read func() (string, error)) (string, error) {
 	}()
 	select {
 	case r := <-done:
-		if r.err != nil { // Ctrl-C and Ctrl-D are the end of the input here
+		if r.err != nil { // in raw mode, Ctrl-C and Ctrl-D end the input
 			io.WriteString(os.Stderr, "\r\n")
 		}
 		if errors.Is(r.err, io.EOF) {
 			r.err = ErrInterrupted
 		}
 		return r.line, r.err
-	case <-end: // the read goes on, and ends with the program
+	case <-end: // the read continues until the program ends
 		io.WriteString(os.Stderr, "\r\n")
 		return "", ErrInterrupted
 	}
@@ -82,8 +82,7 @@ func Confirm(question string) (bool, error) {
 	return err == nil && (line == "y" || line == "yes"), err
 }
 
-// A Prompt asks for one line after the other. It keeps a history in memory, for the arrow
-// keys.
+// A Prompt asks for one line after another. It keeps a history in memory, for the arrow keys.
 type Prompt struct{ terminal *term.Terminal }
 
 // NewPrompt returns a prompt. The tab key completes the first word of a line to one of words.

@@ -1,9 +1,8 @@
-// Package backup writes a data folder into a tar archive, and unpacks one.
+// Package backup writes a data folder into a tar archive, and unpacks such an archive.
 //
-// An archive has everything in a folder but the published log, which is made
-// anew from the vault, and the vault in it is a file wherever the accounts are.
-// Its last file is SHA256SUMS, so an archive that was broken off or changed is
-// noticed. It holds every key of the installation.
+// An archive has everything in a folder except the published log, which can be rebuilt from the
+// vault. The vault in it is a file wherever the accounts are. Its last file is SHA256SUMS, so
+// truncated or changed archives are detected. It contains every key of the installation.
 package backup
 
 import (
@@ -35,17 +34,17 @@ const (
 	maxFiles     = 1000
 )
 
-// folders are what an archive has beside the configuration and the vault.
+// folders are the folders in an archive besides the configuration and the vault.
 var folders = []string{"ca", "tls", "keys", "clients"}
 
-// Write writes an archive of the folder dir. It calls snapshot once to copy the
-// vault into a new file, as it is at one moment. The lock is held while that and
-// the keys are read, so that they belong together.
+// Write writes an archive of the folder dir. It calls snapshot once to write a consistent copy
+// of the vault into a new file. It holds lock while snapshot runs and the keys are read, so
+// that they match.
 func Write(ctx context.Context, w io.Writer, dir *datadir.Dir, lock sync.Locker,
 	snapshot func(ctx context.Context, file string) error,
 ) error {
-	// The vault is copied on this disk first: a transaction that waits for a
-	// slow reader would keep the file from using its free pages.
+	// The vault is first copied on the same disk. A transaction that waits for a slow reader would
+	// keep bbolt from reusing free pages.
 	folder, err := os.MkdirTemp(dir.Root, ".backup-")
 	if err != nil {
 		return err
@@ -65,7 +64,7 @@ func Write(ctx context.Context, w io.Writer, dir *datadir.Dir, lock sync.Locker,
 	return errors.Join(a.add(copied, vaultFile), a.close())
 }
 
-// addConfig adds the configuration of a folder that has its vault in it.
+// addConfig adds the configuration of a folder whose vault is a file in it.
 func (a *archive) addConfig(c datadir.Config) error {
 	c.Store = ""
 	text, err := toml.Marshal(c)
@@ -76,7 +75,7 @@ func (a *archive) addConfig(c datadir.Config) error {
 		bytes.NewReader(text))
 }
 
-// An archive is being written.
+// An archive is a tar archive that is being written.
 type archive struct {
 	tar  *tar.Writer
 	sums strings.Builder
@@ -149,12 +148,12 @@ func (a *archive) close() error {
 	return a.tar.Close()
 }
 
-// ErrIncomplete reports an archive that is no whole backup.
+// ErrIncomplete reports an archive that is not a complete backup.
 var ErrIncomplete = errors.New("this is no whole backup")
 
-// Unpack puts the files of an archive into folder, which is empty.
+// Unpack writes the files of an archive into folder, which must be empty.
 func Unpack(ctx context.Context, from io.Reader, folder string) error {
-	sums := make(map[string]string) // name → hash, of what was unpacked
+	sums := make(map[string]string) // hash of each unpacked file, by name
 	archive := &counted{r: from}
 	t := tar.NewReader(archive)
 	content := &content{t: t, archive: archive}
@@ -163,7 +162,7 @@ func Unpack(ctx context.Context, from io.Reader, folder string) error {
 			return err
 		}
 		header, err := t.Next()
-		if err != nil { // io.EOF too: the sums come before the end
+		if err != nil { // an error even at io.EOF: SHA256SUMS must come before the end
 			return fmt.Errorf("%w: %w", ErrIncomplete, err)
 		}
 		if header.Name == sumsFile {
@@ -194,9 +193,9 @@ func (c *counted) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// content reads the files in an archive. They are never more than what was read of the
-// archive: a sparse file, which says in a few bytes how large its holes are, is refused
-// before it fills the disk.
+// content reads the files in an archive. Their total size must not exceed the bytes read from
+// the archive: a sparse file, which describes large holes in a few bytes, is refused before it
+// fills the disk.
 type content struct {
 	t       *tar.Reader
 	archive *counted
@@ -211,7 +210,7 @@ func (c *content) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// belongs reports whether a backup has files of this name.
+// belongs reports whether a backup has a file of this name.
 func belongs(name string) bool {
 	first, _, _ := strings.Cut(name, "/")
 	if !fs.ValidPath(name) || path.Clean(name) != name {

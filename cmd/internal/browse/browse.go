@@ -1,10 +1,10 @@
-// Package browse opens the console of a server in a browser of this machine, as kubectl proxy
-// does: a listener on loopback that speaks to the server with the credentials of the command.
+// Package browse opens the console of a server in a browser on this machine, as kubectl proxy
+// does: a listener on loopback calls the server with the credentials of the command.
 //
-// A browser refuses passkeys and warns of a page whose authority it does not know, and it rarely
-// has the certificates of this machine. The listener needs neither. It answers only to the name
-// it was opened by, after a code that works once, and lets through nothing but the console and
-// the audit log.
+// A browser refuses passkeys on a page whose authority it does not know, warns of that page,
+// and rarely has the client certificates of this machine. The listener needs none of that. It
+// answers only requests with its own name as Host, after a code that works once, and only
+// forwards the console and the audit log.
 package browse
 
 import (
@@ -42,17 +42,17 @@ var openPage []byte
 //go:embed open.mjs
 var openScript []byte
 
-// A Proxy hands requests of one browser to a server.
+// A Proxy forwards the requests of one browser to a server.
 type Proxy struct {
-	host    string // name and port that the browser knows it by
-	code    string // that the browser shows first
-	cookie  string // that it has shown the code
+	host    string // name and port in the browser's requests
+	code    string // the browser must present it first
+	cookie  string // proves that the browser has presented the code
 	used    atomic.Bool
 	cross   *http.CrossOriginProtection
 	forward *httputil.ReverseProxy
 }
 
-// New returns a proxy that is reached at host, a name and a port, and speaks for c.
+// New returns a proxy that is reached at host, a name and a port, and calls the server of c.
 func New(c *client.Client, host string) (*Proxy, error) {
 	server, err := url.Parse(c.Base())
 	if err != nil {
@@ -65,8 +65,8 @@ func New(c *client.Client, host string) (*Proxy, error) {
 			Transport: c.HTTP().Transport,
 			Rewrite: func(r *httputil.ProxyRequest) {
 				r.SetURL(server)
-				// What the browser says of itself has been looked at here, and is of another
-				// origin than the server's.
+				// The headers about the browser have been checked here, and their origin is not the
+				// server's.
 				for name := range r.Out.Header {
 					if name == "Origin" || name == "Cookie" || name == "Authorization" ||
 						name == "Referer" || strings.HasPrefix(name, "Sec-Fetch-") {
@@ -75,7 +75,7 @@ func New(c *client.Client, host string) (*Proxy, error) {
 				}
 			},
 			ModifyResponse: func(r *http.Response) error {
-				r.Header.Del("WWW-Authenticate") // the browser has no part in signing in
+				r.Header.Del("WWW-Authenticate") // the browser takes no part in the sign-in
 				return nil
 			},
 			ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
@@ -86,8 +86,8 @@ func New(c *client.Client, host string) (*Proxy, error) {
 	}, nil
 }
 
-// Link is the URL that opens the console. The code is in its fragment, which a browser sends to
-// nobody.
+// Link is the URL that opens the console. The code is in its fragment, which a browser does not
+// send.
 func (p *Proxy) Link() string { return "http://" + p.host + "/#" + p.code }
 
 // ServeHTTP implements http.Handler.
@@ -120,7 +120,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "Open the link that the command printed.", http.StatusForbidden)
 			return
 		}
-		h.Del("Cache-Control") // the server says it
+		h.Del("Cache-Control") // the server sets it
 		h.Del("X-Content-Type-Options")
 		p.forward.ServeHTTP(w, r)
 	default:
@@ -128,7 +128,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// open lets the browser in that shows the code. The code works once.
+// open admits the browser that presents the code. The code works once.
 func (p *Proxy) open(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 1<<10)
 	code := r.PostFormValue("code")
@@ -187,7 +187,7 @@ func Run(ctx context.Context, c *client.Client, address string, w io.Writer, bro
 	return Serve(ctx, c, address, func(link string) {
 		fmt.Fprintf(w, "The console is open until you press Ctrl-C: %s\n", link)
 		if browser && exit.Terminal(w) != nil {
-			_ = show(link) // there may be no browser; the link is printed
+			_ = show(link) // there may be no browser; the link is printed anyway
 		}
 	})
 }

@@ -14,15 +14,15 @@ import (
 	"example.com/atm/vault/check"
 )
 
-// accounts are what keeps the accounts: a file in the folder, or a database.
+// accounts is the store of the accounts: a file in the folder, or a database.
 type accounts struct {
 	vault.Backend
-	file    *boltstore.Store // the Backend when it is a file; nil otherwise
-	replica *replica.Replica // has the Backend when it is a database; nil otherwise
+	file    *boltstore.Store // the Backend if it is a file, and otherwise nil
+	replica *replica.Replica // has the Backend if it is a database, and otherwise nil
 }
 
-// openAccounts opens what keeps the accounts, and returns the key that it is sealed under.
-// Before that it makes the keys of a new installation, or fetches those that replicas share.
+// openAccounts opens the store, and returns the key that seals it. Before that it creates the
+// keys of a new installation, or fetches the keys that replicas share.
 func openAccounts(ctx context.Context, opts Options, dir *datadir.Dir, fresh bool) (
 	accounts, datadir.VaultKey, error,
 ) {
@@ -59,7 +59,7 @@ func openAccounts(ctx context.Context, opts Options, dir *datadir.Dir, fresh boo
 	return accounts{Backend: file, file: file}, key, nil
 }
 
-// replicas are the servers that have the accounts.
+// replicas are the servers that share the accounts.
 func (a accounts) replicas() keys.Replicas {
 	if a.replica == nil {
 		return keys.Alone{}
@@ -67,10 +67,10 @@ func (a accounts) replicas() keys.Replicas {
 	return a.replica
 }
 
-// joined reports that this start made the folder for an installation that was there.
+// joined reports that this start created the folder for an existing installation.
 func (a accounts) joined() bool { return a.replica != nil && a.replica.Joined }
 
-// lost says why the vault in the folder is lost; nil while it is not.
+// lost returns why the vault file is lost, or nil if it is not.
 func (a accounts) lost() error {
 	if a.file == nil {
 		return nil
@@ -78,10 +78,11 @@ func (a accounts) lost() error {
 	return a.file.LostBecause()
 }
 
-// lookEvery is how often the vault is looked for where it should be.
+// lookEvery is how often the server checks that the vault file still exists.
 const lookEvery = 500 * time.Millisecond
 
-// gone is closed when the vault in the folder is lost. It looks for it until ended is closed.
+// gone returns a channel that is closed when the vault file is lost. It checks until ended is
+// closed.
 func (a accounts) gone(ended <-chan struct{}) <-chan struct{} {
 	if a.file == nil {
 		return nil
@@ -101,8 +102,9 @@ func (a accounts) gone(ended <-chan struct{}) <-chan struct{} {
 	return a.file.Lost()
 }
 
-// snapshot writes the vault as it is at one moment to a file, sealed under secret. What is in
-// a database goes into a file as well: a backup is restored without one.
+// snapshot writes a consistent copy of the vault to a file, sealed under secret. The content of
+// a database is written to such a file as well, so that a backup can be restored without a
+// database.
 func (a accounts) snapshot(ctx context.Context, file string, secret []byte) error {
 	if a.file != nil {
 		return a.file.Snapshot(file)
@@ -111,15 +113,15 @@ func (a accounts) snapshot(ctx context.Context, file string, secret []byte) erro
 }
 
 const (
-	// scrubEvery and scrubAtOnce make a running server compare ten accounts a second with
-	// the journal, which costs it less than a thousandth of its time.
+	// scrubEvery and scrubAtOnce make a running server compare ten accounts a second with the
+	// journal, which takes less than a thousandth of its time.
 	scrubEvery  = 5 * time.Second
 	scrubAtOnce = 50
 )
 
-// scrub compares the accounts with the journal, a few at a time, round and round, and counts
-// what is wrong: a change by somebody who may write to the store is noticed while the server
-// runs, not only by fsck.
+// scrub compares the accounts with the journal, a few at a time, over and over, and reports the
+// number of differences. So a change by somebody with write access to the store is noticed
+// while the server runs, and not only by fsck.
 func (a accounts) scrub(ctx context.Context, log *slog.Logger, found func(n int)) {
 	tick := time.NewTicker(scrubEvery)
 	defer tick.Stop()
@@ -136,13 +138,13 @@ func (a accounts) scrub(ctx context.Context, log *slog.Logger, found func(n int)
 				slog.String("problem", problem))
 		})
 		if err != nil {
-			continue // the store is away: it is asked again
+			continue // the store is unavailable: try again later
 		}
 		after = next
 	}
 }
 
-// close closes what keeps the accounts, if it is open.
+// close closes the store, if it is open.
 func (a accounts) close() error {
 	if a.Backend == nil {
 		return nil

@@ -28,7 +28,7 @@ import (
 type auditLog struct {
 	*publish.Publisher
 	index     *search.Index
-	witnessed atomic.Int64 // entries that enough witnesses have cosigned, since the start
+	witnessed atomic.Int64 // entries that enough witnesses have cosigned since the start
 
 	dir     *datadir.Dir
 	signer  *checkpoint.Signer
@@ -37,8 +37,8 @@ type auditLog struct {
 	log     *slog.Logger
 }
 
-// openAuditLog compares the published log with the vault before anything new is
-// signed, and catches it up. empty says that nothing of the log is in the folder.
+// openAuditLog compares the published log with the vault before anything new is signed, and
+// publishes what is missing. empty says that the folder has nothing of the log.
 func openAuditLog(ctx context.Context, dir *datadir.Dir, a accounts, signer *checkpoint.Signer,
 	opts Options, empty bool,
 ) (*auditLog, error) {
@@ -67,14 +67,14 @@ func openAuditLog(ctx context.Context, dir *datadir.Dir, a accounts, signer *che
 	return l, l.recover(ctx)
 }
 
-// recover brings the published log up to date, and refuses a store that is behind what
-// this folder published, or noted to have seen.
+// recover brings the published log up to date. It returns an error if the store is behind the
+// log that this folder published, or behind a state noted in the folder.
 func (l *auditLog) recover(ctx context.Context) error {
 	seen, err := l.dir.Seen().Read()
 	if err != nil {
 		return err
 	}
-	// a recovery gave up the log of another origin
+	// the log of another origin was given up by a recovery
 	if seen != nil && seen.Origin == l.dir.Config.Origin {
 		root, err := tlog.ParseHash(seen.Root)
 		if err != nil {
@@ -85,21 +85,21 @@ func (l *auditLog) recover(ctx context.Context) error {
 	err = l.Recover(ctx)
 	if newest := l.Newest(); errors.Is(err, publish.ErrAhead) && l.replica != nil &&
 		newest.Size > 0 {
-		// Replicas that run on it already saw less of it than this folder. A checkpoint
-		// that is not signed would be damage here, and no concern of theirs.
+		// Replicas that run have seen less of the log than this folder has. A checkpoint with a
+		// wrong signature would be damage of this folder, and no reason to stop them.
 		l.replica.Store.Replicas.TellRollback(ctx, newest.Size)
 	}
 	if err != nil || seen == nil {
 		return err
 	}
 	if l.Published() < seen.Size && seen.Origin == l.dir.Config.Origin {
-		return nil // the disk is full, perhaps
+		return nil // perhaps the disk is full
 	}
 	return l.dir.Seen().Write(nil)
 }
 
-// noteRollback keeps what was seen of a database that went back, so that no start takes the
-// database as it is now.
+// noteRollback notes the last state that was seen of a database that was rolled back, so that
+// no start accepts the database as it is now.
 func (l *auditLog) noteRollback() {
 	if l.replica == nil || l.replica.Store.RolledBack() == nil {
 		return
@@ -114,9 +114,9 @@ func (l *auditLog) noteRollback() {
 	}
 }
 
-// forgetOldKey drops the public key beside the published log when it is one of
-// this log that signs no more: other replicas have rotated it while this one was
-// away. What is published is compared with the database, whichever key signed it.
+// forgetOldKey removes the public key beside the published log if it is an earlier key of this
+// log, because other replicas rotated the key while this one was stopped. The published log is
+// compared with the database, whichever key signed it.
 func (l *auditLog) forgetOldKey() error {
 	file := filepath.Join(l.dir.Audit(), "log.vkey")
 	text, err := os.ReadFile(file)
@@ -134,7 +134,7 @@ func (l *auditLog) forgetOldKey() error {
 }
 
 const (
-	proveWait      = 5 * time.Second // of a proof, for its entry to be published
+	proveWait      = 5 * time.Second // how long a proof waits for its entry to be published
 	proveLookEvery = 5 * time.Millisecond
 )
 
@@ -153,7 +153,7 @@ func (l *auditLog) prove(ctx context.Context, index int64) ([]byte, error) {
 		}
 	}
 	text, err := l.proof(ctx, index)
-	if errors.Is(err, audit.ErrDiffers) { // the caller learns no more than that
+	if errors.Is(err, audit.ErrDiffers) { // the caller does not learn the details
 		l.log.ErrorContext(ctx, "proving an entry of the audit log",
 			slog.Int64("index", index), slog.Any("error", err))
 	}
@@ -177,10 +177,10 @@ func (l *auditLog) published(ctx context.Context) (*audit.Log, error) {
 	return audit.OpenLog(ctx, audit.Dir(l.dir.Audit()), strings.Join(l.signer.Keys(), "\n"))
 }
 
-// sweep removes what an earlier process left unfinished among the tiles of the log. opened is
-// when this process locked the folder.
+// sweep removes unfinished tiles of an earlier process. opened is when this process locked the
+// folder.
 func (l *auditLog) sweep(ctx context.Context, opened time.Time) {
-	const coarse = time.Second // times of files may be behind by a little
+	const coarse = time.Second // file times may lag by the resolution of the file system
 	removed, err := l.dir.SweepTiles(ctx, opened.Add(-coarse))
 	switch {
 	case ctx.Err() != nil:
@@ -195,16 +195,15 @@ const (
 	// witnessEvery is how often witnesses are asked.
 	witnessEvery = time.Minute
 
-	// witnessTimeout bounds the answer of one.
+	// witnessTimeout bounds the answer of one witness.
 	witnessTimeout = 10 * time.Second
 
-	// witnessLag is how long the policy may be unsatisfied before the operator
-	// is told.
+	// witnessLag is how long the policy may be unsatisfied before the operator is told.
 	witnessLag = 10 * time.Minute
 )
 
-// askWitnesses has the published log cosigned, beside the operations, which
-// never wait for it. cosigned is told the size of each log that enough witnesses cosigned.
+// askWitnesses has witnesses cosign the published log, concurrently with operations. It calls
+// cosigned with the size of each log that enough witnesses have cosigned.
 func (l *auditLog) askWitnesses(ctx context.Context, cosigned func(size int64)) {
 	client := &http.Client{Timeout: witnessTimeout}
 	satisfied := time.Now()
@@ -232,8 +231,8 @@ func (l *auditLog) askWitnesses(ctx context.Context, cosigned func(size int64)) 
 	}
 }
 
-// askOnce returns the size of the log that enough witnesses have cosigned now,
-// and 0 when they have not.
+// askOnce returns the size of the log that enough witnesses have cosigned, and 0 if they have
+// not.
 func (l *auditLog) askOnce(ctx context.Context, client *http.Client) (int64, error) {
 	if l.Published() == 0 {
 		return 0, nil

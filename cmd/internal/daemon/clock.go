@@ -11,13 +11,13 @@ import (
 const (
 	clockEvery = time.Second
 
-	// clockSlack is how far the clock may run from the time that has passed
-	// within clockEvery before somebody has set it.
+	// clockSlack is by how much the clock may deviate from the elapsed time within clockEvery
+	// before it counts as having been set.
 	clockSlack = 500 * time.Millisecond
 )
 
-// watchClock records when the clock is set: times in the log before and after
-// it cannot be compared.
+// watchClock records when the clock is set, because times in the log before and after that
+// cannot be compared.
 func watchClock(ctx context.Context, t *teller.Teller, log *slog.Logger) {
 	tick := time.NewTicker(clockEvery)
 	defer tick.Stop()
@@ -36,8 +36,8 @@ func watchClock(ctx context.Context, t *teller.Teller, log *slog.Logger) {
 	}
 }
 
-// clockStep returns by how much the clock was set while elapsed passed and it
-// went on by wall, and 0 when it only drifted.
+// clockStep returns by how much the clock was set while elapsed passed and the clock advanced
+// by wall. It returns 0 for drift.
 func clockStep(wall, elapsed time.Duration) time.Duration {
 	if by := wall - elapsed; by.Abs() > clockSlack {
 		return by.Round(time.Millisecond)

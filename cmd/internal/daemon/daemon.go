@@ -1,9 +1,8 @@
-// Package daemon puts the server together from its packages and runs it on a data
-// folder: what keeps the accounts, the keys, the published audit log, the teller,
-// sign-in and the listeners, in this order.
+// Package daemon assembles the server from its packages and runs it on a data folder: store,
+// keys, published audit log, teller, sign-in and listeners, in this order.
 //
-// It is the one composition root: cmd/atmserver runs it for good, and atmctl
-// demo runs it for a minute in a temporary folder.
+// It is the only composition root: cmd/atmserver runs it until it is stopped, and atmctl demo
+// runs it for a minute in a temporary folder.
 package daemon
 
 import (
@@ -28,47 +27,47 @@ import (
 	"example.com/atm/vault"
 )
 
-// Options are what can be chosen when a server starts.
+// Options are the choices at the start of a server.
 type Options struct {
 	Data  string           // the data folder
 	Store storage.Location // where the accounts are
-	Name  string           // the server's name; empty for what init chose, or a new one
-	// names and addresses in the server certificate; nil for the usual ones
+	Name  string           // the server's name; empty for the one that init chose, or a new one
+	// Hosts are the names and addresses in the server certificate; nil for the default ones.
 	Hosts []string
-	// asks for what keys/vault.key is sealed with; nil where there is no terminal
+	// Passphrase asks for the passphrase of keys/vault.key; nil without a terminal.
 	Passphrase func() ([]byte, error)
-	TLS12      bool // TLS 1.2 is spoken as well
-	// file that maps other certificates to subjects; empty for none
+	TLS12      bool // TLS 1.2 is allowed as well
+	// Identities is the file that maps foreign certificates to subjects; empty for none.
 	Identities string
-	Issuers    string // file of others whose tokens are good; empty for none
-	// file with other authorities of client certificates; empty for none
+	Issuers    string // file of other token issuers; empty for none
+	// ClientCA is the file with other authorities for client certificates; empty for none.
 	ClientCA string
-	// PKCS #11 URI of the key of tokens; empty for those in the folder
+	// TokenKey is the PKCS #11 URI of the key of tokens; empty for keys in the folder.
 	TokenKey string
-	// how long a nonce of Digest can be used; 5 minutes when zero
+	// NonceTTL is how long a nonce of Digest is valid; 0 means 5 minutes.
 	NonceTTL    time.Duration
-	Witnesses   *audit.Policy // of those that cosign the audit log; nil for none
+	Witnesses   *audit.Policy // witnesses of the audit log; nil for none
 	Empty       bool          // at init: no account 100 and no demo credentials
 	DiskReserve uint64        // bytes that must stay free
-	WitnessFile string        // where Witnesses is from; empty for none
+	WitnessFile string        // file of Witnesses; empty for none
 	Version     string        // of the program
-	Settings    string        // all settings in force, a line each; its hash is in the log
+	Settings    string        // all settings in force, one a line; the log has its hash
 	Log         *slog.Logger  // for the operator
 	Grace       time.Duration // how long a stop may take
 	Server      server.Config // limits; the rest is filled in
 
-	// Republish says that nothing of the audit log is in the folder, as in one that was
-	// restored: all of it is published again.
+	// Republish says that the folder has nothing of the audit log, as after a restore, so that all
+	// of it is published again.
 	Republish bool
 }
 
-// A Server is everything that a server runs on, open and in working order.
+// A Server is an open data folder with all parts of a server.
 type Server struct {
-	// Fresh reports that this start made the folder, or completed it.
+	// Fresh reports that this start created or completed the folder.
 	Fresh bool
 
 	opts         Options
-	module       *keys.Module // that has the key of tokens; nil for none
+	module       *keys.Module // with the key of tokens; nil for none
 	dir          *datadir.Dir
 	accounts     accounts
 	keys         *keys.Keys
@@ -80,15 +79,15 @@ type Server struct {
 	installation *installation
 }
 
-// Open opens the data folder, making or completing it when that is what it
-// needs, and brings the published audit log up to date.
+// Open opens the data folder, creates or completes it if necessary, and brings the published
+// audit log up to date.
 func Open(ctx context.Context, opts Options) (*Server, error) {
 	config, err := newConfig(opts)
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{opts: opts, directory: auth.NewDirectory()}
-	// The module comes first: a start that cannot have it has changed nothing.
+	// Open the module first, so that a start without it changes nothing.
 	if s.module, err = keys.OpenModule(opts.TokenKey); err != nil {
 		return nil, err
 	}
@@ -188,7 +187,7 @@ func (s *Server) assemble(ctx context.Context) error {
 	return nil
 }
 
-// beforeCommit is asked before each commit whether it may begin.
+// beforeCommit is called before each commit, and may refuse it.
 func (s *Server) beforeCommit() error {
 	s.log.Yield()
 	if s.accounts.file != nil {
@@ -199,7 +198,7 @@ func (s *Server) beforeCommit() error {
 	return s.installation.diskSpace()
 }
 
-// afterCommit is told of each commit.
+// afterCommit is called after each commit.
 func (s *Server) afterCommit(c vault.Commit) {
 	roster.Learn(s.directory, c.Users, c.Revocations)
 	s.metrics.Committed(c.Operations, c.Replays)
@@ -209,22 +208,21 @@ func (s *Server) afterCommit(c vault.Commit) {
 // Name is the server's name.
 func (s *Server) Name() string { return s.dir.Config.Name }
 
-// Joined reports that this start made the folder for an installation that was there.
+// Joined reports that this start created the folder for an existing installation.
 func (s *Server) Joined() bool { return s.accounts.joined() }
 
-// Fingerprint is the SHA-256 fingerprint of the authority that clients trust
-// the server by.
+// Fingerprint is the SHA-256 fingerprint of the authority that clients must trust.
 func (s *Server) Fingerprint() string { return certs.Fingerprint(s.keys.Root()) }
 
-// Backup writes a backup of the running server. It holds everything that was
-// answered before it began.
+// Backup writes a backup of the running server. It has everything that was answered before
+// Backup was called.
 func (s *Server) Backup(ctx context.Context, w io.Writer) error {
 	return backup.Write(ctx, w, s.dir, s.keys.Lock(), func(ctx context.Context, file string) error {
 		return s.accounts.snapshot(ctx, file, s.keys.VaultSecret())
 	})
 }
 
-// Close lets go of the folder. It is safe to call more than once.
+// Close unlocks the folder. It is safe to call more than once.
 func (s *Server) Close() error {
 	var errs []error
 	if s.ledger != nil {

@@ -17,7 +17,7 @@ import (
 	"example.com/atm/teller"
 )
 
-// newConfig is what a new folder is to be.
+// newConfig is the configuration of a new folder.
 func newConfig(opts Options) (datadir.Config, error) {
 	name := opts.Name
 	if name == "" {
@@ -36,8 +36,8 @@ func newConfig(opts Options) (datadir.Config, error) {
 	return c, nil
 }
 
-// completeInit makes what a new folder starts with, and marks the folder as complete. What is
-// in the accounts is there already when the folder joins an installation.
+// completeInit creates the initial content of a new folder, and marks the folder as complete.
+// If the folder joins an installation, its accounts exist already.
 func (s *Server) completeInit(ctx context.Context) error {
 	if !s.accounts.joined() {
 		if err := s.populate(ctx); err != nil {
@@ -55,15 +55,14 @@ func (s *Server) completeInit(ctx context.Context) error {
 	return s.dir.Complete()
 }
 
-// A credential is one that init makes.
+// A credential is a credential that init creates.
 type credential struct {
 	subject string
 	roles   string
 }
 
-// populate makes the first accounts and credentials of a new folder, by the
-// same path as any later operation. Each step looks whether an interrupted
-// init has done it already.
+// populate creates the first accounts and credentials of a new folder, by the same operations
+// as later ones. Each step checks whether an interrupted init has done it already.
 func (s *Server) populate(ctx context.Context) error {
 	credentials := []credential{{"user:operator", "operator auditor"}}
 	if !s.dir.Config.Empty {
@@ -89,8 +88,8 @@ func (s *Server) populate(ctx context.Context) error {
 
 func text(value string) atm.Arg { return atm.Arg{Kind: atm.String, Text: value} }
 
-// within carries out an operation in the name of a subject within the program, which no
-// credential can carry.
+// within carries out an operation as a subject inside the program, which no credential can
+// have.
 func (s *Server) within(ctx context.Context, subject string, op atm.Operation,
 	args ...atm.Arg,
 ) (atm.Record, error) {

@@ -16,8 +16,8 @@ import (
 	"example.com/atm/vault"
 )
 
-// An installation says how the server and its machine are: to operators, to metrics, to
-// probes, and to the audit log.
+// An installation reports the state of the server and its machine to operators, metrics, probes
+// and the audit log.
 type installation struct {
 	opts     Options
 	dir      *datadir.Dir
@@ -38,7 +38,7 @@ func (i *installation) Prove(ctx context.Context, index int64) ([]byte, error) {
 // statusWait bounds how long a status waits for the store.
 const statusWait = 5 * time.Second
 
-// Status says how the server is, to operators and auditors.
+// Status reports the state of the server to operators and auditors.
 func (i *installation) Status(ctx context.Context) (atm.Record, error) {
 	ctx, cancel := context.WithTimeout(ctx, statusWait)
 	defer cancel()
@@ -94,7 +94,7 @@ func (i *installation) Status(ctx context.Context) (atm.Record, error) {
 	}, nil
 }
 
-// logStatus says how long the audit log is, and how far it is published and cosigned.
+// logStatus reports the size of the audit log, and how much of it is published and cosigned.
 func (i *installation) logStatus(ctx context.Context) (atm.Record, error) {
 	_, head, err := i.accounts.Signed(ctx)
 	if err != nil {
@@ -109,7 +109,7 @@ func (i *installation) logStatus(ctx context.Context) (atm.Record, error) {
 	}, nil
 }
 
-// storeStatus says where the accounts are, and how many servers have them.
+// storeStatus reports where the accounts are, and how many servers share them.
 func (i *installation) storeStatus(ctx context.Context) (atm.Record, error) {
 	kind, replicas := "bolt", []string{}
 	if i.accounts.replica != nil {
@@ -122,7 +122,7 @@ func (i *installation) storeStatus(ctx context.Context) (atm.Record, error) {
 	return atm.Record{{Name: "kind", Value: kind}, {Name: "replicas", Value: replicas}}, nil
 }
 
-// clockState says whether something keeps the machine's clock right.
+// clockState describes whether the machine's clock is synchronised.
 func clockState() string {
 	switch clock, ok := machine.ReadClock(); {
 	case !ok:
@@ -133,7 +133,7 @@ func clockState() string {
 	return "not synchronised"
 }
 
-// gauges are what metrics read when they are scraped.
+// gauges are the values of metrics that are read at each scrape.
 func (i *installation) gauges() server.Gauges {
 	return server.Gauges{
 		Entries:   i.treeSize,
@@ -156,7 +156,7 @@ func (i *installation) gauges() server.Gauges {
 	}
 }
 
-// treeSize is the size of the signed log; 0 when the store does not tell it in time.
+// treeSize is the size of the signed log, or 0 if the store does not answer in time.
 func (i *installation) treeSize() float64 {
 	ctx, cancel := context.WithTimeout(context.Background(), statusWait)
 	defer cancel()
@@ -167,7 +167,7 @@ func (i *installation) treeSize() float64 {
 	return float64(head.Size)
 }
 
-// parts says what each part of the server thinks of its health.
+// parts reports the health of each part of the server.
 func (i *installation) parts() []server.Part {
 	state := errors.Join(i.ledger.Err(), i.accounts.lost())
 	if state == nil && i.accounts.replica != nil {
@@ -189,7 +189,7 @@ func (i *installation) ready() bool {
 	return true
 }
 
-// free is how many bytes are free on the disk of the data folder.
+// free is the number of free bytes on the disk of the data folder.
 func (i *installation) free() (uint64, error) {
 	free, err := machine.Free(i.dir.Root)
 	if err != nil {
@@ -198,7 +198,7 @@ func (i *installation) free() (uint64, error) {
 	return free, nil
 }
 
-// diskSpace reports whether the disk has space for one more commit.
+// diskSpace returns an error if the disk lacks the space for one more commit.
 func (i *installation) diskSpace() error {
 	free, err := i.free()
 	if err != nil {

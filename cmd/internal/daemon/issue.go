@@ -10,8 +10,8 @@ import (
 	"example.com/atm/vault/people"
 )
 
-// Issue issues a certificate in a folder that is open and not served, and publishes
-// the log with its entry.
+// Issue issues a certificate from an open folder without a running server, and publishes the
+// log with its entry.
 func (s *Server) Issue(ctx context.Context, request inbox.Issuing) (inbox.Issued, error) {
 	answer := s.issueRequested(ctx, request)
 	if err := s.log.Publish(ctx); err != nil {
@@ -22,8 +22,8 @@ func (s *Server) Issue(ctx context.Context, request inbox.Issuing) (inbox.Issued
 
 // issueRequested issues a certificate for the owner of the disk.
 func (s *Server) issueRequested(ctx context.Context, request inbox.Issuing) inbox.Issued {
-	// A certificate says in whole seconds when it was issued. It must be younger than what
-	// was revoked a moment ago.
+	// The issue time of a certificate is in whole seconds. It must be later than a revocation a
+	// moment ago.
 	time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second)))
 	users, err := s.accounts.Users(ctx)
 	if err != nil {
@@ -52,7 +52,7 @@ func (s *Server) issueRequested(ctx context.Context, request inbox.Issuing) inbo
 	}
 }
 
-// inboxEvery is how often requests in the data folder are looked for.
+// inboxEvery is how often the server looks for requests in the data folder.
 const inboxEvery = time.Second
 
 // readInbox answers the requests in the data folder until ctx is done.

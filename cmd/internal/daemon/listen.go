@@ -8,10 +8,10 @@ import (
 	"example.com/atm/cmd/internal/datadir"
 )
 
-// Listen are the addresses of a server.
+// Listen has the listeners of a server.
 type Listen struct {
 	RPC   net.Listener
-	Admin net.Listener // nil when switched off
+	Admin net.Listener // nil if switched off
 }
 
 // Close closes the listeners.
@@ -22,9 +22,9 @@ func (l Listen) Close() {
 	}
 }
 
-// Addresses opens the listeners for both addresses; an empty admin address
-// switches the endpoints off. Sockets that a supervisor hands over come first.
-// The admin endpoints have no sign-in, so they stay on loopback.
+// Addresses opens the listeners for both addresses. An empty admin address switches those
+// endpoints off. Sockets from a supervisor take precedence over addresses. The admin endpoints
+// have no sign-in, so they must be on loopback.
 func Addresses(rpc, admin string) (Listen, error) {
 	var listen Listen
 	if _, _, err := net.SplitHostPort(rpc); err != nil {
@@ -47,7 +47,7 @@ func Addresses(rpc, admin string) (Listen, error) {
 	}
 	switch listen.Admin = sockets[adminSocket]; {
 	case admin == "":
-		if listen.Admin != nil { // switched off, even if a supervisor made the socket
+		if listen.Admin != nil { // switched off, although the supervisor made the socket
 			listen.Admin.Close()
 			listen.Admin = nil
 		}

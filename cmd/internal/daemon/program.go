@@ -14,9 +14,10 @@ import (
 	"example.com/atm/internal/machine"
 )
 
-// What a start, a stop and a heartbeat say of the program, its settings and its machine.
+// The description of the program, its settings and its machine in entries of starts, stops and
+// heartbeats.
 
-// Program says which program this is, now.
+// Program describes this program as of now.
 func (i *installation) Program() audit.Program {
 	p := audit.Program{
 		Version: i.opts.Version, Build: build(), Boot: machine.Boot(),
@@ -28,8 +29,8 @@ func (i *installation) Program() audit.Program {
 	return p
 }
 
-// settings are hashes of the effective settings and of the files that they name. Files with
-// secrets are not among them: a hash confirms a guess.
+// settings are the hashes of the effective settings and of the files that they name. Files with
+// secrets are excluded, because a hash would confirm a guess.
 func (i *installation) settings() []audit.Arg {
 	list := []audit.Arg{{Name: "effective", Value: hashOf([]byte(i.opts.Settings))}}
 	for _, f := range []struct{ name, path string }{
@@ -60,7 +61,8 @@ func hashOf(text []byte) string {
 	return "sha256:" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// build says what the program was built by and from, and the hash of what runs.
+// build describes the compiler and the sources of the program, and has the hash of the
+// executable.
 var build = sync.OnceValue(func() string {
 	i := version.Read()
 	text := i.Go + " " + i.Platform + " vcs.revision=" + i.Revision

@@ -15,9 +15,9 @@ import (
 	"example.com/atm/server"
 )
 
-// Serve answers requests until ctx is done, and then stops cleanly: what has
-// begun is answered, and the log is published whole. The server is closed when
-// it returns. An error means that the stop was not clean.
+// Serve answers requests until ctx is done, and then stops cleanly: requests in progress are
+// answered, and the whole log is published. It closes the server. An error means that the stop
+// was not clean.
 func (s *Server) Serve(ctx context.Context, listen Listen) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -43,8 +43,8 @@ func (s *Server) Serve(ctx context.Context, listen Listen) error {
 	}
 	ledger := s.ledger.Close()
 	stopBackground()
-	// What was committed is published even after a failed commit: the files
-	// follow the vault, never the other way.
+	// Commits are published even after a failed commit, because the published files must not lag
+	// behind the vault.
 	published := s.log.Publish(context.WithoutCancel(ctx))
 	s.log.Tidy()
 	stopAdmin()
@@ -56,7 +56,8 @@ func (s *Server) Serve(ctx context.Context, listen Listen) error {
 	return nil
 }
 
-// recordStart records that the server starts, and what an interrupted rotation did not.
+// recordStart records the start of the server, and the rotation of a key that a stop
+// interrupted.
 func (s *Server) recordStart(ctx context.Context) {
 	if status := s.teller.Started(ctx); status.Receipt == "" {
 		s.opts.Log.Warn("the start is not in the audit log", slog.String("reason", status.Reason))
@@ -66,7 +67,7 @@ func (s *Server) recordStart(ctx context.Context) {
 	}
 }
 
-// newFront makes what answers requests.
+// newFront returns the HTTP server.
 func (s *Server) newFront() (*server.Server, error) {
 	certFile, keyFile := s.dir.Server()
 	reloader, err := certs.NewReloader(certFile, keyFile, s.opts.Log)
@@ -95,7 +96,8 @@ func (s *Server) newFront() (*server.Server, error) {
 	return server.New(cfg)
 }
 
-// newSignIn makes what signs callers in. The throttle is nil where failures are not shared.
+// newSignIn returns the authenticator. The throttle is nil if failures are not shared with
+// replicas.
 func (s *Server) newSignIn() (*auth.Authenticator, *auth.Throttle, error) {
 	cfg := auth.Config{
 		VerifyForeign: s.keys.ForeignVerifier(),
@@ -123,7 +125,7 @@ func (s *Server) newSignIn() (*auth.Authenticator, *auth.Throttle, error) {
 	return auth.New(cfg), r.Throttle, nil
 }
 
-// background runs what works beside the requests until stop is called.
+// background runs everything that works concurrently with requests, until stop is called.
 func (s *Server) background(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
@@ -153,20 +155,19 @@ func (s *Server) background(ctx context.Context) (stop func()) {
 	}
 }
 
-// endWithin is how long a stop may take after the vault was lost or a commit has
-// failed. What waits for a lock that is never released waits for good.
+// endWithin is how long a stop may take after the vault was lost or a commit failed. A
+// goroutine that waits for a lock that is never released would wait for ever.
 const endWithin = 4 * time.Second
 
-// watch ends the process when its vault is lost or cannot commit: it calls stop, and if
-// that was not enough, the process ends without it. It goes on until the function that it
-// returns is called.
+// watch ends the process if its vault is lost or cannot commit: it calls stop, and if the
+// process has not ended after endWithin, exits without waiting. It watches until end is called.
 func (s *Server) watch(stop func()) (end func()) {
-	ended, failed := make(chan struct{}), s.ledger.Failed() // which Close sets to nil
+	ended, failed := make(chan struct{}), s.ledger.Failed() // Close sets it to nil
 	held, log := s.accounts, s.log
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		select {
-		case <-failed: // which has told why
+		case <-failed: // the ledger has logged the reason
 			log.noteRollback()
 		case <-held.gone(ended):
 			s.opts.Log.Error("the vault is lost; the process must end",
@@ -188,8 +189,7 @@ func (s *Server) watch(stop func()) (end func()) {
 	}
 }
 
-// serveAdmin serves the operator's endpoints until the function it returns is
-// called.
+// serveAdmin serves the operator's endpoints until stop is called.
 func serveAdmin(listener net.Listener, s *server.Server, log *slog.Logger) (stop func()) {
 	if listener == nil {
 		return func() {}

@@ -13,17 +13,17 @@ import (
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 )
 
-// Under systemd the sockets may be there before the server, and outlive it: a client that
-// connects between a stop and the next start waits, and is not refused. See
-// systemd.socket(5) and sd_notify(3).
+// Under systemd the sockets may exist before the server and outlive it, so a client that
+// connects between a stop and the next start waits and is not refused. See systemd.socket(5)
+// and sd_notify(3).
 
-// Names of sockets (FileDescriptorName=) that the server takes over.
+// Names (FileDescriptorName=) of sockets that the server takes over.
 const (
 	rpcSocket   = "atmserver"
 	adminSocket = "atmserver-admin"
 )
 
-// inherited returns the sockets that a supervisor handed over; nil for none.
+// inherited returns the sockets from a supervisor, or nil if there are none.
 func inherited() (map[string]net.Listener, error) {
 	named, err := activation.ListenersWithNames()
 	if err != nil {
@@ -40,15 +40,15 @@ func inherited() (map[string]net.Listener, error) {
 	return sockets, nil
 }
 
-// notify tells systemd something; without systemd nothing listens.
+// notify sends systemd a state. Without systemd it does nothing.
 func notify(state string, log *slog.Logger) {
 	if _, err := systemd.SdNotify(false, state); err != nil {
 		log.Warn("telling systemd", slog.String("state", state), slog.Any("error", err))
 	}
 }
 
-// reportToSystemd tells systemd when the server is ready, that it is alive, and when ctx is
-// done, that it stops. It goes on until stop is called.
+// reportToSystemd tells systemd when the server is ready, that it is alive, and, when ctx is
+// done, that it stops. It runs until stop is called.
 func (s *Server) reportToSystemd(ctx context.Context) (stop func()) {
 	stopping := context.AfterFunc(ctx, func() { notify(systemd.SdNotifyStopping, s.opts.Log) })
 	alive, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -61,11 +61,11 @@ func (s *Server) reportToSystemd(ctx context.Context) (stop func()) {
 	}
 }
 
-// readyEvery is how often a server that is not ready yet looks again.
+// readyEvery is how often a server checks whether it has become ready.
 const readyEvery = 50 * time.Millisecond
 
-// reportAlive tells systemd when the server is ready, and that it is alive while it
-// does not hang in a commit.
+// reportAlive tells systemd when the server is ready, and then that it is alive, unless a
+// commit hangs.
 func (s *Server) reportAlive(ctx context.Context) {
 	for !s.installation.ready() {
 		select {

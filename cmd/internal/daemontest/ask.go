@@ -18,7 +18,7 @@ import (
 	"example.com/atm/client"
 )
 
-// ManyMovements gives account 100 so many entries in its statement.
+// ManyMovements adds so many entries to the statement of account 100.
 func (h *Server) ManyMovements(t *testing.T, n int) {
 	t.Helper()
 	c := HTTPClient(t, h.TLS(t, "demo"))
@@ -34,7 +34,7 @@ func (h *Server) ManyMovements(t *testing.T, n int) {
 	}
 }
 
-// Statements is a multicall of so many statements of 500 entries, with a deposit at its end.
+// Statements is a multicall of n statements of 500 entries, with a deposit at the end.
 func Statements(account string, n int) string {
 	var b strings.Builder
 	b.WriteString(
@@ -87,7 +87,7 @@ func (h *Server) Metric(t testing.TB, name string) float64 {
 	return 0
 }
 
-// Says waits until the operator is told something.
+// Says waits until the log has a message for the operator.
 func (h *Server) Says(t *testing.T, what string) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); !strings.Contains(h.Log.String(),
@@ -98,12 +98,13 @@ func (h *Server) Says(t *testing.T, what string) {
 	}
 }
 
-// Issue has the operator issue a certificate for subject, and returns how a client shows it.
+// Issue has the operator issue a certificate for subject, and returns the configuration of a
+// client with it.
 func (h *Server) Issue(t *testing.T, subject string) *tls.Config {
 	return h.IssueBy(t, h, subject)
 }
 
-// IssueBy is Issue with the credentials that the init of another replica made.
+// IssueBy is Issue with the credentials that init on another replica created.
 func (h *Server) IssueBy(t *testing.T, made *Server, subject string) *tls.Config {
 	t.Helper()
 	key, err := certs.NewKey()
@@ -132,7 +133,7 @@ func (h *Server) IssueBy(t *testing.T, made *Server, subject string) *tls.Config
 	return cfg
 }
 
-// Until waits for something that happens soon.
+// Until waits for an event that happens soon.
 func Until(t *testing.T, happened func() bool) {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); !happened(); time.Sleep(20 * time.Millisecond) {
@@ -166,11 +167,11 @@ func (h *Server) Token(t testing.TB, c *http.Client, form url.Values,
 		t.Fatal(err)
 	}
 	var answer map[string]any
-	json.Unmarshal(text, &answer) // what is no JSON has no members
+	json.Unmarshal(text, &answer) // an answer that is not JSON has no members
 	return resp, answer
 }
 
-// At is a client of one replica with the credentials that another one made.
+// At is a client of one replica with the credentials that another one created.
 func At(t testing.TB, there, made *Server, user string) *client.Client {
 	t.Helper()
 	c, err := client.New(client.Config{
@@ -194,8 +195,7 @@ func WithAlice(t testing.TB, h *Server) {
 	Must(t)(operator.Call(t.Context(), "admin.account.open", "200", "user:alice", "50"))
 }
 
-// Ask sends a call with this Authorization header, if any, and demands an
-// answer.
+// Ask sends a call, with this Authorization header unless it is empty, and requires an answer.
 func (h *Server) Ask(b *testing.B, c *http.Client, question, authorization string) {
 	resp, text := h.Post(b, c, question, func(r *http.Request) {
 		if authorization != "" {

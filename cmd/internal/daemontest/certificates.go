@@ -41,7 +41,7 @@ func parsedURL(t *testing.T, text string) *url.URL {
 
 var Serials int64 = 1000
 
-// GoodTemplate is of a certificate for clients with these identities.
+// GoodTemplate is a template of a client certificate with these identities.
 func GoodTemplate(t *testing.T, uris ...string) *x509.Certificate {
 	t.Helper()
 	Serials++
@@ -77,14 +77,14 @@ func Parsed(t *testing.T, der []byte) *x509.Certificate {
 	return cert
 }
 
-// A ForeignAuthority is somebody else's, whose certificates the server lets in
-// when a file maps them.
+// A ForeignAuthority is the authority of another organisation. The server accepts its
+// certificates if a file maps them.
 type ForeignAuthority struct {
 	Cert *x509.Certificate
 	Key  *ecdsa.PrivateKey
 }
 
-// OneName is a distinguished name in a string of this kind: they print alike.
+// OneName is a distinguished name in the string type tag. Names in different types print alike.
 func OneName(t *testing.T, tag int) []byte {
 	t.Helper()
 	der, err := asn1.Marshal([][]struct {
@@ -94,7 +94,7 @@ func OneName(t *testing.T, tag int) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A relative name is a SET.
+	// A relative distinguished name is a SET.
 	return bytes.Replace(der, []byte{0x30, 0x0d}, []byte{0x31, 0x0d}, 1)
 }
 
@@ -125,7 +125,7 @@ func (f *ForeignAuthority) Issue(t *testing.T, change func(*x509.Certificate),
 	}
 }
 
-// PublishedKeys is a key on P-256, called k, as an issuer publishes it (RFC 7517).
+// PublishedKeys is a key on P-256 with the name k, in the form that issuers publish (RFC 7517).
 func PublishedKeys(t *testing.T, key *ecdsa.PublicKey) string {
 	t.Helper()
 	point, err := key.Bytes()

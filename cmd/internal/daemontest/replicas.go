@@ -20,13 +20,14 @@ import (
 	"example.com/atm/vault/pgstore/pgtest"
 )
 
-// Replicas is how many servers each one is; 0 for one without a database.
+// Replicas is the number of servers on one database that each server of the tests stands for; 0
+// for one server without a database.
 var Replicas, _ = strconv.Atoi(os.Getenv("ATM_REPLICAS"))
 
-// Main runs the tests of a package, and then stops what they shared. It returns the exit code.
+// Main runs the tests of a package, and then stops shared resources. It returns the exit code.
 func Main(m *testing.M) int { return pgtest.Main(m) }
 
-// Single skips a test of what a server has for itself.
+// Single skips a test of something that replicas do not share.
 func Single(t testing.TB, why string) {
 	if Replicas > 1 {
 		t.Skip(why)
@@ -39,13 +40,12 @@ func Postgres(t testing.TB) *pgtest.Cluster {
 	return pgtest.Shared(t)
 }
 
-// Database is an empty database as a store.
+// Database is the location of an empty database.
 func Database(t testing.TB) storage.Location {
 	return storage.Location{URL: Postgres(t).Database(t)}
 }
 
-// databases are those of the folders of tests, which start servers on a folder
-// again.
+// databases has the databases of tests' folders, because tests restart servers.
 var databases sync.Map // folder → storage.Location
 
 func databaseOf(t testing.TB, folder string) storage.Location {
@@ -57,7 +57,7 @@ func databaseOf(t testing.TB, folder string) storage.Location {
 	return s
 }
 
-// Join makes the folder of one more replica.
+// Join creates the folder of one more replica.
 func Join(t testing.TB, first, folder string) {
 	t.Helper()
 	if _, err := os.Stat(folder); err == nil {
@@ -75,14 +75,14 @@ func Join(t testing.TB, first, folder string) {
 	}
 }
 
-// AwaitReplicas waits until every replica knows what one of them was told.
+// AwaitReplicas waits until every replica has learned of earlier changes.
 func AwaitReplicas() {
 	if Replicas > 1 {
-		time.Sleep(2 * time.Second) // the contract gives one
+		time.Sleep(2 * time.Second) // the contract promises one second
 	}
 }
 
-// Folder is the data folder of a server that has stopped.
+// Folder is the data folder of a stopped server.
 func (h *Server) Folder() offline.Folder {
 	f := offline.Folder{Data: h.Data}
 	if s, is := databases.Load(h.Data); is {
@@ -91,7 +91,7 @@ func (h *Server) Folder() offline.Folder {
 	return f
 }
 
-// A balancer hands each connection to the next of several servers.
+// A balancer passes connections to several servers in turn.
 type balancer struct {
 	net.Listener
 	to   []string
@@ -119,7 +119,7 @@ func balance(t testing.TB, to ...string) *balancer {
 
 func (b *balancer) serve(front *net.TCPConn) {
 	defer front.Close()
-	// as the client has it
+	// keep the client's address
 	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: front.RemoteAddr().(*net.TCPAddr).IP}}
 	conn, err := from.Dial("tcp", b.to[int(b.next.Add(1))%len(b.to)])
 	if err != nil {
@@ -161,7 +161,7 @@ func startReplicas(t testing.TB, data string, change func(*daemon.Options)) *Ser
 	together.Stop = sync.OnceValue(func() error {
 		front.Close()
 		var errs []error
-		// the first one last: its log has what the others wrote
+		// the first one last, because its log gets the others' entries
 		for i := len(all) - 1; i >= 0; i-- {
 			errs = append(errs, all[i].Stop())
 		}

@@ -1,10 +1,10 @@
 //go:build unix
 
-// Package daemontest starts whole servers in the process of a test, over real TLS, and asks
+// Package daemontest starts whole servers in the process of a test, over real TLS, and calls
 // them as clients do.
 //
-// With ATM_REPLICAS=2 each server is two, on one database, and every other connection goes to
-// the other one.
+// With ATM_REPLICAS=2 each server is two servers on one database, and connections alternate
+// between them.
 package daemontest
 
 import (
@@ -35,7 +35,7 @@ type Server struct {
 	Addr  string // host:port of HTTPS
 	Admin string // URL of the admin endpoints
 	Log   *lockedBuffer
-	Stop  func() error // a clean stop; may be called more than once
+	Stop  func() error // stops cleanly; may be called more than once
 }
 
 // A lockedBuffer is a log that a test may read while the server writes it.
@@ -56,13 +56,13 @@ func (b *lockedBuffer) String() string {
 	return b.b.String()
 }
 
-// Start starts a server. change may alter its options.
+// Start starts a server on a new folder. change may modify its options.
 func Start(t testing.TB, change func(*daemon.Options)) *Server {
 	t.Helper()
 	return StartIn(t, filepath.Join(t.TempDir(), "atm-data"), change)
 }
 
-// StartIn starts a server on a data folder, which it makes unless it is there.
+// StartIn starts a server on a data folder, and creates the folder if necessary.
 func StartIn(t testing.TB, data string, change func(*daemon.Options)) *Server {
 	t.Helper()
 	if Replicas > 0 {
@@ -71,7 +71,7 @@ func StartIn(t testing.TB, data string, change func(*daemon.Options)) *Server {
 	return StartOne(t, data, change)
 }
 
-// StartOne starts one server, whatever ATM_REPLICAS says.
+// StartOne starts one server, regardless of ATM_REPLICAS.
 func StartOne(t testing.TB, data string, change func(*daemon.Options)) *Server {
 	t.Helper()
 	listen, err := daemon.Addresses("localhost:0", "localhost:0")
@@ -106,7 +106,7 @@ func StartOne(t testing.TB, data string, change func(*daemon.Options)) *Server {
 		}
 	}()
 	select {
-	case <-answers: // whatever it says, the server is there
+	case <-answers: // any answer means that the server runs
 	case err := <-served:
 		cancel()
 		listen.Close()
@@ -124,7 +124,7 @@ func StartOne(t testing.TB, data string, change func(*daemon.Options)) *Server {
 	return h
 }
 
-// TLS are the credentials of a user that init made.
+// TLS is the configuration of a client with the credentials of a user that init created.
 func (h *Server) TLS(t testing.TB, user string) *tls.Config {
 	t.Helper()
 	cfg, err := client.InFolder(filepath.Join(h.Data, "clients", user)).TLS()
@@ -145,7 +145,7 @@ func (h *Server) As(t testing.TB, user string) *client.Client {
 	return c
 }
 
-// HTTPClient returns a plain HTTP client over this TLS configuration.
+// HTTPClient returns an HTTP client with this TLS configuration.
 func HTTPClient(t testing.TB, cfg *tls.Config) *http.Client {
 	t.Helper()
 	transport := &http.Transport{TLSClientConfig: cfg}
@@ -153,7 +153,7 @@ func HTTPClient(t testing.TB, cfg *tls.Config) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// Post sends a call, with headers changed by change.
+// Post sends a call. change may modify its headers.
 func (h *Server) Post(t testing.TB, c *http.Client, body string,
 	change func(*http.Request),
 ) (*http.Response, string) {
@@ -179,8 +179,7 @@ func (h *Server) Post(t testing.TB, c *http.Client, body string,
 	return resp, string(text)
 }
 
-// Raw sends bytes over TLS and returns all that comes back until the server
-// closes.
+// Raw sends bytes over TLS and returns everything received until the server closes.
 func (h *Server) Raw(t testing.TB, user, request string) string {
 	t.Helper()
 	conn, err := tls.Dial("tcp", h.Addr, h.TLS(t, user))
@@ -214,7 +213,7 @@ func (h *Server) Get(t testing.TB, path string) (int, string) {
 	return resp.StatusCode, string(text)
 }
 
-// Entries stops the server, verifies its log and returns what is in it.
+// Entries stops the server, verifies its log and returns the entries.
 func (h *Server) Entries(t *testing.T) []*audit.Entry {
 	t.Helper()
 	if err := h.Stop(); err != nil {
@@ -285,8 +284,7 @@ func Multicall(calls ...[]string) string {
 	return b.String()
 }
 
-// Must returns a function that fails the test unless an operation was carried
-// out.
+// Must returns a function that fails the test unless an operation succeeded.
 func Must(t testing.TB) func(*client.Answer, error) *client.Answer {
 	return func(a *client.Answer, err error) *client.Answer {
 		t.Helper()

@@ -1,11 +1,10 @@
-// Package datadir is the folder in which a server keeps everything it must
-// not lose: its configuration, keys, authorities, vault and audit log.
+// Package datadir manages the folder in which a server keeps everything that must not be lost:
+// its configuration, keys, authorities, vault and audit log.
 //
-// The folder is complete or it is not used. What init decided is written
-// first, into init.toml; each step after that completes what it finds; and
-// the last one renames init.toml to config.toml. So a crash during init is
-// completed by the next start, while a file that is missing from a complete
-// folder is never made anew: it stops the start.
+// Only a complete folder is used. Init first writes its decisions to init.toml; each step after
+// that completes what it finds; and the last step renames init.toml to config.toml. So the next
+// start completes an init that crashed. A file that is missing from a complete folder is never
+// created again: it stops the start.
 package datadir
 
 import (
@@ -33,15 +32,14 @@ type Dir struct {
 	lock *flock.Flock
 }
 
-// Config is what init fixed.
+// Config is what init decided, for good.
 type Config struct {
 	Name   string `toml:"name"`   // trust domain and token issuer
 	Realm  string `toml:"realm"`  // of HTTP Digest
 	Origin string `toml:"origin"` // of the audit log
-	Empty  bool   `toml:"empty"`  // made without the demo account
+	Empty  bool   `toml:"empty"`  // created without the demo account
 
-	// Store is where the accounts are: empty for vault.db in the folder, or
-	// Postgres.
+	// Store is where the accounts are: empty for vault.db in the folder, or Postgres.
 	Store string `toml:"store,omitempty"`
 }
 
@@ -61,8 +59,8 @@ func IsServerName(s string) bool {
 	return true
 }
 
-// Postgres says that the accounts are in a database, which several servers with
-// a folder of their own share.
+// Postgres means that the accounts are in a database, which several servers, each with its own
+// folder, share.
 const Postgres = "postgres"
 
 const (
@@ -70,13 +68,13 @@ const (
 	initFile   = "init.toml"
 )
 
-// ErrUsage marks a request or an option that contradicts what init fixed.
+// ErrUsage marks a request or an option that contradicts the decisions of init.
 var ErrUsage = errors.New("usage")
 
-// ErrInUse reports a data folder that another process has.
+// ErrInUse reports a data folder that another process has locked.
 var ErrInUse = errors.New("in use by another process")
 
-// required returns what a complete folder must have.
+// required lists the files that a complete folder must have.
 func (d *Dir) required() []string {
 	files := []string{d.VaultKey(), d.AuditKey(), d.TokenKey()}
 	if d.Config.Store == "" {
@@ -89,11 +87,10 @@ func (d *Dir) required() []string {
 	return files
 }
 
-// Open locks the folder at root. When the folder does not exist, is empty, or
-// is one whose init was interrupted, fresh is true and the caller has to
-// carry out init and then call Complete. wanted is what a new folder is to
-// be; what an interrupted init decided before is kept. A folder for accounts in a
-// database may have the keys/vault.key of another server from the start.
+// Open locks the folder at root. If the folder does not exist, is empty, or has an interrupted
+// init, fresh is true, and the caller has to carry out init and then call Complete. wanted is
+// the configuration of a new folder; decisions of an interrupted init take precedence. A folder
+// for accounts in a database may have the keys/vault.key of another server from the start.
 func Open(root string, wanted Config) (d *Dir, fresh bool, err error) {
 	if err := machine.Serves(runtime.GOOS); err != nil {
 		return nil, false, err
@@ -125,12 +122,13 @@ func Open(root string, wanted Config) (d *Dir, fresh bool, err error) {
 	return d, fresh, nil
 }
 
-// stagingPrefix is of the folder in which a claimed folder is prepared.
+// stagingPrefix is the prefix of the folder in which the content of a claimed folder is
+// prepared.
 const stagingPrefix = ".restoring-"
 
-// Claim locks the folder at root, which is there and holds nothing, and returns a
-// folder in it to prepare what is to be in it. Place ends that. What another process
-// prepared and never placed is removed.
+// Claim locks the folder at root, which must exist and be empty, and returns a folder in it in
+// which to prepare its content. Place ends that. Claim removes content that another process
+// prepared and never placed.
 func Claim(root string) (claimed *Dir, staging string, err error) {
 	if err := machine.Serves(runtime.GOOS); err != nil {
 		return nil, "", err
@@ -162,8 +160,8 @@ func Claim(root string) (claimed *Dir, staging string, err error) {
 	return d, staging, err
 }
 
-// Place moves the complete data folder at staging, which Claim made, to where it
-// belongs. What marks a folder as complete comes last.
+// Place moves the complete data folder at staging, which Claim created, to its place. The file
+// that marks a folder as complete comes last.
 func (d *Dir) Place(staging string) (err error) {
 	var moved []string
 	defer func() {
@@ -197,8 +195,8 @@ func (d *Dir) Place(staging string) (err error) {
 	return errors.Join(os.Remove(staging), durable.SyncDir(d.Root))
 }
 
-// acquire locks the folder itself, so that the lock leaves no file behind and
-// ends with the process however that ends.
+// acquire locks the folder itself, so that the lock leaves no file behind and ends with the
+// process, however the process ends.
 func (d *Dir) acquire() error {
 	lock := flock.New(d.Root, flock.SetFlag(os.O_RDONLY))
 	switch locked, err := lock.TryLock(); {
@@ -211,7 +209,7 @@ func (d *Dir) acquire() error {
 	return nil
 }
 
-// Close lets go of the folder.
+// Close unlocks the folder.
 func (d *Dir) Close() error { return d.lock.Close() }
 
 func (d *Dir) read(wanted Config) (fresh bool, err error) {
@@ -244,7 +242,7 @@ func (d *Dir) read(wanted Config) (fresh bool, err error) {
 	return true, nil
 }
 
-// contents lists what is in the folder, but for what a new file system has in its root.
+// contents lists the folder, without what a new file system has in its root.
 func (d *Dir) contents() ([]fs.DirEntry, error) {
 	names, err := os.ReadDir(d.Root)
 	if err != nil {
@@ -260,7 +258,7 @@ func (d *Dir) onlyVaultKey(names []fs.DirEntry) bool {
 	return err == nil && len(names) == 1 && len(keys) == 1 && Exists(d.VaultKey())
 }
 
-// Begin decides what the folder is to be when init is over.
+// Begin fixes the configuration that the folder will have after init.
 func (d *Dir) Begin(wanted Config) error {
 	d.Config = wanted
 	return d.encode(initFile, wanted)
@@ -313,7 +311,7 @@ func (d *Dir) change(c Config) error {
 	return nil
 }
 
-// Complete ends init: from now on the folder is complete.
+// Complete ends init by marking the folder as complete.
 func (d *Dir) Complete() error {
 	for _, file := range d.required() {
 		if !Exists(file) {
@@ -326,7 +324,7 @@ func (d *Dir) Complete() error {
 	return durable.SyncDir(d.Root)
 }
 
-// Exists reports whether there is something at path.
+// Exists reports whether path exists.
 func Exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil

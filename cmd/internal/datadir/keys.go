@@ -21,21 +21,21 @@ const (
 	vaultKeyBytes   = 32
 )
 
-// A sealed key is stretched with argon2id (RFC 9106), with more than the
-// parameters that it recommends for memory that is short: 3 passes over 64
-// MiB. It takes a tenth of a second, once for each start.
+// The key that seals a vault key is derived from a passphrase with argon2id (RFC 9106), with
+// more than its parameters for little memory: 3 passes over 64 MiB. It takes a tenth of a
+// second, once at each start.
 const (
 	argonPasses  = 3
 	argonKiB     = 64 << 10
 	argonThreads = 4
 	saltBytes    = 16
 
-	// MinPassphrase is the fewest characters of a passphrase.
+	// MinPassphrase is the smallest number of characters in a passphrase.
 	MinPassphrase = 15
 )
 
-// Ensure makes the file at path with what create returns, readable by its
-// owner alone, unless it exists.
+// Ensure creates the file at path with the result of create, readable by its owner alone,
+// unless the file exists.
 func Ensure(path string, create func() ([]byte, error)) error {
 	if Exists(path) {
 		return nil
@@ -47,17 +47,16 @@ func Ensure(path string, create func() ([]byte, error)) error {
 	return durable.WriteFile(path, data, 0o600)
 }
 
-// A VaultKey is what keys/vault.key holds.
+// A VaultKey is the content of keys/vault.key.
 type VaultKey struct {
-	// Secret is what the data keys of the vault are sealed under.
+	// Secret seals the data keys of the vault.
 	Secret []byte
 
-	// Requests is what the hashes of request ids are keyed by: the first
-	// secret this vault had. It outlives the secret, because a request id must
-	// find its answer for seven days.
+	// Requests is the key for the hashes of request ids: the first secret that this vault had. It
+	// is kept when Secret is replaced, because a request id must find its answer for seven days.
 	Requests []byte
 
-	// Passphrase is what the file is sealed with; empty when it is not.
+	// Passphrase seals the file. Empty if the file is not sealed.
 	Passphrase []byte
 }
 
@@ -73,7 +72,7 @@ func newSecret() []byte {
 	return secret
 }
 
-// Next returns the key that takes the place of k.
+// Next returns the key that replaces k.
 func (k VaultKey) Next() VaultKey {
 	k.Secret = newSecret()
 	return k
@@ -103,7 +102,7 @@ func (k VaultKey) Encode() ([]byte, error) {
 	}), nil
 }
 
-// errNotFIPS reports a passphrase where nothing but FIPS 140 is allowed.
+// errNotFIPS reports a passphrase where only FIPS 140 algorithms are allowed.
 var errNotFIPS = errors.New("a passphrase is stretched with argon2id, which is not allowed where " +
 	"nothing but FIPS 140 is")
 
@@ -116,16 +115,16 @@ func passphraseCipher(passphrase, salt []byte) (cipher.AEAD, error) {
 	return chacha20poly1305.NewX(key)
 }
 
-// ErrPassphrase reports a sealed vault key that does not open.
+// ErrPassphrase reports a wrong passphrase for a sealed vault key.
 var ErrPassphrase = errors.New("the passphrase does not open it")
 
-// ReadVaultKey reads the key of the vault. It calls ask only when the file is
-// sealed with a passphrase.
+// ReadVaultKey reads the key of the vault. It calls ask only if the file is sealed with a
+// passphrase.
 func (d *Dir) ReadVaultKey(ask func() ([]byte, error)) (VaultKey, error) {
 	return d.ReadVaultKeyFrom(d.VaultKey(), ask)
 }
 
-// ReadVaultKeyFrom is ReadVaultKey for a file beside it.
+// ReadVaultKeyFrom is ReadVaultKey for another file.
 func (d *Dir) ReadVaultKeyFrom(path string, ask func() ([]byte, error)) (VaultKey, error) {
 	text, err := durable.ReadSecret(path)
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 )
 
-// Look reads what the folder at root is. It neither changes nor locks it. complete is false
-// for a folder whose init was interrupted.
+// Look reads the configuration of the folder at root. It neither changes nor locks the folder.
+// complete is false if its init was interrupted.
 func Look(root string) (d *Dir, complete bool, err error) {
 	d = At(filepath.Clean(root))
 	names, err := os.ReadDir(d.Root)
@@ -25,10 +25,10 @@ func Look(root string) (d *Dir, complete bool, err error) {
 	return nil, false, fmt.Errorf("%s is no data folder: it has no %s", d.Root, configFile)
 }
 
-// Lock locks a folder that Look found. It reports ErrInUse when another process has it.
+// Lock locks a folder that Look found. It returns ErrInUse if another process has locked it.
 func (d *Dir) Lock() error { return d.acquire() }
 
-// Missing names the files that a complete folder must have and this one has not.
+// Missing lists the files that a complete folder must have and this one lacks.
 func (d *Dir) Missing() (files []string) {
 	for _, file := range d.required() {
 		if !Exists(file) {

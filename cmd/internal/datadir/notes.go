@@ -11,10 +11,10 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// A Note is a small file that one process leaves for the next one.
+// A Note is a small file that a process leaves for a later one.
 type Note[T any] struct{ path string }
 
-// Read returns what was written; nil for nothing.
+// Read returns the content of the note, or nil if there is none.
 func (n Note[T]) Read() (*T, error) {
 	if !Exists(n.path) {
 		return nil, nil
@@ -26,7 +26,7 @@ func (n Note[T]) Read() (*T, error) {
 	return &v, nil
 }
 
-// Write keeps v; nil removes the note.
+// Write stores v. If v is nil, it removes the note.
 func (n Note[T]) Write(v *T) error {
 	if v == nil {
 		if err := os.Remove(n.path); !errors.Is(err, fs.ErrNotExist) {
@@ -44,38 +44,37 @@ func (n Note[T]) Write(v *T) error {
 // Plan is the note of a recovery, from before its first step until after its last.
 func (p Paths) Plan() Note[Plan] { return Note[Plan]{p.Path("recover.toml")} }
 
-// Shared is the note of the hashes of the files that several servers share, as they had
-// them last.
+// Shared is the note of the hashes of the files that several servers share, as of the last
+// synchronisation.
 func (p Paths) Shared() Note[map[string]string] {
 	return Note[map[string]string]{p.Path("shared.toml")}
 }
 
-// Seen is the note of a database that went back.
+// Seen is the note of a database that was rolled back.
 func (p Paths) Seen() Note[Seen] { return Note[Seen]{p.Path("seen.toml")} }
 
-// A Plan is what a recovery of the audit log is to do. It is on the disk before
-// the first step and until after the last one, so that a recovery that was
-// interrupted is completed by the next one.
+// A Plan is the plan of a recovery of the audit log. It is on disk from before the first step
+// until after the last one, so that an interrupted recovery is completed by the next.
 type Plan struct {
 	Origin string `toml:"origin"` // of the new log
-	Logs   int    `toml:"logs"`   // how many logs the journal had before
+	Logs   int    `toml:"logs"`   // number of logs that the journal had before
 
-	// What the old log said last.
+	// The last checkpoint of the old log.
 	OldOrigin string `toml:"old_origin"`
 	OldSize   int64  `toml:"old_size"`
 	OldRoot   string `toml:"old_root"`
 
 	Behind int64    `toml:"behind"` // entries that the vault lacks
-	Looked []string `toml:"looked"` // copies of the old log
-	Missed []string `toml:"missed"` // replicas that have seen more of it
+	Looked []string `toml:"looked"` // copies of the old log that were read
+	Missed []string `toml:"missed"` // replicas that have seen more of the old log
 }
 
 // ErrPlan reports a folder whose recovery was interrupted.
 var ErrPlan = errors.New("a recovery of the audit log was interrupted; run atmctl audit recover " +
 	"again")
 
-// Seen is a state of the audit log that was acknowledged to somebody, kept because the
-// database was found to have gone back behind it. No start goes on from less.
+// Seen is an acknowledged state of the audit log, kept because the database was rolled back
+// behind it. No start accepts a smaller state.
 type Seen struct {
 	Origin string `toml:"origin"`
 	Size   int64  `toml:"size"`

@@ -10,20 +10,20 @@ import (
 	"time"
 )
 
-// What a process that was killed leaves behind: files on their way to another name, and
-// copies of the vault that a backup, a compaction or an import had begun. Only the
-// program that holds the lock of the folder makes them, so those that are there when the lock
-// is taken belong to no program any more. Links are never followed.
+// A killed process leaves files with temporary names, and copies of the vault from an
+// unfinished backup, compaction or import. Only the program that has locked the folder creates
+// them. So those that exist when the lock is taken belong to no running program. Symbolic links
+// are never followed.
 
-// temporary is how package durable begins the name of a file on its way to another one.
+// temporary is the prefix of temporary names of package durable.
 const temporary = ".tmp-"
 
-// Sweep removes what an earlier process left unfinished, but for the tiles of the audit log,
-// and returns the names. Call it before anything is begun.
+// Sweep removes the unfinished files of an earlier process, except for tiles of the audit log,
+// and returns their names. Call it right after locking the folder.
 func (d *Dir) Sweep() (removed []string, err error) {
 	left, err := d.Leftovers()
 	for _, path := range left {
-		failed := os.RemoveAll(d.Path(path)) // which follows no links
+		failed := os.RemoveAll(d.Path(path)) // does not follow links
 		if err = errors.Join(err, failed); failed == nil {
 			removed = append(removed, path)
 		}
@@ -31,7 +31,8 @@ func (d *Dir) Sweep() (removed []string, err error) {
 	return removed, err
 }
 
-// Leftovers names what Sweep removes, if no process has the folder.
+// Leftovers lists the files that Sweep would remove. It must be called only if no process has
+// locked the folder.
 func (d *Dir) Leftovers() (left []string, err error) {
 	for _, folder := range []string{"", "keys", "ca", "tls", "audit"} {
 		names, failed := os.ReadDir(d.Path(folder))
@@ -53,11 +54,11 @@ func (d *Dir) Leftovers() (left []string, err error) {
 	return left, err
 }
 
-// unfinished reports whether a file in the root of the folder is a vault on its way.
+// unfinished reports whether a file in the root of the folder is an unfinished vault.
 func unfinished(name string) bool { return name == "vault.db.compact" || name == "vault.db.part" }
 
-// SweepTiles removes files of the published log that were on their way before a moment. The
-// folders of a long log are many, so it is done while the server runs.
+// SweepTiles removes unfinished files of the published log from before a time. A long log has
+// many folders, so this is done while the server runs.
 func (d *Dir) SweepTiles(ctx context.Context, before time.Time) (removed int, err error) {
 	err = d.eachLeftTile(ctx, func(path string, e fs.DirEntry) error {
 		if info, err := e.Info(); err != nil || !info.ModTime().Before(before) {
@@ -72,7 +73,8 @@ func (d *Dir) SweepTiles(ctx context.Context, before time.Time) (removed int, er
 	return removed, err
 }
 
-// LeftTiles counts what SweepTiles removes, if no process has the folder.
+// LeftTiles counts the files that SweepTiles would remove. It must be called only if no process
+// has locked the folder.
 func (d *Dir) LeftTiles(ctx context.Context) (left int, err error) {
 	err = d.eachLeftTile(ctx, func(string, fs.DirEntry) error { left++; return nil })
 	return left, err
@@ -85,7 +87,7 @@ func (d *Dir) eachLeftTile(ctx context.Context,
 		err error,
 	) error {
 		switch {
-		case errors.Is(err, fs.ErrNotExist): // a partial tile that was superseded meanwhile
+		case errors.Is(err, fs.ErrNotExist): // a partial tile that was superseded during the walk
 			return nil
 		case err != nil:
 			return err

@@ -1,8 +1,8 @@
-// Package doctor looks at a data folder and says what has to be mended.
+// Package doctor examines a data folder and reports what has to be repaired.
 //
-// It changes nothing, and every finding that asks for something names the command that
-// mends it. What it cannot look at it says too: the vault of a running server belongs to
-// that server, and what happens in one is for its metrics to say.
+// It changes nothing. Each finding that asks for a repair names the command for it. It also
+// reports what it could not examine: the vault of a running server is open in that server,
+// whose metrics report its state.
 package doctor
 
 import (
@@ -19,41 +19,42 @@ import (
 	"example.com/atm/internal/machine"
 )
 
-// A Severity says what a finding asks for.
+// A Severity is the urgency of a finding.
 type Severity string
 
 // The severities.
 const (
-	OK       Severity = "ok"       // all is well
-	Note     Severity = "note"     // to be known; or what could not be looked at
-	Warning  Severity = "warning"  // to be mended in days
-	Critical Severity = "critical" // the server does not work, or not for long
+	OK       Severity = "ok"       // everything is in order
+	Note     Severity = "note"     // information, or something that could not be examined
+	Warning  Severity = "warning"  // to be repaired within days
+	Critical Severity = "critical" // the server does not work, or will stop working soon
 )
 
-// A Finding is what one look said.
+// A Finding is the result of a check.
 type Finding struct {
-	Check    string   `json:"check"` // what was looked at
+	Check    string   `json:"check"` // subject of the check
 	Severity Severity `json:"severity"`
 	Text     string   `json:"text"`
-	Mend     string   `json:"mend,omitempty"`  // the command that mends it
-	Alert    string   `json:"alert,omitempty"` // of deploy/prometheus/alerts.yml that says the same
+	Mend     string   `json:"mend,omitempty"`  // the command that repairs it
+	Alert    string   `json:"alert,omitempty"` // alert in deploy/prometheus/alerts.yml for the same condition
 }
 
-// Asks reports whether something has to be done.
+// Asks reports whether the finding asks for a repair.
 func (f Finding) Asks() bool { return f.Severity == Warning || f.Severity == Critical }
 
-// Options are what to look at, and against what. Data is required.
+// Options are the folder to examine and the thresholds. Data is required.
 type Options struct {
 	Data       string                 // the folder
 	Passphrase func() ([]byte, error) // as in daemon.Options
-	Reserve    uint64                 // bytes that the server keeps free; 64 MiB when zero
-	LowDisk    uint64                 // bytes below which the disk fills up; 1 GB when zero
+	Reserve    uint64                 // bytes that the server keeps free; 0 means 64 MiB
+	LowDisk    uint64                 // free bytes below which a check warns; 0 means 1 GB
 
-	Now   func() time.Time             // time.Now when nil
-	Clock func() (machine.Clock, bool) // machine.ReadClock when nil
+	Now   func() time.Time             // nil means time.Now
+	Clock func() (machine.Clock, bool) // nil means machine.ReadClock
 }
 
-// The alerts that a folder can tell of, and those that need the metrics of a running server.
+// The alerts whose conditions can be seen in a folder, and those that need the metrics of a
+// running server.
 var (
 	seenAlerts = []string{
 		"AtmDown", "AtmDiskFillsUp", "AtmCertificateEnds", "AtmClockNotSynchronised", "AtmNotReady",
@@ -65,23 +66,25 @@ var (
 	}
 )
 
-// Alerts are the alerts that findings may name, and those that nothing in a folder tells of.
+// Alerts are the alerts that findings may name, and those whose conditions cannot be seen in a
+// folder.
 func Alerts() (seen, unseen []string) {
 	return slices.Clone(seenAlerts), slices.Clone(unseenAlerts)
 }
 
-// exam is one look at a folder.
+// exam is one examination of a folder.
 type exam struct {
 	opts    Options
 	dir     *datadir.Dir
 	now     time.Time
-	running bool // a process has the folder
+	running bool // a process has locked the folder
 
-	check    string // that is being made
+	check    string // the current check
 	findings []Finding
 }
 
-// Examine looks at a folder. As long as it looks at one of a stopped server, none can start.
+// Examine examines a folder. While it examines the folder of a stopped server, no server can
+// start on it.
 func Examine(ctx context.Context, opts Options) []Finding {
 	opts = opts.withDefaults()
 	e := &exam{opts: opts, now: opts.Now()}
@@ -117,7 +120,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// look makes a check. One that finds nothing to be mended says that all is well.
+// look runs a check. If the check finds nothing to repair, look reports good.
 func (e *exam) look(check, good string, do func()) {
 	e.check = check
 	before := len(e.findings)
@@ -137,7 +140,7 @@ func (e *exam) tell(s Severity, mend, format string, args ...any) *Finding {
 // start is the command that starts a server on the folder.
 func (e *exam) start() string { return "atmserver --data " + quoted(e.opts.Data) }
 
-// open finds out what the folder is, and whether a server has it.
+// open determines what the folder is, and whether a server has locked it.
 func (e *exam) open() bool {
 	e.check = "folder"
 	var complete bool
@@ -173,7 +176,7 @@ func (e *exam) close() {
 	}
 }
 
-// folder says whether the folder is whole.
+// folder reports whether the folder is complete.
 func (e *exam) folder(complete bool) {
 	if !complete && !e.running {
 		e.tell(Warning, e.start(), "its init was interrupted; the next start completes it")
@@ -202,7 +205,7 @@ func (e *exam) folder(complete bool) {
 	}
 }
 
-// disk says how much of the disk is free.
+// disk reports the free space of the disk.
 func (e *exam) disk() {
 	const mend = "df -h "
 	switch free, err := machine.Free(e.dir.Root); {
@@ -223,7 +226,7 @@ func (e *exam) disk() {
 	}
 }
 
-// clock says whether something keeps the machine's clock right.
+// clock reports whether the machine's clock is synchronised.
 func (e *exam) clock() {
 	switch clock, ok := e.opts.Clock(); {
 	case !ok:
@@ -236,7 +239,7 @@ func (e *exam) clock() {
 	}
 }
 
-// leftovers names what a process that was killed left unfinished.
+// leftovers lists unfinished files of a killed process.
 func (e *exam) leftovers(ctx context.Context) {
 	if e.running {
 		e.tell(Note, "",
@@ -282,7 +285,7 @@ func (e *exam) leftovers(ctx context.Context) {
 	}
 }
 
-// alerts says what Prometheus would.
+// alerts reports the alerts that Prometheus would fire.
 func (e *exam) alerts() {
 	var firing []string
 	for _, f := range e.findings {

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// permissions names what others may use and should not. Certificates are public, and so is
-// the published log to everybody who may enter the folder.
+// permissions reports files that other users can access and should not. Certificates are
+// public, and so is the published log for users that may enter the folder.
 func (e *exam) permissions() {
 	if info, err := os.Stat(e.dir.Root); err == nil && info.Mode().Perm()&0o077 != 0 {
 		e.tell(Critical, "chmod 700 "+quoted(e.dir.Root),
@@ -33,7 +33,7 @@ func (e *exam) permissions() {
 	}
 }
 
-// owners names what belongs to somebody else than the folder does, as after a command was
+// owners reports files that belong to another user than the folder does, as after a command was
 // run as root.
 func (e *exam) owners() {
 	info, err := os.Stat(e.dir.Root)
@@ -66,8 +66,8 @@ func (e *exam) owners() {
 	}
 }
 
-// walk calls visit with everything below a name in the folder, and tells what cannot be
-// read. What vanishes meanwhile, as tiles of a running server do, is left out.
+// walk calls visit for everything below a name in the folder, and reports what cannot be read.
+// It ignores files that vanish during the walk, as tiles of a running server do.
 func (e *exam) walk(name string, visit func(path string, info fs.FileInfo)) {
 	err := filepath.WalkDir(e.dir.Path(name), func(path string, d fs.DirEntry, err error) error {
 		if err == nil {
@@ -86,7 +86,7 @@ func (e *exam) walk(name string, visit func(path string, info fs.FileInfo)) {
 	}
 }
 
-// inside is the name of a file as a backup has it.
+// inside is the name of a file in a backup.
 func (e *exam) inside(file string) string {
 	name, err := filepath.Rel(e.dir.Root, file)
 	if err != nil {
@@ -107,12 +107,12 @@ func absolute(path string) string {
 	return path
 }
 
-// escaped is a name in a pattern of filepath.Glob.
+// escaped is a name for use in a pattern of filepath.Glob.
 func escaped(name string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(name)
 }
 
-// quoted is a path as a shell reads it.
+// quoted is a path quoted for a shell.
 func quoted(path string) string {
 	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+,@"
 	if path != "" && strings.Trim(path, plain) == "" {

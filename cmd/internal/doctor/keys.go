@@ -19,12 +19,13 @@ import (
 	"example.com/atm/internal/durable"
 )
 
-// putBack takes files from a backup, for what nothing makes again.
+// putBack is the command that restores files from a backup, for files that cannot be created
+// again.
 func (e *exam) putBack(names ...string) string {
 	return "tar -xpf BACKUP -C " + quoted(e.opts.Data) + " " + strings.Join(names, " ")
 }
 
-// keys says whether the keys can be read, and belong to each other and to the log.
+// keys reports whether the keys are readable, and match each other and the log.
 func (e *exam) keys() {
 	if err := keys.CheckTokenKeys(e.dir.TokenKey()); err != nil &&
 		!errors.Is(err, fs.ErrNotExist) {
@@ -52,7 +53,7 @@ func (e *exam) keys() {
 	}
 }
 
-// auditKey compares the key that signs the log with what is beside the log.
+// auditKey compares the signing key of the log with the key beside the log.
 func (e *exam) auditKey() {
 	secret, err := durable.ReadSecret(e.dir.AuditKey())
 	if err != nil {
@@ -97,10 +98,11 @@ func (e *exam) auditKey() {
 	}
 }
 
-// endsSoon is when the alert of a certificate fires.
+// endsSoon is the remaining life of a certificate at which its alert fires.
 const endsSoon = 21 * 24 * time.Hour
 
-// certificates says which certificates end soon, and which are of no authority in force.
+// certificates reports certificates that expire soon, and certificates of no authority in
+// force.
 func (e *exam) certificates() {
 	data := quoted(e.opts.Data)
 	authority := func(name string, files func() (string, string), mend string) *x509.Certificate {
@@ -112,7 +114,8 @@ func (e *exam) certificates() {
 	servers := authority("servers", e.dir.ServerCA, rollover)
 	clients := authority("clients", e.dir.ClientCA, rollover)
 	file, _ := e.dir.Server()
-	// The server renews its own in the last third of its life; one that runs and did not says why.
+	// The server renews its own certificates in the last third of their lives. If a running server
+	// did not, its log has the reason.
 	mend := e.start()
 	if e.running {
 		mend = "journalctl -u atmserver -p warning"
@@ -133,7 +136,7 @@ func (e *exam) certificates() {
 	}
 }
 
-// client looks at the credentials in a folder below clients.
+// client examines the credentials in a folder below clients.
 func (e *exam) client(name string, authority *x509.Certificate) {
 	files := client.InFolder(e.dir.Client(name))
 	issue := "atmctl cert issue user:" + quoted(name) + " --out NEW --data " + quoted(e.opts.Data)
@@ -152,8 +155,8 @@ func (e *exam) client(name string, authority *x509.Certificate) {
 	}
 }
 
-// certificate reads a certificate, and tells when it has ended or ends soon. It returns nil
-// for one that is missing or cannot be read.
+// certificate reads a certificate, and reports if it has expired or expires soon. It returns
+// nil if the certificate is missing or unreadable.
 func (e *exam) certificate(what, file, mend string) *x509.Certificate {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -183,7 +186,7 @@ func (e *exam) certificate(what, file, mend string) *x509.Certificate {
 	return cert
 }
 
-// readCertificate returns nil for one that is missing.
+// readCertificate returns nil for a missing certificate.
 func (e *exam) readCertificate(file string) *x509.Certificate {
 	text, err := os.ReadFile(file)
 	if err != nil {

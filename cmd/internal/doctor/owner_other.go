@@ -4,5 +4,5 @@ package doctor
 
 import "io/fs"
 
-// ownerOf is not known where files have no owner.
+// ownerOf is unknown on systems without owners.
 func ownerOf(fs.FileInfo) (uid uint32, known bool) { return 0, false }

@@ -14,10 +14,10 @@ import (
 	"example.com/atm/vault/boltstore/keyring"
 )
 
-// restore makes a data folder of a backup, in a new place.
+// restore is the command that creates a data folder from a backup, in a new place.
 const restore = "atmctl restore BACKUP --data NEW"
 
-// vault opens the vault, reading alone, and compares the published log with it.
+// vault opens the vault read-only, and compares the published log with it.
 func (e *exam) vault(ctx context.Context) {
 	switch {
 	case e.dir.Config.Store == datadir.Postgres:
@@ -30,7 +30,7 @@ func (e *exam) vault(ctx context.Context) {
 				"are not looked at; stop the server, or ask it")
 		return
 	case !present(e.dir.Vault()):
-		return // it is among the missing files
+		return // reported as a missing file
 	}
 	key, ok := e.vaultKey()
 	if !ok {
@@ -70,7 +70,7 @@ func (e *exam) vault(ctx context.Context) {
 	e.published(head)
 }
 
-// vaultKey reads the key of the vault, if it can be read.
+// vaultKey reads the key of the vault, if that is possible.
 func (e *exam) vaultKey() (key datadir.VaultKey, ok bool) {
 	var unasked error
 	key, err := e.dir.ReadVaultKey(func() ([]byte, error) {
@@ -89,7 +89,7 @@ func (e *exam) vaultKey() (key datadir.VaultKey, ok bool) {
 			"keys/vault.key is sealed with a passphrase (%v): the vault is not looked at", unasked)
 	case errors.Is(err, datadir.ErrPassphrase):
 		e.tell(Critical, withFile, "keys/vault.key: %v", err)
-	case err != nil && !errors.Is(err, fs.ErrNotExist): // a missing one has been told of
+	case err != nil && !errors.Is(err, fs.ErrNotExist): // a missing one has been reported
 		e.tell(Critical, e.putBack("keys/vault.key"), "keys/vault.key: %v", err)
 	}
 	return key, err == nil
@@ -100,7 +100,7 @@ func (e *exam) published(head merkle.Head) {
 	e.check = "log"
 	signed, err := os.ReadFile(filepath.Join(e.dir.Audit(), "checkpoint"))
 	if err != nil {
-		return // the key of the log has been looked for there
+		return // reported by the check of the log's key
 	}
 	recover := "atmctl audit recover --data " + quoted(e.opts.Data)
 	c, err := checkpoint.Parse(signed)

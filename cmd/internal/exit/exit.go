@@ -1,5 +1,5 @@
-// Package exit is how the three programs end: the meaning of their exit codes
-// and the last line they print.
+// Package exit ends the three programs: the meaning of their exit codes and the last line that
+// they print.
 package exit
 
 import (
@@ -34,7 +34,7 @@ const (
 	OutcomeUnknown   = 6 // money may have moved
 )
 
-// words name the errors that have no code of the server, by exit code.
+// words are the codes of errors without a code of the server, by exit code.
 var words = map[int]atm.Code{
 	Internal: "FAILED", Usage: "USAGE", Refused: "REFUSED", NotAuthenticated: "NOT_AUTHENTICATED",
 	NoConnection: "NO_CONNECTION", OutcomeUnknown: atm.OutcomeUnknown,
@@ -42,15 +42,15 @@ var words = map[int]atm.Code{
 	14: "TOO_OLD", 15: "BALANCES_DISAGREE",
 }
 
-// An Error ends a program with a code.
+// An Error ends a program with an exit code.
 type Error struct {
 	Code    int
-	Word    atm.Code // for programs: the server's code; when empty, that of words
+	Word    atm.Code // for programs: the server's code; empty for that of words
 	Err     error
 	Request atm.RequestID // of an operation whose outcome is unknown
-	Advice  []string      // lines that tell what to do
+	Advice  []string      // lines that say what to do
 
-	// By replaces the name of the program in front of Err.
+	// By replaces the name of the program before Err.
 	By string
 }
 
@@ -65,8 +65,8 @@ func Usagef(format string, args ...any) error {
 	return &Error{Code: Usage, Err: fmt.Errorf(format, args...)}
 }
 
-// Args turns the errors of check into errors of usage. They name the argument that is missing,
-// as the usage line of the command calls it, or the first one that is too many.
+// Args turns the errors of check into errors of usage. They name the missing argument, as in
+// the usage line of the command, or the first superfluous one.
 func Args(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if check(cmd, args) == nil {
@@ -91,7 +91,7 @@ func Args(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
-// Silent ends a program with a code and prints nothing more.
+// Silent ends a program with an exit code and prints nothing more.
 type Silent int
 
 // Error implements error.
@@ -108,7 +108,7 @@ func FromAnswer(a *client.Answer) error {
 	}
 }
 
-// FromClient gives an error of the client its exit code.
+// FromClient adds an exit code to an error of the client.
 func FromClient(err error) error {
 	var coded *Error
 	var unknown *client.OutcomeUnknownError
@@ -131,7 +131,7 @@ func FromClient(err error) error {
 	return err
 }
 
-// nextStep says what to do about a connection that failed, if the error tells.
+// nextStep says what to do about a failed connection, if the error tells.
 func nextStep(err error) []string {
 	var authority x509.UnknownAuthorityError
 	var host x509.HostnameError
@@ -181,7 +181,8 @@ func Report(w io.Writer, program string, err error, asJSON bool) int {
 	if !errors.As(err, &coded) {
 		coded = &Error{Code: code}
 	}
-	// The error may quote a stranger: print it on one line, without control characters.
+	// The error may contain text of a stranger, so print it on one line, without control
+	// characters.
 	if asJSON {
 		reportJSON(w, err, coded)
 		return code
@@ -233,7 +234,7 @@ func Terminal(w io.Writer) *os.File {
 	return nil
 }
 
-// Main runs a program until it is done, or interrupted, and ends the process.
+// Main runs a program until it ends or is interrupted, and ends the process.
 func Main(run func(ctx context.Context, args []string) int) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:])
