@@ -23,7 +23,7 @@ var consolePages = map[string][]string{
 		"grants/give?request_id=r&account=100&cap=x&review=1",
 	},
 	"tina": {
-		"", "holds", "holds/capture?hold=HOLD", "holds/release?hold=HOLD", "accounts/100",
+		"", "desk", "desk?find=demo", "holds", "holds/capture?hold=HOLD", "holds/release?hold=HOLD", "accounts/100",
 	},
 	"operator": {
 		"", "admin", "admin/status", "admin/users", "admin/users/add?request_id=r",

@@ -84,6 +84,7 @@ type accountPage struct {
 	Moves     bool     // the caller may move money of this account
 	Holds     bool     // the caller may see holds
 	Grants    bool     // the caller may give grants
+	Acts      []link   // what the caller may do to the account itself
 }
 
 // account shows an account: its balance, its last movements, and what can be done.
@@ -105,6 +106,9 @@ func (v *visit) account(number string) {
 		Quick:     []string{"20", "40", "60", "100"}, Request: atm.NewUUID(now),
 		Moves: v.caller.Has(atm.Customer) || v.caller.Has(atm.Teller),
 		Holds: v.may(atm.HoldList), Grants: v.may(atm.GrantCreate),
+	}
+	if record := v.Look(atm.AccountShow, number); record != nil {
+		page.Acts = v.rowActs(&forms.Accounts, record)
 	}
 	v.show(http.StatusOK, "account.html", "Account "+number,
 		"atmclient SERVER PORT statement "+number, page)

@@ -19,10 +19,12 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 
 	"example.com/atm"
 	"example.com/atm/console/internal/forms"
 	"example.com/atm/teller"
+	"example.com/atm/teller/lookup"
 )
 
 // Prefix is the path below which everything of the console is.
@@ -49,6 +51,13 @@ type Bank interface {
 	// Owned lists accounts of the caller in order of number, and reports whether there may
 	// be more.
 	Owned(ctx context.Context, caller *atm.Caller) (numbers []string, more bool, err error)
+
+	// Find returns accounts of a holder, for callers who may ask for every account.
+	Find(ctx context.Context, caller *atm.Caller, holder string) (found []teller.Holding,
+		more bool, err error)
+
+	// Till counts what the caller moved since a time.
+	Till(ctx context.Context, caller *atm.Caller, since time.Time) (*lookup.Till, error)
 
 	// Slip returns an entry of the audit log as the caller may see it, or nil.
 	Slip(ctx context.Context, caller *atm.Caller, index int64) (*teller.Slip, error)

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/url"
@@ -111,4 +112,11 @@ func (v *visit) rowActs(l *forms.List, row atm.Record) (links []link) {
 // may reports whether the caller may do an operation on some account at least.
 func (v *visit) may(op atm.Operation) bool {
 	return v.cfg.Bank.Reach(v.caller, op) > atm.Nowhere
+}
+
+// unreadable shows that the bank cannot be read at the moment.
+func (v *visit) unreadable(err error) {
+	v.cfg.Log.ErrorContext(v.r.Context(), "page could not be read",
+		slog.String("path", v.r.URL.Path), slog.Any("error", err))
+	v.refuse(http.StatusServiceUnavailable, "The bank cannot be read at the moment.")
 }

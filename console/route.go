@@ -28,6 +28,7 @@ func routes() []route {
 		{"account", reads, (*visit).findAccount},
 		{"log.vkey", reads, (*visit).logKey},
 		{"verify.html", reads, (*visit).serveOffline},
+		{"desk", reads, desk},
 		{"admin", reads, admin},
 		{"admin/status", reads, showStatus},
 		{"log", reads, (*visit).log},
@@ -112,6 +113,7 @@ type link struct {
 
 // menuPages are those in the menu.
 var menuPages = []link{
+	{"Desk", "desk", atm.Deposit, atm.Everywhere},
 	{"Holds", "holds", atm.HoldList, atm.Owned},
 	{"Grants", "grants", atm.GrantList, atm.Owned},
 	{"Admin", "admin", atm.UserList, atm.Everywhere},

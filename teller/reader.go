@@ -10,6 +10,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/audit/merkle"
+	"example.com/atm/audit/search"
 	"example.com/atm/vault"
 )
 
@@ -22,6 +23,7 @@ type Reader struct {
 	ledger      *vault.Ledger
 	store       vault.Store
 	permissions Permissions
+	index       *search.Index
 	recorded    lastReads
 }
 

@@ -155,8 +155,10 @@ func New(cfg Config) (*Teller, error) {
 	}
 	t := &Teller{
 		Recorder: events.New(cfg.Ledger, cfg.Installation.Program),
-		Reader:   &Reader{ledger: cfg.Ledger, store: cfg.Store, permissions: cfg.Permissions},
-		cfg:      cfg, ops: operations(),
+		Reader: &Reader{
+			ledger: cfg.Ledger, store: cfg.Store, permissions: cfg.Permissions, index: cfg.Index,
+		},
+		cfg: cfg, ops: operations(),
 	}
 	t.Keeper = sessions.NewKeeper(cfg.Ledger, cfg.Store, cfg.Requests,
 		func(c *atm.Caller, op atm.Operation) ([]people.Warrant, bool) {

@@ -8,7 +8,8 @@ import (
 	"example.com/atm"
 )
 
-var accountList = List{
+// Accounts is the list of accounts.
+var Accounts = List{
 	Path: "admin/accounts", Title: "Accounts", Op: atm.AccountList, Member: "accounts",
 	Args: pageFiltered,
 	Filters: []Field{

@@ -26,7 +26,7 @@ type List struct {
 
 // Lists are all lists.
 var Lists = []List{
-	holdList, grantList, userList, accountList, certificateList, tokenList,
+	holdList, grantList, userList, Accounts, certificateList, tokenList,
 }
 
 // A RowAct leads from a row to an action on it.

@@ -1,0 +1,62 @@
+package console
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/console/internal/forms"
+	"example.com/atm/teller"
+	"example.com/atm/teller/lookup"
+)
+
+type deskPage struct {
+	Find  string // what is looked for
+	Found []foundAccount
+	More  bool
+	Till  *lookup.Till
+	Day   string
+}
+
+// A foundAccount is an account with what the caller may do to it.
+type foundAccount struct {
+	teller.Holding
+	Acts []link
+}
+
+// desk finds accounts by number or by holder, and shows what the caller moved today.
+func desk(v *visit) {
+	if v.cfg.Bank.Reach(v.caller, atm.Deposit) != atm.Everywhere {
+		v.refuse(http.StatusForbidden, mayNot)
+		return
+	}
+	find := strings.TrimSpace(v.r.URL.Query().Get("find"))
+	if _, ok := atm.ParseAccountID(find); ok {
+		http.Redirect(v.w, v.r, accountPath+url.PathEscape(find), http.StatusSeeOther)
+		return
+	}
+	midnight := time.Now().UTC().Truncate(today)
+	page := deskPage{Find: find, Day: midnight.Format(time.DateOnly)}
+	found, more, err := v.cfg.Bank.Find(v.r.Context(), v.caller, find)
+	if err == nil {
+		page.Till, err = v.cfg.Bank.Till(v.r.Context(), v.caller, midnight)
+	}
+	if err != nil {
+		v.unreadable(err)
+		return
+	}
+	page.More = more
+	for _, holding := range found {
+		row := atm.Record{
+			{Name: "account", Value: holding.Account}, {Name: "standing", Value: holding.Standing},
+		}
+		page.Found = append(page.Found, foundAccount{holding, v.rowActs(&forms.Accounts, row)})
+	}
+	same := []string{"atmclient", "SERVER", "PORT", "inquiry", "ACCOUNT"}
+	if find != "" && v.may(atm.AccountList) {
+		same = []string{"atmctl", "account", "list", "--owner", find}
+	}
+	v.show(http.StatusOK, "desk.html", "Desk", forms.CommandLine(same...), page)
+}

@@ -1,0 +1,52 @@
+package teller
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/teller/lookup"
+	"example.com/atm/vault"
+)
+
+// A Holding is an account as it is found at a desk.
+type Holding struct{ Account, Owner, Holder, Standing string }
+
+// maxFound bounds the accounts that Find returns.
+const maxFound = 50
+
+// Find returns accounts of a holder, in order of number, and reports whether there may be more.
+// It looks for a subject, the name of a user, or a part of the name of a holder, and for as far
+// as one page of account.list does. It finds nothing for callers who may not ask for every
+// account.
+func (r *Reader) Find(ctx context.Context, caller *atm.Caller, holder string) (found []Holding,
+	more bool, err error,
+) {
+	if holder == "" || caller.Grant != "" || r.Reach(caller, atm.Inquiry) != atm.Everywhere {
+		return nil, false, nil
+	}
+	part := strings.ToLower(holder)
+	_, more, err = r.scan(ctx, 0, 500, func(a *vault.Account) (bool, error) {
+		if a.Owner != holder && a.Owner != "user:"+holder &&
+			!strings.Contains(strings.ToLower(a.Holder), part) {
+			return true, nil
+		}
+		if len(found) == maxFound {
+			return false, nil
+		}
+		found = append(found, Holding{
+			string(a.Name), a.Owner, a.Holder, a.Standing.String(),
+		})
+		return true, nil
+	})
+	return found, more, err
+}
+
+// Till counts what the caller moved since a time. It is no operation: it tells callers nothing
+// that their receipts did not.
+func (r *Reader) Till(ctx context.Context, caller *atm.Caller, since time.Time) (*lookup.Till,
+	error,
+) {
+	return lookup.TillOf(ctx, r.store, r.index, caller.Subject, since)
+}
