@@ -1,6 +1,6 @@
-// Package ctl is what the commands of atmctl share: their streams, what the flags of the
-// program say, calls of the server, and the forms in which results are printed. The commands
-// are in the packages below it, one for each subject.
+// Package ctl is shared by the commands of atmctl: their streams, the flags of the program,
+// calls of the server, and the forms of output. The commands are in the packages below it, one
+// for each subject.
 package ctl
 
 import (
@@ -23,19 +23,19 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Env is what a command works with. Prepare fills in what the flags say.
+// Env is the environment of a command. Prepare fills it from the flags.
 type Env struct {
-	Stdout, Stderr io.Writer // what is printed is made printable
+	Stdout, Stderr io.Writer // everything printed to them is made printable
 
 	Server  string // URL
 	Sign    signin.Flags
-	Way     *signin.Way // that Sign describes
+	Way     *signin.Way // the way that Sign describes
 	Output  string      // one of the forms of package output
 	Timeout time.Duration
 	Quiet   bool
 	NoPager bool
 
-	exact io.Writer // Stdout, for what is kept byte for byte
+	exact io.Writer // Stdout without changes, for output that must be exact
 }
 
 // New returns an Env that prints to these streams.
@@ -124,8 +124,9 @@ func (env *Env) IsJSON() bool { return output.IsJSON(env.Output) }
 // WriteJSON prints a result for programs.
 func (env *Env) WriteJSON(result any) error { return json.NewEncoder(env.Stdout).Encode(result) }
 
-// Verbatim is where to print what another program reads byte for byte: an entry, whose
-// hash is that of its bytes, or a proof. On a terminal it is made printable all the same.
+// Verbatim is the writer for output that other programs read byte for byte: an entry, whose
+// hash is that of its bytes, or a proof. If it is a terminal, text is made printable all the
+// same.
 func (env *Env) Verbatim() io.Writer {
 	if exit.Terminal(env.exact) != nil {
 		return env.Stdout
@@ -133,14 +134,14 @@ func (env *Env) Verbatim() io.Writer {
 	return env.exact
 }
 
-// Warn prints a warning, unless warnings are not wanted.
+// Warn prints a warning, unless warnings are turned off.
 func (env *Env) Warn(text string) {
 	if !env.Quiet {
 		printable.Linef(env.Stderr, "atmctl: warning: %s", text)
 	}
 }
 
-// SaveToken writes the token in an answer to a new file, and says which token it is.
+// SaveToken writes the token in an answer to a new file, and prints its id.
 func (env *Env) SaveToken(ctx context.Context, result any, file string) error {
 	record, _ := result.(map[string]any)
 	token, ok := record["token"].(string)
@@ -154,7 +155,7 @@ func (env *Env) SaveToken(ctx context.Context, result any, file string) error {
 		map[string]any{"jti": record["jti"], "expires": record["expires"], "file": file})
 }
 
-// Progress shows on a terminal how far a long task has come.
+// Progress shows the progress of a long task on a terminal.
 func (env *Env) Progress(what string) func(done, total int64) {
 	if env.Quiet || env.IsJSON() {
 		return func(int64, int64) {}
@@ -176,7 +177,7 @@ func Group(parent *cobra.Command, below ...*cobra.Command) *cobra.Command {
 	return parent
 }
 
-// Explain gives errors of a client their exit codes.
+// Explain adds exit codes to errors of a client.
 func Explain(err error) error {
 	var refusal *audit.RefusedError
 	var transport *url.Error
@@ -199,7 +200,7 @@ func Silent(code int) error {
 	return exit.Silent(code)
 }
 
-// maxNamed bounds a key, a policy or a checkpoint that was named, in bytes.
+// maxNamed bounds a file that a flag or an argument names, in bytes.
 const maxNamed = 64 << 10
 
 // ReadNamed reads a small file that a flag or an argument names.

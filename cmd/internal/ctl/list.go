@@ -9,15 +9,15 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// A Listing is a command that lists what a method of the server lists, page by page.
+// A Listing is a command for a method of the server that lists records, page by page.
 type Listing struct {
 	Short, Long, Example string
 
 	Operation atm.Operation
-	Member    string // of the answer that has the list
+	Member    string // member of the answer that has the list
 	Columns   []string
 
-	ByAccount bool // whether there is a flag --account
+	ByAccount bool // adds the flag --account
 }
 
 // Command returns the command, whose name is list.
@@ -48,12 +48,12 @@ func (l Listing) Command(env *Env) *cobra.Command {
 	return cmd
 }
 
-// maxPage is how many rows a page has at most.
+// maxPage is the largest number of rows in a page.
 const maxPage = 500
 
-// List calls a method with a cursor, the size of a page and more, page by page, and returns at
-// most so many of the rows in a member of its answers. next is the cursor of the rows after
-// them, "" at the end.
+// List calls a listing method page by page and returns at most so many rows. member is the
+// member of the answers with the rows. next is the cursor of the rows after them, or "" at the
+// end.
 func (env *Env) List(ctx context.Context, op atm.Operation, member, cursor string, most int,
 	more ...any,
 ) (all []any, next string, err error) {
@@ -72,7 +72,7 @@ func (env *Env) List(ctx context.Context, op atm.Operation, member, cursor strin
 	}
 }
 
-// Pages calls a method with a cursor alone, page by page, and returns every row.
+// Pages calls a listing method without filters, page by page, and returns every row.
 func (env *Env) Pages(ctx context.Context, op atm.Operation, member string) (all []any, err error) {
 	for cursor := ""; ; {
 		var items []any

@@ -16,7 +16,7 @@ func (env *Env) Tell(result any, format string, args ...any) error {
 	return printable.Linef(env.Stdout, strings.TrimSuffix(format, "\n"), args...)
 }
 
-// Print prints a list of records as a table of these columns, or for programs.
+// Print prints a list of records as a table of these columns, or in a form for programs.
 func (env *Env) Print(columns []string, records []any) error {
 	if env.IsJSON() {
 		array := output.NewArray(env.Stdout, env.Output)
@@ -41,7 +41,7 @@ func (env *Env) Print(columns []string, records []any) error {
 	return env.Table(columns, rows)
 }
 
-// PrintOne prints one record; for programs it is an object, not a list of one.
+// PrintOne prints one record. For programs it is an object, not a list of one.
 func (env *Env) PrintOne(columns []string, record any) error {
 	if env.IsJSON() {
 		return env.WriteJSON(record)
@@ -58,7 +58,7 @@ func (env *Env) Table(columns []string, rows [][]string) error {
 	return t.Flush()
 }
 
-// limitsInWords is what a table of accounts shows of the limits of one.
+// limitsInWords describes the limits of an account in a table.
 func limitsInWords(of map[string]any) string {
 	var parts []string
 	add := func(name, format string) {

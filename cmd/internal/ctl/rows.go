@@ -14,8 +14,8 @@ import (
 	"example.com/atm/cmd/internal/exit"
 )
 
-// maxRows is how many rows an import has at most: the server carries out all of them in
-// one transaction.
+// maxRows is the largest number of rows of an import, because the server carries out all of
+// them in one transaction.
 const maxRows = 500
 
 // A Row is a row of a file: its fields in the order of the columns, and its line.
@@ -25,7 +25,7 @@ type Row struct {
 }
 
 // ReadRows reads the rows of a file of comma-separated values, whose first line names the
-// columns. The first of columns is required; the others are optional, and the order is free.
+// columns. The first of columns is required, the others are optional, and their order is free.
 // check checks the fields of a row, and may complete them.
 func ReadRows(path string, columns []string, check func([]string) error) ([]Row, error) {
 	f, err := os.Open(path)
@@ -67,7 +67,7 @@ func readRows(
 			break
 		}
 		if err != nil {
-			return nil, err // which names the line
+			return nil, err // the error names the line
 		}
 		line, _ := r.FieldPos(0)
 		row := Row{Line: line, Fields: make([]string, len(columns))}
@@ -89,9 +89,9 @@ func readRows(
 	return rows, errors.Join(problems...)
 }
 
-// CheckImport has the server check the rows, and returns them as the text that the method
-// takes. If the server would refuse rows, CheckImport prints why, with their lines, and returns
-// an error.
+// CheckImport has the server check the rows, and returns them as the argument of the method. If
+// the server would refuse rows, CheckImport prints the reasons with their lines, and returns an
+// error.
 func (env *Env) CheckImport(
 	ctx context.Context, op atm.Operation, rows []Row, done string,
 ) (string, error) {

@@ -23,7 +23,7 @@ func CheckRoles(roles []string) error {
 	return nil
 }
 
-// Subject is the subject of a name: user:NAME, unless the kind is there.
+// Subject is the subject for a name: user:NAME, unless the name includes a kind.
 func Subject(name string) (string, error) {
 	subject := name
 	if !strings.Contains(name, ":") {

@@ -1,5 +1,5 @@
-// Package hsm finds keys that never leave a module, by PKCS #11. It needs cgo
-// and the build tag pkcs11; without them it says so.
+// Package hsm uses keys in hardware modules by PKCS #11. It needs cgo and the build tag pkcs11.
+// Without them, Open returns ErrNone.
 package hsm
 
 import "errors"

@@ -1,9 +1,9 @@
-// Package inbox passes requests to the server that runs on a data folder, through
-// files in that folder.
+// Package inbox passes requests to the server that runs on a data folder, through files in that
+// folder.
 //
-// The owner of the disk can do everything that the server can, so a request in the
-// inbox needs no credential. A request is a file that the server removes before it
-// acts, and answers with another file.
+// The owner of the disk can do everything that the server can, so a request in the inbox needs
+// no credential. A request is a file. The server removes the file before it acts, and writes
+// the answer to another file.
 package inbox
 
 import (
@@ -27,7 +27,7 @@ import (
 // An Issuing is a request for a client certificate.
 type Issuing struct {
 	Subject string `json:"subject"`
-	Roles   string `json:"roles"` // separated by spaces; empty for those it has
+	Roles   string `json:"roles"` // separated by spaces; empty keeps the subject's roles
 	Life    string `json:"life"`  // as for admin.cert.issue
 	Request string `json:"request"`
 }
@@ -42,7 +42,7 @@ type Issued struct {
 	Error       string `json:"error,omitempty"`
 }
 
-// Err is the error in the answer; nil for none.
+// Err is the error in the answer, or nil.
 func (i Issued) Err() error {
 	if i.Error == "" {
 		return nil
@@ -55,11 +55,11 @@ const (
 	answerSuffix    = ".answer"
 	maxBytes        = 64 << 10 // of a file
 	maxAtOnce       = 16
-	answerWait      = 15 * time.Second // of a request, for its answer
+	answerWait      = 15 * time.Second // how long a request waits for its answer
 	answerLookEvery = 100 * time.Millisecond
 )
 
-// Ask leaves a request in folder and waits for the answer of the server.
+// Ask writes a request to folder and waits for the answer of the server.
 func Ask(ctx context.Context, folder string, request Issuing) (Issued, error) {
 	if err := durable.MkdirAll(folder, 0o700); err != nil {
 		return Issued{}, err
@@ -72,7 +72,7 @@ func Ask(ctx context.Context, folder string, request Issuing) (Issued, error) {
 	if err := durable.CreateFile(name+requestSuffix, text, 0o600); err != nil {
 		return Issued{}, err
 	}
-	defer os.Remove(name + requestSuffix) // when no server took it
+	defer os.Remove(name + requestSuffix) // if no server has taken it
 	defer os.Remove(name + answerSuffix)
 	every := time.NewTicker(answerLookEvery)
 	defer every.Stop()
@@ -96,7 +96,7 @@ func Ask(ctx context.Context, folder string, request Issuing) (Issued, error) {
 		filepath.Dir(folder), answerWait)
 }
 
-// Answer answers the requests that are in folder.
+// Answer answers the requests in folder.
 func Answer(ctx context.Context, folder string, log *slog.Logger,
 	issue func(context.Context, Issuing) Issued,
 ) {
@@ -106,7 +106,7 @@ func Answer(ctx context.Context, folder string, log *slog.Logger,
 	}
 	for _, file := range files[:min(len(files), maxAtOnce)] {
 		text, err := read(file)
-		// The request is removed first: one that fails is not tried each second.
+		// Remove the request first, so that a failing one is not tried every second.
 		if err := errors.Join(err, os.Remove(file)); err != nil {
 			log.Warn("a request in the data folder is not answered", slog.Any("error", err))
 			continue
@@ -126,8 +126,8 @@ func Answer(ctx context.Context, folder string, log *slog.Logger,
 	}
 }
 
-// read reads a file of the inbox: a regular file of the user that the server runs as, and
-// not too long. No other user can write there; read checks it all the same.
+// read reads a file of the inbox. It must be a small regular file that belongs to the user of
+// the server. Other users cannot write to the folder, but read checks the owner as well.
 func read(name string) ([]byte, error) {
 	f, info, err := durable.OpenRegular(name)
 	if err != nil {

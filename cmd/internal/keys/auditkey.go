@@ -48,14 +48,15 @@ func openAuditKey(cfg Config, lock sync.Locker) (*AuditKey, error) {
 	return &AuditKey{Signer: signer, dir: cfg.Dir, replicas: cfg.Replicas, lock: lock}, nil
 }
 
-// RotateAudit makes a new key sign the audit log. The one before it signs as
-// well until the next rotation, so that those who verify with it are not cut off, and it
-// signs that the new one follows it, which is an entry. A kill in between loses none of
-// that: the next start makes the entry.
+// RotateAudit makes a new key sign the audit log. The old key continues to sign until the next
+// rotation, for verifiers that only know it, and signs the statement that the new key succeeds
+// it, which becomes an entry. If the process is killed in between, the next start writes the
+// entry.
 func (a *AuditKey) RotateAudit(ctx context.Context) (checkpoint.Rotation, error) {
 	a.lock.Lock()
 	defer a.lock.Unlock()
-	if err := a.CompleteRotation(ctx); err != nil { // of one that had no space for its entry
+	// An earlier rotation may lack its entry because there was no space for it.
+	if err := a.CompleteRotation(ctx); err != nil {
 		return checkpoint.Rotation{}, err
 	}
 	if err := a.awaitKey(ctx); err != nil {
@@ -91,19 +92,19 @@ func (a *AuditKey) RotateAudit(ctx context.Context) (checkpoint.Rotation, error)
 	if err := a.Signer.Adopt(next); err != nil {
 		return r, err
 	}
-	// The key is in use now, whether the caller still waits or not.
-	// The publisher puts it beside a checkpoint that it signed.
+	// The key is in use now, whether or not the caller still waits. The publisher writes it beside
+	// the first checkpoint that it signed.
 	return r, a.recordRotation(context.WithoutCancel(ctx), r)
 }
 
 const (
-	publishWait      = 5 * time.Second // for the first checkpoint that a new key signed
+	publishWait      = 5 * time.Second // how long a rotation waits for awaitKey
 	publishLookEvery = 5 * time.Millisecond
 )
 
-// awaitKey waits until the newest key is beside a checkpoint that it signed. Without
-// that, two rotations in a row would have no checkpoint published that is signed by the
-// key beside the log before and by the one after.
+// awaitKey waits until the newest key is published beside a checkpoint that it signed.
+// Otherwise, after two rotations in quick succession, no published checkpoint would be signed
+// by both the key beside the log before them and the key after them.
 func (a *AuditKey) awaitKey(ctx context.Context) error {
 	for end := time.Now().Add(publishWait); a.publisher.Key() != a.Signer.Verifier(); {
 		if time.Now().After(end) {
@@ -118,7 +119,7 @@ func (a *AuditKey) awaitKey(ctx context.Context) error {
 	return nil
 }
 
-// noteRotation keeps a rotation until its entry is made.
+// noteRotation stores a rotation until its entry is written.
 func (a *AuditKey) noteRotation(r checkpoint.Rotation) error {
 	text, err := json.Marshal(r)
 	if err != nil {
@@ -127,7 +128,7 @@ func (a *AuditKey) noteRotation(r checkpoint.Rotation) error {
 	return durable.WriteFile(a.dir.AuditRotation(), text, 0o600)
 }
 
-// recordRotation makes the entry of a rotation.
+// recordRotation writes the entry of a rotation.
 func (a *AuditKey) recordRotation(ctx context.Context, r checkpoint.Rotation) error {
 	if status := a.teller.LogKeyRotated(ctx, r); status.Code != atm.OK {
 		return fmt.Errorf("the entry of a rotation: %s", status.Code)
@@ -135,8 +136,8 @@ func (a *AuditKey) recordRotation(ctx context.Context, r checkpoint.Rotation) er
 	return os.Remove(a.dir.AuditRotation())
 }
 
-// CompleteRotation makes the entry of a rotation that a stop interrupted, when its key
-// has come into use. An entry that is made twice says the same twice.
+// CompleteRotation writes the entry of an interrupted rotation, if its key is in use. A second
+// entry for the same rotation does no harm.
 func (a *AuditKey) CompleteRotation(ctx context.Context) error {
 	text, err := os.ReadFile(a.dir.AuditRotation())
 	if errors.Is(err, fs.ErrNotExist) {

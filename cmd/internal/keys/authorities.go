@@ -25,8 +25,8 @@ import (
 type Authorities struct {
 	dir      *datadir.Dir
 	replicas Replicas
-	root     *x509.Certificate   // its key need not be here
-	foreign  []*x509.Certificate // authorities of others
+	root     *x509.Certificate   // its key may be elsewhere
+	foreign  []*x509.Certificate // authorities of other organisations
 	signing  atomic.Pointer[signing]
 }
 
@@ -51,10 +51,10 @@ func openAuthorities(cfg Config) (*Authorities, error) {
 	return a, nil
 }
 
-// signing is the authorities in force.
+// signing has the authorities in force.
 type signing struct {
 	server, client *certs.Authority
-	clients        *certs.ClientVerifier // of client, and of the one before a rollover
+	clients        *certs.ClientVerifier // trusts client and its predecessor before a rollover
 }
 
 func readSigning(dir *datadir.Dir) (*signing, error) {
@@ -82,18 +82,18 @@ func readSigning(dir *datadir.Dir) (*signing, error) {
 	return s, nil
 }
 
-// Root is the authority that clients trust the server by.
+// Root is the authority that clients must trust.
 func (a *Authorities) Root() *x509.Certificate { return a.root }
 
-// Clients is the authority for clients that is in force at the moment.
+// Clients is the clients' authority in force.
 func (a *Authorities) Clients() *x509.Certificate { return a.signing.Load().client.Certificate }
 
-// TLSClients are the authorities whose certificates clients may show, at the start.
+// TLSClients has the authorities that the handshake names to clients, as of the start.
 func (a *Authorities) TLSClients() *certs.ClientVerifier {
 	return certs.NewClientVerifier(append([]*x509.Certificate{a.Clients()}, a.foreign...)...)
 }
 
-// VerifyClient verifies by the authorities that are in force at the moment.
+// VerifyClient verifies a chain by the authorities in force.
 func (a *Authorities) VerifyClient(chain []*x509.Certificate, now time.Time) error {
 	return a.signing.Load().clients.Verify(chain, now)
 }
@@ -116,7 +116,7 @@ func (a *Authorities) IssueClient(request []byte, subject string, life time.Dura
 	}, nil
 }
 
-// RevocationList signs the list of these certificates (RFC 5280), in PEM.
+// RevocationList signs a list of these certificates (RFC 5280), in PEM.
 func (a *Authorities) RevocationList(revoked []people.Revocation) (string, error) {
 	serials := make(map[string]time.Time, len(revoked))
 	for _, r := range revoked {
@@ -126,20 +126,20 @@ func (a *Authorities) RevocationList(revoked []people.Revocation) (string, error
 	return string(list), err
 }
 
-// InForce reports whether a serial number in hexadecimal is of the authority for
-// clients in force.
+// InForce reports whether a serial number, in hexadecimal, is of the clients' authority in
+// force.
 func (a *Authorities) InForce(serial string) bool {
 	n, ok := new(big.Int).SetString(serial, 16)
 	return ok && a.signing.Load().client.Numbered(n)
 }
 
-// An Expiry is when a certificate of the installation ends.
+// An Expiry is the end of a certificate of the installation.
 type Expiry struct {
 	Certificate string
 	At          time.Time
 }
 
-// Expiries are those of the authorities, and of the server's certificate.
+// Expiries are the ends of the certificates of the authorities and of the server.
 func (a *Authorities) Expiries() []Expiry {
 	s := a.signing.Load()
 	list := []Expiry{
@@ -156,7 +156,7 @@ func (a *Authorities) Expiries() []Expiry {
 	return list
 }
 
-// version tells one version of the files from another.
+// version identifies the versions of the files.
 func (a *Authorities) version() (v [3]certs.Version) {
 	server, _ := a.dir.ServerCA()
 	client, _ := a.dir.ClientCA()
@@ -166,8 +166,8 @@ func (a *Authorities) version() (v [3]certs.Version) {
 	return v
 }
 
-// renewServer signs a server certificate when there is none, when the one there
-// lacks a host of hosts, or is in the last third of its life. The key stays.
+// renewServer signs a server certificate if there is none, or if the existing one lacks a host
+// of hosts or is in the last third of its life. The key is kept.
 func (a *Authorities) renewServer(hosts []string, fresh bool) error {
 	certFile, keyFile := a.dir.Server()
 	text, err := os.ReadFile(certFile)
@@ -205,11 +205,10 @@ func (a *Authorities) renewServer(hosts []string, fresh bool) error {
 	return durable.WriteFile(certFile, chain, 0o644)
 }
 
-// serverCertificateLife is how long a server certificate lives. It is renewed
-// at a start in the last third of its life.
+// serverCertificateLife is the life of a server certificate. It is renewed in its last third.
 const serverCertificateLife = 397 * 24 * time.Hour
 
-// usualHosts are the names and addresses of a server when the settings give none.
+// usualHosts are the default names and addresses of a server.
 func usualHosts() []string {
 	hosts := []string{"localhost", "127.0.0.1", "::1"}
 	name, err := os.Hostname()

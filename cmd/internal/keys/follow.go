@@ -10,13 +10,12 @@ import (
 )
 
 const (
-	followEvery = time.Second // files that somebody may replace are looked at
-	renewEvery  = time.Hour   // the server's own certificates are looked at
+	followEvery = time.Second // how often files that may be replaced are checked
+	renewEvery  = time.Hour   // how often the server's own certificates are checked
 )
 
-// Follow puts what somebody replaces in the folder, or in the files that the settings
-// name, in force, and renews the server's own certificates, until ctx is done. Serve comes
-// before it.
+// Follow applies changes of files in the folder, and of files that the settings name, and
+// renews the server's own certificates, until ctx is done. Call Serve first.
 func (k *Keys) Follow(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -36,8 +35,8 @@ func (k *Keys) Follow(ctx context.Context) {
 	}
 }
 
-// followFile loads a file again when it differs from the version that was loaded last.
-// When it is wrong, what was loaded before stays in force.
+// followFile loads a file again if it has changed since it was last loaded. If the new content
+// is invalid, the old content stays in force.
 func (k *Keys) followFile(ctx context.Context, path, what string, seen certs.Version,
 	load func() error,
 ) {
@@ -66,9 +65,8 @@ func (k *Keys) followFile(ctx context.Context, path, what string, seen certs.Ver
 	}
 }
 
-// followAuthorities puts other authorities in force when their files are
-// replaced, keeps the last good ones, and renews the server's certificate in
-// the last third of its life.
+// followAuthorities puts new authorities in force when their files are replaced, keeps the last
+// valid ones, and renews the server's certificate in the last third of its life.
 func (k *Keys) followAuthorities(ctx context.Context) {
 	look, renew := time.NewTicker(followEvery), time.NewTicker(renewEvery)
 	defer look.Stop()
@@ -94,13 +92,13 @@ func (k *Keys) followAuthorities(ctx context.Context) {
 	}
 }
 
-// replaceAndShare puts the authorities in the folder in force, once the other replicas
-// have them too. It reports false when it has to be tried again.
+// replaceAndShare puts the authorities in the folder in force after the other replicas have
+// received them. It reports false if it has to be tried again.
 func (k *Keys) replaceAndShare(ctx context.Context) bool {
 	next, err := readSigning(k.cfg.Dir)
 	if err != nil {
 		k.cfg.Log.Error("the new authorities are not used", slog.Any("error", err))
-		return false // they may be on their way
+		return false // their files may be incomplete yet
 	}
 	own, err := k.cfg.Replicas.Share(ctx)
 	if err != nil {
@@ -109,7 +107,7 @@ func (k *Keys) replaceAndShare(ctx context.Context) bool {
 		return false
 	}
 	old := k.enforce(next)
-	// otherwise another replica told of it
+	// otherwise the change came from another replica
 	if own && !old.client.Certificate.Equal(next.client.Certificate) {
 		k.teller.KeyRotated(ctx, certs.Fingerprint(old.client.Certificate),
 			certs.Fingerprint(next.client.Certificate))
@@ -117,7 +115,7 @@ func (k *Keys) replaceAndShare(ctx context.Context) bool {
 	return true
 }
 
-// ReplaceAuthorities puts the authorities in force that are in the folder now.
+// ReplaceAuthorities puts the authorities in the folder in force.
 func (k *Keys) ReplaceAuthorities() error {
 	next, err := readSigning(k.cfg.Dir)
 	if err == nil {
@@ -126,7 +124,7 @@ func (k *Keys) ReplaceAuthorities() error {
 	return err
 }
 
-// enforce puts authorities in force, and returns those before them.
+// enforce puts authorities in force, and returns the previous ones.
 func (k *Keys) enforce(next *signing) *signing {
 	old := k.signing.Swap(next)
 	if k.signIn != nil {

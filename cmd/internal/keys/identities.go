@@ -54,7 +54,7 @@ func readIdentities(path string) ([]auth.Mapping, error) {
 	return list, nil
 }
 
-// loadIdentities puts the file of identities in force, unless it is wrong.
+// loadIdentities puts the file of identities in force, unless it is invalid.
 func (k *Keys) loadIdentities() error {
 	list, err := readIdentities(k.cfg.Identities)
 	if err != nil {

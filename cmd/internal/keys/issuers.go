@@ -125,7 +125,7 @@ func (e *issuerEntry) login(within func(string) string) (*auth.Login, error) {
 	return login, nil
 }
 
-// loadIssuers puts the file of issuers in force, unless it is wrong.
+// loadIssuers puts the file of issuers in force, unless it is invalid.
 func (t *Tokens) loadIssuers(file string) error {
 	list, err := readIssuers(file)
 	if err != nil {

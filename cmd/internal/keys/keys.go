@@ -1,10 +1,9 @@
-// Package keys holds what a server signs with and what it trusts: its
-// authorities and their certificates, the keys of tokens, of the audit log and
-// of the vault, and the files of other identities and issuers.
+// Package keys holds the keys and the trust of a server: its authorities and their
+// certificates, the keys of tokens, of the audit log and of the vault, and the files of foreign
+// identities and issuers.
 //
-// It makes the keys of a new folder, rotates them while the server runs, and
-// follows the files that somebody else replaces. A key is on the disk, and the
-// other replicas have it, before anything is signed with it.
+// It creates the keys of a new folder, rotates them while the server runs, and follows files
+// that are replaced. A key is on disk, and known to all replicas, before it signs anything.
 package keys
 
 import (
@@ -26,39 +25,39 @@ import (
 	"example.com/atm/vault/boltstore"
 )
 
-// Replicas are the servers of an installation that have the same keys.
+// Replicas are the servers of an installation that share keys.
 type Replicas interface {
-	// Share gives the others what changed in the folder, and reports whether
-	// something had. They have it before they decide anything after that.
+	// Share sends files of the folder that have changed to the other replicas, and reports whether
+	// there were any. The replicas apply them before their next decision.
 	Share(ctx context.Context) (changed bool, err error)
 
-	// Now is the time by the clock that all of them go by.
+	// Now is the time of the clock that all of them share.
 	Now() time.Time
 }
 
 // Alone is an installation of one server.
 type Alone struct{}
 
-// Share has nobody to share with.
+// Share does nothing: there are no other replicas.
 func (Alone) Share(context.Context) (changed bool, err error) { return true, nil }
 
 // Now is the time of this machine.
 func (Alone) Now() time.Time { return time.Now() }
 
-// Config is what Open needs. Fields without "optional" are required.
+// Config is everything that Open needs. Fields without "optional" are required.
 type Config struct {
 	Dir      *datadir.Dir
 	Replicas Replicas
 	Log      *slog.Logger
 	Vault    datadir.VaultKey
-	File     *boltstore.Store // sealed under Vault; nil when accounts are in a database
-	Fresh    bool             // the folder is a new one
+	File     *boltstore.Store // sealed under Vault; nil if the accounts are in a database
+	Fresh    bool             // the folder is new
 
-	Module     *Module  // that has the key of tokens; nil for the keys in the folder
-	Hosts      []string // names and addresses in the server certificate; nil for the usual ones
-	Identities string   // optional file that maps other certificates to subjects
-	Issuers    string   // optional file of others whose tokens are good
-	ClientCA   string   // optional file with other authorities of client certificates
+	Module     *Module  // with the key of tokens; nil for keys in the folder
+	Hosts      []string // names and addresses in the server certificate; nil for defaults
+	Identities string   // optional file that maps foreign certificates to subjects
+	Issuers    string   // optional file of other token issuers
+	ClientCA   string   // optional file with other authorities for client certificates
 }
 
 // Keys are the keys of an open folder.
@@ -68,7 +67,7 @@ type Keys struct {
 	*AuditKey
 	*VaultKey
 
-	Mappings auth.Mappings // of the file of identities
+	Mappings auth.Mappings // from the file of identities
 
 	cfg    Config
 	lock   sync.Mutex // held while a key is replaced
@@ -80,7 +79,7 @@ type Keys struct {
 
 var _ teller.Credentials = (*Keys)(nil)
 
-// Open reads the keys in a folder, and renews the server's certificate when that is due.
+// Open reads the keys in a folder, and renews the server's certificate if that is due.
 func Open(cfg Config) (*Keys, error) {
 	k := &Keys{cfg: cfg}
 	var err error
@@ -97,7 +96,7 @@ func Open(cfg Config) (*Keys, error) {
 		dir: cfg.Dir, log: cfg.Log, lock: &k.lock, key: cfg.Vault, file: cfg.File,
 		rotated: make(chan struct{}, 1),
 	}
-	// versions from before the files are read: a change in between is seen later
+	// Record the versions before reading the files, so that a change in between is noticed later.
 	k.loaded.identities = certs.VersionOf(cfg.Identities)
 	k.loaded.issuers = certs.VersionOf(cfg.Issuers)
 	if cfg.Identities != "" {
@@ -122,23 +121,23 @@ func Open(cfg Config) (*Keys, error) {
 	return k, k.renewServer(cfg.Hosts, cfg.Fresh)
 }
 
-// Attach gives k what records its changes in the audit log, and what publishes that log.
-// Nothing is rotated before.
+// Attach sets the teller, which records changes of keys in the audit log, and the publisher of
+// that log. Call it before rotating a key.
 func (k *Keys) Attach(t *teller.Teller, p *publish.Publisher) {
 	k.teller = t
 	k.AuditKey.teller, k.AuditKey.publisher = t, p
 }
 
-// Serve gives k the sign-in that asks it, before anything follows files.
+// Serve sets the authenticator that uses the keys. Call it before Follow.
 func (k *Keys) Serve(signIn *auth.Authenticator) { k.signIn = signIn }
 
 // Lock is held while a key is replaced.
 func (k *Keys) Lock() sync.Locker { return &k.lock }
 
-// HashSecret returns what a secret for tokens alone is checked by.
+// HashSecret returns the hash of a secret for tokens alone.
 func (k *Keys) HashSecret(secret string) ([]byte, error) { return auth.HashSecret(secret) }
 
-// Adopt takes a key over that another replica has put into the file at path of the folder.
+// Adopt loads a key that another replica has written to the file at path in the folder.
 func (k *Keys) Adopt(path string, text []byte) error {
 	switch path {
 	case k.cfg.Dir.AuditKey():
@@ -153,11 +152,11 @@ func (k *Keys) Adopt(path string, text []byte) error {
 	return nil
 }
 
-// shareWait bounds how long a rotation waits for the database that replicas share.
+// shareWait bounds how long a rotation waits for the shared database.
 const shareWait = 10 * time.Second
 
-// shareRotated shares a key that is about to be used. It goes on when the caller who asked
-// for the rotation is gone, because the new key is in the folder already.
+// shareRotated shares a key that is about to be used. It ignores the cancellation of the
+// request for the rotation, because the new key is in the folder already.
 func shareRotated(ctx context.Context, replicas Replicas) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shareWait)
 	defer cancel()
@@ -168,11 +167,11 @@ func shareRotated(ctx context.Context, replicas Replicas) error {
 	return err
 }
 
-// errRotatedElsewhere reports a rotation that met one of another replica.
+// errRotatedElsewhere reports a rotation at the same time as one on another replica.
 var errRotatedElsewhere = errors.New("another replica has rotated keys at the same moment; " +
 	"nothing was rotated here")
 
-// ForeignVerifier verifies certificates of the other authorities; nil when there are none.
+// ForeignVerifier verifies certificates of the other authorities. It is nil if there are none.
 func (k *Keys) ForeignVerifier() func([]*x509.Certificate, time.Time) error {
 	if len(k.foreign) == 0 {
 		return nil

@@ -10,7 +10,7 @@ import (
 	"example.com/atm/internal/durable"
 )
 
-// Make makes the keys and authorities of a folder that are not there yet.
+// Make creates the missing keys and authorities of a folder.
 func Make(dir *datadir.Dir) error {
 	for _, folder := range []string{"ca", "tls", "keys", "clients"} {
 		if err := durable.MkdirAll(dir.Path(folder), 0o700); err != nil {
@@ -46,8 +46,8 @@ func New() ([]byte, error) {
 	return certs.EncodeKey(key)
 }
 
-// makeAuthorities makes the authorities that are not there. The certificate
-// of each is written after its key.
+// makeAuthorities creates the missing authorities. The certificate of each is written after its
+// key.
 func makeAuthorities(dir *datadir.Dir) error {
 	name := dir.Config.Name
 	rootCert, rootKey := dir.RootCA()

@@ -16,15 +16,16 @@ import (
 	"example.com/atm/teller"
 )
 
-// ownClients are the folders below clients/ that init made. The server renews what is in them.
+// ownClients are the folders below clients/ that init created. The server renews their
+// certificates.
 var ownClients = [...]string{"operator", "demo"}
 
-// renewOwnClients renews the certificates in the data folder in the last third of their lives, and
-// when they are of an authority that is not in force any more.
+// renewOwnClients renews the certificates in the data folder in the last third of their lives,
+// and when their authority is no longer in force.
 func (k *Keys) renewOwnClients(ctx context.Context) {
 	for _, name := range ownClients {
 		switch err := k.renewOwnClient(ctx, k.cfg.Dir.Client(name)); {
-		// it is not renewed when somebody has moved it out of the folder
+		// A certificate that was moved out of the folder is not renewed.
 		case err == nil, errors.Is(err, fs.ErrNotExist):
 		default:
 			k.cfg.Log.Error("a certificate in the data folder is not renewed",
@@ -33,8 +34,8 @@ func (k *Keys) renewOwnClients(ctx context.Context) {
 	}
 }
 
-// renewOwnClient renews the certificate in a folder over its key, as its holder would: neither a
-// revoked one nor one that has ended.
+// renewOwnClient renews the certificate in a folder for its key, as its holder would: not if it
+// is revoked or expired.
 func (k *Keys) renewOwnClient(ctx context.Context, folder string) error {
 	certFile := filepath.Join(folder, "client.crt")
 	pem, err := os.ReadFile(certFile)

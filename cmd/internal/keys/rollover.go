@@ -13,13 +13,13 @@ import (
 	"example.com/atm/internal/durable"
 )
 
-// What is done to the authorities of a data folder. A server may run on it.
+// Changes to the authorities of a data folder, on which a server may run.
 
-// newSuffix marks the files of an authority that is about to be in force.
+// newSuffix marks the files of an authority that is not in force yet.
 const newSuffix = ".new"
 
-// FinishRollover completes a rollover that was interrupted after the new key had taken
-// its place: the certificate follows. It undoes one that was interrupted before.
+// FinishRollover completes a rollover that was interrupted after the new key was in place, by
+// moving the certificate. It undoes a rollover that was interrupted before.
 func FinishRollover(dir *datadir.Dir) error {
 	for _, files := range []func() (string, string){dir.ServerCA, dir.ClientCA} {
 		cert, key := files()
@@ -44,17 +44,17 @@ func FinishRollover(dir *datadir.Dir) error {
 	return nil
 }
 
-// ErrNotRetired reports a rollover while the authority before the last one is
-// still trusted.
+// ErrNotRetired reports a rollover while the authority before the previous rollover is still
+// trusted.
 var ErrNotRetired = errors.New("the authority before the last rollover is still trusted: retire " +
 	"it first")
 
-// ErrNoRootKey reports that the key of the root is not in the folder any more.
+// ErrNoRootKey reports that the key of the root is not in the folder.
 var ErrNoRootKey = errors.New("the key of the root is not in the folder, as after ca export")
 
-// Rollover makes other authorities under the root, whose key is in keyFile, or
-// in the folder when that is empty, and a server certificate of the new one.
-// Certificates of the authority for clients before it are good until Retire.
+// Rollover creates new authorities under the root, and a server certificate by the new one. The
+// root's key is in keyFile, or in the folder if keyFile is empty. Certificates of the previous
+// clients' authority are good until Retire.
 func Rollover(data, keyFile string) error {
 	dir := datadir.At(data)
 	if datadir.Exists(dir.OldClientCA()) {
@@ -110,8 +110,7 @@ func Rollover(data, keyFile string) error {
 	return reissueServer(dir, servers)
 }
 
-// reissueServer signs the server's certificate again, over the same key and for
-// the same hosts.
+// reissueServer issues a new certificate for the server's key and hosts.
 func reissueServer(dir *datadir.Dir, by *certs.Authority) error {
 	certFile, _ := dir.Server()
 	text, err := os.ReadFile(certFile)
@@ -131,7 +130,7 @@ func reissueServer(dir *datadir.Dir, by *certs.Authority) error {
 		certs.EncodeCertificate(by.Certificate)...), 0o644)
 }
 
-// Retire stops trusting the authority for clients that the last rollover replaced.
+// Retire ends the trust in the clients' authority that the last rollover replaced.
 func Retire(data string) error {
 	old := datadir.At(data).OldClientCA()
 	if err := os.Remove(old); err != nil {
@@ -140,8 +139,8 @@ func Retire(data string) error {
 	return durable.SyncDir(filepath.Dir(old))
 }
 
-// ExportRoot moves the key of the root out of the data folder into a new file,
-// for a place that is not online. Nothing that runs needs it.
+// ExportRoot moves the key of the root from the data folder to a new file, which can be stored
+// offline. No running program needs it.
 func ExportRoot(data, file string) error {
 	certFile, keyFile := datadir.At(data).RootCA()
 	if _, err := certs.LoadAuthority(certFile, keyFile); err != nil {
@@ -154,7 +153,7 @@ func ExportRoot(data, file string) error {
 	if err := durable.CreateFile(file, text, 0o600); err != nil {
 		return err
 	}
-	// What is not good there must not be gone here.
+	// Check the new file before removing the old one.
 	if _, err := certs.LoadAuthority(certFile, file); err != nil {
 		return err
 	}
@@ -164,7 +163,7 @@ func ExportRoot(data, file string) error {
 	return durable.SyncDir(filepath.Dir(keyFile))
 }
 
-// An AuthorityState is what there is to know about an authority.
+// An AuthorityState is the state of an authority.
 type AuthorityState struct {
 	Name        string    `json:"name"`
 	Fingerprint string    `json:"fingerprint"` // SHA-256 of the certificate

@@ -19,9 +19,9 @@ import (
 	"example.com/atm/teller"
 )
 
-// keys/token.key holds the active key of tokens in PEM (PKCS #8), as other
-// programs read it, and behind it the next and the retiring key in blocks of
-// their own kinds. The retiring one says since when it is.
+// keys/token.key has the active key of tokens in PEM (PKCS #8), so that other programs can read
+// it, followed by the next and the retiring key in blocks with types of their own. The block of
+// the retiring key has the time of the rotation.
 const (
 	activeBlock, nextBlock, retiringBlock = "PRIVATE KEY", "ATM NEXT TOKEN KEY",
 		"ATM RETIRING TOKEN KEY"
@@ -29,7 +29,7 @@ const (
 	sinceHeader = "Since"
 )
 
-// newTokenKeys is the file of a new server.
+// newTokenKeys is the content of the file of a new server.
 func newTokenKeys() ([]byte, error) {
 	var table auth.KeyTable
 	for _, key := range []*crypto.Signer{&table.Active, &table.Next} {
@@ -64,13 +64,13 @@ func encodeTokenKeys(table auth.KeyTable) ([]byte, error) {
 	return text, nil
 }
 
-// A Module is a PKCS #11 module with the key of tokens in it.
+// A Module is a PKCS #11 module with the key of tokens.
 type Module struct {
 	key    crypto.Signer
 	closer io.Closer
 }
 
-// OpenModule opens the key that a URI names; an empty URI has no module.
+// OpenModule opens the key that a URI names. For an empty URI there is no module.
 func OpenModule(uri string) (*Module, error) {
 	if uri == "" {
 		return nil, nil
@@ -85,7 +85,7 @@ func OpenModule(uri string) (*Module, error) {
 	return &Module{key, closer}, nil
 }
 
-// Close lets go of the module.
+// Close closes the module.
 func (m *Module) Close() error {
 	if m == nil {
 		return nil
@@ -93,7 +93,7 @@ func (m *Module) Close() error {
 	return m.closer.Close()
 }
 
-// Tokens signs tokens, and knows the issuers of others that are good here.
+// Tokens signs tokens, and has the other issuers whose tokens are accepted.
 type Tokens struct {
 	Own     *auth.Tokens
 	Foreign *auth.Issuers // nil for none
@@ -127,8 +127,8 @@ func openTokens(cfg Config, lock sync.Locker) (*Tokens, error) {
 	return t, nil
 }
 
-// IssueToken makes a token for a subject and the methods in scope, bound to
-// the certificate with this SHA-256 in base64url unless bound is empty.
+// IssueToken issues a token for a subject and the methods in scope. If bound is not empty, the
+// token is bound to the certificate with this SHA-256, in base64url.
 func (t *Tokens) IssueToken(subject, scope, bound string, life time.Duration) (teller.Token,
 	error,
 ) {
@@ -136,7 +136,7 @@ func (t *Tokens) IssueToken(subject, scope, bound string, life time.Duration) (t
 	return teller.Token(token), err
 }
 
-// IssueGrant makes the token of a grant.
+// IssueGrant issues the token of a grant.
 func (t *Tokens) IssueGrant(grantor, grantee string, accounts, operations []string, limit string,
 	life time.Duration,
 ) (teller.Token, error) {
@@ -147,21 +147,21 @@ func (t *Tokens) IssueGrant(grantor, grantee string, accounts, operations []stri
 	return teller.Token(token), err
 }
 
-// Invite makes the code of an invitation.
+// Invite issues the code of an invitation.
 func (t *Tokens) Invite(i teller.Invitation) (code string, err error) {
 	return t.Own.Invite(auth.Invitation(i))
 }
 
-// Issuer is the issuer that this server's tokens name.
+// Issuer is the issuer in this server's tokens.
 func (t *Tokens) Issuer() string { return t.Own.Issuer() }
 
-// Slack is how far the clocks of servers may differ that accept each other's tokens.
+// Slack is how far the clocks of servers that accept each other's tokens may differ.
 func (t *Tokens) Slack() time.Duration { return t.Own.Slack() }
 
-// Trusts reports whether tokens of another issuer are good here.
+// Trusts reports whether tokens of another issuer are accepted.
 func (t *Tokens) Trusts(issuer string) bool { return t.Foreign.Trusts(issuer) }
 
-// adoptTokens takes over the keys that another replica has put into the folder.
+// adoptTokens loads the keys that another replica has written to the folder.
 func (t *Tokens) adoptTokens(text []byte) error {
 	if t.inModule {
 		return nil
@@ -185,7 +185,7 @@ func readTokenKeys(path string) (auth.KeyTable, error) {
 	return table, nil
 }
 
-// CheckTokenKeys says what is wrong with a file of keys of tokens.
+// CheckTokenKeys returns what is wrong with a file of token keys.
 func CheckTokenKeys(path string) error {
 	_, err := readTokenKeys(path)
 	return err
@@ -221,11 +221,10 @@ func parseTokenKeys(text []byte) (auth.KeyTable, error) {
 	return table, nil
 }
 
-// RotateTokens makes the next key sign tokens, and returns what the keys before
-// and after are called. It refuses, with the time that has to pass, when tokens
-// of the key before would die of it, unless force is set. The table is on the
-// disk before the key signs, so that no token is handed out that a crash makes
-// a bad one.
+// RotateTokens makes the next key sign tokens, and returns the names of the old and the new
+// key. Unless force is set, it refuses a rotation that would invalidate unexpired tokens of the
+// previous key, and says how long to wait. The table is written to disk before the key signs,
+// so that a crash cannot invalidate an issued token.
 func (t *Tokens) RotateTokens(ctx context.Context, force bool) (old, kid string,
 	wait time.Duration, err error,
 ) {

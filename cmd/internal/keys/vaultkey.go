@@ -14,27 +14,27 @@ import (
 	"example.com/atm/vault/boltstore"
 )
 
-// A VaultKey is the key that the vault is sealed under.
+// A VaultKey is the key that seals the vault.
 type VaultKey struct {
 	dir     *datadir.Dir
 	log     *slog.Logger
 	lock    sync.Locker
 	key     datadir.VaultKey // guarded by lock
-	file    *boltstore.Store // the vault; nil when it is in a database
-	rotated chan struct{}    // holds a token when values are to be sealed again
+	file    *boltstore.Store // the vault; nil if it is in a database
+	rotated chan struct{}    // has a token if values are to be sealed again
 }
 
-// VaultSecret is what data keys are sealed under. The caller holds Lock.
+// VaultSecret is the secret that seals data keys. The caller holds Lock.
 func (v *VaultKey) VaultSecret() []byte { return v.key.Secret }
 
-// NonceKey is what replicas make and check nonces of Digest with.
+// NonceKey is the key with which replicas create and verify nonces of Digest.
 func (v *VaultKey) NonceKey() ([]byte, error) {
 	return hkdf.Key(sha256.New, v.key.Requests, nil, "atm digest nonce", sha256.Size)
 }
 
-// RotateVault replaces keys/vault.key and the data key. At every moment the
-// file on disk opens the vault: the data keys are sealed under the new secret
-// before the file is replaced, and forgotten under the old one after it.
+// RotateVault replaces keys/vault.key and the data key. The file on disk opens the vault at
+// every moment: the data keys are sealed under the new secret before the file is replaced, and
+// removed under the old secret after it.
 func (v *VaultKey) RotateVault() error {
 	if v.file == nil {
 		return teller.ErrSharedVault
@@ -66,7 +66,7 @@ func (v *VaultKey) RotateVault() error {
 	return nil
 }
 
-// Reseal seals values again after each rotation, and at the start those that an
+// Reseal seals values with the new data key after each rotation, and at the start those that an
 // interrupted Reseal left. It returns when ctx is done.
 func (v *VaultKey) Reseal(ctx context.Context) {
 	for {

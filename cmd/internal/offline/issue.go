@@ -10,11 +10,11 @@ import (
 	"example.com/atm/cmd/internal/inbox"
 )
 
-// Issue issues a client certificate in a data folder. The server that runs on the folder
-// does it; without one, Issue opens the folder itself. Somebody who is disabled is enabled.
+// Issue issues a client certificate in a data folder. If a server runs on the folder, the
+// server issues it; otherwise Issue opens the folder itself. A disabled subject is enabled.
 //
-// The owner of the disk needs no credential for it: this is the way back when no operator
-// has a good one. It is an act of administration as any other, with an entry in the log.
+// The owner of the disk needs no credential for this. It is the way back if no operator has a
+// good credential. Like every act of administration, it has an entry in the log.
 func (f Folder) Issue(ctx context.Context, request inbox.Issuing, log *slog.Logger) (inbox.Issued,
 	error,
 ) {

@@ -18,15 +18,15 @@ import (
 	"example.com/atm/vault/pgstore"
 )
 
-// Accounts move between a data folder and a database in a file: a vault of its
-// own, sealed with the vault key of the installation. The keys, the published log and
-// the credentials stay in the folder, and so does everything that clients hold.
+// Accounts move between a data folder and a database in a file: a vault of its own, sealed with
+// the vault key of the installation. Keys, the published log and credentials stay in the
+// folder, so everything that clients hold stays valid.
 
-// exportSuffix marks a file that is on its way.
+// exportSuffix marks an unfinished file.
 const exportSuffix = ".part"
 
-// Export writes the accounts, the journal and everything beside them to file,
-// which must not exist, and checks what it wrote.
+// Export writes the accounts, the journal and everything beside them to file, which must not
+// exist, and checks the result.
 func (f Folder) Export(ctx context.Context, file string, report func(problem string)) (*Checked,
 	error,
 ) {
@@ -62,8 +62,8 @@ func (f Folder) Export(ctx context.Context, file string, report func(problem str
 	return found, durable.RenameNew(part, file)
 }
 
-// Import puts what Export wrote to file where f.Store says, and lets the folder
-// have its accounts there from then on. What is there must be empty.
+// Import writes the content of file, made by Export, to f.Store, and makes the folder use
+// f.Store from then on. f.Store must be empty.
 func (f Folder) Import(ctx context.Context, file string, log *slog.Logger,
 	report func(problem string),
 ) (*Checked, error) {
@@ -107,8 +107,8 @@ func (f Folder) Import(ctx context.Context, file string, log *slog.Logger,
 	return found, errors.Join(durable.Rename(part, dir.Vault()), dir.SetStore(""))
 }
 
-// importShared imports into a database, which it makes the schema in when it is
-// empty. An import that was interrupted goes on.
+// importShared imports into a database. If the database is empty, it creates the schema. It
+// continues an interrupted import.
 func (f Folder) importShared(ctx context.Context, dir *datadir.Dir, key datadir.VaultKey,
 	from vault.Backend, log *slog.Logger, report func(string),
 ) (*Checked, error) {
@@ -145,7 +145,7 @@ func (f Folder) importShared(ctx context.Context, dir *datadir.Dir, key datadir.
 	if err := to.Complete(ctx); err != nil {
 		return nil, err
 	}
-	// What is there must not be taken for the accounts any more.
+	// The old vault must not be mistaken for the current one.
 	if err := durable.Rename(dir.Vault(), dir.Vault()+".moved"); err != nil &&
 		!errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -153,7 +153,7 @@ func (f Folder) importShared(ctx context.Context, dir *datadir.Dir, key datadir.
 	return found, nil
 }
 
-// sameJournal makes sure that a store has what another one would fill it with.
+// sameJournal returns an error unless two stores have the same journal.
 func sameJournal(ctx context.Context, from, to vault.Backend) error {
 	_, want, err := from.Signed(ctx)
 	if err != nil {
@@ -169,9 +169,8 @@ func sameJournal(ctx context.Context, from, to vault.Backend) error {
 	return nil
 }
 
-// Rekey replaces keys/vault.key of an installation whose accounts are in a database, and
-// seals with the new one what is sealed there. No replica may run; each gets the
-// new file.
+// Rekey replaces keys/vault.key of an installation whose accounts are in a database, and seals
+// the database's secrets with the new one. No replica may run. Each replica needs the new file.
 func (f Folder) Rekey(ctx context.Context) error {
 	dir, key, err := f.lock(ctx)
 	if err != nil {

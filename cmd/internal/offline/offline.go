@@ -1,6 +1,5 @@
-// Package offline does what needs a data folder that no server runs on: it
-// checks the folder, rebuilds it, compacts it, restores it, moves its accounts,
-// and begins another audit log.
+// Package offline works on a data folder without a running server: it checks, rebuilds,
+// compacts and restores the folder, moves its accounts, and begins another audit log.
 package offline
 
 import (
@@ -30,25 +29,24 @@ import (
 	"example.com/atm/vault/pgstore"
 )
 
-// ErrProblems reports that a check found something wrong.
+// ErrProblems reports that a check found problems.
 var ErrProblems = errors.New("problems were found")
 
-// A Checked is what a check looked at.
+// A Checked is the extent of a check.
 type Checked struct {
 	Entries  int64 `json:"entries"`
-	Accounts int   `json:"accounts"` // the bank's own too
+	Accounts int   `json:"accounts"` // including the bank's own
 	Problems int   `json:"problems"`
 }
 
-// A Folder is a data folder that no server runs on.
+// A Folder is a data folder without a running server.
 type Folder struct {
 	Data       string
 	Store      storage.Location       // where the accounts are
-	Passphrase func() ([]byte, error) // asks for it; nil when nobody can be asked
+	Passphrase func() ([]byte, error) // asks for it; nil if there is no terminal
 	Logs       []string               // other copies of the audit log, for Recover
 
-	// Progress is told how many entries of the journal have been replayed, by what replays
-	// it. Optional.
+	// Progress is called with the number of replayed entries of the journal. Optional.
 	Progress func(done, total int64)
 }
 
@@ -58,8 +56,8 @@ func (f Folder) progress(done, total int64) {
 	}
 }
 
-// Check looks at everything in the vault of a data folder, replays its journal
-// by the rules, and tells report what is wrong.
+// Check checks everything in the vault of a data folder, replays its journal by the rules, and
+// calls report for each problem.
 func (f Folder) Check(ctx context.Context, report func(problem string)) (*Checked, error) {
 	dir, _, store, err := f.open(ctx)
 	if err != nil {
@@ -77,8 +75,8 @@ func (f Folder) Check(ctx context.Context, report func(problem string)) (*Checke
 	return found, err
 }
 
-// notBehind refuses a store that lacks what the folder has published of it, or says something
-// else: an older one was put back, or its write-ahead log was cut.
+// notBehind returns an error if the store lacks entries that the folder has published, or
+// contradicts them, because an older store was put back or its write-ahead log was truncated.
 func notBehind(ctx context.Context, dir *datadir.Dir, store vault.Backend) error {
 	signed, err := os.ReadFile(filepath.Join(dir.Audit(), "checkpoint"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -89,7 +87,7 @@ func notBehind(ctx context.Context, dir *datadir.Dir, store vault.Backend) error
 		published, err = checkpoint.Parse(signed)
 	}
 	if err != nil || published.Origin != dir.Config.Origin {
-		return nil // what is wrong with it is for audit verify to say
+		return nil // audit verify reports what is wrong with it
 	}
 	_, head, err := store.Signed(ctx)
 	switch {
@@ -117,7 +115,7 @@ func (f Folder) check(ctx context.Context, dir *datadir.Dir, store vault.Backend
 		return nil, err
 	}
 	if _, inFile := store.(*boltstore.Store); inFile && found.Problems > 0 {
-		return found, ErrProblems // what follows would read pages that may be damaged
+		return found, ErrProblems // the next checks would read damaged pages
 	}
 	rules := replay.Rules{
 		Permit: daemon.Permit, Issuer: auth.IssuerOf(dir.Config.Name),
@@ -144,8 +142,8 @@ func (f Folder) check(ctx context.Context, dir *datadir.Dir, store vault.Backend
 	return found, nil
 }
 
-// checkCheckpoint verifies the checkpoint in a store with the keys that the folder has, and
-// with those that follow from them in the log: another replica may have rotated the key.
+// checkCheckpoint verifies the checkpoint in a store with the keys in the folder and their
+// successors by rotations in the log, because another replica may have rotated the key.
 func checkCheckpoint(dir *datadir.Dir, compared *replay.Compared) error {
 	if compared.Trail.Head.Size == 0 {
 		return nil
@@ -176,7 +174,7 @@ func (f Folder) open(ctx context.Context) (*datadir.Dir, datadir.VaultKey, vault
 	return f.openWith(ctx, boltstore.OpenChecked)
 }
 
-// openWith is open with a way of opening a vault in the folder.
+// openWith is open with a function that opens a vault in the folder.
 func (f Folder) openWith(ctx context.Context, file openFile) (*datadir.Dir, datadir.VaultKey,
 	vault.Backend, error,
 ) {
@@ -191,7 +189,7 @@ func (f Folder) openWith(ctx context.Context, file openFile) (*datadir.Dir, data
 	return dir, key, store, nil
 }
 
-// An openFile opens a vault that is a file.
+// An openFile opens a vault file.
 type openFile func(path string, secret []byte) (*boltstore.Store, error)
 
 func (f Folder) openStore(ctx context.Context, dir *datadir.Dir, key datadir.VaultKey,
@@ -217,7 +215,7 @@ func (f Folder) openStore(ctx context.Context, dir *datadir.Dir, key datadir.Vau
 
 func (f Folder) lock(ctx context.Context) (*datadir.Dir, datadir.VaultKey, error) {
 	if _, err := os.Stat(f.Data); err != nil {
-		return nil, datadir.VaultKey{}, err // datadir.Open would make a new one
+		return nil, datadir.VaultKey{}, err // datadir.Open would create a new one
 	}
 	dir, fresh, err := datadir.Open(f.Data, datadir.Config{})
 	if err != nil {
@@ -237,7 +235,7 @@ func (f Folder) lock(ctx context.Context) (*datadir.Dir, datadir.VaultKey, error
 	return dir, key, nil
 }
 
-// finishRekey ends a change of the vault key that was interrupted.
+// finishRekey completes or undoes an interrupted change of the vault key.
 func (f Folder) finishRekey(ctx context.Context, dir *datadir.Dir) error {
 	if !f.Store.InDatabase() {
 		return nil
@@ -249,8 +247,8 @@ func (f Folder) finishRekey(ctx context.Context, dir *datadir.Dir) error {
 	return storage.FinishRekey(ctx, dir, cfg, f.Passphrase)
 }
 
-// SetPassphrase seals keys/vault.key with a passphrase, or takes the seal away
-// when it is empty.
+// SetPassphrase seals keys/vault.key with a passphrase, or stores it unsealed if the passphrase
+// is empty.
 func (f Folder) SetPassphrase(ctx context.Context, passphrase []byte) error {
 	if n := len([]rune(string(passphrase))); n > 0 && n < datadir.MinPassphrase {
 		return fmt.Errorf("%w: a passphrase has at least %d characters", datadir.ErrUsage,
@@ -269,8 +267,8 @@ func (f Folder) SetPassphrase(ctx context.Context, passphrase []byte) error {
 	return durable.WriteFile(dir.VaultKey(), text, 0o600)
 }
 
-// Rebuild makes the accounts of a data folder anew from its journal alone. It
-// returns how many of them were not what the journal says.
+// Rebuild recreates the accounts of a data folder from its journal alone. It returns how many
+// of them differed from the journal.
 func (f Folder) Rebuild(ctx context.Context) (wrong int, err error) {
 	dir, _, store, err := f.open(ctx)
 	if err != nil {
@@ -287,7 +285,7 @@ func (f Folder) Rebuild(ctx context.Context) (wrong int, err error) {
 			return nil, fmt.Errorf("the journal is not to be trusted: %w", err)
 		}
 		kept, err := store.All(ctx)
-		if err != nil { // records that do not even open are wrong, too
+		if err != nil { // records that cannot be opened are wrong, too
 			kept = &vault.Records{}
 		}
 		wrong = len(replayed.Differences(kept, time.Now()))
@@ -296,8 +294,8 @@ func (f Folder) Rebuild(ctx context.Context) (wrong int, err error) {
 	return wrong, err
 }
 
-// growing tells of the size of a file that becomes as large as another one at most, until
-// end is called.
+// growing reports the size of a file that is being written, which becomes at most as large as
+// another one, until end is called.
 func (f Folder) growing(path, like string) (end func()) {
 	done := make(chan struct{})
 	var wg sync.WaitGroup
@@ -321,11 +319,11 @@ func (f Folder) growing(path, like string) (end func()) {
 	return func() { close(done); wg.Wait() }
 }
 
-// growingEvery is how often growing looks at the file.
+// growingEvery is how often growing checks the size.
 const growingEvery = 200 * time.Millisecond
 
-// Compact gives the free pages of the vault of a data folder back to the disk.
-// It returns the sizes of the file before and after, in bytes.
+// Compact returns the free pages of the vault of a data folder to the disk. It returns the
+// sizes of the file before and after, in bytes.
 func (f Folder) Compact(ctx context.Context) (before, after int64, err error) {
 	dir, key, err := f.lock(ctx)
 	if err != nil {
@@ -355,7 +353,7 @@ func (f Folder) Compact(ctx context.Context) (before, after int64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	defer os.Remove(smaller) // what is left when something goes wrong
+	defer os.Remove(smaller) // exists only after an error
 	copied, err := boltstore.OpenChecked(smaller, key.Secret)
 	if err != nil {
 		return 0, 0, err
@@ -388,10 +386,10 @@ func size(path string) (int64, error) {
 	return info.Size(), nil
 }
 
-// Restore makes a data folder out of a backup. The folder must not exist, or be
-// empty. It is there only when all of it was unpacked, checked and the audit
-// log published again. An empty folder that is there, such as a mount point or what a
-// link leads to, is filled and stays the one that it is.
+// Restore creates a data folder from a backup. The folder must not exist, or must be empty. It
+// is created only after everything was unpacked and checked and the audit log was published
+// again. An empty folder that exists, such as a mount point or the target of a link, is filled
+// and not replaced.
 func (f Folder) Restore(ctx context.Context, archive io.Reader, log *slog.Logger) (found *Checked,
 	err error,
 ) {
@@ -427,7 +425,7 @@ func (f Folder) Restore(ctx context.Context, archive io.Reader, log *slog.Logger
 	return found, durable.Rename(folder, data)
 }
 
-// restoreInto makes a complete data folder in an empty folder.
+// restoreInto creates a complete data folder in an empty folder.
 func (f Folder) restoreInto(ctx context.Context, folder string, archive io.Reader,
 	log *slog.Logger,
 ) (*Checked, error) {
@@ -447,7 +445,7 @@ func (f Folder) restoreInto(ctx context.Context, folder string, archive io.Reade
 	return found, unpacked.publish(ctx, log)
 }
 
-// publish publishes the whole audit log of the vault, none of which is in the folder.
+// publish publishes the whole audit log of the vault into a folder that has none of it.
 func (f Folder) publish(ctx context.Context, log *slog.Logger) error {
 	srv, err := daemon.Open(ctx, daemon.Options{
 		Data: f.Data, Store: f.Store, Passphrase: f.Passphrase, Log: log,
@@ -459,8 +457,8 @@ func (f Folder) publish(ctx context.Context, log *slog.Logger) error {
 	return srv.Close()
 }
 
-// checkServerKey makes sure that a server can serve with the key in a folder: no client
-// would trust it with another one than that of its certificate.
+// checkServerKey makes sure that the server's key in a folder matches its certificate, because
+// no client would trust another key.
 func checkServerKey(folder string, log *slog.Logger) error {
 	certFile, keyFile := datadir.At(folder).Server()
 	if _, err := certs.NewReloader(certFile, keyFile, log); err != nil {
@@ -470,8 +468,7 @@ func checkServerKey(folder string, log *slog.Logger) error {
 	return nil
 }
 
-// VerifyBackup unpacks a backup beside where it lies, checks it as Restore
-// does, and throws it away.
+// VerifyBackup unpacks a backup beside it, checks it as Restore does, and deletes the copy.
 func VerifyBackup(ctx context.Context, file string, passphrase func() ([]byte, error),
 	progress func(done, total int64), log *slog.Logger,
 ) (*Checked, error) {

@@ -21,30 +21,30 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// A Recovered is what a recovery of the audit log did.
+// A Recovered is the result of a recovery of the audit log.
 type Recovered struct {
 	Origin    string `json:"origin"`     // of the new log
 	OldOrigin string `json:"old_origin"` // of the log that was given up
 	OldSize   int64  `json:"old_size"`
 	OldRoot   string `json:"old_root"`
-	Archive   string `json:"archive"` // the folder that the old log lies in now
+	Archive   string `json:"archive"` // folder to which the old log was moved
 
-	// Behind is how many entries of the old log the vault does not have: what they did has
-	// not happened.
+	// Behind is the number of entries of the old log that the vault lacks. Their effects are not in
+	// the accounts.
 	Behind int64 `json:"behind"`
 
-	// Looked are the copies of the old log that were looked at.
+	// Looked are the copies of the old log that were read.
 	Looked []string `json:"looked"`
 
-	// Missed are replicas that have seen more of the old log than any copy that was looked at.
+	// Missed are replicas that have seen more of the old log than any copy that was read.
 	Missed []string `json:"missed,omitempty"`
 }
 
-// Recover gives the audit log of a data folder up and begins another one, of
-// another origin, whose first entry commits to what the old one said last. The
-// old log is kept beside it. It is for a vault that is older than its
-// published log, or contradicts it; the accounts are as the vault has them. A
-// write-ahead log that does not go with the vault is kept beside it too.
+// Recover gives up the audit log of a data folder and begins another one, of another origin,
+// whose first entry commits to the last state of the old log. The old log is kept beside it.
+// Recover is for a vault that is older than its published log, or contradicts it. The accounts
+// stay as in the vault. A write-ahead log that does not belong to the vault is kept beside it,
+// too.
 func (f Folder) Recover(ctx context.Context, log *slog.Logger) (*Recovered, error) {
 	dir, _, store, err := f.open(ctx)
 	if errors.Is(err, boltstore.ErrWAL) {
@@ -62,8 +62,8 @@ func (f Folder) Recover(ctx context.Context, log *slog.Logger) (*Recovered, erro
 	return r, f.publish(ctx, log)
 }
 
-// beginLog makes a plan, unless there is one, and carries it out. Each step looks
-// whether an interrupted recovery has done it.
+// beginLog makes a plan, unless there is one, and carries it out. Each step checks whether an
+// interrupted recovery has done it.
 func (f Folder) beginLog(ctx context.Context, dir *datadir.Dir, store vault.Backend,
 	log *slog.Logger,
 ) (*Recovered, error) {
@@ -87,8 +87,8 @@ func (f Folder) beginLog(ctx context.Context, dir *datadir.Dir, store vault.Back
 	if err := newAuditKey(dir, plan); err != nil {
 		return nil, err
 	}
-	// Other replicas learn of the key before the log begins: one that still runs
-	// ends, because it is the key of another log.
+	// Other replicas must learn of the key before the log begins. A replica that still runs then
+	// ends, because the key belongs to another log.
 	if err := replica.ShareFolder(ctx, dir, store); err != nil {
 		return nil, err
 	}
@@ -121,8 +121,7 @@ func (f Folder) beginLog(ctx context.Context, dir *datadir.Dir, store vault.Back
 	}, dir.Plan().Write(nil)
 }
 
-// newPlan decides what to do. The new log commits to the longest known state of the
-// old one.
+// newPlan makes the plan. The new log commits to the longest known state of the old one.
 func newPlan(ctx context.Context, dir *datadir.Dir, store vault.Backend,
 	others []string,
 ) (*datadir.Plan, error) {
@@ -157,10 +156,9 @@ func newPlan(ctx context.Context, dir *datadir.Dir, store vault.Backend,
 	}, nil
 }
 
-// longestLog is the longest state of the log that any copy has, and the copies that
-// were looked at: what this folder published, by any signer; what the folder noted
-// of a database that went back; what others published, signed by the key of this log;
-// and what the vault signed last.
+// longestLog is the longest known state of the log, and the copies that were read: the log
+// published in this folder, whatever key signed it; the note of a rolled-back database; logs
+// published elsewhere, signed by the key of this log; and the last checkpoint in the vault.
 func longestLog(ctx context.Context, dir *datadir.Dir, store vault.Backend,
 	others []string,
 ) (longest checkpoint.Checkpoint, looked []string, err error) {
@@ -210,7 +208,7 @@ func longestLog(ctx context.Context, dir *datadir.Dir, store vault.Backend,
 	return longest, looked, nil
 }
 
-// otherLog is the checkpoint of another copy of the log, a folder or a file.
+// otherLog is the checkpoint of another copy of the log, in a folder or a file.
 func otherLog(dir *datadir.Dir, path string) (checkpoint.Checkpoint, error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		path = filepath.Join(path, "checkpoint")
@@ -234,7 +232,7 @@ func otherLog(dir *datadir.Dir, path string) (checkpoint.Checkpoint, error) {
 	return c, nil
 }
 
-// newAuditKey makes a key for the new log. The old one is kept beside it.
+// newAuditKey creates a key for the new log. The old key is kept beside it.
 func newAuditKey(dir *datadir.Dir, plan *datadir.Plan) error {
 	secret, err := durable.ReadSecret(dir.AuditKey())
 	if err != nil {
@@ -255,7 +253,7 @@ func newAuditKey(dir *datadir.Dir, plan *datadir.Plan) error {
 	return durable.WriteFile(dir.AuditKey(), []byte(skey+"\n"), 0o600)
 }
 
-// archiveLog moves the published log of before out of the way.
+// archiveLog moves the published old log out of the way.
 func archiveLog(dir *datadir.Dir, plan *datadir.Plan) (string, error) {
 	archive := fmt.Sprintf("%s.%d", dir.Audit(), plan.Logs)
 	if _, err := os.Lstat(archive); err == nil {

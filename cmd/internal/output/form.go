@@ -8,12 +8,12 @@ import (
 	"example.com/atm/cmd/internal/exit"
 )
 
-// The forms in which programs print. FormText and FormTable both are the form for people.
+// The forms of output. FormText and FormTable are both for people.
 const (
 	FormText  = "text"
 	FormTable = "table"
-	FormJSON  = "json"  // one object, or one array of them
-	FormJSONL = "jsonl" // an object a line
+	FormJSON  = "json"  // one object, or one array of objects
+	FormJSONL = "jsonl" // one object per line
 )
 
 // IsJSON reports whether a form is for programs.

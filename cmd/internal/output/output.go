@@ -28,7 +28,7 @@ import (
 type File struct {
 	f         *os.File
 	path      string
-	straight  bool // f is what was there; else it is a temporary file beside path
+	straight  bool // f is the existing device or pipe, and not a temporary file beside path
 	fresh     bool // path must not exist
 	committed bool
 	release   func() bool // ends the watch over the context
@@ -170,8 +170,7 @@ func (o *File) Write(p []byte) (int, error) { return o.f.Write(p) }
 // unless the file is written to directly.
 func (o *File) Name() string { return o.f.Name() }
 
-// Commit gives the file its name. When it returns nil, the file and its name are on
-// stable storage.
+// Commit renames the file to its name. When it returns nil, the file and its name are durable.
 func (o *File) Commit() error {
 	if !o.release() {
 		return context.Canceled

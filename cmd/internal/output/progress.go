@@ -10,13 +10,13 @@ import (
 )
 
 const (
-	progressAfter = time.Second            // what is done sooner shows no progress
-	progressEvery = 100 * time.Millisecond // at most
+	progressAfter = time.Second            // shorter work shows no progress
+	progressEvery = 100 * time.Millisecond // shortest time between updates
 	progressWidth = 30
 )
 
-// NewProgress returns a function to call with how much is done of how much. On a terminal it
-// shows a bar, and wipes it away at the end.
+// NewProgress returns a function to call with the amount done and the total. On a terminal it
+// shows a bar, and erases it at the end.
 func NewProgress(w io.Writer, what string) func(done, total int64) {
 	terminal := exit.Terminal(w)
 	if terminal == nil {

@@ -22,21 +22,21 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// files are what replicas have in common in their folders.
+// files are the files that replicas share.
 type files struct {
 	dir *datadir.Dir
 	log *slog.Logger
 
 	mu    sync.Mutex
-	known map[string][]byte // guarded by mu: what the replicas share, by name
-	keys  *keys.Keys        // guarded by mu: nil until they are read
+	known map[string][]byte // guarded by mu: content that the replicas share, by name
+	keys  *keys.Keys        // guarded by mu: nil until they have been read
 }
 
-// configName is the name under which replicas share what init fixed.
+// configName is the name under which replicas share the configuration of init.
 const configName = "config.toml"
 
-// paths are the files that replicas share, relative to the folder. The key
-// of the root is not among them: nothing that runs needs it.
+// paths are the paths of shared files, relative to the folder. The key of the root is not
+// shared, because no running program needs it.
 func (f *files) paths() map[string]string {
 	d := f.dir
 	serverCert, serverKey := d.ServerCA()
@@ -50,9 +50,9 @@ func (f *files) paths() map[string]string {
 	}
 }
 
-// keepChanges finds files that were changed here while the server did not run,
-// as by atmctl ca rollover, so that they are not overwritten. A file that another
-// replica changed as well is put aside here.
+// keepChanges finds files that were changed here while the server did not run, as by atmctl ca
+// rollover, so that they are not overwritten. If another replica changed a file as well, this
+// folder's version is renamed.
 func (f *files) keepChanges(shared []pgstore.File) error {
 	had, err := f.dir.Shared().Read()
 	if err != nil || had == nil {
@@ -72,7 +72,7 @@ func (f *files) keepChanges(shared []pgstore.File) error {
 		switch {
 		case sum(here) == before:
 		case sum(file.Data) == before:
-			f.known[file.Name] = file.Data // what is here differs from it, so Share tells of it
+			f.known[file.Name] = file.Data // the file differs from it, so Share sends it
 		case sum(file.Data) != sum(here):
 			f.log.Warn("a file was changed here and by another replica, whose change counts",
 				slog.String("file", file.Name))
@@ -84,7 +84,7 @@ func (f *files) keepChanges(shared []pgstore.File) error {
 	return nil
 }
 
-// sum tells one content of a file from another, and from none.
+// sum identifies the content of a file; a missing file has another sum.
 func sum(data []byte) string {
 	if data == nil {
 		return "none"
@@ -93,7 +93,7 @@ func sum(data []byte) string {
 	return hex.EncodeToString(hash[:])
 }
 
-// remember notes in the folder what the replicas share. The caller holds mu.
+// remember notes the shared content in the folder. The caller holds mu.
 func (f *files) remember() error {
 	sums := make(map[string]string, len(f.known))
 	for name, data := range f.known {
@@ -102,8 +102,8 @@ func (f *files) remember() error {
 	return f.dir.Shared().Write(&sums)
 }
 
-// adoptConfig takes over what init fixed on the first replica, and a recovery of
-// the audit log after it.
+// adoptConfig takes over the configuration of init on the first replica, and of a later
+// recovery of the audit log.
 func (f *files) adoptConfig(text []byte, fresh bool) error {
 	var c datadir.Config
 	if _, err := toml.Decode(string(text), &c); err != nil {
@@ -115,7 +115,7 @@ func (f *files) adoptConfig(text []byte, fresh bool) error {
 	if c.Origin == f.dir.Config.Origin {
 		return nil
 	}
-	// The log that is published here was given up.
+	// The log published here was given up.
 	old := f.dir.Audit() + "." + time.Now().UTC().Format("20060102T150405")
 	if err := os.Rename(f.dir.Audit(), old); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -125,8 +125,8 @@ func (f *files) adoptConfig(text []byte, fresh bool) error {
 	return f.dir.SetOrigin(c.Origin)
 }
 
-// adopt takes over files that another replica changed. It is called before anything is
-// decided after the change.
+// adopt applies files that another replica changed. It is called before any decision that
+// follows the change.
 func (f *files) adopt(changed []pgstore.File) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -150,14 +150,15 @@ func (f *files) adopt(changed []pgstore.File) error {
 		authorities = authorities || strings.HasPrefix(file.Name, "ca/")
 	}
 	if authorities && f.keys != nil {
-		if err := f.keys.ReplaceAuthorities(); err != nil { // they may be on their way
+		if err := f.keys.ReplaceAuthorities(); err != nil { // the files may be incomplete yet
 			f.log.Warn("authorities of another replica are not used yet", slog.Any("error", err))
 		}
 	}
 	return f.remember()
 }
 
-// adoptOne makes the file at path what another replica made it; nil removes it.
+// adoptOne writes another replica's content to the file at path, or removes the file if the
+// content is nil.
 func (f *files) adoptOne(path string, data []byte) error {
 	if data == nil {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -179,20 +180,20 @@ func (f *files) adoptOne(path string, data []byte) error {
 		}
 	}
 	if f.keys == nil {
-		return nil // they are about to be read
+		return nil // they will be read soon
 	}
 	return f.keys.Adopt(path, data)
 }
 
-// Share gives the other replicas what has changed in the folder, and reports
-// whether something had. They have it before they decide anything after that.
+// Share sends changed files of the folder to the other replicas, and reports whether there were
+// any. The replicas apply them before their next decision.
 func (r *Replica) Share(ctx context.Context) (changed bool, err error) {
 	files, err := r.files.changed()
 	if err != nil || len(files) == 0 {
 		return false, err
 	}
-	// Not while mu is held: the committer may wait for it, and holds the head of
-	// the log that PutFiles waits for.
+	// Do not hold mu here: the committer may wait for it while it holds the lock on the head of the
+	// log, for which Put waits.
 	if err := r.Store.Files.Put(ctx, files...); err != nil {
 		return false, err
 	}
@@ -204,8 +205,8 @@ func (r *Replica) Share(ctx context.Context) (changed bool, err error) {
 	return true, r.files.remember()
 }
 
-// ShareFolder gives the replicas on a store what a folder has. A store in the folder
-// itself has none.
+// ShareFolder sends the files of a folder to the replicas on a store. A store in the folder has
+// no replicas.
 func ShareFolder(ctx context.Context, dir *datadir.Dir, store vault.Backend) error {
 	database, is := store.(*pgstore.Store)
 	if !is {
@@ -216,7 +217,7 @@ func ShareFolder(ctx context.Context, dir *datadir.Dir, store vault.Backend) err
 	return err
 }
 
-// changed are the files that the others do not have as they are here.
+// changed lists the files of this folder that differ from the shared ones.
 func (f *files) changed() (list []pgstore.File, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -17,12 +17,12 @@ import (
 	"example.com/atm/vault/pgstore"
 )
 
-// Config is what Open needs. All fields but Passphrase are required.
+// Config is everything that Open needs. All fields but Passphrase are required.
 type Config struct {
 	Dir        *datadir.Dir
-	Fresh      bool // the folder is a new one
+	Fresh      bool // the folder is new
 	Location   storage.Location
-	Passphrase func() ([]byte, error) // asks for it; nil when nobody can be asked
+	Passphrase func() ([]byte, error) // asks for it; nil if there is no terminal
 	Log        *slog.Logger
 }
 
@@ -30,8 +30,8 @@ type Config struct {
 var ErrJoin = errors.New("copy the keys/vault.key of another replica into the keys folder of " +
 	"this one first")
 
-// Open opens the database, and returns the key that it is sealed under. A new folder either
-// begins an installation in an empty database, or joins the installation that is there.
+// Open opens the database, and returns the key that seals it. A new folder either begins an
+// installation in an empty database, or joins the existing one.
 func Open(ctx context.Context, cfg Config) (*Replica, datadir.VaultKey, error) {
 	r := &Replica{
 		Throttle: auth.NewThrottle(time.Now), log: cfg.Log,
@@ -50,8 +50,8 @@ func Open(ctx context.Context, cfg Config) (*Replica, datadir.VaultKey, error) {
 	return r, key, nil
 }
 
-// prepare finds out which installation the database is of, and makes the folder ready for
-// it. It returns how the database is opened or made.
+// prepare determines the installation of the database, and prepares the folder for it. It
+// returns the configuration with which to open or create the database.
 func (r *Replica) prepare(ctx context.Context, cfg Config) (
 	open func(context.Context) (*pgstore.Store, error), key datadir.VaultKey, err error,
 ) {
@@ -100,7 +100,7 @@ func (r *Replica) prepare(ctx context.Context, cfg Config) (
 	}, key, nil
 }
 
-// name is what people find a running replica by.
+// name identifies a running replica for people.
 func name(folder string) (string, error) {
 	folder, err := filepath.Abs(folder)
 	if err != nil {
@@ -110,8 +110,8 @@ func name(folder string) (string, error) {
 	return fmt.Sprintf("%s on %s (process %d)", folder, machine, os.Getpid()), err
 }
 
-// fetch makes the folder have what the replicas share, or the database, when it
-// is new.
+// fetch writes the shared files into the folder, or, if the installation is new, the folder's
+// files into the database.
 func (r *Replica) fetch(ctx context.Context, fresh bool) error {
 	dir := r.files.dir
 	shared, err := r.Store.Files.All(ctx)
@@ -123,7 +123,7 @@ func (r *Replica) fetch(ctx context.Context, fresh bool) error {
 			return fmt.Errorf("the database of %s has no keys; restore it, they are not made anew",
 				dir.Config.Name)
 		}
-		if err := keys.Make(dir); err != nil { // what an interrupted init has not made
+		if err := keys.Make(dir); err != nil { // whatever an interrupted init has not created
 			return err
 		}
 		_, err := r.Share(ctx)
@@ -133,7 +133,7 @@ func (r *Replica) fetch(ctx context.Context, fresh bool) error {
 	if err != nil {
 		return err
 	}
-	// otherwise it is the init of this folder
+	// otherwise this folder is running its own init
 	if fresh && !installation.Complete && !datadir.Exists(dir.AuditKey()) {
 		return fmt.Errorf("the init of %s has not come to its end; start its first replica again",
 			installation.Name)
@@ -142,7 +142,7 @@ func (r *Replica) fetch(ctx context.Context, fresh bool) error {
 	return r.write(ctx, shared, fresh)
 }
 
-// write puts what the replicas share into the folder.
+// write writes the shared files into the folder.
 func (r *Replica) write(ctx context.Context, shared []pgstore.File, fresh bool) error {
 	for _, folder := range []string{"ca", "tls", "keys"} {
 		if err := durable.MkdirAll(r.files.dir.Path(folder), 0o700); err != nil {

@@ -1,10 +1,9 @@
-// Package replica is what a server has in common with its replicas, the servers
-// that run on the same database.
+// Package replica connects a server with its replicas, the servers that run on the same
+// database.
 //
-// Each replica has a data folder of its own, with the same keys/vault.key. The
-// other keys are in the database, sealed; the folder has them because
-// everything else reads them there. Replicas learn from each other through the
-// database alone.
+// Each replica has a data folder of its own, with the same keys/vault.key. The other keys are
+// in the database, sealed, and copied to the folder, from which the rest of the program reads
+// them. Replicas communicate through the database alone.
 package replica
 
 import (
@@ -29,32 +28,32 @@ import (
 type Replica struct {
 	Store    *pgstore.Store
 	Throttle *auth.Throttle
-	Joined   bool // this start made the folder, for an installation that was there
+	Joined   bool // this start created the folder for an existing installation
 
 	log    *slog.Logger
 	files  files
 	local  Local
-	ahead  atomic.Int64 // by how much the clock of the database is ahead of this machine's
+	ahead  atomic.Int64 // by how much the database's clock is ahead of this machine's
 	news   news
 	health health
 }
 
-// Local is what a replica keeps up to date on its own server.
+// Local has the parts of this server that a replica keeps up to date.
 type Local struct {
 	Ledger    *vault.Ledger
 	Publisher *publish.Publisher
 	Directory *auth.Directory
 }
 
-// news is how far the journal is known.
+// news is the known state of the journal.
 type news struct {
 	mu      sync.Mutex         // held while the database is asked
-	size    vault.JournalIndex // guarded by mu: of the journal, as far as it is known
-	learned time.Time          // guarded by mu: when it was asked last
-	renewed time.Time          // guarded by mu: when there was something new
+	size    vault.JournalIndex // guarded by mu: known size of the journal
+	learned time.Time          // guarded by mu: when the database was last asked
+	renewed time.Time          // guarded by mu: when there was last a change
 }
 
-// health is how the last look at the database went.
+// health is the result of the last request to the database.
 type health struct {
 	mu    sync.Mutex
 	err   error     // guarded by mu
@@ -62,36 +61,35 @@ type health struct {
 }
 
 const (
-	// followEvery is how often the database is asked what others did. Within a
-	// second of its commit a revocation counts everywhere.
+	// followEvery is how often the database is asked for changes. A revocation takes effect on all
+	// replicas within a second of its commit.
 	followEvery = 250 * time.Millisecond
 
-	// Silence is how long the database may say nothing before the server is not
+	// Silence is how long the database may be unreachable before the server reports that it is not
 	// ready.
 	Silence = 3 * time.Second
 
-	// skew is how far a clock may be from that of the database before the
-	// operator is told.
+	// skew is by how much a clock may differ from the database's before the operator is told.
 	skew = 2 * time.Second
 )
 
-// Now is the time by the clock of the database, which all replicas share.
+// Now is the time by the database's clock, which all replicas share.
 func (r *Replica) Now() time.Time {
 	return time.Now().Add(time.Duration(r.ahead.Load()))
 }
 
-// UseKeys gives r the keys that take over what other replicas change.
+// UseKeys sets the keys that apply changes of other replicas.
 func (r *Replica) UseKeys(k *keys.Keys) {
 	r.files.mu.Lock()
 	defer r.files.mu.Unlock()
 	r.files.keys = k
 }
 
-// Attach gives r what it keeps up to date, before Follow and Refresh.
+// Attach sets the parts to keep up to date. Call it before Follow and Refresh.
 func (r *Replica) Attach(local Local) { r.local = local }
 
-// Follow learns what other replicas did, until ctx is done: new users, revocations, which
-// keys are in force, and that there is something to publish.
+// Follow applies changes of other replicas until ctx is done: users, revocations, keys in
+// force, and new entries to publish.
 func (r *Replica) Follow(ctx context.Context) {
 	tick := time.NewTicker(followEvery)
 	defer tick.Stop()
@@ -105,8 +103,8 @@ func (r *Replica) Follow(ctx context.Context) {
 	}
 }
 
-// ShareFailures tells the throttles of the replicas of failed sign-ins, and deletes
-// what none of them needs any more.
+// ShareFailures exchanges failed sign-ins between the throttles of the replicas, and deletes
+// expired records.
 func (r *Replica) ShareFailures(ctx context.Context) {
 	tick, tidy := time.NewTicker(followEvery), time.NewTicker(tidyEvery)
 	defer tick.Stop()
@@ -114,8 +112,8 @@ func (r *Replica) ShareFailures(ctx context.Context) {
 	var replica [8]byte
 	rand.Read(replica[:])            // never fails
 	total := make(map[string]int64)  // of this replica, by source
-	others := make(map[string]int64) // of the others, by replica and source
-	told := make(map[string]int64)   // what has to be told
+	others := make(map[string]int64) // of the other replicas, by replica and source
+	told := make(map[string]int64)   // changes to send
 	r.Throttle.News()                // begins the count
 	for {
 		select {
@@ -124,7 +122,7 @@ func (r *Replica) ShareFailures(ctx context.Context) {
 			if err := r.Store.Replicas.Tidy(ctx); err != nil && ctx.Err() == nil {
 				r.log.Warn("tidying the database", slog.Any("error", err))
 			}
-			// what is forgotten is counted from nothing again
+			// sources that are dropped are counted from zero again
 			if len(total)+len(others) > maxSources {
 				rand.Read(replica[:])
 				clear(total)
@@ -140,7 +138,7 @@ func (r *Replica) ShareFailures(ctx context.Context) {
 		}
 		grown, err := r.Store.Replicas.ShareFailures(ctx, replica[:], told, others)
 		if err != nil {
-			continue // told again next time; the follower says what is wrong
+			continue // it is sent again next time; Follow reports what is wrong
 		}
 		clear(told)
 		r.Throttle.Heard(grown)
@@ -148,17 +146,16 @@ func (r *Replica) ShareFailures(ctx context.Context) {
 }
 
 const (
-	// tidyEvery is how often what nobody needs is deleted from the database.
+	// tidyEvery is how often expired records are deleted from the database.
 	tidyEvery = 10 * time.Second
 
-	// maxSources bounds the sources of failed sign-ins that a replica keeps count
-	// of, for the others.
+	// maxSources bounds the sources of failed sign-ins that a replica counts for the others.
 	maxSources = 100_000
 )
 
-// Refresh learns what other replicas did until now, and reports whether there was
-// something new a moment ago. It is called before a sign-in is refused, so strangers can
-// cause calls: the database is asked at most once in each refreshRest.
+// Refresh applies changes that other replicas have made until now, and reports whether there
+// was one a moment ago. It is called before a sign-in is refused, so strangers can cause calls.
+// Therefore the database is asked at most once in each refreshRest.
 func (r *Replica) Refresh(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, Silence)
 	defer cancel()
@@ -168,14 +165,14 @@ func (r *Replica) Refresh(ctx context.Context) bool {
 	return time.Since(r.news.renewed) < attempt
 }
 
-// attempt is how long a sign-in may take: one that is about to be refused may have been
-// decided without what was learned since it began.
+// attempt is how long a sign-in may take. A change within this time may have come after the
+// sign-in was decided.
 const attempt = time.Second
 
-// refreshRest is how long the database is left alone after it was asked.
+// refreshRest is the shortest time between two requests to the database.
 const refreshRest = 20 * time.Millisecond
 
-// learn asks the database for news, unless it was asked since.
+// learn asks the database for changes, unless it was asked after since.
 func (r *Replica) learn(ctx context.Context, since time.Time) {
 	r.news.mu.Lock()
 	defer r.news.mu.Unlock()
@@ -189,7 +186,7 @@ func (r *Replica) learn(ctx context.Context, since time.Time) {
 	}
 }
 
-// ask asks the database for news. The caller holds news.mu.
+// ask asks the database for changes. The caller holds news.mu.
 func (r *Replica) ask(ctx context.Context) {
 	begun := time.Now()
 	news, err := r.Store.Since(ctx, r.news.size)
@@ -218,7 +215,7 @@ func (r *Replica) ask(ctx context.Context) {
 	}
 }
 
-// note keeps how a look at the database went, and returns whether the one before it
+// note records the result of a request to the database, and returns whether the one before it
 // failed.
 func (h *health) note(err error) (failed bool) {
 	h.mu.Lock()
@@ -228,7 +225,7 @@ func (h *health) note(err error) (failed bool) {
 	return failed
 }
 
-// Ready reports what is wrong with the database.
+// Ready returns an error if the database is unreachable.
 func (r *Replica) Ready() error {
 	if err := r.Store.Trouble(); err != nil {
 		return err

@@ -1,5 +1,4 @@
-// Package roster tells the directory that sign-in asks what the vault says of
-// users and revocations.
+// Package roster updates the directory of sign-in from the users and revocations in the vault.
 package roster
 
 import (
@@ -9,7 +8,7 @@ import (
 	"example.com/atm/vault/people"
 )
 
-// Learn gives a directory users and revocations that were changed.
+// Learn applies changed users and revocations to a directory.
 func Learn(d *auth.Directory, users []people.User, revoked []people.Revocation) {
 	if len(users) > 0 {
 		changed := make(map[string]auth.Member, len(users))

@@ -57,7 +57,7 @@ func Apply(cmd *cobra.Command) error {
 // is wrong otherwise: the error is printed in that form too.
 func Form(root *cobra.Command, args []string) string {
 	root.FParseErrWhitelist.UnknownFlags = true
-	root.ParseFlags(args) // what is wrong with it is said already
+	root.ParseFlags(args) // its errors have been reported already
 	Apply(root)
 	return root.Flags().Lookup("output").Value.String()
 }

@@ -10,10 +10,10 @@ import (
 // inFolder is the URL of the store in the data folder.
 const inFolder = "bolt:"
 
-// Store are the flags that say where accounts are.
+// Store has the flags that say where the accounts are.
 type Store struct{ url, passwordFile string }
 
-// AddFlags adds them.
+// AddFlags adds the flags.
 func (s *Store) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&s.url, "store", inFolder, "`URL` of where accounts are: bolt: is the data "+
 		"folder; postgres://USER@HOST/DATABASE is a database that several servers share")
@@ -21,7 +21,7 @@ func (s *Store) AddFlags(flags *pflag.FlagSet) {
 		"the database; - for standard input")
 }
 
-// URL returns the URL of the database, and "" for the data folder.
+// URL returns the URL of the database, or "" for the data folder.
 func (s *Store) URL() (string, error) {
 	switch {
 	case s.url == inFolder:
@@ -33,7 +33,7 @@ func (s *Store) URL() (string, error) {
 		"neither, and is not repeated, because it may have a password in it")
 }
 
-// Password reads the password of the database. It is nil if no file was named.
+// Password reads the password of the database. It is nil if no file is named.
 func (s *Store) Password() func() ([]byte, error) {
 	if s.passwordFile == "" {
 		return nil

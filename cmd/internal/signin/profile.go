@@ -33,8 +33,8 @@ type profile struct {
 	PasswordFile string `toml:"password_file"`
 	TokenFile    string `toml:"token_file"`
 
-	// CredentialCommand is a program and its arguments. The first line that it
-	// prints is the password of the user, or a token when there is no user.
+	// CredentialCommand is a program and its arguments. The first line that it prints is the
+	// password of the user, or a token if there is no user.
 	CredentialCommand []string `toml:"credential_command"`
 }
 
@@ -89,10 +89,10 @@ func readProfiles(path string) (string, map[string]profile, error) {
 	return path, file, nil
 }
 
-// readOwn reads a file that can name a program to run: nobody but the caller
-// and root may have written it. Windows does not tell, so there it is read as it is.
+// readOwn reads a file that can name a program to run, so only the caller or root may have been
+// able to write it. Windows does not report owners, so there the check is left out.
 func readOwn(path string) ([]byte, error) {
-	// a pipe is refused, not waited for
+	// Refuse a pipe instead of blocking on it.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err

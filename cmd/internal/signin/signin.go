@@ -1,5 +1,5 @@
-// Package signin reads how the caller of a program signs in: by a certificate, a password or a
-// token, named by flags or by a profile.
+// Package signin determines how the caller of a program signs in: by a certificate, a password
+// or a token, named by flags or by a profile.
 package signin
 
 import (
@@ -45,7 +45,7 @@ func (f *Flags) AddSecrets(flags *pflag.FlagSet) {
 		"`file` with the password; - for standard input (default: ask on the terminal)")
 }
 
-// Way returns what the flags say, or the profile that they name.
+// Way returns the way in the flags, or in the profile that they name.
 func (f *Flags) Way() (*Way, error) {
 	if f.Profile != "" {
 		if f.user != "" || f.Files != (client.Files{}) || f.passwordFile != "" ||
@@ -85,7 +85,7 @@ type Way struct {
 	user     string
 	password func() ([]byte, error)
 	token    func() ([]byte, error)
-	asks     bool // for the secret, or runs a program that may
+	asks     bool // it asks for the secret, or runs a program that may ask
 }
 
 // Asks reports whether a call may ask a person for a secret.
@@ -102,8 +102,8 @@ func password(file, user string) func() ([]byte, error) {
 			": name a file with --password-file, or in the profile; - is standard input")
 }
 
-// check refuses ways to sign in that exclude each other. If no password is named for a user,
-// the user is asked for it.
+// check refuses ways to sign in that exclude each other. If there is a user and no password is
+// named, it asks for the password.
 func (w *Way) check() error {
 	switch certificate := w.files.Cert != "" || w.files.Key != ""; {
 	case w.user != "" && w.token != nil:

@@ -11,20 +11,19 @@ import (
 	"example.com/atm/vault/pgstore"
 )
 
-// How keys/vault.key is replaced when the accounts are in a database. The next
-// key is written beside the old one, then the database is sealed with it, then
-// it takes the old one's place, and the old one stays until everything was read
-// back with the new one.
+// How keys/vault.key is replaced if the accounts are in a database: the next key is written
+// beside the old one, the database is sealed with it, and it replaces the old one. The old key
+// is kept until everything has been read back with the new one.
 
-// nextKey is where the next vault key waits for the database to be sealed with it.
+// nextKey is the file of the next vault key until the database is sealed with it.
 func nextKey(dir *datadir.Dir) string { return dir.VaultKey() + ".next" }
 
-// oldKey is where the previous vault key stays until everything was read back with
-// its successor.
+// oldKey is the file of the previous vault key until everything has been read back with the new
+// one.
 func oldKey(dir *datadir.Dir) string { return dir.VaultKey() + ".old" }
 
-// Rekey replaces keys/vault.key, which holds key, and seals the database at cfg
-// with the new one. No replica may run. ask gives the passphrase of the key.
+// Rekey replaces keys/vault.key, which contains key, and seals the database at cfg with the new
+// key. No replica may run. ask returns the passphrase of the key.
 func Rekey(ctx context.Context, dir *datadir.Dir, key datadir.VaultKey, cfg pgstore.Config,
 	ask func() ([]byte, error),
 ) error {
@@ -46,7 +45,7 @@ func Rekey(ctx context.Context, dir *datadir.Dir, key datadir.VaultKey, cfg pgst
 		return err
 	}
 	if err := pgstore.Rekey(ctx, store, next.Secret); err != nil {
-		if errors.Is(err, pgstore.ErrRunning) { // nothing has begun
+		if errors.Is(err, pgstore.ErrRunning) { // nothing has been changed
 			err = errors.Join(err, os.Remove(nextKey(dir)))
 		}
 		return err
@@ -54,8 +53,8 @@ func Rekey(ctx context.Context, dir *datadir.Dir, key datadir.VaultKey, cfg pgst
 	return placeKey(ctx, dir, cfg, ask)
 }
 
-// FinishRekey completes a Rekey that was interrupted after the database had been
-// sealed with the next key, and undoes one that was interrupted before.
+// FinishRekey completes a Rekey that was interrupted after the database was sealed with the
+// next key, and undoes one that was interrupted before.
 func FinishRekey(ctx context.Context, dir *datadir.Dir, cfg pgstore.Config,
 	ask func() ([]byte, error),
 ) error {
@@ -80,7 +79,7 @@ func FinishRekey(ctx context.Context, dir *datadir.Dir, cfg pgstore.Config,
 	return placeKey(ctx, dir, cfg, ask)
 }
 
-// placeKey puts the next vault key in the place of the old one, which stays beside it.
+// placeKey replaces the vault key by the next one, and keeps the old one beside it.
 func placeKey(ctx context.Context, dir *datadir.Dir, cfg pgstore.Config,
 	ask func() ([]byte, error),
 ) error {

@@ -1,10 +1,8 @@
-// Package storage says where the accounts of an installation are, and opens
-// what keeps them: vault.db in the data folder, or a database that several
-// servers share.
+// Package storage determines where the accounts of an installation are, and opens their store:
+// vault.db in the data folder, or a database that several servers share.
 //
-// It also replaces the key of a vault in a database, step by step, so that an
-// interrupted replacement is completed or undone by the next program that
-// opens the folder.
+// It also replaces the key of a vault in a database, in steps, so that an interrupted
+// replacement is completed or undone by the next program that opens the folder.
 package storage
 
 import (
@@ -21,16 +19,16 @@ import (
 	"example.com/atm/vault/pgstore"
 )
 
-// A Location says where accounts are. The zero value is vault.db in the data folder.
+// A Location is where accounts are. The zero value is vault.db in the data folder.
 type Location struct {
-	// URL of a database; empty for the data folder.
+	// URL of the database; empty for the data folder.
 	URL string
 
-	// Password for the database; nil for none.
+	// Password of the database; nil for none.
 	Password func() ([]byte, error)
 }
 
-// FromFlags is the location that flags name.
+// FromFlags is the location in the flags.
 func FromFlags(flags *settings.Store) (Location, error) {
 	url, err := flags.URL()
 	if err != nil || url == "" {
@@ -45,7 +43,7 @@ func FromFlags(flags *settings.Store) (Location, error) {
 // InDatabase reports whether the accounts are in a database.
 func (l Location) InDatabase() bool { return l.URL != "" }
 
-// Check refuses a folder whose accounts are elsewhere.
+// Check returns an error if the accounts of a folder are elsewhere.
 func (l Location) Check(dir *datadir.Dir) error {
 	switch {
 	case l.InDatabase() && dir.Config.Store == "":
@@ -58,7 +56,7 @@ func (l Location) Check(dir *datadir.Dir) error {
 	return nil
 }
 
-// Config is how pgstore opens the database at l.
+// Config is the configuration of pgstore for the database at l.
 func (l Location) Config() (pgstore.Config, error) {
 	c := pgstore.Config{URL: l.URL}
 	if l.Password == nil {
@@ -69,8 +67,8 @@ func (l Location) Config() (pgstore.Config, error) {
 	return c, err
 }
 
-// Migrate makes the schema in a database or brings it up to date, and lets a
-// role that owns nothing do what a server does; empty for none.
+// Migrate creates or upgrades the schema of a database. Unless role is empty, it grants that
+// role, which owns nothing, the privileges of a server.
 func Migrate(ctx context.Context, at Location, role string) error {
 	cfg, err := at.Config()
 	if err != nil {
@@ -85,8 +83,8 @@ func Migrate(ctx context.Context, at Location, role string) error {
 	return pgstore.Grant(ctx, cfg, role)
 }
 
-// Advise adds to an error of opening a vault in a file what to do about a
-// damaged file, and about a write-ahead log that does not belong to it.
+// Advise adds advice to an error of opening a vault file: about a damaged file, and about a
+// write-ahead log that does not belong to it.
 func Advise(err error) error {
 	switch {
 	case errors.Is(err, boltstore.ErrWAL):
@@ -99,8 +97,7 @@ func Advise(err error) error {
 	return err
 }
 
-// Export writes everything in a store to a new vault at path, which is sealed
-// with secret.
+// Export writes the content of a store to a new vault at path, sealed with secret.
 func Export(ctx context.Context, from vault.Backend, path string, secret []byte) error {
 	to, err := boltstore.Create(path, secret)
 	if err != nil {

@@ -1,4 +1,4 @@
-// Package version says which program this is.
+// Package version identifies the running program.
 package version
 
 import (
@@ -10,11 +10,11 @@ import (
 	"strconv"
 )
 
-// These are set by the linker in a release.
+// Set by the linker in a release.
 var released, revision string
 
-// String is the version of the release, or of the module that the program was
-// built from, or "devel" for a checkout.
+// String is the version of the release, or of the module that the program was built from, or
+// "devel" for a checkout.
 func String() string {
 	if released != "" {
 		return released
@@ -26,16 +26,16 @@ func String() string {
 	return info.Main.Version
 }
 
-// An Info is what a program knows of what it was built from and by.
+// An Info describes how a program was built.
 type Info struct {
 	Version  string `json:"version"`
-	Revision string `json:"revision"` // of the sources; "unknown" when the build did not say
-	Modified bool   `json:"modified"` // the sources were not those of Revision
+	Revision string `json:"revision"` // of the sources; "unknown" if not recorded
+	Modified bool   `json:"modified"` // the sources differ from Revision
 	Go       string `json:"go"`
 	Platform string `json:"platform"` // such as linux/amd64
 }
 
-// Read returns what the running program was built from and by.
+// Read returns how the running program was built.
 func Read() Info {
 	i := Info{
 		Version: String(), Revision: revision,
@@ -57,7 +57,7 @@ func Read() Info {
 	return i
 }
 
-// Print writes what is known of a program, in lines or as JSON.
+// Print prints how a program was built, in lines or as JSON.
 func Print(w io.Writer, program string, asJSON bool) error {
 	i := Read()
 	if asJSON {

@@ -1,7 +1,7 @@
-// Package when reads times as people type them.
+// Package when parses times as people type them.
 //
-// A day is a day in the zone of now, which for the programs is the local one. A time with a
-// zone keeps it.
+// A day is a day in the time zone of now, which for the programs is the local one. A time with
+// a zone keeps its zone.
 package when
 
 import (
@@ -18,16 +18,16 @@ import (
 const Forms = "2026-11-29, 2026-11-29T14:30, 2026-11-29T14:30:00Z, today, yesterday, now, or how " +
 	"long ago: 15m, 12h, 1d, 2w"
 
-// maxAgo bounds durations: about a century.
+// maxAgo bounds durations to about a century.
 const maxAgo = 36_500 * 24 * time.Hour
 
-// Since reads the start of a range; a day stands for its first instant.
+// Since parses the start of a range. A day means its first instant.
 func Since(text string, now time.Time) (time.Time, error) {
 	t, _, err := parse(text, now)
 	return t, err
 }
 
-// Until reads the end of a range; a day stands for its last nanosecond.
+// Until parses the end of a range. A day means its last nanosecond.
 func Until(text string, now time.Time) (time.Time, error) {
 	t, day, err := parse(text, now)
 	if day {
@@ -37,7 +37,7 @@ func Until(text string, now time.Time) (time.Time, error) {
 	return t, err
 }
 
-// parse reads a time, and reports whether the text names a whole day. It never returns the
+// parse parses a time, and reports whether the text names a whole day. It never returns the
 // zero time without an error.
 func parse(text string, now time.Time) (t time.Time, day bool, err error) {
 	y, m, d := now.Date()
@@ -60,7 +60,7 @@ func parse(text string, now time.Time) (t time.Time, day bool, err error) {
 		if t, err := time.ParseInLocation(form, written, now.Location()); err == nil &&
 			!strings.Contains(text, ",") {
 			if t.IsZero() {
-				t = t.Add(1) // the zero time stands for none
+				t = t.Add(1) // the zero time means no time
 			}
 			return t, form == time.DateOnly, nil
 		}
@@ -70,7 +70,7 @@ func parse(text string, now time.Time) (t time.Time, day bool, err error) {
 
 var daysAgo = regexp.MustCompile(`(?s)^(?:(\d{1,5})w)?(?:(\d{1,5})d)?(.*)$`)
 
-// parseAgo reads a duration, which may begin with weeks and days of 24 hours.
+// parseAgo parses a duration, which may begin with weeks and days of 24 hours.
 func parseAgo(text string) (ago time.Duration, ok bool) {
 	part := daysAgo.FindStringSubmatch(text)
 	weeks, _ := strconv.Atoi(part[1])

@@ -125,7 +125,7 @@ func listPins(env *ctl.Env) error {
 	list, rows := []pins.Pin{}, [][]string{}
 	for _, file := range files {
 		if strings.HasPrefix(file.Name(), ".tmp-") {
-			continue // of a save that was interrupted
+			continue // of an interrupted save
 		}
 		pin, err := pins.Read(filepath.Join(dir, file.Name()))
 		if err != nil {
@@ -133,7 +133,7 @@ func listPins(env *ctl.Env) error {
 			continue
 		}
 		list = append(list, pin)
-		keys := strings.Join(pin.Keys, " ") // none in a pin of before
+		keys := strings.Join(pin.Keys, " ") // none in a pin of an older version
 		rows = append(rows, []string{pin.Origin, strconv.FormatInt(pin.Size, 10), pin.Saved, keys})
 	}
 	if env.IsJSON() {
@@ -169,7 +169,7 @@ func forgetPin(env *ctl.Env, origin string) error {
 	if err != nil {
 		return err
 	}
-	// one that is damaged goes too
+	// A damaged pin is deleted, too.
 	if _, err := pins.Find(origin); err != nil && !errors.Is(err, checkpoint.ErrNoCheckpoint) {
 		return err
 	}

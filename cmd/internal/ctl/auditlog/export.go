@@ -61,7 +61,7 @@ func exportEntries(ctx context.Context, env *ctl.Env, s *inspection, where, form
 		if cannot != nil {
 			return cannot
 		}
-		defer func() { // err is what export returns: half an export gets no name
+		defer func() { // err is the result of export: an incomplete export is not renamed
 			if err == nil {
 				err = f.Commit()
 			}

@@ -121,7 +121,7 @@ func checkEntry(env *ctl.Env, path, entry, leafHash, vkey string) error {
 	return output.Verdict(env.Stdout, true, "verified", report.Sentence)
 }
 
-// keyFor returns the file of the key for a proof when none was named.
+// keyFor returns the default key file for a proof.
 func keyFor(proof string) string {
 	beside, ours := filepath.Join(filepath.Dir(proof), "log.vkey"), filepath.Join(defaultLog,
 		"log.vkey")
@@ -133,7 +133,7 @@ func keyFor(proof string) string {
 	return beside
 }
 
-// checkProof checks a proof. A file that cannot be read is a finding: nothing is proved.
+// checkProof checks a proof. If a file cannot be read, the report says that nothing is proved.
 func checkProof(path, entry, leafHash, vkey string) (*audit.Report, error) {
 	text, err := ctl.ReadNamed(path)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 )
 
 func caCommand(env *ctl.Env) *cobra.Command {
-	var data string // of the one command that runs
+	var data string // of the command that runs
 	group := ctl.Group(&cobra.Command{Use: "ca", Short: "Authorities of the data folder"},
 		exportRootCommand(env, &data), authoritiesCommand(env, &data), rolloverCommand(env, &data),
 		retireCommand(env, &data))

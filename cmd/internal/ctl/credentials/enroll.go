@@ -81,9 +81,9 @@ subject. The private key is created there and never travels.`,
 	return invite
 }
 
-// An enrolment is what enroll was asked for.
+// An enrolment is the arguments of enroll.
 type enrolment struct {
-	ca, fingerprint string // one of them
+	ca, fingerprint string // exactly one of the two
 	code, out       string
 }
 
@@ -171,8 +171,8 @@ func enrollWithCode(ctx context.Context, env *ctl.Env, e enrolment) error {
 		map[string]any{"serial": answer.Serial, "not_after": answer.NotAfter, "folder": e.out})
 }
 
-// enrolmentRequest returns a request for the key in files. It creates the key unless an
-// enrolment that failed has left one.
+// enrolmentRequest returns a certificate request for the key in files. It creates the key
+// unless a failed enrolment has left one.
 func enrolmentRequest(files client.Files) ([]byte, error) {
 	text, err := durable.ReadSecret(files.Key)
 	if err == nil {
@@ -201,13 +201,13 @@ func enrolmentRequest(files client.Files) ([]byte, error) {
 	return certs.NewRequest(key)
 }
 
-// trustedAuthority returns how to trust the server: by the authority in a file, or by the one
-// that the server hands out if that has the right fingerprint.
+// trustedAuthority returns a configuration that trusts the server: by the authority in a file,
+// or by the one that the server sends if that has the right fingerprint.
 func trustedAuthority(ctx context.Context, env *ctl.Env, e enrolment) (*tls.Config, error) {
 	if e.ca != "" {
 		return client.Trusting(e.ca)
 	}
-	// This connection sends no secret, and nothing that it receives is trusted before the
+	// This connection sends no secret, and nothing received over it is trusted before the
 	// fingerprint is compared.
 	text, err := exchange(ctx, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13},
 		http.MethodGet, env.Server+"/ca.crt", nil)

@@ -91,8 +91,8 @@ func renewCertificate(ctx context.Context, env *ctl.Env, files client.Files, for
 		"renewed: the certificate is good until %s\n", record.notAfter)
 }
 
-// underOldAuthority reports whether a certificate is of a previous authority, and ends when
-// that is retired.
+// underOldAuthority reports whether a certificate is of a previous authority, and stops working
+// when that authority is retired.
 func underOldAuthority(ctx context.Context, env *ctl.Env, files client.Files,
 	cert *x509.Certificate) (bool,
 	error,
@@ -145,13 +145,13 @@ func requestRenewal(ctx context.Context, env *ctl.Env, files client.Files,
 }
 
 const (
-	currentPair = ".current" // the link to the folder of the pair that is in use
-	pairPrefix  = ".pair-"   // of such folders
+	currentPair = ".current" // link to the folder of the current pair
+	pairPrefix  = ".pair-"   // prefix of the folders of pairs
 )
 
-// replacePair replaces the certificate and the key in a folder, both in one step that a crash
-// cannot divide. For that the files are links through currentPair. The first time they become
-// such links, one after the other, and keep leading to the old pair.
+// replacePair replaces the certificate and the key in a folder in one atomic step. For that the
+// files are symbolic links through currentPair. The first call turns them into such links, one
+// after the other, which still lead to the old pair.
 func replacePair(files client.Files, cert, key []byte) error {
 	folder := files.Folder()
 	next, err := writePair(files, cert, key)

@@ -41,8 +41,8 @@ certificate is of another authority; the server takes any serial number then.`,
 }
 
 const (
-	nearestMost = 3 // certificates that are named
-	likeLeast   = 4 // digits that two serial numbers share, unless one has fewer
+	nearestMost = 3 // certificates that are suggested
+	likeLeast   = 4 // digits that two serial numbers must share, unless one is shorter
 )
 
 // withNearest adds the certificates with the most similar serial numbers to the refusal of

@@ -172,7 +172,7 @@ func (u *newUser) addSecret(cmd *cobra.Command) {
 
 func (u *newUser) hasSecret() bool { return u.secretOut != "" || u.secretFile != "" }
 
-// check reads the name, and refuses what makes no sense.
+// check parses the name, and refuses flags that contradict each other.
 func (u *newUser) check(name string) error {
 	if err := ctl.CheckRoles(u.roles); err != nil {
 		return err
@@ -199,7 +199,7 @@ func addUser(ctx context.Context, env *ctl.Env, u newUser) error {
 	switch {
 	case u.secretOut != "":
 		secret = []byte(newSecret())
-		// Store it before the server gets it.
+		// Store the secret before sending it to the server.
 		out, err := output.CreateNew(ctx, u.secretOut, 0o600)
 		if err != nil {
 			return err
@@ -245,7 +245,7 @@ func addUser(ctx context.Context, env *ctl.Env, u newUser) error {
 	}}
 }
 
-// with joins err with an error of cleaning up after it.
+// with joins err with an error of the clean-up after it.
 func with(err, after error) error {
 	if after == nil {
 		return err

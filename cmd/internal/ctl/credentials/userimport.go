@@ -74,8 +74,8 @@ func checkUserRow(fields []string) error {
 type secretFolder struct {
 	dir   string
 	paths []string // in the order of the rows
-	made  bool     // whether the folder was
-	wrote int      // how many of the paths
+	made  bool     // whether it created the folder
+	wrote int      // number of paths written
 }
 
 // secretFiles names the files in dir for the passwords of the rows of a file. It creates none,
@@ -85,7 +85,7 @@ func secretFiles(file, dir string, rows []ctl.Row) (*secretFolder, error) {
 	lines := make(map[string]int, len(rows))
 	for _, row := range rows {
 		_, name, _ := atm.ParseSubject(row.Fields[0])
-		// Not every file system tells capital letters from small ones.
+		// Some file systems do not distinguish upper and lower case.
 		if line, twice := lines[strings.ToLower(name)]; twice {
 			return nil, exit.Usagef("%s: line %d: %s.secret is the file of line %d already; "+
 				"each user needs a name of their own", file, row.Line, name, line)
@@ -188,7 +188,7 @@ func refusedForSure(err error) bool {
 	case errors.Is(err, client.ErrConnect):
 		return true
 	case errors.As(err, &answer) && answer.StatusCode >= 500:
-		return false // it may be of a proxy that lost the answer
+		return false // it may come from a proxy that lost the answer
 	}
 	return errors.As(exit.FromClient(err), &coded) && coded.Word != atm.OutcomeUnknown &&
 		(coded.Code == exit.Refused || coded.Code == exit.NotAuthenticated)

@@ -1,5 +1,5 @@
-// Package pins keeps the checkpoints of audit logs that a person has verified, in the folder of
-// their settings, so that a later verification notices a log that forgets or rewrites entries.
+// Package pins keeps the checkpoints of audit logs that a person has verified, in the person's
+// settings folder, so that a later verification notices a log that lost or rewrote entries.
 package pins
 
 import (
@@ -29,7 +29,7 @@ func Path(origin string) (string, error) {
 	return filepath.Join(dir, url.PathEscape(origin)), err
 }
 
-// PathOf is the file of the pin of the log in files, and "" when it has none.
+// PathOf is the file of the pin of the log in files, or "" if it has none.
 func PathOf(ctx context.Context, files audit.Files) string {
 	_, c, err := audit.ReadCheckpoint(ctx, files)
 	if err != nil {
@@ -45,7 +45,7 @@ func PathOf(ctx context.Context, files audit.Files) string {
 	return path
 }
 
-// A Pin is a checkpoint that a person has verified, as it is listed.
+// A Pin is a checkpoint that a person has verified, in the form of a listing.
 type Pin struct {
 	Origin string   `json:"origin"`
 	Size   int64    `json:"size"`
@@ -54,7 +54,7 @@ type Pin struct {
 	Saved  string   `json:"saved"`
 	File   string   `json:"file"`
 
-	Text string `json:"-"` // of the file
+	Text string `json:"-"` // content of the file
 }
 
 // Read reads a pin from its file.
@@ -79,7 +79,7 @@ func Read(path string) (Pin, error) {
 	}, nil
 }
 
-// Find returns the pin of a log, or an error that says that it has none.
+// Find returns the pin of a log, or an error if it has none.
 func Find(origin string) (Pin, error) {
 	path, err := Path(origin)
 	if err != nil {

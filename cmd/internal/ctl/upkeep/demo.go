@@ -167,7 +167,7 @@ func flipCent(dir string) (index int64, err error) {
 			if at < 0 {
 				return nil
 			}
-			index = int64(bytes.Count(bundle[:at], []byte(`"v":1`))) // each entry before it has one
+			index = int64(bytes.Count(bundle[:at], []byte(`"v":1`))) // each entry before it contains it once
 			bundle[at+len(before)-2] = '1'
 			return os.WriteFile(path, bundle, 0o600)
 		})
