@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// attackAdmin asks the operator's endpoints, which have no sign-in, for what a page
-// could make a browser on the operator's machine ask for. By DNS rebinding such a
-// page reads the answer, but its own name stands in Host.
+// attackAdmin sends the operator's endpoints, which need no sign-in, requests that a web page
+// could cause in a browser on the operator's machine. By DNS rebinding such a page could read
+// the answer, but Host then has the page's own name.
 func (a *arena) attackAdmin(t *testing.T) {
 	addr := strings.TrimPrefix(a.Admin, "http://")
 	_, port, err := net.SplitHostPort(addr)

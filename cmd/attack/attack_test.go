@@ -31,33 +31,32 @@ import (
 type attack struct {
 	name string
 
-	by      *tls.Certificate // shown to the server; nil for none
-	header  []string         // lines of the header beside the usual ones
-	body    string           // of a POST to path; an inquiry of account 100 when empty
-	path    string           // /RPC2 when empty
-	request string           // everything that is sent, instead of those
+	by      *tls.Certificate // client certificate; nil for none
+	header  []string         // header lines besides the usual ones
+	body    string           // of a POST to path; if empty, an inquiry of account 100
+	path    string           // if empty, /RPC2
+	request string           // the whole request, in place of the fields above
 
-	want int    // status of the answer; 0 for none, because the connection ends
-	says string // what stands in the answer
+	want int    // status of the answer; 0 if the connection ends without one
+	says string // text in the answer
 }
 
-// arena is the server that is attacked, and those who are in it.
+// arena is the server under attack and its users.
 type arena struct {
 	*daemontest.Server
 	roots   *x509.CertPool
-	own     *certs.Authority // of the server's clients, as nobody outside has it
+	own     *certs.Authority // authority of the server's clients, whose key no attacker has
 	foreign *daemontest.ForeignAuthority
 	domain  string
 
 	demo, alice, mallory, auditor, operator, till, billing *tls.Certificate
 
 	mu    sync.Mutex
-	names map[string]string // guarded by mu; attacks by the address that they come from
+	names map[string]string // guarded by mu; names of attacks by source address
 }
 
-// newArena starts the server. Account 100 is demo's and holds $1000, 200 is
-// alice's and holds $60, of which $10 are set aside, 300 is mallory's and holds
-// $5.
+// newArena starts the server. Account 100 belongs to demo and has $1000; 200 belongs to alice
+// and has $60, of which $10 are held; 300 belongs to mallory and has $5.
 func newArena(t *testing.T) *arena {
 	t.Helper()
 	a := &arena{foreign: newForeignAuthority(t), names: make(map[string]string)}
@@ -134,14 +133,14 @@ func (a *arena) config(cert *tls.Certificate) *tls.Config {
 	return cfg
 }
 
-// of is a good certificate with this path in its identity.
+// of is a good certificate whose identity has this path.
 func (a *arena) of(t *testing.T, path string) *tls.Certificate {
 	t.Helper()
 	return a.issued(t, func(*x509.Certificate) {}, "spiffe://"+a.domain+path)
 }
 
-// issued is a certificate of the server's own authority for clients, which
-// differs from a good one by change.
+// issued is a certificate of the server's own authority for clients. change makes it differ
+// from a good one.
 func (a *arena) issued(t *testing.T, change func(*x509.Certificate),
 	uris ...string,
 ) *tls.Certificate {
@@ -153,7 +152,7 @@ func (a *arena) issued(t *testing.T, change func(*x509.Certificate),
 		key.Public(), a.clientsKey(t))}, PrivateKey: key}
 }
 
-// clientsKey is the key of the authority, which nobody outside has.
+// clientsKey is the key of the authority, which no attacker has.
 func (a *arena) clientsKey(t *testing.T) *ecdsa.PrivateKey {
 	t.Helper()
 	return readKey(t, filepath.Join(a.Data, "ca/clients.key"))
@@ -172,9 +171,8 @@ func readKey(t *testing.T, path string) *ecdsa.PrivateKey {
 	return key.(*ecdsa.PrivateKey)
 }
 
-// address is an address of the loopback network that only the attack of this
-// name comes from: one attack's failures do not slow the next one down, and
-// each entry in the log tells whose it is.
+// address is an address of the loopback network from which only the attack of this name comes.
+// So failures of one attack do not throttle the next one, and each log entry shows its attack.
 func (a *arena) address(name string) *net.TCPAddr {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -184,7 +182,7 @@ func (a *arena) address(name string) *net.TCPAddr {
 	return &net.TCPAddr{IP: ip}
 }
 
-// dial connects from an address, showing a certificate.
+// dial connects from an address with a client certificate.
 func (a *arena) dial(t *testing.T, from *net.TCPAddr, cert *tls.Certificate) (net.Conn, error) {
 	t.Helper()
 	dialer := &tls.Dialer{
@@ -200,8 +198,8 @@ func (a *arena) dial(t *testing.T, from *net.TCPAddr, cert *tls.Certificate) (ne
 	return conn, nil
 }
 
-// exchange sends bytes on a new connection and returns the status and all that
-// comes back until the server closes; 0 when nothing does.
+// exchange sends bytes over a new connection and returns the status and everything received
+// until the server closes. The status is 0 if there is no answer.
 func (a *arena) exchange(t *testing.T, from *net.TCPAddr, cert *tls.Certificate,
 	request string,
 ) (int, string) {
@@ -233,7 +231,7 @@ func status(answer []byte) int {
 	return code
 }
 
-// bytes is what an attack sends.
+// bytes is the request of an attack.
 func (at *attack) bytes() string {
 	if at.request != "" {
 		return at.request
@@ -256,7 +254,7 @@ func (at *attack) bytes() string {
 	return strings.Join(lines, "\r\n") + "\r\n\r\n" + body
 }
 
-// run attacks, and complains about an answer that was not promised.
+// run sends attacks and checks each answer.
 func (a *arena) run(t *testing.T, attacks []attack) {
 	t.Helper()
 	for _, at := range attacks {
@@ -311,11 +309,11 @@ func TestAttacksAreRefused(t *testing.T) {
 	}
 }
 
-// harmless stands in the names of attacks in which something is carried out
-// that the caller may do.
+// harmless is a part of the names of attacks in which an operation succeeds that the caller is
+// allowed to do.
 const harmless = "by_right"
 
-// kept is a connection on which one request follows another.
+// kept is a connection for several requests.
 type kept struct {
 	conn net.Conn
 	r    *bufio.Reader
@@ -323,7 +321,7 @@ type kept struct {
 
 func newKept(conn net.Conn) *kept { return &kept{conn, bufio.NewReader(conn)} }
 
-// ask posts a call with these lines in the header.
+// ask posts a call with these header lines.
 func (k *kept) ask(t *testing.T, body string, header ...string) (int, []byte) {
 	t.Helper()
 	lines := append([]string{

@@ -41,8 +41,8 @@ func newForeignAuthority(t *testing.T) *daemontest.ForeignAuthority {
 	return f
 }
 
-// hugeRequest is a certificate request over an RSA key of 16,384 bits, which nobody
-// has signed: what it is refused for tells what was looked at first.
+// hugeRequest is an unsigned certificate request for an RSA key of 16,384 bits. The reason of
+// its refusal shows which check came first.
 func hugeRequest(t *testing.T) string {
 	t.Helper()
 	const bits = 16384
@@ -77,7 +77,7 @@ func hugeRequest(t *testing.T) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
 }
 
-// attackCertificates shows certificates that prove nothing.
+// attackCertificates presents certificates that prove nothing.
 func (a *arena) attackCertificates(t *testing.T) {
 	demo := "spiffe://" + a.domain + "/user/demo"
 	as := func(change func(*x509.Certificate), uris ...string) *tls.Certificate {
@@ -87,7 +87,7 @@ func (a *arena) attackCertificates(t *testing.T) {
 		return a.issued(t, func(*x509.Certificate) {}, uris...)
 	}
 
-	// An authority with the name of the right one, and one that signs itself.
+	// An authority with the name of the right one, and a self-signed certificate.
 	namesake := newForeignAuthority(t)
 	named := authorityTemplate("", 0)
 	named.RawSubject, named.SerialNumber, named.SubjectKeyId = a.own.Certificate.RawSubject,
@@ -96,7 +96,7 @@ func (a *arena) attackCertificates(t *testing.T) {
 		namesake.Key))
 	self := daemontest.NewKey(t)
 	selfSigned := daemontest.GoodTemplate(t, demo)
-	// A leaf that signs, and authorities one too deep.
+	// A leaf that issued a certificate, and a chain with one authority too many.
 	leafKey := readKeyOf(a.demo)
 	leaf := daemontest.Parsed(t, a.demo.Certificate[0])
 	underLeaf := daemontest.NewKey(t)
@@ -299,7 +299,7 @@ func (a *arena) attackCertificates(t *testing.T) {
 	t.Run("a session that is resumed", a.attackByResumption)
 }
 
-// attackWithRevoked has a certificate revoked while its connection is open.
+// attackWithRevoked revokes a certificate while its connection is open.
 func (a *arena) attackWithRevoked(t *testing.T) {
 	rita := a.of(t, "/user/rita")
 	from := a.address(t.Name())
@@ -320,7 +320,7 @@ func (a *arena) attackWithRevoked(t *testing.T) {
 	}
 }
 
-// attackByResumption comes back with what an earlier session left behind.
+// attackByResumption resumes an earlier TLS session.
 func (a *arena) attackByResumption(t *testing.T) {
 	cfg := a.config(a.demo)
 	cfg.ClientSessionCache = tls.NewLRUClientSessionCache(8)

@@ -16,17 +16,16 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// movement is what a whole call to move money of account 100 looks like, as
-// the captured clients write it.
+// movement matches a complete call that moves money of account 100, in the forms of the
+// captured clients.
 var movement = regexp.MustCompile(
 	`^(?:<\?xml [^<>]*\?>)?\s*<methodCall>\s*<methodName>(deposit|withdraw)</methodName>\s*<params>` +
 		`\s*<param>\s*<value>\s*<int>\s*0*100\s*</int>\s*</value>\s*</param>` +
 		`\s*<param>\s*<value>\s*<double>\s*([0-9.]+)\s*</double>\s*</value>\s*</param>\s*</params>\s*</methodCall>\s*$`)
 
-// TestDamagedRequestsMoveWhatTheySay cuts the captured deposits and withdrawals at each byte
-// and turns each of their bits, and sends all of it. Money moves where the
-// damaged text is still a whole call, by the amount that stands in it, and
-// nowhere else.
+// TestDamagedRequestsMoveWhatTheySay truncates the captured deposits and withdrawals at each
+// byte, flips each of their bits, and sends all results. Money moves only if the damaged text
+// is still a complete call, and by the amount in that text.
 func TestDamagedRequestsMoveWhatTheySay(t *testing.T) {
 	t.Parallel()
 	h := daemontest.Start(t, nil)
@@ -116,7 +115,7 @@ func TestDamagedRequestsMoveWhatTheySay(t *testing.T) {
 	}
 }
 
-// nearestCent reads a double as the cent that it lies within 0.0001 cent of.
+// nearestCent reads a double as the cent within 0.0001 cent of it.
 func nearestCent(text string) (atm.Amount, bool) {
 	dollars, ok := new(big.Rat).SetString(text)
 	if !ok {

@@ -20,13 +20,13 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// attackDerived makes credentials from credentials: none that is made by a token does
-// what the token is not for, or lives longer.
+// attackDerived derives credentials from credentials. No credential that is derived from a
+// token has more scope or a longer life than the token.
 func (a *arena) attackDerived(t *testing.T) {
 	const life = 2 * time.Minute
 	key := readKey(t, filepath.Join(a.Data, "keys/token.key"))
 	kid := a.kid(t)
-	// tokenOf is a token of subject that ends soon.
+	// tokenOf is a token of subject that expires soon.
 	tokenOf := func(subject, scope string) (token string, expires time.Time) {
 		issued := time.Now().Add(-time.Second).Truncate(time.Second)
 		expires = time.Now().Add(life).Truncate(time.Second)
@@ -135,7 +135,7 @@ func (a *arena) attackDerived(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			token, expires := tokenOf(tt.subject, tt.scope)
-			if tt.want != "OK" { // from an address of its own: nothing of it is carried out
+			if tt.want != "OK" { // from its own address, because no operation of it may succeed
 				at := attack{
 					body:   daemontest.Call(tt.call[0], tt.call[1:]...),
 					header: []string{"Authorization: Bearer " + token},
@@ -225,7 +225,7 @@ func (a *arena) attackDerived(t *testing.T) {
 		}
 	})
 
-	// What a certificate makes for its holder ends with the certificate.
+	// A credential that a certificate's holder derives ends with the certificate.
 	short := a.issued(t, func(c *x509.Certificate) {
 		c.NotAfter = time.Now().Add(life)
 	}, "spiffe://"+a.domain+"/user/alice")
@@ -267,7 +267,7 @@ func (a *arena) attackDerived(t *testing.T) {
 	})
 }
 
-// kid is what the key that signs tokens is called.
+// kid is the name of the key that signs tokens.
 func (a *arena) kid(t *testing.T) string {
 	t.Helper()
 	_, jwks := a.exchange(t, nil, nil, "GET /.well-known/jwks.json HTTP/1.1\r\nHost: "+
@@ -280,7 +280,7 @@ func (a *arena) kid(t *testing.T) string {
 	return set.Keys[0].Kid
 }
 
-// tokenClaims are what a token says of what it is for.
+// tokenClaims are the claims of a token about its scope.
 type tokenClaims struct {
 	Scope string
 	Exp   int64
@@ -298,7 +298,7 @@ func claimsOf(t *testing.T, token string) (c tokenClaims) {
 	return c
 }
 
-// enroll follows an invitation.
+// enroll uses an invitation.
 func (a *arena) enroll(t *testing.T, code, request string) *x509.Certificate {
 	t.Helper()
 	resp, err := daemontest.HTTPClient(t, a.config(nil)).PostForm("https://"+a.Addr+"/enroll",

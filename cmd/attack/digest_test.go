@@ -15,12 +15,12 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// digestFields are what the credentials of Digest are made of. The zero value
-// of a field stands for what is right.
+// digestFields are the fields of Digest credentials. The zero value of a field means the right
+// value.
 type digestFields struct {
 	user, password, realm, nonce, method, uri, sentURI, qop, nc, cnonce, body string
 
-	change func(string) string // the whole value, at last
+	change func(string) string // changes the whole header value at the end
 }
 
 func sha(text string) string {
@@ -28,7 +28,7 @@ func sha(text string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// header is the line Authorization of d.
+// header is the header line Authorization for d.
 func (a *arena) digestHeader(d digestFields, nonce string) string {
 	or := func(text, otherwise string) string {
 		if text == "" {
@@ -56,7 +56,7 @@ func (a *arena) digestHeader(d digestFields, nonce string) string {
 
 var nonceIn = regexp.MustCompile(`nonce="([^"]+)"`)
 
-// nonce asks for a challenge.
+// nonce requests a challenge.
 func (a *arena) nonce(t *testing.T, from *net.TCPAddr) string {
 	t.Helper()
 	code, answer := a.exchange(t, from, nil,
@@ -72,14 +72,14 @@ func replaced(old, by string) func(string) string {
 	return func(s string) string { return strings.Replace(s, old, by, 1) }
 }
 
-// attackDigest signs in by Digest as alice, in ways that are not right.
+// attackDigest signs in by Digest as alice with wrong credentials.
 func (a *arena) attackDigest(t *testing.T) {
 	post := func(t *testing.T, from *net.TCPAddr, header string) (int, string) {
 		t.Helper()
 		return a.exchange(t, from, nil,
 			(&attack{body: daemontest.Call("inquiry", "200"), header: []string{header}}).bytes())
 	}
-	// Without an attack it works, with both kinds of protection.
+	// The same requests without an attack succeed, with both kinds of protection.
 	for _, qop := range []string{"auth", "auth-int"} {
 		from := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 9)}
 		if code, answer := post(t, from, a.digestHeader(digestFields{qop: qop},
@@ -181,7 +181,7 @@ func (a *arena) attackDigest(t *testing.T) {
 			from := a.address(t.Name())
 			want := 401
 			if name == "a user with a NUL" {
-				want = 400 // of HTTP itself
+				want = 400 // from net/http
 			}
 			if code, answer := post(t, from, a.digestHeader(d, a.nonce(t, from))); code != want {
 				t.Errorf("answered %d %.300s", code, answer)
@@ -258,7 +258,7 @@ func (a *arena) attackDigest(t *testing.T) {
 	})
 }
 
-// flip changes one bit of what follows prefix.
+// flip flips one bit of the text after prefix.
 func flip(s, prefix string) string {
 	i := strings.Index(s, prefix) + len(prefix)
 	return s[:i] + string(s[i]^1) + s[i+1:]

@@ -21,8 +21,8 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// TestLostEnrolmentGivesTheSameCertificate sends an enrolment again whose answer was lost, also
-// to a server that was started since, and then another one with the same code.
+// TestLostEnrolmentGivesTheSameCertificate repeats an enrolment whose answer was lost, also on
+// a restarted server, and then tries another enrolment with the same code.
 func TestLostEnrolmentGivesTheSameCertificate(t *testing.T) {
 	t.Parallel()
 	h := daemontest.Start(t, nil)
@@ -40,7 +40,7 @@ func TestLostEnrolmentGivesTheSameCertificate(t *testing.T) {
 		}
 		defer resp.Body.Close()
 		var answer map[string]any
-		json.NewDecoder(resp.Body).Decode(&answer) // a refusal is no JSON
+		json.NewDecoder(resp.Body).Decode(&answer) // a refusal is not JSON
 		return resp.StatusCode, answer
 	}
 	status, first := enrol(request)
@@ -63,12 +63,12 @@ func TestLostEnrolmentGivesTheSameCertificate(t *testing.T) {
 	list, _ := daemontest.Must(t)(h.As(t, "operator").Call(t.Context(),
 		"admin.cert.list")).Result.(map[string]any)
 	issued, _ := list["certificates"].([]any)
-	if n := len(issued); n != 3 { // demo's, operator's and this one
+	if n := len(issued); n != 3 { // those of demo, of operator, and this one
 		t.Errorf("%d certificates: %v", n, issued)
 	}
 }
 
-// TestExpiredCertificateIsToldWhatToDo signs in by a certificate that has ended.
+// TestExpiredCertificateIsToldWhatToDo signs in with an expired certificate.
 func TestExpiredCertificateIsToldWhatToDo(t *testing.T) {
 	t.Parallel()
 	a := newArena(t)
@@ -82,8 +82,8 @@ func TestExpiredCertificateIsToldWhatToDo(t *testing.T) {
 	}
 }
 
-// TestServerRenewsItsOwnClients has a server find a certificate in its folder in the last third of
-// its life: another one takes its place, over the same key, and it is no renewal of who was
+// TestServerRenewsItsOwnClients starts a server with a certificate in its folder that is in the
+// last third of its life. The certificate is renewed for the same key, unless its subject was
 // revoked.
 func TestServerRenewsItsOwnClients(t *testing.T) {
 	t.Parallel()

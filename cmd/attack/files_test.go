@@ -19,7 +19,7 @@ import (
 	"example.com/atm/cmd/internal/output"
 )
 
-// attackFiles hands files to commands that would do harm with them.
+// attackFiles passes harmful files to commands.
 func (a *arena) attackFiles(t *testing.T) {
 	dir := t.TempDir()
 	victim := filepath.Join(dir, "victim")
@@ -42,7 +42,7 @@ func (a *arena) attackFiles(t *testing.T) {
 		}
 	})
 	t.Run("a device", func(t *testing.T) {
-		link := filepath.Join(dir, "null") // the machine's own device is not risked
+		link := filepath.Join(dir, "null") // do not risk the machine's own device
 		if err := os.Symlink(os.DevNull, link); err != nil {
 			t.Fatal(err)
 		}
@@ -67,13 +67,13 @@ func (a *arena) attackFiles(t *testing.T) {
 	})
 }
 
-// sparse is an archive of a few hundred bytes whose one file has size bytes, all but
-// the last one in a hole.
+// sparse is an archive of a few hundred bytes with one file of size bytes, all but the last one
+// in a hole.
 func sparse(t *testing.T, size int) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
-	// The writer makes no sparse files: so their records have another name for it.
+	// archive/tar cannot write sparse files, so the name of their records is replaced afterwards.
 	err := w.WriteHeader(&tar.Header{
 		Name: "vault.db", Mode: 0o600, Size: 1, Format: tar.FormatPAX,
 		PAXRecords: map[string]string{

@@ -12,13 +12,12 @@ import (
 	"testing"
 )
 
-// A flaw is a mistake that somebody could make, and the attack that is there
-// to find it.
+// A flaw is a plausible mistake in the code, and the attack that must detect it.
 type flaw struct {
 	name     string
-	file     string // from the root of the module
-	old, new string // a piece of it that stands there once, and what the mistake makes of it
-	attack   string // TestAttacksAreRefused/attack fails then
+	file     string // relative to the root of the module
+	old, new string // a piece of file that occurs once, and its replacement
+	attack   string // TestAttacksAreRefused/attack must fail
 }
 
 var flaws = []flaw{
@@ -214,9 +213,9 @@ var flaws = []flaw{
 // module is the root of the module.
 const module = "../.."
 
-// TestPlantedFlawsAreCaught plants each flaw in a copy of its file, and demands that the attack
-// that is there for it notices. That takes minutes: make flaws does it. That
-// each flaw still has its place is checked always.
+// TestPlantedFlawsAreCaught plants each flaw in a copy of its file, and requires that its
+// attack detects it. That takes minutes, so only make flaws does it. Whether each flaw still
+// has its place in the code is always checked.
 func TestPlantedFlawsAreCaught(t *testing.T) {
 	for _, f := range flaws {
 		t.Run(strings.ReplaceAll(f.name, " ", "_"), func(t *testing.T) {

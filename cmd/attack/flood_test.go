@@ -16,10 +16,9 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// TestFloodOfFailedSignInsHidesNothing floods the server with failed sign-ins from a thousand
-// networks,
-// ten each, or a hundred with ATM_SOAK, while somebody deposits. The log grows
-// by no more than its bound, counts every one, and hides no deposit.
+// TestFloodOfFailedSignInsHidesNothing sends ten failed sign-ins, or a hundred with ATM_SOAK,
+// from each of a thousand networks while another client deposits. The log grows within its
+// bound, counts every failure, and has every deposit.
 func TestFloodOfFailedSignInsHidesNothing(t *testing.T) {
 	t.Parallel()
 	const networks, at, deposits = 1000, 50, 100
@@ -85,8 +84,8 @@ func TestFloodOfFailedSignInsHidesNothing(t *testing.T) {
 	if got := int64(single) + counted; got != int64(networks*each) {
 		t.Errorf("%d failures are in the log, want %d", got, networks*each)
 	}
-	// 1024 networks and reasons are told apart in a minute, each with five
-	// entries and a summary; all others are counted together.
+	// 1024 pairs of network and reason are counted separately within a minute, each with five
+	// entries and a summary. All others are counted together.
 	if bound := minutes * 1025 * 6; single+summaries > bound {
 		t.Errorf("%d entries about failures, the bound is %d", single+summaries, bound)
 	}

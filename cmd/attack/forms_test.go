@@ -16,8 +16,8 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// TestBoundsOfTimeThatMakeNoSenseAreRefused asks for pages that begin after their end, and
-// for bounds in the year 1, which are bounds.
+// TestBoundsOfTimeThatMakeNoSenseAreRefused requests pages that begin after their end. Bounds
+// in the year 1 are valid.
 func TestBoundsOfTimeThatMakeNoSenseAreRefused(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	demo, operator := h.As(t, "demo"), h.As(t, "operator")
@@ -69,8 +69,8 @@ func TestBoundsOfTimeThatMakeNoSenseAreRefused(t *testing.T) {
 	}
 }
 
-// TestEmptyLineBeforeALaterRequestIsRead sends what net/http takes from old clients: an empty
-// line after the body of a POST.
+// TestEmptyLineBeforeALaterRequestIsRead sends an empty line after the body of a POST, which
+// net/http tolerates for old clients.
 func TestEmptyLineBeforeALaterRequestIsRead(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	conn, err := tls.Dial("tcp", h.Addr, h.TLS(t, "demo"))

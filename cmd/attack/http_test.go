@@ -12,7 +12,7 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// attackCombinations presents more than one thing, or what is none of the three.
+// attackCombinations presents several credentials at once, or none of the three kinds.
 func (a *arena) attackCombinations(t *testing.T) {
 	basic := base64.StdEncoding.EncodeToString([]byte("alice:" + daemontest.AliceSecret))
 	a.run(t, []attack{
@@ -66,8 +66,8 @@ func (a *arena) attackCombinations(t *testing.T) {
 	})
 }
 
-// attackHTTP sends requests that two programs could read in two ways, or that
-// nobody should send.
+// attackHTTP sends requests that two programs could interpret differently, and requests that
+// are invalid.
 func (a *arena) attackHTTP(t *testing.T) {
 	body := daemontest.Call("inquiry", "100")
 	length := fmt.Sprintf("Content-Length: %d\r\n", len(body))

@@ -15,15 +15,15 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// arenaPerAddress is how many connections the server of the attacks allows from one address.
+// arenaPerAddress is how many connections the server under attack allows from one address.
 const arenaPerAddress = 64
 
-// attackMemory asks for more memory than one peer may have.
+// attackMemory requests more memory than one peer may have.
 func (a *arena) attackMemory(t *testing.T) {
 	t.Run("connections of one address", func(t *testing.T) {
 		from, most := a.address(t.Name()), arenaPerAddress*max(1, daemontest.Replicas)
-		// Connections that say nothing cost a busy machine least, and count from their
-		// first moment; the server closes them after its time for a head.
+		// Silent connections cost a busy machine the least, and count from the start. The server
+		// closes them after the timeout for headers.
 		for end := time.Now().Add(time.Minute); ; {
 			var silent []net.Conn
 			for range most {
@@ -79,7 +79,7 @@ func (a *arena) attackMemory(t *testing.T) {
 			text := request()
 			var open sync.WaitGroup
 			var refused atomic.Bool
-			for range most + 4 { // all of them without their last byte
+			for range most + 4 { // each without its last byte
 				open.Go(func() {
 					if code, _ := a.exchange(t, from, nil,
 						text[:len(text)-1]); code == http.StatusServiceUnavailable {

@@ -18,17 +18,16 @@ import (
 	"example.com/atm/teller/methods"
 )
 
-// afterSending sends bytes and returns all that comes back until the server
-// closes.
+// afterSending sends bytes and returns everything received until the server closes.
 func afterSending(t *testing.T, conn net.Conn, sent string) string {
 	t.Helper()
 	conn.SetDeadline(time.Now().Add(20 * time.Second))
-	io.WriteString(conn, sent) // the server may have closed by then
+	io.WriteString(conn, sent) // the server may have closed already
 	answer, _ := io.ReadAll(conn)
 	return string(answer)
 }
 
-// attackPermissions does as somebody what others may do.
+// attackPermissions attempts operations that the caller is not permitted to do.
 func (a *arena) attackPermissions(t *testing.T) {
 	const denied, missing = "<string>PERMISSION_DENIED</string>",
 		"<string>ACCOUNT_NOT_FOUND</string>"
@@ -195,8 +194,8 @@ func (a *arena) attackPermissions(t *testing.T) {
 	a.run(t, list)
 
 	t.Run("no oracle", func(t *testing.T) {
-		// Another's account answers as one that does not exist does, but for
-		// its number and the receipt.
+		// The account of another customer is answered like a nonexistent one, except for its number
+		// and the receipt.
 		number := regexp.MustCompile(
 			`\b(100|999)\b|[0-9]+ [A-Za-z0-9+/]{43}=|Date: [^\r]*|Content-Length: [0-9]+`)
 		for _, ask := range []func(string) string{
@@ -218,7 +217,7 @@ func (a *arena) attackPermissions(t *testing.T) {
 		}
 	})
 	t.Run("another's request id", func(t *testing.T) {
-		// It names something else in each subject's hands.
+		// The same request means something else for each subject.
 		daemontest.Must(t)(a.client(t, a.till).Deposit(t.Context(), 300, 1, "one id"))
 		daemontest.Must(t)(a.client(t, a.till).Withdraw(t.Context(), 300, 1, "and back"))
 		_, answer := a.exchange(t, a.address(t.Name()), a.alice,
@@ -255,20 +254,20 @@ func codeIn(answer string) string {
 	return found[1]
 }
 
-// shownAs makes somebody with a role, and their certificate.
+// shownAs creates a subject with a role and a certificate.
 func (a *arena) shownAs(t *testing.T, subject, role string) *tls.Certificate {
 	t.Helper()
 	daemontest.Must(t)(a.As(t, "operator").Call(t.Context(), "admin.user.add", subject, role))
 	return a.of(t, "/"+strings.Replace(subject, ":", "/", 1))
 }
 
-// attackGrants uses a grant for what it is not for.
+// attackGrants uses a grant for operations that it does not allow.
 func (a *arena) attackGrants(t *testing.T) {
 	grant := daemontest.Must(t)(a.client(t, a.alice).Call(t.Context(), "admin.grant.create", 200,
 		"withdraw inquiry", "20.00", "service:billing", 600))
 	token, _ := grant.Result.(map[string]any)["token"].(string)
 	bearer := []string{"Authorization: Bearer " + token}
-	// What was answered under one grant is not shown under another.
+	// An answer under one grant is not repeated under another.
 	daemontest.Must(t)(a.client(t, a.till).Deposit(t.Context(), 200, 1, "for the grant"))
 	first := a.address(t.Name() + " " + harmless)
 	if _, answer := a.exchange(t, first, nil,

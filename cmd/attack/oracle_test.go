@@ -15,11 +15,10 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// TestUnknownUserTakesAsLongAsAWrongPassword signs in as somebody unknown and with a wrong
-// password, by
-// Digest and at the token endpoint: the answers are the same bytes, but for
-// date and nonce. With ATM_SOAK it also says how long a thousand of each take,
-// one after the other in turn.
+// TestUnknownUserTakesAsLongAsAWrongPassword signs in as an unknown user and with a wrong
+// password, by Digest and at the token endpoint. The answers are the same bytes, except for
+// date and nonce. With ATM_SOAK the test also prints how long a thousand of each take, sent
+// alternately.
 func TestUnknownUserTakesAsLongAsAWrongPassword(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	daemontest.WithAlice(t, h)
@@ -59,7 +58,7 @@ func TestUnknownUserTakesAsLongAsAWrongPassword(t *testing.T) {
 			var answers [2]string
 			for i, at := range []attack{known, unknown} {
 				n++
-				// nobody is throttled
+				// no caller is throttled
 				from := &net.TCPAddr{IP: net.IPv4(127, 2, byte(n/50), byte(1+n%50))}
 				conn, err := a.dial(t, from, nil)
 				if err != nil {

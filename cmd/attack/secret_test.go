@@ -13,8 +13,8 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// attackSecrets has made-up secrets checked, which takes memory and time, so that others
-// would have to wait.
+// attackSecrets floods the check of secrets, which takes memory and time, with invented ones,
+// so that other callers would have to wait.
 func (a *arena) attackSecrets(t *testing.T) {
 	const made, secret = 60, "my mare ate 7 green apples"
 	daemontest.Must(t)(a.As(t, "operator").Call(t.Context(), "admin.user.add", "user:tess",
@@ -42,7 +42,7 @@ func (a *arena) attackSecrets(t *testing.T) {
 				}
 			})
 		}
-		<-begun // the others are on their way, or wait
+		<-begun // the other checks are running or waiting
 		code, answer := a.exchange(t, a.address(t.Name()+" by_right"), nil,
 			request("user:tess", secret))
 		before := refused.Load()

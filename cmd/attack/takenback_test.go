@@ -21,16 +21,16 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// A person is somebody whose credentials are used, and taken back.
+// A person is a subject whose credentials are used and then revoked.
 type person struct {
 	name, subject string
 	cert          *tls.Config
 	serial        string
-	jti           string // of the token or the invitation that is used
-	issuer        string // of the token, unless it is the server
+	jti           string // of the token or invitation in use
+	issuer        string // of the token, if it is not the server
 }
 
-// counter is a server, and who operates it.
+// counter is a server and its operator.
 type counter struct {
 	*daemontest.Server
 	operator *client.Client
@@ -69,8 +69,8 @@ func newCounter(t *testing.T) *counter {
 	return c
 }
 
-// person makes somebody new with these roles, a password that is for what use says, and an
-// account.
+// person creates a subject with these roles, a password if passwordFor says what it is for, and
+// an account.
 func (c *counter) person(t *testing.T, roles, passwordFor string) *person {
 	t.Helper()
 	name := fmt.Sprintf("p%d", c.people)
@@ -98,14 +98,15 @@ func (c *counter) person(t *testing.T, roles, passwordFor string) *person {
 
 func (c *counter) account() string { return fmt.Sprint(1000 + c.people) }
 
-// takes are all ways to take a credential back. Each reports whether it is one for u.
+// takes are all ways to revoke a credential. Each reports whether it applies to u.
 var takes = map[string]func(t *testing.T, c *counter, name string, u use) bool{
 	"user disable": func(t *testing.T, c *counter, _ string, u use) bool {
 		daemontest.Must(t)(c.operator.Call(t.Context(), "admin.user.disable", u.by[0].subject))
 		return true
 	},
 	"user revoke": func(t *testing.T, c *counter, name string, u use) bool {
-		// Passwords are changed, not revoked. Who gets a grant shows nothing for it.
+		// Passwords are changed and not revoked. The grantee of a grant presents no credential of
+		// the grantor.
 		if strings.Contains(name, "digest") || strings.Contains(name, "secret") ||
 			name == "grant to somebody" {
 			return false
@@ -143,21 +144,22 @@ var takes = map[string]func(t *testing.T, c *counter, name string, u use) bool{
 		return true
 	},
 	"other roles": func(t *testing.T, c *counter, name string, u use) bool {
-		// Everybody may ask for a token and renew; what the roles allow is asked at each use.
+		// Every role may request a token and renew a certificate. The permissions of the roles are
+		// checked at each use.
 		if name == "renewal" || strings.HasPrefix(name, "token by") ||
 			strings.HasSuffix(name, "to somebody") || name == "exchange by somebody" {
 			return false
 		}
 		roles := "auditor"
 		if name == "enrolment" {
-			roles = "customer" // as it is; the invitation was for more
+			roles = "customer" // unchanged; the invitation was for more
 		}
 		daemontest.Must(t)(c.operator.Call(t.Context(), "admin.user.add", u.by[0].subject, roles))
 		return true
 	},
 }
 
-// send sends a request in two parts, and has something done between them.
+// send sends a request in two parts, and calls between after the first.
 func (c *counter) send(t *testing.T, u use, split func(head, body int) int, between func()) (int,
 	string,
 ) {
@@ -182,7 +184,8 @@ func (c *counter) send(t *testing.T, u use, split func(head, body int) int, betw
 		t.Fatal(err)
 	}
 	if n > 0 {
-		time.Sleep(10 * time.Millisecond) // so that the head has been read; no matter if not
+		// The head has probably been read by now. The test holds either way.
+		time.Sleep(10 * time.Millisecond)
 	}
 	between()
 	if _, err := io.WriteString(conn, text[n:]); err != nil {
@@ -202,8 +205,8 @@ func refused(code int, answer string) bool {
 			codeIn(answer) == "ACCOUNT_NOT_FOUND")
 }
 
-// TestWhatWasTakenBackIsRefused uses every credential after it was taken back in every way:
-// before its request, after the head of it, and before the last byte of its body.
+// TestWhatWasTakenBackIsRefused uses every credential after it was revoked in every way: before
+// its request, after the head of the request, and before the last byte of the body.
 func TestWhatWasTakenBackIsRefused(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t)
@@ -226,7 +229,7 @@ func TestWhatWasTakenBackIsRefused(t *testing.T) {
 			for _, taking := range sorted(takes) {
 				for _, moment := range moments {
 					if seen++; daemontest.Replicas > 1 && seen%sampled != 0 {
-						continue // each waits until all replicas know
+						continue // each waits until all replicas know of it
 					}
 					u, applies := uses[using](t, c), false
 					var taken time.Time
@@ -252,7 +255,7 @@ func TestWhatWasTakenBackIsRefused(t *testing.T) {
 		cells, longest)
 }
 
-// sampled is how many cells of the table there are for one that is tried on replicas.
+// sampled is how many cells of the table there are for each one that is tried on replicas.
 const sampled = 13
 
 func sorted[V any](m map[string]V) []string {
@@ -264,8 +267,8 @@ func sorted[V any](m map[string]V) []string {
 	return names
 }
 
-// TestTokenIsRevokedByIssuerAndID revokes a token of another issuer by its id alone, which is
-// unknown here, by an issuer that is unknown, and by its own.
+// TestTokenIsRevokedByIssuerAndID revokes a token of another issuer: by its id alone and with
+// an unknown issuer, which is refused, and with its own issuer.
 func TestTokenIsRevokedByIssuerAndID(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t)
@@ -291,7 +294,7 @@ func TestTokenIsRevokedByIssuerAndID(t *testing.T) {
 	}
 }
 
-// TestLastOperatorStays keeps the last operator from being disabled and demoted, in all ways.
+// TestLastOperatorStays tries in all ways to disable or demote the last operator.
 func TestLastOperatorStays(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t)

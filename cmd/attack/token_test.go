@@ -23,8 +23,7 @@ import (
 
 var b64url = base64.RawURLEncoding.EncodeToString
 
-// forge makes a token of a header and claims as they are written here, signed
-// by key as ES256 wants it.
+// forge makes a token with exactly this header and these claims, signed by key with ES256.
 func forge(t *testing.T, key *ecdsa.PrivateKey, header, claims string) string {
 	t.Helper()
 	text := b64url([]byte(header)) + "." + b64url([]byte(claims))
@@ -37,8 +36,8 @@ func forge(t *testing.T, key *ecdsa.PrivateKey, header, claims string) string {
 		s.FillBytes(make([]byte, 32))...))
 }
 
-// attackTokens presents tokens of which one thing is wrong. Those whose claims
-// are wrong are signed with the server's own key, which nobody outside has.
+// attackTokens presents tokens with one defect each. Those with wrong claims are signed with
+// the server's own key, which no attacker has.
 func (a *arena) attackTokens(t *testing.T) {
 	key := readKey(t, filepath.Join(a.Data, "keys/token.key"))
 	other := daemontest.NewKey(t)
@@ -281,7 +280,7 @@ func (a *arena) attackTokens(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// (r, n−s) is a signature of the same bytes.
+		// (r, n−s) is another valid signature of the same bytes.
 		twin := new(big.Int).Sub(key.Params().N, new(big.Int).SetBytes(raw[32:]))
 		for name, token := range map[string]string{"itself": revoked, "twin": p[0] + "." + p[1] +
 			"." + b64url(append(raw[:32:32], twin.FillBytes(make([]byte, 32))...))} {

@@ -15,16 +15,16 @@ import (
 	"github.com/icholy/digest"
 )
 
-// A use is a request by a credential, which succeeds as long as that is good.
+// A use is a request with a credential. It succeeds as long as the credential is good.
 type use struct {
 	path   string
 	cert   *tls.Config // nil for none
 	header []string
 	body   string
-	by     []*person // whose credentials it rests on, the first of whom is taken back
+	by     []*person // owners of the credentials it depends on; the first one's are revoked
 }
 
-// tokenOf is a token of p, whose id p has from then on.
+// tokenOf is a token of p, and records its id in p.
 func (c *counter) tokenOf(t *testing.T, p *person, scope string) string {
 	t.Helper()
 	record, _ := daemontest.Must(t)(c.operator.Call(t.Context(), "admin.token.issue",
@@ -36,7 +36,7 @@ func (c *counter) tokenOf(t *testing.T, p *person, scope string) string {
 
 const exchangeType = "urn:ietf:params:oauth:grant-type:token-exchange"
 
-// uses are all ways to use a credential, and to make one from another.
+// uses are all ways to use a credential, and to derive one from another.
 var uses = map[string]func(t *testing.T, c *counter) use{
 	"money by certificate": func(t *testing.T, c *counter) use {
 		p := c.person(t, "customer", "")
@@ -84,7 +84,7 @@ var uses = map[string]func(t *testing.T, c *counter) use{
 	},
 	"grant to somebody": func(t *testing.T, c *counter) use {
 		to, p := c.person(t, "customer", ""), c.person(t, "customer", "")
-		to.serial = "" // it is the grantee who is taken back, as a subject
+		to.serial = "" // the grantee is revoked as a subject
 		return use{cert: p.cert, body: daemontest.Call("admin.grant.create", c.account(),
 			"withdraw", "5",
 			to.subject), by: []*person{to}}
@@ -127,7 +127,7 @@ var uses = map[string]func(t *testing.T, c *counter) use{
 	},
 	"money by another issuer's token": func(t *testing.T, c *counter) use {
 		p := c.person(t, "customer", "")
-		// of a clock that is ahead
+		// from a clock that is ahead
 		token := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{
 			"iss": otherIssuer, "aud": "atm", "sub": p.name, "iat": time.Now().Unix() + 30,
 			"exp": time.Now().Unix() + 600, "jti": "J" + p.name,
@@ -225,7 +225,7 @@ func (c *counter) exchangeForm(t *testing.T, p *person) string {
 	}.Encode()
 }
 
-// grantOf is the token of a grant that p, who was made last, gives to actor.
+// grantOf is the token of a grant by p, which was created last, to actor.
 func (c *counter) grantOf(t *testing.T, p, actor *person) string {
 	by, err := client.New(client.Config{Server: "https://" + c.Addr, TLS: p.cert})
 	if err != nil {
@@ -238,7 +238,7 @@ func (c *counter) grantOf(t *testing.T, p, actor *person) string {
 	return fmt.Sprint(record["token"])
 }
 
-// invitation is the form that follows an invitation of p.
+// invitation is the form with which an invitation of p is used.
 func (c *counter) invitation(t *testing.T, by *client.Client, p *person, roles string) string {
 	record, _ := daemontest.Must(t)(by.Call(t.Context(), "admin.cert.invite", p.subject,
 		roles)).Result.(map[string]any)

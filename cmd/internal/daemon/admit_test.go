@@ -12,8 +12,8 @@ import (
 	"example.com/atm/cmd/internal/datadir"
 )
 
-// TestCommitsWaitForThePublisher has a clock that moves while everybody waits: a commit
-// waits when what was committed before is not published for long.
+// TestCommitsWaitForThePublisher runs on a fake clock. A commit waits if earlier commits have
+// been unpublished for long.
 func TestCommitsWaitForThePublisher(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()

@@ -16,9 +16,9 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// TestReadingItemsThatDoNotFitAreRefused asks for 54 long statements in one multicall, whose
-// answers would be 13 MiB. Some are given, the others refused before they run, and the money
-// of the last item moves.
+// TestReadingItemsThatDoNotFitAreRefused requests 54 long statements in one multicall, whose
+// answers would take 13 MiB. Some are answered, the others are refused before they run, and the
+// last item, a deposit, succeeds.
 func TestReadingItemsThatDoNotFitAreRefused(t *testing.T) {
 	t.Parallel()
 	const asked = 54
@@ -49,8 +49,9 @@ func TestReadingItemsThatDoNotFitAreRefused(t *testing.T) {
 	}
 }
 
-// TestPeerThatReadsNothingIsDropped sends requests whose answers are large and reads none of
-// them. Its connections end, what it may hold is bounded, and others are answered meanwhile.
+// TestPeerThatReadsNothingIsDropped sends requests with large answers and reads none of them.
+// Its connections are closed, its memory is bounded, and other callers are served at the same
+// time.
 func TestPeerThatReadsNothingIsDropped(t *testing.T) {
 	t.Parallel()
 	daemontest.Single(t, "the bound is that of one server")
@@ -78,7 +79,7 @@ func TestPeerThatReadsNothingIsDropped(t *testing.T) {
 	if page.Result == nil {
 		t.Error("another caller gets no page")
 	}
-	// The memory comes back when the silent ones are cut off.
+	// The memory is freed when the silent connections are closed.
 	c := daemontest.HTTPClient(t, h.TLS(t, "demo"))
 	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		if resp, _ := h.Post(t, c, body, nil); resp.StatusCode == http.StatusOK {

@@ -20,9 +20,8 @@ import (
 )
 
 // TestBackupUnderLoadHoldsAllThatWasAnsweredBefore takes backups while 32 clients write. Each
-// restored copy
-// passes every check, its log verifies, and it holds whatever was acknowledged
-// before the backup began.
+// restored copy passes every check, its log verifies, and it has everything that was
+// acknowledged before the backup began.
 func TestBackupUnderLoadHoldsAllThatWasAnsweredBefore(t *testing.T) {
 	t.Parallel()
 	h := daemontest.Start(t, nil)

@@ -21,7 +21,7 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// asks reports whether an inquiry on conn is answered.
+// asks reports whether an inquiry over conn is answered.
 func asks(t testing.TB, conn net.Conn) bool {
 	t.Helper()
 	inquiry := daemontest.Call("inquiry", "100")
@@ -38,8 +38,8 @@ func asks(t testing.TB, conn net.Conn) bool {
 	return err == nil && resp.StatusCode == http.StatusOK
 }
 
-// TestSilentConnectionsMakeWayForOthers opens more silent connections than there may be at
-// all. Others are served nevertheless, and a connection that is in use stays open.
+// TestSilentConnectionsMakeWayForOthers opens more silent connections than the limit of all
+// connections. Other clients are served nevertheless, and a connection in use stays open.
 func TestSilentConnectionsMakeWayForOthers(t *testing.T) {
 	daemontest.Single(t, "the bound is that of one server")
 	h := daemontest.Start(t, func(o *daemon.Options) {
@@ -69,7 +69,7 @@ func TestSilentConnectionsMakeWayForOthers(t *testing.T) {
 	}
 }
 
-// TestConnectionsOfOneAddressAreBounded opens one more from an address than it may have.
+// TestConnectionsOfOneAddressAreBounded opens one more connection from an address than allowed.
 func TestConnectionsOfOneAddressAreBounded(t *testing.T) {
 	daemontest.Single(t, "the bound is that of one server")
 	h := daemontest.Start(t, func(o *daemon.Options) { o.Server.MaxPerAddress = 4 })
@@ -100,8 +100,8 @@ func TestConnectionsOfOneAddressAreBounded(t *testing.T) {
 	}
 }
 
-// TestBalancerMayHaveMoreConnections comes through a load balancer: the addresses that
-// count are those of its clients.
+// TestBalancerMayHaveMoreConnections connects through a load balancer. Connections count for
+// the addresses of its clients.
 func TestBalancerMayHaveMoreConnections(t *testing.T) {
 	daemontest.Single(t, "the bound is that of one server")
 	h := daemontest.Start(t, func(o *daemon.Options) {
@@ -122,9 +122,8 @@ func TestBalancerMayHaveMoreConnections(t *testing.T) {
 	}
 }
 
-// TestStrangersLargeHeadsAreBounded begins large heads that never end, on more connections
-// than may be so, from one address: the last ones are closed. Somebody who has signed in
-// is not among those that count.
+// TestStrangersLargeHeadsAreBounded begins large heads that never end over too many connections
+// from one address. The last ones are closed. Connections that have signed in do not count.
 func TestStrangersLargeHeadsAreBounded(t *testing.T) {
 	t.Parallel()
 	daemontest.Single(t, "the bound is that of one server")
@@ -167,8 +166,9 @@ func TestStrangersLargeHeadsAreBounded(t *testing.T) {
 	}
 }
 
-// TestBodiesOfOneCallerAreBounded begins more large calls than one caller may have on their
-// way, without their last bytes. One more is refused; small ones and those of others are not.
+// TestBodiesOfOneCallerAreBounded begins as many large calls as one caller may have in transit,
+// without their last bytes. Another large call is refused. Small calls and calls of other
+// callers are not.
 func TestBodiesOfOneCallerAreBounded(t *testing.T) {
 	t.Parallel()
 	daemontest.Single(t, "the bound is that of one server")
@@ -187,7 +187,7 @@ func TestBodiesOfOneCallerAreBounded(t *testing.T) {
 			len(large), large[:len(large)-1])
 	}
 	demo := daemontest.HTTPClient(t, h.TLS(t, "demo"))
-	for end := time.Now().Add(30 * time.Second); ; { // the last ones may be on their way still
+	for end := time.Now().Add(30 * time.Second); ; { // the last ones may not have been counted yet
 		if resp, _ := h.Post(t, demo, large,
 			nil); resp.StatusCode == http.StatusServiceUnavailable {
 			break

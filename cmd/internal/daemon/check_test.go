@@ -19,9 +19,9 @@ import (
 	"example.com/atm/vault/pgstore"
 )
 
-// TestRebuildMendsWhatTheCheckNames changes records of the vault in ways that only somebody
-// with its key can, so that every value opens. The check says what is wrong,
-// and a rebuild puts it right, from the journal alone.
+// TestRebuildMendsWhatTheCheckNames changes records of the vault with its key, so that every
+// value opens. The check reports the changes, and a rebuild restores the records from the
+// journal alone.
 func TestRebuildMendsWhatTheCheckNames(t *testing.T) {
 	t.Parallel()
 	h := daemontest.Start(t, nil)
@@ -117,7 +117,7 @@ func TestRebuildMendsWhatTheCheckNames(t *testing.T) {
 	}
 }
 
-// change puts other accounts and holds into the vault of a data folder.
+// change replaces accounts and holds in the vault of a data folder.
 func change(t *testing.T, folder offline.Folder, tamper func([]vault.Account,
 	[]vault.Hold) ([]vault.Account, []vault.Hold),
 ) {
@@ -137,7 +137,7 @@ func change(t *testing.T, folder offline.Folder, tamper func([]vault.Account,
 	}
 }
 
-// openStore opens what keeps the accounts of a data folder.
+// openStore opens the store of a data folder.
 func openStore(t testing.TB, folder offline.Folder) vault.Backend {
 	t.Helper()
 	dir, _, err := datadir.Open(folder.Data, datadir.Config{})

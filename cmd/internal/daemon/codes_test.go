@@ -14,9 +14,8 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// TestEveryCodeIsAnsweredAndRecorded gets every code of the contract over the wire, and finds each
-// in
-// the audit log.
+// TestEveryCodeIsAnsweredAndRecorded gets every code of the contract over the wire, and finds
+// each in the audit log.
 func TestEveryCodeIsAnsweredAndRecorded(t *testing.T) {
 	t.Parallel()
 	h := daemontest.Start(t, nil)
@@ -30,7 +29,7 @@ func TestEveryCodeIsAnsweredAndRecorded(t *testing.T) {
 		"1000000000000"))
 	daemontest.Must(t)(operator.Call(t.Context(), "admin.account.open", "600", "user:demo", "100"))
 	daemontest.Must(t)(operator.Call(t.Context(), "admin.account.limit", "600", "10", "15", 3))
-	for i := range 89 { // so that 10^12 dollars more are above the largest balance, 2^53-1 cents
+	for i := range 89 { // so that 10^12 dollars more exceed the largest balance, 2^53-1 cents
 		daemontest.Must(t)(demo.Deposit(t.Context(), 500, atm.MaxAmount,
 			atm.RequestID("fill "+strconv.Itoa(i))))
 	}
@@ -45,7 +44,7 @@ func TestEveryCodeIsAnsweredAndRecorded(t *testing.T) {
 	for _, tt := range []struct {
 		want   atm.Code
 		call   func() (*client.Answer, error)
-		reason string // the whole one, where it is promised
+		reason string // the whole reason, if the contract promises it
 	}{
 		{atm.OK, func() (*client.Answer, error) { return demo.Inquiry(t.Context(), 100) }, ""},
 		{atm.AccountNotFound, func() (*client.Answer, error) {
@@ -156,7 +155,7 @@ func TestEveryCodeIsAnsweredAndRecorded(t *testing.T) {
 		}
 		seen[tt.want] = true
 	}
-	time.Sleep(2 * time.Second) // the hold of one second ends at the next full one
+	time.Sleep(2 * time.Second) // a hold of one second ends at the next full second
 	a, err := demo.Capture(t.Context(), expired, 1, "expired")
 	if err != nil || a.Code != atm.HoldExpired {
 		t.Errorf("%+v, %v", a, err)
@@ -174,8 +173,8 @@ func TestEveryCodeIsAnsweredAndRecorded(t *testing.T) {
 			t.Errorf("%s is in no entry", code)
 		}
 	}
-	// UNAVAILABLE is in TestNothingIsWrittenIntoTheDiskReserve; OUTCOME_UNKNOWN and INTERNAL need a
-	// disk that fails. None of the three can be stored.
+	// None of the three can be stored: UNAVAILABLE is covered by
+	// TestNothingIsWrittenIntoTheDiskReserve, and OUTCOME_UNKNOWN and INTERNAL need a failing disk.
 	for _, code := range strings.Fields("OK ACCOUNT_NOT_FOUND ACCOUNT_EXISTS ACCOUNT_FROZEN " +
 		"ACCOUNT_CLOSED ACCOUNT_NOT_EMPTY INSUFFICIENT_FUNDS " +
 		"AMOUNT_INVALID AMOUNT_NOT_POSITIVE AMOUNT_PRECISION AMOUNT_TOO_LARGE BALANCE_TOO_LARGE " +

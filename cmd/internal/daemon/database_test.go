@@ -22,8 +22,8 @@ import (
 	"example.com/atm/vault/pgstore/pgtest"
 )
 
-// TestServerWithoutItsDatabaseIsNotReady takes the database away from under a server, and gives it
-// back.
+// TestServerWithoutItsDatabaseIsNotReady stops the database of a running server, and starts it
+// again.
 func TestServerWithoutItsDatabaseIsNotReady(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Start(t)
@@ -55,7 +55,7 @@ func TestServerWithoutItsDatabaseIsNotReady(t *testing.T) {
 }
 
 // TestDigestWaitsForTheDatabase signs in with a good digest while there is no database. A new
-// challenge would not help: the client is told to wait, as readers are.
+// challenge would not help, so the client is told to wait, like a client that reads.
 func TestDigestWaitsForTheDatabase(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Start(t)
@@ -111,8 +111,8 @@ func TestDigestWaitsForTheDatabase(t *testing.T) {
 	}
 }
 
-// TestOlderDatabaseIsRefusedUntilRecovery restores an old state of the database: no replica goes on
-// from it, and recover begins another log.
+// TestOlderDatabaseIsRefusedUntilRecovery restores an old state of the database. No replica
+// continues from it, and recover begins another log.
 func TestOlderDatabaseIsRefusedUntilRecovery(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Start(t)
@@ -133,7 +133,7 @@ func TestOlderDatabaseIsRefusedUntilRecovery(t *testing.T) {
 		t.Fatal(err)
 	}
 	old := storage.Location{URL: cluster.URL("atm", "old")}
-	// Another one has not seen what is gone, and runs on the old state already.
+	// The other replica has not seen the lost entries, and runs on the old state.
 	folder := filepath.Join(t.TempDir(), "other")
 	daemontest.Join(t, h.Data, folder)
 	other := daemon.Options{Data: folder, Store: old, Log: daemontest.Discard, Grace: time.Second}
@@ -165,7 +165,7 @@ func TestOlderDatabaseIsRefusedUntilRecovery(t *testing.T) {
 	if _, err := daemon.Open(t.Context(), other); !errors.Is(err, pgstore.ErrRolledBack) {
 		t.Errorf("a start of the other replica: %v", err)
 	}
-	// On the folder that saw less, it says which replica's log it did not look at.
+	// In the folder that saw less, recover names the replica whose log it has not read.
 	recovered, err := offline.Folder{Data: folder, Store: old}.Recover(t.Context(),
 		daemontest.Discard)
 	if err != nil {

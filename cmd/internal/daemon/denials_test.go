@@ -12,8 +12,8 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// TestDenialsAreBounded: a known caller, an operator too, does not fill the log by asking for
-// what they may not do. What is not written one by one is counted when the server stops.
+// TestDenialsAreBounded has an operator, a known caller, send denied requests. They do not fill
+// the log: denials without an entry of their own are counted when the server stops.
 func TestDenialsAreBounded(t *testing.T) {
 	const calls, each = 4, 50
 	h := daemontest.Start(t, nil)
@@ -40,7 +40,7 @@ func TestDenialsAreBounded(t *testing.T) {
 			}
 		}
 	}
-	// A minute may end in between.
+	// A minute may end during the test.
 	if single > 2*flood.DenialEntries || summaries == 0 || single+int(counted) != calls*each {
 		t.Errorf("%d denials have entries, and %d summaries count %d, of %d", single, summaries,
 			counted, calls*each)

@@ -18,10 +18,9 @@ import (
 	"example.com/atm/cmd/internal/offline"
 )
 
-// TestRestoredServerGoesOnFromItsBackup takes a backup of a server with many entries while clients
-// write,
-// restores it, starts a server on it, verifies its log, and replays that against its
-// balances: what docs/operations.md tells an operator to do, with the time it takes.
+// TestRestoredServerGoesOnFromItsBackup takes a backup of a server with many entries while
+// clients write, restores it, starts a server on it, verifies its log, and reconciles that with
+// its balances, as docs/operations.md tells an operator to do. It prints the time of each step.
 func TestRestoredServerGoesOnFromItsBackup(t *testing.T) {
 	t.Parallel()
 	daemontest.Single(t, "a backup is restored without a database")
@@ -49,7 +48,8 @@ func TestRestoredServerGoesOnFromItsBackup(t *testing.T) {
 					t.Errorf("%s %.300s", resp.Status, text)
 					return
 				}
-				if written.Add(100) > entries { // from now on a little, so that it is under load
+				// Write less from now on, so that the backup is taken under load.
+				if written.Add(100) > entries {
 					time.Sleep(20 * time.Millisecond)
 				}
 			}
@@ -84,7 +84,7 @@ func TestRestoredServerGoesOnFromItsBackup(t *testing.T) {
 	}
 	begun = time.Now()
 	data := filepath.Join(t.TempDir(), "restored")
-	// checks, and replays the journal
+	// Restore checks the vault, and replays the journal.
 	found, err := offline.Folder{Data: data}.Restore(t.Context(), f, daemontest.Discard)
 	if err != nil || found.Entries < entries {
 		t.Fatal(found, err)

@@ -16,8 +16,8 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// TestInvitationIsFollowedOnce follows one invitation ten times at once, each time with
-// another key: one gets a certificate. So it stays after a restart.
+// TestInvitationIsFollowedOnce uses one invitation ten times at once, each time with another
+// key. One request gets a certificate. That does not change after a restart.
 func TestInvitationIsFollowedOnce(t *testing.T) {
 	t.Parallel()
 	h := daemontest.Start(t, nil)

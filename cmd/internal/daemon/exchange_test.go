@@ -12,9 +12,8 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// TestExchangedTokenHasNoMoreThanItsGrant has a service exchange a token of a customer's for a
-// grant of
-// theirs, and ask for what it may not have.
+// TestExchangedTokenHasNoMoreThanItsGrant has a service exchange a customer's token for a
+// grant, and then attempt operations that the grant does not allow.
 func TestExchangedTokenHasNoMoreThanItsGrant(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	operator := h.As(t, "operator")
@@ -62,7 +61,7 @@ func TestExchangedTokenHasNoMoreThanItsGrant(t *testing.T) {
 			t.Errorf("%+v: %s", tt, text)
 		}
 	}
-	// A grant lives no longer than what it was exchanged for.
+	// A grant expires no later than the token that it was exchanged for.
 	if _, answer := h.Token(t, c, form(func(v url.Values) {
 		v.Set("seconds", "3600")
 	}), nil); answer["expires_in"].(float64) > 600 {
@@ -130,7 +129,7 @@ func TestExchangedTokenHasNoMoreThanItsGrant(t *testing.T) {
 		nil); resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("nobody: %s", resp.Status)
 	}
-	// The token's owner is who made the grant, by that token.
+	// The grant was made by the owner of the token, with that token.
 	if n := daemontest.Count(h.Entries(t), func(e *audit.Entry) bool {
 		return e.Operation == "admin.grant.create" && e.Caller.Subject == "user:alice" &&
 			e.Caller.Method == "jwt" && e.Status.Code == "OK"

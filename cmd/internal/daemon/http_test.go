@@ -20,7 +20,7 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// TestWhatIsNoCallIsRefusedBelowRPC sends what is refused below RPC.
+// TestWhatIsNoCallIsRefusedBelowRPC sends requests that HTTP refuses.
 func TestWhatIsNoCallIsRefusedBelowRPC(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	inquiry := daemontest.Call("inquiry", "100")
@@ -29,7 +29,7 @@ func TestWhatIsNoCallIsRefusedBelowRPC(t *testing.T) {
 	for _, tt := range []struct {
 		name, request string
 		code          int
-		want          string // in the answer
+		want          string // text in the answer
 		closes        bool
 	}{
 		{"a good call", "POST /RPC2 HTTP/1.1\r\n" + head + length + "Connection: close\r\n\r\n" +
@@ -121,7 +121,7 @@ func TestWhatIsNoCallIsRefusedBelowRPC(t *testing.T) {
 				}
 				return
 			}
-			answer := h.Raw(t, "demo", tt.request) // returns when the server has closed
+			answer := h.Raw(t, "demo", tt.request) // returns when the server has closed the connection
 			if !strings.HasPrefix(answer, fmt.Sprintf("HTTP/1.1 %d ", tt.code)) ||
 				!strings.Contains(answer, tt.want) {
 				t.Errorf("answer %.600q, want %d and %q", answer, tt.code, tt.want)
@@ -133,8 +133,8 @@ func TestWhatIsNoCallIsRefusedBelowRPC(t *testing.T) {
 	}
 }
 
-// TestPipelinedCodingIsRefused hides a Transfer-Encoding in the second of two requests
-// that arrive together.
+// TestPipelinedCodingIsRefused sends two requests at once, of which the second has a
+// Transfer-Encoding.
 func TestPipelinedCodingIsRefused(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	inquiry := daemontest.Call("inquiry", "100")
@@ -149,9 +149,8 @@ func TestPipelinedCodingIsRefused(t *testing.T) {
 	}
 }
 
-// TestPipelinedCallsAreAnsweredInOrder sends a call before the one before it is answered, cut
-// wherever
-// the network may cut it.
+// TestPipelinedCallsAreAnsweredInOrder sends calls before earlier ones are answered, split into
+// packets at each place.
 func TestPipelinedCallsAreAnsweredInOrder(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	inquiry := daemontest.Call("inquiry", "100")
@@ -166,7 +165,7 @@ func TestPipelinedCallsAreAnsweredInOrder(t *testing.T) {
 		}
 		conn.SetDeadline(time.Now().Add(30 * time.Second))
 		io.WriteString(conn, stream[:cut])
-		time.Sleep(time.Millisecond) // the first ones may be on their way, or not
+		time.Sleep(time.Millisecond) // the first part may or may not have arrived
 		io.WriteString(conn, stream[cut:])
 		answers, err := io.ReadAll(conn)
 		if got := strings.Count(string(answers), "<string>1000.00</string>"); got != 3 {
@@ -176,13 +175,12 @@ func TestPipelinedCallsAreAnsweredInOrder(t *testing.T) {
 	}
 }
 
-// TestKeptConnectionAnswersAsNewOnesDo sends each call on a connection of its own, and all of them
-// on
-// one: the answers are the same.
+// TestKeptConnectionAnswersAsNewOnesDo sends each call over a connection of its own, and all
+// calls over one connection. The answers are the same.
 func TestKeptConnectionAnswersAsNewOnesDo(t *testing.T) {
 	t.Parallel()
 	h := daemontest.Start(t, nil)
-	receipt := regexp.MustCompile(`<string>\d+ [^<]{44}</string>`) // each call has another
+	receipt := regexp.MustCompile(`<string>\d+ [^<]{44}</string>`) // each call has another receipt
 	open := func() (*tls.Conn, *bufio.Reader) {
 		conn, err := tls.Dial("tcp", h.Addr, h.TLS(t, "demo"))
 		if err != nil {
@@ -266,8 +264,7 @@ func TestKeptConnectionAnswersAsNewOnesDo(t *testing.T) {
 		}
 	}
 
-	// A caller whose token is not good any more is slowed down in the end, which
-	// ends the connection.
+	// A caller whose token has expired is throttled in the end, which closes the connection.
 	issued, _ := daemontest.Must(t)(h.As(t, "operator").Call(t.Context(), "admin.token.issue",
 		"user:demo",
 		"inquiry", "600")).Result.(map[string]any)
@@ -296,9 +293,8 @@ func TestKeptConnectionAnswersAsNewOnesDo(t *testing.T) {
 	}
 }
 
-// TestIdleConnectionsAreClosed uses a connection for longer than it may be idle, never idle for
-// that
-// long, and then leaves it to the server.
+// TestIdleConnectionsAreClosed uses a connection for longer than the idle timeout, but never
+// idle for that long, and then waits until the server closes it.
 func TestIdleConnectionsAreClosed(t *testing.T) {
 	t.Parallel()
 	h := daemontest.Start(t, func(o *daemon.Options) { o.Server.IdleTimeout = 3 * time.Second })
@@ -324,7 +320,8 @@ func TestIdleConnectionsAreClosed(t *testing.T) {
 	}
 }
 
-// TestCallOfAGoneCallerIsCarriedOut hangs up as soon as a deposit is sent: it is carried out.
+// TestCallOfAGoneCallerIsCarriedOut disconnects as soon as a deposit is sent. The deposit is
+// carried out.
 func TestCallOfAGoneCallerIsCarriedOut(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	deposit := daemontest.Call("deposit", "100", "1.00")
@@ -411,7 +408,7 @@ func TestWeakTLSIsRefused(t *testing.T) {
 func TestPageOfMethodsNeedsNoSignInAndShowsNoData(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	cfg := h.TLS(t, "demo")
-	cfg.GetClientCertificate = nil // nobody needs to sign in to read it
+	cfg.GetClientCertificate = nil // the page needs no sign-in
 	for _, path := range []string{"/", "/RPC2"} {
 		resp, err := daemontest.HTTPClient(t, cfg).Get("https://" + h.Addr + path)
 		if err != nil {

@@ -26,8 +26,8 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// TestMappedCertificatesSignIn signs in with certificates of another authority, which a file
-// maps to subjects, and with ones that it does not.
+// TestMappedCertificatesSignIn signs in with certificates of another authority, some of which a
+// file maps to subjects.
 func TestMappedCertificatesSignIn(t *testing.T) {
 	t.Parallel()
 	authority, err := certs.NewKey()
@@ -141,7 +141,7 @@ func TestMappedCertificatesSignIn(t *testing.T) {
 			t.Errorf("%s: %d, want %d", name, got, tt.want)
 		}
 	}
-	// Only this server's own certificates renew themselves.
+	// Only certificates of this server can be renewed.
 	request, err := certs.NewRequest(byURI.PrivateKey.(crypto.Signer))
 	if err != nil {
 		t.Fatal(err)
@@ -160,7 +160,7 @@ func TestMappedCertificatesSignIn(t *testing.T) {
 		nil); !strings.Contains(text, "PERMISSION_DENIED") {
 		t.Errorf("by one of another authority: %s", text)
 	}
-	// A bad file is not used, a good one within a moment.
+	// An invalid file is not used. A valid one is, within a second.
 	wait := func(want int) {
 		t.Helper()
 		for end := time.Now().Add(30 * time.Second); status(byURI) != want; time.Sleep(

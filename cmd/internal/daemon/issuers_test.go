@@ -19,9 +19,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// TestTokensOfListedIssuersAreGood signs in with the token of a provider that a file names, until
-// the
-// file names it no longer.
+// TestTokensOfListedIssuersAreGood signs in with the token of a provider in the file of
+// issuers, until the provider is removed from the file.
 func TestTokensOfListedIssuersAreGood(t *testing.T) {
 	t.Parallel()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

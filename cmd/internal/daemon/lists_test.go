@@ -11,8 +11,8 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// TestHoldsAreListedPageByPage lists holds of several accounts by pages that end within an
-// account, and between two.
+// TestHoldsAreListedPageByPage lists the holds of several accounts, with pages that end within
+// an account and between two accounts.
 func TestHoldsAreListedPageByPage(t *testing.T) {
 	t.Parallel()
 	h := daemontest.Start(t, nil)

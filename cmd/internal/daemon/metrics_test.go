@@ -11,7 +11,7 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// TestMetricsThatAlertsNameExist reads every metric that the alerts and the dashboard name from a
+// TestMetricsThatAlertsNameExist reads every metric in the alerts and the dashboard from a
 // server that has done a little of everything.
 func TestMetricsThatAlertsNameExist(t *testing.T) {
 	daemontest.Single(t, "each replica counts what it did itself")

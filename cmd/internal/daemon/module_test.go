@@ -17,7 +17,7 @@ import (
 	"example.com/atm/internal/needs"
 )
 
-// softHSM makes a token of SoftHSM with a key on P-256, and returns its URI.
+// softHSM creates a token of SoftHSM with a key on P-256, and returns its URI.
 func softHSM(t *testing.T) string {
 	t.Helper()
 	const library = "/usr/lib/softhsm/libsofthsm2.so"
@@ -74,7 +74,7 @@ func TestModuleSignsTokens(t *testing.T) {
 	nobody := h.TLS(t, "demo")
 	nobody.GetClientCertificate = nil
 	c := daemontest.HTTPClient(t, nobody)
-	for range 20 { // more than one session of the module
+	for range 20 { // takes more than one session of the module
 		record, _ := daemontest.Must(t)(operator.Call(t.Context(), "admin.token.issue",
 			"user:alice")).Result.(map[string]any)
 		resp, text := h.Post(t, c, daemontest.Call("inquiry", "200"), func(r *http.Request) {

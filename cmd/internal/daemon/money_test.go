@@ -22,7 +22,7 @@ import (
 	"example.com/atm/internal/needs"
 )
 
-// TestConcurrentDepositsAddUp deposits from 64 connections at once: all are applied
+// TestConcurrentDepositsAddUp deposits over 64 connections at once. All deposits are applied
 // exactly, and many share a commit.
 func TestConcurrentDepositsAddUp(t *testing.T) {
 	t.Parallel()
@@ -31,7 +31,7 @@ func TestConcurrentDepositsAddUp(t *testing.T) {
 	commits := h.Metric(t, "atm_commits_total")
 	var wg sync.WaitGroup
 	for range connections {
-		c := h.As(t, "demo") // each has connections of its own
+		c := h.As(t, "demo") // each has its own connections
 		wg.Go(func() {
 			for range each {
 				id := atm.RequestID(rand36())
@@ -63,7 +63,7 @@ func TestConcurrentDepositsAddUp(t *testing.T) {
 
 var ids atomic.Int64
 
-// rand36 is a request id that no other one in the test equals.
+// rand36 is a request id that is unique in the test.
 func rand36() string { return fmt.Sprintf("test-%d", ids.Add(1)) }
 
 func TestMulticallAnswersEachCall(t *testing.T) {
@@ -132,13 +132,14 @@ func TestMulticallAnswersEachCall(t *testing.T) {
 	faults := daemontest.Count(h.Entries(t), func(e *audit.Entry) bool {
 		return e.Status != nil && e.Status.Code == atm.Fault
 	})
-	// the withdrawal without an amount; system.* and unknown methods are no operations
+	// The withdrawal without an amount is one of the entries. Calls of system methods and unknown
+	// methods are no operations.
 	if faults != 1 {
 		t.Errorf("%d faults in the log, want 1", faults)
 	}
 }
 
-// TestRequestIDMeansOneIntention sends one intention in every way that it can be sent.
+// TestRequestIDMeansOneIntention sends one intention in every possible form.
 func TestRequestIDMeansOneIntention(t *testing.T) {
 	t.Parallel()
 	h := daemontest.Start(t, nil)
@@ -220,9 +221,8 @@ func TestRequestIDMeansOneIntention(t *testing.T) {
 	}
 }
 
-// TestRequestIDHasOneEffectAcrossARestart sends one request id many times in one multicall and
-// again
-// across a restart: one effect, one answer.
+// TestRequestIDHasOneEffectAcrossARestart sends one request id many times in one multicall, and
+// again after a restart. It has one effect and one answer.
 func TestRequestIDHasOneEffectAcrossARestart(t *testing.T) {
 	t.Parallel()
 	h := daemontest.Start(t, nil)
@@ -261,8 +261,8 @@ func TestRequestIDHasOneEffectAcrossARestart(t *testing.T) {
 	}
 }
 
-// TestAmountsOnTheWireAreExact sends amounts of every kind; the balance tells what was
-// taken for what.
+// TestAmountsOnTheWireAreExact sends amounts of every kind, and finds in the balance how they
+// were read.
 func TestAmountsOnTheWireAreExact(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	c := daemontest.HTTPClient(t, h.TLS(t, "demo"))
@@ -319,8 +319,8 @@ func TestAmountsOnTheWireAreExact(t *testing.T) {
 	h.Entries(t)
 }
 
-// TestStatementRefusesUnknownMembers asks for statements with members that are none, or of a wrong
-// type.
+// TestStatementRefusesUnknownMembers requests statements with unknown members and members of
+// wrong types.
 func TestStatementRefusesUnknownMembers(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	c := daemontest.HTTPClient(t, h.TLS(t, "demo"))
@@ -344,8 +344,8 @@ func TestStatementRefusesUnknownMembers(t *testing.T) {
 	}
 }
 
-// TestStopUnderLoadLosesNoAnswer stops the server under load. Every answer that somebody got is
-// true, and who got none knows it.
+// TestStopUnderLoadLosesNoAnswer stops the server under load. Every answer that a client got is
+// true, and a client without an answer gets an error that says so.
 func TestStopUnderLoadLosesNoAnswer(t *testing.T) {
 	t.Parallel()
 	data := filepath.Join(t.TempDir(), "atm-data")
@@ -377,7 +377,7 @@ func TestStopUnderLoadLosesNoAnswer(t *testing.T) {
 				case errors.As(err, &unknown):
 					doubtful.Add(1)
 					return
-				default: // nobody is there any more
+				default: // the server has stopped
 					return
 				}
 			}
@@ -402,7 +402,8 @@ func TestStopUnderLoadLosesNoAnswer(t *testing.T) {
 	h.Entries(t)
 }
 
-// TestPythonsClientDoesEverything lets Python's standard library do everything that it can.
+// TestPythonsClientDoesEverything carries out everything with the client of Python's standard
+// library.
 func TestPythonsClientDoesEverything(t *testing.T) {
 	python := needs.Program(t, "python3")
 	h := daemontest.Start(t, nil)
@@ -419,7 +420,8 @@ func TestPythonsClientDoesEverything(t *testing.T) {
 	}
 }
 
-// TestUnavailableInit fills in for a full disk at the first start.
+// TestInitOnAFullDiskGoesOnLater starts on a new folder with a reserve larger than the disk,
+// and then without it.
 func TestInitOnAFullDiskGoesOnLater(t *testing.T) {
 	_, err := daemon.Open(t.Context(), daemon.Options{
 		Data: filepath.Join(t.TempDir(), "atm-data"), DiskReserve: 1 << 62, Log: daemontest.Discard,

@@ -21,9 +21,8 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// TestMovedAccountsKeepBalancesAndReceipts moves an installation into a database and back: the same
-// balances, the same
-// tree, and receipts of before are good.
+// TestMovedAccountsKeepBalancesAndReceipts moves an installation into a database and back.
+// Balances and tree are the same, and earlier receipts stay valid.
 func TestMovedAccountsKeepBalancesAndReceipts(t *testing.T) {
 	t.Parallel()
 	operations := 2000

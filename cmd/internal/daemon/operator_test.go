@@ -25,7 +25,7 @@ func TestAuditLogIsServedAndVerifies(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		req.URL.Opaque = "//" + h.Addr + path // as it is, without cleaning
+		req.URL.Opaque = "//" + h.Addr + path // unchanged, without cleaning of the path
 		resp, err := c.Do(req)
 		if err != nil {
 			t.Fatal(err)
@@ -63,7 +63,8 @@ func TestAuditLogIsServedAndVerifies(t *testing.T) {
 	}
 	entries := h.Entries(t)
 	read := func(e *audit.Entry) bool { return e.Event == audit.EventAuditRead }
-	if got := daemontest.Count(entries, read); got != 2 { // one of the operator's many, one refusal
+	// One entry is for many reads of the operator, and one for a refusal.
+	if got := daemontest.Count(entries, read); got != 2 {
 		t.Errorf("%d entries about reading the log, want 2", got)
 	}
 }
@@ -94,7 +95,7 @@ func TestAdminListenerAnswersHealthReadinessAndMetrics(t *testing.T) {
 	}
 }
 
-// TestNothingIsWrittenIntoTheDiskReserve asks for more free space than any disk has.
+// TestNothingIsWrittenIntoTheDiskReserve requires more free space than any disk has.
 func TestNothingIsWrittenIntoTheDiskReserve(t *testing.T) {
 	t.Parallel()
 	data := filepath.Join(t.TempDir(), "atm-data")

@@ -16,8 +16,8 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// TestStartSaysWhichProgramRunsByWhatSettings reads what a start and a stop say in the log,
-// and changes a setting and a file that the settings name.
+// TestStartSaysWhichProgramRunsByWhatSettings reads the log entries of a start and a stop,
+// before and after a change of a setting and of a file that the settings name.
 func TestStartSaysWhichProgramRunsByWhatSettings(t *testing.T) {
 	t.Parallel()
 	daemontest.Single(t, "each replica says it of itself")
@@ -83,8 +83,8 @@ func TestStartSaysWhichProgramRunsByWhatSettings(t *testing.T) {
 	}
 }
 
-// TestStartRemovesWhatAKillLeft puts everything that is unfinished into a data folder. A
-// start removes it, and nothing else: what is not ours, and what links lead to.
+// TestStartRemovesWhatAKillLeft puts every kind of unfinished file into a data folder. A start
+// removes them, and nothing else: no files of other programs, and no targets of links.
 func TestStartRemovesWhatAKillLeft(t *testing.T) {
 	daemontest.Single(t, "the folder is that of one server")
 	h := daemontest.Start(t, nil)

@@ -15,8 +15,8 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// TestReceiptOfForgedLogIsNoProof changes a tile of the published log behind the
-// server's back, and asks for a proof.
+// TestReceiptOfForgedLogIsNoProof changes a tile of the published log of a running server, and
+// requests a proof.
 func TestReceiptOfForgedLogIsNoProof(t *testing.T) {
 	t.Parallel()
 	h := daemontest.StartOne(t, filepath.Join(t.TempDir(), "atm-data"), nil)
@@ -46,7 +46,7 @@ func TestReceiptOfForgedLogIsNoProof(t *testing.T) {
 		}
 	}
 	var receipt *client.Answer
-	for range 5 { // the log may have grown meanwhile, by what this test does itself too
+	for range 5 { // the log may have grown, also by this test's requests
 		forge()
 		var err error
 		if receipt, err = demo.Call(t.Context(), string(atm.Receipt),

@@ -19,8 +19,7 @@ import (
 	"example.com/atm/vault/vaulttest"
 )
 
-// BenchmarkPublishing deposits from 64 callers without the network, with and
-// without a publisher that follows.
+// BenchmarkPublishing deposits from 64 callers without a network, with and without a publisher.
 func BenchmarkPublishing(b *testing.B) {
 	for _, publishing := range []bool{false, true} {
 		b.Run(fmt.Sprintf("publish=%v", publishing), func(b *testing.B) {

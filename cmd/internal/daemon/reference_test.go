@@ -14,9 +14,8 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// TestReferencePagesSayWhatTheServerSays holds the pages about methods and metrics against what a
-// server
-// says of itself; with ATM_UPDATE=1 it writes them anew.
+// TestReferencePagesSayWhatTheServerSays compares the pages about methods and metrics with the
+// output of a server. With ATM_UPDATE=1 it writes the pages.
 func TestReferencePagesSayWhatTheServerSays(t *testing.T) {
 	daemontest.Single(t, "each replica counts what it did itself")
 	h := daemontest.Start(t, nil)
@@ -75,7 +74,7 @@ func TestReferencePagesSayWhatTheServerSays(t *testing.T) {
 var unescape = strings.NewReplacer("&lt;", "<", "&gt;", ">", "&quot;", `"`, "&#34;", `"`, "&#39;",
 	"'", "&amp;", "&")
 
-// compare holds a file of the documentation against what it should be.
+// compare compares a page of the documentation with its expected content.
 func compare(t *testing.T, file string, want []byte) {
 	t.Helper()
 	if os.Getenv("ATM_UPDATE") != "" {

@@ -10,8 +10,8 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// TestRequestIDsThatLookAlikeAreOneOrRefused deposits with ids that differ in nothing that can be
-// seen, in the parameter and in the header.
+// TestRequestIDsThatLookAlikeAreOneOrRefused deposits with ids that differ only invisibly, in
+// the parameter and in the header.
 func TestRequestIDsThatLookAlikeAreOneOrRefused(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	c := daemontest.HTTPClient(t, h.TLS(t, "demo"))

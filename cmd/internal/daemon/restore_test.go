@@ -37,8 +37,8 @@ func backupOf(t *testing.T, h *daemontest.Server) []byte {
 	return backup
 }
 
-// TestRestoreFillsTheFolderThatIsThere restores into an empty folder, into the root of
-// a file system that was just made, and through a link. Each stays what it is.
+// TestRestoreFillsTheFolderThatIsThere restores into an empty folder, into the root of a new
+// file system, and through a symbolic link. None of them is replaced.
 func TestRestoreFillsTheFolderThatIsThere(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	backup := backupOf(t, h)
@@ -108,7 +108,7 @@ func TestRestoreFillsTheFolderThatIsThere(t *testing.T) {
 	})
 }
 
-// TestRestoreThatFailsLeavesTheFolderEmpty breaks an archive off.
+// TestRestoreThatFailsLeavesTheFolderEmpty restores a truncated archive.
 func TestRestoreThatFailsLeavesTheFolderEmpty(t *testing.T) {
 	whole := backupOf(t, daemontest.Start(t, nil))
 	folder := t.TempDir()

@@ -18,9 +18,9 @@ import (
 	"example.com/atm/cmd/internal/keys"
 )
 
-// TestRolloverFailsNoCall puts other authorities in force while requests run on kept and
-// on new connections: none fails. Certificates of the authority before are good
-// until it is retired, on open connections too.
+// TestRolloverFailsNoCall puts other authorities in force while requests run over kept and new
+// connections. No request fails. Certificates of the previous authority are good until it is
+// retired, on open connections too.
 func TestRolloverFailsNoCall(t *testing.T) {
 	t.Parallel()
 	h := daemontest.Start(t, nil)
@@ -63,7 +63,7 @@ func TestRolloverFailsNoCall(t *testing.T) {
 	daemontest.Until(t, func() bool {
 		return strings.Contains(h.Log.String(), "authorities replaced")
 	})
-	daemontest.Until(t, func() bool { // the server shows a certificate of the new one
+	daemontest.Until(t, func() bool { // the server presents a certificate of the new authority
 		conn, err := tls.Dial("tcp", h.Addr, old)
 		if err != nil {
 			t.Fatal(err)
@@ -82,10 +82,11 @@ func TestRolloverFailsNoCall(t *testing.T) {
 	if err := keys.Rollover(h.Data, ""); err != keys.ErrNotRetired {
 		t.Errorf("a second rollover: %v", err)
 	}
-	daemontest.AwaitReplicas() // another replica may issue by the authority before a moment longer
+	// Another replica may issue under the previous authority for a moment longer.
+	daemontest.AwaitReplicas()
 	issued := h.Issue(t, "user:demo")
-	// Somebody who chooses a certificate by the authorities that the server names
-	// finds the old one and the new one good.
+	// A client that chooses a certificate by the authorities that the server names finds the old
+	// and the new one accepted.
 	for name, cfg := range map[string]*tls.Config{"old": h.TLS(t, "demo"), "new": issued} {
 		pair, err := cfg.GetClientCertificate(nil)
 		if err != nil {
@@ -111,8 +112,8 @@ func TestRolloverFailsNoCall(t *testing.T) {
 	}
 }
 
-// TestInterruptedRolloverIsCompletedOrUndone starts a server on what is left when a rollover is
-// interrupted between any two of its steps.
+// TestInterruptedRolloverIsCompletedOrUndone starts a server on the files of a rollover that
+// was interrupted between any two of its steps.
 func TestInterruptedRolloverIsCompletedOrUndone(t *testing.T) {
 	t.Parallel()
 	h := daemontest.Start(t, nil)
@@ -159,7 +160,7 @@ func TestInterruptedRolloverIsCompletedOrUndone(t *testing.T) {
 	}
 }
 
-// folder is what is in the files of a folder.
+// folder is the content of the files in a folder.
 func folder(t *testing.T, path string) map[string][]byte {
 	t.Helper()
 	files := make(map[string][]byte)

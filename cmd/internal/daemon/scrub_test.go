@@ -11,8 +11,8 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// TestRunningServerNoticesAChangedBalance has a superuser change a balance under a server that
-// runs. It says so within a round of its scrub.
+// TestRunningServerNoticesAChangedBalance has a superuser change a balance in the database of a
+// running server, which reports it within one round of its scrub.
 func TestRunningServerNoticesAChangedBalance(t *testing.T) {
 	t.Parallel()
 	at := daemontest.Database(t)

@@ -12,7 +12,7 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// TestSecretGetsTokensAlone has a user whose secret gets tokens, and nothing else.
+// TestSecretGetsTokensAlone has a user whose secret gets tokens and does not sign in otherwise.
 func TestSecretGetsTokensAlone(t *testing.T) {
 	t.Parallel()
 	const secret = "my mare ate 7 green apples"
@@ -45,7 +45,7 @@ func TestSecretGetsTokensAlone(t *testing.T) {
 		t.Errorf("by name alone: %s", resp.Status)
 	}
 
-	// Wrong in whatever way: the same answer.
+	// Every wrong secret gets the same answer.
 	want := ""
 	for name, f := range map[string]url.Values{
 		"wrong secret":        form("user:alice", "my mare ate 8 green apples"),
@@ -63,7 +63,7 @@ func TestSecretGetsTokensAlone(t *testing.T) {
 			t.Errorf("%s: %s %v", name, resp.Status, answer)
 		}
 		resp.Header.Del("Date")
-		resp.Header.Del("WWW-Authenticate") // has a nonce
+		resp.Header.Del("WWW-Authenticate") // contains a nonce
 		var b strings.Builder
 		if err := resp.Header.Write(&b); err != nil {
 			t.Fatal(err)
@@ -76,7 +76,7 @@ func TestSecretGetsTokensAlone(t *testing.T) {
 		}
 	}
 
-	// One way at a time, and the secret is good for no Digest.
+	// Only one credential at a time is accepted, and the secret does not work for Digest.
 	if resp, answer := h.Token(t, daemontest.HTTPClient(t, h.TLS(t, "demo")),
 		form("user:alice", secret),
 		nil); resp.StatusCode != http.StatusBadRequest || answer["error"] != "invalid_request" {
@@ -89,7 +89,7 @@ func TestSecretGetsTokensAlone(t *testing.T) {
 		t.Errorf("by Digest: %s", resp.Status)
 	}
 
-	// Disabled, and with a new password for Digest, it is good no longer.
+	// The secret stops working when the user is disabled, or gets a new password for Digest.
 	daemontest.Must(t)(operator.Call(t.Context(), "admin.user.disable", "user:alice"))
 	daemontest.AwaitReplicas()
 	if resp, _ := h.Token(t, c, form("alice", secret),

@@ -62,7 +62,7 @@ func TestReplicasKnowWhatEachOtherDid(t *testing.T) {
 		t.Errorf("one request has the receipts %s and %s", first.Receipt, again.Receipt)
 	}
 
-	// A $50 grant, used for $30 on both at once: once.
+	// A grant of $50 is used for $30 on both replicas at once, and succeeds once.
 	daemontest.Must(t)(operator.Call(t.Context(), "admin.user.add", "service:billing", "service"))
 	grant := daemontest.Must(t)(onA.Call(t.Context(), "admin.grant.create", 100, "withdraw",
 		"50.00",
@@ -96,7 +96,7 @@ func TestReplicasKnowWhatEachOtherDid(t *testing.T) {
 		t.Errorf("ten withdrawals of $30 on two replicas under a grant of $50: %v", codes)
 	}
 
-	// What a revokes, b refuses on a connection that is open.
+	// A certificate that a revokes is refused by b on an open connection.
 	daemontest.Must(t)(operator.Call(t.Context(), "admin.user.revoke", "user:demo"))
 	begin := time.Now()
 	daemontest.Until(t, func() bool {
@@ -105,7 +105,7 @@ func TestReplicasKnowWhatEachOtherDid(t *testing.T) {
 	})
 	t.Logf("revoked on one replica, refused on the other %v later", time.Since(begin))
 
-	// Both publish one log.
+	// Both publish the same log.
 	if err := b.Stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -132,9 +132,8 @@ func TestReplicasKnowWhatEachOtherDid(t *testing.T) {
 	}
 }
 
-// TestRequestIDIsAnsweredByTheOtherReplica sends a request with a digest to both replicas, and to
-// both
-// at once.
+// TestRequestIDIsAnsweredByTheOtherReplica sends a request with a digest to each replica, and
+// to both at once.
 func TestRequestIDIsAnsweredByTheOtherReplica(t *testing.T) {
 	t.Parallel()
 	a, b, _ := pair(t)
@@ -181,7 +180,7 @@ func TestRequestIDIsAnsweredByTheOtherReplica(t *testing.T) {
 	}
 }
 
-// TestReplicasThrottleTogether fails on one replica until it is too often for the other.
+// TestReplicasThrottleTogether fails sign-ins on one replica until the other one throttles.
 func TestReplicasThrottleTogether(t *testing.T) {
 	t.Parallel()
 	a, b, _ := pair(t)
@@ -189,7 +188,7 @@ func TestReplicasThrottleTogether(t *testing.T) {
 	wrong := func(r *http.Request) { r.Header.Set("Authorization", "Bearer x.y.z") }
 	daemontest.Until(t, func() bool {
 		var wg sync.WaitGroup
-		for range 50 { // who fails waits for the database: many at once
+		for range 50 { // a failed sign-in waits for the database, so send many at once
 			wg.Go(func() { a.Post(t, c, daemontest.Call("inquiry", "100"), wrong) })
 		}
 		wg.Wait()
@@ -198,9 +197,8 @@ func TestReplicasThrottleTogether(t *testing.T) {
 	})
 }
 
-// TestKeysRotatedOnOneReplicaAreUsedOnTheOther rotates keys on one replica: the other one has them
-// before
-// it decides anything.
+// TestKeysRotatedOnOneReplicaAreUsedOnTheOther rotates keys on one replica. The other one has
+// them before its next decision.
 func TestKeysRotatedOnOneReplicaAreUsedOnTheOther(t *testing.T) {
 	t.Parallel()
 	a, b, store := pair(t)
@@ -250,7 +248,7 @@ func TestKeysRotatedOnOneReplicaAreUsedOnTheOther(t *testing.T) {
 	}
 	daemontest.Must(t)(c.Inquiry(t.Context(), daemontest.Account))
 
-	// Changed while the server is stopped: the other one has it when it is back.
+	// A file that is changed while the server is stopped reaches the other replica after the start.
 	if err := a.Stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -266,8 +264,8 @@ func TestKeysRotatedOnOneReplicaAreUsedOnTheOther(t *testing.T) {
 	daemontest.Must(t)(c.Inquiry(t.Context(), daemontest.Account))
 }
 
-// TestWrongFoldersBecomeNoReplica starts what must not be started: a sentence each, and nothing
-// has changed.
+// TestWrongFoldersBecomeNoReplica tries starts that must fail. Each fails with one sentence,
+// and changes nothing.
 func TestWrongFoldersBecomeNoReplica(t *testing.T) {
 	t.Parallel()
 	a, _, store := pair(t)
@@ -356,16 +354,15 @@ func TestWrongFoldersBecomeNoReplica(t *testing.T) {
 	daemontest.Must(t)(daemontest.At(t, a, a, "demo").Inquiry(t.Context(), daemontest.Account))
 }
 
-// TestClockOfTheDatabaseCounts lets the clocks of two replicas differ by seconds: the database's
-// counts, for what is written and for who is let in.
+// TestClockOfTheDatabaseCounts runs two replicas whose clocks differ by seconds. The database's
+// clock counts for the times of entries and for sign-ins.
 func TestClockOfTheDatabaseCounts(t *testing.T) {
 	t.Parallel()
 	cluster := daemontest.Postgres(t)
 	url := cluster.Database(t)
 	name := url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")]
 	a := startOn(t, filepath.Join(t.TempDir(), "a"), storage.Location{URL: url})
-	// For one who signs in as late the clock of the database is ahead: so is
-	// a replica whose own is behind.
+	// For a replica whose clock is behind, the database's clock is ahead.
 	cluster.SQL(t, name, `CREATE SCHEMA skew; GRANT USAGE ON SCHEMA skew TO PUBLIC;
 		CREATE FUNCTION skew.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT pg_catalog.clock_timestamp() + interval '4 s' $$;
 		CREATE ROLE `+name+`late LOGIN; GRANT atm TO `+name+`late; ALTER ROLE `+name+`late SET search_path = skew, pg_catalog, public`)

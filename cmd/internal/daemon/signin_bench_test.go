@@ -16,11 +16,10 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// BenchmarkSignIn asks the same small question, which touches no account and is
-// no entry in the log, by each way to sign in on a kept connection, and a bare
-// net/http server that answers every request with the same bytes. Each round has
-// one request of each, so that noise meets all of them. The figures are the
-// medians, and how many times the bare request each is.
+// BenchmarkSignIn sends a small request, which touches no account and has no entry in the log,
+// with each way to sign in over a kept connection, and to a bare net/http server that answers
+// with the same bytes. Each round has one request of each, so that noise affects all of them.
+// The results are medians, and their ratios to the bare request.
 func BenchmarkSignIn(b *testing.B) {
 	h := daemontest.Start(b, func(o *daemon.Options) { o.NonceTTL = time.Hour })
 	daemontest.WithAlice(b, h)

@@ -27,7 +27,7 @@ import (
 	"github.com/icholy/digest"
 )
 
-// digestOf answers the challenge of a response for alice.
+// digestOf answers the challenge in a response as alice.
 func digestOf(t testing.TB, resp *http.Response, count int) string {
 	t.Helper()
 	challenge, err := digest.FindChallenge(resp.Header)
@@ -45,8 +45,8 @@ func digestOf(t testing.TB, resp *http.Response, count int) string {
 	return credentials.String()
 }
 
-// TestCertificateAndHeaderAreOfOneSubject presents both, of one subject and of two, with a
-// good header and a bad one.
+// TestCertificateAndHeaderAreOfOneSubject presents a certificate and a header, of one subject
+// and of two, with a good header and a bad one.
 func TestCertificateAndHeaderAreOfOneSubject(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	daemontest.WithAlice(t, h)
@@ -107,8 +107,8 @@ func TestCertificateAndHeaderAreOfOneSubject(t *testing.T) {
 	}
 }
 
-// TestNonceEndsAfterItsLife answers a challenge that is over by then: the client is told that
-// only the nonce was at fault.
+// TestNonceEndsAfterItsLife answers an expired challenge. The server's answer says that only
+// the nonce was stale.
 func TestNonceEndsAfterItsLife(t *testing.T) {
 	h := daemontest.Start(t, func(o *daemon.Options) { o.NonceTTL = time.Nanosecond })
 	daemontest.WithAlice(t, h)
@@ -125,9 +125,8 @@ func TestNonceEndsAfterItsLife(t *testing.T) {
 	}
 }
 
-// TestFailuresOfAnAddressAreThrottled fails too often: 429 with Retry-After, while a certificate
-// from
-// the same address works, and the user from another one.
+// TestFailuresOfAnAddressAreThrottled fails too many sign-ins and gets 429 with Retry-After. A
+// certificate from the same address still works, and so does the user from another address.
 func TestFailuresOfAnAddressAreThrottled(t *testing.T) {
 	t.Parallel()
 	h := daemontest.Start(t, nil)
@@ -174,8 +173,8 @@ func TestFailuresOfAnAddressAreThrottled(t *testing.T) {
 	}
 }
 
-// TestBadCertificatesAreThrottled shows bad certificates too often: 429 in the end,
-// and still not for a good one from the same address.
+// TestBadCertificatesAreThrottled presents bad certificates until it gets 429. A good
+// certificate from the same address still works.
 func TestBadCertificatesAreThrottled(t *testing.T) {
 	t.Parallel()
 	daemontest.Single(t, "a failed sign-in waits for the database, and gets some of the failures "+
@@ -198,9 +197,9 @@ func TestBadCertificatesAreThrottled(t *testing.T) {
 	daemontest.Must(t)(h.As(t, "demo").Inquiry(t.Context(), daemontest.Account))
 }
 
-// TestRevokedInALoopKeepsNobodyWaiting shows a revoked certificate until its address has to wait,
-// alone and with a token. A good certificate of the same address never has to, alone, with a
-// token, and with a token that is bound to it.
+// TestRevokedInALoopKeepsNobodyWaiting presents a revoked certificate, alone and with a token,
+// until its address is throttled. A good certificate from the same address never has to wait:
+// alone, with a token, or with a token that is bound to it.
 func TestRevokedInALoopKeepsNobodyWaiting(t *testing.T) {
 	t.Parallel()
 	h := daemontest.Start(t, nil)
@@ -251,8 +250,7 @@ func TestRevokedInALoopKeepsNobodyWaiting(t *testing.T) {
 	}
 }
 
-// TestRevokedCertificateEndsOnOpenConnections revokes certificates while connections with them are
-// open.
+// TestRevokedCertificateEndsOnOpenConnections revokes certificates whose connections are open.
 func TestRevokedCertificateEndsOnOpenConnections(t *testing.T) {
 	t.Parallel()
 	h := daemontest.Start(t, nil)
@@ -278,12 +276,12 @@ func TestRevokedCertificateEndsOnOpenConnections(t *testing.T) {
 		strings.ToUpper(leaf.SerialNumber.Text(16))))
 	daemontest.AwaitReplicas()
 	begin := time.Now()
-	if got := status(demo); got != 401 { // on the same connection
+	if got := status(demo); got != 401 { // over the same connection
 		t.Errorf("a revoked certificate on an open connection: %d", got)
 	}
 	t.Logf("a certificate was refused on an open connection %v after the answer", time.Since(begin))
 
-	// A token, and everything of alice from before now.
+	// Revoke a token, and everything of alice from before now.
 	nobody := h.TLS(t, "demo")
 	nobody.GetClientCertificate = nil
 	alice := daemontest.HTTPClient(t, nobody)
@@ -341,8 +339,8 @@ func TestRevokedCertificateEndsOnOpenConnections(t *testing.T) {
 	}
 }
 
-// TestGrantIsUsedWithinItsCap gives a service $50 to withdraw, and has it used for $30 ten times
-// at once: it succeeds once. So it does after a restart.
+// TestGrantIsUsedWithinItsCap gives a service a grant of $50, which it uses for $30 ten times
+// at once. One use succeeds. That does not change after a restart.
 func TestGrantIsUsedWithinItsCap(t *testing.T) {
 	t.Parallel()
 	h := daemontest.Start(t, nil)
@@ -404,7 +402,7 @@ func TestGrantIsUsedWithinItsCap(t *testing.T) {
 		daemontest.Account)); a.Text() != "970.00" {
 		t.Errorf("balance %s", a.Text())
 	}
-	// One of two accounts: the sum is over both.
+	// The cap is for the sum over both accounts.
 	both := daemontest.Must(t)(demo.Call(t.Context(), "admin.grant.create", 100, "withdraw",
 		"10.00",
 		"service:billing", 600, "300"))
@@ -433,7 +431,7 @@ func TestGrantIsUsedWithinItsCap(t *testing.T) {
 		t.Errorf("after a restart: %s", got)
 	}
 	daemontest.Must(t)(billing.Withdraw(t.Context(), 100, 2000, "the rest"))
-	// The grantor's rights today bound the grant.
+	// The grantor's current permissions bound the grant.
 	daemontest.Must(t)(h.As(t, "operator").Call(t.Context(), "admin.user.disable", "user:demo"))
 	daemontest.AwaitReplicas()
 	if _, err := billing.Inquiry(t.Context(), daemontest.Account); !errors.Is(err,
@@ -452,9 +450,8 @@ func TestGrantIsUsedWithinItsCap(t *testing.T) {
 	}
 }
 
-// TestProxyProtocolIsBelievedOfListedProxies is reached through a load balancer that says whom a
-// connection is
-// of, and lied to from elsewhere.
+// TestProxyProtocolIsBelievedOfListedProxies connects through a load balancer that names the
+// client, and sends the same header from elsewhere.
 func TestProxyProtocolIsBelievedOfListedProxies(t *testing.T) {
 	h := daemontest.Start(t, func(o *daemon.Options) {
 		o.Server.ProxyFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}
@@ -500,12 +497,12 @@ func TestProxyProtocolIsBelievedOfListedProxies(t *testing.T) {
 	if resp, err := from(elsewhere, ""); err != nil || resp.StatusCode != 200 {
 		t.Errorf("from elsewhere: %v, %v", resp, err)
 	}
-	// Who has no address has that of the load balancer.
+	// A client without an address gets that of the load balancer.
 	const signature = "\r\n\r\n\x00\r\nQUIT\n"
 	unix := strings.Repeat("/run/app.sock\x00\x00\x00", 13) + "/run/app"
 	nameless := []string{
 		"PROXY UNKNOWN\r\n", "PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n",
-		signature + "\x20\x00\x00\x00", // LOCAL, as for a check of health
+		signature + "\x20\x00\x00\x00", // LOCAL, as in a health check
 		signature + "\x21\x31\x00\xd8" + unix[:108] + unix[:108], signature + "\x21\x32\x00\xd8" +
 			unix[:108] + unix[:108],
 		signature + "\x21\x31\x00\xd8" + strings.Repeat("\x00", 216),
@@ -529,7 +526,7 @@ func TestProxyProtocolIsBelievedOfListedProxies(t *testing.T) {
 	}
 }
 
-// TestTLS12IsSpokenWhenAsked speaks the older version when it is told to, with few ciphers.
+// TestTLS12IsSpokenWhenAsked turns on TLS 1.2, which then allows only few ciphers.
 func TestTLS12IsSpokenWhenAsked(t *testing.T) {
 	h := daemontest.Start(t, func(o *daemon.Options) { o.TLS12 = true })
 	cfg := h.TLS(t, "demo")

@@ -19,8 +19,8 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 )
 
-// TestStrangersMoveNoCent presents certificates that prove nothing. None moves a cent,
-// each gets 401, and the log says why.
+// TestStrangersMoveNoCent presents certificates that prove nothing. Each gets 401, no money
+// moves, and the log has the reason.
 func TestStrangersMoveNoCent(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	ours, err := certs.LoadAuthority(filepath.Join(h.Data, "ca", "clients.crt"),
@@ -125,7 +125,7 @@ func TestStrangersMoveNoCent(t *testing.T) {
 		"certificate of another trust domain":   1,
 		"certificate of nobody known":           1,
 		"certificate with a malformed identity": 1,
-		"no credentials were presented":         0, // a bare challenge is no failure
+		"no credentials were presented":         0, // a challenge alone is not a failure
 	} {
 		if got := daemontest.Count(entries, func(e *audit.Entry) bool {
 			return e.Event == audit.EventAuthFail && e.Reason == reason
@@ -135,8 +135,8 @@ func TestStrangersMoveNoCent(t *testing.T) {
 	}
 }
 
-// TestFailedSignInsAreSummarised floods the log with failed sign-ins: five of a reason
-// get entries, the rest is counted and flushed at the stop.
+// TestFailedSignInsAreSummarised floods the log with failed sign-ins. Five of each reason get
+// entries, and the rest are counted and written at the stop.
 func TestFailedSignInsAreSummarised(t *testing.T) {
 	h := daemontest.Start(t, nil)
 	c := daemontest.HTTPClient(t, h.TLS(t, "demo"))
@@ -158,7 +158,7 @@ func TestFailedSignInsAreSummarised(t *testing.T) {
 			}
 		}
 	}
-	// A minute may have turned over in between: then there are five more.
+	// A minute may have ended in between, which allows five more.
 	if single%5 != 0 || single == 0 || int64(single)+counted != 25 {
 		t.Errorf("%d entries, %d counted", single, counted)
 	}

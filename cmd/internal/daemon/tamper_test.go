@@ -25,9 +25,8 @@ import (
 	"example.com/atm/vault/people"
 )
 
-// lived gives a server a past with something of every kind in it: users, roles that were set
-// twice, somebody disabled, grants that were used, credentials that were revoked, limits,
-// holds and request ids.
+// lived gives a server a history with something of every kind: users, roles that were set
+// twice, a disabled user, used grants, revoked credentials, limits, holds and request ids.
 func lived(t *testing.T, h *daemontest.Server) {
 	t.Helper()
 	operator, demo := h.As(t, "operator"), h.As(t, "demo")
@@ -69,7 +68,7 @@ func lived(t *testing.T, h *daemontest.Server) {
 		"user:alice", 600))
 }
 
-// checked checks a folder, and returns what was found wrong.
+// checked checks a folder, and returns the problems found.
 func checked(t *testing.T, folder offline.Folder) []string {
 	t.Helper()
 	var problems []string
@@ -80,8 +79,8 @@ func checked(t *testing.T, folder offline.Folder) []string {
 	return problems
 }
 
-// tampers are changes that a superuser of the database makes. Each names words that fsck must
-// say of it.
+// tampers are changes that a superuser of the database can make, each with words that fsck must
+// print.
 var tampers = []struct{ name, sql, says string }{
 	{
 		"somebody's roles",
@@ -223,8 +222,8 @@ var tampers = []struct{ name, sql, says string }{
 	},
 }
 
-// TestFsckNamesWhatASuperuserChanged changes one thing at a time in the database of a server
-// that has stopped.
+// TestFsckNamesWhatASuperuserChanged makes one change at a time in the database of a stopped
+// server.
 func TestFsckNamesWhatASuperuserChanged(t *testing.T) {
 	t.Parallel()
 	store := daemontest.Database(t)
@@ -287,8 +286,8 @@ func TestFsckNamesWhatASuperuserChanged(t *testing.T) {
 	}
 }
 
-// TestFsckNamesWhatWasDoneInBetween changes rows of a running server, acts on that, and
-// changes them back: no row is wrong then, and the journal tells.
+// TestFsckNamesWhatWasDoneInBetween changes rows of a running server, makes use of that, and
+// changes them back. No row is wrong afterwards, but the journal shows it.
 func TestFsckNamesWhatWasDoneInBetween(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -369,8 +368,8 @@ func databaseName(t *testing.T, store storage.Location) string {
 	return strings.TrimPrefix(u.Path, "/")
 }
 
-// TestFsckNamesWhatTheHolderOfTheKeyChanged makes the changes that a vault in a file can have:
-// with its key, records can be written that open.
+// TestFsckNamesWhatTheHolderOfTheKeyChanged makes the changes that are possible with the key of
+// a vault file, with which records can be written that open.
 func TestFsckNamesWhatTheHolderOfTheKeyChanged(t *testing.T) {
 	t.Parallel()
 	h := daemontest.StartOne(t, filepath.Join(t.TempDir(), "atm-data"), nil)
@@ -455,8 +454,8 @@ func TestFsckNamesWhatTheHolderOfTheKeyChanged(t *testing.T) {
 	}
 }
 
-// TestFsckKnowsWhoFollowedAnInvitation enrols somebody by each of several invitations that wait
-// at the same time: whichever it was, what came of it is right, and what did not is not.
+// TestFsckKnowsWhoFollowedAnInvitation enrols a subject by each of several open invitations.
+// fsck accepts the records that result from the used invitation, and no others.
 func TestFsckKnowsWhoFollowedAnInvitation(t *testing.T) {
 	t.Parallel()
 	store := daemontest.Database(t)
@@ -512,7 +511,7 @@ func TestFsckKnowsWhoFollowedAnInvitation(t *testing.T) {
 	check("")
 }
 
-// refill puts a vault with these contents in the place of that of a folder.
+// refill replaces the vault of a folder by one with these contents.
 func refill(t *testing.T, folder offline.Folder, secret []byte, part vault.Part,
 	trail *vault.Trail,
 ) {

@@ -21,7 +21,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// examine looks at a folder, and holds doctor to its promise to change nothing.
+// examine examines a folder, and makes sure that doctor changes nothing.
 func examine(t *testing.T, opts doctor.Options) []doctor.Finding {
 	t.Helper()
 	if opts.Clock == nil {
@@ -60,7 +60,7 @@ func TestNothingIsFoundInASoundFolder(t *testing.T) {
 	}
 }
 
-// TestEachFaultIsNamed plants one fault after the other in a sound folder.
+// TestEachFaultIsNamed plants one fault at a time in a sound folder.
 func TestEachFaultIsNamed(t *testing.T) {
 	sound := fresh(t)
 	chmod := func(name string, mode fs.FileMode) func(*testing.T, string) {
@@ -418,7 +418,7 @@ func TestWhatIsNoFolderIsSaid(t *testing.T) {
 	}
 }
 
-// TestRunningServerKeepsItsVault looks at a folder that a process has.
+// TestRunningServerKeepsItsVault examines a folder that a process has locked.
 func TestRunningServerKeepsItsVault(t *testing.T) {
 	data := fresh(t)
 	h := open(t, data)
@@ -438,7 +438,7 @@ func TestRunningServerKeepsItsVault(t *testing.T) {
 	}
 }
 
-// TestSealedKeyIsNotGuessed looks at a folder whose vault key has a passphrase.
+// TestSealedKeyIsNotGuessed examines a folder whose vault key is sealed with a passphrase.
 func TestSealedKeyIsNotGuessed(t *testing.T) {
 	data := fresh(t)
 	if err := (offline.Folder{Data: data}).SetPassphrase(t.Context(),
@@ -461,7 +461,7 @@ func TestSealedKeyIsNotGuessed(t *testing.T) {
 	}
 }
 
-// TestEveryAlertIsKnown compares with what Prometheus is given.
+// TestEveryAlertIsKnown compares with the alerts of Prometheus.
 func TestEveryAlertIsKnown(t *testing.T) {
 	rules, err := os.ReadFile("../../../deploy/prometheus/alerts.yml")
 	if err != nil {

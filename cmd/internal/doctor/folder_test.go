@@ -32,7 +32,7 @@ func open(t *testing.T, data string) *daemon.Server {
 	return h
 }
 
-// fresh makes a data folder of a server that was stopped.
+// fresh creates the data folder of a stopped server.
 func fresh(t *testing.T) string {
 	t.Helper()
 	data := filepath.Join(t.TempDir(), "atm-data")
@@ -42,7 +42,7 @@ func fresh(t *testing.T) string {
 	return data
 }
 
-// serve starts a server on a folder and stops it, which are entries of its log.
+// serve starts a server on a folder and stops it, which adds entries to its log.
 func serve(t *testing.T, data string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -80,7 +80,7 @@ func like(t *testing.T, data string) string {
 	return to
 }
 
-// replace puts what is at from in a folder in the place of what is at to.
+// replace replaces one path in a folder by another.
 func replace(t *testing.T, from, to string) {
 	t.Helper()
 	if err := os.RemoveAll(to); err != nil {
@@ -98,7 +98,7 @@ func write(t *testing.T, path string, data []byte) {
 	}
 }
 
-// state is all that a folder holds, with permissions and times.
+// state is everything in a folder, with permissions and times.
 func state(t *testing.T, data string) string {
 	t.Helper()
 	sum := sha256.New()

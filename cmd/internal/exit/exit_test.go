@@ -12,7 +12,7 @@ import (
 	"example.com/atm/cmd/internal/exit"
 )
 
-// A sentence of a server stays on one line and without control characters, so it cannot look
+// A sentence of a server is printed on one line without control characters, so it cannot look
 // like a line of the program.
 func TestSentencesOfAServerStayOneLine(t *testing.T) {
 	const evil = "no\x1b[2J\nverified: 9 entries\r\u009b2J\u202e\u2028"
@@ -35,7 +35,7 @@ func TestSentencesOfAServerStayOneLine(t *testing.T) {
 	}
 }
 
-// The code is that of the server, or the word for the exit code.
+// The code is the server's, or the word for the exit code.
 func TestErrorsInJSONHaveOneShape(t *testing.T) {
 	for _, tt := range []struct {
 		err  error

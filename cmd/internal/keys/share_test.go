@@ -15,8 +15,8 @@ func (silent) Share(ctx context.Context) (changed bool, err error) {
 	return false, ctx.Err()
 }
 
-// TestRotationGivesUpOnADatabaseThatDoesNotAnswer has the caller go away, too: that alone
-// does not end a rotation whose key is in the folder already.
+// TestRotationGivesUpOnADatabaseThatDoesNotAnswer also cancels the caller's context, which does
+// not end a rotation whose key is in the folder already.
 func TestRotationGivesUpOnADatabaseThatDoesNotAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -33,7 +33,7 @@ func TestRotationThatChangedNothingMetAnotherOne(t *testing.T) {
 	}
 }
 
-// unchanged are replicas that have everything already.
+// unchanged are replicas that have received everything already.
 type unchanged struct{ Alone }
 
 func (unchanged) Share(context.Context) (changed bool, err error) { return false, nil }

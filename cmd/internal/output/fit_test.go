@@ -10,7 +10,7 @@ func TestNarrowTableLeavesTheLastColumnsOut(t *testing.T) {
 	widths := []int{5, 20, 10, 6, 9, 20}
 	for _, tt := range []struct {
 		screen int
-		want   []int // 0 for a column that is left out
+		want   []int // 0 for a hidden column
 	}{
 		{80, []int{5, 20, 10, 6, 9, 20}},
 		{70, []int{5, 20, 10, 6, 9, 10}},

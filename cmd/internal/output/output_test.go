@@ -18,7 +18,7 @@ import (
 	"example.com/atm/cmd/internal/output"
 )
 
-// place is a folder with a victim, links to it and to nothing, a pipe and a folder.
+// place is a folder with a file, symbolic links to it and to nothing, a pipe and a folder.
 func place(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -176,12 +176,12 @@ func TestSecretIsTakenBack(t *testing.T) {
 	}
 }
 
-// TestDevicesAndPipesAreWrittenStraight writes to devices and pipes. They stay what they are,
+// TestDevicesAndPipesAreWrittenStraight writes to devices and pipes. They are not replaced,
 // even if the command undoes its output.
 func TestDevicesAndPipesAreWrittenStraight(t *testing.T) {
 	dir := place(t)
 	before := names(t, dir)
-	// A device of our own where that is allowed: nothing may happen to the machine's.
+	// Use a device of our own if permitted, because the machine's must not be damaged.
 	devices := t.TempDir()
 	null, toNull := filepath.Join(devices, "null"), filepath.Join(devices, "to-null")
 	made := syscall.Mknod(null, syscall.S_IFCHR|0o600, 1<<8|3)
@@ -250,7 +250,7 @@ func TestPipeWithoutAReaderEndsWithTheCommand(t *testing.T) {
 	if err := output.Write(ctx, path, []byte("nowhere"), 0o600); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // lets the other end go
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // ends the wait of the other end
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,7 +26,7 @@ func TestProgressIsShownAfterASecondAndWipedAtTheEnd(t *testing.T) {
 		progress(1, 4)
 		time.Sleep(progressAfter)
 		progress(2, 4)
-		progress(3, 4) // too soon after the one before
+		progress(3, 4) // too soon after the previous call
 		time.Sleep(progressEvery)
 		progress(3, 4)
 		progress(4, 4)

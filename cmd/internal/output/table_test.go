@@ -7,8 +7,8 @@ import (
 	"example.com/atm/cmd/internal/output"
 )
 
-// Numbers are right-aligned, wide characters count as two, and text of a stranger stays in its
-// cell.
+// Numbers are right-aligned, wide characters count as two columns, and the text of a stranger
+// stays within its cell.
 func TestTableLinesUp(t *testing.T) {
 	var b bytes.Buffer
 	table := output.NewTable(&b, true, "name", "balance", "roles")

@@ -39,7 +39,7 @@ func TestTimesAreReadAsPeopleTypeThem(t *testing.T) {
 		{"0", "2026-10-26T12:00:00+01:00", ""},
 	} {
 		if tt.until == "" {
-			tt.until = tt.since // it is no day
+			tt.until = tt.since // it is not a day
 		}
 		since, err := when.Since(tt.in, now)
 		if got := since.Format(time.RFC3339Nano); err != nil || got != tt.since {

@@ -11,9 +11,9 @@ import (
 	"example.com/atm/client"
 )
 
-// TestReplacedPairAlwaysMatches replaces a pair many times while it is read. At every moment
-// the two files match. A reader who reads them on both sides of a change gets the new pair by
-// reading again.
+// TestReplacedPairAlwaysMatches replaces a pair many times while it is read. The two files
+// match at every moment. A reader that reads them before and after a change gets the new pair
+// by reading again.
 func TestReplacedPairAlwaysMatches(t *testing.T) {
 	files := client.InFolder(t.TempDir())
 	write := func(text string) error {

@@ -2,7 +2,7 @@ package credentials
 
 import "testing"
 
-// TestLikenessCountsAllButWhatIsMistyped compares serial numbers with a mistyped one.
+// TestLikenessCountsAllButWhatIsMistyped compares serial numbers with mistyped ones.
 func TestLikenessCountsAllButWhatIsMistyped(t *testing.T) {
 	const serial = "5f3a9c0e2b1d"
 	for _, tt := range []struct {
@@ -10,11 +10,11 @@ func TestLikenessCountsAllButWhatIsMistyped(t *testing.T) {
 		want  int
 	}{
 		{serial, 12},
-		{"5f3a9d0e2b1d", 11},  // one digit is another
-		{"5f3a90e2b1d", 11},   // one is left out
-		{"5f3a99c0e2b1d", 12}, // one is doubled
-		{"5f3a9c", 6},         // the first ones
-		{"0e2b1d", 6},         // the last ones
+		{"5f3a9d0e2b1d", 11},  // one digit differs
+		{"5f3a90e2b1d", 11},   // one digit is missing
+		{"5f3a99c0e2b1d", 12}, // one digit is doubled
+		{"5f3a9c", 6},         // the first digits
+		{"0e2b1d", 6},         // the last digits
 		{"777777777777", 0},
 		{"", 0},
 	} {
