@@ -75,6 +75,10 @@ type Config struct {
 	// server records uses in memory.
 	Spend digest.SpendFunc
 
+	// Sessions returns a session that is not over, and nil for another id. Optional; without it
+	// there are none.
+	Sessions func(ctx context.Context, id string) (*Session, error)
+
 	// Refresh reads what other servers have changed, and reports whether there was a change. It is
 	// called before a caller is refused. Optional.
 	Refresh func(ctx context.Context) bool

@@ -61,6 +61,12 @@ func (d *Directory) isRevoked(name, subject string, issued time.Time) bool {
 	return is && !issued.After(before)
 }
 
+// sessionsRevoked reports whether the sessions of subject that had begun at a time were ended.
+func (d *Directory) sessionsRevoked(subject string, begun time.Time) bool {
+	before, is := (*d.revoked.Load())["sessions:"+subject]
+	return is && !begun.After(before)
+}
+
 // Update adds or replaces the subjects in changed, and removes those with nil roles, from the
 // next request on.
 func (d *Directory) Update(changed map[string]Member) {

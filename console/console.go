@@ -70,8 +70,15 @@ type Bank interface {
 type Config struct {
 	Bank Bank
 
-	// Name is the name of the server.
+	// Access signs people in.
+	Access Access
+
+	// Name is the name of the server, and At the URL that it is reached at.
 	Name string
+	At   func(*http.Request) string
+
+	// Key is what challenges are sealed with: 32 bytes that replicas share.
+	Key []byte
 
 	// LogKey returns the key that the audit log is signed with, as a vkey.
 	LogKey func() (string, error)

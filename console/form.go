@@ -121,7 +121,11 @@ func (v *visit) Look(op atm.Operation, about string) atm.Record {
 	if !v.may(op) {
 		return nil
 	}
-	status, err := v.cfg.Bank.Do(v.r.Context(), v.caller, op, text(about))
+	var args []atm.Arg
+	if about != "" {
+		args = append(args, text(about))
+	}
+	status, err := v.cfg.Bank.Do(v.r.Context(), v.caller, op, args...)
 	if err != nil {
 		return nil
 	}

@@ -14,13 +14,17 @@ import (
 )
 
 // newConsole returns the console, or nil if it is off.
-func newConsole(cfg *Config, calls *rpc) (*console.Console, error) {
+func (s *Server) newConsole() (*console.Console, error) {
+	cfg := &s.cfg
 	if !cfg.Console {
 		return nil, nil
 	}
 	return console.New(console.Config{
-		Bank: bank{cfg.Teller.Reader, calls},
-		Name: cfg.Name,
+		Bank:   bank{cfg.Teller.Reader, s.rpc},
+		Access: access{s},
+		Name:   cfg.Name,
+		At:     s.at,
+		Key:    cfg.CookieKey,
 		LogKey: func() (string, error) {
 			keys, err := os.ReadFile(filepath.Join(cfg.Audit, "log.vkey"))
 			key, _, _ := strings.Cut(string(keys), "\n")
@@ -44,14 +48,16 @@ func (s *Server) serveConsole(w http.ResponseWriter, r *http.Request) {
 		xmlrpc.Decline(w, http.StatusForbidden, "Requests from other sites' pages are refused.")
 		return
 	}
-	caller := s.signIn(w, r)
+	if console.IsOpen(r.URL.Path) {
+		s.openPage(w, r)
+		return
+	}
+	caller := s.signInBrowser(w, r)
 	if caller == nil {
 		return
 	}
 	if r.Method == http.MethodPost {
-		r.Body = http.MaxBytesReader(w, r.Body, console.MaxForm)
-		if err := r.ParseForm(); err != nil {
-			xmlrpc.Decline(w, http.StatusBadRequest, "The form cannot be read.")
+		if !s.readForm(w, r) {
 			return
 		}
 		// Check the sender again now that the form has arrived, as for every call.

@@ -96,6 +96,10 @@ type Config struct {
 	// Console turns on the console for browsers. Optional; off.
 	Console bool
 
+	// CookieKey is what the console seals with: 32 bytes that replicas share. Required with
+	// Console.
+	CookieKey []byte
+
 	// Throttle slows down callers that fail to sign in. Optional; a throttle of this server alone.
 	Throttle *auth.Throttle
 
@@ -164,7 +168,7 @@ func New(cfg Config) (*Server, error) {
 	if s.rpc, err = newRPC(&s.cfg, s.again); err != nil {
 		return nil, err
 	}
-	if s.console, err = newConsole(&s.cfg, s.rpc); err != nil {
+	if s.console, err = s.newConsole(); err != nil {
 		return nil, err
 	}
 	protocols := new(http.Protocols)
@@ -379,7 +383,12 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) *atm.Caller {
 // revoked since. It returns the caller as of now, or answers and returns nil.
 func (s *Server) again(w http.ResponseWriter, r *http.Request, caller *atm.Caller) *atm.Caller {
 	now, err := s.cfg.Authenticator.Again(r, caller)
-	if err != nil {
+	switch {
+	case err == nil:
+	case caller.Session != "":
+		s.endSession(w, r, err)
+		return nil
+	default:
 		s.turnAway(w, r, err)
 		return nil
 	}

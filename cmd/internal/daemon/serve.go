@@ -93,7 +93,22 @@ func (s *Server) newFront() (*server.Server, error) {
 	cfg.Grace = s.opts.Grace
 	cfg.Metrics = s.metrics
 	cfg.Log = s.opts.Log
+	if cfg.CookieKey, err = s.keys.CookieKey(); err != nil {
+		return nil, err
+	}
 	return server.New(cfg)
+}
+
+// session finds a session for sign-in.
+func (s *Server) session(ctx context.Context, id string) (*auth.Session, error) {
+	found, err := s.teller.Session(ctx, id)
+	if found == nil || err != nil {
+		return nil, err
+	}
+	return &auth.Session{
+		Subject: found.Subject, Method: found.Method, Passkey: found.Passkey, Agent: found.Agent,
+		Bound: found.Bound, Begun: found.Begun, Ends: found.Ends,
+	}, nil
 }
 
 // newSignIn returns the authenticator. The throttle is nil if failures are not shared with
@@ -112,6 +127,7 @@ func (s *Server) newSignIn() (*auth.Authenticator, *auth.Throttle, error) {
 		Backdate:      certs.Backdate,
 		Directory:     s.directory,
 		VerifyChain:   s.keys.VerifyClient,
+		Sessions:      s.session,
 	}
 	r := s.accounts.replica
 	if r == nil {

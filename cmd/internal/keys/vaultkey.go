@@ -32,6 +32,11 @@ func (v *VaultKey) NonceKey() ([]byte, error) {
 	return hkdf.Key(sha256.New, v.key.Requests, nil, "atm digest nonce", sha256.Size)
 }
 
+// CookieKey is what the console of replicas seals challenges with.
+func (v *VaultKey) CookieKey() ([]byte, error) {
+	return hkdf.Key(sha256.New, v.key.Requests, nil, "atm console", sha256.Size)
+}
+
 // RotateVault replaces keys/vault.key and the data key. The file on disk opens the vault at
 // every moment: the data keys are sealed under the new secret before the file is replaced, and
 // removed under the old secret after it.

@@ -29,13 +29,14 @@ type Action struct {
 
 // A Bank tells the caller more of what an action is about.
 type Bank interface {
-	// Look carries out an operation that changes nothing. It returns nil when the caller may
-	// not do it, or there is nothing.
+	// Look carries out an operation that changes nothing, about something or about the caller
+	// alone. It returns nil when the caller may not do it, or there is nothing.
 	Look(op atm.Operation, about string) atm.Record
 }
 
 // Actions are all actions.
-var Actions = slices.Concat(holdActions, userActions, accountActions, credentialActions)
+var Actions = slices.Concat(holdActions, userActions, accountActions, credentialActions,
+	meActions)
 
 // At returns the action with a path.
 func At(path string) *Action {

@@ -1,0 +1,96 @@
+//go:build linux
+
+package cmd_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/webauthn"
+	"github.com/chromedp/chromedp"
+)
+
+// withAuthenticator gives a browser a device that keeps passkeys, which its user unlocks.
+func (b *browser) withAuthenticator() {
+	b.t.Helper()
+	b.do(func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+		if _, err := cdp.Call(ctx, t, webauthn.Enable, webauthn.EnableParams{}); err != nil {
+			return chromedp.Void{}, err
+		}
+		_, err := cdp.Call(ctx, t, webauthn.AddVirtualAuthenticator,
+			webauthn.AddVirtualAuthenticatorParams{Options: &webauthn.VirtualAuthenticatorOptions{
+				Protocol:  webauthn.AuthenticatorProtocolCtap2,
+				Transport: webauthn.AuthenticatorTransportInternal, HasResidentKey: true,
+				HasUserVerification: true, IsUserVerified: true,
+				AutomaticPresenceSimulation: true,
+			}})
+		return chromedp.Void{}, err
+	})
+}
+
+// invite makes a code for a user.
+func (s *server) invite(t *testing.T, subject string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "code")
+	s.atmctl(t, "HOME="+t.TempDir(), "cert", "invite", subject, "--out", file)
+	code, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(code))
+}
+
+// TestInvitedUserEnrolsAPasskeyAndSignsInWithIt does so in a browser that trusts the server.
+func TestInvitedUserEnrolsAPasskeyAndSignsInWithIt(t *testing.T) {
+	home := browserHome(t)
+	s := startServer(t)
+	s.atmctl(t, "HOME="+home, "trust", "--stores", "browsers")
+	b := openBrowserAt(t, home)
+	b.withAuthenticator()
+
+	invitation := s.url + "/console/invite/" + s.invite(t, "user:ada")
+	b.do(chromedp.Navigate(invitation), chromedp.WaitVisible("form[data-passkey] button"))
+	if got := b.text(".line"); got != "This code makes you user:ada." {
+		t.Errorf("the invitation says %q", got)
+	}
+	b.accessible()
+	b.do(chromedp.Click("form[data-passkey] button"), chromedp.WaitVisible(".outcome"))
+	if got := b.text(".outcome"); got != "Your passkey is ready. Sign in with it." {
+		t.Errorf("after enrolling: %q", got)
+	}
+	b.accessible()
+	b.do(chromedp.Click("form[data-passkey] button"), chromedp.WaitVisible("a.subject"))
+	if got := b.text("a.subject"); got != "user:ada" {
+		t.Errorf("signed in as %q", got)
+	}
+
+	b.do(chromedp.Navigate(s.url+"/console/me"), chromedp.WaitVisible("#sessions"))
+	b.accessible()
+	if got := b.text("#passkeys tbody"); !strings.HasPrefix(got, "My device") {
+		t.Errorf("the passkeys are %q", got)
+	}
+	if got := b.text("#sessions tbody"); !strings.Contains(got, "(this one) a passkey") {
+		t.Errorf("the sessions are %q", got)
+	}
+
+	// Another one of the same device is refused by the device itself.
+	b.do(chromedp.Click("form[data-passkey] button"), chromedp.WaitVisible("[data-said]"))
+	if got := b.text("[data-said]"); got != "This device has a passkey of yours already." {
+		t.Errorf("a second passkey of one device: %q", got)
+	}
+
+	b.do(chromedp.Click("form.buttons button"), chromedp.WaitVisible(".outcome"))
+	if got := b.text(".outcome"); got != "You are signed out." {
+		t.Errorf("after signing out: %q", got)
+	}
+	// A page asks to sign in, and is shown then.
+	b.do(chromedp.Navigate(s.url+"/console/holds"), chromedp.WaitVisible("form[data-passkey]"))
+	b.do(chromedp.Click("form[data-passkey] button"), chromedp.WaitVisible("a.subject"))
+	if got := result(b, chromedp.Location()); got != s.url+"/console/holds" {
+		t.Errorf("after signing in again: %s", got)
+	}
+}

@@ -1,0 +1,225 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"net/http"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/auth"
+	"example.com/atm/console"
+	"example.com/atm/teller"
+	"example.com/atm/teller/sessions"
+	"example.com/atm/xmlrpc"
+)
+
+// access signs people in to the console, as every other caller is signed in: what fails is
+// counted, recorded, and makes its address wait.
+type access struct{ *Server }
+
+// Passkey implements console.Access.
+func (a access) Passkey(ctx context.Context, id string) (*sessions.Passkey, error) {
+	return a.cfg.Teller.Passkey(ctx, id)
+}
+
+// Passkeys implements console.Access.
+func (a access) Passkeys(ctx context.Context, subject string) ([]sessions.Passkey, error) {
+	return a.cfg.Teller.Passkeys(ctx, subject)
+}
+
+// AddPasskey implements console.Access.
+func (a access) AddPasskey(ctx context.Context, caller *atm.Caller, p sessions.Passkey) (atm.Status,
+	error,
+) {
+	return a.cfg.Teller.AddPasskey(ctx, caller, p)
+}
+
+// Wait implements console.Access.
+func (a access) Wait(r *http.Request, method, user string) time.Duration {
+	wait := a.throttle.Wait(auth.Address(r.RemoteAddr), claimed(user))
+	if wait > 0 {
+		a.cfg.Metrics.signIn(method, "throttled")
+	}
+	return wait
+}
+
+// claimed is the subject that a name in a form claims to be; empty for none.
+func claimed(user string) string {
+	if user == "" {
+		return ""
+	}
+	return auth.Claimant(user)
+}
+
+// Failed implements console.Access.
+func (a access) Failed(r *http.Request, method, user, reason string) {
+	a.cfg.Metrics.signIn(method, "failed")
+	a.throttle.Failed(auth.Address(r.RemoteAddr), claimed(user))
+	a.trail.signInFailed(r, reason)
+}
+
+// refused notes a sign-in that failed and returns console.ErrRefused; or the error that keeps it
+// from being checked.
+func (a access) refused(r *http.Request, method, user string, err error) error {
+	var failure *auth.Error
+	if !errors.As(err, &failure) {
+		a.cfg.Metrics.signIn(method, "unavailable")
+		return err
+	}
+	a.Failed(r, method, user, failure.Reason)
+	return console.ErrRefused
+}
+
+// ByPassword implements console.Access.
+func (a access) ByPassword(r *http.Request, name, password string) (*atm.Caller, error) {
+	caller, err := a.cfg.Authenticator.Password(r, name, password)
+	if err != nil {
+		return nil, a.refused(r, "secret", name, err)
+	}
+	return caller, nil
+}
+
+// ByPasskey implements console.Access.
+func (a access) ByPasskey(r *http.Request, subject, id string) (*atm.Caller, error) {
+	caller, err := a.cfg.Authenticator.Passkey(r, subject, id)
+	if err != nil {
+		return nil, a.refused(r, "passkey", "", err)
+	}
+	return caller, nil
+}
+
+// Invited implements console.Access.
+func (a access) Invited(r *http.Request, code string) (teller.Invitation, error) {
+	i, err := a.cfg.Authenticator.Invited(code)
+	if err != nil {
+		return teller.Invitation{}, a.refused(r, "invitation", "", err)
+	}
+	return teller.Invitation(i), nil
+}
+
+// EnrollPasskey implements console.Access.
+func (a access) EnrollPasskey(r *http.Request, i teller.Invitation, p sessions.Passkey) error {
+	err := a.cfg.Teller.EnrollPasskey(r.Context(), i, p, auth.Address(r.RemoteAddr).String())
+	if errors.Is(err, teller.ErrUsed) {
+		a.Failed(r, "invitation", "", err.Error())
+		return console.ErrRefused
+	}
+	if err == nil {
+		a.cfg.Metrics.signIn("invitation", "ok")
+	}
+	return err
+}
+
+// Begin implements console.Access.
+func (a access) Begin(w http.ResponseWriter, r *http.Request, caller *atm.Caller,
+	b sessions.Beginning,
+) atm.Status {
+	secret := rand.Text() + rand.Text()
+	b.Session = sessions.Session{
+		ID: auth.SessionID(secret), Subject: caller.Subject, Method: caller.Method,
+		Passkey: caller.ID, Agent: auth.Agent(r),
+	}
+	if caller.Verifier != "" {
+		b.Bound = auth.BindSecret(secret, caller.Verifier)
+	}
+	status := a.cfg.Teller.BeginSession(r.Context(), caller, &b)
+	switch {
+	case status.Code == atm.OK:
+		a.cfg.Metrics.signIn(caller.Method, "ok")
+		signedIn(r)
+		setSession(w, secret, int(sessions.Life/time.Second))
+	case status.Receipt != "" || status.Code == atm.PermissionDenied:
+		a.Failed(r, caller.Method, caller.User, "session that was refused")
+	}
+	return status
+}
+
+// Leave implements console.Access.
+func (access) Leave(w http.ResponseWriter) { setSession(w, "", -1) }
+
+// setSession gives a browser the cookie of a session, or takes it back.
+func setSession(w http.ResponseWriter, secret string, seconds int) {
+	http.SetCookie(w, &http.Cookie{
+		Name: auth.SessionCookie, Value: secret, Path: "/", MaxAge: seconds, Secure: true,
+		HttpOnly: true, SameSite: http.SameSiteStrictMode,
+	})
+}
+
+// at is the URL that callers reach the server at.
+func (s *Server) at(r *http.Request) string {
+	return cmp.Or(s.cfg.PublicURL, "https://"+r.Host)
+}
+
+// signInBrowser returns the sender of r, who may be in a session, or answers and returns nil. A
+// person who is in none is shown the page of signing in.
+//
+// A session is for pages alone: no program is in one, and RPC takes no cookie.
+func (s *Server) signInBrowser(w http.ResponseWriter, r *http.Request) *atm.Caller {
+	if !auth.HasSession(r) || r.Header.Get("Authorization") != "" {
+		if presentsNothing(r) && navigates(r) {
+			http.Redirect(w, r, console.SignInPage(r), http.StatusSeeOther)
+			return nil
+		}
+		return s.signIn(w, r)
+	}
+	caller, err := s.cfg.Authenticator.Session(r)
+	if err != nil {
+		s.endSession(w, r, err)
+		return nil
+	}
+	s.cfg.Metrics.signIn(caller.Method, "ok")
+	signedIn(r)
+	return caller
+}
+
+// endSession answers a request in a session that is over, or of another browser.
+func (s *Server) endSession(w http.ResponseWriter, r *http.Request, err error) {
+	var failure *auth.Error
+	switch {
+	case !errors.As(err, &failure):
+		w.Header().Set("Retry-After", "1")
+		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot check a session at "+
+			"the moment.")
+		return
+	case !errors.Is(err, auth.ErrNoSession):
+		access{s}.Failed(r, "session", "", failure.Reason)
+	}
+	setSession(w, "", -1)
+	if navigates(r) {
+		http.Redirect(w, r, console.SignInPage(r), http.StatusSeeOther)
+		return
+	}
+	http.Error(w, "The session is over. Sign in again at /console/sign-in.",
+		http.StatusUnauthorized)
+}
+
+// presentsNothing reports whether r comes without any credential.
+func presentsNothing(r *http.Request) bool {
+	return r.Header.Get("Authorization") == "" && (r.TLS == nil || len(r.TLS.PeerCertificates) == 0)
+}
+
+// navigates reports whether a person opens a page, and not a program or a script. Programs are
+// asked for credentials, which would make a browser show a window of its own.
+func navigates(r *http.Request) bool { return r.Header.Get("Sec-Fetch-Mode") == "navigate" }
+
+// openPage answers a request for a page of the console that needs no sign-in.
+func (s *Server) openPage(w http.ResponseWriter, r *http.Request) {
+	if s.readForm(w, r) {
+		s.console.ServeStranger(w, r.WithContext(context.WithoutCancel(r.Context())))
+	}
+}
+
+// readForm reads the form of r, or answers and returns false.
+func (s *Server) readForm(w http.ResponseWriter, r *http.Request) bool {
+	if r.Method == http.MethodPost {
+		r.Body = http.MaxBytesReader(w, r.Body, console.MaxForm)
+	}
+	if err := r.ParseForm(); err != nil {
+		xmlrpc.Decline(w, http.StatusBadRequest, "The form cannot be read.")
+		return false
+	}
+	return true
+}

@@ -1,0 +1,12 @@
+package sessions
+
+import "example.com/atm/vault/people"
+
+// A Passkey and a Session are those of package people, for faces, which know no vault.
+type (
+	Passkey = people.Passkey
+	Session = people.Session
+)
+
+// Life is how long a session lasts at most.
+const Life = people.SessionLife
