@@ -489,7 +489,7 @@ func (e *Entry) parseRest(in *wire) error {
 		before, okBefore := parseMoney(c.Before)
 		after, okAfter := parseMoney(c.After)
 		if !okBefore || !okAfter {
-			return errors.New("audit entry: a balance is no decimal")
+			return errors.New("audit entry: a balance is not a decimal")
 		}
 		e.State = append(e.State, Change{
 			Account: c.Account, Version: c.Version, Before: before,

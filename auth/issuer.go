@@ -83,7 +83,7 @@ func (i *Issuer) check() error {
 	case (i.KeysURL == "") == (i.KeysFile == ""):
 		return fmt.Errorf("%s: it needs one of jwks_url and jwks_file", i.Name)
 	case i.KeysURL != "" && !strings.HasPrefix(i.KeysURL, "https://"):
-		return fmt.Errorf("%s: %s is no https URL", i.Name, i.KeysURL)
+		return fmt.Errorf("%s: %s is not an https URL", i.Name, i.KeysURL)
 	case i.Login != nil && (i.Login.ClientID == "" || !strings.HasPrefix(i.Name, "https://")):
 		return fmt.Errorf("%s: signing in needs a client_id, and an issuer that is an https URL",
 			i.Name)
@@ -95,7 +95,7 @@ func (i *Issuer) check() error {
 	}
 	for value, subject := range i.Subjects {
 		if _, _, ok := atm.ParseSubject(subject); !ok || value == "" {
-			return fmt.Errorf("%s: %q is no subject", i.Name, subject)
+			return fmt.Errorf("%s: %q is not a subject", i.Name, subject)
 		}
 	}
 	return nil
@@ -150,7 +150,7 @@ func (s *Issuers) Update(list []Issuer) error {
 			return err
 		}
 		if next[list[i].Name] != nil || len(list[i].Subjects) > maxMapped {
-			return fmt.Errorf("%s is there twice, or has more than %d subjects", list[i].Name,
+			return fmt.Errorf("%s is listed twice, or has more than %d subjects", list[i].Name,
 				maxMapped)
 		}
 		keys := newIssuerKeys(list[i], s.now, s.report)
@@ -393,7 +393,7 @@ func (k *issuerKeys) read(r io.Reader) (map[string]any, error) {
 		Keys []json.RawMessage `json:"keys"`
 	}
 	if len(text) > maxKeySet || json.Unmarshal(text, &set) != nil || len(set.Keys) > maxKeys {
-		return nil, errors.New("the keys of the issuer are too many, or none")
+		return nil, errors.New("the issuer has no keys, or too many")
 	}
 	keys := make(map[string]any)
 	for _, text := range set.Keys {

@@ -54,7 +54,7 @@ const coordinate = 32 // bytes
 func newTokenKey(signer crypto.Signer) (*tokenKey, error) {
 	public, ok := signer.Public().(*ecdsa.PublicKey)
 	if !ok || public.Curve != elliptic.P256() {
-		return nil, errors.New("the key of tokens is none on the curve P-256")
+		return nil, errors.New("the key of tokens is not on the curve P-256")
 	}
 	point, err := public.Bytes()
 	if err != nil {
@@ -81,7 +81,7 @@ func (k *tokenKey) sign(text string) ([]byte, error) {
 	var signature struct{ R, S *big.Int }
 	if rest, err := asn1.Unmarshal(der, &signature); err != nil || len(rest) > 0 ||
 		signature.R.BitLen() > 8*coordinate || signature.S.BitLen() > 8*coordinate {
-		return nil, errors.New("the key of tokens makes no signatures of ECDSA")
+		return nil, errors.New("the key of tokens does not make ECDSA signatures")
 	}
 	raw := make([]byte, 2*coordinate)
 	signature.R.FillBytes(raw[:coordinate])
@@ -108,7 +108,7 @@ func newKeySet(table KeyTable) (*keySet, error) {
 		set.keys = append(set.keys, key)
 	}
 	if table.Active == nil {
-		return nil, errors.New("no key of tokens is active")
+		return nil, errors.New("there is no active key of tokens")
 	}
 	return set, nil
 }

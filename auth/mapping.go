@@ -30,7 +30,7 @@ type Mapping struct {
 // check validates a mapping.
 func (m *Mapping) check() error {
 	if _, _, ok := atm.ParseSubject(m.Subject); !ok {
-		return fmt.Errorf("%q is no subject", m.Subject)
+		return fmt.Errorf("%q is not a subject", m.Subject)
 	}
 	ways := 0
 	for _, given := range []bool{
@@ -42,14 +42,15 @@ func (m *Mapping) check() error {
 		}
 	}
 	if ways != 1 {
-		return fmt.Errorf("the identity of %s has %d ways to know it, not one", m.Subject, ways)
+		return fmt.Errorf("the identity of %s has %d ways to identify it, not exactly one",
+			m.Subject, ways)
 	}
 	if (m.Issuer == nil) != (m.Name == nil) {
 		return fmt.Errorf("the identity of %s needs both issuer and dn", m.Subject)
 	}
 	if key, err := hex.DecodeString(m.KeySHA256); err != nil || m.KeySHA256 != "" &&
 		(len(key) != sha256.Size || hex.EncodeToString(key) != m.KeySHA256) {
-		return fmt.Errorf("the identity of %s has a key_sha256 that is none", m.Subject)
+		return fmt.Errorf("the identity of %s has an invalid key_sha256", m.Subject)
 	}
 	return nil
 }

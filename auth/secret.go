@@ -92,7 +92,7 @@ func (s *secrets) check(ctx context.Context, hashed, secret, address, user strin
 	}
 	salt, want, ok := parsePHC(hashed)
 	if !ok {
-		return false, errors.New("a stored secret has no known form")
+		return false, errors.New("a stored secret has an unknown form")
 	}
 	if err := s.slots.enter(ctx, address, user); err != nil {
 		return false, err

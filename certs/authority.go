@@ -210,7 +210,7 @@ func strongKey(public crypto.PublicKey) error {
 	return nil
 }
 
-var errWeakKey = errors.New("the key is none of ECDSA P-256 or P-384, Ed25519, or RSA of 2048 to " +
+var errWeakKey = errors.New("the key is not ECDSA P-256 or P-384, Ed25519, or RSA of 2048 to " +
 	"8192 bits")
 
 // template has the fields common to all certificates that a signs. No certificate outlives its
@@ -322,7 +322,7 @@ func (a *Authority) RevocationList(revoked map[string]time.Time, now time.Time) 
 	for _, text := range slices.Sorted(maps.Keys(revoked)) {
 		serial, ok := new(big.Int).SetString(text, 16)
 		if !ok {
-			return nil, fmt.Errorf("%q is no serial number", text)
+			return nil, fmt.Errorf("%q is not a serial number", text)
 		}
 		template.RevokedCertificateEntries = append(template.RevokedCertificateEntries,
 			x509.RevocationListEntry{SerialNumber: serial, RevocationTime: revoked[text]})

@@ -57,7 +57,7 @@ func ParseCertificate(text []byte) (*x509.Certificate, error) {
 func ParseCertificates(text []byte) (list []*x509.Certificate, err error) {
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type != "CERTIFICATE" {
-			return nil, errors.New("something else than certificates in PEM")
+			return nil, errors.New("there is a PEM block that is not a certificate")
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {

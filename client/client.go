@@ -63,7 +63,7 @@ const maxAnswer = 4 << 20
 func New(cfg Config) (*Client, error) {
 	u, err := url.Parse(cfg.Server)
 	if err != nil || u.Scheme != "https" || u.Host == "" {
-		return nil, fmt.Errorf("%q is no https URL of a server", cfg.Server)
+		return nil, fmt.Errorf("%q is not an https URL of a server", cfg.Server)
 	}
 	if isLocalhost(u.Hostname()) { // in any form (RFC 6761, section 6.3); resolvers know only one
 		u.Host = strings.Replace(u.Host, u.Hostname(), "localhost", 1)
@@ -369,7 +369,7 @@ func decode(text []byte) (*Answer, error) {
 		if value := dict[name]; value != nil {
 			s, ok := value.(string)
 			if !ok {
-				return nil, fmt.Errorf("decode the answer: %s is no string", name)
+				return nil, fmt.Errorf("decode the answer: %s is not a string", name)
 			}
 			*field = s
 		}

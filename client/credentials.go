@@ -101,7 +101,7 @@ func (f Files) OrDefault(host, dir string) (Files, error) {
 		return Files{}, fmt.Errorf("%w: %s is not used, because %w"+name, ErrNoCredentials, dir,
 			owner.ErrUnknown)
 	case !owner.IsCaller(info):
-		return Files{}, fmt.Errorf("%w: %s is somebody else's"+name, ErrNoCredentials, dir)
+		return Files{}, fmt.Errorf("%w: %s belongs to another user"+name, ErrNoCredentials, dir)
 	}
 	return InFolder(dir), nil
 }

@@ -109,7 +109,7 @@ func OpenAll(signed []byte, vkeys []string) (Checkpoint, error) {
 	}
 	n, err := note.Open(signed, note.VerifierList(verifiers...))
 	if err != nil || len(n.UnverifiedSigs) > 0 {
-		return Checkpoint{}, fmt.Errorf("%w: one of its signatures is of no key that is known",
+		return Checkpoint{}, fmt.Errorf("%w: one of its signatures is by an unknown key",
 			ErrSignature)
 	}
 	return c, nil

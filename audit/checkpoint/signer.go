@@ -40,7 +40,7 @@ func NewSigner(skeys string) (*Signer, error) {
 		signer, err := note.NewSigner(line)
 		if err != nil {
 			// The cause might quote the key, so it is dropped.
-			return nil, errors.New("this is no secret key of a log")
+			return nil, errors.New("this is not the secret key of a log")
 		}
 		vkey, err := verifierOf(line)
 		if err != nil {
@@ -55,7 +55,7 @@ func NewSigner(skeys string) (*Signer, error) {
 		s.signers, s.vkeys = append(s.signers, signer), append(s.vkeys, vkey)
 	}
 	if len(s.signers) == 0 {
-		return nil, errors.New("this is no secret key of a log")
+		return nil, errors.New("this is not the secret key of a log")
 	}
 	return s, nil
 }
@@ -154,11 +154,11 @@ func (s *Signer) checkLast(last []byte, extends merkle.Head) error {
 func verifierOf(skey string) (string, error) {
 	parts := strings.SplitN(skey, "+", 5) // base64 may have a plus as well
 	if len(parts) != 5 {
-		return "", errors.New("this is no key of a log")
+		return "", errors.New("this is not the key of a log")
 	}
 	data, err := base64.StdEncoding.DecodeString(parts[4])
 	if err != nil || len(data) != 1+ed25519.SeedSize {
-		return "", errors.New("this is no Ed25519 key of a log")
+		return "", errors.New("this is not the Ed25519 key of a log")
 	}
 	public := ed25519.NewKeyFromSeed(data[1:]).Public().(ed25519.PublicKey)
 	return note.NewEd25519VerifierKey(parts[2], public)

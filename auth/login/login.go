@@ -195,7 +195,7 @@ type bounded struct{ *http.Transport }
 // RoundTrip implements http.RoundTripper.
 func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme != "https" {
-		return nil, fmt.Errorf("%s is no https URL", r.URL.Redacted())
+		return nil, fmt.Errorf("%s is not an https URL", r.URL.Redacted())
 	}
 	answer, err := b.Transport.RoundTrip(r)
 	if err != nil {

@@ -149,7 +149,7 @@ func (a *archive) close() error {
 }
 
 // ErrIncomplete reports an archive that is not a complete backup.
-var ErrIncomplete = errors.New("this is no whole backup")
+var ErrIncomplete = errors.New("this is not a complete backup")
 
 // Unpack writes the files of an archive into folder, which must be empty.
 func Unpack(ctx context.Context, from io.Reader, folder string) error {
@@ -205,7 +205,7 @@ type content struct {
 func (c *content) Read(p []byte) (int, error) {
 	n, err := c.t.Read(p)
 	if c.n += int64(n); c.n > c.archive.n {
-		return 0, errors.New("its files are larger than it is itself")
+		return 0, errors.New("its files are larger than the archive")
 	}
 	return n, err
 }

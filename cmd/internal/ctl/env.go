@@ -93,7 +93,7 @@ func (env *Env) ConnectTo(server string) (*client.Client, error) {
 func (env *Env) ConnectAs(server, folder string) (*client.Client, error) {
 	u, err := url.Parse(server)
 	if err != nil || u.Scheme != "https" || u.Host == "" {
-		return nil, exit.Usagef("--server %q is no https URL", server)
+		return nil, exit.Usagef("--server %q is not an https URL", server)
 	}
 	cfg, err := env.Way.Config(u.Hostname(), folder)
 	if err != nil {

@@ -52,8 +52,8 @@ func readRows(
 	for i, name := range header {
 		name = strings.ToLower(strings.TrimSpace(strings.TrimPrefix(name, "\ufeff")))
 		if _, twice := place[name]; twice || !slices.Contains(columns, name) {
-			return nil, fmt.Errorf("line 1: %q is no column, or there twice; columns are %s", name,
-				strings.Join(columns, ", "))
+			return nil, fmt.Errorf("line 1: %q is not a column, or occurs twice; columns are %s",
+				name, strings.Join(columns, ", "))
 		}
 		place[name] = i
 	}

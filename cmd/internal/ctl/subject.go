@@ -30,7 +30,7 @@ func Subject(name string) (string, error) {
 		subject = "user:" + name
 	}
 	if _, _, ok := atm.ParseSubject(subject); !ok {
-		return "", exit.Usagef("%q is no name: it has 1 to 64 letters, digits and . _ -", name)
+		return "", exit.Usagef("%q is not a name: a name has 1 to 64 letters, digits and . _ -", name)
 	}
 	return subject, nil
 }

@@ -26,8 +26,8 @@ func newConfig(opts Options) (datadir.Config, error) {
 		name = "atm-" + hex.EncodeToString(id[:]) + ".local"
 	}
 	if !datadir.IsServerName(name) {
-		return datadir.Config{}, fmt.Errorf("%w: %q is no name for a server: it takes lower-case "+
-			"letters, digits, dots and hyphens", datadir.ErrUsage, name)
+		return datadir.Config{}, fmt.Errorf("%w: %q is not a name for a server: a name has "+
+			"lower-case letters, digits, dots and hyphens", datadir.ErrUsage, name)
 	}
 	c := datadir.Config{Name: name, Realm: name, Origin: name, Empty: opts.Empty}
 	if opts.Store.InDatabase() {

@@ -28,7 +28,7 @@ func (l Listen) Close() {
 func Addresses(rpc, admin string) (Listen, error) {
 	var listen Listen
 	if _, _, err := net.SplitHostPort(rpc); err != nil {
-		return Listen{}, fmt.Errorf("%w: %q is no address to listen on: %w", datadir.ErrUsage,
+		return Listen{}, fmt.Errorf("%w: %q is not an address to listen on: %w", datadir.ErrUsage,
 			rpc, err)
 	}
 	if admin != "" {
@@ -70,7 +70,8 @@ func Addresses(rpc, admin string) (Listen, error) {
 func onLoopback(address string) error {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return fmt.Errorf("%w: %q is no address to listen on: %w", datadir.ErrUsage, address, err)
+		return fmt.Errorf("%w: %q is not an address to listen on: %w", datadir.ErrUsage, address,
+			err)
 	}
 	local := strings.EqualFold(strings.TrimSuffix(host, "."), "localhost")
 	if ip := net.ParseIP(host); !local && (ip == nil || !ip.IsLoopback()) {

@@ -326,7 +326,7 @@ func TestWrongFoldersBecomeNoReplica(t *testing.T) {
 			"a key alone, and no database", folder("keys/vault.key"),
 			storage.Location{},
 			nil,
-			"is no data folder",
+			"is not a data folder",
 		},
 		{
 			"nobody there", folder(),

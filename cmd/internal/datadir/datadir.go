@@ -233,7 +233,7 @@ func (d *Dir) read(wanted Config) (fresh bool, err error) {
 		return false, err
 	}
 	if len(names) > 0 && !(wanted.Store == Postgres && d.onlyVaultKey(names)) {
-		return false, fmt.Errorf("%s is no data folder: it has no %s and is not empty", d.Root,
+		return false, fmt.Errorf("%s is not a data folder: it has no %s and is not empty", d.Root,
 			configFile)
 	}
 	if err := d.Begin(wanted); err != nil {

@@ -143,12 +143,12 @@ func parseVaultKey(text []byte, ask func() ([]byte, error)) (VaultKey, error) {
 		return unsealVaultKey(block.Bytes, ask)
 	}
 	if block == nil || block.Type != vaultKeyBlock || len(block.Bytes) != vaultKeyBytes {
-		return VaultKey{}, errors.New("it holds no vault key")
+		return VaultKey{}, errors.New("it has no vault key")
 	}
 	k := VaultKey{Secret: block.Bytes, Requests: block.Bytes}
 	if requests, _ := pem.Decode(rest); requests != nil {
 		if requests.Type != requestKeyBlock || len(requests.Bytes) != vaultKeyBytes {
-			return VaultKey{}, errors.New("it holds a key of no known kind")
+			return VaultKey{}, errors.New("it has a key of an unknown type")
 		}
 		k.Requests = requests.Bytes
 	}

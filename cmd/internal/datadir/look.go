@@ -22,7 +22,7 @@ func Look(root string) (d *Dir, complete bool, err error) {
 			return d, false, d.decode(initFile)
 		}
 	}
-	return nil, false, fmt.Errorf("%s is no data folder: it has no %s", d.Root, configFile)
+	return nil, false, fmt.Errorf("%s is not a data folder: it has no %s", d.Root, configFile)
 }
 
 // Lock locks a folder that Look found. It returns ErrInUse if another process has locked it.

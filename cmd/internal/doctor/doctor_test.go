@@ -408,7 +408,7 @@ func TestEachFaultIsNamed(t *testing.T) {
 func TestWhatIsNoFolderIsSaid(t *testing.T) {
 	empty := t.TempDir()
 	for data, says := range map[string]string{
-		filepath.Join(empty, "nowhere"): "there is no ", empty: "is no data folder",
+		filepath.Join(empty, "nowhere"): "there is no ", empty: "is not a data folder",
 	} {
 		findings := doctor.Examine(t.Context(), doctor.Options{Data: data})
 		if len(findings) != 1 || findings[0].Severity != doctor.Critical ||

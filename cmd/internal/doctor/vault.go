@@ -75,7 +75,7 @@ func (e *exam) vaultKey() (key datadir.VaultKey, ok bool) {
 	var unasked error
 	key, err := e.dir.ReadVaultKey(func() ([]byte, error) {
 		if e.opts.Passphrase == nil {
-			unasked = errors.New("nobody can be asked for it")
+			unasked = errors.New("there is no terminal to ask for it")
 			return nil, unasked
 		}
 		text, err := e.opts.Passphrase()

@@ -54,7 +54,7 @@ func Open(text string) (crypto.Signer, io.Closer, error) {
 	}
 	keys, err := opened.FindKeyPairs(bytesOrNil(id), bytesOrNil(label))
 	if err == nil && len(keys) != 1 {
-		err = fmt.Errorf("it has %d key pairs of that name, not one", len(keys))
+		err = fmt.Errorf("it has %d key pairs of that name, not exactly one", len(keys))
 	}
 	if err == nil { // that it is there does not mean that it may sign
 		sum := sha256.Sum256(nil)

@@ -135,7 +135,7 @@ func read(name string) ([]byte, error) {
 	}
 	defer f.Close()
 	if os.Geteuid() != 0 && !owner.IsCallerOrRoot(info) {
-		return nil, fmt.Errorf("%s is no file of this user", name)
+		return nil, fmt.Errorf("%s is not a file of this user", name)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
 	if err == nil && len(text) > maxBytes {

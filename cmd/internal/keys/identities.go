@@ -46,7 +46,7 @@ func readIdentities(path string) ([]auth.Mapping, error) {
 				continue
 			}
 			if *to, err = base64.StdEncoding.DecodeString(*text); err != nil {
-				return nil, fmt.Errorf("%s: the identity of %s: a name that is no base64", path,
+				return nil, fmt.Errorf("%s: the identity of %s: a name that is not base64", path,
 					entry.Subject)
 			}
 		}

@@ -199,7 +199,7 @@ func parseTokenKeys(text []byte) (auth.KeyTable, error) {
 			retiringBlock: &table.Retiring,
 		}[block.Type]
 		if place == nil || *place != nil {
-			return auth.KeyTable{}, fmt.Errorf("it holds a block %q too many", block.Type)
+			return auth.KeyTable{}, fmt.Errorf("it has one block %q too many", block.Type)
 		}
 		var err error
 		if *place, err = certs.ParseKey(pem.EncodeToMemory(&pem.Block{
@@ -216,7 +216,7 @@ func parseTokenKeys(text []byte) (auth.KeyTable, error) {
 		}
 	}
 	if table.Active == nil {
-		return auth.KeyTable{}, errors.New("it holds no active key")
+		return auth.KeyTable{}, errors.New("it has no active key")
 	}
 	return table, nil
 }

@@ -222,7 +222,7 @@ func (f Folder) lock(ctx context.Context) (*datadir.Dir, datadir.VaultKey, error
 		return nil, datadir.VaultKey{}, err
 	}
 	if fresh {
-		return nil, datadir.VaultKey{}, errors.Join(fmt.Errorf("%s is no complete data folder",
+		return nil, datadir.VaultKey{}, errors.Join(fmt.Errorf("%s is not a complete data folder",
 			f.Data), dir.Close())
 	}
 	var key datadir.VaultKey

@@ -117,12 +117,12 @@ func setTOML(flags *pflag.FlagSet, f *pflag.Flag, value any) error {
 		f.Changed = true
 		return nil
 	}
-	return exit.Usagef("%s has a value of no known type", source)
+	return exit.Usagef("%s has a value of an unknown type", source)
 }
 
 func set(flags *pflag.FlagSet, f *pflag.Flag, text, source string) error {
 	if err := flags.Set(f.Name, text); err != nil {
-		return exit.Usagef("%s: %q is no value for --%s", source, text, f.Name)
+		return exit.Usagef("%s: %q is not a value for --%s", source, text, f.Name)
 	}
 	return nil
 }

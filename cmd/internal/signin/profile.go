@@ -106,7 +106,7 @@ func readOwn(path string) ([]byte, error) {
 	case !mode.IsRegular():
 		return nil, fmt.Errorf("%s is not a regular file", path)
 	case owner.Known && !owner.IsCallerOrRoot(info):
-		return nil, fmt.Errorf("%s is somebody else's", path)
+		return nil, fmt.Errorf("%s belongs to another user", path)
 	case owner.OthersMayWrite(info):
 		return nil, fmt.Errorf("%s may be written by others (mode %04o); chmod go-w it", path,
 			mode.Perm())
@@ -127,7 +127,7 @@ func (p *profile) way(dir string) (*Way, error) {
 	w := &Way{Server: p.Server, user: p.User}
 	if u, err := url.Parse(p.Server); p.Server != "" && (err != nil || u.Scheme != "https" ||
 		u.Host == "") {
-		return nil, fmt.Errorf("server %q is no https URL", p.Server)
+		return nil, fmt.Errorf("server %q is not an https URL", p.Server)
 	}
 	w.files.CA, w.files.Cert, w.files.Key = within(p.CA), within(p.Cert), within(p.Key)
 	if p.PasswordFile != "" {

@@ -24,7 +24,7 @@ known as long as the record of its account has it.`,
 		Example: "  atmctl hold show h4711",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if _, ok := vault.ParseHoldID(args[0]); !ok {
-				return exit.Usagef("%q is no hold such as h4711", args[0])
+				return exit.Usagef("%q is not a hold such as h4711", args[0])
 			}
 			record, err := env.Call(cmd.Context(), string(atm.HoldShow), args[0])
 			if err != nil {

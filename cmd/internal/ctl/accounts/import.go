@@ -56,7 +56,7 @@ func checkAccountRow(fields []string) error {
 	}
 	if holder != "" {
 		if err := atm.CheckText(holder); err != nil {
-			return fmt.Errorf("%q is no name of a holder: it has %w", holder, err)
+			return fmt.Errorf("%q is not the name of a holder: it has %w", holder, err)
 		}
 	}
 	if opening != "" {

@@ -45,7 +45,7 @@ func checkHolder(name string) error {
 		return nil
 	}
 	if err := atm.CheckText(name); err != nil {
-		return exit.Usagef("--name %q is no name of a holder: it has %w", name, err)
+		return exit.Usagef("--name %q is not the name of a holder: it has %w", name, err)
 	}
 	return nil
 }

@@ -238,7 +238,7 @@ func openLog(ctx context.Context, env *ctl.Env, where string) (*audit.Log, error
 func openEntry(ctx context.Context, env *ctl.Env, args []string) (*audit.Log, int64, error) {
 	index, err := strconv.ParseInt(args[0], 10, 64)
 	if err != nil || index < 0 {
-		return nil, 0, exit.Usagef("%q is no index of an entry", args[0])
+		return nil, 0, exit.Usagef("%q is not the index of an entry", args[0])
 	}
 	log, err := openLog(ctx, env, strings.Join(args[1:], ""))
 	if err != nil {

@@ -150,7 +150,7 @@ func checkProof(path, entry, leafHash, vkey string) (*audit.Report, error) {
 	if leafHash != "" {
 		hash, err := tlog.ParseHash(leafHash)
 		if err != nil {
-			return nil, exit.Usagef("%q is no leaf hash", leafHash)
+			return nil, exit.Usagef("%q is not a leaf hash", leafHash)
 		}
 		return proof.CheckHash(hash, string(key)), nil
 	}

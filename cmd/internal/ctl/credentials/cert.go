@@ -62,7 +62,7 @@ no operator has a valid certificate.`,
 				return err
 			}
 			if _, _, ok := atm.ParseSubject(args[0]); !ok {
-				return exit.Usagef("%q is no subject: user:NAME or service:NAME", args[0])
+				return exit.Usagef("%q is not a subject: user:NAME or service:NAME", args[0])
 			}
 			var asked any = days
 			if life != 0 {

@@ -43,7 +43,7 @@ subject. The private key is created there and never travels.`,
 				return err
 			}
 			if _, _, ok := atm.ParseSubject(args[0]); !ok {
-				return exit.Usagef("%q is no subject: user:NAME or service:NAME", args[0])
+				return exit.Usagef("%q is not a subject: user:NAME or service:NAME", args[0])
 			}
 			if out == "" {
 				return exit.Usagef("--out is missing: a file for the code")

@@ -102,7 +102,7 @@ func secretFiles(file, dir string, rows []ctl.Row) (*secretFolder, error) {
 	case err != nil:
 		return nil, exit.Usagef("%w", err)
 	case !info.IsDir():
-		return nil, exit.Usagef("%s is no folder", dir)
+		return nil, exit.Usagef("%s is not a folder", dir)
 	case owner.OthersMayUse(info):
 		return nil, exit.Usagef("%s may be used by others (mode %04o); chmod 700 it",
 			dir, info.Mode().Perm())

@@ -35,7 +35,8 @@ through the console and the audit log alone.`,
 			}
 			if as != "" {
 				if folder = filepath.Join(clientFolders, as); filepath.Base(as) != as {
-					return exit.Usagef("--as %q is no name of a folder in %s", as, clientFolders)
+					return exit.Usagef("--as %q is not the name of a folder in %s", as,
+						clientFolders)
 				}
 			}
 			c, err := env.ConnectAs(env.Server, folder)

@@ -66,7 +66,7 @@ this machine. Trust an authority only if you would trust its owner with that.`,
 		RunE: func(*cobra.Command, []string) error {
 			u, err := url.Parse(env.Server)
 			if err != nil || u.Hostname() == "" {
-				return exit.Usagef("--server %q is no https URL", env.Server)
+				return exit.Usagef("--server %q is not an https URL", env.Server)
 			}
 			file, err := env.Way.Authority(u.Hostname(), ctl.DefaultCredentials)
 			if err != nil {
