@@ -286,9 +286,12 @@ func reason(err error) string {
 	switch {
 	case errors.Is(err, passkey.ErrForeign):
 		return "passkey for a challenge of another browser, or of nobody"
-	default:
-		return "passkey that is not good"
+	case errors.Is(err, passkey.ErrOrigin):
+		return "passkey on a page of another site"
+	case errors.Is(err, passkey.ErrUnknown):
+		return "passkey of nobody"
 	}
+	return "passkey that is not good"
 }
 
 func (v *visit) begin(caller *atm.Caller, b sessions.Beginning, f signInForm) {

@@ -32,10 +32,11 @@ const MaxPasskeys = 20
 // Passkey returns a passkey, removed or not.
 func (b *Books) Passkey(id string) (Passkey, bool) { return b.passkeys.Get(id) }
 
-// add adds a passkey to those of its subject, who is known.
+// add adds a passkey to those of its subject, who is known. The refusal is of a kind that no
+// request id is answered with again: an invitation that brings it stays good.
 func (b *Books) add(p Passkey) (atm.Status, bool) {
 	if _, known := b.Passkey(p.ID); known {
-		return refuse(atm.AccountExists, "This passkey was added before"), false
+		return refuse(atm.PermissionDenied, "This passkey was added before"), false
 	}
 	p.Added = b.Now
 	b.passkeys.Put(p.ID, p)

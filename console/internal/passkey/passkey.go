@@ -37,6 +37,11 @@ var (
 	// ErrForeign reports a challenge that was made for another browser or another purpose, or
 	// by nobody here.
 	ErrForeign = errors.New("challenge of another browser, or of nobody")
+
+	// ErrOrigin reports a passkey that was used on a page of another site, and ErrUnknown one
+	// that nobody has.
+	ErrOrigin  = errors.New("passkey on a page of another site")
+	ErrUnknown = errors.New("passkey of nobody")
 )
 
 // A Site is a server as passkeys know it: by its name, which they are bound to.
@@ -200,7 +205,7 @@ func (s *Site) Created(p Purpose, subject, state, response string) (made session
 		return made, refused(err)
 	}
 	if parsed.Response.CollectedClientData.Origin != s.origin {
-		return made, errOrigin
+		return made, ErrOrigin
 	}
 	c, err := s.webauthn.CreateCredential(user{subject: subject}, data, parsed)
 	if err != nil {
@@ -222,8 +227,6 @@ func (s *Site) Created(p Purpose, subject, state, response string) (made session
 var transports = []string{"ble", "hybrid", "internal", "nfc", "smart-card", "usb"}
 
 func flags(c *webauthn.Credential) uint8 { return uint8(c.Flags.ProtocolValue()) }
-
-var errOrigin = errors.New("passkey on a page of another site")
 
 // refused is an error of the library with its details, for the audit log.
 func refused(err error) error {
@@ -279,7 +282,7 @@ func (s *Site) Asserted(p Purpose, state, response string,
 		return nil, refused(err)
 	}
 	if parsed.Response.CollectedClientData.Origin != s.origin {
-		return nil, errOrigin
+		return nil, ErrOrigin
 	}
 	var found *sessions.Passkey
 	owner := func(id, _ []byte) (webauthn.User, error) {
@@ -287,7 +290,7 @@ func (s *Site) Asserted(p Purpose, state, response string,
 			return nil, err
 		}
 		if found == nil {
-			return nil, errUnknown
+			return nil, ErrUnknown
 		}
 		return user{found.Subject, []sessions.Passkey{*found}}, nil
 	}
@@ -304,8 +307,6 @@ func (s *Site) Asserted(p Purpose, state, response string,
 		Challenge: data.Challenge,
 	}, nil
 }
-
-var errUnknown = errors.New("passkey of nobody")
 
 // A StoreError is a passkey that could not be looked up.
 type StoreError struct{ err error }
