@@ -20,7 +20,7 @@ func (a *Authenticator) Again(r *http.Request, caller *atm.Caller) (*atm.Caller,
 
 func (a *Authenticator) again(r *http.Request, caller *atm.Caller) (*atm.Caller, error) {
 	if caller.Session != "" {
-		return a.Session(r)
+		return a.session(r)
 	}
 	if caller.Verifier == "" {
 		now, _, err := a.authenticate(r)

@@ -68,6 +68,14 @@ var ErrNoSession = &Error{"session that is over"}
 // Session returns the user whose session the cookie of r is of; ErrNoSession, ErrUnavailable, or
 // another *Error.
 func (a *Authenticator) Session(r *http.Request) (*atm.Caller, error) {
+	caller, err := a.session(r)
+	if err != nil && a.refreshed(r.Context(), err) {
+		return a.session(r)
+	}
+	return caller, err
+}
+
+func (a *Authenticator) session(r *http.Request) (*atm.Caller, error) {
 	cookie, err := r.Cookie(SessionCookie)
 	if err != nil || a.cfg.Sessions == nil {
 		return nil, ErrNoSession

@@ -180,10 +180,10 @@ func TestPasskeyThatIsNotGoodSignsNobodyIn(t *testing.T) {
 		{"nobody's passkey", func(d *daemontest.Authenticator, _ *string, _ url.Values) {
 			d.ID = []byte("of nobody")
 		}},
-		{"the passkey of somebody else", func(d *daemontest.Authenticator, _ *string, _ url.Values) {
+		{"another's passkey", func(d *daemontest.Authenticator, _ *string, _ url.Values) {
 			d.ID = bob.ID
 		}},
-		{"the name of somebody else", func(d *daemontest.Authenticator, _ *string, _ url.Values) {
+		{"another's name", func(d *daemontest.Authenticator, _ *string, _ url.Values) {
 			d.Handle = bob.Handle
 		}},
 		{"no name", func(d *daemontest.Authenticator, _ *string, _ url.Values) { d.Handle = nil }},
