@@ -5,11 +5,11 @@ import "strconv"
 // An AccountID is the number of a customer's account, 1 to MaxAccountID.
 type AccountID uint64
 
-// MaxAccountID is the largest account number, 2^53-1, so that every number
-// survives a reader that keeps numbers as float64.
+// MaxAccountID is the largest account number, 2^53-1, so that every number survives programs
+// that keep numbers as float64.
 const MaxAccountID AccountID = 1<<53 - 1
 
-// ParseAccountID reads an account number of decimal digits.
+// ParseAccountID parses an account number of decimal digits.
 func ParseAccountID(s string) (AccountID, bool) {
 	if !digits(s) {
 		return 0, false
@@ -24,8 +24,7 @@ func ParseAccountID(s string) (AccountID, bool) {
 // String is the account number in decimal digits.
 func (id AccountID) String() string { return strconv.FormatUint(uint64(id), 10) }
 
-// Account reads the argument as an account number: an Int, or a String of
-// digits.
+// Account reads the argument as an account number: an Int, or a String of digits.
 func (a Arg) Account() (AccountID, bool) {
 	if a.Kind != Int && a.Kind != String {
 		return 0, false

@@ -10,11 +10,11 @@ import (
 // An Amount is a sum of money in cents.
 type Amount int64
 
-// MaxAmount is the largest amount one operation may name: 10^12 dollars.
+// MaxAmount is the largest amount of one operation: 10^12 dollars.
 const MaxAmount Amount = 1e12 * 100
 
-// MaxBalance is the largest balance of a customer's account, 2^53-1 cents, so
-// that every balance survives a reader that keeps numbers as float64.
+// MaxBalance is the largest balance of a customer's account, 2^53-1 cents, so that every
+// balance survives programs that keep numbers as float64.
 const MaxBalance Amount = 1<<53 - 1
 
 // String is the amount in dollars with two decimals, such as "1609.00" or
@@ -32,10 +32,9 @@ func (a Amount) AppendText(b []byte) []byte {
 	return append(b, '.', byte('0'+u/10%10), byte('0'+u%10))
 }
 
-// ParseAmount reads the decimal form of a positive amount of at most
-// MaxAmount, such as "12.50": digits, an optional point, at most two
-// decimals. It works on the text, so no cent appears or vanishes on the way.
-// The code is OK, or says what is wrong with the text.
+// ParseAmount parses a positive amount of at most MaxAmount in decimal form, such as "12.50":
+// digits, an optional point, at most two decimals. It works on the text, so no cent appears or
+// vanishes on the way. The code is OK, or says what is wrong with the text.
 func ParseAmount(s string) (Amount, Code) {
 	negative := strings.HasPrefix(s, "-")
 	whole, cents, point := strings.Cut(strings.TrimPrefix(s, "-"), ".")
@@ -71,9 +70,8 @@ func digits(s string) bool {
 	return s != ""
 }
 
-// Amount reads the argument as an amount. An Int is whole dollars, a String
-// is taken exactly, and a Double stands for the cent it lies within 0.0001
-// cent of, because clients write 0.78 as 0.78000000000000009.
+// Amount reads the argument as an amount. An Int is whole dollars. A String is exact. A Double
+// means the cent within 0.0001 cent of it, because clients write 0.78 as 0.78000000000000009.
 func (a Arg) Amount() (Amount, Code) {
 	switch a.Kind {
 	case String:
@@ -90,18 +88,17 @@ func (a Arg) Amount() (Amount, Code) {
 	return 0, AmountInvalid
 }
 
-// maxDoubleText bounds the text of a double, so that exact arithmetic on it
-// stays cheap. The largest finite double has 309 digits before its point.
+// maxDoubleText bounds the text of a double, in bytes, so that exact arithmetic on it stays
+// cheap. The largest finite double has 309 digits before its point.
 const maxDoubleText = 400
 
-// parseDouble reads the text of an XML-RPC double. The specification allows
-// only digits and a point; an exponent is read too, because real clients
-// write 1e+06.
+// parseDouble parses the text of an XML-RPC double. The specification allows only digits and a
+// point. An exponent is accepted too, because real clients write 1e+06.
 func parseDouble(s string) (Amount, Code) {
 	if len(s) > maxDoubleText {
 		return 0, AmountInvalid
 	}
-	// refuses what is no number; its value is used for magnitude alone
+	// Refuse what is not a number. The value is used only for its magnitude.
 	f, err := strconv.ParseFloat(s, 64)
 	if (err != nil && !math.IsInf(f, 0)) || math.IsNaN(f) || strings.ContainsAny(s, "xXpP_nN") {
 		return 0, AmountInvalid
@@ -111,7 +108,8 @@ func parseDouble(s string) (Amount, Code) {
 		return 0, AmountNotPositive
 	case f > 1e12+1:
 		return 0, AmountTooLarge
-	// within the tolerance of zero; spares exact arithmetic an exponent like 1e-999999999
+	// A value this close to zero is zero. Exact arithmetic on an exponent such as 1e-999999999
+	// would be expensive.
 	case f < 1e-9:
 		return 0, AmountNotPositive
 	}

@@ -1,9 +1,9 @@
-// Package atm is the vocabulary of the whole program: money, account numbers,
-// callers, and the status dict that answers every operation.
+// Package atm is the vocabulary of the whole program: money, account numbers, callers, and the
+// status dict that answers every operation.
 //
-// A value of these types has been checked once, at the boundary, and is not
-// checked again inside. Money is a whole number of cents and never passes
-// through a float. The package knows no protocol, no store and no file.
+// A value of these types has been checked once, at the boundary, and is not checked again
+// inside. Money is an integer number of cents and never passes through a float. The package
+// knows no protocol, store or file.
 package atm
 
 import (
@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// An Operation is the name of a method as clients call it, such as "deposit"
-// or "admin.account.open".
+// An Operation is the name of a method as clients call it, such as "deposit" or
+// "admin.account.open".
 type Operation string
 
-// The operations a customer's terminal uses.
+// The operations of customers.
 const (
 	Inquiry  Operation = "inquiry"
 	Deposit  Operation = "deposit"
@@ -31,8 +31,8 @@ const (
 	Receipt   Operation = "receipt"
 )
 
-// The operations of administration, which move no customer's money but for
-// the opening posting of an account.
+// The operations of administration. They move no customer's money, except for the opening
+// posting of an account.
 const (
 	AccountOpen     Operation = "admin.account.open"
 	AccountShow     Operation = "admin.account.show"
@@ -91,20 +91,20 @@ const (
 	SessionBegin Operation = "session.begin"
 )
 
-// TokenSelf is somebody getting a token for themselves, at /token, and
-// TokenGiveUp giving one up, at /token/revoke.
+// TokenSelf issues a token to the caller itself, at /token. TokenGiveUp revokes a token, at
+// /token/revoke.
 const (
 	TokenSelf   Operation = "token"
 	TokenGiveUp Operation = "token.revoke"
 
-	// CertEnroll is somebody following an invitation, at /enroll.
+	// CertEnroll issues a certificate for an invitation, at /enroll.
 	CertEnroll Operation = "enroll"
 )
 
-// Backup is reading everything, keys too. It is no method but a download.
+// Backup reads everything, including keys. It is a download and not a method.
 const Backup Operation = "admin.backup"
 
-// AuditRead is reading the audit log, by whatever way.
+// AuditRead reads the audit log, in any way.
 const AuditRead Operation = "audit.read"
 
 // Administrative reports whether op is an act of administration, that of a user's own passkeys
@@ -114,11 +114,11 @@ func (op Operation) Administrative() bool {
 	return area == "admin" || area == "passkey" || area == "session"
 }
 
-// A Code is the machine-readable outcome of an operation. Codes are stable:
-// new ones may come, none changes its meaning.
+// A Code is the machine-readable outcome of an operation. Codes are stable: codes may be added,
+// but none changes its meaning.
 type Code string
 
-// The codes this server answers.
+// The codes that this server answers.
 const (
 	OK                    Code = "OK"
 	AccountNotFound       Code = "ACCOUNT_NOT_FOUND"
@@ -152,8 +152,8 @@ const (
 	Internal              Code = "INTERNAL"
 )
 
-// Remembered reports whether an answer with this code is kept for its request
-// id, so that a retry gets the same answer. The others try again.
+// Remembered reports whether an answer with this code is stored for its request id, so that a
+// retry gets the same answer. After other codes, a retry is carried out again.
 func (c Code) Remembered() bool {
 	switch c {
 	case Unavailable, OutcomeUnknown, Internal, PermissionDenied, IdempotencyConflict, Fault:
@@ -164,18 +164,18 @@ func (c Code) Remembered() bool {
 
 // A Status is the answer to an operation, the status dict of the protocol.
 type Status struct {
-	// Reason says in a sentence why the operation was refused; empty when OK.
+	// Reason is a sentence that says why the operation was refused; empty when OK.
 	Reason string
 
-	// Result is what the operation sends back: a string for the operations of
-	// 2013, for others also a Record or a []Record. Nil means the empty string.
+	// Result is the result of the operation: a string for the operations of 2013, and for others
+	// also a Record or a []Record. Nil means the empty string.
 	Result any
 
 	// Code is OK or the machine-readable form of Reason.
 	Code Code
 
-	// Receipt is the audit index and the leaf hash, "INDEX LEAFHASH". It is
-	// empty when the answer could not be stored.
+	// Receipt is the audit index and the leaf hash, "INDEX LEAFHASH". It is empty if the answer
+	// could not be stored.
 	Receipt string
 }
 
@@ -187,18 +187,17 @@ func (s Status) Word() string {
 	return "ERROR"
 }
 
-// A Record is a structured result: named fields in the order they are
-// declared. A value is a string, an int64, a bool, a Record, a []Record or a
-// []string.
+// A Record is a structured result: named fields in the order of their declaration. A value is a
+// string, an int64, a bool, a Record, a []Record or a []string.
 type Record []Field
 
-// A Field is one named value of a Record.
+// A Field is a named value of a Record.
 type Field struct {
 	Name  string
 	Value any
 }
 
-// Get returns the value of the field called name, and nil when there is none.
+// Get returns the value of the field with this name, or nil if there is none.
 func (r Record) Get(name string) any {
 	for _, field := range r {
 		if field.Name == name {
@@ -208,7 +207,7 @@ func (r Record) Get(name string) any {
 	return nil
 }
 
-// A Role names what somebody may do. The table of permissions is in auth.
+// A Role determines what a principal may do. The table of permissions is in auth.
 type Role string
 
 // The roles.
@@ -220,7 +219,7 @@ const (
 	Service  Role = "service"
 )
 
-// ParseRole reads the name of a role.
+// ParseRole parses the name of a role.
 func ParseRole(s string) (Role, bool) {
 	switch r := Role(s); r {
 	case Customer, Teller, Auditor, Operator, Service:
@@ -229,7 +228,7 @@ func ParseRole(s string) (Role, bool) {
 	return "", false
 }
 
-// A Reach says on which accounts somebody may do an operation.
+// A Reach is the set of accounts on which a principal may do an operation.
 type Reach uint8
 
 // The reaches, from none to all.
@@ -239,21 +238,20 @@ const (
 	Everywhere              // on every account
 )
 
-// A Principal is a caller who has proved who it is.
+// A Principal is an authenticated caller.
 type Principal struct {
 	// Subject is "user:NAME" or "service:NAME", or "system:init" for the
 	// program itself.
 	Subject string
 
-	// Roles are what the caller is today, sorted.
+	// Roles are the current roles of the subject, sorted.
 	Roles []Role
 
-	// Scope are the operations that a token is for; nil for all that the roles
-	// may do.
+	// Scope has the operations that a token allows; nil for all that the roles allow.
 	Scope []Operation
 
-	// Actor is who acts for the subject under a grant, and Grant is its id;
-	// empty when the subject acts itself.
+	// Actor is the subject that acts under a grant, and Grant is the grant's id. Both are empty
+	// without a grant.
 	Actor string
 	Grant string
 }
@@ -268,8 +266,8 @@ func (p Principal) Has(r Role) bool {
 	return false
 }
 
-// InScope reports whether what p signed in by is for all of these operations. What p's
-// roles allow is another question.
+// InScope reports whether the scope of p's credential includes all of these operations. Whether
+// p's roles allow them is another question.
 func (p Principal) InScope(ops ...Operation) bool {
 	if p.Scope == nil || slices.Contains(p.Scope, "*") {
 		return true
@@ -279,8 +277,8 @@ func (p Principal) InScope(ops ...Operation) bool {
 	})
 }
 
-// A Credential says how a principal proved who it is. The zero value is a
-// caller inside the program, which has no credential.
+// A Credential says how a principal was authenticated. The zero value is that of a caller
+// inside the program, which has no credential.
 type Credential struct {
 	// "mtls", "digest", "jwt", "passkey", at the token endpoint and in a session "secret",
 	// with an invitation "invitation"
@@ -288,21 +286,21 @@ type Credential struct {
 	SHA256 string // of mtls: base64 of the SHA-256 of the certificate's DER bytes
 	Serial string // of mtls: hex serial number of the certificate
 
-	// Life is how long a certificate of this server's own authority is good in all; zero
-	// for any other credential. It is not in the log.
+	// Life is the whole life of a certificate of this server's own authority; zero for any other
+	// credential. It is not in the log.
 	Life time.Duration
 
-	// Issued is the earliest that a certificate or a token can have been issued, by all
-	// clocks that it is good by; zero for a credential that says nothing of that. What
-	// was revoked of its subject since then revokes it. Revocation is the name of its
-	// own revocation, and Verifier the SHA-256 of what a password is checked by: it is
-	// good as long as that is so. They are not in the log.
+	// Issued is the earliest possible issue time of a certificate or a token by any clock that
+	// accepts it; zero for other credentials. Revoking everything of its subject at or after Issued
+	// revokes the credential. Revocation is the name under which the credential itself is revoked.
+	// Verifier is the SHA-256 of the stored form of a password, and the credential is good only
+	// while that is unchanged. None of them is in the log.
 	Issued     time.Time
 	Revocation string
 	Verifier   string
 
-	// Expires is when a token or a certificate ends; zero for a credential that does
-	// not. It is not in the log.
+	// Expires is when a token or a certificate expires; zero for a credential that does not. It is
+	// not in the log.
 	Expires time.Time
 
 	User   string // of digest: the user name; of a secret: the subject; of an invitation: its id
@@ -318,18 +316,17 @@ type Caller struct {
 	Credential
 	IP string // without port; empty inside the program
 
-	// Session is the id of the session that the request came in; empty for none. It began
-	// with the credential.
+	// Session is the id of the session of the request; empty for none. The session began with the
+	// credential.
 	Session string
 }
 
-// Derived reports whether the caller signed in by a token. A token stands for less
-// than its subject: for a scope, and for a while.
+// Derived reports whether the caller signed in with a token, which has a scope and a short life
+// of its own.
 func (c *Caller) Derived() bool { return c.Method == "jwt" }
 
-// Left is the life, in whole seconds, of a credential that the caller asks for and
-// that is not to outlive the caller's own: at most life. ok is false when nothing is
-// left.
+// Left is the life, in whole seconds, of a new credential for the caller, which must not
+// outlive the caller's own: at most life. ok is false if nothing is left.
 func (c *Caller) Left(life time.Duration, now time.Time) (left time.Duration, ok bool) {
 	if !c.Expires.IsZero() {
 		life = min(life, c.Expires.Sub(now).Truncate(time.Second))
@@ -337,35 +334,34 @@ func (c *Caller) Left(life time.Duration, now time.Time) (left time.Duration, ok
 	return life, life >= time.Second
 }
 
-// A Kind is the type an argument had on the wire. It decides how a number is
-// read: "5" dollars as an Int, "5.00" as a String, 5.0 as a Double. A Struct
-// holds named arguments.
+// A Kind is the type of an argument on the wire. It decides how a number is read: "5" dollars
+// as an Int, "5.00" as a String, 5.0 as a Double. A Struct has named arguments.
 type Kind uint8
 
-// The kinds an argument can have.
+// The kinds of arguments.
 const (
-	Missing Kind = iota // not given, or nil
+	Missing Kind = iota // absent, or nil
 	Int
 	Double
 	String
 	Struct
 )
 
-// An Arg is one argument as the caller wrote it.
+// An Arg is an argument as the caller wrote it.
 type Arg struct {
 	Kind    Kind
 	Text    string
 	Members []Member // of a Struct
 }
 
-// A Member is one named argument of a Struct.
+// A Member is a named argument of a Struct.
 type Member struct {
 	Name string
 	Arg  Arg
 }
 
-// Given reports whether the caller sent a value: an optional parameter is
-// skipped by nothing at all, by nil, or by an empty string.
+// Given reports whether the caller sent a value. An optional parameter is omitted by sending
+// nothing, nil, or an empty string.
 func (a Arg) Given() bool {
 	return a.Kind != Missing && (a.Kind != String || a.Text != "")
 }

@@ -11,8 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// NewUUID returns a UUID of version 7 (RFC 9562, section 5.7) for the instant
-// t: the time in milliseconds, then 74 random bits.
+// NewUUID returns a UUID of version 7 (RFC 9562, section 5.7) for the time t: milliseconds,
+// then 74 random bits.
 func NewUUID(t time.Time) string {
 	var u [16]byte
 	rand.Read(u[6:]) // never fails: crypto/rand ends the program instead
@@ -30,8 +30,8 @@ func NewUUID(t time.Time) string {
 	return string(text[:])
 }
 
-// A RequestID names one intention of a client, however often the request that
-// carries it is sent. Empty means that the client gave none.
+// A RequestID identifies one intention of a client, however often it sends the request. Empty
+// means that the client sent no id.
 type RequestID string
 
 // maxRequestID is the longest request id, in characters.
@@ -40,8 +40,8 @@ const maxRequestID = 128
 // ErrRequestID reports a request id that is not 1 to 128 printable characters.
 var ErrRequestID = errors.New("a request id is 1 to 128 printable characters")
 
-// ParseRequestID checks a request id. Each character of one can be seen: two ids that look
-// alike must not be two intentions.
+// ParseRequestID checks a request id. Every character must be visible, so that two ids that
+// look alike are the same intention.
 func ParseRequestID(s string) (RequestID, error) {
 	n := 0
 	for _, c := range s {
@@ -55,17 +55,16 @@ func ParseRequestID(s string) (RequestID, error) {
 	return RequestID(s), nil
 }
 
-// invisible reports whether a character that is printable by its category leaves no mark:
-// fillers, joiners, selectors of variants, and the blank of Braille.
+// invisible reports whether a character is invisible although its category is printable:
+// fillers, joiners, variation selectors, and the Braille blank.
 func invisible(c rune) bool {
 	const brailleBlank = 0x2800
 	return c == brailleBlank || unicode.In(c, unicode.Other_Default_Ignorable_Code_Point,
 		unicode.Variation_Selector)
 }
 
-// Time returns the instant in the request id when it is a UUID of version 7, in
-// any form that programs write one in: with or without dashes, in braces or quotes,
-// as a URN, in lower or upper case.
+// Time returns the time in a request id that is a UUID of version 7, in any common form: with
+// or without dashes, in braces or quotes, as a URN, in lower or upper case.
 func (id RequestID) Time() (time.Time, bool) {
 	raw, ok := parseUUID(string(id))
 	if !ok || raw[6]>>4 != 7 || raw[8]>>6 != 0b10 {
@@ -74,7 +73,7 @@ func (id RequestID) Time() (time.Time, bool) {
 	return time.UnixMilli(int64(binary.BigEndian.Uint64(raw[:8]) >> 16)), true
 }
 
-// parseUUID reads a UUID (RFC 9562, section 4).
+// parseUUID parses a UUID (RFC 9562, section 4).
 func parseUUID(s string) (raw [16]byte, ok bool) {
 	const urn = "urn:uuid:"
 	for _, around := range [...]string{`""`, "{}"} {

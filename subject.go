@@ -5,9 +5,9 @@ import "strings"
 // maxSubjectName is the longest name of a subject, in characters.
 const maxSubjectName = 64
 
-// ParseSubject takes "user:NAME" or "service:NAME" apart. NAME is 1 to 64
-// letters, digits and . _ -, so that a certificate's URI can carry it without
-// escapes; names of dots alone are refused, because they are steps in a path.
+// ParseSubject splits "user:NAME" or "service:NAME". NAME is 1 to 64 letters, digits and . _ -,
+// so that it needs no escapes in the URI of a certificate. Names of dots alone are refused,
+// because they are path elements.
 func ParseSubject(s string) (kind, name string, ok bool) {
 	kind, name, _ = strings.Cut(s, ":")
 	if kind != "user" && kind != "service" || len(name) > maxSubjectName ||

@@ -6,19 +6,19 @@ import (
 	"unicode/utf8"
 )
 
-// Text for people has at most so many characters, and bytes: an entry of the audit log holds
-// it whole.
+// Text for people is bounded in characters and in bytes, so that an entry of the audit log has
+// all of it.
 const (
 	maxTextCharacters = 140
 	maxTextBytes      = 256
 )
 
-// ErrText reports text for people that is too long, or has characters that cannot be seen.
+// ErrText reports text for people that is too long, or has invisible characters.
 var ErrText = errors.New("1 to 140 characters, at most 256 bytes, none of which is a control or " +
 	"direction character or invisible, and no space at either end")
 
-// CheckText checks text for people, such as the name of a holder: it must look the same
-// wherever it is shown, and move nothing around it.
+// CheckText checks text for people, such as the name of a holder. It must look the same
+// wherever it is displayed, and not change the display of other text.
 func CheckText(s string) error {
 	if s == "" || len(s) > maxTextBytes || utf8.RuneCountInString(s) > maxTextCharacters ||
 		s[0] == ' ' || s[len(s)-1] == ' ' {

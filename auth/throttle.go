@@ -17,9 +17,10 @@ type Throttle struct {
 
 	mu       sync.Mutex
 	limiters map[string]*rate.Limiter // guarded by mu
-	// news has the failures that other servers have not been told of, or nil before the first call
-	// of News. Guarded by mu.
-	news map[string]int64
+
+	// unshared has the failures that other servers have not been told of, or nil before the
+	// first call of TakeFailures. Guarded by mu.
+	unshared map[string]int64
 }
 
 const (
@@ -83,8 +84,8 @@ func (t *Throttle) Failed(from netip.Addr, user string) {
 	defer t.mu.Unlock()
 	for _, key := range keys(from, user) {
 		t.count(key, 1)
-		if t.news != nil && (len(t.news) < maxNews || t.news[key] > 0) {
-			t.news[key]++
+		if t.unshared != nil && (len(t.unshared) < maxShared || t.unshared[key] > 0) {
+			t.unshared[key]++
 		}
 	}
 }
@@ -104,24 +105,24 @@ func (t *Throttle) count(key string, n int) {
 	l.AllowN(now, min(n, int(l.TokensAt(now))))
 }
 
-// maxNews bounds the keys that News returns.
-const maxNews = 1000
+// maxShared bounds the keys that TakeFailures returns.
+const maxShared = 1000
 
-// News returns the failures by key since the last call, for the throttles of other servers. The
-// first call begins the count.
-func (t *Throttle) News() map[string]int64 {
+// TakeFailures returns the failures by key since the last call, for the throttles of other
+// servers. The first call begins the count.
+func (t *Throttle) TakeFailures() map[string]int64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	news := t.news
-	t.news = make(map[string]int64)
-	return news
+	failures := t.unshared
+	t.unshared = make(map[string]int64)
+	return failures
 }
 
-// Heard counts the failures that News of another server returned.
-func (t *Throttle) Heard(news map[string]int64) {
+// AddFailures counts the failures that TakeFailures of another server returned.
+func (t *Throttle) AddFailures(failures map[string]int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for key, n := range news {
+	for key, n := range failures {
 		t.count(key, int(min(max(n, 0), addressBurst)))
 	}
 }

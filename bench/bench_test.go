@@ -1,9 +1,8 @@
 //go:build unix
 
-// Package bench_test measures the server against what is possible and against what
-// others do, in interleaved rounds of one run: this machine is noisy, so only
-// ratios mean something. make bench runs it; docs/performance.md has
-// what it found.
+// Package bench_test measures the server in comparison with lower bounds and with other
+// servers, in interleaved rounds of one run. The machine is noisy, so only ratios are
+// meaningful. make bench runs it; docs/performance.md has the results.
 package bench_test
 
 import (
@@ -24,15 +23,15 @@ var (
 	many     = flag.Uint64("many", 1_000_000, "accounts of the large vault")
 )
 
-// A result is what the load measured in one case of one round, as it prints it.
+// A result is the measurement of one case in one round, as the load prints it.
 type result struct {
 	Op      string  `json:"op"`
 	Clients int     `json:"clients"`
-	Rate    float64 `json:"rate"`            // operations in a second
+	Rate    float64 `json:"rate"`            // operations per second
 	P50     float64 `json:"p50,omitempty"`   // microseconds
 	P99     float64 `json:"p99,omitempty"`   // microseconds
 	P999    float64 `json:"p999,omitempty"`  // microseconds
-	Cores   float64 `json:"cores,omitempty"` // of processor time that the load itself took
+	Cores   float64 `json:"cores,omitempty"` // cores that the load itself used
 }
 
 // A bench is a case of a round.
@@ -41,32 +40,32 @@ type bench struct {
 	run  func(b *testing.B) result
 }
 
-// measurements are what -json writes.
+// measurements is the file of -json.
 type measurements struct {
 	Go     string              `json:"go"`
 	Cores  int                 `json:"cores"`
 	Rounds map[string][]result `json:"rounds"` // by case
-	// what is measured once, or follows from the medians
+	// Figures are measured once, or computed from the medians.
 	Figures map[string]float64 `json:"figures"`
 }
 
-// BenchmarkAll runs every case once a round. With -benchtime 5x there are five.
+// BenchmarkAll runs every case once per round. -benchtime 5x means five rounds.
 func BenchmarkAll(b *testing.B) {
-	h := newHall(b)
-	h.furnish(b)
+	env := newEnvironment(b)
+	env.furnish(b)
 	m := measurements{
 		Go: runtime.Version(), Cores: runtime.NumCPU(),
-		Rounds: make(map[string][]result), Figures: h.growth(b),
+		Rounds: make(map[string][]result), Figures: env.growth(b),
 	}
-	cases := h.cases()
+	cases := env.cases()
 	for b.Loop() {
 		for _, c := range cases {
 			m.Rounds[c.name] = append(m.Rounds[c.name], c.run(b))
-			h.small.settle(b)
-			h.large.settle(b)
+			env.small.settle(b)
+			env.large.settle(b)
 		}
 	}
-	h.ends(b, m.Figures)
+	env.ends(b, m.Figures)
 	m.conclude()
 	for _, name := range slices.Sorted(keys(m.Figures)) {
 		b.ReportMetric(m.Figures[name], name)
@@ -87,12 +86,12 @@ func BenchmarkAll(b *testing.B) {
 // TestEachKindOfLoadIsMeasured sends a little of each kind of load, so that a broken one is
 // noticed before the next measurement.
 func TestEachKindOfLoadIsMeasured(t *testing.T) {
-	h := newHall(t)
+	env := newEnvironment(t)
 	for _, args := range []string{
 		"-op deposit", "-op inquiry", "-op mix", "-op multicall", "-no-ids", "-fresh",
 		"-accounts 1", "-sign-in digest", "-sign-in token",
 	} {
-		r := h.small.load(t, append(strings.Fields(args), "-calls", "40", "-clients", "4")...)
+		r := env.small.load(t, append(strings.Fields(args), "-calls", "40", "-clients", "4")...)
 		if r.Rate <= 0 || r.P50 <= 0 || r.P99 < r.P50 {
 			t.Errorf("%s: %+v", args, r)
 		}
@@ -109,14 +108,14 @@ func keys(m map[string]float64) func(func(string) bool) {
 	}
 }
 
-// Loaded is what a load can be sent to.
+// loaded is a server that can be sent a load.
 type loaded interface {
 	load(b testing.TB, args ...string) result
 }
 
-// cases are all of a round. Those that are held against each other stand close
-// together, because the machine is not as fast in one minute as in the next.
-func (h *hall) cases() []bench {
+// cases are the cases of a round. Cases that are compared are close together, because the speed
+// of the machine changes from minute to minute.
+func (env *environment) cases() []bench {
 	var all []bench
 	add := func(name string, run func(b *testing.B) result) { all = append(all, bench{name, run}) }
 	load := func(t loaded, name, args string) {
@@ -127,40 +126,39 @@ func (h *hall) cases() []bench {
 	}
 	others := func(clients int) {
 		add(fmt.Sprintf("python/%d", clients), func(b *testing.B) result {
-			return h.python.load(b, "-no-ids", "-clients", fmt.Sprint(clients))
+			return env.python.load(b, "-no-ids", "-clients", fmt.Sprint(clients))
 		})
 		add(fmt.Sprintf("pgbench/%d", clients), func(b *testing.B) result {
-			return h.pgbench(b, clients)
+			return env.pgbench(b, clients)
 		})
 	}
 	plain := func(clients int) {
 		add(fmt.Sprintf("group/%d", clients), func(b *testing.B) result {
-			return h.group(b, clients)
+			return env.group(b, clients)
 		})
-		load(h.small, fmt.Sprintf("inquiry/%d", clients), "-op inquiry")
-		load(h.bare, fmt.Sprintf("bare/%d", clients), "-op deposit")
-		load(h.small, fmt.Sprintf("deposit/%d", clients), "-op deposit")
+		load(env.small, fmt.Sprintf("inquiry/%d", clients), "-op inquiry")
+		load(env.bare, fmt.Sprintf("bare/%d", clients), "-op deposit")
+		load(env.small, fmt.Sprintf("deposit/%d", clients), "-op deposit")
 	}
 	plain(1)
 	plain(256)
 	plain(16)
 	others(16)
-	load(h.bare, "bare-fresh/16", "-fresh")
-	load(h.small, "fresh/16", "-fresh")
+	load(env.bare, "bare-fresh/16", "-fresh")
+	load(env.small, "fresh/16", "-fresh")
 	others(64)
-	load(h.large, "million-inquiry/64", "-op inquiry")
+	load(env.large, "million-inquiry/64", "-op inquiry")
 	plain(64)
-	load(h.small, "token/64", "-sign-in token")
-	load(h.small, "digest/64", "-sign-in digest")
-	load(h.large, "million-deposit/64", "-op deposit")
-	load(h.small, "multicall/64", "-op multicall")
-	load(h.small, "hot/64", "-accounts 1")
-	load(h.small, "mix/64", "-op mix")
+	load(env.small, "token/64", "-sign-in token")
+	load(env.small, "digest/64", "-sign-in digest")
+	load(env.large, "million-deposit/64", "-op deposit")
+	load(env.small, "multicall/64", "-op multicall")
+	load(env.small, "hot/64", "-accounts 1")
+	load(env.small, "mix/64", "-op mix")
 	return all
 }
 
-// conclude holds the cases against each other: each round by itself, and of those
-// ratios the median counts.
+// conclude compares the cases within each round, and takes the median of the ratios.
 func (m *measurements) conclude() {
 	rate := func(r result) float64 { return r.Rate }
 	p50 := func(r result) float64 { return r.P50 }

@@ -114,7 +114,7 @@ func (r *Replica) ShareFailures(ctx context.Context) {
 	total := make(map[string]int64)  // of this replica, by source
 	others := make(map[string]int64) // of the other replicas, by replica and source
 	told := make(map[string]int64)   // changes to send
-	r.Throttle.News()                // begins the count
+	r.Throttle.TakeFailures()        // begins the count
 	for {
 		select {
 		case <-tick.C:
@@ -132,7 +132,7 @@ func (r *Replica) ShareFailures(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		for source, n := range r.Throttle.News() {
+		for source, n := range r.Throttle.TakeFailures() {
 			total[source] += n
 			told[source] = total[source]
 		}
@@ -141,7 +141,7 @@ func (r *Replica) ShareFailures(ctx context.Context) {
 			continue // it is sent again next time; Follow reports what is wrong
 		}
 		clear(told)
-		r.Throttle.Heard(grown)
+		r.Throttle.AddFailures(grown)
 	}
 }
 

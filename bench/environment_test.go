@@ -23,68 +23,68 @@ import (
 	"example.com/atm/vault/pgstore/pgtest"
 )
 
-// A hall is where everything that is measured runs, each in a process of its own.
-type hall struct {
+// An environment has everything that is measured, each in a process of its own.
+type environment struct {
 	dir, bin     string
-	small, large *ourServer // of a hundred accounts, and of many
+	small, large *ourServer // with a hundred accounts, and with many
 	bare, python *target
 	cluster      *pgtest.Cluster
 	database     string
 }
 
-// firstAccount is the number of the first account everywhere.
+// firstAccount is the number of the first account on every server.
 const (
 	firstAccount  = 100
 	smallAccounts = 100
 )
 
-func newHall(b testing.TB) *hall {
+func newEnvironment(b testing.TB) *environment {
 	b.Helper()
-	h := &hall{dir: b.TempDir()}
-	h.bin = filepath.Join(h.dir, "bin")
-	command(b, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", h.bin+"/", "./load", "./bare",
+	env := &environment{dir: b.TempDir()}
+	env.bin = filepath.Join(env.dir, "bin")
+	command(b, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", env.bin+"/", "./load", "./bare",
 		"./group", "../cmd/atmserver", "../cmd/atmctl")
-	h.small = h.newServer(b, "small", smallAccounts)
-	return h
+	env.small = env.newServer(b, "small", smallAccounts)
+	return env
 }
 
-// furnish adds what ours is held against.
-func (h *hall) furnish(b testing.TB) {
+// furnish starts the servers with which ours is compared.
+func (env *environment) furnish(b testing.TB) {
 	b.Helper()
-	h.large = h.newServer(b, "large", *many)
-	answer := filepath.Join(h.dir, "answer.xml")
+	env.large = env.newServer(b, "large", *many)
+	answer := filepath.Join(env.dir, "answer.xml")
 	if err := os.WriteFile(answer, []byte(canned), 0o600); err != nil {
 		b.Fatal(err)
 	}
-	h.bare = &target{hall: h, address: freeAddress(b), of: h.small}
-	data := h.small.data
-	background(b, h.program("bare"), "-listen", h.bare.address, "-cert", data+"/tls/server.crt",
+	env.bare = &target{env: env, address: freeAddress(b), of: env.small}
+	data := env.small.data
+	background(b, env.program("bare"), "-listen", env.bare.address, "-cert", data+"/tls/server.crt",
 		"-key", data+"/tls/server.key", "-ca", data+"/ca/ca.crt", "-answer", answer)
-	h.python = &target{hall: h, address: freeAddress(b)}
-	_, port, _ := net.SplitHostPort(h.python.address)
+	env.python = &target{env: env, address: freeAddress(b)}
+	_, port, _ := net.SplitHostPort(env.python.address)
 	background(b, "python3", "seed/server.py", port)
-	h.cluster = pgtest.Start(b, "fsync = on", "synchronous_commit = on", "shared_buffers = 256MB",
+	env.cluster = pgtest.Start(b, "fsync = on", "synchronous_commit = on", "shared_buffers = 256MB",
 		"max_wal_size = 4GB", "max_connections = 300")
-	h.database = h.cluster.Database(b)
-	h.cluster.SQL(b, filepath.Base(strings.Split(h.database, "?")[0]), yardstick)
+	env.database = env.cluster.Database(b)
+	env.cluster.SQL(b, filepath.Base(strings.Split(env.database, "?")[0]), yardstick)
 }
 
-// canned is the answer to a deposit, as the server gives it.
+// canned is the answer of the server to a deposit.
 const canned = `<?xml version="1.0"?><methodResponse><params><param><value><struct><member><name>status</name><value><string>OK</string></value></member>` +
 	`<member><name>reason</name><value><string></string></value></member><member><name>result</name><value><string>1609.00</string></value></member>` +
 	`<member><name>code</name><value><string>OK</string></value></member><member><name>receipt</name><value><string>4711 47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=</string></value></member>` +
 	`</struct></value></param></params></methodResponse>`
 
-func (h *hall) program(name string) string { return filepath.Join(h.bin, name) }
+func (env *environment) program(name string) string { return filepath.Join(env.bin, name) }
 
 // A target is a server that the load is sent to.
 type target struct {
-	hall    *hall
+	env     *environment
 	address string
-	of      *ourServer // whose credentials are used; nil for plain HTTP without any
+	of      *ourServer // whose credentials are used; nil for plain HTTP without credentials
 }
 
-// load sends the load and returns what it measured.
+// load sends the load and returns the measurements.
 func (t *target) load(b testing.TB, args ...string) result {
 	b.Helper()
 	all := []string{
@@ -106,7 +106,7 @@ func (t *target) load(b testing.TB, args ...string) result {
 		all = append(all, t.of.credentials(signIn)...)
 	}
 	var r result
-	if err := json.Unmarshal([]byte(command(b, t.hall.program("load"), append(all, args...)...)),
+	if err := json.Unmarshal([]byte(command(b, t.env.program("load"), append(all, args...)...)),
 		&r); err != nil {
 		b.Fatal(err)
 	}
@@ -121,10 +121,10 @@ type ourServer struct {
 	server           *exec.Cmd
 }
 
-func (h *hall) newServer(b testing.TB, name string, accounts uint64) *ourServer {
+func (env *environment) newServer(b testing.TB, name string, accounts uint64) *ourServer {
 	b.Helper()
 	s := &ourServer{
-		target: target{hall: h, address: freeAddress(b)}, dir: filepath.Join(h.dir, name),
+		target: target{env: env, address: freeAddress(b)}, dir: filepath.Join(env.dir, name),
 		admin: freeAddress(b), accounts: accounts,
 	}
 	s.of, s.data = s, filepath.Join(s.dir, "atm-data")
@@ -133,7 +133,7 @@ func (h *hall) newServer(b testing.TB, name string, accounts uint64) *ourServer 
 	}
 	s.start(b)
 	ctl := func(args ...string) {
-		cmd := exec.Command(h.program("atmctl"),
+		cmd := exec.Command(env.program("atmctl"),
 			append([]string{"--server", "https://" + s.address}, args...)...)
 		cmd.Dir = s.dir
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -145,7 +145,7 @@ func (h *hall) newServer(b testing.TB, name string, accounts uint64) *ourServer 
 	ctl("token", "issue", "--for", "user:bench", "--ttl", "1h", "--out", "token")
 	operator := filepath.Join(s.data, "clients", "operator")
 	const each = 100 // accounts in a call
-	command(b, h.program("load"), "-server", s.address, "-op", "open", "-ca", operator+"/ca.crt",
+	command(b, env.program("load"), "-server", s.address, "-op", "open", "-ca", operator+"/ca.crt",
 		"-cert", operator+"/client.crt", "-key", operator+"/client.key",
 		"-clients", "4", "-first", fmt.Sprint(firstAccount+1), "-accounts", fmt.Sprint(accounts-1),
 		"-calls", fmt.Sprint((accounts+each-1)/each), "-any")
@@ -175,7 +175,7 @@ func (s *ourServer) load(b testing.TB, args ...string) result {
 // start starts the server and returns how long it took until it was ready.
 func (s *ourServer) start(b testing.TB) time.Duration {
 	b.Helper()
-	s.server = exec.Command(s.hall.program("atmserver"), "--data", s.data, "--listen", s.address,
+	s.server = exec.Command(s.env.program("atmserver"), "--data", s.data, "--listen", s.address,
 		"--admin-listen", s.admin)
 	begun := time.Now()
 	if err := s.server.Start(); err != nil {
@@ -206,8 +206,8 @@ func (s *ourServer) stop(b testing.TB) {
 	}
 }
 
-// settle waits until the server has published what it committed: the next case is
-// not to pay for the one before.
+// settle waits until the server has published its commits, so that they do not slow down the
+// next case.
 func (s *ourServer) settle(b testing.TB) {
 	b.Helper()
 	for range 300 {
@@ -219,8 +219,7 @@ func (s *ourServer) settle(b testing.TB) {
 	b.Fatal("the audit log is not published half a minute after the load")
 }
 
-// log is how many entries the server has committed, and how many of them are
-// published.
+// log returns how many entries the server has committed, and how many of them are published.
 func (s *ourServer) log(b testing.TB) (entries, published float64) {
 	b.Helper()
 	resp, err := http.Get("http://" + s.admin + "/metrics")
@@ -245,8 +244,8 @@ func (s *ourServer) log(b testing.TB) (entries, published float64) {
 	return entries, published
 }
 
-// late is for how long at most an entry had been committed before it was published,
-// under a load, in milliseconds.
+// late is the longest time between commit and publication of an entry under a load, in
+// milliseconds.
 func (s *ourServer) late(b testing.TB, args ...string) float64 {
 	b.Helper()
 	done := make(chan struct{})
@@ -258,7 +257,7 @@ func (s *ourServer) late(b testing.TB, args ...string) float64 {
 		at      time.Time
 		entries float64
 	}
-	var open []moment // with entries that are not published yet, the oldest first
+	var open []moment // with unpublished entries, the oldest first
 	var most time.Duration
 	for {
 		select {
@@ -278,7 +277,7 @@ func (s *ourServer) late(b testing.TB, args ...string) float64 {
 	}
 }
 
-// resident is how much memory the server takes, in MB.
+// resident is the memory of the server, in MB.
 func (s *ourServer) resident(b testing.TB) float64 {
 	b.Helper()
 	f, err := os.Open(fmt.Sprintf("/proc/%d/status", s.server.Process.Pid))
@@ -299,20 +298,20 @@ func (s *ourServer) resident(b testing.TB) float64 {
 	return 0
 }
 
-// growth is how many bytes an operation leaves on the disk.
-func (h *hall) growth(b testing.TB) map[string]float64 {
+// growth is how many bytes of disk an operation takes.
+func (env *environment) growth(b testing.TB) map[string]float64 {
 	const deposits = 100_000
-	vault, log := filepath.Join(h.small.data, "vault.db"), filepath.Join(h.small.data, "audit")
-	h.small.stop(b)
+	vault, log := filepath.Join(env.small.data, "vault.db"), filepath.Join(env.small.data, "audit")
+	env.small.stop(b)
 	vaultBefore, logBefore := size(b, vault), size(b, log)
-	h.small.start(b)
-	h.small.load(b, "-calls", fmt.Sprint(deposits))
-	h.small.stop(b)
+	env.small.start(b)
+	env.small.load(b, "-calls", fmt.Sprint(deposits))
+	env.small.stop(b)
 	figures := map[string]float64{
 		"vault-B/op": float64(size(b, vault)-vaultBefore) / deposits,
 		"log-B/op":   float64(size(b, log)-logBefore) / deposits,
 	}
-	h.small.start(b)
+	env.small.start(b)
 	return figures
 }
 
@@ -336,11 +335,11 @@ func size(b testing.TB, root string) (sum int64) {
 }
 
 // ends measures what needs a server that has just started.
-func (h *hall) ends(b testing.TB, figures map[string]float64) {
-	figures["loaded-MB"] = h.small.resident(b)
-	figures["late-deposit-ms"] = h.small.late(b)
-	figures["late-multicall-ms"] = h.small.late(b, "-op", "multicall")
-	for name, s := range map[string]*ourServer{"small": h.small, "large": h.large} {
+func (env *environment) ends(b testing.TB, figures map[string]float64) {
+	figures["loaded-MB"] = env.small.resident(b)
+	figures["late-deposit-ms"] = env.small.late(b)
+	figures["late-multicall-ms"] = env.small.late(b, "-op", "multicall")
+	for name, s := range map[string]*ourServer{"small": env.small, "large": env.large} {
 		var took []float64
 		for range 5 {
 			s.stop(b)
@@ -351,7 +350,7 @@ func (h *hall) ends(b testing.TB, figures map[string]float64) {
 		time.Sleep(3 * time.Second)
 		figures["idle-"+name+"-MB"] = s.resident(b)
 	}
-	info, err := os.Stat(h.program("atmserver"))
+	info, err := os.Stat(env.program("atmserver"))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -359,9 +358,9 @@ func (h *hall) ends(b testing.TB, figures map[string]float64) {
 }
 
 // group commits the same records to bbolt without a network.
-func (h *hall) group(b testing.TB, clients int) (r result) {
+func (env *environment) group(b testing.TB, clients int) (r result) {
 	b.Helper()
-	out := command(b, h.program("group"), "-dir", h.dir, "-clients", fmt.Sprint(clients), "-for",
+	out := command(b, env.program("group"), "-dir", env.dir, "-clients", fmt.Sprint(clients), "-for",
 		seconds.String())
 	if err := json.Unmarshal([]byte(out), &r); err != nil {
 		b.Fatal(err)
@@ -369,9 +368,8 @@ func (h *hall) group(b testing.TB, clients int) (r result) {
 	return r
 }
 
-// yardstick is a deposit as a function of the database: the balance, the entry of
-// the journal and the request id, in one commit. It knows no callers, keeps no
-// second leg, and its journal is no tree.
+// yardstick is a deposit as a function of the database: balance, journal entry and request id
+// in one commit. It has no callers, no second posting, and no tree over its journal.
 const yardstick = `
 CREATE TABLE accounts (number bigint PRIMARY KEY, balance bigint NOT NULL, version bigint NOT NULL);
 CREATE TABLE journal (index bigint PRIMARY KEY, leaf bytea NOT NULL);
@@ -395,14 +393,14 @@ GRANT ALL ON ALL TABLES IN SCHEMA public TO PUBLIC;
 GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO PUBLIC;
 GRANT ALL ON SCHEMA public TO PUBLIC;`
 
-func (h *hall) pgbench(b testing.TB, clients int) result {
+func (env *environment) pgbench(b testing.TB, clients int) result {
 	b.Helper()
-	rate := pgtest.Bench(b, h.database, "\\set a random(100, 199)\nSELECT deposit(:a, 1);\n",
+	rate := pgtest.Bench(b, env.database, "\\set a random(100, 199)\nSELECT deposit(:a, 1);\n",
 		clients, *seconds)
 	return result{Op: "pgbench", Clients: clients, Rate: rate}
 }
 
-// command runs a program to its end and returns what it prints.
+// command runs a program and returns its output.
 func command(b testing.TB, program string, args ...string) string {
 	b.Helper()
 	cmd := exec.Command(program, args...)
@@ -414,8 +412,7 @@ func command(b testing.TB, program string, args ...string) string {
 	return string(out)
 }
 
-// background runs a program until the end of the benchmark, and waits until it says
-// that it is ready.
+// background runs a program until the end of the benchmark, and returns when it is ready.
 func background(b testing.TB, program string, args ...string) {
 	b.Helper()
 	cmd := exec.Command(program, args...)
