@@ -30,7 +30,8 @@ var consolePages = map[string][]string{
 		"admin/users/add?request_id=r&subject=x&review=1", "admin/users/disable?subject=user:tina",
 		"admin/accounts", "admin/accounts?owner=nobody", "admin/accounts/limit?account=100",
 		"admin/accounts/freeze?account=100", "admin/certificates", "admin/certificates/issue",
-		"admin/tokens", "log", "log/verify", "log/3",
+		"admin/tokens", "log", "log?account=100&status=OK", "log?since=soon", "log?follow=1",
+		"log/verify", "log/reconcile", "log/3",
 	},
 }
 
@@ -43,6 +44,12 @@ func TestEachPageIsAccessibleAndFits(t *testing.T) {
 		atm.RequestID("hold-for-the-page"))
 	if err != nil {
 		t.Fatal(err)
+	}
+	for range 60 { // so that lists are full
+		if _, err := s.demo(t, 1).Deposit(t.Context(), 100, 1,
+			atm.RequestID(atm.NewUUID(time.Now()))); err != nil {
+			t.Fatal(err)
+		}
 	}
 	tina := s.command("atmctl", "cert", "issue", "user:tina", "--role", "teller", "--out",
 		"atm-data/clients/tina")
@@ -122,4 +129,63 @@ func TestStatementIsVerifiedAsAWholeInABrowser(t *testing.T) {
 		t.Errorf("the print view shows %d parts of a screen", shown)
 	}
 	b.accessible()
+}
+
+// TestAuditorFollowsReconcilesAndExportsInABrowser opens the log, sees an entry come and turn
+// green by itself, and works the balances out. A balance that the page was told wrong is found.
+func TestAuditorFollowsReconcilesAndExportsInABrowser(t *testing.T) {
+	b := openBrowser(t)
+	s := startServer(t)
+	link, err := url.Parse(s.openConsole(t, "operator"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(path string) string { return link.Scheme + "://" + link.Host + "/console/" + path }
+	b.do(chromedp.Navigate(link.String()), chromedp.WaitVisible("footer"),
+		chromedp.Navigate(at("log?follow=1&account=100")),
+		chromedp.WaitVisible("#rows-verdict button"), chromedp.Click("#rows-verdict button"),
+		chromedp.WaitVisible("#rows-verdict[data-state=right]"))
+	answer, err := s.demo(t, 1).Deposit(t.Context(), 100, 777,
+		atm.RequestID(atm.NewUUID(time.Now())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	index, _, _ := strings.Cut(answer.Receipt, " ")
+	b.do(chromedp.WaitVisible(`#rows tr[data-index="` + index + `"][data-state=right]`))
+	if got := b.text(`#rows tr[data-index="` + index + `"]`); !strings.Contains(got, "+7.77") {
+		t.Errorf("the new row says %s", got)
+	}
+	b.accessible()
+	state := result(b, chromedp.Evaluate[string](`(async () => {
+		const row = document.querySelector("#rows tr[data-index]"), index = Number(row.dataset.index);
+		row.cells[3].textContent = "user:mallory";
+		const { verifyRow } = await import("/console/assets/page.mjs");
+		const rows = await fetch("/console/log/rows?before=" + (index + 1) + "&after=" + (index - 1));
+		await verifyRow(row, (await rows.json())[0].Leaf);
+		return row.dataset.state + ": " + row.querySelector(".mark").textContent;
+	})()`, chromedp.EvalAwaitPromise))
+	if want := "wrong: the row does not show what entry " + index + " says."; state != want {
+		t.Errorf("a row that names another caller is %s", state)
+	}
+
+	b.do(chromedp.Navigate(at("log")), chromedp.WaitVisible("#rows-verdict[data-state=right]"),
+		chromedp.Navigate(at("log/reconcile")), chromedp.WaitVisible("#start"),
+		chromedp.Click("#start"), chromedp.WaitVisible("#verdict[data-state=right]"))
+	if got := b.text("#verdict"); !strings.HasPrefix(got, "Reconciled in this browser: ") {
+		t.Errorf("reconciled: %s", got)
+	}
+	b.accessible()
+	b.do(chromedp.Navigate(at("log/reconcile")), chromedp.WaitVisible("#start"))
+	result(b, chromedp.Evaluate[int](`document.getElementById("whole").dataset.hash =
+		"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="; 0`))
+	b.do(chromedp.Click("#start"), chromedp.WaitVisible("#verdict[data-state=wrong]"))
+	if got := b.text("#verdict"); !strings.HasPrefix(got, "the balances of the bank are not") {
+		t.Errorf("another balance: %s", got)
+	}
+
+	b.do(chromedp.Navigate(at("log/"+index)), chromedp.WaitVisible("svg.path"))
+	if got := result(b, chromedp.Evaluate[string](
+		`document.querySelector("svg.path text:last-of-type").textContent`)); got != "entry "+index {
+		t.Errorf("the path begins at %s", got)
+	}
 }

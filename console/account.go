@@ -47,8 +47,8 @@ type homePage struct {
 	Auditor  bool // the caller reads the audit log
 }
 
-// home shows what the caller can do here.
-func (v *visit) home() {
+// showHome shows what the caller can do here.
+func showHome(v *visit) {
 	page := homePage{
 		Moves:   v.caller.Has(atm.Customer) || v.caller.Has(atm.Teller),
 		Desk:    v.caller.Has(atm.Teller) || v.caller.Has(atm.Auditor),
@@ -65,7 +65,7 @@ func (v *visit) home() {
 }
 
 // findAccount leads from a number that was typed to the page of the account.
-func (v *visit) findAccount() {
+func findAccount(v *visit) {
 	number := strings.TrimSpace(v.r.URL.Query().Get("number"))
 	if _, ok := atm.ParseAccountID(number); !ok {
 		v.refuse(http.StatusUnprocessableEntity, "An account number is 1 to 9007199254740991.")
@@ -87,8 +87,8 @@ type accountPage struct {
 	Acts      []link   // what the caller may do to the account itself
 }
 
-// account shows an account: its balance, its last movements, and what can be done.
-func (v *visit) account(number string) {
+// showAccount shows an account: its balance, its last movements, and what can be done.
+func showAccount(v *visit, number string) {
 	now := time.Now()
 	status, ok := v.do(atm.Statement, text(number), rangeOf(maxMovements,
 		"from", now.Add(-chartSpan).UTC().Format(time.RFC3339)))
@@ -164,8 +164,8 @@ type reviewPage struct {
 	Known   bool // both are known
 }
 
-// review says in one line what an act would do. Nothing happens yet.
-func (v *visit) review(number string) {
+// showReview says in one line what an act would do. Nothing happens yet.
+func showReview(v *visit, number string) {
 	i, problem := intend(number, v.r.URL.Query())
 	page := reviewPage{intention: i, Problem: problem}
 	if problem == "" {
@@ -197,7 +197,7 @@ func (i *intention) command() string {
 
 // act carries an intention out, and leads to its slip. The same intention again leads to the
 // same slip.
-func (v *visit) act(number string) {
+func act(v *visit, number string) {
 	i, problem := intend(number, v.r.PostForm)
 	if problem != "" {
 		v.show(http.StatusUnprocessableEntity, "review.html", "Account "+number, "",

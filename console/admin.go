@@ -9,8 +9,8 @@ import (
 	"example.com/atm/console/internal/forms"
 )
 
-// admin leads to the work of an operator.
-func admin(v *visit) {
+// showAdmin leads to the work of an operator.
+func showAdmin(v *visit) {
 	type group struct {
 		link
 		Acts []link

@@ -73,9 +73,10 @@ type Config struct {
 	// Access signs people in.
 	Access Access
 
-	// Name is the name of the server, and At the URL that it is reached at.
-	Name string
-	At   func(*http.Request) string
+	// Name is the name of the server, Version that of the program, and At the URL that it is
+	// reached at.
+	Name, Version string
+	At            func(*http.Request) string
 
 	// Key is what challenges are sealed with: 32 bytes that replicas share.
 	Key []byte
@@ -255,8 +256,8 @@ func statusOf(code atm.Code) int {
 	return http.StatusUnprocessableEntity
 }
 
-// logKey tells the key that the log is signed with, which a browser may pin.
-func (v *visit) logKey() {
+// sendLogKey tells the key that the log is signed with, which a browser may pin.
+func sendLogKey(v *visit) {
 	key, err := v.cfg.LogKey()
 	if err != nil {
 		v.refuse(http.StatusServiceUnavailable, "The key of the audit log cannot be read.")

@@ -26,8 +26,8 @@ type foundAccount struct {
 	Acts []link
 }
 
-// desk finds accounts by number or by holder, and shows what the caller moved today.
-func desk(v *visit) {
+// showDesk finds accounts by number or by holder, and shows what the caller moved today.
+func showDesk(v *visit) {
 	if v.cfg.Bank.Reach(v.caller, atm.Deposit) != atm.Everywhere {
 		v.refuse(http.StatusForbidden, mayNot)
 		return

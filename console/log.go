@@ -1,21 +1,20 @@
 package console
 
 import (
+	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/export"
 	"example.com/atm/console/internal/forms"
 )
-
-// filters are the members of a filter of the log, in the order in which a page shows them.
-var filters = []string{
-	"account", "who", "operation", "event", "status", "code", "since", "until",
-}
 
 const logRows = 50 // on a page
 
@@ -60,146 +59,237 @@ func newRow(index int64, leaf []byte, entry *audit.Entry) row {
 type chip struct{ Name, Value, Without string }
 
 type logPage struct {
-	Rows   []row
-	Chips  []chip
-	Fields []string
-	Total  int64
-	Older  string // link to the page after this one; empty on the last
+	Rows    []row
+	Chips   []chip
+	Filters []formField
+	Problem string
+	Total   int64
+	Query   string // of the filters
+	Older   string // link to the page after this one; empty on the last
+	Follow  bool   // new entries are shown as they come
+	Newest  int64  // index of the first row; -1 without one
+	Oldest  int64  // index of the last row
+	Forms   []string
 }
 
-// log lists entries of the audit log. The filter is the query of the URL, so a list can be
-// shared.
-func (v *visit) log() {
-	query := v.r.URL.Query()
-	pairs := []string{"before", query.Get("before")}
-	page := logPage{Fields: filters}
-	same := []string{"atmctl", "audit", "list"}
-	kept := url.Values{}
-	for _, name := range filters {
-		if value := strings.TrimSpace(query.Get(name)); value != "" {
-			pairs = append(pairs, name, value)
-			kept.Set(name, value)
-			same = append(same, "--"+name, value)
+// A filter is what a query asks of the log.
+type filter struct {
+	kept   url.Values // members that were given, as they were typed
+	member []string   // names and values, as the bank takes them
+}
+
+// filterOf reads the filter of a query, so that a list can be shared by its URL.
+func filterOf(query url.Values, now time.Time) filter {
+	f := filter{kept: url.Values{}}
+	for _, field := range forms.LogFilters {
+		value := strings.TrimSpace(query.Get(field.Name))
+		if value == "" {
+			continue
+		}
+		f.kept.Set(field.Name, value)
+		switch field.Name {
+		case "since":
+			value = dayStart(ago(value, now))
+		case "until":
+			value = dayEnd(ago(value, now))
+		}
+		f.member = append(f.member, field.Name, value)
+	}
+	return f
+}
+
+// command is a command of atmctl with the same filter.
+func (f *filter) command(words ...string) string {
+	for _, field := range forms.LogFilters {
+		if value := f.kept.Get(field.Name); value != "" {
+			words = append(words, "--"+field.Name, value)
 		}
 	}
-	for _, name := range filters {
-		if value := kept.Get(name); value != "" {
-			without := url.Values{}
-			for other := range kept {
-				if other != name {
-					without.Set(other, kept.Get(other))
-				}
-			}
-			page.Chips = append(page.Chips, chip{name, value, "?" + without.Encode()})
+	return forms.CommandLine(words...)
+}
+
+// chips are links that remove one member of the filter each.
+func (f *filter) chips() (list []chip) {
+	for _, field := range forms.LogFilters {
+		if value := f.kept.Get(field.Name); value != "" {
+			without := maps.Clone(f.kept)
+			without.Del(field.Name)
+			list = append(list, chip{field.Name, value, "?" + without.Encode()})
 		}
 	}
-	status, ok := v.do(atm.AuditList, rangeOf(logRows, pairs...))
+	return list
+}
+
+// find reads a page of entries, the newest first, and the cursor to go on with. problem says
+// what is wrong with the filter. When there is nothing to show, it shows that and returns false.
+func (v *visit) find(f *filter, limit int, before string) (page entries, problem string, ok bool) {
+	status, problem, ok := v.try(atm.AuditList, "", rangeOf(limit,
+		append([]string{"before", before}, f.member...)...))
 	if !ok {
-		return
+		return page, "", false
 	}
-	if status.Code != atm.OK {
-		v.refuse(statusOf(status.Code), status.Reason+".")
-		return
+	if status.Code == atm.PermissionDenied {
+		v.refuse(http.StatusForbidden, problem)
+		return page, "", false
 	}
 	record, _ := status.Result.(atm.Record)
-	entries, _ := record.Get("entries").([]atm.Record)
-	for _, e := range entries {
+	page.next, _ = record.Get("next").(string)
+	page.total, _ = record.Get("total").(int64)
+	found, _ := record.Get("entries").([]atm.Record)
+	for _, e := range found {
 		index, _ := e.Get("index").(int64)
 		leaf, _ := e.Get("entry").(string)
-		entry, err := audit.ParseEntry([]byte(leaf))
+		page.found = append(page.found, leafAt{index, []byte(leaf)})
+	}
+	return page, problem, true
+}
+
+// entries are a page of the log.
+type entries struct {
+	found []leafAt
+	next  string
+	total int64
+}
+
+// A leafAt is an entry as the log has it.
+type leafAt struct {
+	index int64
+	leaf  []byte
+}
+
+// rows reads entries for people. It shows when one cannot be read, and returns false.
+func (v *visit) rows(found []leafAt) (rows []row, ok bool) {
+	for _, e := range found {
+		entry, err := audit.ParseEntry(e.leaf)
 		if err != nil {
-			v.refuse(http.StatusInternalServerError, "Entry "+strconv.FormatInt(index, 10)+
+			v.refuse(http.StatusInternalServerError, "Entry "+strconv.FormatInt(e.index, 10)+
 				" cannot be read.")
+			return nil, false
+		}
+		rows = append(rows, newRow(e.index, e.leaf, entry))
+	}
+	return rows, true
+}
+
+// showLog lists entries of the audit log.
+func showLog(v *visit) {
+	query := v.r.URL.Query()
+	f := filterOf(query, time.Now())
+	found, problem, ok := v.find(&f, logRows, query.Get("before"))
+	if !ok {
+		return
+	}
+	page := logPage{
+		Chips: f.chips(), Filters: formFields(forms.LogFilters, f.kept, nil), Problem: problem,
+		Total: found.total, Query: f.kept.Encode(), Newest: -1, Forms: export.Forms,
+		Follow: query.Get("follow") != "",
+	}
+	if page.Rows, ok = v.rows(found.found); !ok {
+		return
+	}
+	if len(page.Rows) > 0 {
+		page.Newest, page.Oldest = page.Rows[0].Index, page.Rows[len(page.Rows)-1].Index
+	}
+	if found.next != "" {
+		f.kept.Set("before", found.next)
+		page.Older = "?" + f.kept.Encode()
+		f.kept.Del("before")
+	}
+	code, command := http.StatusOK, []string{"atmctl", "audit", "list"}
+	if page.Follow {
+		command = []string{"atmctl", "audit", "tail", "-f"}
+	}
+	if problem != "" {
+		code = http.StatusUnprocessableEntity
+	}
+	v.show(code, "log.html", "Audit log", f.command(command...), page)
+}
+
+// sendRows answers with the newest entries that fit and are above an index, as JSON and with
+// their bytes, for a page that verifies its rows or follows the log.
+func sendRows(v *visit) {
+	query := v.r.URL.Query()
+	after, err := strconv.ParseInt(query.Get("after"), 10, 64)
+	if err != nil {
+		v.refuse(http.StatusUnprocessableEntity, "The index is missing.")
+		return
+	}
+	f := filterOf(query, time.Now())
+	found, problem, ok := v.find(&f, logRows, query.Get("before"))
+	if !ok {
+		return
+	}
+	if problem != "" {
+		v.refuse(http.StatusUnprocessableEntity, problem)
+		return
+	}
+	rows, ok := v.rows(slices.DeleteFunc(found.found, func(e leafAt) bool {
+		return e.index <= after
+	}))
+	if !ok {
+		return
+	}
+	v.w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(v.w).Encode(append([]row{}, rows...)) // an empty list is no null
+}
+
+// exportBytes bounds the entries of one export.
+const exportBytes = 16 << 20
+
+// exportLog sends the entries that fit as a file, the oldest first, in one of the forms of
+// atmctl audit export. It sends all of them or none.
+func exportLog(v *visit) {
+	query := v.r.URL.Query()
+	form := query.Get("form")
+	f, before, size := filterOf(query, time.Now()), "", 0
+	var all []leafAt
+	for {
+		page, problem, ok := v.find(&f, maxMovements, before)
+		if !ok {
 			return
 		}
-		page.Rows = append(page.Rows, newRow(index, []byte(leaf), entry))
+		if problem != "" || !slices.Contains(export.Forms, form) {
+			v.refuse(http.StatusUnprocessableEntity, "This cannot be exported. "+problem)
+			return
+		}
+		for _, e := range page.found {
+			size += len(e.leaf)
+		}
+		all = append(all, page.found...)
+		if before = page.next; before == "" {
+			break
+		}
+		if len(all) >= exportMost || size >= exportBytes {
+			v.refuse(http.StatusUnprocessableEntity, "More entries fit than one download has. Add "+
+				"a filter, such as since, or use "+f.command("atmctl", "audit", "export")+".")
+			return
+		}
 	}
-	page.Total, _ = record.Get("total").(int64)
-	if next, _ := record.Get("next").(string); next != "" {
-		kept.Set("before", next)
-		page.Older = "?" + kept.Encode()
-	}
-	v.show(http.StatusOK, "log.html", "Audit log", forms.CommandLine(same...), page)
-}
-
-// verifyLog is the page on which a browser verifies the whole log.
-func (v *visit) verifyLog() {
-	if !v.cfg.Bank.MayReadAudit(v.caller) {
-		v.refuse(http.StatusForbidden, "The audit log is for auditors.")
-		return
-	}
-	v.show(http.StatusOK, "verify.html", "Verify the audit log", "atmctl audit verify",
-		nil)
-}
-
-// An entryPage shows one entry: as an auditor's entry, or as the slip of the person it is of.
-type entryPage struct {
-	row
-	Entry *audit.Entry
-	Hash  string // of the leaf, in base64
-	Proof string // that it is in the log; empty while it is not published
-}
-
-// entry shows an entry to an auditor.
-func (v *visit) entry(index string) {
-	if !v.cfg.Bank.MayReadAudit(v.caller) {
-		v.refuse(http.StatusForbidden, "The audit log is for auditors.")
-		return
-	}
-	page, ok := v.entryPage(index)
-	if !ok {
-		return
-	}
-	v.show(http.StatusOK, "entry.html", "Entry "+index, "atmctl audit show "+index, page)
-}
-
-// slip shows a person what became of an act, with the proof that it is in the log.
-func (v *visit) slip(index string) {
-	page, ok := v.entryPage(index)
-	if !ok {
-		return
-	}
-	v.show(http.StatusOK, "entry.html", "Slip "+index, "atmclient SERVER PORT receipt "+index, page)
-}
-
-// entryPage reads an entry and the proof that it is in the log, or shows why it cannot.
-func (v *visit) entryPage(written string) (page entryPage, ok bool) {
-	index, err := strconv.ParseInt(written, 10, 64)
-	if err != nil || index < 0 {
-		v.refuse(http.StatusNotFound, "There is no such entry.")
-		return page, false
-	}
-	slip, err := v.cfg.Bank.Slip(v.r.Context(), v.caller, index)
+	key, err := v.cfg.LogKey()
 	if err != nil {
-		v.refuse(http.StatusServiceUnavailable, "The entry cannot be read at the moment.")
-		return page, false
+		v.unreadable(err)
+		return
 	}
-	if slip == nil {
-		v.refuse(http.StatusNotFound, "There is no such entry.")
-		return page, false
+	origin, _, _ := strings.Cut(key, "+")
+	name, kind := "audit."+form, exportKinds[form]
+	v.attach(name, kind)
+	w, err := export.NewWriter(v.w, form, origin, v.cfg.Version)
+	for _, e := range slices.Backward(all) {
+		if err != nil {
+			break
+		}
+		err = w.Add(e.index, e.leaf)
 	}
-	page = entryPage{
-		row: newRow(index, slip.Leaf, slip.Entry), Entry: slip.Entry, Hash: slip.Hash.String(),
+	if err == nil {
+		err = w.Flush()
 	}
-	status, ok := v.do(atm.Receipt, text(written))
-	if ok && status.Code == atm.OK {
-		page.Proof, _ = status.Result.(string)
+	if err != nil { // half of it was sent: what ends early is no file
+		panic(http.ErrAbortHandler)
 	}
-	return page, ok
 }
 
-// proof answers with the proof of an entry alone, for a page that was made before the entry was
-// published.
-func (v *visit) proof(index string) {
-	status, ok := v.do(atm.Receipt, text(index))
-	if !ok {
-		return
-	}
-	if status.Code != atm.OK {
-		v.refuse(statusOf(status.Code), status.Reason+".")
-		return
-	}
-	written, _ := status.Result.(string)
-	v.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	v.w.Write([]byte(written))
+// exportKinds are the media types of the forms of an export.
+var exportKinds = map[string]string{
+	"jsonl": "application/jsonl", "csv": "text/csv; charset=utf-8",
+	"ocsf": "application/jsonl", "cef": "text/plain; charset=utf-8",
 }

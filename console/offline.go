@@ -28,8 +28,8 @@ func newOffline() ([]byte, error) {
 	).Replace(offlineSource)), nil
 }
 
-// serveOffline sends the page to be saved. It is not shown here: its script stands in it.
-func (v *visit) serveOffline() {
+// sendOffline sends the page to be saved. It is not shown here: its script stands in it.
+func sendOffline(v *visit) {
 	v.attach("verify.html", "text/html; charset=utf-8")
 	v.w.Write(v.offline)
 }
@@ -49,8 +49,8 @@ type savedSlip struct {
 	Proof string `json:"proof"` // a C2SP tlog-proof
 }
 
-// save sends a slip as a file.
-func (v *visit) save(index string) {
+// saveSlip sends a slip as a file.
+func saveSlip(v *visit, index string) {
 	page, ok := v.entryPage(index)
 	if !ok {
 		return

@@ -24,27 +24,30 @@ type route struct {
 // routes returns all pages, the most exact paths first.
 func routes() []route {
 	all := []route{
-		{"", reads, (*visit).home},
-		{"account", reads, (*visit).findAccount},
-		{"log.vkey", reads, (*visit).logKey},
-		{"verify.html", reads, (*visit).serveOffline},
+		{"", reads, showHome},
+		{"account", reads, findAccount},
+		{"log.vkey", reads, sendLogKey},
+		{"verify.html", reads, sendOffline},
 		{"me", reads, me},
 		{"me/passkeys", acts, addPasskey},
 		{"me/sign-out", acts, signOut},
-		{"desk", reads, desk},
-		{"admin", reads, admin},
+		{"desk", reads, showDesk},
+		{"admin", reads, showAdmin},
 		{"admin/status", reads, showStatus},
-		{"log", reads, (*visit).log},
-		{"log/verify", reads, (*visit).verifyLog},
-		{"log/*", reads, named((*visit).entry)},
-		{"accounts/*", reads, named((*visit).account)},
-		{"accounts/*/review", reads, named((*visit).review)},
-		{"accounts/*/act", acts, named((*visit).act)},
-		{"accounts/*/statement", reads, named((*visit).statement)},
-		{"accounts/*/statement.csv", reads, named((*visit).statementCSV)},
-		{"slips/*", reads, named((*visit).slip)},
-		{"slips/*/file", reads, named((*visit).save)},
-		{"slips/*/proof", reads, named((*visit).proof)},
+		{"log", reads, showLog},
+		{"log/rows", reads, sendRows},
+		{"log/export", reads, exportLog},
+		{"log/reconcile", reads, showReconcile},
+		{"log/verify", reads, verifyLog},
+		{"log/*", reads, named(showEntry)},
+		{"accounts/*", reads, named(showAccount)},
+		{"accounts/*/review", reads, named(showReview)},
+		{"accounts/*/act", acts, named(act)},
+		{"accounts/*/statement", reads, named(showStatement)},
+		{"accounts/*/statement.csv", reads, named(saveStatement)},
+		{"slips/*", reads, named(showSlip)},
+		{"slips/*/file", reads, named(saveSlip)},
+		{"slips/*/proof", reads, named(sendProof)},
 	}
 	for i := range forms.Lists {
 		l := &forms.Lists[i]
@@ -123,6 +126,7 @@ var menuPages = []link{
 	{"Status", "admin/status", atm.ServerStatus, atm.Everywhere},
 	{"Log", "log", atm.AuditList, atm.Everywhere},
 	{"Verify", "log/verify", atm.AuditRead, atm.Everywhere},
+	{"Reconcile", "log/reconcile", atm.AuditBalances, atm.Everywhere},
 }
 
 // menu returns the pages that the caller may use.

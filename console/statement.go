@@ -79,8 +79,8 @@ type statementPage struct {
 	statement
 }
 
-// statement shows the movements of an account by day.
-func (v *visit) statement(number string) {
+// showStatement shows the movements of an account by day.
+func showStatement(v *visit, number string) {
 	query := v.r.URL.Query()
 	from, to, cursor := query.Get("from"), query.Get("to"), query.Get("cursor")
 	rows := statementRows
@@ -150,8 +150,8 @@ func (v *visit) wholeStatement(number string) (s statement, ok bool) {
 	}
 }
 
-// statementCSV sends a statement as a file, the oldest movement first.
-func (v *visit) statementCSV(number string) {
+// saveStatement sends a statement as a file, the oldest movement first.
+func saveStatement(v *visit, number string) {
 	s, ok := v.wholeStatement(number)
 	if !ok {
 		return

@@ -34,6 +34,14 @@ func sentence(s string) string {
 	return string(runes) + "."
 }
 
+// ago reads a time such as 24h as one so long before now. Everything else stays as it is.
+func ago(written string, now time.Time) string {
+	if d, err := time.ParseDuration(written); err == nil && d >= 0 {
+		return now.Add(-d).UTC().Format(time.RFC3339)
+	}
+	return written
+}
+
 // dayStart and dayEnd are the bounds of a day in UTC, for a statement. What is no day stays as
 // it was typed, and the bank says what is wrong with it.
 func dayStart(day string) string { return dayAt(day, "T00:00:00Z") }

@@ -22,9 +22,9 @@ func (s *Server) newConsole() (*console.Console, error) {
 	return console.New(console.Config{
 		Bank:   bank{cfg.Teller.Reader, s.rpc},
 		Access: access{s},
-		Name:   cfg.Name,
-		At:     s.at,
-		Key:    cfg.CookieKey,
+		Name:   cfg.Name, Version: cfg.Version,
+		At:  s.at,
+		Key: cfg.CookieKey,
 		LogKey: func() (string, error) {
 			keys, err := os.ReadFile(filepath.Join(cfg.Audit, "log.vkey"))
 			key, _, _ := strings.Cut(string(keys), "\n")

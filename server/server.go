@@ -49,6 +49,9 @@ type Config struct {
 	// Name is the server's name, and the realm of its challenges. Required.
 	Name string
 
+	// Version is that of the program, which the console writes into exports. Optional.
+	Version string
+
 	// Audit is the folder of the published audit log. Required.
 	Audit string
 

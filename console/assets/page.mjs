@@ -168,29 +168,74 @@ async function verifyStatement(table, verdict, pin) {
 }
 
 // The rows of a list.
+let opened = null; // the log that they are verified against
+
+const grouped = (n) => n.slice(0, -2).replace(/\B(?=(\d{3})+$)/g, ",") + "." + n.slice(-2);
+
+function signed(amount) {
+  const digits = String(amount < 0n ? -amount : amount).padStart(3, "0");
+  return (amount < 0n ? "−" : "+") + grouped(digits);
+}
+
+// shown is what a row has to show of an entry.
+function shown(entry) {
+  const moved = (entry.state ?? []).map((c) => `${c.account} ${signed(cents(c.after) - cents(c.before))}`);
+  return [entry.op ?? entry.ev, entry.who?.subject ?? "", moved.join(", ")];
+}
+
+// verifyRow verifies that a row shows what the log has at its place, once a key is pinned. A row
+// that is newer than the log was opens it again, until it is published.
+export async function verifyRow(row, leaf) {
+  const pin = load();
+  if (!pin?.vkey) return;
+  const mark = row.querySelector(".mark");
+  const index = Number(row.dataset.index);
+  try {
+    for (let tries = 0; tries < 10 && (!opened || index >= opened.size); tries++) {
+      if (tries > 0) await new Promise((resolve) => setTimeout(resolve, 300));
+      opened = await openLog(load());
+    }
+    if (leaf === undefined) throw new Finding(10, "The server does not give the bytes of the entry");
+    await opened.checkEntry(bytesOf(leaf), index);
+    const entry = JSON.parse(leaf);
+    const cells = [...row.cells].slice(2, 5).map((cell) => cell.textContent);
+    if (shown(entry).some((text, i) => text !== cells[i]) ||
+      (entry.code ?? "") !== (row.cells[5].firstChild?.textContent ?? "").trim() ||
+      Math.abs(Date.parse(row.querySelector("time").dateTime) - Date.parse(entry.t)) > 1) {
+      throw new Finding(12, `the row does not show what entry ${index} says`, { index });
+    }
+    mark.textContent = "verified";
+    row.dataset.state = "right";
+  } catch (error) {
+    mark.textContent = said(error);
+    row.dataset.state = stateOf(error);
+  }
+}
+
+// leavesOf are the bytes of the entries of a table, by index.
+async function leavesOf({ query, newest, oldest }) {
+  const range = new URLSearchParams(query);
+  range.set("before", Number(newest) + 1);
+  range.set("after", Number(oldest) - 1);
+  const answer = await fetch("/console/log/rows?" + range);
+  if (!answer.ok) throw new Error("the server answers " + answer.status);
+  return new Map((await answer.json()).map((entry) => [entry.Index, entry.Leaf]));
+}
+
 async function verifyRows() {
   const table = document.getElementById("rows");
   if (!table) return;
   const verdict = document.getElementById("rows-verdict");
   await withPin(verdict, async (pin) => {
     const rows = [...table.querySelectorAll("tr[data-index]")];
-    let right = 0;
     try {
-      const log = await openLog(pin);
-      for (const row of rows) {
-        const mark = row.querySelector(".mark");
-        try {
-          await log.checkEntry(bytesOf(row.dataset.leaf), Number(row.dataset.index));
-          mark.textContent = "verified";
-          row.dataset.state = "right";
-          right++;
-        } catch (error) {
-          mark.textContent = said(error);
-          row.dataset.state = stateOf(error);
-        }
-      }
-      show(verdict, right === rows.length ? "right" : "unknown",
-        `${right} of ${rows.length} rows are verified in this browser, in a log of ${log.size} entries.`);
+      opened = await openLog(pin);
+      const leaves = await leavesOf(table.dataset);
+      for (const row of rows) await verifyRow(row, leaves.get(Number(row.dataset.index)));
+      const right = rows.filter((row) => row.dataset.state === "right").length;
+      const wrong = rows.some((row) => row.dataset.state === "wrong");
+      show(verdict, right === rows.length ? "right" : wrong ? "wrong" : "unknown",
+        `${right} of ${rows.length} rows are verified in this browser, in a log of ${opened.size} entries.`);
     } catch (error) {
       show(verdict, stateOf(error), said(error));
     }
@@ -207,6 +252,7 @@ async function verifyWhole() {
   await withPin(verdict, (pin) => {
     start.hidden = false;
     start.addEventListener("click", () => {
+      const { size, hash } = document.getElementById("whole").dataset; // of balances to reconcile
       start.disabled = true;
       progress.hidden = false;
       show(verdict, "unknown", "Verifying in this browser …");
@@ -225,10 +271,12 @@ async function verifyWhole() {
           return;
         }
         save({ vkey: pin.vkey, size: data.size, root: data.root });
-        show(verdict, "right", `Verified in this browser: ${data.size} entries, root ${data.root}.`);
+        show(verdict, "right", hash
+          ? `Reconciled in this browser: the balances of ${data.accounts} accounts are what ${size} entries say.`
+          : `Verified in this browser: ${data.size} entries, root ${data.root}.`);
         facts.replaceChildren(...fact("Entries", data.size), ...fact("Root", data.root), ...fact("Key", pin.vkey));
       });
-      worker.postMessage(pin);
+      worker.postMessage({ pin, balances: hash && { size: Number(size), hash } });
     });
   });
 }
@@ -246,9 +294,15 @@ function newWorker() {
   return new Worker(trusted ? trusted.createScriptURL(url) : url, { type: "module" });
 }
 
+const clock = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+
+// localTime shows a time in the zone of the reader.
+export function localTime(time) {
+  time.textContent = clock.format(new Date(time.dateTime));
+}
+
 function localTimes() {
-  const form = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
-  for (const time of document.querySelectorAll("time")) time.textContent = form.format(new Date(time.dateTime));
+  document.querySelectorAll("time").forEach(localTime);
 }
 
 if (!document.body.classList.contains("print")) localTimes(); // in print, times are in UTC

@@ -34,7 +34,7 @@ function join(...parts) {
   return all;
 }
 
-const sha256 = async (bytes) => new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+export const sha256 = async (bytes) => new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
 
 // leafHash is the hash of an entry, given as bytes.
 export const leafHash = (entry) => sha256(join(Uint8Array.of(0), entry));
@@ -251,13 +251,17 @@ export class Log {
     }
   }
 
-  // verify reads the whole log. progress is told how many entries are verified.
-  async verify(progress = () => {}) {
+  // verify reads the whole log. progress is told how many entries are verified, and each is given
+  // every entry that is.
+  async verify(progress = () => {}, each = () => {}) {
     await this.edge();
     for (let n = 0; n * tileWidth < this.size; n++) {
       const tile = await this.tile(0, n);
       await this.bundle(n, async ({ index, file, from, to, bytes }) => {
-        if (equal(await leafHash(bytes), tile[index % tileWidth])) return;
+        if (equal(await leafHash(bytes), tile[index % tileWidth])) {
+          each({ index, bytes });
+          return;
+        }
         throw new Finding(12, `entry ${index} differs: ${file}, bytes ${from} to ${to}`, { index, file, from, to });
       });
       progress(Math.min(this.size, (n + 1) * tileWidth));

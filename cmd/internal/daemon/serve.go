@@ -83,7 +83,7 @@ func (s *Server) newFront() (*server.Server, error) {
 	cfg.Teller = s.teller
 	cfg.Authenticator, cfg.Throttle = signIn, throttle
 	cfg.TLS = certs.ServerConfig(reloader, s.keys.TLSClients(), s.opts.TLS12)
-	cfg.Name = s.Name()
+	cfg.Name, cfg.Version = s.Name(), s.opts.Version
 	cfg.Audit = s.dir.Audit()
 	cfg.Tokens = s.keys.Own
 	cfg.Authority = certs.EncodeCertificate(s.keys.Root())
