@@ -16,9 +16,9 @@ import (
 	"time"
 )
 
-// TestInheritedAdminSocketStaysOnLoopback hands a socket for the operator's endpoints over, as a
-// supervisor does: on all addresses it is refused, on loopback served, and closed when the
-// endpoints are switched off.
+// TestInheritedAdminSocketStaysOnLoopback passes a socket for the operator's endpoints to the
+// server, as a supervisor does. A socket on all addresses is refused, one on loopback is
+// served, and it is closed if the endpoints are switched off.
 func TestInheritedAdminSocketStaysOnLoopback(t *testing.T) {
 	t.Parallel()
 	// begin starts a server that inherits a socket on an address.

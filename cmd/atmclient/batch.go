@@ -115,9 +115,9 @@ func readBatch(file string) ([]batchLine, error) {
 	return lines, nil
 }
 
-// identifyBatch gives the lines the request ids that a file has for them, and stores the other
-// ones there. The first line of the file is the server; each other line is a number, an id and
-// the words of a line.
+// identifyBatch gives the lines the request ids that a file has for them, and stores new ones
+// for the others. The first line of the file is the server; each other line is a number, an id
+// and the words of a line.
 func identifyBatch(state, server string, lines []batchLine) error {
 	kept, err := readIDs(state, server)
 	first := errors.Is(err, fs.ErrNotExist)
@@ -151,7 +151,7 @@ func identifyBatch(state, server string, lines []batchLine) error {
 	switch {
 	case text.Len() > maxBatch:
 		return exit.Usagef("the request ids of the batch have more than %d bytes", maxBatch)
-	case first: // no other run has made it meanwhile
+	case first: // no other run has created it at the same time
 		return durable.CreateFile(state, text.Bytes(), 0o600)
 	case fresh:
 		return durable.WriteFile(state, text.Bytes(), 0o600)
@@ -197,7 +197,7 @@ func readIDs(state, server string) (map[int]keptID, error) {
 	return kept, nil
 }
 
-// runBatch sends the lines in order. A refusal does not end the batch; every other error does.
+// runBatch sends the lines in order. A refusal does not end the batch. Every other error does.
 func (o *options) runBatch(ctx context.Context, c *client.Client, lines []batchLine) error {
 	list := output.NewArray(o.stdout, o.form)
 	refused := 0

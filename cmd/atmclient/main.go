@@ -38,7 +38,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	cmd.SetArgs(args)
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
-	if len(args) == 2 && args[0] == "completion" { // cobra has it for programs with commands alone
+	if len(args) == 2 && args[0] == "completion" { // cobra has it only for programs that consist of commands
 		return exit.Report(stderr, "atmclient", completion(cmd, args[1], stdout), false)
 	}
 	err := exit.FromClient(cmd.ExecuteContext(ctx))
@@ -55,7 +55,7 @@ type options struct {
 	operationFlags
 	sign      signin.Flags
 	timeout   time.Duration
-	requestID string // of the one operation of the command line
+	requestID string // of the operation on the command line
 	receipt   string // file for the proof of that operation
 	state     string // file of a batch's request ids
 }
@@ -126,7 +126,7 @@ func (o *options) command() *cobra.Command {
 	return cmd
 }
 
-// run does what the command line says.
+// run carries out the command line.
 func (o *options) run(cmd *cobra.Command, args []string) error {
 	if err := settings.Apply(cmd); err != nil {
 		return err
@@ -174,7 +174,7 @@ func (o *options) run(cmd *cobra.Command, args []string) error {
 	return o.carryOut(cmd.Context(), to, r)
 }
 
-// carryOut carries out the operation of the command line.
+// carryOut carries out the operation on the command line.
 func (o *options) carryOut(ctx context.Context, to *target, r *request) error {
 	if o.receipt != "" {
 		if err := output.Check(o.receipt); err != nil {
@@ -201,7 +201,7 @@ func (o *options) carryOut(ctx context.Context, to *target, r *request) error {
 	return o.saveReceipt(ctx, c, answer)
 }
 
-// connect returns a client of the server, which signs in as the flags say.
+// connect returns a client of the server that signs in as the flags say.
 func (o *options) connect(to *target) (*client.Client, error) {
 	cfg, err := to.way.Config(to.host, defaultCredentials)
 	if err != nil {
@@ -211,7 +211,7 @@ func (o *options) connect(to *target) (*client.Client, error) {
 	return client.New(cfg)
 }
 
-// unknownOutcome says how to find out what became of a request.
+// unknownOutcome says how to find out whether a request was carried out.
 func unknownOutcome(r *request, err error) error {
 	return &exit.Error{
 		Code:    exit.OutcomeUnknown,

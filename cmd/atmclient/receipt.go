@@ -15,7 +15,8 @@ import (
 )
 
 // saveReceipt fetches the proof of the operation that was just answered, and saves it if it
-// proves that. It does not check the signature: that needs the public key of the log.
+// proves that operation. It does not verify the signature, which needs the public key of the
+// log.
 func (o *options) saveReceipt(ctx context.Context, c *client.Client, done *client.Answer) error {
 	var index int64
 	var leafHash string

@@ -19,14 +19,14 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// negative matches arguments that are numbers, not flags.
+// negative matches arguments that are negative numbers and not flags.
 var negative = regexp.MustCompile(`^-[.0-9]`)
 
-// numberMark stands before a negative number while flags are parsed.
+// numberMark is the prefix of a negative number while flags are parsed.
 const numberMark = "\x00"
 
-// protectNumbers keeps negative numbers from being taken for flags, so that
-// somebody who types -5 is told what is wrong with it. It leaves the values of flags alone.
+// protectNumbers keeps negative numbers from being parsed as flags, so that a user who types -5
+// gets a helpful error. It leaves the values of flags alone.
 func protectNumbers(flags *pflag.FlagSet, args []string) []string {
 	args = slices.Clone(args)
 	for i, arg := range args {
@@ -37,7 +37,7 @@ func protectNumbers(flags *pflag.FlagSet, args []string) []string {
 	return args
 }
 
-// unprotected takes back what protectNumbers did.
+// unprotected undoes protectNumbers.
 func unprotected(args []string) []string {
 	for i := range args {
 		args[i] = strings.TrimPrefix(args[i], numberMark)
@@ -165,8 +165,7 @@ func (f *operationFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.to, "to", "", "end of a statement, a `time`; a day counts to its end")
 }
 
-// parseLine reads an operation with its flags, as it stands on a command line after SERVER and
-// PORT.
+// parseLine parses an operation with its flags, as on a command line after SERVER and PORT.
 func parseLine(typed []string) (*request, error) {
 	var f operationFlags
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
@@ -266,7 +265,7 @@ func (r *request) moves() bool {
 	return true
 }
 
-// statementRange is the part of a statement that the flags ask for.
+// statementRange is the part of a statement that the flags select.
 func (f *operationFlags) statementRange(now time.Time) (client.Range, error) {
 	if f.limit < 1 || f.limit > 500 {
 		return client.Range{}, exit.Usagef("--limit is a number from 1 to 500")
@@ -299,7 +298,7 @@ var amountFaults = map[atm.Code]string{
 	atm.AmountTooLarge:    "is above 1000000000000.00",
 }
 
-// send sends the request, and waits at most so long for the answer.
+// send sends the request, and waits for the answer for at most this long.
 func (r *request) send(ctx context.Context, c *client.Client, most time.Duration) (*client.Answer,
 	error,
 ) {

@@ -10,7 +10,7 @@ import (
 	"example.com/atm/cmd/internal/exit"
 )
 
-// network reads a network of load balancers, or the address of one.
+// network parses the network of a load balancer, or its address.
 func network(text string) (netip.Prefix, error) {
 	if address, err := netip.ParseAddr(text); err == nil && address.Zone() == "" {
 		return netip.PrefixFrom(address, address.BitLen()), nil
@@ -23,7 +23,7 @@ func network(text string) (netip.Prefix, error) {
 	return prefix, nil
 }
 
-// checkPublicURL refuses a URL that endpoints cannot be at.
+// checkPublicURL refuses a URL under which the endpoints cannot be.
 func checkPublicURL(text string) error {
 	if text == "" {
 		return nil
@@ -37,7 +37,7 @@ func checkPublicURL(text string) error {
 	return nil
 }
 
-// callersURL is the URL that callers reach the server at when it listens at address.
+// callersURL is the URL for callers of a server that listens at address.
 func (o *options) callersURL(address net.Addr) string {
 	if o.publicURL != "" {
 		return strings.TrimRight(o.publicURL, "/")
@@ -53,8 +53,8 @@ func (o *options) callersURL(address net.Addr) string {
 	return "https://" + net.JoinHostPort(host, port)
 }
 
-// callersHost is a name or address for callers on this machine, one that the certificate of
-// the server has if it listens there.
+// callersHost is a name or address for callers on this machine, and one in the server's
+// certificate if possible.
 func (o *options) callersHost() string {
 	host, _, err := net.SplitHostPort(o.listen)
 	address, notAddress := netip.ParseAddr(host)
@@ -67,7 +67,7 @@ func (o *options) callersHost() string {
 	return host
 }
 
-// firstName is the first of hosts that is one name or address; "" when there is none.
+// firstName is the first of hosts that is not a wildcard, or "" if there is none.
 func firstName(hosts []string) string {
 	for _, host := range hosts {
 		if !strings.HasPrefix(host, "*.") {
@@ -77,7 +77,7 @@ func firstName(hosts []string) string {
 	return ""
 }
 
-// isLoopback reports whether only this machine reaches an address.
+// isLoopback reports whether only this machine can reach an address.
 func isLoopback(address net.Addr) bool {
 	tcp, ok := address.(*net.TCPAddr)
 	return ok && tcp.IP.IsLoopback()

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// addLimits adds the flags of what one request may ask of the server.
+// addLimits adds the flags that bound one request.
 func addLimits(flags *pflag.FlagSet, c *server.Config) {
 	flags.Int64Var(&c.Limits.BodyBytes, "max-body", 256<<10, "`bytes` of the largest body of a "+
 		"request")
@@ -32,7 +32,8 @@ func addLimits(flags *pflag.FlagSet, c *server.Config) {
 		"wait for its next request")
 }
 
-// checkLimits refuses limits with which nothing works, or which bound nothing.
+// checkLimits refuses limits outside their range: too small to work, or too large to bound
+// anything.
 func checkLimits(c *server.Config) error {
 	for _, l := range []struct {
 		flag             string

@@ -9,8 +9,8 @@ import (
 	"unicode"
 )
 
-// TestLogLinesAreNotObeyed writes what a stranger sent to the log: a terminal shows it on the line
-// where it belongs, and obeys none of it.
+// TestLogLinesAreNotObeyed writes text of a stranger to the log. A terminal shows it within its
+// line, and executes no control sequence of it.
 func TestLogLinesAreNotObeyed(t *testing.T) {
 	const evil = "a\x1b[2J\nlevel=INFO\r\u009b2J\u0085\u2028\u202e\u200b\x7f\xff"
 	for _, form := range []string{"text", "json"} {

@@ -69,7 +69,7 @@ type options struct {
 	empty                                          bool
 	grace, drainDelay, nonceTTL                    time.Duration
 	reserve                                        uint64
-	limits                                         server.Config // of a request alone
+	limits                                         server.Config // of one request
 }
 
 func newCommand(stderr io.Writer) *cobra.Command {
@@ -123,7 +123,7 @@ and without a password. SIGTERM or Ctrl-C answers what has begun and ends.`,
 	return root
 }
 
-// addFlags adds the flags of where the server is and how it runs.
+// addFlags adds the flags for the addresses of the server and how it runs.
 func (o *options) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.data, "data", "./atm-data", "data `folder`, made when missing")
 	flags.StringVar(&o.listen, "listen", "localhost:9000", "`address` for HTTPS")
@@ -157,7 +157,8 @@ func (o *options) addFlags(flags *pflag.FlagSet) {
 		"operation is UNAVAILABLE")
 }
 
-// addTrustFlags adds the flags of keys, and of others that the server trusts.
+// addTrustFlags adds the flags for keys, and for authorities and issuers that the server
+// trusts.
 func (o *options) addTrustFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.tlsMin, "tls-min", "1.3", "oldest `version` of TLS: 1.3, or 1.2 with AEAD "+
 		"ciphers alone")
@@ -188,7 +189,7 @@ func versionCommand(form *string) *cobra.Command {
 	}
 }
 
-// noCommand refuses words where there is none to expect: they are no command.
+// noCommand refuses arguments: there are no commands.
 func noCommand(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return exit.NoCommand(cmd, args[0])
@@ -196,24 +197,24 @@ func noCommand(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// A nonce that lives for less would be stale when it comes back, and the counts
-// of one that lives for more would have to be remembered for that long.
+// A nonce with a shorter life would be stale when the client uses it. The counts of a nonce
+// with a longer life would have to be remembered for as long.
 const (
 	minNonceTTL = time.Second
 	maxNonceTTL = time.Hour
 )
 
-// maxDrainDelay bounds how long a stop goes on as ever, and maxGrace how long it waits.
+// maxDrainDelay bounds how long a stopping server goes on serving, and maxGrace how long it
+// waits for requests in progress.
 const (
 	maxDrainDelay = 5 * time.Minute
 	maxGrace      = time.Hour
 )
 
-// hostName matches names of machines, such as stand in certificates; one that others
-// stand for begins with "*.".
+// hostName matches host names in certificates, and wildcards, which begin with "*.".
 var hostName = regexp.MustCompile(`^(\*\.)?\w[\w-]{0,62}(\.\w[\w-]{0,62})*\.?$`)
 
-// daemonOptions checks what was chosen.
+// daemonOptions checks the flags.
 func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
 	store, err := storage.FromFlags(&o.store)
 	if err != nil {
@@ -280,8 +281,8 @@ func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
 	}, nil
 }
 
-// effective are the settings in force, a line each in order of their names. None of them is
-// a secret.
+// effective lists the settings in force, one a line in the order of their names. None of them
+// is a secret.
 func (o *options) effective() string {
 	var text strings.Builder
 	o.flags.VisitAll(func(f *pflag.Flag) { // in order
@@ -290,7 +291,7 @@ func (o *options) effective() string {
 	return text.String()
 }
 
-// readPolicy reads a policy of witnesses; nil without a file.
+// readPolicy reads a policy of witnesses. It returns nil without a file.
 func readPolicy(path string) (*audit.Policy, error) {
 	if path == "" {
 		return nil, nil
@@ -306,7 +307,7 @@ func readPolicy(path string) (*audit.Policy, error) {
 	return policy, nil
 }
 
-// readable writes a duration with its unit.
+// readable formats a duration with its unit.
 func readable(_ []string, a slog.Attr) slog.Attr {
 	if a.Value.Kind() == slog.KindDuration {
 		a.Value = slog.StringValue(a.Value.Duration().String())
@@ -327,7 +328,7 @@ func newLog(format, level string, w io.Writer) (*slog.Logger, error) {
 			format = "text"
 		}
 	}
-	w = printable.NewWriter(w) // whatever a stranger made it write, a line is a line
+	w = printable.NewWriter(w) // strangers' text cannot add lines
 	switch format {
 	case "json":
 		return slog.New(slog.NewJSONHandler(w, &opts)), nil
@@ -342,7 +343,7 @@ func serve(ctx context.Context, o *options, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	// The addresses come first: a start that cannot have them has changed nothing.
+	// Open the listeners first, so that a start that cannot have them changes nothing.
 	listen, err := daemon.Addresses(o.listen, o.admin)
 	if err != nil {
 		return err
@@ -364,16 +365,15 @@ func serve(ctx context.Context, o *options, stderr io.Writer) error {
 		debug.SetGCPercent(garbagePercent)
 	}
 	if os.Getenv("GOMAXPROCS") == "" {
-		// One thread nearly always waits for the disk. It need not wait for a turn of
-		// the others as well when it comes back.
+		// One thread nearly always waits for the disk. With one more, it need not also wait for a
+		// CPU slot when it returns.
 		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
 	}
 	return srv.Serve(ctx, listen)
 }
 
-// garbagePercent is how much garbage may lie beside what is in use. What is in use
-// is little, and requests leave much: the usual 100 would be reached many times a
-// second.
+// garbagePercent is the GC target. Little memory is in use and requests allocate much, so that
+// with the default of 100 the collector would run many times a second.
 const garbagePercent = 300
 
 func initialise(ctx context.Context, o *options, stderr io.Writer) error {
@@ -397,8 +397,7 @@ func initialise(ctx context.Context, o *options, stderr io.Writer) error {
 	return srv.Close()
 }
 
-// banner tells somebody who starts a server for the first time what to do
-// next.
+// banner tells a first-time user what to do next.
 func banner(w io.Writer, srv *daemon.Server, o *options, address net.Addr) {
 	host := o.callersHost()
 	_, port, _ := net.SplitHostPort(address.String())
