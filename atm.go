@@ -145,6 +145,7 @@ const (
 	IdempotencyConflict   Code = "IDEMPOTENCY_CONFLICT"
 	IdempotencyKeyExpired Code = "IDEMPOTENCY_KEY_EXPIRED"
 	PermissionDenied      Code = "PERMISSION_DENIED"
+	NotConfirmed          Code = "NOT_CONFIRMED"
 	CursorInvalid         Code = "CURSOR_INVALID"
 	AnswerTooLarge        Code = "ANSWER_TOO_LARGE"
 	Unavailable           Code = "UNAVAILABLE"
@@ -156,7 +157,8 @@ const (
 // retry gets the same answer. After other codes, a retry is carried out again.
 func (c Code) Remembered() bool {
 	switch c {
-	case Unavailable, OutcomeUnknown, Internal, PermissionDenied, IdempotencyConflict, Fault:
+	case Unavailable, OutcomeUnknown, Internal, PermissionDenied, NotConfirmed, IdempotencyConflict,
+		Fault:
 		return false
 	}
 	return true

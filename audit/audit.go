@@ -85,6 +85,9 @@ type Entry struct {
 
 	// Program describes the program, in entries of a start, a stop and a heartbeat.
 	Program *Program
+
+	// Assertion is what a passkey signed to confirm the entry, over Shown; nil for none.
+	Assertion *atm.Assertion
 }
 
 // A Program identifies the program that wrote an entry, its settings and its machine. Empty
@@ -150,6 +153,7 @@ func (e *Entry) Append(b []byte) ([]byte, error) {
 	w := writer{b: b}
 	w.open('{')
 	e.appendArgs(&w)
+	e.appendAssertion(&w)
 	e.appendMachine(&w)
 	if e.Status != nil {
 		w.field("code", string(e.Status.Code))
@@ -350,10 +354,11 @@ func (e *Entry) appendWho(w *writer) {
 
 // wire is an entry as JSON has it.
 type wire struct {
-	Args  map[string]string `json:"args"`
-	Boot  string            `json:"boot"`
-	Build string            `json:"build"`
-	Clock *struct {
+	Args      map[string]string `json:"args"`
+	Assertion *wireAssertion    `json:"assertion"`
+	Boot      string            `json:"boot"`
+	Build     string            `json:"build"`
+	Clock     *struct {
 		MaxError     int64 `json:"max_error_us"`
 		Synchronised bool  `json:"synchronised"`
 	} `json:"clock"`
@@ -453,7 +458,7 @@ func ParseEntry(leaf []byte) (*Entry, error) {
 			e.Source = in.Source.IP
 		}
 	}
-	e.Program = in.program()
+	e.Program, e.Assertion = in.program(), in.Assertion.parsed()
 	return e, e.parseRest(&in)
 }
 

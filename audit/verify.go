@@ -42,6 +42,10 @@ type VerifyOptions struct {
 	MaxAge time.Duration
 	Now    time.Time
 
+	// Entry is told of each entry of the signed tree, in order, and says what is wrong with it.
+	// It begins again with index 0 if the log grew meanwhile. Optional.
+	Entry func(index int64, leaf []byte) error
+
 	// Progress is called with the number of entries verified so far. Optional.
 	Progress func(done, size int64)
 }
@@ -199,10 +203,14 @@ func (v *verification) walk(ctx context.Context, saved, witnessed int64) (
 	var built merkle.Head
 	roots = map[int64]merkle.Hash{0: built.Root()} // every log extends the empty one
 	largest := max(saved, witnessed)
+	var contradiction *Bad
 	w := walk{
 		ctx: ctx, files: v.files, size: v.Size, root: v.Root, progress: v.opts.Progress,
-		entry: func(_ int64, leaf []byte, h merkle.Hash) {
+		entry: func(index int64, leaf []byte, h merkle.Hash) {
 			newest = append(newest[:0], leaf...)
+			if v.opts.Entry != nil && contradiction == nil {
+				contradiction = contradicts(index, v.opts.Entry(index, leaf))
+			}
 			if built.Size < largest {
 				built.Add(h)
 				if built.Size == saved || built.Size == witnessed {
@@ -212,6 +220,12 @@ func (v *verification) walk(ctx context.Context, saved, witnessed int64) (
 		},
 	}
 	bad, err := w.run()
+	if err == nil && contradiction != nil { // what differs from the tree is behind it
+		v.FirstBad, v.LastGood = contradiction, *contradiction.Index-1
+		v.fail(ContentDiffers, "entry %d contradicts itself: %s", *contradiction.Index,
+			contradiction.Got)
+		return nil, nil, nil
+	}
 	if err != nil || bad == nil {
 		return roots, newest, err
 	}
@@ -223,6 +237,15 @@ func (v *verification) walk(ctx context.Context, saved, witnessed int64) (
 	v.LastGood = *bad.Index - 1
 	v.fail(ContentDiffers, "%s differs from the signed tree at entry %d", bad.File, *bad.Index)
 	return nil, nil, nil
+}
+
+// contradicts is the finding of an entry with which something is wrong; nil for none.
+func contradicts(index int64, err error) *Bad {
+	if err == nil {
+		return nil
+	}
+	t := merkle.TileAt(index+1, merkle.EntriesLevel, index>>merkle.TileHeight)
+	return &Bad{Index: &index, File: t.Path(), Expected: "what was confirmed", Got: err.Error()}
 }
 
 // Unverifiable is the report if there is nothing to verify with, such as no key.

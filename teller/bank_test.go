@@ -16,6 +16,7 @@ import (
 	"example.com/atm/audit/search"
 	"example.com/atm/auth"
 	"example.com/atm/teller"
+	"example.com/atm/teller/confirm"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
 	"example.com/atm/vault/people"
@@ -56,7 +57,8 @@ func newBank(t *testing.T) *bank {
 	})}
 	b.Teller, err = teller.New(teller.Config{
 		Ledger: b.ledger, Store: store, Requests: requests, Index: search.NewIndex(), Realm: "bank",
-		Permissions: permissions{}, Credentials: credentials{tokens: tokens},
+		Confirm: confirm.Default, Permissions: permissions{},
+		Credentials:  credentials{tokens: tokens},
 		Installation: installation{},
 	})
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/audit/search"
 	"example.com/atm/teller"
+	"example.com/atm/teller/confirm"
 	"example.com/atm/teller/replay"
 	"example.com/atm/vault"
 )
@@ -21,7 +22,7 @@ func TestNewNamesTheFieldThatIsMissing(t *testing.T) {
 	}
 	whole := teller.Config{
 		Ledger: b.ledger, Store: b.store, Requests: requests, Index: search.NewIndex(),
-		Realm:       "bank",
+		Realm: "bank", Confirm: confirm.Default,
 		Permissions: permissions{}, Credentials: credentials{}, Installation: installation{},
 	}
 	if _, err := teller.New(whole); err != nil {

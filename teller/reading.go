@@ -8,6 +8,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/balances"
 	"example.com/atm/audit/search"
 	"example.com/atm/teller/methods"
 	"example.com/atm/vault"
@@ -176,7 +177,7 @@ func hashBalances(ctx context.Context, t *Teller, _ *input) (atm.Status, error) 
 	if err != nil {
 		return atm.Status{}, err
 	}
-	h := audit.NewBalances()
+	h := balances.NewHash()
 	accounts := int64(0)
 	journal, err := t.cfg.Store.Balances(ctx, func(a vault.Account) {
 		accounts++

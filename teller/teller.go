@@ -18,6 +18,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/audit/checkpoint"
 	"example.com/atm/audit/search"
+	"example.com/atm/teller/confirm"
 	"example.com/atm/teller/events"
 	"example.com/atm/teller/methods"
 	"example.com/atm/teller/sessions"
@@ -50,6 +51,9 @@ type Config struct {
 
 	// Realm is that of the passwords.
 	Realm string
+
+	// Confirm says what of a browser is confirmed with a passkey.
+	Confirm confirm.Policy
 
 	Permissions  Permissions
 	Credentials  Credentials
@@ -145,6 +149,7 @@ func New(cfg Config) (*Teller, error) {
 		{"Requests", cfg.Requests == nil},
 		{"Index", cfg.Index == nil},
 		{"Realm", cfg.Realm == ""},
+		{"Confirm", cfg.Confirm == nil},
 		{"Permissions", cfg.Permissions == nil},
 		{"Credentials", cfg.Credentials == nil},
 		{"Installation", cfg.Installation == nil},
@@ -182,6 +187,9 @@ type Call struct {
 	// an operation answered with a record is told once: a repetition gets its hash.
 	Once bool
 
+	// Assertion is what a passkey signed to confirm the call; nil for nothing.
+	Assertion *atm.Assertion
+
 	// Beside are other callers who take part in the call and have signed in as well.
 	Beside []*atm.Caller
 }
@@ -195,6 +203,46 @@ type Reply = vault.Reply
 // started: a *MalformedError is the caller's fault, to be recorded with
 // Malformed, and any other is the server's.
 func (t *Teller) Begin(ctx context.Context, caller *atm.Caller, call Call) (Reply, error) {
+	in, err := t.read(caller, &call)
+	if err != nil {
+		return nil, err
+	}
+	if in.op.read != nil {
+		return t.beginRead(ctx, in)
+	}
+	cmd, err := t.command(ctx, in, &call)
+	if err != nil {
+		return nil, err
+	}
+	if caller.Session != "" {
+		if err := t.cfg.Confirm.Apply(ctx, t.Keeper, &cmd, call.Assertion); err != nil {
+			return nil, err
+		}
+	}
+	return t.cfg.Ledger.Begin(ctx, cmd), nil
+}
+
+// Shown returns what a passkey signs to confirm a call that changes accounts or holds, and whether
+// it has to be confirmed. Nothing is done yet.
+func (t *Teller) Shown(ctx context.Context, caller *atm.Caller, call Call) (shown []byte,
+	needed bool, err error,
+) {
+	in, err := t.read(caller, &call)
+	if err != nil || in.op.book == nil {
+		return nil, false, err
+	}
+	cmd, err := t.command(ctx, in, &call)
+	if err != nil {
+		return nil, false, err
+	}
+	if _, refused := cmd.Rule.(vault.Refusal); refused {
+		return nil, false, nil // it is going to be refused anyway
+	}
+	return confirm.Shown(&cmd), t.cfg.Confirm.Needs(&cmd), nil
+}
+
+// read finds the operation of a call, and its arguments.
+func (t *Teller) read(caller *atm.Caller, call *Call) (*input, error) {
 	op := t.ops[call.Operation]
 	if op == nil {
 		return nil, malformed("there is no operation %q", shorten(string(call.Operation)))
@@ -202,19 +250,20 @@ func (t *Teller) Begin(ctx context.Context, caller *atm.Caller, call Call) (Repl
 	if len(call.Args) > len(op.Params) {
 		return nil, malformed("%s takes at most %d parameters", op.Name, len(op.Params))
 	}
-	in := input{op: op, caller: caller, args: call.Args}
+	in := &input{op: op, caller: caller, args: call.Args}
 	if len(in.args) < len(op.Params) {
 		in.args = make([]atm.Arg, len(op.Params))
 		copy(in.args, call.Args)
 	}
+	return in, nil
+}
 
-	if op.read != nil {
-		return t.beginRead(ctx, &in)
-	}
-	cmd := in.command()
-	conflict, err := t.identify(&cmd, &in, &call)
+// command is what an operation becomes that the ledger decides.
+func (t *Teller) command(ctx context.Context, in *input, call *Call) (vault.Command, error) {
+	op, caller, cmd := in.op, in.caller, in.command()
+	conflict, err := t.identify(&cmd, in, call)
 	if err != nil {
-		return nil, err
+		return cmd, err
 	}
 	// Permission comes first, as of now: a caller who may no longer ask is not shown
 	// what an old request id was answered with.
@@ -228,12 +277,12 @@ func (t *Teller) Begin(ctx context.Context, caller *atm.Caller, call Call) (Repl
 	default:
 		if op.book != nil {
 			in.inquires = t.cfg.Permissions.Permit(caller.Principal, atm.Inquiry) >= in.reach
-			cmd.Rule, err = op.book(&in)
+			cmd.Rule, err = op.book(in)
 		} else {
-			cmd.Rule, err = op.rule(ctx, t, &in)
+			cmd.Rule, err = op.rule(ctx, t, in)
 		}
 		if err != nil {
-			return nil, err
+			return cmd, err
 		}
 		cmd.Rule = in.granted(t.keepOperator(cmd.Rule))
 	}
@@ -241,7 +290,7 @@ func (t *Teller) Begin(ctx context.Context, caller *atm.Caller, call Call) (Repl
 		cmd.Warrants = slices.Concat(t.warrants(caller, op.Name), present(call.Beside...), in.about)
 	}
 	cmd.Args, cmd.Then = in.named(), in.then // as the rule understood them
-	return t.cfg.Ledger.Begin(ctx, cmd), nil
+	return cmd, nil
 }
 
 var denied = vault.Refuse(atm.PermissionDenied, "You may not do this")

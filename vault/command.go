@@ -36,6 +36,9 @@ type Command struct {
 	// that happens, and the command is refused with its answer.
 	Then []Command
 
+	// Assertion is what a passkey signed to confirm the command; nil for none.
+	Assertion *atm.Assertion
+
 	// Note completes the entry of an event that is no operation; optional.
 	Note func(*audit.Entry)
 }
@@ -243,13 +246,14 @@ func (c *Command) decide(b *Books, denials *flood.DenialBatch) (atm.Status, erro
 		Caller:    c.Caller,
 		Request:   c.Request.Digest,
 		ReplayOf:  -1,
+		Assertion: c.Assertion,
 	}
 	if c.Operation != "" {
 		b.answer = answer
 		entry.Status = &b.answer
 	}
 	if first != nil {
-		entry.ReplayOf = b.inLog(first.Index)
+		entry.ReplayOf, entry.Assertion = b.inLog(first.Index), nil
 		b.tally.replays++
 	}
 	if c.Note != nil {

@@ -29,6 +29,7 @@ import (
 	"example.com/atm/internal/machine"
 	"example.com/atm/internal/printable"
 	"example.com/atm/server"
+	"example.com/atm/teller/confirm"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -62,7 +63,7 @@ type options struct {
 	witnesses                                      string
 	passphrase                                     string
 	data, listen, admin, name, logFormat, logLevel string
-	publicURL, console                             string
+	publicURL, console, confirm                    string
 	output                                         string // form of an error
 	store                                          settings.Store
 	hosts                                          []string
@@ -153,6 +154,9 @@ func (o *options) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.console, "console", "", "on or off: whether people may use the server in "+
 		"a browser, at /console/ (default on where --listen is loopback)")
 	flags.Lookup("console").NoOptDefVal = "on"
+	flags.StringVar(&o.confirm, "confirm", confirm.Default.String(), "`operations` that somebody "+
+		"who signed in to the console confirms with a passkey, each with the dollars above which "+
+		"they do, such as transfer=0.00,withdraw=500.00; none for none")
 	flags.Uint64Var(&o.reserve, "disk-reserve", 64<<20, "free `bytes` below which every "+
 		"operation is UNAVAILABLE")
 }
@@ -262,6 +266,10 @@ func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
 	if o.console != "" && o.console != "on" && o.console != "off" {
 		return daemon.Options{}, exit.Usagef("--console is on or off, not %q", o.console)
 	}
+	confirmed, err := confirm.Parse(o.confirm)
+	if err != nil {
+		return daemon.Options{}, exit.Usagef("--confirm: %v", err)
+	}
 	if err := checkPublicURL(o.publicURL); err != nil {
 		return daemon.Options{}, err
 	}
@@ -271,7 +279,7 @@ func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
 	}
 	return daemon.Options{
 		TLS12: o.tlsMin == "1.2", Server: cfg,
-		Settings: o.effective(), WitnessFile: o.witnesses,
+		Settings: o.effective(), WitnessFile: o.witnesses, Confirm: confirmed,
 		Witnesses: witnesses, Identities: o.identities, Issuers: o.issuers, TokenKey: o.tokenKey,
 		ClientCA: o.clientCA,
 		Data:     o.data, Store: store, Passphrase: settings.Passphrase(o.passphrase,

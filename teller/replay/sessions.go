@@ -8,6 +8,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/assertion"
 	"example.com/atm/teller/sessions"
 	"example.com/atm/vault/people"
 )
@@ -38,6 +39,11 @@ func (b *browsers) entry(e *audit.Entry, args map[string]string) {
 	}
 	if e.Status == nil || e.Status.Code != atm.OK || e.ReplayOf >= 0 {
 		return
+	}
+	if a := e.Assertion; a != nil {
+		if p := b.passkeys[a.Passkey]; p != nil {
+			p.Count, p.Flags = assertion.Said(a).Count, assertion.Said(a).Flags
+		}
 	}
 	subject := e.Caller.Subject
 	switch e.Operation {

@@ -108,6 +108,39 @@ func (r RemovePasskey) Decide(b *Books) atm.Status {
 	return ok("")
 }
 
+// UsePasskey notes that a passkey of Subject has signed: what its device said of it.
+type UsePasskey struct {
+	Subject, ID string
+	Count       uint32
+	Flags       uint8
+}
+
+// Keys implements Rule.
+func (r UsePasskey) Keys(k *Keys) { k.Passkeys = append(k.Passkeys, r.ID) }
+
+// Check answers whether the passkey counts.
+func (r UsePasskey) Check(b *Books) atm.Status {
+	p, has := b.of(r.Subject, r.ID)
+	switch {
+	case !has:
+		return notAllowed
+	case !p.Counts(r.Count):
+		return refuse(atm.PermissionDenied, CountWentBack)
+	}
+	return ok("")
+}
+
+// Decide implements Rule.
+func (r UsePasskey) Decide(b *Books) atm.Status {
+	status := r.Check(b)
+	if status.Code == atm.OK {
+		p, _ := b.of(r.Subject, r.ID)
+		p.Count, p.Flags = r.Count, r.Flags
+		b.passkeys.Put(p.ID, p)
+	}
+	return status
+}
+
 // Record is the passkey as its user sees it.
 func (p *Passkey) Record() atm.Record {
 	return atm.Record{

@@ -79,15 +79,10 @@ func (r BeginSession) Decide(b *Books) atm.Status {
 		return notAllowed
 	}
 	if r.Passkey != "" {
-		p, has := b.of(r.Subject, r.Passkey)
-		switch {
-		case !has:
-			return notAllowed
-		case !p.Counts(r.Count):
-			return refuse(atm.PermissionDenied, CountWentBack)
+		use := UsePasskey{Subject: r.Subject, ID: r.Passkey, Count: r.Count, Flags: r.Flags}
+		if status := use.Decide(b); status.Code != atm.OK {
+			return status
 		}
-		p.Count, p.Flags = r.Count, r.Flags
-		b.passkeys.Put(p.ID, p)
 	}
 	s := r.Session
 	s.Begun, s.Seen, s.Ends, s.Ended = b.Now, b.Now, b.Now.Add(SessionLife), time.Time{}

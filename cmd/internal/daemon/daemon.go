@@ -24,6 +24,7 @@ import (
 	"example.com/atm/cmd/internal/storage"
 	"example.com/atm/server"
 	"example.com/atm/teller"
+	"example.com/atm/teller/confirm"
 	"example.com/atm/vault"
 )
 
@@ -46,15 +47,16 @@ type Options struct {
 	TokenKey string
 	// NonceTTL is how long a nonce of Digest is valid; 0 means 5 minutes.
 	NonceTTL    time.Duration
-	Witnesses   *audit.Policy // witnesses of the audit log; nil for none
-	Empty       bool          // at init: no account 100 and no demo credentials
-	DiskReserve uint64        // bytes that must stay free
-	WitnessFile string        // file of Witnesses; empty for none
-	Version     string        // of the program
-	Settings    string        // all settings in force, one a line; the log has its hash
-	Log         *slog.Logger  // for the operator
-	Grace       time.Duration // how long a stop may take
-	Server      server.Config // limits; the rest is filled in
+	Confirm     confirm.Policy // what of a browser a passkey confirms; nil for confirm.Default
+	Witnesses   *audit.Policy  // witnesses of the audit log; nil for none
+	Empty       bool           // at init: no account 100 and no demo credentials
+	DiskReserve uint64         // bytes that must stay free
+	WitnessFile string         // file of Witnesses; empty for none
+	Version     string         // of the program
+	Settings    string         // all settings in force, one a line; the log has its hash
+	Log         *slog.Logger   // for the operator
+	Grace       time.Duration  // how long a stop may take
+	Server      server.Config  // limits; the rest is filled in
 
 	// Republish says that the folder has nothing of the audit log, as after a restore, so that all
 	// of it is published again.
@@ -85,6 +87,9 @@ func Open(ctx context.Context, opts Options) (*Server, error) {
 	config, err := newConfig(opts)
 	if err != nil {
 		return nil, err
+	}
+	if opts.Confirm == nil {
+		opts.Confirm = confirm.Default
 	}
 	s := &Server{opts: opts, directory: auth.NewDirectory()}
 	// Open the module first, so that a start without it changes nothing.
@@ -173,8 +178,8 @@ func (s *Server) assemble(ctx context.Context) error {
 	}
 	if s.teller, err = teller.New(teller.Config{
 		Ledger: s.ledger, Store: s.accounts, Requests: requests, Index: s.log.index,
-		Realm: s.dir.Config.Realm, Permissions: permissions{s.directory}, Credentials: s.keys,
-		Installation: s.installation,
+		Realm: s.dir.Config.Realm, Confirm: s.opts.Confirm, Permissions: permissions{s.directory},
+		Credentials: s.keys, Installation: s.installation,
 	}); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"example.com/atm/audit"
+	"example.com/atm/audit/assertion"
 	"example.com/atm/audit/merkle"
 	"example.com/atm/cmd/internal/ctl"
 	"example.com/atm/cmd/internal/ctl/pins"
@@ -126,12 +127,18 @@ func verifyFiles(
 		saved = pin
 	}
 	opts.Progress = env.Progress("verifying")
+	var confirmations assertion.Log
+	opts.Entry = confirmations.Entry
 	report, err := loadNamed(vkey, saved, policy, &opts)
 	if err == nil && report == nil {
 		report, err = audit.Verify(ctx, files, opts)
 	}
 	if err != nil {
 		return nil, err
+	}
+	if n := confirmations.Unknown; n > 0 {
+		report.Warnings = append(report.Warnings, fmt.Sprintf("%d confirmations by passkeys whose "+
+			"keys are not in this log could not be checked", n))
 	}
 	for _, warning := range report.Warnings {
 		env.Warn(warning)

@@ -12,6 +12,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/balances"
 	"example.com/atm/audit/export"
 	"example.com/atm/audit/merkle"
 	"example.com/atm/audit/search"
@@ -464,22 +465,22 @@ func reconcile(ctx context.Context, env *ctl.Env) error {
 		return ctl.Explain(err)
 	}
 	log.Progress = env.Progress("reconciling")
-	balances, err := log.Balances(ctx, size)
-	var contradiction *audit.ContradictionError
+	said, err := balances.Of(ctx, log, size)
+	var contradiction *balances.ContradictionError
 	if errors.As(err, &contradiction) {
 		return coded(audit.BalancesDisagree, err)
 	}
 	if err != nil {
 		return err
 	}
-	ours := audit.NewBalances()
-	names := make([]string, 0, len(balances))
-	for name := range balances {
+	ours := balances.NewHash()
+	names := make([]string, 0, len(said))
+	for name := range said {
 		names = append(names, name)
 	}
-	slices.SortFunc(names, audit.AccountOrder)
+	slices.SortFunc(names, balances.Order)
 	for _, name := range names {
-		ours.Add(name, balances[name].Version, balances[name].Amount)
+		ours.Add(name, said[name].Version, said[name].Amount)
 	}
 	agree := ours.Sum() == hash
 	reason := ""

@@ -1,34 +1,37 @@
-package audit
+// Package balances compares the balances in an audit log with those in a vault.
+package balances
 
 import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"hash"
 
 	"example.com/atm"
+	"example.com/atm/audit"
 	"example.com/atm/audit/merkle"
 )
 
-// Balances is a hash over accounts with their versions and balances, with which two parties can
-// compare them. Accounts are added in the order of AccountOrder.
-type Balances struct{ hash hash.Hash }
+// A Hash is a hash over accounts with their versions and balances, with which two parties can
+// compare them. Accounts are added in the order of Order.
+type Hash struct{ hash hash.Hash }
 
-// NewBalances returns the hash of no accounts.
-func NewBalances() *Balances { return &Balances{sha256.New()} }
+// NewHash returns the hash of no accounts.
+func NewHash() *Hash { return &Hash{sha256.New()} }
 
 // Add adds an account.
-func (b *Balances) Add(account string, version uint64, balance atm.Amount) {
+func (b *Hash) Add(account string, version uint64, balance atm.Amount) {
 	fmt.Fprintf(b.hash, "%s %d %s\n", account, version, balance)
 }
 
 // Sum is the hash of the accounts that were added.
-func (b *Balances) Sum() string { return hashWord(merkle.Hash(b.hash.Sum(nil))) }
+func (b *Hash) Sum() string { return base64.StdEncoding.EncodeToString(b.hash.Sum(nil)) }
 
-// AccountOrder compares the names of accounts: accounts of customers by number, then accounts
+// Order compares the names of accounts: accounts of customers by number, then accounts
 // of the bank by name.
-func AccountOrder(a, b string) int {
+func Order(a, b string) int {
 	na, customerA := atm.ParseAccountID(a)
 	nb, customerB := atm.ParseAccountID(b)
 	switch {
@@ -48,13 +51,13 @@ type Balance struct {
 	Amount  atm.Amount
 }
 
-// Balances replays the first size entries of the log, and returns the balance of every account
+// Of replays the first size entries of the log, and returns the balance of every account
 // after them. It returns a ContradictionError if a version does not follow the one before it,
 // or if the changes of an entry do not sum to zero.
-func (l *Log) Balances(ctx context.Context, size int64) (map[string]Balance, error) {
+func Of(ctx context.Context, l *audit.Log, size int64) (map[string]Balance, error) {
 	accounts := make(map[string]Balance)
 	err := l.Entries(ctx, 0, size, func(index int64, leaf []byte, _ merkle.Hash) error {
-		entry, err := ParseEntry(leaf)
+		entry, err := audit.ParseEntry(leaf)
 		if err != nil {
 			return fmt.Errorf("entry %d: %w", index, err)
 		}

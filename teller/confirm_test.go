@@ -1,0 +1,226 @@
+package teller_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+	"example.com/atm/audit/assertion/assertiontest"
+	"example.com/atm/teller"
+	"example.com/atm/teller/confirm"
+	"example.com/atm/vault"
+	"example.com/atm/vault/people"
+)
+
+const page = "https://bank.example:9000"
+
+// A signer is a customer in a session, with a device that has their passkey.
+type signer struct {
+	*bank
+	*assertiontest.Device
+	caller   *atm.Caller
+	from, to vault.Name
+}
+
+func newSigner(t *testing.T) *signer {
+	t.Helper()
+	s := &signer{bank: newBank(t), Device: assertiontest.NewDevice(t)}
+	ada := s.known("user:ada", atm.Customer)
+	s.enrol(ada, s.Device)
+	inside, status := s.signIn(ada, "session", s.ID, "challenge", 1)
+	if status.Code != atm.OK {
+		t.Fatalf("signing in: %v", status)
+	}
+	s.caller, s.Count = inside, 1
+	s.known("user:bob", atm.Customer)
+	s.from, s.to = s.opened("200", "user:ada", "100"), s.opened("300", "user:bob", "0.01")
+	return s
+}
+
+// opened opens an account as an operator does.
+func (s *signer) opened(number, owner, opening string) vault.Name {
+	s.t.Helper()
+	root := s.known("user:chief", atm.Operator)
+	if got := s.do(root, atm.AccountOpen, text(number), text(owner), text(opening)); got.Code !=
+		atm.OK {
+		s.t.Fatal(got)
+	}
+	return vault.Name(number)
+}
+
+// enrol adds the passkey of a device to those of a caller.
+func (b *bank) enrol(caller *atm.Caller, device *assertiontest.Device) {
+	b.t.Helper()
+	status, err := b.AddPasskey(b.t.Context(), caller, people.Passkey{
+		ID: device.ID, Name: "Phone", Key: device.Key(b.t), Flags: 5,
+	})
+	if err != nil || status.Code != atm.OK {
+		b.t.Fatalf("a passkey: %v, %v", status, err)
+	}
+}
+
+// transfer is a call that moves an amount.
+func (s *signer) transfer(amount, id string) teller.Call {
+	return teller.Call{Operation: atm.Transfer, Args: []atm.Arg{
+		text(string(s.from)), text(string(s.to)), text(amount), text(id),
+	}}
+}
+
+// sign confirms a call, which has to be confirmed.
+func (s *signer) sign(call teller.Call) *atm.Assertion {
+	s.t.Helper()
+	shown, needed, err := s.Shown(s.t.Context(), s.caller, call)
+	if err != nil || !needed {
+		s.t.Fatalf("%s %v is not to be confirmed: %v", call.Operation, call.Args, err)
+	}
+	return s.Sign(s.t, shown, page)
+}
+
+// ask carries out a call with an assertion.
+func (s *signer) ask(call teller.Call, a *atm.Assertion) atm.Status {
+	s.t.Helper()
+	call.Assertion = a
+	reply, err := s.Begin(s.t.Context(), s.caller, call)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return reply()
+}
+
+func TestTransferOfABrowserIsConfirmedWithAPasskey(t *testing.T) {
+	s := newSigner(t)
+	call := s.transfer("5", "request-1")
+	if got := s.ask(call, nil); got.Code != atm.NotConfirmed {
+		t.Fatalf("without a confirmation: %v", got)
+	}
+	signed := s.sign(call)
+	first := s.ask(call, signed)
+	if first.Code != atm.OK || first.Result != "95.00" {
+		t.Fatalf("confirmed: %v", first)
+	}
+	// The answer was lost: the same again is the same.
+	if again := s.ask(call, signed); again.Code != atm.OK || again.Receipt != first.Receipt {
+		t.Errorf("confirmed again: %v", again)
+	}
+	// "5.00" is what "5" means.
+	call = s.transfer("5", "request-2")
+	if got := s.ask(s.transfer("5.00", "request-2"), s.sign(call)); got.Code != atm.OK {
+		t.Errorf("the same amount in another form: %v", got)
+	}
+	s.reconciled()
+}
+
+func TestConfirmationIsGoodForWhatWasShownAlone(t *testing.T) {
+	s := newSigner(t)
+	for i := range 100 {
+		id := fmt.Sprintf("request-%d", i)
+		signed := s.sign(s.transfer("5.00", id))
+		if got := s.ask(s.transfer(fmt.Sprintf("5.%02d", i+1), id), signed); i < 99 &&
+			got.Code != atm.NotConfirmed {
+			t.Fatalf("another amount: %v", got)
+		}
+	}
+	signed := s.sign(s.transfer("5.00", "request"))
+	back := s.transfer("5.00", "request")
+	back.Args[0], back.Args[1] = back.Args[1], back.Args[0]
+	otherwise := s.opened("400", "user:bob", "0.01")
+	elsewhere := s.transfer("5.00", "request")
+	elsewhere.Args[1] = text(string(otherwise))
+	for name, call := range map[string]teller.Call{
+		"another request": s.transfer("5.00", "request-x"),
+		"another account": elsewhere,
+		"no request":      s.transfer("5.00", ""),
+	} {
+		if got := s.ask(call, signed); got.Code != atm.NotConfirmed {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	if got := s.ask(back, signed); got.Code == atm.OK {
+		t.Errorf("the other way: %v", got)
+	}
+	stranger := assertiontest.NewDevice(t)
+	s.enrol(s.known("user:eve", atm.Customer), stranger)
+	call := s.transfer("5.00", "request")
+	shown, _, err := s.Shown(t.Context(), s.caller, call)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.ask(call, stranger.Sign(t, shown, page)); got.Code != atm.NotConfirmed {
+		t.Errorf("with the passkey of somebody else: %v", got)
+	}
+	before := s.Count
+	s.Count = 0 // a copy of the key, which counts for itself
+	if got := s.ask(call, s.sign(call)); got.Code != atm.PermissionDenied ||
+		got.Reason != people.CountWentBack {
+		t.Errorf("with a copy of the passkey: %v", got)
+	}
+	s.Count = before
+	if got := s.do(s.caller, atm.PasskeyRemove, text(s.ID)); got.Code != atm.OK {
+		t.Fatal(got)
+	}
+	if got := s.ask(call, signed); got.Code == atm.OK {
+		t.Error("with a passkey that was removed")
+	}
+}
+
+func TestOnlySessionsConfirm(t *testing.T) {
+	s := newSigner(t)
+	s.caller = &atm.Caller{Principal: s.caller.Principal} // who calls the API itself
+	if got := s.ask(s.transfer("5", "request"), nil); got.Code != atm.OK {
+		t.Errorf("without a browser: %v", got)
+	}
+}
+
+func TestRefusedTransferLeavesTheCountOfThePasskey(t *testing.T) {
+	s := newSigner(t)
+	call := s.transfer("500", "request-1")
+	if got := s.ask(call, s.sign(call)); got.Code != atm.InsufficientFunds {
+		t.Fatal(got)
+	}
+	s.Count-- // as if the device had not signed
+	call = s.transfer("5", "request-2")
+	if got := s.ask(call, s.sign(call)); got.Code != atm.OK {
+		t.Error(got)
+	}
+	s.reconciled()
+}
+
+func TestPolicyOfConfirmationsIsWhatItsTextSays(t *testing.T) {
+	for text, want := range map[string]string{
+		"none": "none", "transfer=0": "transfer=0.00", "transfer": "transfer=0.00",
+		"withdraw=500, transfer=0.00": "transfer=0.00,withdraw=500.00",
+		"admin.account.close":         "admin.account.close=0.00",
+	} {
+		p, err := confirm.Parse(text)
+		if err != nil || p.String() != want {
+			t.Errorf("%q is %s, %v", text, p, err)
+		}
+	}
+	for _, text := range []string{
+		"", "transfer=", "transfer=-1", "transfer=1.001", "statement", "transfer,transfer", "none,transfer",
+		"admin.user.add",
+	} {
+		if p, err := confirm.Parse(text); err == nil {
+			t.Errorf("%q is %s", text, p)
+		}
+	}
+	p, err := confirm.Parse("withdraw=500")
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside := &atm.Caller{Session: "s"}
+	for amount, want := range map[string]bool{"500.00": false, "500.01": true, "": true} {
+		cmd := vault.Command{Operation: atm.Withdraw, Caller: inside}
+		if amount != "" {
+			cmd.Args = append(cmd.Args, audit.Arg{Name: "amount", Value: amount})
+		}
+		if p.Needs(&cmd) != want {
+			t.Errorf("%q: confirmed is not %v", amount, want)
+		}
+	}
+	if !strings.Contains(confirm.Default.String(), "transfer=0.00") {
+		t.Error("transfers are not confirmed by default")
+	}
+}
