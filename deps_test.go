@@ -134,6 +134,7 @@ var outside = map[string][]string{
 	"github.com/coreos/go-oidc":     {"auth/login"},
 	"golang.org/x/oauth2":           {"auth/login"},
 	"github.com/go-webauthn":        {"console/internal/passkey", "audit/assertion"},
+	"rsc.io/qr":                     {"cmd/internal/output"},
 	"github.com/icholy/digest":      {"client"},
 	"github.com/jackc/pgx":          {"vault/pgstore"},
 	"github.com/pressly/goose":      {"vault/pgstore/schema"},

@@ -12,6 +12,7 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/webauthn"
 	"github.com/chromedp/chromedp"
+	"rsc.io/qr"
 )
 
 // withAuthenticator gives a browser a device that keeps passkeys, which its user unlocks.
@@ -92,5 +93,47 @@ func TestInvitedUserEnrolsAPasskeyAndSignsInWithIt(t *testing.T) {
 	b.do(chromedp.Click("form[data-passkey] button"), chromedp.WaitVisible("a.subject"))
 	if got := result(b, chromedp.Location()); got != s.url+"/console/holds" {
 		t.Errorf("after signing in again: %s", got)
+	}
+}
+
+// TestInvitationIsAQRCodeOnATerminal reads the modules back from a terminal that is wide enough.
+// On one that is not, it says so.
+func TestInvitationIsAQRCodeOnATerminal(t *testing.T) {
+	s := startServer(t)
+	shown := func(columns uint16) (link string, rows []string) {
+		x := onTerminalOf(t, 80, columns, s.command("atmctl", "user", "invite", "ada"))
+		for x.read() == nil {
+		}
+		for line := range strings.SplitSeq(x.screen.String(), "\n") {
+			switch line = strings.TrimRight(line, "\r"); {
+			case strings.HasPrefix(line, "https://"):
+				link = line
+			case strings.ContainsAny(line, "█▀▄"):
+				rows = append(rows, line)
+			case strings.Contains(line, "needs a terminal of"):
+				rows = append(rows, line)
+			}
+		}
+		return link, rows
+	}
+	link, rows := shown(200)
+	want, err := qr.Encode(link, qr.L)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if link == "" || len(rows) != (want.Size+5)/2 {
+		t.Fatalf("%q has a code of %d modules, shown in %d rows", link, want.Size, len(rows))
+	}
+	for y := range want.Size {
+		row := []rune(rows[(y+2)/2])
+		for x := range want.Size {
+			ink := row[x+2] == '█' || row[x+2] == []rune("▀▄")[y%2]
+			if ink == want.Black(x, y) {
+				t.Fatalf("the module %d, %d is not as in the code", x, y)
+			}
+		}
+	}
+	if _, rows := shown(80); len(rows) != 1 || strings.Contains(rows[0], "█") {
+		t.Errorf("on 80 columns: %q", rows)
 	}
 }

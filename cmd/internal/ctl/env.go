@@ -134,6 +134,9 @@ func (env *Env) Verbatim() io.Writer {
 	return env.exact
 }
 
+// Terminal is the terminal that results are printed to; nil for another place.
+func (env *Env) Terminal() *os.File { return exit.Terminal(env.exact) }
+
 // Warn prints a warning, unless warnings are turned off.
 func (env *Env) Warn(text string) {
 	if !env.Quiet {

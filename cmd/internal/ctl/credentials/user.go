@@ -21,6 +21,7 @@ func userCommand(env *ctl.Env) *cobra.Command {
 	return ctl.Group(&cobra.Command{Use: "user", Short: "Add, list and disable users"},
 		userAddCommand(env), userImportCommand(env), userRoleCommand(env), userPasswordCommand(env),
 		userActCommand(env, "show", "Show the record of a user", atm.UserShow),
+		userInviteCommand(env), userPasskeysCommand(env), userSessionsCommand(env),
 		&cobra.Command{
 			Use: "list", Short: "List the users", Args: exit.Args(cobra.NoArgs),
 			RunE: func(cmd *cobra.Command, _ []string) error {
