@@ -58,7 +58,7 @@ func (a *arena) attackFiles(t *testing.T) {
 		_, err := offline.Folder{Data: data}.Restore(t.Context(),
 			bytes.NewReader(sparse(t, 256<<20)), daemontest.Discard)
 		if !errors.Is(err, backup.ErrIncomplete) || !strings.Contains(err.Error(),
-			"larger than it is itself") {
+			"larger than the archive") {
 			t.Errorf("%v", err)
 		}
 		if _, err := os.Lstat(data); !errors.Is(err, fs.ErrNotExist) {
