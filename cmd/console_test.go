@@ -202,8 +202,11 @@ func TestCustomerWithdrawsAndVerifiesInABrowser(t *testing.T) {
 	b.leave("main form button")
 	b.do(chromedp.WaitVisible(".verdict[data-state=right]"))
 	again := result(b, chromedp.Location())
-	if slip != again {
+	if slip+"?again=1" != again {
 		t.Errorf("sent again, the form leads from %s to %s", slip, again)
+	}
+	if got := b.text(".again"); !strings.HasPrefix(got, "Already done at ") {
+		t.Errorf("the slip says %s", got)
 	}
 	b.do(chromedp.Navigate(strings.Split(slip, "/slips/")[0]+"/accounts/100"),
 		chromedp.WaitVisible(".balance"))

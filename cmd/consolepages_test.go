@@ -30,7 +30,8 @@ var consolePages = map[string][]string{
 		"admin/users/add?request_id=r&subject=x&review=1", "admin/users/disable?subject=user:tina",
 		"admin/accounts", "admin/accounts?owner=nobody", "admin/accounts/limit?account=100",
 		"admin/accounts/freeze?account=100", "admin/certificates", "admin/certificates/issue",
-		"admin/tokens", "log", "log?account=100&status=OK", "log?since=soon", "log?follow=1",
+		"admin/tokens", "admin/sessions",
+		"admin/sessions?subject=user:demo", "admin/passkeys?subject=user:demo", "log", "log?account=100&status=OK", "log?since=soon", "log?follow=1",
 		"log/verify", "log/reconcile", "log/3",
 	},
 }

@@ -108,7 +108,7 @@ func showAccount(v *visit, number string) {
 		Holds: v.may(atm.HoldList), Grants: v.may(atm.GrantCreate),
 	}
 	if record := v.Look(atm.AccountShow, number); record != nil {
-		page.Acts = v.rowActs(&forms.Accounts, record)
+		page.Acts = v.rowActs(&forms.Accounts, record, nil)
 	}
 	v.show(http.StatusOK, "account.html", "Account "+number,
 		"atmclient SERVER PORT statement "+number, page)
@@ -208,6 +208,7 @@ func act(v *visit, number string) {
 	if i.Act == string(atm.Transfer) {
 		args = []atm.Arg{text(number), text(i.To), text(i.Amount.String()), text(i.Request)}
 	}
+	begun := time.Now()
 	status, ok := v.do(atm.Operation(i.Act), args...)
 	if !ok {
 		return
@@ -218,5 +219,19 @@ func act(v *visit, number string) {
 			"request id, so nothing happens twice.")
 		return
 	}
-	http.Redirect(v.w, v.r, slipPath+index, http.StatusSeeOther)
+	v.toSlip(index, begun)
+}
+
+// toSlip leads to the slip of an act that was asked for at a time. The slip says so if it was
+// done before.
+func (v *visit) toSlip(index string, asked time.Time) {
+	to := slipPath + index
+	n, err := strconv.ParseInt(index, 10, 64)
+	if err == nil {
+		slip, err := v.cfg.Bank.Slip(v.r.Context(), v.caller, n)
+		if err == nil && slip != nil && slip.Entry.Time.Before(asked) {
+			to += "?again=1"
+		}
+	}
+	http.Redirect(v.w, v.r, to, http.StatusSeeOther)
 }

@@ -25,6 +25,7 @@ type entryPage struct {
 	Hash  string // of the leaf, in base64
 	Proof string // that it is in the log; empty while it is not published
 	Path  *path  // to the root; nil while there is no proof
+	Again bool   // it was asked for again
 }
 
 // showEntry shows an entry to an auditor.
@@ -46,6 +47,7 @@ func showSlip(v *visit, index string) {
 	if !ok {
 		return
 	}
+	page.Again = v.r.URL.Query().Get("again") != ""
 	v.show(http.StatusOK, "entry.html", "Slip "+index, "atmclient SERVER PORT receipt "+index, page)
 }
 

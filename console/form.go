@@ -105,14 +105,14 @@ func showForm(v *visit, a *forms.Action) {
 	}
 	switch {
 	case a.Asks() && query.Get("review") == "":
-		v.show(http.StatusOK, "form.html", a.Title, "", newForm(a, values, nil, request))
+		v.show(http.StatusOK, "form.html", a.Title, a.Command(values), newForm(a, values, nil, request))
 	case len(problems) > 0:
-		v.show(http.StatusUnprocessableEntity, "form.html", a.Title, "",
+		v.show(http.StatusUnprocessableEntity, "form.html", a.Title, a.Command(values),
 			newForm(a, values, problems, request))
 	default:
 		page := newForm(a, values, nil, request)
 		page.Line = a.Line(v, values)
-		v.show(http.StatusOK, "form.html", a.Title, forms.CommandLine(a.Same(values)...), page)
+		v.show(http.StatusOK, "form.html", a.Title, a.Command(values), page)
 	}
 }
 
@@ -143,10 +143,11 @@ func carryOut(v *visit, a *forms.Action) {
 		return
 	}
 	if len(problems) > 0 {
-		v.show(http.StatusUnprocessableEntity, "form.html", a.Title, "",
+		v.show(http.StatusUnprocessableEntity, "form.html", a.Title, a.Command(values),
 			newForm(a, values, problems, request))
 		return
 	}
+	asked := time.Now()
 	status, problem, ok := v.try(a.Op, request, a.Args(values)...)
 	switch {
 	case !ok:
@@ -160,9 +161,9 @@ func carryOut(v *visit, a *forms.Action) {
 		}
 		page := newForm(a, values, nil, request)
 		page.Problem = problem
-		v.show(statusOf(status.Code), "form.html", a.Title, "", page)
+		v.show(statusOf(status.Code), "form.html", a.Title, a.Command(values), page)
 	default:
-		showDone(v, a, values, status)
+		showDone(v, a, values, status, asked)
 	}
 }
 
@@ -183,21 +184,26 @@ type fact struct{ Name, Value string }
 
 // showDone shows what came of an action: its slip, or what is told once. Operators may see no
 // slips, and get the same page.
-func showDone(v *visit, a *forms.Action, values url.Values, status atm.Status) {
+func showDone(v *visit, a *forms.Action, values url.Values, status atm.Status,
+	asked time.Time,
+) {
 	page := donePage{
 		Back: Prefix + a.Back, Once: a.Once, Slip: v.may(atm.Receipt), Line: a.Title + ": done.",
 	}
 	page.Index, page.Hash, _ = strings.Cut(status.Receipt, " ")
 	if a.Once == "" && page.Slip && page.Index != "" {
-		http.Redirect(v.w, v.r, slipPath+page.Index, http.StatusSeeOther)
+		v.toSlip(page.Index, asked)
 		return
 	}
 	record, told := status.Result.(atm.Record)
 	page.Again = a.Once != "" && !told
+	if code := word(record, "code"); code != "" {
+		page.Facts = append(page.Facts, fact{"link", v.cfg.At(v.r) + invitePath + code})
+	}
 	for _, f := range record {
 		if shown := forms.Plain(f.Value).Text; shown != "" {
 			page.Facts = append(page.Facts, fact{f.Name, shown})
 		}
 	}
-	v.show(http.StatusOK, "done.html", a.Title, forms.CommandLine(a.Same(values)...), page)
+	v.show(http.StatusOK, "done.html", a.Title, a.Command(values), page)
 }

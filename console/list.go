@@ -26,6 +26,12 @@ type listPage struct {
 // showList shows what an operation lists.
 func showList(v *visit, l *forms.List) {
 	query := v.r.URL.Query()
+	if l.Lacks(query) && v.may(l.Op) {
+		v.show(http.StatusOK, "list.html", l.Title, "", listPage{
+			Filters: formFields(l.Filters, query, nil), Empty: l.Empty,
+		})
+		return
+	}
 	rows, next, problem, ok := v.readList(l, query)
 	if !ok {
 		return
@@ -40,7 +46,7 @@ func showList(v *visit, l *forms.List) {
 			cells[i] = c.Show(row.Get(c.Name))
 		}
 		page.Rows = append(page.Rows, cells)
-		page.Acts = append(page.Acts, v.rowActs(l, row))
+		page.Acts = append(page.Acts, v.rowActs(l, row, query))
 	}
 	if next != "" {
 		older := maps.Clone(query)
@@ -99,11 +105,11 @@ func (v *visit) offered(paths []string) (links []link) {
 }
 
 // rowActs are links to what the caller may do to a row.
-func (v *visit) rowActs(l *forms.List, row atm.Record) (links []link) {
+func (v *visit) rowActs(l *forms.List, row atm.Record, query url.Values) (links []link) {
 	for i := range l.Rows {
 		act := &l.Rows[i]
 		if v.may(forms.At(act.Path).Op) && act.Offered(row) {
-			links = append(links, link{Label: act.Label, Path: Prefix + act.Link(row)})
+			links = append(links, link{Label: act.Label, Path: Prefix + act.Link(row, query)})
 		}
 	}
 	return links

@@ -6,6 +6,7 @@
 package forms
 
 import (
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -36,7 +37,7 @@ type Bank interface {
 
 // Actions are all actions.
 var Actions = slices.Concat(holdActions, userActions, accountActions, credentialActions,
-	meActions)
+	sessionActions, meActions)
 
 // At returns the action with a path.
 func At(path string) *Action {
@@ -153,6 +154,18 @@ func (a *Action) Args(values url.Values) []atm.Arg {
 		}
 	}
 	return args
+}
+
+// Command is the command line that does the same. What is still missing stands in it as a word in
+// capital letters.
+func (a *Action) Command(values url.Values) string {
+	filled := maps.Clone(values)
+	for i := range a.Fields {
+		if f := &a.Fields[i]; f.Typed() && !f.Optional && filled.Get(f.Name) == "" {
+			filled.Set(f.Name, strings.ToUpper(f.Name))
+		}
+	}
+	return CommandLine(a.Same(filled)...)
 }
 
 // Asks reports whether the form has something to fill in.

@@ -27,6 +27,7 @@ type List struct {
 // Lists are all lists.
 var Lists = []List{
 	holdList, grantList, userList, Accounts, certificateList, tokenList,
+	sessionList, passkeyList,
 }
 
 // A RowAct leads from a row to an action on it.
@@ -40,9 +41,14 @@ type RowAct struct {
 // Offered reports whether the act makes sense for a row.
 func (r *RowAct) Offered(row atm.Record) bool { return r.When == nil || r.When(row) }
 
-// Link is the path and the query of the action for a row.
-func (r *RowAct) Link(row atm.Record) string {
+// Link is the path and the query of the action for a row of a list that query asked for.
+func (r *RowAct) Link(row atm.Record, query url.Values) string {
 	given := url.Values{}
+	for _, f := range At(r.Path).Fields {
+		if query.Has(f.Name) {
+			given.Set(f.Name, query.Get(f.Name))
+		}
+	}
 	for field, column := range r.Gives {
 		given.Set(field, Plain(row.Get(column)).Text)
 	}
@@ -77,6 +83,16 @@ func pageFiltered(l *List, query url.Values) []atm.Arg {
 var limit = atm.Arg{Kind: atm.Int, Text: "50"} // rows on a page
 
 func text(s string) atm.Arg { return atm.Arg{Kind: atm.String, Text: s} }
+
+// Lacks reports whether a query lacks what the operation needs.
+func (l *List) Lacks(query url.Values) bool {
+	for _, f := range l.Filters {
+		if !f.Optional && strings.TrimSpace(query.Get(f.Name)) == "" {
+			return true
+		}
+	}
+	return false
+}
 
 // Command is the command line that lists the same.
 func (l *List) Command(query url.Values) string {

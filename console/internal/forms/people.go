@@ -11,7 +11,7 @@ import (
 var userList = List{
 	Path: "admin/users", Title: "Users", Op: atm.UserList, Member: "users", Args: cursorOnly,
 	Columns: []Column{
-		{"subject", "User", Plain},
+		{"subject", "User", toSessions},
 		{"roles", "Roles", Plain},
 		{"password", "Password", Plain},
 		{"disabled", "Disabled", Plain},
