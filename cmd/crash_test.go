@@ -14,8 +14,7 @@ import (
 	"example.com/atm/client"
 )
 
-// soak is a number of rounds: the short one in an ordinary test, the long one
-// with ATM_SOAK set.
+// soak is a number of rounds: short in an ordinary test, long with ATM_SOAK set.
 func soak(short, long int) int {
 	if os.Getenv("ATM_SOAK") != "" {
 		return long
@@ -23,24 +22,24 @@ func soak(short, long int) int {
 	return short
 }
 
-// A crasher lets clients move money while the server ends in whatever way, and
-// holds what they were told against what is there afterwards.
+// A crasher lets clients move money while the server is stopped in some way, and compares their
+// answers with the state afterwards.
 type crasher struct {
-	server  *server
-	connect func(t testing.TB, tries int) *client.Client // in place of to server; nil for that
-	want    atm.Amount                                   // what account 100 holds
+	server *server
+	// connect makes a client in place of the server's own. Optional.
+	connect func(t testing.TB, tries int) *client.Client
+	want    atm.Amount // balance of account 100
 
-	acknowledged, doubtful int // of all rounds
+	acknowledged, doubtful int // in all rounds
 }
 
-// round has 8 clients deposit until each that is still there has done some,
-// cuts the server off and starts it again. An answer that a client got stays
-// true to the letter; a client in doubt asks again and is told the truth; the
-// balance is exact, and the log verifies.
+// round has 8 clients deposit until each that still runs has done some, stops the server and
+// starts it again. An answer that a client got stays exactly true. A client in doubt asks again
+// and gets the true outcome. The balance is exact, and the log verifies.
 func (c *crasher) round(t *testing.T, round int, cutOff, start func()) {
 	t.Helper()
 	const clients, each = 8, 40
-	answers := make(map[atm.RequestID]client.Answer) // as they were acknowledged
+	answers := make(map[atm.RequestID]client.Answer) // as acknowledged
 	var doubtful []atm.RequestID
 	var mu sync.Mutex
 	var over atomic.Bool
@@ -49,7 +48,7 @@ func (c *crasher) round(t *testing.T, round int, cutOff, start func()) {
 	for n := range clients {
 		connection := c.demo(t, 1)
 		wg.Go(func() {
-			defer func() { // a client that gives up must not be waited for
+			defer func() { // do not wait for a client that gives up
 				for range each {
 					select {
 					case enough <- struct{}{}:
@@ -83,7 +82,7 @@ func (c *crasher) round(t *testing.T, round int, cutOff, start func()) {
 		<-enough
 	}
 	cutOff()
-	if c.connect != nil { // somebody may go on meanwhile, and is not to notice
+	if c.connect != nil { // another client may still run, and must not notice
 		start()
 	}
 	over.Store(true)
@@ -108,7 +107,7 @@ func (c *crasher) round(t *testing.T, round int, cutOff, start func()) {
 	for id := range answers {
 		work <- id
 	}
-	for _, id := range doubtful { // done before the cut or now, but once
+	for _, id := range doubtful { // carried out before the cut or now, but once
 		work <- id
 	}
 	close(work)
@@ -129,7 +128,7 @@ func (c *crasher) demo(t testing.TB, tries int) *client.Client {
 	return c.server.demo(t, tries)
 }
 
-// openingBalance is what init puts into account 100.
+// openingBalance is the balance that init gives account 100.
 const openingBalance = 1000_00
 
 // TestKilledServerKeepsWhatItAnswered kills the server with SIGKILL while 8 clients deposit.
@@ -149,7 +148,7 @@ func TestKilledServerKeepsWhatItAnswered(t *testing.T) {
 	t.Logf("%d kills, %d acknowledged, %d in doubt", rounds, c.acknowledged, c.doubtful)
 }
 
-// fsck checks the vault of a server that has stopped.
+// fsck checks the vault of a stopped server.
 func (s *server) fsck(t *testing.T) {
 	t.Helper()
 	if out, err := s.command("atmctl", "fsck").CombinedOutput(); err != nil {

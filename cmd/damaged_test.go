@@ -28,9 +28,9 @@ import (
 	"example.com/atm/vault/boltstore"
 )
 
-// A sound vault is one before it is damaged, and what is in it.
+// A sound vault is an undamaged vault and its accounts.
 type sound struct {
-	folder     string // with all beside the vault
+	folder     string // with everything beside the vault
 	vault, log []byte
 	accounts   map[vault.Name]vault.Account
 }
@@ -81,7 +81,7 @@ func TestDamagedVaultsAreRefused(t *testing.T) {
 	}
 }
 
-// soundVaults returns a vault that was closed, and one that a crash left behind.
+// soundVaults returns a vault of a clean stop, and one of a crash.
 func soundVaults(t *testing.T) []sound {
 	s := startServer(t)
 	for i := range 80 {
@@ -107,7 +107,7 @@ func soundVaults(t *testing.T) []sound {
 	closed := takeVault(t, data)
 	s.start(t)
 	move(150)
-	time.Sleep(2 * time.Second) // so that it is in the vault, and in the log as well
+	time.Sleep(2 * time.Second) // until it is in the vault and in the log
 	move(50)
 	eventually(t, "everything is published", func() bool {
 		return metric(t, s, "atm_audit_published_entries") == metric(t, s, "atm_audit_entries")
@@ -130,7 +130,7 @@ func takeVault(t *testing.T, data string) sound {
 	return b
 }
 
-// lay makes a data folder with a vault in it.
+// lay creates a data folder with a vault in it.
 func (b *sound) lay(t testing.TB, folder string, vault, log []byte) {
 	copyTree(t, b.folder, folder)
 	err := os.WriteFile(filepath.Join(folder, "vault.db"), vault, 0o600)
@@ -157,7 +157,7 @@ func copyTree(t testing.TB, from, to string) {
 	})
 }
 
-// accountsIn are the accounts of a vault, by the key of a data folder.
+// accountsIn reads the accounts of a vault with the key of a data folder.
 func accountsIn(t testing.TB, data, file string) map[vault.Name]vault.Account {
 	dir := datadir.At(data)
 	key, err := dir.ReadVaultKey(nil)
@@ -182,7 +182,7 @@ func accountsIn(t testing.TB, data, file string) map[vault.Name]vault.Account {
 	return accounts
 }
 
-// A damagedCase is a damaged vault and what the commands did with it.
+// A damagedCase is a damaged vault and the results of the commands.
 type damagedCase struct {
 	t          *testing.T
 	name       string
@@ -193,7 +193,7 @@ type damagedCase struct {
 	ends          map[string]int
 }
 
-// endsWithin is far more than any command takes; one that takes longer hangs.
+// endsWithin is much longer than any command takes, so a command that takes longer hangs.
 const endsWithin = 60 * time.Second
 
 func (c *damagedCase) all() {
@@ -211,7 +211,7 @@ func (c *damagedCase) all() {
 	}
 }
 
-// run runs a command to its end, and reports whether it ended with 0.
+// run runs a command to its end, and reports whether its exit code was 0.
 func (c *damagedCase) run(what string, cmd *exec.Cmd) bool {
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -228,7 +228,7 @@ func (c *damagedCase) run(what string, cmd *exec.Cmd) bool {
 	return c.ended(what, cmd.ProcessState.ExitCode(), out.String())
 }
 
-// ended looks at how a program ended.
+// ended checks how a program ended.
 func (c *damagedCase) ended(what string, code int, out string) bool {
 	crashed := false
 	for _, trace := range []string{
@@ -262,7 +262,7 @@ func (c *damagedCase) ctl(args ...string) *exec.Cmd {
 	return exec.Command(filepath.Join(bin, "atmctl"), args...)
 }
 
-// same holds the accounts of a vault that a command called good against those before.
+// same compares the accounts of a vault that a command accepted with those before the damage.
 func (c *damagedCase) same(what, data, file string) {
 	have := accountsIn(c.t, data, file)
 	for name, want := range c.base.accounts {
@@ -333,8 +333,8 @@ func (c *damagedCase) importFile(data string) {
 	}
 }
 
-// start starts a server, and where it starts, has it tell balances, back itself up and
-// rotate its keys.
+// start starts a server. If it starts, it answers balances, takes a backup and rotates its
+// keys.
 func (c *damagedCase) start(data string) {
 	c.base.lay(c.t, data, c.vault, c.log)
 	listen, errListen := freePort()
@@ -387,7 +387,7 @@ func (c *damagedCase) ask(data, url string) {
 		}
 		a, err := demo.Inquiry(c.t.Context(), id)
 		if err != nil || !a.OK() {
-			continue // it says so
+			continue // the command reported it
 		}
 		told++
 		if want := c.base.accounts[vault.Numbered(id)].Balance; a.Text() != want.String() {

@@ -9,20 +9,20 @@ import (
 	"math/rand/v2"
 )
 
-// The pages of a vault, as bbolt lays them out.
+// The pages of a vault in the format of bbolt.
 const (
 	pageSize   = 4096
 	pageHeader = 16
 	metaLength = 64
 )
 
-// A damage changes a vault, and its write-ahead log where there is one.
+// A damage changes a vault, and its write-ahead log if there is one.
 type damage struct {
 	name string
 	do   func(r *rand.Rand, vault, log []byte) (damaged, damagedLog []byte)
 }
 
-// damages are what a disk, an interrupted copy and somebody with an editor do.
+// damages are the effects of a failing disk, an interrupted copy, and a person with an editor.
 var damages = []damage{
 	{"a bit", onVault(func(r *rand.Rand, b []byte) []byte {
 		b[r.IntN(len(b))] ^= 1 << r.IntN(8)
@@ -198,13 +198,13 @@ func pagesOf(b []byte, flags uint16) (pages [][]byte) {
 	return pages
 }
 
-// pages is how many pages a vault has.
+// pages is the number of pages of a vault.
 func pages(b []byte) uint64 {
 	first, second := b[pageHeader:], b[pageSize+pageHeader:]
 	return max(binary.NativeEndian.Uint64(first[40:]), binary.NativeEndian.Uint64(second[40:]))
 }
 
-// sign makes the checksum of a meta page right.
+// sign corrects the checksum of a meta page.
 func sign(m []byte) {
 	sum := fnv.New64a()
 	sum.Write(m[:56])

@@ -22,17 +22,17 @@ import (
 	"example.com/atm/vault/pgstore/pgtest"
 )
 
-// A session is a shell in a folder of its own, and what goes on beside it.
+// A session is a shell in a folder of its own, and its background jobs.
 type session struct {
 	t     *testing.T
-	dir   string // here/ is where commands are typed, home/ is ~, root/ has what begins with /
+	dir   string // here/ is the working folder, home/ is ~, root/ has absolute paths
 	env   []string
-	words []string // documented and true ones, in turn
+	words []string // documented and actual ones, alternately
 	ports []string // likewise
 	shell *exec.Cmd
 	in    io.Writer
 	out   *bufio.Reader
-	jobs  []*job // what goes on
+	jobs  []*job // background jobs
 }
 
 func newSession(t *testing.T) *session {
@@ -70,8 +70,8 @@ func newSession(t *testing.T) *session {
 	return s
 }
 
-// startPostgreSQL starts a cluster for the page, in which the role atm signs in
-// and postgres may do all.
+// startPostgreSQL starts a cluster for the page, in which the role atm may sign in and postgres
+// is a superuser.
 func (s *session) startPostgreSQL() {
 	s.t.Helper()
 	cluster := pgtest.Start(s.t, "fsync = on")
@@ -82,7 +82,7 @@ func (s *session) startPostgreSQL() {
 		"PGUSER=postgres")
 }
 
-// rewrite puts true ports and folders in the place of the documented ones.
+// rewrite replaces documented ports and folders by the actual ones.
 func (s *session) rewrite(command string) string {
 	command = documentedPort.ReplaceAllStringFunc(command, s.port)
 	command = rooted.ReplaceAllString(command, "${1}"+s.dir+"/root${2}")
@@ -94,7 +94,7 @@ var (
 	rooted         = regexp.MustCompile(`(^|[\s='"@])(/(?:etc|var|tmp)/)`)
 )
 
-// port is the true port of a documented one.
+// port is the actual port for a documented one.
 func (s *session) port(documented string) string {
 	for i := 0; i < len(s.ports); i += 2 {
 		if s.ports[i] == documented {
@@ -109,8 +109,8 @@ func (s *session) port(documented string) string {
 	return free
 }
 
-// start starts the shell. Its standard output and standard error are one, as on
-// a terminal.
+// start starts the shell. Its standard output and standard error are the same pipe, as on a
+// terminal.
 func (s *session) start() {
 	s.shell = exec.Command("bash", "--norc", "--noprofile")
 	s.shell.Dir, s.shell.Env = filepath.Join(s.dir, "here"), s.env
@@ -125,7 +125,7 @@ func (s *session) start() {
 	fmt.Fprintln(s.in, `go() { command go -C "$REPOSITORY" "$@"; }`)
 }
 
-// do types one step, and compares.
+// do types one step, and compares the output.
 func (s *session) do(st step, b block, last bool) error {
 	switch {
 	case st.command == "^C":
@@ -157,8 +157,8 @@ func (s *session) do(st step, b block, last bool) error {
 
 const endOfCommand = '\036'
 
-// shellRun gives a command to the shell and returns what it prints, with the
-// documented ports and folders, and its exit code.
+// shellRun runs a command in the shell and returns its output, with the documented ports and
+// folders, and its exit code.
 func (s *session) shellRun(command string) (output string, exit int, err error) {
 	hung := time.AfterFunc(5*patience, func() { s.shell.Process.Kill() }) // go install may compile
 	defer hung.Stop()
@@ -172,7 +172,7 @@ func (s *session) shellRun(command string) (output string, exit int, err error) 
 	return s.documented(strings.TrimSuffix(output, string(endOfCommand))), exit, err
 }
 
-// documented puts the ports and folders of the page into what is printed.
+// documented replaces actual ports and folders in output by the documented ones.
 func (s *session) documented(output string) string {
 	words := []string{s.dir + "/root/", "/", s.dir + "/home/", "~/"}
 	for i := 0; i < len(s.ports); i += 2 {
@@ -181,7 +181,7 @@ func (s *session) documented(output string) string {
 	return strings.NewReplacer(words...).Replace(output)
 }
 
-// A job is a command that goes on.
+// A job is a background command.
 type job struct {
 	command string
 	cmd     *exec.Cmd
@@ -199,8 +199,8 @@ func (j *job) Write(p []byte) (int, error) {
 
 var adminListen = regexp.MustCompile(`--admin-listen[ =]\S*:([0-9]+)`)
 
-// background starts a command and waits until it has printed what the page
-// shows. A server is ready then.
+// background starts a command and waits until it has printed what the page shows. A server is
+// ready then.
 func (s *session) background(st step) error {
 	command := s.rewrite(st.command)
 	j := &job{command: st.command, ended: make(chan struct{})}
@@ -242,7 +242,7 @@ func (j *job) printed() string {
 	return j.output.String()
 }
 
-// interrupt ends the last command that goes on, as Ctrl-C does.
+// interrupt ends the last background command, as Ctrl-C does.
 func (s *session) interrupt() error {
 	if len(s.jobs) == 0 {
 		return errors.New("nothing goes on")
@@ -270,8 +270,8 @@ var (
 	anyLines  = regexp.MustCompile(`(?m)^…\n`)
 )
 
-// pattern matches text in which N stands for a number, … for anything on its line,
-// and a line of … alone for any lines; end is what has to follow.
+// pattern matches text in which N is a number, … is anything on its line, and a line of … alone
+// is any lines. end must follow.
 func pattern(text, end string) *regexp.Regexp {
 	quoted := anyNumber.ReplaceAllString(regexp.QuoteMeta(text), `[0-9]+`)
 	quoted = anyLines.ReplaceAllString(quoted, `(.*\n)*`)

@@ -32,9 +32,9 @@ import (
 //	postgresql      the page has a PostgreSQL, and db1 is its name
 //	norun="REASON"  it is not run
 type page struct {
-	path   string // in the repository
+	path   string // path in the repository
 	blocks []block
-	stray  []int // lines of commands that are in no block
+	stray  []int // lines with commands outside any block
 }
 
 type block struct {
@@ -100,7 +100,7 @@ func TestDocumentedCommandsWork(t *testing.T) {
 	}
 }
 
-// foreign is a folder that has no documents of ours.
+// foreign is a folder with documents of other projects.
 var foreign = regexp.MustCompile(`(^|/)(\.[^/]+|node_modules|testdata)$`)
 
 // documents lists the documents of the repository.
@@ -123,7 +123,7 @@ func documents(t *testing.T) (paths []string) {
 	return paths
 }
 
-// TestDocumentedCommandsAreCompared tests the test: each of these blocks is wrong.
+// TestDocumentedCommandsAreCompared tests the test: each of these blocks has a mistake.
 func TestDocumentedCommandsAreCompared(t *testing.T) {
 	for name, text := range map[string]string{
 		"exits with 1, not 0":    "```console\n$ false\n```\n",
@@ -155,12 +155,12 @@ var (
 		`(apt|curl|docker|git|go|make|openssl|sudo|systemctl) )`)
 )
 
-// parse reads a page.
+// parse parses a page.
 func parse(path, text string) *page {
 	p := &page{path: path}
-	var b *block // where the lines are
+	var b *block // the current block
 	fence := ""
-	generated := strings.HasPrefix(path, "docs/reference/") // has synopses, which nobody types
+	generated := strings.HasPrefix(path, "docs/reference/") // has synopses, which are not typed
 	for i, line := range strings.Split(text, "\n") {
 		info, isFence := strings.CutPrefix(line, "```")
 		comment, isComment := strings.CutPrefix(line, "<!-- console")
@@ -197,7 +197,7 @@ func newBlock(line int, info string) *block {
 	return b
 }
 
-// add puts a line into the block.
+// add adds a line to the block.
 func (b *block) add(n int, line string, generated bool) {
 	switch b.language {
 	case "sh", "bash", "shell", "python": // one command
@@ -209,7 +209,7 @@ func (b *block) add(n int, line string, generated bool) {
 	case "console":
 	default:
 		if !typed.MatchString(line) || generated {
-			return // a file, or what a program prints
+			return // a file, or output of a program
 		}
 		line = "$ " + strings.TrimPrefix(line, "$ ")
 	}
@@ -234,8 +234,8 @@ func (b *block) add(n int, line string, generated bool) {
 	}
 }
 
-// comments takes the last lines of a program in Python, which are comments, for
-// what it prints.
+// comments removes the last lines of a Python program, which are comments, and returns them as
+// the expected output.
 func (b *block) comments() {
 	if b.language != "python" || len(b.steps) == 0 {
 		return
@@ -252,7 +252,7 @@ func (b *block) comments() {
 
 var hereDocument = regexp.MustCompile(`<<-?\s*'?(\w+)'?`)
 
-// continues reports whether the next line belongs to the command as well.
+// continues reports whether the command continues on the next line.
 func (s *step) continues() bool {
 	if m := hereDocument.FindStringSubmatch(s.command); m != nil {
 		return !strings.HasSuffix(s.command, "\n"+m[1])
@@ -260,8 +260,7 @@ func (s *step) continues() bool {
 	return strings.HasSuffix(s.command, `\`) || strings.HasSuffix(s.command, "|")
 }
 
-// run types a page, tells what is not as it says, and returns the number of
-// commands.
+// run types a page, reports each difference, and returns the number of commands.
 func (p *page) run(t *testing.T, tell func(format string, args ...any)) (commands int) {
 	t.Helper()
 	for _, line := range p.stray {
@@ -304,7 +303,7 @@ func (p *page) run(t *testing.T, tell func(format string, args ...any)) (command
 			if err := s.do(step, b, i == len(b.steps)-1); err != nil {
 				tell("%s:%d: $ %s\n%v", p.path, step.line, strings.TrimSpace(step.command), err)
 				if t.Failed() {
-					return commands // what follows would fail for this reason
+					return commands // later commands would fail for this reason
 				}
 			}
 			if took := time.Since(begun); took > time.Second {
@@ -321,8 +320,7 @@ var (
 	namedFlag = regexp.MustCompile(`--[a-z][a-z-]*`)
 )
 
-// TestNamedCommandsExist looks up the commands and options that stand in the
-// sentences of the documentation.
+// TestNamedCommandsExist looks up the commands and options in the text of the documentation.
 func TestNamedCommandsExist(t *testing.T) {
 	helps := map[string]string{}
 	help := func(command []string) string {
@@ -339,7 +337,7 @@ func TestNamedCommandsExist(t *testing.T) {
 	}
 	found := 0
 	for _, path := range documents(t) {
-		if path == "CHANGELOG.md" { // names what is gone, too
+		if path == "CHANGELOG.md" { // names removed ones, too
 			continue
 		}
 		text, err := os.ReadFile(filepath.Join("..", path))
@@ -351,7 +349,7 @@ func TestNamedCommandsExist(t *testing.T) {
 			command := m[1:2]
 			for w := range strings.FieldsSeq(m[2]) {
 				if !strings.Contains(help(command), "Available Commands:") {
-					break // what follows are arguments
+					break // the rest are arguments
 				}
 				if !word.MatchString(w) {
 					break

@@ -11,8 +11,8 @@ import (
 	"example.com/atm/internal/needs"
 )
 
-// TestExamplesWorkInEachLanguage runs the programs in examples/ against the server, signed in
-// by client certificate. All print the same.
+// TestExamplesWorkInEachLanguage runs the programs in examples/ against the server, with a
+// client certificate. All print the same.
 func TestExamplesWorkInEachLanguage(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
@@ -40,7 +40,7 @@ fault -32601
 		"C":      {"xmlrpc-c-config", built + "/c"},
 		"Go":     {"go", built + "/go"},
 	} {
-		t.Run(language, func(t *testing.T) { // one after the other: each knows the balance
+		t.Run(language, func(t *testing.T) { // one after another, because each expects the balance
 			needs.Program(t, example.needs)
 			if language == "C" {
 				compile(t, exec.Command("cc", "-Wall", "-Wextra", "-Werror", "-o", example.program,

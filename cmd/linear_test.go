@@ -16,10 +16,10 @@ import (
 	"example.com/atm/vault/vaulttest"
 )
 
-// TestHistoriesAreLinearizable lets 8 clients deposit, withdraw, transfer and inquire while
-// the server is killed now and then, and looks for one order that explains all their answers.
-// A client without an answer asks again with the same request id. vaulttest shows that the
-// check notices a store that answers before it commits.
+// TestHistoriesAreLinearizable has 8 clients deposit, withdraw, transfer and inquire while the
+// server is killed now and then, and looks for an order of operations that explains all
+// answers. A client without an answer asks again with the same request id. vaulttest shows that
+// the check detects a store that answers before it commits.
 func TestHistoriesAreLinearizable(t *testing.T) {
 	t.Parallel()
 	const clients, each, kills = 8, 150, 2
@@ -32,7 +32,7 @@ func TestHistoriesAreLinearizable(t *testing.T) {
 		var wg sync.WaitGroup
 		var again atomic.Int64
 		var up sync.RWMutex // held for writing while the server is down
-		isUp := func() {    // waits until there is somebody to ask
+		isUp := func() {    // waits until the server runs
 			up.RLock()
 			defer up.RUnlock()
 		}
@@ -75,8 +75,8 @@ func openAccounts(t testing.TB, s *server, opening atm.Amount) {
 	}
 }
 
-// ask carries out an intent, as often as it takes to be told what became of it,
-// on one server and then on the next.
+// ask carries out an intent, as often as necessary to learn its outcome, on one server and then
+// on the next.
 func ask(t *testing.T, servers []*client.Client, in vaulttest.Intent, isUp func(),
 	again *atomic.Int64,
 ) vaulttest.Outcome {

@@ -16,8 +16,8 @@ import (
 )
 
 // TestLostVaultEndsTheServer removes or replaces the vault or its write-ahead log under a
-// running server. The server exits with 1, so that a supervisor starts it again, and
-// acknowledges nothing that no file has.
+// running server. The server exits with 1, so that a supervisor restarts it, and acknowledges
+// nothing that is not in a file.
 func TestLostVaultEndsTheServer(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -59,7 +59,7 @@ func TestLostVaultEndsTheServer(t *testing.T) {
 	}
 }
 
-// replace puts a copy of a file in its place.
+// replace replaces a file by a copy of it.
 func replace(path string) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -68,8 +68,8 @@ func replace(path string) error {
 	return errors.Join(os.WriteFile(path+".new", data, 0o600), os.Rename(path+".new", path))
 }
 
-// TestBackupWithAnotherServerKeyIsRefused restores a backup whose server key does not match
-// the server's certificate: no server could start on that folder.
+// TestBackupWithAnotherServerKeyIsRefused restores a backup whose server key does not match the
+// server's certificate. No server could start on that folder.
 func TestBackupWithAnotherServerKeyIsRefused(t *testing.T) {
 	s, other := startServer(t), startServer(t)
 	if a, err := s.demo(t, 1).Deposit(t.Context(), 100, atm.Amount(5), "before"); err != nil ||

@@ -16,9 +16,8 @@ import (
 	"example.com/atm/client"
 )
 
-// BenchmarkPeakMemory has 200 connections send the bodies that cost most, and
-// reports the most memory that the server ever held. The comment on
-// xmlrpc.Limits says why there is a bound.
+// BenchmarkPeakMemory sends the most expensive bodies over 200 connections, and reports the
+// peak memory of the server. The comment on xmlrpc.Limits explains the bound.
 func BenchmarkPeakMemory(b *testing.B) {
 	const connections, each = 200, 5
 	var members strings.Builder
@@ -71,7 +70,7 @@ func BenchmarkPeakMemory(b *testing.B) {
 	}
 }
 
-// peakMemory is the most resident memory that the server ever had, in MiB.
+// peakMemory is the peak resident memory of the server, in MiB.
 func (s *server) peakMemory(t testing.TB) float64 {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))

@@ -19,7 +19,7 @@ import (
 	"example.com/atm/vault/pgstore/pgtest"
 )
 
-// A node is one machine of a database that Patroni looks after.
+// A node is one machine of a database cluster under Patroni.
 type node struct {
 	name, port, api string
 	cmd             *exec.Cmd
@@ -43,7 +43,7 @@ func TestPatroniFailoverKeepsWhatWasAnswered(t *testing.T) {
 		nodes = append(nodes, startNode(t, i, etcd, config))
 	}
 	leader := func() *node { return isLeader(t, nodes, "/primary", 1) }
-	isLeader(t, nodes, "/sync", 1) // a standby that has all that is acknowledged
+	isLeader(t, nodes, "/sync", 1) // a standby that has every acknowledged entry
 	first := leader()
 	for _, sql := range []string{
 		"CREATE ROLE atm LOGIN PASSWORD 'secret'",
@@ -106,7 +106,7 @@ func (n *node) psql(database, sql string) ([]byte, error) {
 	return cmd.CombinedOutput()
 }
 
-// until waits for something that happens soon.
+// until waits for an event that happens soon.
 func until(t testing.TB, happened func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !happened(); time.Sleep(50 * time.Millisecond) {
@@ -189,7 +189,7 @@ func (n *node) start(t testing.TB) {
 	}
 }
 
-// kill ends all processes of a node at once.
+// kill kills all processes of a node at once.
 func (n *node) kill(t testing.TB) {
 	t.Helper()
 	syscall.Kill(n.cmd.Process.Pid, syscall.SIGSTOP)
@@ -197,8 +197,7 @@ func (n *node) kill(t testing.TB) {
 	n.cmd.Wait()
 }
 
-// isLeader waits until so many nodes answer 200 at a path of Patroni, and returns
-// one of them.
+// isLeader waits until n nodes answer 200 at a path of Patroni, and returns one of them.
 func isLeader(t testing.TB, nodes []*node, path string, many int) *node {
 	t.Helper()
 	var last string

@@ -19,9 +19,9 @@ import (
 	"example.com/atm/internal/needs"
 )
 
-// inOwnMounts runs the test again in a mount namespace of its own, where what
-// it mounts is seen by nobody else and ends with it. It reports whether this
-// is that run. Mounting takes root.
+// inOwnMounts runs the test again in a mount namespace of its own, so that its mounts are
+// invisible to other processes and end with it. It reports whether this is that run. Mounting
+// requires root.
 func inOwnMounts(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv("ATM_TEST_MOUNTS") != "" {
@@ -58,7 +58,7 @@ func run(t *testing.T, name string, args ...string) {
 	}
 }
 
-// A disk is a file system in a file, from which the power can be cut.
+// A disk is a file system in a file, whose power can be cut.
 type disk struct {
 	kind, image, mounted string
 }
@@ -83,8 +83,8 @@ func (d *disk) mount(t *testing.T) {
 	run(t, "mount", "-t", d.kind, "-o", "loop", d.image, d.mounted)
 }
 
-// cutPower stops the file system at once, without writing its log, as if the
-// power had gone: what no fsync brought to the disk is lost.
+// cutPower stops the file system at once without flushing its journal, as if the power had
+// failed. Data that no fsync made durable is lost.
 func (d *disk) cutPower(t *testing.T) {
 	t.Helper()
 	f, err := os.Open(d.mounted)
@@ -100,7 +100,7 @@ func (d *disk) cutPower(t *testing.T) {
 	}
 }
 
-// powerOn mounts the file system again, which replays its log.
+// powerOn mounts the file system again, which replays its journal.
 func (d *disk) powerOn(t *testing.T) {
 	t.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
@@ -239,7 +239,7 @@ func TestFullDiskIsUnavailableUntilThereIsSpace(t *testing.T) {
 	}
 }
 
-// fill writes a file until less than a MiB is free above what is to be kept.
+// fill writes a file until less than a MiB is free beyond keep.
 func fill(t *testing.T, path, mounted string, keep int) {
 	t.Helper()
 	var fs syscall.Statfs_t

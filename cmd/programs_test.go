@@ -24,7 +24,7 @@ import (
 	"example.com/atm/internal/needs"
 )
 
-// bin is where TestMain built the programs.
+// bin is the folder of the built programs.
 var bin string
 
 func TestMain(m *testing.M) {
@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 
 func build(m *testing.M) (code int, err error) {
 	if bin = os.Getenv("ATM_TEST_PROGRAMS"); bin != "" {
-		return m.Run(), nil // this is a test that runs itself elsewhere
+		return m.Run(), nil // this process is a test that runs itself again
 	}
 	if bin, err = os.MkdirTemp("", "atm-programs-"); err != nil {
 		return 0, err
@@ -47,8 +47,8 @@ func build(m *testing.M) (code int, err error) {
 	into := []string{"build", "-o", bin + string(filepath.Separator)}
 	builds := [][]string{append(into, "./atmserver", "./atmclient", "./atmctl")}
 	if raceEnabled {
-		// The server is where goroutines share memory. A command line that takes four times as
-		// long for each of thousands of calls would find nothing.
+		// Only the server shares memory between goroutines, so only it is built with the race
+		// detector. The command lines would take four times as long for each of thousands of calls.
 		builds = [][]string{
 			append(slices.Clone(into), "-race", "./atmserver"),
 			append(slices.Clone(into), "./atmclient", "./atmctl"),
@@ -109,14 +109,14 @@ func setUp(setenv func(key, value string), getenv func(string) string) error {
 	return nil
 }
 
-// Ports that freePort looks at. They lie below those that the system gives to
-// clients, so that a server that is started again finds its own still free.
+// The ports that freePort tries. They are below those that the system assigns to clients, so
+// that a restarted server finds its own port still free.
 const firstPort, ports = 20_000, 12_000
 
 var portsTaken atomic.Int64
 
 func freePort() (string, error) {
-	begin := int64(os.Getpid()) // other tests look elsewhere
+	begin := int64(os.Getpid()) // other tests begin elsewhere
 	for range ports {
 		port := strconv.FormatInt(firstPort+(begin+portsTaken.Add(1))%ports, 10)
 		if l, err := net.Listen("tcp", "localhost:"+port); err == nil {
@@ -136,12 +136,11 @@ func ready(ts *testscript.TestScript, neg bool, _ []string) {
 	}
 }
 
-// patience is how long a program may take on a busy machine before a test
-// gives up.
+// patience is how long a program may take on a busy machine before a test fails.
 const patience = time.Minute
 
-// waitReady polls url until it answers 200. ended, when not nil, is closed when
-// there is nobody left to answer.
+// waitReady polls url until it answers 200. ended, unless it is nil, is closed when the server
+// has ended.
 func waitReady(url string, ended <-chan struct{}) error {
 	last := errors.New("it was not asked")
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
@@ -178,7 +177,7 @@ func flipByte(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(path, []byte(strings.Replace(data, args[1], args[2], 1)), 0o600))
 }
 
-// gone waits until the server of the script answers no longer.
+// gone waits until the server of the script no longer answers.
 func gone(ts *testscript.TestScript, neg bool, _ []string) {
 	if neg {
 		ts.Fatalf("gone cannot be negated")

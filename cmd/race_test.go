@@ -2,6 +2,6 @@
 
 package cmd_test
 
-// raceEnabled reports that the tests run with the race detector; the programs
-// are built with it then.
+// raceEnabled reports whether the tests run with the race detector. If so, the server is built
+// with it too.
 const raceEnabled = true

@@ -53,7 +53,7 @@ func TestReconcileFindsAChangedBalance(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.start(t)
-	s.verify(t) // the log itself is good
+	s.verify(t) // the log itself is valid
 	out, err := s.command("atmctl", "audit", "reconcile").CombinedOutput()
 	var failed *exec.ExitError
 	if !errors.As(err, &failed) || failed.ExitCode() != 15 || !strings.Contains(string(out),

@@ -20,12 +20,11 @@ import (
 	"example.com/atm/vault/pgstore/pgtest"
 )
 
-// benchAccounts is how many accounts the money moves between.
+// benchAccounts is the number of accounts between which money moves.
 const benchAccounts = 5000
 
-// yardstick does in the database what a transfer does there, the head of the
-// journal and its tree apart, and commits. The function is called with one commit
-// each, by as many clients, without TLS.
+// yardstick does the database's part of a transfer, without the head of the journal and its
+// tree, and commits. It is called with one commit each, by as many clients, without TLS.
 const yardstick = `
 CREATE SEQUENCE place;
 CREATE FUNCTION transfer(a text, b text, cents bigint) RETURNS bigint LANGUAGE plpgsql AS $$
@@ -49,10 +48,10 @@ END $$;
 INSERT INTO accounts SELECT i::text, i, 'user:demo', 0, 1000000000000, 1, 0, '{}', 0, 0, 0, '', 0, 0, 0 FROM generate_series(1, ACCOUNTS) i;
 VACUUM ANALYZE accounts;`
 
-// BenchmarkReplicas moves money between many accounts, and out of one, on two
-// replicas on one database at 64 clients, and holds it against pgbench on another
-// database of the same server. A round has a few seconds of each; the figures are
-// medians over the rounds. Everything shares the cores of this machine.
+// BenchmarkReplicas moves money between many accounts, and out of one account, on two replicas
+// on one database with 64 clients, and compares that with pgbench on another database of the
+// same server. A round has a few seconds of each. The results are medians over the rounds.
+// Everything shares the cores of this machine.
 func BenchmarkReplicas(b *testing.B) {
 	const clients = 64
 	cluster := pgtest.Start(b, "fsync = on", "shared_buffers = 256MB", "max_wal_size = 4GB")
@@ -115,7 +114,7 @@ func BenchmarkReplicas(b *testing.B) {
 
 const benchFor = 4 * time.Second
 
-// pgbench moves money in the database itself, from an account that pgbench writes so.
+// pgbench moves money in the database itself, from an account in pgbench's syntax.
 func pgbench(b *testing.B, url string, clients int, from string) float64 {
 	b.Helper()
 	accounts := strconv.Itoa(benchAccounts)
@@ -141,8 +140,8 @@ func newLoader(b *testing.B, all []*server) *loader {
 	return l
 }
 
-// run sends a load, signed in with the certificate of a user, and returns how many
-// operations were answered OK in a second.
+// run sends a load, signed in with the certificate of a user, and returns the number of
+// operations per second that were answered OK.
 func (l *loader) run(b *testing.B, user string, args ...string) float64 {
 	b.Helper()
 	var addresses []string
@@ -164,8 +163,8 @@ func (l *loader) run(b *testing.B, user string, args ...string) float64 {
 	return result.Rate
 }
 
-// BenchmarkReplicaBytes reports what a deposit leaves behind: in the database, in its
-// write-ahead log, and in the audit log that each replica publishes.
+// BenchmarkReplicaBytes reports how many bytes a deposit adds to the database, to its
+// write-ahead log, and to the audit log that each replica publishes.
 func BenchmarkReplicaBytes(b *testing.B) {
 	const clients, each = 16, 500
 	cluster := pgtest.Start(b, "autovacuum = on")

@@ -26,8 +26,7 @@ import (
 	"example.com/atm/vault/vaulttest"
 )
 
-// startReplicas starts servers on one database. The first one makes the
-// credentials of all.
+// startReplicas starts servers on one database. The first one creates the credentials of all.
 func startReplicas(t testing.TB, n int, url string, env ...string) []*server {
 	t.Helper()
 	env = append(env, "ATM_STORE="+url)
@@ -50,8 +49,8 @@ func startReplicas(t testing.TB, n int, url string, env ...string) []*server {
 	return all
 }
 
-// clientOf is a client of one replica with the credentials that the first one
-// made. It tries once.
+// clientOf is a client of one replica with the credentials that the first one created. It does
+// not retry.
 func clientOf(t testing.TB, first *server, url string) *client.Client {
 	t.Helper()
 	c, err := client.New(client.Config{Server: url, TLS: credentials(t, first), Tries: 1})
@@ -125,8 +124,8 @@ func TestKilledPrimaryLosesNothing(t *testing.T) {
 		primary := pgtest.Start(t)
 		primary.Database(t)
 		standby := primary.Standby(t, "s1")
-		// From now on what is acknowledged is on both. The standby does not have
-		// this setting: it would wait for one of its own.
+		// From now on every acknowledged operation is on both. The standby does not have this
+		// setting, because it would wait for a standby of its own.
 		primary.SQL(t, "postgres", "ALTER SYSTEM SET synchronous_standby_names = 's1'")
 		primary.SQL(t, "postgres", "SELECT pg_reload_conf()")
 		url := fmt.Sprintf(
@@ -153,7 +152,7 @@ func TestKilledPrimaryLosesNothing(t *testing.T) {
 	}
 }
 
-// crashReplicas is a crasher whose clients spread over servers.
+// crashReplicas is a crasher whose clients use several servers.
 func crashReplicas(all []*server) *crasher {
 	next := 0
 	return &crasher{server: all[0], want: openingBalance, connect: func(t testing.TB,
@@ -171,8 +170,8 @@ func crashReplicas(all []*server) *crasher {
 	}}
 }
 
-// backAgain waits until a server is ready, and starts it again if it has ended
-// meanwhile, as a supervisor does.
+// backAgain waits until a server is ready, and restarts it if it has ended, as a supervisor
+// does.
 func (s *server) backAgain(t testing.TB) {
 	t.Helper()
 	select {
@@ -186,8 +185,8 @@ func (s *server) backAgain(t testing.TB) {
 	}
 }
 
-// haproxy starts HAProxy as deploy/haproxy.cfg has it, before three servers, and
-// returns the URL.
+// haproxy starts HAProxy with deploy/haproxy.cfg in front of three servers, and returns the
+// URL.
 func haproxy(t testing.TB, all []*server) string {
 	t.Helper()
 	port, err := freePort()
@@ -219,8 +218,8 @@ func haproxy(t testing.TB, all []*server) string {
 	return "https://localhost:" + port
 }
 
-// depositCent deposits a cent, and tries nothing twice: without a request id in its
-// header net/http does not, either.
+// depositCent deposits a cent without retries: net/http does not retry either, because the
+// header has no request id.
 func depositCent(c *http.Client, url string) error {
 	resp, err := c.Post(url, "text/xml",
 		strings.NewReader(
@@ -254,7 +253,7 @@ func TestRollingRestartFailsNoCall(t *testing.T) {
 		wg.Go(func() {
 			for !done.Load() {
 				err := depositCent(c, url+"/RPC2")
-				if err != nil && calls.Load() == 0 { // HAProxy has found nobody yet
+				if err != nil && calls.Load() == 0 { // HAProxy has not found a server yet
 					time.Sleep(50 * time.Millisecond)
 					continue
 				}
@@ -286,7 +285,7 @@ func TestRollingRestartFailsNoCall(t *testing.T) {
 			t.Errorf("a replica ended with %d", code)
 		}
 		s.start(t)
-		time.Sleep(time.Second) // HAProxy asks again
+		time.Sleep(time.Second) // HAProxy checks again
 	}
 	done.Store(true)
 	wg.Wait()

@@ -98,8 +98,8 @@ func TestStandbyThatLagsIsRefused(t *testing.T) {
 	}
 }
 
-// recoverLongest gives the log up on one replica, which has lost what it published. What the
-// other one published counts, and both go on with the new log.
+// recoverLongest recovers the log on one replica, which has lost its published log. The log
+// that the other one published counts, and both continue with the new log.
 func recoverLongest(t *testing.T, all []*server, acknowledged string, lag int) {
 	t.Helper()
 	if err := os.RemoveAll(filepath.Join(all[1].dir, "atm-data", "audit")); err != nil {
@@ -131,7 +131,7 @@ func recoverLongest(t *testing.T, all []*server, acknowledged string, lag int) {
 	}
 }
 
-// deposits makes n deposits of a cent by name of the demo customer.
+// deposits makes n deposits of a cent as the demo customer.
 func deposits(t *testing.T, s *server, n int) {
 	t.Helper()
 	transport := &http.Transport{TLSClientConfig: credentials(t, s)}
@@ -161,7 +161,7 @@ func metric(t *testing.T, s *server, name string) string {
 	return ""
 }
 
-// eventually waits until something is so.
+// eventually waits until a condition holds.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !is(); time.Sleep(10 * time.Millisecond) {
@@ -185,7 +185,7 @@ func TestLaggingStandbyUnderLoadLosesNothingInSilence(t *testing.T) {
 			"postgres://atm@127.0.0.1:%d,127.0.0.1:%d/atm1?sslmode=disable&target_session_attrs=read-write", primary.Port, standby.Port)
 		all := startReplicas(t, 2, url)
 		var mu sync.Mutex
-		answers := make(map[atm.RequestID]client.Answer) // as they were acknowledged
+		answers := make(map[atm.RequestID]client.Answer) // as acknowledged
 		var wg sync.WaitGroup
 		enough := make(chan struct{}, clients)
 		for n := range clients {
@@ -209,7 +209,7 @@ func TestLaggingStandbyUnderLoadLosesNothingInSilence(t *testing.T) {
 		for range clients {
 			<-enough
 		}
-		if round%2 == 0 { // it falls behind by what follows; otherwise by what is on its way
+		if round%2 == 0 { // it lags by the next deposits; otherwise by those in transit
 			standby.SQL(t, "postgres", "ALTER SYSTEM SET primary_conninfo = ''")
 			standby.SQL(t, "postgres", "SELECT pg_reload_conf()")
 			eventually(t, "the standby receives nothing any more", func() bool {

@@ -11,10 +11,10 @@ import (
 	"example.com/atm/client"
 )
 
-// server is the program atmserver on a data folder of its own.
+// server is an atmserver process with a data folder of its own.
 type server struct {
-	dir   string   // where the programs run; atm-data is in it
-	env   []string // what they find in their environment
+	dir   string   // working folder of the programs, with atm-data in it
+	env   []string // environment of the programs
 	url   string
 	cmd   *exec.Cmd
 	ended chan struct{} // closed when cmd has ended
@@ -41,7 +41,7 @@ func startServerIn(t testing.TB, dir string, env ...string) *server {
 	return s
 }
 
-// start starts the server again, after it has ended.
+// start restarts the server after it has ended.
 func (s *server) start(t testing.TB) {
 	t.Helper()
 	s.cmd = s.command("atmserver")
@@ -55,14 +55,14 @@ func (s *server) start(t testing.TB) {
 	}
 }
 
-// command returns one of the programs, as it is called beside this server.
+// command returns a command that runs one of the programs beside this server.
 func (s *server) command(program string, args ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(bin, program), args...)
 	cmd.Dir, cmd.Env = s.dir, s.env
 	return cmd
 }
 
-// kill ends the server at once, as kill -9 does.
+// kill kills the server with SIGKILL.
 func (s *server) kill(t *testing.T) {
 	t.Helper()
 	if err := s.cmd.Process.Kill(); err != nil {
@@ -71,7 +71,7 @@ func (s *server) kill(t *testing.T) {
 	<-s.ended
 }
 
-// stop ends the server as Ctrl-C does.
+// stop stops the server as Ctrl-C does.
 func (s *server) stop(t testing.TB) {
 	t.Helper()
 	if err := s.cmd.Process.Signal(os.Interrupt); err != nil {

@@ -10,11 +10,11 @@ import (
 	"unicode/utf8"
 )
 
-// sgr matches what changes a colour.
+// sgr matches a change of colour.
 var sgr = regexp.MustCompile(`\x1b\[[0-9;]*m`)
 
-// On a terminal a table has colours, fits the width, and goes through a pager if it is long.
-// Elsewhere it is whole and plain, and programs never get a pager.
+// On a terminal, a table has colours, fits the width, and goes through a pager if it is long.
+// Elsewhere it is complete and plain. Output for programs never goes through a pager.
 func TestTablesSuitWhereTheyGo(t *testing.T) {
 	server := startServer(t)
 	server.env = append(server.env, "TERM=xterm", "NO_COLOR=", "PAGER=sed s/^/paged:/")
@@ -97,7 +97,7 @@ func TestTablesSuitWhereTheyGo(t *testing.T) {
 	x.end(0)
 }
 
-// The cells of later rows stand below those of earlier ones.
+// The cells of later rows are aligned with those of earlier ones.
 func TestFollowedRowsLineUp(t *testing.T) {
 	t.Parallel()
 	server := startServer(t)
@@ -112,7 +112,7 @@ func TestFollowedRowsLineUp(t *testing.T) {
 		if call.argument == "" {
 			args = args[:4]
 		}
-		server.command("atmclient", args...).Run() // one is refused
+		server.command("atmclient", args...).Run() // one operation is refused
 		follow.expect(call.operation)
 	}
 	if out, err := server.command("atmctl", "account", "freeze",

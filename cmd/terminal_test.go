@@ -21,7 +21,7 @@ import (
 	"github.com/creack/pty"
 )
 
-// A terminal is a program on a pseudo-terminal, and what a person sees of it.
+// A terminal is a program on a pseudo-terminal, and its screen.
 type terminal struct {
 	t      *testing.T
 	pty    *os.File
@@ -56,13 +56,13 @@ func (x *terminal) read() error {
 	n, err := x.pty.Read(buffer)
 	x.screen.Write(buffer[:n])
 	var path *fs.PathError
-	if errors.As(err, &path) && path.Err == syscall.EIO { // nobody has the other side open
+	if errors.As(err, &path) && path.Err == syscall.EIO { // the program has closed its side
 		err = io.EOF
 	}
 	return err
 }
 
-// expect waits until text is on the screen, after what was expected before.
+// expect waits until text appears on the screen, after the text expected before.
 func (x *terminal) expect(text string) {
 	x.t.Helper()
 	for {
@@ -84,7 +84,7 @@ func (x *terminal) send(keys string) {
 	}
 }
 
-// end waits until the program has ended, and returns all that it showed.
+// end waits until the program has ended, and returns everything that it showed.
 func (x *terminal) end(code int) string {
 	x.t.Helper()
 	var err error
@@ -103,8 +103,8 @@ func (x *terminal) end(code int) string {
 
 const ctrlC = "\x03"
 
-// TestPasswordIsAskedForUnseen signs in with a password that is typed, and looks for it on
-// the screen.
+// TestPasswordIsAskedForUnseen signs in with a typed password, and makes sure that it does not
+// appear on the screen.
 func TestPasswordIsAskedForUnseen(t *testing.T) {
 	server := startServer(t)
 	port := lookUp(server.env, "PORT")
@@ -129,7 +129,7 @@ func TestPasswordIsAskedForUnseen(t *testing.T) {
 		}
 	}
 
-	// One that is given up, or of a program that is told to end, leaves the terminal as it was.
+	// A program that is interrupted or told to end restores the terminal.
 	const afterwards = `; echo "exit $?"; stty -a`
 	for name, giveUp := range map[string]func(*terminal){
 		"Ctrl-C": func(x *terminal) { x.send("half" + ctrlC) },
@@ -154,7 +154,7 @@ func TestPasswordIsAskedForUnseen(t *testing.T) {
 		}
 	}
 
-	// What is no terminal is not asked.
+	// A program without a terminal does not ask.
 	cmd := server.command("atmclient", whoami...)
 	out, _ := cmd.CombinedOutput()
 	const sentence = "atmclient: there is no terminal to ask for the password of alice: name a file"
@@ -163,7 +163,7 @@ func TestPasswordIsAskedForUnseen(t *testing.T) {
 	}
 }
 
-// TestNewPassphraseIsAskedForTwice seals a key with a passphrase that is typed.
+// TestNewPassphraseIsAskedForTwice seals a key with a typed passphrase.
 func TestNewPassphraseIsAskedForTwice(t *testing.T) {
 	server := startServer(t)
 	server.stop(t)
@@ -229,7 +229,7 @@ func TestShellKeepsToOneDepositWhoseAnswerIsLost(t *testing.T) {
 	x.end(0)
 }
 
-// A wiretap passes connections on to a server. While it is deaf, nothing comes back.
+// A wiretap passes connections on to a server. While it is deaf, it drops the answers.
 type wiretap struct {
 	port string
 	deaf atomic.Bool

@@ -30,8 +30,8 @@ import (
 const worstMemory = 40 + 2*(480+80)
 
 // TestMemoryIsBoundedUnderTheWorstRequests opens many connections from four addresses, which
-// send requests that take the most memory, or nothing at all. The server's memory stays below
-// its bound, and a customer at another address is answered.
+// send the requests that take the most memory, or nothing at all. The server's memory stays
+// below its bound, and a customer at another address is answered.
 func TestMemoryIsBoundedUnderTheWorstRequests(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the detector of races has memory of its own")
@@ -84,7 +84,7 @@ func TestMemoryIsBoundedUnderTheWorstRequests(t *testing.T) {
 					for n := range next {
 						conn, err := silentFrom(t, s, config, byte(2+n%4), text)
 						if err != nil {
-							continue // it was dropped for another one, or refused
+							continue // it was dropped for another connection, or refused
 						}
 						mu.Lock()
 						conns = append(conns, conn)
@@ -131,7 +131,7 @@ func TestMemoryIsBoundedUnderTheWorstRequests(t *testing.T) {
 	}
 }
 
-// endless is the begin of a head of so many bytes, with as many fields as there can be.
+// endless is the beginning of a head of this many bytes, with as many fields as possible.
 func endless(bytes int) string {
 	head := []byte("POST /RPC2 HTTP/1.1\nHost: localhost\n")
 	for i := 0; len(head) < bytes; i++ {
@@ -169,7 +169,7 @@ func silentFrom(t testing.TB, s *server, config *tls.Config, address byte, text 
 
 var challenge = regexp.MustCompile(`Digest realm="([^"]+)".*nonce="([^"]+)"`)
 
-// challengeOf asks a server for the realm and the nonce of a challenge.
+// challengeOf requests a challenge, and returns its realm and nonce.
 func challengeOf(t testing.TB, s *server) (realm, nonce string) {
 	t.Helper()
 	config := credentials(t, s)
