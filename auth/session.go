@@ -15,39 +15,40 @@ import (
 	"example.com/atm/internal/printable"
 )
 
-// SessionCookie is the cookie that holds the secret of a session. A browser takes a cookie with
-// this prefix from the server itself alone, over TLS, and for all of its paths.
+// SessionCookie is the cookie with the secret of a session. A browser accepts a cookie with
+// this prefix only from the server itself, over TLS, and for all paths.
 const SessionCookie = "__Host-atm"
 
-// A Session is a browser in which a user has signed in.
+// A Session is a sign-in of a user in a browser.
 type Session struct {
 	Subject     string
-	Method      string // by which it began
+	Method      string // how the user signed in
 	Passkey     string // its id; empty for another method
 	Agent       string // Agent of the browser
 	Bound       []byte // BindSecret of a session that began with a secret
 	Begun, Ends time.Time
 }
 
-// SessionID is what a session is known by, whose cookie has a secret. It tells nothing of it.
+// SessionID is the id of the session whose cookie has a secret. It does not reveal the secret.
 func SessionID(secret string) string {
 	sum := sha256.Sum256([]byte(secret))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// BindSecret binds a session to the secret that its user signed in with, of which verifier is the
-// atm.Credential.Verifier. It ends when they get another one. The key is the secret of the cookie,
-// which is stored nowhere, so that nobody can guess passwords by what is.
+// BindSecret binds a session to the secret with which its user signed in. verifier is the
+// atm.Credential.Verifier of that secret. The session ends when the user gets another secret.
+// The key is the secret of the cookie, which is not stored, so a reader of the store cannot
+// guess passwords.
 func BindSecret(cookie, verifier string) []byte {
 	mac := hmac.New(sha256.New, []byte(cookie))
 	mac.Write([]byte(verifier))
 	return mac.Sum(nil)
 }
 
-// maxAgent bounds what is kept of the name of a browser, so that an entry holds it whole.
+// maxAgent bounds the stored name of a browser, so that an entry of the log has all of it.
 const maxAgent = 200 // bytes
 
-// Agent is what the browser that sent r calls itself, made safe to show.
+// Agent is the name that the browser in r gives itself, made safe to show.
 func Agent(r *http.Request) string {
 	agent := printable.Text(r.Header.Get("User-Agent"))
 	if len(agent) > maxAgent {
@@ -56,17 +57,18 @@ func Agent(r *http.Request) string {
 	return agent
 }
 
-// HasSession reports whether r comes with the cookie of a session.
+// HasSession reports whether r has the cookie of a session.
 func HasSession(r *http.Request) bool {
 	_, err := r.Cookie(SessionCookie)
 	return err == nil
 }
 
-// ErrNoSession reports a session that is over, or was none. It is no failure: sessions end.
+// ErrNoSession reports a session that has ended or never existed. It is not a failure: sessions
+// end.
 var ErrNoSession = &Error{"session that is over"}
 
-// Session returns the user whose session the cookie of r is of; ErrNoSession, ErrUnavailable, or
-// another *Error.
+// Session returns the user of the session whose cookie r has, or ErrNoSession, ErrUnavailable,
+// or another *Error.
 func (a *Authenticator) Session(r *http.Request) (*atm.Caller, error) {
 	caller, err := a.session(r)
 	if err != nil && a.refreshed(r.Context(), err) {
@@ -88,8 +90,8 @@ func (a *Authenticator) session(r *http.Request) (*atm.Caller, error) {
 	if s == nil {
 		return nil, ErrNoSession
 	}
-	// A cookie that was copied to another browser is of no use there, at no cost to anybody but
-	// a user whose browser was just updated. It stops nobody who copies the name as well.
+	// A cookie that was copied to another browser is refused there. An update of the browser also
+	// ends the session. An attacker who copies the name of the browser as well is not stopped.
 	if subtle.ConstantTimeCompare([]byte(s.Agent), []byte(Agent(r))) != 1 {
 		return nil, &Error{"session in another browser"}
 	}
@@ -114,8 +116,8 @@ func (a *Authenticator) session(r *http.Request) (*atm.Caller, error) {
 	}, nil
 }
 
-// boundTo returns the verifier of the secret that a session is bound to; empty when the member
-// has another one now.
+// boundTo returns the verifier of the secret to which a session is bound, or "" if the member
+// has another secret now.
 func boundTo(bound []byte, cookie string, member Member) string {
 	for _, stored := range []string{member.HA1, member.Slow} {
 		verifier := verifierOf(stored)
@@ -126,7 +128,7 @@ func boundTo(bound []byte, cookie string, member Member) string {
 	return ""
 }
 
-// Passkey returns the user who has just shown a passkey of theirs in r, or an *Error.
+// Passkey returns the user whose passkey r has just presented, or an *Error.
 func (a *Authenticator) Passkey(r *http.Request, subject, id string) (*atm.Caller, error) {
 	member, known := a.cfg.Directory.Member(subject)
 	if err := (&Error{"passkey of nobody known"}); !known {
@@ -144,11 +146,11 @@ func (a *Authenticator) Passkey(r *http.Request, subject, id string) (*atm.Calle
 	}, nil
 }
 
-// Password returns the user whose name and secret were sent in a form: the password of HTTP
-// Digest, or the secret for tokens. The errors are those of Secret.
+// Password returns the user whose name and secret are in a form: the password of HTTP Digest,
+// or the secret for tokens. The errors are those of Secret.
 //
-// Each try costs what a secret for tokens costs, whatever the user has, so that the time tells
-// nothing of them.
+// Each try takes as long as a secret for tokens does, whatever the user has, so that the time
+// reveals nothing.
 func (a *Authenticator) Password(r *http.Request, id, password string) (*atm.Caller, error) {
 	caller, err := a.Secret(r, id, password)
 	member, known := a.cfg.Directory.Member(Claimant(id))

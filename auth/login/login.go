@@ -1,9 +1,9 @@
 // Package login signs people in by OpenID Connect: the authorization code flow of OpenID
 // Connect Core 1.0, section 3.1, with PKCE (RFC 7636).
 //
-// The browser leads: Begin says where it goes, the provider sends it back, and Finish asks the
-// provider whom it has signed in. What an attempt needs in between is in an Attempt, which the
-// caller keeps where nobody can change it, and uses once.
+// Begin returns the URL to which the browser goes, the provider sends the browser back, and
+// Finish asks the provider for the person who has signed in. The state of a sign-in in between
+// is an Attempt, which the caller must keep safe from changes, and use once.
 package login
 
 import (
@@ -27,8 +27,8 @@ import (
 
 const (
 	timeout   = 5 * time.Second  // of a request to a provider
-	maxAnswer = 256 << 10        // bytes of what a provider answers
-	tryAgain  = 10 * time.Second // after a provider could not be asked what it offers
+	maxAnswer = 256 << 10        // bytes of a provider's answer
+	tryAgain  = 10 * time.Second // after discovery has failed
 )
 
 // A Provider signs people in for an issuer.
@@ -39,13 +39,13 @@ type Provider struct {
 	now      func() time.Time
 
 	mu      sync.Mutex
-	offers  *oidc.Provider // guarded by mu; nil until the provider has said what it offers
-	failure error          // guarded by mu; of the last time that it did not
+	offers  *oidc.Provider // guarded by mu; nil until discovery has succeeded
+	failure error          // guarded by mu; of the last failed discovery
 	failed  time.Time      // guarded by mu
 }
 
-// New returns the provider behind an issuer that has a Login. redirect is the URL to which the
-// provider sends browsers back; the provider has to know it.
+// New returns the provider of an issuer that has a Login. redirect is the URL to which the
+// provider sends browsers back. It must be registered with the provider.
 func New(issuer auth.Issuer, redirect string, now func() time.Time) *Provider {
 	return &Provider{issuer: issuer, redirect: redirect, now: now, client: &http.Client{
 		Timeout: timeout,
@@ -61,7 +61,7 @@ func New(issuer auth.Issuer, redirect string, now func() time.Time) *Provider {
 	}}
 }
 
-// Name is what people call the provider: the name of its host.
+// Name is the provider's name for people: its host.
 func (p *Provider) Name() string {
 	u, err := url.Parse(p.issuer.Name)
 	if err != nil {
@@ -81,18 +81,18 @@ type Attempt struct {
 	Verifier string `json:"verifier"` // RFC 7636
 }
 
-// A Person is who the provider has signed in.
+// A Person is a person that the provider has signed in.
 type Person struct {
 	Subject string // of this server
-	ID      string // sub, the provider's own name of them
+	ID      string // sub, the provider's id of the person
 }
 
-// An Error is why somebody was not signed in, in words that they may read.
+// An Error is the reason why a person was not signed in, in words for that person.
 type Error struct{ Reason string }
 
 func (e *Error) Error() string { return e.Reason }
 
-// Begin returns where the browser goes to sign in.
+// Begin returns the URL to which the browser goes to sign in.
 func (p *Provider) Begin(ctx context.Context) (to string, a Attempt, err error) {
 	cfg, _, err := p.config(ctx)
 	if err != nil {
@@ -106,8 +106,8 @@ func (p *Provider) Begin(ctx context.Context) (to string, a Attempt, err error) 
 		oauth2.S256ChallengeOption(a.Verifier)), a, nil
 }
 
-// Finish returns who has signed in, once the browser comes back from the provider with query.
-// A refusal is an *Error; other errors say that the provider could not be asked.
+// Finish returns the person who has signed in, when the browser comes back from the provider
+// with query. A refusal is an *Error. Other errors mean that the provider could not be asked.
 func (p *Provider) Finish(ctx context.Context, a Attempt, query url.Values) (*Person, error) {
 	state := query.Get("state")
 	switch {
@@ -157,8 +157,8 @@ func (p *Provider) Finish(ctx context.Context, a Attempt, query url.Values) (*Pe
 	return &Person{Subject: subject, ID: clip(said.Subject)}, nil
 }
 
-// config returns how to speak with the provider, which is asked for what it offers (OpenID
-// Connect Discovery 1.0) until it has said so once.
+// config returns the configuration for requests to the provider. It asks the provider for it
+// (OpenID Connect Discovery 1.0) until that has succeeded once.
 func (p *Provider) config(ctx context.Context) (*oauth2.Config, *oidc.Provider, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -166,7 +166,7 @@ func (p *Provider) config(ctx context.Context) (*oauth2.Config, *oidc.Provider, 
 		if p.failure != nil && p.now().Sub(p.failed) < tryAgain {
 			return nil, nil, p.failure
 		}
-		// A browser that goes away does not end what the next one waits for.
+		// The discovery goes on if this browser disconnects, because others wait for it.
 		ctx := oidc.ClientContext(context.WithoutCancel(ctx), p.client)
 		offers, err := oidc.NewProvider(ctx, p.issuer.Name)
 		if err != nil {
@@ -185,11 +185,11 @@ func (p *Provider) config(ctx context.Context) (*oauth2.Config, *oidc.Provider, 
 	}, p.offers, nil
 }
 
-// clip bounds what others wrote.
+// clip bounds text of others.
 func clip(text string) string { return text[:min(len(text), 200)] }
 
-// bounded is a transport for servers of others: what they answer has an end, and requests go
-// to https alone.
+// bounded is a transport for servers of others. It bounds their answers, and sends requests
+// only to https URLs.
 type bounded struct{ *http.Transport }
 
 // RoundTrip implements http.RoundTripper.

@@ -54,11 +54,11 @@ type status struct {
 	Log          statusLog    `json:"log"`
 	Disk         struct {
 		Free    int64 `json:"free"`    // bytes
-		Reserve int64 `json:"reserve"` // bytes, below which nothing is done
+		Reserve int64 `json:"reserve"` // bytes; below it, the server stores nothing
 	} `json:"disk"`
 	Store struct {
 		Kind     string   `json:"kind"`     // bolt or postgres
-		Replicas []string `json:"replicas"` // that run on one database
+		Replicas []string `json:"replicas"` // servers on one database
 	} `json:"store"`
 	// pending; nil when there are too many accounts to count them
 	Holds  *int64        `json:"holds"`
@@ -94,14 +94,14 @@ type statusCaller struct {
 type statusCert struct {
 	Certificate string `json:"certificate"` // "yours", or as the metrics call it
 	NotAfter    string `json:"not_after"`
-	Days        int    `json:"days"` // whole ones that are left
+	Days        int    `json:"days"` // whole days left
 }
 
 type statusLog struct {
 	Origin    string     `json:"origin"`
 	Entries   int64      `json:"entries"`
 	Published int64      `json:"published"`
-	Witnessed *int64     `json:"witnessed"` // nil when nobody is asked
+	Witnessed *int64     `json:"witnessed"` // nil without witnesses
 	Pinned    *statusPin `json:"pinned"`    // nil for none
 }
 

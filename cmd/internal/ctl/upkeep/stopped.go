@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// A task is what a command does in the folder of a stopped server.
+// A task is the work of a command in the folder of a stopped server.
 type task func(ctx context.Context, env *ctl.Env, on offline.Folder, args []string) error
 
 // stopped completes a command that runs a task in the folder of a stopped server.
@@ -43,7 +43,7 @@ func stopped(env *ctl.Env, cmd *cobra.Command, args cobra.PositionalArgs, run ta
 	return cmd
 }
 
-// vaultPassphrase is what a person is asked for.
+// vaultPassphrase is the prompt for the passphrase.
 const vaultPassphrase = "Passphrase of keys/vault.key"
 
 func addPassphrase(cmd *cobra.Command, file *string) {
@@ -60,8 +60,8 @@ func asUsage(err error) error {
 	return err
 }
 
-// heed calls do. When the program is told to end, do has a second to end by itself; after that
-// the program ends as if it had crashed, and leaves what a crash would leave.
+// heed calls do. If the program is told to end, do has a second to end. After that the program
+// exits as in a crash, and leaves what a crash would leave.
 func heed(ctx context.Context, do func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- do() }()

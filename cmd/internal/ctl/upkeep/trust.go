@@ -16,12 +16,13 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// A trustStore is a place in which programs of this machine look for authorities.
+// A trustStore is a store in which programs on this machine look for authorities.
 type trustStore struct {
 	name string
 	what string // for people
 
-	// options returns what truststore needs to change this store alone, or why it cannot.
+	// options returns the options of truststore that change this store alone, or the reason why it
+	// cannot be changed.
 	options func() ([]truststore.Option, error)
 }
 
@@ -30,7 +31,7 @@ var trustStores = []trustStore{
 	{"system", "every program of this machine", func() ([]truststore.Option, error) { return nil, nil }},
 }
 
-// errNoBrowserStore is why nothing was done for browsers that were never started.
+// errNoBrowserStore is the error if no browser has been started yet.
 var errNoBrowserStore = errors.New("no browser of this account has a store of its own yet: " +
 	"start the browser once, and try again")
 
@@ -91,10 +92,10 @@ this machine. Trust an authority only if you would trust its owner with that.`,
 	return cmd
 }
 
-// maxAuthorities is how many bytes a file of authorities may have.
+// maxAuthorities is the largest size of a file of authorities, in bytes.
 const maxAuthorities = 1 << 20
 
-// readAuthorities reads the certificates in a PEM file, all of which are authorities.
+// readAuthorities reads the certificates in a PEM file, all of which must be authorities.
 func readAuthorities(file string) ([]*x509.Certificate, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -123,8 +124,8 @@ func readAuthorities(file string) ([]*x509.Certificate, error) {
 	return authorities, nil
 }
 
-// trust puts authorities into the stores that are named, or takes them out. Without names it
-// changes every store that can be changed, and there has to be one.
+// trust adds authorities to the named stores, or removes them. Without names it changes every
+// store that can be changed, of which there must be at least one.
 func trust(env *ctl.Env, authorities []*x509.Certificate, names []string, undo bool) error {
 	for _, name := range names {
 		if !slices.ContainsFunc(trustStores, func(s trustStore) bool { return s.name == name }) {
@@ -155,7 +156,7 @@ func trust(env *ctl.Env, authorities []*x509.Certificate, names []string, undo b
 	return nil
 }
 
-// change puts authorities into the store, or takes them out.
+// change adds authorities to the store, or removes them.
 func (s trustStore) change(authorities []*x509.Certificate, undo bool) error {
 	options, err := s.options()
 	if err != nil {

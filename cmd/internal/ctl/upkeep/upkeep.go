@@ -1,5 +1,5 @@
-// Package upkeep has the commands of atmctl that keep a server: what a running one says of
-// itself, backups, and everything that works on the data folder of a stopped one.
+// Package upkeep has the commands of atmctl for operating a server: its status, backups, and
+// everything that works on the data folder of a stopped one.
 package upkeep
 
 import (

@@ -161,7 +161,7 @@ func download(ctx context.Context, c *client.Client, w io.Writer) (int64, error)
 		return 0, err
 	}
 	hc := c.HTTP()
-	hc.Timeout = 0 // it takes as long as it takes
+	hc.Timeout = 0 // without a limit on the time
 	resp, err := hc.Do(req)
 	if err != nil {
 		return 0, err
