@@ -77,6 +77,8 @@ func findAccount(v *visit) {
 type accountPage struct {
 	Number    string
 	Balance   atm.Amount
+	Held      atm.Amount // by holds
+	Available atm.Amount
 	Movements []movement
 	Chart     chart
 	Quick     []string // amounts in dollars
@@ -107,6 +109,12 @@ func showAccount(v *visit, number string) {
 		Moves: v.caller.Has(atm.Customer) || v.caller.Has(atm.Teller),
 		Holds: v.may(atm.HoldList), Grants: v.may(atm.GrantCreate),
 	}
+	var err error
+	if page.Held, err = v.cfg.Bank.Held(v.r.Context(), v.caller, number); err != nil {
+		v.unreadable(err)
+		return
+	}
+	page.Available = page.Balance - page.Held
 	if record := v.Look(atm.AccountShow, number); record != nil {
 		page.Acts = v.rowActs(&forms.Accounts, record, nil)
 	}
@@ -158,10 +166,11 @@ func (i *intention) change() atm.Amount {
 
 type reviewPage struct {
 	intention
-	Problem string
-	Before  atm.Amount // the balance before the act
-	After   atm.Amount
-	Known   bool // both are known
+	Problem   string
+	After     atm.Amount // the balance after the act
+	Available atm.Amount // before it
+	Known     bool       // both are known
+	Short     bool       // more leaves than is available
 }
 
 // showReview says in one line what an act would do. Nothing happens yet.
@@ -175,8 +184,14 @@ func showReview(v *visit, number string) {
 		}
 		if status.Code == atm.OK {
 			written, _ := status.Result.(string)
-			page.Known, page.Before = true, forms.ParseSigned(written)
-			page.After = page.Before + i.change()
+			before := forms.ParseSigned(written)
+			held, err := v.cfg.Bank.Held(v.r.Context(), v.caller, number)
+			if err != nil {
+				v.unreadable(err)
+				return
+			}
+			page.Known, page.After, page.Available = true, before+i.change(), before-held
+			page.Short = i.change() < 0 && page.Available+i.change() < 0
 		}
 	}
 	code, same := http.StatusOK, i.command()

@@ -56,6 +56,9 @@ type Bank interface {
 	Find(ctx context.Context, caller *atm.Caller, holder string) (found []teller.Holding,
 		more bool, err error)
 
+	// Held is what pending holds set aside of an account that the caller may ask for.
+	Held(ctx context.Context, caller *atm.Caller, number string) (atm.Amount, error)
+
 	// Till counts what the caller moved since a time.
 	Till(ctx context.Context, caller *atm.Caller, since time.Time) (*lookup.Till, error)
 

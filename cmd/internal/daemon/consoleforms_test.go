@@ -196,9 +196,10 @@ func TestCodeOfAnInvitationIsShownOnce(t *testing.T) {
 	v := visitorAs(t, h, "operator")
 	form := url.Values{"subject": {"user:bob"}, "roles": {"teller"}, "request_id": {"one"}}
 	first := v.send(http.StatusOK, "/console/admin/users/invite", form)
-	shows(t, first, "Keep the code now", "<dt>code</dt>", "<dt>jti</dt>")
+	shows(t, first, "Keep the link now", "<dt>code</dt>", "<dt>jti</dt>",
+		"https://"+h.Addr+"/console/invite/")
 	again := v.send(http.StatusOK, "/console/admin/users/invite", form)
-	shows(t, again, "and the code was shown then")
+	shows(t, again, "and the link was shown then")
 	if strings.Contains(again, "<dt>") {
 		t.Errorf("the code is shown again:\n%s", again)
 	}
@@ -261,6 +262,11 @@ func TestHoldsAndGrantsAreTakenBackInTheConsole(t *testing.T) {
 	teller := visitorWith(t, h, "user:tina", "teller")
 	customer := visitorAs(t, h, "demo")
 
+	for _, v := range []*visitor{teller, customer} {
+		shows(t, v.see(http.StatusOK, "/console/accounts/100"), "held $42.00 · available $958.00")
+		shows(t, v.see(http.StatusOK, "/console/accounts/100/review?act=withdraw&amount=990&"+
+			"request_id=r"), "Insufficient Funds: $958.00 available.")
+	}
 	shows(t, teller.see(http.StatusOK, "/console/holds?account=100"), hold, other, "$30.00")
 	_, text := teller.follow("/console/holds/release?hold=" + hold)
 	shows(t, text, "Release hold "+hold+" of $30.00 on account 100: the money can be used again")

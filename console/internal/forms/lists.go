@@ -98,7 +98,11 @@ func (l *List) Lacks(query url.Values) bool {
 func (l *List) Command(query url.Values) string {
 	words := strings.Fields(l.Same)
 	for _, f := range l.Filters {
-		if value := strings.TrimSpace(query.Get(f.Name)); value != "" {
+		switch value := strings.TrimSpace(query.Get(f.Name)); {
+		case value == "":
+		case !f.Optional: // an argument
+			words = append(words, value)
+		default:
 			words = append(words, "--"+f.Name, value)
 		}
 	}

@@ -88,7 +88,7 @@ var userActions = []Action{
 	},
 	{
 		Path: "admin/users/invite", Title: "Invite a user", Button: "Invite", Op: atm.CertInvite,
-		Back: "admin/users", Once: "the code",
+		Back: "admin/users", Once: "the link",
 		Fields: []Field{
 			newSubject, roles,
 			{
@@ -105,12 +105,12 @@ var userActions = []Action{
 				f.Get("subject") + asRoles(f) + "."
 		},
 		Same: func(f url.Values) []string {
-			words := append([]string{"atmctl", "cert", "invite", f.Get("subject")},
+			words := append([]string{"atmctl", "user", "invite", userName(f)},
 				repeated("--role", f.Get("roles"))...)
 			if f.Get("wait") != "" {
 				words = append(words, "--ttl", f.Get("wait"))
 			}
-			return append(words, "--out", "FILE")
+			return words
 		},
 	},
 	actOnUser("disable", "Disable", atm.UserDisable,

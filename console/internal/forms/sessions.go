@@ -11,7 +11,7 @@ var ofUser = []Field{{Name: "subject", Label: "User", Kind: Subject, Hint: "user
 
 var sessionList = List{
 	Path: "admin/sessions", Title: "Sessions", Op: atm.UserSessions, Member: "sessions",
-	Args: filtersOnly, Filters: ofUser,
+	Args: filtersOnly, Filters: ofUser, Same: "atmctl user sessions",
 	Columns: []Column{
 		{"agent", "Browser", Plain},
 		{"method", "Signed in by", Plain},
@@ -26,7 +26,7 @@ var sessionList = List{
 
 var passkeyList = List{
 	Path: "admin/passkeys", Title: "Passkeys", Op: atm.UserPasskeys, Member: "passkeys",
-	Args: filtersOnly, Filters: ofUser,
+	Args: filtersOnly, Filters: ofUser, Same: "atmctl user passkeys",
 	Columns: []Column{
 		{"name", "Passkey", Plain},
 		{"added", "Added", Moment},
@@ -57,7 +57,9 @@ var sessionActions = []Action{
 		Line: func(_ Bank, f url.Values) string {
 			return "End this session of " + f.Get("subject") + ": its browser has to sign in again."
 		},
-		Same: func(url.Values) []string { return nil },
+		Same: func(f url.Values) []string {
+			return []string{"atmctl", "user", "sessions", userName(f), "--end", f.Get("session")}
+		},
 	},
 	{
 		Path: "admin/passkeys/remove", Title: "Remove a passkey of a user", Button: "Remove",
@@ -70,7 +72,9 @@ var sessionActions = []Action{
 			return "Remove this passkey of " + f.Get("subject") + ". It signs nobody in any " +
 				"more, and the sessions that began with it end."
 		},
-		Same: func(url.Values) []string { return nil },
+		Same: func(f url.Values) []string {
+			return []string{"atmctl", "user", "passkeys", userName(f), "--remove", f.Get("passkey")}
+		},
 	},
 }
 
