@@ -20,7 +20,7 @@ var consolePages = map[string][]string{
 	"demo": {
 		"", "accounts/100", "accounts/100/statement", "accounts/100/review?act=withdraw&amount=x&" +
 			"request_id=r", "grants", "grants/give?request_id=r&account=100",
-		"grants/give?request_id=r&account=100&cap=x&review=1",
+		"grants/give?request_id=r&account=100&cap=x&review=1", "me", "sign-in",
 	},
 	"tina": {
 		"", "desk", "desk?find=demo", "holds", "holds/capture?hold=HOLD", "holds/release?hold=HOLD", "accounts/100",

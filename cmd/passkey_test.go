@@ -12,6 +12,7 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/webauthn"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 	"rsc.io/qr"
 )
 
@@ -135,5 +136,57 @@ func TestInvitationIsAQRCodeOnATerminal(t *testing.T) {
 	}
 	if _, rows := shown(80); len(rows) != 1 || strings.Contains(rows[0], "█") {
 		t.Errorf("on 80 columns: %q", rows)
+	}
+}
+
+// TestPeopleManageTheirPasskeysAndSessionsInABrowser renames a passkey, ends another browser's
+// session, and sees why a passkey cannot be used.
+func TestPeopleManageTheirPasskeysAndSessionsInABrowser(t *testing.T) {
+	home := browserHome(t)
+	s := startServer(t)
+	s.atmctl(t, "HOME="+home, "trust", "--stores", "browsers")
+	b := openBrowserAt(t, home)
+	b.withAuthenticator()
+	b.do(chromedp.Navigate(s.url+"/console/invite/"+s.invite(t, "user:ada")),
+		chromedp.WaitVisible("form[data-passkey] button"),
+		chromedp.Click("form[data-passkey] button"), chromedp.WaitVisible(".outcome"))
+	other := openBrowserAt(t, home)
+	s.atmctl(t, "HOME="+home, "user", "passwd", "ada", "--secret-out", "ada.secret")
+	secret, err := os.ReadFile(filepath.Join(s.dir, "ada.secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.do(chromedp.Navigate(s.url+"/console/me"), chromedp.WaitVisible("#secret"),
+		chromedp.SendKeys("#name", "ada"), chromedp.SendKeys("#secret", "wrong"+kb.Enter),
+		chromedp.WaitVisible("#p-secret"))
+	if got := other.text("#p-secret"); got != "The name or the secret is wrong." {
+		t.Errorf("beside the field: %q", got)
+	}
+	other.accessible()
+	other.do(chromedp.SendKeys("#secret", strings.TrimSpace(string(secret))+kb.Enter),
+		chromedp.WaitVisible("#sessions"))
+
+	b.do(chromedp.Click("form[data-passkey] button"), chromedp.WaitVisible("a.subject"),
+		chromedp.Click("a.subject"), chromedp.WaitVisible("#sessions"),
+		chromedp.Click("#passkeys a"), chromedp.WaitVisible("#f-name"),
+		chromedp.SendKeys("#f-name", "Tablet"+kb.Enter), chromedp.WaitVisible(".line"))
+	if got := b.text(".line"); got != "Call the passkey My device Tablet." {
+		t.Errorf("before it is renamed: %q", got)
+	}
+	b.do(chromedp.KeyEvent(kb.Enter), chromedp.WaitVisible(".outcome"),
+		chromedp.Navigate(s.url+"/console/me"), chromedp.WaitVisible("#passkeys"))
+	if got := b.text("#passkeys tbody"); !strings.HasPrefix(got, "Tablet") {
+		t.Errorf("the passkeys are %q", got)
+	}
+	b.do(chromedp.Click("#sessions a"), chromedp.WaitVisible(".line"))
+	b.do(chromedp.KeyEvent(kb.Enter), chromedp.WaitVisible(".outcome"))
+	other.do(chromedp.Navigate(s.url+"/console/me"), chromedp.WaitVisible("form[data-passkey]"))
+
+	// The listener of a command is another origin than the server's, and says so.
+	b.do(chromedp.Navigate(s.openConsole(t, "demo")), chromedp.WaitVisible("a.subject"),
+		chromedp.Click("a.subject"), chromedp.WaitVisible("[data-said]"))
+	if got := b.text("[data-said]"); got != "Passkeys work at "+s.url+
+		"/console/, and not on this page." {
+		t.Errorf("through the listener: %q", got)
 	}
 }
