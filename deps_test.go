@@ -27,6 +27,7 @@ var places = map[string][]string{
 	"teller/confirm":        {"", "audit", "vault"},
 	"teller/events":         {"", "vault", "audit"},
 	"teller/lookup":         {"", "vault", "audit"},
+	"teller/reader":         {"", "vault", "audit", "teller/lookup"},
 	"teller/sessions":       {"", "vault", "audit", "teller/methods"},
 	"teller/passwords":      {},
 	"teller/words":          {"", "vault"},

@@ -25,6 +25,7 @@ import (
 	"example.com/atm/console/internal/forms"
 	"example.com/atm/teller"
 	"example.com/atm/teller/lookup"
+	"example.com/atm/teller/reader"
 )
 
 // Prefix is the path below which everything of the console is.
@@ -53,7 +54,7 @@ type Bank interface {
 	Owned(ctx context.Context, caller *atm.Caller) (numbers []string, more bool, err error)
 
 	// Find returns accounts of a holder, for callers who may ask for every account.
-	Find(ctx context.Context, caller *atm.Caller, holder string) (found []teller.Holding,
+	Find(ctx context.Context, caller *atm.Caller, holder string) (found []reader.Holding,
 		more bool, err error)
 
 	// Held is what pending holds set aside of an account that the caller may ask for.
@@ -63,7 +64,7 @@ type Bank interface {
 	Till(ctx context.Context, caller *atm.Caller, since time.Time) (*lookup.Till, error)
 
 	// Slip returns an entry of the audit log as the caller may see it, or nil.
-	Slip(ctx context.Context, caller *atm.Caller, index int64) (*teller.Slip, error)
+	Slip(ctx context.Context, caller *atm.Caller, index int64) (*reader.Slip, error)
 
 	// MayReadAudit reports whether the caller may read the audit log.
 	MayReadAudit(caller *atm.Caller) bool

@@ -8,8 +8,8 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/console/internal/forms"
-	"example.com/atm/teller"
 	"example.com/atm/teller/lookup"
+	"example.com/atm/teller/reader"
 )
 
 type deskPage struct {
@@ -22,7 +22,7 @@ type deskPage struct {
 
 // A foundAccount is an account with what the caller may do to it.
 type foundAccount struct {
-	teller.Holding
+	reader.Holding
 	Acts []link
 }
 

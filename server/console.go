@@ -10,6 +10,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/console"
 	"example.com/atm/teller"
+	"example.com/atm/teller/reader"
 	"example.com/atm/xmlrpc"
 )
 
@@ -72,7 +73,7 @@ func (s *Server) serveConsole(w http.ResponseWriter, r *http.Request) {
 // bank is the teller as the console calls it. Its operations are counted and logged like other
 // calls.
 type bank struct {
-	*teller.Reader
+	*reader.Reader
 	calls *rpc
 }
 

@@ -155,7 +155,7 @@ func listAccounts(ctx context.Context, t *Teller, in *input) (vault.Rule, error)
 		atOnce = limit + 1
 	}
 	accounts, histories := []atm.Record{}, 0
-	last, more, err := t.scan(ctx, after, atOnce, func(a *vault.Account) (bool, error) {
+	last, more, err := t.Scan(ctx, after, atOnce, func(a *vault.Account) (bool, error) {
 		switch {
 		case !filter.fits(a):
 			return true, nil

@@ -89,7 +89,7 @@ func listHolds(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 		}
 		list(&a)
 	} else {
-		last, more, err := t.scan(ctx, cursor.above, methods.MaxRows, func(a *vault.Account) (bool,
+		last, more, err := t.Scan(ctx, cursor.above, methods.MaxRows, func(a *vault.Account) (bool,
 			error,
 		) {
 			return list(a), nil

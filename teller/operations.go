@@ -244,7 +244,7 @@ func statement(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 	// What is not the caller's is not read ahead: it would take longer than an
 	// account that does not exist.
 	if in.reach != atm.Everywhere {
-		if owned, err := t.owns(ctx, in.caller.Subject, account); err != nil || !owned {
+		if owned, err := t.Owns(ctx, in.caller.Subject, account); err != nil || !owned {
 			return r, err
 		}
 	}

@@ -18,13 +18,13 @@ import (
 func (t *Teller) beginRead(ctx context.Context, in *input) (Reply, error) {
 	in.reach = t.cfg.Permissions.Permit(in.caller.Principal, in.op.Name)
 	if in.reach == atm.Nowhere {
-		return t.recordRead(ctx, in.caller, in.op.Name, atm.Status(denied)), nil
+		return t.RecordRead(ctx, in.caller, in.op.Name, atm.Status(denied)), nil
 	}
 	status, err := in.op.read(ctx, t, in)
 	if err != nil {
 		return nil, err
 	}
-	return t.recordRead(ctx, in.caller, in.op.Name, status), nil
+	return t.RecordRead(ctx, in.caller, in.op.Name, status), nil
 }
 
 // noEntry answers for an entry that does not exist, and for one that the caller
@@ -36,7 +36,7 @@ func receipt(ctx context.Context, t *Teller, in *input) (atm.Status, error) {
 	if err != nil || index < 0 {
 		return noEntry, nil
 	}
-	leaf, err := t.entry(ctx, in.caller, index)
+	leaf, err := t.Entry(ctx, in.caller, index)
 	if err != nil || leaf == nil {
 		return noEntry, err
 	}

@@ -21,6 +21,7 @@ import (
 	"example.com/atm/teller/confirm"
 	"example.com/atm/teller/events"
 	"example.com/atm/teller/methods"
+	"example.com/atm/teller/reader"
 	"example.com/atm/teller/sessions"
 	"example.com/atm/vault"
 	"example.com/atm/vault/people"
@@ -131,7 +132,7 @@ type Installation interface {
 // A Teller carries out operations, and records events that are none.
 type Teller struct {
 	*events.Recorder
-	*Reader
+	*reader.Reader
 	*sessions.Keeper
 
 	cfg Config
@@ -160,10 +161,8 @@ func New(cfg Config) (*Teller, error) {
 	}
 	t := &Teller{
 		Recorder: events.New(cfg.Ledger, cfg.Installation.Program),
-		Reader: &Reader{
-			ledger: cfg.Ledger, store: cfg.Store, permissions: cfg.Permissions, index: cfg.Index,
-		},
-		cfg: cfg, ops: operations(),
+		Reader:   reader.New(cfg.Ledger, cfg.Store, cfg.Index, cfg.Permissions),
+		cfg:      cfg, ops: operations(),
 	}
 	t.Keeper = sessions.NewKeeper(cfg.Ledger, cfg.Store, cfg.Requests,
 		func(c *atm.Caller, op atm.Operation) ([]people.Warrant, bool) {
@@ -375,7 +374,7 @@ func (t *Teller) TooLarge(ctx context.Context, caller *atm.Caller, call Call) va
 	in := input{op: op, caller: caller, args: make([]atm.Arg, len(op.Params))}
 	copy(in.args, call.Args)
 	if op.read != nil {
-		return t.recordRead(ctx, caller, op.Name, atm.Status(tooLarge))
+		return t.RecordRead(ctx, caller, op.Name, atm.Status(tooLarge))
 	}
 	cmd := in.command()
 	cmd.Args, cmd.Rule = in.named(), tooLarge

@@ -1,4 +1,6 @@
-package teller
+// Package reader shows callers what they may see of accounts and of the audit log, and records
+// that they read the log.
+package reader
 
 import (
 	"context"
@@ -27,6 +29,22 @@ type Reader struct {
 	recorded    lastReads
 }
 
+// Permissions say what callers may do.
+type Permissions interface {
+	// Permit says on which accounts a principal may do an operation.
+	Permit(atm.Principal, atm.Operation) atm.Reach
+}
+
+// New returns a reader.
+func New(ledger *vault.Ledger, store vault.Store, index *search.Index, permissions Permissions,
+) *Reader {
+	return &Reader{ledger: ledger, store: store, index: index, permissions: permissions}
+}
+
+var denied = atm.Status{
+	Code: atm.PermissionDenied, Reason: "You may not do this", Result: "",
+}
+
 // maxOwned bounds the accounts that Owned lists.
 const maxOwned = 50
 
@@ -40,7 +58,7 @@ func (r *Reader) Owned(ctx context.Context, caller *atm.Caller) (numbers []strin
 	if caller.Grant != "" || r.permissions.Permit(caller.Principal, atm.Inquiry) == atm.Nowhere {
 		return nil, false, nil
 	}
-	_, more, err = r.scan(ctx, 0, 500, func(a *vault.Account) (bool, error) {
+	_, more, err = r.Scan(ctx, 0, 500, func(a *vault.Account) (bool, error) {
 		if a.Owner != caller.Subject {
 			return true, nil
 		}
@@ -69,7 +87,7 @@ type Slip struct {
 // Slip returns the slip of an entry. It returns nil for an entry that does not exist, and for
 // one whose receipt the caller may not ask for or that is only for auditors.
 func (r *Reader) Slip(ctx context.Context, caller *atm.Caller, index int64) (*Slip, error) {
-	leaf, err := r.entry(ctx, caller, index)
+	leaf, err := r.Entry(ctx, caller, index)
 	if err != nil || leaf == nil {
 		return nil, err
 	}
@@ -129,7 +147,7 @@ func (r *Reader) visible(ctx context.Context, caller *atm.Caller, state []audit.
 		case reach == atm.Everywhere:
 			seen = true
 		case reach == atm.Owned:
-			if seen, err = r.owns(ctx, caller.Subject, name); err != nil {
+			if seen, err = r.Owns(ctx, caller.Subject, name); err != nil {
 				return nil, err
 			}
 		}
@@ -140,9 +158,9 @@ func (r *Reader) visible(ctx context.Context, caller *atm.Caller, state []audit.
 	return visible, nil
 }
 
-// entry returns the bytes of an entry of the audit log. It returns nil for an entry that does not
+// Entry returns the bytes of an entry of the audit log. It returns nil for an entry that does not
 // exist, and for one whose receipt the caller may not ask for.
-func (r *Reader) entry(ctx context.Context, caller *atm.Caller, index int64) (leaf []byte,
+func (r *Reader) Entry(ctx context.Context, caller *atm.Caller, index int64) (leaf []byte,
 	err error,
 ) {
 	reach := r.permissions.Permit(caller.Principal, atm.Receipt)
@@ -192,17 +210,17 @@ func (r *Reader) MayReadAudit(caller *atm.Caller) bool {
 func (r *Reader) AuditRead(ctx context.Context, caller *atm.Caller) {
 	status := atm.Status{Code: atm.OK, Result: ""}
 	if !r.MayReadAudit(caller) {
-		status = atm.Status(denied)
+		status = denied
 	}
-	r.recordRead(ctx, caller, atm.AuditRead, status)()
+	r.RecordRead(ctx, caller, atm.AuditRead, status)()
 }
 
-// recordRead begins to record that the log was read by an operation that is
+// RecordRead begins to record that the log was read by an operation that is
 // answered with status, when it is time for that. The reply is status, with
 // the receipt of the entry when there is one.
-func (r *Reader) recordRead(ctx context.Context, caller *atm.Caller, op atm.Operation,
+func (r *Reader) RecordRead(ctx context.Context, caller *atm.Caller, op atm.Operation,
 	status atm.Status,
-) Reply {
+) vault.Reply {
 	if !r.recorded.due(caller.Subject, time.Now()) {
 		return func() atm.Status { return status }
 	}
@@ -224,11 +242,11 @@ func (r *Reader) recordRead(ctx context.Context, caller *atm.Caller, op atm.Oper
 // have few of them, or none, and its cursor goes on.
 const scanMost = 5000
 
-// scan calls look with the customers' accounts whose numbers are above after, in order of number,
+// Scan calls look with the customers' accounts whose numbers are above after, in order of number,
 // until look returns false or has seen scanMost accounts. It reads atOnce accounts at a time. It
 // returns the number of the last account for which look returned true, and whether there may be
 // accounts above that number.
-func (r *Reader) scan(ctx context.Context, after uint64, atOnce int,
+func (r *Reader) Scan(ctx context.Context, after uint64, atOnce int,
 	look func(*vault.Account) (bool, error),
 ) (last uint64, more bool, err error) {
 	last = after
@@ -253,8 +271,8 @@ func (r *Reader) scan(ctx context.Context, after uint64, atOnce int,
 	return last, true, nil
 }
 
-// owns reports whether an account with a number is subject's at the moment.
-func (r *Reader) owns(ctx context.Context, subject string, account vault.Name) (bool, error) {
+// Owns reports whether an account with a number is subject's at the moment.
+func (r *Reader) Owns(ctx context.Context, subject string, account vault.Name) (bool, error) {
 	found, err := r.store.Account(ctx, account)
 	return err == nil && found.Version > 0 && found.Owner == subject, err
 }
@@ -266,7 +284,7 @@ func (r *Reader) concerns(ctx context.Context, entry *audit.Entry, subject strin
 		return true, nil
 	}
 	for _, change := range entry.State {
-		if owned, err := r.owns(ctx, subject, vault.Name(change.Account)); err != nil || owned {
+		if owned, err := r.Owns(ctx, subject, vault.Name(change.Account)); err != nil || owned {
 			return owned, err
 		}
 	}

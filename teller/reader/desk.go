@@ -1,4 +1,4 @@
-package teller
+package reader
 
 import (
 	"context"
@@ -27,7 +27,7 @@ func (r *Reader) Find(ctx context.Context, caller *atm.Caller, holder string) (f
 		return nil, false, nil
 	}
 	part := strings.ToLower(holder)
-	_, more, err = r.scan(ctx, 0, 500, func(a *vault.Account) (bool, error) {
+	_, more, err = r.Scan(ctx, 0, 500, func(a *vault.Account) (bool, error) {
 		if a.Owner != holder && a.Owner != "user:"+holder &&
 			!strings.Contains(strings.ToLower(a.Holder), part) {
 			return true, nil
