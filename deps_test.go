@@ -47,6 +47,7 @@ var places = map[string][]string{
 	},
 	"vault/boltstore/pages":   {"vault"},
 	"vault/boltstore/keyring": {"vault/boltstore/pages", "vault/sealing"},
+	"vault/boltstore/days":    {"vault", "vault/boltstore/codec"},
 	"vault/boltstore/codec":   {"", "vault", "vault/boltstore/chunk"},
 	"vault/pgstore":           {"", "vault", "audit"},
 	"vault/pgstore/database":  {"vault"},

@@ -30,6 +30,7 @@ import (
 
 	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
+	"example.com/atm/vault/boltstore/days"
 	"example.com/atm/vault/boltstore/guard"
 	"example.com/atm/vault/boltstore/keyring"
 	"example.com/atm/vault/boltstore/memtable"
@@ -82,7 +83,7 @@ type Store struct {
 // last is what the next commit needs of those before. They may not be durable yet.
 type last struct {
 	signed *signed
-	days   []day // that there are request ids of, the newest first
+	days   []days.Day // that there are request ids of, the newest first
 }
 
 // signed is what a commit signed, and where audit logs began.
@@ -246,7 +247,7 @@ func (s *Store) refresh() error {
 		}
 		s.last.signed = &signed{checkpoint, head, logs}
 		s.signed.Store(s.last.signed)
-		s.last.days = keptDays(tx.Bucket(bucketRequests))
+		s.last.days = days.Kept(tx.Bucket(bucketRequests))
 		return nil
 	})
 }
@@ -283,7 +284,7 @@ func (s *Store) Commit(_ context.Context, keys vault.Keys,
 	}
 	c := books.Changes()
 	now := &signed{c.Checkpoint, c.Head, s.last.signed.logs}
-	s.last = last{now, noteDay(s.last.days, books.Now, c.Requests)}
+	s.last = last{now, days.Note(s.last.days, books.Now, c.Requests)}
 	return func() error {
 		err := ticket.Wait()
 		if err == nil {

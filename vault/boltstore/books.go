@@ -2,7 +2,6 @@ package boltstore
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"time"
@@ -11,14 +10,14 @@ import (
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore/chunk"
 	"example.com/atm/vault/boltstore/codec"
+	"example.com/atm/vault/boltstore/days"
 	"example.com/atm/vault/record"
-	bolt "go.etcd.io/bbolt"
 )
 
 // load reads the records that keys name. What it returns does not point into the file, because
 // decide changes it. What was signed last and the days with request ids come from the commits
 // before. The spines belong to the accounts that were loaded.
-func (v view) load(keys vault.Keys, last *signed, days []day) (*vault.Books, spines) {
+func (v view) load(keys vault.Keys, last *signed, kept []days.Day) (*vault.Books, spines) {
 	l := vault.Loaded{
 		Head: last.head, Checkpoint: last.checkpoint, Logs: last.logs, History: v.history,
 	}
@@ -26,7 +25,7 @@ func (v view) load(keys vault.Keys, last *signed, days []day) (*vault.Books, spi
 	for _, kind := range slices.Backward(kinds) { // the accounts come last: holds name more
 		kind.load(v, &keys, &l, spines)
 	}
-	l.Requests = v.loadRequests(keys.Requests, days)
+	l.Requests = v.loadRequests(keys.Requests, kept)
 	return vault.NewBooks(keys, l), spines
 }
 
@@ -63,7 +62,7 @@ func (s shelf) account(k, sealed []byte) (vault.Account, chunk.Spine, error) {
 }
 
 // loadRequests looks each key up in every day that is still kept.
-func (v view) loadRequests(keys []vault.RequestKey, days []day) (
+func (v view) loadRequests(keys []vault.RequestKey, kept []days.Day) (
 	l record.Loaded[vault.RequestKey, vault.Remembered],
 ) {
 	if len(keys) == 0 {
@@ -71,16 +70,16 @@ func (v view) loadRequests(keys []vault.RequestKey, days []day) (
 	}
 	l.Found = make(map[vault.RequestKey]*vault.Remembered)
 	journal, filed := v.journal(), v.file.Bucket(bucketRequests).Cursor()
-	oldest := oldestDay(v.engine.now)
+	oldest := days.Oldest(v.engine.now)
 	for _, key := range keys {
-		for _, day := range days {
-			if day.number < oldest {
+		for _, day := range kept {
+			if day.Number < oldest {
 				break // about to be swept away
 			}
-			if bytes.Compare(key[:], day.last[:]) > 0 {
+			if bytes.Compare(key[:], day.Last[:]) > 0 {
 				continue // as most ids that are new, and tell their time
 			}
-			index, kept, err := v.request(filed, codec.NewRequest(day.number, key))
+			index, kept, err := v.request(filed, codec.NewRequest(day.Number, key))
 			if !kept && err == nil {
 				continue
 			}
@@ -89,7 +88,7 @@ func (v view) loadRequests(keys []vault.RequestKey, days []day) (
 				e, err = journal.at(index)
 			}
 			if err != nil {
-				l.Note(key, fmt.Errorf("of day %d: %w", day.number, err))
+				l.Note(key, fmt.Errorf("of day %d: %w", day.Number, err))
 				break
 			}
 			l.Found[key] = &vault.Remembered{Index: index, Leaf: bytes.Clone(e.Leaf)}
@@ -97,61 +96,6 @@ func (v view) loadRequests(keys []vault.RequestKey, days []day) (
 		}
 	}
 	return l
-}
-
-// A day is one that there are request ids of.
-type day struct {
-	number uint32 // since 1970, in UTC
-	last   vault.RequestKey
-}
-
-// keptDays returns the days that the bucket has requests of, the newest first.
-// There are at most as many as requests are kept for, but for days that are
-// being swept away.
-func keptDays(bucket *bolt.Bucket) []day {
-	var days []day
-	c := bucket.Cursor()
-	for k, _ := c.Last(); len(k) == len(codec.Request{}); k, _ = c.Prev() {
-		d := day{binary.BigEndian.Uint32(k), vault.RequestKey(k[4:])}
-		days = append(days, d)
-		first := codec.NewRequest(d.number, vault.RequestKey{})
-		if k, _ := c.Seek(first[:]); k == nil {
-			break
-		}
-	}
-	return days
-}
-
-// noteDay returns days with that of now, if there are these request ids of it.
-func noteDay(days []day, now time.Time, requests []vault.AnsweredRequest) []day {
-	if len(requests) == 0 {
-		return days
-	}
-	number := dayOf(now)
-	i := slices.IndexFunc(days, func(d day) bool { return d.number <= number })
-	if i < 0 {
-		i = len(days)
-	}
-	if i == len(days) || days[i].number != number {
-		days = slices.Insert(days, i, day{number: number})
-	}
-	for _, r := range requests {
-		if bytes.Compare(r.Key[:], days[i].last[:]) > 0 {
-			days[i].last = r.Key
-		}
-	}
-	return days
-}
-
-// dayOf numbers the days since 1970, in UTC.
-func dayOf(t time.Time) uint32 { return uint32(t.Unix() / (24 * 60 * 60)) }
-
-// oldestDay is the oldest day whose request ids are kept.
-func oldestDay(now time.Time) uint32 {
-	if now.IsZero() { // nothing was committed yet since the start
-		return 0
-	}
-	return dayOf(now.Add(-vault.RequestLife))
 }
 
 // write puts the changes of one commit where they belong. Nothing is written
@@ -167,7 +111,7 @@ func (v view) write(now time.Time, c *vault.Changes, spines spines) error {
 	if err := v.writeRecords(c, spines); err != nil {
 		return err
 	}
-	today := dayOf(now)
+	today := days.Of(now)
 	for _, r := range c.Requests {
 		if err := v.putRequest(codec.NewRequest(today, r.Key), r.Index); err != nil {
 			return err
@@ -206,24 +150,6 @@ func (v view) writeRecords(c *vault.Changes, spines spines) error {
 	v.engine.chunks = journal.Builder
 	for _, kind := range kinds {
 		if err := kind.write(v, &c.Records, spines); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// expire sweeps some of the request ids away that are no longer kept: not all at
-// once, so that no commit waits for the ids of a whole day.
-func expire(requests *bolt.Bucket, now time.Time) error {
-	oldest := oldestDay(now)
-	c := requests.Cursor()
-	var old [][]byte
-	for k, _ := c.First(); k != nil && binary.BigEndian.Uint32(k) < oldest &&
-		len(old) < expireAtOnce; k, _ = c.Next() {
-		old = append(old, bytes.Clone(k))
-	}
-	for _, k := range old {
-		if err := requests.Delete(k); err != nil {
 			return err
 		}
 	}

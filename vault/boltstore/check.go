@@ -10,6 +10,7 @@ import (
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore/chunk"
 	"example.com/atm/vault/boltstore/codec"
+	"example.com/atm/vault/boltstore/days"
 	"example.com/atm/vault/check"
 )
 
@@ -143,7 +144,7 @@ func (c *checker) requests(v view) error {
 			return nil
 		}
 		entry, err := audit.ParseEntry(e.Leaf)
-		if err != nil || !key.Answered(entry) || dayOf(entry.Time) != day {
+		if err != nil || !key.Answered(entry) || days.Of(entry.Time) != day {
 			c.problems.Add("request id %x: journal entry %d is not the answer to it: %v", k,
 				index, err)
 		}

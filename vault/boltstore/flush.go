@@ -7,19 +7,15 @@ import (
 	"runtime"
 	"time"
 
+	"example.com/atm/vault/boltstore/days"
 	"example.com/atm/vault/boltstore/memtable"
 	"example.com/atm/vault/boltstore/wal"
 	bolt "go.etcd.io/bbolt"
 )
 
-const (
-	// putsAtOnce is how many values a flush puts before it lets other goroutines run,
-	// which callers wait for.
-	putsAtOnce = 64
-
-	// expireAtOnce bounds how many request ids that are no longer kept a flush deletes.
-	expireAtOnce = 16 << 10
-)
+// putsAtOnce is how many values a flush puts before it lets other goroutines run, which callers
+// wait for.
+const putsAtOnce = 64
 
 // bytesAtOnce is about how much one transaction of a flush writes. bbolt reuses the
 // pages that it replaces in the next one at the earliest. Tests make it smaller.
@@ -160,7 +156,7 @@ func (e *engine) writeMemtable(m *memtable.Table, log wal.ID, now time.Time) err
 	if err := w.sweep(m, now); err != nil {
 		return err
 	}
-	if err := expire(w.view.file.Bucket(bucketRequests), now); err != nil {
+	if err := days.Expire(w.view.file.Bucket(bucketRequests), now); err != nil {
 		return err
 	}
 	if err := putNeeded(w.view.file, needed{log, m.Newest().LSN()}); err != nil {
