@@ -9,6 +9,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/console/internal/forms"
+	"example.com/atm/teller"
 )
 
 const (
@@ -166,7 +167,9 @@ func (i *intention) change() atm.Amount {
 
 type reviewPage struct {
 	intention
-	Problem   string
+	Problem   string     // with what was typed
+	NotDone   string     // why it did not happen when it was sent
+	Confirm   ceremony   // empty for what needs no passkey
 	After     atm.Amount // the balance after the act
 	Available atm.Amount // before it
 	Known     bool       // both are known
@@ -176,29 +179,45 @@ type reviewPage struct {
 // showReview says in one line what an act would do. Nothing happens yet.
 func showReview(v *visit, number string) {
 	i, problem := intend(number, v.r.URL.Query())
-	page := reviewPage{intention: i, Problem: problem}
-	if problem == "" {
-		status, ok := v.do(atm.Inquiry, text(number))
-		if !ok {
+	if problem != "" {
+		v.show(http.StatusUnprocessableEntity, "review.html", "Account "+number, "",
+			reviewPage{intention: i, Problem: problem})
+		return
+	}
+	v.reviewed(http.StatusOK, i, "")
+}
+
+// reviewed shows an intention; notDone says why it did not happen when it was sent before.
+func (v *visit) reviewed(code int, i intention, notDone string) {
+	status, ok := v.do(atm.Inquiry, text(i.Account))
+	if !ok {
+		return
+	}
+	page := reviewPage{intention: i, NotDone: notDone, Confirm: v.confirmation(i.call())}
+	if status.Code == atm.OK {
+		written, _ := status.Result.(string)
+		before := forms.ParseSigned(written)
+		held, err := v.cfg.Bank.Held(v.r.Context(), v.caller, i.Account)
+		if err != nil {
+			v.unreadable(err)
 			return
 		}
-		if status.Code == atm.OK {
-			written, _ := status.Result.(string)
-			before := forms.ParseSigned(written)
-			held, err := v.cfg.Bank.Held(v.r.Context(), v.caller, number)
-			if err != nil {
-				v.unreadable(err)
-				return
-			}
-			page.Known, page.After, page.Available = true, before+i.change(), before-held
-			page.Short = i.change() < 0 && page.Available+i.change() < 0
-		}
+		page.Known, page.After, page.Available = true, before+i.change(), before-held
+		page.Short = i.change() < 0 && page.Available+i.change() < 0
 	}
-	code, same := http.StatusOK, i.command()
-	if problem != "" {
-		code, same = http.StatusUnprocessableEntity, ""
+	v.show(code, "review.html", "Account "+i.Account, i.command(), page)
+}
+
+// call is the operation that the intention becomes.
+func (i *intention) call() teller.Call {
+	args := []atm.Arg{text(i.Account)}
+	if i.Act == string(atm.Transfer) {
+		args = append(args, text(i.To))
 	}
-	v.show(code, "review.html", "Account "+number, same, page)
+	return teller.Call{
+		Operation: atm.Operation(i.Act), Args: append(args, text(i.Amount.String())),
+		Request: i.Request, Once: true,
+	}
 }
 
 // command is the command line that does the same.
@@ -219,19 +238,22 @@ func act(v *visit, number string) {
 			reviewPage{intention: i, Problem: problem})
 		return
 	}
-	args := []atm.Arg{text(number), text(i.Amount.String()), text(i.Request)}
-	if i.Act == string(atm.Transfer) {
-		args = []atm.Arg{text(number), text(i.To), text(i.Amount.String()), text(i.Request)}
-	}
 	begun := time.Now()
-	status, ok := v.do(atm.Operation(i.Act), args...)
+	call := i.call()
+	status, problem, ok := v.try(call.Operation, call.Request, call.Args...)
 	if !ok {
+		return
+	}
+	if status.Code == atm.NotConfirmed {
+		v.reviewed(http.StatusForbidden, i, problem)
 		return
 	}
 	index, _, found := strings.Cut(status.Receipt, " ")
 	if !found {
-		v.refuse(statusOf(status.Code), status.Reason+". Send the form again: it has the same "+
-			"request id, so nothing happens twice.")
+		if status.Code != atm.Fault {
+			problem += " Send the form again: it has the same request id, so nothing happens twice."
+		}
+		v.refuse(statusOf(status.Code), problem)
 		return
 	}
 	v.toSlip(index, begun)

@@ -41,10 +41,13 @@ type Bank interface {
 	Do(ctx context.Context, caller *atm.Caller, op atm.Operation,
 		args ...atm.Arg) (atm.Status, error)
 
-	// Once is as Do for an act of a form. The act happens once for a request id; what it
+	// Act is as Do for an act of a form. The act happens once for its request id; what it
 	// answered with a record is told the first time alone.
-	Once(ctx context.Context, caller *atm.Caller, request string, op atm.Operation,
-		args ...atm.Arg) (atm.Status, error)
+	Act(ctx context.Context, caller *atm.Caller, call teller.Call) (atm.Status, error)
+
+	// Shown returns what a passkey signs to confirm an act, and whether it has to.
+	Shown(ctx context.Context, caller *atm.Caller, call teller.Call) (shown []byte, needed bool,
+		err error)
 
 	// Reach says on which accounts the caller may do an operation.
 	Reach(caller *atm.Caller, op atm.Operation) atm.Reach
@@ -228,7 +231,9 @@ func (v *visit) try(op atm.Operation, request string, args ...atm.Arg) (status a
 	if request == "" {
 		status, err = v.cfg.Bank.Do(v.r.Context(), v.caller, op, args...)
 	} else {
-		status, err = v.cfg.Bank.Once(v.r.Context(), v.caller, request, op, args...)
+		status, err = v.cfg.Bank.Act(v.r.Context(), v.caller, teller.Call{
+			Operation: op, Args: args, Request: request, Once: true, Assertion: v.confirmed(),
+		})
 	}
 	var bad *teller.MalformedError
 	switch {
@@ -250,7 +255,7 @@ func statusOf(code atm.Code) int {
 	switch code {
 	case atm.OK:
 		return http.StatusOK
-	case atm.PermissionDenied:
+	case atm.PermissionDenied, atm.NotConfirmed:
 		return http.StatusForbidden
 	case atm.AccountNotFound:
 		return http.StatusNotFound

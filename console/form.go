@@ -9,6 +9,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/console/internal/forms"
+	"example.com/atm/teller"
 )
 
 // A formField is a field as a form shows it.
@@ -70,6 +71,7 @@ type formPage struct {
 	Fields  []formField
 	Request string
 	Line    string // what would happen; empty while the form is being filled in
+	Confirm ceremony
 }
 
 func newForm(a *forms.Action, values url.Values, problems map[string]string,
@@ -111,7 +113,9 @@ func showForm(v *visit, a *forms.Action) {
 			newForm(a, values, problems, request))
 	default:
 		page := newForm(a, values, nil, request)
-		page.Line = a.Line(v, values)
+		page.Line, page.Confirm = a.Line(v, values), v.confirmation(teller.Call{
+			Operation: a.Op, Args: a.Args(values), Request: request, Once: true,
+		})
 		v.show(http.StatusOK, "form.html", a.Title, a.Command(values), page)
 	}
 }
@@ -153,6 +157,13 @@ func carryOut(v *visit, a *forms.Action) {
 	case !ok:
 	case status.Code == atm.PermissionDenied:
 		v.refuse(http.StatusForbidden, problem)
+	case status.Code == atm.NotConfirmed:
+		page := newForm(a, values, nil, request)
+		page.Problem, page.Line = problem, a.Line(v, values)
+		page.Confirm = v.confirmation(teller.Call{
+			Operation: a.Op, Args: a.Args(values), Request: request, Once: true,
+		})
+		v.show(http.StatusForbidden, "form.html", a.Title, "", page)
 	case problem != "":
 		switch status.Code {
 		case atm.Unavailable, atm.OutcomeUnknown, atm.Internal: // it is to be sent again

@@ -86,11 +86,15 @@ func (b bank) Do(ctx context.Context, caller *atm.Caller, op atm.Operation,
 	return reply(), err
 }
 
-// Once implements console.Bank.
-func (b bank) Once(ctx context.Context, caller *atm.Caller, request string, op atm.Operation,
-	args ...atm.Arg,
-) (atm.Status, error) {
-	call := teller.Call{Operation: op, Args: args, Request: request, Once: true}
+// Shown implements console.Bank.
+func (b bank) Shown(ctx context.Context, caller *atm.Caller, call teller.Call) ([]byte, bool,
+	error,
+) {
+	return b.calls.teller.Shown(ctx, caller, call)
+}
+
+// Act implements console.Bank.
+func (b bank) Act(ctx context.Context, caller *atm.Caller, call teller.Call) (atm.Status, error) {
 	reply, err := b.calls.begin(ctx, &session{caller: caller}, call)
 	return reply(), err
 }

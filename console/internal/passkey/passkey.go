@@ -18,6 +18,7 @@ import (
 	"slices"
 	"time"
 
+	"example.com/atm"
 	"example.com/atm/teller/sessions"
 	"github.com/go-webauthn/webauthn/protocol"
 	"github.com/go-webauthn/webauthn/protocol/webauthncose"
@@ -305,6 +306,24 @@ func (s *Site) Asserted(p Purpose, state, response string,
 		Passkey: found.ID, Subject: found.Subject,
 		Count: parsed.Response.AuthenticatorData.Counter, Flags: flags(c),
 		Challenge: data.Challenge,
+	}, nil
+}
+
+// Confirmed reads what a passkey signed to confirm something, on a page of the site. Whose
+// passkey it is, and what it has confirmed, is for the bank to check: see audit/assertion.
+func (s *Site) Confirmed(response string) (*atm.Assertion, error) {
+	parsed, err := protocol.ParseCredentialRequestResponseBytes([]byte(response))
+	if err != nil {
+		return nil, refused(err)
+	}
+	if parsed.Response.CollectedClientData.Origin != s.origin {
+		return nil, ErrOrigin
+	}
+	raw := parsed.Raw.AssertionResponse
+	return &atm.Assertion{
+		Passkey:           base64.RawURLEncoding.EncodeToString(parsed.RawID),
+		AuthenticatorData: raw.AuthenticatorData, ClientData: raw.ClientDataJSON,
+		Signature: raw.Signature,
 	}, nil
 }
 
