@@ -72,7 +72,7 @@ var places = map[string][]string{
 	},
 	"console":                  {"", "teller", "audit", "audit/merkle", "internal"},
 	"console/internal/forms":   {""},
-	"console/internal/passkey": {"teller/sessions"},
+	"console/internal/passkey": {"", "teller/sessions"},
 	"client":                   {"", "internal"},
 	"cmd/internal/exit":        {"", "client", "internal"},
 	"cmd/internal/settings":    {"cmd/internal/exit", "cmd/internal/ask", "internal"},
