@@ -95,6 +95,13 @@ func TestInvitedUserEnrolsAPasskeyAndSignsInWithIt(t *testing.T) {
 	if got := result(b, chromedp.Location()); got != s.url+"/console/holds" {
 		t.Errorf("after signing in again: %s", got)
 	}
+
+	// What the store has of it is what the log says.
+	s.atmctl(t, "HOME="+home, "audit", "reconcile")
+	s.stop(t)
+	for _, check := range []string{"fsck", "rebuild", "fsck"} {
+		s.atmctl(t, "HOME="+home, check)
+	}
 }
 
 // TestInvitationIsAQRCodeOnATerminal reads the modules back from a terminal that is wide enough.

@@ -159,8 +159,8 @@ func (s *Server) at(r *http.Request) string {
 // A session is for pages alone: no program is in one, and RPC takes no cookie.
 func (s *Server) signInBrowser(w http.ResponseWriter, r *http.Request) *atm.Caller {
 	if !auth.HasSession(r) || r.Header.Get("Authorization") != "" {
-		if presentsNothing(r) && navigates(r) {
-			http.Redirect(w, r, console.SignInPage(r), http.StatusSeeOther)
+		if presentsNothing(r) && r.Header.Get("Sec-Fetch-Mode") != "" {
+			leadToSignIn(w, r)
 			return nil
 		}
 		return s.signIn(w, r)
@@ -188,22 +188,24 @@ func (s *Server) endSession(w http.ResponseWriter, r *http.Request, err error) {
 		access{s}.Failed(r, "session", "", failure.Reason)
 	}
 	setSession(w, "", -1)
-	if navigates(r) {
+	leadToSignIn(w, r)
+}
+
+// leadToSignIn shows the page of signing in to a person who opens a page, and refuses anything
+// else. A challenge would make a browser show a window of its own, also for a script that reads
+// the log.
+func leadToSignIn(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Sec-Fetch-Mode") == "navigate" {
 		http.Redirect(w, r, console.SignInPage(r), http.StatusSeeOther)
 		return
 	}
-	http.Error(w, "The session is over. Sign in again at /console/sign-in.",
-		http.StatusUnauthorized)
+	http.Error(w, "Sign in at /console/sign-in.", http.StatusUnauthorized)
 }
 
 // presentsNothing reports whether r comes without any credential.
 func presentsNothing(r *http.Request) bool {
 	return r.Header.Get("Authorization") == "" && (r.TLS == nil || len(r.TLS.PeerCertificates) == 0)
 }
-
-// navigates reports whether a person opens a page, and not a program or a script. Programs are
-// asked for credentials, which would make a browser show a window of its own.
-func navigates(r *http.Request) bool { return r.Header.Get("Sec-Fetch-Mode") == "navigate" }
 
 // openPage answers a request for a page of the console that needs no sign-in.
 func (s *Server) openPage(w http.ResponseWriter, r *http.Request) {

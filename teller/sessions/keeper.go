@@ -128,11 +128,11 @@ func (k *Keeper) Passkey(ctx context.Context, id string) (*people.Passkey, error
 	return p, nil
 }
 
-// Session returns a session that is not over, and nil otherwise. Whether it was revoked together
-// with others is for package auth.
-func (k *Keeper) Session(ctx context.Context, id string) (*people.Session, error) {
+// Session returns a session that is not over at a time, and nil otherwise. Whether it was revoked
+// together with others is for package auth.
+func (k *Keeper) Session(ctx context.Context, id string, now time.Time) (*people.Session, error) {
 	s, err := k.store.Session(ctx, id)
-	if s == nil || err != nil || s.Over(time.Now()) {
+	if s == nil || err != nil || s.Over(now) {
 		return nil, err
 	}
 	if s.Passkey != "" {

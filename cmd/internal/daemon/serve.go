@@ -101,7 +101,7 @@ func (s *Server) newFront() (*server.Server, error) {
 
 // session finds a session for sign-in.
 func (s *Server) session(ctx context.Context, id string) (*auth.Session, error) {
-	found, err := s.teller.Session(ctx, id)
+	found, err := s.teller.Session(ctx, id, s.accounts.replicas().Now())
 	if found == nil || err != nil {
 		return nil, err
 	}
