@@ -117,7 +117,7 @@ func showAccount(v *visit, number string) {
 	}
 	page.Available = page.Balance - page.Held
 	if record := v.Look(atm.AccountShow, number); record != nil {
-		page.Acts = v.rowActs(&forms.Accounts, record, nil)
+		page.Acts = rowActs(v, &forms.Accounts, record, nil)
 	}
 	v.show(http.StatusOK, "account.html", "Account "+number,
 		"atmclient SERVER PORT statement "+number, page)
@@ -256,12 +256,12 @@ func act(v *visit, number string) {
 		v.refuse(statusOf(status.Code), problem)
 		return
 	}
-	v.toSlip(index, begun)
+	toSlip(v, index, begun)
 }
 
 // toSlip leads to the slip of an act that was asked for at a time. The slip says so if it was
 // done before.
-func (v *visit) toSlip(index string, asked time.Time) {
+func toSlip(v *visit, index string, asked time.Time) {
 	to := slipPath + index
 	n, err := strconv.ParseInt(index, 10, 64)
 	if err == nil {

@@ -52,7 +52,9 @@ func showDesk(v *visit) {
 		row := atm.Record{
 			{Name: "account", Value: holding.Account}, {Name: "standing", Value: holding.Standing},
 		}
-		page.Found = append(page.Found, foundAccount{holding, v.rowActs(&forms.Accounts, row, nil)})
+		page.Found = append(page.Found, foundAccount{
+			holding, rowActs(v, &forms.Accounts, row, nil),
+		})
 	}
 	same := []string{"atmclient", "SERVER", "PORT", "inquiry", "ACCOUNT"}
 	if find != "" && v.may(atm.AccountList) {

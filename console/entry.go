@@ -34,7 +34,7 @@ func showEntry(v *visit, index string) {
 		v.refuse(http.StatusForbidden, "The audit log is for auditors.")
 		return
 	}
-	page, ok := v.entryPage(index)
+	page, ok := readEntry(v, index)
 	if !ok {
 		return
 	}
@@ -43,7 +43,7 @@ func showEntry(v *visit, index string) {
 
 // showSlip shows a person what became of an act, with the proof that it is in the log.
 func showSlip(v *visit, index string) {
-	page, ok := v.entryPage(index)
+	page, ok := readEntry(v, index)
 	if !ok {
 		return
 	}
@@ -51,8 +51,8 @@ func showSlip(v *visit, index string) {
 	v.show(http.StatusOK, "entry.html", "Slip "+index, "atmclient SERVER PORT receipt "+index, page)
 }
 
-// entryPage reads an entry and the proof that it is in the log, or shows why it cannot.
-func (v *visit) entryPage(written string) (page entryPage, ok bool) {
+// readEntry reads an entry and the proof that it is in the log, or shows why it cannot.
+func readEntry(v *visit, written string) (page entryPage, ok bool) {
 	index, err := strconv.ParseInt(written, 10, 64)
 	if err != nil || index < 0 {
 		v.refuse(http.StatusNotFound, "There is no such entry.")

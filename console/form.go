@@ -203,7 +203,7 @@ func showDone(v *visit, a *forms.Action, values url.Values, status atm.Status,
 	}
 	page.Index, page.Hash, _ = strings.Cut(status.Receipt, " ")
 	if a.Once == "" && page.Slip && page.Index != "" {
-		v.toSlip(page.Index, asked)
+		toSlip(v, page.Index, asked)
 		return
 	}
 	record, told := status.Result.(atm.Record)

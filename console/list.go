@@ -32,13 +32,13 @@ func showList(v *visit, l *forms.List) {
 		})
 		return
 	}
-	rows, next, problem, ok := v.readList(l, query)
+	rows, next, problem, ok := readList(v, l, query)
 	if !ok {
 		return
 	}
 	page := listPage{
 		Problem: problem, Filters: formFields(l.Filters, query, nil), Columns: l.Columns,
-		Empty: l.Empty, Above: v.offered(l.Above),
+		Empty: l.Empty, Above: offered(v, l.Above),
 	}
 	for _, row := range rows {
 		cells := make([]forms.Cell, len(l.Columns))
@@ -46,7 +46,7 @@ func showList(v *visit, l *forms.List) {
 			cells[i] = c.Show(row.Get(c.Name))
 		}
 		page.Rows = append(page.Rows, cells)
-		page.Acts = append(page.Acts, v.rowActs(l, row, query))
+		page.Acts = append(page.Acts, rowActs(v, l, row, query))
 	}
 	if next != "" {
 		older := maps.Clone(query)
@@ -65,7 +65,7 @@ const orderedPages = 10
 
 // readList returns the rows of the list and the cursor to go on with, or what is wrong with the
 // query. When there is nothing to show, it shows that and returns false.
-func (v *visit) readList(l *forms.List, query url.Values) (rows []atm.Record, next, problem string,
+func readList(v *visit, l *forms.List, query url.Values) (rows []atm.Record, next, problem string,
 	ok bool,
 ) {
 	query = maps.Clone(query)
@@ -95,7 +95,7 @@ func (v *visit) readList(l *forms.List, query url.Values) (rows []atm.Record, ne
 }
 
 // offered are links to those of the actions with these paths that the caller may do.
-func (v *visit) offered(paths []string) (links []link) {
+func offered(v *visit, paths []string) (links []link) {
 	for _, path := range paths {
 		if a := forms.At(path); v.may(a.Op) {
 			links = append(links, link{Label: a.Title, Path: Prefix + path})
@@ -105,7 +105,7 @@ func (v *visit) offered(paths []string) (links []link) {
 }
 
 // rowActs are links to what the caller may do to a row.
-func (v *visit) rowActs(l *forms.List, row atm.Record, query url.Values) (links []link) {
+func rowActs(v *visit, l *forms.List, row atm.Record, query url.Values) (links []link) {
 	for i := range l.Rows {
 		act := &l.Rows[i]
 		if v.may(forms.At(act.Path).Op) && act.Offered(row) {

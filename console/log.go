@@ -120,9 +120,12 @@ func (f *filter) chips() (list []chip) {
 	return list
 }
 
-// find reads a page of entries, the newest first, and the cursor to go on with. problem says
-// what is wrong with the filter. When there is nothing to show, it shows that and returns false.
-func (v *visit) find(f *filter, limit int, before string) (page entries, problem string, ok bool) {
+// findEntries reads a page of entries, the newest first, and the cursor to go on with. problem
+// says what is wrong with the filter. When there is nothing to show, it shows that and returns
+// false.
+func findEntries(v *visit, f *filter, limit int, before string) (page entries, problem string,
+	ok bool,
+) {
 	status, problem, ok := v.try(atm.AuditList, "", rangeOf(limit,
 		append([]string{"before", before}, f.member...)...))
 	if !ok {
@@ -157,8 +160,8 @@ type leafAt struct {
 	leaf  []byte
 }
 
-// rows reads entries for people. It shows when one cannot be read, and returns false.
-func (v *visit) rows(found []leafAt) (rows []row, ok bool) {
+// readRows reads entries for people. It shows when one cannot be read, and returns false.
+func readRows(v *visit, found []leafAt) (rows []row, ok bool) {
 	for _, e := range found {
 		entry, err := audit.ParseEntry(e.leaf)
 		if err != nil {
@@ -175,7 +178,7 @@ func (v *visit) rows(found []leafAt) (rows []row, ok bool) {
 func showLog(v *visit) {
 	query := v.r.URL.Query()
 	f := filterOf(query, time.Now())
-	found, problem, ok := v.find(&f, logRows, query.Get("before"))
+	found, problem, ok := findEntries(v, &f, logRows, query.Get("before"))
 	if !ok {
 		return
 	}
@@ -184,7 +187,7 @@ func showLog(v *visit) {
 		Total: found.total, Query: f.kept.Encode(), Newest: -1, Forms: export.Forms,
 		Follow: query.Get("follow") != "",
 	}
-	if page.Rows, ok = v.rows(found.found); !ok {
+	if page.Rows, ok = readRows(v, found.found); !ok {
 		return
 	}
 	if len(page.Rows) > 0 {
@@ -215,7 +218,7 @@ func sendRows(v *visit) {
 		return
 	}
 	f := filterOf(query, time.Now())
-	found, problem, ok := v.find(&f, logRows, query.Get("before"))
+	found, problem, ok := findEntries(v, &f, logRows, query.Get("before"))
 	if !ok {
 		return
 	}
@@ -223,7 +226,7 @@ func sendRows(v *visit) {
 		v.refuse(http.StatusUnprocessableEntity, problem)
 		return
 	}
-	rows, ok := v.rows(slices.DeleteFunc(found.found, func(e leafAt) bool {
+	rows, ok := readRows(v, slices.DeleteFunc(found.found, func(e leafAt) bool {
 		return e.index <= after
 	}))
 	if !ok {
@@ -244,7 +247,7 @@ func exportLog(v *visit) {
 	f, before, size := filterOf(query, time.Now()), "", 0
 	var all []leafAt
 	for {
-		page, problem, ok := v.find(&f, maxMovements, before)
+		page, problem, ok := findEntries(v, &f, maxMovements, before)
 		if !ok {
 			return
 		}
@@ -272,7 +275,7 @@ func exportLog(v *visit) {
 	}
 	origin, _, _ := strings.Cut(key, "+")
 	name, kind := "audit."+form, exportKinds[form]
-	v.attach(name, kind)
+	attach(v, name, kind)
 	w, err := export.NewWriter(v.w, form, origin, v.cfg.Version)
 	for _, e := range slices.Backward(all) {
 		if err != nil {

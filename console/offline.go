@@ -30,12 +30,12 @@ func newOffline() ([]byte, error) {
 
 // sendOffline sends the page to be saved. It is not shown here: its script stands in it.
 func sendOffline(v *visit) {
-	v.attach("verify.html", "text/html; charset=utf-8")
+	attach(v, "verify.html", "text/html; charset=utf-8")
 	v.w.Write(v.offline)
 }
 
 // attach makes the answer a file to be saved.
-func (v *visit) attach(name, kind string) {
+func attach(v *visit, name, kind string) {
 	v.w.Header().Set("Content-Type", kind)
 	v.w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", name))
 }
@@ -51,7 +51,7 @@ type savedSlip struct {
 
 // saveSlip sends a slip as a file.
 func saveSlip(v *visit, index string) {
-	page, ok := v.entryPage(index)
+	page, ok := readEntry(v, index)
 	if !ok {
 		return
 	}
@@ -60,7 +60,7 @@ func saveSlip(v *visit, index string) {
 			"The entry has no proof yet. Try again in a second.")
 		return
 	}
-	v.attach("slip-"+index+".json", "application/json")
+	attach(v, "slip-"+index+".json", "application/json")
 	enc := json.NewEncoder(v.w)
 	enc.SetIndent("", "  ")
 	enc.Encode(savedSlip{page.Index, page.Leaf, page.Hash, page.Proof})

@@ -120,7 +120,7 @@ func showStatement(v *visit, number string) {
 const exportMost = 10_000
 
 // wholeStatement reads all movements of the range that the query names, or shows why it cannot.
-func (v *visit) wholeStatement(number string) (s statement, ok bool) {
+func wholeStatement(v *visit, number string) (s statement, ok bool) {
 	query, cursor := v.r.URL.Query(), ""
 	for {
 		status, problem, ok := v.try(atm.Statement, "", text(number), rangeOf(maxMovements,
@@ -152,11 +152,11 @@ func (v *visit) wholeStatement(number string) (s statement, ok bool) {
 
 // saveStatement sends a statement as a file, the oldest movement first.
 func saveStatement(v *visit, number string) {
-	s, ok := v.wholeStatement(number)
+	s, ok := wholeStatement(v, number)
 	if !ok {
 		return
 	}
-	v.attach("statement-"+number+".csv", "text/csv; charset=utf-8")
+	attach(v, "statement-"+number+".csv", "text/csv; charset=utf-8")
 	io.WriteString(v.w, printable.CSV("index", "time", "operation", "counterparty", "amount",
 		"balance"))
 	for _, m := range s.Movements {

@@ -1,0 +1,137 @@
+package forms_test
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"example.com/atm"
+	"example.com/atm/console/internal/forms"
+	"example.com/atm/teller/methods"
+)
+
+// nobody is a bank that tells nothing more.
+type nobody struct{}
+
+func (nobody) Look(atm.Operation, string) atm.Record { return nil }
+
+// filled are values that every field of an action takes.
+func filled(a *forms.Action) url.Values {
+	values := url.Values{}
+	for _, f := range a.Fields {
+		values.Set(f.Name, map[forms.Kind]string{
+			forms.Amount: "12.50", forms.Limitation: "none", forms.Count: "20",
+			forms.Account: "100", forms.Subject: "user:alice", forms.Given: "h1",
+		}[f.Kind])
+		if len(f.Options) > 0 {
+			values.Set(f.Name, f.Options[0])
+		}
+		if values.Get(f.Name) == "" {
+			values.Set(f.Name, "words")
+		}
+	}
+	return values
+}
+
+// TestFieldsAreTheParametersOfTheirOperation holds each form against the declaration of its
+// operation: what is typed must arrive in the place where the operation reads it.
+func TestFieldsAreTheParametersOfTheirOperation(t *testing.T) {
+	declared := make(map[atm.Operation][]methods.Param)
+	for _, m := range methods.All() {
+		declared[m.Name] = m.Params
+	}
+	for i := range forms.Actions {
+		a := &forms.Actions[i]
+		params := declared[a.Op]
+		if len(a.Fields) > len(params) {
+			t.Errorf("%s has %d fields, and %s has %d parameters", a.Path, len(a.Fields), a.Op,
+				len(params))
+			continue
+		}
+		for j, p := range params {
+			switch {
+			case j < len(a.Fields) && a.Fields[j].Name != p.Name:
+				t.Errorf("field %d of %s is %s, and %s takes %s there", j, a.Path, a.Fields[j].Name,
+					a.Op, p.Name)
+			case j >= len(a.Fields) && !p.Optional:
+				t.Errorf("%s has no field for %s", a.Path, p.Name)
+			case j < len(a.Fields) && a.Fields[j].Optional && !p.Optional:
+				t.Errorf("%s may leave out %s, which %s needs", a.Path, p.Name, a.Op)
+			}
+		}
+	}
+	for _, l := range forms.Lists {
+		if len(declared[l.Op]) < len(l.Args(&l, url.Values{})) {
+			t.Errorf("%s gives %s more than it takes", l.Path, l.Op)
+		}
+		for _, row := range l.Rows {
+			a := forms.At(row.Path)
+			for field := range row.Gives {
+				if !slices.ContainsFunc(a.Fields, func(f forms.Field) bool {
+					return f.Name == field
+				}) {
+					t.Errorf("%s gives %s, which %s does not take", l.Path, field, a.Path)
+				}
+			}
+		}
+	}
+}
+
+// TestFormSaysWhatWouldHappenAndWithWhichCommand fills each form in, wrong and right.
+func TestFormSaysWhatWouldHappenAndWithWhichCommand(t *testing.T) {
+	for i := range forms.Actions {
+		a := &forms.Actions[i]
+		values, problems := a.Values(filled(a))
+		if len(problems) > 0 {
+			t.Errorf("%s: %v", a.Path, problems)
+		}
+		line := a.Line(nobody{}, values)
+		if !strings.HasSuffix(line, ".") || !strings.Contains(line, " ") {
+			t.Errorf("%s says %q", a.Path, line)
+		}
+		// A passkey and a session of one's own are changed in the browser alone.
+		if command := a.Command(values); !strings.HasPrefix(command, "atm") && a.Back != "me" {
+			t.Errorf("%s is at the command line %q", a.Path, command)
+		}
+		wrong := url.Values{}
+		for _, f := range a.Fields {
+			wrong.Set(f.Name, "<b>")
+		}
+		_, problems = a.Values(wrong)
+		for _, f := range a.Fields {
+			checked := f.Typed() && f.Kind != forms.Text && f.Kind != forms.Lines
+			if (problems[f.Name] != "") != checked {
+				t.Errorf("%s takes <b> for %s: %q", a.Path, f.Name, problems[f.Name])
+			}
+		}
+	}
+}
+
+func TestCommandLineIsReadByAShellAsItWasMeant(t *testing.T) {
+	for want, words := range map[string][]string{
+		"atmctl user add alice":              {"atmctl", "user", "add", "alice"},
+		`atmctl account list --owner 'a; b'`: {"atmctl", "account", "list", "--owner", "a; b"},
+		`x '$(id)' '' 'it'\''s'`:             {"x", "$(id)", "", "it's"},
+	} {
+		if got := forms.CommandLine(words...); got != want {
+			t.Errorf("%q is written %s, want %s", words, got, want)
+		}
+	}
+}
+
+func TestAmountsAreWrittenForPeople(t *testing.T) {
+	for amount, want := range map[atm.Amount][2]string{
+		0:            {"$0.00", "+0.00"},
+		160900:       {"$1,609.00", "+1,609.00"},
+		-39200:       {"−$392.00", "−392.00"},
+		123456789012: {"$1,234,567,890.12", "+1,234,567,890.12"},
+	} {
+		if got := [2]string{forms.Dollars(amount), forms.Signed(amount)}; got != want {
+			t.Errorf("%d is written %q, want %q", amount, got, want)
+		}
+		if back := forms.ParseSigned(amount.String()); back != amount {
+			t.Errorf("%s is read as %d", amount, back)
+		}
+	}
+}
