@@ -16,6 +16,10 @@ import (
 	"rsc.io/qr"
 )
 
+// passkeyButton is the button of a form that a passkey completes, once the scripts of the page
+// have begun to wait for it.
+const passkeyButton = "form[data-passkey] button:enabled"
+
 // withAuthenticator gives a browser a device that keeps passkeys, which its user unlocks.
 func (b *browser) withAuthenticator() {
 	b.t.Helper()
@@ -55,17 +59,17 @@ func TestInvitedUserEnrolsAPasskeyAndSignsInWithIt(t *testing.T) {
 	b.withAuthenticator()
 
 	invitation := s.url + "/console/invite/" + s.invite(t, "user:ada")
-	b.do(chromedp.Navigate(invitation), chromedp.WaitVisible("form[data-passkey] button"))
+	b.do(chromedp.Navigate(invitation), chromedp.WaitVisible(passkeyButton))
 	if got := b.text(".line"); got != "This code makes you user:ada." {
 		t.Errorf("the invitation says %q", got)
 	}
 	b.accessible()
-	b.do(chromedp.Click("form[data-passkey] button"), chromedp.WaitVisible(".outcome"))
+	b.do(chromedp.Click(passkeyButton), chromedp.WaitVisible(".outcome"))
 	if got := b.text(".outcome"); got != "Your passkey is ready. Sign in with it." {
 		t.Errorf("after enrolling: %q", got)
 	}
 	b.accessible()
-	b.do(chromedp.Click("form[data-passkey] button"), chromedp.WaitVisible("a.subject"))
+	b.do(chromedp.Click(passkeyButton), chromedp.WaitVisible("a.subject"))
 	if got := b.text("a.subject"); got != "user:ada" {
 		t.Errorf("signed in as %q", got)
 	}
@@ -80,7 +84,7 @@ func TestInvitedUserEnrolsAPasskeyAndSignsInWithIt(t *testing.T) {
 	}
 
 	// Another one of the same device is refused by the device itself.
-	b.do(chromedp.Click("form[data-passkey] button"), chromedp.WaitVisible("[data-said]"))
+	b.do(chromedp.Click(passkeyButton), chromedp.WaitVisible("[data-said]"))
 	if got := b.text("[data-said]"); got != "This device has a passkey of yours already." {
 		t.Errorf("a second passkey of one device: %q", got)
 	}
@@ -90,8 +94,8 @@ func TestInvitedUserEnrolsAPasskeyAndSignsInWithIt(t *testing.T) {
 		t.Errorf("after signing out: %q", got)
 	}
 	// A page asks to sign in, and is shown then.
-	b.do(chromedp.Navigate(s.url+"/console/holds"), chromedp.WaitVisible("form[data-passkey]"))
-	b.do(chromedp.Click("form[data-passkey] button"), chromedp.WaitVisible("a.subject"))
+	b.do(chromedp.Navigate(s.url+"/console/holds"), chromedp.WaitVisible(passkeyButton))
+	b.do(chromedp.Click(passkeyButton), chromedp.WaitVisible("a.subject"))
 	if got := result(b, chromedp.Location()); got != s.url+"/console/holds" {
 		t.Errorf("after signing in again: %s", got)
 	}
@@ -155,8 +159,8 @@ func TestPeopleManageTheirPasskeysAndSessionsInABrowser(t *testing.T) {
 	b := openBrowserAt(t, home)
 	b.withAuthenticator()
 	b.do(chromedp.Navigate(s.url+"/console/invite/"+s.invite(t, "user:ada")),
-		chromedp.WaitVisible("form[data-passkey] button"),
-		chromedp.Click("form[data-passkey] button"), chromedp.WaitVisible(".outcome"))
+		chromedp.WaitVisible(passkeyButton),
+		chromedp.Click(passkeyButton), chromedp.WaitVisible(".outcome"))
 	other := openBrowserAt(t, home)
 	s.atmctl(t, "HOME="+home, "user", "passwd", "ada", "--secret-out", "ada.secret")
 	secret, err := os.ReadFile(filepath.Join(s.dir, "ada.secret"))
@@ -173,7 +177,7 @@ func TestPeopleManageTheirPasskeysAndSessionsInABrowser(t *testing.T) {
 	other.do(chromedp.SendKeys("#secret", strings.TrimSpace(string(secret))+kb.Enter),
 		chromedp.WaitVisible("#sessions"))
 
-	b.do(chromedp.Click("form[data-passkey] button"), chromedp.WaitVisible("a.subject"),
+	b.do(chromedp.Click(passkeyButton), chromedp.WaitVisible("a.subject"),
 		chromedp.Click("a.subject"), chromedp.WaitVisible("#sessions"),
 		chromedp.Click("#passkeys a"), chromedp.WaitVisible("#f-name"),
 		chromedp.SendKeys("#f-name", "Tablet"+kb.Enter), chromedp.WaitVisible(".line"))
@@ -187,7 +191,7 @@ func TestPeopleManageTheirPasskeysAndSessionsInABrowser(t *testing.T) {
 	}
 	b.do(chromedp.Click("#sessions a"), chromedp.WaitVisible(".line"))
 	b.do(chromedp.KeyEvent(kb.Enter), chromedp.WaitVisible(".outcome"))
-	other.do(chromedp.Navigate(s.url+"/console/me"), chromedp.WaitVisible("form[data-passkey]"))
+	other.do(chromedp.Navigate(s.url+"/console/me"), chromedp.WaitVisible(passkeyButton))
 
 	// The listener of a command is another origin than the server's, and says so.
 	b.do(chromedp.Navigate(s.openConsole(t, "demo")), chromedp.WaitVisible("a.subject"),

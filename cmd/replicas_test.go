@@ -193,6 +193,12 @@ func haproxy(t testing.TB, all []*server) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return haproxyAt(t, port, all)
+}
+
+// haproxyAt is haproxy on a port of this machine.
+func haproxyAt(t testing.TB, port string, all []*server) string {
+	t.Helper()
 	config, err := filepath.Abs("../deploy/haproxy.cfg")
 	if err != nil {
 		t.Fatal(err)

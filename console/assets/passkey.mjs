@@ -57,9 +57,11 @@ for (const form of document.querySelectorAll("form[data-passkey]")) {
   if (!here || !window.PublicKeyCredential) {
     say(here ? "This browser has no passkeys. Use another one, or another way."
       : `Passkeys work at ${form.dataset.origin}/console/, and not on this page.`);
-    button.disabled = true;
     continue;
   }
+  // Before this script runs, the form would go without a passkey.
+  button.disabled = false;
+  if (button.autofocus) button.focus();
   form.addEventListener("submit", async (event) => {
     if (form.elements.response.value) return;
     event.preventDefault();
