@@ -74,6 +74,7 @@ func newArena(t *testing.T) *arena {
 		o.ClientCA, o.Identities = ca, identities
 		o.Server.HeaderTimeout, o.Server.RequestTimeout = time.Second, 2*time.Second
 		o.Server.MaxPerAddress = arenaPerAddress
+		o.Server.Console, o.Server.PublicURL = true, "https://localhost"
 	})
 	a.domain = a.Name
 	a.roots = a.TLS(t, "demo").RootCAs
@@ -288,6 +289,7 @@ func TestAttacksAreRefused(t *testing.T) {
 	t.Run("admin", a.attackAdmin)
 	t.Run("file", a.attackFiles)
 	t.Run("derived", a.attackDerived)
+	t.Run("browser", a.attackBrowsers)
 
 	till := a.client(t, a.till)
 	for id, want := range map[atm.AccountID]string{100: "1000.00", 200: "60.00", 300: "5.00"} {
@@ -303,7 +305,7 @@ func TestAttacksAreRefused(t *testing.T) {
 			t.Errorf("%s: %s was carried out: entry %d", name, e.Operation, index)
 		}
 	}
-	if n := len(a.names); n < 400 &&
+	if n := len(a.names); n < 550 &&
 		!strings.Contains(flag.Lookup("test.run").Value.String(), "/") {
 		t.Errorf("%d attacks", n)
 	}

@@ -1,4 +1,4 @@
-// Package attack attacks whole servers from the outside, in more than 400 ways that have a name,
+// Package attack attacks whole servers from the outside, in more than 550 ways that have a name,
 // and demands of each that it got nothing: no answer, no entry that says it succeeded, and no
 // cent moved.
 //
