@@ -36,6 +36,7 @@ var places = map[string][]string{
 	"vault/check":           {"", "vault", "audit"},
 	"vault/record":          {},
 	"vault/people":          {"", "vault/record"},
+	"vault/requestid":       {"", "audit"},
 	"vault/sealing":         {},
 	"vault/boltstore":       {"", "vault", "audit", "vault/sealing", "internal"},
 	"vault/boltstore/wal":   {"internal"},
@@ -263,8 +264,8 @@ func allowed(place, folder, imported string) bool {
 // isStore reports whether a package is inside the vault's place but not part
 // of what "vault" stands for.
 func isStore(own string) bool {
-	return strings.HasPrefix(own, "vault/") && own != "vault/check" &&
-		own != "vault/people" && own != "vault/record"
+	parts := []string{"vault/check", "vault/people", "vault/record", "vault/requestid"}
+	return strings.HasPrefix(own, "vault/") && !slices.Contains(parts, own)
 }
 
 func within(path, folder string) bool {
@@ -294,6 +295,7 @@ func TestForbiddenImportIsFound(t *testing.T) {
 		{"vault", "go.etcd.io/bbolt", false},
 		{"vault/people", "example.com/atm/vault", false},
 		{"vault/people", "example.com/atm/audit", false},
+		{"vault/requestid", "example.com/atm/vault", false},
 		{"vault", "example.com/atm/vault/people", true},
 		{"teller", "example.com/atm/vault/people", true},
 		{"vault/boltstore", "go.etcd.io/bbolt", true},

@@ -20,6 +20,7 @@ import (
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
 	"example.com/atm/vault/people"
+	"example.com/atm/vault/requestid"
 	"example.com/atm/vault/vaulttest"
 )
 
@@ -40,7 +41,7 @@ func newBank(t *testing.T) *bank {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { store.Close() })
-	requests, err := vault.NewRequestHasher([]byte("the secret of a test"))
+	requests, err := requestid.NewHasher([]byte("the secret of a test"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,11 +12,12 @@ import (
 	"example.com/atm/teller/confirm"
 	"example.com/atm/teller/replay"
 	"example.com/atm/vault"
+	"example.com/atm/vault/requestid"
 )
 
 func TestNewNamesTheFieldThatIsMissing(t *testing.T) {
 	b := newBank(t)
-	requests, err := vault.NewRequestHasher([]byte("the secret of a test"))
+	requests, err := requestid.NewHasher([]byte("the secret of a test"))
 	if err != nil {
 		t.Fatal(err)
 	}

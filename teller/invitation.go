@@ -181,7 +181,7 @@ func (t *Teller) follow(ctx context.Context, i Invitation, enrol people.Enrol, i
 			Known: i.Known,
 		})),
 		Args:    args,
-		Request: t.cfg.Requests.Request(caller, atm.RequestID(i.ID)),
+		Request: t.cfg.Requests.Hash(caller, atm.RequestID(i.ID)),
 	}
 	if i.By != "" && i.By != systemInit {
 		cmd.Warrants = []people.Warrant{{

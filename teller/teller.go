@@ -25,6 +25,7 @@ import (
 	"example.com/atm/teller/sessions"
 	"example.com/atm/vault"
 	"example.com/atm/vault/people"
+	"example.com/atm/vault/requestid"
 	"golang.org/x/text/unicode/norm"
 )
 
@@ -45,7 +46,7 @@ type Config struct {
 	Store vault.Store
 
 	// Requests makes the stored forms of request ids.
-	Requests *vault.RequestHasher
+	Requests *requestid.Hasher
 
 	// Index is of the current audit log, so that lists need not read all of it.
 	Index *search.Index
@@ -350,7 +351,7 @@ func (t *Teller) identify(cmd *vault.Command, in *input, call *Call) (conflict b
 	if !norm.NFC.IsNormalString(text) {
 		return false, malformed("a request id is in the composed form of Unicode, NFC")
 	}
-	cmd.Request = t.cfg.Requests.Request(in.caller, id)
+	cmd.Request = t.cfg.Requests.Hash(in.caller, id)
 	return header != "" && header != text, nil
 }
 

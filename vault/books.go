@@ -11,6 +11,7 @@ import (
 	"example.com/atm/audit/checkpoint"
 	"example.com/atm/audit/merkle"
 	"example.com/atm/vault/record"
+	"example.com/atm/vault/requestid"
 )
 
 // A History yields the entries that made the versions of an account, from
@@ -35,7 +36,7 @@ type Remembered struct {
 // An AnsweredRequest is a request id and the index in the journal of the entry that
 // answered it.
 type AnsweredRequest struct {
-	Key   RequestKey
+	Key   requestid.Key
 	Index JournalIndex
 }
 
@@ -216,7 +217,7 @@ func (b *Books) change(n Name, version uint64) (index JournalIndex, leaf []byte,
 
 // remember makes the entry at index the answer to every later call with the
 // same request id.
-func (b *Books) remember(key RequestKey, index JournalIndex, leaf []byte) {
+func (b *Books) remember(key requestid.Key, index JournalIndex, leaf []byte) {
 	b.requests.Add(key, Remembered{Index: index, Leaf: leaf})
 }
 

@@ -1,24 +1,17 @@
 package vault
 
 import (
-	"crypto/hkdf"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"slices"
 	"strconv"
-	"sync"
-	"time"
 
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/audit/flood"
 	"example.com/atm/audit/merkle"
 	"example.com/atm/vault/people"
+	"example.com/atm/vault/requestid"
 )
 
 // A Command is one operation, ready to be decided.
@@ -27,7 +20,7 @@ type Command struct {
 	Operation atm.Operation
 	Args      []audit.Arg
 	Caller    *atm.Caller // nil for what the program itself records
-	Request   Request
+	Request   requestid.Hashed
 	Rule      Rule
 	Warrants  []people.Warrant // all of them must be true
 
@@ -43,125 +36,11 @@ type Command struct {
 	Note func(*audit.Entry)
 }
 
-// A Request is the request id of a command in the forms that are stored. The
-// zero value is a command without one.
-type Request struct {
-	Key    RequestKey
-	Digest string    // what the audit entry says
-	Minted time.Time // from a UUIDv7; zero when the id tells no time
-}
-
-// A RequestKey finds what a subject's request id was answered with. It is a
-// keyed hash, so the store does not hold what clients chose. That of a UUIDv7
-// begins with the time in it, as the UUID does: ids that come together lie
-// together, and a store need not touch a page for each.
-type RequestKey [16]byte
-
-// String is the key in hexadecimal.
-func (k RequestKey) String() string { return hex.EncodeToString(k[:]) }
-
-// RequestLife is how long an answer is kept for its request id.
-const RequestLife = 7 * 24 * time.Hour
-
-// A RequestHasher makes stored forms of request ids.
-type RequestHasher struct{ macs sync.Pool } // of *keyedHash
-
-type keyedHash struct {
-	hash.Hash
-	memory []byte // for what it reads and what it makes
-}
-
-// NewRequestHasher derives the key of the hash from the secret of the vault.
-func NewRequestHasher(secret []byte) (*RequestHasher, error) {
-	key, err := hkdf.Key(sha256.New, secret, nil, "atm request id", sha256.Size)
-	if err != nil {
-		return nil, fmt.Errorf("request id key: %w", err)
-	}
-	h := &RequestHasher{}
-	h.macs.New = func() any { return &keyedHash{Hash: hmac.New(sha256.New, key)} }
-	return h, nil
-}
-
-// Request returns the stored forms of the id that a caller gave.
-func (h *RequestHasher) Request(caller *atm.Caller, id atm.RequestID) Request {
-	mac := h.macs.Get().(*keyedHash)
-	defer h.macs.Put(mac)
-	mac.Reset()
-	mac.memory = append(mac.memory[:0], id...)
-	mac.Write(mac.memory)
-	mac.memory = mac.Sum(mac.memory[:0])
-	sum := [sha256.Size]byte(mac.memory)
-	var text [2 * sha256.Size]byte
-	hex.Encode(text[:], sum[:])
-	r := Request{Digest: string(text[:]), Key: keyOf(sum, caller)}
-	var dated bool
-	if r.Minted, dated = id.Time(); dated {
-		ms := r.Minted.UnixMilli() // of 48 bits
-		copy(r.Key[:], []byte{
-			byte(ms >> 40), byte(ms >> 32), byte(ms >> 24), byte(ms >> 16),
-			byte(ms >> 8), byte(ms),
-		})
-	}
-	return r
-}
-
-// keyOf is the key of a request id with this keyed hash; the hash has one length, so
-// that it cannot run together with the rest. Who acts for somebody else has
-// request ids of its own.
-func keyOf(sum [sha256.Size]byte, caller *atm.Caller) (key RequestKey) {
-	asks := append(make([]byte, 0, 128), sum[:]...)
-	switch {
-	case caller.Method == "invitation":
-		asks = append(asks, caller.Method...)
-	case caller.Actor != "":
-		asks = append(append(append(asks, caller.Subject...), " by "...), caller.Actor...)
-	default:
-		asks = append(asks, caller.Subject...)
-	}
-	of := sha256.Sum256(asks)
-	copy(key[:], of[:])
-	return key
-}
-
-// dated is how many bytes of a RequestKey a time may stand in.
-const dated = 6
-
-// A RequestTail is the part of a RequestKey that follows from the entry that answered it.
-type RequestTail [len(RequestKey{}) - dated]byte
-
-// Tail is the part of k that follows from its entry.
-func (k RequestKey) Tail() RequestTail { return RequestTail(k[dated:]) }
-
-// Minted is the time in k, if it is that of a UUIDv7.
-func (k RequestKey) Minted() time.Time {
-	return time.UnixMilli(int64(binary.BigEndian.Uint64(append([]byte{0, 0}, k[:dated]...))))
-}
-
-// KeyOf is of the request id that an entry answered first, as if there was no time in it.
-// There is none when the request had no id, and when it had been answered before.
-func KeyOf(entry *audit.Entry) (key RequestKey, is bool) {
-	sum, err := hex.DecodeString(entry.Request)
-	if err != nil || len(sum) != sha256.Size || entry.Caller == nil || entry.ReplayOf >= 0 {
-		return key, false
-	}
-	return keyOf([sha256.Size]byte(sum), entry.Caller), true
-}
-
-// Answered reports whether k is the key of the request id that an entry answered
-// first.
-func (k RequestKey) Answered(entry *audit.Entry) bool {
-	key, is := KeyOf(entry)
-	return is && k.Tail() == key.Tail()
-}
-
-// RequestDay is the day of an answer as it is kept with its request id, since 1970 in UTC.
-func RequestDay(t time.Time) int64 { return t.Unix() / (24 * 60 * 60) }
-
 // idempotent reports whether c is answered by what its request id was
 // answered with before. An answer that is not remembered does not look for
 // one either: a caller that lost a permission must not be shown an old success.
 func (c *Command) idempotent() bool {
-	if c.Request.Key == (RequestKey{}) {
+	if c.Request.Key == (requestid.Key{}) {
 		return false
 	}
 	r, refusal := c.Rule.(Refusal)
@@ -298,7 +177,7 @@ func (c *Command) answer(b *Books) (atm.Status, *Remembered, error) {
 		if first := b.requests.Peek(c.Request.Key); first != nil {
 			return c.replay(b, *first)
 		}
-		if !c.Request.Minted.IsZero() && b.Now.Sub(c.Request.Minted) > RequestLife {
+		if !c.Request.Minted.IsZero() && b.Now.Sub(c.Request.Minted) > requestid.Life {
 			return refuse(atm.IdempotencyKeyExpired, "The request id is older than seven days"),
 				nil, nil
 		}

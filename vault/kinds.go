@@ -6,6 +6,7 @@ import (
 	"example.com/atm/audit/merkle"
 	"example.com/atm/vault/people"
 	"example.com/atm/vault/record"
+	"example.com/atm/vault/requestid"
 )
 
 // What there is of each kind of record is in this file: how a rule names one, what a store
@@ -19,7 +20,7 @@ type Keys struct {
 	Accounts []Name
 	Holds    []HoldID // each stands for its account, too
 	Grants   []string // by id
-	Requests []RequestKey
+	Requests []requestid.Key
 	people.Keys
 }
 
@@ -46,7 +47,7 @@ type Loaded struct {
 	Accounts record.Loaded[Name, Account]
 	Holds    record.Loaded[HoldID, Hold]
 	Grants   record.Loaded[string, Grant]
-	Requests record.Loaded[RequestKey, Remembered]
+	Requests record.Loaded[requestid.Key, Remembered]
 	people.Loaded
 
 	Head       merkle.Head
@@ -79,8 +80,8 @@ type Books struct {
 	accounts record.Table[Name, Account]
 	holds    record.Table[HoldID, Hold]
 	grants   record.Table[string, Grant]
-	requests record.Table[RequestKey, Remembered] // the answer that each had first
-	kinds    []record.Kind                        // the table of each kind
+	requests record.Table[requestid.Key, Remembered] // the answer that each had first
+	kinds    []record.Kind                           // the table of each kind
 
 	keys    Keys // of the command being decided, or before the first one of the transaction
 	effect  effect

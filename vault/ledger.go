@@ -14,6 +14,7 @@ import (
 	"example.com/atm/audit/checkpoint"
 	"example.com/atm/audit/flood"
 	"example.com/atm/vault/people"
+	"example.com/atm/vault/requestid"
 )
 
 const (
@@ -354,7 +355,7 @@ func (l *Ledger) commit(g *group) bool {
 		g.refuse(reasonNoRoom)
 		return false
 	}
-	keys := Keys{Accounts: make([]Name, 0, 2*len(g.batch)), Requests: make([]RequestKey, 0,
+	keys := Keys{Accounts: make([]Name, 0, 2*len(g.batch)), Requests: make([]requestid.Key, 0,
 		len(g.batch))}
 	for _, p := range g.batch {
 		p.cmd.keys(&keys)

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"example.com/atm/audit/merkle"
+	"example.com/atm/vault/requestid"
 )
 
 // A Part is a part of what a store holds. Parts with entries of the journal come
@@ -18,7 +19,7 @@ type Part struct {
 
 // A KeptRequest is a request id that has its answer.
 type KeptRequest struct {
-	Key   RequestKey
+	Key   requestid.Key
 	Index JournalIndex // of the answer in the journal
 	Day   int64        // of the answer, since 1970 in UTC
 }

@@ -14,6 +14,7 @@ import (
 	"example.com/atm/vault"
 	"example.com/atm/vault/check"
 	"example.com/atm/vault/people"
+	"example.com/atm/vault/requestid"
 )
 
 // records are what the entries of a journal say of everything but accounts and holds.
@@ -68,25 +69,25 @@ type use struct {
 	amount         atm.Amount
 }
 
-// requests are the request ids that entries answered within vault.RequestLife.
+// requests are the request ids that entries answered within requestid.Life.
 type requests struct {
-	byTail map[vault.RequestTail]answered
+	byTail map[requestid.Tail]answered
 	today  int64 // day of the newest entry
 }
 
 type answered struct {
 	index vault.JournalIndex
 	at    time.Time
-	key   vault.RequestKey // without a time in it
+	key   requestid.Key // without a time in it
 }
 
 // fits reports whether k can be the key of the id. Whether there is a time in it, and which, is
-// not in the entry; but no id is answered that is older than RequestLife, and none is made up
+// not in the entry; but no id is answered that is older than requestid.Life, and none is made up
 // by a clock that is years ahead.
-func (a *answered) fits(k vault.RequestKey) bool {
+func (a *answered) fits(k requestid.Key) bool {
 	const day = 24 * time.Hour
 	after := k.Minted().Sub(a.at)
-	return k == a.key || after >= -vault.RequestLife-day && after <= 5*365*day
+	return k == a.key || after >= -requestid.Life-day && after <= 5*365*day
 }
 
 func newRecords(rules Rules, books *vault.Replayer, problems *check.Problems) *records {
@@ -96,7 +97,7 @@ func newRecords(rules Rules, books *vault.Replayer, problems *check.Problems) *r
 		revoked:  make(map[string]time.Time),
 		maybe:    make(map[string][]time.Time),
 		used:     make(map[string][]use),
-		asked:    requests{byTail: make(map[vault.RequestTail]answered)},
+		asked:    requests{byTail: make(map[requestid.Tail]answered)},
 		browsers: newBrowsers(),
 	}
 }
@@ -308,11 +309,11 @@ func whole(arg string) bool { return !strings.Contains(arg, "…") }
 
 // request notes an entry as the answer to a request id.
 func (r *records) request(index vault.JournalIndex, e *audit.Entry) {
-	kept := vault.RequestDay(r.newest.Add(-vault.RequestLife))
-	if today := vault.RequestDay(r.newest); today != r.asked.today {
+	kept := requestid.Day(r.newest.Add(-requestid.Life))
+	if today := requestid.Day(r.newest); today != r.asked.today {
 		r.asked.today = today
 		for tail, first := range r.asked.byTail {
-			if vault.RequestDay(first.at) < kept {
+			if requestid.Day(first.at) < kept {
 				delete(r.asked.byTail, tail)
 			}
 		}
@@ -320,12 +321,12 @@ func (r *records) request(index vault.JournalIndex, e *audit.Entry) {
 	if e.Status == nil || !e.Status.Code.Remembered() {
 		return
 	}
-	key, asked := vault.KeyOf(e)
+	key, asked := requestid.KeyOf(e)
 	if !asked {
 		return
 	}
 	tail := key.Tail()
-	if first, twice := r.asked.byTail[tail]; twice && vault.RequestDay(first.at) >= kept {
+	if first, twice := r.asked.byTail[tail]; twice && requestid.Day(first.at) >= kept {
 		r.problems.Add("entry %d: %s of %s was carried out again: entry %d answered its request "+
 			"id already",
 			index, e.Operation, e.Caller.Subject, first.index)
@@ -458,7 +459,7 @@ func (r *records) checkRequest(row *vault.KeptRequest) {
 	tail := row.Key.Tail()
 	first, is := r.asked.byTail[tail]
 	switch {
-	case row.Day < vault.RequestDay(r.newest.Add(-vault.RequestLife)) && !is:
+	case row.Day < requestid.Day(r.newest.Add(-requestid.Life)) && !is:
 		return // it is over, and not swept away yet
 	case !is:
 		r.problems.Add("request id %x is that of no journal entry", row.Key)
@@ -468,9 +469,9 @@ func (r *records) checkRequest(row *vault.KeptRequest) {
 	case first.index != row.Index:
 		r.problems.Add("request id %x leads to journal entry %d; it was answered in %d", row.Key,
 			row.Index, first.index)
-	case row.Day != vault.RequestDay(first.at):
+	case row.Day != requestid.Day(first.at):
 		r.problems.Add("request id %x is recorded as answered on day %d; the journal says %d",
-			row.Key, row.Day, vault.RequestDay(first.at))
+			row.Key, row.Day, requestid.Day(first.at))
 	}
 	delete(r.asked.byTail, tail)
 }
@@ -504,9 +505,9 @@ func (r *records) end() {
 		}
 	}
 	r.endBrowsers()
-	kept := vault.RequestDay(r.newest.Add(-vault.RequestLife))
+	kept := requestid.Day(r.newest.Add(-requestid.Life))
 	for _, first := range r.asked.byTail {
-		if vault.RequestDay(first.at) >= kept {
+		if requestid.Day(first.at) >= kept {
 			r.problems.Add("the request id that journal entry %d answered has no record",
 				first.index)
 		}

@@ -13,19 +13,20 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/vault"
 	"example.com/atm/vault/people"
+	"example.com/atm/vault/requestid"
 )
 
 // A Keeper begins sessions and adds passkeys.
 type Keeper struct {
 	ledger   *vault.Ledger
 	store    people.Store
-	requests *vault.RequestHasher
+	requests *requestid.Hasher
 	warrants func(caller *atm.Caller, op atm.Operation) ([]people.Warrant, bool)
 }
 
 // NewKeeper returns a keeper. It asks warrants what an act of a caller rests on, and whether the
 // caller may do it at all.
-func NewKeeper(ledger *vault.Ledger, store people.Store, requests *vault.RequestHasher,
+func NewKeeper(ledger *vault.Ledger, store people.Store, requests *requestid.Hasher,
 	warrants func(*atm.Caller, atm.Operation) ([]people.Warrant, bool),
 ) *Keeper {
 	return &Keeper{ledger, store, requests, warrants}
@@ -54,7 +55,7 @@ func (k *Keeper) BeginSession(ctx context.Context, caller *atm.Caller, b *Beginn
 		Warrants: []people.Warrant{{Subject: caller.Subject, Verifier: caller.Verifier}},
 	}
 	if b.Challenge != "" {
-		cmd.Request = k.requests.Request(caller, atm.RequestID(b.Challenge))
+		cmd.Request = k.requests.Hash(caller, atm.RequestID(b.Challenge))
 	}
 	return k.ledger.Do(ctx, cmd)
 }

@@ -46,7 +46,7 @@ var (
 	bucketAccounts = []byte("accounts") // codec.AccountKey → account
 	bucketJournal  = []byte("journal")  // index of the first → entries: links, leaf
 	bucketHolds    = []byte("holds")    // HoldID → hold
-	bucketRequests = []byte("requests") // day, RequestKey → index
+	bucketRequests = []byte("requests") // day, requestid.Key → index
 	bucketUsers    = []byte("users")    // subject → user
 	bucketRevoked  = []byte("revoked")  // name → when
 	bucketGrants   = []byte("grants")   // id → grant

@@ -12,6 +12,7 @@ import (
 	"example.com/atm/vault/boltstore/codec"
 	"example.com/atm/vault/boltstore/days"
 	"example.com/atm/vault/record"
+	"example.com/atm/vault/requestid"
 )
 
 // load reads the records that keys name. What it returns does not point into the file, because
@@ -62,13 +63,13 @@ func (s shelf) account(k, sealed []byte) (vault.Account, chunk.Spine, error) {
 }
 
 // loadRequests looks each key up in every day that is still kept.
-func (v view) loadRequests(keys []vault.RequestKey, kept []days.Day) (
-	l record.Loaded[vault.RequestKey, vault.Remembered],
+func (v view) loadRequests(keys []requestid.Key, kept []days.Day) (
+	l record.Loaded[requestid.Key, vault.Remembered],
 ) {
 	if len(keys) == 0 {
 		return l
 	}
-	l.Found = make(map[vault.RequestKey]*vault.Remembered)
+	l.Found = make(map[requestid.Key]*vault.Remembered)
 	journal, filed := v.journal(), v.file.Bucket(bucketRequests).Cursor()
 	oldest := days.Oldest(v.engine.now)
 	for _, key := range keys {

@@ -10,6 +10,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/vault"
+	"example.com/atm/vault/requestid"
 	"example.com/atm/vault/vaulttest"
 )
 
@@ -25,7 +26,7 @@ func TestCrashBetweenTransactionsOfAFlushLosesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := vault.NewLedger(vault.Config{Store: store, Signer: vaulttest.NewSigner(t)})
-	hasher, err := vault.NewRequestHasher(secret)
+	hasher, err := requestid.NewHasher(secret)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +36,7 @@ func TestCrashBetweenTransactionsOfAFlushLosesNothing(t *testing.T) {
 			t.Fatal(s)
 		}
 		cmd := deposit(account)
-		cmd.Request = hasher.Request(cmd.Caller, atm.RequestID(account))
+		cmd.Request = hasher.Hash(cmd.Caller, atm.RequestID(account))
 		if s := l.Do(t.Context(), cmd); s.Code != atm.OK {
 			t.Fatal(s)
 		}

@@ -18,6 +18,7 @@ import (
 	"example.com/atm/vault/boltstore"
 	"example.com/atm/vault/boltstore/keyring"
 	"example.com/atm/vault/people"
+	"example.com/atm/vault/requestid"
 	"example.com/atm/vault/vaulttest"
 	bolt "go.etcd.io/bbolt"
 )
@@ -29,7 +30,7 @@ func filled(t *testing.T) string {
 	store := file(path).Open(t)
 	l := vault.NewLedger(vault.Config{Store: store, Signer: signerOf(t)})
 	demo := &atm.Caller{Principal: atm.Principal{Subject: "user:demo"}}
-	hasher, err := vault.NewRequestHasher(secret)
+	hasher, err := requestid.NewHasher(secret)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +61,7 @@ func filled(t *testing.T) string {
 	} {
 		cmd := vault.Command{
 			Event: audit.EventOp, Operation: atm.Deposit, Caller: demo, Rule: rule,
-			Request: hasher.Request(demo, atm.RequestID(fmt.Sprint(i))),
+			Request: hasher.Hash(demo, atm.RequestID(fmt.Sprint(i))),
 		}
 		if s := l.Do(t.Context(), cmd); s.Code != atm.OK {
 			t.Fatalf("%T: %v", rule, s)
@@ -225,7 +226,7 @@ func TestRequestIDOfAnotherEntryIsNotAnswered(t *testing.T) {
 	})
 	store := file(path).Open(t)
 	l := vault.NewLedger(vault.Config{Store: store, Signer: signerOf(t)})
-	hasher, err := vault.NewRequestHasher(secret)
+	hasher, err := requestid.NewHasher(secret)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +236,7 @@ func TestRequestIDOfAnotherEntryIsNotAnswered(t *testing.T) {
 		s := l.Do(t.Context(), vault.Command{
 			Event: audit.EventOp, Operation: atm.Deposit, Caller: demo,
 			Rule:    vault.Deposit{Account: "100", Cash: "cash:user:demo", Amount: 5},
-			Request: hasher.Request(demo, atm.RequestID(fmt.Sprint(i))),
+			Request: hasher.Hash(demo, atm.RequestID(fmt.Sprint(i))),
 		})
 		switch s.Code {
 		case atm.OK:

@@ -8,6 +8,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/vault"
 	"example.com/atm/vault/pgstore/pgtest"
+	"example.com/atm/vault/requestid"
 	"example.com/atm/vault/vaulttest"
 )
 
@@ -25,12 +26,12 @@ func TestDamagedRowFailsItsOwnOperationsAlone(t *testing.T) {
 		c.Rule, c.Operation, c.Args = rule, op, nil
 		return c
 	}
-	hasher, err := vault.NewRequestHasher(secret)
+	hasher, err := requestid.NewHasher(secret)
 	if err != nil {
 		t.Fatal(err)
 	}
 	identified := func(c vault.Command) vault.Command {
-		c.Request = hasher.Request(c.Caller, "the first")
+		c.Request = hasher.Hash(c.Caller, "the first")
 		return c
 	}
 	for _, tt := range []struct {

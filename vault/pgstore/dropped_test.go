@@ -16,6 +16,7 @@ import (
 	"example.com/atm/vault/people"
 	"example.com/atm/vault/pgstore"
 	"example.com/atm/vault/pgstore/pgtest"
+	"example.com/atm/vault/requestid"
 	"example.com/atm/vault/vaulttest"
 )
 
@@ -65,7 +66,7 @@ func writers(t *testing.T, store vault.Store) map[string]func() atm.Status {
 		Subject: "user:writer",
 		Roles:   []atm.Role{atm.Operator},
 	}}
-	do := func(op atm.Operation, rule vault.Rule, request vault.Request) atm.Status {
+	do := func(op atm.Operation, rule vault.Rule, request requestid.Hashed) atm.Status {
 		return l.Do(t.Context(), vault.Command{
 			Event: audit.EventOp, Operation: op, Caller: caller,
 			Rule: rule, Request: request,
@@ -74,15 +75,15 @@ func writers(t *testing.T, store vault.Store) map[string]func() atm.Status {
 	if status := do(atm.AccountOpen, vault.OpenAccount{
 		Account: "7001", Owner: caller.Subject,
 		Opening: 10_000,
-	}, vault.Request{}); status.Code != atm.OK {
+	}, requestid.Hashed{}); status.Code != atm.OK {
 		t.Fatal(status)
 	}
-	hasher, err := vault.NewRequestHasher(secret)
+	hasher, err := requestid.NewHasher(secret)
 	if err != nil {
 		t.Fatal(err)
 	}
 	number, cash := 7001, vault.Cash(caller.Subject)
-	none := vault.Request{}
+	none := requestid.Hashed{}
 	withdraw := vault.Withdraw{Account: "7001", Cash: cash, Amount: 100}
 	return map[string]func() atm.Status{
 		"journal": func() atm.Status {
@@ -107,7 +108,7 @@ func writers(t *testing.T, store vault.Store) map[string]func() atm.Status {
 			}, none)
 		},
 		"requests": func() atm.Status {
-			return do(atm.Withdraw, withdraw, hasher.Request(caller, atm.RequestID(rand.Text())))
+			return do(atm.Withdraw, withdraw, hasher.Hash(caller, atm.RequestID(rand.Text())))
 		},
 		"holds": func() atm.Status {
 			return do(atm.Authorize, vault.Authorize{

@@ -10,6 +10,7 @@ import (
 	"example.com/atm/vault"
 	"example.com/atm/vault/pgstore/database"
 	"example.com/atm/vault/pgstore/secrets"
+	"example.com/atm/vault/requestid"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -74,7 +75,7 @@ func scanRequest(row pgx.Row) (vault.KeptRequest, error) {
 	if len(key) != len(r.Key) {
 		return r, errRecord
 	}
-	r.Key, r.Index = vault.RequestKey(key), vault.JournalIndex(index)
+	r.Key, r.Index = requestid.Key(key), vault.JournalIndex(index)
 	return r, nil
 }
 

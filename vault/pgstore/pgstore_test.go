@@ -18,6 +18,7 @@ import (
 	"example.com/atm/vault"
 	"example.com/atm/vault/pgstore"
 	"example.com/atm/vault/pgstore/pgtest"
+	"example.com/atm/vault/requestid"
 	"example.com/atm/vault/vaulttest"
 )
 
@@ -115,7 +116,7 @@ func together(t *testing.T, url string) {
 	}
 	do(anywhere(), openAccount("1", 0))
 	do(anywhere(), openAccount("2", 1000))
-	hasher, err := vault.NewRequestHasher(secret)
+	hasher, err := requestid.NewHasher(secret)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +127,7 @@ func together(t *testing.T, url string) {
 			for i := range each {
 				// The same request at once to two of them: it happens once.
 				cmd := deposit("1", 7)
-				cmd.Request = hasher.Request(cmd.Caller, atm.RequestID(fmt.Sprint(client, " ", i)))
+				cmd.Request = hasher.Hash(cmd.Caller, atm.RequestID(fmt.Sprint(client, " ", i)))
 				var twice sync.WaitGroup
 				var answers [2]atm.Status
 				for n := range answers {

@@ -10,6 +10,7 @@ import (
 	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
 	"example.com/atm/vault/pgstore/database"
+	"example.com/atm/vault/requestid"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -171,21 +172,21 @@ func (t *transaction) queueRequests(b *pgx.Batch) {
 		keys[i] = t.keys.Requests[i][:]
 	}
 	l := &t.loaded.Requests
-	l.Found = make(map[vault.RequestKey]*vault.Remembered)
+	l.Found = make(map[requestid.Key]*vault.Remembered)
 	b.Queue(requestsSQL, keys).Query(database.Each(func(rows pgx.Rows) error {
 		var key, leaf []byte
 		var index int64
 		if err := rows.Scan(&key, &index, &leaf); err != nil {
 			return err
 		}
-		if len(key) != len(vault.RequestKey{}) {
+		if len(key) != len(requestid.Key{}) {
 			return errRecord
 		}
 		if leaf == nil {
-			l.Note(vault.RequestKey(key), fmt.Errorf("there is no entry %d", index))
+			l.Note(requestid.Key(key), fmt.Errorf("there is no entry %d", index))
 			return nil
 		}
-		l.Found[vault.RequestKey(key)] = &vault.Remembered{
+		l.Found[requestid.Key(key)] = &vault.Remembered{
 			Index: vault.JournalIndex(index), Leaf: leaf,
 		}
 		return nil

@@ -8,6 +8,7 @@ import (
 	"example.com/atm/vault/people"
 	"example.com/atm/vault/pgstore/database"
 	"example.com/atm/vault/pgstore/secrets"
+	"example.com/atm/vault/requestid"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -94,7 +95,7 @@ func queueEntries(b *pgx.Batch, c *vault.Changes) {
 // queueSweep deletes old request ids when there are any. oldest is a day before which there are
 // none, and becomes the new one.
 func queueSweep(b *pgx.Batch, now time.Time, oldest *int64) {
-	kept := dayOf(now.Add(-vault.RequestLife))
+	kept := dayOf(now.Add(-requestid.Life))
 	if *oldest >= kept {
 		return
 	}

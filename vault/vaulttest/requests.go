@@ -10,11 +10,12 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/vault"
+	"example.com/atm/vault/requestid"
 )
 
 // identified gives cmd a request id.
 func identified(t testing.TB, cmd vault.Command, id atm.RequestID) vault.Command {
-	cmd.Request = hasher(t).Request(cmd.Caller, id)
+	cmd.Request = hasher(t).Hash(cmd.Caller, id)
 	return cmd
 }
 
@@ -65,7 +66,7 @@ func testRequestOnce(t *testing.T, p Place) {
 
 	other := identified(t, deposit("1", 500), "same")
 	other.Caller = &atm.Caller{Principal: atm.Principal{Subject: "user:other"}}
-	other.Request = hasher(t).Request(other.Caller, "same")
+	other.Request = hasher(t).Hash(other.Caller, "same")
 	if s := must(t, l, other); s.Result != "110.00" {
 		t.Errorf("another subject's request id was taken for this one's: %v", s)
 	}
@@ -117,11 +118,11 @@ func testRequestExpires(t *testing.T, p Place) {
 		must(t, l, identified(t, deposit("1", 1), atm.RequestID(fmt.Sprint(i))))
 	}
 
-	elapsed.Store(int64(vault.RequestLife - time.Second))
+	elapsed.Store(int64(requestid.Life - time.Second))
 	if again := must(t, l, identified(t, deposit("1", 500), dated)); again != first {
 		t.Errorf("within the seven days: %v, first %v", again, first)
 	}
-	elapsed.Store(int64(vault.RequestLife + 48*time.Hour))
+	elapsed.Store(int64(requestid.Life + 48*time.Hour))
 	for range 5 { // what is old is swept away by ordinary commits
 		must(t, l, inquiry("1"))
 	}

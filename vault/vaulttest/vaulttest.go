@@ -16,6 +16,7 @@ import (
 	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
 	"example.com/atm/vault/people"
+	"example.com/atm/vault/requestid"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -104,9 +105,9 @@ func NewLedger(t testing.TB, cfg vault.Config) *vault.Ledger {
 }
 
 // hasher makes request keys for the suite.
-func hasher(t testing.TB) *vault.RequestHasher {
+func hasher(t testing.TB) *requestid.Hasher {
 	t.Helper()
-	h, err := vault.NewRequestHasher([]byte("the secret of a test"))
+	h, err := requestid.NewHasher([]byte("the secret of a test"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ import (
 	"example.com/atm/teller"
 	"example.com/atm/teller/confirm"
 	"example.com/atm/vault"
+	"example.com/atm/vault/requestid"
 )
 
 // Options are the choices at the start of a server.
@@ -172,7 +173,7 @@ func (s *Server) assemble(ctx context.Context) error {
 	s.installation.accounts, s.installation.keys = s.accounts, s.keys
 	s.installation.log, s.installation.ledger = s.log, s.ledger
 	s.metrics = server.NewMetrics(s.opts.Version, s.installation.gauges())
-	requests, err := vault.NewRequestHasher(vaultKey.Requests)
+	requests, err := requestid.NewHasher(vaultKey.Requests)
 	if err != nil {
 		return err
 	}

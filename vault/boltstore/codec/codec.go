@@ -15,6 +15,7 @@ import (
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore/chunk"
 	"example.com/atm/vault/people"
+	"example.com/atm/vault/requestid"
 )
 
 // A record begins with the version of its form.
@@ -62,21 +63,21 @@ func AccountName(key []byte) (vault.Name, error) {
 
 // A Request is the key of a request id: the day that it was answered on, and what
 // finds it there.
-type Request [4 + len(vault.RequestKey{})]byte
+type Request [4 + len(requestid.Key{})]byte
 
 // NewRequest returns the key of a request id that was answered on a day.
-func NewRequest(day uint32, key vault.RequestKey) (r Request) {
+func NewRequest(day uint32, key requestid.Key) (r Request) {
 	binary.BigEndian.PutUint32(r[:], day)
 	copy(r[4:], key[:])
 	return r
 }
 
 // ParseRequest reads a key that NewRequest returned.
-func ParseRequest(k []byte) (day uint32, key vault.RequestKey, err error) {
+func ParseRequest(k []byte) (day uint32, key requestid.Key, err error) {
 	if len(k) != len(Request{}) {
 		return 0, key, ErrForm
 	}
-	return binary.BigEndian.Uint32(k), vault.RequestKey(k[4:]), nil
+	return binary.BigEndian.Uint32(k), requestid.Key(k[4:]), nil
 }
 
 // ErrForm reports a key or a record that nothing here has written.

@@ -10,6 +10,7 @@ import (
 
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore/codec"
+	"example.com/atm/vault/requestid"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -18,8 +19,8 @@ const atOnce = 16 << 10
 
 // A Day is one that there are request ids of.
 type Day struct {
-	Number uint32           // since 1970, in UTC
-	Last   vault.RequestKey // the greatest of its ids
+	Number uint32        // since 1970, in UTC
+	Last   requestid.Key // the greatest of its ids
 }
 
 // Kept returns the days that the bucket has requests of, the newest first.
@@ -29,9 +30,9 @@ func Kept(bucket *bolt.Bucket) []Day {
 	var days []Day
 	c := bucket.Cursor()
 	for k, _ := c.Last(); len(k) == len(codec.Request{}); k, _ = c.Prev() {
-		d := Day{binary.BigEndian.Uint32(k), vault.RequestKey(k[4:])}
+		d := Day{binary.BigEndian.Uint32(k), requestid.Key(k[4:])}
 		days = append(days, d)
-		first := codec.NewRequest(d.Number, vault.RequestKey{})
+		first := codec.NewRequest(d.Number, requestid.Key{})
 		if k, _ := c.Seek(first[:]); k == nil {
 			break
 		}
@@ -68,7 +69,7 @@ func Oldest(now time.Time) uint32 {
 	if now.IsZero() { // nothing was committed yet since the start
 		return 0
 	}
-	return Of(now.Add(-vault.RequestLife))
+	return Of(now.Add(-requestid.Life))
 }
 
 // Expire sweeps some of the request ids away that are no longer kept: not all at
