@@ -38,6 +38,7 @@ var places = map[string][]string{
 	"vault/people":          {"", "vault/record"},
 	"vault/requestid":       {"", "audit"},
 	"vault/sealing":         {},
+	"vault/zone":            {},
 	"vault/boltstore":       {"", "vault", "audit", "vault/sealing", "internal"},
 	"vault/boltstore/wal":   {"internal"},
 	"vault/boltstore/chunk": {},

@@ -5,6 +5,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/vault"
+	"example.com/atm/vault/zone"
 )
 
 // noLimit stands in the place of a limit that is lifted.
@@ -36,7 +37,7 @@ func limitAccount(in *input) (vault.Rule, error) {
 		r.Limits.DailyCount = count
 	}
 	if arg := in.args[4]; arg.Given() && arg.Text != noLimit {
-		if !vault.ParseZone(arg.Text) {
+		if !zone.Known(arg.Text) {
 			return nil, malformed("there is no time zone %q", shorten(arg.Text))
 		}
 		r.Limits.Zone = arg.Text

@@ -1,11 +1,10 @@
 package vault
 
 import (
-	"sync"
 	"time"
-	_ "time/tzdata" // so that a zone means the same on every machine
 
 	"example.com/atm"
+	"example.com/atm/vault/zone"
 )
 
 // Limits bound what may leave an account by withdrawal, transfer and
@@ -25,7 +24,8 @@ const NoneMay = -1
 
 // valid reports whether every limit is one that an account can have.
 func (l Limits) valid() bool {
-	return l.PerOperation >= 0 && l.DailyAmount >= 0 && l.DailyCount >= NoneMay && ParseZone(l.Zone)
+	return l.PerOperation >= 0 && l.DailyAmount >= 0 && l.DailyCount >= NoneMay &&
+		zone.Known(l.Zone)
 }
 
 // Spent is what has left an account on one day.
@@ -35,35 +35,6 @@ type Spent struct {
 	Count  int64
 }
 
-// zones keeps the time zones that have been read: rules do no input.
-var zones sync.Map // string → *time.Location
-
-// ParseZone reports whether there is a time zone of this name.
-func ParseZone(name string) bool { return name != "Local" && zone(name) != nil }
-
-// zone returns a time zone, and nil when there is none of this name.
-func zone(name string) *time.Location {
-	if known, ok := zones.Load(name); ok {
-		return known.(*time.Location)
-	}
-	location, err := time.LoadLocation(name)
-	if err != nil {
-		return nil
-	}
-	zones.Store(name, location)
-	return location
-}
-
-// day is the day of t by the calendar of a zone. A zone was checked when it
-// was set.
-func day(t time.Time, name string) int64 {
-	if location := zone(name); location != nil {
-		t = t.In(location)
-	}
-	year, month, date := t.Date()
-	return time.Date(year, month, date, 0, 0, 0, 0, time.UTC).Unix() / (24 * 60 * 60)
-}
-
 // spend counts amount as leaving a, or says which limit forbids it.
 func (a *Account) spend(amount atm.Amount, now time.Time) (atm.Status, bool) {
 	l := a.Limits
@@ -71,7 +42,7 @@ func (a *Account) spend(amount atm.Amount, now time.Time) (atm.Status, bool) {
 		return atm.Status{}, true
 	}
 	spent := a.Spent
-	if today := day(now, l.Zone); spent.Day != today {
+	if today := zone.Day(now, l.Zone); spent.Day != today {
 		spent = Spent{Day: today}
 	}
 	switch {
@@ -160,14 +131,14 @@ func (l Limits) record() atm.Record {
 	case l.DailyCount != 0:
 		count = l.DailyCount
 	}
-	zone := l.Zone
-	if zone == "" {
-		zone = "UTC"
+	name := l.Zone
+	if name == "" {
+		name = "UTC"
 	}
 	return atm.Record{
 		{Name: "per_operation", Value: text(l.PerOperation)},
 		{Name: "daily_amount", Value: text(l.DailyAmount)},
 		{Name: "daily_count", Value: count},
-		{Name: "zone", Value: zone},
+		{Name: "zone", Value: name},
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"example.com/atm"
+	"example.com/atm/vault/zone"
 )
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -201,7 +202,7 @@ func TestLimitsBoundWhatLeavesAnAccount(t *testing.T) {
 	limited := func(l Limits, s Spent) []Account {
 		return []Account{with(mine("100", 1000), func(a *Account) { a.Limits, a.Spent = l, s })}
 	}
-	today := day(noon, "")
+	today := zone.Day(noon, "")
 	take := Withdraw{Party: demo, Account: "100", Cash: till, Amount: 250, Tell: true}
 	testRules(t, []ruleCase{
 		{

@@ -1,0 +1,37 @@
+// Package zone is the calendars of time zones, the same on every machine and for rules, which do
+// no input.
+package zone
+
+import (
+	"sync"
+	"time"
+	_ "time/tzdata" // so that a zone means the same on every machine
+)
+
+// zones keeps the time zones that have been read.
+var zones sync.Map // string → *time.Location
+
+// Known reports whether there is a time zone of this name in the IANA database.
+func Known(name string) bool { return name != "Local" && of(name) != nil }
+
+// of returns a time zone, and nil when there is none of this name.
+func of(name string) *time.Location {
+	if known, ok := zones.Load(name); ok {
+		return known.(*time.Location)
+	}
+	location, err := time.LoadLocation(name)
+	if err != nil {
+		return nil
+	}
+	zones.Store(name, location)
+	return location
+}
+
+// Day is the day of t by the calendar of a zone that is Known, since 1970.
+func Day(t time.Time, name string) int64 {
+	if location := of(name); location != nil {
+		t = t.In(location)
+	}
+	year, month, date := t.Date()
+	return time.Date(year, month, date, 0, 0, 0, 0, time.UTC).Unix() / (24 * 60 * 60)
+}
