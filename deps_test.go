@@ -22,7 +22,7 @@ var places = map[string][]string{
 	"auth":                  {"", "internal"},
 	"auth/login":            {"auth"},
 	"auth/login/logintest":  {"auth", "certs", "internal"},
-	"teller":                {"", "vault", "audit"},
+	"teller":                {"", "vault", "vault/zone", "audit"},
 	"teller/methods":        {""},
 	"teller/confirm":        {"", "audit", "vault"},
 	"teller/events":         {"", "vault", "audit"},
