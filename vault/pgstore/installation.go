@@ -78,9 +78,10 @@ func open(ctx context.Context, cfg Config, prepare func(*Store) error) (*Store, 
 		return nil, err
 	}
 	s := &Store{
+		reader:   reader{db: db, keys: keys},
 		Files:    shared.NewFiles(db, keys, cfg.Adopt),
 		Replicas: shared.New(db, cfg.Replica),
-		replica:  cfg.Replica != "", db: db, keys: keys,
+		replica:  cfg.Replica != "",
 	}
 	s.past.tell = s.Replicas.TellRollback
 	if !s.replica {

@@ -20,9 +20,9 @@ var _ vault.Backend = (*Store)(nil)
 const movedAtOnce = 1024
 
 // Dump implements vault.Backend.
-func (s *Store) Dump(ctx context.Context, yield func(*vault.Part) error) (*vault.Trail, error) {
+func (r *reader) Dump(ctx context.Context, yield func(*vault.Part) error) (*vault.Trail, error) {
 	var t vault.Trail
-	err := s.db.Snapshot(ctx, func(tx pgx.Tx) error {
+	err := r.db.Snapshot(ctx, func(tx pgx.Tx) error {
 		var logs []int64
 		var err error
 		if t.Checkpoint, t.Head, err = signed(ctx, tx); err != nil {
@@ -32,7 +32,7 @@ func (s *Store) Dump(ctx context.Context, yield func(*vault.Part) error) (*vault
 			return err
 		}
 		t.Logs = journalIndexes(logs)
-		return dumpParts(ctx, tx, s.keys, t.Size(), yield)
+		return dumpParts(ctx, tx, r.keys, t.Size(), yield)
 	})
 	return &t, err
 }
@@ -198,9 +198,9 @@ func (s *Store) BeginLog(ctx context.Context) error {
 }
 
 // All implements vault.Backend.
-func (s *Store) All(ctx context.Context) (*vault.Records, error) {
+func (r *reader) All(ctx context.Context) (*vault.Records, error) {
 	var all vault.Records
-	err := s.db.Snapshot(ctx, func(tx pgx.Tx) error {
+	err := r.db.Snapshot(ctx, func(tx pgx.Tx) error {
 		var err error
 		if all.Accounts, err = database.List(ctx, tx, scanAccount, "SELECT "+accountColumns+
 			" FROM accounts ORDER BY number NULLS LAST, name"); err != nil {

@@ -169,42 +169,42 @@ func known(t *time.Time) time.Time {
 }
 
 // Users implements people.Store.
-func (s *Store) Users(ctx context.Context) ([]people.User, error) {
-	return database.Listed(ctx, s.db, usersIn(s.keys), allUsers+" ORDER BY subject")
+func (r *reader) Users(ctx context.Context) ([]people.User, error) {
+	return database.Listed(ctx, r.db, usersIn(r.keys), allUsers+" ORDER BY subject")
 }
 
 // Revocations implements people.Store.
-func (s *Store) Revocations(ctx context.Context) ([]people.Revocation, error) {
-	return database.Listed(ctx, s.db, scanRevocation, allRevocations+" ORDER BY name")
+func (r *reader) Revocations(ctx context.Context) ([]people.Revocation, error) {
+	return database.Listed(ctx, r.db, scanRevocation, allRevocations+" ORDER BY name")
 }
 
 // Certificates implements people.Store.
-func (s *Store) Certificates(ctx context.Context) ([]people.Certificate, error) {
-	return database.Listed(ctx, s.db, scanCertificate, "SELECT "+certificateColumns+
+func (r *reader) Certificates(ctx context.Context) ([]people.Certificate, error) {
+	return database.Listed(ctx, r.db, scanCertificate, "SELECT "+certificateColumns+
 		" FROM certificates ORDER BY serial")
 }
 
 // Passkeys implements people.Store.
-func (s *Store) Passkeys(ctx context.Context, subject string) ([]people.Passkey, error) {
-	return database.Listed(ctx, s.db, scanPasskey, "SELECT "+passkeyColumns+
+func (r *reader) Passkeys(ctx context.Context, subject string) ([]people.Passkey, error) {
+	return database.Listed(ctx, r.db, scanPasskey, "SELECT "+passkeyColumns+
 		" FROM passkeys WHERE subject = $1 ORDER BY id", subject)
 }
 
 // Passkey implements people.Store.
-func (s *Store) Passkey(ctx context.Context, id string) (*people.Passkey, error) {
-	return first(database.Listed(ctx, s.db, scanPasskey, "SELECT "+passkeyColumns+
+func (r *reader) Passkey(ctx context.Context, id string) (*people.Passkey, error) {
+	return first(database.Listed(ctx, r.db, scanPasskey, "SELECT "+passkeyColumns+
 		" FROM passkeys WHERE id = $1", id))
 }
 
 // Sessions implements people.Store.
-func (s *Store) Sessions(ctx context.Context, subject string) ([]people.Session, error) {
-	return database.Listed(ctx, s.db, scanSession, "SELECT "+sessionColumns+
+func (r *reader) Sessions(ctx context.Context, subject string) ([]people.Session, error) {
+	return database.Listed(ctx, r.db, scanSession, "SELECT "+sessionColumns+
 		" FROM sessions WHERE subject = $1 ORDER BY id", subject)
 }
 
 // Session implements people.Store.
-func (s *Store) Session(ctx context.Context, id string) (*people.Session, error) {
-	return first(database.Listed(ctx, s.db, scanSession, "SELECT "+sessionColumns+
+func (r *reader) Session(ctx context.Context, id string) (*people.Session, error) {
+	return first(database.Listed(ctx, r.db, scanSession, "SELECT "+sessionColumns+
 		" FROM sessions WHERE id = $1", id))
 }
 

@@ -17,7 +17,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
 	"example.com/atm/vault/pgstore/database"
 	"example.com/atm/vault/pgstore/schema"
@@ -60,17 +59,15 @@ func (c Config) log() *slog.Logger {
 	return c.Log
 }
 
-// A Store is a vault.Store in a database.
+// A Store is a vault.Store in a database. Its reader has the methods that only read the books.
 type Store struct {
+	reader
+
 	// Replicas are all servers on the database, and Files the files that they share.
 	Replicas *shared.Replicas
 	Files    *shared.Files
 
-	replica bool // this program is one
-	db      *database.DB
-	keys    *secrets.Keys
-
-	past     past
+	replica  bool // this program is one
 	trouble  trouble
 	settings atomic.Pointer[string] // of the database, for sessions that begin; nil at first
 	oldest   atomic.Int64           // a day before which there is no request id
@@ -118,14 +115,6 @@ func (s *Store) Close() error {
 	s.db.Close()
 	return nil
 }
-
-// Newest is the head of the audit log in the newest state of the journal that was read or
-// written here.
-func (s *Store) Newest() merkle.Head { return s.past.newest().head }
-
-// RolledBack is the error that is ErrRolledBack when the journal was found to have gone back.
-// From then on the store neither commits nor says what is signed.
-func (s *Store) RolledBack() error { return s.past.err() }
 
 // Trouble says why commits have failed lately. It is nil when they succeed, as far as is known.
 func (s *Store) Trouble() error { return s.trouble.recent() }

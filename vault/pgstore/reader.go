@@ -8,17 +8,33 @@ import (
 	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
 	"example.com/atm/vault/pgstore/database"
+	"example.com/atm/vault/pgstore/secrets"
 	"github.com/jackc/pgx/v5"
 )
 
+// A reader answers what can be asked of a store.
+type reader struct {
+	db   *database.DB
+	keys *secrets.Keys // open what is sealed
+	past past
+}
+
+// Newest is the head of the audit log in the newest state of the journal that was read or
+// written here.
+func (r *reader) Newest() merkle.Head { return r.past.newest().head }
+
+// RolledBack is the error that is ErrRolledBack when the journal was found to have gone back.
+// From then on the store neither commits nor says what is signed.
+func (r *reader) RolledBack() error { return r.past.err() }
+
 // Signed implements vault.Store.
-func (s *Store) Signed(ctx context.Context) (checkpoint []byte, head merkle.Head, err error) {
-	err = s.db.Patiently(ctx, func() error {
+func (r *reader) Signed(ctx context.Context) (checkpoint []byte, head merkle.Head, err error) {
+	err = r.db.Patiently(ctx, func() error {
 		bounded, cancel := context.WithTimeout(ctx, database.RoundTrip)
 		defer cancel()
-		seen := s.past.newest() // before the query: commits go on meanwhile
+		seen := r.past.newest() // before the query: commits go on meanwhile
 		var row sightingRow
-		if err := s.db.QueryRow(bounded, "SELECT "+sightColumns+", checkpoint FROM log",
+		if err := r.db.QueryRow(bounded, "SELECT "+sightColumns+", checkpoint FROM log",
 			int64(seen.size)).Scan(row.columns(&checkpoint)...); err != nil {
 			return database.Explain(err)
 		}
@@ -27,7 +43,7 @@ func (s *Store) Signed(ctx context.Context) (checkpoint []byte, head merkle.Head
 			return err
 		}
 		head = now.head
-		return s.past.observe(seen, now)
+		return r.past.observe(seen, now)
 	})
 	if err != nil {
 		return nil, merkle.Head{}, err
@@ -48,12 +64,12 @@ func signed(ctx context.Context, q database.Querier) (checkpoint []byte, head me
 }
 
 // Logs implements vault.Store.
-func (s *Store) Logs(ctx context.Context) ([]vault.JournalIndex, error) {
+func (r *reader) Logs(ctx context.Context) ([]vault.JournalIndex, error) {
 	var logs []int64
-	err := s.db.Patiently(ctx, func() error {
+	err := r.db.Patiently(ctx, func() error {
 		bounded, cancel := context.WithTimeout(ctx, database.RoundTrip)
 		defer cancel()
-		return database.Explain(s.db.QueryRow(bounded, "SELECT logs FROM log").Scan(&logs))
+		return database.Explain(r.db.QueryRow(bounded, "SELECT logs FROM log").Scan(&logs))
 	})
 	return journalIndexes(logs), err
 }
@@ -71,11 +87,11 @@ func journalIndexes(numbers []int64) []vault.JournalIndex {
 const entriesAtOnce = 4096
 
 // Entries implements vault.Store.
-func (s *Store) Entries(ctx context.Context, from, to vault.JournalIndex,
+func (r *reader) Entries(ctx context.Context, from, to vault.JournalIndex,
 	yield func(index vault.JournalIndex, leaf []byte) error,
 ) error {
-	return s.db.Patiently(ctx, func() error {
-		return entries(ctx, s.db, from, to, func(index vault.JournalIndex, leaf []byte) error {
+	return r.db.Patiently(ctx, func() error {
+		return entries(ctx, r.db, from, to, func(index vault.JournalIndex, leaf []byte) error {
 			from = index + 1
 			return yield(index, leaf)
 		})
@@ -116,15 +132,15 @@ func entries(ctx context.Context, q database.Querier, from, to vault.JournalInde
 }
 
 // History implements vault.Store.
-func (s *Store) History(ctx context.Context, account vault.Name, from uint64,
+func (r *reader) History(ctx context.Context, account vault.Name, from uint64,
 	yield func(version uint64, index vault.JournalIndex, leaf []byte) bool,
 ) error {
 	below := from // what is left to read
-	return s.db.Patiently(ctx, func() error {
+	return r.db.Patiently(ctx, func() error {
 		if below == 0 {
 			return nil
 		}
-		return history(ctx, s.db, account, below, func(version uint64, index vault.JournalIndex,
+		return history(ctx, r.db, account, below, func(version uint64, index vault.JournalIndex,
 			leaf []byte,
 		) bool {
 			below = version - 1
@@ -178,13 +194,13 @@ func history(ctx context.Context, q database.Querier, account vault.Name, from u
 var errEnough = errors.New("enough")
 
 // Balances implements vault.Store.
-func (s *Store) Balances(ctx context.Context, yield func(vault.Account)) (
+func (r *reader) Balances(ctx context.Context, yield func(vault.Account)) (
 	journal vault.JournalIndex, err error,
 ) {
 	begun := false
 	var broken error // once somebody was told of an account, there is no beginning anew
-	err = s.db.Patiently(ctx, func() error {
-		failed := s.db.Snapshot(ctx, func(tx pgx.Tx) error {
+	err = r.db.Patiently(ctx, func() error {
+		failed := r.db.Snapshot(ctx, func(tx pgx.Tx) error {
 			var size int64
 			if err := tx.QueryRow(ctx, "SELECT size FROM log").Scan(&size); err != nil {
 				return database.Explain(err)
@@ -209,8 +225,8 @@ func (s *Store) Balances(ctx context.Context, yield func(vault.Account)) (
 }
 
 // Account implements vault.Store.
-func (s *Store) Account(ctx context.Context, name vault.Name) (vault.Account, error) {
-	found, err := database.Listed(ctx, s.db, scanAccount, "SELECT "+accountColumns+
+func (r *reader) Account(ctx context.Context, name vault.Name) (vault.Account, error) {
+	found, err := database.Listed(ctx, r.db, scanAccount, "SELECT "+accountColumns+
 		" FROM accounts WHERE name = $1", string(name))
 	if err != nil || len(found) == 0 {
 		return vault.Account{Name: name}, err
@@ -219,8 +235,8 @@ func (s *Store) Account(ctx context.Context, name vault.Name) (vault.Account, er
 }
 
 // Accounts implements vault.Store.
-func (s *Store) Accounts(ctx context.Context, after uint64, limit int) ([]vault.Account, error) {
-	return database.Listed(ctx, s.db, scanAccount, "SELECT "+accountColumns+
+func (r *reader) Accounts(ctx context.Context, after uint64, limit int) ([]vault.Account, error) {
+	return database.Listed(ctx, r.db, scanAccount, "SELECT "+accountColumns+
 		" FROM accounts WHERE number > $1 ORDER BY number LIMIT $2",
 		int64(min(after, 1<<62)), limit)
 }
