@@ -60,6 +60,7 @@ func fileOf(t *testing.T, path string) []byte {
 // sizes, and reads after each rotation what follows the LSNs that may be flushed by
 // then: all of it, and ErrDamaged when a record of it is torn.
 func TestSegmentsKeepWhatIsNotFlushed(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes long")
 	}
@@ -161,6 +162,7 @@ func TestPowerCutLosesNoDurableRecord(t *testing.T) {
 // TestWaitersShareTheDisk lets many wait at once: each learns that its own record is
 // durable, and all are there in order.
 func TestWaitersShareTheDisk(t *testing.T) {
+	t.Parallel()
 	l, path := create(t)
 	var waiters sync.WaitGroup
 	const n = 200
