@@ -13,7 +13,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/client"
-	"example.com/atm/vault/vaulttest"
+	"example.com/atm/vault/vaulttest/linear"
 )
 
 // TestHistoriesAreLinearizable has 8 clients deposit, withdraw, transfer and inquire while the
@@ -28,7 +28,7 @@ func TestHistoriesAreLinearizable(t *testing.T) {
 	for history := range histories {
 		s := startServer(t)
 		openAccounts(t, s, opening)
-		r := vaulttest.NewRecorder()
+		r := linear.NewRecorder()
 		var wg sync.WaitGroup
 		var again atomic.Int64
 		var up sync.RWMutex // held for writing while the server is down
@@ -40,7 +40,7 @@ func TestHistoriesAreLinearizable(t *testing.T) {
 			c := []*client.Client{s.demo(t, 1)}
 			wg.Go(func() {
 				for range each {
-					in := vaulttest.RandomIntent()
+					in := linear.Random()
 					r.Begin(n, in)(ask(t, c, in, isUp, &again))
 				}
 			})
@@ -66,7 +66,7 @@ func TestHistoriesAreLinearizable(t *testing.T) {
 // openAccounts opens the accounts of a history.
 func openAccounts(t testing.TB, s *server, opening atm.Amount) {
 	t.Helper()
-	for i := range vaulttest.HistoryAccounts {
+	for i := range linear.Accounts {
 		cmd := s.command("atmctl", "account", "open", fmt.Sprint(i+1), "--owner", "user:demo",
 			"--opening", opening.String())
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -77,9 +77,9 @@ func openAccounts(t testing.TB, s *server, opening atm.Amount) {
 
 // ask carries out an intent, as often as necessary to learn its outcome, on one server and then
 // on the next.
-func ask(t *testing.T, servers []*client.Client, in vaulttest.Intent, isUp func(),
+func ask(t *testing.T, servers []*client.Client, in linear.Intent, isUp func(),
 	again *atomic.Int64,
-) vaulttest.Outcome {
+) linear.Outcome {
 	account, to := atm.AccountID(in.Account+1), atm.AccountID(in.To+1)
 	id := atm.RequestID(atm.NewUUID(time.Now()))
 	for n := 0; ; n++ {
@@ -98,12 +98,12 @@ func ask(t *testing.T, servers []*client.Client, in vaulttest.Intent, isUp func(
 			a, err = c.Inquiry(t.Context(), account)
 		}
 		if err == nil && a.Code != atm.Unavailable {
-			return vaulttest.Outcome{Code: a.Code, Result: a.Text()}
+			return linear.Outcome{Code: a.Code, Result: a.Text()}
 		}
 		var fault *client.FaultError
 		if errors.As(err, &fault) || t.Context().Err() != nil {
 			t.Error(err)
-			return vaulttest.Outcome{}
+			return linear.Outcome{}
 		}
 		again.Add(1)
 	}

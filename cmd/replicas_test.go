@@ -23,7 +23,7 @@ import (
 	"example.com/atm/client"
 	"example.com/atm/internal/needs"
 	"example.com/atm/vault/pgstore/pgtest"
-	"example.com/atm/vault/vaulttest"
+	"example.com/atm/vault/vaulttest/linear"
 )
 
 // startReplicas starts servers on one database. The first one creates the credentials of all.
@@ -81,7 +81,7 @@ func TestHistoriesOnReplicasAreLinearizable(t *testing.T) {
 	for history := range soak(1, 10) {
 		all := startReplicas(t, 2, pgtest.Start(t).Database(t))
 		openAccounts(t, all[0], opening)
-		r := vaulttest.NewRecorder()
+		r := linear.NewRecorder()
 		var wg sync.WaitGroup
 		var again atomic.Int64
 		for n := range clients {
@@ -91,7 +91,7 @@ func TestHistoriesOnReplicasAreLinearizable(t *testing.T) {
 			}
 			wg.Go(func() {
 				for range each {
-					in := vaulttest.RandomIntent()
+					in := linear.Random()
 					r.Begin(n, in)(ask(t, two, in, func() {}, &again))
 				}
 			})

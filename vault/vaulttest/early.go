@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"example.com/atm"
-
 	"example.com/atm/vault"
+	"example.com/atm/vault/vaulttest/linear"
 )
 
 // A cut is a store that can be cut off, as a process that is killed is: what
@@ -82,16 +82,16 @@ func history(t *testing.T, p Place, early bool) bool {
 	signer := NewSigner(t)
 	store := p.Open(t)
 	l := vault.NewLedger(vault.Config{Store: store, Signer: signer})
-	for i := range HistoryAccounts {
+	for i := range linear.Accounts {
 		must(t, l, openHistoryAccount(i, opening))
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	r := NewRecorder()
+	r := linear.NewRecorder()
 	type question struct {
 		cmd      vault.Command
-		answered func(Outcome)
+		answered func(linear.Outcome)
 	}
 	asked := make([]*question, clients) // by client; nil when everything was answered
 	var again atomic.Int64
@@ -116,8 +116,8 @@ func history(t *testing.T, p Place, early bool) bool {
 					default:
 					}
 					if asked[client] == nil {
-						in := RandomIntent()
-						asked[client] = &question{identified(t, in.command(),
+						in := linear.Random()
+						asked[client] = &question{identified(t, commandOf(in),
 							atm.RequestID(atm.NewUUID(time.Now()))), r.Begin(client, in)}
 					} else {
 						again.Add(1)
@@ -127,7 +127,7 @@ func history(t *testing.T, p Place, early bool) bool {
 						return
 					}
 					text, _ := answer.Result.(string)
-					asked[client].answered(Outcome{Code: answer.Code, Result: text})
+					asked[client].answered(linear.Outcome{Code: answer.Code, Result: text})
 					asked[client] = nil
 				}
 			})
@@ -144,24 +144,13 @@ func history(t *testing.T, p Place, early bool) bool {
 	return r.Linearizable(t, opening)
 }
 
-// RandomIntent returns something to ask for.
-func RandomIntent() Intent {
-	operations := []atm.Operation{atm.Inquiry, atm.Deposit, atm.Withdraw, atm.Transfer}
-	return Intent{
-		Operation: operations[rand.IntN(len(operations))],
-		Account:   rand.IntN(HistoryAccounts),
-		To:        rand.IntN(HistoryAccounts),
-		Amount:    atm.Amount(1 + rand.IntN(500)),
-	}
-}
-
 func historyAccount(i int) vault.Name { return vault.Name(fmt.Sprint(i + 1)) }
 
 func openHistoryAccount(i int, opening atm.Amount) vault.Command {
 	return open(historyAccount(i), opening)
 }
 
-func (in Intent) command() vault.Command {
+func commandOf(in linear.Intent) vault.Command {
 	n := historyAccount(in.Account)
 	switch in.Operation {
 	case atm.Deposit:

@@ -1,7 +1,10 @@
-package vaulttest
+// Package linear checks that what concurrent clients of a bank were told can have happened
+// one operation after the other.
+package linear
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"testing"
 	"time"
@@ -10,13 +13,24 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// An Intent is what a client of a history asks for. Accounts are numbered from
-// 0 to HistoryAccounts-1.
+// An Intent is what a client of a history asks for. Accounts are numbered from 0 to
+// Accounts-1.
 type Intent struct {
 	Operation atm.Operation // inquiry, deposit, withdraw or transfer
 	Account   int
 	To        int // of a transfer
 	Amount    atm.Amount
+}
+
+// Random returns something to ask for.
+func Random() Intent {
+	operations := []atm.Operation{atm.Inquiry, atm.Deposit, atm.Withdraw, atm.Transfer}
+	return Intent{
+		Operation: operations[rand.IntN(len(operations))],
+		Account:   rand.IntN(Accounts),
+		To:        rand.IntN(Accounts),
+		Amount:    atm.Amount(1 + rand.IntN(500)),
+	}
 }
 
 // An Outcome is what the client was told, after as many tries as it took.
@@ -25,8 +39,8 @@ type Outcome struct {
 	Result string
 }
 
-// HistoryAccounts is the number of accounts in a history.
-const HistoryAccounts = 3
+// Accounts is the number of accounts in a history.
+const Accounts = 3
 
 // A Recorder records what many clients asked and were told, and when.
 type Recorder struct {
@@ -61,9 +75,8 @@ func (r *Recorder) Len() int {
 	return len(r.ops)
 }
 
-// linearTimeout bounds the search for an order. What it is for takes
-// milliseconds.
-const linearTimeout = 2 * time.Minute
+// timeout bounds the search for an order, which takes milliseconds as a rule.
+const timeout = 2 * time.Minute
 
 // Linearizable reports whether the operations can have happened one after the
 // other, each between its call and its answer, from accounts that hold opening.
@@ -72,14 +85,14 @@ func (r *Recorder) Linearizable(t testing.TB, opening atm.Amount) bool {
 	t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	result, _ := porcupine.CheckOperationsVerbose(accountsModel(opening), r.ops, linearTimeout)
+	result, _ := porcupine.CheckOperationsVerbose(accountsModel(opening), r.ops, timeout)
 	if result == porcupine.Unknown {
 		t.Fatal("no order was found and none was ruled out")
 	}
 	return result == porcupine.Ok
 }
 
-type balances [HistoryAccounts]atm.Amount
+type balances [Accounts]atm.Amount
 
 func accountsModel(opening atm.Amount) porcupine.Model {
 	return porcupine.Model{
