@@ -272,3 +272,37 @@ func TestUsersAddAndRemovePasskeysOfTheirOwn(t *testing.T) {
 		t.Errorf("%d passkeys, not two", len(rows))
 	}
 }
+
+// TestSignInPageMakesGuessersWait guesses the secret of a user until the page asks to wait. Others
+// from the same address, and the user by another method, need not.
+func TestSignInPageMakesGuessersWait(t *testing.T) {
+	t.Parallel()
+	daemontest.Single(t, "each replica counts by itself for a moment")
+	h := withConsole(t)
+	b := newWebBrowser(t, h)
+	ada := enrol(b, "user:ada", "customer")
+	guess := func(name string) (int, string, http.Header) {
+		t.Helper()
+		return b.ask(signInPage, url.Values{"name": {name}, "secret": {"guess"}})
+	}
+	for i := range 200 {
+		status, page, header := guess("ada")
+		if status == http.StatusTooManyRequests {
+			if i < 50 || header.Get("Retry-After") == "" ||
+				!strings.Contains(page, "Too many sign-ins from your address have failed.") {
+				t.Errorf("after %d guesses: %v %s", i, header, page)
+			}
+			break
+		}
+		if status != http.StatusUnauthorized {
+			t.Fatalf("guess %d is answered %d", i, status)
+		}
+	}
+	if status, _, _ := guess("ada"); status != http.StatusTooManyRequests {
+		t.Errorf("another guess: %d", status)
+	}
+	if status, _, _ := guess("bob"); status != http.StatusUnauthorized {
+		t.Errorf("a guess about somebody else: %d", status)
+	}
+	b.mustSignIn(ada)
+}

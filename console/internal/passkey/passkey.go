@@ -129,7 +129,12 @@ func (s *Site) open(p Purpose, state string) (data webauthn.SessionData, err err
 	return data, nil
 }
 
-func (p Purpose) bytes() []byte { return []byte(p.Browser + " " + p.Act) }
+// bytes are what a challenge is sealed for. The hash has one length, so that a browser that chooses
+// its secret cannot make it run together with an act.
+func (p Purpose) bytes() []byte {
+	browser := sha256.Sum256([]byte(p.Browser))
+	return append(browser[:], p.Act...)
+}
 
 // user is a user as the library sees them.
 type user struct {
