@@ -16,6 +16,7 @@ const (
 	stepHeight   = 40
 	pathX        = 160 // of the nodes on the path
 	besideX      = 110 // from there to the hashes on the left and on the right
+	nodeSpace    = 8   // below the name of the entry
 	shortHash    = 8   // characters of a hash that are drawn
 	maxPathSteps = 64
 )
@@ -53,7 +54,7 @@ func pathOf(proof string, index int64) *path {
 		return nil
 	}
 	p.Bottom = len(p.Beside)*stepHeight + stepHeight/2
-	p.Height = p.Bottom + stepHeight/2
+	p.Height = p.Bottom + stepHeight - nodeSpace
 	// On which side each hash is follows from index and size (RFC 9162, section 2.1.3.2).
 	node, last := index, p.Size-1
 	for i := range p.Beside {

@@ -70,6 +70,6 @@ async function follow() {
 }
 
 if (body) {
-  status.textContent = "New entries appear above, while this page can be seen.";
+  status.textContent = "New entries appear at the top of the table, while this page can be seen.";
   follow();
 }

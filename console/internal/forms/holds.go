@@ -91,7 +91,7 @@ var holdActions = []Action{{
 	Fields: []Field{
 		{Name: "account", Label: "Account", Kind: Account},
 		{
-			Name: "operations", Label: "For", Kind: Choices,
+			Name: "operations", Label: "Operations", Kind: Choices,
 			Options: []string{"inquiry", "deposit", "withdraw", "transfer", "authorize"},
 		},
 		{Name: "cap", Label: "Dollars in all", Kind: Amount},
