@@ -141,24 +141,27 @@ func (b *browser) accessible() {
 	}
 }
 
+// scheme makes pages dark or light.
+func scheme(dark bool) chromedp.Action[chromedp.Void] {
+	value := "light"
+	if dark {
+		value = "dark"
+	}
+	return func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+		_, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: value}},
+		})
+		return chromedp.Void{}, err
+	}
+}
+
 // picture writes the page as an image into docs/ when ATM_UPDATE is set.
 func (b *browser) picture(name string, width, height int64, dark bool) {
 	b.t.Helper()
 	if os.Getenv("ATM_UPDATE") == "" {
 		return
 	}
-	scheme := "light"
-	if dark {
-		scheme = "dark"
-	}
-	b.do(chromedp.EmulateViewport(width, height), func(ctx context.Context,
-		t *chromedp.Target,
-	) (chromedp.Void, error) {
-		_, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
-		})
-		return chromedp.Void{}, err
-	})
+	b.do(chromedp.EmulateViewport(width, height), scheme(dark))
 	image := result(b, chromedp.CaptureScreenshot())
 	if err := os.WriteFile("../docs/"+name, image, 0o644); err != nil {
 		b.t.Fatal(err)

@@ -36,9 +36,10 @@ var consolePages = map[string][]string{
 	},
 }
 
-// TestEachPageIsAccessibleAndFits visits the pages of each role. axe-core finds nothing, no page
-// is wider than a phone, and none has more bytes than it may.
+// TestEachPageIsAccessibleAndFits visits the pages of each role. axe-core finds nothing, in the
+// dark or in the light; no page is wider than a phone, and none has more bytes than it may.
 func TestEachPageIsAccessibleAndFits(t *testing.T) {
+	t.Parallel()
 	b := openBrowser(t)
 	s := startServer(t)
 	hold, err := s.demo(t, 1).Authorize(t.Context(), 100, 3000, time.Hour,
@@ -71,7 +72,10 @@ func TestEachPageIsAccessibleAndFits(t *testing.T) {
 			if got := b.text("h1"); got == "Not Found" || got == "Forbidden" {
 				t.Errorf("%s, %s: %s", role, path, got)
 			}
-			b.accessible()
+			for _, dark := range []bool{true, false} {
+				b.do(scheme(dark))
+				b.accessible()
+			}
 			wide := result(b, chromedp.Evaluate[int](`document.documentElement.scrollWidth`))
 			if wide > 360 {
 				t.Errorf("%s, %s is %d pixels wide on a phone", role, path, wide)
@@ -88,6 +92,7 @@ func TestEachPageIsAccessibleAndFits(t *testing.T) {
 // TestStatementIsVerifiedAsAWholeInABrowser verifies a statement in the page, and changes an
 // amount in it: the row and the sum turn red.
 func TestStatementIsVerifiedAsAWholeInABrowser(t *testing.T) {
+	t.Parallel()
 	b := openBrowser(t)
 	s := startServer(t)
 	c := s.demo(t, 1)
@@ -135,6 +140,7 @@ func TestStatementIsVerifiedAsAWholeInABrowser(t *testing.T) {
 // TestAuditorFollowsReconcilesAndExportsInABrowser opens the log, sees an entry come and turn
 // green by itself, and works the balances out. A balance that the page was told wrong is found.
 func TestAuditorFollowsReconcilesAndExportsInABrowser(t *testing.T) {
+	t.Parallel()
 	b := openBrowser(t)
 	s := startServer(t)
 	link, err := url.Parse(s.openConsole(t, "operator"))
