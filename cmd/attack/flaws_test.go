@@ -205,6 +205,21 @@ var flaws = []flaw{
 		"a link is followed", "cmd/internal/output/output.go", `case isLink:`, `case false:`,
 		"file/a_link",
 	},
+	{
+		"a cookie works in every browser", "auth/session.go",
+		`[]byte(s.Agent), []byte(Agent(r))) != 1 {`, `[]byte(s.Agent), []byte(Agent(r))) > 1 {`,
+		"browser/session/another_browser",
+	},
+	{
+		"every secret is right", "auth/session.go",
+		`[]byte(digest), []byte(member.HA1)) == 1`, `[]byte(digest), []byte(member.HA1)) < 2`,
+		"browser/sign-in/a_wrong_secret",
+	},
+	{
+		"forms of other sites are read", "server/console.go",
+		`if err := s.cross.Check(r); err != nil {`,
+		`if err := s.cross.Check(r); err != nil && r.Host == "" {`, "browser/other_site",
+	},
 	{"a device is replaced", "cmd/internal/output/output.go", `case !mode.IsRegular():
 		return true, nil`, `case !mode.IsRegular():
 		return false, nil`, "file/a_device"},

@@ -15,6 +15,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/vault"
+	"example.com/atm/vault/people"
 	"example.com/atm/vault/pgstore"
 	"example.com/atm/vault/pgstore/pgtest"
 	"example.com/atm/vault/vaulttest"
@@ -467,7 +468,20 @@ func TestSchemaCalledLikeItsOwnerIsFoundByOtherRoles(t *testing.T) {
 	}
 	defer server.Close()
 	l := vaulttest.NewLedger(t, vault.Config{Store: server})
-	for _, c := range []vault.Command{openAccount("1", 7), deposit("1", 1)} {
+	commands := []vault.Command{openAccount("1", 7), deposit("1", 1)}
+	for _, rule := range []people.Rule{
+		people.Enrol{Subject: "user:a", Default: atm.Customer},
+		people.AddPasskey{Passkey: people.Passkey{ID: "k", Subject: "user:a", Key: []byte("k")}},
+		people.RenamePasskey{Subject: "user:a", ID: "k", Name: "Phone"},
+		people.BeginSession{Session: people.Session{ID: "s", Subject: "user:a", Passkey: "k"}},
+		people.EndSession{Subject: "user:a", ID: "s"},
+		people.RemovePasskey{Subject: "user:a", ID: "k"},
+	} {
+		commands = append(commands, vault.Command{
+			Event: audit.EventAdmin, Operation: "any", Rule: vault.People(rule),
+		})
+	}
+	for _, c := range commands {
 		if s := l.Do(t.Context(), c); s.Code != atm.OK {
 			t.Fatal(s)
 		}
