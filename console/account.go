@@ -46,11 +46,18 @@ type homePage struct {
 	Moves    bool // the caller may move money
 	Desk     bool // the caller sees every account
 	Auditor  bool // the caller reads the audit log
+	Number   string
+	Problem  string // with the number
 }
 
 // showHome shows what the caller can do here.
-func showHome(v *visit) {
+func showHome(v *visit) { showHomeWith(v, http.StatusOK, "", "") }
+
+// showHomeWith shows what the caller can do here, with a number that was typed and what is wrong
+// with it.
+func showHomeWith(v *visit, code int, number, problem string) {
 	page := homePage{
+		Number: number, Problem: problem,
 		Moves:   v.caller.Has(atm.Customer) || v.caller.Has(atm.Teller),
 		Desk:    v.caller.Has(atm.Teller) || v.caller.Has(atm.Auditor),
 		Auditor: v.cfg.Bank.MayReadAudit(v.caller),
@@ -62,14 +69,15 @@ func showHome(v *visit) {
 			return
 		}
 	}
-	v.show(http.StatusOK, "home.html", "ATM", "atmclient SERVER PORT whoami", page)
+	v.show(code, "home.html", "ATM", "atmclient SERVER PORT whoami", page)
 }
 
 // findAccount leads from a number that was typed to the page of the account.
 func findAccount(v *visit) {
 	number := strings.TrimSpace(v.r.URL.Query().Get("number"))
 	if _, ok := atm.ParseAccountID(number); !ok {
-		v.refuse(http.StatusUnprocessableEntity, "An account number is 1 to 9007199254740991.")
+		showHomeWith(v, http.StatusUnprocessableEntity, number,
+			"An account number is 1 to 9007199254740991.")
 		return
 	}
 	http.Redirect(v.w, v.r, accountPath+url.PathEscape(number), http.StatusSeeOther)

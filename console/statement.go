@@ -76,6 +76,7 @@ type statementPage struct {
 	Days             []dayOf
 	Whole            bool   // all movements of the range are on the page
 	Older            string // link to the page after this one; empty on the last
+	Problem          string // with the range
 	statement
 }
 
@@ -92,16 +93,17 @@ func showStatement(v *visit, number string) {
 	if !ok {
 		return
 	}
-	if problem != "" {
+	if problem != "" && status.Code != atm.CursorInvalid { // which is what is wrong with a range
 		v.refuse(statusOf(status.Code), problem)
 		return
 	}
 	days := url.Values{"from": {from}, "to": {to}}
 	page := statementPage{
 		Number: number, From: from, To: to, Range: days.Encode(), statement: readStatement(status),
+		Problem: problem,
 	}
 	page.Days = byDay(page.Movements)
-	page.Whole = page.Next == "" && cursor == ""
+	page.Whole = problem == "" && page.Next == "" && cursor == ""
 	if page.Next != "" {
 		days.Set("cursor", page.Next)
 		page.Older = "?" + days.Encode()
@@ -112,7 +114,7 @@ func showStatement(v *visit, number string) {
 			same = append(same, bound[0], bound[1])
 		}
 	}
-	v.show(http.StatusOK, "statement.html", "Statement of account "+number,
+	v.show(statusOf(status.Code), "statement.html", "Statement of account "+number,
 		forms.CommandLine(same...), page)
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -248,6 +249,14 @@ func TestFormKeepsWhatWasTyped(t *testing.T) {
 		`role="alert"`, `value="user:demo"`)
 	form.Set("request_id", "")
 	v.send(http.StatusUnprocessableEntity, "/console/admin/accounts/open", form)
+	// So do the forms that only look.
+	shows(t, v.see(http.StatusUnprocessableEntity, "/console/account?number=x1"),
+		`id="problem"`, `value="x1"`)
+	shows(t, v.see(http.StatusUnprocessableEntity,
+		"/console/accounts/100/statement?from=2026-02-01&to=2026-01-01"),
+		`id="problem"`, `value="2026-02-01"`, "From is after to.")
+	shows(t, v.see(http.StatusUnprocessableEntity, "/console/admin/accounts?owner=demo"),
+		`role="alert"`, `value="demo"`)
 }
 
 // TestHoldsAndGrantsAreTakenBackInTheConsole lists a hold and a grant, and takes each back.
@@ -388,4 +397,33 @@ func TestStatementIsSavedWholeAsCSV(t *testing.T) {
 	v.see(http.StatusUnprocessableEntity, "/console/accounts/100/statement.csv?from=May")
 	v.see(http.StatusNotFound, "/console/accounts/200/statement.csv")
 	v.see(http.StatusOK, "/console/accounts/100/statement.csv?from=2020-01-01&to=2020-01-02")
+}
+
+// TestNothingHappensByLookingAtAForm looks at each form as it is before it is sent, with
+// everything filled in.
+func TestNothingHappensByLookingAtAForm(t *testing.T) {
+	t.Parallel()
+	h := consoleServer(t)
+	operator, customer := visitorAs(t, h, "operator"), visitorAs(t, h, "demo")
+	for _, path := range []string{
+		"admin/users/add?subject=user:eve&roles=operator", "admin/users/disable?subject=user:demo",
+		"admin/users/revoke?subject=user:demo", "admin/users/invite?subject=user:eve",
+		"admin/accounts/open?account=7", "admin/accounts/freeze?account=100",
+		"admin/accounts/limit?account=100&per_operation=1", "admin/accounts/close?account=100",
+		"admin/accounts/set?account=100&owner=user:operator", "admin/tokens/revoke?jti=x",
+		"admin/certificates/revoke?serial=aa",
+	} {
+		text := operator.see(http.StatusOK, "/console/"+path+"&review=1&request_id=r")
+		shows(t, text, `method="post"`)
+	}
+	customer.see(http.StatusOK, "/console/grants/give?account=100&operations=withdraw&cap=9&"+
+		"to=user:operator&review=1&request_id=r")
+	looks := []atm.Operation{atm.AccountShow, atm.HoldShow}
+	acts := daemontest.Count(h.Entries(t), func(e *audit.Entry) bool {
+		return e.Event == audit.EventAdmin && e.Caller.Subject != "system:init" &&
+			!slices.Contains(looks, e.Operation)
+	})
+	if acts != 0 {
+		t.Errorf("looking at forms made %d acts", acts)
+	}
 }
