@@ -5,12 +5,15 @@ package cmd_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -294,62 +297,105 @@ func TestAuditorFindsAChangedCentInABrowser(t *testing.T) {
 	}
 }
 
-// TestSavedSlipIsVerifiedFromTheDisk saves a slip and the page that verifies it, and opens both
+// TestSavedSlipsAreVerifiedFromTheDisk saves slips and the page that verifies them, and opens them
 // without a server.
-func TestSavedSlipIsVerifiedFromTheDisk(t *testing.T) {
+func TestSavedSlipsAreVerifiedFromTheDisk(t *testing.T) {
 	t.Parallel()
 	b := openBrowser(t)
 	s := startServer(t)
-	answer, err := s.demo(t, 1).Deposit(t.Context(), 100, 1250,
-		atm.RequestID(atm.NewUUID(time.Now())))
+	index := ""
+	for _, cents := range []atm.Amount{1250, 300, 75} {
+		answer, err := s.demo(t, 1).Deposit(t.Context(), 100, cents,
+			atm.RequestID(atm.NewUUID(time.Now())))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if index == "" {
+			index, _, _ = strings.Cut(answer.Receipt, " ")
+		}
+	}
+	slip := s.published(t, "demo", "/console/slips/"+index+"/file")
+	own := s.published(t, "demo", "/console/accounts/100/statement.json")
+	statement := s.published(t, "operator", "/console/accounts/100/statement.json")
+	part := s.published(t, "operator", "/console/log/proven?account=100")
+	page := s.published(t, "demo", "/console/verify.html")
+	key := strings.TrimSpace(s.published(t, "demo", "/console/log.vkey"))
+	s.stop(t)
+	folder := t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(folder, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	b.do(chromedp.Navigate("file://"+file("verify.html", page)), chromedp.SetValue("#key", key))
+	for i, tt := range []struct{ text, state, says string }{
+		{slip, "right", "Verified: entry " + index},
+		{strings.Replace(slip, "12.50", "12.60", 1), "wrong", "the entry is not the one in the log"},
+		{page, "unknown", ""},
+		{own, "unknown", "3 of 4 movements of account 100 are verified, and of 1 that"},
+		{statement, "right", "Verified: 4 movements of account 100. Each balance follows"},
+		{strings.Replace(statement, "12.50", "12.60", 1), "wrong", "the entry is not the one"},
+		{without(t, statement, 2), "wrong", "the balance at entry"},
+		{without(t, statement, 3), "wrong", "the closing balance does not follow"},
+		{part, "right", "Verified: 6 entries."},
+		{strings.Replace(part, `\"op\":\"deposit`, `\"op\":\"inquiry`, 1), "wrong", "the entry is not"},
+	} {
+		b.do(chromedp.SetUploadFiles("#slip", []string{file(strconv.Itoa(i)+".json", tt.text)}),
+			chromedp.Click("#form button"),
+			chromedp.WaitVisible("#verdict[data-state="+tt.state+"]"))
+		eventually(t, "the file is verified", func() bool {
+			return b.text("#verdict") != "Not verified yet."
+		})
+		if got := b.text("#verdict"); !strings.HasPrefix(got, tt.says) {
+			t.Errorf("%d: %s", i, got)
+		}
+		b.do(chromedp.Reload(), chromedp.SetValue("#key", key))
+	}
+	b.accessible()
+}
+
+// without is a saved statement without one of its slips.
+func without(t *testing.T, statement string, i int) string {
+	t.Helper()
+	var file map[string]any
+	if err := json.Unmarshal([]byte(statement), &file); err != nil {
+		t.Fatal(err)
+	}
+	file["slips"] = slices.Delete(file["slips"].([]any), i, i+1)
+	text, err := json.Marshal(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	index, _, _ := strings.Cut(answer.Receipt, " ")
-	get := func(path string) []byte {
-		t.Helper()
-		for { // until it is published
-			r, err := s.demo(t, 1).HTTP().Get(s.url + path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			text, err := io.ReadAll(r.Body)
-			r.Body.Close()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if r.StatusCode != http.StatusServiceUnavailable {
-				return text
-			}
-			time.Sleep(50 * time.Millisecond)
-		}
+	return string(text)
+}
+
+// published gets what a user may save, once what it is about is published.
+func (s *server) published(t *testing.T, user, path string) string {
+	t.Helper()
+	tls, err := clientFiles(s, user)
+	if err != nil {
+		t.Fatal(err)
 	}
-	page, slip, changed := filepath.Join(s.dir, "verify.html"), filepath.Join(s.dir, "slip.json"),
-		filepath.Join(s.dir, "changed.json")
-	text := get("/console/slips/" + index + "/file")
-	key := strings.TrimSpace(string(get("/console/log.vkey")))
-	for name, text := range map[string][]byte{
-		page: get("/console/verify.html"), slip: text,
-		changed: []byte(strings.Replace(string(text), "12.50", "12.60", 1)),
-	} {
-		if err := os.WriteFile(name, text, 0o600); err != nil {
+	c := &http.Client{Transport: &http.Transport{TLSClientConfig: tls, DisableKeepAlives: true}}
+	for {
+		answer, err := c.Get(s.url + path)
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	s.stop(t)
-	b.do(chromedp.Navigate("file://"+page), chromedp.SetValue("#key", key))
-	for _, tt := range []struct{ file, state, says string }{
-		{slip, "right", "Verified: entry " + index},
-		{changed, "wrong", "the entry is not the one in the log"},
-		{page, "unknown", ""},
-	} {
-		b.do(chromedp.SetUploadFiles("#slip", []string{tt.file}), chromedp.Click("#form button"),
-			chromedp.WaitVisible("#verdict[data-state="+tt.state+"]"))
-		if got := b.text("#verdict"); !strings.HasPrefix(got, tt.says) {
-			t.Errorf("%s: %s", tt.file, got)
+		text, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case answer.StatusCode == http.StatusOK:
+			return string(text)
+		case answer.StatusCode != http.StatusServiceUnavailable:
+			t.Fatalf("%s: %s\n%s", path, answer.Status, text)
 		}
+		time.Sleep(50 * time.Millisecond)
 	}
-	b.accessible()
 }
 
 // TestConsoleLinkWorksOnceAndForItsOwnPageAlone asks the listener of "atmctl console" as a page

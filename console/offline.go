@@ -4,19 +4,26 @@ import (
 	_ "embed" // the page
 	"encoding/json"
 	"fmt"
-	"net/http"
+	"regexp"
 	"strings"
 )
 
 //go:embed offline/verify.html
 var offlineSource string
 
+// importLine is what a module says it needs of another one, which stands in the same file here.
+var importLine = regexp.MustCompile(`(?m)^import .*\n`)
+
 // newOffline returns a page that verifies slips from a disk, with no network and no server: in
 // one file, since a browser loads no modules from a disk.
 func newOffline() ([]byte, error) {
-	script, err := assetFiles.ReadFile("assets/tlog.mjs")
-	if err != nil {
-		return nil, err
+	var script []byte
+	for _, name := range []string{"tlog.mjs", "slips.mjs"} {
+		part, err := assetFiles.ReadFile("assets/" + name)
+		if err != nil {
+			return nil, err
+		}
+		script = append(script, importLine.ReplaceAll(part, nil)...)
 	}
 	style, err := assetFiles.ReadFile("assets/console.css")
 	if err != nil {
@@ -51,17 +58,12 @@ type savedSlip struct {
 
 // saveSlip sends a slip as a file.
 func saveSlip(v *visit, index string) {
-	page, ok := readEntry(v, index)
+	slip, ok := provenSlip(v, index)
 	if !ok {
-		return
-	}
-	if page.Proof == "" {
-		v.refuse(http.StatusServiceUnavailable,
-			"The entry has no proof yet. Try again in a second.")
 		return
 	}
 	attach(v, "slip-"+index+".json", "application/json")
 	enc := json.NewEncoder(v.w)
 	enc.SetIndent("", "  ")
-	enc.Encode(savedSlip{page.Index, page.Leaf, page.Hash, page.Proof})
+	enc.Encode(slip)
 }

@@ -2,6 +2,7 @@
 // reader. Green is what was computed here, with a key that was pinned here.
 
 import { read } from "./files.mjs";
+import { cents, checkSlip } from "./slips.mjs";
 import { Finding, Log, checkProof, fromBase64, leafHash, toBase64 } from "./tlog.mjs";
 
 const pinned = "atm.log"; // in localStorage: {vkey, size, root}
@@ -89,8 +90,6 @@ async function verifyEntry() {
   });
 }
 
-const cents = (amount) => BigInt(amount.replace(".", ""));
-
 // checkMovement verifies that the entry of a movement is in the log, and that it says of the
 // account what the row says. It returns false where its bytes are not for the reader.
 async function checkMovement(row, account, pin) {
@@ -98,7 +97,7 @@ async function checkMovement(row, account, pin) {
   const answer = await fetch(`/console/slips/${index}/file`);
   if (!answer.ok) throw new Finding(10, "The entry is not published yet");
   const { entry, leaf, proof } = await answer.json();
-  await checkProof(proof, entry ? await leafHash(bytesOf(entry)) : fromBase64(leaf), index, pin.vkey);
+  await checkSlip({ index, entry, leaf, proof }, pin.vkey);
   if (!entry) return false;
   const change = JSON.parse(entry).state?.find((c) => c.account === account);
   if (!change || cents(change.after) !== cents(row.dataset.balance) ||
