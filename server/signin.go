@@ -130,22 +130,43 @@ func (a access) Begin(w http.ResponseWriter, r *http.Request, caller *atm.Caller
 	case status.Code == atm.OK:
 		a.cfg.Metrics.signIn(caller.Method, "ok")
 		signedIn(r)
-		setSession(w, secret, int(sessions.Life/time.Second))
+		a.endBefore(r)
+		setSession(w, secret)
 	case status.Receipt != "" || status.Code == atm.PermissionDenied:
 		a.Failed(r, caller.Method, caller.User, "session that was refused")
 	}
 	return status
 }
 
-// Leave implements console.Access.
-func (access) Leave(w http.ResponseWriter) { setSession(w, "", -1) }
+// endBefore ends the session that the browser was in before it began another one: its cookie is
+// about to be lost.
+func (a access) endBefore(r *http.Request) {
+	before, err := a.cfg.Authenticator.Session(r)
+	if err != nil {
+		return
+	}
+	end := teller.Call{
+		Operation: atm.SessionEnd, Args: []atm.Arg{{Kind: atm.String, Text: before.Session}},
+	}
+	if reply, err := a.rpc.begin(r.Context(), &session{caller: before}, end); err == nil {
+		reply()
+	}
+}
 
-// setSession gives a browser the cookie of a session, or takes it back.
-func setSession(w http.ResponseWriter, secret string, seconds int) {
-	http.SetCookie(w, &http.Cookie{
-		Name: auth.SessionCookie, Value: secret, Path: "/", MaxAge: seconds, Secure: true,
-		HttpOnly: true, SameSite: http.SameSiteStrictMode,
-	})
+// Leave implements console.Access.
+func (access) Leave(w http.ResponseWriter) { setSession(w, "") }
+
+// setSession gives a browser the cookie of a session, which it forgets when it is closed; or takes
+// it back when there is no secret.
+func setSession(w http.ResponseWriter, secret string) {
+	cookie := &http.Cookie{
+		Name: auth.SessionCookie, Value: secret, Path: "/", Secure: true, HttpOnly: true,
+		SameSite: http.SameSiteStrictMode,
+	}
+	if secret == "" {
+		cookie.MaxAge = -1
+	}
+	http.SetCookie(w, cookie)
 }
 
 // at is the URL that callers reach the server at.
@@ -187,7 +208,7 @@ func (s *Server) endSession(w http.ResponseWriter, r *http.Request, err error) {
 	case !errors.Is(err, auth.ErrNoSession):
 		access{s}.Failed(r, "session", "", failure.Reason)
 	}
-	setSession(w, "", -1)
+	setSession(w, "")
 	leadToSignIn(w, r)
 }
 

@@ -7,6 +7,3 @@ type (
 	Passkey = people.Passkey
 	Session = people.Session
 )
-
-// Life is how long a session lasts at most.
-const Life = people.SessionLife

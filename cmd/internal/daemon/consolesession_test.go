@@ -268,6 +268,9 @@ func TestUsersAddAndRemovePasskeysOfTheirOwn(t *testing.T) {
 		t.Errorf("with a passkey that was removed: %d", status)
 	}
 	b.mustSignIn(second)
+	if _, page, _ := b.ask(mePage, nil); strings.Count(page, "Firefox") != 1 {
+		t.Errorf("a browser that signed in again is in more than one session: %s", page)
+	}
 	if len(rows) != 2 {
 		t.Errorf("%d passkeys, not two", len(rows))
 	}
