@@ -93,9 +93,16 @@ type accountPage struct {
 	Quick     []string // amounts in dollars
 	Request   string   // id of the next intention
 	Moves     bool     // the caller may move money of this account
-	Holds     bool     // the caller may see holds
-	Grants    bool     // the caller may give grants
-	Acts      []link   // what the caller may do to the account itself
+	Holds     []heldRow
+	Grants    bool   // the caller may give grants
+	Acts      []link // what the caller may do to the account itself
+}
+
+// A heldRow is a pending hold on an account, with what the caller may do to it.
+type heldRow struct {
+	ID           string
+	Amount, Ends forms.Cell
+	Acts         []link
 }
 
 // showAccount shows an account: its balance, its last movements, and what can be done.
@@ -115,15 +122,21 @@ func showAccount(v *visit, number string) {
 		Number: number, Balance: s.Closing, Chart: newChart(&s, now),
 		Movements: s.Movements[:min(len(s.Movements), lastMovements)],
 		Quick:     []string{"20", "40", "60", "100"}, Request: atm.NewUUID(now),
-		Moves: v.caller.Has(atm.Customer) || v.caller.Has(atm.Teller),
-		Holds: v.may(atm.HoldList), Grants: v.may(atm.GrantCreate),
+		Moves:  v.caller.Has(atm.Customer) || v.caller.Has(atm.Teller),
+		Grants: v.may(atm.GrantCreate),
 	}
-	var err error
-	if page.Held, err = v.cfg.Bank.Held(v.r.Context(), v.caller, number); err != nil {
+	held, holds, err := v.cfg.Bank.Held(v.r.Context(), v.caller, number)
+	if err != nil {
 		v.unreadable(err)
 		return
 	}
-	page.Available = page.Balance - page.Held
+	page.Held, page.Available = held, page.Balance-held
+	for _, hold := range holds {
+		page.Holds = append(page.Holds, heldRow{
+			ID: forms.Plain(hold.Get("hold")).Text, Amount: forms.Money(hold.Get("amount")),
+			Ends: forms.Moment(hold.Get("expires")), Acts: rowActs(v, &forms.Holds, hold, nil),
+		})
+	}
 	if record := v.Look(atm.AccountShow, number); record != nil {
 		page.Acts = rowActs(v, &forms.Accounts, record, nil)
 	}
@@ -205,7 +218,7 @@ func (v *visit) reviewed(code int, i intention, notDone string) {
 	if status.Code == atm.OK {
 		written, _ := status.Result.(string)
 		before := forms.ParseSigned(written)
-		held, err := v.cfg.Bank.Held(v.r.Context(), v.caller, i.Account)
+		held, _, err := v.cfg.Bank.Held(v.r.Context(), v.caller, i.Account)
 		if err != nil {
 			v.unreadable(err)
 			return

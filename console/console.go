@@ -60,8 +60,10 @@ type Bank interface {
 	Find(ctx context.Context, caller *atm.Caller, holder string) (found []reader.Holding,
 		more bool, err error)
 
-	// Held is what pending holds set aside of an account that the caller may ask for.
-	Held(ctx context.Context, caller *atm.Caller, number string) (atm.Amount, error)
+	// Held is what pending holds set aside of an account that the caller may ask for, with the
+	// records of the first of them.
+	Held(ctx context.Context, caller *atm.Caller, number string) (held atm.Amount,
+		holds []atm.Record, err error)
 
 	// Till counts what the caller moved since a time.
 	Till(ctx context.Context, caller *atm.Caller, since time.Time) (*lookup.Till, error)

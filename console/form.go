@@ -74,13 +74,23 @@ type formPage struct {
 	Confirm ceremony
 }
 
-func newForm(a *forms.Action, values url.Values, problems map[string]string,
+func newForm(v *visit, a *forms.Action, values url.Values, problems map[string]string,
 	request string,
 ) formPage {
 	return formPage{
-		Action: Prefix + a.Path, Back: Prefix + a.Back, Button: a.Button, Request: request,
+		Action: Prefix + a.Path, Back: backFrom(v, a), Button: a.Button, Request: request,
 		Fields: formFields(a.Fields, values, problems),
 	}
+}
+
+// backFrom is the page that led to an action, or the first page for callers who may not use that.
+func backFrom(v *visit, a *forms.Action) string {
+	for i := range forms.Lists {
+		if l := &forms.Lists[i]; l.Path == a.Back && !v.may(l.Op) {
+			return Prefix
+		}
+	}
+	return Prefix + a.Back
 }
 
 // showForm shows the form of an action, and then says in one line what would happen. Nothing
@@ -107,12 +117,12 @@ func showForm(v *visit, a *forms.Action) {
 	}
 	switch {
 	case a.Asks() && query.Get("review") == "":
-		v.show(http.StatusOK, "form.html", a.Title, a.Command(values), newForm(a, values, nil, request))
+		v.show(http.StatusOK, "form.html", a.Title, a.Command(values), newForm(v, a, values, nil, request))
 	case len(problems) > 0:
 		v.show(http.StatusUnprocessableEntity, "form.html", a.Title, a.Command(values),
-			newForm(a, values, problems, request))
+			newForm(v, a, values, problems, request))
 	default:
-		page := newForm(a, values, nil, request)
+		page := newForm(v, a, values, nil, request)
 		page.Line, page.Confirm = a.Line(v, values), v.confirmation(teller.Call{
 			Operation: a.Op, Args: a.Args(values), Request: request, Once: true,
 		})
@@ -148,7 +158,7 @@ func carryOut(v *visit, a *forms.Action) {
 	}
 	if len(problems) > 0 {
 		v.show(http.StatusUnprocessableEntity, "form.html", a.Title, a.Command(values),
-			newForm(a, values, problems, request))
+			newForm(v, a, values, problems, request))
 		return
 	}
 	asked := time.Now()
@@ -158,7 +168,7 @@ func carryOut(v *visit, a *forms.Action) {
 	case status.Code == atm.PermissionDenied:
 		v.refuse(http.StatusForbidden, problem)
 	case status.Code == atm.NotConfirmed:
-		page := newForm(a, values, nil, request)
+		page := newForm(v, a, values, nil, request)
 		page.Problem, page.Line = problem, a.Line(v, values)
 		page.Confirm = v.confirmation(teller.Call{
 			Operation: a.Op, Args: a.Args(values), Request: request, Once: true,
@@ -170,7 +180,7 @@ func carryOut(v *visit, a *forms.Action) {
 		default:
 			request = atm.NewUUID(time.Now()) // the id is answered: this is another intention
 		}
-		page := newForm(a, values, nil, request)
+		page := newForm(v, a, values, nil, request)
 		page.Problem = problem
 		v.show(statusOf(status.Code), "form.html", a.Title, a.Command(values), page)
 	default:
@@ -199,7 +209,7 @@ func showDone(v *visit, a *forms.Action, values url.Values, status atm.Status,
 	asked time.Time,
 ) {
 	page := donePage{
-		Back: Prefix + a.Back, Once: a.Once, Slip: v.may(atm.Receipt), Line: a.Title + ": done.",
+		Back: backFrom(v, a), Once: a.Once, Slip: v.may(atm.Receipt), Line: a.Title + ": done.",
 	}
 	page.Index, page.Hash, _ = strings.Cut(status.Receipt, " ")
 	if a.Once == "" && page.Slip && page.Index != "" {

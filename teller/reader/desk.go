@@ -51,20 +51,22 @@ func (r *Reader) Till(ctx context.Context, caller *atm.Caller, since time.Time) 
 	return lookup.TillOf(ctx, r.store, r.index, caller.Subject, since)
 }
 
-// Held is what pending holds set aside of an account that the caller may ask for; 0 for any
-// other.
-func (r *Reader) Held(ctx context.Context, caller *atm.Caller, number string) (atm.Amount, error) {
+// Held is what pending holds set aside of an account that the caller may ask for, with the
+// records of the first of them; nothing of any other account. Owners may use the holds on their
+// accounts, so they are shown them.
+func (r *Reader) Held(ctx context.Context, caller *atm.Caller, number string) (held atm.Amount,
+	holds []atm.Record, err error,
+) {
 	reach := r.Reach(caller, atm.Inquiry)
-	if caller.Grant != "" || reach == atm.Nowhere {
-		return 0, nil
-	}
 	id, ok := atm.ParseAccountID(number)
-	if !ok {
-		return 0, nil
+	if caller.Grant != "" || reach == atm.Nowhere || !ok {
+		return 0, nil, nil
 	}
 	a, err := r.store.Account(ctx, vault.Numbered(id))
 	if err != nil || reach == atm.Owned && a.Owner != caller.Subject {
-		return 0, err
+		return 0, nil, err
 	}
-	return a.Balance - a.Available(time.Now()), nil
+	now := time.Now()
+	holds, _, _ = a.PendingAfter(0, maxFound, now)
+	return a.Balance - a.Available(now), holds, nil
 }

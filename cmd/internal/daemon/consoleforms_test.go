@@ -272,12 +272,15 @@ func TestHoldsAndGrantsAreTakenBackInTheConsole(t *testing.T) {
 	customer := visitorAs(t, h, "demo")
 
 	for _, v := range []*visitor{teller, customer} {
-		shows(t, v.see(http.StatusOK, "/console/accounts/100"), "held $42.00 · available $958.00")
+		shows(t, v.see(http.StatusOK, "/console/accounts/100"), "held $42.00 · available $958.00",
+			hold, "/console/holds/release?hold="+hold, "/console/holds/capture?hold="+other)
 		shows(t, v.see(http.StatusOK, "/console/accounts/100/review?act=withdraw&amount=990&"+
 			"request_id=r"), "Insufficient Funds: $958.00 available.")
 	}
+	_, text := customer.follow("/console/holds/release?hold=" + hold)
+	shows(t, text, `<a href="/console/">Cancel</a>`) // the list of holds is not for customers
 	shows(t, teller.see(http.StatusOK, "/console/holds?account=100"), hold, other, "$30.00")
-	_, text := teller.follow("/console/holds/release?hold=" + hold)
+	_, text = teller.follow("/console/holds/release?hold=" + hold)
 	shows(t, text, "Release hold "+hold+" of $30.00 on account 100: the money can be used again")
 	form := formOf(text)
 	for range 2 {

@@ -6,7 +6,8 @@ import (
 	"example.com/atm"
 )
 
-var holdList = List{
+// Holds is the list of pending holds.
+var Holds = List{
 	Path: "holds", Title: "Holds", Op: atm.HoldList, Member: "holds", Args: pageAnd,
 	Filters: []Field{{Name: "account", Label: "Account", Kind: Account, Optional: true}},
 	Columns: []Column{

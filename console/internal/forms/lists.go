@@ -26,7 +26,7 @@ type List struct {
 
 // Lists are all lists.
 var Lists = []List{
-	holdList, grantList, userList, Accounts, certificateList, tokenList,
+	Holds, grantList, userList, Accounts, certificateList, tokenList,
 	sessionList, passkeyList,
 }
 
