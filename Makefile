@@ -101,9 +101,9 @@ packages:
 build:
 	$(GO) build -trimpath -ldflags="-s -w" -o bin/ ./cmd/...
 
-soak: DEBIAN += patroni etcd-server
+soak: DEBIAN += patroni etcd-server firefox-esr
 soak: packages
-	ATM_SOAK=1 $(GO) test ./cmd -v -timeout 3h -run 'TestKilledServerKeepsWhatItAnswered|TestPowerCutKeepsWhatWasAnswered|TestFullDiskIsUnavailableUntilThereIsSpace|TestHistories|TestKilledPrimaryLosesNothing|TestMemoryIsBounded|TestRollingRestartFailsNoCall|TestStandbyThatLags|TestLaggingStandby|TestDamagedVaultsAreRefused|TestPatroniFailoverKeepsWhatWasAnswered'
+	ATM_SOAK=1 $(GO) test ./cmd -v -timeout 3h -run 'TestKilledServerKeepsWhatItAnswered|TestPowerCutKeepsWhatWasAnswered|TestFullDiskIsUnavailableUntilThereIsSpace|TestHistories|TestKilledPrimaryLosesNothing|TestMemoryIsBounded|TestRollingRestartFailsNoCall|TestStandbyThatLags|TestLaggingStandby|TestDamagedVaultsAreRefused|TestPatroniFailoverKeepsWhatWasAnswered|InFirefox|TestLogOfAHundredThousandEntries'
 	ATM_SOAK=1 $(GO) test ./cmd/attack ./cmd/internal/daemon -v -timeout 1h -run 'TestFloodOfFailedSignInsHidesNothing|TestUnknownUserTakesAsLongAsAWrongPassword|TestMovedAccountsKeepBalancesAndReceipts|TestRestoredServerGoesOnFromItsBackup'
 	$(GO) test ./vault/... -run KeepsTheContract -count 20 -timeout 1h
 	ATM_SOAK=1 $(GO) test ./audit -v -timeout 20m -run 'TestVerifiedMeansThatSignedBytesAreWhole'
