@@ -181,6 +181,18 @@ const maxSecret = 64 << 10
 // ReadSecret reads a file that only its owner may read. It refuses other permissions, where the
 // system has them, files that are not regular, and files larger than 64 KiB.
 func ReadSecret(path string) ([]byte, error) {
+	return ReadChecked(path, maxSecret, func(info fs.FileInfo) error {
+		if owner.OthersMayUse(info) {
+			return fmt.Errorf("%s may be read by others (mode %04o); chmod 600 it", path,
+				info.Mode().Perm())
+		}
+		return nil
+	})
+}
+
+// ReadChecked reads a file unless check returns an error for it. It refuses files that are not
+// regular, and files larger than mostBytes.
+func ReadChecked(path string, mostBytes int64, check func(fs.FileInfo) error) ([]byte, error) {
 	// Opening a pipe without O_NONBLOCK would block until its other end is opened.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -191,16 +203,16 @@ func ReadSecret(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch mode := info.Mode(); {
-	case !mode.IsRegular():
+	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is not a regular file", path)
-	case owner.OthersMayUse(info):
-		return nil, fmt.Errorf("%s may be read by others (mode %04o); chmod 600 it", path,
-			mode.Perm())
-	case info.Size() > maxSecret:
-		return nil, fmt.Errorf("%s has more than %d bytes", path, maxSecret)
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxSecret))
+	if err := check(info); err != nil {
+		return nil, err
+	}
+	if info.Size() > mostBytes {
+		return nil, fmt.Errorf("%s has more than %d bytes", path, mostBytes)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, mostBytes))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}

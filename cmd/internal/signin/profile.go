@@ -6,16 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"example.com/atm/cmd/internal/exit"
 	"example.com/atm/cmd/internal/settings"
+	"example.com/atm/internal/durable"
 	"example.com/atm/internal/owner"
 	"github.com/BurntSushi/toml"
 )
@@ -92,28 +93,16 @@ func readProfiles(path string) (string, map[string]profile, error) {
 // readOwn reads a file that can name a program to run, so only the caller or root may have been
 // able to write it. Windows does not report owners, so there the check is left out.
 func readOwn(path string) ([]byte, error) {
-	// Refuse a pipe instead of blocking on it.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	switch mode := info.Mode(); {
-	case !mode.IsRegular():
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	case owner.Known && !owner.IsCallerOrRoot(info):
-		return nil, fmt.Errorf("%s belongs to another user", path)
-	case owner.OthersMayWrite(info):
-		return nil, fmt.Errorf("%s may be written by others (mode %04o); chmod go-w it", path,
-			mode.Perm())
-	case info.Size() > maxProfiles:
-		return nil, fmt.Errorf("%s has more than %d bytes", path, maxProfiles)
-	}
-	return io.ReadAll(io.LimitReader(f, maxProfiles))
+	return durable.ReadChecked(path, maxProfiles, func(info fs.FileInfo) error {
+		switch {
+		case owner.Known && !owner.IsCallerOrRoot(info):
+			return fmt.Errorf("%s belongs to another user", path)
+		case owner.OthersMayWrite(info):
+			return fmt.Errorf("%s may be written by others (mode %04o); chmod go-w it", path,
+				info.Mode().Perm())
+		}
+		return nil
+	})
 }
 
 // way returns how p signs in, with its files in dir.
