@@ -50,6 +50,21 @@ func (r ShowAccount) Decide(b *Books) atm.Status {
 	return ok(a.Record())
 }
 
+// changeable reports why administration may not change a.
+func changeable(a Account) (atm.Status, bool) {
+	switch {
+	case a.Version == 0:
+		return NotFound(string(a.Name)), false
+	case a.Standing == Closed:
+		return accountClosed(a), false
+	}
+	return atm.Status{}, true
+}
+
+func accountClosed(a Account) atm.Status {
+	return refuse(atm.AccountClosed, "Account "+string(a.Name)+" is closed")
+}
+
 // SetAccount gives an account another owner, and another name of its holder. What is empty
 // stays as it is.
 type SetAccount struct {
@@ -63,11 +78,8 @@ func (r SetAccount) Keys(k *Keys) { k.accounts(r.Account) }
 // Decide implements Rule.
 func (r SetAccount) Decide(b *Books) atm.Status {
 	a := b.Account(r.Account)
-	switch {
-	case a.Version == 0:
-		return NotFound(string(r.Account))
-	case a.Standing == Closed:
-		return refuse(atm.AccountClosed, "Account "+string(r.Account)+" is closed")
+	if no, may := changeable(a); !may {
+		return no
 	}
 	before := a
 	a.Owner, a.Holder = cmp.Or(r.Owner, a.Owner), cmp.Or(r.Holder, a.Holder)
@@ -96,7 +108,7 @@ func (r SetStanding) Decide(b *Books) atm.Status {
 	case a.Standing == r.Standing:
 		return ok(a.Record())
 	case a.Standing == Closed:
-		return refuse(atm.AccountClosed, "Account "+string(r.Account)+" is closed")
+		return accountClosed(a)
 	case r.Standing == Closed && a.Balance != 0:
 		return refuse(atm.AccountNotEmpty, "Account "+string(r.Account)+" is not empty")
 	}

@@ -98,11 +98,8 @@ func (r SetLimits) Keys(k *Keys) { k.accounts(r.Account) }
 // Decide implements Rule.
 func (r SetLimits) Decide(b *Books) atm.Status {
 	a := b.Account(r.Account)
-	switch {
-	case a.Version == 0:
-		return NotFound(string(r.Account))
-	case a.Standing == Closed:
-		return refuse(atm.AccountClosed, "Account "+string(r.Account)+" is closed")
+	if no, may := changeable(a); !may {
+		return no
 	}
 	limits := r.Keep.over(r.Limits, a.Limits)
 	if !limits.valid() {

@@ -163,7 +163,7 @@ func (r CheckAccounts) Keys(k *Keys) {
 
 // Decide implements Rule.
 func (r CheckAccounts) Decide(b *Books) atm.Status {
-	problems := []atm.Record{}
+	var checked people.RowCheck
 	seen := make(map[Name]bool, len(r.Rows))
 	for i := range r.Rows {
 		row := &r.Rows[i]
@@ -188,20 +188,8 @@ func (r CheckAccounts) Decide(b *Books) atm.Status {
 		}
 		seen[row.Account] = true
 		if no.Code != atm.OK {
-			problems = append(problems, problem(i, no))
+			checked.Refuse(i, no)
 		}
 	}
-	return ok(atm.Record{
-		{Name: "rows", Value: int64(len(r.Rows))},
-		{Name: "problems", Value: problems},
-	})
-}
-
-// problem tells why the row of an import with this index would be refused.
-func problem(index int, no atm.Status) atm.Record {
-	return atm.Record{
-		{Name: "row", Value: int64(index + 1)},
-		{Name: "code", Value: string(no.Code)},
-		{Name: "reason", Value: no.Reason},
-	}
+	return checked.Answer(len(r.Rows))
 }

@@ -69,7 +69,7 @@ func (p Party) usable(a Account) (atm.Status, bool) {
 	case !p.reaches(a):
 		return NotFound(string(a.Name)), false
 	case a.Standing == Closed:
-		return refuse(atm.AccountClosed, "Account "+string(a.Name)+" is closed"), false
+		return accountClosed(a), false
 	case a.Standing == Frozen:
 		return refuse(atm.AccountFrozen, "Account "+string(a.Name)+" is frozen"), false
 	}
@@ -109,7 +109,7 @@ func (r Inquiry) Decide(b *Books) atm.Status {
 	case !r.reaches(a):
 		return Unknown(string(r.Account))
 	case a.Standing == Closed:
-		return refuse(atm.AccountClosed, "Account "+string(r.Account)+" is closed")
+		return accountClosed(a)
 	}
 	return ok(a.Balance.String())
 }

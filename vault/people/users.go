@@ -69,7 +69,7 @@ func (r CheckUsers) Keys(k *Keys) {
 
 // Decide implements Rule.
 func (r CheckUsers) Decide(b *Books) atm.Status {
-	problems := []atm.Record{}
+	var checked RowCheck
 	seen := make(map[string]bool, len(r.Rows))
 	for i := range r.Rows {
 		subject, reason := r.Rows[i].Subject, ""
@@ -80,20 +80,33 @@ func (r CheckUsers) Decide(b *Books) atm.Status {
 		}
 		seen[subject] = true
 		if reason != "" {
-			problems = append(problems, problem(i, refuse(atm.AccountExists, reason)))
+			checked.Refuse(i, refuse(atm.AccountExists, reason))
 		}
 	}
-	return ok(atm.Record{
-		{Name: "rows", Value: int64(len(r.Rows))},
-		{Name: "problems", Value: problems},
-	})
+	return checked.Answer(len(r.Rows))
 }
 
-// problem tells why the row of an import with this index would be refused.
-func problem(index int, no atm.Status) atm.Record {
-	return atm.Record{
+// A RowCheck collects the rows of an import that would be refused. Package vault checks rows of
+// accounts with it.
+type RowCheck struct{ problems []atm.Record }
+
+// Refuse notes why the row with this index would be refused.
+func (c *RowCheck) Refuse(index int, no atm.Status) {
+	c.problems = append(c.problems, atm.Record{
 		{Name: "row", Value: int64(index + 1)},
 		{Name: "code", Value: string(no.Code)},
 		{Name: "reason", Value: no.Reason},
+	})
+}
+
+// Answer is the answer to a check of so many rows.
+func (c *RowCheck) Answer(rows int) atm.Status {
+	problems := c.problems
+	if problems == nil {
+		problems = []atm.Record{} // an empty list on the wire
 	}
+	return ok(atm.Record{
+		{Name: "rows", Value: int64(rows)},
+		{Name: "problems", Value: problems},
+	})
 }
