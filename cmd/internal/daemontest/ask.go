@@ -148,26 +148,10 @@ func (h *Server) Token(t testing.TB, c *http.Client, form url.Values,
 	change func(*http.Request),
 ) (*http.Response, map[string]any) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+h.Addr+"/token",
-		strings.NewReader(form.Encode()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	if change != nil {
-		change(req)
-	}
-	resp, err := c.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	resp, text := h.post(t, c, "/token", "application/x-www-form-urlencoded", form.Encode(),
+		change)
 	var answer map[string]any
-	json.Unmarshal(text, &answer) // an answer that is not JSON has no members
+	json.Unmarshal([]byte(text), &answer) // an answer that is not JSON has no members
 	return resp, answer
 }
 

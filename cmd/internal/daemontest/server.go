@@ -158,12 +158,19 @@ func (h *Server) Post(t testing.TB, c *http.Client, body string,
 	change func(*http.Request),
 ) (*http.Response, string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+h.Addr+"/RPC2",
+	return h.post(t, c, "/RPC2", "text/xml", body, change)
+}
+
+func (h *Server) post(t testing.TB, c *http.Client, path, media, body string,
+	change func(*http.Request),
+) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+h.Addr+path,
 		strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.Header.Set("Content-Type", "text/xml")
+	req.Header.Set("Content-Type", media)
 	if change != nil {
 		change(req)
 	}
