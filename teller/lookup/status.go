@@ -37,16 +37,8 @@ func PendingHolds(ctx context.Context, store vault.Store) (atm.Record, error) {
 // LastBackup is the newest entry of a backup. It says that a backup was sent; whether the
 // backup arrived whole, only its receiver knows.
 func LastBackup(ctx context.Context, store vault.Store, index *search.Index) (atm.Record, error) {
-	log, err := vault.OpenLog(ctx, store)
-	if err != nil {
-		return nil, err
-	}
-	_, head, err := log.Signed(ctx)
-	if err != nil {
-		return nil, err
-	}
-	wanted := &search.Filter{Operation: atm.Backup, Code: atm.OK}
-	page, err := search.Find(ctx, log.Entries, index, wanted, head.Size, 1)
+	page, err := newest(ctx, store, index,
+		&search.Filter{Operation: atm.Backup, Code: atm.OK}, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -65,4 +57,19 @@ func LastBackup(ctx context.Context, store vault.Store, index *search.Index) (at
 		{Name: "time", Value: entry.Time.UTC().Format(time.RFC3339)},
 		{Name: "subject", Value: entry.Caller.Subject},
 	}, nil
+}
+
+// newest finds entries of the current log, the newest first.
+func newest(ctx context.Context, store vault.Store, index *search.Index, wanted *search.Filter,
+	most int,
+) (*search.Page, error) {
+	log, err := vault.OpenLog(ctx, store)
+	if err != nil {
+		return nil, err
+	}
+	_, head, err := log.Signed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return search.Find(ctx, log.Entries, index, wanted, head.Size, most)
 }

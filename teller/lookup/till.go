@@ -34,16 +34,8 @@ const tillMost = 5000
 func TillOf(ctx context.Context, store vault.Store, index *search.Index, subject string,
 	since time.Time,
 ) (*Till, error) {
-	log, err := vault.OpenLog(ctx, store)
-	if err != nil {
-		return nil, err
-	}
-	_, head, err := log.Signed(ctx)
-	if err != nil {
-		return nil, err
-	}
-	wanted := &search.Filter{Who: subject, Event: audit.EventOp, Since: since}
-	page, err := search.Find(ctx, log.Entries, index, wanted, head.Size, tillMost)
+	page, err := newest(ctx, store, index,
+		&search.Filter{Who: subject, Event: audit.EventOp, Since: since}, tillMost)
 	if err != nil {
 		return nil, err
 	}
