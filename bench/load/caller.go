@@ -3,18 +3,14 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"net"
 	"os"
 	"regexp"
 	"strconv"
@@ -57,17 +53,13 @@ const answerTimeout = 30 * time.Second
 // A caller is one connection and what it asks on it.
 type caller struct {
 	*settings
-	server string
-	tls    *tls.Config
+	connection
 	each   int // operations in a call
 	random *rand.Rand
 	took   []time.Duration
 
-	conn    net.Conn
-	in      *bufio.Reader
 	request []byte
 	body    []byte
-	answer  []byte
 
 	authorization string // of a token
 	digest        digest
@@ -76,7 +68,8 @@ type caller struct {
 
 func newCaller(s *settings, config *tls.Config, number int) (*caller, error) {
 	c := &caller{
-		settings: s, server: s.servers[number%len(s.servers)], tls: config, each: 1,
+		settings:   s,
+		connection: connection{server: s.servers[number%len(s.servers)], config: config}, each: 1,
 		random: rand.New(rand.NewPCG(uint64(os.Getpid()), uint64(number))),
 	}
 	switch s.op {
@@ -108,23 +101,9 @@ func newCaller(s *settings, config *tls.Config, number int) (*caller, error) {
 
 // connect makes the connection, and gets a challenge if it needs one.
 func (c *caller) connect(ctx context.Context) error {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", c.server)
-	if err != nil {
+	if err := c.dial(ctx); err != nil {
 		return err
 	}
-	c.conn = conn
-	if c.tls != nil {
-		secured := tls.Client(conn, c.tls)
-		if err := secured.HandshakeContext(ctx); err != nil {
-			conn.Close()
-			return err
-		}
-		c.conn = secured
-	}
-	if c.in == nil {
-		c.in = bufio.NewReaderSize(c.conn, 32<<10)
-	}
-	c.in.Reset(c.conn)
 	if c.digest.user == "" || c.digest.nonce != "" {
 		return nil
 	}
@@ -137,13 +116,6 @@ func (c *caller) connect(ctx context.Context) error {
 		return err
 	}
 	return c.digest.challenged(head.challenge)
-}
-
-func (c *caller) close() {
-	if c.conn != nil {
-		c.conn.Close()
-		c.conn = nil
-	}
 }
 
 // call asks once and waits for the answer, which must be OK.
@@ -303,59 +275,6 @@ func (c *caller) appendID(b []byte) []byte {
 		b = hex.AppendEncode(b, part)
 	}
 	return b
-}
-
-// A head is what matters of the head of an answer.
-type head struct {
-	status    int
-	challenge string
-	last      bool // the server closes the connection
-}
-
-// read reads an answer, its body into c.answer.
-func (c *caller) read() (head, error) {
-	var h head
-	length := -1
-	line, err := c.in.ReadSlice('\n')
-	if err != nil {
-		return h, err
-	}
-	if len(line) < 12 {
-		return h, fmt.Errorf("no answer in HTTP: %q", line)
-	}
-	h.last = line[7] == '0'
-	if h.status, err = strconv.Atoi(string(line[9:12])); err != nil {
-		return h, fmt.Errorf("no answer in HTTP: %q", line)
-	}
-	for {
-		if line, err = c.in.ReadSlice('\n'); err != nil {
-			return h, err
-		}
-		line = bytes.TrimRight(line, "\r\n")
-		if len(line) == 0 {
-			break
-		}
-		switch name, value, _ := bytes.Cut(line, []byte(": ")); {
-		case bytes.EqualFold(name, []byte("Content-Length")):
-			if length, err = strconv.Atoi(string(value)); err != nil {
-				return h, err
-			}
-		case bytes.EqualFold(name, []byte("Connection")):
-			h.last = h.last || string(value) == "close"
-		case bytes.EqualFold(name, []byte("WWW-Authenticate")) && bytes.HasPrefix(value,
-			[]byte("Digest ")):
-			h.challenge = string(value)
-		}
-	}
-	if length < 0 {
-		return h, errors.New("an answer of no known length")
-	}
-	if cap(c.answer) < length {
-		c.answer = make([]byte, length)
-	}
-	c.answer = c.answer[:length]
-	_, err = io.ReadFull(c.in, c.answer)
-	return h, err
 }
 
 // A digest signs in by HTTP Digest (RFC 7616) with SHA-256 and qop=auth.
