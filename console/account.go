@@ -127,7 +127,7 @@ func showAccount(v *visit, number string) {
 	}
 	held, holds, err := v.cfg.Bank.Held(v.r.Context(), v.caller, number)
 	if err != nil {
-		v.unreadable(err)
+		unreadable(v, err)
 		return
 	}
 	page.Held, page.Available = held, page.Balance-held
@@ -220,7 +220,7 @@ func (v *visit) reviewed(code int, i intention, notDone string) {
 		before := forms.ParseSigned(written)
 		held, _, err := v.cfg.Bank.Held(v.r.Context(), v.caller, i.Account)
 		if err != nil {
-			v.unreadable(err)
+			unreadable(v, err)
 			return
 		}
 		page.Known, page.After, page.Available = true, before+i.change(), before-held

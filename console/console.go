@@ -193,7 +193,7 @@ func (v *visit) show(status int, name, title, same string, page any) {
 	var b bytes.Buffer
 	err := v.pages.ExecuteTemplate(&b, name, frame{
 		Title: title, Server: v.cfg.Name, Subject: v.caller.Subject, Roles: v.caller.Roles,
-		Menu: v.menu(), Print: v.printed(), Same: same, Page: page,
+		Menu: menu(v), Print: printed(v), Same: same, Page: page,
 	})
 	if err != nil {
 		v.cfg.Log.ErrorContext(v.r.Context(), "page could not be rendered",
@@ -207,7 +207,7 @@ func (v *visit) show(status int, name, title, same string, page any) {
 }
 
 // printed reports whether the page is to be printed.
-func (v *visit) printed() bool { return v.r.URL.Query().Get("print") != "" }
+func printed(v *visit) bool { return v.r.URL.Query().Get("print") != "" }
 
 // refuse shows a sentence in place of a page.
 func (v *visit) refuse(status int, sentence string) {

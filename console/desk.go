@@ -44,7 +44,7 @@ func showDesk(v *visit) {
 		page.Till, err = v.cfg.Bank.Till(v.r.Context(), v.caller, midnight)
 	}
 	if err != nil {
-		v.unreadable(err)
+		unreadable(v, err)
 		return
 	}
 	page.More = more

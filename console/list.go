@@ -121,7 +121,7 @@ func (v *visit) may(op atm.Operation) bool {
 }
 
 // unreadable shows that the bank cannot be read at the moment.
-func (v *visit) unreadable(err error) {
+func unreadable(v *visit, err error) {
 	v.cfg.Log.ErrorContext(v.r.Context(), "page could not be read",
 		slog.String("path", v.r.URL.Path), slog.Any("error", err))
 	v.refuse(http.StatusServiceUnavailable, "The bank cannot be read at the moment.")

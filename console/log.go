@@ -270,7 +270,7 @@ func exportLog(v *visit) {
 	}
 	key, err := v.cfg.LogKey()
 	if err != nil {
-		v.unreadable(err)
+		unreadable(v, err)
 		return
 	}
 	origin, _, _ := strings.Cut(key, "+")

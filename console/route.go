@@ -132,7 +132,7 @@ var menuPages = []link{
 }
 
 // menu returns the pages that the caller may use.
-func (v *visit) menu() (links []link) {
+func menu(v *visit) (links []link) {
 	for _, l := range menuPages {
 		if v.cfg.Bank.Reach(v.caller, l.op) >= l.least {
 			links = append(links, link{Label: l.Label, Path: Prefix + l.Path})

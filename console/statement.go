@@ -85,7 +85,7 @@ func showStatement(v *visit, number string) {
 	query := v.r.URL.Query()
 	from, to, cursor := query.Get("from"), query.Get("to"), query.Get("cursor")
 	rows := statementRows
-	if v.printed() {
+	if printed(v) {
 		rows = maxMovements
 	}
 	status, problem, ok := v.try(atm.Statement, "", text(number), rangeOf(rows,
