@@ -101,6 +101,10 @@ func TestPageFindsWhatAtmctlFinds(t *testing.T) {
 		{"a size with a zero before it", change("checkpoint", swap("\n1000\n", "\n01000\n"))},
 		{"another origin", change("checkpoint", swap("log.example\n", "log.invalid\n"))},
 		{"a changed signature", change("checkpoint", audittest.Flip(-5))},
+		{"a signature that is no base64", change("checkpoint", func(b []byte) []byte {
+			b[len(b)-5] = '*'
+			return b
+		})},
 		{"no signature", change("checkpoint", func(b []byte) []byte {
 			return b[:bytes.Index(b, []byte("\n\n"))+2]
 		})},

@@ -15,8 +15,10 @@ export class Finding extends Error {
   }
 }
 
+const isBase64 = (s) => /^[A-Za-z0-9+/]*={0,2}$/.test(s) && s.length % 4 === 0;
+
 export function fromBase64(s) {
-  if (!/^[A-Za-z0-9+/]*={0,2}$/.test(s) || s.length % 4) throw new Finding(10, "this is no base64");
+  if (!isBase64(s)) throw new Finding(10, "this is no base64");
   return Uint8Array.from(atob(s), (c) => c.charCodeAt(0));
 }
 
@@ -68,7 +70,7 @@ export async function openCheckpoint(note, vkey) {
   if (origin !== key.name) throw new Finding(11, "the checkpoint is of another log: " + origin);
   for (const line of note.slice(cut + 2).split("\n")) {
     const m = /^— (\S+) (\S+)$/.exec(line);
-    const signature = m && m[1] === key.name ? fromBase64(m[2]) : null;
+    const signature = m && m[1] === key.name && isBase64(m[2]) ? fromBase64(m[2]) : null;
     if (!signature || signature.length !== 68 || !equal(signature.slice(0, 4), key.id)) continue;
     if (await crypto.subtle.verify("Ed25519", key.pub, signature.slice(4), text.encode(body))) {
       return checkpoint;
