@@ -114,7 +114,8 @@ func (f *firefox) value(script string) string {
 func (f *firefox) until(script, want string) {
 	f.t.Helper()
 	got := ""
-	for end := time.Now().Add(endsWithin); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	const pause = 50 * time.Millisecond
+	for end := time.Now().Add(endsWithin); time.Now().Before(end); time.Sleep(pause) {
 		if got = f.value(script); strings.HasPrefix(got, want) {
 			return
 		}
