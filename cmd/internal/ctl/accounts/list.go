@@ -10,12 +10,58 @@ import (
 	"example.com/atm/cmd/internal/exit"
 	"example.com/atm/cmd/internal/when"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
+
+// An accountFilter is what the listed accounts match, as the flags say it.
+type accountFilter struct {
+	owner, standing, inactive string
+	limited                   bool
+}
+
+func (f *accountFilter) addFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&f.owner, "owner", "", "accounts of a `subject`: user:NAME or service:NAME")
+	flags.StringVar(&f.standing, "standing", "", "accounts of a `standing`: open (or active), "+
+		"frozen or closed")
+	flags.BoolVar(&f.limited, "limits", false, "accounts that have limits")
+	flags.StringVar(&f.inactive, "inactive-since", "", "accounts that nobody has used since a "+
+		"`time`: "+when.Forms)
+}
+
+// asked is the filter as the server takes it.
+func (f *accountFilter) asked() (map[string]any, error) {
+	filter := map[string]any{}
+	if f.owner != "" {
+		subject, err := ctl.Subject(f.owner)
+		if err != nil {
+			return nil, err
+		}
+		filter["owner"] = subject
+	}
+	switch f.standing {
+	case "", "open", "active", "frozen", "closed":
+		filter["standing"] = f.standing
+	default:
+		return nil, exit.Usagef("--standing is open (or active), frozen or closed, not %q",
+			f.standing)
+	}
+	if f.limited {
+		filter["limits"] = "any"
+	}
+	if f.inactive != "" {
+		since, err := when.Since(f.inactive, time.Now())
+		if err != nil {
+			return nil, exit.Usagef("--inactive-since %w", err)
+		}
+		filter["inactive_since"] = since.UTC().Format(time.RFC3339Nano)
+	}
+	return filter, nil
+}
 
 // listCommand lists accounts, all or those that match.
 func listCommand(env *ctl.Env) *cobra.Command {
-	var owner, standing, inactive, cursor string
-	var limited bool
+	var wanted accountFilter
+	var cursor string
 	var limit int
 	cmd := &cobra.Command{
 		Use:   "list",
@@ -30,30 +76,12 @@ released. Administration and inquiries do not count.`,
   atmctl account list --inactive-since 2026-01-01`,
 		Args: exit.Args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			filter, columns := map[string]any{}, accountColumns
-			if owner != "" {
-				subject, err := ctl.Subject(owner)
-				if err != nil {
-					return err
-				}
-				filter["owner"] = subject
+			filter, err := wanted.asked()
+			if err != nil {
+				return err
 			}
-			switch standing {
-			case "", "open", "active", "frozen", "closed":
-				filter["standing"] = standing
-			default:
-				return exit.Usagef("--standing is open (or active), frozen or closed, not %q",
-					standing)
-			}
-			if limited {
-				filter["limits"] = "any"
-			}
-			if inactive != "" {
-				since, err := when.Since(inactive, time.Now())
-				if err != nil {
-					return exit.Usagef("--inactive-since %w", err)
-				}
-				filter["inactive_since"] = since.UTC().Format(time.RFC3339Nano)
+			columns := accountColumns
+			if wanted.inactive != "" {
 				columns = append(columns[:len(columns):len(columns)], "last_use")
 			}
 			most := math.MaxInt
@@ -81,12 +109,7 @@ released. Administration and inquiries do not count.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&owner, "owner", "", "accounts of a `subject`: user:NAME or service:NAME")
-	flags.StringVar(&standing, "standing", "", "accounts of a `standing`: open (or active), "+
-		"frozen or closed")
-	flags.BoolVar(&limited, "limits", false, "accounts that have limits")
-	flags.StringVar(&inactive, "inactive-since", "", "accounts that nobody has used since a "+
-		"`time`: "+when.Forms)
+	wanted.addFlags(flags)
 	flags.IntVar(&limit, "limit", 0, "how many accounts at most (default all)")
 	flags.StringVar(&cursor, "cursor", "", "list the accounts after this one, as the previous "+
 		"page said")
