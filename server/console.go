@@ -35,6 +35,15 @@ func (s *Server) newConsole() (*console.Console, error) {
 	})
 }
 
+// ofConsole reports whether a request is for the console, or for what its pages read: the
+// published log, and the greeting that leads to the console.
+func ofConsole(r *http.Request) bool {
+	path := r.URL.Path
+	return path == "/console" || strings.HasPrefix(path, console.Prefix) ||
+		strings.HasPrefix(path, "/audit/") || path == "/ca.crt" ||
+		path == "/" && r.Method != http.MethodPost
+}
+
 // serveConsole answers a request of the console.
 func (s *Server) serveConsole(w http.ResponseWriter, r *http.Request) {
 	if s.console == nil {

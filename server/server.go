@@ -99,6 +99,9 @@ type Config struct {
 	// Console turns on the console for browsers. Optional; off.
 	Console bool
 
+	// Only serves the console and what its pages read, and nothing else. Optional.
+	Only bool
+
 	// CookieKey is what the console seals with: 32 bytes that replicas share. Required with
 	// Console.
 	CookieKey []byte
@@ -266,6 +269,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if len(r.TransferEncoding) > 0 {
 		xmlrpc.Decline(w, http.StatusLengthRequired,
 			"A request has a Content-Length, and no Transfer-Encoding.")
+		return
+	}
+	if s.cfg.Only && !ofConsole(r) {
+		xmlrpc.Decline(w, http.StatusNotFound,
+			"There is nothing here. The console is at /console/.")
 		return
 	}
 	switch path := r.URL.Path; {

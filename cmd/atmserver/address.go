@@ -23,24 +23,38 @@ func network(text string) (netip.Prefix, error) {
 	return prefix, nil
 }
 
-// checkPublicURL refuses a URL under which the endpoints cannot be.
-func checkPublicURL(text string) error {
+// checkURL refuses a URL under which the endpoints cannot be.
+func checkURL(flag, text string) error {
 	if text == "" {
 		return nil
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "https" || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" ||
 		u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return exit.Usagef("--public-url %q is no URL such as https://atm.example:9000, "+
-			"without a path", text)
+		return exit.Usagef("--%s %q is no URL such as https://atm.example:9000, "+
+			"without a path", flag, text)
 	}
 	return nil
 }
 
-// callersURL is the URL for callers of a server that listens at address.
-func (o *options) callersURL(address net.Addr) string {
-	if o.publicURL != "" {
-		return strings.TrimRight(o.publicURL, "/")
+// checkURLs refuses URLs that are none, and settings of a console that contradict each other.
+func (o *options) checkURLs() error {
+	if o.consoleListen == "" && o.consoleURL != "" {
+		return exit.Usagef("--console-url goes with --console-listen")
+	}
+	if o.consoleListen != "" && o.console == "off" {
+		return exit.Usagef("--console-listen and --console=off contradict each other")
+	}
+	if err := checkURL("console-url", o.consoleURL); err != nil {
+		return err
+	}
+	return checkURL("public-url", o.publicURL)
+}
+
+// callersURL is the URL for callers of a server that listens at address: given, if it is not empty.
+func (o *options) callersURL(given string, address net.Addr) string {
+	if given != "" {
+		return strings.TrimRight(given, "/")
 	}
 	host := o.callersHost()
 	if named := firstName(o.hosts); named != "" {

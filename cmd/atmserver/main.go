@@ -64,6 +64,7 @@ type options struct {
 	passphrase                                     string
 	data, listen, admin, name, logFormat, logLevel string
 	publicURL, console, confirm                    string
+	consoleListen, consoleURL                      string
 	output                                         string // form of an error
 	store                                          settings.Store
 	hosts                                          []string
@@ -154,6 +155,10 @@ func (o *options) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.console, "console", "", "on or off: whether people may use the server in "+
 		"a browser, at /console/ (default on where --listen is loopback)")
 	flags.Lookup("console").NoOptDefVal = "on"
+	flags.StringVar(&o.consoleListen, "console-listen", "", "`address` for HTTPS of the console "+
+		"alone, which is then not at that of --listen")
+	flags.StringVar(&o.consoleURL, "console-url", "", "`URL` that browsers reach the console of "+
+		"--console-listen at (default https, the first --host and its port)")
 	flags.StringVar(&o.confirm, "confirm", confirm.Default.String(), "`operations` that somebody "+
 		"who signed in to the console confirms with a passkey, each with the dollars above which "+
 		"they do, such as transfer=0.00,withdraw=500.00; none for none")
@@ -270,7 +275,7 @@ func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
 	if err != nil {
 		return daemon.Options{}, exit.Usagef("--confirm: %v", err)
 	}
-	if err := checkPublicURL(o.publicURL); err != nil {
+	if err := o.checkURLs(); err != nil {
 		return daemon.Options{}, err
 	}
 	witnesses, err := readPolicy(o.witnesses)
@@ -356,8 +361,15 @@ func serve(ctx context.Context, o *options, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if o.consoleListen != "" {
+		if err := listen.OpenConsole(o.consoleListen); err != nil {
+			listen.Close()
+			return err
+		}
+		opts.ConsoleURL = o.callersURL(o.consoleURL, listen.Console.Addr())
+	}
 	opts.Server.Console = o.console == "on" || o.console == "" && isLoopback(listen.RPC.Addr())
-	opts.Server.PublicURL = o.callersURL(listen.RPC.Addr())
+	opts.Server.PublicURL = o.callersURL(o.publicURL, listen.RPC.Addr())
 	srv, err := daemon.Open(ctx, opts)
 	if err != nil {
 		listen.Close()

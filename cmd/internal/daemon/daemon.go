@@ -58,6 +58,7 @@ type Options struct {
 	Log         *slog.Logger   // for the operator
 	Grace       time.Duration  // how long a stop may take
 	Server      server.Config  // limits; the rest is filled in
+	ConsoleURL  string         // that browsers reach a console at which has a listener of its own
 
 	// Republish says that the folder has nothing of the audit log, as after a restore, so that all
 	// of it is published again.

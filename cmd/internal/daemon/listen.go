@@ -10,16 +10,32 @@ import (
 
 // Listen has the listeners of a server.
 type Listen struct {
-	RPC   net.Listener
-	Admin net.Listener // nil if switched off
+	RPC     net.Listener
+	Admin   net.Listener // nil if switched off
+	Console net.Listener // for the console alone; nil if it is where RPC is, or off
 }
 
 // Close closes the listeners.
 func (l Listen) Close() {
 	l.RPC.Close()
-	if l.Admin != nil {
-		l.Admin.Close()
+	for _, other := range []net.Listener{l.Admin, l.Console} {
+		if other != nil {
+			other.Close()
+		}
 	}
+}
+
+// OpenConsole opens a listener for the console alone.
+func (l *Listen) OpenConsole(address string) error {
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		return fmt.Errorf("%w: %q is not an address to listen on: %w", datadir.ErrUsage, address,
+			err)
+	}
+	var err error
+	if l.Console, err = net.Listen("tcp", address); err != nil {
+		return fmt.Errorf("listen on %s: %w", address, err)
+	}
+	return nil
 }
 
 // Addresses opens the listeners for both addresses. An empty admin address switches those

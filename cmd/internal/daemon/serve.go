@@ -21,7 +21,7 @@ import (
 func (s *Server) Serve(ctx context.Context, listen Listen) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	front, err := s.newFront()
+	front, pages, err := s.newFronts(listen.Console != nil)
 	if err != nil {
 		return errors.Join(err, s.Close())
 	}
@@ -35,7 +35,7 @@ func (s *Server) Serve(ctx context.Context, listen Listen) error {
 		slog.String("address", listen.RPC.Addr().String()),
 		slog.String("version", s.opts.Version))
 
-	served := front.Serve(ctx, listen.RPC)
+	served := serveBoth(ctx, front, pages, listen)
 
 	stopReporting()
 	if s.ledger.Err() == nil {
@@ -67,16 +67,52 @@ func (s *Server) recordStart(ctx context.Context) {
 	}
 }
 
-// newFront returns the HTTP server.
-func (s *Server) newFront() (*server.Server, error) {
+// serveBoth answers requests at both listeners, of which that for pages may be nil. When one of
+// them ends, so does the other.
+func serveBoth(ctx context.Context, front, pages *server.Server, listen Listen) error {
+	if pages == nil {
+		return front.Serve(ctx, listen.RPC)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		defer cancel()
+		ended <- pages.Serve(ctx, listen.Console)
+	}()
+	served := front.Serve(ctx, listen.RPC)
+	cancel()
+	return errors.Join(served, <-ended)
+}
+
+// newFronts returns the HTTP server, and another one for a console that has a listener of its own.
+func (s *Server) newFronts(apart bool) (front, pages *server.Server, err error) {
+	cfg, err := s.frontConfig()
+	if err != nil {
+		return nil, nil, err
+	}
+	if apart {
+		own := cfg
+		own.Console, own.Only, own.PublicURL = true, true, s.opts.ConsoleURL
+		if pages, err = server.New(own); err != nil {
+			return nil, nil, err
+		}
+		cfg.Console = false
+	}
+	front, err = server.New(cfg)
+	return front, pages, err
+}
+
+// frontConfig is the configuration of the HTTP server.
+func (s *Server) frontConfig() (server.Config, error) {
 	certFile, keyFile := s.dir.Server()
 	reloader, err := certs.NewReloader(certFile, keyFile, s.opts.Log)
 	if err != nil {
-		return nil, err
+		return server.Config{}, err
 	}
 	signIn, throttle, err := s.newSignIn()
 	if err != nil {
-		return nil, err
+		return server.Config{}, err
 	}
 	s.keys.Serve(signIn)
 	cfg := s.opts.Server
@@ -93,10 +129,8 @@ func (s *Server) newFront() (*server.Server, error) {
 	cfg.Grace = s.opts.Grace
 	cfg.Metrics = s.metrics
 	cfg.Log = s.opts.Log
-	if cfg.CookieKey, err = s.keys.CookieKey(); err != nil {
-		return nil, err
-	}
-	return server.New(cfg)
+	cfg.CookieKey, err = s.keys.CookieKey()
+	return cfg, err
 }
 
 // session finds a session for sign-in.
