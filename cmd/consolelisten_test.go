@@ -47,7 +47,8 @@ func TestConsoleWithAListenerOfItsOwnIsThereAlone(t *testing.T) {
 		if tt.method == http.MethodPost {
 			body = inquiry
 		}
-		r, err := http.NewRequestWithContext(t.Context(), tt.method, tt.url, strings.NewReader(body))
+		r, err := http.NewRequestWithContext(t.Context(), tt.method, tt.url,
+			strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -58,7 +59,8 @@ func TestConsoleWithAListenerOfItsOwnIsThereAlone(t *testing.T) {
 		}
 		text, err := io.ReadAll(answer.Body)
 		answer.Body.Close()
-		if err != nil || answer.StatusCode != tt.status || !strings.Contains(string(text), tt.says) {
+		if err != nil || answer.StatusCode != tt.status ||
+			!strings.Contains(string(text), tt.says) {
 			t.Errorf("%s %s: %s, %v\n%.300s", tt.method, tt.url, answer.Status, err, text)
 		}
 	}

@@ -241,13 +241,27 @@ func openLog(ctx context.Context, env *ctl.Env, where string) (*audit.Log, error
 	return audit.OpenLogBeside(ctx, files)
 }
 
-// openEntry reads the arguments INDEX [DIR|URL] and opens the log, which has that entry.
+// An entry is published some hundred milliseconds after its answer. So an index that is a little
+// behind the end of the log may be that of a receipt that was just given.
+const (
+	publishedWithin = 2 * time.Second
+	littleBehind    = 1000
+)
+
+// openEntry reads the arguments INDEX [DIR|URL] and opens the log, which has that entry. It waits
+// for an entry that may be on its way into the log.
 func openEntry(ctx context.Context, env *ctl.Env, args []string) (*audit.Log, int64, error) {
 	index, err := strconv.ParseInt(args[0], 10, 64)
 	if err != nil || index < 0 {
 		return nil, 0, exit.Usagef("%q is not the index of an entry", args[0])
 	}
-	log, err := openLog(ctx, env, strings.Join(args[1:], ""))
+	where := strings.Join(args[1:], "")
+	log, err := openLog(ctx, env, where)
+	for end := time.Now().Add(publishedWithin); err == nil && index >= log.Size &&
+		index < log.Size+littleBehind && time.Now().Before(end); {
+		time.Sleep(publishedWithin / 20)
+		log, err = openLog(ctx, env, where)
+	}
 	if err != nil {
 		return nil, 0, err
 	}
