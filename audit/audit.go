@@ -290,6 +290,8 @@ func (e *Entry) appendCredential(w *writer) {
 		w.field("iss", e.Caller.Issuer)
 		w.field("jti", e.Caller.ID)
 		w.field("kid", e.Caller.Key)
+	case "oidc":
+		w.field("iss", e.Caller.Issuer)
 	}
 	w.field("method", e.Caller.Method)
 	if e.Caller.Method == "mtls" {
@@ -303,6 +305,8 @@ func (e *Entry) appendCredential(w *writer) {
 		w.field("user", e.Caller.User)
 	case "mtls":
 		w.field("sha256", e.Caller.SHA256)
+	case "oidc":
+		w.field("sub", e.Caller.ID)
 	}
 	w.close('}')
 }
@@ -373,6 +377,7 @@ type wire struct {
 		Issuer  string `json:"iss"`
 		ID      string `json:"jti"`
 		Key     string `json:"kid"`
+		Person  string `json:"sub"`
 	} `json:"cred"`
 	Event     Event             `json:"ev"`
 	Expires   string            `json:"expires"`
@@ -445,8 +450,9 @@ func ParseEntry(leaf []byte) (*Entry, error) {
 			e.Caller.Credential = atm.Credential{
 				Method: in.Cred.Method, SHA256: in.Cred.SHA256, Serial: in.Cred.Serial,
 				User:   in.Cred.User,
-				Issuer: in.Cred.Issuer, ID: cmp.Or(in.Cred.ID, in.Cred.Passkey),
-				Key: in.Cred.Key,
+				Issuer: in.Cred.Issuer,
+				ID:     cmp.Or(in.Cred.ID, in.Cred.Passkey, in.Cred.Person),
+				Key:    in.Cred.Key,
 			}
 			e.Caller.Session = in.Cred.Session
 		}

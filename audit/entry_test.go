@@ -63,6 +63,23 @@ func TestEntryHasItsDocumentedForm(t *testing.T) {
 				`"result":"","status":"ERROR","t":"2026-11-25T12:00:00.000000Z","v":1,"who":{"subject":"system:init"}}`,
 		},
 		{
+			"session of a company login",
+			Entry{
+				ID: "0197", Time: testTime, Event: EventOp, Operation: atm.Whoami,
+				Status: &atm.Status{Code: atm.OK, Result: ""},
+				Caller: &atm.Caller{
+					Principal: atm.Principal{Subject: "user:ada"},
+					Credential: atm.Credential{
+						Method: "oidc", Issuer: "https://login.example", ID: "0815",
+					},
+					Session: "s",
+				}, ReplayOf: -1,
+			},
+			`{"args":{},"code":"OK","cred":{"iss":"https://login.example","method":"oidc","session":"s","sub":"0815"},` +
+				`"ev":"op","id":"0197","op":"whoami","reason":"","result":"","status":"OK",` +
+				`"t":"2026-11-25T12:00:00.000000Z","v":1,"who":{"subject":"user:ada"}}`,
+		},
+		{
 			"start",
 			Entry{ID: "0197", Time: testTime, Event: EventStart, ReplayOf: -1},
 			`{"ev":"start","id":"0197","t":"2026-11-25T12:00:00.000000Z","v":1}`,

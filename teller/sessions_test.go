@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"example.com/atm"
 	"example.com/atm/audit"
@@ -153,6 +154,31 @@ func TestChallengeBeginsOneSession(t *testing.T) {
 		t.Errorf("a count that does not grow is answered %v", s)
 	}
 	b.reconciled()
+}
+
+// TestSessionOfACompanyLoginIsAsItsEntriesSay begins one, acts in it, and replays the journal.
+func TestSessionOfACompanyLoginIsAsItsEntriesSay(t *testing.T) {
+	b := newBank(t)
+	ada := *b.known("user:ada", atm.Customer)
+	ada.Credential = atm.Credential{Method: "oidc", Issuer: "https://login.example", ID: "0815"}
+	if s := b.BeginSession(t.Context(), &ada, &sessions.Beginning{
+		Session: people.Session{
+			ID: "s", Subject: ada.Subject, Method: "oidc", Issuer: ada.Issuer, Person: ada.ID,
+			Agent: "Firefox", Bound: []byte("bound"),
+		},
+		Challenge: "state",
+	}); s.Code != atm.OK {
+		t.Fatalf("signing in: %v", s)
+	}
+	ada.Session = "s"
+	if s := b.do(&ada, atm.Whoami); s.Code != atm.OK {
+		t.Errorf("in the session: %v", s)
+	}
+	b.reconciled()
+	s, err := b.Session(t.Context(), "s", time.Now())
+	if err != nil || s == nil || s.Issuer != ada.Issuer || s.Person != "0815" {
+		t.Errorf("the session is %+v, %v", s, err)
+	}
 }
 
 // TestInvitationIsFollowedOnceForAPasskey follows it with two passkeys.

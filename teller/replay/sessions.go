@@ -83,10 +83,15 @@ func (b *browsers) begin(e *audit.Entry, args map[string]string) {
 		Agent: args["agent"], Begun: e.Time, Seen: e.Time, Ends: e.Time.Add(people.SessionLife),
 	}
 	b.sessions[s.ID] = s
-	if s.Method != "passkey" {
+	switch s.Method {
+	case "oidc":
+		s.Issuer, s.Person = e.Caller.Issuer, e.Caller.ID
+		return
+	case "passkey":
+		s.Passkey = e.Caller.ID
+	default:
 		return
 	}
-	s.Passkey = e.Caller.ID
 	if p := b.passkeys[s.Passkey]; p != nil {
 		p.Count, p.Flags = numbers(args)
 	}
@@ -122,8 +127,8 @@ func (r *records) checkPasskey(p *people.Passkey) {
 	}
 }
 
-// checkSession holds a session of a store against the journal. What a secret is bound to it by
-// is in no entry: another one makes the session of no use.
+// checkSession holds a session of a store against the journal. What else it is bound to is in
+// no entry: something else makes the session of no use.
 func (r *records) checkSession(s *people.Session) {
 	made := r.browsers.sessions[s.ID]
 	if made == nil {
@@ -132,6 +137,7 @@ func (r *records) checkSession(s *people.Session) {
 	}
 	delete(r.browsers.sessions, s.ID)
 	if made.Subject != s.Subject || made.Method != s.Method || made.Passkey != s.Passkey ||
+		made.Issuer != s.Issuer || made.Person != s.Person ||
 		made.Agent != s.Agent || !made.Begun.Equal(s.Begun) || !made.Seen.Equal(s.Seen) ||
 		!made.Ends.Equal(s.Ends) || !made.Ended.Equal(s.Ended) {
 		r.problems.Add("session %s is not as the journal says", s.ID)

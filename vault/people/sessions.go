@@ -12,8 +12,10 @@ type Session struct {
 	Subject string
 	Method  string // by which it began, as atm.Credential.Method
 	Passkey string // the id of the passkey by which it began; empty for another method
+	Issuer  string // the OpenID provider by which it began; empty for another method
+	Person  string // the sub of the user there
 	Agent   string // what the browser calls itself
-	Bound   []byte // what a password is bound to it by, see Authenticator.Session of package auth
+	Bound   []byte // what else it is bound to, see Authenticator.Session of package auth
 
 	// Begun is when it began, Ends when it ends at the latest, and Ended when it was ended,
 	// zero for one that was not. Seen is the time of an entry that it made: the newest, or one

@@ -128,10 +128,11 @@ func putPasskey(_ *secrets.Keys, b *pgx.Batch, p *people.Passkey, _ vault.Journa
 }
 
 const (
-	sessionColumns = "id, subject, method, passkey, agent, bound, begun, seen, ends, ended"
+	sessionColumns = "id, subject, method, passkey, issuer, person, agent, bound, begun, seen, " +
+		"ends, ended"
 
 	putSessionSQL = database.Written + `INSERT INTO sessions (` + sessionColumns + `)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (id)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (id)
 		DO UPDATE SET seen = excluded.seen, ended = excluded.ended` + database.One
 
 	// Each commit that begins, ends or uses sessions deletes some that are over.
@@ -142,15 +143,15 @@ const (
 func scanSession(row pgx.Row) (people.Session, error) {
 	var s people.Session
 	var ended *time.Time
-	err := row.Scan(&s.ID, &s.Subject, &s.Method, &s.Passkey, &s.Agent, &s.Bound, &s.Begun,
-		&s.Seen, &s.Ends, &ended)
+	err := row.Scan(&s.ID, &s.Subject, &s.Method, &s.Passkey, &s.Issuer, &s.Person, &s.Agent,
+		&s.Bound, &s.Begun, &s.Seen, &s.Ends, &ended)
 	s.Begun, s.Seen, s.Ends, s.Ended = s.Begun.UTC(), s.Seen.UTC(), s.Ends.UTC(), known(ended)
 	return s, err
 }
 
 func putSession(_ *secrets.Keys, b *pgx.Batch, s *people.Session, _ vault.JournalIndex) {
-	b.Queue(putSessionSQL, s.ID, s.Subject, s.Method, s.Passkey, s.Agent, s.Bound, s.Begun,
-		s.Seen, s.Ends, null(s.Ended))
+	b.Queue(putSessionSQL, s.ID, s.Subject, s.Method, s.Passkey, s.Issuer, s.Person, s.Agent,
+		s.Bound, s.Begun, s.Seen, s.Ends, null(s.Ended))
 }
 
 // null is a time as the database has it: null for the zero time. known is its opposite.

@@ -41,6 +41,10 @@ func furnishSessions(t testing.TB, l *vault.Ledger, subject, id string) {
 	must(t, l, op("session.begin", vault.People(people.BeginSession{Session: people.Session{
 		ID: "c" + id, Subject: subject, Method: "secret", Bound: []byte("bound"),
 	}})))
+	must(t, l, op("session.begin", vault.People(people.BeginSession{Session: people.Session{
+		ID: "d" + id, Subject: subject, Method: "oidc", Issuer: "https://login.example",
+		Person: "0815", Agent: "Firefox", Bound: []byte("bound"),
+	}})))
 	must(t, l, op("passkey.remove", vault.People(people.RemovePasskey{
 		Subject: subject, ID: "b" + id,
 	})))

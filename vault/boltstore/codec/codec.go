@@ -26,6 +26,7 @@ const (
 	formGrant   = 1
 	formPasskey = 1
 	formSession = 1
+	formLogin   = 2 // a session that began with an OpenID provider
 )
 
 // Keys of customers' accounts come before those of internal ones.

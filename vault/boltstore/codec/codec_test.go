@@ -68,6 +68,10 @@ func TestRecordReadsBackAndNoPartOfItDoes(t *testing.T) {
 		Bound: []byte{3}, Begun: at, Seen: at.Add(time.Microsecond), Ends: at.Add(time.Hour),
 		Ended: at.Add(time.Minute),
 	}
+	login := people.Session{
+		ID: "t", Subject: "user:demo", Method: "oidc", Issuer: "https://login.example",
+		Person: "0815", Begun: at, Seen: at, Ends: at.Add(time.Hour),
+	}
 	for _, tt := range []struct {
 		name   string
 		record []byte
@@ -98,6 +102,9 @@ func TestRecordReadsBackAndNoPartOfItDoes(t *testing.T) {
 		}},
 		{"session", EncodeSession(&session), session, func(v []byte) (any, error) {
 			return DecodeSession(session.ID, v)
+		}},
+		{"login", EncodeSession(&login), login, func(v []byte) (any, error) {
+			return DecodeSession(login.ID, v)
 		}},
 	} {
 		if got, err := tt.decode(tt.record); err != nil || !reflect.DeepEqual(got, tt.want) {

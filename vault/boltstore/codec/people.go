@@ -48,6 +48,9 @@ func DecodePasskey(id string, v []byte) (people.Passkey, error) {
 // EncodeSession returns the record of a session.
 func EncodeSession(s *people.Session) []byte {
 	w := fields{[]byte{formSession}}
+	if s.Issuer != "" {
+		w.b[0] = formLogin
+	}
 	w.text(s.Subject)
 	w.text(s.Method)
 	w.text(s.Passkey)
@@ -57,12 +60,16 @@ func EncodeSession(s *people.Session) []byte {
 	w.time(s.Seen)
 	w.time(s.Ends)
 	w.time(s.Ended)
+	if s.Issuer != "" {
+		w.text(s.Issuer)
+		w.text(s.Person)
+	}
 	return w.b
 }
 
 // DecodeSession reads what EncodeSession returned.
 func DecodeSession(id string, v []byte) (people.Session, error) {
-	if len(v) < 1 || v[0] != formSession {
+	if len(v) < 1 || v[0] != formSession && v[0] != formLogin {
 		return people.Session{}, ErrForm
 	}
 	r := reader{b: v[1:]}
@@ -73,6 +80,9 @@ func DecodeSession(id string, v []byte) (people.Session, error) {
 		s.Bound = []byte(bound)
 	}
 	s.Begun, s.Seen, s.Ends, s.Ended = r.time(), r.time(), r.time(), r.time()
+	if v[0] == formLogin {
+		s.Issuer, s.Person = r.text(), r.text()
+	}
 	if !r.done() {
 		return people.Session{}, ErrForm
 	}

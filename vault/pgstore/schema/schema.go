@@ -27,7 +27,7 @@ import (
 var migrations embed.FS
 
 // version is the version of the schema that this program knows.
-const version = 4
+const version = 5
 
 // migrateWithin bounds a migration.
 const migrateWithin = 10 * time.Minute
