@@ -20,7 +20,7 @@ var places = map[string][]string{
 	"":                      {},
 	"xmlrpc":                {},
 	"auth":                  {"", "internal"},
-	"auth/login":            {"auth"},
+	"auth/login":            {"auth", "internal"},
 	"auth/login/logintest":  {"auth", "certs", "internal"},
 	"teller":                {"", "vault", "vault/zone", "audit"},
 	"teller/methods":        {""},

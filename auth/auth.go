@@ -347,12 +347,10 @@ func (a *Authenticator) foreignToken(r *http.Request, issuer *issuerKeys, text s
 	if a.cfg.Directory.isRevoked(revocation, f.subject, issued) {
 		return nil, &Error{"token revoked"}
 	}
-	principal := atm.Principal{Subject: f.subject, Roles: member.Roles}
-	for _, method := range issuer.Scope {
-		principal.Scope = append(principal.Scope, atm.Operation(method))
-	}
 	return &atm.Caller{
-		Principal: principal,
+		Principal: atm.Principal{
+			Subject: f.subject, Roles: member.Roles, Scope: issuer.operations(),
+		},
 		Credential: atm.Credential{
 			Method: "jwt", Issuer: issuer.Name, ID: f.id, Key: f.key,
 			Issued: issued, Expires: f.expires, Revocation: revocation,

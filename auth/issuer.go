@@ -59,16 +59,21 @@ type Login struct {
 	Secret   string // empty for a public client, which PKCE protects alone
 }
 
-// Subject returns the subject of this server that the claims of a token name.
-func (i *Issuer) Subject(claims map[string]json.RawMessage) (string, error) {
+// ErrUnverified reports an email address that its issuer has not verified.
+var ErrUnverified = &Error{"token with an email address that is not verified"}
+
+// Subject returns the subject of this server that the claims of a token name, and the value of
+// the claim that names it.
+func (i *Issuer) Subject(claims map[string]json.RawMessage) (subject, value string, err error) {
 	if i.Claim == "email" && string(claims["email_verified"]) != "true" {
-		return "", &Error{"token with an email address that is not verified"}
+		return "", "", ErrUnverified
 	}
-	subject, mapped := i.Subjects[word(claims[i.Claim])]
+	value = word(claims[i.Claim])
+	subject, mapped := i.Subjects[value]
 	if !mapped {
-		return "", &Error{"token of another issuer without an identity"}
+		return "", "", &Error{"token of another issuer without an identity"}
 	}
-	return subject, nil
+	return subject, value, nil
 }
 
 func (i *Issuer) check() error {
@@ -189,6 +194,7 @@ type issuerKeys struct {
 	now    func() time.Time
 	report func(issuer string, err error)
 	client *http.Client
+	values map[string][]string // of the claim, that name a subject
 
 	fetching sync.Mutex // held while keys are fetched
 
@@ -199,7 +205,11 @@ type issuerKeys struct {
 }
 
 func newIssuerKeys(i Issuer, now func() time.Time, report func(string, error)) *issuerKeys {
-	return &issuerKeys{Issuer: i, now: now, report: report, client: &http.Client{
+	values := make(map[string][]string, len(i.Subjects))
+	for value, subject := range i.Subjects {
+		values[subject] = append(values[subject], value)
+	}
+	return &issuerKeys{Issuer: i, now: now, report: report, values: values, client: &http.Client{
 		Timeout: keysTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error {
 			return http.ErrUseLastResponse
@@ -293,7 +303,7 @@ func (k *issuerKeys) claims(payload map[string]json.RawMessage, kid string) (*fo
 			return nil, &Error{"token of the future"}
 		}
 	}
-	subject, err := k.Subject(payload)
+	subject, _, err := k.Subject(payload)
 	if err != nil {
 		return nil, err
 	}

@@ -24,8 +24,10 @@ type Session struct {
 	Subject     string
 	Method      string // how the user signed in
 	Passkey     string // its id; empty for another method
+	Issuer      string // the OpenID provider; empty for another method
+	Person      string // the sub of the user there
 	Agent       string // Agent of the browser
-	Bound       []byte // BindSecret of a session that began with a secret
+	Bound       []byte // BindSecret of a session that began with a secret or a provider
 	Begun, Ends time.Time
 }
 
@@ -35,10 +37,10 @@ func SessionID(secret string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// BindSecret binds a session to the secret with which its user signed in. verifier is the
-// atm.Credential.Verifier of that secret. The session ends when the user gets another secret.
-// The key is the secret of the cookie, which is not stored, so a reader of the store cannot
-// guess passwords.
+// BindSecret binds a session to the secret with which its user signed in, by the
+// atm.Credential.Verifier of that secret, or to what an OpenID provider calls the user, by the
+// LoginKey. The session ends when either changes. The key is the secret of the cookie, which is
+// not stored, so a reader of the store cannot guess passwords, nor email addresses.
 func BindSecret(cookie, verifier string) []byte {
 	mac := hmac.New(sha256.New, []byte(cookie))
 	mac.Write([]byte(verifier))
@@ -103,16 +105,29 @@ func (a *Authenticator) session(r *http.Request) (*atm.Caller, error) {
 	credential := atm.Credential{
 		Method: s.Method, ID: s.Passkey, Issued: s.Begun, Expires: s.Ends,
 	}
-	if s.Method == "secret" {
+	principal := atm.Principal{Subject: s.Subject, Roles: member.Roles}
+	switch s.Method {
+	case "secret":
 		credential.User = s.Subject
 		credential.Verifier = boundTo(s.Bound, cookie.Value, member)
 		if credential.Verifier == "" {
 			return nil, ErrNoSession
 		}
+	case "oidc":
+		from := a.cfg.Issuers.login(s.Issuer)
+		if from == nil {
+			return nil, ErrNoSession
+		}
+		credential.Issuer, credential.ID = s.Issuer, s.Person
+		credential.Key = from.bound(s.Bound, cookie.Value, s.Subject)
+		if credential.Key == "" {
+			return nil, ErrNoSession
+		}
+		principal.Scope = from.inSession()
 	}
 	return &atm.Caller{
-		Principal:  atm.Principal{Subject: s.Subject, Roles: member.Roles},
-		Credential: credential, IP: Address(r.RemoteAddr).String(), Session: id,
+		Principal: principal, Credential: credential, IP: Address(r.RemoteAddr).String(),
+		Session: id,
 	}, nil
 }
 
@@ -130,14 +145,9 @@ func boundTo(bound []byte, cookie string, member Member) string {
 
 // Passkey returns the user whose passkey r has just presented, or an *Error.
 func (a *Authenticator) Passkey(r *http.Request, subject, id string) (*atm.Caller, error) {
-	member, known := a.cfg.Directory.Member(subject)
-	if err := (&Error{"passkey of nobody known"}); !known {
-		if !a.refreshed(r.Context(), err) {
-			return nil, err
-		}
-		if member, known = a.cfg.Directory.Member(subject); !known {
-			return nil, err
-		}
+	member, known := a.member(r, subject)
+	if !known {
+		return nil, &Error{"passkey of nobody known"}
 	}
 	return &atm.Caller{
 		Principal:  atm.Principal{Subject: subject, Roles: member.Roles},

@@ -65,7 +65,8 @@ func (v *visit) showMe(status int, page mePage) {
 		})
 	}
 	page.Method, page.Inside = methodNames[v.caller.Method], v.caller.Session != ""
-	if page.May = !v.caller.Derived() && v.caller.Actor == ""; page.May {
+	page.May = !v.caller.Derived() && v.caller.Actor == "" && v.caller.InScope("*")
+	if page.May {
 		page.Passkey = v.toAdd()
 	}
 	v.show(status, "me.html", "You", "", page)
@@ -74,7 +75,7 @@ func (v *visit) showMe(status int, page mePage) {
 // methodNames are how people call what they sign in by.
 var methodNames = map[string]string{
 	"passkey": "a passkey", "secret": "a name and a secret", "mtls": "a certificate",
-	"digest": "a name and a password", "jwt": "a token",
+	"digest": "a name and a password", "jwt": "a token", "oidc": "a company login",
 }
 
 // toAdd makes the ceremony of another passkey.

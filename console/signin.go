@@ -37,6 +37,14 @@ type Access interface {
 	Invited(r *http.Request, code string) (teller.Invitation, error)
 	EnrollPasskey(r *http.Request, i teller.Invitation, p sessions.Passkey) error
 
+	// Providers are the OpenID providers by which people sign in. BeginLogin begins a sign-in
+	// with one, which the browser keeps in a cookie, and returns the URL at which it goes on;
+	// FinishLogin ends it when the browser comes back. They return a LoginRefused, which they
+	// have noted, or another error when the provider could not be asked.
+	Providers() []Provider
+	BeginLogin(w http.ResponseWriter, r *http.Request, issuer, next string) (to string, err error)
+	FinishLogin(w http.ResponseWriter, r *http.Request) (Login, error)
+
 	// Begin begins a session and gives the browser its cookie, or notes that it was refused.
 	Begin(w http.ResponseWriter, r *http.Request, caller *atm.Caller, b sessions.Beginning,
 	) atm.Status
@@ -66,7 +74,7 @@ func SignInPage(r *http.Request) string {
 
 // IsOpen reports whether a page needs no sign-in.
 func IsOpen(path string) bool {
-	return path == signInPath || strings.HasPrefix(path, invitePath)
+	return path == signInPath || strings.HasPrefix(path, invitePath) || isLogin(path)
 }
 
 // ServeStranger answers a request for a page that IsOpen. The body of r has been read.
@@ -76,6 +84,8 @@ func (c *Console) ServeStranger(w http.ResponseWriter, r *http.Request) {
 	code, invited := strings.CutPrefix(r.URL.Path, invitePath)
 	posted := r.Method == http.MethodPost
 	switch {
+	case isLogin(r.URL.Path):
+		v.login()
 	case !posted && r.Method != http.MethodGet && r.Method != http.MethodHead:
 		w.Header().Set("Allow", reads+", "+acts)
 		v.refuse(http.StatusMethodNotAllowed, "This page does not take "+r.Method+".")
@@ -153,10 +163,11 @@ type signInForm struct {
 	Name, Next                        string
 	Certificate                       bool
 	Passkey                           ceremony
+	Providers                         []Provider
 }
 
 func (v *visit) showSignIn(status int, f signInForm) {
-	f.Next = inside(v.r.FormValue("next"))
+	f.Next, f.Providers = inside(v.r.FormValue("next")), v.cfg.Access.Providers()
 	f.Certificate = v.r.TLS != nil && len(v.r.TLS.PeerCertificates) > 0
 	site, err := v.site()
 	var made passkey.Challenge
@@ -167,11 +178,12 @@ func (v *visit) showSignIn(status int, f signInForm) {
 	v.show(status, "signin.html", "Sign in", "", f)
 }
 
-// inside is a path of the console, and the start for any other.
-func inside(path string) string {
-	u, err := url.Parse(path)
+// inside is a URL of the console, and the start for any other.
+func inside(to string) string {
+	u, err := url.Parse(to)
 	if err != nil || u.Scheme != "" || u.Host != "" || !strings.HasPrefix(u.Path, Prefix) ||
-		strings.ContainsAny(path, "\\\r\n") || IsOpen(u.Path) {
+		!strings.HasPrefix(u.JoinPath().Path, Prefix) || strings.ContainsAny(to, "\\\r\n") ||
+		IsOpen(u.Path) {
 		return Prefix
 	}
 	return u.RequestURI()

@@ -20,6 +20,10 @@ func (s *Server) newConsole() (*console.Console, error) {
 	if !cfg.Console {
 		return nil, nil
 	}
+	var err error
+	if s.providers, err = s.newProviders(); err != nil {
+		return nil, err
+	}
 	return console.New(console.Config{
 		Bank:   bank{cfg.Teller.Reader, s.rpc},
 		Access: access{s},

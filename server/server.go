@@ -25,6 +25,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/auth"
 	"example.com/atm/auth/digest"
+	"example.com/atm/auth/login"
 	"example.com/atm/console"
 	"example.com/atm/teller"
 	"example.com/atm/teller/methods"
@@ -102,6 +103,10 @@ type Config struct {
 	// Only serves the console and what its pages read, and nothing else. Optional.
 	Only bool
 
+	// Issuers are those by which people sign in to the console, where one has a Login. They need
+	// PublicURL. Optional.
+	Issuers *auth.Issuers
+
 	// CookieKey is what the console seals with: 32 bytes that replicas share. Required with
 	// Console.
 	CookieKey []byte
@@ -129,15 +134,16 @@ const writeTimeout = 60 * time.Second
 
 // A Server answers requests.
 type Server struct {
-	cfg      Config
-	rpc      *rpc
-	console  *console.Console // nil if it is off
-	audit    http.Handler
-	cross    *http.CrossOriginProtection
-	trail    *trail
-	throttle *auth.Throttle
-	http     *http.Server
-	open     *connections
+	cfg       Config
+	rpc       *rpc
+	console   *console.Console // nil if it is off
+	providers *login.Providers // nil if it is off
+	audit     http.Handler
+	cross     *http.CrossOriginProtection
+	trail     *trail
+	throttle  *auth.Throttle
+	http      *http.Server
+	open      *connections
 
 	leaving  atomic.Bool // reports that it is not ready
 	draining atomic.Bool // answers close their connections

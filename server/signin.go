@@ -120,11 +120,9 @@ func (a access) Begin(w http.ResponseWriter, r *http.Request, caller *atm.Caller
 	secret := rand.Text() + rand.Text()
 	b.Session = sessions.Session{
 		ID: auth.SessionID(secret), Subject: caller.Subject, Method: caller.Method,
-		Passkey: caller.ID, Agent: auth.Agent(r),
+		Agent: auth.Agent(r),
 	}
-	if caller.Verifier != "" {
-		b.Bound = auth.BindSecret(secret, caller.Verifier)
-	}
+	identify(&b.Session, caller, secret)
 	status := a.cfg.Teller.BeginSession(r.Context(), caller, &b)
 	switch {
 	case status.Code == atm.OK:

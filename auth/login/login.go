@@ -3,7 +3,8 @@
 //
 // Begin returns the URL to which the browser goes, the provider sends the browser back, and
 // Finish asks the provider for the person who has signed in. The state of a sign-in in between
-// is an Attempt, which the caller must keep safe from changes, and use once.
+// is an Attempt. Providers seals it for the browser that began it, so the server keeps nothing,
+// and any replica finishes it.
 package login
 
 import (
@@ -17,10 +18,12 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
 	"example.com/atm/auth"
+	"example.com/atm/internal/printable"
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
 )
@@ -33,7 +36,7 @@ const (
 
 // A Provider signs people in for an issuer.
 type Provider struct {
-	issuer   auth.Issuer
+	issuer   *auth.Issuer
 	redirect string
 	client   *http.Client
 	now      func() time.Time
@@ -46,7 +49,7 @@ type Provider struct {
 
 // New returns the provider of an issuer that has a Login. redirect is the URL to which the
 // provider sends browsers back. It must be registered with the provider.
-func New(issuer auth.Issuer, redirect string, now func() time.Time) *Provider {
+func New(issuer *auth.Issuer, redirect string, now func() time.Time) *Provider {
 	return &Provider{issuer: issuer, redirect: redirect, now: now, client: &http.Client{
 		Timeout: timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error {
@@ -79,18 +82,27 @@ type Attempt struct {
 	State    string `json:"state"`
 	Nonce    string `json:"nonce"`
 	Verifier string `json:"verifier"` // RFC 7636
+	Next     string `json:"next"`     // what the browser asked for
+	Until    int64  `json:"until"`    // in seconds since 1970
 }
 
 // A Person is a person that the provider has signed in.
 type Person struct {
 	Subject string // of this server
 	ID      string // sub, the provider's id of the person
+	Key     string // auth.LoginKey
 }
 
-// An Error is the reason why a person was not signed in, in words for that person.
-type Error struct{ Reason string }
+// An Error is the reason why a person was not signed in, in words for that person. There are few
+// different reasons. The detail is what the provider says.
+type Error struct{ Reason, Detail string }
 
-func (e *Error) Error() string { return e.Reason }
+func (e *Error) Error() string {
+	if e.Detail == "" {
+		return e.Reason
+	}
+	return e.Reason + ": " + e.Detail
+}
 
 // Begin returns the URL to which the browser goes to sign in.
 func (p *Provider) Begin(ctx context.Context) (to string, a Attempt, err error) {
@@ -109,52 +121,114 @@ func (p *Provider) Begin(ctx context.Context) (to string, a Attempt, err error) 
 // Finish returns the person who has signed in, when the browser comes back from the provider
 // with query. A refusal is an *Error. Other errors mean that the provider could not be asked.
 func (p *Provider) Finish(ctx context.Context, a Attempt, query url.Values) (*Person, error) {
-	state := query.Get("state")
-	switch {
-	case a.Issuer != p.issuer.Name || a.State == "" ||
-		subtle.ConstantTimeCompare([]byte(state), []byte(a.State)) != 1:
-		return nil, &Error{"the answer of the provider is not to a sign-in of this browser"}
-	case query.Has("iss") && query.Get("iss") != p.issuer.Name: // RFC 9207
-		return nil, &Error{"the answer is of another provider"}
-	case query.Get("error") != "":
-		return nil, &Error{"the provider did not sign you in: " + clip(query.Get("error"))}
-	case query.Get("code") == "":
-		return nil, &Error{"the answer of the provider has no code"}
+	if err := p.check(a, query); err != nil {
+		return nil, err
 	}
 	cfg, offers, err := p.config(ctx)
 	if err != nil {
 		return nil, err
 	}
-	ctx = oidc.ClientContext(ctx, p.client)
-	token, err := cfg.Exchange(ctx, query.Get("code"), oauth2.VerifierOption(a.Verifier))
-	if refused := (*oauth2.RetrieveError)(nil); errors.As(err, &refused) {
-		return nil, &Error{"the provider refused the code: " + clip(refused.ErrorCode)}
+	var says struct {
+		NamesItself bool `json:"authorization_response_iss_parameter_supported"`
 	}
-	if err != nil {
+	if err := offers.Claims(&says); err != nil {
 		return nil, fmt.Errorf("%s: %w", p.issuer.Name, err)
+	}
+	if says.NamesItself && !query.Has("iss") {
+		return nil, &Error{Reason: "the answer is of another provider"}
+	}
+	raw, err := p.exchange(oidc.ClientContext(ctx, p.client), cfg, a, query.Get("code"))
+	if err != nil {
+		return nil, err
+	}
+	return p.person(ctx, offers, a, raw)
+}
+
+// check refuses an answer that is not the one of the provider to an attempt.
+func (p *Provider) check(a Attempt, query url.Values) error {
+	for _, name := range []string{"state", "iss", "error", "code"} {
+		if len(query[name]) > 1 { // RFC 6749, section 3.1
+			return &Error{Reason: "the answer says something twice"}
+		}
+	}
+	switch {
+	case a.Issuer != p.issuer.Name || a.State == "" ||
+		subtle.ConstantTimeCompare([]byte(query.Get("state")), []byte(a.State)) != 1:
+		return &Error{Reason: "the answer is not to a sign-in of this browser"}
+	case query.Has("iss") && query.Get("iss") != p.issuer.Name: // RFC 9207
+		return &Error{Reason: "the answer is of another provider"}
+	case query.Get("error") != "":
+		return &Error{"the provider refused", clip(query.Get("error"))}
+	case query.Get("code") == "":
+		return &Error{Reason: "the answer has no code"}
+	}
+	return nil
+}
+
+// exchange returns the ID token that the provider gives for a code.
+func (p *Provider) exchange(ctx context.Context, cfg *oauth2.Config, a Attempt,
+	code string,
+) (string, error) {
+	token, err := cfg.Exchange(ctx, code, oauth2.VerifierOption(a.Verifier))
+	if refused := (*oauth2.RetrieveError)(nil); errors.As(err, &refused) &&
+		(refused.ErrorCode == "invalid_grant" || refused.ErrorCode == "invalid_request") {
+		return "", &Error{Reason: "the provider refused the code, or it was used before"}
+	}
+	if err != nil { // also a provider that refuses this server, such as its secret
+		return "", fmt.Errorf("%s: %w", p.issuer.Name, err)
 	}
 	raw, ok := token.Extra("id_token").(string)
 	if !ok {
-		return nil, &Error{"the provider did not say whom it signed in"}
+		return "", &Error{Reason: "the provider did not say whom it signed in"}
 	}
-	said, err := offers.VerifierContext(ctx, &oidc.Config{
-		ClientID: cfg.ClientID, SupportedSigningAlgs: []string{p.issuer.Algorithm}, Now: p.now,
+	return raw, nil
+}
+
+// person returns the person whom an ID token is about (OpenID Connect Core, section 3.1.3.7).
+func (p *Provider) person(ctx context.Context, offers *oidc.Provider, a Attempt,
+	raw string,
+) (*Person, error) {
+	client := p.issuer.Login.ClientID
+	// The keys are fetched each time, so that one that was withdrawn is not good here.
+	said, err := offers.VerifierContext(oidc.ClientContext(ctx, p.client), &oidc.Config{
+		ClientID: client, SupportedSigningAlgs: []string{p.issuer.Algorithm}, Now: p.now,
 	}).Verify(ctx, raw)
-	if err != nil {
-		return nil, &Error{"the provider's ID token is not good: " + clip(err.Error())}
-	}
-	if subtle.ConstantTimeCompare([]byte(said.Nonce), []byte(a.Nonce)) != 1 {
-		return nil, &Error{"the provider's ID token is for another sign-in"}
+	switch {
+	case err != nil && strings.Contains(err.Error(), "fetching keys"): // the library has no type
+		return nil, fmt.Errorf("%s: %w", p.issuer.Name, err)
+	case err != nil:
+		return nil, &Error{"the ID token is not good", clip(err.Error())}
+	case subtle.ConstantTimeCompare([]byte(said.Nonce), []byte(a.Nonce)) != 1:
+		return nil, &Error{Reason: "the ID token is for another sign-in"}
+	case !isSubject(said.Subject):
+		return nil, &Error{Reason: "the ID token names nobody"}
 	}
 	var claims map[string]json.RawMessage
-	if err := said.Claims(&claims); err != nil {
-		return nil, &Error{"the provider's ID token is not good"}
+	var party struct {
+		Authorised string `json:"azp"`
 	}
-	subject, err := p.issuer.Subject(claims)
-	if err != nil {
-		return nil, &Error{err.Error()}
+	if said.Claims(&claims) != nil || said.Claims(&party) != nil {
+		return nil, &Error{Reason: "the ID token is not good"}
 	}
-	return &Person{Subject: subject, ID: clip(said.Subject)}, nil
+	if party.Authorised != client && (party.Authorised != "" || len(said.Audience) > 1) {
+		return nil, &Error{Reason: "the ID token is for another client"}
+	}
+	subject, value, err := p.issuer.Subject(claims)
+	switch {
+	case errors.Is(err, auth.ErrUnverified):
+		return nil, &Error{Reason: "the provider has not verified the email address"}
+	case err != nil:
+		return nil, &Error{Reason: "nobody here is known by this login"}
+	}
+	return &Person{subject, said.Subject, auth.LoginKey(p.issuer.Claim, value)}, nil
+}
+
+// isSubject reports whether text is a sub: at most 255 ASCII characters (OpenID Connect Core,
+// section 2), here those that print.
+func isSubject(text string) bool {
+	return text != "" && len(text) <= 255 && !strings.ContainsFunc(text, func(c rune) bool {
+		return c <= ' ' || c > '~'
+	})
 }
 
 // config returns the configuration for requests to the provider. It asks the provider for it
@@ -185,8 +259,8 @@ func (p *Provider) config(ctx context.Context) (*oauth2.Config, *oidc.Provider, 
 	}, p.offers, nil
 }
 
-// clip bounds text of others.
-func clip(text string) string { return text[:min(len(text), 200)] }
+// clip bounds text of others, and makes it safe to show.
+func clip(text string) string { return printable.Text(text[:min(len(text), 200)]) }
 
 // bounded is a transport for servers of others. It bounds their answers, and sends requests
 // only to https URLs.

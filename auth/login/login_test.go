@@ -23,7 +23,7 @@ func start(t *testing.T) (*logintest.Provider, *login.Provider) {
 	there.Subjects = map[string]string{
 		"alice@example.com": "user:alice", "newcomer@example.com": "user:alice",
 	}
-	return there, login.New(there.Issuer, redirect, time.Now)
+	return there, login.New(&there.Issuer, redirect, time.Now)
 }
 
 // begin begins a sign-in.
@@ -40,7 +40,9 @@ func TestProviderSignsInWhomItIsMappedTo(t *testing.T) {
 	there, p := start(t)
 	to, attempt := begin(t, p)
 	person, err := p.Finish(t.Context(), attempt, there.SignIn(t, to, "alice"))
-	if err != nil || *person != (login.Person{Subject: "user:alice", ID: "alice"}) {
+	if err != nil || *person != (login.Person{
+		Subject: "user:alice", ID: "alice", Key: "email alice@example.com",
+	}) {
 		t.Errorf("%+v, %v", person, err)
 	}
 }
@@ -50,7 +52,7 @@ func TestSignInsThatAreNotWhatTheyShouldBeAreRefused(t *testing.T) {
 	refused := func(name string, attempt login.Attempt, query url.Values, reason string) {
 		t.Helper()
 		_, err := p.Finish(t.Context(), attempt, query)
-		if refusal := (*login.Error)(nil); !errors.As(err, &refusal) && !isAuth(err) ||
+		if refusal := (*login.Error)(nil); !errors.As(err, &refusal) ||
 			!strings.Contains(err.Error(), reason) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -66,7 +68,18 @@ func TestSignInsThatAreNotWhatTheyShouldBeAreRefused(t *testing.T) {
 		return q
 	}
 	_, other := begin(t, p)
+	without := func(name string) url.Values {
+		q := changed(name, "")
+		q.Del(name)
+		return q
+	}
 	refused("of another browser", other, query, "not to a sign-in of this browser")
+	refused("an issuer left out", attempt, without("iss"), "another provider")
+	for _, name := range []string{"state", "code", "iss", "error"} {
+		q := changed(name, "a")
+		q[name] = append(query[name], "b", "c")
+		refused("two of "+name, attempt, q, "something twice")
+	}
 	refused("without an attempt", login.Attempt{}, query, "not to a sign-in of this browser")
 	refused("without a state", login.Attempt{Issuer: there.Name}, changed("state", ""), "not to a")
 	refused("of another issuer", attempt, changed("iss", "https://other.example"), "another provider")
@@ -87,13 +100,11 @@ func TestSignInsThatAreNotWhatTheyShouldBeAreRefused(t *testing.T) {
 	refused("another nonce", nonce, query, "for another sign-in")
 
 	to, attempt = begin(t, p)
-	refused("nobody here", attempt, there.SignIn(t, to, "mallory"), "without an identity")
+	refused("nobody here", attempt, there.SignIn(t, to, "mallory"), "nobody here")
 	to, attempt = begin(t, p)
 	refused("an address that nobody has checked", attempt, there.SignIn(t, to, "newcomer"),
-		"not verified")
+		"not verified the email address")
 }
-
-func isAuth(err error) bool { return errors.As(err, new(*auth.Error)) }
 
 func TestProviderOfAnotherKindIsAnError(t *testing.T) {
 	for name, answer := range map[string]http.HandlerFunc{
@@ -115,7 +126,7 @@ func TestProviderOfAnotherKindIsAnError(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			there := httptest.NewTLSServer(answer)
 			defer there.Close()
-			p := login.New(auth.Issuer{
+			p := login.New(&auth.Issuer{
 				Name: there.URL, Algorithm: "ES256", Login: &auth.Login{ClientID: "atm"},
 				Roots: there.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs,
 			}, redirect, time.Now)
@@ -131,7 +142,7 @@ func TestProviderThatComesBackIsAskedAgain(t *testing.T) {
 	now := time.Now()
 	issuer := there.Issuer
 	issuer.Roots = nil // so that its certificate is that of a stranger
-	p := login.New(issuer, redirect, func() time.Time { return now })
+	p := login.New(&issuer, redirect, func() time.Time { return now })
 	_, _, first := p.Begin(t.Context())
 	_, _, second := p.Begin(t.Context())
 	if first == nil || second != first {

@@ -108,7 +108,7 @@ func (k *Keeper) AddPasskey(ctx context.Context, caller *atm.Caller, p people.Pa
 	}
 	var may bool
 	// A passkey has no scope, no end and no grantor, so what has one makes none.
-	if cmd.Warrants, may = k.warrants(caller, atm.PasskeyAdd); !may || caller.Derived() {
+	if cmd.Warrants, may = k.warrants(caller, atm.PasskeyAdd); !may || caller.Derived() || !caller.InScope("*") {
 		cmd.Rule = vault.Refuse(atm.PermissionDenied, "You may not do this")
 	}
 	return k.ledger.Do(ctx, cmd), nil

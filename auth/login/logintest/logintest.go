@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"html"
-	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -34,6 +33,13 @@ type Provider struct {
 // Secret is what the client tells the provider.
 const Secret = "a secret of the client"
 
+// host is that of a provider. For a browser it is another site than localhost, which is what
+// providers are to servers.
+const host = "127.0.0.1"
+
+// startsWithin is how long a provider may take to start on a busy machine.
+const startsWithin = time.Minute
+
 // Start starts a provider that sends browsers back to redirect.
 func Start(t testing.TB, redirect string) *Provider {
 	t.Helper()
@@ -45,11 +51,7 @@ func Start(t testing.TB, redirect string) *Provider {
 	}
 	p := &Provider{redirect: redirect}
 	cert, key := p.certificate(t)
-	_, port, err := net.SplitHostPort(freeAddress(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(node, "provider.mjs", cert, key, port, redirect)
+	cmd := exec.Command(node, "provider.mjs", cert, key, redirect)
 	cmd.Dir = tests
 	stdout, err := cmd.StdoutPipe()
 	if err == nil {
@@ -59,6 +61,7 @@ func Start(t testing.TB, redirect string) *Provider {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	defer time.AfterFunc(startsWithin, func() { cmd.Process.Kill() }).Stop()
 	for lines := bufio.NewScanner(stdout); lines.Scan(); {
 		if issuer := lines.Text(); strings.HasPrefix(issuer, "https://") {
 			p.Issuer = auth.Issuer{
@@ -73,17 +76,7 @@ func Start(t testing.TB, redirect string) *Provider {
 	return nil
 }
 
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "localhost:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-// certificate writes a certificate for localhost and its key into files.
+// certificate writes a certificate and its key into files.
 func (p *Provider) certificate(t testing.TB) (certFile, keyFile string) {
 	t.Helper()
 	folder, now := t.TempDir(), time.Now()
@@ -95,7 +88,7 @@ func (p *Provider) certificate(t testing.TB) (certFile, keyFile string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, err := authority.IssueServer(key.Public(), []string{"localhost"}, time.Hour, now)
+	cert, err := authority.IssueServer(key.Public(), []string{host}, time.Hour, now)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -121,7 +121,7 @@ func (s *Server) frontConfig() (server.Config, error) {
 	cfg.TLS = certs.ServerConfig(reloader, s.keys.TLSClients(), s.opts.TLS12)
 	cfg.Name, cfg.Version = s.Name(), s.opts.Version
 	cfg.Audit = s.dir.Audit()
-	cfg.Tokens = s.keys.Own
+	cfg.Tokens, cfg.Issuers = s.keys.Own, s.keys.Foreign
 	cfg.Authority = certs.EncodeCertificate(s.keys.Root())
 	cfg.ClientAuthority = func() []byte { return certs.EncodeCertificate(s.keys.Clients()) }
 	cfg.Ready = s.installation.parts
@@ -140,8 +140,9 @@ func (s *Server) session(ctx context.Context, id string) (*auth.Session, error) 
 		return nil, err
 	}
 	return &auth.Session{
-		Subject: found.Subject, Method: found.Method, Passkey: found.Passkey, Agent: found.Agent,
-		Bound: found.Bound, Begun: found.Begun, Ends: found.Ends,
+		Subject: found.Subject, Method: found.Method, Passkey: found.Passkey,
+		Issuer: found.Issuer, Person: found.Person, Agent: found.Agent, Bound: found.Bound,
+		Begun: found.Begun, Ends: found.Ends,
 	}, nil
 }
 
