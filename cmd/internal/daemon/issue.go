@@ -2,10 +2,12 @@ package daemon
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"time"
 
 	"example.com/atm"
+	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/cmd/internal/inbox"
 	"example.com/atm/vault/people"
 )
@@ -55,14 +57,16 @@ func (s *Server) issueRequested(ctx context.Context, request inbox.Issuing) inbo
 // inboxEvery is how often the server looks for requests in the data folder.
 const inboxEvery = time.Second
 
-// readInbox answers the requests in the data folder until ctx is done.
-func (s *Server) readInbox(ctx context.Context) {
+// readInbox has issue answer the requests in the data folder until ctx is done.
+func readInbox(ctx context.Context, dir *datadir.Dir, log *slog.Logger,
+	issue func(context.Context, inbox.Issuing) inbox.Issued,
+) {
 	tick := time.NewTicker(inboxEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-			inbox.Answer(ctx, s.dir.Requests(), s.opts.Log, s.issueRequested)
+			inbox.Answer(ctx, dir.Requests(), log, issue)
 		case <-ctx.Done():
 			return
 		}

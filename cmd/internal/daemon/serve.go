@@ -13,6 +13,7 @@ import (
 	"example.com/atm/auth"
 	"example.com/atm/certs"
 	"example.com/atm/server"
+	"example.com/atm/teller"
 )
 
 // Serve answers requests until ctx is done, and then stops cleanly: requests in progress are
@@ -133,36 +134,40 @@ func (s *Server) frontConfig() (server.Config, error) {
 	return cfg, err
 }
 
-// session finds a session for sign-in.
-func (s *Server) session(ctx context.Context, id string) (*auth.Session, error) {
-	found, err := s.teller.Session(ctx, id, s.accounts.replicas().Now())
-	if found == nil || err != nil {
-		return nil, err
+// sessionsFor finds sessions for sign-in.
+func sessionsFor(t *teller.Teller, now func() time.Time,
+) func(context.Context, string) (*auth.Session, error) {
+	return func(ctx context.Context, id string) (*auth.Session, error) {
+		found, err := t.Session(ctx, id, now())
+		if found == nil || err != nil {
+			return nil, err
+		}
+		return &auth.Session{
+			Subject: found.Subject, Method: found.Method, Passkey: found.Passkey,
+			Issuer: found.Issuer, Person: found.Person, Agent: found.Agent, Bound: found.Bound,
+			Begun: found.Begun, Ends: found.Ends,
+		}, nil
 	}
-	return &auth.Session{
-		Subject: found.Subject, Method: found.Method, Passkey: found.Passkey,
-		Issuer: found.Issuer, Person: found.Person, Agent: found.Agent, Bound: found.Bound,
-		Begun: found.Begun, Ends: found.Ends,
-	}, nil
 }
 
 // newSignIn returns the authenticator. The throttle is nil if failures are not shared with
 // replicas.
 func (s *Server) newSignIn() (*auth.Authenticator, *auth.Throttle, error) {
+	now := s.accounts.replicas().Now
 	cfg := auth.Config{
 		VerifyForeign: s.keys.ForeignVerifier(),
 		Mappings:      &s.keys.Mappings,
 		TrustDomain:   s.Name(),
 		Realm:         s.dir.Config.Realm,
 		NonceTTL:      s.opts.NonceTTL,
-		Now:           s.accounts.replicas().Now,
+		Now:           now,
 		MaxBody:       s.opts.Server.Limits.BodyBytes,
 		Tokens:        s.keys.Own,
 		Issuers:       s.keys.Foreign,
 		Backdate:      certs.Backdate,
 		Directory:     s.directory,
 		VerifyChain:   s.keys.VerifyClient,
-		Sessions:      s.session,
+		Sessions:      sessionsFor(s.teller, now),
 	}
 	r := s.accounts.replica
 	if r == nil {
@@ -194,7 +199,7 @@ func (s *Server) background(ctx context.Context) (stop func()) {
 	}
 	wg.Go(func() { s.keys.Follow(ctx) })
 	wg.Go(func() { watchClock(ctx, s.teller, s.opts.Log) })
-	wg.Go(func() { s.readInbox(ctx) })
+	wg.Go(func() { readInbox(ctx, s.dir, s.opts.Log, s.issueRequested) })
 	wg.Go(func() { s.log.sweep(ctx, s.installation.opened) })
 	wg.Go(func() { s.accounts.scrub(ctx, s.opts.Log, s.metrics.Scrubbed) })
 	if s.opts.Witnesses != nil {
