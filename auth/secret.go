@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"example.com/atm"
+	"example.com/atm/auth/throttle"
 	"golang.org/x/crypto/argon2"
 )
 
@@ -111,7 +112,7 @@ func (a *Authenticator) Secret(r *http.Request, id, secret string) (*atm.Caller,
 	if _, _, ok := atm.ParseSubject(subject); !ok || len(secret) > maxSecret {
 		subject, secret = "", ""
 	}
-	address := keys(Address(r.RemoteAddr), "")[0]
+	address := throttle.Network(Address(r.RemoteAddr))
 	member, _ := a.cfg.Directory.Member(subject)
 	good, err := a.secrets.check(r.Context(), member.Slow, secret, address, subject)
 	if err == nil && !good {

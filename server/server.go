@@ -26,6 +26,7 @@ import (
 	"example.com/atm/auth"
 	"example.com/atm/auth/digest"
 	"example.com/atm/auth/login"
+	"example.com/atm/auth/throttle"
 	"example.com/atm/console"
 	"example.com/atm/teller"
 	"example.com/atm/teller/methods"
@@ -112,7 +113,7 @@ type Config struct {
 	CookieKey []byte
 
 	// Throttle slows down callers that fail to sign in. Optional; a throttle of this server alone.
-	Throttle *auth.Throttle
+	Throttle *throttle.Throttle
 
 	// DrainDelay is how long a stopping server goes on serving while it reports that it is not
 	// ready. Optional; no time.
@@ -141,7 +142,7 @@ type Server struct {
 	audit     http.Handler
 	cross     *http.CrossOriginProtection
 	trail     *trail
-	throttle  *auth.Throttle
+	throttle  *throttle.Throttle
 	http      *http.Server
 	open      *connections
 
@@ -161,7 +162,7 @@ func New(cfg Config) (*Server, error) {
 	setDefault(&cfg.MaxPerAddress, 1024)
 	setDefault(&cfg.Grace, 15*time.Second)
 	if cfg.Throttle == nil {
-		cfg.Throttle = auth.NewThrottle(time.Now)
+		cfg.Throttle = throttle.New(time.Now)
 	}
 	for _, op := range methods.All() {
 		if !auth.Covers(op.Name) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"example.com/atm/auth"
+	"example.com/atm/auth/throttle"
 	"example.com/atm/certs"
 	"example.com/atm/server"
 	"example.com/atm/teller"
@@ -152,7 +153,7 @@ func sessionsFor(t *teller.Teller, now func() time.Time,
 
 // newSignIn returns the authenticator. The throttle is nil if failures are not shared with
 // replicas.
-func (s *Server) newSignIn() (*auth.Authenticator, *auth.Throttle, error) {
+func (s *Server) newSignIn() (*auth.Authenticator, *throttle.Throttle, error) {
 	now := s.accounts.replicas().Now
 	cfg := auth.Config{
 		VerifyForeign: s.keys.ForeignVerifier(),

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"example.com/atm/auth"
+	"example.com/atm/auth/throttle"
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/cmd/internal/keys"
 	"example.com/atm/cmd/internal/storage"
@@ -34,7 +34,7 @@ var ErrJoin = errors.New("copy the keys/vault.key of another replica into the ke
 // installation in an empty database, or joins the existing one.
 func Open(ctx context.Context, cfg Config) (*Replica, datadir.VaultKey, error) {
 	r := &Replica{
-		Throttle: auth.NewThrottle(time.Now), log: cfg.Log,
+		Throttle: throttle.New(time.Now), log: cfg.Log,
 		files: files{dir: cfg.Dir, log: cfg.Log, known: make(map[string][]byte)},
 	}
 	database, key, err := r.prepare(ctx, cfg)

@@ -18,6 +18,7 @@ import (
 
 	"example.com/atm/audit/publish"
 	"example.com/atm/auth"
+	"example.com/atm/auth/throttle"
 	"example.com/atm/cmd/internal/keys"
 	"example.com/atm/cmd/internal/roster"
 	"example.com/atm/vault"
@@ -27,7 +28,7 @@ import (
 // A Replica is one of the servers on a database.
 type Replica struct {
 	Store    *pgstore.Store
-	Throttle *auth.Throttle
+	Throttle *throttle.Throttle
 	Joined   bool // this start created the folder for an existing installation
 
 	log    *slog.Logger

@@ -1,4 +1,5 @@
-package auth
+// Package throttle slows down callers that fail to sign in too often.
+package throttle
 
 import (
 	"net/netip"
@@ -34,8 +35,8 @@ const (
 	maxThrottled = 64 << 10
 )
 
-// NewThrottle returns a throttle with this clock.
-func NewThrottle(now func() time.Time) *Throttle {
+// New returns a throttle with this clock.
+func New(now func() time.Time) *Throttle {
 	return &Throttle{now: now, limiters: make(map[string]*rate.Limiter)}
 }
 
@@ -75,7 +76,7 @@ func (t *Throttle) WaitAs(from netip.Addr, user string) time.Duration {
 func (t *Throttle) Failing(from netip.Addr) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.limiters) > 0 && t.limiters[keys(from, "")[0]] != nil
+	return len(t.limiters) > 0 && t.limiters[Network(from)] != nil
 }
 
 // Failed counts a failed sign-in.
@@ -147,20 +148,25 @@ func (t *Throttle) makeRoom() {
 	}
 }
 
-// keys are the keys under which a failure is counted: the address, for IPv6 its /64, and the
-// address with the user name.
-func keys(from netip.Addr, user string) []string {
+// Network is what an address counts as: itself, for IPv6 its /64.
+func Network(from netip.Addr) string {
 	if from.Is6() {
 		if prefix, err := from.Prefix(64); err == nil {
 			from = prefix.Addr()
 		}
 	}
-	address := from.String()
+	return from.String()
+}
+
+// keys are the keys under which a failure is counted: the network, and the network with the user
+// name.
+func keys(from netip.Addr, user string) []string {
+	network := Network(from)
 	if user == "" {
-		return []string{address}
+		return []string{network}
 	}
 	if len(user) > 64 {
 		user = user[:64]
 	}
-	return []string{address, address + " " + user}
+	return []string{network, network + " " + user}
 }
