@@ -158,6 +158,11 @@ func intend(number string, form url.Values) (i intention, problem string) {
 		Act: form.Get("act"), Account: number, To: strings.TrimSpace(form.Get("to")),
 		Written: strings.TrimSpace(form.Get("amount")), Request: form.Get("request_id"),
 	}
+	for _, field := range []string{"act", "to", "amount", "request_id"} {
+		if len(form[field]) > 1 { // which one was meant?
+			return i, "This form has a field twice. Open the page of the account again."
+		}
+	}
 	if i.Request == "" {
 		return i, "This form has no request id. Open the page of the account again."
 	}

@@ -151,9 +151,9 @@ func (v *visit) Look(op atm.Operation, about string) atm.Record {
 func carryOut(v *visit, a *forms.Action) {
 	values, problems := a.Values(v.r.PostForm)
 	request := v.r.PostForm.Get("request_id")
-	if request == "" {
+	if request == "" || len(v.r.PostForm["request_id"]) > 1 {
 		v.refuse(http.StatusUnprocessableEntity,
-			"This form has no request id. Open it again from the page that leads to it.")
+			"This form has no request id, or two. Open it again from the page that leads to it.")
 		return
 	}
 	if len(problems) > 0 {

@@ -2,6 +2,7 @@ package console
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"example.com/atm"
@@ -100,7 +101,7 @@ func (c *Console) ServeCall(w http.ResponseWriter, r *http.Request, caller *atm.
 		if v.name, ok = page.match(path); !ok {
 			continue
 		}
-		if !strings.Contains(page.methods, r.Method) {
+		if !slices.Contains(strings.Split(page.methods, ", "), r.Method) {
 			w.Header().Set("Allow", page.methods)
 			v.refuse(http.StatusMethodNotAllowed, "This page does not take "+r.Method+".")
 			return

@@ -182,8 +182,8 @@ func (v *visit) showSignIn(status int, f signInForm) {
 func inside(to string) string {
 	u, err := url.Parse(to)
 	if err != nil || u.Scheme != "" || u.Host != "" || !strings.HasPrefix(u.Path, Prefix) ||
-		!strings.HasPrefix(u.JoinPath().Path, Prefix) || strings.ContainsAny(to, "\\\r\n") ||
-		IsOpen(u.Path) {
+		strings.Contains(u.Path, "/.") || // it would lead up, and out of the console
+		strings.ContainsAny(to, "\\\r\n") || IsOpen(u.Path) {
 		return Prefix
 	}
 	return u.RequestURI()

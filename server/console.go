@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -58,7 +59,7 @@ func (s *Server) serveConsole(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// A page of another site can make a browser send its certificate here.
-	if err := s.cross.Check(r); err != nil {
+	if s.cross.Check(r) != nil || foreign(r) {
 		xmlrpc.Decline(w, http.StatusForbidden, "Requests from other sites' pages are refused.")
 		return
 	}
@@ -81,6 +82,23 @@ func (s *Server) serveConsole(w http.ResponseWriter, r *http.Request) {
 	}
 	// A request that has arrived completely is carried out even if its caller disconnects.
 	s.console.ServeCall(w, r.WithContext(context.WithoutCancel(r.Context())), caller)
+}
+
+// foreign reports whether a form comes from a page of another site, in a browser that does not say
+// so in Sec-Fetch-Site. CrossOriginProtection compares hosts alone, and lets a request pass that
+// has neither that header nor an Origin.
+func foreign(r *http.Request) bool {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead ||
+		r.Header.Get("Sec-Fetch-Site") != "" {
+		return false
+	}
+	for _, from := range []string{r.Header.Get("Origin"), r.Header.Get("Referer")} {
+		page, err := url.Parse(from)
+		if from != "" && (err != nil || page.Scheme != "https" || page.Host != r.Host) {
+			return true
+		}
+	}
+	return false
 }
 
 // bank is the teller as the console calls it. Its operations are counted and logged like other

@@ -235,9 +235,7 @@ func (s *Server) openPage(w http.ResponseWriter, r *http.Request) {
 
 // readForm reads the form of r, or answers and returns false.
 func (s *Server) readForm(w http.ResponseWriter, r *http.Request) bool {
-	if r.Method == http.MethodPost {
-		r.Body = http.MaxBytesReader(w, r.Body, console.MaxForm)
-	}
+	r.Body = http.MaxBytesReader(w, r.Body, console.MaxForm) // of a PUT as well
 	if err := r.ParseForm(); err != nil {
 		xmlrpc.Decline(w, http.StatusBadRequest, "The form cannot be read.")
 		return false
