@@ -28,6 +28,8 @@ const (
 
 	flagPresent  = 1 << 0
 	flagVerified = 1 << 2
+	flagMayBack  = 1 << 3 // others of the user's devices may have the passkey
+	flagBackedUp = 1 << 4 // they have it
 )
 
 // A Device is what the authenticator data says.
@@ -89,6 +91,9 @@ func Check(a *atm.Assertion, key, challenge []byte) (Device, error) {
 	device := Said(a)
 	if device.Flags&flagPresent == 0 || device.Flags&flagVerified == 0 {
 		return Device{}, errors.New("the user was not verified")
+	}
+	if device.Flags&flagBackedUp != 0 && device.Flags&flagMayBack == 0 {
+		return Device{}, errors.New("the device contradicts itself")
 	}
 	public, err := webauthncose.ParsePublicKey(key)
 	if err != nil {

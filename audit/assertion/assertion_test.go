@@ -40,23 +40,26 @@ func TestAssertionIsGoodForItsChallengeAlone(t *testing.T) {
 	unverified.Flags = 1 << 0
 	absent := *device
 	absent.Flags = 1 << 2
+	copied := *device
+	copied.Flags |= 1 << 4 // and no other device may have it
 	for name, bad := range map[string]*atm.Assertion{
-		"another challenge":   device.Sign(t, []byte("something else"), page),
-		"another passkey":     other.Sign(t, challenge, page),
-		"nobody verified":     unverified.Sign(t, challenge, page),
-		"nobody there":        absent.Sign(t, challenge, page),
-		"a registration":      changed(replace("webauthn.get", "webauthn.create")),
-		"another page":        changed(replace(page, "https://evil.example")),
-		"a page within one":   changed(replace(`"crossOrigin":false`, `"crossOrigin":true`)),
-		"changed afterwards":  changed(replace("}", ` ,"x":1}`)),
-		"no JSON":             changed(replace("{", "")),
-		"no page":             changed(replace(page, ":")),
-		"a count changed":     changed(func(a *atm.Assertion) { a.AuthenticatorData[36]++ }),
-		"data cut short":      changed(cut),
-		"no data":             changed(func(a *atm.Assertion) { a.AuthenticatorData = nil }),
-		"no signature":        changed(func(a *atm.Assertion) { a.Signature = nil }),
-		"a long signature":    changed(lengthen),
-		"a changed signature": changed(func(a *atm.Assertion) { a.Signature[10] ^= 1 }),
+		"another challenge":     device.Sign(t, []byte("something else"), page),
+		"another passkey":       other.Sign(t, challenge, page),
+		"nobody verified":       unverified.Sign(t, challenge, page),
+		"nobody there":          absent.Sign(t, challenge, page),
+		"a copy that cannot be": copied.Sign(t, challenge, page),
+		"a registration":        changed(replace("webauthn.get", "webauthn.create")),
+		"another page":          changed(replace(page, "https://evil.example")),
+		"a page within one":     changed(replace(`"crossOrigin":false`, `"crossOrigin":true`)),
+		"changed afterwards":    changed(replace("}", ` ,"x":1}`)),
+		"no JSON":               changed(replace("{", "")),
+		"no page":               changed(replace(page, ":")),
+		"a count changed":       changed(func(a *atm.Assertion) { a.AuthenticatorData[36]++ }),
+		"data cut short":        changed(cut),
+		"no data":               changed(func(a *atm.Assertion) { a.AuthenticatorData = nil }),
+		"no signature":          changed(func(a *atm.Assertion) { a.Signature = nil }),
+		"a long signature":      changed(lengthen),
+		"a changed signature":   changed(func(a *atm.Assertion) { a.Signature[10] ^= 1 }),
 	} {
 		if _, err := assertion.Check(bad, key, challenge); err == nil {
 			t.Errorf("%s is taken", name)

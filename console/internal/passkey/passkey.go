@@ -6,6 +6,7 @@
 package passkey
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/sha256"
@@ -214,6 +215,9 @@ func (s *Site) Created(p Purpose, subject, state, response string) (made session
 		return made, ErrOrigin
 	}
 	c, err := s.webauthn.CreateCredential(user{subject: subject}, data, parsed)
+	if err == nil {
+		err = checkKey(c.PublicKey)
+	}
 	if err != nil {
 		return made, refused(err)
 	}
@@ -227,6 +231,21 @@ func (s *Site) Created(p Purpose, subject, state, response string) (made session
 		}
 	}
 	return made, nil
+}
+
+// The modulus of an RSA key has 2,048 to 4,096 bits: a larger one takes long to verify with.
+const minModulus, maxModulus = 2048 / 8, 4096 / 8
+
+// checkKey refuses a public key with which nothing can be verified. The library looks at one when
+// it has a signature, and there is none without an attestation.
+func checkKey(key []byte) error {
+	public, err := webauthncose.ParsePublicKey(key)
+	if k, is := public.(webauthncose.RSAPublicKeyData); err == nil && is {
+		if n := len(bytes.TrimLeft(k.Modulus, "\x00")); n < minModulus || n > maxModulus {
+			return errors.New("RSA key of a size that is not used")
+		}
+	}
+	return err
 }
 
 // transports are those that WebAuthn names. A browser may say others; they are no help.
