@@ -53,6 +53,8 @@ type arena struct {
 
 	mu    sync.Mutex
 	names map[string]string // guarded by mu; names of attacks by source address
+
+	consoleArena
 }
 
 // newArena starts the server. Account 100 belongs to demo and has $1000; 200 belongs to alice
@@ -60,6 +62,7 @@ type arena struct {
 func newArena(t *testing.T) *arena {
 	t.Helper()
 	a := &arena{foreign: newForeignAuthority(t), names: make(map[string]string)}
+	a.expected, a.balances = make(map[string]expectation), make(map[atm.AccountID]string)
 	folder := t.TempDir()
 	ca, identities := filepath.Join(folder, "ca.crt"), filepath.Join(folder, "identities.toml")
 	for path, text := range map[string][]byte{
@@ -74,7 +77,7 @@ func newArena(t *testing.T) *arena {
 		o.ClientCA, o.Identities = ca, identities
 		o.Server.HeaderTimeout, o.Server.RequestTimeout = time.Second, 2*time.Second
 		o.Server.MaxPerAddress = arenaPerAddress
-		o.Server.Console, o.Server.PublicURL = true, "https://localhost"
+		o.Server.Console, o.Server.PublicURL = true, bankOrigin
 	})
 	a.domain = a.Name
 	a.roots = a.TLS(t, "demo").RootCAs
@@ -84,6 +87,7 @@ func newArena(t *testing.T) *arena {
 		t.Fatal(err)
 	}
 	operator := a.As(t, "operator")
+	a.office = operator
 	for subject, role := range map[string]string{
 		"user:alice": "customer", "user:mallory": "customer", "user:audra": "auditor",
 		"user:dave": "customer", "user:rita": "customer",
@@ -98,10 +102,12 @@ func newArena(t *testing.T) *arena {
 	daemontest.Must(t)(operator.Call(t.Context(), "admin.user.disable", "user:dave"))
 	daemontest.Must(t)(operator.Call(t.Context(), "admin.account.open", "200", "user:alice", "60"))
 	daemontest.Must(t)(operator.Call(t.Context(), "admin.account.open", "300", "user:mallory", "5"))
+	a.balances[100], a.balances[200], a.balances[300] = "1000.00", "60.00", "5.00"
 	a.demo, a.operator = a.shown(t, "demo"), a.shown(t, "operator")
 	a.alice, a.mallory, a.auditor = a.of(t, "/user/alice"), a.of(t, "/user/mallory"),
 		a.of(t, "/user/audra")
 	a.till, a.billing = a.of(t, "/service/till"), a.of(t, "/service/billing")
+	a.teller = a.client(t, a.till)
 	daemontest.Must(t)(a.client(t, a.alice).Authorize(t.Context(), 200, 1000, time.Hour, "a hold"))
 	return a
 }
@@ -178,7 +184,8 @@ func (a *arena) address(name string) *net.TCPAddr {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	n := len(a.names) + 1
-	ip := net.IPv4(127, 1, byte(n>>8), byte(n)).To4()
+	// A network of its own: failures of one network with one reason share entries.
+	ip := net.IPv4(127, byte(1+n>>8), byte(n), 1).To4()
 	a.names[ip.String()] = name
 	return &net.TCPAddr{IP: ip}
 }
@@ -290,22 +297,24 @@ func TestAttacksAreRefused(t *testing.T) {
 	t.Run("file", a.attackFiles)
 	t.Run("derived", a.attackDerived)
 	t.Run("browser", a.attackBrowsers)
+	t.Run("form", a.attackForms)
+	t.Run("session", a.attackSessions)
+	t.Run("passkey", a.attackPasskeys)
+	t.Run("confirmation", a.attackConfirmations)
 
-	till := a.client(t, a.till)
-	for id, want := range map[atm.AccountID]string{100: "1000.00", 200: "60.00", 300: "5.00"} {
-		if got := daemontest.Must(t)(till.Inquiry(t.Context(), id)); got.Text() != want {
-			t.Errorf("account %v holds %s, not %s", id, got.Text(), want)
-		}
-	}
-	for index, e := range a.Entries(t) {
-		if e.Caller == nil || e.Status == nil || e.Status.Code != atm.OK {
+	a.unmoved(t)
+	entries := a.Entries(t)
+	a.checkExpected(t, entries)
+	t.Run("session/after its end", func(t *testing.T) { a.checkEnded(t, entries) })
+	for index, e := range entries {
+		if e.Caller == nil || e.Status == nil || e.Status.Code != atm.OK || a.onlyLooked(e) {
 			continue
 		}
 		if name := a.names[e.Caller.IP]; name != "" && !strings.Contains(name, harmless) {
 			t.Errorf("%s: %s was carried out: entry %d", name, e.Operation, index)
 		}
 	}
-	if n := len(a.names); n < 550 &&
+	if n := len(a.names); n < 1200 &&
 		!strings.Contains(flag.Lookup("test.run").Value.String(), "/") {
 		t.Errorf("%d attacks", n)
 	}
@@ -356,4 +365,22 @@ func readPEM(t *testing.T, path string) []byte {
 		t.Fatal(err)
 	}
 	return cert.Raw
+}
+
+// get asks for a page.
+func (k *kept) get(t *testing.T, path string) (int, http.Header) {
+	t.Helper()
+	if _, err := io.WriteString(k.conn, "GET "+path+" HTTP/1.1\r\nHost: localhost\r\n"+
+		"\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(k.r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, resp.Header
 }

@@ -28,6 +28,9 @@ type Authenticator struct {
 	Count  uint32 // of the next signature; 0 for a device that counts none
 	Flags  byte
 
+	Says   func(client map[string]any) // changes what the browser says; nil for nothing
+	Device func(data []byte) []byte    // changes what the device says; nil for nothing
+
 	key *ecdsa.PrivateKey
 }
 
@@ -61,9 +64,13 @@ func parsed(t testing.TB, text string) (o options) {
 }
 
 func (a *Authenticator) clientData(kind, challenge string) []byte {
-	text, _ := json.Marshal(map[string]any{ // of strings, so it never fails
+	said := map[string]any{
 		"type": kind, "challenge": challenge, "origin": a.Origin, "crossOrigin": false,
-	})
+	}
+	if a.Says != nil {
+		a.Says(said)
+	}
+	text, _ := json.Marshal(said) // of strings, so it never fails
 	return text
 }
 
@@ -97,6 +104,9 @@ func (a *Authenticator) Create(t testing.TB, asked string) string {
 	data = append(data, 0xa5, 1, 2, 3, 0x26, 0x20, 1, 0x21, 0x58, 32)
 	data = append(data, point[1:33]...)
 	data = append(append(data, 0x22, 0x58, 32), point[33:]...)
+	if a.Device != nil {
+		data = a.Device(data)
+	}
 	attestation := append([]byte("\xa3\x63fmt\x64none\x67attStmt\xa0\x68authData\x59"),
 		byte(len(data)>>8), byte(len(data)))
 	return a.response(t, map[string]any{
@@ -111,6 +121,9 @@ func (a *Authenticator) Sign(t testing.TB, asked string) string {
 	t.Helper()
 	client := a.clientData("webauthn.get", parsed(t, asked).Challenge)
 	data := a.authData(a.Flags)
+	if a.Device != nil {
+		data = a.Device(data)
+	}
 	hash := sha256.Sum256(client)
 	signed := sha256.Sum256(append(append([]byte{}, data...), hash[:]...))
 	signature, err := ecdsa.SignASN1(rand.Reader, a.key, signed[:])

@@ -1,0 +1,157 @@
+//go:build unix
+
+package attack_test
+
+// consoleFlaws are those of the console, of passkeys and of sessions.
+var consoleFlaws = []flaw{
+	{
+		"a form needs no origin", "server/console.go",
+		`if s.cross.Check(r) != nil || foreign(r) {`, `if s.cross.Check(r) != nil {`,
+		"form/of_another_site/another_Referer_alone",
+	},
+	{
+		"a form has any size", "server/signin.go", `r.Body = http.MaxBytesReader(w, r.Body, console.MaxForm)`,
+		`r.Body = http.MaxBytesReader(w, r.Body, 99*console.MaxForm)`,
+		"form/of_another_kind/9_KB",
+	},
+	{
+		"a PUT has any size", "server/signin.go", `	r.Body = http.MaxBytesReader(`,
+		`	if r.Method == http.MethodPost {
+		r.Body = http.MaxBytesReader(w, r.Body, console.MaxForm)
+	}
+	_ = http.MaxBytesReader(`, "form/of_another_kind/a_large_PUT$",
+	},
+	{
+		"a part of a method is one", "console/route.go",
+		`if !slices.Contains(strings.Split(page.methods, ", "), r.Method) {`,
+		`if !strings.Contains(page.methods, r.Method) || slices.Contains([]string{""}, r.Method) {`, "form/method/POS",
+	},
+	{
+		"the first of two fields counts", "console/account.go", `if len(form[field]) > 1 {`,
+		`if len(form[field]) > 9 {`, "form/changed/amount_twice",
+	},
+	{
+		"signing in leads anywhere", "console/signin.go",
+		`if err != nil || u.Scheme != "" || u.Host != "" || !strings.HasPrefix(u.Path, Prefix) ||`,
+		`if err != nil || u.Scheme != "" || u.Host != "" || !strings.HasPrefix(u.Path, "/") ||`,
+		"form/next/to_/Console/",
+	},
+	{
+		"signing in leads out of the console", "console/signin.go", `strings.Contains(u.Path, "/.") ||`,
+		`u.Path == "" ||`, "form/next/to_/console/../admin/backup",
+	},
+	{
+		"the id of a session is its secret", "auth/session.go", `id := SessionID(cookie.Value)`,
+		`id := SessionID(cookie.Value)
+	if len(cookie.Value) == len(id) {
+		id = cookie.Value
+	}`, "session/cookie/the_id_of_a_session_by_passkey",
+	},
+	{
+		"a session outlives its passkey", "teller/sessions/keeper.go", `if s.Passkey != "" {`,
+		`if s.Passkey == "none" {`, "session/ended/without_its_passkey,_removed_by_its_user",
+	},
+	{
+		"a session outlives its secret", "auth/session.go",
+		`if verifier != "" && hmac.Equal(bound, BindSecret(cookie, verifier)) {`,
+		`if verifier != "" {`,
+		"session/ended/without_its_secret/a_form",
+	},
+	{
+		"a session outlives signing out everywhere", "auth/session.go",
+		"\ta.cfg.Directory.sessionsRevoked(s.Subject, s.Begun) {", "\tfalse {",
+		"session/ended/all_ended_by_an_operator",
+	},
+	{
+		"a session is looked up when its request arrives alone", "vault/people/sessions.go",
+		`	if c == nil || c.Session == "" {
+		return atm.Status{}, false
+	}
+	s, known`, `	if c == nil || c.Session != "none" {
+		return atm.Status{}, false
+	}
+	s, known`, "session/after_its_end",
+	},
+	{
+		"a session keeps the cookie from before", "server/signin.go",
+		`secret := rand.Text() + rand.Text()`, `secret := rand.Text() + rand.Text()
+	if before, err := r.Cookie(auth.SessionCookie); err == nil {
+		secret = before.Value
+	}`, "session/another/a_cookie_from_before_signing_in",
+	},
+	{
+		"a count is not compared", "vault/people/passkeys.go",
+		`return count > p.Count || count == 0 && p.Count == 0`, `return count >= 0`,
+		"passkey/to_sign_in/a_count_that_goes_back",
+	},
+	{
+		"nobody has to be verified", "console/internal/passkey/passkey.go",
+		`UserVerification:   protocol.VerificationRequired`,
+		`UserVerification:   protocol.VerificationPreferred`, "passkey/to_sign_in/nobody_verified",
+	},
+	{
+		"a challenge is for any browser", "console/internal/passkey/passkey.go",
+		`sha256.Sum256([]byte(p.Browser))`, `sha256.Sum256(nil)`,
+		"passkey/to_sign_in/another_browser's_challenge",
+	},
+	{
+		"a challenge is for anything", "console/internal/passkey/passkey.go",
+		`return append(browser[:], p.Act...)`, `return browser[:]`,
+		"passkey/to_sign_in/the_challenge_of_an_invitation",
+	},
+	{
+		"an assertion begins many sessions", "teller/sessions/keeper.go", `if b.Challenge != "" {`,
+		`if b.Challenge == "none" {`, "passkey/again/the_same_from_the_same_browser",
+	},
+	{
+		"a removed passkey signs in", "teller/sessions/keeper.go",
+		`if p == nil || err != nil || !p.Removed.IsZero() {`, `if p == nil || err != nil {`,
+		"passkey/again/that_was_removed",
+	},
+	{
+		"a passkey belongs to the last who added it", "vault/people/passkeys.go",
+		`if _, known := b.Passkey(p.ID); known {`, `if p.ID == "" {`,
+		"passkey/new/the_passkey_of_somebody_else",
+	},
+	{
+		"a public key is anything", "console/internal/passkey/passkey.go", `err = checkKey(c.PublicKey)`,
+		`_ = checkKey`, "passkey/new/a_key_on_no_curve",
+	},
+	{
+		"what was confirmed is not compared", "audit/assertion/assertion.go",
+		`case err != nil || subtle.ConstantTimeCompare(signed, challenge) != 1:`,
+		`case err != nil || subtle.ConstantTimeCompare(signed, signed) != 1:`,
+		"confirmation/the_amount,_100_times",
+	},
+	{
+		"anybody's passkey confirms", "teller/confirm/confirm.go",
+		`if passkey == nil || passkey.Subject != cmd.Caller.Subject {`, `if passkey == nil {`,
+		"confirmation/by_a_lie/another's_passkey$",
+	},
+	{
+		"nobody has to be verified to confirm", "audit/assertion/assertion.go",
+		`if device.Flags&flagPresent == 0 || device.Flags&flagVerified == 0 {`,
+		`if device.Flags&flagPresent == 0 {`, "confirmation/by_a_lie/nobody_verified",
+	},
+	{
+		"a registration confirms", "audit/assertion/assertion.go",
+		`case said.Type != "webauthn.get" || said.CrossOrigin:`, `case said.CrossOrigin:`,
+		"confirmation/by_a_lie/the_type_of_a_registration",
+	},
+	{
+		"a page in a page confirms", "audit/assertion/assertion.go",
+		`case said.Type != "webauthn.get" || said.CrossOrigin:`, `case said.Type != "webauthn.get":`,
+		"confirmation/by_a_lie/a_page_in_a_page",
+	},
+	{
+		"a copy of a passkey confirms", "teller/confirm/confirm.go",
+		`if status := r.use.Check(b.People); status.Code != atm.OK {`,
+		`if status := r.use.Check(b.People); status.Code == atm.Internal {`,
+		"confirmation/by_a_lie/a_count_that_goes_back",
+	},
+	{
+		"what is not confirmed is done", "teller/confirm/confirm.go",
+		`cmd.Rule = vault.Refuse(atm.NotConfirmed, "Confirm this with your passkey")`, `_ = vault.Refuse`,
+		"confirmation/for_another/without_the_confirmation",
+	},
+}
