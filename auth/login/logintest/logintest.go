@@ -5,6 +5,7 @@ import (
 	"bufio"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"html"
 	"net/http"
 	"net/http/cookiejar"
@@ -15,6 +16,7 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,7 +29,27 @@ import (
 type Provider struct {
 	auth.Issuer        // with no subjects yet
 	CA          string // file of its authority
+	Stop        func() // ends it before the test does
 	redirect    string
+	secret      string // file of Secret
+}
+
+// Entry is the provider in a file of issuers, by which people sign in to the console. What follows
+// are their subjects.
+func (p *Provider) Entry() string {
+	return fmt.Sprintf(`[[issuer]]
+issuer = %q
+audience = "atm"
+algorithm = "ES256"
+jwks_url = %q
+ca = %q
+claim = "email"
+login = true
+client_id = "atm-console"
+client_secret_file = %q
+
+[issuer.subjects]
+`, p.Name, p.KeysURL, p.CA, p.secret)
 }
 
 // Secret is what the client tells the provider.
@@ -60,7 +82,8 @@ func Start(t testing.TB, redirect string) *Provider {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	p.Stop = sync.OnceFunc(func() { cmd.Process.Kill(); cmd.Wait() })
+	t.Cleanup(p.Stop)
 	defer time.AfterFunc(startsWithin, func() { cmd.Process.Kill() }).Stop()
 	for lines := bufio.NewScanner(stdout); lines.Scan(); {
 		if issuer := lines.Text(); strings.HasPrefix(issuer, "https://") {
@@ -98,12 +121,13 @@ func (p *Provider) certificate(t testing.TB) (certFile, keyFile string) {
 	}
 	p.Roots = x509.NewCertPool()
 	p.Roots.AddCert(authority.Certificate)
-	p.CA = filepath.Join(folder, "ca.crt")
+	p.CA, p.secret = filepath.Join(folder, "ca.crt"), filepath.Join(folder, "login.secret")
 	certFile, keyFile = filepath.Join(folder, "server.crt"), filepath.Join(folder, "server.key")
 	for file, text := range map[string][]byte{
 		p.CA:     certs.EncodeCertificate(authority.Certificate),
 		certFile: certs.EncodeCertificate(cert),
 		keyFile:  keyText,
+		p.secret: []byte(Secret + "\n"),
 	} {
 		if err := os.WriteFile(file, text, 0o600); err != nil {
 			t.Fatal(err)

@@ -53,30 +53,15 @@ func withCompany(t *testing.T) *company {
 // write writes the file of issuers, with one word changed.
 func (c *company) write(old, changed string) {
 	c.t.Helper()
-	secret := filepath.Join(filepath.Dir(c.file), "login.secret")
-	text := fmt.Sprintf(`
-[[issuer]]
-issuer = %q
-audience = "atm"
-algorithm = "ES256"
-jwks_url = %q
-ca = %q
-claim = "email"
-login = true
-client_id = "atm-console"
-client_secret_file = %q
-
-[issuer.subjects]
+	text := c.Entry() + `
 "alice@example.com" = "user:alice"
 "bob@example.com" = "user:bob"
 "newcomer@example.com" = "user:alice"
 "stranger@example.com" = "user:unknown"
-`, c.Name, c.KeysURL, c.CA, secret)
+`
 	text = strings.Replace(text, old, changed, 1)
-	for file, text := range map[string]string{secret: logintest.Secret + "\n", c.file: text} {
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			c.t.Fatal(err)
-		}
+	if err := os.WriteFile(c.file, []byte(text), 0o600); err != nil {
+		c.t.Fatal(err)
 	}
 }
 
@@ -365,6 +350,7 @@ func TestSessionOfACompanyLoginEndsWithWhatItRestsOn(t *testing.T) {
 		})
 		if tt.restores != nil {
 			tt.restores()
+			daemontest.AwaitReplicas() // each reads the file by itself
 			daemontest.Until(t, func() bool {
 				_, page, _ := b.ask(signInPage, nil)
 				if !strings.Contains(page, `name="issuer"`) {
@@ -374,5 +360,64 @@ func TestSessionOfACompanyLoginEndsWithWhatItRestsOn(t *testing.T) {
 				return strings.Contains(page, "You are signed in as user:alice.")
 			})
 		}
+	}
+}
+
+// TestProviderThatIsAwayIsNobodysFailure asks it to begin a sign-in, and to end one.
+func TestProviderThatIsAwayIsNobodysFailure(t *testing.T) {
+	t.Parallel()
+	c := withCompany(t)
+	b := newWebBrowser(t, c.h)
+	to := b.beginAt(c.Name, "")
+	here := &url.URL{Scheme: "https", Host: c.h.Addr, Path: "/"}
+	kept, query := b.Jar.Cookies(here), c.SignIn(t, to, "alice")
+	c.Stop()
+	for range 3 {
+		b.Jar.SetCookies(here, kept)
+		status, page, header := b.ask(backPage+"?"+query.Encode(), nil)
+		if status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" ||
+			!strings.Contains(page, "The provider cannot be asked at the moment.") {
+			t.Errorf("ending: %d %s", status, page)
+		}
+	}
+	other := withCompany(t)
+	other.Stop()
+	b = newWebBrowser(t, other.h)
+	status, page, header := b.ask(loginPage, url.Values{"issuer": {other.Name}})
+	if status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" ||
+		len(header["Set-Cookie"]) > 0 {
+		t.Errorf("beginning: %d %s", status, page)
+	}
+	// The page of signing in asks no provider for anything.
+	if status, page, _ := b.ask(signInPage, nil); status != http.StatusOK ||
+		!strings.Contains(page, "Sign in with 127.0.0.1:") {
+		t.Errorf("the page of signing in: %d %s", status, page)
+	}
+	for _, h := range []*daemontest.Server{c.h, other.h} {
+		if n := daemontest.Count(h.Entries(t), func(e *audit.Entry) bool {
+			return e.Event == audit.EventAuthFail || e.Operation == atm.SessionBegin
+		}); n != 0 {
+			t.Errorf("%d sign-ins are entries", n)
+		}
+	}
+}
+
+// TestLoginsThatFailMakeTheirAddressWait brings answers that are none.
+func TestLoginsThatFailMakeTheirAddressWait(t *testing.T) {
+	t.Parallel()
+	c := withCompany(t)
+	b := newWebBrowser(t, c.h)
+	status, page, header := 0, "", http.Header{}
+	for tries := 0; status != http.StatusTooManyRequests; tries++ {
+		if status, page, header = b.ask(backPage, nil); tries > 5000 {
+			t.Fatalf("after %d tries: %d %s", tries, status, page)
+		}
+	}
+	if header.Get("Retry-After") == "" || !strings.Contains(page, "have failed") {
+		t.Errorf("%q, %s", header.Get("Retry-After"), page)
+	}
+	if status, page, _ := b.ask(loginPage, url.Values{"issuer": {c.Name}}); status !=
+		http.StatusTooManyRequests {
+		t.Errorf("beginning: %d %s", status, page)
 	}
 }
