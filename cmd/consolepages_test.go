@@ -37,7 +37,8 @@ var consolePages = map[string][]string{
 }
 
 // TestEachPageIsAccessibleAndFits visits the pages of each role. axe-core finds nothing, in the
-// dark or in the light; no page is wider than a phone, and none has more bytes than it may.
+// dark or in the light; no page and no table is wider than a phone, and none has more bytes than
+// it may.
 func TestEachPageIsAccessibleAndFits(t *testing.T) {
 	t.Parallel()
 	b := openBrowser(t)
@@ -79,6 +80,11 @@ func TestEachPageIsAccessibleAndFits(t *testing.T) {
 			wide := result(b, chromedp.Evaluate[int](`document.documentElement.scrollWidth`))
 			if wide > 360 {
 				t.Errorf("%s, %s is %d pixels wide on a phone", role, path, wide)
+			}
+			aside := result(b, chromedp.Evaluate[string](`[...document.querySelectorAll(".scroll")]
+				.filter(e => e.scrollWidth > e.clientWidth).map(e => e.ariaLabel).join()`))
+			if aside != "" {
+				t.Errorf("%s, %s: a phone shows a part of this table alone: %s", role, path, aside)
 			}
 			size := result(b, chromedp.Evaluate[int](
 				`performance.getEntries().reduce((n, e) => n + (e.encodedBodySize ?? 0), 0)`))
