@@ -40,17 +40,22 @@ func (e LoginRefused) Error() string { return string(e) }
 
 // login answers a request for one of the pages of a sign-in with a provider.
 func (v *visit) login() {
-	switch path, post := v.r.URL.Path, v.r.Method == http.MethodPost; {
+	get, post := v.r.Method == http.MethodGet, v.r.Method == http.MethodPost
+	switch path := v.r.URL.Path; {
 	case path == loginHere && post:
 		v.beginLogin()
-	case path == LoginBack && v.r.Method == http.MethodGet:
+	case path == LoginBack && get:
 		v.finishLogin()
-	case path == loginHere && v.r.Method == http.MethodGet: // opened again
+	case path == loginHere && get: // opened again
 		http.Redirect(v.w, v.r, signInPath, http.StatusSeeOther)
 	case path != loginHere && path != LoginBack:
 		v.refuse(http.StatusNotFound, "There is no such page.")
 	default:
-		v.w.Header().Set("Allow", http.MethodGet)
+		allowed := http.MethodGet
+		if path == loginHere {
+			allowed += ", " + http.MethodPost
+		}
+		v.w.Header().Set("Allow", allowed)
 		v.refuse(http.StatusMethodNotAllowed, "This page does not take "+v.r.Method+".")
 	}
 }

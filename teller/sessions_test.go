@@ -204,6 +204,13 @@ func TestInvitationIsFollowedOnceForAPasskey(t *testing.T) {
 		s.Code != atm.PermissionDenied {
 		t.Errorf("a token adds a passkey: %v, %v", s, err)
 	}
+	narrow := *b.known("user:eva", atm.Customer)
+	narrow.Credential = atm.Credential{Method: "oidc", ID: "0815"}
+	narrow.Scope = []atm.Operation{atm.Inquiry, atm.PasskeyAdd}
+	if s, err := b.AddPasskey(t.Context(), &narrow, p); err != nil ||
+		s.Code != atm.PermissionDenied {
+		t.Errorf("a login with a scope adds a passkey, which has none: %v, %v", s, err)
+	}
 	entries := 0
 	size, err := vault.JournalSize(t.Context(), b.store)
 	if err != nil {

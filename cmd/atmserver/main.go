@@ -178,7 +178,7 @@ func (o *options) addTrustFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.tokenKey, "token-key", "", "PKCS #11 `URI` of the key of tokens, in place "+
 		"of keys/token.key; see docs/security.md")
 	flags.StringVar(&o.issuers, "issuers", "", "`file` of others, such as OpenID providers, "+
-		"whose tokens are good; see docs/security.md")
+		"whose tokens are good, and whose people sign in to the console; see docs/security.md")
 	flags.StringVar(&o.clientCA, "client-ca", "", "`file` with authorities of others, whose "+
 		"certificates need an identity")
 	flags.StringVar(&o.witnesses, "witness-policy", "", "`file` with the witnesses (C2SP "+

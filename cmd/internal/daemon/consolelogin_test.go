@@ -421,3 +421,46 @@ func TestLoginsThatFailMakeTheirAddressWait(t *testing.T) {
 		t.Errorf("beginning: %d %s", status, page)
 	}
 }
+
+// TestScopeOfAnIssuerBoundsItsSessions lets people of a provider ask, and do nothing else but sign
+// out.
+func TestScopeOfAnIssuerBoundsItsSessions(t *testing.T) {
+	t.Parallel()
+	c := withCompany(t)
+	daemontest.Must(t)(c.h.As(t, "operator").Call(t.Context(), "admin.account.open", "200",
+		"user:alice", "50"))
+	b := newWebBrowser(t, c.h)
+	withdraw := func(request, left string) {
+		t.Helper()
+		b.ask("/console/accounts/200/act", url.Values{
+			"act": {"withdraw"}, "amount": {"1.00"}, "request_id": {request},
+		})
+		if status, page, _ := b.ask("/console/accounts/200", nil); status != http.StatusOK ||
+			!strings.Contains(page, left) {
+			t.Errorf("%s leaves no %s: %d %s", request, left, status, page)
+		}
+	}
+	c.mustLogIn(b, "alice")
+	withdraw("r1", "$49.00")
+	if _, page, _ := b.ask(mePage, nil); !strings.Contains(page, "data-passkey") {
+		t.Errorf("no passkey can be added: %s", page)
+	}
+	c.write("login = true", "scope = \"inquiry statement\"\nlogin = true")
+	daemontest.AwaitReplicas()
+	daemontest.Until(t, func() bool {
+		_, page, _ := b.ask(mePage, nil)
+		return !strings.Contains(page, "data-passkey")
+	})
+	withdraw("r2", "$49.00")
+	if status, page, _ := b.ask(mePage+"/sign-out", url.Values{}); status != http.StatusSeeOther {
+		t.Errorf("signing out: %d %s", status, page)
+	}
+	c.mustLogIn(b, "alice")
+	withdraw("r3", "$49.00")
+	denied := daemontest.Count(c.h.Entries(t), func(e *audit.Entry) bool {
+		return e.Operation == atm.Withdraw && e.Status.Code == atm.PermissionDenied
+	})
+	if denied != 2 {
+		t.Errorf("%d withdrawals are denied, not 2", denied)
+	}
+}
