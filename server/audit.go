@@ -19,7 +19,7 @@ func (s *Server) serveAudit(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "The audit log is only read.", http.StatusMethodNotAllowed)
 		return
 	}
-	caller := s.signInBrowser(w, r) // whose scripts verify it
+	caller := s.senders.signInBrowser(w, r) // whose scripts verify it
 	if caller == nil {
 		return
 	}

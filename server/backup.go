@@ -17,11 +17,10 @@ func (s *Server) serveBackup(w http.ResponseWriter, r *http.Request) {
 		xmlrpc.Decline(w, http.StatusMethodNotAllowed, "A backup is asked for with POST.")
 		return
 	}
-	if err := s.cross.Check(r); err != nil {
-		xmlrpc.Decline(w, http.StatusForbidden, "Requests from other sites' pages are refused.")
+	if s.senders.crossSite(w, r) {
 		return
 	}
-	caller := s.signIn(w, r)
+	caller := s.senders.signIn(w, r)
 	if caller == nil {
 		return
 	}

@@ -16,20 +16,19 @@ import (
 )
 
 // newConsole returns the console, or nil if it is off.
-func (s *Server) newConsole() (*console.Console, error) {
-	cfg := &s.cfg
+func newConsole(cfg *Config, s *senders, calls *rpc) (*console.Console, error) {
 	if !cfg.Console {
 		return nil, nil
 	}
-	var err error
-	if s.providers, err = s.newProviders(); err != nil {
+	providers, err := newProviders(cfg)
+	if err != nil {
 		return nil, err
 	}
 	return console.New(console.Config{
-		Bank:   bank{cfg.Teller.Reader, s.rpc},
-		Access: access{s},
+		Bank:   bank{cfg.Teller.Reader, calls},
+		Access: access{s, calls, providers},
 		Name:   cfg.Name, Version: cfg.Version,
-		At:  s.at,
+		At:  cfg.at,
 		Key: cfg.CookieKey,
 		LogKey: func() (string, error) {
 			keys, err := os.ReadFile(filepath.Join(cfg.Audit, "log.vkey"))
@@ -59,24 +58,24 @@ func (s *Server) serveConsole(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// A page of another site can make a browser send its certificate here.
-	if s.cross.Check(r) != nil || foreign(r) {
-		xmlrpc.Decline(w, http.StatusForbidden, "Requests from other sites' pages are refused.")
+	if s.senders.cross.Check(r) != nil || foreign(r) {
+		declineForeign(w)
 		return
 	}
 	if console.IsOpen(r.URL.Path) {
 		s.openPage(w, r)
 		return
 	}
-	caller := s.signInBrowser(w, r)
+	caller := s.senders.signInBrowser(w, r)
 	if caller == nil {
 		return
 	}
 	if r.Method == http.MethodPost {
-		if !s.readForm(w, r) {
+		if !readForm(w, r) {
 			return
 		}
 		// Check the sender again now that the form has arrived, as for every call.
-		if caller = s.again(w, r, caller); caller == nil {
+		if caller = s.senders.again(w, r, caller); caller == nil {
 			return
 		}
 	}
@@ -99,6 +98,23 @@ func foreign(r *http.Request) bool {
 		}
 	}
 	return false
+}
+
+// openPage answers a request for a page of the console that needs no sign-in.
+func (s *Server) openPage(w http.ResponseWriter, r *http.Request) {
+	if readForm(w, r) {
+		s.console.ServeStranger(w, r.WithContext(context.WithoutCancel(r.Context())))
+	}
+}
+
+// readForm reads the form of r, or answers and returns false.
+func readForm(w http.ResponseWriter, r *http.Request) bool {
+	r.Body = http.MaxBytesReader(w, r.Body, console.MaxForm) // of a PUT as well
+	if err := r.ParseForm(); err != nil {
+		xmlrpc.Decline(w, http.StatusBadRequest, "The form cannot be read.")
+		return false
+	}
+	return true
 }
 
 // bank is the teller as the console calls it. Its operations are counted and logged like other

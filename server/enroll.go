@@ -13,25 +13,32 @@ import (
 // serveAuthority serves the certificate of an authority. A client that is about to trust the
 // server's authority compares the fingerprint first. The clients' authority tells a client
 // whether its certificate is of the authority in force.
-func (s *Server) serveAuthority(w http.ResponseWriter, r *http.Request, authority []byte) {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		w.Header().Set("Allow", "GET, HEAD")
-		xmlrpc.Decline(w, http.StatusMethodNotAllowed, "This is only read.")
+func serveAuthority(w http.ResponseWriter, r *http.Request, authority []byte) {
+	if !reads(w, r) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/x-pem-file")
 	w.Write(authority)
 }
 
+// reads reports whether r only reads, or answers 405.
+func reads(w http.ResponseWriter, r *http.Request) bool {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return true
+	}
+	w.Header().Set("Allow", "GET, HEAD")
+	xmlrpc.Decline(w, http.StatusMethodNotAllowed, "This is only read.")
+	return false
+}
+
 // serveEnroll issues one certificate to a caller with the code of an invitation, for the key of
 // the caller's certificate request.
 func (s *Server) serveEnroll(w http.ResponseWriter, r *http.Request) {
-	if err := s.cross.Check(r); err != nil {
-		xmlrpc.Decline(w, http.StatusForbidden, "Requests from other sites' pages are refused.")
+	if s.senders.crossSite(w, r) {
 		return
 	}
 	from := auth.Address(r.RemoteAddr)
-	if s.slowDown(w, "invitation", from, "") {
+	if s.senders.slowDown(w, "invitation", from, "") {
 		return
 	}
 	values := form(w, r)
@@ -39,9 +46,7 @@ func (s *Server) serveEnroll(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	refuse := func(reason string) {
-		s.cfg.Metrics.signIn("invitation", "failed")
-		s.throttle.Failed(from, "")
-		s.trail.signInFailed(r, reason)
+		s.senders.failed(r, "invitation", "", reason)
 		http.Error(w, "The invitation is none, is over, or was used before.",
 			http.StatusUnauthorized)
 	}

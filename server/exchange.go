@@ -47,10 +47,10 @@ func readExchange(values url.Values) (asked *auth.Details, life time.Duration, p
 	return asked, life, ""
 }
 
-// serveExchange gives a caller that has the token of another subject a grant by that subject
+// exchange gives a caller that has the token of another subject a grant by that subject
 // (RFC 8693): to operate on the subject's accounts within the scope and the life of the token.
 // The grant is an operation of the token's subject, like any other grant.
-func (s *Server) serveExchange(w http.ResponseWriter, r *http.Request, caller *atm.Caller,
+func (e *tokenEndpoint) exchange(w http.ResponseWriter, r *http.Request, caller *atm.Caller,
 	values url.Values,
 ) {
 	asked, life, problem := readExchange(values)
@@ -58,7 +58,7 @@ func (s *Server) serveExchange(w http.ResponseWriter, r *http.Request, caller *a
 		oauthError(w, problem)
 		return
 	}
-	grantor, err := s.cfg.Authenticator.Exchangeable(r, values.Get("subject_token"))
+	grantor, err := e.cfg.Authenticator.Exchangeable(r, values.Get("subject_token"))
 	if err != nil || grantor.Subject == caller.Subject {
 		oauthError(w, "invalid_request") // RFC 8693, section 2.2.2
 		return
@@ -76,7 +76,7 @@ func (s *Server) serveExchange(w http.ResponseWriter, r *http.Request, caller *a
 	}
 	grantor.Scope = nil // the scope covers the granted actions, and need not include granting
 	text := func(s string) atm.Arg { return atm.Arg{Kind: atm.String, Text: s} }
-	reply, err := s.cfg.Teller.Begin(r.Context(), grantor, teller.Call{
+	reply, err := e.cfg.Teller.Begin(r.Context(), grantor, teller.Call{
 		Operation: atm.GrantCreate,
 		Beside:    []*atm.Caller{caller}, Args: []atm.Arg{
 			text(asked.Accounts[0]), text(strings.Join(asked.Actions, " ")), text(asked.Cap),

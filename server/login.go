@@ -13,12 +13,12 @@ import (
 )
 
 // newProviders returns the OpenID providers by which people sign in to the console.
-func (s *Server) newProviders() (*login.Providers, error) {
-	issuers := s.cfg.Issuers
-	if s.cfg.PublicURL == "" { // to which they send browsers back
+func newProviders(cfg *Config) (*login.Providers, error) {
+	issuers := cfg.Issuers
+	if cfg.PublicURL == "" { // to which they send browsers back
 		issuers = nil
 	}
-	return login.NewProviders(issuers, s.cfg.PublicURL+console.LoginBack, s.cfg.CookieKey,
+	return login.NewProviders(issuers, cfg.PublicURL+console.LoginBack, cfg.CookieKey,
 		time.Now)
 }
 

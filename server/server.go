@@ -6,17 +6,15 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
 	"net"
 	"net/http"
 	"net/netip"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,8 +22,6 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/auth"
-	"example.com/atm/auth/digest"
-	"example.com/atm/auth/login"
 	"example.com/atm/auth/throttle"
 	"example.com/atm/console"
 	"example.com/atm/teller"
@@ -129,22 +125,25 @@ type Config struct {
 	Log *slog.Logger
 }
 
+// at is the URL that callers reach the server at.
+func (c *Config) at(r *http.Request) string {
+	return cmp.Or(c.PublicURL, "https://"+r.Host)
+}
+
 // writeTimeout bounds the time from the end of a request's headers to the end of its answer. It
 // allows for a multicall on a slow disk, and for a slow reader.
 const writeTimeout = 60 * time.Second
 
 // A Server answers requests.
 type Server struct {
-	cfg       Config
-	rpc       *rpc
-	console   *console.Console // nil if it is off
-	providers *login.Providers // nil if it is off
-	audit     http.Handler
-	cross     *http.CrossOriginProtection
-	trail     *trail
-	throttle  *throttle.Throttle
-	http      *http.Server
-	open      *connections
+	cfg     Config
+	senders *senders
+	rpc     *rpc
+	tokens  *tokenEndpoint
+	console *console.Console // nil if it is off
+	audit   http.Handler
+	http    *http.Server
+	open    *connections
 
 	leaving  atomic.Bool // reports that it is not ready
 	draining atomic.Bool // answers close their connections
@@ -170,18 +169,17 @@ func New(cfg Config) (*Server, error) {
 		}
 	}
 	s := &Server{
-		cfg:      cfg,
-		audit:    http.StripPrefix("/audit", logFiles(cfg.Audit)),
-		cross:    http.NewCrossOriginProtection(),
-		trail:    newTrail(cfg.Teller, cfg.Log),
-		throttle: cfg.Throttle,
-		open:     newConnections(cfg.MaxConnections, cfg.MaxPerAddress),
+		cfg:   cfg,
+		audit: http.StripPrefix("/audit", logFiles(cfg.Audit)),
+		open:  newConnections(cfg.MaxConnections, cfg.MaxPerAddress),
 	}
+	s.senders = newSenders(&s.cfg)
+	s.tokens = &tokenEndpoint{&s.cfg, s.senders}
 	var err error
-	if s.rpc, err = newRPC(&s.cfg, s.again); err != nil {
+	if s.rpc, err = newRPC(&s.cfg, s.senders.again); err != nil {
 		return nil, err
 	}
-	if s.console, err = s.newConsole(); err != nil {
+	if s.console, err = newConsole(&s.cfg, s.senders, s.rpc); err != nil {
 		return nil, err
 	}
 	protocols := new(http.Protocols)
@@ -225,7 +223,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	defer keeping.Wait()
 	keep, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	keeping.Go(func() { s.trail.run(keep) })
+	keeping.Go(func() { s.senders.trail.run(keep) })
 	keeping.Go(func() { s.open.cutStalled(keep, s.cfg.StallTimeout) })
 
 	select {
@@ -297,15 +295,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "/readyz":
 		s.serveReady(w, r)
 	case path == "/ca.crt":
-		s.serveAuthority(w, r, s.cfg.Authority)
+		serveAuthority(w, r, s.cfg.Authority)
 	case path == "/clients.crt":
-		s.serveAuthority(w, r, s.cfg.ClientAuthority())
+		serveAuthority(w, r, s.cfg.ClientAuthority())
 	case path == "/token":
-		s.serveToken(w, r)
+		s.tokens.issue(w, r)
 	case path == "/token/revoke":
-		s.serveTokenRevoke(w, r)
+		s.tokens.revoke(w, r)
 	case path == "/.well-known/jwks.json", path == "/.well-known/oauth-authorization-server":
-		s.serveWellKnown(w, r)
+		s.tokens.describe(w, r)
 	default:
 		xmlrpc.Decline(w, http.StatusNotFound, "There is nothing here. XML-RPC is at /RPC2.")
 	}
@@ -326,12 +324,10 @@ func (s *Server) serveRPC(w http.ResponseWriter, r *http.Request) {
 	if !s.rpc.Precheck(w, r) {
 		return
 	}
-	// A page of another site can make a browser send its certificate here.
-	if err := s.cross.Check(r); err != nil {
-		xmlrpc.Decline(w, http.StatusForbidden, "Requests from other sites' pages are refused.")
+	if s.senders.crossSite(w, r) {
 		return
 	}
-	caller := s.signIn(w, r)
+	caller := s.senders.signIn(w, r)
 	if caller == nil {
 		return
 	}
@@ -368,114 +364,4 @@ func requestKey(w http.ResponseWriter, r *http.Request) (key string, ok bool) {
 	default:
 		return keys[0], true
 	}
-}
-
-// signIn returns the sender of r, or answers and returns nil.
-func (s *Server) signIn(w http.ResponseWriter, r *http.Request) *atm.Caller {
-	header := r.Header.Get("Authorization")
-	from := auth.Address(r.RemoteAddr)
-	if header != "" && s.throttle.Failing(from) {
-		wait, user := s.throttle.Wait, digest.Claimed(header)
-		// A certificate cannot be guessed, so only passwords are throttled.
-		if s.cfg.Authenticator.HasCertificate(r) {
-			wait = s.throttle.WaitAs
-		}
-		if s.slowedBy(w, presented(r), wait(from, user)) {
-			return nil
-		}
-	}
-	caller, fields, err := s.cfg.Authenticator.Authenticate(r)
-	if err == nil {
-		s.cfg.Metrics.signIn(caller.Method, "ok")
-		signedIn(r)
-		for name, values := range fields {
-			w.Header()[name] = values
-		}
-		return caller
-	}
-	s.turnAway(w, r, err)
-	return nil
-}
-
-// again checks the sender of r after the body has arrived, because a credential may have been
-// revoked since. It returns the caller as of now, or answers and returns nil.
-func (s *Server) again(w http.ResponseWriter, r *http.Request, caller *atm.Caller) *atm.Caller {
-	now, err := s.cfg.Authenticator.Again(r, caller)
-	switch {
-	case err == nil:
-	case caller.Session != "":
-		s.endSession(w, r, err)
-		return nil
-	default:
-		s.turnAway(w, r, err)
-		return nil
-	}
-	return now
-}
-
-// turnAway answers a request whose sender did not sign in because of err.
-func (s *Server) turnAway(w http.ResponseWriter, r *http.Request, err error) {
-	header, from := r.Header.Get("Authorization"), auth.Address(r.RemoteAddr)
-	var failure *auth.Error
-	switch {
-	case errors.Is(err, auth.ErrTwoHeaders):
-		s.trail.signInFailed(r, err.Error())
-		xmlrpc.Decline(w, http.StatusBadRequest, "Send one Authorization header.")
-		return
-	case errors.Is(err, auth.ErrUnavailable):
-		s.cfg.Metrics.signIn(presented(r), "unavailable")
-		w.Header().Set("Retry-After", "1")
-		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot check a sign-in at "+
-			"the moment.")
-		return
-	case errors.Is(err, auth.ErrBusy):
-		s.cfg.Metrics.signIn(presented(r), "busy")
-		w.Header().Set("Retry-After", "1")
-		xmlrpc.Decline(w, http.StatusServiceUnavailable, "Too many others are signing in at the "+
-			"moment.")
-		return
-	case errors.As(err, &failure):
-		// A good certificate cannot be guessed, so its holder never has to wait.
-		user := digest.Claimed(header)
-		if user == "" && s.slowDown(w, presented(r), from, user) {
-			return
-		}
-		s.cfg.Metrics.signIn(presented(r), "failed")
-		s.throttle.Failed(from, user)
-		s.trail.signInFailed(r, failure.Reason)
-	}
-	w.Header()["Www-Authenticate"] = s.cfg.Authenticator.Challenges(errors.Is(err, auth.ErrStale))
-	http.Error(w, "Sign in with a client certificate of this server's authority, HTTP Digest, or "+
-		"a bearer token.", http.StatusUnauthorized)
-}
-
-// slowDown answers 429 and returns true if too many sign-ins from this address, or from this
-// address as this user, have failed.
-func (s *Server) slowDown(w http.ResponseWriter, method string, from netip.Addr, user string) bool {
-	return s.slowedBy(w, method, s.throttle.Wait(from, user))
-}
-
-// slowedBy answers 429 and returns true if wait is positive.
-func (s *Server) slowedBy(w http.ResponseWriter, method string, wait time.Duration) bool {
-	if wait == 0 {
-		return false
-	}
-	s.cfg.Metrics.signIn(method, "throttled")
-	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
-	xmlrpc.Decline(w, http.StatusTooManyRequests,
-		"Too many sign-ins from your address have failed.")
-	return true
-}
-
-// presented names, from a closed set, the kind of credential in a request.
-func presented(r *http.Request) string {
-	switch scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " "); {
-	case scheme == "":
-		return "mtls"
-	case strings.EqualFold(scheme, "Digest"):
-		return "digest"
-	case strings.EqualFold(scheme, "Bearer"):
-		return "jwt"
-	}
-	return "other"
 }

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -10,6 +9,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/auth"
+	"example.com/atm/auth/login"
 	"example.com/atm/console"
 	"example.com/atm/teller"
 	"example.com/atm/teller/sessions"
@@ -18,7 +18,11 @@ import (
 
 // access signs people in to the console, as every other caller is signed in: what fails is
 // counted, recorded, and makes its address wait.
-type access struct{ *Server }
+type access struct {
+	*senders
+	calls     *rpc
+	providers *login.Providers
+}
 
 // Passkey implements console.Access.
 func (a access) Passkey(ctx context.Context, id string) (*sessions.Passkey, error) {
@@ -39,7 +43,7 @@ func (a access) AddPasskey(ctx context.Context, caller *atm.Caller, p sessions.P
 
 // Wait implements console.Access.
 func (a access) Wait(r *http.Request, method, user string) time.Duration {
-	wait := a.throttle.Wait(auth.Address(r.RemoteAddr), claimed(user))
+	wait := a.cfg.Throttle.Wait(auth.Address(r.RemoteAddr), claimed(user))
 	if wait > 0 {
 		a.cfg.Metrics.signIn(method, "throttled")
 	}
@@ -56,9 +60,7 @@ func claimed(user string) string {
 
 // Failed implements console.Access.
 func (a access) Failed(r *http.Request, method, user, reason string) {
-	a.cfg.Metrics.signIn(method, "failed")
-	a.throttle.Failed(auth.Address(r.RemoteAddr), claimed(user))
-	a.trail.signInFailed(r, reason)
+	a.failed(r, method, claimed(user), reason)
 }
 
 // refused notes a sign-in that failed and returns console.ErrRefused; or the error that keeps it
@@ -146,7 +148,7 @@ func (a access) endBefore(r *http.Request) {
 	end := teller.Call{
 		Operation: atm.SessionEnd, Args: []atm.Arg{{Kind: atm.String, Text: before.Session}},
 	}
-	if reply, err := a.rpc.begin(r.Context(), &session{caller: before}, end); err == nil {
+	if reply, err := a.calls.begin(r.Context(), &session{caller: before}, end); err == nil {
 		reply()
 	}
 }
@@ -167,16 +169,11 @@ func setSession(w http.ResponseWriter, secret string) {
 	http.SetCookie(w, cookie)
 }
 
-// at is the URL that callers reach the server at.
-func (s *Server) at(r *http.Request) string {
-	return cmp.Or(s.cfg.PublicURL, "https://"+r.Host)
-}
-
 // signInBrowser returns the sender of r, who may be in a session, or answers and returns nil. A
 // person who is in none is shown the page of signing in.
 //
 // A session is for pages alone: no program is in one, and RPC takes no cookie.
-func (s *Server) signInBrowser(w http.ResponseWriter, r *http.Request) *atm.Caller {
+func (s *senders) signInBrowser(w http.ResponseWriter, r *http.Request) *atm.Caller {
 	if !auth.HasSession(r) || r.Header.Get("Authorization") != "" {
 		if presentsNothing(r) && r.Header.Get("Sec-Fetch-Mode") != "" {
 			leadToSignIn(w, r)
@@ -195,7 +192,7 @@ func (s *Server) signInBrowser(w http.ResponseWriter, r *http.Request) *atm.Call
 }
 
 // endSession answers a request in a session that is over, or of another browser.
-func (s *Server) endSession(w http.ResponseWriter, r *http.Request, err error) {
+func (s *senders) endSession(w http.ResponseWriter, r *http.Request, err error) {
 	var failure *auth.Error
 	switch {
 	case !errors.As(err, &failure):
@@ -204,7 +201,7 @@ func (s *Server) endSession(w http.ResponseWriter, r *http.Request, err error) {
 			"the moment.")
 		return
 	case !errors.Is(err, auth.ErrNoSession):
-		access{s}.Failed(r, "session", "", failure.Reason)
+		s.failed(r, "session", "", failure.Reason)
 	}
 	setSession(w, "")
 	leadToSignIn(w, r)
@@ -224,21 +221,4 @@ func leadToSignIn(w http.ResponseWriter, r *http.Request) {
 // presentsNothing reports whether r comes without any credential.
 func presentsNothing(r *http.Request) bool {
 	return r.Header.Get("Authorization") == "" && (r.TLS == nil || len(r.TLS.PeerCertificates) == 0)
-}
-
-// openPage answers a request for a page of the console that needs no sign-in.
-func (s *Server) openPage(w http.ResponseWriter, r *http.Request) {
-	if s.readForm(w, r) {
-		s.console.ServeStranger(w, r.WithContext(context.WithoutCancel(r.Context())))
-	}
-}
-
-// readForm reads the form of r, or answers and returns false.
-func (s *Server) readForm(w http.ResponseWriter, r *http.Request) bool {
-	r.Body = http.MaxBytesReader(w, r.Body, console.MaxForm) // of a PUT as well
-	if err := r.ParseForm(); err != nil {
-		xmlrpc.Decline(w, http.StatusBadRequest, "The form cannot be read.")
-		return false
-	}
-	return true
 }

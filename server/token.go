@@ -1,7 +1,6 @@
 package server
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -53,12 +52,18 @@ func form(w http.ResponseWriter, r *http.Request) url.Values {
 	return values
 }
 
-// tokenRequest authenticates the caller that asks for a token and returns the form, or answers
-// and returns nil. The caller signs in by certificate, by Digest, or by a secret in the form,
+// A tokenEndpoint is where callers get tokens for themselves, exchange those of others, and
+// revoke them.
+type tokenEndpoint struct {
+	cfg     *Config
+	senders *senders
+}
+
+// request authenticates the caller that asks for a token and returns the form, or answers and
+// returns nil. The caller signs in by certificate, by Digest, or by a secret in the form,
 // and in only one of these ways (RFC 6749, section 2.3). A token does not authenticate here.
-func (s *Server) tokenRequest(w http.ResponseWriter, r *http.Request) (*atm.Caller, url.Values) {
-	if err := s.cross.Check(r); err != nil {
-		xmlrpc.Decline(w, http.StatusForbidden, "Requests from other sites' pages are refused.")
+func (e *tokenEndpoint) request(w http.ResponseWriter, r *http.Request) (*atm.Caller, url.Values) {
+	if e.senders.crossSite(w, r) {
 		return nil, nil
 	}
 	if len(r.Header.Values("Authorization")) == 0 &&
@@ -68,11 +73,11 @@ func (s *Server) tokenRequest(w http.ResponseWriter, r *http.Request) (*atm.Call
 			return nil, nil
 		}
 		if values.Has("client_secret") {
-			return s.secretCaller(w, r, values), values // checked after the body has arrived
+			return e.secretCaller(w, r, values), values // checked after the body has arrived
 		}
-		return s.signIn(w, r), values
+		return e.senders.signIn(w, r), values
 	}
-	caller := s.signIn(w, r)
+	caller := e.senders.signIn(w, r)
 	if caller == nil {
 		return nil, nil
 	}
@@ -88,29 +93,27 @@ func (s *Server) tokenRequest(w http.ResponseWriter, r *http.Request) (*atm.Call
 		oauthError(w, "invalid_request")
 		return nil, nil
 	}
-	return s.again(w, r, caller), values
+	return e.senders.again(w, r, caller), values
 }
 
 // secretCaller authenticates by the secret in a form, or answers and returns nil.
-func (s *Server) secretCaller(w http.ResponseWriter, r *http.Request,
+func (e *tokenEndpoint) secretCaller(w http.ResponseWriter, r *http.Request,
 	values url.Values,
 ) *atm.Caller {
-	from, id := auth.Address(r.RemoteAddr), auth.Claimant(values.Get("client_id"))
-	if s.slowDown(w, "secret", from, id) {
+	id := auth.Claimant(values.Get("client_id"))
+	if e.senders.slowDown(w, "secret", auth.Address(r.RemoteAddr), id) {
 		return nil
 	}
-	caller, err := s.cfg.Authenticator.Secret(r, id, cutNewline(values.Get("client_secret")))
+	caller, err := e.cfg.Authenticator.Secret(r, id, cutNewline(values.Get("client_secret")))
 	var failure *auth.Error
 	switch {
 	case err == nil:
-		s.cfg.Metrics.signIn(caller.Method, "ok")
+		e.cfg.Metrics.signIn(caller.Method, "ok")
 		signedIn(r)
 		return caller
 	case errors.As(err, &failure):
-		s.cfg.Metrics.signIn("secret", "failed")
-		s.throttle.Failed(from, id)
-		s.trail.signInFailed(r, failure.Reason)
-		w.Header()["Www-Authenticate"] = s.cfg.Authenticator.Challenges(false)
+		e.senders.failed(r, "secret", id, failure.Reason)
+		w.Header()["Www-Authenticate"] = e.cfg.Authenticator.Challenges(false)
 		writeJSON(w, http.StatusUnauthorized, map[string]any{"error": "invalid_client"})
 	default:
 		w.Header().Set("Retry-After", "1")
@@ -126,16 +129,16 @@ func cutNewline(secret string) string {
 	return strings.TrimSuffix(strings.TrimSuffix(secret, "\n"), "\r")
 }
 
-// serveToken issues a token to a caller for itself (RFC 6749, section 4.4).
-func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
-	caller, values := s.tokenRequest(w, r)
+// issue gives a caller a token for itself (RFC 6749, section 4.4).
+func (e *tokenEndpoint) issue(w http.ResponseWriter, r *http.Request) {
+	caller, values := e.request(w, r)
 	if caller == nil || values == nil {
 		return
 	}
 	switch values.Get("grant_type") {
 	case "client_credentials":
 	case exchangeGrant:
-		s.serveExchange(w, r, caller, values)
+		e.exchange(w, r, caller, values)
 		return
 	default:
 		oauthError(w, "unsupported_grant_type")
@@ -147,7 +150,7 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 		oauthError(w, "invalid_request")
 		return
 	}
-	token, err := s.cfg.Teller.SelfToken(r.Context(), caller, values.Get("scope"), bind)
+	token, err := e.cfg.Teller.SelfToken(r.Context(), caller, values.Get("scope"), bind)
 	var malformed *teller.MalformedError
 	switch {
 	case errors.As(err, &malformed):
@@ -165,10 +168,9 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serveTokenRevoke revokes a token (RFC 7009). Text that is not a token of this server needs no
-// revocation.
-func (s *Server) serveTokenRevoke(w http.ResponseWriter, r *http.Request) {
-	caller, values := s.tokenRequest(w, r)
+// revoke revokes a token (RFC 7009). Text that is not a token of this server needs no revocation.
+func (e *tokenEndpoint) revoke(w http.ResponseWriter, r *http.Request) {
+	caller, values := e.request(w, r)
 	if caller == nil || values == nil {
 		return
 	}
@@ -176,8 +178,8 @@ func (s *Server) serveTokenRevoke(w http.ResponseWriter, r *http.Request) {
 		oauthError(w, "invalid_request")
 		return
 	}
-	if subject, id, ok := s.cfg.Tokens.Read(values.Get("token")); ok {
-		err := s.cfg.Teller.GiveUpToken(r.Context(), caller, subject, id)
+	if subject, id, ok := e.cfg.Tokens.Read(values.Get("token")); ok {
+		err := e.cfg.Teller.GiveUpToken(r.Context(), caller, subject, id)
 		if errors.Is(err, teller.ErrTakenBack) {
 			oauthError(w, "unauthorized_client")
 			return
@@ -191,16 +193,14 @@ func (s *Server) serveTokenRevoke(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// serveWellKnown serves the metadata and keys of tokens. It needs no sign-in.
-func (s *Server) serveWellKnown(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		w.Header().Set("Allow", "GET, HEAD")
-		xmlrpc.Decline(w, http.StatusMethodNotAllowed, "This is only read.")
+// describe serves the metadata and keys of tokens. It needs no sign-in.
+func (e *tokenEndpoint) describe(w http.ResponseWriter, r *http.Request) {
+	if !reads(w, r) {
 		return
 	}
-	text, err := s.cfg.Tokens.JWKS()
+	text, err := e.cfg.Tokens.JWKS()
 	if strings.HasSuffix(r.URL.Path, "oauth-authorization-server") {
-		text, err = s.cfg.Tokens.Metadata(cmp.Or(s.cfg.PublicURL, "https://"+r.Host))
+		text, err = e.cfg.Tokens.Metadata(e.cfg.at(r))
 	}
 	if err != nil {
 		xmlrpc.Decline(w, http.StatusInternalServerError, "The server cannot tell.")

@@ -6,16 +6,17 @@ package attack_test
 var consoleFlaws = []flaw{
 	{
 		"a form needs no origin", "server/console.go",
-		`if s.cross.Check(r) != nil || foreign(r) {`, `if s.cross.Check(r) != nil {`,
+		`if s.senders.cross.Check(r) != nil || foreign(r) {`,
+		`if s.senders.cross.Check(r) != nil {`,
 		"form/of_another_site/another_Referer_alone",
 	},
 	{
-		"a form has any size", "server/signin.go", `r.Body = http.MaxBytesReader(w, r.Body, console.MaxForm)`,
+		"a form has any size", "server/console.go", `r.Body = http.MaxBytesReader(w, r.Body, console.MaxForm)`,
 		`r.Body = http.MaxBytesReader(w, r.Body, 99*console.MaxForm)`,
 		"form/of_another_kind/9_KB",
 	},
 	{
-		"a PUT has any size", "server/signin.go", `	r.Body = http.MaxBytesReader(`,
+		"a PUT has any size", "server/console.go", `	r.Body = http.MaxBytesReader(`,
 		`	if r.Method == http.MethodPost {
 		r.Body = http.MaxBytesReader(w, r.Body, console.MaxForm)
 	}

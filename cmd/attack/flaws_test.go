@@ -126,8 +126,8 @@ var flaws = []flaw{
 		`if false {`, "http/a_coding_at_the_token_endpoint",
 	},
 	{
-		"other sites' pages call", "server/server.go", `if err := s.cross.Check(r); err != nil {`,
-		`if err := s.cross.Check(r); err != nil && r.Method == "" {`, "http/another_site's_page$",
+		"other sites' pages call", "server/server.go", `if s.senders.crossSite(w, r) {`,
+		`if r.Method == "" && s.senders.crossSite(w, r) {`, "http/another_site's_page$",
 	},
 	{
 		"an empty Idempotency-Key is none", "server/server.go", `case keys[0] == "":`,
@@ -218,7 +218,8 @@ var flaws = []flaw{
 	},
 	{
 		"forms of other sites are read", "server/console.go",
-		`if s.cross.Check(r) != nil || foreign(r) {`, `if foreign(r) {`, "browser/other_site",
+		`if s.senders.cross.Check(r) != nil || foreign(r) {`, `if foreign(r) {`,
+		"browser/other_site",
 	},
 	{"a device is replaced", "cmd/internal/output/output.go", `case !mode.IsRegular():
 		return true, nil`, `case !mode.IsRegular():
