@@ -71,7 +71,7 @@ var consoleFlaws = []flaw{
 	s, known`, `	if c == nil || c.Session != "none" {
 		return atm.Status{}, false
 	}
-	s, known`, "session/after_its_end",
+	s, known`, "session/while_it_ends",
 	},
 	{
 		"a session keeps the cookie from before", "server/signin.go",

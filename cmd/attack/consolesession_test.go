@@ -265,29 +265,50 @@ func (a *arena) attackFixation(t *testing.T, gus *tab) {
 	})
 }
 
-// attackWhileItEnds ends sessions while forms in them are on their way. What was committed before
-// the end was by right; checkEnded looks in the log for what came after it.
+// whileItEnds is the name of the attack that checkEnded reports on.
+const whileItEnds = "TestAttacksAreRefused/session/while_it_ends"
+
+// attackWhileItEnds ends sessions while pages in them are on their way, one after the other on each
+// connection. What was decided before the end was by right; checkEnded looks in the log for what
+// came after it.
 func (a *arena) attackWhileItEnds(t *testing.T) {
-	const rounds, forms = 12, 16
-	operator := a.office
+	const rounds, connections, pages = 8, 6, 1000
 	b := a.person(t, "quick", "customer", "")
-	for round := range rounds {
+	from := a.attacker(t)
+	for range rounds {
+		b.cookies = make(map[string]string) // the last session is over
 		b.signIn(t)
-		id := auth.SessionID(b.cookies[sessionCookie])
-		var sent sync.WaitGroup
-		for i := range forms {
-			from := a.attacker(t)
-			sent.Go(func() {
-				page := b.at(from)
-				if got := page.send(t, page.write(http.MethodGet, mePage, "")); got.code == 0 {
-					t.Errorf("form %d of round %d: %s", i, round, got.page)
+		secret := b.cookies[sessionCookie]
+		begun := make(chan struct{}, connections*pages)
+		var all sync.WaitGroup
+		for range connections {
+			conn, err := a.dial(t, from, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all.Go(func() {
+				defer conn.Close()
+				k := newKept(conn)
+				for n := 0; ; n++ {
+					code, _, err := k.get(mePage, "User-Agent: "+b.agent,
+						"Cookie: "+sessionCookie+"="+secret)
+					begun <- struct{}{}
+					switch {
+					case err != nil, n == pages:
+						t.Errorf("page %d: %d, %v", n, code, err)
+						return
+					case code != http.StatusOK: // the session is over, or ended within the page
+						return
+					}
 				}
 			})
 		}
-		sent.Go(func() {
-			daemontest.Must(t)(operator.Call(t.Context(), "admin.session.end", b.subject, id))
-		})
-		sent.Wait()
+		for range 2 * connections {
+			<-begun
+		}
+		daemontest.Must(t)(a.office.Call(t.Context(), "admin.session.end", b.subject,
+			auth.SessionID(secret)))
+		all.Wait()
 	}
 }
 
@@ -307,7 +328,8 @@ func (a *arena) checkEnded(t *testing.T, entries []*audit.Entry) {
 			}
 		}
 		if end, over := ended[e.Caller.Session]; over {
-			t.Errorf("entry %d of a session that entry %d ended: %s", i, end, said(e))
+			t.Errorf("%s: entry %d is of a session that entry %d ended: %s", whileItEnds, i, end,
+				said(e))
 		}
 	}
 }
