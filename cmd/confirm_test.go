@@ -32,8 +32,8 @@ func (b *browser) enrolAt(s *server, url, subject string) {
 // what would happen.
 func (b *browser) fillTransfer(url, amount string) {
 	b.t.Helper()
-	b.do(chromedp.Navigate(url+"/console/accounts/200"), chromedp.WaitVisible("#amount"),
-		chromedp.SendKeys("#amount", amount), chromedp.SendKeys("#to", "100"),
+	b.do(chromedp.Navigate(url+"/console/accounts/200"), chromedp.WaitVisible("#transfer"),
+		chromedp.SendKeys("#transfer", amount), chromedp.SendKeys("#to", "100"),
 		chromedp.Click("button[value=transfer]"), chromedp.WaitVisible(passkeyButton))
 }
 

@@ -1,8 +1,10 @@
 package console
 
 import (
+	"html/template"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -171,16 +173,50 @@ func intend(number string, form url.Values) (i intention, problem string) {
 		return i, "There is no such act."
 	}
 	var code atm.Code
-	i.Amount, code = atm.ParseAmount(strings.TrimPrefix(i.Written, "$"))
+	i.Amount, code = atm.ParseAmount(plainAmount(i.Written))
 	switch {
 	case code == atm.AmountPrecision:
 		return i, "An amount has at most two digits after the point."
+	case code == atm.AmountTooLarge:
+		return i, "An amount is at most " + forms.Dollars(atm.MaxAmount) + "."
 	case code != atm.OK:
 		return i, "An amount is more than zero, like 12.50."
 	case i.Act == string(atm.Transfer) && i.To == "":
 		return i, "Say which account the money goes to."
+	case i.Act == string(atm.Transfer) && !isAccount(i.To):
+		return i, "The number of an account has digits alone."
+	case i.Act == string(atm.Transfer) && i.To == i.Account:
+		return i, "The money is on that account already. Choose another one."
 	}
 	return i, ""
+}
+
+// Again is the query of the page that says what the intention would do.
+func (i *intention) Again() template.URL {
+	again := url.Values{
+		"act": {i.Act}, "amount": {i.Amount.String()}, "request_id": {i.Request},
+	}
+	if i.Act == string(atm.Transfer) {
+		again.Set("to", i.To)
+	}
+	return template.URL(again.Encode())
+}
+
+// grouped is an amount as pages show it.
+var grouped = regexp.MustCompile(`^[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?$`)
+
+// plainAmount is an amount without the dollar sign and the commas that pages show it with.
+func plainAmount(written string) string {
+	written = strings.TrimPrefix(written, "$")
+	if grouped.MatchString(written) {
+		written = strings.ReplaceAll(written, ",", "")
+	}
+	return written
+}
+
+func isAccount(number string) bool {
+	_, ok := atm.ParseAccountID(number)
+	return ok
 }
 
 // change is what the act does to the balance of the account.

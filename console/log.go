@@ -2,6 +2,7 @@ package console
 
 import (
 	"encoding/json"
+	"html/template"
 	"maps"
 	"net/http"
 	"net/url"
@@ -64,11 +65,11 @@ type logPage struct {
 	Filters []formField
 	Problem string
 	Total   int64
-	Query   string // of the filters
-	Older   string // link to the page after this one; empty on the last
-	Follow  bool   // new entries are shown as they come
-	Newest  int64  // index of the first row; -1 without one
-	Oldest  int64  // index of the last row
+	Query   template.URL // of the filters
+	Older   string       // link to the page after this one; empty on the last
+	Follow  bool         // new entries are shown as they come
+	Newest  int64        // index of the first row; -1 without one
+	Oldest  int64        // index of the last row
 	Forms   []string
 }
 
@@ -184,7 +185,7 @@ func showLog(v *visit) {
 	}
 	page := logPage{
 		Chips: f.chips(), Filters: formFields(forms.LogFilters, f.kept, nil), Problem: problem,
-		Total: found.total, Query: f.kept.Encode(), Newest: -1, Forms: export.Forms,
+		Total: found.total, Query: template.URL(f.kept.Encode()), Newest: -1, Forms: export.Forms,
 		Follow: query.Get("follow") != "",
 	}
 	if page.Rows, ok = readRows(v, found.found); !ok {

@@ -62,12 +62,22 @@ const (
 	invitePath = Prefix + "invite/"
 )
 
+// beforeAct is the page that leads to an act which was sent in no session: that which says what
+// would happen, with what the address of the act says. Other acts begin again.
+func beforeAct(act *url.URL) string {
+	path, is := strings.CutSuffix(act.EscapedPath(), "/act")
+	if !is || act.RawQuery == "" {
+		return Prefix
+	}
+	return path + "/review?" + act.RawQuery
+}
+
 // SignInPage is the page that leads to r once its sender has signed in; to the start when r is
 // a form, which is not sent again.
 func SignInPage(r *http.Request) string {
 	next := r.URL.RequestURI()
 	if r.Method != http.MethodGet {
-		next = Prefix
+		next = beforeAct(r.URL)
 	}
 	return signInPath + "?" + url.Values{"next": {next}}.Encode()
 }

@@ -1,11 +1,14 @@
 package console
 
 import (
+	"fmt"
+	"html/template"
 	"io"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"example.com/atm"
@@ -72,7 +75,7 @@ func byDay(movements []movement) (days []dayOf) {
 
 type statementPage struct {
 	Number, From, To string
-	Range            string // from and to, as a query
+	Range            template.URL // from and to, as a query
 	Days             []dayOf
 	Whole            bool   // all movements of the range are on the page
 	Older            string // link to the page after this one; empty on the last
@@ -99,7 +102,7 @@ func showStatement(v *visit, number string) {
 	}
 	days := url.Values{"from": {from}, "to": {to}}
 	page := statementPage{
-		Number: number, From: from, To: to, Range: days.Encode(), statement: readStatement(status),
+		Number: number, From: from, To: to, Range: template.URL(days.Encode()), statement: readStatement(status),
 		Problem: problem,
 	}
 	page.Days = byDay(page.Movements)
@@ -162,8 +165,9 @@ func saveStatement(v *visit, number string) {
 	io.WriteString(v.w, printable.CSV("index", "time", "operation", "counterparty", "amount",
 		"balance"))
 	for _, m := range s.Movements {
-		io.WriteString(v.w, printable.CSV(strconv.FormatInt(m.Index, 10),
-			m.Time.UTC().Format(time.RFC3339Nano), m.Operation, m.Counterparty,
-			m.Amount.String(), m.Balance.String()))
+		// A number below zero begins like a formula, and has to stay a number.
+		text := printable.CSV(strconv.FormatInt(m.Index, 10),
+			m.Time.UTC().Format(time.RFC3339Nano), m.Operation, m.Counterparty)
+		fmt.Fprintf(v.w, "%s,%s,%s\n", strings.TrimSuffix(text, "\n"), m.Amount, m.Balance)
 	}
 }

@@ -31,7 +31,7 @@ import (
 )
 
 const (
-	cookieName = "__Host-atm-proxy"
+	cookieName = "__Host-atm-proxy-" // and the port: a browser sends cookies to every port
 	maxHeader  = 16 << 10
 	shutdown   = 2 * time.Second
 )
@@ -45,6 +45,7 @@ var openScript []byte
 // A Proxy forwards the requests of one browser to a server.
 type Proxy struct {
 	host    string // name and port in the browser's requests
+	name    string // of the cookie
 	code    string // the browser must present it first
 	cookie  string // proves that the browser has presented the code
 	used    atomic.Bool
@@ -59,7 +60,8 @@ func New(c *client.Client, host string) (*Proxy, error) {
 		return nil, err
 	}
 	return &Proxy{
-		host: host, code: rand.Text(), cookie: rand.Text(),
+		host: host, name: cookieName + host[strings.LastIndexByte(host, ':')+1:],
+		code: rand.Text(), cookie: rand.Text(),
 		cross: http.NewCrossOriginProtection(),
 		forward: &httputil.ReverseProxy{
 			Transport: c.HTTP().Transport,
@@ -138,14 +140,14 @@ func (p *Proxy) open(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	http.SetCookie(w, &http.Cookie{
-		Name: cookieName, Value: p.cookie, Path: "/", Secure: true, HttpOnly: true,
+		Name: p.name, Value: p.cookie, Path: "/", Secure: true, HttpOnly: true,
 		SameSite: http.SameSiteStrictMode,
 	})
 	http.Redirect(w, r, "/console/", http.StatusSeeOther)
 }
 
 func (p *Proxy) opened(r *http.Request) bool {
-	cookie, err := r.Cookie(cookieName)
+	cookie, err := r.Cookie(p.name)
 	return err == nil && subtle.ConstantTimeCompare([]byte(cookie.Value), []byte(p.cookie)) == 1
 }
 
@@ -184,12 +186,35 @@ func Serve(ctx context.Context, c *client.Client, address string, ready func(lin
 
 // Run is Serve for a command: it prints the link, and opens it in a browser if browser is set.
 func Run(ctx context.Context, c *client.Client, address string, w io.Writer, browser bool) error {
+	if err := check(ctx, c); err != nil {
+		return err
+	}
 	return Serve(ctx, c, address, func(link string) {
 		fmt.Fprintf(w, "The console is open until you press Ctrl-C: %s\n", link)
 		if browser && exit.Terminal(w) != nil {
 			_ = show(link) // there may be no browser; the link is printed anyway
 		}
 	})
+}
+
+// check makes sure that the server takes the credentials and has a console.
+func check(ctx context.Context, c *client.Client) error {
+	if _, err := c.Call(ctx, "whoami"); err != nil {
+		return err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.Base()+"/console/", nil)
+	if err != nil {
+		return err
+	}
+	answer, err := c.HTTP().Do(r)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode == http.StatusNotFound {
+		return errors.New("the server has no console here: atmserver --console turns it on")
+	}
+	return nil
 }
 
 // show shows a URL in the default browser of this machine, if it has one.
