@@ -3,6 +3,7 @@
 package cmd_test
 
 import (
+	"fmt"
 	"net/url"
 	"strings"
 	"testing"
@@ -36,7 +37,7 @@ var consolePages = map[string][]string{
 	},
 }
 
-// TestEachPageIsAccessibleAndFits visits the pages of each role. axe-core finds nothing, in the
+// TestEachPageIsAccessibleAndFits visits the pages of each role through atmctl console. axe-core finds nothing, in the
 // dark or in the light; no page and no table is wider than a phone, and none has more bytes than
 // it may.
 func TestEachPageIsAccessibleAndFits(t *testing.T) {
@@ -76,6 +77,10 @@ func TestEachPageIsAccessibleAndFits(t *testing.T) {
 			for _, dark := range []bool{true, false} {
 				b.do(scheme(dark))
 				b.accessible()
+			}
+			if result(b, chromedp.Evaluate[bool](`[...document.querySelectorAll(
+				"form[data-passkey] button")].some(e => e.checkVisibility())`)) {
+				t.Errorf("%s, %s has a button for a passkey, which works on another page", role, path)
 			}
 			wide := result(b, chromedp.Evaluate[int](`document.documentElement.scrollWidth`))
 			if wide > 360 {
@@ -153,12 +158,22 @@ func TestAuditorFollowsReconcilesAndExportsInABrowser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c, id := s.demo(t, 1), atm.RequestID(atm.NewUUID(time.Now()))
+	for range 2 { // the second is a replay
+		if a, err := c.Withdraw(t.Context(), 100, 99_999_999, id); err != nil ||
+			a.Code != atm.InsufficientFunds {
+			t.Fatalf("more than there is: %v, %v", a.Code, err)
+		}
+	}
 	at := func(path string) string { return link.Scheme + "://" + link.Host + "/console/" + path }
 	b.do(chromedp.Navigate(link.String()), chromedp.WaitVisible("footer"),
 		chromedp.Navigate(at("log?follow=1&account=100")),
 		chromedp.WaitVisible("#rows-verdict button"), chromedp.Click("#rows-verdict button"),
 		chromedp.WaitVisible("#rows-verdict[data-state=right]"))
-	answer, err := s.demo(t, 1).Deposit(t.Context(), 100, 777,
+	if got := b.text("#rows tbody"); !strings.Contains(got, "(repeated: the answer of entry ") {
+		t.Errorf("a replay is shown as %s", got)
+	}
+	answer, err := c.Deposit(t.Context(), 100, 777,
 		atm.RequestID(atm.NewUUID(time.Now())))
 	if err != nil {
 		t.Fatal(err)
@@ -168,6 +183,9 @@ func TestAuditorFollowsReconcilesAndExportsInABrowser(t *testing.T) {
 	if got := b.text(`#rows tr[data-index="` + index + `"]`); !strings.Contains(got, "+7.77") {
 		t.Errorf("the new row says %s", got)
 	}
+	rows := result(b, chromedp.Evaluate[int](`document.querySelectorAll("#rows tr[data-index]").length`))
+	result(b, chromedp.Poll[bool](fmt.Sprintf(`document.getElementById("rows-verdict").textContent
+		.startsWith("%d of %[1]d rows are verified in this browser, in a log of ")`, rows)))
 	b.accessible()
 	state := result(b, chromedp.Evaluate[string](`(async () => {
 		const row = document.querySelector("#rows tr[data-index]"), index = Number(row.dataset.index);

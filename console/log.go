@@ -2,6 +2,7 @@ package console
 
 import (
 	"encoding/json"
+	"fmt"
 	"html/template"
 	"maps"
 	"net/http"
@@ -25,7 +26,7 @@ type row struct {
 	Time   time.Time
 	What   string // operation, or event
 	Caller string
-	Detail string // accounts and amounts that it changed
+	Detail string // accounts and amounts that it changed, or the accounts that it is about
 	Code   string
 	Reason string
 	Leaf   string // the exact bytes; empty when they say more than the caller may know
@@ -52,8 +53,26 @@ func newRow(index int64, leaf []byte, entry *audit.Entry) row {
 	for _, c := range entry.State {
 		changes = append(changes, c.Account+" "+forms.Signed(c.After-c.Before))
 	}
+	if len(changes) == 0 { // what was refused, or only asked for
+		changes = accountsOf(entry.Args)
+	}
 	r.Detail = strings.Join(changes, ", ")
+	if entry.ReplayOf >= 0 {
+		r.Detail = fmt.Sprintf("(repeated: the answer of entry %d)", entry.ReplayOf)
+	}
 	return r
+}
+
+// accountsOf are the accounts that arguments name. Function shown of page.mjs must find the same.
+func accountsOf(args []audit.Arg) (numbers []string) {
+	for _, name := range []string{"account", "from", "to"} {
+		for _, arg := range args {
+			if arg.Name == name && arg.Value != "" {
+				numbers = append(numbers, arg.Value)
+			}
+		}
+	}
+	return numbers
 }
 
 // A chip is a filter in force, with a link to the list without it.

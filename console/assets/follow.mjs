@@ -1,6 +1,6 @@
 // Shows new entries of the log as they come, while the page can be seen, and for an hour at most.
 
-import { localTime, verifyRow } from "./page.mjs";
+import { countRows, localTime, verifyRow } from "./page.mjs";
 
 const every = 3000; // milliseconds
 const longest = 3600_000;
@@ -53,6 +53,7 @@ async function look() {
     await verifyRow(row, entry.Leaf);
   }
   while (body.rows.length > most) body.lastElementChild.remove();
+  countRows();
 }
 
 async function follow() {

@@ -59,7 +59,7 @@ async function withPin(verdict, verify) {
     save({ vkey });
     verify({ vkey });
   });
-  verdict.append(code, ". Compare it with what the bank gave you on paper. ", button);
+  verdict.append(code, ". Compare it with the one that the bank gave you: with the file atm-data/audit/log.vkey, if the server is your own. ", button);
 }
 
 // An entry, or a slip.
@@ -145,7 +145,7 @@ async function verifyStatement(table, verdict, pin) {
         row.dataset.state = "right";
         right++;
       } else {
-        mark.textContent = "in the log, but its bytes are not for you";
+        mark.textContent = "in the log; its bytes also name accounts of others";
         hashed++;
       }
     } catch (error) {
@@ -179,7 +179,10 @@ function signed(amount) {
 // shown is what a row has to show of an entry.
 function shown(entry) {
   const moved = (entry.state ?? []).map((c) => `${c.account} ${signed(cents(c.after) - cents(c.before))}`);
-  return [entry.op ?? entry.ev, entry.who?.subject ?? "", moved.join(", ")];
+  const named = ["account", "from", "to"].map((name) => entry.args?.[name]).filter(Boolean);
+  const accounts = (moved.length ? moved : named).join(", ");
+  const repeated = entry.replay_of === undefined ? "" : `(repeated: the answer of entry ${entry.replay_of})`;
+  return [entry.op ?? entry.ev, entry.who?.subject ?? "", repeated || accounts];
 }
 
 // verifyRow verifies that a row shows what the log has at its place, once a key is pinned. A row
@@ -221,6 +224,16 @@ async function leavesOf({ query, newest, oldest }) {
   return new Map((await answer.json()).map((entry) => [entry.Index, entry.Leaf]));
 }
 
+// countRows says how many of the rows that are shown now are verified, once the log is open.
+export function countRows() {
+  if (!opened) return;
+  const rows = [...document.querySelectorAll("#rows tr[data-index]")];
+  const right = rows.filter((row) => row.dataset.state === "right").length;
+  const wrong = rows.some((row) => row.dataset.state === "wrong");
+  show(document.getElementById("rows-verdict"), right === rows.length ? "right" : wrong ? "wrong" : "unknown",
+    `${right} of ${rows.length} rows are verified in this browser, in a log of ${opened.size} entries.`);
+}
+
 async function verifyRows() {
   const table = document.getElementById("rows");
   if (!table) return;
@@ -231,10 +244,7 @@ async function verifyRows() {
       opened = await openLog(pin);
       const leaves = await leavesOf(table.dataset);
       for (const row of rows) await verifyRow(row, leaves.get(Number(row.dataset.index)));
-      const right = rows.filter((row) => row.dataset.state === "right").length;
-      const wrong = rows.some((row) => row.dataset.state === "wrong");
-      show(verdict, right === rows.length ? "right" : wrong ? "wrong" : "unknown",
-        `${right} of ${rows.length} rows are verified in this browser, in a log of ${opened.size} entries.`);
+      countRows();
     } catch (error) {
       show(verdict, stateOf(error), said(error));
     }
