@@ -332,15 +332,20 @@ func TestSavedSlipsAreVerifiedFromTheDisk(t *testing.T) {
 	b.do(chromedp.Navigate("file://"+file("verify.html", page)), chromedp.SetValue("#key", key))
 	for i, tt := range []struct{ text, state, says string }{
 		{slip, "right", "Verified: entry " + index},
-		{strings.Replace(slip, "12.50", "12.60", 1), "wrong", "the entry is not the one in the log"},
-		{page, "unknown", ""},
+		{strings.Replace(slip, "12.50", "12.60", 1), "wrong", "entry " + index + " is not the one in the log."},
+		{page, "unknown", "This file is not one that the console saved with proofs."},
+		{`{"answer":42}`, "unknown", "This file is not one that the console saved with proofs."},
+		{"null", "unknown", "This file is not one that the console saved with proofs."},
 		{own, "unknown", "3 of 4 movements of account 100 are verified, and of 1 that"},
 		{statement, "right", "Verified: 4 movements of account 100. Each balance follows"},
-		{strings.Replace(statement, "12.50", "12.60", 1), "wrong", "the entry is not the one"},
+		{strings.Replace(statement, "12.50", "12.60", 1), "wrong", "entry " + index + " is not the one"},
 		{without(t, statement, 2), "wrong", "the balance at entry"},
 		{without(t, statement, 3), "wrong", "the closing balance does not follow"},
 		{part, "right", "Verified: 6 entries."},
-		{strings.Replace(part, `\"op\":\"deposit`, `\"op\":\"inquiry`, 1), "wrong", "the entry is not"},
+		{
+			strings.Replace(part, `\"op\":\"deposit`, `\"op\":\"inquiry`, 1), "wrong",
+			"entry " + index + " is not the one",
+		},
 	} {
 		b.do(chromedp.SetUploadFiles("#slip", []string{file(strconv.Itoa(i)+".json", tt.text)}),
 			chromedp.Click("#form button"),

@@ -57,6 +57,7 @@ for (const form of document.querySelectorAll("form[data-passkey]")) {
   if (!here || !window.PublicKeyCredential) {
     say(here ? "This browser has no passkeys. Use another one, or another way."
       : `Passkeys work at ${form.dataset.origin}/console/, and not on this page.`);
+    for (const part of form.querySelectorAll("button, .field")) part.hidden = true; // they could do nothing
     continue;
   }
   // Before this script runs, the form would go without a passkey.

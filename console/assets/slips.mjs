@@ -4,12 +4,15 @@ import { Finding, checkProof, fromBase64, leafHash } from "./tlog.mjs";
 
 export const cents = (amount) => BigInt(amount.replace(".", ""));
 
+// notSaved says of a file that it has no slips.
+export const notSaved = "This file is not one that the console saved with proofs";
+
 // checkSlip verifies that the log has the entry of a slip, or the hash of one whose bytes are not
 // for the reader. It returns the checkpoint that says so.
 export async function checkSlip(slip, vkey) {
   if (typeof (slip?.entry ?? slip?.leaf) !== "string" || !Number.isSafeInteger(slip.index) ||
     typeof slip.proof !== "string") {
-    throw new Finding(10, "This file has no slip");
+    throw new Finding(10, notSaved);
   }
   const hash = slip.entry ? await leafHash(new TextEncoder().encode(slip.entry)) : fromBase64(slip.leaf);
   return checkProof(slip.proof, hash, slip.index, vkey);

@@ -109,12 +109,12 @@ export async function checkProof(proof, hash, index, vkey) {
   const lines = cut < 0 ? [] : proof.slice(0, cut).split("\n");
   if (lines.shift() !== "c2sp.org/tlog-proof@v1") throw new Finding(10, "this is no proof");
   if (lines[0]?.startsWith("extra ")) lines.shift();
-  if (lines.shift() !== "index " + index) throw new Finding(12, "the proof is of another entry");
+  if (lines.shift() !== "index " + index) throw new Finding(12, `the proof is not of entry ${index}`, { index });
   const checkpoint = await openCheckpoint(proof.slice(cut + 2), vkey);
   if (index >= checkpoint.size) throw new Finding(12, "the proof is of an entry that is not in it");
   const root = await rootOf(hash, index, checkpoint.size, lines.map(fromBase64));
   if (!equal(root, checkpoint.root)) {
-    throw new Finding(12, "the entry is not the one in the log", { index });
+    throw new Finding(12, `entry ${index} is not the one in the log`, { index });
   }
   return checkpoint;
 }
