@@ -31,6 +31,7 @@ import (
 const (
 	timeout   = 5 * time.Second  // of a request to a provider
 	maxAnswer = 256 << 10        // bytes of a provider's answer
+	askEvery  = time.Hour        // what a provider offers
 	tryAgain  = 10 * time.Second // after discovery has failed
 )
 
@@ -43,6 +44,7 @@ type Provider struct {
 
 	mu      sync.Mutex
 	offers  *oidc.Provider // guarded by mu; nil until discovery has succeeded
+	asked   time.Time      // guarded by mu; when it has
 	failure error          // guarded by mu; of the last failed discovery
 	failed  time.Time      // guarded by mu
 }
@@ -231,23 +233,15 @@ func isSubject(text string) bool {
 	})
 }
 
-// config returns the configuration for requests to the provider. It asks the provider for it
-// (OpenID Connect Discovery 1.0) until that has succeeded once.
+// config returns the configuration for requests to the provider.
 func (p *Provider) config(ctx context.Context) (*oauth2.Config, *oidc.Provider, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.offers == nil {
-		if p.failure != nil && p.now().Sub(p.failed) < tryAgain {
-			return nil, nil, p.failure
+	if p.offers == nil || p.now().Sub(p.asked) >= askEvery {
+		// What the provider offered before is good until it offers something else.
+		if err := p.discover(ctx); err != nil && p.offers == nil {
+			return nil, nil, err
 		}
-		// The discovery goes on if this browser disconnects, because others wait for it.
-		ctx := oidc.ClientContext(context.WithoutCancel(ctx), p.client)
-		offers, err := oidc.NewProvider(ctx, p.issuer.Name)
-		if err != nil {
-			p.failure, p.failed = fmt.Errorf("%s: %w", p.issuer.Name, err), p.now()
-			return nil, nil, p.failure
-		}
-		p.offers = offers
 	}
 	scopes := []string{oidc.ScopeOpenID}
 	if p.issuer.Claim == "email" {
@@ -257,6 +251,23 @@ func (p *Provider) config(ctx context.Context) (*oauth2.Config, *oidc.Provider, 
 		ClientID: p.issuer.Login.ClientID, ClientSecret: p.issuer.Login.Secret,
 		Endpoint: p.offers.Endpoint(), RedirectURL: p.redirect, Scopes: scopes,
 	}, p.offers, nil
+}
+
+// discover asks the provider what it offers (OpenID Connect Discovery 1.0), unless it has just
+// failed to say so. The caller holds p.mu.
+func (p *Provider) discover(ctx context.Context) error {
+	if p.failure != nil && p.now().Sub(p.failed) < tryAgain {
+		return p.failure
+	}
+	// The discovery goes on if this browser disconnects, because others wait for it.
+	ctx = oidc.ClientContext(context.WithoutCancel(ctx), p.client)
+	offers, err := oidc.NewProvider(ctx, p.issuer.Name)
+	if err != nil {
+		p.failure, p.failed = fmt.Errorf("%s: %w", p.issuer.Name, err), p.now()
+		return p.failure
+	}
+	p.offers, p.asked, p.failure = offers, p.now(), nil
+	return nil
 }
 
 // clip bounds text of others, and makes it safe to show.

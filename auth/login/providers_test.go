@@ -204,6 +204,32 @@ func TestProviderThatFailsRefusesNobody(t *testing.T) {
 	}
 }
 
+// TestProviderThatMovesIsAskedAgain moves where people sign in, and then takes the provider away.
+func TestProviderThatMovesIsAskedAgain(t *testing.T) {
+	p := startOdd(t)
+	now := time.Now()
+	from := login.New(&p.issuer, redirect, func() time.Time { return now })
+	leads := func(to string) {
+		t.Helper()
+		if got, _ := begin(t, from); !strings.HasPrefix(got, p.URL+to+"?") {
+			t.Errorf("the sign-in goes on at %s, not at %s", got, to)
+		}
+	}
+	leads("/begin")
+	p.answer = map[string]http.HandlerFunc{
+		"/.well-known/openid-configuration": func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprintf(w, `{"issuer":%q,"authorization_endpoint":"%s/moved",
+				"token_endpoint":"%[2]s/token","jwks_uri":"%[2]s/keys"}`, p.URL, p.URL)
+		},
+	}
+	leads("/begin")
+	now = now.Add(time.Hour)
+	leads("/moved")
+	p.answer = map[string]http.HandlerFunc{"/.well-known/openid-configuration": http.NotFound}
+	now = now.Add(time.Hour)
+	leads("/moved")
+}
+
 // TestAttemptIsOfOneServerForAWhile opens what a browser has kept, and what it could not have.
 func TestAttemptIsOfOneServerForAWhile(t *testing.T) {
 	p := startOdd(t)
