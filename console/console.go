@@ -150,7 +150,7 @@ func protect(h http.Header) {
 	h.Set("Cache-Control", "no-store")
 }
 
-// A visit is one request of a caller who has signed in.
+// A visit is one request of a caller, who has signed in except in that of a stranger.
 type visit struct {
 	*Console
 	w      http.ResponseWriter

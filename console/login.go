@@ -3,7 +3,6 @@ package console
 import (
 	"errors"
 	"log/slog"
-	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -39,7 +38,7 @@ type LoginRefused string
 func (e LoginRefused) Error() string { return string(e) }
 
 // login answers a request for one of the pages of a sign-in with a provider.
-func (v *visit) login() {
+func (v stranger) login() {
 	get, post := v.r.Method == http.MethodGet, v.r.Method == http.MethodPost
 	switch path := v.r.URL.Path; {
 	case path == loginHere && post:
@@ -67,7 +66,7 @@ type onwardPage struct {
 }
 
 // onward shows a page that leads to another one.
-func (v *visit) onward(status int, title string, page onwardPage) {
+func (v stranger) onward(status int, title string, page onwardPage) {
 	if page.Problem == "" {
 		v.w.Header().Set("Refresh", "0;url="+page.To)
 	}
@@ -79,7 +78,7 @@ func (v *visit) onward(status int, title string, page onwardPage) {
 // It answers a page that goes on to the provider, and no redirect: browsers hold a redirect of a
 // form against form-action, too, so every page with the form would need the origins of providers
 // in its policy, and ask for them before it is shown. A form of our own can go nowhere but here.
-func (v *visit) beginLogin() {
+func (v stranger) beginLogin() {
 	next := inside(v.r.PostForm.Get("next"))
 	if v.loginSlowed(next) {
 		return
@@ -99,7 +98,7 @@ func (v *visit) beginLogin() {
 }
 
 // finishLogin begins the session of a person who comes back from a provider.
-func (v *visit) finishLogin() {
+func (v stranger) finishLogin() {
 	// A page of another site can make browsers load this as an image. That is nobody's sign-in.
 	if to := v.r.Header.Get("Sec-Fetch-Dest"); to != "" && to != "document" {
 		v.refuse(http.StatusForbidden, "This page is for people who sign in.")
@@ -132,19 +131,16 @@ func (v *visit) finishLogin() {
 }
 
 // loginSlowed answers and returns true where too much has failed.
-func (v *visit) loginSlowed(next string) bool {
-	wait := v.cfg.Access.Wait(v.r, "oidc", "")
-	if wait == 0 {
+func (v stranger) loginSlowed(next string) bool {
+	problem := v.mustWait("oidc", "")
+	if problem == "" {
 		return false
 	}
-	seconds := strconv.Itoa(int(math.Ceil(wait.Seconds())))
-	v.w.Header().Set("Retry-After", seconds)
-	v.notLoggedIn(http.StatusTooManyRequests, "Too many sign-ins from your address have failed. "+
-		"Try again in "+seconds+" seconds.", next)
+	v.notLoggedIn(http.StatusTooManyRequests, problem, next)
 	return true
 }
 
-func (v *visit) loginFailed(err error, next string) {
+func (v stranger) loginFailed(err error, next string) {
 	var refused LoginRefused
 	if errors.As(err, &refused) {
 		v.notLoggedIn(http.StatusUnauthorized, "You are not signed in: "+string(refused)+".", next)
@@ -160,7 +156,7 @@ func (v *visit) loginFailed(err error, next string) {
 // loginAgain is when a provider may be asked again that could not be asked.
 const loginAgain = 10 * time.Second
 
-func (v *visit) notLoggedIn(status int, problem, next string) {
+func (v stranger) notLoggedIn(status int, problem, next string) {
 	to := signInPath
 	if next != "" && next != Prefix {
 		to += "?" + url.Values{"next": {next}}.Encode()

@@ -87,10 +87,13 @@ func IsOpen(path string) bool {
 	return path == signInPath || strings.HasPrefix(path, invitePath) || isLogin(path)
 }
 
+// A stranger is a visit of somebody who has not signed in.
+type stranger struct{ *visit }
+
 // ServeStranger answers a request for a page that IsOpen. The body of r has been read.
 func (c *Console) ServeStranger(w http.ResponseWriter, r *http.Request) {
 	protect(w.Header())
-	v := &visit{Console: c, w: w, r: r, caller: &atm.Caller{}}
+	v := stranger{&visit{Console: c, w: w, r: r, caller: &atm.Caller{}}}
 	code, invited := strings.CutPrefix(r.URL.Path, invitePath)
 	posted := r.Method == http.MethodPost
 	switch {
@@ -176,7 +179,7 @@ type signInForm struct {
 	Providers                         []Provider
 }
 
-func (v *visit) showSignIn(status int, f signInForm) {
+func (v stranger) showSignIn(status int, f signInForm) {
 	f.Next, f.Providers = inside(v.r.FormValue("next")), v.cfg.Access.Providers()
 	f.Certificate = v.r.TLS != nil && len(v.r.TLS.PeerCertificates) > 0
 	site, err := v.site()
@@ -200,7 +203,7 @@ func inside(to string) string {
 }
 
 // signIn begins a session by a passkey, or by a name and a secret.
-func (v *visit) signIn() {
+func (v stranger) signIn() {
 	name := strings.TrimSpace(v.r.PostForm.Get("name"))
 	if !v.r.PostForm.Has("name") {
 		v.signInByPasskey()
@@ -233,27 +236,34 @@ func (v *visit) signIn() {
 	}
 }
 
-// slowed answers and returns true where too much has failed.
-func (v *visit) slowed(method, user string, f signInForm) bool {
+// mustWait says in a sentence how long somebody has to wait before the next try to sign in by a
+// method, as user, and tells the browser; it is empty for no time.
+func (v stranger) mustWait(method, user string) string {
 	wait := v.cfg.Access.Wait(v.r, method, user)
 	if wait == 0 {
-		return false
+		return ""
 	}
 	seconds := strconv.Itoa(int(math.Ceil(wait.Seconds())))
 	v.w.Header().Set("Retry-After", seconds)
-	f.Problem = "Too many sign-ins from your address have failed. Try again in " + seconds +
-		" seconds."
+	return "Too many sign-ins from your address have failed. Try again in " + seconds + " seconds."
+}
+
+// slowed answers and returns true where too much has failed.
+func (v stranger) slowed(method, user string, f signInForm) bool {
+	if f.Problem = v.mustWait(method, user); f.Problem == "" {
+		return false
+	}
 	v.showSignIn(http.StatusTooManyRequests, f)
 	return true
 }
 
-func (v *visit) unable(f signInForm) {
+func (v stranger) unable(f signInForm) {
 	v.w.Header().Set("Retry-After", "1")
 	f.Problem = "The server cannot check a sign-in at the moment. Try again."
 	v.showSignIn(http.StatusServiceUnavailable, f)
 }
 
-func (v *visit) signInByPasskey() {
+func (v stranger) signInByPasskey() {
 	var f signInForm
 	response := v.r.PostForm.Get("response")
 	if response == "" {
@@ -292,7 +302,7 @@ func (v *visit) signInByPasskey() {
 	}, f)
 }
 
-func (v *visit) asserted(state, response string) (*passkey.Assertion, error) {
+func (v stranger) asserted(state, response string) (*passkey.Assertion, error) {
 	site, err := v.site()
 	if err != nil {
 		return nil, err
@@ -316,7 +326,7 @@ func reason(err error) string {
 	return "passkey that is not good"
 }
 
-func (v *visit) begin(caller *atm.Caller, b sessions.Beginning, f signInForm) {
+func (v stranger) begin(caller *atm.Caller, b sessions.Beginning, f signInForm) {
 	status := v.cfg.Access.Begin(v.w, v.r, caller, b)
 	switch status.Code {
 	case atm.OK:
@@ -340,7 +350,7 @@ type invitationPage struct {
 }
 
 // invitation shows an invitation, or follows it.
-func (v *visit) invitation(code string, follow bool) {
+func (v stranger) invitation(code string, follow bool) {
 	if wait := v.cfg.Access.Wait(v.r, "invitation", ""); wait > 0 {
 		v.w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
 		v.refuse(http.StatusTooManyRequests, "Too much from your address has failed. Try again "+
@@ -368,7 +378,7 @@ func (v *visit) invitation(code string, follow bool) {
 
 const notInvited = "This invitation is none, is over, or was used before. Ask for another one."
 
-func (v *visit) showInvitation(status int, i teller.Invitation, page invitationPage) {
+func (v stranger) showInvitation(status int, i teller.Invitation, page invitationPage) {
 	site, err := v.site()
 	var made passkey.Challenge
 	if err == nil {
@@ -378,7 +388,7 @@ func (v *visit) showInvitation(status int, i teller.Invitation, page invitationP
 	v.show(status, "invite.html", "You are invited", "atmctl enroll", page)
 }
 
-func (v *visit) follow(i teller.Invitation, page invitationPage) {
+func (v stranger) follow(i teller.Invitation, page invitationPage) {
 	page.Name = strings.TrimSpace(v.r.PostForm.Get("name"))
 	made, problem := v.created(toFollow+i.ID, i.Subject, page.Name)
 	if problem != "" {
