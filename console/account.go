@@ -192,7 +192,7 @@ func intend(number string, form url.Values) (i intention, problem string) {
 }
 
 // Again is the query of the page that says what the intention would do.
-func (i *intention) Again() template.URL {
+func (i intention) Again() template.URL { // by value, for templates
 	again := url.Values{
 		"act": {i.Act}, "amount": {i.Amount.String()}, "request_id": {i.Request},
 	}

@@ -102,8 +102,9 @@ func showStatement(v *visit, number string) {
 	}
 	days := url.Values{"from": {from}, "to": {to}}
 	page := statementPage{
-		Number: number, From: from, To: to, Range: template.URL(days.Encode()), statement: readStatement(status),
-		Problem: problem,
+		Number: number, From: from, To: to, Range: template.URL(days.Encode()),
+		statement: readStatement(status),
+		Problem:   problem,
 	}
 	page.Days = byDay(page.Movements)
 	page.Whole = problem == "" && page.Next == "" && cursor == ""
