@@ -133,6 +133,7 @@ const (
 	AmountTooLarge        Code = "AMOUNT_TOO_LARGE"
 	BalanceTooLarge       Code = "BALANCE_TOO_LARGE"
 	SameAccount           Code = "SAME_ACCOUNT"
+	MemoInvalid           Code = "MEMO_INVALID"
 	LimitPerOperation     Code = "LIMIT_PER_OPERATION"
 	LimitDailyAmount      Code = "LIMIT_DAILY_AMOUNT"
 	LimitDailyCount       Code = "LIMIT_DAILY_COUNT"

@@ -166,49 +166,59 @@ func (c *Client) Inquiry(ctx context.Context, account atm.AccountID) (*Answer, e
 	return c.Call(ctx, string(atm.Inquiry), account.String())
 }
 
+// An Option is what a call that moves money may say beside its amount.
+type Option func(*details)
+
+// details are what options say.
+type details struct{ memo string }
+
+// Memo says in a person's words what the money is for. It stands in the statements of both
+// accounts. The empty text is no memo; atm.CheckMemo says what the server takes.
+func Memo(text string) Option { return func(d *details) { d.memo = text } }
+
 // Deposit puts amount into an account. id identifies the intention: calls with the same id have
 // one effect.
 func (c *Client) Deposit(ctx context.Context, account atm.AccountID, amount atm.Amount,
-	id atm.RequestID,
+	id atm.RequestID, options ...Option,
 ) (*Answer, error) {
-	return c.Move(ctx, string(atm.Deposit), id, account.String(), amount.String())
+	return c.move(ctx, atm.Deposit, id, options, account.String(), amount.String())
 }
 
 // Withdraw takes amount out of an account. id is as for Deposit.
 func (c *Client) Withdraw(ctx context.Context, account atm.AccountID, amount atm.Amount,
-	id atm.RequestID,
+	id atm.RequestID, options ...Option,
 ) (*Answer, error) {
-	return c.Move(ctx, string(atm.Withdraw), id, account.String(), amount.String())
+	return c.move(ctx, atm.Withdraw, id, options, account.String(), amount.String())
 }
 
 // Transfer moves amount from one account to another. id is as for Deposit.
 func (c *Client) Transfer(ctx context.Context, from, to atm.AccountID, amount atm.Amount,
-	id atm.RequestID,
+	id atm.RequestID, options ...Option,
 ) (*Answer, error) {
-	return c.Move(ctx, string(atm.Transfer), id, from.String(), to.String(), amount.String())
+	return c.move(ctx, atm.Transfer, id, options, from.String(), to.String(), amount.String())
 }
 
 // Authorize reserves amount of an account for the duration life, or for the server's seven days
 // if life is zero. The text of the answer is the id of the hold. id is as for Deposit.
 func (c *Client) Authorize(ctx context.Context, account atm.AccountID, amount atm.Amount,
-	life time.Duration, id atm.RequestID,
+	life time.Duration, id atm.RequestID, options ...Option,
 ) (*Answer, error) {
 	seconds := ""
 	if life != 0 {
 		seconds = strconv.FormatInt(int64(life/time.Second), 10)
 	}
-	return c.Move(ctx, string(atm.Authorize), id, account.String(), amount.String(), seconds)
+	return c.move(ctx, atm.Authorize, id, options, account.String(), amount.String(), seconds)
 }
 
 // Capture takes amount of a hold, or all of it if amount is zero. id is as for Deposit.
 func (c *Client) Capture(ctx context.Context, hold string, amount atm.Amount,
-	id atm.RequestID,
+	id atm.RequestID, options ...Option,
 ) (*Answer, error) {
 	text := ""
 	if amount != 0 {
 		text = amount.String()
 	}
-	return c.Move(ctx, string(atm.Capture), id, hold, text)
+	return c.move(ctx, atm.Capture, id, options, hold, text)
 }
 
 // Release releases a hold. id is as for Deposit.
@@ -249,7 +259,22 @@ func (c *Client) Call(ctx context.Context, method string, args ...any) (*Answer,
 func (c *Client) Move(ctx context.Context, method string, id atm.RequestID, args ...any) (*Answer,
 	error,
 ) {
-	answer, received, err := c.persist(ctx, method, id, append(args, string(id)))
+	return c.move(ctx, atm.Operation(method), id, nil, args...)
+}
+
+// move calls a method that takes a request id after args, and then a memo.
+func (c *Client) move(ctx context.Context, method atm.Operation, id atm.RequestID,
+	options []Option, args ...any,
+) (*Answer, error) {
+	var d details
+	for _, option := range options {
+		option(&d)
+	}
+	args = append(args, string(id))
+	if d.memo != "" { // a server of before has no such parameter
+		args = append(args, d.memo)
+	}
+	answer, received, err := c.persist(ctx, string(method), id, args)
 	if err != nil && received {
 		return nil, &OutcomeUnknownError{Request: id, Err: err}
 	}

@@ -149,6 +149,7 @@ func showAccount(v *visit, number string) {
 // An intention is an act that a form describes and that has not happened.
 type intention struct {
 	Act, Account, To string
+	Memo             string
 	Written          string     // the amount as it was typed
 	Amount           atm.Amount // that was understood
 	Request          string
@@ -159,8 +160,9 @@ func intend(number string, form url.Values) (i intention, problem string) {
 	i = intention{
 		Act: form.Get("act"), Account: number, To: strings.TrimSpace(form.Get("to")),
 		Written: strings.TrimSpace(form.Get("amount")), Request: form.Get("request_id"),
+		Memo: strings.TrimSpace(form.Get("memo")),
 	}
-	for _, field := range []string{"act", "to", "amount", "request_id"} {
+	for _, field := range []string{"act", "to", "amount", "request_id", "memo"} {
 		if len(form[field]) > 1 { // which one was meant?
 			return i, "This form has a field twice. Open the page of the account again."
 		}
@@ -187,6 +189,8 @@ func intend(number string, form url.Values) (i intention, problem string) {
 		return i, "The number of an account has digits alone."
 	case i.Act == string(atm.Transfer) && i.To == i.Account:
 		return i, "The money is on that account already. Choose another one."
+	case atm.CheckMemo(i.Memo) != nil:
+		return i, forms.BadMemo
 	}
 	return i, ""
 }
@@ -198,6 +202,9 @@ func (i intention) Again() template.URL { // by value, for templates
 	}
 	if i.Act == string(atm.Transfer) {
 		again.Set("to", i.To)
+	}
+	if i.Memo != "" {
+		again.Set("memo", i.Memo)
 	}
 	return template.URL(again.Encode())
 }
@@ -277,8 +284,9 @@ func (i *intention) call() teller.Call {
 		args = append(args, text(i.To))
 	}
 	return teller.Call{
-		Operation: atm.Operation(i.Act), Args: append(args, text(i.Amount.String())),
-		Request: i.Request, Once: true,
+		Operation: atm.Operation(i.Act),
+		Args:      append(args, text(i.Amount.String()), atm.Arg{}, text(i.Memo)),
+		Request:   i.Request, Once: true,
 	}
 }
 
@@ -288,7 +296,11 @@ func (i *intention) command() string {
 	if i.Act == string(atm.Transfer) {
 		words = append(words, i.To)
 	}
-	return strings.Join(append(words, i.Amount.String()), " ")
+	words = append(words, i.Amount.String())
+	if i.Memo != "" {
+		words = append(words, "--memo", i.Memo)
+	}
+	return forms.CommandLine(words...)
 }
 
 // act carries an intention out, and leads to its slip. The same intention again leads to the

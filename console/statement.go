@@ -24,6 +24,7 @@ type movement struct {
 	Amount       atm.Amount
 	Balance      atm.Amount
 	Counterparty string
+	Memo         string
 }
 
 // A statement is the answer of the operation of that name.
@@ -47,6 +48,7 @@ func readStatement(status atm.Status) (s statement) {
 		m.Index, _ = e.Get("index").(int64)
 		m.Operation, _ = e.Get("operation").(string)
 		m.Counterparty, _ = e.Get("counterparty").(string)
+		m.Memo, _ = e.Get("memo").(string)
 		written, _ := e.Get("time").(string)
 		m.Time, _ = atm.ParseTime(written)
 		s.Movements = append(s.Movements, m)
@@ -164,11 +166,12 @@ func saveStatement(v *visit, number string) {
 	}
 	attach(v, "statement-"+number+".csv", "text/csv; charset=utf-8")
 	io.WriteString(v.w, printable.CSV("index", "time", "operation", "counterparty", "amount",
-		"balance"))
+		"balance", "memo"))
 	for _, m := range s.Movements {
 		// A number below zero begins like a formula, and has to stay a number.
 		text := printable.CSV(strconv.FormatInt(m.Index, 10),
 			m.Time.UTC().Format(time.RFC3339Nano), m.Operation, m.Counterparty)
-		fmt.Fprintf(v.w, "%s,%s,%s\n", strings.TrimSuffix(text, "\n"), m.Amount, m.Balance)
+		fmt.Fprintf(v.w, "%s,%s,%s,%s", strings.TrimSuffix(text, "\n"), m.Amount, m.Balance,
+			printable.CSV(m.Memo))
 	}
 }

@@ -71,13 +71,14 @@ func (c *rpc) methods() []xmlrpc.Method[*session] {
 		if !op.HasShortAnswers() {
 			m.Largest = func(args []xmlrpc.Value) int64 { return op.AnswerBytes(arguments(args)) }
 		}
+		whole := true // the example has a value for each parameter up to here
 		for _, p := range op.Params {
 			param := xmlrpc.Param{Name: p.Name, Optional: p.Optional, Help: p.Help}
 			for _, k := range p.Kinds {
 				param.Kinds = append(param.Kinds, wireKinds[k])
 			}
 			m.Params = append(m.Params, param)
-			if p.Example.Given() {
+			if whole = whole && p.Example.Given(); whole {
 				m.Example = append(m.Example, wireValue(p.Example))
 			}
 		}

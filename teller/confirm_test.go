@@ -112,6 +112,23 @@ func TestTransferOfABrowserIsConfirmedWithAPasskey(t *testing.T) {
 	s.reconciled()
 }
 
+func TestConfirmationIsOfTheMemoToo(t *testing.T) {
+	s := newSigner(t)
+	call, other := s.transfer("5", "request-1"), s.transfer("5", "request-1")
+	call.Args = append(call.Args, text("rent"))
+	other.Args = append(other.Args, text("Rent"))
+	signed := s.sign(call)
+	for _, changed := range []teller.Call{other, s.transfer("5", "request-1")} {
+		if got := s.ask(changed, signed); got.Code != atm.NotConfirmed {
+			t.Errorf("with another memo: %v", got)
+		}
+	}
+	if got := s.ask(call, signed); got.Code != atm.OK {
+		t.Errorf("with the memo that was shown: %v", got)
+	}
+	s.reconciled()
+}
+
 func TestConfirmationIsGoodForWhatWasShownAlone(t *testing.T) {
 	s := newSigner(t)
 	for i := range 100 {

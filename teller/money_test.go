@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -143,6 +144,98 @@ func TestMoneyOperationsAnswerWithCodeAndReason(t *testing.T) {
 		{atm.Capture, args(hold), "HOLD_NOT_PENDING "},
 		{atm.Release, args(hold), "HOLD_NOT_PENDING "},
 		{atm.Inquiry, args(from), "OK 57.50"},
+	})
+}
+
+// movements are the operation and the memo of each row of a statement, newest first.
+func (b *bank) movements(caller *atm.Caller, account atm.Arg) (list []string) {
+	b.t.Helper()
+	page, _ := b.do(caller, atm.Statement, account).Result.(atm.Record)
+	rows, _ := page.Get("entries").([]atm.Record)
+	for _, row := range rows {
+		list = append(list, fmt.Sprintf("%v %q", row.Get("operation"), row.Get("memo")))
+	}
+	return list
+}
+
+func TestMemoStandsInTheStatementsOfBothAccounts(t *testing.T) {
+	b := newBank(t)
+	caller, other := b.caller("user:demo", atm.Customer), b.caller("user:other", atm.Customer)
+	from := text(string(b.open(caller.Subject, 10000)))
+	to := text(string(b.open(other.Subject, 0)))
+	b.try(caller, []try{
+		{atm.Deposit, args(from, text("1"), atm.Arg{}, text("cash & coins")), "OK 101.00"},
+		{atm.Withdraw, args(from, text("1"), text(""), text("<b>")), "OK 100.00"},
+		{atm.Transfer, args(from, to, text("5"), text("id"), text("Miete – März")), "OK 95.00"},
+		{atm.Transfer, args(from, to, text("5"), text("none"), text("")), "OK 90.00"},
+	})
+	hold := text(b.do(caller, atm.Authorize, from, text("9"), atm.Arg{}, atm.Arg{},
+		text("deposit for the car")).Result.(string))
+	b.try(caller, []try{
+		{atm.Capture, args(hold, atm.Arg{}, atm.Arg{}, text("the car")), "OK 9.00"},
+	})
+	for account, want := range map[*atm.Caller][]string{
+		caller: {
+			`capture "the car"`, `transfer ""`, `transfer "Miete – März"`, `withdraw "<b>"`,
+			`deposit "cash & coins"`, `test ""`,
+		},
+		other: {`transfer ""`, `transfer "Miete – März"`, `test ""`},
+	} {
+		number := from
+		if account == other {
+			number = to
+		}
+		if got := b.movements(account, number); !slices.Equal(got, want) {
+			t.Errorf("the statement of %s has %q, want %q", account.Subject, got, want)
+		}
+	}
+}
+
+func TestBadMemoIsRefusedBeforeAnythingMoves(t *testing.T) {
+	b := newBank(t)
+	caller := b.caller("user:demo", atm.Customer)
+	from := text(string(b.open(caller.Subject, 10000)))
+	to := text(string(b.open("user:other", 0)))
+	hold := text(b.do(caller, atm.Authorize, from, text("9")).Result.(string))
+	const refused = "MEMO_INVALID A memo is text of at most 140 characters and 256 bytes, "
+	for _, memo := range []string{
+		strings.Repeat("x", 141), strings.Repeat("é", 129), "two\nrows", "\u202eback", "a\u2028b",
+		"\x1b[2J", "\u200f", strings.Repeat("x", 1<<16),
+	} {
+		none, bad := atm.Arg{}, text(memo)
+		b.try(caller, []try{
+			{atm.Deposit, args(from, text("1"), none, bad), refused},
+			{atm.Withdraw, args(from, text("1"), none, bad), refused},
+			{atm.Transfer, args(from, to, text("1"), none, bad), refused},
+			{atm.Authorize, args(from, text("1"), none, none, bad), refused},
+			{atm.Capture, args(hold, none, none, bad), refused},
+			{atm.Deposit, args(from, text("0"), none, bad), "AMOUNT_NOT_POSITIVE "},
+		})
+	}
+	b.try(caller, []try{
+		{atm.Inquiry, args(from), "OK 100.00"},
+		{atm.Capture, args(hold), "OK 9.00"}, // it is still pending
+		{atm.Inquiry, args(from), "OK 91.00"},
+		{atm.Release, args(hold, text(""), text("")), "FAULT release takes at most 2 parameters"},
+	})
+}
+
+func TestOtherMemoUnderOneRequestIDIsAnotherRequest(t *testing.T) {
+	b := newBank(t)
+	caller := b.caller("user:demo", atm.Customer)
+	account := text(string(b.open(caller.Subject, 10000)))
+	b.try(caller, []try{
+		{atm.Deposit, args(account, text("1"), text("a"), text("rent")), "OK 101.00"},
+		{atm.Deposit, args(account, text("1.00"), text("a"), text("rent")), "OK 101.00"},
+		{atm.Deposit, args(account, text("1"), text("a"), text("Rent")), "IDEMPOTENCY_CONFLICT "},
+		{atm.Deposit, args(account, text("1"), text("a")), "IDEMPOTENCY_CONFLICT "},
+		{atm.Deposit, args(account, text("1"), text("b")), "OK 102.00"},
+		{atm.Deposit, args(account, text("1"), text("b"), text("")), "OK 102.00"},
+		{atm.Deposit, args(account, text("1"), text("b"), text("rent")), "IDEMPOTENCY_CONFLICT "},
+		{atm.Deposit, args(account, text("1"), text("c"), text("\n")), "MEMO_INVALID "},
+		{atm.Deposit, args(account, text("1.0"), text("c"), text("\n")), "MEMO_INVALID "},
+		{atm.Deposit, args(account, text("1"), text("c"), text("rent")), "IDEMPOTENCY_CONFLICT "},
+		{atm.Inquiry, args(account), "OK 102.00"},
 	})
 }
 

@@ -50,11 +50,11 @@ func operations() map[atm.Operation]*operation {
 }
 
 var bookings = map[atm.Operation]func(*input) (vault.Rule, error){
-	atm.Deposit:         deposit,
-	atm.Withdraw:        withdraw,
-	atm.Transfer:        transfer,
-	atm.Authorize:       authorize,
-	atm.Capture:         capture,
+	atm.Deposit:         noted(deposit),
+	atm.Withdraw:        noted(withdraw),
+	atm.Transfer:        noted(transfer),
+	atm.Authorize:       noted(authorize),
+	atm.Capture:         noted(capture),
 	atm.Release:         release,
 	atm.AccountOpen:     openAccount,
 	atm.AccountFreeze:   standing(vault.Frozen),
@@ -126,6 +126,26 @@ var reads = map[atm.Operation]func(context.Context, *Teller, *input) (atm.Status
 	atm.AuditList:     listEntries,
 	atm.AuditBalances: hashBalances,
 }
+
+// noted makes a booking refuse a memo that is none. No rule reads the memo: it stands in the
+// arguments of the entry. What else is wrong is said first, and read in any case, so that the
+// entry has it as it was understood.
+func noted(book func(*input) (vault.Rule, error)) func(*input) (vault.Rule, error) {
+	return func(in *input) (vault.Rule, error) {
+		rule, err := book(in)
+		if _, refused := rule.(vault.Refusal); refused || err != nil {
+			return rule, err
+		}
+		memo := in.args[in.op.Position(atm.MemoArg)]
+		if atm.CheckMemo(memo.Text) != nil {
+			return badMemo, nil
+		}
+		return rule, nil
+	}
+}
+
+var badMemo = vault.Refuse(atm.MemoInvalid, "A memo is text of at most 140 characters and 256 "+
+	"bytes, without control and direction characters")
 
 func inquiry(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
 	account, refusal := in.account(0, vault.Unknown)

@@ -50,6 +50,7 @@ type StatementRow struct {
 	Amount       atm.Amount // what the balance grew by
 	Balance      atm.Amount // after it
 	Counterparty string     // the other account; empty when no money moved
+	Memo         string     // empty for none
 }
 
 // Keys implements Rule.
@@ -204,6 +205,11 @@ func rowOf(n Name, version uint64, index JournalIndex, leaf []byte) (StatementRo
 		return StatementRow{}, fmt.Errorf("entry %d: %w", index, err)
 	}
 	row := StatementRow{Index: index, Time: entry.Time, Operation: entry.Operation}
+	for _, arg := range entry.Args {
+		if arg.Name == atm.MemoArg {
+			row.Memo = arg.Value
+		}
+	}
 	found := false
 	for _, c := range entry.State {
 		if Name(c.Account) != n {
@@ -227,5 +233,6 @@ func (s StatementRow) record(index int64) atm.Record {
 		{Name: "amount", Value: s.Amount.String()},
 		{Name: "balance", Value: s.Balance.String()},
 		{Name: "counterparty", Value: s.Counterparty},
+		{Name: "memo", Value: s.Memo},
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"unicode"
 
 	"example.com/atm"
 	"example.com/atm/client"
@@ -24,20 +25,51 @@ const (
 	maxBatch      = 2 << 20 // bytes of the file, and of its request ids
 )
 
-// words returns the words of a line, up to a word that begins with #.
-func words(line string) []string {
-	all := strings.Fields(line)
-	for i, word := range all {
-		if strings.HasPrefix(word, "#") {
-			return all[:i]
+// words returns the words of a line, up to a word that begins with #. As in a shell, what is
+// between two quotes of a kind belongs to one word.
+func words(line string) (all []string, err error) {
+	var word strings.Builder
+	var quote rune // the one that is open; 0 for none
+	begun := false
+	end := func() {
+		if begun {
+			all = append(all, word.String())
+		}
+		word.Reset()
+		begun = false
+	}
+	for _, c := range line {
+		switch {
+		case c == quote:
+			quote = 0
+		case quote != 0:
+			word.WriteRune(c)
+		case c == '"' || c == '\'':
+			quote, begun = c, true
+		case unicode.IsSpace(c):
+			end()
+		case c == '#' && !begun:
+			return all, nil
+		default:
+			word.WriteRune(c)
+			begun = true
 		}
 	}
-	return all
+	if quote != 0 {
+		return nil, exit.Usagef("the quote %c has no end", quote)
+	}
+	end()
+	return all, nil
+}
+
+// oneLine joins words as a file of request ids has them: one space between each two.
+func oneLine(words []string) string {
+	return strings.Join(strings.Fields(strings.Join(words, " ")), " ")
 }
 
 // A batchLine is one operation of a batch.
 type batchLine struct {
-	text    string // its words
+	text    string // its words, in one line
 	request *request
 }
 
@@ -88,17 +120,20 @@ func readBatch(file string) ([]batchLine, error) {
 	var lines []batchLine
 	var wrong []error
 	for i, line := range strings.Split(string(text), "\n") {
-		typed := words(line)
-		if len(typed) == 0 {
+		typed, err := words(line)
+		if err == nil && len(typed) == 0 {
 			continue
 		}
-		r, err := parseLine(typed)
+		var r *request
+		if err == nil {
+			r, err = parseLine(typed)
+		}
 		if err != nil {
 			wrong = append(wrong, fmt.Errorf("line %d: %w", i+1, err))
 			continue
 		}
 		r.line = i + 1
-		lines = append(lines, batchLine{strings.Join(typed, " "), r})
+		lines = append(lines, batchLine{oneLine(typed), r})
 	}
 	if len(lines) > maxBatchLines {
 		return nil, exit.Usagef("%s has more than %d operations", file, maxBatchLines)

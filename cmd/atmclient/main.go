@@ -65,7 +65,7 @@ const (
 	example = `  atmclient localhost 9000 inquiry 100
   atmclient localhost 9000 deposit 100 1001
   atmclient localhost 9000 withdraw 100 392.50
-  atmclient localhost 9000 transfer 100 200 12.50
+  atmclient localhost 9000 transfer 100 200 12.50 --memo "Rent, March"
   atmclient localhost 9000 statement 100 --limit 10
   atmclient localhost 9000 authorize 100 50 --life 1h
   atmclient localhost 9000 capture h4711 42.50
@@ -77,7 +77,7 @@ const (
 	long = `Asks an ATM server for balances and statements, and moves money.
 
 "atmclient SERVER PORT batch FILE" carries out the operations in a file, one per line,
-written as on the command line; # begins a comment. Request ids are stored in FILE.ids
+written as on the command line, in quotes where needed; # begins a comment. Request ids are stored in FILE.ids
 before the first operation is sent, so running the same batch again repeats nothing. A
 refusal does not stop the batch (exit 3 at the end); an unknown outcome does (exit 6).
 

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"io"
+	"slices"
 
 	"example.com/atm"
 	"example.com/atm/client"
@@ -72,23 +73,28 @@ func answerJSON(r *request, a *client.Answer) ([]byte, error) {
 		Code    atm.Code      `json:"code"`
 		Receipt string        `json:"receipt"`
 		Request atm.RequestID `json:"request_id,omitempty"`
-	}{r.line, a.Status(), a.Reason, a.Result, a.Code, a.Receipt, r.id})
+		Memo    string        `json:"memo,omitempty"`
+	}{r.line, a.Status(), a.Reason, a.Result, a.Code, a.Receipt, r.id, r.memo})
 }
 
 func (p *printer) printText(r *request, a *client.Answer) error {
 	var err error
+	var memo string
+	if r.memo != "" {
+		memo = "; memo: " + r.memo
+	}
 	switch r.operation {
 	case atm.Inquiry:
 		err = printable.Linef(p.stdout, "Current value of account %s is $%s", r.account, a.Text())
 	case atm.Transfer:
-		err = printable.Linef(p.stdout, "Successful transfer of $%s from account %s to account %s",
-			r.amount, r.account, r.to)
+		err = printable.Linef(p.stdout, "Successful transfer of $%s from account %s to account "+
+			"%s%s", r.amount, r.account, r.to, memo)
 	case atm.Authorize:
-		err = printable.Linef(p.stdout, "Successful authorize of $%s from account %s: hold %s",
-			r.amount, r.account, a.Text())
+		err = printable.Linef(p.stdout, "Successful authorize of $%s from account %s: hold %s%s",
+			r.amount, r.account, a.Text(), memo)
 	case atm.Capture, atm.Release:
-		err = printable.Linef(p.stdout, "Successful %s of $%s of hold %s", r.operation,
-			a.Text(), r.hold)
+		err = printable.Linef(p.stdout, "Successful %s of $%s of hold %s%s", r.operation,
+			a.Text(), r.hold, memo)
 	case atm.Statement:
 		err = p.printStatement(a)
 	case atm.Whoami:
@@ -96,31 +102,36 @@ func (p *printer) printText(r *request, a *client.Answer) error {
 		err = printable.Linef(p.stdout, "%v, %s, by %v", me["subject"], output.Words(me["roles"]),
 			me["method"])
 	default:
-		err = printable.Linef(p.stdout, "Successful %s of $%s to account %s", r.operation, r.amount,
-			r.account)
+		err = printable.Linef(p.stdout, "Successful %s of $%s to account %s%s", r.operation,
+			r.amount, r.account, memo)
 	}
 	return err
 }
 
 // printStatement prints movements, newest first, between the closing and the opening balance.
+// There is a column of memos if one of them has a memo.
 func (p *printer) printStatement(a *client.Answer) error {
 	page, _ := a.Result.(map[string]any)
 	entries, _ := page["entries"].([]any)
-	t := output.NewTable(p.stdout, !p.noPager, "time", "operation", "amount", "balance",
-		"counterparty")
+	columns := []string{"time", "operation", "amount", "balance", "counterparty"}
+	if slices.ContainsFunc(entries, hasMemo) {
+		columns = append(columns, "memo")
+	}
+	t := output.NewTable(p.stdout, !p.noPager, columns...)
 	row := func(cells ...any) {
+		cells = cells[:len(columns)]
 		texts := make([]string, len(cells))
 		for i, cell := range cells {
 			texts[i] = output.Words(cell)
 		}
 		t.Row(texts...)
 	}
-	row("", "closing", "", page["closing"], "")
+	row("", "closing", "", page["closing"], "", "")
 	for _, entry := range entries {
 		e, _ := entry.(map[string]any)
-		row(e["time"], e["operation"], e["amount"], e["balance"], e["counterparty"])
+		row(e["time"], e["operation"], e["amount"], e["balance"], e["counterparty"], e["memo"])
 	}
-	row("", "opening", "", page["opening"], "")
+	row("", "opening", "", page["opening"], "", "")
 	if err := t.Flush(); err != nil {
 		return err
 	}
@@ -128,4 +139,10 @@ func (p *printer) printStatement(a *client.Answer) error {
 		return printable.Linef(p.stderr, "There are older ones: --cursor %s", next)
 	}
 	return nil
+}
+
+func hasMemo(entry any) bool {
+	e, _ := entry.(map[string]any)
+	memo, _ := e["memo"].(string)
+	return memo != ""
 }

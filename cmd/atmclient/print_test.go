@@ -19,7 +19,7 @@ func TestStatementRowsCannotBeForged(t *testing.T) {
 	page := map[string]any{"opening": "0.00", "closing": evil, "next": evil, "entries": []any{
 		map[string]any{
 			"time": evil, "operation": "deposit", "amount": "1.00", "balance": "1.00",
-			"counterparty": evil,
+			"counterparty": evil, "memo": evil,
 		},
 	}}
 	for r, result := range map[*request]any{
@@ -28,14 +28,15 @@ func TestStatementRowsCannotBeForged(t *testing.T) {
 			"subject": evil,
 			"roles":   []any{evil}, "method": "mtls",
 		},
-		{operation: atm.Inquiry, account: 100}: evil,
+		{operation: atm.Inquiry, account: 100}:             evil,
+		{operation: atm.Deposit, account: 100, memo: evil}: "1.00",
 	} {
 		if err := p.print(r, &client.Answer{Code: atm.OK, Result: result}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	text := out.String() + problems.String()
-	if n := strings.Count(text, "\n"); n != 4+1+1+1 {
+	if n := strings.Count(text, "\n"); n != 4+1+1+1+1 {
 		t.Errorf("%d lines: %q", n, text)
 	}
 	if strings.ContainsFunc(text, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) {

@@ -74,6 +74,7 @@ type request struct {
 	life      time.Duration // of a hold
 	page      client.Range  // of a statement
 	id        atm.RequestID // when it moves money
+	memo      string        // empty for none
 	line      int           // of a batch
 }
 
@@ -151,6 +152,7 @@ func findTarget(sign *signin.Flags, args []string) (*target, []string, error) {
 // operationFlags are the flags that belong to one operation.
 type operationFlags struct {
 	life             time.Duration // of a hold
+	memo             string        // of what moves money
 	limit            int           // of a statement
 	cursor, from, to string        // of a statement
 }
@@ -158,6 +160,8 @@ type operationFlags struct {
 func (f *operationFlags) add(flags *pflag.FlagSet) {
 	flags.DurationVar(&f.life, "life", 0, "how long authorize holds the money (default seven "+
 		"days)")
+	flags.StringVar(&f.memo, "memo", "", "`text` that says what the money is for, for the "+
+		"statements of both accounts")
 	flags.IntVar(&f.limit, "limit", 50, "`entries` on a page of a statement, 1 to 500")
 	flags.StringVar(&f.cursor, "cursor", "", "`cursor` of a page of a statement, as the previous "+
 		"page said")
@@ -186,7 +190,10 @@ func (f *operationFlags) request(flags *pflag.FlagSet, words []string) (*request
 	if flags.Changed("life") && f.life < time.Second {
 		return nil, exit.Usagef("--life is at least 1s")
 	}
-	r := &request{operation: atm.Operation(words[0]), life: f.life}
+	if err := atm.CheckMemo(f.memo); err != nil {
+		return nil, exit.Usagef("--memo: %w", err)
+	}
+	r := &request{operation: atm.Operation(words[0]), life: f.life, memo: f.memo}
 	wanted, known := operations[r.operation]
 	if !known {
 		if meant := exit.DidYouMean(words[0], operationNames()...); meant != "" {
@@ -209,6 +216,9 @@ func (f *operationFlags) request(flags *pflag.FlagSet, words []string) (*request
 	}
 	if len(args) > 0 {
 		return nil, exit.Usagef("%s takes no argument %q", r.operation, args[0])
+	}
+	if r.memo != "" && !r.movesMoney() {
+		return nil, exit.Usagef("%s takes no --memo", r.operation)
 	}
 	if r.moves() {
 		r.id = atm.RequestID(atm.NewUUID(time.Now()))
@@ -265,6 +275,9 @@ func (r *request) moves() bool {
 	return true
 }
 
+// movesMoney reports whether the operation takes a memo.
+func (r *request) movesMoney() bool { return r.moves() && r.operation != atm.Release }
+
 // statementRange is the part of a statement that the flags select.
 func (f *operationFlags) statementRange(now time.Time) (client.Range, error) {
 	if f.limit < 1 || f.limit > 500 {
@@ -304,17 +317,18 @@ func (r *request) send(ctx context.Context, c *client.Client, most time.Duration
 ) {
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
+	memo := client.Memo(r.memo)
 	switch r.operation {
 	case atm.Deposit:
-		return c.Deposit(ctx, r.account, r.amount, r.id)
+		return c.Deposit(ctx, r.account, r.amount, r.id, memo)
 	case atm.Withdraw:
-		return c.Withdraw(ctx, r.account, r.amount, r.id)
+		return c.Withdraw(ctx, r.account, r.amount, r.id, memo)
 	case atm.Transfer:
-		return c.Transfer(ctx, r.account, r.to, r.amount, r.id)
+		return c.Transfer(ctx, r.account, r.to, r.amount, r.id, memo)
 	case atm.Authorize:
-		return c.Authorize(ctx, r.account, r.amount, r.life, r.id)
+		return c.Authorize(ctx, r.account, r.amount, r.life, r.id, memo)
 	case atm.Capture:
-		return c.Capture(ctx, r.hold, r.amount, r.id)
+		return c.Capture(ctx, r.hold, r.amount, r.id, memo)
 	case atm.Release:
 		return c.Release(ctx, r.hold, r.id)
 	case atm.Statement:

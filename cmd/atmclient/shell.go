@@ -18,6 +18,7 @@ deposit ACCOUNT AMOUNT             withdraw ACCOUNT AMOUNT
 transfer FROM TO AMOUNT            statement ACCOUNT [--limit N] [--from T] [--to T]
 authorize ACCOUNT AMOUNT [--life D]
 capture HOLD [AMOUNT]              release HOLD
+--memo "TEXT" says what the money is for, on each line that moves some or holds some
 whoami                             who is signed in
 retry                              the operation whose outcome is unknown, once more
 forget                             do without the outcome of that operation
@@ -58,11 +59,14 @@ func (o *options) shell(ctx context.Context, to *target) error {
 		if err != nil {
 			return err
 		}
-		typed := words(line)
+		typed, err := words(line)
 		if len(typed) == 1 && (typed[0] == "quit" || typed[0] == "exit") {
 			break
 		}
-		if err := s.carryOut(ctx, typed); err != nil {
+		if err == nil {
+			err = s.carryOut(ctx, typed)
+		}
+		if err != nil {
 			exit.Report(o.stderr, "atmclient", exit.FromClient(err), o.isJSON())
 		}
 	}
@@ -78,7 +82,10 @@ func (s *shell) script(ctx context.Context, in io.Reader) error {
 	lines := bufio.NewScanner(in)
 	for number := 1; lines.Scan(); number++ {
 		var refusal *exit.Error
-		err := s.carryOut(ctx, words(lines.Text()))
+		typed, err := words(lines.Text())
+		if err == nil {
+			err = s.carryOut(ctx, typed)
+		}
 		switch {
 		case err == nil:
 		case s.doubtful != nil:

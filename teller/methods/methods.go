@@ -32,7 +32,7 @@ type Param struct {
 	Help     string
 
 	// Example is a value for documents. An optional parameter without one is
-	// left out there.
+	// left out there, and so are those after it.
 	Example atm.Arg
 }
 
@@ -68,6 +68,11 @@ var (
 			"happens once.",
 		Example: text("order-4711"),
 	}
+	paramMemo = Param{
+		Name: atm.MemoArg, Kinds: []atm.Kind{atm.String}, Optional: true,
+		Help: "What the money is for, at most 140 characters and 256 bytes, without control and " +
+			"direction characters. It stands in the statements of both accounts.",
+	}
 )
 
 var (
@@ -97,12 +102,12 @@ var money = []Method{
 	{
 		Name:   atm.Deposit,
 		Help:   "Puts money into an account and tells the balance after it.",
-		Params: []Param{paramAccount, paramAmount, paramRequest},
+		Params: []Param{paramAccount, paramAmount, paramRequest, paramMemo},
 	},
 	{
 		Name:   atm.Withdraw,
 		Help:   "Takes money out of an account and tells the balance after it.",
-		Params: []Param{paramAccount, paramAmount, paramRequest},
+		Params: []Param{paramAccount, paramAmount, paramRequest, paramMemo},
 	},
 	{
 		Name: atm.Transfer,
@@ -112,7 +117,7 @@ var money = []Method{
 				"money leaves.", Example: paramAccount.Example},
 			{Name: "to", Kinds: paramAccount.Kinds, Help: "Number of the account that it arrives " +
 				"at.", Example: atm.Arg{Kind: atm.Int, Text: "200"}},
-			paramAmount, paramRequest,
+			paramAmount, paramRequest, paramMemo,
 		},
 	},
 	{
@@ -124,7 +129,7 @@ var money = []Method{
 				Name: "seconds", Kinds: []atm.Kind{atm.Int, atm.String}, Optional: true,
 				Help: "Life of the hold, 1 to 2592000; seven days when left out.",
 			},
-			paramRequest,
+			paramRequest, paramMemo,
 		},
 	},
 	{
@@ -137,7 +142,7 @@ var money = []Method{
 				Name: "amount", Kinds: paramAmount.Kinds, Optional: true,
 				Help: "Dollars, at most those of the hold; all of them when left out.",
 			},
-			paramRequest,
+			paramRequest, paramMemo,
 		},
 	},
 	{
@@ -151,7 +156,7 @@ var money = []Method{
 			"and after all of the range.",
 		Params:     []Param{paramAccount, paramRange},
 		Structured: true,
-		answer:     rows(rowBytes, 1),
+		answer:     rows(movementBytes, 1),
 	},
 	{
 		Name: atm.Receipt,

@@ -126,7 +126,7 @@ func shared(entry *audit.Entry) *audit.Entry {
 	}
 	for _, arg := range entry.Args {
 		switch arg.Name {
-		case "account", "from", "to", "amount":
+		case "account", "from", "to", "amount", atm.MemoArg:
 			known.Args = append(known.Args, arg)
 		}
 	}

@@ -96,11 +96,12 @@ func field[T any](t testing.TB, r any, name string) T {
 	return v
 }
 
-// A line of a statement: minutes since its first one, amount, balance, counterparty.
+// A line of a statement: minutes since its first one, amount, balance, counterparty, memo.
 type line struct {
 	minute          int
 	amount, balance string
 	counterparty    string
+	memo            string
 }
 
 // statements reads the statements of account 1, whose first line is of begin.
@@ -124,7 +125,7 @@ func openStatements(t *testing.T, p Place) (s statements, want []line) {
 	s.ledger = l
 	must(t, l, open("1", 1000))
 	must(t, l, open("2", 0))
-	want = []line{{0, "10.00", "10.00", "equity:opening"}}
+	want = []line{{0, "10.00", "10.00", "equity:opening", ""}}
 	balance := atm.Amount(1000)
 	for i := 1; i <= 120; i++ {
 		mu.Lock()
@@ -132,9 +133,12 @@ func openStatements(t *testing.T, p Place) (s statements, want []line) {
 		mu.Unlock()
 		switch i % 4 {
 		case 0:
-			must(t, l, transfer("1", "2", 3))
+			cmd := transfer("1", "2", 3)
+			memo := fmt.Sprintf(`transfer %d; "<b>\\ é`, i)
+			cmd.Args = append(cmd.Args, audit.Arg{Name: atm.MemoArg, Value: memo})
+			must(t, l, cmd)
 			balance -= 3
-			want = append(want, line{i, "-0.03", balance.String(), "2"})
+			want = append(want, line{i, "-0.03", balance.String(), "2", memo})
 		case 1:
 			must(t, l, op(atm.AccountFreeze, vault.SetStanding{
 				Account: "1", Standing: vault.Frozen,
@@ -145,7 +149,7 @@ func openStatements(t *testing.T, p Place) (s statements, want []line) {
 		default:
 			must(t, l, deposit("1", 5))
 			balance += 5
-			want = append(want, line{i, "0.05", balance.String(), "cash:user:demo"})
+			want = append(want, line{i, "0.05", balance.String(), "cash:user:demo", ""})
 		}
 	}
 	return s, want
@@ -169,6 +173,7 @@ func (s *statements) read(t *testing.T, r vault.Statement) (lines []line, openin
 			lines = append(lines, line{
 				int(at.Sub(s.begin).Minutes()), field[string](t, e, "amount"),
 				field[string](t, e, "balance"), field[string](t, e, "counterparty"),
+				field[string](t, e, atm.MemoArg),
 			})
 		}
 		opening, closing = field[string](t, page, "opening"), field[string](t, page, "closing")

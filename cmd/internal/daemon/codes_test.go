@@ -101,6 +101,9 @@ func TestEveryCodeIsAnsweredAndRecorded(t *testing.T) {
 		{atm.SameAccount, func() (*client.Answer, error) {
 			return demo.Transfer(t.Context(), 100, 100, 1, "h")
 		}, ""},
+		{atm.MemoInvalid, func() (*client.Answer, error) {
+			return demo.Transfer(t.Context(), 100, 200, 1, "memo", client.Memo("two\nrows"))
+		}, ""},
 		{atm.LimitPerOperation, func() (*client.Answer, error) {
 			return demo.Withdraw(t.Context(), 600, 1001, "i")
 		}, ""},
@@ -178,7 +181,7 @@ func TestEveryCodeIsAnsweredAndRecorded(t *testing.T) {
 	for _, code := range strings.Fields("OK ACCOUNT_NOT_FOUND ACCOUNT_EXISTS ACCOUNT_FROZEN " +
 		"ACCOUNT_CLOSED ACCOUNT_NOT_EMPTY INSUFFICIENT_FUNDS " +
 		"AMOUNT_INVALID AMOUNT_NOT_POSITIVE AMOUNT_PRECISION AMOUNT_TOO_LARGE BALANCE_TOO_LARGE " +
-		"SAME_ACCOUNT LIMIT_PER_OPERATION " +
+		"SAME_ACCOUNT MEMO_INVALID LIMIT_PER_OPERATION " +
 		"LIMIT_DAILY_AMOUNT LIMIT_DAILY_COUNT HOLD_NOT_FOUND HOLD_NOT_PENDING HOLD_EXPIRED " +
 		"HOLD_AMOUNT_EXCEEDED IDEMPOTENCY_CONFLICT FAULT " +
 		"IDEMPOTENCY_KEY_EXPIRED PERMISSION_DENIED CURSOR_INVALID") {

@@ -5,14 +5,18 @@ package daemon_test
 import (
 	"bufio"
 	"crypto/tls"
+	"encoding/csv"
 	"fmt"
+	"html"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/client"
 	"example.com/atm/cmd/internal/daemon"
 	"example.com/atm/cmd/internal/daemontest"
 )
@@ -180,18 +184,62 @@ func TestConsoleEscapesWhatStrangersWrote(t *testing.T) {
 	h := daemontest.Start(t, func(o *daemon.Options) { o.Server.Console = true })
 	demo := consoleClient(t, h.TLS(t, "demo"))
 	const markup = `%22%3E%3Cscript%3Ealert(1)%3C/script%3E`
+	const memo = `"><script>alert(1)</script>&amp;<!--`
+	a := daemontest.Must(t)(h.As(t, "demo").Deposit(t.Context(), 100, 100, "memo",
+		client.Memo(memo)))
+	slip, _, _ := strings.Cut(a.Receipt, " ")
 	for _, path := range []string{
 		"/console/accounts/" + markup, "/console/slips/" + markup,
 		"/console/account?number=" + markup,
 		"/console/accounts/100/review?act=" + markup + "&amount=1&request_id=r",
 		"/console/accounts/100/review?act=withdraw&amount=" + markup + "&request_id=" + markup,
 		"/console/accounts/100/review?act=transfer&amount=x&to=" + markup + "&request_id=r",
+		"/console/accounts/100/review?act=withdraw&amount=1&request_id=r&memo=" + markup,
+		"/console/accounts/100/review?act=withdraw&amount=x&request_id=r&memo=" + markup,
+		"/console/accounts/100", "/console/accounts/100/statement", "/console/slips/" + slip,
 		"/console/accounts/100/statement?from=" + markup + "&to=" + markup,
 	} {
 		if _, text := page(t, h, demo, path, "", nil); strings.Contains(text, "<script>alert") {
 			t.Errorf("%s shows the markup:\n%s", path, text)
 		}
 	}
+	for _, path := range []string{"accounts/100", "accounts/100/statement", "slips/" + slip} {
+		if _, text := page(t, h, demo, "/console/"+path, "", nil); !strings.Contains(
+			html.UnescapeString(text), memo) {
+			t.Errorf("%s does not show the memo:\n%s", path, text)
+		}
+	}
+}
+
+// TestMemoIsTypedReviewedAndShown withdraws with a memo as a browser without scripts does, and
+// reads it on the slip and in the statement as a file.
+func TestMemoIsTypedReviewedAndShown(t *testing.T) {
+	t.Parallel()
+	v := visitorAs(t, consoleServer(t), "demo")
+	const path, memo = "/console/accounts/100/", `=1+1 "rent", it's`
+	shows(t, v.see(http.StatusOK, "/console/accounts/100"), `name="memo"`)
+	typed := url.Values{
+		"act": {"withdraw"}, "amount": {"5"}, "request_id": {"one"}, "memo": {" " + memo + " "},
+	}
+	review := v.see(http.StatusOK, path+"review?"+typed.Encode())
+	shows(t, review, memo, `withdraw 100 5.00 --memo '=1+1 "rent", it'\''s'`)
+	form := formOf(review)
+	v.send(http.StatusSeeOther, path+"act", form)
+	v.send(http.StatusSeeOther, path+"act", form)
+	shows(t, v.see(http.StatusOK, path+"statement"), memo, "$995.00")
+	file := v.see(http.StatusOK, path+"statement.csv")
+	rows, err := csv.NewReader(strings.NewReader(file)).ReadAll()
+	if err != nil || len(rows) != 3 || rows[0][6] != "memo" || rows[2][6] != "'"+memo {
+		t.Errorf("the file has %q, %v", rows, err)
+	}
+	typed.Set("memo", "\u202eback")
+	shows(t, v.see(http.StatusUnprocessableEntity, path+"review?"+typed.Encode()),
+		"A memo has at most 140 characters")
+	form.Set("memo", "two\nrows")
+	form.Set("request_id", "two")
+	shows(t, v.send(http.StatusUnprocessableEntity, path+"act", form),
+		"A memo has at most 140 characters")
+	shows(t, v.see(http.StatusOK, path+"statement"), "$995.00")
 }
 
 // TestConsoleThatIsOffIsNotReachable asks a server without a console, and one with it for the

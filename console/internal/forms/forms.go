@@ -73,7 +73,12 @@ const (
 	Choice          // one of the options
 	Choices         // some of the options, with spaces between them
 	Lines           // of text
+	Memo            // what a movement is for
 )
+
+// BadMemo says what is wrong with a memo.
+const BadMemo = "A memo has at most 140 characters, 256 bytes, and no control or direction " +
+	"characters."
 
 // Check says what is wrong with a value, in a sentence.
 func (f *Field) Check(value string) string {
@@ -98,6 +103,10 @@ func (f *Field) Check(value string) string {
 	case Count:
 		if n, err := strconv.ParseInt(value, 10, 64); (err != nil || n < 0) && value != "none" {
 			return "This is a whole number, like 20."
+		}
+	case Memo:
+		if atm.CheckMemo(value) != nil {
+			return BadMemo
 		}
 	case Account:
 		if _, ok := atm.ParseAccountID(value); !ok {

@@ -100,7 +100,8 @@ func TestFormSaysWhatWouldHappenAndWithWhichCommand(t *testing.T) {
 		}
 		_, problems = a.Values(wrong)
 		for _, f := range a.Fields {
-			checked := f.Typed() && f.Kind != forms.Text && f.Kind != forms.Lines
+			checked := f.Typed() && f.Kind != forms.Text && f.Kind != forms.Lines &&
+				f.Kind != forms.Memo
 			if (problems[f.Name] != "") != checked {
 				t.Errorf("%s takes <b> for %s: %q", a.Path, f.Name, problems[f.Name])
 			}

@@ -60,11 +60,19 @@ var holdActions = []Action{{
 			Name: "amount", Label: "Amount in dollars", Kind: Amount, Optional: true,
 			Hint: "all of it when left empty",
 		},
+		{Name: "request_id", Fixed: noValue},
+		{
+			Name: "memo", Label: "Memo", Kind: Memo, Optional: true,
+			Hint: "what it is for, on the statement",
+		},
 	},
 	Line: func(b Bank, f url.Values) string {
 		what := "all of it"
 		if f.Get("amount") != "" {
 			what = DollarsOf(f.Get("amount")) + ", and free the rest"
+		}
+		if f.Get("memo") != "" {
+			what += ", for “" + f.Get("memo") + "”"
 		}
 		return "Capture " + holdWords(b, f.Get("hold")) + ": take " + what + "."
 	},
@@ -72,6 +80,9 @@ var holdActions = []Action{{
 		words := []string{"atmclient", "SERVER", "PORT", "capture", f.Get("hold")}
 		if f.Get("amount") != "" {
 			words = append(words, f.Get("amount"))
+		}
+		if f.Get("memo") != "" {
+			words = append(words, "--memo", f.Get("memo"))
 		}
 		return words
 	},
