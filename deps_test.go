@@ -74,6 +74,7 @@ var places = map[string][]string{
 		"internal",
 	},
 	"console":                  {"", "teller", "audit", "audit/merkle", "internal"},
+	"console/internal/draw":    {"audit/merkle"},
 	"console/internal/forms":   {""},
 	"console/internal/passkey": {"", "teller/sessions"},
 	"client":                   {"", "internal"},

@@ -6,6 +6,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/console/internal/draw"
 )
 
 // verifyLog is the page on which a browser verifies the whole log.
@@ -22,10 +23,10 @@ func verifyLog(v *visit) {
 type entryPage struct {
 	row
 	Entry *audit.Entry
-	Hash  string // of the leaf, in base64
-	Proof string // that it is in the log; empty while it is not published
-	Path  *path  // to the root; nil while there is no proof
-	Again bool   // it was asked for again
+	Hash  string     // of the leaf, in base64
+	Proof string     // that it is in the log; empty while it is not published
+	Path  *draw.Path // to the root; nil while there is no proof
+	Again bool       // it was asked for again
 }
 
 // showEntry shows an entry to an auditor.
@@ -73,7 +74,7 @@ func readEntry(v *visit, written string) (page entryPage, ok bool) {
 	status, ok := v.do(atm.Receipt, text(written))
 	if ok && status.Code == atm.OK {
 		page.Proof, _ = status.Result.(string)
-		page.Path = pathOf(page.Proof, index)
+		page.Path = draw.PathOf(page.Proof, index)
 	}
 	return page, ok
 }

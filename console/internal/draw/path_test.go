@@ -1,4 +1,4 @@
-package console
+package draw
 
 import (
 	"fmt"
@@ -31,7 +31,7 @@ func TestPathIsDrawnOnTheSidesWhereTheHashesStand(t *testing.T) {
 			want := lefts(index, size)
 			proof := fmt.Sprintf("c2sp.org/tlog-proof@v1\nindex %d\n%s\nlog.example\n%d\n%s\n\n— x",
 				index, strings.Repeat(hash+"\n", len(want)), size, hash)
-			p := pathOf(proof, index)
+			p := PathOf(proof, index)
 			if p == nil || p.Size != size {
 				t.Fatalf("entry %d of %d: %+v", index, size, p)
 			}
@@ -53,7 +53,7 @@ func TestPathOfWhatIsNoProofIsNotDrawn(t *testing.T) {
 		"", "\n\n", "index 1\n\nlog.example\nmany\n", "index 1\n\nlog.example\n1\n",
 		strings.Repeat(strings.Repeat("A", 44)+"\n", 65) + "\nlog.example\n9\n",
 	} {
-		if p := pathOf(proof, 1); p != nil {
+		if p := PathOf(proof, 1); p != nil {
 			t.Errorf("%.40q is drawn: %+v", proof, p)
 		}
 	}
