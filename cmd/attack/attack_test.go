@@ -65,9 +65,11 @@ func newArena(t *testing.T) *arena {
 	a.expected, a.balances = make(map[string]expectation), make(map[atm.AccountID]string)
 	folder := t.TempDir()
 	ca, identities := filepath.Join(folder, "ca.crt"), filepath.Join(folder, "identities.toml")
+	a.issuers = filepath.Join(folder, "issuers.toml")
 	for path, text := range map[string][]byte{
 		ca:         certs.EncodeCertificate(a.foreign.Cert),
 		identities: a.foreign.Identities(t),
+		a.issuers:  nil, // until there is a provider
 	} {
 		if err := os.WriteFile(path, text, 0o600); err != nil {
 			t.Fatal(err)
@@ -78,6 +80,7 @@ func newArena(t *testing.T) *arena {
 		o.Server.HeaderTimeout, o.Server.RequestTimeout = time.Second, 2*time.Second
 		o.Server.MaxPerAddress = arenaPerAddress
 		o.Server.Console, o.Server.PublicURL = true, bankOrigin
+		o.Issuers = a.issuers
 	})
 	a.domain = a.Name
 	a.roots = a.TLS(t, "demo").RootCAs
@@ -302,6 +305,7 @@ func TestAttacksAreRefused(t *testing.T) {
 	t.Run("session", a.attackSessions)
 	t.Run("passkey", a.attackPasskeys)
 	t.Run("confirmation", a.attackConfirmations)
+	t.Run("oidc", a.attackProviders)
 
 	a.unmoved(t)
 	entries := a.Entries(t)

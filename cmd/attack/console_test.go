@@ -41,6 +41,7 @@ type consoleArena struct {
 	balances map[atm.AccountID]string
 	teller   *client.Client // who may see every balance
 	office   *client.Client // of the operator
+	issuers  string         // file of them
 }
 
 // An expectation is what the audit log must say of an attack in the end.

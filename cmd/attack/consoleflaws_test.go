@@ -155,4 +155,23 @@ var consoleFlaws = []flaw{
 		`cmd.Rule = vault.Refuse(atm.NotConfirmed, "Confirm this with your passkey")`, `_ = vault.Refuse`,
 		"confirmation/for_another/without_the_confirmation",
 	},
+	{
+		"an answer is for any browser", "auth/login/login.go",
+		`subtle.ConstantTimeCompare([]byte(query.Get("state")), []byte(a.State)) != 1:`,
+		`subtle.ConstantTimeCompare(nil, nil) != 1:`, "oidc/answer/another_state",
+	},
+	{
+		"an answer is of any provider", "auth/login/login.go",
+		`case query.Has("iss") && query.Get("iss") != p.issuer.Name:`, `case false:`,
+		"oidc/answer/another_issuer",
+	},
+	{
+		"the first of two states counts", "auth/login/login.go",
+		`for _, name := range []string{"state", "iss", "error", "code"} {`,
+		`for _, name := range []string{"error", "code"} {`, "oidc/answer/two_states",
+	},
+	{
+		"a page of another site ends a sign-in", "console/login.go",
+		`to != "" && to != "document" {`, `to == "?" {`, "oidc/answer/in_a_frame",
+	},
 }
