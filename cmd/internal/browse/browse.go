@@ -14,6 +14,7 @@ import (
 	_ "embed" // the first page
 	"errors"
 	"fmt"
+	"html/template"
 	"io"
 	"log"
 	"net"
@@ -81,7 +82,7 @@ func New(c *client.Client, host string) (*Proxy, error) {
 				return nil
 			},
 			ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
-				http.Error(w, "The server cannot be reached: "+err.Error(), http.StatusBadGateway)
+				refuse(w, http.StatusBadGateway, "The server cannot be reached: "+err.Error())
 			},
 			ErrorLog: log.New(io.Discard, "", 0),
 		},
@@ -119,15 +120,39 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "/console" || strings.HasPrefix(path, "/console/"),
 		strings.HasPrefix(path, "/audit/"):
 		if !p.opened(r) {
-			http.Error(w, "Open the link that the command printed.", http.StatusForbidden)
+			refuse(w, http.StatusForbidden, "Open the link that the command printed. It works "+
+				"once: if it was used, start the command again.")
 			return
 		}
 		h.Del("Cache-Control") // the server sets it
 		h.Del("X-Content-Type-Options")
 		p.forward.ServeHTTP(w, r)
 	default:
-		http.Error(w, "There is nothing here but the console.", http.StatusNotFound)
+		refuse(w, http.StatusNotFound, "There is nothing here but the console.")
 	}
+}
+
+// refusal is a page with a sentence and a way back.
+var refusal = template.Must(template.New("").Parse(`<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>ATM</title>
+<style>body { font: 16px/1.5 system-ui, sans-serif; margin: 24px auto; max-width: 40rem }</style>
+<main><h1>{{.Title}}</h1>
+<p>{{.Sentence}}</p>
+<p><a href="/console/">To the console</a></p></main>
+</html>
+`))
+
+// refuse answers with a page that says a sentence.
+func refuse(w http.ResponseWriter, status int, sentence string) {
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; "+
+		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+	w.WriteHeader(status)
+	refusal.Execute(w, struct{ Title, Sentence string }{http.StatusText(status), sentence})
 }
 
 // open admits the browser that presents the code. The code works once.
@@ -135,8 +160,8 @@ func (p *Proxy) open(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 1<<10)
 	code := r.PostFormValue("code")
 	if subtle.ConstantTimeCompare([]byte(code), []byte(p.code)) != 1 || p.used.Swap(true) {
-		http.Error(w, "This code is wrong, or was used before. Start the command again.",
-			http.StatusForbidden)
+		refuse(w, http.StatusForbidden, "This code is wrong, or was used before. A browser that "+
+			"used it can go on; for another one, start the command again.")
 		return
 	}
 	http.SetCookie(w, &http.Cookie{
