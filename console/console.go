@@ -116,6 +116,7 @@ var assetFiles embed.FS
 func New(cfg Config) (*Console, error) {
 	pages, err := template.New("").Funcs(template.FuncMap{
 		"dollars": forms.Dollars, "signed": forms.Signed, "moved": moved, "when": when, "verb": verb,
+		"label": label, "argument": argument,
 	}).ParseFS(pageFiles, "pages/*.html")
 	if err != nil {
 		return nil, fmt.Errorf("console: %w", err)

@@ -70,6 +70,7 @@ type formPage struct {
 	Problem string
 	Fields  []formField
 	Request string
+	Now     string // what is in force while the form is being filled in
 	Line    string // what would happen; empty while the form is being filled in
 	Confirm ceremony
 }
@@ -77,8 +78,12 @@ type formPage struct {
 func newForm(v *visit, a *forms.Action, values url.Values, problems map[string]string,
 	request string,
 ) formPage {
+	now := ""
+	if a.Now != nil {
+		now = a.Now(v, values)
+	}
 	return formPage{
-		Action: Prefix + a.Path, Back: backFrom(v, a), Button: a.Button, Request: request,
+		Now: now, Action: Prefix + a.Path, Back: backFrom(v, a), Button: a.Button, Request: request,
 		Fields: formFields(a.Fields, values, problems),
 	}
 }
@@ -183,6 +188,10 @@ func carryOut(v *visit, a *forms.Action) {
 		page := newForm(v, a, values, nil, request)
 		page.Problem = problem
 		v.show(statusOf(status.Code), "form.html", a.Title, a.Command(values), page)
+	case a.Op == atm.PasskeyRemove && v.caller.Session != "" && v.caller.Method == "passkey" &&
+		v.caller.ID == values.Get("passkey"):
+		v.cfg.Access.Leave(v.w)
+		http.Redirect(v.w, v.r, signInPath+"?done=removed", http.StatusSeeOther)
 	default:
 		showDone(v, a, values, status, asked)
 	}
@@ -200,8 +209,11 @@ type donePage struct {
 	Back  string
 }
 
-// A fact is a name and a value.
-type fact struct{ Name, Value string }
+// A fact is a name and a value, which may be a URL to follow.
+type fact struct {
+	Name, Value string
+	Link        bool
+}
 
 // showDone shows what came of an action: its slip, or what is told once. Operators may see no
 // slips, and get the same page.
@@ -219,11 +231,11 @@ func showDone(v *visit, a *forms.Action, values url.Values, status atm.Status,
 	record, told := status.Result.(atm.Record)
 	page.Again = a.Once != "" && !told
 	if code := word(record, "code"); code != "" {
-		page.Facts = append(page.Facts, fact{"link", v.cfg.At(v.r) + invitePath + code})
+		page.Facts = append(page.Facts, fact{"Link", v.cfg.At(v.r) + invitePath + code, true})
 	}
 	for _, f := range record {
 		if shown := forms.Plain(f.Value).Text; shown != "" {
-			page.Facts = append(page.Facts, fact{f.Name, shown})
+			page.Facts = append(page.Facts, fact{label(f.Name), shown, false})
 		}
 	}
 	v.show(http.StatusOK, "done.html", a.Title, a.Command(values), page)

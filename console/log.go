@@ -96,6 +96,7 @@ type logPage struct {
 type filter struct {
 	kept   url.Values // members that were given, as they were typed
 	member []string   // names and values, as the bank takes them
+	wrong  string     // what is wrong with it, in a sentence
 }
 
 // filterOf reads the filter of a query, so that a list can be shared by its URL.
@@ -112,6 +113,12 @@ func filterOf(query url.Values, now time.Time) filter {
 			value = dayStart(ago(value, now))
 		case "until":
 			value = dayEnd(ago(value, now))
+		}
+		if field.Name == "since" || field.Name == "until" {
+			if _, err := time.Parse(time.RFC3339, value); err != nil {
+				f.wrong = field.Label + " is a day such as 2026-01-31, a time such as " +
+					"2026-01-31T12:00:00Z, or how long ago, such as 24h."
+			}
 		}
 		f.member = append(f.member, field.Name, value)
 	}
@@ -146,6 +153,9 @@ func (f *filter) chips() (list []chip) {
 func findEntries(v *visit, f *filter, limit int, before string) (page entries, problem string,
 	ok bool,
 ) {
+	if f.wrong != "" && v.may(atm.AuditList) {
+		return page, f.wrong, true
+	}
 	status, problem, ok := v.try(atm.AuditList, "", rangeOf(limit,
 		append([]string{"before", before}, f.member...)...))
 	if !ok {

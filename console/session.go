@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"example.com/atm"
+	"example.com/atm/console/internal/forms"
 	"example.com/atm/console/internal/passkey"
 	"example.com/atm/teller/sessions"
 )
@@ -59,7 +60,7 @@ func (v *visit) showMe(status int, page mePage) {
 	}
 	for _, row := range rowsOf(open, "sessions") {
 		page.Sessions = append(page.Sessions, sessionRow{
-			ID: word(row, "id"), Agent: browserName(word(row, "agent")),
+			ID: word(row, "id"), Agent: forms.BrowserName(word(row, "agent")),
 			Method: methodNames[word(row, "method")], Begun: instant(row, "begun"),
 			Seen: instant(row, "seen"), Current: row.Get("current") == true,
 		})
@@ -154,35 +155,4 @@ func instant(row atm.Record, name string) time.Time {
 		return time.Time{}
 	}
 	return t
-}
-
-// browserName says in few words what a browser calls itself at length.
-func browserName(agent string) string {
-	name := "Another browser"
-	for _, known := range []struct{ mark, name string }{ // some say the names of others, too
-		{"Edg/", "Edge"},
-		{"OPR/", "Opera"},
-		{"Firefox/", "Firefox"},
-		{"Chrome/", "Chrome"},
-		{"Safari/", "Safari"},
-		{"curl/", "curl"},
-	} {
-		if strings.Contains(agent, known.mark) {
-			name = known.name
-			break
-		}
-	}
-	for _, known := range []struct{ mark, name string }{
-		{"Android", "Android"},
-		{"iPhone", "iPhone"},
-		{"iPad", "iPad"},
-		{"Windows", "Windows"},
-		{"Mac OS X", "macOS"},
-		{"Linux", "Linux"},
-	} {
-		if strings.Contains(agent, known.mark) {
-			return name + " on " + known.name
-		}
-	}
-	return name
 }

@@ -115,6 +115,7 @@ func (c *Console) ServeStranger(w http.ResponseWriter, r *http.Request) {
 var done = map[string]string{
 	"out":      "You are signed out.",
 	"all":      "You are signed out everywhere.",
+	"removed":  "Your passkey is removed, and with it this session.",
 	"enrolled": "Your passkey is ready. Sign in with it.",
 }
 

@@ -4,7 +4,9 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
+	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/console/internal/forms"
 )
@@ -21,17 +23,47 @@ func verb(act string) string {
 	if act == "" || strings.Contains(act, ".") {
 		return act
 	}
-	return strings.ToUpper(act[:1]) + act[1:]
+	return upper(act)
 }
 
 // sentence makes a sentence of an error.
 func sentence(s string) string {
-	runes := []rune(s)
-	if len(runes) == 0 {
+	if s == "" {
 		return s
 	}
-	runes[0] = unicode.ToUpper(runes[0])
-	return string(runes) + "."
+	first, _, _ := strings.Cut(s, " ")
+	if strings.ContainsAny(first, ":_.") { // user:alice is written like this everywhere
+		return s + "."
+	}
+	return upper(s) + "."
+}
+
+// upper writes the first letter of a text as a capital.
+func upper(s string) string {
+	first, size := utf8.DecodeRuneInString(s)
+	return string(unicode.ToUpper(first)) + s[size:]
+}
+
+// label is the name of an argument for people.
+func label(name string) string {
+	switch name {
+	case "":
+		return ""
+	case "jti":
+		return "Id"
+	}
+	return upper(strings.ReplaceAll(name, "_", " "))
+}
+
+// argument is the value of an argument for people: an amount is in dollars.
+func argument(arg audit.Arg) string {
+	switch arg.Name {
+	case "amount", "cap", "opening", "per_operation", "daily_amount":
+		if cents, code := atm.ParseAmount(arg.Value); code == atm.OK {
+			return forms.Dollars(cents)
+		}
+	}
+	return arg.Value
 }
 
 // ago reads a time such as 24h as one so long before now. Everything else stays as it is.

@@ -144,7 +144,7 @@ func TestOperatorWorksInTheConsole(t *testing.T) {
 				"per_operation": {"50"}, "daily_count": {"3"},
 			},
 			"dollars at once 50, times a day 3,", "admin/accounts",
-			"$50.00 at once 3 times a day",
+			"$50.00 at once, 3 times a day",
 		},
 		{
 			"admin/accounts/limit?account=200",
@@ -197,7 +197,7 @@ func TestCodeOfAnInvitationIsShownOnce(t *testing.T) {
 	v := visitorAs(t, h, "operator")
 	form := url.Values{"subject": {"user:bob"}, "roles": {"teller"}, "request_id": {"one"}}
 	first := v.send(http.StatusOK, "/console/admin/users/invite", form)
-	shows(t, first, "Keep the link now", "<dt>code</dt>", "<dt>jti</dt>",
+	shows(t, first, "Keep the link now", "<dt>Code</dt>", "<dt>Id</dt>",
 		"https://"+h.Addr+"/console/invite/")
 	again := v.send(http.StatusOK, "/console/admin/users/invite", form)
 	shows(t, again, "and the link was shown then")
@@ -297,7 +297,7 @@ func TestHoldsAndGrantsAreTakenBackInTheConsole(t *testing.T) {
 		"&operations=withdraw&operations=inquiry&cap=50&to=user:bob&review=1")
 	shows(t, text, "Let user:bob use account 100 for withdraw inquiry, up to $50.00 in all, for")
 	shows(t, customer.send(http.StatusOK, "/console/grants/give", formOf(text)),
-		"Keep the token now", "<dt>token</dt>")
+		"Keep the token now", "<dt>Token</dt>")
 	text = customer.see(http.StatusOK, "/console/grants")
 	shows(t, text, "user:bob", "$50.00", "Take back")
 	link := regexp.MustCompile(`/console/grants/revoke\?grant=[^"]*`).FindString(text)

@@ -309,3 +309,28 @@ func TestSignInPageMakesGuessersWait(t *testing.T) {
 	}
 	b.mustSignIn(ada)
 }
+
+// TestRemovingThePasskeyOfASessionEndsItWithAWord removes the passkey that the session began with.
+func TestRemovingThePasskeyOfASessionEndsItWithAWord(t *testing.T) {
+	t.Parallel()
+	b := newWebBrowser(t, withConsole(t))
+	b.mustSignIn(enrol(b, "user:ada", "customer"))
+	_, page, _ := b.ask("/console/me", nil)
+	_, rest, _ := strings.Cut(page, "/console/me/passkeys/remove?passkey=")
+	id, _, found := strings.Cut(rest, `"`)
+	if !found {
+		t.Fatalf("no passkey can be removed: %s", page)
+	}
+	status, page, header := b.ask("/console/me/passkeys/remove",
+		url.Values{"passkey": {id}, "request_id": {"remove"}})
+	if status != http.StatusSeeOther {
+		t.Fatalf("removed: %d %s", status, page)
+	}
+	const says = "Your passkey is removed, and with it this session."
+	if _, page, _ = b.ask(header.Get("Location"), nil); !strings.Contains(page, says) {
+		t.Errorf("after its passkey was removed: %s", page)
+	}
+	if status, _, _ = b.ask("/console/me", nil); status == http.StatusOK {
+		t.Error("the session goes on without its passkey")
+	}
+}

@@ -52,18 +52,18 @@ func notClosed(row atm.Record) bool { return row.Get("standing") != "closed" }
 // limitsOf writes the limits of an account that has some.
 func limitsOf(value any) Cell {
 	record, _ := value.(atm.Record)
-	words := ""
+	var words []string
 	for _, l := range []struct{ name, says string }{
 		{"per_operation", " at once"}, {"daily_amount", " a day"},
 	} {
 		if amount, _ := record.Get(l.name).(string); amount != "" {
-			words += DollarsOf(amount) + l.says + " "
+			words = append(words, DollarsOf(amount)+l.says)
 		}
 	}
 	if count, limited := record.Get("daily_count").(int64); limited {
-		words += strconv.FormatInt(count, 10) + " times a day"
+		words = append(words, strconv.FormatInt(count, 10)+" times a day")
 	}
-	return Cell{Text: words}
+	return Cell{Text: strings.Join(words, ", ")}
 }
 
 // actOnAccount is an action on an account that needs no more to be said.
@@ -134,6 +134,17 @@ var accountActions = []Action{
 				Hint: "such as Europe/Zurich; UTC otherwise",
 			},
 			{Name: "mode", Fixed: "change"},
+		},
+		Now: func(b Bank, f url.Values) string {
+			record := b.Look(atm.AccountShow, f.Get("account"))
+			if record == nil {
+				return ""
+			}
+			limits := limitsOf(record.Get("limits")).Text
+			if limits == "" {
+				return "No limit is in force."
+			}
+			return "In force: " + limits + "."
 		},
 		Line: func(b Bank, f url.Values) string {
 			line := "Limit what may leave " + accountWords(b, f.Get("account")) + ":"

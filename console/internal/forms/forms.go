@@ -23,7 +23,8 @@ type Action struct {
 	Op          atm.Operation
 	Fields      []Field // in the order of the parameters of the operation
 	Line        func(Bank, url.Values) string
-	Back        string // path of the page that leads here
+	Now         func(Bank, url.Values) string // what is in force before; or nil
+	Back        string                        // path of the page that leads here
 	Same        func(url.Values) []string
 	Once        string // what the answer holds that is told once; empty for nothing
 }
@@ -86,6 +87,9 @@ func (f *Field) Check(value string) string {
 		if f.Optional {
 			return ""
 		}
+		if f.Kind == Choices {
+			return "Choose at least one of them."
+		}
 		return f.Label + " is missing."
 	}
 	switch f.Kind {
@@ -114,7 +118,7 @@ func (f *Field) Check(value string) string {
 		}
 	case Subject:
 		if _, _, ok := atm.ParseSubject(value); !ok {
-			return "This is user:NAME or service:NAME."
+			return "Write it as user:NAME or service:NAME."
 		}
 	case Choice, Choices:
 		for word := range strings.FieldsSeq(value) {

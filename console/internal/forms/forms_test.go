@@ -136,3 +136,29 @@ func TestAmountsAreWrittenForPeople(t *testing.T) {
 		}
 	}
 }
+
+// limited is a bank whose accounts have limits.
+type limited struct{ limits atm.Record }
+
+func (l limited) Look(atm.Operation, string) atm.Record {
+	return atm.Record{{Name: "limits", Value: l.limits}}
+}
+
+// TestFormOfLimitsSaysWhichAreInForce opens the form of an account with limits, without any, and
+// of one that the caller may not know.
+func TestFormOfLimitsSaysWhichAreInForce(t *testing.T) {
+	form := forms.At("admin/accounts/limit")
+	for want, bank := range map[string]forms.Bank{
+		"In force: $500.00 at once, $1,000.00 a day, 20 times a day.": limited{atm.Record{
+			{Name: "per_operation", Value: "500.00"},
+			{Name: "daily_amount", Value: "1000.00"},
+			{Name: "daily_count", Value: int64(20)},
+		}},
+		"No limit is in force.": limited{},
+		"":                      nobody{},
+	} {
+		if got := form.Now(bank, url.Values{"account": {"100"}}); got != want {
+			t.Errorf("the form says %q, want %q", got, want)
+		}
+	}
+}

@@ -136,7 +136,7 @@ var holdActions = []Action{{
 	Op: atm.GrantRevoke, Back: "grants",
 	Fields: []Field{{Name: "grant", Label: "Grant", Kind: Given}},
 	Line: func(_ Bank, f url.Values) string {
-		return "Take grant " + f.Get("grant") + " Back: its token counts no longer, on open " +
+		return "Take grant " + f.Get("grant") + " back: its token counts no longer, on open " +
 			"connections too. A new grant has to be given in its place."
 	},
 	Same: func(f url.Values) []string {

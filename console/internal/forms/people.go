@@ -156,8 +156,8 @@ var tokenList = List{
 	Columns: []Column{
 		{"jti", "Token", Code},
 		{"subject", "Of", Plain},
-		{"actor", "Used by", Plain},
-		{"scope", "For", Plain},
+		{"actor", "For", Plain},
+		{"scope", "May do", scopeOf},
 		{"issued", "Issued", Moment},
 		{"expires", "Ends", Moment},
 		{"revoked", "Revoked", Plain},
@@ -168,6 +168,15 @@ var tokenList = List{
 		Label: "Revoke", Path: "admin/tokens/revoke", Gives: map[string]string{"jti": "jti"},
 		When: notRevoked,
 	}},
+}
+
+// scopeOf says what a token is for.
+func scopeOf(value any) Cell {
+	c := Plain(value)
+	if c.Text == string(atm.CertEnroll) {
+		c.Text = "invitation"
+	}
+	return c
 }
 
 var credentialActions = []Action{

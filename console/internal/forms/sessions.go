@@ -13,7 +13,7 @@ var sessionList = List{
 	Path: "admin/sessions", Title: "Sessions", Op: atm.UserSessions, Member: "sessions",
 	Args: filtersOnly, Filters: ofUser, Same: "atmctl user sessions",
 	Columns: []Column{
-		{"agent", "Browser", Plain},
+		{"agent", "Browser", browser},
 		{"method", "Signed in by", Plain},
 		{"begun", "Begun", Moment},
 		{"seen", "Last seen", Moment},
@@ -77,6 +77,9 @@ var sessionActions = []Action{
 		},
 	},
 }
+
+// browser shows what a browser calls itself in few words.
+func browser(value any) Cell { return Cell{Text: BrowserName(Plain(value).Text)} }
 
 // toSessions shows a user, with a link to the sessions of the user.
 func toSessions(value any) Cell {
