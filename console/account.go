@@ -11,16 +11,14 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/console/internal/forms"
+	"example.com/atm/console/internal/statement"
 	"example.com/atm/teller"
 )
 
 const (
 	lastMovements = 10                   // on the page of an account
-	chartDays     = 90                   // that the chart of the balance shows
 	maxMovements  = 500                  // of which the chart is made, and on a page of a statement
 	statementRows = 50                   // on a page of a statement
-	today         = 24 * time.Hour       // the length of a day in the chart
-	chartSpan     = chartDays * today    // how far the chart goes back
 	slipPath      = Prefix + "slips/"    // of the slip of an entry
 	accountPath   = Prefix + "accounts/" // of the page of an account
 )
@@ -90,8 +88,8 @@ type accountPage struct {
 	Balance   atm.Amount
 	Held      atm.Amount // by holds
 	Available atm.Amount
-	Movements []movement
-	Chart     chart
+	Movements []statement.Movement
+	Chart     statement.Chart
 	Quick     []string // amounts in dollars
 	Request   string   // id of the next intention
 	Moves     bool     // the caller may move money of this account
@@ -111,7 +109,7 @@ type heldRow struct {
 func showAccount(v *visit, number string) {
 	now := time.Now()
 	status, ok := v.do(atm.Statement, text(number), rangeOf(maxMovements,
-		"from", now.Add(-chartSpan).UTC().Format(time.RFC3339)))
+		"from", now.Add(-statement.Span).UTC().Format(time.RFC3339)))
 	if !ok {
 		return
 	}
@@ -119,9 +117,9 @@ func showAccount(v *visit, number string) {
 		v.refuse(statusOf(status.Code), status.Reason+".")
 		return
 	}
-	s := readStatement(status)
+	s := statement.Read(status)
 	page := accountPage{
-		Number: number, Balance: s.Closing, Chart: newChart(&s, now),
+		Number: number, Balance: s.Closing, Chart: s.Chart(now),
 		Movements: s.Movements[:min(len(s.Movements), lastMovements)],
 		Quick:     []string{"20", "40", "60", "100"}, Request: atm.NewUUID(now),
 		Moves:  v.caller.Has(atm.Customer) || v.caller.Has(atm.Teller),

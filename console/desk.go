@@ -37,7 +37,7 @@ func showDesk(v *visit) {
 		http.Redirect(v.w, v.r, accountPath+url.PathEscape(find), http.StatusSeeOther)
 		return
 	}
-	midnight := time.Now().UTC().Truncate(today)
+	midnight := time.Now().UTC().Truncate(24 * time.Hour)
 	page := deskPage{Find: find, Day: midnight.Format(time.DateOnly)}
 	found, more, err := v.cfg.Bank.Find(v.r.Context(), v.caller, find)
 	if err == nil {

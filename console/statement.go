@@ -13,76 +13,18 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/console/internal/forms"
+	"example.com/atm/console/internal/statement"
 	"example.com/atm/internal/printable"
 )
-
-// A movement is a line of a statement.
-type movement struct {
-	Index        int64
-	Time         time.Time
-	Operation    string
-	Amount       atm.Amount
-	Balance      atm.Amount
-	Counterparty string
-	Memo         string
-}
-
-// A statement is the answer of the operation of that name.
-type statement struct {
-	Opening, Closing atm.Amount
-	Movements        []movement
-	Next             string
-}
-
-func readStatement(status atm.Status) (s statement) {
-	record, _ := status.Result.(atm.Record)
-	amount := func(r atm.Record, name string) atm.Amount {
-		written, _ := r.Get(name).(string)
-		return forms.ParseSigned(written)
-	}
-	s.Opening, s.Closing = amount(record, "opening"), amount(record, "closing")
-	s.Next, _ = record.Get("next").(string)
-	entries, _ := record.Get("entries").([]atm.Record)
-	for _, e := range entries {
-		m := movement{Amount: amount(e, "amount"), Balance: amount(e, "balance")}
-		m.Index, _ = e.Get("index").(int64)
-		m.Operation, _ = e.Get("operation").(string)
-		m.Counterparty, _ = e.Get("counterparty").(string)
-		m.Memo, _ = e.Get("memo").(string)
-		written, _ := e.Get("time").(string)
-		m.Time, _ = atm.ParseTime(written)
-		s.Movements = append(s.Movements, m)
-	}
-	return s
-}
-
-// A dayOf is the movements of one day in UTC, the newest first.
-type dayOf struct {
-	Day       string
-	Movements []movement
-}
-
-// byDay divides movements into those of each day.
-func byDay(movements []movement) (days []dayOf) {
-	for _, m := range movements {
-		day := m.Time.UTC().Format(time.DateOnly)
-		if len(days) == 0 || days[len(days)-1].Day != day {
-			days = append(days, dayOf{Day: day})
-		}
-		last := &days[len(days)-1]
-		last.Movements = append(last.Movements, m)
-	}
-	return days
-}
 
 type statementPage struct {
 	Number, From, To string
 	Range            template.URL // from and to, as a query
-	Days             []dayOf
+	Days             []statement.Day
 	Whole            bool   // all movements of the range are on the page
 	Older            string // link to the page after this one; empty on the last
 	Problem          string // with the range
-	statement
+	statement.Statement
 }
 
 // showStatement shows the movements of an account by day.
@@ -105,10 +47,9 @@ func showStatement(v *visit, number string) {
 	days := url.Values{"from": {from}, "to": {to}}
 	page := statementPage{
 		Number: number, From: from, To: to, Range: template.URL(days.Encode()),
-		statement: readStatement(status),
-		Problem:   problem,
+		Statement: statement.Read(status), Problem: problem,
 	}
-	page.Days = byDay(page.Movements)
+	page.Days = statement.ByDay(page.Movements)
 	page.Whole = problem == "" && page.Next == "" && cursor == ""
 	if page.Next != "" {
 		days.Set("cursor", page.Next)
@@ -128,7 +69,7 @@ func showStatement(v *visit, number string) {
 const exportMost = 10_000
 
 // wholeStatement reads all movements of the range that the query names, or shows why it cannot.
-func wholeStatement(v *visit, number string) (s statement, ok bool) {
+func wholeStatement(v *visit, number string) (s statement.Statement, ok bool) {
 	query, cursor := v.r.URL.Query(), ""
 	for {
 		status, problem, ok := v.try(atm.Statement, "", text(number), rangeOf(maxMovements,
@@ -140,7 +81,7 @@ func wholeStatement(v *visit, number string) (s statement, ok bool) {
 			v.refuse(statusOf(status.Code), problem)
 			return s, false
 		}
-		page := readStatement(status)
+		page := statement.Read(status)
 		if cursor == "" {
 			s = page
 		} else {

@@ -1,0 +1,69 @@
+// Package statement reads the statement of an account, and draws the balance over time.
+package statement
+
+import (
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/console/internal/forms"
+)
+
+// A Movement is a line of a statement.
+type Movement struct {
+	Index        int64
+	Time         time.Time
+	Operation    string
+	Amount       atm.Amount
+	Balance      atm.Amount
+	Counterparty string
+	Memo         string
+}
+
+// A Statement is the answer of the operation of that name.
+type Statement struct {
+	Opening, Closing atm.Amount
+	Movements        []Movement
+	Next             string
+}
+
+// Read reads the answer of a statement.
+func Read(status atm.Status) (s Statement) {
+	record, _ := status.Result.(atm.Record)
+	amount := func(r atm.Record, name string) atm.Amount {
+		written, _ := r.Get(name).(string)
+		return forms.ParseSigned(written)
+	}
+	s.Opening, s.Closing = amount(record, "opening"), amount(record, "closing")
+	s.Next, _ = record.Get("next").(string)
+	entries, _ := record.Get("entries").([]atm.Record)
+	for _, e := range entries {
+		m := Movement{Amount: amount(e, "amount"), Balance: amount(e, "balance")}
+		m.Index, _ = e.Get("index").(int64)
+		m.Operation, _ = e.Get("operation").(string)
+		m.Counterparty, _ = e.Get("counterparty").(string)
+		m.Memo, _ = e.Get("memo").(string)
+		written, _ := e.Get("time").(string)
+		m.Time, _ = atm.ParseTime(written)
+		s.Movements = append(s.Movements, m)
+	}
+	return s
+}
+
+// A Day is the movements of one day in UTC, the newest first.
+type Day struct {
+	Day       string
+	Movements []Movement
+}
+
+// ByDay divides movements into those of each day.
+func ByDay(movements []Movement) (days []Day) {
+	for _, m := range movements {
+		day := m.Time.UTC().Format(time.DateOnly)
+		if len(days) == 0 || days[len(days)-1].Day != day {
+			days = append(days, Day{Day: day})
+		}
+		last := &days[len(days)-1]
+		last.Movements = append(last.Movements, m)
+	}
+	return days
+}
