@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"crypto/tls"
 	"fmt"
+	"html"
 	"io"
 	"maps"
 	"net"
@@ -422,6 +423,30 @@ func TestPageOfMethodsNeedsNoSignInAndShowsNoData(t *testing.T) {
 		}
 		if strings.Contains(string(text), h.Name) || strings.Contains(string(text), "1000.00") {
 			t.Errorf("%s tells data", path)
+		}
+	}
+}
+
+// TestExamplesEndBeforeTheFirstArgumentThatTheyLeaveOut reads the examples of methods whose
+// request id comes after an optional argument.
+func TestExamplesEndBeforeTheFirstArgumentThatTheyLeaveOut(t *testing.T) {
+	t.Parallel()
+	h := daemontest.Start(t, nil)
+	r, err := daemontest.HTTPClient(t, h.TLS(t, "demo")).Get("https://" + h.Addr + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, call := range []string{
+		`server.deposit(100, "12.50", "order-4711")`, `server.authorize(100, "12.50")`,
+		`server.capture("h4711")`,
+	} {
+		if page := html.UnescapeString(string(text)); !strings.Contains(page, call) {
+			t.Errorf("the page of methods does not have %s", call)
 		}
 	}
 }
