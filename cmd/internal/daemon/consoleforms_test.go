@@ -208,7 +208,7 @@ func TestCodeOfAnInvitationIsShownOnce(t *testing.T) {
 	shows(t, v.send(http.StatusUnprocessableEntity, "/console/admin/users/invite", form),
 		"The request id was used for another request.", `value="operator" checked`)
 	tokens := v.see(http.StatusOK, "/console/admin/tokens")
-	shows(t, tokens, "user:bob", "enroll", "Revoke")
+	shows(t, tokens, "user:bob", `<td data-label="May do">invitation</td>`, "Revoke")
 	issued := daemontest.Count(h.Entries(t), func(e *audit.Entry) bool {
 		return e.Operation == atm.CertInvite && e.ReplayOf < 0 && e.Status.Code == atm.OK
 	})
