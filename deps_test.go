@@ -78,6 +78,7 @@ var places = map[string][]string{
 	"console/internal/forms":     {""},
 	"console/internal/passkey":   {"", "teller/sessions"},
 	"console/internal/statement": {"", "console/internal/forms"},
+	"console/internal/words":     {"", "audit", "console/internal/forms"},
 	"client":                     {"", "internal"},
 	"cmd/internal/exit":          {"", "client", "internal"},
 	"cmd/internal/settings":      {"cmd/internal/exit", "cmd/internal/ask", "internal"},

@@ -7,6 +7,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/console/internal/forms"
+	"example.com/atm/console/internal/words"
 )
 
 // showAdmin leads to the work of an operator.
@@ -53,7 +54,7 @@ func showStatus(v *visit) {
 		return
 	}
 	if status.Code != atm.OK {
-		v.refuse(statusOf(status.Code), sentence(status.Reason))
+		v.refuse(statusOf(status.Code), words.Sentence(status.Reason))
 		return
 	}
 	record, _ := status.Result.(atm.Record)

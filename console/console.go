@@ -23,6 +23,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/console/internal/forms"
+	"example.com/atm/console/internal/words"
 	"example.com/atm/teller"
 	"example.com/atm/teller/lookup"
 	"example.com/atm/teller/reader"
@@ -115,8 +116,8 @@ var assetFiles embed.FS
 // New returns a console.
 func New(cfg Config) (*Console, error) {
 	pages, err := template.New("").Funcs(template.FuncMap{
-		"dollars": forms.Dollars, "signed": forms.Signed, "moved": moved, "when": when, "verb": verb,
-		"label": label, "argument": argument,
+		"dollars": forms.Dollars, "signed": forms.Signed, "moved": words.Moved,
+		"when": words.When, "verb": words.Verb, "label": words.Label, "argument": words.Argument,
 	}).ParseFS(pageFiles, "pages/*.html")
 	if err != nil {
 		return nil, fmt.Errorf("console: %w", err)
@@ -243,9 +244,9 @@ func (v *visit) try(op atm.Operation, request string, args ...atm.Arg) (status a
 	case err == nil && status.Code == atm.OK:
 		return status, "", true
 	case err == nil:
-		return status, sentence(status.Reason), true
+		return status, words.Sentence(status.Reason), true
 	case errors.As(err, &bad):
-		return atm.Status{Code: atm.Fault}, sentence(bad.Error()), true
+		return atm.Status{Code: atm.Fault}, words.Sentence(bad.Error()), true
 	}
 	v.cfg.Log.ErrorContext(v.r.Context(), "operation could not begin",
 		slog.String("op", string(op)), slog.Any("error", err))

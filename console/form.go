@@ -9,6 +9,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/console/internal/forms"
+	"example.com/atm/console/internal/words"
 	"example.com/atm/teller"
 )
 
@@ -235,7 +236,7 @@ func showDone(v *visit, a *forms.Action, values url.Values, status atm.Status,
 	}
 	for _, f := range record {
 		if shown := forms.Plain(f.Value).Text; shown != "" {
-			page.Facts = append(page.Facts, fact{label(f.Name), shown, false})
+			page.Facts = append(page.Facts, fact{words.Label(f.Name), shown, false})
 		}
 	}
 	v.show(http.StatusOK, "done.html", a.Title, a.Command(values), page)

@@ -16,6 +16,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/audit/export"
 	"example.com/atm/console/internal/forms"
+	"example.com/atm/console/internal/words"
 )
 
 const logRows = 50 // on a page
@@ -110,9 +111,9 @@ func filterOf(query url.Values, now time.Time) filter {
 		f.kept.Set(field.Name, value)
 		switch field.Name {
 		case "since":
-			value = dayStart(ago(value, now))
+			value = words.DayStart(words.Ago(value, now))
 		case "until":
-			value = dayEnd(ago(value, now))
+			value = words.DayEnd(words.Ago(value, now))
 		}
 		if field.Name == "since" || field.Name == "until" {
 			if _, err := time.Parse(time.RFC3339, value); err != nil {

@@ -1,7 +1,9 @@
 package console
 
 import (
+	"net/url"
 	"testing"
+	"time"
 
 	"example.com/atm/audit"
 )
@@ -24,6 +26,24 @@ func TestRowSaysWhichAccountsAnEntryIsAbout(t *testing.T) {
 	} {
 		if got := newRow(9, nil, &entry).Detail; got != want {
 			t.Errorf("the row says %q, want %q", got, want)
+		}
+	}
+}
+
+// TestFilterSaysWhichTimesItTakes gives the filter of the log times, and what is none.
+func TestFilterSaysWhichTimesItTakes(t *testing.T) {
+	const takes = " is a day such as 2026-01-31, a time such as 2026-01-31T12:00:00Z, or how " +
+		"long ago, such as 24h."
+	for query, want := range map[string]string{
+		"since=24h&until=2026-01-31": "", "since=2026-01-31T12:00:00Z": "", "": "",
+		"since=soon": "Since" + takes, "until=-24h": "Until" + takes,
+	} {
+		values, err := url.ParseQuery(query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f := filterOf(values, time.Now()); f.wrong != want {
+			t.Errorf("%s: %q, want %q", query, f.wrong, want)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/console/internal/forms"
 	"example.com/atm/console/internal/passkey"
+	"example.com/atm/console/internal/words"
 	"example.com/atm/teller/sessions"
 )
 
@@ -49,7 +50,7 @@ func (v *visit) showMe(status int, page mePage) {
 		return
 	}
 	if passkeys.Code != atm.OK || open.Code != atm.OK {
-		v.refuse(http.StatusForbidden, sentence(passkeys.Reason+open.Reason))
+		v.refuse(http.StatusForbidden, words.Sentence(passkeys.Reason+open.Reason))
 		return
 	}
 	for _, row := range rowsOf(passkeys, "passkeys") {
@@ -103,12 +104,12 @@ func addPasskey(v *visit) {
 	var bad sessions.MalformedError
 	switch {
 	case errors.As(err, &bad), errors.Is(err, sessions.ErrTooMany):
-		page.Problem = sentence(err.Error())
+		page.Problem = words.Sentence(err.Error())
 		v.showMe(http.StatusUnprocessableEntity, page)
 	case err != nil:
 		v.refuse(http.StatusServiceUnavailable, "The bank cannot do this at the moment.")
 	case status.Code != atm.OK:
-		page.Problem = sentence(status.Reason)
+		page.Problem = words.Sentence(status.Reason)
 		v.showMe(statusOf(status.Code), page)
 	default:
 		http.Redirect(v.w, v.r, Prefix+"me", http.StatusSeeOther)
@@ -131,7 +132,7 @@ func signOut(v *visit) {
 		return
 	}
 	if status.Code != atm.OK {
-		v.refuse(statusOf(status.Code), sentence(status.Reason))
+		v.refuse(statusOf(status.Code), words.Sentence(status.Reason))
 		return
 	}
 	v.cfg.Access.Leave(v.w)

@@ -14,6 +14,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/console/internal/passkey"
+	"example.com/atm/console/internal/words"
 	"example.com/atm/teller"
 	"example.com/atm/teller/sessions"
 )
@@ -337,7 +338,7 @@ func (v stranger) begin(caller *atm.Caller, b sessions.Beginning, f signInForm) 
 	default:
 		f.Problem = "This sign-in was not accepted. Try again."
 		if b.Challenge != "" && status.Code == atm.PermissionDenied {
-			f.Problem = sentence(status.Reason)
+			f.Problem = words.Sentence(status.Reason)
 		}
 		v.showSignIn(http.StatusUnauthorized, f)
 	}
@@ -403,7 +404,7 @@ func (v stranger) follow(i teller.Invitation, page invitationPage) {
 	case err == nil:
 		http.Redirect(v.w, v.r, signInPath+"?done=enrolled", http.StatusSeeOther)
 	case errors.As(err, &bad):
-		page.Problem = sentence(bad.Error())
+		page.Problem = words.Sentence(bad.Error())
 		v.showInvitation(http.StatusUnprocessableEntity, i, page)
 	case errors.Is(err, ErrRefused):
 		v.refuse(http.StatusUnauthorized, notInvited)

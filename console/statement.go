@@ -14,6 +14,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/console/internal/forms"
 	"example.com/atm/console/internal/statement"
+	"example.com/atm/console/internal/words"
 	"example.com/atm/internal/printable"
 )
 
@@ -36,7 +37,7 @@ func showStatement(v *visit, number string) {
 		rows = maxMovements
 	}
 	status, problem, ok := v.try(atm.Statement, "", text(number), rangeOf(rows,
-		"cursor", cursor, "from", dayStart(from), "to", dayEnd(to)))
+		"cursor", cursor, "from", words.DayStart(from), "to", words.DayEnd(to)))
 	if !ok {
 		return
 	}
@@ -73,7 +74,8 @@ func wholeStatement(v *visit, number string) (s statement.Statement, ok bool) {
 	query, cursor := v.r.URL.Query(), ""
 	for {
 		status, problem, ok := v.try(atm.Statement, "", text(number), rangeOf(maxMovements,
-			"cursor", cursor, "from", dayStart(query.Get("from")), "to", dayEnd(query.Get("to"))))
+			"cursor", cursor, "from", words.DayStart(query.Get("from")),
+			"to", words.DayEnd(query.Get("to"))))
 		if !ok {
 			return s, false
 		}

@@ -1,4 +1,5 @@
-package console
+// Package words writes for people, and reads what people write, on the pages of the console.
+package words
 
 import (
 	"strings"
@@ -11,23 +12,23 @@ import (
 	"example.com/atm/console/internal/forms"
 )
 
-// moved writes what an entry did to the balance of one account.
-func moved(c audit.Change) string { return forms.Signed(c.After - c.Before) }
+// Moved writes what an entry did to the balance of one account.
+func Moved(c audit.Change) string { return forms.Signed(c.After - c.Before) }
 
-// when writes a time for people; the machine-readable form is beside it.
-func when(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") + " UTC" }
+// When writes a time for people; the machine-readable form is beside it.
+func When(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") + " UTC" }
 
-// verb is the word on the button of an act. The name of an operation of administration stays as
+// Verb is the word on the button of an act. The name of an operation of administration stays as
 // it is.
-func verb(act string) string {
+func Verb(act string) string {
 	if act == "" || strings.Contains(act, ".") {
 		return act
 	}
 	return upper(act)
 }
 
-// sentence makes a sentence of an error.
-func sentence(s string) string {
+// Sentence makes a sentence of an error.
+func Sentence(s string) string {
 	if s == "" {
 		return s
 	}
@@ -44,8 +45,8 @@ func upper(s string) string {
 	return string(unicode.ToUpper(first)) + s[size:]
 }
 
-// label is the name of an argument for people.
-func label(name string) string {
+// Label is the name of an argument for people.
+func Label(name string) string {
 	switch name {
 	case "":
 		return ""
@@ -55,8 +56,8 @@ func label(name string) string {
 	return upper(strings.ReplaceAll(name, "_", " "))
 }
 
-// argument is the value of an argument for people: an amount is in dollars.
-func argument(arg audit.Arg) string {
+// Argument is the value of an argument for people: an amount is in dollars.
+func Argument(arg audit.Arg) string {
 	switch arg.Name {
 	case "amount", "cap", "opening", "per_operation", "daily_amount":
 		if cents, code := atm.ParseAmount(arg.Value); code == atm.OK {
@@ -66,19 +67,19 @@ func argument(arg audit.Arg) string {
 	return arg.Value
 }
 
-// ago reads a time such as 24h as one so long before now. Everything else stays as it is.
-func ago(written string, now time.Time) string {
+// Ago reads a time such as 24h as one so long before now. Everything else stays as it is.
+func Ago(written string, now time.Time) string {
 	if d, err := time.ParseDuration(written); err == nil && d >= 0 {
 		return now.Add(-d).UTC().Format(time.RFC3339)
 	}
 	return written
 }
 
-// dayStart and dayEnd are the bounds of a day in UTC, for a statement. What is no day stays as
+// DayStart and DayEnd are the bounds of a day in UTC, for a statement. What is no day stays as
 // it was typed, and the bank says what is wrong with it.
-func dayStart(day string) string { return dayAt(day, "T00:00:00Z") }
+func DayStart(day string) string { return dayAt(day, "T00:00:00Z") }
 
-func dayEnd(day string) string { return dayAt(day, "T23:59:59.999Z") }
+func DayEnd(day string) string { return dayAt(day, "T23:59:59.999Z") }
 
 func dayAt(day, clock string) string {
 	if _, err := time.Parse(time.DateOnly, day); err != nil {

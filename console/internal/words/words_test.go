@@ -1,11 +1,10 @@
-package console
+package words_test
 
 import (
-	"net/url"
 	"testing"
-	"time"
 
 	"example.com/atm/audit"
+	"example.com/atm/console/internal/words"
 )
 
 // TestSentencesKeepIdentifiersAsTheyAreWritten makes sentences of errors.
@@ -17,7 +16,7 @@ func TestSentencesKeepIdentifiersAsTheyAreWritten(t *testing.T) {
 		"per_operation is no amount":  "per_operation is no amount.",
 		"émile is no name of a grant": "Émile is no name of a grant.",
 	} {
-		if got := sentence(in); got != want {
+		if got := words.Sentence(in); got != want {
 			t.Errorf("%q is the sentence %q, want %q", in, got, want)
 		}
 	}
@@ -31,29 +30,11 @@ func TestArgumentsAreLabelledForPeople(t *testing.T) {
 		{"per_operation", "none", "Per operation", "none"},
 		{"account", "100", "Account", "100"},
 	} {
-		if got := label(tt.name); got != tt.label {
+		if got := words.Label(tt.name); got != tt.label {
 			t.Errorf("%s is labelled %q, want %q", tt.name, got, tt.label)
 		}
-		if got := argument(audit.Arg{Name: tt.name, Value: tt.value}); got != tt.want {
+		if got := words.Argument(audit.Arg{Name: tt.name, Value: tt.value}); got != tt.want {
 			t.Errorf("%s %s is shown as %q, want %q", tt.name, tt.value, got, tt.want)
-		}
-	}
-}
-
-// TestFilterSaysWhichTimesItTakes gives the filter of the log times, and what is none.
-func TestFilterSaysWhichTimesItTakes(t *testing.T) {
-	const takes = " is a day such as 2026-01-31, a time such as 2026-01-31T12:00:00Z, or how " +
-		"long ago, such as 24h."
-	for query, want := range map[string]string{
-		"since=24h&until=2026-01-31": "", "since=2026-01-31T12:00:00Z": "", "": "",
-		"since=soon": "Since" + takes, "until=-24h": "Until" + takes,
-	} {
-		values, err := url.ParseQuery(query)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if f := filterOf(values, time.Now()); f.wrong != want {
-			t.Errorf("%s: %q, want %q", query, f.wrong, want)
 		}
 	}
 }
