@@ -88,7 +88,7 @@ func (f *Field) Check(value string) string {
 			return ""
 		}
 		if f.Kind == Choices {
-			return "Choose at least one of them."
+			return "Choose at least one " + strings.ToLower(strings.TrimSuffix(f.Label, "s")) + "."
 		}
 		return f.Label + " is missing."
 	}

@@ -162,3 +162,16 @@ func TestFormOfLimitsSaysWhichAreInForce(t *testing.T) {
 		}
 	}
 }
+
+// TestGrantWithoutAnOperationAsksForOne leaves all operations of a grant out.
+func TestGrantWithoutAnOperationAsksForOne(t *testing.T) {
+	_, problems := forms.At("grants/give").Values(url.Values{"to": {"bob"}})
+	for field, want := range map[string]string{
+		"operations": "Choose at least one operation.",
+		"to":         "Write it as user:NAME or service:NAME.",
+	} {
+		if got := problems[field]; got != want {
+			t.Errorf("%s: %q, want %q", field, got, want)
+		}
+	}
+}
