@@ -35,7 +35,7 @@ func TestLinksOfAPageKeepItsFilter(t *testing.T) {
 	const nothing = "2020-01-01"
 	statement := customer.see(http.StatusOK, "/console/accounts/100/statement?from=2020-01-01")
 	csv := customer.see(http.StatusOK, linkTo(t, statement, "/console/accounts/100/statement.csv?"))
-	if !strings.Contains(csv, ",-2.00,1010.00\n") {
+	if !strings.Contains(csv, ",-2.00,1010.00,") {
 		t.Errorf("money that left is no number in\n%s", csv)
 	}
 	empty := strings.Replace(linkTo(t, statement, "/console/accounts/100/statement.csv?"), "from=",
