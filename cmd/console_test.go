@@ -79,15 +79,32 @@ func openBrowserAt(t *testing.T, home string) *browser {
 	return &browser{ctx, t}
 }
 
+// hasChanged reports that a page was replaced by another one while a node of it was looked for.
+func hasChanged(err error) bool { return strings.Contains(err.Error(), "node with given id") }
+
 // do carries actions out.
 func (b *browser) do(actions ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
+	for _, action := range actions {
+		b.act(action)
+	}
+}
+
+// act carries an action out, again when the page has changed under it.
+func (b *browser) act(action chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b, endsWithin)
 	defer cancel()
-	if err := chromedp.Do(ctx, actions...); err != nil {
-		where, _ := chromedp.Run(b, chromedp.Location())
-		page, _ := chromedp.Run(b, chromedp.Text("body"))
-		b.t.Fatalf("%v\nat %s:\n%s", err, where, page)
+	for {
+		err := chromedp.Do(ctx, action)
+		if err == nil {
+			return
+		}
+		if !hasChanged(err) {
+			where, _ := chromedp.Run(b, chromedp.Location())
+			page, _ := chromedp.Run(b, chromedp.Text("body"))
+			b.t.Fatalf("%v\nat %s:\n%s", err, where, page)
+		}
 	}
 }
 
@@ -101,7 +118,7 @@ func result[T any](b *browser, action chromedp.Action[T]) T {
 		if err == nil {
 			return found
 		}
-		if !strings.Contains(err.Error(), "No node with given id") { // the page has just changed
+		if !hasChanged(err) {
 			b.t.Fatal(err)
 		}
 	}
