@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/audit/assertion/assertiontest"
 	"example.com/atm/teller"
 	"example.com/atm/teller/confirm"
+	"example.com/atm/teller/sessions"
 	"example.com/atm/vault"
 	"example.com/atm/vault/people"
 )
@@ -182,9 +184,47 @@ func TestConfirmationIsGoodForWhatWasShownAlone(t *testing.T) {
 	}
 }
 
+func TestSessionThatWasLeftOpenMakesNoPasskey(t *testing.T) {
+	s := newSigner(t)
+	secret := *s.caller
+	secret.Session, secret.Credential = "", atm.Credential{Method: "secret"}
+	if got := s.BeginSession(t.Context(), &secret, &sessions.Beginning{Session: people.Session{
+		ID: "another", Subject: secret.Subject, Method: "secret", Agent: "Firefox",
+	}}); got.Code != atm.OK {
+		t.Fatal(got)
+	}
+	const again = "Sign in with one of your passkeys again, and add another one within five minutes"
+	now, before := time.Now(), time.Now().Add(-time.Hour)
+	for name, tt := range map[string]struct {
+		credential atm.Credential
+		session    string
+		reason     string
+	}{
+		"a moment ago": {
+			atm.Credential{Method: "passkey", ID: s.ID, Issued: now}, "session", "",
+		},
+		"an hour ago": {
+			atm.Credential{Method: "passkey", ID: s.ID, Issued: before}, "session", again,
+		},
+		"with a secret": {atm.Credential{Method: "secret", Issued: now}, "another", again},
+		"in no session": {atm.Credential{Method: "mtls"}, "", ""},
+	} {
+		caller := &atm.Caller{
+			Principal: s.caller.Principal, Credential: tt.credential, Session: tt.session,
+		}
+		device := assertiontest.NewDevice(t)
+		got, err := s.AddPasskey(t.Context(), caller, people.Passkey{
+			ID: device.ID, Name: "Another", Key: device.Key(t), Flags: 5,
+		})
+		if err != nil || got.Reason != tt.reason || (got.Code == atm.OK) != (tt.reason == "") {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+}
+
 func TestOnlySessionsConfirm(t *testing.T) {
 	s := newSigner(t)
-	s.caller = &atm.Caller{Principal: s.caller.Principal} // who calls the API itself
+	s.caller = &atm.Caller{Principal: s.caller.Principal} // a caller of the API itself
 	if got := s.ask(s.transfer("5", "request"), nil); got.Code != atm.OK {
 		t.Errorf("without a browser: %v", got)
 	}
@@ -239,5 +279,27 @@ func TestPolicyOfConfirmationsIsWhatItsTextSays(t *testing.T) {
 	}
 	if !strings.Contains(confirm.Default.String(), "transfer=0.00") {
 		t.Error("transfers are not confirmed by default")
+	}
+}
+
+func TestRemovingThePasskeysDoesNotOpenTheWayToAnother(t *testing.T) {
+	s := newSigner(t)
+	secret := *s.caller
+	secret.Session, secret.Credential = "", atm.Credential{Method: "secret"}
+	if got := s.BeginSession(t.Context(), &secret, &sessions.Beginning{Session: people.Session{
+		ID: "another", Subject: secret.Subject, Method: "secret", Agent: "Firefox",
+	}}); got.Code != atm.OK {
+		t.Fatal(got)
+	}
+	secret.Session = "another"
+	if got := s.do(&secret, atm.PasskeyRemove, text(s.ID)); got.Code != atm.OK {
+		t.Fatal(got)
+	}
+	device := assertiontest.NewDevice(t)
+	got, err := s.AddPasskey(t.Context(), &secret, people.Passkey{
+		ID: device.ID, Name: "Mine", Key: device.Key(t), Flags: 5,
+	})
+	if err != nil || got.Code != atm.PermissionDenied {
+		t.Errorf("%v, %v", got, err)
 	}
 }

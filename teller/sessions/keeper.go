@@ -87,6 +87,18 @@ func PasskeyArgs(p *people.Passkey) []audit.Arg {
 var ErrTooMany = errors.New("a user has at most " + strconv.Itoa(people.MaxPasskeys) +
 	" passkeys: remove one first")
 
+// addWithin is how long after a sign-in with a passkey another one can be added.
+const addWithin = 5 * time.Minute
+
+// mayAdd reports whether a caller who has, or had, these passkeys may add one. A passkey confirms
+// what moves money, so a session that was left open, or whose cookie was copied, must not be
+// enough to make one, not even by removing the others first: its user has to have shown a passkey
+// a moment ago. Callers in no session show a key or a password with each request.
+func mayAdd(caller *atm.Caller, ever []people.Passkey) bool {
+	return caller.Session == "" || len(ever) == 0 ||
+		caller.Method == "passkey" && time.Since(caller.Issued) < addWithin
+}
+
 // AddPasskey adds a passkey to those of the caller.
 func (k *Keeper) AddPasskey(ctx context.Context, caller *atm.Caller, p people.Passkey) (atm.Status,
 	error,
@@ -94,11 +106,11 @@ func (k *Keeper) AddPasskey(ctx context.Context, caller *atm.Caller, p people.Pa
 	if err := CheckName(p.Name); err != nil {
 		return atm.Status{}, err
 	}
-	have, err := k.Passkeys(ctx, caller.Subject)
+	ever, err := k.store.Passkeys(ctx, caller.Subject)
 	if err != nil {
 		return atm.Status{}, err
 	}
-	if len(have) >= people.MaxPasskeys {
+	if len(counting(ever)) >= people.MaxPasskeys {
 		return atm.Status{}, ErrTooMany
 	}
 	p.Subject = caller.Subject
@@ -110,6 +122,9 @@ func (k *Keeper) AddPasskey(ctx context.Context, caller *atm.Caller, p people.Pa
 	// A passkey has no scope, no end and no grantor, so what has one makes none.
 	if cmd.Warrants, may = k.warrants(caller, atm.PasskeyAdd); !may || caller.Derived() || !caller.InScope("*") {
 		cmd.Rule = vault.Refuse(atm.PermissionDenied, "You may not do this")
+	} else if !mayAdd(caller, ever) {
+		cmd.Rule = vault.Refuse(atm.PermissionDenied, "Sign in with one of your passkeys again, "+
+			"and add another one within five minutes")
 	}
 	return k.ledger.Do(ctx, cmd), nil
 }
@@ -117,7 +132,14 @@ func (k *Keeper) AddPasskey(ctx context.Context, caller *atm.Caller, p people.Pa
 // Passkeys returns the passkeys of a subject that count.
 func (k *Keeper) Passkeys(ctx context.Context, subject string) ([]people.Passkey, error) {
 	all, err := k.store.Passkeys(ctx, subject)
-	return slices.DeleteFunc(all, func(p people.Passkey) bool { return !p.Removed.IsZero() }), err
+	return counting(all), err
+}
+
+// counting are the passkeys that were not removed.
+func counting(all []people.Passkey) []people.Passkey {
+	return slices.DeleteFunc(slices.Clone(all), func(p people.Passkey) bool {
+		return !p.Removed.IsZero()
+	})
 }
 
 // Passkey returns a passkey that counts; nil when there is none with this id.
