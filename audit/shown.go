@@ -8,7 +8,8 @@ import (
 )
 
 // Shown is the hash of what a passkey confirms: the operation, its arguments, the keyed hash of
-// its request id, and who asks for it. It is the hash of their canonical JSON (RFC 8785).
+// its request id, and the subject that asks for it. It is the hash of their canonical JSON
+// (RFC 8785).
 func (e *Entry) Shown() [sha256.Size]byte {
 	var w writer
 	w.open('{')

@@ -113,7 +113,7 @@ func TestStatementIsVerifiedAsAWholeInABrowser(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	link, err := url.Parse(s.openConsole(t, "operator")) // who is an auditor
+	link, err := url.Parse(s.openConsole(t, "operator")) // also an auditor
 	if err != nil {
 		t.Fatal(err)
 	}

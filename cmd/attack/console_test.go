@@ -39,7 +39,7 @@ const sessionCookie = "__Host-atm"
 type consoleArena struct {
 	expected map[string]expectation // by the source address of an attack
 	balances map[atm.AccountID]string
-	teller   *client.Client // who may see every balance
+	teller   *client.Client // may see every balance
 	office   *client.Client // of the operator
 	issuers  string         // file of them
 }
@@ -126,7 +126,7 @@ type authenticator = daemontest.Authenticator
 // A tab is a browser, or an attacker who has what a browser has. It follows no redirect.
 type tab struct {
 	*arena
-	subject string // who signs in here
+	subject string // of the user who signs in here
 	device  *authenticator
 	agent   string
 	cookies map[string]string

@@ -252,7 +252,7 @@ func (a *arena) attackFixation(t *testing.T, gus *tab) {
 	t.Run("the session of another user from before", func(t *testing.T) {
 		ned := a.person(t, "ned", "customer", "750")
 		before := ned.cookies[sessionCookie]
-		ned.device, ned.subject = gus.device, gus.subject // who signs in at the same browser
+		ned.device, ned.subject = gus.device, gus.subject // gus signs in at the same browser
 		ned.signIn(t)
 		got := ned.at(a.attacker(t))
 		a.refused(t, got.send(t, got.write(http.MethodPost, ned.act(),

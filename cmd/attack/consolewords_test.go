@@ -213,7 +213,7 @@ func (a *arena) attackNext(t *testing.T) {
 		"/console/./", signInPage, "/console/invite/x", strings.Repeat("/", 100),
 	} {
 		t.Run("to "+next, func(t *testing.T) {
-			eve := eve.at(eve.from) // who may do so
+			eve := eve.at(eve.from) // she may do so
 			asked, form := eve.ceremony(t, signInPage)
 			form.Set("response", eve.device.Sign(t, asked))
 			form.Set("next", next)

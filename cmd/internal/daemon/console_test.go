@@ -64,7 +64,7 @@ func consoleClient(t *testing.T, cfg *tls.Config) *http.Client {
 func TestConsoleRefusesWhatItsCallerMayNotDo(t *testing.T) {
 	t.Parallel()
 	h := daemontest.Start(t, func(o *daemon.Options) { o.Server.Console = true })
-	daemontest.WithAlice(t, h) // who owns account 200
+	daemontest.WithAlice(t, h) // she owns account 200
 	anonymous := h.TLS(t, "demo")
 	anonymous.GetClientCertificate = nil
 	nobody, demo := consoleClient(t, anonymous), consoleClient(t, h.TLS(t, "demo"))

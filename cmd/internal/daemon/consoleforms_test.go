@@ -107,7 +107,7 @@ func formOf(text string) url.Values {
 func TestOperatorWorksInTheConsole(t *testing.T) {
 	t.Parallel()
 	h := consoleServer(t)
-	v := visitorWith(t, h, "user:olga", "operator") // who is no auditor, and sees no slips
+	v := visitorWith(t, h, "user:olga", "operator") // no auditor: sees no slips
 	for _, step := range []struct {
 		path  string
 		typed url.Values

@@ -229,7 +229,7 @@ func TestPasskeyThatIsNotGoodSignsNobodyIn(t *testing.T) {
 			t.Errorf("%s: %d, %q: %s", tt.name, status, header["Set-Cookie"], page)
 		}
 	}
-	b.mustSignIn(ada) // who can still
+	b.mustSignIn(ada) // she still can
 	good, failed, back := 0, 0, 0
 	for _, e := range h.Entries(t) {
 		switch {
