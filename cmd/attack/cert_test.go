@@ -22,9 +22,8 @@ import (
 )
 
 func authorityTemplate(name string, pathLength int) *x509.Certificate {
-	daemontest.Serials++
 	return &x509.Certificate{
-		SerialNumber: big.NewInt(daemontest.Serials), Subject: pkix.Name{CommonName: name},
+		SerialNumber: daemontest.NextSerial(), Subject: pkix.Name{CommonName: name},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 		MaxPathLen: pathLength, MaxPathLenZero: pathLength == 0,

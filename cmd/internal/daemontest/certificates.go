@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"math/big"
 	"net/url"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,14 +40,16 @@ func parsedURL(t *testing.T, text string) *url.URL {
 	return u
 }
 
-var Serials int64 = 1000
+var serials atomic.Int64
+
+// NextSerial is a serial number that no other certificate of this process's tests has.
+func NextSerial() *big.Int { return big.NewInt(1000 + serials.Add(1)) }
 
 // GoodTemplate is a template of a client certificate with these identities.
 func GoodTemplate(t *testing.T, uris ...string) *x509.Certificate {
 	t.Helper()
-	Serials++
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(Serials), NotBefore: time.Now().Add(-time.Minute),
+		SerialNumber: NextSerial(), NotBefore: time.Now().Add(-time.Minute),
 		NotAfter:    time.Now().Add(time.Hour),
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, BasicConstraintsValid: true,
