@@ -38,6 +38,7 @@ var places = map[string][]string{
 	"vault/people":          {"", "vault/record"},
 	"vault/requestid":       {"", "audit"},
 	"vault/sealing":         {},
+	"vault/query":           {"", "vault", "audit"},
 	"vault/zone":            {},
 	"vault/boltstore":       {"", "vault", "audit", "vault/sealing", "internal"},
 	"vault/boltstore/wal":   {"internal"},
@@ -269,7 +270,10 @@ func allowed(place, folder, imported string) bool {
 // isStore reports whether a package is inside the vault's place but not part
 // of what "vault" stands for.
 func isStore(own string) bool {
-	parts := []string{"vault/check", "vault/people", "vault/record", "vault/requestid"}
+	parts := []string{
+		"vault/calendar", "vault/check", "vault/people", "vault/query", "vault/record",
+		"vault/requestid",
+	}
 	return strings.HasPrefix(own, "vault/") && !slices.Contains(parts, own)
 }
 

@@ -11,6 +11,7 @@ import (
 	"example.com/atm/teller/methods"
 	"example.com/atm/vault"
 	"example.com/atm/vault/people"
+	"example.com/atm/vault/query"
 )
 
 // pageLimit reads the argument at position i: how many rows a page has.
@@ -68,7 +69,7 @@ func listHolds(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 		if a.Name == cursor.within {
 			from = cursor.hold
 		}
-		found, last, more := a.PendingAfter(from, limit-len(holds), now)
+		found, last, more := query.PendingAfter(a, from, limit-len(holds), now)
 		holds = append(holds, found...)
 		if more {
 			next = string(a.Name) + " " + max(last, from).String()
@@ -112,7 +113,7 @@ func showHold(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
 	if refusal != nil {
 		return refusal, nil
 	}
-	return vault.ShowHold{Party: in.party(), Hold: hold}, nil
+	return query.ShowHold{Party: in.party(), Hold: hold}, nil
 }
 
 func listTokens(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
@@ -157,7 +158,7 @@ func listGrants(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := vault.ListGrants{Party: in.party(), Revoked: make(map[string]bool)}
+	r := query.ListGrants{Party: in.party(), Revoked: make(map[string]bool)}
 	if in.args[2].Given() {
 		var refusal vault.Rule
 		if r.Account, refusal = in.account(2, vault.NotFound); refusal != nil {

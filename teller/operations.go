@@ -12,6 +12,7 @@ import (
 	"example.com/atm/teller/sessions"
 	"example.com/atm/vault"
 	"example.com/atm/vault/people"
+	"example.com/atm/vault/query"
 )
 
 // An operation is a method and what it does: it books, or has a rule, or reads.
@@ -254,7 +255,7 @@ func (in *input) hold() (vault.HoldID, vault.Rule) {
 
 func statement(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 	account, refusal := in.account(0, vault.NotFound)
-	r := vault.Statement{Party: in.party(), Account: account, Limit: statementDefault}
+	r := query.Statement{Party: in.party(), Account: account, Limit: statementDefault}
 	if noRange, err := in.statementRange(&r); noRange != nil || err != nil {
 		return noRange, err
 	}
@@ -279,7 +280,7 @@ func statement(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 const statementDefault = 50
 
 // statementRange reads the optional struct of a statement into r.
-func (in *input) statementRange(r *vault.Statement) (vault.Rule, error) {
+func (in *input) statementRange(r *query.Statement) (vault.Rule, error) {
 	for _, m := range in.args[1].Members {
 		if !m.Arg.Given() {
 			continue
@@ -303,7 +304,7 @@ func (in *input) statementRange(r *vault.Statement) (vault.Rule, error) {
 			if !ok {
 				return vault.Refusal(vault.BadCursor("limit is a number from 1 to 500")), nil
 			}
-			r.Limit = int(min(n, vault.StatementMost))
+			r.Limit = int(min(n, query.StatementMost))
 		case "cursor":
 			r.Cursor = m.Arg.Text
 		case "from":

@@ -54,8 +54,8 @@ func receipt(ctx context.Context, t *Teller, in *input) (atm.Status, error) {
 	return atm.Status{Code: atm.OK, Result: string(proof)}, nil
 }
 
-// A query is what a caller of AuditList asks for.
-type query struct {
+// wanted is what a caller of AuditList asks for.
+type wanted struct {
 	search.Filter
 	before int64 // index; 0 for the newest entry
 	limit  int
@@ -63,11 +63,11 @@ type query struct {
 
 // search reads the members of the argument at position i. What is wrong with the value of one
 // becomes a refusal; an error is a malformed call.
-func (in *input) search(i int) (s query, refusal *atm.Status, err error) {
+func (in *input) search(i int) (s wanted, refusal *atm.Status, err error) {
 	s.limit = methods.DefaultRows
-	no := func(reason string) (query, *atm.Status, error) {
+	no := func(reason string) (wanted, *atm.Status, error) {
 		status := atm.Status(vault.BadCursor(reason))
-		return query{}, &status, nil
+		return wanted{}, &status, nil
 	}
 	for _, m := range in.args[i].Members {
 		if !m.Arg.Given() {
@@ -75,7 +75,7 @@ func (in *input) search(i int) (s query, refusal *atm.Status, err error) {
 		}
 		known, err := s.set(m.Name, m.Arg.Text)
 		if !known {
-			return query{}, nil, malformed("a filter has no %s", shorten(m.Name))
+			return wanted{}, nil, malformed("a filter has no %s", shorten(m.Name))
 		}
 		if err != nil {
 			return no(m.Name + " of the filter makes no sense")
@@ -88,7 +88,7 @@ func (in *input) search(i int) (s query, refusal *atm.Status, err error) {
 }
 
 // set reads one member, and reports whether a filter has one of this name.
-func (s *query) set(member, value string) (known bool, err error) {
+func (s *wanted) set(member, value string) (known bool, err error) {
 	switch member {
 	case "account":
 		s.Account = value

@@ -85,7 +85,7 @@ type Account struct {
 func (a Account) Available(now time.Time) atm.Amount {
 	left := a.Balance
 	for _, h := range a.Pending {
-		if h.alive(now) {
+		if h.Alive(now) {
 			left -= h.Amount
 		}
 	}

@@ -97,9 +97,9 @@ func (j *journal) first() JournalIndex { return JournalEnd(j.logs, j.Head) }
 // next is the index in the journal of the entry of the command being decided.
 func (j *journal) next() JournalIndex { return j.first() + JournalIndex(len(j.entries)) }
 
-// inLog is the index that an entry of the journal has in the audit log that it
+// InLog is the index that an entry of the journal has in the audit log that it
 // is in.
-func (j *journal) inLog(index JournalIndex) int64 { return InLog(j.logs, index) }
+func (j *journal) InLog(index JournalIndex) int64 { return InLog(j.logs, index) }
 
 // append adds a leaf to the journal and returns its index there and its hash.
 func (j *journal) append(leaf []byte, touched []audit.Change) (JournalIndex, merkle.Hash) {
@@ -189,9 +189,9 @@ func (b *Books) Grant(id string) (Grant, bool) { return b.grants.Get(id) }
 
 func (b *Books) putGrant(g Grant) { b.grants.Put(g.ID, g) }
 
-// change returns the entry that made a version of an account, of this
+// Change returns the entry that made a version of an account, of this
 // transaction or of an earlier one.
-func (b *Books) change(n Name, version uint64) (index JournalIndex, leaf []byte, err error) {
+func (b *Books) Change(n Name, version uint64) (index JournalIndex, leaf []byte, err error) {
 	if !b.accounts.Asked(n) {
 		return 0, nil, b.Failed()
 	}

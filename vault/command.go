@@ -132,7 +132,7 @@ func (c *Command) decide(b *Books, denials *flood.DenialBatch) (atm.Status, erro
 		entry.Status = &b.answer
 	}
 	if first != nil {
-		entry.ReplayOf, entry.Assertion = b.inLog(first.Index), nil
+		entry.ReplayOf, entry.Assertion = b.InLog(first.Index), nil
 		b.tally.replays++
 	}
 	if c.Note != nil {
@@ -148,7 +148,7 @@ func (c *Command) decide(b *Books, denials *flood.DenialBatch) (atm.Status, erro
 	if first != nil {
 		return answer, nil // with the receipt of the first time
 	}
-	answer.Receipt = audit.Receipt(b.inLog(index), sum)
+	answer.Receipt = audit.Receipt(b.InLog(index), sum)
 	if c.idempotent() && answer.Code.Remembered() {
 		b.remember(c.Request.Key, index, leaf)
 	}
@@ -202,6 +202,6 @@ func (c *Command) replay(b *Books, first Remembered) (atm.Status, *Remembered, e
 			nil, nil
 	}
 	status := *entry.Status
-	status.Receipt = audit.Receipt(b.inLog(first.Index), merkle.LeafHash(first.Leaf))
+	status.Receipt = audit.Receipt(b.InLog(first.Index), merkle.LeafHash(first.Leaf))
 	return status, &first, nil
 }

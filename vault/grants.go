@@ -120,3 +120,24 @@ func (r Granted) Decide(b *Books) atm.Status {
 	}
 	return status
 }
+
+// RevokeGrant makes a grant that the party gave count no longer.
+type RevokeGrant struct {
+	Party
+	Grant string
+}
+
+// Keys implements Rule.
+func (r RevokeGrant) Keys(k *Keys) {
+	k.Grants = append(k.Grants, r.Grant)
+}
+
+// Decide implements Rule.
+func (r RevokeGrant) Decide(b *Books) atm.Status {
+	g, known := b.Grant(r.Grant)
+	if !known || r.Owner != "" && r.Owner != g.Grantor {
+		return refuse(atm.AccountNotFound, "There is no grant "+r.Grant)
+	}
+	b.People.Revoke(people.TokenRevocation("", r.Grant))
+	return ok("")
+}

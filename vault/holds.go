@@ -47,7 +47,8 @@ type Pending struct {
 	Expires time.Time // in UTC, to the second
 }
 
-func (p Pending) alive(now time.Time) bool { return now.Before(p.Expires) }
+// Alive reports whether the hold may be captured at an instant.
+func (p Pending) Alive(now time.Time) bool { return now.Before(p.Expires) }
 
 // maxPending bounds the holds in the record of one account.
 const maxPending = 1000
@@ -57,7 +58,7 @@ const maxPending = 1000
 func drop(pending []Pending, id HoldID, now time.Time) []Pending {
 	var left []Pending
 	for _, p := range pending {
-		if p.ID != id && p.alive(now) {
+		if p.ID != id && p.Alive(now) {
 			left = append(left, p)
 		}
 	}
@@ -188,14 +189,14 @@ func (p Party) pending(b *Books, id HoldID) (Hold, Account, atm.Status, bool) {
 		return h, Account{}, NoHold(), false
 	}
 	a := b.Account(h.Account)
-	if !p.reaches(a) {
+	if !p.Reaches(a) {
 		return h, a, NoHold(), false
 	}
 	if h.State != HoldPending {
 		return h, a, refuse(atm.HoldNotPending, "The hold is no longer pending"), false
 	}
 	for _, entry := range a.Pending {
-		if entry.ID == id && entry.alive(b.Now) {
+		if entry.ID == id && entry.Alive(b.Now) {
 			return h, a, atm.Status{}, true
 		}
 	}

@@ -49,6 +49,9 @@ func NotFound(account string) atm.Status {
 	return refuse(atm.AccountNotFound, "Account "+account+" was not found")
 }
 
+// BadCursor answers a page or a range that makes no sense.
+func BadCursor(reason string) atm.Status { return refuse(atm.CursorInvalid, reason) }
+
 // Unknown is NotFound in the words that inquiry has had since 2013.
 func Unknown(account string) atm.Status {
 	return refuse(atm.AccountNotFound, "Unknown account "+account)
@@ -58,15 +61,15 @@ func Unknown(account string) atm.Status {
 // account when Owner is empty.
 type Party struct{ Owner string }
 
-// reaches reports whether a exists and p may use it.
-func (p Party) reaches(a Account) bool {
+// Reaches reports whether a exists and p may use it.
+func (p Party) Reaches(a Account) bool {
 	return a.Version > 0 && (p.Owner == "" || p.Owner == a.Owner)
 }
 
 // usable reports why a may not take part in a movement.
 func (p Party) usable(a Account) (atm.Status, bool) {
 	switch {
-	case !p.reaches(a):
+	case !p.Reaches(a):
 		return NotFound(string(a.Name)), false
 	case a.Standing == Closed:
 		return accountClosed(a), false
@@ -106,7 +109,7 @@ func (r Inquiry) Keys(k *Keys) { k.accounts(r.Account) }
 func (r Inquiry) Decide(b *Books) atm.Status {
 	a := b.Account(r.Account)
 	switch {
-	case !r.reaches(a):
+	case !r.Reaches(a):
 		return Unknown(string(r.Account))
 	case a.Standing == Closed:
 		return accountClosed(a)

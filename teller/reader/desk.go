@@ -8,6 +8,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/teller/lookup"
 	"example.com/atm/vault"
+	"example.com/atm/vault/query"
 )
 
 // A Holding is an account as it is found at a desk.
@@ -67,6 +68,6 @@ func (r *Reader) Held(ctx context.Context, caller *atm.Caller, number string) (h
 		return 0, nil, err
 	}
 	now := time.Now()
-	holds, _, _ = a.PendingAfter(0, maxFound, now)
+	holds, _, _ = query.PendingAfter(&a, 0, maxFound, now)
 	return a.Balance - a.Available(now), holds, nil
 }

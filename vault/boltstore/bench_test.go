@@ -15,6 +15,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
+	"example.com/atm/vault/query"
 	"example.com/atm/vault/vaulttest"
 )
 
@@ -165,7 +166,7 @@ func BenchmarkHistory(b *testing.B) {
 			return depositTo(1)
 		})
 		middle := time.Unix(clock.Load()/2, 0)
-		for name, r := range map[string]vault.Statement{
+		for name, r := range map[string]query.Statement{
 			"newest": {Account: "1", Limit: 50},
 			"middle": {Account: "1", Limit: 50, Cursor: fmt.Sprintf("1.%d", entries/2)},
 			"time":   {Account: "1", Limit: 50, From: middle.Add(-time.Hour), To: middle},

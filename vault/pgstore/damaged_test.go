@@ -8,6 +8,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/vault"
 	"example.com/atm/vault/pgstore/pgtest"
+	"example.com/atm/vault/query"
 	"example.com/atm/vault/requestid"
 	"example.com/atm/vault/vaulttest"
 )
@@ -19,7 +20,7 @@ func TestDamagedRowFailsItsOwnOperationsAlone(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Shared(t)
 	statement := func(n string) vault.Rule {
-		return vault.Statement{Account: vault.Name(n), Limit: 50}
+		return query.Statement{Account: vault.Name(n), Limit: 50}
 	}
 	command := func(rule vault.Rule, op atm.Operation) vault.Command {
 		c := deposit("2", 1)

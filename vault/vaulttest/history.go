@@ -10,6 +10,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/vault"
+	"example.com/atm/vault/query"
 )
 
 // testHistory asks for the entries of every version, from every version
@@ -70,7 +71,7 @@ func testHistory(t *testing.T, p Place) {
 }
 
 // statement asks for a page as the teller does.
-func statement(t testing.TB, store vault.Store, r vault.Statement) vault.Command {
+func statement(t testing.TB, store vault.Store, r query.Statement) vault.Command {
 	t.Helper()
 	if r.Limit == 0 {
 		r.Limit = 50
@@ -161,7 +162,7 @@ func (s *statements) minute(i int) time.Time {
 }
 
 // read reads all pages of a statement, the oldest line first.
-func (s *statements) read(t *testing.T, r vault.Statement) (lines []line, opening, closing string) {
+func (s *statements) read(t *testing.T, r query.Statement) (lines []line, opening, closing string) {
 	t.Helper()
 	for range 200 {
 		page := must(t, s.ledger, statement(t, s.store, r)).Result
@@ -209,7 +210,7 @@ func testStatement(t *testing.T, p Place) {
 	s, all := openStatements(t, p)
 	want, wantOpening, wantClosing := between(all, 0, 120)
 	for _, limit := range []int{1, 7, 50, 500} {
-		lines, opening, closing := s.read(t, vault.Statement{Account: "1", Limit: limit})
+		lines, opening, closing := s.read(t, query.Statement{Account: "1", Limit: limit})
 		if !slices.Equal(lines, want) || opening != wantOpening || closing != wantClosing {
 			t.Fatalf("limit %d: %v from %s to %s\nwant %v from %s to %s", limit, lines, opening,
 				closing, want, wantOpening, wantClosing)
@@ -218,7 +219,7 @@ func testStatement(t *testing.T, p Place) {
 	for from := -1; from <= 121; from += 7 {
 		for to := from; to <= 122; to += 9 {
 			want, wantOpening, wantClosing := between(all, from, to)
-			lines, opening, closing := s.read(t, vault.Statement{
+			lines, opening, closing := s.read(t, query.Statement{
 				Account: "1", Limit: 10, From: s.minute(from), To: s.minute(to),
 			})
 			if !slices.Equal(lines, want) || opening != wantOpening || closing != wantClosing {
@@ -228,11 +229,11 @@ func testStatement(t *testing.T, p Place) {
 		}
 	}
 	for _, cursor := range []string{"x", "1.0", "1.999", "2.1", "1.-1", "1."} {
-		refused(t, s.ledger, statement(t, s.store, vault.Statement{Account: "1", Cursor: cursor}),
+		refused(t, s.ledger, statement(t, s.store, query.Statement{Account: "1", Cursor: cursor}),
 			atm.CursorInvalid)
 	}
-	refused(t, s.ledger, statement(t, s.store, vault.Statement{Account: "3"}), atm.AccountNotFound)
-	refused(t, s.ledger, statement(t, s.store, vault.Statement{
+	refused(t, s.ledger, statement(t, s.store, query.Statement{Account: "3"}), atm.AccountNotFound)
+	refused(t, s.ledger, statement(t, s.store, query.Statement{
 		Account: "1", Party: vault.Party{Owner: "user:eve"},
 	}), atm.AccountNotFound)
 }
@@ -262,7 +263,7 @@ func testStatementWhileBusy(t *testing.T, p Place) {
 		t.Fatal(err)
 	}
 	for range 50 {
-		s := must(t, l, statement(t, store, vault.Statement{Account: "1", Limit: 20}))
+		s := must(t, l, statement(t, store, query.Statement{Account: "1", Limit: 20}))
 		var index int64
 		if _, err := fmt.Sscan(s.Receipt, &index); err != nil {
 			t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/vault"
 	"example.com/atm/vault/people"
+	"example.com/atm/vault/query"
 )
 
 // testIssuedTokens issues a token and a grant, and finds in the store what they are for.
@@ -32,7 +33,7 @@ func testIssuedTokens(t *testing.T, p Place) {
 		Grant: "G",
 	}), atm.AccountNotFound)
 	refused(t, l, op(atm.GrantRevoke, vault.RevokeGrant{Grant: "T"}), atm.AccountNotFound)
-	listed := must(t, l, op(atm.GrantList, vault.ListGrants{
+	listed := must(t, l, op(atm.GrantList, query.ListGrants{
 		IDs:     []string{"G", "T"},
 		Account: "100",
 	}))

@@ -8,6 +8,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/vault"
+	"example.com/atm/vault/query"
 )
 
 func testTransfer(t *testing.T, p Place) {
@@ -59,7 +60,7 @@ func testHolds(t *testing.T, p Place) {
 	refused(t, l, withdraw("1", 401), atm.InsufficientFunds)
 	refused(t, l, authorize("1", 401, time.Hour), atm.InsufficientFunds)
 	must(t, l, withdraw("1", 100))
-	refused(t, l, op(atm.Release, vault.ShowHold{Hold: 9999}), atm.HoldNotFound)
+	refused(t, l, op(atm.Release, query.ShowHold{Hold: 9999}), atm.HoldNotFound)
 	refused(t, l, release("h9999"), atm.HoldNotFound)
 	refused(t, l, capture(hold, 601), atm.HoldAmountExceeded)
 

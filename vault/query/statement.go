@@ -1,4 +1,5 @@
-package vault
+// Package query has the rules that answer what records and the journal say, and change nothing.
+package query
 
 import (
 	"fmt"
@@ -9,6 +10,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/vault"
 )
 
 // StatementMost is the largest number of entries on a page of a statement.
@@ -23,8 +25,8 @@ const readTogether = 32
 
 // A Statement lists the movements of an account, newest first.
 type Statement struct {
-	Party
-	Account Name
+	vault.Party
+	Account vault.Name
 
 	// Limit is the number of entries on the page, at least 1.
 	Limit int
@@ -44,7 +46,7 @@ type Statement struct {
 
 // A StatementRow is what one version of an account's record was made by.
 type StatementRow struct {
-	Index        JournalIndex // in the journal
+	Index        vault.JournalIndex // in the journal
 	Time         time.Time
 	Operation    atm.Operation
 	Amount       atm.Amount // what the balance grew by
@@ -54,19 +56,19 @@ type StatementRow struct {
 }
 
 // Keys implements Rule.
-func (r Statement) Keys(k *Keys) { k.accounts(r.Account) }
+func (r Statement) Keys(k *vault.Keys) { k.Accounts = append(k.Accounts, r.Account) }
 
 // Decide implements Rule.
-func (r Statement) Decide(b *Books) atm.Status {
+func (r Statement) Decide(b *vault.Books) atm.Status {
 	a := b.Account(r.Account)
-	if !r.reaches(a) {
-		return NotFound(string(r.Account))
+	if !r.Reaches(a) {
+		return vault.NotFound(string(r.Account))
 	}
-	return r.page(a, b.inLog, func(version uint64) StatementRow {
+	return r.page(a, b.InLog, func(version uint64) StatementRow {
 		if row, read := r.Read[version]; read {
 			return row
 		}
-		index, leaf, err := b.change(r.Account, version)
+		index, leaf, err := b.Change(r.Account, version)
 		var row StatementRow
 		if err == nil {
 			row, err = rowOf(r.Account, version, index, leaf)
@@ -79,12 +81,14 @@ func (r Statement) Decide(b *Books) atm.Status {
 }
 
 // Prepare reads ahead what Decide will look at, outside of the committer.
-func (r *Statement) Prepare(history History) error {
+func (r *Statement) Prepare(history vault.History) error {
 	r.Read = make(map[uint64]StatementRow)
 	var newest uint64
 	var failed error
 	read := func(from uint64, rows int) {
-		err := history(r.Account, from, func(version uint64, index JournalIndex, leaf []byte) bool {
+		err := history(r.Account, from, func(version uint64, index vault.JournalIndex,
+			leaf []byte,
+		) bool {
 			newest = max(newest, version)
 			if _, known := r.Read[version]; !known {
 				row, err := rowOf(r.Account, version, index, leaf)
@@ -102,10 +106,10 @@ func (r *Statement) Prepare(history History) error {
 		}
 	}
 	read(1<<63, 1)
-	a := Account{Name: r.Account, Version: newest, Balance: r.Read[newest].Balance}
+	a := vault.Account{Name: r.Account, Version: newest, Balance: r.Read[newest].Balance}
 	var before uint64 // the version that was looked at before
 	// Nobody sees this page, so any index will do.
-	asItIs := func(index JournalIndex) int64 { return int64(index) }
+	asItIs := func(index vault.JournalIndex) int64 { return int64(index) }
 	r.page(a, asItIs, func(version uint64) StatementRow {
 		if _, known := r.Read[version]; !known && failed == nil {
 			rows := 1
@@ -122,7 +126,7 @@ func (r *Statement) Prepare(history History) error {
 
 // page makes the answer. row returns the row of a version, and inLog the index
 // to show for one in the journal.
-func (r *Statement) page(a Account, inLog func(JournalIndex) int64,
+func (r *Statement) page(a vault.Account, inLog func(vault.JournalIndex) int64,
 	row func(uint64) StatementRow,
 ) atm.Status {
 	// The range is of the versions from first to last.
@@ -149,7 +153,7 @@ func (r *Statement) page(a Account, inLog func(JournalIndex) int64,
 	if r.Cursor != "" {
 		var valid bool
 		if at, valid = r.version(r.Cursor); !valid || at > last || at < first {
-			return BadCursor("The cursor is none of this account and range")
+			return vault.BadCursor("The cursor is none of this account and range")
 		}
 	}
 	var entries []atm.Record
@@ -179,9 +183,6 @@ func (r *Statement) version(cursor string) (uint64, bool) {
 	return v, found && err == nil
 }
 
-// BadCursor answers a statement whose page or range makes no sense.
-func BadCursor(reason string) atm.Status { return refuse(atm.CursorInvalid, reason) }
-
 // newestVersion returns the largest version up to newest for which before
 // holds, and 0 when there is none. It looks at versions that do not depend on
 // newest, but for a few, so that it finds them read when it looks again.
@@ -199,7 +200,9 @@ func newestVersion(newest uint64, before func(uint64) bool) uint64 {
 }
 
 // rowOf reads the row of a version from the entry that made it.
-func rowOf(n Name, version uint64, index JournalIndex, leaf []byte) (StatementRow, error) {
+func rowOf(n vault.Name, version uint64, index vault.JournalIndex, leaf []byte) (StatementRow,
+	error,
+) {
 	entry, err := audit.ParseEntry(leaf)
 	if err != nil {
 		return StatementRow{}, fmt.Errorf("entry %d: %w", index, err)
@@ -212,7 +215,7 @@ func rowOf(n Name, version uint64, index JournalIndex, leaf []byte) (StatementRo
 	}
 	found := false
 	for _, c := range entry.State {
-		if Name(c.Account) != n {
+		if vault.Name(c.Account) != n {
 			row.Counterparty = c.Account
 		} else if c.Version == version {
 			row.Amount, row.Balance, found = c.After-c.Before, c.After, true
@@ -236,3 +239,5 @@ func (s StatementRow) record(index int64) atm.Record {
 		{Name: "memo", Value: s.Memo},
 	}
 }
+
+func ok(result any) atm.Status { return atm.Status{Code: atm.OK, Result: result} }

@@ -1,4 +1,4 @@
-package vault
+package query
 
 import (
 	"testing"
@@ -6,6 +6,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/vault"
 )
 
 // TestStatementPageReadsABoundedNumberOfRows asks for the movements of an account on which
@@ -14,8 +15,8 @@ import (
 func TestStatementPageReadsABoundedNumberOfRows(t *testing.T) {
 	const changes = 3000
 	read := 0
-	history := func(account Name, from uint64,
-		yield func(uint64, JournalIndex, []byte) bool,
+	history := func(account vault.Name, from uint64,
+		yield func(uint64, vault.JournalIndex, []byte) bool,
 	) error {
 		for version := min(from, changes); version > 0; version-- {
 			read++
@@ -36,7 +37,7 @@ func TestStatementPageReadsABoundedNumberOfRows(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			if !yield(version, JournalIndex(version), leaf) {
+			if !yield(version, vault.JournalIndex(version), leaf) {
 				return nil
 			}
 		}
@@ -53,8 +54,8 @@ func TestStatementPageReadsABoundedNumberOfRows(t *testing.T) {
 			if most := 1 + limit + passedOver + readTogether; read > most {
 				t.Fatalf("a page of %d reads %d rows, more than %d", limit, read, most)
 			}
-			status := r.page(Account{Name: "100", Version: changes, Balance: 500},
-				func(i JournalIndex) int64 { return int64(i) },
+			status := r.page(vault.Account{Name: "100", Version: changes, Balance: 500},
+				func(i vault.JournalIndex) int64 { return int64(i) },
 				func(version uint64) StatementRow {
 					row, known := r.Read[version]
 					if !known {
