@@ -29,6 +29,7 @@ const (
 	Release   Operation = "release"
 	Statement Operation = "statement"
 	Receipt   Operation = "receipt"
+	ShowEntry Operation = "entry"
 )
 
 // The operations of administration. They move no customer's money, except for the opening

@@ -21,12 +21,9 @@ var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 		atm.Teller:   atm.Everywhere,
 		atm.Auditor:  atm.Everywhere,
 	},
-	atm.Receipt: {
-		atm.Customer: atm.Owned,
-		atm.Teller:   atm.Everywhere,
-		atm.Auditor:  atm.Everywhere,
-	},
-	atm.Whoami: everybody,
+	atm.Receipt:   receipts,
+	atm.ShowEntry: receipts,
+	atm.Whoami:    everybody,
 
 	atm.AccountOpen:     operator,
 	atm.AccountShow:     operator,
@@ -85,6 +82,11 @@ var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 
 // movement is for operations that move money: the accounts from which a role may move it.
 var movement = map[atm.Role]atm.Reach{atm.Customer: atm.Owned, atm.Teller: atm.Everywhere}
+
+// receipts is for seeing one entry of the audit log, or its proof.
+var receipts = map[atm.Role]atm.Reach{
+	atm.Customer: atm.Owned, atm.Teller: atm.Everywhere, atm.Auditor: atm.Everywhere,
+}
 
 // everybody is for operations about the caller alone.
 var everybody = map[atm.Role]atm.Reach{

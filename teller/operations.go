@@ -124,6 +124,7 @@ func signIns(rule func(context.Context, people.Store, sessions.Call) (vault.Rule
 
 var reads = map[atm.Operation]func(context.Context, *Teller, *input) (atm.Status, error){
 	atm.Receipt:       receipt,
+	atm.ShowEntry:     showEntry,
 	atm.AuditList:     listEntries,
 	atm.AuditBalances: hashBalances,
 }
@@ -287,7 +288,7 @@ func (in *input) statementRange(r *query.Statement) (vault.Rule, error) {
 		}
 		var want atm.Kind
 		switch m.Name {
-		case "limit":
+		case "limit", "proof":
 			want = atm.Int
 		case "cursor", "from", "to":
 			want = atm.String
@@ -305,6 +306,10 @@ func (in *input) statementRange(r *query.Statement) (vault.Rule, error) {
 				return vault.Refusal(vault.BadCursor("limit is a number from 1 to 500")), nil
 			}
 			r.Limit = int(min(n, query.StatementMost))
+		case "proof":
+			if r.Proof = m.Arg.Text == "1"; !r.Proof && m.Arg.Text != "0" {
+				return vault.Refusal(vault.BadCursor("proof is 1 or 0")), nil
+			}
 		case "cursor":
 			r.Cursor = m.Arg.Text
 		case "from":

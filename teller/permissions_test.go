@@ -40,6 +40,7 @@ var decided = []decision{
 	{atm.Release, [...]atm.Reach{own, all, no, no, no}, false, onHold},
 	{atm.Statement, [...]atm.Reach{own, all, all, no, no}, false, onAccount()},
 	{atm.Receipt, [...]atm.Reach{own, all, all, no, no}, false, onEntry},
+	{atm.ShowEntry, [...]atm.Reach{own, all, all, no, no}, false, onEntry},
 	{atm.Whoami, [...]atm.Reach{own, own, own, own, own}, false, nil},
 
 	{atm.AccountOpen, [...]atm.Reach{no, no, no, all, no}, false, nil},

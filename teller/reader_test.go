@@ -64,6 +64,10 @@ func TestSlipShowsNothingOfAccountsOfOthers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			line := b.do(tt.caller, atm.ShowEntry, text(strconv.FormatInt(tt.index, 10)))
+			if (line.Code == atm.OK) != tt.whole || tt.whole && line.Result != string(s.Leaf) {
+				t.Errorf("the line of the entry is answered %s %q", line.Code, line.Result)
+			}
 			if s == nil || !tt.seen {
 				if (s != nil) != tt.seen {
 					t.Fatalf("there is a slip: %t, want %t", s != nil, tt.seen)

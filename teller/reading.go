@@ -31,9 +31,34 @@ func (t *Teller) beginRead(ctx context.Context, in *input) (Reply, error) {
 // may not see: the answer does not tell which.
 var noEntry = atm.Status{Code: atm.CursorInvalid, Reason: "There is no such entry", Result: ""}
 
-func receipt(ctx context.Context, t *Teller, in *input) (atm.Status, error) {
+// showEntry carries out ShowEntry.
+func showEntry(ctx context.Context, t *Teller, in *input) (atm.Status, error) {
+	index, ok := in.index()
+	if !ok {
+		return noEntry, nil
+	}
+	slip, err := t.Slip(ctx, in.caller, index)
+	switch {
+	case err != nil || slip == nil:
+		return noEntry, err
+	case slip.Leaf == nil:
+		return atm.Status{
+			Code:   atm.CursorInvalid,
+			Reason: "The entry says more than you may see; its receipt proves it", Result: "",
+		}, nil
+	}
+	return atm.Status{Code: atm.OK, Result: string(slip.Leaf)}, nil
+}
+
+// index reads the first argument as the index of an entry.
+func (in *input) index() (int64, bool) {
 	index, err := strconv.ParseInt(in.args[0].Text, 10, 64)
-	if err != nil || index < 0 {
+	return index, err == nil && index >= 0
+}
+
+func receipt(ctx context.Context, t *Teller, in *input) (atm.Status, error) {
+	index, ok := in.index()
+	if !ok {
 		return noEntry, nil
 	}
 	leaf, err := t.Entry(ctx, in.caller, index)

@@ -23,6 +23,7 @@ const (
 	recordBytes = 2 << 10
 	grantBytes  = 3 << 10 // a row of grants, which has their accounts
 	proofBytes  = 16 << 10
+	entryBytes  = 48 << 10  // the longest entry, with each character escaped
 	issueBytes  = 16 << 10  // a certificate and its authority
 	crlBytes    = 1 << 20   // 15,000 revoked certificates
 	statusBytes = 256 << 10 // replicas are called by their folders, which are long paths

@@ -85,7 +85,8 @@ var (
 		Name: "range", Kinds: []atm.Kind{atm.Struct}, Optional: true,
 		Help: "limit, the entries on the page, 1 to 500, 50 when left out; cursor, next of the " +
 			"page before; " +
-			"from and to, times in RFC 3339, both inclusive.",
+			"from and to, times in RFC 3339, both inclusive; proof 1 lists what moved no money " +
+			"too, and adds version and leaf to each entry, so that their receipts prove the page.",
 		Example: atm.Arg{
 			Kind:    atm.Struct,
 			Members: []atm.Member{{Name: "limit", Arg: atm.Arg{Kind: atm.Int, Text: "10"}}},
@@ -169,6 +170,17 @@ var money = []Method{
 			Example: atm.Arg{Kind: atm.Int, Text: "4"},
 		}},
 		answer: atMost(proofBytes),
+	},
+	{
+		Name: atm.ShowEntry,
+		Help: "Tells the line of an entry of the audit log, which its receipt proves, to those " +
+			"who may see all that it says.",
+		Params: []Param{{
+			Name: "index", Kinds: []atm.Kind{atm.Int, atm.String},
+			Help:    "Index of the entry, the first word of a receipt.",
+			Example: atm.Arg{Kind: atm.Int, Text: "4"},
+		}},
+		answer: atMost(entryBytes),
 	},
 	{
 		Name:       atm.Whoami,

@@ -10,6 +10,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
 )
 
@@ -39,6 +40,10 @@ type Statement struct {
 	// of the places with its time.
 	From, To time.Time
 
+	// Proof lists every version, also those that moved no money, with its number and the hash of
+	// its entry: a receipt of each row and of the answer then proves the page.
+	Proof bool
+
 	// Read are rows that were read before, by version, so that the committer
 	// need not: it reads only those that came later. Prepare fills it.
 	Read map[uint64]StatementRow
@@ -53,6 +58,9 @@ type StatementRow struct {
 	Balance      atm.Amount // after it
 	Counterparty string     // the other account; empty when no money moved
 	Memo         string     // empty for none
+
+	version uint64
+	leaf    merkle.Hash
 }
 
 // Keys implements Rule.
@@ -71,7 +79,7 @@ func (r Statement) Decide(b *vault.Books) atm.Status {
 		index, leaf, err := b.Change(r.Account, version)
 		var row StatementRow
 		if err == nil {
-			row, err = rowOf(r.Account, version, index, leaf)
+			row, err = RowOf(r.Account, version, index, leaf)
 		}
 		if err != nil {
 			b.Fail(err)
@@ -91,7 +99,7 @@ func (r *Statement) Prepare(history vault.History) error {
 		) bool {
 			newest = max(newest, version)
 			if _, known := r.Read[version]; !known {
-				row, err := rowOf(r.Account, version, index, leaf)
+				row, err := RowOf(r.Account, version, index, leaf)
 				if err != nil {
 					failed = err
 					return false
@@ -159,8 +167,13 @@ func (r *Statement) page(a vault.Account, inLog func(vault.JournalIndex) int64,
 	var entries []atm.Record
 	for looked := 0; at >= first && len(entries) < r.Limit && looked < r.Limit+
 		passedOver; looked++ {
-		if s := row(at); s.Amount != 0 || at == 1 {
-			entries = append(entries, s.record(inLog(s.Index)))
+		if s := row(at); s.Amount != 0 || at == 1 || r.Proof {
+			record := s.record(inLog(s.Index))
+			if r.Proof {
+				record = append(record, atm.Field{Name: "version", Value: int64(s.version)},
+					atm.Field{Name: "leaf", Value: s.leaf.String()})
+			}
+			entries = append(entries, record)
 		}
 		at--
 	}
@@ -199,15 +212,18 @@ func newestVersion(newest uint64, before func(uint64) bool) uint64 {
 	return v
 }
 
-// rowOf reads the row of a version from the entry that made it.
-func rowOf(n vault.Name, version uint64, index vault.JournalIndex, leaf []byte) (StatementRow,
+// RowOf reads the row of a version from the entry that made it.
+func RowOf(n vault.Name, version uint64, index vault.JournalIndex, leaf []byte) (StatementRow,
 	error,
 ) {
 	entry, err := audit.ParseEntry(leaf)
 	if err != nil {
 		return StatementRow{}, fmt.Errorf("entry %d: %w", index, err)
 	}
-	row := StatementRow{Index: index, Time: entry.Time, Operation: entry.Operation}
+	row := StatementRow{
+		Index: index, Time: entry.Time, Operation: entry.Operation, version: version,
+		leaf: merkle.LeafHash(leaf),
+	}
 	for _, arg := range entry.Args {
 		if arg.Name == atm.MemoArg {
 			row.Memo = arg.Value
