@@ -27,11 +27,16 @@ func of(name string) *time.Location {
 	return location
 }
 
-// Day is the day of t by the calendar of a zone that is Known, since 1970.
-func Day(t time.Time, name string) int64 {
-	if location := of(name); location != nil {
-		t = t.In(location)
+// Location is the time zone of this name, and UTC when it is not Known.
+func Location(name string) *time.Location {
+	if location := of(name); location != nil && name != "Local" {
+		return location
 	}
-	year, month, date := t.Date()
+	return time.UTC
+}
+
+// Day is the day of t by the calendar of a zone, since 1970.
+func Day(t time.Time, name string) int64 {
+	year, month, date := t.In(Location(name)).Date()
 	return time.Date(year, month, date, 0, 0, 0, 0, time.UTC).Unix() / (24 * 60 * 60)
 }
