@@ -30,6 +30,8 @@ const (
 	Statement Operation = "statement"
 	Receipt   Operation = "receipt"
 	ShowEntry Operation = "entry"
+
+	Certificate Operation = "certificate"
 )
 
 // The operations of administration. They move no customer's money, except for the opening

@@ -65,6 +65,7 @@ var places = map[string][]string{
 	"audit/merkle":            {},
 	"audit/checkpoint":        {"audit/merkle"},
 	"audit/assertion":         {"", "audit"},
+	"audit/certificate":       {"", "audit"},
 	"audit/balances":          {"", "audit"},
 	"audit/search":            {"", "audit"},
 	"audit/flood":             {"", "audit"},

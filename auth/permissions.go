@@ -23,7 +23,13 @@ var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 	},
 	atm.Receipt:   receipts,
 	atm.ShowEntry: receipts,
-	atm.Whoami:    everybody,
+	atm.Certificate: {
+		atm.Customer: atm.Owned,
+		atm.Teller:   atm.Everywhere,
+		atm.Auditor:  atm.Everywhere,
+		atm.Operator: atm.Everywhere,
+	},
+	atm.Whoami: everybody,
 
 	atm.AccountOpen:     operator,
 	atm.AccountShow:     operator,
