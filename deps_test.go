@@ -112,6 +112,9 @@ var places = map[string][]string{
 		"audit", "auth", "vault", "vault/pgstore", "cmd/internal/datadir", "cmd/internal/keys",
 		"cmd/internal/roster", "cmd/internal/storage", "internal",
 	},
+	"cmd/internal/documents": {
+		"", "audit", "client", "vault", "cmd/internal/exit", "internal",
+	},
 	"cmd/internal/browse":     {"client", "cmd/internal/exit"},
 	"cmd/internal/ctl":        {"*"},
 	"cmd/internal/daemon":     {"*"},
