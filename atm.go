@@ -31,7 +31,20 @@ const (
 	Receipt   Operation = "receipt"
 	ShowEntry Operation = "entry"
 
-	Certificate Operation = "certificate"
+	Reverse       Operation = "reverse"
+	MandateCreate Operation = "mandate.create"
+	MandateList   Operation = "mandate.list"
+	MandateRevoke Operation = "mandate.revoke"
+	Collect       Operation = "collect"
+	OrderCreate   Operation = "order.create"
+	OrderList     Operation = "order.list"
+	OrderShow     Operation = "order.show"
+	OrderCancel   Operation = "order.cancel"
+	Notify        Operation = "note"
+	Notices       Operation = "notices"
+
+	// OrderPay is the server making the payment of a standing order. It is no method.
+	OrderPay Operation = "order.pay"
 )
 
 // The operations of administration. They move no customer's money, except for the opening
@@ -137,6 +150,13 @@ const (
 	BalanceTooLarge       Code = "BALANCE_TOO_LARGE"
 	SameAccount           Code = "SAME_ACCOUNT"
 	MemoInvalid           Code = "MEMO_INVALID"
+	EntryNotFound         Code = "ENTRY_NOT_FOUND"
+	NotReversible         Code = "NOT_REVERSIBLE"
+	ReversalExceeded      Code = "REVERSAL_EXCEEDED"
+	MandateNotFound       Code = "MANDATE_NOT_FOUND"
+	MandateExceeded       Code = "MANDATE_EXCEEDED"
+	MandateEnded          Code = "MANDATE_ENDED"
+	OrderNotFound         Code = "ORDER_NOT_FOUND"
 	LimitPerOperation     Code = "LIMIT_PER_OPERATION"
 	LimitDailyAmount      Code = "LIMIT_DAILY_AMOUNT"
 	LimitDailyCount       Code = "LIMIT_DAILY_COUNT"

@@ -80,6 +80,12 @@ type Entry struct {
 	// entries, and in entries of holds that were written before the field existed.
 	Expires time.Time
 
+	// Reverses is the index of the entry whose money the entry gives back; 0 for none, since the
+	// first entry of a log moves nothing. Debtor is the subject that gave the mandate by which
+	// the entry collects; empty for none.
+	Reverses int64
+	Debtor   string
+
 	// Summary counts failed sign-ins, or denials, that have no entries of their own.
 	Summary *Summary
 
@@ -159,6 +165,9 @@ func (e *Entry) Append(b []byte) ([]byte, error) {
 		w.field("code", string(e.Status.Code))
 	}
 	e.appendCredential(&w)
+	if e.Debtor != "" {
+		w.field("debtor", e.Debtor)
+	}
 	w.field("ev", string(e.Event))
 	if !e.Expires.IsZero() {
 		w.time("expires", e.Expires)
@@ -184,7 +193,11 @@ func (e *Entry) Append(b []byte) ([]byte, error) {
 		w.field("request", e.Request)
 	}
 	if e.Status != nil {
-		w.field("result", ResultText(e.Status.Result))
+		w.field("result", resultText(e.Status.Result))
+	}
+	if e.Reverses > 0 {
+		w.key("reverses")
+		w.int(e.Reverses)
 	}
 	e.appendSettings(&w)
 	e.appendSource(&w)
@@ -379,6 +392,7 @@ type wire struct {
 		Key     string `json:"kid"`
 		Person  string `json:"sub"`
 	} `json:"cred"`
+	Debtor    string            `json:"debtor"`
 	Event     Event             `json:"ev"`
 	Expires   string            `json:"expires"`
 	First     string            `json:"first"`
@@ -390,6 +404,7 @@ type wire struct {
 	ReplayOf  *int64            `json:"replay_of"`
 	Request   string            `json:"request"`
 	Result    string            `json:"result"`
+	Reverses  int64             `json:"reverses"`
 	Settings  map[string]string `json:"settings"`
 	Source    *struct {
 		IP string `json:"ip"`
@@ -428,6 +443,7 @@ func ParseEntry(leaf []byte) (*Entry, error) {
 	}
 	e := &Entry{
 		ID: in.ID, Event: in.Event, Operation: in.Operation, Request: in.Request, ReplayOf: -1,
+		Reverses: in.Reverses, Debtor: in.Debtor,
 	}
 	if in.ReplayOf != nil {
 		e.ReplayOf = *in.ReplayOf
@@ -497,8 +513,8 @@ func (e *Entry) parseRest(in *wire) error {
 		}
 	}
 	for _, c := range in.State {
-		before, okBefore := ParseMoney(c.Before)
-		after, okAfter := ParseMoney(c.After)
+		before, okBefore := parseMoney(c.Before)
+		after, okAfter := parseMoney(c.After)
 		if !okBefore || !okAfter {
 			return errors.New("audit entry: a balance is not a decimal")
 		}

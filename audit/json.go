@@ -179,23 +179,18 @@ func writeArray[T any](w *writer, items []T) {
 	w.close(']')
 }
 
-// ResultText is a result as an entry keeps it: a string unchanged, anything else as the hash of
+// resultText is a result as an entry keeps it: a string unchanged, anything else as the hash of
 // its canonical JSON.
-func ResultText(result any) string {
+func resultText(result any) string {
 	switch v := result.(type) {
 	case nil:
 		return ""
 	case string:
 		return v
 	}
-	return hashText(AppendResult(nil, result))
-}
-
-// AppendResult appends a result of an operation in canonical JSON (RFC 8785).
-func AppendResult(b []byte, result any) []byte {
-	w := writer{b: b}
+	var w writer
 	w.value(result)
-	return w.b
+	return hashText(w.b)
 }
 
 func hashText(data []byte) string {
@@ -222,8 +217,8 @@ func abbreviate(s string) string {
 	return s
 }
 
-// ParseMoney parses what atm.Amount.String writes.
-func ParseMoney(s string) (atm.Amount, bool) {
+// parseMoney parses what atm.Amount.String writes.
+func parseMoney(s string) (atm.Amount, bool) {
 	whole, cents, ok := strings.Cut(s, ".")
 	if !ok || len(cents) != 2 {
 		return 0, false

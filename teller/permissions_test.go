@@ -41,8 +41,29 @@ var decided = []decision{
 	{atm.Statement, [...]atm.Reach{own, all, all, no, no}, false, onAccount()},
 	{atm.Receipt, [...]atm.Reach{own, all, all, no, no}, false, onEntry},
 	{atm.ShowEntry, [...]atm.Reach{own, all, all, no, no}, false, onEntry},
-	{atm.Certificate, [...]atm.Reach{own, all, all, all, no}, false, onAccount()},
 	{atm.Whoami, [...]atm.Reach{own, own, own, own, own}, false, nil},
+
+	{atm.Reverse, [...]atm.Reach{own, all, no, no, no}, false, onTransfer},
+	{
+		atm.MandateCreate,
+		[...]atm.Reach{own, no, no, no, no},
+		false,
+		onTerms("creditor", grantee, "each", "5"),
+	},
+	{atm.MandateList, [...]atm.Reach{own, all, all, no, no}, false, onAccount()},
+	{atm.MandateRevoke, [...]atm.Reach{own, all, no, no, no}, false, onMandate},
+	{atm.Collect, [...]atm.Reach{own, no, no, no, own}, false, collecting},
+	{
+		atm.OrderCreate,
+		[...]atm.Reach{own, no, no, no, no},
+		false,
+		onTerms("to", bankAccount, "amount", "5", "every", "day"),
+	},
+	{atm.OrderList, [...]atm.Reach{own, all, all, no, no}, false, onAccount()},
+	{atm.OrderShow, [...]atm.Reach{own, all, all, no, no}, false, onOrder},
+	{atm.OrderCancel, [...]atm.Reach{own, all, no, no, no}, false, onOrder},
+	{atm.Notify, [...]atm.Reach{own, all, no, no, own}, true, onAccount("A notice")},
+	{atm.Notices, [...]atm.Reach{own, all, all, no, no}, false, onAccount()},
 
 	{atm.AccountOpen, [...]atm.Reach{no, no, no, all, no}, false, nil},
 	{atm.AccountShow, [...]atm.Reach{no, no, no, all, no}, false, onAccount()},
@@ -369,8 +390,11 @@ func TestGrantReachesWhatItIsForAndNothingElse(t *testing.T) {
 		}{
 			{"for it", grantable, grantable, granted, d.grant},
 			{"for another account", grantable, grantable, another, false},
-			{"for other operations", others, others, granted, false},
-			{"for other operations, with a token for all", others, grantable, granted, false},
+			{"for other operations", others, others, granted, d.op == atm.Notify},
+			{
+				"for other operations, with a token for all", others, grantable, granted,
+				d.op == atm.Notify, // every grant lets notices be left
+			},
 		} {
 			caller := *grantor
 			caller.Actor, caller.Scope = grantee, tt.scope

@@ -153,22 +153,27 @@ func listEntries(ctx context.Context, t *Teller, in *input) (atm.Status, error) 
 	if refusal != nil {
 		return *refusal, nil
 	}
-	log, err := vault.OpenLog(ctx, t.cfg.Store)
-	if err != nil {
-		return atm.Status{}, err
-	}
-	_, head, err := log.Signed(ctx)
-	if err != nil {
-		return atm.Status{}, err
-	}
-	if s.before <= 0 || s.before > head.Size {
-		s.before = head.Size
-	}
-	page, err := search.Find(ctx, log.Entries, t.cfg.Index, &s.Filter, s.before, s.limit)
+	page, err := t.search(ctx, &s)
 	if err != nil {
 		return atm.Status{}, err
 	}
 	return atm.Status{Code: atm.OK, Result: listed(page)}, nil
+}
+
+// search finds a page of entries of the current log.
+func (t *Teller) search(ctx context.Context, s *wanted) (*search.Page, error) {
+	log, err := vault.OpenLog(ctx, t.cfg.Store)
+	if err != nil {
+		return nil, err
+	}
+	_, head, err := log.Signed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if s.before <= 0 || s.before > head.Size {
+		s.before = head.Size
+	}
+	return search.Find(ctx, log.Entries, t.cfg.Index, &s.Filter, s.before, s.limit)
 }
 
 // listed is a page of entries, as many as fit an answer.

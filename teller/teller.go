@@ -219,11 +219,7 @@ func (t *Teller) Begin(ctx context.Context, caller *atm.Caller, call Call) (Repl
 			return nil, err
 		}
 	}
-	reply := t.cfg.Ledger.Begin(ctx, cmd)
-	if in.op.Name == atm.Certificate {
-		reply = t.attach(ctx, reply)
-	}
-	return reply, nil
+	return t.cfg.Ledger.Begin(ctx, cmd), nil
 }
 
 // Shown returns what a passkey signs to confirm a call that changes accounts or holds, and whether
@@ -280,6 +276,7 @@ func (t *Teller) command(ctx context.Context, in *input, call *Call) (vault.Comm
 			"from the one in the call")
 	default:
 		if op.book != nil {
+			in.find = t.find(ctx)
 			in.inquires = t.cfg.Permissions.Permit(caller.Principal, atm.Inquiry) >= in.reach
 			cmd.Rule, err = op.book(in)
 		} else {
@@ -410,6 +407,8 @@ type input struct {
 	// inquires says that the caller may know the balance of an account that a booking reaches.
 	inquires bool
 
+	find finder // of what an entry moved; for bookings
+
 	then  []vault.Command  // that follow it, or all are refused
 	about []people.Warrant // whom the call names, and what must be true of them
 
@@ -431,6 +430,14 @@ func (in *input) named() []audit.Arg {
 	for i, arg := range in.args {
 		p := in.op.Params[i]
 		if !arg.Given() || p.Name == methods.RequestID || p.Secret {
+			continue
+		}
+		if p.Members != nil {
+			for _, m := range arg.Members {
+				if m.Arg.Given() {
+					args = append(args, audit.Arg{Name: m.Name, Value: m.Arg.Text})
+				}
+			}
 			continue
 		}
 		text := arg.Text

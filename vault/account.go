@@ -78,6 +78,10 @@ type Account struct {
 
 	Limits Limits
 	Spent  Spent
+
+	// Agreements are the mandates and standing orders of the account that go on, in order of
+	// id. Some mandates may have ended since the record was written.
+	Agreements []Agreement
 }
 
 // Available is what may leave the account: the balance without the holds that

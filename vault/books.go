@@ -110,12 +110,16 @@ func (j *journal) append(leaf []byte, touched []audit.Change) (JournalIndex, mer
 
 // An effect is what the command being decided does, as its entry says it.
 type effect struct {
-	touched []audit.Change
-	expires time.Time      // of the hold that it makes
-	memory  []audit.Change // for touched; begins with those of the commands before
+	touched  []audit.Change
+	expires  time.Time      // of the hold that it makes
+	reverses int64          // index in the log of the entry that it reverses; 0 for none
+	debtor   string         // whose mandate it collects by; empty for none
+	memory   []audit.Change // for touched; begins with those of the commands before
 }
 
-func (e *effect) begin() { e.touched, e.expires = e.memory[len(e.memory):], time.Time{} }
+func (e *effect) begin() {
+	*e = effect{touched: e.memory[len(e.memory):], memory: e.memory}
+}
 
 // keep keeps what was touched as it is: an entry has it.
 func (e *effect) keep() {
@@ -186,6 +190,15 @@ func (b *Books) putHold(h Hold) {
 
 // Grant returns a grant as this transaction sees it.
 func (b *Books) Grant(id string) (Grant, bool) { return b.grants.Get(id) }
+
+// Mandate returns a mandate as this transaction sees it.
+func (b *Books) Mandate(id MandateID) (Mandate, bool) { return b.mandates.Get(id) }
+
+// Order returns a standing order as this transaction sees it.
+func (b *Books) Order(id OrderID) (Order, bool) { return b.orders.Get(id) }
+
+// Reversal returns what was given back of what an entry moved, as this transaction sees it.
+func (b *Books) Reversal(of JournalIndex) (Reversal, bool) { return b.reversals.Get(of) }
 
 func (b *Books) putGrant(g Grant) { b.grants.Put(g.ID, g) }
 

@@ -109,6 +109,9 @@ func (c *Command) decide(b *Books, denials *flood.DenialBatch) (atm.Status, erro
 		}
 		return b.unreadable(err), nil
 	}
+	if answer.Code == "" {
+		return answer, nil // there was nothing to do
+	}
 	if answer.Code == atm.PermissionDenied && c.Caller != nil && !denials.Note(b.Now, c.Caller) {
 		return answer, nil
 	}
@@ -122,6 +125,8 @@ func (c *Command) decide(b *Books, denials *flood.DenialBatch) (atm.Status, erro
 		Args:      c.Args,
 		State:     b.effect.touched,
 		Expires:   b.effect.expires,
+		Reverses:  b.effect.reverses,
+		Debtor:    b.effect.debtor,
 		Caller:    c.Caller,
 		Request:   c.Request.Digest,
 		ReplayOf:  -1,

@@ -93,12 +93,14 @@ func (r Granted) Keys(k *Keys) {
 	k.Grants = append(k.Grants, r.Grant)
 }
 
-// allowed returns the grant, if it is one for what the rule does.
+// allowed returns the grant, if it is one for what the rule does. Every grant on an account lets
+// notices be left on it.
 func (r Granted) allowed(b *Books) (Grant, bool) {
 	g, known := b.Grant(r.Grant)
 	account, _ := r.Spends()
 	return g, known && g.Grantee == r.Grantee && b.Now.Before(g.Expires) &&
-		slices.Contains(g.Accounts, account) && slices.Contains(g.Operations, r.Operation)
+		slices.Contains(g.Accounts, account) && (r.Operation == atm.Notify ||
+		slices.Contains(g.Operations, r.Operation))
 }
 
 var notGranted = refuse(atm.PermissionDenied, "You may not do this")

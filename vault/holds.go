@@ -2,7 +2,6 @@ package vault
 
 import (
 	"strconv"
-	"strings"
 	"time"
 
 	"example.com/atm"
@@ -16,9 +15,8 @@ func (id HoldID) String() string { return "h" + strconv.FormatUint(uint64(id), 1
 
 // ParseHoldID reads what String writes.
 func ParseHoldID(s string) (HoldID, bool) {
-	digits, found := strings.CutPrefix(s, "h")
-	n, err := strconv.ParseUint(digits, 10, 63)
-	return HoldID(n), found && err == nil && HoldID(n).String() == s
+	n, ok := parseID("h", s)
+	return HoldID(n), ok
 }
 
 // A HoldState says what became of a hold. It leaves HoldPending once, and for

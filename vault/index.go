@@ -28,6 +28,21 @@ func InLog(logs []JournalIndex, index JournalIndex) int64 {
 	return int64(index)
 }
 
+// logsUntil is how many of the logs began at an index or before it.
+func logsUntil(logs []JournalIndex, index JournalIndex) int {
+	n, begins := slices.BinarySearch(logs, index)
+	if begins {
+		n++
+	}
+	return n
+}
+
+// LogOf is the index in the journal at which the audit log begins that an entry is in, when logs
+// began at these indexes.
+func LogOf(logs []JournalIndex, index JournalIndex) JournalIndex {
+	return index - JournalIndex(InLog(logs, index))
+}
+
 // JournalEnd is the index of the next entry of a journal, and so how many it has, when logs
 // began at these indexes and head is the tree of the newest one.
 func JournalEnd(logs []JournalIndex, head merkle.Head) JournalIndex {

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"slices"
 	"time"
 
 	"example.com/atm/audit/merkle"
@@ -17,10 +18,13 @@ import (
 
 // Keys name the records that a rule reads and may change.
 type Keys struct {
-	Accounts []Name
-	Holds    []HoldID // each stands for its account, too
-	Grants   []string // by id
-	Requests []requestid.Key
+	Accounts  []Name
+	Holds     []HoldID    // each stands for its account, too
+	Mandates  []MandateID // each stands for its account, too
+	Orders    []OrderID   // each stands for both of its accounts, too
+	Grants    []string    // by id
+	Reversals []JournalIndex
+	Requests  []requestid.Key
 	people.Keys
 }
 
@@ -28,9 +32,12 @@ func (k *Keys) accounts(names ...Name) { k.Accounts = append(k.Accounts, names..
 
 // Records are records of each kind.
 type Records struct {
-	Accounts []Account
-	Holds    []Hold
-	Grants   []Grant
+	Accounts  []Account
+	Holds     []Hold
+	Grants    []Grant
+	Mandates  []Mandate
+	Orders    []Order
+	Reversals []Reversal
 	people.Records
 }
 
@@ -39,15 +46,21 @@ func (r *Records) Add(more *Records) {
 	r.Accounts = append(r.Accounts, more.Accounts...)
 	r.Holds = append(r.Holds, more.Holds...)
 	r.Grants = append(r.Grants, more.Grants...)
+	r.Mandates = append(r.Mandates, more.Mandates...)
+	r.Orders = append(r.Orders, more.Orders...)
+	r.Reversals = append(r.Reversals, more.Reversals...)
 	r.Records.Add(&more.Records)
 }
 
 // Loaded is what a store found for the keys of a transaction.
 type Loaded struct {
-	Accounts record.Loaded[Name, Account]
-	Holds    record.Loaded[HoldID, Hold]
-	Grants   record.Loaded[string, Grant]
-	Requests record.Loaded[requestid.Key, Remembered]
+	Accounts  record.Loaded[Name, Account]
+	Holds     record.Loaded[HoldID, Hold]
+	Grants    record.Loaded[string, Grant]
+	Mandates  record.Loaded[MandateID, Mandate]
+	Orders    record.Loaded[OrderID, Order]
+	Reversals record.Loaded[JournalIndex, Reversal]
+	Requests  record.Loaded[requestid.Key, Remembered]
 	people.Loaded
 
 	Head       merkle.Head
@@ -77,11 +90,14 @@ type Books struct {
 	// People are the books of the rules about people.
 	People *people.Books
 
-	accounts record.Table[Name, Account]
-	holds    record.Table[HoldID, Hold]
-	grants   record.Table[string, Grant]
-	requests record.Table[requestid.Key, Remembered] // the answer that each had first
-	kinds    []record.Kind                           // the table of each kind
+	accounts  record.Table[Name, Account]
+	holds     record.Table[HoldID, Hold]
+	grants    record.Table[string, Grant]
+	mandates  record.Table[MandateID, Mandate]
+	orders    record.Table[OrderID, Order]
+	reversals record.Table[JournalIndex, Reversal]
+	requests  record.Table[requestid.Key, Remembered] // the answer that each had first
+	kinds     []record.Kind                           // the table of each kind
 
 	keys    Keys // of the command being decided, or before the first one of the transaction
 	effect  effect
@@ -100,12 +116,15 @@ func NewBooks(keys Keys, l Loaded) *Books {
 		b.accounts.Open(&b.Tx, "account", &k.Accounts, l.Accounts, &r.Accounts),
 		b.holds.Open(&b.Tx, "hold", &k.Holds, l.Holds, &r.Holds),
 		b.grants.Open(&b.Tx, "grant", &k.Grants, l.Grants, &r.Grants),
+		b.mandates.Open(&b.Tx, "mandate", &k.Mandates, l.Mandates, &r.Mandates),
+		b.orders.Open(&b.Tx, "standing order", &k.Orders, l.Orders, &r.Orders),
+		b.reversals.Open(&b.Tx, "reversal", &k.Reversals, l.Reversals, &r.Reversals),
 		b.requests.Open(&b.Tx, "request id", &k.Requests, l.Requests, new([]Remembered)),
 	}
 	var ofPeople []record.Kind
 	b.People, ofPeople = people.NewBooks(&b.Tx, &k.Keys, l.Loaded, &r.Records)
 	b.kinds = append(b.kinds, ofPeople...)
-	b.askForHeld()
+	b.askForTheirs()
 	return b
 }
 
@@ -116,21 +135,47 @@ func (b *Books) begin(keys func(*Keys)) {
 		kind.Forget()
 	}
 	keys(&b.keys)
-	b.askForHeld()
+	b.askForTheirs()
 	b.effect.begin()
 }
 
-// askForHeld asks for the accounts of the holds that were asked for.
-func (b *Books) askForHeld() {
-	accounts := b.keys.Accounts[:len(b.keys.Accounts):len(b.keys.Accounts)]
-	for _, id := range b.keys.Holds {
-		if h := b.holds.Peek(id); h != nil {
-			accounts = append(accounts, h.Account)
+// askForTheirs asks for the accounts of the other records that were asked for.
+func (b *Books) askForTheirs() {
+	k := &b.keys
+	if len(k.Holds)+len(k.Mandates)+len(k.Orders) == 0 {
+		return
+	}
+	k.Accounts = appendTheirs(slices.Clip(k.Accounts), k, b.holds.Peek, b.mandates.Peek,
+		b.orders.Peek)
+}
+
+// AppendTheirs appends the accounts of the holds, mandates and standing orders among the keys,
+// as far as they were found.
+func (l *Loaded) AppendTheirs(to []Name, k *Keys) []Name {
+	return appendTheirs(to, k, func(id HoldID) *Hold { return l.Holds.Found[id] },
+		func(id MandateID) *Mandate { return l.Mandates.Found[id] },
+		func(id OrderID) *Order { return l.Orders.Found[id] })
+}
+
+func appendTheirs(to []Name, k *Keys, hold func(HoldID) *Hold,
+	mandate func(MandateID) *Mandate, order func(OrderID) *Order,
+) []Name {
+	for _, id := range k.Holds {
+		if h := hold(id); h != nil {
+			to = append(to, h.Account)
 		}
 	}
-	if len(accounts) > len(b.keys.Accounts) {
-		b.keys.Accounts = accounts
+	for _, id := range k.Mandates {
+		if m := mandate(id); m != nil {
+			to = append(to, m.Account)
+		}
 	}
+	for _, id := range k.Orders {
+		if o := order(id); o != nil {
+			to = append(to, o.Account, o.To)
+		}
+	}
+	return to
 }
 
 // damaged says which record that was asked for cannot be read; nil when all can.

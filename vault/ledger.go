@@ -60,6 +60,8 @@ type Commit struct {
 	Users      []people.User // those that became known or changed
 
 	Revocations []people.Revocation
+
+	Orders []Order // that are new or changed
 }
 
 // A Ledger decides commands one after the other and commits them in groups.
@@ -382,6 +384,7 @@ func (l *Ledger) commit(g *group) bool {
 		}
 		c := b.Changes()
 		g.outcome.Users, g.outcome.Revocations = c.Users, c.Revocations
+		g.outcome.Orders = c.Orders
 		return nil
 	}
 	var err error

@@ -16,12 +16,16 @@ import (
 // the journal says.
 type Replayer struct {
 	books *Books
+	logs  []JournalIndex       // where audit logs began
 	made  map[HoldID]time.Time // when each hold was authorized
 }
 
-// NewReplayer returns a replayer at the beginning of a journal.
-func NewReplayer() *Replayer {
-	return &Replayer{made: make(map[HoldID]time.Time), books: NewBooks(Keys{}, Loaded{})}
+// NewReplayer returns a replayer at the beginning of a journal, in which audit logs began at
+// these indexes.
+func NewReplayer(logs []JournalIndex) *Replayer {
+	return &Replayer{
+		made: make(map[HoldID]time.Time), books: NewBooks(Keys{}, Loaded{}), logs: logs,
+	}
 }
 
 // Replay decides the rule of an entry that changed records, and reports
@@ -29,7 +33,8 @@ func NewReplayer() *Replayer {
 // Entries that changed nothing need not be replayed.
 func (r *Replayer) Replay(index JournalIndex, entry *audit.Entry, rule Rule) error {
 	b := r.books
-	b.Now, b.logs = entry.Time, []JournalIndex{index} // what first returns
+	b.Now = entry.Time
+	b.logs = append(slices.Clone(r.logs[:logsUntil(r.logs, index)]), index) // what first returns
 	b.begin(rule.Keys)
 	status := rule.Decide(b)
 	if id := HoldID(index); b.holds.Peek(id) != nil { // a hold has the index of its entry
@@ -44,6 +49,9 @@ func (r *Replayer) Replay(index JournalIndex, entry *audit.Entry, rule Rule) err
 	case !slices.Equal(b.effect.touched, entry.State):
 		return fmt.Errorf("entry %d: the rule of %s changes %v, the entry says %v", index,
 			entry.Operation, b.effect.touched, entry.State)
+	case b.effect.reverses != entry.Reverses || b.effect.debtor != entry.Debtor:
+		return fmt.Errorf("entry %d: it reverses entry %d and collects from %q, the entry says "+
+			"%d and %q", index, b.effect.reverses, b.effect.debtor, entry.Reverses, entry.Debtor)
 	case !b.effect.expires.Equal(entry.Expires):
 		return fmt.Errorf("entry %d: the hold ends at %v, the entry says %v", index,
 			b.effect.expires,
@@ -69,6 +77,22 @@ func (r *Replayer) Hold(id HoldID) (Hold, bool) {
 	return Hold{}, false
 }
 
+// Mandate returns a mandate as it is after the entries that were replayed.
+func (r *Replayer) Mandate(id MandateID) (Mandate, bool) {
+	if m := r.books.mandates.Peek(id); m != nil {
+		return *m, true
+	}
+	return Mandate{}, false
+}
+
+// Order returns a standing order as it is after the entries that were replayed.
+func (r *Replayer) Order(id OrderID) (Order, bool) {
+	if o := r.books.orders.Peek(id); o != nil {
+		return *o, true
+	}
+	return Order{}, false
+}
+
 // Accounts returns all accounts, the bank's own too, in order of name.
 func (r *Replayer) Accounts() []Account { return inOrder(&r.books.accounts) }
 
@@ -81,7 +105,11 @@ const HoldKept = 36 * 24 * time.Hour
 
 // Records returns all records of the kinds that a replay makes again.
 func (r *Replayer) Records() *Records {
-	return &Records{Accounts: r.Accounts(), Holds: r.Holds()}
+	b := r.books
+	return &Records{
+		Accounts: r.Accounts(), Holds: r.Holds(), Mandates: inOrder(&b.mandates),
+		Orders: inOrder(&b.orders), Reversals: inOrder(&b.reversals),
+	}
 }
 
 // Differences says where the records that a store has of these kinds are not what the
@@ -108,8 +136,37 @@ func (r *Replayer) Differences(kept *Records, now time.Time) (problems []string)
 	if !slices.Equal(r.holdsOf(kept, now), holds) {
 		problems = append(problems, "the holds are not what the journal says")
 	}
+	return slices.Concat(problems, differ("mandate", &r.books.mandates, kept.Mandates),
+		differ("standing order", &r.books.orders, kept.Orders),
+		differ("reversal of entry", &r.books.reversals, kept.Reversals))
+}
+
+// differ says which records are not those of a table.
+func differ[K cmp.Ordered, V interface {
+	comparable
+	key() K
+}](kind string, table *record.Table[K, V], kept []V) (problems []string) {
+	left := make(map[K]bool)
+	for key := range table.Changed() {
+		left[key] = true
+	}
+	for _, v := range kept {
+		if want := table.Peek(v.key()); want == nil || *want != v {
+			problems = append(problems, fmt.Sprintf("%s %v is not what the journal says: %+v",
+				kind, v.key(), v))
+		}
+		delete(left, v.key())
+	}
+	for key := range left {
+		problems = append(problems, fmt.Sprintf("%s %v is in the journal and has no record",
+			kind, key))
+	}
 	return problems
 }
+
+func (m Mandate) key() MandateID     { return m.ID }
+func (o Order) key() OrderID         { return o.ID }
+func (r Reversal) key() JournalIndex { return r.Of }
 
 // holdsOf returns all holds but those that a store, which has these records, may have
 // forgotten and has, in order of id.
@@ -129,7 +186,7 @@ func (r *Replayer) holdsOf(kept *Records, now time.Time) []Hold {
 }
 
 // inOrder returns the records of a table in the order of their keys.
-func inOrder[K Name | HoldID, V any](t *record.Table[K, V]) []V {
+func inOrder[K cmp.Ordered, V any](t *record.Table[K, V]) []V {
 	var keys []K
 	for key := range t.Changed() {
 		keys = append(keys, key)
@@ -144,7 +201,7 @@ func inOrder[K Name | HoldID, V any](t *record.Table[K, V]) []V {
 
 // Equal reports whether two records of an account say the same.
 func (a Account) Equal(b Account) bool {
-	same := slices.Equal(a.Pending, b.Pending)
+	same := slices.Equal(a.Pending, b.Pending) && slices.Equal(a.Agreements, b.Agreements)
 	return same && a.Name == b.Name && a.Owner == b.Owner && a.Holder == b.Holder &&
 		a.Standing == b.Standing && a.Balance == b.Balance &&
 		a.Version == b.Version && a.Limits == b.Limits && a.Spent == b.Spent

@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"errors"
+	"time"
 
 	"example.com/atm/audit/merkle"
 	"example.com/atm/vault/people"
@@ -73,6 +74,10 @@ type Store interface {
 	// after, in order of number.
 	Accounts(ctx context.Context, after uint64, limit int) ([]Account, error)
 
+	// Orders calls yield for each standing order that has a due date without an outcome up to
+	// until, that date among it. The order of the calls does not matter.
+	Orders(ctx context.Context, until time.Time, yield func(*Order) error) error
+
 	people.Store
 
 	Close() error
@@ -108,6 +113,9 @@ func (l CurrentLog) Entries(ctx context.Context, from, to int64,
 		return yield(int64(index-l.begin), leaf)
 	})
 }
+
+// InJournal is the index in the journal of the entry of the log at index.
+func (l CurrentLog) InJournal(index int64) JournalIndex { return l.begin + JournalIndex(index) }
 
 // JournalSize is how many entries there are in the journal of a store.
 func JournalSize(ctx context.Context, store Store) (JournalIndex, error) {

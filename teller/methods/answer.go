@@ -18,7 +18,7 @@ const (
 // How large answers can be on the wire, as XML has them, where they are not short.
 const (
 	rowBytes      = 1 << 10 // a row of users, or of certificates
-	movementBytes = 3 << 10 // a row of a statement, with a memo of which each character is escaped
+	movementBytes = 2 << 10 // a row of a statement, with a memo of which each character is escaped
 	// a row of accounts, which has their limits, or of tokens, which has their scope
 	recordBytes = 2 << 10
 	grantBytes  = 3 << 10 // a row of grants, which has their accounts
@@ -27,6 +27,8 @@ const (
 	issueBytes  = 16 << 10  // a certificate and its authority
 	crlBytes    = 1 << 20   // 15,000 revoked certificates
 	statusBytes = 256 << 10 // replicas are called by their folders, which are long paths
+
+	agreementsMost = 100 // mandates and standing orders of an account
 
 	// MaxPageBytes bounds the entries on one page of the audit log: a page of long entries
 	// is short, and its cursor goes on.

@@ -31,6 +31,11 @@ type Param struct {
 	Secret   bool // never in the audit log
 	Help     string
 
+	// Members are the members of a struct, and the kinds of each. In the audit log they stand
+	// as arguments of their own. Nil for other parameters, and for structs whose members stand
+	// there in one line.
+	Members map[string][]atm.Kind
+
 	// Example is a value for documents. An optional parameter without one is
 	// left out there, and so are those after it.
 	Example atm.Arg
@@ -39,11 +44,17 @@ type Param struct {
 // All returns every method, in the order in which documents list them.
 func All() []Method { return all }
 
-var all = slices.Concat(money, administration, lists, browsers)
+var all = slices.Concat(money, payments, administration, lists, browsers)
 
 // Position is that of the parameter called param, and -1 when the method has none.
 func (m *Method) Position(param string) int {
 	return slices.IndexFunc(m.Params, func(p Param) bool { return p.Name == param })
+}
+
+// Holder is the position of the parameter that has a member called member, and -1 when none
+// has.
+func (m *Method) Holder(member string) int {
+	return slices.IndexFunc(m.Params, func(p Param) bool { return p.Members[member] != nil })
 }
 
 func text(s string) atm.Arg { return atm.Arg{Kind: atm.String, Text: s} }
@@ -181,14 +192,6 @@ var money = []Method{
 			Example: atm.Arg{Kind: atm.Int, Text: "4"},
 		}},
 		answer: atMost(entryBytes),
-	},
-	{
-		Name: atm.Certificate,
-		Help: "States who holds an account, and whether it is open, in a text that anybody can " +
-			"check with the public key of the audit log: the statement, its entry, and the proof " +
-			"(C2SP tlog-proof).",
-		Params: []Param{paramAccount},
-		answer: atMost(entryBytes + proofBytes),
 	},
 	{
 		Name:       atm.Whoami,

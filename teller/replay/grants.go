@@ -94,7 +94,7 @@ func (g *grants) check(problems *check.Problems, row *vault.Grant) {
 	for _, u := range g.used[row.ID] {
 		spent += u.amount
 		if u.subject != row.Grantor || u.actor != row.Grantee ||
-			!slices.Contains(row.Operations, u.op) ||
+			u.op != atm.Notify && !slices.Contains(row.Operations, u.op) ||
 			!slices.Contains(row.Accounts, vault.Name(u.account)) {
 			problems.Add("entry %d: %s of %s on account %s is not what grant %s is for", u.index,
 				u.op, u.actor, u.account, row.ID)

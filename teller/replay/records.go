@@ -227,7 +227,8 @@ func (r *records) owners(index vault.JournalIndex, e *audit.Entry, args map[stri
 	}
 	var names []vault.Name
 	switch e.Operation {
-	case atm.Inquiry, atm.Deposit, atm.Withdraw, atm.Authorize, atm.Statement, atm.GrantCreate:
+	case atm.Inquiry, atm.Deposit, atm.Withdraw, atm.Authorize, atm.Statement, atm.GrantCreate,
+		atm.MandateCreate, atm.OrderCreate:
 		names = []vault.Name{vault.Name(args["account"])}
 		for word := range strings.FieldsSeq(args["more"]) {
 			if id, ok := atm.ParseAccountID(word); ok && whole(args["more"]) {
@@ -236,6 +237,29 @@ func (r *records) owners(index vault.JournalIndex, e *audit.Entry, args map[stri
 		}
 	case atm.Transfer:
 		names = []vault.Name{vault.Name(args["from"])}
+	case atm.MandateRevoke:
+		if id, ok := vault.ParseMandateID(args["mandate"]); ok {
+			if m, known := r.books.Mandate(id); known {
+				names = []vault.Name{m.Account}
+			}
+		}
+	case atm.OrderCancel:
+		if id, ok := vault.ParseOrderID(args["order"]); ok {
+			if o, known := r.books.Order(id); known {
+				names = []vault.Name{o.Account}
+			}
+		}
+	case atm.Collect:
+		names = []vault.Name{vault.Name(args["to"])}
+		id, _ := vault.ParseMandateID(args["mandate"])
+		if m, known := r.books.Mandate(id); known && m.Creditor != e.Caller.Subject {
+			r.problems.Add("entry %d: %s collected by mandate %s, which %s has", index,
+				e.Caller.Subject, id, m.Creditor)
+		}
+	case atm.Reverse:
+		if len(e.State) == 2 {
+			names = []vault.Name{vault.Name(e.State[0].Account)}
+		}
 	case atm.Capture, atm.Release:
 		if id, ok := vault.ParseHoldID(args["hold"]); ok {
 			if h, known := r.books.Hold(id); known {

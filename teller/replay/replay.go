@@ -27,31 +27,24 @@ func Reconcile(ctx context.Context, store vault.Store,
 	if err != nil {
 		return nil, err
 	}
-	bookings := teller.NewBookings()
-	replayer := vault.NewReplayer()
+	logs, err := store.Logs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	given := &reversed{bookings: teller.NewBookings(), logs: logs}
+	replayer := vault.NewReplayer(logs)
 	err = store.Entries(ctx, 0, size, func(index vault.JournalIndex, leaf []byte) error {
 		entry, err := audit.ParseEntry(leaf)
 		if err != nil {
 			return fmt.Errorf("entry %d: %w", index, err)
 		}
 		progress(int64(index+1), int64(size))
-		return replay(bookings, replayer, index, entry)
+		return given.replay(replayer, index, entry)
 	})
-	return replayer, err
-}
-
-// replay replays an entry, if it changed accounts.
-func replay(bookings teller.Bookings, replayer *vault.Replayer, index vault.JournalIndex,
-	entry *audit.Entry,
-) error {
-	if len(entry.State) == 0 {
-		return nil
-	}
-	rule, err := bookings.RuleOf(entry)
 	if err != nil {
-		return fmt.Errorf("entry %d: %w", index, err)
+		return nil, err
 	}
-	return replayer.Replay(index, entry, rule)
+	return replayer, given.check(ctx, store)
 }
 
 // Rules are what a journal is held against beside its own entries.
@@ -84,8 +77,12 @@ type Compared struct {
 func Compare(ctx context.Context, store vault.Backend, rules Rules,
 	report func(problem string),
 ) (*Compared, error) {
-	c := &Compared{Replayer: vault.NewReplayer()}
-	bookings := teller.NewBookings()
+	logs, err := store.Logs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := &Compared{Replayer: vault.NewReplayer(logs)}
+	given := &reversed{bookings: teller.NewBookings(), logs: logs}
 	r := newRecords(rules, c.Replayer, check.NewProblems(report))
 	size, err := vault.JournalSize(ctx, store)
 	if err != nil {
@@ -99,7 +96,7 @@ func Compare(ctx context.Context, store vault.Backend, rules Rules,
 				return fmt.Errorf("entry %d: %w", index, err)
 			}
 			r.entry(index, entry)
-			if err := replay(bookings, c.Replayer, index, entry); err != nil {
+			if err := given.replay(c.Replayer, index, entry); err != nil {
 				return err
 			}
 			if rotation, is := audit.RotationOf(entry); is {
@@ -117,5 +114,5 @@ func Compare(ctx context.Context, store vault.Backend, rules Rules,
 		return nil, err
 	}
 	r.end()
-	return c, nil
+	return c, given.check(ctx, store)
 }

@@ -53,6 +53,10 @@ var (
 	bucketIssued   = []byte("issued")   // serial number → certificate
 	bucketPasskeys = []byte("passkeys") // id → passkey
 	bucketSessions = []byte("sessions") // id → session
+
+	bucketMandates  = []byte("mandates")  // MandateID → mandate
+	bucketOrders    = []byte("orders")    // OrderID → standing order
+	bucketReversals = []byte("reversals") // index of the entry → what was given back of it
 )
 
 var (

@@ -57,6 +57,29 @@ var kinds = []kind{
 	certificatesKind,
 	passkeysKind,
 	sessionsKind,
+	&records[vault.MandateID, vault.Mandate]{
+		name: "mandate", bucket: bucketMandates, derived: true,
+		list:  func(r *vault.Records) *[]vault.Mandate { return &r.Mandates },
+		key:   func(m *vault.Mandate) vault.MandateID { return m.ID },
+		asked: func(k *vault.Keys) []vault.MandateID { return k.Mandates },
+		loaded: func(l *vault.Loaded) *record.Loaded[vault.MandateID, vault.Mandate] {
+			return &l.Mandates
+		},
+		toKey: codec.MandateKey, fromKey: codec.MandateID, encode: codec.EncodeMandate,
+		decode: codec.DecodeMandate,
+	},
+	ordersKind,
+	&records[vault.JournalIndex, vault.Reversal]{
+		name: "reversal", bucket: bucketReversals, derived: true,
+		list:  func(r *vault.Records) *[]vault.Reversal { return &r.Reversals },
+		key:   func(r *vault.Reversal) vault.JournalIndex { return r.Of },
+		asked: func(k *vault.Keys) []vault.JournalIndex { return k.Reversals },
+		loaded: func(l *vault.Loaded) *record.Loaded[vault.JournalIndex, vault.Reversal] {
+			return &l.Reversals
+		},
+		toKey: codec.JournalKey, fromKey: codec.JournalIndex, encode: codec.EncodeReversal,
+		decode: codec.DecodeReversal,
+	},
 }
 
 // The kinds that are listed as a whole.
@@ -96,6 +119,17 @@ var (
 		loaded: func(l *vault.Loaded) *record.Loaded[string, people.Passkey] { return &l.Passkeys },
 		toKey:  codec.TextKey, fromKey: codec.KeyText, encode: codec.EncodePasskey,
 		decode: codec.DecodePasskey,
+	}
+	ordersKind = &records[vault.OrderID, vault.Order]{
+		name: "standing order", bucket: bucketOrders, derived: true,
+		list:  func(r *vault.Records) *[]vault.Order { return &r.Orders },
+		key:   func(o *vault.Order) vault.OrderID { return o.ID },
+		asked: func(k *vault.Keys) []vault.OrderID { return k.Orders },
+		loaded: func(l *vault.Loaded) *record.Loaded[vault.OrderID, vault.Order] {
+			return &l.Orders
+		},
+		toKey: codec.OrderKey, fromKey: codec.OrderID, encode: codec.EncodeOrder,
+		decode: codec.DecodeOrder,
 	}
 	sessionsKind = &records[string, people.Session]{
 		name: "session", bucket: bucketSessions,
@@ -279,14 +313,9 @@ func (accountsKind) each(v view, r *vault.Records, next func() error) error {
 	})
 }
 
-// load reads those that keys name, and those of the holds that were loaded.
+// load reads those that keys name, and those of the other records.
 func (accountsKind) load(v view, keys *vault.Keys, l *vault.Loaded, spines spines) {
-	names := slices.Clip(keys.Accounts)
-	for _, id := range keys.Holds {
-		if h := l.Holds.Found[id]; h != nil {
-			names = append(names, h.Account)
-		}
-	}
+	names := l.AppendTheirs(slices.Clip(keys.Accounts), keys)
 	// of a movement one account is that of the cash, nearly always
 	l.Accounts.Found = make(map[vault.Name]*vault.Account, len(names)/2+1)
 	for _, name := range names {

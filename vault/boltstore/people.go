@@ -45,7 +45,7 @@ func (r *reader) Session(_ context.Context, id string) (*people.Session, error) 
 }
 
 // all returns every record of a kind.
-func all[V any](r *reader, kind *records[string, V]) (found []V, err error) {
+func all[K comparable, V any](r *reader, kind *records[K, V]) (found []V, err error) {
 	err = r.engine.snapshot(func(v view) error {
 		found, err = kind.all(v)
 		return err

@@ -3,6 +3,7 @@ package boltstore
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
@@ -143,4 +144,18 @@ func (r *reader) All(context.Context) (*vault.Records, error) {
 		return nil
 	})
 	return &all, err
+}
+
+// Orders implements vault.Store. It looks at every standing order.
+func (r *reader) Orders(_ context.Context, until time.Time,
+	yield func(*vault.Order) error,
+) error {
+	orders, err := all(r, ordersKind)
+	for i := range orders {
+		o := &orders[i]
+		if err == nil && !o.Next.IsZero() && !o.Next.After(until) {
+			err = yield(o)
+		}
+	}
+	return err
 }

@@ -66,36 +66,40 @@ func (accounts) write(_ *secrets.Keys, b *pgx.Batch, w *written) {
 func onlyMoneyMoved(before, a *vault.Account) bool {
 	return before.Standing == a.Standing && before.Owner == a.Owner && before.Holder == a.Holder &&
 		before.Limits == a.Limits && before.Spent == a.Spent &&
-		slices.Equal(before.Pending, a.Pending)
+		slices.Equal(before.Pending, a.Pending) &&
+		slices.Equal(before.Agreements, a.Agreements)
 }
 
 const (
 	accountColumns = `name, owner, holder, standing, balance, version, pending,
 		limit_operation, limit_amount, limit_count, limit_zone,
-		spent_day, spent_amount, spent_count`
+		spent_day, spent_amount, spent_count, agreements, creditors`
 
 	openSQL = database.Written + `INSERT INTO accounts
 		(name, number, owner, standing, balance, version, born, pending,
 			limit_operation, limit_amount, limit_count, limit_zone,
-			spent_day, spent_amount, spent_count, holder)
+			spent_day, spent_amount, spent_count, holder, agreements, creditors)
 		SELECT name, CASE WHEN name LIKE '%:%' THEN NULL ELSE name::bigint END,
 			owner, standing, balance, version, born, pending::bigint[],
 			limit_operation, limit_amount, limit_count, limit_zone,
-			spent_day, spent_amount, spent_count, holder
+			spent_day, spent_amount, spent_count, holder,
+			agreements::bigint[], creditors::text[]
 		FROM ` + accountArrays + database.EachOf1
 	changeSQL = database.Written + `UPDATE accounts a SET
 			owner = n.owner, standing = n.standing, balance = n.balance, version = n.version,
 			pending = n.pending::bigint[],
 			limit_operation = n.limit_operation, limit_amount = n.limit_amount,
 			limit_count = n.limit_count, limit_zone = n.limit_zone, spent_day = n.spent_day,
-			spent_amount = n.spent_amount, spent_count = n.spent_count, holder = n.holder
+			spent_amount = n.spent_amount, spent_count = n.spent_count, holder = n.holder,
+			agreements = n.agreements::bigint[], creditors = n.creditors::text[]
 		FROM ` + accountArrays + ` WHERE a.name = n.name` + database.EachOf1
 	accountArrays = `unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[],
 			$6::text[], $7::bigint[], $8::bigint[], $9::bigint[], $10::text[],
-			$11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::text[])
+			$11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::text[],
+			$16::text[], $17::text[])
 		AS n (name, owner, standing, balance, version, pending,
 			limit_operation, limit_amount, limit_count, limit_zone,
-			spent_day, spent_amount, spent_count, born, holder)`
+			spent_day, spent_amount, spent_count, born, holder, agreements, creditors)`
 
 	// A movement of money changes nothing but these columns.
 	moveSQL = database.Written + `UPDATE accounts a SET balance = n.balance, version = n.version
@@ -119,6 +123,7 @@ func (r *moneyRows) add(a *vault.Account) {
 type accountRows struct {
 	moneyRows
 	owners, holders, pending []string
+	agreements, creditors    []string
 	standings, born          []int64
 	limits                   struct {
 		zones                                 []string
@@ -132,6 +137,8 @@ func (r *accountRows) add(a *vault.Account, born int64) {
 	r.owners = append(r.owners, a.Owner)
 	r.holders = append(r.holders, a.Holder)
 	r.pending = append(r.pending, pendingText(a.Pending))
+	r.agreements = append(r.agreements, agreementsText(a.Agreements))
+	r.creditors = append(r.creditors, creditorsText(a.Agreements))
 	r.standings = append(r.standings, int64(a.Standing))
 	r.born = append(r.born, born)
 	limits := &r.limits
@@ -151,6 +158,7 @@ func (r *accountRows) columns() []any {
 		r.names, r.owners, r.standings, r.balances, r.versions, r.pending,
 		r.limits.perOperation, r.limits.dailyAmount, r.limits.dailyCount, r.limits.zones,
 		r.spent.days, r.spent.amounts, r.spent.counts, r.born, r.holders,
+		r.agreements, r.creditors,
 	}
 }
 
@@ -170,10 +178,11 @@ func scanAccount(row pgx.Row) (vault.Account, error) {
 	var a vault.Account
 	var name string
 	var standing, version int64
-	var pending []int64
+	var pending, ends []int64
+	var creditors []string
 	err := row.Scan(&name, &a.Owner, &a.Holder, &standing, &a.Balance, &version, &pending,
 		&a.Limits.PerOperation, &a.Limits.DailyAmount, &a.Limits.DailyCount, &a.Limits.Zone,
-		&a.Spent.Day, &a.Spent.Amount, &a.Spent.Count)
+		&a.Spent.Day, &a.Spent.Amount, &a.Spent.Count, &ends, &creditors)
 	if err != nil {
 		return a, err
 	}
@@ -186,6 +195,9 @@ func scanAccount(row pgx.Row) (vault.Account, error) {
 			ID:     vault.HoldID(p[0]),
 			Amount: atm.Amount(p[1]), Expires: time.Unix(p[2], 0).UTC(),
 		})
+	}
+	if a.Agreements, err = agreementsOf(ends, creditors); err != nil {
+		return a, fmt.Errorf("account %s: %w", name, err)
 	}
 	return a, nil
 }

@@ -22,7 +22,7 @@ var kinds = []kind{
 		table: "holds", columns: "id, account, amount, state", key: "id",
 		list:   func(r *vault.Records) *[]vault.Hold { return &r.Holds },
 		keyOf:  func(h *vault.Hold) vault.HoldID { return h.ID },
-		asked:  func(k *vault.Keys) (any, int) { return holdIDs(k.Holds), len(k.Holds) },
+		asked:  func(k *vault.Keys) (any, int) { return numbers(k.Holds), len(k.Holds) },
 		loaded: func(l *vault.Loaded) *record.Loaded[vault.HoldID, vault.Hold] { return &l.Holds },
 		scan:   func(_ *secrets.Keys, row pgx.Row) (vault.Hold, error) { return scanHold(row) },
 		put:    putHold,
@@ -89,6 +89,9 @@ var kinds = []kind{
 		},
 		put: putSession,
 	},
+	mandatesKind,
+	ordersKind,
+	reversalsKind,
 }
 
 // A kind is what the store does with the records of one kind.
@@ -201,14 +204,6 @@ func noteEach[K comparable, V any](l *record.Loaded[K, V], scan func(pgx.Row) (V
 		}
 		return nil
 	})
-}
-
-func holdIDs(ids []vault.HoldID) []int64 {
-	list := make([]int64, len(ids))
-	for i, id := range ids {
-		list[i] = int64(id)
-	}
-	return list
 }
 
 func scanHold(row pgx.Row) (vault.Hold, error) {

@@ -206,8 +206,20 @@ func (r *reader) All(ctx context.Context) (*vault.Records, error) {
 			" FROM accounts ORDER BY number NULLS LAST, name"); err != nil {
 			return err
 		}
-		all.Holds, err = database.List(ctx, tx, scanHold, `SELECT id, account, amount, state
-			FROM holds ORDER BY id`)
+		if all.Holds, err = database.List(ctx, tx, scanHold, `SELECT id, account, amount, state
+			FROM holds ORDER BY id`); err != nil {
+			return err
+		}
+		if all.Mandates, err = database.List(ctx, tx, scanMandate, "SELECT "+mandateColumns+
+			" FROM mandates ORDER BY id"); err != nil {
+			return err
+		}
+		if all.Orders, err = database.List(ctx, tx, scanOrder, "SELECT "+orderColumns+
+			" FROM orders ORDER BY id"); err != nil {
+			return err
+		}
+		all.Reversals, err = database.List(ctx, tx, scanReversal, `SELECT entry, amount, newest
+			FROM reversals ORDER BY entry`)
 		return err
 	})
 	return &all, err
@@ -222,7 +234,9 @@ func (s *Store) Rebuild(ctx context.Context,
 		if err != nil {
 			return err
 		}
-		for _, table := range []string{"accounts", "holds", "versions"} {
+		for _, table := range []string{
+			"accounts", "holds", "mandates", "orders", "reversals", "versions",
+		} {
 			if _, err := tx.Exec(ctx, "DELETE FROM "+table); err != nil {
 				return err
 			}
@@ -230,11 +244,15 @@ func (s *Store) Rebuild(ctx context.Context,
 		if err := rebuildVersions(ctx, tx, vault.JournalIndex(size)); err != nil {
 			return err
 		}
-		for first := 0; first < max(len(derived.Accounts),
-			len(derived.Holds)); first += movedAtOnce {
+		for first := 0; first < max(len(derived.Accounts), len(derived.Holds),
+			len(derived.Mandates), len(derived.Orders),
+			len(derived.Reversals)); first += movedAtOnce {
 			if err := putRecords(ctx, tx, s.keys, &vault.Records{
-				Accounts: page(derived.Accounts, first),
-				Holds:    page(derived.Holds, first),
+				Accounts:  page(derived.Accounts, first),
+				Holds:     page(derived.Holds, first),
+				Mandates:  page(derived.Mandates, first),
+				Orders:    page(derived.Orders, first),
+				Reversals: page(derived.Reversals, first),
 			}); err != nil {
 				return err
 			}

@@ -361,10 +361,10 @@ func TestOlderSchemaIsMigrated(t *testing.T) {
 	vaulttest.Furnish(t, store)
 	before, _ := vaulttest.Contents(t, store)
 	store.Close()
-	cluster.SQL(t, nameOf(url), `DROP TABLE replicas, rollbacks, passkeys, sessions; DROP FUNCTION sweep; ALTER TABLE nonces DROP COLUMN use;
+	cluster.SQL(t, nameOf(url), `DROP TABLE replicas, rollbacks, passkeys, sessions, mandates, orders, reversals; DROP FUNCTION sweep; ALTER TABLE nonces DROP COLUMN use;
 		ALTER TABLE holds DROP COLUMN made; DROP INDEX grants_expires, revocations_at;
 		ALTER TABLE certificates DROP COLUMN issued, DROP COLUMN scope, DROP COLUMN actor;
-		ALTER TABLE accounts DROP COLUMN holder; ALTER TABLE installation RENAME TO `+firstName+`;
+		ALTER TABLE accounts DROP COLUMN holder, DROP COLUMN agreements, DROP COLUMN creditors; ALTER TABLE installation RENAME TO `+firstName+`;
 		DELETE FROM goose_db_version WHERE version_id > 1;
 		CREATE ROLE served LOGIN; GRANT SELECT, INSERT, UPDATE, DELETE ON nonces TO served;
 		GRANT SELECT, UPDATE (subject, not_after) ON certificates TO served`)
@@ -373,9 +373,10 @@ func TestOlderSchemaIsMigrated(t *testing.T) {
 		c.Issued, c.Scope, c.Actor = time.Time{}, "", ""
 	}
 	for i := range before.Accounts {
-		before.Accounts[i].Holder = ""
+		before.Accounts[i].Holder, before.Accounts[i].Agreements = "", nil
 	}
 	before.Passkeys, before.Sessions = nil, nil
+	before.Mandates, before.Orders, before.Reversals = nil, nil, nil
 	cfg := pgstore.Config{URL: url, Secret: secret}
 	if _, err := pgstore.Open(t.Context(), cfg); !errors.Is(err, pgstore.ErrSchema) ||
 		!strings.Contains(err.Error(), "atmctl migrate") {
@@ -392,7 +393,8 @@ func TestOlderSchemaIsMigrated(t *testing.T) {
 	vaulttest.Sound(t, store)
 	if err := cluster.As("served", nameOf(url), "UPDATE replicas SET renewed = now(); SELECT "+
 		"sweep(); UPDATE certificates SET issued = now(), scope = '*', actor = ''; "+
-		"UPDATE passkeys SET name = ''; DELETE FROM sessions"); err != nil {
+		"UPDATE passkeys SET name = ''; DELETE FROM sessions; "+
+		"UPDATE orders SET next = NULL"); err != nil {
 		t.Errorf("a role that served before: %v", err)
 	}
 }

@@ -91,11 +91,15 @@ const (
 		set_config('synchronous_commit', current_setting('synchronous_commit'), true)`
 
 	// All transactions lock accounts in the order of their names, so no two wait for each
-	// other. A hold stands for its account, too.
+	// other. A hold stands for its account, too, a mandate likewise, and a standing order for
+	// both of its accounts.
 	accountsSQL = `SELECT ` + accountColumns + ` FROM accounts WHERE name = ANY ($1)
 		ORDER BY name FOR UPDATE`
-	accountsHoldsSQL = `SELECT ` + accountColumns + ` FROM accounts WHERE name IN (
-		SELECT unnest($1::text[]) UNION SELECT account FROM holds WHERE id = ANY ($2))
+	theirAccountsSQL = `SELECT ` + accountColumns + ` FROM accounts WHERE name IN (
+		SELECT unnest($1::text[]) UNION SELECT account FROM holds WHERE id = ANY ($2)
+		UNION SELECT account FROM mandates WHERE id = ANY ($3)
+		UNION SELECT account FROM orders WHERE id = ANY ($4)
+		UNION SELECT payee FROM orders WHERE id = ANY ($4))
 		ORDER BY name FOR UPDATE`
 
 	headSQL = `SELECT ` + sightColumns + `, checkpoint, logs, files, clock_timestamp()
@@ -129,8 +133,9 @@ func (t *transaction) load(ctx context.Context) error {
 	})
 	noteAccounts := noteEach(&t.loaded.Accounts, scanAccount, accountName)
 	switch {
-	case len(t.keys.Holds) > 0:
-		b.Queue(accountsHoldsSQL, t.accounts, holdIDs(t.keys.Holds)).Query(noteAccounts)
+	case len(t.keys.Holds)+len(t.keys.Mandates)+len(t.keys.Orders) > 0:
+		b.Queue(theirAccountsSQL, t.accounts, numbers(t.keys.Holds), numbers(t.keys.Mandates),
+			numbers(t.keys.Orders)).Query(noteAccounts)
 	case len(t.accounts) > 0:
 		b.Queue(accountsSQL, t.accounts).Query(noteAccounts)
 	}

@@ -46,7 +46,8 @@ type Statement struct {
 
 	// Read are rows that were read before, by version, so that the committer
 	// need not: it reads only those that came later. Prepare fills it.
-	Read map[uint64]StatementRow
+	Read     map[uint64]StatementRow
+	prepared uint64 // the newest version then
 }
 
 // A StatementRow is what one version of an account's record was made by.
@@ -58,13 +59,22 @@ type StatementRow struct {
 	Balance      atm.Amount // after it
 	Counterparty string     // the other account; empty when no money moved
 	Memo         string     // empty for none
+	Reverses     int64      // index in the log of the entry that it reverses; 0 for none
+	reversed     atm.Amount // what was given back of it
 
 	version uint64
 	leaf    merkle.Hash
 }
 
 // Keys implements Rule.
-func (r Statement) Keys(k *vault.Keys) { k.Accounts = append(k.Accounts, r.Account) }
+func (r Statement) Keys(k *vault.Keys) {
+	k.Accounts = append(k.Accounts, r.Account)
+	for _, row := range r.Read {
+		if row.Amount != 0 {
+			k.Reversals = append(k.Reversals, row.Index)
+		}
+	}
+}
 
 // Decide implements Rule.
 func (r Statement) Decide(b *vault.Books) atm.Status {
@@ -72,20 +82,47 @@ func (r Statement) Decide(b *vault.Books) atm.Status {
 	if !r.Reaches(a) {
 		return vault.NotFound(string(r.Account))
 	}
+	var late map[int64]atm.Amount // given back of rows that were not read before
 	return r.page(a, b.InLog, func(version uint64) StatementRow {
-		if row, read := r.Read[version]; read {
+		row, read := r.Read[version]
+		if read {
+			if row.Amount != 0 {
+				reversal, _ := b.Reversal(row.Index)
+				row.reversed = reversal.Amount
+			}
 			return row
 		}
-		index, leaf, err := b.Change(r.Account, version)
-		var row StatementRow
-		if err == nil {
-			row, err = RowOf(r.Account, version, index, leaf)
+		row = r.row(b, version)
+		if late == nil && r.Read != nil {
+			late = r.late(b, a.Version)
 		}
-		if err != nil {
-			b.Fail(err)
-		}
+		row.reversed = late[b.InLog(row.Index)]
 		return row
 	})
+}
+
+// row reads a row of a version.
+func (r Statement) row(b *vault.Books, version uint64) (row StatementRow) {
+	index, leaf, err := b.Change(r.Account, version)
+	if err == nil {
+		row, err = RowOf(r.Account, version, index, leaf)
+	}
+	if err != nil {
+		b.Fail(err)
+	}
+	return row
+}
+
+// late tells what the versions that came after Prepare gave back, by the index in the log. What
+// is given back of one of them is given back by another one: both touch the account.
+func (r Statement) late(b *vault.Books, newest uint64) map[int64]atm.Amount {
+	given := make(map[int64]atm.Amount)
+	for version := newest; version > r.prepared && b.Failed() == nil; version-- {
+		if row := r.row(b, version); row.Reverses != 0 {
+			given[row.Reverses] += max(row.Amount, -row.Amount)
+		}
+	}
+	return given
 }
 
 // Prepare reads ahead what Decide will look at, outside of the committer.
@@ -114,6 +151,7 @@ func (r *Statement) Prepare(history vault.History) error {
 		}
 	}
 	read(1<<63, 1)
+	r.prepared = newest
 	a := vault.Account{Name: r.Account, Version: newest, Balance: r.Read[newest].Balance}
 	var before uint64 // the version that was looked at before
 	// Nobody sees this page, so any index will do.
@@ -222,7 +260,7 @@ func RowOf(n vault.Name, version uint64, index vault.JournalIndex, leaf []byte) 
 	}
 	row := StatementRow{
 		Index: index, Time: entry.Time, Operation: entry.Operation, version: version,
-		leaf: merkle.LeafHash(leaf),
+		leaf: merkle.LeafHash(leaf), Reverses: entry.Reverses,
 	}
 	for _, arg := range entry.Args {
 		if arg.Name == atm.MemoArg {
@@ -245,6 +283,10 @@ func RowOf(n vault.Name, version uint64, index vault.JournalIndex, leaf []byte) 
 }
 
 func (s StatementRow) record(index int64) atm.Record {
+	var reverses any = "" // an index where there is one
+	if s.Reverses > 0 {
+		reverses = s.Reverses
+	}
 	return atm.Record{
 		{Name: "index", Value: index},
 		{Name: "time", Value: s.Time.UTC().Format(audit.TimeFormat)},
@@ -253,6 +295,8 @@ func (s StatementRow) record(index int64) atm.Record {
 		{Name: "balance", Value: s.Balance.String()},
 		{Name: "counterparty", Value: s.Counterparty},
 		{Name: "memo", Value: s.Memo},
+		{Name: "reverses", Value: reverses},
+		{Name: "reversed", Value: sum(s.reversed)},
 	}
 }
 

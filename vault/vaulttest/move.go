@@ -7,12 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"example.com/atm"
 	"example.com/atm/audit/checkpoint"
 	"example.com/atm/vault"
+	"example.com/atm/vault/calendar"
 	"example.com/atm/vault/people"
 	gocmp "github.com/google/go-cmp/cmp"
 )
@@ -96,6 +99,33 @@ func furnish(t testing.TB, l *vault.Ledger) {
 		Grant:   string(accounts[0]), Grantee: "service:shop", Operation: atm.Withdraw,
 	})
 	must(t, l, spend)
+	furnishAgreements(t, l, accounts[0], accounts[2])
+}
+
+// furnishAgreements makes mandates, standing orders and a reversal, some of which have ended.
+func furnishAgreements(t testing.TB, l *vault.Ledger, from, to vault.Name) {
+	t.Helper()
+	mandate := vault.CreateMandate{
+		Account: from, Creditor: "service:gas", Memo: "rent, until it ends",
+		Terms: vault.MandateTerms{Each: 50, Total: 70, Period: calendar.Month},
+		Until: vault.Bound{At: time.Now().UTC().Truncate(time.Second).Add(time.Hour)},
+	}
+	kept, _ := vault.ParseMandateID(must(t, l, op(atm.MandateCreate, mandate)).Result.(string))
+	must(t, l, op(atm.Collect, vault.Collect{Mandate: kept, To: to, Amount: 33}))
+	revoked, _ := vault.ParseMandateID(must(t, l, op(atm.MandateCreate, mandate)).Result.(string))
+	must(t, l, op(atm.MandateRevoke, vault.RevokeMandate{Mandate: revoked}))
+	order := vault.CreateOrder{
+		Account: from, To: to, Amount: 12, Memo: "savings",
+		Schedule: calendar.Schedule{Every: calendar.Month, On: 31, At: 90, Zone: "Europe/Berlin"},
+	}
+	must(t, l, op(atm.OrderCreate, order))
+	cancelled, _ := vault.ParseOrderID(must(t, l, op(atm.OrderCreate, order)).Result.(string))
+	must(t, l, op(atm.OrderCancel, vault.CancelOrder{Order: cancelled}))
+	digits, _, _ := strings.Cut(must(t, l, transfer(from, to, 40)).Receipt, " ")
+	index, _ := strconv.ParseInt(digits, 10, 64)
+	must(t, l, op(atm.Reverse, vault.Reverse{Amount: 15, Movement: vault.Movement{
+		Index: vault.JournalIndex(index), From: from, To: to, Amount: 40,
+	}}))
 }
 
 // Contents is everything in a store, in an order of its own.
@@ -120,6 +150,11 @@ func Contents(t testing.TB, store vault.Backend) (vault.Part, *vault.Trail) {
 		return cmp.Compare(a.Name, b.Name)
 	})
 	slices.SortFunc(all.Holds, func(a, b vault.Hold) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(all.Mandates, func(a, b vault.Mandate) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(all.Orders, func(a, b vault.Order) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(all.Reversals, func(a, b vault.Reversal) int {
+		return cmp.Compare(a.Of, b.Of)
+	})
 	slices.SortFunc(all.Requests, func(a, b vault.KeptRequest) int {
 		return cmp.Compare(a.Index, b.Index)
 	})
@@ -198,7 +233,10 @@ func testRebuild(t *testing.T, p Place) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wrong := &vault.Records{Accounts: slices.Clone(derived.Accounts), Holds: derived.Holds[1:]}
+	wrong := &vault.Records{
+		Accounts: slices.Clone(derived.Accounts), Holds: derived.Holds[1:],
+		Mandates: derived.Mandates, Orders: derived.Orders, Reversals: derived.Reversals,
+	}
 	wrong.Accounts[0].Balance++
 	give := func(r *vault.Records) func(vault.Store) (*vault.Records, error) {
 		return func(vault.Store) (*vault.Records, error) { return r, nil }

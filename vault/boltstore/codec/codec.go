@@ -88,6 +88,7 @@ var ErrForm = errors.New("record of no known form")
 const (
 	moreLimits = 1 << iota
 	moreHolder
+	moreAgreements
 )
 
 // EncodeAccount returns the record of an account, with the spine of its history.
@@ -110,6 +111,9 @@ func EncodeAccount(a *vault.Account, s chunk.Spine) []byte {
 	if a.Holder != "" {
 		more |= moreHolder
 	}
+	if len(a.Agreements) > 0 {
+		more |= moreAgreements
+	}
 	w.uint(more)
 	if more&moreLimits != 0 {
 		w.int(int64(a.Limits.PerOperation))
@@ -122,6 +126,9 @@ func EncodeAccount(a *vault.Account, s chunk.Spine) []byte {
 	}
 	if more&moreHolder != 0 {
 		w.text(a.Holder)
+	}
+	if more&moreAgreements != 0 {
+		w.agreements(a.Agreements)
 	}
 	w.uint(uint64(len(s)))
 	for _, p := range s {
@@ -162,7 +169,10 @@ func DecodeAccount(k, v []byte) (vault.Account, chunk.Spine, error) {
 	if more&moreHolder != 0 {
 		a.Holder = r.text()
 	}
-	if more > moreLimits|moreHolder {
+	if more&moreAgreements != 0 {
+		a.Agreements = r.agreements()
+	}
+	if more > moreLimits|moreHolder|moreAgreements {
 		r.bad = true
 	}
 	var s chunk.Spine

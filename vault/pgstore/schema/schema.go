@@ -27,7 +27,7 @@ import (
 var migrations embed.FS
 
 // version is the version of the schema that this program knows.
-const version = 5
+const version = 6
 
 // migrateWithin bounds a migration.
 const migrateWithin = 10 * time.Minute
@@ -179,8 +179,11 @@ var privileges = []string{
 	"SELECT, UPDATE (size, head, checkpoint, logs, files) ON log",
 	"SELECT, INSERT, UPDATE (owner, holder, standing, balance, version, pending, " +
 		"limit_operation, limit_amount, limit_count, limit_zone, " +
-		"spent_day, spent_amount, spent_count) ON accounts",
+		"spent_day, spent_amount, spent_count, agreements, creditors) ON accounts",
 	"SELECT, INSERT, UPDATE (state) ON holds",
+	"SELECT, INSERT, UPDATE (spent, counted, revoked) ON mandates",
+	"SELECT, INSERT, UPDATE (next, paid, failed, settled, outcome, cancelled) ON orders",
+	"SELECT, INSERT, UPDATE (amount, newest) ON reversals",
 	"SELECT, INSERT, UPDATE (spent) ON grants",
 	"SELECT, INSERT, UPDATE (roles, disabled, ha1, slow, changed) ON users",
 	"SELECT, INSERT, UPDATE (at, changed) ON revocations",
@@ -193,7 +196,8 @@ var privileges = []string{
 }
 
 // guarded are the tables of which a role loses what it was allowed before.
-const guarded = "journal, versions, installation, log, accounts, holds, grants, users, " +
+const guarded = "journal, versions, installation, log, accounts, holds, mandates, orders, " +
+	"reversals, grants, users, " +
 	"revocations, certificates, passkeys, sessions, requests, rollbacks, files"
 
 // Grant gives a role of the database the privileges of a server, and takes every other one
