@@ -31,6 +31,7 @@ const (
 	Receipt   Operation = "receipt"
 	ShowEntry Operation = "entry"
 
+	Certificate   Operation = "certificate"
 	Reverse       Operation = "reverse"
 	MandateCreate Operation = "mandate.create"
 	MandateList   Operation = "mandate.list"

@@ -65,6 +65,7 @@ var places = map[string][]string{
 	"audit/merkle":            {},
 	"audit/checkpoint":        {"audit/merkle"},
 	"audit/assertion":         {"", "audit"},
+	"audit/certificate":       {"", "audit"},
 	"audit/balances":          {"", "audit"},
 	"audit/search":            {"", "audit"},
 	"audit/flood":             {"", "audit"},
@@ -110,6 +111,9 @@ var places = map[string][]string{
 	"cmd/internal/replica": {
 		"audit", "auth", "vault", "vault/pgstore", "cmd/internal/datadir", "cmd/internal/keys",
 		"cmd/internal/roster", "cmd/internal/storage", "internal",
+	},
+	"cmd/internal/documents": {
+		"", "audit", "client", "vault", "cmd/internal/exit", "internal",
 	},
 	"cmd/internal/browse":     {"client", "cmd/internal/exit"},
 	"cmd/internal/ctl":        {"*"},

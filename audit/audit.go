@@ -193,7 +193,7 @@ func (e *Entry) Append(b []byte) ([]byte, error) {
 		w.field("request", e.Request)
 	}
 	if e.Status != nil {
-		w.field("result", resultText(e.Status.Result))
+		w.field("result", ResultText(e.Status.Result))
 	}
 	if e.Reverses > 0 {
 		w.key("reverses")
@@ -513,8 +513,8 @@ func (e *Entry) parseRest(in *wire) error {
 		}
 	}
 	for _, c := range in.State {
-		before, okBefore := parseMoney(c.Before)
-		after, okAfter := parseMoney(c.After)
+		before, okBefore := ParseMoney(c.Before)
+		after, okAfter := ParseMoney(c.After)
 		if !okBefore || !okAfter {
 			return errors.New("audit entry: a balance is not a decimal")
 		}

@@ -256,7 +256,7 @@ func TestResultIsHashedInCanonicalForm(t *testing.T) {
 	if string(w.b) != want {
 		t.Errorf("canonical form %s, want %s", w.b, want)
 	}
-	if got := resultText(record); got != hashText([]byte(want)) {
+	if got := ResultText(record); got != hashText([]byte(want)) {
 		t.Errorf("result %s", got)
 	}
 }

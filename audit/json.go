@@ -179,18 +179,23 @@ func writeArray[T any](w *writer, items []T) {
 	w.close(']')
 }
 
-// resultText is a result as an entry keeps it: a string unchanged, anything else as the hash of
+// ResultText is a result as an entry keeps it: a string unchanged, anything else as the hash of
 // its canonical JSON.
-func resultText(result any) string {
+func ResultText(result any) string {
 	switch v := result.(type) {
 	case nil:
 		return ""
 	case string:
 		return v
 	}
-	var w writer
+	return hashText(AppendResult(nil, result))
+}
+
+// AppendResult appends a result of an operation in canonical JSON (RFC 8785).
+func AppendResult(b []byte, result any) []byte {
+	w := writer{b: b}
 	w.value(result)
-	return hashText(w.b)
+	return w.b
 }
 
 func hashText(data []byte) string {
@@ -217,8 +222,8 @@ func abbreviate(s string) string {
 	return s
 }
 
-// parseMoney parses what atm.Amount.String writes.
-func parseMoney(s string) (atm.Amount, bool) {
+// ParseMoney parses what atm.Amount.String writes.
+func ParseMoney(s string) (atm.Amount, bool) {
 	whole, cents, ok := strings.Cut(s, ".")
 	if !ok || len(cents) != 2 {
 		return 0, false

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 
 	"example.com/atm/audit/checkpoint"
 	"example.com/atm/audit/merkle"
@@ -47,7 +48,7 @@ const (
 func ParseProof(text []byte) (*Proof, error) {
 	var in proof.TLogProof
 	if len(text) > MaxProof || in.Unmarshal(text) != nil || !bytes.Equal(in.Marshal(), text) ||
-		in.Index > math.MaxInt64 || len(in.Hashes) > maxProofHashes {
+		in.Index > math.MaxInt64 || len(in.Hashes) > maxProofHashes || !isExact(in.Checkpoint) {
 		return nil, ErrNoProof
 	}
 	p := &Proof{Index: int64(in.Index), Checkpoint: in.Checkpoint}
@@ -55,6 +56,20 @@ func ParseProof(text []byte) (*Proof, error) {
 		p.Hashes = append(p.Hashes, h)
 	}
 	return p, nil
+}
+
+// isExact reports whether the signatures of a checkpoint are written in the only exact way. The
+// parser of signed notes ignores the last bits of base64 and carriage returns.
+func isExact(signed []byte) bool {
+	_, signatures, _ := strings.Cut(string(signed), "\n\n")
+	for line := range strings.Lines(signatures) {
+		word := strings.TrimSuffix(line[strings.LastIndexByte(line, ' ')+1:], "\n")
+		signature, err := base64.StdEncoding.DecodeString(word)
+		if err != nil || base64.StdEncoding.EncodeToString(signature) != word {
+			return false
+		}
+	}
+	return true
 }
 
 // Check verifies with the public key vkey that leaf is in the log. The report has the codes of

@@ -15,7 +15,13 @@ var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 	atm.Statement: reading,
 	atm.Receipt:   receipts,
 	atm.ShowEntry: receipts,
-	atm.Whoami:    everybody,
+	atm.Certificate: {
+		atm.Customer: atm.Owned,
+		atm.Teller:   atm.Everywhere,
+		atm.Auditor:  atm.Everywhere,
+		atm.Operator: atm.Everywhere,
+	},
+	atm.Whoami: everybody,
 
 	atm.Reverse:       movement,
 	atm.MandateCreate: {atm.Customer: atm.Owned},

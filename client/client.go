@@ -231,6 +231,7 @@ type Range struct {
 	Limit    int    // entries on the page, 1 to 500; 0 means 50
 	Cursor   string // next of the previous page
 	From, To string // times in RFC 3339, both inclusive
+	Proof    bool   // every version of the account, each with the hash of its entry
 }
 
 // Statement lists the movements of an account, newest first.
@@ -239,6 +240,9 @@ func (c *Client) Statement(ctx context.Context, account atm.AccountID, r Range) 
 	if r.Limit != 0 {
 		options["limit"] = r.Limit
 	}
+	if r.Proof {
+		options["proof"] = 1
+	}
 	return c.Call(ctx, string(atm.Statement), account.String(), options)
 }
 
@@ -246,6 +250,11 @@ func (c *Client) Statement(ctx context.Context, account atm.AccountID, r Range) 
 // tlog-proof, as the text of the answer.
 func (c *Client) Receipt(ctx context.Context, index int64) (*Answer, error) {
 	return c.Call(ctx, string(atm.Receipt), strconv.FormatInt(index, 10))
+}
+
+// Certificate returns a signed certificate of an account as the text of the answer.
+func (c *Client) Certificate(ctx context.Context, account atm.AccountID) (*Answer, error) {
+	return c.Call(ctx, string(atm.Certificate), account.String())
 }
 
 // Call calls a method without effects, which may be sent repeatedly.
@@ -377,10 +386,22 @@ func decode(text []byte) (*Answer, error) {
 		}
 		return nil, fmt.Errorf("decode the answer: %w", err)
 	}
-	var dict map[string]any
-	if err := reply.Unmarshal(&dict); err != nil {
+	var value any
+	if err := reply.Unmarshal(&value); err != nil {
 		return nil, fmt.Errorf("decode the answer: %w", err)
 	}
+	if several, ok := value.([]any); ok { // of a multicall
+		return &Answer{Code: atm.OK, Result: several}, nil
+	}
+	dict, ok := value.(map[string]any)
+	if !ok {
+		return nil, errors.New("decode the answer: it is no status dict")
+	}
+	return answerOf(dict)
+}
+
+// answerOf reads a status dict.
+func answerOf(dict map[string]any) (*Answer, error) {
 	// kolo/xmlrpc omits empty strings.
 	a := &Answer{Result: dict["result"]}
 	if a.Result == nil {

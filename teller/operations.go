@@ -75,6 +75,7 @@ var bookings = map[atm.Operation]func(*input) (vault.Rule, error){
 var rules = map[atm.Operation]func(context.Context, *Teller, *input) (vault.Rule, error){
 	atm.Inquiry:       inquiry,
 	atm.Statement:     statement,
+	atm.Certificate:   certify,
 	atm.Whoami:        whoami,
 	atm.MandateList:   agreements(query.MandatesOf),
 	atm.OrderList:     agreements(query.OrdersOf),

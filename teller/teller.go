@@ -219,7 +219,11 @@ func (t *Teller) Begin(ctx context.Context, caller *atm.Caller, call Call) (Repl
 			return nil, err
 		}
 	}
-	return t.cfg.Ledger.Begin(ctx, cmd), nil
+	reply := t.cfg.Ledger.Begin(ctx, cmd)
+	if in.op.Name == atm.Certificate {
+		reply = t.attach(ctx, reply)
+	}
+	return reply, nil
 }
 
 // Shown returns what a passkey signs to confirm a call that changes accounts or holds, and whether

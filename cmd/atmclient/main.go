@@ -58,6 +58,7 @@ type options struct {
 	requestID string // of the operation on the command line
 	receipt   string // file for the proof of that operation
 	state     string // file of a batch's request ids
+	save      saving
 }
 
 const (
@@ -67,6 +68,8 @@ const (
   atmclient localhost 9000 withdraw 100 392.50
   atmclient localhost 9000 transfer 100 200 12.50 --memo "Rent, March"
   atmclient localhost 9000 statement 100 --limit 10
+  atmclient localhost 9000 statement 100 --from 2026-11-01 --format camt.053 --out november.xml --proof
+  atmclient localhost 9000 certificate 100 --out certificate.txt
   atmclient localhost 9000 authorize 100 50 --life 1h
   atmclient localhost 9000 capture h4711 42.50
   atmclient localhost 9000 release h4711
@@ -86,6 +89,10 @@ completion; "help" lists them. From a pipe it reads one operation per line.
 
 "atmclient SERVER PORT console" opens the console of the server in a browser of this
 machine, as long as the command runs.
+
+"statement" with --format and --out saves all of a statement as a file, and with --proof what
+proves it in FILE.proof: atmctl check FILE then checks offline that each line is in the audit
+log, and that none is missing. "certificate" states who holds an account, for others to check.
 
 With a profile that names a server, leave out SERVER and PORT. "atmclient completion bash"
 (or zsh, or fish) prints a script that completes the command line.`
@@ -119,9 +126,11 @@ func (o *options) command() *cobra.Command {
 	flags.StringVar(&o.state, "state", "", "`file` in which a batch stores its request ids "+
 		"(default FILE.ids)")
 	o.operationFlags.add(flags)
+	o.save.add(flags)
 	o.printer.add(flags)
 	forms := []string{output.FormText, output.FormJSON, output.FormJSONL}
 	cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(forms, noFile))
+	cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formNames(), noFile))
 	cmd.RegisterFlagCompletionFunc("profile", o.completeProfile)
 	return cmd
 }
@@ -171,6 +180,12 @@ func (o *options) run(cmd *cobra.Command, args []string) error {
 			return exit.Usagef("--request-id: %w", err)
 		}
 	}
+	if err := o.save.check(r.operation); err != nil {
+		return err
+	}
+	if o.save.form != "" {
+		return o.saveStatement(cmd.Context(), to, r)
+	}
 	return o.carryOut(cmd.Context(), to, r)
 }
 
@@ -192,6 +207,9 @@ func (o *options) carryOut(ctx context.Context, to *target, r *request) error {
 	}
 	if err != nil {
 		return err
+	}
+	if r.operation == atm.Certificate && o.save.out != "" && answer.OK() {
+		return o.saveCertificate(ctx, answer)
 	}
 	if err := o.print(r, answer); err != nil || o.receipt == "" {
 		return err

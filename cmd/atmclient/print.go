@@ -97,6 +97,8 @@ func (p *printer) printText(r *request, a *client.Answer) error {
 			a.Text(), r.hold, memo)
 	case atm.Statement:
 		err = p.printStatement(a)
+	case atm.Certificate:
+		_, err = io.WriteString(p.stdout, a.Text())
 	case atm.Whoami:
 		me, _ := a.Result.(map[string]any)
 		err = printable.Linef(p.stdout, "%v, %s, by %v", me["subject"], output.Words(me["roles"]),

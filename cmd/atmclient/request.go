@@ -99,7 +99,9 @@ var operations = map[atm.Operation][]argument{
 	atm.Capture:   {hold, amountOrAll},
 	atm.Release:   {hold},
 	atm.Statement: {account},
-	atm.Whoami:    {},
+
+	atm.Certificate: {account},
+	atm.Whoami:      {},
 }
 
 // operationNames are the names of the operations, sorted.
@@ -269,7 +271,7 @@ func (r *request) take(what argument, text string) error {
 // moves reports whether the operation has a request id.
 func (r *request) moves() bool {
 	switch r.operation {
-	case atm.Inquiry, atm.Statement, atm.Whoami:
+	case atm.Inquiry, atm.Statement, atm.Whoami, atm.Certificate:
 		return false
 	}
 	return true
@@ -333,6 +335,8 @@ func (r *request) send(ctx context.Context, c *client.Client, most time.Duration
 		return c.Release(ctx, r.hold, r.id)
 	case atm.Statement:
 		return c.Statement(ctx, r.account, r.page)
+	case atm.Certificate:
+		return c.Certificate(ctx, r.account)
 	case atm.Whoami:
 		return c.Call(ctx, string(atm.Whoami))
 	}

@@ -19,6 +19,7 @@ transfer FROM TO AMOUNT            statement ACCOUNT [--limit N] [--from T] [--t
 authorize ACCOUNT AMOUNT [--life D]
 capture HOLD [AMOUNT]              release HOLD
 --memo "TEXT" says what the money is for, on each line that moves some or holds some
+certificate ACCOUNT                who holds it, for others to check
 whoami                             who is signed in
 retry                              the operation whose outcome is unknown, once more
 forget                             do without the outcome of that operation

@@ -194,6 +194,14 @@ var money = []Method{
 		answer: atMost(entryBytes),
 	},
 	{
+		Name: atm.Certificate,
+		Help: "States who holds an account, and whether it is open, in a text that anybody can " +
+			"check with the public key of the audit log: the statement, its entry, and the proof " +
+			"(C2SP tlog-proof).",
+		Params: []Param{paramAccount},
+		answer: atMost(entryBytes + proofBytes),
+	},
+	{
 		Name:       atm.Whoami,
 		Help:       "Tells who the caller is to this server.",
 		Structured: true,

@@ -167,19 +167,7 @@ func (r *Reader) Entry(ctx context.Context, caller *atm.Caller, index int64) (le
 	if reach == atm.Nowhere || index < 0 {
 		return nil, nil
 	}
-	log, err := vault.OpenLog(ctx, r.store)
-	if err != nil {
-		return nil, err
-	}
-	_, head, err := log.Signed(ctx)
-	if err != nil || index >= head.Size {
-		return nil, err
-	}
-	err = log.Entries(ctx, index, index+1, func(_ int64, found []byte) error {
-		leaf = append(leaf, found...)
-		return errFound
-	})
-	if !errors.Is(err, errFound) {
+	if leaf, err = r.Leaf(ctx, index); err != nil || leaf == nil {
 		return nil, err
 	}
 	if reach == atm.Everywhere {
@@ -190,6 +178,27 @@ func (r *Reader) Entry(ctx context.Context, caller *atm.Caller, index int64) (le
 		return nil, err
 	}
 	if concerns, err := r.concerns(ctx, entry, caller.Subject); err != nil || !concerns {
+		return nil, err
+	}
+	return leaf, nil
+}
+
+// Leaf returns the bytes of an entry of the audit log for the program itself, and nil for an entry
+// that does not exist.
+func (r *Reader) Leaf(ctx context.Context, index int64) (leaf []byte, err error) {
+	log, err := vault.OpenLog(ctx, r.store)
+	if err != nil {
+		return nil, err
+	}
+	_, head, err := log.Signed(ctx)
+	if err != nil || index < 0 || index >= head.Size {
+		return nil, err
+	}
+	err = log.Entries(ctx, index, index+1, func(_ int64, found []byte) error {
+		leaf = append(leaf, found...)
+		return errFound
+	})
+	if !errors.Is(err, errFound) {
 		return nil, err
 	}
 	return leaf, nil

@@ -207,7 +207,10 @@ func Silent(code int) error {
 const maxNamed = 64 << 10
 
 // ReadNamed reads a small file that a flag or an argument names.
-func ReadNamed(path string) ([]byte, error) {
+func ReadNamed(path string) ([]byte, error) { return ReadLarge(path, maxNamed) }
+
+// ReadLarge is ReadNamed for a file of at most so many bytes.
+func ReadLarge(path string, most int64) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -220,9 +223,9 @@ func ReadNamed(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxNamed+1))
-	if err == nil && len(data) > maxNamed {
-		err = fmt.Errorf("%s has more than %d bytes", path, maxNamed)
+	data, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(data)) > most {
+		err = fmt.Errorf("%s has more than %d bytes", path, most)
 	}
 	return data, err
 }
