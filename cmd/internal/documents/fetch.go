@@ -59,12 +59,11 @@ type fetcher struct {
 	answers []fetched
 }
 
-// A fetched page, and what proves it.
+// A fetched page is an answer, and the index of its entry.
 type fetched struct {
-	answer       atm.Record
-	index        int64 // of its entry
-	rows         []pageRow
-	entry, proof string
+	answer atm.Record
+	index  int64
+	rows   []pageRow
 }
 
 func (f *fetcher) pages(account atm.AccountID) error {
