@@ -35,6 +35,7 @@ var places = map[string][]string{
 	"vault":                 {"", "audit"},
 	"vault/check":           {"", "vault", "audit"},
 	"vault/record":          {},
+	"vault/ledger":          {"", "vault", "audit"},
 	"vault/people":          {"", "vault/record"},
 	"vault/requestid":       {"", "audit"},
 	"vault/sealing":         {},
@@ -276,7 +277,7 @@ func allowed(place, folder, imported string) bool {
 // of what "vault" stands for.
 func isStore(own string) bool {
 	parts := []string{
-		"vault/calendar", "vault/check", "vault/people", "vault/query", "vault/record",
+		"vault/calendar", "vault/check", "vault/ledger", "vault/people", "vault/query", "vault/record",
 		"vault/requestid",
 	}
 	return strings.HasPrefix(own, "vault/") && !slices.Contains(parts, own)

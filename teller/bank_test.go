@@ -19,6 +19,7 @@ import (
 	"example.com/atm/teller/confirm"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
+	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/people"
 	"example.com/atm/vault/requestid"
 	"example.com/atm/vault/vaulttest"
@@ -29,7 +30,7 @@ type bank struct {
 	*teller.Teller
 	t      *testing.T
 	store  vault.Store
-	ledger *vault.Ledger
+	ledger *ledger.Ledger
 	last   atm.AccountID // account that was opened last
 }
 
@@ -53,7 +54,7 @@ func newBank(t *testing.T) *bank {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bank{t: t, store: store, ledger: vaulttest.NewLedger(t, vault.Config{
+	b := &bank{t: t, store: store, ledger: vaulttest.NewLedger(t, ledger.Config{
 		Store: store, Signer: vaulttest.NewSigner(t),
 	})}
 	b.Teller, err = teller.New(teller.Config{

@@ -24,6 +24,7 @@ import (
 	"example.com/atm/teller/reader"
 	"example.com/atm/teller/sessions"
 	"example.com/atm/vault"
+	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/people"
 	"example.com/atm/vault/requestid"
 	"golang.org/x/text/unicode/norm"
@@ -40,7 +41,7 @@ type Token struct {
 // Config is everything a Teller needs. All fields are required.
 type Config struct {
 	// Ledger decides and stores.
-	Ledger *vault.Ledger
+	Ledger *ledger.Ledger
 
 	// Store is read for lists.
 	Store vault.Store
@@ -196,7 +197,7 @@ type Call struct {
 
 // A Reply is an answer that may still be on its way to the disk; calling it
 // waits.
-type Reply = vault.Reply
+type Reply = ledger.Reply
 
 // Begin starts a call and returns before its answer is durable. Calls that
 // one goroutine begins happen in that order. After an error nothing was
@@ -364,7 +365,7 @@ func (t *Teller) identify(cmd *vault.Command, in *input, call *Call) (conflict b
 // way that got a fault. The reply waits until that is durable.
 func (t *Teller) Malformed(ctx context.Context, caller *atm.Caller, call Call,
 	fault string,
-) vault.Reply {
+) ledger.Reply {
 	op := t.ops[call.Operation]
 	in := input{op: op, caller: caller, args: make([]atm.Arg, len(op.Params))}
 	copy(in.args, call.Args)
@@ -375,7 +376,7 @@ func (t *Teller) Malformed(ctx context.Context, caller *atm.Caller, call Call,
 
 // TooLarge begins to record that a call was not carried out because its answer would have
 // been too large, and answers so.
-func (t *Teller) TooLarge(ctx context.Context, caller *atm.Caller, call Call) vault.Reply {
+func (t *Teller) TooLarge(ctx context.Context, caller *atm.Caller, call Call) ledger.Reply {
 	op := t.ops[call.Operation]
 	in := input{op: op, caller: caller, args: make([]atm.Arg, len(op.Params))}
 	copy(in.args, call.Args)

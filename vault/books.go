@@ -234,8 +234,8 @@ func (b *Books) remember(key requestid.Key, index JournalIndex, leaf []byte) {
 	b.requests.Add(key, Remembered{Index: index, Leaf: leaf})
 }
 
-// expect makes space for the entries of so many commands.
-func (b *Books) expect(commands int) {
+// Expect makes space for the entries of so many commands.
+func (b *Books) Expect(commands int) {
 	b.entries = slices.Grow(b.entries, commands)
 	b.leaves = make([]byte, 0, (commands+1)*usualLeaf)
 	b.effect.memory = make([]audit.Change, 0, commands*usualTouched)
@@ -250,8 +250,12 @@ const (
 // errUnbalanced reports a bug: money appeared or vanished.
 var errUnbalanced = errors.New("the changes of this commit do not sum to zero")
 
-// finish checks the whole, extends the tree by the new leaves and signs it.
-func (b *Books) finish(signer *checkpoint.Signer) error {
+// Finish checks the whole, extends the tree by the new leaves and signs it. Without a new entry
+// there is nothing to write: what was decided was counted, or was nothing.
+func (b *Books) Finish(signer *checkpoint.Signer) error {
+	if len(b.entries) == 0 {
+		return nil
+	}
 	if b.tally.moved != 0 {
 		return errUnbalanced
 	}
@@ -297,17 +301,30 @@ func (b *Books) Changes() *Changes {
 // has something to mend.
 func (b *Books) unreadable(err error) atm.Status {
 	b.tally.broken = append(b.tally.broken, err)
-	return refuse(atm.Internal, reasonOf(err))
+	return refuse(atm.Internal, ReasonOf(err))
 }
 
-// mistaken reports whether an operation failed because of a mistake in its rule.
-func mistaken(err error) bool {
+// Mistaken reports whether an operation failed because of a mistake in its rule.
+func Mistaken(err error) bool {
 	return errors.Is(err, record.ErrNotAsked) || errors.Is(err, errAmount)
 }
 
-func reasonOf(err error) string {
-	if mistaken(err) {
+// ReasonOf is what a caller is told of an operation that failed because of err.
+func ReasonOf(err error) string {
+	if Mistaken(err) {
 		return reasonMistake
 	}
 	return reasonDamaged
 }
+
+const (
+	reasonDamaged = "A record that this needs cannot be read; the operator has been told"
+	reasonMistake = "The server has a mistake in this operation; nothing was done, and the " +
+		"operator has been told"
+)
+
+// Replays is how many commands were answered before.
+func (b *Books) Replays() int { return b.tally.replays }
+
+// Broken says why commands were answered INTERNAL.
+func (b *Books) Broken() []error { return b.tally.broken }

@@ -47,32 +47,32 @@ func (c *Command) idempotent() bool {
 	return !refusal || r.Code.Remembered()
 }
 
-// keys adds what c needs to k.
-func (c *Command) keys(k *Keys) {
+// AppendKeys adds what c needs to k.
+func (c *Command) AppendKeys(k *Keys) {
 	c.Rule.Keys(k)
 	k.Visit(c.Caller)
 	for i := range c.Warrants {
 		c.Warrants[i].Keys(&k.Keys)
 	}
 	for i := range c.Then {
-		c.Then[i].keys(k)
+		c.Then[i].AppendKeys(k)
 	}
 	if c.idempotent() {
 		k.Requests = append(k.Requests, c.Request.Key)
 	}
 }
 
-// An undoneError reports a command of which one that was to follow it was refused.
-type undoneError struct {
+// An UndoneError reports a command of which one that was to follow it was refused.
+type UndoneError struct {
 	index  int // among those that were to follow
 	status atm.Status
 }
 
 // Error implements error.
-func (e *undoneError) Error() string { return "refused as a whole: " + e.status.Reason }
+func (e *UndoneError) Error() string { return "refused as a whole: " + e.status.Reason }
 
-// decideAll decides c and what follows it. After an *undoneError the books are of no use.
-func (c *Command) decideAll(b *Books, denials *flood.DenialBatch) (atm.Status, error) {
+// DecideAll decides c and what follows it. After an *UndoneError the books are of no use.
+func (c *Command) DecideAll(b *Books, denials *flood.DenialBatch) (atm.Status, error) {
 	status, err := c.decide(b, denials)
 	if err != nil || status.Code != atm.OK {
 		return status, err
@@ -83,14 +83,14 @@ func (c *Command) decideAll(b *Books, denials *flood.DenialBatch) (atm.Status, e
 			return status, err
 		}
 		if next.Code != atm.OK {
-			return status, &undoneError{i, next}
+			return status, &UndoneError{i, next}
 		}
 	}
 	return status, nil
 }
 
-// undo makes c a command that is refused because of one that was to follow it.
-func (c *Command) undo(e *undoneError) {
+// Undo makes c a command that is refused because of one that was to follow it.
+func (c *Command) Undo(e *UndoneError) {
 	c.Rule = Refuse(e.status.Code, "Row "+strconv.Itoa(e.index+1)+": "+e.status.Reason)
 	c.Then = nil
 }
@@ -98,7 +98,7 @@ func (c *Command) undo(e *undoneError) {
 // decide answers c, and leaves the changes and the entry in the books. A denial has no entry
 // when denials says so, and no receipt then.
 func (c *Command) decide(b *Books, denials *flood.DenialBatch) (atm.Status, error) {
-	b.begin(c.keys)
+	b.begin(c.AppendKeys)
 	if err := b.damaged(); err != nil {
 		return b.unreadable(err), nil
 	}

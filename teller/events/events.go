@@ -14,16 +14,17 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/audit/checkpoint"
 	"example.com/atm/vault"
+	"example.com/atm/vault/ledger"
 )
 
 // A Recorder records events.
 type Recorder struct {
-	ledger   *vault.Ledger
+	ledger   *ledger.Ledger
 	describe func() audit.Program
 }
 
 // New returns a recorder that writes to ledger. describe says which program this is.
-func New(ledger *vault.Ledger, describe func() audit.Program) *Recorder {
+func New(ledger *ledger.Ledger, describe func() audit.Program) *Recorder {
 	return &Recorder{ledger: ledger, describe: describe}
 }
 
@@ -60,7 +61,7 @@ func (r *Recorder) Reloaded(ctx context.Context, setting string) atm.Status {
 // Recovered records, as the first entry of a log, that it takes the place of
 // another one whose checkpoint said old, and how many entries the journal
 // had then.
-func Recovered(ctx context.Context, ledger *vault.Ledger, old checkpoint.Checkpoint,
+func Recovered(ctx context.Context, ledger *ledger.Ledger, old checkpoint.Checkpoint,
 	journal vault.JournalIndex,
 ) atm.Status {
 	return note(ctx, ledger, audit.EventRecover,
@@ -87,7 +88,7 @@ func (r *Recorder) KeyRotated(ctx context.Context, old, vkey string) atm.Status 
 }
 
 // note records an event with these arguments.
-func note(ctx context.Context, ledger *vault.Ledger, event audit.Event,
+func note(ctx context.Context, ledger *ledger.Ledger, event audit.Event,
 	args ...audit.Arg,
 ) atm.Status {
 	return ledger.Do(ctx, vault.Command{Event: event, Args: args, Rule: vault.Report{}})

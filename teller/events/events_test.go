@@ -11,6 +11,7 @@ import (
 	"example.com/atm/teller/events"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
+	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/vaulttest"
 )
 
@@ -21,7 +22,7 @@ func TestEachEventIsOneEntryThatSaysWhatHappened(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { store.Close() })
-	ledger := vaulttest.NewLedger(t, vault.Config{Store: store, Signer: vaulttest.NewSigner(t)})
+	ledger := vaulttest.NewLedger(t, ledger.Config{Store: store, Signer: vaulttest.NewSigner(t)})
 	r := events.New(ledger, func() audit.Program {
 		return audit.Program{Version: "1.2.3", Settings: []audit.Arg{{Name: "listen", Value: "S"}}}
 	})

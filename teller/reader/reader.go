@@ -14,6 +14,7 @@ import (
 	"example.com/atm/audit/merkle"
 	"example.com/atm/audit/search"
 	"example.com/atm/vault"
+	"example.com/atm/vault/ledger"
 )
 
 // errFound ends the reading of entries.
@@ -22,7 +23,7 @@ var errFound = errors.New("found")
 // A Reader shows callers what they may see of accounts and of the audit log. It changes nothing
 // but records that the log was read.
 type Reader struct {
-	ledger      *vault.Ledger
+	ledger      *ledger.Ledger
 	store       vault.Store
 	permissions Permissions
 	index       *search.Index
@@ -36,7 +37,7 @@ type Permissions interface {
 }
 
 // New returns a reader.
-func New(ledger *vault.Ledger, store vault.Store, index *search.Index, permissions Permissions,
+func New(ledger *ledger.Ledger, store vault.Store, index *search.Index, permissions Permissions,
 ) *Reader {
 	return &Reader{ledger: ledger, store: store, index: index, permissions: permissions}
 }
@@ -229,7 +230,7 @@ func (r *Reader) AuditRead(ctx context.Context, caller *atm.Caller) {
 // the receipt of the entry when there is one.
 func (r *Reader) RecordRead(ctx context.Context, caller *atm.Caller, op atm.Operation,
 	status atm.Status,
-) vault.Reply {
+) ledger.Reply {
 	if !r.recorded.due(caller.Subject, time.Now()) {
 		return func() atm.Status { return status }
 	}

@@ -13,6 +13,7 @@ import (
 	"example.com/atm/teller/replay"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
+	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/vaulttest"
 )
 
@@ -27,7 +28,7 @@ func TestHoldOfBeforeItsEntrySaidItsEndIsReplayed(t *testing.T) {
 	t.Cleanup(func() { store.Close() })
 	begin := time.Date(2026, 3, 1, 12, 0, 0, 500_000_000, time.UTC)
 	var elapsed atomic.Int64
-	l := vaulttest.NewLedger(t, vault.Config{
+	l := vaulttest.NewLedger(t, ledger.Config{
 		Store: store, Signer: vaulttest.NewSigner(t),
 		Now: func() time.Time { return begin.Add(time.Duration(elapsed.Load())) },
 	})

@@ -12,13 +12,14 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/vault"
+	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/people"
 	"example.com/atm/vault/requestid"
 )
 
 // A Keeper begins sessions and adds passkeys.
 type Keeper struct {
-	ledger   *vault.Ledger
+	ledger   *ledger.Ledger
 	store    people.Store
 	requests *requestid.Hasher
 	warrants func(caller *atm.Caller, op atm.Operation) ([]people.Warrant, bool)
@@ -26,7 +27,7 @@ type Keeper struct {
 
 // NewKeeper returns a keeper. It asks warrants what an act of a caller rests on, and whether the
 // caller may do it at all.
-func NewKeeper(ledger *vault.Ledger, store people.Store, requests *requestid.Hasher,
+func NewKeeper(ledger *ledger.Ledger, store people.Store, requests *requestid.Hasher,
 	warrants func(*atm.Caller, atm.Operation) ([]people.Warrant, bool),
 ) *Keeper {
 	return &Keeper{ledger, store, requests, warrants}

@@ -15,6 +15,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
+	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/query"
 	"example.com/atm/vault/vaulttest"
 )
@@ -49,9 +50,9 @@ func inquiryOf(n uint64) vault.Command {
 }
 
 // begin carries out commands with many on the way at once.
-func begin(b *testing.B, l *vault.Ledger, n int, cmd func(i int) vault.Command) {
+func begin(b *testing.B, l *ledger.Ledger, n int, cmd func(i int) vault.Command) {
 	b.Helper()
-	replies := make(chan vault.Reply, 1024)
+	replies := make(chan ledger.Reply, 1024)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -78,7 +79,7 @@ func BenchmarkAccounts(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		l := vault.NewLedger(vault.Config{Store: store, Signer: signer})
+		l := ledger.New(ledger.Config{Store: store, Signer: signer})
 		begin(b, l, int(accounts), func(i int) vault.Command {
 			return command(atm.AccountOpen,
 				vault.OpenAccount{Account: vault.Name(fmt.Sprint(i + 1)), Owner: "user:demo"})
@@ -102,7 +103,7 @@ func BenchmarkAccounts(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		l = vault.NewLedger(vault.Config{Store: store, Signer: signer})
+		l = ledger.New(ledger.Config{Store: store, Signer: signer})
 		for name, cmd := range map[string]func(uint64) vault.Command{"inquiry": inquiryOf, "deposit": depositTo} {
 			b.Run(fmt.Sprintf("accounts=%d/%s", accounts, name), func(b *testing.B) {
 				size := fileSize(b, path)
@@ -156,7 +157,7 @@ func BenchmarkHistory(b *testing.B) {
 			b.Fatal(err)
 		}
 		var clock atomic.Int64 // a second for each commit
-		l := vault.NewLedger(vault.Config{Store: store, Signer: signer, Now: func() time.Time {
+		l := ledger.New(ledger.Config{Store: store, Signer: signer, Now: func() time.Time {
 			return time.Unix(clock.Add(1), 0)
 		}})
 		begin(b, l, entries, func(i int) vault.Command {

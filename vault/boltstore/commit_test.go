@@ -14,6 +14,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/vault"
+	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/vaulttest"
 )
 
@@ -65,7 +66,7 @@ func TestWhatSignedReturnsIsDurable(t *testing.T) {
 		return head.Size
 	}
 	var before, after []int64
-	l := vault.NewLedger(vault.Config{
+	l := ledger.New(ledger.Config{
 		Signer: vaulttest.NewSigner(t),
 		Store: begins{store, func(durable func() error) func() error {
 			before = append(before, size())
@@ -120,7 +121,7 @@ func TestGrowingFileBlocksNoCommit(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	l := vault.NewLedger(vault.Config{Store: store, Signer: vaulttest.NewSigner(t)})
+	l := ledger.New(ledger.Config{Store: store, Signer: vaulttest.NewSigner(t)})
 	if s := l.Do(t.Context(), open("1")); s.Code != atm.OK {
 		t.Fatal(s)
 	}
@@ -183,16 +184,16 @@ func TestGroupsAreDecidedAheadOfTheDisk(t *testing.T) {
 				// closed when it may be, and when the disk does
 				begun, decided, works := 0, make(chan struct{}), make(chan struct{})
 				var groups []int
-				l := vault.NewLedger(vault.Config{
+				l := ledger.New(ledger.Config{
 					Signer:    vaulttest.NewSigner(t),
 					Admit:     func() error { <-decided; return nil },
-					Committed: func(c vault.Commit) { groups = append(groups, c.Operations) },
+					Committed: func(c ledger.Commit) { groups = append(groups, c.Operations) },
 					Store: begins{store, func(durable func() error) func() error {
 						begun++
 						return func() error { <-works; return durable() }
 					}},
 				})
-				var replies []vault.Reply
+				var replies []ledger.Reply
 				begin := func(commands int) {
 					for range commands {
 						replies = append(replies, l.Begin(t.Context(), deposit("1")))
@@ -235,13 +236,13 @@ func TestSingleCallerNeverWaits(t *testing.T) {
 		}
 		var groups []int
 		full := make(chan struct{}) // closed when the first group need not wait any more
-		l := vault.NewLedger(vault.Config{
+		l := ledger.New(ledger.Config{
 			Store: store, Signer: vaulttest.NewSigner(t),
 			Admit:     func() error { <-full; return nil },
-			Committed: func(c vault.Commit) { groups = append(groups, c.Operations) },
+			Committed: func(c ledger.Commit) { groups = append(groups, c.Operations) },
 		})
 		begin := func(commands ...vault.Command) (wait func()) {
-			var replies []vault.Reply
+			var replies []ledger.Reply
 			for _, cmd := range commands {
 				replies = append(replies, l.Begin(t.Context(), cmd))
 			}

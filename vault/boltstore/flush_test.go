@@ -10,6 +10,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/vault"
+	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/requestid"
 	"example.com/atm/vault/vaulttest"
 )
@@ -25,7 +26,7 @@ func TestCrashBetweenTransactionsOfAFlushLosesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := vault.NewLedger(vault.Config{Store: store, Signer: vaulttest.NewSigner(t)})
+	l := ledger.New(ledger.Config{Store: store, Signer: vaulttest.NewSigner(t)})
 	hasher, err := requestid.NewHasher(secret)
 	if err != nil {
 		t.Fatal(err)
@@ -100,14 +101,14 @@ func balance(t *testing.T, path string, account vault.Name) (atm.Amount, error) 
 }
 
 // filled makes a vault with a cent in each account.
-func filled(t *testing.T, path string, accounts ...vault.Name) (*Store, *vault.Ledger) {
+func filled(t *testing.T, path string, accounts ...vault.Name) (*Store, *ledger.Ledger) {
 	t.Helper()
 	KeepInLog(t)
 	store, err := Create(path, secret)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := vault.NewLedger(vault.Config{Store: store, Signer: vaulttest.NewSigner(t)})
+	l := ledger.New(ledger.Config{Store: store, Signer: vaulttest.NewSigner(t)})
 	for _, account := range accounts {
 		for _, cmd := range []vault.Command{open(account), deposit(account)} {
 			if s := l.Do(t.Context(), cmd); s.Code != atm.OK {
@@ -167,7 +168,7 @@ func TestPowerCutKeepsWhatWasAnswered(t *testing.T) {
 	}
 	defer store.Close()
 	var durable []func() error
-	hasty := vault.NewLedger(vault.Config{
+	hasty := ledger.New(ledger.Config{
 		Signer: vaulttest.NewSigner(t),
 		Store: begins{store, func(wait func() error) func() error {
 			durable = append(durable, wait)

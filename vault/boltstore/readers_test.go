@@ -8,6 +8,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
+	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/vaulttest"
 )
 
@@ -18,7 +19,7 @@ func TestReadersSeeBalancesThatSumToZero(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	l := vaulttest.NewLedger(t, vault.Config{Store: store})
+	l := vaulttest.NewLedger(t, ledger.Config{Store: store})
 	do := func(op atm.Operation, rule vault.Rule) {
 		if s := l.Do(t.Context(), command(op, rule)); s.Code != atm.OK {
 			t.Error(s)

@@ -11,6 +11,7 @@ import (
 	"example.com/atm/audit/checkpoint"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
+	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/vaulttest"
 )
 
@@ -18,7 +19,7 @@ import (
 type running struct {
 	path   string
 	store  *boltstore.Store
-	ledger *vault.Ledger
+	ledger *ledger.Ledger
 }
 
 func run(t *testing.T, path string, signer *checkpoint.Signer) *running {
@@ -28,7 +29,7 @@ func run(t *testing.T, path string, signer *checkpoint.Signer) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &running{path, store, vault.NewLedger(vault.Config{Store: store, Signer: signer})}
+	r := &running{path, store, ledger.New(ledger.Config{Store: store, Signer: signer})}
 	t.Cleanup(func() { r.stop(t) })
 	return r
 }

@@ -17,6 +17,7 @@ import (
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
 	"example.com/atm/vault/boltstore/keyring"
+	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/people"
 	"example.com/atm/vault/requestid"
 	"example.com/atm/vault/vaulttest"
@@ -28,7 +29,7 @@ func filled(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "vault.db")
 	store := file(path).Open(t)
-	l := vault.NewLedger(vault.Config{Store: store, Signer: signerOf(t)})
+	l := ledger.New(ledger.Config{Store: store, Signer: signerOf(t)})
 	demo := &atm.Caller{Principal: atm.Principal{Subject: "user:demo"}}
 	hasher, err := requestid.NewHasher(secret)
 	if err != nil {
@@ -225,7 +226,7 @@ func TestRequestIDOfAnotherEntryIsNotAnswered(t *testing.T) {
 		return err
 	})
 	store := file(path).Open(t)
-	l := vault.NewLedger(vault.Config{Store: store, Signer: signerOf(t)})
+	l := ledger.New(ledger.Config{Store: store, Signer: signerOf(t)})
 	hasher, err := requestid.NewHasher(secret)
 	if err != nil {
 		t.Fatal(err)
@@ -294,8 +295,8 @@ func TestDamagedRecordFailsItsOwnOperationsAlone(t *testing.T) {
 			})
 			for again := range 2 {
 				store := file(path).Open(t)
-				l := vault.NewLedger(vault.Config{Store: store, Signer: signerOf(t)})
-				var replies []vault.Reply
+				l := ledger.New(ledger.Config{Store: store, Signer: signerOf(t)})
+				var replies []ledger.Reply
 				for range 20 {
 					replies = append(replies, l.Begin(t.Context(), tt.others),
 						l.Begin(t.Context(), tt.affected))

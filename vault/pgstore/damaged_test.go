@@ -7,6 +7,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/vault"
+	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/pgstore/pgtest"
 	"example.com/atm/vault/query"
 	"example.com/atm/vault/requestid"
@@ -65,7 +66,7 @@ func TestDamagedRowFailsItsOwnOperationsAlone(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			url := cluster.Database(t)
 			store, signer := create(t, url), vaulttest.NewSigner(t)
-			l := vaulttest.NewLedger(t, vault.Config{Store: store, Signer: signer})
+			l := vaulttest.NewLedger(t, ledger.Config{Store: store, Signer: signer})
 			l.Do(t.Context(), openAccount("1", 100))
 			l.Do(t.Context(), openAccount("2", 100))
 			for _, c := range []vault.Command{
@@ -78,8 +79,8 @@ func TestDamagedRowFailsItsOwnOperationsAlone(t *testing.T) {
 			}
 			cluster.SQL(t, nameOf(url), tt.breaks)
 			for again := range 2 {
-				l := vault.NewLedger(vault.Config{Store: store, Signer: signer})
-				var replies []vault.Reply
+				l := ledger.New(ledger.Config{Store: store, Signer: signer})
+				var replies []ledger.Reply
 				for range 20 { // most of them share commits
 					replies = append(replies, l.Begin(t.Context(), deposit("2", 1)),
 						l.Begin(t.Context(), tt.affected()))

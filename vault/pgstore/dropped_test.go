@@ -13,6 +13,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/vault"
+	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/people"
 	"example.com/atm/vault/pgstore"
 	"example.com/atm/vault/pgstore/pgtest"
@@ -61,7 +62,7 @@ func TestRoleOfTheServerWritesAllThatOperationsDo(t *testing.T) {
 // writers are operations by the table that each of them writes to, beside the journal.
 func writers(t *testing.T, store vault.Store) map[string]func() atm.Status {
 	t.Helper()
-	l := vaulttest.NewLedger(t, vault.Config{Store: store, Signer: vaulttest.NewSigner(t)})
+	l := vaulttest.NewLedger(t, ledger.Config{Store: store, Signer: vaulttest.NewSigner(t)})
 	caller := &atm.Caller{Principal: atm.Principal{
 		Subject: "user:writer",
 		Roles:   []atm.Role{atm.Operator},

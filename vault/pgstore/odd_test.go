@@ -15,6 +15,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/vault"
+	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/people"
 	"example.com/atm/vault/pgstore"
 	"example.com/atm/vault/pgstore/pgtest"
@@ -48,9 +49,9 @@ func TestBirthsNeverDeadlock(t *testing.T) {
 	signer := vaulttest.NewSigner(t)
 	var stores []*pgstore.Store
 	// within is called in each transaction, while it holds the head.
-	ledger := func(within func()) *vault.Ledger {
+	another := func(within func()) *ledger.Ledger {
 		stores = append(stores, create(t, url))
-		return vaulttest.NewLedger(t, vault.Config{
+		return vaulttest.NewLedger(t, ledger.Config{
 			Store: stores[len(stores)-1], Signer: signer,
 			Now: func() time.Time {
 				within()
@@ -62,9 +63,9 @@ func TestBirthsNeverDeadlock(t *testing.T) {
 		return cluster.SQL(t, nameOf(url), "SELECT count(*) FROM pg_stat_activity WHERE datname "+
 			"= current_database() AND wait_event_type = 'Lock'")
 	}
-	var second, third *vault.Ledger
+	var second, third *ledger.Ledger
 	var wg sync.WaitGroup
-	begin := func(l *vault.Ledger, waits string) { // returns when it waits in the database
+	begin := func(l *ledger.Ledger, waits string) { // returns when it waits in the database
 		wg.Go(func() {
 			if s := l.Do(t.Context(), deposit("1", 1)); s.Code != atm.OK {
 				t.Errorf("%s %s", s.Code, s.Reason)
@@ -72,14 +73,14 @@ func TestBirthsNeverDeadlock(t *testing.T) {
 		})
 		until(t, func() bool { return waiting() == waits })
 	}
-	decided, third := 0, ledger(func() {})
-	second = ledger(func() {
+	decided, third := 0, another(func() {})
+	second = another(func() {
 		if decided++; decided == 1 {
 			begin(third, "1") // for the row of the account, or for the head while it holds the row
 		}
 	})
 	var once sync.Once
-	first := ledger(func() { once.Do(func() { begin(second, "1") }) }) // for the head
+	first := another(func() { once.Do(func() { begin(second, "1") }) }) // for the head
 	if s := first.Do(t.Context(), openAccount("1", 0)); s.Code != atm.OK {
 		t.Fatal(s)
 	}
@@ -110,11 +111,11 @@ func TestReplicasOpenAccountsTogether(t *testing.T) {
 	cluster := pgtest.Shared(t)
 	url := cluster.Database(t)
 	signer := vaulttest.NewSigner(t)
-	var ledgers []*vault.Ledger
+	var ledgers []*ledger.Ledger
 	var stores []*pgstore.Store
 	for range 3 {
 		stores = append(stores, create(t, url))
-		ledgers = append(ledgers, vaulttest.NewLedger(t, vault.Config{
+		ledgers = append(ledgers, vaulttest.NewLedger(t, ledger.Config{
 			Store:  stores[len(stores)-1],
 			Signer: signer,
 		}))
@@ -146,7 +147,7 @@ func TestAsynchronousCommitIsRefused(t *testing.T) {
 	cluster := pgtest.Start(t)
 	url := cluster.Database(t)
 	store := create(t, url)
-	l := vaulttest.NewLedger(t, vault.Config{Store: store})
+	l := vaulttest.NewLedger(t, ledger.Config{Store: store})
 	if s := l.Do(t.Context(), openAccount("1", 0)); s.Code != atm.OK {
 		t.Fatal(s)
 	}
@@ -194,7 +195,7 @@ func TestReadsWaitForTheDatabase(t *testing.T) {
 	cluster := pgtest.Start(t)
 	url := cluster.Database(t)
 	store := create(t, url)
-	l := vaulttest.NewLedger(t, vault.Config{Store: store})
+	l := vaulttest.NewLedger(t, ledger.Config{Store: store})
 	if s := l.Do(t.Context(), openAccount("1", 7)); s.Code != atm.OK {
 		t.Fatal(s)
 	}
@@ -276,7 +277,7 @@ func TestExclusiveWorkNamesRunningReplicas(t *testing.T) {
 	cluster := pgtest.Shared(t)
 	url := cluster.Database(t)
 	running, offline := replica(t, url, "/var/lib/atm on alpha"), create(t, url)
-	l := vaulttest.NewLedger(t, vault.Config{Store: running})
+	l := vaulttest.NewLedger(t, ledger.Config{Store: running})
 	if s := l.Do(t.Context(), openAccount("1", 7)); s.Code != atm.OK {
 		t.Fatal(s)
 	}
@@ -328,7 +329,7 @@ func TestSilentReplicaCommitsNothing(t *testing.T) {
 	cluster := pgtest.Shared(t)
 	url := cluster.Database(t)
 	silent, offline := replica(t, url, "silent"), create(t, url)
-	l := vault.NewLedger(vault.Config{Store: silent, Signer: vaulttest.NewSigner(t)})
+	l := ledger.New(ledger.Config{Store: silent, Signer: vaulttest.NewSigner(t)})
 	if s := l.Do(t.Context(), openAccount("1", 7)); s.Code != atm.OK {
 		t.Fatal(s)
 	}
@@ -469,7 +470,7 @@ func TestSchemaCalledLikeItsOwnerIsFoundByOtherRoles(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	l := vaulttest.NewLedger(t, vault.Config{Store: server})
+	l := vaulttest.NewLedger(t, ledger.Config{Store: server})
 	commands := []vault.Command{openAccount("1", 7), deposit("1", 1)}
 	for _, rule := range []people.Rule{
 		people.Enrol{Subject: "user:a", Default: atm.Customer},
@@ -514,7 +515,7 @@ func TestDatabaseWithoutUnicodeIsRefusedWhenNew(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	l := vaulttest.NewLedger(t, vault.Config{Store: store})
+	l := vaulttest.NewLedger(t, ledger.Config{Store: store})
 	refused := op(atm.Inquiry, vault.Inquiry{Account: "1"}, audit.Arg{
 		Name:  "account",
 		Value: "\u4e00\U0001f600",

@@ -18,6 +18,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/vault"
+	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/pgstore/pgtest"
 	"example.com/atm/vault/vaulttest"
 )
@@ -103,7 +104,7 @@ func TestCommitHappensOnceWhenItsConnectionIsLost(t *testing.T) {
 	w := newWire(t, cluster)
 	// Not prepared, so that the wire can tell a commit.
 	store := create(t, w.url(direct)+"&default_query_exec_mode=exec")
-	l := vaulttest.NewLedger(t, vault.Config{Store: store})
+	l := vaulttest.NewLedger(t, ledger.Config{Store: store})
 	if s := l.Do(t.Context(), openAccount("1", 0)); s.Code != atm.OK {
 		t.Fatal(s)
 	}
@@ -136,7 +137,7 @@ func TestLedgerGoesOnWhenTheDatabaseIsBack(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Start(t)
 	store := create(t, cluster.Database(t))
-	l := vaulttest.NewLedger(t, vault.Config{Store: store})
+	l := vaulttest.NewLedger(t, ledger.Config{Store: store})
 	if s := l.Do(t.Context(), openAccount("1", 0)); s.Code != atm.OK {
 		t.Fatal(s)
 	}
@@ -173,7 +174,7 @@ func TestForgottenTransactionIsEnded(t *testing.T) {
 		done <- err
 	}()
 	<-begun
-	l := vaulttest.NewLedger(t, vault.Config{Store: store})
+	l := vaulttest.NewLedger(t, ledger.Config{Store: store})
 	for {
 		s := l.Do(t.Context(), openAccount("1", 0))
 		if s.Code == atm.OK {

@@ -16,6 +16,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/vault"
+	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/pgstore"
 	"example.com/atm/vault/pgstore/pgtest"
 	"example.com/atm/vault/requestid"
@@ -99,15 +100,15 @@ func TestLedgersShareOneDatabase(t *testing.T) { together(t, pgtest.Shared(t).Da
 func together(t *testing.T, url string) {
 	signer := vaulttest.NewSigner(t)
 	const ledgers, clients, each = 3, 8, 40
-	var all []*vault.Ledger
+	var all []*ledger.Ledger
 	for range ledgers {
-		all = append(all, vaulttest.NewLedger(t, vault.Config{
+		all = append(all, vaulttest.NewLedger(t, ledger.Config{
 			Store:  create(t, url),
 			Signer: signer,
 		}))
 	}
-	anywhere := func() *vault.Ledger { return all[rand.IntN(ledgers)] }
-	do := func(l *vault.Ledger, cmd vault.Command) atm.Status {
+	anywhere := func() *ledger.Ledger { return all[rand.IntN(ledgers)] }
+	do := func(l *ledger.Ledger, cmd vault.Command) atm.Status {
 		s := l.Do(t.Context(), cmd)
 		if s.Code != atm.OK && s.Code != atm.InsufficientFunds {
 			t.Errorf("%s: %s %s", cmd.Operation, s.Code, s.Reason)

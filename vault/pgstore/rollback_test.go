@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"example.com/atm"
-	"example.com/atm/vault"
+	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/pgstore"
 	"example.com/atm/vault/pgstore/pgtest"
 	"example.com/atm/vault/vaulttest"
@@ -49,7 +49,7 @@ func TestDatabaseThatWentBackIsNoticed(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			url := cluster.Database(t)
 			store := create(t, url)
-			l := vault.NewLedger(vault.Config{Store: store, Signer: signer})
+			l := ledger.New(ledger.Config{Store: store, Signer: signer})
 			defer l.Close()
 			l.Do(t.Context(), openAccount("1", 0))
 			name := url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")]
@@ -71,7 +71,7 @@ func TestDatabaseThatWentBackIsNoticed(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer third.Close()
-				l := vault.NewLedger(vault.Config{Store: third, Signer: signer})
+				l := ledger.New(ledger.Config{Store: third, Signer: signer})
 				for range tt.later {
 					if s := l.Do(t.Context(), deposit("1", 7)); s.Code != atm.OK {
 						t.Fatal(s)
@@ -88,7 +88,7 @@ func TestDatabaseThatWentBackIsNoticed(t *testing.T) {
 						t.Errorf("the replica %s: %v", name, err)
 					}
 				}
-				l := vault.NewLedger(vault.Config{Store: s, Signer: signer})
+				l := ledger.New(ledger.Config{Store: s, Signer: signer})
 				if s := l.Do(t.Context(), deposit("1", 5)); s.Code != atm.OutcomeUnknown {
 					t.Errorf("the replica %s commits: %v", name, s)
 				}
@@ -112,7 +112,7 @@ func TestRollbackEndsReplicasThatSawNothingOfIt(t *testing.T) {
 	signer := vaulttest.NewSigner(t)
 	url := cluster.Database(t)
 	saw := replica(t, url, "saw")
-	l := vaulttest.NewLedger(t, vault.Config{Store: saw, Signer: signer})
+	l := vaulttest.NewLedger(t, ledger.Config{Store: saw, Signer: signer})
 	l.Do(t.Context(), openAccount("1", 0))
 	name := url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")]
 	cluster.SQL(t, name, "CREATE TABLE was AS SELECT * FROM log; CREATE TABLE were AS SELECT * "+
@@ -120,7 +120,7 @@ func TestRollbackEndsReplicasThatSawNothingOfIt(t *testing.T) {
 	l.Do(t.Context(), deposit("1", 5))
 	goBack(t, cluster, name)
 	nothing := replica(t, url, "saw nothing")
-	other := vault.NewLedger(vault.Config{Store: nothing, Signer: signer})
+	other := ledger.New(ledger.Config{Store: nothing, Signer: signer})
 	if s := other.Do(t.Context(), deposit("1", 7)); s.Code != atm.OK {
 		t.Fatal(s)
 	}

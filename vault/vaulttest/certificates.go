@@ -10,6 +10,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/vault"
+	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/people"
 )
 
@@ -19,7 +20,7 @@ import (
 func testCertificates(t *testing.T, p Place) {
 	store := p.Open(t)
 	now := time.Now().UTC()
-	l := NewLedger(t, vault.Config{Store: store, Now: func() time.Time { return now }})
+	l := NewLedger(t, ledger.Config{Store: store, Now: func() time.Time { return now }})
 	serials := 0
 	enrol := func(subject string) people.Enrol {
 		serials++
@@ -68,7 +69,7 @@ func testCertificates(t *testing.T, p Place) {
 
 	// Those that were begun together are decided in that order.
 	must(t, l, follow("user:c", before))
-	replies := []vault.Reply{
+	replies := []ledger.Reply{
 		l.Begin(t.Context(), renew("user:c", "5", before)), l.Begin(t.Context(),
 			revoke("subject:user:c")), l.Begin(t.Context(), renew("user:c", "5", before)),
 	}
@@ -86,7 +87,7 @@ func testCertificates(t *testing.T, p Place) {
 // testSomebody has rules that are about somebody who is known, or not yet, decided for the
 // opposite too: in the order of the commits, not of what was looked up before.
 func testSomebody(t *testing.T, p Place) {
-	l := NewLedger(t, vault.Config{Store: p.Open(t)})
+	l := NewLedger(t, ledger.Config{Store: p.Open(t)})
 	enrol := func(expect people.Expected, role atm.Role) vault.Command {
 		return op(atm.UserAdd, vault.People(people.Enrol{
 			Subject: "user:a", Roles: []atm.Role{role},
@@ -102,7 +103,7 @@ func testSomebody(t *testing.T, p Place) {
 		Subject: "user:a",
 		Invited: true,
 	})))
-	replies := []vault.Reply{
+	replies := []ledger.Reply{
 		l.Begin(t.Context(), enrol(people.ExpectNew, atm.Customer)),
 		l.Begin(t.Context(), enrol(people.ExpectNew, atm.Operator)),
 		l.Begin(t.Context(), enrol(people.ExpectKnown, atm.Teller)),
@@ -123,7 +124,7 @@ func testSomebody(t *testing.T, p Place) {
 // testWarrants has acts decided behind, in the same group, what takes away what they rest
 // on: none of them happens.
 func testWarrants(t *testing.T, p Place) {
-	l := NewLedger(t, vault.Config{Store: p.Open(t)})
+	l := NewLedger(t, ledger.Config{Store: p.Open(t)})
 	known := func(subject string, roles ...atm.Role) {
 		must(t, l, op(atm.UserAdd, vault.People(people.Enrol{
 			Subject: subject, Roles: roles,
@@ -161,7 +162,7 @@ func testWarrants(t *testing.T, p Place) {
 			}}
 			return c
 		}
-		replies := []vault.Reply{
+		replies := []ledger.Reply{
 			l.Begin(t.Context(), act("user:x")), l.Begin(t.Context(),
 				op(atm.UserAdd, take(subject))), l.Begin(t.Context(), act("user:y")),
 		}
@@ -199,7 +200,7 @@ func testWarrants(t *testing.T, p Place) {
 
 // testLastOperator disables and demotes operators until there is one, who stays.
 func testLastOperator(t *testing.T, p Place) {
-	l := NewLedger(t, vault.Config{Store: p.Open(t)})
+	l := NewLedger(t, ledger.Config{Store: p.Open(t)})
 	for _, s := range []string{"user:a", "user:b", "user:c"} {
 		must(t, l, op(atm.UserAdd, vault.People(people.Enrol{Subject: s, Roles: []atm.Role{
 			atm.Operator,
@@ -220,7 +221,7 @@ func testLastOperator(t *testing.T, p Place) {
 		}, Others: others}))
 	}
 	// Each would leave one of the other two, were it alone.
-	replies := []vault.Reply{
+	replies := []ledger.Reply{
 		l.Begin(t.Context(), demote("user:a")),
 		l.Begin(t.Context(), disable("user:b")), l.Begin(t.Context(), disable("user:c")),
 	}
@@ -242,7 +243,7 @@ func testCertificatesEnd(t *testing.T, p Place) {
 	const life, long, at = 5 * time.Minute, 20, 600
 	store := p.Open(t)
 	now := time.Now().UTC()
-	l := NewLedger(t, vault.Config{Store: store, Now: func() time.Time { return now }})
+	l := NewLedger(t, ledger.Config{Store: store, Now: func() time.Time { return now }})
 	issue := func(life time.Duration) {
 		serial := make([]byte, 16)
 		rand.Read(serial)

@@ -8,6 +8,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit/flood"
 	"example.com/atm/vault"
+	"example.com/atm/vault/ledger"
 )
 
 // testDenialsAreBounded: one caller's denials get so many entries, whatever denies them and
@@ -15,7 +16,7 @@ import (
 func testDenialsAreBounded(t *testing.T, p Place) {
 	const more = 100
 	store := p.Open(t)
-	l := NewLedger(t, vault.Config{Store: store})
+	l := NewLedger(t, ledger.Config{Store: store})
 	must(t, l, open("1", 0))
 	denied := op(atm.Deposit, vault.Refuse(atm.PermissionDenied, "You may not do this"))
 	denied.Caller = &atm.Caller{Principal: atm.Principal{

@@ -12,6 +12,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/vault"
+	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/vaulttest/linear"
 )
 
@@ -81,7 +82,7 @@ func history(t *testing.T, p Place, early bool) bool {
 	const clients, each, cuts, opening = 8, 190, 2, 1000
 	signer := NewSigner(t)
 	store := p.Open(t)
-	l := vault.NewLedger(vault.Config{Store: store, Signer: signer})
+	l := ledger.New(ledger.Config{Store: store, Signer: signer})
 	for i := range linear.Accounts {
 		must(t, l, openHistoryAccount(i, opening))
 	}
@@ -98,7 +99,7 @@ func history(t *testing.T, p Place, early bool) bool {
 	done := 0 // operations of each client
 	for round := range cuts + 1 {
 		s := &cut{Store: store, early: early, gone: make(chan struct{})}
-		l := vault.NewLedger(vault.Config{Store: s, Signer: signer})
+		l := ledger.New(ledger.Config{Store: s, Signer: signer})
 		upto := each
 		if round < cuts {
 			upto = done + each/(cuts+1)

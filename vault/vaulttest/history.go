@@ -10,6 +10,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/vault"
+	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/query"
 )
 
@@ -17,7 +18,7 @@ import (
 // downwards, of two accounts that share most of their entries.
 func testHistory(t *testing.T, p Place) {
 	store := p.Open(t)
-	l := NewLedger(t, vault.Config{Store: store})
+	l := NewLedger(t, ledger.Config{Store: store})
 	must(t, l, open("1", 0))
 	must(t, l, open("2", 100))
 	for i := range 300 {
@@ -108,7 +109,7 @@ type line struct {
 // statements reads the statements of account 1, whose first line is of begin.
 type statements struct {
 	store  vault.Store
-	ledger *vault.Ledger
+	ledger *ledger.Ledger
 	begin  time.Time
 }
 
@@ -118,7 +119,7 @@ func openStatements(t *testing.T, p Place) (s statements, want []line) {
 	s = statements{store: p.Open(t), begin: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)}
 	now := s.begin
 	var mu sync.Mutex
-	l := NewLedger(t, vault.Config{Store: s.store, Now: func() time.Time {
+	l := NewLedger(t, ledger.Config{Store: s.store, Now: func() time.Time {
 		mu.Lock()
 		defer mu.Unlock()
 		return now
@@ -242,7 +243,7 @@ func testStatement(t *testing.T, p Place) {
 // and holds everything that stands before it in the log.
 func testStatementWhileBusy(t *testing.T, p Place) {
 	store := p.Open(t)
-	l := NewLedger(t, vault.Config{Store: store})
+	l := NewLedger(t, ledger.Config{Store: store})
 	must(t, l, open("1", 0))
 	stop := make(chan struct{})
 	var wg sync.WaitGroup

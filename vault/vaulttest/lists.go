@@ -7,6 +7,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/vault"
+	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/people"
 	"example.com/atm/vault/query"
 )
@@ -15,7 +16,7 @@ import (
 func testIssuedTokens(t *testing.T, p Place) {
 	store := p.Open(t)
 	now := time.Now().UTC()
-	l := vault.NewLedger(vault.Config{Store: store, Signer: NewSigner(t), Now: func() time.Time {
+	l := ledger.New(ledger.Config{Store: store, Signer: NewSigner(t), Now: func() time.Time {
 		return now
 	}})
 	ends := now.Add(time.Hour).Truncate(time.Second)
@@ -77,14 +78,14 @@ func testIssuedTokens(t *testing.T, p Place) {
 // their own: where one that follows is refused nothing of it happens, and the rest does.
 func testAllOrNone(t *testing.T, p Place) {
 	store := p.Open(t)
-	l := NewLedger(t, vault.Config{Store: store})
+	l := NewLedger(t, ledger.Config{Store: store})
 	must(t, l, open("100", 1000))
 	whole := func(then ...vault.Command) vault.Command {
 		c := op(atm.AccountImport, vault.Report{Result: "done"})
 		c.Then = then
 		return c
 	}
-	replies := []vault.Reply{
+	replies := []ledger.Reply{
 		l.Begin(t.Context(), deposit("100", 1)),
 		l.Begin(t.Context(), whole(open("1", 0), open("100", 0), open("2", 0))),
 		l.Begin(t.Context(), whole(open("3", 0), open("4", 500))),
@@ -115,7 +116,7 @@ func testAllOrNone(t *testing.T, p Place) {
 // in two rows, are told by their rows, and nothing is changed.
 func testCheckUsers(t *testing.T, p Place) {
 	store := p.Open(t)
-	l := NewLedger(t, vault.Config{Store: store})
+	l := NewLedger(t, ledger.Config{Store: store})
 	enrol := func(subject string) people.Enrol {
 		return people.Enrol{
 			Subject: subject, Default: atm.Customer, Result: "",

@@ -11,6 +11,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/vault"
+	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/people"
 	"example.com/atm/vault/record"
 )
@@ -111,7 +112,7 @@ func forgottenKeys(hold vault.HoldID) []forgottenKey {
 func testForgottenKey(t *testing.T, p Place) {
 	store := p.Open(t)
 	var log bytes.Buffer
-	l := vault.NewLedger(vault.Config{
+	l := ledger.New(ledger.Config{
 		Store: store, Signer: NewSigner(t),
 		Log: slog.New(slog.NewTextHandler(&log, nil)),
 	})
@@ -148,9 +149,9 @@ func testForgottenKey(t *testing.T, p Place) {
 
 // failsAlone decides a rule that forgot a key beside commands that succeed, in one group nearly
 // always, and returns how many of those there were.
-func failsAlone(t *testing.T, l *vault.Ledger, forgotten forgottenKey) (succeeded int) {
+func failsAlone(t *testing.T, l *ledger.Ledger, forgotten forgottenKey) (succeeded int) {
 	t.Helper()
-	var wrong, right []vault.Reply
+	var wrong, right []ledger.Reply
 	for range 3 {
 		right = append(right, l.Begin(t.Context(), forgotten.beside))
 		wrong = append(wrong, l.Begin(t.Context(), op(atm.Deposit, forgotten.rule)))
@@ -169,7 +170,7 @@ func failsAlone(t *testing.T, l *vault.Ledger, forgotten forgottenKey) (succeede
 // testAmountsArePositive moves nothing, and less than nothing.
 func testAmountsArePositive(t *testing.T, p Place) {
 	store := p.Open(t)
-	l := NewLedger(t, vault.Config{Store: store})
+	l := NewLedger(t, ledger.Config{Store: store})
 	must(t, l, open("1", 1000))
 	must(t, l, open("2", 1000))
 	hold := must(t, l, authorize("1", 100, time.Hour)).Result
@@ -228,7 +229,7 @@ func (s liar) Commit(ctx context.Context, keys vault.Keys,
 func testStoreComparesVersions(t *testing.T, p Place) {
 	store := p.Open(t)
 	signer := NewSigner(t)
-	honest := NewLedger(t, vault.Config{Store: store, Signer: signer})
+	honest := NewLedger(t, ledger.Config{Store: store, Signer: signer})
 	must(t, honest, open("1", 0))
 	must(t, honest, deposit("1", 1)) // version 2 of it, and version 1 of the cash
 	before, err := store.Account(t.Context(), "1")
@@ -253,7 +254,7 @@ func testStoreComparesVersions(t *testing.T, p Place) {
 			Standing: vault.Frozen,
 		})},
 	} {
-		lied := NewLedger(t, vault.Config{Store: liar{store, tt.account}, Signer: signer})
+		lied := NewLedger(t, ledger.Config{Store: liar{store, tt.account}, Signer: signer})
 		if s := lied.Do(t.Context(), tt.cmd); s.Code != atm.Internal || s.Receipt != "" {
 			t.Errorf("%s in place of version 2: %+v", name, s)
 		}
@@ -268,7 +269,7 @@ func testStoreComparesVersions(t *testing.T, p Place) {
 	if got := len(leaves(t, store)); got != 2 {
 		t.Errorf("%d entries, want 2", got)
 	}
-	truth := NewLedger(t, vault.Config{Store: liar{store, account(2)}, Signer: signer})
+	truth := NewLedger(t, ledger.Config{Store: liar{store, account(2)}, Signer: signer})
 	must(t, truth, deposit("1", 1)) // so it was the versions that were refused
 	must(t, honest, deposit("1", 1))
 	checkJournal(t, store)
@@ -277,7 +278,7 @@ func testStoreComparesVersions(t *testing.T, p Place) {
 // testPanicInReaderIsNoDeadlock panics while the journal is read. The store can be closed.
 func testPanicInReaderIsNoDeadlock(t *testing.T, p Place) {
 	store := p.Open(t)
-	l := vault.NewLedger(vault.Config{Store: store, Signer: NewSigner(t)})
+	l := ledger.New(ledger.Config{Store: store, Signer: NewSigner(t)})
 	must(t, l, open("1", 0))
 	if err := l.Close(); err != nil {
 		t.Fatal(err)

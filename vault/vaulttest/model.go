@@ -8,6 +8,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/vault"
+	"example.com/atm/vault/ledger"
 	"pgregory.net/rapid"
 )
 
@@ -18,7 +19,7 @@ func testManyAtOnce(t *testing.T, p Place) {
 	const callers, each = 64, 20
 	var mu sync.Mutex
 	commits, largest := 0, 0
-	l := NewLedger(t, vault.Config{Store: store, Committed: func(c vault.Commit) {
+	l := NewLedger(t, ledger.Config{Store: store, Committed: func(c ledger.Commit) {
 		mu.Lock()
 		defer mu.Unlock()
 		commits++
@@ -158,7 +159,7 @@ func (m *model) close(n string) atm.Code {
 // step carries out one random operation on the ledger and on the model. It returns the
 // account, what the ledger answered, and what the model says: no result where there is none
 // to compare.
-func (m *model) step(t *testing.T, r *rapid.T, l *vault.Ledger, account *rapid.Generator[string],
+func (m *model) step(t *testing.T, r *rapid.T, l *ledger.Ledger, account *rapid.Generator[string],
 	amount *rapid.Generator[int64],
 ) (n string, got atm.Status, want atm.Code, result string) {
 	n = account.Draw(r, "account")
@@ -207,7 +208,7 @@ func testModel(t *testing.T, p Place) {
 		// One store for all runs, because opening one is slow: each run has
 		// accounts of its own.
 		run++
-		l := vault.NewLedger(vault.Config{Store: store, Signer: signer})
+		l := ledger.New(ledger.Config{Store: store, Signer: signer})
 		defer l.Close()
 		m := &model{
 			balance: map[string]int64{}, frozen: map[string]bool{},

@@ -16,6 +16,7 @@ import (
 	"example.com/atm/audit/checkpoint"
 	"example.com/atm/vault"
 	"example.com/atm/vault/calendar"
+	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/people"
 	gocmp "github.com/google/go-cmp/cmp"
 )
@@ -26,7 +27,7 @@ func Furnish(t testing.TB, store vault.Backend) *checkpoint.Signer {
 	t.Helper()
 	for range 2 {
 		signer := NewSigner(t)
-		l := vault.NewLedger(vault.Config{Store: store, Signer: signer})
+		l := ledger.New(ledger.Config{Store: store, Signer: signer})
 		furnish(t, l)
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
@@ -41,7 +42,7 @@ func Furnish(t testing.TB, store vault.Backend) *checkpoint.Signer {
 	return nil
 }
 
-func furnish(t testing.TB, l *vault.Ledger) {
+func furnish(t testing.TB, l *ledger.Ledger) {
 	t.Helper()
 	n := func(i int) vault.Name {
 		return vault.Numbered(atm.AccountID(1 + i + int(time.Now().UnixNano()%1e12)*100))
@@ -103,7 +104,7 @@ func furnish(t testing.TB, l *vault.Ledger) {
 }
 
 // furnishAgreements makes mandates, standing orders and a reversal, some of which have ended.
-func furnishAgreements(t testing.TB, l *vault.Ledger, from, to vault.Name) {
+func furnishAgreements(t testing.TB, l *ledger.Ledger, from, to vault.Name) {
 	t.Helper()
 	mandate := vault.CreateMandate{
 		Account: from, Creditor: "service:gas", Memo: "rent, until it ends",
@@ -218,7 +219,7 @@ func testMove(t *testing.T, place func(*testing.T) Place) {
 	// It goes on where the other one was: request ids have their answers, and
 	// the journal grows.
 	all, _ := Contents(t, from)
-	l := NewLedger(t, vault.Config{Store: to, Signer: signer})
+	l := NewLedger(t, ledger.Config{Store: to, Signer: signer})
 	last := all.Accounts[0].Name // not one of the bank's own: ':' sorts behind digits
 	must(t, l, deposit(last, 1))
 	Sound(t, to)

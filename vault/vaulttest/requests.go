@@ -10,6 +10,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/vault"
+	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/requestid"
 )
 
@@ -22,7 +23,7 @@ func identified(t testing.TB, cmd vault.Command, id atm.RequestID) vault.Command
 // testRequestOnce sends one request id many times at once.
 func testRequestOnce(t *testing.T, p Place) {
 	store := p.Open(t)
-	l := NewLedger(t, vault.Config{Store: store})
+	l := NewLedger(t, ledger.Config{Store: store})
 	must(t, l, open("1", 0))
 	var wg sync.WaitGroup
 	answers := make([]atm.Status, 50)
@@ -78,7 +79,7 @@ func testRequestOnce(t *testing.T, p Place) {
 	}
 }
 
-func refused(t testing.TB, l *vault.Ledger, cmd vault.Command, want atm.Code) atm.Status {
+func refused(t testing.TB, l *ledger.Ledger, cmd vault.Command, want atm.Code) atm.Status {
 	t.Helper()
 	s := l.Do(t.Context(), cmd)
 	if s.Code != want || s.Receipt == "" {
@@ -90,7 +91,7 @@ func refused(t testing.TB, l *vault.Ledger, cmd vault.Command, want atm.Code) at
 func testRequestAcrossReopen(t *testing.T, p Place) {
 	signer := NewSigner(t)
 	store := p.Open(t)
-	l := vault.NewLedger(vault.Config{Store: store, Signer: signer})
+	l := ledger.New(ledger.Config{Store: store, Signer: signer})
 	must(t, l, open("1", 0))
 	first := must(t, l, identified(t, deposit("1", 500), "same"))
 	if err := l.Close(); err != nil {
@@ -99,7 +100,7 @@ func testRequestAcrossReopen(t *testing.T, p Place) {
 	if err := store.Close(); err != nil {
 		t.Fatal(err)
 	}
-	l = NewLedger(t, vault.Config{Store: p.Open(t), Signer: signer})
+	l = NewLedger(t, ledger.Config{Store: p.Open(t), Signer: signer})
 	if again := must(t, l, identified(t, deposit("1", 500), "same")); again != first {
 		t.Errorf("after opening again: %v, before: %v", again, first)
 	}
@@ -110,7 +111,7 @@ func testRequestExpires(t *testing.T, p Place) {
 	var elapsed atomic.Int64
 	begin := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	now := func() time.Time { return begin.Add(time.Duration(elapsed.Load())) }
-	l := NewLedger(t, vault.Config{Store: store, Now: now})
+	l := NewLedger(t, ledger.Config{Store: store, Now: now})
 	must(t, l, open("1", 0))
 	dated := atm.RequestID(atm.NewUUID(begin))
 	first := must(t, l, identified(t, deposit("1", 500), dated))

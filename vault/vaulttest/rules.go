@@ -8,12 +8,13 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/vault"
+	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/query"
 )
 
 func testTransfer(t *testing.T, p Place) {
 	store := p.Open(t)
-	l := NewLedger(t, vault.Config{Store: store})
+	l := NewLedger(t, ledger.Config{Store: store})
 	must(t, l, open("1", 1000))
 	must(t, l, open("2", 0))
 	must(t, l, open("3", 0))
@@ -51,7 +52,7 @@ func testTransfer(t *testing.T, p Place) {
 
 func testHolds(t *testing.T, p Place) {
 	store := p.Open(t)
-	l := NewLedger(t, vault.Config{Store: store})
+	l := NewLedger(t, ledger.Config{Store: store})
 	must(t, l, open("1", 1000))
 	hold := must(t, l, authorize("1", 600, time.Hour)).Result
 	if s := must(t, l, inquiry("1")); s.Result != "10.00" {
@@ -107,7 +108,7 @@ func testHoldLivesInFull(t *testing.T, p Place) {
 	var elapsed atomic.Int64
 	now := func() time.Time { return begin.Add(time.Duration(elapsed.Load())) }
 	store := p.Open(t)
-	l := NewLedger(t, vault.Config{Store: store, Signer: NewSigner(t), Now: now})
+	l := NewLedger(t, ledger.Config{Store: store, Signer: NewSigner(t), Now: now})
 	must(t, l, open("1", 1000))
 	for _, at := range []time.Duration{
 		0, time.Microsecond, 950 * time.Millisecond,
@@ -140,7 +141,7 @@ func testHoldsExpire(t *testing.T, p Place) {
 	var elapsed atomic.Int64
 	now := func() time.Time { return begin.Add(time.Duration(elapsed.Load())) }
 	store := p.Open(t)
-	l := vault.NewLedger(vault.Config{Store: store, Signer: signer, Now: now})
+	l := ledger.New(ledger.Config{Store: store, Signer: signer, Now: now})
 	must(t, l, open("1", 1000))
 	first := must(t, l, authorize("1", 600, time.Minute)).Result
 	second := must(t, l, authorize("1", 100, time.Hour)).Result
@@ -161,7 +162,7 @@ func testHoldsExpire(t *testing.T, p Place) {
 	}
 	elapsed.Store(0) // a clock set back brings nothing to life again
 	store = p.Open(t)
-	l = NewLedger(t, vault.Config{Store: store, Signer: signer, Now: now})
+	l = NewLedger(t, ledger.Config{Store: store, Signer: signer, Now: now})
 	refused(t, l, capture(first, 0), atm.HoldExpired)
 	must(t, l, capture(second, 0))
 	must(t, l, capture(third, 0))
@@ -176,7 +177,7 @@ func testLimits(t *testing.T, p Place) {
 	// Ten at night in New York, three in the morning in UTC.
 	begin := time.Date(2026, 1, 15, 3, 0, 0, 0, time.UTC)
 	var elapsed atomic.Int64
-	l := NewLedger(t, vault.Config{Store: store, Now: func() time.Time {
+	l := NewLedger(t, ledger.Config{Store: store, Now: func() time.Time {
 		return begin.Add(time.Duration(elapsed.Load()))
 	}})
 	must(t, l, open("1", 100000))

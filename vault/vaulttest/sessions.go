@@ -7,6 +7,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/vault"
+	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/people"
 	gocmp "github.com/google/go-cmp/cmp"
 )
@@ -30,7 +31,7 @@ func begin(subject, id, passkey string, count uint32) vault.Command {
 }
 
 // furnishSessions gives a user passkeys and sessions of which some were removed and ended.
-func furnishSessions(t testing.TB, l *vault.Ledger, subject, id string) {
+func furnishSessions(t testing.TB, l *ledger.Ledger, subject, id string) {
 	t.Helper()
 	for _, key := range []string{"a" + id, "b" + id} {
 		must(t, l, op("passkey.add", vault.People(people.AddPasskey{
@@ -55,7 +56,7 @@ func furnishSessions(t testing.TB, l *vault.Ledger, subject, id string) {
 func testPasskeys(t *testing.T, p Place) {
 	store := p.Open(t)
 	now := time.Now().UTC().Truncate(time.Microsecond)
-	l := vault.NewLedger(vault.Config{
+	l := ledger.New(ledger.Config{
 		Store: store, Signer: NewSigner(t), Now: func() time.Time { return now },
 	})
 	for _, subject := range []string{"user:a", "user:b"} {
@@ -115,7 +116,7 @@ func testPasskeys(t *testing.T, p Place) {
 type browser struct {
 	t     *testing.T
 	store vault.Store
-	l     *vault.Ledger
+	l     *ledger.Ledger
 	now   time.Time
 	count uint32
 }
@@ -125,7 +126,7 @@ func newBrowser(t *testing.T, p Place) *browser {
 	b := &browser{
 		t: t, store: p.Open(t), now: time.Now().UTC().Truncate(time.Microsecond), count: 7,
 	}
-	b.l = NewLedger(t, vault.Config{Store: b.store, Now: func() time.Time { return b.now }})
+	b.l = NewLedger(t, ledger.Config{Store: b.store, Now: func() time.Time { return b.now }})
 	must(t, b.l, open("100", 1000))
 	must(t, b.l, op(atm.UserAdd, vault.People(people.Enrol{
 		Subject: "user:a", Default: atm.Customer,

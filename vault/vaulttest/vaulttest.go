@@ -15,6 +15,7 @@ import (
 	"example.com/atm/audit/checkpoint"
 	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
+	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/people"
 	"example.com/atm/vault/requestid"
 	"github.com/google/go-cmp/cmp"
@@ -90,12 +91,12 @@ func NewSigner(t testing.TB) *checkpoint.Signer {
 }
 
 // NewLedger returns a ledger on store that is closed with the test.
-func NewLedger(t testing.TB, cfg vault.Config) *vault.Ledger {
+func NewLedger(t testing.TB, cfg ledger.Config) *ledger.Ledger {
 	t.Helper()
 	if cfg.Signer == nil {
 		cfg.Signer = NewSigner(t)
 	}
-	l := vault.NewLedger(cfg)
+	l := ledger.New(cfg)
 	t.Cleanup(func() {
 		if err := l.Close(); err != nil {
 			t.Error(err)
@@ -193,7 +194,7 @@ func inquiry(n vault.Name) vault.Command {
 }
 
 // must carries cmd out and fails the test unless it is answered OK.
-func must(t testing.TB, l *vault.Ledger, cmd vault.Command) atm.Status {
+func must(t testing.TB, l *ledger.Ledger, cmd vault.Command) atm.Status {
 	t.Helper()
 	s := l.Do(t.Context(), cmd)
 	if s.Code != atm.OK {
@@ -259,7 +260,7 @@ func testEmpty(t *testing.T, p Place) {
 // store was closed and opened.
 func testCommitIsWhole(t *testing.T, p Place) {
 	store := p.Open(t)
-	l := vault.NewLedger(vault.Config{Store: store, Signer: NewSigner(t)})
+	l := ledger.New(ledger.Config{Store: store, Signer: NewSigner(t)})
 	must(t, l, open("100", 100000))
 	must(t, l, deposit("100", 100100))
 	must(t, l, op(atm.CertIssue, vault.People(people.Enrol{Subject: "user:eve", Roles: []atm.Role{
@@ -315,7 +316,7 @@ func testDecideError(t *testing.T, p Place) {
 
 func testEntries(t *testing.T, p Place) {
 	store := p.Open(t)
-	l := NewLedger(t, vault.Config{Store: store})
+	l := NewLedger(t, ledger.Config{Store: store})
 	must(t, l, open("1", 0))
 	for i := range 20 {
 		s := must(t, l, deposit("1", 1))
@@ -354,7 +355,7 @@ func testEntries(t *testing.T, p Place) {
 
 func testAccounts(t *testing.T, p Place) {
 	store := p.Open(t)
-	l := NewLedger(t, vault.Config{Store: store})
+	l := NewLedger(t, ledger.Config{Store: store})
 	for _, n := range []vault.Name{"9", "10", "100", "9007199254740991", "1"} {
 		must(t, l, open(n, 100))
 	}
@@ -395,9 +396,9 @@ func testAccounts(t *testing.T, p Place) {
 // another tree: what a server does that was given an old vault.
 func testSignerRefusesFork(t *testing.T, p Place) {
 	store := p.Open(t)
-	l := NewLedger(t, vault.Config{Store: store, Signer: NewSigner(t)})
+	l := NewLedger(t, ledger.Config{Store: store, Signer: NewSigner(t)})
 	must(t, l, open("1", 100))
-	other := vault.NewLedger(vault.Config{Store: store, Signer: NewSigner(t)})
+	other := ledger.New(ledger.Config{Store: store, Signer: NewSigner(t)})
 	if s := other.Do(t.Context(), deposit("1", 1)); s.Code != atm.OutcomeUnknown ||
 		s.Receipt != "" {
 		t.Errorf("a signer signed what another one's log should continue: %v", s)

@@ -25,7 +25,7 @@ import (
 	"example.com/atm/server"
 	"example.com/atm/teller"
 	"example.com/atm/teller/confirm"
-	"example.com/atm/vault"
+	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/requestid"
 )
 
@@ -76,7 +76,7 @@ type Server struct {
 	accounts     accounts
 	keys         *keys.Keys
 	log          *auditLog
-	ledger       *vault.Ledger
+	ledger       *ledger.Ledger
 	teller       *teller.Teller
 	directory    *auth.Directory
 	metrics      *server.Metrics
@@ -167,7 +167,7 @@ func (s *Server) assemble(ctx context.Context) error {
 		s.accounts.joined() || s.opts.Republish); err != nil {
 		return err
 	}
-	s.ledger = vault.NewLedger(vault.Config{
+	s.ledger = ledger.New(ledger.Config{
 		Store: s.accounts, Signer: s.keys.Signer, Admit: s.beforeCommit, Committed: s.afterCommit,
 		Log: s.opts.Log,
 	})
@@ -206,7 +206,7 @@ func (s *Server) beforeCommit() error {
 }
 
 // afterCommit is called after each commit.
-func (s *Server) afterCommit(c vault.Commit) {
+func (s *Server) afterCommit(c ledger.Commit) {
 	roster.Learn(s.directory, c.Users, c.Revocations)
 	s.metrics.Committed(c.Operations, c.Replays)
 	s.log.Committed()

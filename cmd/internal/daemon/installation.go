@@ -13,7 +13,7 @@ import (
 	"example.com/atm/internal/machine"
 	"example.com/atm/server"
 	"example.com/atm/teller"
-	"example.com/atm/vault"
+	"example.com/atm/vault/ledger"
 )
 
 // An installation reports the state of the server and its machine to operators, metrics, probes
@@ -25,7 +25,7 @@ type installation struct {
 	accounts accounts
 	keys     *keys.Keys
 	log      *auditLog
-	ledger   *vault.Ledger
+	ledger   *ledger.Ledger
 }
 
 var _ teller.Installation = (*installation)(nil)

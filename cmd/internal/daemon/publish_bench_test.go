@@ -16,6 +16,7 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
+	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/vaulttest"
 )
 
@@ -44,12 +45,12 @@ func BenchmarkPublishing(b *testing.B) {
 			if err := p.Recover(b.Context()); err != nil {
 				b.Fatal(err)
 			}
-			cfg := vault.Config{Store: store, Signer: signer}
+			cfg := ledger.Config{Store: store, Signer: signer}
 			if publishing {
 				cfg.Admit = func() error { p.Yield(); return nil }
-				cfg.Committed = func(vault.Commit) { p.Committed() }
+				cfg.Committed = func(ledger.Commit) { p.Committed() }
 			}
-			l := vault.NewLedger(cfg)
+			l := ledger.New(cfg)
 			caller := &atm.Caller{
 				Principal: atm.Principal{Subject: "user:demo", Roles: []atm.Role{atm.Customer}},
 				Credential: atm.Credential{

@@ -17,6 +17,7 @@ import (
 	"example.com/atm/teller/events"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
+	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/pgstore"
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -289,7 +290,7 @@ func firstEntry(ctx context.Context, dir *datadir.Dir, store vault.Backend, plan
 	if err != nil {
 		return err
 	}
-	ledger := vault.NewLedger(vault.Config{Store: store, Signer: signer, Log: log})
+	ledger := ledger.New(ledger.Config{Store: store, Signer: signer, Log: log})
 	status := events.Recovered(ctx, ledger, checkpoint.Checkpoint{
 		Origin: plan.OldOrigin, Size: plan.OldSize,
 		Root: root,

@@ -22,6 +22,7 @@ import (
 	"example.com/atm/cmd/internal/keys"
 	"example.com/atm/cmd/internal/roster"
 	"example.com/atm/vault"
+	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/pgstore"
 )
 
@@ -41,7 +42,7 @@ type Replica struct {
 
 // Local has the parts of this server that a replica keeps up to date.
 type Local struct {
-	Ledger    *vault.Ledger
+	Ledger    *ledger.Ledger
 	Publisher *publish.Publisher
 	Directory *auth.Directory
 }

@@ -1,4 +1,6 @@
-package vault
+// Package ledger commits commands in groups: it decides them one after the other and lets their
+// answers leave when they are durable.
+package ledger
 
 import (
 	"context"
@@ -13,6 +15,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/audit/checkpoint"
 	"example.com/atm/audit/flood"
+	"example.com/atm/vault"
 	"example.com/atm/vault/people"
 	"example.com/atm/vault/requestid"
 )
@@ -32,7 +35,7 @@ const (
 // Config is everything a Ledger needs.
 type Config struct {
 	// Store keeps the books. Required.
-	Store Store
+	Store vault.Store
 
 	// Signer signs the head of the audit tree in every commit. Required.
 	Signer *checkpoint.Signer
@@ -61,7 +64,7 @@ type Commit struct {
 
 	Revocations []people.Revocation
 
-	Orders []Order // that are new or changed
+	Orders []vault.Order // that are new or changed
 }
 
 // A Ledger decides commands one after the other and commits them in groups.
@@ -118,18 +121,18 @@ func (s *stage) elapsed() time.Duration {
 
 // pending is a command on its way through the committer.
 type pending struct {
-	cmd    Command
+	cmd    vault.Command
 	status atm.Status
 	done   sync.WaitGroup // at zero when status is final
 }
 
 func (p *pending) answer(code atm.Code, reason string) {
-	p.status = refuse(code, reason)
+	p.status = atm.Status{Code: code, Reason: reason, Result: ""}
 	p.done.Done()
 }
 
-// NewLedger returns a ledger that accepts commands. Close ends it.
-func NewLedger(cfg Config) *Ledger {
+// New returns a ledger that accepts commands. Close ends it.
+func New(cfg Config) *Ledger {
 	if cfg.Admit == nil {
 		cfg.Admit = func() error { return nil }
 	}
@@ -158,7 +161,7 @@ type Reply func() atm.Status
 // Begin puts cmd on the queue and returns at once when there is space on it.
 // Commands that one goroutine begins are decided in that order. Once begun, a
 // command is carried out even if nobody waits for its answer.
-func (l *Ledger) Begin(ctx context.Context, cmd Command) Reply {
+func (l *Ledger) Begin(ctx context.Context, cmd vault.Command) Reply {
 	p := &pending{cmd: cmd}
 	p.done.Add(1)
 	l.mu.RLock()
@@ -183,7 +186,9 @@ func (l *Ledger) Begin(ctx context.Context, cmd Command) Reply {
 }
 
 // Do carries cmd out and returns its answer when it is durable.
-func (l *Ledger) Do(ctx context.Context, cmd Command) atm.Status { return l.Begin(ctx, cmd)() }
+func (l *Ledger) Do(ctx context.Context, cmd vault.Command) atm.Status {
+	return l.Begin(ctx, cmd)()
+}
 
 // Denied returns what was counted of denied operations since the last call: what has no
 // entries of its own. It is to be called each minute, and recorded.
@@ -224,10 +229,7 @@ func (l *Ledger) Close() error {
 const (
 	reasonStopping = "The server is stopping"
 	reasonNoRoom   = "The server cannot store anything at the moment"
-	reasonDamaged  = "A record that this needs cannot be read; the operator has been told"
-	reasonMistake  = "The server has a mistake in this operation; nothing was done, and the " +
-		"operator has been told"
-	reasonUnknown = "The outcome is unknown: repeat the request with the same request id"
+	reasonUnknown  = "The outcome is unknown: repeat the request with the same request id"
 )
 
 // A group is commands that are committed together.
@@ -357,51 +359,51 @@ func (l *Ledger) commit(g *group) bool {
 		g.refuse(reasonNoRoom)
 		return false
 	}
-	keys := Keys{Accounts: make([]Name, 0, 2*len(g.batch)), Requests: make([]requestid.Key, 0,
-		len(g.batch))}
+	keys := vault.Keys{
+		Accounts: make([]vault.Name, 0, 2*len(g.batch)),
+		Requests: make([]requestid.Key, 0, len(g.batch)),
+	}
 	for _, p := range g.batch {
-		p.cmd.keys(&keys)
+		p.cmd.AppendKeys(&keys)
 	}
 	var denials *flood.DenialBatch
 	var broken []error
-	decide := func(b *Books) error {
+	decide := func(b *vault.Books) error {
 		denials = l.denials.Batch()
 		b.Now = l.now(b.Now).UTC().Truncate(time.Microsecond)
-		b.expect(len(g.batch))
+		b.Expect(len(g.batch))
 		for _, p := range g.batch {
 			var err error
-			if p.status, err = p.cmd.decideAll(b, denials); err != nil {
+			if p.status, err = p.cmd.DecideAll(b, denials); err != nil {
 				return err
 			}
 		}
-		broken = b.tally.broken
-		g.outcome = Commit{Operations: len(g.batch), Replays: b.tally.replays}
-		if len(b.entries) == 0 {
-			return nil // all of them were denied, and are counted
-		}
-		if err := b.finish(l.cfg.Signer); err != nil {
+		broken = b.Broken()
+		g.outcome = Commit{Operations: len(g.batch), Replays: b.Replays()}
+		if err := b.Finish(l.cfg.Signer); err != nil {
 			return err
 		}
-		c := b.Changes()
-		g.outcome.Users, g.outcome.Revocations = c.Users, c.Revocations
-		g.outcome.Orders = c.Orders
+		if c := b.Changes(); c != nil {
+			g.outcome.Users, g.outcome.Revocations = c.Users, c.Revocations
+			g.outcome.Orders = c.Orders
+		}
 		return nil
 	}
 	var err error
 	g.durable, err = l.cfg.Store.Commit(context.Background(), keys, decide)
-	var undone *undoneError
+	var undone *vault.UndoneError
 	switch {
 	case errors.As(err, &undone) && len(g.batch) == 1:
-		g.batch[0].cmd.undo(undone)
+		g.batch[0].cmd.Undo(undone)
 		return l.commit(g)
-	case (errors.Is(err, ErrRefused) || undone != nil) && len(g.batch) > 1:
+	case (errors.Is(err, vault.ErrRefused) || undone != nil) && len(g.batch) > 1:
 		l.commitApart(g.batch)
-	case errors.Is(err, ErrUnavailable):
+	case errors.Is(err, vault.ErrUnavailable):
 		l.cfg.Log.Error("nothing can be committed", slog.Any("error", err))
 		g.refuse(reasonNoRoom)
-	case errors.Is(err, ErrRefused):
+	case errors.Is(err, vault.ErrRefused):
 		l.tellBroken(err)
-		g.batch[0].answer(atm.Internal, reasonOf(err))
+		g.batch[0].answer(atm.Internal, vault.ReasonOf(err))
 	case err != nil:
 		l.poison(err, g.batch)
 	default:
@@ -416,7 +418,7 @@ func (l *Ledger) commit(g *group) bool {
 // tellBroken tells the operator why an operation is answered INTERNAL.
 func (l *Ledger) tellBroken(err error) {
 	message := "a record of the vault is damaged; what needs it is answered INTERNAL"
-	if mistaken(err) {
+	if vault.Mistaken(err) {
 		message = "a rule has a mistake; its operation is answered INTERNAL"
 	}
 	l.cfg.Log.Error(message, slog.Any("error", err))

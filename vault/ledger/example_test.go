@@ -1,4 +1,4 @@
-package vault_test
+package ledger_test
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"example.com/atm/audit/checkpoint"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
+	"example.com/atm/vault/ledger"
 )
 
 // A ledger on a new store opens an account and takes a deposit. Each answer is durable when it
@@ -35,12 +36,12 @@ func ExampleLedger() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	ledger := vault.NewLedger(vault.Config{Store: store, Signer: signer})
-	defer ledger.Close()
+	l := ledger.New(ledger.Config{Store: store, Signer: signer})
+	defer l.Close()
 
 	caller := &atm.Caller{Principal: atm.Principal{Subject: "user:demo"}}
 	do := func(op atm.Operation, rule vault.Rule) atm.Status {
-		return ledger.Do(context.Background(), vault.Command{
+		return l.Do(context.Background(), vault.Command{
 			Event: audit.EventOp, Operation: op, Caller: caller, Rule: rule,
 		})
 	}
