@@ -104,7 +104,7 @@ func TestEntryOfSomethingElseProvesNoCertificate(t *testing.T) {
 		{"another time", func(s *certificate.Statement) { s.At = at.Add(1000) }, nil, "made at"},
 		{"a refusal", nil, func(e *audit.Entry) { e.Status.Code = atm.AccountNotFound }, "no cert"},
 		{"a replay", nil, func(e *audit.Entry) { e.ReplayOf = 1 }, "no certificate"},
-		{"a statement", nil, func(e *audit.Entry) { e.Operation = atm.Statement }, "no certificate"},
+		{"a statement", nil, func(e *audit.Entry) { e.Operation = atm.Statement }, "no cert"},
 		{"administration", nil, func(e *audit.Entry) { e.Event = audit.EventAdmin }, "no cert"},
 		{"a bank whose log it is not", nil, func(e *audit.Entry) {
 			s := stated()

@@ -189,7 +189,7 @@ func (c *camt) movement(m *Movement) {
 	c.begin("Ntry")
 	c.text("NtryRef", reference)
 	c.money(m.Amount)
-	if m.Operation == "reverse" {
+	if m.Reverses > 0 {
 		c.text("RvslInd", "true")
 	}
 	c.begin("Sts")
@@ -215,8 +215,11 @@ func (c *camt) movement(m *Movement) {
 		c.end("RmtInf")
 	}
 	c.end("TxDtls", "NtryDtls")
-	c.text("AddtlNtryInf", shortened("balance "+m.Balance.String()+", counterparty "+
-		cmp.Or(m.Counterparty, "-"), maxInfo))
+	more := "balance " + m.Balance.String() + ", counterparty " + cmp.Or(m.Counterparty, "-")
+	if m.Reverses > 0 {
+		more += ", reverses entry " + strconv.FormatInt(m.Reverses, 10)
+	}
+	c.text("AddtlNtryInf", shortened(more, maxInfo))
 	c.end("Ntry")
 }
 

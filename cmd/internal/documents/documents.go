@@ -59,6 +59,7 @@ type Movement struct {
 	Balance      atm.Amount // after it
 	Counterparty string
 	Memo         string
+	Reverses     int64 // index of the entry that it gives back; 0 for none
 
 	record atm.Record // as the server answered it, and as JSON has it
 }

@@ -62,12 +62,14 @@ func (b *bank) move(op atm.Operation, args ...any) string {
 		atm.RequestID(fmt.Sprint("documents-", b.requests)), args...)).Text()
 }
 
-// noted is move with a memo.
-func (b *bank) noted(memo string, op atm.Operation, args ...any) {
+// noted is move with a memo, and returns the index of the entry.
+func (b *bank) noted(memo string, op atm.Operation, args ...any) string {
 	b.t.Helper()
 	b.requests++
 	args = append(args, fmt.Sprint("documents-", b.requests), memo)
-	daemontest.Must(b.t)(b.demo.Call(b.t.Context(), string(op), args...))
+	answer := daemontest.Must(b.t)(b.demo.Call(b.t.Context(), string(op), args...))
+	index, _, _ := strings.Cut(answer.Receipt, " ")
+	return index
 }
 
 // memos are texts that a form could read as something else.
@@ -85,7 +87,8 @@ func (b *bank) busy() {
 		b.noted(memo, atm.Deposit, "200", amount)
 		b.noted(memo, atm.Transfer, "200", "100", "0.50")
 		hold := b.move(atm.Authorize, "200", "2.00", "")
-		b.noted(memo, atm.Transfer, "100", "200", "0.75")
+		received := b.noted(memo, atm.Transfer, "100", "200", "0.75")
+		b.move(atm.Reverse, received, "0.25")
 		b.move(atm.Withdraw, "200", "1.00")
 		if i%2 == 0 {
 			b.move(atm.Capture, hold, "1.50")
@@ -238,7 +241,7 @@ func TestFilesOfAStatementAreReadByOtherPrograms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := 2 + len(memos)*4 + (len(memos)+1)/2; len(rows) != want {
+	if want := 2 + len(memos)*5 + (len(memos)+1)/2; len(rows) != want {
 		t.Errorf("the table has %d rows, not %d", len(rows), want)
 	}
 	for _, row := range rows {

@@ -128,7 +128,7 @@ func TestPartsOfOtherStatementsProveNothing(t *testing.T) {
 			"a page twice", file, join(lines[:pages[2]], lines[pages[1]:]), differs,
 			fmt.Sprintf("line %d of the proof", pages[2]+1),
 		},
-		{"a row that follows the last", file, join(lines, lines[len(lines)-1:]), differs, "goes on"},
+		{"a row after the last", file, join(lines, lines[len(lines)-1:]), differs, "goes on"},
 		{
 			"rows in another order", file,
 			join(lines[:2], lines[3:4], lines[2:3], lines[4:]), differs, "line 3 of the proof",

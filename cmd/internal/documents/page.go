@@ -75,6 +75,7 @@ func readRow(record atm.Record, proved bool) (row pageRow, err error) {
 	note(err)
 	row.Memo, err = member[string](record, "memo")
 	note(err)
+	row.Reverses, _ = record.Get("reverses").(int64) // empty for none
 	for _, field := range record {
 		if field.Name != "version" && field.Name != "leaf" {
 			row.record = append(row.record, field)

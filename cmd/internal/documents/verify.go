@@ -240,7 +240,8 @@ func (v *verifier) readRow(row *pageRow) error {
 	}
 	if !said.Time.Equal(row.Time) || said.Operation != row.Operation ||
 		said.Amount != row.Amount || said.Balance != row.Balance ||
-		said.Counterparty != row.Counterparty || said.Memo != row.Memo {
+		said.Counterparty != row.Counterparty || said.Memo != row.Memo ||
+		said.Reverses != row.Reverses {
 		return faultf(audit.ContentDiffers, "entry %d does not say what its row says", index)
 	}
 	return nil
