@@ -2,6 +2,7 @@ package teller_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -222,6 +223,126 @@ func TestSessionThatWasLeftOpenMakesNoPasskey(t *testing.T) {
 	}
 }
 
+// agreements are calls that let money of a signer move later.
+func (s *signer) agreements(request string) map[string]teller.Call {
+	call := func(op atm.Operation, members ...atm.Member) teller.Call {
+		return teller.Call{Operation: op, Request: request, Once: true, Args: []atm.Arg{
+			text(string(s.from)), {Kind: atm.Struct, Members: members},
+		}}
+	}
+	member := func(name, value string) atm.Member {
+		return atm.Member{Name: name, Arg: text(value)}
+	}
+	return map[string]teller.Call{
+		"a mandate": call(atm.MandateCreate, member("creditor", "user:bob"), member("each", "5"),
+			member("total", "20"), member("period", "month")),
+		"a mandate without a total": call(atm.MandateCreate, member("creditor", "user:bob"),
+			member("each", "0.01")),
+		"a standing order": call(atm.OrderCreate, member("to", string(s.to)),
+			member("amount", "0.01"), member("every", "month"), member("on", "1")),
+	}
+}
+
+func TestAgreementOfABrowserIsConfirmedWithAPasskeyWhereTransfersAre(t *testing.T) {
+	s := newSigner(t)
+	changes := map[string]atm.Member{
+		"another creditor":       {Name: "creditor", Arg: text("user:eve")},
+		"more at once":           {Name: "each", Arg: text("500")},
+		"another account":        {Name: "to", Arg: text("100")},
+		"another amount":         {Name: "amount", Arg: text("10")},
+		"every day":              {Name: "period", Arg: text("day")},
+		"another day":            {Name: "on", Arg: text("2")},
+		"an end that was not":    {Name: "until", Arg: text("2999-12-31")},
+		"a memo that nobody saw": {Name: "memo", Arg: text("rent")},
+	}
+	for name, call := range s.agreements("request") {
+		call.Request += name
+		if got := s.ask(call, nil); got.Code != atm.NotConfirmed {
+			t.Errorf("%s without a confirmation: %v", name, got)
+		}
+		signed := s.sign(call)
+		members := call.Args[1].Members
+		for what, change := range changes {
+			i := slices.IndexFunc(members, func(m atm.Member) bool { return m.Name == change.Name })
+			if i < 0 && change.Name != "until" && change.Name != "memo" {
+				continue
+			}
+			other := call
+			other.Args = slices.Clone(call.Args)
+			other.Args[1].Members = slices.Clone(members)
+			if i < 0 {
+				other.Args[1].Members = append(other.Args[1].Members, change)
+			} else {
+				other.Args[1].Members[i] = change
+			}
+			if got := s.ask(other, signed); got.Code != atm.NotConfirmed {
+				t.Errorf("%s, with %s: %v", name, what, got)
+			}
+		}
+		first := s.ask(call, signed)
+		if first.Code != atm.OK {
+			t.Errorf("%s, confirmed: %v", name, first)
+		}
+		if again := s.ask(call, signed); again.Code != atm.OK || again.Receipt != first.Receipt {
+			t.Errorf("%s, confirmed again: %v", name, again)
+		}
+	}
+	s.reconciled()
+}
+
+func TestReversalOfABrowserIsConfirmedWithAPasskeyWhereTransfersAre(t *testing.T) {
+	s := newSigner(t)
+	bob := s.known("user:bob", atm.Customer)
+	paid := s.do(bob, atm.Deposit, text(string(s.to)), text("50"))
+	if paid.Code == atm.OK {
+		paid = s.do(bob, atm.Transfer, text(string(s.to)), text(string(s.from)), text("20"))
+	}
+	index, _, _ := strings.Cut(paid.Receipt, " ")
+	reverse := func(amount string) teller.Call {
+		return teller.Call{
+			Operation: atm.Reverse, Args: []atm.Arg{text(index), text(amount), text("request")},
+		}
+	}
+	part := reverse("5")
+	if got := s.ask(part, nil); got.Code != atm.NotConfirmed {
+		t.Fatalf("without a confirmation: %v", got)
+	}
+	signed := s.sign(part)
+	all := part
+	all.Args = []atm.Arg{text(index), {}, text("request")}
+	for name, call := range map[string]teller.Call{
+		"more": reverse("5.01"), "all of it": all,
+	} {
+		if got := s.ask(call, signed); got.Code != atm.NotConfirmed {
+			t.Errorf("%s than was confirmed: %v", name, got)
+		}
+	}
+	if got := s.ask(part, signed); got.Code != atm.OK || got.Result != "5.00" {
+		t.Errorf("confirmed: %v", got)
+	}
+	s.reconciled()
+}
+
+// TestEndOfAnAgreementNeedsNoPasskey ends a mandate and a standing order in a session: to stop a
+// payment is never made harder.
+func TestEndOfAnAgreementNeedsNoPasskey(t *testing.T) {
+	s := newSigner(t)
+	for name, call := range s.agreements("request") {
+		call.Request += name
+		made := s.ask(call, s.sign(call))
+		end := atm.MandateRevoke
+		if call.Operation == atm.OrderCreate {
+			end = atm.OrderCancel
+		}
+		id, _ := made.Result.(string)
+		if got := s.ask(teller.Call{Operation: end, Args: []atm.Arg{text(id)}}, nil); got.Code !=
+			atm.OK {
+			t.Errorf("%s, ended: %v", name, got)
+		}
+	}
+	s.reconciled()
+}
+
 func TestOnlySessionsConfirm(t *testing.T) {
 	s := newSigner(t)
 	s.caller = &atm.Caller{Principal: s.caller.Principal} // a caller of the API itself
@@ -257,7 +378,7 @@ func TestPolicyOfConfirmationsIsWhatItsTextSays(t *testing.T) {
 	}
 	for _, text := range []string{
 		"", "transfer=", "transfer=-1", "transfer=1.001", "statement", "transfer,transfer", "none,transfer",
-		"admin.user.add",
+		"admin.user.add", "order.cancel", "mandate.revoke",
 	} {
 		if p, err := confirm.Parse(text); err == nil {
 			t.Errorf("%q is %s", text, p)
@@ -279,6 +400,51 @@ func TestPolicyOfConfirmationsIsWhatItsTextSays(t *testing.T) {
 	}
 	if !strings.Contains(confirm.Default.String(), "transfer=0.00") {
 		t.Error("transfers are not confirmed by default")
+	}
+}
+
+func TestWhatIsConfirmedWithTransfersCountsByItsOwnAmount(t *testing.T) {
+	inside := &atm.Caller{Session: "s"}
+	for _, tt := range []struct {
+		policy string
+		op     atm.Operation
+		args   string // names and values
+		want   bool
+	}{
+		{"transfer=100", atm.Reverse, "amount=100.00", false},
+		{"transfer=100", atm.Reverse, "amount=100.01", true},
+		{"transfer=100", atm.Reverse, "index=4", true}, // all that is left
+		{"transfer=100,reverse=500", atm.Reverse, "amount=500.00", false},
+		{"transfer=100", atm.OrderCreate, "amount=0.01", true},
+		{"transfer=100,order.create=50", atm.OrderCreate, "amount=50.00", false},
+		{"transfer=100,order.create=50", atm.OrderCreate, "amount=50.01", true},
+		{"transfer=100", atm.MandateCreate, "total=0.01", true},
+		{"mandate.create=50", atm.MandateCreate, "each=90.00 total=50.00", false},
+		{"mandate.create=50", atm.MandateCreate, "each=10.00 total=50.01", true},
+		{"mandate.create=50", atm.MandateCreate, "each=0.01", true}, // and again, and again
+		{"transfer", atm.Collect, "amount=5.00", false},
+		{"collect=5", atm.Collect, "amount=5.01", true},
+		{"transfer", atm.MandateRevoke, "mandate=m4", false},
+		{"transfer", atm.OrderCancel, "order=o4", false},
+		{"withdraw", atm.OrderCreate, "amount=5.00", false},
+		{"none", atm.MandateCreate, "each=5.00", false},
+	} {
+		p, err := confirm.Parse(tt.policy)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := vault.Command{Operation: tt.op, Caller: inside}
+		for word := range strings.FieldsSeq(tt.args) {
+			name, value, _ := strings.Cut(word, "=")
+			cmd.Args = append(cmd.Args, audit.Arg{Name: name, Value: value})
+		}
+		if got := p.Needs(&cmd); got != tt.want {
+			t.Errorf("%s: %s %s is confirmed: %v", tt.policy, tt.op, tt.args, got)
+		}
+		cmd.Caller = &atm.Caller{}
+		if p.Needs(&cmd) {
+			t.Errorf("%s: %s is confirmed in no session", tt.policy, tt.op)
+		}
 	}
 }
 

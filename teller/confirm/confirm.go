@@ -1,8 +1,8 @@
 // Package confirm decides which operations of a browser have to be confirmed with a passkey, and
 // takes the confirmation.
 //
-// What a passkey confirms is the hash of audit.Entry.Shown: the operation, its accounts and amount
-// and its request id. So a confirmation is good for what was shown, and for that once. The entry
+// What a passkey confirms is the hash of audit.Entry.Shown: the operation, all its arguments and
+// its request id. So a confirmation is good for what was shown, and for that once. The entry
 // keeps it, and everybody who has the log can check it (package audit/assertion).
 package confirm
 
@@ -24,13 +24,15 @@ import (
 // A Policy has the operations that are confirmed, each with the amount above which it is.
 type Policy map[atm.Operation]atm.Amount
 
-// Default has every transfer confirmed.
+// Default has every transfer confirmed, and what is confirmed as a transfer is.
 var Default = Policy{atm.Transfer: 0}
 
-// able are the operations that can be confirmed: those that move money, and those of an operator
-// on an account.
+// able are the operations that can be confirmed: those that move money or let it be moved later,
+// and those of an operator on an account. Revoking a mandate and cancelling a standing order are
+// not among them: somebody without a passkey at hand can still stop a payment.
 var able = []atm.Operation{
-	atm.Deposit, atm.Withdraw, atm.Transfer, atm.Authorize, atm.Capture, atm.Release,
+	atm.Deposit, atm.Withdraw, atm.Transfer, atm.Reverse, atm.Authorize, atm.Capture, atm.Release,
+	atm.MandateCreate, atm.Collect, atm.OrderCreate,
 	atm.AccountOpen, atm.AccountFreeze, atm.AccountUnfreeze, atm.AccountClose, atm.AccountLimit,
 	atm.AccountSet,
 }
@@ -84,14 +86,40 @@ func (p Policy) String() string {
 	return strings.Join(words, ",")
 }
 
+// above returns the amount above which an operation is confirmed, and whether it ever is.
+//
+// What takes money out of an account as a transfer does is confirmed where transfers are, unless
+// the policy names it. A reversal moves money once, so the amount for transfers is good for it. A
+// mandate and a standing order move it again and again, long after the session: no amount of one
+// transfer is good for them, and each is confirmed.
+func (p Policy) above(op atm.Operation) (amount atm.Amount, is bool) {
+	if amount, is = p[op]; is {
+		return amount, true
+	}
+	transfer, is := p[atm.Transfer]
+	switch op {
+	case atm.Reverse:
+		return transfer, is
+	case atm.MandateCreate, atm.OrderCreate:
+		return 0, is
+	}
+	return 0, false
+}
+
 // Needs reports whether a command has to be confirmed: it comes from a browser, and its amount is
-// above that of the policy. What has no amount moves all there is, or no money.
+// above that of the policy. A mandate counts as the total of its period, and a standing order as
+// one payment. What has no amount moves all there is, or no money: a mandate without a total lets
+// any number of collections through.
 func (p Policy) Needs(cmd *vault.Command) bool {
-	above, is := p[cmd.Operation]
+	above, is := p.above(cmd.Operation)
 	if !is || cmd.Caller == nil || cmd.Caller.Session == "" {
 		return false
 	}
-	i := slices.IndexFunc(cmd.Args, func(a audit.Arg) bool { return a.Name == "amount" })
+	counts := "amount"
+	if cmd.Operation == atm.MandateCreate {
+		counts = "total"
+	}
+	i := slices.IndexFunc(cmd.Args, func(a audit.Arg) bool { return a.Name == counts })
 	if i < 0 {
 		return true
 	}
