@@ -126,6 +126,9 @@ func (s *Statement) period() (from, to time.Time) {
 	if t, err := atm.ParseTime(s.To); err == nil {
 		to = t
 	}
+	if to.Before(from) { // it was asked for what is to come
+		to = from
+	}
 	return from, to
 }
 

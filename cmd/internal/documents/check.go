@@ -14,8 +14,9 @@ import (
 type Report struct {
 	Code     int
 	Sentence string // for people
-	Document string // what was checked
 	Line     int    // the first that is wrong, from 1; 0 for none that can be named
+
+	Statement *Statement // that was verified; nil for none
 }
 
 // OK reports whether the document was verified.
@@ -24,7 +25,7 @@ func (r *Report) OK() bool { return r.Code == audit.Verified }
 // CheckStatement checks a file with a statement by what is in the file beside it. vkey has the
 // public keys of the log, one a line.
 func CheckStatement(file, proof []byte, vkey string) *Report {
-	r := &Report{Document: "statement"}
+	r := &Report{}
 	keys := strings.Fields(vkey)
 	v := verifier{in: lines{rest: proof}, open: func(signed []byte) (checkpoint.Checkpoint,
 		error,
@@ -42,9 +43,18 @@ func CheckStatement(file, proof []byte, vkey string) *Report {
 	if r.Line, err = compare(file, want); err != nil {
 		return r.fail(faultf(audit.ContentDiffers, "%w", err))
 	}
-	r.Sentence = fmt.Sprintf("statement of account %s by %s: %d movements from %s to %s; all %d "+
-		"changes of the account are in the log, %d of them with their entries", v.Account, v.Bank,
-		len(v.Movements), v.Opening, v.Closing, v.versions, v.whole)
+	r.Statement = &v.Statement
+	since, until := "its opening", written(v.Created)
+	if v.From != "" {
+		since = v.From
+	}
+	if v.To != "" {
+		until = v.To + ", as it was at " + until
+	}
+	r.Sentence = fmt.Sprintf("statement of account %s by %s, from %s to %s: %d movements, from %s "+
+		"to %s; all %d changes of the account are in the log, %d of them with their entries",
+		v.Account, v.Bank, since, until, len(v.Movements), v.Opening, v.Closing, v.versions,
+		v.whole)
 	return r
 }
 

@@ -206,7 +206,7 @@ func TestStatementsOfEveryLengthAreProved(t *testing.T) {
 		rows       int
 		statements string // of the report
 	}{
-		{"nothing but its opening", 200, "", "", 1, "1 movements from 0.00 to 0.00; all 1 changes"},
+		{"nothing but its opening", 200, "", "", 1, "1 movements, from 0.00 to 0.00; all 1 changes"},
 		{"before it was opened", 200, "", "2001-01-01T00:00:00Z", 0, "from 0.00 to 0.00; all 0"},
 		{"in the future", 100, "2999-01-01T00:00:00Z", "", 0, "from 1020.00 to 1020.00; all 0"},
 		{"several pages", 100, "", "", many + 1, "from 0.00 to 1020.00; all 2001 changes"},

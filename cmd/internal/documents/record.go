@@ -16,8 +16,10 @@ import (
 // errRecord reports a line that is not the canonical JSON of a record.
 var errRecord = errors.New("no record in canonical JSON")
 
-// maxDepth bounds how deep records are nested.
-const maxDepth = 6
+const (
+	maxLine  = 4 << 20 // bytes; a page of 500 rows has less than 1 MiB
+	maxDepth = 6       // how deep records are nested
+)
 
 // parseRecord reads the canonical JSON of a record. There is one text for each record, so a
 // change that does not change what the record says is found too.
@@ -170,7 +172,7 @@ func (l *lines) next() ([]byte, error) {
 	}
 	l.number++
 	line, rest, ended := bytes.Cut(l.rest, []byte("\n"))
-	if !ended {
+	if !ended || len(line) > maxLine {
 		return nil, errRecord
 	}
 	l.rest = rest

@@ -50,7 +50,20 @@ type verdict struct {
 	Document    string     `json:"document"`
 	Line        int        `json:"line,omitempty"`
 	Reason      string     `json:"reason,omitempty"`
+	Statement   *stated    `json:"statement,omitempty"`
 	Certificate *certified `json:"certificate,omitempty"`
+}
+
+// stated is what a verified statement is about.
+type stated struct {
+	Bank      string    `json:"bank"`
+	Account   string    `json:"account"`
+	From      string    `json:"from"` // as it was asked for
+	To        string    `json:"to"`
+	Created   time.Time `json:"created"`
+	Opening   string    `json:"opening"`
+	Closing   string    `json:"closing"`
+	Movements int       `json:"movements"`
 }
 
 // certified is what a verified certificate states.
@@ -105,13 +118,24 @@ func documentAt(path, vkey string) (found *verdict, sentence string) {
 	}
 	switch {
 	case !bare:
-		r := documents.CheckStatement(file, proof, string(key))
-		return &verdict{OK: r.OK(), Code: r.Code, Document: "statement", Line: r.Line}, r.Sentence
+		return checkStatement(file, proof, string(key))
 	case certificate.Is(file):
 		return checkCertificate(string(file), string(key))
 	}
 	return no(fmt.Errorf("%s is no account certificate, and there is no %s, which a statement is "+
 		"checked by", path, path+documents.ProofSuffix))
+}
+
+func checkStatement(file, proof []byte, key string) (*verdict, string) {
+	r := documents.CheckStatement(file, proof, key)
+	found := &verdict{OK: r.OK(), Code: r.Code, Document: "statement", Line: r.Line}
+	if s := r.Statement; s != nil {
+		found.Statement = &stated{
+			s.Bank, s.Account, s.From, s.To, s.Created, s.Opening.String(), s.Closing.String(),
+			len(s.Movements),
+		}
+	}
+	return found, r.Sentence
 }
 
 func checkCertificate(text, key string) (*verdict, string) {
