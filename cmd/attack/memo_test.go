@@ -88,7 +88,7 @@ func (a *arena) attackByMarkup(t *testing.T) {
 	}
 	for i, row := range rows {
 		r, _ := row.(map[string]any)
-		if want := memos[len(memos)-1-i/2]; r["memo"] != want || len(r) != 7 {
+		if want := memos[len(memos)-1-i/2]; r["memo"] != want || len(r) != 9 {
 			t.Errorf("row %d is %v, and its memo was %q", i, r, want)
 		}
 	}

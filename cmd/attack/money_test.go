@@ -64,6 +64,20 @@ func (a *arena) attackPermissions(t *testing.T) {
 			says: "ERROR",
 		},
 		{
+			name: "another's entry", by: a.mallory, body: daemontest.Call("entry", "1"),
+			says: "ERROR",
+		},
+		{
+			name: "another's certificate", by: a.mallory, body: daemontest.Call("certificate",
+				"100"),
+			says: missing,
+		},
+		{
+			name: "a certificate for a service", by: a.billing, body: daemontest.Call("certificate",
+				"100"),
+			says: denied,
+		},
+		{
 			name: "a receipt of the future", by: a.mallory, body: daemontest.Call("receipt",
 				"999999999"),
 			says: "ERROR",
