@@ -10,42 +10,7 @@ import (
 	"example.com/atm/teller/lookup"
 	"example.com/atm/teller/methods"
 	"example.com/atm/vault"
-	"example.com/atm/vault/people"
 )
-
-// holder reads the argument at position i, the name of a holder; "" when it was left out.
-func (in *input) holder(i int) (string, error) {
-	arg := in.args[i]
-	if !arg.Given() {
-		return "", nil
-	}
-	if err := atm.CheckText(arg.Text); err != nil {
-		return "", malformed("the name of a holder has %w", err)
-	}
-	return arg.Text, nil
-}
-
-func setAccount(in *input) (vault.Rule, error) {
-	account, refusal := in.account(0, vault.NotFound)
-	r := vault.SetAccount{Account: account, Owner: in.args[1].Text}
-	if in.args[1].Given() {
-		if err := checkSubject(r.Owner); err != nil {
-			return nil, err
-		}
-		in.about = append(in.about, people.Warrant{Subject: r.Owner, Named: true})
-	}
-	var err error
-	if r.Holder, err = in.holder(2); err != nil {
-		return nil, err
-	}
-	if r.Owner == "" && r.Holder == "" {
-		return nil, malformed("there is nothing to set: give an owner or the name of the holder")
-	}
-	if refusal != nil {
-		return refusal, nil
-	}
-	return r, nil
-}
 
 // An accountFilter says which accounts to list. The zero value fits all.
 type accountFilter struct {
@@ -57,7 +22,7 @@ type accountFilter struct {
 
 // accountFilter reads the members of the argument at position i.
 func (in *input) accountFilter(i int) (f accountFilter, err error) {
-	for _, m := range in.args[i].Members {
+	for _, m := range in.Args[i].Members {
 		if !m.Arg.Given() {
 			continue
 		}
@@ -138,7 +103,7 @@ func accountCursor(arg atm.Arg) (after uint64, ok bool) {
 }
 
 func listAccounts(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
-	after, ok := accountCursor(in.args[0])
+	after, ok := accountCursor(in.Args[0])
 	if !ok {
 		return foreignCursor, nil
 	}

@@ -22,44 +22,12 @@ type Issued struct {
 	NotAfter    time.Time
 }
 
-func openAccount(in *input) (vault.Rule, error) {
-	account, refusal := in.account(0, vault.NotFound)
-	if refusal != nil {
-		return refusal, nil
-	}
-	r := vault.OpenAccount{Account: account}
-	if owner := in.args[1]; owner.Given() {
-		if err := checkSubject(owner.Text); err != nil {
-			return nil, err
-		}
-		r.Owner = owner.Text
-	}
-	if in.args[2].Given() {
-		if r.Opening, refusal = in.amount(2); refusal != nil {
-			return refusal, nil
-		}
-	}
-	var err error
-	r.Holder, err = in.holder(3)
-	return r, err
-}
-
 func showAccount(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
-	account, refusal := in.account(0, vault.NotFound)
+	account, refusal := in.Account(0, vault.NotFound)
 	if refusal != nil {
 		return refusal, nil
 	}
 	return vault.ShowAccount{Account: account}, nil
-}
-
-func standing(s vault.Standing) func(*input) (vault.Rule, error) {
-	return func(in *input) (vault.Rule, error) {
-		account, refusal := in.account(0, vault.NotFound)
-		if refusal != nil {
-			return refusal, nil
-		}
-		return vault.SetStanding{Account: account, Standing: s}, nil
-	}
 }
 
 const (
@@ -69,40 +37,40 @@ const (
 )
 
 func issueCertificate(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
-	subject := in.args[0].Text
+	subject := in.Args[0].Text
 	if err := checkSubject(subject); err != nil {
 		return nil, err
 	}
-	roles, err := words.Roles(in.args[2].Text)
+	roles, err := words.Roles(in.Args[2].Text)
 	if err != nil {
 		return nil, malformed("%w", err)
 	}
 	life := certificateDays * 24 * time.Hour
-	if arg := in.args[3]; arg.Given() {
+	if arg := in.Args[3]; arg.Given() {
 		if life, err = certificateLife(arg.Text); err != nil {
 			return nil, err
 		}
 	}
-	if in.caller.Derived() {
+	if in.Caller.Derived() {
 		var ok bool
 		if life, ok = in.whole(life); !ok {
 			return tooMuch, nil
 		}
 	}
 	// A certificate says in whole seconds when it was issued.
-	in.about = append(in.about, people.Warrant{
+	in.About = append(in.About, people.Warrant{
 		Subject: subject,
 		Issued:  time.Now().Truncate(time.Second), Named: true, Stranger: true,
 	})
-	enrol, err := t.certificate(in.args[1].Text, subject, roles, life)
+	enrol, err := t.certificate(in.Args[1].Text, subject, roles, life)
 	return vault.People(enrol), err
 }
 
 // whole bounds the life of a certificate that is asked for by a token. A certificate
 // has no scope, so a token that is for some operations alone makes none.
 func (in *input) whole(life time.Duration) (time.Duration, bool) {
-	left, ok := in.caller.Left(life, time.Now())
-	return left, ok && in.caller.InScope("*")
+	left, ok := in.Caller.Left(life, time.Now())
+	return left, ok && in.Caller.InScope("*")
 }
 
 // certificateLife reads the life of a certificate, in days or with a unit.
@@ -121,14 +89,14 @@ func certificateLife(text string) (time.Duration, error) {
 // renewCertificate gives a caller who signed in by a certificate of this server's
 // own authority another one, over another key and as long as the one it has.
 func renewCertificate(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
-	if in.caller.Life <= 0 || in.caller.Actor != "" {
+	if in.Caller.Life <= 0 || in.Caller.Actor != "" {
 		return vault.Refuse(atm.PermissionDenied, "Only a caller who signs in by a "+
 			"certificate of this server renews it"), nil
 	}
-	enrol, err := t.certificate(in.args[0].Text, in.caller.Subject, nil, in.caller.Life)
+	enrol, err := t.certificate(in.Args[0].Text, in.Caller.Subject, nil, in.Caller.Life)
 	return vault.People(people.Renewed{
-		Enrol: enrol, Serial: in.caller.Serial,
-		Issued: in.caller.Issued,
+		Enrol: enrol, Serial: in.Caller.Serial,
+		Issued: in.Caller.Issued,
 	}), err
 }
 
@@ -191,8 +159,8 @@ var ErrKeyElsewhere = errors.New("the key of tokens is in a module: put another 
 	"start the server with its URI")
 
 func rotateTokens(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
-	force := in.args[0].Given()
-	if force && in.args[0].Text != "force" {
+	force := in.Args[0].Given()
+	if force && in.Args[0].Text != "force" {
 		return nil, malformed("what can be said is force")
 	}
 	old, kid, wait, err := t.cfg.Credentials.RotateTokens(ctx, force)
@@ -223,14 +191,4 @@ func rotateVault(_ context.Context, t *Teller, _ *input) (vault.Rule, error) {
 		return nil, err
 	}
 	return vault.Report{Result: ""}, nil
-}
-
-var errSubject = malformed("a subject is user:NAME or service:NAME, NAME of 1 to 64 letters, " +
-	"digits and . _ -")
-
-func checkSubject(s string) error {
-	if _, _, ok := atm.ParseSubject(s); !ok {
-		return errSubject
-	}
-	return nil
 }

@@ -15,14 +15,14 @@ import (
 
 // certify carries out Certificate, up to the statement.
 func certify(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
-	account, refusal := in.account(0, vault.NotFound)
+	account, refusal := in.Account(0, vault.NotFound)
 	if refusal != nil {
 		return refusal, nil
 	}
 	salt := make([]byte, certificate.SaltBytes)
 	rand.Read(salt) // never returns an error
 	return query.Certificate{
-		Party: in.party(), Account: account, Bank: t.cfg.Realm,
+		Party: in.Party(), Account: account, Bank: t.cfg.Realm,
 		Salt: base64.RawURLEncoding.EncodeToString(salt),
 	}, nil
 }

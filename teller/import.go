@@ -7,6 +7,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/teller/bookings"
 	"example.com/atm/teller/methods"
 	"example.com/atm/teller/passwords"
 	"example.com/atm/teller/words"
@@ -17,7 +18,7 @@ import (
 // importAccounts checks rows of accounts, or opens the accounts by commands that follow. Each
 // account has its own entry, as if it had been opened alone.
 func importAccounts(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
-	lines, err := importRows(in.args[0].Text, 4)
+	lines, err := importRows(in.Args[0].Text, 4)
 	if err != nil {
 		return nil, err
 	}
@@ -30,14 +31,14 @@ func importAccounts(_ context.Context, _ *Teller, in *input) (vault.Rule, error)
 		check.Rows[i] = row
 		next := vault.Command{
 			Event: audit.EventAdmin, Operation: atm.AccountOpen,
-			Caller: in.caller, Args: args, Rule: row,
+			Caller: in.Caller, Args: args, Rule: row,
 		}
 		if row.Owner != "" {
 			next.Warrants = []people.Warrant{{Subject: row.Owner, Named: true}}
 		}
 		in.then = append(in.then, next)
 	}
-	apply := in.args[1]
+	apply := in.Args[1]
 	if !apply.Given() {
 		in.then = nil
 		return check, nil
@@ -87,7 +88,7 @@ func importedAccount(row []string) (r vault.OpenAccount, args []audit.Arg, err e
 	if row[3] != "" {
 		amount, code := atm.ParseAmount(row[3])
 		if code != atm.OK {
-			return r, nil, malformed("%s", amountReasons[code])
+			return r, nil, malformed("%s", bookings.AmountReasons[code])
 		}
 		r.Opening = amount
 		args = append(args, audit.Arg{Name: "opening", Value: amount.String()})
@@ -104,7 +105,7 @@ func importedAccount(row []string) (r vault.OpenAccount, args []audit.Arg, err e
 // importUsers checks rows of users, or adds the users by commands that follow. Each user has
 // its own entry, as if it had been added alone. No entry has a password.
 func importUsers(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
-	lines, err := importRows(in.args[0].Text, 2)
+	lines, err := importRows(in.Args[0].Text, 2)
 	if err != nil {
 		return nil, err
 	}
@@ -122,13 +123,13 @@ func importUsers(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 			Expect: people.ExpectNew,
 		}
 	}
-	if !in.args[1].Given() {
+	if !in.Args[1].Given() {
 		return vault.People(people.CheckUsers{Rows: rows}), nil
 	}
-	if !in.caller.InScope("*") { // a password has no scope
+	if !in.Caller.InScope("*") { // a password has no scope
 		return tooMuch, nil
 	}
-	given := strings.Split(strings.TrimSuffix(in.args[1].Text, "\n"), "\n")
+	given := strings.Split(strings.TrimSuffix(in.Args[1].Text, "\n"), "\n")
 	if len(given) != len(rows) {
 		return nil, malformed("each row has one password: there are %d for %d", len(given),
 			len(rows))
@@ -148,7 +149,7 @@ func importUsers(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 			args = append(args, audit.Arg{Name: "roles", Value: roles})
 		}
 		then[i] = vault.Command{
-			Event: audit.EventAdmin, Operation: atm.UserAdd, Caller: in.caller, Args: args,
+			Event: audit.EventAdmin, Operation: atm.UserAdd, Caller: in.Caller, Args: args,
 			Rule: vault.People(rows[i]),
 		}
 	}

@@ -49,7 +49,7 @@ const (
 
 func inviteClient(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 	i := Invitation{
-		Subject: in.args[0].Text, Roles: in.args[1].Text,
+		Subject: in.Args[0].Text, Roles: in.Args[1].Text,
 		Life: certificateDays * 24 * time.Hour, ID: rand.Text(),
 		Issued: time.Now().Truncate(time.Second),
 	}
@@ -60,7 +60,7 @@ func inviteClient(ctx context.Context, t *Teller, in *input) (vault.Rule, error)
 		return nil, malformed("%w", err)
 	}
 	wait := InvitationWait
-	if arg := in.args[2]; arg.Given() {
+	if arg := in.Args[2]; arg.Given() {
 		var err error
 		if wait, err = time.ParseDuration(arg.Text); err != nil || wait < invitationWaitMin ||
 			wait > invitationWaitMost {
@@ -68,20 +68,20 @@ func inviteClient(ctx context.Context, t *Teller, in *input) (vault.Rule, error)
 				invitationWaitMost)
 		}
 	}
-	if arg := in.args[3]; arg.Given() {
+	if arg := in.Args[3]; arg.Given() {
 		var err error
 		if i.Life, err = certificateLife(arg.Text); err != nil {
 			return nil, err
 		}
 	}
-	if in.caller.Derived() {
+	if in.Caller.Derived() {
 		var ok bool
 		if wait, ok = in.whole(wait); !ok {
 			return tooMuch, nil
 		}
-		i.Until = in.caller.Expires
+		i.Until = in.Caller.Expires
 	}
-	i.Expires, i.By, i.Via = i.Issued.Add(wait), in.caller.Subject, in.caller.Revocation
+	i.Expires, i.By, i.Via = i.Issued.Add(wait), in.Caller.Subject, in.Caller.Revocation
 	var err error
 	if i.Known, err = lookup.Knows(ctx, t.cfg.Store, i.Subject); err != nil {
 		return nil, err
@@ -90,7 +90,7 @@ func inviteClient(ctx context.Context, t *Teller, in *input) (vault.Rule, error)
 	if err != nil {
 		return nil, err
 	}
-	in.about = append(in.about, people.Warrant{
+	in.About = append(in.About, people.Warrant{
 		Subject: i.Subject,
 		Issued:  i.Issued.Add(-t.cfg.Credentials.Slack()), Named: true, Stranger: true,
 	})

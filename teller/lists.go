@@ -16,7 +16,7 @@ import (
 
 // pageLimit reads the argument at position i: how many rows a page has.
 func (in *input) pageLimit(i int) (int, error) {
-	arg := in.args[i]
+	arg := in.Args[i]
 	if !arg.Given() {
 		return methods.DefaultRows, nil
 	}
@@ -56,7 +56,7 @@ func listHolds(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 		return nil, err
 	}
 	var cursor holdCursor
-	if arg := in.args[0]; arg.Given() {
+	if arg := in.Args[0]; arg.Given() {
 		var ok bool
 		if cursor, ok = parseHoldCursor(arg.Text); !ok {
 			return foreignCursor, nil
@@ -76,8 +76,8 @@ func listHolds(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 		}
 		return !more
 	}
-	if in.args[2].Given() {
-		name, refusal := in.account(2, vault.NotFound)
+	if in.Args[2].Given() {
+		name, refusal := in.Account(2, vault.NotFound)
 		if refusal != nil {
 			return refusal, nil
 		}
@@ -109,11 +109,11 @@ func listHolds(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 }
 
 func showHold(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
-	hold, refusal := in.hold()
+	hold, refusal := in.Hold()
 	if refusal != nil {
 		return refusal, nil
 	}
-	return query.ShowHold{Party: in.party(), Hold: hold}, nil
+	return query.ShowHold{Party: in.Party(), Hold: hold}, nil
 }
 
 func listTokens(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
@@ -121,7 +121,7 @@ func listTokens(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 	if err != nil {
 		return nil, err
 	}
-	page, next, err := lookup.Tokens(ctx, t.cfg.Store, in.args[0].Text, limit,
+	page, next, err := lookup.Tokens(ctx, t.cfg.Store, in.Args[0].Text, limit,
 		func(*people.Certificate) bool { return true })
 	if err != nil {
 		return nil, err
@@ -158,18 +158,18 @@ func listGrants(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := query.ListGrants{Party: in.party(), Revoked: make(map[string]bool)}
-	if in.args[2].Given() {
+	r := query.ListGrants{Party: in.Party(), Revoked: make(map[string]bool)}
+	if in.Args[2].Given() {
 		var refusal vault.Rule
-		if r.Account, refusal = in.account(2, vault.NotFound); refusal != nil {
+		if r.Account, refusal = in.Account(2, vault.NotFound); refusal != nil {
 			return refusal, nil
 		}
 	}
 	var page []people.Certificate
 	mine := func(c *people.Certificate) bool {
-		return c.Actor != "" && (in.reach == atm.Everywhere || c.Subject == in.caller.Subject)
+		return c.Actor != "" && (in.Reach == atm.Everywhere || c.Subject == in.Caller.Subject)
 	}
-	page, r.Next, err = lookup.Tokens(ctx, t.cfg.Store, in.args[0].Text, limit, mine)
+	page, r.Next, err = lookup.Tokens(ctx, t.cfg.Store, in.Args[0].Text, limit, mine)
 	if err != nil {
 		return nil, err
 	}
@@ -186,9 +186,9 @@ func listGrants(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 }
 
 func revokeGrant(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
-	id := in.args[0].Text
+	id := in.Args[0].Text
 	if len(id) > 128 || id == "" {
 		return nil, malformed("the id of a grant has 1 to 128 characters")
 	}
-	return vault.RevokeGrant{Party: in.party(), Grant: id}, nil
+	return vault.RevokeGrant{Party: in.Party(), Grant: id}, nil
 }

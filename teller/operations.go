@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 	"math"
-	"strconv"
-	"time"
 
 	"example.com/atm"
+	"example.com/atm/teller/bookings"
 	"example.com/atm/teller/methods"
 	"example.com/atm/teller/sessions"
 	"example.com/atm/vault"
@@ -19,11 +18,8 @@ import (
 type operation struct {
 	*methods.Method
 
-	// book reads the arguments into a rule that changes accounts or holds. What
-	// is wrong with an argument's value becomes a rule that refuses; an error is
-	// a malformed call. It is given no Teller, because replaying the journal has
-	// to build the same rule from the arguments in an entry.
-	book func(in *input) (vault.Rule, error)
+	// book reads the arguments into a rule that changes accounts.
+	book bookings.Booking
 
 	// rule is as book, for an operation that changes neither accounts nor holds.
 	rule func(ctx context.Context, t *Teller, in *input) (vault.Rule, error)
@@ -41,35 +37,13 @@ func operations() map[atm.Operation]*operation {
 		name := all[i].Name
 		byName[name] = &operation{
 			Method: &all[i],
-			book:   bookings[name], rule: rules[name], read: reads[name],
+			book:   bookings.Of(name), rule: rules[name], read: reads[name],
 		}
 		if rule := sessions.Rules[name]; rule != nil {
 			byName[name].rule = signIns(rule)
 		}
 	}
 	return byName
-}
-
-var bookings = map[atm.Operation]func(*input) (vault.Rule, error){
-	atm.Deposit:         noted(deposit),
-	atm.Withdraw:        noted(withdraw),
-	atm.Transfer:        noted(transfer),
-	atm.Authorize:       noted(authorize),
-	atm.Capture:         noted(capture),
-	atm.Release:         release,
-	atm.Reverse:         noted(reverse),
-	atm.MandateCreate:   createMandate,
-	atm.MandateRevoke:   revokeMandate,
-	atm.Collect:         noted(collect),
-	atm.OrderCreate:     createOrder,
-	atm.OrderCancel:     cancelOrder,
-	atm.Notify:          note,
-	atm.AccountOpen:     openAccount,
-	atm.AccountFreeze:   standing(vault.Frozen),
-	atm.AccountUnfreeze: standing(vault.Open),
-	atm.AccountClose:    standing(vault.Closed),
-	atm.AccountLimit:    limitAccount,
-	atm.AccountSet:      setAccount,
 }
 
 var rules = map[atm.Operation]func(context.Context, *Teller, *input) (vault.Rule, error){
@@ -117,10 +91,10 @@ func signIns(rule func(context.Context, people.Store, sessions.Call) (vault.Rule
 	context.Context, *Teller, *input) (vault.Rule, error) {
 	return func(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 		call := sessions.Call{
-			Subject: in.caller.Subject, Args: in.args, Session: in.caller.Session,
+			Subject: in.Caller.Subject, Args: in.Args, Session: in.Caller.Session,
 		}
-		if in.reach == atm.Everywhere {
-			call.Subject, call.Args = in.args[0].Text, in.args[1:]
+		if in.Reach == atm.Everywhere {
+			call.Subject, call.Args = in.Args[0].Text, in.Args[1:]
 			if err := checkSubject(call.Subject); err != nil {
 				return nil, err
 			}
@@ -141,134 +115,17 @@ var reads = map[atm.Operation]func(context.Context, *Teller, *input) (atm.Status
 	atm.AuditBalances: hashBalances,
 }
 
-// noted makes a booking refuse a memo that is none. No rule reads the memo: it stands in the
-// arguments of the entry. What else is wrong is said first, and read in any case, so that the
-// entry has it as it was understood.
-func noted(book func(*input) (vault.Rule, error)) func(*input) (vault.Rule, error) {
-	return func(in *input) (vault.Rule, error) {
-		rule, err := book(in)
-		if _, refused := rule.(vault.Refusal); refused || err != nil {
-			return rule, err
-		}
-		memo := in.args[in.op.Position(atm.MemoArg)]
-		if atm.CheckMemo(memo.Text) != nil {
-			return badMemo, nil
-		}
-		return rule, nil
-	}
-}
-
-var badMemo = vault.Refuse(atm.MemoInvalid, "A memo is text of at most 140 characters and 256 "+
-	"bytes, without control and direction characters")
-
 func inquiry(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
-	account, refusal := in.account(0, vault.Unknown)
+	account, refusal := in.Account(0, vault.Unknown)
 	if refusal != nil {
 		return refusal, nil
 	}
-	return vault.Inquiry{Party: in.party(), Account: account}, nil
-}
-
-func deposit(in *input) (vault.Rule, error) {
-	account, amount, refusal := in.movement()
-	if refusal != nil {
-		return refusal, nil
-	}
-	return vault.Deposit{
-		Party: in.party(), Account: account, Cash: vault.Cash(in.caller.Subject), Amount: amount,
-		Tell: in.inquires,
-	}, nil
-}
-
-func withdraw(in *input) (vault.Rule, error) {
-	account, amount, refusal := in.movement()
-	if refusal != nil {
-		return refusal, nil
-	}
-	return vault.Withdraw{
-		Party: in.party(), Account: account, Cash: vault.Cash(in.caller.Subject), Amount: amount,
-		Tell: in.inquires,
-	}, nil
-}
-
-func transfer(in *input) (vault.Rule, error) {
-	from, noFrom := in.account(0, vault.NotFound)
-	to, noTo := in.account(1, vault.NotFound)
-	amount, noAmount := in.amount(2)
-	for _, refusal := range []vault.Rule{noAmount, noFrom, noTo} {
-		if refusal != nil {
-			return refusal, nil
-		}
-	}
-	return vault.Transfer{
-		Party: in.party(), From: from, To: to, Amount: amount,
-		Tell: in.inquires,
-	}, nil
-}
-
-const (
-	holdDefault = 7 * 24 * time.Hour
-	holdMost    = 30 * 24 * time.Hour
-)
-
-func authorize(in *input) (vault.Rule, error) {
-	account, amount, refusal := in.movement()
-	if refusal != nil {
-		return refusal, nil
-	}
-	life := holdDefault
-	if arg := in.args[2]; arg.Given() {
-		n, ok := wholeNumber(arg.Text, int64(holdMost/time.Second))
-		if !ok {
-			return vault.Refuse(atm.AmountInvalid, "The seconds of a hold are a number from 1 to "+
-				"2592000"), nil
-		}
-		life = time.Duration(n) * time.Second
-	}
-	return vault.Authorize{Party: in.party(), Account: account, Amount: amount, Life: life}, nil
-}
-
-// wholeNumber reads a number from 1 to most.
-func wholeNumber(s string, most int64) (int64, bool) {
-	n, err := strconv.ParseInt(s, 10, 64)
-	return n, err == nil && n >= 1 && n <= most
-}
-
-func capture(in *input) (vault.Rule, error) {
-	hold, refusal := in.hold()
-	r := vault.Capture{Party: in.party(), Hold: hold, Cash: vault.Cash(in.caller.Subject)}
-	if in.args[1].Given() {
-		var noAmount vault.Rule
-		if r.Amount, noAmount = in.amount(1); noAmount != nil {
-			return noAmount, nil
-		}
-	}
-	if refusal != nil {
-		return refusal, nil
-	}
-	return r, nil
-}
-
-func release(in *input) (vault.Rule, error) {
-	hold, refusal := in.hold()
-	if refusal != nil {
-		return refusal, nil
-	}
-	return vault.Release{Party: in.party(), Hold: hold}, nil
-}
-
-// hold reads the first argument as the id of a hold.
-func (in *input) hold() (vault.HoldID, vault.Rule) {
-	id, ok := vault.ParseHoldID(in.args[0].Text)
-	if !ok {
-		return 0, vault.Refusal(vault.NoHold())
-	}
-	return id, nil
+	return vault.Inquiry{Party: in.Party(), Account: account}, nil
 }
 
 func statement(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
-	account, refusal := in.account(0, vault.NotFound)
-	r := query.Statement{Party: in.party(), Account: account, Limit: statementDefault}
+	account, refusal := in.Account(0, vault.NotFound)
+	r := query.Statement{Party: in.Party(), Account: account, Limit: statementDefault}
 	if noRange, err := in.statementRange(&r); noRange != nil || err != nil {
 		return noRange, err
 	}
@@ -277,8 +134,8 @@ func statement(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 	}
 	// What is not the caller's is not read ahead: it would take longer than an
 	// account that does not exist.
-	if in.reach != atm.Everywhere {
-		if owned, err := t.Owns(ctx, in.caller.Subject, account); err != nil || !owned {
+	if in.Reach != atm.Everywhere {
+		if owned, err := t.Owns(ctx, in.Caller.Subject, account); err != nil || !owned {
 			return r, err
 		}
 	}
@@ -294,7 +151,7 @@ const statementDefault = 50
 
 // statementRange reads the optional struct of a statement into r.
 func (in *input) statementRange(r *query.Statement) (vault.Rule, error) {
-	for _, m := range in.args[1].Members {
+	for _, m := range in.Args[1].Members {
 		if !m.Arg.Given() {
 			continue
 		}
@@ -339,25 +196,14 @@ func (in *input) statementRange(r *query.Statement) (vault.Rule, error) {
 	return nil, nil
 }
 
-// movement reads account and amount. Both are read even if the first is
-// wrong, so that the audit log has both as they were understood.
-func (in *input) movement() (vault.Name, atm.Amount, vault.Rule) {
-	account, noAccount := in.account(0, vault.NotFound)
-	amount, noAmount := in.amount(1)
-	if noAmount != nil {
-		return "", 0, noAmount
-	}
-	return account, amount, noAccount
-}
-
 func whoami(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
-	roles := make([]string, len(in.caller.Roles))
-	for i, role := range in.caller.Roles {
+	roles := make([]string, len(in.Caller.Roles))
+	for i, role := range in.Caller.Roles {
 		roles[i] = string(role)
 	}
 	return vault.Report{Result: atm.Record{
-		{Name: "subject", Value: in.caller.Subject},
+		{Name: "subject", Value: in.Caller.Subject},
 		{Name: "roles", Value: roles},
-		{Name: "method", Value: in.caller.Method},
+		{Name: "method", Value: in.Caller.Method},
 	}}, nil
 }

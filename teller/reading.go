@@ -16,15 +16,15 @@ import (
 
 // beginRead carries out an operation that reads the audit log.
 func (t *Teller) beginRead(ctx context.Context, in *input) (Reply, error) {
-	in.reach = t.cfg.Permissions.Permit(in.caller.Principal, in.op.Name)
-	if in.reach == atm.Nowhere {
-		return t.RecordRead(ctx, in.caller, in.op.Name, atm.Status(denied)), nil
+	in.Reach = t.cfg.Permissions.Permit(in.Caller.Principal, in.op.Name)
+	if in.Reach == atm.Nowhere {
+		return t.RecordRead(ctx, in.Caller, in.op.Name, atm.Status(denied)), nil
 	}
 	status, err := in.op.read(ctx, t, in)
 	if err != nil {
 		return nil, err
 	}
-	return t.RecordRead(ctx, in.caller, in.op.Name, status), nil
+	return t.RecordRead(ctx, in.Caller, in.op.Name, status), nil
 }
 
 // noEntry answers for an entry that does not exist, and for one that the caller
@@ -37,7 +37,7 @@ func showEntry(ctx context.Context, t *Teller, in *input) (atm.Status, error) {
 	if !ok {
 		return noEntry, nil
 	}
-	slip, err := t.Slip(ctx, in.caller, index)
+	slip, err := t.Slip(ctx, in.Caller, index)
 	switch {
 	case err != nil || slip == nil:
 		return noEntry, err
@@ -52,7 +52,7 @@ func showEntry(ctx context.Context, t *Teller, in *input) (atm.Status, error) {
 
 // index reads the first argument as the index of an entry.
 func (in *input) index() (int64, bool) {
-	index, err := strconv.ParseInt(in.args[0].Text, 10, 64)
+	index, err := strconv.ParseInt(in.Args[0].Text, 10, 64)
 	return index, err == nil && index >= 0
 }
 
@@ -61,7 +61,7 @@ func receipt(ctx context.Context, t *Teller, in *input) (atm.Status, error) {
 	if !ok {
 		return noEntry, nil
 	}
-	leaf, err := t.Entry(ctx, in.caller, index)
+	leaf, err := t.Entry(ctx, in.Caller, index)
 	if err != nil || leaf == nil {
 		return noEntry, err
 	}
@@ -94,7 +94,7 @@ func (in *input) search(i int) (s wanted, refusal *atm.Status, err error) {
 		status := atm.Status(vault.BadCursor(reason))
 		return wanted{}, &status, nil
 	}
-	for _, m := range in.args[i].Members {
+	for _, m := range in.Args[i].Members {
 		if !m.Arg.Given() {
 			continue
 		}

@@ -22,15 +22,15 @@ func showStatus(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 	if err != nil {
 		return nil, err
 	}
-	roles := make([]string, len(in.caller.Roles))
-	for i, role := range in.caller.Roles {
+	roles := make([]string, len(in.Caller.Roles))
+	for i, role := range in.Caller.Roles {
 		roles[i] = string(role)
 	}
 	return vault.Report{Result: append(status,
 		atm.Field{Name: "caller", Value: atm.Record{
-			{Name: "subject", Value: in.caller.Subject},
+			{Name: "subject", Value: in.Caller.Subject},
 			{Name: "roles", Value: roles},
-			{Name: "method", Value: in.caller.Method},
+			{Name: "method", Value: in.Caller.Method},
 		}},
 		atm.Field{Name: "holds", Value: holds},
 		atm.Field{Name: "backup", Value: backup},

@@ -11,13 +11,13 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/audit/checkpoint"
 	"example.com/atm/audit/search"
+	"example.com/atm/teller/bookings"
 	"example.com/atm/teller/confirm"
 	"example.com/atm/teller/events"
 	"example.com/atm/teller/methods"
@@ -255,35 +255,35 @@ func (t *Teller) read(caller *atm.Caller, call *Call) (*input, error) {
 	if len(call.Args) > len(op.Params) {
 		return nil, malformed("%s takes at most %d parameters", op.Name, len(op.Params))
 	}
-	in := &input{op: op, caller: caller, args: call.Args}
-	if len(in.args) < len(op.Params) {
-		in.args = make([]atm.Arg, len(op.Params))
-		copy(in.args, call.Args)
+	in := newInput(op, caller, call.Args)
+	if len(in.Args) < len(op.Params) {
+		in.Args = make([]atm.Arg, len(op.Params))
+		copy(in.Args, call.Args)
 	}
 	return in, nil
 }
 
 // command is what an operation becomes that the ledger decides.
 func (t *Teller) command(ctx context.Context, in *input, call *Call) (vault.Command, error) {
-	op, caller, cmd := in.op, in.caller, in.command()
+	op, caller, cmd := in.op, in.Caller, in.command()
 	conflict, err := t.identify(&cmd, in, call)
 	if err != nil {
 		return cmd, err
 	}
 	// Permission comes first, as of now: a caller who may no longer ask is not shown
 	// what an old request id was answered with.
-	in.reach = t.cfg.Permissions.Permit(caller.Principal, op.Name)
+	in.Reach = t.cfg.Permissions.Permit(caller.Principal, op.Name)
 	switch {
-	case in.reach == atm.Nowhere:
+	case in.Reach == atm.Nowhere:
 		cmd.Rule = denied
 	case conflict:
 		cmd.Rule = vault.Refuse(atm.IdempotencyConflict, "The request id in the header differs "+
 			"from the one in the call")
 	default:
 		if op.book != nil {
-			in.find = t.find(ctx)
-			in.inquires = t.cfg.Permissions.Permit(caller.Principal, atm.Inquiry) >= in.reach
-			cmd.Rule, err = op.book(in)
+			in.Find = t.find(ctx)
+			in.Inquires = t.cfg.Permissions.Permit(caller.Principal, atm.Inquiry) >= in.Reach
+			cmd.Rule, err = op.book(&in.Input)
 		} else {
 			cmd.Rule, err = op.rule(ctx, t, in)
 		}
@@ -293,33 +293,21 @@ func (t *Teller) command(ctx context.Context, in *input, call *Call) (vault.Comm
 		cmd.Rule = in.granted(t.keepOperator(cmd.Rule))
 	}
 	if cmd.Event == audit.EventAdmin {
-		cmd.Warrants = slices.Concat(t.warrants(caller, op.Name), present(call.Beside...), in.about)
+		cmd.Warrants = slices.Concat(t.warrants(caller, op.Name), present(call.Beside...), in.About)
 	}
-	cmd.Args, cmd.Then = in.named(), in.then // as the rule understood them
+	cmd.Args, cmd.Then = in.Named(), in.then // as the rule understood them
 	return cmd, nil
 }
 
 var denied = vault.Refuse(atm.PermissionDenied, "You may not do this")
 
-// A MalformedError says what is wrong with a call in a way that no status dict
-// can answer: the number or kind of its parameters, or a value that is no
-// amount and no account. Its text is for the caller.
-type MalformedError struct{ err error }
-
-// Error implements error.
-func (e *MalformedError) Error() string { return e.err.Error() }
-
-// Unwrap returns the cause.
-func (e *MalformedError) Unwrap() error { return e.err }
-
-func malformed(format string, args ...any) error {
-	return &MalformedError{fmt.Errorf(format, args...)}
-}
+// A MalformedError says what is wrong with a call in a way that no status dict can answer.
+type MalformedError = bookings.MalformedError
 
 // granted puts a rule within the bounds of the grant that the caller acts
 // under.
 func (in *input) granted(rule vault.Rule) vault.Rule {
-	if in.caller.Grant == "" {
+	if in.Caller.Grant == "" {
 		return rule
 	}
 	switch r := rule.(type) {
@@ -327,7 +315,7 @@ func (in *input) granted(rule vault.Rule) vault.Rule {
 		return r
 	case vault.Spender:
 		return vault.Granted{
-			Spender: r, Grant: in.caller.Grant, Grantee: in.caller.Actor,
+			Spender: r, Grant: in.Caller.Grant, Grantee: in.Caller.Actor,
 			Operation: in.op.Name,
 		}
 	}
@@ -343,8 +331,8 @@ func (t *Teller) identify(cmd *vault.Command, in *input, call *Call) (conflict b
 	}
 	header := call.Request
 	text := header
-	if position >= 0 && in.args[position].Given() {
-		text = in.args[position].Text
+	if position >= 0 && in.Args[position].Given() {
+		text = in.Args[position].Text
 	}
 	if text == "" {
 		return false, nil
@@ -357,7 +345,7 @@ func (t *Teller) identify(cmd *vault.Command, in *input, call *Call) (conflict b
 	if !norm.NFC.IsNormalString(text) {
 		return false, malformed("a request id is in the composed form of Unicode, NFC")
 	}
-	cmd.Request = t.cfg.Requests.Hash(in.caller, id)
+	cmd.Request = t.cfg.Requests.Hash(in.Caller, id)
 	return header != "" && header != text, nil
 }
 
@@ -367,10 +355,10 @@ func (t *Teller) Malformed(ctx context.Context, caller *atm.Caller, call Call,
 	fault string,
 ) ledger.Reply {
 	op := t.ops[call.Operation]
-	in := input{op: op, caller: caller, args: make([]atm.Arg, len(op.Params))}
-	copy(in.args, call.Args)
+	in := newInput(op, caller, make([]atm.Arg, len(op.Params)))
+	copy(in.Args, call.Args)
 	cmd := in.command()
-	cmd.Args, cmd.Rule = in.named(), vault.Refuse(atm.Fault, fault)
+	cmd.Args, cmd.Rule = in.Named(), vault.Refuse(atm.Fault, fault)
 	return t.cfg.Ledger.Begin(ctx, cmd)
 }
 
@@ -378,13 +366,13 @@ func (t *Teller) Malformed(ctx context.Context, caller *atm.Caller, call Call,
 // been too large, and answers so.
 func (t *Teller) TooLarge(ctx context.Context, caller *atm.Caller, call Call) ledger.Reply {
 	op := t.ops[call.Operation]
-	in := input{op: op, caller: caller, args: make([]atm.Arg, len(op.Params))}
-	copy(in.args, call.Args)
+	in := newInput(op, caller, make([]atm.Arg, len(op.Params)))
+	copy(in.Args, call.Args)
 	if op.read != nil {
 		return t.RecordRead(ctx, caller, op.Name, atm.Status(tooLarge))
 	}
 	cmd := in.command()
-	cmd.Args, cmd.Rule = in.named(), tooLarge
+	cmd.Args, cmd.Rule = in.Named(), tooLarge
 	if t.cfg.Permissions.Permit(caller.Principal, op.Name) == atm.Nowhere {
 		cmd.Rule = denied
 	}
@@ -403,21 +391,13 @@ var Unavailable = atm.Status{Code: atm.Unavailable, Reason: "The server cannot r
 
 // input is a call on its way to its rule.
 type input struct {
-	op     *operation
-	caller *atm.Caller
-	args   []atm.Arg // one for each parameter
-	read   []string  // the text of each argument as its rule understood it; "" for as written
-	reach  atm.Reach
+	bookings.Input
+	op   *operation
+	then []vault.Command // that follow it, or all are refused
+}
 
-	// inquires says that the caller may know the balance of an account that a booking reaches.
-	inquires bool
-
-	find finder // of what an entry moved; for bookings
-
-	then  []vault.Command  // that follow it, or all are refused
-	about []people.Warrant // whom the call names, and what must be true of them
-
-	memory [4]string // for read, which most need no more of
+func newInput(op *operation, caller *atm.Caller, args []atm.Arg) *input {
+	return &input{op: op, Input: bookings.Input{Method: op.Method, Caller: caller, Args: args}}
 }
 
 func (in *input) command() vault.Command {
@@ -425,103 +405,13 @@ func (in *input) command() vault.Command {
 	if in.op.Name.Administrative() {
 		event = audit.EventAdmin
 	}
-	return vault.Command{Event: event, Operation: in.op.Name, Caller: in.caller}
+	return vault.Command{Event: event, Operation: in.op.Name, Caller: in.Caller}
 }
 
-// named returns the arguments by name, as the audit log keeps them: all that
-// were given but for the request id and what is secret.
-func (in *input) named() []audit.Arg {
-	args := make([]audit.Arg, 0, len(in.args))
-	for i, arg := range in.args {
-		p := in.op.Params[i]
-		if !arg.Given() || p.Name == methods.RequestID || p.Secret {
-			continue
-		}
-		if p.Members != nil {
-			for _, m := range arg.Members {
-				if m.Arg.Given() {
-					args = append(args, audit.Arg{Name: m.Name, Value: m.Arg.Text})
-				}
-			}
-			continue
-		}
-		text := arg.Text
-		if arg.Kind == atm.Struct {
-			text = members(arg.Members)
-		}
-		if in.read != nil && in.read[i] != "" {
-			text = in.read[i]
-		}
-		args = append(args, audit.Arg{Name: p.Name, Value: text})
-	}
-	return args
-}
-
-// members writes the members of a struct in one line, for the audit log.
-func members(list []atm.Member) string {
-	var words []string
-	for _, m := range list {
-		if m.Arg.Given() {
-			words = append(words, m.Name+"="+m.Arg.Text)
-		}
-	}
-	slices.Sort(words)
-	return strings.Join(words, " ")
-}
-
-// understood notes how the argument at position i was read, so that "5", 5
-// and "5.00" are one meaning in the audit log and for the request id.
-func (in *input) understood(i int, text string) {
-	if in.read == nil {
-		in.read = append(in.memory[:0], make([]string, len(in.args))...)
-	}
-	in.read[i] = text
-}
-
-// account reads the argument at position i. When it is no account number the
-// answer is notFound's, the same as for an account that does not exist.
-func (in *input) account(i int, notFound func(string) atm.Status) (vault.Name, vault.Rule) {
-	id, ok := in.args[i].Account()
-	if !ok {
-		return "", vault.Refusal(notFound(shorten(in.args[i].Text)))
-	}
-	in.understood(i, id.String())
-	return vault.Numbered(id), nil
-}
-
-// amount reads the argument at position i.
-func (in *input) amount(i int) (atm.Amount, vault.Rule) {
-	amount, code := in.args[i].Amount()
-	if code != atm.OK {
-		return 0, vault.Refuse(code, amountReasons[code])
-	}
-	in.understood(i, amount.String())
-	return amount, nil
-}
-
-var amountReasons = map[atm.Code]string{
-	atm.AmountInvalid:     "The amount is not a decimal number of dollars",
-	atm.AmountNotPositive: "The amount must be above zero",
-	atm.AmountPrecision:   "The amount has a fraction of a cent",
-	atm.AmountTooLarge:    "The amount is above 1000000000000.00",
-}
-
-// party is whose accounts the caller may use.
-func (in *input) party() vault.Party {
-	if in.reach == atm.Everywhere {
-		return vault.Party{}
-	}
-	return vault.Party{Owner: in.caller.Subject}
-}
-
-// shorten bounds what an answer repeats of an argument.
-func shorten(s string) string {
-	const longest = 64 // characters
-	n := 0
-	for i := range s {
-		if n++; n > longest {
-			return strings.ToValidUTF8(s[:i], "\ufffd") + "…"
-		}
-	}
-	return s
-}
+// What reads arguments for bookings reads them here, too.
+var (
+	malformed    = bookings.Malformed
+	shorten      = bookings.Shorten
+	wholeNumber  = bookings.WholeNumber
+	checkSubject = bookings.CheckSubject
+)

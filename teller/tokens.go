@@ -45,7 +45,7 @@ func (t *Teller) checkScope(scope string) (string, error) {
 
 // life reads the argument at position i, in seconds: how long a token or grant lives.
 func (in *input) life(i int, what string, otherwise time.Duration) (time.Duration, error) {
-	arg := in.args[i]
+	arg := in.Args[i]
 	if !arg.Given() {
 		return otherwise, nil
 	}
@@ -57,43 +57,43 @@ func (in *input) life(i int, what string, otherwise time.Duration) (time.Duratio
 }
 
 func issueToken(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
-	if err := checkSubject(in.args[0].Text); err != nil {
+	if err := checkSubject(in.Args[0].Text); err != nil {
 		return nil, err
 	}
-	scope, err := t.checkScope(in.args[1].Text)
+	scope, err := t.checkScope(in.Args[1].Text)
 	if err != nil {
 		return nil, err
 	}
-	if !in.args[1].Given() && !in.caller.InScope("*") {
-		scope = joined(in.caller.Scope)
+	if !in.Args[1].Given() && !in.Caller.InScope("*") {
+		scope = joined(in.Caller.Scope)
 	}
-	if !in.caller.InScope(operationsOf(scope)...) {
+	if !in.Caller.InScope(operationsOf(scope)...) {
 		return tooMuch, nil
 	}
 	life, err := in.life(2, "token", tokenLife)
 	if err != nil {
 		return nil, err
 	}
-	life, ok := in.caller.Left(life, time.Now())
+	life, ok := in.Caller.Left(life, time.Now())
 	if !ok {
 		return tooMuch, nil
 	}
-	bound := in.args[3].Text
-	if sum, err := base64.RawURLEncoding.Strict().DecodeString(bound); in.args[3].Given() &&
+	bound := in.Args[3].Text
+	if sum, err := base64.RawURLEncoding.Strict().DecodeString(bound); in.Args[3].Given() &&
 		(err != nil || len(sum) != sha256.Size) {
 		return nil, malformed("a token is bound to the SHA-256 of a certificate, in base64url")
 	}
-	token, err := t.cfg.Credentials.IssueToken(in.args[0].Text, scope, bound, life)
+	token, err := t.cfg.Credentials.IssueToken(in.Args[0].Text, scope, bound, life)
 	if err != nil {
 		return nil, err
 	}
-	in.about = append(in.about, people.Warrant{
-		Subject: in.args[0].Text, Issued: token.Issued,
+	in.About = append(in.About, people.Warrant{
+		Subject: in.Args[0].Text, Issued: token.Issued,
 		Named: true,
 	})
 	// the log keeps its hash
 	return vault.People(people.IssueToken{
-		For: in.args[0].Text, ID: token.ID, Scope: scope, Ends: token.Expires,
+		For: in.Args[0].Text, ID: token.ID, Scope: scope, Ends: token.Expires,
 		Result: atm.Record{
 			{Name: "token", Value: token.Text},
 			{Name: "jti", Value: token.ID},
@@ -105,7 +105,7 @@ func issueToken(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 // revokeToken revokes one token. The store knows the tokens of this server. It does not know
 // those of another issuer, so for them it is enough that the issuer is trusted.
 func revokeToken(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
-	id, issuer := in.args[0].Text, in.args[1].Text
+	id, issuer := in.Args[0].Text, in.Args[1].Text
 	if len(id) > 128 || id == "" {
 		return nil, malformed("a jti has 1 to 128 characters")
 	}
@@ -255,25 +255,25 @@ func grantedOperations(words string) ([]string, error) {
 }
 
 func createGrant(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
-	account, refusal := in.account(0, vault.NotFound)
-	operations, err := grantedOperations(in.args[1].Text)
+	account, refusal := in.Account(0, vault.NotFound)
+	operations, err := grantedOperations(in.Args[1].Text)
 	if err != nil {
 		return nil, err
 	}
-	grantee := in.args[3].Text
+	grantee := in.Args[3].Text
 	if err := checkSubject(grantee); err != nil {
 		return nil, err
 	}
-	if len(operations) == 0 || grantee == in.caller.Subject {
+	if len(operations) == 0 || grantee == in.Caller.Subject {
 		return nil, malformed("a grant is for an operation, and for somebody else")
 	}
-	limit, noLimit := in.amount(2)
+	limit, noLimit := in.Amount(2)
 	life, err := in.life(4, "grant", GrantLife)
 	if err != nil {
 		return nil, err
 	}
-	life, ok := in.caller.Left(life, time.Now())
-	if !ok || !in.caller.InScope(operationsOf(strings.Join(operations, " "))...) {
+	life, ok := in.Caller.Left(life, time.Now())
+	if !ok || !in.Caller.InScope(operationsOf(strings.Join(operations, " "))...) {
 		return tooMuch, nil
 	}
 	if noLimit != nil {
@@ -282,7 +282,7 @@ func createGrant(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 	if refusal != nil {
 		return refusal, nil
 	}
-	accounts, err := words.Granted(account, in.args[5].Text)
+	accounts, err := words.Granted(account, in.Args[5].Text)
 	if err != nil {
 		return nil, malformed("%w", err)
 	}
@@ -290,22 +290,22 @@ func createGrant(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 	for i, name := range accounts {
 		numbers[i] = string(name)
 	}
-	token, err := t.cfg.Credentials.IssueGrant(in.caller.Subject, grantee, numbers, operations,
+	token, err := t.cfg.Credentials.IssueGrant(in.Caller.Subject, grantee, numbers, operations,
 		limit.String(), life)
 	if err != nil {
 		return nil, err
 	}
-	in.about = append(in.about, people.Warrant{Subject: in.caller.Subject, Issued: token.Issued},
+	in.About = append(in.About, people.Warrant{Subject: in.Caller.Subject, Issued: token.Issued},
 		people.Warrant{Subject: grantee, Issued: token.Issued, Named: true})
 	g := vault.Grant{
-		ID: token.ID, Grantor: in.caller.Subject, Grantee: grantee, Accounts: accounts, Cap: limit,
+		ID: token.ID, Grantor: in.Caller.Subject, Grantee: grantee, Accounts: accounts, Cap: limit,
 		Expires: token.Expires.UTC(),
 	}
 	for _, op := range operations {
 		g.Operations = append(g.Operations, atm.Operation(op))
 	}
 	// the log keeps its hash
-	return vault.CreateGrant{Party: in.party(), Grant: g, Result: atm.Record{
+	return vault.CreateGrant{Party: in.Party(), Grant: g, Result: atm.Record{
 		{Name: "token", Value: token.Text},
 		{Name: "jti", Value: token.ID},
 		{Name: "expires", Value: token.Expires.UTC().Format(time.RFC3339)},

@@ -16,31 +16,31 @@ import (
 )
 
 func addUser(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
-	subject := in.args[0].Text
+	subject := in.Args[0].Text
 	if err := checkSubject(subject); err != nil {
 		return nil, err
 	}
-	roles, err := words.Roles(in.args[1].Text)
+	roles, err := words.Roles(in.Args[1].Text)
 	if err != nil {
 		return nil, malformed("%w", err)
 	}
 	r := people.Enrol{
 		Subject: subject, Roles: roles, Default: words.Newcomer(subject), Result: "",
-		Expect: people.Expected(in.args[4].Text),
+		Expect: people.Expected(in.Args[4].Text),
 	}
 	if r.Expect != people.ExpectAny && r.Expect != people.ExpectNew &&
 		r.Expect != people.ExpectKnown {
 		return nil, malformed("somebody is expected to be new or known")
 	}
-	if arg := in.args[2]; arg.Given() {
-		if !in.caller.InScope("*") { // a password has no scope
+	if arg := in.Args[2]; arg.Given() {
+		if !in.Caller.InScope("*") { // a password has no scope
 			return tooMuch, nil
 		}
 		_, name, _ := atm.ParseSubject(subject)
 		if err := passwords.Check(arg.Text, name, t.cfg.Realm); err != nil {
 			return nil, malformed("%w", err)
 		}
-		switch use := in.args[3]; {
+		switch use := in.Args[3]; {
 		case !use.Given(), use.Text == "digest":
 			r.HA1 = passwords.HA1(name, t.cfg.Realm, arg.Text)
 		case use.Text != "token":
@@ -59,7 +59,7 @@ func listUsers(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 	if err != nil {
 		return nil, err
 	}
-	start, _ := slices.BinarySearchFunc(all, in.args[0].Text,
+	start, _ := slices.BinarySearchFunc(all, in.Args[0].Text,
 		func(u people.User, after string) int {
 			if u.Subject <= after {
 				return -1
@@ -83,21 +83,21 @@ func listUsers(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 }
 
 func showUser(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
-	return vault.People(people.ShowUser{Subject: in.args[0].Text}), checkSubject(in.args[0].Text)
+	return vault.People(people.ShowUser{Subject: in.Args[0].Text}), checkSubject(in.Args[0].Text)
 }
 
 func disable(disabled bool) func(context.Context, *Teller, *input) (vault.Rule, error) {
 	return func(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
-		if err := checkSubject(in.args[0].Text); err != nil {
+		if err := checkSubject(in.Args[0].Text); err != nil {
 			return nil, err
 		}
-		return vault.People(people.SetDisabled{Subject: in.args[0].Text, Disabled: disabled}), nil
+		return vault.People(people.SetDisabled{Subject: in.Args[0].Text, Disabled: disabled}), nil
 	}
 }
 
 // revokeSubject revokes every credential of a subject that is known or invited.
 func revokeSubject(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
-	subject := in.args[0].Text
+	subject := in.Args[0].Text
 	if err := checkSubject(subject); err != nil {
 		return nil, err
 	}
@@ -114,11 +114,11 @@ func revokeSubject(ctx context.Context, t *Teller, in *input) (vault.Rule, error
 // revokeCertificate revokes a certificate. Those of this server are known; a foreign one,
 // which an identity may name, is not.
 func revokeCertificate(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
-	serial, ok := words.Serial(in.args[0].Text)
+	serial, ok := words.Serial(in.Args[0].Text)
 	if !ok {
 		return nil, malformed("a serial number is hexadecimal")
 	}
-	if foreign := in.args[1]; foreign.Given() {
+	if foreign := in.Args[1]; foreign.Given() {
 		if foreign.Text != "foreign" {
 			return nil, malformed("what can be said of a certificate is foreign")
 		}
@@ -147,7 +147,7 @@ func listCertificates(ctx context.Context, t *Teller, in *input) (vault.Rule, er
 	all = slices.DeleteFunc(all, func(c people.Certificate) bool {
 		return strings.HasPrefix(c.Serial, people.TokenRevocation("", ""))
 	})
-	start, _ := slices.BinarySearchFunc(all, in.args[0].Text, func(c people.Certificate,
+	start, _ := slices.BinarySearchFunc(all, in.Args[0].Text, func(c people.Certificate,
 		after string,
 	) int {
 		if c.Serial <= after {

@@ -46,6 +46,15 @@ func All() []Method { return all }
 
 var all = slices.Concat(money, payments, administration, lists, browsers)
 
+// Of returns the method of an operation; nil for one that is no method.
+func Of(op atm.Operation) *Method {
+	i := slices.IndexFunc(all, func(m Method) bool { return m.Name == op })
+	if i < 0 {
+		return nil
+	}
+	return &all[i]
+}
+
 // Position is that of the parameter called param, and -1 when the method has none.
 func (m *Method) Position(param string) int {
 	return slices.IndexFunc(m.Params, func(p Param) bool { return p.Name == param })

@@ -12,7 +12,6 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/audit/checkpoint"
-	"example.com/atm/teller"
 	"example.com/atm/vault"
 	"example.com/atm/vault/check"
 )
@@ -31,7 +30,7 @@ func Reconcile(ctx context.Context, store vault.Store,
 	if err != nil {
 		return nil, err
 	}
-	given := &reversed{bookings: teller.NewBookings(), logs: logs}
+	given := &reversed{logs: logs}
 	replayer := vault.NewReplayer(logs)
 	err = store.Entries(ctx, 0, size, func(index vault.JournalIndex, leaf []byte) error {
 		entry, err := audit.ParseEntry(leaf)
@@ -82,7 +81,7 @@ func Compare(ctx context.Context, store vault.Backend, rules Rules,
 		return nil, err
 	}
 	c := &Compared{Replayer: vault.NewReplayer(logs)}
-	given := &reversed{bookings: teller.NewBookings(), logs: logs}
+	given := &reversed{logs: logs}
 	r := newRecords(rules, c.Replayer, check.NewProblems(report))
 	size, err := vault.JournalSize(ctx, store)
 	if err != nil {

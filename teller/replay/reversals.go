@@ -6,7 +6,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
-	"example.com/atm/teller"
+	"example.com/atm/teller/bookings"
 	"example.com/atm/vault"
 )
 
@@ -14,10 +14,9 @@ import (
 // reversal is replayed by what it moved itself; that the entry which it names moved as much,
 // between the same accounts, is looked up at the end.
 type reversed struct {
-	bookings teller.Bookings
-	logs     []vault.JournalIndex
-	given    []vault.Movement // Index is that of the entry that moved the money first
-	by       []vault.JournalIndex
+	logs  []vault.JournalIndex
+	given []vault.Movement // Index is that of the entry that moved the money first
+	by    []vault.JournalIndex
 }
 
 // replay replays an entry, if it changed accounts.
@@ -27,7 +26,7 @@ func (r *reversed) replay(replayer *vault.Replayer, index vault.JournalIndex,
 	if len(entry.State) == 0 {
 		return nil
 	}
-	rule, err := r.bookings.RuleOf(entry, vault.LogOf(r.logs, index))
+	rule, err := bookings.RuleOf(entry, vault.LogOf(r.logs, index))
 	if err != nil {
 		return fmt.Errorf("entry %d: %w", index, err)
 	}
@@ -53,7 +52,7 @@ func (r *reversed) check(ctx context.Context, store vault.Store) error {
 		) error {
 			entry, err := audit.ParseEntry(leaf)
 			if err == nil {
-				moved, reason = teller.MovementOf(entry)
+				moved, reason = bookings.MovementOf(entry)
 			}
 			return err
 		})
