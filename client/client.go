@@ -214,11 +214,7 @@ func (c *Client) Authorize(ctx context.Context, account atm.AccountID, amount at
 func (c *Client) Capture(ctx context.Context, hold string, amount atm.Amount,
 	id atm.RequestID, options ...Option,
 ) (*Answer, error) {
-	text := ""
-	if amount != 0 {
-		text = amount.String()
-	}
-	return c.move(ctx, atm.Capture, id, options, hold, text)
+	return c.move(ctx, atm.Capture, id, options, hold, text(amount))
 }
 
 // Release releases a hold. id is as for Deposit.
@@ -283,6 +279,13 @@ func (c *Client) move(ctx context.Context, method atm.Operation, id atm.RequestI
 	if d.memo != "" { // a server of before has no such parameter
 		args = append(args, d.memo)
 	}
+	return c.definite(ctx, method, id, args...)
+}
+
+// definite calls a method until its outcome is known, or says that it is not.
+func (c *Client) definite(ctx context.Context, method atm.Operation, id atm.RequestID,
+	args ...any,
+) (*Answer, error) {
 	answer, received, err := c.persist(ctx, string(method), id, args)
 	if err != nil && received {
 		return nil, &OutcomeUnknownError{Request: id, Err: err}

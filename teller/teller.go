@@ -181,7 +181,7 @@ type Call struct {
 
 	// Request is the request id that came beside the arguments, in a header.
 	// Empty means none. An operation without the parameter request_id has no
-	// use for it.
+	// use for it, unless its method says so.
 	Request string
 
 	// Once says that Request counts for an operation without that parameter as well. What such
@@ -326,7 +326,7 @@ func (in *input) granted(rule vault.Rule) vault.Rule {
 // and parameter contradict each other.
 func (t *Teller) identify(cmd *vault.Command, in *input, call *Call) (conflict bool, err error) {
 	position := in.op.Position(methods.RequestID)
-	if position < 0 && !call.Once {
+	if position < 0 && !call.Once && !in.op.Once {
 		return false, nil
 	}
 	header := call.Request

@@ -24,16 +24,32 @@ func completion(cmd *cobra.Command, shell string, w io.Writer) error {
 		exit.DidYouMean(shell, "bash", "zsh", "fish"))
 }
 
-// complete proposes operations where one is expected.
+// complete proposes operations where one is expected, and the second word of those that have
+// two.
 func (o *options) complete(cmd *cobra.Command, args []string, _ string) ([]string,
 	cobra.ShellCompDirective,
 ) {
 	if err := settings.Apply(cmd); err != nil {
 		return nil, noFile
 	}
-	if way, err := o.sign.Way(); len(args) == 2 || len(args) == 0 && err == nil &&
-		way.Server != "" {
+	way, err := o.sign.Way()
+	switch profile := err == nil && way.Server != ""; {
+	case len(args) == 2 && !(profile && len(secondWords(args[0])) > 0), len(args) == 0 && profile:
 		return operationNames(), noFile
+	case len(args) == 3:
+		return secondWords(args[2]), noFile
+	case len(args) == 1 && profile:
+		return secondWords(args[0]), noFile
+	}
+	return nil, noFile
+}
+
+// completeOn proposes days of the week.
+func completeOn(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if every := cmd.Flag("every"); every != nil && every.Value.String() == "week" {
+		return []string{
+			"monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday",
+		}, noFile
 	}
 	return nil, noFile
 }

@@ -73,6 +73,17 @@ const (
   atmclient localhost 9000 authorize 100 50 --life 1h
   atmclient localhost 9000 capture h4711 42.50
   atmclient localhost 9000 release h4711
+  atmclient localhost 9000 reverse 12 5.00 --memo "Paid twice"
+  atmclient localhost 9000 mandate create 100 --creditor service:gas --each 50 --total 80 --period month
+  atmclient localhost 9000 mandate list 100
+  atmclient localhost 9000 mandate revoke m4711
+  atmclient localhost 9000 collect m4711 42.50 300 --memo "Gas, March"
+  atmclient localhost 9000 order create 100 --to 200 --amount 25 --every month --on 1 --at 06:30 --zone Europe/Berlin
+  atmclient localhost 9000 order list 100
+  atmclient localhost 9000 order show o4711
+  atmclient localhost 9000 order cancel o4711
+  atmclient localhost 9000 note 100 "Your meter is read on Monday"
+  atmclient localhost 9000 notices 100
   atmclient localhost 9000 whoami
   atmclient localhost 9000 shell
   atmclient localhost 9000 console
@@ -89,6 +100,12 @@ completion; "help" lists them. From a pipe it reads one operation per line.
 
 "atmclient SERVER PORT console" opens the console of the server in a browser of this
 machine, as long as the command runs.
+
+"reverse INDEX [AMOUNT]" gives back what an entry moved; a statement has the index of each. A
+"mandate" lets a creditor "collect" from an account, up to --each at once and --total in a
+--period. A standing "order" pays --amount to the account --to, every day, week or month; in a
+month that is too short it pays on the last day. "note" leaves a notice for the owner of an
+account, and "notices" lists them.
 
 "statement" with --format and --out saves all of a statement as a file, and with --proof what
 proves it in FILE.proof: atmctl check FILE then checks offline that each line is in the audit
@@ -132,6 +149,9 @@ func (o *options) command() *cobra.Command {
 	cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(forms, noFile))
 	cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formNames(), noFile))
 	cmd.RegisterFlagCompletionFunc("profile", o.completeProfile)
+	cmd.RegisterFlagCompletionFunc("period", cobra.FixedCompletions(periods, noFile))
+	cmd.RegisterFlagCompletionFunc("every", cobra.FixedCompletions(periods, noFile))
+	cmd.RegisterFlagCompletionFunc("on", completeOn)
 	return cmd
 }
 

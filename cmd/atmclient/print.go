@@ -2,14 +2,17 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
-	"slices"
+	"strings"
+	"time"
 
 	"example.com/atm"
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/exit"
 	"example.com/atm/cmd/internal/output"
 	"example.com/atm/internal/printable"
+	"example.com/atm/vault/calendar"
 	"github.com/spf13/pflag"
 )
 
@@ -77,74 +80,97 @@ func answerJSON(r *request, a *client.Answer) ([]byte, error) {
 	}{r.line, a.Status(), a.Reason, a.Result, a.Code, a.Receipt, r.id, r.memo})
 }
 
+// printText prints what was done as a sentence, and what was asked for as a table.
 func (p *printer) printText(r *request, a *client.Answer) error {
-	var err error
-	var memo string
+	switch r.operation {
+	case atm.Statement:
+		return p.printStatement(a)
+	case atm.MandateList:
+		return p.printMandates(a)
+	case atm.OrderList:
+		return p.printOrders(a)
+	case atm.OrderShow:
+		return p.printOrder(a)
+	case atm.Notices:
+		return p.printNotices(a)
+	case atm.Certificate:
+		_, err := io.WriteString(p.stdout, a.Text())
+		return err
+	}
+	return printable.Linef(p.stdout, "%s", r.done(a))
+}
+
+// done says what was done.
+func (r *request) done(a *client.Answer) string {
+	memo := ""
 	if r.memo != "" {
 		memo = "; memo: " + r.memo
 	}
 	switch r.operation {
 	case atm.Inquiry:
-		err = printable.Linef(p.stdout, "Current value of account %s is $%s", r.account, a.Text())
+		return fmt.Sprintf("Current value of account %s is $%s", r.account, a.Text())
 	case atm.Transfer:
-		err = printable.Linef(p.stdout, "Successful transfer of $%s from account %s to account "+
-			"%s%s", r.amount, r.account, r.to, memo)
+		return fmt.Sprintf("Successful transfer of $%s from account %s to account %s%s", r.amount,
+			r.account, r.to, memo)
 	case atm.Authorize:
-		err = printable.Linef(p.stdout, "Successful authorize of $%s from account %s: hold %s%s",
-			r.amount, r.account, a.Text(), memo)
+		return fmt.Sprintf("Successful authorize of $%s from account %s: hold %s%s", r.amount,
+			r.account, a.Text(), memo)
 	case atm.Capture, atm.Release:
-		err = printable.Linef(p.stdout, "Successful %s of $%s of hold %s%s", r.operation,
-			a.Text(), r.hold, memo)
-	case atm.Statement:
-		err = p.printStatement(a)
-	case atm.Certificate:
-		_, err = io.WriteString(p.stdout, a.Text())
+		return fmt.Sprintf("Successful %s of $%s of hold %s%s", r.operation, a.Text(), r.ref,
+			memo)
+	case atm.Reverse:
+		return fmt.Sprintf("Entry %s is reversed: $%s went back%s", r.ref, a.Text(), memo)
+	case atm.MandateCreate:
+		return fmt.Sprintf("Mandate %s lets %s collect from account %s: %s%s", a.Text(),
+			r.mandate.Creditor, r.account, bounds(&r.mandate), memo)
+	case atm.MandateRevoke:
+		return fmt.Sprintf("Mandate %s is revoked", r.ref)
+	case atm.Collect:
+		return fmt.Sprintf("Collected $%s by mandate %s into account %s%s", a.Text(), r.ref, r.to,
+			memo)
+	case atm.OrderCreate:
+		o := &r.order
+		return fmt.Sprintf("Standing order %s pays $%s from account %s to account %s %s%s",
+			a.Text(), o.Amount, r.account, o.To, often(o.Every, o.On, o.At, o.Zone), memo)
+	case atm.OrderCancel:
+		return fmt.Sprintf("Standing order %s is cancelled", r.ref)
+	case atm.Notify:
+		return fmt.Sprintf("A notice is left on account %s", r.account)
 	case atm.Whoami:
 		me, _ := a.Result.(map[string]any)
-		err = printable.Linef(p.stdout, "%v, %s, by %v", me["subject"], output.Words(me["roles"]),
-			me["method"])
-	default:
-		err = printable.Linef(p.stdout, "Successful %s of $%s to account %s%s", r.operation,
-			r.amount, r.account, memo)
+		return fmt.Sprintf("%v, %s, by %v", me["subject"], output.Words(me["roles"]), me["method"])
 	}
-	return err
+	return fmt.Sprintf("Successful %s of $%s to account %s%s", r.operation, r.amount, r.account,
+		memo)
 }
 
-// printStatement prints movements, newest first, between the closing and the opening balance.
-// There is a column of memos if one of them has a memo.
-func (p *printer) printStatement(a *client.Answer) error {
-	page, _ := a.Result.(map[string]any)
-	entries, _ := page["entries"].([]any)
-	columns := []string{"time", "operation", "amount", "balance", "counterparty"}
-	if slices.ContainsFunc(entries, hasMemo) {
-		columns = append(columns, "memo")
+// bounds says what may be collected by a mandate.
+func bounds(m *client.MandateTerms) string {
+	var parts []string
+	if m.Each != 0 {
+		parts = append(parts, fmt.Sprintf("$%s at once", m.Each))
 	}
-	t := output.NewTable(p.stdout, !p.noPager, columns...)
-	row := func(cells ...any) {
-		cells = cells[:len(columns)]
-		texts := make([]string, len(cells))
-		for i, cell := range cells {
-			texts[i] = output.Words(cell)
-		}
-		t.Row(texts...)
+	if m.Total != 0 {
+		parts = append(parts, fmt.Sprintf("$%s in a %s", m.Total, m.Period))
 	}
-	row("", "closing", "", page["closing"], "", "")
-	for _, entry := range entries {
-		e, _ := entry.(map[string]any)
-		row(e["time"], e["operation"], e["amount"], e["balance"], e["counterparty"], e["memo"])
-	}
-	row("", "opening", "", page["opening"], "", "")
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	if next, _ := page["next"].(string); next != "" {
-		return printable.Linef(p.stderr, "There are older ones: --cursor %s", next)
-	}
-	return nil
+	return "at most " + strings.Join(parts, ", ")
 }
 
-func hasMemo(entry any) bool {
-	e, _ := entry.(map[string]any)
-	memo, _ := e["memo"].(string)
-	return memo != ""
+// often says when a standing order pays.
+func often(every, on, at, zone string) string {
+	when := "every day"
+	switch parsed, _ := calendar.ParsePeriod(every); parsed {
+	case calendar.Week:
+		day, _ := calendar.ParseOn(parsed, on)
+		when = "every " + time.Weekday(day%7).String()
+	case calendar.Month:
+		when = "on day " + on + " of each month"
+	}
+	if at != "" {
+		when += " at " + at
+	}
+	if zone != "" {
+		when += " " + zone
+	}
+	return when
 }

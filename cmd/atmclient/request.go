@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"io"
 	"net"
 	"net/url"
@@ -16,6 +15,7 @@ import (
 	"example.com/atm/cmd/internal/exit"
 	"example.com/atm/cmd/internal/signin"
 	"example.com/atm/cmd/internal/when"
+	"example.com/atm/vault"
 	"github.com/spf13/pflag"
 )
 
@@ -68,14 +68,16 @@ type target struct {
 type request struct {
 	operation atm.Operation
 	account   atm.AccountID
-	to        atm.AccountID // of a transfer
-	hold      string
-	amount    atm.Amount    // zero when a capture takes all
+	to        atm.AccountID // of a transfer or a collection
+	ref       string        // a hold, mandate or standing order, or the index of an entry
+	amount    atm.Amount    // zero when a capture or a reversal takes all
 	life      time.Duration // of a hold
-	page      client.Range  // of a statement
-	id        atm.RequestID // when it moves money
-	memo      string        // empty for none
+	page      client.Range  // of a statement or of notices
+	id        atm.RequestID // when it has one
+	memo      string        // empty for none; the text of a notice
 	line      int           // of a batch
+	mandate   client.MandateTerms
+	order     client.OrderTerms
 }
 
 // An argument is the kind of an argument of an operation.
@@ -87,32 +89,97 @@ const (
 	amount
 	amountOrAll
 	hold
+	entry
+	mandate
+	order
+	notice
 )
 
-// operations are the operations and the kinds of their arguments.
-var operations = map[atm.Operation][]argument{
-	atm.Inquiry:   {account},
-	atm.Deposit:   {account, amount},
-	atm.Withdraw:  {account, amount},
-	atm.Transfer:  {account, toAccount, amount},
-	atm.Authorize: {account, amount},
-	atm.Capture:   {hold, amountOrAll},
-	atm.Release:   {hold},
-	atm.Statement: {account},
-
-	atm.Certificate: {account},
-	atm.Whoami:      {},
+// A form is what an operation takes on the command line.
+type form struct {
+	args   []argument
+	hasID  bool // a request id: what is sent twice happens once
+	memo   bool
+	paged  bool
+	agrees bool // has terms
 }
 
-// operationNames are the names of the operations, sorted.
+// operations are the operations. One whose name has two parts is typed as two words.
+var operations = map[atm.Operation]form{
+	atm.Inquiry:     {args: []argument{account}},
+	atm.Deposit:     {args: []argument{account, amount}, hasID: true, memo: true},
+	atm.Withdraw:    {args: []argument{account, amount}, hasID: true, memo: true},
+	atm.Transfer:    {args: []argument{account, toAccount, amount}, hasID: true, memo: true},
+	atm.Authorize:   {args: []argument{account, amount}, hasID: true, memo: true},
+	atm.Capture:     {args: []argument{hold, amountOrAll}, hasID: true, memo: true},
+	atm.Release:     {args: []argument{hold}, hasID: true},
+	atm.Reverse:     {args: []argument{entry, amountOrAll}, hasID: true, memo: true},
+	atm.Statement:   {args: []argument{account}, paged: true},
+	atm.Certificate: {args: []argument{account}},
+	atm.Whoami:      {},
+
+	atm.MandateCreate: {args: []argument{account}, hasID: true, memo: true, agrees: true},
+	atm.MandateList:   {args: []argument{account}},
+	atm.MandateRevoke: {args: []argument{mandate}},
+	atm.Collect:       {args: []argument{mandate, amount, toAccount}, hasID: true, memo: true},
+	atm.OrderCreate:   {args: []argument{account}, hasID: true, memo: true, agrees: true},
+	atm.OrderList:     {args: []argument{account}},
+	atm.OrderShow:     {args: []argument{order}},
+	atm.OrderCancel:   {args: []argument{order}},
+	atm.Notify:        {args: []argument{account, notice}, hasID: true},
+	atm.Notices:       {args: []argument{account}, paged: true},
+}
+
+// operationNames are the words that an operation begins with, sorted.
 func operationNames() []string {
 	var names []string
 	for op := range operations {
-		names = append(names, string(op))
+		first, _, _ := strings.Cut(string(op), ".")
+		names = append(names, first)
 	}
 	slices.Sort(names)
-	return names
+	return slices.Compact(names)
 }
+
+// secondWords are the words that may follow the first one of an operation, sorted; none when
+// the first one is all.
+func secondWords(first string) (words []string) {
+	for op := range operations {
+		if second, found := strings.CutPrefix(string(op), first+"."); found {
+			words = append(words, second)
+		}
+	}
+	slices.Sort(words)
+	return words
+}
+
+// findOperation finds the operation that words begin with, and returns the words after it.
+func findOperation(words []string) (atm.Operation, []string, error) {
+	second := secondWords(words[0])
+	switch {
+	case len(second) == 0:
+		op := atm.Operation(words[0])
+		if _, known := operations[op]; known && !strings.Contains(words[0], ".") {
+			return op, words[1:], nil
+		}
+		if meant := exit.DidYouMean(words[0], operationNames()...); meant != "" {
+			return "", nil, exit.Usagef("there is no operation %q%s", words[0], meant)
+		}
+		return "", nil, exit.Usagef("there is no operation %q; see atmclient --help", words[0])
+	case len(words) == 1:
+		return "", nil, exit.Usagef("%s needs one of %s", words[0], strings.Join(second, ", "))
+	case !slices.Contains(second, words[1]):
+		return "", nil, exit.Usagef("%s is followed by one of %s, not by %q%s", words[0],
+			strings.Join(second, ", "), words[1], exit.DidYouMean(words[1], second...))
+	}
+	return atm.Operation(words[0] + "." + words[1]), words[2:], nil
+}
+
+// spoken is the name of an operation as it is typed.
+func spoken(op atm.Operation) string { return strings.ReplaceAll(string(op), ".", " ") }
+
+// programs are the words in the place of an operation that are none.
+var programs = []string{"batch", "shell", "console"}
 
 // findTarget finds the server in the arguments, or in the profile when they begin with an
 // operation. It returns the words after SERVER and PORT.
@@ -126,8 +193,7 @@ func findTarget(sign *signin.Flags, args []string) (*target, []string, error) {
 		return nil, nil, err
 	}
 	if way.Server != "" && len(args) > 0 {
-		if _, known := operations[atm.Operation(args[0])]; known || args[0] == "batch" ||
-			args[0] == "shell" || args[0] == "console" {
+		if slices.Contains(operationNames(), args[0]) || slices.Contains(programs, args[0]) {
 			u, err := url.Parse(way.Server)
 			if err != nil {
 				return nil, nil, err
@@ -155,8 +221,9 @@ func findTarget(sign *signin.Flags, args []string) (*target, []string, error) {
 type operationFlags struct {
 	life             time.Duration // of a hold
 	memo             string        // of what moves money
-	limit            int           // of a statement
-	cursor, from, to string        // of a statement
+	limit            int           // of a page
+	cursor, from, to string        // of a statement; from and to of terms as well
+	terms            termFlags
 }
 
 func (f *operationFlags) add(flags *pflag.FlagSet) {
@@ -164,11 +231,14 @@ func (f *operationFlags) add(flags *pflag.FlagSet) {
 		"days)")
 	flags.StringVar(&f.memo, "memo", "", "`text` that says what the money is for, for the "+
 		"statements of both accounts")
-	flags.IntVar(&f.limit, "limit", 50, "`entries` on a page of a statement, 1 to 500")
-	flags.StringVar(&f.cursor, "cursor", "", "`cursor` of a page of a statement, as the previous "+
-		"page said")
-	flags.StringVar(&f.from, "from", "", "start of a statement, a `time`: "+when.Forms)
-	flags.StringVar(&f.to, "to", "", "end of a statement, a `time`; a day counts to its end")
+	flags.IntVar(&f.limit, "limit", 50, "`entries` on a page of a statement or of notices, 1 to "+
+		"500")
+	flags.StringVar(&f.cursor, "cursor", "", "`cursor` of a page, as the previous page said")
+	flags.StringVar(&f.from, "from", "", "start of a statement, a `time`: "+when.Forms+"; first "+
+		"day of a mandate or an order")
+	flags.StringVar(&f.to, "to", "", "end of a statement, a `time`; a day counts to its end; the "+
+		"account that an order pays")
+	f.terms.add(flags)
 }
 
 // parseLine parses an operation with its flags, as on a command line after SERVER and PORT.
@@ -195,21 +265,21 @@ func (f *operationFlags) request(flags *pflag.FlagSet, words []string) (*request
 	if err := atm.CheckMemo(f.memo); err != nil {
 		return nil, exit.Usagef("--memo: %w", err)
 	}
-	r := &request{operation: atm.Operation(words[0]), life: f.life, memo: f.memo}
-	wanted, known := operations[r.operation]
-	if !known {
-		if meant := exit.DidYouMean(words[0], operationNames()...); meant != "" {
-			return nil, exit.Usagef("there is no operation %q%s", words[0], meant)
-		}
-		return nil, exit.Usagef("there is no operation %q; see atmclient --help", words[0])
+	op, args, err := findOperation(words)
+	if err != nil {
+		return nil, err
 	}
-	args := words[1:]
-	for _, what := range wanted {
+	r := &request{operation: op, life: f.life, memo: f.memo}
+	wanted := operations[op]
+	if r.memo != "" && !wanted.memo {
+		return nil, exit.Usagef("%s takes no --memo", spoken(op))
+	}
+	for _, what := range wanted.args {
 		if len(args) == 0 {
 			if what == amountOrAll {
 				break
 			}
-			return nil, exit.Usagef("%s needs %s", r.operation, what)
+			return nil, exit.Usagef("%s needs %s", spoken(op), what)
 		}
 		if err := r.take(what, args[0]); err != nil {
 			return nil, err
@@ -217,17 +287,17 @@ func (f *operationFlags) request(flags *pflag.FlagSet, words []string) (*request
 		args = args[1:]
 	}
 	if len(args) > 0 {
-		return nil, exit.Usagef("%s takes no argument %q", r.operation, args[0])
+		return nil, exit.Usagef("%s takes no argument %q", spoken(op), args[0])
 	}
-	if r.memo != "" && !r.movesMoney() {
-		return nil, exit.Usagef("%s takes no --memo", r.operation)
+	if err := f.agree(r); err != nil {
+		return nil, err
 	}
-	if r.moves() {
+	if wanted.hasID {
 		r.id = atm.RequestID(atm.NewUUID(time.Now()))
-		return r, nil
 	}
-	var err error
-	r.page, err = f.statementRange(time.Now())
+	if wanted.paged {
+		r.page, err = f.pageOf(op, time.Now())
+	}
 	return r, err
 }
 
@@ -238,6 +308,14 @@ func (a argument) String() string {
 		return "an amount"
 	case hold:
 		return "the id of a hold"
+	case entry:
+		return "the index of an entry"
+	case mandate:
+		return "the id of a mandate"
+	case order:
+		return "the id of a standing order"
+	case notice:
+		return "a text"
 	case toAccount:
 		return "an account that the money goes to"
 	}
@@ -263,29 +341,53 @@ func (r *request) take(what argument, text string) error {
 		}
 		r.amount = value
 	case hold:
-		r.hold = text
+		r.ref = text
+	case entry:
+		if index, err := strconv.ParseInt(text, 10, 64); err != nil || index < 0 {
+			return exit.Usagef("the entry %q is no index, such as 12: a statement has it, and a "+
+				"receipt begins with it", text)
+		}
+		r.ref = text
+	case mandate, order:
+		if !known(what, text) {
+			return exit.Usagef("%q is not %s, such as %s", text, what, exampleIDs[what])
+		}
+		r.ref = text
+	case notice:
+		if err := atm.CheckMemo(text); err != nil || strings.TrimSpace(text) == "" {
+			return exit.Usagef("a notice is text of 1 to 140 characters and at most 256 bytes, " +
+				"without control and direction characters")
+		}
+		r.memo = text
 	}
 	return nil
 }
 
-// moves reports whether the operation has a request id.
-func (r *request) moves() bool {
-	switch r.operation {
-	case atm.Inquiry, atm.Statement, atm.Whoami, atm.Certificate:
-		return false
+var exampleIDs = map[argument]string{mandate: "m4711", order: "o4711"}
+
+// known reports whether text is in the form of the ids of a kind of agreement.
+func known(what argument, text string) bool {
+	var ok bool
+	if what == mandate {
+		_, ok = vault.ParseMandateID(text)
+	} else {
+		_, ok = vault.ParseOrderID(text)
 	}
-	return true
+	return ok
 }
 
-// movesMoney reports whether the operation takes a memo.
-func (r *request) movesMoney() bool { return r.moves() && r.operation != atm.Release }
+// moves reports whether the request has an id: sent twice without it, it would happen twice.
+func (r *request) moves() bool { return operations[r.operation].hasID }
 
-// statementRange is the part of a statement that the flags select.
-func (f *operationFlags) statementRange(now time.Time) (client.Range, error) {
+// pageOf is the part of a statement, or of the notices, that the flags select.
+func (f *operationFlags) pageOf(op atm.Operation, now time.Time) (client.Range, error) {
 	if f.limit < 1 || f.limit > 500 {
 		return client.Range{}, exit.Usagef("--limit is a number from 1 to 500")
 	}
 	r := client.Range{Limit: f.limit, Cursor: f.cursor}
+	if op == atm.Notices && (f.from != "" || f.to != "") {
+		return r, exit.Usagef("notices takes no --from and --to")
+	}
 	var from, to time.Time
 	var err error
 	if f.from != "" {
@@ -311,34 +413,4 @@ var amountFaults = map[atm.Code]string{
 	atm.AmountNotPositive: "is not above zero",
 	atm.AmountPrecision:   "has a fraction of a cent",
 	atm.AmountTooLarge:    "is above 1000000000000.00",
-}
-
-// send sends the request, and waits for the answer for at most this long.
-func (r *request) send(ctx context.Context, c *client.Client, most time.Duration) (*client.Answer,
-	error,
-) {
-	ctx, cancel := context.WithTimeout(ctx, most)
-	defer cancel()
-	memo := client.Memo(r.memo)
-	switch r.operation {
-	case atm.Deposit:
-		return c.Deposit(ctx, r.account, r.amount, r.id, memo)
-	case atm.Withdraw:
-		return c.Withdraw(ctx, r.account, r.amount, r.id, memo)
-	case atm.Transfer:
-		return c.Transfer(ctx, r.account, r.to, r.amount, r.id, memo)
-	case atm.Authorize:
-		return c.Authorize(ctx, r.account, r.amount, r.life, r.id, memo)
-	case atm.Capture:
-		return c.Capture(ctx, r.hold, r.amount, r.id, memo)
-	case atm.Release:
-		return c.Release(ctx, r.hold, r.id)
-	case atm.Statement:
-		return c.Statement(ctx, r.account, r.page)
-	case atm.Certificate:
-		return c.Certificate(ctx, r.account)
-	case atm.Whoami:
-		return c.Call(ctx, string(atm.Whoami))
-	}
-	return c.Inquiry(ctx, r.account)
 }

@@ -18,7 +18,16 @@ deposit ACCOUNT AMOUNT             withdraw ACCOUNT AMOUNT
 transfer FROM TO AMOUNT            statement ACCOUNT [--limit N] [--from T] [--to T]
 authorize ACCOUNT AMOUNT [--life D]
 capture HOLD [AMOUNT]              release HOLD
+reverse INDEX [AMOUNT]             gives back what an entry moved
 --memo "TEXT" says what the money is for, on each line that moves some or holds some
+mandate create ACCOUNT --creditor SUBJECT [--each AMOUNT] [--total AMOUNT --period P]
+               [--from DAY] [--until DAY]
+mandate list ACCOUNT               mandate revoke MANDATE
+collect MANDATE AMOUNT TO          collects into an account of the creditor
+order create ACCOUNT --to ACCOUNT --amount AMOUNT --every P [--on DAY] [--at TIME]
+             [--zone ZONE] [--from DAY] [--until DAY]
+order list ACCOUNT                 order show ORDER          order cancel ORDER
+note ACCOUNT "TEXT"                notices ACCOUNT [--limit N]
 certificate ACCOUNT                who holds it, for others to check
 whoami                             who is signed in
 retry                              the operation whose outcome is unknown, once more

@@ -19,6 +19,10 @@ type Method struct {
 	Params     []Param
 	Structured bool // the result may be a struct or an array
 
+	// Once says that the request id of a header counts although no parameter has one: what is
+	// sent twice is made once.
+	Once bool
+
 	// answer bounds the bytes of an answer that is not short; nil for short ones.
 	answer func(args []atm.Arg) int64
 }

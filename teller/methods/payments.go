@@ -45,7 +45,7 @@ var payments = []Method{
 		},
 	},
 	{
-		Name: atm.MandateCreate,
+		Name: atm.MandateCreate, Once: true,
 		Help: "Lets a creditor collect from an account (direct debit), up to an amount at once " +
 			"and in a period, and tells the id of the mandate.",
 		Params: []Param{paramAccount, terms(
@@ -85,7 +85,7 @@ var payments = []Method{
 		},
 	},
 	{
-		Name: atm.OrderCreate,
+		Name: atm.OrderCreate, Once: true,
 		Help: "Gives a standing order: an amount goes to another account on each due date. Tells " +
 			"the id of the order.",
 		Params: []Param{paramAccount, terms(

@@ -1,5 +1,5 @@
-// Package accounts has the commands of atmctl about accounts, and about the holds and grants on
-// them.
+// Package accounts has the commands of atmctl about accounts, and about the holds, grants and
+// standing orders on them.
 package accounts
 
 import (
@@ -9,5 +9,7 @@ import (
 
 // New returns the commands, each a group.
 func New(env *ctl.Env) []*cobra.Command {
-	return []*cobra.Command{accountCommand(env), holdCommand(env), grantCommand(env)}
+	return []*cobra.Command{
+		accountCommand(env), holdCommand(env), grantCommand(env), orderCommand(env),
+	}
 }

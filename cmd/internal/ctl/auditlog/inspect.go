@@ -1,6 +1,7 @@
 package auditlog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -338,6 +339,13 @@ func tableRow(index int64, e *audit.Entry) []string {
 	if e.Status != nil {
 		why = e.Status.Reason
 	}
+	switch {
+	case why != "":
+	case e.Reverses > 0:
+		why = fmt.Sprintf("of entry %d", e.Reverses)
+	case e.Debtor != "":
+		why = "by a mandate of " + e.Debtor
+	}
 	if s := e.Summary; s != nil {
 		why = strings.TrimPrefix(fmt.Sprintf("%s, %d times", why, s.N), ", ")
 	}
@@ -418,14 +426,23 @@ func row(index int64, e *audit.Entry) []string {
 	for _, arg := range e.Args {
 		args[arg.Name] = arg.Value
 	}
-	account := args["account"]
-	if account == "" && args["to"] != "" {
-		account = args["from"] + "→" + args["to"]
+	account, amount := args["account"], args["amount"]
+	from, to := args["from"], args["to"]
+	if account == "" && len(e.State) == 2 { // where the money went, whatever the arguments name
+		less, more := e.State[0], e.State[1]
+		if less.After > less.Before {
+			less, more = more, less
+		}
+		from, to = less.Account, more.Account
+		amount = cmp.Or(amount, (more.After - more.Before).String())
+	}
+	if account == "" && to != "" {
+		account = from + "→" + to
 	}
 	return []string{
 		strconv.FormatInt(index, 10), e.Time.Format(time.RFC3339), string(e.Event),
 		string(e.Operation),
-		who, account, args["amount"], code,
+		who, account, amount, code,
 	}
 }
 
