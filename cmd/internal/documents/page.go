@@ -4,12 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	"example.com/atm"
-	"example.com/atm/audit"
 	"example.com/atm/audit/merkle"
-	"golang.org/x/mod/sumdb/tlog"
 )
 
 // A page is one answer of the server to statement.
@@ -28,82 +25,35 @@ type pageRow struct {
 
 // readPage reads an answer.
 func readPage(answer atm.Record, proved bool) (*page, error) {
-	p := &page{}
-	var err, failed error
-	if p.opening, err = money(answer, "opening"); err != nil {
-		failed = err
-	}
-	if p.closing, err = money(answer, "closing"); err != nil {
-		failed = err
-	}
-	if p.next, err = member[string](answer, "next"); err != nil {
-		failed = err
-	}
-	rows, err := member[[]atm.Record](answer, "entries")
-	if err != nil {
-		failed = err
-	}
-	for i := range rows {
-		row, err := readRow(rows[i], proved)
+	f := &fields{of: answer}
+	p := &page{opening: f.money("opening"), closing: f.money("closing"), next: f.text("next")}
+	for i, record := range member[[]atm.Record](f, "entries") {
+		row, err := readRow(record, proved)
 		if err != nil {
 			return nil, fmt.Errorf("row %d: %w", i+1, err)
 		}
 		p.rows = append(p.rows, row)
 	}
-	return p, failed
+	return p, f.err
 }
 
-func readRow(record atm.Record, proved bool) (row pageRow, err error) {
-	var at, operation, leaf string
-	var version int64
-	var failed []error
-	note := func(err error) { failed = append(failed, err) }
-	row.Index, err = member[int64](record, "index")
-	note(err)
-	at, err = member[string](record, "time")
-	note(err)
-	row.Time, err = time.Parse(audit.TimeFormat, at)
-	note(err)
-	operation, err = member[string](record, "operation")
-	note(err)
-	row.Operation = atm.Operation(operation)
-	row.Amount, err = money(record, "amount")
-	note(err)
-	row.Balance, err = money(record, "balance")
-	note(err)
-	row.Counterparty, err = member[string](record, "counterparty")
-	note(err)
-	row.Memo, err = member[string](record, "memo")
-	note(err)
-	row.Reverses, _ = record.Get("reverses").(int64) // empty for none
+func readRow(record atm.Record, proved bool) (pageRow, error) {
+	f := &fields{of: record}
+	row := pageRow{Movement: Movement{
+		Index: member[int64](f, "index"), Time: f.time("time"),
+		Operation: atm.Operation(f.text("operation")), Amount: f.money("amount"),
+		Balance: f.money("balance"), Counterparty: f.text("counterparty"), Memo: f.text("memo"),
+	}}
+	row.Reverses, _ = record.Get("reverses").(int64) // an empty text for none
+	if proved {
+		row.version, row.leaf = uint64(member[int64](f, "version")), f.hash("leaf")
+	}
 	for _, field := range record {
 		if field.Name != "version" && field.Name != "leaf" {
 			row.record = append(row.record, field)
 		}
 	}
-	if !proved {
-		return row, errors.Join(failed...)
-	}
-	version, err = member[int64](record, "version")
-	note(err)
-	row.version = uint64(version)
-	leaf, err = member[string](record, "leaf")
-	note(err)
-	row.leaf, err = tlog.ParseHash(leaf)
-	note(err)
-	return row, errors.Join(failed...)
-}
-
-func money(record atm.Record, name string) (atm.Amount, error) {
-	text, err := member[string](record, name)
-	if err != nil {
-		return 0, err
-	}
-	amount, ok := audit.ParseMoney(text)
-	if !ok {
-		return 0, fmt.Errorf("%s is %q", name, text)
-	}
-	return amount, nil
+	return row, f.err
 }
 
 // errChain reports rows that do not follow each other.

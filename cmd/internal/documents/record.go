@@ -8,9 +8,12 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/merkle"
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 // errRecord reports a line that is not the canonical JSON of a record.
@@ -150,13 +153,52 @@ func recordOf(result any) (any, error) {
 	return nil, fmt.Errorf("the server answers with a %T", result)
 }
 
+// fields reads the members of a record. The first error stays.
+type fields struct {
+	of  atm.Record
+	err error
+}
+
 // member returns a member of a record, which must be of type T.
-func member[T any](r atm.Record, name string) (value T, err error) {
-	value, ok := r.Get(name).(T)
+func member[T any](f *fields, name string) T {
+	value, ok := f.of.Get(name).(T)
 	if !ok {
-		err = fmt.Errorf("%s is missing, or of another kind", name)
+		f.fail(fmt.Errorf("%s is missing, or of another kind", name))
 	}
-	return value, err
+	return value
+}
+
+func (f *fields) fail(err error) {
+	if f.err == nil {
+		f.err = err
+	}
+}
+
+func (f *fields) text(name string) string { return member[string](f, name) }
+
+func (f *fields) money(name string) atm.Amount {
+	text := f.text(name)
+	amount, ok := audit.ParseMoney(text)
+	if !ok {
+		f.fail(fmt.Errorf("%s is %q", name, text))
+	}
+	return amount
+}
+
+func (f *fields) time(name string) time.Time {
+	t, err := time.Parse(audit.TimeFormat, f.text(name))
+	if err != nil {
+		f.fail(err)
+	}
+	return t
+}
+
+func (f *fields) hash(name string) merkle.Hash {
+	hash, err := tlog.ParseHash(f.text(name))
+	if err != nil {
+		f.fail(err)
+	}
+	return hash
 }
 
 // lines reads a file line by line.

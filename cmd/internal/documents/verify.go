@@ -15,7 +15,8 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// kind is what the first line of a proof says that it is.
+// kind is what the first line of a proof says that it is. Its number grows if one of the forms
+// changes: a file is checked by writing it again.
 const kind = "atm statement proof 1"
 
 // header is the first line of a proof.
@@ -115,20 +116,13 @@ func (v *verifier) readHeader() error {
 	if err != nil {
 		return err
 	}
-	var form, is string
-	var failed []error
-	for name, text := range map[string]*string{
-		"account": &v.Account, "bank": &v.Bank, "form": &form, "from": &v.From, "kind": &is,
-		"to": &v.To,
-	} {
-		*text, err = member[string](record, name)
-		failed = append(failed, err)
+	f := &fields{of: record}
+	v.Account, v.Bank, v.form = f.text("account"), f.text("bank"), Form(f.text("form"))
+	v.From, v.To = f.text("from"), f.text("to")
+	if f.text("kind") != kind {
+		f.fail(fmt.Errorf("it is no %s", kind))
 	}
-	v.form = Form(form)
-	if is != kind {
-		failed = append(failed, fmt.Errorf("it is no %s", kind))
-	}
-	return errors.Join(failed...)
+	return f.err
 }
 
 // readPage reads a page and its rows.
@@ -137,15 +131,16 @@ func (v *verifier) readPage() error {
 	if err != nil {
 		return err
 	}
-	answer, err := member[atm.Record](line, "answer")
-	if err != nil {
-		return err
+	f := &fields{of: line}
+	answer, text, proof := member[atm.Record](f, "answer"), f.text("entry"), f.text("proof")
+	if f.err != nil {
+		return f.err
 	}
 	p, err := readPage(answer, true)
 	if err != nil {
 		return err
 	}
-	entry, index, err := v.pageEntry(line)
+	entry, index, err := v.pageEntry(text, proof)
 	if err != nil {
 		return err
 	}
@@ -168,15 +163,7 @@ func (v *verifier) readPage() error {
 }
 
 // pageEntry verifies that the entry of a page is in the log, and asks for the page that is next.
-func (v *verifier) pageEntry(line atm.Record) (*audit.Entry, int64, error) {
-	text, err := member[string](line, "entry")
-	if err != nil {
-		return nil, 0, err
-	}
-	proof, err := member[string](line, "proof")
-	if err != nil {
-		return nil, 0, err
-	}
+func (v *verifier) pageEntry(text, proof string) (*audit.Entry, int64, error) {
 	index, err := v.prove(proof, merkle.LeafHash([]byte(text)))
 	if err != nil {
 		return nil, 0, err
@@ -210,13 +197,10 @@ func (v *verifier) readRow(row *pageRow) error {
 	if err != nil {
 		return err
 	}
-	text, err := member[string](line, "entry")
-	if err != nil {
-		return err
-	}
-	proof, err := member[string](line, "proof")
-	if err != nil {
-		return err
+	f := &fields{of: line}
+	text, proof := f.text("entry"), f.text("proof")
+	if f.err != nil {
+		return f.err
 	}
 	index, err := v.prove(proof, row.leaf)
 	if err != nil {
