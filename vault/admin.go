@@ -84,6 +84,9 @@ func (r SetAccount) Decide(b *Books) atm.Status {
 	}
 	before := a
 	a.Owner, a.Holder = cmp.Or(r.Owner, a.Owner), cmp.Or(r.Holder, a.Holder)
+	if a.Owner != before.Owner {
+		a.Agreements = nil // they were the other owner's, and stay ended if that one comes back
+	}
 	if a.Owner != before.Owner || a.Holder != before.Holder {
 		b.put(a)
 	}

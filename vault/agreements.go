@@ -82,6 +82,12 @@ func (a *Account) part(id uint64) bool {
 	return parted
 }
 
+// agreed reports whether an agreement stands in the record of the account. One that has left it
+// has ended, whatever the clock says now.
+func (a *Account) agreed(id uint64) bool {
+	return slices.ContainsFunc(a.Agreements, func(g Agreement) bool { return g.ID == id })
+}
+
 // CollectedBy reports whether a creditor has a mandate on the account that goes on.
 func (a *Account) CollectedBy(creditor string, now time.Time) bool {
 	return slices.ContainsFunc(a.Agreements, func(g Agreement) bool {

@@ -188,7 +188,7 @@ func (m *Mandate) usable(from Account, now time.Time) (atm.Status, bool) {
 	case from.Owner != m.Debtor:
 		return refuse(atm.MandateEnded, "The account has another owner than the one who gave "+
 			"the mandate"), false
-	case m.Ended(now):
+	case m.Ended(now), !from.agreed(uint64(m.ID)):
 		return refuse(atm.MandateEnded, "The mandate has ended"), false
 	case now.Before(m.Terms.From):
 		return refuse(atm.MandateEnded, "The mandate begins on "+
@@ -202,9 +202,10 @@ func (m *Mandate) Ended(now time.Time) bool {
 	return !m.Terms.Until.IsZero() && !now.Before(m.Terms.Until)
 }
 
-// SpentIn is what was collected in the period that now is in.
+// SpentIn is what was collected in the period that now is in. A clock that goes back begins no
+// new period: the cap would count twice.
 func (m *Mandate) SpentIn(now time.Time, zone string) atm.Amount {
-	if m.Terms.Total == 0 || m.Terms.Period.Number(now, zone) != m.Counted {
+	if m.Terms.Total == 0 || m.Terms.Period.Number(now, zone) > m.Counted {
 		return 0
 	}
 	return m.Spent
@@ -221,7 +222,7 @@ func (m *Mandate) spend(amount atm.Amount, now time.Time, zone string) (atm.Stat
 		return atm.Status{}, true
 	}
 	m.Spent = m.SpentIn(now, zone)
-	m.Counted = t.Period.Number(now, zone)
+	m.Counted = max(m.Counted, t.Period.Number(now, zone))
 	if amount > t.Total-m.Spent {
 		return refuse(atm.MandateExceeded, "The mandate has "+(t.Total-m.Spent).String()+
 			" left in this "+t.Period.String()), false

@@ -131,7 +131,7 @@ func (r PayOrder) Keys(k *Keys) { k.Orders = append(k.Orders, r.Order) }
 // Decide implements Rule.
 func (r PayOrder) Decide(b *Books) atm.Status {
 	o, known := b.Order(r.Order)
-	if !known || !o.Next.Equal(r.Due) || b.Now.Before(r.Due) {
+	if !known || o.Next.IsZero() || !o.Next.Equal(r.Due) || b.Now.Before(r.Due) {
 		return nothing
 	}
 	from, to := b.Account(o.Account), b.Account(o.To)
@@ -173,7 +173,7 @@ var nothing atm.Status
 // refused says why the payment cannot be made now, with the code OK when it can. final is set
 // when it can never be made again.
 func (o *Order) refused(from, to Account, now time.Time) (no atm.Status, final bool) {
-	if from.Owner != o.Debtor {
+	if from.Owner != o.Debtor || !from.agreed(uint64(o.ID)) {
 		return NotFound(string(from.Name)), true
 	}
 	for _, a := range []Account{from, to} {

@@ -9,6 +9,7 @@ import (
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
 	"example.com/atm/vault/vaulttest"
+	"example.com/atm/vault/vaulttest/payments"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -32,6 +33,12 @@ func TestStoreKeepsTheContract(t *testing.T) {
 	vaulttest.Run(t, func(t *testing.T) vaulttest.Place {
 		return file(filepath.Join(t.TempDir(), "vault.db"))
 	})
+}
+
+func TestStoreKeepsTheContractOfPayments(t *testing.T) {
+	payments.Run(t, func(t *testing.T) vaulttest.Place {
+		return file(filepath.Join(t.TempDir(), "vault.db"))
+	}, 1)
 }
 
 func TestOpenCreatesNoFile(t *testing.T) {

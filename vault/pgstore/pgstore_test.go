@@ -21,6 +21,7 @@ import (
 	"example.com/atm/vault/pgstore/pgtest"
 	"example.com/atm/vault/requestid"
 	"example.com/atm/vault/vaulttest"
+	"example.com/atm/vault/vaulttest/payments"
 )
 
 // secret is what the stores of the tests are sealed under.
@@ -66,6 +67,14 @@ func TestStoreKeepsTheContract(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Shared(t)
 	vaulttest.Run(t, func(t *testing.T) vaulttest.Place { return database(books(t, cluster)) })
+	t.Run("Payments", func(t *testing.T) {
+		paymentsOn(t, func(t *testing.T) string { return books(t, cluster) })
+	})
+}
+
+// paymentsOn runs the suite of payments, with three ledgers on each database.
+func paymentsOn(t *testing.T, url func(*testing.T) string) {
+	payments.Run(t, func(t *testing.T) vaulttest.Place { return database(url(t)) }, 3)
 }
 
 // TestSerializableStoreKeepsTheContract runs the suite with serializable transactions.
@@ -79,6 +88,7 @@ func TestSerializableStoreKeepsTheContract(t *testing.T) {
 		return url
 	}
 	vaulttest.Run(t, func(t *testing.T) vaulttest.Place { return database(serializable(t)) })
+	t.Run("Payments", func(t *testing.T) { paymentsOn(t, serializable) })
 	t.Run("Together", func(t *testing.T) { together(t, serializable(t)) })
 }
 
@@ -90,6 +100,9 @@ func TestPooledStoreKeepsTheContract(t *testing.T) {
 	pooled := cluster.Pool(t)
 	vaulttest.Run(t, func(t *testing.T) vaulttest.Place {
 		return database(pooled(books(t, cluster)))
+	})
+	t.Run("Payments", func(t *testing.T) {
+		paymentsOn(t, func(t *testing.T) string { return pooled(books(t, cluster)) })
 	})
 	t.Run("Together", func(t *testing.T) { together(t, pooled(books(t, cluster))) })
 }

@@ -53,9 +53,9 @@ type Recorder struct {
 // NewRecorder begins a history.
 func NewRecorder() *Recorder { return &Recorder{begun: time.Now()} }
 
-// Begin records the call of an operation of a client. What it returns records the
-// answer. An operation without an answer is none.
-func (r *Recorder) Begin(client int, in Intent) (answered func(Outcome)) {
+// Begin records the call of an operation of a client, an Intent or a Payment. What it returns
+// records the answer. An operation without an answer is none.
+func (r *Recorder) Begin(client int, in any) (answered func(Outcome)) {
 	call := time.Since(r.begun)
 	return func(out Outcome) {
 		end := time.Since(r.begun)
@@ -83,9 +83,14 @@ const timeout = 2 * time.Minute
 // (Herlihy and Wing, "Linearizability", 1990.)
 func (r *Recorder) Linearizable(t testing.TB, opening atm.Amount) bool {
 	t.Helper()
+	return r.linearizable(t, accountsModel(opening))
+}
+
+func (r *Recorder) linearizable(t testing.TB, model porcupine.Model) bool {
+	t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	result, _ := porcupine.CheckOperationsVerbose(accountsModel(opening), r.ops, timeout)
+	result, _ := porcupine.CheckOperationsVerbose(model, r.ops, timeout)
 	if result == porcupine.Unknown {
 		t.Fatal("no order was found and none was ruled out")
 	}
