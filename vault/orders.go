@@ -33,6 +33,9 @@ type Order struct {
 	Cancelled bool
 }
 
+// Due reports whether the order has a due date without an outcome up to an instant.
+func (o *Order) Due(until time.Time) bool { return !o.Next.IsZero() && !o.Next.After(until) }
+
 // PaymentTries is on how many more days a payment is tried when it cannot be made when it is
 // due.
 const PaymentTries = 3

@@ -18,7 +18,7 @@ const (
 // How large answers can be on the wire, as XML has them, where they are not short.
 const (
 	rowBytes      = 1 << 10 // a row of users, or of certificates
-	movementBytes = 9 << 8 // a row of a statement, with a memo of which each character is escaped
+	movementBytes = 9 << 8  // a row of a statement, with a memo of which each character is escaped
 	// a row of accounts, which has their limits, or of tokens, which has their scope
 	recordBytes = 2 << 10
 	grantBytes  = 3 << 10 // a row of grants, which has their accounts

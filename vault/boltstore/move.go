@@ -11,8 +11,6 @@ import (
 	"example.com/atm/vault/boltstore/codec"
 )
 
-var _ vault.Backend = (*Store)(nil)
-
 // movedAtOnce bounds the records of a part.
 const movedAtOnce = 1024
 

@@ -22,9 +22,7 @@ func (r *reader) Certificates(context.Context) ([]people.Certificate, error) {
 
 // Passkeys implements people.Store.
 func (r *reader) Passkeys(_ context.Context, subject string) ([]people.Passkey, error) {
-	found, err := all(r, passkeysKind)
-	others := func(p people.Passkey) bool { return p.Subject != subject }
-	return slices.DeleteFunc(found, others), err
+	return those(r, passkeysKind, func(p *people.Passkey) bool { return p.Subject == subject })
 }
 
 // Passkey implements people.Store.
@@ -34,9 +32,7 @@ func (r *reader) Passkey(_ context.Context, id string) (*people.Passkey, error) 
 
 // Sessions implements people.Store.
 func (r *reader) Sessions(_ context.Context, subject string) ([]people.Session, error) {
-	found, err := all(r, sessionsKind)
-	others := func(s people.Session) bool { return s.Subject != subject }
-	return slices.DeleteFunc(found, others), err
+	return those(r, sessionsKind, func(s *people.Session) bool { return s.Subject == subject })
 }
 
 // Session implements people.Store.
@@ -51,6 +47,12 @@ func all[K comparable, V any](r *reader, kind *records[K, V]) (found []V, err er
 		return err
 	})
 	return found, err
+}
+
+// those returns the records of a kind that are wanted. It looks at each.
+func those[K comparable, V any](r *reader, kind *records[K, V], wanted func(*V) bool) ([]V, error) {
+	found, err := all(r, kind)
+	return slices.DeleteFunc(found, func(v V) bool { return !wanted(&v) }), err
 }
 
 // one returns the record of a kind under a key; nil when there is none. It waits for no flush.

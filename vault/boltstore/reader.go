@@ -146,16 +146,11 @@ func (r *reader) All(context.Context) (*vault.Records, error) {
 	return &all, err
 }
 
-// Orders implements vault.Store. It looks at every standing order.
-func (r *reader) Orders(_ context.Context, until time.Time,
-	yield func(*vault.Order) error,
-) error {
-	orders, err := all(r, ordersKind)
-	for i := range orders {
-		o := &orders[i]
-		if err == nil && !o.Next.IsZero() && !o.Next.After(until) {
-			err = yield(o)
-		}
+// Orders implements vault.Store.
+func (r *reader) Orders(_ context.Context, until time.Time, yield func(*vault.Order) error) error {
+	orders, err := those(r, ordersKind, func(o *vault.Order) bool { return o.Due(until) })
+	for i := 0; i < len(orders) && err == nil; i++ {
+		err = yield(&orders[i])
 	}
 	return err
 }
