@@ -133,3 +133,16 @@ func parseDouble(s string) (Amount, Code) {
 	}
 	return n, OK
 }
+
+// ParseMoney parses what Amount.String writes, and nothing else.
+func ParseMoney(s string) (Amount, bool) {
+	whole, cents, ok := strings.Cut(s, ".")
+	if !ok || len(cents) != 2 {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(whole+cents, 10, 64)
+	if err != nil || Amount(n).String() != s {
+		return 0, false
+	}
+	return Amount(n), true
+}

@@ -513,8 +513,8 @@ func (e *Entry) parseRest(in *wire) error {
 		}
 	}
 	for _, c := range in.State {
-		before, okBefore := ParseMoney(c.Before)
-		after, okAfter := ParseMoney(c.After)
+		before, okBefore := atm.ParseMoney(c.Before)
+		after, okAfter := atm.ParseMoney(c.After)
 		if !okBefore || !okAfter {
 			return errors.New("audit entry: a balance is not a decimal")
 		}

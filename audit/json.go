@@ -221,16 +221,3 @@ func abbreviate(s string) string {
 	}
 	return s
 }
-
-// ParseMoney parses what atm.Amount.String writes.
-func ParseMoney(s string) (atm.Amount, bool) {
-	whole, cents, ok := strings.Cut(s, ".")
-	if !ok || len(cents) != 2 {
-		return 0, false
-	}
-	n, err := strconv.ParseInt(whole+cents, 10, 64)
-	if err != nil || atm.Amount(n).String() != s {
-		return 0, false
-	}
-	return atm.Amount(n), true
-}

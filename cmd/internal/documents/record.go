@@ -178,7 +178,7 @@ func (f *fields) text(name string) string { return member[string](f, name) }
 
 func (f *fields) money(name string) atm.Amount {
 	text := f.text(name)
-	amount, ok := audit.ParseMoney(text)
+	amount, ok := atm.ParseMoney(text)
 	if !ok {
 		f.fail(fmt.Errorf("%s is %q", name, text))
 	}
