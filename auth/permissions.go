@@ -25,7 +25,7 @@ var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 
 	atm.Reverse:       movement,
 	atm.MandateCreate: {atm.Customer: atm.Owned},
-	atm.MandateList:   reading,
+	atm.MandateList:   mandates,
 	atm.MandateRevoke: movement,
 	atm.Collect:       {atm.Customer: atm.Owned, atm.Service: atm.Owned},
 	atm.OrderCreate:   {atm.Customer: atm.Owned},
@@ -104,6 +104,13 @@ var receipts = map[atm.Role]atm.Reach{
 // reading is for operations that show accounts: those that a role may see.
 var reading = map[atm.Role]atm.Reach{
 	atm.Customer: atm.Owned, atm.Teller: atm.Everywhere, atm.Auditor: atm.Everywhere,
+}
+
+// mandates is for seeing mandates: those on accounts that a role may see. A creditor sees those
+// that were given to it, whatever its role.
+var mandates = map[atm.Role]atm.Reach{
+	atm.Customer: atm.Owned, atm.Service: atm.Owned, atm.Teller: atm.Everywhere,
+	atm.Auditor: atm.Everywhere,
 }
 
 // everybody is for operations about the caller alone.

@@ -51,7 +51,7 @@ var decided = []decision{
 		false,
 		onTerms("creditor", grantee, "each", "5"),
 	},
-	{atm.MandateList, [...]atm.Reach{own, all, all, no, no}, false, onAccount()},
+	{atm.MandateList, [...]atm.Reach{own, all, all, no, own}, false, onAccount()},
 	{atm.MandateRevoke, [...]atm.Reach{own, all, no, no, no}, false, onMandate},
 	{atm.Collect, [...]atm.Reach{own, no, no, no, own}, false, collecting},
 	{

@@ -23,7 +23,7 @@ var (
 	}}
 	mandateTable = table{
 		columns: []string{"mandate", "creditor", "each", "total", "period", "spent"},
-		hidden:  []string{"account"},
+		hidden:  []string{"account", "debtor"},
 	}
 	orderTable = table{
 		columns: []string{"order", "to", "amount", "pays", "next", "state"},

@@ -60,8 +60,9 @@ var payments = []Method{
 			member("period", "month"))},
 	},
 	{
-		Name:       atm.MandateList,
-		Help:       "Lists the mandates on an account that go on.",
+		Name: atm.MandateList,
+		Help: "Lists the mandates on an account that go on: to a creditor, those that it may " +
+			"collect by.",
 		Params:     []Param{paramAccount},
 		Structured: true,
 		answer:     atMost(agreementsMost * recordBytes),

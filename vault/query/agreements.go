@@ -8,7 +8,8 @@ import (
 	"example.com/atm/vault/calendar"
 )
 
-// ListMandates answers with the mandates on an account that go on.
+// ListMandates answers with the mandates on an account that go on: all of them to a party that
+// reaches the account, and to a creditor those that it may collect by.
 type ListMandates struct {
 	vault.Party
 	Account vault.Name
@@ -19,7 +20,7 @@ type ListMandates struct {
 func MandatesOf(p vault.Party, a *vault.Account) vault.Rule {
 	r := ListMandates{Party: p, Account: a.Name}
 	for _, g := range a.Agreements {
-		if g.Creditor != "" {
+		if g.Creditor != "" && (p.Reaches(*a) || g.Creditor == p.Owner) {
 			r.IDs = append(r.IDs, vault.MandateID(g.ID))
 		}
 	}
@@ -35,14 +36,15 @@ func (r ListMandates) Keys(k *vault.Keys) {
 // Decide implements Rule.
 func (r ListMandates) Decide(b *vault.Books) atm.Status {
 	a := b.Account(r.Account)
-	if !r.Reaches(a) {
-		return vault.NotFound(string(r.Account))
-	}
 	records := []atm.Record{}
 	for _, id := range r.IDs {
-		if m, known := b.Mandate(id); known && !m.Revoked && !m.Ended(b.Now) {
+		if m, known := b.Mandate(id); known && !m.Revoked && !m.Ended(b.Now) &&
+			(r.Reaches(a) || m.Creditor == r.Owner) {
 			records = append(records, mandateRecord(&m, b.Now, a.Limits.Zone))
 		}
+	}
+	if !r.Reaches(a) && len(records) == 0 {
+		return vault.NotFound(string(r.Account))
 	}
 	return ok(records)
 }
@@ -52,6 +54,7 @@ func mandateRecord(m *vault.Mandate, now time.Time, zone string) atm.Record {
 	return atm.Record{
 		{Name: "mandate", Value: m.ID.String()},
 		{Name: "account", Value: string(m.Account)},
+		{Name: "debtor", Value: m.Debtor},
 		{Name: "creditor", Value: m.Creditor},
 		{Name: "each", Value: sum(t.Each)},
 		{Name: "total", Value: sum(t.Total)},
