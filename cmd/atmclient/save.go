@@ -92,9 +92,13 @@ func (o *options) saveStatement(ctx context.Context, to *target, r *request) err
 	if err := file.Commit(); err != nil {
 		return err
 	}
-	if !o.quiet && o.save.proof {
+	switch {
+	case o.quiet:
+	case o.save.proof:
 		printable.Linef(o.stderr, "Statement saved. Check it with: atmctl check %s%s", o.save.out,
 			keyOption(o.save.out))
+	default:
+		printable.Linef(o.stderr, "Statement saved. With --proof it can be checked")
 	}
 	return nil
 }

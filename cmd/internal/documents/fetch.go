@@ -25,19 +25,19 @@ type Saved struct {
 func Fetch(ctx context.Context, c *client.Client, account atm.AccountID, from, to string,
 	form Form, proof bool,
 ) (*Saved, error) {
-	f := fetcher{ctx: ctx, c: c}
+	f := fetcher{c: c}
 	f.Account, f.From, f.To, f.proved = account.String(), from, to, proof
-	if err := f.pages(account); err != nil {
+	if err := f.pages(ctx, account); err != nil {
 		return nil, err
 	}
-	if err := f.made(); err != nil {
+	if err := f.made(ctx); err != nil {
 		return nil, err
 	}
 	if !proof {
 		lines, err := f.Lines(form)
 		return &Saved{Lines: lines}, err
 	}
-	text, err := f.prove(form)
+	text, err := f.prove(ctx, form)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +54,6 @@ func Fetch(ctx context.Context, c *client.Client, account atm.AccountID, from, t
 // A fetcher asks for the pages of a statement, one after the other.
 type fetcher struct {
 	chain
-	ctx     context.Context
 	c       *client.Client
 	answers []fetched
 }
@@ -66,9 +65,9 @@ type fetched struct {
 	rows   []pageRow
 }
 
-func (f *fetcher) pages(account atm.AccountID) error {
+func (f *fetcher) pages(ctx context.Context, account atm.AccountID) error {
 	for !f.begun || f.cursor != "" {
-		answer, err := f.c.Statement(f.ctx, account, client.Range{
+		answer, err := f.c.Statement(ctx, account, client.Range{
 			Limit: limit, Cursor: f.cursor, From: f.From, To: f.To, Proof: f.proved,
 		})
 		if err != nil {
@@ -104,14 +103,14 @@ func (f *fetcher) pages(account atm.AccountID) error {
 }
 
 // made finds out when the statement was made, and in which log that is.
-func (f *fetcher) made() error {
+func (f *fetcher) made(ctx context.Context) error {
 	first := &f.answers[0]
 	of := []int64{first.index}
-	proofs, err := f.read(atm.Receipt, of)
+	proofs, err := f.read(ctx, atm.Receipt, of)
 	if err != nil {
 		return err
 	}
-	entries, err := f.read(atm.ShowEntry, of)
+	entries, err := f.read(ctx, atm.ShowEntry, of)
 	if err != nil {
 		return err
 	}
@@ -132,7 +131,7 @@ func (f *fetcher) made() error {
 }
 
 // prove fetches what proves the pages, and writes it.
-func (f *fetcher) prove(form Form) ([]byte, error) {
+func (f *fetcher) prove(ctx context.Context, form Form) ([]byte, error) {
 	var pages, rows []int64
 	for i := range f.answers {
 		pages = append(pages, f.answers[i].index)
@@ -141,11 +140,11 @@ func (f *fetcher) prove(form Form) ([]byte, error) {
 		}
 	}
 	all := append(pages[:len(pages):len(pages)], rows...)
-	proofs, err := f.read(atm.Receipt, all)
+	proofs, err := f.read(ctx, atm.Receipt, all)
 	if err != nil {
 		return nil, err
 	}
-	entries, err := f.read(atm.ShowEntry, all)
+	entries, err := f.read(ctx, atm.ShowEntry, all)
 	if err != nil {
 		return nil, err
 	}
@@ -162,6 +161,10 @@ func (f *fetcher) prove(form Form) ([]byte, error) {
 				{Name: "entry", Value: entries[row]}, {Name: "proof", Value: proofs[row]},
 			})
 			row++
+		}
+		if len(text) > MaxProof {
+			return nil, fmt.Errorf("what proves the statement has more than %d bytes: choose a "+
+				"shorter time", MaxProof)
 		}
 	}
 	return text, nil
@@ -182,7 +185,9 @@ const (
 
 // read reads the proofs of entries, or their lines. The line of an entry that says more than the
 // caller may see is empty.
-func (f *fetcher) read(what atm.Operation, indexes []int64) ([]string, error) {
+func (f *fetcher) read(ctx context.Context, what atm.Operation, indexes []int64) ([]string,
+	error,
+) {
 	atOnce := client.MaxReadings
 	if what == atm.ShowEntry {
 		atOnce = entriesAtOnce
@@ -195,7 +200,7 @@ func (f *fetcher) read(what atm.Operation, indexes []int64) ([]string, error) {
 		for i, index := range part {
 			calls[i] = client.Reading{Method: what, Args: []any{fmt.Sprint(index)}}
 		}
-		answers, err := f.c.Readings(f.ctx, calls)
+		answers, err := f.c.Readings(ctx, calls)
 		if err != nil {
 			return nil, err
 		}
@@ -215,8 +220,8 @@ func (f *fetcher) read(what atm.Operation, indexes []int64) ([]string, error) {
 		if late {
 			select {
 			case <-time.After(lookAgain):
-			case <-f.ctx.Done():
-				return nil, f.ctx.Err()
+			case <-ctx.Done():
+				return nil, ctx.Err()
 			}
 		}
 	}

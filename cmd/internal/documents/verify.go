@@ -40,8 +40,10 @@ type fault struct {
 	err  error
 }
 
+// Error implements error.
 func (f *fault) Error() string { return f.err.Error() }
 
+// Unwrap returns the cause.
 func (f *fault) Unwrap() error { return f.err }
 
 func faultf(code int, format string, args ...any) error {
