@@ -94,10 +94,17 @@ func RuleOf(entry *audit.Entry, log vault.JournalIndex) (vault.Rule, error) {
 		return reversedBy(entry, index, log)
 	}
 	rule, err := book(&in)
-	// from before entries said it
-	if hold, is := rule.(vault.Authorize); is && entry.Expires.IsZero() {
-		hold.Expires = entry.Time.Add(hold.Life).Truncate(time.Second)
-		rule = hold
+	switch r := rule.(type) {
+	case vault.Authorize:
+		if entry.Expires.IsZero() { // from before entries said it
+			r.Expires = entry.Time.Add(r.Life).Truncate(time.Second)
+		}
+		return r, err
+	case vault.Reverse:
+		if r.Amount == 0 { // all that was left, of what is not known here
+			r.Amount = entry.State[1].After - entry.State[1].Before
+		}
+		return r, err
 	}
 	return rule, err
 }

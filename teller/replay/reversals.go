@@ -3,6 +3,7 @@ package replay
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"example.com/atm"
 	"example.com/atm/audit"
@@ -15,8 +16,14 @@ import (
 // between the same accounts, is looked up at the end.
 type reversed struct {
 	logs  []vault.JournalIndex
-	given []vault.Movement // Index is that of the entry that moved the money first
-	by    []vault.JournalIndex
+	given []back
+}
+
+// back is what a reversal gave back. Index is that of the entry that moved the money first.
+type back struct {
+	vault.Movement
+	by   vault.JournalIndex // the entry of the reversal
+	rest bool               // it was to give back all that was left
 }
 
 // replay replays an entry, if it changed accounts.
@@ -33,7 +40,8 @@ func (r *reversed) replay(replayer *vault.Replayer, index vault.JournalIndex,
 	if reverse, is := rule.(vault.Reverse); is {
 		m := reverse.Movement
 		m.Amount = entry.State[1].After - entry.State[1].Before
-		r.given, r.by = append(r.given, m), append(r.by, index)
+		rest := !slices.ContainsFunc(entry.Args, func(a audit.Arg) bool { return a.Name == "amount" })
+		r.given = append(r.given, back{m, index, rest})
 	}
 	return replayer.Replay(index, entry, rule)
 }
@@ -41,33 +49,41 @@ func (r *reversed) replay(replayer *vault.Replayer, index vault.JournalIndex,
 // check holds each reversal against the entry that it names.
 func (r *reversed) check(ctx context.Context, store vault.Store) error {
 	sums := make(map[vault.JournalIndex]atm.Amount, len(r.given))
-	for i, given := range r.given {
-		if given.Index < 0 || given.Index >= r.by[i] {
-			return fmt.Errorf("entry %d reverses entry %d, which came later", r.by[i], given.Index)
+	for _, given := range r.given {
+		of, by := given.Index, given.by
+		if of < 0 || of >= by {
+			return fmt.Errorf("entry %d reverses entry %d, which came later", by, of)
 		}
-		var moved vault.Movement
-		reason := "it is not there"
-		err := store.Entries(ctx, given.Index, given.Index+1, func(_ vault.JournalIndex,
-			leaf []byte,
-		) error {
-			entry, err := audit.ParseEntry(leaf)
-			if err == nil {
-				moved, reason = bookings.MovementOf(entry)
-			}
-			return err
-		})
-		sums[given.Index] += given.Amount
+		moved, reason, err := movementAt(ctx, store, of)
+		sums[of] += given.Amount
 		switch {
 		case err != nil:
-			return fmt.Errorf("entry %d: %w", given.Index, err)
+			return fmt.Errorf("entry %d: %w", by, err)
 		case reason != "":
-			return fmt.Errorf("entry %d reverses entry %d: %s", r.by[i], given.Index, reason)
+			return fmt.Errorf("entry %d reverses entry %d: %s", by, of, reason)
 		case moved.From != given.From || moved.To != given.To:
 			return fmt.Errorf("entry %d does not go back along the legs of entry %d, which it "+
-				"reverses", r.by[i], given.Index)
-		case sums[given.Index] > moved.Amount:
-			return fmt.Errorf("entry %d reverses more than entry %d moved", r.by[i], given.Index)
+				"reverses", by, of)
+		case sums[of] > moved.Amount:
+			return fmt.Errorf("entry %d reverses more than entry %d moved", by, of)
+		case given.rest && sums[of] < moved.Amount:
+			return fmt.Errorf("entry %d reverses less than was left of what entry %d moved", by, of)
 		}
 	}
 	return nil
+}
+
+// movementAt returns what an entry of the journal moved, or a sentence that says that it moved
+// nothing.
+func movementAt(ctx context.Context, store vault.Store, index vault.JournalIndex) (
+	m vault.Movement, reason string, err error,
+) {
+	err = store.Entries(ctx, index, index+1, func(_ vault.JournalIndex, leaf []byte) error {
+		entry, err := audit.ParseEntry(leaf)
+		if err == nil {
+			m, reason = bookings.MovementOf(entry)
+		}
+		return err
+	})
+	return m, reason, err
 }

@@ -33,7 +33,7 @@ func testModel(t *testing.T, b *bank) {
 		r.setClock(begin.Add(time.Duration(rapid.IntRange(0, 400*24).Draw(rt, "hours")) * time.Hour))
 		for i := range 3 {
 			n := vault.Numbered(atm.AccountID(number*10 + i))
-			owner, opening := fmt.Sprintf("user:%d.%d", number, i), atm.Amount(1000*i)
+			owner, opening := fmt.Sprintf("user:%d.%d", number, i), atm.Amount(400*i)
 			r.names, r.people = append(r.names, n), append(r.people, owner)
 			b.open(n, owner, opening)
 			r.model.accounts[n] = &account{owner: owner, balance: opening}
