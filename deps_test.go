@@ -30,6 +30,7 @@ var places = map[string][]string{
 	"teller/lookup":         {"", "vault", "audit"},
 	"teller/reader":         {"", "vault", "audit", "teller/lookup"},
 	"teller/sessions":       {"", "vault", "audit", "teller/methods"},
+	"teller/orders":         {"", "vault", "teller/bookings"},
 	"teller/passwords":      {},
 	"teller/words":          {"", "vault"},
 	"teller/replay":         {"", "teller", "vault", "audit", "teller/bookings"},

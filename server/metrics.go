@@ -139,6 +139,9 @@ func (m *Metrics) Scrubbed(problems int) { m.scrubbed.Add(float64(problems)) }
 // Witnessed records the size of the log that enough witnesses have cosigned.
 func (m *Metrics) Witnessed(size int64) { m.witnessed.Set(float64(size)) }
 
+// Paid counts a due date of a standing order that has its outcome.
+func (m *Metrics) Paid(code atm.Code) { m.operation(atm.OrderPay, code, 0) }
+
 // Committed counts a commit of so many operations, some of them replays.
 func (m *Metrics) Committed(operations, replays int) {
 	m.commits.Inc()

@@ -121,8 +121,8 @@ func (r CancelOrder) Decide(b *Books) atm.Status {
 }
 
 // PayOrder makes the payment of a standing order for one due date, the next one. It answers
-// nothing, and has no entry, when that has been done, is not due yet, or cannot be done and is
-// tried again.
+// nothing, and has no entry, when that has been done or is not due yet. When it cannot be done
+// and is to be tried again, there is no entry either, and the answer has the reason alone.
 type PayOrder struct {
 	Order OrderID
 	Due   time.Time
@@ -146,7 +146,7 @@ func (r PayOrder) Decide(b *Books) atm.Status {
 	}
 	if status.Code != atm.OK && !final &&
 		b.Now.Before(o.Schedule.Later(o.Next, PaymentTries)) {
-		return nothing
+		return atm.Status{Reason: status.Reason}
 	}
 	o.Last, o.Outcome = o.Next, status.Code
 	o.Next = o.Schedule.Next(o.Next)

@@ -22,7 +22,7 @@ func zones(t *testing.T) (all []*time.Location) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer archive.Close() //nolint:errcheck // it was only read
+	defer archive.Close()
 	for _, file := range archive.File {
 		if strings.HasSuffix(file.Name, "/") {
 			continue

@@ -25,6 +25,7 @@ import (
 	"example.com/atm/server"
 	"example.com/atm/teller"
 	"example.com/atm/teller/confirm"
+	"example.com/atm/teller/orders"
 	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/requestid"
 )
@@ -78,8 +79,8 @@ type Server struct {
 	log          *auditLog
 	ledger       *ledger.Ledger
 	teller       *teller.Teller
+	orders       *orders.Runner
 	directory    *auth.Directory
-	metrics      *server.Metrics
 	installation *installation
 }
 
@@ -173,7 +174,11 @@ func (s *Server) assemble(ctx context.Context) error {
 	})
 	s.installation.accounts, s.installation.keys = s.accounts, s.keys
 	s.installation.log, s.installation.ledger = s.log, s.ledger
-	s.metrics = server.NewMetrics(s.opts.Version, s.installation.gauges())
+	s.installation.metrics = server.NewMetrics(s.opts.Version, s.installation.gauges())
+	s.orders = orders.New(orders.Config{
+		Ledger: s.ledger, Store: s.accounts, Now: s.accounts.replicas().Now,
+		Settled: s.installation.metrics.Paid, Log: s.opts.Log,
+	})
 	requests, err := requestid.NewHasher(vaultKey.Requests)
 	if err != nil {
 		return err
@@ -208,7 +213,8 @@ func (s *Server) beforeCommit() error {
 // afterCommit is called after each commit.
 func (s *Server) afterCommit(c ledger.Commit) {
 	roster.Learn(s.directory, c.Users, c.Revocations)
-	s.metrics.Committed(c.Operations, c.Replays)
+	s.installation.metrics.Committed(c.Operations, c.Replays)
+	s.orders.Committed(c)
 	s.log.Committed()
 }
 

@@ -26,6 +26,7 @@ type installation struct {
 	keys     *keys.Keys
 	log      *auditLog
 	ledger   *ledger.Ledger
+	metrics  *server.Metrics
 }
 
 var _ teller.Installation = (*installation)(nil)

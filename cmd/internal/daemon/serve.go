@@ -30,6 +30,7 @@ func (s *Server) Serve(ctx context.Context, listen Listen) error {
 	stopBackground := s.background(context.WithoutCancel(ctx))
 	stopAdmin := serveAdmin(listen.Admin, front, s.opts.Log)
 	s.recordStart(ctx)
+	stopOrders := s.payOrders(context.WithoutCancel(ctx))
 	stopWatching := s.watch(cancel)
 	defer stopWatching()
 	stopReporting := s.reportToSystemd(ctx)
@@ -40,6 +41,7 @@ func (s *Server) Serve(ctx context.Context, listen Listen) error {
 	served := serveBoth(ctx, front, pages, listen)
 
 	stopReporting()
+	stopOrders()
 	if s.ledger.Err() == nil {
 		s.teller.Stopped(context.WithoutCancel(ctx))
 	}
@@ -129,7 +131,7 @@ func (s *Server) frontConfig() (server.Config, error) {
 	cfg.Ready = s.installation.parts
 	cfg.Backup = s.Backup
 	cfg.Grace = s.opts.Grace
-	cfg.Metrics = s.metrics
+	cfg.Metrics = s.installation.metrics
 	cfg.Log = s.opts.Log
 	cfg.CookieKey, err = s.keys.CookieKey()
 	return cfg, err
@@ -202,10 +204,21 @@ func (s *Server) background(ctx context.Context) (stop func()) {
 	wg.Go(func() { watchClock(ctx, s.teller, s.opts.Log) })
 	wg.Go(func() { readInbox(ctx, s.dir, s.opts.Log, s.issueRequested) })
 	wg.Go(func() { s.log.sweep(ctx, s.installation.opened) })
-	wg.Go(func() { s.accounts.scrub(ctx, s.opts.Log, s.metrics.Scrubbed) })
+	wg.Go(func() { s.accounts.scrub(ctx, s.opts.Log, s.installation.metrics.Scrubbed) })
 	if s.opts.Witnesses != nil {
-		wg.Go(func() { s.log.askWitnesses(ctx, s.metrics.Witnessed) })
+		wg.Go(func() { s.log.askWitnesses(ctx, s.installation.metrics.Witnessed) })
 	}
+	return func() {
+		cancel()
+		wg.Wait()
+	}
+}
+
+// payOrders makes the payments of standing orders until stop is called.
+func (s *Server) payOrders(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { s.orders.Run(ctx) })
 	return func() {
 		cancel()
 		wg.Wait()
