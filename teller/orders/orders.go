@@ -29,9 +29,11 @@ const (
 	// rest is how long it sleeps at least.
 	rest = 20 * time.Millisecond
 
-	// retry is how long it waits when nothing can be committed, or when a payment was not due by
-	// the clock of the commit.
+	// retry is how long it waits when a payment was not due by the clock of the commit.
 	retry = time.Second
+
+	// pause is how long it waits when nothing can be read or committed.
+	pause = 5 * time.Second
 
 	// atOnce is how many payments wait for the ledger at most.
 	atOnce = 256
@@ -175,7 +177,7 @@ func (r *Runner) Pay(ctx context.Context) (next time.Time, err error) {
 	now := r.cfg.Now()
 	due, next, err := r.read(ctx, now)
 	if err != nil {
-		return now.Add(retry), err
+		return now.Add(pause), err
 	}
 	round := round{runner: r, now: now, due: due, next: next}
 	for round.failed == nil && ctx.Err() == nil && round.advance(ctx) {
@@ -184,7 +186,7 @@ func (r *Runner) Pay(ctx context.Context) (next time.Time, err error) {
 		round.settle()
 	}
 	if round.failed != nil {
-		return now.Add(retry), round.failed
+		return now.Add(pause), round.failed
 	}
 	return round.next, nil
 }

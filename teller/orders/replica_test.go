@@ -48,9 +48,6 @@ const (
 	keyVariable   = "ATM_TEST_ORDERS_KEY"   // what signs the log
 )
 
-// secret is what the stores of the tests are sealed under.
-var secret = []byte("the secret of a vault, in a test")
-
 // openStore opens the store at a place, and creates it the first time.
 func openStore(ctx context.Context, where string) (vault.Backend, error) {
 	if strings.HasPrefix(where, "postgres:") {
