@@ -134,7 +134,7 @@ var places = map[string][]string{
 	"internal":                {},
 	"internal/needs":          {},
 	"bench":                   {},
-	"examples":                {},
+	"examples":                {"", "client"},
 	"deploy":                  {},
 }
 
