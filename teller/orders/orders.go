@@ -35,6 +35,9 @@ const (
 	// pause is how long it waits when nothing can be read or committed.
 	pause = 5 * time.Second
 
+	// patience is how long the store may take to say what is due.
+	patience = 30 * time.Second
+
 	// atOnce is how many payments wait for the ledger at most.
 	atOnce = 256
 )
@@ -193,6 +196,8 @@ func (r *Runner) Pay(ctx context.Context) (next time.Time, err error) {
 
 // read returns the orders that are to be tried now, and when there is something to do next.
 func (r *Runner) read(ctx context.Context, now time.Time) (due queue, next time.Time, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	next = now.Add(longest)
 	still := make(map[vault.OrderID]attempt)
 	err = r.cfg.Store.Orders(ctx, next, func(o *vault.Order) error {

@@ -155,12 +155,12 @@ func (b *bank) outcomes() (at []time.Duration, codes []atm.Code) {
 	return at, codes
 }
 
-// since are instants, after the beginning.
-func (b *bank) since(times []time.Time) []time.Duration {
+// since are noted instants, after the beginning.
+func (b *bank) since(times *[]time.Time) []time.Duration {
 	b.store.mu.Lock()
 	defer b.store.mu.Unlock()
 	var all []time.Duration
-	for _, at := range times {
+	for _, at := range *times {
 		all = append(all, at.Sub(b.begin))
 	}
 	return all
@@ -179,7 +179,7 @@ func TestPaymentsAreMadeTheMomentTheyAreDue(t *testing.T) {
 		}) {
 			t.Errorf("payments were made at %v with %v, want at %v", at, codes, want)
 		}
-		if reads := len(b.since(b.store.reads)); reads > 3*24*60+10 {
+		if reads := len(b.since(&b.store.reads)); reads > 3*24*60+10 {
 			t.Errorf("in three days the store was asked %d times: more than once a minute", reads)
 		}
 	})
@@ -189,13 +189,13 @@ func TestNewOrderWakesTheRunner(t *testing.T) {
 	inBank(t, 100_000, 0, func(b *bank) {
 		time.Sleep(20*time.Minute - 30*time.Second) // it sleeps for longer than half a minute now
 		time.Sleep(10 * time.Second)
-		before := len(b.since(b.store.reads))
+		before := len(b.since(&b.store.reads))
 		b.daily(20 * time.Minute)
 		time.Sleep(20*time.Second + time.Millisecond)
 		if at, _ := b.outcomes(); !slices.Equal(at, []time.Duration{20 * time.Minute}) {
 			t.Errorf("the payment was made at %v", at)
 		}
-		if reads := len(b.since(b.store.reads)) - before; reads > 3 {
+		if reads := len(b.since(&b.store.reads)) - before; reads > 3 {
 			t.Errorf("for one order the store was asked %d times", reads)
 		}
 	})
@@ -213,7 +213,7 @@ func TestPaymentWithoutFundsIsTriedOnceOnFourDays(t *testing.T) {
 			t.Errorf("outcomes at %v: %v", at, codes)
 		}
 		var tries []time.Duration
-		for _, at := range b.since(b.store.tries) {
+		for _, at := range b.since(&b.store.tries) {
 			if at < due[1] { // then the next due dates have their turn
 				tries = append(tries, at)
 			}
@@ -251,7 +251,7 @@ func TestPaymentIsMadeWhenItIsDueByTheClockOfTheCommit(t *testing.T) {
 		if len(at) != 1 || at[0] < 6*time.Hour || at[0] > 6*time.Hour+2*time.Second {
 			t.Errorf("the payment was made at %v", at)
 		}
-		if tries := len(b.since(b.store.tries)); tries > 15 {
+		if tries := len(b.since(&b.store.tries)); tries > 15 {
 			t.Errorf("it was tried %d times within 10 seconds", tries)
 		}
 	})
@@ -262,9 +262,9 @@ func TestPaymentIsMadeWhenTheStoreCanCommitAgain(t *testing.T) {
 		b.daily(6 * time.Hour)
 		b.full.Store(true)
 		time.Sleep(6*time.Hour + time.Minute)
-		before := len(b.since(b.store.reads))
+		before := len(b.since(&b.store.reads))
 		time.Sleep(time.Minute)
-		if reads := len(b.since(b.store.reads)) - before; reads > 13 {
+		if reads := len(b.since(&b.store.reads)) - before; reads > 13 {
 			t.Errorf("in a minute the store was asked %d times", reads)
 		}
 		b.full.Store(false)

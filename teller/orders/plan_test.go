@@ -201,6 +201,8 @@ type outcome struct {
 	at   time.Time
 }
 
+func (o outcome) String() string { return string(o.code) + " at " + o.at.Format(time.RFC3339) }
+
 // A model knows what must have happened. It shares nothing with the rules.
 type model struct {
 	plan    *plan

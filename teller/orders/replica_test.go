@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -74,7 +75,6 @@ type act struct {
 // A done is what a replica answers to a job.
 type done struct {
 	Results []string // of the acts
-	Next    time.Time
 }
 
 // permissions are those of a server.
@@ -103,7 +103,8 @@ func newTeller(store vault.Store, commits *ledger.Ledger) (*teller.Teller, error
 	})
 }
 
-// runReplica does jobs until there are no more.
+// runReplica does jobs until there are no more. It has two runners, so that each payment is asked
+// for twice at the same time, even if there is one replica.
 func runReplica(where, key string, jobs io.Reader, answers io.Writer) error {
 	ctx := context.Background()
 	store, err := openStore(ctx, where)
@@ -121,7 +122,8 @@ func runReplica(where, key string, jobs io.Reader, answers io.Writer) error {
 	if err != nil {
 		return err
 	}
-	runner := orders.New(orders.Config{Ledger: commits, Store: store, Now: clock})
+	cfg := orders.Config{Ledger: commits, Store: store, Now: clock}
+	runners := [2]*orders.Runner{orders.New(cfg), orders.New(cfg)}
 	in, out := json.NewDecoder(jobs), json.NewEncoder(answers)
 	for {
 		var j job
@@ -147,7 +149,13 @@ func runReplica(where, key string, jobs io.Reader, answers io.Writer) error {
 			d.Results = append(d.Results, result)
 		}
 		if j.Orders {
-			if d.Next, err = runner.Pay(ctx); err != nil {
+			var failed [len(runners)]error
+			var wg sync.WaitGroup
+			for i, runner := range runners {
+				wg.Go(func() { _, failed[i] = runner.Pay(ctx) })
+			}
+			wg.Wait()
+			if err := errors.Join(failed[:]...); err != nil {
 				return err
 			}
 		}

@@ -380,8 +380,8 @@ func (d *drive) verifyOutcomes(t *testing.T, store vault.Store) {
 		got := outcome{entry.Status.Code, entry.Time.UTC()}
 		if !planned || got != want || !due.After(newest[key.order]) {
 			if wrong++; wrong <= 10 {
-				t.Errorf("entry %d: order %s, due %v: %+v, want %+v (%v), after %v", i,
-					args["order"], due, got, want, planned, newest[key.order])
+				t.Errorf("entry %d: order %s, due %s after %v: %s, want %s", i, args["order"],
+					args["due"], newest[key.order], got, want)
 			}
 		}
 		newest[key.order] = due
@@ -393,7 +393,7 @@ func (d *drive) verifyOutcomes(t *testing.T, store vault.Store) {
 	}
 	for key, want := range left {
 		if wrong++; wrong <= 20 {
-			t.Errorf("order %d, due %v, has no outcome, want %+v", key.order, key.due, want)
+			t.Errorf("order %s, due %v, has no outcome, want %s", d.ids[key.order], key.due, want)
 		}
 	}
 	codes := make(map[atm.Code]int)
