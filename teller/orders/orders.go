@@ -75,6 +75,7 @@ type Runner struct {
 // An attempt is a due date that has no outcome yet.
 type attempt struct {
 	due   time.Time
+	asked time.Time // when it was tried
 	again time.Time // when it is tried next
 }
 
@@ -202,7 +203,9 @@ func (r *Runner) read(ctx context.Context, now time.Time) (due queue, next time.
 	still := make(map[vault.OrderID]attempt)
 	err = r.cfg.Store.Orders(ctx, next, func(o *vault.Order) error {
 		at := o.Next
-		if tried, is := r.waiting[o.ID]; is && tried.due.Equal(o.Next) {
+		tried, is := r.waiting[o.ID]
+		// When the clock has gone back since it was asked, that tells nothing about now.
+		if is && tried.due.Equal(o.Next) && !now.Before(tried.asked) {
 			at = tried.again
 			still[o.ID] = tried
 		}
@@ -296,7 +299,7 @@ func (r *round) settle() {
 	case status.Code == atm.Unavailable || status.Code == atm.OutcomeUnknown:
 		r.failed = fmt.Errorf("%w: %s", errRefused, status.Reason)
 	default:
-		tried := attempt{o.Next, r.again(o, status)}
+		tried := attempt{o.Next, r.now, r.again(o, status)}
 		first, is := waiting[o.ID]
 		if is && first.due.Before(tried.due) && first.again.After(r.now) {
 			return // that one has to have its outcome first

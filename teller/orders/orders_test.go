@@ -62,14 +62,14 @@ type bank struct {
 	begin  time.Time
 	stop   func() // ends the runner
 	full   atomic.Bool
+	ahead  atomic.Int64 // by how much the clock of the runner is ahead of that of the commits
 }
 
 // errFull reports a disk without space.
 var errFull = errors.New("the disk is full")
 
-// inBank runs a test in a bank with the accounts 1, which has an opening balance, and 2. The
-// clock of its runner is ahead of that of its commits.
-func inBank(t *testing.T, opening atm.Amount, ahead time.Duration, test func(*bank)) {
+// inBank runs a test in a bank with the accounts 1, which has an opening balance, and 2.
+func inBank(t *testing.T, opening atm.Amount, test func(*bank)) {
 	synctest.Test(t, func(t *testing.T) {
 		store, err := boltstore.Create(filepath.Join(t.TempDir(), "vault.db"), secret)
 		if err != nil {
@@ -89,7 +89,7 @@ func inBank(t *testing.T, opening atm.Amount, ahead time.Duration, test func(*ba
 		})
 		runner = orders.New(orders.Config{
 			Ledger: b.ledger, Store: b.store,
-			Now: func() time.Time { return time.Now().Add(ahead) },
+			Now: func() time.Time { return time.Now().Add(time.Duration(b.ahead.Load())) },
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
@@ -169,7 +169,7 @@ func (b *bank) since(times *[]time.Time) []time.Duration {
 const day = 24 * time.Hour
 
 func TestPaymentsAreMadeTheMomentTheyAreDue(t *testing.T) {
-	inBank(t, 100_000, 0, func(b *bank) {
+	inBank(t, 100_000, func(b *bank) {
 		b.daily(6 * time.Hour)
 		time.Sleep(3 * day)
 		at, codes := b.outcomes()
@@ -186,7 +186,7 @@ func TestPaymentsAreMadeTheMomentTheyAreDue(t *testing.T) {
 }
 
 func TestNewOrderWakesTheRunner(t *testing.T) {
-	inBank(t, 100_000, 0, func(b *bank) {
+	inBank(t, 100_000, func(b *bank) {
 		time.Sleep(20*time.Minute - 30*time.Second) // it sleeps for longer than half a minute now
 		time.Sleep(10 * time.Second)
 		before := len(b.since(&b.store.reads))
@@ -202,7 +202,7 @@ func TestNewOrderWakesTheRunner(t *testing.T) {
 }
 
 func TestPaymentWithoutFundsIsTriedOnceOnFourDays(t *testing.T) {
-	inBank(t, 1500, 0, func(b *bank) {
+	inBank(t, 1500, func(b *bank) {
 		b.daily(6 * time.Hour)
 		time.Sleep(day) // one payment is made
 		time.Sleep(4 * day)
@@ -228,7 +228,7 @@ func TestPaymentWithoutFundsIsTriedOnceOnFourDays(t *testing.T) {
 }
 
 func TestPaymentIsMadeOnTheDayOnWhichThereIsMoney(t *testing.T) {
-	inBank(t, 0, 0, func(b *bank) {
+	inBank(t, 0, func(b *bank) {
 		b.daily(6 * time.Hour)
 		time.Sleep(6*time.Hour + day + time.Hour)
 		b.must(vault.Deposit{Account: "1", Cash: vault.Cash("user:teller"), Amount: 2000})
@@ -244,7 +244,8 @@ func TestPaymentIsMadeOnTheDayOnWhichThereIsMoney(t *testing.T) {
 
 // TestPaymentIsMadeWhenItIsDueByTheClockOfTheCommit has a runner that believes it is later.
 func TestPaymentIsMadeWhenItIsDueByTheClockOfTheCommit(t *testing.T) {
-	inBank(t, 100_000, 10*time.Second, func(b *bank) {
+	inBank(t, 100_000, func(b *bank) {
+		b.ahead.Store(int64(10 * time.Second))
 		b.daily(6 * time.Hour)
 		time.Sleep(7 * time.Hour)
 		at, _ := b.outcomes()
@@ -257,8 +258,24 @@ func TestPaymentIsMadeWhenItIsDueByTheClockOfTheCommit(t *testing.T) {
 	})
 }
 
+// TestPaymentIsMadeWhenItIsDueAfterTheClockWentBack has a runner whose clock is hours ahead for two
+// minutes, until shortly before the payment is due.
+func TestPaymentIsMadeWhenItIsDueAfterTheClockWentBack(t *testing.T) {
+	inBank(t, 100_000, func(b *bank) {
+		b.daily(2 * time.Hour)
+		time.Sleep(2*time.Hour - 130*time.Second)
+		b.ahead.Store(int64(5 * time.Hour))
+		time.Sleep(2 * time.Minute)
+		b.ahead.Store(0)
+		time.Sleep(time.Hour)
+		if at, _ := b.outcomes(); !slices.Equal(at, []time.Duration{2 * time.Hour}) {
+			t.Errorf("the payment was made at %v", at)
+		}
+	})
+}
+
 func TestPaymentIsMadeWhenTheStoreCanCommitAgain(t *testing.T) {
-	inBank(t, 100_000, 0, func(b *bank) {
+	inBank(t, 100_000, func(b *bank) {
 		b.daily(6 * time.Hour)
 		b.full.Store(true)
 		time.Sleep(6*time.Hour + time.Minute)
@@ -276,7 +293,7 @@ func TestPaymentIsMadeWhenTheStoreCanCommitAgain(t *testing.T) {
 }
 
 func TestStoppedRunnerMakesNoPayments(t *testing.T) {
-	inBank(t, 100_000, 0, func(b *bank) {
+	inBank(t, 100_000, func(b *bank) {
 		b.daily(6 * time.Hour)
 		b.stop()
 		time.Sleep(day)
