@@ -85,6 +85,7 @@ var places = map[string][]string{
 	"console":                    {"", "teller", "audit", "audit/merkle", "internal"},
 	"console/internal/draw":      {"audit/merkle"},
 	"console/internal/forms":     {""},
+	"console/internal/intention": {"", "console/internal/forms", "teller"},
 	"console/internal/passkey":   {"", "teller/sessions"},
 	"console/internal/statement": {"", "console/internal/forms"},
 	"console/internal/words":     {"", "audit", "console/internal/forms"},

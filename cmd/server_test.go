@@ -94,7 +94,13 @@ func (s *server) verify(t *testing.T) {
 // demo returns a client that signs in as user:demo.
 func (s *server) demo(t testing.TB, tries int) *client.Client {
 	t.Helper()
-	tls, err := client.InFolder(filepath.Join(s.dir, "atm-data", "clients", "demo")).TLS()
+	return s.as(t, "demo", tries)
+}
+
+// as is a caller with the certificate in a folder of atm-data/clients.
+func (s *server) as(t testing.TB, name string, tries int) *client.Client {
+	t.Helper()
+	tls, err := client.InFolder(filepath.Join(s.dir, "atm-data", "clients", name)).TLS()
 	if err != nil {
 		t.Fatal(err)
 	}

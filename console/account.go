@@ -1,22 +1,21 @@
 package console
 
 import (
-	"html/template"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
 	"example.com/atm"
 	"example.com/atm/console/internal/forms"
+	"example.com/atm/console/internal/intention"
 	"example.com/atm/console/internal/statement"
-	"example.com/atm/teller"
 )
 
 const (
 	lastMovements = 10                   // on the page of an account
+	lastNotices   = 3                    // likewise
 	maxMovements  = 500                  // of which the chart is made, and on a page of a statement
 	statementRows = 50                   // on a page of a statement
 	slipPath      = Prefix + "slips/"    // of the slip of an entry
@@ -83,6 +82,11 @@ func findAccount(v *visit) {
 	http.Redirect(v.w, v.r, accountPath+url.PathEscape(number), http.StatusSeeOther)
 }
 
+func isAccount(number string) bool {
+	_, ok := atm.ParseAccountID(number)
+	return ok
+}
+
 type accountPage struct {
 	Number    string
 	Balance   atm.Amount
@@ -94,7 +98,8 @@ type accountPage struct {
 	Request   string   // id of the next intention
 	Moves     bool     // the caller may move money of this account
 	Holds     []heldRow
-	Grants    bool   // the caller may give grants
+	Grants    bool // the caller may give grants
+	Tables    []table
 	Acts      []link // what the caller may do to the account itself
 }
 
@@ -137,103 +142,80 @@ func showAccount(v *visit, number string) {
 			Ends: forms.Moment(hold.Get("expires")), Acts: rowActs(v, &forms.Holds, hold, nil),
 		})
 	}
-	if record := v.Look(atm.AccountShow, number); record != nil {
+	record := v.Look(atm.AccountShow, number)
+	if record == nil && v.cfg.Bank.Reach(v.caller, atm.Notify) == atm.Everywhere {
+		record = atm.Record{{Name: "account", Value: number}}
+	}
+	if record != nil {
 		page.Acts = rowActs(v, &forms.Accounts, record, nil)
 	}
+	if page.Tables, ok = v.agreed(number); !ok {
+		return
+	}
+	v.offerReversals(number, page.Movements)
 	v.show(http.StatusOK, "account.html", "Account "+number,
 		"atmclient SERVER PORT statement "+number, page)
 }
 
-// An intention is an act that a form describes and that has not happened.
-type intention struct {
-	Act, Account, To string
-	Memo             string
-	Written          string     // the amount as it was typed
-	Amount           atm.Amount // that was understood
-	Request          string
+// agreed are the mandates and the standing orders of an account, and its newest notices.
+func (v *visit) agreed(number string) (tables []table, ok bool) {
+	mandates, orders, err := v.cfg.Bank.Agreed(v.r.Context(), v.caller, number)
+	if err != nil {
+		unreadable(v, err)
+		return nil, false
+	}
+	query := url.Values{"account": {number}}
+	for _, l := range []struct {
+		*forms.List
+		some bool
+	}{{&forms.Mandates, mandates}, {&forms.Orders, orders}, {&forms.Notices, true}} {
+		if !v.may(l.Op) {
+			continue
+		}
+		var rows []atm.Record
+		if l.some {
+			if rows, _, _, ok = readList(v, l.List, query); !ok {
+				return nil, false
+			}
+		}
+		all := ""
+		if l.Op == atm.Notices && len(rows) > lastNotices {
+			rows, all = rows[:lastNotices], Prefix+l.Path+"?"+query.Encode()
+		}
+		t := newTable(v, l.List, rows, query)
+		if t.All = all; l.Op == atm.Notices {
+			t.Above = nil // owners need no notices of their own, and tellers have a link below
+		}
+		tables = append(tables, t)
+	}
+	return tables, true
 }
 
-// intend reads an intention, and says what is wrong with it.
-func intend(number string, form url.Values) (i intention, problem string) {
-	i = intention{
-		Act: form.Get("act"), Account: number, To: strings.TrimSpace(form.Get("to")),
-		Written: strings.TrimSpace(form.Get("amount")), Request: form.Get("request_id"),
-		Memo: strings.TrimSpace(form.Get("memo")),
-	}
-	for _, field := range []string{"act", "to", "amount", "request_id", "memo"} {
-		if len(form[field]) > 1 { // which one was meant?
-			return i, "This form has a field twice. Open the page of the account again."
+// offerReversals gives each movement of an account of which the caller may give money back the
+// form for it, filled in with what is left.
+func (v *visit) offerReversals(number string, movements []statement.Movement) {
+	everything := v.cfg.Bank.Reach(v.caller, atm.Reverse) == atm.Everywhere
+	for i := range movements {
+		m := &movements[i]
+		if left := m.Left(everything); left > 0 && v.may(atm.Reverse) {
+			m.Undo, m.UndoLabel = undoLink(everything, url.Values{
+				"index": {strconv.FormatInt(m.Index, 10)}, "amount": {left.String()},
+				forms.FromAccount: {number},
+			})
 		}
 	}
-	if i.Request == "" {
-		return i, "This form has no request id. Open the page of the account again."
-	}
-	if i.Act != string(atm.Deposit) && i.Act != string(atm.Withdraw) &&
-		i.Act != string(atm.Transfer) {
-		return i, "There is no such act."
-	}
-	var code atm.Code
-	i.Amount, code = atm.ParseAmount(plainAmount(i.Written))
-	switch {
-	case code == atm.AmountPrecision:
-		return i, "An amount has at most two digits after the point."
-	case code == atm.AmountTooLarge:
-		return i, "An amount is at most " + forms.Dollars(atm.MaxAmount) + "."
-	case code != atm.OK:
-		return i, "An amount is more than zero, like 12.50."
-	case i.Act == string(atm.Transfer) && i.To == "":
-		return i, "Say which account the money goes to."
-	case i.Act == string(atm.Transfer) && !isAccount(i.To):
-		return i, "The number of an account has digits alone."
-	case i.Act == string(atm.Transfer) && i.To == i.Account:
-		return i, "The money is on that account already. Choose another one."
-	case atm.CheckMemo(i.Memo) != nil:
-		return i, forms.BadMemo
-	}
-	return i, ""
 }
 
-// Again is the query of the page that says what the intention would do.
-func (i intention) Again() template.URL { // by value, for templates
-	again := url.Values{
-		"act": {i.Act}, "amount": {i.Amount.String()}, "request_id": {i.Request},
+// undoLink leads to the form that gives money back, with these fields filled in.
+func undoLink(everything bool, given url.Values) (path, label string) {
+	if label = "Give back"; everything {
+		label = "Reverse"
 	}
-	if i.Act == string(atm.Transfer) {
-		again.Set("to", i.To)
-	}
-	if i.Memo != "" {
-		again.Set("memo", i.Memo)
-	}
-	return template.URL(again.Encode())
-}
-
-// grouped is an amount as pages show it.
-var grouped = regexp.MustCompile(`^[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?$`)
-
-// plainAmount is an amount without the dollar sign and the commas that pages show it with.
-func plainAmount(written string) string {
-	written = strings.TrimPrefix(written, "$")
-	if grouped.MatchString(written) {
-		written = strings.ReplaceAll(written, ",", "")
-	}
-	return written
-}
-
-func isAccount(number string) bool {
-	_, ok := atm.ParseAccountID(number)
-	return ok
-}
-
-// change is what the act does to the balance of the account.
-func (i *intention) change() atm.Amount {
-	if i.Act == string(atm.Deposit) {
-		return i.Amount
-	}
-	return -i.Amount
+	return Prefix + "reverse?" + given.Encode(), label
 }
 
 type reviewPage struct {
-	intention
+	intention.Intention
 	Problem   string     // with what was typed
 	NotDone   string     // why it did not happen when it was sent
 	Confirm   ceremony   // empty for what needs no passkey
@@ -245,22 +227,22 @@ type reviewPage struct {
 
 // showReview says in one line what an act would do. Nothing happens yet.
 func showReview(v *visit, number string) {
-	i, problem := intend(number, v.r.URL.Query())
+	i, problem := intention.Read(number, v.r.URL.Query())
 	if problem != "" {
 		v.show(http.StatusUnprocessableEntity, "review.html", "Account "+number, "",
-			reviewPage{intention: i, Problem: problem})
+			reviewPage{Intention: i, Problem: problem})
 		return
 	}
 	v.reviewed(http.StatusOK, i, "")
 }
 
 // reviewed shows an intention; notDone says why it did not happen when it was sent before.
-func (v *visit) reviewed(code int, i intention, notDone string) {
+func (v *visit) reviewed(code int, i intention.Intention, notDone string) {
 	status, ok := v.do(atm.Inquiry, text(i.Account))
 	if !ok {
 		return
 	}
-	page := reviewPage{intention: i, NotDone: notDone, Confirm: v.confirmation(i.call())}
+	page := reviewPage{Intention: i, NotDone: notDone, Confirm: v.confirmation(i.Call())}
 	if status.Code == atm.OK {
 		written, _ := status.Result.(string)
 		before := forms.ParseSigned(written)
@@ -269,49 +251,23 @@ func (v *visit) reviewed(code int, i intention, notDone string) {
 			unreadable(v, err)
 			return
 		}
-		page.Known, page.After, page.Available = true, before+i.change(), before-held
-		page.Short = i.change() < 0 && page.Available+i.change() < 0
+		page.Known, page.After, page.Available = true, before+i.Change(), before-held
+		page.Short = i.Change() < 0 && page.Available+i.Change() < 0
 	}
-	v.show(code, "review.html", "Account "+i.Account, i.command(), page)
-}
-
-// call is the operation that the intention becomes.
-func (i *intention) call() teller.Call {
-	args := []atm.Arg{text(i.Account)}
-	if i.Act == string(atm.Transfer) {
-		args = append(args, text(i.To))
-	}
-	return teller.Call{
-		Operation: atm.Operation(i.Act),
-		Args:      append(args, text(i.Amount.String()), atm.Arg{}, text(i.Memo)),
-		Request:   i.Request, Once: true,
-	}
-}
-
-// command is the command line that does the same.
-func (i *intention) command() string {
-	words := []string{"atmclient", "SERVER", "PORT", i.Act, i.Account}
-	if i.Act == string(atm.Transfer) {
-		words = append(words, i.To)
-	}
-	words = append(words, i.Amount.String())
-	if i.Memo != "" {
-		words = append(words, "--memo", i.Memo)
-	}
-	return forms.CommandLine(words...)
+	v.show(code, "review.html", "Account "+i.Account, i.Command(), page)
 }
 
 // act carries an intention out, and leads to its slip. The same intention again leads to the
 // same slip.
 func act(v *visit, number string) {
-	i, problem := intend(number, v.r.PostForm)
+	i, problem := intention.Read(number, v.r.PostForm)
 	if problem != "" {
 		v.show(http.StatusUnprocessableEntity, "review.html", "Account "+number, "",
-			reviewPage{intention: i, Problem: problem})
+			reviewPage{Intention: i, Problem: problem})
 		return
 	}
 	begun := time.Now()
-	call := i.call()
+	call := i.Call()
 	status, problem, ok := v.try(call.Operation, call.Request, call.Args...)
 	if !ok {
 		return

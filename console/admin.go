@@ -21,7 +21,7 @@ func showAdmin(v *visit) {
 		l := &forms.Lists[i]
 		if strings.HasPrefix(l.Path, "admin/") && v.may(l.Op) {
 			groups = append(groups, group{
-				link{Label: l.Title, Path: Prefix + l.Path}, offered(v, l.Above),
+				link{Label: l.Title, Path: Prefix + l.Path}, offered(v, l.Above, ""),
 			})
 		}
 	}

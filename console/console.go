@@ -66,6 +66,11 @@ type Bank interface {
 	Held(ctx context.Context, caller *atm.Caller, number string) (held atm.Amount,
 		holds []atm.Record, err error)
 
+	// Agreed reports whether an account that the caller may ask for has mandates, and standing
+	// orders.
+	Agreed(ctx context.Context, caller *atm.Caller, number string) (mandates, orders bool,
+		err error)
+
 	// Till counts what the caller moved since a time.
 	Till(ctx context.Context, caller *atm.Caller, since time.Time) (*lookup.Till, error)
 

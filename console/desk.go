@@ -16,6 +16,7 @@ type deskPage struct {
 	Find  string // what is looked for
 	Found []foundAccount
 	More  bool
+	Above []link
 	Till  *lookup.Till
 	Day   string
 }
@@ -38,7 +39,10 @@ func showDesk(v *visit) {
 		return
 	}
 	midnight := time.Now().UTC().Truncate(24 * time.Hour)
-	page := deskPage{Find: find, Day: midnight.Format(time.DateOnly)}
+	page := deskPage{
+		Find: find, Day: midnight.Format(time.DateOnly),
+		Above: offered(v, []string{"notices/leave"}, ""),
+	}
 	found, more, err := v.cfg.Bank.Find(v.r.Context(), v.caller, find)
 	if err == nil {
 		page.Till, err = v.cfg.Bank.Till(v.r.Context(), v.caller, midnight)

@@ -2,11 +2,13 @@ package console
 
 import (
 	"net/http"
+	"net/url"
 	"strconv"
 
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/console/internal/draw"
+	"example.com/atm/console/internal/statement"
 )
 
 // verifyLog is the page on which a browser verifies the whole log.
@@ -27,6 +29,9 @@ type entryPage struct {
 	Proof string     // that it is in the log; empty while it is not published
 	Path  *draw.Path // to the root; nil while there is no proof
 	Again bool       // it was asked for again
+	Undo  string     // URL of the form that gives back what it moved; empty for none
+
+	UndoLabel string // what a link to it says
 }
 
 // showEntry shows an entry to an auditor.
@@ -71,12 +76,29 @@ func readEntry(v *visit, written string) (page entryPage, ok bool) {
 	page = entryPage{
 		row: newRow(index, slip.Leaf, slip.Entry), Entry: slip.Entry, Hash: slip.Hash.String(),
 	}
+	page.Undo, page.UndoLabel = v.undo(index, slip.Entry)
 	status, ok := v.do(atm.Receipt, text(written))
 	if ok && status.Code == atm.OK {
 		page.Proof, _ = status.Result.(string)
 		page.Path = draw.PathOf(page.Proof, index)
 	}
 	return page, ok
+}
+
+// undo leads to the form that gives back what an entry moved, where the caller may do that: a
+// teller with any movement, and its receiver with a payment.
+func (v *visit) undo(index int64, e *audit.Entry) (path, label string) {
+	if e.ReplayOf >= 0 || e.Status == nil || e.Status.Code != atm.OK || !v.may(atm.Reverse) {
+		return "", ""
+	}
+	everything := v.cfg.Bank.Reach(v.caller, atm.Reverse) == atm.Everywhere
+	for _, c := range e.State {
+		m := statement.Movement{Operation: string(e.Operation), Amount: c.After - c.Before}
+		if m.Left(everything) > 0 {
+			return undoLink(everything, url.Values{"index": {strconv.FormatInt(index, 10)}})
+		}
+	}
+	return "", ""
 }
 
 // sendProof answers with the proof of an entry alone, for a page that was made before the entry was

@@ -3,7 +3,7 @@ package console
 import (
 	"net/http"
 	"net/url"
-	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,67 +13,17 @@ import (
 	"example.com/atm/teller"
 )
 
-// A formField is a field as a form shows it.
-type formField struct {
-	Name, Label, Hint string
-	Value, Problem    string
-	Control           string // text, given, choice, choices or lines
-	Mode              string // of the keyboard of a phone
-	Options           []option
-	Required, First   bool
-}
-
-// An option is one of a choice.
-type option struct {
-	Value  string
-	Chosen bool
-}
-
-// controls are how fields of a kind are filled in, where that is not a line of text.
-var controls = map[forms.Kind]string{
-	forms.Given: "given", forms.Choice: "choice", forms.Choices: "choices", forms.Lines: "lines",
-}
-
-// keyboards are those of a phone for a kind of field.
-var keyboards = map[forms.Kind]string{
-	forms.Amount: "decimal", forms.Count: "numeric", forms.Account: "numeric",
-}
-
-// formFields are the fields with their values, and with what is wrong with them. The first that
-// is wrong, or else the first, has the focus.
-func formFields(fields []forms.Field, values url.Values, problems map[string]string,
-) (shown []formField) {
-	first := slices.IndexFunc(fields, func(f forms.Field) bool { return problems[f.Name] != "" })
-	if first < 0 {
-		first = slices.IndexFunc(fields, func(f forms.Field) bool { return f.Typed() })
-	}
-	for i, f := range fields {
-		if f.Fixed != "" {
-			continue
-		}
-		s := formField{
-			Name: f.Name, Label: f.Label, Hint: f.Hint, Value: strings.Join(values[f.Name], " "),
-			Problem: problems[f.Name], Required: !f.Optional, First: i == first,
-			Control: controls[f.Kind], Mode: keyboards[f.Kind],
-		}
-		for _, o := range f.Options {
-			s.Options = append(s.Options, option{o, slices.Contains(strings.Fields(s.Value), o)})
-		}
-		shown = append(shown, s)
-	}
-	return shown
-}
-
 type formPage struct {
 	Action  string // path of the form
 	Back    string
 	Button  string
 	Problem string
-	Fields  []formField
+	Fields  []forms.Input
 	Request string
 	Now     string // what is in force while the form is being filled in
 	Line    string // what would happen; empty while the form is being filled in
 	Confirm ceremony
+	From    string // number of the account whose page led here, if no field has it
 }
 
 func newForm(v *visit, a *forms.Action, values url.Values, problems map[string]string,
@@ -83,14 +33,36 @@ func newForm(v *visit, a *forms.Action, values url.Values, problems map[string]s
 	if a.Now != nil {
 		now = a.Now(v, values)
 	}
-	return formPage{
+	page := formPage{
 		Now: now, Action: Prefix + a.Path, Back: backFrom(v, a), Button: a.Button, Request: request,
-		Fields: formFields(a.Fields, values, problems),
+		Fields: forms.Inputs(a.Fields, values, problems), From: values.Get(forms.FromAccount),
 	}
+	if page.From != "" {
+		page.Action += "?" + url.Values{forms.FromAccount: {page.From}}.Encode()
+	}
+	return page
+}
+
+// valuesOf are the fields of an action as they were sent, with the account whose page led to it,
+// and what is wrong with each.
+func valuesOf(v *visit, a *forms.Action, sent url.Values) (url.Values, map[string]string) {
+	values, problems := a.Values(sent)
+	if from := v.r.URL.Query().Get(forms.FromAccount); isAccount(from) {
+		values.Set(forms.FromAccount, from)
+	}
+	return values, problems
 }
 
 // backFrom is the page that led to an action, or the first page for callers who may not use that.
 func backFrom(v *visit, a *forms.Action) string {
+	if a.Back == forms.ToAccount {
+		for _, name := range []string{forms.FromAccount, "account"} {
+			if number := v.r.FormValue(name); isAccount(number) {
+				return accountPath + number
+			}
+		}
+		return Prefix
+	}
 	for i := range forms.Lists {
 		if l := &forms.Lists[i]; l.Path == a.Back && !v.may(l.Op) {
 			return Prefix
@@ -114,7 +86,7 @@ func showForm(v *visit, a *forms.Action) {
 		http.Redirect(v.w, v.r, Prefix+a.Path+"?"+query.Encode(), http.StatusSeeOther)
 		return
 	}
-	values, problems := a.Values(query)
+	values, problems := valuesOf(v, a, query)
 	for i := range a.Fields {
 		if f := &a.Fields[i]; f.Kind == forms.Given && problems[f.Name] != "" {
 			v.refuse(http.StatusUnprocessableEntity, "This link is not whole: "+problems[f.Name])
@@ -153,9 +125,35 @@ func (v *visit) Look(op atm.Operation, about string) atm.Record {
 	return record
 }
 
+// Rows implements forms.Bank.
+func (v *visit) Rows(op atm.Operation, account string) []atm.Record {
+	if !v.may(op) {
+		return nil
+	}
+	status, err := v.cfg.Bank.Do(v.r.Context(), v.caller, op, text(account))
+	if err != nil {
+		return nil
+	}
+	rows, _ := status.Result.([]atm.Record)
+	return rows
+}
+
+// Moved implements forms.Bank.
+func (v *visit) Moved(index string) string {
+	n, err := strconv.ParseInt(index, 10, 64)
+	if err != nil {
+		return ""
+	}
+	slip, err := v.cfg.Bank.Slip(v.r.Context(), v.caller, n)
+	if err != nil || slip == nil {
+		return ""
+	}
+	return words.Moving(slip.Entry)
+}
+
 // carryOut carries an action out. What was refused leads back to the form, as it was filled in.
 func carryOut(v *visit, a *forms.Action) {
-	values, problems := a.Values(v.r.PostForm)
+	values, problems := valuesOf(v, a, v.r.PostForm)
 	request := v.r.PostForm.Get("request_id")
 	if request == "" || len(v.r.PostForm["request_id"]) > 1 {
 		v.refuse(http.StatusUnprocessableEntity,

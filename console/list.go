@@ -14,13 +14,35 @@ import (
 // A listPage is a list as a page shows it.
 type listPage struct {
 	Problem string
-	Filters []formField
-	Columns []forms.Column
-	Rows    [][]forms.Cell
-	Acts    [][]link // of each row
-	Above   []link
-	Empty   string
+	Filters []forms.Input
 	Older   string // link to the page after this one; empty on the last
+	table
+}
+
+// A table is the rows of a list, as the page of the list or of an account shows them.
+type table struct {
+	Title, For, Empty string
+	Columns           []forms.Column
+	Rows              [][]forms.Cell
+	Acts              [][]link // of each row
+	Above             []link
+	All               string // link to all rows; empty when these are all
+}
+
+func newTable(v *visit, l *forms.List, rows []atm.Record, query url.Values) table {
+	t := table{
+		Title: l.Title, For: l.For, Empty: l.Empty, Columns: l.Columns,
+		Above: offered(v, l.Above, query.Get("account")),
+	}
+	for _, row := range rows {
+		cells := make([]forms.Cell, len(l.Columns))
+		for i, c := range l.Columns {
+			cells[i] = c.Of(row)
+		}
+		t.Rows = append(t.Rows, cells)
+		t.Acts = append(t.Acts, rowActs(v, l, row, query))
+	}
+	return t
 }
 
 // showList shows what an operation lists.
@@ -28,7 +50,7 @@ func showList(v *visit, l *forms.List) {
 	query := v.r.URL.Query()
 	if l.Lacks(query) && v.may(l.Op) {
 		v.show(http.StatusOK, "list.html", l.Title, "", listPage{
-			Filters: formFields(l.Filters, query, nil), Empty: l.Empty,
+			Filters: forms.Inputs(l.Filters, query, nil), table: table{For: l.For, Empty: l.Empty},
 		})
 		return
 	}
@@ -37,16 +59,8 @@ func showList(v *visit, l *forms.List) {
 		return
 	}
 	page := listPage{
-		Problem: problem, Filters: formFields(l.Filters, query, nil), Columns: l.Columns,
-		Empty: l.Empty, Above: offered(v, l.Above),
-	}
-	for _, row := range rows {
-		cells := make([]forms.Cell, len(l.Columns))
-		for i, c := range l.Columns {
-			cells[i] = c.Show(row.Get(c.Name))
-		}
-		page.Rows = append(page.Rows, cells)
-		page.Acts = append(page.Acts, rowActs(v, l, row, query))
+		Problem: problem, Filters: forms.Inputs(l.Filters, query, nil),
+		table: newTable(v, l, rows, query),
 	}
 	if next != "" {
 		older := maps.Clone(query)
@@ -79,7 +93,10 @@ func readList(v *visit, l *forms.List, query url.Values) (rows []atm.Record, nex
 			return nil, "", "", false
 		}
 		record, _ := status.Result.(atm.Record)
-		page, _ := record.Get(l.Member).([]atm.Record)
+		page, whole := status.Result.([]atm.Record)
+		if !whole {
+			page, _ = record.Get(l.Member).([]atm.Record)
+		}
 		rows = append(rows, page...)
 		next, _ = record.Get("next").(string)
 		if problem != "" || l.Order == nil {
@@ -94,10 +111,15 @@ func readList(v *visit, l *forms.List, query url.Values) (rows []atm.Record, nex
 	return rows, next, "", true
 }
 
-// offered are links to those of the actions with these paths that the caller may do.
-func offered(v *visit, paths []string) (links []link) {
+// offered are links to those of the actions with these paths that the caller may do, on an account
+// unless its number is empty.
+func offered(v *visit, paths []string, account string) (links []link) {
 	for _, path := range paths {
-		if a := forms.At(path); v.may(a.Op) {
+		a := forms.At(path)
+		if account != "" {
+			path += "?" + url.Values{"account": {account}}.Encode()
+		}
+		if v.may(a.Op) {
 			links = append(links, link{Label: a.Title, Path: Prefix + path})
 		}
 	}

@@ -82,7 +82,7 @@ type chip struct{ Name, Value, Without string }
 type logPage struct {
 	Rows    []row
 	Chips   []chip
-	Filters []formField
+	Filters []forms.Input
 	Problem string
 	Total   int64
 	Query   template.URL // of the filters
@@ -214,7 +214,7 @@ func showLog(v *visit) {
 		return
 	}
 	page := logPage{
-		Chips: f.chips(), Filters: formFields(forms.LogFilters, f.kept, nil), Problem: problem,
+		Chips: f.chips(), Filters: forms.Inputs(forms.LogFilters, f.kept, nil), Problem: problem,
 		Total: found.total, Query: template.URL(f.kept.Encode()), Newest: -1, Forms: export.Forms,
 		Follow: query.Get("follow") != "",
 	}

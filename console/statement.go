@@ -50,6 +50,7 @@ func showStatement(v *visit, number string) {
 		Number: number, From: from, To: to, Range: template.URL(days.Encode()),
 		Statement: statement.Read(status), Problem: problem,
 	}
+	v.offerReversals(number, page.Movements)
 	page.Days = statement.ByDay(page.Movements)
 	page.Whole = problem == "" && page.Next == "" && cursor == ""
 	if page.Next != "" {
@@ -109,12 +110,19 @@ func saveStatement(v *visit, number string) {
 	}
 	attach(v, "statement-"+number+".csv", "text/csv; charset=utf-8")
 	io.WriteString(v.w, printable.CSV("index", "time", "operation", "counterparty", "amount",
-		"balance", "memo"))
+		"balance", "memo", "reverses", "reversed"))
 	for _, m := range s.Movements {
 		// A number below zero begins like a formula, and has to stay a number.
 		text := printable.CSV(strconv.FormatInt(m.Index, 10),
 			m.Time.UTC().Format(time.RFC3339Nano), m.Operation, m.Counterparty)
+		reverses, reversed := "", ""
+		if m.Reverses > 0 {
+			reverses = strconv.FormatInt(m.Reverses, 10)
+		}
+		if m.Reversed > 0 {
+			reversed = m.Reversed.String()
+		}
 		fmt.Fprintf(v.w, "%s,%s,%s,%s", strings.TrimSuffix(text, "\n"), m.Amount, m.Balance,
-			printable.CSV(m.Memo))
+			printable.CSV(m.Memo, reverses, reversed))
 	}
 }

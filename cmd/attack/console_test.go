@@ -52,7 +52,10 @@ type expectation struct {
 
 // looks are operations that a page does to show something to a caller who may see it. Their
 // success is no success of an attack.
-var looks = []atm.Operation{atm.Inquiry, atm.Statement, atm.PasskeyList, atm.SessionList}
+var looks = []atm.Operation{
+	atm.Inquiry, atm.Statement, atm.PasskeyList, atm.SessionList, atm.MandateList, atm.OrderList,
+	atm.OrderShow, atm.Notices,
+}
 
 // said is an entry in few words, such as "transfer NOT_CONFIRMED".
 func said(e *audit.Entry) string {

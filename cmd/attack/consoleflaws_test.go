@@ -28,7 +28,8 @@ var consoleFlaws = []flaw{
 		`if !strings.Contains(page.methods, r.Method) || slices.Contains([]string{""}, r.Method) {`, "form/method/POS",
 	},
 	{
-		"the first of two fields counts", "console/account.go", `if len(form[field]) > 1 {`,
+		"the first of two fields counts", "console/internal/intention/intention.go",
+		`if len(form[field]) > 1 {`,
 		`if len(form[field]) > 9 {`, "form/changed/amount_twice",
 	},
 	{

@@ -99,9 +99,12 @@ async function checkMovement(row, account, pin) {
   const { entry, leaf, proof } = await answer.json();
   await checkSlip({ index, entry, leaf, proof }, pin.vkey);
   if (!entry) return false;
-  const change = JSON.parse(entry).state?.find((c) => c.account === account);
+  const said = JSON.parse(entry);
+  const change = said.state?.find((c) => c.account === account);
   if (!change || cents(change.after) !== cents(row.dataset.balance) ||
-    cents(change.after) - cents(change.before) !== cents(row.dataset.amount)) {
+    cents(change.after) - cents(change.before) !== cents(row.dataset.amount) ||
+    (said.args?.memo ?? "") !== (row.querySelector(".memo")?.textContent ?? "") ||
+    String(said.reverses ?? "") !== (row.dataset.reverses ?? "")) {
     throw new Finding(12, `entry ${index} says something else of the account`, { index });
   }
   return true;
@@ -305,8 +308,9 @@ function newWorker() {
 
 const clock = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 
-// localTime shows a time in the zone of the reader.
+// localTime shows a time in the zone of the reader, and in UTC beside it.
 export function localTime(time) {
+  time.title ||= time.textContent;
   time.textContent = clock.format(new Date(time.dateTime));
 }
 

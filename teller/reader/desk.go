@@ -58,16 +58,42 @@ func (r *Reader) Till(ctx context.Context, caller *atm.Caller, since time.Time) 
 func (r *Reader) Held(ctx context.Context, caller *atm.Caller, number string) (held atm.Amount,
 	holds []atm.Record, err error,
 ) {
-	reach := r.Reach(caller, atm.Inquiry)
-	id, ok := atm.ParseAccountID(number)
-	if caller.Grant != "" || reach == atm.Nowhere || !ok {
-		return 0, nil, nil
-	}
-	a, err := r.store.Account(ctx, vault.Numbered(id))
-	if err != nil || reach == atm.Owned && a.Owner != caller.Subject {
+	a, err := r.seen(ctx, caller, number)
+	if err != nil || a == nil {
 		return 0, nil, err
 	}
 	now := time.Now()
-	holds, _, _ = query.PendingAfter(&a, 0, maxFound, now)
+	holds, _, _ = query.PendingAfter(a, 0, maxFound, now)
 	return a.Balance - a.Available(now), holds, nil
+}
+
+// Agreed reports whether an account that the caller may ask for has mandates, and standing orders,
+// which may be over. It is no operation: what they are is told by mandate.list and order.list.
+func (r *Reader) Agreed(ctx context.Context, caller *atm.Caller, number string) (mandates,
+	orders bool, err error,
+) {
+	a, err := r.seen(ctx, caller, number)
+	if err != nil || a == nil {
+		return false, false, err
+	}
+	for _, g := range a.Agreements {
+		mandates, orders = mandates || g.Creditor != "", orders || g.Creditor == ""
+	}
+	return mandates, orders, nil
+}
+
+// seen is an account that the caller may ask for; nil for any other one.
+func (r *Reader) seen(ctx context.Context, caller *atm.Caller, number string) (*vault.Account,
+	error,
+) {
+	reach := r.Reach(caller, atm.Inquiry)
+	id, ok := atm.ParseAccountID(number)
+	if caller.Grant != "" || reach == atm.Nowhere || !ok {
+		return nil, nil
+	}
+	a, err := r.store.Account(ctx, vault.Numbered(id))
+	if err != nil || reach == atm.Owned && a.Owner != caller.Subject {
+		return nil, err
+	}
+	return &a, nil
 }

@@ -120,14 +120,14 @@ func (r *Reader) Slip(ctx context.Context, caller *atm.Caller, index int64) (*Sl
 func shared(entry *audit.Entry) *audit.Entry {
 	known := &audit.Entry{
 		Time: entry.Time, Event: entry.Event, Operation: entry.Operation, State: entry.State,
-		ReplayOf: -1,
+		ReplayOf: -1, Reverses: entry.Reverses, Debtor: entry.Debtor,
 	}
 	if entry.Status != nil {
 		known.Status = &atm.Status{Code: entry.Status.Code, Result: ""}
 	}
 	for _, arg := range entry.Args {
 		switch arg.Name {
-		case "account", "from", "to", "amount", atm.MemoArg:
+		case "account", "from", "to", "amount", "mandate", "order", "due", "text", atm.MemoArg:
 			known.Args = append(known.Args, arg)
 		}
 	}

@@ -327,6 +327,15 @@ func TestPageOfAnotherRoleIsRefusedAsItsMethodIs(t *testing.T) {
 		{"holds/release?hold=h1&request_id=r", "customer teller"},
 		{"grants", "customer operator"},
 		{"grants/give?request_id=r", "customer"},
+		{"mandates?account=100", "customer teller auditor"},
+		{"mandates/give?request_id=r", "customer"},
+		{"mandates/revoke?mandate=m1&request_id=r", "customer teller"},
+		{"orders?account=100", "customer teller auditor"},
+		{"orders/give?request_id=r", "customer"},
+		{"orders/cancel?order=o1&request_id=r", "customer teller"},
+		{"notices?account=100", "customer teller auditor"},
+		{"notices/leave?request_id=r", "customer teller"},
+		{"reverse?index=1&request_id=r", "customer teller"},
 		{"admin", "operator"},
 		{"admin/status", "auditor operator"},
 		{"admin/users", "operator"},
@@ -419,11 +428,18 @@ func TestNothingHappensByLookingAtAForm(t *testing.T) {
 		text := operator.see(http.StatusOK, "/console/"+path+"&review=1&request_id=r")
 		shows(t, text, `method="post"`)
 	}
-	customer.see(http.StatusOK, "/console/grants/give?account=100&operations=withdraw&cap=9&"+
-		"to=user:operator&review=1&request_id=r")
+	for _, path := range []string{
+		"grants/give?account=100&operations=withdraw&cap=9&to=user:operator",
+		"mandates/give?account=100&creditor=user:operator&each=9", "mandates/revoke?mandate=m1",
+		"orders/give?account=100&to=200&amount=9&every=day", "orders/cancel?order=o1",
+		"notices/leave?account=100&text=x", "reverse?index=1&amount=1",
+	} {
+		shows(t, customer.see(http.StatusOK, "/console/"+path+"&review=1&request_id=r"),
+			`method="post"`)
+	}
 	looks := []atm.Operation{atm.AccountShow, atm.HoldShow}
 	acts := daemontest.Count(h.Entries(t), func(e *audit.Entry) bool {
-		return e.Event == audit.EventAdmin && e.Caller.Subject != "system:init" &&
+		return e.Event == audit.EventOp && e.Operation != atm.OrderShow || e.Event == audit.EventAdmin && e.Caller.Subject != "system:init" &&
 			!slices.Contains(looks, e.Operation)
 	})
 	if acts != 0 {

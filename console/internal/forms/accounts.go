@@ -40,6 +40,7 @@ var Accounts = List{
 		{Label: "Limit", Path: "admin/accounts/limit", Gives: thisAccount, When: notClosed},
 		{Label: "Owner", Path: "admin/accounts/set", Gives: thisAccount, When: notClosed},
 		{Label: "Close", Path: "admin/accounts/close", Gives: thisAccount, When: notClosed},
+		{Label: "Leave a notice", Path: "notices/leave", Gives: thisAccount, When: notClosed},
 	},
 }
 

@@ -5,12 +5,25 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"example.com/atm"
 )
 
-// A Column is a field of the rows of a list.
+// A Column is a field of the rows of a list. Without a name, it is made of several fields: Show
+// gets the row.
 type Column struct {
 	Name, Label string
 	Show        func(any) Cell
+}
+
+// Of is what the column shows of a row.
+func (c Column) Of(row atm.Record) Cell {
+	if c.Name == "" {
+		return c.Show(row)
+	}
+	return c.Show(row.Get(c.Name))
 }
 
 // Money reports whether the column has amounts.
@@ -22,6 +35,7 @@ type Cell struct {
 	Link  string
 	Money bool
 	Code  bool // written for machines
+	Words bool // written by people, in whatever direction
 	Time  time.Time
 }
 
@@ -47,6 +61,13 @@ func Plain(value any) Cell {
 func Code(value any) Cell {
 	c := Plain(value)
 	c.Code = true
+	return c
+}
+
+// Words shows what a person wrote.
+func Words(value any) Cell {
+	c := Plain(value)
+	c.Words = c.Text != ""
 	return c
 }
 
@@ -80,4 +101,16 @@ func Left(value any) Cell {
 func toAccount(value any) Cell {
 	number, _ := value.(string)
 	return Cell{Text: number, Link: "/console/accounts/" + url.PathEscape(number)}
+}
+
+// toSlip shows the index of an entry, with a link to its slip.
+func toSlip(value any) Cell {
+	index := Plain(value).Text
+	return Cell{Text: index, Link: "/console/slips/" + index}
+}
+
+// upper writes the first letter of a text as a capital.
+func upper(s string) string {
+	first, size := utf8.DecodeRuneInString(s)
+	return string(unicode.ToUpper(first)) + s[size:]
 }

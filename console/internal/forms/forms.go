@@ -27,18 +27,35 @@ type Action struct {
 	Back        string                        // path of the page that leads here
 	Same        func(url.Values) []string
 	Once        string // what the answer holds that is told once; empty for nothing
+
+	// Also finds what is wrong with fields that are right by themselves; or nil.
+	Also func(values url.Values, problems map[string]string)
 }
+
+// Of actions to which the page of an account leads: the path of that page, before the number, and
+// the parameter that has the number where no field has it.
+const (
+	ToAccount   = "accounts/"
+	FromAccount = "at"
+)
 
 // A Bank tells the caller more of what an action is about.
 type Bank interface {
 	// Look carries out an operation that changes nothing, about something or about the caller
 	// alone. It returns nil when the caller may not do it, or there is nothing.
 	Look(op atm.Operation, about string) atm.Record
+
+	// Rows is Look for an operation that lists what an account has.
+	Rows(op atm.Operation, account string) []atm.Record
+
+	// Moved says in words what an entry of the log moved. It is empty for an entry that the
+	// caller may not see.
+	Moved(index string) string
 }
 
 // Actions are all actions.
-var Actions = slices.Concat(holdActions, userActions, accountActions, credentialActions,
-	sessionActions, meActions)
+var Actions = slices.Concat(holdActions, paymentActions, userActions, accountActions,
+	credentialActions, sessionActions, meActions)
 
 // At returns the action with a path.
 func At(path string) *Action {
@@ -54,6 +71,7 @@ type Field struct {
 	Options     []string // of a choice
 	Optional    bool
 	Fixed       string // what it always is, or noValue; it is not shown
+	In          string // the parameter that it is a member of, if it is none itself
 }
 
 // noValue is the fixed value of a parameter that is left out.
@@ -75,6 +93,10 @@ const (
 	Choices         // some of the options, with spaces between them
 	Lines           // of text
 	Memo            // what a movement is for
+	Date            // a day
+	Clock           // a time of the day
+	Zone            // a time zone
+	DueDay          // of a week or of a month
 )
 
 // BadMemo says what is wrong with a memo.
@@ -97,13 +119,17 @@ func (f *Field) Check(value string) string {
 		if f.Kind == Limitation && value == "none" {
 			return ""
 		}
-		switch _, code := atm.ParseAmount(strings.TrimPrefix(value, "$")); code {
+		switch _, code := atm.ParseAmount(value); code {
 		case atm.OK:
 		case atm.AmountPrecision:
 			return "An amount has at most two digits after the point."
+		case atm.AmountTooLarge:
+			return "An amount is at most " + Dollars(atm.MaxAmount) + "."
 		default:
 			return "An amount is more than zero, like 12.50."
 		}
+	case Date, Clock, Zone, DueDay:
+		return checkTime(f.Kind, value)
 	case Count:
 		if n, err := strconv.ParseInt(value, 10, 64); (err != nil || n < 0) && value != "none" {
 			return "This is a whole number, like 20."
@@ -142,28 +168,45 @@ func (a *Action) Values(form url.Values) (values url.Values, problems map[string
 			continue
 		}
 		value := strings.TrimSpace(strings.Join(form[f.Name], " "))
-		if f.Kind == Amount || f.Kind == Limitation {
-			value = strings.TrimPrefix(value, "$")
+		switch f.Kind {
+		case Amount, Limitation:
+			value = PlainAmount(value)
+		case Date, Clock, Zone, DueDay:
+			value = plainTime(f.Kind, value)
 		}
 		values.Set(f.Name, value)
 		if problem := f.Check(value); problem != "" {
 			problems[f.Name] = problem
 		}
 	}
+	if a.Also != nil {
+		a.Also(values, problems)
+	}
 	return values, problems
 }
 
-// Args are the arguments of the operation.
-func (a *Action) Args(values url.Values) []atm.Arg {
-	args := make([]atm.Arg, len(a.Fields))
-	for i, f := range a.Fields {
-		args[i] = text(values.Get(f.Name))
-		switch f.Fixed {
+// Args are the arguments of the operation. Members that are left empty are left out.
+func (a *Action) Args(values url.Values) (args []atm.Arg) {
+	in := ""
+	for _, f := range a.Fields {
+		value := values.Get(f.Name)
+		if f.In != "" {
+			if f.In != in {
+				args = append(args, atm.Arg{Kind: atm.Struct})
+			}
+			if in = f.In; value != "" {
+				last := &args[len(args)-1]
+				last.Members = append(last.Members, atm.Member{Name: f.Name, Arg: text(value)})
+			}
+			continue
+		}
+		switch in = ""; f.Fixed {
 		case "":
+			args = append(args, text(value))
 		case noValue:
-			args[i] = atm.Arg{}
+			args = append(args, atm.Arg{})
 		default:
-			args[i] = text(f.Fixed)
+			args = append(args, text(f.Fixed))
 		}
 	}
 	return args

@@ -16,6 +16,10 @@ type nobody struct{}
 
 func (nobody) Look(atm.Operation, string) atm.Record { return nil }
 
+func (nobody) Rows(atm.Operation, string) []atm.Record { return nil }
+
+func (nobody) Moved(string) string { return "" }
+
 // filled are values that every field of an action takes.
 func filled(a *forms.Action) url.Values {
 	values := url.Values{}
@@ -23,7 +27,12 @@ func filled(a *forms.Action) url.Values {
 		values.Set(f.Name, map[forms.Kind]string{
 			forms.Amount: "12.50", forms.Limitation: "none", forms.Count: "20",
 			forms.Account: "100", forms.Subject: "user:alice", forms.Given: "h1",
+			forms.Date: "31.1.2027", forms.Clock: "6:30 pm", forms.Zone: "europe/zurich",
+			forms.DueDay: "1st",
 		}[f.Kind])
+		if f.Name == "to" && f.Kind == forms.Account { // another one than the money is on
+			values.Set(f.Name, "200")
+		}
 		if len(f.Options) > 0 {
 			values.Set(f.Name, f.Options[0])
 		}
@@ -32,6 +41,22 @@ func filled(a *forms.Action) url.Values {
 		}
 	}
 	return values
+}
+
+// parameters are the names of the parameters that an action fills in, each with those of its
+// members.
+func parameters(a *forms.Action) (names [][]string) {
+	for _, f := range a.Fields {
+		switch {
+		case f.In == "":
+			names = append(names, []string{f.Name})
+		case len(names) == 0 || names[len(names)-1][0] != f.In:
+			names = append(names, []string{f.In, f.Name})
+		default:
+			names[len(names)-1] = append(names[len(names)-1], f.Name)
+		}
+	}
+	return names
 }
 
 // TestFieldsAreTheParametersOfTheirOperation holds each form against the declaration of its
@@ -43,21 +68,35 @@ func TestFieldsAreTheParametersOfTheirOperation(t *testing.T) {
 	}
 	for i := range forms.Actions {
 		a := &forms.Actions[i]
-		params := declared[a.Op]
-		if len(a.Fields) > len(params) {
-			t.Errorf("%s has %d fields, and %s has %d parameters", a.Path, len(a.Fields), a.Op,
+		params, fields := declared[a.Op], parameters(a)
+		if len(fields) > len(params) {
+			t.Errorf("%s has %d fields, and %s has %d parameters", a.Path, len(fields), a.Op,
 				len(params))
 			continue
 		}
 		for j, p := range params {
 			switch {
-			case j < len(a.Fields) && a.Fields[j].Name != p.Name:
-				t.Errorf("field %d of %s is %s, and %s takes %s there", j, a.Path, a.Fields[j].Name,
+			case j < len(fields) && fields[j][0] != p.Name:
+				t.Errorf("field %d of %s is %s, and %s takes %s there", j, a.Path, fields[j][0],
 					a.Op, p.Name)
-			case j >= len(a.Fields) && !p.Optional:
+			case j >= len(fields) && !p.Optional:
 				t.Errorf("%s has no field for %s", a.Path, p.Name)
-			case j < len(a.Fields) && a.Fields[j].Optional && !p.Optional:
-				t.Errorf("%s may leave out %s, which %s needs", a.Path, p.Name, a.Op)
+			case j >= len(fields):
+			case len(p.Members) != len(fields[j])-1:
+				t.Errorf("%s has %d members of %s, and %s takes %d", a.Path, len(fields[j])-1,
+					p.Name, a.Op, len(p.Members))
+			}
+		}
+		for _, f := range a.Fields {
+			at := slices.IndexFunc(params, func(p methods.Param) bool {
+				return p.Name == f.Name || p.Name == f.In
+			})
+			switch {
+			case at < 0:
+			case f.In == "" && f.Optional && !params[at].Optional:
+				t.Errorf("%s may leave out %s, which %s needs", a.Path, f.Name, a.Op)
+			case f.In != "" && !slices.Contains(params[at].Members[f.Name], atm.String):
+				t.Errorf("%s of %s has no %s that is text", f.In, a.Op, f.Name)
 			}
 		}
 	}
@@ -138,7 +177,10 @@ func TestAmountsAreWrittenForPeople(t *testing.T) {
 }
 
 // limited is a bank whose accounts have limits.
-type limited struct{ limits atm.Record }
+type limited struct {
+	nobody
+	limits atm.Record
+}
 
 func (l limited) Look(atm.Operation, string) atm.Record {
 	return atm.Record{{Name: "limits", Value: l.limits}}
@@ -149,7 +191,7 @@ func (l limited) Look(atm.Operation, string) atm.Record {
 func TestFormOfLimitsSaysWhichAreInForce(t *testing.T) {
 	form := forms.At("admin/accounts/limit")
 	for want, bank := range map[string]forms.Bank{
-		"In force: $500.00 at once, $1,000.00 a day, 20 times a day.": limited{atm.Record{
+		"In force: $500.00 at once, $1,000.00 a day, 20 times a day.": limited{limits: atm.Record{
 			{Name: "per_operation", Value: "500.00"},
 			{Name: "daily_amount", Value: "1000.00"},
 			{Name: "daily_count", Value: int64(20)},

@@ -61,10 +61,7 @@ var holdActions = []Action{{
 			Hint: "all of it when left empty",
 		},
 		{Name: "request_id", Fixed: noValue},
-		{
-			Name: "memo", Label: "Memo", Kind: Memo, Optional: true,
-			Hint: "what it is for, on the statement",
-		},
+		memoField,
 	},
 	Line: func(b Bank, f url.Values) string {
 		what := "all of it"

@@ -11,7 +11,8 @@ import (
 type List struct {
 	Path, Title string
 	Op          atm.Operation
-	Member      string // of the answer, which has the rows
+	For         string // what the rows are for; empty where the title says it
+	Member      string // of the answer, which has the rows; empty if it is the rows
 	Filters     []Field
 	Args        func(l *List, query url.Values) []atm.Arg // of the operation
 	Columns     []Column
@@ -27,7 +28,7 @@ type List struct {
 // Lists are all lists.
 var Lists = []List{
 	Holds, grantList, userList, Accounts, certificateList, tokenList,
-	sessionList, passkeyList,
+	sessionList, passkeyList, Mandates, Orders, Notices,
 }
 
 // A RowAct leads from a row to an action on it.
@@ -36,6 +37,7 @@ type RowAct struct {
 	Path  string            // of the action
 	Gives map[string]string // fields of the action that the row gives, by column
 	When  func(atm.Record) bool
+	From  string // column with the account whose page leads to it; empty for none
 }
 
 // Offered reports whether the act makes sense for a row.
@@ -51,6 +53,9 @@ func (r *RowAct) Link(row atm.Record, query url.Values) string {
 	}
 	for field, column := range r.Gives {
 		given.Set(field, Plain(row.Get(column)).Text)
+	}
+	if r.From != "" {
+		given.Set(FromAccount, Plain(row.Get(r.From)).Text)
 	}
 	return r.Path + "?" + given.Encode()
 }

@@ -1,6 +1,7 @@
 package forms
 
 import (
+	"regexp"
 	"strings"
 
 	"example.com/atm"
@@ -59,4 +60,16 @@ func ParseSigned(s string) atm.Amount {
 func DollarsOf(amount string) string {
 	cents, _ := atm.ParseAmount(amount)
 	return Dollars(cents)
+}
+
+// shownAmount is an amount as pages show it.
+var shownAmount = regexp.MustCompile(`^[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?$`)
+
+// PlainAmount is an amount without the dollar sign and the commas that pages show it with.
+func PlainAmount(written string) string {
+	written = strings.TrimPrefix(written, "$")
+	if shownAmount.MatchString(written) {
+		written = strings.ReplaceAll(written, ",", "")
+	}
+	return written
 }

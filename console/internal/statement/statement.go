@@ -17,6 +17,29 @@ type Movement struct {
 	Balance      atm.Amount
 	Counterparty string
 	Memo         string
+	Reverses     int64      // index of the entry of which it gives money back; 0 for none
+	Reversed     atm.Amount // what was given back of it
+	ReversedBy   int64      // index of the newest entry that did, if the statement has it
+	Undo         string     // URL of the form that gives back what is left; empty for none
+	UndoLabel    string     // what a link to it says
+}
+
+// Left is what can still be given back of a movement: by its receiver what they were paid, and by
+// somebody who may reverse everything what any movement moved.
+func (m *Movement) Left(everything bool) atm.Amount {
+	switch atm.Operation(m.Operation) {
+	case atm.Transfer, atm.OrderPay:
+		if !everything && m.Amount < 0 {
+			return 0
+		}
+	case atm.Deposit, atm.Withdraw, atm.Capture, atm.Collect:
+		if !everything {
+			return 0
+		}
+	default:
+		return 0
+	}
+	return max(m.Amount, -m.Amount) - m.Reversed
 }
 
 // A Statement is the answer of the operation of that name.
@@ -42,9 +65,18 @@ func Read(status atm.Status) (s Statement) {
 		m.Operation, _ = e.Get("operation").(string)
 		m.Counterparty, _ = e.Get("counterparty").(string)
 		m.Memo, _ = e.Get("memo").(string)
+		m.Reverses, _ = e.Get("reverses").(int64)
+		m.Reversed = amount(e, "reversed")
 		written, _ := e.Get("time").(string)
 		m.Time, _ = atm.ParseTime(written)
 		s.Movements = append(s.Movements, m)
+	}
+	by := make(map[int64]int64)  // the entry that reverses, by the one that it reverses
+	for i := range s.Movements { // the newest first
+		m := &s.Movements[i]
+		if m.ReversedBy = by[m.Index]; m.Reverses > 0 && by[m.Reverses] == 0 {
+			by[m.Reverses] = m.Index
+		}
 	}
 	return s
 }

@@ -45,3 +45,48 @@ func TestChartHasTheBalanceAtTheEndOfEachDay(t *testing.T) {
 		t.Errorf("before the movements that are shown the balance is %v", first.Balance)
 	}
 }
+
+func TestReceiverGivesBackPaymentsAndATellerAnyMovement(t *testing.T) {
+	for _, tt := range []struct {
+		operation        string
+		amount, reversed atm.Amount
+		customer, teller atm.Amount // what they can give back
+	}{
+		{"transfer", 500, 0, 500, 500},
+		{"transfer", -500, 0, 0, 500},
+		{"transfer", 500, 200, 300, 300},
+		{"transfer", 500, 500, 0, 0},
+		{"order.pay", 500, 0, 500, 500},
+		{"order.pay", -500, 0, 0, 500},
+		{"deposit", 500, 0, 0, 500},
+		{"withdraw", -500, 100, 0, 400},
+		{"capture", -500, 0, 0, 500},
+		{"collect", 500, 0, 0, 500},
+		{"reverse", 500, 0, 0, 0},
+		{"admin.account.open", 500, 0, 0, 0},
+	} {
+		m := &statement.Movement{
+			Operation: tt.operation, Amount: tt.amount, Reversed: tt.reversed,
+		}
+		if got := [2]atm.Amount{m.Left(false), m.Left(true)}; got != [2]atm.Amount{
+			tt.customer, tt.teller,
+		} {
+			t.Errorf("%s of %v, of which %v is reversed: %v", tt.operation, tt.amount,
+				tt.reversed, got)
+		}
+	}
+}
+
+func TestReversedMovementLeadsToItsNewestReversal(t *testing.T) {
+	row := func(index int64, reverses any) atm.Record {
+		return atm.Record{{Name: "index", Value: index}, {Name: "reverses", Value: reverses}}
+	}
+	s := statement.Read(atm.Status{Result: atm.Record{{Name: "entries", Value: []atm.Record{
+		row(9, int64(4)), row(8, int64(4)), row(6, int64(2)), row(4, ""), row(3, ""),
+	}}}})
+	for i, want := range []int64{0, 0, 0, 9, 0} {
+		if got := s.Movements[i].ReversedBy; got != want {
+			t.Errorf("entry %d is reversed by %d, want %d", s.Movements[i].Index, got, want)
+		}
+	}
+}

@@ -18,6 +18,49 @@ func Moved(c audit.Change) string { return forms.Signed(c.After - c.Before) }
 // When writes a time for people; the machine-readable form is beside it.
 func When(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") + " UTC" }
 
+// movements are how people call what an operation moves.
+var movements = map[atm.Operation]string{
+	atm.Deposit: "a deposit", atm.Withdraw: "a withdrawal", atm.Transfer: "a transfer",
+	atm.Capture: "the capture of a hold", atm.Collect: "a collection",
+	atm.OrderPay: "the payment of a standing order", atm.Reverse: "a reversal",
+}
+
+// Moving says what an entry moved, as far as it names customers: a transfer of $5.00 from account
+// 100 to account 200. It is empty for an entry that moved nothing.
+func Moving(e *audit.Entry) string {
+	words := movements[e.Operation]
+	if words == "" || len(e.State) == 0 {
+		return ""
+	}
+	from, to, moved := "", "", e.State[0].After-e.State[0].Before
+	for _, c := range e.State {
+		if _, customer := atm.ParseAccountID(c.Account); !customer {
+			continue
+		}
+		if c.After < c.Before {
+			from = c.Account
+		} else {
+			to = c.Account
+		}
+	}
+	for _, arg := range e.Args { // which name the account that the reader sees no balance of
+		switch arg.Name {
+		case "from":
+			from = arg.Value
+		case "to":
+			to = arg.Value
+		}
+	}
+	words += " of " + forms.Dollars(max(moved, -moved))
+	if from != "" {
+		words += " from account " + from
+	}
+	if to != "" {
+		words += " to account " + to
+	}
+	return words
+}
+
 // Verb is the word on the button of an act. The name of an operation of administration stays as
 // it is.
 func Verb(act string) string {
@@ -59,7 +102,7 @@ func Label(name string) string {
 // Argument is the value of an argument for people: an amount is in dollars.
 func Argument(arg audit.Arg) string {
 	switch arg.Name {
-	case "amount", "cap", "opening", "per_operation", "daily_amount":
+	case "amount", "cap", "opening", "per_operation", "daily_amount", "each", "total":
 		if cents, code := atm.ParseAmount(arg.Value); code == atm.OK {
 			return forms.Dollars(cents)
 		}
