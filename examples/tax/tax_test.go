@@ -120,9 +120,7 @@ func pattern(expected string) *regexp.Regexp {
 	text := regexp.QuoteMeta(expected)
 	text = regexp.MustCompile(`(?m)^…\n`).ReplaceAllString(text, "(?:.*\n)*?")
 	text = strings.ReplaceAll(text, "…", ".*")
-	text = regexp.MustCompile(`\bN\b|mN\b`).ReplaceAllStringFunc(text, func(n string) string {
-		return strings.Replace(n, "N", `\d+`, 1)
-	})
+	text = regexp.MustCompile(`\bN\b`).ReplaceAllString(text, `\d+`)
 	return regexp.MustCompile(`\A` + text + `\z`)
 }
 
