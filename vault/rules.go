@@ -9,7 +9,8 @@ import (
 
 // A Rule decides one operation. Keys adds the records that the rule needs to k.
 // Decide gives the answer and makes the changes. A refusal is an answer like any
-// other and changes nothing. The ledger adds the receipt.
+// other and moves no money; it changes nothing, but for the due date of a standing
+// order, which has failed then. The ledger adds the receipt.
 //
 // A rule is a function of its arguments and the books alone, and the time is that of the
 // books: no clock, no random number, no setting, no store. Replay decides it again years
