@@ -43,6 +43,8 @@ func (r *Replayer) Replay(index JournalIndex, entry *audit.Entry, rule Rule) err
 	switch {
 	case b.Failed() != nil:
 		return fmt.Errorf("entry %d: the rule of %s: %w", index, entry.Operation, b.Failed())
+	case status.Code == "":
+		return fmt.Errorf("entry %d: the rule of %s has nothing to do", index, entry.Operation)
 	case entry.Status == nil || status.Code != entry.Status.Code:
 		return fmt.Errorf("entry %d: the rule of %s answers %s: %s", index, entry.Operation,
 			status.Code, status.Reason)

@@ -5,6 +5,7 @@ package check
 
 import (
 	"fmt"
+	"time"
 
 	"example.com/atm"
 	"example.com/atm/audit"
@@ -124,9 +125,11 @@ func (c *Chains) End() {
 // Pending holds the pending holds of an account against their own records; hold
 // finds one.
 func (c *Chains) Pending(a *vault.Account, hold func(vault.HoldID) (vault.Hold, error)) {
-	held := atm.Amount(0)
+	now, held := time.Now(), atm.Amount(0)
 	for _, p := range a.Pending {
-		held += p.Amount
+		if p.Alive(now) { // the money of one that has expired may have been spent since
+			held += p.Amount
+		}
 		h, err := hold(p.ID)
 		if err != nil || h.State != vault.HoldPending || h.Account != a.Name ||
 			h.Amount != p.Amount {

@@ -119,13 +119,15 @@ func (m *market) payAtOnce(t *testing.T) {
 		call func(i int) (*client.Answer, error)
 	}{
 		{
-			"parts of one entry", map[atm.Code]int{atm.OK: 14, atm.ReversalExceeded: 6},
+			"parts of one entry",
+			map[atm.Code]int{atm.OK: 14, atm.ReversalExceeded: 6},
 			func(i int) (*client.Answer, error) {
 				return m.alice[i%n].Reverse(t.Context(), paid, 70, atm.RequestID(fmt.Sprint("p", i)))
 			},
 		},
 		{
-			"what is left of it", map[atm.Code]int{atm.OK: 1, atm.ReversalExceeded: 19},
+			"what is left of it",
+			map[atm.Code]int{atm.OK: 1, atm.ReversalExceeded: 19},
 			func(i int) (*client.Answer, error) {
 				return m.alice[i%n].Reverse(t.Context(), paid, 0, atm.RequestID(fmt.Sprint("w", i)))
 			},

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -66,6 +67,7 @@ func lived(t *testing.T, h *daemontest.Server) {
 	daemontest.Must(t)(billing.Withdraw(t.Context(), 100, 3000, "six"))
 	daemontest.Must(t)(demo.Call(t.Context(), "admin.grant.create", 200, "deposit", "5.00",
 		"user:alice", 600))
+	livedByAgreements(t, h)
 }
 
 // checked checks a folder, and returns the problems found.
@@ -79,9 +81,11 @@ func checked(t *testing.T, folder offline.Folder) []string {
 	return problems
 }
 
-// tampers are changes that a superuser of the database can make, each with words that fsck must
-// print.
-var tampers = []struct{ name, sql, says string }{
+// A tamper is a change in SQL, with words that fsck must print.
+type tamper struct{ name, sql, says string }
+
+// tampers are changes that a superuser of the database can make.
+var tampers = []tamper{
 	{
 		"somebody's roles",
 		`UPDATE users SET roles = '{customer,operator}' WHERE subject = 'user:mallory'`,
@@ -238,12 +242,24 @@ func TestFsckNamesWhatASuperuserChanged(t *testing.T) {
 	}
 	db := databaseName(t, store)
 	sql := func(statements string) { daemontest.Postgres(t).SQL(t, db, statements) }
-	tables := []string{"users", "grants", "revocations", "requests", "accounts", "holds", "log"}
+	tables := []string{
+		"users", "grants", "revocations", "requests", "accounts", "holds", "log", "mandates",
+		"orders", "reversals",
+	}
 	for _, table := range tables {
 		sql("CREATE TABLE kept_" + table + " AS SELECT * FROM " + table)
 	}
+	restore := func() {
+		var all strings.Builder
+		for _, table := range tables {
+			fmt.Fprintf(&all, "DELETE FROM %[1]s; INSERT INTO %[1]s SELECT * FROM kept_%[1]s;",
+				table)
+		}
+		sql(all.String())
+	}
 	found := 0
-	for _, tt := range tampers {
+	all := slices.Concat(tampers, tampersOfPayments)
+	for _, tt := range all {
 		t.Run(tt.name, func(t *testing.T) {
 			sql(tt.sql)
 			problems := checked(t, folder)
@@ -252,12 +268,10 @@ func TestFsckNamesWhatASuperuserChanged(t *testing.T) {
 			} else {
 				found++
 			}
-			for _, table := range tables {
-				sql("TRUNCATE " + table + "; INSERT INTO " + table + " SELECT * FROM kept_" + table)
-			}
+			restore()
 		})
 	}
-	t.Logf("%d of %d changes are named", found, len(tampers))
+	t.Logf("%d of %d changes are named", found, len(all))
 	t.Run("many at once", func(t *testing.T) {
 		together := map[string]bool{
 			"somebody's roles": true, "somebody kept out": true, "a user gone": true,
@@ -277,9 +291,7 @@ func TestFsckNamesWhatASuperuserChanged(t *testing.T) {
 				t.Errorf("nothing says %q: %s", tt.says, problems)
 			}
 		}
-		for _, table := range tables {
-			sql("TRUNCATE " + table + "; INSERT INTO " + table + " SELECT * FROM kept_" + table)
-		}
+		restore()
 	})
 	if problems := checked(t, folder); len(problems) > 0 {
 		t.Errorf("after everything was changed back: %q", problems)
@@ -422,6 +434,18 @@ func TestFsckNamesWhatTheHolderOfTheKeyChanged(t *testing.T) {
 			p.Accounts[0].Limits.DailyCount = 99
 		}},
 		{"the amount of a hold", "hold", func(p *vault.Part) { p.Holds[0].Amount-- }},
+		{"the cap of a mandate", "mandate", func(p *vault.Part) { p.Mandates[0].Terms.Total++ }},
+		{"what a mandate has spent", "mandate", func(p *vault.Part) { p.Mandates[0].Spent-- }},
+		{"the next date of an order", "standing order", func(p *vault.Part) {
+			p.Orders[0].Next = p.Orders[0].Next.AddDate(0, 0, 1)
+		}},
+		{"a reversal gone", "reversal of entry", func(p *vault.Part) { p.Reversals = nil }},
+		{"the amount of a reversal", "reversal of entry", func(p *vault.Part) {
+			p.Reversals[0].Amount--
+		}},
+		{"an agreement gone", "is not what the journal says", func(p *vault.Part) {
+			p.Accounts[0].Agreements = nil
+		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			changed := whole
@@ -431,6 +455,9 @@ func TestFsckNamesWhatTheHolderOfTheKeyChanged(t *testing.T) {
 				whole.Revocations...), append([]vault.KeptRequest(nil), whole.Requests...)
 			changed.Accounts, changed.Holds = append([]vault.Account(nil), whole.Accounts...),
 				append([]vault.Hold(nil), whole.Holds...)
+			changed.Mandates, changed.Orders = slices.Clone(whole.Mandates),
+				slices.Clone(whole.Orders)
+			changed.Reversals = slices.Clone(whole.Reversals)
 			tt.change(&changed)
 			refill(t, folder, secret, changed, trail)
 			if problems := strings.Join(checked(t, folder), "\n"); !strings.Contains(problems,

@@ -34,6 +34,8 @@ func Run(t *testing.T, place func(t *testing.T) vaulttest.Place, ledgers int) {
 		"AgreementsAreBounded":             testBound,
 		"MandateEndsWithTheOwner":          testOwners,
 		"CapHoldsWhenTheClockGoesBack":     testClockGoesBack,
+		"ExpiredHoldMayBeSpent":            testExpired,
+		"NothingPassesAnObstacle":          testObstacles,
 		"RequestIDHasOneEffect":            testRequests,
 		"ForgottenKeyFailsAlone":           testForgottenKey,
 		"AmountsArePositive":               testAmountsArePositive,
@@ -110,7 +112,7 @@ func (b *bank) must(op atm.Operation, rule vault.Rule) atm.Status {
 	return s
 }
 
-// refused decides a rule that has this code.
+// refused decides a rule that has this code, and fails the test otherwise.
 func (b *bank) refused(op atm.Operation, rule vault.Rule, want atm.Code) {
 	b.t.Helper()
 	if s := b.do(op, rule); s.Code != want {

@@ -92,7 +92,12 @@ func testClockGoesBack(t *testing.T, b *bank) {
 	b.setClock(night.Add(-time.Second))
 	b.must(atm.Collect, collect)
 	b.setClock(night)
-	b.must(atm.Collect, collect)
+	part := collect
+	part.Amount = 60
+	b.must(atm.Collect, part)
+	b.setClock(night.Add(-time.Second))
+	part.Amount = 40
+	b.must(atm.Collect, part) // counts for the later day
 	for _, second := range []time.Duration{-1, 0, -1, 1} {
 		b.setClock(night.Add(second * time.Second))
 		b.refused(atm.Collect, collect, atm.MandateExceeded)
