@@ -77,6 +77,9 @@ type attempt struct {
 	due   time.Time
 	asked time.Time // when it was tried
 	again time.Time // when it is tried next
+
+	// refused says that the payment cannot be made now: due dates after it have to wait.
+	refused bool
 }
 
 // New returns a runner. Run runs it.
@@ -258,14 +261,14 @@ func (r *round) advance(ctx context.Context) bool {
 		return true
 	}
 	o := r.due[0]
-	tried, waits := r.runner.waiting[o.ID]
-	if waits && tried.again.After(r.now) { // an earlier due date has got no outcome meanwhile
+	tried := r.runner.waiting[o.ID]
+	if tried.refused && tried.again.After(r.now) { // an earlier due date was, meanwhile
 		heap.Pop(&r.due)
 		return true
 	}
 	reply := r.runner.cfg.Ledger.Begin(ctx, bookings.PayOrder(&o))
-	r.begun = append(r.begun, payment{o, waits, reply})
-	if waits { // it may have to wait again
+	r.begun = append(r.begun, payment{o, tried.refused, reply})
+	if tried.refused { // it may be again
 		heap.Pop(&r.due)
 		return true
 	}
@@ -299,9 +302,9 @@ func (r *round) settle() {
 	case status.Code == atm.Unavailable || status.Code == atm.OutcomeUnknown:
 		r.failed = fmt.Errorf("%w: %s", errRefused, status.Reason)
 	default:
-		tried := attempt{o.Next, r.now, r.again(o, status)}
-		first, is := waiting[o.ID]
-		if is && first.due.Before(tried.due) && first.again.After(r.now) {
+		tried := attempt{o.Next, r.now, r.again(o, status), status.Reason != ""}
+		first := waiting[o.ID]
+		if first.refused && first.due.Before(tried.due) && first.again.After(r.now) {
 			return // that one has to have its outcome first
 		}
 		waiting[o.ID] = tried

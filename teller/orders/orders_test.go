@@ -268,7 +268,8 @@ func TestPaymentIsMadeWhenItIsDueAfterTheClockWentBack(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		b.ahead.Store(0)
 		time.Sleep(time.Hour)
-		if at, _ := b.outcomes(); !slices.Equal(at, []time.Duration{2 * time.Hour}) {
+		at, _ := b.outcomes()
+		if len(at) != 1 || at[0] < 2*time.Hour || at[0] > 2*time.Hour+time.Minute {
 			t.Errorf("the payment was made at %v", at)
 		}
 	})
@@ -301,4 +302,43 @@ func TestStoppedRunnerMakesNoPayments(t *testing.T) {
 			t.Errorf("payments were made at %v", at)
 		}
 	})
+}
+
+// TestRunnersThatPayAtOnceMissNothing has two runners make up what was due in a month without
+// them. Each must go on where the other one was faster.
+func TestRunnersThatPayAtOnceMissNothing(t *testing.T) {
+	store, err := boltstore.Create(filepath.Join(t.TempDir(), "vault.db"), secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	var now atomic.Pointer[time.Time]
+	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	now.Store(&begin)
+	clock := func() time.Time { return *now.Load() }
+	b := &bank{
+		t: t, store: &watched{Store: store}, begin: begin,
+		ledger: vaulttest.NewLedger(t, ledger.Config{Store: store, Now: clock}),
+	}
+	b.must(vault.OpenAccount{Account: "1", Owner: "user:demo", Opening: 1_000_000_000})
+	b.must(vault.OpenAccount{Account: "2", Owner: "user:demo"})
+	const count, days = 50, 30
+	for i := range count {
+		b.daily(time.Duration(1+i) * time.Minute)
+	}
+	later := begin.AddDate(0, 0, days)
+	now.Store(&later)
+	cfg := orders.Config{Ledger: b.ledger, Store: store, Now: clock}
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			if _, err := orders.New(cfg).Pay(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if at, _ := b.outcomes(); len(at) != count*days {
+		t.Errorf("%d due dates have an outcome, want %d", len(at), count*days)
+	}
 }
