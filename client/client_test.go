@@ -99,6 +99,51 @@ func TestRetriesRepeatOneRequestID(t *testing.T) {
 	}
 }
 
+// Methods that make agreements have no parameter for a request id.
+func TestAgreementsAreSentAgainWithOneRequestIDInTheHeader(t *testing.T) {
+	for name, create := range map[string]func(*client.Client) (*client.Answer, error){
+		"mandate": func(c *client.Client) (*client.Answer, error) {
+			return c.CreateMandate(t.Context(), 100, client.MandateTerms{
+				Creditor: "service:gas", Each: 5000,
+			}, "mine")
+		},
+		"order": func(c *client.Client) (*client.Answer, error) {
+			return c.CreateOrder(t.Context(), 100, client.OrderTerms{
+				To: 200, Amount: 2500, Every: "day",
+			}, "mine")
+		},
+	} {
+		keys := make(chan string, 10)
+		keep := func(next http.HandlerFunc) http.HandlerFunc {
+			return func(w http.ResponseWriter, r *http.Request) {
+				keys <- r.Header.Get("Idempotency-Key")
+				next(w, r)
+			}
+		}
+		c, bodies := script(t, keep(drop), keep(text(answer("OK", "", "m7", "OK"))))
+		if a, err := create(c); err != nil || a.Text() != "m7" {
+			t.Errorf("%s: %+v, %v", name, a, err)
+		}
+		for i, body := range bodies() {
+			if key := <-keys; key != "mine" || strings.Contains(body, "mine") {
+				t.Errorf("%s: try %d has the id %q and the body %s", name, i, key, body)
+			}
+		}
+		if len(bodies()) < 2 {
+			t.Errorf("%s: sent %d times", name, len(bodies()))
+		}
+		c, _ = script(t, drop)
+		var unknown *client.OutcomeUnknownError
+		if _, err := create(c); !errors.As(err, &unknown) || unknown.Request != "mine" {
+			t.Errorf("%s: the answer got lost: %v", name, err)
+		}
+		if _, err := c.CreateOrder(t.Context(), 100, client.OrderTerms{}, "naïve"); err == nil ||
+			!strings.Contains(err.Error(), "printable ASCII") {
+			t.Errorf("an id that no header takes: %v", err)
+		}
+	}
+}
+
 func TestLostAnswerIsAnUnknownOutcomeForMoneyAlone(t *testing.T) {
 	c, _ := script(t, drop)
 	_, err := c.Withdraw(t.Context(), 100, 500, "mine")

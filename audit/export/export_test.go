@@ -114,6 +114,19 @@ func exported(t *testing.T) []*record {
 			Args: args("account", "9\ncs1=1 cs2=2|a\\b=c\u2028=1+1"), Caller: by("192.0.2.7"),
 			Status: &atm.Status{Code: atm.AccountNotFound, Reason: "Unknown account 9\n=1"},
 		},
+		{
+			Event: audit.EventOp, Operation: atm.Reverse, Args: args("index", "3"), Reverses: 3,
+			Caller: by("192.0.2.7"), Status: ok,
+			State: []audit.Change{
+				{Account: "100", Version: 4, Before: 9250, After: 8750},
+				{Account: "cash:user:demo", Version: 3, Before: -500, After: 0},
+			},
+		},
+		{
+			Event: audit.EventOp, Operation: atm.OrderCreate, Args: args("account", "100",
+				"amount", "25.00", "every", "month", "on", "1", "to", "200"),
+			Caller: by("192.0.2.7"), Status: ok,
+		},
 	}
 	records := make([]*record, len(entries))
 	for i := range entries {
@@ -183,6 +196,8 @@ func TestExportAnswersAnAuditor(t *testing.T) {
 		12: {"address": "192.0.2.0/24", "reason": "wrong password", "count": "5000000000"},
 		13: {"who": "user:bob", "count": "7", "status": "ERROR"},
 		14: {"reason": `Unknown account 9\u000a=1`},
+		15: {"from": "100", "to": "cash:user:demo", "amount": "5.00", "account": ""},
+		16: {"account": "100", "from": "", "to": ""}, // nothing has moved yet
 	} {
 		got := make(map[string]string)
 		for j, column := range exportColumns {

@@ -103,9 +103,9 @@ func (r *record) name() string {
 }
 
 // findMovement finds the accounts and the amount in the changes of the entry, or in its
-// arguments if nothing moved.
+// arguments if it was refused. A standing order that was given has moved nothing yet.
 func (r *record) findMovement() {
-	if r.Event == audit.EventOp {
+	if r.Event == audit.EventOp && r.outcome != "OK" {
 		r.from, r.to = r.args["from"], r.args["to"]
 	}
 	var moved atm.Amount
