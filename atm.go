@@ -215,8 +215,12 @@ func (s Status) Word() string {
 }
 
 // A Record is a structured result: named fields in the order of their declaration. A value is a
-// string, an int64, a bool, a Record, a []Record or a []string.
+// string, a Private, an int64, a bool, a Record, a []Record or a []string.
 type Record []Field
+
+// Private is text that an answer has and the audit log has not: the hash of the answer in the log
+// is that of an answer without it, so nobody can try texts against it.
+type Private string
 
 // A Field is a named value of a Record.
 type Field struct {

@@ -165,7 +165,7 @@ func (w *writer) value(v any) {
 			w.value(field.Value)
 		}
 		w.close('}')
-	default:
+	default: // such as an atm.Private, which no log has
 		w.text("")
 	}
 }

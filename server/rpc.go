@@ -291,6 +291,8 @@ func value(result any) xmlrpc.Value {
 	switch v := result.(type) {
 	case string:
 		return xmlrpc.StringValue(v)
+	case atm.Private:
+		return xmlrpc.StringValue(string(v))
 	case int64:
 		return xmlrpc.IntValue(v)
 	case bool:

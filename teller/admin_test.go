@@ -229,7 +229,7 @@ func TestImportsAreWholeOrNothing(t *testing.T) {
 		{atm.AccountImport, args(text(strings.Repeat("1,,,\n", 501))), "FAULT an import has 1 to " +
 			"500"},
 		{atm.AccountImport, args(text("1,user:alice")), "FAULT the rows: "},
-		{atm.AccountImport, args(text("x,,,")), `FAULT row 1: "x" is no account number`},
+		{atm.AccountImport, args(text("x,,,")), "FAULT row 1: the first field is no account number"},
 		{atm.AccountImport, args(text("1,alice,,")), "FAULT row 1: a subject is"},
 		{atm.AccountImport, args(text("1,,,1.001")), "FAULT row 1: The amount has a fraction"},
 		{atm.AccountImport, args(text("1,,,"), text("now")), "FAULT what can be said is apply"},

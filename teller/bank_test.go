@@ -19,6 +19,7 @@ import (
 	"example.com/atm/teller/confirm"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
+	"example.com/atm/vault/holder"
 	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/people"
 	"example.com/atm/vault/requestid"
@@ -46,6 +47,10 @@ func newBank(t *testing.T) *bank {
 	if err != nil {
 		t.Fatal(err)
 	}
+	holders, err := holder.NewHasher([]byte("the secret of a test"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -58,8 +63,9 @@ func newBank(t *testing.T) *bank {
 		Store: store, Signer: vaulttest.NewSigner(t),
 	})}
 	b.Teller, err = teller.New(teller.Config{
-		Ledger: b.ledger, Store: store, Requests: requests, Index: search.NewIndex(), Realm: "bank",
-		Confirm: confirm.Default, Permissions: permissions{},
+		Ledger: b.ledger, Store: store, Requests: requests, Holders: holders,
+		Index: search.NewIndex(), Realm: "bank", Confirm: confirm.Default,
+		Permissions:  permissions{},
 		Credentials:  credentials{tokens: tokens},
 		Installation: installation{},
 	})

@@ -12,6 +12,7 @@ import (
 	"example.com/atm/teller/confirm"
 	"example.com/atm/teller/replay"
 	"example.com/atm/vault"
+	"example.com/atm/vault/holder"
 	"example.com/atm/vault/requestid"
 )
 
@@ -21,9 +22,13 @@ func TestNewNamesTheFieldThatIsMissing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	holders, err := holder.NewHasher([]byte("the secret of a test"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	whole := teller.Config{
-		Ledger: b.ledger, Store: b.store, Requests: requests, Index: search.NewIndex(),
-		Realm: "bank", Confirm: confirm.Default,
+		Ledger: b.ledger, Store: b.store, Requests: requests, Holders: holders,
+		Index: search.NewIndex(), Realm: "bank", Confirm: confirm.Default,
 		Permissions: permissions{}, Credentials: credentials{}, Installation: installation{},
 	}
 	if _, err := teller.New(whole); err != nil {

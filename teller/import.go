@@ -17,14 +17,14 @@ import (
 
 // importAccounts checks rows of accounts, or opens the accounts by commands that follow. Each
 // account has its own entry, as if it had been opened alone.
-func importAccounts(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
+func importAccounts(_ context.Context, t *Teller, in *input) (vault.Rule, error) {
 	lines, err := importRows(in.Args[0].Text, 4)
 	if err != nil {
 		return nil, err
 	}
 	check := vault.CheckAccounts{Rows: make([]vault.OpenAccount, len(lines))}
 	for i, line := range lines {
-		row, args, err := importedAccount(line)
+		row, args, err := t.importedAccount(line)
 		if err != nil {
 			return nil, malformed("row %d: %w", i+1, err)
 		}
@@ -72,10 +72,10 @@ func imported(rows int) vault.Rule {
 
 // importedAccount reads a row: number, owner, name of the holder, opening balance. All but
 // the number may be empty.
-func importedAccount(row []string) (r vault.OpenAccount, args []audit.Arg, err error) {
+func (t *Teller) importedAccount(row []string) (r vault.OpenAccount, args []audit.Arg, err error) {
 	id, ok := atm.ParseAccountID(row[0])
 	if !ok {
-		return r, nil, malformed("%q is no account number", shorten(row[0]))
+		return r, nil, malformed("the first field is no account number") // it may be a name
 	}
 	r = vault.OpenAccount{Account: vault.Numbered(id), Owner: row[1], Holder: row[2]}
 	args = []audit.Arg{{Name: "account", Value: id.String()}}
@@ -97,7 +97,9 @@ func importedAccount(row []string) (r vault.OpenAccount, args []audit.Arg, err e
 		if err := atm.CheckText(r.Holder); err != nil {
 			return r, nil, malformed("the name of a holder has %w", err)
 		}
-		args = append(args, audit.Arg{Name: "name", Value: r.Holder})
+		args = append(args, audit.Arg{
+			Name: "name", Value: t.cfg.Holders.Hash(string(r.Account), r.Holder),
+		})
 	}
 	return r, args, nil
 }

@@ -24,6 +24,7 @@ import (
 	"example.com/atm/teller/reader"
 	"example.com/atm/teller/sessions"
 	"example.com/atm/vault"
+	"example.com/atm/vault/holder"
 	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/people"
 	"example.com/atm/vault/requestid"
@@ -48,6 +49,9 @@ type Config struct {
 
 	// Requests makes the stored forms of request ids.
 	Requests *requestid.Hasher
+
+	// Holders makes what the audit log has of the names of holders.
+	Holders *holder.Hasher
 
 	// Index is of the current audit log, so that lists need not read all of it.
 	Index *search.Index
@@ -150,6 +154,7 @@ func New(cfg Config) (*Teller, error) {
 		{"Ledger", cfg.Ledger == nil},
 		{"Store", cfg.Store == nil},
 		{"Requests", cfg.Requests == nil},
+		{"Holders", cfg.Holders == nil},
 		{"Index", cfg.Index == nil},
 		{"Realm", cfg.Realm == ""},
 		{"Confirm", cfg.Confirm == nil},
@@ -255,7 +260,7 @@ func (t *Teller) read(caller *atm.Caller, call *Call) (*input, error) {
 	if len(call.Args) > len(op.Params) {
 		return nil, malformed("%s takes at most %d parameters", op.Name, len(op.Params))
 	}
-	in := newInput(op, caller, call.Args)
+	in := t.input(op, caller, call.Args)
 	if len(in.Args) < len(op.Params) {
 		in.Args = make([]atm.Arg, len(op.Params))
 		copy(in.Args, call.Args)
@@ -355,7 +360,7 @@ func (t *Teller) Malformed(ctx context.Context, caller *atm.Caller, call Call,
 	fault string,
 ) ledger.Reply {
 	op := t.ops[call.Operation]
-	in := newInput(op, caller, make([]atm.Arg, len(op.Params)))
+	in := t.input(op, caller, make([]atm.Arg, len(op.Params)))
 	copy(in.Args, call.Args)
 	cmd := in.command()
 	cmd.Args, cmd.Rule = in.Named(), vault.Refuse(atm.Fault, fault)
@@ -366,7 +371,7 @@ func (t *Teller) Malformed(ctx context.Context, caller *atm.Caller, call Call,
 // been too large, and answers so.
 func (t *Teller) TooLarge(ctx context.Context, caller *atm.Caller, call Call) ledger.Reply {
 	op := t.ops[call.Operation]
-	in := newInput(op, caller, make([]atm.Arg, len(op.Params)))
+	in := t.input(op, caller, make([]atm.Arg, len(op.Params)))
 	copy(in.Args, call.Args)
 	if op.read != nil {
 		return t.RecordRead(ctx, caller, op.Name, atm.Status(tooLarge))
@@ -396,8 +401,10 @@ type input struct {
 	then []vault.Command // that follow it, or all are refused
 }
 
-func newInput(op *operation, caller *atm.Caller, args []atm.Arg) *input {
-	return &input{op: op, Input: bookings.Input{Method: op.Method, Caller: caller, Args: args}}
+func (t *Teller) input(op *operation, caller *atm.Caller, args []atm.Arg) *input {
+	return &input{op: op, Input: bookings.Input{
+		Method: op.Method, Caller: caller, Args: args, Holders: t.cfg.Holders,
+	}}
 }
 
 func (in *input) command() vault.Command {

@@ -71,6 +71,10 @@ func accountClosed(a Account) atm.Status {
 type SetAccount struct {
 	Account       Name
 	Owner, Holder string
+
+	// Again writes the account even if nothing changes. A replay sets it: a rebuild may have
+	// left out a name that an operator then gave again, which the hashes do not tell.
+	Again bool
 }
 
 // Keys implements Rule.
@@ -87,7 +91,7 @@ func (r SetAccount) Decide(b *Books) atm.Status {
 	if a.Owner != before.Owner {
 		a.Agreements = nil // they were the other owner's, and stay ended if that one comes back
 	}
-	if a.Owner != before.Owner || a.Holder != before.Holder {
+	if a.Owner != before.Owner || a.Holder != before.Holder || r.Again {
 		b.put(a)
 	}
 	return ok(b.Account(r.Account).Record())
@@ -131,7 +135,7 @@ func (a Account) Record() atm.Record {
 	return atm.Record{
 		{Name: "account", Value: string(a.Name)},
 		{Name: "owner", Value: a.Owner},
-		{Name: "name", Value: a.Holder},
+		{Name: "name", Value: atm.Private(a.Holder)},
 		{Name: "standing", Value: a.Standing.String()},
 		{Name: "balance", Value: a.Balance.String()},
 		{Name: "held", Value: held.String()},

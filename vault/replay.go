@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"example.com/atm/audit"
+	"example.com/atm/vault/holder"
 	"example.com/atm/vault/record"
 )
 
@@ -63,7 +64,7 @@ func (r *Replayer) Replay(index JournalIndex, entry *audit.Entry, rule Rule) err
 }
 
 // Account returns an account as it is after the entries that were replayed; one that does not
-// exist has version 0.
+// exist has version 0. In place of the name of its holder it has what the entries have.
 func (r *Replayer) Account(n Name) Account {
 	if a := r.books.accounts.Peek(n); a != nil {
 		return *a
@@ -115,13 +116,25 @@ func (r *Replayer) Records() *Records {
 }
 
 // Differences says where the records that a store has of these kinds are not what the
-// journal says.
-func (r *Replayer) Differences(kept *Records, now time.Time) (problems []string) {
+// journal says. The names of holders are compared by their hashes; holders is nil where the key
+// of those is not known, and then names are not compared.
+func (r *Replayer) Differences(kept *Records, now time.Time, holders *holder.Hasher) (
+	problems []string,
+) {
 	want := make(map[Name]Account)
 	for _, a := range r.Accounts() {
+		a.Holder = ""
+		if holders != nil {
+			a.Holder = holders.Logged(string(a.Name), r.Account(a.Name).Holder)
+		}
 		want[a.Name] = a
 	}
 	for _, a := range kept.Accounts {
+		if holders == nil {
+			a.Holder = ""
+		} else {
+			a.Holder = holders.Hash(string(a.Name), a.Holder)
+		}
 		if w, known := want[a.Name]; !known || !w.Equal(a) {
 			problems = append(problems, fmt.Sprintf("account %s is not what the journal says: "+
 				"%+v, not %+v", a.Name, a, w))

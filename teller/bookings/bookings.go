@@ -100,6 +100,9 @@ func RuleOf(entry *audit.Entry, log vault.JournalIndex) (vault.Rule, error) {
 			r.Expires = entry.Time.Add(r.Life).Truncate(time.Second)
 		}
 		return r, err
+	case vault.SetAccount:
+		r.Again = true // or there would be nothing to replay
+		return r, err
 	case vault.Reverse:
 		if r.Amount == 0 { // all that was left, of what is not known here
 			r.Amount = entry.State[1].After - entry.State[1].Before

@@ -9,6 +9,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/teller/methods"
 	"example.com/atm/vault"
+	"example.com/atm/vault/holder"
 	"example.com/atm/vault/people"
 )
 
@@ -22,6 +23,8 @@ type Input struct {
 	// Inquires says that the caller may know the balance of an account that a booking reaches.
 	Inquires bool
 
+	Holders *holder.Hasher // of names, for Named
+
 	Find  Finder           // of what an entry moved
 	About []people.Warrant // whom the call names, and what must be true of them
 
@@ -30,9 +33,10 @@ type Input struct {
 }
 
 // Named returns the arguments by name, as the audit log keeps them: all that
-// were given but for the request id and what is secret.
+// were given but for the request id and what is secret, with hashes for names of holders.
 func (in *Input) Named() []audit.Arg {
 	args := make([]audit.Arg, 0, len(in.Args))
+	account := "" // that a name belongs to
 	for i, arg := range in.Args {
 		p := in.Method.Params[i]
 		if !arg.Given() || p.Name == methods.RequestID || p.Secret {
@@ -52,6 +56,12 @@ func (in *Input) Named() []audit.Arg {
 		}
 		if in.read != nil && in.read[i] != "" {
 			text = in.read[i]
+		}
+		switch {
+		case p.Hashed:
+			text = in.Holders.Hash(account, text)
+		case p.Name == "account":
+			account = text
 		}
 		args = append(args, audit.Arg{Name: p.Name, Value: text})
 	}

@@ -23,8 +23,9 @@ var paramAccountFilter = Param{
 }
 
 var paramHolder = Param{
-	Name: "name", Kinds: []atm.Kind{atm.String}, Optional: true,
-	Help: "Name of the holder, for people, of at most 140 characters.",
+	Name: "name", Kinds: []atm.Kind{atm.String}, Optional: true, Hashed: true,
+	Help: "Name of the holder, for people, of at most 140 characters. The audit log has a keyed " +
+		"hash of it.",
 }
 
 var administration = []Method{

@@ -38,10 +38,10 @@ var lists = []Method{
 			"rows, how many there are, and problems, structs of row, code and reason.",
 		Params: []Param{
 			{
-				Name: "rows", Kinds: []atm.Kind{atm.String},
+				Name: "rows", Kinds: []atm.Kind{atm.String}, Hashed: true,
 				Example: text("200,user:alice,Alice Smith,50.00"),
 				Help: "Lines of comma-separated values (RFC 4180), at most 500: number, owner, " +
-					"name of the holder, opening balance.",
+					"name of the holder, opening balance. The audit log has a keyed hash of them.",
 			},
 			{
 				Name: "apply", Kinds: []atm.Kind{atm.String}, Optional: true,

@@ -33,6 +33,7 @@ type Param struct {
 	Kinds    []atm.Kind
 	Optional bool
 	Secret   bool // never in the audit log
+	Hashed   bool // in the audit log as a keyed hash: it has the name of a holder
 	Help     string
 
 	// Members are the members of a struct, and the kinds of each. In the audit log they stand

@@ -26,6 +26,7 @@ import (
 	"example.com/atm/teller/orders"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
+	"example.com/atm/vault/holder"
 	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/pgstore"
 	"example.com/atm/vault/pgstore/pgtest"
@@ -96,9 +97,13 @@ func newTeller(store vault.Store, commits *ledger.Ledger) (*teller.Teller, error
 	if err != nil {
 		return nil, err
 	}
+	holders, err := holder.NewHasher(secret)
+	if err != nil {
+		return nil, err
+	}
 	return teller.New(teller.Config{
-		Ledger: commits, Store: store, Requests: requests, Index: search.NewIndex(),
-		Realm: "test", Confirm: confirm.Default, Permissions: permissions{},
+		Ledger: commits, Store: store, Requests: requests, Holders: holders,
+		Index: search.NewIndex(), Realm: "test", Confirm: confirm.Default, Permissions: permissions{},
 		Credentials: credentials{}, Installation: installation{},
 	})
 }

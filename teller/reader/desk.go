@@ -19,12 +19,12 @@ const maxFound = 50
 
 // Find returns accounts of a holder, in order of number, and reports whether there may be more.
 // It looks for a subject, the name of a user, or a part of the name of a holder, and for as far
-// as one page of account.list does. It finds nothing for callers who may not ask for every
-// account.
+// as one page of account.list does. It finds nothing for callers who are no tellers:
+// auditors ask for every account, and not for names.
 func (r *Reader) Find(ctx context.Context, caller *atm.Caller, holder string) (found []Holding,
 	more bool, err error,
 ) {
-	if holder == "" || caller.Grant != "" || r.Reach(caller, atm.Inquiry) != atm.Everywhere {
+	if holder == "" || caller.Grant != "" || r.Reach(caller, atm.Deposit) != atm.Everywhere {
 		return nil, false, nil
 	}
 	part := strings.ToLower(holder)

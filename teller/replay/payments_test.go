@@ -138,7 +138,7 @@ func (f *forger) problems(store vault.Backend) string {
 	if err != nil {
 		all = append(all, err.Error())
 	} else {
-		all = append(all, c.Differences(&c.Kept, f.now())...)
+		all = append(all, c.Differences(&c.Kept, f.now(), nil)...)
 	}
 	_, again := replay.Reconcile(f.t.Context(), store, func(int64, int64) {})
 	if (err == nil) != (again == nil) {

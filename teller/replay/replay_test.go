@@ -125,7 +125,7 @@ func TestEveryKindIsHeldAgainstTheJournal(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return n + len(c.Differences(&c.Kept, time.Now()))
+		return n + len(c.Differences(&c.Kept, time.Now(), nil))
 	}
 	if n := problems(store); n != 0 {
 		t.Fatalf("%d problems with an empty store", n)

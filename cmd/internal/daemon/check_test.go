@@ -98,8 +98,8 @@ func TestRebuildMendsWhatTheCheckNames(t *testing.T) {
 				t.Fatalf("nothing was found: %v", err)
 			}
 			t.Log(strings.Join(problems, "; "))
-			if wrong, err := folder.Rebuild(t.Context()); err != nil || wrong == 0 {
-				t.Fatal(wrong, err)
+			if done, err := folder.Rebuild(t.Context()); err != nil || done.Wrong == 0 {
+				t.Fatal(done, err)
 			}
 			if problems, err := check(); err != nil {
 				t.Fatal("after the rebuild:", problems, err)

@@ -26,6 +26,7 @@ import (
 	"example.com/atm/teller"
 	"example.com/atm/teller/confirm"
 	"example.com/atm/teller/orders"
+	"example.com/atm/vault/holder"
 	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/requestid"
 )
@@ -183,10 +184,14 @@ func (s *Server) assemble(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	holders, err := holder.NewHasher(vaultKey.Requests)
+	if err != nil {
+		return err
+	}
 	if s.teller, err = teller.New(teller.Config{
-		Ledger: s.ledger, Store: s.accounts, Requests: requests, Index: s.log.index,
-		Realm: s.dir.Config.Realm, Confirm: s.opts.Confirm, Permissions: permissions{s.directory},
-		Credentials: s.keys, Installation: s.installation,
+		Ledger: s.ledger, Store: s.accounts, Requests: requests, Holders: holders,
+		Index: s.log.index, Realm: s.dir.Config.Realm, Confirm: s.opts.Confirm,
+		Permissions: permissions{s.directory}, Credentials: s.keys, Installation: s.installation,
 	}); err != nil {
 		return err
 	}

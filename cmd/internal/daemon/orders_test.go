@@ -19,6 +19,7 @@ import (
 	"example.com/atm/teller/confirm"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
+	"example.com/atm/vault/holder"
 	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/pgstore"
 	"example.com/atm/vault/requestid"
@@ -96,12 +97,17 @@ func by(t *testing.T, h *daemontest.Server, now time.Time, who atm.Principal, op
 	if err != nil {
 		t.Fatal(err)
 	}
+	holders, err := holder.NewHasher(key.Requests)
+	if err != nil {
+		t.Fatal(err)
+	}
 	commits := ledger.New(ledger.Config{
 		Store: store, Signer: signer, Now: func() time.Time { return now },
 	})
 	front, err := teller.New(teller.Config{
-		Ledger: commits, Store: store, Requests: requests, Index: search.NewIndex(), Realm: "test",
-		Confirm: confirm.Default, Permissions: permit{}, Credentials: noCredentials{},
+		Ledger: commits, Store: store, Requests: requests, Holders: holders,
+		Index: search.NewIndex(), Realm: "test", Confirm: confirm.Default,
+		Permissions: permit{}, Credentials: noCredentials{},
 		Installation: nowhere{},
 	})
 	if err != nil {

@@ -55,7 +55,7 @@ func (f Folder) Export(ctx context.Context, file string, report func(problem str
 	if err != nil {
 		return nil, err
 	}
-	found, err := f.check(ctx, dir, copied, report)
+	found, err := f.check(ctx, dir, key, copied, report)
 	if err = errors.Join(err, copied.Close()); err != nil {
 		return found, err
 	}
@@ -100,7 +100,7 @@ func (f Folder) Import(ctx context.Context, file string, log *slog.Logger,
 	if err != nil {
 		return nil, err
 	}
-	found, err := f.check(ctx, dir, to, report)
+	found, err := f.check(ctx, dir, key, to, report)
 	if err = errors.Join(err, to.Close()); err != nil {
 		return found, err
 	}
@@ -132,7 +132,7 @@ func (f Folder) importShared(ctx context.Context, dir *datadir.Dir, key datadir.
 	if err != nil {
 		return nil, err
 	}
-	found, err := f.check(ctx, dir, to, report)
+	found, err := f.check(ctx, dir, key, to, report)
 	if err != nil {
 		return found, err
 	}

@@ -26,6 +26,7 @@ import (
 	"example.com/atm/teller/replay"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
+	"example.com/atm/vault/holder"
 	"example.com/atm/vault/pgstore"
 )
 
@@ -59,13 +60,13 @@ func (f Folder) progress(done, total int64) {
 // Check checks everything in the vault of a data folder, replays its journal by the rules, and
 // calls report for each problem.
 func (f Folder) Check(ctx context.Context, report func(problem string)) (*Checked, error) {
-	dir, _, store, err := f.open(ctx)
+	dir, key, store, err := f.open(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer dir.Close()
 	defer store.Close()
-	found, err := f.check(ctx, dir, store, report)
+	found, err := f.check(ctx, dir, key, store, report)
 	if behind := notBehind(ctx, dir, store); behind != nil &&
 		(err == nil || errors.Is(err, ErrProblems)) {
 		found.Problems++
@@ -103,9 +104,13 @@ func notBehind(ctx context.Context, dir *datadir.Dir, store vault.Backend) error
 	return nil
 }
 
-func (f Folder) check(ctx context.Context, dir *datadir.Dir, store vault.Backend,
-	report func(string),
+func (f Folder) check(ctx context.Context, dir *datadir.Dir, key datadir.VaultKey,
+	store vault.Backend, report func(string),
 ) (*Checked, error) {
+	holders, err := holder.NewHasher(key.Requests)
+	if err != nil {
+		return nil, err
+	}
 	found := &Checked{}
 	tell := func(problem string) {
 		found.Problems++
@@ -130,7 +135,7 @@ func (f Folder) check(ctx context.Context, dir *datadir.Dir, store vault.Backend
 		return found, ErrProblems
 	}
 	found.Entries, found.Accounts = int64(compared.Trail.Size()), len(compared.Kept.Accounts)
-	for _, problem := range compared.Differences(&compared.Kept, time.Now()) {
+	for _, problem := range compared.Differences(&compared.Kept, time.Now(), holders) {
 		tell(problem)
 	}
 	if err := checkCheckpoint(dir, compared); err != nil {
@@ -267,17 +272,30 @@ func (f Folder) SetPassphrase(ctx context.Context, passphrase []byte) error {
 	return durable.WriteFile(dir.VaultKey(), text, 0o600)
 }
 
-// Rebuild recreates the accounts of a data folder from its journal alone. It returns how many
-// of them differed from the journal.
-func (f Folder) Rebuild(ctx context.Context) (wrong int, err error) {
-	dir, _, store, err := f.open(ctx)
+// A Rebuilt says what a rebuild came to.
+type Rebuilt struct {
+	Wrong int `json:"wrong"` // records that were not what the journal says
+
+	// Unnamed are the accounts whose holder has a name that was lost.
+	Unnamed []vault.Name `json:"unnamed,omitempty"`
+}
+
+// Rebuild recreates the accounts of a data folder from its journal alone. The journal has
+// hashes of the names of holders: a name stays if the account's hash is that of it, and is left
+// out otherwise.
+func (f Folder) Rebuild(ctx context.Context) (done Rebuilt, err error) {
+	dir, key, store, err := f.open(ctx)
 	if err != nil {
-		return 0, err
+		return done, err
 	}
 	defer dir.Close()
 	defer func() { err = errors.Join(err, store.Close()) }()
 	if err := notBehind(ctx, dir, store); err != nil {
-		return 0, err
+		return done, err
+	}
+	holders, err := holder.NewHasher(key.Requests)
+	if err != nil {
+		return done, err
 	}
 	err = store.Rebuild(ctx, func(journal vault.Store) (*vault.Records, error) {
 		replayed, err := replay.Reconcile(ctx, journal, f.progress)
@@ -288,10 +306,12 @@ func (f Folder) Rebuild(ctx context.Context) (wrong int, err error) {
 		if err != nil { // records that cannot be opened are wrong, too
 			kept = &vault.Records{}
 		}
-		wrong = len(replayed.Differences(kept, time.Now()))
-		return replayed.Records(), nil
+		done.Wrong = len(replayed.Differences(kept, time.Now(), holders))
+		records := replayed.Records()
+		done.Unnamed, err = replay.Name(ctx, store, kept.Accounts, holders, records.Accounts)
+		return records, err
 	})
-	return wrong, err
+	return done, err
 }
 
 // growing reports the size of a file that is being written, which becomes at most as large as

@@ -44,6 +44,8 @@ func Plain(value any) Cell {
 	switch value := value.(type) {
 	case string:
 		return Cell{Text: value}
+	case atm.Private:
+		return Cell{Text: string(value)}
 	case []string:
 		return Cell{Text: strings.Join(value, ", ")}
 	case int64:

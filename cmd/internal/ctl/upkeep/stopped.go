@@ -105,6 +105,9 @@ accounts and roles that the caller had at that time.`,
 func rebuildCommand(env *ctl.Env) *cobra.Command {
 	return stopped(env, &cobra.Command{
 		Use: "rebuild", Short: "Write the accounts again, from the journal alone",
+		Long: `Write the accounts again, from the journal alone. The journal has keyed hashes of the names of
+holders: a name that the vault has stays if it fits its hash. A name that does not, or cannot be
+read, is left out, and the account is named.`,
 	}, cobra.NoArgs, rebuild)
 }
 

@@ -236,13 +236,15 @@ func recoverLog(ctx context.Context, env *ctl.Env, folder offline.Folder) error 
 }
 
 func rebuild(ctx context.Context, env *ctl.Env, folder offline.Folder, _ []string) error {
-	wrong, err := folder.Rebuild(ctx)
+	done, err := folder.Rebuild(ctx)
 	if err != nil {
 		return err
 	}
-	return env.Tell(map[string]int{"wrong": wrong},
-		"rebuilt: %d records were not what the journal "+
-			"says\n", wrong)
+	for _, account := range done.Unnamed {
+		printable.Linef(env.Stderr, "the name of the holder of account %s is lost; give it again: "+
+			"atmctl account set %s --name NAME", account, account)
+	}
+	return env.Tell(done, "rebuilt: %d records were not what the journal says\n", done.Wrong)
 }
 
 func compact(ctx context.Context, env *ctl.Env, folder offline.Folder, _ []string) error {
