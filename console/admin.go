@@ -94,6 +94,7 @@ func showStatus(v *visit) {
 			{"Free disk space", bytesOf(part("disk").Get("free"))},
 			{"In reserve", bytesOf(part("disk").Get("reserve"))},
 			{"Pending holds", pendingOf(part("holds"))},
+			{"Standing orders that wait", waitingOf(part("orders"))},
 			{"Last backup", backupOf(part("backup"))},
 		}},
 	})
@@ -121,6 +122,13 @@ func whole(value any) forms.Cell {
 func bytesOf(value any) forms.Cell {
 	n, _ := value.(int64)
 	return forms.Cell{Text: strconv.FormatInt(n>>20, 10) + " MiB"}
+}
+
+func waitingOf(orders atm.Record) forms.Cell {
+	if orders.Get("counted") != true {
+		return forms.Cell{Text: "too many to count them"}
+	}
+	return whole(orders.Get("waiting"))
 }
 
 func pendingOf(holds atm.Record) forms.Cell {

@@ -18,6 +18,10 @@ func showStatus(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 	if err != nil {
 		return nil, err
 	}
+	orders, err := lookup.WaitingOrders(ctx, t.cfg.Store)
+	if err != nil {
+		return nil, err
+	}
 	backup, err := lookup.LastBackup(ctx, t.cfg.Store, t.cfg.Index)
 	if err != nil {
 		return nil, err
@@ -33,6 +37,7 @@ func showStatus(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 			{Name: "method", Value: in.Caller.Method},
 		}},
 		atm.Field{Name: "holds", Value: holds},
+		atm.Field{Name: "orders", Value: orders},
 		atm.Field{Name: "backup", Value: backup},
 	)}, nil
 }

@@ -34,6 +34,33 @@ func PendingHolds(ctx context.Context, store vault.Store) (atm.Record, error) {
 	return atm.Record{{Name: "counted", Value: counted}, {Name: "pending", Value: pending}}, err
 }
 
+// WaitingOrders counts the standing orders whose payment is due and has no outcome yet, and says
+// since when the first one is.
+func WaitingOrders(ctx context.Context, store vault.Store) (atm.Record, error) {
+	bounded, cancel := context.WithTimeout(ctx, countWithin)
+	defer cancel()
+	waiting, oldest := int64(0), time.Time{}
+	err := store.Orders(bounded, time.Now(), func(o *vault.Order) error {
+		if waiting++; oldest.IsZero() || o.Next.Before(oldest) {
+			oldest = o.Next
+		}
+		return nil
+	})
+	counted := true
+	if errors.Is(bounded.Err(), context.DeadlineExceeded) && ctx.Err() == nil {
+		counted, waiting, oldest, err = false, 0, time.Time{}, nil
+	}
+	since := ""
+	if !oldest.IsZero() {
+		since = oldest.UTC().Format(time.RFC3339)
+	}
+	return atm.Record{
+		{Name: "counted", Value: counted},
+		{Name: "waiting", Value: waiting},
+		{Name: "since", Value: since},
+	}, err
+}
+
 // LastBackup is the newest entry of a backup. It says that a backup was sent; whether the
 // backup arrived whole, only its receiver knows.
 func LastBackup(ctx context.Context, store vault.Store, index *search.Index) (atm.Record, error) {

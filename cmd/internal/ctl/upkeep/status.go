@@ -25,8 +25,8 @@ func statusCommand(env *ctl.Env) *cobra.Command {
 		Short: "Show the state of a running server",
 		Long: `Show the state of a running server: its version and uptime, when its certificates and yours
 end, the size of its audit log and how far that is published, cosigned by witnesses and
-pinned here, the free space on its disk, its store and replicas, the pending holds, and
-when a backup was sent.
+pinned here, the free space on its disk, its store and replicas, the pending holds, the
+standing orders whose payment is due and has no outcome yet, and when a backup was sent.
 
 Operators and auditors may ask; the audit log gets an entry, as for everything that they
 do. "atmctl doctor" says what needs repair.`,
@@ -63,7 +63,14 @@ type status struct {
 	// pending; nil when there are too many accounts to count them
 	Holds  *int64        `json:"holds"`
 	Backup *statusBackup `json:"backup"` // nil for none
+	Orders *statusOrders `json:"orders"` // nil when there are too many to count them
 	Clock  string        `json:"clock"`
+}
+
+// statusOrders are the standing orders whose payment is due and has no outcome yet.
+type statusOrders struct {
+	Waiting int64  `json:"waiting"`
+	Since   string `json:"since"` // due date of the first one; empty for none
 }
 
 // A statusProgram is which program runs, and since when.
@@ -158,6 +165,9 @@ func askStatus(ctx context.Context, env *ctl.Env) (*status, error) {
 		pending := holds.number("pending")
 		s.Holds = &pending
 	}
+	if orders := r.in("orders"); orders.truth("counted") {
+		s.Orders = &statusOrders{orders.number("waiting"), orders.text("since")}
+	}
 	if b := r.in("backup"); b.truth("known") {
 		s.Backup = &statusBackup{b.number("index"), b.text("time"), b.text("subject")}
 	}
@@ -251,6 +261,7 @@ func (s *status) rows(now time.Time) [][]string {
 			" in reserve"},
 		[]string{"store", s.store()},
 		[]string{"pending holds", s.holds()},
+		[]string{"standing orders", s.orders(now)},
 		[]string{"last backup", s.backup(now)},
 		[]string{"clock", s.Clock},
 	)
@@ -291,6 +302,17 @@ func (s *status) holds() string {
 		return "not counted: there are too many accounts"
 	}
 	return strconv.FormatInt(*s.Holds, 10)
+}
+
+func (s *status) orders(now time.Time) string {
+	switch {
+	case s.Orders == nil:
+		return "not counted: there are too many"
+	case s.Orders.Waiting == 0:
+		return "none waits"
+	}
+	return fmt.Sprintf("%d wait for money or for their turn, the first was due %s",
+		s.Orders.Waiting, ago(s.Orders.Since, now))
 }
 
 func (s *status) backup(now time.Time) string {
