@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/big"
 	"net"
 	"net/http"
@@ -21,6 +22,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -45,7 +48,7 @@ func newTown(t *testing.T) *town {
 	t.Helper()
 	s := &town{t: t, dir: t.TempDir(), ports: make(map[string]string)}
 	for _, documented := range []string{"9000", "9001", "9100", "9200"} {
-		s.ports[documented] = freePort(t)
+		s.ports[documented] = freePort(t, s.ports)
 	}
 	programs := filepath.Join(s.dir, "programs")
 	build := exec.Command("go", "build", "-o", programs+"/", "../../cmd/atmserver",
@@ -77,39 +80,51 @@ func newTown(t *testing.T) *town {
 	return s
 }
 
-func freePort(t *testing.T) string {
+// The ports that freePort tries. They are below those that the system assigns to clients, and
+// are not those of the tests of the programs.
+const firstPort, ports = 10_000, 8_000
+
+// freePort finds a port that nobody listens on, and that taken does not have.
+func freePort(t *testing.T, taken map[string]string) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "localhost:0")
-	if err != nil {
-		t.Fatal(err)
+	for i := range ports {
+		port := strconv.Itoa(firstPort + (os.Getpid()+i)%ports)
+		if slices.Contains(slices.Collect(maps.Values(taken)), port) {
+			continue
+		}
+		if l, err := net.Listen("tcp", "localhost:"+port); err == nil {
+			l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
+	t.Fatal("there is no free port")
+	return ""
 }
 
 func (s *town) url(documented string) string { return "https://localhost:" + s.ports[documented] }
 
 // typed returns a command as it is typed at a prompt here.
 func (s *town) typed(command string) *exec.Cmd {
-	for documented, port := range s.ports {
-		command = strings.ReplaceAll(command, documented, port)
-	}
-	cmd := exec.Command("sh", "-c", command)
+	cmd := exec.Command("sh", "-c", s.replace(command, false))
 	cmd.Dir, cmd.Env = filepath.Join(s.dir, "here"), s.env
 	return cmd
 }
 
 // documented is what a command printed, as it stands in the transcript.
 func (s *town) documented(output []byte) string {
-	text := string(output)
+	return s.replace(string(output), true)
+}
+
+// replace replaces the ports in a text, in one pass: a port can have another one in it.
+func (s *town) replace(text string, back bool) string {
+	var pairs []string
 	for documented, port := range s.ports {
-		text = strings.ReplaceAll(text, port, documented)
+		if back {
+			documented, port = port, documented
+		}
+		pairs = append(pairs, documented, port)
 	}
-	return text
+	return strings.NewReplacer(pairs...).Replace(text)
 }
 
 var exitCode = regexp.MustCompile(`(?m)^\[exit (\d+)\]\n`)
