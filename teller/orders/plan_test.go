@@ -23,6 +23,7 @@ type planned struct {
 
 	created, cancelled time.Time   // cancelled is the zero time if it never is
 	poor               bool        // money comes to its account when it is tried, or not at all
+	hopeless           bool        // it never comes
 	due                []time.Time // while it is in force, in order
 }
 
@@ -113,7 +114,7 @@ func newPlan(random *rand.Rand, count int, begin, end time.Time) *plan {
 			account: vault.Name(fmt.Sprint(1000 + number%20)),
 			to:      vault.Name(fmt.Sprint(100 + random.IntN(10))),
 			amount:  atm.Amount(1 + random.IntN(500_00)),
-			poor:    number%4 == 0,
+			poor:    number%4 == 0, hopeless: number%8 == 0,
 			created: begin,
 		}
 		if o.poor {

@@ -154,7 +154,7 @@ func (d *drive) step(t *testing.T, last, now time.Time) {
 	t.Helper()
 	if d.random.IntN(15) == 0 {
 		d.stepsBack++
-		before := now.Add(-time.Duration(1+d.random.IntN(40*24*60)) * time.Minute)
+		before := last.Add(-time.Duration(d.random.IntN(40*24*60)) * time.Minute)
 		d.do(t, d.anyone(), job{Now: before, Orders: true}, never)
 	}
 	d.change(t, last, now)
@@ -278,7 +278,7 @@ func (d *drive) change(t *testing.T, last, now time.Time) {
 				Args: []atm.Arg{text(d.ids[o.number])},
 			})
 		}
-		if o.poor && d.random.IntN(5) < 2 && d.plan.triedBetween(o, last, now) {
+		if o.poor && !o.hopeless && d.random.IntN(2) == 0 && d.plan.triedBetween(o, last, now) {
 			amount := o.amount * atm.Amount(1+d.random.IntN(2))
 			d.model.balance[o.account] += amount
 			acts = append(acts, act{
