@@ -279,11 +279,11 @@ func (c *Client) move(ctx context.Context, method atm.Operation, id atm.RequestI
 	if d.memo != "" { // a server of before has no such parameter
 		args = append(args, d.memo)
 	}
-	return c.definite(ctx, method, id, args...)
+	return definite(ctx, c, method, id, args...)
 }
 
 // definite calls a method until its outcome is known, or says that it is not.
-func (c *Client) definite(ctx context.Context, method atm.Operation, id atm.RequestID,
+func definite(ctx context.Context, c *Client, method atm.Operation, id atm.RequestID,
 	args ...any,
 ) (*Answer, error) {
 	answer, received, err := c.persist(ctx, string(method), id, args)
@@ -299,7 +299,7 @@ func (c *Client) persist(ctx context.Context, method string, id atm.RequestID,
 	args []any,
 ) (answer *Answer, received bool, err error) {
 	for try := 1; ; try++ {
-		answer, err = c.send(ctx, method, id, args)
+		answer, err = send(ctx, c, method, id, args)
 		var refusal *HTTPError
 		var fault *FaultError
 		switch {
@@ -336,7 +336,7 @@ func again(code atm.Code) bool {
 }
 
 // send sends a call once.
-func (c *Client) send(ctx context.Context, method string, id atm.RequestID, args []any) (*Answer,
+func send(ctx context.Context, c *Client, method string, id atm.RequestID, args []any) (*Answer,
 	error,
 ) {
 	body, err := xmlrpc.EncodeMethodCall(method, args...)

@@ -31,7 +31,7 @@ type MandateTerms struct {
 func (c *Client) CreateMandate(ctx context.Context, account atm.AccountID, t MandateTerms,
 	id atm.RequestID,
 ) (*Answer, error) {
-	return c.agree(ctx, atm.MandateCreate, id, account, map[string]any{
+	return agree(ctx, c, atm.MandateCreate, id, account, map[string]any{
 		"creditor": t.Creditor, "each": text(t.Each), "total": text(t.Total), "period": t.Period,
 		"from": t.From, "until": t.Until, atm.MemoArg: t.Memo,
 	})
@@ -68,7 +68,7 @@ type OrderTerms struct {
 func (c *Client) CreateOrder(ctx context.Context, account atm.AccountID, t OrderTerms,
 	id atm.RequestID,
 ) (*Answer, error) {
-	return c.agree(ctx, atm.OrderCreate, id, account, map[string]any{
+	return agree(ctx, c, atm.OrderCreate, id, account, map[string]any{
 		"to": t.To.String(), "amount": t.Amount.String(), "every": t.Every, "on": t.On,
 		"at": t.At, "zone": t.Zone, "from": t.From, "until": t.Until, atm.MemoArg: t.Memo,
 	})
@@ -100,7 +100,7 @@ func (c *Client) Notices(ctx context.Context, account atm.AccountID, limit int,
 
 // agree calls a method that makes an agreement. It has no parameter for a request id, so the
 // header alone says it.
-func (c *Client) agree(ctx context.Context, method atm.Operation, id atm.RequestID,
+func agree(ctx context.Context, c *Client, method atm.Operation, id atm.RequestID,
 	account atm.AccountID, terms map[string]any,
 ) (*Answer, error) {
 	if !headerSafe(id) {
@@ -112,7 +112,7 @@ func (c *Client) agree(ctx context.Context, method atm.Operation, id atm.Request
 			delete(terms, name)
 		}
 	}
-	return c.definite(ctx, method, id, account.String(), terms)
+	return definite(ctx, c, method, id, account.String(), terms)
 }
 
 // text is an amount as an argument that zero leaves out.
