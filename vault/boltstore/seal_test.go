@@ -17,12 +17,20 @@ import (
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
 	"example.com/atm/vault/boltstore/keyring"
+	"example.com/atm/vault/calendar"
 	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/people"
 	"example.com/atm/vault/requestid"
 	"example.com/atm/vault/vaulttest"
 	bolt "go.etcd.io/bbolt"
 )
+
+var daily = calendar.Schedule{Every: calendar.Day}
+
+// deposited is the deposit that filled makes.
+func deposited(index vault.JournalIndex) vault.Movement {
+	return vault.Movement{Index: index, From: "cash:user:demo", To: "100", Amount: 5}
+}
 
 // filled makes a store with a value in each bucket and closes it.
 func filled(t *testing.T) string {
@@ -59,6 +67,20 @@ func filled(t *testing.T) string {
 		vault.CreateGrant{Grant: vault.Grant{ID: "b", Accounts: []vault.Name{"100"}, Cap: 5}},
 		vault.People(people.Revoke{Name: "cert:1"}),
 		vault.People(people.Revoke{Name: "cert:2"}),
+		// from entry 11 on
+		vault.CreateMandate{
+			Account: "100", Creditor: "user:eve", Terms: vault.MandateTerms{Each: 1000},
+		},
+		vault.CreateMandate{
+			Account: "200", Creditor: "user:eve", Terms: vault.MandateTerms{Each: 1000},
+		},
+		vault.CreateOrder{Account: "100", To: "200", Amount: 5, Schedule: daily},
+		vault.CreateOrder{Account: "200", To: "100", Amount: 5, Schedule: daily},
+		vault.Reverse{Movement: deposited(2), Amount: 1},
+		vault.Transfer{From: "100", To: "200", Amount: 50},
+		vault.Reverse{
+			Movement: vault.Movement{Index: 16, From: "100", To: "200", Amount: 50}, Amount: 1,
+		},
 	} {
 		cmd := vault.Command{
 			Event: audit.EventOp, Operation: atm.Deposit, Caller: demo, Rule: rule,
@@ -176,8 +198,8 @@ func TestChangedOrMovedValueIsNotRead(t *testing.T) {
 	if err := errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if len(values) != 10 {
-		t.Fatalf("values in %d buckets, want 10", len(values))
+	if len(values) != 13 {
+		t.Fatalf("values in %d buckets, want 13", len(values))
 	}
 	for name, pairs := range values {
 		last := pairs[len(pairs)-1]
@@ -253,8 +275,8 @@ func TestRequestIDOfAnotherEntryIsNotAnswered(t *testing.T) {
 	}
 }
 
-// TestDamagedRecordFailsItsOwnOperationsAlone flips a bit of the record of an account, and one
-// of a hold. What needs it is answered INTERNAL, others are carried out, now and after the
+// TestDamagedRecordFailsItsOwnOperationsAlone flips a bit of a record of each kind. What needs
+// it is answered INTERNAL, others are carried out, now and after the
 // next start.
 func TestDamagedRecordFailsItsOwnOperationsAlone(t *testing.T) {
 	demo := &atm.Caller{Principal: atm.Principal{Subject: "user:demo"}}
@@ -277,6 +299,20 @@ func TestDamagedRecordFailsItsOwnOperationsAlone(t *testing.T) {
 		{
 			"holds", 4, command(atm.Release, vault.Release{Hold: 4}),
 			command(atm.Deposit, vault.Deposit{Account: "100", Cash: "cash:user:demo", Amount: 1}),
+		},
+		{
+			"mandates", 11, command(atm.Collect, vault.Collect{Mandate: 11, To: "200", Amount: 1}),
+			command(atm.Collect, vault.Collect{Mandate: 12, To: "100", Amount: 1}),
+		},
+		{
+			"orders", 13, command(atm.OrderCancel, vault.CancelOrder{Order: 13}),
+			command(atm.OrderCancel, vault.CancelOrder{Order: 14}),
+		},
+		{
+			"reversals", 2, command(atm.Reverse, vault.Reverse{Movement: deposited(2), Amount: 1}),
+			command(atm.Reverse, vault.Reverse{
+				Movement: vault.Movement{Index: 16, From: "100", To: "200", Amount: 50}, Amount: 1,
+			}),
 		},
 	} {
 		t.Run(tt.bucket, func(t *testing.T) {

@@ -5,6 +5,7 @@ package pgstore_test
 import (
 	"crypto/rand"
 	"errors"
+	"maps"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/vault"
+	"example.com/atm/vault/calendar"
 	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/people"
 	"example.com/atm/vault/pgstore"
@@ -86,7 +88,10 @@ func writers(t *testing.T, store vault.Store) map[string]func() atm.Status {
 	number, cash := 7001, vault.Cash(caller.Subject)
 	none := requestid.Hashed{}
 	withdraw := vault.Withdraw{Account: "7001", Cash: cash, Amount: 100}
-	return map[string]func() atm.Status{
+	writes := paymentWriters(t, func(op atm.Operation, rule vault.Rule) atm.Status {
+		return do(op, rule, none)
+	})
+	maps.Copy(writes, map[string]func() atm.Status{
 		"journal": func() atm.Status {
 			return do(atm.Inquiry, vault.Inquiry{Account: "7001"}, none)
 		},
@@ -139,6 +144,65 @@ func writers(t *testing.T, store vault.Store) map[string]func() atm.Status {
 				Operations: []atm.Operation{atm.Withdraw}, Cap: 100,
 				Expires: time.Now().Add(time.Hour),
 			}}, none)
+		},
+	})
+	return writes
+}
+
+// paymentWriters are the writers of mandates, standing orders and reversals.
+func paymentWriters(t *testing.T,
+	do func(atm.Operation, vault.Rule) atm.Status,
+) map[string]func() atm.Status {
+	t.Helper()
+	must := func(op atm.Operation, rule vault.Rule) atm.Status {
+		t.Helper()
+		s := do(op, rule)
+		if s.Code != atm.OK {
+			t.Fatal(s)
+		}
+		return s
+	}
+	must(atm.AccountOpen, vault.OpenAccount{Account: "6001", Owner: "user:x"})
+	mandate := vault.CreateMandate{
+		Account: "7001", Creditor: "user:x", Terms: vault.MandateTerms{
+			Each: 10, Total: 100, Period: calendar.Month,
+		},
+	}
+	order := vault.CreateOrder{
+		Account: "7001", To: "6001", Amount: 1, Schedule: calendar.Schedule{Every: calendar.Day},
+	}
+	text, _ := must(atm.MandateCreate, mandate).Result.(string)
+	given, _ := vault.ParseMandateID(text)
+	var ending []vault.OrderID
+	for range 4 {
+		text, _ := must(atm.OrderCreate, order).Result.(string)
+		id, _ := vault.ParseOrderID(text)
+		ending = append(ending, id)
+	}
+	taken := must(atm.Transfer, vault.Transfer{From: "7001", To: "6001", Amount: 100})
+	digits, _, _ := strings.Cut(taken.Receipt, " ")
+	index, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	moved := vault.Movement{
+		Index: vault.JournalIndex(index), From: "7001", To: "6001", Amount: 100,
+	}
+	return map[string]func() atm.Status{
+		"mandates": func() atm.Status { return do(atm.MandateCreate, mandate) },
+		"mandates that are used": func() atm.Status {
+			return do(atm.Collect, vault.Collect{Mandate: given, To: "6001", Amount: 1})
+		},
+		"orders": func() atm.Status { return do(atm.OrderCreate, order) },
+		"orders that end": func() atm.Status {
+			s := do(atm.OrderCancel, vault.CancelOrder{Order: ending[0]})
+			if s.Code == atm.OK {
+				ending = ending[1:]
+			}
+			return s
+		},
+		"reversals": func() atm.Status {
+			return do(atm.Reverse, vault.Reverse{Movement: moved, Amount: 1})
 		},
 	}
 }

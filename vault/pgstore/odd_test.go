@@ -395,7 +395,8 @@ func TestOlderSchemaIsMigrated(t *testing.T) {
 	if err := cluster.As("served", nameOf(url), "UPDATE replicas SET renewed = now(); SELECT "+
 		"sweep(); UPDATE certificates SET issued = now(), scope = '*', actor = ''; "+
 		"UPDATE passkeys SET name = ''; DELETE FROM sessions; "+
-		"UPDATE orders SET next = NULL"); err != nil {
+		"UPDATE orders SET next = NULL; UPDATE mandates SET spent = 0; "+
+		"UPDATE reversals SET amount = amount; UPDATE accounts SET agreements = '{}'"); err != nil {
 		t.Errorf("a role that served before: %v", err)
 	}
 }

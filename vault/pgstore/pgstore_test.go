@@ -223,6 +223,8 @@ func TestDatabaseRefusesWhatTheProgramNeverDoes(t *testing.T) {
 			"UPDATE journal SET leaf = leaf", "DELETE FROM journal", "TRUNCATE journal",
 			"UPDATE accounts SET balance = -1 WHERE number IS NOT NULL",
 			"UPDATE grants SET spent = cap + 1", "UPDATE grants SET spent = -1",
+			"UPDATE mandates SET spent = total + 1", "UPDATE mandates SET spent = -1",
+			"UPDATE orders SET paid = -1", "UPDATE reversals SET amount = 0",
 			"INSERT INTO accounts SELECT 'x', 5, owner, 0, 0, 1, 0, '{}', 0, 0, 0, '', 0, 0, 0 " +
 				"FROM accounts LIMIT 1",
 			"INSERT INTO journal SELECT 0, leaf FROM journal LIMIT 1",
@@ -235,7 +237,8 @@ func TestDatabaseRefusesWhatTheProgramNeverDoes(t *testing.T) {
 	}
 	for _, sql := range []string{
 		"DELETE FROM accounts", "DELETE FROM users",
-		"DELETE FROM revocations", "DROP TABLE journal", "ALTER TABLE accounts DROP COLUMN balance",
+		"DELETE FROM revocations", "DELETE FROM mandates", "DELETE FROM orders",
+		"DELETE FROM reversals", "DROP TABLE journal", "ALTER TABLE accounts DROP COLUMN balance",
 		"CREATE TABLE mine (x int)",
 	} {
 		if err := cluster.As("server", name, sql); err == nil {
@@ -247,6 +250,9 @@ func TestDatabaseRefusesWhatTheProgramNeverDoes(t *testing.T) {
 		"grants SET grantor = grantor",
 		"grants SET operations = operations", "grants SET expires = expires", "grants SET id = id",
 		"holds SET amount = amount",
+		"mandates SET total = total", `mandates SET "each" = 1`, "mandates SET creditor = creditor",
+		"mandates SET ends = NULL", "mandates SET debtor = debtor", "orders SET amount = amount",
+		"orders SET payee = payee", "orders SET account = account", "reversals SET entry = entry",
 		"holds SET account = account", "accounts SET name = name", "accounts SET number = number",
 		"accounts SET born = born",
 		"users SET subject = subject", "revocations SET name = name", "requests SET index = index",

@@ -47,6 +47,9 @@ func TestRecordReadsBackAndNoPartOfItDoes(t *testing.T) {
 			Zone: "Europe/Zurich",
 		},
 		Spent: vault.Spent{Day: 20000, Amount: 2, Count: 1},
+		Agreements: []vault.Agreement{
+			{ID: 11, Creditor: "service:gas", Until: at}, {ID: 300, Creditor: "user:b"}, {ID: 301},
+		},
 	}
 	key, spine := AccountKey(account.Name), chunk.Spine{{Index: 8, Slot: 1}, {Index: 2}}
 	holds := vault.Hold{ID: 9, State: vault.HoldReleased, Amount: 4, Account: "7"}
@@ -58,6 +61,7 @@ func TestRecordReadsBackAndNoPartOfItDoes(t *testing.T) {
 		ID: "g", Grantor: "user:demo", Grantee: "user:till", Accounts: []vault.Name{"7"},
 		Operations: []atm.Operation{atm.Deposit}, Cap: 10, Spent: 4, Expires: at,
 	}
+	mandate, order, reversal := agreedRecords()
 	revocation := people.Revocation{Name: "token:5", At: at}
 	passkey := people.Passkey{
 		ID: "AAEC", Subject: "user:demo", Name: "Phone", Added: at, Key: []byte{1, 2}, Count: 300,
@@ -93,6 +97,15 @@ func TestRecordReadsBackAndNoPartOfItDoes(t *testing.T) {
 		}},
 		{"grant", EncodeGrant(&grant), grant, func(v []byte) (any, error) {
 			return DecodeGrant(grant.ID, v)
+		}},
+		{"mandate", EncodeMandate(&mandate), mandate, func(v []byte) (any, error) {
+			return DecodeMandate(mandate.ID, v)
+		}},
+		{"order", EncodeOrder(&order), order, func(v []byte) (any, error) {
+			return DecodeOrder(order.ID, v)
+		}},
+		{"reversal", EncodeReversal(&reversal), reversal, func(v []byte) (any, error) {
+			return DecodeReversal(reversal.Of, v)
 		}},
 		{"revocation", EncodeRevocation(&revocation), revocation, func(v []byte) (any, error) {
 			return DecodeRevocation(revocation.Name, v)
