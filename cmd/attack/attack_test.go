@@ -295,6 +295,7 @@ func TestAttacksAreRefused(t *testing.T) {
 	t.Run("http", a.attackHTTP)
 	t.Run("permission", a.attackPermissions)
 	t.Run("memo", a.attackMemos)
+	t.Run("payment", a.attackPayments)
 	t.Run("memory", a.attackMemory)
 	t.Run("secret", a.attackSecrets)
 	t.Run("admin", a.attackAdmin)

@@ -18,7 +18,7 @@ type flaw struct {
 	name     string
 	file     string // relative to the root of the module
 	old, new string // a piece of file that occurs once, and its replacement
-	attack   string // TestAttacksAreRefused/attack must fail
+	attack   string // TestAttacksAreRefused/attack must fail; after package and colon, a test there
 }
 
 var flaws = []flaw{
@@ -238,7 +238,7 @@ const module = "../.."
 // attack detects it. That takes minutes, so only make flaws does it. Whether each flaw still
 // has its place in the code is always checked.
 func TestPlantedFlawsAreCaught(t *testing.T) {
-	for _, f := range slices.Concat(flaws, consoleFlaws) {
+	for _, f := range slices.Concat(flaws, consoleFlaws, paymentFlaws) {
 		t.Run(strings.ReplaceAll(f.name, " ", "_"), func(t *testing.T) {
 			path, err := filepath.Abs(filepath.Join(module, f.file))
 			if err != nil {
@@ -266,11 +266,16 @@ func TestPlantedFlawsAreCaught(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			in, test, elsewhere := strings.Cut(f.attack, ":")
+			if !elsewhere {
+				in, test = "cmd/attack", "TestAttacksAreRefused/"+f.attack
+			}
 			cmd := exec.CommandContext(t.Context(), "go", "test", "-overlay", overlay, "-run",
-				"^TestAttacksAreRefused$/^"+strings.ReplaceAll(f.attack, "/", "/^"), ".")
+				"^"+strings.ReplaceAll(test, "/", "/^"), ".")
+			cmd.Dir = filepath.Join(module, in)
 			out, err := cmd.CombinedOutput()
 			// The attack itself fails, or the log does not say of it what it must.
-			name := "TestAttacksAreRefused/" + strings.TrimSuffix(f.attack, "$")
+			name := strings.TrimSuffix(test, "$")
 			if err == nil || !bytes.Contains(out, []byte("--- FAIL: "+name+" ")) &&
 				!bytes.Contains(out, []byte(" "+name+": ")) {
 				t.Errorf("%s did not notice: %v\n%.2000s", f.attack, err, out)
