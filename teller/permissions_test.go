@@ -41,7 +41,7 @@ var decided = []decision{
 	{atm.Statement, [...]atm.Reach{own, all, all, no, no}, false, onAccount()},
 	{atm.Receipt, [...]atm.Reach{own, all, all, no, no}, false, onEntry},
 	{atm.ShowEntry, [...]atm.Reach{own, all, all, no, no}, false, onEntry},
-	{atm.Certificate, [...]atm.Reach{own, all, all, all, no}, false, onAccount()},
+	{atm.Certificate, [...]atm.Reach{own, all, no, all, no}, false, onAccount()},
 	{atm.Whoami, [...]atm.Reach{own, own, own, own, own}, false, nil},
 
 	{atm.Reverse, [...]atm.Reach{own, all, no, no, no}, false, onTransfer},
