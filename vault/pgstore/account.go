@@ -24,17 +24,17 @@ func (accounts) of(r *vault.Records) any { return &r.Accounts }
 
 func (accounts) load(*secrets.Keys, *pgx.Batch, *vault.Keys, *vault.Loaded) {}
 
-func (accounts) dump(ctx context.Context, _ *secrets.Keys, q database.Querier, r *vault.Records,
+func (accounts) dump(ctx context.Context, keys *secrets.Keys, q database.Querier, r *vault.Records,
 	flush func() error,
 ) error {
-	return dump(ctx, q, scanAccount, &r.Accounts, flush, "SELECT "+accountColumns+
+	return dump(ctx, q, accountsIn(keys), &r.Accounts, flush, "SELECT "+accountColumns+
 		" FROM accounts")
 }
 
 // write writes the accounts that are new, those of which only the money has changed, and the
 // rest, in the order of their names.
-func (accounts) write(_ *secrets.Keys, b *pgx.Batch, w *written) {
-	var opened, changed accountRows
+func (accounts) write(keys *secrets.Keys, b *pgx.Batch, w *written) {
+	opened, changed := accountRows{keys: keys}, accountRows{keys: keys}
 	var moved moneyRows
 	first := int64(w.first)
 	inOrder := slices.SortedFunc(slices.Values(w.records.Accounts), func(a, b vault.Account) int {
@@ -71,14 +71,14 @@ func onlyMoneyMoved(before, a *vault.Account) bool {
 }
 
 const (
-	accountColumns = `name, owner, holder, standing, balance, version, pending,
+	accountColumns = `name, owner, sealed_holder, standing, balance, version, pending,
 		limit_operation, limit_amount, limit_count, limit_zone,
 		spent_day, spent_amount, spent_count, agreements, creditors`
 
 	openSQL = database.Written + `INSERT INTO accounts
 		(name, number, owner, standing, balance, version, born, pending,
 			limit_operation, limit_amount, limit_count, limit_zone,
-			spent_day, spent_amount, spent_count, holder, agreements, creditors)
+			spent_day, spent_amount, spent_count, sealed_holder, agreements, creditors)
 		SELECT name, CASE WHEN name LIKE '%:%' THEN NULL ELSE name::bigint END,
 			owner, standing, balance, version, born, pending::bigint[],
 			limit_operation, limit_amount, limit_count, limit_zone,
@@ -90,12 +90,13 @@ const (
 			pending = n.pending::bigint[],
 			limit_operation = n.limit_operation, limit_amount = n.limit_amount,
 			limit_count = n.limit_count, limit_zone = n.limit_zone, spent_day = n.spent_day,
-			spent_amount = n.spent_amount, spent_count = n.spent_count, holder = n.holder,
+			spent_amount = n.spent_amount, spent_count = n.spent_count,
+			sealed_holder = n.holder,
 			agreements = n.agreements::bigint[], creditors = n.creditors::text[]
 		FROM ` + accountArrays + ` WHERE a.name = n.name` + database.EachOf1
 	accountArrays = `unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[],
 			$6::text[], $7::bigint[], $8::bigint[], $9::bigint[], $10::text[],
-			$11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::text[],
+			$11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bytea[],
 			$16::text[], $17::text[])
 		AS n (name, owner, standing, balance, version, pending,
 			limit_operation, limit_amount, limit_count, limit_zone,
@@ -121,11 +122,13 @@ func (r *moneyRows) add(a *vault.Account) {
 
 // accountRows are accounts by columns.
 type accountRows struct {
+	keys *secrets.Keys // seal the names of holders
 	moneyRows
-	owners, holders, pending []string
-	agreements, creditors    []string
-	standings, born          []int64
-	limits                   struct {
+	owners, pending       []string
+	holders               [][]byte
+	agreements, creditors []string
+	standings, born       []int64
+	limits                struct {
 		zones                                 []string
 		perOperation, dailyAmount, dailyCount []int64
 	}
@@ -135,7 +138,7 @@ type accountRows struct {
 func (r *accountRows) add(a *vault.Account, born int64) {
 	r.moneyRows.add(a)
 	r.owners = append(r.owners, a.Owner)
-	r.holders = append(r.holders, a.Holder)
+	r.holders = append(r.holders, sealHolder(r.keys, string(a.Name), a.Holder))
 	r.pending = append(r.pending, pendingText(a.Pending))
 	r.agreements = append(r.agreements, agreementsText(a.Agreements))
 	r.creditors = append(r.creditors, creditorsText(a.Agreements))
@@ -174,13 +177,19 @@ func accountName(a *vault.Account) vault.Name { return a.Name }
 // errRecord reports a row that no version of this program wrote.
 var errRecord = errors.New("a row of no known form")
 
-func scanAccount(row pgx.Row) (vault.Account, error) {
+// accountsIn reads accounts with the keys that open the names of their holders.
+func accountsIn(keys *secrets.Keys) func(pgx.Row) (vault.Account, error) {
+	return func(row pgx.Row) (vault.Account, error) { return scanAccount(keys, row) }
+}
+
+func scanAccount(keys *secrets.Keys, row pgx.Row) (vault.Account, error) {
 	var a vault.Account
 	var name string
+	var holder []byte
 	var standing, version int64
 	var pending, ends []int64
 	var creditors []string
-	err := row.Scan(&name, &a.Owner, &a.Holder, &standing, &a.Balance, &version, &pending,
+	err := row.Scan(&name, &a.Owner, &holder, &standing, &a.Balance, &version, &pending,
 		&a.Limits.PerOperation, &a.Limits.DailyAmount, &a.Limits.DailyCount, &a.Limits.Zone,
 		&a.Spent.Day, &a.Spent.Amount, &a.Spent.Count, &ends, &creditors)
 	if err != nil {
@@ -199,7 +208,8 @@ func scanAccount(row pgx.Row) (vault.Account, error) {
 	if a.Agreements, err = agreementsOf(ends, creditors); err != nil {
 		return a, fmt.Errorf("account %s: %w", name, err)
 	}
-	return a, nil
+	a.Holder, err = openHolder(keys, name, holder)
+	return a, err
 }
 
 // pendingText is the array that scanAccount reads.

@@ -93,7 +93,18 @@ func (c *checker) journal(ctx context.Context, tx pgx.Tx) error {
 }
 
 func (c *checker) accounts(ctx context.Context, tx pgx.Tx) error {
-	accounts, err := database.List(ctx, tx, scanAccount, "SELECT "+accountColumns+" FROM accounts")
+	var accounts []vault.Account
+	err := database.ForEach(ctx, tx, func(rows pgx.Rows) error {
+		a, err := scanAccount(c.store.keys, rows)
+		if err != nil && a.Name == "" { // not even the name could be read
+			return err
+		}
+		if err != nil {
+			c.problems.Add("%v", err)
+		}
+		accounts = append(accounts, a)
+		return nil
+	}, "SELECT "+accountColumns+" FROM accounts")
 	if err != nil {
 		return err
 	}

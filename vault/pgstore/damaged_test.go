@@ -50,6 +50,11 @@ func TestDamagedRowFailsItsOwnOperationsAlone(t *testing.T) {
 			func() vault.Command { return deposit("1", 1) },
 		},
 		{
+			"the name of a holder does not open", `UPDATE accounts SET sealed_holder = '\x01ff'
+				WHERE name = '1'`,
+			func() vault.Command { return deposit("1", 1) },
+		},
+		{
 			"a request id leads to another entry", "UPDATE requests SET index = 1",
 			func() vault.Command { return identified(deposit("1", 1)) },
 		},

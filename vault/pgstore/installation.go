@@ -87,8 +87,11 @@ func open(ctx context.Context, cfg Config, prepare func(*Store) error) (*Store, 
 	if !s.replica {
 		s.past.tell = nil
 	}
-	if err = prepare(s); err == nil {
-		err = enter(ctx, s)
+	err = prepare(s)
+	for _, step := range []func(context.Context, *Store) error{own, sealOld, enter} {
+		if err == nil {
+			err = step(ctx, s)
+		}
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -96,19 +99,20 @@ func open(ctx context.Context, cfg Config, prepare func(*Store) error) (*Store, 
 	return s, nil
 }
 
-// enter makes sure that the secret is that of the installation, notes the state of the journal,
-// and takes the lease of a replica.
+// own makes sure that the secret is that of the installation.
+func own(ctx context.Context, s *Store) error {
+	found, mark, err := installation(ctx, s.db)
+	if err == nil && !bytes.Equal(mark, s.keys.Mark()) {
+		err = fmt.Errorf("%w: it holds the books of %s; every replica has the keys/vault.key of "+
+			"the first one", ErrWrongSecret, found.Name)
+	}
+	return err
+}
+
+// enter notes the state of the journal, and takes the lease of a replica.
 func enter(ctx context.Context, s *Store) error {
 	ctx, cancel := context.WithTimeout(ctx, database.RoundTrip)
 	defer cancel()
-	found, mark, err := installation(ctx, s.db)
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(mark, s.keys.Mark()) {
-		return fmt.Errorf("%w: it holds the books of %s; every replica has the keys/vault.key of "+
-			"the first one", ErrWrongSecret, found.Name)
-	}
 	now, err := sight(ctx, s.db, highWater{}, "")
 	if err != nil {
 		return database.Explain(err)

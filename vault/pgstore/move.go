@@ -202,7 +202,7 @@ func (r *reader) All(ctx context.Context) (*vault.Records, error) {
 	var all vault.Records
 	err := r.db.Snapshot(ctx, func(tx pgx.Tx) error {
 		var err error
-		if all.Accounts, err = database.List(ctx, tx, scanAccount, "SELECT "+accountColumns+
+		if all.Accounts, err = database.List(ctx, tx, accountsIn(r.keys), "SELECT "+accountColumns+
 			" FROM accounts ORDER BY number NULLS LAST, name"); err != nil {
 			return err
 		}

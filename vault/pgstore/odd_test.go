@@ -365,7 +365,7 @@ func TestOlderSchemaIsMigrated(t *testing.T) {
 	cluster.SQL(t, nameOf(url), `DROP TABLE replicas, rollbacks, passkeys, sessions, mandates, orders, reversals; DROP FUNCTION sweep; ALTER TABLE nonces DROP COLUMN use;
 		ALTER TABLE holds DROP COLUMN made; DROP INDEX grants_expires, revocations_at;
 		ALTER TABLE certificates DROP COLUMN issued, DROP COLUMN scope, DROP COLUMN actor;
-		ALTER TABLE accounts DROP COLUMN holder, DROP COLUMN agreements, DROP COLUMN creditors; ALTER TABLE installation RENAME TO `+firstName+`;
+		ALTER TABLE accounts DROP COLUMN holder, DROP COLUMN sealed_holder, DROP COLUMN agreements, DROP COLUMN creditors; ALTER TABLE installation RENAME TO `+firstName+`;
 		DELETE FROM goose_db_version WHERE version_id > 1;
 		CREATE ROLE served LOGIN; GRANT SELECT, INSERT, UPDATE, DELETE ON nonces TO served;
 		GRANT SELECT, UPDATE (subject, not_after) ON certificates TO served`)

@@ -207,7 +207,7 @@ func (r *reader) Balances(ctx context.Context, yield func(vault.Account)) (
 			}
 			journal = vault.JournalIndex(size)
 			return database.ForEach(ctx, tx, func(rows pgx.Rows) error {
-				a, err := scanAccount(rows)
+				a, err := scanAccount(r.keys, rows)
 				if err == nil {
 					begun = true
 					yield(a)
@@ -226,7 +226,7 @@ func (r *reader) Balances(ctx context.Context, yield func(vault.Account)) (
 
 // Account implements vault.Store.
 func (r *reader) Account(ctx context.Context, name vault.Name) (vault.Account, error) {
-	found, err := database.Listed(ctx, r.db, scanAccount, "SELECT "+accountColumns+
+	found, err := database.Listed(ctx, r.db, accountsIn(r.keys), "SELECT "+accountColumns+
 		" FROM accounts WHERE name = $1", string(name))
 	if err != nil || len(found) == 0 {
 		return vault.Account{Name: name}, err
@@ -236,7 +236,7 @@ func (r *reader) Account(ctx context.Context, name vault.Name) (vault.Account, e
 
 // Accounts implements vault.Store.
 func (r *reader) Accounts(ctx context.Context, after uint64, limit int) ([]vault.Account, error) {
-	return database.Listed(ctx, r.db, scanAccount, "SELECT "+accountColumns+
+	return database.Listed(ctx, r.db, accountsIn(r.keys), "SELECT "+accountColumns+
 		" FROM accounts WHERE number > $1 ORDER BY number LIMIT $2",
 		int64(min(after, 1<<62)), limit)
 }

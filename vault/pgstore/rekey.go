@@ -52,8 +52,9 @@ func ReadSealed(ctx context.Context, s *Store) error {
 
 // sealed is everything in the database that is sealed.
 type sealed struct {
-	users []people.User
-	files []shared.File
+	users   []people.User
+	holders []named
+	files   []shared.File
 }
 
 func readSealed(ctx context.Context, q database.Querier, keys *secrets.Keys, files *shared.Files,
@@ -62,8 +63,12 @@ func readSealed(ctx context.Context, q database.Querier, keys *secrets.Keys, fil
 	if err != nil {
 		return nil, err
 	}
+	holders, err := holdersIn(ctx, q, keys)
+	if err != nil {
+		return nil, err
+	}
 	all, err := files.In(ctx, q)
-	return &sealed{users, all}, err
+	return &sealed{users, holders, all}, err
 }
 
 // write seals everything under keys, and writes their mark.
@@ -77,6 +82,7 @@ func (s *sealed) write(ctx context.Context, tx pgx.Tx, keys *secrets.Keys, files
 			database.One, u.Subject, keys.Seal(secrets.HA1, u.Subject, u.HA1),
 			keys.Seal(secrets.Slow, u.Subject, u.Slow))
 	}
+	putHolders(&b, keys, s.holders)
 	for _, f := range s.files {
 		b.Queue(database.Written+"UPDATE files SET sealed = $2 WHERE name = $1"+database.One,
 			f.Name, files.Seal(f))

@@ -131,7 +131,7 @@ func (t *transaction) load(ctx context.Context) error {
 		var idle, lock string
 		return row.Scan(&idle, &lock, &t.synchronous)
 	})
-	noteAccounts := noteEach(&t.loaded.Accounts, scanAccount, accountName)
+	noteAccounts := noteEach(&t.loaded.Accounts, accountsIn(t.store.keys), accountName)
 	switch {
 	case len(t.keys.Holds)+len(t.keys.Mandates)+len(t.keys.Orders) > 0:
 		b.Queue(theirAccountsSQL, t.accounts, numbers(t.keys.Holds), numbers(t.keys.Mandates),

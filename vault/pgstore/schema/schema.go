@@ -27,7 +27,7 @@ import (
 var migrations embed.FS
 
 // version is the version of the schema that this program knows.
-const version = 6
+const version = 7
 
 // migrateWithin bounds a migration.
 const migrateWithin = 10 * time.Minute
@@ -177,7 +177,7 @@ var privileges = []string{
 	"SELECT, INSERT ON journal, versions",
 	"SELECT, INSERT, UPDATE (mark, complete) ON installation",
 	"SELECT, UPDATE (size, head, checkpoint, logs, files) ON log",
-	"SELECT, INSERT, UPDATE (owner, holder, standing, balance, version, pending, " +
+	"SELECT, INSERT, UPDATE (owner, holder, sealed_holder, standing, balance, version, pending, " +
 		"limit_operation, limit_amount, limit_count, limit_zone, " +
 		"spent_day, spent_amount, spent_count, agreements, creditors) ON accounts",
 	"SELECT, INSERT, UPDATE (state) ON holds",

@@ -19,9 +19,10 @@ type Purpose string
 
 // The purposes.
 const (
-	HA1  Purpose = "atm pgstore ha1"
-	Slow Purpose = "atm pgstore slow"
-	File Purpose = "atm pgstore file"
+	HA1    Purpose = "atm pgstore ha1"
+	Slow   Purpose = "atm pgstore slow"
+	File   Purpose = "atm pgstore file"
+	Holder Purpose = "atm pgstore holder"
 )
 
 // ErrWrong reports a secret that is not the one of the installation.
@@ -44,7 +45,7 @@ func New(secret []byte) (*Keys, error) {
 		secret: secret, suite: sealing.Current(), ciphers: make(map[Purpose]cipher.AEAD),
 	}
 	var err error
-	for _, purpose := range []Purpose{HA1, Slow, File} {
+	for _, purpose := range []Purpose{HA1, Slow, File, Holder} {
 		if k.ciphers[purpose], err = k.suite.Derive(secret, string(purpose)); err != nil {
 			return nil, err
 		}
