@@ -59,7 +59,7 @@ func TestMandateIsGivenWatchedAndRevokedInTheConsole(t *testing.T) {
 		v.send(http.StatusSeeOther, "/console/mandates/give", form)
 	}
 	text = v.see(http.StatusOK, "/console/accounts/100")
-	mandates := regexp.MustCompile(`/console/mandates/revoke\?at=100&amp;mandate=(m[0-9]+)`).
+	mandates := regexp.MustCompile(`/console/mandates/revoke\?mandate=(m[0-9]+)&amp;of=100`).
 		FindAllStringSubmatch(text, -1)
 	if len(mandates) != 1 {
 		t.Fatalf("a form that was sent twice gave %d mandates:\n%s", len(mandates), text)
@@ -75,7 +75,7 @@ func TestMandateIsGivenWatchedAndRevokedInTheConsole(t *testing.T) {
 		"user:demo, who gave the mandate", id, "−30.00")
 	shows(t, v.see(http.StatusOK, "/console/accounts/100/statement"), "collect", "−30.00")
 
-	_, text = v.follow("/console/mandates/revoke?at=100&mandate=" + id)
+	_, text = v.follow("/console/mandates/revoke?of=100&mandate=" + id)
 	shows(t, text, "Revoke mandate "+id+" of user:alice on account 100, at most $1,000.00 at "+
 		"once, $80.00 a month: from now on nothing is collected by it.",
 		`<a href="/console/accounts/100">Cancel</a>`)
@@ -137,13 +137,13 @@ func TestStandingOrderIsGivenAndCancelledInTheConsole(t *testing.T) {
 		shows(t, v.see(http.StatusOK, "/console/accounts/100"), tt.list, "active")
 	}
 	text := v.see(http.StatusOK, "/console/orders?account=100")
-	links := regexp.MustCompile(`/console/orders/cancel\?at=100&amp;order=(o[0-9]+)`).
+	links := regexp.MustCompile(`/console/orders/cancel\?of=100&amp;order=(o[0-9]+)`).
 		FindAllStringSubmatch(text, -1)
 	if len(links) != 4 {
 		t.Fatalf("4 forms that were sent twice gave %d orders:\n%s", len(links), text)
 	}
 	id := links[0][1]
-	_, text = v.follow("/console/orders/cancel?at=100&order=" + id)
+	_, text = v.follow("/console/orders/cancel?of=100&order=" + id)
 	shows(t, text, "Cancel standing order "+id+" of $25.00 from account 100 to account 200 on the "+
 		"last day of every month: nothing more is paid by it.")
 	v.send(http.StatusSeeOther, "/console/orders/cancel", formOf(text))
@@ -229,7 +229,7 @@ func TestReceivedTransferIsGivenBackInTheConsole(t *testing.T) {
 		t.Errorf("a transfer can be given back by the customer who paid it:\n%s", text)
 	}
 	shows(t, alice.see(http.StatusOK, "/console/slips/"+index), "/console/reverse?index="+index)
-	link := "/console/reverse?amount=20.00&at=200&index=" + index
+	link := "/console/reverse?amount=20.00&index=" + index + "&of=200"
 	for _, page := range []string{of, of + "/statement"} {
 		shows(t, alice.see(http.StatusOK, page), link)
 	}
@@ -246,7 +246,7 @@ func TestReceivedTransferIsGivenBackInTheConsole(t *testing.T) {
 	}
 	text = alice.see(http.StatusOK, of+"/statement")
 	shows(t, text, `">reversed $12.50</a>`, `reverses <a href="/console/slips/`+index+`">`, "too much",
-		"/console/reverse?amount=7.50&at=200&index="+index)
+		"/console/reverse?amount=7.50&index="+index+"&of=200")
 	back := regexp.MustCompile(`data-index="([0-9]+)"[^>]* data-reverses="` + index + `"`).
 		FindStringSubmatch(text)
 	if back == nil {
@@ -283,7 +283,7 @@ func TestTellerReversesWhatWasMovedAndLeavesANotice(t *testing.T) {
 	teller := visitorWith(t, h, "user:tina", "teller")
 	typed := daemontest.Must(t)(calls.Deposit(t.Context(), 200, 900, "typo"))
 	index, _, _ := strings.Cut(typed.Receipt, " ")
-	link := "/console/reverse?amount=9.00&at=200&index=" + index
+	link := "/console/reverse?amount=9.00&index=" + index + "&of=200"
 	shows(t, teller.see(http.StatusOK, "/console/accounts/200"), link, ">Reverse<")
 	if text := alice.see(http.StatusOK, "/console/accounts/200"); strings.Contains(text, link) {
 		t.Errorf("a customer is offered to take a deposit back:\n%s", text)

@@ -36,7 +36,7 @@ type Action struct {
 // the parameter that has the number where no field has it.
 const (
 	ToAccount   = "accounts/"
-	FromAccount = "at"
+	FromAccount = "of"
 )
 
 // A Bank tells the caller more of what an action is about.

@@ -92,6 +92,8 @@ func TestFieldsAreTheParametersOfTheirOperation(t *testing.T) {
 				return p.Name == f.Name || p.Name == f.In
 			})
 			switch {
+			case f.Name == forms.FromAccount:
+				t.Errorf("a field of %s has the name of the account that led to it", a.Path)
 			case at < 0:
 			case f.In == "" && f.Optional && !params[at].Optional:
 				t.Errorf("%s may leave out %s, which %s needs", a.Path, f.Name, a.Op)
