@@ -81,6 +81,46 @@ func TestTransferIsConfirmedWithAPasskeyInABrowser(t *testing.T) {
 	}
 }
 
+// TestMandateIsConfirmedWithAPasskeyInABrowser fills the form of a mandate in, and changes what it
+// says after the page has shown it.
+func TestMandateIsConfirmedWithAPasskeyInABrowser(t *testing.T) {
+	t.Parallel()
+	home := browserHome(t)
+	s := startServer(t)
+	s.atmctl(t, "HOME="+home, "trust", "--stores", "browsers")
+	b := openBrowserAt(t, home)
+	b.enrol(s, "user:ada")
+	s.atmctl(t, "HOME="+home, "account", "open", "200", "--owner", "user:ada", "--opening", "50")
+	fill := func() {
+		t.Helper()
+		b.do(chromedp.Navigate(s.url+"/console/mandates/give?account=200"),
+			chromedp.WaitVisible("#f-creditor"), chromedp.SendKeys("#f-creditor", "service:gas"),
+			chromedp.SendKeys("#f-each", "5"), chromedp.SendKeys("#f-until", "12312999"),
+			chromedp.Click("main form button"), chromedp.WaitVisible(passkeyButton))
+		const line = "Let service:gas collect from account 200 without asking again: at most " +
+			"$5.00 at once until 31 December 2999. There is no bound in all. It can be revoked " +
+			"before."
+		if got := b.text(".line"); got != line {
+			t.Errorf("before it happens: %s", got)
+		}
+	}
+	fill()
+	b.accessible()
+	result(b, chromedp.Evaluate[int](`document.querySelector("[name=each]").value = "500"; 0`))
+	b.do(chromedp.Click(passkeyButton), chromedp.WaitVisible(".problem:not([hidden])"))
+	if got := b.text(".problem:not([hidden])"); !strings.Contains(got,
+		"the passkey has confirmed something else") {
+		t.Errorf("more at once: %q", got)
+	}
+	fill()
+	b.do(chromedp.Click(passkeyButton), chromedp.WaitVisible("#verify button"))
+	if got := b.text("main dl"); !strings.Contains(got, "service:gas") ||
+		!strings.Contains(got, "with a passkey") {
+		t.Errorf("the slip says %s", got)
+	}
+	s.verify(t)
+}
+
 // TestSessionGoesOnWhenItsReplicaStops signs in through HAProxy, and acts when one replica has
 // stopped and when the other one has.
 func TestSessionGoesOnWhenItsReplicaStops(t *testing.T) {

@@ -236,8 +236,8 @@ func TestCustomerWithdrawsAndVerifiesInABrowser(t *testing.T) {
 	if got := b.text(".balance"); got != "$1,005.00" {
 		t.Errorf("the balance is %s", got)
 	}
-	b.picture("console.png", 1080, 900, false)
-	b.picture("console-dark.png", 1080, 900, true)
+	b.picture("console.png", 1080, 1100, false)
+	b.picture("console-dark.png", 1080, 1100, true)
 	b.picture("console-phone.png", 360, 740, false)
 
 	// More than is there is refused, with what is available.

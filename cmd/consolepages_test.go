@@ -26,15 +26,15 @@ var consolePages = map[string][]string{
 		"mandates?account=100", "mandates", "mandates/give?request_id=r&account=100",
 		"mandates/give?request_id=r&account=100&until=x&review=1",
 		"mandates/give?request_id=r&account=100&creditor=user:tina&each=5&review=1",
-		"mandates/revoke?at=100&mandate=MANDATE", "orders?account=100",
+		"mandates/revoke?of=100&mandate=MANDATE", "orders?account=100",
 		"orders/give?request_id=r&account=100", "orders/give?request_id=r&account=100&on=x&review=1",
-		"orders/cancel?at=100&order=ORDER", "notices?account=100", "slips/REVERSAL",
+		"orders/cancel?of=100&order=ORDER", "notices?account=100", "slips/REVERSAL",
 		"slips/COLLECTED",
 	},
 	"tina": {
 		"", "desk", "desk?find=demo", "holds", "holds/capture?hold=HOLD", "holds/release?hold=HOLD", "accounts/100",
-		"accounts/100/statement", "notices/leave?account=100", "reverse?at=100&index=PAID&amount=4.00",
-		"reverse?at=100&index=PAID&amount=4.00&request_id=r&review=1",
+		"accounts/100/statement", "notices/leave?account=100", "reverse?of=100&index=PAID&amount=4.00",
+		"reverse?of=100&index=PAID&amount=4.00&request_id=r&review=1",
 	},
 	"operator": {
 		"", "admin", "admin/status", "admin/users", "admin/users/add?request_id=r",
@@ -88,6 +88,17 @@ func TestEachPageIsAccessibleAndFits(t *testing.T) {
 			for _, dark := range []bool{true, false} {
 				b.do(scheme(dark))
 				b.accessible()
+			}
+			if role == "demo" && path == "accounts/100" {
+				b.do(chromedp.EmulateViewport(1080, 640))
+				result(b, chromedp.Evaluate[int](`[...document.querySelectorAll("h2")].find(
+					e => e.textContent === "Mandates").scrollIntoView(); 0`))
+				if hidden := result(b, chromedp.Evaluate[bool](`[...document.querySelectorAll(
+					".scroll")].some(e => e.scrollWidth > e.clientWidth)`)); hidden {
+					t.Error("a wide page of an account hides a part of a table")
+				}
+				b.picture("console-payments.png", 1080, 640, false)
+				b.do(chromedp.EmulateViewport(360, 740))
 			}
 			if result(b, chromedp.Evaluate[bool](`[...document.querySelectorAll(
 				"form[data-passkey] button")].some(e => e.checkVisibility())`)) {
@@ -156,11 +167,19 @@ func TestStatementIsVerifiedAsAWholeInABrowser(t *testing.T) {
 	b := openBrowser(t)
 	s := startServer(t)
 	c := s.demo(t, 1)
+	var last *client.Answer
 	for range 3 {
-		if _, err := c.Withdraw(t.Context(), 100, 1250,
-			atm.RequestID(atm.NewUUID(time.Now()))); err != nil {
+		var err error
+		if last, err = c.Withdraw(t.Context(), 100, 1250, atm.RequestID(atm.NewUUID(time.Now())),
+			client.Memo(`<b>"Rent" & water</b>`)); err != nil {
 			t.Fatal(err)
 		}
+	}
+	s.atmctl(t, "HOME="+s.dir, "cert", "issue", "user:tina", "--role", "teller", "--out",
+		"atm-data/clients/tina")
+	index, _, _ := strings.Cut(last.Receipt, " ")
+	if _, err := s.as(t, "tina", 1).Reverse(t.Context(), index, 250, "back"); err != nil {
+		t.Fatal(err)
 	}
 	link, err := url.Parse(s.openConsole(t, "operator")) // also an auditor
 	if err != nil {
@@ -172,7 +191,7 @@ func TestStatementIsVerifiedAsAWholeInABrowser(t *testing.T) {
 		chromedp.WaitVisible("#statement-verdict code"),
 		chromedp.Click("#statement-verdict button"),
 		chromedp.WaitVisible("#statement-verdict[data-state=right]"))
-	if got, want := b.text("#statement-verdict"), "Verified in this browser: 4 of 4 movements. "+
+	if got, want := b.text("#statement-verdict"), "Verified in this browser: 5 of 5 movements. "+
 		"Each balance follows from the one before."; got != want {
 		t.Errorf("the statement: %s", got)
 	}
@@ -180,6 +199,8 @@ func TestStatementIsVerifiedAsAWholeInABrowser(t *testing.T) {
 	for what, change := range map[string]string{
 		"an amount":  `document.querySelector("tr[data-index]").dataset.amount = "-12.51"; 0`,
 		"a movement": `document.querySelectorAll("tr[data-index]")[1].remove(); 0`,
+		"a memo":     `document.querySelector("#statement .memo").textContent += "."; 0`,
+		"a reversal": `document.querySelector("[data-reverses]").dataset.reverses = "1"; 0`,
 	} {
 		b.do(chromedp.Navigate(at), chromedp.WaitVisible("#statement-verdict button"))
 		result(b, chromedp.Evaluate[int](change))

@@ -21,7 +21,7 @@ var Mandates = List{
 	For: "A mandate lets somebody collect from the account when they choose to, up to what it " +
 		"says.",
 	Columns: []Column{
-		{"mandate", "Mandate", Code},
+		{"mandate", "Mandate", Plain},
 		{"creditor", "For", Plain},
 		{"", "At most", mostOf},
 		{"", "Spent", spentOf},
@@ -73,8 +73,8 @@ var Orders = List{
 	Filters: ofAccount,
 	For:     "A standing order pays the same amount from the account again and again.",
 	Columns: []Column{
-		{"order", "Order", Code},
-		{"to", "To account", Plain},
+		{"order", "Order", Plain},
+		{"to", "To", Plain},
 		{"amount", "Amount", Money},
 		{"", "When", dueOf},
 		{"next", "Next", Moment},
