@@ -306,7 +306,7 @@ func TestAttacksAreRefused(t *testing.T) {
 	t.Run("session", a.attackSessions)
 	t.Run("passkey", a.attackPasskeys)
 	t.Run("confirmation", a.attackConfirmations)
-	t.Run("payment", a.attackPayments)
+	t.Run("console payment", a.attackConsolePayments)
 	t.Run("oidc", a.attackProviders)
 
 	a.unmoved(t)

@@ -160,51 +160,51 @@ var consoleFlaws = []flaw{
 		"a mandate and a standing order need no touch", "teller/confirm/confirm.go",
 		`		return 0, is
 `, `		return 0, false
-`, "payment/not_confirmed/a_mandate$",
+`, "console_payment/not_confirmed/a_mandate$",
 	},
 	{
 		"a small standing order needs no touch", "teller/confirm/confirm.go", `		return 0, is
 `, `		return 100, is
-`, "payment/not_confirmed/a_standing_order_of_a_cent$",
+`, "console_payment/not_confirmed/a_standing_order_of_a_cent$",
 	},
 	{
 		"a mandate without a total counts as nothing", "teller/confirm/confirm.go", `	if i < 0 {
 		return true`, `	if i < 0 {
-		return counts != "total"`, "payment/not_confirmed/a_mandate_without_a_total$",
+		return counts != "total"`, "console_payment/not_confirmed/a_mandate_without_a_total$",
 	},
 	{
 		"a reversal needs no touch", "teller/confirm/confirm.go", `return transfer, is`,
-		`return transfer, false`, "payment/not_confirmed/a_reversal$",
+		`return transfer, false`, "console_payment/not_confirmed/a_reversal$",
 	},
 	{
 		"a passkey signs no arguments", "audit/shown.go", `	e.appendArgs(&w)
-`, ``, "payment/changed/order.create_with_to_100",
+`, ``, "console_payment/changed/order.create_with_to_100",
 	},
 	{
 		"anybody revokes a mandate", "vault/mandates.go", `	if !r.Reaches(a) {
 		return NoMandate()`, `	if a.Name == "" {
-		return NoMandate()`, "payment/of_others/the_mandate_of_somebody_else",
+		return NoMandate()`, "console_payment/of_others/the_mandate_of_somebody_else",
 	},
 	{
 		"anybody cancels a standing order", "vault/orders.go", `	if !r.Reaches(a) {
 		return NoOrder()`, `	if a.Name == "" {
-		return NoOrder()`, "payment/of_others/the_order_of_somebody_else",
+		return NoOrder()`, "console_payment/of_others/the_order_of_somebody_else",
 	},
 	{
 		"its payer takes a transfer back", "vault/reversals.go",
 		`case r.Owner != "" && (!r.Reaches(holder) || !m.Paid):`, `case r.Owner != "" && !m.Paid:`,
-		"payment/of_others/a_transfer_that_she_paid",
+		"console_payment/of_others/a_transfer_that_she_paid",
 	},
 	{
 		"a customer takes a deposit back", "vault/reversals.go",
 		`case r.Owner != "" && (!r.Reaches(holder) || !m.Paid):`,
-		`case r.Owner != "" && !r.Reaches(holder):`, "payment/of_others/a_deposit_of_her_own",
+		`case r.Owner != "" && !r.Reaches(holder):`, "console_payment/of_others/a_deposit_of_her_own",
 	},
 	{
 		"anybody leaves notices", "vault/notes.go",
 		`(a.Version == 0 || !a.CollectedBy(r.Creditor, b.Now))`,
 		`(a.Version == 0 || r.Creditor == "")`,
-		"payment/of_others/a_notice_on_the_account_of_somebody_who_gave_no_mandate",
+		"console_payment/of_others/a_notice_on_the_account_of_somebody_who_gave_no_mandate",
 	},
 	{
 		"an answer is for any browser", "auth/login/login.go",

@@ -55,8 +55,8 @@ func (b *tab) touchedForm(t *testing.T, path string, form url.Values) url.Values
 	return sent
 }
 
-// payments are what attackPayments is about: pam's mandate, standing order and a transfer that she
-// received, and the same of ray.
+// payments are what attackConsolePayments is about: pam's mandate, standing order and a transfer
+// that she received, and the same of ray.
 type payments struct {
 	pam, ray               *tab
 	mandate, order, paid   string // of pam
@@ -85,9 +85,9 @@ func (b *tab) agreed(t *testing.T, other *tab) (mandate, order, paid string) {
 	return mandate, order, paid
 }
 
-// attackPayments gives, changes and ends mandates, standing orders, reversals and notices that are
-// not the attacker's, or that their user has not confirmed.
-func (a *arena) attackPayments(t *testing.T) {
+// attackConsolePayments gives, changes and ends mandates, standing orders, reversals and notices
+// that are not the attacker's, or that their user has not confirmed.
+func (a *arena) attackConsolePayments(t *testing.T) {
 	p := &payments{
 		pam: a.person(t, "pam", "customer", "920"), ray: a.person(t, "ray", "customer", "930"),
 	}
