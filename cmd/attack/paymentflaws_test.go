@@ -16,7 +16,7 @@ var paymentFlaws = []flaw{
 	},
 	{
 		name: "a reversal tells what entries of others are", file: "vault/reversals.go",
-		old: `case !r.Reaches(holder) && !r.Reaches(receiver):`, new: `case amount < 0:`,
+		old: `case !r.Reaches(holder) && !r.Reaches(receiver):`, new: `case r.Amount < 0:`,
 		attack: "payment/a_reversal_by_a_stranger",
 	},
 	{

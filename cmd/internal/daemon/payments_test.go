@@ -3,6 +3,7 @@
 package daemon_test
 
 import (
+	"bytes"
 	"crypto/tls"
 	"fmt"
 	"maps"
@@ -18,6 +19,7 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 	"example.com/atm/cmd/internal/offline"
 	"example.com/atm/cmd/internal/storage"
+	"example.com/atm/vault"
 )
 
 // A market is servers of one bank, and those who pay each other: demo has account 100, alice 200,
@@ -337,4 +339,138 @@ func TestForeignIsAnsweredAsUnknown(t *testing.T) {
 		}
 	}
 	m.holds(t, 100, "1010.00")
+}
+
+// TestPaymentsOutliveRebuildRestoreAndMoves rebuilds a vault with mandates, standing orders and
+// reversals, restores it from a backup, and moves it into a database and back. What was counted
+// stays counted.
+func TestPaymentsOutliveRebuildRestoreAndMoves(t *testing.T) {
+	t.Parallel()
+	h := daemontest.StartOne(t, filepath.Join(t.TempDir(), "atm-data"), nil)
+	lived(t, h)
+	backup := backupOf(t, h)
+	if err := h.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	here, there := offline.Folder{Data: h.Data}, offline.Folder{
+		Data: h.Data, Store: daemontest.Database(t),
+	}
+	restored := offline.Folder{Data: filepath.Join(t.TempDir(), "restored")}
+	was, _ := contents(t, here)
+	unchanged := func(what string, f offline.Folder) {
+		t.Helper()
+		is, _ := contents(t, f)
+		same(t, vault.Part{Records: was.Records}, vault.Part{Records: is.Records})
+		for _, problem := range checked(t, f) {
+			t.Errorf("%s: %s", what, problem)
+		}
+	}
+	if _, err := here.Rebuild(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	unchanged("rebuilt", here)
+	if _, err := restored.Restore(t.Context(), bytes.NewReader(backup),
+		daemontest.Discard); err != nil {
+		t.Fatal(err)
+	}
+	unchanged("restored", restored)
+	move := func(from, to offline.Folder) {
+		t.Helper()
+		problem := func(p string) { t.Error(p) }
+		file := filepath.Join(t.TempDir(), "export")
+		if _, err := from.Export(t.Context(), file, problem); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := to.Import(t.Context(), file, daemontest.Discard, problem); err != nil {
+			t.Fatal(err)
+		}
+	}
+	move(here, there)
+	unchanged("in a database", there)
+	if _, err := there.Rebuild(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	unchanged("rebuilt in a database", there)
+
+	h = startOn(t, h.Data, there.Store)
+	gas, err := client.New(client.Config{
+		Server: "https://" + h.Addr, TLS: h.Issue(t, "service:gas"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mandate := was.Mandates[0].ID.String() // 10 of 30 are collected
+	if a, err := gas.Collect(t.Context(), mandate, 20_01, 400, ""); err != nil ||
+		a.Code != atm.MandateExceeded {
+		t.Errorf("above what was left: %+v, %v", a, err)
+	}
+	daemontest.Must(t)(gas.Collect(t.Context(), mandate, 20_00, 400, ""))
+	paid := fmt.Sprint(was.Reversals[0].Of) // 3 of 8 are reversed
+	if a, err := h.As(t, "demo").Reverse(t.Context(), paid, 5_01, ""); err != nil ||
+		a.Code != atm.ReversalExceeded {
+		t.Errorf("above what was left: %+v, %v", a, err)
+	}
+	daemontest.Must(t)(h.As(t, "demo").Reverse(t.Context(), paid, 0, ""))
+	if err := h.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	was, _ = contents(t, there)
+	move(there, here)
+	unchanged("back in a file", here)
+}
+
+// TestEveryCodeOfPaymentsIsAnsweredAndRecorded gets each code that only payments have over the
+// wire, and finds it in the audit log.
+func TestEveryCodeOfPaymentsIsAnsweredAndRecorded(t *testing.T) {
+	t.Parallel()
+	h := daemontest.Start(t, nil)
+	m := newMarket(t, h)
+	demo, alice, gas := m.demo[0], m.alice[0], m.gas[0]
+	paid := index(daemontest.Must(t)(demo.Transfer(t.Context(), 100, 200, 1_00, "paid")))
+	terms := client.MandateTerms{Creditor: "service:gas", Each: 1_00}
+	mandate := daemontest.Must(t)(demo.CreateMandate(t.Context(), 100, terms, "m1")).Text()
+	revoked := daemontest.Must(t)(demo.CreateMandate(t.Context(), 100, terms, "m2")).Text()
+	daemontest.Must(t)(demo.RevokeMandate(t.Context(), revoked))
+	want := make(map[atm.Code]int)
+	for _, tt := range []struct {
+		want atm.Code
+		call func() (*client.Answer, error)
+	}{
+		{atm.EntryNotFound, func() (*client.Answer, error) {
+			return alice.Reverse(t.Context(), "999999", 0, "")
+		}},
+		{atm.NotReversible, func() (*client.Answer, error) {
+			return demo.Reverse(t.Context(), paid, 0, "")
+		}},
+		{atm.ReversalExceeded, func() (*client.Answer, error) {
+			return alice.Reverse(t.Context(), paid, 1_01, "")
+		}},
+		{atm.MandateNotFound, func() (*client.Answer, error) {
+			return alice.Collect(t.Context(), mandate, 1, 200, "")
+		}},
+		{atm.MandateExceeded, func() (*client.Answer, error) {
+			return gas.Collect(t.Context(), mandate, 1_01, 300, "")
+		}},
+		{atm.MandateEnded, func() (*client.Answer, error) {
+			return gas.Collect(t.Context(), revoked, 1, 300, "")
+		}},
+		{atm.OrderNotFound, func() (*client.Answer, error) {
+			return demo.CancelOrder(t.Context(), "o999999")
+		}},
+	} {
+		a, err := tt.call()
+		if err != nil || a.Code != tt.want || a.Reason == "" || a.Receipt == "" {
+			t.Errorf("want %s: %+v, %v", tt.want, a, err)
+		}
+		want[tt.want]++
+	}
+	got := make(map[atm.Code]int)
+	for _, e := range h.Entries(t) {
+		if e.Status != nil && want[e.Status.Code] > 0 {
+			got[e.Status.Code]++
+		}
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("the log has %v, not %v", got, want)
+	}
 }
