@@ -89,6 +89,7 @@ func isAccount(number string) bool {
 
 type accountPage struct {
 	Number    string
+	Holder    string // "" when it is not known, or not for the caller
 	Balance   atm.Amount
 	Held      atm.Amount // by holds
 	Available atm.Amount
@@ -131,6 +132,9 @@ func showAccount(v *visit, number string) {
 		Grants: v.may(atm.GrantCreate),
 	}
 	held, holds, err := v.cfg.Bank.Held(v.r.Context(), v.caller, number)
+	if err == nil {
+		page.Holder, err = v.cfg.Bank.Holder(v.r.Context(), v.caller, number)
+	}
 	if err != nil {
 		unreadable(v, err)
 		return

@@ -57,7 +57,7 @@ type Bank interface {
 	// be more.
 	Owned(ctx context.Context, caller *atm.Caller) (numbers []string, more bool, err error)
 
-	// Find returns accounts of a holder, for callers who may ask for every account.
+	// Find returns accounts of a holder, for tellers.
 	Find(ctx context.Context, caller *atm.Caller, holder string) (found []reader.Holding,
 		more bool, err error)
 
@@ -65,6 +65,9 @@ type Bank interface {
 	// records of the first of them.
 	Held(ctx context.Context, caller *atm.Caller, number string) (held atm.Amount,
 		holds []atm.Record, err error)
+
+	// Holder is the name of an account's holder, for the owner, tellers and operators.
+	Holder(ctx context.Context, caller *atm.Caller, number string) (string, error)
 
 	// Agreed reports whether an account that the caller may ask for has mandates, and standing
 	// orders.

@@ -58,7 +58,7 @@ func (r *Reader) Till(ctx context.Context, caller *atm.Caller, since time.Time) 
 func (r *Reader) Held(ctx context.Context, caller *atm.Caller, number string) (held atm.Amount,
 	holds []atm.Record, err error,
 ) {
-	a, err := r.seen(ctx, caller, number)
+	a, err := r.seen(ctx, caller, atm.Inquiry, number)
 	if err != nil || a == nil {
 		return 0, nil, err
 	}
@@ -72,7 +72,7 @@ func (r *Reader) Held(ctx context.Context, caller *atm.Caller, number string) (h
 func (r *Reader) Agreed(ctx context.Context, caller *atm.Caller, number string) (mandates,
 	orders bool, err error,
 ) {
-	a, err := r.seen(ctx, caller, number)
+	a, err := r.seen(ctx, caller, atm.Inquiry, number)
 	if err != nil || a == nil {
 		return false, false, err
 	}
@@ -82,11 +82,21 @@ func (r *Reader) Agreed(ctx context.Context, caller *atm.Caller, number string) 
 	return mandates, orders, nil
 }
 
-// seen is an account that the caller may ask for; nil for any other one.
-func (r *Reader) seen(ctx context.Context, caller *atm.Caller, number string) (*vault.Account,
-	error,
+// Holder is the name of an account's holder, for callers who may have a certificate of the
+// account, which has it too; "" for others. It is no operation.
+func (r *Reader) Holder(ctx context.Context, caller *atm.Caller, number string) (string, error) {
+	a, err := r.seen(ctx, caller, atm.Certificate, number)
+	if err != nil || a == nil {
+		return "", err
+	}
+	return a.Holder, nil
+}
+
+// seen is an account that op shows the caller; nil for any other one.
+func (r *Reader) seen(ctx context.Context, caller *atm.Caller, op atm.Operation, number string) (
+	*vault.Account, error,
 ) {
-	reach := r.Reach(caller, atm.Inquiry)
+	reach := r.Reach(caller, op)
 	id, ok := atm.ParseAccountID(number)
 	if caller.Grant != "" || reach == atm.Nowhere || !ok {
 		return nil, nil

@@ -37,6 +37,14 @@ func TestTellerFindsAccountsAndSeesTheTill(t *testing.T) {
 	shows(t, both.see(http.StatusOK, "/console/desk?find=alice"), "Freeze",
 		"/console/admin/accounts/freeze?account=200")
 	shows(t, both.see(http.StatusOK, "/console/accounts/200"), "Freeze")
+	shows(t, tina.see(http.StatusOK, "/console/accounts/200"), "Alice <script>")
+	alice := visitorWith(t, h, "user:alice", "customer")
+	shows(t, alice.see(http.StatusOK, "/console/accounts/200"), "Alice <script>")
+	auditor := visitorWith(t, h, "user:ada", "auditor")
+	if text := auditor.see(http.StatusOK, "/console/accounts/200"); strings.Contains(text,
+		"script&gt;") {
+		t.Errorf("an auditor sees who holds an account:\n%s", text)
+	}
 	visitorAs(t, h, "demo").see(http.StatusForbidden, "/console/desk?find=alice")
 
 	shows(t, tina.see(http.StatusOK, "/console/desk"), "You have moved nothing today.")
