@@ -219,3 +219,51 @@ func TestGrantWithoutAnOperationAsksForOne(t *testing.T) {
 		}
 	}
 }
+
+// TestRowOfAStandingOrderSaysWhenItPaysAndHowItWent shows orders that pay, that wait for money, and
+// whose last payment was refused.
+func TestRowOfAStandingOrderSaysWhenItPaysAndHowItWent(t *testing.T) {
+	order := func(every string, on int64, state, outcome string) atm.Record {
+		return atm.Record{
+			{Name: "every", Value: every},
+			{Name: "on", Value: on},
+			{Name: "at", Value: "06:30"},
+			{Name: "zone", Value: "UTC"},
+			{Name: "until", Value: "2999-12-31"},
+			{Name: "state", Value: state},
+			{Name: "outcome", Value: outcome},
+		}
+	}
+	shown := func(label string, row atm.Record) string {
+		for _, c := range forms.Orders.Columns {
+			if c.Label == label {
+				return c.Of(row).Text
+			}
+		}
+		return ""
+	}
+	for _, tt := range []struct {
+		row         atm.Record
+		when, state string
+	}{
+		{
+			order("day", 0, "active", ""), "Every day at 06:30 in UTC until 31 December 2999", "active",
+		},
+		{
+			order("week", 7, "active", "OK"), "Every Sunday at 06:30 in UTC until 31 December 2999",
+			"active, paid last time",
+		},
+		{
+			order("month", 31, "waiting", "INSUFFICIENT_FUNDS"),
+			"On the last day of every month at 06:30 in UTC until 31 December 2999",
+			"waiting for money, last time refused: INSUFFICIENT_FUNDS",
+		},
+	} {
+		if got := shown("When", tt.row); got != tt.when {
+			t.Errorf("it is due %q, want %q", got, tt.when)
+		}
+		if got := shown("State", tt.row); got != tt.state {
+			t.Errorf("it is %q, want %q", got, tt.state)
+		}
+	}
+}

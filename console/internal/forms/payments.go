@@ -135,7 +135,7 @@ func stateOf(value any) Cell {
 	case string(atm.OK):
 		return Cell{Text: state + ", paid last time"}
 	default:
-		return Cell{Text: state + ", last time " + outcome}
+		return Cell{Text: state + ", last time refused: " + outcome}
 	}
 }
 
