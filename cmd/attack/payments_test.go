@@ -5,6 +5,7 @@ package attack_test
 import (
 	"crypto/tls"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -92,13 +93,33 @@ func agreement(method, account string, words ...string) string {
 // attackPayments reverses, collects, agrees and notifies where nobody may, or no more.
 func (a *arena) attackPayments(t *testing.T) {
 	p := a.pay(t)
-	var list []attack
-	call := func(name, says string, by *tls.Certificate, words ...string) {
-		list = append(list, attack{
-			name: name, by: by, want: 200, says: ">" + says + "<",
-			body: daemontest.Call(words[0], words[1:]...),
-		})
-	}
+	a.run(t, slices.Concat(a.badReversals(&p), a.badCollections(&p), a.strangersCalls(&p),
+		a.badTerms(), a.badMemos(&p)))
+	t.Run("under a grant or out of scope", func(t *testing.T) { a.attackScopes(t, &p) })
+	t.Run("one agreement too many", a.attackBound)
+	t.Run("another creditor's mandate", func(t *testing.T) {
+		listed := daemontest.Must(t)(a.client(t, a.mallory).Call(t.Context(), "mandate.list", "200"))
+		text := fmt.Sprint(listed.Result)
+		if !strings.Contains(text, p.fresh+" ") || strings.Contains(text, p.demos+" ") {
+			t.Errorf("mallory sees %s", text)
+		}
+	})
+}
+
+// calls are attacks that are calls, each with the code that is answered.
+type calls []attack
+
+func (c *calls) add(name, says string, by *tls.Certificate, words ...string) {
+	*c = append(*c, attack{
+		name: name, by: by, want: 200, says: ">" + says + "<",
+		body: daemontest.Call(words[0], words[1:]...),
+	})
+}
+
+// badReversals give back what is not the caller's to give, or what is not there.
+func (a *arena) badReversals(p *paid) []attack {
+	var list calls
+	call := list.add
 	const exceeded, none = "REVERSAL_EXCEEDED", "ENTRY_NOT_FOUND"
 	call("a reversal beyond the rest", exceeded, a.demo, "reverse", p.transfer, "0.41")
 	call("a reversal beyond the rest by a teller", exceeded, a.till, "reverse", p.transfer, "0.41")
@@ -120,7 +141,13 @@ func (a *arena) attackPayments(t *testing.T) {
 	} {
 		call(fmt.Sprintf("a reversal of no entry %d", i), none, a.demo, "reverse", index, "0.01")
 	}
+	return list
+}
 
+// badCollections collect what nobody agreed to.
+func (a *arena) badCollections(p *paid) []attack {
+	var list calls
+	call := list.add
 	const over, ended, unknown = "MANDATE_EXCEEDED", "MANDATE_ENDED", "MANDATE_NOT_FOUND"
 	call("a cent above the cap", over, a.mallory, "collect", p.mandate, "0.01", "300")
 	call("a cent above one collection", over, a.mallory, "collect", p.fresh, "1.01", "300")
@@ -146,6 +173,13 @@ func (a *arena) attackPayments(t *testing.T) {
 	}
 	call("a revocation by the creditor", unknown, a.mallory, "mandate.revoke", p.fresh)
 	call("a revocation by a stranger", unknown, a.demo, "mandate.revoke", p.fresh)
+	return list
+}
+
+// strangersCalls look at agreements of others, end them, or leave notices.
+func (a *arena) strangersCalls(p *paid) []attack {
+	var list calls
+	call := list.add
 	call("another's mandates", "ACCOUNT_NOT_FOUND", a.mallory, "mandate.list", "100")
 	call("another's orders", "ACCOUNT_NOT_FOUND", a.mallory, "order.list", "200")
 	call("another's order", "ORDER_NOT_FOUND", a.mallory, "order.show", p.order)
@@ -168,18 +202,7 @@ func (a *arena) attackPayments(t *testing.T) {
 	} {
 		call(fmt.Sprintf("a note of no text %d", i), "MEMO_INVALID", a.mallory, "note", "200", text)
 	}
-	list = append(list, a.badTerms()...)
-	list = append(list, a.badMemos(&p)...)
-	a.run(t, list)
-	t.Run("under a grant or out of scope", func(t *testing.T) { a.attackScopes(t, &p) })
-	t.Run("one agreement too many", a.attackBound)
-	t.Run("another creditor's mandate", func(t *testing.T) {
-		listed := daemontest.Must(t)(a.client(t, a.mallory).Call(t.Context(), "mandate.list", "200"))
-		text := fmt.Sprint(listed.Result)
-		if !strings.Contains(text, p.fresh+" ") || strings.Contains(text, p.demos+" ") {
-			t.Errorf("mallory sees %s", text)
-		}
-	})
+	return list
 }
 
 // badTerms are mandates and standing orders that nobody can give, or not this one.
