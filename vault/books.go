@@ -306,7 +306,8 @@ func (b *Books) unreadable(err error) atm.Status {
 
 // Mistaken reports whether an operation failed because of a mistake in its rule.
 func Mistaken(err error) bool {
-	return errors.Is(err, record.ErrNotAsked) || errors.Is(err, errAmount)
+	return errors.Is(err, record.ErrNotAsked) || errors.Is(err, errAmount) ||
+		errors.Is(err, audit.ErrEntryTooLong)
 }
 
 // ReasonOf is what a caller is told of an operation that failed because of err.

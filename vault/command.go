@@ -145,7 +145,8 @@ func (c *Command) decide(b *Books, denials *flood.DenialBatch) (atm.Status, erro
 	}
 	begin := len(b.leaves)
 	if b.leaves, err = entry.Append(b.leaves); err != nil {
-		return atm.Status{}, fmt.Errorf("entry of %s: %w", c.Event, err)
+		// The transaction must not be. Alone, this command is answered INTERNAL, and others go on.
+		return atm.Status{}, fmt.Errorf("%w: entry of %s: %w", ErrRefused, c.Event, err)
 	}
 	leaf := b.leaves[begin:len(b.leaves):len(b.leaves)]
 	b.effect.keep()

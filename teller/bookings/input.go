@@ -43,11 +43,7 @@ func (in *Input) Named() []audit.Arg {
 			continue
 		}
 		if p.Members != nil {
-			for _, m := range arg.Members {
-				if m.Arg.Given() {
-					args = append(args, audit.Arg{Name: m.Name, Value: m.Arg.Text})
-				}
-			}
+			args = appendMembers(args, &p, arg.Members)
 			continue
 		}
 		text := arg.Text
@@ -64,6 +60,26 @@ func (in *Input) Named() []audit.Arg {
 			account = text
 		}
 		args = append(args, audit.Arg{Name: p.Name, Value: text})
+	}
+	return args
+}
+
+// appendMembers adds the members that a parameter has as arguments of their own. The others are of
+// a malformed call, and their names and number the caller's choice: all of them are one argument,
+// so that an entry has no key but ours, and is not too long.
+func appendMembers(args []audit.Arg, p *methods.Param, list []atm.Member) []audit.Arg {
+	var others []atm.Member
+	for _, m := range list {
+		switch {
+		case !m.Arg.Given():
+		case p.Members[m.Name] == nil:
+			others = append(others, m)
+		default:
+			args = append(args, audit.Arg{Name: m.Name, Value: m.Arg.Text})
+		}
+	}
+	if others != nil {
+		args = append(args, audit.Arg{Name: p.Name, Value: members(others)})
 	}
 	return args
 }
