@@ -7,6 +7,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/assertion/assertiontest"
 	"example.com/atm/teller"
 	"example.com/atm/vault"
 )
@@ -41,8 +42,11 @@ func TestStrangeMembersOfTermsStandInOneArgument(t *testing.T) {
 		many = append(many, strings.Repeat("m", 1+len(many)/2), strings.Repeat("x", 200))
 	}
 	for _, words := range [][]string{
-		many, {"to", "200", `a":"","ev`, "x"}, {"to", "200", "account", "300"},
-		{"to", "200", "terms", "x"}, {"to", "200", "\xff\u2028", "x"},
+		many,
+		{"to", "200", `a":"","ev`, "x"},
+		{"to", "200", "account", "300"},
+		{"to", "200", "terms", "x"},
+		{"to", "200", "\xff\u2028", "x"},
 	} {
 		call := teller.Call{
 			Operation: atm.OrderCreate, Args: []atm.Arg{text("100"), terms(words...)},
@@ -92,5 +96,74 @@ func TestEntryThatIsTooLongConcernsItsCommandAlone(t *testing.T) {
 		if s.Code != atm.OK {
 			t.Errorf("a command beside it: %v", s)
 		}
+	}
+}
+
+// TestEndInTheYearOneIsAnEnd has the zero time of Go, which a client may send by mistake.
+func TestEndInTheYearOneIsAnEnd(t *testing.T) {
+	b := newBank(t)
+	alice := b.known("user:alice", atm.Customer)
+	account := text(string(b.open(alice.Subject, 10000)))
+	other := string(b.open("user:bob", 10000))
+	const never = "0001-01-01T00:00:00Z"
+	if s := b.do(alice, atm.MandateCreate, account, terms("creditor", "service:gas", "each", "1",
+		"until", never)); s.Code != atm.MandateEnded {
+		t.Errorf("a mandate: %v", s)
+	}
+	if s := b.do(alice, atm.OrderCreate, account, terms("to", other, "amount", "1", "every", "day",
+		"until", never)); s.Code != atm.AmountInvalid {
+		t.Errorf("a standing order: %v", s)
+	}
+}
+
+// TestLongestConfirmationOfTheLongestOrderFitsAnEntry has all that a caller can make longer: the id
+// of a passkey, what a browser says, a memo, a zone and an instant.
+func TestLongestConfirmationOfTheLongestOrderFitsAnEntry(t *testing.T) {
+	s := &signer{bank: newBank(t), Device: assertiontest.NewDevice(t)}
+	s.ID = strings.Repeat("A", 1400)
+	ada := s.known("user:"+strings.Repeat("a", 64), atm.Customer)
+	s.known("user:bob", atm.Customer)
+	s.enrol(ada, s.Device)
+	from := s.opened("9999999999998", ada.Subject, "100")
+	to := s.opened("9999999999999", "user:bob", "1")
+	inside, status := s.signIn(ada, "session", s.ID, "challenge", 1)
+	if status.Code != atm.OK {
+		t.Fatal(status)
+	}
+	s.caller, s.Count = inside, 1
+	s.caller.IP = "2001:0db8:85a3:0000:0000:8a2e:0370:7334"
+	instant := "2099-12-31T23:59:59." + strings.Repeat("9", 200) + "+00:00"
+	call := teller.Call{Operation: atm.OrderCreate, Args: []atm.Arg{
+		text(string(from)), terms("to", string(to), "amount", "1000000000000.00", "every", "week",
+			"on", "thursday", "at", "23:59", "zone", "America/Argentina/ComodRivadavia",
+			"from", instant, "until", instant,
+			"memo", strings.Repeat(`"`, 82)+strings.Repeat("\u20ac", 58)),
+	}, Request: strings.Repeat("r", 64)}
+	shown, needed, err := s.Shown(t.Context(), s.caller, call)
+	if err != nil || !needed {
+		t.Fatalf("it needs to be confirmed: %v, %v", needed, err)
+	}
+	short := *s.Device
+	a := short.Sign(t, shown, page)
+	left := 2<<10 - len(a.ClientData) - len(a.AuthenticatorData) - 80
+	call.Assertion = s.Sign(t, shown, page+"/"+strings.Repeat("x", left))
+	reply, err := s.Begin(t.Context(), s.caller, call)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := reply()
+	if got.Code != atm.OK {
+		t.Fatal(got)
+	}
+	if s.entry(got.Receipt).Assertion == nil {
+		t.Error("the entry has no assertion")
+	}
+	call.Request = "another"
+	if shown, _, err = s.Shown(t.Context(), s.caller, call); err != nil {
+		t.Fatal(err)
+	}
+	longer := s.Sign(t, shown, page+"/"+strings.Repeat("x", left+200))
+	if got := s.ask(call, longer); got.Code != atm.NotConfirmed {
+		t.Errorf("a confirmation that is longer: %v", got)
 	}
 }

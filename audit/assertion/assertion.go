@@ -18,7 +18,7 @@ import (
 	"github.com/go-webauthn/webauthn/protocol/webauthncose"
 )
 
-// MaxBytes bounds the parts of an assertion together, so that an entry holds it.
+// MaxBytes bounds the parts of an assertion together, as they may be in a log.
 const MaxBytes = 4 << 10
 
 // The authenticator data has 32 bytes of hash, one of flags, and four of count.

@@ -69,21 +69,28 @@ func (t terms) memo(no *vault.Rule) string {
 	return text
 }
 
-// bound reads a day or an instant.
+// bound reads a day or an instant. The entry has an instant to the second, as it is understood: a
+// fraction can be of any length.
 func (t terms) bound(name string, no *vault.Rule) (b vault.Bound) {
 	text := t.text(name)
 	if text == "" {
 		return b
 	}
-	var err error
 	if day, is := calendar.ParseDate(text); is {
 		b.Day = day
-	} else if b.At, err = atm.ParseTime(text); err == nil {
-		b.At = b.At.UTC().Truncate(time.Second)
-	} else {
+		return b
+	}
+	at, err := atm.ParseTime(text)
+	if err != nil {
 		refuseTerm(no, atm.AmountInvalid, name+" is a day, such as 2026-12-31, or a time in RFC "+
 			"3339")
+		return b
 	}
+	b.At = at.UTC().Truncate(time.Second)
+	if b.At.IsZero() { // which means none: a mandate would never end
+		b.At = b.At.Add(time.Second)
+	}
+	*t[name] = atm.Arg{Kind: atm.String, Text: b.At.Format(time.RFC3339)}
 	return b
 }
 

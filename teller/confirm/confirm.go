@@ -179,8 +179,16 @@ func check(cmd *vault.Command, passkey *people.Passkey, a *atm.Assertion) (asser
 	if cmd.Request.Digest == "" {
 		return assertion.Device{}, errors.New("what is confirmed needs a request id")
 	}
+	if len(a.ClientData)+len(a.AuthenticatorData)+len(a.Signature) > maxBytes {
+		return assertion.Device{}, errors.New("what was signed is too long for an entry")
+	}
 	return assertion.Check(a, passkey.Key, Shown(cmd))
 }
+
+// maxBytes bounds the parts of an assertion together, so that the longest entry holds it beside
+// ids of passkeys and terms. Devices send some hundred bytes. A log may have longer ones of
+// earlier versions, up to assertion.MaxBytes.
+const maxBytes = 2 << 10
 
 // confirmed is a rule that a passkey has confirmed, which counts the signature.
 type confirmed struct {
