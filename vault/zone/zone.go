@@ -3,6 +3,7 @@
 package zone
 
 import (
+	"path"
 	"sync"
 	"time"
 	_ "time/tzdata" // so that a zone means the same on every machine
@@ -18,6 +19,11 @@ func Known(name string) bool { return name != "Local" && of(name) != nil }
 func of(name string) *time.Location {
 	if known, ok := zones.Load(name); ok {
 		return known.(*time.Location)
+	}
+	// A machine with zone files would find one under any number of paths, such as
+	// Europe/./Berlin. All of them would be kept, and another machine would not know them.
+	if name != "" && path.Clean(name) != name {
+		return nil
 	}
 	location, err := time.LoadLocation(name)
 	if err != nil {
