@@ -149,7 +149,7 @@ func (r PayOrder) Decide(b *Books) atm.Status {
 		return atm.Status{Reason: status.Reason}
 	}
 	o.Last, o.Outcome = o.Next, status.Code
-	o.Next = o.Schedule.Next(o.Next)
+	o.Next = o.Schedule.Following(o.Next)
 	if final {
 		o.Next = time.Time{}
 	}

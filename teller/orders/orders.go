@@ -274,7 +274,7 @@ func (r *round) advance(ctx context.Context) bool {
 	}
 	// One goroutine begins all payments, and so they are decided in this order. If this one gets
 	// no outcome, the rule has nothing to do for the next one.
-	if r.due[0].Next = o.Schedule.Next(o.Next); r.isDue(&r.due[0]) {
+	if r.due[0].Next = o.Schedule.Following(o.Next); r.isDue(&r.due[0]) {
 		heap.Fix(&r.due, 0)
 	} else {
 		heap.Pop(&r.due)
@@ -296,7 +296,7 @@ func (r *round) settle() {
 	case status.Receipt != "":
 		delete(waiting, o.ID)
 		r.runner.cfg.Settled(status.Code)
-		if o.Next = o.Schedule.Next(o.Next); p.alone && r.isDue(o) {
+		if o.Next = o.Schedule.Following(o.Next); p.alone && r.isDue(o) {
 			heap.Push(&r.due, *o)
 		}
 	case status.Code == atm.Unavailable || status.Code == atm.OutcomeUnknown:

@@ -62,6 +62,17 @@ func (s Schedule) Next(t time.Time) time.Time {
 	return time.Time{}
 }
 
+// Following is when s is due after the instant due, at which it was due before.
+//
+// That is Next, unless a zone has changed since due was worked out: the same day may then be due
+// again, an hour later. So what is due within zoneMoves is the same due date, and not another one.
+func (s Schedule) Following(due time.Time) time.Time { return s.Next(due.Add(zoneMoves)) }
+
+// zoneMoves is more than a government moves its clock by when it gives up daylight saving or
+// takes another offset. Due dates of one schedule are further apart, but for a day that a calendar
+// skips.
+const zoneMoves = 3 * time.Hour
+
 // onOrAfter is the first date of the schedule from this one on, without From and Until.
 func (s Schedule) onOrAfter(date Date) Date {
 	switch s.Every {
