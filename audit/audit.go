@@ -80,11 +80,9 @@ type Entry struct {
 	// entries, and in entries of holds that were written before the field existed.
 	Expires time.Time
 
-	// Reverses is the index of the entry whose money the entry gives back; 0 for none, since the
-	// first entry of a log moves nothing. Debtor is the subject that gave the mandate by which
-	// the entry collects; empty for none.
-	Reverses int64
-	Debtor   string
+	Reverses int64     // the entry whose money this one gives back; 0, which moves none, for none
+	Debtor   string    // whose mandate it collects by; empty for none
+	Next     time.Time // due date of the standing order that it makes or pays; zero for none
 
 	// Summary counts failed sign-ins, or denials, that have no entries of their own.
 	Summary *Summary
@@ -180,6 +178,9 @@ func (e *Entry) Append(b []byte) ([]byte, error) {
 		w.time("last", e.Summary.Last)
 		w.key("n")
 		w.int(e.Summary.N)
+	}
+	if !e.Next.IsZero() {
+		w.time("next", e.Next)
 	}
 	if e.Operation != "" {
 		w.field("op", string(e.Operation))
@@ -399,6 +400,7 @@ type wire struct {
 	ID        string            `json:"id"`
 	Last      string            `json:"last"`
 	N         int64             `json:"n"`
+	Next      string            `json:"next"`
 	Operation atm.Operation     `json:"op"`
 	Reason    string            `json:"reason"`
 	ReplayOf  *int64            `json:"replay_of"`
@@ -503,14 +505,12 @@ func (in *wire) program() *Program {
 
 // parseRest reads what has a form of its own: times and money.
 func (e *Entry) parseRest(in *wire) error {
-	var err error
-	if e.Time, err = time.Parse(TimeFormat, in.Time); err != nil {
-		return fmt.Errorf("audit entry: %w", err)
-	}
+	failed := parseTime(&e.Time, in.Time)
 	if in.Expires != "" {
-		if e.Expires, err = time.Parse(TimeFormat, in.Expires); err != nil {
-			return fmt.Errorf("audit entry: %w", err)
-		}
+		failed = errors.Join(failed, parseTime(&e.Expires, in.Expires))
+	}
+	if in.Next != "" {
+		failed = errors.Join(failed, parseTime(&e.Next, in.Next))
 	}
 	for _, c := range in.State {
 		before, okBefore := atm.ParseMoney(c.Before)
@@ -518,22 +518,21 @@ func (e *Entry) parseRest(in *wire) error {
 		if !okBefore || !okAfter {
 			return errors.New("audit entry: a balance is not a decimal")
 		}
-		e.State = append(e.State, Change{
-			Account: c.Account, Version: c.Version, Before: before,
-			After: after,
-		})
+		e.State = append(e.State, Change{c.Account, c.Version, before, after})
 	}
 	if in.N == 0 {
-		return nil
+		return failed
 	}
 	e.Summary = &Summary{Source: e.Source, Reason: e.Reason, N: in.N}
 	if e.Caller != nil {
 		e.Summary.Denied = &e.Caller.Principal
 	}
-	if e.Summary.First, err = time.Parse(TimeFormat, in.First); err != nil {
-		return fmt.Errorf("audit entry: %w", err)
-	}
-	if e.Summary.Last, err = time.Parse(TimeFormat, in.Last); err != nil {
+	return errors.Join(failed, parseTime(&e.Summary.First, in.First),
+		parseTime(&e.Summary.Last, in.Last))
+}
+
+func parseTime(to *time.Time, text string) (err error) {
+	if *to, err = time.Parse(TimeFormat, text); err != nil {
 		return fmt.Errorf("audit entry: %w", err)
 	}
 	return nil

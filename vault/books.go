@@ -114,6 +114,7 @@ type effect struct {
 	expires  time.Time      // of the hold that it makes
 	reverses int64          // index in the log of the entry that it reverses; 0 for none
 	debtor   string         // whose mandate it collects by; empty for none
+	next     time.Time      // due date of the order that it makes or pays; zero for none
 	memory   []audit.Change // for touched; begins with those of the commands before
 }
 

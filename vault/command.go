@@ -127,6 +127,7 @@ func (c *Command) decide(b *Books, denials *flood.DenialBatch) (atm.Status, erro
 		Expires:   b.effect.expires,
 		Reverses:  b.effect.reverses,
 		Debtor:    b.effect.debtor,
+		Next:      b.effect.next,
 		Caller:    c.Caller,
 		Request:   c.Request.Digest,
 		ReplayOf:  -1,

@@ -49,6 +49,10 @@ type CreateOrder struct {
 	Amount   atm.Amount
 	Schedule calendar.Schedule // without a zone: in that of the account
 	Memo     string
+
+	// First is the first due date. Optional: as the schedule has it. A replay takes it from the
+	// entry, because the rules of a zone may have changed since.
+	First time.Time
 }
 
 // Keys implements Rule.
@@ -73,7 +77,7 @@ func (r CreateOrder) Decide(b *Books) atm.Status {
 	if o.Schedule.Zone == "" {
 		o.Schedule.Zone = a.Limits.Zone
 	}
-	o.Next = o.Schedule.Next(b.Now)
+	o.Next = near(o.Schedule.Next(b.Now), r.First)
 	if o.Next.IsZero() { // there is no such zone, or it ends before it is due once
 		return refuse(atm.AmountInvalid, "The standing order would never be due")
 	}
@@ -82,7 +86,17 @@ func (r CreateOrder) Decide(b *Books) atm.Status {
 	}
 	b.put(a)
 	b.orders.Add(o.ID, o)
+	b.effect.next = o.Next
 	return ok(o.ID.String())
+}
+
+// near returns a due date as an entry says it, in place of the one that was worked out; but not
+// if they are more than a day apart, which no change of a zone's rules explains.
+func near(due, said time.Time) time.Time {
+	if said.IsZero() || due.Sub(said).Abs() > 24*time.Hour {
+		return due
+	}
+	return said
 }
 
 // NoOrder answers for a standing order that does not exist, or is not the caller's: nobody
@@ -126,6 +140,11 @@ func (r CancelOrder) Decide(b *Books) atm.Status {
 type PayOrder struct {
 	Order OrderID
 	Due   time.Time
+
+	// Replayed says that an entry has the outcome, so that it is not tried again. Next is the
+	// due date after it, as the entry says; zero when the order ended.
+	Replayed bool
+	Next     time.Time
 }
 
 // Keys implements Rule.
@@ -144,12 +163,12 @@ func (r PayOrder) Decide(b *Books) atm.Status {
 			status = no
 		}
 	}
-	if status.Code != atm.OK && !final &&
+	if status.Code != atm.OK && !final && !r.Replayed &&
 		b.Now.Before(o.Schedule.Later(o.Next, PaymentTries)) {
 		return atm.Status{Reason: status.Reason}
 	}
 	o.Last, o.Outcome = o.Next, status.Code
-	o.Next = o.Schedule.Following(o.Next)
+	o.Next = near(o.Schedule.Following(o.Next), r.Next)
 	if final {
 		o.Next = time.Time{}
 	}
@@ -162,6 +181,7 @@ func (r PayOrder) Decide(b *Books) atm.Status {
 		from.part(uint64(o.ID))
 	}
 	b.orders.Put(o.ID, o)
+	b.effect.next = o.Next
 	if status.Code != atm.OK {
 		b.put(from) // nothing has moved, and the entry is in the history of the account
 		return status

@@ -55,6 +55,9 @@ func (r *Replayer) Replay(index JournalIndex, entry *audit.Entry, rule Rule) err
 	case b.effect.reverses != entry.Reverses || b.effect.debtor != entry.Debtor:
 		return fmt.Errorf("entry %d: it reverses entry %d and collects from %q, the entry says "+
 			"%d and %q", index, b.effect.reverses, b.effect.debtor, entry.Reverses, entry.Debtor)
+	case !b.effect.next.Equal(entry.Next):
+		return fmt.Errorf("entry %d: the standing order is due on %v next, the entry says %v",
+			index, b.effect.next, entry.Next)
 	case !b.effect.expires.Equal(entry.Expires):
 		return fmt.Errorf("entry %d: the hold ends at %v, the entry says %v", index,
 			b.effect.expires,

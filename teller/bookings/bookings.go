@@ -100,6 +100,12 @@ func RuleOf(entry *audit.Entry, log vault.JournalIndex) (vault.Rule, error) {
 			r.Expires = entry.Time.Add(r.Life).Truncate(time.Second)
 		}
 		return r, err
+	case vault.CreateOrder:
+		r.First = entry.Next
+		return r, err
+	case vault.PayOrder:
+		r.Replayed, r.Next = true, entry.Next
+		return r, err
 	case vault.SetAccount:
 		r.Again = true // or there would be nothing to replay
 		return r, err
