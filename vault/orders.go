@@ -90,10 +90,11 @@ func (r CreateOrder) Decide(b *Books) atm.Status {
 	return ok(o.ID.String())
 }
 
-// near returns a due date as an entry says it, in place of the one that was worked out; but not
-// if they are more than a day apart, which no change of a zone's rules explains.
+// near returns a due date as an entry says it, in place of the one that was worked out. A zone's
+// rules move it by hours. An entry that is further off leaves out a date of a daily order, or
+// repeats one.
 func near(due, said time.Time) time.Time {
-	if said.IsZero() || due.Sub(said).Abs() > 24*time.Hour {
+	if said.IsZero() || due.Sub(said).Abs() > 20*time.Hour {
 		return due
 	}
 	return said

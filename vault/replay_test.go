@@ -11,7 +11,8 @@ import (
 
 // TestReplayKeepsTheDueDatesOfThen replays a standing order whose zone has other rules than
 // when its entries were made: the entries say when it was due, an hour before what the schedule
-// says now. A date that is days away is not what any rules say, and is noticed.
+// says now. The same date once more and one that is days away are not what any rules say, and are
+// noticed.
 func TestReplayKeepsTheDueDatesOfThen(t *testing.T) {
 	schedule := calendar.Schedule{Every: calendar.Day, At: 12 * 60}
 	noon := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
@@ -51,7 +52,11 @@ func TestReplayKeepsTheDueDatesOfThen(t *testing.T) {
 	if err := replay(then.AddDate(0, 0, 1)); err != nil {
 		t.Error(err)
 	}
-	if err := replay(then.AddDate(0, 0, 3)); err == nil {
-		t.Error("a due date that was moved by two days is not noticed")
+	for _, next := range []time.Time{
+		then, noon, then.AddDate(0, 0, 2), noon.AddDate(0, 0, 2), then.AddDate(0, 0, 3),
+	} {
+		if err := replay(next); err == nil {
+			t.Errorf("%v after %v is not noticed", next, then)
+		}
 	}
 }
