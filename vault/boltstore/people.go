@@ -2,8 +2,8 @@ package boltstore
 
 import (
 	"context"
-	"slices"
 
+	"example.com/atm/vault"
 	"example.com/atm/vault/people"
 )
 
@@ -21,8 +21,8 @@ func (r *reader) Certificates(context.Context) ([]people.Certificate, error) {
 }
 
 // Passkeys implements people.Store.
-func (r *reader) Passkeys(_ context.Context, subject string) ([]people.Passkey, error) {
-	return those(r, passkeysKind, func(p *people.Passkey) bool { return p.Subject == subject })
+func (r *reader) Passkeys(ctx context.Context, subject string) ([]people.Passkey, error) {
+	return those(ctx, r, passkeysKind, func(p *people.Passkey) bool { return p.Subject == subject })
 }
 
 // Passkey implements people.Store.
@@ -31,8 +31,8 @@ func (r *reader) Passkey(_ context.Context, id string) (*people.Passkey, error) 
 }
 
 // Sessions implements people.Store.
-func (r *reader) Sessions(_ context.Context, subject string) ([]people.Session, error) {
-	return those(r, sessionsKind, func(s *people.Session) bool { return s.Subject == subject })
+func (r *reader) Sessions(ctx context.Context, subject string) ([]people.Session, error) {
+	return those(ctx, r, sessionsKind, func(s *people.Session) bool { return s.Subject == subject })
 }
 
 // Session implements people.Store.
@@ -49,10 +49,22 @@ func all[K comparable, V any](r *reader, kind *records[K, V]) (found []V, err er
 	return found, err
 }
 
-// those returns the records of a kind that are wanted. It looks at each.
-func those[K comparable, V any](r *reader, kind *records[K, V], wanted func(*V) bool) ([]V, error) {
-	found, err := all(r, kind)
-	return slices.DeleteFunc(found, func(v V) bool { return !wanted(&v) }), err
+// those returns the records of a kind that are wanted. It looks at each, and keeps no other in
+// memory: of some kinds, such as standing orders, most records are of what has ended.
+func those[K comparable, V any](ctx context.Context, r *reader, kind *records[K, V],
+	wanted func(*V) bool,
+) ([]V, error) {
+	var found vault.Records
+	list := kind.list(&found)
+	err := r.engine.snapshot(func(v view) error {
+		return kind.each(v, &found, func() error {
+			if last := len(*list) - 1; !wanted(&(*list)[last]) {
+				*list = (*list)[:last]
+			}
+			return ctx.Err()
+		})
+	})
+	return *list, err
 }
 
 // one returns the record of a kind under a key; nil when there is none. It waits for no flush.
