@@ -110,3 +110,15 @@ func (s *server) as(t testing.TB, name string, tries int) *client.Client {
 	}
 	return c
 }
+
+// atmctl runs a command of atmctl in an environment, and returns what it prints.
+func (s *server) atmctl(t *testing.T, env string, args ...string) string {
+	t.Helper()
+	cmd := s.command("atmctl", args...)
+	cmd.Env = append(cmd.Env, env)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %v\n%s", args, err, out)
+	}
+	return string(out)
+}

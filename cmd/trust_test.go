@@ -26,18 +26,6 @@ func browserHome(t *testing.T) string {
 	return home
 }
 
-// atmctl runs a command of atmctl in an environment, and returns what it prints.
-func (s *server) atmctl(t *testing.T, env string, args ...string) string {
-	t.Helper()
-	cmd := s.command("atmctl", args...)
-	cmd.Env = append(cmd.Env, env)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %v\n%s", args, err, out)
-	}
-	return string(out)
-}
-
 func TestTrustedServerOpensInABrowserWithoutAWarning(t *testing.T) {
 	t.Parallel()
 	home := browserHome(t)

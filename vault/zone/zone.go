@@ -1,12 +1,12 @@
-// Package zone is the calendars of time zones, the same on every machine and for rules, which do
-// no input.
+// Package zone is the calendars of time zones, for rules, which do no input. A machine's own time
+// zone files come before those in the program.
 package zone
 
 import (
 	"path"
 	"sync"
 	"time"
-	_ "time/tzdata" // so that a zone means the same on every machine
+	_ "time/tzdata" // for machines without time zone files
 )
 
 // zones keeps the time zones that have been read.
