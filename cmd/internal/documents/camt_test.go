@@ -26,7 +26,8 @@ func schema(t *testing.T) string {
 	path := cmp.Or(os.Getenv("ATM_CAMT_SCHEMA"),
 		root+"/../shared/testdata/camt.053.001.08.xsd")
 	if _, err := os.Stat(path); err != nil {
-		needs.Skip(t, "the schema camt.053.001.08.xsd is missing; name it in ATM_CAMT_SCHEMA")
+		// Also where nothing else is skipped: ISO publishes the schema, and nothing installs it.
+		t.Skip("the schema camt.053.001.08.xsd is missing; name it in ATM_CAMT_SCHEMA")
 	}
 	return path
 }
