@@ -62,3 +62,10 @@ func KeepInLog(t testing.TB) {
 	flushAge, flushQuiet = time.Hour, time.Hour
 	t.Cleanup(func() { flushAge, flushQuiet = age, quiet })
 }
+
+// all returns every record of the kind.
+func (s *records[K, V]) all(v view) ([]V, error) {
+	var r vault.Records
+	err := s.each(v, &r, func() error { return nil })
+	return *s.list(&r), err
+}

@@ -268,13 +268,6 @@ func (s *records[K, V]) each(v view, r *vault.Records, next func() error) error 
 	})
 }
 
-// all returns every record of the kind.
-func (s *records[K, V]) all(v view) ([]V, error) {
-	var r vault.Records
-	err := s.each(v, &r, func() error { return nil })
-	return *s.list(&r), err
-}
-
 func (s *records[K, V]) verify(v view, c *checker) error {
 	shelf := v.shelf(s.bucket)
 	return shelf.each(func(k, sealed []byte) error {

@@ -41,12 +41,8 @@ func (r *reader) Session(_ context.Context, id string) (*people.Session, error) 
 }
 
 // all returns every record of a kind.
-func all[K comparable, V any](r *reader, kind *records[K, V]) (found []V, err error) {
-	err = r.engine.snapshot(func(v view) error {
-		found, err = kind.all(v)
-		return err
-	})
-	return found, err
+func all[K comparable, V any](r *reader, kind *records[K, V]) ([]V, error) {
+	return those(context.Background(), r, kind, func(*V) bool { return true })
 }
 
 // those returns the records of a kind that are wanted. It looks at each, and keeps no other in

@@ -147,10 +147,8 @@ func (r *reader) All(context.Context) (*vault.Records, error) {
 }
 
 // Orders implements vault.Store.
-func (r *reader) Orders(ctx context.Context, until time.Time,
-	yield func(*vault.Order) error,
-) error {
-	orders, err := those(ctx, r, ordersKind, func(o *vault.Order) bool { return o.Due(until) })
+func (r *reader) Orders(ctx context.Context, at time.Time, yield func(*vault.Order) error) error {
+	orders, err := those(ctx, r, ordersKind, func(o *vault.Order) bool { return o.Due(at) })
 	for i := 0; i < len(orders) && err == nil; i++ {
 		err = yield(&orders[i])
 	}
