@@ -286,7 +286,9 @@ func (t *Teller) command(ctx context.Context, in *input, call *Call) (vault.Comm
 			"from the one in the call")
 	default:
 		if op.book != nil {
-			in.Find = t.find(ctx)
+			if op.Name == atm.Reverse { // which alone looks for an entry
+				in.Find = t.find(ctx)
+			}
 			in.Inquires = t.cfg.Permissions.Permit(caller.Principal, atm.Inquiry) >= in.Reach
 			cmd.Rule, err = op.book(&in.Input)
 		} else {

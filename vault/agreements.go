@@ -69,17 +69,15 @@ func (a *Account) agree(g Agreement, now time.Time) (atm.Status, bool) {
 	return atm.Status{}, true
 }
 
-// part removes an agreement from the account, and reports whether it was there.
-func (a *Account) part(id uint64) bool {
+// part removes an agreement from the account, if it is there.
+func (a *Account) part(id uint64) {
 	left := slices.DeleteFunc(slices.Clone(a.Agreements), func(g Agreement) bool {
 		return g.ID == id
 	})
 	if len(left) == 0 {
 		left = nil
 	}
-	parted := len(left) < len(a.Agreements)
 	a.Agreements = left
-	return parted
 }
 
 // agreed reports whether an agreement stands in the record of the account. One that has left it

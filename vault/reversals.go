@@ -5,8 +5,7 @@ import "example.com/atm"
 // A Reversal is what was given back of the money that an entry moved.
 type Reversal struct {
 	Of     JournalIndex
-	Amount atm.Amount   // of all reversals together
-	Last   JournalIndex // the entry of the newest one
+	Amount atm.Amount // of all reversals together
 }
 
 // A Movement is what an entry moved.
@@ -45,7 +44,7 @@ func NotReversible(reason string) atm.Status { return refuse(atm.NotReversible, 
 // Decide implements Rule.
 func (r Reverse) Decide(b *Books) atm.Status {
 	m := &r.Movement
-	holder, receiver := b.Account(m.To), b.Account(m.From) // of the money, and of it again
+	holder, receiver := b.Account(m.To), b.Account(m.From) // as it goes back
 	switch {
 	case !r.Reaches(holder) && !r.Reaches(receiver):
 		return NoEntry()
@@ -76,7 +75,7 @@ func (r Reverse) Decide(b *Books) atm.Status {
 	case holder.Name.Internal() && !depth(holder, amount), !fits(receiver, amount):
 		return tooLarge(receiver.Name)
 	}
-	b.reversals.Put(m.Index, Reversal{Of: m.Index, Amount: before.Amount + amount, Last: b.next()})
+	b.reversals.Put(m.Index, Reversal{Of: m.Index, Amount: before.Amount + amount})
 	b.move(holder, receiver, amount)
 	b.effect.reverses = b.InLog(m.Index)
 	return ok(amount.String())

@@ -67,7 +67,7 @@ type payments struct {
 }
 
 // agreed gives a mandate and a standing order for the user and the account of other, and pays that
-// account, as the user of b does who calls the bank with a certificate.
+// account, in calls that the user of b signs in to with a certificate.
 func (b *tab) agreed(t *testing.T, other *tab) (mandate, order, paid string) {
 	t.Helper()
 	c := b.client(t, b.of(t, strings.Replace(b.subject, "user:", "/user/", 1)))
@@ -130,7 +130,7 @@ func (a *arena) attackPaymentsAcross(t *testing.T, p *payments) {
 	a.runForms(t, attacks)
 }
 
-// attackUnconfirmed is what somebody does who has the session of a user, and not the passkey.
+// attackUnconfirmed sends forms with the session of a user and without the passkey.
 func (a *arena) attackUnconfirmed(t *testing.T, p *payments) {
 	touched := p.pam.touched(t, "930", "5.00", "give") // a transfer, with the same request id
 	small := changed(p.give, "each", "0.01", "total", "0.01")

@@ -38,7 +38,7 @@ var (
 		put:  putOrder,
 	}
 	reversalsKind = &records[vault.JournalIndex, vault.Reversal]{
-		table: "reversals", columns: "entry, amount, newest", key: "entry",
+		table: "reversals", columns: "entry, amount", key: "entry",
 		list:  func(r *vault.Records) *[]vault.Reversal { return &r.Reversals },
 		keyOf: func(r *vault.Reversal) vault.JournalIndex { return r.Of },
 		asked: func(k *vault.Keys) (any, int) { return numbers(k.Reversals), len(k.Reversals) },
@@ -120,20 +120,19 @@ func putOrder(_ *secrets.Keys, b *pgx.Batch, o *vault.Order, _ vault.JournalInde
 		null(o.Next), o.Paid, o.Failed, null(o.Last), string(o.Outcome), o.Cancelled)
 }
 
-const putReversalSQL = database.Written + `INSERT INTO reversals (entry, amount, newest)
-	VALUES ($1, $2, $3) ON CONFLICT (entry)
-	DO UPDATE SET amount = excluded.amount, newest = excluded.newest` + database.One
+const putReversalSQL = database.Written + `INSERT INTO reversals (entry, amount)
+	VALUES ($1, $2) ON CONFLICT (entry) DO UPDATE SET amount = excluded.amount` + database.One
 
 func scanReversal(row pgx.Row) (vault.Reversal, error) {
-	var of, newest int64
+	var of int64
 	var r vault.Reversal
-	err := row.Scan(&of, &r.Amount, &newest)
-	r.Of, r.Last = vault.JournalIndex(of), vault.JournalIndex(newest)
+	err := row.Scan(&of, &r.Amount)
+	r.Of = vault.JournalIndex(of)
 	return r, err
 }
 
 func putReversal(_ *secrets.Keys, b *pgx.Batch, r *vault.Reversal, _ vault.JournalIndex) {
-	b.Queue(putReversalSQL, int64(r.Of), int64(r.Amount), int64(r.Last))
+	b.Queue(putReversalSQL, int64(r.Of), int64(r.Amount))
 }
 
 // Orders implements vault.Store.

@@ -218,7 +218,7 @@ func (r *reader) All(ctx context.Context) (*vault.Records, error) {
 			" FROM orders ORDER BY id"); err != nil {
 			return err
 		}
-		all.Reversals, err = database.List(ctx, tx, scanReversal, `SELECT entry, amount, newest
+		all.Reversals, err = database.List(ctx, tx, scanReversal, `SELECT entry, amount
 			FROM reversals ORDER BY entry`)
 		return err
 	})

@@ -73,7 +73,7 @@ var tampersOfPayments = []tamper{
 		"standing order o",
 	},
 	{"the amount of an order", `UPDATE orders SET amount = amount + 1`, "standing order o"},
-	{"who is paid", `UPDATE orders SET payee = '300'`, "standing order o"},
+	{"the account that is paid", `UPDATE orders SET payee = '300'`, "standing order o"},
 	{"how often", `UPDATE orders SET every = 1, day = 0`, "standing order o"},
 	{"how many were paid", `UPDATE orders SET paid = paid + 1`, "standing order o"},
 	{
@@ -83,7 +83,6 @@ var tampersOfPayments = []tamper{
 	{"a reversal gone", `DELETE FROM reversals`, "is in the journal and has no record"},
 	{"the amount of a reversal", `UPDATE reversals SET amount = amount - 1`, "reversal of entry"},
 	{"the entry of a reversal", `UPDATE reversals SET entry = entry - 1`, "reversal of entry"},
-	{"the newest reversal", `UPDATE reversals SET newest = newest + 1`, "reversal of entry"},
 	{
 		"an account without its agreements",
 		`UPDATE accounts SET agreements = '{}', creditors = '{}' WHERE name = '100'`,

@@ -119,7 +119,7 @@ func compare(file []byte, want []Line) (line int, err error) {
 		want[i].said(), should)
 }
 
-// said is who says what is in a line.
+// said names what a line is taken from: an entry of the log, or the statement.
 func (l Line) said() string {
 	if l.Entry < 0 {
 		return "the statement says"

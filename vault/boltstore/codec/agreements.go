@@ -159,7 +159,6 @@ func DecodeOrder(id vault.OrderID, v []byte) (vault.Order, error) {
 func EncodeReversal(r *vault.Reversal) []byte {
 	w := fields{[]byte{formReversal}}
 	w.int(int64(r.Amount))
-	w.uint(uint64(r.Last))
 	return w.b
 }
 
@@ -170,7 +169,7 @@ func DecodeReversal(of vault.JournalIndex, v []byte) (vault.Reversal, error) {
 	}
 	r := reader{b: v[1:]}
 	reversal := vault.Reversal{
-		Of: of, Amount: atm.Amount(r.int()), Last: vault.JournalIndex(r.uint()),
+		Of: of, Amount: atm.Amount(r.int()),
 	}
 	if !r.done() {
 		return vault.Reversal{}, ErrForm

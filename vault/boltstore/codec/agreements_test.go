@@ -12,13 +12,14 @@ import (
 // agreedRecords are a mandate, a standing order and a reversal with every field set.
 func agreedRecords() (vault.Mandate, vault.Order, vault.Reversal) {
 	at := time.Unix(1_800_000_000, 0).UTC()
-	return vault.Mandate{
+	m := vault.Mandate{
 		ID: 9, Account: "7", Debtor: "user:demo", Creditor: "service:gas", Memo: "Gas, „Mai“",
 		Terms: vault.MandateTerms{
 			Each: 100, Total: 300, Period: calendar.Week, From: at, Until: at.AddDate(1, 0, 0),
 		},
 		Spent: 250, Counted: 2956, Revoked: true,
-	}, vault.Order{
+	}
+	o := vault.Order{
 		ID: 10, Account: "7", Debtor: "user:demo", To: "8", Amount: 2500, Memo: "Rent",
 		Schedule: calendar.Schedule{
 			Every: calendar.Month, On: 31, At: 390, Zone: "Europe/Zurich", From: 739_000,
@@ -26,7 +27,8 @@ func agreedRecords() (vault.Mandate, vault.Order, vault.Reversal) {
 		},
 		Next: at, Paid: 12, Failed: 1, Last: at.AddDate(0, -1, 0),
 		Outcome: atm.InsufficientFunds, Cancelled: true,
-	}, vault.Reversal{Of: 11, Amount: 12, Last: 1 << 40}
+	}
+	return m, o, vault.Reversal{Of: 11, Amount: 12}
 }
 
 // FuzzAgreements takes records of mandates, standing orders and reversals apart that nobody wrote.

@@ -183,7 +183,7 @@ var privileges = []string{
 	"SELECT, INSERT, UPDATE (state) ON holds",
 	"SELECT, INSERT, UPDATE (spent, counted, revoked) ON mandates",
 	"SELECT, INSERT, UPDATE (next, paid, failed, settled, outcome, cancelled) ON orders",
-	"SELECT, INSERT, UPDATE (amount, newest) ON reversals",
+	"SELECT, INSERT, UPDATE (amount) ON reversals",
 	"SELECT, INSERT, UPDATE (spent) ON grants",
 	"SELECT, INSERT, UPDATE (roles, disabled, ha1, slow, changed) ON users",
 	"SELECT, INSERT, UPDATE (at, changed) ON revocations",

@@ -42,7 +42,6 @@ type move struct {
 	from, to vault.Name
 	amount   atm.Amount
 	back     atm.Amount // what was given back
-	newest   vault.JournalIndex
 	paid     bool
 }
 

@@ -324,8 +324,8 @@ func testReopen(t *testing.T, b *bank) {
 	b.refused(atm.Collect, collect, atm.MandateEnded)
 }
 
-// testNotes leaves notices as everybody may who has something to do with an account, and as
-// nobody else.
+// testNotes leaves notices as those with something to do with an account may, and as others may
+// not.
 func testNotes(_ *testing.T, b *bank) {
 	b.open("1", "user:a", 1000)
 	note := func(owner, creditor string) vault.Note {

@@ -50,8 +50,7 @@ CREATE INDEX orders_next ON orders (next) WHERE next IS NOT NULL;
 -- What was given back of the money that an entry moved.
 CREATE TABLE reversals (
     entry  bigint PRIMARY KEY,
-    amount bigint NOT NULL CHECK (amount > 0),
-    newest bigint NOT NULL -- the entry of the newest reversal
+    amount bigint NOT NULL CHECK (amount > 0)
 );
 
 -- Roles that serve already may go on.
@@ -65,7 +64,7 @@ BEGIN
         EXECUTE format('GRANT UPDATE (agreements, creditors) ON accounts TO %I', role);
         EXECUTE format('GRANT SELECT, INSERT, UPDATE (spent, counted, revoked) ON mandates TO %I', role);
         EXECUTE format('GRANT SELECT, INSERT, UPDATE (next, paid, failed, settled, outcome, cancelled) ON orders TO %I', role);
-        EXECUTE format('GRANT SELECT, INSERT, UPDATE (amount, newest) ON reversals TO %I', role);
+        EXECUTE format('GRANT SELECT, INSERT, UPDATE (amount) ON reversals TO %I', role);
     END LOOP;
 END $$;
 -- +goose StatementEnd
