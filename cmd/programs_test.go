@@ -68,7 +68,7 @@ func TestScriptsOfCommandsBehaveAsWritten(t *testing.T) {
 		Setup: func(env *testscript.Env) error { return setUp(env.Setenv, env.Getenv) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ready": ready,
-			"flip":  flipByte,
+			"flip":  flip,
 			"gone":  gone,
 		},
 		Condition: func(cond string) (bool, error) {
@@ -164,17 +164,27 @@ func waitReady(url string, ended <-chan struct{}) error {
 	return fmt.Errorf("the server is not ready: %w", last)
 }
 
-// flipByte changes a file: flip FILE OLD NEW replaces the first OLD by NEW.
-func flipByte(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 3 {
-		ts.Fatalf("usage: flip FILE OLD NEW")
+// flip changes a file: flip FILE OLD NEW replaces the first OLD by NEW, and flip FILE OFFSET
+// flips a bit of the byte there, so that it changes whatever it was.
+func flip(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 && len(args) != 3 {
+		ts.Fatalf("usage: flip FILE OLD NEW, or flip FILE OFFSET")
 	}
-	path := ts.MkAbs(args[0])
 	data := ts.ReadFile(args[0])
-	if !strings.Contains(data, args[1]) {
-		ts.Fatalf("%s does not have %q", args[0], args[1])
+	if len(args) == 2 {
+		offset, err := strconv.Atoi(args[1])
+		ts.Check(err)
+		if offset < 0 || offset >= len(data) {
+			ts.Fatalf("%s has %d bytes", args[0], len(data))
+		}
+		data = data[:offset] + string([]byte{data[offset] ^ 1}) + data[offset+1:]
+	} else {
+		if !strings.Contains(data, args[1]) {
+			ts.Fatalf("%s does not have %q", args[0], args[1])
+		}
+		data = strings.Replace(data, args[1], args[2], 1)
 	}
-	ts.Check(os.WriteFile(path, []byte(strings.Replace(data, args[1], args[2], 1)), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(data), 0o600))
 }
 
 // gone waits until the server of the script no longer answers.
