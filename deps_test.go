@@ -94,6 +94,7 @@ var places = map[string][]string{
 	"console/internal/statement": {"", "console/internal/forms"},
 	"console/internal/words":     {"", "audit", "console/internal/forms"},
 	"client":                     {"", "internal"},
+	"feed/webhook":               {"internal"},
 	"cmd/internal/exit":          {"", "client", "internal"},
 	"cmd/internal/settings":      {"cmd/internal/exit", "cmd/internal/ask", "internal"},
 	"cmd/internal/ask":           {},
@@ -149,7 +150,7 @@ var places = map[string][]string{
 var outside = map[string][]string{
 	"net/http": {
 		"xmlrpc", "console", "auth", "audit", "server", "client", "cmd",
-		"bench", "examples",
+		"bench", "examples", "feed/webhook",
 	},
 	"go.etcd.io/bbolt":              {"vault/boltstore", "bench"},
 	"github.com/gofrs/flock":        {"vault/boltstore", "cmd"},
