@@ -4,6 +4,7 @@
 package cmd_test
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -64,12 +65,16 @@ func build(m *testing.M) (code int, err error) {
 
 func TestScriptsOfCommandsBehaveAsWritten(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir:   "testdata/script",
-		Setup: func(env *testscript.Env) error { return setUp(env.Setenv, env.Getenv) },
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("TZ", midday(time.Now()))
+			return setUp(env.Setenv, env.Getenv)
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ready": ready,
-			"flip":  flip,
-			"gone":  gone,
+			"ready":     ready,
+			"published": published,
+			"flip":      flip,
+			"gone":      gone,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "root" {
@@ -89,6 +94,9 @@ func TestScriptsOfCommandsBehaveAsWritten(t *testing.T) {
 		},
 	})
 }
+
+// midday is a time zone in which it is about noon, so that no day ends while a script runs.
+func midday(now time.Time) string { return fmt.Sprintf("Etc/GMT%+d", now.UTC().Hour()-12) }
 
 // setUp gives a script the programs and two free ports.
 func setUp(setenv func(key, value string), getenv func(string) string) error {
@@ -162,6 +170,39 @@ func waitReady(url string, ended <-chan struct{}) error {
 		last = fmt.Errorf("%s: %s", resp.Status, text)
 	}
 	return fmt.Errorf("the server is not ready: %w", last)
+}
+
+// published waits until the server of the script has published all that it has committed.
+func published(ts *testscript.TestScript, neg bool, _ []string) {
+	if neg {
+		ts.Fatalf("published cannot be negated")
+	}
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		values, err := metrics(ts.Getenv("ADMIN"))
+		ts.Check(err)
+		if entries := values["atm_audit_entries"]; entries != "" &&
+			entries == values["atm_audit_published_entries"] {
+			return
+		}
+	}
+	ts.Fatalf("the log is not published")
+}
+
+// metrics reads the metrics without labels of a server with this port for its operator.
+func metrics(port string) (map[string]string, error) {
+	resp, err := http.Get("http://localhost:" + port + "/metrics")
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	values := make(map[string]string)
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		if name, value, is := strings.Cut(lines.Text(), " "); is {
+			values[name] = value
+		}
+	}
+	return values, lines.Err()
 }
 
 // flip changes a file: flip FILE OLD NEW replaces the first OLD by NEW, and flip FILE OFFSET

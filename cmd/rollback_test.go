@@ -3,7 +3,6 @@
 package cmd_test
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -147,18 +146,11 @@ func deposits(t *testing.T, s *server, n int) {
 // metric is the value of a metric of a server.
 func metric(t *testing.T, s *server, name string) string {
 	t.Helper()
-	resp, err := http.Get("http://localhost:" + lookUp(s.env, "ADMIN") + "/metrics")
-	if err != nil {
-		t.Fatal(err)
+	values, err := metrics(lookUp(s.env, "ADMIN"))
+	if err != nil || values[name] == "" {
+		t.Fatalf("there is no metric %s: %v", name, err)
 	}
-	defer resp.Body.Close()
-	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-		if value, is := strings.CutPrefix(lines.Text(), name+" "); is {
-			return value
-		}
-	}
-	t.Fatalf("there is no metric %s", name)
-	return ""
+	return values[name]
 }
 
 // eventually waits until a condition holds.
