@@ -1,8 +1,9 @@
 package deploy_test
 
 import (
+	"errors"
 	"io/fs"
-	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"example.com/atm/audit"
+	"example.com/atm/internal/needs"
 )
 
 // TestTimersAreOffAndRunTheirService reads what a package switches on: nothing.
@@ -72,17 +74,13 @@ func programs(t *testing.T) (env []string) {
 	t.Helper()
 	bin, data := t.TempDir(), filepath.Join(t.TempDir(), "atm-data")
 	run(t, "..", "go", "build", "-o", bin+"/", "./cmd/atmserver", "./cmd/atmctl")
-	listener, err := net.Listen("tcp", "localhost:0")
-	if err != nil {
+	port, errPort := needs.Port()
+	admin, errAdmin := needs.Port()
+	if err := errors.Join(errPort, errAdmin); err != nil {
 		t.Fatal(err)
 	}
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener.Close()
 	server := exec.Command(filepath.Join(bin, "atmserver"), "--data", data, "--listen",
-		"localhost:"+port, "--admin-listen", "")
+		"localhost:"+port, "--admin-listen", "localhost:"+admin)
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -90,14 +88,16 @@ func programs(t *testing.T) (env []string) {
 		server.Process.Signal(os.Interrupt)
 		server.Wait()
 	})
-	for end := time.Now().Add(time.Minute); ; {
-		conn, err := net.Dial("tcp", "localhost:"+port)
+	for end := time.Now().Add(time.Minute); ; { // it listens before it has made its folder
+		resp, err := http.Get("http://localhost:" + admin + "/readyz")
 		if err == nil {
-			conn.Close()
-			break
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				break
+			}
 		}
 		if time.Now().After(end) {
-			t.Fatal("the server does not listen")
+			t.Fatal("the server is not ready")
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
