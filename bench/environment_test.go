@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/atm/internal/needs"
 	"example.com/atm/vault/pgstore/pgtest"
 )
 
@@ -432,10 +433,9 @@ func background(b testing.TB, program string, args ...string) {
 
 func freeAddress(b testing.TB) string {
 	b.Helper()
-	l, err := net.Listen("tcp", "localhost:0")
+	port, err := needs.Port()
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer l.Close()
-	return "localhost:" + strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	return "localhost:" + port
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"example.com/atm/internal/needs"
 	"example.com/atm/vault/pgstore/pgtest"
 )
 
@@ -126,7 +127,7 @@ func TestMandateIsConfirmedWithAPasskeyInABrowser(t *testing.T) {
 func TestSessionGoesOnWhenItsReplicaStops(t *testing.T) {
 	t.Parallel()
 	home := browserHome(t)
-	port, err := freePort()
+	port, err := needs.Port()
 	if err != nil {
 		t.Fatal(err)
 	}

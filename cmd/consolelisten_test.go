@@ -7,13 +7,15 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"example.com/atm/internal/needs"
 )
 
 // TestConsoleWithAListenerOfItsOwnIsThereAlone asks both listeners of a server for what either may
 // have.
 func TestConsoleWithAListenerOfItsOwnIsThereAlone(t *testing.T) {
 	t.Parallel()
-	port, err := freePort()
+	port, err := needs.Port()
 	if err != nil {
 		t.Fatal(err)
 	}

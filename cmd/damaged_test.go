@@ -24,6 +24,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/datadir"
+	"example.com/atm/internal/needs"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
 )
@@ -337,8 +338,8 @@ func (c *damagedCase) importFile(data string) {
 // keys.
 func (c *damagedCase) start(data string) {
 	c.base.lay(c.t, data, c.vault, c.log)
-	listen, errListen := freePort()
-	admin, errAdmin := freePort()
+	listen, errListen := needs.Port()
+	admin, errAdmin := needs.Port()
 	if err := errors.Join(errListen, errAdmin); err != nil {
 		c.t.Error(err)
 		return

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/atm/internal/needs"
 	"example.com/atm/vault/pgstore/pgtest"
 )
 
@@ -101,7 +102,7 @@ func (s *session) port(documented string) string {
 			return s.ports[i+1]
 		}
 	}
-	free, err := freePort()
+	free, err := needs.Port()
 	if err != nil {
 		s.t.Fatal(err)
 	}

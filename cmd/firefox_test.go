@@ -33,7 +33,7 @@ type firefox struct {
 func openFirefox(t *testing.T) *firefox {
 	t.Helper()
 	program, profile := needs.Program(t, "firefox-esr"), t.TempDir()
-	port, err := freePort()
+	port, err := needs.Port()
 	if err != nil {
 		t.Fatal(err)
 	}

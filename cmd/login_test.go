@@ -110,7 +110,7 @@ func TestPersonSignsInWithTheirCompanyInABrowser(t *testing.T) {
 func TestSignInThatBeganOnOneReplicaEndsOnAnother(t *testing.T) {
 	t.Parallel()
 	home, issuers := browserHome(t), filepath.Join(t.TempDir(), "issuers.toml")
-	port, err := freePort()
+	port, err := needs.Port()
 	if err != nil {
 		t.Fatal(err)
 	}

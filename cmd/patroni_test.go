@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/atm/internal/needs"
 	"example.com/atm/vault/pgstore/pgtest"
 )
 
@@ -118,11 +119,11 @@ func until(t testing.TB, happened func() bool) {
 
 func startEtcd(t testing.TB) string {
 	t.Helper()
-	port, err := freePort()
+	port, err := needs.Port()
 	if err != nil {
 		t.Fatal(err)
 	}
-	peer, err := freePort()
+	peer, err := needs.Port()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,10 +144,10 @@ func startNode(t testing.TB, i int, etcd string, config []byte) *node {
 	t.Helper()
 	n := &node{name: "db" + strconv.Itoa(i+1)}
 	var err error
-	if n.port, err = freePort(); err != nil {
+	if n.port, err = needs.Port(); err != nil {
 		t.Fatal(err)
 	}
-	if n.api, err = freePort(); err != nil {
+	if n.api, err = needs.Port(); err != nil {
 		t.Fatal(err)
 	}
 	dir := pgtest.Dir(t)

@@ -16,7 +16,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -100,11 +99,11 @@ func midday(now time.Time) string { return fmt.Sprintf("Etc/GMT%+d", now.UTC().H
 
 // setUp gives a script the programs and two free ports.
 func setUp(setenv func(key, value string), getenv func(string) string) error {
-	port, err := freePort()
+	port, err := needs.Port()
 	if err != nil {
 		return err
 	}
-	admin, err := freePort()
+	admin, err := needs.Port()
 	if err != nil {
 		return err
 	}
@@ -115,23 +114,6 @@ func setUp(setenv func(key, value string), getenv func(string) string) error {
 	setenv("ATM_SERVER", "https://localhost:"+port)
 	setenv("PATH", bin+string(os.PathListSeparator)+getenv("PATH"))
 	return nil
-}
-
-// The ports that freePort tries. They are below those that the system assigns to clients, so
-// that a restarted server finds its own port still free.
-const firstPort, ports = 20_000, 12_000
-
-var portsTaken atomic.Int64
-
-func freePort() (string, error) {
-	begin := int64(os.Getpid()) // other tests begin elsewhere
-	for range ports {
-		port := strconv.FormatInt(firstPort+(begin+portsTaken.Add(1))%ports, 10)
-		if l, err := net.Listen("tcp", "localhost:"+port); err == nil {
-			return port, l.Close()
-		}
-	}
-	return "", errors.New("there is no free port")
 }
 
 // ready waits until the server of the script is ready.

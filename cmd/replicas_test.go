@@ -189,7 +189,7 @@ func (s *server) backAgain(t testing.TB) {
 // URL.
 func haproxy(t testing.TB, all []*server) string {
 	t.Helper()
-	port, err := freePort()
+	port, err := needs.Port()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,17 +13,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"math/big"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +27,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/client"
 	"example.com/atm/examples/tax/peer"
+	"example.com/atm/internal/needs"
 )
 
 // A town is a folder with the programs, in which somebody types.
@@ -48,7 +45,11 @@ func newTown(t *testing.T) *town {
 	t.Helper()
 	s := &town{t: t, dir: t.TempDir(), ports: make(map[string]string)}
 	for _, documented := range []string{"9000", "9001", "9100", "9200"} {
-		s.ports[documented] = freePort(t, s.ports)
+		port, err := needs.Port()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.ports[documented] = port
 	}
 	programs := filepath.Join(s.dir, "programs")
 	build := exec.Command("go", "build", "-o", programs+"/", "../../cmd/atmserver",
@@ -78,27 +79,6 @@ func newTown(t *testing.T) *town {
 		"ATM_SERVER=https://localhost:"+s.ports["9000"],
 		"PATH="+filepath.Join(s.dir, "path")+":"+programs+":"+os.Getenv("PATH"))
 	return s
-}
-
-// The ports that freePort tries. They are below those that the system assigns to clients, and
-// are not those of the tests of the programs.
-const firstPort, ports = 10_000, 8_000
-
-// freePort finds a port that nobody listens on, and that taken does not have.
-func freePort(t *testing.T, taken map[string]string) string {
-	t.Helper()
-	for i := range ports {
-		port := strconv.Itoa(firstPort + (os.Getpid()+i)%ports)
-		if slices.Contains(slices.Collect(maps.Values(taken)), port) {
-			continue
-		}
-		if l, err := net.Listen("tcp", "localhost:"+port); err == nil {
-			l.Close()
-			return port
-		}
-	}
-	t.Fatal("there is no free port")
-	return ""
 }
 
 func (s *town) url(documented string) string { return "https://localhost:" + s.ports[documented] }

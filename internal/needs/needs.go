@@ -1,4 +1,5 @@
-// Package needs states what a test requires besides Go: a program, or the rights of root.
+// Package needs states what a test requires besides Go: a program, the rights of root, or a free
+// port.
 //
 // A test whose requirement is missing is skipped by name. The reason is appended to the file
 // named by ATM_SKIPPED, and make test prints that file at its end. With CI=true nothing may be

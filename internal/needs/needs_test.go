@@ -1,6 +1,7 @@
 package needs
 
 import (
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -30,5 +31,31 @@ func TestNothingMayBeSkippedWhereCIIsSet(t *testing.T) {
 	}
 	if _, err := os.Stat(list); !os.IsNotExist(err) {
 		t.Errorf("it was listed as skipped: %v", err)
+	}
+}
+
+// TestPortIsGivenOnce is given ports, begins at the first of them again, and listens on each.
+func TestPortIsGivenOnce(t *testing.T) {
+	const many = 20
+	given := make(map[string]bool)
+	for range 2 {
+		for range many {
+			port, err := Port()
+			if err != nil {
+				t.Fatal(err)
+			}
+			given[port] = true
+			l, err := net.Listen("tcp", "localhost:"+port)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+		}
+		portMu.Lock()
+		lastPort = (lastPort + ports - many) % ports
+		portMu.Unlock()
+	}
+	if len(given) != 2*many {
+		t.Errorf("%d ports were given as %d", len(given), 2*many)
 	}
 }

@@ -145,16 +145,17 @@ func Dir(t testing.TB) string {
 	return dir
 }
 
-// freePort is a port that is free now, and that others are unlikely to take in a
-// moment.
 func freePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := needs.Port()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // account is the user that runs PostgreSQL, which refuses root; nil for the user that runs
@@ -392,7 +393,7 @@ server_round_robin = 1
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { pool.Process.Kill(); pool.Wait() })
-	for range 200 {
+	for range 1500 {
 		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {
 			conn.Close()
