@@ -73,7 +73,7 @@ func checkAddress(addr netip.Addr, allow []netip.Prefix) error {
 
 // kindOf says what an address is, and nothing of an address of the public Internet.
 func kindOf(addr netip.Addr) string {
-	bare := addr.WithZone("") // a prefix never contains an address with a zone
+	bare := addr.WithZone("") // a prefix contains no address with a zone
 	for _, s := range refused {
 		if s.prefix.Contains(bare) {
 			return s.kind
@@ -88,7 +88,7 @@ func kindOf(addr netip.Addr) string {
 			return kind + " behind NAT64"
 		}
 		return ""
-	case addr.Zone() != "" || !globalUnicast.Contains(bare):
+	case !globalUnicast.Contains(bare):
 		return "not global unicast"
 	}
 	return ""

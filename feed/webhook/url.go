@@ -48,7 +48,7 @@ func checkURL(text string, allow []netip.Prefix) error {
 	case !isPort(u):
 		return errors.New("its port is not one of 1 to 65535")
 	}
-	return checkHost(u.Hostname(), strings.HasPrefix(u.Host, "["), allow)
+	return checkHost(u.Hostname(), allow)
 }
 
 func isPort(u *url.URL) bool {
@@ -69,7 +69,7 @@ const (
 var loopbacks = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
 
 // checkHost refuses an address that is not allowed, and what some program may take for one.
-func checkHost(host string, bracketed bool, allow []netip.Prefix) error {
+func checkHost(host string, allow []netip.Prefix) error {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		if addr.Zone() != "" {
 			return errors.New("its address has a zone")
@@ -77,7 +77,7 @@ func checkHost(host string, bracketed bool, allow []netip.Prefix) error {
 		return checkAddress(addr, allow)
 	}
 	name := strings.ToLower(strings.TrimSuffix(host, "."))
-	if bracketed || !isName(name) {
+	if !isName(name) {
 		return errors.New("its host is neither a name nor an address")
 	}
 	// The resolver of a system may read 2130706433, 0x7f.1 and 0177.0.0.1 as addresses, so no name

@@ -236,3 +236,39 @@ func TestPrintingAKeyDoesNotShowIt(t *testing.T) {
 		t.Errorf("as JSON: %s, %v", got, err)
 	}
 }
+
+// FuzzVerify makes sure that nothing is accepted but what the key signed, and that all that it
+// signs is.
+func FuzzVerify(f *testing.F) {
+	for _, seed := range []struct{ id, stamp, signature, body string }{
+		{"f4711.23", "1790000000", "v1,AAAA", "{}"},
+		{"f4711.23", "1790000000", "v1,AAAA v1a,AAAA v2,x", ""},
+		{"", "+1", ",", "a"},
+		{"f4711", "23", "v1 ", "1790000000.{}"},
+		{"a b", "-9223372036854775808", "v1a,=", "\x00"},
+	} {
+		f.Add(seed.id, seed.stamp, seed.signature, seed.body)
+	}
+	verifiers := []webhook.Verifier{parse(f, key(1).Secret()), parse(f, key(1).Public())}
+	f.Fuzz(func(t *testing.T, id, stamp, signature, body string) {
+		h := http.Header{
+			webhook.HeaderID: {id}, webhook.HeaderTimestamp: {stamp},
+			webhook.HeaderSignature: {signature},
+		}
+		signed := make(http.Header)
+		refusal := webhook.Sign(signed, id, now, []byte(body), key(1))
+		got, err := webhook.Verify(h, []byte(body), now, verifiers...)
+		if err == nil && (refusal != nil || got.ID != id || !got.Time.Equal(now)) {
+			t.Fatalf("%v was accepted", h)
+		}
+		if refusal != nil {
+			return
+		}
+		if _, err := webhook.Verify(signed, []byte(body), now, verifiers...); err != nil {
+			t.Fatalf("%v: %v", signed, err)
+		}
+		if _, err := webhook.Verify(signed, []byte(body+" "), now, verifiers...); err == nil {
+			t.Fatalf("%v was accepted for another body", signed)
+		}
+	})
+}
