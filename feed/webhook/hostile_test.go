@@ -199,10 +199,8 @@ func TestReceiverWithoutTLSIsRefused(t *testing.T) {
 		}
 	}
 	network := newNetwork(t, loopback)
-	gone := listen(t, loopback, 0)
-	gone.Close()
 	sender := network.sender(t, network.config(loopback), long)
-	if answer, err := sender.Send(t.Context(), hook(gone), message(),
+	if answer, err := sender.Send(t.Context(), hook(freePort(t)), message(),
 		key(1)); !saying(err, "refused the connection") {
 		t.Errorf("gone: %v, %v", answer, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/binary"
+	"fmt"
 	"log"
 	"net"
 	"net/http"
@@ -35,7 +36,7 @@ type network struct {
 
 	mu      sync.Mutex
 	answers []netip.Addr // guarded by mu; to every name
-	next    []netip.Addr // guarded by mu; once answers was given
+	next    []netip.Addr // guarded by mu; from the second question on, unless nil
 	asked   int          // guarded by mu; questions for an address of IPv4
 }
 
@@ -70,6 +71,20 @@ func (n *network) resolve(answers ...netip.Addr) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.answers = answers
+}
+
+// resolveAgain sets what names resolve to from the second time on.
+func (n *network) resolveAgain(answers ...netip.Addr) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.next = answers
+}
+
+// questions returns how often an address of IPv4 was asked for.
+func (n *network) questions() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.asked
 }
 
 // The types of DNS records (RFC 1035, RFC 3596), and the size of the header of a message.
@@ -183,12 +198,26 @@ func listen(t testing.TB, addr netip.Addr, port uint16) net.Listener {
 	return l
 }
 
-func portOf(l net.Listener) uint16 { return uint16(l.Addr().(*net.TCPAddr).Port) }
+// freePort returns a port of which no other test has any address.
+func freePort(t testing.TB) uint16 {
+	t.Helper()
+	text, err := needs.Port()
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uint16(port)
+}
 
 // hook returns the URL of a receiver with the name that the DNS server has.
-func hook(l net.Listener) string {
-	return "https://" + receiverName + ":" + strconv.Itoa(int(portOf(l))) + "/hook?token=t"
+func hook(port uint16) string {
+	return fmt.Sprintf("https://%s:%d/hook?token=t", receiverName, port)
 }
+
+func hookOf(l net.Listener) string { return hook(uint16(l.Addr().(*net.TCPAddr).Port)) }
 
 // serve runs net/http as the receiver, with HTTP/2 or without.
 func serve(t testing.TB, l net.Listener, settings *tls.Config, protocol string,
@@ -207,7 +236,7 @@ func serve(t testing.TB, l net.Listener, settings *tls.Config, protocol string,
 		server.ServeTLS(l, "", "")
 	}()
 	t.Cleanup(func() { server.Close(); <-done })
-	return hook(l)
+	return hookOf(l)
 }
 
 type discard struct{}
@@ -237,7 +266,7 @@ func serveRaw(t testing.TB, l net.Listener, settings *tls.Config, behave func(ne
 		}
 	})
 	t.Cleanup(func() { l.Close(); cancel(); running.Wait() })
-	return hook(l)
+	return hookOf(l)
 }
 
 // message is a webhook of the time of the test.

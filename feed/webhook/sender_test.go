@@ -60,9 +60,9 @@ func TestReceiverGetsWhatWasSignedForIt(t *testing.T) {
 func TestNameIsCheckedAgainWhenItResolvesAnew(t *testing.T) {
 	allowed := netip.MustParseAddr("127.0.0.2")
 	network := newNetwork(t, allowed)
-	network.next = []netip.Addr{loopback}
-	outside := listen(t, allowed, 0)
-	reached := trap(t, listen(t, loopback, portOf(outside)))
+	network.resolveAgain(loopback)
+	port := freePort(t)
+	outside, reached := listen(t, allowed, port), trap(t, listen(t, loopback, port))
 	url := serve(t, outside, network.settings(t), "HTTP/1.1",
 		func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Connection", "close") })
 	sender := network.sender(t, network.config(allowed), long)
@@ -84,8 +84,8 @@ func TestNameIsCheckedAgainWhenItResolvesAnew(t *testing.T) {
 func TestEveryAddressOfANameIsChecked(t *testing.T) {
 	allowed := netip.MustParseAddr("127.0.0.2")
 	network := newNetwork(t, loopback, allowed)
-	outside := listen(t, allowed, 0)
-	reached := trap(t, listen(t, loopback, portOf(outside)))
+	port := freePort(t)
+	outside, reached := listen(t, allowed, port), trap(t, listen(t, loopback, port))
 	url := serve(t, outside, network.settings(t), "HTTP/1.1",
 		func(http.ResponseWriter, *http.Request) {})
 	sender := network.sender(t, network.config(allowed), long)
@@ -304,7 +304,7 @@ func TestSendRefusesWhatCannotBeSent(t *testing.T) {
 	if _, err := sender.Send(t.Context(), url, message()); !saying(err, "0 keys") {
 		t.Errorf("without a key: %v", err)
 	}
-	if network.asked != 0 {
+	if network.questions() != 0 {
 		t.Error("the name was resolved before the webhook was complete")
 	}
 	if _, err := sender.Send(t.Context(), url, message(),
