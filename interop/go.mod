@@ -4,6 +4,7 @@ go 1.26.6
 
 require (
 	example.com/atm v0.0.0
+	github.com/standard-webhooks/standard-webhooks/libraries v0.0.1
 	github.com/transparency-dev/tessera v1.0.4
 	golang.org/x/mod v0.43.0
 )

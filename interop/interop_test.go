@@ -1,5 +1,5 @@
-// Package interop verifies our audit log with programs of other people. It is a
-// module of its own, because they bring many others along.
+// Package interop verifies our audit log and our webhooks with programs of other people. It is
+// a module of its own, because they bring many others along.
 package interop
 
 import (

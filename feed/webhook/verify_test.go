@@ -164,6 +164,22 @@ func TestTimestampIsWithinFiveMinutesOfTheClock(t *testing.T) {
 	}
 }
 
+// TestEndOfAnIDCannotBeMoved takes the end of an id for the timestamp, and the timestamp for the
+// beginning of the body: the bytes that were signed stay the same.
+func TestEndOfAnIDCannotBeMoved(t *testing.T) {
+	h := sign(t, "f4711.23", key(1))
+	moved := append([]byte(h.Get(webhook.HeaderTimestamp)+"."), body...)
+	h.Set(webhook.HeaderID, "f4711")
+	h.Set(webhook.HeaderTimestamp, "23")
+	v := parse(t, key(1).Secret())
+	if _, err := webhook.Verify(h, moved, now, v); err != webhook.ErrTooOld {
+		t.Error(err)
+	}
+	if _, err := webhook.Verify(h, moved, time.Unix(23, 0), v); err != nil {
+		t.Errorf("the test moved something else: %v", err)
+	}
+}
+
 func TestSchemesToComeArePassedOver(t *testing.T) {
 	h := sign(t, "f4711.23", key(1))
 	h.Set(webhook.HeaderSignature, "v9,x v1 nonsense  "+h.Get(webhook.HeaderSignature))
