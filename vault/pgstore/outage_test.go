@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
@@ -28,9 +27,10 @@ import (
 // of it.
 type wire struct {
 	net.Listener
-	to   string
-	lose atomic.Int64 // one commit of so many; 0 for none
-	lost [2]atomic.Int64
+	to      string
+	lose    atomic.Int64 // one commit of so many; 0 for none
+	commits atomic.Int64
+	lost    [2]atomic.Int64
 }
 
 func newWire(t testing.TB, cluster *pgtest.Cluster) *wire {
@@ -76,18 +76,19 @@ func (w *wire) serve(front net.Conn) {
 		if err != nil {
 			return
 		}
-		every := w.lose.Load()
 		// The statement is prepared: a commit is known by the query it follows.
-		if every > 0 && bytes.Contains(buf[:n], []byte("COMMIT")) && rand.Int64N(every) == 0 {
-			if rand.IntN(2) == 0 {
+		if every := w.lose.Load(); every > 0 && bytes.Contains(buf[:n], []byte("COMMIT")) {
+			switch w.commits.Add(1) % (2 * every) { // by turns: chance may choose one way alone
+			case every:
 				w.lost[0].Add(1)
 				return
+			case 0:
+				w.lost[1].Add(1)
+				front.Close() // nothing comes back
+				back.Write(buf[:n])
+				time.Sleep(20 * time.Millisecond) // it is done, or nearly
+				return
 			}
-			w.lost[1].Add(1)
-			front.Close() // nothing comes back
-			back.Write(buf[:n])
-			time.Sleep(20 * time.Millisecond) // it is done, or nearly
-			return
 		}
 		if _, err := back.Write(buf[:n]); err != nil {
 			return
