@@ -67,7 +67,7 @@ func TestInheritedAdminSocketStaysOnLoopback(t *testing.T) {
 				"loopback only") {
 				t.Errorf("%s: exit %d, %s", address, code, text)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(patience):
 			t.Errorf("%s is served", address)
 		}
 	}
@@ -88,7 +88,7 @@ func TestInheritedAdminSocketStaysOnLoopback(t *testing.T) {
 	t.Run("switched off", func(t *testing.T) {
 		cmd, text, port, ended := begin(t, "127.0.0.1:0", "--admin-listen", "")
 		url := "https://localhost:" + lookUp(cmd.Env, "PORT") + "/readyz"
-		client := &http.Client{Timeout: time.Second, Transport: &http.Transport{
+		client := &http.Client{Timeout: patience, Transport: &http.Transport{
 			// nothing is sent
 			TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true,
 		}}
@@ -99,9 +99,7 @@ func TestInheritedAdminSocketStaysOnLoopback(t *testing.T) {
 			}
 			return err == nil && resp.StatusCode == http.StatusOK
 		}
-		for begun := time.Now(); !serves() && time.Since(begun) < 20*time.Second; {
-			time.Sleep(20 * time.Millisecond)
-		}
+		until(t, serves)
 		if resp, err := client.Get("http://127.0.0.1:" + port + "/debug/pprof/"); err == nil {
 			resp.Body.Close()
 			t.Errorf("the endpoints are off and answer %s", resp.Status)

@@ -3,6 +3,7 @@
 package cmd_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,7 +32,9 @@ func writeIssuers(t *testing.T, file string, p *logintest.Provider, people ...st
 	for _, name := range people {
 		text += `"` + name + `@example.com" = "user:ada"` + "\n"
 	}
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+	// In one step: a server that follows the file never reads half of it.
+	if err := errors.Join(os.WriteFile(file+".new", []byte(text), 0o600),
+		os.Rename(file+".new", file)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -5,7 +5,6 @@ package attack_test
 import (
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"testing"
 
@@ -34,10 +33,7 @@ type oidcAttack struct {
 func (a *arena) attackProviders(t *testing.T) {
 	p := logintest.Start(t, bankOrigin+loginBack)
 	daemontest.Must(t)(a.office.Call(t.Context(), "admin.user.add", "user:wanda", "customer"))
-	if err := os.WriteFile(a.issuers, []byte(p.Entry()+"\"wanda@example.com\" = \"user:wanda\"\n"),
-		0o600); err != nil {
-		t.Fatal(err)
-	}
+	daemontest.Replace(t, a.issuers, p.Entry()+"\"wanda@example.com\" = \"user:wanda\"\n")
 	daemontest.AwaitReplicas()
 	for range 2 { // on each replica
 		daemontest.Until(t, func() bool {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -60,9 +59,7 @@ func (c *company) write(old, changed string) {
 "stranger@example.com" = "user:unknown"
 `
 	text = strings.Replace(text, old, changed, 1)
-	if err := os.WriteFile(c.file, []byte(text), 0o600); err != nil {
-		c.t.Fatal(err)
-	}
+	daemontest.Replace(c.t, c.file, text)
 }
 
 var onwardLink = regexp.MustCompile(`<p><a href="([^"]*)">`)
@@ -321,9 +318,7 @@ func TestSessionOfACompanyLoginEndsWithWhatItRestsOn(t *testing.T) {
 		{"login is taken from the issuer", change("login = true\nclient_id = \"atm-console\"\n"+
 			"client_secret_file", "#"), change("", "")},
 		{"the issuer is gone", func() {
-			if err := os.WriteFile(c.file, nil, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			daemontest.Replace(t, c.file, "")
 		}, change("", "")},
 		{"the address is gone", change(`"alice@example.com" = "user:alice"`, ""), change("", "")},
 		{"the address is another's", change(`@example.com" = "user:alice"`,

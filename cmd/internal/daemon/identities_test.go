@@ -163,27 +163,11 @@ func TestMappedCertificatesSignIn(t *testing.T) {
 	// An invalid file is not used. A valid one is, within a second.
 	wait := func(want int) {
 		t.Helper()
-		for end := time.Now().Add(30 * time.Second); status(byURI) != want; time.Sleep(
-			50 * time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatalf("never %d", want)
-			}
-		}
+		daemontest.Until(t, func() bool { return status(byURI) == want })
 	}
-	if err := os.WriteFile(identities, []byte("[[identity]]\nsubject = \"nobody\"\n"),
-		0o600); err != nil {
-		t.Fatal(err)
-	}
-	for end := time.Now().Add(30 * time.Second); !strings.Contains(h.Log.String(),
-		"the new identities are not used"); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("a bad file was not noticed")
-		}
-	}
+	daemontest.Replace(t, identities, "[[identity]]\nsubject = \"nobody\"\n")
+	h.Says(t, "the new identities are not used")
 	wait(200)
-	if err := os.WriteFile(identities, []byte(entry(`dns = "till-2.shop.example"`)),
-		0o600); err != nil {
-		t.Fatal(err)
-	}
+	daemontest.Replace(t, identities, entry(`dns = "till-2.shop.example"`))
 	wait(401)
 }

@@ -7,7 +7,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -43,9 +42,7 @@ scope = "inquiry"
 `
 	write := func(path, text string) {
 		t.Helper()
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		daemontest.Replace(t, path, text)
 	}
 	write(filepath.Join(dir, "keys.json"), daemontest.PublishedKeys(t, &key.PublicKey))
 	write(file, good)

@@ -36,9 +36,7 @@ func TestStartSaysWhichProgramRunsByWhatSettings(t *testing.T) {
 	settings = "a=2\n"
 	h = daemontest.StartIn(t, h.Data, change)
 	h.Says(t, "serving")
-	if err := os.WriteFile(file, []byte("# nobody\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	daemontest.Replace(t, file, "# nobody\n")
 	h.Says(t, "identities replaced")
 	programs := make(map[audit.Event][]*audit.Entry)
 	for _, e := range h.Entries(t) {

@@ -5,11 +5,13 @@ package daemontest
 import (
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -62,7 +64,7 @@ func (h *Server) DialFrom(t testing.TB, ip, header string) (*tls.Conn, error) {
 		return nil, err
 	}
 	t.Cleanup(func() { raw.Close() })
-	raw.SetDeadline(time.Now().Add(30 * time.Second))
+	raw.SetDeadline(time.Now().Add(2 * time.Minute)) // of all that is done with it
 	if _, err := io.WriteString(raw, header); err != nil {
 		return nil, err
 	}
@@ -133,10 +135,20 @@ func (h *Server) IssueBy(t *testing.T, made *Server, subject string) *tls.Config
 	return cfg
 }
 
+// Replace replaces a file that a server follows. The server reads the old text or the new one, and
+// never a file that is not written yet.
+func Replace(t testing.TB, path, text string) {
+	t.Helper()
+	if err := errors.Join(os.WriteFile(path+".new", []byte(text), 0o600),
+		os.Rename(path+".new", path)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Until waits for an event that happens soon.
 func Until(t *testing.T, happened func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !happened(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !happened(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("it never happened")
 		}
