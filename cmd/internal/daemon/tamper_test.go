@@ -218,7 +218,7 @@ var tampers = []tamper{
 	},
 	{
 		"a byte of the signature",
-		`UPDATE log SET checkpoint = overlay(checkpoint PLACING '\x41'::bytea FROM length(checkpoint) - 20)`, "the checkpoint in the vault",
+		`UPDATE log SET checkpoint = overlay(checkpoint PLACING (CASE get_byte(checkpoint, length(checkpoint) - 21) WHEN 65 THEN '\x42' ELSE '\x41' END)::bytea FROM length(checkpoint) - 20)`, "the checkpoint in the vault",
 	},
 	{
 		"a byte of the root",
