@@ -26,7 +26,7 @@ const (
 
 // An Answer is what a receiver said.
 type Answer struct {
-	Status     int           // of HTTP; 0 if there was no answer
+	Status     int           // of HTTP; 0 if there was none, or it was 2xx and the rest broke off
 	RetryAfter time.Duration // what 429 and 503 ask for, at most MaxRetryAfter, or 0
 }
 

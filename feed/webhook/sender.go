@@ -21,7 +21,9 @@ const (
 	maxHeaderBytes     = 64 << 10 // of an answer
 	maxConnections     = 64       // in use, to one receiver
 	maxIdlePerReceiver = 2
-	maxIdle            = 128 // of all receivers
+	maxIdle            = 128      // of all receivers
+	maxFrameBytes      = 16 << 10 // the least of HTTP/2
+	maxUnreadBytes     = 1 << 20  // of all answers on one connection of HTTP/2
 	maxIdleTime        = 30 * time.Second
 	pingAfter          = 5 * time.Second // of silence on HTTP/2, to notice a dead connection
 	userAgent          = "atm-webhook/1"
@@ -72,7 +74,9 @@ func newSender(c Config, resolver *net.Resolver, within time.Duration) *Sender {
 		DisableCompression:     true, // 64 KiB are 64 KiB
 		ForceAttemptHTTP2:      true,
 		HTTP2: &http.HTTP2Config{
-			SendPingTimeout: pingAfter, PingTimeout: pingAfter,
+			MaxReadFrameSize: maxFrameBytes, MaxReceiveBufferPerStream: maxAnswerBytes,
+			MaxReceiveBufferPerConnection: maxUnreadBytes,
+			SendPingTimeout:               pingAfter, PingTimeout: pingAfter,
 		},
 		MaxConnsPerHost:     maxConnections,
 		MaxIdleConnsPerHost: maxIdlePerReceiver,
@@ -118,6 +122,9 @@ func (s *Sender) Send(ctx context.Context, url string, m Message, keys ...Key) (
 	}
 	request.Header.Set("Content-Type", cmp.Or(m.ContentType, "application/json"))
 	request.Header.Set("User-Agent", userAgent)
+	// It is not sent: it tells Transport to use a new connection if the receiver has closed the one
+	// that was kept. The receiver knows by the id if it gets the message twice.
+	request.Header["Idempotency-Key"] = nil
 	if err := Sign(request.Header, m.ID, m.Time, m.Body, keys...); err != nil {
 		return Answer{}, err
 	}

@@ -1,6 +1,7 @@
 package webhook_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -250,6 +251,36 @@ func TestConnectionsAreKeptAndBounded(t *testing.T) {
 	sender.Close()
 	for l.closed.Load() < flight {
 		time.Sleep(time.Millisecond)
+	}
+}
+
+// TestConnectionThatWasClosedMeanwhileIsReplaced has a receiver that closes its first connection
+// when it is used again.
+func TestConnectionThatWasClosedMeanwhileIsReplaced(t *testing.T) {
+	network := newNetwork(t, loopback)
+	var connections, used atomic.Int64
+	url := serveRaw(t, listen(t, loopback, 0), network.settings(t), func(c net.Conn) {
+		first := connections.Add(1) == 1
+		for buffer := bufio.NewReader(c); ; {
+			r, err := http.ReadRequest(buffer)
+			if err != nil {
+				return
+			}
+			io.Copy(io.Discard, r.Body)
+			if used.Add(1) == 2 && first {
+				return
+			}
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		}
+	})
+	sender := network.sender(t, network.config(loopback), long)
+	for range 2 {
+		if _, err := sender.Send(t.Context(), url, message(), key(1)); err != nil {
+			t.Error(err)
+		}
+	}
+	if connections.Load() != 2 || used.Load() != 3 {
+		t.Errorf("%d requests on %d connections", used.Load(), connections.Load())
 	}
 }
 
