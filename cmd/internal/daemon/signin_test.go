@@ -326,15 +326,14 @@ func TestRevokedCertificateEndsOnOpenConnections(t *testing.T) {
 		t.Errorf("a revoked certificate after a restart: %d", got)
 	}
 	operator = h.As(t, "operator")
+	for _, bad := range []string{"xyz", "", "-5", "0"} {
+		if a, err := operator.Call(t.Context(), "admin.cert.revoke", bad); err == nil && a.OK() {
+			t.Errorf("serial %q was revoked", bad)
+		}
+	}
 	daemontest.Must(t)(operator.Call(t.Context(), "admin.user.revoke", "user:operator"))
 	if _, err := operator.Call(t.Context(), "whoami"); !errors.Is(err, client.ErrNotAuthenticated) {
 		t.Errorf("everything of operator before now: %v", err)
-	}
-	for _, bad := range []string{"xyz", "", "-5", "0"} {
-		if resp, text := h.Post(t, demo, daemontest.Call("admin.cert.revoke", bad),
-			nil); resp.StatusCode == 200 && strings.Contains(text, "OK") {
-			t.Errorf("serial %q was revoked", bad)
-		}
 	}
 }
 
