@@ -14,7 +14,7 @@ type AddressError struct {
 }
 
 func (e *AddressError) Error() string {
-	return "nothing is sent to the address of the receiver: it is " + e.Kind
+	return "the address of the receiver is not one of the public Internet: " + e.Kind
 }
 
 type special struct {
@@ -29,8 +29,9 @@ func specials(kind string, prefixes ...string) (list []special) {
 	return list
 }
 
-// refused are the addresses of IPv4 and of 2000::/3 that are not of the public Internet, or lead
-// from it to others. The first that has an address says what it is.
+// refused are addresses that are not of the public Internet, or lead from it to others. The first
+// entry that contains an address says what it is. Of IPv6, all outside globalUnicast is refused
+// besides.
 var refused = slices.Concat(
 	// The host of a virtual machine answers these, and gives credentials away.
 	specials("a metadata service", "169.254.169.254/32", "168.63.129.16/32",
@@ -46,8 +47,8 @@ var refused = slices.Concat(
 	specials("for benchmarks", "198.18.0.0/15", "2001:2::/48"),
 	specials("multicast", "224.0.0.0/4", "ff00::/8"),
 	specials("broadcast", "255.255.255.255/32"),
-	// Each carries an IPv4 address to a relay. 6to4 and Teredo have no relays any more (RFC 7526),
-	// and only its own network knows where a local NAT64 keeps the address (RFC 8215).
+	// Each carries an IPv4 address to a relay. 6to4 (RFC 7526) and Teredo are out of use, and where
+	// a local NAT64 has the address in its own is known to its network alone (RFC 8215).
 	specials("6to4", "192.88.99.0/24", "2002::/16"),
 	specials("Teredo", "2001::/32"),
 	specials("a local NAT64", "64:ff9b:1::/48"),

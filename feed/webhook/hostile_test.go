@@ -244,23 +244,61 @@ func TestEndlessAnswerIsNotReadToItsEnd(t *testing.T) {
 	}
 }
 
-func TestHangingHandlerTimesOutInBothProtocols(t *testing.T) {
-	for _, protocol := range protocols {
-		for _, begun := range []bool{false, true} {
+// TestHostileHandlerEndsNothingButItsOwnTry is for what can be done in both protocols.
+func TestHostileHandlerEndsNothingButItsOwnTry(t *testing.T) {
+	flush := func(w http.ResponseWriter) error { return http.NewResponseController(w).Flush() }
+	for _, tt := range []struct {
+		name    string
+		within  time.Duration
+		handler func(w http.ResponseWriter, gone <-chan struct{})
+		want    string
+	}{
+		{
+			"hangs before headers", short,
+			func(_ http.ResponseWriter, gone <-chan struct{}) { <-gone }, noWholeAnswer,
+		},
+		{
+			"hangs after headers", short, func(w http.ResponseWriter, gone <-chan struct{}) {
+				flush(w)
+				<-gone
+			}, noWholeAnswer,
+		},
+		{
+			"body byte by byte", short, func(w http.ResponseWriter, gone <-chan struct{}) {
+				for flush(w) == nil {
+					select {
+					case <-gone:
+						return
+					case <-time.After(time.Millisecond): // it is what makes the answer slow
+						io.WriteString(w, "a")
+					}
+				}
+			}, noWholeAnswer,
+		},
+		{
+			"1 MB of headers", long, func(w http.ResponseWriter, _ <-chan struct{}) {
+				w.Header().Set("A", strings.Repeat("a", 1<<20))
+				flush(w)
+			}, "there was no answer: ",
+		},
+		{
+			"breaks off", long, func(w http.ResponseWriter, _ <-chan struct{}) {
+				io.WriteString(w, "begun")
+				flush(w)
+			}, "answer",
+		},
+	} {
+		for _, protocol := range protocols {
 			network := newNetwork(t, loopback)
 			url := serve(t, listen(t, loopback, 0), network.settings(t), protocol,
 				func(w http.ResponseWriter, r *http.Request) {
-					if begun {
-						io.WriteString(w, "begun")
-						http.NewResponseController(w).Flush()
-					}
-					<-r.Context().Done()
+					tt.handler(w, r.Context().Done())
 					panic(http.ErrAbortHandler) // the end of an answer is not sent
 				})
-			sender := network.sender(t, network.config(loopback), short)
+			sender := network.sender(t, network.config(loopback), tt.within)
 			answer, err := sender.Send(t.Context(), url, message(), key(1))
-			if answer != (webhook.Answer{}) || !saying(err, noWholeAnswer) {
-				t.Errorf("%s, begun %v: %v, %v", protocol, begun, answer, err)
+			if answer != (webhook.Answer{}) || !saying(err, tt.want) {
+				t.Errorf("%s, %s: %v, %v", tt.name, protocol, answer, err)
 			}
 		}
 	}
