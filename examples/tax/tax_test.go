@@ -73,7 +73,9 @@ func newTown(t *testing.T) *town {
 			t.Fatal(err)
 		}
 	}
-	s.env = append(os.Environ(), "LC_ALL=C.UTF-8", "TZ=UTC", "NO_COLOR=1",
+	// It is about noon, so that today does not end meanwhile.
+	zone := fmt.Sprintf("TZ=Etc/GMT%+d", time.Now().UTC().Hour()-12)
+	s.env = append(os.Environ(), "LC_ALL=C.UTF-8", zone, "NO_COLOR=1",
 		"HOME="+s.dir, "XDG_CONFIG_HOME="+s.dir, "XDG_STATE_HOME="+s.dir, "XDG_DATA_HOME="+s.dir,
 		"ATM_LISTEN=localhost:"+s.ports["9000"], "ATM_ADMIN_LISTEN=localhost:"+s.ports["9001"],
 		"ATM_SERVER=https://localhost:"+s.ports["9000"],
