@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"example.com/atm/cmd/internal/daemontest"
 )
@@ -262,6 +263,7 @@ func (a *arena) attackByGuessing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	conn.SetDeadline(time.Now().Add(5 * time.Minute)) // of thousands of guesses
 	guesses := newKept(conn)
 	for range tries {
 		code, header, err := guesses.get("/console/invite/guess")
