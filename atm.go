@@ -108,6 +108,26 @@ const (
 	SessionBegin Operation = "session.begin"
 )
 
+// The operations on subscriptions to the event feed.
+const (
+	FeedAdd    Operation = "feed.add"
+	FeedList   Operation = "feed.list"
+	FeedShow   Operation = "feed.show"
+	FeedSecret Operation = "feed.secret"
+	FeedPause  Operation = "feed.pause"
+	FeedResume Operation = "feed.resume"
+	FeedReplay Operation = "feed.replay"
+	FeedTest   Operation = "feed.test"
+	FeedRotate Operation = "feed.rotate"
+	FeedRemove Operation = "feed.remove"
+
+	FeedSourceAdd    Operation = "feed.source.add"
+	FeedSourceList   Operation = "feed.source.list"
+	FeedSourceSecret Operation = "feed.source.secret"
+	FeedSourceRotate Operation = "feed.source.rotate"
+	FeedSourceRemove Operation = "feed.source.remove"
+)
+
 // TokenSelf issues a token to the caller itself, at /token. TokenGiveUp revokes a token, at
 // /token/revoke.
 const (
@@ -124,11 +144,11 @@ const Backup Operation = "admin.backup"
 // AuditRead reads the audit log, in any way.
 const AuditRead Operation = "audit.read"
 
-// Administrative reports whether op is an act of administration, that of a user's own passkeys
-// and sessions among it.
+// Administrative reports whether op is an act of administration, that of a user's own passkeys,
+// sessions and subscriptions among it.
 func (op Operation) Administrative() bool {
 	area, _, _ := strings.Cut(string(op), ".")
-	return area == "admin" || area == "passkey" || area == "session"
+	return area == "admin" || area == "passkey" || area == "session" || area == "feed"
 }
 
 // A Code is the machine-readable outcome of an operation. Codes are stable: codes may be added,
@@ -158,6 +178,9 @@ const (
 	MandateExceeded       Code = "MANDATE_EXCEEDED"
 	MandateEnded          Code = "MANDATE_ENDED"
 	OrderNotFound         Code = "ORDER_NOT_FOUND"
+	FeedNotFound          Code = "FEED_NOT_FOUND"
+	FeedExists            Code = "FEED_EXISTS"
+	FeedInvalid           Code = "FEED_INVALID"
 	LimitPerOperation     Code = "LIMIT_PER_OPERATION"
 	LimitDailyAmount      Code = "LIMIT_DAILY_AMOUNT"
 	LimitDailyCount       Code = "LIMIT_DAILY_COUNT"

@@ -39,6 +39,8 @@ const (
 	EventClockStep       Event = "clock.step" // the clock was set
 	EventRecover         Event = "recover"    // this log continues one that was given up
 	EventSettings        Event = "settings"   // a file that the settings name was read again
+
+	EventFeedStopped Event = "feed.stopped" // a subscription that cannot be delivered was stopped
 )
 
 // MaxEntryBytes is the longest entry, in bytes.
@@ -142,7 +144,7 @@ var ErrEntryTooLong = fmt.Errorf("audit entry of more than %d bytes", MaxEntryBy
 func Written(args []Arg) []Arg {
 	kept := make([]Arg, len(args))
 	for i, arg := range args {
-		kept[i] = Arg{arg.Name, abbreviate(arg.Value)}
+		kept[i] = Arg{arg.Name, ArgText(arg.Value)}
 	}
 	slices.SortFunc(kept, byName)
 	return kept
@@ -232,7 +234,7 @@ func (e *Entry) appendArgs(w *writer) {
 	}
 	for _, arg := range args {
 		w.key(arg.Name)
-		w.text(abbreviate(arg.Value))
+		w.text(ArgText(arg.Value))
 	}
 	w.close('}')
 }
@@ -298,7 +300,7 @@ func (e *Entry) appendCredential(w *writer) {
 	w.key("cred")
 	w.open('{')
 	switch e.Caller.Method {
-	case "passkey":
+	case "passkey", "webhook":
 		w.field("id", e.Caller.ID)
 	case "jwt":
 		w.field("iss", e.Caller.Issuer)

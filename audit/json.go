@@ -208,8 +208,8 @@ const (
 	keptArgLetter = 64  // how many characters of a longer one are kept
 )
 
-// abbreviate shortens a long argument to its first characters and its hash.
-func abbreviate(s string) string {
+// ArgText is an argument as an entry keeps it: of a long one its first characters and its hash.
+func ArgText(s string) string {
 	if len(s) <= maxArgBytes {
 		return s
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"example.com/atm/audit/merkle"
+	"example.com/atm/vault/feeds"
 	"example.com/atm/vault/people"
 	"example.com/atm/vault/record"
 	"example.com/atm/vault/requestid"
@@ -25,6 +26,7 @@ type Keys struct {
 	Grants    []string    // by id
 	Reversals []JournalIndex
 	Requests  []requestid.Key
+	Feeds     []string // by owner
 	people.Keys
 }
 
@@ -38,6 +40,8 @@ type Records struct {
 	Mandates  []Mandate
 	Orders    []Order
 	Reversals []Reversal
+	Feeds     []feeds.Book
+	Cursors   []feeds.Cursor // which no rule changes
 	people.Records
 }
 
@@ -49,6 +53,8 @@ func (r *Records) Add(more *Records) {
 	r.Mandates = append(r.Mandates, more.Mandates...)
 	r.Orders = append(r.Orders, more.Orders...)
 	r.Reversals = append(r.Reversals, more.Reversals...)
+	r.Feeds = append(r.Feeds, more.Feeds...)
+	r.Cursors = append(r.Cursors, more.Cursors...)
 	r.Records.Add(&more.Records)
 }
 
@@ -61,6 +67,7 @@ type Loaded struct {
 	Orders    record.Loaded[OrderID, Order]
 	Reversals record.Loaded[JournalIndex, Reversal]
 	Requests  record.Loaded[requestid.Key, Remembered]
+	Feeds     record.Loaded[string, feeds.Book]
 	people.Loaded
 
 	Head       merkle.Head
@@ -87,8 +94,9 @@ type Books struct {
 	record.Tx // the ledger sets Now before it decides
 	journal
 
-	// People are the books of the rules about people.
+	// People are the books of the rules about people, and Feeds of those about subscriptions.
 	People *people.Books
+	Feeds  *feeds.Books
 
 	accounts  record.Table[Name, Account]
 	holds     record.Table[HoldID, Hold]
@@ -123,7 +131,11 @@ func NewBooks(keys Keys, l Loaded) *Books {
 	}
 	var ofPeople []record.Kind
 	b.People, ofPeople = people.NewBooks(&b.Tx, &k.Keys, l.Loaded, &r.Records)
-	b.kinds = append(b.kinds, ofPeople...)
+	var ofFeeds record.Kind
+	b.Feeds, ofFeeds = feeds.NewBooks(&b.Tx, &k.Feeds, l.Feeds, &r.Feeds, func() feeds.Position {
+		return feeds.Position(b.next())
+	})
+	b.kinds = append(append(b.kinds, ofPeople...), ofFeeds)
 	b.askForTheirs()
 	return b
 }

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"example.com/atm"
+	"example.com/atm/vault/feeds"
 	"example.com/atm/vault/people"
 )
 
@@ -32,6 +33,30 @@ func (r PeopleRule) Keys(k *Keys) { r.Rule.Keys(&k.Keys) }
 
 // Decide implements Rule.
 func (r PeopleRule) Decide(b *Books) atm.Status { return r.Rule.Decide(b.People) }
+
+// A FeedRule is a rule about the subscriptions of an owner. That to an account is for who
+// reaches it.
+type FeedRule struct {
+	feeds.Rule
+	Party
+	Account Name // empty for none
+}
+
+// Keys implements Rule.
+func (r FeedRule) Keys(k *Keys) {
+	k.Feeds = append(k.Feeds, r.Of())
+	if r.Account != "" {
+		k.accounts(r.Account)
+	}
+}
+
+// Decide implements Rule.
+func (r FeedRule) Decide(b *Books) atm.Status {
+	if r.Account != "" && !r.Reaches(b.Account(r.Account)) {
+		return NotFound(string(r.Account))
+	}
+	return r.Rule.Decide(b.Feeds)
+}
 
 func ok(result any) atm.Status {
 	if result == nil {

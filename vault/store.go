@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"example.com/atm/audit/merkle"
+	"example.com/atm/vault/feeds"
 	"example.com/atm/vault/people"
 )
 
@@ -79,8 +80,34 @@ type Store interface {
 	Orders(ctx context.Context, until time.Time, yield func(*Order) error) error
 
 	people.Store
+	FeedStore
 
 	Close() error
+}
+
+// A FeedStore keeps who is told of what, and how far each of them has been told. Cursors are
+// changed beside the commits, and by one process at a time, which claims them.
+type FeedStore interface {
+	// Feeds returns the subscriptions of all owners, in order of owner.
+	Feeds(ctx context.Context) ([]feeds.Book, error)
+
+	// Cursors returns every cursor, in order of id.
+	Cursors(ctx context.Context) ([]feeds.Cursor, error)
+
+	// ClaimCursors claims the cursors of subscriptions for a holder, for as long as life from
+	// when it was called, and returns those that are the holder's then, new ones for those
+	// that had none. What another process holds stays with it until its claim is over. A store
+	// of one process lets every claim succeed.
+	ClaimCursors(ctx context.Context, holder string, life time.Duration, of []feeds.ID,
+	) ([]feeds.Cursor, error)
+
+	// SaveCursors keeps cursors as they are now, durably, and returns the ids of those that it
+	// kept: the others are not the holder's any more. With release the claims end.
+	SaveCursors(ctx context.Context, holder string, cursors []feeds.Cursor, release bool,
+	) (kept []feeds.ID, err error)
+
+	// ForgetCursors removes the cursors of subscriptions that do not exist any more.
+	ForgetCursors(ctx context.Context, of []feeds.ID) error
 }
 
 // A CurrentLog is the newest audit log in the journal of a store, as an

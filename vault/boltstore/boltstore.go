@@ -30,6 +30,7 @@ import (
 
 	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
+	"example.com/atm/vault/boltstore/cursors"
 	"example.com/atm/vault/boltstore/days"
 	"example.com/atm/vault/boltstore/guard"
 	"example.com/atm/vault/boltstore/keyring"
@@ -57,6 +58,7 @@ var (
 	bucketMandates  = []byte("mandates")  // MandateID → mandate
 	bucketOrders    = []byte("orders")    // OrderID → standing order
 	bucketReversals = []byte("reversals") // index of the entry → what was given back of it
+	bucketFeeds     = []byte("feeds")     // subject → its subscriptions
 )
 
 var (
@@ -77,9 +79,11 @@ var initialMap = 1 << 30
 // lets go of it within that time.
 const lockWait = time.Second
 
-// A Store is a vault.Store in a bbolt file. Its reader has the methods that only read.
+// A Store is a vault.Store in a bbolt file. Its reader has the methods that only read, and its
+// table of cursors those about cursors.
 type Store struct {
 	reader
+	*cursors.Table
 	keys DataKeys
 	last last // guarded by engine.writing
 }
@@ -198,6 +202,7 @@ func checked(db *guard.DB, path string, secret []byte, flags openFlags, mayBeOld
 ) {
 	e := newEngine(db)
 	s := &Store{reader: reader{engine: e}, keys: DataKeys{engine: e}}
+	s.Table = cursors.New(db, e.ring.Load)
 	var missing [][]byte
 	err := db.View(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
@@ -238,7 +243,7 @@ func checked(db *guard.DB, path string, secret []byte, flags openFlags, mayBeOld
 
 // refresh reads from the vault what is kept in memory of it.
 func (s *Store) refresh() error {
-	s.engine.opened.forget()
+	s.engine.opened.Forget()
 	return s.engine.db.View(func(tx *bolt.Tx) error {
 		v := view{engine: s.engine, file: tx}
 		checkpoint, head, err := v.readHead()

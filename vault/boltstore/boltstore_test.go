@@ -10,6 +10,7 @@ import (
 	"example.com/atm/vault/boltstore"
 	"example.com/atm/vault/vaulttest"
 	"example.com/atm/vault/vaulttest/payments"
+	"example.com/atm/vault/vaulttest/subscriptions"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -37,6 +38,12 @@ func TestStoreKeepsTheContract(t *testing.T) {
 
 func TestStoreKeepsTheContractOfPayments(t *testing.T) {
 	payments.Run(t, func(t *testing.T) vaulttest.Place {
+		return file(filepath.Join(t.TempDir(), "vault.db"))
+	}, 1)
+}
+
+func TestStoreKeepsTheContractOfSubscriptions(t *testing.T) {
+	subscriptions.Run(t, func(t *testing.T) vaulttest.Place {
 		return file(filepath.Join(t.TempDir(), "vault.db"))
 	}, 1)
 }

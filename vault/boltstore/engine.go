@@ -19,7 +19,7 @@ type engine struct {
 	db        *guard.DB
 	memtables *memtable.Tables
 	ring      atomic.Pointer[keyring.Ring]
-	opened    openChunks // of the journal
+	opened    chunk.Cache // of the journal
 
 	writing   sync.Mutex    // held by a commit, and by what must run between commits
 	log       *wal.Log      // nil while there is none; like all below, guarded by writing

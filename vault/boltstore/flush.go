@@ -159,7 +159,7 @@ func (e *engine) writeMemtable(m *memtable.Table, log wal.ID, now time.Time) err
 	if err := days.Expire(w.view.file.Bucket(bucketRequests), now); err != nil {
 		return err
 	}
-	if err := putNeeded(w.view.file, needed{log, m.Newest().LSN()}); err != nil {
+	if err := putNeeded(w.view.file, wal.Needed{Log: log, Flushed: m.Newest().LSN()}); err != nil {
 		return err
 	}
 	return w.commit()

@@ -10,6 +10,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/vault"
+	"example.com/atm/vault/boltstore/wal"
 	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/requestid"
 	"example.com/atm/vault/vaulttest"
@@ -144,11 +145,11 @@ func TestCrashWhileReplayingLosesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		records, err := unflushed(logPath(copied), n)
+		records, err := wal.Unflushed(logPath(copied), n)
 		if err != nil || len(records) != 2*len(accounts) {
 			t.Fatalf("%d records are to be replayed: %v", len(records), err)
 		}
-		if err := errors.Join(s.replay(n.log, records[:replayed]), db.Close()); err != nil {
+		if err := errors.Join(s.replay(n.Log, records[:replayed]), db.Close()); err != nil {
 			t.Fatal(err)
 		}
 		whole(t, copied, accounts...)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 
 	"example.com/atm/audit"
 	"example.com/atm/vault"
@@ -89,20 +88,20 @@ func (j *journal) open(c memtable.Chunk) error {
 	if j.shared != nil {
 		return j.openShared(c)
 	}
-	kept := j.shelf.view.engine.opened.of(c.First)
-	o := kept.Load()
-	if o == nil || o.first != c.First {
+	opened, first := &j.shelf.view.engine.opened, int64(c.First)
+	o := opened.Get(first)
+	if o == nil {
 		value, err := j.shelf.open(codec.JournalKey(c.First), c.Sealed)
 		if err != nil {
 			return err
 		}
-		o = &openChunk{first: c.First}
-		if o.entries, err = chunk.Decode(value); err != nil {
+		o = &chunk.Opened{First: first}
+		if o.Entries, err = chunk.Decode(value); err != nil {
 			return err
 		}
-		kept.Store(o)
+		opened.Put(o)
 	}
-	j.begin, j.entries = o.first, o.entries
+	j.begin, j.entries = c.First, o.Entries
 	return nil
 }
 
@@ -116,29 +115,6 @@ func (j *journal) openShared(c memtable.Chunk) error {
 	j.shared.opened = value
 	j.entries, err = j.shared.decoder.Decode(value)
 	return err
-}
-
-// An openChunk is a chunk that was opened and decoded. It does not change.
-type openChunk struct {
-	first   vault.JournalIndex
-	entries []chunk.Entry
-}
-
-// openChunks keeps some of the chunks that were read last, about a megabyte, each in the
-// place that its first index gives it. A page of a statement goes the same way through
-// the journal many times.
-type openChunks [64]atomic.Pointer[openChunk]
-
-func (o *openChunks) of(first vault.JournalIndex) *atomic.Pointer[openChunk] {
-	const odd = 0x9e3779b97f4a7c15 // spreads neighbours
-	return &o[uint64(first)*odd>>58]
-}
-
-// forget drops all, because the journal was written anew.
-func (o *openChunks) forget() {
-	for i := range o {
-		o[i].Store(nil)
-	}
 }
 
 // each calls yield with all chunks of bbolt itself, when there are no memtables, and

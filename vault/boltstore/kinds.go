@@ -8,7 +8,9 @@ import (
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore/chunk"
 	"example.com/atm/vault/boltstore/codec"
+	"example.com/atm/vault/boltstore/cursors"
 	"example.com/atm/vault/boltstore/keyring"
+	"example.com/atm/vault/feeds"
 	"example.com/atm/vault/people"
 	"example.com/atm/vault/record"
 	bolt "go.etcd.io/bbolt"
@@ -80,6 +82,14 @@ var kinds = []kind{
 		toKey: codec.JournalKey, fromKey: codec.JournalIndex, encode: codec.EncodeReversal,
 		decode: codec.DecodeReversal,
 	},
+	feedsKind,
+	&records[feeds.ID, feeds.Cursor]{
+		name: "cursor", bucket: cursors.Bucket,
+		list:  func(r *vault.Records) *[]feeds.Cursor { return &r.Cursors },
+		key:   func(c *feeds.Cursor) feeds.ID { return c.ID },
+		toKey: codec.CursorKey, fromKey: codec.CursorID, encode: codec.EncodeCursor,
+		decode: codec.DecodeCursor,
+	},
 }
 
 // The kinds that are listed as a whole.
@@ -139,6 +149,15 @@ var (
 		loaded: func(l *vault.Loaded) *record.Loaded[string, people.Session] { return &l.Sessions },
 		toKey:  codec.TextKey, fromKey: codec.KeyText, encode: codec.EncodeSession,
 		decode: codec.DecodeSession,
+	}
+	feedsKind = &records[string, feeds.Book]{
+		name: "subscriptions of", bucket: bucketFeeds,
+		list:   func(r *vault.Records) *[]feeds.Book { return &r.Feeds },
+		key:    func(b *feeds.Book) string { return b.Owner },
+		asked:  func(k *vault.Keys) []string { return k.Feeds },
+		loaded: func(l *vault.Loaded) *record.Loaded[string, feeds.Book] { return &l.Feeds },
+		toKey:  codec.TextKey, fromKey: codec.KeyText, encode: codec.EncodeBook,
+		decode: codec.DecodeBook,
 	}
 )
 

@@ -1,9 +1,13 @@
 package boltstore
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"slices"
 
 	"example.com/atm/vault"
+	"example.com/atm/vault/feeds"
 	"example.com/atm/vault/people"
 )
 
@@ -40,6 +44,9 @@ func (r *reader) Session(_ context.Context, id string) (*people.Session, error) 
 	return one(r, sessionsKind, id)
 }
 
+// Feeds implements vault.FeedStore.
+func (r *reader) Feeds(context.Context) ([]feeds.Book, error) { return current(r, feedsKind) }
+
 // all returns every record of a kind.
 func all[K comparable, V any](r *reader, kind *records[K, V]) ([]V, error) {
 	return those(context.Background(), r, kind, func(*V) bool { return true })
@@ -61,6 +68,37 @@ func those[K comparable, V any](ctx context.Context, r *reader, kind *records[K,
 		})
 	})
 	return *list, err
+}
+
+// current returns every record of a kind in order of key, and waits for no flush: what delivers
+// events asks for all subscriptions every few seconds.
+func current[K comparable, V any](r *reader, kind *records[K, V]) (found []V, err error) {
+	v, end, err := r.engine.view()
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	shelf := v.shelf(kind.bucket)
+	newer := v.memtables.Values(shelf.number)
+	err = r.engine.db.Use(func() error {
+		return shelf.each(func(k, sealed []byte) error {
+			if _, has := newer[string(k)]; has {
+				return nil
+			}
+			one, err := kind.open(shelf, k, sealed)
+			found = append(found, one)
+			return err
+		})
+	})
+	for k, value := range newer {
+		key, errKey := kind.fromKey([]byte(k))
+		one, errOne := kind.decode(key, value)
+		found, err = append(found, one), errors.Join(err, errKey, errOne)
+	}
+	slices.SortFunc(found, func(a, b V) int {
+		return bytes.Compare(kind.toKey(kind.key(&a)), kind.toKey(kind.key(&b)))
+	})
+	return found, err
 }
 
 // one returns the record of a kind under a key; nil when there is none. It waits for no flush.

@@ -1,10 +1,8 @@
 package boltstore
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io/fs"
 
 	"example.com/atm/vault"
@@ -15,50 +13,33 @@ import (
 
 // ErrWAL reports a write-ahead log that does not go with the vault: it is missing,
 // damaged, or that of another vault or another time.
-var ErrWAL = errors.New("the write-ahead log does not go with the vault")
+var ErrWAL = wal.ErrMismatch
 
 func logPath(vault string) string { return vault + "-wal" }
 
-// needed is the log that bbolt needs: what it has up to an LSN, it has flushed.
-type needed struct {
-	log     wal.ID
-	flushed wal.LSN
-}
-
-// keyNeeded has the log that bbolt needs, and a checksum over that: records that were
-// left out because of a wrong LSN would be missing in silence. It is absent while there
-// is no log.
+// keyNeeded has the log that bbolt needs: what it has up to an LSN, it has flushed. It is
+// absent while there is no log.
 var keyNeeded = []byte("wal")
 
-const neededBytes = len(wal.ID{}) + 8
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 // needed returns the log that bbolt needs; nil when it needs none.
-func (e *engine) needed() (n *needed, err error) {
+func (e *engine) needed() (n *wal.Needed, err error) {
 	err = e.db.View(func(tx *bolt.Tx) error {
 		v := tx.Bucket(bucketMeta).Get(keyNeeded)
 		if v == nil {
 			return nil
 		}
-		if len(v) != neededBytes+4 {
-			return codec.ErrForm
+		parsed, err := wal.ParseNeeded(v)
+		if err != nil {
+			return fmt.Errorf("%w: %w", vault.ErrDamaged, err)
 		}
-		if crc32.Checksum(v[:neededBytes], castagnoli) != binary.BigEndian.Uint32(v[neededBytes:]) {
-			return fmt.Errorf("%w: what it says of its write-ahead log was changed",
-				vault.ErrDamaged)
-		}
-		n = &needed{}
-		n.flushed = wal.LSN(binary.BigEndian.Uint64(v[copy(n.log[:], v):]))
+		n = &parsed
 		return nil
 	})
 	return n, err
 }
 
-func putNeeded(tx *bolt.Tx, n needed) error {
-	v := binary.BigEndian.AppendUint64(n.log[:len(n.log):len(n.log)], uint64(n.flushed))
-	return tx.Bucket(bucketMeta).Put(keyNeeded, binary.BigEndian.AppendUint32(v,
-		crc32.Checksum(v, castagnoli)))
+func putNeeded(tx *bolt.Tx, n wal.Needed) error {
+	return tx.Bucket(bucketMeta).Put(keyNeeded, n.Bytes())
 }
 
 // needNone notes that bbolt needs no log.
@@ -78,7 +59,7 @@ func (e *engine) beginLog() error {
 		return fmt.Errorf("write-ahead log: %w", err)
 	}
 	e.db.Watch(logPath(e.db.Path()), file)
-	return e.db.Update(func(tx *bolt.Tx) error { return putNeeded(tx, needed{log: log.ID()}) })
+	return e.db.Update(func(tx *bolt.Tx) error { return putNeeded(tx, wal.Needed{Log: log.ID()}) })
 }
 
 // endLog removes the log at path, all of which bbolt has. The order matters: a crash
@@ -102,7 +83,7 @@ func (e *engine) recover(mayBeOlder, readOnly bool) error {
 	if err != nil {
 		return err
 	}
-	records, err := unflushed(path, n)
+	records, err := wal.Unflushed(path, n)
 	older := mayBeOlder && errors.Is(err, ErrWAL)
 	switch {
 	case n == nil && errors.Is(err, fs.ErrNotExist):
@@ -116,7 +97,7 @@ func (e *engine) recover(mayBeOlder, readOnly bool) error {
 		return nil
 	}
 	if n != nil {
-		if err := e.replay(n.log, records); err != nil {
+		if err := e.replay(n.Log, records); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 	}
@@ -124,29 +105,6 @@ func (e *engine) recover(mayBeOlder, readOnly bool) error {
 		return errors.Join(wal.SetAside(path), e.needNone())
 	}
 	return e.endLog(path)
-}
-
-// unflushed returns the records of the log at path that bbolt, which needs n, does not
-// have. With ErrWAL it returns those before what is missing.
-func unflushed(path string, n *needed) ([]wal.Record, error) {
-	log, err := wal.Read(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && n != nil:
-		return nil, fmt.Errorf("%w: it is missing, and holds what was committed last", ErrWAL)
-	case errors.Is(err, wal.ErrDamaged):
-		return nil, fmt.Errorf("%w: %w", ErrWAL, err)
-	case err != nil:
-		return nil, err
-	case n == nil && log.Empty(): // a log was about to begin, or to end
-		return nil, nil
-	case n == nil || log.ID != n.log:
-		return nil, ErrWAL
-	}
-	records, err := log.After(n.flushed)
-	if err != nil {
-		err = fmt.Errorf("%w: %w", ErrWAL, err)
-	}
-	return records, err
 }
 
 // replayedAtOnce bounds the records that are replayed in one transaction, in bytes. It
@@ -166,7 +124,7 @@ func (e *engine) replay(log wal.ID, records []wal.Record) error {
 				}
 				last, written = r.LSN, written+len(r.Payload)
 			}
-			return putNeeded(tx, needed{log, last})
+			return putNeeded(tx, wal.Needed{Log: log, Flushed: last})
 		})
 		if err != nil {
 			return err

@@ -65,6 +65,8 @@ type Commit struct {
 	Revocations []people.Revocation
 
 	Orders []vault.Order // that are new or changed
+
+	Feeds bool // subscriptions changed
 }
 
 // A Ledger decides commands one after the other and commits them in groups.
@@ -385,7 +387,7 @@ func (l *Ledger) commit(g *group) bool {
 		}
 		if c := b.Changes(); c != nil {
 			g.outcome.Users, g.outcome.Revocations = c.Users, c.Revocations
-			g.outcome.Orders = c.Orders
+			g.outcome.Orders, g.outcome.Feeds = c.Orders, len(c.Feeds) > 0
 		}
 		return nil
 	}

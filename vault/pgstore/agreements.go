@@ -78,15 +78,15 @@ func scanMandate(row pgx.Row) (vault.Mandate, error) {
 	err := row.Scan(&id, &m.Account, &m.Debtor, &m.Creditor, &m.Memo, &m.Terms.Each,
 		&m.Terms.Total, &period, &begins, &ends, &m.Spent, &m.Counted, &m.Revoked)
 	m.ID, m.Terms.Period = vault.MandateID(id), calendar.Period(period)
-	m.Terms.From, m.Terms.Until = known(begins), known(ends)
+	m.Terms.From, m.Terms.Until = database.Known(begins), database.Known(ends)
 	return m, err
 }
 
 func putMandate(_ *secrets.Keys, b *pgx.Batch, m *vault.Mandate, _ vault.JournalIndex) {
 	t := &m.Terms
 	b.Queue(putMandateSQL, int64(m.ID), string(m.Account), m.Debtor, m.Creditor, m.Memo,
-		int64(t.Each), int64(t.Total), int64(t.Period), null(t.From), null(t.Until),
-		int64(m.Spent), m.Counted, m.Revoked)
+		int64(t.Each), int64(t.Total), int64(t.Period), database.Null(t.From),
+		database.Null(t.Until), int64(m.Spent), m.Counted, m.Revoked)
 }
 
 const (
@@ -109,7 +109,7 @@ func scanOrder(row pgx.Row) (vault.Order, error) {
 		&s.Zone, &first, &last, &next, &o.Paid, &o.Failed, &settled, &o.Outcome, &o.Cancelled)
 	o.ID, s.Every = vault.OrderID(id), calendar.Period(every)
 	s.From, s.Until = calendar.Date(first), calendar.Date(last)
-	o.Next, o.Last = known(next), known(settled)
+	o.Next, o.Last = database.Known(next), database.Known(settled)
 	return o, err
 }
 
@@ -117,7 +117,8 @@ func putOrder(_ *secrets.Keys, b *pgx.Batch, o *vault.Order, _ vault.JournalInde
 	s := &o.Schedule
 	b.Queue(putOrderSQL, int64(o.ID), string(o.Account), o.Debtor, string(o.To), o.Memo,
 		int64(o.Amount), int64(s.Every), s.On, s.At, s.Zone, int64(s.From), int64(s.Until),
-		null(o.Next), o.Paid, o.Failed, null(o.Last), string(o.Outcome), o.Cancelled)
+		database.Null(o.Next), o.Paid, o.Failed, database.Null(o.Last), string(o.Outcome),
+		o.Cancelled)
 }
 
 const putReversalSQL = database.Written + `INSERT INTO reversals (entry, amount)

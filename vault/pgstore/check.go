@@ -214,7 +214,7 @@ func (c *checker) each(ctx context.Context, tx pgx.Tx, format, sql string) error
 	}, sql)
 }
 
-// secrets opens everything that is sealed.
+// secrets opens everything that is sealed, and reads what has a form of its own.
 func (c *checker) secrets(ctx context.Context, tx pgx.Tx) error {
 	for _, table := range []struct {
 		sql  string
@@ -225,6 +225,7 @@ func (c *checker) secrets(ctx context.Context, tx pgx.Tx) error {
 			_, err := c.store.Files.Scan(row)
 			return err
 		}},
+		{allBooks, func(row pgx.Row) error { _, err := scanBook(row); return err }},
 	} {
 		err := database.ForEach(ctx, tx, func(rows pgx.Rows) error {
 			if err := table.open(rows); err != nil {

@@ -15,6 +15,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/vault"
 	"example.com/atm/vault/calendar"
+	"example.com/atm/vault/feeds"
 	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/people"
 	"example.com/atm/vault/pgstore"
@@ -136,6 +137,12 @@ func writers(t *testing.T, store vault.Store) map[string]func() atm.Status {
 				For: caller.Subject, ID: rand.Text(),
 				Ends: time.Now().Add(time.Hour),
 			}), none)
+		},
+		"feeds": func() atm.Status {
+			return do(atm.FeedAdd, vault.FeedRule{Rule: feeds.Add{
+				Owner:        "user:" + rand.Text()[:8],
+				Subscription: feeds.Subscription{Name: "shop", URL: "https://shop.example"},
+			}}, none)
 		},
 		"grants": func() atm.Status {
 			return do(atm.GrantCreate, vault.CreateGrant{Grant: vault.Grant{

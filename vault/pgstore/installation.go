@@ -79,6 +79,7 @@ func open(ctx context.Context, cfg Config, prepare func(*Store) error) (*Store, 
 	}
 	s := &Store{
 		reader:   reader{db: db, keys: keys},
+		Claims:   shared.NewClaims(db),
 		Files:    shared.NewFiles(db, keys, cfg.Adopt),
 		Replicas: shared.New(db, cfg.Replica),
 		replica:  cfg.Replica != "",

@@ -92,6 +92,8 @@ var kinds = []kind{
 	mandatesKind,
 	ordersKind,
 	reversalsKind,
+	feedsKind,
+	cursorsKind,
 }
 
 // A kind is what the store does with the records of one kind.

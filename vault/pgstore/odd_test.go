@@ -382,7 +382,7 @@ func TestOlderSchemaIsMigrated(t *testing.T) {
 	vaulttest.Furnish(t, store)
 	before, _ := vaulttest.Contents(t, store)
 	store.Close()
-	cluster.SQL(t, nameOf(url), `DROP TABLE replicas, rollbacks, passkeys, sessions, mandates, orders, reversals; DROP FUNCTION sweep; ALTER TABLE nonces DROP COLUMN use;
+	cluster.SQL(t, nameOf(url), `DROP TABLE replicas, rollbacks, passkeys, sessions, mandates, orders, reversals, feeds, feed_cursors; DROP FUNCTION sweep; ALTER TABLE nonces DROP COLUMN use;
 		ALTER TABLE holds DROP COLUMN made; DROP INDEX grants_expires, revocations_at;
 		ALTER TABLE certificates DROP COLUMN issued, DROP COLUMN scope, DROP COLUMN actor;
 		ALTER TABLE accounts DROP COLUMN holder, DROP COLUMN sealed_holder, DROP COLUMN agreements, DROP COLUMN creditors; ALTER TABLE installation RENAME TO `+firstName+`;
@@ -398,6 +398,7 @@ func TestOlderSchemaIsMigrated(t *testing.T) {
 	}
 	before.Passkeys, before.Sessions = nil, nil
 	before.Mandates, before.Orders, before.Reversals = nil, nil, nil
+	before.Feeds, before.Cursors = nil, nil
 	cfg := pgstore.Config{URL: url, Secret: secret}
 	if _, err := pgstore.Open(t.Context(), cfg); !errors.Is(err, pgstore.ErrSchema) ||
 		!strings.Contains(err.Error(), "atmctl migrate") {
@@ -416,7 +417,10 @@ func TestOlderSchemaIsMigrated(t *testing.T) {
 		"sweep(); UPDATE certificates SET issued = now(), scope = '*', actor = ''; "+
 		"UPDATE passkeys SET name = ''; DELETE FROM sessions; "+
 		"UPDATE orders SET next = NULL; UPDATE mandates SET spent = 0; "+
-		"UPDATE reversals SET amount = amount; UPDATE accounts SET agreements = '{}'"); err != nil {
+		"UPDATE reversals SET amount = amount; UPDATE accounts SET agreements = '{}'; "+
+		"INSERT INTO feeds VALUES ('user:a', '[]'); UPDATE feeds SET subscriptions = '[]'; "+
+		"INSERT INTO feed_cursors (id) VALUES (1); UPDATE feed_cursors SET next = 2; "+
+		"DELETE FROM feed_cursors"); err != nil {
 		t.Errorf("a role that served before: %v", err)
 	}
 }

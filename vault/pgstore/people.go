@@ -93,12 +93,13 @@ func scanCertificate(row pgx.Row) (people.Certificate, error) {
 	var c people.Certificate
 	var issued *time.Time
 	err := row.Scan(&c.Serial, &c.Subject, &c.NotAfter, &issued, &c.Scope, &c.Actor)
-	c.NotAfter, c.Issued = c.NotAfter.UTC(), known(issued)
+	c.NotAfter, c.Issued = c.NotAfter.UTC(), database.Known(issued)
 	return c, err
 }
 
 func putCertificate(_ *secrets.Keys, b *pgx.Batch, c *people.Certificate, _ vault.JournalIndex) {
-	b.Queue(putCertificateSQL, c.Serial, c.Subject, c.NotAfter, null(c.Issued), c.Scope, c.Actor)
+	b.Queue(putCertificateSQL, c.Serial, c.Subject, c.NotAfter, database.Null(c.Issued), c.Scope,
+		c.Actor)
 }
 
 const (
@@ -115,7 +116,7 @@ func scanPasskey(row pgx.Row) (people.Passkey, error) {
 	var removed *time.Time
 	err := row.Scan(&p.ID, &p.Subject, &p.Name, &p.Added, &p.Key, &p.Count, &p.Flags,
 		&p.Transports, &removed)
-	p.Added, p.Removed = p.Added.UTC(), known(removed)
+	p.Added, p.Removed = p.Added.UTC(), database.Known(removed)
 	if len(p.Transports) == 0 {
 		p.Transports = nil
 	}
@@ -124,7 +125,7 @@ func scanPasskey(row pgx.Row) (people.Passkey, error) {
 
 func putPasskey(_ *secrets.Keys, b *pgx.Batch, p *people.Passkey, _ vault.JournalIndex) {
 	b.Queue(putPasskeySQL, p.ID, p.Subject, p.Name, p.Added, p.Key, int64(p.Count),
-		int16(p.Flags), texts(p.Transports), null(p.Removed))
+		int16(p.Flags), texts(p.Transports), database.Null(p.Removed))
 }
 
 const (
@@ -145,28 +146,14 @@ func scanSession(row pgx.Row) (people.Session, error) {
 	var ended *time.Time
 	err := row.Scan(&s.ID, &s.Subject, &s.Method, &s.Passkey, &s.Issuer, &s.Person, &s.Agent,
 		&s.Bound, &s.Begun, &s.Seen, &s.Ends, &ended)
-	s.Begun, s.Seen, s.Ends, s.Ended = s.Begun.UTC(), s.Seen.UTC(), s.Ends.UTC(), known(ended)
+	s.Begun, s.Seen, s.Ends = s.Begun.UTC(), s.Seen.UTC(), s.Ends.UTC()
+	s.Ended = database.Known(ended)
 	return s, err
 }
 
 func putSession(_ *secrets.Keys, b *pgx.Batch, s *people.Session, _ vault.JournalIndex) {
 	b.Queue(putSessionSQL, s.ID, s.Subject, s.Method, s.Passkey, s.Issuer, s.Person, s.Agent,
-		s.Bound, s.Begun, s.Seen, s.Ends, null(s.Ended))
-}
-
-// null is a time as the database has it: null for the zero time. known is its opposite.
-func null(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
-}
-
-func known(t *time.Time) time.Time {
-	if t == nil {
-		return time.Time{}
-	}
-	return t.UTC()
+		s.Bound, s.Begun, s.Seen, s.Ends, database.Null(s.Ended))
 }
 
 // Users implements people.Store.

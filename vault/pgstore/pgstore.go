@@ -59,9 +59,11 @@ func (c Config) log() *slog.Logger {
 	return c.Log
 }
 
-// A Store is a vault.Store in a database. Its reader has the methods that only read the books.
+// A Store is a vault.Store in a database. Its reader has the methods that only read the books,
+// and its claims those about cursors.
 type Store struct {
 	reader
+	*shared.Claims
 
 	// Replicas are all servers on the database, and Files the files that they share.
 	Replicas *shared.Replicas

@@ -16,12 +16,14 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/vault"
+	"example.com/atm/vault/feeds"
 	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/pgstore"
 	"example.com/atm/vault/pgstore/pgtest"
 	"example.com/atm/vault/requestid"
 	"example.com/atm/vault/vaulttest"
 	"example.com/atm/vault/vaulttest/payments"
+	"example.com/atm/vault/vaulttest/subscriptions"
 )
 
 // secret is what the stores of the tests are sealed under.
@@ -67,14 +69,14 @@ func TestStoreKeepsTheContract(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Shared(t)
 	vaulttest.Run(t, func(t *testing.T) vaulttest.Place { return database(books(t, cluster)) })
-	t.Run("Payments", func(t *testing.T) {
-		paymentsOn(t, func(t *testing.T) string { return books(t, cluster) })
-	})
+	partsOn(t, func(t *testing.T) string { return books(t, cluster) })
 }
 
-// paymentsOn runs the suite of payments, with three ledgers on each database.
-func paymentsOn(t *testing.T, url func(*testing.T) string) {
-	payments.Run(t, func(t *testing.T) vaulttest.Place { return database(url(t)) }, 3)
+// partsOn runs the parts of the suite that open each database three times.
+func partsOn(t *testing.T, url func(*testing.T) string) {
+	place := func(t *testing.T) vaulttest.Place { return database(url(t)) }
+	t.Run("Payments", func(t *testing.T) { payments.Run(t, place, 3) })
+	t.Run("Subscriptions", func(t *testing.T) { subscriptions.Run(t, place, 3) })
 }
 
 // TestSerializableStoreKeepsTheContract runs the suite with serializable transactions.
@@ -88,7 +90,7 @@ func TestSerializableStoreKeepsTheContract(t *testing.T) {
 		return url
 	}
 	vaulttest.Run(t, func(t *testing.T) vaulttest.Place { return database(serializable(t)) })
-	t.Run("Payments", func(t *testing.T) { paymentsOn(t, serializable) })
+	partsOn(t, serializable)
 	t.Run("Together", func(t *testing.T) { together(t, serializable(t)) })
 }
 
@@ -101,9 +103,7 @@ func TestPooledStoreKeepsTheContract(t *testing.T) {
 	vaulttest.Run(t, func(t *testing.T) vaulttest.Place {
 		return database(pooled(books(t, cluster)))
 	})
-	t.Run("Payments", func(t *testing.T) {
-		paymentsOn(t, func(t *testing.T) string { return pooled(books(t, cluster)) })
-	})
+	partsOn(t, func(t *testing.T) string { return pooled(books(t, cluster)) })
 	t.Run("Together", func(t *testing.T) { together(t, pooled(books(t, cluster))) })
 }
 
@@ -225,6 +225,7 @@ func TestDatabaseRefusesWhatTheProgramNeverDoes(t *testing.T) {
 			"UPDATE grants SET spent = cap + 1", "UPDATE grants SET spent = -1",
 			"UPDATE mandates SET spent = total + 1", "UPDATE mandates SET spent = -1",
 			"UPDATE orders SET paid = -1", "UPDATE reversals SET amount = 0",
+			"UPDATE feeds SET subscriptions = '{}'", "UPDATE feeds SET subscriptions = NULL",
 			"INSERT INTO accounts SELECT 'x', 5, owner, 0, 0, 1, 0, '{}', 0, 0, 0, '', 0, 0, 0 " +
 				"FROM accounts LIMIT 1",
 			"INSERT INTO journal SELECT 0, leaf FROM journal LIMIT 1",
@@ -238,7 +239,8 @@ func TestDatabaseRefusesWhatTheProgramNeverDoes(t *testing.T) {
 	for _, sql := range []string{
 		"DELETE FROM accounts", "DELETE FROM users",
 		"DELETE FROM revocations", "DELETE FROM mandates", "DELETE FROM orders",
-		"DELETE FROM reversals", "DROP TABLE journal", "ALTER TABLE accounts DROP COLUMN balance",
+		"DELETE FROM reversals", "DELETE FROM feeds", "DROP TABLE journal",
+		"ALTER TABLE accounts DROP COLUMN balance",
 		"CREATE TABLE mine (x int)",
 	} {
 		if err := cluster.As("server", name, sql); err == nil {
@@ -253,6 +255,7 @@ func TestDatabaseRefusesWhatTheProgramNeverDoes(t *testing.T) {
 		"mandates SET total = total", `mandates SET "each" = 1`, "mandates SET creditor = creditor",
 		"mandates SET ends = NULL", "mandates SET debtor = debtor", "orders SET amount = amount",
 		"orders SET payee = payee", "orders SET account = account", "reversals SET entry = entry",
+		"feeds SET owner = owner",
 		"holds SET account = account", "accounts SET name = name", "accounts SET number = number",
 		"accounts SET born = born",
 		"users SET subject = subject", "revocations SET name = name", "requests SET index = index",
@@ -277,6 +280,16 @@ func TestDatabaseRefusesWhatTheProgramNeverDoes(t *testing.T) {
 		t.Error(logs, err)
 	}
 	if err := restricted.Replicas.Tidy(t.Context()); err != nil {
+		t.Error(err)
+	}
+	told, err := restricted.ClaimCursors(t.Context(), "server", time.Minute, []feeds.ID{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := restricted.SaveCursors(t.Context(), "server", told, true); err != nil {
+		t.Error(err)
+	}
+	if err := restricted.ForgetCursors(t.Context(), []feeds.ID{1}); err != nil {
 		t.Error(err)
 	}
 	if first, err := restricted.Replicas.Spend(t.Context(), "nonce", 1, time.Now()); !first ||

@@ -16,6 +16,7 @@ import (
 	"example.com/atm/audit/checkpoint"
 	"example.com/atm/vault"
 	"example.com/atm/vault/calendar"
+	"example.com/atm/vault/feeds"
 	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/people"
 	gocmp "github.com/google/go-cmp/cmp"
@@ -29,6 +30,7 @@ func Furnish(t testing.TB, store vault.Backend) *checkpoint.Signer {
 		signer := NewSigner(t)
 		l := ledger.New(ledger.Config{Store: store, Signer: signer})
 		furnish(t, l)
+		furnishFeeds(t, l, store)
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -129,6 +131,41 @@ func furnishAgreements(t testing.TB, l *ledger.Ledger, from, to vault.Name) {
 	}}))
 }
 
+// furnishFeeds makes subscriptions, and cursors of some of them.
+func furnishFeeds(t testing.TB, l *ledger.Ledger, store vault.Store) {
+	t.Helper()
+	size, err := vault.JournalSize(t.Context(), store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []feeds.ID
+	for i := range 3 {
+		name := fmt.Sprintf("shop-%d-%d", size, i)
+		id, _ := feeds.ParseID(must(t, l, op(atm.FeedAdd, vault.FeedRule{Rule: feeds.Add{
+			Owner: "user:eva", Subscription: feeds.Subscription{
+				Name: name, URL: "https://shop.example/?i=1", From: -1, Proofs: i == 1,
+				Filter: feeds.Filter{Operation: atm.Deposit, Status: "OK", Above: 5, Below: 7},
+			},
+		}})).Result.(string))
+		ids = append(ids, id)
+		for _, act := range []feeds.Act{feeds.Rotate, feeds.Test, feeds.Stop("gone")}[i:] {
+			must(t, l, op(atm.FeedTest, vault.FeedRule{Rule: feeds.Change{
+				Owner: "user:eva", Name: name, Do: act,
+			}}))
+		}
+	}
+	told, err := store.ClaimCursors(t.Context(), "furnish", time.Minute, ids[:2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	told[0].Next, told[0].Last, told[0].Sent = feeds.Position(size)+9, feeds.Position(size)+8, 3
+	told[0].Error, told[0].Delivered = "no route", time.Now().UTC().Truncate(time.Microsecond)
+	told[0].TestError, told[0].Again = "gone", told[0].Delivered.Add(time.Hour)
+	if kept, err := store.SaveCursors(t.Context(), "furnish", told, true); len(kept) != 2 {
+		t.Fatalf("%d of 2 cursors kept: %v", len(kept), err)
+	}
+}
+
 // Contents is everything in a store, in an order of its own.
 func Contents(t testing.TB, store vault.Backend) (vault.Part, *vault.Trail) {
 	t.Helper()
@@ -156,6 +193,8 @@ func Contents(t testing.TB, store vault.Backend) (vault.Part, *vault.Trail) {
 	slices.SortFunc(all.Reversals, func(a, b vault.Reversal) int {
 		return cmp.Compare(a.Of, b.Of)
 	})
+	slices.SortFunc(all.Feeds, func(a, b feeds.Book) int { return cmp.Compare(a.Owner, b.Owner) })
+	slices.SortFunc(all.Cursors, func(a, b feeds.Cursor) int { return cmp.Compare(a.ID, b.ID) })
 	slices.SortFunc(all.Requests, func(a, b vault.KeptRequest) int {
 		return cmp.Compare(a.Index, b.Index)
 	})

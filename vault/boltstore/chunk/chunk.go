@@ -6,7 +6,8 @@
 // that ten of them compress to the size of three. The price is that reading one of them
 // decodes all.
 //
-// Everything here is a pure function of its arguments and of the memory that it is given.
+// Everything here but Cache is a pure function of its arguments and of the memory that it is
+// given.
 package chunk
 
 import (

@@ -47,6 +47,20 @@ func (s Stack) Value(bucket int, key []byte) (value []byte, has bool) {
 	return value, has
 }
 
+// Values returns the values of a bucket that the memtables have, by key.
+func (s Stack) Values(bucket int) map[string][]byte {
+	values := make(map[string][]byte)
+	s.look(func(m *Table) bool {
+		for key, value := range m.values[bucket] {
+			if _, newer := values[key]; !newer {
+				values[key] = value
+			}
+		}
+		return false
+	})
+	return values
+}
+
 // Request returns the entry that answered a request id, if a memtable has it.
 func (s Stack) Request(key codec.Request) (index vault.JournalIndex, has bool) {
 	s.look(func(m *Table) bool {

@@ -124,3 +124,19 @@ func (db *DB) Snapshot(ctx context.Context, read func(tx pgx.Tx) error) error {
 	}()
 	return ExplainSent(read(tx))
 }
+
+// Null is a time as the database has it: null for the zero time. Known is its opposite.
+func Null(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+// Known is a time that the database may not have.
+func Known(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.UTC()
+}

@@ -27,7 +27,7 @@ import (
 var migrations embed.FS
 
 // version is the version of the schema that this program knows.
-const version = 7
+const version = 8
 
 // migrateWithin bounds a migration.
 const migrateWithin = 10 * time.Minute
@@ -184,6 +184,7 @@ var privileges = []string{
 	"SELECT, INSERT, UPDATE (spent, counted, revoked) ON mandates",
 	"SELECT, INSERT, UPDATE (next, paid, failed, settled, outcome, cancelled) ON orders",
 	"SELECT, INSERT, UPDATE (amount) ON reversals",
+	"SELECT, INSERT, UPDATE (subscriptions, sources) ON feeds",
 	"SELECT, INSERT, UPDATE (spent) ON grants",
 	"SELECT, INSERT, UPDATE (roles, disabled, ha1, slow, changed) ON users",
 	"SELECT, INSERT, UPDATE (at, changed) ON revocations",
@@ -192,12 +193,12 @@ var privileges = []string{
 	"SELECT, INSERT, UPDATE (name, count, flags, removed) ON passkeys",
 	"SELECT, INSERT, DELETE, UPDATE (seen, ended) ON sessions",
 	"SELECT, INSERT, DELETE ON requests, rollbacks",
-	"SELECT, INSERT, UPDATE, DELETE ON nonces, failures, replicas",
+	"SELECT, INSERT, UPDATE, DELETE ON nonces, failures, replicas, feed_cursors",
 }
 
 // guarded are the tables of which a role loses what it was allowed before.
 const guarded = "journal, versions, installation, log, accounts, holds, mandates, orders, " +
-	"reversals, grants, users, " +
+	"reversals, feeds, grants, users, " +
 	"revocations, certificates, passkeys, sessions, requests, rollbacks, files"
 
 // Grant gives a role of the database the privileges of a server, and takes every other one
