@@ -41,6 +41,7 @@ var places = map[string][]string{
 	"vault/check":           {"", "vault", "audit"},
 	"vault/record":          {},
 	"vault/holder":          {},
+	"vault/feeds":           {"", "vault/record"},
 	"vault/ledger":          {"", "vault", "audit"},
 	"vault/people":          {"", "vault/record"},
 	"vault/requestid":       {"", "audit"},
@@ -52,6 +53,10 @@ var places = map[string][]string{
 	"vault/boltstore/wal":   {"internal"},
 	"vault/boltstore/chunk": {},
 	"vault/boltstore/guard": {"vault"},
+	"vault/boltstore/cursors": {
+		"vault", "vault/boltstore/codec", "vault/boltstore/guard",
+		"vault/boltstore/keyring",
+	},
 	"vault/boltstore/memtable": {
 		"vault", "vault/boltstore/chunk", "vault/boltstore/codec",
 		"vault/boltstore/keyring", "vault/boltstore/wal",
@@ -64,24 +69,25 @@ var places = map[string][]string{
 	"vault/pgstore/database":  {"vault"},
 	"vault/pgstore/schema":    {"vault/pgstore/database", "vault/pgstore/shared"},
 	"vault/pgstore/secrets":   {"vault/sealing"},
-	"vault/pgstore/shared":    {"vault/pgstore/database", "vault/pgstore/secrets"},
+	"vault/pgstore/shared":    {"vault/feeds", "vault/pgstore/database", "vault/pgstore/secrets"},
 	"vault/pgstore/pgtest":    {"internal"},
 	"vault/vaulttest":         {"", "vault", "audit"},
 	"vault/vaulttest/linear":  {""},
 	"vault/vaulttest/payments": {
 		"", "vault", "audit", "vault/vaulttest", "vault/vaulttest/linear",
 	},
-	"audit":             {"", "internal"},
-	"audit/merkle":      {},
-	"audit/checkpoint":  {"audit/merkle"},
-	"audit/assertion":   {"", "audit"},
-	"audit/certificate": {"", "audit"},
-	"audit/balances":    {"", "audit"},
-	"audit/search":      {"", "audit"},
-	"audit/flood":       {"", "audit"},
-	"audit/publish":     {"audit", "internal"},
-	"audit/audittest":   {"", "audit"},
-	"certs":             {"", "internal"},
+	"vault/vaulttest/subscriptions": {"", "vault", "audit", "vault/vaulttest"},
+	"audit":                         {"", "internal"},
+	"audit/merkle":                  {},
+	"audit/checkpoint":              {"audit/merkle"},
+	"audit/assertion":               {"", "audit"},
+	"audit/certificate":             {"", "audit"},
+	"audit/balances":                {"", "audit"},
+	"audit/search":                  {"", "audit"},
+	"audit/flood":                   {"", "audit"},
+	"audit/publish":                 {"audit", "internal"},
+	"audit/audittest":               {"", "audit"},
+	"certs":                         {"", "internal"},
 	"server": {
 		"", "auth", "xmlrpc", "console", "teller", "certs", "audit",
 		"internal",
@@ -288,8 +294,8 @@ func allowed(place, folder, imported string) bool {
 // of what "vault" stands for.
 func isStore(own string) bool {
 	parts := []string{
-		"vault/calendar", "vault/check", "vault/ledger", "vault/people", "vault/query", "vault/record",
-		"vault/requestid",
+		"vault/calendar", "vault/check", "vault/feeds", "vault/ledger", "vault/people", "vault/query",
+		"vault/record", "vault/requestid",
 	}
 	return strings.HasPrefix(own, "vault/") && !slices.Contains(parts, own)
 }

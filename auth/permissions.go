@@ -83,6 +83,24 @@ var permissions = map[atm.Operation]map[atm.Role]atm.Reach{
 	atm.UserSessions:      operator,
 	atm.UserSessionEnd:    operator,
 
+	// An auditor subscribes to everything, others to accounts of their own.
+	atm.FeedAdd:    {atm.Customer: atm.Owned, atm.Auditor: atm.Everywhere},
+	atm.FeedSecret: everybody,
+	atm.FeedList:   subscriptions,
+	atm.FeedShow:   subscriptions,
+	atm.FeedPause:  subscriptions,
+	atm.FeedResume: subscriptions,
+	atm.FeedReplay: subscriptions,
+	atm.FeedTest:   subscriptions,
+	atm.FeedRotate: subscriptions,
+	atm.FeedRemove: subscriptions,
+
+	atm.FeedSourceAdd:    operator,
+	atm.FeedSourceList:   operator,
+	atm.FeedSourceSecret: operator,
+	atm.FeedSourceRotate: operator,
+	atm.FeedSourceRemove: operator,
+
 	atm.ServerStatus: {atm.Operator: atm.Everywhere, atm.Auditor: atm.Everywhere},
 
 	atm.AuditRead:     auditor,
@@ -124,6 +142,12 @@ var holds = map[atm.Role]atm.Reach{
 
 // grants is for seeing and revoking grants. Customers may do so with the grants that they gave.
 var grants = map[atm.Role]atm.Reach{atm.Customer: atm.Owned, atm.Operator: atm.Everywhere}
+
+// subscriptions is for managing subscriptions to the event feed: operators manage those of others.
+var subscriptions = map[atm.Role]atm.Reach{
+	atm.Customer: atm.Owned, atm.Teller: atm.Owned, atm.Auditor: atm.Owned,
+	atm.Service: atm.Owned, atm.Operator: atm.Everywhere,
+}
 
 var auditor = map[atm.Role]atm.Reach{atm.Auditor: atm.Everywhere}
 

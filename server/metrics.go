@@ -22,6 +22,7 @@ type Metrics struct {
 	outcomes   sync.Map // of counted, by outcome
 	witnessed  prometheus.Gauge
 	scrubbed   prometheus.Counter
+	tries      *prometheus.CounterVec
 }
 
 // Gauges are read whenever metrics are collected. All are required.
@@ -32,9 +33,17 @@ type Gauges struct {
 	Expiry    func() []Expiry // of certificates
 	Ready     func() []Part   // components that an operation needs
 
+	Feed      func() FeedState // what there is to deliver, by this server
+
 	// Synchronised is 1 if the machine's clock is synchronised, by NTP for example, 0 if it is not,
 	// and NaN if the kernel does not report it.
 	Synchronised func() float64
+}
+
+// A FeedState is what there is of the event feed.
+type FeedState struct {
+	Active, Failing, Stopped int   // subscriptions
+	Lag                      int64 // entries that the slowest one has before it
 }
 
 // An Expiry is the end of a certificate.
@@ -48,12 +57,19 @@ var (
 		[]string{"part"}, nil)
 	expiryDesc = prometheus.NewDesc("atm_certificate_expiry_timestamp_seconds",
 		"When a certificate ends.", []string{"certificate"}, nil)
+	feedDesc = prometheus.NewDesc("atm_feed_subscriptions",
+		"Subscriptions that this server delivers, by state: those that fail are active, too.",
+		[]string{"state"}, nil)
+	lagDesc = prometheus.NewDesc("atm_feed_lag_entries",
+		"Entries of the journal that the slowest active subscription has before it.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (g Gauges) Describe(ch chan<- *prometheus.Desc) {
 	ch <- readyDesc
 	ch <- expiryDesc
+	ch <- feedDesc
+	ch <- lagDesc
 }
 
 // Collect implements prometheus.Collector.
@@ -69,6 +85,13 @@ func (g Gauges) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(expiryDesc, prometheus.GaugeValue, float64(e.At.Unix()),
 			e.Certificate)
 	}
+	feed := g.Feed()
+	for state, n := range map[string]int{
+		"active": feed.Active, "failing": feed.Failing, "stopped": feed.Stopped,
+	} {
+		ch <- prometheus.MustNewConstMetric(feedDesc, prometheus.GaugeValue, float64(n), state)
+	}
+	ch <- prometheus.MustNewConstMetric(lagDesc, prometheus.GaugeValue, float64(feed.Lag))
 }
 
 // NewMetrics returns the metrics of a program of this version.
@@ -107,13 +130,17 @@ func NewMetrics(version string, g Gauges) *Metrics {
 		Name: "atm_scrub_problems_total", Help: "Records that a running server found not to be " +
 			"what the journal says.",
 	})
+	m.tries = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "atm_feed_deliveries_total", Help: "Tries to deliver an event, by outcome: " +
+			"delivered or failed.",
+	}, []string{"outcome"})
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "atm_build_info", Help: "Always 1; the version is a label.",
 		ConstLabels: prometheus.Labels{"version": version},
 	})
 	info.Set(1)
 	m.registry.MustRegister(m.operations, m.durations, m.signIns, m.commits, m.batch, m.replays,
-		m.witnessed, m.scrubbed, info, g,
+		m.witnessed, m.scrubbed, m.tries, info, g,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "atm_audit_entries", Help: "Entries in the audit tree.",
 		}, g.Entries),
@@ -135,6 +162,15 @@ func NewMetrics(version string, g Gauges) *Metrics {
 
 // Scrubbed counts records that differ from the journal.
 func (m *Metrics) Scrubbed(problems int) { m.scrubbed.Add(float64(problems)) }
+
+// Tried counts a try to deliver an event.
+func (m *Metrics) Tried(delivered bool) {
+	outcome := "failed"
+	if delivered {
+		outcome = "delivered"
+	}
+	m.tries.WithLabelValues(outcome).Inc()
+}
 
 // Witnessed records the size of the log that enough witnesses have cosigned.
 func (m *Metrics) Witnessed(size int64) { m.witnessed.Set(float64(size)) }

@@ -26,6 +26,7 @@ import (
 	"example.com/atm/console"
 	"example.com/atm/teller"
 	"example.com/atm/teller/methods"
+	"example.com/atm/teller/subscriptions"
 	"example.com/atm/xmlrpc"
 	"github.com/pires/go-proxyproto"
 )
@@ -40,6 +41,12 @@ type Config struct {
 
 	// Tokens are the tokens that the server issues. Required.
 	Tokens *auth.Tokens
+
+	// Webhooks says who sent a webhook to the path of a source, by its headers and its body, and
+	// what its id is. teller.ErrUnavailable means that nobody can tell at the moment, and any other
+	// error that it is of nobody. Required.
+	Webhooks func(ctx context.Context, service, source string, h http.Header, body []byte) (
+		caller *atm.Caller, id string, err error)
 
 	// TLS is the server side of every connection. Required.
 	TLS *tls.Config
@@ -292,6 +299,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveBackup(w, r)
 	case path == "/enroll":
 		s.serveEnroll(w, r)
+	case strings.HasPrefix(path, subscriptions.HookPath):
+		s.serveHook(w, r)
 	case path == "/readyz":
 		s.serveReady(w, r)
 	case path == "/ca.crt":

@@ -9,6 +9,7 @@ import (
 	"example.com/atm/teller/bookings"
 	"example.com/atm/teller/methods"
 	"example.com/atm/teller/sessions"
+	"example.com/atm/teller/subscriptions"
 	"example.com/atm/vault"
 	"example.com/atm/vault/people"
 	"example.com/atm/vault/query"
@@ -42,6 +43,9 @@ func operations() map[atm.Operation]*operation {
 		if rule := sessions.Rules[name]; rule != nil {
 			byName[name].rule = signIns(rule)
 		}
+	}
+	for _, name := range subscriptions.Operations() {
+		byName[name].rule = subscribes
 	}
 	return byName
 }
@@ -83,6 +87,11 @@ var rules = map[atm.Operation]func(context.Context, *Teller, *input) (vault.Rule
 	atm.GrantList:     listGrants,
 	atm.GrantRevoke:   revokeGrant,
 	atm.TokenList:     listTokens,
+}
+
+// subscribes carries out the operations of package subscriptions.
+func subscribes(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
+	return subscriptions.Desk{Store: t.cfg.Store, Feed: t.cfg.Feed}.Rule(ctx, &in.Input)
 }
 
 // signIns makes an operation of one on passkeys and sessions, of the caller or of the subject

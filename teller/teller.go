@@ -23,6 +23,7 @@ import (
 	"example.com/atm/teller/methods"
 	"example.com/atm/teller/reader"
 	"example.com/atm/teller/sessions"
+	"example.com/atm/teller/subscriptions"
 	"example.com/atm/vault"
 	"example.com/atm/vault/holder"
 	"example.com/atm/vault/ledger"
@@ -61,6 +62,9 @@ type Config struct {
 
 	// Confirm says what of a browser is confirmed with a passkey.
 	Confirm confirm.Policy
+
+	// Feed delivers what is subscribed to.
+	Feed subscriptions.Feed
 
 	Permissions  Permissions
 	Credentials  Credentials
@@ -158,6 +162,7 @@ func New(cfg Config) (*Teller, error) {
 		{"Index", cfg.Index == nil},
 		{"Realm", cfg.Realm == ""},
 		{"Confirm", cfg.Confirm == nil},
+		{"Feed", cfg.Feed == nil},
 		{"Permissions", cfg.Permissions == nil},
 		{"Credentials", cfg.Credentials == nil},
 		{"Installation", cfg.Installation == nil},

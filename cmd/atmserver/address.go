@@ -10,15 +10,15 @@ import (
 	"example.com/atm/cmd/internal/exit"
 )
 
-// network parses the network of a load balancer, or its address.
-func network(text string) (netip.Prefix, error) {
+// network parses a network, or an address, of a flag.
+func network(flag, text string) (netip.Prefix, error) {
 	if address, err := netip.ParseAddr(text); err == nil && address.Zone() == "" {
 		return netip.PrefixFrom(address, address.BitLen()), nil
 	}
 	prefix, err := netip.ParsePrefix(text)
 	if err != nil {
-		return prefix, exit.Usagef("--proxy-from %q is no network such as 10.0.0.0/8, "+
-			"and no address", text)
+		return prefix, exit.Usagef("--%s %q is no network such as 10.0.0.0/8, "+
+			"and no address", flag, text)
 	}
 	return prefix, nil
 }

@@ -72,6 +72,8 @@ type options struct {
 	grace, drainDelay, nonceTTL                    time.Duration
 	reserve                                        uint64
 	limits                                         server.Config // of one request
+	allowNet                                       []string
+	feed                                           daemon.Feed
 }
 
 func newCommand(stderr io.Writer) *cobra.Command {
@@ -102,6 +104,7 @@ and without a password. SIGTERM or Ctrl-C answers what has begun and ends.`,
 	settings.AddConfig(o.flags)
 	o.addFlags(o.flags)
 	o.addTrustFlags(o.flags)
+	o.addFeedFlags(o.flags)
 	addLimits(o.flags, &o.limits)
 	root.AddCommand(
 		&cobra.Command{
@@ -265,9 +268,13 @@ func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
 	cfg.DrainDelay = o.drainDelay
 	cfg.ProxyFrom = make([]netip.Prefix, len(o.proxyFrom))
 	for i, text := range o.proxyFrom {
-		if cfg.ProxyFrom[i], err = network(text); err != nil {
+		if cfg.ProxyFrom[i], err = network("proxy-from", text); err != nil {
 			return daemon.Options{}, err
 		}
+	}
+	events, err := o.feedOptions()
+	if err != nil {
+		return daemon.Options{}, err
 	}
 	if o.console != "" && o.console != "on" && o.console != "off" {
 		return daemon.Options{}, exit.Usagef("--console is on or off, not %q", o.console)
@@ -287,7 +294,7 @@ func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
 		TLS12: o.tlsMin == "1.2", Server: cfg,
 		Settings: o.effective(), WitnessFile: o.witnesses, Confirm: confirmed,
 		Witnesses: witnesses, Identities: o.identities, Issuers: o.issuers, TokenKey: o.tokenKey,
-		ClientCA: o.clientCA,
+		ClientCA: o.clientCA, Feed: events,
 		Data:     o.data, Store: store, Passphrase: settings.Passphrase(o.passphrase,
 			"Passphrase of keys/vault.key"), Name: o.name, Hosts: o.hosts, Empty: o.empty,
 		NonceTTL: o.nonceTTL, DiskReserve: o.reserve, Grace: max(o.grace, time.Nanosecond),

@@ -10,16 +10,16 @@ import (
 	"example.com/atm/vault/zone"
 )
 
-// terms are the members of a struct, by name.
-type terms map[string]*atm.Arg
+// Terms are the members of a struct, by name.
+type Terms map[string]*atm.Arg
 
-// termsOf reads the members of the argument at position i, which must be among those of its
+// Terms reads the members of the argument at position i, which must be among those of its
 // parameter. An error is a malformed call.
-func (in *Input) termsOf(i int) (terms, error) {
+func (in *Input) Terms(i int) (Terms, error) {
 	in.Args = slices.Clone(in.Args)
 	members := slices.Clone(in.Args[i].Members)
 	in.Args[i].Members = members
-	given := make(terms, len(members))
+	given := make(Terms, len(members))
 	for j := range members {
 		m := &members[j]
 		kinds := in.Method.Params[i].Members[m.Name]
@@ -38,7 +38,8 @@ func (in *Input) termsOf(i int) (terms, error) {
 	return given, nil
 }
 
-func (t terms) text(name string) string {
+// Text is the text of a member; "" when it was left out.
+func (t Terms) Text(name string) string {
 	if arg := t[name]; arg != nil {
 		return arg.Text
 	}
@@ -46,7 +47,7 @@ func (t terms) text(name string) string {
 }
 
 // Amount reads an optional amount, zero for none.
-func (t terms) amount(name string, no *vault.Rule) atm.Amount {
+func (t Terms) Amount(name string, no *vault.Rule) atm.Amount {
 	arg := t[name]
 	if arg == nil {
 		return 0
@@ -61,8 +62,8 @@ func (t terms) amount(name string, no *vault.Rule) atm.Amount {
 }
 
 // memo reads a memo.
-func (t terms) memo(no *vault.Rule) string {
-	text := t.text(atm.MemoArg)
+func (t Terms) memo(no *vault.Rule) string {
+	text := t.Text(atm.MemoArg)
 	if atm.CheckMemo(text) != nil && *no == nil {
 		*no = badMemo
 	}
@@ -71,8 +72,8 @@ func (t terms) memo(no *vault.Rule) string {
 
 // bound reads a day or an instant. The entry has an instant to the second, as it is understood: a
 // fraction can be of any length.
-func (t terms) bound(name string, no *vault.Rule) (b vault.Bound) {
-	text := t.text(name)
+func (t Terms) bound(name string, no *vault.Rule) (b vault.Bound) {
+	text := t.Text(name)
 	if text == "" {
 		return b
 	}
@@ -105,19 +106,19 @@ const badPeriod = "is day, week or month"
 
 func createMandate(in *Input) (vault.Rule, error) {
 	account, noAccount := in.Account(0, vault.NotFound)
-	given, err := in.termsOf(1)
+	given, err := in.Terms(1)
 	if err != nil {
 		return nil, err
 	}
 	r := vault.CreateMandate{
-		Party: in.Party(), Account: account, Creditor: given.text("creditor"),
+		Party: in.Party(), Account: account, Creditor: given.Text("creditor"),
 	}
 	if err := CheckSubject(r.Creditor); err != nil {
 		return nil, err
 	}
 	var no vault.Rule
-	r.Terms.Each, r.Terms.Total = given.amount("each", &no), given.amount("total", &no)
-	if text := given.text("period"); text != "" {
+	r.Terms.Each, r.Terms.Total = given.Amount("each", &no), given.Amount("total", &no)
+	if text := given.Text("period"); text != "" {
 		var ok bool
 		if r.Terms.Period, ok = calendar.ParsePeriod(text); !ok {
 			refuseTerm(&no, atm.AmountInvalid, "period "+badPeriod)
@@ -142,7 +143,7 @@ func createMandate(in *Input) (vault.Rule, error) {
 
 func createOrder(in *Input) (vault.Rule, error) {
 	account, noAccount := in.Account(0, vault.NotFound)
-	given, err := in.termsOf(1)
+	given, err := in.Terms(1)
 	if err != nil {
 		return nil, err
 	}
@@ -151,12 +152,12 @@ func createOrder(in *Input) (vault.Rule, error) {
 		return nil, Malformed("%s needs to and amount", in.Method.Name)
 	}
 	var no vault.Rule
-	r.Amount = given.amount("amount", &no)
+	r.Amount = given.Amount("amount", &no)
 	r.Schedule = given.schedule(&no)
 	r.Memo = given.memo(&no)
 	to, ok := given["to"].Account()
 	if !ok && no == nil {
-		no = vault.Refusal(vault.NotFound(Shorten(given.text("to"))))
+		no = vault.Refusal(vault.NotFound(Shorten(given.Text("to"))))
 	}
 	*given["to"] = atm.Arg{Kind: atm.String, Text: to.String()}
 	r.To = vault.Numbered(to)
@@ -170,21 +171,21 @@ func createOrder(in *Input) (vault.Rule, error) {
 }
 
 // schedule reads when a standing order is due.
-func (t terms) schedule(no *vault.Rule) (s calendar.Schedule) {
+func (t Terms) schedule(no *vault.Rule) (s calendar.Schedule) {
 	var ok bool
-	if s.Every, ok = calendar.ParsePeriod(t.text("every")); !ok {
+	if s.Every, ok = calendar.ParsePeriod(t.Text("every")); !ok {
 		refuseTerm(no, atm.AmountInvalid, "every "+badPeriod)
 	}
-	if s.On, ok = calendar.ParseOn(s.Every, t.text("on")); !ok {
+	if s.On, ok = calendar.ParseOn(s.Every, t.Text("on")); !ok {
 		refuseTerm(no, atm.AmountInvalid, "on is a day of the month, 1 to 31, or of the week, "+
 			"monday to sunday, and nothing when every is day")
 	}
-	if text := t.text("at"); text != "" {
+	if text := t.Text("at"); text != "" {
 		if s.At, ok = calendar.ParseTimeOfDay(text); !ok {
 			refuseTerm(no, atm.AmountInvalid, "at is a time of the day, such as 06:30")
 		}
 	}
-	if s.Zone = t.text("zone"); s.Zone != "" && !zone.Known(s.Zone) {
+	if s.Zone = t.Text("zone"); s.Zone != "" && !zone.Known(s.Zone) {
 		refuseTerm(no, atm.AmountInvalid, "zone is no time zone, such as Europe/Berlin")
 	}
 	s.From, s.Until = t.day("from", s.Zone, no), t.day("until", s.Zone, no)
@@ -195,7 +196,7 @@ func (t terms) schedule(no *vault.Rule) (s calendar.Schedule) {
 }
 
 // day reads a day, or the day of an instant.
-func (t terms) day(name, in string, no *vault.Rule) calendar.Date {
+func (t Terms) day(name, in string, no *vault.Rule) calendar.Date {
 	b := t.bound(name, no)
 	if b.Day == 0 && !b.At.IsZero() {
 		return calendar.DateOf(b.At, in)

@@ -49,7 +49,7 @@ type Param struct {
 // All returns every method, in the order in which documents list them.
 func All() []Method { return all }
 
-var all = slices.Concat(money, payments, administration, lists, browsers)
+var all = slices.Concat(money, payments, administration, lists, browsers, feed)
 
 // Of returns the method of an operation; nil for one that is no method.
 func Of(op atm.Operation) *Method {

@@ -92,6 +92,20 @@ func (r *Reader) Slip(ctx context.Context, caller *atm.Caller, index int64) (*Sl
 	if err != nil || leaf == nil {
 		return nil, err
 	}
+	return r.slip(ctx, caller, leaf)
+}
+
+// Seen is the slip of an entry with these bytes for a principal who does not call; nil when there
+// is none.
+func (r *Reader) Seen(ctx context.Context, p atm.Principal, leaf []byte) (*Slip, error) {
+	caller := &atm.Caller{Principal: p}
+	if r.permissions.Permit(p, atm.Receipt) == atm.Nowhere {
+		return nil, nil
+	}
+	return r.slip(ctx, caller, leaf)
+}
+
+func (r *Reader) slip(ctx context.Context, caller *atm.Caller, leaf []byte) (*Slip, error) {
 	entry, err := audit.ParseEntry(leaf)
 	if err != nil {
 		return nil, err

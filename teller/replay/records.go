@@ -29,6 +29,7 @@ type records struct {
 	grants   grants
 	asked    requests
 	browsers browsers
+	feeds    feedBooks
 }
 
 // A person is a user as the journal says. An invitation is in the journal, and which one
@@ -46,13 +47,16 @@ type invited struct {
 	until time.Time
 }
 
-func newRecords(rules Rules, books *vault.Replayer, problems *check.Problems) *records {
+func newRecords(rules Rules, logs []vault.JournalIndex, books *vault.Replayer,
+	problems *check.Problems,
+) *records {
 	return &records{
 		rules: rules, books: books, problems: problems,
 		users: make(map[string]*person), invited: make(map[string][]invited),
 		revoked: revocations{at: make(map[string]time.Time), maybe: make(map[string][]time.Time)},
 		grants:  grants{used: make(map[string][]use)},
 		asked:   requests{byTail: make(map[requestid.Tail]answered)}, browsers: newBrowsers(),
+		feeds: newFeedBooks(rules, logs),
 	}
 }
 
@@ -67,9 +71,13 @@ func (r *records) entry(index vault.JournalIndex, e *audit.Entry) {
 		args[a.Name] = a.Value
 	}
 	r.browsers.entry(e, args)
+	if e.Event == audit.EventFeedStopped {
+		r.feeds.stopped(args)
+	}
 	if e.Status == nil || e.Status.Code != atm.OK || e.Caller == nil || e.ReplayOf >= 0 {
 		return
 	}
+	r.feeds.entry(r.problems, index, e, args)
 	r.roles(index, e)
 	r.owners(index, e, args)
 	if e.Caller.Actor != "" {
@@ -228,7 +236,7 @@ func (r *records) owners(index vault.JournalIndex, e *audit.Entry, args map[stri
 	var names []vault.Name
 	switch e.Operation {
 	case atm.Inquiry, atm.Deposit, atm.Withdraw, atm.Authorize, atm.Statement, atm.GrantCreate,
-		atm.MandateCreate, atm.OrderCreate:
+		atm.MandateCreate, atm.OrderCreate, atm.FeedAdd:
 		names = []vault.Name{vault.Name(args["account"])}
 		for word := range strings.FieldsSeq(args["more"]) {
 			if id, ok := atm.ParseAccountID(word); ok && whole(args["more"]) {
@@ -298,6 +306,12 @@ func (r *records) part(p *vault.Part) {
 	for i := range p.Sessions {
 		r.checkSession(&p.Sessions[i])
 	}
+	for i := range p.Feeds {
+		r.feeds.check(r.problems, &p.Feeds[i])
+	}
+	for i := range p.Cursors {
+		r.feeds.checkCursor(r.problems, &p.Cursors[i])
+	}
 	for i := range p.Requests {
 		r.asked.check(r.problems, &p.Requests[i], r.newest)
 	}
@@ -335,5 +349,6 @@ func (r *records) end() {
 	r.revoked.end(r.problems, r.newest)
 	r.grants.end(r.problems, r.newest)
 	r.endBrowsers()
+	r.feeds.end(r.problems)
 	r.asked.end(r.problems, r.newest)
 }

@@ -1,8 +1,8 @@
 // Package replay works out again, from a journal alone, what a store should hold.
 //
 // Accounts and holds come from the rules, which are carried out once more, entry by entry.
-// Users, grants, revocations and request ids come from what the entries say of them. Package
-// replay changes nothing and mends nothing: it tells what differs.
+// Users, grants, revocations, subscriptions and request ids come from what the entries say of
+// them. Package replay changes nothing and mends nothing: it tells what differs.
 package replay
 
 import (
@@ -69,9 +69,9 @@ type Compared struct {
 }
 
 // Compare replays the journal of a store by the rules, from nothing. It tells report of every
-// user, grant, revocation and request id that is not what the journal says, of each subject
-// that acted on an account that it did not own then, and of each that acted in a role that it
-// was never given. It returns accounts and holds. Everything is read at one moment. An error
+// user, grant, revocation, subscription and request id that is not what the journal says, of
+// each subject that acted on an account that it did not own then, and of each that acted in a
+// role that it was never given. It returns accounts and holds. Everything is read at one moment. An error
 // names the first entry that the rules do not confirm.
 func Compare(ctx context.Context, store vault.Backend, rules Rules,
 	report func(problem string),
@@ -82,7 +82,7 @@ func Compare(ctx context.Context, store vault.Backend, rules Rules,
 	}
 	c := &Compared{Replayer: vault.NewReplayer(logs)}
 	given := &reversed{logs: logs}
-	r := newRecords(rules, c.Replayer, check.NewProblems(report))
+	r := newRecords(rules, logs, c.Replayer, check.NewProblems(report))
 	size, err := vault.JournalSize(ctx, store)
 	if err != nil {
 		return nil, err

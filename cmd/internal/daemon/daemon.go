@@ -22,6 +22,7 @@ import (
 	"example.com/atm/cmd/internal/replica"
 	"example.com/atm/cmd/internal/roster"
 	"example.com/atm/cmd/internal/storage"
+	"example.com/atm/feed"
 	"example.com/atm/server"
 	"example.com/atm/teller"
 	"example.com/atm/teller/confirm"
@@ -61,6 +62,7 @@ type Options struct {
 	Grace       time.Duration  // how long a stop may take
 	Server      server.Config  // limits; the rest is filled in
 	ConsoleURL  string         // that browsers reach a console at which has a listener of its own
+	Feed        Feed           // how events are sent
 
 	// Republish says that the folder has nothing of the audit log, as after a restore, so that all
 	// of it is published again.
@@ -81,6 +83,8 @@ type Server struct {
 	ledger       *ledger.Ledger
 	teller       *teller.Teller
 	orders       *orders.Runner
+	feed         *feed.Feed
+	hooks        *hooks
 	directory    *auth.Directory
 	installation *installation
 }
@@ -180,6 +184,15 @@ func (s *Server) assemble(ctx context.Context) error {
 		Ledger: s.ledger, Store: s.accounts, Now: s.accounts.replicas().Now,
 		Settled: s.installation.metrics.Paid, Log: s.opts.Log,
 	})
+	feedKeys, err := s.newFeedKeys(vaultKey.Requests)
+	if err != nil {
+		return err
+	}
+	if s.feed, err = s.newFeed(feedKeys); err != nil {
+		return err
+	}
+	s.installation.feed = s.feed
+	s.hooks = &hooks{keys: feedKeys, store: s.accounts, roles: s.rolesOf}
 	requests, err := requestid.NewHasher(vaultKey.Requests)
 	if err != nil {
 		return err
@@ -191,7 +204,7 @@ func (s *Server) assemble(ctx context.Context) error {
 	if s.teller, err = teller.New(teller.Config{
 		Ledger: s.ledger, Store: s.accounts, Requests: requests, Holders: holders,
 		Index: s.log.index, Realm: s.dir.Config.Realm, Confirm: s.opts.Confirm,
-		Permissions: permissions{s.directory}, Credentials: s.keys, Installation: s.installation,
+		Feed: feedKeys, Permissions: permissions{s.directory}, Credentials: s.keys, Installation: s.installation,
 	}); err != nil {
 		return err
 	}
@@ -220,6 +233,10 @@ func (s *Server) afterCommit(c ledger.Commit) {
 	roster.Learn(s.directory, c.Users, c.Revocations)
 	s.installation.metrics.Committed(c.Operations, c.Replays)
 	s.orders.Committed(c)
+	s.feed.Committed(c)
+	if c.Feeds {
+		s.hooks.forget()
+	}
 	s.log.Committed()
 }
 

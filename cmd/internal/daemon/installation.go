@@ -10,6 +10,7 @@ import (
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/cmd/internal/keys"
 	"example.com/atm/cmd/internal/version"
+	"example.com/atm/feed"
 	"example.com/atm/internal/machine"
 	"example.com/atm/server"
 	"example.com/atm/teller"
@@ -27,6 +28,7 @@ type installation struct {
 	log      *auditLog
 	ledger   *ledger.Ledger
 	metrics  *server.Metrics
+	feed     *feed.Feed
 }
 
 var _ teller.Installation = (*installation)(nil)
@@ -154,6 +156,12 @@ func (i *installation) gauges() server.Gauges {
 			return list
 		},
 		Ready: i.parts,
+		Feed: func() server.FeedState {
+			if i.feed == nil { // before the first commit
+				return server.FeedState{}
+			}
+			return server.FeedState(i.feed.Stats())
+		},
 	}
 }
 

@@ -30,7 +30,8 @@ func (s *Server) Serve(ctx context.Context, listen Listen) error {
 	stopBackground := s.background(context.WithoutCancel(ctx))
 	stopAdmin := serveAdmin(listen.Admin, front, s.opts.Log)
 	s.recordStart(ctx)
-	stopOrders := s.payOrders(context.WithoutCancel(ctx))
+	stopOrders := runUntil(context.WithoutCancel(ctx), s.orders.Run)
+	stopFeed := runUntil(context.WithoutCancel(ctx), s.feed.Run)
 	stopWatching := s.watch(cancel)
 	defer stopWatching()
 	stopReporting := s.reportToSystemd(ctx)
@@ -42,6 +43,7 @@ func (s *Server) Serve(ctx context.Context, listen Listen) error {
 
 	stopReporting()
 	stopOrders()
+	stopFeed()
 	if s.ledger.Err() == nil {
 		s.teller.Stopped(context.WithoutCancel(ctx))
 	}
@@ -122,6 +124,7 @@ func (s *Server) frontConfig() (server.Config, error) {
 	cfg := s.opts.Server
 	cfg.Teller = s.teller
 	cfg.Authenticator, cfg.Throttle = signIn, throttle
+	cfg.Webhooks = s.hooks.Identify
 	cfg.TLS = certs.ServerConfig(reloader, s.keys.TLSClients(), s.opts.TLS12)
 	cfg.Name, cfg.Version = s.Name(), s.opts.Version
 	cfg.Audit = s.dir.Audit()
@@ -214,11 +217,11 @@ func (s *Server) background(ctx context.Context) (stop func()) {
 	}
 }
 
-// payOrders makes the payments of standing orders until stop is called.
-func (s *Server) payOrders(ctx context.Context) (stop func()) {
+// runUntil runs a part of the server until stop is called.
+func runUntil(ctx context.Context, run func(context.Context)) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
-	wg.Go(func() { s.orders.Run(ctx) })
+	wg.Go(func() { run(ctx) })
 	return func() {
 		cancel()
 		wg.Wait()

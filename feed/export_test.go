@@ -1,0 +1,33 @@
+package feed
+
+import (
+	"time"
+
+	"example.com/atm/vault/feeds"
+)
+
+// Hasten makes everything that a feed waits for short.
+func (f *Feed) Hasten() {
+	f.timing = timing{
+		rest: time.Millisecond, poll: 10 * time.Millisecond, sync: 20 * time.Millisecond,
+		claim: time.Minute, save: 10 * time.Millisecond, retry: 10 * time.Millisecond,
+		longest: 100 * time.Millisecond, giveUp: time.Hour, checkpoint: 100 * time.Millisecond,
+		drain: time.Second,
+	}
+}
+
+// GiveUpAfter makes a feed stop subscriptions that could not be delivered for so long.
+func (f *Feed) GiveUpAfter(d time.Duration) { f.timing.giveUp = d }
+
+// Queue is how many events a subscription holds in memory at most, and their bytes.
+const (
+	MaxQueue      = maxQueue
+	MaxQueueBytes = maxQueueBytes
+)
+
+// Queued is how many events a subscription holds in memory, and their bytes; of a feed that does
+// not run.
+func (f *Feed) Queued(id feeds.ID) (events, size int) {
+	l := f.lines[id]
+	return len(l.queue), l.queued
+}

@@ -1,0 +1,140 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+
+	"example.com/atm"
+	"example.com/atm/auth"
+	"example.com/atm/teller"
+	"example.com/atm/teller/subscriptions"
+	"example.com/atm/xmlrpc"
+)
+
+// maxHook bounds a webhook that arrives, in bytes.
+const maxHook = 8 << 10
+
+// A notice is what a webhook of a source says: a text for the owner of an account.
+type notice struct {
+	Account atm.Arg
+	Text    string
+}
+
+var errNotice = errors.New(`not an object such as {"account": 100, "text": "…"}`)
+
+// parseNotice reads the body of a webhook. The number of the account may be in quotation marks.
+func parseNotice(body []byte) (n notice, err error) {
+	var in struct {
+		Account json.RawMessage `json:"account"`
+		Text    string          `json:"text"`
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if d.Decode(&in) != nil || d.Decode(new(struct{})) != io.EOF || len(in.Account) == 0 {
+		return n, errNotice
+	}
+	n = notice{atm.Arg{Kind: atm.Int, Text: string(in.Account)}, in.Text}
+	if in.Account[0] == '"' {
+		n.Account.Kind = atm.String
+		if json.Unmarshal(in.Account, &n.Account.Text) != nil {
+			return n, errNotice
+		}
+	}
+	return n, nil
+}
+
+// serveHook takes a webhook of a source: a notice by the service that the source is of. Its id is
+// the request id, so however often it arrives, there is one notice.
+func (s *Server) serveHook(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", "POST")
+		xmlrpc.Decline(w, http.StatusMethodNotAllowed, "A webhook is a POST.")
+		return
+	}
+	if s.senders.crossSite(w, r) {
+		return
+	}
+	from := auth.Address(r.RemoteAddr)
+	if s.senders.slowDown(w, "webhook", from, "") {
+		return
+	}
+	service, name, ok := strings.Cut(strings.TrimPrefix(r.URL.Path, subscriptions.HookPath), "/")
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxHook+1))
+	if err != nil || len(body) > maxHook {
+		xmlrpc.Decline(w, http.StatusRequestEntityTooLarge, "The webhook is too large, or did not "+
+			"arrive.")
+		return
+	}
+	if !ok {
+		service = ""
+	}
+	caller, id, err := s.cfg.Webhooks(r.Context(), service, name, r.Header, body)
+	switch {
+	case errors.Is(err, teller.ErrUnavailable):
+		w.Header().Set("Retry-After", "1")
+		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot check a webhook at "+
+			"the moment.")
+		return
+	case err != nil:
+		s.senders.failed(r, "webhook", "", err.Error())
+		http.Error(w, "There is no such source, or the webhook is not signed by it, or it is "+
+			"more than five minutes old.", http.StatusUnauthorized)
+		return
+	}
+	s.cfg.Metrics.signIn("webhook", "ok")
+	caller.IP = from.String()
+	n, err := parseNotice(body)
+	if err != nil {
+		http.Error(w, "The webhook is "+err.Error()+".", http.StatusUnprocessableEntity)
+		return
+	}
+	s.leaveNotice(w, r, caller, teller.Call{
+		Operation: atm.Notify, Request: id,
+		Args: []atm.Arg{n.Account, {Kind: atm.String, Text: n.Text}},
+	})
+}
+
+// leaveNotice carries a notice out, and answers.
+func (s *Server) leaveNotice(w http.ResponseWriter, r *http.Request, caller *atm.Caller,
+	call teller.Call,
+) {
+	reply, err := s.cfg.Teller.Begin(r.Context(), caller, call)
+	var malformed *teller.MalformedError
+	switch {
+	case errors.As(err, &malformed):
+		s.cfg.Teller.Malformed(r.Context(), caller, call, malformed.Error())()
+		http.Error(w, malformed.Error(), http.StatusUnprocessableEntity)
+		return
+	case err != nil:
+		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot read its records at "+
+			"the moment.")
+		return
+	}
+	status := reply()
+	writeJSON(w, hookStatus(status.Code), map[string]any{
+		"status": status.Word(), "reason": status.Reason, "code": status.Code,
+		"receipt": status.Receipt,
+	})
+}
+
+// hookStatus is the status of HTTP for the answer to a notice. The sender tries again after 503
+// alone, if it is sensible.
+func hookStatus(code atm.Code) int {
+	switch code {
+	case atm.OK:
+		return http.StatusOK
+	case atm.PermissionDenied:
+		return http.StatusForbidden
+	case atm.AccountNotFound:
+		return http.StatusNotFound
+	case atm.IdempotencyConflict, atm.IdempotencyKeyExpired:
+		return http.StatusConflict
+	case atm.Unavailable, atm.OutcomeUnknown, atm.Internal:
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusUnprocessableEntity
+}
