@@ -122,7 +122,9 @@ func (b *bank) again() {
 	b.run()
 }
 
-func (b *bank) must(event audit.Event, op atm.Operation, rule vault.Rule, args ...audit.Arg) string {
+func (b *bank) must(event audit.Event, op atm.Operation, rule vault.Rule,
+	args ...audit.Arg,
+) string {
 	b.t.Helper()
 	s := b.ledger.Do(context.Background(), vault.Command{
 		Event: event, Operation: op, Rule: rule, Args: args,

@@ -244,7 +244,7 @@ func (f *Feed) wait(ctx, flight context.Context, next time.Time) {
 			return
 		}
 	}
-	if f.behind() != nil && !f.failing { // what has landed made room
+	if f.behind() != nil && !f.failing { // what has landed left space
 		return
 	}
 	timer := time.NewTimer(time.Until(next))

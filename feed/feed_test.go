@@ -322,7 +322,9 @@ func TestBothSecretsSignForADay(t *testing.T) {
 	b := newBank(t, r.roots(), nil)
 	b.subscribe(feeds.Subscription{Name: "all", URL: r.url()})
 	keys := feed.NewKeys(b.secrets, nil)
-	verifies := func(e *event, s *feeds.Subscription, text func(secret, public string) string) bool {
+	verifies := func(e *event, s *feeds.Subscription,
+		text func(secret, public string) string,
+	) bool {
 		v, err := webhook.ParseVerifier(text(keys.Secret(s)))
 		if err != nil {
 			t.Fatal(err)

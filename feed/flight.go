@@ -53,7 +53,7 @@ func (f *Feed) depart(ctx context.Context) (next time.Time) {
 			continue
 		}
 		if f.flights >= maxFlights || f.flying[l.owner] >= maxOwnFlights {
-			continue // what lands next makes room
+			continue // until one lands
 		}
 		if !f.limiter.Allow() {
 			return now.Add(time.Duration(float64(time.Second) / f.cfg.Rate))
@@ -61,7 +61,8 @@ func (f *Feed) depart(ctx context.Context) (next time.Time) {
 		l.busy = true
 		f.flights++
 		f.flying[l.owner]++
-		go f.fly(ctx, flight{l, l.sub.Chain, *it, l.owner, l.sub, l.signers(f.cfg.Keys, now), f.logs})
+		keys := l.signers(f.cfg.Keys, now)
+		go f.fly(ctx, flight{l, l.sub.Chain, *it, l.owner, l.sub, keys, f.logs})
 	}
 	return next
 }

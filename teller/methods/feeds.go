@@ -101,9 +101,9 @@ var feed = []Method{
 		Params: []Param{paramFeed, paramFeedOwner},
 	},
 	{
-		Name:   atm.FeedResume,
-		Help:   "Lets a subscription be delivered again that was paused or stopped. One that fails is " +
-			"tried at once.",
+		Name: atm.FeedResume,
+		Help: "Lets a subscription be delivered again that was paused or stopped. One that " +
+			"fails is tried at once.",
 		Params: []Param{paramFeed, paramFeedOwner},
 	},
 	{

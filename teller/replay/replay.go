@@ -71,8 +71,8 @@ type Compared struct {
 // Compare replays the journal of a store by the rules, from nothing. It tells report of every
 // user, grant, revocation, subscription and request id that is not what the journal says, of
 // each subject that acted on an account that it did not own then, and of each that acted in a
-// role that it was never given. It returns accounts and holds. Everything is read at one moment. An error
-// names the first entry that the rules do not confirm.
+// role that it was never given. It returns accounts and holds. Everything is read at one moment.
+// An error names the first entry that the rules do not confirm.
 func Compare(ctx context.Context, store vault.Backend, rules Rules,
 	report func(problem string),
 ) (*Compared, error) {

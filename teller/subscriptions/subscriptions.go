@@ -129,7 +129,7 @@ func add(ctx context.Context, d Desk, in *bookings.Input) (vault.Rule, error) {
 	if no != nil || err != nil {
 		return no, err
 	}
-	// Whoever is not known may sign in, but cannot be looked up when an event is to be sent.
+	// Somebody who is not known may sign in, but is not found when an event is to be sent.
 	in.About = append(in.About, people.Warrant{Subject: in.Caller.Subject, Named: true})
 	return vault.FeedRule{
 		Rule:    feeds.Add{Owner: in.Caller.Subject, Subscription: s},

@@ -204,7 +204,8 @@ func (s *Server) assemble(ctx context.Context) error {
 	if s.teller, err = teller.New(teller.Config{
 		Ledger: s.ledger, Store: s.accounts, Requests: requests, Holders: holders,
 		Index: s.log.index, Realm: s.dir.Config.Realm, Confirm: s.opts.Confirm,
-		Feed: feedKeys, Permissions: permissions{s.directory}, Credentials: s.keys, Installation: s.installation,
+		Feed: feedKeys, Permissions: permissions{s.directory}, Credentials: s.keys,
+		Installation: s.installation,
 	}); err != nil {
 		return err
 	}
