@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"unicode/utf8"
 
 	"example.com/atm"
 	"example.com/atm/auth"
@@ -26,26 +27,48 @@ type notice struct {
 
 var errNotice = errors.New(`not an object such as {"account": 100, "text": "…"}`)
 
-// parseNotice reads the body of a webhook. The number of the account may be in quotation marks.
-func parseNotice(body []byte) (n notice, err error) {
-	var in struct {
-		Account json.RawMessage `json:"account"`
-		Text    string          `json:"text"`
-	}
+// parseNotice reads the body of a webhook: an object of these two members, each once. The number of
+// the account may be in quotation marks.
+func parseNotice(body []byte) (notice, error) {
+	var n notice
 	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	if d.Decode(&in) != nil || d.Decode(new(struct{})) != io.EOF || len(in.Account) == 0 {
+	d.UseNumber()
+	if begin, err := d.Token(); err != nil || begin != json.Delim('{') || !utf8.Valid(body) {
 		return n, errNotice
 	}
-	n = notice{atm.Arg{Kind: atm.Int, Text: string(in.Account)}, in.Text}
-	if in.Account[0] == '"' {
-		n.Account.Kind = atm.String
-		if json.Unmarshal(in.Account, &n.Account.Text) != nil {
+	hasText := false
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return n, errNotice
+		}
+		value, err := d.Token()
+		if err != nil {
+			return n, errNotice
+		}
+		text, isText := value.(string)
+		number, isNumber := value.(json.Number)
+		switch {
+		case name == "account" && n.Account.Text == "" && isText:
+			n.Account = atm.Arg{Kind: atm.String, Text: text}
+		case name == "account" && n.Account.Text == "" && isNumber:
+			n.Account = atm.Arg{Kind: atm.Int, Text: number.String()}
+		case name == "text" && !hasText && isText:
+			n.Text, hasText = text, true
+		default:
 			return n, errNotice
 		}
 	}
+	if _, err := d.Token(); err != nil || !hasText || !isDigits(n.Account.Text) {
+		return n, errNotice
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return n, errNotice
+	}
 	return n, nil
 }
+
+func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
 
 // serveHook takes a webhook of a source: a notice by the service that the source is of. Its id is
 // the request id, so however often it arrives, there is one notice.

@@ -33,7 +33,7 @@ type Gauges struct {
 	Expiry    func() []Expiry // of certificates
 	Ready     func() []Part   // components that an operation needs
 
-	Feed      func() FeedState // what there is to deliver, by this server
+	Feed func() FeedState // what there is to deliver, by this server
 
 	// Synchronised is 1 if the machine's clock is synchronised, by NTP for example, 0 if it is not,
 	// and NaN if the kernel does not report it.

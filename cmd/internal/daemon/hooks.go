@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"example.com/atm"
@@ -20,32 +21,32 @@ type hooks struct {
 	store vault.FeedStore
 	roles func(subject string) ([]atm.Role, bool)
 
+	changes atomic.Uint64 // of sources, perhaps
+
 	mu   sync.Mutex
-	at   time.Time    // guarded by mu: when books was read; zero when it is to be read again
+	at   time.Time    // guarded by mu: when seen was read
+	read uint64       // guarded by mu: changes when it was
 	seen []feeds.Book // guarded by mu: those with sources
 }
 
 // hooksFor is how long sources are remembered: until then another server may have changed them.
 const hooksFor = time.Second
 
-// forget is called when sources may have changed.
-func (h *hooks) forget() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.at = time.Time{}
-}
+// forget is called when sources may have changed. It waits for nothing, because a commit calls it.
+func (h *hooks) forget() { h.changes.Add(1) }
 
 func (h *hooks) books(ctx context.Context) ([]feeds.Book, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if time.Since(h.at) < hooksFor {
+	changes := h.changes.Load()
+	if h.read == changes && time.Since(h.at) < hooksFor {
 		return h.seen, nil
 	}
 	books, err := h.store.Feeds(ctx)
 	if err != nil {
 		return nil, err
 	}
-	h.at = time.Now()
+	h.at, h.read = time.Now(), changes
 	h.seen = slices.DeleteFunc(books, func(b feeds.Book) bool { return len(b.Sources) == 0 })
 	return h.seen, nil
 }
