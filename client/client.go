@@ -282,6 +282,17 @@ func (c *Client) move(ctx context.Context, method atm.Operation, id atm.RequestI
 	return definite(ctx, c, method, id, args...)
 }
 
+// Once calls a method that has an effect, and no parameter for a request id: the header alone has
+// it. If its error is an *OutcomeUnknownError, the server may have done it.
+func Once(ctx context.Context, c *Client, method string, id atm.RequestID, args ...any) (*Answer,
+	error,
+) {
+	if !headerSafe(id) {
+		return nil, fmt.Errorf("the request id of %s is of printable ASCII, not %q", method, id)
+	}
+	return definite(ctx, c, atm.Operation(method), id, args...)
+}
+
 // definite calls a method until its outcome is known, or says that it is not.
 func definite(ctx context.Context, c *Client, method atm.Operation, id atm.RequestID,
 	args ...any,

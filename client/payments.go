@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"fmt"
 
 	"example.com/atm"
 )
@@ -103,16 +102,12 @@ func (c *Client) Notices(ctx context.Context, account atm.AccountID, limit int,
 func agree(ctx context.Context, c *Client, method atm.Operation, id atm.RequestID,
 	account atm.AccountID, terms map[string]any,
 ) (*Answer, error) {
-	if !headerSafe(id) {
-		return nil, fmt.Errorf("the request id of a mandate or a standing order is of printable "+
-			"ASCII, not %q", id)
-	}
 	for name, value := range terms {
 		if value == "" {
 			delete(terms, name)
 		}
 	}
-	return definite(ctx, c, method, id, account.String(), terms)
+	return Once(ctx, c, string(method), id, account.String(), terms)
 }
 
 // text is an amount as an argument that zero leaves out.

@@ -74,6 +74,9 @@ func TestScriptsOfCommandsBehaveAsWritten(t *testing.T) {
 			"published": published,
 			"flip":      flip,
 			"gone":      gone,
+			"receive":   receive,
+			"arrives":   arrives,
+			"unbroken":  unbroken,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "root" {

@@ -110,8 +110,10 @@ func known(e *audit.Entry) any {
 		k.Args[arg.Name] = arg.Value
 	}
 	for _, c := range e.State {
-		k.State = append(k.State, change{c.Account, c.Version, c.Before.String(),
-			c.After.String()})
+		k.State = append(k.State, change{
+			c.Account, c.Version, c.Before.String(),
+			c.After.String(),
+		})
 	}
 	return k
 }

@@ -113,6 +113,7 @@ func (f *Feed) landed(ctx context.Context, r result) {
 	l.dirty = true
 	if r.item.kind == testItem {
 		l.cursor.Test, l.cursor.TestError = r.item.test, ""
+		f.saved = time.Time{} // somebody waits for it
 	}
 	switch {
 	case r.err == nil:

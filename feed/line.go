@@ -91,11 +91,7 @@ func (l *line) begin(next, last feeds.Position) {
 
 // rewind begins the chain that the subscription is at.
 func (l *line) rewind() {
-	l.cursor = feeds.Cursor{
-		ID: l.sub.ID, Chain: l.sub.Chain, Next: l.sub.From, Last: -1,
-		Sent: l.cursor.Sent, Test: l.cursor.Test, TestError: l.cursor.TestError,
-		Delivered: l.cursor.Delivered,
-	}
+	l.cursor = l.cursor.At(&l.sub)
 	l.dirty, l.again = true, time.Time{}
 	l.begin(l.sub.From, -1)
 }

@@ -22,6 +22,10 @@ func showStatus(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 	if err != nil {
 		return nil, err
 	}
+	feed, err := lookup.Subscriptions(ctx, t.cfg.Store)
+	if err != nil {
+		return nil, err
+	}
 	backup, err := lookup.LastBackup(ctx, t.cfg.Store, t.cfg.Index)
 	if err != nil {
 		return nil, err
@@ -38,6 +42,7 @@ func showStatus(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 		}},
 		atm.Field{Name: "holds", Value: holds},
 		atm.Field{Name: "orders", Value: orders},
+		atm.Field{Name: "feed", Value: feed},
 		atm.Field{Name: "backup", Value: backup},
 	)}, nil
 }

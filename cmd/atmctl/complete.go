@@ -48,6 +48,7 @@ func completeValues(env *ctl.Env, root *cobra.Command) {
 		},
 		"account": accounts,
 		"owner":   subjects, "for": subjects, "to": subjects, "who": subjects,
+		"subject": subjects,
 	}
 	arguments := map[string]cobra.CompletionFunc{
 		"NUMBER": accounts, "NAME": subjects, "KIND:NAME": subjects, "SERIAL": serials,

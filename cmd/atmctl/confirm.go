@@ -15,6 +15,7 @@ var irrevocable = map[string]string{
 	"atmctl audit recover": "Give up the audit log and begin another one?",
 	"atmctl ca retire":     "Stop trusting the previous authority?",
 	"atmctl cert revoke":   "Revoke certificate ARG for good?",
+	"atmctl feed remove":   "Remove subscription ARG for good?",
 	"atmctl grant revoke":  "Revoke grant ARG for good?",
 	"atmctl rebuild":       "Write the accounts again, from the journal?",
 	"atmctl token revoke":  "Revoke token ARG for good?",

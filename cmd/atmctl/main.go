@@ -10,6 +10,7 @@ import (
 	"example.com/atm/cmd/internal/ctl/accounts"
 	"example.com/atm/cmd/internal/ctl/auditlog"
 	"example.com/atm/cmd/internal/ctl/credentials"
+	"example.com/atm/cmd/internal/ctl/feed"
 	"example.com/atm/cmd/internal/ctl/upkeep"
 	"example.com/atm/cmd/internal/exit"
 	"example.com/atm/cmd/internal/output"
@@ -48,6 +49,7 @@ func newCommand(env *ctl.Env) *cobra.Command {
 	ctl.Group(root, versionCommand(env))
 	root.AddCommand(accounts.New(env)...)
 	root.AddCommand(credentials.New(env)...)
+	root.AddCommand(feed.New(env))
 	root.AddCommand(upkeep.New(env)...)
 	audit := auditlog.New(env)
 	audit.AddCommand(upkeep.RecoverCommand(env))

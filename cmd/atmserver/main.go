@@ -295,7 +295,7 @@ func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
 		Settings: o.effective(), WitnessFile: o.witnesses, Confirm: confirmed,
 		Witnesses: witnesses, Identities: o.identities, Issuers: o.issuers, TokenKey: o.tokenKey,
 		ClientCA: o.clientCA, Feed: events,
-		Data:     o.data, Store: store, Passphrase: settings.Passphrase(o.passphrase,
+		Data: o.data, Store: store, Passphrase: settings.Passphrase(o.passphrase,
 			"Passphrase of keys/vault.key"), Name: o.name, Hosts: o.hosts, Empty: o.empty,
 		NonceTTL: o.nonceTTL, DiskReserve: o.reserve, Grace: max(o.grace, time.Nanosecond),
 		Version: version.String(), Log: log,

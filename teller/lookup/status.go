@@ -9,6 +9,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/audit/search"
 	"example.com/atm/vault"
+	"example.com/atm/vault/feeds"
 )
 
 // countWithin bounds how long pending holds are counted. In a vault so large that it takes
@@ -59,6 +60,25 @@ func WaitingOrders(ctx context.Context, store vault.Store) (atm.Record, error) {
 		{Name: "waiting", Value: waiting},
 		{Name: "since", Value: since},
 	}, err
+}
+
+// Subscriptions counts the subscriptions to the event feed, and those that are not delivered.
+func Subscriptions(ctx context.Context, store vault.Store) (atm.Record, error) {
+	books, err := store.Feeds(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cursors, err := store.Cursors(ctx)
+	if err != nil {
+		return nil, err
+	}
+	n := feeds.Summarize(books, cursors)
+	return atm.Record{
+		{Name: "subscriptions", Value: n.All},
+		{Name: "failing", Value: n.Failing},
+		{Name: "paused", Value: n.Paused},
+		{Name: "stopped", Value: n.Stopped},
+	}, nil
 }
 
 // LastBackup is the newest entry of a backup. It says that a backup was sent; whether the

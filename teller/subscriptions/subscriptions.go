@@ -348,15 +348,11 @@ func list(ctx context.Context, d Desk, in *bookings.Input) (vault.Rule, error) {
 // record is a subscription as its owner sees it. Lag is how many entries have not been
 // considered yet.
 func (r *reading) record(owner string, s *feeds.Subscription) atm.Record {
-	c := feeds.Cursor{ID: s.ID, Chain: s.Chain, Next: s.From, Last: -1}
-	i := slices.IndexFunc(r.cursors, func(c feeds.Cursor) bool { return c.ID == s.ID })
-	if i >= 0 {
-		kept := r.cursors[i]
-		if kept.Chain == s.Chain {
-			c = kept
-		}
-		c.Test, c.TestError = kept.Test, kept.TestError
+	c := feeds.NewCursor(s.ID)
+	if i := slices.IndexFunc(r.cursors, func(c feeds.Cursor) bool { return c.ID == s.ID }); i >= 0 {
+		c = r.cursors[i]
 	}
+	c = c.At(s)
 	last := int64(-1)
 	if c.Last >= 0 {
 		last = vault.InLog(r.logs, vault.JournalIndex(c.Last))
@@ -371,10 +367,13 @@ func (r *reading) record(owner string, s *feeds.Subscription) atm.Record {
 		{Name: "reason", Value: s.Reason},
 	}
 	for _, text := range []atm.Field{
-		{Name: "account", Value: f.Account}, {Name: "operation", Value: string(f.Operation)},
-		{Name: "status", Value: f.Status}, {Name: "account_owner", Value: f.Owner},
+		{Name: "account", Value: f.Account},
+		{Name: "operation", Value: string(f.Operation)},
+		{Name: "status", Value: f.Status},
+		{Name: "account_owner", Value: f.Owner},
 		{Name: "subject", Value: f.Subject},
-		{Name: "above", Value: amount(f.Above)}, {Name: "below", Value: amount(f.Below)},
+		{Name: "above", Value: amount(f.Above)},
+		{Name: "below", Value: amount(f.Below)},
 	} {
 		if text.Value != "" {
 			record = append(record, text)

@@ -173,6 +173,62 @@ type Cursor struct {
 // NewCursor is the cursor of a subscription of which nothing was delivered yet.
 func NewCursor(id ID) Cursor { return Cursor{ID: id, Last: -1} }
 
+// At returns the cursor in the chain that a subscription is at: one of an earlier chain is where
+// the present one begins.
+func (c Cursor) At(s *Subscription) Cursor {
+	if c.Chain == s.Chain {
+		return c
+	}
+	return Cursor{
+		ID: s.ID, Chain: s.Chain, Next: s.From, Last: -1, Sent: c.Sent, Test: c.Test,
+		TestError: c.TestError, Delivered: c.Delivered,
+	}
+}
+
+// A Summary counts subscriptions by what becomes of their events. Those that fail are active.
+type Summary struct {
+	All, Failing, Paused, Stopped int64
+}
+
+// String says how many there are, and what keeps some of them from being delivered.
+func (s Summary) String() string {
+	text := strconv.FormatInt(s.All, 10) + " subscriptions"
+	if s.All == 1 {
+		text = "1 subscription"
+	}
+	for _, some := range []struct {
+		n    int64
+		word string
+	}{{s.Failing, "failing"}, {s.Stopped, "stopped"}, {s.Paused, "paused"}} {
+		if some.n > 0 {
+			text += ", " + strconv.FormatInt(some.n, 10) + " " + some.word
+		}
+	}
+	return text
+}
+
+// Summarize counts the subscriptions in books.
+func Summarize(books []Book, cursors []Cursor) (s Summary) {
+	fails := make(map[ID]bool)
+	for _, c := range cursors {
+		fails[c.ID] = !c.Failing.IsZero()
+	}
+	for _, book := range books {
+		for i := range book.Subscriptions {
+			s.All++
+			switch sub := &book.Subscriptions[i]; {
+			case sub.State == Paused:
+				s.Paused++
+			case sub.State == Stopped:
+				s.Stopped++
+			case fails[sub.ID]:
+				s.Failing++
+			}
+		}
+	}
+	return s
+}
+
 // A Rule decides one operation on subscriptions. It is to this package what vault.Rule is to
 // vault.
 type Rule interface {

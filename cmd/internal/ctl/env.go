@@ -13,6 +13,7 @@ import (
 	"os"
 	"time"
 
+	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/exit"
@@ -112,6 +113,23 @@ func (env *Env) Call(ctx context.Context, method string, args ...any) (any, erro
 	ctx, cancel := context.WithTimeout(ctx, env.Timeout)
 	defer cancel()
 	answer, err := c.Call(ctx, method, args...)
+	if err != nil {
+		return nil, err
+	}
+	return answer.Result, exit.FromAnswer(answer)
+}
+
+// CallOnce is Call for a method whose effect must not be had twice: all its tries have one
+// request id.
+func (env *Env) CallOnce(ctx context.Context, method string, args ...any) (any, error) {
+	c, err := env.Connect()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, env.Timeout)
+	defer cancel()
+	id := atm.RequestID(atm.NewUUID(time.Now()))
+	answer, err := client.Once(ctx, c, method, id, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/vault/boltstore"
 	"example.com/atm/vault/boltstore/keyring"
+	"example.com/atm/vault/feeds"
 )
 
 // restore is the command that creates a data folder from a backup, in a new place.
@@ -67,7 +68,26 @@ func (e *exam) vault(ctx context.Context) {
 	e.tell(OK, "",
 		"it opens with keys/vault.key, its layout is known and its pages are whole; the log in "+
 			"it has %d entries", head.Size)
+	e.feed(ctx, store)
 	e.published(head)
+}
+
+// feed mentions subscriptions to the event feed that are not delivered. Their owners or receivers
+// have to do something, the folder needs no repair.
+func (e *exam) feed(ctx context.Context, store *boltstore.Store) {
+	books, err := store.Feeds(ctx)
+	if err != nil {
+		e.tell(Critical, restore, "%v", err)
+		return
+	}
+	cursors, err := store.Cursors(ctx)
+	if err != nil {
+		e.tell(Critical, restore, "%v", err)
+		return
+	}
+	if n := feeds.Summarize(books, cursors); n.Failing+n.Stopped > 0 {
+		e.tell(Note, "atmctl feed list --all, when the server runs", "the event feed has %s", n)
+	}
 }
 
 // vaultKey reads the key of the vault, if that is possible.

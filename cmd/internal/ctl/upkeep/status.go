@@ -16,6 +16,7 @@ import (
 	"example.com/atm/cmd/internal/ctl"
 	"example.com/atm/cmd/internal/ctl/pins"
 	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/vault/feeds"
 	"github.com/spf13/cobra"
 )
 
@@ -26,7 +27,8 @@ func statusCommand(env *ctl.Env) *cobra.Command {
 		Long: `Show the state of a running server: its version and uptime, when its certificates and yours
 end, the size of its audit log and how far that is published, cosigned by witnesses and
 pinned here, the free space on its disk, its store and replicas, the pending holds, the
-standing orders whose payment is due and has no outcome yet, and when a backup was sent.
+standing orders whose payment is due and has no outcome yet, the subscriptions to the event
+feed and those that are not delivered, and when a backup was sent.
 
 Operators and auditors may ask; the audit log gets an entry, as for everything that they
 do. "atmctl doctor" says what needs repair.`,
@@ -64,7 +66,16 @@ type status struct {
 	Holds  *int64        `json:"holds"`
 	Backup *statusBackup `json:"backup"` // nil for none
 	Orders *statusOrders `json:"orders"` // nil when there are too many to count them
+	Feed   statusFeed    `json:"feed"`
 	Clock  string        `json:"clock"`
+}
+
+// statusFeed are the subscriptions to the event feed.
+type statusFeed struct {
+	Subscriptions int64 `json:"subscriptions"`
+	Failing       int64 `json:"failing"` // cannot be delivered at the moment
+	Paused        int64 `json:"paused"`
+	Stopped       int64 `json:"stopped"`
 }
 
 // statusOrders are the standing orders whose payment is due and has no outcome yet.
@@ -168,6 +179,11 @@ func askStatus(ctx context.Context, env *ctl.Env) (*status, error) {
 	if orders := r.in("orders"); orders.truth("counted") {
 		s.Orders = &statusOrders{orders.number("waiting"), orders.text("since")}
 	}
+	feed := r.in("feed")
+	s.Feed = statusFeed{
+		feed.number("subscriptions"), feed.number("failing"), feed.number("paused"),
+		feed.number("stopped"),
+	}
 	if b := r.in("backup"); b.truth("known") {
 		s.Backup = &statusBackup{b.number("index"), b.text("time"), b.text("subject")}
 	}
@@ -262,6 +278,7 @@ func (s *status) rows(now time.Time) [][]string {
 		[]string{"store", s.store()},
 		[]string{"pending holds", s.holds()},
 		[]string{"standing orders", s.orders(now)},
+		[]string{"event feed", s.feed()},
 		[]string{"last backup", s.backup(now)},
 		[]string{"clock", s.Clock},
 	)
@@ -313,6 +330,13 @@ func (s *status) orders(now time.Time) string {
 	}
 	return fmt.Sprintf("%d wait for money or for their turn, the first was due %s",
 		s.Orders.Waiting, ago(s.Orders.Since, now))
+}
+
+func (s *status) feed() string {
+	return feeds.Summary{
+		All: s.Feed.Subscriptions, Failing: s.Feed.Failing, Paused: s.Feed.Paused,
+		Stopped: s.Feed.Stopped,
+	}.String()
 }
 
 func (s *status) backup(now time.Time) string {
