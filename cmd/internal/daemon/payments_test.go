@@ -341,9 +341,9 @@ func TestForeignIsAnsweredAsUnknown(t *testing.T) {
 	m.holds(t, 100, "1010.00")
 }
 
-// TestPaymentsOutliveRebuildRestoreAndMoves rebuilds a vault with mandates, standing orders and
-// reversals, restores it from a backup, and moves it into a database and back. What was counted
-// stays counted.
+// TestPaymentsOutliveRebuildRestoreAndMoves rebuilds a vault with mandates, standing orders,
+// reversals and subscriptions, restores it from a backup, and moves it into a database and back.
+// What was counted stays counted.
 func TestPaymentsOutliveRebuildRestoreAndMoves(t *testing.T) {
 	t.Parallel()
 	h := daemontest.StartOne(t, filepath.Join(t.TempDir(), "atm-data"), nil)
@@ -360,6 +360,9 @@ func TestPaymentsOutliveRebuildRestoreAndMoves(t *testing.T) {
 	unchanged := func(what string, f offline.Folder) {
 		t.Helper()
 		is, _ := contents(t, f)
+		if what == "restored" {
+			is.Cursors = was.Cursors // the backup has those of its time
+		}
 		same(t, vault.Part{Records: was.Records}, vault.Part{Records: is.Records})
 		for _, problem := range checked(t, f) {
 			t.Errorf("%s: %s", what, problem)

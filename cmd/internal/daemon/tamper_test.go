@@ -68,6 +68,7 @@ func lived(t *testing.T, h *daemontest.Server) {
 	daemontest.Must(t)(demo.Call(t.Context(), "admin.grant.create", 200, "deposit", "5.00",
 		"user:alice", 600))
 	livedByAgreements(t, h)
+	livedByFeeds(t, h)
 }
 
 // checked checks a folder, and returns the problems found.
@@ -244,7 +245,7 @@ func TestFsckNamesWhatASuperuserChanged(t *testing.T) {
 	sql := func(statements string) { daemontest.Postgres(t).SQL(t, db, statements) }
 	tables := []string{
 		"users", "grants", "revocations", "requests", "accounts", "holds", "log", "mandates",
-		"orders", "reversals",
+		"orders", "reversals", "feeds",
 	}
 	for _, table := range tables {
 		sql("CREATE TABLE kept_" + table + " AS SELECT * FROM " + table)
@@ -258,7 +259,7 @@ func TestFsckNamesWhatASuperuserChanged(t *testing.T) {
 		sql(all.String())
 	}
 	found := 0
-	all := slices.Concat(tampers, tampersOfPayments)
+	all := slices.Concat(tampers, tampersOfPayments, tampersOfFeeds)
 	for _, tt := range all {
 		t.Run(tt.name, func(t *testing.T) {
 			sql(tt.sql)
