@@ -14,6 +14,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/audit/checkpoint"
 	"example.com/atm/vault"
+	"example.com/atm/vault/feeds"
 	"example.com/atm/vault/ledger"
 )
 
@@ -69,6 +70,24 @@ func Recovered(ctx context.Context, ledger *ledger.Ledger, old checkpoint.Checkp
 		audit.Arg{Name: "size", Value: strconv.FormatInt(old.Size, 10)},
 		audit.Arg{Name: "root", Value: old.Root.String()},
 		audit.Arg{Name: "journal", Value: strconv.FormatInt(int64(journal), 10)})
+}
+
+// FeedStopped stops a subscription to the event feed, and records why.
+func FeedStopped(ctx context.Context, ledger *ledger.Ledger, owner string, id feeds.ID, name,
+	reason string,
+) atm.Status {
+	return ledger.Do(ctx, vault.Command{
+		Event: audit.EventFeedStopped,
+		Args: []audit.Arg{
+			{Name: "subscription", Value: id.String()},
+			{Name: "owner", Value: owner},
+			{Name: "name", Value: name},
+			{Name: "reason", Value: reason},
+		},
+		Rule: vault.FeedRule{Rule: feeds.Change{
+			Owner: owner, Name: id.String(), Do: feeds.Stop(reason),
+		}},
+	})
 }
 
 // ClockStepped records that the clock was set by so much.

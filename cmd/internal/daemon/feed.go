@@ -11,10 +11,10 @@ import (
 	"time"
 
 	"example.com/atm"
-	"example.com/atm/audit"
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/feed"
 	"example.com/atm/feed/webhook"
+	"example.com/atm/teller/events"
 	"example.com/atm/vault"
 	"example.com/atm/vault/feeds"
 )
@@ -132,18 +132,8 @@ var errNotRecorded = errors.New("it could not be recorded")
 
 // stopFeed records that a subscription is delivered no more.
 func (s *Server) stopFeed(ctx context.Context, stopped feed.Stopped) error {
-	status := s.ledger.Do(ctx, vault.Command{
-		Event: audit.EventFeedStopped,
-		Args: []audit.Arg{
-			{Name: "subscription", Value: stopped.ID.String()},
-			{Name: "owner", Value: stopped.Owner},
-			{Name: "name", Value: stopped.Name},
-			{Name: "reason", Value: stopped.Reason},
-		},
-		Rule: vault.FeedRule{Rule: feeds.Change{
-			Owner: stopped.Owner, Name: stopped.ID.String(), Do: feeds.Stop(stopped.Reason),
-		}},
-	})
+	status := events.FeedStopped(ctx, s.ledger, stopped.Owner, stopped.ID, stopped.Name,
+		stopped.Reason)
 	switch status.Code {
 	case atm.OK, atm.FeedNotFound: // it was removed meanwhile
 		return nil

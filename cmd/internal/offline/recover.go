@@ -115,6 +115,9 @@ func (f Folder) beginLog(ctx context.Context, dir *datadir.Dir, store vault.Back
 	if err := firstEntry(ctx, dir, store, plan, log); err != nil {
 		return nil, err
 	}
+	if err := stopFeeds(ctx, dir, store, log); err != nil {
+		return nil, err
+	}
 	return &Recovered{
 		Origin: plan.Origin, OldOrigin: plan.OldOrigin, OldSize: plan.OldSize,
 		OldRoot: plan.OldRoot, Archive: archive,
@@ -218,11 +221,7 @@ func otherLog(dir *datadir.Dir, path string) (checkpoint.Checkpoint, error) {
 	if err != nil {
 		return checkpoint.Checkpoint{}, err
 	}
-	secret, err := durable.ReadSecret(dir.AuditKey())
-	if err != nil {
-		return checkpoint.Checkpoint{}, err
-	}
-	signer, err := checkpoint.NewSigner(string(secret))
+	signer, err := signerOf(dir)
 	if err != nil {
 		return checkpoint.Checkpoint{}, err
 	}
@@ -231,6 +230,15 @@ func otherLog(dir *datadir.Dir, path string) (checkpoint.Checkpoint, error) {
 		return c, fmt.Errorf("%w: --log %s: %w", datadir.ErrUsage, path, err)
 	}
 	return c, nil
+}
+
+// signerOf returns the signer of the log.
+func signerOf(dir *datadir.Dir) (*checkpoint.Signer, error) {
+	secret, err := durable.ReadSecret(dir.AuditKey())
+	if err != nil {
+		return nil, err
+	}
+	return checkpoint.NewSigner(string(secret))
 }
 
 // newAuditKey creates a key for the new log. The old key is kept beside it.
@@ -274,11 +282,7 @@ func firstEntry(ctx context.Context, dir *datadir.Dir, store vault.Backend, plan
 	if err != nil || head.Size > 0 {
 		return err
 	}
-	secret, err := durable.ReadSecret(dir.AuditKey())
-	if err != nil {
-		return err
-	}
-	signer, err := checkpoint.NewSigner(string(secret))
+	signer, err := signerOf(dir)
 	if err != nil {
 		return err
 	}
