@@ -95,6 +95,7 @@ var places = map[string][]string{
 	},
 	"console":                    {"", "teller", "audit", "audit/merkle", "internal"},
 	"console/internal/draw":      {"audit/merkle"},
+	"console/internal/facts":     {"", "console/internal/forms"},
 	"console/internal/forms":     {""},
 	"console/internal/intention": {"", "console/internal/forms", "teller"},
 	"console/internal/passkey":   {"", "teller/sessions"},

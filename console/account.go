@@ -45,6 +45,7 @@ type homePage struct {
 	Moves    bool // the caller may move money
 	Desk     bool // the caller sees every account
 	Auditor  bool // the caller reads the audit log
+	Feed     bool // the caller may subscribe
 	Number   string
 	Problem  string // with the number
 }
@@ -59,7 +60,7 @@ func showHomeWith(v *visit, code int, number, problem string) {
 		Number: number, Problem: problem,
 		Moves:   v.caller.Has(atm.Customer) || v.caller.Has(atm.Teller),
 		Desk:    v.caller.Has(atm.Teller) || v.caller.Has(atm.Auditor),
-		Auditor: v.cfg.Bank.MayReadAudit(v.caller),
+		Auditor: v.cfg.Bank.MayReadAudit(v.caller), Feed: v.may(atm.FeedAdd),
 	}
 	if v.caller.Has(atm.Customer) {
 		var err error
@@ -153,6 +154,7 @@ func showAccount(v *visit, number string) {
 	if record != nil {
 		page.Acts = rowActs(v, &forms.Accounts, record, nil)
 	}
+	page.Acts = append(page.Acts, offered(v, []string{"feed/add"}, number)...)
 	if page.Tables, ok = v.agreed(number); !ok {
 		return
 	}

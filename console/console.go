@@ -269,7 +269,7 @@ func statusOf(code atm.Code) int {
 		return http.StatusOK
 	case atm.PermissionDenied, atm.NotConfirmed:
 		return http.StatusForbidden
-	case atm.AccountNotFound:
+	case atm.AccountNotFound, atm.FeedNotFound:
 		return http.StatusNotFound
 	case atm.Unavailable, atm.OutcomeUnknown:
 		return http.StatusServiceUnavailable

@@ -35,7 +35,8 @@ func newForm(v *visit, a *forms.Action, values url.Values, problems map[string]s
 	}
 	page := formPage{
 		Now: now, Action: Prefix + a.Path, Back: backFrom(v, a), Button: a.Button, Request: request,
-		Fields: forms.Inputs(a.Fields, values, problems), From: values.Get(forms.FromAccount),
+		Fields: forms.Inputs(ownFields(v, a), values, problems),
+		From:   values.Get(forms.FromAccount),
 	}
 	if page.From != "" {
 		page.Action += "?" + url.Values{forms.FromAccount: {page.From}}.Encode()
@@ -55,6 +56,9 @@ func valuesOf(v *visit, a *forms.Action, sent url.Values) (url.Values, map[strin
 
 // backFrom is the page that led to an action, or the first page for callers who may not use that.
 func backFrom(v *visit, a *forms.Action) string {
+	if a.Back == forms.ToSubscription {
+		return toSubscription(v)
+	}
 	if a.Back == forms.ToAccount {
 		for _, name := range []string{forms.FromAccount, "account"} {
 			if number := v.r.FormValue(name); isAccount(number) {
@@ -109,13 +113,15 @@ func showForm(v *visit, a *forms.Action) {
 }
 
 // Look implements forms.Bank.
-func (v *visit) Look(op atm.Operation, about string) atm.Record {
+func (v *visit) Look(op atm.Operation, about ...string) atm.Record {
 	if !v.may(op) {
 		return nil
 	}
 	var args []atm.Arg
-	if about != "" {
-		args = append(args, text(about))
+	for _, name := range about {
+		if name != "" {
+			args = append(args, text(name))
+		}
 	}
 	status, err := v.cfg.Bank.Do(v.r.Context(), v.caller, op, args...)
 	if err != nil {
@@ -202,6 +208,7 @@ type donePage struct {
 	Facts []fact
 	Once  string // what it is that is told once; empty for nothing
 	Again bool   // it was told before
+	Kept  bool   // what is told is a secret that can be seen again
 	Index string // of the entry
 	Hash  string // of its bytes
 	Slip  bool   // the caller may see it
@@ -220,14 +227,21 @@ func showDone(v *visit, a *forms.Action, values url.Values, status atm.Status,
 	asked time.Time,
 ) {
 	page := donePage{
-		Back: backFrom(v, a), Once: a.Once, Slip: v.may(atm.Receipt), Line: a.Title + ": done.",
+		Line: a.Title + ": done.", Once: a.Once, Kept: a.Tells != nil, Back: backFrom(v, a),
+		Slip: v.may(atm.Receipt),
 	}
 	page.Index, page.Hash, _ = strings.Cut(status.Receipt, " ")
-	if a.Once == "" && page.Slip && page.Index != "" {
+	record, told := status.Result.(atm.Record)
+	switch {
+	case a.Op == atm.FeedTest: // whether it arrived is said there
+		http.Redirect(v.w, v.r, page.Back, http.StatusSeeOther)
+		return
+	case a.Tells != nil && !told:
+		record = a.Tells(v, values)
+	case a.Tells == nil && a.Once == "" && page.Slip && page.Index != "":
 		toSlip(v, page.Index, asked)
 		return
 	}
-	record, told := status.Result.(atm.Record)
 	page.Again = a.Once != "" && !told
 	if code := word(record, "code"); code != "" {
 		page.Facts = append(page.Facts, fact{"Link", v.cfg.At(v.r) + invitePath + code, true})

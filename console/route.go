@@ -51,6 +51,7 @@ func routes() []route {
 		{"slips/*", reads, named(showSlip)},
 		{"slips/*/file", reads, named(saveSlip)},
 		{"slips/*/proof", reads, named(sendProof)},
+		{forms.ToSubscription + "*", reads, named(showSubscription)},
 	}
 	for i := range forms.Lists {
 		l := &forms.Lists[i]
@@ -125,6 +126,7 @@ var menuPages = []link{
 	{"Desk", "desk", atm.Deposit, atm.Everywhere},
 	{"Holds", "holds", atm.HoldList, atm.Owned},
 	{"Grants", "grants", atm.GrantList, atm.Owned},
+	{"Feed", "feed", atm.FeedAdd, atm.Owned},
 	{"Admin", "admin", atm.UserList, atm.Everywhere},
 	{"Status", "admin/status", atm.ServerStatus, atm.Everywhere},
 	{"Log", "log", atm.AuditList, atm.Everywhere},

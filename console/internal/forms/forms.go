@@ -8,6 +8,7 @@ package forms
 import (
 	"maps"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,22 +29,29 @@ type Action struct {
 	Same        func(url.Values) []string
 	Once        string // what the answer holds that is told once; empty for nothing
 
+	// Tells returns what is shown after the act in place of its slip, and can be seen again; or
+	// nil.
+	Tells func(Bank, url.Values) atm.Record
+
 	// Also finds what is wrong with fields that are right by themselves; or nil.
 	Also func(values url.Values, problems map[string]string)
 }
 
 // Of actions to which the page of an account leads: the path of that page, before the number, and
-// the parameter that has the number where no field has it.
+// the parameter that has the number where no field has it. Of those to which the page of a
+// subscription leads: the path of that, before the name.
 const (
-	ToAccount   = "accounts/"
-	FromAccount = "of"
+	ToAccount      = "accounts/"
+	FromAccount    = "of"
+	ToSubscription = "feed/subscriptions/"
 )
 
 // A Bank tells the caller more of what an action is about.
 type Bank interface {
 	// Look carries out an operation that changes nothing, about something or about the caller
-	// alone. It returns nil when the caller may not do it, or there is nothing.
-	Look(op atm.Operation, about string) atm.Record
+	// alone. What is empty is left out. It returns nil when the caller may not do it, or there
+	// is nothing.
+	Look(op atm.Operation, about ...string) atm.Record
 
 	// Rows is Look for an operation that lists what an account has.
 	Rows(op atm.Operation, account string) []atm.Record
@@ -55,7 +63,7 @@ type Bank interface {
 
 // Actions are all actions.
 var Actions = slices.Concat(holdActions, paymentActions, userActions, accountActions,
-	credentialActions, sessionActions, meActions)
+	credentialActions, sessionActions, meActions, feedActions)
 
 // At returns the action with a path.
 func At(path string) *Action {
@@ -72,6 +80,7 @@ type Field struct {
 	Optional    bool
 	Fixed       string // what it always is, or noValue; it is not shown
 	In          string // the parameter that it is a member of, if it is none itself
+	Else        string // of a list: the flag of the command line that stands for no value
 }
 
 // noValue is the fixed value of a parameter that is left out.
@@ -97,11 +106,17 @@ const (
 	Clock           // a time of the day
 	Zone            // a time zone
 	DueDay          // of a week or of a month
+	Own             // a number of an account, of the caller where that is all that they may name
+	URL             // with https
+	Name            // of a subscription: lower-case letters, digits and hyphens
+	Yes             // 1 or nothing
 )
 
 // BadMemo says what is wrong with a memo.
 const BadMemo = "A memo has at most 140 characters, 256 bytes, and no control or direction " +
 	"characters."
+
+var nameForm = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$`)
 
 // Check says what is wrong with a value, in a sentence.
 func (f *Field) Check(value string) string {
@@ -138,13 +153,25 @@ func (f *Field) Check(value string) string {
 		if atm.CheckMemo(value) != nil {
 			return BadMemo
 		}
-	case Account:
+	case Account, Own:
 		if _, ok := atm.ParseAccountID(value); !ok {
 			return "An account number is 1 to 9007199254740991."
 		}
 	case Subject:
 		if _, _, ok := atm.ParseSubject(value); !ok {
 			return "Write it as user:NAME or service:NAME."
+		}
+	case URL:
+		if u, err := url.Parse(value); err != nil || u.Scheme != "https" || u.Host == "" {
+			return "Write it like https://books.example.com/atm."
+		}
+	case Name:
+		if !nameForm.MatchString(value) {
+			return "This is 1 to 32 lower-case letters, digits and hyphens."
+		}
+	case Yes:
+		if value != "1" {
+			return "This is 1 or nothing."
 		}
 	case Choice, Choices:
 		for word := range strings.FieldsSeq(value) {

@@ -14,7 +14,7 @@ import (
 // nobody is a bank that tells nothing more.
 type nobody struct{}
 
-func (nobody) Look(atm.Operation, string) atm.Record { return nil }
+func (nobody) Look(atm.Operation, ...string) atm.Record { return nil }
 
 func (nobody) Rows(atm.Operation, string) []atm.Record { return nil }
 
@@ -28,7 +28,8 @@ func filled(a *forms.Action) url.Values {
 			forms.Amount: "12.50", forms.Limitation: "none", forms.Count: "20",
 			forms.Account: "100", forms.Subject: "user:alice", forms.Given: "h1",
 			forms.Date: "31.1.2027", forms.Clock: "6:30 pm", forms.Zone: "europe/zurich",
-			forms.DueDay: "1st",
+			forms.DueDay: "1st", forms.Own: "100", forms.URL: "https://books.example.com/atm",
+			forms.Name: "books", forms.Yes: "1",
 		}[f.Kind])
 		if f.Name == "to" && f.Kind == forms.Account { // another one than the money is on
 			values.Set(f.Name, "200")
@@ -184,7 +185,7 @@ type limited struct {
 	limits atm.Record
 }
 
-func (l limited) Look(atm.Operation, string) atm.Record {
+func (l limited) Look(atm.Operation, ...string) atm.Record {
 	return atm.Record{{Name: "limits", Value: l.limits}}
 }
 

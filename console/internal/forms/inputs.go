@@ -10,7 +10,7 @@ import (
 type Input struct {
 	Name, Label, Hint string
 	Value, Problem    string
-	Control           string // given, choice, choices or lines; empty for a line of text
+	Control           string // given, choice, choices, lines or yes; empty for a line of text
 	Mode              string // of the keyboard of a phone
 	Type              string // of the line of text, if it is not any text
 	Options           []Option
@@ -25,16 +25,16 @@ type Option struct {
 
 // controls are how fields of a kind are filled in, where that is not a line of text.
 var controls = map[Kind]string{
-	Given: "given", Choice: "choice", Choices: "choices", Lines: "lines",
+	Given: "given", Choice: "choice", Choices: "choices", Lines: "lines", Yes: "yes",
 }
 
 // types are those of the lines of text that a browser helps with. It shows a day and a time as its
 // reader writes them, and sends them in one form.
-var types = map[Kind]string{Date: "date", Clock: "time"}
+var types = map[Kind]string{Date: "date", Clock: "time", URL: "url"}
 
 // keyboards are those of a phone for a kind of field.
 var keyboards = map[Kind]string{
-	Amount: "decimal", Count: "numeric", Account: "numeric",
+	Amount: "decimal", Count: "numeric", Account: "numeric", Own: "numeric",
 }
 
 // Inputs are the fields with their values, and with what is wrong with them. The first that
@@ -54,6 +54,9 @@ func Inputs(fields []Field, values url.Values, problems map[string]string,
 			Problem: problems[f.Name], Required: !f.Optional, First: i == first,
 			Control: controls[f.Kind], Mode: keyboards[f.Kind],
 			Type: types[f.Kind],
+		}
+		if f.Kind == Own && len(f.Options) > 0 {
+			s.Control = "choice"
 		}
 		for _, o := range f.Options {
 			s.Options = append(s.Options, Option{o, slices.Contains(strings.Fields(s.Value), o)})

@@ -28,7 +28,7 @@ type List struct {
 // Lists are all lists.
 var Lists = []List{
 	Holds, grantList, userList, Accounts, certificateList, tokenList,
-	sessionList, passkeyList, Mandates, Orders, Notices,
+	sessionList, passkeyList, Mandates, Orders, Notices, Feed, AllFeeds, sourceList,
 }
 
 // A RowAct leads from a row to an action on it.
@@ -104,6 +104,8 @@ func (l *List) Command(query url.Values) string {
 	words := strings.Fields(l.Same)
 	for _, f := range l.Filters {
 		switch value := strings.TrimSpace(query.Get(f.Name)); {
+		case value == "" && f.Else != "":
+			words = append(words, f.Else)
 		case value == "":
 		case !f.Optional: // an argument
 			words = append(words, value)

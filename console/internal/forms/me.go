@@ -40,7 +40,7 @@ var meActions = []Action{
 
 // passkeyName is how the caller calls the passkey of a form.
 func passkeyName(b Bank, f url.Values) string {
-	list, _ := b.Look(atm.PasskeyList, "").Get("passkeys").([]atm.Record)
+	list, _ := b.Look(atm.PasskeyList).Get("passkeys").([]atm.Record)
 	for _, p := range list {
 		if p.Get("id") == f.Get("passkey") {
 			name, _ := p.Get("name").(string)
