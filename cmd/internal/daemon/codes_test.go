@@ -39,6 +39,7 @@ func TestEveryCodeIsAnsweredAndRecorded(t *testing.T) {
 	id := atm.RequestID("used")
 	daemontest.Must(t)(demo.Deposit(t.Context(), 100, 1, id))
 	old := atm.RequestID("01890000-0000-7000-8000-000000000000") // of 2023
+	of100 := map[string]any{"account": "100"}
 
 	seen := make(map[atm.Code]bool)
 	for _, tt := range []struct {
@@ -149,6 +150,18 @@ func TestEveryCodeIsAnsweredAndRecorded(t *testing.T) {
 		{atm.CursorInvalid, func() (*client.Answer, error) {
 			return demo.Call(t.Context(), "statement", 100, map[string]any{"limit": 0})
 		}, ""},
+		{atm.FeedNotFound, func() (*client.Answer, error) {
+			return demo.Call(t.Context(), "feed.show", "books")
+		}, ""},
+		{atm.FeedInvalid, func() (*client.Answer, error) {
+			return demo.Call(t.Context(), "feed.add", "books", "https://10.0.0.1/", of100)
+		}, ""},
+		{atm.OK, func() (*client.Answer, error) {
+			return demo.Call(t.Context(), "feed.add", "books", "https://books.invalid/", of100)
+		}, ""},
+		{atm.FeedExists, func() (*client.Answer, error) {
+			return demo.Call(t.Context(), "feed.add", "books", "https://books.invalid/", of100)
+		}, ""},
 	} {
 		a, err := tt.call()
 		if err != nil || a.Code != tt.want || tt.reason != "" && a.Reason != tt.reason ||
@@ -184,7 +197,8 @@ func TestEveryCodeIsAnsweredAndRecorded(t *testing.T) {
 		"SAME_ACCOUNT MEMO_INVALID LIMIT_PER_OPERATION " +
 		"LIMIT_DAILY_AMOUNT LIMIT_DAILY_COUNT HOLD_NOT_FOUND HOLD_NOT_PENDING HOLD_EXPIRED " +
 		"HOLD_AMOUNT_EXCEEDED IDEMPOTENCY_CONFLICT FAULT " +
-		"IDEMPOTENCY_KEY_EXPIRED PERMISSION_DENIED CURSOR_INVALID") {
+		"IDEMPOTENCY_KEY_EXPIRED PERMISSION_DENIED CURSOR_INVALID FEED_NOT_FOUND FEED_EXISTS " +
+		"FEED_INVALID") {
 		if !seen[atm.Code(code)] {
 			t.Errorf("nothing was answered %s", code)
 		}
