@@ -305,12 +305,19 @@ func (f *Feed) look(ctx context.Context) (err error) {
 
 // stopAhead stops the subscriptions whose cursors are ahead of the journal: an older store was
 // put back, and what was delivered since then is not in it. Nothing is skipped: the owner says
-// from which entry on to deliver again.
+// from which entry on to deliver again, or resumes, and everything is.
+//
+// One that has not read anything yet is not ahead: it, or its replay, is about to be durable.
 func (f *Feed) stopAhead(ctx context.Context) {
 	for _, l := range f.order {
-		if l.sub.State == feeds.Active && vault.JournalIndex(l.scanned) > f.end {
-			f.stop(ctx, l, fmt.Sprintf("An older journal was restored: it has %d entries, and "+
-				"%d were looked at before; use feed replay", f.end, l.scanned))
+		if l.sub.State != feeds.Active || vault.JournalIndex(l.scanned) <= f.end ||
+			l.scanned == l.sub.From {
+			continue
+		}
+		f.stop(ctx, l, fmt.Sprintf("An older journal was restored: it has %d entries, and "+
+			"%d were looked at before; use feed replay", f.end, l.scanned))
+		if l.sub.State == feeds.Stopped {
+			l.rewind() // the journal will be as long again, with other entries
 		}
 	}
 }
