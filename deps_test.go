@@ -150,6 +150,7 @@ var places = map[string][]string{
 	"internal/needs":          {},
 	"bench":                   {},
 	"examples":                {"", "client"},
+	"examples/feed":           {"audit", "feed/webhook"},
 	"deploy":                  {},
 }
 

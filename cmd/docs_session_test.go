@@ -65,7 +65,8 @@ func newSession(t *testing.T) *session {
 	port, admin := lookUp(s.env, "PORT"), lookUp(s.env, "ADMIN")
 	s.ports = []string{"9000", port, "9001", admin}
 	s.words = []string{
-		"go run ./cmd/", "", "~/", home + "/", "examples/", repository + "/examples/",
+		"go run ./cmd/", "", "~/", home + "/", "./examples/", repository + "/examples/",
+		"examples/", repository + "/examples/",
 		"atm.example.com", "atm.example.com", "atm.example", "localhost",
 	}
 	return s
