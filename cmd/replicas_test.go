@@ -29,14 +29,23 @@ import (
 // startReplicas starts servers on one database. The first one creates the credentials of all.
 func startReplicas(t testing.TB, n int, url string, env ...string) []*server {
 	t.Helper()
+	dirs := make([]string, n)
+	for i := range dirs {
+		dirs[i] = t.TempDir()
+	}
+	return startReplicasIn(t, dirs, url, env...)
+}
+
+// startReplicasIn is startReplicas in folders.
+func startReplicasIn(t testing.TB, dirs []string, url string, env ...string) []*server {
+	t.Helper()
 	env = append(env, "ATM_STORE="+url)
-	all := []*server{startServerIn(t, t.TempDir(), env...)}
-	key, err := os.ReadFile(filepath.Join(all[0].dir, "atm-data", "keys", "vault.key"))
+	all := []*server{startServerIn(t, dirs[0], env...)}
+	key, err := os.ReadFile(filepath.Join(dirs[0], "atm-data", "keys", "vault.key"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range n - 1 {
-		dir := t.TempDir()
+	for _, dir := range dirs[1:] {
 		keys := filepath.Join(dir, "atm-data", "keys")
 		if err := os.MkdirAll(keys, 0o700); err != nil {
 			t.Fatal(err)
