@@ -42,6 +42,9 @@ func TestEveryKindHasATable(t *testing.T) {
 		}
 	}
 	for name, field := range fields(t, &b.changes.Records) {
+		if name == "Cursors" {
+			continue // which no rule asks for or changes
+		}
 		if !bound[field.Addr().UnsafePointer()] {
 			t.Errorf("Records.%s belong to no table of NewBooks", name)
 		}

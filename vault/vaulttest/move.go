@@ -154,6 +154,9 @@ func furnishFeeds(t testing.TB, l *ledger.Ledger, store vault.Store) {
 			}}))
 		}
 	}
+	must(t, l, op(atm.FeedSourceAdd, vault.FeedRule{Rule: feeds.AddSource{
+		Owner: "user:eva", Name: fmt.Sprint("s-", size),
+	}}))
 	told, err := store.ClaimCursors(t.Context(), "furnish", time.Minute, ids[:2])
 	if err != nil {
 		t.Fatal(err)

@@ -22,7 +22,7 @@ func toldRecords() (feeds.Book, feeds.Cursor) {
 			State: feeds.Stopped, Reason: "gone, „für immer“", Resumed: 6,
 		},
 		{ID: 2956, Name: "all", URL: "https://10.0.0.7/", Everything: true, From: 2957},
-	}}
+	}, Sources: []feeds.Source{{ID: 12, Name: "bills", Generation: 3, Rotated: at}, {ID: 13}}}
 	return b, feeds.Cursor{
 		ID: 9, Chain: 3, Next: 5000, Last: 4999, Sent: 77, Test: 4,
 		TestError: "the receiver answered 500", Delivered: at, Failing: at.Add(time.Second),

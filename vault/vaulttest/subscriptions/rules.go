@@ -15,12 +15,20 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A model is what the subscriptions of each owner should be.
-type model map[string][]feeds.Subscription
+// A model is what the subscriptions and sources of each owner should be.
+type model map[string]*feeds.Book
+
+func (m model) book(owner string) *feeds.Book {
+	if m[owner] == nil {
+		m[owner] = &feeds.Book{Owner: owner}
+	}
+	return m[owner]
+}
 
 func (m model) find(owner, name string) *feeds.Subscription {
-	for i := range m[owner] {
-		if s := &m[owner][i]; s.Name == name || s.ID.String() == name {
+	list := m.book(owner).Subscriptions
+	for i := range list {
+		if s := &list[i]; s.Name == name || s.ID.String() == name {
 			return s
 		}
 	}
@@ -39,23 +47,24 @@ func testModel(t *testing.T, b *bank) {
 		}}
 		steps := []func(){
 			r.add, r.add, r.add, r.pause, r.resume, r.replay, r.test, r.rotate, r.stop, r.remove,
+			r.addSource, r.rotateSource, r.removeSource,
 		}
 		for range rapid.IntRange(5, 80).Draw(rt, "steps") {
 			steps[rapid.IntRange(0, len(steps)-1).Draw(rt, "step")]()
 		}
-		for owner, list := range r.model {
-			all[owner] = list
+		for owner, book := range r.model {
+			all[owner] = book
 		}
 	})
-	for owner, list := range b.books() {
-		if diff := cmp.Diff(all[owner], list, equalTimes, cmpopts.EquateEmpty()); diff != "" {
+	for owner, book := range b.books() {
+		if diff := cmp.Diff(all[owner], &book, equalTimes, cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("%s\n%s", owner, diff)
 		}
 		delete(all, owner)
 	}
-	for owner, list := range all {
-		if len(list) > 0 {
-			t.Errorf("the store has none of the %d subscriptions of %s", len(list), owner)
+	for owner, book := range all {
+		if len(book.Subscriptions)+len(book.Sources) > 0 {
+			t.Errorf("the store has nothing of %s", owner)
 		}
 	}
 }
@@ -76,7 +85,7 @@ func (r *run) owner() string { return rapid.SampledFrom(r.owners).Draw(r.T, "own
 // name is one of few, so that many are taken, or an id that there may be.
 func (r *run) name(owner string) string {
 	names := []string{"a", "b", "shop-1", "none"}
-	for _, s := range r.model[owner] {
+	for _, s := range r.model.book(owner).Subscriptions {
 		names = append(names, s.ID.String())
 	}
 	return rapid.SampledFrom(names).Draw(r.T, "name")
@@ -119,7 +128,8 @@ func (r *run) add() {
 		s.From = here + 1
 	}
 	s.ID, s.Chain = feeds.ID(here), 1
-	r.model[owner] = append(r.model[owner], s)
+	book := r.model.book(owner)
+	book.Subscriptions = append(book.Subscriptions, s)
 }
 
 // change does something to a subscription, in the ledger and in the model.
@@ -193,10 +203,54 @@ func (r *run) remove() {
 		return
 	}
 	r.says(remove(owner, name), atm.OK, "")
-	id := s.ID
-	r.model[owner] = slices.DeleteFunc(r.model[owner], func(s feeds.Subscription) bool {
-		return s.ID == id
-	})
+	book, id := r.model.book(owner), s.ID
+	book.Subscriptions = slices.DeleteFunc(book.Subscriptions,
+		func(s feeds.Subscription) bool { return s.ID == id })
+}
+
+// source is the source of a name in the model, and its place; -1 when there is none.
+func (r *run) source() (owner, name string, i int) {
+	owner = r.owner()
+	name = rapid.SampledFrom([]string{"x", "y"}).Draw(r.T, "source")
+	return owner, name, slices.IndexFunc(r.model.book(owner).Sources,
+		func(s feeds.Source) bool { return s.Name == name })
+}
+
+func (r *run) addSource() {
+	owner, name, i := r.source()
+	rule := vault.FeedRule{Rule: feeds.AddSource{Owner: owner, Name: name}}
+	if i >= 0 {
+		r.says(rule, atm.FeedExists, "")
+		return
+	}
+	id := feeds.ID(r.bank.size())
+	r.says(rule, atm.OK, id.String())
+	book := r.model.book(owner)
+	book.Sources = append(book.Sources, feeds.Source{ID: id, Name: name})
+}
+
+func (r *run) rotateSource() {
+	owner, name, i := r.source()
+	rule := vault.FeedRule{Rule: feeds.RotateSource{Owner: owner, Name: name}}
+	if i < 0 {
+		r.says(rule, atm.FeedNotFound, "")
+		return
+	}
+	s := &r.model.book(owner).Sources[i]
+	s.Generation, s.Rotated = s.Generation+1, time.Unix(1, 0)
+	r.says(rule, atm.OK, strconv.FormatUint(s.Generation, 10))
+}
+
+func (r *run) removeSource() {
+	owner, name, i := r.source()
+	rule := vault.FeedRule{Rule: feeds.RemoveSource{Owner: owner, Name: name}}
+	if i < 0 {
+		r.says(rule, atm.FeedNotFound, "")
+		return
+	}
+	r.says(rule, atm.OK, "")
+	book := r.model.book(owner)
+	book.Sources = slices.Delete(book.Sources, i, i+1)
 }
 
 // testNamesAtOnce gives one name many times at once.
@@ -206,7 +260,7 @@ func testNamesAtOnce(t *testing.T, b *bank) {
 		t.Errorf("answered %v", codes)
 	}
 	b.added("user:b", "shop") // which is another one
-	if n := len(b.books()["user:a"]); n != 1 {
+	if n := len(b.books()["user:a"].Subscriptions); n != 1 {
 		t.Errorf("%d subscriptions", n)
 	}
 }
@@ -219,7 +273,7 @@ func testBound(t *testing.T, b *bank) {
 	if codes[atm.OK] != feeds.MaxSubscriptions || codes[atm.LimitDailyCount] != 10 {
 		t.Errorf("answered %v", codes)
 	}
-	list := b.books()["user:a"]
+	list := b.books()["user:a"].Subscriptions
 	if len(list) != feeds.MaxSubscriptions {
 		t.Errorf("%d subscriptions", len(list))
 	}
@@ -227,6 +281,12 @@ func testBound(t *testing.T, b *bank) {
 	b.answered(remove("user:a", list[3].Name), atm.OK)
 	b.added("user:a", "one-more")
 	b.answered(add("user:a", "too-many"), atm.LimitDailyCount)
+	codes = b.atOnce(feeds.MaxSources+10, func(i int) vault.Rule {
+		return vault.FeedRule{Rule: feeds.AddSource{Owner: "service:a", Name: fmt.Sprint("s-", i)}}
+	})
+	if codes[atm.OK] != feeds.MaxSources || codes[atm.LimitDailyCount] != 10 {
+		t.Errorf("sources: answered %v", codes)
+	}
 }
 
 // testAccounts subscribes to accounts that the party reaches, and to others.
@@ -243,8 +303,8 @@ func testAccounts(t *testing.T, b *bank) {
 	anybody := to("user:teller", "1").(vault.FeedRule)
 	anybody.Party = vault.Party{}
 	b.answered(anybody, atm.OK)
-	if books := b.books(); len(books["user:b"]) != 0 || len(books["user:a"]) != 1 ||
-		len(books["user:teller"]) != 1 {
+	if books := b.books(); len(books["user:b"].Subscriptions) != 0 ||
+		len(books["user:a"].Subscriptions) != 1 || len(books["user:teller"].Subscriptions) != 1 {
 		t.Errorf("%+v", books)
 	}
 }
@@ -289,7 +349,8 @@ func testNamesAndIDs(t *testing.T, b *bank) {
 		b.answered(remove("user:a", name), atm.OK)
 		b.answered(remove("user:b", byID.String()), atm.OK)
 	}
-	if books := b.books(); len(books["user:a"])+len(books["user:b"]) > 0 {
+	if books := b.books(); len(books["user:a"].Subscriptions)+
+		len(books["user:b"].Subscriptions) > 0 {
 		t.Errorf("removed, and there: %+v", books)
 	}
 }

@@ -162,8 +162,8 @@ func (b *bank) added(owner, name string) feeds.ID {
 	return id
 }
 
-// books returns all subscriptions as any of the stores has them, by owner.
-func (b *bank) books() map[string][]feeds.Subscription {
+// books returns all subscriptions and sources as any of the stores has them, by owner.
+func (b *bank) books() map[string]feeds.Book {
 	b.t.Helper()
 	list, err := b.stores[rand.IntN(len(b.stores))].Feeds(b.t.Context())
 	if err != nil {
@@ -174,9 +174,9 @@ func (b *bank) books() map[string][]feeds.Subscription {
 	}) {
 		b.t.Errorf("subscriptions not in order of owner: %+v", list)
 	}
-	books := make(map[string][]feeds.Subscription)
+	books := make(map[string]feeds.Book)
 	for _, book := range list {
-		books[book.Owner] = book.Subscriptions
+		books[book.Owner] = book
 	}
 	return books
 }
@@ -184,7 +184,7 @@ func (b *bank) books() map[string][]feeds.Subscription {
 // one returns a subscription.
 func (b *bank) one(owner string, id feeds.ID) feeds.Subscription {
 	b.t.Helper()
-	list := b.books()[owner]
+	list := b.books()[owner].Subscriptions
 	i := slices.IndexFunc(list, func(s feeds.Subscription) bool { return s.ID == id })
 	if i < 0 {
 		b.t.Fatalf("%s has no subscription %s", owner, id)

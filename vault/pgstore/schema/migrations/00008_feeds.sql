@@ -24,7 +24,7 @@ CREATE TABLE feed_cursors (
     again         timestamptz,
     holder        text   NOT NULL DEFAULT '',
     claimed_until timestamptz -- NULL when nobody has claimed it
-);
+) WITH (fillfactor = 50); -- claims are renewed every few seconds
 
 -- Roles that serve already may go on.
 -- +goose StatementBegin
