@@ -86,12 +86,22 @@ func (f *Feed) fly(ctx context.Context, fl flight) {
 	id, body, err := f.event(ctx, &fl)
 	if err == nil {
 		r.answer, err = f.cfg.Sender.Send(ctx, fl.sub.URL, webhook.Message{
-			ID: fl.sub.ID.String() + "-" + id, Time: time.Now(), ContentType: ContentType,
-			Body: body,
+			ID: fl.webhookID(id), Time: time.Now(), ContentType: ContentType, Body: body,
 		}, fl.keys...)
 	}
 	r.err = err
 	f.results <- r
+}
+
+// webhookID is the id of the webhook with an event. In an audit log that took the place of
+// another one the ids of events begin anew, and those of webhooks must not: receivers pass over
+// what they have.
+func (fl *flight) webhookID(event string) string {
+	id := fl.sub.ID.String() + "-"
+	if n := logOf(fl.logs, vault.JournalIndex(fl.item.index)); n > 0 {
+		id += number(int64(n+1)) + "-"
+	}
+	return id + event
 }
 
 // landed notes what became of a try.
