@@ -118,7 +118,7 @@ func add(ctx context.Context, d Desk, in *bookings.Input) (vault.Rule, error) {
 		Above: given.Amount("above", &no), Below: given.Amount("below", &no),
 	}
 	if no == nil {
-		no = check(&s)
+		no = check(&s, in.Caller.Subject)
 	}
 	if s.Proofs, err = yes(given, "proofs"); err != nil {
 		return nil, err
@@ -138,8 +138,8 @@ func add(ctx context.Context, d Desk, in *bookings.Input) (vault.Rule, error) {
 	}, nil
 }
 
-// check refuses filters that make no sense.
-func check(s *feeds.Subscription) vault.Rule {
+// check refuses filters that make no sense, or tell a caller what an event does not.
+func check(s *feeds.Subscription, caller string) vault.Rule {
 	f := &s.Filter
 	switch {
 	case f.Status != "" && f.Status != "OK" && f.Status != "ERROR":
@@ -153,6 +153,9 @@ func check(s *feeds.Subscription) vault.Rule {
 		return invalid("Name an account of yours: auditors alone subscribe to everything")
 	case !s.Everything && f.Owner != "":
 		return invalid("A subscription to an account names no owner")
+	case !s.Everything && f.Subject != "" && f.Subject != caller:
+		// Whether an event comes would tell who made an entry, which the event does not say.
+		return invalid("A subscription to an account names no other caller than you")
 	}
 	return nil
 }

@@ -137,7 +137,7 @@ var addFeed = Action{
 		},
 		Field{
 			Name: "subject", Label: "Done by", Kind: Subject, Optional: true,
-			Hint: "user:NAME or service:NAME",
+			Hint: "user:NAME or service:NAME; yourself alone when you name an account of yours",
 		},
 		Field{
 			Name: "owner", Label: "Accounts of", Kind: Subject, Optional: true,
