@@ -2,6 +2,8 @@ package server
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
@@ -70,8 +72,8 @@ func parseNotice(body []byte) (notice, error) {
 
 func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
 
-// serveHook takes a webhook of a source: a notice by the service that the source is of. Its id is
-// the request id, so however often it arrives, there is one notice.
+// serveHook takes a webhook of a source: a notice by the service that the source is of. Its request
+// id follows from its own, so however often it arrives, there is one notice.
 func (s *Server) serveHook(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", "POST")
@@ -116,9 +118,16 @@ func (s *Server) serveHook(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.leaveNotice(w, r, caller, teller.Call{
-		Operation: atm.Notify, Request: id,
+		Operation: atm.Notify, Request: hookRequest(caller, id),
 		Args: []atm.Arg{n.Account, {Kind: atm.String, Text: n.Text}},
 	})
+}
+
+// hookRequest is the request id of the webhook with an id. It is that of no other source, and of no
+// call of the service: who has the secret of a source cannot use up ids of others.
+func hookRequest(source *atm.Caller, id string) string {
+	sum := sha256.Sum256([]byte(id))
+	return source.ID + " " + hex.EncodeToString(sum[:])
 }
 
 // leaveNotice carries a notice out, and answers.

@@ -204,6 +204,30 @@ func TestWebhookIsOneNoticeHoweverOftenItArrives(t *testing.T) {
 	}
 }
 
+// TestIDsOfWebhooksAreNobodyElses uses the id of a webhook for one of another source, and as the
+// request id of a call of the service: who has the secret of a source alone must not be able to
+// keep the service from collecting.
+func TestIDsOfWebhooksAreNobodyElses(t *testing.T) {
+	t.Parallel()
+	g := newGasworks(t)
+	daemontest.Must(t)(g.operator[0].Call(t.Context(), "feed.source.add", "meters", "service:gas"))
+	record, _ := daemontest.Must(t)(g.operator[0].Call(t.Context(), "feed.source.secret",
+		"meters", "service:gas")).Result.(map[string]any)
+	other := g.good("invoice-1")
+	other.path, other.secret = "/hooks/gas/meters", record["secret"].(string)
+	other.body = `{"account": 100, "text": "From the other source."}`
+	for _, w := range []hook{other, g.good("invoice-1"), g.good(strings.Repeat("~", 128))} {
+		if a := g.send(w); a.status != http.StatusOK {
+			t.Errorf("%s: %+v", w.path, a)
+		}
+	}
+	a := daemontest.Must(t)(g.gas[0].Call(t.Context(), "collect", g.mandate, "1.00", "300",
+		"invoice-1"))
+	if !a.OK() {
+		t.Errorf("the service cannot collect: %+v", a)
+	}
+}
+
 // nobodysHook is all that a sender is told whose webhook is of no source.
 const nobodysHook = "There is no such source, or the webhook is not signed by it, or it is more " +
 	"than five minutes old.\n"
