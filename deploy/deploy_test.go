@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -80,6 +81,40 @@ func TestUnitsAreValidAndWellConfined(t *testing.T) {
 	}
 	if out := run(t, dir, "systemd-analyze", verify...); strings.Contains(out, "atm") {
 		t.Error(out)
+	}
+}
+
+// TestServiceMayConnectToReceivers reads the sandbox of the server: the event feed connects to
+// others, and resolves names.
+func TestServiceMayConnectToReceivers(t *testing.T) {
+	unit, err := os.ReadFile("systemd/atmserver.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := make(map[string]string)
+	for line := range strings.Lines(string(unit)) {
+		if name, value, is := strings.Cut(strings.TrimSpace(line), "="); is && name[0] != '#' {
+			settings[name] = strings.TrimSpace(settings[name] + " " + value)
+		}
+	}
+	families := strings.Fields(settings["RestrictAddressFamilies"])
+	for _, family := range []string{"AF_INET", "AF_INET6", "AF_UNIX"} {
+		if !slices.Contains(families, family) {
+			t.Errorf("no %s in %v", family, families)
+		}
+	}
+	for _, name := range []string{
+		"IPAddressDeny", "PrivateNetwork", "NetworkNamespacePath", "SocketBindDeny",
+		"RestrictNetworkInterfaces", "InaccessiblePaths", "RootDirectory", "RootImage",
+		"TemporaryFileSystem",
+	} {
+		if value, is := settings[name]; is {
+			t.Errorf("%s=%s: receivers, /etc/resolv.conf or /etc/ssl may be out of reach", name,
+				value)
+		}
+	}
+	if !strings.Contains(settings["SystemCallFilter"], "@system-service") {
+		t.Errorf("SystemCallFilter=%s lets nobody connect", settings["SystemCallFilter"])
 	}
 }
 

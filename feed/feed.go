@@ -90,7 +90,8 @@ type Stopped struct {
 	Owner  string
 	ID     feeds.ID
 	Name   string
-	Reason string
+	Cause  Cause
+	Reason string // in a sentence
 }
 
 // DefaultRate is how many events a second are sent for long. It keeps the feed from taking the
@@ -160,12 +161,6 @@ type Feed struct {
 	orphaned bool // cursors without subscriptions were looked for
 }
 
-// Stats are what there is to deliver at the moment, of what this server has claimed.
-type Stats struct {
-	Active, Failing, Stopped int
-	Lag                      int64 // entries that the slowest one has before it
-}
-
 // New returns a feed.
 func New(cfg Config) *Feed {
 	if cfg.Log == nil {
@@ -184,9 +179,6 @@ func New(cfg Config) *Feed {
 	f.stats.Store(&Stats{})
 	return f
 }
-
-// Stats returns what there is to deliver.
-func (f *Feed) Stats() Stats { return *f.stats.Load() }
 
 // Committed is told of each commit of this server, and does not block.
 func (f *Feed) Committed(c ledger.Commit) {
@@ -314,8 +306,8 @@ func (f *Feed) stopAhead(ctx context.Context) {
 			l.scanned == l.sub.From {
 			continue
 		}
-		f.stop(ctx, l, fmt.Sprintf("An older journal was restored: it has %d entries, and "+
-			"%d were looked at before; use feed replay", f.end, l.scanned))
+		f.stop(ctx, l, Restored, fmt.Sprintf("An older journal was restored: it has %d entries, "+
+			"and %d were looked at before; use feed replay", f.end, l.scanned))
 		if l.sub.State == feeds.Stopped {
 			l.rewind() // the journal will be as long again, with other entries
 		}
@@ -407,25 +399,6 @@ func (f *Feed) forget(ctx context.Context, exists func(feeds.ID) bool) error {
 func (f *Feed) keep(mine func(*line) bool) {
 	maps.DeleteFunc(f.lines, func(_ feeds.ID, l *line) bool { return !mine(l) })
 	f.order = slices.DeleteFunc(f.order, func(l *line) bool { return !mine(l) })
-}
-
-// count tells what there is to deliver.
-func (f *Feed) count() {
-	var s Stats
-	for _, l := range f.order {
-		switch {
-		case l.sub.State == feeds.Stopped:
-			s.Stopped++
-			continue
-		case l.sub.State == feeds.Paused:
-			continue
-		case !l.cursor.Failing.IsZero():
-			s.Failing++
-		}
-		s.Active++
-		s.Lag = max(s.Lag, int64(f.end)-int64(l.cursor.Next))
-	}
-	f.stats.Store(&s)
 }
 
 // save keeps the cursors that have changed.

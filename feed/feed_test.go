@@ -261,11 +261,14 @@ func TestSubscriptionIsStopped(t *testing.T) {
 	for name, test := range map[string]struct {
 		answer int
 		see    error
+		cause  feed.Cause
 		want   string
 	}{
-		"when its receiver is gone":      {http.StatusGone, nil, "410"},
-		"when nothing arrives for long":  {http.StatusBadGateway, nil, "502"},
-		"when its owner may not have it": {http.StatusOK, feed.ErrNotAllowed, "may not see"},
+		"when its receiver is gone":     {http.StatusGone, nil, feed.Gone, "410"},
+		"when nothing arrives for long": {http.StatusBadGateway, nil, feed.Unreachable, "502"},
+		"when its owner may not have it": {
+			http.StatusOK, feed.ErrNotAllowed, feed.Denied, "may not see",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newReceiver(t)
@@ -277,7 +280,8 @@ func TestSubscriptionIsStopped(t *testing.T) {
 			id := b.subscribe(feeds.Subscription{Name: "all", URL: r.url(), Everything: true})
 			select {
 			case s := <-b.stopped:
-				if s.ID != id || s.Name != "all" || !strings.Contains(s.Reason, test.want) {
+				if s.ID != id || s.Name != "all" || s.Cause != test.cause ||
+					!strings.Contains(s.Reason, test.want) {
 					t.Errorf("%+v", s)
 				}
 			case <-time.After(patience):

@@ -145,11 +145,11 @@ func (f *Feed) landed(ctx context.Context, r result) {
 	l.cursor.Again = l.again
 	switch failing := now.Sub(l.cursor.Failing); {
 	case errors.Is(r.err, ErrNotAllowed):
-		f.stop(ctx, l, "Its owner may not see these entries any more")
+		f.stop(ctx, l, Denied, "Its owner may not see these entries any more")
 	case r.answer.Status == http.StatusGone:
-		f.stop(ctx, l, "The receiver answered 410 Gone")
+		f.stop(ctx, l, Gone, "The receiver answered 410 Gone")
 	case failing >= f.timing.giveUp:
-		f.stop(ctx, l, fmt.Sprintf("Nothing could be delivered for %s: %s",
+		f.stop(ctx, l, Unreachable, fmt.Sprintf("Nothing could be delivered for %s: %s",
 			failing.Round(time.Second), l.cursor.Error))
 	}
 }
@@ -175,8 +175,8 @@ func (f *Feed) delivered(l *line, it *item, now time.Time) {
 }
 
 // stop stops a subscription, and says so in the audit log.
-func (f *Feed) stop(ctx context.Context, l *line, reason string) {
-	err := f.cfg.Stop(ctx, Stopped{l.owner, l.sub.ID, l.sub.Name, reason})
+func (f *Feed) stop(ctx context.Context, l *line, cause Cause, reason string) {
+	err := f.cfg.Stop(ctx, Stopped{l.owner, l.sub.ID, l.sub.Name, cause, reason})
 	if err != nil {
 		f.cfg.Log.ErrorContext(ctx, "stopping a subscription",
 			slog.String("subscription", l.sub.ID.String()), slog.Any("error", err))

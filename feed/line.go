@@ -44,6 +44,7 @@ type item struct {
 	index feeds.Position // of the entry; for a checkpoint, of the first one after it
 	prev  feeds.Position // what was queued before it in this chain; -1 for nothing
 	leaf  []byte         // of the entry; for a checkpoint, the note
+	at    time.Time      // of the entry
 	size  int64          // of the log, for a checkpoint
 	test  uint64         // number of a test event
 }
@@ -217,7 +218,9 @@ func (f *Feed) consider(ctx context.Context, l *line, leaf []byte, entry **audit
 			return nil
 		}
 	}
-	l.add(item{kind: entryItem, index: l.scanned, prev: l.last, leaf: bytes.Clone(leaf)})
+	l.add(item{
+		kind: entryItem, index: l.scanned, prev: l.last, leaf: bytes.Clone(leaf), at: (*entry).Time,
+	})
 	return nil
 }
 

@@ -23,6 +23,7 @@ type Metrics struct {
 	witnessed  prometheus.Gauge
 	scrubbed   prometheus.Counter
 	tries      *prometheus.CounterVec
+	stops      *prometheus.CounterVec
 }
 
 // Gauges are read whenever metrics are collected. All are required.
@@ -40,10 +41,16 @@ type Gauges struct {
 	Synchronised func() float64
 }
 
-// A FeedState is what there is of the event feed.
+// A FeedState is what there is of the event feed; feed.Stats says more.
 type FeedState struct {
-	Active, Failing, Stopped int   // subscriptions
-	Lag                      int64 // entries that the slowest one has before it
+	Active, Failing, Paused, Stopped int // subscriptions
+
+	Lag    int64     // entries that the slowest active one has before it
+	Oldest time.Time // of the events that wait to be sent to active ones; zero for none
+
+	FailingLag    int64 // the same of those that fail
+	FailingOldest time.Time
+	FailingSince  time.Time // zero for none
 }
 
 // An Expiry is the end of a certificate.
@@ -58,10 +65,17 @@ var (
 	expiryDesc = prometheus.NewDesc("atm_certificate_expiry_timestamp_seconds",
 		"When a certificate ends.", []string{"certificate"}, nil)
 	feedDesc = prometheus.NewDesc("atm_feed_subscriptions",
-		"Subscriptions that this server delivers, by state: those that fail are active, too.",
-		[]string{"state"}, nil)
+		"Subscriptions that this server delivers, each in one state: active, failing, paused or "+
+			"stopped.", []string{"state"}, nil)
 	lagDesc = prometheus.NewDesc("atm_feed_lag_entries",
-		"Entries of the journal that the slowest active subscription has before it.", nil, nil)
+		"Entries of the journal that the slowest subscription of a state has before it.",
+		[]string{"state"}, nil)
+	oldestDesc = prometheus.NewDesc("atm_feed_oldest_event_seconds",
+		"Age of the oldest event that waits to be sent to a subscription of a state, 0 when none "+
+			"waits.", []string{"state"}, nil)
+	failingDesc = prometheus.NewDesc("atm_feed_failing_seconds",
+		"How long nothing could be delivered to the subscription that fails for longest, 0 when "+
+			"none fails.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
@@ -70,6 +84,8 @@ func (g Gauges) Describe(ch chan<- *prometheus.Desc) {
 	ch <- expiryDesc
 	ch <- feedDesc
 	ch <- lagDesc
+	ch <- oldestDesc
+	ch <- failingDesc
 }
 
 // Collect implements prometheus.Collector.
@@ -85,13 +101,33 @@ func (g Gauges) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(expiryDesc, prometheus.GaugeValue, float64(e.At.Unix()),
 			e.Certificate)
 	}
+	g.collectFeed(ch)
+}
+
+func (g Gauges) collectFeed(ch chan<- prometheus.Metric) {
+	send := func(d *prometheus.Desc, value float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+	}
 	feed := g.Feed()
 	for state, n := range map[string]int{
-		"active": feed.Active, "failing": feed.Failing, "stopped": feed.Stopped,
+		"active": feed.Active, "failing": feed.Failing, "paused": feed.Paused,
+		"stopped": feed.Stopped,
 	} {
-		ch <- prometheus.MustNewConstMetric(feedDesc, prometheus.GaugeValue, float64(n), state)
+		send(feedDesc, float64(n), state)
 	}
-	ch <- prometheus.MustNewConstMetric(lagDesc, prometheus.GaugeValue, float64(feed.Lag))
+	send(lagDesc, float64(feed.Lag), "active")
+	send(lagDesc, float64(feed.FailingLag), "failing")
+	send(oldestDesc, age(feed.Oldest), "active")
+	send(oldestDesc, age(feed.FailingOldest), "failing")
+	send(failingDesc, age(feed.FailingSince))
+}
+
+// age is how many seconds ago something was; 0 for what never was.
+func age(at time.Time) float64 {
+	if at.IsZero() {
+		return 0
+	}
+	return max(0, time.Since(at).Seconds())
 }
 
 // NewMetrics returns the metrics of a program of this version.
@@ -134,13 +170,24 @@ func NewMetrics(version string, g Gauges) *Metrics {
 		Name: "atm_feed_deliveries_total", Help: "Tries to deliver an event, by outcome: " +
 			"delivered or failed.",
 	}, []string{"outcome"})
+	m.stops = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "atm_feed_stops_total", Help: "Subscriptions that the server stopped, by cause: " +
+			"unreachable, gone, denied or restored.",
+	}, []string{"cause"})
+	// What was never counted is 0, so that alerts see the first one.
+	for _, outcome := range []string{"delivered", "failed"} {
+		m.tries.WithLabelValues(outcome)
+	}
+	for _, cause := range []string{"unreachable", "gone", "denied", "restored"} {
+		m.stops.WithLabelValues(cause)
+	}
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "atm_build_info", Help: "Always 1; the version is a label.",
 		ConstLabels: prometheus.Labels{"version": version},
 	})
 	info.Set(1)
 	m.registry.MustRegister(m.operations, m.durations, m.signIns, m.commits, m.batch, m.replays,
-		m.witnessed, m.scrubbed, m.tries, info, g,
+		m.witnessed, m.scrubbed, m.tries, m.stops, info, g,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "atm_audit_entries", Help: "Entries in the audit tree.",
 		}, g.Entries),
@@ -171,6 +218,9 @@ func (m *Metrics) Tried(delivered bool) {
 	}
 	m.tries.WithLabelValues(outcome).Inc()
 }
+
+// Stopped counts a subscription that the server stopped, for one of the causes of package feed.
+func (m *Metrics) Stopped(cause string) { m.stops.WithLabelValues(cause).Inc() }
 
 // Witnessed records the size of the log that enough witnesses have cosigned.
 func (m *Metrics) Witnessed(size int64) { m.witnessed.Set(float64(size)) }

@@ -135,7 +135,10 @@ func (s *Server) stopFeed(ctx context.Context, stopped feed.Stopped) error {
 	status := events.FeedStopped(ctx, s.ledger, stopped.Owner, stopped.ID, stopped.Name,
 		stopped.Reason)
 	switch status.Code {
-	case atm.OK, atm.FeedNotFound: // it was removed meanwhile
+	case atm.OK:
+		s.installation.metrics.Stopped(string(stopped.Cause))
+		return nil
+	case atm.FeedNotFound: // it was removed meanwhile
 		return nil
 	}
 	return fmt.Errorf("%w: %s", errNotRecorded, status.Reason)
