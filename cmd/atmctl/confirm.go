@@ -11,16 +11,17 @@ import (
 // irrevocable are the commands that cannot be undone, and the question before each. ARG stands
 // for the argument.
 var irrevocable = map[string]string{
-	"atmctl account close": "Close account ARG for good?",
-	"atmctl audit recover": "Give up the audit log and begin another one?",
-	"atmctl ca retire":     "Stop trusting the previous authority?",
-	"atmctl cert revoke":   "Revoke certificate ARG for good?",
-	"atmctl feed remove":   "Remove subscription ARG for good?",
-	"atmctl grant revoke":  "Revoke grant ARG for good?",
-	"atmctl rebuild":       "Write the accounts again, from the journal?",
-	"atmctl token revoke":  "Revoke token ARG for good?",
-	"atmctl user revoke":   "Revoke every certificate and token of ARG?",
-	"atmctl vault rekey":   "Replace keys/vault.key? Every replica then needs the new one.",
+	"atmctl account close":      "Close account ARG for good?",
+	"atmctl audit recover":      "Give up the audit log and begin another one?",
+	"atmctl ca retire":          "Stop trusting the previous authority?",
+	"atmctl cert revoke":        "Revoke certificate ARG for good?",
+	"atmctl feed remove":        "Remove subscription ARG for good?",
+	"atmctl feed source remove": "Remove source ARG for good?",
+	"atmctl grant revoke":       "Revoke grant ARG for good?",
+	"atmctl rebuild":            "Write the accounts again, from the journal?",
+	"atmctl token revoke":       "Revoke token ARG for good?",
+	"atmctl user revoke":        "Revoke every certificate and token of ARG?",
+	"atmctl vault rekey":        "Replace keys/vault.key? Every replica then needs the new one.",
 }
 
 // errDeclined reports that a question was answered with no.

@@ -152,7 +152,7 @@ var feed = []Method{
 		Structured: true,
 	},
 	{
-		Name: atm.FeedSourceRotate,
+		Name: atm.FeedSourceRotate, Once: true,
 		Help: "Replaces the secret of a source. For 24 hours the one before is good as well. " +
 			"Tells the generation of the new one.",
 		Params: []Param{paramSource, paramSourceOwner},

@@ -10,7 +10,6 @@ import (
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/ctl"
 	"example.com/atm/cmd/internal/exit"
-	"example.com/atm/cmd/internal/output"
 	"example.com/atm/teller/methods"
 	"example.com/atm/vault/feeds"
 	"github.com/spf13/cobra"
@@ -141,10 +140,8 @@ func isIndex(text string) bool {
 }
 
 func (n *newFeed) add(ctx context.Context, env *ctl.Env, options map[string]any) error {
-	if n.secretOut != "" {
-		if err := output.CheckNew(n.secretOut); err != nil {
-			return err
-		}
+	if err := checkOut(n.secretOut); err != nil {
+		return err
 	}
 	result, err := env.CallOnce(ctx, string(atm.FeedAdd), n.name, n.url, options)
 	if err != nil {

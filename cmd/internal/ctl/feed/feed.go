@@ -44,6 +44,7 @@ was. The next try is at once, also of one that is active and fails.`,
 			op: atm.FeedRemove, name: "remove", done: "is removed",
 			short: "End a subscription for good",
 		}),
+		sourceCommand(env),
 	)
 }
 

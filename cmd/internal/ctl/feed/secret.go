@@ -2,6 +2,7 @@ package feed
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"example.com/atm"
@@ -23,6 +24,9 @@ public key lets a receiver show others what it was sent.`,
 		Example: "  atmctl feed secret books --secret-out books.secret",
 		Args:    exit.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkOut(out); err != nil {
+				return err
+			}
 			return tellSecret(cmd.Context(), env, args[0], out)
 		},
 		ValidArgsFunction: on.complete(env),
@@ -61,10 +65,8 @@ func rotate(ctx context.Context, env *ctl.Env, on *target, out string) error {
 	if on.owner != "" && out != "" {
 		return exit.Usagef("--owner and --secret-out exclude each other: owners alone see secrets")
 	}
-	if out != "" {
-		if err := output.CheckNew(out); err != nil {
-			return err
-		}
+	if err := checkOut(out); err != nil {
+		return err
 	}
 	generation, err := on.call(ctx, env, atm.FeedRotate)
 	if err != nil {
@@ -88,34 +90,50 @@ func rotate(ctx context.Context, env *ctl.Env, on *target, out string) error {
 // tellSecret prints what the events of a subscription are signed with. If out names a file, the
 // secret goes there.
 func tellSecret(ctx context.Context, env *ctl.Env, name, out string) error {
-	if out != "" {
-		if err := output.CheckNew(out); err != nil {
-			return err
-		}
-	}
 	result, err := env.Call(ctx, string(atm.FeedSecret), name)
 	if err != nil {
 		return (&target{name: name}).explain(err)
 	}
-	s, _ := result.(map[string]any)
-	secret, _ := s["secret"].(string)
-	s["name"] = name
+	if record, is := result.(map[string]any); is {
+		record["name"] = name
+	}
+	return printSecret(ctx, env, result, out, "atmctl feed secret "+name)
+}
+
+// checkOut refuses a file for a secret before anything is asked for.
+func checkOut(out string) error {
+	if out == "" {
+		return nil
+	}
+	return output.CheckNew(out)
+}
+
+// printSecret prints the answer of a method that tells a secret, and the command that tells it
+// again. If out names a file, the secret goes there.
+func printSecret(ctx context.Context, env *ctl.Env, result any, out, again string) error {
+	record, _ := result.(map[string]any)
+	secret, ok := record["secret"].(string)
+	if !ok {
+		return errors.New("the server's answer has no secret")
+	}
 	if out != "" {
 		if err := output.WriteNew(ctx, out, []byte(secret+"\n"), 0o600); err != nil {
 			return err
 		}
-		delete(s, "secret")
-		s["file"] = out
+		delete(record, "secret")
+		record["file"] = out
+		secret = "in " + out
 	}
 	if env.IsJSON() {
-		return env.WriteJSON(s)
+		return env.WriteJSON(record)
 	}
-	if out != "" {
-		fmt.Fprintf(env.Stdout, "secret      in %s\n", out)
-	} else {
-		fmt.Fprintf(env.Stdout, "secret      %s\n", secret)
+	fmt.Fprintf(env.Stdout, "secret      %s\n", secret)
+	if public, is := record["public_key"].(string); is {
+		fmt.Fprintf(env.Stdout, "public key  %s\n", public)
 	}
-	fmt.Fprintf(env.Stdout, "public key  %v\n", s["public_key"])
-	_, err = fmt.Fprintf(env.Stdout, "atmctl feed secret %s shows them again.\n", name)
+	if path, is := record["path"].(string); is {
+		fmt.Fprintf(env.Stdout, "path        %s\n", path)
+	}
+	_, err := fmt.Fprintf(env.Stdout, "%s shows them again.\n", again)
 	return err
 }
