@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 
 	"example.com/atm"
 	"example.com/atm/cmd/internal/datadir"
@@ -16,8 +18,8 @@ import (
 
 // stopFeeds stops the subscriptions that were delivered further than the journal went when its
 // log was given up. A server would take the next entries, which have the indexes of those that
-// were lost, for delivered, as soon as there are enough. The owner says where to go on: the
-// cursors stay as they are.
+// were lost, for delivered, as soon as there are enough. The owner says where to go on. One who
+// resumes without a replay is delivered everything again: the cursors are forgotten.
 func stopFeeds(ctx context.Context, dir *datadir.Dir, store vault.Backend, log *slog.Logger,
 ) error {
 	logs, err := store.Logs(ctx)
@@ -62,5 +64,8 @@ func stopFeeds(ctx context.Context, dir *datadir.Dir, store vault.Backend, log *
 			}
 		}
 	}
-	return l.Close()
+	if err := l.Close(); err != nil {
+		return err
+	}
+	return store.ForgetCursors(ctx, slices.Sorted(maps.Keys(ahead)))
 }
