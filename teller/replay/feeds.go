@@ -121,6 +121,7 @@ func (f *feedBooks) entry(problems *check.Problems, index vault.JournalIndex, e 
 		}
 	case atm.FeedResume:
 		s.State, s.Reason = feeds.Active, ""
+		s.Resumed++
 	case atm.FeedReplay:
 		s.From, s.Chain = f.position(index, args["from"]), s.Chain+1
 	case atm.FeedTest:
@@ -248,6 +249,7 @@ func (s *subscription) differences(kept *feeds.Subscription) (list []difference)
 		{"the generation", fmt.Sprint(kept.Generation), fmt.Sprint(s.Generation)},
 		{"the time of rotation", stamp(kept.Rotated), stamp(s.Rotated)},
 		{"the number of tests", fmt.Sprint(kept.Tests), fmt.Sprint(s.Tests)},
+		{"how often it was resumed", fmt.Sprint(kept.Resumed), fmt.Sprint(s.Resumed)},
 		{"the state", kept.State.String(), s.State.String()},
 		{"the reason", audit.ArgText(kept.Reason), s.Reason},
 	} {
