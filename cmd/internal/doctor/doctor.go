@@ -62,7 +62,7 @@ var (
 	}
 	unseenAlerts = []string{
 		"AtmOutcomeUnknown", "AtmInternal", "AtmUnavailable", "AtmSlow", "AtmGuessing",
-		"AtmRecordsChanged",
+		"AtmRecordsChanged", "AtmFeedFailing", "AtmFeedStopped", "AtmFeedBehind",
 	}
 )
 
