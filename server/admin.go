@@ -10,14 +10,7 @@ import (
 
 	"example.com/atm/auth"
 	"example.com/atm/xmlrpc"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
-
-// A Part is a component that operations need, and its error if it has one.
-type Part struct {
-	Name string // "vault", "audit", "disk"
-	Err  error
-}
 
 // Admin returns the endpoints for the operator's machine: health, readiness, metrics and
 // profiles. They need no sign-in and belong on loopback. Browsers run there as well, so
@@ -28,7 +21,7 @@ func (s *Server) Admin() http.Handler {
 		fmt.Fprintln(w, "alive")
 	})
 	mux.HandleFunc("GET /readyz", s.ready)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.cfg.Metrics.registry, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", s.cfg.Metrics.Handler())
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)

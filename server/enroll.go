@@ -67,7 +67,7 @@ func (s *Server) serveEnroll(w http.ResponseWriter, r *http.Request) {
 		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot sign a certificate "+
 			"at the moment.")
 	default:
-		s.cfg.Metrics.signIn("invitation", "ok")
+		s.cfg.Metrics.SignIn("invitation", "ok")
 		writeJSON(w, http.StatusOK, asMap(record))
 	}
 }

@@ -110,7 +110,7 @@ func (s *Server) serveHook(w http.ResponseWriter, r *http.Request) {
 			"more than five minutes old.", http.StatusUnauthorized)
 		return
 	}
-	s.cfg.Metrics.signIn("webhook", "ok")
+	s.cfg.Metrics.SignIn("webhook", "ok")
 	caller.IP = from.String()
 	n, err := parseNotice(body)
 	if err != nil {

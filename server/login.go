@@ -90,7 +90,7 @@ func (a access) FinishLogin(w http.ResponseWriter, r *http.Request) (done consol
 func (a access) loginRefused(r *http.Request, err error) error {
 	var refused *login.Error
 	if !errors.As(err, &refused) {
-		a.cfg.Metrics.signIn(byProvider, "unavailable")
+		a.cfg.Metrics.SignIn(byProvider, "unavailable")
 		return err
 	}
 	// What the provider says is not in the log: failures are counted by reason.

@@ -10,6 +10,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/console"
 	"example.com/atm/internal/budget"
+	"example.com/atm/server/metrics"
 	"example.com/atm/teller"
 	"example.com/atm/teller/methods"
 	"example.com/atm/xmlrpc"
@@ -21,7 +22,7 @@ type rpc struct {
 	*xmlrpc.Server[*session]
 
 	teller  *teller.Teller
-	metrics *Metrics
+	metrics *metrics.Metrics
 	log     *slog.Logger
 	again   func(http.ResponseWriter, *http.Request, *atm.Caller) *atm.Caller
 	answers *budget.Budget // bytes of answers in transit
@@ -151,7 +152,7 @@ func (c *rpc) begin(ctx context.Context, in *session, call teller.Call) (teller.
 	return func() atm.Status {
 		status := reply()
 		elapsed := time.Since(begun)
-		c.metrics.operation(call.Operation, status.Code, elapsed)
+		c.metrics.Operation(call.Operation, status.Code, elapsed)
 		if c.log.Enabled(ctx, slog.LevelDebug) {
 			c.log.DebugContext(ctx, "operation done",
 				slog.String("op", string(call.Operation)),
@@ -203,7 +204,7 @@ func (c *rpc) tooLarge(ctx context.Context, in *session, m *xmlrpc.Method[*sessi
 	})
 	return func() (xmlrpc.Value, *xmlrpc.Fault) {
 		status := recorded()
-		c.metrics.operation(op, status.Code, 0)
+		c.metrics.Operation(op, status.Code, 0)
 		return dict(status), nil
 	}
 }
@@ -218,7 +219,7 @@ func (c *rpc) refused(ctx context.Context, in *session, call teller.Call,
 			slog.String("op", string(call.Operation)), slog.String("trace", in.trace),
 			slog.Any("error", err))
 	}
-	c.metrics.operation(call.Operation, atm.Fault, 0)
+	c.metrics.Operation(call.Operation, atm.Fault, 0)
 	return c.teller.Malformed(ctx, in.caller, call, faultOf(err).Text)
 }
 
@@ -236,7 +237,7 @@ func (c *rpc) faulted(ctx context.Context, in *session, m *xmlrpc.Method[*sessio
 	args []xmlrpc.Value, f *xmlrpc.Fault,
 ) func() {
 	op := atm.Operation(m.Name)
-	c.metrics.operation(op, atm.Fault, 0)
+	c.metrics.Operation(op, atm.Fault, 0)
 	recorded := c.teller.Malformed(ctx, in.caller, teller.Call{
 		Operation: op,
 		Args:      arguments(args),

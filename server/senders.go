@@ -59,7 +59,7 @@ func (s *senders) signIn(w http.ResponseWriter, r *http.Request) *atm.Caller {
 	}
 	caller, fields, err := s.cfg.Authenticator.Authenticate(r)
 	if err == nil {
-		s.cfg.Metrics.signIn(caller.Method, "ok")
+		s.cfg.Metrics.SignIn(caller.Method, "ok")
 		signedIn(r)
 		for name, values := range fields {
 			w.Header()[name] = values
@@ -96,13 +96,13 @@ func (s *senders) turnAway(w http.ResponseWriter, r *http.Request, err error) {
 		xmlrpc.Decline(w, http.StatusBadRequest, "Send one Authorization header.")
 		return
 	case errors.Is(err, auth.ErrUnavailable):
-		s.cfg.Metrics.signIn(presented(r), "unavailable")
+		s.cfg.Metrics.SignIn(presented(r), "unavailable")
 		w.Header().Set("Retry-After", "1")
 		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot check a sign-in at "+
 			"the moment.")
 		return
 	case errors.Is(err, auth.ErrBusy):
-		s.cfg.Metrics.signIn(presented(r), "busy")
+		s.cfg.Metrics.SignIn(presented(r), "busy")
 		w.Header().Set("Retry-After", "1")
 		xmlrpc.Decline(w, http.StatusServiceUnavailable, "Too many others are signing in at the "+
 			"moment.")
@@ -122,7 +122,7 @@ func (s *senders) turnAway(w http.ResponseWriter, r *http.Request, err error) {
 
 // failed notes that the sender of r did not sign in by a method, as a user or as nobody.
 func (s *senders) failed(r *http.Request, method, user, reason string) {
-	s.cfg.Metrics.signIn(method, "failed")
+	s.cfg.Metrics.SignIn(method, "failed")
 	s.cfg.Throttle.Failed(auth.Address(r.RemoteAddr), user)
 	s.trail.signInFailed(r, reason)
 }
@@ -140,7 +140,7 @@ func (s *senders) slowedBy(w http.ResponseWriter, method string, wait time.Durat
 	if wait == 0 {
 		return false
 	}
-	s.cfg.Metrics.signIn(method, "throttled")
+	s.cfg.Metrics.SignIn(method, "throttled")
 	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
 	xmlrpc.Decline(w, http.StatusTooManyRequests,
 		"Too many sign-ins from your address have failed.")

@@ -24,6 +24,7 @@ import (
 	"example.com/atm/auth"
 	"example.com/atm/auth/throttle"
 	"example.com/atm/console"
+	"example.com/atm/server/metrics"
 	"example.com/atm/teller"
 	"example.com/atm/teller/methods"
 	"example.com/atm/teller/subscriptions"
@@ -71,7 +72,7 @@ type Config struct {
 	Backup func(ctx context.Context, w io.Writer) error
 
 	// Ready reports the parts that operations need, with their errors. Required.
-	Ready func() []Part
+	Ready func() []metrics.Part
 
 	// Limits bound one XML-RPC request. Optional.
 	Limits xmlrpc.Limits
@@ -126,7 +127,7 @@ type Config struct {
 	Grace time.Duration
 
 	// Metrics counts requests and operations. Required.
-	Metrics *Metrics
+	Metrics *metrics.Metrics
 
 	// Log is for the operator. Required.
 	Log *slog.Logger

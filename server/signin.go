@@ -45,7 +45,7 @@ func (a access) AddPasskey(ctx context.Context, caller *atm.Caller, p sessions.P
 func (a access) Wait(r *http.Request, method, user string) time.Duration {
 	wait := a.cfg.Throttle.Wait(auth.Address(r.RemoteAddr), claimed(user))
 	if wait > 0 {
-		a.cfg.Metrics.signIn(method, "throttled")
+		a.cfg.Metrics.SignIn(method, "throttled")
 	}
 	return wait
 }
@@ -68,7 +68,7 @@ func (a access) Failed(r *http.Request, method, user, reason string) {
 func (a access) refused(r *http.Request, method, user string, err error) error {
 	var failure *auth.Error
 	if !errors.As(err, &failure) {
-		a.cfg.Metrics.signIn(method, "unavailable")
+		a.cfg.Metrics.SignIn(method, "unavailable")
 		return err
 	}
 	a.Failed(r, method, user, failure.Reason)
@@ -110,7 +110,7 @@ func (a access) EnrollPasskey(r *http.Request, i teller.Invitation, p sessions.P
 		return console.ErrRefused
 	}
 	if err == nil {
-		a.cfg.Metrics.signIn("invitation", "ok")
+		a.cfg.Metrics.SignIn("invitation", "ok")
 	}
 	return err
 }
@@ -128,7 +128,7 @@ func (a access) Begin(w http.ResponseWriter, r *http.Request, caller *atm.Caller
 	status := a.cfg.Teller.BeginSession(r.Context(), caller, &b)
 	switch {
 	case status.Code == atm.OK:
-		a.cfg.Metrics.signIn(caller.Method, "ok")
+		a.cfg.Metrics.SignIn(caller.Method, "ok")
 		signedIn(r)
 		a.endBefore(r)
 		setSession(w, secret)
@@ -186,7 +186,7 @@ func (s *senders) signInBrowser(w http.ResponseWriter, r *http.Request) *atm.Cal
 		s.endSession(w, r, err)
 		return nil
 	}
-	s.cfg.Metrics.signIn(caller.Method, "ok")
+	s.cfg.Metrics.SignIn(caller.Method, "ok")
 	signedIn(r)
 	return caller
 }

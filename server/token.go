@@ -108,7 +108,7 @@ func (e *tokenEndpoint) secretCaller(w http.ResponseWriter, r *http.Request,
 	var failure *auth.Error
 	switch {
 	case err == nil:
-		e.cfg.Metrics.signIn(caller.Method, "ok")
+		e.cfg.Metrics.SignIn(caller.Method, "ok")
 		signedIn(r)
 		return caller
 	case errors.As(err, &failure):

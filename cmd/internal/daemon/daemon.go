@@ -24,6 +24,7 @@ import (
 	"example.com/atm/cmd/internal/storage"
 	"example.com/atm/feed"
 	"example.com/atm/server"
+	"example.com/atm/server/metrics"
 	"example.com/atm/teller"
 	"example.com/atm/teller/confirm"
 	"example.com/atm/teller/orders"
@@ -179,7 +180,7 @@ func (s *Server) assemble(ctx context.Context) error {
 	})
 	s.installation.accounts, s.installation.keys = s.accounts, s.keys
 	s.installation.log, s.installation.ledger = s.log, s.ledger
-	s.installation.metrics = server.NewMetrics(s.opts.Version, s.installation.gauges())
+	s.installation.metrics = metrics.New(s.opts.Version, s.installation.gauges())
 	s.orders = orders.New(orders.Config{
 		Ledger: s.ledger, Store: s.accounts, Now: s.accounts.replicas().Now,
 		Settled: s.installation.metrics.Paid, Log: s.opts.Log,

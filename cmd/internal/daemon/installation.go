@@ -12,7 +12,7 @@ import (
 	"example.com/atm/cmd/internal/version"
 	"example.com/atm/feed"
 	"example.com/atm/internal/machine"
-	"example.com/atm/server"
+	"example.com/atm/server/metrics"
 	"example.com/atm/teller"
 	"example.com/atm/vault/ledger"
 )
@@ -27,7 +27,7 @@ type installation struct {
 	keys     *keys.Keys
 	log      *auditLog
 	ledger   *ledger.Ledger
-	metrics  *server.Metrics
+	metrics  *metrics.Metrics
 	feed     *feed.Feed
 }
 
@@ -137,8 +137,8 @@ func clockState() string {
 }
 
 // gauges are the values of metrics that are read at each scrape.
-func (i *installation) gauges() server.Gauges {
-	return server.Gauges{
+func (i *installation) gauges() metrics.Gauges {
+	return metrics.Gauges{
 		Entries:   i.treeSize,
 		Published: func() float64 { return float64(i.log.Published()) },
 		DiskFree: func() float64 {
@@ -149,18 +149,18 @@ func (i *installation) gauges() server.Gauges {
 			return float64(free)
 		},
 		Synchronised: synchronised,
-		Expiry: func() (list []server.Expiry) {
+		Expiry: func() (list []metrics.Expiry) {
 			for _, e := range i.keys.Expiries() {
-				list = append(list, server.Expiry(e))
+				list = append(list, metrics.Expiry(e))
 			}
 			return list
 		},
 		Ready: i.parts,
-		Feed: func() server.FeedState {
+		Feed: func() metrics.FeedState {
 			if i.feed == nil { // before the first commit
-				return server.FeedState{}
+				return metrics.FeedState{}
 			}
-			return server.FeedState(i.feed.Stats())
+			return metrics.FeedState(i.feed.Stats())
 		},
 	}
 }
@@ -177,12 +177,12 @@ func (i *installation) treeSize() float64 {
 }
 
 // parts reports the health of each part of the server.
-func (i *installation) parts() []server.Part {
+func (i *installation) parts() []metrics.Part {
 	state := errors.Join(i.ledger.Err(), i.accounts.lost())
 	if state == nil && i.accounts.replica != nil {
 		state = i.accounts.replica.Ready()
 	}
-	return []server.Part{
+	return []metrics.Part{
 		{Name: "vault", Err: state},
 		{Name: "audit", Err: i.log.Err()},
 		{Name: "disk", Err: i.diskSpace()},

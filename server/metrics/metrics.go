@@ -1,12 +1,15 @@
-package server
+// Package metrics counts what a server does, for Prometheus.
+package metrics
 
 import (
+	"net/http"
 	"sync"
 	"time"
 
 	"example.com/atm"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
 // Metrics counts what the server does. The values of its labels come from closed sets, so
@@ -24,6 +27,12 @@ type Metrics struct {
 	scrubbed   prometheus.Counter
 	tries      *prometheus.CounterVec
 	stops      *prometheus.CounterVec
+}
+
+// A Part is a component that operations need, and its error if it has one.
+type Part struct {
+	Name string // "vault", "audit", "disk"
+	Err  error
 }
 
 // Gauges are read whenever metrics are collected. All are required.
@@ -130,8 +139,8 @@ func age(at time.Time) float64 {
 	return max(0, time.Since(at).Seconds())
 }
 
-// NewMetrics returns the metrics of a program of this version.
-func NewMetrics(version string, g Gauges) *Metrics {
+// New returns the metrics of a program of this version.
+func New(version string, g Gauges) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		operations: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -207,6 +216,11 @@ func NewMetrics(version string, g Gauges) *Metrics {
 	return m
 }
 
+// Handler serves the metrics.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
 // Scrubbed counts records that differ from the journal.
 func (m *Metrics) Scrubbed(problems int) { m.scrubbed.Add(float64(problems)) }
 
@@ -226,7 +240,7 @@ func (m *Metrics) Stopped(cause string) { m.stops.WithLabelValues(cause).Inc() }
 func (m *Metrics) Witnessed(size int64) { m.witnessed.Set(float64(size)) }
 
 // Paid counts a due date of a standing order that has its outcome.
-func (m *Metrics) Paid(code atm.Code) { m.operation(atm.OrderPay, code, 0) }
+func (m *Metrics) Paid(code atm.Code) { m.Operation(atm.OrderPay, code, 0) }
 
 // Committed counts a commit of so many operations, some of them replays.
 func (m *Metrics) Committed(operations, replays int) {
@@ -235,7 +249,9 @@ func (m *Metrics) Committed(operations, replays int) {
 	m.batch.Observe(float64(operations))
 }
 
-func (m *Metrics) operation(op atm.Operation, code atm.Code, elapsed time.Duration) {
+// Operation counts an operation that was answered, and how long it took; 0 when that does not
+// count.
+func (m *Metrics) Operation(op atm.Operation, code atm.Code, elapsed time.Duration) {
 	key := outcome{op, code}
 	kept, has := m.outcomes.Load(key)
 	if !has {
@@ -263,6 +279,7 @@ type (
 	}
 )
 
-func (m *Metrics) signIn(method, outcome string) {
+// SignIn counts a request that presented credentials.
+func (m *Metrics) SignIn(method, outcome string) {
 	m.signIns.WithLabelValues(method, outcome).Inc()
 }
