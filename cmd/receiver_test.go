@@ -142,17 +142,22 @@ func arrives(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("no %d lines match %s:\n%s", want, args[0], events)
 }
 
-// unbroken NAME checks the events at the path /NAME that the receiver took: each is one that
-// it has, or says which one came before it, and that is the newest that it has; or it begins
-// anew.
+// unbroken NAME checks the events that arrived at the path /NAME.
 func unbroken(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: unbroken NAME")
 	}
+	ts.Check(findGap(ts.ReadFile("events"), "/"+args[0]))
+}
+
+// findGap reports the first event at a path that does not follow those before it: each that the
+// receiver took is one that it has, or says which one came before it, and that is the newest that
+// it has; or it begins anew.
+func findGap(events, path string) error {
 	last, seen := int64(-1), make(map[int64]bool)
-	for line := range strings.Lines(ts.ReadFile("events")) {
+	for line := range strings.Lines(events) {
 		head, body, _ := strings.Cut(line, " {")
-		if !strings.HasSuffix(head, " at=/"+args[0]) || !strings.Contains(head, " No Content ") {
+		if !strings.HasSuffix(head, " at="+path) || !strings.Contains(head, " No Content ") {
 			continue
 		}
 		var event struct {
@@ -162,22 +167,55 @@ func unbroken(ts *testscript.TestScript, neg bool, args []string) {
 				Previous *int64 `json:"previous"`
 			} `json:"data"`
 		}
-		ts.Check(json.Unmarshal([]byte("{"+body), &event))
+		if err := json.Unmarshal([]byte("{"+body), &event); err != nil {
+			return err
+		}
+		isEntry := event.Type != "atm.checkpoint"
 		switch e := event.Data; {
 		case event.Type == "atm.test":
 			continue
 		case e.Previous == nil:
 			clear(seen)
-		case *e.Previous != last && !(event.Type != "atm.checkpoint" && seen[e.Index]):
-			ts.Fatalf("after %d comes one that follows %d: %s", last, *e.Previous, line)
+		case *e.Previous != last && !(isEntry && seen[e.Index]):
+			return fmt.Errorf("after %d comes one that follows %d: %s", last, *e.Previous, line)
 		}
-		if event.Type != "atm.checkpoint" {
+		if isEntry {
 			last = event.Data.Index
 			seen[last] = true
 		}
 	}
 	if len(seen) == 0 {
-		ts.Fatalf("no events arrived at /%s", args[0])
+		return fmt.Errorf("no events arrived at %s", path)
+	}
+	return nil
+}
+
+func TestGapBetweenEventsIsFound(t *testing.T) {
+	line := func(path, kind, data string) string {
+		return fmt.Sprintf("f1-x No Content by=1 at=%s {\"type\":%q,\"data\":{%s}}\n", path, kind,
+			data)
+	}
+	first := line("/a", "atm.deposit", `"index":4,"previous":null,"from":2`)
+	second := line("/a", "atm.deposit", `"index":7,"previous":4`)
+	third := line("/a", "atm.deposit", `"index":9,"previous":7`)
+	for name, tt := range map[string]struct {
+		events string
+		whole  bool
+	}{
+		"in order":             {first + second + third, true},
+		"the second is gone":   {first + third, false},
+		"another order":        {first + third + second, false},
+		"repeated":             {first + second + second + third, true},
+		"anew":                 {first + second + first + second + third, true},
+		"nothing":              {"", false},
+		"of others":            {strings.ReplaceAll(first, "/a", "/b"), false},
+		"one was refused":      {first + strings.Replace(second, "No Content", "Gone", 1) + third, false},
+		"checkpoint":           {first + line("/a", "atm.checkpoint", `"previous":4`) + second, true},
+		"checkpoint says more": {first + line("/a", "atm.checkpoint", `"previous":7`), false},
+	} {
+		if err := findGap(tt.events, "/a"); (err == nil) != tt.whole {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
