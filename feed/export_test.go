@@ -31,3 +31,6 @@ func (f *Feed) Queued(id feeds.ID) (events, size int) {
 	l := f.lines[id]
 	return len(l.queue), l.queued
 }
+
+// Exhaust takes away what may be sent at once after a quiet time; of a feed that does not run.
+func (f *Feed) Exhaust() { f.limiter.AllowN(time.Now(), burst) }

@@ -146,6 +146,7 @@ type Feed struct {
 	// Of Run alone.
 	lines    map[feeds.ID]*line
 	order    []*line // of lines, each turn another one first
+	first    int     // of order, whose turn to depart it is
 	owners   owners
 	results  chan result
 	flights  int

@@ -37,11 +37,14 @@ type result struct {
 var errNotNow = errors.New("not now")
 
 // depart begins the tries that are due, as many as may be under way, and returns when the next
-// one is.
+// one is. It begins with the line that came too late the last time, so one that is far behind does
+// not hold up the others.
 func (f *Feed) depart(ctx context.Context) (next time.Time) {
 	now := time.Now()
 	next = now.Add(f.timing.poll)
-	for _, l := range f.order {
+	for i := range f.order {
+		at := (f.first + i) % len(f.order)
+		l := f.order[at]
 		if l.busy || !now.Before(l.until) {
 			continue
 		}
@@ -52,10 +55,15 @@ func (f *Feed) depart(ctx context.Context) (next time.Time) {
 			}
 			continue
 		}
-		if f.flights >= maxFlights || f.flying[l.owner] >= maxOwnFlights {
+		if f.flying[l.owner] >= maxOwnFlights {
 			continue // until one lands
 		}
+		if f.flights >= maxFlights {
+			f.first = at
+			return next
+		}
 		if !f.limiter.Allow() {
+			f.first = at
 			return now.Add(time.Duration(float64(time.Second) / f.cfg.Rate))
 		}
 		l.busy = true

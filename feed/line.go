@@ -146,14 +146,19 @@ func (l *line) advance() {
 // errEnough ends the reading of entries.
 var errEnough = errors.New("enough")
 
-// behind is a line that has space for entries which are there; nil when none has.
-func (f *Feed) behind() *line {
+// behind is a line that has space for entries which are there; nil when none has. One that has
+// nothing to send comes first, and one whose queue is fuller than half has time.
+func (f *Feed) behind() (first *line) {
 	for _, l := range f.order {
-		if l.reads() && vault.JournalIndex(l.scanned) < f.end {
+		switch {
+		case !l.reads() || vault.JournalIndex(l.scanned) >= f.end:
+		case len(l.queue) == 0:
 			return l
+		case first == nil && len(l.queue) <= maxQueue/2 && l.queued <= maxQueueBytes/2:
+			first = l
 		}
 	}
-	return nil
+	return first
 }
 
 // scan reads the next entries for all lines that have space and come to them. Each turn it begins
