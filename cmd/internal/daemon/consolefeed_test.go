@@ -168,8 +168,10 @@ func TestCustomerSubscribesInTheConsoleAndIsSentEvents(t *testing.T) {
 	_, form := v.follow("/console/feed/add?account=100")
 	shows(t, form, `<select id="f-account" name="account" required>`,
 		"<option selected>100</option></select>")
-	if strings.Contains(form, `name="owner"`) {
-		t.Errorf("a customer is asked for an owner:\n%s", form)
+	for _, field := range []string{"owner", "subject"} {
+		if strings.Contains(form, `name="`+field+`"`) {
+			t.Errorf("a customer is asked for the %s:\n%s", field, form)
+		}
 	}
 	before, after := v.subscribes(p)
 	shows(t, before, "Send to "+p.URL+"/atm entries of account 100, of the operation deposit. The "+
@@ -339,7 +341,9 @@ func TestAuditorSubscribesToEverythingInTheConsole(t *testing.T) {
 	v := visitorWith(t, h, "user:vera", "auditor")
 	shows(t, v.see(http.StatusOK, "/console/"), `<a href="/console/feed">Send entries to a program`)
 	_, form := v.follow("/console/feed/add")
-	shows(t, form, `<input id="f-account"`, `<input id="f-owner"`)
+	shows(t, form, `<input id="f-account"`, `<input id="f-owner"`, `<input id="f-subject"`)
+	shows(t, v.see(http.StatusUnprocessableEntity, "/console/feed/add?request_id=r&review=1&"+
+		"name=all&url=https://a.invalid&subject=demo"), `id="p-subject"`, "Write it as user:NAME")
 	before, _ := v.does(http.StatusOK, "feed/add", url.Values{
 		"name": {"all"}, "url": {p.URL}, "proofs": {"1"},
 	})
@@ -384,7 +388,6 @@ func TestFormOfASubscriptionSaysWhatIsWrong(t *testing.T) {
 		{"below", "0", "An amount is more than zero"},
 		{"above", "1.234", "at most two digits"},
 		{"status", "GOOD", "This is one of OK, ERROR."},
-		{"subject", "demo", "Write it as user:NAME"},
 		{"proofs", "yes", "This is 1 or nothing."},
 		{"from", "first", "This is a whole number"},
 	} {

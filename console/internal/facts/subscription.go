@@ -68,7 +68,7 @@ func TestOf(record atm.Record) *Test {
 		return &Test{Says: event + " is on its way.", Pending: true}
 	}
 	if problem := forms.Plain(record.Get("test_error")).Text; problem != "" {
-		return &Test{Says: event + " did not arrive: " + problem, Failed: true}
+		return &Test{Says: event + " did not arrive: " + problem + ".", Failed: true}
 	}
 	return &Test{Says: event + " arrived."}
 }

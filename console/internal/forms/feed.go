@@ -54,7 +54,7 @@ var AllFeeds = List{
 	Columns: []Column{
 		{"", "Name", toSubscriptionOf},
 		{"owner", "Owner", Plain},
-		{"url", "To", Plain},
+		{"url", "To", Code},
 		{"", "State", FeedState},
 		{"lag", "Lag", entries},
 		{"delivered", "Last delivery", Moment},

@@ -75,7 +75,7 @@ var feedActions = slices.Concat([]Action{
 			return append([]string{"atmctl", "feed", "replay", f.Get("name")}, flags(f, "from")...)
 		},
 	},
-	telling(feedSecret, actOnFeed("secret", "secret", "Secret of a subscription", "Show",
+	telling(feedSecret, actOnFeed("secret", "secret", "Show the secret of a subscription", "Show",
 		atm.FeedSecret, func(_ Bank, f url.Values) string {
 			return "Show what the events of the subscription " + f.Get("name") + " are signed " +
 				"with. With the secret, anybody can make events that look like ours."
@@ -178,8 +178,8 @@ func (a *Action) Among(accounts []string) []Field {
 		switch f := &fields[i]; {
 		case f.Kind == Own:
 			f.Options, f.Optional = accounts, false
-		case f.In != "" && f.Name == "owner":
-			f.Fixed = noValue // it is the caller
+		case f.In != "" && (f.Name == "owner" || f.Name == "subject"):
+			f.Fixed = noValue // it is for those who may see everything
 		}
 	}
 	return fields
@@ -233,7 +233,7 @@ var sourceActions = []Action{
 	telling(sourceSecret, actOnSource("add", "add", "Add a source of webhooks", "Add",
 		atm.FeedSourceAdd, newSource, "Register", "What it sends, signed with its secret, are "+
 			"notices of this service.")),
-	telling(sourceSecret, actOnSource("secret", "secret", "Secret of a source", "Show",
+	telling(sourceSecret, actOnSource("secret", "secret", "Show the secret of a source", "Show",
 		atm.FeedSourceSecret, thisSource, "Show what webhooks are signed with that come from",
 		"With the secret, anybody can leave notices of this service.")),
 	telling(sourceSecret, actOnSource("rotate", "rotate-secret", "Replace the secret of a source",
