@@ -307,6 +307,7 @@ func TestAttacksAreRefused(t *testing.T) {
 	t.Run("passkey", a.attackPasskeys)
 	t.Run("confirmation", a.attackConfirmations)
 	t.Run("console payment", a.attackConsolePayments)
+	t.Run("console feed", a.attackConsoleFeed)
 	t.Run("oidc", a.attackProviders)
 
 	a.unmoved(t)

@@ -54,7 +54,7 @@ type expectation struct {
 // success is no success of an attack.
 var looks = []atm.Operation{
 	atm.Inquiry, atm.Statement, atm.PasskeyList, atm.SessionList, atm.MandateList, atm.OrderList,
-	atm.OrderShow, atm.Notices,
+	atm.OrderShow, atm.Notices, atm.FeedShow, atm.FeedList,
 }
 
 // said is an entry in few words, such as "transfer NOT_CONFIRMED".

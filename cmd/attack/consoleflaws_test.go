@@ -207,6 +207,38 @@ var consoleFlaws = []flaw{
 		"console_payment/of_others/a_notice_on_the_account_of_somebody_who_gave_no_mandate",
 	},
 	{
+		"anybody pauses a subscription of somebody else", "teller/subscriptions/subscriptions.go",
+		`	if in.Reach != atm.Everywhere {
+		return "", denied, nil`, `	if in.Reach == atm.Nowhere {
+		return "", denied, nil`, "console_feed/of_others/pause_in_the_form_of_operators$",
+	},
+	{
+		"anybody lists the subscriptions of everybody", "teller/subscriptions/subscriptions.go",
+		`if in.Args[0].Text != all || in.Reach != atm.Everywhere {`, `if in.Args[0].Text != all {`,
+		"console_feed/of_others/page_admin/feed$",
+	},
+	{
+		"a customer is shown the pages of operators", "console/admin.go",
+		`v.cfg.Bank.Reach(v.caller, l.Op) == atm.Everywhere {`, `v.may(l.Op) {`,
+		"console_feed/of_others/page_admin$",
+	},
+	{
+		"a customer subscribes to any account", "vault/rules.go",
+		`if r.Account != "" && !r.Reaches(b.Account(r.Account)) {`,
+		`if r.Account != "" && b.Account(r.Account).Version == 0 {`,
+		"console_feed/changed/account_950$",
+	},
+	{
+		"a customer subscribes to everything", "teller/subscriptions/subscriptions.go",
+		`case !s.Everything && f.Account == "":`, `case !s.Everything && f.Account == "?":`,
+		"console_feed/changed/account_$",
+	},
+	{
+		"a customer subscribes to accounts of somebody else",
+		"teller/subscriptions/subscriptions.go", `case !s.Everything && f.Owner != "":`,
+		`case !s.Everything && f.Owner == "?":`, "console_feed/changed/owner_user_guy$",
+	},
+	{
 		"an answer is for any browser", "auth/login/login.go",
 		`subtle.ConstantTimeCompare([]byte(query.Get("state")), []byte(a.State)) != 1:`,
 		`subtle.ConstantTimeCompare(nil, nil) != 1:`, "oidc/answer/another_state",
