@@ -107,10 +107,7 @@ type example struct {
 	name    string
 	command func(port, secret, state string) *exec.Cmd
 
-	url      string
-	cmd      *exec.Cmd
 	out, err bytes.Buffer
-	port     string
 }
 
 // receivers are the examples, as somebody runs them beside a server.

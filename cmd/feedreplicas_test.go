@@ -32,9 +32,9 @@ func startFeedReplicas(t *testing.T, n int) []*server {
 		}
 	}
 	// All receivers have the certificate of the first one.
-	env := append([]string{"ATM_FEED_CERT=feed.crt", "ATM_FEED_KEY=feed.key"}, feedEnv[0],
-		"ATM_FEED_CA="+filepath.Join(dirs[0], "atm-data", "ca", "ca.crt"))
-	return startReplicasIn(t, dirs, pgtest.Start(t).Database(t), env...)
+	return startReplicasIn(t, dirs, pgtest.Start(t).Database(t), feedEnv[0],
+		"ATM_FEED_CA="+filepath.Join(dirs[0], "atm-data", "ca", "ca.crt"),
+		"ATM_FEED_CERT=feed.crt", "ATM_FEED_KEY=feed.key", "ATM_FEED_RATE=2000")
 }
 
 // writeSelfSigned writes feed.crt with a name, and feed.key.
