@@ -34,3 +34,6 @@ func (f *Feed) Queued(id feeds.ID) (events, size int) {
 
 // Exhaust takes away what may be sent at once after a quiet time; of a feed that does not run.
 func (f *Feed) Exhaust() { f.limiter.AllowN(time.Now(), burst) }
+
+// RenewEvery makes a feed renew its claims, and look for subscriptions of other servers, so often.
+func (f *Feed) RenewEvery(d time.Duration) { f.timing.sync = d }

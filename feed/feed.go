@@ -315,15 +315,19 @@ func (f *Feed) stopAhead(ctx context.Context) {
 	}
 }
 
-// sync reads the subscriptions, and claims those that nobody else has.
+// An owned is a subscription and whose it is.
+type owned struct {
+	owner string
+	sub   feeds.Subscription
+}
+
+// sync reads the subscriptions, and claims those that nobody else has. Claims are renewed when it
+// is time, and not for each change of a subscription: who pauses and resumes one all day would
+// have all be written all the time.
 func (f *Feed) sync(ctx context.Context, now time.Time) error {
 	books, err := f.cfg.Store.Feeds(ctx)
 	if err != nil {
 		return err
-	}
-	type owned struct {
-		owner string
-		sub   feeds.Subscription
 	}
 	wanted := make(map[feeds.ID]owned)
 	for _, book := range books {
@@ -331,25 +335,49 @@ func (f *Feed) sync(ctx context.Context, now time.Time) error {
 			wanted[s.ID] = owned{book.Owner, s}
 		}
 	}
-	if err := f.forget(ctx, func(id feeds.ID) bool { _, is := wanted[id]; return is }); err != nil {
+	isWanted := func(id feeds.ID) bool { _, is := wanted[id]; return is }
+	if err := f.forget(ctx, isWanted); err != nil {
 		return err
 	}
-	claimed := []feeds.Cursor{}
-	if len(wanted) > 0 {
-		ids := slices.Sorted(maps.Keys(wanted))
-		claimed, err = f.cfg.Store.ClaimCursors(ctx, f.cfg.Holder, f.timing.claim, ids)
-		if err != nil {
-			return err
-		}
+	f.keep(func(l *line) bool { return isWanted(l.sub.ID) })
+	ids := slices.Sorted(maps.Keys(wanted))
+	renews := now.Sub(f.synced) >= f.timing.sync
+	if !renews {
+		ids = slices.DeleteFunc(ids, func(id feeds.ID) bool { return f.lines[id] != nil })
+	}
+	if err := f.claim(ctx, now, wanted, ids); err != nil {
+		return err
+	}
+	for id, l := range f.lines {
+		l.update(wanted[id].sub)
+	}
+	if renews {
+		f.synced = now
+	}
+	return nil
+}
+
+// claim claims subscriptions, and drops the lines of those among them that another server has.
+func (f *Feed) claim(ctx context.Context, now time.Time, wanted map[feeds.ID]owned, ids []feeds.ID,
+) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	claimed, err := f.cfg.Store.ClaimCursors(ctx, f.cfg.Holder, f.timing.claim, ids)
+	if err != nil {
+		return err
+	}
+	lost := make(map[feeds.ID]bool, len(ids))
+	for _, id := range ids {
+		lost[id] = true
 	}
 	until := now.Add(f.timing.claim * 4 / 5) // the clocks of two machines do not run alike
-	mine := make(map[feeds.ID]bool, len(claimed))
 	for _, cursor := range claimed {
 		w, is := wanted[cursor.ID]
 		if !is {
 			continue
 		}
-		mine[cursor.ID] = true
+		lost[cursor.ID] = false
 		l := f.lines[cursor.ID]
 		if l != nil && !l.isAt(&cursor) { // another server had the claim meanwhile
 			f.keep(func(other *line) bool { return other != l })
@@ -359,11 +387,9 @@ func (f *Feed) sync(ctx context.Context, now time.Time) error {
 			l = newLine(w.owner, w.sub, cursor)
 			f.lines[cursor.ID], f.order = l, append(f.order, l)
 		}
-		l.update(w.sub)
 		l.until = until
 	}
-	f.keep(func(l *line) bool { return mine[l.sub.ID] })
-	f.synced = now
+	f.keep(func(l *line) bool { return !lost[l.sub.ID] })
 	return nil
 }
 
