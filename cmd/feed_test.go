@@ -94,7 +94,8 @@ func (p *pair) finish(t *testing.T, all ...*server) {
 	for !p.all.has(last) || !p.deposits.has(last) { // there may be much to catch up with
 		came := p.all.count() + p.deposits.count()
 		eventually(t, "events arrive", func() bool {
-			return p.all.count()+p.deposits.count() > came || p.all.has(last) && p.deposits.has(last)
+			return p.all.count()+p.deposits.count() > came ||
+				p.all.has(last) && p.deposits.has(last)
 		})
 	}
 	for i := len(all) - 1; i >= 0; i-- { // the first one last: its log gets the others' entries

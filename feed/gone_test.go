@@ -27,7 +27,9 @@ func TestReceiverThatWasGoneForLongIsToldEverything(t *testing.T) {
 			Account: "100", Cash: vault.Cash("user:ada"), Amount: 1,
 		}, large)
 	}
-	eventually(t, "the receiver is not tried often", func() bool { return b.cursor(id).Tries >= 10 })
+	eventually(t, "the receiver is not tried often", func() bool {
+		return b.cursor(id).Tries >= 10
+	})
 	b.stop()
 	events, size := b.feed.Queued(id)
 	if events == 0 || events > feed.MaxQueue || size > feed.MaxQueueBytes+audit.MaxEntryBytes {
