@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -107,7 +108,31 @@ type example struct {
 	name    string
 	command func(port, secret, state string) *exec.Cmd
 
-	out, err bytes.Buffer
+	out, err transcript // which events it takes, and what is wrong with others
+}
+
+// A transcript is what a program says. It may be read while the program runs.
+type transcript struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *transcript) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *transcript) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+func (s *transcript) reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.b.Reset()
 }
 
 // receivers are the examples, as somebody runs them beside a server.
@@ -249,8 +274,8 @@ func (r *example) noticesFaults(t *testing.T, f *forger, secret string, s *serve
 	if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r.out.Reset()
-	r.err.Reset()
+	r.out.reset()
+	r.err.reset()
 	kill := r.run(t, port, file, state)
 	plan := f.plan()
 	for i := range f.stream {
