@@ -290,6 +290,8 @@ func TestOperatorSeesSubscriptionsOfEverybodyInTheConsole(t *testing.T) {
 		if step.state != "" {
 			shows(t, v.see(http.StatusOK, of), "<dd>"+step.state+"</dd>")
 		}
+		shows(t, v.see(http.StatusOK, "/console/admin/status"), "<dt>Subscriptions</dt><dd>"+
+			map[string]string{"pause": "1, of which 1 paused", "resume": "1", "remove": "0"}[step.act])
 	}
 	v.see(http.StatusNotFound, of)
 	v.see(http.StatusForbidden, "/console/feed/add")

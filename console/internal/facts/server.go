@@ -4,6 +4,7 @@ package facts
 
 import (
 	"strconv"
+	"strings"
 
 	"example.com/atm"
 	"example.com/atm/console/internal/forms"
@@ -60,6 +61,7 @@ func OfServer(record atm.Record) []Section {
 			{"In reserve", bytesOf(part("disk").Get("reserve"))},
 			{"Pending holds", pendingOf(part("holds"))},
 			{"Standing orders that wait", waitingOf(part("orders"))},
+			{"Subscriptions", subscriptionsOf(part("feed"))},
 			{"Last backup", backupOf(part("backup"))},
 		}},
 	}
@@ -94,6 +96,21 @@ func waitingOf(orders atm.Record) forms.Cell {
 		return forms.Cell{Text: "too many to count them"}
 	}
 	return whole(orders.Get("waiting"))
+}
+
+// subscriptionsOf counts the subscriptions to the event feed, and those that are not delivered.
+func subscriptionsOf(feed atm.Record) forms.Cell {
+	c := whole(feed.Get("subscriptions"))
+	var words []string
+	for _, state := range []string{"failing", "paused", "stopped"} {
+		if n := whole(feed.Get(state)).Text; n != "0" {
+			words = append(words, n+" "+state)
+		}
+	}
+	if words != nil {
+		c.Text += ", of which " + strings.Join(words, ", ")
+	}
+	return c
 }
 
 func pendingOf(holds atm.Record) forms.Cell {
