@@ -151,16 +151,23 @@ func (f *Feed) landed(ctx context.Context, r result) {
 	l.cursor.Tries++
 	l.again = now.Add(max(pause(l.cursor.Tries, &f.timing), r.answer.RetryAfter))
 	l.cursor.Again = l.again
-	switch failing := now.Sub(l.cursor.Failing); {
+	failing, often := now.Sub(l.cursor.Failing), l.cursor.Tries
+	switch {
 	case errors.Is(r.err, ErrNotAllowed):
-		f.stop(ctx, l, Denied, "Its owner may not see these entries any more")
+		if often > 1 { // another server may have heard of a right first
+			f.stop(ctx, l, Denied, "Its owner may not see these entries any more")
+		}
 	case r.answer.Status == http.StatusGone:
 		f.stop(ctx, l, Gone, "The receiver answered 410 Gone")
-	case failing >= f.timing.giveUp:
+	case failing >= f.timing.giveUp && often >= leastTries:
 		f.stop(ctx, l, Unreachable, fmt.Sprintf("Nothing could be delivered for %s: %s",
 			failing.Round(time.Second), l.cursor.Error))
 	}
 }
+
+// leastTries is how many fail before a subscription is stopped: while this server was off, it was
+// not the receiver that failed. In three days there are about 80.
+const leastTries = 20
 
 // moment is now as a store keeps it.
 func moment() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
