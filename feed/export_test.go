@@ -37,3 +37,17 @@ func (f *Feed) Exhaust() { f.limiter.AllowN(time.Now(), burst) }
 
 // RenewEvery makes a feed renew its claims, and look for subscriptions of other servers, so often.
 func (f *Feed) RenewEvery(d time.Duration) { f.timing.sync = d }
+
+// Leaves is how many leaves the queues of all subscriptions have in memory; of a feed that does
+// not run.
+func (f *Feed) Leaves() int {
+	kept := make(map[*byte]bool)
+	for _, l := range f.lines {
+		for _, it := range l.queue {
+			if it.kind == entryItem {
+				kept[&it.leaf[0]] = true
+			}
+		}
+	}
+	return len(kept)
+}

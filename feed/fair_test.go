@@ -1,6 +1,7 @@
 package feed_test
 
 import (
+	"net/http"
 	"strconv"
 	"strings"
 	"testing"
@@ -44,5 +45,32 @@ func TestSubscriptionsThatAreFarBehindHoldUpNobodyElse(t *testing.T) {
 	}
 	if most := 4 * behind; before > most {
 		t.Errorf("%d events of others came first, more than %d", before, most)
+	}
+}
+
+func TestSubscriptionsThatWaitForOneReceiverShareWhatTheyKeep(t *testing.T) {
+	r := newReceiver(t)
+	r.answers(func(*event) int { return http.StatusServiceUnavailable })
+	b := newBank(t, r.roots(), nil)
+	for range 2 * feed.MaxQueue {
+		b.deposit(1)
+	}
+	var ids []feeds.ID
+	b.stop()
+	for n := range feeds.MaxSubscriptions {
+		ids = append(ids, b.subscribe(feeds.Subscription{
+			Name: "s" + strconv.Itoa(n), URL: r.url(),
+		}))
+	}
+	b.again()
+	eventually(t, "not all fail", func() bool { return b.feed.Stats().Failing == len(ids) })
+	b.stop()
+	for _, id := range ids {
+		if n, _ := b.feed.Queued(id); n != feed.MaxQueue {
+			t.Errorf("%s has %d events", id, n)
+		}
+	}
+	if n := b.feed.Leaves(); n != feed.MaxQueue {
+		t.Errorf("%d leaves are kept, want %d", n, feed.MaxQueue)
 	}
 }

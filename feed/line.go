@@ -172,19 +172,19 @@ func (f *Feed) scan(ctx context.Context) error {
 	from := vault.JournalIndex(first.scanned)
 	to := min(from+scanned, f.end)
 	err := f.cfg.Store.Entries(ctx, from, to, func(index vault.JournalIndex, leaf []byte) error {
-		var entry *audit.Entry
-		reading := false
+		read := reading{leaf: leaf}
+		some := false
 		for _, l := range f.order {
 			if vault.JournalIndex(l.scanned) != index || !l.reads() {
 				continue
 			}
-			if err := f.consider(ctx, l, leaf, &entry); err != nil {
+			if err := f.consider(ctx, l, &read); err != nil {
 				return err
 			}
 			l.scanned++
-			reading = true
+			some = true
 		}
-		if !reading {
+		if !some {
 			return errEnough
 		}
 		return nil
@@ -198,24 +198,28 @@ func (f *Feed) scan(ctx context.Context) error {
 	return err
 }
 
-// consider queues the entry that a line comes to, if it is one for it. The entry is parsed once
-// for all lines.
-func (f *Feed) consider(ctx context.Context, l *line, leaf []byte, entry **audit.Entry) error {
-	if !l.matcher.may(leaf) {
+// A reading is an entry that is being read. It is parsed once, and kept once, for all lines.
+type reading struct {
+	leaf  []byte
+	entry *audit.Entry // nil when it was not parsed yet
+	kept  bool         // leaf stays as it is
+}
+
+// consider queues the entry that a line comes to, if it is one for it.
+func (f *Feed) consider(ctx context.Context, l *line, r *reading) (err error) {
+	if !l.matcher.may(r.leaf) {
 		return nil
 	}
-	if *entry == nil {
-		parsed, err := audit.ParseEntry(leaf)
-		if err != nil {
+	if r.entry == nil {
+		if r.entry, err = audit.ParseEntry(r.leaf); err != nil {
 			return fmt.Errorf("entry %d: %w", l.scanned, err)
 		}
-		*entry = parsed
 	}
-	if is, err := l.matcher.matches(ctx, *entry, &f.owners); err != nil || !is {
+	if is, err := l.matcher.matches(ctx, r.entry, &f.owners); err != nil || !is {
 		return err
 	}
 	if !l.sub.Everything {
-		view, err := f.cfg.See(ctx, l.owner, &l.sub, leaf)
+		view, err := f.cfg.See(ctx, l.owner, &l.sub, r.leaf)
 		if err != nil && !errors.Is(err, ErrNotAllowed) { // which the try will say
 			return err
 		}
@@ -223,8 +227,11 @@ func (f *Feed) consider(ctx context.Context, l *line, leaf []byte, entry **audit
 			return nil
 		}
 	}
+	if !r.kept {
+		r.leaf, r.kept = bytes.Clone(r.leaf), true
+	}
 	l.add(item{
-		kind: entryItem, index: l.scanned, prev: l.last, leaf: bytes.Clone(leaf), at: (*entry).Time,
+		kind: entryItem, index: l.scanned, prev: l.last, leaf: r.leaf, at: r.entry.Time,
 	})
 	return nil
 }
