@@ -213,10 +213,10 @@ func TestOwnerPausesTestsRotatesReplaysAndRemovesInTheConsole(t *testing.T) {
 		"account 100, of the operation deposit: nothing is sent until it is resumed.",
 		"atmctl feed pause books", `<a href="`+booksPage+`">Cancel</a>`)
 	shows(t, v.see(http.StatusOK, booksPage), "<dd>paused</dd>", "/console/feed/resume?name=books")
-	daemontest.Must(t)(demo.Deposit(t.Context(), 100, 500, "paused"))
 	v.does(http.StatusSeeOther, "feed/test?name=books", nil) // which is sent all the same
 	shows(t, v.waits(booksPage, "arrive"), "Test event 1 arrived.")
 	p.takes("atm.test", keys...)
+	daemontest.Must(t)(demo.Deposit(t.Context(), 100, 500, "paused"))
 	v.does(http.StatusSeeOther, "feed/resume?name=books", nil)
 	first := p.takes("atm.deposit", keys...)
 
