@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -33,6 +34,8 @@ type program struct {
 	t      *testing.T
 	events chan sentEvent
 	broken atomic.Bool
+
+	answers sync.RWMutex // held by a test to keep the program from answering
 }
 
 // A sentEvent is a webhook that a program was sent.
@@ -69,6 +72,8 @@ func (p *program) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		p.t.Errorf("event: %v", err)
 	}
+	p.answers.RLock()
+	defer p.answers.RUnlock()
 	if p.broken.Load() {
 		w.WriteHeader(http.StatusTeapot)
 		return
@@ -213,7 +218,11 @@ func TestOwnerPausesTestsRotatesReplaysAndRemovesInTheConsole(t *testing.T) {
 		"account 100, of the operation deposit: nothing is sent until it is resumed.",
 		"atmctl feed pause books", `<a href="`+booksPage+`">Cancel</a>`)
 	shows(t, v.see(http.StatusOK, booksPage), "<dd>paused</dd>", "/console/feed/resume?name=books")
+	p.answers.Lock()
 	v.does(http.StatusSeeOther, "feed/test?name=books", nil) // which is sent all the same
+	shows(t, v.see(http.StatusOK, booksPage), "Test event 1 is on its way.",
+		`<a href="`+booksPage+`">Look again</a>`)
+	p.answers.Unlock()
 	shows(t, v.waits(booksPage, "arrive"), "Test event 1 arrived.")
 	p.takes("atm.test", keys...)
 	daemontest.Must(t)(demo.Deposit(t.Context(), 100, 500, "paused"))
