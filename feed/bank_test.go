@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,6 +39,7 @@ type bank struct {
 	cfg     feed.Config
 	feed    *feed.Feed
 	see     func(owner string, leaf []byte) (*feed.View, error)
+	denied  atomic.Bool
 	stop    func() // ends the feed
 	stopped chan feed.Stopped
 }
@@ -66,6 +68,12 @@ func newBank(t *testing.T, roots *x509.CertPool, adapt func(*feed.Feed)) *bank {
 		Store: store, Sender: sender, Holder: "test", Rate: 1e6,
 		Keys:   feed.NewKeys(secrets, func(string) error { return nil }),
 		Origin: func(int) string { return "bank.example" },
+		May: func(context.Context, string, *feeds.Subscription) error {
+			if b.denied.Load() {
+				return feed.ErrNotAllowed
+			}
+			return nil
+		},
 		See: func(_ context.Context, owner string, _ *feeds.Subscription, leaf []byte) (
 			*feed.View, error,
 		) {

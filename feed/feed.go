@@ -51,9 +51,12 @@ type Config struct {
 	// Origin is that of the n-th audit log of the journal, from 0 on.
 	Origin func(n int) string
 
+	// May returns ErrNotAllowed when the owner of a subscription may not have what it is for any
+	// more.
+	May func(ctx context.Context, owner string, s *feeds.Subscription) error
+
 	// See says what the owner of a subscription may see of an entry at the moment. It returns
-	// nil when that is nothing, and ErrNotAllowed when the owner may see no entry of the kind
-	// any more.
+	// nil when that is nothing, and the error of May.
 	See func(ctx context.Context, owner string, s *feeds.Subscription, leaf []byte) (*View, error)
 
 	// Prove returns the proof that an entry is in the published log.

@@ -206,6 +206,9 @@ func (f *Feed) stop(ctx context.Context, l *line, cause Cause, reason string) {
 // event makes an event of an item: its id, and its bytes.
 func (f *Feed) event(ctx context.Context, fl *flight) (id string, body []byte, err error) {
 	e := event{Source: f.cfg.Origin(logOf(fl.logs, vault.JournalIndex(fl.item.index)))}
+	if err := mayFail(f.cfg.May(ctx, fl.owner, &fl.sub)); err != nil {
+		return "", nil, err
+	}
 	switch fl.item.kind {
 	case testItem:
 		e.Source = f.cfg.Origin(len(fl.logs) - 1)
@@ -230,6 +233,14 @@ func (f *Feed) event(ctx context.Context, fl *flight) (id string, body []byte, e
 	return e.ID, body, err
 }
 
+// mayFail is an error of May or See. One of the store is no fault of the receiver's.
+func mayFail(err error) error {
+	if err == nil || errors.Is(err, ErrNotAllowed) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errNotNow, err)
+}
+
 // entryEvent makes the event of an entry, as far as the owner of the subscription may see it at
 // the moment.
 func (f *Feed) entryEvent(ctx context.Context, fl *flight, e *event) error {
@@ -238,10 +249,7 @@ func (f *Feed) entryEvent(ctx context.Context, fl *flight, e *event) error {
 		err = ErrNotAllowed // a moment ago it was
 	}
 	if err != nil {
-		if errors.Is(err, ErrNotAllowed) {
-			return err
-		}
-		return fmt.Errorf("%w: %w", errNotNow, err)
+		return mayFail(err)
 	}
 	entry, err := audit.ParseEntry(fl.item.leaf)
 	if err != nil {

@@ -61,3 +61,23 @@ func TestTimeThatTheServerWasOffIsNotTheReceiversFault(t *testing.T) {
 		t.Fatalf("it was stopped: %s", s.Reason)
 	}
 }
+
+func TestWhoMayNotSubscribeAnyMoreGetsNoCheckpoint(t *testing.T) {
+	r := newReceiver(t)
+	b := newBank(t, r.roots(), nil)
+	b.subscribe(feeds.Subscription{
+		Name: "none", URL: r.url(), Filter: feeds.Filter{Operation: "no.such"},
+	})
+	if e := r.any(); e.Type != "atm.checkpoint" {
+		t.Fatalf("%s", e.body)
+	}
+	b.denied.Store(true)
+	select {
+	case s := <-b.stopped:
+		if s.Cause != feed.Denied {
+			t.Errorf("%+v", s)
+		}
+	case <-time.After(patience):
+		t.Fatal("it is not stopped")
+	}
+}

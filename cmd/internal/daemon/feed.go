@@ -81,9 +81,10 @@ func (s *Server) newFeed(keys *feed.Keys) (*feed.Feed, error) {
 		return nil, err
 	}
 	return feed.New(feed.Config{
-		Store: s.accounts, Keys: keys, Sender: sender, Origin: s.origin, See: s.seen,
-		Prove: s.log.prove, Stop: s.stopFeed, Holder: atm.NewUUID(time.Now()),
-		Rate: s.opts.Feed.Rate, Tried: s.installation.metrics.Tried, Log: s.opts.Log,
+		Store: s.accounts, Keys: keys, Sender: sender, Origin: s.origin,
+		May: s.maySubscribe, See: s.seen, Prove: s.log.prove, Stop: s.stopFeed,
+		Holder: atm.NewUUID(time.Now()), Rate: s.opts.Feed.Rate,
+		Tried: s.installation.metrics.Tried, Log: s.opts.Log,
 	}), nil
 }
 
@@ -95,31 +96,43 @@ func (s *Server) origin(n int) string {
 	return fmt.Sprintf("%s/%d", s.Name(), n+1)
 }
 
-// seen says what the owner of a subscription may see of an entry at the moment, by what the
-// owner may do now and not by what the owner could do when it was made.
+// maySubscribe returns feed.ErrNotAllowed when the owner of a subscription may not have what it is
+// for at the moment: what counts is not what the owner could do when it was made.
+func (s *Server) maySubscribe(ctx context.Context, owner string, sub *feeds.Subscription) error {
+	reach := Permit(s.principal(owner), atm.FeedAdd)
+	switch {
+	case reach == atm.Nowhere, sub.Everything && reach != atm.Everywhere:
+		return feed.ErrNotAllowed
+	case sub.Everything:
+		return nil
+	}
+	owns, err := s.teller.Owns(ctx, owner, vault.Name(sub.Filter.Account))
+	if err == nil && !owns {
+		err = feed.ErrNotAllowed
+	}
+	return err
+}
+
+// seen says what the owner of a subscription may see of an entry at the moment.
 func (s *Server) seen(ctx context.Context, owner string, sub *feeds.Subscription, leaf []byte,
 ) (*feed.View, error) {
-	member, _ := s.directory.Member(owner)
-	p := atm.Principal{Subject: owner, Roles: member.Roles}
-	reach := Permit(p, atm.FeedAdd)
-	if reach == atm.Nowhere || sub.Everything && reach != atm.Everywhere {
-		return nil, feed.ErrNotAllowed
+	if err := s.maySubscribe(ctx, owner, sub); err != nil {
+		return nil, err
 	}
 	if sub.Everything {
 		return &feed.View{Whole: true}, nil
 	}
-	owns, err := s.teller.Owns(ctx, owner, vault.Name(sub.Filter.Account))
-	if err != nil {
-		return nil, err
-	}
-	if !owns {
-		return nil, feed.ErrNotAllowed
-	}
-	slip, err := s.teller.Seen(ctx, p, leaf)
+	slip, err := s.teller.Seen(ctx, s.principal(owner), leaf)
 	if err != nil || slip == nil {
 		return nil, err
 	}
 	return &feed.View{Whole: slip.Leaf != nil, Known: slip.Entry}, nil
+}
+
+// principal is a subject who does not call, with the roles that the subject has at the moment.
+func (s *Server) principal(subject string) atm.Principal {
+	roles, _ := s.rolesOf(subject)
+	return atm.Principal{Subject: subject, Roles: roles}
 }
 
 // rolesOf are the roles of a subject that may sign in.
