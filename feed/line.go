@@ -118,7 +118,8 @@ func (l *line) reads() bool {
 // add queues an item.
 func (l *line) add(it item) {
 	if len(l.queue) == 1 && l.queue[0].kind == checkpointItem && !l.busy {
-		l.queue, l.queued = nil, 0 // an event says more than a checkpoint before it
+		// An event says more than a checkpoint before it. One that is newer follows.
+		l.queue, l.queued, l.checked = nil, 0, time.Time{}
 	}
 	l.queue, l.queued = append(l.queue, it), l.queued+len(it.leaf)
 	if it.kind == entryItem {
