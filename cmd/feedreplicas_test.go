@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"example.com/atm/certs"
+	"example.com/atm/client"
 	"example.com/atm/vault/pgstore/pgtest"
 )
 
@@ -135,12 +136,18 @@ func TestReplicaTakesOverFromTheOneThatDelivers(t *testing.T) {
 	const rest = 20 * time.Millisecond
 	stop := depositing(t, rest, clientOf(t, all[0], all[0].url), clientOf(t, all[0], all[1].url))
 	eventually(t, "both are delivered", func() bool { return d.of("all") >= 0 && d.of("deposits") >= 0 })
+	operators := make([]*client.Client, len(all))
+	for i, s := range all {
+		operators[i] = operatorAt(t, all[0], s.url)
+	}
 	var times []time.Duration
 	for range soak(3, 20) {
 		n := d.of("deposits")
+		checkpoints, ofDeposits := p.checkpoints()
 		gone := time.Now()
 		all[n].kill(t)
 		times = append(times, d.takenOver(t, n, gone))
+		p.catchUp(t, operators[1-n], checkpoints, ofDeposits)
 		all[n].start(t)
 	}
 	stop()
@@ -165,6 +172,20 @@ func TestReplicaTakesOverFromTheOneThatDelivers(t *testing.T) {
 		times[len(times)/2].Round(time.Millisecond), len(times),
 		times[len(times)-1].Round(time.Millisecond))
 	p.finish(t, all...)
+}
+
+// operatorAt is the operator that the first replica created, as a client of another one.
+func operatorAt(t *testing.T, first *server, url string) *client.Client {
+	t.Helper()
+	tls, err := clientFiles(first, "operator")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.New(client.Config{Server: url, TLS: tls, Tries: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 func (s *server) signal(t *testing.T, what os.Signal) {

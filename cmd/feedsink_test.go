@@ -251,6 +251,13 @@ func (f *follower) has(index int64) bool {
 	return f.last() >= index
 }
 
+// reached is how many checkpoints came.
+func (f *follower) reached() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.checkpoints)
+}
+
 func (f *follower) count() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
