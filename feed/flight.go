@@ -124,7 +124,7 @@ func (f *Feed) landed(ctx context.Context, r result) {
 		return // it was removed, or begins anew, or this server ends
 	}
 	if errors.Is(r.err, errNotNow) {
-		l.again = now.Add(f.timing.poll)
+		f.notNow(ctx, &r, now)
 		return
 	}
 	f.cfg.Tried(r.err == nil)
@@ -168,6 +168,19 @@ func (f *Feed) landed(ctx context.Context, r result) {
 // leastTries is how many fail before a subscription is stopped: while this server was off, it was
 // not the receiver that failed. In three days there are about 80.
 const leastTries = 20
+
+// notNow notes that an item could not be made. Its owner is told no more of the reason.
+func (f *Feed) notNow(ctx context.Context, r *result, now time.Time) {
+	const sentence = "the server cannot make the event at the moment"
+	l := r.line
+	l.again = now.Add(f.timing.poll)
+	if l.cursor.Error == sentence {
+		return
+	}
+	l.cursor.Error, l.dirty = sentence, true
+	f.cfg.Log.WarnContext(ctx, "an event cannot be made",
+		slog.String("subscription", r.sub.ID.String()), slog.Any("error", r.err))
+}
 
 // moment is now as a store keeps it.
 func moment() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }

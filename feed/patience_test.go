@@ -1,7 +1,10 @@
 package feed_test
 
 import (
+	"context"
+	"errors"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -80,4 +83,29 @@ func TestWhoMayNotSubscribeAnyMoreGetsNoCheckpoint(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatal("it is not stopped")
 	}
+}
+
+func TestEventThatCannotBeMadeIsSaid(t *testing.T) {
+	r := newReceiver(t)
+	b := newBank(t, r.roots(), nil)
+	b.stop()
+	var broken atomic.Bool
+	broken.Store(true)
+	b.cfg.Prove = func(context.Context, int64) ([]byte, error) {
+		if broken.Load() {
+			return nil, errors.New("a tile is damaged")
+		}
+		return []byte("a proof"), nil
+	}
+	b.again()
+	id := b.subscribe(feeds.Subscription{Name: "all", URL: r.url(), Proofs: true})
+	eventually(t, "nothing is said", func() bool { return b.cursor(id).Error != "" })
+	if c := b.cursor(id); strings.Contains(c.Error, "tile") || !c.Failing.IsZero() {
+		t.Errorf("%+v", c)
+	}
+	broken.Store(false)
+	if e := r.next(); e.Data.Index != 0 {
+		t.Errorf("%s", e.body)
+	}
+	eventually(t, "it is still said", func() bool { return b.cursor(id).Error == "" })
 }
