@@ -44,7 +44,7 @@ func newEnvironment(b testing.TB) *environment {
 	env := &environment{dir: b.TempDir()}
 	env.bin = filepath.Join(env.dir, "bin")
 	command(b, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", env.bin+"/", "./load", "./bare",
-		"./group", "../cmd/atmserver", "../cmd/atmctl")
+		"./group", "./receiver", "../cmd/atmserver", "../cmd/atmctl")
 	env.small = env.newServer(b, "small", smallAccounts)
 	return env
 }
@@ -118,6 +118,7 @@ func (t *target) load(b testing.TB, args ...string) result {
 type ourServer struct {
 	target
 	dir, data, admin string
+	flags            []string // beside those of every server
 	accounts         uint64
 	server           *exec.Cmd
 }
@@ -133,17 +134,9 @@ func (env *environment) newServer(b testing.TB, name string, accounts uint64) *o
 		b.Fatal(err)
 	}
 	s.start(b)
-	ctl := func(args ...string) {
-		cmd := exec.Command(env.program("atmctl"),
-			append([]string{"--server", "https://" + s.address}, args...)...)
-		cmd.Dir = s.dir
-		if out, err := cmd.CombinedOutput(); err != nil {
-			b.Fatalf("%v: %v\n%s", args, err, out)
-		}
-	}
-	ctl("user", "add", "bench", "--role", "teller", "--secret-out", "secret")
-	ctl("cert", "issue", "user:bench", "--out", "teller")
-	ctl("token", "issue", "--for", "user:bench", "--ttl", "1h", "--out", "token")
+	s.ctl(b, "user", "add", "bench", "--role", "teller", "--secret-out", "secret")
+	s.ctl(b, "cert", "issue", "user:bench", "--out", "teller")
+	s.ctl(b, "token", "issue", "--for", "user:bench", "--ttl", "1h", "--out", "token")
 	operator := filepath.Join(s.data, "clients", "operator")
 	const each = 100 // accounts in a call
 	command(b, env.program("load"), "-server", s.address, "-op", "open", "-ca", operator+"/ca.crt",
@@ -176,8 +169,9 @@ func (s *ourServer) load(b testing.TB, args ...string) result {
 // start starts the server and returns how long it took until it was ready.
 func (s *ourServer) start(b testing.TB) time.Duration {
 	b.Helper()
-	s.server = exec.Command(s.env.program("atmserver"), "--data", s.data, "--listen", s.address,
-		"--admin-listen", s.admin)
+	s.server = exec.Command(s.env.program("atmserver"), append([]string{
+		"--data", s.data, "--listen", s.address, "--admin-listen", s.admin,
+	}, s.flags...)...)
 	begun := time.Now()
 	if err := s.server.Start(); err != nil {
 		b.Fatal(err)
@@ -279,7 +273,10 @@ func (s *ourServer) late(b testing.TB, args ...string) float64 {
 }
 
 // resident is the memory of the server, in MB.
-func (s *ourServer) resident(b testing.TB) float64 {
+func (s *ourServer) resident(b testing.TB) float64 { return s.memory(b, "VmRSS:") }
+
+// memory is a part of the memory of the server, as proc(5) names it, in MB.
+func (s *ourServer) memory(b testing.TB, part string) float64 {
 	b.Helper()
 	f, err := os.Open(fmt.Sprintf("/proc/%d/status", s.server.Process.Pid))
 	if err != nil {
@@ -287,7 +284,7 @@ func (s *ourServer) resident(b testing.TB) float64 {
 	}
 	defer f.Close()
 	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if fields := strings.Fields(lines.Text()); fields[0] == "VmRSS:" {
+		if fields := strings.Fields(lines.Text()); fields[0] == part {
 			kib, err := strconv.ParseFloat(fields[1], 64)
 			if err != nil {
 				b.Fatal(err)
@@ -295,7 +292,7 @@ func (s *ourServer) resident(b testing.TB) float64 {
 			return kib / 1000
 		}
 	}
-	b.Fatal("no VmRSS")
+	b.Fatal("no " + part)
 	return 0
 }
 
