@@ -205,8 +205,8 @@ func (f *feedBench) replayed(b testing.TB, events int) (perSecond, micros float6
 }
 
 // BenchmarkFeed compares deposits at 64 clients with and without subscribers, in rounds as
-// BenchmarkAll. The rate is that of the whole machine; the processor time of the server for a deposit
-// is the steadier figure.
+// BenchmarkAll. The rate is that of the whole machine; the processor time of the server for a
+// deposit is the steadier figure.
 func BenchmarkFeed(b *testing.B) {
 	f := newFeedBench(b)
 	f.deposits(b) // the first ones find an empty store
@@ -214,7 +214,8 @@ func BenchmarkFeed(b *testing.B) {
 	note := func(name string, value float64) { figures[name] = append(figures[name], value) }
 	for b.Loop() {
 		r := f.round(b)
-		first, second := mean(r.before.micros, r.between.micros), mean(r.between.micros, r.after.micros)
+		first := mean(r.before.micros, r.between.micros)
+		second := mean(r.between.micros, r.after.micros)
 		note("three/paused", r.three.rate/mean(r.before.rate, r.between.rate))
 		note("three/paused-processor", first/r.three.micros)
 		note("dead/paused", r.dead.rate/mean(r.between.rate, r.after.rate))
