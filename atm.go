@@ -334,8 +334,8 @@ func (p Principal) InScope(ops ...Operation) bool {
 // A Credential says how a principal was authenticated. The zero value is that of a caller
 // inside the program, which has no credential.
 type Credential struct {
-	// "mtls", "digest", "jwt", "passkey", "oidc", at the token endpoint and in a session
-	// "secret", with an invitation "invitation"
+	// "mtls", "digest", "jwt", "passkey", "oidc", "webhook", at the token endpoint and in a
+	// session "secret", with an invitation "invitation"
 	Method string
 	SHA256 string // of mtls: base64 of the SHA-256 of the certificate's DER bytes
 	Serial string // of mtls: hex serial number of the certificate
@@ -359,7 +359,7 @@ type Credential struct {
 
 	User   string // of digest: the user name; of a secret: the subject; of an invitation: its id
 	Issuer string // of jwt and oidc
-	ID     string // of jwt: its jti; of a passkey: its id; of oidc: the sub of the person
+	ID     string // of jwt: its jti; of a passkey, of a webhook's source: its id; of oidc: the sub
 	Key    string // of jwt: its kid; of oidc: what names the person to us, which is not in the log
 }
 
