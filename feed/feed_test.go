@@ -329,7 +329,7 @@ func TestBothSecretsSignForADay(t *testing.T) {
 	verifies := func(e *event, s *feeds.Subscription,
 		text func(secret, public string) string,
 	) bool {
-		v, err := webhook.ParseVerifier(text(keys.Secret(s)))
+		v, err := webhook.ParseVerifier(text(keys.Secret("user:ada", s)))
 		if err != nil {
 			t.Fatal(err)
 		}

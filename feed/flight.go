@@ -112,6 +112,16 @@ func (fl *flight) webhookID(event string) string {
 	return id + event
 }
 
+// why says why a try failed. What a receiver says is for those alone who see everything: where
+// --allow-net lets events go into a network of the bank, others could read there.
+func (r *result) why() string {
+	var answer *webhook.AnswerError
+	if !r.sub.Everything && errors.As(r.err, &answer) {
+		return answer.Sentence
+	}
+	return r.err.Error()
+}
+
 // landed notes what became of a try.
 func (f *Feed) landed(ctx context.Context, r result) {
 	l, now := r.line, moment()
@@ -138,10 +148,10 @@ func (f *Feed) landed(ctx context.Context, r result) {
 		f.delivered(l, &r.item, now)
 		return
 	case r.item.kind == testItem: // it says nothing about what is delivered
-		l.cursor.TestError = r.err.Error()
+		l.cursor.TestError = r.why()
 		return
 	}
-	l.cursor.Error = r.err.Error()
+	l.cursor.Error = r.why()
 	if l.cursor.Failing.IsZero() {
 		l.cursor.Failing = now
 		f.cfg.Log.WarnContext(ctx, "a subscription cannot be delivered",

@@ -37,18 +37,23 @@ func TestSecretOfASourceBeforeTheLastIsGoodForADay(t *testing.T) {
 		{"the next one", 3, 0, false},
 	} {
 		now := rotated.Add(tt.since)
-		signing := secrets.Of("source f7", tt.generation)
+		signing := secrets.Of("source f7 service:tax", tt.generation)
 		body, header := []byte(`{"account": 100, "text": "x"}`), make(http.Header)
 		err := webhook.Sign(header, "msg_1", now, body, webhook.NewKey(signing.HMAC, signing.Ed25519))
 		if err != nil {
 			t.Fatal(err)
 		}
-		id, err := keys.Open(&source, header, body, now)
+		id, err := keys.Open("service:tax", &source, header, body, now)
 		if tt.good != (err == nil) || tt.good && id != "msg_1" {
 			t.Errorf("%s: %q, %v", tt.name, id, err)
 		}
-		if _, err := keys.Open(&other, header, body, now); !errors.Is(err, webhook.ErrSignature) {
-			t.Errorf("%s, for another source: %v", tt.name, err)
+		for owner, s := range map[string]*feeds.Source{
+			"service:tax": &other, "service:gas": &source,
+		} {
+			_, err := keys.Open(owner, s, header, body, now)
+			if !errors.Is(err, webhook.ErrSignature) {
+				t.Errorf("%s, for source %s of %s: %v", tt.name, s.ID, owner, err)
+			}
 		}
 	}
 }

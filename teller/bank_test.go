@@ -17,6 +17,7 @@ import (
 	"example.com/atm/auth"
 	"example.com/atm/teller"
 	"example.com/atm/teller/confirm"
+	"example.com/atm/teller/subscriptions"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
 	"example.com/atm/vault/holder"
@@ -67,7 +68,7 @@ func newBank(t *testing.T) *bank {
 		Index: search.NewIndex(), Realm: "bank", Confirm: confirm.Default,
 		Permissions:  permissions{},
 		Credentials:  credentials{tokens: tokens},
-		Installation: installation{},
+		Installation: installation{}, Feed: noFeed{},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -114,6 +115,11 @@ type installation struct{ teller.Installation }
 func (installation) Prove(context.Context, int64) ([]byte, error) {
 	return nil, errors.New("this bank publishes nothing")
 }
+
+// noFeed delivers nothing.
+type noFeed struct{ subscriptions.Feed }
+
+func (noFeed) CheckURL(string) error { return nil }
 
 // caller is somebody who is known, with these roles.
 func (b *bank) caller(subject string, roles ...atm.Role) *atm.Caller {

@@ -30,6 +30,7 @@ func TestNewNamesTheFieldThatIsMissing(t *testing.T) {
 		Ledger: b.ledger, Store: b.store, Requests: requests, Holders: holders,
 		Index: search.NewIndex(), Realm: "bank", Confirm: confirm.Default,
 		Permissions: permissions{}, Credentials: credentials{}, Installation: installation{},
+		Feed: noFeed{},
 	}
 	if _, err := teller.New(whole); err != nil {
 		t.Fatal(err)

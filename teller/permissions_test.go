@@ -112,6 +112,22 @@ var decided = []decision{
 	{atm.UserSessions, [...]atm.Reach{no, no, no, all, no}, false, nil},
 	{atm.UserSessionEnd, [...]atm.Reach{no, no, no, all, no}, false, nil},
 
+	{atm.FeedAdd, [...]atm.Reach{own, no, all, no, no}, false, subscribing},
+	{atm.FeedSecret, [...]atm.Reach{own, own, own, own, own}, false, nil},
+	{atm.FeedList, [...]atm.Reach{own, own, own, all, own}, false, nil},
+	{atm.FeedShow, [...]atm.Reach{own, own, own, all, own}, false, nil},
+	{atm.FeedPause, [...]atm.Reach{own, own, own, all, own}, false, nil},
+	{atm.FeedResume, [...]atm.Reach{own, own, own, all, own}, false, nil},
+	{atm.FeedReplay, [...]atm.Reach{own, own, own, all, own}, false, nil},
+	{atm.FeedTest, [...]atm.Reach{own, own, own, all, own}, false, nil},
+	{atm.FeedRotate, [...]atm.Reach{own, own, own, all, own}, false, nil},
+	{atm.FeedRemove, [...]atm.Reach{own, own, own, all, own}, false, nil},
+	{atm.FeedSourceAdd, [...]atm.Reach{no, no, no, all, no}, false, nil},
+	{atm.FeedSourceList, [...]atm.Reach{no, no, no, all, no}, false, nil},
+	{atm.FeedSourceSecret, [...]atm.Reach{no, no, no, all, no}, false, nil},
+	{atm.FeedSourceRotate, [...]atm.Reach{no, no, no, all, no}, false, nil},
+	{atm.FeedSourceRemove, [...]atm.Reach{no, no, no, all, no}, false, nil},
+
 	{atm.TokenIssue, [...]atm.Reach{no, no, no, all, no}, false, nil},
 	{atm.TokenRevoke, [...]atm.Reach{no, no, no, all, no}, false, nil},
 	{atm.TokenList, [...]atm.Reach{no, no, no, all, no}, false, nil},
@@ -257,6 +273,15 @@ func grantsOnAccount(b *bank, account vault.Name) []atm.Arg {
 	return filteredByAccount(b, account)
 }
 
+// subscribing subscribes to an account.
+func subscribing(_ *bank, account vault.Name) []atm.Arg {
+	return []atm.Arg{
+		text("account-" + orMissing(account).Text),
+		text("https://books.example.com/"),
+		{Kind: atm.Struct, Members: []atm.Member{{Name: "account", Arg: orMissing(account)}}},
+	}
+}
+
 // onEntry names an entry that changed the account.
 func onEntry(b *bank, account vault.Name) []atm.Arg {
 	if account == "" {
@@ -356,6 +381,9 @@ func answer(s atm.Status, args []atm.Arg) string {
 	for _, arg := range args {
 		if len(arg.Text) > 0 {
 			line = strings.ReplaceAll(line, arg.Text, "…")
+		}
+		for _, m := range arg.Members {
+			line = strings.ReplaceAll(line, m.Arg.Text, "…")
 		}
 	}
 	return line

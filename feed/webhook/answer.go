@@ -57,10 +57,25 @@ func answer(r *http.Response, body []byte, now time.Time) (Answer, error) {
 	if a.Status >= 300 && a.Status <= 399 {
 		text += "; redirects are not followed"
 	}
+	refusal := &AnswerError{Sentence: text}
 	if len(body) > 0 {
-		text += ": " + excerpt(string(body))
+		refusal.Excerpt = excerpt(string(body))
 	}
-	return a, errors.New(text)
+	return a, refusal
+}
+
+// An AnswerError is an answer that is no success.
+type AnswerError struct {
+	Sentence string // which answer it is
+	Excerpt  string // the beginning of what the receiver says, printable; empty for nothing
+}
+
+// Error implements error.
+func (e *AnswerError) Error() string {
+	if e.Excerpt == "" {
+		return e.Sentence
+	}
+	return e.Sentence + ": " + e.Excerpt
 }
 
 // retryAfter reads seconds or a date (RFC 9110, 10.2.3).

@@ -24,6 +24,7 @@ import (
 	"example.com/atm/teller"
 	"example.com/atm/teller/confirm"
 	"example.com/atm/teller/orders"
+	"example.com/atm/teller/subscriptions"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
 	"example.com/atm/vault/holder"
@@ -89,6 +90,8 @@ type credentials struct{ teller.Credentials }
 // installation reports nothing.
 type installation struct{ teller.Installation }
 
+type noFeed struct{ subscriptions.Feed }
+
 func (installation) Program() audit.Program { return audit.Program{} }
 
 // newTeller returns the teller of a server, as far as it moves money.
@@ -104,7 +107,7 @@ func newTeller(store vault.Store, commits *ledger.Ledger) (*teller.Teller, error
 	return teller.New(teller.Config{
 		Ledger: commits, Store: store, Requests: requests, Holders: holders,
 		Index: search.NewIndex(), Realm: "test", Confirm: confirm.Default, Permissions: permissions{},
-		Credentials: credentials{}, Installation: installation{},
+		Credentials: credentials{}, Installation: installation{}, Feed: noFeed{},
 	})
 }
 

@@ -72,7 +72,7 @@ func sourceSecret(_ context.Context, d Desk, in *bookings.Input) (vault.Rule, er
 	return ofSource(in, func(owner, name string) feeds.Rule {
 		return feeds.ShowSource{Owner: owner, Name: name, Tell: func(s *feeds.Source) atm.Record {
 			return append(sourceRecord(owner, s), atm.Field{
-				Name: "secret", Value: d.Feed.SourceSecret(s),
+				Name: "secret", Value: d.Feed.SourceSecret(owner, s),
 			})
 		}}
 	})

@@ -24,10 +24,10 @@ type Feed interface {
 
 	// Secret tells what the events of a subscription are signed with: the secret of v1 and the
 	// public key of v1a, as Standard Webhooks write them.
-	Secret(s *feeds.Subscription) (secret, public string)
+	Secret(owner string, s *feeds.Subscription) (secret, public string)
 
 	// SourceSecret tells what the webhooks of a source are signed with.
-	SourceSecret(s *feeds.Source) string
+	SourceSecret(owner string, s *feeds.Source) string
 }
 
 // A Desk has the rules.
@@ -269,7 +269,7 @@ func secret(_ context.Context, d Desk, in *bookings.Input) (vault.Rule, error) {
 	return change(in.Caller.Subject, name, func(_ *feeds.Books,
 		s *feeds.Subscription,
 	) atm.Status {
-		v1, v1a := d.Feed.Secret(s)
+		v1, v1a := d.Feed.Secret(in.Caller.Subject, s)
 		return atm.Status{Code: atm.OK, Result: atm.Record{
 			{Name: "id", Value: s.ID.String()},
 			{Name: "generation", Value: int64(s.Generation)},

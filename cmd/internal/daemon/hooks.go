@@ -72,7 +72,7 @@ func (h *hooks) Identify(ctx context.Context, service, name string, header http.
 	if source == nil || !known {
 		return nil, "", errNoSource
 	}
-	if id, err = h.keys.Open(source, header, body, time.Now()); err != nil {
+	if id, err = h.keys.Open(subject, source, header, body, time.Now()); err != nil {
 		return nil, "", err
 	}
 	return &atm.Caller{

@@ -17,6 +17,7 @@ import (
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/teller"
 	"example.com/atm/teller/confirm"
+	"example.com/atm/teller/subscriptions"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
 	"example.com/atm/vault/holder"
@@ -108,7 +109,7 @@ func by(t *testing.T, h *daemontest.Server, now time.Time, who atm.Principal, op
 		Ledger: commits, Store: store, Requests: requests, Holders: holders,
 		Index: search.NewIndex(), Realm: "test", Confirm: confirm.Default,
 		Permissions: permit{}, Credentials: noCredentials{},
-		Installation: nowhere{},
+		Installation: nowhere{}, Feed: noFeed{},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -132,6 +133,7 @@ type (
 	permit        struct{ teller.Permissions }
 	noCredentials struct{ teller.Credentials }
 	nowhere       struct{ teller.Installation }
+	noFeed        struct{ subscriptions.Feed }
 )
 
 func (permit) Permit(p atm.Principal, op atm.Operation) atm.Reach { return auth.Permit(p, op) }
