@@ -81,6 +81,9 @@ func ReadKey(ctx context.Context, files Files) (string, error) {
 	return string(key), err
 }
 
+// Head is the tree that the checkpoint signs.
+func (l *Log) Head() merkle.Head { return merkle.HeadOf(l.Size, l.edge) }
+
 // Entries calls yield with the entries from, from+1, … to-1 in order, each verified against the
 // signed tree. A leaf is valid only until yield returns. An error of yield ends the iteration
 // and is returned.

@@ -199,8 +199,10 @@ func Subtree(hashes []Hash) Hash {
 
 // RootOf returns the root of a tree of this size, given the hashes of the last tile of each
 // level. A level that consists of complete tiles has none.
-func RootOf(size int64, lastTiles [][]Hash) Hash {
-	var head Head
+func RootOf(size int64, lastTiles [][]Hash) Hash { return HeadOf(size, lastTiles).Root() }
+
+// HeadOf is the head of the tree that RootOf returns the root of.
+func HeadOf(size int64, lastTiles [][]Hash) (head Head) {
 	for _, level := range lastTiles {
 		// Each hash of a partial tile is the root of a complete subtree of 256, 65536, … leaves.
 		// Within the tile they combine as leaves do.
@@ -208,5 +210,5 @@ func RootOf(size int64, lastTiles [][]Hash) Hash {
 		head.Edge = append(within.Edge, head.Edge...)
 	}
 	head.Size = size
-	return head.Root()
+	return head
 }

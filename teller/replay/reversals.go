@@ -50,25 +50,41 @@ func (r *reversed) replay(replayer *vault.Replayer, index vault.JournalIndex,
 func (r *reversed) check(ctx context.Context, store vault.Store) error {
 	sums := make(map[vault.JournalIndex]atm.Amount, len(r.given))
 	for _, given := range r.given {
-		of, by := given.Index, given.by
-		if of < 0 || of >= by {
-			return fmt.Errorf("entry %d reverses entry %d, which came later", by, of)
+		if given.Index < 0 || given.Index >= given.by {
+			return given.early()
 		}
-		moved, reason, err := movementAt(ctx, store, of)
-		sums[of] += given.Amount
-		switch {
-		case err != nil:
-			return fmt.Errorf("entry %d: %w", by, err)
-		case reason != "":
-			return fmt.Errorf("entry %d reverses entry %d: %s", by, of, reason)
-		case moved.From != given.From || moved.To != given.To:
-			return fmt.Errorf("entry %d does not go back along the legs of entry %d, which it "+
-				"reverses", by, of)
-		case sums[of] > moved.Amount:
-			return fmt.Errorf("entry %d reverses more than entry %d moved", by, of)
-		case given.rest && sums[of] < moved.Amount:
-			return fmt.Errorf("entry %d reverses less than was left of what entry %d moved", by, of)
+		moved, reason, err := movementAt(ctx, store, given.Index)
+		if err != nil {
+			return fmt.Errorf("entry %d: %w", given.by, err)
 		}
+		if err := given.check(sums, moved, reason); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *back) early() error {
+	return fmt.Errorf("entry %d reverses entry %d, which came later", b.by, b.Index)
+}
+
+// check holds a reversal against what the entry moved that it names, of which the sums have what
+// was given back before. reason says that it moved nothing.
+func (b *back) check(sums map[vault.JournalIndex]atm.Amount, moved vault.Movement,
+	reason string,
+) error {
+	of, by := b.Index, b.by
+	sums[of] += b.Amount
+	switch {
+	case reason != "":
+		return fmt.Errorf("entry %d reverses entry %d: %s", by, of, reason)
+	case moved.From != b.From || moved.To != b.To:
+		return fmt.Errorf("entry %d does not go back along the legs of entry %d, which it "+
+			"reverses", by, of)
+	case sums[of] > moved.Amount:
+		return fmt.Errorf("entry %d reverses more than entry %d moved", by, of)
+	case b.rest && sums[of] < moved.Amount:
+		return fmt.Errorf("entry %d reverses less than was left of what entry %d moved", by, of)
 	}
 	return nil
 }
