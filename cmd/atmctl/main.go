@@ -53,7 +53,7 @@ func newCommand(env *ctl.Env) *cobra.Command {
 	root.AddCommand(upkeep.New(env)...)
 	audit := auditlog.New(env)
 	audit.AddCommand(upkeep.RecoverCommand(env))
-	root.AddCommand(audit, auditlog.CheckCommand(env))
+	root.AddCommand(audit, auditlog.CheckCommand(env), auditlog.Monitor(env))
 	completeValues(env, root)
 	confirmIrrevocable(root)
 	return root

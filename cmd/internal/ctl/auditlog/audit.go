@@ -30,7 +30,7 @@ func New(env *ctl.Env) *cobra.Command {
 		verifyCommand(env), listCommand(env), tailCommand(env), showCommand(env),
 		exportCommand(env),
 		reconcileCommand(env), rotateKeyCommand(env), proveCommand(env), checkCommand(env),
-		checkpointCommand(env), witnessCommand(env))
+		checkpointCommand(env), witnessCommand(env), Monitor(env))
 }
 
 func verifyCommand(env *ctl.Env) *cobra.Command {
