@@ -72,8 +72,10 @@ type Monitor struct {
 	newest  time.Time  // of an entry
 	own     *audit.Log // the copy
 	begun   bool       // the copy was held against the log
-	told    map[string]bool
-	broken  int // alarms about entries
+
+	continues bool // the log took the place of another one
+	told      map[string]bool
+	broken    int // alarms about entries
 }
 
 // maxBroken bounds the alarms about entries: after the first one others often follow from it.
@@ -275,14 +277,22 @@ func (m *Monitor) watch(ctx context.Context) error {
 	}
 	m.own = own
 	return own.Entries(ctx, m.next, own.Size, func(index int64, leaf []byte, _ merkle.Hash) error {
-		if err := m.watcher.Entry(ctx, index, leaf); err != nil {
-			return err
-		}
-		m.next = index + 1
-		if entry, err := audit.ParseEntry(leaf); err == nil {
+		entry, err := audit.ParseEntry(leaf)
+		if err == nil {
 			m.newest = entry.Time
 			m.rotated(entry)
 		}
+		if index == 0 && err == nil && entry.Event == audit.EventRecover {
+			m.continues = true
+			m.cfg.Log.Warn("the log took the place of another one: what its accounts held is not " +
+				"in it, so its entries are not held against the rules")
+		}
+		if !m.continues {
+			if err := m.watcher.Entry(ctx, index, leaf); err != nil {
+				return err
+			}
+		}
+		m.next = index + 1
 		return nil
 	})
 }

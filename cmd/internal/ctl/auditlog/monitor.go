@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net/netip"
 	"net/url"
 	"os"
@@ -112,6 +113,7 @@ func (m *monitoring) run(ctx context.Context, env *ctl.Env, where string) error 
 	worst := 0
 	w, err := monitor.New(monitor.Config{
 		Files: files, Dir: dir, Keys: keys, Silence: m.silence,
+		Log: slog.New(slog.NewTextHandler(env.Stderr, nil)),
 		Rules: replay.Rules{
 			Permit: daemon.Permit, Issuer: auth.IssuerOf(nameOf(at.Origin)),
 		},
@@ -296,4 +298,3 @@ atm_monitor_newest_timestamp_seconds %d
 		env.Warn("the metrics: " + err.Error())
 	}
 }
-
