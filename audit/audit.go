@@ -39,8 +39,7 @@ const (
 	EventClockStep       Event = "clock.step" // the clock was set
 	EventRecover         Event = "recover"    // this log continues one that was given up
 	EventSettings        Event = "settings"   // a file that the settings name was read again
-
-	EventFeedStopped Event = "feed.stopped" // a subscription that cannot be delivered was stopped
+	EventFeedStopped     Event = "feed.stopped"
 )
 
 // MaxEntryBytes is the longest entry, in bytes.
