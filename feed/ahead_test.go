@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"example.com/atm/audit/merkle"
+	"example.com/atm/feed"
 	"example.com/atm/vault/boltstore"
 	"example.com/atm/vault/feeds"
 )
@@ -84,5 +85,12 @@ func TestResumeAfterAnOlderJournalWasRestoredSkipsNothing(t *testing.T) {
 		if e := r.next(); e.Data.Index != want {
 			t.Fatalf("entry %d is skipped: %s", want, e.body)
 		}
+	}
+}
+
+func TestEventThatArrivesAfterItsLineBeganAnewDoesNotCountForTheNewOne(t *testing.T) {
+	f := feed.New(feed.Config{})
+	if last := f.LandOnRewound(); last != -1 {
+		t.Errorf("the new line has delivered entry %d", last)
 	}
 }

@@ -51,3 +51,15 @@ func (f *Feed) Leaves() int {
 	}
 	return len(kept)
 }
+
+// LandOnRewound has an event arrive whose line has begun anew meanwhile, and returns the entry
+// that was delivered last by its cursor.
+func (f *Feed) LandOnRewound() feeds.Position {
+	s := feeds.Subscription{Chain: 1}
+	l := newLine("user:ada", s, feeds.Cursor{Chain: 1, Next: 7, Last: 6})
+	l.add(item{kind: entryItem, index: 7, prev: 6})
+	sent := l.queue[0]
+	l.rewind()
+	f.delivered(l, &sent, moment())
+	return l.cursor.Last
+}

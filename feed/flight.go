@@ -204,6 +204,9 @@ func (f *Feed) delivered(l *line, it *item, now time.Time) {
 		return
 	}
 	l.cursor.Sent++
+	if len(l.queue) == 0 || l.queue[0].kind != it.kind || l.queue[0].index != it.index {
+		return // the line has begun anew meanwhile
+	}
 	l.queued -= len(it.leaf)
 	l.queue = slices.Delete(l.queue, 0, 1)
 	if it.kind == entryItem {

@@ -92,7 +92,7 @@ func (l *line) begin(next, last feeds.Position) {
 
 // rewind begins the chain that the subscription is at.
 func (l *line) rewind() {
-	l.cursor = l.cursor.At(&l.sub)
+	l.cursor = l.cursor.Anew(&l.sub)
 	l.dirty, l.again = true, time.Time{}
 	l.begin(l.sub.From, -1)
 }

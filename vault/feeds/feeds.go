@@ -179,6 +179,11 @@ func (c Cursor) At(s *Subscription) Cursor {
 	if c.Chain == s.Chain {
 		return c
 	}
+	return c.Anew(s)
+}
+
+// Anew returns the cursor at the beginning of the chain that a subscription is at.
+func (c Cursor) Anew(s *Subscription) Cursor {
 	return Cursor{
 		ID: s.ID, Chain: s.Chain, Next: s.From, Last: -1, Sent: c.Sent, Test: c.Test,
 		TestError: c.TestError, Delivered: c.Delivered,
