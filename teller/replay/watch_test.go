@@ -107,12 +107,14 @@ var lies = []struct {
 		f.do(office, atm.AccountOpen, vault.Transfer{From: "300", To: "100", Amount: 1},
 			"account", "100", "opening", "0.01", "owner", alice.Subject)
 	}},
-	{"an opening of more than it says", "the rule of admin.account.open changes",
+	{
+		"an opening of more than it says", "the rule of admin.account.open changes",
 		func(f *forger) {
 			f.do(office, atm.AccountOpen, vault.OpenAccount{
 				Account: "400", Owner: alice.Subject, Opening: 5000,
 			}, "account", "400", "opening", "0.50", "owner", alice.Subject)
-		}},
+		},
+	},
 	{"a change of money by what changes none", "is not among the bookings", func(f *forger) {
 		f.do(alice, atm.Inquiry, vault.Transfer{From: "100", To: "200", Amount: 1}, "account",
 			"100")
