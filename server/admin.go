@@ -107,6 +107,9 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprintf(&text, "%s: ok\n", part.Name)
 		}
 	}
+	if s.cfg.Unwatched() { // which keeps nobody from an operation
+		text.WriteString("audit log: unwatched\n")
+	}
 	if !ready {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}

@@ -28,6 +28,9 @@ func (s *Server) serveAudit(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "The audit log is for auditors.", http.StatusForbidden)
 		return
 	}
+	if r.URL.Path == "/audit/checkpoint" {
+		s.cfg.Seen()
+	}
 	s.audit.ServeHTTP(w, r)
 }
 

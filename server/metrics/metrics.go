@@ -43,7 +43,8 @@ type Gauges struct {
 	Expiry    func() []Expiry // of certificates
 	Ready     func() []Part   // components that an operation needs
 
-	Feed func() FeedState // what there is to deliver, by this server
+	Watched func() float64   // when somebody outside saw the audit log last, in seconds since 1970
+	Feed    func() FeedState // what there is to deliver, by this server
 
 	// Synchronised is 1 if the machine's clock is synchronised, by NTP for example, 0 if it is not,
 	// and NaN if the kernel does not report it.
@@ -203,6 +204,10 @@ func New(version string, g Gauges) *Metrics {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "atm_audit_published_entries", Help: "Entries in the published audit log.",
 		}, g.Published),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "atm_audit_watched_timestamp_seconds", Help: "When somebody outside saw the " +
+				"audit log last: an auditor who read its checkpoint, or witnesses.",
+		}, g.Watched),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "atm_disk_free_bytes", Help: "Free bytes on the disk of the data folder.",
 		}, g.DiskFree),

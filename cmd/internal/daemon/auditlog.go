@@ -30,6 +30,8 @@ type auditLog struct {
 	index     *search.Index
 	witnessed atomic.Int64 // entries that enough witnesses have cosigned since the start
 
+	watched *watched
+
 	dir     *datadir.Dir
 	signer  *checkpoint.Signer
 	replica *replica.Replica // nil without a database
@@ -52,6 +54,9 @@ func openAuditLog(ctx context.Context, dir *datadir.Dir, a accounts, signer *che
 	l := &auditLog{
 		index: search.NewIndex(), dir: dir, signer: signer, replica: a.replica,
 		policy: opts.Witnesses, log: opts.Log,
+	}
+	if l.watched, err = openWatched(dir.Watched(), time.Now(), opts.Log); err != nil {
+		return nil, err
 	}
 	if l.replica != nil {
 		if err := l.forgetOldKey(); err != nil {
@@ -217,6 +222,7 @@ func (l *auditLog) askWitnesses(ctx context.Context, cosigned func(size int64)) 
 		case size > 0:
 			satisfied = time.Now()
 			l.witnessed.Store(size)
+			l.watched.saw(satisfied)
 			cosigned(size)
 		}
 		if lag := time.Since(satisfied); lag > witnessLag {

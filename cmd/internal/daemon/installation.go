@@ -109,6 +109,8 @@ func (i *installation) logStatus(ctx context.Context) (atm.Record, error) {
 		{Name: "published", Value: i.log.Published()},
 		{Name: "witnesses", Value: i.opts.Witnesses != nil},
 		{Name: "witnessed", Value: i.log.witnessed.Load()},
+		{Name: "watched", Value: i.log.watched.last().Format(time.RFC3339)},
+		{Name: "unwatched", Value: i.log.watched.unwatched(time.Now())},
 	}, nil
 }
 
@@ -149,6 +151,7 @@ func (i *installation) gauges() metrics.Gauges {
 			return float64(free)
 		},
 		Synchronised: synchronised,
+		Watched:      func() float64 { return float64(i.log.watched.last().Unix()) },
 		Expiry: func() (list []metrics.Expiry) {
 			for _, e := range i.keys.Expiries() {
 				list = append(list, metrics.Expiry(e))

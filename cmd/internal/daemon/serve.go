@@ -128,6 +128,8 @@ func (s *Server) frontConfig() (server.Config, error) {
 	cfg.TLS = certs.ServerConfig(reloader, s.keys.TLSClients(), s.opts.TLS12)
 	cfg.Name, cfg.Version = s.Name(), s.opts.Version
 	cfg.Audit = s.dir.Audit()
+	cfg.Seen = func() { s.log.watched.saw(time.Now()) }
+	cfg.Unwatched = func() bool { return s.log.watched.unwatched(time.Now()) }
 	cfg.Tokens, cfg.Issuers = s.keys.Own, s.keys.Foreign
 	cfg.Authority = certs.EncodeCertificate(s.keys.Root())
 	cfg.ClientAuthority = func() []byte { return certs.EncodeCertificate(s.keys.Clients()) }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"example.com/atm/internal/durable"
 	"github.com/BurntSushi/toml"
@@ -52,6 +53,15 @@ func (p Paths) Shared() Note[map[string]string] {
 
 // Seen is the note of a database that was rolled back.
 func (p Paths) Seen() Note[Seen] { return Note[Seen]{p.Path("seen.toml")} }
+
+// Watched says when somebody outside has seen the audit log last: an auditor who read its
+// checkpoint, or witnesses who cosigned it.
+type Watched struct {
+	At time.Time `toml:"at"`
+}
+
+// Watched is the note of it.
+func (p Paths) Watched() Note[Watched] { return Note[Watched]{p.Path("watched.toml")} }
 
 // A Plan is the plan of a recovery of the audit log. It is on disk from before the first step
 // until after the last one, so that an interrupted recovery is completed by the next.

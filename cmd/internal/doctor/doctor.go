@@ -62,7 +62,7 @@ var (
 	}
 	unseenAlerts = []string{
 		"AtmOutcomeUnknown", "AtmInternal", "AtmUnavailable", "AtmSlow", "AtmGuessing",
-		"AtmRecordsChanged", "AtmFeedFailing", "AtmFeedStopped", "AtmFeedBehind",
+		"AtmRecordsChanged", "AtmUnwatched", "AtmFeedFailing", "AtmFeedStopped", "AtmFeedBehind",
 	}
 )
 

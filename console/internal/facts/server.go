@@ -78,6 +78,7 @@ func logSection(log atm.Record) Section {
 		{"Entries", whole(log.Get("entries"))},
 		{"Published", whole(log.Get("published"))},
 		{"Cosigned by witnesses", witnessed},
+		{"Seen from outside", forms.Moment(log.Get("watched"))},
 	}}
 }
 

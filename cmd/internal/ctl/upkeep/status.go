@@ -120,6 +120,8 @@ type statusLog struct {
 	Entries   int64      `json:"entries"`
 	Published int64      `json:"published"`
 	Witnessed *int64     `json:"witnessed"` // nil without witnesses
+	Watched   string     `json:"watched"`   // when somebody outside saw it last
+	Unwatched bool       `json:"unwatched"` // nobody has for a day
 	Pinned    *statusPin `json:"pinned"`    // nil for none
 }
 
@@ -193,6 +195,7 @@ func askStatus(ctx context.Context, env *ctl.Env) (*status, error) {
 func logStatus(r field) (statusLog, error) {
 	l := statusLog{
 		Origin: r.text("origin"), Entries: r.number("entries"), Published: r.number("published"),
+		Watched: r.text("watched"), Unwatched: r.truth("unwatched"),
 	}
 	if r.truth("witnesses") {
 		witnessed := r.number("witnessed")
@@ -272,6 +275,7 @@ func (s *status) rows(now time.Time) [][]string {
 		[]string{"log", fmt.Sprintf("%d entries, %d published, %s",
 			s.Log.Entries, s.Log.Published, s.Log.Origin)},
 		[]string{"witnessed", s.Log.witnessed()},
+		[]string{"seen from outside", s.Log.watched(now)},
 		[]string{"pinned here", s.Log.pinned(now)},
 		[]string{"disk free", bytesText(s.Disk.Free) + ", " + bytesText(s.Disk.Reserve) +
 			" in reserve"},
@@ -293,6 +297,13 @@ func (l *statusLog) witnessed() string {
 		return "not yet since the start"
 	}
 	return strconv.FormatInt(*l.Witnessed, 10) + " entries"
+}
+
+func (l *statusLog) watched(now time.Time) string {
+	if l.Unwatched {
+		return "unwatched: last " + ago(l.Watched, now) + "; see atmctl monitor"
+	}
+	return ago(l.Watched, now)
 }
 
 func (l *statusLog) pinned(now time.Time) string {
