@@ -61,8 +61,8 @@ type Config struct {
 	// Audit is the folder of the published audit log. Required.
 	Audit string
 
-	// Seen is told that an auditor reads the checkpoint of the audit log, and Unwatched reports that
-	// nobody has for long. Required.
+	// Seen is told that an auditor reads the checkpoint of the audit log, and Unwatched reports
+	// that nobody has for long. Required.
 	Seen      func()
 	Unwatched func() bool
 

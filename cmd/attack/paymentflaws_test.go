@@ -84,7 +84,7 @@ var paymentFlaws = []flaw{
 	},
 	{
 		name: "a reversal of any legs is replayed", file: "teller/replay/reversals.go",
-		old: `case moved.From != given.From || moved.To != given.To:`, new: `case moved.Amount < 0:`,
+		old: `case moved.From != b.From || moved.To != b.To:`, new: `case moved.Amount < 0:`,
 		attack: "teller/replay:TestForgedPaymentsAreNamed/a_reversal_to_another_account",
 	},
 	{

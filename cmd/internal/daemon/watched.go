@@ -9,7 +9,7 @@ import (
 )
 
 // A watched log notes when somebody outside saw it last. A log that nobody sees can be rewritten
-// whole by whoever has its key.
+// whole by a thief of its key.
 type watched struct {
 	note datadir.Note[datadir.Watched]
 	log  *slog.Logger

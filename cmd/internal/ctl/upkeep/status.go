@@ -120,9 +120,9 @@ type statusLog struct {
 	Entries   int64      `json:"entries"`
 	Published int64      `json:"published"`
 	Witnessed *int64     `json:"witnessed"` // nil without witnesses
+	Pinned    *statusPin `json:"pinned"`    // nil for none
 	Watched   string     `json:"watched"`   // when somebody outside saw it last
 	Unwatched bool       `json:"unwatched"` // nobody has for a day
-	Pinned    *statusPin `json:"pinned"`    // nil for none
 }
 
 type statusPin struct {
