@@ -37,7 +37,7 @@ type message struct {
 // stream has arrived. It returns nil where it makes no sense.
 type fault func(f *forger, i int) *message
 
-// A forger makes faults. It has the secrets of the server: who has them not is easily noticed.
+// A forger makes faults. It has the secrets of the server: a forger without them is easily noticed.
 type forger struct {
 	*rand.Rand
 	stream []*sent // what was sent to one receiver

@@ -28,7 +28,7 @@ type event struct {
 // What an entry of the audit log says of itself in an event.
 type entryData struct {
 	Entry string  `json:"entry,omitempty"` // its bytes
-	Known any     `json:"known,omitempty"` // in place of them, for who may not see them all
+	Known any     `json:"known,omitempty"` // in place of them, when they may not all be seen
 	Index int64   `json:"index"`
 	Leaf  string  `json:"leaf"` // hash of the bytes, in base64
 	Prev  *int64  `json:"previous"`

@@ -325,8 +325,8 @@ type owned struct {
 }
 
 // sync reads the subscriptions, and claims those that nobody else has. Claims are renewed when it
-// is time, and not for each change of a subscription: who pauses and resumes one all day would
-// have all be written all the time.
+// is time, and not for each change of a subscription: one that is paused and resumed all day would
+// have all of them written all the time.
 func (f *Feed) sync(ctx context.Context, now time.Time) error {
 	books, err := f.cfg.Store.Feeds(ctx)
 	if err != nil {

@@ -124,7 +124,7 @@ func (s *Server) serveHook(w http.ResponseWriter, r *http.Request) {
 }
 
 // hookRequest is the request id of the webhook with an id. It is that of no other source, and of no
-// call of the service: who has the secret of a source cannot use up ids of others.
+// call of the service: a thief of one secret cannot use up the ids of others.
 func hookRequest(source *atm.Caller, id string) string {
 	sum := sha256.Sum256([]byte(id))
 	return source.ID + " " + hex.EncodeToString(sum[:])

@@ -34,8 +34,8 @@ func (r PeopleRule) Keys(k *Keys) { r.Rule.Keys(&k.Keys) }
 // Decide implements Rule.
 func (r PeopleRule) Decide(b *Books) atm.Status { return r.Rule.Decide(b.People) }
 
-// A FeedRule is a rule about the subscriptions of an owner. That to an account is for who
-// reaches it.
+// A FeedRule is a rule about the subscriptions of an owner. That to an account is for a party
+// that reaches it.
 type FeedRule struct {
 	feeds.Rule
 	Party

@@ -72,7 +72,7 @@ func TestRecoveryStopsSubscriptionsThatAreAhead(t *testing.T) {
 	if shown, _ := a.Result.(map[string]any); shown["state"] != "stopped" {
 		t.Errorf("shown as %+v", a.Result)
 	}
-	// Who resumes it without a replay gets everything again, not what comes after entries that
+	// Resumed without a replay, it delivers everything again, not what comes after entries that
 	// have taken the place of others.
 	for range 5 {
 		daemontest.Must(t)(h.As(t, "demo").Deposit(t.Context(), 100, 1, ""))

@@ -206,7 +206,7 @@ func TestWebhookIsOneNoticeHoweverOftenItArrives(t *testing.T) {
 }
 
 // TestIDsOfWebhooksAreNobodyElses uses the id of a webhook for one of another source, and as the
-// request id of a call of the service: who has the secret of a source alone must not be able to
+// request id of a call of the service: a thief of one source alone must not be able to
 // keep the service from collecting.
 func TestIDsOfWebhooksAreNobodyElses(t *testing.T) {
 	t.Parallel()
