@@ -134,7 +134,7 @@ func TestReplicaTakesOverFromTheOneThatDelivers(t *testing.T) {
 	p.seen = d.arrived
 	p.sink.on(t)
 	const rest = 20 * time.Millisecond
-	stop := depositing(t, rest, clientOf(t, all[0], all[0].url), clientOf(t, all[0], all[1].url))
+	stop := p.depositing(t, rest, clientOf(t, all[0], all[0].url), clientOf(t, all[0], all[1].url))
 	eventually(t, "both are delivered", func() bool { return d.of("all") >= 0 && d.of("deposits") >= 0 })
 	operators := make([]*client.Client, len(all))
 	for i, s := range all {
@@ -154,7 +154,7 @@ func TestReplicaTakesOverFromTheOneThatDelivers(t *testing.T) {
 	for range soak(1, 5) {
 		n := d.of("deposits")
 		// What a stopped server has locked stays locked, so nobody deposits on this one.
-		stop = depositing(t, rest, clientOf(t, all[0], all[1-n].url))
+		stop = p.depositing(t, rest, clientOf(t, all[0], all[1-n].url))
 		gone := time.Now()
 		all[n].signal(t, syscall.SIGSTOP)
 		times = append(times, d.takenOver(t, n, gone))
