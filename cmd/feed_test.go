@@ -138,7 +138,9 @@ func (p *pair) finish(t *testing.T, all ...*server) {
 
 // depositing has clients deposit, one call after the other with a rest between, until the
 // function that it returns is called. A call that fails is not repeated.
-func (p *pair) depositing(t *testing.T, rest time.Duration, clients ...*client.Client) (stop func()) {
+func (p *pair) depositing(t *testing.T, rest time.Duration, clients ...*client.Client) (
+	stop func(),
+) {
 	t.Helper()
 	var over atomic.Bool
 	var wg sync.WaitGroup
