@@ -20,7 +20,6 @@ type flight struct {
 	line  *line
 	chain uint64 // that the item is of
 	item  item
-	owner string
 	sub   feeds.Subscription
 	keys  []webhook.Key
 	logs  []vault.JournalIndex
@@ -70,7 +69,7 @@ func (f *Feed) depart(ctx context.Context) (next time.Time) {
 		f.flights++
 		f.flying[l.owner]++
 		keys := l.signers(f.cfg.Keys, now)
-		go f.fly(ctx, flight{l, l.sub.Chain, *it, l.owner, l.sub, keys, f.logs})
+		go f.fly(ctx, flight{l, l.sub.Chain, *it, l.sub, keys, f.logs})
 	}
 	return next
 }
@@ -126,8 +125,8 @@ func (r *result) why() string {
 func (f *Feed) landed(ctx context.Context, r result) {
 	l, now := r.line, moment()
 	f.flights--
-	if f.flying[r.owner]--; f.flying[r.owner] == 0 {
-		delete(f.flying, r.owner)
+	if f.flying[r.line.owner]--; f.flying[r.line.owner] == 0 {
+		delete(f.flying, r.line.owner)
 	}
 	l.busy = false
 	if f.lines[r.sub.ID] != l || l.sub.Chain != r.chain || errors.Is(r.err, context.Canceled) {
@@ -156,7 +155,7 @@ func (f *Feed) landed(ctx context.Context, r result) {
 		l.cursor.Failing = now
 		f.cfg.Log.WarnContext(ctx, "a subscription cannot be delivered",
 			slog.String("subscription", r.sub.ID.String()), slog.String("name", r.sub.Name),
-			slog.String("owner", r.owner), slog.Any("error", r.err))
+			slog.String("owner", r.line.owner), slog.Any("error", r.err))
 	}
 	l.cursor.Tries++
 	l.again = now.Add(max(pause(l.cursor.Tries, &f.timing), r.answer.RetryAfter))
@@ -232,7 +231,7 @@ func (f *Feed) stop(ctx context.Context, l *line, cause Cause, reason string) {
 // event makes an event of an item: its id, and its bytes.
 func (f *Feed) event(ctx context.Context, fl *flight) (id string, body []byte, err error) {
 	e := event{Source: f.cfg.Origin(logOf(fl.logs, vault.JournalIndex(fl.item.index)))}
-	if err := mayFail(f.cfg.May(ctx, fl.owner, &fl.sub)); err != nil {
+	if err := mayFail(f.cfg.May(ctx, fl.line.owner, &fl.sub)); err != nil {
 		return "", nil, err
 	}
 	switch fl.item.kind {
@@ -270,7 +269,7 @@ func mayFail(err error) error {
 // entryEvent makes the event of an entry, as far as the owner of the subscription may see it at
 // the moment.
 func (f *Feed) entryEvent(ctx context.Context, fl *flight, e *event) error {
-	view, err := f.cfg.See(ctx, fl.owner, &fl.sub, fl.item.leaf)
+	view, err := f.cfg.See(ctx, fl.line.owner, &fl.sub, fl.item.leaf)
 	if err == nil && view == nil {
 		err = ErrNotAllowed // a moment ago it was
 	}

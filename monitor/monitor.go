@@ -54,7 +54,8 @@ type Config struct {
 	// Zero for any age.
 	Silence time.Duration
 
-	// Alarm is told of what cannot be right, once of each. Required.
+	// Alarm is told of what cannot be right: once of an entry, and once of the log as a whole until
+	// that is right again. Required.
 	Alarm func(Alarm)
 
 	// Log receives what keeps the log from being looked at. Optional.
@@ -72,10 +73,10 @@ type Monitor struct {
 	newest  time.Time  // of an entry
 	own     *audit.Log // the copy
 	begun   bool       // the copy was held against the log
+	trouble int        // the code of what is wrong with the log as a whole; 0 for nothing
 
 	continues bool // the log took the place of another one
-	told      map[string]bool
-	broken    int // alarms about entries
+	broken    int  // alarms about entries
 }
 
 // maxBroken bounds the alarms about entries: after the first one others often follow from it.
@@ -86,7 +87,7 @@ func New(cfg Config) (*Monitor, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	m := &Monitor{cfg: cfg, keys: cfg.Keys, remote: &remote{}, told: make(map[string]bool)}
+	m := &Monitor{cfg: cfg, keys: cfg.Keys, remote: &remote{}}
 	var err error
 	if m.copier, err = publish.New(publish.Config{
 		Dir: cfg.Dir, Keys: func() []string { return m.keys }, Source: m.remote,
@@ -96,7 +97,7 @@ func New(cfg Config) (*Monitor, error) {
 	}
 	m.watcher = replay.NewWatcher(cfg.Rules, m.leaf, func(index int64, problem string) {
 		if m.broken++; m.broken <= maxBroken {
-			m.alarm(RuleBroken, index, problem)
+			cfg.Alarm(Alarm{RuleBroken, index, problem, time.Now().UTC()})
 		}
 	})
 	return m, nil
@@ -106,9 +107,10 @@ func New(cfg Config) (*Monitor, error) {
 func (m *Monitor) Size() int64       { return m.next }
 func (m *Monitor) Newest() time.Time { return m.newest }
 
+// alarm tells what is wrong with the log as a whole, once as long as it is.
 func (m *Monitor) alarm(code int, index int64, sentence string) {
-	if key := fmt.Sprint(code, index, sentence); !m.told[key] {
-		m.told[key] = true
+	if m.trouble != code {
+		m.trouble = code
 		m.cfg.Alarm(Alarm{code, index, sentence, time.Now().UTC()})
 	}
 }
@@ -129,7 +131,9 @@ func (m *Monitor) Round(ctx context.Context, now time.Time) error {
 	if age := now.Sub(m.newest); m.cfg.Silence > 0 && m.next > 0 && age > m.cfg.Silence {
 		m.alarm(audit.TooOld, m.next-1, fmt.Sprintf("the newest entry is of %s",
 			m.newest.Format(time.RFC3339)))
+		return nil
 	}
+	m.trouble = 0
 	return nil
 }
 

@@ -43,7 +43,7 @@ type Config struct {
 	// Tokens are the tokens that the server issues. Required.
 	Tokens *auth.Tokens
 
-	// Webhooks says who sent a webhook to the path of a source, by its headers and its body, and
+	// Webhooks finds the sender of a webhook to the path of a source, by its headers and body, and
 	// what its id is. teller.ErrUnavailable means that nobody can tell at the moment, and any other
 	// error that it is of nobody. Required.
 	Webhooks func(ctx context.Context, service, source string, h http.Header, body []byte) (

@@ -85,7 +85,7 @@ type Store interface {
 	Close() error
 }
 
-// A FeedStore keeps who is told of what, and how far each of them has been told. Cursors are
+// A FeedStore keeps subscriptions, and how far each of them has been delivered. Cursors are
 // changed beside the commits, and by one process at a time, which claims them.
 type FeedStore interface {
 	// Feeds returns the subscriptions of all owners, in order of owner.

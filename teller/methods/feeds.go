@@ -31,8 +31,8 @@ var (
 // feedBytes bounds a subscription on the wire, with a URL of which each character is escaped.
 const feedBytes = 16 << 10
 
-// feedsMost bounds the subscriptions that one answer lists.
-const feedsMost = 100
+// MaxFeeds bounds the subscriptions, or the sources, that one answer lists.
+const MaxFeeds = 100
 
 // feed are the methods on subscriptions to the event feed.
 var feed = []Method{
@@ -78,7 +78,7 @@ var feed = []Method{
 			"of another owner, or, with * for the owner, the first hundred of all.",
 		Params:     []Param{paramFeedOwner},
 		Structured: true,
-		answer:     atMost(feedsMost * feedBytes),
+		answer:     atMost(MaxFeeds * feedBytes),
 	},
 	{
 		Name:       atm.FeedShow,
@@ -142,7 +142,7 @@ var feed = []Method{
 		Name:       atm.FeedSourceList,
 		Help:       "Lists the sources of webhooks, the first hundred.",
 		Structured: true,
-		answer:     atMost(feedsMost * rowBytes),
+		answer:     atMost(MaxFeeds * rowBytes),
 	},
 	{
 		Name: atm.FeedSourceSecret,

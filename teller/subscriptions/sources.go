@@ -6,6 +6,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/teller/bookings"
+	"example.com/atm/teller/methods"
 	"example.com/atm/vault"
 	"example.com/atm/vault/feeds"
 	"example.com/atm/vault/people"
@@ -86,7 +87,7 @@ func listSources(ctx context.Context, d Desk, _ *bookings.Input) (vault.Rule, er
 	found := []atm.Record{}
 	for i := range books {
 		for j := range books[i].Sources {
-			if len(found) < listed {
+			if len(found) < methods.MaxFeeds {
 				found = append(found, sourceRecord(books[i].Owner, &books[i].Sources[j]))
 			}
 		}

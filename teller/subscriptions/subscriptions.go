@@ -154,7 +154,7 @@ func check(s *feeds.Subscription, caller string) vault.Rule {
 	case !s.Everything && f.Owner != "":
 		return invalid("A subscription to an account names no owner")
 	case !s.Everything && f.Subject != "" && f.Subject != caller:
-		// Whether an event comes would tell who made an entry, which the event does not say.
+		// Whether an event comes would tell the maker of an entry, which the event does not say.
 		return invalid("A subscription to an account names no other caller than you")
 	}
 	return nil
@@ -311,9 +311,6 @@ func show(ctx context.Context, d Desk, in *bookings.Input) (vault.Rule, error) {
 	}), nil
 }
 
-// listed bounds the subscriptions that list tells.
-const listed = 100
-
 // all stands for every owner.
 const all = "*"
 
@@ -340,7 +337,7 @@ func list(ctx context.Context, d Desk, in *bookings.Input) (vault.Rule, error) {
 			continue
 		}
 		for j := range books[i].Subscriptions {
-			if len(found) < listed {
+			if len(found) < methods.MaxFeeds {
 				found = append(found, r.record(books[i].Owner, &books[i].Subscriptions[j]))
 			}
 		}

@@ -1,5 +1,5 @@
-// Package feeds has the records of the event feed, and the rules about them: who is told of
-// which entries of the audit log, where, and how far each of them has been told.
+// Package feeds has the records of the event feed, and the rules about them: subscriptions to
+// entries of the audit log, where they go, and how far each was delivered.
 //
 // It knows neither an account nor the journal. Package vault decides its rules in the same
 // transaction as those about money, and writes their entries; package feed delivers.

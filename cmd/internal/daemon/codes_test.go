@@ -156,7 +156,7 @@ func TestEveryCodeIsAnsweredAndRecorded(t *testing.T) {
 		{atm.FeedInvalid, func() (*client.Answer, error) {
 			return demo.Call(t.Context(), "feed.add", "books", "https://10.0.0.1/", of100)
 		}, ""},
-		{atm.FeedInvalid, func() (*client.Answer, error) { // an oracle for who made an entry
+		{atm.FeedInvalid, func() (*client.Answer, error) { // an oracle for the maker of an entry
 			return demo.Call(t.Context(), "feed.add", "books", "https://books.invalid/",
 				map[string]any{"account": "100", "subject": "user:alice"})
 		}, "A subscription to an account names no other caller than you"},

@@ -53,8 +53,8 @@ func (h *hooks) books(ctx context.Context) ([]feeds.Book, error) {
 
 var errNoSource = errors.New("webhook of no source")
 
-// Identify returns who sent a webhook to the path of a source, and its id. An error of the store
-// is vault.ErrUnavailable; after any other one it is of nobody.
+// Identify returns the sender of a webhook to the path of a source, and its id. An error of the
+// store is vault.ErrUnavailable; after any other one it is of nobody.
 func (h *hooks) Identify(ctx context.Context, service, name string, header http.Header,
 	body []byte,
 ) (caller *atm.Caller, id string, err error) {

@@ -125,7 +125,7 @@ func (c *Claims) ClaimCursors(ctx context.Context, holder string, life time.Dura
 }
 
 // committed runs work in a transaction whose statements each see what is committed by then: what
-// waited for a row finds out who has it now.
+// waited for a row sees its holder as of now.
 func (c *Claims) committed(ctx context.Context, work func(context.Context, pgx.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, database.RoundTrip)
 	defer cancel()

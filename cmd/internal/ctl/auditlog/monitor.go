@@ -141,7 +141,7 @@ func nameOf(origin string) string {
 func (m *monitoring) rounds(ctx context.Context, env *ctl.Env, w *monitor.Monitor,
 	worst *int,
 ) error {
-	failing := false
+	failing, begun := false, false
 	for {
 		err := w.Round(ctx, time.Now())
 		if ctx.Err() != nil {
@@ -164,7 +164,10 @@ func (m *monitoring) rounds(ctx context.Context, env *ctl.Env, w *monitor.Monito
 		case err == nil && failing:
 			env.Warn("the log can be looked at again")
 		}
-		failing = err != nil
+		if failing = err != nil; !failing && !begun && *worst == 0 && !env.Quiet {
+			begun = true
+			fmt.Fprintf(env.Stderr, "%d entries are what the rules say; following\n", w.Size())
+		}
 		select {
 		case <-time.After(m.every):
 		case <-ctx.Done():
