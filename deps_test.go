@@ -85,6 +85,8 @@ var places = map[string][]string{
 	"audit/certificate":             {"", "audit"},
 	"audit/balances":                {"", "audit"},
 	"audit/search":                  {"", "audit"},
+	"audit/archive":                 {"audit", "internal"},
+	"audit/remote":                  {"audit"},
 	"audit/flood":                   {"", "audit"},
 	"audit/publish":                 {"audit", "internal"},
 	"audit/audittest":               {"", "audit"},

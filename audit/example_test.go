@@ -22,6 +22,8 @@ type bank struct {
 
 func (b *bank) Signed(context.Context) ([]byte, merkle.Head, error) { return b.signed, b.head, nil }
 
+func (b *bank) Base(context.Context) (int64, [][]merkle.Hash, error) { return 0, nil, nil }
+
 func (b *bank) Entries(_ context.Context, from, to int64, yield func(int64, []byte) error) error {
 	for i := from; i < to; i++ {
 		if err := yield(i, b.leaf); err != nil {

@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/http"
-	"net/url"
 	"path/filepath"
-	"strings"
 
 	"example.com/atm/audit/checkpoint"
 	"example.com/atm/audit/merkle"
@@ -36,7 +33,14 @@ func (e *FileError) Error() string { return e.Name + ": " + e.Err.Error() }
 // Unwrap returns the cause.
 func (e *FileError) Unwrap() error { return e.Err }
 
-var errTooLarge = errors.New("larger than such a file can be")
+var (
+	// ErrTooLarge reports a file that is larger than such a file can be.
+	ErrTooLarge = errors.New("larger than such a file can be")
+
+	// ErrUnreachable reports an archive that could not be asked for a file. It says nothing about
+	// the log.
+	ErrUnreachable = errors.New("cannot be reached")
+)
 
 // Dir is a log in a folder. It reads only regular files: it does not follow a symbolic link, or
 // block on a pipe or device.
@@ -58,14 +62,14 @@ func readRegular(path string, limit int64) ([]byte, error) {
 	}
 	defer f.Close()
 	if info.Size() > limit {
-		return nil, errTooLarge
+		return nil, ErrTooLarge
 	}
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
 		return nil, unwrapPath(err)
 	}
 	if int64(len(data)) > limit { // it grew since
-		return nil, errTooLarge
+		return nil, ErrTooLarge
 	}
 	return data, nil
 }
@@ -77,12 +81,6 @@ func unwrapPath(err error) error {
 		return path.Err
 	}
 	return err
-}
-
-// HTTP is a log on a web server.
-type HTTP struct {
-	Client *http.Client
-	Base   string // the URL that names are appended to, with a slash at its end
 }
 
 // maxBundleBytes is the size of a complete bundle of the longest entries.
@@ -109,7 +107,8 @@ func (d Dir) unexpected(size int64) []string {
 		name = filepath.ToSlash(name)
 		why := "is no file of the log"
 		switch t, isTile := merkle.ParsePath(name); {
-		case name == checkpoint.File, name == checkpoint.KeyFile, name == checkpoint.WitnessedFile:
+		case name == checkpoint.File, name == checkpoint.KeyFile, name == checkpoint.WitnessedFile,
+			name == checkpoint.PrunedFile:
 			return nil
 		case !isTile:
 		case t == merkle.TileAt(size, t.Level, t.N):
@@ -136,63 +135,6 @@ func (d Dir) unexpected(size int64) []string {
 			"been deleted yet", superseded))
 	}
 	return warnings
-}
-
-// A RefusedError is an answer of a server that refuses to serve a file.
-type RefusedError struct {
-	StatusCode int
-	Sentence   string
-}
-
-// Error implements error.
-func (e *RefusedError) Error() string {
-	return fmt.Sprintf("the server refuses: %s (%d)", e.Sentence, e.StatusCode)
-}
-
-// maxSentence bounds how much of a refusal is read, in bytes.
-const maxSentence = 512
-
-// ReadFile implements Files. A connection that breaks or stalls, and a status of 5xx, say
-// nothing about the log: ReadFile asks once more, and then returns a *url.Error.
-func (h HTTP) ReadFile(ctx context.Context, name string, limit int64) ([]byte, error) {
-	data, err := h.ask(ctx, name, limit)
-	var lost *url.Error
-	if errors.As(err, &lost) && ctx.Err() == nil {
-		data, err = h.ask(ctx, name, limit)
-	}
-	return data, err
-}
-
-func (h HTTP) ask(ctx context.Context, name string, limit int64) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.Base+name, nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := h.Client.Do(req)
-	if err != nil {
-		return nil, err // a *url.Error, which names the URL
-	}
-	defer resp.Body.Close()
-	switch {
-	case resp.StatusCode == http.StatusNotFound:
-		return nil, &FileError{name, fs.ErrNotExist}
-	case resp.StatusCode != http.StatusOK:
-		data, _ := io.ReadAll(io.LimitReader(resp.Body, maxSentence)) // may be cut short
-		sentence, _, _ := strings.Cut(string(data), "\n")
-		refused := &RefusedError{resp.StatusCode, sentence}
-		if resp.StatusCode >= http.StatusInternalServerError {
-			return nil, &url.Error{Op: "Get", URL: h.Base + name, Err: errors.New(refused.Error())}
-		}
-		return nil, refused
-	}
-	data, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
-	switch {
-	case err != nil:
-		return nil, &url.Error{Op: "Get", URL: h.Base + name, Err: err}
-	case int64(len(data)) > limit:
-		return nil, &FileError{name, errTooLarge}
-	}
-	return data, nil
 }
 
 // readTile reads the hashes of a tile, or the bytes of a bundle, and reports how many hashes or

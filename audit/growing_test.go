@@ -14,6 +14,7 @@ import (
 	"example.com/atm/audit/checkpoint"
 	"example.com/atm/audit/merkle"
 	"example.com/atm/audit/publish"
+	"example.com/atm/audit/remote"
 )
 
 // growing is a log that grows while it is read: with each new checkpoint, the partial tiles of
@@ -158,7 +159,7 @@ func readWhileItGrows(t *testing.T, size int) {
 func TestForgedWiderTileIsFound(t *testing.T) {
 	t.Parallel()
 	m, dir := audittest.Publish(t, 300)
-	log, err := audit.OpenLog(t.Context(), audit.HTTP{
+	log, err := audit.OpenLog(t.Context(), remote.Files{
 		Client: serveLog(t, dir),
 		Base:   "http://log/",
 	},

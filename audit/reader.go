@@ -29,6 +29,11 @@ func OpenLog(ctx context.Context, files Files, vkey string) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
+	return OpenLogAt(ctx, files, signed, vkey)
+}
+
+// OpenLogAt is OpenLog at a checkpoint that may be older than the one among the files.
+func OpenLogAt(ctx context.Context, files Files, signed []byte, vkey string) (*Log, error) {
 	c, err := checkpoint.Open(signed, vkey)
 	if err != nil {
 		return nil, err
@@ -83,6 +88,28 @@ func ReadKey(ctx context.Context, files Files) (string, error) {
 
 // Head is the tree that the checkpoint signs.
 func (l *Log) Head() merkle.Head { return merkle.HeadOf(l.Size, l.edge) }
+
+// Edge returns the hashes of the last, partial tile of each level that the log had at a smaller
+// size, verified against the signed tree.
+func (l *Log) Edge(ctx context.Context, size int64) ([][]merkle.Hash, error) {
+	w := walk{ctx: ctx, files: l.files, size: l.Size, root: l.Root, edge: l.edge}
+	edge := make([][]merkle.Hash, merkle.Levels(size))
+	for level := range edge {
+		t := merkle.LastTile(size, level)
+		if t.Width == 0 {
+			continue
+		}
+		hashes, bad, err := w.tile(level, t.N)
+		switch {
+		case err != nil:
+			return nil, err
+		case bad != nil:
+			return nil, fmt.Errorf("%s at entry %d: %w", bad.File, *bad.Index, ErrDiffers)
+		}
+		edge[level] = hashes[:t.Width:t.Width]
+	}
+	return edge, nil
+}
 
 // Entries calls yield with the entries from, from+1, … to-1 in order, each verified against the
 // signed tree. A leaf is valid only until yield returns. An error of yield ends the iteration

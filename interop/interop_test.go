@@ -33,6 +33,8 @@ func (m *memory) Signed(context.Context) ([]byte, merkle.Head, error) {
 	return m.checkpoint, m.head, nil
 }
 
+func (*memory) Base(context.Context) (int64, [][]merkle.Hash, error) { return 0, nil, nil }
+
 func (m *memory) Entries(_ context.Context, from, to int64, yield func(int64, []byte) error) error {
 	for i := from; i < to; i++ {
 		if err := yield(i, m.leaves[i]); err != nil {

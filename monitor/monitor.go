@@ -342,6 +342,9 @@ func (r *remote) Signed(context.Context) ([]byte, merkle.Head, error) {
 	return r.signed, r.log.Head(), nil
 }
 
+// Base implements audit.Source. A monitor follows the log from its beginning.
+func (r *remote) Base(context.Context) (int64, [][]merkle.Hash, error) { return 0, nil, nil }
+
 // Entries implements audit.Source.
 func (r *remote) Entries(ctx context.Context, from, to int64,
 	yield func(index int64, leaf []byte) error,

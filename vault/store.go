@@ -131,6 +131,9 @@ func (l CurrentLog) Signed(ctx context.Context) ([]byte, merkle.Head, error) {
 	return l.store.Signed(ctx)
 }
 
+// Base implements audit.Source.
+func (l CurrentLog) Base(context.Context) (int64, [][]merkle.Hash, error) { return 0, nil, nil }
+
 // Entries implements audit.Source.
 func (l CurrentLog) Entries(ctx context.Context, from, to int64,
 	yield func(int64, []byte) error,

@@ -37,6 +37,9 @@ type Log struct {
 	Leaves     [][]byte
 	Head       merkle.Head
 	Checkpoint []byte
+
+	trimmed int64           // where its entries begin
+	edge    [][]merkle.Hash // of the tree of trimmed entries
 }
 
 // New returns an empty log with a key of its own.
@@ -204,8 +207,28 @@ func (l *Log) Signed(context.Context) ([]byte, merkle.Head, error) {
 	return l.Checkpoint, l.Head, nil
 }
 
+// Base implements audit.Source.
+func (l *Log) Base(context.Context) (int64, [][]merkle.Hash, error) {
+	return l.trimmed, l.edge, nil
+}
+
+// Trim makes the log forget the entries before base, as a vault does that is trimmed.
+func (l *Log) Trim(t testing.TB, base int64) {
+	t.Helper()
+	b := merkle.Builder{}
+	for _, leaf := range l.Leaves[:base] {
+		if err := b.AddHash(merkle.LeafHash(leaf)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.trimmed, l.edge = base, b.Edge
+}
+
 // Entries implements audit.Source.
 func (l *Log) Entries(_ context.Context, from, to int64, yield func(int64, []byte) error) error {
+	if from < l.trimmed {
+		return fmt.Errorf("entry %d was asked for, the log begins at %d", from, l.trimmed)
+	}
 	for i := from; i < to; i++ {
 		if err := yield(i, l.Leaves[i]); err != nil {
 			return err

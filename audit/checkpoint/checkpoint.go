@@ -24,6 +24,7 @@ const (
 	File          = "checkpoint"           // the signed checkpoint
 	KeyFile       = "log.vkey"             // the public key beside the log
 	WitnessedFile = "checkpoint.witnessed" // the last checkpoint that witnesses cosigned
+	PrunedFile    = "pruned"               // the index of the first entry that is still there
 
 	// MaxBytes is the largest size of such a file that is read.
 	MaxBytes = 64 << 10

@@ -15,6 +15,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/remote"
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/exit"
 	"example.com/atm/cmd/internal/output"
@@ -200,7 +201,7 @@ func Group(parent *cobra.Command, below ...*cobra.Command) *cobra.Command {
 
 // Explain adds exit codes to errors of a client.
 func Explain(err error) error {
-	var refusal *audit.RefusedError
+	var refusal *remote.RefusedError
 	var transport *url.Error
 	switch {
 	case errors.As(err, &refusal):

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"example.com/atm/audit"
+	"example.com/atm/audit/remote"
 	"example.com/atm/cmd/internal/daemon"
 	"example.com/atm/cmd/internal/daemontest"
 )
@@ -56,7 +57,7 @@ func TestAuditLogIsServedAndVerifies(t *testing.T) {
 			t.Errorf("%s: %s %q", path, resp.Status, text)
 		}
 	}
-	report, err := audit.Verify(t.Context(), audit.HTTP{Client: operator, Base: "https://" +
+	report, err := audit.Verify(t.Context(), remote.Files{Client: operator, Base: "https://" +
 		h.Addr + "/audit/"}, audit.VerifyOptions{})
 	if err != nil || !report.OK() {
 		t.Errorf("verified over HTTPS: %+v, %v", report, err)

@@ -13,6 +13,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/audit/assertion"
 	"example.com/atm/audit/merkle"
+	"example.com/atm/audit/remote"
 	"example.com/atm/cmd/internal/ctl"
 	"example.com/atm/cmd/internal/ctl/pins"
 	"example.com/atm/cmd/internal/exit"
@@ -112,7 +113,7 @@ func filesAt(env *ctl.Env, where string) (audit.Files, error) {
 	if err != nil {
 		return nil, err
 	}
-	return audit.HTTP{Client: c.HTTP(), Base: strings.TrimSuffix(where, "/") + "/"}, nil
+	return remote.Files{Client: c.HTTP(), Base: strings.TrimSuffix(where, "/") + "/"}, nil
 }
 
 // verifyFiles verifies a log with the named key, checkpoint and policy, and prints warnings.

@@ -1,4 +1,4 @@
-package audit_test
+package remote_test
 
 import (
 	"errors"
@@ -15,6 +15,7 @@ import (
 
 	"example.com/atm/audit"
 	"example.com/atm/audit/audittest"
+	"example.com/atm/audit/remote"
 )
 
 // breaking serves the files of a folder, with answers for one file that break.
@@ -99,7 +100,7 @@ func verifyBreaking(t *testing.T, m *audittest.Log, dir, how, name string, times
 	if how == "stall" {
 		client.Timeout = time.Second
 	}
-	r, err := audit.Verify(t.Context(), audit.HTTP{Client: client, Base: s.URL + "/"},
+	r, err := audit.Verify(t.Context(), remote.Files{Client: client, Base: s.URL + "/"},
 		audit.VerifyOptions{VKey: m.Signer.Verifier()})
 	var lost *url.Error
 	switch {
@@ -124,9 +125,9 @@ func TestRefusalIsOneShortSentence(t *testing.T) {
 	b := &breaking{Handler: whole, how: "403", name: "tile/0/000", times: 1 << 30}
 	s := serveTLS(b)
 	defer s.Close()
-	_, err := audit.Verify(t.Context(), audit.HTTP{Client: s.Client(), Base: s.URL + "/"},
+	_, err := audit.Verify(t.Context(), remote.Files{Client: s.Client(), Base: s.URL + "/"},
 		audit.VerifyOptions{})
-	var refused *audit.RefusedError
+	var refused *remote.RefusedError
 	if !errors.As(err, &refused) || refused.Sentence != "Not you" {
 		t.Errorf("%v", err)
 	}
@@ -140,7 +141,7 @@ func TestRefusalIsOneShortSentence(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Close()
-	nowhere := audit.HTTP{Client: http.DefaultClient, Base: "https://" + l.Addr().String() + "/"}
+	nowhere := remote.Files{Client: http.DefaultClient, Base: "https://" + l.Addr().String() + "/"}
 	_, err = audit.Verify(t.Context(), nowhere, audit.VerifyOptions{})
 	var lost *url.Error
 	if !errors.As(err, &lost) {

@@ -1,0 +1,249 @@
+package archive
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"sync"
+
+	"example.com/atm/audit"
+	"example.com/atm/audit/checkpoint"
+	"example.com/atm/audit/merkle"
+)
+
+// A Draft is a chapter that is to be written.
+type Draft struct {
+	// Log has the files of the log, at least from the newest chapter of the archive on.
+	Log audit.Files
+
+	// Signed is a checkpoint of Log, with the cosignatures that there are.
+	Signed []byte
+
+	// Keys are the public keys of the log, the newest first: those that sign now, and then those
+	// that signed before.
+	Keys []string
+
+	// Snapshot is the snapshot of the accounts.
+	Snapshot Content
+
+	// Rest is called after each bundle, so that writing can leave time for others. Optional.
+	Rest func()
+}
+
+// atOnce is how many objects are written or read back at a time.
+const atOnce = 8
+
+// Write writes a chapter, and nothing that does not hash to its checkpoint. It begins where the
+// newest chapter ends. After an error, or a crash, it can be called again with the same draft or
+// with a later one: what is there already is compared.
+//
+// It returns an error that is ErrOtherLog if the archive belongs to another log or its newest
+// chapter is not a state of this one, ErrAhead if it has a newer chapter, ErrConflict if an
+// object has other content, audit.ErrDiffers if Log does not match its checkpoint, and
+// audit.ErrUnreachable if the archive could not be asked.
+func (a *Archive) Write(ctx context.Context, d Draft) (Chapter, error) {
+	c, key, err := checkpoint.OpenAny(d.Signed, d.Keys)
+	if err != nil {
+		return Chapter{}, err
+	}
+	chapter := Chapter{Checkpoint: c, Signed: d.Signed, Key: key}
+	log, err := audit.OpenLogAt(ctx, d.Log, d.Signed, key)
+	if err != nil {
+		return Chapter{}, err
+	}
+	newest, err := a.Newest(ctx)
+	if err != nil && !errors.Is(err, ErrEmpty) {
+		return Chapter{}, err
+	}
+	var edge [][]merkle.Hash
+	if err == nil {
+		if edge, err = a.extends(ctx, log, newest, d.Keys); err != nil {
+			return Chapter{}, err
+		}
+		if newest.Size == c.Size {
+			return newest, nil
+		}
+	}
+	if err := a.copyLog(ctx, log, newest.Size, edge, d.Rest); err != nil {
+		return Chapter{}, err
+	}
+	folder := chapterFolder(c.Size)
+	if err := a.put(ctx, folder+snapshotName, d.Snapshot); err != nil {
+		return Chapter{}, err
+	}
+	if err := a.put(ctx, folder+checkpoint.KeyFile, Bytes([]byte(key+"\n"))); err != nil {
+		return Chapter{}, err
+	}
+	// Last, because a chapter with a checkpoint is complete.
+	if err := a.put(ctx, folder+checkpoint.File, Bytes(d.Signed)); err != nil {
+		return Chapter{}, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.newest = &chapter
+	return chapter, nil
+}
+
+// extends checks that log extends the newest chapter. It returns the hashes of the last tiles that
+// the log had then.
+func (a *Archive) extends(ctx context.Context, log *audit.Log, newest Chapter,
+	keys []string,
+) ([][]merkle.Hash, error) {
+	if newest.Origin != log.Origin {
+		return nil, fmt.Errorf("%s: %w: its newest chapter is of %s", a, ErrOtherLog, newest.Origin)
+	}
+	if _, _, err := checkpoint.OpenAny(newest.Signed, keys); err != nil {
+		return nil, fmt.Errorf("%s: %w: its newest chapter: %w", a, ErrOtherLog, err)
+	}
+	if newest.Size > log.Size {
+		return nil, fmt.Errorf("%s: %w: its newest chapter has %d entries, the log %d", a, ErrAhead,
+			newest.Size, log.Size)
+	}
+	edge, err := log.Edge(ctx, newest.Size)
+	if err != nil {
+		return nil, err
+	}
+	if root := merkle.RootOf(newest.Size, edge); root != newest.Root {
+		return nil, fmt.Errorf("%s: %w: at %d entries its root is %s, that of the log %s", a,
+			ErrOtherLog, newest.Size, newest.Root, root)
+	}
+	return edge, nil
+}
+
+// copyLog writes the tiles and bundles that are not complete at size from, where edge has the
+// hashes of the last tiles.
+func (a *Archive) copyLog(ctx context.Context, log *audit.Log, from int64, edge [][]merkle.Hash,
+	rest func(),
+) error {
+	work := begin(ctx)
+	defer work.end()
+	b := merkle.Builder{
+		Next: from &^ (merkle.TileWidth - 1),
+		Write: func(name string, data []byte) error {
+			content := Bytes(bytes.Clone(data))
+			return work.do(func(ctx context.Context) error { return a.put(ctx, name, content) })
+		},
+		BundleDone: func(int64, []byte) {
+			if rest != nil {
+				rest()
+			}
+		},
+	}
+	for level, hashes := range edge {
+		if level == 0 {
+			hashes = nil // the last bundle is written again as a whole
+		}
+		b.Edge = append(b.Edge, append(make([]merkle.Hash, 0, merkle.TileWidth), hashes...))
+	}
+	err := log.Leaves(work.ctx, b.Next, log.Size, func(_ int64, leaf []byte) error {
+		return b.Add(leaf)
+	})
+	if err == nil {
+		_, err = b.Flush(nil)
+	}
+	if failed := work.end(); failed != nil {
+		return failed // the cause, of which err may only be the consequence
+	}
+	if err == nil && b.Root() != log.Root {
+		err = fmt.Errorf("the tiles of the archive: %w", audit.ErrDiffers)
+	}
+	return err
+}
+
+// put writes an object, or checks that it is there already.
+func (a *Archive) put(ctx context.Context, name string, content Content) error {
+	err := a.objects.Put(ctx, name, content)
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	h := sha256.New()
+	if _, err := a.objects.Copy(ctx, name, h); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if [sha256.Size]byte(h.Sum(nil)) != content.SHA256 {
+		return fmt.Errorf("%s: %s: %w", a, name, ErrConflict)
+	}
+	return nil
+}
+
+// ReadBack reads the entries from, from+1, … to-1 of a chapter, with all tiles above them, and its
+// snapshot back from the archive. It compares them with the root that one of keys signed, and
+// with the SHA-256 of the snapshot. Call it before the only other copy is removed.
+//
+// It returns an error that is audit.ErrDiffers if an object is missing or has other content, and
+// one that is audit.ErrUnreachable if the archive could not be asked.
+func (a *Archive) ReadBack(ctx context.Context, c Chapter, keys []string, from, to int64,
+	snapshot [sha256.Size]byte,
+) error {
+	log, err := audit.OpenLogAt(ctx, a.At(c), c.Signed, strings.Join(keys, "\n"))
+	if err != nil {
+		return err
+	}
+	if to > log.Size {
+		return fmt.Errorf("the chapter has %d entries, not %d", log.Size, to)
+	}
+	work := begin(ctx)
+	defer work.end()
+	const piece = 16 * merkle.TileWidth
+	for first := from; first < to && work.ctx.Err() == nil; first += piece {
+		work.do(func(ctx context.Context) error {
+			return log.Leaves(ctx, first, min(first+piece, to), func(int64, []byte) error {
+				return nil
+			})
+		})
+	}
+	if err := work.end(); err != nil {
+		return err
+	}
+	h := sha256.New()
+	_, sum, err := a.Snapshot(ctx, c, h)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w (%w)", audit.ErrDiffers, err)
+	case err == nil && sum != snapshot:
+		return fmt.Errorf("%s%s: %w", chapterFolder(c.Size), snapshotName, audit.ErrDiffers)
+	}
+	return err
+}
+
+// work is done by a few goroutines, until one of them fails.
+type work struct {
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	slots   chan struct{}
+	running sync.WaitGroup
+}
+
+func begin(ctx context.Context) *work {
+	w := &work{slots: make(chan struct{}, atOnce)}
+	w.ctx, w.cancel = context.WithCancelCause(ctx)
+	return w
+}
+
+// do calls f when there is a slot for it, and does not wait for the result.
+func (w *work) do(f func(context.Context) error) error {
+	select {
+	case w.slots <- struct{}{}:
+	case <-w.ctx.Done():
+		return context.Cause(w.ctx)
+	}
+	w.running.Go(func() {
+		defer func() { <-w.slots }()
+		if err := f(w.ctx); err != nil {
+			w.cancel(err)
+		}
+	})
+	return nil
+}
+
+// end waits for what was begun, and returns the first failure.
+func (w *work) end() error {
+	w.running.Wait()
+	err := context.Cause(w.ctx)
+	w.cancel(nil)
+	return err
+}
