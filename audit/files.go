@@ -83,6 +83,15 @@ func unwrapPath(err error) error {
 	return err
 }
 
+// folderOf returns the folder of a log, of which the earlier part may be elsewhere.
+func folderOf(files Files) (Dir, bool) {
+	if layered, is := files.(interface{ Hot() Files }); is {
+		files = layered.Hot()
+	}
+	dir, is := files.(Dir)
+	return dir, is
+}
+
 // maxBundleBytes is the size of a complete bundle of the longest entries.
 const maxBundleBytes = merkle.TileWidth * (2 + MaxEntryBytes)
 
@@ -182,7 +191,7 @@ func readTile(ctx context.Context, files Files, t merkle.Tile) (data []byte, hel
 func widerInDir(
 	ctx context.Context, files Files, t merkle.Tile, limit int64, missing error,
 ) (data []byte, held int, err error) {
-	dir, listable := files.(Dir)
+	dir, listable := folderOf(files)
 	if !listable {
 		return nil, 0, missing
 	}

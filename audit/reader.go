@@ -130,6 +130,8 @@ func (l *Log) Entries(ctx context.Context, from, to int64, yield func(index int6
 		switch {
 		case stopped != nil:
 			return stopped
+		case errors.Is(err, ErrUnreachable):
+			return fmt.Errorf("the entries from %d on: %w", max(from, n<<merkle.TileHeight), err)
 		case err != nil:
 			return err
 		case bad != nil && *bad.Index < to:

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"time"
 
 	"example.com/atm/audit/checkpoint"
@@ -16,7 +17,7 @@ import (
 // The codes of a verification, in the order in which it checks.
 const (
 	Verified         = 0
-	CannotVerify     = 10 // no key, no checkpoint, unsigned
+	CannotVerify     = 10 // no key, no checkpoint, unsigned, an archive that cannot be reached
 	WrongSignature   = 11 // signature, key or origin
 	ContentDiffers   = 12 // content differs from the signed tree
 	RolledBack       = 13 // rollback or fork against a saved checkpoint
@@ -148,10 +149,14 @@ type verification struct {
 func verifyOnce(ctx context.Context, files Files, opts *VerifyOptions) (*Report, []byte, error) {
 	v := &verification{Report: &Report{LastGood: -1}, files: files, opts: opts}
 	signed, err := v.open(ctx)
-	if err != nil || !v.OK() {
-		return v.Report, signed, err
+	if err == nil && v.OK() {
+		err = v.verify(ctx)
 	}
-	return v.Report, signed, v.verify(ctx)
+	if errors.Is(err, ErrUnreachable) {
+		v.fail(CannotVerify, "%v", err)
+		err = nil
+	}
+	return v.Report, signed, err
 }
 
 // verify verifies the files under the checkpoint, and compares the log with the saved
@@ -173,7 +178,7 @@ func (v *verification) verify(ctx context.Context) error {
 		return err
 	}
 	v.LastGood = v.Size - 1
-	if dir, local := v.files.(Dir); local {
+	if dir, local := folderOf(v.files); local {
 		v.Warnings = append(v.Warnings, dir.unexpected(v.Size)...)
 	}
 	if entry, err := ParseEntry(newest); err == nil {
@@ -220,11 +225,20 @@ func (v *verification) walk(ctx context.Context, saved, witnessed int64) (
 		},
 	}
 	bad, err := w.run()
+	good := int64(math.MaxInt64) // entries behind one that was not read are not known to be good
+	if w.unread.err != nil {
+		good = w.unread.from - 1
+	}
 	if err == nil && contradiction != nil { // what differs from the tree is behind it
-		v.FirstBad, v.LastGood = contradiction, *contradiction.Index-1
+		v.FirstBad, v.LastGood = contradiction, min(*contradiction.Index-1, good)
 		v.fail(ContentDiffers, "entry %d contradicts itself: %s", *contradiction.Index,
 			contradiction.Got)
 		return nil, nil, nil
+	}
+	if err == nil && bad == nil && w.unread.err != nil {
+		v.LastGood = good
+		v.fail(CannotVerify, "entries %d to %d could not be read: %v", w.unread.from,
+			w.unread.to-1, w.unread.err)
 	}
 	if err != nil || bad == nil {
 		return roots, newest, err
@@ -234,7 +248,7 @@ func (v *verification) walk(ctx context.Context, saved, witnessed int64) (
 		v.fail(ContentDiffers, "the content does not hash to the signed root")
 		return nil, nil, nil
 	}
-	v.LastGood = *bad.Index - 1
+	v.LastGood = min(*bad.Index-1, good)
 	v.fail(ContentDiffers, "%s differs from the signed tree at entry %d", bad.File, *bad.Index)
 	return nil, nil, nil
 }

@@ -42,6 +42,10 @@ type walk struct {
 	// none are.
 	ahead <-chan (<-chan hashed)
 
+	// unread are the entries, from the first to the last, that are in an archive that cannot be
+	// reached.
+	unread unread
+
 	// entry is told of each entry that is authenticated, in order of index.
 	entry func(index int64, leaf []byte, h merkle.Hash)
 }
@@ -68,7 +72,10 @@ func (w *walk) run() (*Bad, error) {
 		if edgeBad != nil && *edgeBad.Index <= n<<merkle.TileHeight {
 			return edgeBad, nil
 		}
-		if bad, err := w.bundle(n); bad != nil || err != nil {
+		bad, err := w.bundle(n)
+		if errors.Is(err, ErrUnreachable) { // what can be read may still differ
+			w.unread.add(n, w.size, err)
+		} else if bad != nil || err != nil {
 			return bad, err
 		}
 		if w.progress != nil {
@@ -79,6 +86,20 @@ func (w *walk) run() (*Bad, error) {
 		return w.badRoot(merkle.RootOf(w.size, w.edge)), nil
 	}
 	return edgeBad, nil
+}
+
+// unread is a range of entries that could not be read.
+type unread struct {
+	from, to int64 // empty if err is nil
+	err      error
+}
+
+// add adds the entries of bundle n.
+func (u *unread) add(n, size int64, err error) {
+	if u.err == nil {
+		u.from, u.err = n<<merkle.TileHeight, err
+	}
+	u.to = min((n+1)<<merkle.TileHeight, size)
 }
 
 func (w *walk) badRoot(got merkle.Hash) *Bad {

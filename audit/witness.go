@@ -141,7 +141,7 @@ func (w Witness) lines(signed, answer []byte) ([]byte, error) {
 // grown since it was opened. It also writes them to checkpoint.WitnessedFile, which stays until
 // the next cosigned checkpoint.
 func (l *Log) SaveCosigned(lines []byte) error {
-	dir, local := l.files.(Dir)
+	dir, local := folderOf(l.files)
 	if !local {
 		return errors.New("cosignatures are kept in a folder")
 	}

@@ -29,6 +29,9 @@ func Over(hot, archived audit.Files) audit.Files {
 // each of many files would wait for an answer.
 const askAgainAfter = 10 * time.Second
 
+var errNotNamed = fmt.Errorf("the log was pruned, and its archive %w: none is named",
+	audit.ErrUnreachable)
+
 type over struct {
 	hot, archived audit.Files
 
@@ -36,6 +39,9 @@ type over struct {
 	failed error     // guarded by mu; why the archive could not be reached
 	until  time.Time // guarded by mu; when it is asked again
 }
+
+// Hot returns the recent part, for what is asked of a folder alone.
+func (f *over) Hot() audit.Files { return f.hot }
 
 // ReadFile implements audit.Files.
 func (f *over) ReadFile(ctx context.Context, name string, limit int64) ([]byte, error) {
@@ -51,18 +57,16 @@ func (f *over) ReadFile(ctx context.Context, name string, limit int64) ([]byte, 
 		if base, err := ReadPruned(ctx, f.hot); err != nil || next(t).First() > base {
 			return nil, missing
 		}
-		return nil, fmt.Errorf("%s (%s): its archive %w: none was named", name, entriesOf(t),
-			audit.ErrUnreachable)
+		return nil, errNotNamed
 	}
 	if err := f.recently(); err != nil {
-		return nil, fmt.Errorf("%s (%s): %w", name, entriesOf(t), err)
+		return nil, err
 	}
 	data, err := f.archived.ReadFile(ctx, name, limit)
 	if errors.Is(err, audit.ErrUnreachable) {
 		f.mu.Lock()
 		f.failed, f.until = err, time.Now().Add(askAgainAfter)
 		f.mu.Unlock()
-		return nil, fmt.Errorf("%s (%s): %w", name, entriesOf(t), err)
 	}
 	return data, err
 }
@@ -81,10 +85,6 @@ func (f *over) recently() error {
 func next(t merkle.Tile) merkle.Tile {
 	t.N++
 	return t
-}
-
-func entriesOf(t merkle.Tile) string {
-	return fmt.Sprintf("entries %d to %d", t.First(), next(t).First()-1)
 }
 
 // ReadPruned returns where a log begins whose earlier part was pruned, and an error that is

@@ -1,5 +1,7 @@
 package publish
 
+import "context"
+
 // Names that the tests of the package use.
 const (
 	Patience  = patience
@@ -10,4 +12,4 @@ const (
 var Pace = pace
 
 // Inspect is the check that a running publisher makes each minute.
-func (p *Publisher) Inspect() { p.inspect() }
+func (p *Publisher) Inspect() { p.inspect(context.Background()) }

@@ -37,11 +37,13 @@ func (f folder) has(t merkle.Tile) bool {
 	return err == nil
 }
 
-// missing returns the first file that a log of this size lacks or that has the wrong size, or
-// "" if all files are present.
-func (f folder) missing(size int64) string {
+// missing returns the first file with entries from, from+1, … to-1 that a log of this size lacks
+// or that has the wrong size, or "" if all files are present. It leaves out files that end before
+// from, which a pruned log need not have.
+func (f folder) missing(size, from, to int64) string {
 	for level := merkle.EntriesLevel; level < merkle.Levels(size); level++ {
-		for n := range (merkle.HashesAt(size, level) + merkle.TileWidth - 1) >> merkle.TileHeight {
+		end := (merkle.HashesAt(to, level) + merkle.TileWidth - 1) >> merkle.TileHeight
+		for n := merkle.HashesAt(from, level) >> merkle.TileHeight; n < end; n++ {
 			t := merkle.TileAt(size, level, n)
 			info, err := os.Lstat(f.path(t.Path()))
 			if err != nil || !info.Mode().IsRegular() || level >= 0 &&

@@ -78,22 +78,7 @@ func publishKilled(t *testing.T, skey, call string, n int) bool {
 		os.Mkdir(dir, 0o700)); err != nil {
 		t.Fatal(err)
 	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("strace", "-f", "-qqq", "-o", os.DevNull,
-		"-e", "trace="+call, "-e", fmt.Sprintf("inject=%s:signal=SIGKILL:when=%d", call, n),
-		self, "-test.run=^TestLogVerifiesAfterAKillAtAnySystemCall$")
-	cmd.Env = append(os.Environ(), childKey+"="+folder, "GOMAXPROCS=1")
-	out, err := cmd.CombinedOutput()
-	var died *exec.ExitError
-	if err != nil && !errors.As(err, &died) {
-		t.Fatal(err)
-	}
-	if strings.Contains(string(out), "--- FAIL") {
-		t.Fatalf("%s", out)
-	}
+	died := killed(t, "TestLogVerifiesAfterAKillAtAnySystemCall", folder, call, n)
 	// The vault's log is unchanged, and continues.
 	m := logOf(t, folder)
 	m.Grow(t, sizes[len(sizes)-1]+5)
@@ -106,7 +91,83 @@ func publishKilled(t *testing.T, skey, call string, n int) bool {
 	if !r.OK() || r.Size != m.Head.Size {
 		t.Fatalf("killed at %s %d: %+v\n%s", call, n, r, warnings.String())
 	}
+	return died
+}
+
+// killed runs a test as a child, which is killed at its nth system call of this name. It reports
+// whether the child got as far as that call.
+func killed(t *testing.T, test, folder, call string, n int) bool {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("strace", "-f", "-qqq", "-o", os.DevNull,
+		"-e", "trace="+call, "-e", fmt.Sprintf("inject=%s:signal=SIGKILL:when=%d", call, n),
+		self, "-test.run=^"+test+"$")
+	cmd.Env = append(os.Environ(), childKey+"="+folder, "GOMAXPROCS=1")
+	out, err := cmd.CombinedOutput()
+	var died *exec.ExitError
+	if err != nil && !errors.As(err, &died) {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(out), "--- FAIL") {
+		t.Fatalf("%s", out)
+	}
 	return died != nil
+}
+
+// TestLogVerifiesAfterAKillWhilePruning kills a publisher at each system call with which it prunes.
+// With its archive the log verifies at once, and the next start removes the rest.
+func TestLogVerifiesAfterAKillWhilePruning(t *testing.T) {
+	if folder := os.Getenv(childKey); folder != "" {
+		pruneAndDie(t, folder)
+		return
+	}
+	needs.Program(t, "strace")
+	m, original := audittest.Publish(t, 1000)
+	a := archived(t, m, original)
+	kills := 0
+	for _, call := range []string{"renameat", "fsync", "unlinkat"} {
+		for n := 1; ; n++ {
+			folder := t.TempDir()
+			dir := filepath.Join(folder, "log")
+			err := errors.Join(os.WriteFile(filepath.Join(folder, "key"), []byte(m.SecretKey),
+				0o600), os.Rename(audittest.Copy(t, original), dir))
+			if err != nil {
+				t.Fatal(err)
+			}
+			died := killed(t, t.Name(), folder, call, n)
+			with, without := findings(t, dir, a)
+			if !with.OK() || !without.OK() && without.Code != audit.CannotVerify {
+				t.Fatalf("killed at %s %d: %s; without the archive %s", call, n, with.Sentence,
+					without.Sentence)
+			}
+			again := logOf(t, folder)
+			again.Grow(t, 1040)
+			again.Trim(t, 768)
+			p, w := audittest.NewPublisher(t, dir, again)
+			err = errors.Join(p.Recover(t.Context()), p.Prune(t.Context(), 768))
+			if err != nil || w.String() != "" {
+				t.Fatalf("killed at %s %d: %v %s", call, n, err, w.String())
+			}
+			with, without = findings(t, dir, a)
+			if left := tilesBefore(t, dir, 768); left > 0 || !with.OK() || with.Size != 1040 ||
+				without.Code != audit.CannotVerify {
+				t.Fatalf("killed at %s %d: %s, %d tiles left; without the archive %s", call, n,
+					with.Sentence, left, without.Sentence)
+			}
+			if !died {
+				break
+			}
+			if kills++; testing.Short() && n == 2 {
+				break
+			}
+		}
+	}
+	if t.Logf("%d kills", kills); kills < 4 {
+		t.Errorf("only %d kills: the publisher was not hit", kills)
+	}
 }
 
 // publishAndDie publishes a log at each of the sizes.
@@ -122,5 +183,20 @@ func publishAndDie(t *testing.T, folder string) {
 			t.Fatal(err)
 		}
 		p.Tidy()
+	}
+}
+
+// pruneAndDie prunes a log of a thousand entries, and publishes more.
+func pruneAndDie(t *testing.T, folder string) {
+	m := logOf(t, folder)
+	m.Grow(t, 1000)
+	m.Trim(t, 768)
+	p := audittest.PublishIn(t, filepath.Join(folder, "log"), m)
+	if err := p.Prune(t.Context(), 768); err != nil {
+		t.Fatal(err)
+	}
+	m.Grow(t, 30)
+	if err := p.Publish(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -73,8 +73,10 @@ const (
 	// grace is how long a superseded partial tile is kept.
 	grace = 10 * time.Second
 
-	// inspectEvery is how often a running publisher looks for missing files.
-	inspectEvery = time.Minute
+	// inspectEvery is how often a running publisher looks for missing files, and inspectAtOnce the
+	// entries whose files it looks for then.
+	inspectEvery  = time.Minute
+	inspectAtOnce = 10_000 * merkle.TileWidth
 )
 
 // Config is everything that a Publisher needs.
@@ -88,6 +90,10 @@ type Config struct {
 
 	// Source is the log in the vault. Required.
 	Source audit.Source
+
+	// Archived is the part of the log that the source no longer has. It is asked whether a state
+	// that was published here long ago is one of this log. Optional.
+	Archived audit.Files
 
 	// Log receives messages for the operator.
 	Log *slog.Logger
@@ -113,8 +119,9 @@ type Publisher struct {
 	newest checkpoint.Checkpoint // guarded by mu
 
 	// diverged is why the source does not extend newest. It is never reset. Guarded by mu.
-	diverged error
-	partials partials // guarded by mu
+	diverged  error
+	partials  partials // guarded by mu
+	inspected int64    // guarded by mu; entries before it were inspected lately
 
 	state  sync.Mutex // never held during a round
 	size   int64      // guarded by state; entries published
@@ -203,7 +210,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-inspect.C:
-			p.inspect()
+			p.inspect(ctx)
 		case <-tidy.C:
 			p.mu.Lock()
 			p.partials.tidy(time.Now().Add(-grace))
@@ -251,11 +258,20 @@ func (p *Publisher) publish(ctx context.Context, over time.Duration) error {
 func diverged(err error) bool { return errors.Is(err, ErrAhead) || errors.Is(err, ErrForked) }
 
 // inspect looks for files that were deleted from the folder. If one is missing, the next round
-// publishes everything again.
-func (p *Publisher) inspect() {
+// publishes everything again. In a long log each call looks at another part.
+func (p *Publisher) inspect(ctx context.Context) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if missing := p.folder.missing(p.written.size); missing != "" && p.written.checkpoint != nil {
+	base, _, err := p.cfg.Source.Base(ctx)
+	if err != nil || p.written.checkpoint == nil {
+		return // the next round reports the error
+	}
+	from := max(p.inspected, base)
+	if from >= p.written.size {
+		from = base
+	}
+	p.inspected = min(from+inspectAtOnce, p.written.size)
+	if missing := p.folder.missing(p.written.size, from, p.inspected); missing != "" {
 		p.cfg.Log.Warn("a file of the published audit log is missing; publishing again",
 			slog.String("file", missing))
 		p.written = written{}
@@ -282,7 +298,11 @@ func (p *Publisher) round(ctx context.Context, over time.Duration) error {
 		switch {
 		case err != nil || string(onDisk) != string(p.written.checkpoint):
 			p.cfg.Log.Warn("the published checkpoint was changed or deleted; publishing again")
-			if p.folder.missing(p.written.size) != "" {
+			base, _, err := p.cfg.Source.Base(ctx)
+			if err != nil {
+				return err
+			}
+			if p.folder.missing(p.written.size, base, p.written.size) != "" {
 				p.written = written{}
 			}
 			p.written.checkpoint = nil
@@ -330,9 +350,12 @@ func (p *Publisher) extend(ctx context.Context, over time.Duration, signed []byt
 ) error {
 	var batch durable.Batch
 	defer batch.Abandon() // after an error
-	// A partial bundle is written again as a whole, so reading begins at its first entry.
+	next, edge, err := p.start(ctx)
+	if err != nil {
+		return err
+	}
 	b := merkle.Builder{
-		Edge: cloneEdge(p.written.edge), Next: p.written.size &^ (merkle.TileWidth - 1),
+		Edge: edge, Next: next,
 		Write: func(name string, data []byte) error {
 			path := p.folder.path(name)
 			if err := durable.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -340,9 +363,6 @@ func (p *Publisher) extend(ctx context.Context, over time.Duration, signed []byt
 			}
 			return batch.Add(path, data, 0o600)
 		},
-	}
-	if len(b.Edge) > 0 {
-		b.Edge[0] = b.Edge[0][:0]
 	}
 	pause := func() {}
 	if bundles := (head.Size - b.Next) / merkle.TileWidth; bundles >= worthSpreading {
@@ -354,7 +374,7 @@ func (p *Publisher) extend(ctx context.Context, over time.Duration, signed []byt
 		}
 		pause()
 	}
-	err := p.cfg.Source.Entries(ctx, b.Next, head.Size, func(_ int64, leaf []byte) error {
+	err = p.cfg.Source.Entries(ctx, b.Next, head.Size, func(_ int64, leaf []byte) error {
 		if err := b.Add(leaf); err != nil || b.Next != p.newest.Size {
 			return err
 		}

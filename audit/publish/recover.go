@@ -43,6 +43,10 @@ func (p *Publisher) compare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	base, _, err := p.cfg.Source.Base(ctx)
+	if err != nil {
+		return err
+	}
 	onDisk, err := p.folder.read(checkpoint.File)
 	if errors.Is(err, fs.ErrNotExist) {
 		return p.withoutCheckpoint(head)
@@ -75,7 +79,7 @@ func (p *Publisher) compare(ctx context.Context) error {
 	}
 	edge, err := p.folder.edge(claim)
 	if err == nil {
-		if missing := p.folder.missing(claim.Size); missing != "" {
+		if missing := p.folder.missing(claim.Size, base, claim.Size); missing != "" {
 			err = &audit.FileError{Name: missing, Err: errors.New("missing, or cut short")}
 		}
 	}
@@ -128,8 +132,15 @@ func (p *Publisher) checkExtends(ctx context.Context, claim checkpoint.Checkpoin
 		}
 		return nil
 	}
+	base, baseEdge, err := p.cfg.Source.Base(ctx)
+	if err != nil {
+		return err
+	}
+	if claim.Size < base {
+		return p.checkArchived(ctx, claim, base, baseEdge)
+	}
 	b := merkle.Builder{Edge: cloneEdge(edge), Next: claim.Size}
-	err := p.cfg.Source.Entries(ctx, claim.Size, head.Size, func(_ int64, leaf []byte) error {
+	err = p.cfg.Source.Entries(ctx, claim.Size, head.Size, func(_ int64, leaf []byte) error {
 		return b.AddHash(merkle.LeafHash(leaf))
 	})
 	if err != nil {
@@ -147,8 +158,15 @@ func (p *Publisher) checkExtends(ctx context.Context, claim checkpoint.Checkpoin
 
 // checkClaim computes the root that the source had at the claimed size.
 func (p *Publisher) checkClaim(ctx context.Context, claim checkpoint.Checkpoint) error {
-	var b merkle.Builder
-	err := p.cfg.Source.Entries(ctx, 0, claim.Size, func(_ int64, leaf []byte) error {
+	base, edge, err := p.cfg.Source.Base(ctx)
+	if err != nil {
+		return err
+	}
+	if claim.Size < base {
+		return p.checkArchived(ctx, claim, base, edge)
+	}
+	b := merkle.Builder{Edge: cloneEdge(edge), Next: base}
+	err = p.cfg.Source.Entries(ctx, base, claim.Size, func(_ int64, leaf []byte) error {
 		return b.AddHash(merkle.LeafHash(leaf))
 	})
 	if err != nil {
