@@ -17,7 +17,7 @@ DEBIAN   := gcc libc6-dev python3 openssl curl ruby ruby-xmlrpc php-cli php-curl
             librpc-xml-perl liblwp-protocol-https-perl libxmlrpc-core-c3-dev nodejs util-linux e2fsprogs xfsprogs strace softhsm2 \
             postgresql pgbouncer haproxy chromium-headless-shell libnss3-tools ca-certificates shellcheck systemd prometheus mandoc libxml2-utils
 
-.PHONY: test check lint tools soak flaws fuzz bench build release release-tools deploy-test requirements packages
+.PHONY: test check lint tools soak flaws fuzz bench build release release-tools gateway deploy-test requirements packages
 .DEFAULT_GOAL := test
 
 # What a test lacks, internal/needs writes here; with CI=true nothing may lack.
@@ -30,7 +30,7 @@ export ATM_SKIPPED = $(SKIPPED)
 # two, on one database. Most tests wait, for disks and for other programs, so more of them
 # run at a time than there are processors, and the packages that take longest begin first.
 LONG := ./cmd/internal/daemon ./vault/pgstore ./cmd ./cmd/attack ./deploy ./cmd/internal/documents
-test: requirements lint release-tools
+test: requirements lint release-tools gateway
 	@rm -f $(SKIPPED)
 	cd interop && $(GO) vet ./... && $(GO) test -timeout 10m ./...
 	$(GO) vet -tags pkcs11 ./cmd/... && $(GO) test -tags pkcs11 -timeout 10m ./cmd/internal/daemon -run TestModuleSignsTokens
@@ -66,6 +66,10 @@ tools:
 # Those in release.mod make packages and say what is in them.
 release-tools:
 	@$(GO) build -modfile=release.mod -o $(TOOLS)/ github.com/goreleaser/nfpm/v2/cmd/nfpm github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
+
+# Object storage for tests, of the version in gateway.mod.
+gateway:
+	@$(GO) build -modfile=gateway.mod -o $(TOOLS)/ github.com/versity/versitygw/cmd/versitygw
 
 release: release-tools
 	deploy/packages/release.sh $(VERSION) $(KEY) $(URL)

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"example.com/atm/audit"
@@ -52,6 +53,9 @@ func (f *Folder) open(name string) (*os.File, int64, error) {
 	path, err := f.path(name)
 	if err != nil {
 		return nil, 0, err
+	}
+	if _, err := os.Lstat(path); errors.Is(err, syscall.ENOTDIR) { // below an object
+		return nil, 0, fs.ErrNotExist
 	}
 	file, info, err := durable.OpenRegular(path)
 	switch {

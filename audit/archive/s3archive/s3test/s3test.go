@@ -1,0 +1,168 @@
+// Package s3test runs object storage for tests: versitygw, which speaks the protocol of Amazon S3
+// and keeps each object as a file, in a process of its own on loopback.
+package s3test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"example.com/atm/internal/needs"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+)
+
+// Bucket is the bucket that each Gateway has. Objects in it can be locked.
+const Bucket = "archive"
+
+// Credentials are the variables by which programs sign in to a Gateway. Start sets them for the
+// test itself.
+var Credentials = map[string]string{
+	"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test-secret", "AWS_REGION": "us-east-1",
+	"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.DevNull,
+	"AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
+}
+
+var setCredentials = sync.OnceValue(func() (err error) {
+	for name, value := range Credentials {
+		err = errors.Join(err, os.Setenv(name, value))
+	}
+	return err
+})
+
+// A Gateway is object storage.
+type Gateway struct {
+	Address string // host:port
+	Dir     string // has the objects of Bucket as files
+
+	process *exec.Cmd
+	ended   chan struct{}
+}
+
+// startWithin bounds how long a gateway takes to start.
+const startWithin = 30 * time.Second
+
+// Start starts storage that ends with the test.
+func Start(t testing.TB) *Gateway {
+	t.Helper()
+	return StartOn(t, t.TempDir())
+}
+
+// StartOn is Start with the objects in a folder.
+func StartOn(t testing.TB, dir string) *Gateway {
+	t.Helper()
+	if err := setCredentials(); err != nil {
+		t.Fatal(err)
+	}
+	program := program(t)
+	port, err := needs.Port()
+	if err != nil {
+		t.Fatal(err)
+	}
+	aside := t.TempDir()
+	objects, versions := filepath.Join(dir, "objects"), filepath.Join(aside, "versions")
+	sidecar := filepath.Join(aside, "attributes")
+	err = errors.Join(os.MkdirAll(objects, 0o700), os.Mkdir(versions, 0o700),
+		os.Mkdir(sidecar, 0o700))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &Gateway{
+		Address: "127.0.0.1:" + port, Dir: filepath.Join(objects, Bucket),
+		ended: make(chan struct{}),
+	}
+	var log bytes.Buffer // read once the process has ended
+	g.process = exec.Command(program, "--port", g.Address, "--quiet",
+		"--access", Credentials["AWS_ACCESS_KEY_ID"],
+		"--secret", Credentials["AWS_SECRET_ACCESS_KEY"],
+		"posix", "--versioning-dir", versions, "--sidecar", sidecar, objects)
+	g.process.Stdout, g.process.Stderr = &log, &log
+	if err := g.process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		g.process.Wait()
+		close(g.ended)
+	}()
+	t.Cleanup(g.Stop)
+	if err := g.makeBucket(t.Context()); err != nil {
+		g.Stop()
+		t.Fatalf("%v: %s", err, log.Bytes())
+	}
+	return g
+}
+
+// program is the path of versitygw, which make puts into the folder .tools.
+func program(t testing.TB) string {
+	t.Helper()
+	if path, ok := needs.Find("versitygw"); ok {
+		return path
+	}
+	for dir := "."; ; dir = filepath.Join(dir, "..") {
+		path := filepath.Join(dir, ".tools", "versitygw")
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			needs.Skip(t, "versitygw is not installed; make gateway builds it")
+		}
+	}
+}
+
+// Stop ends the storage.
+func (g *Gateway) Stop() {
+	g.process.Process.Kill()
+	<-g.ended
+}
+
+// Location is the location of an archive below a prefix.
+func (g *Gateway) Location(prefix string) string { return LocationAt(g.Address, prefix) }
+
+// LocationAt is Location for storage that is reached through another address.
+func LocationAt(address, prefix string) string {
+	return fmt.Sprintf("s3://%s/%s?endpoint=http://%s&path-style=true", Bucket, prefix, address)
+}
+
+// makeBucket waits for the storage to start, and makes the bucket.
+func (g *Gateway) makeBucket(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startWithin)
+	defer cancel()
+	for {
+		conn, err := net.Dial("tcp", g.Address)
+		if err == nil {
+			conn.Close()
+			break
+		}
+		select {
+		case <-g.ended:
+			return errors.New("the storage ended")
+		case <-ctx.Done():
+			return err
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	client, err := g.client(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = client.CreateBucket(ctx, &s3.CreateBucketInput{
+		Bucket: aws.String(Bucket), ObjectLockEnabledForBucket: aws.Bool(true),
+	})
+	return err
+}
+
+func (g *Gateway) client(ctx context.Context) (*s3.Client, error) {
+	cfg, err := config.LoadDefaultConfig(ctx)
+	return s3.NewFromConfig(cfg, func(o *s3.Options) {
+		o.UsePathStyle, o.BaseEndpoint = true, aws.String("http://"+g.Address)
+	}), err
+}
