@@ -28,6 +28,7 @@ type given struct {
 	earliest time.Time   // that it ends; zero when that is not known
 	partly   bool        // not all of its accounts are in the entry
 	seen     bool
+	id       string // when what was done under it tells
 }
 
 // A use is what somebody did under a grant.
@@ -67,11 +68,23 @@ func (g *grants) create(index vault.JournalIndex, e *audit.Entry, args map[strin
 
 // use notes what somebody did under a grant.
 func (g *grants) use(index vault.JournalIndex, e *audit.Entry, args map[string]string) {
+	g.used[e.Caller.ID] = append(g.used[e.Caller.ID], useOf(index, e, args))
+}
+
+func useOf(index vault.JournalIndex, e *audit.Entry, args map[string]string) use {
 	amount, _ := atm.Arg{Kind: atm.String, Text: args["amount"]}.Amount()
-	g.used[e.Caller.ID] = append(g.used[e.Caller.ID], use{
+	return use{
 		index, e.Caller.Subject, e.Caller.Actor, e.Operation,
 		cmp.Or(args["account"], args["from"]), amount,
-	})
+	}
+}
+
+// allows reports whether the grant can be for what was done at a time.
+func (made *given) allows(u *use, at time.Time) bool {
+	g := &made.grant
+	return g.Grantor == u.subject && g.Grantee == u.actor && !at.After(g.Expires) &&
+		(u.op == atm.Notify || slices.Contains(g.Operations, u.op)) &&
+		(made.partly || slices.Contains(g.Accounts, vault.Name(u.account)))
 }
 
 // check holds a grant of a store against the journal.

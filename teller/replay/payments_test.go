@@ -11,6 +11,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/checkpoint"
 	"example.com/atm/auth"
 	"example.com/atm/teller/bookings"
 	"example.com/atm/teller/replay"
@@ -27,7 +28,9 @@ type forger struct {
 	t      *testing.T
 	store  vault.Backend
 	ledger *ledger.Ledger
+	signer *checkpoint.Signer
 	clock  atomic.Int64 // microseconds since 1970
+	after  int64        // how many entries there are after the lie
 }
 
 var (
@@ -50,13 +53,14 @@ func newForger(t *testing.T) *forger {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { store.Close() })
-	f := &forger{t: t, store: store}
+	f := &forger{t: t, store: store, signer: vaulttest.NewSigner(t)}
 	f.set(time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC))
 	f.ledger = vaulttest.NewLedger(t, ledger.Config{
-		Store: store, Signer: vaulttest.NewSigner(t), Now: f.now,
+		Store: store, Signer: f.signer, Now: f.now,
 	})
+	by := caller("system:init", atm.Operator)
 	for _, who := range []*atm.Caller{office, alice, bob, gas, desk} {
-		f.do(office, atm.UserAdd, vault.People(people.Enrol{
+		f.do(by, atm.UserAdd, vault.People(people.Enrol{
 			Subject: who.Subject, Roles: who.Roles, Result: "",
 		}), "roles", string(who.Roles[0]), "subject", who.Subject)
 	}
@@ -75,6 +79,14 @@ func (f *forger) now() time.Time { return time.UnixMicro(f.clock.Load()).UTC() }
 // do carries a rule out, with an entry of other words. It returns the index of the entry.
 func (f *forger) do(by *atm.Caller, op atm.Operation, rule vault.Rule, words ...string) string {
 	f.t.Helper()
+	return f.write(by, op, rule, nil, words...)
+}
+
+// write is do, with an entry that is changed before it is written.
+func (f *forger) write(by *atm.Caller, op atm.Operation, rule vault.Rule,
+	change func(*audit.Entry), words ...string,
+) string {
+	f.t.Helper()
 	var args []audit.Arg
 	for i := 0; i < len(words); i += 2 {
 		args = append(args, audit.Arg{Name: words[i], Value: words[i+1]})
@@ -84,7 +96,7 @@ func (f *forger) do(by *atm.Caller, op atm.Operation, rule vault.Rule, words ...
 		event = audit.EventAdmin
 	}
 	s := f.ledger.Do(f.t.Context(), vault.Command{
-		Event: event, Operation: op, Args: args, Caller: by, Rule: rule,
+		Event: event, Operation: op, Args: args, Caller: by, Rule: rule, Note: change,
 	})
 	if s.Code != atm.OK {
 		f.t.Fatalf("%s %v: %s %s", op, words, s.Code, s.Reason)
@@ -197,12 +209,15 @@ func (f *forger) payOrder(id vault.OrderID, want atm.Code) {
 
 var errPaid = errors.New("paid")
 
-// forgeries are what a program that breaks the rules could write, or somebody with all keys, each
-// with what must be said of it.
-var forgeries = []struct {
+// A lie is what a program that breaks the rules could write, or somebody with all keys, and what
+// must be said of its entry: the last one, but for those after it.
+type lie struct {
 	name, says string
-	forge      func(f *forger)
-}{
+	tell       func(f *forger)
+}
+
+// forgeries are lies about payments.
+var forgeries = []lie{
 	{"a reversal of more than was moved", "reverses more than entry", func(f *forger) {
 		index, moved := f.pay()
 		moved.Amount = 5000
@@ -257,6 +272,7 @@ var forgeries = []struct {
 			"index", vault.MandateID(moved.Index).String()[1:])
 		for range 6 {
 			f.pay()
+			f.after++
 		}
 	}},
 	{"a reversal of an opening", "cannot be reversed", func(f *forger) {
@@ -363,7 +379,7 @@ func TestForgedPaymentsAreNamed(t *testing.T) {
 	for _, tt := range forgeries {
 		t.Run(tt.name, func(t *testing.T) {
 			f := newForger(t)
-			tt.forge(f)
+			tt.tell(f)
 			if problems := f.problems(f.store); !strings.Contains(problems, tt.says) {
 				t.Errorf("nothing says %q:\n%s", tt.says, problems)
 			}

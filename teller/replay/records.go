@@ -37,6 +37,7 @@ type records struct {
 type person struct {
 	roles    [][]atm.Role
 	ever     map[atm.Role]bool // given to them at some time
+	since    time.Time         // when roles were given last
 	unclear  bool              // their roles are not in the journal in full
 	disabled bool
 	seen     bool // their record was shown
@@ -66,10 +67,7 @@ func (r *records) entry(index vault.JournalIndex, e *audit.Entry) {
 		r.newest = e.Time
 	}
 	r.asked.entry(r.problems, index, e, r.newest)
-	args := make(map[string]string, len(e.Args))
-	for _, a := range e.Args {
-		args[a.Name] = a.Value
-	}
+	args := argsOf(e)
 	r.browsers.entry(e, args)
 	if e.Event == audit.EventFeedStopped {
 		r.feeds.stopped(args)
@@ -84,6 +82,14 @@ func (r *records) entry(index vault.JournalIndex, e *audit.Entry) {
 		r.grants.use(index, e, args)
 	}
 	r.administration(index, e, args)
+}
+
+func argsOf(e *audit.Entry) map[string]string {
+	args := make(map[string]string, len(e.Args))
+	for _, a := range e.Args {
+		args[a.Name] = a.Value
+	}
+	return args
 }
 
 func (r *records) administration(index vault.JournalIndex, e *audit.Entry, args map[string]string) {
@@ -149,8 +155,8 @@ func (r *records) user(subject string) *person {
 	return p
 }
 
-func (p *person) give(sets ...[]atm.Role) {
-	p.roles = nil
+func (p *person) give(at time.Time, sets ...[]atm.Role) {
+	p.roles, p.since = nil, at
 	for _, roles := range sets {
 		roles = slices.Clone(roles)
 		slices.Sort(roles)
@@ -170,13 +176,13 @@ func (r *records) enrol(subject, listed string, at time.Time) {
 	case err != nil: // it is too long for an entry
 		p.unclear = true
 	case len(roles) > 0:
-		p.give(roles)
+		p.give(at, roles)
 		p.unclear = false
 		if known {
 			r.revoked.at[people.RolesRevocation(subject)] = at
 		}
 	case !known:
-		p.give([]atm.Role{words.Newcomer(subject)})
+		p.give(at, []atm.Role{words.Newcomer(subject)})
 	}
 }
 
@@ -211,7 +217,7 @@ func (r *records) enrolled(subject string, at time.Time) {
 	case known && giving > 0:
 		r.revoked.maybe[name] = append(r.revoked.maybe[name], at)
 	}
-	p.give(sets...)
+	p.give(at, sets...)
 }
 
 // roles looks whether somebody acted in a role that the journal never gave them.

@@ -1,53 +1,62 @@
 package replay_test
 
 import (
+	"bytes"
 	"context"
-	"fmt"
+	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"example.com/atm"
+	"example.com/atm/audit"
+	"example.com/atm/audit/audittest"
+	"example.com/atm/audit/publish"
 	"example.com/atm/auth"
+	"example.com/atm/monitor"
 	"example.com/atm/teller/replay"
 	"example.com/atm/vault"
 	"example.com/atm/vault/people"
 )
 
-// watched are what a watcher says of the entries of the forger, each with its index.
-func (f *forger) watched() string {
+// alarms publishes the log of the forger, signed by its key, and returns what a monitor says of it.
+func (f *forger) alarms() (found []monitor.Alarm) {
 	f.t.Helper()
-	var said []string
-	leaf := func(ctx context.Context, index int64) (found []byte, err error) {
-		at := vault.JournalIndex(index)
-		err = f.store.Entries(ctx, at, at+1, func(_ vault.JournalIndex, leaf []byte) error {
-			found = append(found, leaf...)
-			return nil
-		})
-		return found, err
+	log, err := vault.OpenLog(f.t.Context(), f.store)
+	if err != nil {
+		f.t.Fatal(err)
 	}
-	w := replay.NewWatcher(replay.Rules{Permit: auth.Permit}, leaf, func(index int64, s string) {
-		said = append(said, fmt.Sprintf("%d: %s", index, s))
+	published := f.t.TempDir()
+	p, err := publish.New(publish.Config{
+		Dir: published, Keys: f.signer.Keys, Source: log, Log: slog.New(slog.DiscardHandler),
 	})
-	size, err := vault.JournalSize(f.t.Context(), f.store)
 	if err == nil {
-		err = f.store.Entries(f.t.Context(), 0, size, func(at vault.JournalIndex,
-			leaf []byte,
-		) error {
-			return w.Entry(f.t.Context(), int64(at), leaf)
-		})
+		err = p.Recover(f.t.Context())
 	}
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	return strings.Join(said, "\n")
+	key := f.signer.Keys()[0]
+	if r := audittest.Verify(f.t, published, audit.VerifyOptions{VKey: key}); !r.OK() {
+		f.t.Fatal(r.Sentence) // a lie is signed as well as the truth
+	}
+	m, err := monitor.New(monitor.Config{
+		Files: audit.Dir(published), Dir: f.t.TempDir(), Keys: f.signer.Keys(),
+		Rules: replay.Rules{Permit: auth.Permit, Issuer: issuer},
+		Alarm: func(a monitor.Alarm) { found = append(found, a) },
+	})
+	if err == nil {
+		err = m.Round(f.t.Context(), f.now())
+	}
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return found
 }
 
-// lies are what a server could be made to do beside those of payments, each in its last entry.
-var lies = []struct {
-	name, says string
-	lie        func(f *forger)
-}{
+// lies are those about money, accounts and roles.
+var lies = []lie{
 	{"a withdrawal above the balance", "answers INSUFFICIENT_FUNDS", func(f *forger) {
 		f.do(alice, atm.Withdraw, vault.Transfer{From: "300", To: "100", Amount: 1},
 			"account", "100", "amount", "1000.01")
@@ -127,47 +136,62 @@ var lies = []struct {
 	}},
 }
 
-func TestWatcherNamesTheEntryOfEachLie(t *testing.T) {
-	for _, tt := range lies {
-		t.Run(tt.name, func(t *testing.T) {
-			f := newForger(t)
-			tt.lie(f)
-			size, err := vault.JournalSize(t.Context(), f.store)
-			if err != nil {
-				t.Fatal(err)
-			}
-			first, _, _ := strings.Cut(f.watched(), "\n")
-			if !strings.HasPrefix(first, fmt.Sprintf("%d: ", size-1)) ||
-				!strings.Contains(f.watched(), tt.says) {
-				t.Errorf("of entry %d nothing says %q:\n%s", size-1, tt.says, f.watched())
-			}
-		})
+func TestMonitorNamesTheEntryOfEachLie(t *testing.T) {
+	all := slices.Concat(lies, liesAboutSums, liesAboutCallers, liesAboutGrants,
+		liesAboutAnswers, forgeries)
+	if len(all) < 80 {
+		t.Errorf("there are %d lies", len(all))
 	}
-}
-
-func TestWatcherNamesForgedPayments(t *testing.T) {
-	for _, tt := range forgeries {
+	for _, tt := range all {
 		if tt.name == "a mandate of other terms" {
 			continue // its entry is right: the record in the store is not
 		}
 		t.Run(tt.name, func(t *testing.T) {
 			f := newForger(t)
-			tt.forge(f)
-			if said := f.watched(); !strings.Contains(said, tt.says) {
-				t.Errorf("nothing says %q:\n%s", tt.says, said)
+			tt.tell(f)
+			size, err := vault.JournalSize(t.Context(), f.store)
+			if err != nil {
+				t.Fatal(err)
+			}
+			named := int64(size) - 1 - f.after
+			found := f.alarms()
+			if len(found) == 0 || found[0].Index != named || found[0].Code != monitor.RuleBroken ||
+				!slices.ContainsFunc(found, func(a monitor.Alarm) bool {
+					return a.Index == named && strings.Contains(a.Sentence, tt.says)
+				}) {
+				t.Errorf("of entry %d nothing says %q:\n%+v", named, tt.says, found)
 			}
 		})
 	}
 }
 
-func TestWatcherSaysNothingOfWhatIsRight(t *testing.T) {
+func TestMonitorSaysNothingOfWhatIsRight(t *testing.T) {
 	f := newForger(t)
 	f.pay()
 	f.mandate()
 	_, order, due := f.order()
 	f.set(due)
 	f.payOrder(order, atm.OK)
-	if said := f.watched(); said != "" {
-		t.Error(said)
+	f.behave()
+	if found := f.alarms(); len(found) > 0 {
+		t.Errorf("%+v", found)
 	}
+}
+
+// FuzzWatcher shows a watcher what a server could publish in place of entries, one a line: it may
+// say anything of them, and never ends the program.
+func FuzzWatcher(f *testing.F) {
+	f.Add([]byte(`{"args":{"index":"1"},"code":"OK","op":"reverse","state":[{}],"v":1,"who":{}}`))
+	f.Add([]byte("{}\n\n" + `{"code":"OK","op":"withdraw","replay_of":0,"v":1}`))
+	f.Fuzz(func(t *testing.T, log []byte) {
+		leaves := bytes.Split(log, []byte("\n"))
+		w := replay.NewWatcher(replay.Rules{Permit: auth.Permit},
+			func(_ context.Context, index int64) ([]byte, error) { return leaves[index], nil },
+			func(int64, string) {})
+		for i, leaf := range leaves {
+			if err := w.Entry(t.Context(), int64(i), leaf); err != nil {
+				t.Fatalf("entry %d: %v", i, err)
+			}
+		}
+	})
 }

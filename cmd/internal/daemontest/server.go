@@ -24,8 +24,10 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/audit/merkle"
+	"example.com/atm/auth"
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/daemon"
+	"example.com/atm/teller/replay"
 )
 
 // A Server is a whole server on a new data folder, over real TLS.
@@ -220,7 +222,8 @@ func (h *Server) Get(t testing.TB, path string) (int, string) {
 	return resp.StatusCode, string(text)
 }
 
-// Entries stops the server, verifies its log and returns the entries.
+// Entries stops the server, verifies its log, requires that a monitor finds nothing in it, and
+// returns the entries.
 func (h *Server) Entries(t *testing.T) []*audit.Entry {
 	t.Helper()
 	if err := h.Stop(); err != nil {
@@ -236,6 +239,11 @@ func (h *Server) Entries(t *testing.T) []*audit.Entry {
 		t.Fatal(err)
 	}
 	var all []*audit.Entry
+	var leaves [][]byte
+	name, _, _ := strings.Cut(report.Origin, "/")
+	watcher := replay.NewWatcher(replay.Rules{Permit: daemon.Permit, Issuer: auth.IssuerOf(name)},
+		func(_ context.Context, index int64) ([]byte, error) { return leaves[index], nil },
+		func(index int64, problem string) { t.Errorf("entry %d is not right: %s", index, problem) })
 	err = log.Entries(t.Context(), 0, log.Size, func(index int64, leaf []byte,
 		_ merkle.Hash,
 	) error {
@@ -243,8 +251,8 @@ func (h *Server) Entries(t *testing.T) []*audit.Entry {
 		if err != nil {
 			return fmt.Errorf("entry %d: %w", index, err)
 		}
-		all = append(all, e)
-		return nil
+		all, leaves = append(all, e), append(leaves, bytes.Clone(leaf))
+		return watcher.Entry(t.Context(), index, leaf)
 	})
 	if err != nil {
 		t.Fatal(err)
