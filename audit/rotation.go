@@ -59,9 +59,35 @@ const (
 	maxGone      = 1_000
 )
 
-// scanRotations reads the rotations in the entries of a log of this size. The entries are not
-// authenticated: a caller must check Rotation.Signed, or verify the log.
-func scanRotations(ctx context.Context, files Files, size int64) ([]checkpoint.Rotation, error) {
+// Rotated returns keys, and those that follow from them by rotations in the entries of the log from
+// an index on, and the size up to which it has read. It reads nothing of a log of another origin.
+func Rotated(ctx context.Context, files Files, keys []string, from int64) (all []string, to int64,
+	err error,
+) {
+	signed, err := files.ReadFile(ctx, checkpoint.File, checkpoint.MaxBytes)
+	if err != nil {
+		return keys, from, err
+	}
+	c, err := checkpoint.Parse(signed)
+	if err != nil || c.Size <= from || !slices.ContainsFunc(keys, func(key string) bool {
+		origin, err := checkpoint.OriginOf(key)
+		return err == nil && origin == c.Origin
+	}) {
+		return keys, from, nil
+	}
+	rotations, err := scanRotations(ctx, files, from, c.Size)
+	if err != nil {
+		return keys, from, err
+	}
+	return checkpoint.Successors(keys, rotations), c.Size, nil
+}
+
+// scanRotations reads the rotations in the entries of a log of this size, in the bundles from that
+// of an index on. The entries are not authenticated: a caller must check Rotation.Signed, or verify
+// the log.
+func scanRotations(ctx context.Context, files Files, from, size int64) ([]checkpoint.Rotation,
+	error,
+) {
 	var (
 		wg         sync.WaitGroup
 		next, gone atomic.Int64
@@ -72,6 +98,7 @@ func scanRotations(ctx context.Context, files Files, size int64) ([]checkpoint.R
 	caller := ctx
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	next.Store(from >> merkle.TileHeight)
 	bundle := func(n int64) error {
 		t := merkle.TileAt(size, merkle.EntriesLevel, n)
 		data, held, err := readTile(ctx, files, t)

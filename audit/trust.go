@@ -120,7 +120,7 @@ func (v *verification) readRotations(ctx context.Context, signed []byte,
 		return nil, nil
 	}
 	if !v.rotationsRead {
-		v.rotations, err = scanRotations(ctx, v.files, c.Size)
+		v.rotations, err = scanRotations(ctx, v.files, 0, c.Size)
 		if err != nil {
 			return nil, err
 		}

@@ -13,11 +13,12 @@ import (
 
 // server is an atmserver process with a data folder of its own.
 type server struct {
-	dir   string   // working folder of the programs, with atm-data in it
-	env   []string // environment of the programs
-	url   string
-	cmd   *exec.Cmd
-	ended chan struct{} // closed when cmd has ended
+	dir     string   // working folder of the programs, with atm-data in it
+	env     []string // environment of the programs
+	url     string
+	program string // the server; empty for the one of this tree
+	cmd     *exec.Cmd
+	ended   chan struct{} // closed when cmd has ended
 }
 
 // startServer starts a server and waits until it is ready.
@@ -30,6 +31,13 @@ func startServer(t testing.TB) *server {
 func startServerIn(t testing.TB, dir string, env ...string) *server {
 	t.Helper()
 	s := &server{dir: dir, env: append(os.Environ(), env...)}
+	s.prepare(t)
+	return s
+}
+
+// prepare starts a server for the first time.
+func (s *server) prepare(t testing.TB) {
+	t.Helper()
 	if err := setUp(func(key, value string) {
 		s.env = append(s.env, key+"="+value)
 	}, os.Getenv); err != nil {
@@ -38,13 +46,16 @@ func startServerIn(t testing.TB, dir string, env ...string) *server {
 	s.url = lookUp(s.env, "ATM_SERVER")
 	s.start(t)
 	t.Cleanup(func() { s.cmd.Process.Kill(); <-s.ended })
-	return s
 }
 
 // start restarts the server after it has ended.
 func (s *server) start(t testing.TB) {
 	t.Helper()
 	s.cmd = s.command("atmserver")
+	if s.program != "" {
+		s.cmd = exec.Command(s.program)
+		s.cmd.Dir, s.cmd.Env = s.dir, s.env
+	}
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

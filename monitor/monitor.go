@@ -74,6 +74,7 @@ type Monitor struct {
 	own     *audit.Log // the copy
 	begun   bool       // the copy was held against the log
 	trouble int        // the code of what is wrong with the log as a whole; 0 for nothing
+	read    int64      // up to where a rotation of the key was looked for
 
 	continues bool // the log took the place of another one
 	broken    int  // alarms about entries
@@ -169,14 +170,14 @@ func (m *Monitor) open(ctx context.Context) (*audit.Log, error) {
 	return log, nil
 }
 
-// learn learns of a key that one of the keys was rotated to.
-func (m *Monitor) learn(ctx context.Context, files audit.Files) error {
-	r, err := audit.Verify(ctx, files, audit.VerifyOptions{VKey: strings.Join(m.keys, "\n")})
-	if err != nil || !r.OK() || slices.Contains(m.keys, r.Key) {
-		return err
-	}
-	m.keys = append([]string{r.Key}, m.keys...)
-	return nil
+// learn learns of a key that one of the keys was rotated to. It reads each entry once: a log that
+// is signed by another key stays so, and grows.
+func (m *Monitor) learn(ctx context.Context, files audit.Files) (err error) {
+	keys, read, err := audit.Rotated(ctx, files, m.keys, max(m.next, m.read))
+	m.read = read
+	slices.Reverse(keys[len(m.keys):]) // the newest first
+	m.keys = append(slices.Clip(keys[len(m.keys):]), m.keys...)
+	return err
 }
 
 // copy brings the copy up to date, which takes nothing that does not extend it. It reports whether
@@ -198,18 +199,8 @@ func (m *Monitor) copy(ctx context.Context, log *audit.Log) (bool, error) {
 	case err == nil:
 		m.begun = true
 		return true, nil
-	case errors.Is(err, publish.ErrAhead):
-		m.alarm(audit.RolledBack, log.Size, fmt.Sprintf("the log has %d entries, and had %d",
-			log.Size, had.Size))
-		return false, nil
-	case errors.Is(err, publish.ErrForked):
-		index, err := m.firstChanged(ctx, log)
-		if err != nil {
-			return false, err
-		}
-		m.alarm(audit.RolledBack, index, fmt.Sprintf("the log of %d entries does not extend "+
-			"what it was when it had %d", log.Size, had.Size))
-		return false, nil
+	case errors.Is(err, publish.ErrAhead), errors.Is(err, publish.ErrForked):
+		return false, m.rewritten(ctx, log, had.Size)
 	case errors.Is(err, publish.ErrOtherLog):
 		m.alarm(audit.WrongSignature, -1, "the folder has the copy of another log")
 		return false, nil
@@ -218,6 +209,26 @@ func (m *Monitor) copy(ctx context.Context, log *audit.Log) (bool, error) {
 		return false, nil
 	}
 	return false, err
+}
+
+// rewritten tells which entry is the first that a log changed or lost.
+func (m *Monitor) rewritten(ctx context.Context, log *audit.Log, had int64) error {
+	if m.trouble == audit.RolledBack { // it was told
+		return nil
+	}
+	index, err := m.firstChanged(ctx, log)
+	if err != nil {
+		return err
+	}
+	sentence := fmt.Sprintf("the log has %d entries, and had %d", log.Size, had)
+	if index >= 0 {
+		sentence = fmt.Sprintf("the log of %d entries does not extend what it was when it had %d",
+			log.Size, had)
+	} else if log.Size < had {
+		index = log.Size
+	}
+	m.alarm(audit.RolledBack, index, sentence)
+	return nil
 }
 
 // errFound ends the reading of entries.

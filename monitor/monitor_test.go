@@ -25,14 +25,16 @@ type watch struct {
 
 // shifting are files that can become those of another folder.
 type shifting struct {
-	dir  audit.Dir
-	gone bool
+	dir   audit.Dir
+	gone  bool
+	reads int // files so far
 }
 
 var errGone = errors.New("the server is not reached")
 
 // ReadFile implements audit.Files.
 func (s *shifting) ReadFile(ctx context.Context, name string, limit int64) ([]byte, error) {
+	s.reads++
 	if s.gone {
 		return nil, errGone
 	}
@@ -157,6 +159,25 @@ func TestMonitorFollowsARotationOfTheKey(t *testing.T) {
 	w.files.dir = audit.Dir(publish(t, l))
 	if alarms := w.round(t, audittest.Time); len(alarms) > 0 || w.Size() != 311 {
 		t.Errorf("%d entries, %+v", w.Size(), alarms)
+	}
+}
+
+func TestMonitorReadsALogOfAnotherKeyOnce(t *testing.T) {
+	l := audittest.NewOf(t, 5000)
+	w := newWatch(t, publish(t, l), t.TempDir(), audittest.New(t).Signer.Keys(), 0)
+	w.round(t, audittest.Time)
+	first := w.files.reads
+	for range 3 {
+		l.Grow(t, 1)
+		w.files.dir, w.files.reads = audit.Dir(publish(t, l)), 0
+		w.round(t, audittest.Time)
+		if w.files.reads > 5 {
+			t.Errorf("it reads %d files, and read %d the first time", w.files.reads, first)
+		}
+	}
+	l.Rotate(t)
+	if w.files.dir = audit.Dir(publish(t, l)); len(w.round(t, audittest.Time)) > 0 || w.Size() > 0 {
+		t.Error("a log that has rotated its own key is trusted, or another alarm")
 	}
 }
 

@@ -40,9 +40,11 @@ func (c *callers) entry(e *audit.Entry) {
 		system && e.Operation != atm.OrderPay && bookings.Of(e.Operation) != nil &&
 			e.Operation != atm.AccountOpen:
 		c.add("%s of %s, which never does that", e.Operation, by.Subject)
+		return
 	case methods.Of(e.Operation) != nil &&
 		c.records.rules.Permit(by.Principal, e.Operation) == atm.Nowhere:
 		c.add("%s of %s, who is %v, which may not do it", e.Operation, by.Subject, by.Roles)
+		return
 	}
 	// Those who read the log are looked at when they ask, and not once more when that is recorded.
 	if system || e.Event == audit.EventAuditRead {
