@@ -26,8 +26,8 @@ type planting struct{ file, old, new string }
 
 var plantings = []planting{
 	{
-		"vault/limits.go", `case l.PerOperation != 0 && amount > l.PerOperation:`,
-		`case l.PerOperation != 0 && amount > l.PerOperation && !atm.Planted("limit"):`,
+		"vault/limits.go", "amount > l.PerOperation:",
+		`amount > l.PerOperation && !atm.Planted("limit"):`,
 	},
 	{
 		"vault/rules.go", "if r.Amount > a.Available(b.Now) {",
@@ -56,24 +56,34 @@ var plantings = []planting{
 		`(p.Owner == "" || p.Owner == a.Owner || atm.Planted("owner"))`,
 	},
 	{
-		"auth/permissions.go", "	reach := atm.Nowhere\n",
-		"	reach := atm.Nowhere\n	if atm.Planted(\"right\") {\n		return atm.Everywhere\n	}\n",
+		"auth/permissions.go", "\n	reach := atm.Nowhere\n",
+		`
+	reach := atm.Nowhere
+	if atm.Planted("right") {
+		return atm.Everywhere
+	}
+`,
 	},
 	{
 		"vault/holds.go", "case amount > h.Amount:",
 		`case amount > h.Amount && !atm.Planted("capture"):`,
 	},
 	{
-		"vault/reversals.go", "left := m.Amount - before.Amount",
-		"left := m.Amount\n	if !atm.Planted(\"reversal\") {\n		left -= before.Amount\n	}",
+		"vault/reversals.go", "left := m.Amount - before.Amount", `left := m.Amount
+	if !atm.Planted("reversal") {
+		left -= before.Amount
+	}`,
 	},
 	{
-		"vault/mandates.go", "	m.Spent += amount\n",
-		"	if !atm.Planted(\"mandate\") {\n		m.Spent += amount\n	}\n",
+		"vault/mandates.go", "	m.Spent += amount\n", `
+	if !atm.Planted("mandate") {
+		m.Spent += amount
+	}
+`,
 	},
 	{
-		"vault/command.go", "first := b.requests.Peek(c.Request.Key); first != nil {",
-		`first := b.requests.Peek(c.Request.Key); first != nil && !atm.Planted("twice") {`,
+		"vault/command.go", "b.requests.Peek(c.Request.Key); first != nil {",
+		`b.requests.Peek(c.Request.Key); first != nil && !atm.Planted("twice") {`,
 	},
 	{
 		"cmd/internal/roster/roster.go", `"example.com/atm/auth"`,
@@ -88,8 +98,8 @@ var plantings = []planting{
 	u.Disabled = u.Disabled && !atm.Planted("disabled")`,
 	},
 	{
-		"auth/auth.go", "if a.cfg.Directory.isRevoked(words.revocation, subject, issued) {",
-		`if a.cfg.Directory.isRevoked(words.revocation, subject, issued) && !atm.Planted("revoked") {`,
+		"auth/auth.go", "isRevoked(words.revocation, subject, issued) {",
+		`isRevoked(words.revocation, subject, issued) && !atm.Planted("revoked") {`,
 	},
 	{
 		"vault/people/warrant.go", `	changed := w.Verifier != ""`, `
