@@ -232,7 +232,6 @@ func newReceiver(t *testing.T) *receiver {
 		answer: func(*event) int { return http.StatusNoContent },
 	}
 	r.server = httptest.NewUnstartedServer(r)
-	r.server.EnableHTTP2 = true
 	r.server.StartTLS()
 	t.Cleanup(r.server.Close)
 	return r

@@ -211,40 +211,38 @@ func TestReceiverWithoutTLSIsRefused(t *testing.T) {
 func TestEndlessAnswerIsNotReadToItsEnd(t *testing.T) {
 	const all, most = 10 << 30, 256 << 20 // most is what buffers of systems can take
 	piece := bytes.Repeat([]byte("all of it "), 3<<10)
-	for _, protocol := range protocols {
-		for _, status := range []int{200, 500} {
-			t.Run(fmt.Sprint(protocol, " ", status), func(t *testing.T) {
-				network := newNetwork(t, loopback)
-				sent := make(chan int, 1)
-				url := serve(t, listen(t, loopback, 0), network.settings(t), protocol,
-					func(w http.ResponseWriter, _ *http.Request) {
-						w.WriteHeader(status)
-						n := 0
-						for n < all {
-							if _, err := w.Write(piece); err != nil {
-								break
-							}
-							n += len(piece)
+	for _, status := range []int{200, 500} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			network := newNetwork(t, loopback)
+			sent := make(chan int, 1)
+			url := serve(t, listen(t, loopback, 0), network.settings(t),
+				func(w http.ResponseWriter, _ *http.Request) {
+					w.WriteHeader(status)
+					n := 0
+					for n < all {
+						if _, err := w.Write(piece); err != nil {
+							break
 						}
-						sent <- n
-					})
-				sender := network.sender(t, network.config(loopback), long)
-				answer, err := sender.Send(t.Context(), url, message(), key(1))
-				if answer.Status != status || (err == nil) != (status == 200) {
-					t.Errorf("%v, %v", answer, err)
-				}
-				if n := <-sent; n > most {
-					t.Errorf("%d bytes were sent", n)
-				}
-				if err != nil && len(err.Error()) > 300 {
-					t.Errorf("%d bytes are shown", len(err.Error()))
-				}
-			})
-		}
+						n += len(piece)
+					}
+					sent <- n
+				})
+			sender := network.sender(t, network.config(loopback), long)
+			answer, err := sender.Send(t.Context(), url, message(), key(1))
+			if answer.Status != status || (err == nil) != (status == 200) {
+				t.Errorf("%v, %v", answer, err)
+			}
+			if n := <-sent; n > most {
+				t.Errorf("%d bytes were sent", n)
+			}
+			if err != nil && len(err.Error()) > 300 {
+				t.Errorf("%d bytes are shown", len(err.Error()))
+			}
+		})
 	}
 }
 
-// TestHostileHandlerEndsNothingButItsOwnTry is for what can be done in both protocols.
+// TestHostileHandlerEndsNothingButItsOwnTry is for what a handler of net/http can do.
 func TestHostileHandlerEndsNothingButItsOwnTry(t *testing.T) {
 	flush := func(w http.ResponseWriter) error { return http.NewResponseController(w).Flush() }
 	for _, tt := range []struct {
@@ -288,43 +286,39 @@ func TestHostileHandlerEndsNothingButItsOwnTry(t *testing.T) {
 			}, "answer",
 		},
 	} {
-		for _, protocol := range protocols {
-			network := newNetwork(t, loopback)
-			url := serve(t, listen(t, loopback, 0), network.settings(t), protocol,
-				func(w http.ResponseWriter, r *http.Request) {
-					tt.handler(w, r.Context().Done())
-					panic(http.ErrAbortHandler) // the end of an answer is not sent
-				})
-			sender := network.sender(t, network.config(loopback), tt.within)
-			answer, err := sender.Send(t.Context(), url, message(), key(1))
-			if answer != (webhook.Answer{}) || !saying(err, tt.want) {
-				t.Errorf("%s, %s: %v, %v", tt.name, protocol, answer, err)
-			}
+		network := newNetwork(t, loopback)
+		url := serve(t, listen(t, loopback, 0), network.settings(t),
+			func(w http.ResponseWriter, r *http.Request) {
+				tt.handler(w, r.Context().Done())
+				panic(http.ErrAbortHandler) // the end of an answer is not sent
+			})
+		sender := network.sender(t, network.config(loopback), tt.within)
+		answer, err := sender.Send(t.Context(), url, message(), key(1))
+		if answer != (webhook.Answer{}) || !saying(err, tt.want) {
+			t.Errorf("%s: %v, %v", tt.name, answer, err)
 		}
 	}
 }
 
 func TestRedirectIsAFailureAndNotFollowed(t *testing.T) {
-	for _, protocol := range protocols {
-		for _, status := range []int{301, 302, 303, 307, 308} {
-			network := newNetwork(t, loopback)
-			var followed atomic.Int64
-			elsewhere := serve(t, listen(t, loopback, 0), network.settings(t), protocol,
-				func(http.ResponseWriter, *http.Request) { followed.Add(1) })
-			for _, to := range []string{"http://169.254.169.254/latest/meta-data/", elsewhere, "/b"} {
-				var requests atomic.Int64
-				url := serve(t, listen(t, loopback, 0), network.settings(t), protocol,
-					func(w http.ResponseWriter, _ *http.Request) {
-						requests.Add(1)
-						w.Header().Set("Location", to)
-						w.WriteHeader(status)
-					})
-				sender := network.sender(t, network.config(loopback), long)
-				answer, err := sender.Send(t.Context(), url, message(), key(1))
-				if answer.Status != status || !saying(err, "redirects are not followed") ||
-					requests.Load() != 1 || followed.Load() != 0 {
-					t.Errorf("%s %d to %s: %v, %v", protocol, status, to, answer, err)
-				}
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		network := newNetwork(t, loopback)
+		var followed atomic.Int64
+		elsewhere := serve(t, listen(t, loopback, 0), network.settings(t),
+			func(http.ResponseWriter, *http.Request) { followed.Add(1) })
+		for _, to := range []string{"http://169.254.169.254/latest/meta-data/", elsewhere, "/b"} {
+			var requests atomic.Int64
+			url := serve(t, listen(t, loopback, 0), network.settings(t),
+				func(w http.ResponseWriter, _ *http.Request) {
+					requests.Add(1)
+					w.Header().Set("Location", to)
+					w.WriteHeader(status)
+				})
+			sender := network.sender(t, network.config(loopback), long)
+			answer, err := sender.Send(t.Context(), url, message(), key(1))
+			if answer.Status != status || !saying(err, "redirects are not followed") ||
+				requests.Load() != 1 || followed.Load() != 0 {
+				t.Errorf("%d to %s: %v, %v", status, to, answer, err)
 			}
 		}
 	}
@@ -332,7 +326,7 @@ func TestRedirectIsAFailureAndNotFollowed(t *testing.T) {
 
 func TestAnswerOfTheReceiverIsShownInPrintableCharacters(t *testing.T) {
 	network := newNetwork(t, loopback)
-	url := serve(t, listen(t, loopback, 0), network.settings(t), "HTTP/1.1",
+	url := serve(t, listen(t, loopback, 0), network.settings(t),
 		func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusBadGateway)
 			io.WriteString(w, "no\x1b[2J\u202e\n"+strings.Repeat("x", 1000))
@@ -367,7 +361,7 @@ func TestReceiverSaysWhenToTryAgain(t *testing.T) {
 		{503, "Fri, 01 Jan 2999 00:00:00 GMT", time.Hour, time.Hour},
 	} {
 		network := newNetwork(t, loopback)
-		url := serve(t, listen(t, loopback, 0), network.settings(t), "HTTP/1.1",
+		url := serve(t, listen(t, loopback, 0), network.settings(t),
 			func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Retry-After", tt.value)
 				w.WriteHeader(tt.status)

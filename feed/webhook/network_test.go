@@ -219,17 +219,12 @@ func hook(port uint16) string {
 
 func hookOf(l net.Listener) string { return hook(uint16(l.Addr().(*net.TCPAddr).Port)) }
 
-// serve runs net/http as the receiver, with HTTP/2 or without.
-func serve(t testing.TB, l net.Listener, settings *tls.Config, protocol string,
-	handler http.HandlerFunc,
-) string {
+// serve runs net/http as the receiver, which speaks HTTP/2 as well.
+func serve(t testing.TB, l net.Listener, settings *tls.Config, handler http.HandlerFunc) string {
 	t.Helper()
 	server := &http.Server{
 		Handler: handler, TLSConfig: settings, ErrorLog: log.New(discard{}, "", 0),
-		Protocols: new(http.Protocols),
 	}
-	server.Protocols.SetHTTP1(protocol == "HTTP/1.1")
-	server.Protocols.SetHTTP2(protocol == "HTTP/2.0")
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -20,39 +20,32 @@ import (
 	"example.com/atm/feed/webhook"
 )
 
-// protocols are what a receiver may speak.
-var protocols = []string{"HTTP/1.1", "HTTP/2.0"}
-
 func TestReceiverGetsWhatWasSignedForIt(t *testing.T) {
-	for _, protocol := range protocols {
-		t.Run(protocol, func(t *testing.T) {
-			network := newNetwork(t, loopback)
-			v, answers := parse(t, key(1).Public()), make(chan error, 1)
-			url := serve(t, listen(t, loopback, 0), network.settings(t), protocol,
-				func(w http.ResponseWriter, r *http.Request) {
-					got, err := io.ReadAll(r.Body)
-					if err == nil {
-						_, err = webhook.Verify(r.Header, got, now, v)
-					}
-					if r.Proto != protocol || r.Method != http.MethodPost ||
-						r.URL.RequestURI() != "/hook?token=t" ||
-						r.Header.Get("Content-Type") != "application/cloudevents+json" {
-						err = errors.Join(err, errors.New(r.Proto+" "+r.Method+" "+r.RequestURI))
-					}
-					answers <- err
-					w.WriteHeader(http.StatusNoContent)
-				})
-			sender := network.sender(t, network.config(loopback), long)
-			m := message()
-			m.ContentType = "application/cloudevents+json"
-			answer, err := sender.Send(t.Context(), url, m, key(2), key(1))
-			if err != nil || answer.Status != http.StatusNoContent {
-				t.Fatal(answer, err)
+	network := newNetwork(t, loopback)
+	v, answers := parse(t, key(1).Public()), make(chan error, 1)
+	url := serve(t, listen(t, loopback, 0), network.settings(t),
+		func(w http.ResponseWriter, r *http.Request) {
+			got, err := io.ReadAll(r.Body)
+			if err == nil {
+				_, err = webhook.Verify(r.Header, got, now, v)
 			}
-			if err := <-answers; err != nil {
-				t.Error(err)
+			if r.Proto != "HTTP/1.1" || r.Method != http.MethodPost ||
+				r.URL.RequestURI() != "/hook?token=t" ||
+				r.Header.Get("Content-Type") != "application/cloudevents+json" {
+				err = errors.Join(err, errors.New(r.Proto+" "+r.Method+" "+r.RequestURI))
 			}
+			answers <- err
+			w.WriteHeader(http.StatusNoContent)
 		})
+	sender := network.sender(t, network.config(loopback), long)
+	m := message()
+	m.ContentType = "application/cloudevents+json"
+	answer, err := sender.Send(t.Context(), url, m, key(2), key(1))
+	if err != nil || answer.Status != http.StatusNoContent {
+		t.Fatal(answer, err)
+	}
+	if err := <-answers; err != nil {
+		t.Error(err)
 	}
 }
 
@@ -64,7 +57,7 @@ func TestNameIsCheckedAgainWhenItResolvesAnew(t *testing.T) {
 	network.resolveAgain(loopback)
 	port := freePort(t)
 	outside, reached := listen(t, allowed, port), trap(t, listen(t, loopback, port))
-	url := serve(t, outside, network.settings(t), "HTTP/1.1",
+	url := serve(t, outside, network.settings(t),
 		func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Connection", "close") })
 	sender := network.sender(t, network.config(allowed), long)
 	if _, err := sender.Send(t.Context(), url, message(), key(1)); err != nil {
@@ -87,7 +80,7 @@ func TestEveryAddressOfANameIsChecked(t *testing.T) {
 	network := newNetwork(t, loopback, allowed)
 	port := freePort(t)
 	outside, reached := listen(t, allowed, port), trap(t, listen(t, loopback, port))
-	url := serve(t, outside, network.settings(t), "HTTP/1.1",
+	url := serve(t, outside, network.settings(t),
 		func(http.ResponseWriter, *http.Request) {})
 	sender := network.sender(t, network.config(allowed), long)
 	if _, err := sender.Send(t.Context(), url, message(), key(1)); err != nil {
@@ -113,7 +106,7 @@ func TestProxyOfTheEnvironmentIsNotUsed(t *testing.T) {
 	t.Setenv("HTTPS_PROXY", "http://"+proxy.Addr().String())
 	t.Setenv("https_proxy", "http://"+proxy.Addr().String())
 	t.Setenv("NO_PROXY", "")
-	url := serve(t, listen(t, loopback, 0), network.settings(t), "HTTP/1.1",
+	url := serve(t, listen(t, loopback, 0), network.settings(t),
 		func(http.ResponseWriter, *http.Request) {})
 	sender := network.sender(t, network.config(loopback), long)
 	if _, err := sender.Send(t.Context(), url, message(), key(1)); err != nil {
@@ -156,16 +149,13 @@ func TestCertificateOfTheReceiverIsVerified(t *testing.T) {
 		},
 		{"TLS 1.1", old, "there was no answer: tls: "},
 	} {
-		for _, protocol := range protocols {
-			var reached atomic.Int64
-			url := serve(t, listen(t, loopback, 0), tt.settings.Clone(), protocol,
-				func(http.ResponseWriter, *http.Request) { reached.Add(1) })
-			sender := network.sender(t, network.config(loopback), long)
-			answer, err := sender.Send(t.Context(), url, message(), key(1))
-			if !saying(err, tt.want) || (reached.Load() == 1) != (tt.want == "") {
-				t.Errorf("%s, %s: %v, %v, %d requests", tt.name, protocol, answer, err,
-					reached.Load())
-			}
+		var reached atomic.Int64
+		url := serve(t, listen(t, loopback, 0), tt.settings.Clone(),
+			func(http.ResponseWriter, *http.Request) { reached.Add(1) })
+		sender := network.sender(t, network.config(loopback), long)
+		answer, err := sender.Send(t.Context(), url, message(), key(1))
+		if !saying(err, tt.want) || (reached.Load() == 1) != (tt.want == "") {
+			t.Errorf("%s: %v, %v, %d requests", tt.name, answer, err, reached.Load())
 		}
 	}
 }
@@ -189,33 +179,31 @@ func TestReceiverThatAsksForACertificateGetsOurs(t *testing.T) {
 	settings.ClientAuth, settings.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
 	settings.ClientCAs.AddCert(clients.Certificate)
 	c := network.config(loopback)
-	for _, protocol := range protocols {
-		to := serve(t, listen(t, loopback, 0), settings.Clone(), protocol,
-			func(http.ResponseWriter, *http.Request) {})
-		c.Certificate = nil
-		answer, err := network.sender(t, c, long).Send(t.Context(), to, message(), key(1))
-		if err == nil {
-			t.Errorf("%s: without a certificate: %v", protocol, answer)
-		}
-		c.Certificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			return &tls.Certificate{Certificate: [][]byte{ours.Raw}, PrivateKey: signed}, nil
-		}
-		answer, err = network.sender(t, c, long).Send(t.Context(), to, message(), key(1))
-		if err != nil {
-			t.Errorf("%s: with a certificate: %v, %v", protocol, answer, err)
-		}
+	to := serve(t, listen(t, loopback, 0), settings.Clone(),
+		func(http.ResponseWriter, *http.Request) {})
+	c.Certificate = nil
+	answer, err := network.sender(t, c, long).Send(t.Context(), to, message(), key(1))
+	if err == nil {
+		t.Errorf("without a certificate: %v", answer)
+	}
+	c.Certificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		return &tls.Certificate{Certificate: [][]byte{ours.Raw}, PrivateKey: signed}, nil
+	}
+	answer, err = network.sender(t, c, long).Send(t.Context(), to, message(), key(1))
+	if err != nil {
+		t.Errorf("with a certificate: %v, %v", answer, err)
 	}
 }
 
 // TestConnectionsAreKeptAndBounded has more webhooks in flight than connections are kept. All
 // answers are held back until all requests have arrived.
 func TestConnectionsAreKeptAndBounded(t *testing.T) {
-	const flight, kept = 10, 2
+	const flight, kept = 20, 16
 	network := newNetwork(t, loopback)
 	var arrived sync.WaitGroup
 	arrived.Add(flight)
 	l := &countingListener{Listener: listen(t, loopback, 0)}
-	url := serve(t, l, network.settings(t), "HTTP/1.1",
+	url := serve(t, l, network.settings(t),
 		func(_ http.ResponseWriter, r *http.Request) {
 			if r.Header.Get(webhook.HeaderID) == message().ID {
 				arrived.Done()
@@ -312,7 +300,7 @@ func (c *countedConn) Close() error {
 func TestStoppedTryIsNoFaultOfTheReceiver(t *testing.T) {
 	network := newNetwork(t, loopback)
 	ctx, stop := context.WithCancel(t.Context())
-	url := serve(t, listen(t, loopback, 0), network.settings(t), "HTTP/1.1",
+	url := serve(t, listen(t, loopback, 0), network.settings(t),
 		func(_ http.ResponseWriter, r *http.Request) {
 			stop()
 			<-r.Context().Done()
