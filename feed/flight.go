@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"example.com/atm/audit"
 	"example.com/atm/feed/webhook"
 	"example.com/atm/vault"
 	"example.com/atm/vault/feeds"
@@ -276,13 +275,9 @@ func (f *Feed) entryEvent(ctx context.Context, fl *flight, e *event) error {
 	if err != nil {
 		return mayFail(err)
 	}
-	entry, err := audit.ParseEntry(fl.item.leaf)
-	if err != nil {
-		return err
-	}
 	index := vault.InLog(fl.logs, vault.JournalIndex(fl.item.index))
-	e.ID, e.Time, e.Subject = number(index), stamp(entry.Time), subjectOf(entry)
-	e.Type = typeOf(entry, fl.sub.Filter.Below > 0)
+	e.ID, e.Type = number(index), fl.item.typ
+	e.Time, e.Subject = stamp(fl.item.at), fl.item.subject
 	data := entryData{Index: index, Leaf: hashWord(fl.item.leaf)}
 	data.Prev, data.From = fl.before()
 	if view.Whole {

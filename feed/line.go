@@ -44,9 +44,12 @@ type item struct {
 	index feeds.Position // of the entry; for a checkpoint, of the first one after it
 	prev  feeds.Position // what was queued before it in this chain; -1 for nothing
 	leaf  []byte         // of the entry; for a checkpoint, the note
-	at    time.Time      // of the entry
 	size  int64          // of the log, for a checkpoint
 	test  uint64         // number of a test event
+
+	// Of an entry, what its event says of it: an entry is parsed once.
+	at           time.Time
+	typ, subject string
 }
 
 type kind uint8
@@ -233,6 +236,7 @@ func (f *Feed) consider(ctx context.Context, l *line, r *reading) (err error) {
 	}
 	l.add(item{
 		kind: entryItem, index: l.scanned, prev: l.last, leaf: r.leaf, at: r.entry.Time,
+		typ: typeOf(r.entry, l.sub.Filter.Below > 0), subject: subjectOf(r.entry),
 	})
 	return nil
 }
