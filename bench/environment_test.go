@@ -411,7 +411,7 @@ func command(b testing.TB, program string, args ...string) string {
 }
 
 // background runs a program until the end of the benchmark, and returns when it is ready.
-func background(b testing.TB, program string, args ...string) {
+func background(b testing.TB, program string, args ...string) *exec.Cmd {
 	b.Helper()
 	cmd := exec.Command(program, args...)
 	cmd.Stderr = os.Stderr
@@ -426,6 +426,7 @@ func background(b testing.TB, program string, args ...string) {
 	if lines := bufio.NewScanner(out); !lines.Scan() {
 		b.Fatalf("%s did not begin", filepath.Base(program))
 	}
+	return cmd
 }
 
 func freeAddress(b testing.TB) string {
