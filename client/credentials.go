@@ -55,7 +55,7 @@ func (f Files) TLS() (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if owner.OthersMayUse(info) {
+	if owner.Exposed(f.Key, info) {
 		return nil, fmt.Errorf("%s may be read by others (mode %04o); chmod 600 it", f.Key,
 			info.Mode().Perm())
 	}

@@ -178,11 +178,12 @@ func OpenRegular(path string) (*os.File, fs.FileInfo, error) {
 // maxSecret is the largest size of a secret, in bytes.
 const maxSecret = 64 << 10
 
-// ReadSecret reads a file that only its owner may read. It refuses other permissions, where the
-// system has them, files that are not regular, and files larger than 64 KiB.
+// ReadSecret reads a file that only its owner may read, or a credential of systemd. It refuses
+// other permissions, where the system has them, files that are not regular, and files larger than
+// 64 KiB.
 func ReadSecret(path string) ([]byte, error) {
 	return ReadChecked(path, maxSecret, func(info fs.FileInfo) error {
-		if owner.OthersMayUse(info) {
+		if owner.Exposed(path, info) {
 			return fmt.Errorf("%s may be read by others (mode %04o); chmod 600 it", path,
 				info.Mode().Perm())
 		}

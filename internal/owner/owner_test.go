@@ -3,6 +3,7 @@
 package owner_test
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -81,3 +82,30 @@ func TestFileWithoutAnOwnerIsNotTheCallers(t *testing.T) {
 type bare struct{ fs.FileInfo }
 
 func (bare) Sys() any { return nil }
+
+func TestCredentialOfAServiceIsNotExposed(t *testing.T) {
+	given := t.TempDir()
+	path := filepath.Join(given, "client.key")
+	for _, tt := range []struct {
+		directory string
+		mode      fs.FileMode
+		exposed   bool
+	}{
+		{given, 0o440, false},
+		{given + "/", 0o400, false},
+		{given, 0o444, true},
+		{given, 0o460, true},
+		{"", 0o440, true},
+		{filepath.Dir(given), 0o440, true},
+	} {
+		t.Setenv("CREDENTIALS_DIRECTORY", tt.directory)
+		os.Remove(path)
+		if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chmod(path, tt.mode)); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(path)
+		if err != nil || owner.Exposed(path, info) != tt.exposed {
+			t.Errorf("%+v: %v", tt, err)
+		}
+	}
+}
