@@ -231,6 +231,7 @@ func TestReleaseIsReproducibleAndInstallable(t *testing.T) {
 		"./usr/share/doc/atm/examples/verify.py",
 		"./usr/share/doc/atm/deploy/prometheus/alerts.yml", "./usr/share/man/man1/atmctl.1.gz",
 		"./usr/share/bash-completion/completions/atmctl", "./etc/atm/timers.env",
+		"./etc/atm/monitor.toml", "./usr/lib/systemd/system/atm-monitor.service",
 		"./usr/lib/atm/atm-backup", "./usr/lib/systemd/system/atm-backup.timer",
 	} {
 		if !strings.Contains(deb, " "+file+"\n") {

@@ -21,8 +21,10 @@ import (
 func TestTimersAreOffAndRunTheirService(t *testing.T) {
 	all := units(t)
 	installation, err := os.ReadFile("packages/postinstall.sh")
-	if err != nil || strings.Contains(string(installation), "atm-") {
-		t.Errorf("the installation switches timers on: %v", err)
+	switches := regexp.MustCompile(`(?m)^systemctl .*\b(enable|start|restart) `)
+	text := strings.ReplaceAll(string(installation), "try-restart ", "") // of what runs
+	if err != nil || switches.MatchString(text) {
+		t.Errorf("the installation switches something on: %v", err)
 	}
 	operations, err := os.ReadFile("../docs/operations.md")
 	if err != nil {
@@ -65,6 +67,39 @@ func TestTimersAreOffAndRunTheirService(t *testing.T) {
 	}
 	if timers != 4 {
 		t.Errorf("there are %d timers", timers)
+	}
+}
+
+// TestMonitorIsOffAndItsSettingsAreFlags reads the unit and the settings of the monitor.
+func TestMonitorIsOffAndItsSettingsAreFlags(t *testing.T) {
+	texts := make(map[string]string)
+	for _, name := range []string{
+		"systemd/atm-monitor.service", "packages/monitor.toml", "packages/preremove.sh",
+		"../docs/operations.md", "../docs/reference/atmctl.md",
+	} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts[name] = string(text)
+	}
+	for _, m := range regexp.MustCompile(`(?m)^#?([a-z-]+) = `).FindAllStringSubmatch(
+		texts["packages/monitor.toml"], -1) {
+		if !strings.Contains(texts["../docs/reference/atmctl.md"], " --"+m[1]+" ") {
+			t.Errorf("%s is no flag of atmctl monitor", m[1])
+		}
+	}
+	unit := texts["systemd/atm-monitor.service"]
+	for _, m := range regexp.MustCompile(`"/run/credentials/atm-monitor.service/(.*)"`).
+		FindAllStringSubmatch(texts["packages/monitor.toml"], -1) {
+		if !strings.Contains(unit, "LoadCredential="+m[1]+":/etc/atm/monitor/"+m[1]+"\n") {
+			t.Errorf("the unit does not load %s", m[1])
+		}
+	}
+	const on = "systemctl enable --now atm-monitor.service"
+	if !strings.Contains(texts["../docs/operations.md"], on) ||
+		!strings.Contains(texts["packages/preremove.sh"], "disable --now atm-monitor.service") {
+		t.Error("nothing says how the monitor is switched on, or nothing switches it off")
 	}
 }
 

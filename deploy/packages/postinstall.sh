@@ -4,4 +4,4 @@
 set -eu
 [ -d /run/systemd/system ] || exit 0
 systemctl daemon-reload
-systemctl try-restart atmserver.service
+systemctl try-restart atmserver.service atm-monitor.service

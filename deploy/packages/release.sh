@@ -37,7 +37,7 @@ for arch in ${ARCHITECTURES:-amd64 arm64}; do
 	done
 	install -m 644 deploy/systemd/*.service deploy/systemd/*.socket deploy/systemd/*.timer "$dir/systemd/"
 	install -m 755 deploy/systemd/atm-backup "$dir/lib/"
-	install -m 644 deploy/packages/atmserver.toml deploy/packages/timers.env "$dir/"
+	install -m 644 deploy/packages/atmserver.toml deploy/packages/timers.env deploy/packages/monitor.toml "$dir/"
 	GOOS=linux GOARCH=$arch deploy/packages/stage-doc.sh "$dir/doc"
 	for page in docs/reference/*.1; do
 		gzip -n -9 <"$page" >"$dir/man/${page##*/}.gz"
