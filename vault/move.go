@@ -29,6 +29,7 @@ type Trail struct {
 	Head       merkle.Head
 	Checkpoint []byte
 	Logs       []JournalIndex // where audit logs began
+	Base       Base
 }
 
 // Size is how many entries the journal has.
@@ -56,9 +57,17 @@ type Backend interface {
 	// tree is empty, and nothing of it has been signed.
 	BeginLog(ctx context.Context) error
 
+	// Trim makes the journal begin at a base, which it notes first, and removes what was before
+	// in small steps, while commits go on. It may be called again with the same base, to go on
+	// with what was interrupted.
+	Trim(ctx context.Context, base Base) error
+
 	// Dump calls yield with everything in the store, as it is at one moment. A
 	// part is good only until yield returns.
 	Dump(ctx context.Context, yield func(*Part) error) (*Trail, error)
+
+	// DumpFrom is Dump with the journal from a base on alone, behind that of the store.
+	DumpFrom(ctx context.Context, base Base, yield func(*Part) error) (*Trail, error)
 
 	// Fill puts everything that dump yields into the store, which must be empty.
 	// If it fails, the store is of no use.

@@ -57,6 +57,10 @@ type Store interface {
 	Entries(ctx context.Context, from, to JournalIndex,
 		yield func(index JournalIndex, leaf []byte) error) error
 
+	// Base returns where the journal begins. Entries before that are ErrTrimmed, and History
+	// ends there.
+	Base(ctx context.Context) (Base, error)
+
 	// Logs returns where in the journal audit logs began, the oldest first.
 	Logs(ctx context.Context) ([]JournalIndex, error)
 

@@ -11,6 +11,7 @@ import (
 	"example.com/atm/vault/vaulttest"
 	"example.com/atm/vault/vaulttest/payments"
 	"example.com/atm/vault/vaulttest/subscriptions"
+	"example.com/atm/vault/vaulttest/trimming"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -46,6 +47,12 @@ func TestStoreKeepsTheContractOfSubscriptions(t *testing.T) {
 	subscriptions.Run(t, func(t *testing.T) vaulttest.Place {
 		return file(filepath.Join(t.TempDir(), "vault.db"))
 	}, 1)
+}
+
+func TestStoreKeepsTheContractOfTrimming(t *testing.T) {
+	trimming.Run(t, func(t *testing.T) vaulttest.Place {
+		return file(filepath.Join(t.TempDir(), "vault.db"))
+	})
 }
 
 func TestOpenCreatesNoFile(t *testing.T) {

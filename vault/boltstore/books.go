@@ -104,7 +104,7 @@ func (v view) loadRequests(keys []requestid.Key, kept []days.Day) (
 func (v view) write(now time.Time, c *vault.Changes, spines spines) error {
 	err := c.Follow(func(n vault.Name) (uint64, bool) {
 		s, loaded := spines[n]
-		return s.version, loaded
+		return s.Version, loaded
 	})
 	if err != nil {
 		return err
@@ -137,7 +137,7 @@ func (v view) writeRecords(c *vault.Changes, spines spines) error {
 	var links []chunk.Link
 	for i := range c.Entries {
 		entry, index := &c.Entries[i], c.First+vault.JournalIndex(i)
-		links = spines.grow(index, entry.Touched, links)
+		links = linksOf(spines, index, entry.Touched, links)
 		if err := journal.add(index, links, entry.Leaf); err != nil {
 			return err
 		}

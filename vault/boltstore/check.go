@@ -21,7 +21,14 @@ import (
 // they should. It implements vault.Backend.
 func (s *Store) Check(ctx context.Context, report func(problem string)) error {
 	problems := check.NewProblems(report)
-	c := &checker{problems: problems, chains: check.NewChains(problems), spines: make(spines)}
+	base, err := s.Base(ctx)
+	if err != nil {
+		return err
+	}
+	c := &checker{
+		problems: problems, chains: check.NewChains(problems, base.Index > 0),
+		begin: base.Index, size: base.Index, spines: make(spines),
+	}
 	lost, err := s.checkPages()
 	switch {
 	case errors.Is(err, vault.ErrDamaged):
@@ -48,6 +55,7 @@ func (s *Store) Check(ctx context.Context, report func(problem string)) error {
 type checker struct {
 	problems *check.Problems
 
+	begin  vault.JournalIndex // of the journal, which was trimmed behind it
 	size   vault.JournalIndex // of the journal
 	chains *check.Chains
 	spines spines
@@ -65,10 +73,19 @@ func (c *checker) journal(ctx context.Context, v view) error {
 		logs = []vault.JournalIndex{0}
 	}
 	begin := logs[len(logs)-1] // of the current log
-	var rebuilt merkle.Head
+	rebuilt, err := v.trimmedTree(begin)
+	if err != nil {
+		c.problems.Add("base of the journal: %v", err)
+	}
 	var hashes []merkle.Hash // of the entries since rebuilt
 	journal := v.journal()
 	err = journal.each(ctx, func(first vault.JournalIndex, entries []chunk.Entry) error {
+		if last := first + vault.JournalIndex(len(entries)); last <= c.begin {
+			return nil // about to be removed
+		}
+		if first < c.begin && c.size == c.begin {
+			first, entries = c.begin, entries[c.begin-first:]
+		}
 		if first != c.size {
 			c.problems.Add("journal: entry %d where entry %d should be", first, c.size)
 			c.size = first
@@ -118,12 +135,10 @@ func (c *checker) entry(index vault.JournalIndex, entry *audit.Entry, stored chu
 	for slot, change := range entry.State {
 		name := vault.Name(change.Account)
 		var want chunk.Link
-		if have := c.spines[name]; change.Version == 1 || len(have.places) > 0 {
-			c.spines[name], want = have.grow(change.Version, chunk.Place{
-				Index: int64(index), Slot: slot,
-			})
+		if c.begin > 0 || change.Version == 1 || len(c.spines[name].Places) > 0 {
+			want = c.spines.Grow(name, change.Version, chunk.Place{Index: int64(index), Slot: slot})
 		}
-		if stored.Link(int64(index), slot) != want {
+		if stored.Link(int64(index), slot).Since(int64(c.begin)) != want {
 			c.problems.Add("journal entry %d: the links of account %s lead astray", index, name)
 		}
 	}
@@ -137,6 +152,9 @@ func (c *checker) requests(v view) error {
 		if err = errors.Join(err, errIndex); err != nil {
 			c.problems.Add("request id %x: %v", k, err)
 			return nil
+		}
+		if index < c.begin {
+			return nil // over, and not swept away yet
 		}
 		e, err := journal.at(index)
 		if err != nil {

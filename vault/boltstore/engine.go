@@ -20,6 +20,7 @@ type engine struct {
 	memtables *memtable.Tables
 	ring      atomic.Pointer[keyring.Ring]
 	opened    chunk.Cache // of the journal
+	base      beginning   // of the journal
 
 	writing   sync.Mutex    // held by a commit, and by what must run between commits
 	log       *wal.Log      // nil while there is none; like all below, guarded by writing

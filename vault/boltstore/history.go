@@ -9,37 +9,24 @@ import (
 	"example.com/atm/vault/boltstore/chunk"
 )
 
-// A spine is where the next version of an account leads to.
-type spine struct {
-	version uint64 // the newest; 0 for an account that does not exist
-	places  chunk.Spine
-}
+// spines are where the versions of accounts lead to.
+type spines = chunk.Histories[vault.Name]
 
-// grow makes the next version, and returns its link.
-func (s spine) grow(version uint64, at chunk.Place) (spine, chunk.Link) {
-	places, link := s.places.Grow(version, at)
-	return spine{version, places}, link
-}
-
-// spines are those of the accounts that a transaction is about.
-type spines map[vault.Name]spine
-
-// grow returns the links of an entry, reusing the memory of links, and adds its place to
-// the spines of the accounts that it changes.
-func (s spines) grow(index vault.JournalIndex, touched []audit.Change,
+// linksOf returns the links of an entry, reusing the memory of links, and adds its place to the
+// spines of the accounts that it changes.
+func linksOf(s spines, index vault.JournalIndex, touched []audit.Change,
 	links []chunk.Link,
 ) []chunk.Link {
 	links = slices.Grow(links[:0], len(touched))[:len(touched)]
 	for slot, change := range touched {
-		name := vault.Name(change.Account)
-		s[name], links[slot] = s[name].grow(change.Version, chunk.Place{
+		links[slot] = s.Grow(vault.Name(change.Account), change.Version, chunk.Place{
 			Index: int64(index), Slot: slot,
 		})
 	}
 	return links
 }
 
-// history is a vault.History.
+// history is a vault.History. It ends where the journal begins.
 func (v view) history(account vault.Name, from uint64, yield func(uint64, vault.JournalIndex,
 	[]byte) bool,
 ) error {
@@ -54,6 +41,9 @@ func (v view) history(account vault.Name, from uint64, yield func(uint64, vault.
 	at, version := spine[0], a.Version
 	for version > 0 {
 		index := vault.JournalIndex(at.Index)
+		if index < v.engine.base.begin() {
+			return nil // older versions were trimmed
+		}
 		e, err := journal.at(index)
 		if err != nil {
 			return err

@@ -217,20 +217,21 @@ func (v view) relink(ctx context.Context) (spines, error) {
 	spines := make(spines)
 	journal := v.journal()
 	end := vault.JournalEnd(logs, head)
-	for index := vault.JournalIndex(0); index < end; {
+	for index := v.engine.base.begin(); index < end; {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		if _, err := journal.at(index); err != nil {
 			return nil, err
 		}
+		index = journal.begin // before the base, when that is in the middle of a chunk
 		var again chunk.Builder
 		for _, e := range journal.entries {
 			parsed, err := audit.ParseEntry(e.Leaf)
 			if err != nil {
 				return nil, fmt.Errorf("journal entry %d: %w", index, err)
 			}
-			again.Add(int64(index), spines.grow(index, parsed.State, nil), e.Leaf)
+			again.Add(int64(index), linksOf(spines, index, parsed.State, nil), e.Leaf)
 			index++
 		}
 		first, value := again.Take()

@@ -339,7 +339,7 @@ func (accountsKind) load(v view, keys *vault.Keys, l *vault.Loaded, spines spine
 			l.Accounts.Note(name, err)
 			continue
 		}
-		spines[name] = spine{a.Version, places}
+		spines[name] = chunk.History{Version: a.Version, Places: places}
 		if a.Version > 0 {
 			l.Accounts.Found[name] = &a
 		}
@@ -351,7 +351,7 @@ func (accountsKind) write(v view, r *vault.Records, spines spines) error {
 	for i := range r.Accounts {
 		a := &r.Accounts[i]
 		if err := shelf.put(codec.AccountKey(a.Name), codec.EncodeAccount(a,
-			spines[a.Name].places)); err != nil {
+			spines.Of(a.Name, a.Version))); err != nil {
 			return err
 		}
 	}
@@ -369,7 +369,7 @@ func (accountsKind) verify(v view, c *checker) error {
 		if !c.chains.Account(&a) {
 			return nil
 		}
-		if !slices.Equal(c.spines[a.Name].places, spine) {
+		if !slices.Equal(c.spines.Of(a.Name, a.Version), spine.Since(int64(c.begin))) {
 			c.problems.Add("account %s: its history leads astray", a.Name)
 		}
 		c.chains.Pending(&a, func(id vault.HoldID) (vault.Hold, error) {

@@ -7,7 +7,6 @@ import (
 
 	"example.com/atm/audit"
 	"example.com/atm/vault"
-	"example.com/atm/vault/boltstore/chunk"
 	"example.com/atm/vault/boltstore/codec"
 )
 
@@ -16,6 +15,13 @@ const movedAtOnce = 1024
 
 // Dump implements vault.Backend.
 func (r *reader) Dump(ctx context.Context, yield func(*vault.Part) error) (*vault.Trail, error) {
+	return r.DumpFrom(ctx, vault.Base{}, yield)
+}
+
+// DumpFrom implements vault.Backend.
+func (r *reader) DumpFrom(ctx context.Context, base vault.Base,
+	yield func(*vault.Part) error,
+) (*vault.Trail, error) {
 	var trail vault.Trail
 	err := r.engine.snapshot(func(now view) error {
 		var err error
@@ -25,8 +31,14 @@ func (r *reader) Dump(ctx context.Context, yield func(*vault.Part) error) (*vaul
 		if trail.Logs, err = now.readLogs(); err != nil {
 			return err
 		}
+		if trail.Base, err = now.readBase(); err != nil {
+			return err
+		}
+		if base.Index > trail.Base.Index {
+			trail.Base = base
+		}
 		d := dumper{ctx: ctx, view: now, yield: yield}
-		err = errors.Join(d.journal(), d.flush(), d.requests())
+		err = errors.Join(d.journal(trail.Base.Index, trail.Size()), d.flush(), d.requests())
 		for _, kind := range kinds {
 			if err = errors.Join(err, d.flush()); err != nil {
 				return err
@@ -79,25 +91,23 @@ func (d *dumper) counted() error {
 	return nil
 }
 
-func (d *dumper) journal() error {
-	return d.each(bucketJournal, func(k, v []byte) error {
-		first, err := codec.JournalIndex(k)
-		if err != nil {
-			return err
-		}
-		entries, err := chunk.Decode(v)
+// journal adds the entries from, … to-1.
+func (d *dumper) journal(from, to vault.JournalIndex) error {
+	journal := d.view.journal()
+	for ; from < to; from++ {
+		e, err := journal.at(from)
 		if err != nil {
 			return err
 		}
 		if len(d.part.Leaves) == 0 {
-			d.part.First = first
+			d.part.First = from
 		}
-		for _, e := range entries {
-			d.part.Leaves = append(d.part.Leaves, e.Leaf)
+		d.part.Leaves = append(d.part.Leaves, e.Leaf)
+		if err := d.counted(); err != nil {
+			return err
 		}
-		d.count += len(entries) - 1
-		return nil
-	})
+	}
+	return nil
 }
 
 func (d *dumper) requests() error {
@@ -129,6 +139,11 @@ func (s *Store) Fill(ctx context.Context, dump func(context.Context,
 	return s.exclusive(func(v view) error { // what makes it whole comes last
 		if len(trail.Logs) > 1 {
 			if err := v.writeLogs(trail.Logs); err != nil {
+				return err
+			}
+		}
+		if trail.Base.Index > 0 {
+			if err := v.writeBase(trail.Base); err != nil {
 				return err
 			}
 		}

@@ -122,6 +122,9 @@ func (r *reader) entries(from, to vault.JournalIndex,
 		return err
 	}
 	defer end()
+	if begin := r.engine.base.begin(); from < begin {
+		return (&vault.Base{Index: begin}).Trimmed(from)
+	}
 	return r.engine.db.Use(func() error { return v.entries(from, to, yield) })
 }
 

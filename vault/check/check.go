@@ -49,6 +49,7 @@ func (p *Problems) Err() error {
 // entries in order, and then its accounts.
 type Chains struct {
 	problems *Problems
+	trimmed  bool
 	ends     map[vault.Name]*chainEnd
 	sum      atm.Amount // of the balances of the records
 }
@@ -59,9 +60,10 @@ type chainEnd struct {
 	seen    bool // its record was shown
 }
 
-// NewChains returns chains that tell what is wrong with them.
-func NewChains(problems *Problems) *Chains {
-	return &Chains{problems: problems, ends: make(map[vault.Name]*chainEnd)}
+// NewChains returns chains that tell what is wrong with them. Those of a journal that was trimmed
+// begin with any version.
+func NewChains(problems *Problems, trimmed bool) *Chains {
+	return &Chains{problems: problems, trimmed: trimmed, ends: make(map[vault.Name]*chainEnd)}
 }
 
 // Entry carries the chains on by what an entry changed.
@@ -73,6 +75,9 @@ func (c *Chains) Entry(index vault.JournalIndex, entry *audit.Entry) {
 		have := c.ends[name]
 		if have == nil {
 			have = &chainEnd{}
+			if c.trimmed {
+				have.version, have.balance = change.Version-1, change.Before
+			}
 			c.ends[name] = have
 		}
 		if change.Version != have.version+1 || change.Before != have.balance {
@@ -98,6 +103,10 @@ func (c *Chains) Has(n vault.Name) bool { return c.ends[n] != nil }
 func (c *Chains) Account(a *vault.Account) bool {
 	c.sum += a.Balance
 	have := c.ends[a.Name]
+	if have == nil && c.trimmed { // nothing has changed it since the journal begins
+		have = &chainEnd{version: a.Version, balance: a.Balance}
+		c.ends[a.Name] = have
+	}
 	if have == nil {
 		c.problems.Add("account %s is in no journal entry", a.Name)
 		return false

@@ -10,6 +10,7 @@ import (
 	"example.com/atm/vault"
 	"example.com/atm/vault/check"
 	"example.com/atm/vault/pgstore/database"
+	"example.com/atm/vault/pgstore/journal"
 	"example.com/atm/vault/pgstore/shared"
 	"github.com/jackc/pgx/v5"
 )
@@ -20,8 +21,12 @@ import (
 // should. Pages and indexes are the database's own to check (amcheck).
 func (s *Store) Check(ctx context.Context, report func(problem string)) error {
 	problems := check.NewProblems(report)
-	c := &checker{store: s, problems: problems, chains: check.NewChains(problems)}
-	err := s.db.Snapshot(ctx, func(tx pgx.Tx) error {
+	c := &checker{store: s, problems: problems}
+	err := s.db.Snapshot(ctx, func(tx pgx.Tx) (err error) {
+		if c.base, err = journal.Base(ctx, tx); err != nil {
+			return err
+		}
+		c.chains = check.NewChains(problems, c.base.Index > 0)
 		for _, part := range []func(context.Context, pgx.Tx) error{
 			c.journal, c.accounts, c.versions, c.holds, c.requests, c.secrets,
 		} {
@@ -41,6 +46,7 @@ type checker struct {
 	store    *Store
 	problems *check.Problems
 
+	base   vault.Base         // rows from before it are about to be removed
 	size   vault.JournalIndex // of the journal
 	chains *check.Chains
 }
@@ -55,20 +61,23 @@ func (c *checker) journal(ctx context.Context, tx pgx.Tx) error {
 	var numbers []int64 // where logs began
 	var size, stored int64
 	if err := tx.QueryRow(ctx,
-		"SELECT logs, size, (SELECT count(*) FROM journal) FROM log").Scan(&numbers, &size,
-		&stored); err != nil {
+		`SELECT logs, size, (SELECT count(*) FROM journal WHERE index >= begins) FROM log`).
+		Scan(&numbers, &size, &stored); err != nil {
 		return err
 	}
 	logs := journalIndexes(numbers)
 	c.size = vault.JournalIndex(size)
-	if len(logs) == 0 || vault.JournalEnd(logs, head) != c.size || stored != size {
+	if len(logs) == 0 || vault.JournalEnd(logs, head) != c.size ||
+		stored != size-int64(c.base.Index) {
 		c.problems.Add("the head says %d entries in logs from %v and %d in the last one; the "+
-			"journal has %d", c.size, logs, head.Size, stored)
+			"journal has %d from entry %d on", c.size, logs, head.Size, stored, c.base.Index)
 		return nil
 	}
-	var rebuilt merkle.Head
 	begin := logs[len(logs)-1]
-	err = entries(ctx, tx, 0, c.size, func(index vault.JournalIndex, leaf []byte) error {
+	rebuilt := c.base.Tree(begin)
+	err = journal.Entries(ctx, tx, c.base.Index, c.size, func(index vault.JournalIndex,
+		leaf []byte,
+	) error {
 		if index >= begin {
 			rebuilt = rebuilt.Append(merkle.LeafHash(leaf))
 		}
@@ -142,10 +151,12 @@ func (c *checker) versions(ctx context.Context, tx pgx.Tx) error {
 	scan := func(row pgx.Row) (v version, err error) {
 		return v, row.Scan(&v.account, &v.number, &v.index)
 	}
-	for from := vault.JournalIndex(0); from < c.size; from += entriesAtOnce {
-		to := min(from+entriesAtOnce, c.size)
+	for from := c.base.Index; from < c.size; from += journal.AtOnce {
+		to := min(from+journal.AtOnce, c.size)
 		made := make(map[version]bool)
-		err := entries(ctx, tx, from, to, func(index vault.JournalIndex, leaf []byte) error {
+		err := journal.Entries(ctx, tx, from, to, func(index vault.JournalIndex,
+			leaf []byte,
+		) error {
 			entry, err := audit.ParseEntry(leaf)
 			if err != nil {
 				return nil // which journal has told
@@ -185,7 +196,7 @@ func (c *checker) holds(ctx context.Context, tx pgx.Tx) error {
 	return c.each(ctx, tx, "hold h%d of account %s is of nothing", `
 		SELECT h.id, h.account FROM holds h
 		LEFT JOIN accounts a ON a.name = h.account LEFT JOIN journal j ON j.index = h.id
-		WHERE a.name IS NULL OR j.index IS NULL`)
+		WHERE a.name IS NULL OR j.index IS NULL AND h.id >= (SELECT begins FROM log)`)
 }
 
 func (c *checker) requests(ctx context.Context, tx pgx.Tx) error {
@@ -200,7 +211,8 @@ func (c *checker) requests(ctx context.Context, tx pgx.Tx) error {
 			c.problems.Add("request id %x: journal entry %d is not the answer to one", key, index)
 		}
 		return nil
-	}, "SELECT r.key, r.index, j.leaf FROM requests r LEFT JOIN journal j ON j.index = r.index")
+	}, `SELECT r.key, r.index, j.leaf FROM requests r LEFT JOIN journal j ON j.index = r.index
+		WHERE r.index >= (SELECT begins FROM log) OR r.index < 0`)
 }
 
 // each reports every row of a query.

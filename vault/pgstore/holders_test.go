@@ -29,7 +29,8 @@ func TestNamesOfHoldersAreSealedWhenOlderBooksAreOpened(t *testing.T) {
 	store.Close()
 	as := func(sql string) string { return cluster.SQL(t, nameOf(url), sql) }
 	as("DROP INDEX accounts_unsealed; ALTER TABLE accounts DROP COLUMN sealed_holder; " +
-		"DROP TABLE feeds, feed_cursors; DELETE FROM goose_db_version WHERE version_id > 6")
+		"DROP TABLE feeds, feed_cursors; " + untrimmed +
+		"; DELETE FROM goose_db_version WHERE version_id > 6")
 	before.Feeds, before.Cursors = nil, nil // which came later
 	var names []string
 	for _, a := range before.Accounts {

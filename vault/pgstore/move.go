@@ -9,6 +9,7 @@ import (
 	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
 	"example.com/atm/vault/pgstore/database"
+	"example.com/atm/vault/pgstore/journal"
 	"example.com/atm/vault/pgstore/secrets"
 	"example.com/atm/vault/requestid"
 	"github.com/jackc/pgx/v5"
@@ -21,6 +22,13 @@ const movedAtOnce = 1024
 
 // Dump implements vault.Backend.
 func (r *reader) Dump(ctx context.Context, yield func(*vault.Part) error) (*vault.Trail, error) {
+	return r.DumpFrom(ctx, vault.Base{}, yield)
+}
+
+// DumpFrom implements vault.Backend.
+func (r *reader) DumpFrom(ctx context.Context, base vault.Base,
+	yield func(*vault.Part) error,
+) (*vault.Trail, error) {
 	var t vault.Trail
 	err := r.db.Snapshot(ctx, func(tx pgx.Tx) error {
 		var logs []int64
@@ -32,20 +40,28 @@ func (r *reader) Dump(ctx context.Context, yield func(*vault.Part) error) (*vaul
 			return err
 		}
 		t.Logs = journalIndexes(logs)
-		return dumpParts(ctx, tx, r.keys, t.Size(), yield)
+		if t.Base, err = journal.Base(ctx, tx); err != nil {
+			return err
+		}
+		if base.Index > t.Base.Index {
+			t.Base = base
+		}
+		return dumpParts(ctx, tx, r.keys, &t, yield)
 	})
 	return &t, err
 }
 
-func dumpParts(ctx context.Context, tx pgx.Tx, keys *secrets.Keys,
-	size vault.JournalIndex, yield func(*vault.Part) error,
+func dumpParts(ctx context.Context, tx pgx.Tx, keys *secrets.Keys, t *vault.Trail,
+	yield func(*vault.Part) error,
 ) error {
 	var part vault.Part
 	flush := func() error {
 		defer func() { part = vault.Part{} }()
 		return yield(&part)
 	}
-	err := entries(ctx, tx, 0, size, func(index vault.JournalIndex, leaf []byte) error {
+	err := journal.Entries(ctx, tx, t.Base.Index, t.Size(), func(index vault.JournalIndex,
+		leaf []byte,
+	) error {
 		if len(part.Leaves) == 0 {
 			part.First = index
 		}
@@ -104,6 +120,9 @@ func (s *Store) Fill(ctx context.Context, dump func(context.Context,
 		_, err = tx.Exec(ctx, database.Written+`UPDATE log SET size = $1, head = $2,
 			checkpoint = $3, logs = $4`+database.One,
 			int64(trail.Size()), head, trail.Checkpoint, logs)
+		if err == nil && trail.Base.Index > 0 {
+			err = journal.Note(ctx, tx, trail.Base)
+		}
 		return err
 	})
 	if err != nil {
@@ -118,9 +137,9 @@ func (s *Store) Fill(ctx context.Context, dump func(context.Context,
 
 // fillPart writes a part of a dump.
 func fillPart(ctx context.Context, tx pgx.Tx, keys *secrets.Keys, part *vault.Part) error {
-	journal := make([][]any, len(part.Leaves))
+	leaves := make([][]any, len(part.Leaves))
 	for i, leaf := range part.Leaves {
-		journal[i] = []any{int64(part.First) + int64(i), leaf}
+		leaves[i] = []any{int64(part.First) + int64(i), leaf}
 	}
 	requests := make([][]any, len(part.Requests))
 	for i := range part.Requests {
@@ -136,7 +155,7 @@ func fillPart(ctx context.Context, tx pgx.Tx, keys *secrets.Keys, part *vault.Pa
 		columns []string
 		rows    [][]any
 	}{
-		{"journal", []string{"index", "leaf"}, journal},
+		{"journal", []string{"index", "leaf"}, leaves},
 		{"versions", versionColumns, versions},
 		{"requests", []string{"key", "index", "day"}, requests},
 	} {
@@ -195,6 +214,47 @@ func (s *Store) BeginLog(ctx context.Context) error {
 			checkpoint = NULL`+database.One, head)
 		return err
 	})
+}
+
+// Trim implements vault.Backend. Commits wait while the base is noted, and for nothing else.
+func (s *Store) Trim(ctx context.Context, base vault.Base) error {
+	err := s.db.Patiently(ctx, func() error {
+		bounded, cancel := context.WithTimeout(ctx, database.RoundTrip)
+		defer cancel()
+		return database.ExplainSent(pgx.BeginTxFunc(bounded, s.db, pgx.TxOptions{},
+			func(tx pgx.Tx) error { return s.beginAt(bounded, tx, base) }))
+	})
+	if err != nil {
+		return err
+	}
+	return journal.Remove(ctx, s.db, base.Index)
+}
+
+// beginAt notes a base if the journal can begin there.
+func (s *Store) beginAt(ctx context.Context, tx pgx.Tx, base vault.Base) error {
+	if err := journal.Hurry(ctx, tx); err != nil {
+		return err
+	}
+	seen := s.past.newest()
+	now, err := sight(ctx, tx, seen, "FOR UPDATE")
+	if err != nil {
+		return err
+	}
+	if err := s.past.observe(seen, now); err != nil {
+		return err
+	}
+	before, err := journal.Base(ctx, tx)
+	if err != nil {
+		return err
+	}
+	logs, err := (&within{s, tx}).Logs(ctx)
+	if err != nil {
+		return err
+	}
+	if err := base.Follows(before, logs, now.size); err != nil {
+		return err
+	}
+	return journal.Note(ctx, tx, base)
 }
 
 // All implements vault.Backend.
@@ -263,9 +323,13 @@ func (s *Store) Rebuild(ctx context.Context,
 
 // rebuildVersions makes the index of versions again from the journal.
 func rebuildVersions(ctx context.Context, tx pgx.Tx, size vault.JournalIndex) error {
-	for first := vault.JournalIndex(0); first < size; first += entriesAtOnce {
+	base, err := journal.Base(ctx, tx)
+	if err != nil {
+		return err
+	}
+	for first := base.Index; first < size; first += journal.AtOnce {
 		part := vault.Part{First: first}
-		err := entries(ctx, tx, first, min(size, first+entriesAtOnce),
+		err := journal.Entries(ctx, tx, first, min(size, first+journal.AtOnce),
 			func(_ vault.JournalIndex, leaf []byte) error {
 				part.Leaves = append(part.Leaves, leaf)
 				return nil
@@ -295,6 +359,9 @@ func (w *within) Signed(ctx context.Context) ([]byte, merkle.Head, error) {
 	return signed(ctx, w.tx)
 }
 
+// Base implements vault.Store.
+func (w *within) Base(ctx context.Context) (vault.Base, error) { return journal.Base(ctx, w.tx) }
+
 // Logs implements vault.Store.
 func (w *within) Logs(ctx context.Context) ([]vault.JournalIndex, error) {
 	var logs []int64
@@ -306,7 +373,7 @@ func (w *within) Logs(ctx context.Context) ([]vault.JournalIndex, error) {
 func (w *within) Entries(ctx context.Context, from, to vault.JournalIndex,
 	yield func(vault.JournalIndex, []byte) error,
 ) error {
-	return entries(ctx, w.tx, from, to, yield)
+	return journal.Entries(ctx, w.tx, from, to, yield)
 }
 
 func page[T any](list []T, first int) []T {

@@ -373,6 +373,11 @@ func TestSilentReplicaCommitsNothing(t *testing.T) {
 // firstName is what the table installation was called in the first version of the schema.
 const firstName = "hou\x73e"
 
+// untrimmed undoes migration 9.
+const untrimmed = `DROP TRIGGER base_grows ON log; DROP TRIGGER entries_stay ON journal;
+	DROP FUNCTION trim_journal, keep_entries, refuse; REVOKE DELETE ON journal FROM atm;
+	ALTER TABLE log DROP COLUMN begins, DROP COLUMN base`
+
 // TestOlderSchemaIsMigrated opens a database as the first version of the schema has it.
 func TestOlderSchemaIsMigrated(t *testing.T) {
 	t.Parallel()
@@ -382,7 +387,7 @@ func TestOlderSchemaIsMigrated(t *testing.T) {
 	vaulttest.Furnish(t, store)
 	before, _ := vaulttest.Contents(t, store)
 	store.Close()
-	cluster.SQL(t, nameOf(url), `DROP TABLE replicas, rollbacks, passkeys, sessions, mandates, orders, reversals, feeds, feed_cursors; DROP FUNCTION sweep; ALTER TABLE nonces DROP COLUMN use;
+	cluster.SQL(t, nameOf(url), `DROP TABLE replicas, rollbacks, passkeys, sessions, mandates, orders, reversals, feeds, feed_cursors; DROP FUNCTION sweep; `+untrimmed+`; ALTER TABLE nonces DROP COLUMN use;
 		ALTER TABLE holds DROP COLUMN made; DROP INDEX grants_expires, revocations_at;
 		ALTER TABLE certificates DROP COLUMN issued, DROP COLUMN scope, DROP COLUMN actor;
 		ALTER TABLE accounts DROP COLUMN holder, DROP COLUMN sealed_holder, DROP COLUMN agreements, DROP COLUMN creditors; ALTER TABLE installation RENAME TO `+firstName+`;

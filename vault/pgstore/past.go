@@ -70,7 +70,7 @@ func (p *past) observe(seen highWater, now sighting) error {
 	case now.size < seen.size:
 		err = fmt.Errorf("%w: the journal has %d entries and had %d", ErrRolledBack, now.size,
 			seen.size)
-	case seen.size > 0 && now.past != seen.last:
+	case seen.size > now.begins && now.past != seen.last: // or that entry was trimmed
 		err = fmt.Errorf("%w: entry %d of the journal is another one than before", ErrRolledBack,
 			seen.size-1)
 	case now.size == seen.size && now.head.Size == seen.head.Size &&
@@ -90,7 +90,7 @@ func (p *past) observe(seen highWater, now sighting) error {
 		}
 		return err
 	}
-	if now.last != (merkle.Hash{}) {
+	if now.last != (merkle.Hash{}) || now.begins == now.size {
 		p.reached(now.highWater)
 	}
 	return nil
@@ -100,26 +100,27 @@ func (p *past) observe(seen highWater, now sighting) error {
 // the newest one stood that had been seen before.
 type sighting struct {
 	highWater
-	past merkle.Hash // zero when there is no entry in that place
-	told bool        // that a replica has seen more than there is
+	past   merkle.Hash // zero when there is no entry in that place
+	told   bool        // that a replica has seen more than there is
+	begins vault.JournalIndex
 }
 
 // sightColumns reads a sightingRow. $1 is the size of the journal that was seen before.
-const sightColumns = `size, head, (SELECT leaf FROM journal WHERE index = log.size - 1),
+const sightColumns = `size, head, begins, (SELECT leaf FROM journal WHERE index = log.size - 1),
 	(SELECT leaf FROM journal WHERE index = $1 - 1), EXISTS (SELECT FROM rollbacks)`
 
 type sightingRow struct {
-	size               int64
+	size, begins       int64
 	head, newest, past []byte
 	told               bool
 }
 
 func (r *sightingRow) columns(more ...any) []any {
-	return append([]any{&r.size, &r.head, &r.newest, &r.past, &r.told}, more...)
+	return append([]any{&r.size, &r.head, &r.begins, &r.newest, &r.past, &r.told}, more...)
 }
 
 func (r *sightingRow) sighting() (s sighting, err error) {
-	s.size, s.told = vault.JournalIndex(r.size), r.told
+	s.size, s.begins, s.told = vault.JournalIndex(r.size), vault.JournalIndex(r.begins), r.told
 	// A statement that waited for the row of the head may not see the newest entry yet.
 	if r.newest != nil {
 		s.last = merkle.LeafHash(r.newest)

@@ -8,6 +8,7 @@ import (
 	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
 	"example.com/atm/vault/pgstore/database"
+	"example.com/atm/vault/pgstore/journal"
 	"example.com/atm/vault/pgstore/secrets"
 	"github.com/jackc/pgx/v5"
 )
@@ -83,52 +84,29 @@ func journalIndexes(numbers []int64) []vault.JournalIndex {
 	return list
 }
 
-// entriesAtOnce bounds one reading of the journal.
-const entriesAtOnce = 4096
+// Base implements vault.Store.
+func (r *reader) Base(ctx context.Context) (base vault.Base, err error) {
+	err = r.db.Patiently(ctx, func() error {
+		bounded, cancel := context.WithTimeout(ctx, database.RoundTrip)
+		defer cancel()
+		base, err = journal.Base(bounded, r.db)
+		return err
+	})
+	return base, err
+}
 
 // Entries implements vault.Store.
 func (r *reader) Entries(ctx context.Context, from, to vault.JournalIndex,
 	yield func(index vault.JournalIndex, leaf []byte) error,
 ) error {
 	return r.db.Patiently(ctx, func() error {
-		return entries(ctx, r.db, from, to, func(index vault.JournalIndex, leaf []byte) error {
+		return journal.Entries(ctx, r.db, from, to, func(index vault.JournalIndex,
+			leaf []byte,
+		) error {
 			from = index + 1
 			return yield(index, leaf)
 		})
 	})
-}
-
-func entries(ctx context.Context, q database.Querier, from, to vault.JournalIndex,
-	yield func(index vault.JournalIndex, leaf []byte) error,
-) error {
-	for from < to {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		end := min(to, from+entriesAtOnce)
-		bounded, cancel := context.WithTimeout(ctx, database.ReadWithin)
-		err := database.ForEach(bounded, q, func(rows pgx.Rows) error {
-			var index int64
-			var leaf []byte
-			if err := rows.Scan(&index, &leaf); err != nil {
-				return err
-			}
-			if vault.JournalIndex(index) != from {
-				return fmt.Errorf("journal entry %d is missing", from)
-			}
-			from++
-			return yield(vault.JournalIndex(index), leaf)
-		}, "SELECT index, leaf FROM journal WHERE index >= $1 AND index < $2 ORDER BY index",
-			int64(from), int64(end))
-		cancel()
-		if err != nil {
-			return err
-		}
-		if from != end {
-			return fmt.Errorf("journal entry %d is missing", from)
-		}
-	}
-	return nil
 }
 
 // History implements vault.Store.
@@ -140,8 +118,8 @@ func (r *reader) History(ctx context.Context, account vault.Name, from uint64,
 		if below == 0 {
 			return nil
 		}
-		return history(ctx, r.db, account, below, func(version uint64, index vault.JournalIndex,
-			leaf []byte,
+		return journal.History(ctx, r.db, account, below, func(version uint64,
+			index vault.JournalIndex, leaf []byte,
 		) bool {
 			below = version - 1
 			return yield(version, index, leaf)
@@ -149,63 +127,17 @@ func (r *reader) History(ctx context.Context, account vault.Name, from uint64,
 	})
 }
 
-// A page of a history is short at first: most readers want the newest entries.
-const (
-	historyFirst = 64
-	historyMost  = 1024
-)
-
-func history(ctx context.Context, q database.Querier, account vault.Name, from uint64,
-	yield func(version uint64, index vault.JournalIndex, leaf []byte) bool,
-) error {
-	next := int64(min(from, 1<<62))
-	for limit := historyFirst; next > 0; limit = min(2*limit, historyMost) {
-		bounded, cancel := context.WithTimeout(ctx, database.ReadWithin)
-		found, more := 0, true
-		err := database.ForEach(bounded, q, func(rows pgx.Rows) error {
-			var version, index int64
-			var leaf []byte
-			if err := rows.Scan(&version, &index, &leaf); err != nil {
-				return err
-			}
-			if found++; found > 1 && version != next {
-				return fmt.Errorf("version %d of account %s is missing", next, account)
-			}
-			next = version - 1
-			if !yield(uint64(version), vault.JournalIndex(index), leaf) {
-				more = false
-				return errEnough
-			}
-			return nil
-		}, `SELECT v.version, v.index, j.leaf FROM versions v JOIN journal j ON j.index = v.index
-			WHERE v.account = $1 AND v.version <= $2 ORDER BY v.version DESC LIMIT $3`,
-			string(account), next, limit)
-		cancel()
-		if errors.Is(err, errEnough) {
-			err = nil
-		}
-		if err != nil || !more || found < limit {
-			return err
-		}
-	}
-	return nil
-}
-
-var errEnough = errors.New("enough")
-
 // Balances implements vault.Store.
 func (r *reader) Balances(ctx context.Context, yield func(vault.Account)) (
-	journal vault.JournalIndex, err error,
+	size vault.JournalIndex, err error,
 ) {
 	begun := false
 	var broken error // once somebody was told of an account, there is no beginning anew
 	err = r.db.Patiently(ctx, func() error {
 		failed := r.db.Snapshot(ctx, func(tx pgx.Tx) error {
-			var size int64
 			if err := tx.QueryRow(ctx, "SELECT size FROM log").Scan(&size); err != nil {
 				return database.Explain(err)
 			}
-			journal = vault.JournalIndex(size)
 			return database.ForEach(ctx, tx, func(rows pgx.Rows) error {
 				a, err := scanAccount(r.keys, rows)
 				if err == nil {
@@ -221,7 +153,7 @@ func (r *reader) Balances(ctx context.Context, yield func(vault.Account)) (
 		}
 		return failed
 	})
-	return journal, errors.Join(broken, err)
+	return size, errors.Join(broken, err)
 }
 
 // Account implements vault.Store.

@@ -158,6 +158,7 @@ func goBack(t *testing.T, cluster *pgtest.Cluster, name string) {
 		"was.checkpoint FROM was; "+
 		"ALTER TABLE versions DISABLE TRIGGER ALL; DELETE FROM versions WHERE index >= (SELECT "+
 		"size FROM was); "+
+		"ALTER TABLE journal DISABLE TRIGGER ALL; "+
 		"DELETE FROM journal WHERE index >= (SELECT size FROM was); "+
 		"UPDATE accounts SET balance = were.balance, version = were.version FROM were WHERE "+
 		"accounts.name = were.name; "+

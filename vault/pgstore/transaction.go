@@ -10,6 +10,7 @@ import (
 	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
 	"example.com/atm/vault/pgstore/database"
+	"example.com/atm/vault/pgstore/journal"
 	"example.com/atm/vault/requestid"
 	"github.com/jackc/pgx/v5"
 )
@@ -111,7 +112,7 @@ const (
 	bornSQL = `SELECT ` + accountColumns + ` FROM accounts WHERE name = ANY ($1) AND born >= $2
 		ORDER BY name FOR UPDATE NOWAIT`
 
-	requestsSQL = `SELECT r.key, r.index, j.leaf FROM requests r
+	requestsSQL = `SELECT r.key, r.index, r.day, j.leaf FROM requests r
 		LEFT JOIN journal j ON j.index = r.index WHERE r.key = ANY ($1)`
 )
 
@@ -123,7 +124,7 @@ func (t *transaction) load(ctx context.Context) error {
 	t.loaded.History = func(account vault.Name, from uint64,
 		yield func(uint64, vault.JournalIndex, []byte) bool,
 	) error {
-		return history(ctx, t.conn, account, from, yield)
+		return journal.History(ctx, t.conn, account, from, yield)
 	}
 	var b pgx.Batch
 	b.Queue("BEGIN")
@@ -180,12 +181,15 @@ func (t *transaction) queueRequests(b *pgx.Batch) {
 	l.Found = make(map[requestid.Key]*vault.Remembered)
 	b.Queue(requestsSQL, keys).Query(database.Each(func(rows pgx.Rows) error {
 		var key, leaf []byte
-		var index int64
-		if err := rows.Scan(&key, &index, &leaf); err != nil {
+		var index, day int64
+		if err := rows.Scan(&key, &index, &day, &leaf); err != nil {
 			return err
 		}
 		if len(key) != len(requestid.Key{}) {
 			return errRecord
+		}
+		if leaf == nil && day < oldestDay(t.loaded.Now) {
+			return nil // its answer was trimmed, and it is about to be swept away
 		}
 		if leaf == nil {
 			l.Note(requestid.Key(key), fmt.Errorf("there is no entry %d", index))

@@ -34,6 +34,9 @@ const (
 // dayOf numbers the days since 1970, in UTC.
 func dayOf(t time.Time) int64 { return t.Unix() / secondsOfDay }
 
+// oldestDay is the first day whose request ids still count.
+func oldestDay(now time.Time) int64 { return dayOf(now.Add(-requestid.Life)) }
+
 // write sends all changes of the transaction and its commit at once. size is that of the
 // journal after it.
 func (t *transaction) write(ctx context.Context, now time.Time, c *vault.Changes,
@@ -95,7 +98,7 @@ func queueEntries(b *pgx.Batch, c *vault.Changes) {
 // queueSweep deletes old request ids when there are any. oldest is a day before which there are
 // none, and becomes the new one.
 func queueSweep(b *pgx.Batch, now time.Time, oldest *int64) {
-	kept := dayOf(now.Add(-requestid.Life))
+	kept := oldestDay(now)
 	if *oldest >= kept {
 		return
 	}

@@ -27,7 +27,7 @@ import (
 var migrations embed.FS
 
 // version is the version of the schema that this program knows.
-const version = 8
+const version = 9
 
 // migrateWithin bounds a migration.
 const migrateWithin = 10 * time.Minute
@@ -171,12 +171,13 @@ func checkStopped(ctx context.Context, db *database.DB) error {
 }
 
 // Privileges of a server: it reads and adds records, changes the columns that operations change,
-// and adds to the journal.
+// adds to the journal, and trims it.
 var privileges = []string{
 	"SELECT ON goose_db_version",
 	"SELECT, INSERT ON journal, versions",
 	"SELECT, INSERT, UPDATE (mark, complete) ON installation",
-	"SELECT, UPDATE (size, head, checkpoint, logs, files) ON log",
+	"SELECT, UPDATE (size, head, checkpoint, logs, files, base) ON log",
+	"EXECUTE ON FUNCTION trim_journal",
 	"SELECT, INSERT, UPDATE (owner, holder, sealed_holder, standing, balance, version, pending, " +
 		"limit_operation, limit_amount, limit_count, limit_zone, " +
 		"spent_day, spent_amount, spent_count, agreements, creditors) ON accounts",
