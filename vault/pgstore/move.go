@@ -3,9 +3,7 @@ package pgstore
 import (
 	"context"
 	"errors"
-	"fmt"
 
-	"example.com/atm/audit"
 	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
 	"example.com/atm/vault/pgstore/database"
@@ -137,31 +135,17 @@ func (s *Store) Fill(ctx context.Context, dump func(context.Context,
 
 // fillPart writes a part of a dump.
 func fillPart(ctx context.Context, tx pgx.Tx, keys *secrets.Keys, part *vault.Part) error {
-	leaves := make([][]any, len(part.Leaves))
-	for i, leaf := range part.Leaves {
-		leaves[i] = []any{int64(part.First) + int64(i), leaf}
-	}
 	requests := make([][]any, len(part.Requests))
 	for i := range part.Requests {
 		r := &part.Requests[i]
 		requests[i] = []any{r.Key[:], int64(r.Index), r.Day}
 	}
-	versions, err := versionsOf(part)
-	if err != nil {
+	if err := journal.Fill(ctx, tx, part.First, part.Leaves); err != nil {
 		return err
 	}
-	for _, t := range []struct {
-		table   string
-		columns []string
-		rows    [][]any
-	}{
-		{"journal", []string{"index", "leaf"}, leaves},
-		{"versions", versionColumns, versions},
-		{"requests", []string{"key", "index", "day"}, requests},
-	} {
-		if err := copyRows(ctx, tx, t.table, t.columns, t.rows); err != nil {
-			return err
-		}
+	if err := database.Copy(ctx, tx, "requests", []string{"key", "index", "day"},
+		requests); err != nil {
+		return err
 	}
 	return putRecords(ctx, tx, keys, &part.Records)
 }
@@ -171,31 +155,6 @@ func putRecords(ctx context.Context, tx pgx.Tx, keys *secrets.Keys, records *vau
 	var b pgx.Batch
 	queueRecords(keys, &b, &written{records: records})
 	return tx.SendBatch(ctx, &b).Close()
-}
-
-func copyRows(ctx context.Context, tx pgx.Tx, table string, columns []string, rows [][]any) error {
-	if len(rows) == 0 {
-		return nil
-	}
-	_, err := tx.CopyFrom(ctx, pgx.Identifier{table}, columns, pgx.CopyFromRows(rows))
-	return err
-}
-
-var versionColumns = []string{"account", "version", "index"}
-
-// versionsOf returns the rows of versions that the entries of a part made.
-func versionsOf(part *vault.Part) (rows [][]any, err error) {
-	for i, leaf := range part.Leaves {
-		index := part.First + vault.JournalIndex(i)
-		entry, err := audit.ParseEntry(leaf)
-		if err != nil {
-			return nil, fmt.Errorf("entry %d: %w", index, err)
-		}
-		for _, c := range entry.State {
-			rows = append(rows, []any{c.Account, int64(c.Version), int64(index)})
-		}
-	}
-	return rows, nil
 }
 
 // BeginLog implements vault.Backend.
@@ -295,13 +254,13 @@ func (s *Store) Rebuild(ctx context.Context,
 			return err
 		}
 		for _, table := range []string{
-			"accounts", "holds", "mandates", "orders", "reversals", "versions",
+			"accounts", "holds", "mandates", "orders", "reversals",
 		} {
 			if _, err := tx.Exec(ctx, "DELETE FROM "+table); err != nil {
 				return err
 			}
 		}
-		if err := rebuildVersions(ctx, tx, vault.JournalIndex(size)); err != nil {
+		if err := journal.Rebuild(ctx, tx, vault.JournalIndex(size)); err != nil {
 			return err
 		}
 		for first := 0; first < max(len(derived.Accounts), len(derived.Holds),
@@ -319,33 +278,6 @@ func (s *Store) Rebuild(ctx context.Context,
 		}
 		return nil
 	})
-}
-
-// rebuildVersions makes the index of versions again from the journal.
-func rebuildVersions(ctx context.Context, tx pgx.Tx, size vault.JournalIndex) error {
-	base, err := journal.Base(ctx, tx)
-	if err != nil {
-		return err
-	}
-	for first := base.Index; first < size; first += journal.AtOnce {
-		part := vault.Part{First: first}
-		err := journal.Entries(ctx, tx, first, min(size, first+journal.AtOnce),
-			func(_ vault.JournalIndex, leaf []byte) error {
-				part.Leaves = append(part.Leaves, leaf)
-				return nil
-			})
-		if err != nil {
-			return err
-		}
-		versions, err := versionsOf(&part)
-		if err != nil {
-			return err
-		}
-		if err := copyRows(ctx, tx, "versions", versionColumns, versions); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // within is a store as a transaction sees it, for what reads the journal.

@@ -7,16 +7,13 @@ import (
 	"example.com/atm/vault"
 	"example.com/atm/vault/people"
 	"example.com/atm/vault/pgstore/database"
+	"example.com/atm/vault/pgstore/journal"
 	"example.com/atm/vault/pgstore/secrets"
 	"example.com/atm/vault/requestid"
 	"github.com/jackc/pgx/v5"
 )
 
 const (
-	putEntriesSQL = database.Written + `INSERT INTO journal (index, leaf)
-		SELECT * FROM unnest($1::bigint[], $2::bytea[])` + database.EachOf1
-	putVersionsSQL = database.Written + `INSERT INTO versions (account, version, index)
-		SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[])` + database.EachOf1
 	putRequestsSQL = database.Written + `INSERT INTO requests (key, index, day)
 		SELECT key, index, $3 FROM unnest($1::bytea[], $2::bigint[]) AS n (key, index)` +
 		database.EachOf1
@@ -49,7 +46,7 @@ func (t *transaction) write(ctx context.Context, now time.Time, c *vault.Changes
 		return err
 	}
 	var b pgx.Batch
-	queueEntries(&b, c)
+	journal.Queue(&b, c)
 	queueRecords(t.store.keys, &b, &written{&c.Records, c.First, t.loaded.Accounts.Found})
 	if len(c.Certificates) > 0 {
 		b.Queue(sweepCertificatesSQL, now.Add(-certificateKept))
@@ -73,25 +70,6 @@ func (t *transaction) write(ctx context.Context, now time.Time, c *vault.Changes
 func queueRecords(keys *secrets.Keys, b *pgx.Batch, w *written) {
 	for _, kind := range kinds {
 		kind.write(keys, b, w)
-	}
-}
-
-// queueEntries adds to the journal, and to the index of the versions that the entries made.
-func queueEntries(b *pgx.Batch, c *vault.Changes) {
-	indexes, leaves := make([]int64, len(c.Entries)), make([][]byte, len(c.Entries))
-	var accounts []string
-	var versions, at []int64
-	for i := range c.Entries {
-		indexes[i], leaves[i] = int64(c.First)+int64(i), c.Entries[i].Leaf
-		for _, change := range c.Entries[i].Touched {
-			accounts = append(accounts, change.Account)
-			versions = append(versions, int64(change.Version))
-			at = append(at, indexes[i])
-		}
-	}
-	b.Queue(putEntriesSQL, indexes, leaves)
-	if len(accounts) > 0 {
-		b.Queue(putVersionsSQL, accounts, versions, at)
 	}
 }
 

@@ -125,6 +125,15 @@ func (db *DB) Snapshot(ctx context.Context, read func(tx pgx.Tx) error) error {
 	return ExplainSent(read(tx))
 }
 
+// Copy writes rows into a table, of which there may be many.
+func Copy(ctx context.Context, tx pgx.Tx, table string, columns []string, rows [][]any) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	_, err := tx.CopyFrom(ctx, pgx.Identifier{table}, columns, pgx.CopyFromRows(rows))
+	return err
+}
+
 // Null is a time as the database has it: null for the zero time. Known is its opposite.
 func Null(t time.Time) *time.Time {
 	if t.IsZero() {

@@ -1,6 +1,7 @@
-// Package journal reads the journal in a database, and trims it. What a journal keeps begins at
-// its base; entries and versions before it are gone for every reader as soon as the base is
-// noted, whether or not their rows are removed yet.
+// Package journal is the journal in a database, and the index of the versions that its entries
+// made: it adds to them, reads and trims them. What a journal keeps begins at its base. Entries
+// and versions before the base are gone for every reader as soon as it is noted, even while
+// their rows are still there.
 package journal
 
 import (
