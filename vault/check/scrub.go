@@ -13,7 +13,8 @@ import (
 // Scrub compares customers' accounts with numbers above after, up to limit of them, with the
 // entries that made their newest versions, and tells report what differs. It returns the
 // number to go on after; 0 at the end. It is for a store that is in use: an account that
-// changes meanwhile is looked at again.
+// changes meanwhile is looked at again, and one whose newest version was trimmed cannot be
+// compared.
 func Scrub(ctx context.Context, store vault.Store, after uint64, limit int,
 	report func(problem string),
 ) (next uint64, err error) {
@@ -39,18 +40,23 @@ func scrubAccount(ctx context.Context, store vault.Store, a vault.Account,
 	report func(string),
 ) error {
 	for range scrubTries {
-		problem := "no entry made its newest version"
+		problem, found := "", false
 		err := store.History(ctx, a.Name, a.Version, func(version uint64, index vault.JournalIndex,
 			leaf []byte,
 		) bool {
-			problem = compareNewest(a, version, index, leaf)
+			problem, found = compareNewest(a, version, index, leaf), true
 			return false
 		})
 		if errors.Is(err, vault.ErrUnavailable) || ctx.Err() != nil {
 			return err
 		}
-		if err != nil {
+		switch {
+		case err != nil:
 			problem = err.Error()
+		case !found:
+			if problem, err = absent(ctx, store); err != nil {
+				return err
+			}
 		}
 		if problem == "" {
 			return nil
@@ -66,6 +72,15 @@ func scrubAccount(ctx context.Context, store vault.Store, a vault.Account,
 		a = now
 	}
 	return nil
+}
+
+// absent says what it means that the journal does not have the newest version of an account.
+func absent(ctx context.Context, store vault.Store) (problem string, err error) {
+	base, err := store.Base(ctx)
+	if err != nil || base.Index > 0 { // it may have been trimmed
+		return "", err
+	}
+	return "no entry made its newest version", nil
 }
 
 // compareNewest says how an account differs from the entry of its newest version; "" when it

@@ -16,6 +16,7 @@ import (
 	"example.com/atm/audit/checkpoint"
 	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
+	"example.com/atm/vault/check"
 	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/vaulttest"
 	gocmp "github.com/google/go-cmp/cmp"
@@ -208,6 +209,11 @@ func (b *bank) begins(store vault.Backend, begin vault.JournalIndex) {
 	}
 	for name := range b.versions {
 		b.history(store, name, begin)
+	}
+	if _, err := check.Scrub(t.Context(), store, 0, 1000, func(problem string) {
+		t.Error(problem)
+	}); err != nil {
+		t.Error(err)
 	}
 }
 
