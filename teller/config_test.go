@@ -58,7 +58,7 @@ func TestReplayRefusesByNameWhatIsNoBooking(t *testing.T) {
 	if s.Code != atm.OK {
 		t.Fatalf("%+v", s)
 	}
-	_, err := replay.Reconcile(t.Context(), b.store, func(int64, int64) {})
+	_, err := replay.Reconcile(t.Context(), b.store, replay.Rules{})
 	if err == nil || !strings.Contains(err.Error(), "whoami changed accounts or holds") {
 		t.Errorf("%v", err)
 	}

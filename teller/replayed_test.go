@@ -1,16 +1,22 @@
 package teller_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"example.com/atm"
+	"example.com/atm/auth"
 	"example.com/atm/teller/replay"
 	"example.com/atm/vault"
+	"example.com/atm/vault/boltstore"
+	"example.com/atm/vault/holder"
+	"example.com/atm/vault/vaulttest/trimming"
 )
 
 // A gambler calls operations at random, by those who may and those who may not.
@@ -159,6 +165,61 @@ func (g *gambler) gamble() (op atm.Operation, happened bool) {
 	return op, true
 }
 
+// TestTrimmedJournalIsReplayedFromItsSnapshot calls operations at random, takes a snapshot, goes
+// on, and trims the journal behind the snapshot. Everything is what the snapshot and the entries
+// since say. A replay without the snapshot, or with an older one, says what it lacks.
+func TestTrimmedJournalIsReplayedFromItsSnapshot(t *testing.T) {
+	const each = 700
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	g := newGambler(t, seed)
+	store := g.store.(vault.Backend)
+	snapshot := func() (vault.Backend, vault.Base) {
+		for range each {
+			g.gamble()
+		}
+		s, err := boltstore.Create(filepath.Join(t.TempDir(), "snapshot"), make([]byte, 32))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
+		return s, trimming.Snapshot(t, store, s)
+	}
+	older, _ := snapshot()
+	newer, base := snapshot()
+	snapshot()
+	if err := store.Trim(t.Context(), base); err != nil {
+		t.Fatal(err)
+	}
+	holders, err := holder.NewHasher([]byte("the secret of a test"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	compare := func(s vault.Backend) error {
+		rules := replay.Rules{Permit: auth.Permit, Snapshot: s, Holders: holders}
+		c, err := replay.Compare(t.Context(), store, rules, func(problem string) {
+			t.Error(problem)
+		})
+		if err != nil {
+			return err
+		}
+		for _, problem := range c.Differences(&c.Kept, time.Now(), holders) {
+			t.Error(problem)
+		}
+		_, err = replay.Reconcile(t.Context(), store, rules)
+		return err
+	}
+	if err := compare(newer); err != nil {
+		t.Error(err)
+	}
+	if err := compare(nil); !errors.Is(err, replay.ErrNoSnapshot) {
+		t.Errorf("without a snapshot: %v", err)
+	}
+	if err := compare(older); err == nil || !strings.Contains(err.Error(), "the snapshot has") {
+		t.Errorf("with an older snapshot: %v", err)
+	}
+}
+
 // TestRandomPaymentsAreReplayed calls operations at random until each has happened. What a replay
 // of the journal ends with is what the store has.
 func TestRandomPaymentsAreReplayed(t *testing.T) {
@@ -178,7 +239,7 @@ func TestRandomPaymentsAreReplayed(t *testing.T) {
 			t.Errorf("%s never happened", op)
 		}
 	}
-	replayed, err := replay.Reconcile(t.Context(), g.store, func(int64, int64) {})
+	replayed, err := replay.Reconcile(t.Context(), g.store, replay.Rules{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,6 +29,32 @@ func NewReplayer(logs []JournalIndex) *Replayer {
 	}
 }
 
+// Begin adds records as they were where the journal begins: those of a snapshot. The names of
+// their holders are hashed as in entries; they are left out where holders is nil.
+func (r *Replayer) Begin(records *Records, holders *holder.Hasher) {
+	b := r.books
+	for _, a := range records.Accounts {
+		if holders == nil {
+			a.Holder = ""
+		} else {
+			a.Holder = holders.Hash(string(a.Name), a.Holder)
+		}
+		b.accounts.Add(a.Name, a)
+	}
+	for _, h := range records.Holds {
+		b.holds.Add(h.ID, h)
+	}
+	for _, m := range records.Mandates {
+		b.mandates.Add(m.ID, m)
+	}
+	for _, o := range records.Orders {
+		b.orders.Add(o.ID, o)
+	}
+	for _, v := range records.Reversals {
+		b.reversals.Add(v.Of, v)
+	}
+}
+
 // Replay decides the rule of an entry that changed records, and reports
 // whether it has the same answer and makes the same changes as the entry says.
 // Entries that changed nothing need not be replayed.

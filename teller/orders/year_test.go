@@ -344,7 +344,7 @@ func (d *drive) verify(t *testing.T, where string) {
 	if err := store.Check(t.Context(), func(problem string) { t.Error(problem) }); err != nil {
 		t.Error(err)
 	}
-	if _, err := replay.Reconcile(t.Context(), store, func(int64, int64) {}); err != nil {
+	if _, err := replay.Reconcile(t.Context(), store, replay.Rules{}); err != nil {
 		t.Error(err)
 	}
 }

@@ -17,8 +17,9 @@ import (
 
 // grants are those that entries made, and what was done under them.
 type grants struct {
-	made []*given
-	used map[string][]use // by the id of the grant
+	made   []*given
+	used   map[string][]use      // by the id of the grant
+	before map[string]atm.Amount // spent before the journal begins, by the id of the grant
 }
 
 // A given is a grant as the entry says that made it. The id is in the token alone.
@@ -103,7 +104,7 @@ func (g *grants) check(problems *check.Problems, row *vault.Grant) {
 	} else {
 		best.seen = true
 	}
-	var spent atm.Amount
+	spent := g.before[row.ID]
 	for _, u := range g.used[row.ID] {
 		spent += u.amount
 		if u.subject != row.Grantor || u.actor != row.Grantee ||

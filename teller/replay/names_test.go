@@ -69,7 +69,7 @@ func named(t *testing.T, holders *holder.Hasher) vault.Backend {
 func TestNamesAreComparedByTheirHashes(t *testing.T) {
 	holders, others := hasher(t, "the secret of a test"), hasher(t, "another secret")
 	store := named(t, holders)
-	replayed, err := replay.Reconcile(t.Context(), store, func(int64, int64) {})
+	replayed, err := replay.Reconcile(t.Context(), store, replay.Rules{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestRebuiltAccountsKeepTheNamesThatFit(t *testing.T) {
 		{"nothing, so that the store is asked for each", nil, nil},
 		{"other names", changed, []vault.Name{"2"}}, // of account 1 the journal has the name
 	} {
-		replayed, err := replay.Reconcile(t.Context(), store, func(int64, int64) {})
+		replayed, err := replay.Reconcile(t.Context(), store, replay.Rules{})
 		if err != nil {
 			t.Fatal(err)
 		}

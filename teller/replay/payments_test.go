@@ -152,7 +152,7 @@ func (f *forger) problems(store vault.Backend) string {
 	} else {
 		all = append(all, c.Differences(&c.Kept, f.now(), nil)...)
 	}
-	_, again := replay.Reconcile(f.t.Context(), store, func(int64, int64) {})
+	_, again := replay.Reconcile(f.t.Context(), store, replay.Rules{})
 	if (err == nil) != (again == nil) {
 		f.t.Errorf("fsck says %v, reconcile %v", err, again)
 	}

@@ -55,7 +55,9 @@ func newRecords(rules Rules, logs []vault.JournalIndex, books *vault.Replayer,
 		rules: rules, books: books, problems: problems,
 		users: make(map[string]*person), invited: make(map[string][]invited),
 		revoked: revocations{at: make(map[string]time.Time), maybe: make(map[string][]time.Time)},
-		grants:  grants{used: make(map[string][]use)},
+		grants: grants{
+			used: make(map[string][]use), before: make(map[string]atm.Amount),
+		},
 		asked:   requests{byTail: make(map[requestid.Tail]answered)}, browsers: newBrowsers(),
 		feeds: newFeedBooks(rules, logs),
 	}

@@ -14,14 +14,13 @@ import (
 	"example.com/atm/audit/checkpoint"
 	"example.com/atm/vault"
 	"example.com/atm/vault/check"
+	"example.com/atm/vault/holder"
 )
 
-// Reconcile replays the journal of a store by the rules, from nothing, and
-// returns the accounts and holds that it ends with. An error names the first
-// entry that the rules do not confirm. Progress is told how many have been replayed.
-func Reconcile(ctx context.Context, store vault.Store,
-	progress func(done, total int64),
-) (*vault.Replayer, error) {
+// Reconcile replays the journal of a store by the rules, from nothing or from the snapshot that
+// the journal begins with, and returns the accounts and holds that it ends with. An error names
+// the first entry that the rules do not confirm.
+func Reconcile(ctx context.Context, store vault.Store, rules Rules) (*vault.Replayer, error) {
 	size, err := vault.JournalSize(ctx, store)
 	if err != nil {
 		return nil, err
@@ -30,14 +29,23 @@ func Reconcile(ctx context.Context, store vault.Store,
 	if err != nil {
 		return nil, err
 	}
-	given := &reversed{logs: logs}
+	given := newReversed(logs)
 	replayer := vault.NewReplayer(logs)
-	err = store.Entries(ctx, 0, size, func(index vault.JournalIndex, leaf []byte) error {
+	begin, err := rules.begin(ctx, store, func(p *vault.Part) {
+		replayer.Begin(&p.Records, rules.Holders)
+		given.begin(p)
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = store.Entries(ctx, begin, size, func(index vault.JournalIndex, leaf []byte) error {
 		entry, err := audit.ParseEntry(leaf)
 		if err != nil {
 			return fmt.Errorf("entry %d: %w", index, err)
 		}
-		progress(int64(index+1), int64(size))
+		if rules.Progress != nil {
+			rules.Progress(int64(index+1), int64(size))
+		}
 		return given.replay(replayer, index, entry)
 	})
 	if err != nil {
@@ -53,6 +61,13 @@ type Rules struct {
 
 	// Issuer is the issuer that this server's tokens name.
 	Issuer string
+
+	// Snapshot is the vault that a trimmed journal begins with: all records as of vault.Base.State.
+	// Nil where there is none.
+	Snapshot vault.Backend
+
+	// Holders hashes the names that the snapshot has. Nil where the key is not known.
+	Holders *holder.Hasher
 
 	// Progress is told how many entries of the journal have been replayed. Optional.
 	Progress func(done, total int64)
@@ -81,15 +96,26 @@ func Compare(ctx context.Context, store vault.Backend, rules Rules,
 		return nil, err
 	}
 	c := &Compared{Replayer: vault.NewReplayer(logs)}
-	given := &reversed{logs: logs}
+	given := newReversed(logs)
 	r := newRecords(rules, logs, c.Replayer, check.NewProblems(report))
 	size, err := vault.JournalSize(ctx, store)
+	if err != nil {
+		return nil, err
+	}
+	begin, err := rules.begin(ctx, store, func(p *vault.Part) {
+		c.Begin(&p.Records, rules.Holders)
+		given.begin(p)
+		r.begin(p)
+	})
 	if err != nil {
 		return nil, err
 	}
 	c.Trail, err = store.Dump(ctx, func(p *vault.Part) error {
 		for i, leaf := range p.Leaves {
 			index := p.First + vault.JournalIndex(i)
+			if index < begin {
+				continue // the snapshot has seen it
+			}
 			entry, err := audit.ParseEntry(leaf)
 			if err != nil {
 				return fmt.Errorf("entry %d: %w", index, err)

@@ -65,7 +65,7 @@ func TestHoldOfBeforeItsEntrySaidItsEndIsReplayed(t *testing.T) {
 	do(atm.Authorize, vault.Authorize{Account: "100", Amount: 100, Life: time.Second}, account,
 		audit.Arg{Name: "amount", Value: "1.00"}, second)
 
-	replayed, err := replay.Reconcile(t.Context(), store, func(int64, int64) {})
+	replayed, err := replay.Reconcile(t.Context(), store, replay.Rules{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -15,8 +16,13 @@ import (
 // reversal is replayed by what it moved itself; that the entry which it names moved as much,
 // between the same accounts, is looked up at the end.
 type reversed struct {
-	logs  []vault.JournalIndex
-	given []back
+	logs   []vault.JournalIndex
+	given  []back
+	before map[vault.JournalIndex]atm.Amount // given back before the journal begins
+}
+
+func newReversed(logs []vault.JournalIndex) *reversed {
+	return &reversed{logs: logs, before: make(map[vault.JournalIndex]atm.Amount)}
 }
 
 // back is what a reversal gave back. Index is that of the entry that moved the money first.
@@ -46,14 +52,17 @@ func (r *reversed) replay(replayer *vault.Replayer, index vault.JournalIndex,
 	return replayer.Replay(index, entry, rule)
 }
 
-// check holds each reversal against the entry that it names.
+// check holds each reversal against the entry that it names, if the journal still has that.
 func (r *reversed) check(ctx context.Context, store vault.Store) error {
-	sums := make(map[vault.JournalIndex]atm.Amount, len(r.given))
+	sums := r.before
 	for _, given := range r.given {
 		if given.Index < 0 || given.Index >= given.by {
 			return given.early()
 		}
 		moved, reason, err := movementAt(ctx, store, given.Index)
+		if errors.Is(err, vault.ErrTrimmed) {
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("entry %d: %w", given.by, err)
 		}

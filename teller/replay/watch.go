@@ -22,7 +22,7 @@ type Watcher struct {
 	look      func(ctx context.Context, index int64) (leaf []byte, err error)
 	report    func(index int64, problem string)
 	replayer  *vault.Replayer
-	given     reversed
+	given     *reversed
 	sums      map[vault.JournalIndex]atm.Amount // given back, by the entry that moved it first
 	records   *records
 	callers   callers
@@ -38,7 +38,7 @@ func NewWatcher(rules Rules, look func(ctx context.Context, index int64) ([]byte
 ) *Watcher {
 	w := &Watcher{
 		look: look, report: report, replayer: vault.NewReplayer([]vault.JournalIndex{0}),
-		given: reversed{logs: []vault.JournalIndex{0}},
+		given: newReversed([]vault.JournalIndex{0}),
 		sums:  make(map[vault.JournalIndex]atm.Amount),
 	}
 	w.records = newRecords(rules, []vault.JournalIndex{0}, w.replayer,

@@ -298,7 +298,7 @@ func (f Folder) Rebuild(ctx context.Context) (done Rebuilt, err error) {
 		return done, err
 	}
 	err = store.Rebuild(ctx, func(journal vault.Store) (*vault.Records, error) {
-		replayed, err := replay.Reconcile(ctx, journal, f.progress)
+		replayed, err := replay.Reconcile(ctx, journal, replay.Rules{Progress: f.progress})
 		if err != nil {
 			return nil, fmt.Errorf("the journal is not to be trusted: %w", err)
 		}

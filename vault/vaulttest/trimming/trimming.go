@@ -154,6 +154,35 @@ func (b *bank) at(tiles int) vault.JournalIndex {
 	return b.log + vault.JournalIndex(tiles*merkle.TileWidth)
 }
 
+// Snapshot fills an empty store with the records of another one, which has one audit log, and
+// with next to nothing of its journal. It returns the base behind which the journal can be
+// trimmed then.
+func Snapshot(t testing.TB, store, empty vault.Backend) vault.Base {
+	t.Helper()
+	size, err := vault.JournalSize(t.Context(), store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := vault.Base{Index: size &^ (merkle.TileWidth - 1), State: size}
+	var tree merkle.Builder
+	if err := store.Entries(t.Context(), 0, base.Index, func(_ vault.JournalIndex,
+		leaf []byte,
+	) error {
+		return tree.Add(leaf)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	base.Edge = tree.Edge
+	if err := empty.Fill(t.Context(), func(ctx context.Context, yield func(*vault.Part) error) (
+		*vault.Trail, error,
+	) {
+		return store.DumpFrom(ctx, base, yield)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return base
+}
+
 // base is the base at an index, with the records as of some entries more.
 func (b *bank) base(index, more vault.JournalIndex) vault.Base {
 	b.t.Helper()
