@@ -71,8 +71,10 @@ type Entry struct {
 	// Reason and Source are the reason and the network address of a failed sign-in.
 	Reason, Source string
 
-	// Request is the keyed hash of the request id, in hex.
+	// Request is the keyed hash of the request id, in hex, and Minted the time in the id, to the
+	// millisecond. Minted is zero for an id without one, and in entries of before the field existed.
 	Request string
+	Minted  time.Time
 
 	// ReplayOf is the index of the entry that first answered the request, or -1.
 	ReplayOf int64
@@ -177,6 +179,12 @@ func (e *Entry) Append(b []byte) ([]byte, error) {
 	w.field("id", e.ID)
 	if e.Summary != nil {
 		w.time("last", e.Summary.Last)
+	}
+	if !e.Minted.IsZero() {
+		w.key("minted")
+		w.int(e.Minted.UnixMilli())
+	}
+	if e.Summary != nil {
 		w.key("n")
 		w.int(e.Summary.N)
 	}
@@ -400,6 +408,7 @@ type wire struct {
 	First     string            `json:"first"`
 	ID        string            `json:"id"`
 	Last      string            `json:"last"`
+	Minted    int64             `json:"minted"`
 	N         int64             `json:"n"`
 	Next      string            `json:"next"`
 	Operation atm.Operation     `json:"op"`
@@ -447,6 +456,9 @@ func ParseEntry(leaf []byte) (*Entry, error) {
 	e := &Entry{
 		ID: in.ID, Event: in.Event, Operation: in.Operation, Request: in.Request, ReplayOf: -1,
 		Reverses: in.Reverses, Debtor: in.Debtor,
+	}
+	if in.Minted != 0 {
+		e.Minted = time.UnixMilli(in.Minted).UTC()
 	}
 	if in.ReplayOf != nil {
 		e.ReplayOf = *in.ReplayOf

@@ -130,6 +130,7 @@ func (c *Command) decide(b *Books, denials *flood.DenialBatch) (atm.Status, erro
 		Next:      b.effect.next,
 		Caller:    c.Caller,
 		Request:   c.Request.Digest,
+		Minted:    c.Request.Minted,
 		ReplayOf:  -1,
 		Assertion: c.Assertion,
 	}

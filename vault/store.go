@@ -136,7 +136,13 @@ func (l CurrentLog) Signed(ctx context.Context) ([]byte, merkle.Head, error) {
 }
 
 // Base implements audit.Source.
-func (l CurrentLog) Base(context.Context) (int64, [][]merkle.Hash, error) { return 0, nil, nil }
+func (l CurrentLog) Base(ctx context.Context) (int64, [][]merkle.Hash, error) {
+	base, err := l.store.Base(ctx)
+	if err != nil || base.Index <= l.begin {
+		return 0, nil, err
+	}
+	return int64(base.Index - l.begin), base.Edge, nil
+}
 
 // Entries implements audit.Source.
 func (l CurrentLog) Entries(ctx context.Context, from, to int64,

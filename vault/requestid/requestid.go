@@ -2,7 +2,7 @@
 //
 // A client that repeats a request id gets the answer that was given first. The id itself
 // is never stored, because clients choose it: the audit entry has a keyed hash of it, and
-// the store has a key that follows from the entry, but for the time in it.
+// the store has a key that follows from the entry.
 package requestid
 
 import (
@@ -73,13 +73,17 @@ func (h *Hasher) Hash(caller *atm.Caller, id atm.RequestID) Hashed {
 	r := Hashed{Digest: string(text[:]), Key: keyOf(sum, caller)}
 	var dated bool
 	if r.Minted, dated = id.Time(); dated {
-		ms := r.Minted.UnixMilli() // of 48 bits
-		copy(r.Key[:], []byte{
-			byte(ms >> 40), byte(ms >> 32), byte(ms >> 24), byte(ms >> 16),
-			byte(ms >> 8), byte(ms),
-		})
+		r.Key.date(r.Minted)
 	}
 	return r
+}
+
+// date puts the time of a UUIDv7 into k.
+func (k *Key) date(minted time.Time) {
+	ms := minted.UnixMilli() // of 48 bits
+	copy(k[:], []byte{
+		byte(ms >> 40), byte(ms >> 32), byte(ms >> 24), byte(ms >> 16), byte(ms >> 8), byte(ms),
+	})
 }
 
 // keyOf is the key of a request id with this keyed hash; the hash has one length, so
@@ -114,14 +118,19 @@ func (k Key) Minted() time.Time {
 	return time.UnixMilli(int64(binary.BigEndian.Uint64(append([]byte{0, 0}, k[:dated]...))))
 }
 
-// KeyOf returns the key of the request id that an entry answered first, as if there was no time
-// in it. There is none when the request had no id, and when it had been answered before.
+// KeyOf returns the key of the request id that an entry answered first. There is none when the
+// request had no id, and when it had been answered before. The key of an id with a time in it is
+// as if there was none, if the entry was written before entries said that time.
 func KeyOf(entry *audit.Entry) (key Key, is bool) {
 	sum, err := hex.DecodeString(entry.Request)
 	if err != nil || len(sum) != sha256.Size || entry.Caller == nil || entry.ReplayOf >= 0 {
 		return key, false
 	}
-	return keyOf([sha256.Size]byte(sum), entry.Caller), true
+	key = keyOf([sha256.Size]byte(sum), entry.Caller)
+	if !entry.Minted.IsZero() {
+		key.date(entry.Minted)
+	}
+	return key, true
 }
 
 // Answered reports whether k is the key of the request id that an entry answered first.
