@@ -16,7 +16,10 @@ import (
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
 	"example.com/atm/vault/holder"
+	"example.com/atm/vault/vaulttest"
 	"example.com/atm/vault/vaulttest/trimming"
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // A gambler calls operations at random, by those who may and those who may not.
@@ -217,6 +220,59 @@ func TestTrimmedJournalIsReplayedFromItsSnapshot(t *testing.T) {
 	}
 	if err := compare(older); err == nil || !strings.Contains(err.Error(), "the snapshot has") {
 		t.Errorf("with an older snapshot: %v", err)
+	}
+}
+
+// TestSnapshotAndLaterEntriesRestoreTheStore calls operations at random, takes a snapshot, and goes
+// on. The snapshot and the entries after it come to what the store has.
+func TestSnapshotAndLaterEntriesRestoreTheStore(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	g := newGambler(t, seed)
+	store := g.store.(vault.Backend)
+	for range 700 {
+		g.gamble()
+	}
+	snapshot, err := boltstore.Create(filepath.Join(t.TempDir(), "snapshot"), make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { snapshot.Close() })
+	base := trimming.Snapshot(t, store, snapshot)
+	for range 700 {
+		g.gamble()
+	}
+	holders, err := holder.NewHasher([]byte("the secret of a test"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := replay.NewRestorer(t.Context(), replay.Rules{
+		Permit: auth.Permit, Snapshot: snapshot, Holders: holders,
+	}, []vault.JournalIndex{0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, trail := vaulttest.Contents(t, store)
+	if err := store.Entries(t.Context(), base.State, trail.Size(), func(i vault.JournalIndex,
+		leaf []byte,
+	) error {
+		return r.Entry(i, leaf)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := r.Restored(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range want.Accounts { // a name that was given after the snapshot is in no entry
+		a := &want.Accounts[i]
+		if slices.Contains(got.Anew, "the name of the holder of account "+string(a.Name)) {
+			a.Holder = ""
+		}
+	}
+	if diff := gocmp.Diff(want.Records, got.Records, cmpopts.EquateEmpty()) +
+		gocmp.Diff(want.Requests, got.Requests, cmpopts.EquateEmpty()); diff != "" {
+		t.Error(diff)
 	}
 }
 
