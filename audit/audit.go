@@ -40,6 +40,7 @@ const (
 	EventRecover         Event = "recover"    // this log continues one that was given up
 	EventSettings        Event = "settings"   // a file that the settings name was read again
 	EventFeedStopped     Event = "feed.stopped"
+	EventSnapshot        Event = "snapshot"
 )
 
 // MaxEntryBytes is the longest entry, in bytes.

@@ -74,6 +74,7 @@ type options struct {
 	limits                                         server.Config // of one request
 	allowNet                                       []string
 	feed                                           daemon.Feed
+	archive, keep                                  string
 }
 
 func newCommand(stderr io.Writer) *cobra.Command {
@@ -105,6 +106,7 @@ and without a password. SIGTERM or Ctrl-C answers what has begun and ends.`,
 	o.addFlags(o.flags)
 	o.addTrustFlags(o.flags)
 	o.addFeedFlags(o.flags)
+	o.addRetentionFlags(o.flags)
 	addLimits(o.flags, &o.limits)
 	root.AddCommand(
 		&cobra.Command{
@@ -276,6 +278,10 @@ func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
 	if err != nil {
 		return daemon.Options{}, err
 	}
+	kept, err := o.retention()
+	if err != nil {
+		return daemon.Options{}, err
+	}
 	if o.console != "" && o.console != "on" && o.console != "off" {
 		return daemon.Options{}, exit.Usagef("--console is on or off, not %q", o.console)
 	}
@@ -294,7 +300,7 @@ func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
 		TLS12: o.tlsMin == "1.2", Server: cfg,
 		Settings: o.effective(), WitnessFile: o.witnesses, Confirm: confirmed,
 		Witnesses: witnesses, Identities: o.identities, Issuers: o.issuers, TokenKey: o.tokenKey,
-		ClientCA: o.clientCA, Feed: events,
+		ClientCA: o.clientCA, Feed: events, Retention: kept,
 		Data: o.data, Store: store, Passphrase: settings.Passphrase(o.passphrase,
 			"Passphrase of keys/vault.key"), Name: o.name, Hosts: o.hosts, Empty: o.empty,
 		NonceTTL: o.nonceTTL, DiskReserve: o.reserve, Grace: max(o.grace, time.Nanosecond),

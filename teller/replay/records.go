@@ -58,7 +58,7 @@ func newRecords(rules Rules, logs []vault.JournalIndex, books *vault.Replayer,
 		grants: grants{
 			used: make(map[string][]use), before: make(map[string]atm.Amount),
 		},
-		asked:   requests{byTail: make(map[requestid.Tail]answered)}, browsers: newBrowsers(),
+		asked: requests{byTail: make(map[requestid.Tail]answered)}, browsers: newBrowsers(),
 		feeds: newFeedBooks(rules, logs),
 	}
 }

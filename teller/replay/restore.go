@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -111,6 +112,35 @@ func (r *Restorer) Restored(ctx context.Context) (*Restored, error) {
 		return cmp.Compare(a.Index, b.Index)
 	})
 	return done, nil
+}
+
+// restoredAtOnce bounds the accounts, holds and request ids of a part.
+const restoredAtOnce = 1024
+
+// Parts yields everything in parts, for vault.Backend.Fill. A part is good only until the next.
+func (d *Restored) Parts() iter.Seq[*vault.Part] {
+	return func(yield func(*vault.Part) bool) {
+		rest := d.Records
+		rest.Accounts, rest.Holds = nil, nil
+		if !yield(&vault.Part{Records: rest}) {
+			return
+		}
+		for some := range slices.Chunk(d.Accounts, restoredAtOnce) {
+			if !yield(&vault.Part{Records: vault.Records{Accounts: some}}) {
+				return
+			}
+		}
+		for some := range slices.Chunk(d.Holds, restoredAtOnce) {
+			if !yield(&vault.Part{Records: vault.Records{Holds: some}}) {
+				return
+			}
+		}
+		for some := range slices.Chunk(d.Requests, restoredAtOnce) {
+			if !yield(&vault.Part{Requests: some}) {
+				return
+			}
+		}
+	}
 }
 
 func (d *Restored) anew(format string, args ...any) {

@@ -258,7 +258,7 @@ func (s *Store) refresh() error {
 		if err != nil {
 			return err
 		}
-		s.engine.base.index.Store(int64(base.Index))
+		s.engine.base.Store(&base)
 		s.last.signed = &signed{checkpoint, head, logs}
 		s.signed.Store(s.last.signed)
 		s.last.days = days.Kept(tx.Bucket(bucketRequests))

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore/chunk"
 	"example.com/atm/vault/boltstore/guard"
 	"example.com/atm/vault/boltstore/keyring"
@@ -19,8 +20,8 @@ type engine struct {
 	db        *guard.DB
 	memtables *memtable.Tables
 	ring      atomic.Pointer[keyring.Ring]
-	opened    chunk.Cache // of the journal
-	base      beginning   // of the journal
+	opened    chunk.Cache                // of the journal
+	base      atomic.Pointer[vault.Base] // where the journal begins
 
 	writing   sync.Mutex    // held by a commit, and by what must run between commits
 	log       *wal.Log      // nil while there is none; like all below, guarded by writing
@@ -32,7 +33,9 @@ type engine struct {
 }
 
 func newEngine(db *guard.DB) *engine {
-	return &engine{db: db, memtables: memtable.New(len(buckets))}
+	e := &engine{db: db, memtables: memtable.New(len(buckets))}
+	e.base.Store(&vault.Base{})
+	return e
 }
 
 var errClosed = errors.New("the store is closed")

@@ -41,7 +41,7 @@ func (v view) history(account vault.Name, from uint64, yield func(uint64, vault.
 	at, version := spine[0], a.Version
 	for version > 0 {
 		index := vault.JournalIndex(at.Index)
-		if index < v.engine.base.begin() {
+		if index < v.engine.base.Load().Index {
 			return nil // older versions were trimmed
 		}
 		e, err := journal.at(index)

@@ -217,7 +217,7 @@ func (v view) relink(ctx context.Context) (spines, error) {
 	spines := make(spines)
 	journal := v.journal()
 	end := vault.JournalEnd(logs, head)
-	for index := v.engine.base.begin(); index < end; {
+	for index := v.engine.base.Load().Index; index < end; {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}

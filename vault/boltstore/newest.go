@@ -19,7 +19,7 @@ const newestLooked = 1024
 // An entry or an account that does not open is left to the operation that asks for it.
 func (r *reader) checkNewest() error {
 	last := r.signed.Load()
-	begin := max(last.logs[len(last.logs)-1], r.engine.base.begin())
+	begin := max(last.logs[len(last.logs)-1], r.engine.base.Load().Index)
 	size := vault.JournalEnd(last.logs, last.head)
 	return r.engine.snapshot(func(v view) error {
 		journal, seen := v.journal(), make(map[vault.Name]bool)

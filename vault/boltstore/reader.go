@@ -122,8 +122,8 @@ func (r *reader) entries(from, to vault.JournalIndex,
 		return err
 	}
 	defer end()
-	if begin := r.engine.base.begin(); from < begin {
-		return (&vault.Base{Index: begin}).Trimmed(from)
+	if base := r.engine.base.Load(); from < base.Index {
+		return base.Trimmed(from)
 	}
 	return r.engine.db.Use(func() error { return v.entries(from, to, yield) })
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"sync/atomic"
 
 	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
@@ -19,23 +18,9 @@ var keyBase = []byte("base")
 // trimmedAtOnce is how many chunks a transaction removes. Flushes wait for it.
 const trimmedAtOnce = 128
 
-// A beginning is the index at which the journal begins.
-type beginning struct{ index atomic.Int64 }
-
-func (b *beginning) begin() vault.JournalIndex { return vault.JournalIndex(b.index.Load()) }
-
 // Base implements vault.Store.
-func (r *reader) Base(context.Context) (base vault.Base, err error) {
-	v, end, err := r.engine.view()
-	if err != nil {
-		return base, err
-	}
-	defer end()
-	err = r.engine.db.Use(func() error {
-		base, err = v.readBase()
-		return err
-	})
-	return base, err
+func (r *reader) Base(context.Context) (vault.Base, error) {
+	return *r.engine.base.Load(), nil
 }
 
 func (v view) readBase() (base vault.Base, err error) {

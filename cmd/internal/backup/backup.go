@@ -35,7 +35,7 @@ const (
 )
 
 // folders are the folders in an archive besides the configuration and the vault.
-var folders = []string{"ca", "tls", "keys", "clients"}
+var folders = []string{"ca", "tls", "keys", "clients", "snapshots"}
 
 // Write writes an archive of the folder dir. It calls snapshot once to write a consistent copy
 // of the vault into a new file. It holds lock while snapshot runs and the keys are read, so
@@ -98,7 +98,7 @@ func (a *archive) addTree(root string, names []string) error {
 			}
 			return a.add(path, filepath.ToSlash(inside))
 		})
-		if err != nil && !(errors.Is(err, fs.ErrNotExist) && name == "clients") {
+		if err != nil && !(errors.Is(err, fs.ErrNotExist) && (name == "clients" || name == "snapshots")) {
 			return err
 		}
 	}

@@ -70,6 +70,9 @@ func (a accounts) replicas() keys.Replicas {
 // joined reports that this start created the folder for an existing installation.
 func (a accounts) joined() bool { return a.replica != nil && a.replica.Joined }
 
+// leads reports whether this server is the one that archives and trims for all.
+func (a accounts) leads(context.Context) (bool, error) { return true, nil }
+
 // lost returns why the vault file is lost, or nil if it is not.
 func (a accounts) lost() error {
 	if a.file == nil {

@@ -14,11 +14,13 @@ import (
 	"time"
 
 	"example.com/atm/audit"
+	"example.com/atm/audit/archive"
 	"example.com/atm/audit/checkpoint"
 	"example.com/atm/audit/publish"
 	"example.com/atm/audit/search"
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/cmd/internal/replica"
+	"example.com/atm/cmd/internal/storage"
 	"example.com/atm/internal/durable"
 	"example.com/atm/vault"
 	"golang.org/x/mod/sumdb/tlog"
@@ -33,6 +35,8 @@ type auditLog struct {
 	watched *watched
 
 	dir     *datadir.Dir
+	files   audit.Files      // those in the folder, and those in the archive
+	archive *archive.Archive // nil without one
 	signer  *checkpoint.Signer
 	replica *replica.Replica // nil without a database
 	policy  *audit.Policy    // of witnesses; nil for none
@@ -55,6 +59,9 @@ func openAuditLog(ctx context.Context, dir *datadir.Dir, a accounts, signer *che
 		index: search.NewIndex(), dir: dir, signer: signer, replica: a.replica,
 		policy: opts.Witnesses, log: opts.Log,
 	}
+	if err := l.openArchive(ctx, opts.Retention.Archive); err != nil {
+		return nil, err
+	}
 	if l.watched, err = openWatched(dir.Watched(), time.Now(), opts.Log); err != nil {
 		return nil, err
 	}
@@ -70,6 +77,22 @@ func openAuditLog(ctx context.Context, dir *datadir.Dir, a accounts, signer *che
 		return nil, err
 	}
 	return l, l.recover(ctx)
+}
+
+// openArchive opens the archive at a location; none if it is empty.
+func (l *auditLog) openArchive(ctx context.Context, location string) error {
+	hot := audit.Dir(l.dir.Audit())
+	if location == "" {
+		l.files = archive.Over(hot, nil)
+		return nil
+	}
+	objects, err := storage.Objects(ctx, location)
+	if err != nil {
+		return err
+	}
+	l.archive = archive.New(objects)
+	l.files = archive.Over(hot, l.archive)
+	return nil
 }
 
 // recover brings the published log up to date. It returns an error if the store is behind the
@@ -177,9 +200,9 @@ func (l *auditLog) proof(ctx context.Context, index int64) ([]byte, error) {
 	return proof.MarshalText()
 }
 
-// published opens the published log.
+// published opens the published log, with what was archived of it.
 func (l *auditLog) published(ctx context.Context) (*audit.Log, error) {
-	return audit.OpenLog(ctx, audit.Dir(l.dir.Audit()), strings.Join(l.signer.Keys(), "\n"))
+	return audit.OpenLog(ctx, l.files, strings.Join(l.signer.Keys(), "\n"))
 }
 
 // sweep removes unfinished tiles of an earlier process. opened is when this process locked the
@@ -243,7 +266,7 @@ func (l *auditLog) askOnce(ctx context.Context, client *http.Client) (int64, err
 	if l.Published() == 0 {
 		return 0, nil
 	}
-	log, err := l.published(ctx)
+	log, err := audit.OpenLog(ctx, audit.Dir(l.dir.Audit()), strings.Join(l.signer.Keys(), "\n"))
 	if err != nil {
 		return 0, err
 	}

@@ -20,6 +20,7 @@ import (
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/cmd/internal/keys"
 	"example.com/atm/cmd/internal/replica"
+	"example.com/atm/cmd/internal/retention"
 	"example.com/atm/cmd/internal/roster"
 	"example.com/atm/cmd/internal/storage"
 	"example.com/atm/feed"
@@ -64,6 +65,7 @@ type Options struct {
 	Server      server.Config  // limits; the rest is filled in
 	ConsoleURL  string         // that browsers reach a console at which has a listener of its own
 	Feed        Feed           // how events are sent
+	Retention   Retention      // what is kept of the past, and where
 
 	// Republish says that the folder has nothing of the audit log, as after a restore, so that all
 	// of it is published again.
@@ -85,6 +87,7 @@ type Server struct {
 	teller       *teller.Teller
 	orders       *orders.Runner
 	feed         *feed.Feed
+	retention    *retention.Runner // nil without an archive
 	hooks        *hooks
 	directory    *auth.Directory
 	installation *installation
@@ -193,6 +196,10 @@ func (s *Server) assemble(ctx context.Context) error {
 		return err
 	}
 	s.installation.feed = s.feed
+	if s.retention, err = s.newRetention(ctx); err != nil {
+		return err
+	}
+	s.installation.retention = s.retention
 	s.hooks = &hooks{keys: feedKeys, store: s.accounts, roles: s.rolesOf}
 	requests, err := requestid.NewHasher(vaultKey.Requests)
 	if err != nil {
@@ -203,7 +210,7 @@ func (s *Server) assemble(ctx context.Context) error {
 		return err
 	}
 	if s.teller, err = teller.New(teller.Config{
-		Ledger: s.ledger, Store: s.accounts, Requests: requests, Holders: holders,
+		Ledger: s.ledger, Store: s.whole(), Requests: requests, Holders: holders,
 		Index: s.log.index, Realm: s.dir.Config.Realm, Confirm: s.opts.Confirm,
 		Feed: feedKeys, Permissions: permissions{s.directory}, Credentials: s.keys,
 		Installation: s.installation,

@@ -81,7 +81,7 @@ func (s *Server) newFeed(keys *feed.Keys) (*feed.Feed, error) {
 		return nil, err
 	}
 	return feed.New(feed.Config{
-		Store: s.accounts, Keys: keys, Sender: sender, Origin: s.origin,
+		Store: s.whole(), Keys: keys, Sender: sender, Origin: s.origin,
 		May: s.maySubscribe, See: s.seen, Prove: s.log.prove, Stop: s.stopFeed,
 		Holder: atm.NewUUID(time.Now()), Rate: s.opts.Feed.Rate,
 		Tried: s.installation.metrics.Tried, Log: s.opts.Log,

@@ -9,6 +9,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/cmd/internal/keys"
+	"example.com/atm/cmd/internal/retention"
 	"example.com/atm/cmd/internal/version"
 	"example.com/atm/feed"
 	"example.com/atm/internal/machine"
@@ -29,6 +30,8 @@ type installation struct {
 	ledger   *ledger.Ledger
 	metrics  *metrics.Metrics
 	feed     *feed.Feed
+
+	retention *retention.Runner // nil without an archive
 }
 
 var _ teller.Installation = (*installation)(nil)

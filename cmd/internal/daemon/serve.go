@@ -210,6 +210,9 @@ func (s *Server) background(ctx context.Context) (stop func()) {
 	wg.Go(func() { readInbox(ctx, s.dir, s.opts.Log, s.issueRequested) })
 	wg.Go(func() { s.log.sweep(ctx, s.installation.opened) })
 	wg.Go(func() { s.accounts.scrub(ctx, s.opts.Log, s.installation.metrics.Scrubbed) })
+	if s.retention != nil {
+		wg.Go(func() { s.retention.Run(ctx) })
+	}
 	if s.opts.Witnesses != nil {
 		wg.Go(func() { s.log.askWitnesses(ctx, s.installation.metrics.Witnessed) })
 	}

@@ -264,6 +264,30 @@ func (d *Dir) Begin(wanted Config) error {
 	return d.encode(initFile, wanted)
 }
 
+// BeginAgain is Begin for a folder that may have a configuration: init makes what it lacks.
+func (d *Dir) BeginAgain(wanted Config) error {
+	if err := d.Begin(wanted); err != nil {
+		return err
+	}
+	if err := os.Remove(d.Path(configFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return durable.SyncDir(d.Root)
+}
+
+// ReadConfig reads the configuration of a folder, also of one whose init was interrupted. It
+// returns an error that is fs.ErrNotExist if there is none.
+func (d *Dir) ReadConfig() (*Config, error) {
+	err := d.decode(configFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = d.decode(initFile)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &d.Config, nil
+}
+
 func (d *Dir) encode(name string, c Config) error {
 	text, err := toml.Marshal(c)
 	if err != nil {

@@ -16,7 +16,6 @@ import (
 
 	"example.com/atm/audit/checkpoint"
 	"example.com/atm/audit/publish"
-	"example.com/atm/auth"
 	"example.com/atm/certs"
 	"example.com/atm/cmd/internal/backup"
 	"example.com/atm/cmd/internal/daemon"
@@ -26,7 +25,6 @@ import (
 	"example.com/atm/teller/replay"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
-	"example.com/atm/vault/holder"
 	"example.com/atm/vault/pgstore"
 )
 
@@ -46,6 +44,7 @@ type Folder struct {
 	Store      storage.Location       // where the accounts are
 	Passphrase func() ([]byte, error) // asks for it; nil if there is no terminal
 	Logs       []string               // other copies of the audit log, for Recover
+	Archive    string                 // of the audit log and of snapshots; empty for none
 
 	// Progress is called with the number of replayed entries of the journal. Optional.
 	Progress func(done, total int64)
@@ -107,10 +106,6 @@ func notBehind(ctx context.Context, dir *datadir.Dir, store vault.Backend) error
 func (f Folder) check(ctx context.Context, dir *datadir.Dir, key datadir.VaultKey,
 	store vault.Backend, report func(string),
 ) (*Checked, error) {
-	holders, err := holder.NewHasher(key.Requests)
-	if err != nil {
-		return nil, err
-	}
 	found := &Checked{}
 	tell := func(problem string) {
 		found.Problems++
@@ -122,10 +117,11 @@ func (f Folder) check(ctx context.Context, dir *datadir.Dir, key datadir.VaultKe
 	if _, inFile := store.(*boltstore.Store); inFile && found.Problems > 0 {
 		return found, ErrProblems // the next checks would read damaged pages
 	}
-	rules := replay.Rules{
-		Permit: daemon.Permit, Issuer: auth.IssuerOf(dir.Config.Name),
-		Progress: f.progress,
+	rules, err := f.rules(ctx, dir, key, store)
+	if err != nil {
+		return nil, err
 	}
+	defer closeSnapshot(rules)
 	compared, err := replay.Compare(ctx, store, rules, tell)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -135,7 +131,7 @@ func (f Folder) check(ctx context.Context, dir *datadir.Dir, key datadir.VaultKe
 		return found, ErrProblems
 	}
 	found.Entries, found.Accounts = int64(compared.Trail.Size()), len(compared.Kept.Accounts)
-	for _, problem := range compared.Differences(&compared.Kept, time.Now(), holders) {
+	for _, problem := range compared.Differences(&compared.Kept, time.Now(), rules.Holders) {
 		tell(problem)
 	}
 	if err := checkCheckpoint(dir, compared); err != nil {
@@ -293,12 +289,13 @@ func (f Folder) Rebuild(ctx context.Context) (done Rebuilt, err error) {
 	if err := notBehind(ctx, dir, store); err != nil {
 		return done, err
 	}
-	holders, err := holder.NewHasher(key.Requests)
+	rules, err := f.rules(ctx, dir, key, store)
 	if err != nil {
 		return done, err
 	}
+	defer closeSnapshot(rules)
 	err = store.Rebuild(ctx, func(journal vault.Store) (*vault.Records, error) {
-		replayed, err := replay.Reconcile(ctx, journal, replay.Rules{Progress: f.progress})
+		replayed, err := replay.Reconcile(ctx, journal, rules)
 		if err != nil {
 			return nil, fmt.Errorf("the journal is not to be trusted: %w", err)
 		}
@@ -306,9 +303,9 @@ func (f Folder) Rebuild(ctx context.Context) (done Rebuilt, err error) {
 		if err != nil { // records that cannot be opened are wrong, too
 			kept = &vault.Records{}
 		}
-		done.Wrong = len(replayed.Differences(kept, time.Now(), holders))
+		done.Wrong = len(replayed.Differences(kept, time.Now(), rules.Holders))
 		records := replayed.Records()
-		done.Unnamed, err = replay.Name(ctx, store, kept.Accounts, holders, records.Accounts)
+		done.Unnamed, err = replay.Name(ctx, store, kept.Accounts, rules.Holders, records.Accounts)
 		return records, err
 	})
 	return done, err

@@ -10,7 +10,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
+	"example.com/atm/audit/archive"
+	"example.com/atm/audit/archive/s3archive"
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/cmd/internal/settings"
 	"example.com/atm/vault"
@@ -99,12 +102,38 @@ func Advise(err error) error {
 
 // Export writes the content of a store to a new vault at path, sealed with secret.
 func Export(ctx context.Context, from vault.Backend, path string, secret []byte) error {
+	_, err := ExportFrom(ctx, from, vault.Base{}, path, secret)
+	return err
+}
+
+// ExportFrom is Export with the journal from a base on alone. It returns what the journal was.
+func ExportFrom(ctx context.Context, from vault.Backend, base vault.Base, path string,
+	secret []byte,
+) (trail *vault.Trail, err error) {
 	to, err := boltstore.Create(path, secret)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := errors.Join(to.Fill(ctx, from.Dump), to.Close()); err != nil {
-		return errors.Join(err, os.Remove(path))
+	err = to.Fill(ctx, func(ctx context.Context, yield func(*vault.Part) error) (*vault.Trail,
+		error,
+	) {
+		trail, err = from.DumpFrom(ctx, base, yield)
+		return trail, err
+	})
+	if err := errors.Join(err, to.Close()); err != nil {
+		return nil, errors.Join(err, os.Remove(path))
 	}
-	return nil
+	return trail, nil
+}
+
+// Objects opens the archive at a location: s3://BUCKET/PREFIX, or a folder.
+func Objects(ctx context.Context, location string) (archive.Objects, error) {
+	if strings.HasPrefix(location, "s3:") {
+		bucket, err := s3archive.Open(ctx, location)
+		if err != nil {
+			return nil, fmt.Errorf("%w: --archive: %w", datadir.ErrUsage, err)
+		}
+		return bucket, nil
+	}
+	return archive.NewFolder(location), nil
 }

@@ -49,7 +49,7 @@ func parse(text string, now time.Time) (t time.Time, day bool, err error) {
 	case "yesterday":
 		return time.Date(y, m, d-1, 0, 0, 0, 0, now.Location()), true, nil
 	}
-	if ago, ok := parseAgo(text); ok {
+	if ago, ok := ParseSpan(text); ok {
 		return now.Add(-ago), false, nil
 	}
 	if t, err := atm.ParseTime(text); err == nil {
@@ -70,8 +70,8 @@ func parse(text string, now time.Time) (t time.Time, day bool, err error) {
 
 var daysAgo = regexp.MustCompile(`(?s)^(?:(\d{1,5})w)?(?:(\d{1,5})d)?(.*)$`)
 
-// parseAgo parses a duration, which may begin with weeks and days of 24 hours.
-func parseAgo(text string) (ago time.Duration, ok bool) {
+// ParseSpan parses a duration, which may begin with weeks and days of 24 hours.
+func ParseSpan(text string) (ago time.Duration, ok bool) {
 	part := daysAgo.FindStringSubmatch(text)
 	weeks, _ := strconv.Atoi(part[1])
 	days, _ := strconv.Atoi(part[2])

@@ -19,11 +19,13 @@ type task func(ctx context.Context, env *ctl.Env, on offline.Folder, args []stri
 
 // stopped completes a command that runs a task in the folder of a stopped server.
 func stopped(env *ctl.Env, cmd *cobra.Command, args cobra.PositionalArgs, run task) *cobra.Command {
-	var data, passphraseFile string
+	var data, passphraseFile, archive string
 	var store settings.Store
 	cmd.Flags().StringVar(&data, "data", "./atm-data", "the data `folder`; no server may run "+
 		"on it")
 	addPassphrase(cmd, &passphraseFile)
+	cmd.Flags().StringVar(&archive, "archive", "", "`location` of the archive of the audit log, "+
+		"which has the snapshot that a trimmed journal begins with")
 	store.AddFlags(cmd.Flags())
 	cmd.Args = exit.Args(args)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -32,7 +34,7 @@ func stopped(env *ctl.Env, cmd *cobra.Command, args cobra.PositionalArgs, run ta
 			return asUsage(err)
 		}
 		on := offline.Folder{
-			Data: data, Store: at,
+			Data: data, Store: at, Archive: archive,
 			Passphrase: settings.Passphrase(passphraseFile, vaultPassphrase),
 			Progress:   env.Progress(cmd.Name()),
 		}
@@ -103,12 +105,28 @@ accounts and roles that the caller had at that time.`,
 }
 
 func rebuildCommand(env *ctl.Env) *cobra.Command {
-	return stopped(env, &cobra.Command{
-		Use: "rebuild", Short: "Write the accounts again, from the journal alone",
+	var from string
+	cmd := stopped(env, &cobra.Command{
+		Use: "rebuild [--from ARCHIVE]",
+		Short: "Write the accounts again, from the journal, or from an archive",
 		Long: `Write the accounts again, from the journal alone. The journal has keyed hashes of the names of
 holders: a name that the vault has stays if it fits its hash. A name that does not, or cannot be
-read, is left out, and the account is named.`,
-	}, cobra.NoArgs, rebuild)
+read, is left out, and the account is named.
+
+With --from the vault is made from an archive, in a data folder of which nothing but
+keys/vault.key and keys/audit.key need be left: from the newest snapshot in the archive, and
+the entries of the log after it. A published log in the folder that goes further counts as
+well. What neither of them has is listed, and has to be made anew.`,
+	}, cobra.NoArgs, func(ctx context.Context, env *ctl.Env, on offline.Folder, _ []string) error {
+		if from == "" {
+			return rebuild(ctx, env, on, nil)
+		}
+		on.Archive = from
+		return rebuildFrom(ctx, env, on)
+	})
+	cmd.Flags().StringVar(&from, "from", "", "`location` of an archive to rebuild from: a folder, or "+
+		"s3://BUCKET/PREFIX")
+	return cmd
 }
 
 func compactCommand(env *ctl.Env) *cobra.Command {

@@ -247,6 +247,18 @@ func rebuild(ctx context.Context, env *ctl.Env, folder offline.Folder, _ []strin
 	return env.Tell(done, "rebuilt: %d records were not what the journal says\n", done.Wrong)
 }
 
+func rebuildFrom(ctx context.Context, env *ctl.Env, folder offline.Folder) error {
+	done, err := folder.RebuildFrom(ctx, operatorLog(env))
+	if err != nil {
+		return err
+	}
+	for _, what := range done.Anew {
+		printable.Linef(env.Stderr, "to be made anew, or was: %s", what)
+	}
+	return env.Tell(done, "rebuilt from %s: %d accounts, %d entries; the snapshot had seen %d\n",
+		done.Archive, done.Accounts, done.Entries, done.Snapshot)
+}
+
 func compact(ctx context.Context, env *ctl.Env, folder offline.Folder, _ []string) error {
 	before, after, err := folder.Compact(ctx)
 	if err != nil {

@@ -1,0 +1,336 @@
+// Package retention bounds what a server keeps of its past. At intervals it writes a chapter to an
+// archive: a snapshot of the accounts, and the log up to there. What is older than a window is then
+// removed here: from the journal in the vault, and from the folder of the published log.
+//
+// Nothing is removed before it has been read back from the archive and compared with the signed
+// log. A crash at any moment is made good by the next round: chapters are complete or not there,
+// the base of the journal is noted before anything is removed, and files are removed last.
+package retention
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"example.com/atm"
+	"example.com/atm/audit"
+	"example.com/atm/audit/archive"
+	"example.com/atm/audit/merkle"
+	"example.com/atm/teller/events"
+	"example.com/atm/vault"
+)
+
+const (
+	// roundEvery is how often it is looked whether there is something to do.
+	roundEvery = time.Minute
+
+	// publishWait bounds how long a chapter waits for its entry to be published.
+	publishWait = time.Minute
+	lookEvery   = 20 * time.Millisecond
+
+	// longestEvery is the longest interval between chapters.
+	longestEvery = 24 * time.Hour
+)
+
+// Config is everything that a Runner needs.
+type Config struct {
+	Archive *archive.Archive
+
+	// Keep is the window: what is older is removed here. 0 removes nothing.
+	Keep time.Duration
+
+	// Every is the interval between chapters. 0 means a tenth of Keep, and a day at most.
+	Every time.Duration
+
+	Store vault.Backend
+
+	// Snapshot writes a vault with all records of Store, and with its journal from a base on, to a
+	// new file.
+	Snapshot func(ctx context.Context, base vault.Base, file string) (*vault.Trail, error)
+
+	// Record commits the entry about a snapshot.
+	Record func(context.Context, events.Snapshot) atm.Status
+
+	// Hot has the files of the published log, and Open opens it with what was archived of it.
+	Hot  audit.Files
+	Open func(context.Context) (*audit.Log, error)
+
+	// Keys are the public keys of the log, the newest first.
+	Keys func() []string
+
+	// Prune removes files of the published log before an index.
+	Prune func(ctx context.Context, base int64) error
+
+	// Lead reports whether this server is the one that archives and trims. Optional.
+	Lead func(context.Context) (bool, error)
+
+	Dir string // folder for snapshots, which must exist
+	Now func() time.Time
+	Log *slog.Logger
+}
+
+// State is how far the archive is, and what is kept here.
+type State struct {
+	Archived int64     // entries of the log in the newest chapter
+	Chapter  time.Time // of the newest chapter; zero if there is none
+	Base     int64     // index of the first entry that is kept here
+	Err      error     // of the last round; nil if it succeeded
+}
+
+// A Runner archives and trims one log.
+type Runner struct {
+	cfg   Config
+	begin vault.JournalIndex // of the log in the journal
+	taken map[int64]Taken    // by the size of the chapter
+
+	mu    sync.Mutex
+	state State // guarded by mu
+}
+
+// New returns a runner.
+func New(ctx context.Context, cfg Config) (*Runner, error) {
+	if cfg.Every == 0 {
+		cfg.Every = longestEvery
+		if cfg.Keep > 0 {
+			cfg.Every = min(cfg.Every, cfg.Keep/10)
+		}
+	}
+	if cfg.Lead == nil {
+		cfg.Lead = func(context.Context) (bool, error) { return true, nil }
+	}
+	log, err := vault.OpenLog(ctx, cfg.Store)
+	return &Runner{cfg: cfg, begin: log.InJournal(0), taken: make(map[int64]Taken)}, err
+}
+
+// State is the state after the last round.
+func (r *Runner) State() State {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state
+}
+
+// Run archives and trims until ctx is done.
+func (r *Runner) Run(ctx context.Context) {
+	tick := time.NewTicker(min(roundEvery, r.cfg.Every))
+	defer tick.Stop()
+	for {
+		if err := r.Round(ctx); err != nil && ctx.Err() == nil {
+			r.cfg.Log.Error("archiving the audit log", slog.Any("error", err))
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Round does what there is to do: it writes a chapter that is due, trims what is older than the
+// window, and removes files that the journal does not go back to any more.
+func (r *Runner) Round(ctx context.Context) error {
+	err := r.lead(ctx)
+	base, failed := r.prune(ctx)
+	err = errors.Join(err, failed)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.state.Base, r.state.Err = base, err
+	return err
+}
+
+func (r *Runner) lead(ctx context.Context) error {
+	leads, err := r.cfg.Lead(ctx)
+	if err != nil {
+		return err
+	}
+	sizes, err := r.cfg.Archive.Sizes(ctx)
+	if err != nil {
+		return err
+	}
+	var newest Taken
+	if len(sizes) > 0 {
+		if newest, err = r.takenFor(ctx, sizes[len(sizes)-1]); err != nil {
+			return err
+		}
+	}
+	if leads && !r.cfg.Now().Before(newest.At.Add(r.cfg.Every)) {
+		if newest, err = r.chapter(ctx); err != nil {
+			return err
+		}
+		sizes = append(sizes, newest.Chapter)
+	}
+	r.mu.Lock()
+	r.state.Archived, r.state.Chapter = newest.Chapter, newest.At
+	r.mu.Unlock()
+	if !leads || r.cfg.Keep == 0 {
+		return nil
+	}
+	return r.trim(ctx, sizes)
+}
+
+// chapter takes a snapshot and writes a chapter.
+func (r *Runner) chapter(ctx context.Context) (done Taken, err error) {
+	log, err := r.cfg.Open(ctx)
+	if err != nil {
+		return done, err
+	}
+	base, err := r.baseAt(ctx, log, log.Size)
+	if err != nil {
+		return done, err
+	}
+	folder, err := os.MkdirTemp(r.cfg.Dir, ".taking-")
+	if err != nil {
+		return done, err
+	}
+	defer os.RemoveAll(folder)
+	path := filepath.Join(folder, "vault.db")
+	trail, err := r.cfg.Snapshot(ctx, base, path)
+	if err != nil {
+		return done, fmt.Errorf("snapshot: %w", err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return done, err
+	}
+	defer f.Close()
+	content, err := archive.File(f)
+	if err != nil {
+		return done, err
+	}
+	snapshot := events.Snapshot{
+		Size: trail.Head.Size, Root: trail.Head.Root(), Bytes: content.Size, Sum: content.SHA256,
+	}
+	if log, err = r.record(ctx, snapshot); err != nil {
+		return done, err
+	}
+	written, err := r.cfg.Archive.Write(ctx, archive.Draft{
+		Log: r.cfg.Hot, Signed: log.WithCosignatures(nil), Keys: r.cfg.Keys(), Snapshot: content,
+	})
+	if err != nil {
+		return done, err
+	}
+	r.cfg.Log.Info("archived the audit log", slog.String("archive", r.cfg.Archive.String()),
+		slog.Int64("entries", written.Size), slog.Int64("snapshot_bytes", content.Size))
+	return r.takenFor(ctx, written.Size)
+}
+
+// record commits the entry about a snapshot, and returns the log once the entry is published.
+func (r *Runner) record(ctx context.Context, s events.Snapshot) (*audit.Log, error) {
+	status := r.cfg.Record(ctx, s)
+	digits, _, _ := strings.Cut(status.Receipt, " ")
+	index, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("the entry about a snapshot was not stored: %s", status.Reason)
+	}
+	for end := time.Now().Add(publishWait); ; {
+		log, err := r.cfg.Open(ctx)
+		switch {
+		case err == nil && log.Size > index:
+			return log, nil
+		case time.Now().After(end):
+			return nil, errors.Join(fmt.Errorf("entry %d is not published", index), err)
+		}
+		select {
+		case <-time.After(lookEvery):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// baseAt is the base at the last complete bundle of a log that had size entries, without what is
+// about a snapshot.
+func (r *Runner) baseAt(ctx context.Context, log *audit.Log, size int64) (vault.Base, error) {
+	at := size &^ (merkle.TileWidth - 1)
+	edge, err := log.Edge(ctx, at)
+	index := r.begin + vault.JournalIndex(at)
+	return vault.Base{Index: index, State: index, Edge: edge}, err
+}
+
+// trim makes the journal begin with the newest snapshot that is older than the window. The newest
+// chapter of all stays out of it, so that a clock that is set far ahead removes no more than was
+// there a chapter ago.
+func (r *Runner) trim(ctx context.Context, sizes []int64) error {
+	before, err := r.cfg.Store.Base(ctx)
+	if err != nil {
+		return err
+	}
+	for i := len(sizes) - 2; i >= 0; i-- {
+		t, err := r.takenFor(ctx, sizes[i])
+		if err != nil {
+			return err
+		}
+		state := r.begin + vault.JournalIndex(t.Size)
+		if state <= before.State {
+			return nil
+		}
+		if t.At.Add(r.cfg.Keep).After(r.cfg.Now()) {
+			continue
+		}
+		return r.trimTo(ctx, before, t)
+	}
+	return nil
+}
+
+// trimTo trims the journal to the snapshot of a chapter, after everything before it has been read
+// back from the archive.
+func (r *Runner) trimTo(ctx context.Context, before vault.Base, t Taken) error {
+	log, err := r.cfg.Open(ctx)
+	if err != nil {
+		return err
+	}
+	base, err := r.baseAt(ctx, log, t.Size)
+	if err != nil {
+		return err
+	}
+	base.State, base.Sum = r.begin+vault.JournalIndex(t.Size), t.Sum
+	chapter, err := r.cfg.Archive.Chapter(ctx, t.Chapter)
+	if err != nil {
+		return err
+	}
+	from := max(0, int64(before.Index-r.begin))
+	if err := r.cfg.Archive.ReadBack(ctx, chapter, r.cfg.Keys(), from, t.Size, t.Sum); err != nil {
+		return fmt.Errorf("reading back what is to be removed: %w", err)
+	}
+	// The snapshot is kept beside the vault as well, for whoever checks it without the archive.
+	if err := Fetch(ctx, r.cfg.Archive, t.Chapter, t.Sum, Kept(r.cfg.Dir, base)); err != nil {
+		return err
+	}
+	if err := r.cfg.Store.Trim(ctx, base); err != nil {
+		return err
+	}
+	r.cfg.Log.Info("trimmed the journal", slog.Int64("entries", int64(base.Index-before.Index)),
+		slog.Int64("begins", int64(base.Index)))
+	return r.forget(base)
+}
+
+// forget removes the snapshots that no journal begins with any more.
+func (r *Runner) forget(base vault.Base) error {
+	files, err := filepath.Glob(filepath.Join(r.cfg.Dir, "*.db"))
+	for _, file := range files {
+		if file != Kept(r.cfg.Dir, base) {
+			err = errors.Join(err, os.Remove(file))
+		}
+	}
+	return err
+}
+
+// prune removes files of the published log that are before the base of the journal, and returns
+// that base as an index of the log. Without a window, nothing is removed, whoever set the base.
+func (r *Runner) prune(ctx context.Context) (int64, error) {
+	base, err := r.cfg.Store.Base(ctx)
+	if err != nil {
+		return 0, err
+	}
+	in := max(0, int64(base.Index-r.begin))
+	if in == 0 {
+		return 0, nil
+	}
+	return in, r.cfg.Prune(ctx, in)
+}
