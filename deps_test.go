@@ -62,6 +62,14 @@ var places = map[string][]string{
 		"vault", "vault/boltstore/chunk", "vault/boltstore/codec",
 		"vault/boltstore/keyring", "vault/boltstore/wal",
 	},
+	"vault/boltstore/journal": {
+		"vault", "vault/boltstore/chunk", "vault/boltstore/codec",
+		"vault/boltstore/memtable", "vault/boltstore/shelf",
+	},
+	"vault/boltstore/shelf": {
+		"vault", "vault/boltstore/codec", "vault/boltstore/keyring",
+		"vault/boltstore/memtable",
+	},
 	"vault/boltstore/pages":   {"vault"},
 	"vault/boltstore/keyring": {"vault/boltstore/pages", "vault/sealing"},
 	"vault/boltstore/days":    {"vault", "vault/boltstore/codec"},

@@ -11,6 +11,8 @@ import (
 	"example.com/atm/vault/boltstore/chunk"
 	"example.com/atm/vault/boltstore/codec"
 	"example.com/atm/vault/boltstore/days"
+	"example.com/atm/vault/boltstore/journal"
+	"example.com/atm/vault/boltstore/shelf"
 	"example.com/atm/vault/record"
 	"example.com/atm/vault/requestid"
 )
@@ -33,7 +35,7 @@ func (v view) load(keys vault.Keys, last *signed, kept []days.Day) (*vault.Books
 // account returns an account and its spine. One that does not exist has version 0.
 func (v view) account(name vault.Name) (vault.Account, chunk.Spine, error) {
 	k := codec.AccountKey(name)
-	value, err := v.shelf(bucketAccounts).get(k)
+	value, err := v.shelf(bucketAccounts).Get(k)
 	if value == nil {
 		return vault.Account{Name: name}, nil, err
 	}
@@ -44,8 +46,8 @@ func (v view) account(name vault.Name) (vault.Account, chunk.Spine, error) {
 // memtables.
 func (v view) eachAccount(yield func(*vault.Account, chunk.Spine) error) error {
 	shelf := v.shelf(bucketAccounts)
-	return shelf.each(func(k, sealed []byte) error {
-		a, spine, err := shelf.account(k, sealed)
+	return shelf.Each(func(k, sealed []byte) error {
+		a, spine, err := openAccount(shelf, k, sealed)
 		if err != nil {
 			return err
 		}
@@ -54,8 +56,8 @@ func (v view) eachAccount(yield func(*vault.Account, chunk.Spine) error) error {
 }
 
 // account opens the record of an account.
-func (s shelf) account(k, sealed []byte) (vault.Account, chunk.Spine, error) {
-	v, err := s.open(k, sealed)
+func openAccount(s shelf.Shelf, k, sealed []byte) (vault.Account, chunk.Spine, error) {
+	v, err := s.Open(k, sealed)
 	if err != nil {
 		return vault.Account{}, nil, err
 	}
@@ -86,7 +88,7 @@ func (v view) loadRequests(keys []requestid.Key, kept []days.Day) (
 			}
 			var e chunk.Entry
 			if err == nil {
-				e, err = journal.at(index)
+				e, err = journal.At(index)
 			}
 			if err != nil {
 				l.Note(key, fmt.Errorf("of day %d: %w", day.Number, err))
@@ -128,27 +130,27 @@ func (v view) putRequest(key codec.Request, index vault.JournalIndex) error {
 		return nil
 	}
 	kept := key // which the vault keeps
-	return v.shelf(bucketRequests).put(kept[:], codec.JournalKey(index))
+	return v.shelf(bucketRequests).Put(kept[:], codec.JournalKey(index))
 }
 
 // writeRecords is write without the request ids and the head.
 func (v view) writeRecords(c *vault.Changes, spines spines) error {
-	journal := v.journalWriter(v.engine.chunks)
+	entries := journal.NewWriter(v.shelf(bucketJournal), v.engine.chunks)
 	var links []chunk.Link
 	for i := range c.Entries {
 		entry, index := &c.Entries[i], c.First+vault.JournalIndex(i)
 		links = linksOf(spines, index, entry.Touched, links)
-		if err := journal.add(index, links, entry.Leaf); err != nil {
+		if err := entries.Append(index, links, entry.Leaf); err != nil {
 			return err
 		}
 		if v.batch != nil {
 			v.batch.AddLeaf(entry.Leaf)
 		}
 	}
-	if err := journal.flush(); err != nil {
+	if err := entries.Flush(); err != nil {
 		return err
 	}
-	v.engine.chunks = journal.Builder
+	v.engine.chunks = entries.Builder
 	for _, kind := range kinds {
 		if err := kind.write(v, &c.Records, spines); err != nil {
 			return err
@@ -158,7 +160,7 @@ func (v view) writeRecords(c *vault.Changes, spines spines) error {
 }
 
 func (v view) readLogs() ([]vault.JournalIndex, error) {
-	value, err := v.shelf(bucketMeta).get(keyLogs)
+	value, err := v.shelf(bucketMeta).Get(keyLogs)
 	if err != nil {
 		return nil, err
 	}
@@ -169,12 +171,12 @@ func (v view) readLogs() ([]vault.JournalIndex, error) {
 }
 
 func (v view) writeLogs(logs []vault.JournalIndex) error {
-	return v.shelf(bucketMeta).put(keyLogs, codec.EncodeLogs(logs))
+	return v.shelf(bucketMeta).Put(keyLogs, codec.EncodeLogs(logs))
 }
 
 func (v view) readHead() ([]byte, merkle.Head, error) {
 	meta := v.shelf(bucketMeta)
-	value, err := meta.get(keyHead)
+	value, err := meta.Get(keyHead)
 	if value == nil || err != nil {
 		return nil, merkle.Head{}, err // without an error nothing has been committed yet
 	}
@@ -182,7 +184,7 @@ func (v view) readHead() ([]byte, merkle.Head, error) {
 	if err != nil {
 		return nil, merkle.Head{}, fmt.Errorf("head of the audit tree: %w", err)
 	}
-	checkpoint, err := meta.get(keyCheckpoint)
+	checkpoint, err := meta.Get(keyCheckpoint)
 	return checkpoint, head, err
 }
 
@@ -192,8 +194,8 @@ func (v view) writeHead(checkpoint []byte, head merkle.Head) error {
 		return err
 	}
 	meta := v.shelf(bucketMeta)
-	if err := meta.put(keyHead, value); err != nil {
+	if err := meta.Put(keyHead, value); err != nil {
 		return err
 	}
-	return meta.put(keyCheckpoint, checkpoint)
+	return meta.Put(keyCheckpoint, checkpoint)
 }

@@ -79,7 +79,7 @@ func (c *checker) journal(ctx context.Context, v view) error {
 	}
 	var hashes []merkle.Hash // of the entries since rebuilt
 	journal := v.journal()
-	err = journal.each(ctx, func(first vault.JournalIndex, entries []chunk.Entry) error {
+	err = journal.Each(ctx, func(first vault.JournalIndex, entries []chunk.Entry) error {
 		if last := first + vault.JournalIndex(len(entries)); last <= c.begin {
 			return nil // about to be removed
 		}
@@ -156,7 +156,7 @@ func (c *checker) requests(v view) error {
 		if index < c.begin {
 			return nil // over, and not swept away yet
 		}
-		e, err := journal.at(index)
+		e, err := journal.At(index)
 		if err != nil {
 			c.problems.Add("request id %x: %v", k, err)
 			return nil

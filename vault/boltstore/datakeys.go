@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"example.com/atm/vault/boltstore/keyring"
+	"example.com/atm/vault/boltstore/shelf"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -99,14 +100,14 @@ func (d *DataKeys) Reseal(stop func() bool) error {
 
 // resealSome seals values from key from on again, and returns where to go on;
 // nil at the end.
-func resealSome(s shelf, from []byte) ([]byte, error) {
+func resealSome(s shelf.Shelf, from []byte) ([]byte, error) {
 	type pair struct{ key, value []byte }
 	var old []pair
-	c := s.bucket.Cursor()
+	c := s.Bucket.Cursor()
 	k, v := c.Seek(from)
 	for looked := 0; k != nil && looked < 16*resealAtOnce && len(old) < resealAtOnce; looked++ {
-		if s.keys.IsOlder(v) {
-			value, err := s.open(k, v)
+		if s.Keys.IsOlder(v) {
+			value, err := s.Open(k, v)
 			if err != nil {
 				return nil, err
 			}
@@ -116,7 +117,7 @@ func resealSome(s shelf, from []byte) ([]byte, error) {
 	}
 	next := bytes.Clone(k)
 	for _, p := range old {
-		if err := s.put(p.key, p.value); err != nil {
+		if err := s.Put(p.key, p.value); err != nil {
 			return nil, err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"example.com/atm/vault/boltstore/days"
 	"example.com/atm/vault/boltstore/memtable"
+	"example.com/atm/vault/boltstore/shelf"
 	"example.com/atm/vault/boltstore/wal"
 	bolt "go.etcd.io/bbolt"
 )
@@ -168,7 +169,7 @@ func (e *engine) writeMemtable(m *memtable.Table, log wal.ID, now time.Time) err
 // A flushWriter puts values into bbolt, about bytesAtOnce in one transaction.
 type flushWriter struct {
 	view    view // its file is nil between two transactions
-	shelves []shelf
+	shelves []shelf.Shelf
 	puts    int
 	bytes   int // of the transaction
 }
@@ -201,10 +202,10 @@ func (w *flushWriter) put(v memtable.Value) error {
 	shelf := w.shelves[v.Bucket]
 	if v.Plain {
 		w.bytes += os.Getpagesize() // each is about in a page of its own
-		err = shelf.put(v.Key, v.Bytes)
+		err = shelf.Put(v.Key, v.Bytes)
 	} else {
 		w.bytes += len(v.Bytes)
-		err = shelf.bucket.Put(v.Key, v.Bytes)
+		err = shelf.Bucket.Put(v.Key, v.Bytes)
 	}
 	if err != nil || w.bytes < bytesAtOnce {
 		return err

@@ -61,38 +61,6 @@ func (s *Store) checkPages() (lost int, err error) {
 	return pages.Check(f, true, form{})
 }
 
-// What the seals and the pages do not show is looked at where it is missed.
-
-// absent makes sure that a bucket has no value of a key. One whose key was changed lies
-// where it lay before, between the same two; it does not open there.
-func (s shelf) absent(key []byte) error {
-	if s.number == codec.NumberRequests {
-		return nil // which are not sealed
-	}
-	c := s.bucket.Cursor()
-	next, sealed := c.Seek(key)
-	if err := s.beside(key, next, sealed, 1); err != nil {
-		return err
-	}
-	last, sealed := c.Prev()
-	if next == nil {
-		last, sealed = c.Last()
-	}
-	return s.beside(key, last, sealed, -1)
-}
-
-// beside makes sure that a value opens that lies beside a key, on one side of it.
-func (s shelf) beside(key, beside, sealed []byte, side int) error {
-	switch {
-	case beside == nil || s.number == codec.NumberMeta && plainMeta(beside):
-		return nil
-	case bytes.Compare(beside, key) != side:
-		return fmt.Errorf("%w: bucket %s: key %x is not in order", vault.ErrDamaged, s.name, beside)
-	}
-	_, err := s.open(beside, sealed)
-	return err
-}
-
 // plainMeta reports whether a value of the bucket meta is not sealed.
 func plainMeta(key []byte) bool {
 	return bytes.Equal(key, keySchema) || bytes.Equal(key, keyNeeded)
@@ -102,15 +70,15 @@ func plainMeta(key []byte) bool {
 // what its key says, and where there are entries there is a signed tree.
 func (v view) checkMeta() error {
 	meta := v.shelf(bucketMeta)
-	err := meta.bucket.ForEach(func(k, value []byte) error {
+	err := meta.Bucket.ForEach(func(k, value []byte) error {
 		if plainMeta(k) {
 			return nil
 		}
-		_, err := meta.open(k, value)
+		_, err := meta.Open(k, value)
 		return err
 	})
-	if err != nil || meta.bucket.Get(keyHead) != nil || meta.bucket.Get(keyLogs) != nil ||
-		meta.bucket.Get(keyNeeded) != nil {
+	if err != nil || meta.Bucket.Get(keyHead) != nil || meta.Bucket.Get(keyLogs) != nil ||
+		meta.Bucket.Get(keyNeeded) != nil {
 		return err
 	}
 	if first, _ := v.file.Bucket(bucketJournal).Cursor().First(); first != nil {

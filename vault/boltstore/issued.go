@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"example.com/atm/vault/boltstore/memtable"
+	"example.com/atm/vault/boltstore/shelf"
 	"example.com/atm/vault/people"
 )
 
@@ -20,9 +21,9 @@ const (
 
 // sweep looks at the records of a kind after a key, which is random, and removes those that are
 // over.
-func (s *records[K, V]) sweep(shelf shelf, after string, over func(*V) bool) error {
+func (s *records[K, V]) sweep(shelf shelf.Shelf, after string, over func(*V) bool) error {
 	var found [][]byte
-	c := shelf.bucket.Cursor()
+	c := shelf.Bucket.Cursor()
 	c.Seek([]byte(after))
 	for range sweptPerIssued {
 		k, v := c.Next()
@@ -38,7 +39,7 @@ func (s *records[K, V]) sweep(shelf shelf, after string, over func(*V) bool) err
 		}
 	}
 	for _, k := range found { // some twice, when there are few
-		if err := shelf.bucket.Delete(k); err != nil {
+		if err := shelf.Bucket.Delete(k); err != nil {
 			return err
 		}
 	}
@@ -49,14 +50,14 @@ func (s *records[K, V]) sweep(shelf shelf, after string, over func(*V) bool) err
 // adds.
 func (w *flushWriter) sweep(m *memtable.Table, now time.Time) error {
 	issued, sessions := w.view.shelf(bucketIssued), w.view.shelf(bucketSessions)
-	for serial := range m.Keys(issued.number) {
+	for serial := range m.Keys(issued.Number) {
 		if err := certificatesKind.sweep(issued, serial, func(c *people.Certificate) bool {
 			return c.NotAfter.Before(now.Add(-issuedKept))
 		}); err != nil {
 			return err
 		}
 	}
-	for id := range m.Keys(sessions.number) {
+	for id := range m.Keys(sessions.Number) {
 		if err := sessionsKind.sweep(sessions, id, func(s *people.Session) bool {
 			return s.Ends.Before(now.Add(-people.SessionKept))
 		}); err != nil {

@@ -10,6 +10,7 @@ import (
 	"example.com/atm/vault/boltstore/codec"
 	"example.com/atm/vault/boltstore/cursors"
 	"example.com/atm/vault/boltstore/keyring"
+	"example.com/atm/vault/boltstore/shelf"
 	"example.com/atm/vault/feeds"
 	"example.com/atm/vault/people"
 	"example.com/atm/vault/record"
@@ -232,8 +233,8 @@ func (s *records[K, V]) load(v view, keys *vault.Keys, l *vault.Loaded, _ spines
 }
 
 // one returns the record under a key, and nil when there is none.
-func (s *records[K, V]) one(shelf shelf, key K) (*V, error) {
-	value, err := shelf.get(s.toKey(key))
+func (s *records[K, V]) one(shelf shelf.Shelf, key K) (*V, error) {
+	value, err := shelf.Get(s.toKey(key))
 	if value == nil || err != nil {
 		return nil, err
 	}
@@ -251,7 +252,7 @@ func (s *records[K, V]) write(v view, r *vault.Records, _ spines) error {
 	}
 	shelf := v.shelf(s.bucket)
 	for i := range list {
-		if err := shelf.put(s.toKey(s.key(&list[i])), s.encode(&list[i])); err != nil {
+		if err := shelf.Put(s.toKey(s.key(&list[i])), s.encode(&list[i])); err != nil {
 			return err
 		}
 	}
@@ -259,12 +260,12 @@ func (s *records[K, V]) write(v view, r *vault.Records, _ spines) error {
 }
 
 // open opens and decodes a record of the bucket.
-func (s *records[K, V]) open(shelf shelf, k, sealed []byte) (one V, err error) {
+func (s *records[K, V]) open(shelf shelf.Shelf, k, sealed []byte) (one V, err error) {
 	key, err := s.fromKey(k)
 	if err != nil {
 		return one, fmt.Errorf("%s, key %x: %w", s.name, k, err)
 	}
-	value, err := shelf.open(k, sealed)
+	value, err := shelf.Open(k, sealed)
 	if err != nil {
 		return one, err
 	}
@@ -277,7 +278,7 @@ func (s *records[K, V]) open(shelf shelf, k, sealed []byte) (one V, err error) {
 
 func (s *records[K, V]) each(v view, r *vault.Records, next func() error) error {
 	shelf, list := v.shelf(s.bucket), s.list(r)
-	return shelf.each(func(k, sealed []byte) error {
+	return shelf.Each(func(k, sealed []byte) error {
 		one, err := s.open(shelf, k, sealed)
 		if err != nil {
 			return err
@@ -289,7 +290,7 @@ func (s *records[K, V]) each(v view, r *vault.Records, next func() error) error 
 
 func (s *records[K, V]) verify(v view, c *checker) error {
 	shelf := v.shelf(s.bucket)
-	return shelf.each(func(k, sealed []byte) error {
+	return shelf.Each(func(k, sealed []byte) error {
 		one, err := s.open(shelf, k, sealed)
 		if err != nil {
 			c.problems.Add("%v", err)
@@ -350,7 +351,7 @@ func (accountsKind) write(v view, r *vault.Records, spines spines) error {
 	shelf := v.shelf(bucketAccounts)
 	for i := range r.Accounts {
 		a := &r.Accounts[i]
-		if err := shelf.put(codec.AccountKey(a.Name), codec.EncodeAccount(a,
+		if err := shelf.Put(codec.AccountKey(a.Name), codec.EncodeAccount(a,
 			spines.Of(a.Name, a.Version))); err != nil {
 			return err
 		}
@@ -360,8 +361,8 @@ func (accountsKind) write(v view, r *vault.Records, spines spines) error {
 
 func (accountsKind) verify(v view, c *checker) error {
 	shelf := v.shelf(bucketAccounts)
-	err := shelf.each(func(k, sealed []byte) error {
-		a, spine, err := shelf.account(k, sealed)
+	err := shelf.Each(func(k, sealed []byte) error {
+		a, spine, err := openAccount(shelf, k, sealed)
 		if err != nil {
 			c.problems.Add("account: %v", err)
 			return nil
@@ -373,7 +374,7 @@ func (accountsKind) verify(v view, c *checker) error {
 			c.problems.Add("account %s: its history leads astray", a.Name)
 		}
 		c.chains.Pending(&a, func(id vault.HoldID) (vault.Hold, error) {
-			value, err := v.shelf(bucketHolds).get(codec.HoldKey(id))
+			value, err := v.shelf(bucketHolds).Get(codec.HoldKey(id))
 			if err != nil {
 				return vault.Hold{}, err
 			}

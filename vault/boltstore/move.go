@@ -71,8 +71,8 @@ func (d *dumper) flush() error {
 // each opens every value of a bucket, and adds it to the part.
 func (d *dumper) each(name []byte, add func(k, v []byte) error) error {
 	shelf := d.view.shelf(name)
-	return shelf.bucket.ForEach(func(k, sealed []byte) error {
-		v, err := shelf.open(k, sealed)
+	return shelf.Bucket.ForEach(func(k, sealed []byte) error {
+		v, err := shelf.Open(k, sealed)
 		if err != nil {
 			return err
 		}
@@ -95,7 +95,7 @@ func (d *dumper) counted() error {
 func (d *dumper) journal(from, to vault.JournalIndex) error {
 	journal := d.view.journal()
 	for ; from < to; from++ {
-		e, err := journal.at(from)
+		e, err := journal.At(from)
 		if err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 
 	"example.com/atm/audit"
 	"example.com/atm/vault"
+	"example.com/atm/vault/boltstore/journal"
 )
 
 // newestLooked is how many of the newest entries are held against the accounts when a
@@ -22,14 +23,14 @@ func (r *reader) checkNewest() error {
 	begin := max(last.logs[len(last.logs)-1], r.engine.base.Load().Index)
 	size := vault.JournalEnd(last.logs, last.head)
 	return r.engine.snapshot(func(v view) error {
-		journal, seen := v.journal(), make(map[vault.Name]bool)
-		if _, err := journal.at(size); err == nil {
+		entries, seen := v.journal(), make(map[vault.Name]bool)
+		if _, err := entries.At(size); err == nil {
 			return fmt.Errorf("%w: journal entry %d comes after the signed tree",
 				vault.ErrDamaged, size)
 		}
 		for index := size - 1; index >= max(begin, size-newestLooked); index-- {
-			e, err := journal.at(index)
-			if errors.Is(err, errNoEntry) {
+			e, err := entries.At(index)
+			if errors.Is(err, journal.ErrNoEntry) {
 				return fmt.Errorf("%w: %w", vault.ErrDamaged, err)
 			}
 			if err != nil {

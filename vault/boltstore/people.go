@@ -79,9 +79,9 @@ func current[K comparable, V any](r *reader, kind *records[K, V]) (found []V, er
 	}
 	defer end()
 	shelf := v.shelf(kind.bucket)
-	newer := v.memtables.Values(shelf.number)
+	newer := v.memtables.Values(shelf.Number)
 	err = r.engine.db.Use(func() error {
-		return shelf.each(func(k, sealed []byte) error {
+		return shelf.Each(func(k, sealed []byte) error {
 			if _, has := newer[string(k)]; has {
 				return nil
 			}

@@ -81,10 +81,10 @@ func (r *reader) Accounts(_ context.Context, after uint64, limit int) ([]vault.A
 	var found []vault.Account
 	err := r.engine.snapshot(func(v view) error {
 		shelf := v.shelf(bucketAccounts)
-		c := shelf.bucket.Cursor()
+		c := shelf.Bucket.Cursor()
 		k, sealed := c.Seek(codec.NumberKey(after + 1))
 		for ; k != nil && codec.IsNumbered(k) && len(found) < limit; k, sealed = c.Next() {
-			a, _, err := shelf.account(k, sealed)
+			a, _, err := openAccount(shelf, k, sealed)
 			if err != nil {
 				return err
 			}
@@ -125,7 +125,7 @@ func (r *reader) entries(from, to vault.JournalIndex,
 	if base := r.engine.base.Load(); from < base.Index {
 		return base.Trimmed(from)
 	}
-	return r.engine.db.Use(func() error { return v.entries(from, to, yield) })
+	return r.engine.db.Use(func() error { return v.journal().Leaves(from, to, yield) })
 }
 
 // entriesPerView bounds how long one read transaction lasts, because pages

@@ -139,7 +139,7 @@ func (v view) replay(payload []byte) error {
 	return codec.EachValue(payload, func(number int, key, sealed []byte) error {
 		switch number {
 		case codec.NumberJournal:
-			return journal.bucket.Put(key, sealed)
+			return journal.Bucket.Put(key, sealed)
 		case codec.NumberRest:
 			rest, err := keys.Open(codec.NameRest, key, sealed)
 			if err != nil {
@@ -156,5 +156,5 @@ func (v view) replayValue(number int, key, value []byte) error {
 	if number >= len(buckets) || number == codec.NumberJournal {
 		return codec.ErrForm
 	}
-	return v.shelf(buckets[number]).put(key, value)
+	return v.shelf(buckets[number]).Put(key, value)
 }

@@ -24,7 +24,7 @@ func (r *reader) Base(context.Context) (vault.Base, error) {
 }
 
 func (v view) readBase() (base vault.Base, err error) {
-	value, err := v.shelf(bucketMeta).get(keyBase)
+	value, err := v.shelf(bucketMeta).Get(keyBase)
 	if value == nil || err != nil {
 		return base, err
 	}
@@ -39,7 +39,7 @@ func (v view) writeBase(base vault.Base) error {
 	if err != nil {
 		return err
 	}
-	return v.shelf(bucketMeta).put(keyBase, value)
+	return v.shelf(bucketMeta).Put(keyBase, value)
 }
 
 // trimmedTree is the tree of the log that began at an index, before the first entry that the

@@ -1,11 +1,15 @@
 package boltstore
 
 import (
-	bolt "go.etcd.io/bbolt"
+	"bytes"
+	"slices"
 
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore/codec"
+	"example.com/atm/vault/boltstore/journal"
 	"example.com/atm/vault/boltstore/memtable"
+	"example.com/atm/vault/boltstore/shelf"
+	bolt "go.etcd.io/bbolt"
 )
 
 // A view is the store as one transaction sees it: the memtables on top of a
@@ -46,6 +50,29 @@ func (e *engine) snapshot(read func(v view) error) error {
 	}
 	defer tx.Rollback()
 	return e.db.Use(func() error { return read(view{engine: e, file: tx}) })
+}
+
+// shelf returns a bucket in the view.
+func (v view) shelf(name []byte) shelf.Shelf {
+	s := shelf.Shelf{
+		Bucket: v.file.Bucket(name), Name: name, Keys: v.engine.ring.Load(),
+		Number:    slices.IndexFunc(buckets, func(n []byte) bool { return bytes.Equal(n, name) }),
+		Memtables: v.memtables, Batch: v.batch,
+	}
+	switch s.Number {
+	case codec.NumberMeta:
+		s.Plain = plainMeta
+	case codec.NumberAccounts:
+		s.Bucket.FillPercent = 0.75 // they mostly come in order, and grow a little later
+	case codec.NumberJournal:
+		s.Bucket.FillPercent = 1 // keys only ever come at the end
+	}
+	return s
+}
+
+// journal returns a reader of the journal.
+func (v view) journal() *journal.Reader {
+	return journal.NewReader(v.shelf(bucketJournal), &v.engine.opened)
 }
 
 // request returns the entry that answered a request id, if it is kept: in a memtable,
