@@ -28,6 +28,10 @@ func (s *Server) newRetention(ctx context.Context) (*retention.Runner, error) {
 	if err := durable.MkdirAll(s.dir.Snapshots(), 0o700); err != nil {
 		return nil, err
 	}
+	secret, err := s.keys.SnapshotSecret()
+	if err != nil {
+		return nil, err
+	}
 	return retention.New(ctx, retention.Config{
 		Archive: s.log.archive, Keep: s.opts.Retention.Keep, Every: s.opts.Retention.Every,
 		Store: s.accounts, Hot: audit.Dir(s.dir.Audit()), Open: s.log.published,
@@ -37,7 +41,7 @@ func (s *Server) newRetention(ctx context.Context) (*retention.Runner, error) {
 			return events.SnapshotTaken(ctx, s.ledger, taken)
 		},
 		Snapshot: func(ctx context.Context, base vault.Base, file string) (*vault.Trail, error) {
-			return storage.ExportFrom(ctx, s.accounts, base, file, s.keys.VaultSecret())
+			return storage.ExportFrom(ctx, s.accounts, base, file, secret)
 		},
 	})
 }

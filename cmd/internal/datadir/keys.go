@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"crypto/cipher"
 	"crypto/fips140"
+	"crypto/hkdf"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -76,6 +78,12 @@ func newSecret() []byte {
 func (k VaultKey) Next() VaultKey {
 	k.Secret = newSecret()
 	return k
+}
+
+// Snapshots is the secret that seals snapshots in an archive. It outlives the rotation of the
+// secret of the vault: an archive is kept for years, and never written again.
+func (k VaultKey) Snapshots() ([]byte, error) {
+	return hkdf.Key(sha256.New, k.Requests, nil, "atm snapshot", sha256.Size)
 }
 
 // Encode returns k in PEM.

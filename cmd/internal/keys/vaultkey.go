@@ -32,6 +32,9 @@ func (v *VaultKey) NonceKey() ([]byte, error) {
 	return hkdf.Key(sha256.New, v.key.Requests, nil, "atm digest nonce", sha256.Size)
 }
 
+// SnapshotSecret is the secret that seals snapshots in an archive.
+func (v *VaultKey) SnapshotSecret() ([]byte, error) { return v.key.Snapshots() }
+
 // CookieKey is what the console of replicas seals challenges with.
 func (v *VaultKey) CookieKey() ([]byte, error) {
 	return hkdf.Key(sha256.New, v.key.Requests, nil, "atm console", sha256.Size)

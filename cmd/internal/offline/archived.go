@@ -61,9 +61,21 @@ func (f Folder) snapshot(ctx context.Context, dir *datadir.Dir, key datadir.Vaul
 	if err != nil || path == "" {
 		return nil, err
 	}
-	snapshot, err := boltstore.OpenReadOnly(path, key.Secret)
+	snapshot, err := openSnapshot(path, key)
 	if err != nil {
-		return nil, fmt.Errorf("the snapshot that the journal begins with: %w", err)
+		return nil, err
+	}
+	return snapshot, nil
+}
+
+func openSnapshot(path string, key datadir.VaultKey) (*boltstore.Store, error) {
+	secret, err := key.Snapshots()
+	if err != nil {
+		return nil, err
+	}
+	snapshot, err := boltstore.OpenReadOnly(path, secret)
+	if err != nil {
+		return nil, fmt.Errorf("the snapshot of the accounts: %w", err)
 	}
 	return snapshot, nil
 }
@@ -272,9 +284,9 @@ func (r *rebuilding) restore(ctx context.Context) error {
 	if err := retention.Fetch(ctx, r.archive, r.taken.Chapter, r.taken.Sum, fetched); err != nil {
 		return err
 	}
-	snapshot, err := boltstore.OpenReadOnly(fetched, r.key.Secret)
+	snapshot, err := openSnapshot(fetched, r.key)
 	if err != nil {
-		return fmt.Errorf("the snapshot: %w", err)
+		return err
 	}
 	defer snapshot.Close()
 	part := r.dir.Vault() + exportSuffix

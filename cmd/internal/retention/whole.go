@@ -2,6 +2,8 @@ package retention
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"example.com/atm/audit"
 	"example.com/atm/vault"
@@ -53,7 +55,11 @@ func (w Whole) archived(ctx context.Context, from, to vault.JournalIndex,
 	if err != nil {
 		return err
 	}
-	return log.Leaves(ctx, int64(from-begin), int64(to-begin), func(i int64, leaf []byte) error {
+	err = log.Leaves(ctx, int64(from-begin), int64(to-begin), func(i int64, leaf []byte) error {
 		return yield(begin+vault.JournalIndex(i), leaf)
 	})
+	if errors.Is(err, audit.ErrUnreachable) {
+		return fmt.Errorf("%w: %w", vault.ErrUnavailable, err)
+	}
+	return err
 }
