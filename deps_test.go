@@ -135,9 +135,10 @@ var places = map[string][]string{
 		"cmd/internal/settings",
 		"cmd/internal/datadir", "internal",
 	},
-	"cmd/internal/backup": {"cmd/internal/datadir"},
-	"cmd/internal/inbox":  {"internal"},
-	"cmd/internal/roster": {"auth", "vault"},
+	"cmd/internal/backup":    {"cmd/internal/datadir"},
+	"cmd/internal/published": {"audit", "cmd/internal/datadir"},
+	"cmd/internal/inbox":     {"internal"},
+	"cmd/internal/roster":    {"auth", "vault"},
 	"cmd/internal/keys": {
 		"", "audit", "auth", "certs", "teller", "vault", "vault/boltstore",
 		"cmd/internal/datadir", "cmd/internal/hsm", "internal",

@@ -1,10 +1,18 @@
 package server
 
 import (
+	"bytes"
+	"errors"
+	"io/fs"
 	"net/http"
 	"os"
 	"regexp"
 	"strings"
+	"time"
+
+	"example.com/atm/audit"
+	"example.com/atm/audit/merkle"
+	"example.com/atm/audit/remote"
 )
 
 // logPath matches the files of a published log (C2SP tlog-tiles) and its key. No other file in
@@ -34,8 +42,33 @@ func (s *Server) serveAudit(w http.ResponseWriter, r *http.Request) {
 	s.audit.ServeHTTP(w, r)
 }
 
-// logFiles serves the log in dir.
-func logFiles(dir string) http.Handler {
+// maxTileBytes is the size of a complete bundle of the longest entries.
+const maxTileBytes = merkle.TileWidth * (2 + audit.MaxEntryBytes)
+
+// serveArchived serves a tile that is not in the folder of the log.
+func serveArchived(w http.ResponseWriter, r *http.Request, log audit.Files, name string) {
+	data, err := log.ReadFile(r.Context(), name, maxTileBytes)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		http.Error(w, "There is no such file in the log.", http.StatusNotFound)
+	case err != nil: // what there was no time for must not seem to be missing
+		w.Header().Set(remote.ArchiveHeader, remote.Unreachable)
+		http.Error(w, "This part of the log is in an archive that cannot be reached at the "+
+			"moment.", http.StatusServiceUnavailable)
+	default:
+		setTile(w.Header())
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
+	}
+}
+
+// setTile sets the headers of a tile, which never changes after it is written.
+func setTile(h http.Header) {
+	h.Set("Cache-Control", "private, max-age=31536000, immutable")
+	h.Set("Content-Type", "application/octet-stream")
+}
+
+// logFiles serves the log in dir. log is the same with its archive; nil for none.
+func logFiles(dir string, log audit.Files) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name := strings.TrimPrefix(r.URL.Path, "/")
 		if !logPath.MatchString(name) {
@@ -49,6 +82,10 @@ func logFiles(dir string) http.Handler {
 		}
 		defer root.Close()
 		f, err := root.Open(name)
+		if errors.Is(err, fs.ErrNotExist) && log != nil && isTile(name) {
+			serveArchived(w, r, log, name)
+			return
+		}
 		if err != nil {
 			http.Error(w, "There is no such file in the log.", http.StatusNotFound)
 			return
@@ -59,13 +96,13 @@ func logFiles(dir string) http.Handler {
 			http.Error(w, "There is no such file in the log.", http.StatusNotFound)
 			return
 		}
-		// A tile never changes after it is written. The checkpoint changes often.
-		if strings.HasPrefix(name, "tile/") {
-			w.Header().Set("Cache-Control", "private, max-age=31536000, immutable")
-			w.Header().Set("Content-Type", "application/octet-stream")
-		} else {
+		if isTile(name) {
+			setTile(w.Header())
+		} else { // the checkpoint changes often
 			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		}
 		http.ServeContent(w, r, "", info.ModTime(), f)
 	})
 }
+
+func isTile(name string) bool { return strings.HasPrefix(name, "tile/") }

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"example.com/atm"
+	"example.com/atm/audit"
 	"example.com/atm/auth"
 	"example.com/atm/auth/throttle"
 	"example.com/atm/console"
@@ -60,6 +61,9 @@ type Config struct {
 
 	// Audit is the folder of the published audit log. Required.
 	Audit string
+
+	// Published is the same log together with the archive of its earlier part. Optional.
+	Published audit.Files
 
 	// Seen is told that an auditor reads the checkpoint of the audit log, and Unwatched reports
 	// that nobody has for long. Required.
@@ -183,7 +187,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg:   cfg,
-		audit: http.StripPrefix("/audit", logFiles(cfg.Audit)),
+		audit: http.StripPrefix("/audit", logFiles(cfg.Audit, cfg.Published)),
 		open:  newConnections(cfg.MaxConnections, cfg.MaxPerAddress),
 	}
 	s.senders = newSenders(&s.cfg)

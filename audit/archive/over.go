@@ -46,7 +46,8 @@ func (f *over) Hot() audit.Files { return f.hot }
 // ReadFile implements audit.Files.
 func (f *over) ReadFile(ctx context.Context, name string, limit int64) ([]byte, error) {
 	data, missing := f.hot.ReadFile(ctx, name, limit)
-	if !errors.Is(missing, fs.ErrNotExist) {
+	if !errors.Is(missing, fs.ErrNotExist) && (f.archived == nil ||
+		!errors.Is(missing, audit.ErrUnreachable)) { // by the server that hot is on
 		return data, missing
 	}
 	t, isTile := merkle.ParsePath(name)

@@ -14,6 +14,12 @@ import (
 	"example.com/atm/audit"
 )
 
+// A server that cannot reach its archive says so in a header of its answer, with status 503.
+const (
+	ArchiveHeader = "Audit-Archive"
+	Unreachable   = "unreachable"
+)
+
 // Files is a log on a web server.
 type Files struct {
 	Client *http.Client
@@ -62,6 +68,10 @@ func (f Files) ask(ctx context.Context, name string, limit int64) ([]byte, error
 		data, _ := io.ReadAll(io.LimitReader(resp.Body, maxSentence)) // may be cut short
 		sentence, _, _ := strings.Cut(string(data), "\n")
 		refused := &RefusedError{resp.StatusCode, sentence}
+		if resp.Header.Get(ArchiveHeader) == Unreachable {
+			return nil, fmt.Errorf("the archive of %s %w: %s", f.Base, audit.ErrUnreachable,
+				sentence)
+		}
 		if resp.StatusCode >= http.StatusInternalServerError {
 			return nil, &url.Error{Op: "Get", URL: f.Base + name, Err: errors.New(refused.Error())}
 		}

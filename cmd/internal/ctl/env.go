@@ -34,6 +34,7 @@ type Env struct {
 	Way     *signin.Way // the way that Sign describes
 	Output  string      // one of the forms of package output
 	Timeout time.Duration
+	Archive string // where the earlier part of a log is that a command reads
 	Quiet   bool
 	NoPager bool
 
@@ -208,6 +209,8 @@ func Explain(err error) error {
 		return &exit.Error{Code: exit.NotAuthenticated, Err: err}
 	case errors.As(err, &transport):
 		return &exit.Error{Code: exit.NoConnection, Err: err}
+	case errors.Is(err, audit.ErrUnreachable):
+		return &exit.Error{Code: audit.CannotVerify, Err: err}
 	case errors.Is(err, audit.ErrDiffers):
 		return &exit.Error{Code: audit.ContentDiffers, Err: err}
 	}

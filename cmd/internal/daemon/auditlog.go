@@ -19,8 +19,8 @@ import (
 	"example.com/atm/audit/publish"
 	"example.com/atm/audit/search"
 	"example.com/atm/cmd/internal/datadir"
+	"example.com/atm/cmd/internal/published"
 	"example.com/atm/cmd/internal/replica"
-	"example.com/atm/cmd/internal/storage"
 	"example.com/atm/internal/durable"
 	"example.com/atm/vault"
 	"golang.org/x/mod/sumdb/tlog"
@@ -70,29 +70,36 @@ func openAuditLog(ctx context.Context, dir *datadir.Dir, a accounts, signer *che
 			return nil, err
 		}
 	}
-	l.Publisher, err = publish.New(publish.Config{
+	cfg := publish.Config{
 		Dir: dir.Audit(), Keys: signer.Keys, Source: log, Log: opts.Log, Index: l.index, New: empty,
-	})
+	}
+	if l.archive != nil {
+		cfg.Archived = l.archive
+	}
+	l.Publisher, err = publish.New(cfg)
 	if err != nil {
 		return nil, err
 	}
 	return l, l.recover(ctx)
 }
 
-// openArchive opens the archive at a location; none if it is empty.
-func (l *auditLog) openArchive(ctx context.Context, location string) error {
-	hot := audit.Dir(l.dir.Audit())
+// openArchive opens the archive at a location, empty for none, and notes the location for commands
+// that read the folder later.
+func (l *auditLog) openArchive(ctx context.Context, location string) (err error) {
 	if location == "" {
-		l.files = archive.Over(hot, nil)
-		return nil
-	}
-	objects, err := storage.Objects(ctx, location)
-	if err != nil {
+		l.files, err = published.Files(ctx, l.dir.Audit(), "")
 		return err
 	}
-	l.archive = archive.New(objects)
-	l.files = archive.Over(hot, l.archive)
-	return nil
+	if !strings.Contains(location, "://") {
+		if location, err = filepath.Abs(location); err != nil {
+			return err
+		}
+	}
+	if l.archive, err = published.Archive(ctx, location); err != nil {
+		return err
+	}
+	l.files = archive.Over(audit.Dir(l.dir.Audit()), l.archive)
+	return l.dir.Archived().Write(&datadir.Archived{Location: location})
 }
 
 // recover brings the published log up to date. It returns an error if the store is behind the

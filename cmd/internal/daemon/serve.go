@@ -127,7 +127,7 @@ func (s *Server) frontConfig() (server.Config, error) {
 	cfg.Webhooks = s.hooks.Identify
 	cfg.TLS = certs.ServerConfig(reloader, s.keys.TLSClients(), s.opts.TLS12)
 	cfg.Name, cfg.Version = s.Name(), s.opts.Version
-	cfg.Audit = s.dir.Audit()
+	cfg.Audit, cfg.Published = s.dir.Audit(), s.log.files
 	cfg.Seen = func() { s.log.watched.saw(time.Now()) }
 	cfg.Unwatched = func() bool { return s.log.watched.unwatched(time.Now()) }
 	cfg.Tokens, cfg.Issuers = s.keys.Own, s.keys.Foreign

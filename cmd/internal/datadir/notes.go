@@ -63,6 +63,14 @@ type Watched struct {
 // Watched is the note of it.
 func (p Paths) Watched() Note[Watched] { return Note[Watched]{p.Path("watched.toml")} }
 
+// Archived says where the part of the audit log is that the folder no longer has.
+type Archived struct {
+	Location string `toml:"location"` // a folder, or s3://BUCKET/PREFIX
+}
+
+// Archived is the note of it, of the last start of the server.
+func (p Paths) Archived() Note[Archived] { return Note[Archived]{p.Path("archive.toml")} }
+
 // A Plan is the plan of a recovery of the audit log. It is on disk from before the first step
 // until after the last one, so that an interrupted recovery is completed by the next.
 type Plan struct {

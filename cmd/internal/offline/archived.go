@@ -18,8 +18,8 @@ import (
 	"example.com/atm/auth"
 	"example.com/atm/cmd/internal/daemon"
 	"example.com/atm/cmd/internal/datadir"
+	"example.com/atm/cmd/internal/published"
 	"example.com/atm/cmd/internal/retention"
-	"example.com/atm/cmd/internal/storage"
 	"example.com/atm/internal/durable"
 	"example.com/atm/teller/replay"
 	"example.com/atm/vault"
@@ -33,7 +33,7 @@ func (f Folder) archive(ctx context.Context) (*archive.Archive, error) {
 	if f.Archive == "" {
 		return nil, nil
 	}
-	objects, err := storage.Objects(ctx, f.Archive)
+	objects, err := published.Objects(ctx, f.Archive)
 	if err != nil {
 		return nil, err
 	}

@@ -10,10 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 
-	"example.com/atm/audit/archive"
-	"example.com/atm/audit/archive/s3archive"
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/cmd/internal/settings"
 	"example.com/atm/vault"
@@ -124,16 +121,4 @@ func ExportFrom(ctx context.Context, from vault.Backend, base vault.Base, path s
 		return nil, errors.Join(err, os.Remove(path))
 	}
 	return trail, nil
-}
-
-// Objects opens the archive at a location: s3://BUCKET/PREFIX, or a folder.
-func Objects(ctx context.Context, location string) (archive.Objects, error) {
-	if strings.HasPrefix(location, "s3:") {
-		bucket, err := s3archive.Open(ctx, location)
-		if err != nil {
-			return nil, fmt.Errorf("%w: --archive: %w", datadir.ErrUsage, err)
-		}
-		return bucket, nil
-	}
-	return archive.NewFolder(location), nil
 }

@@ -18,6 +18,7 @@ import (
 	"example.com/atm/cmd/internal/ctl/pins"
 	"example.com/atm/cmd/internal/exit"
 	"example.com/atm/cmd/internal/output"
+	"example.com/atm/cmd/internal/published"
 	"example.com/atm/internal/printable"
 	"github.com/spf13/cobra"
 )
@@ -28,9 +29,10 @@ const defaultLog = "./atm-data/audit"
 // New returns the group of commands.
 func New(env *ctl.Env) *cobra.Command {
 	return ctl.Group(&cobra.Command{Use: "audit", Short: "Verify and read the audit log"},
-		verifyCommand(env), listCommand(env), tailCommand(env), showCommand(env),
-		exportCommand(env),
-		reconcileCommand(env), rotateKeyCommand(env), proveCommand(env), checkCommand(env),
+		withArchive(env, verifyCommand(env)), withArchive(env, listCommand(env)),
+		withArchive(env, tailCommand(env)), withArchive(env, showCommand(env)),
+		withArchive(env, exportCommand(env)), withArchive(env, reconcileCommand(env)),
+		rotateKeyCommand(env), withArchive(env, proveCommand(env)), checkCommand(env),
 		checkpointCommand(env), witnessCommand(env), Monitor(env))
 }
 
@@ -104,16 +106,26 @@ func isURL(where string) bool { return strings.Contains(where, "://") }
 const vkeyHelp = "`file` with public keys of the log, one a line " +
 	"(default that of the pin, or the one beside the log)"
 
-// filesAt returns the files of a log in a folder or at a server.
-func filesAt(env *ctl.Env, where string) (audit.Files, error) {
+// withArchive adds the flag that names the archive of the log that a command reads.
+func withArchive(env *ctl.Env, cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().StringVar(&env.Archive, "archive", "", published.ArchiveHelp)
+	return cmd
+}
+
+// filesAt returns the files of a log in a folder, at a server or in an archive.
+func filesAt(ctx context.Context, env *ctl.Env, where string) (audit.Files, error) {
+	if published.IsArchive(where) {
+		return published.Archive(ctx, where)
+	}
 	if !isURL(where) {
-		return audit.Dir(where), nil
+		return published.Files(ctx, where, env.Archive)
 	}
 	c, err := env.ConnectTo(where)
 	if err != nil {
 		return nil, err
 	}
-	return remote.Files{Client: c.HTTP(), Base: strings.TrimSuffix(where, "/") + "/"}, nil
+	hot := remote.Files{Client: c.HTTP(), Base: strings.TrimSuffix(where, "/") + "/"}
+	return published.Over(ctx, hot, env.Archive)
 }
 
 // verifyFiles verifies a log with the named key, checkpoint and policy, and prints warnings.
@@ -154,7 +166,7 @@ func verifyFiles(
 func verifyLog(ctx context.Context, env *ctl.Env, where, vkey, saved, policy string,
 	opts audit.VerifyOptions,
 ) error {
-	files, err := filesAt(env, where)
+	files, err := filesAt(ctx, env, where)
 	if err != nil {
 		return err
 	}
@@ -235,7 +247,7 @@ func openLog(ctx context.Context, env *ctl.Env, where string) (*audit.Log, error
 	if where == "" {
 		where = strings.TrimSuffix(env.Server, "/") + "/audit"
 	}
-	files, err := filesAt(env, where)
+	files, err := filesAt(ctx, env, where)
 	if err != nil {
 		return nil, err
 	}

@@ -61,11 +61,11 @@ again, or name its key, the answer of verify proves nothing.`,
 		RunE: func(_ *cobra.Command, args []string) error { return forgetPin(env, args[0]) },
 	}
 	return ctl.Group(&cobra.Command{Use: "checkpoint", Short: "Checkpoints that you have seen"},
-		save, list, show, forget)
+		withArchive(env, save), list, show, forget)
 }
 
 func savePin(ctx context.Context, env *ctl.Env, where, vkey string) error {
-	files, err := filesAt(env, where)
+	files, err := filesAt(ctx, env, where)
 	if err != nil {
 		return err
 	}

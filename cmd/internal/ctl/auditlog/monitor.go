@@ -80,12 +80,12 @@ confirm.`,
 		"the textfile collector of Prometheus")
 	flags.BoolVar(&m.once, "once", false, "look once and end")
 	flags.BoolVar(&m.goOn, "keep-going", false, "go on after an alarm")
-	return cmd
+	return withArchive(env, cmd)
 }
 
 // run looks at a log until ctx is done or there is an alarm.
 func (m *monitoring) run(ctx context.Context, env *ctl.Env, where string) error {
-	files, err := filesAt(env, where)
+	files, err := filesAt(ctx, env, where)
 	if err != nil {
 		return err
 	}

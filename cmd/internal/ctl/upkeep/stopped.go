@@ -107,7 +107,7 @@ accounts and roles that the caller had at that time.`,
 func rebuildCommand(env *ctl.Env) *cobra.Command {
 	var from string
 	cmd := stopped(env, &cobra.Command{
-		Use: "rebuild [--from ARCHIVE]",
+		Use:   "rebuild [--from ARCHIVE]",
 		Short: "Write the accounts again, from the journal, or from an archive",
 		Long: `Write the accounts again, from the journal alone. The journal has keyed hashes of the names of
 holders: a name that the vault has stays if it fits its hash. A name that does not, or cannot be
