@@ -11,6 +11,7 @@ import (
 	"example.com/atm/teller/words"
 	"example.com/atm/vault"
 	"example.com/atm/vault/people"
+	"example.com/atm/vault/query"
 )
 
 // Issued is a certificate that was signed.
@@ -27,7 +28,7 @@ func showAccount(_ context.Context, _ *Teller, in *input) (vault.Rule, error) {
 	if refusal != nil {
 		return refusal, nil
 	}
-	return vault.ShowAccount{Account: account}, nil
+	return query.ShowAccount{Account: account}, nil
 }
 
 const (

@@ -13,6 +13,7 @@ import (
 	"example.com/atm/teller/words"
 	"example.com/atm/vault"
 	"example.com/atm/vault/people"
+	"example.com/atm/vault/query"
 )
 
 // importAccounts checks rows of accounts, or opens the accounts by commands that follow. Each
@@ -22,7 +23,7 @@ func importAccounts(_ context.Context, t *Teller, in *input) (vault.Rule, error)
 	if err != nil {
 		return nil, err
 	}
-	check := vault.CheckAccounts{Rows: make([]vault.OpenAccount, len(lines))}
+	check := query.CheckAccounts{Rows: make([]vault.OpenAccount, len(lines))}
 	for i, line := range lines {
 		row, args, err := t.importedAccount(line)
 		if err != nil {

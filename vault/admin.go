@@ -4,7 +4,6 @@ import (
 	"cmp"
 
 	"example.com/atm"
-	"example.com/atm/vault/people"
 )
 
 // OpenAccount opens an account and posts its opening balance from Equity.
@@ -25,7 +24,7 @@ func (r OpenAccount) Decide(b *Books) atm.Status {
 		return refuse(atm.AccountExists, "Account "+string(r.Account)+" exists")
 	}
 	if !fits(a, r.Opening) || !depth(equity, r.Opening) {
-		return tooLarge(r.Account)
+		return TooLarge(r.Account)
 	}
 	a.Owner, a.Holder = r.Owner, r.Holder
 	if r.Opening == 0 {
@@ -34,21 +33,6 @@ func (r OpenAccount) Decide(b *Books) atm.Status {
 		b.move(equity, a, r.Opening)
 	}
 	return ok(b.Account(r.Account).Record())
-}
-
-// ShowAccount answers with the record of an account.
-type ShowAccount struct{ Account Name }
-
-// Keys implements Rule.
-func (r ShowAccount) Keys(k *Keys) { k.accounts(r.Account) }
-
-// Decide implements Rule.
-func (r ShowAccount) Decide(b *Books) atm.Status {
-	a := b.Account(r.Account)
-	if a.Version == 0 {
-		return NotFound(string(r.Account))
-	}
-	return ok(a.Record())
 }
 
 // changeable reports why administration may not change a.
@@ -142,50 +126,4 @@ func (a Account) Record() atm.Record {
 		{Name: "version", Value: int64(a.Version)},
 		{Name: "limits", Value: a.Limits.record()},
 	}
-}
-
-// CheckAccounts tells which of the accounts could not be opened, and changes nothing.
-type CheckAccounts struct{ Rows []OpenAccount }
-
-// Keys implements Rule.
-func (r CheckAccounts) Keys(k *Keys) {
-	for i := range r.Rows {
-		k.accounts(r.Rows[i].Account)
-		if owner := r.Rows[i].Owner; owner != "" {
-			k.Users = append(k.Users, owner)
-		}
-	}
-}
-
-// Decide implements Rule.
-func (r CheckAccounts) Decide(b *Books) atm.Status {
-	var checked people.RowCheck
-	seen := make(map[Name]bool, len(r.Rows))
-	for i := range r.Rows {
-		row := &r.Rows[i]
-		no := ok("")
-		known, disabled := true, false
-		if row.Owner != "" {
-			var u people.User
-			u, known = b.People.User(row.Owner)
-			disabled = u.Disabled
-		}
-		switch a := b.Account(row.Account); {
-		case a.Version > 0:
-			no = refuse(atm.AccountExists, "Account "+string(row.Account)+" exists")
-		case seen[row.Account]:
-			no = refuse(atm.AccountExists, "Account "+string(row.Account)+" is in two rows")
-		case !known:
-			no = refuse(atm.AccountNotFound, "There is no "+row.Owner)
-		case disabled:
-			no = refuse(atm.PermissionDenied, row.Owner+" is disabled")
-		case !fits(a, row.Opening):
-			no = tooLarge(row.Account)
-		}
-		seen[row.Account] = true
-		if no.Code != atm.OK {
-			checked.Refuse(i, no)
-		}
-	}
-	return checked.Answer(len(r.Rows))
 }

@@ -144,7 +144,7 @@ func (r Capture) Decide(b *Books) atm.Status {
 	case amount > h.Amount:
 		return refuse(atm.HoldAmountExceeded, "The hold is of "+h.Amount.String())
 	case !fits(cash, amount):
-		return tooLarge(r.Cash)
+		return TooLarge(r.Cash)
 	}
 	a.Pending = drop(a.Pending, h.ID, b.Now)
 	b.move(a, cash, amount)

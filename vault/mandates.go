@@ -172,7 +172,7 @@ func (r Collect) Decide(b *Books) atm.Status {
 		return insufficient
 	}
 	if !fits(to, r.Amount) {
-		return tooLarge(r.To)
+		return TooLarge(r.To)
 	}
 	b.move(from, to, r.Amount)
 	b.mandates.Put(m.ID, m)

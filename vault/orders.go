@@ -209,7 +209,7 @@ func (o *Order) refused(from, to Account, now time.Time) (no atm.Status, final b
 	case o.Amount > from.Available(now):
 		return insufficient, false
 	case !fits(to, o.Amount):
-		return tooLarge(to.Name), false
+		return TooLarge(to.Name), false
 	}
 	return ok(""), false
 }

@@ -73,7 +73,7 @@ func (r Reverse) Decide(b *Books) atm.Status {
 	case !holder.Name.Internal() && amount > holder.Available(b.Now):
 		return insufficient
 	case holder.Name.Internal() && !depth(holder, amount), !fits(receiver, amount):
-		return tooLarge(receiver.Name)
+		return TooLarge(receiver.Name)
 	}
 	b.reversals.Put(m.Index, Reversal{Of: m.Index, Amount: before.Amount + amount})
 	b.move(holder, receiver, amount)

@@ -118,7 +118,8 @@ func fits(a Account, amount atm.Amount) bool {
 // depth reports whether the internal account a can lose amount more.
 func depth(a Account, amount atm.Amount) bool { return a.Balance >= math.MinInt64+amount }
 
-func tooLarge(n Name) atm.Status {
+// TooLarge answers for an account that cannot hold as much.
+func TooLarge(n Name) atm.Status {
 	return refuse(atm.BalanceTooLarge, "Balance of account "+string(n)+" would be too large")
 }
 
@@ -162,7 +163,7 @@ func (r Deposit) Decide(b *Books) atm.Status {
 		return no
 	}
 	if !fits(a, r.Amount) || !depth(cash, r.Amount) {
-		return tooLarge(r.Account)
+		return TooLarge(r.Account)
 	}
 	b.move(cash, a, r.Amount)
 	return tell(b, r.Account, r.Tell)
@@ -193,7 +194,7 @@ func (r Withdraw) Decide(b *Books) atm.Status {
 		return insufficient
 	}
 	if !fits(cash, r.Amount) {
-		return tooLarge(r.Cash)
+		return TooLarge(r.Cash)
 	}
 	b.move(a, cash, r.Amount)
 	return tell(b, r.Account, r.Tell)
@@ -233,7 +234,7 @@ func (r Transfer) Decide(b *Books) atm.Status {
 		return insufficient
 	}
 	if !fits(to, r.Amount) {
-		return tooLarge(r.To)
+		return TooLarge(r.To)
 	}
 	b.move(from, to, r.Amount)
 	return tell(b, r.From, r.Tell)
