@@ -194,6 +194,7 @@ var outside = map[string][]string{
 	"github.com/prometheus":         {"server"},
 	"github.com/coreos/go-systemd":  {"cmd"},
 	"golang.org/x/mod/sumdb":        {"audit", "cmd"},
+	"filippo.io/mldsa":              {"audit/checkpoint"},
 	"golang.org/x/sys/unix":         {"internal"},
 	"golang.org/x/text":             {"xmlrpc", "teller", "cmd"},
 	"testing": {

@@ -141,8 +141,7 @@ type Summary struct {
 // ErrEntryTooLong reports an entry of more than MaxEntryBytes.
 var ErrEntryTooLong = fmt.Errorf("audit entry of more than %d bytes", MaxEntryBytes)
 
-// Written returns args as an entry keeps them: in order of name, long values
-// shortened.
+// Written returns args as an entry keeps them: in order of name, long values shortened.
 func Written(args []Arg) []Arg {
 	kept := make([]Arg, len(args))
 	for i, arg := range args {
@@ -241,8 +240,10 @@ func (e *Entry) appendArgs(w *writer) {
 		args = slices.SortedFunc(slices.Values(args), byName)
 	}
 	for _, arg := range args {
-		w.key(arg.Name)
-		w.text(ArgText(arg.Value))
+		if e.Event != EventKeyRotate { // a key of ML-DSA-44 is long, and must be whole
+			arg.Value = ArgText(arg.Value)
+		}
+		w.field(arg.Name, arg.Value)
 	}
 	w.close('}')
 }

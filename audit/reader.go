@@ -22,8 +22,8 @@ type Log struct {
 	Progress func(done, total int64)
 }
 
-// OpenLog verifies the checkpoint of a log with the public key vkey, or with any of several
-// keys, one a line. It also verifies the last tile of each level.
+// OpenLog verifies the checkpoint of a log with the public key vkey, or with several keys, one a
+// line, as checkpoint.OpenEach does. It also verifies the last tile of each level.
 func OpenLog(ctx context.Context, files Files, vkey string) (*Log, error) {
 	signed, err := files.ReadFile(ctx, checkpoint.File, checkpoint.MaxBytes)
 	if err != nil {
@@ -68,8 +68,7 @@ func OpenLogBeside(ctx context.Context, files Files) (*Log, error) {
 	return nil, err
 }
 
-// ReadCheckpoint returns the checkpoint of a log and its content, without verifying the
-// signature.
+// ReadCheckpoint returns the checkpoint of a log and its content, without verifying the signature.
 func ReadCheckpoint(ctx context.Context, files Files) ([]byte, checkpoint.Checkpoint, error) {
 	signed, err := files.ReadFile(ctx, checkpoint.File, checkpoint.MaxBytes)
 	if err != nil {

@@ -25,16 +25,15 @@ func (v *verification) open(ctx context.Context) ([]byte, error) {
 	case err != nil:
 		return nil, v.cannotVerify(err)
 	}
-	var c checkpoint.Checkpoint
-	c, v.Key, err = checkpoint.OpenAny(signed, v.trusted)
+	c, by, err := checkpoint.OpenEach(signed, v.trusted)
 	if errors.Is(err, checkpoint.ErrSignature) && !beside {
 		if v.trusted, err = v.successors(ctx, signed, v.trusted); err != nil {
 			return signed, err
 		}
 		slices.Reverse(v.trusted) // the newest first
-		if c, v.Key, err = checkpoint.OpenAny(signed, v.trusted); err == nil {
-			v.Warnings = append(v.Warnings,
-				"the key of the log was rotated: keep the one that signs it now, "+v.Key)
+		if c, by, err = checkpoint.OpenEach(signed, v.trusted); err == nil {
+			v.Warnings = append(v.Warnings, "the key of the log was rotated: keep the one that "+
+				"signs it now, "+checkpoint.Short(by...))
 		}
 	}
 	switch {
@@ -45,6 +44,7 @@ func (v *verification) open(ctx context.Context) ([]byte, error) {
 		v.fail(CannotVerify, "%v", err)
 		return signed, nil
 	}
+	v.Key = strings.Join(by, "\n")
 	if known, err := v.knownToPolicy(ctx, signed); err != nil || !known {
 		v.fail(WrongSignature, "the policy does not know this log")
 		return signed, err
@@ -85,15 +85,14 @@ func (v *verification) knownToPolicy(ctx context.Context, signed []byte) (bool, 
 	if p == nil || len(p.Logs) == 0 {
 		return true, nil
 	}
-	if _, _, err := checkpoint.OpenAny(signed, p.Logs); err == nil ||
-		slices.Contains(p.Logs, v.Key) {
+	if _, _, err := checkpoint.OpenEach(signed, p.Logs); err == nil {
 		return true, nil
 	}
 	keys, err := v.successors(ctx, signed, p.Logs)
 	if err != nil {
 		return false, err
 	}
-	_, _, err = checkpoint.OpenAny(signed, keys)
+	_, _, err = checkpoint.OpenEach(signed, keys)
 	return err == nil, nil
 }
 
@@ -133,7 +132,7 @@ func (v *verification) readRotations(ctx context.Context, signed []byte,
 // a predecessor of those.
 func (v *verification) openSaved(ctx context.Context) (checkpoint.Checkpoint, error) {
 	pin, _ := ParsePin(v.opts.Saved) // open has checked the error
-	keys := slices.Concat(pin.Keys, v.trusted, []string{v.Key})
+	keys := slices.Concat(pin.Keys, v.trusted, strings.Fields(v.Key))
 	c, _, err := checkpoint.OpenAny(pin.Signed, keys)
 	if errors.Is(err, checkpoint.ErrSignature) {
 		rotations, failed := v.readRotations(ctx, v.Signed, keys)
@@ -172,8 +171,7 @@ func (p *Pin) MarshalText() ([]byte, error) {
 	return []byte(text), nil
 }
 
-// ParsePin reads what MarshalText writes, and a signed checkpoint alone. It verifies no
-// signature.
+// ParsePin reads what MarshalText writes, and a signed checkpoint alone. It verifies no signature.
 func ParsePin(text []byte) (p Pin, err error) {
 	signed, keys, found := strings.Cut(string(text), "\n\n"+pinKey)
 	if found {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"strings"
 	"time"
 
 	"example.com/atm/audit/checkpoint"
@@ -28,9 +29,9 @@ const (
 // VerifyOptions says what to verify against.
 type VerifyOptions struct {
 	// VKey is the public key of the log, or several keys, one a line. The log must be signed by one
-	// of them, or by a key that one of them was rotated to by entries key.rotate. If VKey is empty,
-	// the keys of Saved or Policy are used, and else the key beside the log, which an attacker who
-	// can replace the log can replace as well.
+	// of them, or by a key that one of them was rotated to by entries key.rotate; if they are of
+	// two algorithms, by one of each. If VKey is empty, the keys of Saved or Policy are used, and
+	// else the keys beside the log, which an attacker who can replace the log can replace as well.
 	VKey string
 
 	// Saved is an earlier checkpoint of this log, or a Pin. Optional.
@@ -58,7 +59,7 @@ type Report struct {
 	Warnings []string
 
 	Origin string
-	Key    string // the public key that it was verified with
+	Key    string // the public keys that it was verified with, one a line
 	Signed []byte // the checkpoint, once it is known to be signed by Key
 	Size   int64
 	Root   merkle.Hash
@@ -296,7 +297,7 @@ func (v *verification) openWitnessed(ctx context.Context) (witnessed, error) {
 	if err != nil {
 		return witnessed{}, err
 	}
-	c, _, err := checkpoint.OpenAny(signed, append([]string{v.Key}, v.trusted...))
+	c, _, err := checkpoint.OpenAny(signed, append(strings.Fields(v.Key), v.trusted...))
 	if err != nil || c.Size > v.Size {
 		return witnessed{}, nil // it proves nothing
 	}

@@ -546,7 +546,8 @@ func logSigner(t *testing.T, s *server) note.Signer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, err := note.NewSigner(strings.TrimSpace(string(text)))
+	ed25519, _, _ := strings.Cut(string(text), "\n")
+	signer, err := note.NewSigner(ed25519)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,6 +62,10 @@ type Config struct {
 	// Prove returns the proof that an entry is in the published log.
 	Prove func(ctx context.Context, index int64) ([]byte, error)
 
+	// Complete adds to a checkpoint of the store the signatures that its log promises beyond those.
+	// Optional.
+	Complete func(signed []byte) ([]byte, error)
+
 	// Stop records that a subscription is delivered no more, and why.
 	Stop func(ctx context.Context, s Stopped) error
 

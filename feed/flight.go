@@ -243,9 +243,15 @@ func (f *Feed) event(ctx context.Context, fl *flight) (id string, body []byte, e
 	case checkpointItem:
 		e.ID, e.Type, e.Time = "checkpoint-"+number(fl.item.size), typeCheckpoint,
 			stamp(time.Now())
+		signed := fl.item.leaf
+		if f.cfg.Complete != nil {
+			if signed, err = f.cfg.Complete(signed); err != nil {
+				return "", nil, mayFail(err)
+			}
+		}
 		prev, from := fl.before()
 		e.Data = checkpointData{
-			Checkpoint: string(fl.item.leaf), Size: fl.item.size, Next: fl.item.size,
+			Checkpoint: string(signed), Size: fl.item.size, Next: fl.item.size,
 			Prev: prev, From: from,
 		}
 	default:
@@ -257,7 +263,7 @@ func (f *Feed) event(ctx context.Context, fl *flight) (id string, body []byte, e
 	return e.ID, body, err
 }
 
-// mayFail is an error of May or See. One of the store is no fault of the receiver's.
+// mayFail is an error of May, See or Complete. One of the store is no fault of the receiver's.
 func mayFail(err error) error {
 	if err == nil || errors.Is(err, ErrNotAllowed) {
 		return err

@@ -55,7 +55,7 @@ func (a *Archive) String() string { return a.objects.String() }
 type Chapter struct {
 	checkpoint.Checkpoint
 	Signed []byte // the checkpoint, with the cosignatures that there were
-	Key    string // the public key beside it, which an attacker can replace as well
+	Key    string // the public keys beside it, one a line, which an attacker can replace as well
 }
 
 // folder is the prefix of the names of a chapter's objects.

@@ -23,8 +23,8 @@ type Draft struct {
 	// Signed is a checkpoint of Log, with the cosignatures that there are.
 	Signed []byte
 
-	// Keys are the public keys of the log, the newest first: those that sign now, and then those
-	// that signed before.
+	// Keys are the public keys of the log, the newest of each algorithm first: those that sign now,
+	// and then those that signed before.
 	Keys []string
 
 	// Snapshot is the snapshot of the accounts.
@@ -46,10 +46,11 @@ const atOnce = 8
 // object has other content, audit.ErrDiffers if Log does not match its checkpoint, and
 // audit.ErrUnreachable if the archive could not be asked.
 func (a *Archive) Write(ctx context.Context, d Draft) (Chapter, error) {
-	c, key, err := checkpoint.OpenAny(d.Signed, d.Keys)
+	c, by, err := checkpoint.OpenEach(d.Signed, d.Keys)
 	if err != nil {
 		return Chapter{}, err
 	}
+	key := strings.Join(by, "\n")
 	chapter := Chapter{Checkpoint: c, Signed: d.Signed, Key: key}
 	log, err := audit.OpenLogAt(ctx, d.Log, d.Signed, key)
 	if err != nil {

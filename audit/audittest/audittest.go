@@ -33,7 +33,7 @@ var Time = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 // A Log is a log as in a vault. It implements audit.Source.
 type Log struct {
 	Signer     *checkpoint.Signer
-	SecretKey  string // the newest of Signer
+	SecretKey  string // the newest of Signer, one of each algorithm
 	Leaves     [][]byte
 	Head       merkle.Head
 	Checkpoint []byte
@@ -50,6 +50,16 @@ func New(t testing.TB) *Log {
 		t.Fatal(err)
 	}
 	return WithKey(t, skey)
+}
+
+// NewPair returns an empty log with keys of both algorithms.
+func NewPair(t testing.TB) *Log {
+	t.Helper()
+	skeys, _, err := checkpoint.GenerateKeys(Origin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return WithKey(t, skeys)
 }
 
 // NewOf returns a log of n entries with a key of its own.
@@ -162,25 +172,41 @@ func (l *Log) Forked(t testing.TB, n int) *Log {
 }
 
 // Rotate adds another signing key beside the current one, and the entry that records it.
-func (l *Log) Rotate(t testing.TB) checkpoint.Rotation {
+func (l *Log) Rotate(t testing.TB) {
 	t.Helper()
-	r := l.NextKey(t)
-	l.Say(t, r)
-	return r
+	l.Say(t, l.NextKey(t))
 }
 
-// NextKey adds another signing key, which signs from the next checkpoint on.
+// RotatePair is Rotate with new keys of both algorithms.
+func (l *Log) RotatePair(t testing.TB) {
+	t.Helper()
+	skeys, _, err := checkpoint.GenerateKeys(Origin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range l.follow(t, skeys) {
+		l.Say(t, r)
+	}
+}
+
+// NextKey adds another Ed25519 key, which signs from the next checkpoint on.
 func (l *Log) NextKey(t testing.TB) checkpoint.Rotation {
 	t.Helper()
 	skey, _, err := checkpoint.GenerateKey(Origin)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return l.follow(t, skey)[0]
+}
+
+// follow makes the keys skey sign beside the current ones.
+func (l *Log) follow(t testing.TB, skey string) []checkpoint.Rotation {
+	t.Helper()
 	next, err := checkpoint.NewSigner(skey + "\n" + l.SecretKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := l.Signer.Rotation(next)
+	rotations, err := l.Signer.Rotations(next)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +214,7 @@ func (l *Log) NextKey(t testing.TB) checkpoint.Rotation {
 		t.Fatal(err)
 	}
 	l.SecretKey = skey
-	return r
+	return rotations
 }
 
 // Say adds the entry of a rotation.
@@ -247,7 +273,9 @@ func (w *Warnings) Logger() *slog.Logger { return slog.New(slog.NewTextHandler(w
 func NewPublisher(t testing.TB, dir string, l *Log) (*publish.Publisher, *Warnings) {
 	t.Helper()
 	var w Warnings
-	p, err := publish.New(publish.Config{Dir: dir, Keys: l.Signer.Keys, Source: l, Log: w.Logger()})
+	p, err := publish.New(publish.Config{
+		Dir: dir, Keys: l.Signer.AllKeys, Complete: l.Signer.Complete, Source: l, Log: w.Logger(),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,15 +3,22 @@
 //
 // A Signer signs only a tree that extends the one it signed last, so it never signs two
 // histories. Opening a checkpoint verifies that a key named by the caller signed it, and that
-// the key belongs to its log. Signatures are those of golang.org/x/mod/sumdb/note. The three
-// lines of a checkpoint are parsed here, because the parser of
-// github.com/transparency-dev/formats/log accepts sizes up to 2^64 and signed texts with
-// anything after the root.
+// the key belongs to its log.
+//
+// A log signs by Ed25519, at each commit, and by ML-DSA-44, which no quantum computer is known
+// to break, at each publication (ADR 16). Each signature verifies without the other. Both are
+// promised to a caller that names keys of both algorithms.
+//
+// Signatures are those of golang.org/x/mod/sumdb/note and of
+// github.com/transparency-dev/formats/note. The three lines of a checkpoint are parsed here,
+// because the parser of github.com/transparency-dev/formats/log accepts sizes up to 2^64 and
+// signed texts with anything after the root.
 package checkpoint
 
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"example.com/atm/audit/merkle"
@@ -22,7 +29,7 @@ import (
 // The files of a log besides its tiles.
 const (
 	File          = "checkpoint"           // the signed checkpoint
-	KeyFile       = "log.vkey"             // the public key beside the log
+	KeyFile       = "log.vkey"             // the public keys beside the log, one a line
 	WitnessedFile = "checkpoint.witnessed" // the last checkpoint that witnesses cosigned
 	PrunedFile    = "pruned"               // the index of the first entry that is still there
 
@@ -59,40 +66,61 @@ var (
 		"was signed")
 )
 
-// Open verifies a signed checkpoint with the public key vkey, whose name must be the
-// origin of the log, or with any of several keys, one a line. It returns an error that is
+// Open verifies a signed checkpoint with the public key vkey, whose name must be the origin of
+// the log, or with several keys, one a line, as OpenEach does. It returns an error that is
 // ErrKey, ErrNoCheckpoint or ErrSignature.
 func Open(signed []byte, vkey string) (Checkpoint, error) {
-	c, _, err := OpenAny(signed, strings.Fields(vkey))
+	c, _, err := OpenEach(signed, strings.Fields(vkey))
 	return c, err
 }
 
-// OpenAny is Open with any of several keys. It returns the first key that signed the
-// checkpoint.
-func OpenAny(signed []byte, vkeys []string) (c Checkpoint, key string, err error) {
-	verifiers := make([]note.Verifier, len(vkeys))
-	for i, vkey := range vkeys {
-		if verifiers[i], err = note.NewVerifier(vkey); err != nil {
-			return Checkpoint{}, "", ErrKey
-		}
-	}
-	if len(vkeys) == 0 {
-		return Checkpoint{}, "", ErrKey
+// OpenEach verifies a checkpoint by each algorithm of which vkeys has a key of its log: one key
+// of the algorithm must have signed. So a caller with keys of both algorithms is sure of the
+// checkpoint as long as nobody can forge both. It returns the keys that signed, one for each
+// algorithm.
+func OpenEach(signed []byte, vkeys []string) (c Checkpoint, by []string, err error) {
+	return open(signed, vkeys, true)
+}
+
+// OpenAny verifies a checkpoint by any of several keys: one signature is enough. It returns the
+// keys that signed, the first for each algorithm.
+func OpenAny(signed []byte, vkeys []string) (c Checkpoint, by []string, err error) {
+	return open(signed, vkeys, false)
+}
+
+func open(signed []byte, vkeys []string, each bool) (c Checkpoint, by []string, err error) {
+	keys, err := parseKeys(vkeys)
+	if err != nil {
+		return Checkpoint{}, nil, err
 	}
 	if c, err = Parse(signed); err != nil {
-		return Checkpoint{}, "", err
+		return Checkpoint{}, nil, err
 	}
-	err = fmt.Errorf("%w: it is of %s, the key of %s", ErrSignature, c.Origin, verifiers[0].Name())
-	for i, verifier := range verifiers {
-		if verifier.Name() != c.Origin {
-			continue
+	err = fmt.Errorf("%w: it is of %s, the key of %s", ErrSignature, c.Origin, keys[0].Name())
+	var missing algorithm
+	for _, a := range algorithms {
+		ours := slices.DeleteFunc(slices.Clone(keys), func(k publicKey) bool {
+			return k.algorithm != a || k.Name() != c.Origin
+		})
+		i := slices.IndexFunc(ours, func(k publicKey) bool {
+			_, err := note.Open(signed, note.VerifierList(k))
+			return err == nil
+		})
+		switch {
+		case i >= 0:
+			by = append(by, ours[i].vkey)
+		case len(ours) > 0:
+			err, missing = ErrSignature, a
 		}
-		if _, err = note.Open(signed, note.VerifierList(verifier)); err == nil {
-			return c, vkeys[i], nil
-		}
-		err = ErrSignature
 	}
-	return Checkpoint{}, "", err
+	switch {
+	case len(by) == 0:
+		return Checkpoint{}, nil, err
+	case each && missing != 0:
+		return Checkpoint{}, nil, fmt.Errorf("%w: it lacks the %s signature that the keys of the "+
+			"log promise", ErrSignature, missing)
+	}
+	return c, by, nil
 }
 
 // OpenAll verifies every signature of a checkpoint. Each must be by one of the public keys
@@ -102,11 +130,13 @@ func OpenAll(signed []byte, vkeys []string) (Checkpoint, error) {
 	if err != nil {
 		return c, err
 	}
-	verifiers := make([]note.Verifier, len(vkeys))
-	for i, vkey := range vkeys {
-		if verifiers[i], err = note.NewVerifier(vkey); err != nil {
-			return Checkpoint{}, ErrKey
-		}
+	keys, err := parseKeys(vkeys)
+	if err != nil {
+		return Checkpoint{}, err
+	}
+	verifiers := make([]note.Verifier, len(keys))
+	for i, key := range keys {
+		verifiers[i] = key
 	}
 	n, err := note.Open(signed, note.VerifierList(verifiers...))
 	if err != nil || len(n.UnverifiedSigs) > 0 {
@@ -118,11 +148,11 @@ func OpenAll(signed []byte, vkeys []string) (Checkpoint, error) {
 
 // OriginOf returns the name of the log whose public key is vkey.
 func OriginOf(vkey string) (string, error) {
-	verifier, err := note.NewVerifier(strings.TrimSpace(vkey))
+	key, err := parseKey(strings.TrimSpace(vkey))
 	if err != nil {
-		return "", ErrKey
+		return "", err
 	}
-	return verifier.Name(), nil
+	return key.Name(), nil
 }
 
 // maxEntries bounds the size of a log, so that the numbers of its tiles and hashes cannot

@@ -33,7 +33,11 @@ func (r Rotation) Signed() bool {
 	if err != nil || strings.ContainsAny(r.Signature, " \n") {
 		return false
 	}
-	verifier, err := note.NewVerifier(r.Old)
+	old, err := parseKey(r.Old)
+	if err != nil {
+		return false
+	}
+	verifier, err := old.ofRotations()
 	if err != nil {
 		return false
 	}
@@ -42,36 +46,65 @@ func (r Rotation) Signed() bool {
 	return err == nil
 }
 
-// Rotation returns the statement of the newest key of s that the newest key of next succeeds
-// it.
-func (s *Signer) Rotation(next *Signer) (Rotation, error) {
+// Rotations returns the statements that the newest keys of next succeed those of s: for each
+// algorithm one, by the newest key of that algorithm. The first ML-DSA-44 key of a log follows
+// from its Ed25519 key.
+func (s *Signer) Rotations(next *Signer) (list []Rotation, err error) {
+	if next.origin != s.origin {
+		return nil, errors.New("these are keys of another log")
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := Rotation{Old: s.vkeys[0], New: next.Verifier()}
-	if next.origin != s.origin {
-		return r, errors.New("these are keys of another log")
+	for _, a := range algorithms {
+		i := slices.IndexFunc(next.keys, func(k secretKey) bool { return k.algorithm == a })
+		if i < 0 {
+			continue
+		}
+		old := slices.IndexFunc(s.keys, func(k secretKey) bool { return k.algorithm == a })
+		if old < 0 {
+			old = slices.IndexFunc(s.keys, func(k secretKey) bool {
+				return k.algorithm == algEd25519
+			})
+		}
+		r := Rotation{Old: s.keys[old].vkey, New: next.keys[i].vkey}
+		text, err := r.text()
+		if err != nil {
+			return nil, err
+		}
+		signed, err := note.Sign(&note.Note{Text: text}, s.keys[old])
+		if err != nil {
+			return nil, fmt.Errorf("sign the rotation: %w", err)
+		}
+		line := strings.TrimSuffix(string(signed[len(text)+1:]), "\n")
+		r.Signature = line[strings.LastIndexByte(line, ' ')+1:]
+		list = append(list, r)
 	}
-	text, err := r.text()
-	if err != nil {
-		return r, err
-	}
-	signed, err := note.Sign(&note.Note{Text: text}, s.signers[0])
-	if err != nil {
-		return r, fmt.Errorf("sign the rotation: %w", err)
-	}
-	line := strings.TrimSuffix(string(signed[len(text)+1:]), "\n")
-	r.Signature = line[strings.LastIndexByte(line, ' ')+1:]
-	return r, nil
+	return list, nil
 }
 
 // Successors returns the trusted keys, and the keys that succeed them by rotations that a key
-// among them signed.
+// among them signed. If a key of an algorithm is trusted, no key of the other algorithm is a
+// way to one of its own, or the keys of both would be no safer than the weaker one.
 func Successors(trusted []string, rotations []Rotation) []string {
 	return closure(trusted, rotations, func(r Rotation, known map[string]bool) string {
-		if known[r.Old] && !known[r.New] && r.Signed() {
+		if known[r.Old] && !known[r.New] && r.Signed() && !r.intrudes(trusted) {
 			return r.New
 		}
 		return ""
+	})
+}
+
+// intrudes reports whether r leads to a key of another algorithm, of which the log has a key
+// among those trusted.
+func (r Rotation) intrudes(trusted []string) bool {
+	from, err := parseKey(r.Old)
+	to, err2 := parseKey(r.New)
+	if err != nil || err2 != nil {
+		return true
+	}
+	return from.algorithm != to.algorithm && slices.ContainsFunc(trusted, func(vkey string) bool {
+		k, err := parseKey(vkey)
+		return err == nil && k.algorithm == to.algorithm && k.Name() == to.Name()
 	})
 }
 

@@ -2,9 +2,8 @@ package checkpoint
 
 import (
 	"bytes"
-	"crypto/ed25519"
-	"crypto/rand"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -15,47 +14,36 @@ import (
 	"golang.org/x/mod/sumdb/note"
 )
 
-// GenerateKey returns a new Ed25519 key for the log origin: the secret key, and the public key
-// for verifiers.
-func GenerateKey(origin string) (skey, vkey string, err error) {
-	return note.GenerateKey(rand.Reader, origin)
-}
-
 // A Signer signs the heads of one log.
 type Signer struct {
 	origin string
 
-	mu      sync.Mutex
-	signers []note.Signer // guarded by mu; the newest first
-	vkeys   []string      // guarded by mu; the public keys of signers
-	former  []string      // guarded by mu; keys that signed before Adopt, the newest first
-	last    []byte        // guarded by mu; the last checkpoint that was verified or signed here
+	mu     sync.Mutex
+	keys   []secretKey // guarded by mu; the newest first
+	former []string    // guarded by mu; keys that signed before Adopt, the newest first
+	last   []byte      // guarded by mu; the last checkpoint that was verified or signed here
 }
 
-// NewSigner returns a signer with the secret keys of GenerateKey, one a line, the newest first.
-// All of them sign, so that a verifier that knows only an older key can verify too.
+// NewSigner returns a signer with secret keys of one log, one a line, the newest first: at least
+// one of GenerateKey, or those of GenerateKeys. All of them sign, so that a verifier that knows
+// only an older key can verify too.
 func NewSigner(skeys string) (*Signer, error) {
 	s := &Signer{}
 	for line := range strings.FieldsSeq(skeys) {
-		signer, err := note.NewSigner(line)
-		if err != nil {
-			// The cause might quote the key, so it is dropped.
-			return nil, errors.New("this is not the secret key of a log")
-		}
-		vkey, err := verifierOf(line)
+		key, err := parseSecret(line)
 		if err != nil {
 			return nil, err
 		}
 		if s.origin == "" {
-			s.origin = signer.Name()
+			s.origin = key.Name()
 		}
-		if signer.Name() != s.origin || len(s.signers) >= maxSigners {
+		if key.Name() != s.origin || len(s.keys) >= maxSigners {
 			return nil, errors.New("these are keys of more than one log, or too many")
 		}
-		s.signers, s.vkeys = append(s.signers, signer), append(s.vkeys, vkey)
+		s.keys = append(s.keys, key)
 	}
-	if len(s.signers) == 0 {
-		return nil, errors.New("this is not the secret key of a log")
+	if len(s.Verifiers()) == 0 {
+		return nil, errSecretKey
 	}
 	return s, nil
 }
@@ -66,21 +54,40 @@ const maxSigners = 4
 // Origin is the name of the log.
 func (s *Signer) Origin() string { return s.origin }
 
-// Verifier is the newest public key, in the form of a note verifier key.
+// Verifier is the newest public key that Sign signs by, in the form of a note verifier key.
 func (s *Signer) Verifier() string { return s.Verifiers()[0] }
 
-// Verifiers are the public keys of all keys that sign, the newest first.
+// Verifiers are the public keys that Sign signs by, the newest first.
 func (s *Signer) Verifiers() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.vkeys)
+	return s.signing(algEd25519)
 }
 
-// Keys are the public keys of all keys that sign or have signed here, the newest first.
+// signing are the public keys of an algorithm that sign now. The caller holds s.mu.
+func (s *Signer) signing(a algorithm) (vkeys []string) {
+	for _, key := range s.keys {
+		if key.algorithm == a {
+			vkeys = append(vkeys, key.vkey)
+		}
+	}
+	return vkeys
+}
+
+// Keys are the public keys that verify what Sign signs or has signed, the newest first.
 func (s *Signer) Keys() []string {
+	return slices.DeleteFunc(s.AllKeys(), func(vkey string) bool {
+		key, err := parseKey(vkey)
+		return err != nil || key.algorithm != algEd25519
+	})
+}
+
+// AllKeys are the public keys of both algorithms that sign or have signed here, the newest of
+// each algorithm first.
+func (s *Signer) AllKeys() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append(slices.Clone(s.vkeys), s.former...)
+	return slices.Concat(s.signing(algEd25519), s.signing(algMLDSA44), s.former)
 }
 
 // maxFormer bounds how many rotated keys are remembered.
@@ -91,22 +98,51 @@ func (s *Signer) Adopt(other *Signer) error {
 	if other.origin != s.origin {
 		return errors.New("these are keys of another log")
 	}
-	signers, vkeys := other.signers, other.Verifiers()
+	keys, vkeys := other.keys, other.AllKeys()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, vkey := range s.vkeys {
-		if !slices.Contains(vkeys, vkey) {
-			s.former = append([]string{vkey}, s.former...)
+	for _, key := range s.keys {
+		if !slices.Contains(vkeys, key.vkey) {
+			s.former = append([]string{key.vkey}, s.former...)
 		}
 	}
 	s.former = s.former[:min(len(s.former), maxFormer)]
-	s.signers, s.vkeys = signers, vkeys
+	s.keys = keys
 	return nil
 }
 
-// Sign signs head. last is the checkpoint that was signed before, or nil if there is none, and
-// extends is its tree. Sign returns an error that is ErrNotExtending unless last is signed by
-// this log and head extends it.
+// Complete adds to a checkpoint that Sign signed the ML-DSA-44 signatures that its log promises,
+// by the keys that sign now. One takes twenty times as long as with Ed25519, so Complete is for
+// checkpoints that leave the vault, and not for every commit.
+func (s *Signer) Complete(signed []byte) ([]byte, error) {
+	c, _, err := OpenAny(signed, s.Keys())
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	keys := s.keys
+	s.mu.Unlock()
+	completed := slices.Clone(signed)
+	for _, key := range keys {
+		if key.algorithm != algMLDSA44 {
+			continue
+		}
+		// The time 0 states nothing but the tree. A time would state that the log had no larger
+		// tree then, but the vault may have had one.
+		signature, err := key.heads.SignSubtree(0, c.Origin, 0, uint64(c.Size), c.Root[:])
+		if err != nil {
+			return nil, fmt.Errorf("sign the checkpoint: %w", err)
+		}
+		line := append(binary.BigEndian.AppendUint32(nil, key.KeyHash()), signature...)
+		completed = fmt.Appendf(completed, "— %s %s\n", key.Name(),
+			base64.StdEncoding.EncodeToString(line))
+	}
+	return completed, nil
+}
+
+// Sign signs head with the Ed25519 keys. last is the checkpoint that was signed before, or nil if
+// there is none, and extends is its tree. Sign returns an error that is ErrNotExtending unless
+// last is signed by this log and head extends it.
 func (s *Signer) Sign(last []byte, extends, head merkle.Head) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -117,7 +153,13 @@ func (s *Signer) Sign(last []byte, extends, head merkle.Head) ([]byte, error) {
 		return nil, fmt.Errorf("%w: size %d after %d", ErrNotExtending, head.Size, extends.Size)
 	}
 	c := Checkpoint{Origin: s.Origin(), Size: head.Size, Root: head.Root()}
-	signed, err := note.Sign(&note.Note{Text: c.text()}, s.signers...)
+	var signers []note.Signer
+	for _, key := range s.keys {
+		if key.algorithm == algEd25519 {
+			signers = append(signers, key)
+		}
+	}
+	signed, err := note.Sign(&note.Note{Text: c.text()}, signers...)
 	if err != nil {
 		return nil, fmt.Errorf("sign the checkpoint: %w", err)
 	}
@@ -136,7 +178,7 @@ func (s *Signer) checkLast(last []byte, extends merkle.Head) error {
 	if bytes.Equal(last, s.last) { // true for all but the first commit of a process
 		c, err = Parse(last)
 	} else {
-		c, _, err = OpenAny(last, s.vkeys)
+		c, _, err = OpenAny(last, s.signing(algEd25519))
 	}
 	if err != nil {
 		return fmt.Errorf("the last signed checkpoint: %w", err)
@@ -147,19 +189,4 @@ func (s *Signer) checkLast(last []byte, extends merkle.Head) error {
 			ErrNotExtending, c.Size, c.Root, extends.Size, extends.Root())
 	}
 	return nil
-}
-
-// verifierOf derives the public key from a note's secret key, whose last part
-// is the algorithm (1, Ed25519) and the seed.
-func verifierOf(skey string) (string, error) {
-	parts := strings.SplitN(skey, "+", 5) // base64 may have a plus as well
-	if len(parts) != 5 {
-		return "", errors.New("this is not the key of a log")
-	}
-	data, err := base64.StdEncoding.DecodeString(parts[4])
-	if err != nil || len(data) != 1+ed25519.SeedSize {
-		return "", errors.New("this is not the Ed25519 key of a log")
-	}
-	public := ed25519.NewKeyFromSeed(data[1:]).Public().(ed25519.PublicKey)
-	return note.NewEd25519VerifierKey(parts[2], public)
 }

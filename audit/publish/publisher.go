@@ -84,9 +84,12 @@ type Config struct {
 	// Dir is the folder of the published log, which must exist.
 	Dir string
 
-	// Keys returns the public keys of the log, the newest first: the keys that sign now, and then
-	// keys that signed before.
+	// Keys returns the public keys of the log, the newest of each algorithm first: the keys that
+	// sign now, and then keys that signed before.
 	Keys func() []string
+
+	// Complete adds the signatures that the log promises beyond those of the source. Optional.
+	Complete func(signed []byte) ([]byte, error)
 
 	// Source is the log in the vault. Required.
 	Source audit.Source
@@ -125,7 +128,7 @@ type Publisher struct {
 
 	state  sync.Mutex // never held during a round
 	size   int64      // guarded by state; entries published
-	beside string     // guarded by state; the public key beside the log
+	beside string     // guarded by state; the public keys beside the log, one a line
 }
 
 // written is the content of the folder.
@@ -154,7 +157,7 @@ func (p *Publisher) Published() int64 {
 	return p.size
 }
 
-// Key is the public key that was last written beside the log.
+// Key returns the public keys that were last written beside the log, one a line.
 func (p *Publisher) Key() string {
 	p.state.Lock()
 	defer p.state.Unlock()
@@ -399,6 +402,11 @@ func (p *Publisher) extend(ctx context.Context, over time.Duration, signed []byt
 	if err := batch.Flush(); err != nil {
 		return err
 	}
+	if p.cfg.Complete != nil {
+		if signed, err = p.cfg.Complete(signed); err != nil {
+			return err
+		}
+	}
 	if err := p.folder.write(checkpoint.File, signed); err != nil {
 		return err
 	}
@@ -418,38 +426,41 @@ func (p *Publisher) Tidy() {
 	p.partials.tidy(time.Now().Add(time.Hour))
 }
 
-// EnsureKey writes beside the log the newest public key that signed the published checkpoint.
-// After a rotation that is the old key until a checkpoint signed by the new one is published.
-// It returns ErrOtherLog for a folder with the key of another log.
+// EnsureKey writes beside the log the newest public keys that signed the published checkpoint,
+// one for each algorithm. After a rotation those are the old keys until a checkpoint signed by
+// the new ones is published. It returns ErrOtherLog for a folder with the key of another log.
 func (p *Publisher) EnsureKey() error {
 	keys := p.cfg.Keys()
 	data, err := p.folder.read(checkpoint.KeyFile)
-	beside := strings.TrimSpace(string(data))
+	beside := strings.Fields(string(data))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
 		return fmt.Errorf("%s: %w", p.folder, err)
-	case !slices.Contains(keys, beside):
+	case len(beside) == 0 || slices.ContainsFunc(beside, func(key string) bool {
+		return !slices.Contains(keys, key)
+	}):
 		return fmt.Errorf("%w: %s holds another key", ErrOtherLog,
 			p.folder.path(checkpoint.KeyFile))
 	}
 	want := beside
 	if signed, err := p.folder.read(checkpoint.File); err == nil {
-		if _, key, err := checkpoint.OpenAny(signed, keys); err == nil {
-			want = key
+		if _, by, err := checkpoint.OpenAny(signed, keys); err == nil {
+			want = by
 		}
 	}
-	if want == "" {
-		want = keys[0]
+	if len(want) == 0 {
+		want = keys[:1]
 	}
-	if want != beside {
-		if err := p.folder.write(checkpoint.KeyFile, []byte(want+"\n")); err != nil {
+	text := strings.Join(want, "\n")
+	if !slices.Equal(want, beside) {
+		if err := p.folder.write(checkpoint.KeyFile, []byte(text+"\n")); err != nil {
 			return err
 		}
 	}
 	p.state.Lock()
 	defer p.state.Unlock()
-	p.beside = want
+	p.beside = text
 	return nil
 }
 

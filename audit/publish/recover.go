@@ -97,6 +97,9 @@ func (p *Publisher) compare(ctx context.Context) error {
 	if err := p.checkExtends(ctx, claim, edge, head); err != nil {
 		return err
 	}
+	if _, _, err := checkpoint.OpenEach(onDisk, p.cfg.Keys()); err != nil {
+		onDisk = nil // a promised signature is missing: publish the checkpoint again
+	}
 	p.written = written{claim.Size, edge, onDisk}
 	p.Saw(claim)
 	p.partials.adopt(claim.Size)

@@ -2,6 +2,7 @@ package publish_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"example.com/atm/audit"
@@ -89,4 +90,41 @@ func TestKeyBesideTheLogSignedItsCheckpoint(t *testing.T) {
 		t.Fatal(err)
 	}
 	fits("after the key was deleted")
+}
+
+// TestPromisedSignatureIsPublishedAgain publishes a log that gains a second key, and removes
+// the signature of that key before a start and while the publisher runs.
+func TestPromisedSignatureIsPublishedAgain(t *testing.T) {
+	m, dir := audittest.New(t), t.TempDir()
+	m.Grow(t, 300)
+	first := m.Signer.Verifier()
+	audittest.PublishIn(t, dir, m)
+	m.RotatePair(t)
+	ofOne := m.Checkpoint
+	both := audit.VerifyOptions{VKey: strings.Join(m.Signer.AllKeys(), "\n")}
+	if r := audittest.Verify(t, dir, both); r.Code != audit.WrongSignature {
+		t.Errorf("before it is published: %d %s", r.Code, r.Sentence)
+	}
+	p := audittest.PublishIn(t, dir, m)
+	for _, when := range []string{"at first", "after a start", "after a round"} {
+		for name, opts := range map[string]audit.VerifyOptions{
+			"both": both, "those beside": {}, "the first key of all": {VKey: first},
+		} {
+			if r := audittest.Verify(t, dir, opts); !r.OK() {
+				t.Errorf("%s, %s: %d %s", when, name, r.Code, r.Sentence)
+			}
+		}
+		if keys := strings.Split(p.Key(), "\n"); len(keys) != 2 {
+			t.Errorf("%s: beside the log are %q", when, keys)
+		}
+		audittest.Edit(t, dir, checkpoint.File, func([]byte) []byte { return ofOne })
+		if r := audittest.Verify(t, dir, both); r.Code != audit.WrongSignature {
+			t.Errorf("without it: %d %s", r.Code, r.Sentence)
+		}
+		if when == "at first" {
+			p = audittest.PublishIn(t, dir, m)
+		} else if err := p.Publish(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

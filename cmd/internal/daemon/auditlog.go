@@ -71,7 +71,8 @@ func openAuditLog(ctx context.Context, dir *datadir.Dir, a accounts, signer *che
 		}
 	}
 	cfg := publish.Config{
-		Dir: dir.Audit(), Keys: signer.Keys, Source: log, Log: opts.Log, Index: l.index, New: empty,
+		Dir: dir.Audit(), Keys: signer.AllKeys, Complete: signer.Complete, Source: log,
+		Log: opts.Log, Index: l.index, New: empty,
 	}
 	if l.archive != nil {
 		cfg.Archived = l.archive
@@ -158,7 +159,7 @@ func (l *auditLog) forgetOldKey() error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	old := strings.TrimSpace(string(text))
+	old, _, _ := strings.Cut(string(text), "\n") // the others were rotated with the first
 	if origin, _, _ := strings.Cut(old, "+"); err != nil || origin != l.signer.Origin() ||
 		slices.Contains(l.signer.Keys(), old) {
 		return err

@@ -82,7 +82,8 @@ func (s *Server) newFeed(keys *feed.Keys) (*feed.Feed, error) {
 	}
 	return feed.New(feed.Config{
 		Store: s.whole(), Keys: keys, Sender: sender, Origin: s.origin,
-		May: s.maySubscribe, See: s.seen, Prove: s.log.prove, Stop: s.stopFeed,
+		May: s.maySubscribe, See: s.seen, Prove: s.log.prove, Complete: s.log.signer.Complete,
+		Stop:   s.stopFeed,
 		Holder: atm.NewUUID(time.Now()), Rate: s.opts.Feed.Rate,
 		Tried: s.installation.metrics.Tried, Log: s.opts.Log,
 	}), nil

@@ -78,7 +78,8 @@ func (e *exam) auditKey() {
 		e.tell(Warning, e.start(), "audit/log.vkey is missing; the next start puts it there")
 	case err != nil:
 		e.tell(Critical, "", "%v", err)
-	case !slices.Contains(signer.Keys(), strings.TrimSpace(string(vkey))):
+	case len(bytes.TrimSpace(vkey)) == 0 || slices.ContainsFunc(strings.Fields(string(vkey)),
+		func(key string) bool { return !slices.Contains(signer.AllKeys(), key) }):
 		e.tell(Critical, e.putBack("keys/audit.key"),
 			"audit/log.vkey is not the public key of keys/audit.key: "+
 				"one of them is of another log, and the server refuses to sign it")
@@ -91,10 +92,20 @@ func (e *exam) auditKey() {
 	case err != nil:
 		e.tell(Critical, "", "%v", err)
 	default:
-		if _, err := checkpoint.Open(signed, strings.Join(signer.Keys(), "\n")); err != nil {
+		_, _, err := checkpoint.OpenAny(signed, signer.AllKeys())
+		_, _, incomplete := checkpoint.OpenEach(signed, signer.AllKeys())
+		switch {
+		case err != nil:
 			e.tell(Critical, e.putBack("keys/audit.key"),
 				"audit/checkpoint is not signed by keys/audit.key: %v", err)
+		case incomplete != nil:
+			e.tell(Warning, e.start(), "audit/checkpoint: %v; a start publishes it again",
+				incomplete)
 		}
+	}
+	if len(signer.AllKeys()) == len(signer.Keys()) {
+		e.tell(Note, "atmctl audit rotate-key", "the log is signed with Ed25519 alone: its next "+
+			"key comes with one of ML-DSA-44, for the time of quantum computers")
 	}
 }
 

@@ -30,7 +30,7 @@ func CheckStatement(file, proof []byte, vkey string) *Report {
 	v := verifier{in: lines{rest: proof}, open: func(signed []byte) (checkpoint.Checkpoint,
 		error,
 	) {
-		c, _, err := checkpoint.OpenAny(signed, keys)
+		c, _, err := checkpoint.OpenEach(signed, keys)
 		return c, err
 	}}
 	if err := v.verify(); err != nil {

@@ -20,7 +20,8 @@ import (
 	"example.com/atm/teller"
 )
 
-// An AuditKey is the key that signs the audit log.
+// An AuditKey is the pair of keys that signs the audit log: Ed25519 and ML-DSA-44. A folder of
+// before ML-DSA-44 has the first alone until its next rotation.
 type AuditKey struct {
 	Signer *checkpoint.Signer
 
@@ -48,10 +49,10 @@ func openAuditKey(cfg Config, lock sync.Locker) (*AuditKey, error) {
 	return &AuditKey{Signer: signer, dir: cfg.Dir, replicas: cfg.Replicas, lock: lock}, nil
 }
 
-// RotateAudit makes a new key sign the audit log. The old key continues to sign until the next
-// rotation, for verifiers that only know it, and signs the statement that the new key succeeds
-// it, which becomes an entry. If the process is killed in between, the next start writes the
-// entry.
+// RotateAudit makes new keys sign the audit log, and returns the rotation of the Ed25519 key. The
+// old keys continue to sign until the next rotation, for verifiers that only know them, and sign
+// the statements that the new keys succeed them, which become entries. If the process is killed
+// in between, the next start writes the entries.
 func (a *AuditKey) RotateAudit(ctx context.Context) (checkpoint.Rotation, error) {
 	a.lock.Lock()
 	defer a.lock.Unlock()
@@ -66,35 +67,43 @@ func (a *AuditKey) RotateAudit(ctx context.Context) (checkpoint.Rotation, error)
 	if err != nil {
 		return checkpoint.Rotation{}, err
 	}
-	before, _, _ := strings.Cut(string(secret), "\n")
-	skey, _, err := checkpoint.GenerateKey(a.Signer.Origin())
+	text, next, err := nextSigner(string(secret), a.Signer.Origin())
 	if err != nil {
 		return checkpoint.Rotation{}, err
 	}
-	text := skey + "\n" + before + "\n"
-	next, err := checkpoint.NewSigner(text)
+	list, err := a.Signer.Rotations(next)
 	if err != nil {
 		return checkpoint.Rotation{}, err
 	}
-	r, err := a.Signer.Rotation(next)
-	if err != nil {
-		return r, err
-	}
-	if err := a.noteRotation(r); err != nil {
-		return r, err
+	if err := a.noteRotations(list); err != nil {
+		return list[0], err
 	}
 	if err := durable.WriteFile(a.dir.AuditKey(), []byte(text), 0o600); err != nil {
-		return r, err
+		return list[0], err
 	}
 	if err := shareRotated(ctx, a.replicas); err != nil {
-		return r, err
+		return list[0], err
 	}
 	if err := a.Signer.Adopt(next); err != nil {
-		return r, err
+		return list[0], err
 	}
-	// The key is in use now, whether or not the caller still waits. The publisher writes it beside
-	// the first checkpoint that it signed.
-	return r, a.recordRotation(context.WithoutCancel(ctx), r)
+	// The keys are in use now, whether or not the caller still waits. The publisher writes them
+	// beside the first checkpoint that they signed.
+	return list[0], a.recordRotations(context.WithoutCancel(ctx), list)
+}
+
+// nextSigner returns new keys and the newest of secret, as a file and as the signer that it makes.
+func nextSigner(secret, origin string) (text string, next *checkpoint.Signer, err error) {
+	before, err := checkpoint.Newest(secret)
+	if err != nil {
+		return "", nil, err
+	}
+	fresh, _, err := checkpoint.GenerateKeys(origin)
+	if err != nil {
+		return "", nil, err
+	}
+	next, err = checkpoint.NewSigner(fresh + before)
+	return fresh + before, next, err
 }
 
 const (
@@ -106,7 +115,11 @@ const (
 // Otherwise, after two rotations in quick succession, no published checkpoint would be signed
 // by both the key beside the log before them and the key after them.
 func (a *AuditKey) awaitKey(ctx context.Context) error {
-	for end := time.Now().Add(publishWait); a.publisher.Key() != a.Signer.Verifier(); {
+	published := func() bool {
+		key, _, _ := strings.Cut(a.publisher.Key(), "\n")
+		return key == a.Signer.Verifier()
+	}
+	for end := time.Now().Add(publishWait); !published(); {
 		if time.Now().After(end) {
 			return teller.ErrNotPublished
 		}
@@ -119,25 +132,27 @@ func (a *AuditKey) awaitKey(ctx context.Context) error {
 	return nil
 }
 
-// noteRotation stores a rotation until its entry is written.
-func (a *AuditKey) noteRotation(r checkpoint.Rotation) error {
-	text, err := json.Marshal(r)
+// noteRotations stores rotations until their entries are written.
+func (a *AuditKey) noteRotations(list []checkpoint.Rotation) error {
+	text, err := json.Marshal(list)
 	if err != nil {
 		return err
 	}
 	return durable.WriteFile(a.dir.AuditRotation(), text, 0o600)
 }
 
-// recordRotation writes the entry of a rotation.
-func (a *AuditKey) recordRotation(ctx context.Context, r checkpoint.Rotation) error {
-	if status := a.teller.LogKeyRotated(ctx, r); status.Code != atm.OK {
-		return fmt.Errorf("the entry of a rotation: %s", status.Code)
+// recordRotations writes the entries of rotations.
+func (a *AuditKey) recordRotations(ctx context.Context, list []checkpoint.Rotation) error {
+	for _, r := range list {
+		if status := a.teller.LogKeyRotated(ctx, r); status.Code != atm.OK {
+			return fmt.Errorf("the entry of a rotation: %s", status.Code)
+		}
 	}
 	return os.Remove(a.dir.AuditRotation())
 }
 
-// CompleteRotation writes the entry of an interrupted rotation, if its key is in use. A second
-// entry for the same rotation does no harm.
+// CompleteRotation writes the entries of an interrupted rotation, if its keys are in use. A
+// second entry for the same rotation does no harm.
 func (a *AuditKey) CompleteRotation(ctx context.Context) error {
 	text, err := os.ReadFile(a.dir.AuditRotation())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -146,10 +161,13 @@ func (a *AuditKey) CompleteRotation(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var r checkpoint.Rotation
-	if err := json.Unmarshal(text, &r); err != nil || !slices.Contains(a.Signer.Verifiers(),
-		r.New) {
+	var list []checkpoint.Rotation
+	if json.Unmarshal(text, &list) != nil { // of a version with one key
+		list = make([]checkpoint.Rotation, 1)
+		err = json.Unmarshal(text, &list[0])
+	}
+	if err != nil || len(list) == 0 || !slices.Contains(a.Signer.Verifiers(), list[0].New) {
 		return os.Remove(a.dir.AuditRotation())
 	}
-	return a.recordRotation(ctx, r)
+	return a.recordRotations(ctx, list)
 }

@@ -24,8 +24,8 @@ func Make(dir *datadir.Dir) error {
 	}{
 		{dir.VaultKey(), datadir.NewVaultKey().Encode},
 		{dir.AuditKey(), func() ([]byte, error) {
-			secret, _, err := checkpoint.GenerateKey(dir.Config.Origin)
-			return []byte(secret + "\n"), err
+			secret, _, err := checkpoint.GenerateKeys(dir.Config.Origin)
+			return []byte(secret), err
 		}},
 		{dir.TokenKey(), newTokenKeys},
 		{serverKey, New},

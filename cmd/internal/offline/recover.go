@@ -255,11 +255,11 @@ func newAuditKey(dir *datadir.Dir, plan *datadir.Plan) error {
 	if err := durable.CreateFile(old, secret, 0o600); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	skey, _, err := checkpoint.GenerateKey(plan.Origin)
+	skeys, _, err := checkpoint.GenerateKeys(plan.Origin)
 	if err != nil {
 		return err
 	}
-	return durable.WriteFile(dir.AuditKey(), []byte(skey+"\n"), 0o600)
+	return durable.WriteFile(dir.AuditKey(), []byte(skeys), 0o600)
 }
 
 // archiveLog moves the published old log out of the way.

@@ -84,7 +84,7 @@ func savePin(ctx context.Context, env *ctl.Env, where, vkey string) error {
 	}
 	text, err := (&audit.Pin{
 		Signed: report.Signed,
-		Keys:   []string{strings.TrimSpace(report.Key)},
+		Keys:   strings.Fields(report.Key),
 	}).MarshalText()
 	if err != nil {
 		return err
@@ -133,7 +133,7 @@ func listPins(env *ctl.Env) error {
 			continue
 		}
 		list = append(list, pin)
-		keys := strings.Join(pin.Keys, " ") // none in a pin of an older version
+		keys := checkpoint.Short(pin.Keys...) // none in a pin of an older version
 		rows = append(rows, []string{pin.Origin, strconv.FormatInt(pin.Size, 10), pin.Saved, keys})
 	}
 	if env.IsJSON() {
