@@ -217,3 +217,30 @@ func TestAssetsAreSmallAndOurOwn(t *testing.T) {
 		t.Errorf("all assets and the longest page have %d bytes", assets+longest)
 	}
 }
+
+// TestPageAsksForTheSignatureThatTheKeysPromise verifies a log that is signed by both algorithms,
+// with one key and with both.
+func TestPageAsksForTheSignatureThatTheKeysPromise(t *testing.T) {
+	page, dir := newScripts(t), t.TempDir()
+	m, other := audittest.NewPair(t), audittest.NewPair(t)
+	m.Grow(t, 10)
+	audittest.PublishIn(t, dir, m)
+	keys := m.Signer.AllKeys()
+	both := keys[0] + "\n" + keys[1]
+	verify := func(name, vkeys string, want int) {
+		t.Helper()
+		if v := page.verify(t, dir, vkeys, nil); v.Code != want {
+			t.Errorf("%s: %d %s, want %d", name, v.Code, v.Message, want)
+		}
+	}
+	verify("both keys", both+"\n", audit.Verified)
+	verify("the first key", keys[0], audit.Verified)
+	verify("the second key alone", keys[1], audit.CannotVerify)
+	verify("another second key", keys[0]+"\n"+other.Signer.AllKeys()[1], audit.WrongSignature)
+	verify("another first key", other.Signer.Verifier()+"\n"+keys[1], audit.WrongSignature)
+	verify("another and both keys", other.Signer.Verifier()+"\n"+both, audit.Verified)
+	verify("a key that is none", both+"\nx", audit.CannotVerify)
+	audittest.Edit(t, dir, "checkpoint", func([]byte) []byte { return m.Checkpoint })
+	verify("no second signature", both, audit.WrongSignature)
+	verify("no second signature, and the first key", keys[0], audit.Verified)
+}

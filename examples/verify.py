@@ -5,9 +5,10 @@ usage: verify.py FOLDER [VKEY-FILE]
 
 It needs Python's standard library and the command openssl (3.0 or later). What
 it reads is the C2SP tlog-tiles form: a checkpoint signed by Ed25519, and bundles
-of 256 entries, from which the RFC 6962 tree is computed again. Without
-VKEY-FILE the key beside the log is used, which proves nothing against somebody
-who could replace both.
+of 256 entries, from which the RFC 6962 tree is computed again. Keys of other
+algorithms in VKEY-FILE, such as ML-DSA-44, and their signatures are not used.
+Without VKEY-FILE the key beside the log is used, which proves nothing against
+somebody who could replace both.
 """
 
 import base64
@@ -35,11 +36,20 @@ def read(path, limit=1 << 24):
         fail(f"{path}: {error.strerror}")
 
 
-def check_signature(checkpoint, vkey):
+def ed25519_key(vkeys):
+    """Return the first Ed25519 key of a file with public keys, one a line."""
+    for vkey in vkeys.split():
+        name, key_id, key = vkey.split("+", 2)
+        key = base64.b64decode(key)
+        if key[0] == 1:
+            return name, key_id, key
+    fail("there is no Ed25519 key of a log")
+
+
+def check_signature(checkpoint, vkeys):
     """Check the signature of a note (C2SP signed-note), and return its text."""
-    name, key_id, key = vkey.strip().split("+", 2)
-    key = base64.b64decode(key)
-    if key[0] != 1 or hashlib.sha256(name.encode() + b"\n" + key).hexdigest()[:8] != key_id:
+    name, key_id, key = ed25519_key(vkeys)
+    if hashlib.sha256(name.encode() + b"\n" + key).hexdigest()[:8] != key_id:
         fail("the key is no Ed25519 key of a log")
     text, _, signatures = checkpoint.partition("\n\n")
     text += "\n"

@@ -44,14 +44,15 @@ func (m *memory) Entries(_ context.Context, from, to int64, yield func(int64, []
 	return nil
 }
 
-// published makes a log of so many entries and publishes it.
+// published makes a log of so many entries and publishes it, signed by both algorithms. vkey is
+// its Ed25519 key.
 func published(t *testing.T, size int) (dir, vkey string) {
 	t.Helper()
-	skey, vkey, err := checkpoint.GenerateKey("log.example")
+	skeys, _, err := checkpoint.GenerateKeys("log.example")
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, err := checkpoint.NewSigner(skey)
+	signer, err := checkpoint.NewSigner(skeys)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +71,8 @@ func published(t *testing.T, size int) (dir, vkey string) {
 	m.head = head
 	dir = t.TempDir()
 	p, err := publish.New(publish.Config{
-		Dir: dir, Keys: signer.Verifiers, Source: m, Log: slog.New(slog.DiscardHandler), New: true,
+		Dir: dir, Keys: signer.AllKeys, Complete: signer.Complete, Source: m,
+		Log: slog.New(slog.DiscardHandler), New: true,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +80,7 @@ func published(t *testing.T, size int) (dir, vkey string) {
 	if err := p.Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return dir, vkey
+	return dir, signer.Verifier()
 }
 
 const size = 100_037

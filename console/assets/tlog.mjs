@@ -43,21 +43,28 @@ export const leafHash = (entry) => sha256(join(Uint8Array.of(0), entry));
 
 const nodeHash = (left, right) => sha256(join(Uint8Array.of(1), left, right));
 
-// parseKey reads a vkey: NAME+HASH+KEY.
+// The keys of a log by the type in their first byte: the length of a key, and that of a signature
+// line of it. No browser is sure to have ML-DSA-44, so of its signatures the length alone is checked.
+const types = { 1: { key: 33, line: 68 }, 6: { key: 1313, line: 2432 } };
+
+// parseKey reads a vkey: NAME+HASH+KEY. pub is null for a key of ML-DSA-44.
 export async function parseKey(vkey) {
   const m = /^([^\s+]+)\+([0-9a-f]{8})\+(\S+)$/.exec(vkey.trim());
   const key = m && fromBase64(m[3]);
-  if (!key || key.length !== 33 || key[0] !== 1) throw new Finding(10, "this is no key of a log");
+  const type = key && types[key[0]];
+  if (!type || key.length !== type.key) throw new Finding(10, "this is no key of a log");
   const id = (await sha256(join(text.encode(m[1] + "\n"), key))).slice(0, 4);
   const hex = Array.from(id, (byte) => byte.toString(16).padStart(2, "0")).join("");
   if (hex !== m[2]) throw new Finding(10, "the key of the log does not have the hash that it names");
-  const pub = await crypto.subtle.importKey("raw", key.slice(1), "Ed25519", true, ["verify"]);
-  return { name: m[1], id, pub };
+  const pub = key[0] !== 1 ? null :
+    await crypto.subtle.importKey("raw", key.slice(1), "Ed25519", true, ["verify"]);
+  return { name: m[1], id, pub, line: type.line };
 }
 
-// openCheckpoint returns what a checkpoint says, if key signed it.
-export async function openCheckpoint(note, vkey) {
-  const key = await parseKey(vkey);
+// openCheckpoint returns what a checkpoint says, if a key of vkeys, one a line, signed it. Where
+// they are of both algorithms, it must have signatures of both.
+export async function openCheckpoint(note, vkeys) {
+  const keys = await Promise.all(vkeys.trim().split(/\s+/).map(parseKey));
   const cut = note.lastIndexOf("\n\n");
   if (cut < 0 || !note.startsWith("— ", cut + 2)) throw new Finding(10, "there is no signed checkpoint");
   const body = note.slice(0, cut + 1);
@@ -67,17 +74,30 @@ export async function openCheckpoint(note, vkey) {
   }
   const checkpoint = { origin, size: Number(size), root: fromBase64(root ?? "") };
   if (checkpoint.root.length !== 32) throw new Finding(10, "this is no checkpoint");
-  if (origin !== key.name) throw new Finding(11, "the checkpoint is of another log: " + origin);
-  for (const line of note.slice(cut + 2).split("\n")) {
-    const m = /^— (\S+) (\S+)$/.exec(line);
-    const signature = m && m[1] === key.name && isBase64(m[2]) ? fromBase64(m[2]) : null;
-    if (!signature || signature.length !== 68 || !equal(signature.slice(0, 4), key.id)) continue;
-    if (await crypto.subtle.verify("Ed25519", key.pub, signature.slice(4), text.encode(body))) {
-      return checkpoint;
-    }
-    throw new Finding(11, "the signature of the checkpoint is wrong");
+  const ours = keys.filter((key) => key.name === origin);
+  if (ours.length === 0) throw new Finding(11, "the checkpoint is of another log: " + origin);
+  if (!ours.some((key) => key.pub)) {
+    throw new Finding(10, "a browser cannot verify ML-DSA-44: name the Ed25519 key of the log as well");
   }
-  throw new Finding(11, "the checkpoint is not signed by the key that is pinned here");
+  const signatures = note.slice(cut + 2).split("\n").map((line) => {
+    const m = /^— (\S+) (\S+)$/.exec(line);
+    return m && m[1] === origin && isBase64(m[2]) ? fromBase64(m[2]) : new Uint8Array();
+  });
+  const by = (key) => signatures.find((s) => s.length === key.line && equal(s.slice(0, 4), key.id));
+  let wrong = "the checkpoint is not signed by the key that is pinned here";
+  for (const key of ours.filter((key) => key.pub && by(key))) {
+    if (await crypto.subtle.verify("Ed25519", key.pub, by(key).slice(4), text.encode(body))) {
+      wrong = "";
+      break;
+    }
+    wrong = "the signature of the checkpoint is wrong";
+  }
+  const second = ours.filter((key) => !key.pub);
+  if (!wrong && second.length > 0 && !second.some(by)) {
+    wrong = "the checkpoint lacks the ML-DSA-44 signature that the keys of the log promise";
+  }
+  if (wrong) throw new Finding(11, wrong);
+  return checkpoint;
 }
 
 // rootOf is the root that hash, of the entry at index in a tree of size entries, has with proof

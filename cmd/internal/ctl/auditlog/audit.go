@@ -103,8 +103,8 @@ func bounded(
 func isURL(where string) bool { return strings.Contains(where, "://") }
 
 // vkeyHelp is the help of the flag --vkey.
-const vkeyHelp = "`file` with public keys of the log, one a line " +
-	"(default that of the pin, or the one beside the log)"
+const vkeyHelp = "`file` with public keys of the log, one a line; of Ed25519 and of ML-DSA-44 " +
+	"they require both signatures (default those of the pin, or beside the log)"
 
 // withArchive adds the flag that names the archive of the log that a command reads.
 func withArchive(env *ctl.Env, cmd *cobra.Command) *cobra.Command {

@@ -533,9 +533,10 @@ func rotateKeyCommand(env *ctl.Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "rotate-key",
 		Short: "Sign the audit log of a running server with a new key",
-		Long: `Sign the audit log with a new key. The previous key signs as well until the next rotation,
-so that everybody who verifies with it has time to change. An entry of the log says which
-key follows which.`,
+		Long: `Sign the audit log with new keys, of Ed25519 and of ML-DSA-44. The previous keys sign as
+well until the next rotation, so that everybody who verifies with them has time to change.
+Entries of the log say which key follows which. A log that had a key of Ed25519 alone gets
+its first one of ML-DSA-44, and programs that know only Ed25519 no longer serve it.`,
 		Args: exit.Args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			result, err := env.Call(cmd.Context(), string(atm.AuditRotate))
