@@ -249,3 +249,44 @@ func TestNothingIsArchivedThatDiffersFromTheSignedTree(t *testing.T) {
 		t.Errorf("signed by another key: %v", err)
 	}
 }
+
+// TestArchiveHasBothSignatures archives a log that gets its second key between two chapters.
+func TestArchiveHasBothSignatures(t *testing.T) {
+	t.Parallel()
+	l, dir := audittest.Publish(t, 700)
+	a := archive.New(archive.NewFolder(t.TempDir()))
+	early := write(t, a, l, dir)
+	l.RotatePair(t)
+	l.Grow(t, 400)
+	audittest.PublishIn(t, dir, l)
+	d := draft(l, dir)
+	d.Keys = l.Signer.AllKeys()
+	if c, err := a.Write(t.Context(), d); !errors.Is(err, checkpoint.ErrSignature) {
+		t.Errorf("without the second signature: %+v, %v", c, err)
+	}
+	var err error
+	if d.Signed, err = l.Signer.Complete(l.Checkpoint); err != nil {
+		t.Fatal(err)
+	}
+	c, err := a.Write(t.Context(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Key != d.Keys[0]+"\n"+d.Keys[2] {
+		t.Errorf("the keys beside the chapter are %q", c.Key)
+	}
+	for name, vkey := range map[string]string{
+		"those beside": "", "ML-DSA-44": strings.Fields(c.Key)[1], "both": c.Key,
+	} {
+		r, err := audit.Verify(t.Context(), a, audit.VerifyOptions{VKey: vkey})
+		if err != nil || !r.OK() || r.Size != int64(len(l.Leaves)) {
+			t.Errorf("%s: %+v, %v", name, r, err)
+		}
+	}
+	for _, c := range []archive.Chapter{early, c} {
+		if err := a.ReadBack(t.Context(), c, d.Keys, 0, c.Size,
+			sha256.Sum256(snapshot)); err != nil {
+			t.Errorf("the chapter of %d entries: %v", c.Size, err)
+		}
+	}
+}
