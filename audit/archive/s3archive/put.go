@@ -63,7 +63,7 @@ func (b *Bucket) locked() (types.ObjectLockMode, *time.Time) {
 
 // putWhole writes an object by one request.
 func (b *Bucket) putWhole(ctx context.Context, name string, content archive.Content) error {
-	ctx, cancel := context.WithTimeout(ctx, tryFor)
+	ctx, cancel := context.WithTimeout(ctx, b.tryFor)
 	defer cancel()
 	mode, until := b.locked()
 	_, err := b.client.PutObject(ctx, &s3.PutObjectInput{
@@ -114,7 +114,7 @@ func (b *Bucket) putParts(ctx context.Context, name string, content archive.Cont
 	if [sha256.Size]byte(h.Sum(nil)) != content.SHA256 {
 		return archive.ErrSum
 	}
-	ctx, cancel := context.WithTimeout(ctx, tryFor)
+	ctx, cancel := context.WithTimeout(ctx, b.tryFor)
 	defer cancel()
 	_, err = b.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
 		Bucket: &b.location.bucket, Key: b.key(name), UploadId: upload, IfNoneMatch: ifAbsent,
@@ -124,7 +124,7 @@ func (b *Bucket) putParts(ctx context.Context, name string, content archive.Cont
 }
 
 func (b *Bucket) beginParts(ctx context.Context, name string) (upload *string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, tryFor)
+	ctx, cancel := context.WithTimeout(ctx, b.tryFor)
 	defer cancel()
 	mode, until := b.locked()
 	begun, err := b.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
@@ -150,7 +150,7 @@ func (b *Bucket) putPart(ctx context.Context, name string, upload *string, numbe
 		return types.CompletedPart{}, err
 	}
 	sum := base64Of(h.Sum(nil))
-	ctx, cancel := context.WithTimeout(ctx, tryFor)
+	ctx, cancel := context.WithTimeout(ctx, b.tryFor)
 	defer cancel()
 	out, err := b.client.UploadPart(ctx, &s3.UploadPartInput{
 		Bucket: &b.location.bucket, Key: b.key(name), UploadId: upload, PartNumber: &number,
@@ -164,7 +164,7 @@ func (b *Bucket) putPart(ctx context.Context, name string, upload *string, numbe
 
 // has reports whether there is an object with this name.
 func (b *Bucket) has(ctx context.Context, name string) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, tryFor)
+	ctx, cancel := context.WithTimeout(ctx, b.tryFor)
 	defer cancel()
 	_, err := b.client.HeadObject(ctx, &s3.HeadObjectInput{
 		Bucket: &b.location.bucket, Key: b.key(name),

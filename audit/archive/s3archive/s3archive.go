@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"net/url"
 	"time"
 
@@ -29,6 +30,7 @@ type Bucket struct {
 	location *location
 	text     string
 	client   *s3.Client
+	tryFor   time.Duration
 }
 
 const (
@@ -55,6 +57,9 @@ func Open(ctx context.Context, location string) (*Bucket, error) {
 	}
 	client := s3.NewFromConfig(cfg, func(o *s3.Options) {
 		o.UsePathStyle = l.pathStyle
+		// What is read is compared with the signed root, which tells a changed object from storage
+		// that cannot be reached.
+		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 		if l.endpoint != "" {
 			o.BaseEndpoint = aws.String(l.endpoint)
 		}
@@ -73,7 +78,10 @@ func Open(ctx context.Context, location string) (*Bucket, error) {
 			return nil, fmt.Errorf("%s: the endpoint %w", location, err)
 		}
 	}
-	return &Bucket{location: l, text: "s3://" + l.bucket + "/" + l.prefix, client: client}, nil
+	return &Bucket{
+		location: l, text: "s3://" + l.bucket + "/" + l.prefix, client: client,
+		tryFor: tryFor,
+	}, nil
 }
 
 // String implements archive.Objects.
@@ -119,7 +127,7 @@ func (b *Bucket) copy(ctx context.Context, name string, w io.Writer, limit int64
 func (b *Bucket) piece(ctx context.Context, name string, from int64, of *string) (data []byte,
 	total int64, version *string, err error,
 ) {
-	try, cancel := context.WithTimeout(ctx, tryFor)
+	try, cancel := context.WithTimeout(ctx, b.tryFor)
 	defer cancel()
 	out, err := b.client.GetObject(try, &s3.GetObjectInput{
 		Bucket: &b.location.bucket, Key: b.key(name), IfMatch: of,
@@ -165,7 +173,7 @@ func (b *Bucket) List(ctx context.Context, prefix string, yield func(name string
 func (b *Bucket) nextPage(ctx context.Context, pages *s3.ListObjectsV2Paginator) (
 	*s3.ListObjectsV2Output, error,
 ) {
-	ctx, cancel := context.WithTimeout(ctx, tryFor)
+	ctx, cancel := context.WithTimeout(ctx, b.tryFor)
 	defer cancel()
 	return pages.NextPage(ctx)
 }
@@ -189,7 +197,8 @@ func (b *Bucket) written(ctx context.Context, name string, err error) error {
 		return ctx.Err()
 	case isCode(err, "PreconditionFailed"):
 		return fs.ErrExist
-	case errors.As(err, &answered) && answered.HTTPStatusCode()/100 == 4:
+	case errors.As(err, &answered) && (answered.HTTPStatusCode()/100 == 4 ||
+		answered.HTTPStatusCode() == http.StatusInsufficientStorage):
 		return fmt.Errorf("writing %s to the archive %s: %s", name, b, reason(err))
 	}
 	return b.unreachable(reason(err))
@@ -216,7 +225,7 @@ func reason(err error) string {
 	case errors.As(err, &answer):
 		return answer.ErrorCode()
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Sprintf("no answer within %s", tryFor)
+		return "no answer in time"
 	case errors.As(err, &transport):
 		return transport.Err.Error()
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 )
 
 // Bucket is the bucket that each Gateway has. Objects in it can be locked.
@@ -57,7 +58,7 @@ func Start(t testing.TB) *Gateway {
 	return StartOn(t, t.TempDir())
 }
 
-// StartOn is Start with the objects in a folder.
+// StartOn is Start with the objects in a folder, which may have those of storage that was stopped.
 func StartOn(t testing.TB, dir string) *Gateway {
 	t.Helper()
 	if err := setCredentials(); err != nil {
@@ -68,11 +69,10 @@ func StartOn(t testing.TB, dir string) *Gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	aside := t.TempDir()
-	objects, versions := filepath.Join(dir, "objects"), filepath.Join(aside, "versions")
-	sidecar := filepath.Join(aside, "attributes")
-	err = errors.Join(os.MkdirAll(objects, 0o700), os.Mkdir(versions, 0o700),
-		os.Mkdir(sidecar, 0o700))
+	objects, versions := filepath.Join(dir, "objects"), filepath.Join(dir, "versions")
+	sidecar := filepath.Join(dir, "attributes")
+	err = errors.Join(os.MkdirAll(objects, 0o700), os.MkdirAll(versions, 0o700),
+		os.MkdirAll(sidecar, 0o700))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,17 +150,22 @@ func (g *Gateway) makeBucket(ctx context.Context) error {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	client, err := g.client(ctx)
+	client, err := g.Client(ctx)
 	if err != nil {
 		return err
 	}
+	var already *types.BucketAlreadyOwnedByYou
 	_, err = client.CreateBucket(ctx, &s3.CreateBucketInput{
 		Bucket: aws.String(Bucket), ObjectLockEnabledForBucket: aws.Bool(true),
 	})
+	if errors.As(err, &already) {
+		return nil
+	}
 	return err
 }
 
-func (g *Gateway) client(ctx context.Context) (*s3.Client, error) {
+// Client is a client of the storage itself.
+func (g *Gateway) Client(ctx context.Context) (*s3.Client, error) {
 	cfg, err := config.LoadDefaultConfig(ctx)
 	return s3.NewFromConfig(cfg, func(o *s3.Options) {
 		o.UsePathStyle, o.BaseEndpoint = true, aws.String("http://"+g.Address)
