@@ -90,6 +90,7 @@ var places = map[string][]string{
 	"vault/vaulttest/trimming":      {"", "vault", "audit", "vault/vaulttest"},
 	"audit":                         {"", "internal"},
 	"audit/merkle":                  {},
+	"audit/canonical":               {},
 	"audit/checkpoint":              {"audit/merkle"},
 	"audit/assertion":               {"", "audit"},
 	"audit/certificate":             {"", "audit"},

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"example.com/atm"
+	"example.com/atm/audit/canonical"
 )
 
 // An Event is what an entry is about.
@@ -47,7 +48,7 @@ const (
 const MaxEntryBytes = 8 << 10
 
 // TimeFormat is RFC 3339 with exactly six decimals.
-const TimeFormat = "2006-01-02T15:04:05.000000Z"
+const TimeFormat = canonical.TimeFormat
 
 // An Entry is one line of the log.
 type Entry struct {

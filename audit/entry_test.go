@@ -131,9 +131,9 @@ func TestEntryHasItsDocumentedForm(t *testing.T) {
 	}
 }
 
-// canonical is a second implementation of RFC 8785, for values without fractions. It is the
+// rfc8785 is a second implementation of RFC 8785, for values without fractions. It is the
 // oracle of these tests.
-func canonical(v any) string {
+func rfc8785(v any) string {
 	switch v := v.(type) {
 	case map[string]any:
 		keys := make([]string, 0, len(v))
@@ -151,13 +151,13 @@ func canonical(v any) string {
 		})
 		members := make([]string, len(keys))
 		for i, k := range keys {
-			members[i] = canonical(k) + ":" + canonical(v[k])
+			members[i] = rfc8785(k) + ":" + rfc8785(v[k])
 		}
 		return "{" + strings.Join(members, ",") + "}"
 	case []any:
 		items := make([]string, len(v))
 		for i := range v {
-			items[i] = canonical(v[i])
+			items[i] = rfc8785(v[i])
 		}
 		return "[" + strings.Join(items, ",") + "]"
 	case string:
@@ -211,7 +211,7 @@ func TestEntryIsCanonical(t *testing.T) {
 		if err := d.Decode(&v); err != nil {
 			t.Fatal(err)
 		}
-		if want := canonical(v); string(leaf) != want {
+		if want := rfc8785(v); string(leaf) != want {
 			t.Fatalf("got  %s\nwant %s", leaf, want)
 		}
 		again, err := ParseEntry(leaf)

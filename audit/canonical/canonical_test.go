@@ -1,4 +1,4 @@
-package audit
+package canonical
 
 import (
 	"strings"
@@ -8,12 +8,13 @@ import (
 
 func TestEntryTimeIsWrittenAsPackageTimeWritesIt(t *testing.T) {
 	for _, at := range []time.Time{
-		testTime, time.Unix(0, 0), time.Unix(0, 1999), time.Date(999, 12, 31, 23, 59, 59,
+		time.Date(2026, 11, 25, 9, 8, 7, 6_000, time.UTC),
+		time.Unix(0, 0), time.Unix(0, 1999), time.Date(999, 12, 31, 23, 59, 59,
 			999_999_999, time.UTC),
 		time.Date(9999, 1, 2, 3, 4, 5, 6_000, time.UTC), time.Date(12345, 1, 1, 0, 0, 0, 0,
 			time.UTC), time.Date(-1, 1, 1, 0, 0, 0, 0, time.UTC),
 	} {
-		if got, want := string(appendTime(nil, at.UTC())),
+		if got, want := string(AppendTime(nil, at.UTC())),
 			at.UTC().Format(TimeFormat); got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
