@@ -11,6 +11,7 @@ import (
 
 	"example.com/atm/audit"
 	"example.com/atm/audit/audittest"
+	"example.com/atm/audit/checkpoint"
 	"example.com/atm/auth"
 	"example.com/atm/monitor"
 	"example.com/atm/teller/replay"
@@ -204,5 +205,31 @@ func TestServerThatIsNotReachedIsNoAlarm(t *testing.T) {
 	w.files.gone, w.files.dir = false, audit.Dir(t.TempDir())
 	if err := w.Round(t.Context(), audittest.Time); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v, %+v", err, w.alarms)
+	}
+}
+
+// TestMonitorMissesThePromisedSignature follows a log that gets its second key, and then loses
+// the signature of it.
+func TestMonitorMissesThePromisedSignature(t *testing.T) {
+	l := audittest.NewOf(t, 300)
+	w := newWatch(t, publish(t, l), t.TempDir(), l.Signer.Keys(), 0)
+	w.round(t, audittest.Time)
+	for range 2 {
+		l.RotatePair(t)
+		l.Grow(t, 10)
+		w.files.dir = audit.Dir(publish(t, l))
+		if alarms := w.round(t, audittest.Time); len(alarms) > 0 ||
+			w.Size() != int64(len(l.Leaves)) {
+			t.Errorf("%d entries, %+v", w.Size(), alarms)
+		}
+	}
+	l.Grow(t, 10)
+	dir := publish(t, l)
+	audittest.Edit(t, dir, checkpoint.File, func([]byte) []byte { return l.Checkpoint })
+	w.files.dir = audit.Dir(dir)
+	alarms := w.round(t, audittest.Time)
+	if len(alarms) != 1 || alarms[0].Code != audit.WrongSignature ||
+		!strings.Contains(alarms[0].Sentence, "ML-DSA-44") {
+		t.Errorf("%+v", alarms)
 	}
 }

@@ -264,6 +264,54 @@ func TestKeysRotatedOnOneReplicaAreUsedOnTheOther(t *testing.T) {
 	daemontest.Must(t)(c.Inquiry(t.Context(), daemontest.Account))
 }
 
+// TestSecondKeyOfALogReachesTheOtherReplica begins with folders of a program that signed by
+// Ed25519 alone, and rotates the key on one replica. The other one, on which nothing happens,
+// publishes both signatures.
+func TestSecondKeyOfALogReachesTheOtherReplica(t *testing.T) {
+	t.Parallel()
+	a, b, store := pair(t)
+	for _, s := range []*daemontest.Server{a, b} {
+		if err := s.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		for file, kept := range map[string]int{
+			"keys/audit.key": 1, "audit/log.vkey": 1, "audit/checkpoint": 5,
+		} {
+			path := filepath.Join(s.Data, filepath.FromSlash(file))
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines := strings.SplitAfter(string(text), "\n")
+			if len(lines) != kept+2 { // one more, and what is behind the last
+				t.Fatalf("%s has %d lines", file, len(lines))
+			}
+			if err := os.WriteFile(path, []byte(strings.Join(lines[:kept], "")),
+				0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	a, b = startOn(t, a.Data, store), startOn(t, b.Data, store)
+	read := func(s *daemontest.Server) string {
+		text, err := os.ReadFile(filepath.Join(s.Data, "audit", "log.vkey"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	first := read(b)
+	daemontest.Must(t)(daemontest.At(t, a, a, "operator").Call(t.Context(), "admin.audit.rotate"))
+	daemontest.Until(t, func() bool { return strings.Count(read(a), "\n") == 2 })
+	for _, vkey := range []string{read(a), first} {
+		daemontest.Until(t, func() bool {
+			r, err := audit.Verify(t.Context(), audit.Dir(filepath.Join(b.Data, "audit")),
+				audit.VerifyOptions{VKey: vkey})
+			return err == nil && r.OK()
+		})
+	}
+}
+
 // TestWrongFoldersBecomeNoReplica tries starts that must fail. Each fails with one sentence,
 // and changes nothing.
 func TestWrongFoldersBecomeNoReplica(t *testing.T) {
