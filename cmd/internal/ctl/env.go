@@ -17,6 +17,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/audit/remote"
 	"example.com/atm/client"
+	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/cmd/internal/exit"
 	"example.com/atm/cmd/internal/output"
 	"example.com/atm/cmd/internal/settings"
@@ -209,6 +210,8 @@ func Explain(err error) error {
 		return &exit.Error{Code: exit.NotAuthenticated, Err: err}
 	case errors.As(err, &transport):
 		return &exit.Error{Code: exit.NoConnection, Err: err}
+	case errors.Is(err, datadir.ErrUsage):
+		return &exit.Error{Code: exit.Usage, Err: err}
 	case errors.Is(err, audit.ErrUnreachable):
 		return &exit.Error{Code: audit.CannotVerify, Err: err}
 	case errors.Is(err, audit.ErrDiffers):

@@ -28,7 +28,7 @@ func Objects(ctx context.Context, location string) (archive.Objects, error) {
 	if strings.HasPrefix(location, s3Scheme) {
 		bucket, err := s3archive.Open(ctx, location)
 		if err != nil {
-			return nil, fmt.Errorf("%w: --archive: %w", datadir.ErrUsage, err)
+			return nil, fmt.Errorf("%w: %w", datadir.ErrUsage, err)
 		}
 		return bucket, nil
 	}
