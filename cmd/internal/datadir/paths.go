@@ -16,8 +16,10 @@ func (p Paths) Path(elem ...string) string {
 // Vault is the file with the accounts, if they are in the folder.
 func (p Paths) Vault() string { return p.Path("vault.db") }
 
+const snapshots = "snapshots"
+
 // Snapshots is the folder of the snapshots that a trimmed journal begins with.
-func (p Paths) Snapshots() string { return p.Path("snapshots") }
+func (p Paths) Snapshots() string { return p.Path(snapshots) }
 
 // Audit is the folder of the published audit log.
 func (p Paths) Audit() string { return p.Path("audit") }

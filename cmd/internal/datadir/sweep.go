@@ -11,9 +11,9 @@ import (
 )
 
 // A killed process leaves files with temporary names, and copies of the vault from an
-// unfinished backup, compaction or import. Only the program that has locked the folder creates
-// them. So those that exist when the lock is taken belong to no running program. Symbolic links
-// are never followed.
+// unfinished backup, snapshot, compaction or import. Only the program that has locked the folder
+// creates them. So those that exist when the lock is taken belong to no running program. Symbolic
+// links are never followed.
 
 // temporary is the prefix of temporary names of package durable.
 const temporary = ".tmp-"
@@ -34,7 +34,7 @@ func (d *Dir) Sweep() (removed []string, err error) {
 // Leftovers lists the files that Sweep would remove. It must be called only if no process has
 // locked the folder.
 func (d *Dir) Leftovers() (left []string, err error) {
-	for _, folder := range []string{"", "keys", "ca", "tls", "audit"} {
+	for _, folder := range []string{"", "keys", "ca", "tls", "audit", snapshots} {
 		names, failed := os.ReadDir(d.Path(folder))
 		if errors.Is(failed, fs.ErrNotExist) {
 			continue
@@ -48,6 +48,8 @@ func (d *Dir) Leftovers() (left []string, err error) {
 				left = append(left, path)
 			case e.IsDir() && folder == "" && strings.HasPrefix(e.Name(), ".backup-"):
 				left = append(left, path)
+			case folder == snapshots && strings.HasPrefix(e.Name(), "."):
+				left = append(left, path) // being taken, or fetched
 			}
 		}
 	}
