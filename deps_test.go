@@ -138,6 +138,7 @@ var places = map[string][]string{
 	},
 	"cmd/internal/backup":    {"cmd/internal/datadir"},
 	"cmd/internal/published": {"audit", "cmd/internal/datadir"},
+	"cmd/internal/retention": {"", "audit", "teller/events", "vault", "internal"},
 	"cmd/internal/inbox":     {"internal"},
 	"cmd/internal/roster":    {"auth", "vault"},
 	"cmd/internal/keys": {

@@ -74,7 +74,8 @@ type Entry struct {
 	Reason, Source string
 
 	// Request is the keyed hash of the request id, in hex, and Minted the time in the id, to the
-	// millisecond. Minted is zero for an id without one, and in entries of before the field existed.
+	// millisecond. Minted is zero for an id without one, and in entries from before the field
+	// existed.
 	Request string
 	Minted  time.Time
 

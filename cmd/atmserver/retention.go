@@ -30,8 +30,8 @@ func (o *options) retention() (daemon.Retention, error) {
 	}
 	keep, ok := when.ParseSpan(o.keep)
 	if !ok || keep < shortestKeep {
-		return r, exit.Usagef("--keep is at least 8d, such as 90d or 1000h, not %q: request ids are "+
-			"answered from what is kept", o.keep)
+		return r, exit.Usagef("--keep is at least 8d, such as 90d or 1000h, not %q: request ids "+
+			"are answered from what is kept", o.keep)
 	}
 	if o.archive == "" {
 		return r, exit.Usagef("--keep goes with --archive: nothing is removed that is nowhere else")

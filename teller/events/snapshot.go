@@ -10,7 +10,6 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/audit/merkle"
 	"example.com/atm/vault/ledger"
-	"golang.org/x/mod/sumdb/tlog"
 )
 
 // A Snapshot is what the log says of a snapshot of the accounts.
@@ -42,8 +41,17 @@ func SnapshotOf(e *audit.Entry) (s Snapshot, is bool) {
 	}
 	size, errSize := strconv.ParseInt(args["size"], 10, 64)
 	bytes, errBytes := strconv.ParseInt(args["bytes"], 10, 64)
-	root, errRoot := tlog.ParseHash(args["root"])
-	sum, errSum := tlog.ParseHash(args["sha256"])
+	root, rooted := parseHash(args["root"])
+	sum, summed := parseHash(args["sha256"])
 	return Snapshot{Size: size, Root: root, Bytes: bytes, Sum: sum},
-		errSize == nil && errBytes == nil && errRoot == nil && errSum == nil && size >= 0
+		errSize == nil && errBytes == nil && rooted && summed && size >= 0
+}
+
+// parseHash reads a hash in base64.
+func parseHash(text string) (h merkle.Hash, ok bool) {
+	data, err := base64.StdEncoding.DecodeString(text)
+	if err != nil || len(data) != len(h) {
+		return h, false
+	}
+	return merkle.Hash(data), true
 }

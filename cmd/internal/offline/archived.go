@@ -254,8 +254,8 @@ func (r *rebuilding) configure(origin string) error {
 	}
 	for _, made := range []struct{ path, what string }{
 		{r.dir.TokenKey(), "the key of tokens: those that were issued are good no more"},
-		{first(r.dir.RootCA), "the authorities and the certificate of the server: certificates that " +
-			"were issued are good no more, and clients have to trust the new authority"},
+		{first(r.dir.RootCA), "the authorities and the certificate of the server: certificates " +
+			"that were issued are good no more, and clients have to trust the new authority"},
 		{r.dir.Client("operator"), "the certificate of user:operator"},
 	} {
 		if !datadir.Exists(made.path) {

@@ -298,7 +298,7 @@ func (r *Runner) trimTo(ctx context.Context, before vault.Base, t Taken) error {
 	if err := r.cfg.Archive.ReadBack(ctx, chapter, r.cfg.Keys(), from, t.Size, t.Sum); err != nil {
 		return fmt.Errorf("reading back what is to be removed: %w", err)
 	}
-	// The snapshot is kept beside the vault as well, for whoever checks it without the archive.
+	// The snapshot is kept beside the vault as well, for a check without the archive.
 	if err := Fetch(ctx, r.cfg.Archive, t.Chapter, t.Sum, Kept(r.cfg.Dir, base)); err != nil {
 		return err
 	}
@@ -322,7 +322,7 @@ func (r *Runner) forget(base vault.Base) error {
 }
 
 // prune removes files of the published log that are before the base of the journal, and returns
-// that base as an index of the log. Without a window, nothing is removed, whoever set the base.
+// that base as an index of the log. A replica prunes to the base that another one has set.
 func (r *Runner) prune(ctx context.Context) (int64, error) {
 	base, err := r.cfg.Store.Base(ctx)
 	if err != nil {
