@@ -310,7 +310,10 @@ func (p *Publisher) round(ctx context.Context, over time.Duration) error {
 			}
 			p.written.checkpoint = nil
 		case bytes.HasPrefix(onDisk, signed):
-			return nil
+			// Another replica may have given the log its second key after this was published.
+			if _, _, err := checkpoint.OpenEach(onDisk, p.cfg.Keys()); err == nil {
+				return nil
+			}
 		}
 	}
 	return p.extend(ctx, over, signed, head)
