@@ -41,6 +41,7 @@ type walk struct {
 	// ahead has the bundles that are read and hashed ahead, in order; nil when
 	// none are.
 	ahead <-chan (<-chan hashed)
+	above hashed // the bundle under the tile of level 0 that is read, if it was read ahead
 
 	// unread are the entries, from the first to the last, that are in an archive that cannot be
 	// reached.
@@ -117,6 +118,10 @@ type hashed struct {
 	held   int // how many entries the file is to hold
 	hashes []merkle.Hash
 	err    error
+
+	// The hashes that the complete tile above the bundle has, if they are read ahead.
+	tile    []merkle.Hash
+	tileErr error
 }
 
 // hash reads bundle n and hashes its entries.
@@ -134,11 +139,19 @@ func (w *walk) hash(ctx context.Context, n int64) (h hashed) {
 	return h
 }
 
-// readAhead reads and hashes bundles concurrently, at most two for each core ahead of the walk,
-// until stop is called.
+// aheadElsewhere is how many bundles are read ahead of a log that is not in a folder, so that the
+// walk does not wait for each answer of a server.
+const aheadElsewhere = 32
+
+// readAhead reads and hashes bundles concurrently, and the tiles above them, until stop is called.
+// It is at most two bundles for each core ahead of a walk through a folder.
 func (w *walk) readAhead(bundles int64) (stop func()) {
 	ctx, cancel := context.WithCancel(w.ctx)
-	queue := make(chan (<-chan hashed), 2*runtime.GOMAXPROCS(0))
+	most := 2 * runtime.GOMAXPROCS(0)
+	if _, local := w.files.(Dir); !local {
+		most = max(most, aheadElsewhere)
+	}
+	queue := make(chan (<-chan hashed), most)
 	w.ahead = queue
 	done := make(chan struct{})
 	go func() {
@@ -152,7 +165,13 @@ func (w *walk) readAhead(bundles int64) (stop func()) {
 			case <-ctx.Done():
 				return
 			}
-			wg.Go(func() { one <- w.hash(ctx, n) })
+			wg.Go(func() {
+				h := w.hash(ctx, n)
+				if !w.isEdge(0, n) {
+					h.tile, h.tileErr = readHashes(ctx, w.files, merkle.TileAt(w.size, 0, n))
+				}
+				one <- h
+			})
 		}
 	}()
 	return func() {
@@ -175,6 +194,7 @@ func (w *walk) bundle(n int64) (*Bad, error) {
 	} else {
 		h = w.hash(w.ctx, n)
 	}
+	w.above = h
 	hashes, bad, err := w.tile(0, n)
 	if bad != nil || err != nil {
 		return bad, err
@@ -221,7 +241,10 @@ func (w *walk) tile(level int, n int64) ([]merkle.Hash, *Bad, error) {
 	if bad != nil || err != nil {
 		return nil, bad, err
 	}
-	hashes, err := readHashes(w.ctx, w.files, t)
+	hashes, err := w.above.tile, w.above.tileErr
+	if level > 0 || w.ahead == nil {
+		hashes, err = readHashes(w.ctx, w.files, t)
+	}
 	if err != nil {
 		bad, err := w.unusable(t, hashWord(above[position]), err)
 		return nil, bad, err
