@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"example.com/atm/audit"
@@ -162,7 +163,11 @@ func (b *Bucket) List(ctx context.Context, prefix string, yield func(name string
 			return b.asked(ctx, err)
 		}
 		for _, object := range page.Contents {
-			if err := yield(aws.ToString(object.Key)[len(b.location.prefix):]); err != nil {
+			name, below := strings.CutPrefix(aws.ToString(object.Key), *b.key(prefix))
+			if !below {
+				return b.unreachable("it lists other names than it was asked for")
+			}
+			if err := yield(prefix + name); err != nil {
 				return err
 			}
 		}
