@@ -153,6 +153,7 @@ var places = map[string][]string{
 		"", "audit", "client", "vault", "cmd/internal/exit", "internal",
 	},
 	"cmd/internal/browse":     {"client", "cmd/internal/exit"},
+	"cmd/internal/mirror":     {"audit", "certs", "internal", "server"},
 	"cmd/internal/ctl":        {"*"},
 	"cmd/internal/daemon":     {"*"},
 	"cmd/internal/offline":    {"*"},

@@ -90,7 +90,7 @@ func TestMonitorIsOffAndItsSettingsAreFlags(t *testing.T) {
 		}
 	}
 	unit := texts["systemd/atm-monitor.service"]
-	for _, m := range regexp.MustCompile(`"/run/credentials/atm-monitor.service/(.*)"`).
+	for _, m := range regexp.MustCompile(`(?m)^[a-z]+ = "/run/credentials/atm-monitor.service/(.*)"`).
 		FindAllStringSubmatch(texts["packages/monitor.toml"], -1) {
 		if !strings.Contains(unit, "LoadCredential="+m[1]+":/etc/atm/monitor/"+m[1]+"\n") {
 			t.Errorf("the unit does not load %s", m[1])

@@ -58,6 +58,10 @@ type Config struct {
 	// that is right again. Required.
 	Alarm func(Alarm)
 
+	// Copied is told of each checkpoint once the copy has all of its entries, durably. It extends
+	// those before, whatever its entries say. Optional.
+	Copied func(signed []byte) error
+
 	// Log receives what keeps the log from being looked at. Optional.
 	Log *slog.Logger
 }
@@ -77,7 +81,6 @@ type Monitor struct {
 	read    int64      // up to where a rotation of the key was looked for
 
 	continues bool // the log took the place of another one
-	broken    int  // alarms about entries
 }
 
 // maxBroken bounds the alarms about entries: after the first one others often follow from it.
@@ -96,8 +99,9 @@ func New(cfg Config) (*Monitor, error) {
 	}); err != nil {
 		return nil, err
 	}
+	broken := 0
 	m.watcher = replay.NewWatcher(cfg.Rules, m.leaf, func(index int64, problem string) {
-		if m.broken++; m.broken <= maxBroken {
+		if broken++; broken <= maxBroken {
 			cfg.Alarm(Alarm{RuleBroken, index, problem, time.Now().UTC()})
 		}
 	})
@@ -125,6 +129,11 @@ func (m *Monitor) Round(ctx context.Context, now time.Time) error {
 	}
 	if copied, err := m.copy(ctx, log); err != nil || !copied {
 		return err
+	}
+	if m.cfg.Copied != nil {
+		if err := m.cfg.Copied(m.remote.signed); err != nil {
+			return err
+		}
 	}
 	if err := m.watch(ctx); err != nil {
 		return err

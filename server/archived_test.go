@@ -37,7 +37,7 @@ func TestServedLogIsWholeWithItsArchive(t *testing.T) {
 		t.Fatal(err)
 	}
 	verify := func(published audit.Files) *audit.Report {
-		s := httptest.NewServer(logFiles(dir, published))
+		s := httptest.NewServer(LogFiles(dir, published))
 		defer s.Close()
 		files := remote.Files{Client: http.DefaultClient, Base: s.URL + "/"}
 		r, err := audit.Verify(t.Context(), files, audit.VerifyOptions{})

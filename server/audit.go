@@ -67,8 +67,9 @@ func setTile(h http.Header) {
 	h.Set("Content-Type", "application/octet-stream")
 }
 
-// logFiles serves the log in dir. log is the same with its archive; nil for none.
-func logFiles(dir string, log audit.Files) http.Handler {
+// LogFiles serves the published log in dir: the files of C2SP tlog-tiles and the key, and nothing
+// else. log is the same with its archive; nil for none.
+func LogFiles(dir string, log audit.Files) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name := strings.TrimPrefix(r.URL.Path, "/")
 		if !logPath.MatchString(name) {

@@ -187,7 +187,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg:   cfg,
-		audit: http.StripPrefix("/audit", logFiles(cfg.Audit, cfg.Published)),
+		audit: http.StripPrefix("/audit", LogFiles(cfg.Audit, cfg.Published)),
 		open:  newConnections(cfg.MaxConnections, cfg.MaxPerAddress),
 	}
 	s.senders = newSenders(&s.cfg)

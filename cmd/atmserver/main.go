@@ -60,7 +60,7 @@ type options struct {
 	tlsMin                                         string
 	proxyFrom                                      []string
 	identities, clientCA, issuers, tokenKey        string
-	witnesses                                      string
+	witnesses, mirrors                             string
 	passphrase                                     string
 	data, listen, admin, name, logFormat, logLevel string
 	publicURL, console, confirm                    string
@@ -189,6 +189,8 @@ func (o *options) addTrustFlags(flags *pflag.FlagSet) {
 		"certificates need an identity")
 	flags.StringVar(&o.witnesses, "witness-policy", "", "`file` with the witnesses (C2SP "+
 		"tlog-policy) that are asked each minute to cosign the audit log")
+	flags.StringVar(&o.mirrors, "mirrors", "", "`file` with mirrors of the audit log, as "+
+		"witnesses of a tlog-policy with the URLs they are read at, looked at each minute")
 	flags.StringVar(&o.passphrase, "vault-passphrase-file", "", "`file` with the passphrase of "+
 		"keys/vault.key, when it is sealed with one; - for standard input")
 }
@@ -292,7 +294,11 @@ func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
 	if err := o.checkURLs(); err != nil {
 		return daemon.Options{}, err
 	}
-	witnesses, err := readPolicy(o.witnesses)
+	witnesses, err := readPolicy("witness-policy", o.witnesses)
+	if err != nil {
+		return daemon.Options{}, err
+	}
+	mirrors, err := readPolicy("mirrors", o.mirrors)
 	if err != nil {
 		return daemon.Options{}, err
 	}
@@ -300,6 +306,7 @@ func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
 		TLS12: o.tlsMin == "1.2", Server: cfg,
 		Settings: o.effective(), WitnessFile: o.witnesses, Confirm: confirmed,
 		Witnesses: witnesses, Identities: o.identities, Issuers: o.issuers, TokenKey: o.tokenKey,
+		Mirrors: mirrors, MirrorFile: o.mirrors,
 		ClientCA: o.clientCA, Feed: events, Retention: kept,
 		Data: o.data, Store: store, Passphrase: settings.Passphrase(o.passphrase,
 			"Passphrase of keys/vault.key"), Name: o.name, Hosts: o.hosts, Empty: o.empty,
@@ -318,8 +325,8 @@ func (o *options) effective() string {
 	return text.String()
 }
 
-// readPolicy reads a policy of witnesses. It returns nil without a file.
-func readPolicy(path string) (*audit.Policy, error) {
+// readPolicy reads a policy that a flag names. It returns nil without a file.
+func readPolicy(flag, path string) (*audit.Policy, error) {
 	if path == "" {
 		return nil, nil
 	}
@@ -329,7 +336,7 @@ func readPolicy(path string) (*audit.Policy, error) {
 	}
 	policy, err := audit.ParsePolicy(text)
 	if err != nil {
-		return nil, exit.Usagef("--witness-policy %s: %w", path, err)
+		return nil, exit.Usagef("--%s %s: %w", flag, path, err)
 	}
 	return policy, nil
 }

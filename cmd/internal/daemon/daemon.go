@@ -58,6 +58,8 @@ type Options struct {
 	Empty       bool           // at init: no account 100 and no demo credentials
 	DiskReserve uint64         // bytes that must stay free
 	WitnessFile string         // file of Witnesses; empty for none
+	Mirrors     *audit.Policy  // mirrors of the audit log; nil for none
+	MirrorFile  string         // file of Mirrors; empty for none
 	Version     string         // of the program
 	Settings    string         // all settings in force, one a line; the log has its hash
 	Log         *slog.Logger   // for the operator

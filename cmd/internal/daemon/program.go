@@ -38,6 +38,7 @@ func (i *installation) settings() []audit.Arg {
 		{"identities", i.opts.Identities},
 		{"issuers", i.opts.Issuers},
 		{"witness-policy", i.opts.WitnessFile},
+		{"mirrors", i.opts.MirrorFile},
 		{"feed-ca", i.opts.Feed.CA},
 		{"config.toml", i.dir.Path("config.toml")},
 	} {

@@ -216,6 +216,9 @@ func (s *Server) background(ctx context.Context) (stop func()) {
 	if s.opts.Witnesses != nil {
 		wg.Go(func() { s.log.askWitnesses(ctx, s.installation.metrics.Witnessed) })
 	}
+	if s.opts.Mirrors != nil {
+		wg.Go(func() { s.log.askMirrors(ctx, s.opts.Mirrors) })
+	}
 	return func() {
 		cancel()
 		wg.Wait()

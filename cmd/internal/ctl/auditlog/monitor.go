@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"example.com/atm/audit"
+	"example.com/atm/audit/checkpoint"
 	"example.com/atm/auth"
 	"example.com/atm/cmd/internal/ctl"
 	"example.com/atm/cmd/internal/ctl/pins"
@@ -37,6 +38,7 @@ type monitoring struct {
 	alertURL, alertSecret string
 	every, silence        time.Duration
 	once, goOn            bool
+	mirroring
 }
 
 // Monitor returns the command that follows a log for good.
@@ -50,6 +52,8 @@ it extends the one before, and every new entry by the rules of the bank: sums, v
 limits, holds, mandates, standing orders, who owned what, and which roles were given. A copy
 of the log is kept, from which the next start goes on, and which "audit verify" verifies.
 
+With --mirror-listen the copy is served as a mirror, which cosigns what it has.
+
 An alarm is printed, sent to --alert-url, and ends the command with its code, unless
 --keep-going is given: 10 to 14 as in "audit verify", 16 an entry that the rules do not
 confirm.`,
@@ -61,6 +65,9 @@ confirm.`,
 			}
 			if m.every < time.Second || m.silence < 0 {
 				return exit.Usagef("--every is a second or more, and --max-age is not negative")
+			}
+			if err := m.check(); err != nil {
+				return err
 			}
 			return m.run(cmd.Context(), env, where)
 		},
@@ -80,6 +87,7 @@ confirm.`,
 		"the textfile collector of Prometheus")
 	flags.BoolVar(&m.once, "once", false, "look once and end")
 	flags.BoolVar(&m.goOn, "keep-going", false, "go on after an alarm")
+	m.addFlags(flags)
 	return withArchive(env, cmd)
 }
 
@@ -93,15 +101,15 @@ func (m *monitoring) run(ctx context.Context, env *ctl.Env, where string) error 
 	if err != nil {
 		return err
 	}
-	_, at, err := audit.ReadCheckpoint(ctx, files)
+	origin, err := m.origin(ctx, files)
 	if err != nil {
 		return ctl.Explain(err)
 	}
-	keys, err := m.keys(ctx, env, files, at.Origin)
+	keys, err := m.keys(ctx, env, files, origin)
 	if err != nil {
 		return err
 	}
-	dir := filepath.Join(m.copy, url.PathEscape(at.Origin))
+	dir := filepath.Join(m.copy, url.PathEscape(origin))
 	if err := durable.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
@@ -110,24 +118,69 @@ func (m *monitoring) run(ctx context.Context, env *ctl.Env, where string) error 
 		return errors.Join(fmt.Errorf("%s is in use by another process", dir), err)
 	}
 	defer lock.Close()
-	worst := 0
-	w, err := monitor.New(monitor.Config{
+	return m.follow(ctx, env, origin, alert, monitor.Config{
 		Files: files, Dir: dir, Keys: keys, Silence: m.silence,
 		Log: slog.New(slog.NewTextHandler(env.Stderr, nil)),
 		Rules: replay.Rules{
-			Permit: daemon.Permit, Issuer: auth.IssuerOf(nameOf(at.Origin)),
-		},
-		Alarm: func(a monitor.Alarm) {
-			if worst == 0 {
-				worst = a.Code
-			}
-			m.tell(ctx, env, at.Origin, a, alert)
+			Permit: daemon.Permit, Issuer: auth.IssuerOf(nameOf(origin)),
 		},
 	})
+}
+
+// origin is the name of the log. A mirror serves its copy also while the log is not reached, so
+// that the name in the key has to do.
+func (m *monitoring) origin(ctx context.Context, files audit.Files) (string, error) {
+	_, at, err := audit.ReadCheckpoint(ctx, files)
+	if err == nil || m.listen == "" || m.vkey == "" {
+		return at.Origin, err
+	}
+	text, errKey := ctl.ReadNamed(m.vkey)
+	if errKey != nil {
+		return "", errKey
+	}
+	key, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
+	return checkpoint.OriginOf(key)
+}
+
+// follow follows a log, and serves its copy if that was asked for.
+func (m *monitoring) follow(ctx context.Context, env *ctl.Env, origin string,
+	alert func(context.Context, string, []byte) error, cfg monitor.Config,
+) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	copies, serve, err := m.mirroring.open(ctx, env, cfg.Dir, origin)
 	if err != nil {
 		return err
 	}
-	return m.rounds(ctx, env, w, &worst)
+	worst := 0
+	cfg.Alarm = func(a monitor.Alarm) {
+		if worst == 0 {
+			worst = a.Code
+		}
+		m.tell(ctx, env, origin, a, alert)
+	}
+	if copies != nil {
+		cfg.Copied = copies.Copied
+	}
+	w, err := monitor.New(cfg)
+	if err != nil {
+		return err
+	}
+	served := make(chan error, 1)
+	go func() {
+		err := serve()
+		if copies != nil && ctx.Err() == nil {
+			env.Warn("the copy is not served any more: " + err.Error())
+			stop()
+		}
+		served <- err
+	}()
+	err = m.rounds(ctx, env, w, &worst)
+	stop()
+	if ended := <-served; err == nil {
+		return ended
+	}
+	return err
 }
 
 // nameOf is the name of the server of a log: one that took the place of another one has a number
