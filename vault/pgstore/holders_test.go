@@ -29,7 +29,7 @@ func TestNamesOfHoldersAreSealedWhenOlderBooksAreOpened(t *testing.T) {
 	store.Close()
 	as := func(sql string) string { return cluster.SQL(t, nameOf(url), sql) }
 	as("DROP INDEX accounts_unsealed; ALTER TABLE accounts DROP COLUMN sealed_holder; " +
-		"DROP TABLE feeds, feed_cursors; " + untrimmed +
+		"DROP TABLE feeds, feed_cursors, leases; " + untrimmed +
 		"; DELETE FROM goose_db_version WHERE version_id > 6")
 	before.Feeds, before.Cursors = nil, nil // which came later
 	var names []string

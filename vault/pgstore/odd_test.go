@@ -387,7 +387,7 @@ func TestOlderSchemaIsMigrated(t *testing.T) {
 	vaulttest.Furnish(t, store)
 	before, _ := vaulttest.Contents(t, store)
 	store.Close()
-	cluster.SQL(t, nameOf(url), `DROP TABLE replicas, rollbacks, passkeys, sessions, mandates, orders, reversals, feeds, feed_cursors; DROP FUNCTION sweep; `+untrimmed+`; ALTER TABLE nonces DROP COLUMN use;
+	cluster.SQL(t, nameOf(url), `DROP TABLE replicas, rollbacks, passkeys, sessions, mandates, orders, reversals, feeds, feed_cursors, leases; DROP FUNCTION sweep; `+untrimmed+`; ALTER TABLE nonces DROP COLUMN use;
 		ALTER TABLE holds DROP COLUMN made; DROP INDEX grants_expires, revocations_at;
 		ALTER TABLE certificates DROP COLUMN issued, DROP COLUMN scope, DROP COLUMN actor;
 		ALTER TABLE accounts DROP COLUMN holder, DROP COLUMN sealed_holder, DROP COLUMN agreements, DROP COLUMN creditors; ALTER TABLE installation RENAME TO `+firstName+`;
@@ -425,7 +425,7 @@ func TestOlderSchemaIsMigrated(t *testing.T) {
 		"UPDATE reversals SET amount = amount; UPDATE accounts SET agreements = '{}'; "+
 		"INSERT INTO feeds VALUES ('user:a', '[]'); UPDATE feeds SET subscriptions = '[]'; "+
 		"INSERT INTO feed_cursors (id) VALUES (1); UPDATE feed_cursors SET next = 2; "+
-		"DELETE FROM feed_cursors; UPDATE log SET base = NULL; "+
+		"DELETE FROM feed_cursors; DELETE FROM leases; UPDATE log SET base = NULL; "+
 		"SELECT trim_journal(0, 1, '{}', '{}')"); err != nil {
 		t.Errorf("a role that served before: %v", err)
 	}

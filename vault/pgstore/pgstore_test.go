@@ -294,6 +294,10 @@ func TestDatabaseRefusesWhatTheProgramNeverDoes(t *testing.T) {
 	if err := restricted.ForgetCursors(t.Context(), []feeds.ID{1}); err != nil {
 		t.Error(err)
 	}
+	if has, err := restricted.Replicas.Lease(t.Context(), "work", time.Minute); !has ||
+		err != nil {
+		t.Error(has, err)
+	}
 	if first, err := restricted.Replicas.Spend(t.Context(), "nonce", 1, time.Now()); !first ||
 		err != nil {
 		t.Error(first, err)

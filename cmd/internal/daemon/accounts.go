@@ -8,6 +8,7 @@ import (
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/cmd/internal/keys"
 	"example.com/atm/cmd/internal/replica"
+	"example.com/atm/cmd/internal/retention"
 	"example.com/atm/cmd/internal/storage"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
@@ -70,8 +71,14 @@ func (a accounts) replicas() keys.Replicas {
 // joined reports that this start created the folder for an existing installation.
 func (a accounts) joined() bool { return a.replica != nil && a.replica.Joined }
 
-// leads reports whether this server is the one that archives and trims for all.
-func (a accounts) leads(context.Context) (bool, error) { return true, nil }
+// leads takes the lease of the server that archives and trims for all replicas, and reports
+// whether this server has it.
+func (a accounts) leads(ctx context.Context) (bool, error) {
+	if a.replica == nil {
+		return true, nil
+	}
+	return a.replica.Store.Replicas.Lease(ctx, "retention", retention.LeadFor)
+}
 
 // lost returns why the vault file is lost, or nil if it is not.
 func (a accounts) lost() error {

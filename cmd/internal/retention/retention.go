@@ -37,6 +37,14 @@ const (
 
 	// longestEvery is the longest interval between chapters.
 	longestEvery = 24 * time.Hour
+
+	// lagsAfter is how many intervals without a chapter are too many.
+	lagsAfter = 3
+
+	// LeadFor is how long a server has the lease that it took. While it works it takes it again
+	// every renewEvery, and otherwise in each round.
+	LeadFor    = 2 * roundEvery
+	renewEvery = roundEvery / 2
 )
 
 // Config is everything that a Runner needs.
@@ -68,7 +76,8 @@ type Config struct {
 	// Prune removes files of the published log before an index.
 	Prune func(ctx context.Context, base int64) error
 
-	// Lead reports whether this server is the one that archives and trims. Optional.
+	// Lead takes the lease of the server that archives and trims for all, for LeadFor, and reports
+	// whether this server has it. Optional.
 	Lead func(context.Context) (bool, error)
 
 	Dir string // folder for snapshots, which must exist
@@ -76,12 +85,23 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// State is how far the archive is, and what is kept here.
+// State is how far the archive is.
 type State struct {
 	Archived int64     // entries of the log in the newest chapter
 	Chapter  time.Time // of the newest chapter; zero if there is none
-	Base     int64     // index of the first entry that is kept here
 	Err      error     // of the last round; nil if it succeeded
+
+	Every time.Duration // between chapters
+	Since time.Time     // when this server began to archive
+}
+
+// Lags reports whether there has been no chapter for three intervals.
+func (s *State) Lags(now time.Time) bool {
+	last := s.Chapter
+	if last.IsZero() {
+		last = s.Since
+	}
+	return now.Sub(last) > lagsAfter*s.Every
 }
 
 // A Runner archives and trims one log.
@@ -106,7 +126,10 @@ func New(ctx context.Context, cfg Config) (*Runner, error) {
 		cfg.Lead = func(context.Context) (bool, error) { return true, nil }
 	}
 	log, err := vault.OpenLog(ctx, cfg.Store)
-	return &Runner{cfg: cfg, begin: log.InJournal(0), taken: make(map[int64]Taken)}, err
+	return &Runner{
+		cfg: cfg, begin: log.InJournal(0), taken: make(map[int64]Taken),
+		state: State{Every: cfg.Every, Since: cfg.Now()},
+	}, err
 }
 
 // State is the state after the last round.
@@ -135,12 +158,10 @@ func (r *Runner) Run(ctx context.Context) {
 // Round does what there is to do: it writes a chapter that is due, trims what is older than the
 // window, and removes files that the journal does not go back to any more.
 func (r *Runner) Round(ctx context.Context) error {
-	err := r.lead(ctx)
-	base, failed := r.prune(ctx)
-	err = errors.Join(err, failed)
+	err := errors.Join(r.lead(ctx), r.prune(ctx))
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.state.Base, r.state.Err = base, err
+	r.state.Err = err
 	return err
 }
 
@@ -148,6 +169,9 @@ func (r *Runner) lead(ctx context.Context) error {
 	leads, err := r.cfg.Lead(ctx)
 	if err != nil {
 		return err
+	}
+	if leads {
+		defer r.stayLeader(ctx)()
 	}
 	sizes, err := r.cfg.Archive.Sizes(ctx)
 	if err != nil {
@@ -172,6 +196,32 @@ func (r *Runner) lead(ctx context.Context) error {
 		return nil
 	}
 	return r.trim(ctx, sizes)
+}
+
+// stayLeader takes the lease again and again until stop is called, since a chapter may take longer
+// than a lease lasts. What of a lease is lost meanwhile does no harm: chapters of two servers are
+// both good.
+func (r *Runner) stayLeader(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(renewEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+			if _, err := r.cfg.Lead(ctx); err != nil && ctx.Err() == nil {
+				r.cfg.Log.Warn("renewing the lease for archiving", slog.Any("error", err))
+			}
+		}
+	})
+	return func() {
+		cancel()
+		wg.Wait()
+	}
 }
 
 // chapter takes a snapshot and writes a chapter.
@@ -298,7 +348,7 @@ func (r *Runner) trimTo(ctx context.Context, before vault.Base, t Taken) error {
 	if err := r.cfg.Archive.ReadBack(ctx, chapter, r.cfg.Keys(), from, t.Size, t.Sum); err != nil {
 		return fmt.Errorf("reading back what is to be removed: %w", err)
 	}
-	// The snapshot is kept beside the vault as well, for a check without the archive.
+	// The snapshot is kept beside the vault as well, so that fsck needs no archive.
 	if err := Fetch(ctx, r.cfg.Archive, t.Chapter, t.Sum, Kept(r.cfg.Dir, base)); err != nil {
 		return err
 	}
@@ -321,16 +371,15 @@ func (r *Runner) forget(base vault.Base) error {
 	return err
 }
 
-// prune removes files of the published log that are before the base of the journal, and returns
-// that base as an index of the log. A replica prunes to the base that another one has set.
-func (r *Runner) prune(ctx context.Context) (int64, error) {
+// prune removes files of the published log that are before the base of the journal, whichever
+// server set that base.
+func (r *Runner) prune(ctx context.Context) error {
 	base, err := r.cfg.Store.Base(ctx)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	in := max(0, int64(base.Index-r.begin))
-	if in == 0 {
-		return 0, nil
+	if begins := int64(base.Index - r.begin); begins > 0 {
+		return r.cfg.Prune(ctx, begins)
 	}
-	return in, r.cfg.Prune(ctx, in)
+	return nil
 }

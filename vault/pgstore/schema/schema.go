@@ -27,7 +27,7 @@ import (
 var migrations embed.FS
 
 // version is the version of the schema that this program knows.
-const version = 9
+const version = 10
 
 // migrateWithin bounds a migration.
 const migrateWithin = 10 * time.Minute
@@ -194,7 +194,7 @@ var privileges = []string{
 	"SELECT, INSERT, UPDATE (name, count, flags, removed) ON passkeys",
 	"SELECT, INSERT, DELETE, UPDATE (seen, ended) ON sessions",
 	"SELECT, INSERT, DELETE ON requests, rollbacks",
-	"SELECT, INSERT, UPDATE, DELETE ON nonces, failures, replicas, feed_cursors",
+	"SELECT, INSERT, UPDATE, DELETE ON nonces, failures, replicas, leases, feed_cursors",
 }
 
 // guarded are the tables of which a role loses what it was allowed before.
