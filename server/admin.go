@@ -107,8 +107,8 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprintf(&text, "%s: ok\n", part.Name)
 		}
 	}
-	if s.cfg.Unwatched() { // which keeps nobody from an operation
-		text.WriteString("audit log: unwatched\n")
+	for _, remark := range s.cfg.Remarks() {
+		text.WriteString(strings.ReplaceAll(remark, "\n", "; ") + "\n")
 	}
 	if !ready {
 		w.WriteHeader(http.StatusServiceUnavailable)

@@ -65,10 +65,12 @@ type Config struct {
 	// Published is the same log together with the archive of its earlier part. Optional.
 	Published audit.Files
 
-	// Seen is told that an auditor reads the checkpoint of the audit log, and Unwatched reports
-	// that nobody has for long. Required.
-	Seen      func()
-	Unwatched func() bool
+	// Seen is told that an auditor reads the checkpoint of the audit log. Required.
+	Seen func()
+
+	// Remarks returns what keeps nobody from an operation and has to be looked at, such as a log
+	// that nobody outside has seen for long, a line each. Required.
+	Remarks func() []string
 
 	// Authority is the certificate, in PEM, of the authority that clients must trust. Required.
 	Authority []byte

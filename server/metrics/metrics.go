@@ -45,6 +45,7 @@ type Gauges struct {
 
 	Watched func() float64   // when somebody outside saw the audit log last, in seconds since 1970
 	Feed    func() FeedState // what there is to deliver, by this server
+	Archive func() ArchiveState
 
 	// Synchronised is 1 if the machine's clock is synchronised, by NTP for example, 0 if it is not,
 	// and NaN if the kernel does not report it.
@@ -61,6 +62,16 @@ type FeedState struct {
 	FailingLag    int64 // the same of those that fail
 	FailingOldest time.Time
 	FailingSince  time.Time // zero for none
+}
+
+// An ArchiveState is how far the log is archived, and what is kept here. It is zero without an
+// archive, but for Base.
+type ArchiveState struct {
+	Entries int64         // in the newest chapter
+	Chapter time.Time     // when that was taken; zero for none
+	Every   time.Duration // between chapters
+	Failing bool          // the last try to archive or to trim failed
+	Base    int64         // index of the first entry that the vault has
 }
 
 // An Expiry is the end of a certificate.
@@ -86,6 +97,17 @@ var (
 	failingDesc = prometheus.NewDesc("atm_feed_failing_seconds",
 		"How long nothing could be delivered to the subscription that fails for longest, 0 when "+
 			"none fails.", nil, nil)
+	archivedDesc = prometheus.NewDesc("atm_archive_entries",
+		"Entries of the audit log in the newest chapter of the archive, 0 without one.", nil, nil)
+	chapterDesc = prometheus.NewDesc("atm_archive_chapter_timestamp_seconds",
+		"When the newest chapter of the archive was taken, 0 without one.", nil, nil)
+	everyDesc = prometheus.NewDesc("atm_archive_interval_seconds",
+		"Time between chapters of the archive, 0 without an archive.", nil, nil)
+	archiveFailsDesc = prometheus.NewDesc("atm_archive_failing",
+		"Whether the last try to archive the audit log, or to trim the journal, failed: 1 or 0.",
+		nil, nil)
+	baseDesc = prometheus.NewDesc("atm_journal_base",
+		"Index of the first entry of the audit log that the vault still has.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
@@ -96,6 +118,11 @@ func (g Gauges) Describe(ch chan<- *prometheus.Desc) {
 	ch <- lagDesc
 	ch <- oldestDesc
 	ch <- failingDesc
+	ch <- archivedDesc
+	ch <- chapterDesc
+	ch <- everyDesc
+	ch <- archiveFailsDesc
+	ch <- baseDesc
 }
 
 // Collect implements prometheus.Collector.
@@ -111,13 +138,33 @@ func (g Gauges) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(expiryDesc, prometheus.GaugeValue, float64(e.At.Unix()),
 			e.Certificate)
 	}
-	g.collectFeed(ch)
-}
-
-func (g Gauges) collectFeed(ch chan<- prometheus.Metric) {
 	send := func(d *prometheus.Desc, value float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 	}
+	g.collectFeed(send)
+	g.collectArchive(send)
+}
+
+// A sender sends the value of a gauge.
+type sender func(d *prometheus.Desc, value float64, labels ...string)
+
+func (g Gauges) collectArchive(send sender) {
+	archive := g.Archive()
+	chapter, failing := 0.0, 0.0
+	if !archive.Chapter.IsZero() {
+		chapter = float64(archive.Chapter.Unix())
+	}
+	if archive.Failing {
+		failing = 1
+	}
+	send(archivedDesc, float64(archive.Entries))
+	send(chapterDesc, chapter)
+	send(everyDesc, archive.Every.Seconds())
+	send(archiveFailsDesc, failing)
+	send(baseDesc, float64(archive.Base))
+}
+
+func (g Gauges) collectFeed(send sender) {
 	feed := g.Feed()
 	for state, n := range map[string]int{
 		"active": feed.Active, "failing": feed.Failing, "paused": feed.Paused,

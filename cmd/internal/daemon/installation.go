@@ -100,9 +100,14 @@ func (i *installation) Status(ctx context.Context) (atm.Record, error) {
 	}, nil
 }
 
-// logStatus reports the size of the audit log, and how much of it is published and cosigned.
+// logStatus reports the size of the audit log, how much of it is published, cosigned and archived,
+// and where the journal begins.
 func (i *installation) logStatus(ctx context.Context) (atm.Record, error) {
 	_, head, err := i.accounts.Signed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	base, err := i.base(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -114,6 +119,8 @@ func (i *installation) logStatus(ctx context.Context) (atm.Record, error) {
 		{Name: "witnessed", Value: i.log.witnessed.Load()},
 		{Name: "watched", Value: i.log.watched.last().Format(time.RFC3339)},
 		{Name: "unwatched", Value: i.log.watched.unwatched(time.Now())},
+		{Name: "base", Value: base},
+		{Name: "archive", Value: i.archiveStatus()},
 	}, nil
 }
 
@@ -168,6 +175,7 @@ func (i *installation) gauges() metrics.Gauges {
 			}
 			return metrics.FeedState(i.feed.Stats())
 		},
+		Archive: i.archiveState,
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"example.com/atm/cmd/internal/retention"
 	"example.com/atm/cmd/internal/storage"
 	"example.com/atm/internal/durable"
+	"example.com/atm/server/metrics"
 	"example.com/atm/teller/events"
 	"example.com/atm/vault"
 )
@@ -49,4 +50,73 @@ func (s *Server) newRetention(ctx context.Context) (*retention.Runner, error) {
 // whole is the store with the entries that are in the published log and its archive alone.
 func (s *Server) whole() vault.Store {
 	return retention.Whole{Store: s.accounts, Open: s.log.published}
+}
+
+// base is the index in the log of the first entry that the journal has.
+func (i *installation) base(ctx context.Context) (int64, error) {
+	base, err := i.accounts.Base(ctx)
+	if err != nil {
+		return 0, err
+	}
+	log, err := vault.OpenLog(ctx, i.accounts)
+	return max(0, int64(base.Index-log.InJournal(0))), err
+}
+
+// archiveStatus reports how far the log is archived.
+func (i *installation) archiveStatus() atm.Record {
+	if i.retention == nil {
+		return atm.Record{{Name: "used", Value: false}}
+	}
+	state := i.retention.State()
+	reason, chapter := "", ""
+	if state.Err != nil {
+		reason = state.Err.Error()
+	}
+	if !state.Chapter.IsZero() {
+		chapter = state.Chapter.UTC().Format(time.RFC3339)
+	}
+	return atm.Record{
+		{Name: "used", Value: true},
+		{Name: "location", Value: i.log.archive.String()},
+		{Name: "entries", Value: state.Archived},
+		{Name: "chapter", Value: chapter},
+		{Name: "lags", Value: state.Lags(i.accounts.replicas().Now())},
+		{Name: "reason", Value: reason},
+		{Name: "keep", Value: int64(i.opts.Retention.Keep / time.Second)},
+	}
+}
+
+// archiveState is archiveStatus for metrics.
+func (i *installation) archiveState() (m metrics.ArchiveState) {
+	ctx, cancel := context.WithTimeout(context.Background(), statusWait)
+	defer cancel()
+	if base, err := i.base(ctx); err == nil {
+		m.Base = base
+	}
+	if i.retention != nil { // else there is none, or no commit yet
+		state := i.retention.State()
+		m.Entries, m.Chapter = state.Archived, state.Chapter
+		m.Every, m.Failing = state.Every, state.Err != nil
+	}
+	return m
+}
+
+// remarks say what keeps nobody from an operation, but is to be looked at.
+func (i *installation) remarks() (list []string) {
+	if i.log.watched.unwatched(time.Now()) {
+		list = append(list, "audit log: unwatched")
+	}
+	if i.retention == nil {
+		return list
+	}
+	state := i.retention.State()
+	switch now := i.accounts.replicas().Now(); {
+	case state.Lags(now) && state.Err != nil:
+		list = append(list, "archive: lags: "+state.Err.Error())
+	case state.Lags(now):
+		list = append(list, "archive: lags")
+	case state.Err != nil:
+		list = append(list, "archive: "+state.Err.Error())
+	}
+	return list
 }

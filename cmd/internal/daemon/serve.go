@@ -129,7 +129,7 @@ func (s *Server) frontConfig() (server.Config, error) {
 	cfg.Name, cfg.Version = s.Name(), s.opts.Version
 	cfg.Audit, cfg.Published = s.dir.Audit(), s.log.files
 	cfg.Seen = func() { s.log.watched.saw(time.Now()) }
-	cfg.Unwatched = func() bool { return s.log.watched.unwatched(time.Now()) }
+	cfg.Remarks = s.installation.remarks
 	cfg.Tokens, cfg.Issuers = s.keys.Own, s.keys.Foreign
 	cfg.Authority = certs.EncodeCertificate(s.keys.Root())
 	cfg.ClientAuthority = func() []byte { return certs.EncodeCertificate(s.keys.Clients()) }

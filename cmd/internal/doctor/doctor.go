@@ -62,7 +62,8 @@ var (
 	}
 	unseenAlerts = []string{
 		"AtmOutcomeUnknown", "AtmInternal", "AtmUnavailable", "AtmSlow", "AtmGuessing",
-		"AtmRecordsChanged", "AtmUnwatched", "AtmFeedFailing", "AtmFeedStopped", "AtmFeedBehind",
+		"AtmRecordsChanged", "AtmUnwatched", "AtmArchiveFails", "AtmArchiveLags", "AtmFeedFailing",
+		"AtmFeedStopped", "AtmFeedBehind",
 	}
 )
 

@@ -26,9 +26,10 @@ func statusCommand(env *ctl.Env) *cobra.Command {
 		Short: "Show the state of a running server",
 		Long: `Show the state of a running server: its version and uptime, when its certificates and yours
 end, the size of its audit log and how far that is published, cosigned by witnesses and
-pinned here, the free space on its disk, its store and replicas, the pending holds, the
-standing orders whose payment is due and has no outcome yet, the subscriptions to the event
-feed and those that are not delivered, and when a backup was sent.
+pinned here, how far it is archived and what is kept here, the free space on its disk, its
+store and replicas, the pending holds, the standing orders whose payment is due and has no
+outcome yet, the subscriptions to the event feed and those that are not delivered, and when
+a backup was sent.
 
 Operators and auditors may ask; the audit log gets an entry, as for everything that they
 do. "atmctl doctor" says what needs repair.`,
@@ -123,6 +124,19 @@ type statusLog struct {
 	Pinned    *statusPin `json:"pinned"`    // nil for none
 	Watched   string     `json:"watched"`   // when somebody outside saw it last
 	Unwatched bool       `json:"unwatched"` // nobody has for a day
+	Base      int64      `json:"base"`      // index of the first entry that the server has itself
+
+	Archive *statusArchive `json:"archive"` // nil for none
+}
+
+// A statusArchive is how far the audit log is archived.
+type statusArchive struct {
+	Location string `json:"location"`
+	Entries  int64  `json:"entries"` // in the newest chapter
+	Chapter  string `json:"chapter"` // when that was taken; empty for none
+	Lags     bool   `json:"lags"`    // no chapter for three intervals
+	Reason   string `json:"reason"`  // why the last try failed; empty if it did not
+	Keep     int64  `json:"keep"`    // the window in seconds; 0 for ever
 }
 
 type statusPin struct {
@@ -195,7 +209,13 @@ func askStatus(ctx context.Context, env *ctl.Env) (*status, error) {
 func logStatus(r field) (statusLog, error) {
 	l := statusLog{
 		Origin: r.text("origin"), Entries: r.number("entries"), Published: r.number("published"),
-		Watched: r.text("watched"), Unwatched: r.truth("unwatched"),
+		Watched: r.text("watched"), Unwatched: r.truth("unwatched"), Base: r.number("base"),
+	}
+	if a := r.in("archive"); a.truth("used") {
+		l.Archive = &statusArchive{
+			a.text("location"), a.number("entries"), a.text("chapter"), a.truth("lags"),
+			a.text("reason"), a.number("keep"),
+		}
 	}
 	if r.truth("witnesses") {
 		witnessed := r.number("witnessed")
@@ -277,6 +297,8 @@ func (s *status) rows(now time.Time) [][]string {
 		[]string{"witnessed", s.Log.witnessed()},
 		[]string{"seen from outside", s.Log.watched(now)},
 		[]string{"pinned here", s.Log.pinned(now)},
+		[]string{"archive", s.Log.Archive.archived(now)},
+		[]string{"kept here", s.Log.kept()},
 		[]string{"disk free", bytesText(s.Disk.Free) + ", " + bytesText(s.Disk.Reserve) +
 			" in reserve"},
 		[]string{"store", s.store()},
@@ -311,6 +333,37 @@ func (l *statusLog) pinned(now time.Time) string {
 		return "no"
 	}
 	return strconv.FormatInt(l.Pinned.Size, 10) + " entries, " + ago(l.Pinned.Saved, now)
+}
+
+func (a *statusArchive) archived(now time.Time) string {
+	if a == nil {
+		return "none: the log is here alone"
+	}
+	state := "no chapter yet"
+	if a.Chapter != "" {
+		state = fmt.Sprintf("%d entries, %s", a.Entries, ago(a.Chapter, now))
+	}
+	if a.Lags {
+		state = "lags: " + state
+	}
+	if a.Reason != "" {
+		state += "; the last try failed: " + a.Reason
+	}
+	return state + ", in " + a.Location
+}
+
+func (l *statusLog) kept() string {
+	text := "every entry"
+	if l.Base > 0 {
+		text = fmt.Sprintf("entries from %d on", l.Base)
+	}
+	switch {
+	case l.Archive == nil && l.Base > 0:
+		text += "; start the server with the archive that has the others"
+	case l.Archive != nil && l.Archive.Keep > 0:
+		text += ", and those of the last " + days(int(l.Archive.Keep/(24*60*60))) + " at least"
+	}
+	return text
 }
 
 func (s *status) store() string {
