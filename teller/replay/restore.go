@@ -90,7 +90,8 @@ func (r *Restorer) Restored(ctx context.Context) (*Restored, error) {
 		return nil, err
 	}
 	for _, name := range lost {
-		done.anew("the name of the holder of account %s", name)
+		done.anew("the name of the holder of account %s: atmctl account set %[1]s --name NAME",
+			name)
 	}
 	done.Certificates, done.Cursors = r.snapshot.Certificates, r.snapshot.Cursors
 	r.users(done)
@@ -173,11 +174,13 @@ func (r *Restorer) users(done *Restored) {
 		u.Subject, u.Disabled = subject, p.disabled
 		u.Roles = p.roles[0]
 		if len(p.roles) > 1 || p.unclear {
-			done.anew("the roles of %s, which the log does not have in full", subject)
+			done.anew("the roles of %s, which the log does not have in full: "+
+				"atmctl user role %[1]s --role ROLE", subject)
 		}
 		if r.secrets[subject] {
 			u.HA1, u.Slow = nil, nil
-			done.anew("the password or secret of %s, if there is one", subject)
+			done.anew("the password or secret of %s, if there is one: atmctl user passwd %[1]s "+
+				"--secret-out FILE", subject)
 		}
 		done.Users = append(done.Users, u)
 	}
@@ -208,8 +211,8 @@ func (r *Restorer) grants(done *Restored) {
 	}
 	for _, made := range r.records.grants.made {
 		if made.index >= 0 && made.grant.Expires.After(r.records.newest) {
-			done.anew("the grant of %s to %s, of entry %d", made.grant.Grantor, made.grant.Grantee,
-				made.index)
+			done.anew("the grant of %s to %s, of entry %d, which %[1]s gives again: "+
+				"atmctl grant create", made.grant.Grantor, made.grant.Grantee, made.index)
 		}
 	}
 }
@@ -227,7 +230,7 @@ func (r *Restorer) passkeys(done *Restored) {
 			}
 		}
 		if len(p.Key) == 0 {
-			done.anew("passkey %s of %s", cmp.Or(p.Name, p.ID), p.Subject)
+			done.anew("passkey %s of %s: atmctl user invite %[2]s", cmp.Or(p.Name, p.ID), p.Subject)
 			continue
 		}
 		done.Passkeys = append(done.Passkeys, p)
@@ -251,7 +254,8 @@ func (r *Restorer) feeds(done *Restored) {
 				s.URL = kept.URL
 			}
 			if !whole(s.URL) {
-				done.anew("subscription %s of %s", s.Name, owner)
+				done.anew("subscription %s of %s, whose URL is too long for the log: "+
+					"atmctl feed add %[1]s --url URL", s.Name, owner)
 				continue
 			}
 			row.Subscriptions = append(row.Subscriptions, s)

@@ -28,20 +28,23 @@ import (
 	"golang.org/x/mod/sumdb/note"
 )
 
-// archive opens the archive that f names; nil if it names none.
+// archive opens the archive that f names, or else that of the server of the folder; nil if there is
+// none.
 func (f Folder) archive(ctx context.Context) (*archive.Archive, error) {
-	if f.Archive == "" {
-		return nil, nil
+	location := f.Archive
+	if location == "" {
+		noted, err := datadir.At(f.Data).Archived().Read()
+		if err != nil || noted == nil {
+			return nil, err
+		}
+		location = noted.Location
 	}
-	objects, err := published.Objects(ctx, f.Archive)
-	if err != nil {
-		return nil, err
-	}
-	return archive.New(objects), nil
+	return published.Archive(ctx, location)
 }
 
 // snapshot opens the snapshot that the journal of a store begins with: the one in the folder, or
-// the one in the archive. It returns nil if the journal is whole, or if there is no snapshot.
+// the one in the archive. It returns nil if the journal is whole, and replay.ErrNoSnapshot if there
+// is no snapshot.
 func (f Folder) snapshot(ctx context.Context, dir *datadir.Dir, key datadir.VaultKey,
 	store vault.Store,
 ) (vault.Backend, error) {
@@ -58,8 +61,15 @@ func (f Folder) snapshot(ctx context.Context, dir *datadir.Dir, key datadir.Vaul
 		return nil, err
 	}
 	path, err := retention.Snapshot(ctx, dir.Snapshots(), base, from, log.InJournal(0))
-	if err != nil || path == "" {
+	switch {
+	case err != nil:
 		return nil, err
+	case path == "" && from == nil:
+		return nil, fmt.Errorf("%w: name the archive that has it with --archive",
+			replay.ErrNoSnapshot)
+	case path == "":
+		return nil, fmt.Errorf("%w: it is not in the archive %s either; name the one that has it "+
+			"with --archive", replay.ErrNoSnapshot, from)
 	}
 	snapshot, err := openSnapshot(path, key)
 	if err != nil {
@@ -244,7 +254,8 @@ func (r *rebuilding) configure(origin string) error {
 	kept, err := r.dir.ReadConfig()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		r.done.anew("config.toml, with the name %s", name)
+		r.done.anew("the configuration, as that of a new server named %s: look at config.toml",
+			name)
 	case err != nil:
 		return err
 	case kept.Origin != origin:
@@ -253,10 +264,13 @@ func (r *rebuilding) configure(origin string) error {
 		wanted = *kept
 	}
 	for _, made := range []struct{ path, what string }{
-		{r.dir.TokenKey(), "the key of tokens: those that were issued are good no more"},
-		{first(r.dir.RootCA), "the authorities and the certificate of the server: certificates " +
-			"that were issued are good no more, and clients have to trust the new authority"},
-		{r.dir.Client("operator"), "the certificate of user:operator"},
+		{r.dir.TokenKey(), "the key of tokens, at the next start: issue tokens again, since " +
+			"earlier ones are good no more: atmctl token issue"},
+		{first(r.dir.RootCA), "the authorities and the certificate of the server, at the next " +
+			"start: give clients the new ca/ca.crt, and new certificates, since earlier ones are " +
+			"good no more: atmctl cert issue SUBJECT --out DIR"},
+		{r.dir.Client("operator"), "the certificate of user:operator, at the next start, in " +
+			"clients/operator"},
 	} {
 		if !datadir.Exists(made.path) {
 			r.done.anew("%s", made.what)

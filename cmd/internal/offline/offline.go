@@ -118,6 +118,10 @@ func (f Folder) check(ctx context.Context, dir *datadir.Dir, key datadir.VaultKe
 		return found, ErrProblems // the next checks would read damaged pages
 	}
 	rules, err := f.rules(ctx, dir, key, store)
+	if errors.Is(err, replay.ErrNoSnapshot) {
+		tell(err.Error())
+		return found, ErrProblems
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -234,7 +235,7 @@ func (r *Runner) chapter(ctx context.Context) (done Taken, err error) {
 	if err != nil {
 		return done, err
 	}
-	folder, err := os.MkdirTemp(r.cfg.Dir, ".taking-")
+	folder, err := os.MkdirTemp(r.cfg.Dir, ".tmp-taking-")
 	if err != nil {
 		return done, err
 	}
@@ -371,15 +372,18 @@ func (r *Runner) forget(base vault.Base) error {
 	return err
 }
 
-// prune removes files of the published log that are before the base of the journal, whichever
-// server set that base.
+// prune makes the folder follow the base of the journal, whichever server set that: it keeps the
+// snapshot that the journal begins with, and removes files of the published log from before it.
 func (r *Runner) prune(ctx context.Context) error {
 	base, err := r.cfg.Store.Base(ctx)
-	if err != nil {
+	if err != nil || base.Index <= r.begin {
 		return err
 	}
-	if begins := int64(base.Index - r.begin); begins > 0 {
-		return r.cfg.Prune(ctx, begins)
+	if _, err := os.Stat(Kept(r.cfg.Dir, base)); errors.Is(err, fs.ErrNotExist) {
+		_, err = Snapshot(ctx, r.cfg.Dir, base, r.cfg.Archive, r.begin)
+		if err = errors.Join(err, r.forget(base)); err != nil {
+			return err
+		}
 	}
-	return nil
+	return r.cfg.Prune(ctx, int64(base.Index-r.begin))
 }

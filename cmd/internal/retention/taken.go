@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"example.com/atm/audit"
@@ -87,7 +88,7 @@ func Fetch(ctx context.Context, from *archive.Archive, chapter int64, sum merkle
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".fetching-")
+	f, err := durable.Temporary(path, 0o600)
 	if err != nil {
 		return err
 	}
@@ -131,14 +132,21 @@ func Snapshot(ctx context.Context, dir string, base vault.Base, from *archive.Ar
 	if err != nil {
 		return "", err
 	}
-	for _, size := range sizes {
-		if size <= int64(base.State-log) {
-			continue
-		}
-		if err := durable.MkdirAll(dir, 0o700); err != nil {
-			return "", err
-		}
-		return path, Fetch(ctx, from, size, base.Sum, path)
+	sizes = slices.DeleteFunc(sizes, func(size int64) bool { return size <= int64(base.State-log) })
+	if len(sizes) == 0 {
+		return "", nil
 	}
-	return "", nil
+	if err := durable.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	for _, size := range sizes[:min(len(sizes), mayBe)] {
+		if err = Fetch(ctx, from, size, base.Sum, path); !errors.Is(err, audit.ErrDiffers) {
+			break
+		}
+	}
+	return path, err
 }
+
+// mayBe is how many chapters may have a snapshot. It is in the first one that is larger than what
+// the snapshot has seen, unless two servers took snapshots at the same moment.
+const mayBe = 3

@@ -19,13 +19,11 @@ type task func(ctx context.Context, env *ctl.Env, on offline.Folder, args []stri
 
 // stopped completes a command that runs a task in the folder of a stopped server.
 func stopped(env *ctl.Env, cmd *cobra.Command, args cobra.PositionalArgs, run task) *cobra.Command {
-	var data, passphraseFile, archive string
+	var data, passphraseFile string
 	var store settings.Store
 	cmd.Flags().StringVar(&data, "data", "./atm-data", "the data `folder`; no server may run "+
 		"on it")
 	addPassphrase(cmd, &passphraseFile)
-	cmd.Flags().StringVar(&archive, "archive", "", "`location` of the archive of the audit log, "+
-		"which has the snapshot that a trimmed journal begins with")
 	store.AddFlags(cmd.Flags())
 	cmd.Args = exit.Args(args)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -34,7 +32,7 @@ func stopped(env *ctl.Env, cmd *cobra.Command, args cobra.PositionalArgs, run ta
 			return asUsage(err)
 		}
 		on := offline.Folder{
-			Data: data, Store: at, Archive: archive,
+			Data: data, Store: at, Archive: archiveFlag(cmd),
 			Passphrase: settings.Passphrase(passphraseFile, vaultPassphrase),
 			Progress:   env.Progress(cmd.Name()),
 		}
@@ -43,6 +41,23 @@ func stopped(env *ctl.Env, cmd *cobra.Command, args cobra.PositionalArgs, run ta
 		}))
 	}
 	return cmd
+}
+
+// withArchive gives a command that replays a journal the flag for the archive with the snapshot
+// that a trimmed one begins with.
+func withArchive(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().String("archive", "", "`location` of the archive with the snapshot that a trimmed "+
+		"journal begins with, when that is not in the data folder: a folder, or "+
+		"s3://BUCKET/PREFIX (default the archive of the server of the data folder)")
+	return cmd
+}
+
+// archiveFlag is the archive that a command was given; empty for none.
+func archiveFlag(cmd *cobra.Command) string {
+	if f := cmd.Flags().Lookup("archive"); f != nil {
+		return f.Value.String()
+	}
+	return ""
 }
 
 // vaultPassphrase is the prompt for the passphrase.
@@ -81,7 +96,7 @@ func heed(ctx context.Context, do func() error) error {
 }
 
 func restoreCommand(env *ctl.Env) *cobra.Command {
-	return stopped(env, &cobra.Command{
+	return withArchive(stopped(env, &cobra.Command{
 		Use: "restore FILE --data DIR", Short: "Create a data folder from a backup",
 		Long: `Create a data folder from a backup. DIR must not exist, or be empty. The vault is checked
 and the audit log is published again before DIR gets its name. An empty folder that
@@ -90,18 +105,22 @@ exists, such as a mount point or the target of a link, is filled.
 The backup does not have operations that were answered after it was taken. If anybody has
 seen more of the published log than the size that this command prints, do not start a
 server on the folder: a log that forgot entries is a fork.`,
-	}, cobra.ExactArgs(1), restore)
+	}, cobra.ExactArgs(1), restore))
 }
 
 func fsckCommand(env *ctl.Env) *cobra.Command {
-	return stopped(env, &cobra.Command{
+	return withArchive(stopped(env, &cobra.Command{
 		Use: "fsck", Short: "Check the vault of a stopped server",
 		Long: `Check everything in the vault: its pages, that every value opens, the chain of versions of
 each account, that all movements sum to zero, and the signed tree with its signature. Then
 replay the journal by the rules of the ledger, and compare accounts, holds, users, grants,
 revocations and request ids with what follows from it, and what each caller did with the
-accounts and roles that the caller had at that time.`,
-	}, cobra.NoArgs, fsck)
+accounts and roles that the caller had at that time.
+
+A journal that was trimmed is replayed from the snapshot that it begins with, which is in
+snapshots/ of the data folder, and in the archive. The older part of the log is for "atmctl
+audit verify".`,
+	}, cobra.NoArgs, fsck))
 }
 
 func rebuildCommand(env *ctl.Env) *cobra.Command {
@@ -116,14 +135,19 @@ read, is left out, and the account is named.
 With --from the vault is made from an archive, in a data folder of which nothing but
 keys/vault.key and keys/audit.key need be left: from the newest snapshot in the archive, and
 the entries of the log after it. A published log in the folder that goes further counts as
-well. What neither of them has is listed, and has to be made anew.`,
+well. What neither of them has is listed, with the commands that make it anew.`,
 	}, cobra.NoArgs, func(ctx context.Context, env *ctl.Env, on offline.Folder, _ []string) error {
-		if from == "" {
+		switch {
+		case from == "":
 			return rebuild(ctx, env, on, nil)
+		case on.Archive != "":
+			return exit.Usagef("--archive is for a rebuild from the journal; --from names the "+
+				"archive")
 		}
 		on.Archive = from
 		return rebuildFrom(ctx, env, on)
 	})
+	withArchive(cmd)
 	cmd.Flags().StringVar(&from, "from", "", "`location` of an archive to rebuild from: a folder, or "+
 		"s3://BUCKET/PREFIX")
 	return cmd
@@ -136,17 +160,17 @@ func compactCommand(env *ctl.Env) *cobra.Command {
 }
 
 func exportCommand(env *ctl.Env) *cobra.Command {
-	return stopped(env, &cobra.Command{
+	return withArchive(stopped(env, &cobra.Command{
 		Use:   "export FILE",
 		Short: "Write the accounts of a stopped server to a file, to import them elsewhere",
 		Long: `Write the accounts, the journal and the other records to FILE, and check it. FILE is a vault
 that is sealed under keys/vault.key. The keys, the published log and the credentials stay
 in the data folder. With --store the accounts come from a database.`,
-	}, cobra.ExactArgs(1), export)
+	}, cobra.ExactArgs(1), export))
 }
 
 func importCommand(env *ctl.Env) *cobra.Command {
-	return stopped(env, &cobra.Command{
+	return withArchive(stopped(env, &cobra.Command{
 		Use: "import FILE", Short: "Move the accounts of a stopped server to where --store says",
 		Long: `Put the accounts in FILE, which atmctl export wrote, into an empty database (--store
 postgres://…) or into the data folder (--store bolt:), check them, and replay the journal.
@@ -154,7 +178,7 @@ From then on the data folder has its accounts there. A vault.db that is no longe
 renamed.
 
 No server may run on the folder, or on the place that FILE was exported from.`,
-	}, cobra.ExactArgs(1), importFrom)
+	}, cobra.ExactArgs(1), importFrom))
 }
 
 // RecoverCommand is the command that begins another audit log. It belongs to the group about
