@@ -19,6 +19,7 @@ import (
 	"example.com/atm/cmd/internal/backup"
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/cmd/internal/keys"
+	"example.com/atm/cmd/internal/published"
 	"example.com/atm/cmd/internal/replica"
 	"example.com/atm/cmd/internal/retention"
 	"example.com/atm/cmd/internal/roster"
@@ -109,6 +110,11 @@ func Open(ctx context.Context, opts Options) (*Server, error) {
 	// Open the module first, so that a start without it changes nothing.
 	if s.module, err = keys.OpenModule(opts.TokenKey); err != nil {
 		return nil, err
+	}
+	if opts.Retention.Archive != "" { // so is one whose location is none
+		if _, err := published.Objects(ctx, opts.Retention.Archive); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
 	}
 	if s.dir, s.Fresh, err = datadir.Open(opts.Data, config); err != nil {
 		return nil, errors.Join(err, s.Close())

@@ -141,7 +141,7 @@ well. What neither of them has is listed, with the commands that make it anew.`,
 		case from == "":
 			return rebuild(ctx, env, on, nil)
 		case on.Archive != "":
-			return exit.Usagef("--archive is for a rebuild from the journal; --from names the "+
+			return exit.Usagef("--archive is for a rebuild from the journal; --from names the " +
 				"archive")
 		}
 		on.Archive = from

@@ -253,7 +253,7 @@ func rebuildFrom(ctx context.Context, env *ctl.Env, folder offline.Folder) error
 		return err
 	}
 	for _, what := range done.Anew {
-		printable.Linef(env.Stderr, "to be made anew, or was: %s", what)
+		printable.Linef(env.Stderr, "to be made anew: %s", what)
 	}
 	return env.Tell(done, "rebuilt from %s: %d accounts, %d entries; the snapshot had seen %d\n",
 		done.Archive, done.Accounts, done.Entries, done.Snapshot)
