@@ -36,6 +36,7 @@ import (
 type Store interface {
 	Signed(ctx context.Context) (checkpoint []byte, head merkle.Head, err error)
 	Logs(ctx context.Context) ([]vault.JournalIndex, error)
+	Base(ctx context.Context) (vault.Base, error)
 	Entries(ctx context.Context, from, to vault.JournalIndex,
 		yield func(index vault.JournalIndex, leaf []byte) error) error
 	Account(ctx context.Context, name vault.Name) (vault.Account, error)
@@ -162,6 +163,7 @@ type Feed struct {
 	logs     []vault.JournalIndex
 	signed   []byte // the newest checkpoint
 	head     merkle.Head
+	begin    vault.JournalIndex // of the journal
 	end      vault.JournalIndex // of the journal
 	synced   time.Time
 	saved    time.Time
@@ -275,6 +277,7 @@ func (f *Feed) turn(ctx, flight context.Context) (next time.Time, err error) {
 			return next, err
 		}
 		f.stopAhead(bounded)
+		f.stopBehind(bounded)
 		if err := f.scan(bounded); err != nil {
 			return next, err
 		}
@@ -298,7 +301,11 @@ func (f *Feed) look(ctx context.Context) (err error) {
 	if f.signed, f.head, err = f.cfg.Store.Signed(ctx); err != nil {
 		return err
 	}
-	f.end = vault.JournalEnd(f.logs, f.head)
+	base, err := f.cfg.Store.Base(ctx)
+	if err != nil {
+		return err
+	}
+	f.begin, f.end = base.Index, vault.JournalEnd(f.logs, f.head)
 	f.owners.forget()
 	return nil
 }
@@ -319,6 +326,25 @@ func (f *Feed) stopAhead(ctx context.Context) {
 		if l.sub.State == feeds.Stopped {
 			l.rewind() // the journal will be as long again, with other entries
 		}
+	}
+}
+
+// stopBehind stops the subscriptions that come to entries which the journal does not have any
+// more. What was read before is still delivered. The owner says from which entry on to go on, and
+// so knows which ones are missing.
+func (f *Feed) stopBehind(ctx context.Context) {
+	for _, l := range f.order {
+		next := vault.JournalIndex(l.scanned)
+		if l.sub.State != feeds.Active || next >= f.begin || len(l.queue) > 0 {
+			continue
+		}
+		first := vault.InLog(f.logs, f.begin)
+		missing := fmt.Sprintf("Entries %d to %d were", vault.InLog(f.logs, next), first-1)
+		if vault.LogOf(f.logs, next) != vault.LogOf(f.logs, f.begin) {
+			missing = fmt.Sprintf("What came before entry %d was", first)
+		}
+		f.stop(ctx, l, Trimmed, fmt.Sprintf("%s not delivered, and this server does not keep it "+
+			"any more; use feed replay --from %d", missing, first))
 	}
 }
 

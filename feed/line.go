@@ -193,7 +193,7 @@ func (f *Feed) scan(ctx context.Context) error {
 		}
 		return nil
 	})
-	if errors.Is(err, errEnough) {
+	if errors.Is(err, errEnough) || errors.Is(err, vault.ErrTrimmed) { // the next turn sees it
 		err = nil
 	}
 	for _, l := range f.order {

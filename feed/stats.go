@@ -15,6 +15,7 @@ const (
 	Gone        Cause = "gone"        // the receiver said that it ends
 	Denied      Cause = "denied"      // its owner may not see the entries any more
 	Restored    Cause = "restored"    // it had been told more than the journal has
+	Trimmed     Cause = "trimmed"     // the journal does not have what comes next any more
 )
 
 // Stats are what there is to deliver at the moment, of what this server has claimed.

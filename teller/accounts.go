@@ -1,6 +1,7 @@
 package teller
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"time"
@@ -73,9 +74,10 @@ const (
 )
 
 // lastUse is the time of the last operation on an account that was not one of administration,
-// or else the time when the account was opened.
+// or else the time when the account was opened. When the entry of neither is kept any more, it is
+// the time of the first one that is: the account was last used before it.
 func (t *Teller) lastUse(ctx context.Context, a *vault.Account) (last time.Time, err error) {
-	passed := 0
+	passed, more := 0, true
 	failed := t.cfg.Store.History(ctx, a.Name, a.Version, func(version uint64,
 		_ vault.JournalIndex, leaf []byte,
 	) bool {
@@ -85,10 +87,11 @@ func (t *Teller) lastUse(ctx context.Context, a *vault.Account) (last time.Time,
 			return false
 		}
 		last, passed = entry.Time, passed+1
-		return version > 1 && entry.Operation.Administrative() && passed < actsMost
+		more = version > 1 && entry.Operation.Administrative() && passed < actsMost
+		return more
 	})
-	if err == nil {
-		err = failed
+	if err = cmp.Or(err, failed); err == nil && more {
+		return t.Since(ctx)
 	}
 	return last, err
 }

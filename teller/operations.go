@@ -148,12 +148,35 @@ func statement(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 			return r, err
 		}
 	}
-	err := r.Prepare(func(n vault.Name, from uint64,
-		yield func(uint64, vault.JournalIndex, []byte) bool,
-	) error {
-		return t.cfg.Store.History(ctx, n, from, yield)
-	})
+	err := t.prepare(ctx, &r)
 	return r, err
+}
+
+// prepare reads ahead what a statement needs. Movements that are trimmed meanwhile are missing
+// since the time at which the journal begins then.
+func (t *Teller) prepare(ctx context.Context, r *query.Statement) error {
+	for {
+		before, err := t.Since(ctx)
+		if err != nil {
+			return err
+		}
+		a, err := t.cfg.Store.Account(ctx, r.Account)
+		if err != nil {
+			return err
+		}
+		r.Since = before
+		err = r.Prepare(a, func(n vault.Name, from uint64,
+			yield func(uint64, vault.JournalIndex, []byte) bool,
+		) error {
+			return t.cfg.Store.History(ctx, n, from, yield)
+		})
+		if err != nil {
+			return err
+		}
+		if after, err := t.Since(ctx); err != nil || after.Equal(before) {
+			return err
+		}
+	}
 }
 
 const statementDefault = 50

@@ -3,6 +3,7 @@ package teller
 import (
 	"cmp"
 	"context"
+	"errors"
 	"strconv"
 
 	"example.com/atm"
@@ -32,6 +33,9 @@ func (t *Teller) find(ctx context.Context) bookings.Finder {
 			entry, err = audit.ParseEntry(leaf)
 			return err
 		})
+		if errors.Is(err, vault.ErrTrimmed) {
+			return m, vault.Refusal(vault.NotReversible(vault.NotKept(index))), nil
+		}
 		if err != nil {
 			return m, nil, err
 		}
@@ -119,8 +123,13 @@ func notices(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 	if page.Next > 0 {
 		next = strconv.FormatInt(page.Next, 10)
 	}
-	r.Page = atm.Record{{Name: "entries", Value: entries}, {Name: "next", Value: next}}
-	return r, nil
+	since, err := t.keptSince(ctx)
+	r.Page = atm.Record{
+		{Name: "entries", Value: entries},
+		{Name: "next", Value: next},
+		{Name: "since", Value: since},
+	}
+	return r, err
 }
 
 // noticePage reads which page of notices is asked for.

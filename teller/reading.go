@@ -32,6 +32,9 @@ func (t *Teller) beginRead(ctx context.Context, in *input) (Reply, error) {
 var noEntry = atm.Status{Code: atm.CursorInvalid, Reason: "There is no such entry", Result: ""}
 
 // showEntry carries out ShowEntry.
+// notKept answers for an entry that was trimmed. Which entries these are is no secret.
+func notKept(index int64) atm.Status { return atm.Status(vault.BadCursor(vault.NotKept(index))) }
+
 func showEntry(ctx context.Context, t *Teller, in *input) (atm.Status, error) {
 	index, ok := in.index()
 	if !ok {
@@ -39,6 +42,8 @@ func showEntry(ctx context.Context, t *Teller, in *input) (atm.Status, error) {
 	}
 	slip, err := t.Slip(ctx, in.Caller, index)
 	switch {
+	case errors.Is(err, vault.ErrTrimmed):
+		return notKept(index), nil
 	case err != nil || slip == nil:
 		return noEntry, err
 	case slip.Leaf == nil:
@@ -62,6 +67,9 @@ func receipt(ctx context.Context, t *Teller, in *input) (atm.Status, error) {
 		return noEntry, nil
 	}
 	leaf, err := t.Entry(ctx, in.Caller, index)
+	if errors.Is(err, vault.ErrTrimmed) {
+		return notKept(index), nil
+	}
 	if err != nil || leaf == nil {
 		return noEntry, err
 	}
@@ -157,7 +165,22 @@ func listEntries(ctx context.Context, t *Teller, in *input) (atm.Status, error) 
 	if err != nil {
 		return atm.Status{}, err
 	}
-	return atm.Status{Code: atm.OK, Result: listed(page)}, nil
+	since, err := t.keptSince(ctx)
+	if err != nil {
+		return atm.Status{}, err
+	}
+	return atm.Status{Code: atm.OK, Result: append(listed(page), atm.Field{
+		Name: "since", Value: since,
+	})}, nil
+}
+
+// keptSince is the time from which on the server keeps entries; empty when it keeps all.
+func (t *Teller) keptSince(ctx context.Context) (string, error) {
+	since, err := t.Since(ctx)
+	if err != nil || since.IsZero() {
+		return "", err
+	}
+	return since.UTC().Format(audit.TimeFormat), nil
 }
 
 // search finds a page of entries of the current log.
@@ -173,7 +196,13 @@ func (t *Teller) search(ctx context.Context, s *wanted) (*search.Page, error) {
 	if s.before <= 0 || s.before > head.Size {
 		s.before = head.Size
 	}
-	return search.Find(ctx, log.Entries, t.cfg.Index, &s.Filter, s.before, s.limit)
+	first, _, err := log.Base(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return search.Find(ctx, log.Entries, t.cfg.Index, &s.Filter, search.Range{
+		First: first, Before: s.before,
+	}, s.limit)
 }
 
 // listed is a page of entries, as many as fit an answer.

@@ -203,6 +203,9 @@ func (b *Books) Reversal(of JournalIndex) (Reversal, bool) { return b.reversals.
 
 func (b *Books) putGrant(g Grant) { b.grants.Put(g.ID, g) }
 
+// ErrNoVersion reports a version of an account that no entry made which the journal has.
+var ErrNoVersion = errors.New("is in no entry")
+
 // Change returns the entry that made a version of an account, of this
 // transaction or of an earlier one.
 func (b *Books) Change(n Name, version uint64) (index JournalIndex, leaf []byte, err error) {
@@ -224,7 +227,7 @@ func (b *Books) Change(n Name, version uint64) (index JournalIndex, leaf []byte,
 		return false
 	})
 	if err == nil && !found {
-		err = fmt.Errorf("version %d of account %s is in no entry", version, n)
+		err = fmt.Errorf("version %d of account %s %w", version, n, ErrNoVersion)
 	}
 	return index, leaf, err
 }

@@ -54,6 +54,11 @@ func (b *Base) Tree(log JournalIndex) merkle.Head {
 	return merkle.HeadOf(int64(b.Index-log), b.Edge)
 }
 
+// NotKept is what a caller is told of an entry of the audit log that is before the base.
+func NotKept(index int64) string {
+	return fmt.Sprintf("This server does not keep entry %d any more", index)
+}
+
 // Trimmed is an error that is ErrTrimmed, of an entry that was asked for.
 func (b *Base) Trimmed(index JournalIndex) error {
 	return fmt.Errorf("entry %d: %w; it begins with entry %d", index, ErrTrimmed, b.Index)

@@ -35,13 +35,15 @@ const maxRead = 2048
 type EntryReader func(ctx context.Context, from, to int64,
 	yield func(index int64, leaf []byte) error) error
 
-// Find searches a log backwards from the entry before index before for at most limit matching
-// entries. With an index, it skips bundles that cannot match, and adds complete bundles that it
-// reads to the index.
-func Find(ctx context.Context, read EntryReader, index *Index, f *Filter, before int64,
+// A Range is the entries First, …, Before-1 of a log. First is 0, or where a trimmed log begins.
+type Range struct{ First, Before int64 }
+
+// Find searches a range of a log backwards for at most limit matching entries. With an index, it
+// skips bundles that cannot match, and adds complete bundles that it reads to the index.
+func Find(ctx context.Context, read EntryReader, index *Index, f *Filter, of Range,
 	limit int,
 ) (*Page, error) {
-	first, before, err := timeRange(ctx, read, f, before)
+	first, before, err := timeRange(ctx, read, f, of)
 	if err != nil {
 		return nil, err
 	}
@@ -104,22 +106,22 @@ func Find(ctx context.Context, read EntryReader, index *Index, f *Filter, before
 // timeRange narrows the range of entries to the times of a filter by binary search. If the
 // clock was set back, several places in the log have the same time, and the range ends at one
 // of them.
-func timeRange(ctx context.Context, read EntryReader, f *Filter, before int64) (from, to int64,
+func timeRange(ctx context.Context, read EntryReader, f *Filter, of Range) (from, to int64,
 	err error,
 ) {
 	after := func(t time.Time, inclusive bool) int64 {
-		return int64(sort.Search(int(before), func(i int) bool {
+		return of.First + int64(sort.Search(int(of.Before-of.First), func(i int) bool {
 			if err != nil {
 				return true
 			}
 			var at time.Time
-			if at, err = timeOf(ctx, read, int64(i)); err != nil {
+			if at, err = timeOf(ctx, read, of.First+int64(i)); err != nil {
 				return true
 			}
 			return at.After(t) || inclusive && at.Equal(t)
 		}))
 	}
-	from, to = 0, before
+	from, to = of.First, max(of.First, of.Before)
 	if !f.Until.IsZero() {
 		to = after(f.Until, false)
 	}

@@ -62,7 +62,8 @@ func TestFindAgreesWithReadingEverything(t *testing.T) {
 				var got []int64
 				bundles := 0
 				for before := int64(size); len(got) < len(want); {
-					page, err := search.Find(t.Context(), read, x, &f, before, 100)
+					page, err := search.Find(t.Context(), read, x, &f, search.Range{Before: before},
+						100)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -135,7 +136,7 @@ func TestFailuresWithoutStatusAreErrors(t *testing.T) {
 	for status, want := range map[string][]int64{"ERROR": {40, 30, 20, 10}, "OK": {50}} {
 		for _, x := range []*search.Index{nil, index} {
 			page, err := search.Find(t.Context(), m.Entries, x, &search.Filter{Status: status},
-				merkle.TileWidth, 100)
+				search.Range{Before: merkle.TileWidth}, 100)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -158,7 +159,7 @@ func fill(ctx context.Context, index *search.Index, src audit.Source) error {
 	}
 	nobody := search.Filter{Account: "0"}
 	for before := head.Size; before > 0; {
-		page, err := search.Find(ctx, src.Entries, index, &nobody, before, 1)
+		page, err := search.Find(ctx, src.Entries, index, &nobody, search.Range{Before: before}, 1)
 		if err != nil {
 			return err
 		}
@@ -221,7 +222,8 @@ func BenchmarkFind(b *testing.B) {
 			b.Run(name+"/"+kind, func(b *testing.B) {
 				bundles := 0
 				for b.Loop() {
-					page, err := search.Find(b.Context(), read, x, &f, size, 50)
+					page, err := search.Find(b.Context(), read, x, &f, search.Range{Before: size},
+						50)
 					if err != nil {
 						b.Fatal(err)
 					}

@@ -229,13 +229,13 @@ func New(version string, g Gauges) *Metrics {
 	}, []string{"outcome"})
 	m.stops = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "atm_feed_stops_total", Help: "Subscriptions that the server stopped, by cause: " +
-			"unreachable, gone, denied or restored.",
+			"unreachable, gone, denied, restored or trimmed.",
 	}, []string{"cause"})
 	// What was never counted is 0, so that alerts see the first one.
 	for _, outcome := range []string{"delivered", "failed"} {
 		m.tries.WithLabelValues(outcome)
 	}
-	for _, cause := range []string{"unreachable", "gone", "denied", "restored"} {
+	for _, cause := range []string{"unreachable", "gone", "denied", "restored", "trimmed"} {
 		m.stops.WithLabelValues(cause)
 	}
 	info := prometheus.NewGauge(prometheus.GaugeOpts{

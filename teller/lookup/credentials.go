@@ -86,8 +86,12 @@ func LastUses(ctx context.Context, store vault.Store) (map[string]string, error)
 	if err != nil {
 		return nil, err
 	}
+	begin, _, err := log.Base(ctx)
+	if err != nil {
+		return nil, err
+	}
 	used := make(map[string]string)
-	err = log.Entries(ctx, max(0, head.Size-usesWithin), head.Size,
+	err = log.Entries(ctx, max(begin, head.Size-usesWithin), head.Size,
 		func(_ int64, leaf []byte) error {
 			entry, err := audit.ParseEntry(leaf)
 			if err == nil && entry.Caller != nil && entry.Caller.Serial != "" {

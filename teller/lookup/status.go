@@ -118,5 +118,11 @@ func newest(ctx context.Context, store vault.Store, index *search.Index, wanted 
 	if err != nil {
 		return nil, err
 	}
-	return search.Find(ctx, log.Entries, index, wanted, head.Size, most)
+	first, _, err := log.Base(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return search.Find(ctx, log.Entries, index, wanted, search.Range{
+		First: first, Before: head.Size,
+	}, most)
 }

@@ -361,7 +361,8 @@ var administration = []Method{
 	{
 		Name: atm.AuditList,
 		Help: "Lists entries of the audit log, newest first; next is the cursor of the page " +
-			"after it, empty at the end.",
+			"after it, empty at the end; since is the time from which on the server keeps " +
+			"entries, empty for all.",
 		Params: []Param{{
 			Name: "filter", Kinds: []atm.Kind{atm.Struct}, Optional: true,
 			Help: "account, who, operation, event, status, code: what they must be; since and " +

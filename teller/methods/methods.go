@@ -179,7 +179,8 @@ var money = []Method{
 	{
 		Name: atm.Statement,
 		Help: "Lists the movements of an account, newest first, with the balances before " +
-			"and after all of the range.",
+			"and after all of the range. Of a range that begins before the server's entries do, " +
+			"it lists those since a time, which it tells.",
 		Params:     []Param{paramAccount, paramRange},
 		Structured: true,
 		answer:     rows(movementBytes, 1),

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"example.com/atm"
@@ -28,6 +29,7 @@ type Reader struct {
 	permissions Permissions
 	index       *search.Index
 	recorded    lastReads
+	begins      atomic.Pointer[beginning] // of the journal, as of when it was looked at last
 }
 
 // Permissions say what callers may do.

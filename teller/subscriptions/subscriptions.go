@@ -4,6 +4,7 @@ package subscriptions
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -186,7 +187,13 @@ func (d Desk) position(ctx context.Context, text string) (feeds.Position, vault.
 	if err != nil {
 		return 0, nil, err
 	}
-	return feeds.Position(log.InJournal(index)), nil, nil
+	first, _, err := log.Base(ctx)
+	if err == nil && index < first {
+		no := vault.BadCursor(fmt.Sprintf("%s; the first one is entry %d", vault.NotKept(index),
+			first))
+		return 0, vault.Refusal(no), nil
+	}
+	return feeds.Position(log.InJournal(index)), nil, err
 }
 
 // owner reads whose subscription a call is about, the argument at position i.

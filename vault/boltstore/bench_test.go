@@ -175,7 +175,11 @@ func BenchmarkHistory(b *testing.B) {
 			b.Run(fmt.Sprintf("entries=%d/%s", entries, name), func(b *testing.B) {
 				for b.Loop() {
 					page := r
-					err := page.Prepare(func(n vault.Name, from uint64,
+					a, err := store.Account(b.Context(), "1")
+					if err != nil {
+						b.Fatal(err)
+					}
+					err = page.Prepare(a, func(n vault.Name, from uint64,
 						yield func(uint64, vault.JournalIndex, []byte) bool,
 					) error {
 						return store.History(b.Context(), n, from, yield)

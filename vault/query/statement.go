@@ -2,6 +2,7 @@
 package query
 
 import (
+	"errors"
 	"fmt"
 	"math/bits"
 	"strconv"
@@ -40,6 +41,10 @@ type Statement struct {
 	// of the places with its time.
 	From, To time.Time
 
+	// Since is the time of the first entry that the journal keeps; zero when it keeps all. A
+	// version that the journal does not have was made before.
+	Since time.Time
+
 	// Proof lists every version, also those that moved no money, with its number and the hash of
 	// its entry: a receipt of each row and of the answer then proves the page.
 	Proof bool
@@ -64,6 +69,7 @@ type StatementRow struct {
 
 	version uint64
 	leaf    merkle.Hash
+	trimmed bool // the journal does not have it any more, and nothing is known of it
 }
 
 // Keys implements Rule.
@@ -104,6 +110,9 @@ func (r Statement) Decide(b *vault.Books) atm.Status {
 // row reads a row of a version.
 func (r Statement) row(b *vault.Books, version uint64) (row StatementRow) {
 	index, leaf, err := b.Change(r.Account, version)
+	if errors.Is(err, vault.ErrNoVersion) && !r.Since.IsZero() {
+		return StatementRow{trimmed: true}
+	}
 	if err == nil {
 		row, err = RowOf(r.Account, version, index, leaf)
 	}
@@ -118,23 +127,26 @@ func (r Statement) row(b *vault.Books, version uint64) (row StatementRow) {
 func (r Statement) late(b *vault.Books, newest uint64) map[int64]atm.Amount {
 	given := make(map[int64]atm.Amount)
 	for version := newest; version > r.prepared && b.Failed() == nil; version-- {
-		if row := r.row(b, version); row.Reverses != 0 {
+		row := r.row(b, version)
+		if row.trimmed {
+			break // and with it all before
+		}
+		if row.Reverses != 0 {
 			given[row.Reverses] += max(row.Amount, -row.Amount)
 		}
 	}
 	return given
 }
 
-// Prepare reads ahead what Decide will look at, outside of the committer.
-func (r *Statement) Prepare(history vault.History) error {
-	r.Read = make(map[uint64]StatementRow)
-	var newest uint64
+// Prepare reads ahead what Decide will look at, outside of the committer. a is the account as it
+// is at the moment.
+func (r *Statement) Prepare(a vault.Account, history vault.History) error {
+	r.Read, r.prepared = make(map[uint64]StatementRow), a.Version
 	var failed error
 	read := func(from uint64, rows int) {
 		err := history(r.Account, from, func(version uint64, index vault.JournalIndex,
 			leaf []byte,
 		) bool {
-			newest = max(newest, version)
 			if _, known := r.Read[version]; !known {
 				row, err := RowOf(r.Account, version, index, leaf)
 				if err != nil {
@@ -146,13 +158,13 @@ func (r *Statement) Prepare(history vault.History) error {
 			rows--
 			return rows > 0
 		})
+		if _, known := r.Read[from]; !known && err == nil && !r.Since.IsZero() {
+			r.Read[from] = StatementRow{trimmed: true}
+		}
 		if err != nil && failed == nil {
 			failed = err
 		}
 	}
-	read(1<<63, 1)
-	r.prepared = newest
-	a := vault.Account{Name: r.Account, Version: newest, Balance: r.Read[newest].Balance}
 	var before uint64 // the version that was looked at before
 	// Nobody sees this page, so any index will do.
 	asItIs := func(index vault.JournalIndex) int64 { return int64(index) }
@@ -175,30 +187,28 @@ func (r *Statement) Prepare(history vault.History) error {
 func (r *Statement) page(a vault.Account, inLog func(vault.JournalIndex) int64,
 	row func(uint64) StatementRow,
 ) atm.Status {
+	since := r.since(a.Version, row)
+	if since > 1 && !r.To.IsZero() && r.To.Before(r.Since) {
+		return vault.BadCursor("This server has the movements since " +
+			r.Since.UTC().Format(time.RFC3339))
+	}
 	// The range is of the versions from first to last.
-	first, last := uint64(1), a.Version
+	first, last := since, a.Version
 	if !r.To.IsZero() {
 		last = newestVersion(a.Version, func(v uint64) bool { return !row(v).Time.After(r.To) })
 	}
 	if !r.From.IsZero() {
-		first = newestVersion(a.Version, func(v uint64) bool {
+		first = max(since, 1+newestVersion(a.Version, func(v uint64) bool {
 			return row(v).Time.Before(r.From)
-		}) + 1
+		}))
 	}
-	var opening, closing atm.Amount
-	if first > 1 {
-		opening = row(first - 1).Balance
-	}
-	switch {
-	case last == a.Version:
-		closing = a.Balance
-	case last > 0:
-		closing = row(last).Balance
-	}
+	opening, closing := r.balance(a, first-1, row), r.balance(a, last, row)
 	at := last
 	if r.Cursor != "" {
 		var valid bool
-		if at, valid = r.version(r.Cursor); !valid || at > last || at < first {
+		at, valid = r.version(r.Cursor)
+		trimmed := at < since && at > 0 // since the page before
+		if !valid || at > last || at < first && !trimmed {
 			return vault.BadCursor("The cursor is none of this account and range")
 		}
 	}
@@ -224,7 +234,43 @@ func (r *Statement) page(a vault.Account, inLog func(vault.JournalIndex) int64,
 		{Name: "closing", Value: closing.String()},
 		{Name: "entries", Value: entries},
 		{Name: "next", Value: next},
+		{Name: "since", Value: r.missing(since)},
 	})
+}
+
+// since is the first version that the journal still has: 1 if it has all, and one more than the
+// newest if it has none.
+func (r *Statement) since(newest uint64, row func(uint64) StatementRow) uint64 {
+	if r.Since.IsZero() || newest == 0 || !row(1).trimmed {
+		return 1
+	}
+	return 1 + newestVersion(newest, func(v uint64) bool { return row(v).trimmed })
+}
+
+// missing is the time from which on a page has all movements, when its range begins before, and
+// empty when there was none before.
+func (r *Statement) missing(since uint64) string {
+	if since == 1 || !r.From.Before(r.Since) {
+		return ""
+	}
+	return r.Since.UTC().Format(audit.TimeFormat)
+}
+
+// balance is that of an account after a version, of which the journal has the next one if it does
+// not have that itself.
+func (r *Statement) balance(a vault.Account, version uint64, row func(uint64) StatementRow,
+) atm.Amount {
+	switch {
+	case version == a.Version:
+		return a.Balance
+	case version == 0:
+		return 0
+	}
+	if s := row(version); !s.trimmed {
+		return s.Balance
+	}
+	after := row(version + 1)
+	return after.Balance - after.Amount
 }
 
 // version reads a cursor.

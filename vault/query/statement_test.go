@@ -46,11 +46,12 @@ func held(read *int) vault.History {
 	}
 }
 
+var account = vault.Account{Name: "100", Version: changes, Balance: 500}
+
 // answer is the page of a statement whose rows were read ahead.
 func answer(t *testing.T, r *Statement) atm.Record {
 	t.Helper()
-	status := r.page(vault.Account{Name: "100", Version: changes, Balance: 500},
-		func(i vault.JournalIndex) int64 { return int64(i) },
+	status := r.page(account, func(i vault.JournalIndex) int64 { return int64(i) },
 		func(version uint64) StatementRow {
 			row, known := r.Read[version]
 			if !known {
@@ -73,7 +74,7 @@ func TestStatementPageReadsABoundedNumberOfRows(t *testing.T) {
 		for {
 			r := Statement{Account: "100", Limit: limit, Cursor: cursor}
 			read = 0
-			if err := r.Prepare(history); err != nil {
+			if err := r.Prepare(account, history); err != nil {
 				t.Fatal(err)
 			}
 			if most := 1 + limit + passedOver + readTogether; read > most {
@@ -98,7 +99,7 @@ func TestProofListsEveryVersionWithTheHashOfItsEntry(t *testing.T) {
 	history := held(&read)
 	for version := int64(changes); version > 0; {
 		r := Statement{Account: "100", Limit: 70, Cursor: cursor, Proof: true}
-		if err := r.Prepare(history); err != nil {
+		if err := r.Prepare(account, history); err != nil {
 			t.Fatal(err)
 		}
 		page := answer(t, &r)

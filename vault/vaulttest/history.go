@@ -77,7 +77,11 @@ func statement(t testing.TB, store vault.Store, r query.Statement) vault.Command
 	if r.Limit == 0 {
 		r.Limit = 50
 	}
-	err := r.Prepare(func(n vault.Name, from uint64,
+	a, err := store.Account(t.Context(), r.Account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = r.Prepare(a, func(n vault.Name, from uint64,
 		yield func(uint64, vault.JournalIndex, []byte) bool,
 	) error {
 		return store.History(t.Context(), n, from, yield)

@@ -115,7 +115,7 @@ func TestMetricsOfTheFeedAreTrue(t *testing.T) {
 	}
 	nothing := make(map[string]float64)
 	for _, cause := range []feed.Cause{
-		feed.Unreachable, feed.Gone, feed.Denied, feed.Restored,
+		feed.Unreachable, feed.Gone, feed.Denied, feed.Restored, feed.Trimmed,
 	} {
 		nothing[`atm_feed_stops_total{cause="`+string(cause)+`"}`] = 0
 	}

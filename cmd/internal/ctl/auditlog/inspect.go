@@ -193,7 +193,8 @@ func backwards(ctx context.Context, env *ctl.Env, log *audit.Log, s *inspection,
 		before = min(before, s.cursor)
 	}
 	if where != "" {
-		page, err := search.Find(ctx, log.Leaves, nil, &s.filter, before, s.limit)
+		page, err := search.Find(ctx, log.Leaves, nil, &s.filter,
+			search.Range{Before: before}, s.limit)
 		if err != nil {
 			return nil, 0, err
 		}
