@@ -162,7 +162,9 @@ func (a *Archive) put(ctx context.Context, name string, content Content) error {
 		return err
 	}
 	h := sha256.New()
-	if _, err := a.objects.Copy(ctx, name, h); err != nil {
+	if _, err := a.objects.Copy(ctx, name, h); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: the name %s is taken, and there is no object", a, name)
+	} else if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	if [sha256.Size]byte(h.Sum(nil)) != content.SHA256 {

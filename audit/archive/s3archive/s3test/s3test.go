@@ -25,6 +25,9 @@ import (
 // Bucket is the bucket that each Gateway has. Objects in it can be locked.
 const Bucket = "archive"
 
+// Objects is the folder of the buckets, in that of a Gateway.
+const Objects = "objects"
+
 // Credentials are the variables by which programs sign in to a Gateway. Start sets them for the
 // test itself.
 var Credentials = map[string]string{
@@ -69,7 +72,7 @@ func StartOn(t testing.TB, dir string) *Gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	objects, versions := filepath.Join(dir, "objects"), filepath.Join(dir, "versions")
+	objects, versions := filepath.Join(dir, Objects), filepath.Join(dir, "versions")
 	sidecar := filepath.Join(dir, "attributes")
 	err = errors.Join(os.MkdirAll(objects, 0o700), os.MkdirAll(versions, 0o700),
 		os.MkdirAll(sidecar, 0o700))
