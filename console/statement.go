@@ -85,6 +85,11 @@ func wholeStatement(v *visit, number string) (s statement.Statement, ok bool) {
 			return s, false
 		}
 		page := statement.Read(status)
+		if !page.Since.IsZero() {
+			v.refuse(http.StatusUnprocessableEntity, "The server has the movements since "+
+				page.Since.UTC().Format(time.RFC3339)+" alone. Choose a time that begins later.")
+			return s, false
+		}
 		if cursor == "" {
 			s = page
 		} else {

@@ -50,3 +50,23 @@ func TestStatementRowsCannotBeForged(t *testing.T) {
 		t.Errorf("a terminal obeys %q", text)
 	}
 }
+
+// TestStatementSaysSinceWhenTheServerHasMovements prints one of a server that has no older ones.
+func TestStatementSaysSinceWhenTheServerHasMovements(t *testing.T) {
+	const since = "2026-05-01T12:00:00.000000Z"
+	for _, op := range []atm.Operation{atm.Statement, atm.Notices} {
+		var out, problems bytes.Buffer
+		p := &printer{stdout: &out, stderr: &problems}
+		page := map[string]any{
+			"opening": "3.00", "closing": "3.00", "since": since, "entries": []any{},
+		}
+		if err := p.print(&request{operation: op, account: 100}, &client.Answer{
+			Code: atm.OK, Result: page,
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if got := problems.String(); got != "The server has none from before "+since+"\n" {
+			t.Errorf("%s: %q", op, got)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"maps"
 	"slices"
 
@@ -85,6 +86,14 @@ func (p *printer) older(page map[string]any) error {
 	return nil
 }
 
+// since tells that the server does not have what was before a time.
+func (p *printer) since(page map[string]any) error {
+	if since, _ := page["since"].(string); since != "" {
+		return printable.Linef(p.stderr, "The server has none from before %s", since)
+	}
+	return nil
+}
+
 // printStatement prints movements, newest first, between the closing and the opening balance.
 func (p *printer) printStatement(a *client.Answer) error {
 	page, _ := a.Result.(map[string]any)
@@ -95,7 +104,7 @@ func (p *printer) printStatement(a *client.Answer) error {
 	if err != nil {
 		return err
 	}
-	return p.older(page)
+	return errors.Join(p.older(page), p.since(page))
 }
 
 func (p *printer) printNotices(a *client.Answer) error {
@@ -104,7 +113,7 @@ func (p *printer) printNotices(a *client.Answer) error {
 	if err := noticeTable.print(p, nil, entries, nil); err != nil {
 		return err
 	}
-	return p.older(page)
+	return errors.Join(p.older(page), p.since(page))
 }
 
 func (p *printer) printMandates(a *client.Answer) error {

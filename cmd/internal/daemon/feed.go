@@ -80,8 +80,9 @@ func (s *Server) newFeed(keys *feed.Keys) (*feed.Feed, error) {
 	if err != nil {
 		return nil, err
 	}
+	// It reads the journal alone: an archive that is slow would hold up every subscription.
 	return feed.New(feed.Config{
-		Store: s.whole(), Keys: keys, Sender: sender, Origin: s.origin,
+		Store: s.accounts, Keys: keys, Sender: sender, Origin: s.origin,
 		May: s.maySubscribe, See: s.seen, Prove: s.log.prove, Complete: s.log.signer.Complete,
 		Stop:   s.stopFeed,
 		Holder: atm.NewUUID(time.Now()), Rate: s.opts.Feed.Rate,

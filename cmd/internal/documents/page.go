@@ -13,6 +13,7 @@ import (
 type page struct {
 	opening, closing atm.Amount
 	next             string
+	since            string // the server has no older movements; empty when it has all
 	rows             []pageRow
 }
 
@@ -27,6 +28,7 @@ type pageRow struct {
 func readPage(answer atm.Record, proved bool) (*page, error) {
 	f := &fields{of: answer}
 	p := &page{opening: f.money("opening"), closing: f.money("closing"), next: f.text("next")}
+	p.since, _ = answer.Get("since").(string) // which earlier answers do not have
 	for i, record := range member[[]atm.Record](f, "entries") {
 		row, err := readRow(record, proved)
 		if err != nil {
@@ -75,6 +77,9 @@ type chain struct {
 // add adds the page that is next.
 func (c *chain) add(p *page) error {
 	switch {
+	case p.since != "":
+		return fmt.Errorf("the server has the movements since %s alone: let the statement "+
+			"begin then, or later", p.since)
 	case !c.begun:
 		c.Opening, c.Closing, c.before = p.opening, p.closing, p.closing
 	case c.cursor == "":

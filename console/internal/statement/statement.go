@@ -47,6 +47,7 @@ type Statement struct {
 	Opening, Closing atm.Amount
 	Movements        []Movement
 	Next             string
+	Since            time.Time // the server has no older movements; zero when it has all
 }
 
 // Read reads the answer of a statement.
@@ -58,6 +59,8 @@ func Read(status atm.Status) (s Statement) {
 	}
 	s.Opening, s.Closing = amount(record, "opening"), amount(record, "closing")
 	s.Next, _ = record.Get("next").(string)
+	since, _ := record.Get("since").(string)
+	s.Since, _ = atm.ParseTime(since) // zero for an empty one
 	entries, _ := record.Get("entries").([]atm.Record)
 	for _, e := range entries {
 		m := Movement{Amount: amount(e, "amount"), Balance: amount(e, "balance")}

@@ -90,3 +90,14 @@ func TestReversedMovementLeadsToItsNewestReversal(t *testing.T) {
 		}
 	}
 }
+
+func TestStatementHasTheTimeSinceWhichItIsComplete(t *testing.T) {
+	for text, want := range map[string]time.Time{
+		"": {}, "2026-05-01T12:00:00.000000Z": time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC),
+	} {
+		s := statement.Read(atm.Status{Result: atm.Record{{Name: "since", Value: text}}})
+		if !s.Since.Equal(want) {
+			t.Errorf("%q is read as %s", text, s.Since)
+		}
+	}
+}
