@@ -42,6 +42,24 @@ func (s *Store) whole() (*bolt.Tx, error) {
 	return s.engine.db.Begin(false)
 }
 
+// Fit cuts off what a closed file has behind its last page, which is space to grow.
+func Fit(path string) error {
+	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: lockWait})
+	if err != nil {
+		return err
+	}
+	var size int64
+	err = db.View(func(tx *bolt.Tx) error { size = tx.Size(); return nil })
+	if err := errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Truncate(size), f.Sync(), f.Close())
+}
+
 // Compact writes the content of the file to path, which must not exist,
 // without the pages that are free.
 func (s *Store) Compact(path string) error {

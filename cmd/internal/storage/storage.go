@@ -117,7 +117,11 @@ func ExportFrom(ctx context.Context, from vault.Backend, base vault.Base, path s
 		trail, err = from.DumpFrom(ctx, base, yield)
 		return trail, err
 	})
-	if err := errors.Join(err, to.Close()); err != nil {
+	err = errors.Join(err, to.Close())
+	if err == nil {
+		err = boltstore.Fit(path)
+	}
+	if err != nil {
 		return nil, errors.Join(err, os.Remove(path))
 	}
 	return trail, nil
