@@ -1,16 +1,22 @@
 package server
 
 import (
+	"context"
+	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"time"
 
 	"example.com/atm"
+	"example.com/atm/audit/checkpoint"
+	"example.com/atm/teller"
 	"example.com/atm/xmlrpc"
 )
 
-// serveBackup sends a backup to an operator as a tar archive. An interrupted archive lacks its
-// end, so it cannot be mistaken for a complete one.
+// serveBackup sends a backup to an operator as a tar archive: of everything, or of what came after
+// an earlier backup, whose checkpoint is the body. An interrupted archive lacks its end, so it
+// cannot be mistaken for a complete one.
 func (s *Server) serveBackup(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", "POST")
@@ -24,10 +30,29 @@ func (s *Server) serveBackup(w http.ResponseWriter, r *http.Request) {
 	if caller == nil {
 		return
 	}
-	switch status := s.cfg.Teller.Backup(r.Context(), caller); status.Code {
+	since, err := io.ReadAll(http.MaxBytesReader(w, r.Body, checkpoint.MaxBytes))
+	if err != nil {
+		xmlrpc.Decline(w, http.StatusBadRequest, "The body is the checkpoint of an earlier "+
+			"backup, or empty.")
+		return
+	}
+	if caller = s.senders.again(w, r, caller); caller == nil {
+		return
+	}
+	var write func(context.Context, io.Writer) error
+	status := s.cfg.Teller.Backup(r.Context(), caller, func(ctx context.Context) (err error) {
+		if write, err = s.cfg.Backup(ctx, since); err != nil && !errors.Is(err, teller.ErrNoBase) {
+			s.cfg.Log.ErrorContext(ctx, "preparing a backup", slog.Any("error", err))
+		}
+		return err
+	})
+	switch status.Code {
 	case atm.OK:
 	case atm.PermissionDenied:
 		xmlrpc.Decline(w, http.StatusForbidden, "Backups are for operators.")
+		return
+	case atm.Fault:
+		xmlrpc.Decline(w, http.StatusConflict, status.Reason)
 		return
 	default:
 		xmlrpc.Decline(w, http.StatusServiceUnavailable, "The server cannot make a backup at the "+
@@ -35,7 +60,7 @@ func (s *Server) serveBackup(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/x-tar")
-	if err := s.cfg.Backup(r.Context(), &patient{w, http.NewResponseController(w)}); err != nil {
+	if err := write(r.Context(), &patient{w, http.NewResponseController(w)}); err != nil {
 		s.cfg.Log.ErrorContext(r.Context(), "a backup was broken off", slog.Any("error", err))
 		panic(http.ErrAbortHandler) // so that the client notices the missing end
 	}

@@ -79,8 +79,11 @@ type Config struct {
 	// certificates now. Required.
 	ClientAuthority func() []byte
 
-	// Backup writes a backup of the whole installation. Required.
-	Backup func(ctx context.Context, w io.Writer) error
+	// Backup prepares a backup of the whole installation, and returns what writes it. Unless since
+	// is empty, it is an increment on the earlier backup that has this checkpoint; its error is
+	// teller.ErrNoBase if it cannot be. Required.
+	Backup func(ctx context.Context, since []byte) (write func(context.Context, io.Writer) error,
+		err error)
 
 	// Ready reports the parts that operations need, with their errors. Required.
 	Ready func() []metrics.Part

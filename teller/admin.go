@@ -125,19 +125,28 @@ func (t *Teller) certificate(request, subject string, roles []atm.Role,
 	}, nil
 }
 
-// Backup records that caller takes a backup, or was refused it. A backup is
-// made only when the answer is OK.
-func (t *Teller) Backup(ctx context.Context, caller *atm.Caller) atm.Status {
+// Backup records that caller takes a backup, or was refused it. A backup is made only when the
+// answer is OK. prepare is called if caller may take one, and before that is recorded.
+func (t *Teller) Backup(ctx context.Context, caller *atm.Caller,
+	prepare func(context.Context) error,
+) atm.Status {
 	cmd := vault.Command{
 		Event: audit.EventAdmin, Operation: atm.Backup, Caller: caller,
 		Rule: vault.Report{},
 	}
 	if t.cfg.Permissions.Permit(caller.Principal, atm.Backup) != atm.Everywhere {
 		cmd.Rule = denied
+	} else if err := prepare(ctx); errors.Is(err, ErrNoBase) {
+		cmd.Rule = vault.Refuse(atm.Fault, err.Error())
+	} else if err != nil {
+		cmd.Rule = vault.Refuse(atm.Unavailable, err.Error())
 	}
 	cmd.Warrants = t.warrants(caller, atm.Backup)
 	return t.cfg.Ledger.Do(ctx, cmd)
 }
+
+// ErrNoBase reports an earlier backup that an incremental one cannot build on.
+var ErrNoBase = errors.New("no backup can build on that one")
 
 func rotateAudit(ctx context.Context, t *Teller, _ *input) (vault.Rule, error) {
 	r, err := t.cfg.Credentials.RotateAudit(ctx)

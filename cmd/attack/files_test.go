@@ -55,8 +55,8 @@ func (a *arena) attackFiles(t *testing.T) {
 	})
 	t.Run("a sparse archive", func(t *testing.T) {
 		data := filepath.Join(dir, "restored")
-		_, err := offline.Folder{Data: data}.Restore(t.Context(),
-			bytes.NewReader(sparse(t, 256<<20)), daemontest.Discard)
+		_, err := offline.Folder{Data: data}.Restore(t.Context(), daemontest.Discard,
+			offline.Backup{Content: bytes.NewReader(sparse(t, 256<<20))})
 		if !errors.Is(err, backup.ErrIncomplete) || !strings.Contains(err.Error(),
 			"larger than the archive") {
 			t.Errorf("%v", err)

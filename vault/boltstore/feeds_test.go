@@ -126,7 +126,7 @@ func TestSnapshotHasTheCursors(t *testing.T) {
 	l := vaulttest.NewLedger(t, ledger.Config{Store: s})
 	cursor := told(t, s, subscribed(t, l, "shop"), 5)
 	path := filepath.Join(t.TempDir(), "snapshot.db")
-	if err := s.Snapshot(path); err != nil {
+	if _, err := s.Snapshot(path); err != nil {
 		t.Fatal(err)
 	}
 	told(t, s, cursor.ID, 6) // which is not in it

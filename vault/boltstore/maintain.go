@@ -1,6 +1,7 @@
 package boltstore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,23 +13,27 @@ import (
 
 // Snapshot writes the file as it is now to path, which must not exist, while
 // commits go on. What was committed before is in it. The keys of the snapshot
-// are those that the secret opens now.
-func (s *Store) Snapshot(path string) error {
+// are those that the secret opens now. It returns the checkpoint in the snapshot.
+func (s *Store) Snapshot(path string) (checkpoint []byte, err error) {
 	s.keys.change.Lock()
 	defer s.keys.change.Unlock()
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	tx, err := s.whole()
 	if err == nil {
-		_, err = tx.WriteTo(f)
+		checkpoint, _, err = view{engine: s.engine, file: tx}.readHead()
+		checkpoint = bytes.Clone(checkpoint)
+		if err == nil {
+			_, err = tx.WriteTo(f)
+		}
 		err = errors.Join(err, tx.Rollback())
 	}
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errors.Join(fmt.Errorf("snapshot: %w", err), os.Remove(path))
+		return nil, errors.Join(fmt.Errorf("snapshot: %w", err), os.Remove(path))
 	}
-	return nil
+	return checkpoint, nil
 }
 
 // whole returns a snapshot of the file in which it has everything, and needs no

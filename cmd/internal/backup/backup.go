@@ -3,11 +3,16 @@
 // An archive has everything in a folder except the published log, which can be rebuilt from the
 // vault. The vault in it is a file wherever the accounts are. Its last file is SHA256SUMS, so
 // truncated or changed archives are detected. It contains every key of the installation.
+//
+// Its first file is the signed checkpoint of the journal in it, by which a later archive can build
+// on it: an increment, which has all records and of the journal only the part after that. The
+// second file of an increment is the checkpoint that it builds on.
 package backup
 
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -18,6 +23,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -28,40 +34,81 @@ import (
 
 const (
 	sumsFile     = "SHA256SUMS"
+	labelFile    = "checkpoint"
+	sinceFile    = "since"
 	vaultFile    = "vault.db"
 	configFile   = "config.toml"
 	maxFileBytes = 1 << 40
+	maxLabel     = 64 << 10 // bytes of a checkpoint
 	maxFiles     = 1000
 )
 
 // folders are the folders in an archive besides the configuration and the vault.
-var folders = []string{"ca", "tls", "keys", "clients", "snapshots"}
+var folders = []string{"ca", "tls", "keys", "clients", snapshots}
 
-// Write writes an archive of the folder dir. It calls snapshot once to write a consistent copy
-// of the vault into a new file. It holds lock while snapshot runs and the keys are read, so
-// that they match.
-func Write(ctx context.Context, w io.Writer, dir *datadir.Dir, lock sync.Locker,
-	snapshot func(ctx context.Context, file string) error,
-) error {
+// snapshots is a folder that increments do not have.
+const snapshots = "snapshots"
+
+// A Draft is an archive that is to be written.
+type Draft struct {
+	Dir *datadir.Dir
+
+	// Snapshot is called once to write a consistent copy of the vault into a new file. It returns
+	// the signed checkpoint in it.
+	Snapshot func(ctx context.Context, file string) (checkpoint []byte, err error)
+
+	// Lock is held while Snapshot runs and the keys are read, so that they match.
+	Lock sync.Locker
+
+	// Since is the checkpoint that an increment builds on. Empty for all others.
+	Since []byte
+}
+
+// Write writes the archive to w. After an error of Snapshot it has written nothing.
+func (d *Draft) Write(ctx context.Context, w io.Writer) error {
 	// The vault is first copied on the same disk. A transaction that waits for a slow reader would
 	// keep bbolt from reusing free pages.
-	folder, err := os.MkdirTemp(dir.Root, ".backup-")
+	folder, err := os.MkdirTemp(d.Dir.Root, ".backup-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(folder)
 	copied := filepath.Join(folder, vaultFile)
 	a := &archive{tar: tar.NewWriter(w)}
-	lock.Lock()
-	err = errors.Join(snapshot(ctx, copied), a.addConfig(dir.Config), a.addTree(dir.Root, folders))
-	lock.Unlock()
-	if err != nil {
+	if err := d.addFolder(ctx, a, copied); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	return errors.Join(a.add(copied, vaultFile), a.close())
+}
+
+// addFolder adds everything but the vault, of which it makes a copy.
+func (d *Draft) addFolder(ctx context.Context, a *archive, copied string) error {
+	d.Lock.Lock()
+	defer d.Lock.Unlock()
+	checkpoint, err := d.Snapshot(ctx, copied)
+	if err != nil {
+		return err
+	}
+	kept := folders
+	if len(d.Since) > 0 {
+		kept = slices.DeleteFunc(slices.Clone(folders), func(name string) bool {
+			return name == snapshots
+		})
+	}
+	return errors.Join(a.addText(labelFile, checkpoint), a.addText(sinceFile, d.Since),
+		a.addConfig(d.Dir.Config), a.addTree(d.Dir.Root, kept))
+}
+
+// addText adds a small file, unless it is empty.
+func (a *archive) addText(name string, text []byte) error {
+	if len(text) == 0 {
+		return nil
+	}
+	return a.write(&tar.Header{Name: name, Mode: 0o600, Size: int64(len(text))},
+		bytes.NewReader(text))
 }
 
 // addConfig adds the configuration of a folder whose vault is a file in it.
@@ -71,8 +118,7 @@ func (a *archive) addConfig(c datadir.Config) error {
 	if err != nil {
 		return err
 	}
-	return a.write(&tar.Header{Name: configFile, Mode: 0o600, Size: int64(len(text))},
-		bytes.NewReader(text))
+	return a.addText(configFile, text)
 }
 
 // An archive is a tar archive that is being written.
@@ -98,7 +144,7 @@ func (a *archive) addTree(root string, names []string) error {
 			}
 			return a.add(path, filepath.ToSlash(inside))
 		})
-		if err != nil && !(errors.Is(err, fs.ErrNotExist) && (name == "clients" || name == "snapshots")) {
+		if err != nil && !(errors.Is(err, fs.ErrNotExist) && (name == "clients" || name == snapshots)) {
 			return err
 		}
 	}
@@ -151,33 +197,86 @@ func (a *archive) close() error {
 // ErrIncomplete reports an archive that is not a complete backup.
 var ErrIncomplete = errors.New("this is not a complete backup")
 
-// Unpack writes the files of an archive into folder, which must be empty.
-func Unpack(ctx context.Context, from io.Reader, folder string) error {
-	sums := make(map[string]string) // hash of each unpacked file, by name
+// A Label says how far the journal in an archive goes. Its checkpoints are as they were read:
+// nobody has verified their signatures.
+type Label struct {
+	Checkpoint []byte // of the journal; nil in archives of older versions
+	Since      []byte // what an increment builds on; nil for all others
+}
+
+// read reads a file of a label, and returns its hash.
+func (l *Label) read(name string, r io.Reader) (sum string, err error) {
+	text, err := io.ReadAll(io.LimitReader(r, maxLabel+1))
+	if err != nil || len(text) > maxLabel {
+		return "", fmt.Errorf("%w: %s: %w", ErrIncomplete, name, cmp.Or(err, errTooLarge))
+	}
+	if name == labelFile {
+		l.Checkpoint = text
+	} else {
+		l.Since = text
+	}
+	hash := sha256.Sum256(text)
+	return hex.EncodeToString(hash[:]), nil
+}
+
+var errTooLarge = errors.New("it is too large")
+
+// ReadLabel reads the label of an archive. Of the rest it looks at nothing, but that the end is
+// there.
+func ReadLabel(from io.ReadSeeker) (label Label, err error) {
+	have := make(map[string]string)
+	for t := tar.NewReader(from); ; {
+		header, err := t.Next()
+		switch {
+		case err != nil:
+			return label, fmt.Errorf("%w: %w", ErrIncomplete, err)
+		case header.Name == labelFile, header.Name == sinceFile:
+			if have[header.Name], err = label.read(header.Name, t); err != nil {
+				return label, err
+			}
+		case header.Name == sumsFile:
+			listed, err := readSums(io.LimitReader(t, maxSums))
+			for name, sum := range have {
+				if err == nil && listed[name] != sum {
+					err = changed(name)
+				}
+			}
+			return label, err
+		}
+	}
+}
+
+// Unpack writes the files of an archive, but its label, into folder, which must be empty.
+func Unpack(ctx context.Context, from io.Reader, folder string) (label Label, err error) {
+	sums := make(map[string]string) // hash of each file, by name
 	archive := &counted{r: from}
 	t := tar.NewReader(archive)
 	content := &content{t: t, archive: archive}
 	for {
 		if err := ctx.Err(); err != nil {
-			return err
+			return label, err
 		}
 		header, err := t.Next()
 		if err != nil { // an error even at io.EOF: SHA256SUMS must come before the end
-			return fmt.Errorf("%w: %w", ErrIncomplete, err)
+			return label, fmt.Errorf("%w: %w", ErrIncomplete, err)
 		}
-		if header.Name == sumsFile {
-			return checkSums(io.LimitReader(content, 1<<20), sums)
+		name := header.Name
+		if name == sumsFile {
+			return label, checkSums(io.LimitReader(content, maxSums), sums)
 		}
-		if header.Typeflag != tar.TypeReg || !belongs(header.Name) || header.Size > maxFileBytes ||
+		if header.Typeflag != tar.TypeReg || !belongs(name) || header.Size > maxFileBytes ||
 			len(sums) >= maxFiles {
-			return fmt.Errorf("%w: %q does not belong into it", ErrIncomplete, header.Name)
+			return label, fmt.Errorf("%w: %q does not belong into it", ErrIncomplete, name)
 		}
-		sum, err := extract(content, filepath.Join(folder, filepath.FromSlash(header.Name)),
-			fs.FileMode(header.Mode).Perm()&0o644)
+		if name == labelFile || name == sinceFile {
+			sums[name], err = label.read(name, content)
+		} else {
+			sums[name], err = extract(content, filepath.Join(folder, filepath.FromSlash(name)),
+				fs.FileMode(header.Mode).Perm()&0o644)
+		}
 		if err != nil {
-			return err
+			return label, err
 		}
-		sums[header.Name] = sum
 	}
 }
 
@@ -216,7 +315,8 @@ func belongs(name string) bool {
 	if !fs.ValidPath(name) || path.Clean(name) != name {
 		return false
 	}
-	if name == vaultFile || name == configFile {
+	switch name {
+	case labelFile, sinceFile, vaultFile, configFile:
 		return true
 	}
 	for _, known := range folders {
@@ -243,21 +343,39 @@ func extract(r io.Reader, to string, perm fs.FileMode) (sum string, err error) {
 	return hex.EncodeToString(hash.Sum(nil)), errors.Join(err, f.Sync(), f.Close())
 }
 
-func checkSums(r io.Reader, have map[string]string) error {
+// maxSums bounds SHA256SUMS, in bytes.
+const maxSums = 1 << 20
+
+// readSums returns the hashes in SHA256SUMS, by name.
+func readSums(r io.Reader) (map[string]string, error) {
 	text, err := io.ReadAll(r)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrIncomplete, err)
+		return nil, fmt.Errorf("%w: %w", ErrIncomplete, err)
 	}
-	listed := 0
+	sums := make(map[string]string)
 	for line := range strings.Lines(string(text)) {
 		sum, name, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "  ")
-		if have[name] == "" || have[name] != sum {
-			return fmt.Errorf("%w: %s is not as it was", ErrIncomplete, name)
-		}
-		listed++
+		sums[name] = sum
 	}
-	if listed != len(have) || have[vaultFile] == "" {
-		return fmt.Errorf("%w: %d files are listed and %d are there", ErrIncomplete, listed,
+	return sums, nil
+}
+
+func changed(name string) error {
+	return fmt.Errorf("%w: %s is not as it was", ErrIncomplete, name)
+}
+
+func checkSums(r io.Reader, have map[string]string) error {
+	listed, err := readSums(r)
+	if err != nil {
+		return err
+	}
+	for name, sum := range listed {
+		if have[name] == "" || have[name] != sum {
+			return changed(name)
+		}
+	}
+	if len(listed) != len(have) || have[vaultFile] == "" {
+		return fmt.Errorf("%w: %d files are listed and %d are there", ErrIncomplete, len(listed),
 			len(have))
 	}
 	return nil

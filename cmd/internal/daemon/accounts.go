@@ -112,14 +112,18 @@ func (a accounts) gone(ended <-chan struct{}) <-chan struct{} {
 	return a.file.Lost()
 }
 
-// snapshot writes a consistent copy of the vault to a file, sealed under secret. The content of
-// a database is written to such a file as well, so that a backup can be restored without a
-// database.
-func (a accounts) snapshot(ctx context.Context, file string, secret []byte) error {
+// snapshot writes a consistent copy of the vault to a file, sealed under secret, and returns the
+// checkpoint in it. The content of a database is written to such a file as well, so that a
+// backup can be restored without a database.
+func (a accounts) snapshot(ctx context.Context, file string, secret []byte) ([]byte, error) {
 	if a.file != nil {
 		return a.file.Snapshot(file)
 	}
-	return storage.Export(ctx, a.Backend, file, secret)
+	trail, err := storage.ExportFrom(ctx, a.Backend, vault.Base{}, file, secret)
+	if err != nil {
+		return nil, err
+	}
+	return trail.Checkpoint, nil
 }
 
 const (

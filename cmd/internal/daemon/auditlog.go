@@ -178,15 +178,8 @@ var errNotPublished = errors.New("the entry has not been published yet")
 
 // prove returns the proof that an entry is in the published log.
 func (l *auditLog) prove(ctx context.Context, index int64) ([]byte, error) {
-	for end := time.Now().Add(proveWait); l.Published() <= index; {
-		if time.Now().After(end) {
-			return nil, errNotPublished
-		}
-		select {
-		case <-time.After(proveLookEvery):
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+	if err := l.await(ctx, index+1); err != nil {
+		return nil, err
 	}
 	text, err := l.proof(ctx, index)
 	if errors.Is(err, audit.ErrDiffers) { // the caller does not learn the details
@@ -194,6 +187,21 @@ func (l *auditLog) prove(ctx context.Context, index int64) ([]byte, error) {
 			slog.Int64("index", index), slog.Any("error", err))
 	}
 	return text, err
+}
+
+// await waits until so many entries are published.
+func (l *auditLog) await(ctx context.Context, size int64) error {
+	for end := time.Now().Add(proveWait); l.Published() < size; {
+		if time.Now().After(end) {
+			return errNotPublished
+		}
+		select {
+		case <-time.After(proveLookEvery):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 func (l *auditLog) proof(ctx context.Context, index int64) ([]byte, error) {

@@ -63,8 +63,8 @@ func TestBackupUnderLoadHoldsAllThatWasAnsweredBefore(t *testing.T) {
 			t.Fatal(resp.Status, err)
 		}
 		data := filepath.Join(t.TempDir(), "restored")
-		found, err := offline.Folder{Data: data}.Restore(t.Context(), bytes.NewReader(backup),
-			daemontest.Discard)
+		found, err := offline.Folder{Data: data}.Restore(t.Context(), daemontest.Discard,
+			offline.Backup{Content: bytes.NewReader(backup)})
 		if err != nil {
 			t.Fatal(err)
 		}

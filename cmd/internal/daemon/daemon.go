@@ -9,14 +9,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"time"
 
 	"example.com/atm/audit"
 	"example.com/atm/auth"
 	"example.com/atm/certs"
-	"example.com/atm/cmd/internal/backup"
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/cmd/internal/keys"
 	"example.com/atm/cmd/internal/published"
@@ -265,14 +263,6 @@ func (s *Server) Joined() bool { return s.accounts.joined() }
 
 // Fingerprint is the SHA-256 fingerprint of the authority that clients must trust.
 func (s *Server) Fingerprint() string { return certs.Fingerprint(s.keys.Root()) }
-
-// Backup writes a backup of the running server. It has everything that was answered before
-// Backup was called.
-func (s *Server) Backup(ctx context.Context, w io.Writer) error {
-	return backup.Write(ctx, w, s.dir, s.keys.Lock(), func(ctx context.Context, file string) error {
-		return s.accounts.snapshot(ctx, file, s.keys.VaultSecret())
-	})
-}
 
 // Close unlocks the folder. It is safe to call more than once.
 func (s *Server) Close() error {

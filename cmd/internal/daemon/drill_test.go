@@ -85,7 +85,8 @@ func TestRestoredServerGoesOnFromItsBackup(t *testing.T) {
 	begun = time.Now()
 	data := filepath.Join(t.TempDir(), "restored")
 	// Restore checks the vault, and replays the journal.
-	found, err := offline.Folder{Data: data}.Restore(t.Context(), f, daemontest.Discard)
+	found, err := offline.Folder{Data: data}.Restore(t.Context(), daemontest.Discard,
+		offline.Backup{Content: f})
 	if err != nil || found.Entries < entries {
 		t.Fatal(found, err)
 	}

@@ -372,8 +372,8 @@ func TestPaymentsOutliveRebuildRestoreAndMoves(t *testing.T) {
 		t.Fatal(err)
 	}
 	unchanged("rebuilt", here)
-	if _, err := restored.Restore(t.Context(), bytes.NewReader(backup),
-		daemontest.Discard); err != nil {
+	if _, err := restored.Restore(t.Context(), daemontest.Discard,
+		offline.Backup{Content: bytes.NewReader(backup)}); err != nil {
 		t.Fatal(err)
 	}
 	unchanged("restored", restored)

@@ -53,8 +53,8 @@ func TestRestoreFillsTheFolderThatIsThere(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := (offline.Folder{Data: data}).Restore(t.Context(), bytes.NewReader(backup),
-				daemontest.Discard); err != nil {
+			if _, err := (offline.Folder{Data: data}).Restore(t.Context(), daemontest.Discard,
+				offline.Backup{Content: bytes.NewReader(backup)}); err != nil {
 				t.Fatal(err)
 			}
 			after, err := os.Stat(folder)
@@ -74,8 +74,8 @@ func TestRestoreFillsTheFolderThatIsThere(t *testing.T) {
 			}); err != nil {
 				t.Error(err)
 			}
-			_, err = offline.Folder{Data: data}.Restore(t.Context(), bytes.NewReader(backup),
-				daemontest.Discard)
+			_, err = offline.Folder{Data: data}.Restore(t.Context(), daemontest.Discard,
+				offline.Backup{Content: bytes.NewReader(backup)})
 			if err == nil || !strings.Contains(err.Error(), "exists and is not empty") {
 				t.Errorf("a second time: %v", err)
 			}
@@ -112,8 +112,8 @@ func TestRestoreFillsTheFolderThatIsThere(t *testing.T) {
 func TestRestoreThatFailsLeavesTheFolderEmpty(t *testing.T) {
 	whole := backupOf(t, daemontest.Start(t, nil))
 	folder := t.TempDir()
-	_, err := offline.Folder{Data: folder}.Restore(t.Context(),
-		bytes.NewReader(whole[:len(whole)/2]), daemontest.Discard)
+	_, err := offline.Folder{Data: folder}.Restore(t.Context(), daemontest.Discard,
+		offline.Backup{Content: bytes.NewReader(whole[:len(whole)/2])})
 	if !errors.Is(err, backup.ErrIncomplete) {
 		t.Errorf("%v", err)
 	}
@@ -124,8 +124,8 @@ func TestRestoreThatFailsLeavesTheFolderEmpty(t *testing.T) {
 	if err := os.Symlink("missing", link); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (offline.Folder{Data: link}).Restore(t.Context(), bytes.NewReader(whole),
-		daemontest.Discard); err == nil {
+	if _, err := (offline.Folder{Data: link}).Restore(t.Context(), daemontest.Discard,
+		offline.Backup{Content: bytes.NewReader(whole)}); err == nil {
 		t.Error("a link to nothing was restored to")
 	}
 	if _, err := os.Lstat(link); err != nil {

@@ -6,9 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -16,9 +14,6 @@ import (
 
 	"example.com/atm/audit/checkpoint"
 	"example.com/atm/audit/publish"
-	"example.com/atm/certs"
-	"example.com/atm/cmd/internal/backup"
-	"example.com/atm/cmd/internal/daemon"
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/cmd/internal/storage"
 	"example.com/atm/internal/durable"
@@ -405,106 +400,4 @@ func size(path string) (int64, error) {
 		return 0, err
 	}
 	return info.Size(), nil
-}
-
-// Restore creates a data folder from a backup. The folder must not exist, or must be empty. It
-// is created only after everything was unpacked and checked and the audit log was published
-// again. An empty folder that exists, such as a mount point or the target of a link, is filled
-// and not replaced.
-func (f Folder) Restore(ctx context.Context, archive io.Reader, log *slog.Logger) (found *Checked,
-	err error,
-) {
-	data := filepath.Clean(f.Data)
-	if _, err := os.Lstat(data); err == nil {
-		if data, err = filepath.EvalSymlinks(data); err != nil {
-			return nil, err
-		}
-		dir, staging, err := datadir.Claim(data)
-		if err != nil {
-			return nil, err
-		}
-		defer dir.Close()
-		defer os.RemoveAll(staging)
-		if found, err = f.restoreInto(ctx, staging, archive, log); err != nil {
-			return nil, err
-		}
-		return found, dir.Place(staging)
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	if err := durable.MkdirAll(filepath.Dir(data), 0o700); err != nil {
-		return nil, err
-	}
-	folder, err := os.MkdirTemp(filepath.Dir(data), "."+filepath.Base(data)+"-restoring-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(folder)
-	if found, err = f.restoreInto(ctx, folder, archive, log); err != nil {
-		return nil, err
-	}
-	return found, durable.Rename(folder, data)
-}
-
-// restoreInto creates a complete data folder in an empty folder.
-func (f Folder) restoreInto(ctx context.Context, folder string, archive io.Reader,
-	log *slog.Logger,
-) (*Checked, error) {
-	if err := backup.Unpack(ctx, archive, folder); err != nil {
-		return nil, err
-	}
-	if err := checkServerKey(folder, log); err != nil {
-		return nil, err
-	}
-	unpacked := Folder{Data: folder, Passphrase: f.Passphrase, Progress: f.Progress}
-	found, err := unpacked.Check(ctx, func(problem string) {
-		log.Error("restored vault", slog.String("problem", problem))
-	})
-	if err != nil {
-		return nil, err
-	}
-	return found, unpacked.publish(ctx, log)
-}
-
-// publish publishes the whole audit log of the vault into a folder that has none of it.
-func (f Folder) publish(ctx context.Context, log *slog.Logger) error {
-	srv, err := daemon.Open(ctx, daemon.Options{
-		Data: f.Data, Store: f.Store, Passphrase: f.Passphrase, Log: log,
-		Republish: true,
-	})
-	if err != nil {
-		return err
-	}
-	return srv.Close()
-}
-
-// checkServerKey makes sure that the server's key in a folder matches its certificate, because
-// no client would trust another key.
-func checkServerKey(folder string, log *slog.Logger) error {
-	certFile, keyFile := datadir.At(folder).Server()
-	if _, err := certs.NewReloader(certFile, keyFile, log); err != nil {
-		return fmt.Errorf("%w: tls/server.key is not the key of tls/server.crt: %w",
-			backup.ErrIncomplete, err)
-	}
-	return nil
-}
-
-// VerifyBackup unpacks a backup beside it, checks it as Restore does, and deletes the copy.
-func VerifyBackup(ctx context.Context, file string, passphrase func() ([]byte, error),
-	progress func(done, total int64), log *slog.Logger,
-) (*Checked, error) {
-	archive, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer archive.Close()
-	folder, err := os.MkdirTemp(filepath.Dir(file), "."+filepath.Base(file)+"-checking-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(folder)
-	return Folder{
-		Data: filepath.Join(folder, "atm-data"), Passphrase: passphrase,
-		Progress: progress,
-	}.Restore(ctx, archive, log)
 }

@@ -88,12 +88,12 @@ func commands(b *bytes.Buffer, parent *cobra.Command) {
 		if !c.IsAvailableCommand() || c.Name() == "help" {
 			continue
 		}
-		if c.HasAvailableSubCommands() {
-			commands(b, c)
-			continue
+		takesArguments := strings.Contains(c.Use, " ")
+		if takesArguments || !c.HasAvailableSubCommands() {
+			fmt.Fprintf(b, "## %s\n\n", c.CommandPath())
+			command(b, c, "", "", "")
 		}
-		fmt.Fprintf(b, "## %s\n\n", c.CommandPath())
-		command(b, c, "", "", "")
+		commands(b, c)
 	}
 }
 

@@ -97,15 +97,20 @@ func heed(ctx context.Context, do func() error) error {
 
 func restoreCommand(env *ctl.Env) *cobra.Command {
 	return withArchive(stopped(env, &cobra.Command{
-		Use: "restore FILE --data DIR", Short: "Create a data folder from a backup",
-		Long: `Create a data folder from a backup. DIR must not exist, or be empty. The vault is checked
-and the audit log is published again before DIR gets its name. An empty folder that
-exists, such as a mount point or the target of a link, is filled.
+		Use: "restore FILE [INCREMENT...] --data DIR", Short: "Create a data folder from a backup",
+		Long: `Create a data folder from a backup, or from a chain: a full backup and the increments on it
+in order. DIR must not exist, or be empty. The vault is checked and the audit log is
+published again before DIR gets its name. An empty folder that exists, such as a mount point
+or the target of a link, is filled.
+
+With increments, the folder gets the journal of all of them, and the accounts, keys and
+configuration of the last one. If one is missing, changed, out of order or of another server,
+nothing is made.
 
 The backup does not have operations that were answered after it was taken. If anybody has
 seen more of the published log than the size that this command prints, do not start a
 server on the folder: a log that forgot entries is a fork.`,
-	}, cobra.ExactArgs(1), restore))
+	}, cobra.MinimumNArgs(1), restore))
 }
 
 func fsckCommand(env *ctl.Env) *cobra.Command {

@@ -1,6 +1,7 @@
 package upkeep
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"strings"
 
 	"example.com/atm/client"
+	"example.com/atm/cmd/internal/backup"
 	"example.com/atm/cmd/internal/ctl"
 	"example.com/atm/cmd/internal/exit"
 	"example.com/atm/cmd/internal/offline"
@@ -23,26 +25,63 @@ import (
 )
 
 func backupCommand(env *ctl.Env) *cobra.Command {
-	var passphraseFile string
+	var passphraseFile, since string
 	backup := &cobra.Command{
-		Use:   "backup FILE",
+		Use:   "backup FILE [--since PREVIOUS]",
 		Short: "Take a backup of a running server",
 		Long: `Take a backup of a running server: its vault, keys, authorities and configuration, in one
 tar archive. It has every operation that was answered before the backup began. It is
 unpacked and checked before it gets its name.
 
+With --since it is an increment on PREVIOUS, a full backup or another increment: all
+accounts and other records, and of the journal only what came after PREVIOUS. To restore it,
+name the full backup and every increment up to it. An increment is refused if the server has
+another history than PREVIOUS, or has trimmed its journal beyond it: take a full one then.
+Whether its accounts are what the journal says needs the whole chain: atmctl backup verify.
+
 FILE has every key of the server: keep it as safe as those.`,
-		Example: "  atmctl backup atm-2026-11-25.tar",
-		Args:    exit.Args(cobra.ExactArgs(1)),
+		Example: "  atmctl backup sunday.tar\n  atmctl backup monday.tar --since sunday.tar\n" +
+			"  atmctl backup verify sunday.tar monday.tar",
+		Args: exit.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return heed(cmd.Context(), func() error {
-				return takeBackup(cmd.Context(), env, args[0],
-					settings.Passphrase(passphraseFile, vaultPassphrase))
-			})
+			take := taking{
+				env: env, file: args[0], since: since,
+				passphrase: settings.Passphrase(passphraseFile, vaultPassphrase),
+			}
+			return heed(cmd.Context(), func() error { return take.backup(cmd.Context()) })
 		},
 	}
 	addPassphrase(backup, &passphraseFile)
+	backup.Flags().StringVar(&since, "since", "", "`file` of the earlier backup that this one is an increment on")
+	backup.AddCommand(verifyBackupCommand(env))
 	return backup
+}
+
+func verifyBackupCommand(env *ctl.Env) *cobra.Command {
+	var passphraseFile string
+	verify := &cobra.Command{
+		Use:   "verify FILE [INCREMENT...]",
+		Short: "Check a backup, or a chain of a full one and increments in order",
+		Long: `Check a backup, or a chain of a full one and increments in order, as restore does: that each
+builds on the one before, the vault, its signed log, and that all records are what the
+journal says. It unpacks them beside the last one, and deletes the copy.`,
+		Example: "  atmctl backup verify sunday.tar monday.tar tuesday.tar",
+		Args:    exit.Args(cobra.MinimumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return heed(cmd.Context(), func() error {
+				found, err := offline.VerifyBackups(cmd.Context(), args,
+					settings.Passphrase(passphraseFile, vaultPassphrase), env.Progress("checking"),
+					operatorLog(env))
+				if err != nil {
+					return err
+				}
+				return env.Tell(found, "good: %d entries, %d accounts\n", found.Entries,
+					found.Accounts)
+			})
+		},
+	}
+	addPassphrase(verify, &passphraseFile)
+	return verify
 }
 
 // migrateCommand changes the schema of a database. Servers never change it.
@@ -118,45 +157,85 @@ func setPassphrase(ctx context.Context, folder offline.Folder, file string, remo
 	return asUsage(folder.SetPassphrase(ctx, text))
 }
 
-func takeBackup(ctx context.Context, env *ctl.Env, file string, passphrase func() ([]byte,
-	error),
-) (err error) {
-	if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
-		return exit.Usagef("%s exists", file)
+// A taking is a backup that is being taken.
+type taking struct {
+	env        *ctl.Env
+	file       string
+	since      string // earlier backup; empty for a full one
+	passphrase func() ([]byte, error)
+}
+
+func (t *taking) backup(ctx context.Context) (err error) {
+	if _, err := os.Lstat(t.file); !errors.Is(err, fs.ErrNotExist) {
+		return exit.Usagef("%s exists", t.file)
 	}
-	c, err := env.Connect()
+	since, err := checkpointOf(t.since)
 	if err != nil {
 		return err
 	}
-	f, err := output.CreateNew(ctx, file, 0o600)
+	c, err := t.env.Connect()
+	if err != nil {
+		return err
+	}
+	f, err := output.CreateNew(ctx, t.file, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	size, err := download(ctx, c, f)
+	size, err := download(ctx, c, since, f)
 	if err != nil {
 		return ctl.Explain(err)
 	}
-	found, err := offline.VerifyBackup(ctx, f.Name(), passphrase, env.Progress("checking"),
-		operatorLog(env))
+	found, err := t.verify(ctx, f.Name(), since)
 	if err != nil {
 		return fmt.Errorf("the backup is not good: %w", err)
 	}
 	if err := f.Commit(); err != nil {
 		return err
 	}
-	return env.Tell(struct {
+	return t.env.Tell(struct {
 		*offline.Checked
 		File  string `json:"file"`
 		Bytes int64  `json:"bytes"`
-	}{found, file, size}, "backup: %d entries, %d accounts, %d bytes in %s\n", found.Entries,
-		found.Accounts, size, file)
+		Since string `json:"since,omitempty"`
+	}{found, t.file, size, t.since}, "backup: %d entries, %d accounts, %d bytes in %s\n",
+		found.Entries, found.Accounts, size, t.file)
 }
 
-// download writes a backup of the server to w.
-func download(ctx context.Context, c *client.Client, w io.Writer) (int64, error) {
+func (t *taking) verify(ctx context.Context, file string, since []byte) (*offline.Checked, error) {
+	if len(since) > 0 {
+		return offline.VerifyIncrement(ctx, file, since, t.passphrase, operatorLog(t.env))
+	}
+	return offline.VerifyBackups(ctx, []string{file}, t.passphrase, t.env.Progress("checking"),
+		operatorLog(t.env))
+}
+
+// checkpointOf returns the checkpoint in a backup; nil if there is no backup.
+func checkpointOf(file string) ([]byte, error) {
+	if file == "" {
+		return nil, nil
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	label, err := backup.ReadLabel(f)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", file, err)
+	case label.Checkpoint == nil:
+		return nil, exit.Usagef("%s is of an older version, and nothing builds on it: take a full "+
+			"one", file)
+	}
+	return label.Checkpoint, nil
+}
+
+// download writes a backup of the server to w: an increment on the one that has the checkpoint
+// since, unless that is empty.
+func download(ctx context.Context, c *client.Client, since []byte, w io.Writer) (int64, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.Base()+"/admin/backup",
-		http.NoBody)
+		bytes.NewReader(since))
 	if err != nil {
 		return 0, err
 	}
@@ -178,12 +257,12 @@ func download(ctx context.Context, c *client.Client, w io.Writer) (int64, error)
 }
 
 func restore(ctx context.Context, env *ctl.Env, folder offline.Folder, args []string) error {
-	f, err := os.Open(args[0])
+	backups, closeAll, err := offline.OpenBackups(args)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	found, err := folder.Restore(ctx, f, operatorLog(env))
+	defer closeAll()
+	found, err := folder.Restore(ctx, operatorLog(env), backups...)
 	if err != nil {
 		return err
 	}
