@@ -193,6 +193,73 @@ func TestBackupKeepsTheNewest(t *testing.T) {
 	}
 }
 
+// TestBackupTakesIncrementsBetweenFullOnes takes backups as the timer does, with increments. Each
+// chain that is kept is whole.
+func TestBackupTakesIncrementsBetweenFullOnes(t *testing.T) {
+	env, folder := programs(t), t.TempDir()
+	env = append(env, "BACKUP_DIR="+folder, "BACKUP_KEEP=1", "BACKUP_INCREMENTS=2")
+	have := func() (names []string) {
+		list, err := filepath.Glob(filepath.Join(folder, "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range list {
+			names = append(names, filepath.Base(file)[len("atm-20261125T020000Z."):])
+		}
+		return names
+	}
+	program := func(name string, args ...string) string {
+		cmd := exec.Command(name, args...)
+		cmd.Env = env
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return string(out)
+	}
+	for _, want := range [][]string{
+		{"tar"}, {"01.tar", "tar"}, {"01.tar", "02.tar", "tar"},
+	} {
+		program("systemd/atm-backup")
+		if left := have(); !slices.Equal(left, want) {
+			t.Fatalf("%q are there, and not %q", left, want)
+		}
+	}
+	full, err := filepath.Glob(filepath.Join(folder, "*Z.tar"))
+	if err != nil || len(full) != 1 {
+		t.Fatal(full, err)
+	}
+	chain := strings.TrimSuffix(full[0], ".tar")
+	if out := program("sh", "-c", `atmctl backup verify "$@"`, "sh", full[0], chain+".01.tar",
+		chain+".02.tar"); !strings.HasPrefix(out, "good: ") {
+		t.Error(out)
+	}
+
+	// The next one is full, and the chain before it goes as a whole. So does a full one that
+	// nothing can build on.
+	for _, fresh := range []func(){
+		func() {},
+		func() {
+			list, err := filepath.Glob(filepath.Join(folder, "*Z.tar"))
+			if err != nil || len(list) != 1 {
+				t.Fatal(list, err)
+			}
+			if err := os.WriteFile(list[0], nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		fresh()
+		before := full[0]
+		time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second))) // another name
+		program("systemd/atm-backup")
+		if full, err = filepath.Glob(filepath.Join(folder, "*")); err != nil || len(full) != 1 ||
+			full[0] == before {
+			t.Fatalf("%q are left, %v", full, err)
+		}
+	}
+}
+
 // TestPackagedDocumentationHasNoBrokenLink follows every link of the pages that a package has.
 func TestPackagedDocumentationHasNoBrokenLink(t *testing.T) {
 	to := t.TempDir()
