@@ -65,7 +65,9 @@ func (f Folder) restoreInto(ctx context.Context, folder string, backups []Backup
 	if err := checkServerKey(folder, log); err != nil {
 		return nil, err
 	}
-	unpacked := Folder{Data: folder, Passphrase: f.Passphrase, Progress: f.Progress}
+	unpacked := Folder{
+		Data: folder, Passphrase: f.Passphrase, Progress: f.Progress, Archive: f.Archive,
+	}
 	found, err := unpacked.Check(ctx, func(problem string) {
 		log.Error("restored vault", slog.String("problem", problem))
 	})
