@@ -58,12 +58,12 @@ type Options struct {
 var (
 	seenAlerts = []string{
 		"AtmDown", "AtmDiskFillsUp", "AtmCertificateEnds", "AtmClockNotSynchronised", "AtmNotReady",
-		"AtmLogNotPublished", "AtmLogWentBack",
+		"AtmLogNotPublished", "AtmLogWentBack", "AtmArchiveFails",
 	}
 	unseenAlerts = []string{
 		"AtmOutcomeUnknown", "AtmInternal", "AtmUnavailable", "AtmSlow", "AtmGuessing",
-		"AtmRecordsChanged", "AtmUnwatched", "AtmArchiveFails", "AtmArchiveLags", "AtmFeedFailing",
-		"AtmFeedStopped", "AtmFeedBehind",
+		"AtmRecordsChanged", "AtmUnwatched", "AtmArchiveLags", "AtmFeedFailing", "AtmFeedStopped",
+		"AtmFeedBehind",
 	}
 )
 
@@ -101,6 +101,7 @@ func Examine(ctx context.Context, opts Options) []Finding {
 	e.look("keys", "the keys are there, and those of this server", e.keys)
 	e.look("certificates", "none ends in the next three weeks", e.certificates)
 	e.look("vault", "", func() { e.vault(ctx) })
+	e.look("archive", "", func() { e.archive(ctx) })
 	e.look("alerts", "", e.alerts)
 	return e.findings
 }

@@ -50,7 +50,7 @@ func TestNothingIsFoundInASoundFolder(t *testing.T) {
 	}
 	for _, check := range []string{
 		"folder", "permissions", "owner", "leftovers", "disk", "clock",
-		"keys", "certificates", "vault", "log",
+		"keys", "certificates", "vault", "log", "archive",
 	} {
 		if !slices.ContainsFunc(findings, func(f doctor.Finding) bool {
 			return f.Check == check && f.Severity == doctor.OK
@@ -355,6 +355,12 @@ func TestEachFaultIsNamed(t *testing.T) {
 			mend: "atmctl audit recover --data ",
 		},
 	}
+	faults = append(faults, fault{
+		name:  "archive missing",
+		plant: file("archive.toml", []byte("location = \"/nowhere/atm\"\n")...),
+		check: "archive", severity: doctor.Warning, says: "/nowhere/atm cannot be used",
+		mend: "ls -ld /nowhere/atm", alert: "AtmArchiveFails",
+	})
 	for _, name := range []string{
 		"keys/vault.key", "keys/audit.key", "keys/token.key", "ca/ca.key", "ca/servers.key",
 		"ca/clients.key", "tls/server.key",

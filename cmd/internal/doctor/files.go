@@ -24,12 +24,13 @@ func (e *exam) permissions() {
 			}
 		})
 	}
-	for _, name := range []string{"config.toml", "vault.db", "vault.db-wal"} {
-		path := e.dir.Path(name)
-		if info, err := os.Lstat(path); err == nil && info.Mode().Perm()&0o022 != 0 {
-			e.tell(Warning, "chmod 600 "+quoted(path),
-				"%s may be changed by others (mode %04o)", path, info.Mode().Perm())
-		}
+	for _, name := range []string{"config.toml", "vault.db", "vault.db-wal", "snapshots"} {
+		e.walk(name, func(path string, info fs.FileInfo) {
+			if info.Mode().Perm()&0o022 != 0 && info.Mode().IsRegular() {
+				e.tell(Warning, "chmod 600 "+quoted(path),
+					"%s may be changed by others (mode %04o)", path, info.Mode().Perm())
+			}
+		})
 	}
 }
 
@@ -48,7 +49,7 @@ func (e *exam) owners() {
 	}
 	others, first := 0, ""
 	for _, folder := range []string{
-		"keys", "ca", "tls", "clients", "audit", "config.toml",
+		"keys", "ca", "tls", "clients", "audit", "snapshots", "config.toml",
 		"vault.db", "vault.db-wal",
 	} {
 		e.walk(folder, func(path string, info fs.FileInfo) {

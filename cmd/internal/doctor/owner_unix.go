@@ -14,3 +14,10 @@ func ownerOf(info fs.FileInfo) (uid uint32, known bool) {
 	}
 	return 0, false
 }
+
+// sameDisk reports whether two files are on one file system.
+func sameDisk(one, other fs.FileInfo) bool {
+	a, known := one.Sys().(*syscall.Stat_t)
+	b, too := other.Sys().(*syscall.Stat_t)
+	return known && too && a.Dev == b.Dev
+}

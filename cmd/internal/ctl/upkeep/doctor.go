@@ -22,8 +22,8 @@ func doctorCommand(env *ctl.Env) *cobra.Command {
 		Long: `Look at the data folder of a stopped or a running server, without changing anything, and
 say what needs repair and which command does it. It looks at permissions and owners,
 leftovers of a crash, disk, clock, keys and whether they belong together, the layout of
-the vault, the days that certificates have left, the published log against the vault, and
-which alerts would fire.
+the vault, the days that certificates have left, the published log against the vault, the
+archive, and which alerts would fire.
 
 Exit code 0 says that nothing needs repair, 1 that something does. The vault of a running
 server cannot be read; "atmctl status" asks the server. No server can start on the folder
