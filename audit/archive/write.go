@@ -89,6 +89,13 @@ func (a *Archive) Write(ctx context.Context, d Draft) (Chapter, error) {
 	return chapter, nil
 }
 
+// Compare returns an error unless a chapter is a state that log was in. It is ErrOtherLog if the
+// chapter is one of another log or contradicts this one, and ErrAhead if log has fewer entries.
+func (a *Archive) Compare(ctx context.Context, log *audit.Log, c Chapter, keys []string) error {
+	_, err := a.extends(ctx, log, c, keys)
+	return err
+}
+
 // extends checks that log extends the newest chapter. It returns the hashes of the last tiles that
 // the log had then.
 func (a *Archive) extends(ctx context.Context, log *audit.Log, newest Chapter,

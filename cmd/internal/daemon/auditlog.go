@@ -81,7 +81,14 @@ func openAuditLog(ctx context.Context, dir *datadir.Dir, a accounts, signer *che
 	if err != nil {
 		return nil, err
 	}
-	return l, l.recover(ctx)
+	extends, err := l.sawArchive(ctx, log)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.recover(ctx); err != nil {
+		return nil, err
+	}
+	return l, extends()
 }
 
 // openArchive opens the archive at a location, empty for none, and notes the location for commands

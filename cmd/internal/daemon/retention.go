@@ -2,10 +2,15 @@ package daemon
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"log/slog"
 	"time"
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/audit/archive"
+	"example.com/atm/audit/checkpoint"
 	"example.com/atm/cmd/internal/retention"
 	"example.com/atm/cmd/internal/storage"
 	"example.com/atm/internal/durable"
@@ -50,6 +55,54 @@ func (s *Server) newRetention(ctx context.Context) (*retention.Runner, error) {
 // whole is the store with the entries that are in the published log and its archive alone.
 func (s *Server) whole() vault.Store {
 	return retention.Whole{Store: s.accounts, Open: s.log.published}
+}
+
+// archiveWait bounds how long a start waits for an archive.
+const archiveWait = 20 * time.Second
+
+// sawArchive makes sure that the archive is of this log, and that no entry is signed that
+// contradicts it, because an older vault was put back. What it returns is called when the log is
+// published. An archive that cannot be read now is compared before a chapter is written to it.
+func (l *auditLog) sawArchive(ctx context.Context, source audit.Source) (extends func() error,
+	err error,
+) {
+	if l.archive == nil {
+		return func() error { return nil }, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, archiveWait)
+	defer cancel()
+	newest, err := l.archive.Newest(ctx)
+	if err == nil && newest.Origin != l.dir.Config.Origin {
+		return nil, fmt.Errorf("%s: %w: its newest chapter is of %s; name another location with "+
+			"--archive", l.archive, archive.ErrOtherLog, newest.Origin)
+	}
+	if err == nil {
+		_, _, err = checkpoint.OpenAny(newest.Signed, l.signer.AllKeys())
+	}
+	if err != nil {
+		if !errors.Is(err, archive.ErrEmpty) {
+			l.log.Warn("the archive of the audit log cannot be compared with it",
+				slog.String("archive", l.archive.String()), slog.Any("error", err))
+		}
+		return func() error { return nil }, nil
+	}
+	_, head, err := source.Signed(ctx)
+	if err == nil && head.Size < newest.Size {
+		err = fmt.Errorf("%s: %w: it has %d entries, the vault %d: an older vault was put back; "+
+			"nothing was changed: put the right vault back, or move this one away and make it "+
+			"anew with atmctl rebuild --from", l.archive, archive.ErrAhead, newest.Size, head.Size)
+	}
+	l.Saw(newest.Checkpoint)
+	return func() error { return l.extendsArchive(context.WithoutCancel(ctx), newest) }, err
+}
+
+// extendsArchive returns an error if the published log contradicts a chapter of its archive.
+func (l *auditLog) extendsArchive(ctx context.Context, newest archive.Chapter) error {
+	log, err := l.published(ctx)
+	if err != nil || log.Size < newest.Size {
+		return nil // it could not be published, perhaps because the disk is full
+	}
+	return l.archive.Compare(ctx, log, newest, l.signer.AllKeys())
 }
 
 // base is the index in the log of the first entry that the journal has.

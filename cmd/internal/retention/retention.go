@@ -36,6 +36,9 @@ const (
 	publishWait = time.Minute
 	lookEvery   = 20 * time.Millisecond
 
+	// clockSlack is by how much a chapter may be from the future.
+	clockSlack = time.Minute
+
 	// longestEvery is the longest interval between chapters.
 	longestEvery = 24 * time.Hour
 
@@ -184,7 +187,8 @@ func (r *Runner) lead(ctx context.Context) error {
 			return err
 		}
 	}
-	if leads && !r.cfg.Now().Before(newest.At.Add(r.cfg.Every)) {
+	if now := r.cfg.Now(); leads && (!now.Before(newest.At.Add(r.cfg.Every)) ||
+		now.Add(clockSlack).Before(newest.At)) { // the clock was set back
 		if newest, err = r.chapter(ctx); err != nil {
 			return err
 		}

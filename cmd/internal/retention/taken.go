@@ -64,12 +64,19 @@ func Find(ctx context.Context, log *audit.Log, chapter int64) (found Taken, err 
 	return found, err
 }
 
-// takenFor is Find in the log as it is now.
+// takenFor is Find in the log as it is now, if the chapter is a state that the log was in.
 func (r *Runner) takenFor(ctx context.Context, chapter int64) (Taken, error) {
 	if t, known := r.taken[chapter]; known {
 		return t, nil
 	}
 	log, err := r.cfg.Open(ctx)
+	if err != nil {
+		return Taken{}, err
+	}
+	c, err := r.cfg.Archive.Chapter(ctx, chapter)
+	if err == nil {
+		err = r.cfg.Archive.Compare(ctx, log, c, r.cfg.Keys())
+	}
 	if err != nil {
 		return Taken{}, err
 	}
