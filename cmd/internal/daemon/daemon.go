@@ -194,18 +194,10 @@ func (s *Server) assemble(ctx context.Context) error {
 		Ledger: s.ledger, Store: s.accounts, Now: s.accounts.replicas().Now,
 		Settled: s.installation.metrics.Paid, Log: s.opts.Log,
 	})
-	feedKeys, err := s.newFeedKeys(vaultKey.Requests)
+	feedKeys, err := s.openFollowers(ctx, vaultKey)
 	if err != nil {
 		return err
 	}
-	if s.feed, err = s.newFeed(feedKeys); err != nil {
-		return err
-	}
-	s.installation.feed = s.feed
-	if s.retention, err = s.newRetention(ctx); err != nil {
-		return err
-	}
-	s.installation.retention = s.retention
 	s.hooks = &hooks{keys: feedKeys, store: s.accounts, roles: s.rolesOf}
 	requests, err := requestid.NewHasher(vaultKey.Requests)
 	if err != nil {
@@ -230,6 +222,21 @@ func (s *Server) assemble(ctx context.Context) error {
 		})
 	}
 	return nil
+}
+
+// openFollowers opens the parts that follow the journal: the feed, and what archives. It returns
+// what events are signed with.
+func (s *Server) openFollowers(ctx context.Context, key datadir.VaultKey) (*feed.Keys, error) {
+	feedKeys, err := s.newFeedKeys(key.Requests)
+	if err != nil {
+		return nil, err
+	}
+	if s.feed, err = s.newFeed(feedKeys); err != nil {
+		return nil, err
+	}
+	s.retention, err = s.newRetention(ctx)
+	s.installation.feed, s.installation.retention = s.feed, s.retention
+	return feedKeys, err
 }
 
 // beforeCommit is called before each commit, and may refuse it.

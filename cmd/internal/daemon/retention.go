@@ -40,9 +40,12 @@ func (s *Server) newRetention(ctx context.Context) (*retention.Runner, error) {
 	}
 	return retention.New(ctx, retention.Config{
 		Archive: s.log.archive, Keep: s.opts.Retention.Keep, Every: s.opts.Retention.Every,
-		Store: s.accounts, Hot: audit.Dir(s.dir.Audit()), Open: s.log.published,
-		Keys: s.keys.Signer.AllKeys, Prune: s.log.Prune, Lead: s.accounts.leads,
-		Dir: s.dir.Snapshots(), Now: s.accounts.replicas().Now, Log: s.opts.Log,
+		Store: s.accounts, Lead: s.accounts.leads, Dir: s.dir.Snapshots(),
+		Now: s.accounts.replicas().Now, Log: s.opts.Log,
+		Published: retention.Published{
+			Hot: audit.Dir(s.dir.Audit()), Open: s.log.published, Keys: s.keys.Signer.AllKeys,
+			Prune: s.log.Prune,
+		},
 		Record: func(ctx context.Context, taken events.Snapshot) atm.Status {
 			return events.SnapshotTaken(ctx, s.ledger, taken)
 		},

@@ -70,15 +70,7 @@ type Config struct {
 	// Record commits the entry about a snapshot.
 	Record func(context.Context, events.Snapshot) atm.Status
 
-	// Hot has the files of the published log, and Open opens it with what was archived of it.
-	Hot  audit.Files
-	Open func(context.Context) (*audit.Log, error)
-
-	// Keys are the public keys of the log, the newest first.
-	Keys func() []string
-
-	// Prune removes files of the published log before an index.
-	Prune func(ctx context.Context, base int64) error
+	Published
 
 	// Lead takes the lease of the server that archives and trims for all, for LeadFor, and reports
 	// whether this server has it. Optional.
@@ -87,6 +79,20 @@ type Config struct {
 	Dir string // folder for snapshots, which must exist
 	Now func() time.Time
 	Log *slog.Logger
+}
+
+// Published is the published log of this server.
+type Published struct {
+	Hot audit.Files // in its folder
+
+	// Open opens it, with what was archived of it.
+	Open func(context.Context) (*audit.Log, error)
+
+	// Keys are the public keys of the log, the newest first.
+	Keys func() []string
+
+	// Prune removes files from before an index.
+	Prune func(ctx context.Context, base int64) error
 }
 
 // State is how far the archive is.
