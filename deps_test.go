@@ -92,6 +92,7 @@ var places = map[string][]string{
 	"audit/merkle":                  {},
 	"audit/canonical":               {},
 	"audit/checkpoint":              {"audit/merkle"},
+	"audit/policy":                  {"audit/checkpoint"},
 	"audit/assertion":               {"", "audit"},
 	"audit/certificate":             {"", "audit"},
 	"audit/balances":                {"", "audit"},

@@ -12,6 +12,7 @@ import (
 	"example.com/atm/audit/audittest"
 	"example.com/atm/audit/checkpoint"
 	"example.com/atm/audit/merkle"
+	"example.com/atm/audit/policy"
 )
 
 // publishedPair publishes a log of n entries that is signed by both algorithms.
@@ -100,7 +101,7 @@ func TestSignatureThatIsPromisedAndMissingIsAWrongSignature(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	policy, err := audit.ParsePolicy([]byte("log " + ed25519 + "\nlog " + mldsa +
+	policy, err := policy.Parse([]byte("log " + ed25519 + "\nlog " + mldsa +
 		"\nquorum none\n"))
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"example.com/atm/audit/checkpoint"
+	"example.com/atm/audit/policy"
 	cosignature "github.com/transparency-dev/formats/note"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
@@ -26,7 +27,9 @@ func MirrorPath(origin string) string {
 
 // AskMirror reads the checkpoint that a mirror has of a log. The URL of w is the monitoring prefix
 // of the mirror.
-func AskMirror(ctx context.Context, c *http.Client, w Witness, origin string) ([]byte, error) {
+func AskMirror(ctx context.Context, c *http.Client, w policy.Witness, origin string) ([]byte,
+	error,
+) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(w.URL, "/")+"/"+
 		MirrorPath(origin)+"/"+checkpoint.File, nil)
 	if err != nil {
@@ -50,10 +53,10 @@ func AskMirror(ctx context.Context, c *http.Client, w Witness, origin string) ([
 // Mirrored holds the checkpoint of a mirror, which is signed by one of the keys, against the log.
 // It returns how many entries the mirror has copied, and when it said so. ErrDiffers says that a
 // key of the log has signed another history.
-func (l *Log) Mirrored(ctx context.Context, w Witness, keys []string, signed []byte) (size int64,
-	at time.Time, err error,
+func (l *Log) Mirrored(ctx context.Context, w policy.Witness, keys []string, signed []byte) (
+	size int64, at time.Time, err error,
 ) {
-	n, err := note.Open(signed, note.VerifierList(w.verifier))
+	n, err := note.Open(signed, note.VerifierList(w.Verifier))
 	if err != nil {
 		return 0, at, errors.New("its checkpoint has no cosignature by its key")
 	}

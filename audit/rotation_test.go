@@ -13,6 +13,7 @@ import (
 	"example.com/atm/audit/audittest"
 	"example.com/atm/audit/checkpoint"
 	"example.com/atm/audit/merkle"
+	"example.com/atm/audit/policy"
 )
 
 // TestTrustedKeyIsFollowedThroughRotations verifies a log that had three keys with each of
@@ -42,7 +43,7 @@ func TestTrustedKeyIsFollowedThroughRotations(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		policy, err := audit.ParsePolicy([]byte("log " + key + "\nquorum none\n"))
+		policy, err := policy.Parse([]byte("log " + key + "\nquorum none\n"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"example.com/atm/audit/checkpoint"
 	"example.com/atm/audit/merkle"
+	"example.com/atm/audit/policy"
 )
 
 // The codes of a verification, in the order in which it checks.
@@ -38,7 +39,7 @@ type VerifyOptions struct {
 	Saved []byte
 
 	// Policy lists known logs, and the witnesses that must have cosigned. Optional.
-	Policy *Policy
+	Policy *policy.Policy
 
 	// MaxAge is the largest allowed age of the newest entry at Now. 0 allows any age.
 	MaxAge time.Duration

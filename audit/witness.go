@@ -12,8 +12,8 @@ import (
 	"strings"
 
 	"example.com/atm/audit/checkpoint"
+	"example.com/atm/audit/policy"
 	"example.com/atm/internal/durable"
-	"golang.org/x/mod/sumdb/note"
 )
 
 // maxCosignatures bounds the answer of a witness, in bytes.
@@ -21,7 +21,7 @@ const maxCosignatures = 16 << 10
 
 // Cosign asks a witness to cosign the checkpoint of the log (C2SP tlog-witness) and returns the
 // signature lines. It follows no redirect, because only the policy may say where a witness is.
-func (l *Log) Cosign(ctx context.Context, c *http.Client, w Witness) ([]byte, error) {
+func (l *Log) Cosign(ctx context.Context, c *http.Client, w policy.Witness) ([]byte, error) {
 	if w.URL == "" {
 		return nil, fmt.Errorf("witness %s has no URL in the policy", w.Name)
 	}
@@ -45,7 +45,7 @@ func (l *Log) Cosign(ctx context.Context, c *http.Client, w Witness) ([]byte, er
 
 // CosignAll asks all witnesses of a policy that have a URL. It returns the signature lines of
 // those that cosigned, and an error for each that did not.
-func (l *Log) CosignAll(ctx context.Context, c *http.Client, p *Policy) (lines []byte,
+func (l *Log) CosignAll(ctx context.Context, c *http.Client, p *policy.Policy) (lines []byte,
 	errs []error,
 ) {
 	for _, w := range p.Witnesses {
@@ -64,8 +64,8 @@ func (l *Log) CosignAll(ctx context.Context, c *http.Client, p *Policy) (lines [
 
 // submit sends the checkpoint and the proof that it extends the tree of size old. If the
 // witness has seen another size, submit returns that size and no error.
-func (l *Log) submit(ctx context.Context, c *http.Client, w Witness, old int64) (lines []byte,
-	size int64, err error,
+func (l *Log) submit(ctx context.Context, c *http.Client, w policy.Witness, old int64) (
+	lines []byte, size int64, err error,
 ) {
 	proof, err := l.proveExtends(ctx, old)
 	if err != nil {
@@ -94,7 +94,7 @@ func (l *Log) submit(ctx context.Context, c *http.Client, w Witness, old int64) 
 	}
 	switch resp.StatusCode {
 	case http.StatusOK:
-		lines, err := w.lines(l.signed, answer)
+		lines, err := w.Lines(l.signed, answer)
 		return lines, 0, err
 	case http.StatusConflict:
 		if resp.Header.Get("Content-Type") == "text/x.tlog.size" {
@@ -120,21 +120,6 @@ func (l *Log) submit(ctx context.Context, c *http.Client, w Witness, old int64) 
 		return nil, 0, fmt.Errorf("it answers %d, and redirects are not followed", resp.StatusCode)
 	}
 	return nil, 0, fmt.Errorf("it answers %s", resp.Status)
-}
-
-// lines returns the signature lines in the answer of a witness that are its cosignatures of the
-// checkpoint.
-func (w Witness) lines(signed, answer []byte) ([]byte, error) {
-	text, _, _ := strings.Cut(string(signed), "\n\n")
-	n, err := note.Open([]byte(text+"\n\n"+string(answer)), note.VerifierList(w.verifier))
-	if err != nil {
-		return nil, errors.New("its answer has no cosignature by its key")
-	}
-	var lines strings.Builder
-	for _, sig := range n.Sigs {
-		fmt.Fprintf(&lines, "— %s %s\n", sig.Name, sig.Base64)
-	}
-	return []byte(lines.String()), nil
 }
 
 // SaveCosigned appends cosignatures to the checkpoint in the log's folder, unless the log has

@@ -18,6 +18,7 @@ import (
 	"example.com/atm/audit/audittest"
 	"example.com/atm/audit/checkpoint"
 	"example.com/atm/audit/merkle"
+	"example.com/atm/audit/policy"
 	cosignature "github.com/transparency-dev/formats/note"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
@@ -112,9 +113,9 @@ func TestCosignaturesSatisfyAPolicyThatDemandsThem(t *testing.T) {
 	vkey := m.Signer.Verifier()
 	one, two, three := newWitness(t, "one.example/w", vkey), newWitness(t, "two.example/w", vkey),
 		newWitness(t, "three.example/w", vkey)
-	policy := func(quorum string) *audit.Policy {
+	withRules := func(quorum string) *policy.Policy {
 		t.Helper()
-		p, err := audit.ParsePolicy(fmt.Appendf(nil, "# the logs\nlog %s\nwitness one %s "+
+		p, err := policy.Parse(fmt.Appendf(nil, "# the logs\nlog %s\nwitness one %s "+
 			"%s/w\nwitness "+
 			"two %s %s/w/\nwitness three %s\n%s\n",
 			vkey, one.vkey, one.URL, two.vkey, two.URL, three.vkey, quorum))
@@ -123,13 +124,13 @@ func TestCosignaturesSatisfyAPolicyThatDemandsThem(t *testing.T) {
 		}
 		return p
 	}
-	both := policy("group both all one two\nquorum both")
-	all := policy("group all 3 one two three\nquorum all")
+	both := withRules("group both all one two\nquorum both")
+	all := withRules("group all 3 one two three\nquorum all")
 	if r := audittest.Verify(t, dir, audit.VerifyOptions{Policy: both}); r.Code != audit.TooOld {
 		t.Fatalf("before anybody cosigned: %+v", r)
 	}
-	if r := audittest.Verify(t, dir, audit.VerifyOptions{Policy: policy("quorum none")}); !r.OK() ||
-		r.Key != vkey {
+	none := withRules("quorum none")
+	if r := audittest.Verify(t, dir, audit.VerifyOptions{Policy: none}); !r.OK() || r.Key != vkey {
 		t.Fatalf("without a quorum: %+v", r)
 	}
 	cosign := func() {
@@ -200,7 +201,7 @@ func TestCosignaturesSatisfyAPolicyThatDemandsThem(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	foreign, err := audit.ParsePolicy([]byte("log " + other + "\nquorum none\n"))
+	foreign, err := policy.Parse([]byte("log " + other + "\nquorum none\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,7 +245,7 @@ func TestPolicyIsSatisfiedByItsQuorumAlone(t *testing.T) {
 		},
 		{"group x all A B\ngroup y any C D\ngroup z all x y\nquorum z", "A C D", false},
 	} {
-		p, err := audit.ParsePolicy([]byte(witnesses + tt.rules))
+		p, err := policy.Parse([]byte(witnesses + tt.rules))
 		if err != nil {
 			t.Errorf("%s: %v", tt.rules, err)
 			continue
@@ -263,7 +264,7 @@ func TestPolicyIsSatisfiedByItsQuorumAlone(t *testing.T) {
 		fmt.Sprintf("witness E %s\nquorum none", keys[0]), fmt.Sprintf("witness A %s\nquorum none",
 			keys[1]), "log " + log + "\nquorum none",
 	} {
-		if _, err := audit.ParsePolicy([]byte(witnesses + bad)); err == nil {
+		if _, err := policy.Parse([]byte(witnesses + bad)); err == nil {
 			t.Errorf("%q was taken for a policy", bad)
 		}
 	}
@@ -272,7 +273,7 @@ func TestPolicyIsSatisfiedByItsQuorumAlone(t *testing.T) {
 func FuzzParsePolicy(f *testing.F) {
 	f.Add([]byte("# a policy\ngroup g 2 A B\nquorum none\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		if p, err := audit.ParsePolicy(text); err == nil {
+		if p, err := policy.Parse(text); err == nil {
 			p.Satisfied(nil)
 		}
 	})
@@ -289,13 +290,13 @@ func TestWitnessRedirectsAreNotFollowed(t *testing.T) {
 	for _, code := range []int{301, 302, 303, 307, 308} {
 		elsewhere := httptest.NewServer(http.RedirectHandler(real.URL+"/w/add-checkpoint", code))
 		t.Cleanup(elsewhere.Close)
-		policy, err := audit.ParsePolicy(fmt.Appendf(nil, "witness w1 %s %s/w\nquorum w1\n",
+		alone, err := policy.Parse(fmt.Appendf(nil, "witness w1 %s %s/w\nquorum w1\n",
 			real.vkey,
 			elsewhere.URL))
 		if err != nil {
 			t.Fatal(err)
 		}
-		lines, errs := log.CosignAll(t.Context(), &http.Client{}, policy)
+		lines, errs := log.CosignAll(t.Context(), &http.Client{}, alone)
 		if len(lines) > 0 || len(errs) != 1 || !strings.Contains(errs[0].Error(),
 			"redirects are not followed") {
 			t.Errorf("%d: %q, %v", code, lines, errs)

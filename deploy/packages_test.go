@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"example.com/atm/audit"
+	"example.com/atm/audit/policy"
 	"example.com/atm/internal/needs"
 )
 
@@ -346,17 +346,17 @@ func TestWitnessPolicyExampleIsValidAndDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	policy, err := audit.ParsePolicy(text)
+	p, err := policy.Parse(text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	asked := slices.DeleteFunc(slices.Clone(policy.Witnesses), func(w audit.Witness) bool {
+	asked := slices.DeleteFunc(slices.Clone(p.Witnesses), func(w policy.Witness) bool {
 		return w.URL == ""
 	})
-	if len(policy.Logs) != 1 || len(policy.Witnesses) != 3 || len(asked) != 2 {
-		t.Errorf("it says %+v", policy)
+	if len(p.Logs) != 1 || len(p.Witnesses) != 3 || len(asked) != 2 {
+		t.Errorf("it says %+v", p)
 	}
-	if policy.Satisfied([]string{"one"}) || !policy.Satisfied([]string{"one", "three"}) {
+	if p.Satisfied([]string{"one"}) || !p.Satisfied([]string{"one", "three"}) {
 		t.Error("it is not satisfied by two of three")
 	}
 	page, err := os.ReadFile("../docs/audit.md")

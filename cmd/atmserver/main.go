@@ -17,7 +17,7 @@ import (
 	"strings"
 	"time"
 
-	"example.com/atm/audit"
+	"example.com/atm/audit/policy"
 	"example.com/atm/client"
 	"example.com/atm/cmd/internal/daemon"
 	"example.com/atm/cmd/internal/datadir"
@@ -326,7 +326,7 @@ func (o *options) effective() string {
 }
 
 // readPolicy reads a policy that a flag names. It returns nil without a file.
-func readPolicy(flag, path string) (*audit.Policy, error) {
+func readPolicy(flag, path string) (*policy.Policy, error) {
 	if path == "" {
 		return nil, nil
 	}
@@ -334,7 +334,7 @@ func readPolicy(flag, path string) (*audit.Policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	policy, err := audit.ParsePolicy(text)
+	policy, err := policy.Parse(text)
 	if err != nil {
 		return nil, exit.Usagef("--%s %s: %w", flag, path, err)
 	}

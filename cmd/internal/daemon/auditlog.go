@@ -16,6 +16,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/audit/archive"
 	"example.com/atm/audit/checkpoint"
+	"example.com/atm/audit/policy"
 	"example.com/atm/audit/publish"
 	"example.com/atm/audit/search"
 	"example.com/atm/cmd/internal/datadir"
@@ -39,7 +40,7 @@ type auditLog struct {
 	archive *archive.Archive // nil without one
 	signer  *checkpoint.Signer
 	replica *replica.Replica // nil without a database
-	policy  *audit.Policy    // of witnesses; nil for none
+	policy  *policy.Policy   // of witnesses; nil for none
 	log     *slog.Logger
 }
 

@@ -12,7 +12,7 @@ import (
 	"log/slog"
 	"time"
 
-	"example.com/atm/audit"
+	"example.com/atm/audit/policy"
 	"example.com/atm/auth"
 	"example.com/atm/certs"
 	"example.com/atm/cmd/internal/datadir"
@@ -53,11 +53,11 @@ type Options struct {
 	// NonceTTL is how long a nonce of Digest is valid; 0 means 5 minutes.
 	NonceTTL    time.Duration
 	Confirm     confirm.Policy // what of a browser a passkey confirms; nil for confirm.Default
-	Witnesses   *audit.Policy  // witnesses of the audit log; nil for none
+	Witnesses   *policy.Policy // witnesses of the audit log; nil for none
 	Empty       bool           // at init: no account 100 and no demo credentials
 	DiskReserve uint64         // bytes that must stay free
 	WitnessFile string         // file of Witnesses; empty for none
-	Mirrors     *audit.Policy  // mirrors of the audit log; nil for none
+	Mirrors     *policy.Policy // mirrors of the audit log; nil for none
 	MirrorFile  string         // file of Mirrors; empty for none
 	Version     string         // of the program
 	Settings    string         // all settings in force, one a line; the log has its hash

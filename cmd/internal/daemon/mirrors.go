@@ -10,11 +10,12 @@ import (
 
 	"example.com/atm/audit"
 	"example.com/atm/audit/checkpoint"
+	"example.com/atm/audit/policy"
 )
 
 // askMirrors looks what mirrors have of the log, each minute, so that a log which they copy is not
 // unwatched.
-func (l *auditLog) askMirrors(ctx context.Context, mirrors *audit.Policy) {
+func (l *auditLog) askMirrors(ctx context.Context, mirrors *policy.Policy) {
 	client := &http.Client{Timeout: witnessTimeout}
 	tick := time.NewTicker(witnessEvery)
 	defer tick.Stop()
@@ -37,7 +38,7 @@ func (l *auditLog) askMirrors(ctx context.Context, mirrors *audit.Policy) {
 }
 
 // askMirror notes when a mirror has seen the log.
-func (l *auditLog) askMirror(ctx context.Context, client *http.Client, w audit.Witness) error {
+func (l *auditLog) askMirror(ctx context.Context, client *http.Client, w policy.Witness) error {
 	keys := l.signer.Keys()
 	origin, err := checkpoint.OriginOf(keys[0])
 	if err != nil {

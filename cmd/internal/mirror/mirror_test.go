@@ -18,6 +18,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/audit/audittest"
 	"example.com/atm/audit/checkpoint"
+	"example.com/atm/audit/policy"
 	"example.com/atm/audit/remote"
 	"example.com/atm/certs"
 	"example.com/atm/cmd/internal/mirror"
@@ -25,7 +26,7 @@ import (
 
 // newMirror returns a mirror of a log, and a policy with its key, whose URL is at.
 func newMirror(t *testing.T, l *audittest.Log, dir, file string, readers *certs.ClientVerifier) (
-	*mirror.Mirror, func(at string) audit.Witness,
+	*mirror.Mirror, func(at string) policy.Witness,
 ) {
 	t.Helper()
 	skey, vkey, err := checkpoint.GenerateCosigner("mirror.example/atm")
@@ -43,8 +44,8 @@ func newMirror(t *testing.T, l *audittest.Log, dir, file string, readers *certs.
 	if err != nil {
 		t.Fatal(err)
 	}
-	return m, func(at string) audit.Witness {
-		policy, err := audit.ParsePolicy([]byte("witness m " + vkey + " " + at + "\nquorum m\n"))
+	return m, func(at string) policy.Witness {
+		policy, err := policy.Parse([]byte("witness m " + vkey + " " + at + "\nquorum m\n"))
 		if err != nil {
 			t.Fatal(err)
 		}

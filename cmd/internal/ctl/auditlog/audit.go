@@ -13,6 +13,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/audit/assertion"
 	"example.com/atm/audit/merkle"
+	"example.com/atm/audit/policy"
 	"example.com/atm/audit/remote"
 	"example.com/atm/cmd/internal/ctl"
 	"example.com/atm/cmd/internal/ctl/pins"
@@ -212,15 +213,15 @@ func sayGood(env *ctl.Env, report *audit.Report) {
 
 // loadNamed reads the key, the saved checkpoint and the policy. If one cannot be read, it
 // returns a report: nothing can be verified.
-func loadNamed(vkey, saved, policy string, opts *audit.VerifyOptions) (*audit.Report, error) {
+func loadNamed(vkey, saved, witnesses string, opts *audit.VerifyOptions) (*audit.Report, error) {
 	for _, named := range []struct {
 		path string
 		keep func([]byte) error
 	}{
 		{vkey, func(b []byte) error { opts.VKey = string(b); return nil }},
 		{saved, func(b []byte) error { opts.Saved = b; return nil }},
-		{policy, func(b []byte) (err error) {
-			opts.Policy, err = audit.ParsePolicy(b)
+		{witnesses, func(b []byte) (err error) {
+			opts.Policy, err = policy.Parse(b)
 			return err
 		}},
 	} {

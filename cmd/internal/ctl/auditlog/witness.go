@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"example.com/atm/audit"
+	"example.com/atm/audit/policy"
 	"example.com/atm/cmd/internal/ctl"
 	"example.com/atm/cmd/internal/exit"
 	"github.com/spf13/cobra"
@@ -42,7 +43,7 @@ func pushWitnesses(ctx context.Context, env *ctl.Env, dir, policyFile string) er
 	if err != nil {
 		return err
 	}
-	policy, err := audit.ParsePolicy(text)
+	policy, err := policy.Parse(text)
 	if err != nil {
 		return exit.Usagef("%s: %w", policyFile, err)
 	}

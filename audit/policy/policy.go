@@ -1,4 +1,6 @@
-package audit
+// Package policy says which witnesses must have cosigned the checkpoint of a log (C2SP
+// tlog-policy).
+package policy
 
 import (
 	"errors"
@@ -24,9 +26,9 @@ type Policy struct {
 
 // A Witness cosigns checkpoints of logs that it has seen grow.
 type Witness struct {
-	Name     string // in the policy
-	URL      string // prefix for submissions; empty if the policy has none
-	verifier note.Verifier
+	Name     string        // in the policy
+	URL      string        // prefix for submissions; empty if the policy has none
+	Verifier note.Verifier // of its cosignatures
 }
 
 type group struct {
@@ -41,13 +43,13 @@ const (
 	maxPolicyNames = 256       // logs, witnesses and groups together
 )
 
-// ErrPolicy reports text that is no policy.
-var ErrPolicy = errors.New("no tlog-policy")
+// Err reports text that is no policy.
+var Err = errors.New("no tlog-policy")
 
-// ParsePolicy reads a policy.
-func ParsePolicy(text []byte) (*Policy, error) {
+// Parse reads a policy.
+func Parse(text []byte) (*Policy, error) {
 	if len(text) > maxPolicyBytes {
-		return nil, fmt.Errorf("%w: more than %d bytes", ErrPolicy, maxPolicyBytes)
+		return nil, fmt.Errorf("%w: more than %d bytes", Err, maxPolicyBytes)
 	}
 	p := &Policy{groups: make(map[string]group)}
 	used := make(map[string]bool) // members of a group so far
@@ -57,21 +59,21 @@ func ParsePolicy(text []byte) (*Policy, error) {
 		if strings.ContainsFunc(line, func(r rune) bool {
 			return r < ' ' && r != '\t' || r == 0x7f
 		}) {
-			return nil, fmt.Errorf("%w: line %d has a control character", ErrPolicy, number)
+			return nil, fmt.Errorf("%w: line %d has a control character", Err, number)
 		}
 		words := strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '\t' })
 		if len(words) == 0 || strings.HasPrefix(words[0], "#") {
 			continue
 		}
 		if err := p.line(words, used); err != nil {
-			return nil, fmt.Errorf("%w: line %d: %w", ErrPolicy, number, err)
+			return nil, fmt.Errorf("%w: line %d: %w", Err, number, err)
 		}
 		if len(p.Logs)+len(p.Witnesses)+len(p.groups) > maxPolicyNames {
-			return nil, fmt.Errorf("%w: more than %d names", ErrPolicy, maxPolicyNames)
+			return nil, fmt.Errorf("%w: more than %d names", Err, maxPolicyNames)
 		}
 	}
 	if p.quorum == "" {
-		return nil, fmt.Errorf("%w: it has no quorum", ErrPolicy)
+		return nil, fmt.Errorf("%w: it has no quorum", Err)
 	}
 	return p, nil
 }
@@ -91,7 +93,7 @@ func (p *Policy) line(words []string, used map[string]bool) error {
 		if err != nil {
 			return checkpoint.ErrKey
 		}
-		w := Witness{Name: args[0], verifier: verifier}
+		w := Witness{Name: args[0], Verifier: verifier}
 		if len(args) == 3 {
 			w.URL = args[2]
 		}
@@ -99,8 +101,8 @@ func (p *Policy) line(words []string, used map[string]bool) error {
 			return errors.New("the name is used twice")
 		}
 		for _, other := range p.Witnesses {
-			if other.verifier.KeyHash() == verifier.KeyHash() &&
-				other.verifier.Name() == verifier.Name() {
+			if other.Verifier.KeyHash() == verifier.KeyHash() &&
+				other.Verifier.Name() == verifier.Name() {
 				return errors.New("the witness is named twice")
 			}
 		}
@@ -162,7 +164,7 @@ func (p *Policy) known(name string) bool {
 func (p *Policy) Cosigned(signed []byte) []string {
 	var names []string
 	for _, w := range p.Witnesses {
-		if _, err := note.Open(signed, note.VerifierList(w.verifier)); err == nil {
+		if _, err := note.Open(signed, note.VerifierList(w.Verifier)); err == nil {
 			names = append(names, w.Name)
 		}
 	}
@@ -186,4 +188,19 @@ func (p *Policy) witnessed(name string, cosigned []string) bool {
 		}
 	}
 	return n >= g.threshold
+}
+
+// Lines returns the signature lines in the answer of a witness that are its cosignatures of the
+// checkpoint.
+func (w Witness) Lines(signed, answer []byte) ([]byte, error) {
+	text, _, _ := strings.Cut(string(signed), "\n\n")
+	n, err := note.Open([]byte(text+"\n\n"+string(answer)), note.VerifierList(w.Verifier))
+	if err != nil {
+		return nil, errors.New("its answer has no cosignature by its key")
+	}
+	var lines strings.Builder
+	for _, sig := range n.Sigs {
+		fmt.Fprintf(&lines, "— %s %s\n", sig.Name, sig.Base64)
+	}
+	return []byte(lines.String()), nil
 }
