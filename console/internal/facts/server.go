@@ -67,7 +67,7 @@ func OfServer(record atm.Record) []Section {
 	}
 }
 
-// logSection says how far the audit log is published and cosigned.
+// logSection says how far the audit log is published, cosigned and archived.
 func logSection(log atm.Record) Section {
 	witnessed := forms.Cell{Text: "nobody is asked"}
 	if log.Get("witnesses") == true {
@@ -79,7 +79,25 @@ func logSection(log atm.Record) Section {
 		{"Published", whole(log.Get("published"))},
 		{"Cosigned by witnesses", witnessed},
 		{"Seen from outside", forms.Moment(log.Get("watched"))},
+		{"Archived", archivedOf(log.Get("archive"))},
+		{"First entry here", whole(log.Get("base"))},
 	}}
+}
+
+// archivedOf says how far the log is archived, and why the last try failed if it did.
+func archivedOf(value any) forms.Cell {
+	archive, _ := value.(atm.Record)
+	if archive.Get("used") != true {
+		return forms.Cell{Text: "there is no archive"}
+	}
+	c := whole(archive.Get("entries"))
+	if archive.Get("lags") == true {
+		c.Text += ", lags"
+	}
+	if reason := forms.Plain(archive.Get("reason")).Text; reason != "" {
+		c.Text += ", the last try failed: " + reason
+	}
+	return c
 }
 
 func whole(value any) forms.Cell {
