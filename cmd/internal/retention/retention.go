@@ -368,16 +368,15 @@ func (r *Runner) trimTo(ctx context.Context, before vault.Base, t Taken) error {
 	}
 	r.cfg.Log.Info("trimmed the journal", slog.Int64("entries", int64(base.Index-before.Index)),
 		slog.Int64("begins", int64(base.Index)))
-	return r.forget(base)
+	return r.forget()
 }
 
-// forget removes the snapshots that no journal begins with any more.
-func (r *Runner) forget(base vault.Base) error {
-	files, err := filepath.Glob(filepath.Join(r.cfg.Dir, "*.db"))
-	for _, file := range files {
-		if file != Kept(r.cfg.Dir, base) {
-			err = errors.Join(err, os.Remove(file))
-		}
+// forget removes the snapshots that no journal begins with any more. The one before the newest
+// stays: a backup that is being taken may have copied a vault that begins with it.
+func (r *Runner) forget() error {
+	files, err := filepath.Glob(filepath.Join(r.cfg.Dir, "*.db")) // in order of age
+	for _, file := range files[:max(0, len(files)-2)] {
+		err = errors.Join(err, os.Remove(file))
 	}
 	return err
 }
@@ -391,7 +390,7 @@ func (r *Runner) prune(ctx context.Context) error {
 	}
 	if _, err := os.Stat(Kept(r.cfg.Dir, base)); errors.Is(err, fs.ErrNotExist) {
 		_, err = Snapshot(ctx, r.cfg.Dir, base, r.cfg.Archive, r.begin)
-		if err = errors.Join(err, r.forget(base)); err != nil {
+		if err = errors.Join(err, r.forget()); err != nil {
 			return err
 		}
 	}
