@@ -12,6 +12,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"example.com/atm/auth/login/logintest"
+	"example.com/atm/cmd/internal/daemontest"
 	"example.com/atm/internal/needs"
 	"example.com/atm/vault/pgstore/pgtest"
 )
@@ -21,7 +22,7 @@ const loginButton = "form[action='/console/login/begin'] button"
 // trustProvider makes the browsers of a home trust the certificate of a provider.
 func trustProvider(t *testing.T, home string, p *logintest.Provider) {
 	t.Helper()
-	run(t, needs.Program(t, "certutil"), "-A", "-d", "sql:"+filepath.Join(home, ".pki", "nssdb"),
+	daemontest.Run(t, needs.Program(t, "certutil"), "-A", "-d", "sql:"+filepath.Join(home, ".pki", "nssdb"),
 		"-n", "provider", "-t", "C,,", "-i", p.CA)
 }
 

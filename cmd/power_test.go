@@ -6,113 +6,20 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
-	"unsafe"
 
 	"example.com/atm"
 	"example.com/atm/client"
-	"example.com/atm/internal/needs"
+	"example.com/atm/cmd/internal/daemontest"
 )
 
-// inOwnMounts runs the test again in a mount namespace of its own, so that its mounts are
-// invisible to other processes and end with it. It reports whether this is that run. Mounting
-// requires root.
+// inOwnMounts is daemontest.OwnMounts with the programs that were built.
 func inOwnMounts(t *testing.T) bool {
 	t.Helper()
-	if os.Getenv("ATM_TEST_MOUNTS") != "" {
-		return true
-	}
-	needs.Root(t)
-	unshare := needs.Program(t, "unshare")
-	if out, err := exec.Command(unshare, "--mount", "true").CombinedOutput(); err != nil {
-		needs.Skip(t, "this machine does not give root mounts of its own: "+string(out))
-	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(unshare, "--mount", "--propagation", "private",
-		self, "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=2h")
-	cmd.Env = append(os.Environ(), "ATM_TEST_MOUNTS=yes", "ATM_TEST_PROGRAMS="+bin)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	for line := range strings.Lines(string(out)) {
-		if strings.HasPrefix(strings.TrimSpace(line), "power_test.go") {
-			t.Log(strings.TrimSpace(line))
-		}
-	}
-	return false
-}
-
-func run(t *testing.T, name string, args ...string) {
-	t.Helper()
-	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
-	}
-}
-
-// A disk is a file system in a file, whose power can be cut.
-type disk struct {
-	kind, image, mounted string
-}
-
-func newDisk(t *testing.T, kind string) *disk {
-	t.Helper()
-	folder := t.TempDir()
-	d := &disk{kind: kind, image: filepath.Join(folder, "image"), mounted: filepath.Join(folder,
-		"disk")}
-	if err := os.Mkdir(d.mounted, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	run(t, "truncate", "-s", "512M", d.image)
-	run(t, "mkfs."+kind, "-q", d.image)
-	d.mount(t)
-	t.Cleanup(func() { syscall.Unmount(d.mounted, syscall.MNT_DETACH) })
-	return d
-}
-
-func (d *disk) mount(t *testing.T) {
-	t.Helper()
-	run(t, "mount", "-t", d.kind, "-o", "loop", d.image, d.mounted)
-}
-
-// cutPower stops the file system at once without flushing its journal, as if the power had
-// failed. Data that no fsync made durable is lost.
-func (d *disk) cutPower(t *testing.T) {
-	t.Helper()
-	f, err := os.Open(d.mounted)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	const shutdown = 0x8004587d // FS_IOC_SHUTDOWN
-	noLogFlush := uint32(2)
-	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), shutdown,
-		uintptr(unsafe.Pointer(&noLogFlush))); errno != 0 {
-		t.Fatal(errno)
-	}
-}
-
-// powerOn mounts the file system again, which replays its journal.
-func (d *disk) powerOn(t *testing.T) {
-	t.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		err := syscall.Unmount(d.mounted, 0)
-		if err == nil {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatal(err)
-		}
-	}
-	d.mount(t)
+	return daemontest.OwnMounts(t, "ATM_TEST_PROGRAMS="+bin)
 }
 
 // TestPowerCutKeepsWhatWasAnswered cuts the power of the disk while 8 clients deposit. A
@@ -123,14 +30,14 @@ func TestPowerCutKeepsWhatWasAnswered(t *testing.T) {
 		return
 	}
 	for _, kind := range []string{"ext4", "xfs"} {
-		d := newDisk(t, kind)
-		s := startServerIn(t, d.mounted)
+		d := daemontest.NewDisk(t, kind)
+		s := startServerIn(t, d.Mounted)
 		c := &crasher{server: s, want: openingBalance}
 		rounds := soak(2, 50)
 		for round := range rounds {
 			c.round(t, round,
 				func() {
-					d.cutPower(t)
+					d.CutPower(t)
 					select {
 					case <-s.ended: // its commit failed
 						if code := s.cmd.ProcessState.ExitCode(); code != 1 {
@@ -142,7 +49,7 @@ func TestPowerCutKeepsWhatWasAnswered(t *testing.T) {
 					}
 				},
 				func() {
-					d.powerOn(t)
+					d.PowerOn(t)
 					s.start(t)
 				})
 			if t.Failed() {
@@ -166,7 +73,7 @@ func TestFullDiskIsUnavailableUntilThereIsSpace(t *testing.T) {
 	}
 	for _, reserve := range []int{16 << 20, 0} {
 		mounted := t.TempDir()
-		run(t, "mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", mounted)
+		daemontest.Run(t, "mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", mounted)
 		t.Cleanup(func() { syscall.Unmount(mounted, syscall.MNT_DETACH) })
 		s := startServerIn(t, mounted, fmt.Sprint("ATM_DISK_RESERVE=", reserve))
 		acknowledged := make(map[atm.RequestID]client.Answer)

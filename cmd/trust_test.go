@@ -11,6 +11,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"example.com/atm/cmd/internal/daemontest"
 	"example.com/atm/internal/needs"
 )
 
@@ -22,7 +23,7 @@ func browserHome(t *testing.T) string {
 	if err := os.MkdirAll(store, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	run(t, needs.Program(t, "certutil"), "-N", "-d", "sql:"+store, "--empty-password")
+	daemontest.Run(t, needs.Program(t, "certutil"), "-N", "-d", "sql:"+store, "--empty-password")
 	return home
 }
 
@@ -59,7 +60,7 @@ func TestTrustedServerIsTrustedByProgramsOfTheSystem(t *testing.T) {
 		return
 	}
 	for _, folder := range []string{"/usr/local/share/ca-certificates", "/etc/ssl/certs"} {
-		run(t, "mount", "-t", "tmpfs", "tmpfs", folder)
+		daemontest.Run(t, "mount", "-t", "tmpfs", "tmpfs", folder)
 	}
 	s := startServer(t)
 	home := "HOME=" + t.TempDir()
