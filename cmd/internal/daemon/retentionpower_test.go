@@ -50,7 +50,8 @@ func TestPowerCutsWhileArchivingLoseNothing(t *testing.T) {
 					time.Sleep(time.Second)
 					select {
 					case <-c.ended:
-						t.Errorf("round %d: without its archive the server ended:\n%s", round, c.said)
+						t.Errorf("round %d: the server ended without its archive:\n%s", round,
+							c.said)
 					default:
 					}
 					d.PowerOn(t)
