@@ -187,8 +187,8 @@ func (v *victim) unfinished(t *testing.T) (left map[string]int) {
 		left[what] += len(found)
 	}
 	count("objects being written", filepath.Join(v.away, ".tmp", "*"))
-	count("snapshots being taken", filepath.Join(v.data, "snapshots", ".taking-*"))
-	count("snapshots being fetched", filepath.Join(v.data, "snapshots", ".fetching-*"))
+	count("snapshots being taken", filepath.Join(v.data, "snapshots", ".tmp-taking-*"))
+	count("snapshots being fetched", filepath.Join(v.data, "snapshots", ".tmp-fetching-*"))
 	chapters, err := filepath.Glob(filepath.Join(v.away, "chapter", "*"))
 	if err != nil {
 		t.Fatal(err)

@@ -188,7 +188,11 @@ func (r *Runner) lead(ctx context.Context) error {
 		return err
 	}
 	var newest Taken
-	if len(sizes) > 0 {
+	if len(sizes) == 0 {
+		if _, err := r.cfg.Open(ctx); errors.Is(err, fs.ErrNotExist) {
+			return nil // a new server has published nothing yet
+		}
+	} else {
 		if newest, err = r.takenFor(ctx, sizes[len(sizes)-1]); err != nil {
 			return err
 		}

@@ -324,6 +324,9 @@ func TestClockAheadTrimsNoMoreThanAChapter(t *testing.T) {
 	b.accounts(t, accounts)
 	round := func() (base vault.JournalIndex, chapters []int64) {
 		t.Helper()
+		if err := b.log.Publish(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		if err := b.runner.Round(t.Context()); err != nil {
 			t.Fatal(err)
 		}
