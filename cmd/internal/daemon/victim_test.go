@@ -151,11 +151,20 @@ func (v *victim) stop(t *testing.T) {
 // killAt kills the server at the nth system call of this name from now on.
 func (v *victim) killAt(t *testing.T, call string, n int) {
 	t.Helper()
+	v.inject(t, call, fmt.Sprintf("signal=SIGKILL:when=%d", n))
+}
+
+// slow delays each system call of this name.
+func (v *victim) slow(t *testing.T, call string) {
+	t.Helper()
+	v.inject(t, call, "delay_enter=200000")
+}
+
+// inject does something at system calls of the server, until it ends.
+func (v *victim) inject(t *testing.T, call, what string) {
+	t.Helper()
 	cmd := exec.Command("strace", "-f", "-qqq", "-o", os.DevNull, "-e", "trace="+call, "-e",
-		fmt.Sprintf("inject=%s:signal=SIGKILL:when=%d", call, n), "-p",
-		fmt.Sprint(v.cmd.Process.Pid))
-	var said bytes.Buffer
-	cmd.Stderr = &said
+		"inject="+call+":"+what, "-p", fmt.Sprint(v.cmd.Process.Pid))
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
