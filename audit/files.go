@@ -13,7 +13,7 @@ import (
 	"example.com/atm/internal/durable"
 )
 
-// Files are the files of a published log.
+// Files are the files of a published log. They may be read concurrently.
 type Files interface {
 	// ReadFile returns the content of the file with this slash-separated name.
 	// It returns an error that is fs.ErrNotExist when there is none, and an

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,14 +29,14 @@ type watch struct {
 type shifting struct {
 	dir   audit.Dir
 	gone  bool
-	reads int // files so far
+	reads atomic.Int64 // files so far
 }
 
 var errGone = errors.New("the server is not reached")
 
 // ReadFile implements audit.Files.
 func (s *shifting) ReadFile(ctx context.Context, name string, limit int64) ([]byte, error) {
-	s.reads++
+	s.reads.Add(1)
 	if s.gone {
 		return nil, errGone
 	}
@@ -167,13 +168,14 @@ func TestMonitorReadsALogOfAnotherKeyOnce(t *testing.T) {
 	l := audittest.NewOf(t, 5000)
 	w := newWatch(t, publish(t, l), t.TempDir(), audittest.New(t).Signer.Keys(), 0)
 	w.round(t, audittest.Time)
-	first := w.files.reads
+	first := w.files.reads.Load()
 	for range 3 {
 		l.Grow(t, 1)
-		w.files.dir, w.files.reads = audit.Dir(publish(t, l)), 0
+		w.files.dir = audit.Dir(publish(t, l))
+		w.files.reads.Store(0)
 		w.round(t, audittest.Time)
-		if w.files.reads > 5 {
-			t.Errorf("it reads %d files, and read %d the first time", w.files.reads, first)
+		if w.files.reads.Load() > 5 {
+			t.Errorf("it reads %d files, and read %d the first time", w.files.reads.Load(), first)
 		}
 	}
 	l.Rotate(t)
