@@ -71,6 +71,9 @@ func TestStoreKeepsTheContract(t *testing.T) {
 	cluster := pgtest.Shared(t)
 	vaulttest.Run(t, func(t *testing.T) vaulttest.Place { return database(books(t, cluster)) })
 	partsOn(t, func(t *testing.T) string { return books(t, cluster) })
+	t.Run("Trimming", func(t *testing.T) {
+		trimming.Run(t, func(t *testing.T) vaulttest.Place { return database(books(t, cluster)) })
+	})
 }
 
 // partsOn runs the parts of the suite that open each database three times.
@@ -78,7 +81,6 @@ func partsOn(t *testing.T, url func(*testing.T) string) {
 	place := func(t *testing.T) vaulttest.Place { return database(url(t)) }
 	t.Run("Payments", func(t *testing.T) { payments.Run(t, place, 3) })
 	t.Run("Subscriptions", func(t *testing.T) { subscriptions.Run(t, place, 3) })
-	t.Run("Trimming", func(t *testing.T) { trimming.Run(t, place) })
 }
 
 // TestSerializableStoreKeepsTheContract runs the suite with serializable transactions.

@@ -180,6 +180,7 @@ func TestChainRestoresWhatTheServerHadAtItsEnd(t *testing.T) {
 // ones. Each is refused by name, and nothing is made.
 func TestRestoreRefusesWhatIsNoChain(t *testing.T) {
 	t.Parallel()
+	daemontest.Unraced(t)
 	h := daemontest.StartOne(t, filepath.Join(t.TempDir(), "atm-data"), nil)
 	h.ManyMovements(t, 300)
 	full := backupOf(t, h)

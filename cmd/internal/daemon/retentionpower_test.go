@@ -23,7 +23,7 @@ func TestPowerCutsWhileArchivingLoseNothing(t *testing.T) {
 	if !daemontest.OwnMounts(t) {
 		return
 	}
-	rounds := 2
+	rounds := 1
 	if os.Getenv("ATM_SOAK") != "" {
 		rounds = 40
 	}
