@@ -266,8 +266,9 @@ func TestSnapshotAndLaterEntriesRestoreTheStore(t *testing.T) {
 	}
 	for i := range want.Accounts { // a name that was given after the snapshot is in no entry
 		a := &want.Accounts[i]
-		said := "the name of the holder of account " + string(a.Name) + ":"
-		if slices.ContainsFunc(got.Anew, func(s string) bool { return strings.HasPrefix(s, said) }) {
+		if slices.ContainsFunc(got.Anew, func(said string) bool {
+			return strings.HasPrefix(said, "the name of the holder of account "+string(a.Name)+":")
+		}) {
 			a.Holder = ""
 		}
 	}
