@@ -201,18 +201,35 @@ func (l *Log) step() {
 
 // write writes records, when all before them are durable, and syncs them together.
 func (l *Log) write(group []*record) error {
+	if err := l.grow(group); err != nil {
+		return err
+	}
 	for _, r := range group {
 		l.id.stamp(r, group[0].lsn-1)
-		if r.grown > l.made[r.segment] {
-			zeros := make([]byte, r.grown-l.made[r.segment])
-			if _, err := l.file.WriteAt(zeros, begin(r.segment)+l.made[r.segment]); err != nil {
-				return err
-			}
-			l.made[r.segment] = r.grown
-		}
 		if _, err := l.file.WriteAt(r.bytes, r.at); err != nil {
 			return err
 		}
+	}
+	return durable.SyncData(l.file)
+}
+
+// grow makes the blocks of records exist on the disk, with a sync of their own: so the sync of
+// a record has nothing to tell the file system's journal. Where that stops in the middle of a
+// sync (ext4, forced to shut down), the sync succeeds and the blocks are lost all the same.
+func (l *Log) grow(group []*record) error {
+	grown := false
+	for _, r := range group {
+		if r.grown <= l.made[r.segment] {
+			continue
+		}
+		zeros := make([]byte, r.grown-l.made[r.segment])
+		if _, err := l.file.WriteAt(zeros, begin(r.segment)+l.made[r.segment]); err != nil {
+			return err
+		}
+		l.made[r.segment], grown = r.grown, true
+	}
+	if !grown {
+		return nil
 	}
 	return durable.SyncData(l.file)
 }
