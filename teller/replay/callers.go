@@ -12,7 +12,7 @@ import (
 	"example.com/atm/vault/people"
 )
 
-// callers holds those who act against what the entries before say of them. A server looks at all
+// callers holds each caller against what the entries before say of them. A server looks at all
 // of it in the transaction that writes the entry, so none of it can be late.
 type callers struct {
 	records *records
@@ -46,7 +46,7 @@ func (c *callers) entry(e *audit.Entry) {
 		c.add("%s of %s, who is %v, which may not do it", e.Operation, by.Subject, by.Roles)
 		return
 	}
-	// Those who read the log are looked at when they ask, and not once more when that is recorded.
+	// Readers of the log are looked at when they ask, and not once more when that is recorded.
 	if system || e.Event == audit.EventAuditRead {
 		return
 	}

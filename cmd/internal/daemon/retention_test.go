@@ -175,7 +175,7 @@ func TestServerIsRebuiltFromItsArchiveAndItsKeys(t *testing.T) {
 		t.Errorf("it is another one: %s", diff)
 	}
 
-	// It goes on: what was answered is answered again, and somebody who has a certificate of the
+	// It goes on: what was answered is answered again, and a customer with a certificate of the
 	// new authority withdraws.
 	certify(t, fresh, "demo")
 	again := daemontest.StartOne(t, fresh, quickly(away))

@@ -326,6 +326,7 @@ func TestKillsWhileArchivingLoseNothing(t *testing.T) {
 			t.Fatalf("round %d: killed at %s", round, how)
 		}
 	}
+	daemontest.Until(t, func() bool { return c.pruned(t) > 0 })
 	c.stop(t)
 	c.verify(t)
 	t.Logf("%d kills, %d deposits, %d of them in doubt, %d trimmed when they were asked again; "+

@@ -38,7 +38,7 @@ type Config struct {
 	// Cosigner has the key of the mirror. Required.
 	Cosigner *checkpoint.Cosigner
 
-	// Readers verifies those who read entries. Optional; anybody may, who reaches the mirror.
+	// Readers verifies readers of entries. Optional: without it, anybody may read them.
 	Readers *certs.ClientVerifier
 
 	// Log is for the operator. Required.

@@ -117,7 +117,8 @@ func closeSnapshot(rules replay.Rules) {
 type Archived struct {
 	Archive  string `json:"archive"`
 	Snapshot int64  `json:"snapshot"` // entries of the log that the snapshot had seen
-	Entries  int64  `json:"entries"`  // of the log
+	Found    int64  `json:"found"`    // entries of the log, in the archive and in the folder
+	Entries  int64  `json:"entries"`  // of the log now
 	Accounts int    `json:"accounts"` // including the bank's own
 
 	// Anew is what the archive does not have, and what has to be made anew.
@@ -216,7 +217,7 @@ func (r *rebuilding) verify(ctx context.Context) (err error) {
 	if r.taken, err = retention.Find(ctx, archived, chapter.Size); err != nil {
 		return err
 	}
-	r.done.Snapshot = r.taken.Size
+	r.done.Snapshot, r.done.Found = r.taken.Size, r.whole.Size
 	return r.configure(signer.Origin())
 }
 

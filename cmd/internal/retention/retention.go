@@ -120,6 +120,8 @@ type Runner struct {
 	begin vault.JournalIndex // of the log in the journal
 	taken map[int64]Taken    // by the size of the chapter
 
+	resumed bool // what an earlier process left of a trim is removed
+
 	mu    sync.Mutex
 	state State // guarded by mu
 }
@@ -326,6 +328,12 @@ func (r *Runner) trim(ctx context.Context, sizes []int64) error {
 	if err != nil {
 		return err
 	}
+	if !r.resumed && before.Index > r.begin { // a trim that was interrupted goes on
+		if err := r.cfg.Store.Trim(ctx, before); err != nil {
+			return err
+		}
+	}
+	r.resumed = true
 	for i := len(sizes) - 2; i >= 0; i-- {
 		t, err := r.takenFor(ctx, sizes[i])
 		if err != nil {

@@ -535,7 +535,7 @@ func rotateKeyCommand(env *ctl.Env) *cobra.Command {
 		Use:   "rotate-key",
 		Short: "Sign the audit log of a running server with a new key",
 		Long: `Sign the audit log with new keys, of Ed25519 and of ML-DSA-44. The previous keys sign as
-well until the next rotation, so that everybody who verifies with them has time to change.
+well until the next rotation, so that verifiers have time to change.
 Entries of the log say which key follows which. A log that had a key of Ed25519 alone gets
 its first one of ML-DSA-44, and programs that know only Ed25519 no longer serve it.`,
 		Args: exit.Args(cobra.NoArgs),

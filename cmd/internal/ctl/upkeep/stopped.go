@@ -140,7 +140,11 @@ read, is left out, and the account is named.
 With --from the vault is made from an archive, in a data folder of which nothing but
 keys/vault.key and keys/audit.key need be left: from the newest snapshot in the archive, and
 the entries of the log after it. A published log in the folder that goes further counts as
-well. What neither of them has is listed, with the commands that make it anew.`,
+well. What neither of them has is listed, with the commands that make it anew.
+
+The log goes on after the last entry that was found. If anybody has seen more of it than the
+command says, start no server on DIR: a log that forgot entries is a fork. Look for a longer
+copy, such as that of a mirror or a monitor, and put it into DIR/audit before.`,
 	}, cobra.NoArgs, func(ctx context.Context, env *ctl.Env, on offline.Folder, _ []string) error {
 		switch {
 		case from == "":

@@ -334,6 +334,9 @@ func rebuildFrom(ctx context.Context, env *ctl.Env, folder offline.Folder) error
 	for _, what := range done.Anew {
 		printable.Linef(env.Stderr, "to be made anew: %s", what)
 	}
+	env.Warn(fmt.Sprintf("the log goes on after the %d entries that were found: if anybody has "+
+		"seen more of it, start no server on this folder, since a log that forgot entries is a "+
+		"fork", done.Found))
 	return env.Tell(done, "rebuilt from %s: %d accounts, %d entries; the snapshot had seen %d\n",
 		done.Archive, done.Accounts, done.Entries, done.Snapshot)
 }
