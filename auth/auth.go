@@ -339,17 +339,21 @@ func (a *Authenticator) foreignToken(r *http.Request, issuer *issuerKeys, text s
 	if err != nil {
 		return nil, err
 	}
-	member, known := a.cfg.Directory.Member(f.subject)
+	member, known := a.cfg.Directory.Member(f.Subject)
 	if !known {
 		return nil, &Error{"token of nobody known"}
 	}
 	issued, revocation := f.issued.Add(-tokenSlack), "jti:"+issuer.Name+" "+f.id
-	if a.cfg.Directory.isRevoked(revocation, f.subject, issued) {
+	if a.cfg.Directory.isRevoked(revocation, f.Subject, issued) {
 		return nil, &Error{"token revoked"}
+	}
+	roles, err := f.among(member.Roles)
+	if err != nil {
+		return nil, err
 	}
 	return &atm.Caller{
 		Principal: atm.Principal{
-			Subject: f.subject, Roles: member.Roles, Scope: issuer.operations(),
+			Subject: f.Subject, Roles: roles, Scope: issuer.operations(),
 		},
 		Credential: atm.Credential{
 			Method: "jwt", Issuer: issuer.Name, ID: f.id, Key: f.key,

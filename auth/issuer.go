@@ -6,8 +6,10 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -37,10 +39,8 @@ type Issuer struct {
 	Audience  string // aud, compared exactly
 	Algorithm string // ES256, ES384, RS256, PS256 or EdDSA
 	Type      string // typ of its tokens, such as "at+jwt"; empty for JWT or none
-	// Claim names the subject: "sub", or "email" if email_verified is true.
-	Claim    string
-	Subjects map[string]string // subjects of this server by the value of the claim
-	Scope    []string          // operations its tokens allow; nil for all that the roles allow
+	People
+	Scope []string // operations its tokens allow; nil for all that the roles allow
 
 	// KeysURL is the https URL of its keys (RFC 7517), and KeysFile a file with a copy of them.
 	// Exactly one of the two is set.
@@ -49,31 +49,16 @@ type Issuer struct {
 	// Roots are the authorities trusted for KeysURL; nil for those of the system.
 	Roots *x509.CertPool
 
-	// Login is set if people sign in to the console with it.
-	Login *Login
+	// Login is set if people sign in to the console with it, and CommandLine if they sign in on
+	// their machines.
+	Login       *Login
+	CommandLine *CommandLine
 }
 
 // A Login is how an OpenID provider knows this server.
 type Login struct {
 	ClientID string
 	Secret   string // empty for a public client, which PKCE protects alone
-}
-
-// ErrUnverified reports an email address that its issuer has not verified.
-var ErrUnverified = &Error{"token with an email address that is not verified"}
-
-// Subject returns the subject of this server that the claims of a token name, and the value of
-// the claim that names it.
-func (i *Issuer) Subject(claims map[string]json.RawMessage) (subject, value string, err error) {
-	if i.Claim == "email" && string(claims["email_verified"]) != "true" {
-		return "", "", ErrUnverified
-	}
-	value = word(claims[i.Claim])
-	subject, mapped := i.Subjects[value]
-	if !mapped {
-		return "", "", &Error{"token of another issuer without an identity"}
-	}
-	return subject, value, nil
 }
 
 func (i *Issuer) check() error {
@@ -83,8 +68,6 @@ func (i *Issuer) check() error {
 	case !slices.Contains([]string{"ES256", "ES384", "RS256", "PS256", "EdDSA"}, i.Algorithm):
 		return fmt.Errorf("%s: the algorithm is ES256, ES384, RS256, PS256 or EdDSA, not %q",
 			i.Name, i.Algorithm)
-	case i.Claim != "sub" && i.Claim != "email":
-		return fmt.Errorf("%s: the claim is sub or email, not %q", i.Name, i.Claim)
 	case (i.KeysURL == "") == (i.KeysFile == ""):
 		return fmt.Errorf("%s: it needs one of jwks_url and jwks_file", i.Name)
 	case i.KeysURL != "" && !strings.HasPrefix(i.KeysURL, "https://"):
@@ -98,10 +81,13 @@ func (i *Issuer) check() error {
 			return fmt.Errorf("%s: there is no method %q for a scope", i.Name, method)
 		}
 	}
-	for value, subject := range i.Subjects {
-		if _, _, ok := atm.ParseSubject(subject); !ok || value == "" {
-			return fmt.Errorf("%s: %q is not a subject", i.Name, subject)
+	if i.CommandLine != nil {
+		if err := i.CommandLine.check(i); err != nil {
+			return fmt.Errorf("%s: %w", i.Name, err)
 		}
+	}
+	if err := i.People.check(); err != nil {
+		return fmt.Errorf("%s: %w", i.Name, err)
 	}
 	return nil
 }
@@ -117,6 +103,7 @@ const (
 	minRSA      = 2048            // bits
 	maxRSA      = 8192            // bits
 	maxMapped   = 10_000          // subjects of an issuer
+	maxGroups   = 1_000           // groups of a person, and groups of an issuer that have roles
 	maxIssuers  = 16
 )
 
@@ -154,9 +141,8 @@ func (s *Issuers) Update(list []Issuer) error {
 		if err := list[i].check(); err != nil {
 			return err
 		}
-		if next[list[i].Name] != nil || len(list[i].Subjects) > maxMapped {
-			return fmt.Errorf("%s is listed twice, or has more than %d subjects", list[i].Name,
-				maxMapped)
+		if next[list[i].Name] != nil {
+			return fmt.Errorf("%s is listed twice", list[i].Name)
 		}
 		keys := newIssuerKeys(list[i], s.now, s.report)
 		if before := s.list.Load(); before != nil {
@@ -195,6 +181,7 @@ type issuerKeys struct {
 	report func(issuer string, err error)
 	client *http.Client
 	values map[string][]string // of the claim, that name a subject
+	sets   [][]atm.Role        // see People.sets
 
 	fetching sync.Mutex // held while keys are fetched
 
@@ -209,18 +196,21 @@ func newIssuerKeys(i Issuer, now func() time.Time, report func(string, error)) *
 	for value, subject := range i.Subjects {
 		values[subject] = append(values[subject], value)
 	}
-	return &issuerKeys{Issuer: i, now: now, report: report, values: values, client: &http.Client{
-		Timeout: keysTimeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error {
-			return http.ErrUseLastResponse
-		},
-		Transport: &http.Transport{
-			TLSClientConfig:   &tls.Config{RootCAs: i.Roots, MinVersion: tls.VersionTLS12},
-			DisableKeepAlives: true,
+	return &issuerKeys{
+		Issuer: i, now: now, report: report, values: values, sets: i.sets(),
+		client: &http.Client{
+			Timeout: keysTimeout,
+			CheckRedirect: func(*http.Request, []*http.Request) error {
+				return http.ErrUseLastResponse
+			},
+			Transport: &http.Transport{
+				TLSClientConfig:   &tls.Config{RootCAs: i.Roots, MinVersion: tls.VersionTLS12},
+				DisableKeepAlives: true,
 
-			MaxResponseHeaderBytes: maxKeySet,
+				MaxResponseHeaderBytes: maxKeySet,
+			},
 		},
-	}}
+	}
 }
 
 // inherit takes over the keys of the issuer's previous configuration.
@@ -237,9 +227,13 @@ func (k *issuerKeys) inherit(before *issuerKeys) {
 
 // foreign is the content of a valid token of another issuer.
 type foreign struct {
-	subject, id, key string
-	issued, expires  time.Time
+	Person
+	id, key         string
+	issued, expires time.Time
 }
+
+// claimSet are the claims of a token.
+type claimSet = map[string]json.RawMessage
 
 // verify returns the content of a token of the issuer, if the token is good now.
 func (k *issuerKeys) verify(ctx context.Context, token string) (*foreign, error) {
@@ -277,17 +271,25 @@ func (k *issuerKeys) verify(ctx context.Context, token string) (*foreign, error)
 	if err != nil {
 		return nil, err
 	}
-	return k.claims(payload, kid)
+	content, err := k.claims(payload)
+	if err != nil {
+		return nil, err
+	}
+	if content.key = kid; content.id == "" { // an ID token has none, and can be revoked all the same
+		sum := sha256.Sum256([]byte(token))
+		content.id = "sha256:" + base64.RawURLEncoding.EncodeToString(sum[:])
+	}
+	return content, nil
 }
 
-func (k *issuerKeys) claims(payload map[string]json.RawMessage, kid string) (*foreign, error) {
+func (k *issuerKeys) claims(payload claimSet) (*foreign, error) {
 	now := k.now()
 	issued, okIssued := seconds(payload["iat"])
 	expires, okExpires := seconds(payload["exp"])
 	switch {
 	case word(payload["iss"]) != k.Name:
 		return nil, &Error{"token of another issuer"}
-	case !hasAudience(payload["aud"], k.Audience):
+	case !hasAudience(payload["aud"], k.Audience) && !k.forCommandLine(payload):
 		return nil, &Error{"token for another audience"}
 	case !okIssued || !okExpires || expires.Sub(issued) > maxForeign || !expires.After(issued):
 		return nil, &Error{"token without a claim that it needs"}
@@ -303,13 +305,12 @@ func (k *issuerKeys) claims(payload map[string]json.RawMessage, kid string) (*fo
 			return nil, &Error{"token of the future"}
 		}
 	}
-	subject, _, err := k.Subject(payload)
+	person, err := k.Person(payload)
 	if err != nil {
 		return nil, err
 	}
 	return &foreign{
-		subject: subject, id: word(payload["jti"]), key: kid, issued: issued,
-		expires: expires,
+		Person: person, id: word(payload["jti"]), issued: issued, expires: expires,
 	}, nil
 }
 

@@ -80,12 +80,12 @@ func (h *providerRig) publish(t *testing.T, keys map[string]crypto.Signer) {
 
 func (h *providerRig) issuer(change func(*auth.Issuer)) auth.Issuer {
 	i := auth.Issuer{
-		Name: provider, Audience: "atm", Algorithm: "ES256", Claim: "sub", KeysURL: h.url + "/keys",
+		Name: provider, Audience: "atm", Algorithm: "ES256", KeysURL: h.url + "/keys",
 		Roots: h.roots,
-		Subjects: map[string]string{
+		People: auth.People{Claim: "sub", Subjects: map[string]string{
 			"0815": "user:demo", "carol@example.com": "user:demo",
 			"4711": "user:nobody",
-		},
+		}},
 	}
 	if change != nil {
 		change(&i)
@@ -361,7 +361,7 @@ func FuzzIssuerToken(f *testing.F) {
 	i := auth.NewIssuers(time.Now, func(string, error) {})
 	if err := i.Update([]auth.Issuer{{
 		Name: provider, Audience: "atm", Algorithm: "ES256",
-		Claim: "sub", KeysFile: os.DevNull,
+		People: auth.People{Claim: "sub"}, KeysFile: os.DevNull,
 	}}); err != nil {
 		f.Fatal(err)
 	}

@@ -9,8 +9,15 @@ import (
 	"example.com/atm"
 )
 
-// LoginKey is the atm.Credential.Key of a person whom an issuer names by the value of a claim.
-func LoginKey(claim, value string) string { return claim + " " + value }
+// LoginKey is the atm.Credential.Key of a person whom an issuer names by the value of a claim, and
+// whose groups let them act in some roles; nil for all.
+func LoginKey(claim string, p Person) string {
+	key := claim + " " + p.Value
+	for _, role := range p.Roles {
+		key += "\n" + string(role)
+	}
+	return key
+}
 
 // Logins returns the issuers in force by which people sign in to the console, in order of name.
 func (s *Issuers) Logins() (list []*Issuer) {
@@ -54,31 +61,39 @@ func (i *Issuer) inSession() []atm.Operation {
 	return append(i.operations(), atm.PasskeyList, atm.SessionList, atm.SessionEnd)
 }
 
-// bound returns the LoginKey to which a session of a subject is bound with the secret of its
-// cookie, or "" if the issuer does not name the subject so anymore.
-func (k *issuerKeys) bound(to []byte, cookie, subject string) string {
+// bound returns the person to whom a session of a subject is bound with the secret of its cookie.
+// It is false if the issuer does not name the subject so anymore, or no group has these roles. The
+// roles are tried out, as the values are: the record of a session has neither.
+func (k *issuerKeys) bound(to []byte, cookie, subject string) (Person, bool) {
 	for _, value := range k.values[subject] {
-		if key := LoginKey(k.Claim, value); hmac.Equal(to, BindSecret(cookie, key)) {
-			return key
+		for _, roles := range k.sets {
+			person := Person{subject, value, roles}
+			if hmac.Equal(to, BindSecret(cookie, LoginKey(k.Claim, person))) {
+				return person, true
+			}
 		}
 	}
-	return ""
+	return Person{}, false
 }
 
-// Login returns the user whom an OpenID provider has just signed in, or an *Error. person is the
-// sub of the user there, and key the LoginKey.
-func (a *Authenticator) Login(r *http.Request, issuer, person, subject, key string) (*atm.Caller,
+// Login returns the user whom an OpenID provider has just signed in, or an *Error. id is the sub of
+// the user there.
+func (a *Authenticator) Login(r *http.Request, issuer, id string, person Person) (*atm.Caller,
 	error,
 ) {
-	member, known := a.member(r, subject)
+	member, known := a.member(r, person.Subject)
 	from := a.cfg.Issuers.login(issuer)
 	if !known || from == nil {
 		return nil, &Error{"login of nobody known"}
 	}
+	roles, err := person.among(member.Roles)
+	if err != nil {
+		return nil, err
+	}
 	return &atm.Caller{
-		Principal: atm.Principal{Subject: subject, Roles: member.Roles, Scope: from.inSession()},
+		Principal: atm.Principal{Subject: person.Subject, Roles: roles, Scope: from.inSession()},
 		Credential: atm.Credential{
-			Method: "oidc", Issuer: issuer, ID: person, Key: key,
+			Method: "oidc", Issuer: issuer, ID: id, Key: LoginKey(from.Claim, person),
 		},
 		IP: Address(r.RemoteAddr).String(),
 	}, nil

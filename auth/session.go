@@ -118,11 +118,12 @@ func (a *Authenticator) session(r *http.Request) (*atm.Caller, error) {
 		if from == nil {
 			return nil, ErrNoSession
 		}
-		credential.Issuer, credential.ID = s.Issuer, s.Person
-		credential.Key = from.bound(s.Bound, cookie.Value, s.Subject)
-		if credential.Key == "" {
+		person, bound := from.bound(s.Bound, cookie.Value, s.Subject)
+		if principal.Roles, err = person.among(member.Roles); !bound || err != nil {
 			return nil, ErrNoSession
 		}
+		credential.Issuer, credential.ID = s.Issuer, s.Person
+		credential.Key = LoginKey(from.Claim, person)
 		principal.Scope = from.inSession()
 	}
 	return &atm.Caller{

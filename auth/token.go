@@ -82,23 +82,27 @@ func (t *Tokens) JWKS() ([]byte, error) {
 	return json.Marshal(map[string]any{"keys": list})
 }
 
-// Metadata describes the endpoints (RFC 8414) at the URL that callers use. The issuer is a
-// name, as in every token.
-func (t *Tokens) Metadata(at string) ([]byte, error) {
+// Metadata describes the endpoints (RFC 8414) at the URL that callers use, and in atm_logins the
+// providers by which people sign in on command lines. The issuer is a name, as in every token. HTTP
+// Digest is not among the methods: OAuth has no name for it.
+func (t *Tokens) Metadata(at string, logins *Issuers) ([]byte, error) {
+	methods := []string{"tls_client_auth", "client_secret_post"}
 	return json.Marshal(map[string]any{
 		"issuer": t.issuer, "token_endpoint": at + "/token", "revocation_endpoint": at +
 			"/token/revoke",
-		"jwks_uri": at + "/.well-known/jwks.json",
+		"jwks_uri": at + "/.well-known/jwks.json", "service_documentation": at + "/",
 		"grant_types_supported": []string{
 			"client_credentials",
 			"urn:ietf:params:oauth:grant-type:token-exchange",
 		},
-		"token_endpoint_auth_methods_supported": []string{"tls_client_auth", "client_secret_post"},
-		"response_types_supported":              []string{},
-		"authorization_details_types_supported": []string{GrantType},
+		"token_endpoint_auth_methods_supported":      methods,
+		"revocation_endpoint_auth_methods_supported": methods,
+		"response_types_supported":                   []string{},
+		"authorization_details_types_supported":      []string{GrantType},
 
 		"tls_client_certificate_bound_access_tokens": true,
 		"scopes_supported":                           []string{"*"},
+		"atm_logins":                                 logins.commandLines(),
 	})
 }
 

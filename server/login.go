@@ -77,10 +77,9 @@ func (a access) FinishLogin(w http.ResponseWriter, r *http.Request) (done consol
 	if err != nil {
 		return done, a.loginRefused(r, err)
 	}
-	done.Caller, err = a.cfg.Authenticator.Login(r, attempt.Issuer, person.ID, person.Subject,
-		person.Key)
+	done.Caller, err = a.cfg.Authenticator.Login(r, attempt.Issuer, person.ID, person.Person)
 	if err != nil {
-		return done, a.loginRefused(r, &login.Error{Reason: "nobody here is known by this login"})
+		return done, a.loginRefused(r, login.Refusal(err))
 	}
 	return done, nil
 }

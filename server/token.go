@@ -200,7 +200,7 @@ func (e *tokenEndpoint) describe(w http.ResponseWriter, r *http.Request) {
 	}
 	text, err := e.cfg.Tokens.JWKS()
 	if strings.HasSuffix(r.URL.Path, "oauth-authorization-server") {
-		text, err = e.cfg.Tokens.Metadata(e.cfg.at(r))
+		text, err = e.cfg.Tokens.Metadata(e.cfg.at(r), e.cfg.Issuers)
 	}
 	if err != nil {
 		xmlrpc.Decline(w, http.StatusInternalServerError, "The server cannot tell.")

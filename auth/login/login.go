@@ -90,9 +90,8 @@ type Attempt struct {
 
 // A Person is a person that the provider has signed in.
 type Person struct {
-	Subject string // of this server
-	ID      string // sub, the provider's id of the person
-	Key     string // auth.LoginKey
+	auth.Person
+	ID string // sub, the provider's id of the person
 }
 
 // An Error is the reason why a person was not signed in, in words for that person. There are few
@@ -215,14 +214,23 @@ func (p *Provider) person(ctx context.Context, offers *oidc.Provider, a Attempt,
 	if party.Authorised != client && (party.Authorised != "" || len(said.Audience) > 1) {
 		return nil, &Error{Reason: "the ID token is for another client"}
 	}
-	subject, value, err := p.issuer.Subject(claims)
+	person, err := p.issuer.Person(claims)
 	switch {
 	case errors.Is(err, auth.ErrUnverified):
 		return nil, &Error{Reason: "the provider has not verified the email address"}
 	case err != nil:
-		return nil, &Error{Reason: "nobody here is known by this login"}
+		return nil, Refusal(err)
 	}
-	return &Person{subject, said.Subject, auth.LoginKey(p.issuer.Claim, value)}, nil
+	return &Person{person, said.Subject}, nil
+}
+
+// Refusal says why somebody whom the provider has signed in is not let in, by an error of package
+// auth.
+func Refusal(err error) *Error {
+	if errors.Is(err, auth.ErrNoRole) {
+		return &Error{Reason: "none of your groups has a role here"}
+	}
+	return &Error{Reason: "nobody here is known by this login"}
 }
 
 // isSubject reports whether text is a sub: at most 255 ASCII characters (OpenID Connect Core,

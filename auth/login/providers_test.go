@@ -42,9 +42,11 @@ func startOdd(t *testing.T) *oddProvider {
 	roots := x509.NewCertPool()
 	roots.AddCert(p.Certificate())
 	p.issuer = auth.Issuer{
-		Name: p.URL, Audience: "atm", Algorithm: "ES256", Claim: "sub", Roots: roots,
+		Name: p.URL, Audience: "atm", Algorithm: "ES256", Roots: roots,
 		KeysURL: p.URL + "/keys", Login: &auth.Login{ClientID: "atm-console"},
-		Subjects: map[string]string{"alice": "user:alice", "": "user:alice"},
+		People: auth.People{
+			Claim: "sub", Subjects: map[string]string{"alice": "user:alice", "": "user:alice"},
+		},
 	}
 	return p
 }

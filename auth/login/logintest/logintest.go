@@ -5,6 +5,7 @@ import (
 	"bufio"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
 	"html"
 	"net/http"
@@ -25,17 +26,31 @@ import (
 	"example.com/atm/internal/needs"
 )
 
-// A Provider is an OpenID provider with one client, which runs until the test ends.
+// A Provider is an OpenID provider with two clients, a console and the command lines, which runs
+// until the test ends.
 type Provider struct {
 	auth.Issuer        // with no subjects yet
 	CA          string // file of its authority
 	Stop        func() // ends it before the test does
 	redirect    string
 	secret      string // file of Secret
+	groups      string // file with the groups of people
 }
 
-// Entry is the provider in a file of issuers, by which people sign in to the console. What follows
-// are their subjects.
+// SetGroups replaces the groups of all people.
+func (p *Provider) SetGroups(t testing.TB, of map[string][]string) {
+	t.Helper()
+	text, err := json.Marshal(of)
+	if err == nil {
+		err = os.WriteFile(p.groups, text, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Entry is the provider in a file of issuers, by which people sign in to the console and on command
+// lines. What follows are their subjects.
 func (p *Provider) Entry() string {
 	return fmt.Sprintf(`[[issuer]]
 issuer = %q
@@ -47,6 +62,9 @@ claim = "email"
 login = true
 client_id = "atm-console"
 client_secret_file = %q
+
+[issuer.cli]
+client_id = "atm-cli"
 
 [issuer.subjects]
 `, p.Name, p.KeysURL, p.CA, p.secret)
@@ -73,7 +91,8 @@ func Start(t testing.TB, redirect string) *Provider {
 	}
 	p := &Provider{redirect: redirect}
 	cert, key := p.certificate(t)
-	cmd := exec.Command(node, "provider.mjs", cert, key, redirect)
+	p.SetGroups(t, map[string][]string{})
+	cmd := exec.Command(node, "provider.mjs", cert, key, redirect, p.groups)
 	cmd.Dir = tests
 	stdout, err := cmd.StdoutPipe()
 	if err == nil {
@@ -88,7 +107,7 @@ func Start(t testing.TB, redirect string) *Provider {
 	for lines := bufio.NewScanner(stdout); lines.Scan(); {
 		if issuer := lines.Text(); strings.HasPrefix(issuer, "https://") {
 			p.Issuer = auth.Issuer{
-				Name: issuer, Audience: "atm", Algorithm: "ES256", Claim: "email",
+				Name: issuer, Audience: "atm", Algorithm: "ES256", People: auth.People{Claim: "email"},
 				KeysURL: issuer + "/jwks", Roots: p.Roots,
 				Login: &auth.Login{ClientID: "atm-console", Secret: Secret},
 			}
@@ -122,6 +141,7 @@ func (p *Provider) certificate(t testing.TB) (certFile, keyFile string) {
 	p.Roots = x509.NewCertPool()
 	p.Roots.AddCert(authority.Certificate)
 	p.CA, p.secret = filepath.Join(folder, "ca.crt"), filepath.Join(folder, "login.secret")
+	p.groups = filepath.Join(folder, "groups.json")
 	certFile, keyFile = filepath.Join(folder, "server.crt"), filepath.Join(folder, "server.key")
 	for file, text := range map[string][]byte{
 		p.CA:     certs.EncodeCertificate(authority.Certificate),

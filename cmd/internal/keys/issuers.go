@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"example.com/atm"
 	"example.com/atm/auth"
 	"github.com/BurntSushi/toml"
 )
@@ -28,9 +29,19 @@ import (
 //	login = true                              # people sign in to the console with it
 //	client_id = "atm-console"                 # left out: the audience
 //	client_secret_file = "login.secret"       # left out: a public client
+//	groups = "groups"                         # claim with the groups of a person
+//
+//	[issuer.cli]                              # people sign in with atmclient and atmctl
+//	client_id = "atm-cli"                     # of a public client
+//	token = "id"                              # or access
+//	scope = "openid email offline_access"     # left out: as needed
+//	resource = "https://atm.example/RPC2"     # left out: none
 //
 //	[issuer.subjects]
 //	"carol@example.com" = "user:carol"
+//
+//	[issuer.roles]
+//	"bank-tellers" = "customer teller"
 func readIssuers(path string) ([]auth.Issuer, error) {
 	var file struct {
 		Issuer []issuerEntry `toml:"issuer"`
@@ -53,24 +64,52 @@ func readIssuers(path string) ([]auth.Issuer, error) {
 
 // An issuerEntry is an issuer as the file has it.
 type issuerEntry struct {
-	Issuer    string            `toml:"issuer"`
-	Audience  string            `toml:"audience"`
-	Algorithm string            `toml:"algorithm"`
-	KeysURL   string            `toml:"jwks_url"`
-	KeysFile  string            `toml:"jwks_file"`
-	CA        string            `toml:"ca"`
-	Claim     string            `toml:"claim"`
-	Type      string            `toml:"typ"`
-	Scope     string            `toml:"scope"`
-	Subjects  map[string]string `toml:"subjects"`
+	Issuer    string `toml:"issuer"`
+	Audience  string `toml:"audience"`
+	Algorithm string `toml:"algorithm"`
+	KeysURL   string `toml:"jwks_url"`
+	KeysFile  string `toml:"jwks_file"`
+	CA        string `toml:"ca"`
+	Type      string `toml:"typ"`
+	Scope     string `toml:"scope"`
+	peopleEntry
 	loginEntry
 }
 
-// A loginEntry is what people need to sign in to the console with the issuer.
+// A peopleEntry says whom the tokens of the issuer name.
+type peopleEntry struct {
+	Claim    string            `toml:"claim"`
+	Subjects map[string]string `toml:"subjects"`
+	Groups   string            `toml:"groups"`
+	Roles    map[string]string `toml:"roles"`
+}
+
+func (e *peopleEntry) people() auth.People {
+	p := auth.People{Claim: cmp.Or(e.Claim, "sub"), Subjects: e.Subjects, Groups: e.Groups}
+	if len(e.Roles) > 0 {
+		p.Roles = make(map[string][]atm.Role, len(e.Roles))
+	}
+	for group, roles := range e.Roles {
+		p.Roles[group] = nil
+		for _, role := range strings.Fields(roles) {
+			p.Roles[group] = append(p.Roles[group], atm.Role(role))
+		}
+	}
+	return p
+}
+
+// A loginEntry is what people need to sign in with the issuer, to the console and on command lines.
 type loginEntry struct {
 	Login  bool   `toml:"login"`
 	Client string `toml:"client_id"`
 	Secret string `toml:"client_secret_file"`
+
+	CommandLine *struct {
+		Client   string `toml:"client_id"`
+		Token    string `toml:"token"`
+		Scope    string `toml:"scope"`
+		Resource string `toml:"resource"`
+	} `toml:"cli"`
 }
 
 // issuer reads what the entry names; files are named relative to folder.
@@ -83,7 +122,7 @@ func (e *issuerEntry) issuer(folder string) (auth.Issuer, error) {
 	}
 	i := auth.Issuer{
 		Name: e.Issuer, Audience: e.Audience, Algorithm: e.Algorithm, Type: e.Type,
-		Claim: cmp.Or(e.Claim, "sub"), Subjects: e.Subjects,
+		People: e.people(), CommandLine: e.commandLine(),
 		KeysURL: e.KeysURL, KeysFile: within(e.KeysFile),
 	}
 	if e.Scope != "" {
@@ -123,6 +162,20 @@ func (e *issuerEntry) login(within func(string) string) (*auth.Login, error) {
 		login.Secret = strings.TrimSpace(string(secret))
 	}
 	return login, nil
+}
+
+func (e *loginEntry) commandLine() *auth.CommandLine {
+	c := e.CommandLine
+	if c == nil {
+		return nil
+	}
+	known := &auth.CommandLine{
+		ClientID: c.Client, Token: cmp.Or(c.Token, auth.IDToken), Resource: c.Resource,
+	}
+	if c.Scope != "" {
+		known.Scope = strings.Fields(c.Scope)
+	}
+	return known
 }
 
 // loadIssuers puts the file of issuers in force, unless it is invalid.
