@@ -8,11 +8,12 @@ import (
 
 	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
-	"example.com/atm/vault/boltstore/chunk"
-	"example.com/atm/vault/boltstore/codec"
 	"example.com/atm/vault/boltstore/days"
 	"example.com/atm/vault/boltstore/journal"
 	"example.com/atm/vault/boltstore/shelf"
+	"example.com/atm/vault/chunk"
+	"example.com/atm/vault/codec"
+	"example.com/atm/vault/history"
 	"example.com/atm/vault/record"
 	"example.com/atm/vault/requestid"
 )
@@ -139,7 +140,7 @@ func (v view) writeRecords(c *vault.Changes, spines spines) error {
 	var links []chunk.Link
 	for i := range c.Entries {
 		entry, index := &c.Entries[i], c.First+vault.JournalIndex(i)
-		links = linksOf(spines, index, entry.Touched, links)
+		links = history.Links(spines, index, entry.Touched, links)
 		if err := entries.Append(index, links, entry.Leaf); err != nil {
 			return err
 		}

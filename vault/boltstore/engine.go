@@ -7,11 +7,11 @@ import (
 	"time"
 
 	"example.com/atm/vault"
-	"example.com/atm/vault/boltstore/chunk"
 	"example.com/atm/vault/boltstore/guard"
 	"example.com/atm/vault/boltstore/keyring"
 	"example.com/atm/vault/boltstore/memtable"
 	"example.com/atm/vault/boltstore/wal"
+	"example.com/atm/vault/chunk"
 )
 
 // An engine is bbolt with memtables and a write-ahead log in front of it. It knows values

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"example.com/atm/vault"
-	"example.com/atm/vault/boltstore/codec"
+	"example.com/atm/vault/codec"
 )
 
 // KindsIn returns pointers to the records in r of each kind that has a bucket.
@@ -23,13 +23,16 @@ type note struct{ key, text string }
 // many a store has, and a function that writes one.
 func AddKind(t testing.TB) (count func(*Store) int, write func(s *Store, key, text string)) {
 	notes := &records[string, note]{
-		name: "note", bucket: []byte("notes"), toKey: codec.TextKey, fromKey: codec.KeyText,
-		key:    func(n *note) string { return n.key },
-		encode: func(n *note) []byte { return []byte(n.text) },
-		decode: func(key string, v []byte) (note, error) { return note{key, string(v)}, nil },
+		bucket: []byte("notes"),
+		Kind: codec.Kind[string, note]{
+			Name: "note", ToKey: codec.TextKey, FromKey: codec.KeyText,
+			Key:    func(n *note) string { return n.key },
+			Encode: func(n *note) []byte { return []byte(n.text) },
+			Decode: func(key string, v []byte) (note, error) { return note{key, string(v)}, nil },
+		},
 	}
 	var list []note
-	notes.list = func(*vault.Records) *[]note { return &list }
+	notes.List = func(*vault.Records) *[]note { return &list }
 	before, names := kinds, buckets
 	kinds = append(kinds[:len(kinds):len(kinds)], notes)
 	buckets = bucketsOf(kinds)
@@ -67,5 +70,5 @@ func KeepInLog(t testing.TB) {
 func (s *records[K, V]) all(v view) ([]V, error) {
 	var r vault.Records
 	err := s.each(v, &r, func() error { return nil })
-	return *s.list(&r), err
+	return *s.List(&r), err
 }

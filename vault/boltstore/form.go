@@ -7,9 +7,9 @@ import (
 	"slices"
 
 	"example.com/atm/vault"
-	"example.com/atm/vault/boltstore/codec"
 	"example.com/atm/vault/boltstore/keyring"
 	"example.com/atm/vault/boltstore/pages"
+	"example.com/atm/vault/codec"
 )
 
 // A form is what the buckets of a vault have in them.

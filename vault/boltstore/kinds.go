@@ -6,14 +6,13 @@ import (
 	"slices"
 
 	"example.com/atm/vault"
-	"example.com/atm/vault/boltstore/chunk"
-	"example.com/atm/vault/boltstore/codec"
 	"example.com/atm/vault/boltstore/cursors"
 	"example.com/atm/vault/boltstore/keyring"
 	"example.com/atm/vault/boltstore/shelf"
+	"example.com/atm/vault/chunk"
+	"example.com/atm/vault/codec"
 	"example.com/atm/vault/feeds"
 	"example.com/atm/vault/people"
-	"example.com/atm/vault/record"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -27,15 +26,9 @@ var kinds = []kind{
 	accountsKind{},
 	usersKind,
 	&records[vault.HoldID, vault.Hold]{
-		name: "hold", bucket: bucketHolds, derived: true,
-		list:   func(r *vault.Records) *[]vault.Hold { return &r.Holds },
-		key:    func(h *vault.Hold) vault.HoldID { return h.ID },
-		asked:  func(k *vault.Keys) []vault.HoldID { return k.Holds },
-		loaded: func(l *vault.Loaded) *record.Loaded[vault.HoldID, vault.Hold] { return &l.Holds },
-		toKey:  codec.HoldKey, fromKey: codec.HoldID, encode: codec.EncodeHold,
-		decode: codec.DecodeHold,
+		Kind: codec.Holds, bucket: bucketHolds,
 		check: func(c *checker, h *vault.Hold) error {
-			if !c.chains.Has(h.Account) || vault.JournalIndex(h.ID) >= c.size {
+			if !c.read.Chains.Has(h.Account) || vault.JournalIndex(h.ID) >= c.read.Size {
 				return errors.New("it is of nothing")
 			}
 			return nil
@@ -43,13 +36,7 @@ var kinds = []kind{
 	},
 	revocationsKind,
 	&records[string, vault.Grant]{
-		name: "grant", bucket: bucketGrants,
-		list:   func(r *vault.Records) *[]vault.Grant { return &r.Grants },
-		key:    func(g *vault.Grant) string { return g.ID },
-		asked:  func(k *vault.Keys) []string { return k.Grants },
-		loaded: func(l *vault.Loaded) *record.Loaded[string, vault.Grant] { return &l.Grants },
-		toKey:  codec.TextKey, fromKey: codec.KeyText, encode: codec.EncodeGrant,
-		decode: codec.DecodeGrant,
+		Kind: codec.Grants, bucket: bucketGrants,
 		check: func(_ *checker, g *vault.Grant) error {
 			if g.Spent < 0 || g.Spent > g.Cap {
 				return fmt.Errorf("it has spent %s of %s", g.Spent, g.Cap)
@@ -60,106 +47,26 @@ var kinds = []kind{
 	certificatesKind,
 	passkeysKind,
 	sessionsKind,
-	&records[vault.MandateID, vault.Mandate]{
-		name: "mandate", bucket: bucketMandates, derived: true,
-		list:  func(r *vault.Records) *[]vault.Mandate { return &r.Mandates },
-		key:   func(m *vault.Mandate) vault.MandateID { return m.ID },
-		asked: func(k *vault.Keys) []vault.MandateID { return k.Mandates },
-		loaded: func(l *vault.Loaded) *record.Loaded[vault.MandateID, vault.Mandate] {
-			return &l.Mandates
-		},
-		toKey: codec.MandateKey, fromKey: codec.MandateID, encode: codec.EncodeMandate,
-		decode: codec.DecodeMandate,
-	},
+	&records[vault.MandateID, vault.Mandate]{Kind: codec.Mandates, bucket: bucketMandates},
 	ordersKind,
-	&records[vault.JournalIndex, vault.Reversal]{
-		name: "reversal", bucket: bucketReversals, derived: true,
-		list:  func(r *vault.Records) *[]vault.Reversal { return &r.Reversals },
-		key:   func(r *vault.Reversal) vault.JournalIndex { return r.Of },
-		asked: func(k *vault.Keys) []vault.JournalIndex { return k.Reversals },
-		loaded: func(l *vault.Loaded) *record.Loaded[vault.JournalIndex, vault.Reversal] {
-			return &l.Reversals
-		},
-		toKey: codec.JournalKey, fromKey: codec.JournalIndex, encode: codec.EncodeReversal,
-		decode: codec.DecodeReversal,
-	},
+	&records[vault.JournalIndex, vault.Reversal]{Kind: codec.Reversals, bucket: bucketReversals},
 	feedsKind,
-	&records[feeds.ID, feeds.Cursor]{
-		name: "cursor", bucket: cursors.Bucket,
-		list:  func(r *vault.Records) *[]feeds.Cursor { return &r.Cursors },
-		key:   func(c *feeds.Cursor) feeds.ID { return c.ID },
-		toKey: codec.CursorKey, fromKey: codec.CursorID, encode: codec.EncodeCursor,
-		decode: codec.DecodeCursor,
-	},
+	&records[feeds.ID, feeds.Cursor]{Kind: codec.Cursors, bucket: cursors.Bucket},
 }
 
 // The kinds that are listed as a whole.
 var (
-	usersKind = &records[string, people.User]{
-		name: "user", bucket: bucketUsers,
-		list:   func(r *vault.Records) *[]people.User { return &r.Users },
-		key:    func(u *people.User) string { return u.Subject },
-		asked:  func(k *vault.Keys) []string { return k.Users },
-		loaded: func(l *vault.Loaded) *record.Loaded[string, people.User] { return &l.Users },
-		toKey:  codec.TextKey, fromKey: codec.KeyText, encode: codec.EncodeUser,
-		decode: codec.DecodeUser,
-	}
+	usersKind       = &records[string, people.User]{Kind: codec.Users, bucket: bucketUsers}
 	revocationsKind = &records[string, people.Revocation]{
-		name: "revocation", bucket: bucketRevoked,
-		list:  func(r *vault.Records) *[]people.Revocation { return &r.Revocations },
-		key:   func(r *people.Revocation) string { return r.Name },
-		asked: func(k *vault.Keys) []string { return k.Revocations },
-		loaded: func(l *vault.Loaded) *record.Loaded[string, people.Revocation] {
-			return &l.Revocations
-		},
-		toKey: codec.TextKey, fromKey: codec.KeyText, encode: codec.EncodeRevocation,
-		decode: codec.DecodeRevocation,
+		Kind: codec.Revocations, bucket: bucketRevoked,
 	}
 	certificatesKind = &records[string, people.Certificate]{
-		name: "certificate", bucket: bucketIssued,
-		list:  func(r *vault.Records) *[]people.Certificate { return &r.Certificates },
-		key:   func(c *people.Certificate) string { return c.Serial },
-		toKey: codec.TextKey, fromKey: codec.KeyText, encode: codec.EncodeCertificate,
-		decode: codec.DecodeCertificate,
+		Kind: codec.Certificates, bucket: bucketIssued,
 	}
-	passkeysKind = &records[string, people.Passkey]{
-		name: "passkey", bucket: bucketPasskeys,
-		list:   func(r *vault.Records) *[]people.Passkey { return &r.Passkeys },
-		key:    func(p *people.Passkey) string { return p.ID },
-		asked:  func(k *vault.Keys) []string { return k.Passkeys },
-		loaded: func(l *vault.Loaded) *record.Loaded[string, people.Passkey] { return &l.Passkeys },
-		toKey:  codec.TextKey, fromKey: codec.KeyText, encode: codec.EncodePasskey,
-		decode: codec.DecodePasskey,
-	}
-	ordersKind = &records[vault.OrderID, vault.Order]{
-		name: "standing order", bucket: bucketOrders, derived: true,
-		list:  func(r *vault.Records) *[]vault.Order { return &r.Orders },
-		key:   func(o *vault.Order) vault.OrderID { return o.ID },
-		asked: func(k *vault.Keys) []vault.OrderID { return k.Orders },
-		loaded: func(l *vault.Loaded) *record.Loaded[vault.OrderID, vault.Order] {
-			return &l.Orders
-		},
-		toKey: codec.OrderKey, fromKey: codec.OrderID, encode: codec.EncodeOrder,
-		decode: codec.DecodeOrder,
-	}
-	sessionsKind = &records[string, people.Session]{
-		name: "session", bucket: bucketSessions,
-		list:   func(r *vault.Records) *[]people.Session { return &r.Sessions },
-		key:    func(s *people.Session) string { return s.ID },
-		asked:  func(k *vault.Keys) []string { return k.Sessions },
-		loaded: func(l *vault.Loaded) *record.Loaded[string, people.Session] { return &l.Sessions },
-		toKey:  codec.TextKey, fromKey: codec.KeyText, encode: codec.EncodeSession,
-		decode: codec.DecodeSession,
-	}
-	feedsKind = &records[string, feeds.Book]{
-		name: "subscriptions of", bucket: bucketFeeds,
-		list:   func(r *vault.Records) *[]feeds.Book { return &r.Feeds },
-		key:    func(b *feeds.Book) string { return b.Owner },
-		asked:  func(k *vault.Keys) []string { return k.Feeds },
-		loaded: func(l *vault.Loaded) *record.Loaded[string, feeds.Book] { return &l.Feeds },
-		toKey:  codec.TextKey, fromKey: codec.KeyText, encode: codec.EncodeBook,
-		decode: codec.DecodeBook,
-	}
+	passkeysKind = &records[string, people.Passkey]{Kind: codec.Passkeys, bucket: bucketPasskeys}
+	ordersKind   = &records[vault.OrderID, vault.Order]{Kind: codec.Orders, bucket: bucketOrders}
+	sessionsKind = &records[string, people.Session]{Kind: codec.Sessions, bucket: bucketSessions}
+	feedsKind    = &records[string, feeds.Book]{Kind: codec.Feeds, bucket: bucketFeeds}
 )
 
 // A kind is what the store does with the records of one kind.
@@ -190,37 +97,26 @@ type kind interface {
 
 // records are a kind whose records are each one value under one key.
 type records[K comparable, V any] struct {
-	name    string // in problems
-	bucket  []byte
-	derived bool // a replay of the journal makes them again
-
-	list   func(*vault.Records) *[]V
-	key    func(*V) K
-	asked  func(*vault.Keys) []K // nil for a kind that no rule asks for
-	loaded func(*vault.Loaded) *record.Loaded[K, V]
-
-	toKey   func(K) []byte
-	fromKey func([]byte) (K, error)
-	encode  func(*V) []byte
-	decode  func(K, []byte) (V, error)
+	codec.Kind[K, V]
+	bucket []byte
 
 	check func(*checker, *V) error // beside its form; optional
 }
 
 func (s *records[K, V]) in() []byte              { return s.bucket }
-func (s *records[K, V]) of(r *vault.Records) any { return s.list(r) }
-func (s *records[K, V]) isDerived() bool         { return s.derived }
+func (s *records[K, V]) of(r *vault.Records) any { return s.List(r) }
+func (s *records[K, V]) isDerived() bool         { return s.Derived }
 
 func (s *records[K, V]) fits(key []byte) bool {
-	_, err := s.fromKey(key)
+	_, err := s.FromKey(key)
 	return err == nil
 }
 
 func (s *records[K, V]) load(v view, keys *vault.Keys, l *vault.Loaded, _ spines) {
-	if s.asked == nil || len(s.asked(keys)) == 0 {
+	if s.Asked == nil || len(s.Asked(keys)) == 0 {
 		return
 	}
-	asked, loaded, shelf := s.asked(keys), s.loaded(l), v.shelf(s.bucket)
+	asked, loaded, shelf := s.Asked(keys), s.Loaded(l), v.shelf(s.bucket)
 	loaded.Found = make(map[K]*V, len(asked))
 	for _, key := range asked {
 		one, err := s.one(shelf, key)
@@ -234,11 +130,11 @@ func (s *records[K, V]) load(v view, keys *vault.Keys, l *vault.Loaded, _ spines
 
 // one returns the record under a key, and nil when there is none.
 func (s *records[K, V]) one(shelf shelf.Shelf, key K) (*V, error) {
-	value, err := shelf.Get(s.toKey(key))
+	value, err := shelf.Get(s.ToKey(key))
 	if value == nil || err != nil {
 		return nil, err
 	}
-	one, err := s.decode(key, value)
+	one, err := s.Decode(key, value)
 	if err != nil {
 		return nil, err
 	}
@@ -246,13 +142,13 @@ func (s *records[K, V]) one(shelf shelf.Shelf, key K) (*V, error) {
 }
 
 func (s *records[K, V]) write(v view, r *vault.Records, _ spines) error {
-	list := *s.list(r)
+	list := *s.List(r)
 	if len(list) == 0 {
 		return nil
 	}
 	shelf := v.shelf(s.bucket)
 	for i := range list {
-		if err := shelf.Put(s.toKey(s.key(&list[i])), s.encode(&list[i])); err != nil {
+		if err := shelf.Put(s.ToKey(s.Key(&list[i])), s.Encode(&list[i])); err != nil {
 			return err
 		}
 	}
@@ -261,23 +157,23 @@ func (s *records[K, V]) write(v view, r *vault.Records, _ spines) error {
 
 // open opens and decodes a record of the bucket.
 func (s *records[K, V]) open(shelf shelf.Shelf, k, sealed []byte) (one V, err error) {
-	key, err := s.fromKey(k)
+	key, err := s.FromKey(k)
 	if err != nil {
-		return one, fmt.Errorf("%s, key %x: %w", s.name, k, err)
+		return one, fmt.Errorf("%s, key %x: %w", s.Name, k, err)
 	}
 	value, err := shelf.Open(k, sealed)
 	if err != nil {
 		return one, err
 	}
-	one, err = s.decode(key, value)
+	one, err = s.Decode(key, value)
 	if err != nil {
-		return one, fmt.Errorf("%s %v: %w", s.name, key, err)
+		return one, fmt.Errorf("%s %v: %w", s.Name, key, err)
 	}
 	return one, nil
 }
 
 func (s *records[K, V]) each(v view, r *vault.Records, next func() error) error {
-	shelf, list := v.shelf(s.bucket), s.list(r)
+	shelf, list := v.shelf(s.bucket), s.List(r)
 	return shelf.Each(func(k, sealed []byte) error {
 		one, err := s.open(shelf, k, sealed)
 		if err != nil {
@@ -300,7 +196,7 @@ func (s *records[K, V]) verify(v view, c *checker) error {
 			return nil
 		}
 		if err := s.check(c, &one); err != nil {
-			c.problems.Add("%s %v: %v", s.name, s.key(&one), err)
+			c.problems.Add("%s %v: %v", s.Name, s.Key(&one), err)
 		}
 		return nil
 	})
@@ -367,13 +263,7 @@ func (accountsKind) verify(v view, c *checker) error {
 			c.problems.Add("account: %v", err)
 			return nil
 		}
-		if !c.chains.Account(&a) {
-			return nil
-		}
-		if !slices.Equal(c.spines.Of(a.Name, a.Version), spine.Since(int64(c.begin))) {
-			c.problems.Add("account %s: its history leads astray", a.Name)
-		}
-		c.chains.Pending(&a, func(id vault.HoldID) (vault.Hold, error) {
+		c.read.Account(&a, spine, func(id vault.HoldID) (vault.Hold, error) {
 			value, err := v.shelf(bucketHolds).Get(codec.HoldKey(id))
 			if err != nil {
 				return vault.Hold{}, err
@@ -382,7 +272,7 @@ func (accountsKind) verify(v view, c *checker) error {
 		})
 		return nil
 	})
-	c.chains.End()
+	c.read.Chains.End()
 	return err
 }
 

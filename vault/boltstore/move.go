@@ -7,7 +7,7 @@ import (
 
 	"example.com/atm/audit"
 	"example.com/atm/vault"
-	"example.com/atm/vault/boltstore/codec"
+	"example.com/atm/vault/codec"
 )
 
 // movedAtOnce bounds the records of a part.

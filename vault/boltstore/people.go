@@ -58,7 +58,7 @@ func those[K comparable, V any](ctx context.Context, r *reader, kind *records[K,
 	wanted func(*V) bool,
 ) ([]V, error) {
 	var found vault.Records
-	list := kind.list(&found)
+	list := kind.List(&found)
 	err := r.engine.snapshot(func(v view) error {
 		return kind.each(v, &found, func() error {
 			if last := len(*list) - 1; !wanted(&(*list)[last]) {
@@ -91,12 +91,12 @@ func current[K comparable, V any](r *reader, kind *records[K, V]) (found []V, er
 		})
 	})
 	for k, value := range newer {
-		key, errKey := kind.fromKey([]byte(k))
-		one, errOne := kind.decode(key, value)
+		key, errKey := kind.FromKey([]byte(k))
+		one, errOne := kind.Decode(key, value)
 		found, err = append(found, one), errors.Join(err, errKey, errOne)
 	}
 	slices.SortFunc(found, func(a, b V) int {
-		return bytes.Compare(kind.toKey(kind.key(&a)), kind.toKey(kind.key(&b)))
+		return bytes.Compare(kind.ToKey(kind.Key(&a)), kind.ToKey(kind.Key(&b)))
 	})
 	return found, err
 }

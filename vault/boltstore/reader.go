@@ -7,8 +7,8 @@ import (
 
 	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
-	"example.com/atm/vault/boltstore/chunk"
-	"example.com/atm/vault/boltstore/codec"
+	"example.com/atm/vault/chunk"
+	"example.com/atm/vault/codec"
 )
 
 // A reader answers what can be asked of a store.

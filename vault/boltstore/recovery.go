@@ -6,8 +6,8 @@ import (
 	"io/fs"
 
 	"example.com/atm/vault"
-	"example.com/atm/vault/boltstore/codec"
 	"example.com/atm/vault/boltstore/wal"
+	"example.com/atm/vault/codec"
 	bolt "go.etcd.io/bbolt"
 )
 

@@ -6,9 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
-	"example.com/atm/vault/boltstore/codec"
+	"example.com/atm/vault/codec"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -40,16 +39,6 @@ func (v view) writeBase(base vault.Base) error {
 		return err
 	}
 	return v.shelf(bucketMeta).Put(keyBase, value)
-}
-
-// trimmedTree is the tree of the log that began at an index, before the first entry that the
-// journal keeps.
-func (v view) trimmedTree(log vault.JournalIndex) (merkle.Head, error) {
-	base, err := v.readBase()
-	if err != nil {
-		return merkle.Head{}, err
-	}
-	return base.Tree(log), nil
 }
 
 // Trim implements vault.Backend. The chunk that has the entry at the base stays whole.

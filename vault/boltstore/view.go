@@ -5,10 +5,10 @@ import (
 	"slices"
 
 	"example.com/atm/vault"
-	"example.com/atm/vault/boltstore/codec"
 	"example.com/atm/vault/boltstore/journal"
 	"example.com/atm/vault/boltstore/memtable"
 	"example.com/atm/vault/boltstore/shelf"
+	"example.com/atm/vault/codec"
 	bolt "go.etcd.io/bbolt"
 )
 

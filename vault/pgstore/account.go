@@ -12,7 +12,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/vault"
 	"example.com/atm/vault/pgstore/database"
-	"example.com/atm/vault/pgstore/secrets"
+	"example.com/atm/vault/secrets"
 	"github.com/jackc/pgx/v5"
 )
 

@@ -9,9 +9,9 @@ import (
 	"example.com/atm/vault"
 	"example.com/atm/vault/feeds"
 	"example.com/atm/vault/pgstore/database"
-	"example.com/atm/vault/pgstore/secrets"
 	"example.com/atm/vault/pgstore/shared"
 	"example.com/atm/vault/record"
+	"example.com/atm/vault/secrets"
 	"github.com/jackc/pgx/v5"
 )
 

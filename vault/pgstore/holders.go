@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"example.com/atm/vault/pgstore/database"
-	"example.com/atm/vault/pgstore/secrets"
+	"example.com/atm/vault/secrets"
 	"github.com/jackc/pgx/v5"
 )
 

@@ -9,7 +9,7 @@ import (
 	"example.com/atm/vault"
 	"example.com/atm/vault/people"
 	"example.com/atm/vault/pgstore/database"
-	"example.com/atm/vault/pgstore/secrets"
+	"example.com/atm/vault/secrets"
 	"github.com/jackc/pgx/v5"
 )
 

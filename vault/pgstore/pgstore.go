@@ -20,8 +20,8 @@ import (
 	"example.com/atm/vault"
 	"example.com/atm/vault/pgstore/database"
 	"example.com/atm/vault/pgstore/schema"
-	"example.com/atm/vault/pgstore/secrets"
 	"example.com/atm/vault/pgstore/shared"
+	"example.com/atm/vault/secrets"
 )
 
 // Config is everything a Store needs.

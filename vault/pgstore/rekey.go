@@ -7,8 +7,8 @@ import (
 
 	"example.com/atm/vault/people"
 	"example.com/atm/vault/pgstore/database"
-	"example.com/atm/vault/pgstore/secrets"
 	"example.com/atm/vault/pgstore/shared"
+	"example.com/atm/vault/secrets"
 	"github.com/jackc/pgx/v5"
 )
 

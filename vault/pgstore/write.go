@@ -8,8 +8,8 @@ import (
 	"example.com/atm/vault/people"
 	"example.com/atm/vault/pgstore/database"
 	"example.com/atm/vault/pgstore/journal"
-	"example.com/atm/vault/pgstore/secrets"
 	"example.com/atm/vault/requestid"
+	"example.com/atm/vault/secrets"
 	"github.com/jackc/pgx/v5"
 )
 

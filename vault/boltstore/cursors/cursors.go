@@ -11,9 +11,9 @@ import (
 	"context"
 	"time"
 
-	"example.com/atm/vault/boltstore/codec"
 	"example.com/atm/vault/boltstore/guard"
 	"example.com/atm/vault/boltstore/keyring"
+	"example.com/atm/vault/codec"
 	"example.com/atm/vault/feeds"
 	bolt "go.etcd.io/bbolt"
 )

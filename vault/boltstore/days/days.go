@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"example.com/atm/vault"
-	"example.com/atm/vault/boltstore/codec"
+	"example.com/atm/vault/codec"
 	"example.com/atm/vault/requestid"
 	bolt "go.etcd.io/bbolt"
 )

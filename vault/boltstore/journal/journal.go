@@ -13,10 +13,10 @@ import (
 	"fmt"
 
 	"example.com/atm/vault"
-	"example.com/atm/vault/boltstore/chunk"
-	"example.com/atm/vault/boltstore/codec"
 	"example.com/atm/vault/boltstore/memtable"
 	"example.com/atm/vault/boltstore/shelf"
+	"example.com/atm/vault/chunk"
+	"example.com/atm/vault/codec"
 	bolt "go.etcd.io/bbolt"
 )
 

@@ -4,10 +4,10 @@ import (
 	"encoding/binary"
 
 	"example.com/atm/vault"
-	"example.com/atm/vault/boltstore/chunk"
-	"example.com/atm/vault/boltstore/codec"
 	"example.com/atm/vault/boltstore/keyring"
 	"example.com/atm/vault/boltstore/wal"
+	"example.com/atm/vault/chunk"
+	"example.com/atm/vault/codec"
 )
 
 // A Batch is what one commit writes, and its record in the write-ahead log. The record

@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"example.com/atm/vault"
-	"example.com/atm/vault/boltstore/codec"
 	"example.com/atm/vault/boltstore/wal"
+	"example.com/atm/vault/codec"
 )
 
 // A Table holds committed changes that are not in bbolt yet, in plaintext except

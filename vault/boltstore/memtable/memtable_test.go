@@ -3,7 +3,7 @@ package memtable
 import (
 	"testing"
 
-	"example.com/atm/vault/boltstore/codec"
+	"example.com/atm/vault/codec"
 )
 
 // TestMemtableIsDueWhenEntriesShareAccounts looks at which memtables are worth flushing.

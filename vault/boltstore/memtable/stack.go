@@ -4,7 +4,7 @@ import (
 	"sync"
 
 	"example.com/atm/vault"
-	"example.com/atm/vault/boltstore/codec"
+	"example.com/atm/vault/codec"
 )
 
 // A Stack is the memtables that there were when it was taken, the newest first. The zero Stack

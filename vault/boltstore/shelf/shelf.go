@@ -10,9 +10,9 @@ import (
 	"fmt"
 
 	"example.com/atm/vault"
-	"example.com/atm/vault/boltstore/codec"
 	"example.com/atm/vault/boltstore/keyring"
 	"example.com/atm/vault/boltstore/memtable"
+	"example.com/atm/vault/codec"
 	bolt "go.etcd.io/bbolt"
 )
 

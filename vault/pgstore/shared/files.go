@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 
 	"example.com/atm/vault/pgstore/database"
-	"example.com/atm/vault/pgstore/secrets"
+	"example.com/atm/vault/secrets"
 	"github.com/jackc/pgx/v5"
 )
 

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"example.com/atm/vault/pgstore/database"
-	"example.com/atm/vault/pgstore/secrets"
+	"example.com/atm/vault/secrets"
 	"github.com/jackc/pgx/v5"
 )
 

@@ -1,5 +1,5 @@
-// Package codec is the form of what a vault's file has: the keys of its buckets, and the
-// records under them, before they are sealed. It knows no bbolt and no log.
+// Package codec is the form of what stores keep as bytes: the keys of records, and the records
+// under them, before they are sealed. It knows neither bbolt nor a database.
 //
 // A record that is not whole, or has more than its fields, is ErrForm. What a key says is
 // not repeated in the record.
@@ -13,7 +13,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/vault"
-	"example.com/atm/vault/boltstore/chunk"
+	"example.com/atm/vault/chunk"
 	"example.com/atm/vault/people"
 	"example.com/atm/vault/requestid"
 )

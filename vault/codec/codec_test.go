@@ -9,7 +9,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/vault"
-	"example.com/atm/vault/boltstore/chunk"
+	"example.com/atm/vault/chunk"
 	"example.com/atm/vault/people"
 )
 

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"testing"
 
-	"example.com/atm/vault/pgstore/secrets"
+	"example.com/atm/vault/secrets"
 )
 
 // TestSealedValueOpensInItsOwnPlaceAlone moves a sealed value to another record, another
