@@ -29,14 +29,18 @@ export ATM_SKIPPED = $(SKIPPED)
 # FIPS 140 does not allow fails. With ATM_REPLICAS=2 every server of the tests is
 # two, on one database. Most tests wait, for disks and for other programs, so more of them
 # run at a time than there are processors, and the packages that take longest begin first.
-LONG := ./cmd/internal/daemon ./vault/pgstore ./cmd ./cmd/attack ./deploy ./cmd/internal/documents
+# Tests of programs, in processes of their own, run once, without the race detector.
+LONG     := ./cmd/internal/daemon ./vault/pgstore ./cmd/attack
+PROGRAMS := cmd|deploy|cmd/internal/documents
 test: requirements lint release-tools gateway
 	@rm -f $(SKIPPED)
 	cd interop && $(GO) vet ./... && $(GO) test -timeout 10m ./...
 	$(GO) vet -tags pkcs11 ./cmd/... && $(GO) test -tags pkcs11 -timeout 10m ./cmd/internal/daemon -run TestModuleSignsTokens
 	GODEBUG=fips140=only $(GO) test -short -timeout 10m ./auth ./certs ./audit ./vault/boltstore ./vault/sealing
 	ATM_REPLICAS=2 $(GO) test -parallel 4 -timeout 15m ./cmd/attack ./cmd/internal/daemon
-	$(GO) test -race -parallel 4 -timeout 25m $(LONG) ./...
+	$(GO) test -parallel 4 -timeout 15m ./vault/pgstore -run 'Test(Pooled|Serializable|Trimmed)Store'
+	$(GO) test -parallel 4 -timeout 15m $$($(GO) list ./... | grep -xE 'example.com/atm/($(PROGRAMS))')
+	$(GO) test -race -parallel 4 -timeout 25m $(LONG) $$($(GO) list ./... | grep -vxE 'example.com/atm/($(PROGRAMS))')
 	@if [ -s $(SKIPPED) ]; then echo; echo "Not tried here:"; sort -u $(SKIPPED); fi
 
 # Those that need nothing but Go and take seconds; what needs a program of others is skipped

@@ -40,9 +40,7 @@ type sound struct {
 // vault on each. Each command ends with a right answer, or with one sentence and exit code 1.
 // None crashes or hangs, and none uses a balance that differs from the acknowledged one.
 func TestDamagedVaultsAreRefused(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the programs do the same without")
-	}
+	needs.Unraced(t)
 	bases := soundVaults(t)
 	n := soak(24, 1000)
 	var next, refused, good atomic.Int64

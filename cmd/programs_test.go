@@ -46,7 +46,7 @@ func build(m *testing.M) (code int, err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(bin)) }()
 	into := []string{"build", "-o", bin + string(filepath.Separator)}
 	builds := [][]string{append(into, "./atmserver", "./atmclient", "./atmctl")}
-	if raceEnabled {
+	if needs.Raced() {
 		// Only the server shares memory between goroutines, so only it is built with the race
 		// detector. The command lines would take four times as long for each of thousands of calls.
 		builds = [][]string{

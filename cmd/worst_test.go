@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"example.com/atm/internal/needs"
 )
 
 // worstMemory is how much memory the server may have with 4,096 connections that each send
@@ -33,9 +34,7 @@ const worstMemory = 40 + 2*(480+80)
 // send the requests that take the most memory, or nothing at all. The server's memory stays
 // below its bound, and a customer at another address is answered.
 func TestMemoryIsBoundedUnderTheWorstRequests(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the detector of races has memory of its own")
-	}
+	needs.Unraced(t) // the detector has memory of its own
 	connections := soak(128, 4096)
 	head := "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\nContent-Length: " +
 		"%d\r\n%s\r\n"

@@ -74,3 +74,14 @@ func Lacking(test, why string) (skip bool) {
 	}
 	return true
 }
+
+// Unraced skips a long test when the race detector is on: it runs in the pass without it.
+func Unraced(t testing.TB) {
+	t.Helper()
+	if raced {
+		t.Skip("runs without the race detector")
+	}
+}
+
+// Raced reports whether the race detector is on.
+func Raced() bool { return raced }

@@ -15,6 +15,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit"
+	"example.com/atm/internal/needs"
 	"example.com/atm/vault"
 	"example.com/atm/vault/feeds"
 	"example.com/atm/vault/ledger"
@@ -71,9 +72,14 @@ func TestStoreKeepsTheContract(t *testing.T) {
 	cluster := pgtest.Shared(t)
 	vaulttest.Run(t, func(t *testing.T) vaulttest.Place { return database(books(t, cluster)) })
 	partsOn(t, func(t *testing.T) string { return books(t, cluster) })
-	t.Run("Trimming", func(t *testing.T) {
-		trimming.Run(t, func(t *testing.T) vaulttest.Place { return database(books(t, cluster)) })
-	})
+}
+
+// TestTrimmedStoreKeepsTheContract runs the part of the suite about journals that were trimmed.
+func TestTrimmedStoreKeepsTheContract(t *testing.T) {
+	t.Parallel()
+	needs.Unraced(t)
+	cluster := pgtest.Shared(t)
+	trimming.Run(t, func(t *testing.T) vaulttest.Place { return database(books(t, cluster)) })
 }
 
 // partsOn runs the parts of the suite that open each database three times.
@@ -86,6 +92,7 @@ func partsOn(t *testing.T, url func(*testing.T) string) {
 // TestSerializableStoreKeepsTheContract runs the suite with serializable transactions.
 func TestSerializableStoreKeepsTheContract(t *testing.T) {
 	t.Parallel()
+	needs.Unraced(t)
 	cluster := pgtest.Shared(t)
 	serializable := func(t *testing.T) string {
 		url := books(t, cluster)
@@ -102,6 +109,7 @@ func TestSerializableStoreKeepsTheContract(t *testing.T) {
 // over another connection.
 func TestPooledStoreKeepsTheContract(t *testing.T) {
 	t.Parallel()
+	needs.Unraced(t)
 	cluster := pgtest.Shared(t)
 	pooled := cluster.Pool(t)
 	vaulttest.Run(t, func(t *testing.T) vaulttest.Place {

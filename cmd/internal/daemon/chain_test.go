@@ -24,6 +24,7 @@ import (
 	"example.com/atm/cmd/internal/daemon"
 	"example.com/atm/cmd/internal/daemontest"
 	"example.com/atm/cmd/internal/offline"
+	"example.com/atm/internal/needs"
 )
 
 // increment takes an increment on a backup of a running server.
@@ -180,7 +181,7 @@ func TestChainRestoresWhatTheServerHadAtItsEnd(t *testing.T) {
 // ones. Each is refused by name, and nothing is made.
 func TestRestoreRefusesWhatIsNoChain(t *testing.T) {
 	t.Parallel()
-	daemontest.Unraced(t)
+	needs.Unraced(t)
 	h := daemontest.StartOne(t, filepath.Join(t.TempDir(), "atm-data"), nil)
 	h.ManyMovements(t, 300)
 	full := backupOf(t, h)

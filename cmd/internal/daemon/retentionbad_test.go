@@ -19,6 +19,7 @@ import (
 	"example.com/atm/cmd/internal/daemon"
 	"example.com/atm/cmd/internal/daemontest"
 	"example.com/atm/cmd/internal/offline"
+	"example.com/atm/internal/needs"
 )
 
 // forNow archives often and removes nothing.
@@ -220,7 +221,7 @@ func refused(t *testing.T, data, away string, want error) {
 // The start is refused; what is rebuilt from the archive goes on.
 func TestBackupFromBeforeATrimNeverForksItsArchive(t *testing.T) {
 	t.Parallel()
-	daemontest.Unraced(t)
+	needs.Unraced(t)
 	away := newArchive(t)
 	h := daemontest.StartOne(t, filepath.Join(t.TempDir(), "atm-data"), quickly(away))
 	deposits(t, h, enough(300))
@@ -376,7 +377,7 @@ func replace(t *testing.T, file string, data []byte) {
 // of which the archive has a copy, and those that the vault can publish again.
 func TestDamagedFilesBelowTheBaseComeFromTheArchive(t *testing.T) {
 	t.Parallel()
-	daemontest.Unraced(t)
+	needs.Unraced(t)
 	away := newArchive(t)
 	h := daemontest.StartOne(t, filepath.Join(t.TempDir(), "atm-data"), quickly(away))
 	_, receipts := deposits(t, h, begins(t, h, 512))

@@ -27,14 +27,6 @@ var Replicas, _ = strconv.Atoi(os.Getenv("ATM_REPLICAS"))
 // Main runs the tests of a package, and then stops shared resources. It returns the exit code.
 func Main(m *testing.M) int { return pgtest.Main(m) }
 
-// Unraced skips a long test when the race detector is on: it runs in the pass without it.
-func Unraced(t *testing.T) {
-	t.Helper()
-	if raced {
-		t.Skip("runs without the race detector")
-	}
-}
-
 // Single skips a test of something that replicas do not share.
 func Single(t testing.TB, why string) {
 	if Replicas > 1 {

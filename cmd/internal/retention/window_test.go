@@ -376,7 +376,7 @@ func TestClockAheadTrimsNoMoreThanAChapter(t *testing.T) {
 // BenchmarkOperationsWhileArchiving compares operations without an archive and with one, with a
 // window that is a tenth of them.
 func BenchmarkOperationsWhileArchiving(b *testing.B) {
-	const n, accounts = 400_000, 1000
+	const n, accounts = 2_000_000, 1000
 	for _, keep := range []time.Duration{0, n / 10 * perOperation} {
 		name := "without"
 		if keep > 0 {
