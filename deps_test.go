@@ -19,6 +19,7 @@ const module = "example.com/atm"
 var places = map[string][]string{
 	"":                     {},
 	"xmlrpc":               {},
+	"jsonapi":              {""},
 	"auth":                 {"", "internal"},
 	"auth/login":           {"auth", "internal"},
 	"auth/login/logintest": {"auth", "certs", "internal"},
@@ -108,7 +109,7 @@ var places = map[string][]string{
 	"audit/audittest":               {"", "audit"},
 	"certs":                         {"", "internal"},
 	"server": {
-		"", "auth", "xmlrpc", "console", "teller", "certs", "audit",
+		"", "auth", "xmlrpc", "jsonapi", "console", "teller", "certs", "audit",
 		"internal",
 	},
 	"console":                    {"", "teller", "audit", "audit/merkle", "internal"},
@@ -181,7 +182,7 @@ var places = map[string][]string{
 // library and what is listed for them by name.
 var outside = map[string][]string{
 	"net/http": {
-		"xmlrpc", "console", "auth", "audit", "server", "client", "cmd",
+		"xmlrpc", "jsonapi", "console", "auth", "audit", "server", "client", "cmd",
 		"bench", "examples", "feed",
 	},
 	"go.etcd.io/bbolt":              {"vault/boltstore", "bench"},
@@ -372,6 +373,10 @@ func TestForbiddenImportIsFound(t *testing.T) {
 		{"vault/chunk", "example.com/atm/vault", false},
 		{"vault/chunk", "go.etcd.io/bbolt", false},
 		{"xmlrpc", "example.com/atm", false},
+		{"jsonapi", "example.com/atm", true},
+		{"jsonapi", "example.com/atm/xmlrpc", false},
+		{"jsonapi", "example.com/atm/teller/methods", false},
+		{"jsonapi", "example.com/atm/auth", false},
 		{"audit/merkle", "example.com/atm/audit", false},
 		{"audit", "example.com/atm/audit/publish", false},
 		{"vault", "example.com/atm/audit/merkle", true},

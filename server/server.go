@@ -161,6 +161,7 @@ type Server struct {
 	cfg     Config
 	senders *senders
 	rpc     *rpc
+	json    *jsonFace
 	tokens  *tokenEndpoint
 	console *console.Console // nil if it is off
 	audit   http.Handler
@@ -198,7 +199,11 @@ func New(cfg Config) (*Server, error) {
 	s.senders = newSenders(&s.cfg)
 	s.tokens = &tokenEndpoint{&s.cfg, s.senders}
 	var err error
-	if s.rpc, err = newRPC(&s.cfg, s.senders.again); err != nil {
+	way := newCalls(&s.cfg, s.senders.again)
+	if s.json, err = newJSON(&s.cfg, way); err != nil {
+		return nil, err
+	}
+	if s.rpc, err = newRPC(&s.cfg, way, s.json); err != nil {
 		return nil, err
 	}
 	if s.console, err = newConsole(&s.cfg, s.senders, s.rpc); err != nil {
@@ -306,6 +311,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch path := r.URL.Path; {
 	case path == "/" || path == "/RPC2":
 		s.serveRPC(w, r)
+	case path == documentPath:
+		s.serveDocument(w, r)
+	case strings.HasPrefix(path, jsonPrefix):
+		s.serveJSON(w, r)
 	case len(path) > len("/audit/") && path[:len("/audit/")] == "/audit/":
 		s.serveAudit(w, r)
 	case path == "/console" || strings.HasPrefix(path, console.Prefix):
@@ -329,7 +338,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "/.well-known/jwks.json", path == "/.well-known/oauth-authorization-server":
 		s.tokens.describe(w, r)
 	default:
-		xmlrpc.Decline(w, http.StatusNotFound, "There is nothing here. XML-RPC is at /RPC2.")
+		xmlrpc.Decline(w, http.StatusNotFound, "There is nothing here. XML-RPC is at "+
+			"/RPC2, JSON at /v1/.")
 	}
 }
 
@@ -348,28 +358,35 @@ func (s *Server) serveRPC(w http.ResponseWriter, r *http.Request) {
 	if !s.rpc.Precheck(w, r) {
 		return
 	}
-	if s.senders.crossSite(w, r) {
-		return
-	}
-	caller := s.senders.signIn(w, r)
-	if caller == nil {
-		return
-	}
-	key, ok := requestKey(w, r)
-	if !ok {
-		return
-	}
-	release, ok := s.rpc.holdBody(caller, r.ContentLength)
-	if !ok {
-		w.Header().Set("Retry-After", "1")
-		xmlrpc.Decline(w, http.StatusServiceUnavailable, "Too many large calls are on their way. "+
-			"Ask again in a moment.")
+	in, release := s.admit(w, r)
+	if in == nil {
 		return
 	}
 	defer release()
 	// A request that has arrived completely is carried out even if its caller disconnects.
-	r = r.WithContext(context.WithoutCancel(r.Context()))
-	s.rpc.ServeCall(w, r, &session{caller: caller, key: key, trace: traceOf(r)})
+	s.rpc.ServeCall(w, r.WithContext(context.WithoutCancel(r.Context())), in)
+}
+
+// admit signs the sender of a call in and reserves memory for its body, or answers and returns nil.
+func (s *Server) admit(w http.ResponseWriter, r *http.Request) (in *session, release func()) {
+	if s.senders.crossSite(w, r) {
+		return nil, nil
+	}
+	caller := s.senders.signIn(w, r)
+	if caller == nil {
+		return nil, nil
+	}
+	key, ok := requestKey(w, r)
+	if !ok {
+		return nil, nil
+	}
+	if release, ok = s.rpc.holdBody(caller, r.ContentLength); !ok {
+		w.Header().Set("Retry-After", "1")
+		xmlrpc.Decline(w, http.StatusServiceUnavailable, "Too many large calls are on their way. "+
+			"Ask again in a moment.")
+		return nil, nil
+	}
+	return &session{caller: caller, key: key, trace: traceOf(r)}, release
 }
 
 // requestKey returns the header Idempotency-Key, or "" if there is none; or it answers 400 and

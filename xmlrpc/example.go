@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// An example is a program that makes one call, for users to copy.
-type example struct{ Language, Code string }
+// An Example is a program that makes one call, for users to copy.
+type Example struct{ Language, Code string }
 
 // exampleArgs are the arguments of m's example: the declared ones, or a value of the
 // recommended kind for each required parameter.
@@ -30,9 +30,9 @@ var exampleValues = [...]Value{
 
 // examples writes c in the languages of the page. A value for which a language needs a library,
 // a date or bytes, has an example in curl only.
-func examples(c call, url string) []example {
+func examples(c call, url string) []Example {
 	xml := string(appendCall(nil, c))
-	all := []example{{"curl", strings.NewReplacer("URL", url, "XML",
+	all := []Example{{"curl", strings.NewReplacer("URL", url, "XML",
 		shellQuoted(xml)).Replace(curlProgram)}}
 	for _, l := range languages {
 		literals := make([]string, len(c.args))
@@ -50,7 +50,7 @@ func examples(c call, url string) []example {
 		if args != "" {
 			comma = ", "
 		}
-		all = append(all, example{l.name, strings.NewReplacer(
+		all = append(all, Example{l.name, strings.NewReplacer(
 			"URL", url, "METHOD", c.method, ",ARGS", comma+args, "ARGS", args,
 		).Replace(l.program)})
 	}

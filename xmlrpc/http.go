@@ -1,6 +1,7 @@
 package xmlrpc
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,29 +12,39 @@ import (
 	"time"
 )
 
-// Precheck answers requests that can be refused by their head alone, before authentication: a
-// method other than POST, a media type other than XML, a Content-Encoding, no Content-Length,
-// or a body that is too large. It reports whether the request may go on to ServeCall. It does
-// not read the body.
+// Precheck answers requests that can be refused by their head alone, before authentication: those
+// of CheckHead, and a media type other than XML. It reports whether the request may go on to
+// ServeCall. It does not read the body.
 func (s *Server[C]) Precheck(w http.ResponseWriter, r *http.Request) bool {
-	switch {
-	case r.Method != http.MethodPost:
-		w.Header().Set("Allow", "GET, HEAD, POST")
-		Decline(w, http.StatusMethodNotAllowed, "An XML-RPC call is sent with POST.")
-	case len(r.TransferEncoding) > 0 || r.ContentLength < 0 || len(r.Header["Content-Length"]) == 0:
-		Decline(w, http.StatusLengthRequired, "An XML-RPC call has a Content-Length, and no "+
-			"Transfer-Encoding.")
-	case len(r.Header["Content-Encoding"]) > 0:
-		Decline(w, http.StatusUnsupportedMediaType, "An XML-RPC call has no Content-Encoding.")
-	case r.ContentLength > s.cfg.Limits.BodyBytes:
-		Decline(w, http.StatusRequestEntityTooLarge,
-			fmt.Sprintf("A call has at most %d bytes.", s.cfg.Limits.BodyBytes))
-	default:
-		if _, ok := mediaType(r); ok {
-			return true
-		}
+	if !CheckHead(w, r, "An XML-RPC call", "GET, HEAD, POST", s.cfg.Limits.BodyBytes) {
+		return false
+	}
+	if _, ok := mediaType(r); !ok {
 		Decline(w, http.StatusUnsupportedMediaType, "The Content-Type of an XML-RPC call is "+
 			"text/xml or application/xml.")
+		return false
+	}
+	return true
+}
+
+// CheckHead answers requests that no call arrives by: a method other than POST, a Content-Encoding,
+// no Content-Length, or more than most bytes. what is a call in a sentence, and allow the methods
+// that the path has. It is for other protocols beside XML-RPC as well.
+func CheckHead(w http.ResponseWriter, r *http.Request, what, allow string, most int64) bool {
+	switch {
+	case r.Method != http.MethodPost:
+		w.Header().Set("Allow", allow)
+		Decline(w, http.StatusMethodNotAllowed, what+" is sent with POST.")
+	case len(r.TransferEncoding) > 0 || r.ContentLength < 0 || len(r.Header["Content-Length"]) == 0:
+		Decline(w, http.StatusLengthRequired, what+" has a Content-Length, and no "+
+			"Transfer-Encoding.")
+	case len(r.Header["Content-Encoding"]) > 0:
+		Decline(w, http.StatusUnsupportedMediaType, what+" has no Content-Encoding.")
+	case r.ContentLength > most:
+		Decline(w, http.StatusRequestEntityTooLarge,
+			fmt.Sprintf("A call has at most %d bytes.", most))
+	default:
+		return true
 	}
 	return false
 }
@@ -66,9 +77,7 @@ func (s *Server[C]) ServeCall(w http.ResponseWriter, r *http.Request, caller C) 
 	}
 	body := buffers.Get().(*[]byte)
 	defer releaseBuffer(body)
-	var err error
-	if *body, err = readBody((*body)[:0], r.Body, s.cfg.Limits.BodyBytes); err != nil {
-		refuseBody(w, err)
+	if *body, ok = ReadBody(w, r, (*body)[:0], s.cfg.Limits.BodyBytes); !ok {
 		return
 	}
 	if s.cfg.Arrived != nil {
@@ -76,14 +85,11 @@ func (s *Server[C]) ServeCall(w http.ResponseWriter, r *http.Request, caller C) 
 			return
 		}
 	}
-	if len(*body) > largeCall {
-		select {
-		case s.large <- struct{}{}:
-			defer func() { <-s.large }()
-		case <-r.Context().Done():
-			return // the client has disconnected
-		}
+	done, ok := s.Turn(r.Context(), len(*body))
+	if !ok {
+		return // the client has disconnected
 	}
+	defer done()
 	out := buffers.Get().(*[]byte)
 	defer releaseBuffer(out)
 	var release func()
@@ -101,7 +107,32 @@ func (s *Server[C]) ServeCall(w http.ResponseWriter, r *http.Request, caller C) 
 	w.Write(*out) // a client that has disconnected may ask again
 }
 
+// Turn waits until a call with a body of so many bytes may be carried out: there are at most
+// Limits.LargeCalls large ones at a time, those of other protocols among them. done is called after
+// the call. ok is false if ctx is done before.
+func (s *Server[C]) Turn(ctx context.Context, bytes int) (done func(), ok bool) {
+	if bytes <= largeCall {
+		return func() {}, true
+	}
+	select {
+	case s.large <- struct{}{}:
+		return func() { <-s.large }, true
+	case <-ctx.Done():
+		return nil, false
+	}
+}
+
 var errTooLarge = errors.New("body too large")
+
+// ReadBody appends the body of r, of at most most bytes, to buf. If it does not arrive whole,
+// ReadBody answers the request and returns false.
+func ReadBody(w http.ResponseWriter, r *http.Request, buf []byte, most int64) ([]byte, bool) {
+	buf, err := readBody(buf, r.Body, most)
+	if err != nil {
+		refuseBody(w, err)
+	}
+	return buf, err == nil
+}
 
 // readBody appends the content of r to buf. The buffer grows with the bytes that arrive, not
 // with the announced length.

@@ -39,6 +39,9 @@ type Limits struct {
 	LargeCalls int
 }
 
+// DefaultBodyBytes is the default of Limits.BodyBytes.
+const DefaultBodyBytes = 256 << 10
+
 // ShortAnswer is the largest size of a short answer on the wire, in bytes. As much is reserved
 // for each call of a multicall.
 const ShortAnswer = 4 << 10
@@ -50,7 +53,7 @@ func (l Limits) withDefaults() (Limits, error) {
 		return l, errors.New("xmlrpc: a limit is negative")
 	}
 	if l.BodyBytes == 0 {
-		l.BodyBytes = 256 << 10
+		l.BodyBytes = DefaultBodyBytes
 	}
 	if l.Depth == 0 {
 		l.Depth = 32

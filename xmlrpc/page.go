@@ -34,18 +34,36 @@ type page struct {
 type pageMethod struct {
 	Name, Help, Call, Returns string
 	Params                    []Param
-	Examples                  []example
+	Examples                  []Example
 }
 
-func newPage[C any](title, people string, methods []Method[C]) (page, error) {
+// A Word is one that answers use, which the page explains below the anchor of its name.
+type Word struct{ Name, Title, Help string }
+
+// A Face is another protocol by which the methods are called, on the page.
+type Face struct {
+	// Help says how a method is called, with URL for that of the server.
+	Help string
+
+	// Examples returns calls of a method, to show before those of XML-RPC. server is the URL of the
+	// server, without a path. None means that the method is not called so.
+	Examples func(method, server string) []Example
+}
+
+func newPage[C any](cfg *Config[C], methods []Method[C]) (page, error) {
+	const server = "https://" + hostMark
 	shown := make([]pageMethod, len(methods))
 	for i := range methods {
 		m := &methods[i]
 		shown[i] = pageMethod{
 			Name: m.Name, Help: m.Help, Call: m.synopsis(), Returns: m.Returns.String(),
-			Params: m.Params, Examples: examples(call{m.Name, m.exampleArgs()}, "https://"+hostMark+
-				"/RPC2"),
+			Params: m.Params,
 		}
+		if cfg.Beside.Examples != nil {
+			shown[i].Examples = cfg.Beside.Examples(m.Name, server)
+		}
+		shown[i].Examples = append(shown[i].Examples,
+			examples(call{m.Name, m.exampleArgs()}, server+"/RPC2")...)
 	}
 	t, err := template.New("page").Parse(pageSource)
 	if err != nil {
@@ -53,10 +71,14 @@ func newPage[C any](title, people string, methods []Method[C]) (page, error) {
 	}
 	var b bytes.Buffer
 	if err := t.Execute(&b, struct {
-		Title, URL, People string
-		Style              template.CSS
-		Methods            []pageMethod
-	}{title, "https://" + hostMark + "/RPC2", people, template.CSS(pageStyle), shown}); err != nil {
+		Title, URL, People, Beside string
+		Style                      template.CSS
+		Methods                    []pageMethod
+		Words                      []Word
+	}{
+		cfg.Title, server + "/RPC2", cfg.People, strings.ReplaceAll(cfg.Beside.Help, "URL", server),
+		template.CSS(pageStyle), shown, cfg.Words,
+	}); err != nil {
 		return page{}, err
 	}
 	style, ok := between(b.Bytes(), "<style>", "</style>")

@@ -43,6 +43,12 @@ type Config[C any] struct {
 	// People is the path of pages for people, to which the page links. The default is none.
 	People string
 
+	// Beside is another protocol that the page shows. The default is none.
+	Beside Face
+
+	// Words are explained at the end of the page. The default is none.
+	Words []Word
+
 	// Log receives reports of panics. The default is slog.Default().
 	Log *slog.Logger
 }
@@ -101,7 +107,7 @@ func New[C any](methods []Method[C], cfg Config[C]) (*Server[C], error) {
 		s.names = append(s.names, m.Name)
 	}
 	slices.Sort(s.names)
-	if s.page, err = newPage(cfg.Title, cfg.People, all); err != nil {
+	if s.page, err = newPage(&cfg, all); err != nil {
 		return nil, err
 	}
 	return s, nil

@@ -167,6 +167,17 @@ func (h *Server) Token(t testing.TB, c *http.Client, form url.Values,
 	return resp, answer
 }
 
+// PostJSON sends a call of a method as JSON. change may modify its headers.
+func (h *Server) PostJSON(t testing.TB, c *http.Client, method, body string,
+	change func(*http.Request),
+) (*http.Response, map[string]any) {
+	t.Helper()
+	resp, text := h.post(t, c, "/v1/"+method, "application/json", body, change)
+	var answer map[string]any
+	json.Unmarshal([]byte(text), &answer) // what is refused below the operations has no members
+	return resp, answer
+}
+
 // At is a client of one replica with the credentials that another one created.
 func At(t testing.TB, there, made *Server, user string) *client.Client {
 	t.Helper()
