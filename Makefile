@@ -86,7 +86,7 @@ deploy-test: packages release-tools
 # What the tests need besides Go. Debian packages are installed when root, and
 # named otherwise; the tests that need them are skipped then. Node.js comes with
 # npm, but not from Debian.
-requirements: packages $(foreach folder,examples/node console/testdata interop/testdata,$(folder)/node_modules/.package-lock.json)
+requirements: packages $(foreach folder,examples/node console/testdata interop/testdata clients/typescript,$(folder)/node_modules/.package-lock.json)
 
 %/node_modules/.package-lock.json: %/package-lock.json | packages
 	cd $* && npm ci --no-audit --no-fund --loglevel=error || test "$$CI" != true

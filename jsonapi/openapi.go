@@ -27,7 +27,7 @@ func document[C any](methods []Method[C], cfg *Config[C]) ([]byte, error) {
 	for i := range methods {
 		m := &methods[i]
 		name := schemaName(m.Name)
-		schemas[name+"Params"] = m.schema()
+		schemas[name+"Args"] = m.schema()
 		paths["/v1/"+m.Name] = obj{"post": m.operation(name)}
 	}
 	var b bytes.Buffer
@@ -123,7 +123,7 @@ func (m *Method[C]) operation(name string) obj {
 		"operationId": m.Name, "tags": []string{area(m.Name)}, "summary": firstSentence(m.Help),
 		"description": m.Help,
 		"requestBody": obj{"required": true, "content": obj{"application/json": obj{
-			"schema": reference("schemas", name+"Params"), "example": m.example(),
+			"schema": reference("schemas", name+"Args"), "example": m.example(),
 		}}},
 		"responses": allResponses(obj{
 			"description": "The operation was carried out.",
@@ -180,9 +180,9 @@ func kindsSchema(kinds []atm.Kind) obj {
 		case k == atm.String:
 			types = append(types, obj{"type": "string"})
 		case k == atm.Double:
-			types = append(types, obj{"type": "number"})
+			types = append(types, obj{"type": "number", "format": "double"})
 		case !slices.Contains(kinds, atm.Double):
-			types = append(types, obj{"type": "integer"})
+			types = append(types, obj{"type": "integer", "format": "int64"})
 		}
 	}
 	if len(types) == 1 {

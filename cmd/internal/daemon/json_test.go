@@ -214,10 +214,9 @@ func TestDocumentIsReadByAnybodyAndKept(t *testing.T) {
 	stranger := h.TLS(t, "demo")
 	stranger.GetClientCertificate = nil
 	c := daemontest.HTTPClient(t, stranger)
-	get := func(tag string) (*http.Response, string) {
+	get := func(path, tag string) (*http.Response, string) {
 		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+h.Addr+
-			"/v1/openapi.json", nil)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+h.Addr+path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -233,7 +232,8 @@ func TestDocumentIsReadByAnybodyAndKept(t *testing.T) {
 		}
 		return resp, string(text)
 	}
-	resp, text := get(`"another"`)
+	const path = "/v1/openapi.json"
+	resp, text := get(path, `"another"`)
 	tag := resp.Header.Get("Etag")
 	if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "application/json" || tag == "" ||
 		!strings.Contains(text, `"https://bank.example.com"`) ||
@@ -241,8 +241,15 @@ func TestDocumentIsReadByAnybodyAndKept(t *testing.T) {
 		t.Fatalf("%s %.300s", resp.Status, text)
 	}
 	for _, asked := range []string{tag, "W/" + tag, `"x", ` + tag} {
-		if resp, text := get(asked); resp.StatusCode != http.StatusNotModified || text != "" {
+		if resp, text := get(path, asked); resp.StatusCode != http.StatusNotModified || text != "" {
 			t.Errorf("%s: %s", asked, resp.Status)
+		}
+	}
+	// The page for people has both protocols, and what the type of a refusal refers to.
+	_, page := get("/", "")
+	for _, part := range []string{"/v1/deposit\n", "/RPC2", path, `id="INSUFFICIENT_FUNDS"`} {
+		if !strings.Contains(strings.ReplaceAll(page, "</code>", "\n"), part) {
+			t.Errorf("the page lacks %q", part)
 		}
 	}
 }
