@@ -9,9 +9,7 @@
 package audit
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -20,6 +18,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/audit/canonical"
+	"github.com/go-json-experiment/json"
 )
 
 // An Event is what an entry is about.
@@ -449,9 +448,7 @@ func ParseEntry(leaf []byte) (*Entry, error) {
 		return nil, ErrEntryTooLong
 	}
 	var in wire
-	d := json.NewDecoder(bytes.NewReader(leaf))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&in); err != nil {
+	if err := json.Unmarshal(leaf, &in, json.RejectUnknownMembers(true)); err != nil {
 		return nil, fmt.Errorf("audit entry: %w", err)
 	}
 	if in.Version != 1 {

@@ -323,3 +323,25 @@ func BenchmarkEntryAppend(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkParseEntry(b *testing.B) {
+	e := Entry{
+		ID: "01a21269-aa1a-7fd6-ae6a-9dc704a114f0", Time: testTime, Event: EventOp,
+		Operation: atm.Deposit,
+		Args:      []Arg{{"account", "100"}, {"amount", "5.00"}},
+		Status:    &atm.Status{Code: atm.OK, Result: "15.00"}, Caller: demoCaller, ReplayOf: -1,
+		State: []Change{
+			{Account: "cash:user:demo", Version: 1, After: -500},
+			{Account: "100", Version: 2, Before: 1000, After: 1500},
+		},
+	}
+	leaf, err := e.Append(nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := ParseEntry(leaf); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

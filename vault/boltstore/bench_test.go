@@ -171,6 +171,7 @@ func BenchmarkHistory(b *testing.B) {
 			"newest": {Account: "1", Limit: 50},
 			"middle": {Account: "1", Limit: 50, Cursor: fmt.Sprintf("1.%d", entries/2)},
 			"time":   {Account: "1", Limit: 50, From: middle.Add(-time.Hour), To: middle},
+			"500":    {Account: "1", Limit: 500},
 		} {
 			b.Run(fmt.Sprintf("entries=%d/%s", entries, name), func(b *testing.B) {
 				for b.Loop() {
