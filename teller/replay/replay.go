@@ -111,14 +111,14 @@ func Compare(ctx context.Context, store vault.Backend, rules Rules,
 		return nil, err
 	}
 	c.Trail, err = store.Dump(ctx, func(p *vault.Part) error {
-		for i, leaf := range p.Leaves {
+		entries, errs := audit.ParseEntries(p.Leaves)
+		for i, entry := range entries {
 			index := p.First + vault.JournalIndex(i)
 			if index < begin {
 				continue // the snapshot has seen it
 			}
-			entry, err := audit.ParseEntry(leaf)
-			if err != nil {
-				return fmt.Errorf("entry %d: %w", index, err)
+			if errs[i] != nil {
+				return fmt.Errorf("entry %d: %w", index, errs[i])
 			}
 			r.entry(index, entry)
 			if err := given.replay(c.Replayer, index, entry); err != nil {

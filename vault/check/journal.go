@@ -48,7 +48,12 @@ func (j *Journal) Read(first vault.JournalIndex, entries []chunk.Entry) {
 		j.problems.Add("journal: entry %d where entry %d should be", first, j.Size)
 		j.Size = first
 	}
-	for _, e := range entries {
+	leaves := make([][]byte, len(entries))
+	for i, e := range entries {
+		leaves[i] = e.Leaf
+	}
+	parsed, errs := audit.ParseEntries(leaves)
+	for i, e := range entries {
 		index := j.Size
 		j.Size++
 		if index >= j.log {
@@ -57,12 +62,11 @@ func (j *Journal) Read(first vault.JournalIndex, entries []chunk.Entry) {
 		if len(j.hashes) == 4096 {
 			j.tree, j.hashes = j.tree.Append(j.hashes...), j.hashes[:0]
 		}
-		entry, err := audit.ParseEntry(e.Leaf)
-		if err != nil {
-			j.problems.Add("journal entry %d: %v", index, err)
+		if errs[i] != nil {
+			j.problems.Add("journal entry %d: %v", index, errs[i])
 			continue
 		}
-		j.entry(index, entry, e)
+		j.entry(index, parsed[i], e)
 	}
 }
 
