@@ -51,6 +51,17 @@ func TestAdministrationOfAccountsAnswersWithCodeAndReason(t *testing.T) {
 	b.try(owner, []try{{atm.Deposit, args(frozen, text("1")), "ACCOUNT_CLOSED "}})
 }
 
+func TestFirstOfTwoBadLimitsIsTheAnswer(t *testing.T) {
+	b := newBank(t)
+	op := b.caller("user:operator", atm.Operator)
+	account := text(string(b.open("user:alice", 100)))
+	for range 50 { // a rule must not depend on the order of a map
+		b.try(op, []try{{
+			atm.AccountLimit, args(account, text("0.001"), text("0")), "AMOUNT_PRECISION ",
+		}})
+	}
+}
+
 func TestLimitsAreReadMemberByMember(t *testing.T) {
 	b := newBank(t)
 	op := b.caller("user:operator", atm.Operator)

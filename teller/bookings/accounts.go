@@ -49,8 +49,8 @@ const noLimit = "none"
 func limitAccount(in *Input) (vault.Rule, error) {
 	account, refusal := in.Account(0, vault.NotFound)
 	r := vault.SetLimits{Account: account}
-	for i, field := range map[int]*atm.Amount{1: &r.Limits.PerOperation, 2: &r.Limits.DailyAmount} {
-		if !in.Args[i].Given() || in.Args[i].Text == noLimit {
+	for i, field := range []*atm.Amount{1: &r.Limits.PerOperation, 2: &r.Limits.DailyAmount} {
+		if field == nil || !in.Args[i].Given() || in.Args[i].Text == noLimit {
 			continue
 		}
 		var noAmount vault.Rule
