@@ -22,6 +22,7 @@ var places = map[string][]string{
 	"jsonapi":              {""},
 	"auth":                 {"", "internal"},
 	"auth/login":           {"auth", "internal"},
+	"auth/login/native":    {"internal"},
 	"auth/login/logintest": {"auth", "certs", "internal"},
 	"teller":               {"", "vault", "vault/holder", "vault/zone", "audit"},
 	"teller/bookings": {
@@ -129,7 +130,7 @@ var places = map[string][]string{
 	"cmd/internal/ask":           {},
 	"cmd/internal/when":          {""},
 	"cmd/internal/signin": {
-		"client", "cmd/internal/exit", "cmd/internal/settings",
+		"", "auth/login/native", "client", "cmd/internal/exit", "cmd/internal/settings",
 		"cmd/internal/ask", "internal",
 	},
 	"cmd/internal/version":   {},

@@ -42,6 +42,10 @@ type Config struct {
 	// Token signs in as a bearer token. Optional.
 	Token string
 
+	// Bearer returns the bearer token of each request, where it is renewed from time to time.
+	// Optional; without Token.
+	Bearer func(context.Context) (string, error)
+
 	// Timeout bounds one try. Optional; 20 seconds.
 	Timeout time.Duration
 
@@ -86,13 +90,16 @@ func New(cfg Config) (*Client, error) {
 		transport = &digest.Transport{Username: cfg.User, Password: cfg.Password, Transport: base}
 	}
 	if cfg.Token != "" {
-		transport = bearer{base, cfg.Token}
+		cfg.Bearer = func(context.Context) (string, error) { return cfg.Token, nil }
+	}
+	if cfg.Bearer != nil {
+		transport = bearer{base, cfg.Bearer}
 	}
 	return &Client{
 		url:   (&url.URL{Scheme: "https", Host: u.Host, Path: "/RPC2"}).String(),
 		tries: cfg.Tries,
 		http: &http.Client{
-			Transport: limits{transport, cfg.User == "" && cfg.Token == "", cfg.TLS},
+			Transport: limits{transport, cfg.User == "" && cfg.Bearer == nil, cfg.TLS},
 			Timeout:   cfg.Timeout,
 			CheckRedirect: func(*http.Request, []*http.Request) error {
 				return http.ErrUseLastResponse
@@ -138,13 +145,20 @@ func (l limits) RoundTrip(r *http.Request) (*http.Response, error) {
 // bearer is a transport that signs in with a token.
 type bearer struct {
 	base  http.RoundTripper
-	token string
+	token func(context.Context) (string, error)
 }
+
+// A tokenError reports that there is no token to sign in with. Nothing was sent.
+type tokenError struct{ error }
 
 // RoundTrip implements http.RoundTripper.
 func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	token, err := b.token(r.Context())
+	if err != nil {
+		return nil, tokenError{err}
+	}
 	r = r.Clone(r.Context())
-	r.Header.Set("Authorization", "Bearer "+b.token)
+	r.Header.Set("Authorization", "Bearer "+token)
 	return b.base.RoundTrip(r)
 }
 

@@ -113,9 +113,12 @@ func classify(err error, sent bool) error {
 	}
 	var refusal *HTTPError
 	var alert tls.AlertError
+	var missing tokenError
 	switch {
 	case errors.As(err, &refusal):
 		return refusal
+	case errors.As(err, &missing):
+		return fmt.Errorf("%w: %w", ErrNotAuthenticated, missing.error)
 	case errors.As(err, &alert) && refusedCertificate[alert]:
 		return fmt.Errorf("%w: %s: %w", ErrNotAuthenticated, certificateRefused, err)
 	case !sent, errors.As(err, &alert):

@@ -59,6 +59,7 @@ type options struct {
 	receipt   string // file for the proof of that operation
 	state     string // file of a batch's request ids
 	save      saving
+	login     signin.LoginFlags
 }
 
 const (
@@ -87,6 +88,8 @@ const (
   atmclient localhost 9000 whoami
   atmclient localhost 9000 shell
   atmclient localhost 9000 console
+  atmclient --profile company login
+  atmclient --profile company logout
   atmclient version`
 	long = `Asks an ATM server for balances and statements, and moves money.
 
@@ -100,6 +103,10 @@ completion; "help" lists them. From a pipe it reads one operation per line.
 
 "atmclient SERVER PORT console" opens the console of the server in a browser of this
 machine, as long as the command runs.
+
+"login" logs in with an OpenID provider of the server, for a --profile with login = true: in a
+browser of this machine, or with --device by a code on another. Every command of the profile
+signs in by it then, atmctl's too. "logout" ends it.
 
 "reverse INDEX [AMOUNT]" gives back what an entry moved; a statement has the index of each. A
 "mandate" lets a creditor "collect" from an account, up to --each at once and --total in a
@@ -144,6 +151,7 @@ func (o *options) command() *cobra.Command {
 		"(default FILE.ids)")
 	o.operationFlags.add(flags)
 	o.save.add(flags)
+	o.login.Add(flags)
 	o.printer.add(flags)
 	forms := []string{output.FormText, output.FormJSON, output.FormJSONL}
 	cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(forms, noFile))
@@ -170,26 +178,8 @@ func (o *options) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	switch words[0] {
-	case "batch":
-		if len(words) != 2 {
-			return exit.Usagef("batch needs one FILE")
-		}
-		return o.batch(cmd.Context(), to, words[1])
-	case "shell":
-		if len(words) != 1 {
-			return exit.Usagef("shell takes no argument %q", words[1])
-		}
-		return o.shell(cmd.Context(), to)
-	case "console":
-		if len(words) != 1 {
-			return exit.Usagef("console takes no argument %q", words[1])
-		}
-		c, err := o.connect(to)
-		if err != nil {
-			return err
-		}
-		return browse.Run(cmd.Context(), c, "localhost:0", o.stdout, true)
+	if slices.Contains(programs, words[0]) {
+		return o.program(cmd.Context(), to, words)
 	}
 	r, err := o.request(cmd.Flags(), words)
 	if err != nil {
@@ -207,6 +197,32 @@ func (o *options) run(cmd *cobra.Command, args []string) error {
 		return o.saveStatement(cmd.Context(), to, r)
 	}
 	return o.carryOut(cmd.Context(), to, r)
+}
+
+// program carries out words that are no operation.
+func (o *options) program(ctx context.Context, to *target, words []string) error {
+	if words[0] == "batch" {
+		if len(words) != 2 {
+			return exit.Usagef("batch needs one FILE")
+		}
+		return o.batch(ctx, to, words[1])
+	}
+	if len(words) != 1 {
+		return exit.Usagef("%s takes no argument %q", words[0], words[1])
+	}
+	switch words[0] {
+	case "shell":
+		return o.shell(ctx, to)
+	case "login":
+		return o.logIn(ctx, to)
+	case "logout":
+		return o.logOut(ctx, to)
+	}
+	c, err := o.connect(to)
+	if err != nil {
+		return err
+	}
+	return browse.Run(ctx, c, "localhost:0", o.stdout, true)
 }
 
 // carryOut carries out the operation on the command line.

@@ -179,7 +179,7 @@ func findOperation(words []string) (atm.Operation, []string, error) {
 func spoken(op atm.Operation) string { return strings.ReplaceAll(string(op), ".", " ") }
 
 // programs are the words in the place of an operation that are none.
-var programs = []string{"batch", "shell", "console"}
+var programs = []string{"batch", "shell", "console", "login", "logout"}
 
 // findTarget finds the server in the arguments, or in the profile when they begin with an
 // operation. It returns the words after SERVER and PORT.

@@ -156,15 +156,48 @@ func (p *Provider) certificate(t testing.TB) (certFile, keyFile string) {
 	return certFile, keyFile
 }
 
-var formAction = regexp.MustCompile(`action="([^"]+)"`)
+var (
+	formAction  = regexp.MustCompile(`action="([^"]+)"`)
+	hiddenField = regexp.MustCompile(`<input type="hidden" name="([^"]+)" value="([^"]*)"`)
+)
+
+// maxPages bounds the pages of a sign-in.
+const maxPages = 8
 
 // SignIn signs a person in at the provider, where a browser would have gone to the URL, and
 // returns what the provider then says to the redirect URL.
 func (p *Provider) SignIn(t testing.TB, to, name string) url.Values {
 	t.Helper()
-	jar, err := cookiejar.New(nil)
+	answer, err := p.walk(to, name, "")
 	if err != nil {
 		t.Fatal(err)
+	}
+	back, err := answer.Location()
+	if err != nil || !strings.HasPrefix(back.String(), p.redirect) {
+		t.Fatalf("%s leads to %v, %v", answer.Status, back, err)
+	}
+	return back.Query()
+}
+
+// Enter signs a person in at the provider, as SignIn does, until the browser is somewhere else or
+// there is nothing more to fill in, and returns where that is. code is what the person enters for
+// another device; empty for none.
+func (p *Provider) Enter(to, name, code string) (*url.URL, error) {
+	answer, err := p.walk(to, name, code)
+	if err != nil {
+		return nil, err
+	}
+	if answer.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: %s", answer.Request.URL, answer.Status)
+	}
+	return answer.Request.URL, nil
+}
+
+// walk follows links and fills in forms, and returns the first answer without a form.
+func (p *Provider) walk(to, name, code string) (*http.Response, error) {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		return nil, err
 	}
 	browser := &http.Client{
 		Jar:       jar,
@@ -178,30 +211,29 @@ func (p *Provider) SignIn(t testing.TB, to, name string) url.Values {
 	}
 	defer browser.CloseIdleConnections()
 	answer, err := browser.Get(to)
-	for _, form := range []url.Values{
-		{"prompt": {"login"}, "login": {name}, "password": {"any"}}, {"prompt": {"consent"}},
-	} {
+	for range maxPages {
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		var page strings.Builder
-		if _, err := bufio.NewReader(answer.Body).WriteTo(&page); err != nil {
-			t.Fatal(err)
-		}
+		_, err = bufio.NewReader(answer.Body).WriteTo(&page)
 		answer.Body.Close()
 		action := formAction.FindStringSubmatch(page.String())
-		if action == nil {
-			t.Fatalf("%s: no form in\n%s", answer.Status, page.String())
+		if err != nil || action == nil {
+			return answer, err
+		}
+		form := url.Values{}
+		for _, field := range hiddenField.FindAllStringSubmatch(page.String(), -1) {
+			form.Set(field[1], html.UnescapeString(field[2]))
+		}
+		for field, value := range map[string]string{
+			"login": name, "password": "any", "user_code": code,
+		} {
+			if strings.Contains(page.String(), `name="`+field+`"`) && !form.Has(field) {
+				form.Set(field, value)
+			}
 		}
 		answer, err = browser.PostForm(html.UnescapeString(action[1]), form)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	answer.Body.Close()
-	back, err := answer.Location()
-	if err != nil || !strings.HasPrefix(back.String(), p.redirect) {
-		t.Fatalf("%s leads to %v, %v", answer.Status, back, err)
-	}
-	return back.Query()
+	return nil, fmt.Errorf("%s has more than %d pages", to, maxPages)
 }

@@ -217,7 +217,7 @@ func Run(ctx context.Context, c *client.Client, address string, w io.Writer, bro
 	return Serve(ctx, c, address, func(link string) {
 		fmt.Fprintf(w, "The console is open until you press Ctrl-C: %s\n", link)
 		if browser && exit.Terminal(w) != nil {
-			_ = show(link) // there may be no browser; the link is printed anyway
+			_ = Show(link) // there may be no browser; the link is printed anyway
 		}
 	})
 }
@@ -242,8 +242,8 @@ func check(ctx context.Context, c *client.Client) error {
 	return nil
 }
 
-// show shows a URL in the default browser of this machine, if it has one.
-func show(link string) error {
+// Show shows a URL in the default browser of this machine, if it has one.
+func Show(link string) error {
 	switch runtime.GOOS {
 	case "darwin":
 		return exec.Command("open", link).Start()

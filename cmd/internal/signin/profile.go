@@ -37,6 +37,11 @@ type profile struct {
 	// CredentialCommand is a program and its arguments. The first line that it prints is the
 	// password of the user, or a token if there is no user.
 	CredentialCommand []string `toml:"credential_command"`
+
+	// Login is set for a profile that signs in with an OpenID provider of the server. LoginCA is a
+	// file with the authorities of the provider; empty for those of the system.
+	Login   bool   `toml:"login"`
+	LoginCA string `toml:"login_ca"`
 }
 
 // maxProfiles bounds a file of profiles, in bytes.
@@ -50,6 +55,11 @@ const maxProfiles = 64 << 10
 //	ca = "ca.crt"
 //	user = "alice"
 //	credential_command = ["pass", "show", "atm/alice"]
+//
+//	[company]
+//	server = "https://atm.example:9000"
+//	ca = "ca.crt"
+//	login = true
 func readProfile(path, name string) (*Way, error) {
 	path, file, err := readProfiles(path)
 	if err != nil {
@@ -60,6 +70,9 @@ func readProfile(path, name string) (*Way, error) {
 		return nil, exit.Usagef("%s has no profile %q", path, name)
 	}
 	w, err := p.way(filepath.Dir(path))
+	if err == nil && (p.Login || p.LoginCA != "") {
+		err = p.logIn(w, filepath.Dir(path), name)
+	}
 	if err != nil {
 		return nil, exit.Usagef("%s: profile %s: %w", path, name, err)
 	}
@@ -105,14 +118,36 @@ func readOwn(path string) ([]byte, error) {
 	})
 }
 
+// inFolder is the file that a profile in dir names.
+func inFolder(dir, path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(dir, path)
+}
+
+// logIn has w sign in with a provider, as p says, by what is kept in dir.
+func (p *profile) logIn(w *Way, dir, name string) error {
+	switch {
+	case !p.Login:
+		return errors.New("login_ca goes with login = true")
+	case p.Server == "" || p.CA == "":
+		return errors.New("login needs server and ca")
+	case p.Cert != "" || p.Key != "" || w.user != "" || w.token != nil:
+		return errors.New("login goes without cert, key, user, token_file and credential_command")
+	case !loginName.MatchString(name):
+		return errors.New("a profile with login has a name of letters, digits and . _ -")
+	}
+	w.login = &login{
+		profile: name, server: p.Server, ca: w.files.CA, file: filepath.Join(dir, name+".login"),
+		authority: inFolder(dir, p.LoginCA), now: time.Now,
+	}
+	return nil
+}
+
 // way returns how p signs in, with its files in dir.
 func (p *profile) way(dir string) (*Way, error) {
-	within := func(path string) string {
-		if path == "" || filepath.IsAbs(path) {
-			return path
-		}
-		return filepath.Join(dir, path)
-	}
+	within := func(path string) string { return inFolder(dir, path) }
 	w := &Way{Server: p.Server, user: p.User}
 	if u, err := url.Parse(p.Server); p.Server != "" && (err != nil || u.Scheme != "https" ||
 		u.Host == "") {

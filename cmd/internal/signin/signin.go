@@ -85,7 +85,8 @@ type Way struct {
 	user     string
 	password func() ([]byte, error)
 	token    func() ([]byte, error)
-	asks     bool // it asks for the secret, or runs a program that may ask
+	login    *login // of a profile that signs in with a provider; nil for another
+	asks     bool   // it asks for the secret, or runs a program that may ask
 }
 
 // Asks reports whether a call may ask a person for a secret.
@@ -124,12 +125,15 @@ func (w *Way) check() error {
 func (w *Way) Config(host, folder string) (client.Config, error) {
 	var cfg client.Config
 	files := w.files
-	withCertificate := w.user == "" && w.token == nil
+	withCertificate := w.user == "" && w.token == nil && w.login == nil
 	if withCertificate || files.CA == "" {
 		var err error
 		if files, err = w.filesOrDefault(host, folder, withCertificate); err != nil {
 			return cfg, err
 		}
+	}
+	if w.login != nil {
+		return w.login.config(host)
 	}
 	secret, to := w.password, &cfg.Password
 	if w.token != nil {
@@ -161,7 +165,7 @@ func (w *Way) Config(host, folder string) (client.Config, error) {
 // Certificate returns the files of the certificate that w signs in by, as Config does. ok is
 // false when there is none.
 func (w *Way) Certificate(host, folder string) (files client.Files, ok bool) {
-	if w.user != "" || w.token != nil {
+	if w.user != "" || w.token != nil || w.login != nil {
 		return files, false
 	}
 	files, err := w.filesOrDefault(host, folder, true)

@@ -11,5 +11,6 @@ import (
 func New(env *ctl.Env) []*cobra.Command {
 	return []*cobra.Command{
 		userCommand(env), tokenCommand(env), certCommand(env), enrollCommand(env), caCommand(env),
+		loginCommand(env), logoutCommand(env),
 	}
 }
