@@ -140,8 +140,8 @@ func (a *arena) attackDerived(t *testing.T) {
 					body:   daemontest.Call(tt.call[0], tt.call[1:]...),
 					header: []string{"Authorization: Bearer " + token},
 				}
-				if code, answer := a.exchange(t, a.address(t.Name()), nil,
-					at.bytes()); code != http.StatusOK || codeIn(answer) != tt.want {
+				if code, answer := a.try(t, t.Name(), nil, &at); code != http.StatusOK ||
+					codeIn(answer) != tt.want {
 					t.Errorf("answered %d %.700s, not %s", code, answer, tt.want)
 				}
 				return
@@ -259,8 +259,8 @@ func (a *arena) attackDerived(t *testing.T) {
 				"user:alice"),
 		} {
 			at := attack{body: body, header: []string{"Authorization: Bearer " + grant}}
-			if code, answer := a.exchange(t, a.address(t.Name()), nil,
-				at.bytes()); code != http.StatusOK || codeIn(answer) != denied {
+			if code, answer := a.try(t, t.Name(), nil, &at); code != http.StatusOK ||
+				codeIn(answer) != denied {
 				t.Errorf("%.60s: %d %.700s", body, code, answer)
 			}
 		}

@@ -313,7 +313,7 @@ func (a *arena) attackScopes(t *testing.T, p *paid) {
 		}
 		for name, token := range map[string]string{"grant": grant, "narrow token": narrow} {
 			at := attack{body: body, header: []string{"Authorization: Bearer " + token}}
-			code, answer := a.exchange(t, a.address(t.Name()), nil, at.bytes())
+			code, answer := a.try(t, t.Name(), nil, &at)
 			if code != 200 || codeIn(answer) != "PERMISSION_DENIED" {
 				t.Errorf("%s by a %s: %d %.700s", m.Name, name, code, answer)
 			}

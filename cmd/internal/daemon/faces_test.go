@@ -192,7 +192,9 @@ func (w *twins) value(t *rapid.T, name string, kinds []atm.Kind, members map[str
 		}
 		return sentText(s)
 	}
-	known := func(list []string, other string) sent { return pick(append(slices.Clone(list), other)) }
+	known := func(list []string, other string) sent {
+		return pick(append(slices.Clone(list), other))
+	}
 	switch {
 	case slices.Contains(kinds, atm.Struct):
 		return w.terms(t, members)
