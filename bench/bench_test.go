@@ -89,7 +89,8 @@ func TestEachKindOfLoadIsMeasured(t *testing.T) {
 	env := newEnvironment(t)
 	for _, args := range []string{
 		"-op deposit", "-op inquiry", "-op mix", "-op multicall", "-no-ids", "-fresh",
-		"-accounts 1", "-sign-in digest", "-sign-in token",
+		"-accounts 1", "-sign-in digest", "-sign-in token", "-json -op inquiry", "-json -op deposit",
+		"-json -op multicall",
 	} {
 		r := env.small.load(t, append(strings.Fields(args), "-calls", "40", "-clients", "4")...)
 		if r.Rate <= 0 || r.P50 <= 0 || r.P99 < r.P50 {
@@ -153,6 +154,11 @@ func (env *environment) cases() []bench {
 	load(env.small, "digest/64", "-sign-in digest")
 	load(env.large, "million-deposit/64", "-op deposit")
 	load(env.small, "multicall/64", "-op multicall")
+	load(env.small, "json-multicall/64", "-op multicall -json")
+	load(env.small, "json-deposit/64", "-json")
+	load(env.small, "deposit-beside/64", "-op deposit")
+	load(env.small, "json-inquiry/64", "-op inquiry -json")
+	load(env.small, "inquiry-beside/64", "-op inquiry")
 	load(env.small, "hot/64", "-accounts 1")
 	load(env.small, "mix/64", "-op mix")
 	return all
@@ -201,6 +207,9 @@ func (m *measurements) conclude() {
 		"token/certificate":       {"token/64", "deposit/64"},
 		"hot/spread":              {"hot/64", "deposit/64"},
 		"fresh/bare-16":           {"fresh/16", "bare-fresh/16"},
+		"json/xml-deposit":        {"json-deposit/64", "deposit-beside/64"},
+		"json/xml-inquiry":        {"json-inquiry/64", "inquiry-beside/64"},
+		"json/xml-multicall":      {"json-multicall/64", "multicall/64"},
 	} {
 		m.Figures[figure] = ratio(of(names[0], rate), of(names[1], rate))
 	}

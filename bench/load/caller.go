@@ -156,15 +156,25 @@ var (
 
 // succeeded reports whether each operation of the answer did.
 func (c *caller) succeeded() bool {
+	if c.json {
+		return bytes.Count(c.answer, jsonSuccess) == c.each
+	}
 	return bytes.Count(c.answer, success) >= c.each && !bytes.Contains(c.answer, failure) &&
 		!bytes.Contains(c.answer, faulted)
 }
 
 // compose writes the next request.
 func (c *caller) compose(authorization string) {
-	c.body = c.appendCall(c.body[:0])
-	r := append(c.request[:0], "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: "+
-		"text/xml\r\n"...)
+	r := c.request[:0]
+	if c.json {
+		c.body = c.appendJSON(c.body[:0])
+		r = append(append(append(r, "POST "...), jsonPaths[c.op]...), " HTTP/1.1\r\nHost: "+
+			"localhost\r\nContent-Type: application/json\r\n"...)
+	} else {
+		c.body = c.appendCall(c.body[:0])
+		r = append(r, "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: "+
+			"text/xml\r\n"...)
+	}
 	if authorization != "" {
 		r = append(append(append(r, "Authorization: "...), authorization...), "\r\n"...)
 	}

@@ -53,6 +53,7 @@ type settings struct {
 	fresh    bool
 	noIDs    bool
 	any      bool
+	json     bool
 	opened   atomic.Uint64 // accounts that are being opened
 	warm     time.Duration
 	measured time.Duration
@@ -96,6 +97,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.BoolVar(&s.fresh, "fresh", false, "a new connection for each call")
 	flags.BoolVar(&s.noIDs, "no-ids", false, "deposits without request ids")
 	flags.BoolVar(&s.any, "any", false, "answers need not be OK")
+	flags.BoolVar(&s.json, "json", false, "inquiry, deposit or multicall as JSON; not with HTTP "+
+		"Digest")
 	flags.DurationVar(&s.warm, "warm", 500*time.Millisecond, "time before it counts")
 	flags.DurationVar(&s.measured, "for", 3*time.Second, "time that it counts")
 	flags.Int64Var(&s.calls, "calls", 0,
@@ -106,6 +109,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	s.servers = strings.Split(*servers, ",")
 	if flags.NArg() > 0 || s.clients < 1 || s.accounts < 1 {
 		return errors.New("usage: load [flags]")
+	}
+	if s.json && (s.user != "" || jsonPaths[s.op] == "") {
+		return errors.New("-json is for inquiry, deposit and multicall, and not for HTTP Digest")
 	}
 	debug.SetGCPercent(400) // what the load costs is no figure of the server's
 	result, err := measure(ctx, &s)
