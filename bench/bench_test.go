@@ -89,8 +89,8 @@ func TestEachKindOfLoadIsMeasured(t *testing.T) {
 	env := newEnvironment(t)
 	for _, args := range []string{
 		"-op deposit", "-op inquiry", "-op mix", "-op multicall", "-no-ids", "-fresh",
-		"-accounts 1", "-sign-in digest", "-sign-in token", "-json -op inquiry", "-json -op deposit",
-		"-json -op multicall",
+		"-accounts 1", "-sign-in digest", "-sign-in token", "-json -op inquiry",
+		"-json -op deposit", "-json -op multicall",
 	} {
 		r := env.small.load(t, append(strings.Fields(args), "-calls", "40", "-clients", "4")...)
 		if r.Rate <= 0 || r.P50 <= 0 || r.P99 < r.P50 {

@@ -85,3 +85,69 @@ func TestDocumentOfTheMethodsHasNoErrors(t *testing.T) {
 		t.Errorf("two operations of one name are valid:\n%s", out)
 	}
 }
+
+// generated is the transcript of the first page, by a program that speaks through a generated
+// client to a new server; and a refusal.
+const generated = "1000.00\n2001.00\n1609.00\nINSUFFICIENT_FUNDS Insufficient Funds\n"
+
+// speaks runs a program with the URL of the server and the folder of the credentials.
+func (s *server) speaks(t *testing.T, dir, program string, args ...string) {
+	t.Helper()
+	cmd := exec.Command(program, append(args, s.url,
+		filepath.Join(s.dir, "atm-data", "clients", "demo"))...)
+	cmd.Dir = dir
+	var stdout, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil || stdout.String() != generated {
+		t.Errorf("%v\n%s%s", err, stdout.String(), stderr.String())
+	}
+	s.stop(t)
+	s.verify(t)
+}
+
+// in is a command in a folder.
+func in(dir, program string, args ...string) *exec.Cmd {
+	cmd := exec.Command(program, args...)
+	cmd.Dir = dir
+	return cmd
+}
+
+func TestClientThatOapiCodegenMakesPassesTheTranscript(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("testdata/oapi")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "atmapi"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	compile(t, in(dir, "go", "tool", "oapi-codegen", "-generate", "types,client", "-package", "atmapi",
+		"-o", "atmapi/api.go", s.document(t)))
+	compile(t, in(dir, "go", "build", "-o", "speak", "."))
+	s.speaks(t, dir, filepath.Join(dir, "speak"))
+}
+
+func TestClientOfTypesThatOpenapiTypescriptMakesPassesTheTranscript(t *testing.T) {
+	t.Parallel()
+	generate, compiler := installed(t, "openapi-typescript"), installed(t, "tsc")
+	s := startServer(t)
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("testdata/openapi-typescript")); err != nil {
+		t.Fatal(err)
+	}
+	modules, err := filepath.Abs("../clients/typescript/node_modules")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(modules, filepath.Join(dir, "node_modules")); err != nil {
+		t.Fatal(err)
+	}
+	manifest := filepath.Join(dir, "package.json")
+	if err := os.WriteFile(manifest, []byte(`{"type": "module"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	compile(t, in(dir, generate, s.document(t), "-o", "api.d.ts"))
+	compile(t, in(dir, compiler, "--strict", "--target", "es2022", "--module", "nodenext", "main.ts"))
+	s.speaks(t, dir, needs.Program(t, "node"), "main.js")
+}
