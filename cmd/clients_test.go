@@ -151,3 +151,15 @@ func TestClientOfTypesThatOpenapiTypescriptMakesPassesTheTranscript(t *testing.T
 	compile(t, in(dir, compiler, "--strict", "--target", "es2022", "--module", "nodenext", "main.ts"))
 	s.speaks(t, dir, needs.Program(t, "node"), "main.js")
 }
+
+func TestPythonClientPassesTheTranscript(t *testing.T) {
+	t.Parallel()
+	python := needs.Program(t, "python3")
+	dir, err := filepath.Abs("../clients/python")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := startServer(t)
+	s.speaks(t, dir, python, "-B", "-W", "error", "-c", "import runpy, sys\n"+
+		"sys.path.insert(0, 'src')\nrunpy.run_path('tests/transcript.py')")
+}
