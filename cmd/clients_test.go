@@ -128,28 +128,34 @@ func TestClientThatOapiCodegenMakesPassesTheTranscript(t *testing.T) {
 	s.speaks(t, dir, filepath.Join(dir, "speak"))
 }
 
-func TestClientOfTypesThatOpenapiTypescriptMakesPassesTheTranscript(t *testing.T) {
+func TestTypeScriptClientOverGeneratedTypesPassesTheTranscript(t *testing.T) {
 	t.Parallel()
-	generate, compiler := installed(t, "openapi-typescript"), installed(t, "tsc")
+	modules := filepath.Dir(filepath.Dir(installed(t, "openapi-typescript")))
+	npm := needs.Program(t, "npm")
 	s := startServer(t)
 	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS("testdata/openapi-typescript")); err != nil {
-		t.Fatal(err)
+	for _, part := range []string{"src", "tests"} {
+		source := os.DirFS(filepath.Join("../clients/typescript", part))
+		if err := os.CopyFS(filepath.Join(dir, part), source); err != nil {
+			t.Fatal(err)
+		}
 	}
-	modules, err := filepath.Abs("../clients/typescript/node_modules")
-	if err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"package.json", "tsconfig.json"} {
+		text, err := os.ReadFile(filepath.Join("../clients/typescript", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := os.Symlink(modules, filepath.Join(dir, "node_modules")); err != nil {
 		t.Fatal(err)
 	}
-	manifest := filepath.Join(dir, "package.json")
-	if err := os.WriteFile(manifest, []byte(`{"type": "module"}`), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	compile(t, in(dir, generate, s.document(t), "-o", "api.d.ts"))
-	compile(t, in(dir, compiler, "--strict", "--target", "es2022", "--module", "nodenext", "main.ts"))
-	s.speaks(t, dir, needs.Program(t, "node"), "main.js")
+	build := in(dir, npm, "run", "build")
+	build.Env = append(os.Environ(), "ATM_OPENAPI="+s.document(t))
+	compile(t, build)
+	s.speaks(t, dir, needs.Program(t, "node"), "dist/tests/transcript.js")
 }
 
 func TestPythonClientPassesTheTranscript(t *testing.T) {
