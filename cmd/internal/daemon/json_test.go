@@ -166,10 +166,11 @@ func TestFacesShareRequestIds(t *testing.T) {
 	}
 }
 
-// TestCallerRevokedWhileAJSONBodyArrivesIsRefused disables a user between head and body of a call.
+// TestCallerRevokedWhileAJSONBodyArrivesIsRefused disables a user between head and body of a call,
+// on one server: a replica learns it within a second.
 func TestCallerRevokedWhileAJSONBodyArrivesIsRefused(t *testing.T) {
 	t.Parallel()
-	h := daemontest.Start(t, nil)
+	h := daemontest.StartOne(t, t.TempDir()+"/atm-data", nil)
 	daemontest.WithAlice(t, h)
 	cfg := h.Issue(t, "user:alice")
 	body, w := io.Pipe()
