@@ -3,6 +3,7 @@
 package daemon_test
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net"
@@ -76,9 +77,10 @@ resource = "https://atm.example/RPC2"
 	})
 	// A resolver would have the name lead to the listener.
 	c := daemontest.HTTPClient(t, h.TLS(t, "demo"))
-	c.Transport.(*http.Transport).Dial = func(string, string) (net.Conn, error) {
-		return net.Dial("tcp", h.Addr)
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", h.Addr)
 	}
+	c.Transport.(*http.Transport).DialContext = dial
 	m, urls := askMetadata(t, c, public)
 	if m.Issuer != "https://"+h.Name || slices.Contains(m.Methods, "digest") ||
 		!slices.Equal(m.Methods, []string{"tls_client_auth", "client_secret_post"}) {
