@@ -3,7 +3,10 @@
 // A call that moves money has one request id, however often it is sent, so sending it again is
 // safe. If no definite answer came and the server may have received the call, the error is an
 // OutcomeUnknownError with the id. It is not a failure: only a call with the same id can tell
-// the outcome.
+// the outcome. A refusal is an Answer, not an error.
+//
+// The exported names, and what they do, stay as the Go 1 promise has it; fields of structs,
+// methods and codes may be added (docs/compatibility.md).
 package client
 
 import (
